@@ -1,0 +1,84 @@
+// Package message is the life of one message to one person: its states, its attempts at the provider and what their
+// outcomes mean. It is pure: it knows neither the database nor the provider.
+package message
+
+import (
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// Channel is the way a message travels.
+type Channel string
+
+// The channels.
+const (
+	WhatsApp Channel = "whatsapp"
+	SMS      Channel = "sms"
+)
+
+// Outbound is one request to the provider to send a message.
+type Outbound struct {
+	AttemptID uuid.UUID // travels in the status callback's URL, so that a callback finds its attempt
+	Channel   Channel
+	From      string // E.164
+	To        string // E.164
+	Body      string
+	// Validity is how long the provider may hold the message in its queue; whole seconds, 1 s to 10 h.
+	Validity time.Duration
+	// Lease is the moment after which the request may neither begin nor go on.
+	Lease time.Time
+}
+
+// Result tells what is known of a request to send after it ended.
+type Result string
+
+// The results of a request. Only ResultUnknown leaves open whether the provider holds the message.
+const (
+	ResultAccepted Result = "accepted" // the provider has it and gave a SID
+	ResultRefused  Result = "refused"  // the provider certainly does not have it
+	ResultUnknown  Result = "unknown"  // timeout, reset, 5xx, unreadable answer
+)
+
+// Outcome is what came of one request to send.
+type Outcome struct {
+	Result     Result
+	SID        string        // the provider's id; with ResultAccepted
+	Code       int           // the provider's error code; 0 when it gave none
+	HTTPStatus int           // 0 when no answer came
+	RetryAfter time.Duration // the provider's wish; 0 when it gave none
+	Policy     Policy        // what the engine does about it; with ResultRefused
+	Detail     string        // for operators; never holds personal data
+}
+
+// Class says what a provider's error means for the engine.
+type Class string
+
+// The classes of provider errors.
+const (
+	Permanent Class = "permanent" // this recipient will not be reached by this message
+	Retry     Class = "retry"     // a new attempt after Delay, at most Retries times
+	OptOut    Class = "opt_out"   // the recipient does not want messages: record it, never retry
+	Stop      Class = "stop"      // the fault is ours (credentials, sender, template): the campaign must not go on
+	Window    Class = "window"    // free text outside WhatsApp's 24-hour window
+	Uncertain Class = "uncertain" // the outcome is unknown and has to be found out
+)
+
+// Policy is what the engine does about a provider's error code.
+type Policy struct {
+	Class   Class
+	Delay   time.Duration // before the first retry; grows with each
+	Retries int           // how many new attempts the code allows; 0 but for Retry
+	Meaning string        // one plain sentence for operators
+}
+
+// Remote is a message as the provider's list shows it.
+type Remote struct {
+	SID       string
+	Status    string // the provider's word
+	To, From  string // E.164
+	Body      string
+	Outbound  bool // sent by our request, not a reply by the provider and not inbound
+	ErrorCode int
+	CreatedAt time.Time
+}
