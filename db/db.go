@@ -1,0 +1,104 @@
+// Package db keeps everything in PostgreSQL. It is the only package that sees SQL and generated rows; its methods take
+// and return domain types. One file per noun, each beside its queries/*.sql.
+package db
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/event-stream-engine/ese/db/internal/dbsqlc"
+	"github.com/event-stream-engine/ese/internal/fault"
+)
+
+// Store is the database. Make one with Open; it is safe for concurrent use.
+type Store struct {
+	pool *pgxpool.Pool
+}
+
+// Open connects to the database at url, a postgres:// URL whose pool_max_conns may bound the connections. It does not
+// migrate.
+func Open(ctx context.Context, url string) (*Store, error) {
+	cfg, err := pgxpool.ParseConfig(url)
+	if err != nil {
+		return nil, errors.New("DATABASE_URL is not a valid PostgreSQL URL") // err may repeat the password
+	}
+	cfg.ConnConfig.RuntimeParams["application_name"] = "ese"
+	cfg.ConnConfig.RuntimeParams["timezone"] = "UTC"
+	cfg.MaxConnIdleTime = 5 * time.Minute
+	pool, err := pgxpool.NewWithConfig(ctx, cfg)
+	if err != nil {
+		return nil, fmt.Errorf("connection pool: %w", err)
+	}
+	return &Store{pool: pool}, nil
+}
+
+// Close waits for queries under way and closes every connection.
+func (s *Store) Close() { s.pool.Close() }
+
+// Ping reports whether the database answers.
+func (s *Store) Ping(ctx context.Context) error { return s.pool.Ping(ctx) }
+
+type txKey struct{}
+
+// InTx runs f in a transaction that every Store method called with f's context takes part in. It commits when f
+// returns nil, else rolls back. Within a transaction it joins that one.
+func (s *Store) InTx(ctx context.Context, f func(ctx context.Context) error) error {
+	if _, ok := ctx.Value(txKey{}).(pgx.Tx); ok {
+		return f(ctx)
+	}
+	return pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+		return f(context.WithValue(ctx, txKey{}, tx))
+	})
+}
+
+// conn is what a pool and a transaction have in common.
+type conn interface {
+	dbsqlc.DBTX
+	SendBatch(ctx context.Context, b *pgx.Batch) pgx.BatchResults
+	CopyFrom(ctx context.Context, table pgx.Identifier, columns []string, src pgx.CopyFromSource) (int64, error)
+}
+
+// conn returns the transaction that ctx carries, else the pool.
+func (s *Store) conn(ctx context.Context) conn {
+	if tx, ok := ctx.Value(txKey{}).(pgx.Tx); ok {
+		return tx
+	}
+	return s.pool
+}
+
+// q returns the generated queries on the connection that ctx asks for.
+func (s *Store) q(ctx context.Context) *dbsqlc.Queries { return dbsqlc.New(s.conn(ctx)) }
+
+// conflicts says in the caller's words what the violation of a named constraint means.
+var conflicts = map[string]string{
+	"users_pkey":                                      "a user with this phone number exists",
+	"segments_name_unique":                            "a segment with this name exists",
+	"templates_name_unique":                           "a template with this name exists",
+	"api_keys_name_unique":                            "an API key with this name exists",
+	"campaign_runs_one_active":                        "the campaign is running already",
+	"campaigns_template_id_fkey":                      "a campaign uses this template",
+	"campaigns_segment_id_fkey":                       "a campaign uses this segment",
+	"campaign_runs_template_id_template_version_fkey": "a campaign was sent with this template",
+}
+
+// translate turns a driver's error into the domain's terms; what names the thing asked for, without personal data.
+func translate(err error, what string) error {
+	if err == nil {
+		return nil
+	}
+	if errors.Is(err, pgx.ErrNoRows) {
+		return fault.New(fault.NotFound, "%s does not exist", what)
+	}
+	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
+		if text := conflicts[pg.ConstraintName]; text != "" {
+			return fault.New(fault.Conflict, "%s", text)
+		}
+	}
+	return fmt.Errorf("%s: %w", what, err)
+}

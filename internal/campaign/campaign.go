@@ -1,0 +1,86 @@
+// Package campaign is what an operator plans and steers: a campaign, its runs and the moves between its states. Pure.
+package campaign
+
+import (
+	"encoding/json"
+	"slices"
+	"time"
+
+	"github.com/event-stream-engine/ese/internal/fault"
+)
+
+// Status is where a campaign is in its life.
+type Status string
+
+// The states of a campaign.
+const (
+	Draft     Status = "DRAFT"     // may be edited; nothing happens by itself
+	Scheduled Status = "SCHEDULED" // a run waits for its time
+	Running   Status = "RUNNING"
+	Paused    Status = "PAUSED"    // no send begins until it is resumed
+	Completed Status = "COMPLETED" // no message pending or sending; receipts go on arriving
+	Cancelled Status = "CANCELLED"
+	Failed    Status = "FAILED"
+)
+
+// Statuses lists every status.
+func Statuses() []Status {
+	return []Status{Draft, Scheduled, Running, Paused, Completed, Cancelled, Failed}
+}
+
+// moves lists where each status may go.
+var moves = map[Status][]Status{
+	Draft:     {Scheduled, Running},
+	Scheduled: {Running, Paused, Cancelled, Failed},
+	Running:   {Paused, Completed, Cancelled, Failed},
+	Paused:    {Running, Scheduled, Cancelled, Failed},
+}
+
+// Move checks the step from one status to another. Its error says which steps there are.
+func (s Status) Move(to Status) error {
+	if slices.Contains(moves[s], to) {
+		return nil
+	}
+	return fault.New(fault.Conflict, "a campaign that is %s cannot become %s", s, to)
+}
+
+// Active reports whether a run of the campaign is under way.
+func (s Status) Active() bool { return s == Scheduled || s == Running || s == Paused }
+
+// Campaign is the plan: what to send, to whom, when and how fast.
+type Campaign struct {
+	ID                  int64
+	Topic               string // a title; restricts nobody
+	TemplateID          int64
+	SegmentID           *int64          // exactly one of SegmentID and SegmentQuery is given:
+	SegmentQuery        json.RawMessage // nothing ever means everyone by omission
+	SubscriptionTopicID *int64          // only subscribers of this topic
+	Status              Status
+	StatusReason        string
+	RatePerSecond       int  // 1…1000
+	QuietStart          *int // minutes after local midnight; both or neither
+	QuietEnd            *int
+	Timezone            string // IANA; for people without a zone of their own
+	ScheduleTime        *time.Time
+	CreatedAt           time.Time
+	UpdatedAt           time.Time
+}
+
+// MaxRate is the highest rate limit of a campaign, in messages a second.
+const MaxRate = 1000
+
+// Run is one execution of a campaign over an audience that was frozen once.
+type Run struct {
+	ID              int64
+	CampaignID      int64
+	Number          int // 1…n within the campaign
+	TemplateID      int64
+	TemplateVersion int
+	NotBefore       *time.Time
+	FrozenAt        *time.Time
+	AudienceSize    int
+	StartedBy       string
+	StartedAt       time.Time
+	FinishedAt      *time.Time // no message pending or sending any more
+	SettledAt       *time.Time // every receipt in, or overdue
+}

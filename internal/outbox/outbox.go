@@ -1,0 +1,56 @@
+// Package outbox names what must happen in Temporal because of a change in PostgreSQL. An item is written in the
+// change's transaction and relayed after its commit, at least once; the ids of workflows make that harmless.
+package outbox
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"github.com/google/uuid"
+)
+
+// Kind says what an item asks for.
+type Kind string
+
+// The kinds of items, each with the type of its payload.
+const (
+	StartCampaign   Kind = "campaign.start"   // Run
+	WakeCampaign    Kind = "campaign.wake"    // Run: something it waits for may have changed
+	SignalRecipient Kind = "recipient.signal" // Recipient: its ledger row changed
+	StartImport     Kind = "import.start"     // Import
+)
+
+// Run names a run of a campaign.
+type Run struct {
+	RunID      int64 `json:"run_id"`
+	CampaignID int64 `json:"campaign_id"`
+	Number     int   `json:"number"`
+}
+
+// Recipient names one message of a run.
+type Recipient struct {
+	Run
+	Seq int `json:"seq"`
+}
+
+// Import names a bulk import of users.
+type Import struct {
+	ImportID uuid.UUID `json:"import_id"`
+}
+
+// Item is one entry of the outbox.
+type Item struct {
+	ID       int64
+	Kind     Kind
+	Payload  json.RawMessage
+	Attempts int // failed deliveries so far
+}
+
+// Decode reads the payload of an item as T.
+func Decode[T any](item Item) (T, error) {
+	var v T
+	if err := json.Unmarshal(item.Payload, &v); err != nil {
+		return v, fmt.Errorf("outbox item %d (%s): %w", item.ID, item.Kind, err)
+	}
+	return v, nil
+}
