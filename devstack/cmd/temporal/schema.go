@@ -1,0 +1,89 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+
+	"go.temporal.io/server/common/auth"
+	"go.temporal.io/server/common/config"
+	"go.temporal.io/server/common/log"
+	_ "go.temporal.io/server/common/persistence/sql/sqlplugin/postgresql" // the plugin postgres12_pgx
+	"go.temporal.io/server/tools/common/schema"
+	"go.temporal.io/server/tools/sql"
+)
+
+// stores are the two databases of a Temporal server, on one PostgreSQL.
+type stores struct {
+	history, visibility config.SQL
+}
+
+// connect turns the connection string into Temporal's own settings.
+func connect(opts options) (stores, error) {
+	u, err := url.Parse(opts.databaseURL)
+	if err != nil || u.Hostname() == "" {
+		return stores{}, errors.New("-database-url must be a URL such as postgres://user@127.0.0.1:5432/postgres")
+	}
+	port := u.Port()
+	if port == "" {
+		port = "5432"
+	}
+	password, _ := u.User.Password()
+	store := config.SQL{
+		PluginName:      "postgres12_pgx",
+		ConnectProtocol: "tcp",
+		ConnectAddr:     net.JoinHostPort(u.Hostname(), port),
+		User:            u.User.Username(),
+		Password:        password,
+		MaxConns:        20,
+		MaxIdleConns:    20,
+	}
+	switch u.Query().Get("sslmode") {
+	case "", "disable", "allow", "prefer":
+	default:
+		store.TLS = &auth.TLS{Enabled: true, EnableHostVerification: u.Query().Get("sslmode") == "verify-full"}
+	}
+	s := stores{history: store, visibility: store}
+	s.history.DatabaseName = opts.database
+	s.visibility.DatabaseName = opts.visibilityDatabase
+	return s, nil
+}
+
+// migrate makes both databases when they are missing and brings their schema
+// to the version this server was built with.
+func migrate(s stores) error {
+	for _, store := range []struct {
+		config config.SQL
+		schema string
+	}{
+		{s.history, "postgresql/v12/temporal"},
+		{s.visibility, "postgresql/v12/visibility"},
+	} {
+		if err := migrateOne(store.config, store.schema); err != nil {
+			return fmt.Errorf("database %s: %w", store.config.DatabaseName, err)
+		}
+	}
+	return nil
+}
+
+func migrateOne(store config.SQL, name string) error {
+	logger := log.NewNoopLogger()
+	create := store
+	if err := sql.DoCreateDatabase(&create, "postgres", logger); err != nil {
+		return err
+	}
+	conn, err := sql.NewConnection(&store, logger)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	if _, err := conn.ReadSchemaVersion(); err != nil {
+		setup := schema.SetupConfig{InitialVersion: "0.0"}
+		if err := schema.NewSetupSchemaTask(conn, &setup, logger).Run(); err != nil {
+			return err
+		}
+	}
+	update := schema.UpdateConfig{DBName: store.DatabaseName, SchemaName: name}
+	return schema.NewUpdateSchemaTask(conn, &update, logger).Run()
+}
