@@ -33,22 +33,22 @@ const loopback = "127.0.0.1"
 // dynamicConfig lifts the limits that are meant for a cluster of many hosts:
 // this one node carries everything. Database identifiers are varchar(255).
 var dynamicConfig = dynamicconfig.StaticClient{
-	"limit.maxIDLength":                255,
-	"frontend.rps":                     20000,
-	"frontend.namespaceRPS":            20000,
-	"frontend.namespaceCount":          5000,
-	"frontend.namespaceRPS.visibility": 100,
-	"frontend.persistenceMaxQPS":       20000,
-	"history.rps":                      30000,
-	"history.persistenceMaxQPS":        50000,
-	"history.shardIOConcurrency":       2,
-	"matching.rps":                     20000,
-	"matching.persistenceMaxQPS":       20000,
-	"worker.batcherRPS":                500,
-	"worker.batcherConcurrency":        20,
+	dynamicconfig.MaxIDLengthLimit.Key():                                    255,
+	dynamicconfig.FrontendRPS.Key():                                         20000,
+	dynamicconfig.FrontendMaxNamespaceRPSPerInstance.Key():                  20000,
+	dynamicconfig.FrontendMaxConcurrentLongRunningRequestsPerInstance.Key(): 5000,
+	dynamicconfig.FrontendMaxNamespaceVisibilityRPSPerInstance.Key():        100,
+	dynamicconfig.FrontendPersistenceMaxQPS.Key():                           20000,
+	dynamicconfig.HistoryRPS.Key():                                          30000,
+	dynamicconfig.HistoryPersistenceMaxQPS.Key():                            50000,
+	dynamicconfig.ShardIOConcurrency.Key():                                  2,
+	dynamicconfig.MatchingRPS.Key():                                         20000,
+	dynamicconfig.MatchingPersistenceMaxQPS.Key():                           20000,
+	dynamicconfig.BatcherRPS.Key():                                          500,
+	dynamicconfig.BatcherConcurrency.Key():                                  20,
 	// New search attributes and namespaces are seen at once.
-	"system.forceSearchAttributesCacheRefreshOnRead": true,
-	"system.namespaceCacheRefreshInterval":           time.Second,
+	dynamicconfig.ForceSearchAttributesCacheRefreshOnRead.Key(): true,
+	dynamicconfig.NamespaceCacheRefreshInterval.Key():           time.Second,
 }
 
 // serve runs the server until ctx ends, then stops it.
