@@ -3,6 +3,7 @@ package campaign
 
 import (
 	"encoding/json"
+	"fmt"
 	"slices"
 	"time"
 
@@ -83,4 +84,24 @@ type Run struct {
 	StartedAt       time.Time
 	FinishedAt      *time.Time // no message pending or sending any more
 	SettledAt       *time.Time // every receipt in, or overdue
+}
+
+// WorkflowID names the run's workflow; it is also what the API calls the run's task.
+func WorkflowID(campaignID int64, number int) string {
+	return fmt.Sprintf("campaign/%d/run/%d", campaignID, number)
+}
+
+// Steering is what came of a pause, a resume or a cancel.
+type Steering struct {
+	Status     Status
+	Sent       int // accepted by the provider, whatever became of it later
+	Remaining  int // still to be sent; after a cancel 0
+	Unresolved int // may have been sent: their outcome is being looked up
+}
+
+// VerdictCount is how many people of an audience compliance would treat alike.
+type VerdictCount struct {
+	Action string // proceed, wait or suppress
+	Reason string
+	Count  int
 }
