@@ -363,8 +363,8 @@ type Campaign struct {
 	SegmentID          *int64     `json:"segment_id"`
 
 	// SegmentQuery A segment's definition, given with the campaign.
-	SegmentQuery *json.RawMessage `json:"segment_query"`
-	StartedAt    *time.Time       `json:"started_at"`
+	SegmentQuery json.RawMessage `json:"segment_query"`
+	StartedAt    *time.Time      `json:"started_at"`
 
 	// Status `COMPLETED`: nothing is left to send; receipts may still arrive.
 	Status CampaignStatus `json:"status"`
@@ -430,7 +430,7 @@ type CampaignSummary struct {
 	// MessagesDelivered `delivered` or `read`.
 	MessagesDelivered int64 `json:"messages_delivered"`
 
-	// MessagesFailed Refused or not sent.
+	// MessagesFailed Refused by the provider, or lost after it was accepted: `failed`.
 	MessagesFailed int64 `json:"messages_failed"`
 
 	// MessagesPending Not begun to be sent.
@@ -449,7 +449,7 @@ type CampaignSummary struct {
 	// MessagesSuppressed Not to be sent; see `suppressed_reasons`.
 	MessagesSuppressed int64 `json:"messages_suppressed"`
 
-	// MessagesUndelivered Sent and not delivered.
+	// MessagesUndelivered Sent, and reported not delivered.
 	MessagesUndelivered int64 `json:"messages_undelivered"`
 
 	// MessagesUnknown Whether the provider has them cannot be told; an operator decides.
@@ -481,7 +481,7 @@ type CampaignSummary struct {
 	// Status `COMPLETED`: nothing is left to send; receipts may still arrive.
 	Status CampaignStatus `json:"status"`
 
-	// SuccessRatePercent Sent of all recipients.
+	// SuccessRatePercent Sent and not reported undelivered, of all recipients.
 	SuccessRatePercent float64 `json:"success_rate_percent"`
 
 	// SuppressedReasons The most frequent first.
@@ -725,7 +725,7 @@ type ImportErrorList struct {
 	Total      int64         `json:"total"`
 }
 
-// ImportRecord One user to import.
+// ImportRecord One user to import, an object. Anything else is a refused row and does not harm the other rows.
 type ImportRecord = json.RawMessage
 
 // ImportStatus defines model for ImportStatus.
@@ -4705,6 +4705,23 @@ func (response GetHealthV1200JSONResponse) VisitGetHealthV1Response(w http.Respo
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetHealthV1defaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetHealthV1defaultApplicationProblemPlusJSONResponse) VisitGetHealthV1Response(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err
 }
@@ -9018,6 +9035,23 @@ func (response GetHealth200JSONResponse) VisitGetHealthResponse(w http.ResponseW
 	return err
 }
 
+type GetHealthdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetHealthdefaultApplicationProblemPlusJSONResponse) VisitGetHealthResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type GetReadinessRequestObject struct {
 }
 
@@ -9049,6 +9083,23 @@ func (response GetReadiness503JSONResponse) VisitGetReadinessResponse(w http.Res
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetReadinessdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetReadinessdefaultApplicationProblemPlusJSONResponse) VisitGetReadinessResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err
 }
@@ -10586,222 +10637,223 @@ func (sh *strictHandler) GetReadiness(ctx *gin.Context) {
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7H0Jcxs3uuBfwet9W3ESSqIO22OqtqYU2U6840MryS9bL9KqITZIYtQEOgBaNOPV/vYtfDga3USTTV1O",
-	"5mlqKqbIbpzffX5NhnxacEaYksnga1JggadEEQF/HZZCcqE/ZUQOBS0U5SwZJKcTglJGvqiLITyRIj5C",
-	"akJQgccEXZIRF2Qz6SVUP/x7ScQ86SUMT0kySMwbSS+RwwmZYj34FH95T9hYTZLB8+2dXjKlzP293UsK",
-	"rBQReqT/89vBxn/ijT/6G68u/sfG+Y//nvQSNS/0qFIJysbJzU0vefc6vmCaoTG9JgxhhYaCYP2TX2SB",
-	"1aRaI82SXiLI7yUVJEsGSpQkXO+IiylW+jmmXuwlPb0BOi2nyWBne+/l3t92X+y9hF2YL7f9KilTZEyE",
-	"WWZGpgVXhA3n/yDzxSV/wFdEIqqQxCOCFEeCFAQrpCZUIr02ItU+Gk64JAxdzuH4hzjPieghRmZoxAUi",
-	"eDjRL7CxHuCSoIwzuBjyBU+LXC9pd7Q96md7ZOPFqD/a2MN9svEq232x0ce7+PnldvZyuN13hzQhOCOi",
-	"OqZgCxt6Dy13uvP8+bI7/beN/9d2le/plKrFo/mFz9AUszkSfCb1zjCTMyL0xU65VG2Ql8No4SIzMsJl",
-	"rpLB8354if3+yts7mnBGPpbTS9KCHgx+Q5ShN5vbL/b2EVUSpT+maIrn+iZmgipFGEr/+85P6SY6QOls",
-	"gpXERTFIUSHIiH5BVCKc53xGsvqd/fhq7+XL7Z3dvecvXsYBuNDLuzBrWArKwTXt9Wu3tBfDvPMfBn9H",
-	"f//tx/7Gq/Pf+huv0LPvN1sR8RTLqzZkTBWWVxc0S5GaAFATVBY5xxmaYWnvk2RoRtWkBUftAN0QtSzh",
-	"yWC3uy8Wl3xjxiJS/cQzSoAEfpZEvJsWXAAcDjlThMFHXBQ5HQIV2fqn1Bv7Wl3Rb18TPCbmTIdUzQGf",
-	"FRY46ekxJGHqQiqs9PSfjk4v3n2sNvZWYHaFPlCNykkv4cNhWWB3dBqj4evaDYcg8fJFctOz0++88tMf",
-	"sFLgbIKLstMifhZ4SNCvNNc7ayziNR8qHlmDB+BgMS+Tm/PwRqgiUzjXfxdklAyS/7ZV8Z8t85jcMud9",
-	"TIZcZMkNXNs78952v2+R033hbxELgecAd9MyV7TAQm3p+9/IsIKpq0XgLKN6Lzg/ErwgQsFdj3AuSS8p",
-	"gq++JiOqrzMGwfoXg9X6yJAieS7hTwN0Gmo9+F1ShoESLSJJBby/mcnO/VP88p9kqAxc1uc/gNk1cdGI",
-	"4/eLRpTkGUr1jyl6lm4O5XXaQ+mmhk//IU/30efTtxt/+76HuEAY/c+TTx8RHJ9m4wKOXW6iN5p5mL/Q",
-	"RCPlGUvDG0/RMy6Q+Sr9HmGWAW2b4GuCMEprEJbuI3JNxBxxNSECXRFNA4d8SjSuI6yUoJelIptnbAGf",
-	"zSHJQg8HV/ITzo4Nli7ByELwy5xMf3SYWV3+MsA7Mm/FjlxfuSUOaIgZ40pTcUFwtqlB9JCzUU6Hj76k",
-	"QhB9yghOWYPeJc00GMKi3ghhpLfHWtEBczdM9NSwiLewpoywxz4aDWQ5Hl5JQBI55AWBBb1jmqnh/NFP",
-	"51MpEMgb+7CinI8lkA1UsowIlFrw0lwRFvqRq7e8ZNkjH5wgWvBgHMnSSY+wnCM81wz6lPP3WIzJY1/n",
-	"Jc/memGKc5TrBcCiPjNcqgkX9A/yqOf0kWv4AgKqSQFG1zinGQLx2izrGtMcX+aPek4HKCMFYZmWyPVZ",
-	"ZXzG9pESc4THmDK7tELwIZFSL+6wWthj3qWdC4EmMyolyfZRCiRDpsBODc4CO5N21bIstFRAsg8ko/gU",
-	"WOS3gUA+QhhpHm10MS0uwKwo40QCOCh8peHgxkk+wLcOlCLTApZalzGGWAjapkdcaoYDMrIWjAUxZ6DX",
-	"QBXCI6XVnuGQFAqzIah2rMwt3BlpuCFy6I0pTHM928pHNShlFziigv06IQykHV4qzcdhdVeMz1hN8Mmw",
-	"IhuKTkmXhQEAXAx51iJxFYJf04yI7+SSfXolrZdMlCpA/Cjl4oCfrMHCj2mVjn2kB0YzvT/Gmdapp6Tb",
-	"fDSL6RwL28wJluSiZMpcQgOD4UYBrvTpOomDSjQkQmHK8jni10S0nvLCdKxFSX0r+BRtbyaxnbhTuZBm",
-	"TyuvTiqswdKCSreFWdVjOUpapDmBZ5vyMpyvV3LNeD2PTo1t1OGhBm0eJ2obqd9UgAyLEnovqa1z4axT",
-	"XhCWomeMe3yZE/V9D6UGd0mWOhOOW3NPywNAGuEnqvTDl1rWS9Gz8EHEtGSNJjhDVH3fO2NpyQARU/SM",
-	"hrKq4nn2vZGwCSun+gD1spJe4hYBsjfMqb+EyZJeYocLtl3d4YGT3GW7XmVApkk+MAA1jGwIakGE5Kyn",
-	"N6s5wCb6D5yXWj8QBB5gc6Oo6DXUzCFW193d9rruIc/59JJX2uyB+GfJMDqh+TW2CmW4QjD41K+0l3zZ",
-	"GPMN+6VmI5vHePZBs80xCX/dkFe02OCF2fdGwTUaCau69JJDPC0wHdetA18TXGaUsCG5kPQPkgw0fvWS",
-	"4QQzRvJAkwZFXb/jcMs+KAh23yQ7/Z0XG9vbGzvbpzs7g92/DZ6/+s/EEKPtXvJ7SYm6mPBSyAuiRUkz",
-	"Qvg1gLz7QWBFLsBQdlFoxCFDzsxIGiOzMicXgM/2cUnGU63k6dl2qj+N4c09E9AG/w3Q5OT18cHb08R9",
-	"cSEIBn5tntIIlVt0ih6N3aK9419JDohV3dE1ERLAbfumGu3CvqV38Qdn+s3Pp4eaPvGCDjWsHL1Dr8mU",
-	"I391vaQsshUHftM0HDRuuEkRjsmQFlSTOmc6Z2SmKb0omWVBxowObMANplFmJPgfpM5lnRl6NYvy57ic",
-	"6h7ax26a8BcVAxg3JmYtAuRkpJDiSBKW3V4SCAG8KztpcF93JotnsIASzU2dJb/8Mvjw4SzpJE5FUOlu",
-	"A7agYHPQE8IyiS7JuGSIMqCPWlwxj4em8MUTaKDy11veUoj8X28DjQ1ysQ4DOUD25e8kysiIMnivZz08",
-	"M6om1iFicHjJwXci+N1EnC5ikhVGl2KfXfSJefpmgT4uYqEWEDRxAIsglci80AncQjK7bFWn9rmTcjrF",
-	"Yp40aWon3Kuo7tfISgwFjvwS0t9u9CAmKZrx68sO9l8D6CZw+rtrXkYbvsYIwyLtCU6kiZYVse41mEmN",
-	"PtYOpyG/1mh3TGp1kPaeyqhean6VnQ33nmXeNM3yvSRwF3dSKRRXOO8EVo27rpZdn9QNuewgjgQfCyJl",
-	"Q1xzQzrhQZAppkwvdPDy5SsNK0wlg52d7UC2OTr4fPLm9aJgUBurE9IEsy04iQ190ghP89w6efVqovJB",
-	"jAIztWTUmp7htISuQ9+K1rXcpUVJj4JGM6kOZtmdnrRYANLDTx+O3r85ffM6HXgZhtZFmH0kyJDQQknw",
-	"bZhT1vrltdFBrB7l5NiTw1/evP78/s3rpJccf/748d3Hn5Oeg4Re4ifUnw8+Hr55bx59e/BOf1hQsDRP",
-	"0lNsXGMBVjGYS+CR3vyJpRb6YI5LxswLR9iqb4cO9/VnzIYkN4++xVR/OA8PyFL0hRM65KUVUKcOIrQ2",
-	"NiynZY4VvSYDhMEF4n5HQ/MG1kw5p9dEkKyHcPUHiChYGhBFKajsMnWvETycnDE3FmdD0gO3Es4yicpC",
-	"X0oKOHwhvPicGo22IXxfE4HH5MLOOweKaimzbDGFVFY0PY97s24OquRcv6O6kMtLTdJaua61VWgJ1wF2",
-	"U76+pcC8NlHxb9yHXOPPGXhhQcQwSldeV2AwWqRS/vAWDisrjYF1xQ3CTvTl2TMFgZALBAYcxPisrliB",
-	"V0i/cssrHGGal4Ks2LPBNwDjkmXhAeA8RxUcdzyKMeFjgYsJHV5kVBrjC43JhIGCeTlHRY41MoG3mEuF",
-	"RmBYZAqNqLABM134+5EeBqhCjMPnWKoLK420qIpqQiRBIzouBZFoRoQlGSTrbtB0tOhi6MlaN5D3L/pr",
-	"iDAF/1uqQSfV1C3tyPH8+CNDYyN3AsY15zRag0/7oQvCsqgk8BGMfFoZXFsICAYXF1PKypgJ80RDC78G",
-	"4zRBDiM7Qq2f4feSlLGT+Qwe0Bme69Uba4iacXE1QKk0OzbX4c2l625N3+O6YBIXjo4hBCdbXKVKeygA",
-	"n54FHlh3gPprL12WRaFl0ti56Vuv7nsfSUJQWr1glRS59pzBeltAQRM0DcRxRthpCmNWjhEKCCGoCZ8T",
-	"DNLotGHP3keYWQccFygjQ5oR2XElvFAXvFTyIis1abkYBqbaVlo6m3CwLmSCzPSCqEA20AVdEjUjhFk2",
-	"pM+n4kMdlxSqhxkZESHiZKS+HEwVySDeE/yE+v9sjjT5vMW0erQogYnMaufUhwBDIBhCA2TT+rdEuam0",
-	"Zz2kjEd78pEiDGGQyesbJkiPgGCErlMSnK3g2sdaqOWjVWLeAqETJbtgS6JChabP1vchQeym4PxuyiWe",
-	"LXcwooEMvYpzg2PKyPN3MkSVwyGRcsXpGV5xSwlnkXrFj/IucswxDNwqyHgDkQlJWIoL1XLRJRlq7cti",
-	"hCJflBZuckMnIVhMcznD/7UOAZEsnI07gq1eFRc4vyhF3gpd30mkOdIo5zMXHnhq30O/kkv0+V0LsOmX",
-	"u9kLeXFR+U4f4HIgLuuQZ5WgGcZ/Rm6r1WzY1BXja3XGtQEop077dOHznS5nqdXCmR299SIgEpE1RoS9",
-	"RQGqKaVEhdum+LMoobZw/LjwEZW8Iwy9TR2MEd4WitKiXMVF1Yh+uIS5x7ldC+uNsKdF6tBbYW5YRJko",
-	"kfOUvF3Ji2vtbcaEhkLWICDLLGango7HhoUtDZWuLKQLVs5M337JakkW9q2mTUDLbAbdIELYowKIUMDw",
-	"reElcGZdcp4TzADzVm3DiFBLrLl+rXaBIRMPLbqVRc/lHgz8WFvbW6JkW9t3cATvI87yOZwERpk+ibKr",
-	"3Li++Se4n+aRLpdirE0wdK59J/VSwTM9Rdv7wO4WdnFfBuLg8LuwwExzQccBLetbWNtKnndNREaHMQby",
-	"aeHKTHCvM4RmmTNc1uAg7cwN/8NM3SKrdDOXV6ky7tqXYf+vghoDQEfcv88Yk3o4yULMRmuIxgLWdXfy",
-	"7y/YA9GUYCYRZ1bH/6JQhueb9fyh54tgE6RLPfutv33+99/6G6/O/+/Ob/2N3fPvB7/1N55D0tT5vye3",
-	"iyN4x0xGnyeR30nEZwz9wRnZR1WUAfrIXawqaKaKG9w0uzPmUHBuXHI1AWsUoVrlfugtLolssCxCy3e3",
-	"DHPw6Xvb/VX5e5EIiIitEiPlGAjobZdkTJm0NIRKPTe3MbcPEj+xMqn0mwRYUCaVVY7TagOpvYFw1Ofm",
-	"FsKvtu8WhdE97G5VZMLaCbv10AUPrzZ2bJEPvTv4eAB4aVOqAtOJJIC0VCIrMTfQ7sVetwzoH7fimZeB",
-	"RtS8UkVVTvaRIPrZoZKIAaFoLGC732+uYHl0RSywIsphqugz5zkNwvnkVHZ0gf6qXzqAl04+nBhf5oQM",
-	"rxZDGKpY93j86UxwNt5HZFqouXHylcVmcvvIHb2KFle258Z2TfEDqt4PDqnUO83aYnAPjf3xhJdiGKVl",
-	"3OX0Iar2UYoLmpq9gqeblyp0ZeOCgvpkTKpLJ4zHOoNElJp8Up/tbNnQJkqP3nx8/e7jz2kA/z3z+KfP",
-	"pynYRYx9FcMPJ6efjsy3EtPMB0lDrHC4bDts0qsyWe2YGkhOPx11BK0jr3J/KtQ7Zv79VILDXfHCwJrZ",
-	"/2dQrNYRlFqTbsk1zbRsqPkdHbONsoAs0h7ysaZ9jSD2huGOFuNK6oOvANTwCm/CBcSsr9WRm1uQfICw",
-	"XSFGig6viNKfhjjPmzLESlpS7avbks3DC5JvbffBhmJo9hrLySXHIlskGHio6DW5qIU+NQQSF3fR01IB",
-	"o2ysJagC4i46qmvOXuDFdfKFDEHFb5FHTowpIZTimm7uayKQV/+9aiZv6dseE6YJwLohuOySlyy78Faa",
-	"nb3JkugiCK25JpkzVOZYKrSzZ7wI67qTvPUqPqlJ9zHG2SAcBbPM5vDexsMbn8p6/CHwoJrpPvYIEL78",
-	"TMG5IBZdlHeZnxcaECi7KCWJWcMdsV9rOF6qpeMBN+DCcoCuQ2vEyvOLmgFycYIjY08coKwZkGIRCef5",
-	"ov9sideH6OFavQWnVXS/j6OCCGXMXJ50Z7+FnsgkLnewiyucV2e8rhF7gRLWR1wAi8WLjUFuK8bGkavt",
-	"SltoTfMqVpPaBqmLcYuGP6JhSzTf7dazF1/s9rdfuK/sCiFKiRDjF+KlkjQz1Ghnb0NjI5pRlvGZhgVr",
-	"74aXXj6PcHq7jg4YsV5OZdv7fgtxOdpaTKKCc7iXCFHWmNaOFCtxrwGztZy++tJ79thqK4pd91tK8szX",
-	"BuiqTsxNpOIMEnXB6XdJkKDjiYqeCmQ2R+0Oguy7khwFNtYZjHxVru9MtZF6OaBKPb8AjdkL76vrjehV",
-	"LNVI3tKcvGMjvngWI5oTk3q1oGdKW8uHZE61GlWFRpzCuWgdMkrKRSHINSWzqKkctJiRRnzH0MxMPZdH",
-	"jjgjElE2zMusozwWKcIC+1pcUeyAfiE4V5MGVfAugwn8Og+T0ZLtzf5mf1F+b0tUPshneC7RmRvLZBHF",
-	"TNQyGghosXws8PS7GIq2qaluwNimq4JITcp0L8Gst8j+ykqT/E/kxZSIcTRshs8kwpe8VEjyKYFI5FwL",
-	"f3Nk1VAuALsyUy3BQZgGiI7yxzIJwHrZLZgKPpP7QP1M+t8UYYXSLVzQrevtLcrGRKotcxdbX639/mbL",
-	"lkjoLC+Ye4rICzsReaE1alGfm113x3O4d9pgS1a0Li8DCzj4kklGMlTkpURmQ93TFR4pvctcyrrJXdVm",
-	"Vi/DHUPLYSl8RdhiFYElkSeVx21ldQOfthOZuEayb0ObK0dWQKVbE7MqoAnPxAN6jGi49TdSrNqzqjzO",
-	"t5PJA5ddX+cRegcX1LLWCmESRaQVoKFaV4QNDfYqpTAZJD+VuVbvNMWg3IYfmq14L3V/+9Xu34bPycZL",
-	"vHu58XL4fGfj8tWov9EfPR+9HG6PXo6eP1/kSLUVLoNoLySE6wo2u2SJC+DT5tx9q3XBFfSxribGIbQV",
-	"oipBsdp3+6V6ATG4UScdJlTaokBQGw35WB8r9TWrM+aUkWSwuxhD0S5t7tuqD6YmqHHHX+O8JOtIm6ak",
-	"meFH8EjNEA7WAgoFUOrVzmIlTSgjUXel4589HxxAWb3inKpqZdpEeJKTadfg9cZtwjp6XeTa4BbjyY8V",
-	"K78Np/1myY9e8e2a+VirtbiWh/ATI0jTKaQ4ojBKxAnoaqk2vIAP4/WrcdbAf1I5B6oQnjAXb638u8pD",
-	"UGXdhcl2QYLdO2OjOMyxlHRka1PF8fCKzGdcZJrTQ2gosOgRF/uI5JKgdEoyilPQkLUAi8GMYOs3pvpz",
-	"qmlBPg99IlLxwjGvpJdMSF4AncsoBmfdFxV179hVv7m2sb11vNAiWnwLesAodbhF0YmFE1uKe9FjBq/G",
-	"Evd6xM6K5RXJLoA6x7cI1tOMjqmSYWJg4B+pvFr6bojAslm89wf7PyiO2kGag/u68DafBlekObFBHmA8",
-	"oS0VH5ypfS2dyjKXZRH5tRyNypoKoTR4WkXT2vJzq8nXtc+/r91GmAzfAI6eAcn6QVWLr+89SgEN+LSw",
-	"gWsXONyNDYS4E+EDt/OrrM096JRcCMzGxMQTBVF+oVR/ax5zbQOVYzwmMnsHG+uHSmps+uOM8HwnvQyb",
-	"4lwVEt1HBOUtqNpt7BreSH6XAwjr+P05avN11CbvgyRrfloR4tXldwi+21GtUOQhjBw498x9IWvpoKsn",
-	"qIXnxos63M2OQX5v0xaqwEMrtGu2Y/X67vHKnWIULE3wMQrrF4HpJXDYVa3F2xxHrJJMPc62ls+hz24J",
-	"83LxCd5IEa6wSakaRQprJomQMFZX3iAYFTQHNKB2kkuI8WuvfjZIslljLBg6z4hcN93HlUWNcMvAltAB",
-	"ULycE13bQaOaiYlImpBpD/HbLPvYzLQyJLsyK/hzC5a55PjbSknapKC0V6VG1+pIPmsUkvy+tyw7eR9U",
-	"CIYIywYoNZYx/WOYsNw7Y0FOcYqeTUupXFKbHlpP4VOCzNutFSg1eY6n91LVqE5ZpT9J/ykoVWkTn8K0",
-	"JZvm5A189aSmWi5TmMK0rMJlcBulPCZxv4fzYHaWEwOQvaupQFbVW9ZIAL218Oe3Ws3c3djwgTOquLD5",
-	"xdHIq5aYkIM8R5elaRQCcQYubrEDt7md0N016mXfBhY1Ih2/eSyMxZ7WgV0gZlcfwN2iSeqhI7W7jkSS",
-	"1NceiyxZqVEEpUoaERvNGrFWK9gOSQlEXQeRC8/7ejtjc3Tv/xGJvoRRo+mlrkQuSvVDaSilBgHgq72i",
-	"a0R91Io3dIKVlUEaa+dxu+NasAqffEK72y9ebGwjnBcTvLFzuxNpAJidztYArqI9QgawIvLDlX+PR7nM",
-	"wMgiOBujZ8dvD9Grvecvv99MeutEnE9wURAGBhIqfYTZ6kiOQWVUcrUuzhJBJJle5kSeJUmbxiaXW/0L",
-	"LKoCtJQVZXf5JwiTiTAxyiSU0mqZnmt0MMUqbKen+jk4P49NMJFx65TrlhEpi+JbCPgC6sz33KhP1ck1",
-	"ttTXu7i/X05Pj4ISnH6yvZ2deGaJamsydEUZxCbafgZ6GzMuMrlfmdiqzFk+HJZCEJuTVG2x1vEBuZYP",
-	"MbuRbarQdpiN1ewjjD4fv9PQRCLTQqjF4DLH7Gq1G07/6k7CH24MSY8JziiLlGickOGVEcbo2KSD1/Ax",
-	"SYJM3rIAqselGguy6jGXNl17jPmmc1YB3kEyfBWyNW5uwm/IWOCMZBHe4Ze+omaF2fihebxzvIF/cVVi",
-	"il3H0lM/9GttSMC1Q1+ZI9M8/k4vhBfR4YXGNv10vXCxwahL973oVILIIWAw9l61HlF1fYnpEmHZkUjs",
-	"VHf+XpmYVjFFa2Uwg8d3aPTYNjW/Je7j0Q2GzZYUsfDBB3NxAKH1SUitzozlXCFoNaJp+OpQvOAGFnpZ",
-	"xNtYdHd6hJHkrYV/uxvDv3mYcdNQ3MGtBnN1DmuiUyIVnha3LEAdTNc0HzZshUtjmKtltFyqkdHbsXmJ",
-	"C+S+Mfb+bfcxJ+qLjk7UtW77wU34Txb2JRHIxoIeIkwDRe5iRF9h+/YoFHcHr2ucq9ee6mpYtkh805LT",
-	"cxv7S63AVFdz3YlRv5qSdofuMw1F1lIgYwdJBk5H94kKg4T8XuIcws5xXpLAPnPT7PNif0AHgmD02ZqD",
-	"btGg5Xbe2IVtLbW5mvN77d9aq0+JC6B+oG4INnq2uaX25gJLICTY4ZpFJoacmYdR+tVDSM+bOXomqvEm",
-	"1brmWPCyQOlX/47saYWeDm9MYJT5A6UHH1+nPZR+OjZG04+fTo2bQ03IGZMTLtQEswylX89sJOY1EXRE",
-	"SXaWDBCEkqU9zYkEsYp1ZcIDzwfAKvTlMSGX6JNdrRyg1ACynp9xdeH+OmPpkDOFKYOfKHTjJV+oVPD3",
-	"WJn/Ev1Prsx/iS1tHraNujUOdarN8TBReRZG3uhVrZkwL+GTrZy13V/MmQl/X1pGxreMBwMylPefmGS7",
-	"sG5MUAOkHyWpbQhgN2cRoEWxa5Q8hoVIkpNh96YKxB7iLV0ZLUupJUdDAtVswm/n0JD+7joxO30IMT63",
-	"ojTOCmZX6+PipIDGIfilNg51CZW7H5HA2zS7npHjwvcpDgSG1TWFgbWrg0V4ZkXATaf821K1tV+1Pfhv",
-	"znsJ8AoN+8cVr00+4H9ygQ4p7CUSj3937h/PivrM6O8mdv8uZXhaOHr0MgNvcOtddnQ1ResQmCAEKuoN",
-	"yvdN/bJGtxCoooVgSdJHOPukYEuGarVqQugKXXamyvt2jFCfBm2uambjaM9F21Q4+YWir/pYb/4Nuf6C",
-	"kMjwVQPbzSY6nWB2BS3/0T85NcVASoEkEdd0SP4NHZMin6OT009HmuXwwm9hjRaOOR9iUHoJu/h8kixp",
-	"eLhaCtaoIKimTzKAGMCc80bDxKaNev3Ggb4z8+P293PnFZn3HkXq2klGzSU5HpIJzzPN5q3+boL2KUNc",
-	"ZCbhxWSF4qIgWLgOzp4rtDhoKvrfmvQbVumcYKbxyHr5oPzAqLX37xJNYegdR9XOw9A2e+7VqtZTJRyC",
-	"3g+XdaXIurNZTyDuk89Wy+jOaN1Cjqo8+HoNqYo2mb62Ddpk+eMdiFNuOc7foCielJSNL0K6cR4rPqWi",
-	"peBdYgiC/g1UesMe1EgYEwU1yWq4UuW4ANvWnGNuXidzhEU8xc0teQERJljgoWrgYNwIHdnqQuWYJQvd",
-	"RAdB8WJby8IU4fSBZ+ug92KFK4t+i+v0++8AT8fGI76OCIdrXZ6XN1mGdTe0ze2Ysrlgnw6mWBEv6p7U",
-	"YBimUkYqHpqoCa30eYNqQ8zaq0tZezEpq/VMg9Zpd+WXd7cLBdxgHbLuCfiyig9uw2uL/48gS7U3gG6V",
-	"de5XvomTvH2Umv2mmoRB+TYTaxvYudKvX1MoHJPe3KTw+6XAQ9PCpgajr16sLKNXyT1VeVInMgZj7fTr",
-	"BUXxxh/nX3d6uzfPfrvYOK/qi+ov/3bz/Q/RCqP3qsasJ0qV0DAFHEXQ7LdnjHKXBJEveKhyrXhwSZrk",
-	"3lPdNZcW1thqFs3oJSXs2D4A9q64TuaAJYZaYANptIdfTnBBb9JUJzkRFL3H7Aq39Lqv9Tk/kBRvBTbB",
-	"1nKUXZQT6C3ginBVrd3ji6hT6eTHV3svX27v7FrvXRhYWS0YkLa25PPbNWK/JWe5Uz3N2yg4Cyfa1kHP",
-	"yVDgPp0JrqBjZSlvX4k6js6N6FX9kDGMM9ttGnvsWjnDcj79ZnP7xV5LUaiuUaQ9lBEB5SSBq1R1Bbp1",
-	"tamgbmEqV8pZhodvzRKU1YomMM6gSb8PYu2uy93Zq9OoKmEpTwD+vYUqqT5ottr+subSTQhto2aHMMJD",
-	"SZiWqiwjYMvozZ+DQFgWfdEG36euh4SYQyetMBjA6Bzu1yHPyD5axIcGG95ZKCN+/nXnJsrcV8jU4EQp",
-	"cY5kQfKcsvHAKjsodTa0QYoKQUb0Sw/JQssztraWAQWk+NjkAMF7af0s0lvI561o0Aah92Rk6GwW6CU+",
-	"c+IOfpHGTl0uRFfDgh50/aLVUdT8B2YQ/BhFzJuHU/fugHMxNc42V2mL+Hd1HDNN1S2MVxo+M/5Dn60m",
-	"+JBAGOgMUxWkm0VDQWttXe4pFjRWJcj1u0nt8tJ1+t107E2zAJju9d7qAFRwiA1LQdX8RI9qi4wQLIg4",
-	"KGMWnQOGDo7eoSsy7yEsUUokVE+RyPAtTXkoU9KWwoClQnsjGLI6wYlSRXJzA7kKpsJVw3Dk6t6aisCu",
-	"5QAoaycfTgaoILzICfxd6wPac40zZA9581+vqsgdFAq9JEM8JYiPzpgJNLBOj80zdsZ++EHvnzBlC11s",
-	"/vADSvVXXNA/4JsB+gk2hc7Kfn93eEXm8IGkm+hAHwkaYiEokUgOeUGkdb4Y/xjlDGodSufz1SIdIyST",
-	"CMszln7ZgJfSgetim3N+JXsonQmqD9lZlc0pRPcM+8wEHulvIVc1NZW/zC9SESLkGQsOJsXZlLLUle+U",
-	"pj6i5hRyE5lCm3aNjOsN2nPSxFz+8IMLyLellsGy3kMp9JtJoeAitEY1aTcoDahmisYcqoYqjlL3lW8v",
-	"Ci+OlElZlWT/jAFWmSZBkMSiIFYECwLy36ZtUu/b2kP6FBTe0w+PqHJlsZTemNkDROLCJgRBKS5MYTrK",
-	"2ZZNtvjxn5KzNEw9Qnv9/qCW5FKv1IWeQZktOWcKf+khjKY41/SEZGfMF5TVw+zsDFwQo37PAChVElmt",
-	"VQu0NmNoH6W2BmUAPVBuS26izzZHCaYFlDRdz+HbMwZNaIypVMI27Zg9W8uMjhkXJLMHcgyhzJSNEUZH",
-	"n05ONfj/ausDp+8yMi24Imw43/gHmae9oI+lhQIthJPCNCJz9c5hPWA0sBU+bbNpiafkjGmM0Q9AEUp0",
-	"wADw4C8o5C6qSHD9JJX64PYR9oU9zR1IRfPcvjDD5rn+q2pTOR5SNta7Ofp8irhpagu4U6GOFpYcWkBZ",
-	"Jy1CIaoGptuxlaLg2L1fFEpGBYXgzhhVkFYd6Gv+WawMtdRkxazslE6JAz8NYru7u68cy/sDgPqHH46C",
-	"anbuWdDcTGMmfexyH+UaG22dVe/ElRPTRmKKTCjn5hk78sl40D7OaG19fSXb/b5d1a/kcqLpzg8/OPeV",
-	"zxjXk1dVtKlEGR+W5hjrfVglHTOsSug0fw2xP9AzeAY3OzhjqYYutDWzU21Z/SZFz3DVDFSvDVvVb98n",
-	"rZkDOp3RD++/N1a8xlgmSj9Fz5rk3g/9fc804aqh/JeN2Wy2oXF1oxQ5YVrEz2yMW/q/N05nNKd848Rt",
-	"DILjTGZitVmAu10TQWYTzBIoS4ROlCB4it6wsamWF6lMzAvCcEGTQbK72d/cTUB3mABrdql5tQ4ZYwKy",
-	"gmct77JkkGiyfBhUj/c0x0R9xASL6pGt95psQ4zHigcPjeCrn4w0ovHLNPZAKoO8PKqfMq2xvCRbFRMF",
-	"GWfd7oQ351rmkYUWBeBkdvr9hn8svGgXRrLeZKC8gOjS9HYUGlj5KGz/cdNL9swaYkP7tW79hDPnGYJX",
-	"tle/8plhK46YrLa9/u7ql95ycUmzjEA0zPMuK3vHtNaKc59s+rzLPJ+DXKxK3179np0lLKwAkIxqjRDw",
-	"GMyTFXif9xIrMiUDE4ZiM9wikiXIqVLry6+PD96epvuuwalv2Gc7Ehqq7bvQAatGJcuJlN7YbVuMhb3Y",
-	"NCk6Y2mt+Rv0WzKs75mbzUgwZwnInpyRswRdzhEH9yJn31tTX8iU7JAo45DuAAGsNg+CMGhfegYWMGLy",
-	"RDWlDRvDuyUYqlSnFuZUDqs2veuRi0Ai+AeZJwYPAZx/sgUL7xUFjRvspq742HjXBv5v3/vkMdw/Dfqx",
-	"arVIKpCl/tzov9d/tfqNQ85GOTX6+t52hymO8DznODvl/D0WpsbK3vbzLvvRGjsXimQfSEbxqVYU9cs7",
-	"O11eDnKsXYr1X4fCGeyDFl4eAVcQuZlFgd6iSLD1lWY3NjqPtPaI04QCNCLIngIVwJO6fS00G9VvRiW4",
-	"FOvk4jWMHJCLBtbttZhUHYpogRGG+PPjyN7qNz5y9VYLrbdCqr8IiJobvw2I9uLy6c9EtcNP/9Gp9r8a",
-	"HP5FwOqY4GwtoPLC3XryyWuQSYpSxaKUrCDonIrGuJahkSAkn2+iT6NghYZmaklxSSNC00o+jTZchmnO",
-	"WEZHIyL2Xe0QMHaYiY0ByHxvvrH2L6qkFu16lVFjgS4b/0INr/4UUlj/SQr7dhzmSWx7MOIFtsF7ldu2",
-	"TGVEcErdisRFld63lOF8E9X7VM4wBasYn5KwgOS+KwNAQWX01jbGtXacmRrrzr6qSRXonKY9+yYIjvr9",
-	"M6YaAh90vImpnjDz/aqeD0x8jgQfg29xJRFyjgtLyZ+k3b+IQgYwuRZia9xYhtcgGdwzWv96R0S1xixj",
-	"6AqkGC/bLGp+R3obT8j6hKx/HmQFkLxXXK3XDbHq62L7HcFnVf0/cOKbAFFcZpSwIXFGWOsSFyXrGS+S",
-	"8RpjyZl5Hw8ngS0mqGSz6NI5DiuJfBOfjvcqhi4dssyjQzo7dOolcVYtwJ4l+Mf1YbatwYfBVIsIItxe",
-	"7DWj0Bvx+f2NVxfnP0Zi9R6UfNVL4Sz1N4XFYZ+sGN/KQ1URoO8kqhX8eTiTxjISJsvpfcsbCzKDMXcs",
-	"UqpjmP1JTHgSE/5M2rqGSWjnDTa6+xMXrN/knpHtxATr2cJzvVAuB/QDLT11X0E//RTllEiEJwRnNQm/",
-	"qYt75/cmRHWdsTQT8wtRsnTBGa6nBTuaCXaz8V02tq7ecD0jQ5qRrJJp6tG6Ed3/1JzcX8XvbJerScRj",
-	"2DhPnT+ujSaJkkGQ2SUZWwiBKql0Wub4ybf2ZPl8MFoKtOluKtfEd+6P6lenLtoTS5Tah9NFQeNnokxk",
-	"8n9sP6QX0czRhob2Kl0Q5mYtrj4Z/HYeHt0pyXMft+xfzek1CUVFO+F5eGItbZdbIwB/Jsq0ZH3Ik7Ez",
-	"RE7GCVRoNqE5RFOJkslexTp8YKzphf6kuXwz/yuzHYS/kxogjRhcwaK54ntRWk6xvGoqLi1gvVV10IgS",
-	"CNve2pfycb2u42aToEH0IxhOzh8c4arW2SssA6bTiOCzJ9vAt7QNBBgW3smjYxkkLW5dlvkVaCstigcX",
-	"NpehLLRoBM4Dn2GA0YyLq1HOZ0HSAyTYAB1HvrS4gCL+YfIsk5vowB2F76F/rXnfGcNQXMREP2DEyMy0",
-	"N69Sbk16i83z0nyjaqKFUrfPaoO2skfrAaRnDAvi00pi6sk7eMdVOW5cwtKMYZumsWbCcMx42UhVbjFi",
-	"ds4v7kDFVitVcSxwj1BiMmidaLBADHfumRgeuK6ELfKZhWL6FJf7pOasRbsNeCGX6b2UVC8Gdjg/hY/H",
-	"jcoxv5rG8RK5BqUupzXsWOI6lvaMXSUsYejamC3I/lUhpgeTReqtaluwz2XVPokf3zDAMuhhYoHYNFPV",
-	"PKGLxNF6rd9JRDPPuwqsJhXrMu2Za6GBIftq9gEJ2Nnui4izLUStWifTNu036Hf6kEhQzdLmOgCNd/Mp",
-	"s2shzEYfjK0Jfzl3ol0ApMHZRqA0ChBbGZaTS45Ftgw0XvuHHhAyqklaAGNEx6UgT5DRQrY0E/S3+Z10",
-	"x3VH+LAZxksTZ9/ZZx4/xOIXPkMjLJDiUPMBXeLhFdQshhy+NiUBfqzpBv70d/aCJgsvd8ImC9uRAroP",
-	"arowp7rabGGvyEd6POXR3pslonm0t0Em4USHpiM0aIbeatSvgqE20RtIcjBordUzYJRhCbmcZGNi81tN",
-	"5YKYpOvTwH1H9Ad3zbmpOhH2J5n3kb1T8Im2BQWuJ/muGYZT4YZX/6qulK38Joh7K799YB9Y0zU6+ty4",
-	"ONepN1KMCPaubJbnPzvbey/3/rb7Yu/lCja0KvIPasxCbCHk6E/ofZWUWC8C0RZrRBjiJFxkUNBcPLoi",
-	"yoYkfmBLy012W4otXrByFa5d35qrOH94c4LBAoOly+UEt3ljNHb9TK6JgKJP0XpPf3KK/F8ja4oLcykG",
-	"N8Ob7EqmA4obdnRqJbAnVcelv7DvL+yEtRQx3Jk8Cc73JjgHPbschHqgWqP8jMuPM4kBeGr4F74ibB/q",
-	"y/jfqj5SEOKFmSvlFnRnvCJziM+b4CJiAzZVJVz/sj9paF2tr9kjV3Txrd3iQrwrt/NUz+XJb3TLei7S",
-	"I99ymrHoPHLkZmUxF0NQaB4qO7Y6JFVtlVsqotCtcItDhae6LX/Zui1rgmJ71ZZW2Ok/MmF+sq58S49i",
-	"V3h6gIItNr3SljHAgiCc62nmaCT4H4S5AnkuPydeJSWE4z+DXNN/kmue8gT+ZSuk3JMktEWCPuZ3Sraq",
-	"kwTXHv2voS35Zu4PnIi02F59WYSDC900nb3/5YjKE414yCAQiDaGQBBPK2x3fokYn3UUMwKyUWtB22oX",
-	"PA06xP6FDYO17r1LLYP+WJ5Mg/dmGgzbDDsorQDrvo2DqW/XmFahoo1u16mFqhSZOoNtxkHfdflPyu/q",
-	"fU8f2TxYtaSOMz1fmvvJQPjE825pIFQVAq6gHIuCsSc7D2MjDGhDNyOhx4cnK+Ff1kq4Njy22wnb4af/",
-	"6CT6yVT4LU2F3YHq/o2FHyBF0eQT2lY7m+gAKmeA9dCXzzBNyDirKrTZxxFUSR1j80ubNbEG7X8KQaj/",
-	"JAg9WRT/hS2K9yc6bRWCXFMyu+cCTm8aPYLC1rg2OblqxFp1CNpEe/09hHPJA13QZFBDRVff3LpRmNXs",
-	"4a+i0dnletz/NhTNrqKdsH1RQcNQKhF0Z2JjE6FO1ZOR84lsdSRbUIm5olpQJE1TBtPVsKtoFNAw39K6",
-	"1bjZUrjgcaLJjTG3U43YZl/8jqkYjf7S0VW4OgzKdIAc00q+kwRldEwVlLTICc40Xqc/+jYgpl0bF75v",
-	"J7Sbdp25TVf7lg393lamYfvFslqzP6Lzv//W33h1/nW7t/385rErzvrO7EsNyHCvT8bjezMeN4sLGKRd",
-	"w2h8WpMPGBdTnFNJMqS46Q+7j0ztEGMtplMCLWVNE+CMCHrtMq6oMuUgeanAglwhZer9M4jKM+YLr5he",
-	"xbZSpK0cWfWAaIguJnrVhmq0NyGE5vt/UulFr82s8rGN0XAqbfVN9L08GaGfZJL1yM9BliEMwLOc/Cyq",
-	"T09VpNaqIgULfaoi9VRF6onOPlWRWreKlCE1X0Pj0VJf3xuBpSWnRrUM2n65MFnbp8Rm10tl+wNhQVwK",
-	"fs/TnGCgFkehFdi6OQmtDImIXuaTnfgvAsIAVOsIC+1uwTi09B9NUH5yBX5LV+BqALqdC/BIk8ePQB3b",
-	"fYE/g0WnZnQXzp3g8sVnxEhzgmgZdURJnnkDEFBKqTUtqFvdUHSBsklMM5BANUE9Y00t2rRKMMKqfmk6",
-	"MK1i1YRQgbRgenJ6cHyKMm6zG9qbvHo8ehgt10zy2Hb5fyEt98nD+FeNzbI9l++gGdeltS1X125t92In",
-	"qnZMhlxk0nWas1VRZq6sKLmmGTSjs0Kf03wnVCPS3Fj8MoEDpdj4Hu3XsioxognSGZOK5jk0j11JAI3t",
-	"/16I3glRh7484IP0eDGjP9G9J7r3X9VFqemIpXvfyUg1zuUUcEVDl/ecX0mEFWIcZaQgTFOl+ZKOLv+6",
-	"/VzMSW2BLr76vKDic3BiKIUX0wEIrVpnL4tNlGZkLHBGsnSATsm04ALnEIjLZ2wfWYJpfD6QUADkWZAc",
-	"z42niKozlmNFxCZKywqq0gE64lKNBTn5X+/deIgLYC3mNI3XyWyfM1t5CtqI4ClihGQyRs9/JuoYfK6m",
-	"18gDttF0k0Qu+xisIVwgd3ibAeY9/PQB9naAsdmEaL2kusshZuiSIEnENcmisFYf8mtySbAg4qDUaPrb",
-	"uZYo4GUrjJQiTwbJFkgadqyYBacgvMgJmk2485RbASHruXwUKhz12KxM0IZ6LPrpP2DmogWwQpwNSc+h",
-	"Ecmc1HKJh1djoZlGMKKzoC2OechZBrVzrOffZJI537UfwKeSRVZl9gQhQLbTbJhkEwxSxWvEYhCC6EjF",
-	"AT9cd2B/WhCMykc2FN+OWrXRWhz1VxPMMMTTWhU0UwTNvReMVVXSWhzL0DsCcp+RHG0vndmEm2Y6dpCw",
-	"zPXCKG+5QGAdv8Q5ZkO4S5b5SkVyX1P9KzIHekDCO3SU+Pzm/wcAAP//",
+	"7H0Jc9s4uuBfweO+rU6nZVs+knTk2ppyO8l0dnJ4bef11ou9JixCEsYUwAZIK+qs97dv4cNBkAQlyleS",
+	"eZqa6sgSifO7z6/RkE8zzgjLZTT4GmVY4CnJiYC/DgshuVCfEiKHgmY55SwaRKcTgmJGvuQXQ3giRnyE",
+	"8glBGR4TdElGXJDNqBdR9fCfBRHzqBcxPCXRINJvRL1IDidkitXgU/zlHWHjfBINnm3v9KIpZfbv7V6U",
+	"4TwnQo30fz4fbPwn3virv/Hy4n9snP/y71EvyueZGlXmgrJxdHPTi96+Ci+YJmhMrwlDOEdDQbD6yS0y",
+	"w/mkXCNNol4kyJ8FFSSJBrkoiL/eERdTnKvnWP58L+qpDdBpMY0GO9t7L/Z+3X2+9wJ2ob/cdqukLCdj",
+	"IvQyEzLNeE7YcP4PMm8u+T2+IhLRHEk8IijnSJCM4BzlEyqRWhuR+T4aTrgkDF3O4fiHOE2J6CFGZmjE",
+	"BSJ4OFEvsLEa4JKghDO4GPIFT7NULWl3tD3qJ3tk4/moP9rYw32y8TLZfb7Rx7v42eV28mK43beHNCE4",
+	"IaI8Jm8LG2oPLXe68+zZojv9t43/13aV7+iU5s2j+Z3P0BSzORJ8JtXOMJMzItTFTrnM2yAvhdH8RSZk",
+	"hIs0jwbP+v4l9vtLb+9owhn5UEwvSQt6MPgNUYZeb24/39tHNJco/iVGUzxXNzETNM8JQ/F/3/kt3kQH",
+	"KJ5NcC5xlg1ilAkyol8QlQinKZ+RpHpnv7zce/Fie2d379nzF2EAztTyLvQaFoKyd017/cot7YUw7/zp",
+	"4G/ob59/6W+8PP/c33iJnvy82YqIp1hetSFjnGN5dUGTGOUTAGqCiizlOEEzLM19kgTNaD5pwVEzQDdE",
+	"LQp40tvt7vPmkm/0WETmv/GEEiCBnyQRb6cZFwCHQ85ywuAjzrKUDoGKbP1Tqo19La/o89cIj4k+0yHN",
+	"54DPORY46qkxJGH5hcxxrqb/eHR68fZDubE3ArMr9J4qVI56ER8Oiwzbo1MYDV9XbtgHiRfPo5uemX7n",
+	"pZv+gBUCJxOcFZ0W8XeBhwT9QVO1s9oiXvFhzgNrcADsLeZFdHPu3wjNyRTO9d8FGUWD6L9tlfxnSz8m",
+	"t/R5H5MhF0l0A9f2Vr+33e8b5LRfuFvEQuA5wN20SHOaYZFvqfvfSHAOU5eLwElC1V5weiR4RkQOdz3C",
+	"qSS9KPO++hqNqLrOEASrXzRWqyNDOUlTCX9qoFNQ68DvkjIMlKiJJCXwftaTnbun+OU/yTDXcFmd/wBm",
+	"V8RFIY7bLxpRkiYoVj/G6Em8OZTXcQ/Fmwo+3Yc03kefTt9s/PpzD3GBMPqfJx8/IDg+xcYFHLvcRK8V",
+	"89B/oYlCyjMW+zceoydcIP1V/DPCLAHaNsHXBGEUVyAs3kfkmog54vmECHRFFA0c8ilRuI5wngt6WeRk",
+	"84w18FkfkszUcHAlv+HkWGPpAozMBL9MyfQXi5nl5S8CvCP9VujI1ZUb4oCGmDGeKyouCE42FYgecjZK",
+	"6fDRl5QJok4ZwSkr0LukiQJDWNRrIbT09lgrOmD2homaGhbxBtaUEPbYR6OALMXDKwlIIoc8I7Cgt0wx",
+	"NZw++ul8LAQCeWMfVpTysQSygQqWEIFiA16KK8JCP/D8DS9Y8sgHJ4gSPBhHsrDSIyznCM8Vgz7l/B0W",
+	"Y/LY13nJk7laWM45StUCYFGfGC7yCRf0L/Ko5/SBK/gCAqpIAUbXOKUJAvFaL+sa0xRfpo96TgcoIRlh",
+	"iZLI1VklfMb2US7mCI8xZWZpmeBDIqVa3GG5sMe8SzMXAk1mVEiS7KMYSIaMgZ1qnAV2Js2qZZEpqYAk",
+	"70lC8SmwyG8DgXyEMFI8WutiSlyAWVHCiQRwyPGVgoMbK/kA3zrIczLNYKlVGWOIhaBtesSlYjggIyvB",
+	"WBB9BmoNNEd4lCu1ZzgkWY7ZEFQ7VqQG7rQ0XBM51MZyTFM129JHFSglFziggv0xIQykHV7kio/D6q4Y",
+	"n7GK4JPgnGzkdEq6LAwA4GLIkxaJKxP8miZE/CQX7NMpab1okucZiB+FbA740Rgs3JhG6dhHamA0U/tj",
+	"nCmdekq6zUeTkM7R2GZKsCQXBcv1JdQwGG4U4EqdrpU4qERDInJMWTpH/JqI1lNuTMdalNQ3gk/R9mYU",
+	"2ok9lQup97T06mSOFVgaUOm2MKN6LEZJgzQn8GxdXobzdUquHq/n0Km2jSo8VKDN4URlI9Wb8pChKaH3",
+	"oso6G2cd84ywGD1h3OHLnOQ/91CscZcksTXh2DX3lDwApBF+orl6+FLJejF64j+ImJKs0QQniOY/985Y",
+	"XDBAxBg9ob6smvM0+VlL2IQVU3WAallRL7KLANkb5lRfwmRRLzLDedsu7/DASu6yXa/SIFMnHxiAGkbW",
+	"BDUjQnLWU5tVHGAT/QdOC6UfCAIPsLlWVNQaKuYQo+vubjtd95CnfHrJS232QPyzYBid0PQaG4XSXyEY",
+	"fKpX2ou+bIz5hvlSsZHNYzx7r9jmmPi/bsgrmm3wTO97I+MKjYRRXXrRIZ5mmI6r1oGvES4SStiQXEj6",
+	"F4kGCr960XCCGSOpp0mDoq7esbhlHhQE22+inf7O843t7Y2d7dOdncHur4NnL/8z0sRouxf9WVCSX0x4",
+	"IeQFUaKkHsH/GkDe/iBwTi7AUHaRKcQhQ870SAojkyIlF4DP5nFJxlOl5KnZdso/teHNPuPRBvcN0OTo",
+	"1fHBm9PIfnEhCAZ+rZ9SCJUadAoejdmiueM/SAqIVd7RNRESwG37phztwryldvEXZ+rNT6eHij7xjA4V",
+	"rBy9Ra/IlCN3db2oyJIlB35TNxzUbrhOEY7JkGZUkTprOmdkpii9KJhhQdqMDmzADqZQZiT4X6TKZa0Z",
+	"ejmLcue4mOoemsdu6vAXFAMY1yZmJQKkZJSjnCNJWHJ7ScAH8K7spMZ97Zk0z6CBEvVNnUW//z54//4s",
+	"6iROBVDpbgO2oGB90BPCEokuybhgiDKgj0pc0Y/7pvDmCdRQ+estb8lH/q+3gcYauViFgRwg8/JPEiVk",
+	"RBm81zMenhnNJ8YhonF4wcHfM8HvIAl1kaaMzLoQSc3eTvTTNw0y2kRWJUcoGgKGQyqRfqETVPrUeNGq",
+	"Ts1zJ8V0isU8qpPeTihaEuevgZVoQh34xSfT3chGSKDU41eX7e2/Avd1GHZ3V7+MNrQO0Y8mifJOpI69",
+	"JU3v1XhOhYxWDqcm5lZIfEi4tZD2jsqg+qp/lZ3t+46z3tSt973I8yp30jxynuO0E1jV7rpcdnVSO+Si",
+	"gzgSfCyIlDWpzg5pZQxBppgytdDBixcvFaywPBrs7Gx7ItDRwaeT16+a8kNlrE5I483W8CVrMqYQnqap",
+	"8QWr1QTFiBChZvmCUSvqiFUmug59K1rXcpcGJR0KagWmPJhFd3rSYiiIDz++P3r3+vT1q3jgRB1alXT2",
+	"kSBDQrNcggtEn7JSQ6+1qmLULSvunhz+/vrVp3evX0W96PjThw9vP/w96llI6EVuQvX54MPh63f60TcH",
+	"b9WHhh6mmJOaYuMaCzCewVwCj9TmTwy1UAdzXDCmXzjCRss7tLivPmM2JKl+9A2m6sO5f0CGojdO6JAX",
+	"Ro6dWohQStuwmBYpzuk1GSAMnhL7OxrqN7Di3Sm9JoIkPYTLP0CSwVKDKIpBs5exfY3g4eSM2bE4G5Ie",
+	"eJ9wkkhUZOpSYsDhC+Gk7FgrvjUZ/ZoIPCYXZt45UFRDmWWLxaQ0tql57JtVq1EpDrsdVWVhXiiS1sp1",
+	"jUlDCcIWsOti+C3l6pWJinvjPuQad87ACzMihkG68qoEg1GTSrnDaxxWUmg77JIbhJ2oyzNnCnIjFwjs",
+	"PIjxWVX/AueReuWWVzjCNC0EWbJnjW8AxgVL/APAaYpKOO54FGPCxwJnEzq8SKjUNhoakgk9PfRyjrIU",
+	"K2QCpzKXORqB/ZHlaESFiavpwt+P1DBAFUIcPsUyvzDSSItGmU+IJGhEx4UgEs2IMCSDJN3tnpYWXQwd",
+	"WesG8u5Fdw0BpuB+ixXoxIq6xR05nht/pGls4E7ABte0CHKBUnUt2uxPtUvA8tsBivWAK68jIywJig0f",
+	"wHCoFMyVJQZvcHExpawImUVPFGjxazB4E2TRtyOIuxn+LEgROsZP4FWd4blavbaw5DMurgYolnrH+u6c",
+	"CXbVralLXxWmwpLUMYT1JM1V5nEPebDWM5AG6/boxMpLl0WWKQE2dG7q1sv73keSEBSXLxiNRq48p7fe",
+	"MChoLu5cXIznLfyz02TaaB2iLxCgUJFZJxiE2GnNWr6PMDPuPS5QQoY0IbLjSniWX/AilxdJoSjSxdAz",
+	"BLeS4NmEg+0iEWSmFkQFMmE06JLkM0KY4V7qoEr21XFJvlaZkBERIkx9qsvBVF3GiAvthVT/Z3OkqO4t",
+	"plWjBUlNYFYzpzoEGALBEAo067bFBTpRqXSrIWU4lpSPcsIQBlG+umGC1AgIRug6JcHJEmZ/rGRhPlom",
+	"HTZInijYBVsQcyoUpTaeFQnSOgXXel2ccdy8g4kORO9lDB/cXloNuJP9qhgOiZRLTg+4hkIAhamOWnjU",
+	"pXdrsalJ5cIHfRfh6BgGbpWOnNVJh0MsxJRyueiSDJVKZ/AlJ19yJTGl+pAgUE1xQyVRCpAaIIqGs3FH",
+	"oFar4gKnF4VIW2HvJ4kU5xqlfGZDE0/Ne+gPcok+vW0BRfVyNyMkzy5Kv+0DXA7EhB3ypJRe/djTwG21",
+	"2iLrCmh4rdZiNwCN16q0NnS/0+UsNIVYW6YziXgkJLDGgFDYFLTq0kxQYq6LSU2xt0UyCAspQXE+wO7b",
+	"dMwQWW6hNy0aW1ikDSidC1h/mBe2MOYA82pSh94SG0YTZYJEztH5ds0xbApos1DUtLwaAVlkhjsVdDzW",
+	"DG5hmHZpdm2YThN1+wWrJHiYt+qGBiXRaXSD6GSHCsBfQBww1hzPkXbJeUowA8xbtg0tYC0wEbu1mgX6",
+	"LN43E5dmQpv3MHBjbW1viYJtbd/BCb2POEvncBIYJeokiq5S5eo2Je9+6ke6WMYxhkbfsfeTVEsFr/gU",
+	"be8Du2vs4r6szt7hd2GBieKClgMa1tdY21Ked01EQochBvKxcWU6sNhaV5PEWkMrcBB35ob/oadukVW6",
+	"2eDLNB177Yuw/w9BtaGgI+7fZ3xLNZSlES/SGh7SwLruAQb7DSMjmhLMJOLM2AK+5CjB881q7tKzJth4",
+	"qVpPPve3z//2ub/x8vz/7nzub+ye/zz43N94Bglb5/8e3S6G4S3T2YSORP4kEZ8x9BdnZB+VEQ7oA7dx",
+	"sqC35lzjpt6dtrGCx+SS5xMInyZUKeQPvcUFURWGRSj57pYhFi51cLu/LHcwEH0RMIBilFsGAlrdJRlT",
+	"Jg0NoVLNzU2874PEbixNaP0mwR2UydyoznG5gdjcgD/qM30L/lfbjxUBsizcYeVk4Wo8hINXE7fW5ENv",
+	"Dz4cAF6adC7PsCIJIC2VyEjMNbR7vtct+/qXrXDWp6cR1a80p3lK9pEg6tlhLhEDQlFbwHa/X1/B4pCN",
+	"ULRGkMOUkW/WHeuFEsqp7OhX/UO9dAAvnbw/0Q7SCRleNeMiyjj7cOzrTHA23kdkmuVz7Tksss3o9uFA",
+	"ahUt/nHHjc2awgdUvu8dUqF2mrTF/x5q6+QJL8QwSMu4zSdENN9HMc5orPcK7nNe5L5/HGcU1CdtcF04",
+	"YTjOGiSiWOeyukxrw4Y2UXz0+sOrtx/+Hnvw39OPf/x0GoNdRFtfMfxwcvrxSH8rMS3dMRCn7C/bDBv1",
+	"yixaM6YCktOPRx1B68ip3B+z/C3T/34swIuf80zDmt7/J1CsVhGUWhN+yTVNlGyo+B0ds40igwzWHnJx",
+	"rn2FIOaG4Y6awSrVwZcAqn+FN/4CQrbZ8sj1LUg+QNisEKOcDq9Irj4NcZrWZYiltKTcV7cl64cbkm9l",
+	"996GQmj2CsvJJcciaRIMPMzpNbmoxFPVBBIbzNFTUgGjbKwkqAyCOTqqa9Ze4MR18oUMQcVvkUdOtCnB",
+	"l+LqvvNrIpBT/51qJm/pMB8TpgjAquG/7JIXLLlwVpqdvcmCkCWI17kmiTVUpljmaGdP+xhWdTY561V4",
+	"Up1qpI2zXoyLdnbh5HZu4/BUJowAohnKme5jjwDhi88UXA+i6cq8y/w8U4BA2UUhScgabon9SsPxIl84",
+	"HnADLgwH6Dq0Qqw0vagYIJsTHGl74gAl9SgXg0g4TZvetQU+IaKGa/UWnJaZBS44C6KjMbM52p39Fmoi",
+	"nTTdwS6e47Q841WN2A1KWB2xARbNiw1BbivGhpGr7UpbaE39KpaT2hqpC3GLmj+iZkvU3+1WMyef7/a3",
+	"n9uvzAoh9IkQ7RfiRS5poqnRzt6GwkY0oyzhMwULxt4NL714FuD0Zh0dMGK1fM62990WwnK0sZgEBWd/",
+	"LwGirDCtHSmW4l4NZiv5hNWl98yxVVYUuu43lKSJq0vQVZ2Y68CJGSQJg9PvkiBBx5M8eCqQVR20Owiy",
+	"b8uBZFhbZzByFcF+0pVOqqWISvX8AjRmJ7wvr3WiVrFQI3lDU/KWjXjzLEY0JTrtq6FnSlNHiCRWtRqV",
+	"RU6swtm0Dmkl5SIT5JqSWdBUDlrMSCG+ZWh6pp7NYUecEYkoG6ZF0lEeCxSAgX01VxQ6oN8JTvNJjSo4",
+	"l8EEfp37iXDR9mZ/s9+U39uSpA/SGZ5LdGbH0hlMIRO1DEYXGiwfCzz9KYSibWqqHTC06bIYU50y3UuE",
+	"7C0yz5JCFx4g8mJKxDgYVMNnEuFLXuRI8imB8OZUCX9zZNRQLgC7El2pwUKYAoiO8sciCcB42Q2YCj6T",
+	"+0D9dOrhFOEcxVs4o1vX21uUjYnMt/RdbH019vubLVOeobO8oO8pIC/sBOSF1lBIdW5m3R3P4d5pgymX",
+	"0bq8BCzg4EsmCUlQlhYS6Q11z4F4pJwxfSmrZoyVm1m+DHsMLYeV4yvCmhUMFkSelB63pZUVXC5QYOIK",
+	"yb4NbS4dWR6Vbs32KoHGPxMH6CGiYddfy9tqT9VyON9OJg9sZn+VR6gdXFDDWkuEiXIijQANlcICbGiw",
+	"VyqF0SD6rUiVeqcoBuUmOFFvxXmp+9svd38dPiMbL/Du5caL4bOdjcuXo/5Gf/Rs9GK4PXoxevasyZEq",
+	"K1wE0U5I8NflbXbBEhvg0+bcfaN0wSX0saomhiG0FaJKQbHcd/ulOgHRu1ErHUZUmoJEUJcNuVgfI/XV",
+	"K0OmlJFosNuMoWiXNvdNxQldj1S7469xWpBVpE1dTk3zI3ikYggHawGF4ivVSmuhciqUkaC70vLPngsO",
+	"oKxa7S4v63SaJHySkmnXIPfabcI6el3kWu8WwxmVJSu/Daf9ZhmVTvHtmk5ZqfMYMOYTpGgRyjmi8GQP",
+	"4rHh9U10wOY6z4qkEgojYF/AAY3I1WOaYDGF+9XF6ZQAtHlv/r4KT/U8J6VboAze8VP7VkrnK30DZRKf",
+	"n7vn5eu91daJwxRLSUemIlYYA6/IfMZFYlNJNHMecbGvDzWekoTiGHRjJbpiMCCYqpGx+hwrKpDOfW+I",
+	"zHlm2VbUiyYkzYDCJRSDm+5LHnTsmFW/vjYxv1WMUMJZeAtqwCBduEWpi8aJLcS64DGDP2OBYz1gYcXy",
+	"iiQXQJfDWwS7aULHNJd+nqHnGSn9WepuiMCyXjL4qfkflGTtIMfBfV04a0+NH9KUmPAOMJvQljoT1si+",
+	"kjZl2MqiSP1K7kZpR4UgGjwt42hN0bvlhOvapfNXbsPPra8BR0+DZPWgysVX9x6kfRp8WhjAtQ0Z7sYA",
+	"fNwJcIDbeVRW5ht0Si4EZmOiI4m8+D5fnr81d7k2Icoh7hKYvYN19X0pL9Y9cVpsvpNGhnVJsBKJ7iN2",
+	"8hZU7TYWDWcev8sB+NUDv4+KgB31yPsgyYqfloR4edEfgu92VEtUeAggB849s19o0cjmdC6foBKYG64R",
+	"cTcLBvmzTU8oQw6NuK7YjtHou0cqd4pOMDTBRSesXlOmF8FhlxUeb3McocI01QjbSiaHOrsFzMtGJjjz",
+	"hL/COqWqlUasGCN8wlheeY1glNDs0YDKSS4gxq+c4lkjyXqNoTDoNCFy1UQfW4w1wC09K0IHQHFyTnBt",
+	"B7XiKDoWaUKmPcRvs+xjPdPSYOzSoODOzVvmguNvK2Bp0oHiXpk8Xale+aSWrP5zb1H+8j6oEAwR5qWt",
+	"96opzb0z5mUdx+jJtJC5TWdTQ6spXDKQfru17qUiz+G0X5rXamKWiU/SffIKZJqUJz9hySQ4OdNeNZ2p",
+	"ksXkJy8tqqvp3UYhj0nY42F9l53lRA9k72okkGUxmBUSQ28t/LmtljN3NzO854zmXJi842DMVUs0yEGa",
+	"ostCtyeBCAMbsdiB29xO6O4a77JvQopqMY7fPArGYE/rwDYEs6v1/25xJNWgkcpdB2JIqmsPxZQs1Si8",
+	"yie1WI16ZVqjFWz7pATirb2YhWd9tZ2xPrp3/wjEXcKowcRSW5gXxeqh2JdSvdDv5f7QFeI9KuUdOsHK",
+	"0vCMlTO47XE17MEnH9Hu9vPnG9sIp9kEb+zc7kRqAGamM5WHyzgPnwEsifmwRefD8S0zMLIIzsboyfGb",
+	"Q/Ry79mLnzej3iqx5hOcZYSBgYRKF1u2PIZjUBqVbA2Ms0gQSaaXKZFnUdSmscnF9v4Mi7LsLWVZ0V3+",
+	"8QJkAkyMMgmVuVqm5woddBEL01+qeg7Ww2NSS2TYOmV7dAQKp7jGBa5sO3OdPqpTdXKKLfTyNvf3++np",
+	"kVfR0022t7MTzinJ21obXVEGUYmmi4LaxoyLRO6XJrYyZ5YPh4UQxGQjlVus9JlAttFEyG5kWjm0HWZt",
+	"NfsIo0/HbxU0kcC0EGQxuEwxu1rugFO/2pNwhxtC0mOCE8oCFR8nZHilhTE61ongFXyMIi+Ht8iA6nGZ",
+	"jwVZ9phNmK48xlyrO6MA7yDpvwp5Gjc3/jdkLHBCkgDvcEtfUq1Cb/xQP9450sC9uCwlxaxj4akfurXW",
+	"JODKoS/Njqkff6cX/Ivo8EJtm266nr9Yb9SF+246lSBmCBiMuVelR5S9ZkK6hF9wJBA11Z2/lyamZUzR",
+	"WBn04OEdaj22Tc1vifh4dINhvRFGKHDwwVwcQGhd+lGrM2MxV/AanCgavjwIz7uBRgeNcPOM7k4PP4a8",
+	"tY5wd2P4Nw8wrhuKO7jVYK7OAU10SmSOp9kt61l709XNhzVb4cLo5XIZLZeqZfR2bF7gArlvjL1/233I",
+	"ifq8oxN1pdt+cBP+2sK+IPZYW9B9hKmhyF2M6Ets3w6Fwu7gVY1z1apTXQ3LBolvWrJ5bmN/qZSW6mqu",
+	"O9HqV13S7tDzpqbIGgqk7SDRwOroLkVhEJE/C5xCwDlOC+LZZ27q3WXMD+hAEIw+GXPQLdrC3M4b29jW",
+	"QpurPr9X7q2VuqPY0OkHaq5g4mbrW2rvVbAAQrwdrlheYsiZfhjFXx2E9JyZo6fjGW9ipWuOBS8yFH91",
+	"78ieUujp8EYHRuk/UHzw4VXcQ/HHY200/fDxVLs58gk5Y3LCRT7BLEHx1zMTg3lNBB1RkpxFAwShZHFP",
+	"cSJBjGJdmvDA8wGwCt2AdLAl+mhWKwco1oCs5mc8v7B/nbF4yFmOKYOfKPQAJl+ozOHvca7/S9Q/aa7/",
+	"S0yldL9Z1a1xqFNVjoepwmFg5LVa1Yqp8hI+mZpZ2/1mtoz/+8ICMq5RPRiQoVvARKfZ+RVjvOof/SBJ",
+	"bUMAszmDAC2KXa0oMixEkpQMu/doIOYQb+nKaFlKJS0aUqdmE347h4Z0d9eJ2alDCPG5JUVxljC7SlsY",
+	"KwXUDsEttXaoC6jc/YgEzqbZ9YwsF75PccAzrK4oDKxcFyzAM0sCrvvz35aqrfyq6fx/c96LgFco2D8u",
+	"eW30Hv+TC3RIYS+BSPy7c/9wPtQnRv/UUft3KcDTwtGDl+l5g1vvsqOrKViBQAchUFFti76vK5fVmo9A",
+	"/SwES5IuwtmlAxsyVKlS40OX77LTdeC3Q4T61OuaVTEbBzs9mlbG0e8UfVXHevNvyHY1hBSGrwrYbjbR",
+	"6QSzKwk2+H9yqsuAFAJJIq7pkPwbOiZZOkcnpx+PFMvhmdvCCo0jUz7EoPQSdvHpJFrQZnG5FKxQQVBF",
+	"n6QHMYA557U2jXUb9ertCl0/6MftKmjPKzDvPYrUlZMMmktSPCQTniaKzRv9XQftU4a4SHSqi84HxVlG",
+	"sLB9ox1XaHHQlPS/Nd3Xr885wUzhkfHyQeGBUWvH4QWawtA5jsqd+6Ft5tzLVa2mSlgEvR8ua4uQdWez",
+	"jkDcJ58tl9Gd0dqFHJUZ8NXqUSVt0t10a7TJ8Mc7EKfUcJxfoRyelJSNL3y6cR4qO5UHS8TbxBAEfR2o",
+	"dIY9qI4wJjlUI6vgSpnjAmxbcY65fp3MERbh5Da75AYiTLDAw7yGg2EjdGCrjZoxCxa6iQ68ssWmioUu",
+	"v+kCz1ZB72ZtK4N+zXW6/XeAp2PtEV9FhMOV3tKLWzvDumva5nZI2WzYp70plsSL2icVGPpJlIFahzpq",
+	"Qil9zqBaE7P2qlLWXkjKaj1TrxPbXfnl3e1CHjdYhaw7Ar6o1oPd8Mri/yPIUu1tp1tlnfuVb8Ikbx/F",
+	"er+xImFQuE3H2np2rvjr1xgSJOObmxh+vxR4qFvbVGD05fOlBfRKuacsTGpFRm+snX61lCje+Ov8605v",
+	"9+bJ54uN87KyqPry15ufnwZri96rGrOaKFVAIxVwFEGL4Z42yl0SRL7gYZ4qxYNLUif3juquuDS/ula9",
+	"XEYvKmDH5gGwd4V1MgssIdQCG0itKf1iggt6k6I60Ymg6B1mV7ilw36lu/qBpHjLswm2FqLsopxAVwFb",
+	"fqtsKB9eRJVKR7+83HvxYntn13jv/MDKcsGAtJUln9+u/fstOcudKmneRsFpnGhbQz4rQ4H7dCZ4Dg0w",
+	"C3n7GtRhdK5Fr6qHtGGcmebV2GHX0hkW8+nXm9vP91rKQXWNIu2hhAgoJAlcpawo0K2fTQl1jalsEWfp",
+	"H74xS1BWKZfAOIMMeBfE2l2Xu7NXp1ZPwlAeD/x7jfqoLmi23P6iXtV1CG2jZocwwkNJmIaqLCJgi+jN",
+	"90EgDIu+aIPvU9s9Qsyhh5YfDKB1DvvrkCdkHzXxocaGdxoFxM+/7twEmfsSmRqcKAVOkcxImlI2Hhhl",
+	"B8XWhjaIUSbIiH7pIZkpecZU1dKggHI+1jlA8F5cPYv4FvJ5Kxq0Qeg9GRk6mwV6kcucuINfpLZTmwvR",
+	"1bCgBl29XHUQNf+BGQQ/BhHz5uHUvTvgXEiNM21V2iL+bQXHRFF1A+Olhs+0/9Blqwk+JBAGOsM099LN",
+	"gqGglYYu9xQLGqoPZDvdxGZ58Sqdbjp2pWkApn29tzwAFRxiw0LQfH6iRjVFRggWRBwUIYvOAUMHR2/R",
+	"FZn3EJYoJhKqp0ik+ZaiPJTl0pTCgKVCYyMYsjzBSZ5n0c0N5Cro2lY1w5GteKtrAdtmA6Csnbw/GaCM",
+	"8Cwl8HelP2jPtsyQPeTMf72yFrdXIvSSDPGUID46YzrQwDg9Ns/YGXv6VO2fsNwUuth8+hTF6isu6F/w",
+	"zQD9BptCZ0W/vzu8InP4QOJNdKCOBA2xEJRIJIc8I9I4X7R/jHIGVQ6l9fkqkY4RkkiE5RmLv2zAS/HA",
+	"9rlNOb+SPRTPBFWHbK3K+hSCe9aFfwQeqW8hVzXWNb/0LzInRMgz5h1MjJMpZbEt3Cl1ZUTFKeQm0iU2",
+	"zRoZVxs056SIuXz61AbkmyLLYFnvoRg6zcRQaQhapuq0GxR7VDNGYw71QnOOYvuVazsKL0KfZ3CS758x",
+	"wCrdHgiSWHKIFcGCgPy3aXreuy75kD4FJffUwyOa24JYudqY3gNE4sImBEExznRJOsrZlkm2+OWfkrPY",
+	"Tz1Ce/3+oJLkUq3RhZ5AgS05Zzn+0kMYTXGq6AlJzpgrJauG2dkZ2CBG9Z4GUJpLZLRWJdCajKF9FJvq",
+	"kx70QKEtuYk+mRwlmBZQUjdRh2/PGLSf0aZSCds0Y/ZMFTM6ZlyQxBzIMYQyUzZGGB19PDlV4P+HqQwc",
+	"v03INOM5YcP5xj/IPO55HSwNFCghnGS6BZmtdA7rAaOBqe1p2lFLPCVnTGGMegDKT6IDpitUQQulAhpY",
+	"u0hw9SSV6uD2EXYlPfUdyJymqXlhhvVz/ZflplI8pGysdnP06RRx3ewWcKdEHSUsWbSAsk5KhEI0H+gu",
+	"yEaKgmN3flEoGeWVgDtjNIe0ak9fc8/iXFNLRVb0yk7plFjwUyC2u7v70rK8vwConz498urY2WdBc9Mt",
+	"mdSxy32UKmw0FVadE1dOdAOJKdKhnJtn7Mgl40HjOK219dWVbPf7ZlV/kMuJojtPn1r3lcsYV5OX9bOp",
+	"RAkfFvoYqx1YJR0znBfQuP4aYn+gl/AMbnZwxmIFXWhrZqbaMvpNjJ7gsg2oWhs2qt++S1rTB3Q6o+/f",
+	"/ayteLWxdJR+jJ7Uyb0b+ueebr9VQfkvG7PZbEPh6kYhUsKUiJ+YGLf4f2+czmhK+caJ3RgEx+nMxHKz",
+	"AHe7OoLMJJhFUJYIneSC4Cl6zca6Tl6gJjHPCMMZjQbR7mZ/czcC3WECrNmm5lV6Y4wJyAqOtbxNokGk",
+	"AOHQqxvvaI6O+ggJFuUjW+8U2YYYjyUPHmrBVz0ZaEHjlqntgVR6eXlUPaWbYjlJtiwjCjLOqn0Jb86V",
+	"zCMzJQrAyez0+zX/mH/RNoxktclAeQHRpe7tyBSw8pHf+OOmF+3pNYSGdmvd+g0n1jMEr2wvf+UTw0Yc",
+	"0Vlte/3d5S+94eKSJgmBaJhnXVb2limtFacu2fRZl3k+eblYpb69/D0zi19YIVIHjiotEPAYzJMleJ/3",
+	"IiMyRQMdhmIy3AKSJcipUunLr44P3pzG+7a1qWvVZ3oRaqrt+s8Bq0YFS4mUzthtmov5XdgUKTpjcaXt",
+	"G3Ra0qzviZ1NSzBnEcienJGzCF3OEQf3Imc/G1Ofz5TMkCjhkO4AAawmD4IwaFx6BhYwovNEFaX1G8bb",
+	"JWiqVKUWWno/LBv0rkYuPIngH2QeaTwEcP7NFCy8VxTUbrCbquJj4l1r+L9975OHcP/U68Sq1CKZgyz1",
+	"faP/Xv/l8jcOORulVOvre9sdpjjC85Tj5JTzd1joGit728+67Edp7NDD/j1JKD5ViqJ6eWeny8tejrVN",
+	"sf5xKJymSdC8yyHgEiI3MyjQa4oEW19pcmOi80hrdzhFKEAjguwpUAEcqdtXQrNW/WZUgkuxSi70yB65",
+	"qGHdXotJ1aKIEhhhiO8fR/aWv/GB52+U0HorpPpBQPQVXNdtQLQXlk/HJG+Hn/6jU+1/NTj8QcDqmOBk",
+	"JaBywt1q8skrkEmyIg9FKRlB0DoVtXEtQSNBSDrfRB9H3go1zVSS4oIWhLqJfBxstQzTnLGEjkZE7Nva",
+	"IWDs0BNrA5D+Xn9j7F80l0q065VGjQZd1v7CCl59F1JYfy2FfTsOsxbbHox4gW3wXuW2LV0ZEZxStyJx",
+	"QaX3DWU43UTVDpUzTMEqxqfELyC5b8sAUFAZnbWNcaUdJ7rGurWvKlIFOqduzL4JgqN6/4zlNYEPet2E",
+	"VE+Y+X5VzwcmPkeCj8G3uJQIWceFoeRrafcHUcgAJldCbIUbi/AaJIN7Rus/7oioxpilDV2eFONkm6bm",
+	"B9tYI+saWb8fZD0Cd9N94mq1bohRX5tNeQSflfX/wImvA0RxkVDChsQaYY1LXBSsp71I2muMJWf6fTyc",
+	"eLYYr5JN06Vz7FcS+SY+HedV9F06ZJFHh3R26FRL4ixbgDlL8I+rw2xbgwuDKRfhRbg936tHodfi8/sb",
+	"Ly/OfwnE6j0o+aqWwlnob/KLw66tGN/KQ1USoJ8kqhT8eTiTxiISJovpfcsbDZlBmzualErPvhYT1mLC",
+	"96StK5iERt5go7s/ccH4Te4Z2U50sJ4pPNfz5XJAP9DSY/sVdNKPUUqJRHhCcFKR8Ou6uHN+b0JU1xmL",
+	"EzG/EAWLG85wNS3Y0XSwm4nvMrF11VbrCRnShCSlTFON1g3o/ubkfhS/86m56Btj9HxgknRq/XFtNEkU",
+	"DILMLsnYQAhUSaXTIsVr39ra8vlgtBRo091Uronr2R/Ur05ttCeWKDYPx01BY0xyHZn8H9sP6UXUc7Sh",
+	"oblKG4S5edvjNZH40eDzuX/YpyRNXaSzmyyl18QXLs0Sz/0zbmnR3BozOCa5buL6kGdpZgicpRXB0GxC",
+	"U4i/EgWTvZLZuFBa3Td9ret8M48tM52If5IKILXgXMKivuJ7UXNOsbyqqzotYL1V9twIkhTTCtsV/7F9",
+	"scOGFq+Z9COYWs4fHOHKNttLbAmudfTamvAtrQkehvl38uhYBmmOW5dFegX6TYuqwoXJfigyJUyBu8Hl",
+	"JGA04+JqlPKZlyYBKTlAx5ErRi6g7L+fbsvkJjqwR+H67V8r3nfGMJQj0fESGDEy023SyyRdnRBjMsMU",
+	"3yjbbqHY7rPcoKkF0noA8RnDgrhElJBCo9+xdZFrl7Awx9gkdqyYYhwyd9aSm1vMnp0zkjtQseVqWBgL",
+	"7COU6JxbKxo0iOHOPRPDA9vHsEWiM1BM15G8a8VoJdqtwQvZ3PCFpLoZCmI9Gy6CNyjH/KFbzUtkW5ra",
+	"LFi/x4ntcdrTlhi/6KFtfNaQ/cvSTQ8mi1Sb27Zgn83DXYsf3zAk0+t6YoBYt19VPKGLxNF6rT9JRBPH",
+	"uzKcT0rWpRs6V4IJffZV7xzisbPd5wH3nI9ald6nbdqv1yH1IZGgnKXN2QAa7+Y6F6wRmKMOxlSRv5xb",
+	"0c4DUu9sA1AaBIitBMvJJcciWQQar9xDDwgZ5SQtgDGi40KQNWS0kC3FBN1t/iTtcd0RPkxO8sJU27fm",
+	"mccPyvidz9AIC5RzqBKBLvHwCqocQ9Zfm5IAP1Z0A3f6O3teW4YXO35bhu1Ayd0HNV3oU11utjBX5GJD",
+	"1pm392aJqB/tbZBJWNGh7jr12qe3ugHK8KlN9BrSIjRaK/UMGKVfdC4lyZiYjFhd6yAk6brEcddD/cGd",
+	"eXaqToR9LfM+sj8LPtG2MMLVJN8VA3dK3HDqX9nHspXfeJFyxbcPBQRrukJHl00X5jrV1osBwd4W2nL8",
+	"Z2d778Xer7vP914sYUPLYgWhKi1EI0JW/4TeVxGK1WIWTXlHhCGywsYSee3IgyuibEjCB7awQGW3pZhy",
+	"B0tXYRv8rbiK84c3J2gs0Fi6WE6wm9dGY9sB5ZoIKBMVrBD1nVPk/xp5VlzoS9G46d9kVzLtUVy/B1Qr",
+	"gT0pezT9wL4/v3fWQsSwZ7IWnO9NcPa6fFkIdUC1QsEam1GnUwnwVPMvfEXYPlSkcb+VnacgKAwzW/zN",
+	"6+d4ReYQ0TfBWcAGrDmC7Xj2nQbjVTqhPXINGNcMLizE2wI96wowa7/RLSvASId8i2lG03lkyc3S8i+a",
+	"oNDUV3ZMPUmat9V6KYlCt1IvFhXWlV5+2EovK4Jie52XVtjpPzJhXltXvqVHsSs8PUCJF5OQaQofYEEQ",
+	"TtU0czQS/C/CbEk9m9ETrqviw/H3INf013LNOrPgX7amyj1JQlvE63x+p/SsKkmww/4Y2pJr//7AqUvN",
+	"huyLIhxs6KbuBf4vR1TWNOIhg0Ag2hgCQRytMP38JWJ81lHM8MhGpWltq13w1Osp+wMbBiv9fhdaBt2x",
+	"rE2D92Ya9BsTWygtAeu+jYOxa/AYl6Gitf7YsYGqGOnKhG3GQden+Tvld9VOqY9sHiybWIeZnivmvTYQ",
+	"rnneLQ2EeYmASyhHUzB2ZOdhbIQebehmJHT4sLYS/rBWwpXhsd1O2A4//Ucn0WtT4bc0FXYHqvs3Fr6H",
+	"FEWdT2ia82yiA6i1AdZDV3BDty3jrKzpZh5HUFd1jPUvbdbECrR/F4JQfy0IrS2K/8IWxfsTnbYyQa4p",
+	"md1zyafXta5CfjNdk5xctm4tewptor3+HsKp5J4uqDOooQasa4ddK+Wq9/CjaHRHerkO978NRTOraCds",
+	"X3KvxSiVCPo5sbGOUKf52si5JlsdyRbUbi6pFpRVU5RB90HsKhp5NMw1wW41brYULnicaHJtzO1UVbbe",
+	"Sb9jKkatI3VwFbYOQ657Ro5pKd9JghI6pjmUtEgJThRex7+4xiG6wRsXrtMnNKi2vbx1H/yWDf3ZVqZh",
+	"+/mi6rS/oPO/fe5vvDz/ut3bfnbz2DVqXS/3hQZkuNe18fjejMf14gIaaVcwGp9W5APGxRSnVJIE5Vx3",
+	"lN1HunaIthbTKYEmtLptcEIEvbYZVzTXBSR5kYMFuUTK2PlnEJVnzBVe0d2NTW1JU2uy7BpRE1109KoJ",
+	"1WhvWwjt+r9T6UWtTdvuHtsYDafSVt9E3cvaCL2WSVYjPwdJgjAAz2Ly01Sf1lWkVqoiBQtdV5FaV5Fa",
+	"09l1FalVq0hpUvPVNx4t9PW9FlgacqpVS69RmA2TNZ1NTHa9zE1HISyITcHvOZrjDdTiKDQCWzcnoZEh",
+	"EVHLXNuJfxAQBqBaRVhodwuGoaX/aILy2hX4LV2BywHodi7AI0UePwB1bPcF/h0sOhWju7DuBJsvPiNa",
+	"mhNEyagjStLEGYCAUkqlaUHd6pqiC5RNYpqABKoI6hmra9G6uYIWVtVL04FuLptPCBVICaYnpwfHpyjh",
+	"JruhvS2sw6OH0XI/wSSPbZf/F9Jy1x7GHzU2y3RpvoNmXJXWtmxdu5Xdi52o2jEZcpFI25vOVEWZ2bKi",
+	"5Jom0L7OCH1W851QhUhzbfFLBPaUYu17NF/LssSIIkhnTOY0TaHd7FICqG3/90L0JMkPXXnAB+kKo0df",
+	"07013fuv6qJUdMTQvZ9koBrnYgq4pAXMO86vJMI5YhwlJCNMUaX5gh4w6w4wZQcYfbZboL0vP2GoEe2d",
+	"MYrhxXgAYq7S8otsE8UJGQuckCQeoFMyzbjAKYTu8hnbR4bEai8RpCAAQRckxXPtW6L5GUtxTsQmiosS",
+	"DuMBOuIyHwty8r/e2fEQF8CM9PlrP5XePmemVhU0HsFTxAhJZIgDjEl+DF5a3Z3kAVt12kkC4HEM9hMu",
+	"kD28TQ9XH356D98fBCpnE6J0n/L2h5ihS4IkEdckCUJndciv0SXBgoiDQpGCz+dKaoGXjcBTiDQaRFsg",
+	"zZixQlaijPAsJWg24dYbb4SQpGdzXqiwFGqzNHNrCtWMBXiPmY1IwDnibEh6FvFIYiWjSzy8GgvFmLwR",
+	"rZWuOeYhZwnU5zHRBTpbzfrH3QAuXS2wKr0nCDMy/W/9RB5vkDImJBTn4EVg5hwwyvYsdqcFAa98ZML9",
+	"zahlc6/mqH/ogIkhnlYqrelCa/Y9b6yyWldzLE1TCciWWjo1/XpmE64b9phB/FLajVHecIHAAn+JU8yG",
+	"cJcscdWQ5L7iLFdkDhSE+Hdoqf35zf8PAAD//w==",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,
