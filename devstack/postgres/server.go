@@ -71,12 +71,12 @@ func Prepare(ctx context.Context, opts Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{Dir: dir, Port: opts.Port}
+	s := &Server{Dir: Place(dir), Port: opts.Port}
 	if os.Geteuid() == 0 {
 		if s.user, err = unprivileged(user.Lookup); err != nil {
 			return nil, err
 		}
-		if s.Dir = reachable(dir); s.Dir != dir {
+		if s.Dir != dir {
 			fmt.Fprintf(log, "%s cannot be reached by an unprivileged user; the data folder is %s\n", dir, s.Dir)
 		}
 	}
@@ -114,6 +114,15 @@ func unprivileged(lookup func(string) (*user.User, error)) (*syscall.Credential,
 		return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, nil
 	}
 	return nil, errors.New("PostgreSQL does not run as root and there is no user postgres or nobody to run it as: create one, or set DATABASE_URL")
+}
+
+// Place returns the data folder that Prepare uses when asked for dir, an
+// absolute path.
+func Place(dir string) string {
+	if os.Geteuid() != 0 {
+		return dir
+	}
+	return reachable(dir)
 }
 
 // reachable returns dir when any user can traverse every folder above it, and
@@ -193,9 +202,12 @@ func (s *Server) initialise(ctx context.Context) error {
 	return nil
 }
 
-// Recover clears what a killed server left in its data folder: a server that
-// still runs is stopped, a lock whose server is gone (its process id may since
-// belong to another program) is removed. It is called before each start.
+// Recover copes with what a killed server left in its data folder; it is
+// called before each start. A server that still runs is stopped, and backends
+// that outlive their postmaster by a moment are waited for: two generations in
+// one folder would ruin it. A lock whose process is gone is PostgreSQL's to
+// judge; one whose process id now belongs to another program is removed, for
+// PostgreSQL would take that program for a server.
 func (s *Server) Recover() error {
 	lock := filepath.Join(s.Dir, "postmaster.pid")
 	raw, err := os.ReadFile(lock)
@@ -207,10 +219,21 @@ func (s *Server) Recover() error {
 	}
 	first, _, _ := strings.Cut(string(raw), "\n")
 	pid, err := strconv.Atoi(strings.TrimSpace(first))
-	if err == nil && pid > 1 && procs.Alive(pid) && strings.Contains(procs.Command(pid), s.Dir) {
+	if err != nil || pid <= 1 {
+		return brokenFolder(s.Dir, "postmaster.pid is unreadable")
+	}
+	running := procs.Alive(pid)
+	if running && strings.Contains(procs.Command(pid), s.Dir) {
 		if err := procs.End(pid, syscall.SIGINT, stopGrace); err != nil {
 			return fmt.Errorf("a PostgreSQL server left running in %s: %w", s.Dir, err)
 		}
+		running = false
+	}
+	if !procs.AwaitNoneIn(s.Dir, stopGrace) {
+		return fmt.Errorf("a PostgreSQL server is still ending in %s: try again in a moment", s.Dir)
+	}
+	if !running {
+		return nil
 	}
 	if err := os.Remove(lock); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("data folder: %w", err)

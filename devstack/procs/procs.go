@@ -84,3 +84,30 @@ func End(pid int, sig syscall.Signal, grace time.Duration) error {
 	}
 	return fmt.Errorf("process %d does not end", pid)
 }
+
+// AwaitNoneIn waits until no process has dir as its working directory and
+// reports whether that came true within the limit. Where processes cannot be
+// listed (elsewhere than on Linux) it reports true at once.
+func AwaitNoneIn(dir string, limit time.Duration) bool {
+	for deadline := time.Now().Add(limit); ; time.Sleep(20 * time.Millisecond) {
+		if !anyIn(dir) {
+			return true
+		}
+		if time.Now().After(deadline) {
+			return false
+		}
+	}
+}
+
+func anyIn(dir string) bool {
+	links, err := filepath.Glob("/proc/[0-9]*/cwd")
+	if err != nil {
+		return false
+	}
+	for _, link := range links {
+		if at, err := os.Readlink(link); err == nil && at == dir {
+			return true
+		}
+	}
+	return false
+}

@@ -42,6 +42,12 @@ func run(ctx context.Context, args []string) error {
 		return nil
 	}
 	switch name, rest := args[0], args[1:]; name {
+	case "up":
+		return up(ctx)
+	case "stop":
+		return stop()
+	case "reset":
+		return reset(rest)
 	case "test":
 		return test(ctx, rest)
 	case "help", "-h", "--help":
