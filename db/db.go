@@ -102,3 +102,5 @@ func translate(err error, what string) error {
 	}
 	return fmt.Errorf("%s: %w", what, err)
 }
+
+func isNoRows(err error) bool { return errors.Is(err, pgx.ErrNoRows) }

@@ -8,7 +8,7 @@ CREATE TABLE users (
     consent_state   text NOT NULL DEFAULT 'PENDING',
     region          text NOT NULL DEFAULT '',       -- ISO 3166-1 alpha-2, derived from the number; '' when unknown
     zones           text[] NOT NULL DEFAULT '{}',   -- candidate IANA time zones, sorted
-    zone_source     text NOT NULL DEFAULT 'none',   -- where zones came from
+    zone_source     text NOT NULL DEFAULT '',       -- where zones came from
     last_inbound_at timestamptz,
     created_at      timestamptz NOT NULL,
     updated_at      timestamptz NOT NULL,
@@ -16,7 +16,7 @@ CREATE TABLE users (
     CONSTRAINT users_phone_number_is_e164 CHECK (phone_number ~ '^\+[1-9][0-9]{1,14}$'),
     CONSTRAINT users_attributes_is_object CHECK (jsonb_typeof(attributes) = 'object'),
     CONSTRAINT users_consent_state_known CHECK (consent_state IN ('PENDING', 'OPT_IN', 'OPT_OUT', 'STOP')),
-    CONSTRAINT users_zone_source_known CHECK (zone_source IN ('attribute', 'number', 'none'))
+    CONSTRAINT users_zone_source_known CHECK (zone_source IN ('', 'attribute', 'number'))
 );
 CREATE INDEX users_consent_state_id ON users (consent_state, id);
 CREATE INDEX users_attributes ON users USING gin (attributes jsonb_path_ops);

@@ -1,0 +1,109 @@
+-- name: DeliveryGet :one
+-- Everything that one send needs to know.
+SELECT m.id, m.state, m.reason, m.waits_until, m.user_id, m.channel, m.accepted_at, m.attempt_count,
+       r.id AS run_id, r.number AS run_number, r.campaign_id,
+       c.status AS campaign_status, c.rate_limit_per_second, c.quiet_start, c.quiet_end, c.timezone, c.subscription_topic_id,
+       u.phone_number, u.attributes, u.consent_state, u.zones,
+       EXISTS (SELECT 1 FROM subscriptions s WHERE s.topic_id = c.subscription_topic_id AND s.user_id = m.user_id) AS subscribed,
+       tv.content, sn.address AS sender
+FROM messages m
+JOIN campaign_runs r ON r.id = m.run_id
+JOIN campaigns c ON c.id = r.campaign_id
+JOIN template_versions tv ON tv.template_id = r.template_id AND tv.version = r.template_version
+JOIN senders sn ON sn.id = r.sender_id
+LEFT JOIN users u ON u.id = m.user_id
+WHERE m.run_id = @run_id AND m.seq = @seq;
+
+-- name: MessageWait :exec
+WITH m AS (
+    UPDATE messages SET reason = @reason, waits_until = @until, updated_at = @now
+    WHERE messages.id = @id AND state = 'pending' RETURNING messages.id
+)
+INSERT INTO compliance_checks (message_id, action, reason, until, steps, created_at)
+SELECT m.id, 'wait', @reason, @until, @steps, @now FROM m;
+
+-- name: MessageSuppress :exec
+WITH m AS (
+    UPDATE messages SET state = 'suppressed', reason = @reason, waits_until = NULL, ended_at = @now, updated_at = @now
+    WHERE messages.id = @id AND state = 'pending' RETURNING messages.id
+)
+INSERT INTO compliance_checks (message_id, action, reason, steps, created_at)
+SELECT m.id, 'suppress', @reason, @steps, @now FROM m;
+
+-- name: ThrottleGrant :one
+-- Moves the throttle on by one send and returns when the send after it may happen; moments are spacing apart.
+INSERT INTO throttles AS t (key, next_grant_at) VALUES (@key, @earliest_next)
+ON CONFLICT (key) DO UPDATE SET next_grant_at = greatest(t.next_grant_at + make_interval(0, 0, 0, 0, 0, 0, @spacing_seconds), excluded.next_grant_at)
+RETURNING next_grant_at;
+
+-- name: CampaignShare :one
+-- Holds off a pause or a cancel until this transaction has recorded its attempt.
+SELECT status FROM campaigns WHERE id = @id FOR SHARE;
+
+-- name: UserShare :one
+-- Holds off a change of consent until this transaction has recorded its attempt.
+SELECT consent_state FROM users WHERE id = @id FOR SHARE;
+
+-- name: AttemptBegin :one
+-- The one way from pending to sending. No row: the message is somebody else's, or done.
+WITH m AS (
+    UPDATE messages SET state = 'sending', reason = '', waits_until = NULL, attempt_count = attempt_count + 1, updated_at = @now
+    WHERE messages.id = @message_id AND state = 'pending' RETURNING messages.id, attempt_count
+), a AS (
+    INSERT INTO attempts (id, message_id, number, state, lease_until, started_at, body_sha256)
+    SELECT @attempt_id, m.id, m.attempt_count, 'open', @lease_until, @now, @body_sha256 FROM m RETURNING attempts.id, attempts.message_id
+), k AS (
+    INSERT INTO compliance_checks (message_id, attempt_id, action, reason, steps, created_at)
+    SELECT a.message_id, a.id, 'proceed', '', @steps, @now FROM a
+)
+SELECT m.attempt_count FROM m;
+
+-- name: AttemptAccepted :exec
+-- Changes nothing when a receipt told it first.
+WITH a AS (
+    UPDATE attempts SET state = 'accepted', provider_sid = @provider_sid, http_status = sqlc.narg(http_status), ended_at = @now
+    WHERE attempts.id = @id AND state IN ('open', 'unknown') RETURNING message_id
+)
+UPDATE messages SET state = 'accepted', accepted_at = @now, reason = '', waits_until = NULL, error_code = NULL, ended_at = NULL, updated_at = @now
+FROM a WHERE messages.id = a.message_id AND state IN ('sending', 'unknown');
+
+-- name: AttemptRefused :exec
+-- The provider certainly does not have it: the message goes back to pending, or ends.
+WITH a AS (
+    UPDATE attempts SET state = @attempt_state, http_status = sqlc.narg(http_status), error_code = sqlc.narg(error_code), detail = @detail, ended_at = @now
+    WHERE attempts.id = @id AND state = 'open' RETURNING message_id
+)
+UPDATE messages SET state = @message_state, reason = @reason, waits_until = sqlc.narg(waits_until), error_code = sqlc.narg(error_code),
+    ended_at = sqlc.narg(ended_at), updated_at = @now
+FROM a WHERE messages.id = a.message_id AND state = 'sending';
+
+-- name: AttemptUncertain :exec
+-- Notes what is known of a request whose outcome is not; the attempt stays open.
+UPDATE attempts SET http_status = sqlc.narg(http_status), detail = @detail WHERE id = @id AND state = 'open';
+
+-- name: AttemptOpen :one
+SELECT id, number, lease_until, started_at, body_sha256, looks, failed_looks FROM attempts WHERE message_id = @message_id AND state = 'open';
+
+-- name: AttemptNewest :one
+SELECT id, provider_sid FROM attempts WHERE message_id = @message_id ORDER BY number DESC LIMIT 1;
+
+-- name: AttemptLooked :exec
+UPDATE attempts SET looks = looks + @looked, failed_looks = failed_looks + @failed WHERE id = @id;
+
+-- name: AttemptUnknown :exec
+WITH a AS (
+    UPDATE attempts SET state = 'unknown', detail = @detail, ended_at = @now WHERE attempts.id = @id AND state = 'open' RETURNING message_id
+)
+UPDATE messages SET state = 'unknown', reason = @reason, waits_until = NULL, ended_at = @now, updated_at = @now
+FROM a WHERE messages.id = a.message_id AND state = 'sending';
+
+-- name: AttemptsCounted :one
+-- Attempts that used up one of the tries; those that the provider turned away at its door did not.
+SELECT count(*) FROM attempts WHERE message_id = @message_id AND state <> 'refused';
+
+-- name: SIDsTaken :many
+SELECT provider_sid FROM attempts WHERE provider_sid = ANY(@sids::text[]) AND id <> @id;
+
+-- name: MessageOverdue :exec
+-- Notes that the provider was asked and knew nothing decisive.
+UPDATE messages SET reason = 'receipt_overdue', updated_at = @now WHERE id = @id AND state IN ('accepted', 'sent') AND reason = '';

@@ -1,0 +1,146 @@
+-- name: SenderEnsure :exec
+INSERT INTO senders (channel, address, created_at) VALUES (@channel, @address, @now)
+ON CONFLICT ON CONSTRAINT senders_address_unique DO NOTHING;
+
+-- name: CampaignLock :one
+-- Waits for every send of the campaign that is just beginning (they hold the row FOR SHARE).
+SELECT c.id, c.status, c.template_id, c.schedule_time, t.version AS template_version, t.channel
+FROM campaigns c JOIN templates t ON t.id = c.template_id
+WHERE c.id = @id
+FOR UPDATE OF c;
+
+-- name: CampaignSetStatus :exec
+UPDATE campaigns SET status = @status, status_reason = @status_reason, updated_at = @now WHERE id = @id;
+
+-- name: RunInsert :one
+INSERT INTO campaign_runs (campaign_id, number, kind, template_id, template_version, sender_id, started_by, started_at, not_before)
+SELECT @campaign_id, coalesce(max(r.number), 0) + 1, 'trigger', @template_id, @template_version, s.id, @started_by, @now, sqlc.narg(not_before)
+FROM (SELECT id FROM senders WHERE channel = @channel ORDER BY id DESC LIMIT 1) s
+LEFT JOIN campaign_runs r ON r.campaign_id = @campaign_id
+GROUP BY s.id
+RETURNING id, number;
+
+-- name: RunActive :one
+SELECT id, number FROM campaign_runs WHERE campaign_id = @campaign_id AND finished_at IS NULL;
+
+-- name: RunsUnsettled :many
+SELECT id, campaign_id, number FROM campaign_runs WHERE settled_at IS NULL AND started_at <= @started_before ORDER BY id;
+
+-- name: RunGet :one
+SELECT r.id, r.campaign_id, r.number, r.template_id, r.template_version, r.started_by, r.started_at, r.not_before, r.frozen_at,
+       r.audience_size, r.finished_at, r.settled_at,
+       c.status, c.status_reason, c.rate_limit_per_second, c.quiet_start, c.quiet_end, c.timezone
+FROM campaign_runs r JOIN campaigns c ON c.id = r.campaign_id
+WHERE r.id = @id;
+
+-- name: AudienceSource :one
+-- What the freeze selects from; the lock lets one freeze at a time work on the run.
+SELECT r.frozen_at, c.subscription_topic_id, coalesce(c.segment_query, s.definition)::jsonb AS definition, t.channel
+FROM campaign_runs r
+JOIN campaigns c ON c.id = r.campaign_id
+JOIN templates t ON t.id = r.template_id
+LEFT JOIN segments s ON s.id = c.segment_id
+WHERE r.id = @id
+FOR UPDATE OF r;
+
+-- name: CampaignAudienceSource :one
+SELECT c.subscription_topic_id, coalesce(c.segment_query, s.definition)::jsonb AS definition, c.quiet_start, c.quiet_end, c.timezone,
+       t.channel, tv.content
+FROM campaigns c
+JOIN templates t ON t.id = c.template_id
+JOIN template_versions tv ON tv.template_id = t.id AND tv.version = t.version
+LEFT JOIN segments s ON s.id = c.segment_id
+WHERE c.id = @id;
+
+-- name: RunScheduleReached :exec
+UPDATE campaigns SET status = 'RUNNING', updated_at = @now WHERE id = @campaign_id AND status = 'SCHEDULED';
+
+-- name: CohortsRemaining :many
+SELECT number, next_seq, seq_to, zones FROM cohorts WHERE run_id = @run_id AND next_seq <= seq_to ORDER BY number;
+
+-- name: RunBacklog :one
+-- Messages of batches already cut that are to be sent within the given moment.
+SELECT count(*) FROM cohorts c
+JOIN messages m ON m.run_id = c.run_id AND m.seq BETWEEN c.seq_from AND c.next_seq - 1
+WHERE c.run_id = @run_id AND m.state IN ('pending', 'sending') AND (m.waits_until IS NULL OR m.waits_until <= @due_before);
+
+-- name: BatchGet :one
+SELECT seqs FROM batches WHERE run_id = @run_id AND number = @number;
+
+-- name: CohortAdvance :exec
+UPDATE cohorts SET next_seq = @next_seq WHERE run_id = @run_id AND number = @number;
+
+-- name: BatchCut :one
+-- The range's messages that are still pending, as a batch.
+INSERT INTO batches (run_id, number, seqs, created_at)
+SELECT @run_id, @number, coalesce(array_agg(seq ORDER BY seq), '{}')::integer[], @now
+FROM messages WHERE messages.run_id = @run_id AND seq BETWEEN @seq_from AND @seq_to AND state = 'pending'
+RETURNING seqs;
+
+-- name: BatchCutStuck :many
+-- Messages of cut batches that ought to move and have not for a while: whoever drove them is gone. Touching them keeps
+-- the next look from taking them again at once.
+WITH stuck AS (
+    SELECT m.id FROM cohorts c
+    JOIN messages m ON m.run_id = c.run_id AND m.seq BETWEEN c.seq_from AND c.next_seq - 1
+    WHERE c.run_id = @run_id AND m.state IN ('pending', 'sending')
+      AND m.updated_at <= @untouched_since AND (m.waits_until IS NULL OR m.waits_until <= @untouched_since)
+    ORDER BY m.seq LIMIT @at_most
+    FOR UPDATE OF m SKIP LOCKED
+), touched AS (
+    UPDATE messages m SET updated_at = @now FROM stuck WHERE m.id = stuck.id RETURNING m.seq
+)
+INSERT INTO batches (run_id, number, seqs, created_at)
+SELECT @run_id, @number, array_agg(seq ORDER BY seq)::integer[], @now FROM touched HAVING count(*) > 0
+RETURNING number;
+
+-- name: BatchCutOverdue :many
+-- Accepted messages whose decisive receipt is overdue and that nobody has asked the provider about.
+WITH overdue AS (
+    SELECT m.id FROM messages m
+    WHERE m.run_id = @run_id AND m.state IN ('accepted', 'sent') AND m.accepted_at <= @accepted_before
+      AND m.reason = '' AND m.updated_at <= @untouched_since
+    ORDER BY m.accepted_at LIMIT @at_most
+    FOR UPDATE SKIP LOCKED
+), touched AS (
+    UPDATE messages m SET updated_at = @now FROM overdue WHERE m.id = overdue.id RETURNING m.seq
+)
+INSERT INTO batches (run_id, number, seqs, created_at)
+SELECT @run_id, @number, array_agg(seq ORDER BY seq)::integer[], @now FROM touched HAVING count(*) > 0
+RETURNING number;
+
+-- name: RunOpen :one
+-- What is left to do, and when the first of it is due.
+SELECT count(*) AS open, min(coalesce(waits_until, updated_at))::timestamptz AS first_due
+FROM messages WHERE run_id = @run_id AND state IN ('pending', 'sending') HAVING count(*) > 0;
+
+-- name: RunUndecided :one
+SELECT count(*) AS undecided, min(accepted_at)::timestamptz AS oldest
+FROM messages WHERE run_id = @run_id AND state IN ('accepted', 'sent') AND reason = '' HAVING count(*) > 0;
+
+-- name: RunFinish :exec
+UPDATE campaign_runs SET finished_at = @now WHERE id = @id AND finished_at IS NULL;
+
+-- name: RunSettle :exec
+UPDATE campaign_runs SET settled_at = @now WHERE id = @id AND settled_at IS NULL;
+
+-- name: RunStates :many
+SELECT state, count(*) AS messages FROM messages WHERE run_id = @run_id GROUP BY state;
+
+-- name: RunCancelPending :exec
+UPDATE messages SET state = 'cancelled', reason = 'campaign_cancelled', waits_until = NULL, ended_at = @now, updated_at = @now
+WHERE run_id = @run_id AND state = 'pending';
+
+-- name: RunSignalDispatched :exec
+-- Tells every recipient's workflow that a batch has started and whose message is in one of the states.
+INSERT INTO outbox (kind, payload, created_at, next_attempt_at)
+SELECT 'recipient.signal', jsonb_build_object('run_id', r.id, 'campaign_id', r.campaign_id, 'number', r.number, 'seq', m.seq), @now, @now
+FROM campaign_runs r
+JOIN cohorts c ON c.run_id = r.id
+JOIN messages m ON m.run_id = r.id AND m.seq BETWEEN c.seq_from AND c.next_seq - 1
+WHERE r.id = @run_id AND m.state = @state AND (@reason::text = '' OR m.reason = @reason);
+
+-- name: RunLeases :one
+-- Requests of the run that may be under way, and the latest moment at which one can be.
+SELECT count(*) AS requests FROM attempts a JOIN messages m ON m.id = a.message_id
+WHERE m.run_id = @run_id AND a.state = 'open' AND a.lease_until > @now;

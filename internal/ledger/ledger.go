@@ -1,0 +1,255 @@
+// Package ledger is the account of one run: what one message, its attempts and the carrier's reports add up to. The
+// rules live here; the database keeps the rows and locks them while they are applied.
+package ledger
+
+import (
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/event-stream-engine/ese/internal/campaign"
+	"github.com/event-stream-engine/ese/internal/message"
+	"github.com/event-stream-engine/ese/internal/phone"
+	"github.com/event-stream-engine/ese/internal/user"
+)
+
+// Delivery is all that one send needs to know, read at one moment.
+type Delivery struct {
+	MessageID  uuid.UUID
+	State      message.State
+	Reason     string
+	WaitsUntil *time.Time
+	AcceptedAt *time.Time
+
+	RunID          int64
+	RunNumber      int
+	CampaignID     int64
+	CampaignStatus campaign.Status
+	RatePerSecond  int
+	QuietStart     *int // minutes after local midnight; both or neither
+	QuietEnd       *int
+	Timezone       string // for a person without zones
+	Subscribed     *bool  // nil: the campaign names no topic
+
+	UserID     int64        // 0: the person was erased
+	Phone      phone.Number // "" with UserID 0
+	Attributes user.Attributes
+	Consent    user.ConsentState
+	Zones      []string
+
+	Channel message.Channel
+	Content string // the template's text
+	Sender  string // E.164
+}
+
+// Run is a run together with what its campaign says at this moment.
+type Run struct {
+	campaign.Run
+	Status        campaign.Status
+	RatePerSecond int
+	QuietStart    *int // minutes after local midnight; both or neither
+	QuietEnd      *int
+	Timezone      string // for people without zones
+}
+
+// Cohort is the rest of a range of neighbouring messages whose people share their candidate zones.
+type Cohort struct {
+	Number  int
+	NextSeq int // the first that no batch holds
+	LastSeq int
+	Zones   []string
+}
+
+// States counts messages by state.
+type States map[message.State]int
+
+// Total counts all messages.
+func (s States) Total() int {
+	n := 0
+	for _, count := range s {
+		n += count
+	}
+	return n
+}
+
+// Accepted counts the messages that the provider took, whatever became of them later.
+func (s States) Accepted() int {
+	return s[message.Accepted] + s[message.Sent] + s[message.Delivered] + s[message.Read] + s[message.Undelivered]
+}
+
+// AttemptState is what is known of a request to the provider.
+type AttemptState string
+
+// The states of an attempt.
+const (
+	Open     AttemptState = "open"     // begun; its outcome is not known
+	Accepted AttemptState = "accepted" // the provider has it
+	Refused  AttemptState = "refused"  // the provider certainly does not have it
+	Absent   AttemptState = "absent"   // looked for and not found: as good as refused
+	Unknown  AttemptState = "unknown"  // looked for without a clear result
+)
+
+// Attempt is one request to the provider, as the ledger keeps it.
+type Attempt struct {
+	ID          uuid.UUID
+	Number      int // 1…n within the message
+	State       AttemptState
+	Carrier     message.State // the best the carrier reported; "" for nothing yet
+	SID         string
+	ErrorCode   int
+	LeaseUntil  time.Time // no request of it is under way after that
+	StartedAt   time.Time
+	BodySHA256  [32]byte
+	Looks       int // successful looks at the provider's list
+	FailedLooks int
+}
+
+// Message is the part of a ledger row that receipts may change.
+type Message struct {
+	State       message.State
+	Reason      string
+	WaitsUntil  *time.Time
+	ErrorCode   int // 0: none
+	AcceptedAt  *time.Time
+	SentAt      *time.Time
+	DeliveredAt *time.Time
+	ReadAt      *time.Time
+	EndedAt     *time.Time
+}
+
+// Effect is what else a report asks for.
+type Effect struct {
+	Changed  bool // the message or the attempt is not what it was
+	Decisive bool // what the recipient's workflow waits for is settled
+	OptOut   bool // the carrier says that the person does not want messages
+	Fault    bool // credentials, sender or template are at fault: the campaign must not go on
+}
+
+// Apply takes a carrier's report on attempts[i] into account. attempts are all of the message, in order. Reports may
+// come before the request's own outcome, late, twice and in any order.
+func (m *Message) Apply(attempts []Attempt, i int, r message.Report, now time.Time) Effect {
+	a := &attempts[i]
+	var e Effect
+	if a.State != Accepted && r.SID != "" {
+		// The provider speaks of it, so it has it: whatever we took the outcome for.
+		a.State, a.SID, e.Changed = Accepted, r.SID, true
+		newest := i == len(attempts)-1
+		if m.State == message.Unknown || m.State == message.Pending || m.State == message.Sending && newest {
+			m.to(message.Accepted, now)
+			e.Decisive = true
+		}
+	}
+	if r.State == "" || r.State == message.Accepted {
+		return e
+	}
+	next, moved := message.Advance(a.Carrier, r.State)
+	if !moved {
+		return e
+	}
+	a.Carrier, e.Changed = next, true
+	switch next {
+	case message.Sent, message.Delivered, message.Read:
+		if best, better := message.Advance(m.State, next); better {
+			m.to(best, now)
+			e.Decisive = message.Decisive(best)
+		}
+	case message.Failed, message.Undelivered:
+		a.ErrorCode = r.Code
+		e.OptOut = r.Policy.Class == message.OptOut
+		e.Fault = r.Policy.Class == message.Stop
+		if m.State.Undecided() && i == len(attempts)-1 {
+			m.fail(next, attempts, r, now)
+			e.Decisive = true
+		}
+	}
+	return e
+}
+
+// to moves the message to a state that the carrier vouches for.
+func (m *Message) to(state message.State, now time.Time) {
+	m.State, m.Reason, m.WaitsUntil, m.EndedAt = state, "", nil, nil
+	stamp := func(t **time.Time) {
+		if *t == nil {
+			*t = &now
+		}
+	}
+	stamp(&m.AcceptedAt)
+	switch state {
+	case message.Read:
+		stamp(&m.ReadAt)
+		stamp(&m.DeliveredAt)
+		stamp(&m.SentAt)
+	case message.Delivered:
+		stamp(&m.DeliveredAt)
+		stamp(&m.SentAt)
+	case message.Sent:
+		stamp(&m.SentAt)
+	default: // accepted
+	}
+	if state == message.Delivered || state == message.Read {
+		m.ErrorCode = 0
+	}
+}
+
+// fail ends the message, or sets it back to pending where the provider's error is worth another attempt.
+func (m *Message) fail(state message.State, attempts []Attempt, r message.Report, now time.Time) {
+	m.ErrorCode = r.Code
+	if r.Policy.Class == message.Retry {
+		same := 0
+		for _, a := range attempts {
+			if a.ErrorCode == r.Code {
+				same++
+			}
+		}
+		if same <= r.Policy.Retries && Tried(attempts) < message.MaxAttempts {
+			until := now.Add(r.Policy.Delay << (same - 1))
+			m.State, m.Reason, m.WaitsUntil = message.Pending, message.ReasonRetry, &until
+			return
+		}
+	}
+	m.State, m.Reason, m.WaitsUntil, m.EndedAt = state, FailureReason(r.Policy), nil, &now
+}
+
+// FailureReason is the reason recorded on a message that ends with a provider's error.
+func FailureReason(p message.Policy) string {
+	switch p.Class {
+	case message.OptOut:
+		return message.ReasonOptedOut
+	case message.Stop:
+		return message.ReasonStopClass
+	case message.Retry:
+		return message.ReasonAttempts
+	default:
+		return message.ReasonProvider
+	}
+}
+
+// Tried counts the attempts that used up one of the message's tries. One that the provider turned away at its door,
+// busy or unreachable, did not.
+func Tried(attempts []Attempt) int {
+	n := 0
+	for _, a := range attempts {
+		if a.State != Refused {
+			n++
+		}
+	}
+	return n
+}
+
+// Begun says whether an attempt was opened.
+type Begun string
+
+// The answers to an attempt to begin.
+const (
+	BegunNow      Begun = "begun"          // it is the caller's to send
+	NotMine       Begun = "not_mine"       // the message is not pending any more
+	NotRunning    Begun = "not_running"    // the campaign is paused or over
+	NotConsenting Begun = "not_consenting" // consent was withdrawn, or the person erased
+)
+
+// Then is what becomes of a message after an attempt that the provider does not have.
+type Then struct {
+	State      message.State // pending or failed
+	Reason     string
+	WaitsUntil *time.Time // with pending
+}
