@@ -1,0 +1,41 @@
+-- name: CampaignInsert :one
+INSERT INTO campaigns (topic, template_id, segment_id, segment_query, rate_limit_per_second, quiet_start, quiet_end, timezone,
+    schedule_time, created_at, updated_at)
+VALUES (@topic, @template_id, sqlc.narg(segment_id), sqlc.narg(segment_query), @rate_limit_per_second, sqlc.narg(quiet_start),
+    sqlc.narg(quiet_end), @timezone, sqlc.narg(schedule_time), @now, @now)
+RETURNING id;
+
+-- name: CampaignReferences :one
+-- Whether what a campaign names exists; a segment that it does not name counts as existing.
+SELECT EXISTS (SELECT 1 FROM templates t WHERE t.id = @template_id) AS template_exists,
+       (sqlc.narg(segment_id)::integer IS NULL OR EXISTS (SELECT 1 FROM segments s WHERE s.id = sqlc.narg(segment_id)))::boolean AS segment_exists;
+
+-- name: CampaignGet :one
+SELECT sqlc.embed(c), sqlc.embed(t) FROM campaigns c JOIN templates t ON t.id = c.template_id WHERE c.id = @id;
+
+-- name: CampaignList :many
+SELECT sqlc.embed(c), sqlc.embed(t) FROM campaigns c JOIN templates t ON t.id = c.template_id
+WHERE (sqlc.narg(status)::text IS NULL OR c.status = sqlc.narg(status)) AND (sqlc.narg(before)::integer IS NULL OR c.id < sqlc.narg(before))
+ORDER BY c.id DESC LIMIT @at_most;
+
+-- name: RunsNewest :many
+-- The newest run of each of the campaigns that has one.
+SELECT DISTINCT ON (campaign_id) * FROM campaign_runs WHERE campaign_id = ANY(@campaign_ids::integer[]) ORDER BY campaign_id, number DESC;
+
+-- name: CampaignCount :one
+SELECT count(*) FROM campaigns WHERE (sqlc.narg(status)::text IS NULL OR status = sqlc.narg(status));
+
+-- name: CampaignLockPlan :one
+SELECT * FROM campaigns WHERE id = @id FOR UPDATE;
+
+-- name: CampaignUpdate :exec
+UPDATE campaigns SET topic = @topic, template_id = @template_id, segment_id = sqlc.narg(segment_id), segment_query = sqlc.narg(segment_query),
+    rate_limit_per_second = @rate_limit_per_second, quiet_start = sqlc.narg(quiet_start), quiet_end = sqlc.narg(quiet_end),
+    timezone = @timezone, schedule_time = sqlc.narg(schedule_time), updated_at = @now
+WHERE id = @id;
+
+-- name: CampaignDelete :exec
+DELETE FROM campaigns WHERE id = @id;
+
+-- name: CampaignRunsExist :one
+SELECT EXISTS (SELECT 1 FROM campaign_runs WHERE campaign_id = @id);

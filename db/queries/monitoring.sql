@@ -1,0 +1,38 @@
+-- name: UserConsentCounts :many
+SELECT consent_state, count(*) AS users FROM users GROUP BY consent_state;
+
+-- name: CampaignStatusCounts :many
+SELECT status, count(*) AS campaigns FROM campaigns GROUP BY status;
+
+-- name: MessagesRecent :one
+-- What happened since a moment. updated_at is never before the times it is asked with, and has the index.
+SELECT count(*) FILTER (WHERE state IN ('sent', 'delivered', 'read', 'undelivered') AND coalesce(sent_at, delivered_at, ended_at) >= @since) AS sent,
+       count(*) FILTER (WHERE state IN ('delivered', 'read') AND coalesce(sent_at, delivered_at) >= @since) AS delivered,
+       count(*) FILTER (WHERE state IN ('failed', 'undelivered') AND ended_at >= @since) AS failed
+FROM messages WHERE updated_at >= @since;
+
+-- name: MessageStatesEver :many
+SELECT state, count(*) AS messages FROM messages GROUP BY state;
+
+-- name: MessageErrorsRecent :many
+SELECT m.id, m.error_code, m.updated_at, u.phone_number, r.campaign_id
+FROM messages m
+JOIN campaign_runs r ON r.id = m.run_id
+LEFT JOIN users u ON u.id = m.user_id
+WHERE m.error_code IS NOT NULL
+ORDER BY m.id DESC LIMIT @at_most;
+
+-- name: RunAverageSeconds :one
+-- Over completed campaigns; no row when there is none.
+SELECT avg(extract(epoch FROM r.finished_at - greatest(r.started_at, r.not_before)))::float8 AS seconds
+FROM campaign_runs r JOIN campaigns c ON c.id = r.campaign_id
+WHERE c.status = 'COMPLETED' AND r.finished_at IS NOT NULL HAVING count(*) > 0;
+
+-- name: InboundCount :one
+SELECT count(*) FROM inbound_messages WHERE received_at >= @since;
+
+-- name: InboundList :many
+SELECT i.id, i.channel, i.intent, i.body, i.media_count, i.repeats, i.received_at, u.phone_number
+FROM inbound_messages i LEFT JOIN users u ON u.id = i.user_id
+WHERE i.received_at >= @since AND (sqlc.narg(before)::bigint IS NULL OR i.id < sqlc.narg(before))
+ORDER BY i.id DESC LIMIT @at_most;

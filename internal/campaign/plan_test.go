@@ -1,0 +1,113 @@
+package campaign_test
+
+import (
+	"encoding/json"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/event-stream-engine/ese/internal/campaign"
+	"github.com/event-stream-engine/ese/internal/fault"
+)
+
+var now = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+
+func plan() campaign.Campaign {
+	segment := int64(2)
+	return campaign.Campaign{ID: 1, Topic: "Spring", TemplateID: 3, SegmentID: &segment, Status: campaign.Draft, RatePerSecond: 10, Timezone: "UTC"}
+}
+
+func TestCheck(t *testing.T) {
+	t.Parallel()
+	require.NoError(t, plan().Check(now))
+	at := func(minutes int) *int { return &minutes }
+	for _, tt := range []struct {
+		field  string
+		change func(*campaign.Campaign)
+	}{
+		{"topic", func(c *campaign.Campaign) { c.Topic = "  " }},
+		{"topic", func(c *campaign.Campaign) { c.Topic = string(make([]rune, 3)) }},
+		{"template_id", func(c *campaign.Campaign) { c.TemplateID = 0 }},
+		{"segment_id", func(c *campaign.Campaign) { c.SegmentID = nil }},
+		{"segment_query", func(c *campaign.Campaign) { c.SegmentQuery = json.RawMessage(`{"a":1}`) }},
+		{"rate_limit_per_second", func(c *campaign.Campaign) { c.RatePerSecond = 0 }},
+		{"rate_limit_per_second", func(c *campaign.Campaign) { c.RatePerSecond = 1001 }},
+		{"quiet_hours_end", func(c *campaign.Campaign) { c.QuietStart = at(60) }},
+		{"quiet_hours_start", func(c *campaign.Campaign) { c.QuietEnd = at(60) }},
+		{"quiet_hours_end", func(c *campaign.Campaign) { c.QuietStart, c.QuietEnd = at(60), at(60) }},
+		{"timezone", func(c *campaign.Campaign) { c.Timezone = "Local" }},
+		{"timezone", func(c *campaign.Campaign) { c.Timezone = "" }},
+		{"timezone", func(c *campaign.Campaign) { c.Timezone = "Mars/Olympus" }},
+		{"schedule_time", func(c *campaign.Campaign) { c.ScheduleTime = &now }},
+	} {
+		c := plan()
+		tt.change(&c)
+		var f *fault.Fault
+		require.ErrorAs(t, c.Check(now), &f, tt.field)
+		require.Len(t, f.Fields, 1)
+		require.Equal(t, tt.field, f.Fields[0].Name)
+	}
+}
+
+func TestEdit(t *testing.T) {
+	t.Parallel()
+	later := now.Add(time.Hour)
+
+	to := plan()
+	to.Topic, to.Status, to.ID = "Summer", campaign.Running, 99
+	edited, err := plan().Edit(to, later)
+	require.NoError(t, err)
+	require.Equal(t, "Summer", edited.Topic)
+	require.Equal(t, campaign.Draft, edited.Status, "an edit is no move")
+	require.EqualValues(t, 1, edited.ID)
+
+	running := plan()
+	running.Status, running.ScheduleTime = campaign.Running, &now // past by now, and still part of the plan
+	same := running
+	same.RatePerSecond = 5
+	edited, err = running.Edit(same, later)
+	require.NoError(t, err)
+	require.Equal(t, 5, edited.RatePerSecond)
+	same.RatePerSecond = 0
+	_, err = running.Edit(same, later)
+	require.True(t, fault.Is(err, fault.Invalid))
+	_, err = running.Edit(to, later)
+	require.True(t, fault.Is(err, fault.Conflict))
+
+	over := plan()
+	over.Status = campaign.Completed
+	_, err = over.Edit(over, later)
+	require.True(t, fault.Is(err, fault.Conflict))
+}
+
+func TestClock(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]int{"00:00": 0, "9:05": 545, "22:00": 1320, "23:59": 1439} {
+		got, err := campaign.ParseClock("quiet_hours_start", &text)
+		require.NoError(t, err)
+		require.Equal(t, want, *got)
+	}
+	early := 545
+	require.Equal(t, "09:05", *campaign.FormatClock(&early))
+	require.Nil(t, campaign.FormatClock(nil))
+	for _, text := range []string{"24:00", "12:60", "12", ":", "12:5", "-1:00", "+1:00", "012:00", "a:00"} {
+		_, err := campaign.ParseClock("quiet_hours_start", &text)
+		require.True(t, fault.Is(err, fault.Invalid), text)
+	}
+	empty := ""
+	for _, text := range []*string{nil, &empty} {
+		got, err := campaign.ParseClock("quiet_hours_start", text)
+		require.NoError(t, err)
+		require.Nil(t, got)
+	}
+}
+
+func TestBegan(t *testing.T) {
+	t.Parallel()
+	schedule := now.Add(time.Hour)
+	require.Equal(t, now, *campaign.Run{StartedAt: now}.Began(now))
+	run := campaign.Run{StartedAt: now, NotBefore: &schedule}
+	require.Nil(t, run.Began(now))
+	require.Equal(t, schedule, *run.Began(schedule))
+}
