@@ -3,8 +3,6 @@ package user
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
-	"io"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -20,7 +18,7 @@ type Attributes map[string]any
 const (
 	MaxAttributesBytes = 64 << 10
 	maxAttributesDepth = 16
-	maxNumberBytes     = 64  // of a number's text
+	maxNumberBytes     = 350 // of a number's text
 	maxNumberExponent  = 300 // decimal, either sign: within what every JSON reader holds
 )
 
@@ -37,19 +35,21 @@ func ParseAttributes(field string, raw json.RawMessage) (Attributes, error) {
 	if !utf8.Valid(raw) {
 		return nil, fault.Refuse(field, "is not UTF-8 text")
 	}
-	decoder := json.NewDecoder(bytes.NewReader(raw))
-	decoder.UseNumber()
 	var attributes Attributes
-	if err := decoder.Decode(&attributes); err != nil {
-		return nil, fault.Refuse(field, "must be a JSON object")
-	}
-	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
-		return nil, fault.Refuse(field, "must be one JSON object, nothing after it")
+	if err := json.Unmarshal(raw, &attributes); err != nil {
+		return nil, fault.Refuse(field, "must be one JSON object")
 	}
 	if err := attributes.Check(field); err != nil {
 		return nil, err
 	}
 	return attributes, nil
+}
+
+// UnmarshalJSON keeps numbers as they are written. It checks nothing else: what was stored is read back.
+func (a *Attributes) UnmarshalJSON(raw []byte) error {
+	decoder := json.NewDecoder(bytes.NewReader(raw))
+	decoder.UseNumber()
+	return decoder.Decode((*map[string]any)(a))
 }
 
 // Check refuses what ParseAttributes refuses, for attributes built in code.
