@@ -1,0 +1,92 @@
+package compliance_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/event-stream-engine/ese/internal/compliance"
+	"github.com/event-stream-engine/ese/internal/user"
+)
+
+func TestEvaluate(t *testing.T) {
+	t.Parallel()
+	noon := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
+	night := time.Date(2026, 11, 22, 23, 0, 0, 0, time.UTC)
+	nights := compliance.QuietHours{Start: 22 * 60, End: 8 * 60}
+	no, yes := false, true
+	valid := func() compliance.Input {
+		return compliance.Input{
+			Now: noon, Consent: user.OptIn, Zones: []string{"Europe/London"}, Quiet: nights,
+			Content: compliance.Content{Body: "Hi Ann", Length: 6, MaxLength: 1600},
+		}
+	}
+	tests := []struct {
+		name   string
+		change func(*compliance.Input)
+		action compliance.Action
+		reason compliance.Reason
+		steps  int
+	}{
+		{"Valid", func(*compliance.Input) {}, compliance.Proceed, "", 3},
+		{"Subscribed", func(in *compliance.Input) { in.Subscribed = &yes }, compliance.Proceed, "", 3},
+		{"NotSubscribed", func(in *compliance.Input) { in.Subscribed = &no }, compliance.Suppress, compliance.NotSubscribed, 1},
+		{"UnknownConsent", func(in *compliance.Input) { in.Consent = "" }, compliance.Suppress, compliance.NoConsent, 1},
+		{"Pending", func(in *compliance.Input) { in.Consent = user.Pending }, compliance.Suppress, compliance.NoConsent, 1},
+		{"OptedOut", func(in *compliance.Input) { in.Consent = user.OptOut }, compliance.Suppress, compliance.OptedOut, 1},
+		{"Stopped", func(in *compliance.Input) { in.Consent = user.Stop }, compliance.Suppress, compliance.Stopped, 1},
+		{"StoppedAtNight", func(in *compliance.Input) { in.Now, in.Consent = night, user.Stop }, compliance.Suppress, compliance.Stopped, 1},
+		{"Night", func(in *compliance.Input) { in.Now = night }, compliance.Wait, compliance.InQuietHours, 2},
+		{"NightWithoutQuietHours", func(in *compliance.Input) { in.Now, in.Quiet = night, compliance.QuietHours{} }, compliance.Proceed, "", 3},
+		{"NightInTheDefaultZone", func(in *compliance.Input) { in.Zones, in.DefaultZone = nil, "Pacific/Auckland" }, compliance.Wait, compliance.InQuietHours, 2},
+		{"NightInUTC", func(in *compliance.Input) { in.Now, in.Zones = night, nil }, compliance.Wait, compliance.InQuietHours, 2},
+		{"UnknownZonesFallBack", func(in *compliance.Input) {
+			in.Zones, in.DefaultZone = []string{"Mars/Olympus", "Local", ""}, "Pacific/Auckland"
+		}, compliance.Wait, compliance.InQuietHours, 2},
+		{"OneOfSeveralZones", func(in *compliance.Input) { in.Zones = []string{"Europe/London", "Pacific/Auckland"} }, compliance.Wait, compliance.InQuietHours, 2},
+		{"NoCommonWindow", func(in *compliance.Input) {
+			in.Zones, in.Quiet = []string{"Europe/London", "Pacific/Auckland"}, compliance.QuietHours{Start: 20 * 60, End: 9 * 60}
+		}, compliance.Suppress, compliance.NoSendingWindow, 2},
+		{"MissingVariable", func(in *compliance.Input) { in.Content.Missing = []string{"city", "name"} }, compliance.Suppress, compliance.MissingVariable, 3},
+		{"EmptyBody", func(in *compliance.Input) { in.Content.Body = " \n" }, compliance.Suppress, compliance.EmptyBody, 3},
+		{"AsLongAsAllowed", func(in *compliance.Input) { in.Content.Length = 1600 }, compliance.Proceed, "", 3},
+		{"TooLong", func(in *compliance.Input) { in.Content.Length = 1601 }, compliance.Suppress, compliance.TooLong, 3},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			in := valid()
+			tt.change(&in)
+			verdict := compliance.Evaluate(in)
+			require.Equal(t, tt.action, verdict.Action)
+			require.Equal(t, tt.reason, verdict.Reason)
+			require.Len(t, verdict.Steps, tt.steps)
+			require.Equal(t, tt.action == compliance.Wait, !verdict.Until.IsZero())
+			last := verdict.Steps[tt.steps-1]
+			require.Equal(t, map[compliance.Action]compliance.Result{
+				compliance.Proceed: compliance.Passed, compliance.Wait: compliance.Deferred, compliance.Suppress: compliance.Failed,
+			}[tt.action], last.Result)
+			for _, step := range verdict.Steps {
+				require.NotContains(t, step.Detail, "Ann", "the audit holds no body")
+			}
+			if verdict.Action == compliance.Wait {
+				in.Now = verdict.Until
+				require.Equal(t, compliance.Proceed, compliance.Evaluate(in).Action, "open once the wait is over")
+				in.Now = verdict.Until.Add(-time.Nanosecond)
+				require.Equal(t, compliance.Wait, compliance.Evaluate(in).Action, "and not before")
+				in.Now = verdict.Closes
+				require.Equal(t, compliance.Wait, compliance.Evaluate(in).Action, "closed again at Closes")
+			}
+		})
+	}
+
+	in := valid()
+	in.Content.Missing = []string{"city", "name"}
+	verdict := compliance.Evaluate(in)
+	require.True(t, strings.HasSuffix(verdict.Steps[2].Detail, "city, name"))
+	verdict = compliance.Evaluate(valid())
+	require.Equal(t, "Europe/London", verdict.Zone)
+	require.Equal(t, time.Date(2026, 11, 22, 22, 0, 0, 0, time.UTC), verdict.Closes.UTC())
+}
