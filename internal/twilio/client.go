@@ -6,10 +6,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"net/http"
 	"net/url"
 	"regexp"
+	"strconv"
 	"strings"
 	"time"
 
@@ -290,13 +290,13 @@ func value[T any](p *T) T {
 	return *p
 }
 
-// retryAfter reads the header in either of its forms; 0 when it is absent, unreadable or past.
+// retryAfter reads the header in either of its forms; 0 when it is absent, unreadable or past, and a day at most.
 func retryAfter(header string, now time.Time) time.Duration {
-	if seconds, err := time.ParseDuration(strings.TrimSpace(header) + "s"); err == nil {
-		return max(0, seconds)
+	if seconds, err := strconv.Atoi(strings.TrimSpace(header)); err == nil {
+		return time.Duration(min(max(0, seconds), int(day/time.Second))) * time.Second
 	}
 	if at, err := http.ParseTime(header); err == nil {
-		return max(0, time.Duration(math.Ceil(at.Sub(now).Seconds()))*time.Second)
+		return min(max(0, at.Sub(now)), day)
 	}
 	return 0
 }

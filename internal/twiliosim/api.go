@@ -1,0 +1,500 @@
+package twiliosim
+
+import (
+	"crypto/subtle"
+	"encoding/json"
+	"net"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+const maxRequest = 1 << 20
+
+var contentPattern = regexp.MustCompile(`^HX[0-9a-fA-F]{32}$`)
+
+// Handler serves the Messages API and the control API.
+func (s *Simulator) Handler() http.Handler {
+	mux := http.NewServeMux()
+	const list = "/" + apiVersion + "/Accounts/{account}/Messages.json"
+	const one = "/" + apiVersion + "/Accounts/{account}/Messages/{file}"
+	mux.Handle("POST "+list, s.api("create", s.create))
+	mux.Handle("GET "+list, s.api("list", s.list))
+	mux.Handle("GET "+one, s.api("fetch", s.fetch))
+	mux.Handle("POST "+one, s.api("update", s.update))
+	mux.Handle("DELETE "+one, s.api("delete", s.remove))
+	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { fail(w, refuse(20404)) })
+	s.control(mux)
+	return mux
+}
+
+// api signs the caller in and lets the faults in force have their way before and after the operation.
+func (s *Simulator) api(operation string, serve func(http.ResponseWriter, *http.Request, *refusal)) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Twilio-Request-Id", "RQ"+newSID()[2:])
+		r.Body = http.MaxBytesReader(w, r.Body, maxRequest)
+		user, password, _ := r.BasicAuth()
+		known := subtle.ConstantTimeCompare([]byte(user), []byte(s.account)) &
+			subtle.ConstantTimeCompare([]byte(password), []byte(s.token))
+		if known != 1 {
+			w.Header().Set("WWW-Authenticate", `Basic realm="Twilio API"`)
+			fail(w, refuse(20003))
+			return
+		}
+		var unreadable *refusal
+		if err := r.ParseForm(); err != nil {
+			unreadable = refuse(20001)
+		}
+		if r.PathValue("account") != s.account {
+			fail(w, refuse(20404))
+			return
+		}
+		s.mu.Lock()
+		latency := time.Duration(s.state.faults.LatencyMS) * time.Millisecond
+		met := s.tally.request(s.state.faults, operation)
+		s.mu.Unlock()
+		if latency > 0 && !s.pause(r, latency) {
+			return
+		}
+		if met == nil {
+			serve(w, r, unreadable)
+			return
+		}
+		s.serveFault(w, r, met, func(w http.ResponseWriter) { serve(w, r, unreadable) })
+	})
+}
+
+// serveFault answers a request that meets a fault.
+func (s *Simulator) serveFault(w http.ResponseWriter, r *http.Request, f *RequestFault, serve func(http.ResponseWriter)) {
+	hang := time.Duration(f.HangMS) * time.Millisecond
+	if hang == 0 {
+		hang = time.Minute
+	}
+	answer := &heldAnswer{header: http.Header{}}
+	if requestFaults[f.Fault] {
+		serve(answer)
+		if answer.status >= 400 { // a refused message cannot be lost after its acceptance
+			answer.release(w, len(answer.body))
+			return
+		}
+	}
+	switch f.Fault {
+	case "throttle":
+		if f.RetryAfterSeconds > 0 {
+			w.Header().Set("Retry-After", strconv.Itoa(f.RetryAfterSeconds))
+		}
+		fail(w, refuse(20429))
+	case "error_before", "error_after":
+		status := f.Status
+		if status == 0 {
+			status = map[string]int{"error_before": 503, "error_after": 500}[f.Fault]
+		}
+		fail(w, &refusal{status: status, code: 20500, text: explain(20500)})
+	case "reset_before", "reset_after":
+		reset(w)
+	case "hang_before", "hang_after":
+		s.pause(r, hang)
+		reset(w)
+	case "truncate":
+		answer.release(w, len(answer.body)/2)
+		panic(http.ErrAbortHandler) // the rest never comes
+	}
+}
+
+// pause waits, and reports whether it did so to the end.
+func (s *Simulator) pause(r *http.Request, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-r.Context().Done():
+	case <-s.done:
+	}
+	return false
+}
+
+// reset breaks the connection so that the other side sees a reset and not an end.
+func reset(w http.ResponseWriter) {
+	hijacker, ok := w.(http.Hijacker)
+	if !ok {
+		panic(http.ErrAbortHandler)
+	}
+	conn, _, err := hijacker.Hijack()
+	if err != nil {
+		panic(http.ErrAbortHandler)
+	}
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		_ = tcp.SetLinger(0)
+	}
+	_ = conn.Close()
+}
+
+// heldAnswer keeps an answer back until it is known how much of it may leave.
+type heldAnswer struct {
+	header http.Header
+	status int
+	body   []byte
+}
+
+func (h *heldAnswer) Header() http.Header         { return h.header }
+func (h *heldAnswer) WriteHeader(status int)      { h.status = status }
+func (h *heldAnswer) Write(b []byte) (int, error) { h.body = append(h.body, b...); return len(b), nil }
+
+// release lets the first n bytes of the body leave, under the length of all of them.
+func (h *heldAnswer) release(w http.ResponseWriter, n int) {
+	for name, values := range h.header {
+		w.Header()[name] = values
+	}
+	w.Header().Set("Content-Length", strconv.Itoa(len(h.body)))
+	w.WriteHeader(h.status)
+	_, _ = w.Write(h.body[:n])
+	_ = http.NewResponseController(w).Flush()
+}
+
+func (s *Simulator) create(w http.ResponseWriter, r *http.Request, unreadable *refusal) {
+	if unreadable != nil {
+		fail(w, unreadable)
+		return
+	}
+	form := r.PostForm
+	m, refused := newRecord(form)
+	if refused == nil {
+		refused = s.accept(m, func(now time.Time) *refusal {
+			met := s.tally.number(s.state.faults, numberOf(m.To))
+			if met != nil && met.Sync {
+				return refuse(met.Code)
+			}
+			return s.plan(m, "queued", now, met)
+		})
+	}
+	if refused != nil {
+		fail(w, refused)
+		return
+	}
+	s.mu.Lock()
+	res := m.resource(s.account, m.created())
+	s.mu.Unlock()
+	reply(w, http.StatusCreated, res)
+}
+
+// newRecord validates a request as Twilio does, one error at a time.
+func newRecord(form url.Values) (*record, *refusal) {
+	m := &record{
+		SID:              newSID(),
+		Direction:        directionAPI,
+		From:             form.Get("From"),
+		To:               form.Get("To"),
+		Body:             form.Get("Body"),
+		ContentSID:       form.Get("ContentSid"),
+		ContentVariables: form.Get("ContentVariables"),
+		NumMedia:         len(form["MediaUrl"]),
+		StatusCallback:   form.Get("StatusCallback"),
+		Validity:         10 * time.Hour,
+	}
+	from, to := numberOf(m.From), numberOf(m.To)
+	if code := testNumbers(from, to); code != 0 {
+		return nil, refuse(code)
+	}
+	switch {
+	case m.To == "":
+		return nil, refuse(21604)
+	case form.Get("MessagingServiceSid") != "": // the account has none
+		return nil, refuse(21701)
+	case m.From == "":
+		return nil, refuse(21603)
+	case m.Body == "" && m.NumMedia == 0 && m.ContentSID == "":
+		return nil, refuse(21602)
+	case utf8.RuneCountInString(m.Body) > 1600:
+		return nil, refuse(21617)
+	case !isE164(to) || m.From == m.To:
+		return nil, refuse(21211)
+	case !isE164(from):
+		return nil, refuse(21212)
+	case channelOf(m.From) != channelOf(m.To):
+		return nil, refuse(21910)
+	case m.ContentSID != "" && !contentPattern.MatchString(m.ContentSID):
+		return nil, refuse(21655)
+	case m.ContentVariables != "" && json.Unmarshal([]byte(m.ContentVariables), &map[string]any{}) != nil:
+		return nil, refuse(21656)
+	}
+	if m.StatusCallback != "" {
+		if u, ok := parseWebhookURL(m.StatusCallback); !ok || strings.Contains(u.Hostname(), "_") {
+			return nil, refuse(21609)
+		}
+	}
+	if raw := form.Get("ValidityPeriod"); raw != "" {
+		seconds, err := strconv.Atoi(raw)
+		if err != nil || seconds < 1 || seconds > 36000 {
+			return nil, refuse(90007)
+		}
+		m.Validity = time.Duration(seconds) * time.Second
+	}
+	return m, nil
+}
+
+// testNumbers are Twilio's own numbers for provoking errors; 0 means none is meant.
+func testNumbers(from, to string) int {
+	switch to {
+	case "+15005550001":
+		return 21211
+	case "+15005550002":
+		return 21612
+	case "+15005550003":
+		return 21408
+	case "+15005550004":
+		return 21610
+	case "+15005550009":
+		return 21614
+	}
+	switch from {
+	case "+15005550001":
+		return 21212
+	case "+15005550007":
+		return 21606
+	case "+15005550008":
+		return 21611
+	}
+	return 0
+}
+
+func (s *Simulator) fetch(w http.ResponseWriter, r *http.Request, _ *refusal) {
+	s.mu.Lock()
+	m, refused := s.message(r)
+	var res resource
+	if refused == nil {
+		res = m.resource(s.account, s.now())
+	}
+	s.mu.Unlock()
+	if refused != nil {
+		fail(w, refused)
+		return
+	}
+	reply(w, http.StatusOK, res)
+}
+
+// message finds the message that a path names. s.mu is held.
+func (s *Simulator) message(r *http.Request) (*record, *refusal) {
+	sid, isJSON := strings.CutSuffix(r.PathValue("file"), ".json")
+	if m := s.state.bySID[sid]; m != nil && isJSON {
+		return m, nil
+	}
+	return nil, refuse(20404)
+}
+
+// update redacts a message (an empty Body) or cancels it (Status=canceled).
+func (s *Simulator) update(w http.ResponseWriter, r *http.Request, unreadable *refusal) {
+	if unreadable != nil {
+		fail(w, unreadable)
+		return
+	}
+	_, hasBody := r.PostForm["Body"]
+	status, hasStatus := r.PostForm.Get("Status"), r.PostForm.Has("Status")
+	var m *record
+	refused := s.durably(func(now time.Time) (entry, *refusal) {
+		var refused *refusal
+		if m, refused = s.message(r); refused != nil {
+			return entry{}, refused
+		}
+		switch {
+		case hasBody && hasStatus:
+			return entry{}, refuse(30400)
+		case hasStatus && status == "canceled" && m.cancelable(now):
+			return entry{Cancel: &withdrawal{SID: m.SID, At: now}}, nil
+		case hasStatus && status == "canceled":
+			return entry{}, refuse(30409)
+		case hasBody && r.PostForm.Get("Body") == "" && m.ended(now):
+			return entry{Redact: m.SID}, nil
+		case hasBody && r.PostForm.Get("Body") == "":
+			return entry{}, refuse(20009)
+		}
+		return entry{}, refuse(20001)
+	})
+	if refused != nil {
+		fail(w, refused)
+		return
+	}
+	s.mu.Lock()
+	s.enqueue(m)
+	res := m.resource(s.account, s.now())
+	s.mu.Unlock()
+	reply(w, http.StatusOK, res)
+}
+
+func (s *Simulator) remove(w http.ResponseWriter, r *http.Request, _ *refusal) {
+	refused := s.durably(func(now time.Time) (entry, *refusal) {
+		m, refused := s.message(r)
+		if refused != nil {
+			return entry{}, refused
+		}
+		if !m.ended(now) {
+			return entry{}, refuse(20009)
+		}
+		return entry{Delete: m.SID}, nil
+	})
+	if refused != nil {
+		fail(w, refused)
+		return
+	}
+	w.WriteHeader(http.StatusNoContent)
+}
+
+// page is a part of the list, in Twilio's older way of paging: by number, and by a token that holds the place while
+// newer messages arrive.
+type page struct {
+	End             int        `json:"end"`
+	FirstPageURI    string     `json:"first_page_uri"`
+	Messages        []resource `json:"messages"`
+	NextPageURI     *string    `json:"next_page_uri"`
+	Page            int        `json:"page"`
+	PageSize        int        `json:"page_size"`
+	PreviousPageURI *string    `json:"previous_page_uri"`
+	Start           int        `json:"start"`
+	URI             string     `json:"uri"`
+}
+
+func (s *Simulator) list(w http.ResponseWriter, r *http.Request, _ *refusal) {
+	query := r.URL.Query()
+	size, number := 50, 0
+	for name, into := range map[string]*int{"PageSize": &size, "Page": &number} {
+		if raw := query.Get(name); raw != "" {
+			n, err := strconv.Atoi(raw)
+			if err != nil || n < 0 {
+				fail(w, refuse(20001))
+				return
+			}
+			*into = n
+		}
+	}
+	size = min(max(size, 1), 1000)
+	sent, err := dateFilter(query)
+	if err != nil {
+		fail(w, refuse(20001))
+		return
+	}
+
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.now()
+	lag := time.Duration(s.state.faults.ListLagMS) * time.Millisecond
+	candidates := s.state.messages
+	if to := query.Get("To"); to != "" {
+		candidates = s.state.byTo[to]
+	}
+	last := len(s.state.messages) // the newest ordinal that may appear
+	skip := number * size
+	if token := query.Get("PageToken"); token != "" {
+		n, err := strconv.Atoi(strings.TrimPrefix(token, "PA"))
+		if err != nil {
+			fail(w, refuse(20001))
+			return
+		}
+		last, skip = n-1, 0
+	}
+	from := query.Get("From")
+	found, more, oldest := []resource{}, false, 0
+	for i := len(candidates) - 1; i >= 0; i-- {
+		m := candidates[i]
+		if m.deleted || m.Ordinal > last || (from != "" && m.From != from) || m.created().Add(lag).After(now) || !sent(m.sent(now)) {
+			continue
+		}
+		if skip > 0 {
+			skip--
+			continue
+		}
+		if len(found) == size {
+			more = true
+			break
+		}
+		found = append(found, m.resource(s.account, now))
+		oldest = m.Ordinal
+	}
+
+	uri := func(number int, token string) string {
+		q := url.Values{}
+		for _, name := range []string{"To", "From", "DateSent", "DateSent<", "DateSent>"} {
+			if v := query.Get(name); v != "" {
+				q.Set(name, v)
+			}
+		}
+		q.Set("PageSize", strconv.Itoa(size))
+		q.Set("Page", strconv.Itoa(number))
+		if token != "" {
+			q.Set("PageToken", token)
+		}
+		return r.URL.Path + "?" + q.Encode()
+	}
+	p := page{
+		FirstPageURI: uri(0, ""),
+		Messages:     found,
+		Page:         number,
+		PageSize:     size,
+		Start:        number * size,
+		End:          max(number*size+len(found)-1, 0),
+		URI:          r.URL.RequestURI(),
+	}
+	if more {
+		next := uri(number+1, "PA"+strconv.Itoa(oldest))
+		p.NextPageURI = &next
+	}
+	if number > 0 {
+		previous := uri(number-1, "")
+		p.PreviousPageURI = &previous
+	}
+	reply(w, http.StatusOK, p)
+}
+
+// dateFilter reads Twilio's filters by the day (GMT) on which a message was sent. Whatever is not sent passes none.
+func dateFilter(query url.Values) (func(sent time.Time) bool, error) {
+	var tests []func(day string) bool
+	for name, test := range map[string]func(day, wanted string) bool{
+		"DateSent":  func(day, wanted string) bool { return day == wanted },
+		"DateSent<": func(day, wanted string) bool { return day <= wanted },
+		"DateSent>": func(day, wanted string) bool { return day >= wanted },
+	} {
+		raw := query.Get(name)
+		if raw == "" {
+			continue
+		}
+		at, err := time.Parse(time.DateOnly, raw)
+		if err != nil {
+			if at, err = time.Parse(time.RFC3339, raw); err != nil {
+				return nil, err
+			}
+		}
+		wanted := at.UTC().Format(time.DateOnly)
+		tests = append(tests, func(day string) bool { return test(day, wanted) })
+	}
+	return func(sent time.Time) bool {
+		for _, test := range tests {
+			if sent.IsZero() || !test(sent.UTC().Format(time.DateOnly)) {
+				return false
+			}
+		}
+		return true
+	}, nil
+}
+
+func fail(w http.ResponseWriter, f *refusal) {
+	reply(w, f.status, struct {
+		Code     int    `json:"code"`
+		Message  string `json:"message"`
+		MoreInfo string `json:"more_info"`
+		Status   int    `json:"status"`
+	}{f.code, f.text, "https://www.twilio.com/docs/errors/" + strconv.Itoa(f.code), f.status})
+}
+
+func reply(w http.ResponseWriter, status int, body any) {
+	text, err := json.Marshal(body)
+	if err != nil {
+		http.Error(w, "unrepresentable answer", http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_, _ = w.Write(text)
+}

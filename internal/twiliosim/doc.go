@@ -1,0 +1,23 @@
+// Package twiliosim is a faithful local Twilio: the Messages API with Twilio's errors, paging and test numbers, signed
+// status callbacks with Twilio's timing and retries, phones that write back, and faults on demand. It shares no code
+// with the engine's client, so that a mistake in one is not hidden by the same mistake in the other.
+//
+// Each accepted message is on disk, with the callbacks it owes, before the answer 201 leaves. A killed simulator goes
+// on where it was; only POST /sim/reset makes it forget. A callback that was under way when the simulator was killed is
+// delivered again, as Twilio's retries would.
+//
+// # Control API
+//
+// It is served beside the Messages API, without a password, and is meant for a loopback listener. Bodies and answers
+// are JSON; a refused body is answered 400 {"error": "…"}.
+//
+//	GET    /sim/faults      the faults in force
+//	PUT    /sim/faults      replaces them (see Faults) and starts all their counters again; kept across a restart
+//	DELETE /sim/faults      no more faults
+//	POST   /sim/inbound     a phone writes to us (see Phone); answers what our webhook said (see Answer)
+//	GET    /sim/stats       totals (see Stats); ?since=RFC3339 and ?to=+94771234567 narrow the accepted messages
+//	GET    /sim/recipients  who was sent what (see Recipient); the same two filters
+//	GET    /sim/messages    every message, oldest first (see Message); the same filters, ?direction= and ?limit=
+//	POST   /sim/reset       forgets messages, callbacks and faults
+//	GET    /sim/health      {"status":"ok"}
+package twiliosim
