@@ -1,44 +1,101 @@
-# Everything here works on a fresh machine with Go alone: tools are Go tools
-# pinned in tools/, PostgreSQL is found or installed, Temporal is compiled.
+# Everything here works on a fresh machine that has Go: the tools are Go tools
+# pinned in tools/go.mod, PostgreSQL is found or installed, and Temporal is
+# compiled from its modules.
 
 SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-BIN := $(CURDIR)/bin
-export GOFLAGS := -buildvcs=false
+.DELETE_ON_ERROR:
 
-MODULES := . devstack
-TOOLS   := sqlc oapi-codegen workflowcheck golangci-lint govulncheck
+BIN     := $(CURDIR)/bin
+MODULES := . devstack tools
+
+# The version is the Dockerfile's business; a checkout in a foreign folder
+# must build as well.
+export GOFLAGS := -buildvcs=false
 
 .PHONY: help
 help: ## Show this help
-	@printf 'Event Stream Engine\n\n'
-	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@printf 'Event Stream Engine: WhatsApp campaigns, each message exactly once\n'
+	@awk 'BEGIN {FS = ":.*## "} \
+	  /^##@ / {printf "\n%s\n", substr($$0, 5)} \
+	  /^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@printf '\nPorts of make dev are moved with APP_PORT, TEMPORAL_UI_PORT, TEMPORAL_PORT,\nSIMULATOR_PORT and POSTGRES_PORT; DATABASE_URL uses a PostgreSQL of yours.\n'
 
 ##@ Run
-.PHONY: dev
-dev: $(BIN)/devstack ## Start everything: PostgreSQL, Temporal and its Web UI, simulator, API, worker
-	@$(BIN)/devstack up
+.PHONY: dev stop reset migrate keys
+dev: $(BIN)/devstack ## Start everything, rebuild on change; Ctrl-C stops it
+	@exec $(BIN)/devstack up
 
-.PHONY: stop
-stop: $(BIN)/devstack ## Stop what an earlier "make dev" left running
+stop: $(BIN)/devstack ## Stop what a "make dev" elsewhere runs or left running
 	@$(BIN)/devstack stop
 
-.PHONY: reset
 reset: $(BIN)/devstack ## Stop, then delete all local data (asks first)
 	@$(BIN)/devstack reset
 
-##@ Test
-.PHONY: test
-test: $(BIN)/devstack ## Run every test, on a throw-away PostgreSQL and a real Temporal server
-	$(BIN)/devstack test -- go test -count=1 -timeout 20m ./...
-	cd devstack && go test -count=1 -timeout 40m ./...
+migrate: $(BIN)/ese $(BIN)/devstack ## Bring the database of DATABASE_URL up to date (default: that of make dev)
+	@$(BIN)/devstack env -- $(BIN)/ese migrate
 
-.PHONY: test-short
-test-short: $(BIN)/devstack ## Run the quick tests only
+keys: $(BIN)/ese $(BIN)/devstack ## Make an API key: make keys ARGS="-name me -scopes read,write"
+	@$(BIN)/devstack env -- $(BIN)/ese keys create $(ARGS)
+
+##@ Test
+.PHONY: test test-short
+test: $(BIN)/devstack ## Run every test on a throw-away PostgreSQL and a real Temporal server
+	go vet ./...
+	$(BIN)/devstack test -- go test -count=1 -timeout 20m ./...
+	cd devstack && go vet ./... && go test -count=1 -timeout 45m ./...
+
+test-short: $(BIN)/devstack ## Run the quick tests of the product only
 	$(BIN)/devstack test -- go test -short ./...
+
+##@ Check
+.PHONY: generate verify lint vuln docker-check
+generate: $(BIN)/sqlc $(BIN)/oapi-codegen ## Write the generated code anew: queries and HTTP types
+	$(BIN)/sqlc generate
+	cd api/internal/openapi && $(BIN)/oapi-codegen -config config.yaml ../../openapi.yaml
+
+verify: $(BIN)/sqlc $(BIN)/oapi-codegen ## Fail on stale generated code, unformatted files, untidy modules
+	$(BIN)/sqlc diff
+	@fresh=$$(mktemp) && trap 'rm -f "$$fresh"' EXIT && \
+	  cd api/internal/openapi && $(BIN)/oapi-codegen -config config.yaml -o "$$fresh" ../../openapi.yaml && \
+	  diff -u openapi.gen.go "$$fresh" || { echo 'the HTTP types are stale: run make generate'; exit 1; }
+	@unformatted=$$(gofmt -l $$(git ls-files '*.go')) && \
+	  if [[ -n "$$unformatted" ]]; then echo "not formatted (gofmt -w):"; echo "$$unformatted"; exit 1; fi
+	@for module in $(MODULES); do echo "go mod tidy -diff in $$module"; (cd $$module && go mod tidy -diff); done
+
+lint: $(BIN)/workflowcheck $(BIN)/golangci-lint ## Run go vet, workflowcheck (determinism) and golangci-lint
+	go vet ./...
+	$(BIN)/workflowcheck ./...
+	$(BIN)/golangci-lint run ./...
+	cd devstack && go vet ./... && $(BIN)/golangci-lint run --config ../.golangci.yml ./...
+
+vuln: $(BIN)/govulncheck ## Look for known vulnerabilities in what the product calls
+	@if curl -fsS --max-time 15 -o /dev/null https://vuln.go.dev/index/db.json; then \
+	  $(BIN)/govulncheck ./...; \
+	else \
+	  echo 'govulncheck was not run: its database https://vuln.go.dev cannot be reached from here'; \
+	fi
+
+docker-check: ## Check docker-compose.yml in each of its profiles, without Docker
+	cd devstack && go test -count=1 ./compose
+
+# The go command knows best what has changed.
+.PHONY: FORCE
+FORCE:
+
+$(BIN)/ese: FORCE
+	@go build -o $@ ./cmd/ese
 
 $(BIN)/devstack: FORCE
 	@cd devstack && go build -o $@ ./cmd/devstack
 
-.PHONY: FORCE
-FORCE:
+$(BIN)/sqlc:          PKG := github.com/sqlc-dev/sqlc/cmd/sqlc
+$(BIN)/oapi-codegen:  PKG := github.com/oapi-codegen/oapi-codegen/v2/cmd/oapi-codegen
+$(BIN)/workflowcheck: PKG := go.temporal.io/sdk/contrib/tools/workflowcheck
+$(BIN)/golangci-lint: PKG := github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+$(BIN)/govulncheck:   PKG := golang.org/x/vuln/cmd/govulncheck
+$(addprefix $(BIN)/,sqlc oapi-codegen workflowcheck golangci-lint govulncheck): tools/go.mod
+	@echo "building $(@F)"
+	@cd tools && go build -o $@ $(PKG)
+	@touch $@

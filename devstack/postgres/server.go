@@ -125,13 +125,16 @@ func Place(dir string) string {
 	return reachable(dir)
 }
 
+// elsewhere holds the data folders of checkouts that lie in private places.
+const elsewhere = "/var/lib/ese-devstack"
+
 // reachable returns dir when any user can traverse every folder above it, and
 // otherwise a folder of the same identity where that holds.
 func reachable(dir string) string {
 	for parent := filepath.Dir(dir); ; parent = filepath.Dir(parent) {
 		info, err := os.Stat(parent)
 		if err == nil && info.Mode().Perm()&0o001 == 0 {
-			return filepath.Join("/var/lib/ese-devstack", strings.ReplaceAll(strings.Trim(dir, "/"), "/", "-"))
+			return filepath.Join(elsewhere, strings.ReplaceAll(strings.Trim(dir, "/"), "/", "-"))
 		}
 		if parent == filepath.Dir(parent) {
 			return dir
@@ -267,11 +270,15 @@ func (s *Server) Command() *exec.Cmd {
 
 // URL returns the connection string of a database on this server for its
 // superuser.
-func (s *Server) URL(database string) string {
+func (s *Server) URL(database string) string { return URL(s.Port, database) }
+
+// URL returns the connection string of a database on a server made here that
+// listens on port.
+func URL(port int, database string) string {
 	u := url.URL{
 		Scheme:   "postgres",
 		User:     url.User(Superuser),
-		Host:     net.JoinHostPort("127.0.0.1", strconv.Itoa(s.Port)),
+		Host:     net.JoinHostPort("127.0.0.1", strconv.Itoa(port)),
 		Path:     database,
 		RawQuery: "sslmode=disable",
 	}

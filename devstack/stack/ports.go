@@ -3,6 +3,7 @@ package stack
 import (
 	"fmt"
 	"net"
+	"os"
 	"strconv"
 	"time"
 
@@ -52,6 +53,18 @@ func PortsFromEnv(getenv func(string) string) (Ports, error) {
 		*s.of(&ports) = port
 	}
 	return ports, nil
+}
+
+// Check tells early, before minutes of compiling, that a port is in use. A
+// stack in dir, running or left over, may hold them: that is for Start to say
+// or to clear.
+func (p Ports) Check(dir string) error {
+	for _, role := range Roles {
+		if _, err := os.Stat(pidFile(dir, role)); err == nil {
+			return nil
+		}
+	}
+	return p.settle()
 }
 
 // settle fills in free ports for those that are zero and refuses one that

@@ -246,6 +246,13 @@ func (s *Stack) settings(role Role) map[string]string {
 	return settings
 }
 
+// Environ is the environment of a role in a stack of these options, which need
+// not run: for commands that work beside it. The ports must be given.
+func Environ(opts Options, role Role) []string {
+	s := &Stack{opts: opts, ports: opts.Ports}
+	return s.environ(role)
+}
+
 // environ is the caller's environment with the stack's settings over it:
 // whatever Twilio account the caller's shell knows, the local stack talks to
 // the simulator.
@@ -403,8 +410,8 @@ func (s *Stack) DatabaseURL() string {
 
 // databaseURL is the connection string of another database of the server.
 func (s *Stack) databaseURL(database string) string {
-	if s.server != nil {
-		return s.server.URL(database)
+	if s.opts.DatabaseURL == "" {
+		return postgres.URL(s.ports.Postgres, database)
 	}
 	u, err := url.Parse(s.opts.DatabaseURL)
 	if err != nil {
@@ -463,7 +470,7 @@ func httpOK(url string) func(context.Context) error {
 	return func(ctx context.Context) error {
 		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 		defer cancel()
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
 		if err != nil {
 			return err
 		}

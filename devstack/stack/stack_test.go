@@ -96,8 +96,11 @@ func TestStackTakesOverFromOneThatWasKilled(t *testing.T) {
 	options := Options{Binaries: fakes(t), Dir: reachableDir(t)}
 	leftover := exec.CommandContext(t.Context(), options.Binaries.ESE, "worker")
 	require.NoError(t, leftover.Start())
-	ended := make(chan error, 1)
-	go func() { ended <- leftover.Wait() }()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = leftover.Wait() // it ends by a signal
+	}()
 	require.NoError(t, procs.WritePID(pidFile(options.Dir, Worker), leftover.Process.Pid, options.Binaries.ESE))
 
 	s, err := Start(t.Context(), options)

@@ -18,13 +18,14 @@ const usage = `usage: devstack <command>
   up             start everything and keep it running until Ctrl-C
   stop           stop what an earlier "up" left running
   reset [-yes]   stop, then delete all local data
+  env -- cmd…    run a command with the configuration of the local stack
   test -- cmd…   run a command with TEST_DATABASE_URL set to a throw-away PostgreSQL
 `
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
 	err := run(ctx, os.Args[1:])
+	stop()
 	var exit *exec.ExitError
 	switch {
 	case err == nil:
@@ -48,6 +49,8 @@ func run(ctx context.Context, args []string) error {
 		return stop()
 	case "reset":
 		return reset(rest)
+	case "env":
+		return env(ctx, rest)
 	case "test":
 		return test(ctx, rest)
 	case "help", "-h", "--help":

@@ -32,12 +32,23 @@ func up(ctx context.Context) error {
 	console := stack.NewConsole(os.Stdout, isTerminal(os.Stdout))
 	log := console.Writer("devstack")
 
-	if err := assets(ctx, root, log); err != nil {
+	err = keepUp(ctx, root, ports, console, log)
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		return nil // interrupted while starting; everything is stopped
+	}
+	return err
+}
+
+func keepUp(ctx context.Context, root string, ports stack.Ports, console *stack.Console, log io.Writer) error {
+	if err := ports.Check(localDir(root)); err != nil {
 		return err
+	}
+	if err := assets(ctx, root, log); err != nil {
+		return errors.Join(ctx.Err(), err)
 	}
 	binaries, err := stack.Build(ctx, root, log)
 	if err != nil {
-		return err
+		return errors.Join(ctx.Err(), err)
 	}
 	s, err := stack.Start(ctx, stack.Options{
 		Binaries:    binaries,
@@ -113,7 +124,7 @@ func assets(ctx context.Context, root string, log io.Writer) error {
 	npm, err := exec.LookPath("npm")
 	if err != nil {
 		fmt.Fprintln(log, "npm is not installed: the pages use plain placeholder styles; install Node.js for the real ones")
-		return nil
+		return nil //nolint:nilerr // said, and enough
 	}
 	steps := [][]string{{"ci", "--no-audit", "--no-fund"}, {"run", "build"}}
 	if upToDate(filepath.Join(dir, "node_modules", ".package-lock.json"), filepath.Join(dir, "package-lock.json")) {
