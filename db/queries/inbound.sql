@@ -16,12 +16,12 @@ ORDER BY (phone_number = @phone_number) DESC LIMIT 1 FOR UPDATE;
 -- name: InboundSenderInsert :exec
 -- Somebody who wrote first: known, but not yet asked whether they may be written to.
 INSERT INTO users (phone_number, consent_state, region, zones, zone_source, last_inbound_at, created_at, updated_at)
-VALUES (@phone_number, 'PENDING', @region, @zones, @zone_source, @now, @now, @now)
+VALUES (@phone_number, 'PENDING', @region, @zones, @zone_source, @now::timestamptz, @now::timestamptz, @now::timestamptz)
 ON CONFLICT (phone_number) DO NOTHING;
 
 -- name: InboundSenderSeen :exec
-UPDATE users SET last_inbound_at = greatest(last_inbound_at, @now), consent_state = @consent_state,
-    updated_at = CASE WHEN consent_state = @consent_state THEN updated_at ELSE @now END
+UPDATE users SET last_inbound_at = greatest(last_inbound_at, @now::timestamptz), consent_state = @consent_state,
+    updated_at = CASE WHEN consent_state = @consent_state THEN updated_at ELSE @now::timestamptz END
 WHERE id = @id;
 
 -- name: InboundConsentEvent :exec

@@ -6,10 +6,10 @@ SELECT status, count(*) AS campaigns FROM campaigns GROUP BY status;
 
 -- name: MessagesRecent :one
 -- What happened since a moment. updated_at is never before the times it is asked with, and has the index.
-SELECT count(*) FILTER (WHERE state IN ('sent', 'delivered', 'read', 'undelivered') AND coalesce(sent_at, delivered_at, ended_at) >= @since) AS sent,
-       count(*) FILTER (WHERE state IN ('delivered', 'read') AND coalesce(sent_at, delivered_at) >= @since) AS delivered,
-       count(*) FILTER (WHERE state IN ('failed', 'undelivered') AND ended_at >= @since) AS failed
-FROM messages WHERE updated_at >= @since;
+SELECT count(*) FILTER (WHERE state IN ('sent', 'delivered', 'read', 'undelivered') AND coalesce(sent_at, delivered_at, ended_at) >= @since::timestamptz) AS sent,
+       count(*) FILTER (WHERE state IN ('delivered', 'read') AND coalesce(sent_at, delivered_at) >= @since::timestamptz) AS delivered,
+       count(*) FILTER (WHERE state IN ('failed', 'undelivered') AND ended_at >= @since::timestamptz) AS failed
+FROM messages WHERE updated_at >= @since::timestamptz;
 
 -- name: MessageStatesEver :many
 SELECT state, count(*) AS messages FROM messages GROUP BY state;

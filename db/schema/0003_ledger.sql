@@ -41,6 +41,7 @@ CREATE INDEX messages_open ON messages (run_id, seq) WHERE state IN ('pending', 
 CREATE INDEX messages_without_receipt ON messages (run_id, accepted_at) WHERE state IN ('accepted', 'sent');
 CREATE INDEX messages_user ON messages (user_id);
 CREATE INDEX messages_errors ON messages (id DESC) WHERE error_code IS NOT NULL;
+CREATE INDEX messages_updated_at ON messages USING brin (updated_at);  -- for windows of time; costs a send next to nothing
 
 CREATE TABLE attempts (
     id           uuid PRIMARY KEY,

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
-	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -43,8 +42,8 @@ func (r Run) Began(now time.Time) *time.Time {
 
 const maxTopic = 100 // characters
 
-// Check refuses a plan that cannot be carried out, and names every refused field. What the campaign refers to is
-// looked up elsewhere.
+// Check refuses a plan that cannot be carried out, and names every refused field. Quiet hours were checked when they
+// were read, and what the campaign refers to is looked up elsewhere.
 func (c Campaign) Check(now time.Time) error {
 	var refused []fault.Field
 	refuse := func(field, format string, args ...any) {
@@ -64,14 +63,6 @@ func (c Campaign) Check(now time.Time) error {
 	}
 	if c.RatePerSecond < 1 || c.RatePerSecond > MaxRate {
 		refuse("rate_limit_per_second", "must be from 1 to %d", MaxRate)
-	}
-	switch {
-	case c.QuietStart != nil && c.QuietEnd == nil:
-		refuse("quiet_hours_end", "quiet hours need both a start and an end, or neither")
-	case c.QuietStart == nil && c.QuietEnd != nil:
-		refuse("quiet_hours_start", "quiet hours need both a start and an end, or neither")
-	case c.QuietStart != nil && *c.QuietStart == *c.QuietEnd:
-		refuse("quiet_hours_end", "must differ from the start: equal times leave open whether it is always or never quiet")
 	}
 	if _, err := time.LoadLocation(c.Timezone); err != nil || c.Timezone == "" || strings.EqualFold(c.Timezone, "local") {
 		refuse("timezone", "must be an IANA time zone such as Asia/Colombo")
@@ -124,29 +115,4 @@ func sameJSON(a, b json.RawMessage) bool {
 	}
 	var x, y any
 	return json.Unmarshal(a, &x) == nil && json.Unmarshal(b, &y) == nil && reflect.DeepEqual(x, y)
-}
-
-// ParseClock reads a time of day such as 9:30 or 22:00 as minutes after midnight. Absent and empty give nil. field names
-// the input in the fault.
-func ParseClock(field string, text *string) (*int, error) {
-	if text == nil || *text == "" {
-		return nil, nil
-	}
-	hours, minutes, found := strings.Cut(*text, ":")
-	h, errHours := strconv.ParseUint(hours, 10, 8)
-	m, errMinutes := strconv.ParseUint(minutes, 10, 8)
-	if !found || errHours != nil || errMinutes != nil || len(hours) > 2 || len(minutes) != 2 || h > 23 || m > 59 {
-		return nil, fault.Refuse(field, "must be a time of day from 00:00 to 23:59")
-	}
-	clock := int(h*60 + m)
-	return &clock, nil
-}
-
-// FormatClock is the inverse of ParseClock.
-func FormatClock(minutes *int) *string {
-	if minutes == nil {
-		return nil
-	}
-	text := fmt.Sprintf("%02d:%02d", *minutes/60, *minutes%60)
-	return &text
 }

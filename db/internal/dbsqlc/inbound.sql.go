@@ -109,7 +109,7 @@ func (q *Queries) InboundRepeat(ctx context.Context, providerSid string) (Inboun
 
 const inboundSenderInsert = `-- name: InboundSenderInsert :exec
 INSERT INTO users (phone_number, consent_state, region, zones, zone_source, last_inbound_at, created_at, updated_at)
-VALUES ($1, 'PENDING', $2, $3, $4, $5, $5, $5)
+VALUES ($1, 'PENDING', $2, $3, $4, $5::timestamptz, $5::timestamptz, $5::timestamptz)
 ON CONFLICT (phone_number) DO NOTHING
 `
 
@@ -118,7 +118,7 @@ type InboundSenderInsertParams struct {
 	Region      string
 	Zones       []string
 	ZoneSource  string
-	Now         *time.Time
+	Now         time.Time
 }
 
 // Somebody who wrote first: known, but not yet asked whether they may be written to.
@@ -157,13 +157,13 @@ func (q *Queries) InboundSenderLock(ctx context.Context, arg InboundSenderLockPa
 }
 
 const inboundSenderSeen = `-- name: InboundSenderSeen :exec
-UPDATE users SET last_inbound_at = greatest(last_inbound_at, $1), consent_state = $2,
-    updated_at = CASE WHEN consent_state = $2 THEN updated_at ELSE $1 END
+UPDATE users SET last_inbound_at = greatest(last_inbound_at, $1::timestamptz), consent_state = $2,
+    updated_at = CASE WHEN consent_state = $2 THEN updated_at ELSE $1::timestamptz END
 WHERE id = $3
 `
 
 type InboundSenderSeenParams struct {
-	Now          *time.Time
+	Now          time.Time
 	ConsentState string
 	ID           *int64
 }

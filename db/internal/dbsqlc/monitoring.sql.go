@@ -178,10 +178,10 @@ func (q *Queries) MessageStatesEver(ctx context.Context) ([]MessageStatesEverRow
 }
 
 const messagesRecent = `-- name: MessagesRecent :one
-SELECT count(*) FILTER (WHERE state IN ('sent', 'delivered', 'read', 'undelivered') AND coalesce(sent_at, delivered_at, ended_at) >= $1) AS sent,
-       count(*) FILTER (WHERE state IN ('delivered', 'read') AND coalesce(sent_at, delivered_at) >= $1) AS delivered,
-       count(*) FILTER (WHERE state IN ('failed', 'undelivered') AND ended_at >= $1) AS failed
-FROM messages WHERE updated_at >= $1
+SELECT count(*) FILTER (WHERE state IN ('sent', 'delivered', 'read', 'undelivered') AND coalesce(sent_at, delivered_at, ended_at) >= $1::timestamptz) AS sent,
+       count(*) FILTER (WHERE state IN ('delivered', 'read') AND coalesce(sent_at, delivered_at) >= $1::timestamptz) AS delivered,
+       count(*) FILTER (WHERE state IN ('failed', 'undelivered') AND ended_at >= $1::timestamptz) AS failed
+FROM messages WHERE updated_at >= $1::timestamptz
 `
 
 type MessagesRecentRow struct {
@@ -191,7 +191,7 @@ type MessagesRecentRow struct {
 }
 
 // What happened since a moment. updated_at is never before the times it is asked with, and has the index.
-func (q *Queries) MessagesRecent(ctx context.Context, since *time.Time) (MessagesRecentRow, error) {
+func (q *Queries) MessagesRecent(ctx context.Context, since time.Time) (MessagesRecentRow, error) {
 	row := q.db.QueryRow(ctx, messagesRecent, since)
 	var i MessagesRecentRow
 	err := row.Scan(&i.Sent, &i.Delivered, &i.Failed)

@@ -1,0 +1,189 @@
+package db
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/event-stream-engine/ese/db/internal/dbsqlc"
+	"github.com/event-stream-engine/ese/internal/campaign"
+	"github.com/event-stream-engine/ese/internal/fault"
+	"github.com/event-stream-engine/ese/internal/message"
+	"github.com/event-stream-engine/ese/internal/outbox"
+)
+
+// CreateCampaign stores a plan as a DRAFT. The plan is checked, and what it refers to must exist.
+func (s *Store) CreateCampaign(ctx context.Context, c campaign.Campaign, now time.Time) (created campaign.Overview, err error) {
+	if err := c.Check(now); err != nil {
+		return campaign.Overview{}, err
+	}
+	err = s.InTx(ctx, func(ctx context.Context) error {
+		if err := s.checkReferences(ctx, c); err != nil {
+			return err
+		}
+		id, err := s.q(ctx).CampaignInsert(ctx, dbsqlc.CampaignInsertParams{
+			Topic: c.Topic, TemplateID: int32(c.TemplateID), SegmentID: cast[int32](c.SegmentID), SegmentQuery: c.SegmentQuery,
+			RateLimitPerSecond: int32(c.RatePerSecond), QuietStart: cast[int16](c.QuietStart), QuietEnd: cast[int16](c.QuietEnd),
+			Timezone: c.Timezone, ScheduleTime: c.ScheduleTime, Now: now,
+		})
+		if err != nil {
+			return translate(err, "campaign")
+		}
+		created, err = s.Campaign(ctx, int64(id))
+		return err
+	})
+	return created, err
+}
+
+// Campaign returns a campaign with its template and its newest run.
+func (s *Store) Campaign(ctx context.Context, id int64) (campaign.Overview, error) {
+	row, err := s.q(ctx).CampaignGet(ctx, int32(id))
+	if err != nil {
+		return campaign.Overview{}, translate(err, fmt.Sprintf("campaign %d", id))
+	}
+	found := []campaign.Overview{toOverview(row.Campaign, row.Template)}
+	if err := s.addRuns(ctx, found); err != nil {
+		return campaign.Overview{}, err
+	}
+	return found[0], nil
+}
+
+// Campaigns returns up to limit campaigns with ids below before (nil: from the newest), newest first, and how many
+// there are at all. An empty status means every status.
+func (s *Store) Campaigns(ctx context.Context, status campaign.Status, before *int64, limit int) ([]campaign.Overview, int, error) {
+	rows, err := s.q(ctx).CampaignList(ctx, dbsqlc.CampaignListParams{
+		Status: textPtr(string(status)), Before: cast[int32](before), AtMost: int32(limit),
+	})
+	if err != nil {
+		return nil, 0, translate(err, "campaigns")
+	}
+	found := make([]campaign.Overview, len(rows))
+	for i, row := range rows {
+		found[i] = toOverview(row.Campaign, row.Template)
+	}
+	if err := s.addRuns(ctx, found); err != nil {
+		return nil, 0, err
+	}
+	total, err := s.q(ctx).CampaignCount(ctx, textPtr(string(status)))
+	return found, int(total), translate(err, "campaigns")
+}
+
+// UpdateCampaign replaces the plan of the campaign with to's id as far as its status allows. A new rate reaches a
+// run under way at once.
+func (s *Store) UpdateCampaign(ctx context.Context, to campaign.Campaign, now time.Time) (updated campaign.Overview, err error) {
+	err = s.InTx(ctx, func(ctx context.Context) error {
+		row, err := s.q(ctx).CampaignLockPlan(ctx, int32(to.ID))
+		if err != nil {
+			return translate(err, fmt.Sprintf("campaign %d", to.ID))
+		}
+		c, err := toCampaign(row).Edit(to, now)
+		if err != nil {
+			return err
+		}
+		if err := s.checkReferences(ctx, c); err != nil {
+			return err
+		}
+		if err := s.q(ctx).CampaignUpdate(ctx, dbsqlc.CampaignUpdateParams{
+			ID: int32(c.ID), Topic: c.Topic, TemplateID: int32(c.TemplateID), SegmentID: cast[int32](c.SegmentID), SegmentQuery: c.SegmentQuery,
+			RateLimitPerSecond: int32(c.RatePerSecond), QuietStart: cast[int16](c.QuietStart), QuietEnd: cast[int16](c.QuietEnd),
+			Timezone: c.Timezone, ScheduleTime: c.ScheduleTime, Now: now,
+		}); err != nil {
+			return translate(err, "campaign")
+		}
+		if updated, err = s.Campaign(ctx, c.ID); err != nil || !c.Status.Active() {
+			return err
+		}
+		run := outbox.Run{RunID: updated.Run.ID, CampaignID: c.ID, Number: updated.Run.Number}
+		return s.enqueue(ctx, outbox.WakeCampaign, run, now)
+	})
+	return updated, err
+}
+
+// DeleteCampaign removes a campaign that was never triggered; every other one gives a Conflict.
+func (s *Store) DeleteCampaign(ctx context.Context, id int64) error {
+	return s.InTx(ctx, func(ctx context.Context) error {
+		row, err := s.q(ctx).CampaignLockPlan(ctx, int32(id))
+		if err != nil {
+			return translate(err, fmt.Sprintf("campaign %d", id))
+		}
+		triggered, err := s.q(ctx).CampaignRunsExist(ctx, int32(id))
+		if err != nil {
+			return translate(err, "runs of the campaign")
+		}
+		if triggered || campaign.Status(row.Status) != campaign.Draft {
+			return fault.New(fault.Conflict, "a campaign that was triggered cannot be deleted: its messages are kept")
+		}
+		return translate(s.q(ctx).CampaignDelete(ctx, int32(id)), "campaign")
+	})
+}
+
+func (s *Store) checkReferences(ctx context.Context, c campaign.Campaign) error {
+	found, err := s.q(ctx).CampaignReferences(ctx, dbsqlc.CampaignReferencesParams{TemplateID: int32(c.TemplateID), SegmentID: cast[int32](c.SegmentID)})
+	if err != nil {
+		return translate(err, "template and segment")
+	}
+	var missing []fault.Field
+	if !found.TemplateExists {
+		missing = append(missing, fault.Field{Name: "template_id", Detail: fmt.Sprintf("there is no template %d", c.TemplateID)})
+	}
+	if !found.SegmentExists {
+		missing = append(missing, fault.Field{Name: "segment_id", Detail: fmt.Sprintf("there is no segment %d", *c.SegmentID)})
+	}
+	return fault.Fields(missing...)
+}
+
+func (s *Store) addRuns(ctx context.Context, campaigns []campaign.Overview) error {
+	ids := make([]int32, len(campaigns))
+	for i, c := range campaigns {
+		ids[i] = int32(c.ID)
+	}
+	rows, err := s.q(ctx).RunsNewest(ctx, ids)
+	if err != nil {
+		return translate(err, "runs of the campaigns")
+	}
+	newest := make(map[int64]*campaign.Run, len(rows))
+	for _, r := range rows {
+		newest[int64(r.CampaignID)] = &campaign.Run{
+			ID: r.ID, CampaignID: int64(r.CampaignID), Number: int(r.Number), TemplateID: int64(r.TemplateID),
+			TemplateVersion: int(r.TemplateVersion), NotBefore: r.NotBefore, FrozenAt: r.FrozenAt, AudienceSize: int(r.AudienceSize),
+			StartedBy: r.StartedBy, StartedAt: r.StartedAt, FinishedAt: r.FinishedAt, SettledAt: r.SettledAt,
+		}
+	}
+	for i := range campaigns {
+		campaigns[i].Run = newest[campaigns[i].ID]
+	}
+	return nil
+}
+
+func toOverview(c dbsqlc.Campaign, t dbsqlc.Template) campaign.Overview {
+	return campaign.Overview{
+		Campaign: toCampaign(c),
+		Template: campaign.Template{ID: int64(t.ID), Name: t.Name, Channel: message.Channel(t.Channel), Version: int(t.Version)},
+	}
+}
+
+func toCampaign(c dbsqlc.Campaign) campaign.Campaign {
+	return campaign.Campaign{
+		ID: int64(c.ID), Topic: c.Topic, TemplateID: int64(c.TemplateID), SegmentID: cast[int64](c.SegmentID), SegmentQuery: c.SegmentQuery,
+		SubscriptionTopicID: cast[int64](c.SubscriptionTopicID), Status: campaign.Status(c.Status), StatusReason: c.StatusReason,
+		RatePerSecond: int(c.RateLimitPerSecond), QuietStart: cast[int](c.QuietStart), QuietEnd: cast[int](c.QuietEnd), Timezone: c.Timezone,
+		ScheduleTime: c.ScheduleTime, CreatedAt: c.CreatedAt, UpdatedAt: c.UpdatedAt,
+	}
+}
+
+// cast converts an optional number; nil stays nil.
+func cast[To, From int | int16 | int32 | int64](p *From) *To {
+	if p == nil {
+		return nil
+	}
+	n := To(*p)
+	return &n
+}
+
+// textPtr is nil for the empty text, as filters want it.
+func textPtr(text string) *string {
+	if text == "" {
+		return nil
+	}
+	return &text
+}

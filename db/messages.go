@@ -1,0 +1,151 @@
+package db
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/event-stream-engine/ese/db/internal/dbsqlc"
+	"github.com/event-stream-engine/ese/internal/fault"
+	"github.com/event-stream-engine/ese/internal/message"
+	"github.com/event-stream-engine/ese/internal/phone"
+	"github.com/event-stream-engine/ese/internal/report"
+)
+
+// Recipients returns up to limit messages of the campaign's newest run with numbers above after, in order, and how
+// many there are at all. Empty state and reason mean all. Before the first run there are none.
+func (s *Store) Recipients(ctx context.Context, campaignID int64, state message.State, reason string, after, limit int) ([]report.Message, int, error) {
+	c, err := s.Campaign(ctx, campaignID)
+	if err != nil || c.Run == nil {
+		return nil, 0, err
+	}
+	rows, err := s.q(ctx).RecipientList(ctx, dbsqlc.RecipientListParams{
+		RunID: c.Run.ID, After: int32(after), State: textPtr(string(state)), Reason: textPtr(reason), AtMost: int32(limit),
+	})
+	if err != nil {
+		return nil, 0, translate(err, "recipients")
+	}
+	found := make([]report.Message, len(rows))
+	for i, r := range rows {
+		found[i] = toMessage(r.Message, r.PhoneNumber, r.CampaignID, r.RunNumber)
+	}
+	total, err := s.q(ctx).RecipientCount(ctx, dbsqlc.RecipientCountParams{RunID: c.Run.ID, State: textPtr(string(state)), Reason: textPtr(reason)})
+	return found, int(total), translate(err, "recipients")
+}
+
+// Messages returns up to limit messages that fit the filter and were made before the one named (nil: from the
+// newest), newest first, and the states of all that fit.
+func (s *Store) Messages(ctx context.Context, f report.MessageFilter, before *uuid.UUID, limit int) ([]report.Message, report.States, error) {
+	first, end := uuid.UUID{}, uuid.Max
+	if !f.Since.IsZero() {
+		first = firstID(f.Since)
+	}
+	if !f.Until.IsZero() {
+		end = firstID(f.Until)
+	}
+	p := dbsqlc.MessageListParams{FirstID: first, BeforeID: end, State: textPtr(string(f.State)), AtMost: int32(limit)}
+	if f.CampaignID != 0 {
+		p.CampaignID = cast[int32](&f.CampaignID)
+	}
+	counts, err := s.q(ctx).MessageStates(ctx, dbsqlc.MessageStatesParams{
+		FirstID: p.FirstID, BeforeID: p.BeforeID, CampaignID: p.CampaignID, State: p.State,
+	})
+	if err != nil {
+		return nil, nil, translate(err, "states of messages")
+	}
+	states := report.States{}
+	for _, c := range counts {
+		states[message.State(c.State)] = int(c.Messages)
+	}
+	if before != nil {
+		p.BeforeID = *before
+	}
+	rows, err := s.q(ctx).MessageList(ctx, p)
+	if err != nil {
+		return nil, nil, translate(err, "messages")
+	}
+	found := make([]report.Message, len(rows))
+	for i, r := range rows {
+		found[i] = toMessage(r.Message, r.PhoneNumber, r.CampaignID, r.RunNumber)
+	}
+	return found, states, nil
+}
+
+// firstID is the lowest id of a message made at or after t: ids begin with the time in whole milliseconds.
+func firstID(t time.Time) (id uuid.UUID) {
+	ms := t.UnixMilli()
+	if t.After(time.UnixMilli(ms)) {
+		ms++
+	}
+	binary.BigEndian.PutUint64(id[:8], uint64(max(0, ms))<<16)
+	return id
+}
+
+// Message returns one message with all that happened to it.
+func (s *Store) Message(ctx context.Context, id uuid.UUID) (d report.MessageDetail, err error) {
+	err = s.InTx(ctx, func(ctx context.Context) error {
+		row, err := s.q(ctx).MessageRead(ctx, id)
+		if isNoRows(err) {
+			return fault.New(fault.NotFound, "message %s does not exist", id)
+		} else if err != nil {
+			return translate(err, "message")
+		}
+		d.Message = toMessage(row.Message, row.PhoneNumber, row.CampaignID, row.RunNumber)
+		attempts, err := s.q(ctx).MessageAttempts(ctx, id)
+		if err != nil {
+			return translate(err, "attempts")
+		}
+		for _, a := range attempts {
+			d.Attempts = append(d.Attempts, report.Attempt{
+				ID: a.ID, Number: int(a.Number), State: a.State, Carrier: message.State(a.Carrier), SID: deref(a.ProviderSid),
+				HTTPStatus: int(deref(a.HttpStatus)), ErrorCode: int(deref(a.ErrorCode)), Detail: a.Detail,
+				StartedAt: a.StartedAt, LeaseUntil: a.LeaseUntil, EndedAt: a.EndedAt,
+			})
+		}
+		receipts, err := s.q(ctx).MessageReceipts(ctx, id)
+		if err != nil {
+			return translate(err, "receipts")
+		}
+		for _, r := range receipts {
+			d.Receipts = append(d.Receipts, report.Receipt{
+				AttemptID: r.AttemptID, SID: r.ProviderSid, Status: r.Status, ErrorCode: int(r.ErrorCode),
+				Repeats: int(r.Repeats), ReceivedAt: r.ReceivedAt,
+			})
+		}
+		checks, err := s.q(ctx).MessageChecks(ctx, id)
+		if err != nil {
+			return translate(err, "compliance checks")
+		}
+		for _, k := range checks {
+			d.Checks = append(d.Checks, report.Check{
+				Action: k.Action, Reason: k.Reason, Until: k.Until, Steps: k.Steps, AttemptID: k.AttemptID, CreatedAt: k.CreatedAt,
+			})
+		}
+		return nil
+	})
+	if err != nil {
+		return report.MessageDetail{}, fmt.Errorf("message: %w", err)
+	}
+	return d, nil
+}
+
+func toMessage(m dbsqlc.Message, number *string, campaignID, runNumber int32) report.Message {
+	return report.Message{
+		ID: m.ID, CampaignID: int64(campaignID), RunNumber: int(runNumber), Seq: int(m.Seq), Phone: phone.Number(deref(number)),
+		Channel: message.Channel(m.Channel), State: message.State(m.State), Reason: m.Reason, WaitsUntil: m.WaitsUntil,
+		ErrorCode: int(deref(m.ErrorCode)), AttemptCount: int(m.AttemptCount), CreatedAt: m.CreatedAt, AcceptedAt: m.AcceptedAt,
+		SentAt: m.SentAt, DeliveredAt: m.DeliveredAt, ReadAt: m.ReadAt, EndedAt: m.EndedAt, UpdatedAt: m.UpdatedAt,
+	}
+}
+
+// deref is the zero value for nil.
+func deref[T any](p *T) T {
+	if p == nil {
+		var zero T
+		return zero
+	}
+	return *p
+}

@@ -1,0 +1,233 @@
+// Package report is what operators read: the ledger row by row, the figures of a run, and the state of the whole. It is
+// pure: the database counts, this package says what the counts amount to.
+package report
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/event-stream-engine/ese/internal/campaign"
+	"github.com/event-stream-engine/ese/internal/inbound"
+	"github.com/event-stream-engine/ese/internal/message"
+	"github.com/event-stream-engine/ese/internal/phone"
+	"github.com/event-stream-engine/ese/internal/user"
+)
+
+// Message is one row of the ledger.
+type Message struct {
+	ID           uuid.UUID
+	CampaignID   int64
+	RunNumber    int
+	Seq          int          // 1…n within the run
+	Phone        phone.Number // "" when the person was erased
+	Channel      message.Channel
+	State        message.State
+	Reason       string // why it waits, or why it was not sent
+	WaitsUntil   *time.Time
+	ErrorCode    int // the provider's; 0 for none
+	AttemptCount int
+	CreatedAt    time.Time
+	AcceptedAt   *time.Time
+	SentAt       *time.Time
+	DeliveredAt  *time.Time
+	ReadAt       *time.Time
+	EndedAt      *time.Time
+	UpdatedAt    time.Time
+}
+
+// Attempt is one request to the provider.
+type Attempt struct {
+	ID         uuid.UUID
+	Number     int // 1…n within the message
+	State      string
+	Carrier    message.State // the best the carrier reported of it; "" for nothing
+	SID        string
+	HTTPStatus int // 0: no answer came
+	ErrorCode  int
+	Detail     string
+	StartedAt  time.Time
+	LeaseUntil time.Time
+	EndedAt    *time.Time
+}
+
+// Receipt is a status callback as it came.
+type Receipt struct {
+	AttemptID  *uuid.UUID
+	SID        string
+	Status     string // the provider's word
+	ErrorCode  int
+	Repeats    int // how often the same was said again
+	ReceivedAt time.Time
+}
+
+// Check is the record of one compliance check.
+type Check struct {
+	Action    string // proceed, wait or suppress
+	Reason    string
+	Until     *time.Time
+	Steps     json.RawMessage // the verdict of each step
+	AttemptID *uuid.UUID      // the attempt that a proceed led to
+	CreatedAt time.Time
+}
+
+// MessageDetail is a message with all that happened to it, each list oldest first.
+type MessageDetail struct {
+	Message
+	Attempts []Attempt
+	Receipts []Receipt
+	Checks   []Check
+}
+
+// MessageFilter selects messages; the zero value selects all.
+type MessageFilter struct {
+	CampaignID int64
+	State      message.State
+	Since      time.Time // created at or after it
+	Until      time.Time // created before it
+}
+
+// States counts messages by their present state; each counts once.
+type States map[message.State]int
+
+// Total is the number of all messages.
+func (s States) Total() int {
+	total := 0
+	for _, n := range s {
+		total += n
+	}
+	return total
+}
+
+// Sent counts the messages that reached the network, whatever became of them there.
+func (s States) Sent() int {
+	return s[message.Sent] + s[message.Delivered] + s[message.Read] + s[message.Undelivered]
+}
+
+// Delivered counts the messages that reached the handset.
+func (s States) Delivered() int { return s[message.Delivered] + s[message.Read] }
+
+// Tally counts the messages of a run that share state, reason and error code.
+type Tally struct {
+	State        message.State
+	Reason       string
+	ErrorCode    int // 0 for none
+	Count        int
+	Timed        int     // of these the ones with a time of delivery
+	DeliverySecs float64 // the sum of their times from acceptance to delivery
+}
+
+// ReasonCount counts messages by reason.
+type ReasonCount struct {
+	Reason string
+	Count  int
+}
+
+// CodeCount counts messages by the provider's error code.
+type CodeCount struct {
+	Code       int
+	Count      int
+	Percentage float64 // of all messages with an error
+}
+
+// Place counts recipients by where they are.
+type Place struct {
+	Region     string // ISO 3166; "" when unknown
+	City       string // the attribute city; "" when unknown
+	Count      int
+	Delivered  int
+	Percentage float64 // of all recipients
+}
+
+// Summary is a campaign's newest run in figures. Shares are in percent, 0 where there is nothing to divide by.
+type Summary struct {
+	Campaign campaign.Overview
+	Began    *time.Time // nil: not yet
+	Ended    *time.Time // when nothing was left to send
+	At       time.Time  // when these figures were counted
+	States   States
+
+	DeliveryRate float64 // delivered of sent
+	ReadRate     float64 // read of delivered
+	SuccessRate  float64 // sent and not reported undelivered, of all recipients
+	FailureRate  float64 // failed and undelivered, of all recipients
+
+	Duration        *time.Duration // from begin to end, or until now
+	PerMinute       float64        // sent over the duration
+	AverageDelivery *time.Duration // from acceptance to delivery; nil when nothing was delivered
+
+	QuietHoursWaiting  int // recipients whose quiet hours it is
+	QuietHoursDeferred int // recipients who waited for them at any time
+	RateLimitWaits     int // how often a send waited for the rate limit
+	OptOuts            int // recipients who withdrew their consent between begin and end
+	TemplateErrors     int // recipients whose text could not be made
+
+	Errors     []CodeCount   // the most frequent first, at most MaxErrors
+	Suppressed []ReasonCount // the most frequent first
+	Places     []Place       // the most frequent first, at most MaxPlaces
+}
+
+// How many rows the tables of a summary have.
+const (
+	MaxErrors = 10
+	MaxPlaces = 20
+)
+
+// Inbound is a message that a person wrote.
+type Inbound struct {
+	ID         int64
+	Phone      phone.Number // "" when the person is unknown or erased
+	Channel    message.Channel
+	Kind       inbound.Kind
+	Body       string
+	MediaCount int
+	Repeats    int // how often the provider delivered it again
+	ReceivedAt time.Time
+}
+
+// Error is a message that met an error of the provider's.
+type Error struct {
+	MessageID  uuid.UUID
+	CampaignID int64
+	Phone      phone.Number // "" when the person was erased
+	Code       int
+	At         time.Time
+}
+
+// Consents counts the users by their consent.
+type Consents map[user.ConsentState]int
+
+// Total is the number of all users.
+func (c Consents) Total() int {
+	total := 0
+	for _, n := range c {
+		total += n
+	}
+	return total
+}
+
+// OptedOut counts those who asked not to be written to.
+func (c Consents) OptedOut() int { return c[user.OptOut] + c[user.Stop] }
+
+// Dashboard is the state of the whole. Recent counts what happened within the last Window.
+type Dashboard struct {
+	ActiveCampaigns  int
+	Users            Consents
+	Recent           Recent
+	DeliveryRate     float64 // percent delivered of sent, over all time
+	Errors           []Error // the newest messages with an error
+	AverageExecution *time.Duration
+	At               time.Time
+}
+
+// Window is how far back recent figures reach.
+const Window = 24 * time.Hour
+
+// Recent is what happened within a window of time.
+type Recent struct {
+	Sent      int
+	Delivered int // of the sent
+	Failed    int
+	Inbound   int
+}
