@@ -110,7 +110,7 @@ func Evaluate(in Input) Verdict {
 	}
 	found(StepConsent, Passed, "")
 
-	window := in.Quiet.Open(in.Now, in.zones())
+	window := in.Quiet.Open(in.Now, Zones(in.Zones, in.DefaultZone))
 	verdict.Closes, verdict.Zone = window.Closes, window.Zone
 	switch {
 	case window.Opens.IsZero():
@@ -145,12 +145,12 @@ func consent(in Input) Reason {
 	}
 }
 
-// zones returns the zones to judge by: never none.
-func (in Input) zones() []*time.Location {
-	if zones := load(in.Zones); len(zones) > 0 {
+// Zones returns the zones to judge a person by: those of the names, else the default one, else UTC. Never none.
+func Zones(names []string, defaultZone string) []*time.Location {
+	if zones := load(names); len(zones) > 0 {
 		return zones
 	}
-	if zones := load([]string{in.DefaultZone}); len(zones) > 0 {
+	if zones := load([]string{defaultZone}); len(zones) > 0 {
 		return zones
 	}
 	return []*time.Location{time.UTC}

@@ -28,7 +28,7 @@ const (
 	endField   = "quiet_hours_end"
 )
 
-var clock = regexp.MustCompile(`^([0-9]{1,2}):([0-9]{2})$`)
+var clock = regexp.MustCompile(`^(\d{1,2}):(\d{2})$`)
 
 // ParseQuietHours reads "22:00" and "8:00"; two empty texts mean none. Equal ends are refused: nobody can tell whether
 // they mean never or always.

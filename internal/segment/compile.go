@@ -70,26 +70,38 @@ func (c *compiler) condition(e Expr) string {
 			documents[i] = containing(e.path(), value)
 		}
 		return "(u.attributes @> ANY (" + c.arg(documents) + "::text[]::jsonb[]))"
-	}
-
-	at := c.attribute(e.path())
-	switch e.operator {
 	case Exists:
-		exists := fmt.Sprintf("(coalesce(jsonb_typeof(%s), 'null') <> 'null')", at)
+		exists := "(coalesce(jsonb_typeof(" + c.attribute(e.path()) + "), 'null') <> 'null')"
 		if e.values[0] == false {
 			return "NOT " + exists
 		}
 		return exists
 	case Contains:
-		folded := fold(e.values[0].(string))
-		from, to := variants(folded)
-		// The letters of the sought text are folded here, by the database's translate: its own lower() differs
-		// between locales.
-		return fmt.Sprintf("(CASE jsonb_typeof(%s) WHEN 'string' THEN strpos(translate(%s #>> '{}', %s::text, %s::text), %s::text) > 0 ELSE false END)",
-			at, at, c.arg(from), c.arg(to), c.arg(folded))
+		return c.contains(e)
+	case GT:
+		return c.order(e, ">")
+	case GTE:
+		return c.order(e, ">=")
+	case LT:
+		return c.order(e, "<")
+	case LTE:
+		return c.order(e, "<=")
+	default:
+		return "false" // Parse lets no other operator in
 	}
+}
 
-	operator := map[Operator]string{GT: ">", GTE: ">=", LT: "<", LTE: "<="}[e.operator]
+// contains folds the letters of the sought text by the database's translate: its own lower() differs between locales.
+func (c *compiler) contains(e Expr) string {
+	at := c.attribute(e.path())
+	folded := fold(e.values[0].(string))
+	from, to := variants(folded)
+	return fmt.Sprintf("(CASE jsonb_typeof(%s) WHEN 'string' THEN strpos(translate(%s #>> '{}', %s::text, %s::text), %s::text) > 0 ELSE false END)",
+		at, at, c.arg(from), c.arg(to), c.arg(folded))
+}
+
+func (c *compiler) order(e Expr, operator string) string {
+	at := c.attribute(e.path())
 	if number, ok := e.values[0].(json.Number); ok {
 		return fmt.Sprintf("(CASE jsonb_typeof(%s) WHEN 'number' THEN (%s)::numeric %s %s::text::numeric ELSE false END)",
 			at, at, operator, c.arg(number.String()))
@@ -100,11 +112,13 @@ func (c *compiler) condition(e Expr) string {
 
 // attribute is the jsonb value at a path, NULL when there is none. Arrows with a text operand never enter an array.
 func (c *compiler) attribute(path []string) string {
-	at := "u.attributes"
+	var at strings.Builder
+	at.WriteString("(u.attributes")
 	for _, key := range path {
-		at += " -> " + c.arg(key) + "::text"
+		at.WriteString(" -> " + c.arg(key) + "::text")
 	}
-	return "(" + at + ")"
+	at.WriteString(")")
+	return at.String()
 }
 
 // containing is the JSON document {"a":{"b":value}} that attributes with that value at the path a.b contain.

@@ -25,8 +25,6 @@ const (
 	maxPathKeys   = 10
 )
 
-var reserved = []string{"attribute", "operator", "value", "conditions", "logic"}
-
 // Parse reads a definition. field names the input in the faults, which name every refused part by its path, such as
 // definition_json.conditions[1].operator.
 func Parse(field string, raw json.RawMessage) (Expr, error) {

@@ -23,26 +23,26 @@ type person struct {
 }
 
 // connect opens a connection with a temporary table named u, filled with people numbered by their index.
-func connect(t testing.TB, people []person) *pgx.Conn {
-	t.Helper()
+func connect(tb testing.TB, people []person) *pgx.Conn {
+	tb.Helper()
 	url := os.Getenv("TEST_DATABASE_URL")
 	if url == "" {
-		t.Fatal("TEST_DATABASE_URL is not set: this test needs PostgreSQL, `make test` provides one")
+		tb.Fatal("TEST_DATABASE_URL is not set: this test needs PostgreSQL, `make test` provides one")
 	}
 	ctx := context.Background()
 	conn, err := pgx.Connect(ctx, url)
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, conn.Close(ctx)) })
+	require.NoError(tb, err)
+	tb.Cleanup(func() { require.NoError(tb, conn.Close(ctx)) })
 	_, err = conn.Exec(ctx, `CREATE TEMP TABLE people (id int NOT NULL, attributes jsonb NOT NULL, consent_state text NOT NULL);
 		CREATE INDEX ON people USING gin (attributes jsonb_path_ops)`)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	_, err = conn.CopyFrom(ctx, pgx.Identifier{"people"}, []string{"id", "attributes", "consent_state"},
 		pgx.CopyFromSlice(len(people), func(i int) ([]any, error) {
 			return []any{i, string(people[i].attributes), string(people[i].consent)}, nil
 		}))
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	_, err = conn.Exec(ctx, "ANALYZE people")
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	return conn
 }
 
@@ -151,9 +151,9 @@ func randomDefinition(r *rand.Rand, depth int) string {
 }
 
 func randomPeople(r *rand.Rand, n int) []person {
-	people := make([]person, n)
-	for i := range people {
-		people[i] = person{json.RawMessage(randomObject(r, 3)), pick(r, states)}
+	var people []person
+	for range n {
+		people = append(people, person{json.RawMessage(randomObject(r, 3)), pick(r, states)})
 	}
 	for _, value := range append(append([]string{}, jsonScalars...), jsonOthers...) {
 		people = append(people,

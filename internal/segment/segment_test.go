@@ -115,7 +115,7 @@ func TestParseRefuses(t *testing.T) {
 		{`{"attribute":"a\u0000","value":"x"}`, "definition_json.attribute"},
 		{`{"attribute":"a.b.c.d.e.f.g.h.i.j.k","value":"x"}`, "definition_json.attribute"},
 		{`{"attribute":"a","value":1,"vlaue":2}`, "definition_json.vlaue"},
-		{`{"atribute":"city","value":"x"}`, "definition_json.atribute"},
+		{`{"attr":"city","value":"x"}`, "definition_json.attr"},
 		{`{"attribute":"a","value":1,"conditions":[{"attribute":"a","value":1}]}`, "definition_json.attribute"},
 		{`{"attribute":"a","operator":"contains","value":5}`, "definition_json.value"},
 		{`{"attribute":"a","operator":"contains","value":""}`, "definition_json.value"},
