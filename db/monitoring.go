@@ -103,3 +103,13 @@ func (s *Store) InboundMessages(ctx context.Context, since time.Time, before *in
 	total, err := s.q(ctx).InboundCount(ctx, since)
 	return found, int(total), translate(err, "inbound messages")
 }
+
+// noIntent is stored for a message that holds no keyword.
+const noIntent = "none"
+
+func toAction(intent string) user.Action {
+	if intent == noIntent {
+		return user.ActionNone
+	}
+	return user.Action(intent)
+}
