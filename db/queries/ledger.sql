@@ -101,6 +101,9 @@ FROM a WHERE messages.id = a.message_id AND state = 'sending';
 -- Attempts that used up one of the tries; those that the provider turned away at its door did not.
 SELECT count(*) FROM attempts WHERE message_id = @message_id AND state <> 'refused';
 
+-- name: AttemptsRefusedWith :one
+SELECT count(*) FROM attempts WHERE message_id = @message_id AND state = 'refused' AND error_code IS NOT DISTINCT FROM sqlc.narg(error_code);
+
 -- name: SIDsTaken :many
 SELECT provider_sid FROM attempts WHERE provider_sid = ANY(@sids::text[]) AND id <> @id;
 

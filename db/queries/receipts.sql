@@ -38,3 +38,7 @@ WHERE a.id = x.id;
 UPDATE messages SET state = @state, reason = @reason, waits_until = @waits_until, error_code = @error_code, accepted_at = @accepted_at,
     sent_at = @sent_at, delivered_at = @delivered_at, read_at = @read_at, ended_at = @ended_at, updated_at = @now
 WHERE id = @id;
+
+-- name: UserOptOutByCarrier :execrows
+-- The person's row is locked already. Who opted out by themselves is left as they are.
+UPDATE users SET consent_state = 'OPT_OUT', updated_at = @now WHERE id = @id AND consent_state = 'OPT_IN';

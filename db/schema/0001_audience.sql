@@ -3,7 +3,7 @@
 
 CREATE TABLE users (
     phone_number    text PRIMARY KEY,
-    id              bigint GENERATED ALWAYS AS IDENTITY,
+    id              bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
     attributes      jsonb NOT NULL DEFAULT '{}',
     consent_state   text NOT NULL DEFAULT 'PENDING',
     region          text NOT NULL DEFAULT '',       -- ISO 3166-1 alpha-2, derived from the number; '' when unknown

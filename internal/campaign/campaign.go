@@ -48,6 +48,10 @@ func (s Status) Move(to Status) error {
 // Active reports whether a run of the campaign is under way.
 func (s Status) Active() bool { return s == Scheduled || s == Running || s == Paused }
 
+// MaySend reports whether a message of the campaign may be sent: a completed one may have to send again what the carrier
+// gave back.
+func (s Status) MaySend() bool { return s == Running || s == Completed }
+
 // Campaign is the plan: what to send, to whom, when and how fast.
 type Campaign struct {
 	ID                  int64

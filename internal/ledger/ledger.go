@@ -8,8 +8,10 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/event-stream-engine/ese/internal/campaign"
+	"github.com/event-stream-engine/ese/internal/compliance"
 	"github.com/event-stream-engine/ese/internal/message"
 	"github.com/event-stream-engine/ese/internal/phone"
+	"github.com/event-stream-engine/ese/internal/render"
 	"github.com/event-stream-engine/ese/internal/user"
 )
 
@@ -26,8 +28,7 @@ type Delivery struct {
 	CampaignID     int64
 	CampaignStatus campaign.Status
 	RatePerSecond  int
-	QuietStart     *int // minutes after local midnight; both or neither
-	QuietEnd       *int
+	Quiet          compliance.QuietHours
 	Timezone       string // for a person without zones
 	Subscribed     *bool  // nil: the campaign names no topic
 
@@ -42,14 +43,30 @@ type Delivery struct {
 	Sender  string // E.164
 }
 
+// Check renders the delivery and judges it as of now. The text is "" when it cannot be rendered.
+func (d Delivery) Check(now time.Time) (compliance.Verdict, string) {
+	var content compliance.Content
+	if template, err := render.Parse(d.Content); err == nil { // an unreadable text is an empty one: never sent
+		content.Body, content.Missing = template.Render(d.Attributes)
+	}
+	content.Length, content.MaxLength = render.Length(content.Body), render.MaxLength(d.Channel)
+	return compliance.Evaluate(compliance.Input{
+		Now: now, Consent: d.Consent, Subscribed: d.Subscribed, Zones: d.Zones, DefaultZone: d.Timezone, Quiet: d.Quiet, Content: content,
+	}), content.Body
+}
+
 // Run is a run together with what its campaign says at this moment.
 type Run struct {
 	campaign.Run
 	Status        campaign.Status
 	RatePerSecond int
-	QuietStart    *int // minutes after local midnight; both or neither
-	QuietEnd      *int
+	Quiet         compliance.QuietHours
 	Timezone      string // for people without zones
+}
+
+// Window tells when people of those candidate zones may be written to, seen from now.
+func (r Run) Window(zones []string, now time.Time) compliance.Window {
+	return r.Quiet.Open(now, compliance.Zones(zones, r.Timezone))
 }
 
 // Cohort is the rest of a range of neighbouring messages whose people share their candidate zones.

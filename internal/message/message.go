@@ -3,6 +3,7 @@
 package message
 
 import (
+	"net/http"
 	"time"
 
 	"github.com/google/uuid"
@@ -51,6 +52,12 @@ type Outcome struct {
 	Detail     string        // for operators; never holds personal data
 }
 
+// Busy reports whether the provider turned the request away at its door, without looking at the message: too many
+// requests, or nobody there. That may be repeated for as long as it takes.
+func (o Outcome) Busy() bool {
+	return o.Result == ResultRefused && (o.HTTPStatus == 0 || o.HTTPStatus == http.StatusTooManyRequests)
+}
+
 // Class says what a provider's error means for the engine.
 type Class string
 
@@ -78,7 +85,9 @@ type Remote struct {
 	Status    string // the provider's word
 	To, From  string // E.164
 	Body      string
-	Outbound  bool // sent by our request, not a reply by the provider and not inbound
+	Outbound  bool  // sent by our request, not a reply by the provider and not inbound
+	State     State // what Status means; "" for nothing new
 	ErrorCode int
+	Policy    Policy // with an ErrorCode: what the engine does about it
 	CreatedAt time.Time
 }

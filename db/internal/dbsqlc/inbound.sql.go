@@ -144,7 +144,7 @@ type InboundSenderLockParams struct {
 }
 
 type InboundSenderLockRow struct {
-	ID           *int64
+	ID           int64
 	ConsentState string
 }
 
@@ -165,7 +165,7 @@ WHERE id = $3
 type InboundSenderSeenParams struct {
 	Now          time.Time
 	ConsentState string
-	ID           *int64
+	ID           int64
 }
 
 func (q *Queries) InboundSenderSeen(ctx context.Context, arg InboundSenderSeenParams) error {

@@ -231,6 +231,22 @@ func (q *Queries) AttemptsCounted(ctx context.Context, messageID uuid.UUID) (int
 	return count, err
 }
 
+const attemptsRefusedWith = `-- name: AttemptsRefusedWith :one
+SELECT count(*) FROM attempts WHERE message_id = $1 AND state = 'refused' AND error_code IS NOT DISTINCT FROM $2
+`
+
+type AttemptsRefusedWithParams struct {
+	MessageID uuid.UUID
+	ErrorCode *int32
+}
+
+func (q *Queries) AttemptsRefusedWith(ctx context.Context, arg AttemptsRefusedWithParams) (int64, error) {
+	row := q.db.QueryRow(ctx, attemptsRefusedWith, arg.MessageID, arg.ErrorCode)
+	var count int64
+	err := row.Scan(&count)
+	return count, err
+}
+
 const campaignShare = `-- name: CampaignShare :one
 SELECT status FROM campaigns WHERE id = $1 FOR SHARE
 `
@@ -447,7 +463,7 @@ SELECT consent_state FROM users WHERE id = $1 FOR SHARE
 `
 
 // Holds off a change of consent until this transaction has recorded its attempt.
-func (q *Queries) UserShare(ctx context.Context, id *int64) (string, error) {
+func (q *Queries) UserShare(ctx context.Context, id int64) (string, error) {
 	row := q.db.QueryRow(ctx, userShare, id)
 	var consent_state string
 	err := row.Scan(&consent_state)

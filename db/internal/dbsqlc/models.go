@@ -266,7 +266,7 @@ type Topic struct {
 
 type User struct {
 	PhoneNumber   string
-	ID            *int64
+	ID            int64
 	Attributes    json.RawMessage
 	ConsentState  string
 	Region        string

@@ -242,6 +242,24 @@ func (q *Queries) ReceiptInsert(ctx context.Context, arg ReceiptInsertParams) ([
 	return items, nil
 }
 
+const userOptOutByCarrier = `-- name: UserOptOutByCarrier :execrows
+UPDATE users SET consent_state = 'OPT_OUT', updated_at = $1 WHERE id = $2 AND consent_state = 'OPT_IN'
+`
+
+type UserOptOutByCarrierParams struct {
+	Now time.Time
+	ID  int64
+}
+
+// The person's row is locked already. Who opted out by themselves is left as they are.
+func (q *Queries) UserOptOutByCarrier(ctx context.Context, arg UserOptOutByCarrierParams) (int64, error) {
+	result, err := q.db.Exec(ctx, userOptOutByCarrier, arg.Now, arg.ID)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
 const usersOfAttemptsLock = `-- name: UsersOfAttemptsLock :many
 SELECT u.id, u.consent_state FROM users u
 WHERE u.id IN (SELECT m.user_id FROM attempts a JOIN messages m ON m.id = a.message_id WHERE a.id = ANY($1::uuid[]))
@@ -249,7 +267,7 @@ ORDER BY u.id FOR UPDATE
 `
 
 type UsersOfAttemptsLockRow struct {
-	ID           *int64
+	ID           int64
 	ConsentState string
 }
 

@@ -1,0 +1,306 @@
+package activities
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/event-stream-engine/ese/internal/campaign"
+	"github.com/event-stream-engine/ese/internal/compliance"
+	"github.com/event-stream-engine/ese/internal/fault"
+	"github.com/event-stream-engine/ese/internal/ledger"
+	"github.com/event-stream-engine/ese/internal/message"
+	"github.com/event-stream-engine/ese/internal/outbox"
+)
+
+type dispatchStore interface {
+	Run(ctx context.Context, id int64) (ledger.Run, error)
+	Freeze(ctx context.Context, run ledger.Run, now time.Time) error
+	FailRun(ctx context.Context, run ledger.Run, reason string, now time.Time) error
+	RemainingCohorts(ctx context.Context, runID int64) ([]ledger.Cohort, error)
+	Backlog(ctx context.Context, runID int64, dueBefore time.Time) (int, error)
+	Batch(ctx context.Context, runID int64, number int) (seqs []int, cut bool, err error)
+	CutBatch(ctx context.Context, runID int64, number int, c ledger.Cohort, size int, now time.Time) (int, error)
+	CutStuck(ctx context.Context, runID int64, number, size int, since, now time.Time) (bool, error)
+	CutOverdue(ctx context.Context, runID int64, number, size int, acceptedBefore, untouchedSince, now time.Time) (bool, error)
+	OpenMessages(ctx context.Context, runID int64) (n int, firstDue time.Time, err error)
+	UndecidedMessages(ctx context.Context, runID int64) (n int, oldest time.Time, err error)
+	FinishRun(ctx context.Context, run ledger.Run, now time.Time) error
+	SettleRun(ctx context.Context, runID int64, now time.Time) error
+	RunStates(ctx context.Context, runID int64) (ledger.States, error)
+	Steer(ctx context.Context, campaignID int64, to campaign.Status, by, reason string, now time.Time) (campaign.Steering, error)
+}
+
+// Dispatch decides what a run does next. All it knows lies in the ledger, so that its workflow only keeps time.
+type Dispatch struct {
+	Store dispatchStore
+	Now   func() time.Time
+	Log   *slog.Logger
+
+	// ReceiptDeadline is how long a decisive receipt may take before the provider is asked.
+	ReceiptDeadline time.Duration
+	// StuckAfter is how long a message that ought to move may stand still before it is driven anew.
+	StuckAfter time.Duration
+}
+
+const (
+	// leadTime is how far ahead of its sending a recipient is started: the rate times this is the backlog aimed at.
+	leadTime = 5 * time.Second
+	// maxBatch bounds the recipients of one batch: its workflow's history stays small.
+	maxBatch = 250
+	// minBatch keeps slow campaigns from starting recipients one by one.
+	minBatch = 10
+	// idle is how long a run waits at most before it looks at the ledger again.
+	idle = 5 * time.Minute
+)
+
+// Action is what a run does next.
+type Action string
+
+// The things a run does.
+const (
+	FreezeAudience Action = "freeze" // call FreezeAudience
+	StartBatch     Action = "batch"  // start the batch
+	Wait           Action = "wait"   // until the moment, or until woken
+	Finished       Action = "done"   // nothing is left to do or to hear of
+)
+
+// PlanInput names a run and the number that its next batch will have.
+type PlanInput struct {
+	outbox.Run
+	Batch int `json:"batch"`
+}
+
+// Plan is what a run does next.
+type Plan struct {
+	Action   Action          `json:"action"`
+	Until    time.Time       `json:"until,omitzero"`   // with Wait
+	Reason   string          `json:"reason,omitempty"` // with Wait: for what
+	Size     int             `json:"size,omitempty"`   // with StartBatch: how many recipients
+	Status   campaign.Status `json:"status"`
+	Progress string          `json:"progress,omitempty"` // with Wait and Finished: markdown
+}
+
+// PlanRun looks at the ledger and decides. It may cut the next batch; asked again with the same number, it finds that
+// batch instead of cutting another.
+func (a *Dispatch) PlanRun(ctx context.Context, in PlanInput) (Plan, error) {
+	run, err := a.Store.Run(ctx, in.RunID)
+	if err != nil {
+		return Plan{}, err
+	}
+	plan, err := a.plan(ctx, run, in.Batch)
+	if err != nil {
+		return Plan{}, err
+	}
+	plan.Status = run.Status
+	if plan.Action == Wait || plan.Action == Finished {
+		states, err := a.Store.RunStates(ctx, run.ID)
+		if err != nil {
+			return Plan{}, err
+		}
+		plan.Progress = describe(run, states, plan)
+	}
+	return plan, nil
+}
+
+func (a *Dispatch) plan(ctx context.Context, run ledger.Run, batch int) (Plan, error) {
+	now := a.Now()
+	if seqs, cut, err := a.Store.Batch(ctx, run.ID, batch); err != nil || cut {
+		return Plan{Action: StartBatch, Size: len(seqs)}, err
+	}
+	if run.FrozenAt == nil {
+		switch {
+		case run.Status == campaign.Paused:
+			return Plan{Action: Wait, Until: now.Add(idle), Reason: message.ReasonPaused}, nil
+		case !run.Status.Active():
+			return a.finish(ctx, run)
+		case run.NotBefore != nil && run.NotBefore.After(now):
+			return Plan{Action: Wait, Until: *run.NotBefore, Reason: "schedule"}, nil
+		}
+		return Plan{Action: FreezeAudience}, nil
+	}
+	if plan, err := a.rescue(ctx, run, batch); err != nil || plan.Action != "" {
+		return plan, err
+	}
+	if run.Status == campaign.Paused {
+		return Plan{Action: Wait, Until: now.Add(idle), Reason: message.ReasonPaused}, nil
+	}
+	if run.Status == campaign.Running {
+		if plan, err := a.dispatch(ctx, run, batch); err != nil || plan.Action != "" {
+			return plan, err
+		}
+	}
+	return a.watch(ctx, run)
+}
+
+// rescue drives anew what stands still though it ought to move: someone terminated its workflow by hand, or receipts
+// never came.
+func (a *Dispatch) rescue(ctx context.Context, run ledger.Run, batch int) (Plan, error) {
+	now := a.Now()
+	since := now.Add(-a.StuckAfter)
+	if run.Status.MaySend() || run.Status == campaign.Cancelled {
+		if stuck, err := a.Store.CutStuck(ctx, run.ID, batch, maxBatch, since, now); err != nil || stuck {
+			return Plan{Action: StartBatch}, err
+		}
+	}
+	if overdue, err := a.Store.CutOverdue(ctx, run.ID, batch, maxBatch, since.Add(-a.ReceiptDeadline), since, now); err != nil || overdue {
+		return Plan{Action: StartBatch}, err
+	}
+	return Plan{}, nil
+}
+
+// dispatch cuts the next batch from the cohort whose hours end soonest, never further ahead than can be sent soon. An
+// empty plan: every message is in a batch.
+func (a *Dispatch) dispatch(ctx context.Context, run ledger.Run, batch int) (Plan, error) {
+	cohorts, err := a.Store.RemainingCohorts(ctx, run.ID)
+	if err != nil || len(cohorts) == 0 {
+		return Plan{}, err
+	}
+	now := a.Now()
+	open, opens := openCohorts(run, cohorts, now)
+	if len(open) == 0 {
+		return Plan{Action: Wait, Until: a.noLaterThanStuck(opens, now), Reason: string(compliance.InQuietHours)}, nil
+	}
+	backlog, err := a.Store.Backlog(ctx, run.ID, now.Add(2*leadTime))
+	if err != nil {
+		return Plan{}, err
+	}
+	ahead := max(minBatch, int(leadTime.Seconds())*run.RatePerSecond)
+	if backlog >= ahead {
+		drain := time.Duration(float64(backlog-ahead/2) / float64(run.RatePerSecond) * float64(time.Second))
+		return Plan{Action: Wait, Until: now.Add(min(max(drain, 500*time.Millisecond), leadTime)), Reason: message.ReasonRateLimit}, nil
+	}
+	size, err := a.Store.CutBatch(ctx, run.ID, batch, open[0], min(ahead, maxBatch), now)
+	return Plan{Action: StartBatch, Size: size}, err
+}
+
+// noLaterThanStuck keeps a long wait short enough to notice what stands still.
+func (a *Dispatch) noLaterThanStuck(t, now time.Time) time.Time {
+	if limit := now.Add(idle); t.After(limit) {
+		return limit
+	}
+	return t
+}
+
+// openCohorts returns the cohorts whose people may be written to now, those whose hours end soonest first, and when the
+// first of the others opens.
+func openCohorts(run ledger.Run, cohorts []ledger.Cohort, now time.Time) (open []ledger.Cohort, opens time.Time) {
+	closes := map[int]time.Time{}
+	for _, c := range cohorts {
+		window := run.Window(c.Zones, now)
+		if window.Open || window.Opens.IsZero() { // whoever may never be written to is told so by their own check
+			open = append(open, c)
+			closes[c.Number] = window.Closes
+		} else if opens.IsZero() || window.Opens.Before(opens) {
+			opens = window.Opens
+		}
+	}
+	slices.SortStableFunc(open, func(x, y ledger.Cohort) int { return compareEnds(closes[x.Number], closes[y.Number]) })
+	return open, opens
+}
+
+// compareEnds orders moments; the zero time means never.
+func compareEnds(x, y time.Time) int {
+	switch {
+	case x.Equal(y):
+		return 0
+	case x.IsZero():
+		return 1
+	case y.IsZero():
+		return -1
+	default:
+		return x.Compare(y)
+	}
+}
+
+// watch waits for what is under way, then for the receipts.
+func (a *Dispatch) watch(ctx context.Context, run ledger.Run) (Plan, error) {
+	now := a.Now()
+	n, due, err := a.Store.OpenMessages(ctx, run.ID)
+	if err != nil {
+		return Plan{}, err
+	}
+	if n > 0 {
+		until := due
+		if soon := now.Add(time.Second); until.Before(soon) {
+			until = soon
+		}
+		return Plan{Action: Wait, Until: a.noLaterThanStuck(until, now), Reason: "recipients"}, nil
+	}
+	if run.FinishedAt == nil {
+		a.Log.InfoContext(ctx, "run finished", "campaign_id", run.CampaignID, "run_id", run.ID, "audience", run.AudienceSize)
+		return a.finish(ctx, run)
+	}
+	undecided, oldest, err := a.Store.UndecidedMessages(ctx, run.ID)
+	if err != nil {
+		return Plan{}, err
+	}
+	if undecided == 0 {
+		return Plan{Action: Finished}, a.Store.SettleRun(ctx, run.ID, now)
+	}
+	// Look often at first, ever more rarely later: most receipts come within seconds.
+	wait := min(max(now.Sub(*run.FinishedAt)/2, time.Second), 15*time.Minute)
+	if overdue := oldest.Add(a.ReceiptDeadline + a.StuckAfter); overdue.After(now) && overdue.Before(now.Add(wait)) {
+		wait = overdue.Sub(now)
+	}
+	return Plan{Action: Wait, Until: now.Add(wait), Reason: "receipts"}, nil
+}
+
+func (a *Dispatch) finish(ctx context.Context, run ledger.Run) (Plan, error) {
+	if err := a.Store.FinishRun(ctx, run, a.Now()); err != nil {
+		return Plan{}, err
+	}
+	return Plan{Action: Wait, Until: a.Now().Add(time.Second), Reason: "receipts"}, nil
+}
+
+// FreezeAudience writes the run's audience into the ledger, once.
+func (a *Dispatch) FreezeAudience(ctx context.Context, in outbox.Run) error {
+	run, err := a.Store.Run(ctx, in.RunID)
+	if err != nil {
+		return err
+	}
+	if err = a.Store.Freeze(ctx, run, a.Now()); fault.Is(err, fault.Invalid) {
+		return a.Store.FailRun(ctx, run, err.Error(), a.Now()) // the segment cannot be evaluated: trying again will not help
+	}
+	return err
+}
+
+// BatchSeqs returns the messages of a batch.
+func (a *Dispatch) BatchSeqs(ctx context.Context, in PlanInput) ([]int, error) {
+	seqs, cut, err := a.Store.Batch(ctx, in.RunID, in.Batch)
+	if err == nil && !cut {
+		return nil, fmt.Errorf("batch %d of run %d was never cut", in.Batch, in.RunID)
+	}
+	return seqs, err
+}
+
+// SteerInput is a pause, a resume or a cancel.
+type SteerInput struct {
+	outbox.Run
+	To campaign.Status `json:"to"`
+	By string          `json:"by"`
+}
+
+// Steer pauses, resumes or cancels a campaign. When it returns from a pause or a cancel, nothing is being sent.
+func (a *Dispatch) Steer(ctx context.Context, in SteerInput) (campaign.Steering, error) {
+	s, err := a.Store.Steer(ctx, in.CampaignID, in.To, in.By, "", a.Now())
+	return s, terminal(err)
+}
+
+// describe is what the Temporal Web UI shows of a run.
+func describe(run ledger.Run, states ledger.States, plan Plan) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "**%s** · audience %d", run.Status, states.Total())
+	for _, s := range message.States() {
+		if n := states[s]; n > 0 {
+			fmt.Fprintf(&b, " · %s %d", s, n)
+		}
+	}
+	if plan.Action == Wait {
+		fmt.Fprintf(&b, "\n\nWaiting for %s until %s", plan.Reason, plan.Until.UTC().Format(time.DateTime+" MST"))
+	}
+	return b.String()
+}

@@ -1,0 +1,223 @@
+package db
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/event-stream-engine/ese/db/internal/dbsqlc"
+	"github.com/event-stream-engine/ese/internal/campaign"
+	"github.com/event-stream-engine/ese/internal/compliance"
+	"github.com/event-stream-engine/ese/internal/ledger"
+	"github.com/event-stream-engine/ese/internal/message"
+	"github.com/event-stream-engine/ese/internal/phone"
+	"github.com/event-stream-engine/ese/internal/user"
+)
+
+// Delivery reads all that a send of the run's message seq needs to know.
+func (s *Store) Delivery(ctx context.Context, runID int64, seq int) (ledger.Delivery, error) {
+	r, err := s.q(ctx).DeliveryGet(ctx, dbsqlc.DeliveryGetParams{RunID: runID, Seq: int32(seq)})
+	if err != nil {
+		return ledger.Delivery{}, translate(err, fmt.Sprintf("message %d of run %d", seq, runID))
+	}
+	d := ledger.Delivery{
+		MessageID: r.ID, State: message.State(r.State), Reason: r.Reason, WaitsUntil: r.WaitsUntil, AcceptedAt: r.AcceptedAt,
+		RunID: r.RunID, RunNumber: int(r.RunNumber), CampaignID: int64(r.CampaignID), CampaignStatus: campaign.Status(r.CampaignStatus),
+		RatePerSecond: int(r.RateLimitPerSecond), Quiet: quietHours(r.QuietStart, r.QuietEnd), Timezone: r.Timezone,
+		Channel: message.Channel(r.Channel), Content: r.Content, Sender: r.Sender,
+	}
+	if r.SubscriptionTopicID != nil {
+		d.Subscribed = &r.Subscribed
+	}
+	if r.UserID == nil || r.PhoneNumber == nil || r.ConsentState == nil {
+		return d, nil
+	}
+	d.UserID, d.Phone, d.Consent, d.Zones = *r.UserID, phone.Number(*r.PhoneNumber), user.ConsentState(*r.ConsentState), r.Zones
+	if err := json.Unmarshal(r.Attributes, &d.Attributes); err != nil {
+		return ledger.Delivery{}, fmt.Errorf("attributes of a user: %w", err)
+	}
+	return d, nil
+}
+
+// Wait notes on a pending message what it waits for, and until when.
+func (s *Store) Wait(ctx context.Context, id uuid.UUID, reason string, until time.Time, steps []compliance.Finding, now time.Time) error {
+	raw, err := json.Marshal(steps)
+	if err != nil {
+		return fmt.Errorf("steps: %w", err)
+	}
+	err = s.q(ctx).MessageWait(ctx, dbsqlc.MessageWaitParams{ID: id, Reason: reason, Until: &until, Steps: raw, Now: now})
+	return translate(err, "wait")
+}
+
+// Suppress ends a pending message because compliance forbids it.
+func (s *Store) Suppress(ctx context.Context, id uuid.UUID, reason string, steps []compliance.Finding, now time.Time) error {
+	raw, err := json.Marshal(steps)
+	if err != nil {
+		return fmt.Errorf("steps: %w", err)
+	}
+	err = s.q(ctx).MessageSuppress(ctx, dbsqlc.MessageSuppressParams{ID: id, Reason: reason, Steps: raw, Now: now})
+	return translate(err, "suppression")
+}
+
+// Grant hands out the campaign's next moment to send. Moments are 1/ratePerSecond apart, whoever asks, so that no
+// second holds more than ratePerSecond of them. The moment may lie in the future: it is for the caller to wait.
+func (s *Store) Grant(ctx context.Context, campaignID int64, ratePerSecond int, now time.Time) (time.Time, error) {
+	spacing := (time.Second + time.Duration(ratePerSecond) - 1) / time.Duration(ratePerSecond)
+	spacing = spacing.Truncate(time.Microsecond) + time.Microsecond // PostgreSQL's resolution, rounded up
+	next, err := s.q(ctx).ThrottleGrant(ctx, dbsqlc.ThrottleGrantParams{
+		Key: fmt.Sprintf("campaign/%d", campaignID), EarliestNext: now.Add(spacing), SpacingSeconds: spacing.Seconds(),
+	})
+	if err != nil {
+		return time.Time{}, translate(err, "rate limit")
+	}
+	return next.Add(-spacing), nil
+}
+
+// Begin opens an attempt at a pending message: the one step that decides that it is sent now, by this caller and by no
+// other. It re-reads what may have changed, the campaign's status and the person's consent, and holds both until the
+// attempt is recorded, so that a pause or a STOP that was answered before is never overtaken.
+func (s *Store) Begin(ctx context.Context, d ledger.Delivery, a ledger.Attempt, steps []compliance.Finding) (begun ledger.Begun, err error) {
+	raw, err := json.Marshal(steps)
+	if err != nil {
+		return "", fmt.Errorf("steps: %w", err)
+	}
+	err = s.InTx(ctx, func(ctx context.Context) error {
+		status, err := s.q(ctx).CampaignShare(ctx, int32(d.CampaignID))
+		if err != nil {
+			return translate(err, "campaign")
+		}
+		if campaign.Status(status) != campaign.Running {
+			begun = ledger.NotRunning
+			return nil
+		}
+		consent, err := s.q(ctx).UserShare(ctx, d.UserID)
+		if isNoRows(err) || err == nil && !user.ConsentState(consent).Sendable() {
+			begun = ledger.NotConsenting
+			return nil
+		} else if err != nil {
+			return translate(err, "user")
+		}
+		_, err = s.q(ctx).AttemptBegin(ctx, dbsqlc.AttemptBeginParams{
+			MessageID: d.MessageID, AttemptID: a.ID, LeaseUntil: a.LeaseUntil, Now: a.StartedAt, BodySha256: a.BodySHA256[:], Steps: raw,
+		})
+		if isNoRows(err) {
+			begun = ledger.NotMine
+			return nil
+		}
+		begun = ledger.BegunNow
+		return translate(err, "attempt")
+	})
+	return begun, err
+}
+
+// Accept records that the provider took the message under this SID. When a receipt told so first, it changes nothing.
+func (s *Store) Accept(ctx context.Context, attemptID uuid.UUID, sid string, httpStatus int, now time.Time) error {
+	err := s.q(ctx).AttemptAccepted(ctx, dbsqlc.AttemptAcceptedParams{
+		ID: attemptID, ProviderSid: &sid, HttpStatus: nonZero(httpStatus), Now: &now,
+	})
+	return translate(err, "acceptance")
+}
+
+// Refuse records that the provider certainly does not have the message, and what becomes of it: pending again until a
+// moment, or failed.
+func (s *Store) Refuse(ctx context.Context, attemptID uuid.UUID, state ledger.AttemptState, o message.Outcome, then ledger.Then, now time.Time) error {
+	p := dbsqlc.AttemptRefusedParams{
+		ID: attemptID, AttemptState: string(state), HttpStatus: nonZero(o.HTTPStatus), ErrorCode: nonZero(o.Code), Detail: o.Detail,
+		MessageState: string(then.State), Reason: then.Reason, WaitsUntil: then.WaitsUntil, Now: now,
+	}
+	if !then.State.Open() {
+		p.EndedAt = &now
+	}
+	return translate(s.q(ctx).AttemptRefused(ctx, p), "refusal")
+}
+
+// NoteUncertain keeps what is known of a request whose outcome is not; its attempt stays open.
+func (s *Store) NoteUncertain(ctx context.Context, attemptID uuid.UUID, o message.Outcome) error {
+	err := s.q(ctx).AttemptUncertain(ctx, dbsqlc.AttemptUncertainParams{ID: attemptID, HttpStatus: nonZero(o.HTTPStatus), Detail: o.Detail})
+	return translate(err, "uncertain outcome")
+}
+
+// OpenAttempt returns the attempt of a sending message; ok is false when none is open.
+func (s *Store) OpenAttempt(ctx context.Context, messageID uuid.UUID) (a ledger.Attempt, ok bool, err error) {
+	r, err := s.q(ctx).AttemptOpen(ctx, messageID)
+	if isNoRows(err) {
+		return a, false, nil
+	} else if err != nil {
+		return a, false, translate(err, "open attempt")
+	}
+	a = ledger.Attempt{
+		ID: r.ID, Number: int(r.Number), State: ledger.Open, LeaseUntil: r.LeaseUntil, StartedAt: r.StartedAt,
+		Looks: int(r.Looks), FailedLooks: int(r.FailedLooks),
+	}
+	copy(a.BodySHA256[:], r.BodySha256)
+	return a, true, nil
+}
+
+// NewestSID returns the SID of the message's newest attempt; "" when it has none.
+func (s *Store) NewestSID(ctx context.Context, messageID uuid.UUID) (attemptID uuid.UUID, sid string, err error) {
+	r, err := s.q(ctx).AttemptNewest(ctx, messageID)
+	if isNoRows(err) {
+		return uuid.Nil, "", nil
+	} else if err != nil || r.ProviderSid == nil {
+		return r.ID, "", translate(err, "newest attempt")
+	}
+	return r.ID, *r.ProviderSid, nil
+}
+
+// NoteLook counts a look at the provider's list; failed when the list could not be read.
+func (s *Store) NoteLook(ctx context.Context, attemptID uuid.UUID, failed bool) error {
+	p := dbsqlc.AttemptLookedParams{ID: attemptID, Looked: 1}
+	if failed {
+		p.Looked, p.Failed = 0, 1
+	}
+	return translate(s.q(ctx).AttemptLooked(ctx, p), "look")
+}
+
+// GiveUp ends the search for an attempt's outcome: the message is unknown until a person, or a late receipt, decides.
+func (s *Store) GiveUp(ctx context.Context, attemptID uuid.UUID, reason string, now time.Time) error {
+	err := s.q(ctx).AttemptUnknown(ctx, dbsqlc.AttemptUnknownParams{ID: attemptID, Reason: reason, Detail: reason, Now: &now})
+	return translate(err, "unknown outcome")
+}
+
+// Tried counts the attempts that used up one of the message's tries.
+func (s *Store) Tried(ctx context.Context, messageID uuid.UUID) (int, error) {
+	n, err := s.q(ctx).AttemptsCounted(ctx, messageID)
+	return int(n), translate(err, "attempts")
+}
+
+// RefusedWith counts the attempts at a message that the provider refused with this code; 0 stands for none.
+func (s *Store) RefusedWith(ctx context.Context, messageID uuid.UUID, code int) (int, error) {
+	n, err := s.q(ctx).AttemptsRefusedWith(ctx, dbsqlc.AttemptsRefusedWithParams{MessageID: messageID, ErrorCode: nonZero(code)})
+	return int(n), translate(err, "refused attempts")
+}
+
+// TakenSIDs returns those of the SIDs that belong to an attempt other than the given one.
+func (s *Store) TakenSIDs(ctx context.Context, attemptID uuid.UUID, sids []string) (map[string]bool, error) {
+	rows, err := s.q(ctx).SIDsTaken(ctx, dbsqlc.SIDsTakenParams{ID: attemptID, Sids: sids})
+	if err != nil {
+		return nil, translate(err, "taken SIDs")
+	}
+	taken := make(map[string]bool, len(rows))
+	for _, sid := range rows {
+		if sid != nil {
+			taken[*sid] = true
+		}
+	}
+	return taken, nil
+}
+
+// NoteOverdue notes that the provider was asked about an accepted message and knew nothing decisive.
+func (s *Store) NoteOverdue(ctx context.Context, messageID uuid.UUID, now time.Time) error {
+	return translate(s.q(ctx).MessageOverdue(ctx, dbsqlc.MessageOverdueParams{ID: messageID, Now: now}), "overdue receipt")
+}
+
+func nonZero(n int) *int32 {
+	if n == 0 {
+		return nil
+	}
+	v := int32(n)
+	return &v
+}

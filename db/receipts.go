@@ -1,0 +1,302 @@
+package db
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/event-stream-engine/ese/db/internal/dbsqlc"
+	"github.com/event-stream-engine/ese/internal/campaign"
+	"github.com/event-stream-engine/ese/internal/fault"
+	"github.com/event-stream-engine/ese/internal/ledger"
+	"github.com/event-stream-engine/ese/internal/message"
+	"github.com/event-stream-engine/ese/internal/outbox"
+	"github.com/event-stream-engine/ese/internal/user"
+)
+
+// RecordReceipts keeps status callbacks, moves the ledger forward by them and leaves word for the workflows that wait,
+// in one transaction. It tells for each whether it said anything new. A campaign whose credentials, sender or template
+// a report blames is paused.
+func (s *Store) RecordReceipts(ctx context.Context, reports []message.Report, now time.Time) ([]bool, error) {
+	var news []bool
+	var blamed map[int64]string
+	err := s.InTx(ctx, func(ctx context.Context) (err error) {
+		news, blamed, err = s.recordReceipts(ctx, reports, now)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	for id, reason := range blamed {
+		if err := s.PauseForFault(ctx, id, reason, now); err != nil {
+			return nil, err
+		}
+	}
+	return news, nil
+}
+
+// PauseForFault pauses a campaign on the engine's own account; one that is not running any more is left alone.
+func (s *Store) PauseForFault(ctx context.Context, campaignID int64, reason string, now time.Time) error {
+	_, err := s.Steer(ctx, campaignID, campaign.Paused, "engine", reason, now)
+	if fault.Is(err, fault.Conflict) || fault.Is(err, fault.NotFound) {
+		return nil
+	}
+	return err
+}
+
+// said is what makes two callbacks the same.
+type said struct {
+	sid, status string
+	code        int32
+}
+
+func (s *Store) recordReceipts(ctx context.Context, reports []message.Report, now time.Time) ([]bool, map[int64]string, error) {
+	owner, err := s.ownersOf(ctx, reports)
+	if err != nil {
+		return nil, nil, err
+	}
+	first := map[said]int{} // one statement may not write a row twice: the first of equal callbacks stands for all
+	var insert dbsqlc.ReceiptInsertParams
+	insert.Now = now
+	for i, r := range reports {
+		key := said{r.SID, r.Status, int32(r.Code)}
+		if _, again := first[key]; again {
+			continue
+		}
+		first[key] = i
+		insert.ProviderSids = append(insert.ProviderSids, r.SID)
+		insert.AttemptIds = append(insert.AttemptIds, owner[i])
+		insert.Statuses = append(insert.Statuses, r.Status)
+		insert.ErrorCodes = append(insert.ErrorCodes, int32(r.Code))
+		insert.Payloads = append(insert.Payloads, r.Payload)
+	}
+	rows, err := s.q(ctx).ReceiptInsert(ctx, insert)
+	if err != nil {
+		return nil, nil, translate(err, "receipts")
+	}
+	news := make([]bool, len(reports))
+	var fresh []int
+	for _, r := range rows {
+		if i := first[said{r.ProviderSid, r.Status, r.ErrorCode}]; r.Inserted {
+			news[i] = true
+			if owner[i] != uuid.Nil {
+				fresh = append(fresh, i)
+			}
+		}
+	}
+	slices.Sort(fresh) // in the order of arrival
+	blamed, err := s.applyReports(ctx, reports, owner, fresh, now)
+	return news, blamed, err
+}
+
+// ownersOf finds the attempt that each report is about, by the id in its URL or else by the SID; the zero id for none.
+func (s *Store) ownersOf(ctx context.Context, reports []message.Report) ([]uuid.UUID, error) {
+	var p dbsqlc.AttemptsOfReportsParams
+	for _, r := range reports {
+		if r.AttemptID != nil {
+			p.Ids = append(p.Ids, *r.AttemptID)
+		}
+		p.Sids = append(p.Sids, r.SID)
+	}
+	rows, err := s.q(ctx).AttemptsOfReports(ctx, p)
+	if err != nil {
+		return nil, translate(err, "attempts of receipts")
+	}
+	sidOf, bySID := map[uuid.UUID]string{}, map[string]uuid.UUID{}
+	for _, r := range rows {
+		sidOf[r.ID] = ""
+		if r.ProviderSid != nil {
+			sidOf[r.ID], bySID[*r.ProviderSid] = *r.ProviderSid, r.ID
+		}
+	}
+	owner := make([]uuid.UUID, len(reports))
+	for i, r := range reports {
+		owner[i] = bySID[r.SID]
+		if owner[i] == uuid.Nil && r.AttemptID != nil {
+			// An attempt that is known under another SID is not this message's.
+			if sid, known := sidOf[*r.AttemptID]; known && sid == "" {
+				owner[i] = *r.AttemptID
+			}
+		}
+	}
+	return owner, nil
+}
+
+// applyReports applies reports[i] for each i in fresh to the ledger. Rows are locked people first, then messages by id:
+// the order in which every transaction here takes them.
+func (s *Store) applyReports(ctx context.Context, reports []message.Report, owner []uuid.UUID, fresh []int, now time.Time) (map[int64]string, error) {
+	if len(fresh) == 0 {
+		return nil, nil
+	}
+	var attemptIDs, optingOut []uuid.UUID
+	for _, i := range fresh {
+		attemptIDs = append(attemptIDs, owner[i])
+		if reports[i].Policy.Class == message.OptOut {
+			optingOut = append(optingOut, owner[i])
+		}
+	}
+	if len(optingOut) > 0 {
+		if _, err := s.q(ctx).UsersOfAttemptsLock(ctx, optingOut); err != nil {
+			return nil, translate(err, "people of receipts")
+		}
+	}
+	entries, err := s.lockEntries(ctx, attemptIDs)
+	if err != nil {
+		return nil, err
+	}
+	blamed := map[int64]string{}
+	changed := map[*entry]bool{}
+	var updates dbsqlc.AttemptsUpdateParams
+	updates.Now = &now
+	for _, i := range fresh {
+		e, at := entries.find(owner[i])
+		if e == nil {
+			continue
+		}
+		effect := e.message.Apply(e.attempts, at, reports[i], now)
+		if !effect.Changed {
+			continue
+		}
+		changed[e] = true
+		a := e.attempts[at]
+		updates.Ids, updates.States, updates.Carriers = append(updates.Ids, a.ID), append(updates.States, string(a.State)), append(updates.Carriers, string(a.Carrier))
+		updates.ProviderSids, updates.ErrorCodes = append(updates.ProviderSids, a.SID), append(updates.ErrorCodes, int32(a.ErrorCode))
+		if effect.Decisive {
+			if err := s.enqueue(ctx, outbox.SignalRecipient, e.recipient, now); err != nil {
+				return nil, err
+			}
+		}
+		if effect.OptOut && e.userID != nil {
+			if err := s.carrierOptOut(ctx, *e.userID, reports[i].SID, now); err != nil {
+				return nil, err
+			}
+		}
+		if effect.Fault {
+			blamed[e.recipient.CampaignID] = fmt.Sprintf("provider error %d: %s", reports[i].Code, reports[i].Policy.Meaning)
+		}
+	}
+	return blamed, s.saveEntries(ctx, changed, updates, now)
+}
+
+// entry is a locked ledger row with its attempts.
+type entry struct {
+	id        uuid.UUID
+	userID    *int64
+	recipient outbox.Recipient
+	message   ledger.Message
+	attempts  []ledger.Attempt
+}
+
+type entries map[uuid.UUID]*entry // by message
+
+// find returns the entry that an attempt belongs to, and the attempt's index there.
+func (es entries) find(attempt uuid.UUID) (*entry, int) {
+	for _, e := range es {
+		for i := range e.attempts {
+			if e.attempts[i].ID == attempt {
+				return e, i
+			}
+		}
+	}
+	return nil, 0
+}
+
+// lockEntries locks the messages of the attempts and reads them with all their attempts.
+func (s *Store) lockEntries(ctx context.Context, attemptIDs []uuid.UUID) (entries, error) {
+	messages, err := s.q(ctx).MessagesOfAttemptsLock(ctx, attemptIDs)
+	if err != nil {
+		return nil, translate(err, "messages of receipts")
+	}
+	es := make(entries, len(messages))
+	ids := make([]uuid.UUID, len(messages))
+	for i, m := range messages {
+		ids[i] = m.ID
+		es[m.ID] = &entry{
+			id: m.ID, userID: m.UserID,
+			recipient: outbox.Recipient{Run: outbox.Run{RunID: m.RunID, CampaignID: int64(m.CampaignID), Number: int(m.RunNumber)}, Seq: int(m.Seq)},
+			message: ledger.Message{
+				State: message.State(m.State), Reason: m.Reason, WaitsUntil: m.WaitsUntil, ErrorCode: value(m.ErrorCode),
+				AcceptedAt: m.AcceptedAt, SentAt: m.SentAt, DeliveredAt: m.DeliveredAt, ReadAt: m.ReadAt, EndedAt: m.EndedAt,
+			},
+		}
+	}
+	attempts, err := s.q(ctx).AttemptsOfMessages(ctx, ids)
+	if err != nil {
+		return nil, translate(err, "attempts of receipts")
+	}
+	for _, a := range attempts {
+		e := es[a.MessageID]
+		next := ledger.Attempt{ID: a.ID, Number: int(a.Number), State: ledger.AttemptState(a.State), Carrier: message.State(a.Carrier), ErrorCode: value(a.ErrorCode)}
+		if a.ProviderSid != nil {
+			next.SID = *a.ProviderSid
+		}
+		e.attempts = append(e.attempts, next)
+	}
+	return es, nil
+}
+
+func (s *Store) saveEntries(ctx context.Context, changed map[*entry]bool, attempts dbsqlc.AttemptsUpdateParams, now time.Time) error {
+	if len(changed) == 0 {
+		return nil
+	}
+	if err := s.q(ctx).AttemptsUpdate(ctx, lastOfEach(attempts)); err != nil {
+		return translate(err, "attempts of receipts")
+	}
+	var updates []dbsqlc.MessageUpdateParams
+	for e := range changed {
+		m := e.message
+		updates = append(updates, dbsqlc.MessageUpdateParams{
+			ID: e.id, State: string(m.State), Reason: m.Reason, WaitsUntil: m.WaitsUntil, ErrorCode: nonZero(m.ErrorCode),
+			AcceptedAt: m.AcceptedAt, SentAt: m.SentAt, DeliveredAt: m.DeliveredAt, ReadAt: m.ReadAt, EndedAt: m.EndedAt, Now: now,
+		})
+	}
+	var failed error
+	s.q(ctx).MessageUpdate(ctx, updates).Exec(func(_ int, err error) {
+		if err != nil && failed == nil {
+			failed = err
+		}
+	})
+	return translate(failed, "messages of receipts")
+}
+
+// lastOfEach keeps the last change of each attempt: one statement may not update a row twice.
+func lastOfEach(p dbsqlc.AttemptsUpdateParams) dbsqlc.AttemptsUpdateParams {
+	out := dbsqlc.AttemptsUpdateParams{Now: p.Now}
+	for i, id := range p.Ids {
+		if slices.Contains(p.Ids[i+1:], id) {
+			continue
+		}
+		out.Ids, out.States, out.Carriers = append(out.Ids, id), append(out.States, p.States[i]), append(out.Carriers, p.Carriers[i])
+		out.ProviderSids, out.ErrorCodes = append(out.ProviderSids, p.ProviderSids[i]), append(out.ErrorCodes, p.ErrorCodes[i])
+	}
+	return out
+}
+
+// carrierOptOut records that the carrier says a person does not want messages, and withdraws what waits for them. The
+// person's row is locked already.
+func (s *Store) carrierOptOut(ctx context.Context, userID int64, evidence string, now time.Time) error {
+	changed, err := s.q(ctx).UserOptOutByCarrier(ctx, dbsqlc.UserOptOutByCarrierParams{ID: userID, Now: now})
+	if err != nil || changed == 0 {
+		return translate(err, "consent")
+	}
+	change := user.Change{State: user.OptOut, Source: user.SourceProvider, Evidence: evidence}
+	if err := s.recordConsent(ctx, userID, user.OptOut, change, "provider", now); err != nil {
+		return err
+	}
+	return s.Withdraw(ctx, userID, message.ReasonOptedOut, now)
+}
+
+// OptOutByCarrier records that the provider refused a message because the person does not want any.
+func (s *Store) OptOutByCarrier(ctx context.Context, userID int64, evidence string, now time.Time) error {
+	return s.InTx(ctx, func(ctx context.Context) error { return s.carrierOptOut(ctx, userID, evidence, now) })
+}
+
+func value(p *int32) int {
+	if p == nil {
+		return 0
+	}
+	return int(*p)
+}

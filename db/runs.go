@@ -1,0 +1,444 @@
+package db
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/event-stream-engine/ese/db/internal/dbsqlc"
+	"github.com/event-stream-engine/ese/internal/campaign"
+	"github.com/event-stream-engine/ese/internal/compliance"
+	"github.com/event-stream-engine/ese/internal/fault"
+	"github.com/event-stream-engine/ese/internal/ledger"
+	"github.com/event-stream-engine/ese/internal/message"
+	"github.com/event-stream-engine/ese/internal/outbox"
+	"github.com/event-stream-engine/ese/internal/segment"
+)
+
+// EnsureSender makes one of our own addresses known; the newest of a channel is the one that new runs send from.
+func (s *Store) EnsureSender(ctx context.Context, channel message.Channel, e164 string, now time.Time) error {
+	err := s.q(ctx).SenderEnsure(ctx, dbsqlc.SenderEnsureParams{Channel: string(channel), Address: e164, Now: now})
+	return translate(err, "sender")
+}
+
+// StartRun triggers a campaign: it pins the template's version, opens a run and leaves its start to the outbox, all at
+// once. The campaign becomes SCHEDULED when its time is still to come, else RUNNING. A campaign that cannot start from
+// where it is gives a Conflict.
+func (s *Store) StartRun(ctx context.Context, campaignID int64, by string, now time.Time) (run campaign.Run, err error) {
+	err = s.InTx(ctx, func(ctx context.Context) error {
+		c, err := s.q(ctx).CampaignLock(ctx, int32(campaignID))
+		if err != nil {
+			return translate(err, fmt.Sprintf("campaign %d", campaignID))
+		}
+		status := campaign.Running
+		if c.ScheduleTime != nil && c.ScheduleTime.After(now) {
+			status = campaign.Scheduled
+		}
+		if err := campaign.Status(c.Status).Move(status); err != nil {
+			return err
+		}
+		row, err := s.q(ctx).RunInsert(ctx, dbsqlc.RunInsertParams{
+			CampaignID: c.ID, TemplateID: c.TemplateID, TemplateVersion: c.TemplateVersion, Channel: c.Channel,
+			StartedBy: by, Now: now, NotBefore: c.ScheduleTime,
+		})
+		if isNoRows(err) {
+			return fault.New(fault.Conflict, "no sender is configured for channel %s", c.Channel)
+		} else if err != nil {
+			return translate(err, "run")
+		}
+		if err := s.setStatus(ctx, campaignID, status, "", now); err != nil {
+			return err
+		}
+		run = campaign.Run{
+			ID: row.ID, CampaignID: campaignID, Number: int(row.Number), TemplateID: int64(c.TemplateID),
+			TemplateVersion: int(c.TemplateVersion), NotBefore: c.ScheduleTime, StartedBy: by, StartedAt: now,
+		}
+		return s.enqueue(ctx, outbox.StartCampaign, outbox.Run{RunID: run.ID, CampaignID: campaignID, Number: run.Number}, now)
+	})
+	return run, err
+}
+
+func (s *Store) setStatus(ctx context.Context, campaignID int64, status campaign.Status, reason string, now time.Time) error {
+	err := s.q(ctx).CampaignSetStatus(ctx, dbsqlc.CampaignSetStatusParams{
+		ID: int32(campaignID), Status: string(status), StatusReason: reason, Now: now,
+	})
+	return translate(err, "campaign status")
+}
+
+// leasePoll is how often a pause looks whether the requests under way have ended.
+const leasePoll = 20 * time.Millisecond
+
+// Steer pauses, resumes or cancels a campaign for the given reason. When a pause or a cancel returns, no send of the
+// campaign starts any more and none is under way: it waits for the leases of open attempts, at most as long as one
+// request may take. by and reason are for the record; reason may be empty.
+func (s *Store) Steer(ctx context.Context, campaignID int64, to campaign.Status, by, reason string, now time.Time) (campaign.Steering, error) {
+	var run dbsqlc.RunActiveRow
+	started := time.Now()
+	err := s.InTx(ctx, func(ctx context.Context) error {
+		c, err := s.q(ctx).CampaignLock(ctx, int32(campaignID))
+		if err != nil {
+			return translate(err, fmt.Sprintf("campaign %d", campaignID))
+		}
+		from := campaign.Status(c.Status)
+		if from == to {
+			return fault.New(fault.Conflict, "the campaign is %s already", to)
+		}
+		if to == campaign.Running && from != campaign.Paused {
+			return fault.New(fault.Conflict, "only a paused campaign can be resumed; this one is %s", from)
+		}
+		if err := from.Move(to); err != nil {
+			return err
+		}
+		if run, err = s.q(ctx).RunActive(ctx, int32(campaignID)); err != nil {
+			return translate(err, "active run")
+		}
+		if to == campaign.Running && c.ScheduleTime != nil && c.ScheduleTime.After(now) {
+			to = campaign.Scheduled
+		}
+		if err := s.setStatus(ctx, campaignID, to, reason, now); err != nil {
+			return err
+		}
+		if to == campaign.Cancelled {
+			err := s.q(ctx).RunCancelPending(ctx, dbsqlc.RunCancelPendingParams{RunID: run.ID, Now: &now})
+			if err != nil {
+				return translate(err, "cancelled messages")
+			}
+		}
+		if err := s.signalDispatched(ctx, run.ID, to, now); err != nil {
+			return err
+		}
+		if err := s.audit(ctx, by, "campaign."+string(to), fmt.Sprintf("campaign/%d", campaignID), map[string]any{"reason": reason}, now); err != nil {
+			return err
+		}
+		return s.enqueue(ctx, outbox.WakeCampaign, outbox.Run{RunID: run.ID, CampaignID: campaignID, Number: int(run.Number)}, now)
+	})
+	if err != nil {
+		return campaign.Steering{}, err
+	}
+	if to == campaign.Paused || to == campaign.Cancelled {
+		if err := s.awaitLeases(ctx, run.ID, now, started); err != nil {
+			return campaign.Steering{}, err
+		}
+	}
+	states, err := s.RunStates(ctx, run.ID)
+	if err != nil {
+		return campaign.Steering{}, err
+	}
+	return campaign.Steering{
+		Status: to, Sent: states.Accepted(), Remaining: states[message.Pending], Unresolved: states[message.Sending] + states[message.Unknown],
+	}, nil
+}
+
+// signalDispatched tells the workflows that wait because of the campaign's state what it is now.
+func (s *Store) signalDispatched(ctx context.Context, runID int64, to campaign.Status, now time.Time) error {
+	p := dbsqlc.RunSignalDispatchedParams{RunID: runID, Now: now}
+	switch to {
+	case campaign.Cancelled:
+		p.State, p.Reason = string(message.Cancelled), message.ReasonCancelled
+	case campaign.Running:
+		p.State, p.Reason = string(message.Pending), message.ReasonPaused
+	default:
+		return nil
+	}
+	return translate(s.q(ctx).RunSignalDispatched(ctx, p), "signals to recipients")
+}
+
+// awaitLeases returns once no request of the run can be under way. now is the caller's time at the moment started.
+func (s *Store) awaitLeases(ctx context.Context, runID int64, now, started time.Time) error {
+	tick := time.NewTicker(leasePoll)
+	defer tick.Stop()
+	for {
+		requests, err := s.q(ctx).RunLeases(ctx, dbsqlc.RunLeasesParams{RunID: runID, Now: now.Add(time.Since(started))})
+		if err != nil {
+			return translate(err, "requests under way")
+		}
+		if requests == 0 {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
+	}
+}
+
+// Run is a campaign's run together with what the campaign says at this moment.
+func (s *Store) Run(ctx context.Context, id int64) (ledger.Run, error) {
+	r, err := s.q(ctx).RunGet(ctx, id)
+	if err != nil {
+		return ledger.Run{}, translate(err, fmt.Sprintf("run %d", id))
+	}
+	return ledger.Run{
+		Run: campaign.Run{
+			ID: r.ID, CampaignID: int64(r.CampaignID), Number: int(r.Number), TemplateID: int64(r.TemplateID),
+			TemplateVersion: int(r.TemplateVersion), NotBefore: r.NotBefore, FrozenAt: r.FrozenAt, AudienceSize: int(r.AudienceSize),
+			StartedBy: r.StartedBy, StartedAt: r.StartedAt, FinishedAt: r.FinishedAt, SettledAt: r.SettledAt,
+		},
+		Status: campaign.Status(r.Status), RatePerSecond: int(r.RateLimitPerSecond),
+		Quiet: quietHours(r.QuietStart, r.QuietEnd), Timezone: r.Timezone,
+	}, nil
+}
+
+// UnsettledRuns lists the runs whose workflow ought to be alive, but for those started after the given moment.
+func (s *Store) UnsettledRuns(ctx context.Context, startedBefore time.Time) ([]outbox.Run, error) {
+	rows, err := s.q(ctx).RunsUnsettled(ctx, startedBefore)
+	if err != nil {
+		return nil, translate(err, "unsettled runs")
+	}
+	runs := make([]outbox.Run, len(rows))
+	for i, r := range rows {
+		runs[i] = outbox.Run{RunID: r.ID, CampaignID: int64(r.CampaignID), Number: int(r.Number)}
+	}
+	return runs, nil
+}
+
+// freezeAudience numbers the audience, those who may be sent to first and neighbours by zones and region, and writes a
+// message for each. It takes the segment's condition.
+const freezeAudience = `
+WITH audience AS MATERIALIZED (
+    SELECT u.id, u.zones, u.region, v.reason,
+           row_number() OVER (ORDER BY v.reason <> '', u.zones, u.region, u.id)::integer AS seq
+    FROM users u
+    CROSS JOIN LATERAL (SELECT CASE
+        WHEN u.consent_state = 'PENDING' THEN $4::text
+        WHEN u.consent_state = 'OPT_OUT' THEN $5::text
+        WHEN u.consent_state = 'STOP' THEN $6::text
+        WHEN $7::integer IS NOT NULL AND NOT EXISTS (
+            SELECT 1 FROM subscriptions s WHERE s.topic_id = $7 AND s.user_id = u.id) THEN $8::text
+        ELSE '' END AS reason) v
+    WHERE %s
+), written AS (
+    INSERT INTO messages (id, run_id, user_id, seq, channel, state, reason, created_at, ended_at, updated_at)
+    SELECT uuid_v7($2), $1, id, seq, $3, CASE WHEN reason = '' THEN 'pending' ELSE 'suppressed' END, reason,
+           $2, CASE WHEN reason <> '' THEN $2 END, $2
+    FROM audience
+), grouped AS (
+    INSERT INTO cohorts (run_id, number, seq_from, seq_to, next_seq, zones, region)
+    SELECT $1, row_number() OVER (ORDER BY min(seq)), min(seq), max(seq), min(seq), zones, region
+    FROM audience WHERE reason = '' GROUP BY zones, region
+)
+UPDATE campaign_runs SET frozen_at = $2, audience_size = (SELECT count(*) FROM audience) WHERE id = $1`
+
+// Freeze writes the run's audience into the ledger, once: whoever may not be sent to at all is suppressed there and
+// then, the rest is pending. A second call changes nothing. It also makes a scheduled campaign RUNNING.
+func (s *Store) Freeze(ctx context.Context, run ledger.Run, now time.Time) error {
+	return s.InTx(ctx, func(ctx context.Context) error {
+		source, err := s.q(ctx).AudienceSource(ctx, run.ID)
+		if err != nil {
+			return translate(err, "audience")
+		}
+		if source.FrozenAt != nil {
+			return nil
+		}
+		expr, err := segment.Parse("segment", source.Definition)
+		if err != nil {
+			return err
+		}
+		where, args := segment.Compile(expr, 8)
+		args = append([]any{
+			run.ID, now, source.Channel, compliance.NoConsent, compliance.OptedOut, compliance.Stopped,
+			source.SubscriptionTopicID, compliance.NotSubscribed,
+		}, args...)
+		if _, err := s.conn(ctx).Exec(ctx, fmt.Sprintf(freezeAudience, where), args...); err != nil {
+			return translate(err, "freeze of the audience")
+		}
+		return translate(s.q(ctx).RunScheduleReached(ctx, dbsqlc.RunScheduleReachedParams{CampaignID: int32(run.CampaignID), Now: now}), "campaign status")
+	})
+}
+
+// RemainingCohorts lists the cohorts of the run that have messages in no batch yet.
+func (s *Store) RemainingCohorts(ctx context.Context, runID int64) ([]ledger.Cohort, error) {
+	rows, err := s.q(ctx).CohortsRemaining(ctx, runID)
+	if err != nil {
+		return nil, translate(err, "cohorts")
+	}
+	cohorts := make([]ledger.Cohort, len(rows))
+	for i, r := range rows {
+		cohorts[i] = ledger.Cohort{Number: int(r.Number), NextSeq: int(r.NextSeq), LastSeq: int(r.SeqTo), Zones: r.Zones}
+	}
+	return cohorts, nil
+}
+
+// Backlog counts the messages of cut batches that are to be sent before the given moment.
+func (s *Store) Backlog(ctx context.Context, runID int64, dueBefore time.Time) (int, error) {
+	n, err := s.q(ctx).RunBacklog(ctx, dbsqlc.RunBacklogParams{RunID: runID, DueBefore: &dueBefore})
+	return int(n), translate(err, "backlog")
+}
+
+// Batch returns the messages of a batch, in order, and whether it was cut at all.
+func (s *Store) Batch(ctx context.Context, runID int64, number int) (seqs []int, cut bool, err error) {
+	rows, err := s.q(ctx).BatchGet(ctx, dbsqlc.BatchGetParams{RunID: runID, Number: int32(number)})
+	if isNoRows(err) {
+		return nil, false, nil
+	}
+	return ints(rows), err == nil, translate(err, "batch")
+}
+
+// CutBatch takes the next size messages of a cohort into a batch and returns how many of them are still to be sent.
+func (s *Store) CutBatch(ctx context.Context, runID int64, number int, c ledger.Cohort, size int, now time.Time) (int, error) {
+	var seqs []int32
+	err := s.InTx(ctx, func(ctx context.Context) error {
+		last := min(c.NextSeq+size-1, c.LastSeq)
+		err := s.q(ctx).CohortAdvance(ctx, dbsqlc.CohortAdvanceParams{RunID: runID, Number: int32(c.Number), NextSeq: int32(last + 1)})
+		if err != nil {
+			return translate(err, "cohort")
+		}
+		seqs, err = s.q(ctx).BatchCut(ctx, dbsqlc.BatchCutParams{
+			RunID: runID, Number: int32(number), SeqFrom: int32(c.NextSeq), SeqTo: int32(last), Now: now,
+		})
+		return translate(err, "batch")
+	})
+	return len(seqs), err
+}
+
+// CutStuck makes a batch of up to size messages that ought to have moved since the given moment and did not. It
+// reports whether there were any.
+func (s *Store) CutStuck(ctx context.Context, runID int64, number, size int, since, now time.Time) (bool, error) {
+	rows, err := s.q(ctx).BatchCutStuck(ctx, dbsqlc.BatchCutStuckParams{
+		RunID: runID, Number: int32(number), AtMost: int32(size), UntouchedSince: since, Now: now,
+	})
+	return len(rows) > 0, translate(err, "stuck messages")
+}
+
+// CutOverdue makes a batch of up to size messages accepted before the given moment of which nothing decisive was
+// heard and nobody asked the provider since. It reports whether there were any.
+func (s *Store) CutOverdue(ctx context.Context, runID int64, number, size int, acceptedBefore, untouchedSince, now time.Time) (bool, error) {
+	rows, err := s.q(ctx).BatchCutOverdue(ctx, dbsqlc.BatchCutOverdueParams{
+		RunID: runID, Number: int32(number), AtMost: int32(size), AcceptedBefore: &acceptedBefore, UntouchedSince: untouchedSince, Now: now,
+	})
+	return len(rows) > 0, translate(err, "overdue receipts")
+}
+
+// OpenMessages counts the run's messages that are pending or sending and says when the first of them is due.
+func (s *Store) OpenMessages(ctx context.Context, runID int64) (n int, firstDue time.Time, err error) {
+	row, err := s.q(ctx).RunOpen(ctx, runID)
+	if isNoRows(err) {
+		return 0, time.Time{}, nil
+	}
+	return int(row.Open), row.FirstDue, translate(err, "open messages")
+}
+
+// UndecidedMessages counts the run's messages that still await a decisive receipt and says when the oldest was accepted.
+func (s *Store) UndecidedMessages(ctx context.Context, runID int64) (n int, oldest time.Time, err error) {
+	row, err := s.q(ctx).RunUndecided(ctx, runID)
+	if isNoRows(err) {
+		return 0, time.Time{}, nil
+	}
+	return int(row.Undecided), row.Oldest, translate(err, "undecided messages")
+}
+
+// FinishRun records that nothing of the run is pending or sending any more. A running campaign becomes COMPLETED.
+func (s *Store) FinishRun(ctx context.Context, run ledger.Run, now time.Time) error {
+	return s.InTx(ctx, func(ctx context.Context) error {
+		c, err := s.q(ctx).CampaignLock(ctx, int32(run.CampaignID))
+		if err != nil {
+			return translate(err, "campaign")
+		}
+		if err := s.q(ctx).RunFinish(ctx, dbsqlc.RunFinishParams{ID: run.ID, Now: &now}); err != nil {
+			return translate(err, "run")
+		}
+		if campaign.Status(c.Status) != campaign.Running {
+			return nil
+		}
+		return s.setStatus(ctx, run.CampaignID, campaign.Completed, "", now)
+	})
+}
+
+// FailRun ends a run that cannot be carried out. Nothing of it was sent.
+func (s *Store) FailRun(ctx context.Context, run ledger.Run, reason string, now time.Time) error {
+	return s.InTx(ctx, func(ctx context.Context) error {
+		if err := s.q(ctx).RunFinish(ctx, dbsqlc.RunFinishParams{ID: run.ID, Now: &now}); err != nil {
+			return translate(err, "run")
+		}
+		if err := s.SettleRun(ctx, run.ID, now); err != nil {
+			return err
+		}
+		return s.setStatus(ctx, run.CampaignID, campaign.Failed, reason, now)
+	})
+}
+
+// SettleRun records that no receipt of the run is awaited any more.
+func (s *Store) SettleRun(ctx context.Context, runID int64, now time.Time) error {
+	return translate(s.q(ctx).RunSettle(ctx, dbsqlc.RunSettleParams{ID: runID, Now: &now}), "run")
+}
+
+// RunStates counts the run's messages by state.
+func (s *Store) RunStates(ctx context.Context, runID int64) (ledger.States, error) {
+	rows, err := s.q(ctx).RunStates(ctx, runID)
+	if err != nil {
+		return nil, translate(err, "states of the run")
+	}
+	states := ledger.States{}
+	for _, r := range rows {
+		states[message.State(r.State)] = int(r.Messages)
+	}
+	return states, nil
+}
+
+// Audience tells how compliance would treat the people of a campaign as of now. It writes nothing.
+func (s *Store) Audience(ctx context.Context, campaignID int64, now time.Time) ([]campaign.VerdictCount, error) {
+	source, err := s.q(ctx).CampaignAudienceSource(ctx, int32(campaignID))
+	if err != nil {
+		return nil, translate(err, fmt.Sprintf("campaign %d", campaignID))
+	}
+	expr, err := segment.Parse("segment", source.Definition)
+	if err != nil {
+		return nil, err
+	}
+	where, args := segment.Compile(expr, 1)
+	rows, err := s.conn(ctx).Query(ctx, `
+		SELECT u.id, u.attributes, u.consent_state, u.zones, $1::integer IS NULL OR EXISTS (
+		    SELECT 1 FROM subscriptions s WHERE s.topic_id = $1 AND s.user_id = u.id)
+		FROM users u WHERE `+where, append([]any{source.SubscriptionTopicID}, args...)...)
+	if err != nil {
+		return nil, translate(err, "audience")
+	}
+	d := ledger.Delivery{
+		Quiet: quietHours(source.QuietStart, source.QuietEnd), Timezone: source.Timezone,
+		Channel: message.Channel(source.Channel), Content: source.Content,
+	}
+	counts := map[campaign.VerdictCount]int{}
+	var attributes json.RawMessage
+	var subscribed bool
+	_, err = pgx.ForEachRow(rows, []any{&d.UserID, &attributes, &d.Consent, &d.Zones, &subscribed}, func() error {
+		d.Attributes = nil
+		if err := json.Unmarshal(attributes, &d.Attributes); err != nil {
+			return fmt.Errorf("attributes of a user: %w", err)
+		}
+		d.Subscribed = &subscribed
+		verdict, _ := d.Check(now)
+		counts[campaign.VerdictCount{Action: string(verdict.Action), Reason: string(verdict.Reason)}]++
+		return nil
+	})
+	if err != nil {
+		return nil, translate(err, "audience")
+	}
+	out := make([]campaign.VerdictCount, 0, len(counts))
+	for v, n := range counts {
+		v.Count = n
+		out = append(out, v)
+	}
+	slices.SortFunc(out, func(a, b campaign.VerdictCount) int { return cmp.Or(b.Count-a.Count, cmp.Compare(a.Reason, b.Reason)) })
+	return out, nil
+}
+
+func quietHours(start, end *int16) compliance.QuietHours {
+	if start == nil || end == nil {
+		return compliance.QuietHours{}
+	}
+	return compliance.QuietHours{Start: int(*start), End: int(*end)}
+}
+
+func ints(in []int32) []int {
+	out := make([]int, len(in))
+	for i, n := range in {
+		out[i] = int(n)
+	}
+	return out
+}

@@ -1,0 +1,200 @@
+package workflows
+
+import (
+	"fmt"
+
+	enumspb "go.temporal.io/api/enums/v1"
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/workflow"
+
+	"github.com/event-stream-engine/ese/activities"
+	"github.com/event-stream-engine/ese/internal/campaign"
+	"github.com/event-stream-engine/ese/internal/outbox"
+)
+
+// CampaignInput is one run of a campaign. Batches is how many batches it has started: what continue-as-new carries.
+type CampaignInput struct {
+	outbox.Run
+	Batches int `json:"batches,omitempty"`
+}
+
+// maxOpenBatches bounds the batches that are starting their recipients at the same time.
+const maxOpenBatches = 4
+
+// Campaign carries out one run: it waits for its time, has the audience frozen, starts batches as fast as they can be
+// sent, waits while it is paused or everyone's hours are quiet, and watches the ledger until all is decided.
+func Campaign(ctx workflow.Context, in CampaignInput) error {
+	c := &campaignRun{in: in}
+	if err := c.listen(ctx); err != nil {
+		return err
+	}
+	return c.run(ctx)
+}
+
+type campaignRun struct {
+	in    CampaignInput
+	plan  activities.Plan
+	wakes int // how often something outside may have changed
+	open  int // batches that are starting their recipients
+}
+
+// listen answers what reaches the workflow from outside.
+func (c *campaignRun) listen(ctx workflow.Context) error {
+	wake := workflow.GetSignalChannel(ctx, SignalWake)
+	workflow.Go(ctx, func(ctx workflow.Context) {
+		for wake.Receive(ctx, nil) {
+			c.wakes++
+		}
+	})
+	for _, move := range []struct {
+		update string
+		to     campaign.Status
+	}{{UpdatePause, campaign.Paused}, {UpdateResume, campaign.Running}, {UpdateCancel, campaign.Cancelled}} {
+		err := workflow.SetUpdateHandlerWithOptions(ctx, move.update, func(ctx workflow.Context, by string) (campaign.Steering, error) {
+			s, err := steer(ctx, activities.SteerInput{Run: c.in.Run, To: move.to, By: by})
+			c.wakes++
+			return s, err
+		}, workflow.UpdateHandlerOptions{
+			Description: fmt.Sprintf("make the campaign %s", move.to),
+			Validator: func(_ workflow.Context, by string) error {
+				if by == "" {
+					return temporal.NewApplicationError("say who asks for it", "invalid")
+				}
+				return nil
+			},
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return workflow.SetQueryHandlerWithOptions(ctx, QueryPlan, func() (activities.Plan, error) { return c.plan, nil },
+		workflow.QueryHandlerOptions{Description: "what the run does next, and how far it is"})
+}
+
+func (c *campaignRun) run(ctx workflow.Context) error {
+	for {
+		seen := c.wakes
+		plan, err := planRun(ctx, activities.PlanInput{Run: c.in.Run, Batch: c.in.Batches + 1})
+		if err != nil {
+			return err
+		}
+		c.plan = plan
+		if plan.Progress != "" {
+			workflow.SetCurrentDetails(ctx, plan.Progress)
+		}
+		switch plan.Action {
+		case activities.FreezeAudience:
+			err = freezeAudience(ctx, c.in.Run)
+		case activities.StartBatch:
+			c.in.Batches++
+			err = c.startBatch(ctx, c.in.Batches)
+		case activities.Wait:
+			err = c.wait(ctx, plan, seen)
+		case activities.Finished:
+			return workflow.Await(ctx, func() bool { return c.open == 0 && workflow.AllHandlersFinished(ctx) })
+		default:
+			err = temporal.NewNonRetryableApplicationError(fmt.Sprintf("unknown action %q", plan.Action), "invalid", nil)
+		}
+		if err != nil {
+			return err
+		}
+		if workflow.GetInfo(ctx).GetContinueAsNewSuggested() {
+			return c.continueAsNew(ctx)
+		}
+	}
+}
+
+// wait sleeps until the plan's moment, or until something outside may have changed.
+func (c *campaignRun) wait(ctx workflow.Context, plan activities.Plan, seen int) error {
+	_, err := workflow.AwaitWithOptions(ctx, workflow.AwaitOptions{
+		Timeout:      max(plan.Until.Sub(workflow.Now(ctx)), 0),
+		TimerOptions: workflow.TimerOptions{Summary: "waiting for " + plan.Reason},
+	}, func() bool { return c.wakes != seen })
+	return err
+}
+
+// startBatch starts a batch and returns once it has begun. The batch outlives this workflow's run; only its recipients
+// matter, and those the ledger watches.
+func (c *campaignRun) startBatch(ctx workflow.Context, number int) error {
+	err := workflow.Await(ctx, func() bool { return c.open < maxOpenBatches })
+	if err != nil {
+		return err
+	}
+	ctx = workflow.WithChildOptions(ctx, workflow.ChildWorkflowOptions{
+		WorkflowID: BatchID(c.in.Run, number), ParentClosePolicy: enumspb.PARENT_CLOSE_POLICY_ABANDON,
+		WorkflowIDReusePolicy: enumspb.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE,
+		StaticSummary:         fmt.Sprintf("Campaign %d, run %d: batch %d", c.in.CampaignID, c.in.Number, number),
+	})
+	batch := workflow.ExecuteChildWorkflow(ctx, Batch, BatchInput{Run: c.in.Run, Batch: number})
+	if err := started(ctx, batch); err != nil {
+		return err
+	}
+	c.open++
+	workflow.Go(ctx, func(ctx workflow.Context) {
+		if err := batch.Get(ctx, nil); err != nil {
+			workflow.GetLogger(ctx).Warn("batch ended early; what it did not start is taken up again", "batch", number, "error", err)
+		}
+		c.open--
+	})
+	return nil
+}
+
+// started waits until a child has begun. One that is running already is as good.
+func started(ctx workflow.Context, child workflow.ChildWorkflowFuture) error {
+	err := child.GetChildWorkflowExecution().Get(ctx, nil)
+	if temporal.IsWorkflowExecutionAlreadyStartedError(err) {
+		return nil
+	}
+	return err
+}
+
+// continueAsNew begins a new history once nothing is under way in this one that only this one would know.
+func (c *campaignRun) continueAsNew(ctx workflow.Context) error {
+	err := workflow.Await(ctx, func() bool { return c.open == 0 && workflow.AllHandlersFinished(ctx) })
+	if err != nil {
+		return err
+	}
+	// A wake-up that came in the meantime is not lost: the next run looks at the ledger first.
+	return workflow.NewContinueAsNewError(ctx, Campaign, c.in)
+}
+
+// BatchInput names one batch of a run.
+type BatchInput struct {
+	outbox.Run
+	Batch int `json:"batch"`
+}
+
+// startChunk is how many recipients are started at once. It keeps the events that come back together few.
+const startChunk = 50
+
+// Batch starts the workflows of some hundred recipients and ends once all have begun. They live on without it.
+func Batch(ctx workflow.Context, in BatchInput) error {
+	seqs, err := batchSeqs(ctx, activities.PlanInput{Run: in.Run, Batch: in.Batch})
+	if err != nil {
+		return err
+	}
+	workflow.SetCurrentDetails(ctx, fmt.Sprintf("%d recipients", len(seqs)))
+	for len(seqs) > 0 {
+		n := min(startChunk, len(seqs))
+		chunk := make([]workflow.ChildWorkflowFuture, n)
+		for i, seq := range seqs[:n] {
+			chunk[i] = startRecipient(ctx, activities.Message{Run: in.Run, Seq: seq})
+		}
+		for _, child := range chunk {
+			if err := started(ctx, child); err != nil {
+				return err
+			}
+		}
+		seqs = seqs[n:]
+	}
+	return nil
+}
+
+func startRecipient(ctx workflow.Context, m activities.Message) workflow.ChildWorkflowFuture {
+	ctx = workflow.WithChildOptions(ctx, workflow.ChildWorkflowOptions{
+		WorkflowID: RecipientID(m), ParentClosePolicy: enumspb.PARENT_CLOSE_POLICY_ABANDON,
+		WorkflowIDReusePolicy: enumspb.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE,
+		StaticSummary:         fmt.Sprintf("Campaign %d, run %d: recipient %d", m.CampaignID, m.Number, m.Seq),
+	})
+	return workflow.ExecuteChildWorkflow(ctx, Recipient, m)
+}
