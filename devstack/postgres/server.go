@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -257,9 +258,9 @@ func (s *Server) Command() *exec.Cmd {
 		"-c", "max_wal_size=2GB",
 		"-c", "logging_collector=off",
 		"-c", "log_checkpoints=off",
-		"-c", "log_min_messages=warning",
-		// A failed statement is its caller's to report; the server's log line
-		// would carry the statement's text and so its values.
+		// A failed statement is its caller's to report; the server's line on it
+		// could carry the statement's values.
+		"-c", "log_min_messages=log",
 		"-c", "log_min_error_statement=panic",
 		"-c", "log_error_verbosity=terse",
 	)
@@ -294,8 +295,10 @@ func socketDir(dir string) string {
 	return dir
 }
 
+// locale has the letters of all languages in lower(), whatever the user's own
+// one is. macOS knows it by another name.
 func locale() string {
-	if _, err := os.Stat("/System/Library"); err == nil {
+	if runtime.GOOS == "darwin" {
 		return "en_US.UTF-8"
 	}
 	return "C.UTF-8"
@@ -321,12 +324,13 @@ func CreateDatabase(ctx context.Context, rawURL string) error {
 		return fmt.Errorf("DATABASE_URL: %w", err)
 	}
 	name := config.Database
-	if probe, err := pgx.ConnectConfig(ctx, config); err == nil {
-		return probe.Close(ctx)
-	}
 	config.Database = "postgres"
 	conn, err := pgx.ConnectConfig(ctx, config)
 	if err != nil {
+		// A user may have its own database and nothing else.
+		if Ping(ctx, rawURL) == nil {
+			return nil
+		}
 		return fmt.Errorf("connect to PostgreSQL: %w", err)
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
