@@ -52,7 +52,7 @@ func (s *Store) Campaign(ctx context.Context, id int64) (campaign.Overview, erro
 // there are at all. An empty status means every status.
 func (s *Store) Campaigns(ctx context.Context, status campaign.Status, before *int64, limit int) ([]campaign.Overview, int, error) {
 	rows, err := s.q(ctx).CampaignList(ctx, dbsqlc.CampaignListParams{
-		Status: textPtr(string(status)), Before: cast[int32](before), AtMost: int32(limit),
+		Status: none(string(status)), Before: cast[int32](before), AtMost: int32(limit),
 	})
 	if err != nil {
 		return nil, 0, translate(err, "campaigns")
@@ -64,7 +64,7 @@ func (s *Store) Campaigns(ctx context.Context, status campaign.Status, before *i
 	if err := s.addRuns(ctx, found); err != nil {
 		return nil, 0, err
 	}
-	total, err := s.q(ctx).CampaignCount(ctx, textPtr(string(status)))
+	total, err := s.q(ctx).CampaignCount(ctx, none(string(status)))
 	return found, int(total), translate(err, "campaigns")
 }
 
@@ -178,12 +178,4 @@ func cast[To, From int | int16 | int32 | int64](p *From) *To {
 	}
 	n := To(*p)
 	return &n
-}
-
-// textPtr is nil for the empty text, as filters want it.
-func textPtr(text string) *string {
-	if text == "" {
-		return nil
-	}
-	return &text
 }

@@ -23,7 +23,7 @@ func (s *Store) Recipients(ctx context.Context, campaignID int64, state message.
 		return nil, 0, err
 	}
 	rows, err := s.q(ctx).RecipientList(ctx, dbsqlc.RecipientListParams{
-		RunID: c.Run.ID, After: int32(after), State: textPtr(string(state)), Reason: textPtr(reason), AtMost: int32(limit),
+		RunID: c.Run.ID, After: int32(after), State: none(string(state)), Reason: none(reason), AtMost: int32(limit),
 	})
 	if err != nil {
 		return nil, 0, translate(err, "recipients")
@@ -32,7 +32,7 @@ func (s *Store) Recipients(ctx context.Context, campaignID int64, state message.
 	for i, r := range rows {
 		found[i] = toMessage(r.Message, r.PhoneNumber, r.CampaignID, r.RunNumber)
 	}
-	total, err := s.q(ctx).RecipientCount(ctx, dbsqlc.RecipientCountParams{RunID: c.Run.ID, State: textPtr(string(state)), Reason: textPtr(reason)})
+	total, err := s.q(ctx).RecipientCount(ctx, dbsqlc.RecipientCountParams{RunID: c.Run.ID, State: none(string(state)), Reason: none(reason)})
 	return found, int(total), translate(err, "recipients")
 }
 
@@ -46,7 +46,7 @@ func (s *Store) Messages(ctx context.Context, f report.MessageFilter, before *uu
 	if !f.Until.IsZero() {
 		end = firstID(f.Until)
 	}
-	p := dbsqlc.MessageListParams{FirstID: first, BeforeID: end, State: textPtr(string(f.State)), AtMost: int32(limit)}
+	p := dbsqlc.MessageListParams{FirstID: first, BeforeID: end, State: none(string(f.State)), AtMost: int32(limit)}
 	if f.CampaignID != 0 {
 		p.CampaignID = cast[int32](&f.CampaignID)
 	}

@@ -24,10 +24,6 @@ UPDATE users SET last_inbound_at = greatest(last_inbound_at, @now::timestamptz),
     updated_at = CASE WHEN consent_state = @consent_state THEN updated_at ELSE @now::timestamptz END
 WHERE id = @id;
 
--- name: InboundConsentEvent :exec
-INSERT INTO consent_events (user_id, state, source, evidence, actor, created_at)
-VALUES (@user_id, @state, 'keyword', @evidence, 'user', @now);
-
 -- name: InboundChangedConsent :one
 -- Whether a message, named by its SID, changed its sender's consent.
 SELECT EXISTS (SELECT 1 FROM consent_events WHERE user_id = @user_id AND source = 'keyword' AND evidence = @evidence);

@@ -95,6 +95,7 @@ CREATE TABLE compliance_checks (
     CONSTRAINT compliance_checks_action_known CHECK (action IN ('proceed', 'wait', 'suppress'))
 );
 CREATE INDEX compliance_checks_message ON compliance_checks (message_id, id);
+CREATE INDEX compliance_checks_waits ON compliance_checks (message_id, reason) WHERE action = 'wait';
 
 -- Neighbouring seq numbers of people who share zones, region and channel: they wait and wake together.
 CREATE TABLE cohorts (

@@ -28,28 +28,6 @@ func (q *Queries) InboundChangedConsent(ctx context.Context, arg InboundChangedC
 	return exists, err
 }
 
-const inboundConsentEvent = `-- name: InboundConsentEvent :exec
-INSERT INTO consent_events (user_id, state, source, evidence, actor, created_at)
-VALUES ($1, $2, 'keyword', $3, 'user', $4)
-`
-
-type InboundConsentEventParams struct {
-	UserID   int64
-	State    string
-	Evidence string
-	Now      time.Time
-}
-
-func (q *Queries) InboundConsentEvent(ctx context.Context, arg InboundConsentEventParams) error {
-	_, err := q.db.Exec(ctx, inboundConsentEvent,
-		arg.UserID,
-		arg.State,
-		arg.Evidence,
-		arg.Now,
-	)
-	return err
-}
-
 const inboundInsert = `-- name: InboundInsert :one
 INSERT INTO inbound_messages AS i (provider_sid, user_id, channel, intent, body, media_count, payload, received_at)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
