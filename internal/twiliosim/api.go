@@ -3,10 +3,12 @@ package twiliosim
 import (
 	"crypto/subtle"
 	"encoding/json"
+	"errors"
 	"net"
 	"net/http"
 	"net/url"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -17,7 +19,7 @@ const maxRequest = 1 << 20
 
 var contentPattern = regexp.MustCompile(`^HX[0-9a-fA-F]{32}$`)
 
-// Handler serves the Messages API and the control API.
+// Handler serves the Messages API and the control API. Pages of strangers that a browser shows cannot use it.
 func (s *Simulator) Handler() http.Handler {
 	mux := http.NewServeMux()
 	const list = "/" + apiVersion + "/Accounts/{account}/Messages.json"
@@ -29,7 +31,7 @@ func (s *Simulator) Handler() http.Handler {
 	mux.Handle("DELETE "+one, s.api("delete", s.remove))
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { fail(w, refuse(20404)) })
 	s.control(mux)
-	return mux
+	return http.NewCrossOriginProtection().Handler(mux)
 }
 
 // api signs the caller in and lets the faults in force have their way before and after the operation.
@@ -357,95 +359,108 @@ type page struct {
 	URI             string     `json:"uri"`
 }
 
-func (s *Simulator) list(w http.ResponseWriter, r *http.Request, _ *refusal) {
-	query := r.URL.Query()
-	size, number := 50, 0
-	for name, into := range map[string]*int{"PageSize": &size, "Page": &number} {
+// search is what the list is asked for.
+type search struct {
+	from, to string // addresses; empty means any
+	sent     func(time.Time) bool
+	size     int
+	number   int // of the page
+	before   int // the ordinal that the page's token names; 0 without a token
+}
+
+func parseSearch(query url.Values) (search, error) {
+	q := search{from: query.Get("From"), to: query.Get("To"), size: 50}
+	for name, into := range map[string]*int{"PageSize": &q.size, "Page": &q.number} {
 		if raw := query.Get(name); raw != "" {
 			n, err := strconv.Atoi(raw)
 			if err != nil || n < 0 {
-				fail(w, refuse(20001))
-				return
+				return search{}, errors.New("not a number")
 			}
 			*into = n
 		}
 	}
-	size = min(max(size, 1), 1000)
-	sent, err := dateFilter(query)
+	q.size = min(max(q.size, 1), 1000)
+	var err error
+	if token := query.Get("PageToken"); token != "" {
+		if q.before, err = strconv.Atoi(strings.TrimPrefix(token, "PA")); err != nil {
+			return search{}, err
+		}
+	}
+	q.sent, err = dateFilter(query)
+	return q, err
+}
+
+func (s *Simulator) list(w http.ResponseWriter, r *http.Request, _ *refusal) {
+	query := r.URL.Query()
+	q, err := parseSearch(query)
 	if err != nil {
 		fail(w, refuse(20001))
 		return
 	}
+	found, next := s.find(q)
+	uri := func(number int, token string) *string {
+		u := url.Values{"PageSize": {strconv.Itoa(q.size)}, "Page": {strconv.Itoa(number)}}
+		for _, name := range []string{"To", "From", "DateSent", "DateSent<", "DateSent>"} {
+			if v := query.Get(name); v != "" {
+				u.Set(name, v)
+			}
+		}
+		if token != "" {
+			u.Set("PageToken", token)
+		}
+		address := r.URL.Path + "?" + u.Encode()
+		return &address
+	}
+	p := page{
+		FirstPageURI: *uri(0, ""),
+		Messages:     found,
+		Page:         q.number,
+		PageSize:     q.size,
+		Start:        q.number * q.size,
+		End:          max(q.number*q.size+len(found)-1, 0),
+		URI:          r.URL.RequestURI(),
+	}
+	if next > 0 {
+		p.NextPageURI = uri(q.number+1, "PA"+strconv.Itoa(next))
+	}
+	if q.number > 0 {
+		p.PreviousPageURI = uri(q.number-1, "")
+	}
+	reply(w, http.StatusOK, p)
+}
 
+// find returns one page, newest first, and the ordinal before which the next page begins; 0 when there is none.
+func (s *Simulator) find(q search) (found []resource, next int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.now()
-	lag := time.Duration(s.state.faults.ListLagMS) * time.Millisecond
+	visible := now.Add(-time.Duration(s.state.faults.ListLagMS) * time.Millisecond)
 	candidates := s.state.messages
-	if to := query.Get("To"); to != "" {
-		candidates = s.state.byTo[to]
+	if q.to != "" {
+		candidates = s.state.byTo[q.to]
 	}
-	last := len(s.state.messages) // the newest ordinal that may appear
-	skip := number * size
-	if token := query.Get("PageToken"); token != "" {
-		n, err := strconv.Atoi(strings.TrimPrefix(token, "PA"))
-		if err != nil {
-			fail(w, refuse(20001))
-			return
-		}
-		last, skip = n-1, 0
+	skip := q.number * q.size
+	if q.before > 0 {
+		skip = 0
 	}
-	from := query.Get("From")
-	found, more, oldest := []resource{}, false, 0
-	for i := len(candidates) - 1; i >= 0; i-- {
-		m := candidates[i]
-		if m.deleted || m.Ordinal > last || (from != "" && m.From != from) || m.created().Add(lag).After(now) || !sent(m.sent(now)) {
+	found = []resource{}
+	oldest := 0
+	for _, m := range slices.Backward(candidates) {
+		if m.deleted || (q.before > 0 && m.Ordinal >= q.before) || (q.from != "" && m.From != q.from) ||
+			m.created().After(visible) || !q.sent(m.sent(now)) {
 			continue
 		}
 		if skip > 0 {
 			skip--
 			continue
 		}
-		if len(found) == size {
-			more = true
-			break
+		if len(found) == q.size {
+			return found, oldest
 		}
 		found = append(found, m.resource(s.account, now))
 		oldest = m.Ordinal
 	}
-
-	uri := func(number int, token string) string {
-		q := url.Values{}
-		for _, name := range []string{"To", "From", "DateSent", "DateSent<", "DateSent>"} {
-			if v := query.Get(name); v != "" {
-				q.Set(name, v)
-			}
-		}
-		q.Set("PageSize", strconv.Itoa(size))
-		q.Set("Page", strconv.Itoa(number))
-		if token != "" {
-			q.Set("PageToken", token)
-		}
-		return r.URL.Path + "?" + q.Encode()
-	}
-	p := page{
-		FirstPageURI: uri(0, ""),
-		Messages:     found,
-		Page:         number,
-		PageSize:     size,
-		Start:        number * size,
-		End:          max(number*size+len(found)-1, 0),
-		URI:          r.URL.RequestURI(),
-	}
-	if more {
-		next := uri(number+1, "PA"+strconv.Itoa(oldest))
-		p.NextPageURI = &next
-	}
-	if number > 0 {
-		previous := uri(number-1, "")
-		p.PreviousPageURI = &previous
-	}
-	reply(w, http.StatusOK, p)
+	return found, 0
 }
 
 // dateFilter reads Twilio's filters by the day (GMT) on which a message was sent. Whatever is not sent passes none.

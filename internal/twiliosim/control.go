@@ -250,6 +250,10 @@ func (s *Simulator) getStats(w http.ResponseWriter, r *http.Request) {
 		controlFault(w, http.StatusBadRequest, err)
 		return
 	}
+	reply(w, http.StatusOK, s.stats(keep))
+}
+
+func (s *Simulator) stats(keep func(*record) bool) Stats {
 	stats := Stats{Recipients: map[string]int{}, MaxPerSecond: map[string]int{}}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -268,7 +272,7 @@ func (s *Simulator) getStats(w http.ResponseWriter, r *http.Request) {
 		stats.MaxPerSecond[m.From] = max(stats.MaxPerSecond[m.From], len(recent[m.From]))
 	}
 	stats.Callbacks = CallbackStats{Owed: s.state.owed, Delivered: s.state.delivered, Failed: s.state.failed, Dropped: s.state.dropped}
-	reply(w, http.StatusOK, stats)
+	return stats
 }
 
 // Message is a message as the control API shows it.
@@ -316,6 +320,10 @@ func (s *Simulator) getRecipients(w http.ResponseWriter, r *http.Request) {
 		controlFault(w, http.StatusBadRequest, err)
 		return
 	}
+	reply(w, http.StatusOK, s.recipients(keep))
+}
+
+func (s *Simulator) recipients(keep func(*record) bool) []*Recipient {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.now()
@@ -334,7 +342,7 @@ func (s *Simulator) getRecipients(w http.ResponseWriter, r *http.Request) {
 		to.Accepted++
 		to.Messages = append(to.Messages, m.view(now))
 	}
-	reply(w, http.StatusOK, recipients)
+	return recipients
 }
 
 func (s *Simulator) getMessages(w http.ResponseWriter, r *http.Request) {
@@ -351,7 +359,11 @@ func (s *Simulator) getMessages(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	direction := query.Get("direction")
+	reply(w, http.StatusOK, s.views(keep, query.Get("direction"), limit))
+}
+
+// views shows the messages that pass the filters, limit at most; -1 means all of them.
+func (s *Simulator) views(keep func(*record) bool, direction string, limit int) []Message {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.now()
@@ -364,7 +376,7 @@ func (s *Simulator) getMessages(w http.ResponseWriter, r *http.Request) {
 			messages = append(messages, m.view(now))
 		}
 	}
-	reply(w, http.StatusOK, messages)
+	return messages
 }
 
 func (s *Simulator) postReset(w http.ResponseWriter, _ *http.Request) {

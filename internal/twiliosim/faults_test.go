@@ -40,7 +40,7 @@ func TestRequestFaults(t *testing.T) {
 			if tc.fault.RetryAfterSeconds > 0 {
 				require.Equal(t, "2", header.Get("Retry-After"))
 			}
-			require.Equal(t, tc.accepted, s.stats(t).Accepted)
+			require.Equal(t, tc.accepted, s.totals(t).Accepted)
 		})
 	}
 }
@@ -104,12 +104,12 @@ func TestReceiptFaults(t *testing.T) {
 		for i := range n {
 			s.send(t, "To", fmt.Sprintf("whatsapp:+9477000%04d", i), "StatusCallback", h.URL)
 		}
-		require.Eventually(t, func() bool { return s.stats(t).Callbacks.Owed == 0 }, eventually, tick)
+		require.Eventually(t, func() bool { return s.totals(t).Callbacks.Owed == 0 }, eventually, tick)
 		got := map[string][]string{}
 		for _, d := range h.deliveries() {
 			got[d.form.Get("To")] = append(got[d.form.Get("To")], d.form.Get("MessageStatus"))
 		}
-		return got, s.stats(t).Callbacks
+		return got, s.totals(t).Callbacks
 	}
 	t.Run("Drop", func(t *testing.T) {
 		t.Parallel()

@@ -95,7 +95,7 @@ func TestKillForgetsNothing(t *testing.T) {
 	}
 	require.LessOrEqual(t, len(kept), len(answered)+8, "at most one unanswered message of each sender")
 
-	require.Eventually(t, func() bool { return again.stats(t).Callbacks.Owed == 0 }, 30*time.Second, tick)
+	require.Eventually(t, func() bool { return again.totals(t).Callbacks.Owed == 0 }, 30*time.Second, tick)
 	reported := map[string]map[string]bool{}
 	for _, d := range h.deliveries() {
 		sid := d.form.Get("MessageSid")
@@ -159,7 +159,7 @@ func TestTornJournal(t *testing.T) {
 		s := &served{sim, server.URL}
 		status, _ := s.send(t)
 		require.Equal(t, 201, status)
-		accepted := s.stats(t).Accepted
+		accepted := s.totals(t).Accepted
 		require.NoError(t, sim.Close())
 		return accepted
 	}
@@ -242,5 +242,32 @@ func BenchmarkList(b *testing.B) {
 		w := httptest.NewRecorder()
 		handler.ServeHTTP(w, req)
 		require.Equal(b, 200, w.Code)
+	}
+}
+
+// BenchmarkReplay measures opening a journal of 100,000 messages with their settled callbacks.
+func BenchmarkReplay(b *testing.B) {
+	cfg := Config{AccountSID: testAccount, AuthToken: testToken, DataDir: b.TempDir()}
+	sim, err := New(cfg)
+	require.NoError(b, err)
+	for n := range 100_000 {
+		m := &record{
+			SID: newSID(), Direction: directionAPI, From: sender, To: fmt.Sprintf("whatsapp:+9477%07d", n), Body: strings.Repeat("Hello ", 20),
+			StatusCallback: "http://localhost:8000/webhooks/status?attempt=018f2f1e-7d3a-7c1b-9a52-6a2b3c4d5e6f#rc=3",
+		}
+		require.Nil(b, sim.plan(m, "queued", time.Now(), nil))
+		_, err := sim.commit(entry{Accept: m}, true)
+		require.NoError(b, err)
+		for i := range m.Callbacks {
+			_, err := sim.commit(entry{Settle: &settlement{SID: m.SID, Callback: i, Delivered: true}}, true)
+			require.NoError(b, err)
+		}
+	}
+	require.NoError(b, sim.Close())
+	for b.Loop() {
+		again, err := New(cfg)
+		require.NoError(b, err)
+		require.Len(b, again.state.messages, 100_000)
+		require.NoError(b, again.Close())
 	}
 }

@@ -288,11 +288,17 @@ func (s *Simulator) enqueue(r *record) {
 	}
 }
 
-// Run delivers callbacks until ctx ends, and then those that are under way. What is still owed is delivered by the next
-// Run, of this or of a later process.
+// drain is how long callbacks that are under way may still take when Run is to end.
+const drain = 2 * time.Second
+
+// Run delivers callbacks until ctx ends, and then for a moment those that are under way. What is still owed is
+// delivered by the next Run, of this or of a later process.
 func (s *Simulator) Run(ctx context.Context) error {
 	const parallel = 32
 	free := make(chan struct{}, parallel)
+	work, abandon := context.WithCancel(context.WithoutCancel(ctx))
+	defer abandon()
+	context.AfterFunc(ctx, func() { time.AfterFunc(drain, abandon) })
 	var running sync.WaitGroup
 	defer running.Wait()
 	timer := time.NewTimer(0)
@@ -307,7 +313,7 @@ func (s *Simulator) Run(ctx context.Context) error {
 			o, wait, ok := s.next()
 			if ok {
 				running.Go(func() {
-					s.deliver(context.WithoutCancel(ctx), o)
+					s.deliver(work, o)
 					<-free
 				})
 				break

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -164,7 +165,7 @@ func (s *served) faults(t *testing.T, f Faults) {
 	require.Equal(t, 200, s.ask(t, http.MethodPut, "/sim/faults", f, nil))
 }
 
-func (s *served) stats(t *testing.T) Stats {
+func (s *served) totals(t *testing.T) Stats {
 	t.Helper()
 	var stats Stats
 	require.Equal(t, 200, s.ask(t, http.MethodGet, "/sim/stats", nil, &stats))
@@ -274,7 +275,7 @@ func TestCallbacksAreThoseOfTwilio(t *testing.T) {
 	_, _, message := s.call(t, http.MethodGet, messages+"/"+body["sid"].(string)+".json", nil)
 	require.Equal(t, "read", message["status"])
 	require.NotNil(t, message["date_sent"])
-	require.Eventually(t, func() bool { return s.stats(t).Callbacks == CallbackStats{Delivered: 3} }, eventually, tick)
+	require.Eventually(t, func() bool { return s.totals(t).Callbacks == CallbackStats{Delivered: 3} }, eventually, tick)
 }
 
 func TestUnreadMessagesEndDelivered(t *testing.T) {
@@ -282,7 +283,7 @@ func TestUnreadMessagesEndDelivered(t *testing.T) {
 	h := newHook(t, nil)
 	s := serve(t, Config{Delays: quick, Unread: 1})
 	s.send(t, "StatusCallback", h.URL)
-	require.Eventually(t, func() bool { return s.stats(t).Callbacks == CallbackStats{Delivered: 2} }, eventually, tick)
+	require.Eventually(t, func() bool { return s.totals(t).Callbacks == CallbackStats{Delivered: 2} }, eventually, tick)
 	require.ElementsMatch(t, []string{"sent", "delivered"}, h.statuses())
 }
 
@@ -396,7 +397,7 @@ func TestCallbackRetries(t *testing.T) {
 			s := serve(t, Config{Delays: Delays{Sent: -1, Delivered: time.Hour}})
 			s.send(t, "StatusCallback", h.URL+"/x"+tc.fragment)
 			require.Eventually(t, func() bool {
-				c := s.stats(t).Callbacks
+				c := s.totals(t).Callbacks
 				return c.Delivered+c.Failed == 1
 			}, eventually, tick)
 			got := h.deliveries()
@@ -415,6 +416,52 @@ func TestCallbackRetries(t *testing.T) {
 		require.Equal(t, 3, answer.attempts)
 		require.Zero(t, answer.status)
 	})
+}
+
+func TestCallbackCutShortStaysOwed(t *testing.T) {
+	t.Parallel()
+	var hang atomic.Bool
+	hang.Store(true)
+	started := make(chan struct{}, 1)
+	h := newHook(t, func(_ http.ResponseWriter, r *http.Request) {
+		if hang.Load() {
+			started <- struct{}{}
+			<-r.Context().Done()
+		}
+	})
+	dir := t.TempDir()
+	sim, err := New(Config{AccountSID: testAccount, AuthToken: testToken, DataDir: dir, Delays: Delays{Sent: -1, Delivered: time.Hour}})
+	require.NoError(t, err)
+	server := httptest.NewServer(sim.Handler())
+	t.Cleanup(server.Close)
+	ctx, cancel := context.WithCancel(t.Context())
+	ran := make(chan error, 1)
+	go func() { ran <- sim.Run(ctx) }()
+	status, _ := (&served{sim, server.URL}).send(t, "StatusCallback", h.URL)
+	require.Equal(t, 201, status)
+	<-started
+	cancel()
+	require.NoError(t, <-ran)
+	require.NoError(t, sim.Close())
+
+	hang.Store(false)
+	again := serve(t, Config{DataDir: dir})
+	require.Eventually(t, func() bool { return again.totals(t).Callbacks == CallbackStats{Owed: 2, Delivered: 1} }, eventually, tick)
+	got := h.deliveries()
+	require.Equal(t, []string{"sent", "sent"}, h.statuses())
+	require.Equal(t, got[0].token, got[1].token)
+}
+
+func TestStrangersPagesAreRefused(t *testing.T) {
+	t.Parallel()
+	s := serve(t, Config{})
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.url+"/sim/reset", nil)
+	require.NoError(t, err)
+	req.Header.Set("Sec-Fetch-Site", "cross-site")
+	res, err := http.DefaultClient.Do(req)
+	require.NoError(t, err)
+	require.NoError(t, res.Body.Close())
+	require.Equal(t, 403, res.StatusCode)
 }
 
 func TestInbound(t *testing.T) {
@@ -456,7 +503,7 @@ func TestInbound(t *testing.T) {
 	s.ask(t, http.MethodGet, "/sim/messages?direction=outbound-reply&to=%2B94771234567&limit=10", nil, &replies)
 	require.Len(t, replies, 4)
 	require.Equal(t, "Bye & thanks", replies[0].Body)
-	require.Zero(t, s.stats(t).Accepted, "replies are not the API's messages")
+	require.Zero(t, s.totals(t).Accepted, "replies are not the API's messages")
 
 	require.Equal(t, 400, s.ask(t, http.MethodPost, "/sim/inbound", Phone{From: "0771234567", To: "+14155238886"}, nil))
 	require.Equal(t, 409, serve(t, Config{}).ask(t, http.MethodPost, "/sim/inbound", Phone{From: "+94771234567", To: "+14155238886"}, nil))
@@ -479,7 +526,7 @@ func TestStatsAndReset(t *testing.T) {
 		status, _ := s.send(t, "To", m.to)
 		require.Equal(t, 201, status)
 	}
-	stats := s.stats(t)
+	stats := s.totals(t)
 	require.Equal(t, 5, stats.Accepted)
 	require.Equal(t, map[string]int{person: 3, other: 2}, stats.Recipients)
 	require.Equal(t, map[string]int{sender: 3}, stats.MaxPerSecond)
@@ -495,7 +542,7 @@ func TestStatsAndReset(t *testing.T) {
 
 	s.faults(t, Faults{LatencyMS: 1})
 	require.Equal(t, 204, s.ask(t, http.MethodPost, "/sim/reset", nil, nil))
-	require.Zero(t, s.stats(t).Accepted)
+	require.Zero(t, s.totals(t).Accepted)
 	var faults Faults
 	s.ask(t, http.MethodGet, "/sim/faults", nil, &faults)
 	require.Equal(t, Faults{}, faults)

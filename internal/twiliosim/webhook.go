@@ -167,7 +167,8 @@ func sign(token, target string, form url.Values) string {
 	return base64.StdEncoding.EncodeToString(mac.Sum(nil))
 }
 
-// deliver posts one status callback and settles it, whatever comes of it: Twilio does not come back later either.
+// deliver posts one status callback and settles it, whatever comes of it: Twilio does not come back later either. One
+// that the end of ctx cut short stays owed.
 func (s *Simulator) deliver(ctx context.Context, o owed) {
 	s.mu.Lock()
 	r := o.record
@@ -177,6 +178,9 @@ func (s *Simulator) deliver(ctx context.Context, o owed) {
 	s.mu.Unlock()
 
 	answer := s.post(ctx, target, form, idempotencyToken(r.SID, cb.Step.Status))
+	if !answer.ok() && ctx.Err() != nil {
+		return
+	}
 	if !answer.ok() {
 		s.log.Warn("status callback failed", "sid", r.SID, "status", cb.Step.Status, "http_status", answer.status, "attempts", answer.attempts)
 	}
