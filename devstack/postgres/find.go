@@ -29,8 +29,7 @@ type Install struct {
 // installed. Its text tells the reader what to do.
 var ErrNotFound = errors.New("PostgreSQL is not installed")
 
-// oldest is the first major version the schema works with: its migrations use
-// UNIQUE NULLS NOT DISTINCT and MERGE-era features.
+// oldest is the oldest major version that the product is tested on.
 const oldest = 15
 
 // candidates are the places where packages put the server binaries. Debian

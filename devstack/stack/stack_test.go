@@ -17,6 +17,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
+	"github.com/event-stream-engine/ese/devstack/postgres"
 	"github.com/event-stream-engine/ese/devstack/procs"
 )
 
@@ -111,6 +112,22 @@ func TestStackTakesOverFromOneThatWasKilled(t *testing.T) {
 	case <-time.After(5 * time.Second):
 		require.Fail(t, "the worker left over still runs")
 	}
+}
+
+func TestStackOnAGivenServer(t *testing.T) {
+	server, err := postgres.StartThrowaway(t.Context())
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, server.Stop()) })
+
+	s, err := Start(t.Context(), Options{Binaries: fakes(t), Dir: reachableDir(t), DatabaseURL: server.URL("mine")})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, s.Stop()) })
+	require.NoError(t, postgres.Ping(t.Context(), server.URL("mine")), "the database was made")
+	require.Equal(t, server.URL("mine"), s.DatabaseURL())
+	require.Error(t, s.Kill(Postgres), "a server that was given is not the stack's to kill")
+	require.NoError(t, s.KillAll())
+	require.NoError(t, s.StartAll(t.Context()))
+	require.NotZero(t, s.PID(Worker))
 }
 
 func TestStackSaysWhyARoleDoesNotStart(t *testing.T) {
