@@ -246,8 +246,12 @@ func (s *Store) saveEntries(ctx context.Context, changed map[*entry]bool, attemp
 		return translate(err, "attempts of receipts")
 	}
 	var updates []dbsqlc.MessageUpdateParams
+	var again []int64
 	for e := range changed {
 		m := e.message
+		if m.State == message.Pending {
+			again = append(again, e.recipient.RunID)
+		}
 		updates = append(updates, dbsqlc.MessageUpdateParams{
 			ID: e.id, State: string(m.State), Reason: m.Reason, WaitsUntil: m.WaitsUntil, ErrorCode: nonZero(m.ErrorCode),
 			AcceptedAt: m.AcceptedAt, SentAt: m.SentAt, DeliveredAt: m.DeliveredAt, ReadAt: m.ReadAt, EndedAt: m.EndedAt, Now: now,
@@ -259,7 +263,10 @@ func (s *Store) saveEntries(ctx context.Context, changed map[*entry]bool, attemp
 			failed = err
 		}
 	})
-	return translate(failed, "messages of receipts")
+	if failed != nil {
+		return translate(failed, "messages of receipts")
+	}
+	return s.reopen(ctx, again, now)
 }
 
 // lastOfEach keeps the last change of each attempt: one statement may not update a row twice.

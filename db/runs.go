@@ -198,6 +198,26 @@ func (s *Store) UnsettledRuns(ctx context.Context, startedBefore time.Time) ([]o
 	return runs, nil
 }
 
+// LastBatch returns the number of the newest batch of a run; 0 before the first.
+func (s *Store) LastBatch(ctx context.Context, runID int64) (int, error) {
+	n, err := s.q(ctx).RunLastBatch(ctx, runID)
+	return int(n), translate(err, "batches")
+}
+
+// reopen sees to it that settled runs in which something has to be sent again are carried on.
+func (s *Store) reopen(ctx context.Context, runIDs []int64, now time.Time) error {
+	rows, err := s.q(ctx).RunReopen(ctx, runIDs)
+	if err != nil {
+		return translate(err, "run")
+	}
+	for _, r := range rows {
+		if err := s.enqueue(ctx, outbox.StartCampaign, outbox.Run{RunID: r.ID, CampaignID: int64(r.CampaignID), Number: int(r.Number)}, now); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // freezeAudience numbers the audience, those who may be sent to first and neighbours by zones and region, and writes a
 // message for each. It takes the segment's condition.
 const freezeAudience = `

@@ -144,3 +144,11 @@ WHERE r.id = @run_id AND m.state = @state AND (@reason::text = '' OR m.reason = 
 -- Requests of the run that may be under way, and the latest moment at which one can be.
 SELECT count(*) AS requests FROM attempts a JOIN messages m ON m.id = a.message_id
 WHERE m.run_id = @run_id AND a.state = 'open' AND a.lease_until > @now;
+
+-- name: RunLastBatch :one
+SELECT coalesce(max(number), 0)::integer AS number FROM batches WHERE run_id = @run_id;
+
+-- name: RunReopen :many
+-- A settled run in which something has to be sent again is not settled.
+UPDATE campaign_runs SET settled_at = NULL WHERE id = ANY(@ids::bigint[]) AND settled_at IS NOT NULL
+RETURNING id, campaign_id, number;

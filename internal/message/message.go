@@ -88,6 +88,6 @@ type Remote struct {
 	Outbound  bool  // sent by our request, not a reply by the provider and not inbound
 	State     State // what Status means; "" for nothing new
 	ErrorCode int
-	Policy    Policy // with an ErrorCode: what the engine does about it
+	Policy    Policy // with an ErrorCode, what the engine does about it
 	CreatedAt time.Time
 }

@@ -245,8 +245,11 @@ func remote(m *openapi.ApiV2010Message) (message.Remote, error) {
 	if err != nil {
 		return message.Remote{}, fmt.Errorf("message %s at Twilio: unreadable date of creation", value(m.Sid))
 	}
+	state, _ := CarrierState(value(m.Status))
 	return message.Remote{
 		SID:       value(m.Sid),
+		State:     state,
+		Policy:    PolicyOf(value(m.ErrorCode)),
 		Status:    value(m.Status),
 		To:        number(value(m.To)),
 		From:      number(value(m.From)),

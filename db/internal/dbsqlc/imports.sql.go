@@ -155,7 +155,7 @@ func (q *Queries) ImportGet(ctx context.Context, id uuid.UUID) (Import, error) {
 
 const importInsert = `-- name: ImportInsert :exec
 INSERT INTO imports (id, file_name, format, default_region, status, total, created_by, created_at)
-VALUES ($1, $2, $3, $4, 'PENDING', $5, $6, $7)
+VALUES ($1, $2, $3, $4, 'PENDING', 0, $5, $6)
 `
 
 type ImportInsertParams struct {
@@ -163,7 +163,6 @@ type ImportInsertParams struct {
 	FileName      string
 	Format        string
 	DefaultRegion string
-	Total         int32
 	CreatedBy     string
 	Now           time.Time
 }
@@ -174,7 +173,6 @@ func (q *Queries) ImportInsert(ctx context.Context, arg ImportInsertParams) erro
 		arg.FileName,
 		arg.Format,
 		arg.DefaultRegion,
-		arg.Total,
 		arg.CreatedBy,
 		arg.Now,
 	)
@@ -295,6 +293,20 @@ func (q *Queries) ImportRowsRefuse(ctx context.Context, arg ImportRowsRefusePara
 		arg.Fields,
 		arg.Details,
 	)
+	return err
+}
+
+const importSetTotal = `-- name: ImportSetTotal :exec
+UPDATE imports SET total = $1 WHERE id = $2
+`
+
+type ImportSetTotalParams struct {
+	Total int32
+	ID    uuid.UUID
+}
+
+func (q *Queries) ImportSetTotal(ctx context.Context, arg ImportSetTotalParams) error {
+	_, err := q.db.Exec(ctx, importSetTotal, arg.Total, arg.ID)
 	return err
 }
 

@@ -486,6 +486,17 @@ func (q *Queries) RunInsert(ctx context.Context, arg RunInsertParams) (RunInsert
 	return i, err
 }
 
+const runLastBatch = `-- name: RunLastBatch :one
+SELECT coalesce(max(number), 0)::integer AS number FROM batches WHERE run_id = $1
+`
+
+func (q *Queries) RunLastBatch(ctx context.Context, runID int64) (int32, error) {
+	row := q.db.QueryRow(ctx, runLastBatch, runID)
+	var number int32
+	err := row.Scan(&number)
+	return number, err
+}
+
 const runLeases = `-- name: RunLeases :one
 SELECT count(*) AS requests FROM attempts a JOIN messages m ON m.id = a.message_id
 WHERE m.run_id = $1 AND a.state = 'open' AND a.lease_until > $2
@@ -520,6 +531,38 @@ func (q *Queries) RunOpen(ctx context.Context, runID int64) (RunOpenRow, error) 
 	var i RunOpenRow
 	err := row.Scan(&i.Open, &i.FirstDue)
 	return i, err
+}
+
+const runReopen = `-- name: RunReopen :many
+UPDATE campaign_runs SET settled_at = NULL WHERE id = ANY($1::bigint[]) AND settled_at IS NOT NULL
+RETURNING id, campaign_id, number
+`
+
+type RunReopenRow struct {
+	ID         int64
+	CampaignID int32
+	Number     int32
+}
+
+// A settled run in which something has to be sent again is not settled.
+func (q *Queries) RunReopen(ctx context.Context, ids []int64) ([]RunReopenRow, error) {
+	rows, err := q.db.Query(ctx, runReopen, ids)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []RunReopenRow
+	for rows.Next() {
+		var i RunReopenRow
+		if err := rows.Scan(&i.ID, &i.CampaignID, &i.Number); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }
 
 const runScheduleReached = `-- name: RunScheduleReached :exec

@@ -1,0 +1,125 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+
+	"go.temporal.io/sdk/client"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/event-stream-engine/ese/api"
+	"github.com/event-stream-engine/ese/internal/config"
+	"github.com/event-stream-engine/ese/workflows"
+)
+
+// runAPI serves HTTP until ctx ends, then lets requests under way finish.
+func runAPI(ctx context.Context, getenv func(string) string) error {
+	cfg, err := config.Load(config.API, getenv)
+	if err != nil {
+		return err
+	}
+	log := newLogger(cfg.LogLevel, "api")
+	store, err := openStore(ctx, cfg.DatabaseURL)
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	if err := ensureSenders(ctx, store, cfg); err != nil {
+		return err
+	}
+	temporal, namespace, err := temporalClient(log)
+	if err != nil {
+		return err
+	}
+	defer temporal.Close()
+	relay := workflows.NewRelay(store, temporal, time.Now, log, 0)
+
+	handler, err := api.New(api.Deps{
+		Store: store, Now: time.Now, Log: log, Wake: relay.Wake,
+		TemporalHealth: func(ctx context.Context) error {
+			_, err := temporal.CheckHealth(ctx, &client.CheckHealthRequest{})
+			return err
+		},
+		TemporalUIURL: cfg.TemporalUIURL, Namespace: namespace, PublicURL: cfg.PublicURL,
+		LocalAuth: cfg.LocalAuth, ListenAddr: cfg.ListenAddr, MaxUploadBytes: cfg.MaxUploadBytes, Version: version,
+		DefaultRegion: cfg.DefaultRegion, AccountSID: cfg.Twilio.AccountSID,
+		TwilioTokens: append([]string{cfg.Twilio.AuthToken}, cfg.Twilio.NextAuthTokens...),
+	})
+	if err != nil {
+		return err
+	}
+
+	listeners, err := listen(ctx, cfg.ListenAddr)
+	if err != nil {
+		return err
+	}
+	log.InfoContext(ctx, "listening", "address", cfg.ListenAddr)
+	background, stopBackground := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopBackground()
+	var g errgroup.Group
+	g.Go(func() error {
+		relay.Run(background)
+		return nil
+	})
+	err = serve(ctx, listeners, handler, cfg.ShutdownGrace)
+	stopBackground() // only now: the last requests may have left something to relay
+	return errors.Join(err, g.Wait())
+}
+
+// listen opens addr, and with a name that stands for several addresses, such as localhost, each of them.
+func listen(ctx context.Context, addr string) ([]net.Listener, error) {
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return nil, fmt.Errorf("LISTEN_ADDR: %w", err)
+	}
+	hosts := []string{host}
+	if host != "" && net.ParseIP(host) == nil {
+		if hosts, err = net.DefaultResolver.LookupHost(ctx, host); err != nil {
+			return nil, fmt.Errorf("LISTEN_ADDR: %w", err)
+		}
+	}
+	var listeners []net.Listener
+	var failed error
+	for _, h := range hosts {
+		l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", net.JoinHostPort(h, port))
+		if err != nil {
+			failed = err // a name may stand for an address that this machine lacks
+			continue
+		}
+		listeners = append(listeners, l)
+	}
+	if len(listeners) == 0 {
+		return nil, failed
+	}
+	return listeners, nil
+}
+
+// serve answers on the listeners until ctx ends, then gives requests under way grace to finish.
+func serve(ctx context.Context, listeners []net.Listener, handler http.Handler, grace time.Duration) error {
+	server := &http.Server{
+		Handler: handler, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+	}
+	var g errgroup.Group
+	for _, l := range listeners {
+		g.Go(func() error {
+			if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+				return err
+			}
+			return nil
+		})
+	}
+	failed := make(chan error, 1)
+	go func() { failed <- g.Wait() }()
+	select {
+	case err := <-failed:
+		return err
+	case <-ctx.Done():
+	}
+	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
+	defer cancel()
+	return server.Shutdown(stopping)
+}

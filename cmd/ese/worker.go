@@ -1,0 +1,91 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/event-stream-engine/ese/activities"
+	"github.com/event-stream-engine/ese/internal/config"
+	"github.com/event-stream-engine/ese/internal/twilio"
+	"github.com/event-stream-engine/ese/worker"
+	"github.com/event-stream-engine/ese/workflows"
+)
+
+const (
+	// requestTimeout bounds one request to the provider; an attempt's lease is as long.
+	requestTimeout = 10 * time.Second
+	// relayAge is how old an outbox item must be before a worker takes it from the API, which relays its own at once.
+	relayAge = 2 * time.Second
+)
+
+// runWorker runs workflows and activities until ctx ends, then lets those under way finish.
+func runWorker(ctx context.Context, getenv func(string) string) error {
+	cfg, err := config.Load(config.Worker, getenv)
+	if err != nil {
+		return err
+	}
+	log := newLogger(cfg.LogLevel, "worker")
+	store, err := openStore(ctx, cfg.DatabaseURL)
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	temporal, _, err := temporalClient(log)
+	if err != nil {
+		return err
+	}
+	defer temporal.Close()
+	provider, err := twilio.New(twilio.Config{
+		AccountSID: cfg.Twilio.AccountSID, AuthToken: cfg.Twilio.AuthToken, BaseURL: cfg.Twilio.BaseURL,
+		StatusCallback: cfg.PublicURL + "/webhooks/status", Timeout: requestTimeout,
+	})
+	if err != nil {
+		return err
+	}
+	defer provider.Close()
+
+	w := worker.New(temporal, worker.Activities{
+		Dispatch: &activities.Dispatch{Store: store, Now: time.Now, Log: log, ReceiptDeadline: cfg.ReceiptDeadline, StuckAfter: cfg.StuckAfter},
+		Delivery: &activities.Delivery{
+			Store: store, Sender: provider, Now: time.Now, Log: log,
+			Lease: requestTimeout, Looks: cfg.ResolveLooks, ReceiptDeadline: cfg.ReceiptDeadline, Patience: time.Second,
+		},
+		Imports: &activities.Imports{Store: store, Now: time.Now},
+	}, cfg.ShutdownGrace)
+	if err := startWorker(ctx, w.Start, log); err != nil {
+		return err
+	}
+	relay := workflows.NewRelay(store, temporal, time.Now, log, relayAge)
+	var g errgroup.Group
+	g.Go(func() error {
+		relay.Run(ctx)
+		return nil
+	})
+	g.Go(func() error {
+		relay.Keep(ctx)
+		return nil
+	})
+	log.InfoContext(ctx, "worker started", "task_queue", workflows.TaskQueue)
+	<-ctx.Done()
+	w.Stop()
+	return g.Wait()
+}
+
+// startWorker starts the worker, and waits for Temporal while it is down.
+func startWorker(ctx context.Context, start func() error, log *slog.Logger) error {
+	for wait := time.Second; ; wait = min(2*wait, 30*time.Second) {
+		err := start()
+		if err == nil {
+			return nil
+		}
+		log.WarnContext(ctx, "Temporal is not there yet", "error", err, "next_try", wait)
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(wait):
+		}
+	}
+}

@@ -1,0 +1,218 @@
+// Package config reads the environment, once, and reports every mistake at once. Temporal's own variables
+// (TEMPORAL_ADDRESS, TEMPORAL_NAMESPACE, TEMPORAL_API_KEY, TEMPORAL_TLS_*) are read by its client library.
+package config
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/event-stream-engine/ese/internal/phone"
+)
+
+// Role is a part of the engine that runs as a process of its own.
+type Role string
+
+// The roles.
+const (
+	API       Role = "api"
+	Worker    Role = "worker"
+	Simulator Role = "simulator"
+	Admin     Role = "admin" // migrate, keys
+)
+
+// Config is what the engine can be told. Which parts a role needs, Load knows.
+type Config struct {
+	DatabaseURL   string
+	LogLevel      slog.Level
+	ShutdownGrace time.Duration // for requests and activities under way
+
+	ListenAddr     string // host:port of the API
+	PublicURL      string // under which Twilio reaches the API, without a slash at the end
+	LocalAuth      bool
+	TemporalUIURL  string
+	MaxUploadBytes int64
+	DefaultRegion  string // ISO 3166, of numbers without a country code
+
+	Twilio Twilio
+
+	ReceiptDeadline time.Duration
+	ResolveLooks    []time.Duration
+	StuckAfter      time.Duration
+
+	SimulatorAddr       string
+	SimulatorData       string
+	SimulatorInboundURL string
+	SimulatorDelays     []time.Duration // until sent, delivered, read
+}
+
+// Twilio is our account there.
+type Twilio struct {
+	AccountSID     string
+	AuthToken      string
+	NextAuthTokens []string     // accepted as well on webhooks, while a token is being rotated
+	PhoneNumber    phone.Number // the sender
+	BaseURL        string       // empty: Twilio
+}
+
+// Load reads what the role needs. The error names every variable that is missing or wrong.
+func Load(role Role, getenv func(string) string) (Config, error) {
+	p := parser{getenv: getenv}
+	c := Config{
+		LogLevel:      p.level("LOG_LEVEL", slog.LevelInfo),
+		ShutdownGrace: p.duration("SHUTDOWN_GRACE", 20*time.Second),
+	}
+	switch role {
+	case API:
+		c.DatabaseURL = p.required("DATABASE_URL")
+		c.ListenAddr = p.text("LISTEN_ADDR", "127.0.0.1:8000")
+		c.PublicURL = strings.TrimSuffix(p.url("PUBLIC_URL", true), "/")
+		c.LocalAuth = p.oneOf("AUTH", "", "local") == "local"
+		c.TemporalUIURL = strings.TrimSuffix(p.url("TEMPORAL_UI_URL", false), "/")
+		c.MaxUploadBytes = int64(p.integer("MAX_UPLOAD_MB", 200, 1, 10_000)) << 20
+		c.DefaultRegion = p.text("DEFAULT_REGION", "")
+		c.Twilio = p.twilio()
+	case Worker:
+		c.DatabaseURL = p.required("DATABASE_URL")
+		c.PublicURL = strings.TrimSuffix(p.url("PUBLIC_URL", true), "/")
+		c.Twilio = p.twilio()
+		c.ReceiptDeadline = p.duration("RECEIPT_DEADLINE", 12*time.Hour)
+		c.ResolveLooks = p.durations("RESOLVE_LOOKS", 5*time.Second, 30*time.Second, 2*time.Minute, 10*time.Minute)
+		c.StuckAfter = p.duration("STUCK_AFTER", 2*time.Minute)
+	case Simulator:
+		c.Twilio = p.twilio()
+		c.SimulatorAddr = p.text("SIMULATOR_ADDR", "127.0.0.1:8010")
+		c.SimulatorData = p.text("SIMULATOR_DATA", ".local/simulator")
+		c.SimulatorInboundURL = p.url("SIMULATOR_INBOUND_URL", false)
+		c.SimulatorDelays = p.durations("SIMULATOR_DELAYS", 50*time.Millisecond, 150*time.Millisecond, 400*time.Millisecond)
+	case Admin:
+		c.DatabaseURL = p.required("DATABASE_URL")
+	}
+	return c, errors.Join(p.errs...)
+}
+
+// parser reads variables and collects what is wrong with them.
+type parser struct {
+	getenv func(string) string
+	errs   []error
+}
+
+func (p *parser) fail(name, format string, args ...any) {
+	p.errs = append(p.errs, fmt.Errorf("%s: %s", name, fmt.Sprintf(format, args...)))
+}
+
+func (p *parser) text(name, fallback string) string {
+	if v := strings.TrimSpace(p.getenv(name)); v != "" {
+		return v
+	}
+	return fallback
+}
+
+func (p *parser) required(name string) string {
+	v := p.text(name, "")
+	if v == "" {
+		p.fail(name, "is not set")
+	}
+	return v
+}
+
+func (p *parser) oneOf(name string, allowed ...string) string {
+	v := p.text(name, allowed[0])
+	for _, a := range allowed {
+		if v == a {
+			return v
+		}
+	}
+	p.fail(name, "must be one of %q", allowed)
+	return allowed[0]
+}
+
+func (p *parser) integer(name string, fallback, least, most int) int {
+	v := p.text(name, "")
+	if v == "" {
+		return fallback
+	}
+	n, err := strconv.Atoi(v)
+	if err != nil || n < least || n > most {
+		p.fail(name, "must be a whole number from %d to %d", least, most)
+	}
+	return n
+}
+
+func (p *parser) duration(name string, fallback time.Duration) time.Duration {
+	v := p.text(name, "")
+	if v == "" {
+		return fallback
+	}
+	d, err := time.ParseDuration(v)
+	if err != nil || d <= 0 {
+		p.fail(name, "must be a duration such as 20s or 12h")
+	}
+	return d
+}
+
+func (p *parser) durations(name string, fallback ...time.Duration) []time.Duration {
+	v := p.text(name, "")
+	if v == "" {
+		return fallback
+	}
+	var out []time.Duration
+	for part := range strings.SplitSeq(v, ",") {
+		d, err := time.ParseDuration(strings.TrimSpace(part))
+		if err != nil || d < 0 || len(out) > 0 && d < out[len(out)-1] {
+			p.fail(name, "must be ascending durations such as 5s,30s,2m")
+			return fallback
+		}
+		out = append(out, d)
+	}
+	return out
+}
+
+func (p *parser) url(name string, required bool) string {
+	v := p.text(name, "")
+	if v == "" {
+		if required {
+			p.fail(name, "is not set")
+		}
+		return ""
+	}
+	if u, err := url.Parse(v); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || u.RawQuery != "" || u.Fragment != "" {
+		p.fail(name, "must be an http or https URL without query, such as https://campaigns.example.com")
+	}
+	return v
+}
+
+func (p *parser) level(name string, fallback slog.Level) slog.Level {
+	v := p.text(name, "")
+	if v == "" {
+		return fallback
+	}
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(v)); err != nil {
+		p.fail(name, "must be DEBUG, INFO, WARN or ERROR")
+	}
+	return level
+}
+
+func (p *parser) twilio() Twilio {
+	t := Twilio{
+		AccountSID: p.required("TWILIO_ACCOUNT_SID"),
+		AuthToken:  p.required("TWILIO_AUTH_TOKEN"),
+		BaseURL:    p.url("TWILIO_BASE_URL", false),
+	}
+	if next := p.text("TWILIO_AUTH_TOKEN_NEXT", ""); next != "" {
+		t.NextAuthTokens = strings.Split(next, ",")
+	}
+	if raw := p.required("TWILIO_PHONE_NUMBER"); raw != "" {
+		number, err := phone.Parse(raw, "")
+		if err != nil {
+			p.fail("TWILIO_PHONE_NUMBER", "must be a number such as whatsapp:+14155238886")
+		}
+		t.PhoneNumber = number
+	}
+	return t
+}

@@ -1,0 +1,50 @@
+// Package worker builds the Temporal worker that runs every workflow and activity of the engine.
+package worker
+
+import (
+	"time"
+
+	"go.temporal.io/sdk/client"
+	sdkworker "go.temporal.io/sdk/worker"
+
+	"github.com/event-stream-engine/ese/activities"
+	"github.com/event-stream-engine/ese/workflows"
+)
+
+// Activities are the activities to serve, with all that they depend on.
+type Activities struct {
+	Dispatch *activities.Dispatch
+	Delivery *activities.Delivery
+	Imports  *activities.Imports
+}
+
+// New makes a worker that serves until it is stopped; activities under way then get grace to end.
+func New(c client.Client, a Activities, grace time.Duration) sdkworker.Worker {
+	w := sdkworker.New(c, workflows.TaskQueue, sdkworker.Options{
+		// A send holds its slot for as long as the provider takes to answer.
+		MaxConcurrentLocalActivityExecutionSize: 256,
+		MaxConcurrentActivityExecutionSize:      64,
+		MaxConcurrentWorkflowTaskExecutionSize:  256,
+		// Two pollers, the library's default, cannot keep one worker busy.
+		WorkflowTaskPollerBehavior: sdkworker.NewPollerBehaviorAutoscaling(sdkworker.PollerBehaviorAutoscalingOptions{
+			InitialNumberOfPollers: 8, MinimumNumberOfPollers: 2, MaximumNumberOfPollers: 32,
+		}),
+		ActivityTaskPollerBehavior: sdkworker.NewPollerBehaviorAutoscaling(sdkworker.PollerBehaviorAutoscalingOptions{
+			InitialNumberOfPollers: 2, MinimumNumberOfPollers: 1, MaximumNumberOfPollers: 16,
+		}),
+		WorkerStopTimeout: grace,
+	})
+	Register(w, a)
+	return w
+}
+
+// Register tells a worker, or a test environment, of every workflow and activity.
+func Register(r sdkworker.Registry, a Activities) {
+	r.RegisterWorkflow(workflows.Campaign)
+	r.RegisterWorkflow(workflows.Batch)
+	r.RegisterWorkflow(workflows.Recipient)
+	r.RegisterWorkflow(workflows.Import)
+	r.RegisterActivity(a.Dispatch)
+	r.RegisterActivity(a.Delivery)
+	r.RegisterActivity(a.Imports)
+}

@@ -1,0 +1,178 @@
+package workflows
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	enumspb "go.temporal.io/api/enums/v1"
+	"go.temporal.io/api/serviceerror"
+	"go.temporal.io/sdk/client"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/event-stream-engine/ese/internal/outbox"
+)
+
+// relayStore is the outbox, and what a restarted campaign goes on from.
+type relayStore interface {
+	Relay(ctx context.Context, atMost int, writtenBefore, now time.Time, deliver func([]outbox.Item) []error) (delivered, failed int, err error)
+	UnsettledRuns(ctx context.Context, startedBefore time.Time) ([]outbox.Run, error)
+	LastBatch(ctx context.Context, runID int64) (int, error)
+}
+
+// Relay brings the outbox to Temporal. Any number of them may run at once.
+type Relay struct {
+	Store  relayStore
+	Client client.Client
+	Now    func() time.Time
+	Log    *slog.Logger
+	// MinAge leaves items to whoever wrote them until they are that old. Zero takes them at once.
+	MinAge time.Duration
+
+	woken chan struct{}
+}
+
+const (
+	relayBatch       = 200              // items of one transaction
+	relayConcurrency = 16               // calls to Temporal at once
+	relayTimeout     = 10 * time.Second // of one call
+	relayInterval    = time.Second      // between looks that nobody asked for
+	keepInterval     = 30 * time.Second // between looks for campaigns whose workflow is gone
+)
+
+// NewRelay makes a relay; it does nothing before Run.
+func NewRelay(store relayStore, c client.Client, now func() time.Time, log *slog.Logger, minAge time.Duration) *Relay {
+	return &Relay{Store: store, Client: c, Now: now, Log: log, MinAge: minAge, woken: make(chan struct{}, 1)}
+}
+
+// Wake makes the relay look at the outbox now. It never blocks.
+func (r *Relay) Wake() {
+	select {
+	case r.woken <- struct{}{}:
+	default: // it will look anyway
+	}
+}
+
+// Run relays until ctx ends.
+func (r *Relay) Run(ctx context.Context) {
+	tick := time.NewTicker(relayInterval)
+	defer tick.Stop()
+	for ctx.Err() == nil {
+		if !r.drain(ctx) {
+			select {
+			case <-ctx.Done():
+			case <-tick.C:
+			case <-r.woken:
+			}
+		}
+	}
+}
+
+// drain relays one batch and reports whether there may be more.
+func (r *Relay) drain(ctx context.Context) (more bool) {
+	now := r.Now()
+	delivered, failed, err := r.Store.Relay(ctx, relayBatch, now.Add(-r.MinAge), now, func(items []outbox.Item) []error {
+		errs := make([]error, len(items))
+		var g errgroup.Group
+		g.SetLimit(relayConcurrency)
+		for i, item := range items {
+			g.Go(func() error {
+				errs[i] = r.deliver(ctx, item)
+				return nil
+			})
+		}
+		_ = g.Wait()
+		return errs
+	})
+	switch {
+	case err != nil && ctx.Err() == nil:
+		r.Log.ErrorContext(ctx, "outbox relay", "error", err)
+	case failed > 0:
+		r.Log.WarnContext(ctx, "Temporal took not all of the outbox; the rest is tried again", "delivered", delivered, "failed", failed)
+	}
+	return err == nil && delivered == relayBatch
+}
+
+func (r *Relay) deliver(ctx context.Context, item outbox.Item) error {
+	ctx, cancel := context.WithTimeout(ctx, relayTimeout)
+	defer cancel()
+	switch item.Kind {
+	case outbox.StartCampaign:
+		run, err := outbox.Decode[outbox.Run](item)
+		if err != nil {
+			return err
+		}
+		return r.startCampaign(ctx, run)
+	case outbox.WakeCampaign:
+		run, err := outbox.Decode[outbox.Run](item)
+		if err != nil {
+			return err
+		}
+		return r.signal(ctx, CampaignID(run))
+	case outbox.SignalRecipient:
+		recipient, err := outbox.Decode[outbox.Recipient](item)
+		if err != nil {
+			return err
+		}
+		return r.signal(ctx, RecipientID(recipient))
+	case outbox.StartImport:
+		in, err := outbox.Decode[outbox.Import](item)
+		if err != nil {
+			return err
+		}
+		return r.start(ctx, ImportID(in.ImportID), "Import of users", Import, in)
+	default:
+		return fmt.Errorf("outbox item %d is of unknown kind %q", item.ID, item.Kind)
+	}
+}
+
+// startCampaign starts a run's workflow where its batches end; a running one is left alone.
+func (r *Relay) startCampaign(ctx context.Context, run outbox.Run) error {
+	last, err := r.Store.LastBatch(ctx, run.RunID)
+	if err != nil {
+		return err
+	}
+	summary := fmt.Sprintf("Campaign %d, run %d", run.CampaignID, run.Number)
+	return r.start(ctx, CampaignID(run), summary, Campaign, CampaignInput{Run: run, Batches: last})
+}
+
+func (r *Relay) start(ctx context.Context, id, summary string, workflow, in any) error {
+	_, err := r.Client.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
+		ID: id, TaskQueue: TaskQueue, StaticSummary: summary,
+		WorkflowIDReusePolicy:    enumspb.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE,
+		WorkflowIDConflictPolicy: enumspb.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING,
+	}, workflow, in)
+	return err
+}
+
+// signal wakes a workflow. One that has ended needs no waking: it looked at the ledger last.
+func (r *Relay) signal(ctx context.Context, id string) error {
+	err := r.Client.SignalWorkflow(ctx, id, "", SignalWake, nil)
+	if _, gone := errors.AsType[*serviceerror.NotFound](err); gone {
+		return nil
+	}
+	return err
+}
+
+// Keep sees to it, until ctx ends, that every run that is not settled has a workflow: whoever terminated one by hand, or
+// lost Temporal's database, finds the campaign going on.
+func (r *Relay) Keep(ctx context.Context) {
+	tick := time.NewTicker(keepInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		runs, err := r.Store.UnsettledRuns(ctx, r.Now().Add(-keepInterval))
+		for _, run := range runs {
+			err = errors.Join(err, r.startCampaign(ctx, run))
+		}
+		if err != nil && ctx.Err() == nil {
+			r.Log.WarnContext(ctx, "campaigns could not be seen to; they are looked at again", "error", err)
+		}
+	}
+}
