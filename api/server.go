@@ -39,6 +39,9 @@ type Deps struct {
 	DefaultRegion  string   // ISO 3166 alpha-2, of numbers without a country code; optional
 	AccountSID     string   // the provider's account that webhooks must come from
 	TwilioTokens   []string // that may have signed a webhook: the present one first, then those being rotated out
+	Replies        Replies  // to keywords; optional
+	// ErrorMeaning says in one plain sentence what the provider's error code means.
+	ErrorMeaning func(code int) string
 }
 
 // Store is everything the API asks of the database, each part declared beside the handlers that use it.
@@ -53,6 +56,7 @@ type Store interface {
 	campaignStore
 	reportStore
 	monitoringStore
+	messageStore
 	webhookStore
 }
 
@@ -61,6 +65,7 @@ type server struct {
 	Deps
 	pendingHandlers
 	operations map[string]*operation // by method and route
+	reports    reportQueue
 }
 
 // New builds the handler of the whole HTTP side.

@@ -1,0 +1,223 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/event-stream-engine/ese/api/internal/openapi"
+	"github.com/event-stream-engine/ese/internal/campaign"
+	"github.com/event-stream-engine/ese/internal/compliance"
+	"github.com/event-stream-engine/ese/internal/fault"
+	"github.com/event-stream-engine/ese/internal/segment"
+)
+
+type campaignStore interface {
+	// CreateCampaign checks a plan and stores it as a DRAFT.
+	CreateCampaign(ctx context.Context, plan campaign.Campaign, now time.Time) (campaign.Overview, error)
+	Campaign(ctx context.Context, id int64) (campaign.Overview, error)
+	// Campaigns lists up to limit campaigns with ids below before, newest first, and counts all. "" is every status.
+	Campaigns(ctx context.Context, status campaign.Status, before *int64, limit int) ([]campaign.Overview, int, error)
+	// UpdateCampaign replaces the plan of the campaign with its id as far as its status allows.
+	UpdateCampaign(ctx context.Context, plan campaign.Campaign, now time.Time) (campaign.Overview, error)
+	DeleteCampaign(ctx context.Context, id int64) error
+	StartRun(ctx context.Context, campaignID int64, by string, now time.Time) (campaign.Run, error)
+	// Steer pauses, resumes or cancels. When a pause or a cancel returns, no send is under way.
+	Steer(ctx context.Context, campaignID int64, to campaign.Status, by, reason string, now time.Time) (campaign.Steering, error)
+	// Audience counts what compliance would decide for each recipient now. It writes nothing.
+	Audience(ctx context.Context, campaignID int64, now time.Time) ([]campaign.VerdictCount, error)
+}
+
+func (s *server) ListCampaigns(ctx context.Context, r openapi.ListCampaignsRequestObject) (openapi.ListCampaignsResponseObject, error) {
+	status := campaign.Status(value(r.Params.Status))
+	p, err := newPage(r.Params.Limit, r.Params.Cursor, "campaigns", status)
+	if err != nil {
+		return nil, err
+	}
+	before, err := p.afterID()
+	if err != nil {
+		return nil, err
+	}
+	rows, total, err := s.Store.Campaigns(ctx, status, before, p.fetch())
+	if err != nil {
+		return nil, err
+	}
+	rows, next := cut(p, rows, func(c campaign.Overview) int64 { return c.ID })
+	return openapi.ListCampaigns200JSONResponse{Campaigns: each(rows, s.campaign), NextCursor: next, Total: int64(total)}, nil
+}
+
+func (s *server) CreateCampaign(ctx context.Context, r openapi.CreateCampaignRequestObject) (openapi.CreateCampaignResponseObject, error) {
+	plan, err := readPlan(*r.Body)
+	if err != nil {
+		return nil, err
+	}
+	c, err := s.Store.CreateCampaign(ctx, plan, s.Now())
+	return openapi.CreateCampaign201JSONResponse(s.campaign(c)), err
+}
+
+func (s *server) GetCampaign(ctx context.Context, r openapi.GetCampaignRequestObject) (openapi.GetCampaignResponseObject, error) {
+	c, err := s.Store.Campaign(ctx, r.ID)
+	return openapi.GetCampaign200JSONResponse(s.campaign(c)), err
+}
+
+func (s *server) UpdateCampaign(ctx context.Context, r openapi.UpdateCampaignRequestObject) (openapi.UpdateCampaignResponseObject, error) {
+	plan, err := readPlan(*r.Body)
+	if err != nil {
+		return nil, err
+	}
+	plan.ID = r.ID
+	c, err := s.Store.UpdateCampaign(ctx, plan, s.Now())
+	return openapi.UpdateCampaign200JSONResponse(s.campaign(c)), err
+}
+
+func (s *server) DeleteCampaign(ctx context.Context, r openapi.DeleteCampaignRequestObject) (openapi.DeleteCampaignResponseObject, error) {
+	return openapi.DeleteCampaign204Response{}, s.Store.DeleteCampaign(ctx, r.ID)
+}
+
+func (s *server) TriggerCampaign(ctx context.Context, r openapi.TriggerCampaignRequestObject) (openapi.TriggerCampaignResponseObject, error) {
+	if r.Body != nil && value(r.Body.DryRun) {
+		return s.rehearse(ctx, r.ID)
+	}
+	now := s.Now()
+	run, err := s.Store.StartRun(ctx, r.ID, principalOf(ctx).Name, now)
+	if err != nil {
+		return nil, err
+	}
+	status := campaign.Running
+	if run.Began(now) == nil {
+		status = campaign.Scheduled
+	}
+	return openapi.TriggerCampaign200JSONResponse{
+		CampaignID: r.ID, Status: openapi.CampaignStatus(status), RunNumber: &run.Number,
+		TaskID: ptr(campaign.WorkflowID(r.ID, run.Number)),
+	}, nil
+}
+
+// rehearse answers a dry run.
+func (s *server) rehearse(ctx context.Context, id int64) (openapi.TriggerCampaignResponseObject, error) {
+	c, err := s.Store.Campaign(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	counts, err := s.Store.Audience(ctx, id, s.Now())
+	if err != nil {
+		return nil, err
+	}
+	var audience int64
+	for _, v := range counts {
+		audience += int64(v.Count)
+	}
+	verdicts := each(counts, func(v campaign.VerdictCount) openapi.VerdictCount {
+		return openapi.VerdictCount{Verdict: openapi.Verdict(v.Action), Reason: none(v.Reason), Count: int64(v.Count)}
+	})
+	return openapi.TriggerCampaign200JSONResponse{
+		CampaignID: id, Status: openapi.CampaignStatus(c.Status), DryRun: true, AudienceSize: &audience, Verdicts: &verdicts,
+	}, nil
+}
+
+func (s *server) PauseCampaign(ctx context.Context, r openapi.PauseCampaignRequestObject) (openapi.PauseCampaignResponseObject, error) {
+	progress, err := s.steer(ctx, r.ID, campaign.Paused)
+	return openapi.PauseCampaign200JSONResponse(progress), err
+}
+
+func (s *server) ResumeCampaign(ctx context.Context, r openapi.ResumeCampaignRequestObject) (openapi.ResumeCampaignResponseObject, error) {
+	progress, err := s.steer(ctx, r.ID, campaign.Running)
+	return openapi.ResumeCampaign200JSONResponse(progress), err
+}
+
+func (s *server) CancelCampaign(ctx context.Context, r openapi.CancelCampaignRequestObject) (openapi.CancelCampaignResponseObject, error) {
+	progress, err := s.steer(ctx, r.ID, campaign.Cancelled)
+	return openapi.CancelCampaign200JSONResponse(progress), err
+}
+
+func (s *server) steer(ctx context.Context, id int64, to campaign.Status) (openapi.CampaignProgress, error) {
+	done, err := s.Store.Steer(ctx, id, to, principalOf(ctx).Name, "", s.Now())
+	return openapi.CampaignProgress{
+		CampaignID: id, Status: openapi.CampaignStatus(done.Status), Sent: int64(done.Sent), Remaining: int64(done.Remaining),
+	}, err
+}
+
+// The values of fields that are left out.
+const (
+	defaultRate     = 10
+	defaultTimezone = "UTC"
+)
+
+// readPlan reads a plan and refuses what its text alone shows to be wrong.
+func readPlan(w openapi.CampaignWrite) (campaign.Campaign, error) {
+	c := campaign.Campaign{
+		Topic: w.Topic, TemplateID: w.TemplateID, SegmentID: w.SegmentID, RatePerSecond: defaultRate, Timezone: defaultTimezone,
+		ScheduleTime: w.ScheduleTime,
+	}
+	if w.RateLimitPerSecond != nil {
+		c.RatePerSecond = *w.RateLimitPerSecond
+	}
+	if w.Timezone != nil {
+		c.Timezone = *w.Timezone
+	}
+	var refused []fault.Field
+	if quiet, err := compliance.ParseQuietHours(value(w.QuietHoursStart), value(w.QuietHoursEnd)); err != nil {
+		refused = append(refused, fieldsOf(err)...)
+	} else if !quiet.IsZero() {
+		c.QuietStart, c.QuietEnd = &quiet.Start, &quiet.End
+	}
+	if query := w.SegmentQuery; len(query) > 0 && string(query) != "null" {
+		expr, err := segment.Parse("segment_query", query)
+		if err != nil {
+			refused = append(refused, fieldsOf(err)...)
+		} else if expr.IsZero() {
+			refused = append(refused, fault.Field{Name: "segment_query", Detail: "selects nobody"})
+		}
+		c.SegmentQuery = json.RawMessage(query)
+	}
+	return c, fault.Fields(refused...)
+}
+
+// fieldsOf returns the refused fields that err names.
+func fieldsOf(err error) []fault.Field {
+	if f, ok := errors.AsType[*fault.Fault](err); ok {
+		return f.Fields
+	}
+	return []fault.Field{{Detail: err.Error()}}
+}
+
+func (s *server) campaign(c campaign.Overview) openapi.Campaign {
+	out := openapi.Campaign{
+		ID:                 c.ID,
+		Topic:              c.Topic,
+		TemplateID:         c.TemplateID,
+		Template:           openapi.TemplateSummary{ID: c.Template.ID, Name: c.Template.Name, Channel: openapi.Channel(c.Template.Channel), Version: c.Template.Version},
+		SegmentID:          c.SegmentID,
+		SegmentQuery:       c.SegmentQuery,
+		Status:             openapi.CampaignStatus(c.Status),
+		StatusReason:       none(c.StatusReason),
+		RateLimitPerSecond: c.RatePerSecond,
+		QuietHoursStart:    clock(c.QuietStart),
+		QuietHoursEnd:      clock(c.QuietEnd),
+		Timezone:           c.Timezone,
+		ScheduleTime:       c.ScheduleTime,
+		Channel:            openapi.Channel(c.Template.Channel),
+		CreatedAt:          c.CreatedAt,
+		UpdatedAt:          c.UpdatedAt,
+	}
+	if len(out.SegmentQuery) == 0 {
+		out.SegmentQuery = json.RawMessage("null")
+	}
+	if c.Run != nil {
+		out.StartedAt, out.CompletedAt = c.Run.Began(s.Now()), c.Run.FinishedAt
+		if c.Run.FrozenAt != nil {
+			out.AudienceSize = ptr(int64(c.Run.AudienceSize))
+		}
+	}
+	return out
+}
+
+// clock writes minutes after midnight as 22:00; nil stays nil.
+func clock(minutes *int) *string {
+	if minutes == nil {
+		return nil
+	}
+	return ptr(fmt.Sprintf("%02d:%02d", *minutes/60, *minutes%60))
+}

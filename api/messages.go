@@ -1,0 +1,118 @@
+package api
+
+import (
+	"context"
+
+	"github.com/google/uuid"
+
+	"github.com/event-stream-engine/ese/api/internal/openapi"
+	"github.com/event-stream-engine/ese/internal/message"
+	"github.com/event-stream-engine/ese/internal/phone"
+	"github.com/event-stream-engine/ese/internal/report"
+)
+
+type messageStore interface {
+	// Recipients lists up to limit messages of the newest run with numbers above after, in order, and counts all.
+	Recipients(ctx context.Context, campaignID int64, state message.State, reason string, after, limit int) ([]report.Message, int, error)
+	// Messages lists up to limit messages made before the one named, newest first, and the states of all that fit.
+	Messages(ctx context.Context, filter report.MessageFilter, before *uuid.UUID, limit int) ([]report.Message, report.States, error)
+	Message(ctx context.Context, id uuid.UUID) (report.MessageDetail, error)
+}
+
+func (s *server) ListRecipients(ctx context.Context, r openapi.ListRecipientsRequestObject) (openapi.ListRecipientsResponseObject, error) {
+	state, reason := message.State(value(r.Params.State)), value(r.Params.Reason)
+	p, err := newPage(r.Params.Limit, r.Params.Cursor, "recipients", r.ID, state, reason)
+	if err != nil {
+		return nil, err
+	}
+	after, err := p.afterID()
+	if err != nil {
+		return nil, err
+	}
+	rows, total, err := s.Store.Recipients(ctx, r.ID, state, reason, int(value(after)), p.fetch())
+	if err != nil {
+		return nil, err
+	}
+	rows, next := cut(p, rows, func(m report.Message) int { return m.Seq })
+	return openapi.ListRecipients200JSONResponse{
+		Recipients: each(rows, func(m report.Message) openapi.Recipient {
+			return openapi.Recipient{
+				Seq: int64(m.Seq), MessageID: m.ID, MaskedPhone: masked(m.Phone), State: openapi.MessageState(m.State),
+				Reason: none(m.Reason), WaitsUntil: m.WaitsUntil, AttemptCount: m.AttemptCount, ErrorCode: none(m.ErrorCode), UpdatedAt: m.UpdatedAt,
+			}
+		}),
+		NextCursor: next,
+		Total:      int64(total),
+	}, nil
+}
+
+func (s *server) ListMessageStatus(ctx context.Context, r openapi.ListMessageStatusRequestObject) (openapi.ListMessageStatusResponseObject, error) {
+	filter := report.MessageFilter{
+		CampaignID: value(r.Params.CampaignID), State: message.State(value(r.Params.Status)),
+		Since: value(r.Params.Since), Until: value(r.Params.Until),
+	}
+	p, err := newPage(r.Params.Limit, r.Params.Cursor, "messages", filter)
+	if err != nil {
+		return nil, err
+	}
+	before, err := p.afterUUID()
+	if err != nil {
+		return nil, err
+	}
+	rows, states, err := s.Store.Messages(ctx, filter, before, p.fetch())
+	if err != nil {
+		return nil, err
+	}
+	rows, next := cut(p, rows, func(m report.Message) uuid.UUID { return m.ID })
+	return openapi.ListMessageStatus200JSONResponse{
+		Messages: each(rows, toMessage), Summary: stateCounts(states), NextCursor: next, Total: int64(states.Total()),
+	}, nil
+}
+
+func (s *server) GetMessage(ctx context.Context, r openapi.GetMessageRequestObject) (openapi.GetMessageResponseObject, error) {
+	d, err := s.Store.Message(ctx, r.ID)
+	if err != nil {
+		return nil, err
+	}
+	return openapi.GetMessage200JSONResponse{
+		Message: toMessage(d.Message),
+		Attempts: each(d.Attempts, func(a report.Attempt) openapi.Attempt {
+			return openapi.Attempt{
+				ID: a.ID, Number: a.Number, State: openapi.AttemptState(a.State), Carrier: none(string(a.Carrier)), ProviderSID: none(a.SID),
+				HTTPStatus: none(a.HTTPStatus), ErrorCode: none(a.ErrorCode), Detail: none(a.Detail),
+				StartedAt: a.StartedAt, LeaseUntil: a.LeaseUntil, EndedAt: a.EndedAt,
+			}
+		}),
+		Receipts: each(d.Receipts, func(rc report.Receipt) openapi.Receipt {
+			return openapi.Receipt{
+				AttemptID: rc.AttemptID, ProviderSID: rc.SID, Status: rc.Status, ErrorCode: none(rc.ErrorCode),
+				Repeats: rc.Repeats, ReceivedAt: rc.ReceivedAt,
+			}
+		}),
+	}, nil
+}
+
+func toMessage(m report.Message) openapi.Message {
+	return openapi.Message{
+		ID: m.ID, CampaignID: m.CampaignID, RunNumber: m.RunNumber, Seq: int64(m.Seq), MaskedPhone: masked(m.Phone),
+		Channel: openapi.Channel(m.Channel), State: openapi.MessageState(m.State), Reason: none(m.Reason), WaitsUntil: m.WaitsUntil,
+		AttemptCount: m.AttemptCount, ErrorCode: none(m.ErrorCode), CreatedAt: m.CreatedAt, AcceptedAt: m.AcceptedAt, SentAt: m.SentAt,
+		DeliveredAt: m.DeliveredAt, ReadAt: m.ReadAt, EndedAt: m.EndedAt, UpdatedAt: m.UpdatedAt,
+	}
+}
+
+func stateCounts(states report.States) openapi.StateCounts {
+	counts := openapi.StateCounts{}
+	for state, n := range states {
+		counts[string(state)] = int64(n)
+	}
+	return counts
+}
+
+// masked is all that lists show of a number; nil when there is none.
+func masked(n phone.Number) *string {
+	if n == "" {
+		return nil
+	}
+	return ptr(n.Masked())
+}

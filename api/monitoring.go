@@ -1,0 +1,90 @@
+package api
+
+import (
+	"context"
+	"time"
+
+	"github.com/event-stream-engine/ese/api/internal/openapi"
+	"github.com/event-stream-engine/ese/internal/report"
+	"github.com/event-stream-engine/ese/internal/user"
+)
+
+type monitoringStore interface {
+	Consents(ctx context.Context) (report.Consents, error)
+	Dashboard(ctx context.Context, now time.Time) (report.Dashboard, error)
+	// InboundMessages lists up to limit messages received since then with ids below before, newest first, and counts all.
+	InboundMessages(ctx context.Context, since time.Time, before *int64, limit int) ([]report.Inbound, int, error)
+}
+
+func (s *server) GetMonitoring(ctx context.Context, _ openapi.GetMonitoringRequestObject) (openapi.GetMonitoringResponseObject, error) {
+	users, err := s.Store.Consents(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return openapi.GetMonitoring200JSONResponse{
+		TotalUsers:    int64(users.Total()),
+		ActiveUsers:   int64(users.Total() - users.OptedOut()),
+		OptedInUsers:  int64(users[user.OptIn]),
+		PendingUsers:  int64(users[user.Pending]),
+		OptedOutUsers: int64(users.OptedOut()),
+		GeneratedAt:   s.Now(),
+	}, nil
+}
+
+const defaultHours = 24
+
+func (s *server) ListInbound(ctx context.Context, r openapi.ListInboundRequestObject) (openapi.ListInboundResponseObject, error) {
+	hours := defaultHours
+	if r.Params.Hours != nil {
+		hours = *r.Params.Hours
+	}
+	p, err := newPage(r.Params.Limit, r.Params.Cursor, "inbound", hours)
+	if err != nil {
+		return nil, err
+	}
+	before, err := p.afterID()
+	if err != nil {
+		return nil, err
+	}
+	now := s.Now()
+	rows, total, err := s.Store.InboundMessages(ctx, now.Add(-time.Duration(hours)*time.Hour), before, p.fetch())
+	if err != nil {
+		return nil, err
+	}
+	rows, next := cut(p, rows, func(m report.Inbound) int64 { return m.ID })
+	return openapi.ListInbound200JSONResponse{
+		Events: each(rows, func(m report.Inbound) openapi.InboundEvent {
+			return openapi.InboundEvent{
+				EventID: m.ID, MaskedPhone: masked(m.Phone), Channel: openapi.Channel(m.Channel), Classification: openapi.InboundClassification(m.Kind),
+				Body: m.Body, MediaCount: m.MediaCount, Repeats: m.Repeats, ReceivedAt: m.ReceivedAt,
+			}
+		}),
+		NextCursor: next, Total: int64(total), TimeRangeHours: hours, GeneratedAt: now,
+	}, nil
+}
+
+func (s *server) GetDashboard(ctx context.Context, _ openapi.GetDashboardRequestObject) (openapi.GetDashboardResponseObject, error) {
+	d, err := s.Store.Dashboard(ctx, s.Now())
+	if err != nil {
+		return nil, err
+	}
+	return openapi.GetDashboard200JSONResponse{
+		ActiveCampaigns:      int64(d.ActiveCampaigns),
+		TotalUsers:           int64(d.Users.Total()),
+		OptedInUsers:         int64(d.Users[user.OptIn]),
+		OptedOutUsers:        int64(d.Users.OptedOut()),
+		MessagesSent24H:      int64(d.Recent.Sent),
+		MessagesDelivered24H: int64(d.Recent.Delivered),
+		MessagesFailed24H:    int64(d.Recent.Failed),
+		InboundMessages24H:   int64(d.Recent.Inbound),
+		OverallDeliveryRate:  d.DeliveryRate,
+		RecentErrors: each(d.Errors, func(e report.Error) openapi.RecentError {
+			return openapi.RecentError{
+				MessageID: e.MessageID, CampaignID: e.CampaignID, MaskedPhone: masked(e.Phone), ErrorCode: e.Code,
+				ErrorMessage: s.ErrorMeaning(e.Code), Timestamp: e.At,
+			}
+		}),
+		AverageCampaignExecutionTime: seconds(d.AverageExecution),
+		GeneratedAt:                  d.At,
+	}, nil
+}
