@@ -20,6 +20,7 @@ func runSimulator(ctx context.Context, getenv func(string) string) error {
 	sim, err := twiliosim.New(twiliosim.Config{
 		AccountSID: cfg.Twilio.AccountSID, AuthToken: cfg.Twilio.AuthToken, DataDir: cfg.SimulatorData,
 		InboundURL: cfg.SimulatorInboundURL, Logger: log,
+		Delays: twiliosim.Delays{Sent: cfg.SimulatorDelays[0], Delivered: cfg.SimulatorDelays[1], Read: cfg.SimulatorDelays[2]},
 	})
 	if err != nil {
 		return err

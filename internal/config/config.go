@@ -47,7 +47,7 @@ type Config struct {
 	SimulatorAddr       string
 	SimulatorData       string
 	SimulatorInboundURL string
-	SimulatorDelays     []time.Duration // until sent, delivered, read
+	SimulatorDelays     []time.Duration // from accepted to sent, on to delivered, on to read
 }
 
 // Twilio is our account there.
@@ -88,7 +88,10 @@ func Load(role Role, getenv func(string) string) (Config, error) {
 		c.SimulatorAddr = p.text("SIMULATOR_ADDR", "127.0.0.1:8010")
 		c.SimulatorData = p.text("SIMULATOR_DATA", ".local/simulator")
 		c.SimulatorInboundURL = p.url("SIMULATOR_INBOUND_URL", false)
-		c.SimulatorDelays = p.durations("SIMULATOR_DELAYS", 50*time.Millisecond, 150*time.Millisecond, 400*time.Millisecond)
+		c.SimulatorDelays = p.durations("SIMULATOR_DELAYS", 50*time.Millisecond, 100*time.Millisecond, 300*time.Millisecond)
+		if len(c.SimulatorDelays) != 3 {
+			p.fail("SIMULATOR_DELAYS", "must be three durations: until sent, delivered and read")
+		}
 	case Admin:
 		c.DatabaseURL = p.required("DATABASE_URL")
 	}
