@@ -294,16 +294,16 @@ var formats = []openapi3.SchemaValidationOption{
 // schemaFields checks a value and says of each refused part what would be right; root names the value itself. It
 // never repeats the value.
 func schemaFields(schema *openapi3.Schema, value any, root string) []fault.Field {
-	return fieldsOf(schema.VisitJSON(value, formats...), root)
+	return schemaErrorFields(schema.VisitJSON(value, formats...), root)
 }
 
-func fieldsOf(err error, root string) (fields []fault.Field) {
+func schemaErrorFields(err error, root string) (fields []fault.Field) {
 	if err == nil {
 		return nil
 	}
 	if several, ok := err.(openapi3.MultiError); ok {
 		for _, one := range several {
-			fields = append(fields, fieldsOf(one, root)...)
+			fields = append(fields, schemaErrorFields(one, root)...)
 		}
 		return fields
 	}

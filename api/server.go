@@ -63,7 +63,6 @@ type Store interface {
 // server answers requests. Its methods implement openapi.StrictServerInterface.
 type server struct {
 	Deps
-	pendingHandlers
 	operations map[string]*operation // by method and route
 	reports    reportQueue
 }

@@ -11,19 +11,20 @@ import (
 	"github.com/event-stream-engine/ese/internal/fault"
 )
 
-// CreateKey makes an API key. Its text is returned here and never again.
-func (s *Store) CreateKey(ctx context.Context, name string, scopes []access.Scope, now time.Time) (plaintext string, err error) {
+// CreateKey makes an API key with those scopes. Its text is returned here and never again.
+func (s *Store) CreateKey(ctx context.Context, name string, scopes []string, now time.Time) (plaintext string, err error) {
 	if name = strings.TrimSpace(name); name == "" || len(name) > 100 {
 		return "", fault.Refuse("name", "must have 1 to 100 characters")
 	}
-	if len(scopes) == 0 {
-		return "", fault.Refuse("scopes", "must name one at least")
+	parsed, err := access.ParseScopes(scopes)
+	if err != nil {
+		return "", err
 	}
-	secret, prefix := access.NewSecret()
-	names := make([]string, len(scopes))
-	for i, scope := range scopes {
+	names := make([]string, len(parsed))
+	for i, scope := range parsed {
 		names[i] = string(scope)
 	}
+	secret, prefix := access.NewSecret()
 	err = s.InTx(ctx, func(ctx context.Context) error {
 		id, err := s.q(ctx).KeyInsert(ctx, dbsqlc.KeyInsertParams{
 			Name: name, Prefix: prefix, KeySha256: access.Hash(secret), Scopes: names, Now: now,

@@ -1,6 +1,9 @@
 -- name: ImportInsert :exec
 INSERT INTO imports (id, file_name, format, default_region, status, total, created_by, created_at)
-VALUES (@id, @file_name, @format, @default_region, 'PENDING', @total, @created_by, @now);
+VALUES (@id, @file_name, @format, @default_region, 'PENDING', 0, @created_by, @now);
+
+-- name: ImportSetTotal :exec
+UPDATE imports SET total = @total WHERE id = @id;
 
 -- name: ImportGet :one
 SELECT * FROM imports WHERE id = @id;
