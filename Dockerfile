@@ -10,12 +10,13 @@ COPY api/ui ./
 RUN npm run build && rm -rf node_modules
 
 FROM golang:1.26-bookworm AS build
+ARG VERSION=dev
 WORKDIR /src
 COPY go.mod go.sum ./
 RUN go mod download
 COPY . .
 COPY --from=assets /src/api/ui api/ui
-RUN CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags='-s -w' -o /out/ese ./cmd/ese \
+RUN CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags="-s -w -X main.version=${VERSION}" -o /out/ese ./cmd/ese \
     && mkdir /out/data
 
 FROM gcr.io/distroless/static-debian12:nonroot

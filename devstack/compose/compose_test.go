@@ -87,11 +87,17 @@ func TestEveryVariableIsNamedInTheExample(t *testing.T) {
 	t.Parallel()
 	example, err := os.ReadFile(filepath.Join(root, ".env.example"))
 	require.NoError(t, err)
-	compose, err := os.ReadFile(filepath.Join(root, "docker-compose.yml"))
-	require.NoError(t, err)
-	names := regexp.MustCompile(`\$\{([A-Z_]+)`).FindAllSubmatch(compose, -1)
-	require.NotEmpty(t, names)
-	for _, name := range names {
-		require.Regexp(t, `(?m)^(# )?`+string(name[1])+`=`, string(example))
+	for path, pattern := range map[string]string{
+		"docker-compose.yml":        `\$\{([A-Z_]+)`,
+		"internal/config/config.go": `p\.\w+\("([A-Z_]+)"`,
+		"devstack/stack/ports.go":   `"([A-Z_]+_PORT)"`,
+	} {
+		text, err := os.ReadFile(filepath.Join(root, path))
+		require.NoError(t, err)
+		names := regexp.MustCompile(pattern).FindAllSubmatch(text, -1)
+		require.NotEmpty(t, names, path)
+		for _, name := range names {
+			require.Regexp(t, `(?m)^(# )?`+string(name[1])+`=`, string(example), path)
+		}
 	}
 }

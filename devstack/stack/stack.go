@@ -52,8 +52,9 @@ const (
 	host = "127.0.0.1"
 	// startLimit is how long one role may take to become ready.
 	startLimit = 90 * time.Second
-	// stopGrace is how long one role may take to end by itself.
-	stopGrace = 15 * time.Second
+	// stopGrace is how long one role may take to end by itself: longer than the
+	// 20 s that the product gives its own work under way.
+	stopGrace = 25 * time.Second
 )
 
 // Options of Start.
@@ -253,15 +254,15 @@ func Environ(opts Options, role Role) []string {
 	return s.environ(role)
 }
 
-// environ is the caller's environment with the stack's settings over it:
-// whatever Twilio account the caller's shell knows, the local stack talks to
-// the simulator.
+// environ is the caller's environment with the stack's settings over it.
+// Whatever Twilio account and Temporal server the caller's shell knows, the
+// local stack talks to its own.
 func (s *Stack) environ(role Role) []string {
 	settings := s.settings(role)
 	env := slices.DeleteFunc(os.Environ(), func(entry string) bool {
 		name, _, _ := strings.Cut(entry, "=")
 		_, ours := settings[name]
-		return ours || name == "AUTH"
+		return ours || name == "AUTH" || strings.HasPrefix(name, "TWILIO_") || strings.HasPrefix(name, "TEMPORAL_")
 	})
 	for _, name := range slices.Sorted(maps.Keys(settings)) {
 		env = append(env, name+"="+settings[name])

@@ -114,6 +114,30 @@ func TestStackTakesOverFromOneThatWasKilled(t *testing.T) {
 	}
 }
 
+func TestEnvironIsTheStacksOwn(t *testing.T) {
+	for name, value := range map[string]string{
+		"TWILIO_AUTH_TOKEN": "real", "TWILIO_AUTH_TOKEN_NEXT": "real", "TEMPORAL_API_KEY": "real",
+		"AUTH": "local", "LOG_LEVEL": "DEBUG", "RECEIPT_DEADLINE": "1h",
+	} {
+		t.Setenv(name, value)
+	}
+	options := Options{Dir: t.TempDir(), Ports: Ports{API: 1, Postgres: 2}, Env: map[Role]map[string]string{
+		Worker: {"RECEIPT_DEADLINE": "2s"},
+	}}
+	worker := Environ(options, Worker)
+	require.NotContains(t, strings.Join(worker, " "), "real")
+	require.NotContains(t, worker, "AUTH=local")
+	require.Contains(t, worker, "TWILIO_AUTH_TOKEN="+AuthToken)
+	require.Contains(t, worker, "LOG_LEVEL=DEBUG", "what the stack does not set passes through")
+	require.Contains(t, worker, "RECEIPT_DEADLINE=2s")
+	require.NotContains(t, worker, "RECEIPT_DEADLINE=1h")
+
+	api := Environ(options, API)
+	require.Contains(t, api, "AUTH=local")
+	require.Contains(t, api, "RECEIPT_DEADLINE=20s")
+	require.Contains(t, api, "DATABASE_URL=postgres://postgres@127.0.0.1:2/ese?sslmode=disable")
+}
+
 func TestStackOnAGivenServer(t *testing.T) {
 	server, err := postgres.StartThrowaway(t.Context())
 	require.NoError(t, err)
