@@ -13,6 +13,7 @@ import (
 
 	"github.com/event-stream-engine/ese/api"
 	"github.com/event-stream-engine/ese/internal/config"
+	"github.com/event-stream-engine/ese/internal/twilio"
 	"github.com/event-stream-engine/ese/workflows"
 )
 
@@ -48,6 +49,7 @@ func runAPI(ctx context.Context, getenv func(string) string) error {
 		LocalAuth: cfg.LocalAuth, ListenAddr: cfg.ListenAddr, MaxUploadBytes: cfg.MaxUploadBytes, Version: version,
 		DefaultRegion: cfg.DefaultRegion, AccountSID: cfg.Twilio.AccountSID,
 		TwilioTokens: append([]string{cfg.Twilio.AuthToken}, cfg.Twilio.NextAuthTokens...),
+		ErrorMeaning: func(code int) string { return twilio.PolicyOf(code).Meaning },
 	})
 	if err != nil {
 		return err
