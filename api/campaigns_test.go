@@ -1,0 +1,227 @@
+package api_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+
+	"github.com/event-stream-engine/ese/internal/message"
+)
+
+// campaign makes template 1 and segment 1 (people with a city) where they are missing, and a campaign of both.
+func (e *engine) campaign(t *testing.T) int64 {
+	t.Helper()
+	e.exec(t, `INSERT INTO templates (name, channel, locale, created_at, updated_at) VALUES ('Welcome', 'whatsapp', 'en_US', $1, $1) ON CONFLICT DO NOTHING`, noon)
+	e.exec(t, `INSERT INTO template_versions (template_id, version, content, variables, created_at) VALUES (1, 1, 'Hi {name}', '{name}', $1) ON CONFLICT DO NOTHING`, noon)
+	e.exec(t, `INSERT INTO segments (name, definition, created_at, updated_at) VALUES ('Towns', '{"attribute":"city","operator":"exists"}', $1, $1) ON CONFLICT DO NOTHING`, noon)
+	require.NoError(t, e.store.EnsureSender(t.Context(), message.WhatsApp, "+14155238886", noon))
+	return get[int64](t, e, `INSERT INTO campaigns (topic, template_id, segment_id, created_at, updated_at) VALUES ('Spring', 1, 1, $1, $1) RETURNING id::bigint`, noon)
+}
+
+// run starts a run of the campaign.
+func (e *engine) run(t *testing.T, campaignID int64) int64 {
+	t.Helper()
+	run, err := e.store.StartRun(t.Context(), campaignID, "test", noon)
+	require.NoError(t, err)
+	e.exec(t, `UPDATE campaign_runs SET frozen_at = $1 WHERE id = $2`, noon, run.ID)
+	return run.ID
+}
+
+// accepted writes a message that the provider accepted under the SID, and returns its attempt.
+func (e *engine) accepted(t *testing.T, runID int64, seq int, sid string) uuid.UUID {
+	t.Helper()
+	user := get[int64](t, e, `INSERT INTO users (phone_number, region, attributes, consent_state, created_at, updated_at)
+		VALUES ($1, 'LK', '{"city":"Colombo","name":"Ann"}', 'OPT_IN', $2, $2) RETURNING id`, fmt.Sprintf("+9477000%04d", seq), noon)
+	id := get[uuid.UUID](t, e, `INSERT INTO messages (id, run_id, user_id, seq, channel, state, attempt_count, created_at, accepted_at, updated_at)
+		VALUES (uuid_v7($1), $2, $3, $4, 'whatsapp', 'accepted', 1, $1, $1, $1) RETURNING id`, noon, runID, user, seq)
+	attempt := uuid.New()
+	e.exec(t, `INSERT INTO attempts (id, message_id, number, state, lease_until, started_at, ended_at, provider_sid, http_status, body_sha256)
+		VALUES ($1, $2, 1, 'accepted', $3, $3, $3, $4, 201, '')`, attempt, id, noon, sid)
+	return attempt
+}
+
+// call makes a JSON request from this machine, expects a status and returns the answer's object.
+func (e *engine) call(t *testing.T, want int, method, target, body string) map[string]any {
+	t.Helper()
+	r := httptest.NewRequest(method, target, strings.NewReader(body))
+	if body != "" {
+		r.Header.Set("Content-Type", "application/json")
+	}
+	w := e.do(fromHere(r))
+	require.Equal(t, want, w.Code, w.Body.String())
+	if w.Body.Len() == 0 {
+		return nil
+	}
+	var answer map[string]any
+	require.NoError(t, json.Unmarshal(w.Body.Bytes(), &answer))
+	return answer
+}
+
+// fields lists the refused fields of a problem.
+func fields(problem map[string]any) []string {
+	var names []string
+	errs, _ := problem["errors"].([]any)
+	for _, e := range errs {
+		names = append(names, e.(map[string]any)["field"].(string))
+	}
+	return names
+}
+
+func TestCampaignAPI(t *testing.T) {
+	t.Parallel()
+	e := start(t, local)
+	e.campaign(t)
+
+	made := e.call(t, http.StatusCreated, "POST", "/api/v1/campaigns",
+		`{"topic":"API Demo Campaign","template_id":1,"segment_id":1,"quiet_hours_start":"22:00","quiet_hours_end":"8:00","timezone":"Asia/Colombo"}`)
+	require.EqualValues(t, 2, made["id"])
+	require.Equal(t, "DRAFT", made["status"])
+	require.Equal(t, "22:00", made["quiet_hours_start"])
+	require.Equal(t, "08:00", made["quiet_hours_end"])
+	require.EqualValues(t, 10, made["rate_limit_per_second"])
+	require.Equal(t, "Welcome", made["template"].(map[string]any)["name"])
+	require.Nil(t, made["segment_query"])
+	require.Nil(t, made["audience_size"])
+
+	query := e.call(t, http.StatusCreated, "POST", "/api/v1/campaigns", `{"topic":"Verified","template_id":1,"segment_query":{"phone_verified":true}}`)
+	require.Equal(t, map[string]any{"phone_verified": true}, query["segment_query"])
+	require.Nil(t, query["segment_id"])
+
+	for body, want := range map[string][]string{
+		`{"topic":"x","template_id":1}`:                                                       {"segment_id"},
+		`{"topic":"x","template_id":1,"segment_id":1,"segment_query":{"a":1}}`:                {"segment_query"},
+		`{"topic":"x","template_id":9,"segment_id":9}`:                                        {"template_id", "segment_id"},
+		`{"topic":"x","template_id":1,"segment_query":{"attribute":"a","operator":"like"}}`:   {"segment_query.operator"},
+		`{"topic":"x","template_id":1,"segment_id":1,"quiet_hours_start":"22:00"}`:            {"quiet_hours_end"},
+		`{"topic":"x","template_id":1,"segment_id":1,"timezone":"Mars/Olympus"}`:              {"timezone"},
+		`{"topic":"x","template_id":1,"segment_id":1,"schedule_time":"2026-03-02T12:00:00Z"}`: {"schedule_time"},
+		`{"topic":"x","template_id":1,"segment_id":1,"rate_limit_per_second":0}`:              {"rate_limit_per_second"},
+		`{"topic":"x","template_id":1,"segment_id":1,"target_segment_id":1}`:                  {"target_segment_id"},
+	} {
+		require.Equal(t, want, fields(e.call(t, http.StatusUnprocessableEntity, "POST", "/api/v1/campaigns", body)), body)
+	}
+
+	list := e.call(t, http.StatusOK, "GET", "/api/v1/campaigns?limit=2&status=DRAFT", "")
+	require.Len(t, list["campaigns"], 2)
+	require.EqualValues(t, 3, list["total"])
+	rest := e.call(t, http.StatusOK, "GET", "/api/v1/campaigns?limit=2&status=DRAFT&cursor="+list["next_cursor"].(string), "")
+	require.Len(t, rest["campaigns"], 1)
+	require.Nil(t, rest["next_cursor"])
+
+	edited := e.call(t, http.StatusOK, "PUT", "/api/v1/campaigns/2", `{"topic":"Edited","template_id":1,"segment_id":1}`)
+	require.Equal(t, "Edited", edited["topic"])
+	require.Nil(t, edited["quiet_hours_start"], "left out is cleared")
+	e.call(t, http.StatusNoContent, "DELETE", "/api/v1/campaigns/3", "")
+	e.call(t, http.StatusNotFound, "GET", "/api/v1/campaigns/3", "")
+	e.call(t, http.StatusNotFound, "POST", "/api/v1/campaigns/3/trigger", "")
+}
+
+func TestCampaignLife(t *testing.T) {
+	t.Parallel()
+	e := start(t, local)
+	id := e.campaign(t)
+	path := fmt.Sprintf("/api/v1/campaigns/%d", id)
+	for i, consent := range []string{"OPT_IN", "STOP", "PENDING"} {
+		e.exec(t, `INSERT INTO users (phone_number, attributes, consent_state, zones, created_at, updated_at) VALUES ($1, '{"city":"Galle","name":"Ann"}', $2, '{Asia/Colombo}', $3, $3)`,
+			fmt.Sprintf("+9477111000%d", i), consent, noon)
+	}
+
+	dry := e.call(t, http.StatusOK, "POST", path+"/trigger", `{"dry_run":true}`)
+	require.EqualValues(t, 3, dry["audience_size"])
+	require.Nil(t, dry["task_id"])
+	require.Len(t, dry["verdicts"], 3)
+	require.Zero(t, get[int64](t, e, "SELECT count(*) FROM campaign_runs"))
+
+	e.call(t, http.StatusConflict, "POST", path+"/pause", "")
+	triggered := e.call(t, http.StatusOK, "POST", path+"/trigger", "")
+	require.Equal(t, "RUNNING", triggered["status"])
+	require.Equal(t, fmt.Sprintf("campaign/%d/run/1", id), triggered["task_id"])
+	require.Equal(t, "campaign.start", get[string](t, e, "SELECT kind FROM outbox"))
+	require.Equal(t, "local", get[string](t, e, "SELECT started_by FROM campaign_runs"))
+	e.call(t, http.StatusConflict, "POST", path+"/trigger", `{}`)
+	e.call(t, http.StatusConflict, "DELETE", path, "")
+	e.call(t, http.StatusConflict, "PUT", path, `{"topic":"Other","template_id":1,"segment_id":1}`)
+	require.EqualValues(t, 5, e.call(t, http.StatusOK, "PUT", path, `{"topic":"Spring","template_id":1,"segment_id":1,"rate_limit_per_second":5}`)["rate_limit_per_second"])
+
+	require.Equal(t, "PAUSED", e.call(t, http.StatusOK, "POST", path+"/pause", "")["status"])
+	require.Equal(t, "RUNNING", e.call(t, http.StatusOK, "POST", path+"/resume", "")["status"])
+	require.Equal(t, "CANCELLED", e.call(t, http.StatusOK, "POST", path+"/cancel", "")["status"])
+	e.call(t, http.StatusConflict, "POST", path+"/resume", "")
+
+	later := e.call(t, http.StatusCreated, "POST", "/api/v1/campaigns", `{"topic":"Later","template_id":1,"segment_id":1,"schedule_time":"2026-03-03T12:00:00Z"}`)
+	scheduled := e.call(t, http.StatusOK, "POST", fmt.Sprintf("/api/v1/campaigns/%v/trigger", later["id"]), "")
+	require.Equal(t, "SCHEDULED", scheduled["status"])
+	require.Nil(t, e.call(t, http.StatusOK, "GET", fmt.Sprintf("/api/v1/campaigns/%v", later["id"]), "")["started_at"], "not before its time")
+}
+
+func TestReportingAPI(t *testing.T) {
+	t.Parallel()
+	e := start(t, local)
+	id := e.campaign(t)
+	run := e.run(t, id)
+	for seq := 1; seq <= 3; seq++ {
+		e.accepted(t, run, seq, fmt.Sprintf("SM%d", seq))
+	}
+	e.exec(t, `UPDATE messages SET state = 'read', sent_at = $1, delivered_at = $1, read_at = $1 WHERE seq = 1`, noon)
+	e.exec(t, `UPDATE messages SET state = 'failed', reason = 'provider_error', error_code = 63016 WHERE seq = 3`)
+	e.exec(t, `INSERT INTO compliance_checks (message_id, action, reason, steps, created_at) SELECT id, 'wait', 'quiet_hours', '[]', $1 FROM messages WHERE seq = 1`, noon)
+
+	sum := e.call(t, http.StatusOK, "GET", fmt.Sprintf("/api/v1/reporting/campaigns/%d/summary", id), "")
+	require.EqualValues(t, 3, sum["total_recipients"])
+	require.EqualValues(t, 1, sum["messages_sent"])
+	require.EqualValues(t, 1, sum["messages_delivered"])
+	require.EqualValues(t, 1, sum["messages_queued"])
+	require.EqualValues(t, 1, sum["messages_failed"])
+	require.EqualValues(t, 1, sum["quiet_hours_deferred"])
+	require.Equal(t, map[string]any{"accepted": 1.0, "read": 1.0, "failed": 1.0}, sum["states"])
+	code := sum["top_error_codes"].([]any)[0].(map[string]any)
+	require.EqualValues(t, 63016, code["error_code"])
+	require.EqualValues(t, 100, code["percentage"])
+	require.NotEmpty(t, code["error_message"])
+	require.Equal(t, fmt.Sprintf("http://127.0.0.1:8233/namespaces/default/workflows/campaign%%2F%d%%2Frun%%2F1", id), sum["temporal_url"])
+	require.Equal(t, map[string]any{"region": "LK", "city": "Colombo", "count": 3.0, "delivered": 1.0, "percentage": 100.0}, sum["geographic_distribution"].([]any)[0])
+	empty := e.call(t, http.StatusOK, "GET", fmt.Sprintf("/api/v1/reporting/campaigns/%d/summary", e.campaign(t)), "")
+	require.Nil(t, empty["run_number"])
+	require.Zero(t, empty["total_recipients"])
+	e.call(t, http.StatusNotFound, "GET", "/api/v1/reporting/campaigns/99/summary", "")
+
+	recipients := e.call(t, http.StatusOK, "GET", fmt.Sprintf("/api/v1/campaigns/%d/recipients?limit=2", id), "")
+	require.Len(t, recipients["recipients"], 2)
+	require.Equal(t, "+94…0001", recipients["recipients"].([]any)[0].(map[string]any)["masked_phone"])
+	recipients = e.call(t, http.StatusOK, "GET", fmt.Sprintf("/api/v1/campaigns/%d/recipients?limit=2&cursor=%s", id, recipients["next_cursor"]), "")
+	require.EqualValues(t, 3, recipients["recipients"].([]any)[0].(map[string]any)["seq"])
+	require.EqualValues(t, 1, e.call(t, http.StatusOK, "GET", fmt.Sprintf("/api/v1/campaigns/%d/recipients?state=failed", id), "")["total"])
+	e.call(t, http.StatusNotFound, "GET", "/api/v1/campaigns/99/recipients", "")
+
+	status := e.call(t, http.StatusOK, "GET", fmt.Sprintf("/api/v1/reporting/messages/status?campaign_id=%d&limit=1&since=2026-03-02T12:00:00Z", id), "")
+	require.EqualValues(t, 3, status["total"])
+	require.Equal(t, sum["states"], status["summary"])
+	require.NotNil(t, status["next_cursor"])
+	first := get[uuid.UUID](t, e, "SELECT id FROM messages WHERE seq = 1")
+	detail := e.call(t, http.StatusOK, "GET", "/api/v1/messages/"+first.String(), "")
+	require.Equal(t, "SM1", detail["attempts"].([]any)[0].(map[string]any)["provider_sid"])
+	require.Equal(t, "read", detail["message"].(map[string]any)["state"])
+	e.call(t, http.StatusNotFound, "GET", "/api/v1/messages/"+uuid.NewString(), "")
+
+	overview := e.call(t, http.StatusOK, "GET", "/api/v1/monitoring", "")
+	require.EqualValues(t, 3, overview["opted_in_users"])
+	dashboard := e.call(t, http.StatusOK, "GET", "/api/v1/monitoring/dashboard", "")
+	require.EqualValues(t, 1, dashboard["active_campaigns"])
+	require.EqualValues(t, 100, dashboard["overall_delivery_rate"])
+	require.Len(t, dashboard["recent_errors"], 1)
+
+	e.do(webhook(token, "/webhooks/inbound", said("SMin", "Hello")))
+	events := e.call(t, http.StatusOK, "GET", "/api/v1/monitoring/inbound", "")
+	event := events["events"].([]any)[0].(map[string]any)
+	require.Equal(t, "text", event["classification"])
+	require.Equal(t, "+94…0009", event["masked_phone"])
+	raw, err := json.Marshal([]any{events, recipients, status, detail, dashboard})
+	require.NoError(t, err)
+	require.NotContains(t, string(raw), "9477000", "no list shows a number in full")
+}

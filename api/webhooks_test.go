@@ -1,0 +1,335 @@
+package api_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/stretchr/testify/require"
+
+	"github.com/event-stream-engine/ese/api"
+	"github.com/event-stream-engine/ese/db"
+	"github.com/event-stream-engine/ese/db/dbtest"
+	"github.com/event-stream-engine/ese/internal/inbound"
+	"github.com/event-stream-engine/ese/internal/message"
+	"github.com/event-stream-engine/ese/internal/twilio"
+)
+
+const (
+	publicURL = "https://ese.example"
+	account   = "AC00000000000000000000000000000000"
+	token     = "present"
+	oldToken  = "rotating"
+	stranger  = "whatsapp:+94770000009"
+)
+
+var noon = time.Date(2026, 3, 2, 12, 0, 0, 0, time.UTC)
+
+// engine is the API on a database of its own, with plain access to that database.
+type engine struct {
+	http.Handler
+	store *db.Store
+	pool  *pgxpool.Pool
+	woken atomic.Int32
+}
+
+func start(t *testing.T, change func(*api.Deps)) *engine {
+	t.Helper()
+	dsn := dbtest.URL(t)
+	store, err := db.Open(t.Context(), dsn)
+	require.NoError(t, err)
+	t.Cleanup(store.Close)
+	pool, err := pgxpool.New(t.Context(), dsn)
+	require.NoError(t, err)
+	t.Cleanup(pool.Close)
+	e := &engine{store: store, pool: pool}
+	deps := api.Deps{
+		Store: store, Now: func() time.Time { return noon }, Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Wake: func() { e.woken.Add(1) },
+		TemporalHealth: func(context.Context) error { return nil }, TemporalUIURL: "http://127.0.0.1:8233", Namespace: "default",
+		PublicURL: publicURL, ListenAddr: "127.0.0.1:8000", MaxUploadBytes: 1 << 20, Version: "test", AccountSID: account,
+		TwilioTokens: []string{token, oldToken}, ErrorMeaning: func(code int) string { return twilio.PolicyOf(code).Meaning },
+	}
+	if change != nil {
+		change(&deps)
+	}
+	e.Handler, err = api.New(deps)
+	require.NoError(t, err)
+	return e
+}
+
+func local(d *api.Deps) { d.LocalAuth = true }
+
+func (e *engine) exec(t *testing.T, sql string, args ...any) {
+	t.Helper()
+	_, err := e.pool.Exec(t.Context(), sql, args...)
+	require.NoError(t, err)
+}
+
+func get[T any](t *testing.T, e *engine, sql string, args ...any) T {
+	t.Helper()
+	rows, err := e.pool.Query(t.Context(), sql, args...)
+	require.NoError(t, err)
+	v, err := pgx.CollectExactlyOneRow(rows, pgx.RowTo[T])
+	require.NoError(t, err)
+	return v
+}
+
+// webhook makes a request to target as the provider would, signed with key; "" leaves the signature out.
+func webhook(key, target string, form url.Values) *http.Request {
+	r := httptest.NewRequest(http.MethodPost, target, strings.NewReader(form.Encode()))
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	if key != "" {
+		r.Header.Set("X-Twilio-Signature", twilio.Sign(key, publicURL+target, form))
+	}
+	return r
+}
+
+// fromHere makes a request one from this very machine.
+func fromHere(r *http.Request) *http.Request {
+	r.RemoteAddr, r.Host = "127.0.0.1:50000", "127.0.0.1:8000"
+	return r
+}
+
+func (e *engine) do(r *http.Request) *httptest.ResponseRecorder {
+	w := httptest.NewRecorder()
+	e.ServeHTTP(w, r)
+	return w
+}
+
+func said(sid, body string) url.Values {
+	return url.Values{
+		"MessageSid": {sid}, "AccountSid": {account}, "From": {stranger}, "To": {"whatsapp:+14155238886"}, "Body": {body}, "NumMedia": {"0"},
+	}
+}
+
+func TestInboundWebhook(t *testing.T) {
+	t.Parallel()
+	e := start(t, nil)
+	say := func(sid, body string) string {
+		w := e.do(webhook(token, "/webhooks/inbound", said(sid, body)))
+		require.Equal(t, http.StatusOK, w.Code)
+		require.Equal(t, "text/xml; charset=utf-8", w.Header().Get("Content-Type"))
+		return w.Body.String()
+	}
+	const nothing = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Response/>"
+
+	require.Equal(t, nothing, say("SM1", "hello"))
+	stopped := say("SM2", "STOP")
+	require.Contains(t, stopped, "<Response><Message>You have been unsubscribed")
+	require.Equal(t, stopped, say("SM2", "STOP"), "a second delivery gets the same answer")
+	require.Equal(t, nothing, say("SM3", "stop"), "one confirmation only")
+	require.Equal(t, "STOP", get[string](t, e, "SELECT consent_state FROM users"))
+	require.Contains(t, say("SM4", "START"), "Welcome back!")
+	require.Equal(t, "OPT_IN", get[string](t, e, "SELECT consent_state FROM users"))
+	require.Contains(t, say("SM5", "Help"), "Reply STOP")
+	require.Positive(t, e.woken.Load(), "the outbox is looked at")
+
+	handled := said("SM6", "STOP")
+	handled.Set("OptOutType", "STOP")
+	w := e.do(webhook(token, "/webhooks/inbound", handled))
+	require.Equal(t, nothing, w.Body.String(), "the provider has answered already")
+	require.Equal(t, "STOP", get[string](t, e, "SELECT consent_state FROM users"))
+	require.EqualValues(t, 6, get[int64](t, e, "SELECT count(*) FROM inbound_messages"))
+}
+
+func TestInboundWebhookLosesNothing(t *testing.T) {
+	t.Parallel()
+	e := start(t, nil)
+	for i, change := range []func(url.Values){
+		func(f url.Values) { f.Set("Body", "a\x00b\xffc") },
+		func(f url.Values) { f.Set("ProfileName\x00", "x\xfe") },
+		func(f url.Values) { f.Set("From", "messenger:12345") },
+		func(f url.Values) { f.Set("From", "VODAFONE"); f.Set("Body", "STOP") },
+		func(f url.Values) { f.Del("From") },
+		func(f url.Values) { f.Set("To", "12345"); f.Set("NumMedia", "many") },
+		func(f url.Values) { f.Set("NumMedia", "99999999999") },
+		func(f url.Values) { f.Set("Body", strings.Repeat("é", 10_000)) },
+	} {
+		form := said("SM"+string(rune('a'+i)), "hi")
+		change(form)
+		require.Equal(t, http.StatusOK, e.do(webhook(token, "/webhooks/inbound", form)).Code, "%d", i)
+	}
+	require.EqualValues(t, 8, get[int64](t, e, "SELECT count(*) FROM inbound_messages"))
+	require.EqualValues(t, 3, get[int64](t, e, "SELECT count(*) FROM inbound_messages WHERE user_id IS NULL"))
+	require.Equal(t, "a\uFFFDb\uFFFDc", get[string](t, e, "SELECT body FROM inbound_messages WHERE provider_sid = 'SMa'"))
+
+	require.Equal(t, http.StatusBadRequest, e.do(webhook(token, "/webhooks/inbound", url.Values{"Body": {"x"}})).Code, "no id, no event")
+	big := said("SMbig", strings.Repeat("a", 70_000))
+	require.Equal(t, http.StatusRequestEntityTooLarge, e.do(webhook(token, "/webhooks/inbound", big)).Code)
+}
+
+func TestWebhookSignature(t *testing.T) {
+	t.Parallel()
+	form := said("SM1", "STOP")
+	foreign := said("SM1", "STOP")
+	foreign.Set("AccountSid", "AC11111111111111111111111111111111")
+	forwarded := fromHere(webhook("", "/webhooks/inbound", form))
+	forwarded.Header.Set("X-Forwarded-For", "127.0.0.1")
+	tampered := webhook(token, "/webhooks/inbound", form)
+	tampered.Body = io.NopCloser(strings.NewReader(strings.Replace(form.Encode(), "STOP", "START", 1)))
+	twice := webhook(token, "/webhooks/inbound", form)
+	twice.Header.Add("X-Twilio-Signature", "x")
+	query := webhook(token, "/webhooks/inbound?a=%20b", form)
+	query.RequestURI = "/webhooks/inbound?a=+b" // the same to a parser, not to a signature
+
+	for name, tt := range map[string]struct {
+		request *http.Request
+		local   bool
+		want    int
+	}{
+		"present token":          {request: webhook(token, "/webhooks/inbound", form), want: 200},
+		"rotating token":         {request: webhook(oldToken, "/webhooks/inbound", form), want: 200},
+		"signed query":           {request: webhook(token, "/webhooks/inbound?a=%20b", form), want: 200},
+		"another query":          {request: query, want: 403},
+		"stranger's token":       {request: webhook("guess", "/webhooks/inbound", form), want: 403},
+		"tampered body":          {request: tampered, want: 403},
+		"two signatures":         {request: twice, want: 403},
+		"foreign account":        {request: webhook(token, "/webhooks/inbound", foreign), want: 403},
+		"unsigned":               {request: fromHere(webhook("", "/webhooks/inbound", form)), want: 403},
+		"unsigned, local":        {request: fromHere(webhook("", "/webhooks/inbound", form)), local: true, want: 200},
+		"unsigned, remote":       {request: webhook("", "/webhooks/inbound", form), local: true, want: 403},
+		"unsigned, forwarded":    {request: forwarded, local: true, want: 403},
+		"wrong signature, local": {request: fromHere(webhook("guess", "/webhooks/inbound", form)), local: true, want: 403},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			e := start(t, func(d *api.Deps) { d.LocalAuth = tt.local })
+			require.Equal(t, tt.want, e.do(tt.request).Code)
+			stored := get[int64](t, e, "SELECT count(*) FROM inbound_messages")
+			require.Equal(t, tt.want == 200, stored == 1, "stored exactly when let in")
+			require.Equal(t, tt.want == 200, get[int64](t, e, "SELECT count(*) FROM users") == 1)
+		})
+	}
+}
+
+// broken is a store whose webhooks fail.
+type broken struct{ api.Store }
+
+func (broken) Receive(context.Context, inbound.Message, time.Time) (inbound.Reception, error) {
+	return inbound.Reception{}, errors.New("no database")
+}
+
+func (broken) RecordReceipts(context.Context, []message.Report, time.Time) ([]bool, error) {
+	panic("no database")
+}
+
+func TestWebhooksAskForAnotherDelivery(t *testing.T) {
+	t.Parallel()
+	e := start(t, func(d *api.Deps) { d.Store = broken{d.Store} })
+	require.Equal(t, http.StatusServiceUnavailable, e.do(webhook(token, "/webhooks/inbound", said("SM1", "hi"))).Code)
+	require.Equal(t, http.StatusServiceUnavailable, e.do(webhook(token, "/webhooks/status", status("SM1", "sent"))).Code)
+}
+
+func status(sid, word string) url.Values {
+	return url.Values{
+		"MessageSid": {sid}, "SmsSid": {sid}, "MessageStatus": {word}, "AccountSid": {account},
+		"From": {"whatsapp:+14155238886"}, "To": {stranger},
+	}
+}
+
+func TestStatusWebhook(t *testing.T) {
+	t.Parallel()
+	e := start(t, nil)
+	run := e.run(t, e.campaign(t))
+	attempt := e.accepted(t, run, 1, "SM1")
+	target := "/webhooks/status?attempt=" + attempt.String()
+	state := `SELECT m.state FROM messages m JOIN attempts a ON a.message_id = m.id WHERE a.id = $1`
+
+	post := func(form url.Values) {
+		w := e.do(webhook(token, target, form))
+		require.Equal(t, http.StatusNoContent, w.Code)
+		require.Empty(t, w.Body.String())
+	}
+	post(status("SM1", "delivered"))
+	post(status("SM1", "sent")) // late
+	post(status("SM1", "delivered"))
+	require.Equal(t, "delivered", get[string](t, e, state, attempt))
+	require.EqualValues(t, 1, get[int32](t, e, "SELECT repeats FROM receipts WHERE status = 'delivered'"))
+
+	post(status("SM1", "levitating"))
+	odd := status("SM1", "failed")
+	odd.Set("ErrorCode", "none of your business")
+	post(odd)
+	odd.Set("ErrorCode", "99999999999999999999")
+	post(odd)
+	odd.Set("ErrorCode", "4294967297")
+	post(odd)
+	require.Equal(t, "delivered", get[string](t, e, state, attempt), "proof of delivery is not taken back")
+	require.EqualValues(t, 4, get[int64](t, e, "SELECT count(*) FROM receipts"))
+
+	require.Equal(t, http.StatusNoContent, e.do(webhook(token, "/webhooks/status?attempt=nonsense", status("SMother", "sent"))).Code)
+	require.Nil(t, get[*uuid.UUID](t, e, "SELECT attempt_id FROM receipts WHERE provider_sid = 'SMother'"), "kept, though not ours")
+	require.Equal(t, http.StatusBadRequest, e.do(webhook(token, target, url.Values{"MessageStatus": {"sent"}})).Code)
+	require.Equal(t, http.StatusForbidden, e.do(webhook("guess", target, status("SMforged", "failed"))).Code)
+	require.Zero(t, get[int64](t, e, "SELECT count(*) FROM receipts WHERE provider_sid = 'SMforged'"))
+}
+
+// gate counts batches, holds them back until it is opened, and refuses any with a report of one SID.
+type gate struct {
+	api.Store
+	open    chan struct{}
+	refused string
+
+	mu    sync.Mutex
+	sizes []int
+}
+
+func (g *gate) RecordReceipts(ctx context.Context, reports []message.Report, now time.Time) ([]bool, error) {
+	<-g.open
+	g.mu.Lock()
+	g.sizes = append(g.sizes, len(reports))
+	g.mu.Unlock()
+	for _, r := range reports {
+		if r.SID == g.refused {
+			return nil, errors.New("refused")
+		}
+	}
+	return g.Store.RecordReceipts(ctx, reports, now)
+}
+
+func TestStatusWebhooksShareTransactions(t *testing.T) {
+	t.Parallel()
+	g := &gate{open: make(chan struct{}), refused: "SMbad"}
+	e := start(t, func(d *api.Deps) { g.Store, d.Store = d.Store, g })
+	const good = 60
+	codes := make([]int, good+1)
+	var wg sync.WaitGroup
+	var sent atomic.Int32
+	for i := range good + 1 {
+		sid := "SM" + uuid.NewString()
+		if i == good {
+			sid = g.refused
+		}
+		r := webhook(token, "/webhooks/status", status(sid, "sent"))
+		wg.Go(func() {
+			sent.Add(1)
+			codes[i] = e.do(r).Code
+		})
+	}
+	require.Eventually(t, func() bool { return sent.Load() == good+1 }, 5*time.Second, time.Millisecond)
+	close(g.open)
+	wg.Wait()
+	for i := range good {
+		require.Equal(t, http.StatusNoContent, codes[i], "one bad report fails none of its neighbours")
+	}
+	require.Equal(t, http.StatusServiceUnavailable, codes[good])
+	require.EqualValues(t, good, get[int64](t, e, "SELECT count(*) FROM receipts"))
+	calls, largest := 0, 0
+	for _, n := range g.sizes {
+		calls++
+		largest = max(largest, n)
+	}
+	require.Greater(t, largest, 1, "callbacks that wait together are written together: %v", g.sizes)
+}
