@@ -1,0 +1,295 @@
+package db_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/event-stream-engine/ese/internal/access"
+	"github.com/event-stream-engine/ese/internal/fault"
+	"github.com/event-stream-engine/ese/internal/message"
+	"github.com/event-stream-engine/ese/internal/phone"
+	"github.com/event-stream-engine/ese/internal/render"
+	"github.com/event-stream-engine/ese/internal/segment"
+	"github.com/event-stream-engine/ese/internal/user"
+)
+
+const frank phone.Number = "+94771234576"
+
+func (b books) events(t *testing.T) []string {
+	t.Helper()
+	return get[[]string](t, b, `SELECT coalesce(array_agg(state || ' ' || source || ' ' || evidence || ' ' || actor ORDER BY id), '{}') FROM consent_events`)
+}
+
+func TestCreateUser(t *testing.T) {
+	t.Parallel()
+	b, ctx := open(t), t.Context()
+	u, err := b.CreateUser(ctx, frank, user.Attributes{"age": json.Number("40")}, user.Change{}, "local", noon)
+	require.NoError(t, err)
+	require.Equal(t, user.Pending, u.Consent, "nobody agrees by silence")
+	require.Equal(t, "LK", u.Region)
+	require.Equal(t, []string{"Asia/Colombo"}, u.Zones)
+	require.Equal(t, user.ZonesFromNumber, u.ZoneSource)
+	require.Equal(t, user.Attributes{"age": json.Number("40")}, u.Attributes)
+	require.Empty(t, b.events(t))
+
+	found, err := b.UserByPhone(ctx, frank)
+	require.NoError(t, err)
+	require.Equal(t, u, found)
+
+	_, err = b.CreateUser(ctx, frank, nil, user.Change{}, "local", noon)
+	require.True(t, fault.Is(err, fault.Conflict), err)
+	_, err = b.UserByPhone(ctx, "+94771234570")
+	require.True(t, fault.Is(err, fault.NotFound), err)
+
+	_, err = b.CreateUser(ctx, "+94771234571", user.Attributes{"timezone": "Europe/London"},
+		user.Change{State: user.OptIn, Source: user.SourceEdit}, "key:1", noon)
+	require.NoError(t, err)
+	require.Equal(t, []string{"OPT_IN api  key:1"}, b.events(t))
+}
+
+func TestUsers(t *testing.T) {
+	t.Parallel()
+	b, ctx := open(t), t.Context()
+	for i, consent := range []string{"OPT_IN", "STOP", "OPT_IN"} {
+		b.user(t, fmt.Sprintf("+9477123456%d", i), "LK", `{}`, consent)
+	}
+	b.user(t, "+447911123456", "GB", `{}`, "OPT_IN")
+	numbers := func(consent user.ConsentState, prefix string, after *int64, atMost int) (list []string) {
+		users, err := b.Users(ctx, consent, prefix, after, atMost)
+		require.NoError(t, err)
+		for _, u := range users {
+			list = append(list, string(u.Phone))
+		}
+		return list
+	}
+	require.Equal(t, []string{"+447911123456", "+94771234562"}, numbers("", "", nil, 2))
+	third := get[int64](t, b, `SELECT id FROM users WHERE phone_number = '+94771234562'`)
+	require.Equal(t, []string{"+94771234561", "+94771234560"}, numbers("", "", &third, 9))
+	require.Equal(t, []string{"+94771234562", "+94771234560"}, numbers(user.OptIn, "+94", nil, 9))
+	for filter, want := range map[[2]string]int64{{"", ""}: 4, {"STOP", ""}: 1, {"OPT_IN", "+94"}: 2, {"", "+1"}: 0} {
+		total, err := b.UserTotal(ctx, user.ConsentState(filter[0]), filter[1])
+		require.NoError(t, err)
+		require.Equal(t, want, total, filter)
+	}
+}
+
+func TestUpdateUserWithdraws(t *testing.T) {
+	t.Parallel()
+	b, ctx := open(t), t.Context()
+	person := b.user(t, string(frank), "LK", `{"city": "Matara"}`, "OPT_IN")
+	run := b.run(t, b.campaign(t))
+	waiting := b.message(t, run, 1, row{user: person, state: message.Pending, reason: "quiet_hours"})
+	other := b.message(t, run, 2, row{state: message.Pending})
+
+	u, err := b.UpdateUser(ctx, frank, nil, user.Change{State: user.Stop, Source: user.SourceOperator, Evidence: "call"}, "key:2", noon.Add(time.Hour))
+	require.NoError(t, err)
+	require.Equal(t, user.Stop, u.Consent)
+	require.Equal(t, user.Attributes{"city": "Matara"}, u.Attributes, "attributes that are not given stay")
+	require.Equal(t, noon.Add(time.Hour), u.UpdatedAt.UTC())
+	require.Equal(t, []string{"STOP operator call key:2"}, b.events(t))
+	state := `SELECT state || ' ' || reason FROM messages WHERE id = $1`
+	require.Equal(t, "suppressed stopped", get[string](t, b, state, waiting))
+	require.Equal(t, "pending ", get[string](t, b, state, other))
+	require.JSONEq(t, fmt.Sprintf(`{"run_id": %d, "campaign_id": 1, "number": 1, "seq": 1}`, run),
+		string(get[json.RawMessage](t, b, `SELECT payload FROM outbox WHERE kind = 'recipient.signal'`)))
+
+	_, err = b.UpdateUser(ctx, frank, user.Attributes{"city": "Galle"}, user.Change{State: user.OptIn, Source: user.SourceEdit}, "key:2", noon)
+	require.True(t, fault.Is(err, fault.Conflict), "an edit does not lift a STOP: %v", err)
+	require.Equal(t, "Matara", get[string](t, b, `SELECT attributes->>'city' FROM users`), "a refused change changes nothing")
+
+	u, err = b.UpdateUser(ctx, frank, user.Attributes{}, user.Change{State: user.OptIn, Source: user.SourceOperator, Evidence: "signed form"}, "key:2", noon)
+	require.NoError(t, err)
+	require.Equal(t, user.OptIn, u.Consent)
+	require.Empty(t, u.Attributes, "given attributes replace all")
+	require.Len(t, b.events(t), 2)
+}
+
+func TestEraseUser(t *testing.T) {
+	t.Parallel()
+	b, ctx := open(t), t.Context()
+	person := b.user(t, string(frank), "LK", `{"name": "Frank"}`, "OPT_IN")
+	run := b.run(t, b.campaign(t))
+	waiting := b.message(t, run, 1, row{user: person, state: message.Pending})
+	sent := b.message(t, run, 2, row{state: message.Delivered})
+	b.exec(t, `UPDATE messages SET user_id = $1, dedupe_key = 'second' WHERE id = $2`, person, sent)
+	b.exec(t, `INSERT INTO attempts (id, message_id, number, state, lease_until, started_at, provider_sid, body_sha256)
+		VALUES (gen_random_uuid(), $1, 1, 'accepted', $2, $2, 'SM1', '')`, sent, noon)
+	b.exec(t, `INSERT INTO receipts (provider_sid, attempt_id, status, payload, received_at)
+		SELECT 'SM1', id, 'delivered', '{"To": "+94771234576"}', $1 FROM attempts`, noon)
+	b.exec(t, `INSERT INTO inbound_messages (provider_sid, user_id, channel, intent, body, payload, received_at)
+		VALUES ('SM2', $1, 'whatsapp', 'none', 'it is Frank', '{"Body": "it is Frank"}', $2)`, person, noon)
+	require.NoError(t, b.SaveIdempotentAnswer(ctx, "local", "k", access.Answer{RequestSHA256: []byte("x"), Status: 201, Body: []byte(`{"phone_number":"+94771234576"}`)}, noon, noon))
+
+	require.NoError(t, b.EraseUser(ctx, frank, "key:1", noon))
+
+	require.Zero(t, get[int64](t, b, `SELECT count(*) FROM users`))
+	require.Equal(t, "cancelled user_erased", get[string](t, b, `SELECT state || ' ' || reason FROM messages WHERE id = $1`, waiting))
+	require.Equal(t, "delivered", get[string](t, b, `SELECT state FROM messages WHERE id = $1 AND user_id IS NULL`, sent), "the ledger keeps what was sent")
+	require.Equal(t, "{}", get[string](t, b, `SELECT payload::text FROM receipts`))
+	require.Equal(t, " {}", get[string](t, b, `SELECT body || ' ' || payload::text FROM inbound_messages WHERE user_id IS NULL`))
+	require.Zero(t, get[int64](t, b, `SELECT count(*) FROM idempotency_keys`))
+	require.Equal(t, int64(1), get[int64](t, b, `SELECT count(*) FROM outbox WHERE kind = 'recipient.signal'`))
+	require.Equal(t, fmt.Sprintf("key:1 user.erase user/%d", person), get[string](t, b, `SELECT principal || ' ' || action || ' ' || subject FROM audit_events`))
+	require.True(t, fault.Is(b.EraseUser(ctx, frank, "key:1", noon), fault.NotFound))
+}
+
+func TestSegments(t *testing.T) {
+	t.Parallel()
+	b, ctx := open(t), t.Context()
+	b.user(t, "+94771234561", "LK", `{"city": "Colombo"}`, "OPT_IN")
+	b.user(t, "+94771234562", "LK", `{"city": "Colombo"}`, "STOP")
+	b.user(t, "+94771234563", "LK", `{"city": "Galle"}`, "OPT_IN")
+	definition := json.RawMessage(`{"attribute": "city", "operator": "equals", "value": "Colombo"}`)
+	saved, err := b.CreateSegment(ctx, "Colombo", definition, noon)
+	require.NoError(t, err)
+	require.JSONEq(t, string(definition), string(saved.Definition))
+	_, err = b.CreateSegment(ctx, "Colombo", definition, noon)
+	require.True(t, fault.Is(err, fault.Conflict), err)
+
+	expr, err := segment.Parse("definition", saved.Definition)
+	require.NoError(t, err)
+	count, sendable, sample, err := b.EvaluateSegment(ctx, expr, 1)
+	require.NoError(t, err)
+	require.Equal(t, []int64{2, 1}, []int64{count, sendable})
+	require.Len(t, sample, 1)
+	require.Equal(t, phone.Number("+94771234562"), sample[0].Phone)
+	require.Equal(t, user.Attributes{"city": "Colombo"}, sample[0].Attributes)
+
+	_, err = b.UpdateSegment(ctx, saved.ID, "Galle", json.RawMessage(`{"city": "Galle"}`), noon)
+	require.NoError(t, err)
+	read, err := b.Segment(ctx, saved.ID)
+	require.NoError(t, err)
+	require.Equal(t, "Galle", read.Name)
+	second, err := b.CreateSegment(ctx, "Second", definition, noon)
+	require.NoError(t, err)
+	list, err := b.Segments(ctx, nil, 9)
+	require.NoError(t, err)
+	require.Equal(t, []int64{second.ID, saved.ID}, []int64{list[0].ID, list[1].ID})
+	list, err = b.Segments(ctx, &second.ID, 9)
+	require.NoError(t, err)
+	require.Len(t, list, 1)
+
+	require.NoError(t, b.DeleteSegment(ctx, second.ID))
+	require.True(t, fault.Is(b.DeleteSegment(ctx, second.ID), fault.NotFound))
+	plan := b.plan(t)
+	plan.SegmentID = &saved.ID
+	_, err = b.CreateCampaign(ctx, plan, noon)
+	require.NoError(t, err)
+	require.True(t, fault.Is(b.DeleteSegment(ctx, saved.ID), fault.Conflict), "a campaign uses it")
+}
+
+func TestTemplates(t *testing.T) {
+	t.Parallel()
+	b, ctx := open(t), t.Context()
+	first, err := b.CreateTemplate(ctx, render.Saved{Name: "Welcome", Content: "Hi {name}", Variables: []string{"name"}, Channel: message.WhatsApp, Locale: "en_US"}, noon)
+	require.NoError(t, err)
+	require.Equal(t, 1, first.Version)
+
+	renamed := first
+	renamed.Name = "Hello"
+	renamed, err = b.UpdateTemplate(ctx, renamed, noon.Add(time.Hour))
+	require.NoError(t, err)
+	require.Equal(t, 1, renamed.Version, "the text is the same")
+	changed := renamed
+	changed.Content, changed.Variables = "Hello", nil
+	changed, err = b.UpdateTemplate(ctx, changed, noon.Add(time.Hour))
+	require.NoError(t, err)
+	require.Equal(t, 2, changed.Version)
+	require.Equal(t, "Hi {name}", get[string](t, b, `SELECT content FROM template_versions WHERE version = 1`), "a version never changes")
+	read, err := b.Template(ctx, first.ID)
+	require.NoError(t, err)
+	require.Equal(t, changed, read)
+
+	_, err = b.CreateTemplate(ctx, changed, noon)
+	require.True(t, fault.Is(err, fault.Conflict), err)
+	_, err = b.UpdateTemplate(ctx, render.Saved{ID: 99, Name: "x"}, noon)
+	require.True(t, fault.Is(err, fault.NotFound), err)
+	plan := b.plan(t)
+	plan.TemplateID = first.ID
+	_, err = b.CreateCampaign(ctx, plan, noon)
+	require.NoError(t, err)
+	require.True(t, fault.Is(b.DeleteTemplate(ctx, first.ID), fault.Conflict), "a campaign uses it")
+}
+
+func TestKeys(t *testing.T) {
+	t.Parallel()
+	b, ctx := open(t), t.Context()
+	secret, err := b.CreateKey(ctx, "ops", []string{"read", "send"}, noon)
+	require.NoError(t, err)
+	require.True(t, access.LooksLikeKey(secret))
+	key, err := b.KeyByHash(ctx, access.Hash(secret))
+	require.NoError(t, err)
+	require.Equal(t, []access.Scope{access.Read, access.Send}, key.Scopes)
+	require.Equal(t, secret[:len(key.Prefix)], key.Prefix)
+	require.Nil(t, key.LastUsedAt)
+	require.NoError(t, b.KeyUsed(ctx, key.ID, noon))
+
+	_, err = b.CreateKey(ctx, "ops", []string{"read"}, noon)
+	require.True(t, fault.Is(err, fault.Conflict), err)
+	_, err = b.CreateKey(ctx, "other", []string{"root"}, noon)
+	require.True(t, fault.Is(err, fault.Invalid), err)
+	_, err = b.KeyByHash(ctx, access.Hash("ese_other"))
+	require.True(t, fault.Is(err, fault.NotFound), err)
+
+	require.NoError(t, b.RevokeKey(ctx, "ops", noon))
+	require.True(t, fault.Is(b.RevokeKey(ctx, "ops", noon), fault.NotFound))
+	keys, err := b.Keys(ctx)
+	require.NoError(t, err)
+	require.Len(t, keys, 1)
+	require.NotNil(t, keys[0].RevokedAt)
+	require.NotNil(t, keys[0].LastUsedAt)
+	require.NotContains(t, get[string](t, b, `SELECT string_agg(k::text, '') FROM api_keys k`), secret)
+}
+
+func TestIdempotency(t *testing.T) {
+	t.Parallel()
+	b, ctx := open(t), t.Context()
+	answer := access.Answer{RequestSHA256: []byte{1}, Status: 201, Type: "application/json", Body: []byte("{}")}
+	require.NoError(t, b.SaveIdempotentAnswer(ctx, "local", "old", answer, noon.Add(-48*time.Hour), noon.Add(-72*time.Hour)))
+	require.NoError(t, b.SaveIdempotentAnswer(ctx, "local", "k", answer, noon, noon.Add(-24*time.Hour)))
+	require.Equal(t, "k", get[string](t, b, `SELECT string_agg(key, ',') FROM idempotency_keys`), "expired answers are forgotten")
+
+	got, err := b.IdempotentAnswer(ctx, "local", "k", noon)
+	require.NoError(t, err)
+	require.Equal(t, answer, got)
+	for _, miss := range [][2]string{{"local", "other"}, {"key:1", "k"}} {
+		_, err = b.IdempotentAnswer(ctx, miss[0], miss[1], noon)
+		require.True(t, fault.Is(err, fault.NotFound), miss)
+	}
+	_, err = b.IdempotentAnswer(ctx, "local", "k", noon.Add(time.Second))
+	require.True(t, fault.Is(err, fault.NotFound), "expired")
+
+	var once sync.WaitGroup
+	once.Add(1)
+	held, ended := make(chan struct{}), make(chan error, 1)
+	go func() {
+		ended <- b.InTx(ctx, func(ctx context.Context) error {
+			locked, err := b.LockIdempotencyKey(ctx, "local", "k")
+			close(held)
+			once.Wait()
+			if err == nil && !locked {
+				err = fault.New(fault.Conflict, "not locked")
+			}
+			return err
+		})
+	}()
+	<-held
+	tryLock := func(key string) (locked bool) {
+		require.NoError(t, b.InTx(ctx, func(ctx context.Context) (err error) {
+			locked, err = b.LockIdempotencyKey(ctx, "local", key)
+			return err
+		}))
+		return locked
+	}
+	require.False(t, tryLock("k"))
+	require.True(t, tryLock("k2"))
+	once.Done()
+	require.NoError(t, <-ended)
+	require.True(t, tryLock("k"))
+}
