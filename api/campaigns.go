@@ -136,6 +136,7 @@ func (s *server) steer(ctx context.Context, id int64, to campaign.Status) (opena
 	done, err := s.Store.Steer(ctx, id, to, principalOf(ctx).Name, "", s.Now())
 	return openapi.CampaignProgress{
 		CampaignID: id, Status: openapi.CampaignStatus(done.Status), Sent: int64(done.Sent), Remaining: int64(done.Remaining),
+		Unresolved: int64(done.Unresolved),
 	}, err
 }
 

@@ -170,7 +170,8 @@ func TestReportingAPI(t *testing.T) {
 	}
 	e.exec(t, `UPDATE messages SET state = 'read', sent_at = $1, delivered_at = $1, read_at = $1 WHERE seq = 1`, noon)
 	e.exec(t, `UPDATE messages SET state = 'failed', reason = 'provider_error', error_code = 63016 WHERE seq = 3`)
-	e.exec(t, `INSERT INTO compliance_checks (message_id, action, reason, steps, created_at) SELECT id, 'wait', 'quiet_hours', '[]', $1 FROM messages WHERE seq = 1`, noon)
+	e.exec(t, `INSERT INTO compliance_checks (message_id, action, reason, until, steps, created_at)
+		SELECT id, 'wait', 'quiet_hours', $1, '[{"step":"consent","result":"passed"},{"step":"quiet_hours","result":"deferred","detail":"until 08:00"}]', $1 FROM messages WHERE seq = 1`, noon)
 
 	sum := e.call(t, http.StatusOK, "GET", fmt.Sprintf("/api/v1/reporting/campaigns/%d/summary", id), "")
 	require.EqualValues(t, 3, sum["total_recipients"])
@@ -207,6 +208,9 @@ func TestReportingAPI(t *testing.T) {
 	detail := e.call(t, http.StatusOK, "GET", "/api/v1/messages/"+first.String(), "")
 	require.Equal(t, "SM1", detail["attempts"].([]any)[0].(map[string]any)["provider_sid"])
 	require.Equal(t, "read", detail["message"].(map[string]any)["state"])
+	check := detail["compliance_checks"].([]any)[0].(map[string]any)
+	require.Equal(t, "wait", check["verdict"])
+	require.Equal(t, map[string]any{"step": "quiet_hours", "result": "deferred", "detail": "until 08:00"}, check["steps"].([]any)[1])
 	e.call(t, http.StatusNotFound, "GET", "/api/v1/messages/"+uuid.NewString(), "")
 
 	overview := e.call(t, http.StatusOK, "GET", "/api/v1/monitoring", "")

@@ -6,6 +6,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/event-stream-engine/ese/api/internal/openapi"
+	"github.com/event-stream-engine/ese/internal/compliance"
 	"github.com/event-stream-engine/ese/internal/message"
 	"github.com/event-stream-engine/ese/internal/phone"
 	"github.com/event-stream-engine/ese/internal/report"
@@ -87,6 +88,14 @@ func (s *server) GetMessage(ctx context.Context, r openapi.GetMessageRequestObje
 			return openapi.Receipt{
 				AttemptID: rc.AttemptID, ProviderSID: rc.SID, Status: rc.Status, ErrorCode: none(rc.ErrorCode),
 				Repeats: rc.Repeats, ReceivedAt: rc.ReceivedAt,
+			}
+		}),
+		ComplianceChecks: each(d.Checks, func(k report.Check) openapi.ComplianceCheck {
+			return openapi.ComplianceCheck{
+				Verdict: openapi.Verdict(k.Action), Reason: none(k.Reason), WaitsUntil: k.Until, AttemptID: k.AttemptID, CheckedAt: k.CreatedAt,
+				Steps: each(k.Steps, func(f compliance.Finding) openapi.ComplianceStep {
+					return openapi.ComplianceStep{Step: string(f.Step), Result: string(f.Result), Detail: none(f.Detail)}
+				}),
 			}
 		}),
 	}, nil

@@ -3,6 +3,7 @@ package db
 import (
 	"context"
 	"encoding/binary"
+	"encoding/json"
 	"fmt"
 	"time"
 
@@ -120,9 +121,11 @@ func (s *Store) Message(ctx context.Context, id uuid.UUID) (d report.MessageDeta
 			return translate(err, "compliance checks")
 		}
 		for _, k := range checks {
-			d.Checks = append(d.Checks, report.Check{
-				Action: k.Action, Reason: k.Reason, Until: k.Until, Steps: k.Steps, AttemptID: k.AttemptID, CreatedAt: k.CreatedAt,
-			})
+			check := report.Check{Action: k.Action, Reason: k.Reason, Until: k.Until, AttemptID: k.AttemptID, CreatedAt: k.CreatedAt}
+			if err := json.Unmarshal(k.Steps, &check.Steps); err != nil {
+				return fmt.Errorf("steps of a compliance check: %w", err)
+			}
+			d.Checks = append(d.Checks, check)
 		}
 		return nil
 	})

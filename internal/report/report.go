@@ -3,12 +3,12 @@
 package report
 
 import (
-	"encoding/json"
 	"time"
 
 	"github.com/google/uuid"
 
 	"github.com/event-stream-engine/ese/internal/campaign"
+	"github.com/event-stream-engine/ese/internal/compliance"
 	"github.com/event-stream-engine/ese/internal/inbound"
 	"github.com/event-stream-engine/ese/internal/message"
 	"github.com/event-stream-engine/ese/internal/phone"
@@ -67,8 +67,8 @@ type Check struct {
 	Action    string // proceed, wait or suppress
 	Reason    string
 	Until     *time.Time
-	Steps     json.RawMessage // the verdict of each step
-	AttemptID *uuid.UUID      // the attempt that a proceed led to
+	Steps     []compliance.Finding
+	AttemptID *uuid.UUID // the attempt that a proceed led to
 	CreatedAt time.Time
 }
 
