@@ -246,10 +246,9 @@ func remote(m *openapi.ApiV2010Message) (message.Remote, error) {
 		return message.Remote{}, fmt.Errorf("message %s at Twilio: unreadable date of creation", value(m.Sid))
 	}
 	state, _ := CarrierState(value(m.Status))
-	return message.Remote{
+	r := message.Remote{
 		SID:       value(m.Sid),
 		State:     state,
-		Policy:    PolicyOf(value(m.ErrorCode)),
 		Status:    value(m.Status),
 		To:        number(value(m.To)),
 		From:      number(value(m.From)),
@@ -257,7 +256,11 @@ func remote(m *openapi.ApiV2010Message) (message.Remote, error) {
 		Outbound:  value(m.Direction) == "outbound-api",
 		ErrorCode: value(m.ErrorCode),
 		CreatedAt: created,
-	}, nil
+	}
+	if r.ErrorCode != 0 {
+		r.Policy = PolicyOf(r.ErrorCode)
+	}
+	return r, nil
 }
 
 // number leaves alone what is no phone number: a sender may be a short code or a name.

@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -181,13 +182,15 @@ func TestSendThatNeverLeftIsRefused(t *testing.T) {
 	})
 	t.Run("NoConnectionFree", func(t *testing.T) {
 		t.Parallel()
-		started, release := make(chan struct{}), make(chan struct{})
+		started, released := make(chan struct{}), make(chan struct{})
+		release := sync.OnceFunc(func() { close(released) })
 		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			close(started)
-			<-release
+			<-released
 			answer(201, `{"sid":"`+testSID+`"}`)(w, nil)
 		}))
 		t.Cleanup(server.Close)
+		t.Cleanup(release) // first: the server's end waits for its requests
 		c := newClient(t, server.URL, func(cfg *Config) { cfg.MaxConns = 1 })
 		first := make(chan message.Outcome, 1)
 		go func() { first <- c.Send(context.Background(), outbound()) }()
@@ -196,7 +199,7 @@ func TestSendThatNeverLeftIsRefused(t *testing.T) {
 		out.Lease = time.Now().Add(50 * time.Millisecond)
 		got := c.Send(t.Context(), out)
 		require.Equal(t, message.ResultRefused, got.Result, "it waited for a connection until its lease was over")
-		close(release)
+		release()
 		require.Equal(t, message.ResultAccepted, (<-first).Result)
 	})
 }
@@ -309,7 +312,10 @@ func TestFetch(t *testing.T) {
 	require.NoError(t, err)
 	require.True(t, got.CreatedAt.Equal(time.Date(2026, 11, 22, 6, 0, 1, 0, time.UTC)))
 	got.CreatedAt = time.Time{}
-	require.Equal(t, message.Remote{SID: testSID, Status: "failed", To: "+94771234567", From: "+14155238886", Body: "Hello", Outbound: true, ErrorCode: 63024}, got)
+	require.Equal(t, message.Remote{
+		SID: testSID, Status: "failed", State: message.Failed, To: "+94771234567", From: "+14155238886", Body: "Hello", Outbound: true,
+		ErrorCode: 63024, Policy: PolicyOf(63024),
+	}, got)
 
 	for _, sid := range []string{"SM" + strings.Repeat("0", 32), "../Calls", "SM123test", ""} {
 		_, err = c.Fetch(t.Context(), sid)

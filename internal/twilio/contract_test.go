@@ -186,7 +186,8 @@ func TestClientAndSimulatorKeepTheContract(t *testing.T) {
 
 	remote, err := ours.Fetch(t.Context(), sent.SID)
 	require.NoError(t, err)
-	require.Equal(t, "read", remote.Status)
+	require.Equal(t, message.Read, remote.State)
+	require.Zero(t, remote.Policy, "nothing went wrong")
 	require.Equal(t, out.Body, remote.Body)
 	listed, err := ours.List(t.Context(), message.WhatsApp, sender, person, began)
 	require.NoError(t, err)
