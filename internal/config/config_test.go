@@ -1,0 +1,131 @@
+package config_test
+
+import (
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/event-stream-engine/ese/internal/config"
+	"github.com/event-stream-engine/ese/internal/phone"
+)
+
+func env(pairs ...string) func(string) string {
+	vars := map[string]string{}
+	for i := 0; i < len(pairs); i += 2 {
+		vars[pairs[i]] = pairs[i+1]
+	}
+	return func(name string) string { return vars[name] }
+}
+
+// least is what cannot be guessed.
+func least(more ...string) func(string) string {
+	return env(append([]string{
+		"DATABASE_URL", "postgres://ese@db/ese", "PUBLIC_URL", "https://campaigns.example.com/", "TWILIO_ACCOUNT_SID", "AC00",
+		"TWILIO_AUTH_TOKEN", "token", "TWILIO_PHONE_NUMBER", "whatsapp:+14155238886",
+	}, more...)...)
+}
+
+func TestDefaults(t *testing.T) {
+	t.Parallel()
+	account := config.Twilio{AccountSID: "AC00", AuthToken: "token", PhoneNumber: phone.Number("+14155238886")}
+
+	c, err := config.Load(config.API, least())
+	require.NoError(t, err)
+	require.Equal(t, config.Config{
+		DatabaseURL: "postgres://ese@db/ese", LogLevel: slog.LevelInfo, ShutdownGrace: 20 * time.Second,
+		ListenAddr: "127.0.0.1:8000", PublicURL: "https://campaigns.example.com", MaxUploadBytes: 200 << 20, Twilio: account,
+	}, c, "closed by default, and on loopback")
+
+	c, err = config.Load(config.Worker, least())
+	require.NoError(t, err)
+	require.Equal(t, 12*time.Hour, c.ReceiptDeadline)
+	require.Equal(t, []time.Duration{5 * time.Second, 30 * time.Second, 2 * time.Minute, 10 * time.Minute}, c.ResolveLooks)
+	require.Equal(t, 2*time.Minute, c.StuckAfter)
+	require.Equal(t, account, c.Twilio)
+
+	c, err = config.Load(config.Simulator, env("TWILIO_ACCOUNT_SID", "AC00", "TWILIO_AUTH_TOKEN", "token", "TWILIO_PHONE_NUMBER", "+14155238886"))
+	require.NoError(t, err, "the simulator needs no database")
+	require.Equal(t, "127.0.0.1:8010", c.SimulatorAddr)
+	require.Equal(t, account, c.Twilio, "with or without its channel")
+
+	c, err = config.Load(config.Admin, env("DATABASE_URL", "postgres://ese@db/ese"))
+	require.NoError(t, err, "the administrator needs no account")
+	require.Empty(t, c.Twilio)
+}
+
+func TestGiven(t *testing.T) {
+	t.Parallel()
+	c, err := config.Load(config.API, least("LOG_LEVEL", "debug", "SHUTDOWN_GRACE", " 5s ", "LISTEN_ADDR", ":80", "AUTH", "local",
+		"TEMPORAL_UI_URL", "http://127.0.0.1:8233/", "MAX_UPLOAD_MB", "1", "DEFAULT_REGION", "LK",
+		"TWILIO_AUTH_TOKEN_NEXT", "one,two", "TWILIO_BASE_URL", "http://127.0.0.1:8010"))
+	require.NoError(t, err)
+	require.Equal(t, slog.LevelDebug, c.LogLevel)
+	require.Equal(t, 5*time.Second, c.ShutdownGrace)
+	require.True(t, c.LocalAuth)
+	require.Equal(t, "http://127.0.0.1:8233", c.TemporalUIURL)
+	require.EqualValues(t, 1<<20, c.MaxUploadBytes)
+	require.Equal(t, []string{"one", "two"}, c.Twilio.NextAuthTokens)
+	require.Equal(t, "http://127.0.0.1:8010", c.Twilio.BaseURL)
+
+	c, err = config.Load(config.Worker, least("RESOLVE_LOOKS", "1s, 3s,10s", "RECEIPT_DEADLINE", "20s", "STUCK_AFTER", "1m"))
+	require.NoError(t, err)
+	require.Equal(t, []time.Duration{time.Second, 3 * time.Second, 10 * time.Second}, c.ResolveLooks)
+	require.Equal(t, 20*time.Second, c.ReceiptDeadline)
+	require.Equal(t, time.Minute, c.StuckAfter)
+}
+
+// mistakes returns the names of the variables that an error complains of, in order.
+func mistakes(t *testing.T, err error) []string {
+	t.Helper()
+	require.Error(t, err)
+	var names []string
+	for line := range strings.Lines(err.Error()) {
+		name, _, found := strings.Cut(line, ":")
+		require.True(t, found, line)
+		names = append(names, name)
+	}
+	return names
+}
+
+func TestEveryMistakeAtOnce(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		role config.Role
+		want []string
+	}{
+		{config.API, []string{"DATABASE_URL", "PUBLIC_URL", "TWILIO_ACCOUNT_SID", "TWILIO_AUTH_TOKEN", "TWILIO_PHONE_NUMBER"}},
+		{config.Worker, []string{"DATABASE_URL", "PUBLIC_URL", "TWILIO_ACCOUNT_SID", "TWILIO_AUTH_TOKEN", "TWILIO_PHONE_NUMBER"}},
+		{config.Simulator, []string{"TWILIO_ACCOUNT_SID", "TWILIO_AUTH_TOKEN", "TWILIO_PHONE_NUMBER"}},
+		{config.Admin, []string{"DATABASE_URL"}},
+	} {
+		_, err := config.Load(tt.role, env())
+		require.Equal(t, tt.want, mistakes(t, err), tt.role)
+	}
+
+	_, err := config.Load(config.API, env("LOG_LEVEL", "loud", "SHUTDOWN_GRACE", "0s", "DATABASE_URL", "postgres://db/ese",
+		"PUBLIC_URL", "campaigns.example.com", "AUTH", "off", "TEMPORAL_UI_URL", "ftp://ui", "MAX_UPLOAD_MB", "0",
+		"TWILIO_ACCOUNT_SID", "AC00", "TWILIO_AUTH_TOKEN", "token", "TWILIO_BASE_URL", "https://twilio.example.com/?a=b", "TWILIO_PHONE_NUMBER", "12"))
+	require.Equal(t, []string{"LOG_LEVEL", "SHUTDOWN_GRACE", "PUBLIC_URL", "AUTH", "TEMPORAL_UI_URL", "MAX_UPLOAD_MB", "TWILIO_BASE_URL",
+		"TWILIO_PHONE_NUMBER"}, mistakes(t, err))
+
+	_, err = config.Load(config.Worker, least("RECEIPT_DEADLINE", "soon", "RESOLVE_LOOKS", "10s,5s", "STUCK_AFTER", "-1m"))
+	require.Equal(t, []string{"RECEIPT_DEADLINE", "RESOLVE_LOOKS", "STUCK_AFTER"}, mistakes(t, err))
+}
+
+// TestErrorsKeepSecrets fills every variable with a secret: whatever is wrong with it, it is never repeated.
+func TestErrorsKeepSecrets(t *testing.T) {
+	t.Parallel()
+	const secret = "hunter2 hunter2"
+	for _, role := range []config.Role{config.API, config.Worker, config.Simulator, config.Admin} {
+		_, err := config.Load(role, func(string) string { return secret })
+		if role != config.Admin { // which takes any text for a URL
+			require.Error(t, err, role)
+		}
+		if err != nil {
+			require.NotContains(t, err.Error(), "hunter2", role)
+		}
+	}
+}
