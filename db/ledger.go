@@ -89,7 +89,7 @@ func (s *Store) Begin(ctx context.Context, d ledger.Delivery, a ledger.Attempt, 
 		if err != nil {
 			return translate(err, "campaign")
 		}
-		if campaign.Status(status) != campaign.Running {
+		if !campaign.Status(status).MaySend() {
 			begun = ledger.NotRunning
 			return nil
 		}
