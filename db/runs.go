@@ -246,7 +246,8 @@ WITH audience AS MATERIALIZED (
 UPDATE campaign_runs SET frozen_at = $2, audience_size = (SELECT count(*) FROM audience) WHERE id = $1`
 
 // Freeze writes the run's audience into the ledger, once: whoever may not be sent to at all is suppressed there and
-// then, the rest is pending. A second call changes nothing. It also makes a scheduled campaign RUNNING.
+// then, the rest is pending, or cancelled with the campaign. A second call changes nothing. It also makes a scheduled
+// campaign RUNNING.
 func (s *Store) Freeze(ctx context.Context, run ledger.Run, now time.Time) error {
 	return s.InTx(ctx, func(ctx context.Context) error {
 		source, err := s.q(ctx).AudienceSource(ctx, run.ID)
@@ -267,6 +268,13 @@ func (s *Store) Freeze(ctx context.Context, run ledger.Run, now time.Time) error
 		}, args...)
 		if _, err := s.conn(ctx).Exec(ctx, fmt.Sprintf(freezeAudience, where), args...); err != nil {
 			return translate(err, "freeze of the audience")
+		}
+		c, err := s.q(ctx).CampaignLock(ctx, int32(run.CampaignID))
+		if err != nil {
+			return translate(err, "campaign")
+		}
+		if campaign.Status(c.Status) == campaign.Cancelled { // whoever cancelled it found no messages yet
+			return translate(s.q(ctx).RunCancelPending(ctx, dbsqlc.RunCancelPendingParams{RunID: run.ID, Now: &now}), "cancelled messages")
 		}
 		return translate(s.q(ctx).RunScheduleReached(ctx, dbsqlc.RunScheduleReachedParams{CampaignID: int32(run.CampaignID), Now: now}), "campaign status")
 	})
