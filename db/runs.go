@@ -361,12 +361,16 @@ func (s *Store) UndecidedMessages(ctx context.Context, runID int64) (n int, olde
 	return int(row.Undecided), row.Oldest, translate(err, "undecided messages")
 }
 
-// FinishRun records that nothing of the run is pending or sending any more. A running campaign becomes COMPLETED.
+// FinishRun records that nothing of the run is pending or sending any more. A running campaign becomes COMPLETED; one
+// that is paused stays as it is until it is resumed.
 func (s *Store) FinishRun(ctx context.Context, run ledger.Run, now time.Time) error {
 	return s.InTx(ctx, func(ctx context.Context) error {
 		c, err := s.q(ctx).CampaignLock(ctx, int32(run.CampaignID))
 		if err != nil {
 			return translate(err, "campaign")
+		}
+		if campaign.Status(c.Status) == campaign.Paused {
+			return nil
 		}
 		if err := s.q(ctx).RunFinish(ctx, dbsqlc.RunFinishParams{ID: run.ID, Now: &now}); err != nil {
 			return translate(err, "run")
