@@ -116,7 +116,7 @@ func (a *Dispatch) plan(ctx context.Context, run ledger.Run, batch int) (Plan, e
 		case run.Status == campaign.Paused:
 			return Plan{Action: Wait, Until: now.Add(idle), Reason: message.ReasonPaused}, nil
 		case !run.Status.Active():
-			return a.finish(ctx, run)
+			return a.watch(ctx, run)
 		case run.NotBefore != nil && run.NotBefore.After(now):
 			return Plan{Action: Wait, Until: *run.NotBefore, Reason: "schedule"}, nil
 		}
