@@ -30,6 +30,7 @@ type deliveryStore interface {
 	Delivery(ctx context.Context, runID int64, seq int) (ledger.Delivery, error)
 	Wait(ctx context.Context, id uuid.UUID, reason string, until time.Time, steps []compliance.Finding, now time.Time) error
 	Suppress(ctx context.Context, id uuid.UUID, reason string, steps []compliance.Finding, now time.Time) error
+	Cancel(ctx context.Context, id uuid.UUID, reason string, now time.Time) error
 	Grant(ctx context.Context, campaignID int64, ratePerSecond int, now time.Time) (time.Time, error)
 	Begin(ctx context.Context, d ledger.Delivery, a ledger.Attempt, steps []compliance.Finding) (ledger.Begun, error)
 	Accept(ctx context.Context, attemptID uuid.UUID, sid string, httpStatus int, now time.Time) error
@@ -98,6 +99,10 @@ func (a *Delivery) judge(ctx context.Context, d ledger.Delivery) (Next, complian
 	now := a.Now()
 	if d.State != message.Pending {
 		return a.follow(d), compliance.Verdict{}, "", nil
+	}
+	if d.CampaignStatus == campaign.Cancelled { // the message was being sent then, and the provider gave it back
+		err := a.Store.Cancel(ctx, d.MessageID, message.ReasonCancelled, now)
+		return Next{Do: Done, Reason: message.ReasonCancelled}, compliance.Verdict{}, "", err
 	}
 	if d.Reason == message.ReasonRetry || d.Reason == message.ReasonConcurrency {
 		if d.WaitsUntil != nil && d.WaitsUntil.After(now) {

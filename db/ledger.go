@@ -62,6 +62,11 @@ func (s *Store) Suppress(ctx context.Context, id uuid.UUID, reason string, steps
 	return translate(err, "suppression")
 }
 
+// Cancel ends a pending message because its campaign was cancelled, or its person erased.
+func (s *Store) Cancel(ctx context.Context, id uuid.UUID, reason string, now time.Time) error {
+	return translate(s.q(ctx).MessageCancel(ctx, dbsqlc.MessageCancelParams{ID: id, Reason: reason, Now: &now}), "cancelled message")
+}
+
 // Grant hands out the campaign's next moment to send. Moments are 1/ratePerSecond apart, whoever asks, so that no
 // second holds more than ratePerSecond of them. The moment may lie in the future: it is for the caller to wait.
 func (s *Store) Grant(ctx context.Context, campaignID int64, ratePerSecond int, now time.Time) (time.Time, error) {

@@ -30,6 +30,10 @@ WITH m AS (
 INSERT INTO compliance_checks (message_id, action, reason, steps, created_at)
 SELECT m.id, 'suppress', @reason, @steps, @now FROM m;
 
+-- name: MessageCancel :exec
+UPDATE messages SET state = 'cancelled', reason = @reason, waits_until = NULL, ended_at = @now, updated_at = @now
+WHERE id = @id AND state = 'pending';
+
 -- name: ThrottleGrant :one
 -- Moves the throttle on by one send and returns when the send after it may happen; moments are spacing apart.
 INSERT INTO throttles AS t (key, next_grant_at) VALUES (@key, @earliest_next)

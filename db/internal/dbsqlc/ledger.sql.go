@@ -340,6 +340,22 @@ func (q *Queries) DeliveryGet(ctx context.Context, arg DeliveryGetParams) (Deliv
 	return i, err
 }
 
+const messageCancel = `-- name: MessageCancel :exec
+UPDATE messages SET state = 'cancelled', reason = $1, waits_until = NULL, ended_at = $2, updated_at = $2
+WHERE id = $3 AND state = 'pending'
+`
+
+type MessageCancelParams struct {
+	Reason string
+	Now    *time.Time
+	ID     uuid.UUID
+}
+
+func (q *Queries) MessageCancel(ctx context.Context, arg MessageCancelParams) error {
+	_, err := q.db.Exec(ctx, messageCancel, arg.Reason, arg.Now, arg.ID)
+	return err
+}
+
 const messageOverdue = `-- name: MessageOverdue :exec
 UPDATE messages SET reason = 'receipt_overdue', updated_at = $1 WHERE id = $2 AND state IN ('accepted', 'sent') AND reason = ''
 `
