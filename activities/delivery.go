@@ -244,6 +244,9 @@ func (a *Delivery) recordRefusal(ctx context.Context, d ledger.Delivery, attempt
 			then = ledger.Then{State: message.Pending, Reason: message.ReasonConcurrency, WaitsUntil: &until}
 		}
 	case message.Stop:
+		if d.CampaignStatus != campaign.Running { // one that is over cannot be paused, mended and resumed
+			break
+		}
 		until := now.Add(jitter(holdInterval))
 		then = ledger.Then{State: message.Pending, Reason: message.ReasonPaused, WaitsUntil: &until}
 	default: // the message failed
