@@ -78,17 +78,16 @@ func (s *Store) recordReceipts(ctx context.Context, reports []message.Report, no
 		return nil, nil, translate(err, "receipts")
 	}
 	news := make([]bool, len(reports))
-	var fresh []int
+	var apply []int // repetitions too: the first may have come before anyone knew whose it was
 	for _, r := range rows {
-		if i := first[said{r.ProviderSid, r.Status, r.ErrorCode}]; r.Inserted {
-			news[i] = true
-			if owner[i] != uuid.Nil {
-				fresh = append(fresh, i)
-			}
+		i := first[said{r.ProviderSid, r.Status, r.ErrorCode}]
+		news[i] = r.Inserted
+		if owner[i] != uuid.Nil {
+			apply = append(apply, i)
 		}
 	}
-	slices.Sort(fresh) // in the order of arrival
-	blamed, err := s.applyReports(ctx, reports, owner, fresh, now)
+	slices.Sort(apply) // in the order of arrival
+	blamed, err := s.applyReports(ctx, reports, owner, apply, now)
 	return news, blamed, err
 }
 
@@ -125,14 +124,14 @@ func (s *Store) ownersOf(ctx context.Context, reports []message.Report) ([]uuid.
 	return owner, nil
 }
 
-// applyReports applies reports[i] for each i in fresh to the ledger. Rows are locked people first, then messages by id:
+// applyReports applies reports[i] for each i in apply to the ledger. Rows are locked people first, then messages by id:
 // the order in which every transaction here takes them.
-func (s *Store) applyReports(ctx context.Context, reports []message.Report, owner []uuid.UUID, fresh []int, now time.Time) (map[int64]string, error) {
-	if len(fresh) == 0 {
+func (s *Store) applyReports(ctx context.Context, reports []message.Report, owner []uuid.UUID, apply []int, now time.Time) (map[int64]string, error) {
+	if len(apply) == 0 {
 		return nil, nil
 	}
 	var attemptIDs, optingOut []uuid.UUID
-	for _, i := range fresh {
+	for _, i := range apply {
 		attemptIDs = append(attemptIDs, owner[i])
 		if reports[i].Policy.Class == message.OptOut {
 			optingOut = append(optingOut, owner[i])
@@ -151,7 +150,7 @@ func (s *Store) applyReports(ctx context.Context, reports []message.Report, owne
 	changed := map[*entry]bool{}
 	var updates dbsqlc.AttemptsUpdateParams
 	updates.Now = &now
-	for _, i := range fresh {
+	for _, i := range apply {
 		e, at := entries.find(owner[i])
 		if e == nil {
 			continue

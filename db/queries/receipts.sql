@@ -2,12 +2,12 @@
 SELECT id, provider_sid FROM attempts WHERE id = ANY(@ids::uuid[]) OR provider_sid = ANY(@sids::text[]);
 
 -- name: ReceiptInsert :many
--- One row per thing said; inserted tells news from repetition.
+-- One row per thing said; inserted tells news from repetition. A repetition may know the attempt that the first did not.
 INSERT INTO receipts AS r (provider_sid, attempt_id, status, error_code, payload, received_at)
 SELECT x.provider_sid, nullif(x.attempt_id, '00000000-0000-0000-0000-000000000000'), x.status, x.error_code, x.payload, @now
 FROM (SELECT unnest(@provider_sids::text[]) AS provider_sid, unnest(@attempt_ids::uuid[]) AS attempt_id, unnest(@statuses::text[]) AS status,
     unnest(@error_codes::integer[]) AS error_code, unnest(@payloads::jsonb[]) AS payload) x
-ON CONFLICT ON CONSTRAINT receipts_said_once DO UPDATE SET repeats = r.repeats + 1
+ON CONFLICT ON CONSTRAINT receipts_said_once DO UPDATE SET repeats = r.repeats + 1, attempt_id = coalesce(r.attempt_id, excluded.attempt_id)
 RETURNING r.provider_sid, r.status, r.error_code, (xmax = 0)::boolean AS inserted;
 
 -- name: UsersOfAttemptsLock :many

@@ -189,7 +189,7 @@ INSERT INTO receipts AS r (provider_sid, attempt_id, status, error_code, payload
 SELECT x.provider_sid, nullif(x.attempt_id, '00000000-0000-0000-0000-000000000000'), x.status, x.error_code, x.payload, $1
 FROM (SELECT unnest($2::text[]) AS provider_sid, unnest($3::uuid[]) AS attempt_id, unnest($4::text[]) AS status,
     unnest($5::integer[]) AS error_code, unnest($6::jsonb[]) AS payload) x
-ON CONFLICT ON CONSTRAINT receipts_said_once DO UPDATE SET repeats = r.repeats + 1
+ON CONFLICT ON CONSTRAINT receipts_said_once DO UPDATE SET repeats = r.repeats + 1, attempt_id = coalesce(r.attempt_id, excluded.attempt_id)
 RETURNING r.provider_sid, r.status, r.error_code, (xmax = 0)::boolean AS inserted
 `
 
@@ -209,7 +209,7 @@ type ReceiptInsertRow struct {
 	Inserted    bool
 }
 
-// One row per thing said; inserted tells news from repetition.
+// One row per thing said; inserted tells news from repetition. A repetition may know the attempt that the first did not.
 func (q *Queries) ReceiptInsert(ctx context.Context, arg ReceiptInsertParams) ([]ReceiptInsertRow, error) {
 	rows, err := q.db.Query(ctx, receiptInsert,
 		arg.Now,
