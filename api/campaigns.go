@@ -171,7 +171,7 @@ func readPlan(w openapi.CampaignWrite) (campaign.Campaign, error) {
 		} else if expr.IsZero() {
 			refused = append(refused, fault.Field{Name: "segment_query", Detail: "selects nobody"})
 		}
-		c.SegmentQuery = json.RawMessage(query)
+		c.SegmentQuery = query
 	}
 	return c, fault.Fields(refused...)
 }

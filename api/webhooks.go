@@ -249,7 +249,7 @@ type waitingReport struct {
 func (s *server) recordReport(ctx context.Context, r message.Report) error {
 	w := waitingReport{Report: r, done: make(chan error, 1)}
 	if s.reports.add(w) {
-		go s.writeReports()
+		go s.writeReports(context.WithoutCancel(ctx))
 	}
 	select {
 	case err := <-w.done:
@@ -286,16 +286,16 @@ func (q *reportQueue) take() []waitingReport {
 	return batch
 }
 
-// writeReports writes batches until nothing waits. It belongs to no request: a caller that goes away takes nobody's
-// report along.
-func (s *server) writeReports() {
+// writeReports writes batches until nothing waits. It outlives the request that started it: a caller that goes away
+// takes nobody's report along.
+func (s *server) writeReports(ctx context.Context) {
 	for batch := s.reports.take(); batch != nil; batch = s.reports.take() {
-		s.writeBatch(batch)
+		s.writeBatch(ctx, batch)
 	}
 }
 
-func (s *server) writeBatch(batch []waitingReport) {
-	ctx, cancel := context.WithTimeout(context.Background(), reportDeadline)
+func (s *server) writeBatch(ctx context.Context, batch []waitingReport) {
+	ctx, cancel := context.WithTimeout(ctx, reportDeadline)
 	defer cancel()
 	err := s.storeReports(ctx, batch)
 	for i, w := range batch {

@@ -57,7 +57,7 @@ func start(t *testing.T, change func(*api.Deps)) *engine {
 	t.Cleanup(pool.Close)
 	e := &engine{store: store, pool: pool}
 	deps := api.Deps{
-		Store: store, Now: func() time.Time { return noon }, Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Wake: func() { e.woken.Add(1) },
+		Store: store, Now: func() time.Time { return noon }, Log: slog.New(slog.DiscardHandler), Wake: func() { e.woken.Add(1) },
 		TemporalHealth: func(context.Context) error { return nil }, TemporalUIURL: "http://127.0.0.1:8233", Namespace: "default",
 		PublicURL: publicURL, ListenAddr: "127.0.0.1:8000", MaxUploadBytes: 1 << 20, Version: "test", AccountSID: account,
 		TwilioTokens: []string{token, oldToken}, ErrorMeaning: func(code int) string { return twilio.PolicyOf(code).Meaning },

@@ -24,36 +24,26 @@ func (s *Store) Receive(ctx context.Context, m inbound.Message, now time.Time) (
 }
 
 func (s *Store) receive(ctx context.Context, m inbound.Message, now time.Time) (inbound.Reception, error) {
-	known, err := s.q(ctx).InboundRepeat(ctx, m.SID)
-	if err == nil {
-		return s.received(ctx, m.SID, known.UserID, known.Intent)
-	} else if !isNoRows(err) {
-		return inbound.Reception{}, translate(err, "inbound message")
-	}
-	var sender int64 // 0: not a phone number
-	var consent user.ConsentState
+	var sender dbsqlc.InboundSenderLockRow // stays empty when the sender is not a phone number
 	if m.From != "" {
-		row, err := s.inboundSender(ctx, m, now)
-		if err != nil {
-			return inbound.Reception{}, err
+		var err error
+		if sender, err = s.lockSender(ctx, m); isNoRows(err) {
+			// Somebody new, or the repeated message of somebody who was erased since: they stay erased.
+			if known, err := s.q(ctx).InboundRepeat(ctx, m.SID); err == nil {
+				return s.received(ctx, m.SID, known.UserID, known.Intent)
+			} else if !isNoRows(err) {
+				return inbound.Reception{}, translate(err, "inbound message")
+			}
+			sender, err = s.addSender(ctx, m, now)
+			if err != nil {
+				return inbound.Reception{}, err
+			}
+		} else if err != nil {
+			return inbound.Reception{}, translate(err, "sender")
 		}
-		sender, consent = row.ID, user.ConsentState(row.ConsentState)
 	}
+	consent := user.ConsentState(sender.ConsentState)
 	intent := user.Classify(m.Body, m.ButtonText, m.OptOutType, consent.OptedOut())
-	row, err := s.q(ctx).InboundInsert(ctx, dbsqlc.InboundInsertParams{
-		ProviderSid: m.SID, UserID: none(sender), Channel: string(m.Channel), Intent: cmp.Or(string(intent.Action), noIntent),
-		Body: m.Body, MediaCount: int32(m.MediaCount), Payload: m.Payload, Now: now,
-	})
-	if err != nil {
-		return inbound.Reception{}, translate(err, "inbound message")
-	}
-	if !row.Inserted { // the same message, delivered twice at once
-		return s.received(ctx, m.SID, row.UserID, row.Intent)
-	}
-	reception := inbound.Reception{Action: intent.Action}
-	if sender == 0 {
-		return reception, nil
-	}
 	change := user.Change{Source: user.SourceKeyword, Evidence: m.SID}
 	switch intent.Action {
 	case user.ActionStop:
@@ -66,36 +56,45 @@ func (s *Store) receive(ctx context.Context, m inbound.Message, now time.Time) (
 	if err != nil {
 		return inbound.Reception{}, err
 	}
-	if err := s.q(ctx).InboundSenderSeen(ctx, dbsqlc.InboundSenderSeenParams{ID: sender, ConsentState: string(next), Now: now}); err != nil {
-		return inbound.Reception{}, translate(err, "sender")
+	row, err := s.q(ctx).InboundTake(ctx, dbsqlc.InboundTakeParams{
+		ProviderSid: m.SID, UserID: none(sender.ID), Channel: string(m.Channel), Intent: cmp.Or(string(intent.Action), noIntent),
+		Body: m.Body, MediaCount: int32(m.MediaCount), Payload: m.Payload, ConsentState: string(next), Now: now,
+	})
+	if err != nil {
+		return inbound.Reception{}, translate(err, "inbound message")
 	}
-	if next == consent {
-		return reception, nil
+	if !row.Inserted {
+		return s.received(ctx, m.SID, row.UserID, row.Intent)
 	}
-	reception.Changed = true
-	if err := s.recordConsent(ctx, sender, next, change, senderActor, now); err != nil {
+	r := inbound.Reception{Action: intent.Action, Changed: sender.ID != 0 && next != consent}
+	if !r.Changed {
+		return r, nil
+	}
+	if err := s.recordConsent(ctx, sender.ID, next, change, senderActor, now); err != nil {
 		return inbound.Reception{}, err
 	}
 	if next == user.Stop {
-		return reception, s.Withdraw(ctx, sender, string(compliance.Stopped), now)
+		return r, s.Withdraw(ctx, sender.ID, string(compliance.Stopped), now)
 	}
-	return reception, nil
+	return r, nil
 }
 
-// inboundSender finds the person by number, else by their WhatsApp id, else makes them. Their row stays locked.
-func (s *Store) inboundSender(ctx context.Context, m inbound.Message, now time.Time) (dbsqlc.InboundSenderLockRow, error) {
-	find := dbsqlc.InboundSenderLockParams{PhoneNumber: m.From.String(), OtherNumber: cmp.Or(m.WhatsAppID, m.From).String()}
-	row, err := s.q(ctx).InboundSenderLock(ctx, find)
-	if !isNoRows(err) {
-		return row, translate(err, "sender")
-	}
+// lockSender finds the person by number, else by their WhatsApp id. Their row stays locked.
+func (s *Store) lockSender(ctx context.Context, m inbound.Message) (dbsqlc.InboundSenderLockRow, error) {
+	return s.q(ctx).InboundSenderLock(ctx, dbsqlc.InboundSenderLockParams{
+		PhoneNumber: m.From.String(), OtherNumber: cmp.Or(m.WhatsAppID, m.From).String(),
+	})
+}
+
+// addSender makes the person known, whatever else does so at the same time. Their row stays locked.
+func (s *Store) addSender(ctx context.Context, m inbound.Message, now time.Time) (dbsqlc.InboundSenderLockRow, error) {
 	zones, source := user.ResolveZones(nil, m.From)
 	if err := s.q(ctx).InboundSenderInsert(ctx, dbsqlc.InboundSenderInsertParams{
 		PhoneNumber: m.From.String(), Region: phone.Region(m.From), Zones: notNil(zones), ZoneSource: string(source), Now: now,
 	}); err != nil {
-		return row, translate(err, "sender")
+		return dbsqlc.InboundSenderLockRow{}, translate(err, "sender")
 	}
-	row, err = s.q(ctx).InboundSenderLock(ctx, find)
+	row, err := s.lockSender(ctx, m)
 	return row, translate(err, "sender")
 }
 

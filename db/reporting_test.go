@@ -156,7 +156,7 @@ func TestCampaigns(t *testing.T) {
 	page, total, err := b.Campaigns(ctx, "", nil, 2)
 	require.NoError(t, err)
 	require.Equal(t, 4, total)
-	require.EqualValues(t, []int64{4, 3}, []int64{page[0].ID, page[1].ID}, "newest first")
+	require.Equal(t, []int64{4, 3}, []int64{page[0].ID, page[1].ID}, "newest first")
 	page, _, err = b.Campaigns(ctx, "", &page[1].ID, 9)
 	require.NoError(t, err)
 	require.Len(t, page, 2)

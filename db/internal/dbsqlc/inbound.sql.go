@@ -28,46 +28,6 @@ func (q *Queries) InboundChangedConsent(ctx context.Context, arg InboundChangedC
 	return exists, err
 }
 
-const inboundInsert = `-- name: InboundInsert :one
-INSERT INTO inbound_messages AS i (provider_sid, user_id, channel, intent, body, media_count, payload, received_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
-ON CONFLICT (provider_sid) DO UPDATE SET repeats = i.repeats + 1
-RETURNING user_id, intent, (xmax = 0)::boolean AS inserted
-`
-
-type InboundInsertParams struct {
-	ProviderSid string
-	UserID      *int64
-	Channel     string
-	Intent      string
-	Body        string
-	MediaCount  int32
-	Payload     json.RawMessage
-	Now         time.Time
-}
-
-type InboundInsertRow struct {
-	UserID   *int64
-	Intent   string
-	Inserted bool
-}
-
-func (q *Queries) InboundInsert(ctx context.Context, arg InboundInsertParams) (InboundInsertRow, error) {
-	row := q.db.QueryRow(ctx, inboundInsert,
-		arg.ProviderSid,
-		arg.UserID,
-		arg.Channel,
-		arg.Intent,
-		arg.Body,
-		arg.MediaCount,
-		arg.Payload,
-		arg.Now,
-	)
-	var i InboundInsertRow
-	err := row.Scan(&i.UserID, &i.Intent, &i.Inserted)
-	return i, err
-}
-
 const inboundRepeat = `-- name: InboundRepeat :one
 UPDATE inbound_messages SET repeats = repeats + 1 WHERE provider_sid = $1 RETURNING user_id, intent
 `
@@ -134,19 +94,52 @@ func (q *Queries) InboundSenderLock(ctx context.Context, arg InboundSenderLockPa
 	return i, err
 }
 
-const inboundSenderSeen = `-- name: InboundSenderSeen :exec
-UPDATE users SET last_inbound_at = greatest(last_inbound_at, $1::timestamptz), consent_state = $2,
-    updated_at = CASE WHEN consent_state = $2 THEN updated_at ELSE $1::timestamptz END
-WHERE id = $3
+const inboundTake = `-- name: InboundTake :one
+WITH m AS (
+    INSERT INTO inbound_messages AS i (provider_sid, user_id, channel, intent, body, media_count, payload, received_at)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+    ON CONFLICT (provider_sid) DO UPDATE SET repeats = i.repeats + 1
+    RETURNING i.user_id, i.intent, (i.xmax = 0)::boolean AS inserted
+), sender AS (
+    UPDATE users SET last_inbound_at = greatest(last_inbound_at, $8::timestamptz), consent_state = $9,
+        updated_at = CASE WHEN consent_state = $9 THEN updated_at ELSE $8::timestamptz END
+    FROM m WHERE users.id = $2 AND m.inserted
+)
+SELECT m.user_id, m.intent, m.inserted FROM m
 `
 
-type InboundSenderSeenParams struct {
+type InboundTakeParams struct {
+	ProviderSid  string
+	UserID       *int64
+	Channel      string
+	Intent       string
+	Body         string
+	MediaCount   int32
+	Payload      json.RawMessage
 	Now          time.Time
 	ConsentState string
-	ID           int64
 }
 
-func (q *Queries) InboundSenderSeen(ctx context.Context, arg InboundSenderSeenParams) error {
-	_, err := q.db.Exec(ctx, inboundSenderSeen, arg.Now, arg.ConsentState, arg.ID)
-	return err
+type InboundTakeRow struct {
+	UserID   *int64
+	Intent   string
+	Inserted bool
+}
+
+// Keeps a message, and with a new one what it changes about its sender, whose row the caller has locked.
+func (q *Queries) InboundTake(ctx context.Context, arg InboundTakeParams) (InboundTakeRow, error) {
+	row := q.db.QueryRow(ctx, inboundTake,
+		arg.ProviderSid,
+		arg.UserID,
+		arg.Channel,
+		arg.Intent,
+		arg.Body,
+		arg.MediaCount,
+		arg.Payload,
+		arg.Now,
+		arg.ConsentState,
+	)
+	var i InboundTakeRow
+	err := row.Scan(&i.UserID, &i.Intent, &i.Inserted)
+	return i, err
 }
