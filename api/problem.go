@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"regexp"
 
 	"github.com/gin-gonic/gin"
 
@@ -57,8 +58,11 @@ func (s *server) fail(c *gin.Context, err error) {
 	if err != nil {
 		s.Log.Error("problem", "error", err)
 	}
+	c.Header("Content-Type", "application/problem+json") // in place of what a handler may have set
 	c.Data(p.Status, "application/problem+json", body)
 }
+
+var ginParameter = regexp.MustCompile(`:(\w+)`)
 
 func problemOf(c *gin.Context, err error) openapi.Problem {
 	status, detail, fields := explain(c, err)
@@ -70,7 +74,7 @@ func problemOf(c *gin.Context, err error) openapi.Problem {
 		RequestID: ptr(requestID(c)),
 	}
 	if path := c.FullPath(); path != "" {
-		p.Instance = &path // the route, not the path: a path may hold a number
+		p.Instance = ptr(ginParameter.ReplaceAllString(path, "{$1}")) // the route, not the path: a path may hold a number
 	}
 	if len(fields) > 0 {
 		errs := make([]openapi.FieldError, len(fields))

@@ -1,0 +1,149 @@
+package api_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http/httptest"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// jsonAt returns a member of an answer's object.
+func jsonAt(t *testing.T, w *httptest.ResponseRecorder, key string) any {
+	t.Helper()
+	var object map[string]any
+	require.NoError(t, json.Unmarshal(w.Body.Bytes(), &object), w.Body.String())
+	return object[key]
+}
+
+func TestUserAPI(t *testing.T) {
+	t.Parallel()
+	e := start(t, local)
+	const users, one = "/api/v1/users", "/api/v1/users/+94771234567"
+	u := e.call(t, 201, "POST", users, `{"phone_number": "077-123 4567", "default_region": "LK", "attributes": {"name": "Arjuna", "tags": ["a", 1, null]}}`)
+	require.Equal(t, map[string]any{
+		"phone_number": "+94771234567", "name": "Arjuna", "attributes": map[string]any{"name": "Arjuna", "tags": []any{"a", 1.0, nil}},
+		"consent_state": "PENDING", "region": "LK", "timezones": []any{"Asia/Colombo"}, "last_inbound_at": nil,
+		"created_at": "2026-03-02T12:00:00Z", "updated_at": "2026-03-02T12:00:00Z",
+	}, u)
+	require.Equal(t, []string{"phone_number"}, fields(e.call(t, 422, "POST", users, `{"phone_number": "077-123 4567"}`)), "no region, no country code")
+	require.Equal(t, []string{"phone_number"}, fields(e.call(t, 422, "POST", users, `{"phone_number": "hello"}`)))
+	require.Contains(t, fields(e.call(t, 422, "POST", users, `{"phone_number": "+94771234568", "attributes": {"n": 1e999}}`)), "attributes.n")
+	e.call(t, 409, "POST", users, `{"phone_number": "+94771234567"}`)
+
+	for _, path := range []string{one, "/api/v1/users/%2B94771234567", "/api/v1/users/94771234567", "/api/v1/users/whatsapp:+94771234567", "/api/v1/users/%2B94%2077%20123%204567"} {
+		require.Equal(t, "+94771234567", e.call(t, 200, "GET", path, "")["phone_number"], path)
+	}
+	e.call(t, 404, "GET", "/api/v1/users/94771234599", "")
+
+	u = e.call(t, 200, "PUT", one, `{"attributes": {"timezone": "Europe/London"}}`)
+	require.Equal(t, []any{[]any{"Europe/London"}, nil, "PENDING"}, []any{u["timezones"], u["name"], u["consent_state"]})
+	u = e.call(t, 200, "PUT", one, `{"consent_state": "OPT_IN"}`)
+	require.Equal(t, []any{[]any{"Europe/London"}, "OPT_IN"}, []any{u["timezones"], u["consent_state"]})
+	e.call(t, 422, "PUT", one, `{}`)
+
+	consent := one + "/consent"
+	require.Equal(t, "STOP", e.call(t, 200, "PUT", consent, `{"consent_state": "STOP", "evidence": "they called"}`)["consent_state"])
+	e.call(t, 409, "PUT", one, `{"consent_state": "OPT_IN"}`)
+	e.call(t, 409, "PUT", consent, `{"consent_state": "OPT_IN", "evidence": "form"}`)
+	require.Equal(t, "OPT_IN", e.call(t, 200, "PUT", consent, `{"consent_state": "OPT_IN", "evidence": "form", "source": "operator"}`)["consent_state"])
+	require.Equal(t, []string{"evidence"}, fields(e.call(t, 422, "PUT", consent, `{"consent_state": "OPT_IN"}`)))
+	require.Equal(t, []string{"OPT_IN api  local", "STOP api they called local", "OPT_IN operator form local"},
+		get[[]string](t, e, `SELECT array_agg(state || ' ' || source || ' ' || evidence || ' ' || actor ORDER BY id) FROM consent_events`))
+
+	require.Nil(t, e.call(t, 204, "DELETE", one, ""))
+	e.call(t, 404, "DELETE", one, "")
+	e.call(t, 404, "PUT", one, `{"consent_state": "OPT_IN"}`)
+}
+
+func TestUserPages(t *testing.T) {
+	t.Parallel()
+	e := start(t, local)
+	for i := range 5 {
+		e.call(t, 201, "POST", "/api/v1/users", fmt.Sprintf(`{"phone_number": "+9477123456%d", "consent_state": "OPT_IN"}`, i))
+	}
+	e.call(t, 201, "POST", "/api/v1/users", `{"phone_number": "+447911123456"}`)
+	var numbers []string
+	target := "/api/v1/users?limit=2&q=%2B9477&consent_state=OPT_IN"
+	next := target
+	for range 4 {
+		page := e.call(t, 200, "GET", next, "")
+		require.Equal(t, 5.0, page["total"])
+		for _, u := range page["users"].([]any) {
+			numbers = append(numbers, u.(map[string]any)["phone_number"].(string))
+		}
+		if page["next_cursor"] == nil {
+			break
+		}
+		next = target + "&cursor=" + page["next_cursor"].(string)
+	}
+	require.Equal(t, []string{"+94771234564", "+94771234563", "+94771234562", "+94771234561", "+94771234560"}, numbers)
+
+	first := e.call(t, 200, "GET", "/api/v1/users?limit=2", "")
+	require.Equal(t, []string{"cursor"}, fields(e.call(t, 400, "GET", "/api/v1/users?limit=2&q=94&cursor="+first["next_cursor"].(string), "")), "a cursor belongs to its list")
+	require.Equal(t, []any{}, e.call(t, 200, "GET", "/api/v1/users?q=1", "")["users"])
+}
+
+func TestSegmentAPI(t *testing.T) {
+	t.Parallel()
+	e := start(t, local)
+	const segments = "/api/v1/segments"
+	for i, city := range []string{"Colombo", "Colombo", "Galle"} {
+		e.call(t, 201, "POST", "/api/v1/users", fmt.Sprintf(`{"phone_number": "+9477123456%d", "consent_state": "%s", "attributes": {"city": "%s"}}`,
+			i, []string{"OPT_IN", "OPT_OUT"}[i%2], city))
+	}
+	s := e.call(t, 201, "POST", segments, `{"name": "Colombo", "definition_json": {"attribute": "city", "operator": "equals", "value": "Colombo"}}`)
+	require.Equal(t, map[string]any{"attribute": "city", "operator": "equals", "value": "Colombo"}, s["definition_json"])
+	e.call(t, 409, "POST", segments, `{"name": "Colombo", "definition_json": {"a": 1}}`)
+	require.Equal(t, []string{"definition_json.operator"},
+		fields(e.call(t, 422, "POST", segments, `{"name": "bad", "definition_json": {"attribute": "city", "operator": "resembles", "value": "x"}}`)))
+
+	one := fmt.Sprintf("%s/%.0f", segments, s["id"])
+	result := e.call(t, 200, "POST", one+"/evaluate", "")
+	require.Equal(t, []any{2.0, 1.0}, []any{result["count"], result["opted_in_count"]})
+	require.Len(t, result["sample"], 2)
+	result = e.call(t, 200, "POST", one+"/evaluate", `{"sample_size": 0}`)
+	require.Equal(t, []any{2.0, []any{}}, []any{result["count"], result["sample"]})
+
+	require.Equal(t, "Galle", e.call(t, 200, "PUT", one, `{"name": "Galle", "definition_json": {"city": "Galle"}}`)["name"])
+	require.Equal(t, 1.0, e.call(t, 200, "POST", one+"/evaluate", `{}`)["count"])
+	require.Equal(t, "Galle", e.call(t, 200, "GET", one, "")["name"])
+	list := e.call(t, 200, "GET", segments, "")
+	require.Equal(t, 1.0, list["total"])
+	e.call(t, 204, "DELETE", one, "")
+	for _, call := range [][3]string{{"GET", one, ""}, {"DELETE", one, ""}, {"POST", one + "/evaluate", ""}, {"PUT", one, `{"name": "x", "definition_json": {"a": 1}}`}} {
+		e.call(t, 404, call[0], call[1], call[2])
+	}
+}
+
+func TestTemplateAPI(t *testing.T) {
+	t.Parallel()
+	e := start(t, local)
+	const templates = "/api/v1/templates"
+	made := e.call(t, 201, "POST", templates, `{"name": "Welcome", "content": "Hi {name} from {address.city}", "variables": ["address.city", "name"]}`)
+	require.Equal(t, []any{"whatsapp", "en_US", 1.0, []any{"name", "address.city"}}, []any{made["channel"], made["locale"], made["version"], made["variables"]})
+	e.call(t, 409, "POST", templates, `{"name": "Welcome", "content": "Hi"}`)
+	require.Equal(t, []string{"variables"}, fields(e.call(t, 422, "POST", templates, `{"name": "x", "content": "Hi {name}", "variables": []}`)))
+	require.Equal(t, []string{"content"}, fields(e.call(t, 422, "POST", templates, `{"name": "x", "content": "Hi {name"}`)))
+	require.Equal(t, []string{"channel"}, fields(e.call(t, 422, "POST", templates, `{"name": "x", "content": "Hi", "channel": "pigeon"}`)))
+
+	one := fmt.Sprintf("%s/%.0f", templates, made["id"])
+	preview := e.call(t, 200, "POST", one+"/preview", `{"attributes": {"name": "Ann", "address": {"city": "Galle"}}}`)
+	require.Equal(t, []any{"Hi Ann from Galle", []any{}, 17.0}, []any{preview["content"], preview["missing_variables"], preview["length"]})
+	preview = e.call(t, 200, "POST", one+"/preview", `{"attributes": {"address": {"street": "x"}}}`)
+	require.Equal(t, []any{"Hi {name} from {address.city}", []any{"name", "address.city"}}, []any{preview["content"], preview["missing_variables"]})
+	e.call(t, 201, "POST", "/api/v1/users", `{"phone_number": "+94771234567", "attributes": {"name": "Bob"}}`)
+	preview = e.call(t, 200, "POST", one+"/preview", `{"phone_number": "+94771234567"}`)
+	require.Equal(t, []any{"Hi Bob from {address.city}", []any{"address.city"}}, []any{preview["content"], preview["missing_variables"]})
+	e.call(t, 404, "POST", one+"/preview", `{"phone_number": "+94771234568"}`)
+	e.call(t, 422, "POST", one+"/preview", `{"phone_number": "+94771234568", "attributes": {}}`)
+	e.call(t, 422, "POST", one+"/preview", `{}`)
+
+	changed := e.call(t, 200, "PUT", one, `{"name": "Welcome", "content": "Hello", "channel": "sms", "locale": "si"}`)
+	require.Equal(t, []any{2.0, "sms", "si", []any{}}, []any{changed["version"], changed["channel"], changed["locale"], changed["variables"]})
+	require.Equal(t, changed, e.call(t, 200, "GET", one, ""))
+	require.Equal(t, 1.0, e.call(t, 200, "GET", templates, "")["total"])
+	e.call(t, 204, "DELETE", one, "")
+	e.call(t, 404, "GET", one, "")
+}
