@@ -1,0 +1,294 @@
+package ui
+
+import (
+	"bytes"
+	"cmp"
+	"crypto/sha256"
+	"embed"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"html/template"
+	"io/fs"
+	"mime"
+	"net/http"
+	"net/url"
+	"path"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"github.com/event-stream-engine/ese/internal/campaign"
+	"github.com/event-stream-engine/ese/internal/fault"
+	"github.com/event-stream-engine/ese/internal/phone"
+)
+
+//go:embed pages static
+var embedded embed.FS
+
+// page is a template set with the page's own "content" and, when its figures refresh, "live".
+type page struct{ templates *template.Template }
+
+// parsePages reads every page together with the layout and the parts they share.
+func (u *UI) parsePages() (map[string]*page, error) {
+	shared, err := template.New("").Funcs(u.functions()).ParseFS(embedded, "pages/layout.html", "pages/parts.html")
+	if err != nil {
+		return nil, fmt.Errorf("pages: %w", err)
+	}
+	files, err := fs.Glob(embedded, "pages/*.html")
+	if err != nil {
+		return nil, fmt.Errorf("pages: %w", err)
+	}
+	pages := map[string]*page{}
+	for _, file := range files {
+		name := strings.TrimSuffix(path.Base(file), ".html")
+		if name == "layout" || name == "parts" {
+			continue
+		}
+		set, err := shared.Clone()
+		if err == nil {
+			set, err = set.ParseFS(embedded, file)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("page %s: %w", name, err)
+		}
+		pages[name] = &page{set}
+	}
+	return pages, nil
+}
+
+// view is what a page is made from.
+type view struct {
+	Title   string
+	Section string // the path of the entry in the navigation
+	Poll    int    // seconds between refreshes of the "live" part; 0 for none
+	Body    any
+
+	// Set by render.
+	URL     string
+	Now     time.Time
+	Version string
+	Styles  []string
+	Scripts []string
+}
+
+// render answers with a page, or with its live part alone when htmx asks. Nothing is sent before all of it is known.
+func (u *UI) render(c *gin.Context, status int, name string, v view) error {
+	v.URL, v.Now, v.Version = c.Request.URL.RequestURI(), u.Now(), u.Version
+	v.Styles, v.Scripts = u.assets.styles, u.assets.scripts
+	part := "layout"
+	if c.GetHeader("HX-Request") == "true" {
+		part = "refresh"
+	}
+	var b bytes.Buffer
+	if err := u.pages[name].templates.ExecuteTemplate(&b, part, v); err != nil {
+		return fmt.Errorf("page %s: %w", name, err)
+	}
+	c.Data(status, "text/html; charset=utf-8", b.Bytes())
+	return nil
+}
+
+func (u *UI) functions() template.FuncMap {
+	return template.FuncMap{
+		"asset":    func(name string) string { return u.assets.url(name) },
+		"meaning":  u.ErrorMeaning,
+		"workflow": u.workflowURL,
+		"number":   number,
+		"percent":  func(share float64) string { return strconv.FormatFloat(share, 'f', 1, 64) + " %" },
+		"duration": duration,
+		"clock":    clock,
+		"words":    func(v any) string { return strings.ReplaceAll(fmt.Sprint(v), "_", " ") },
+		"masked":   masked,
+		"indent":   indent,
+		"tone":     func(v any) string { return cmp.Or(tones[fmt.Sprint(v)], "secondary") },
+		"args":     args,
+	}
+}
+
+// workflowURL is the page of a run's workflow in the Temporal Web UI; "" when it is not known where that is.
+func (u *UI) workflowURL(run *campaign.Run) string {
+	if u.TemporalUIURL == "" || run == nil {
+		return ""
+	}
+	id := campaign.WorkflowID(run.CampaignID, run.Number)
+	return u.TemporalUIURL + "/namespaces/" + url.PathEscape(u.Namespace) + "/workflows/" + url.PathEscape(id)
+}
+
+// number writes an integer with its thousands apart.
+func number(v any) string {
+	text := fmt.Sprint(v)
+	for i := len(text) - 3; i > 0 && text[i-1] != '-'; i -= 3 {
+		text = text[:i] + "," + text[i:]
+	}
+	return text
+}
+
+// duration writes a time span for people: 820 ms, 12.3 s, 4 min 5 s, 2 h 3 min.
+func duration(d time.Duration) string {
+	switch {
+	case d < time.Second:
+		return fmt.Sprintf("%d ms", d.Milliseconds())
+	case d < time.Minute:
+		return fmt.Sprintf("%.1f s", d.Truncate(100*time.Millisecond).Seconds())
+	case d < time.Hour:
+		return fmt.Sprintf("%d min %d s", int(d.Minutes()), int(d.Seconds())%60)
+	default:
+		return fmt.Sprintf("%d h %d min", int(d.Hours()), int(d.Minutes())%60)
+	}
+}
+
+// clock writes minutes after midnight as 22:00.
+func clock(minutes *int) string {
+	if minutes == nil {
+		return ""
+	}
+	return fmt.Sprintf("%02d:%02d", *minutes/60, *minutes%60)
+}
+
+// masked is all that lists about messages show of a number.
+func masked(n phone.Number) string {
+	if n == "" {
+		return "unknown"
+	}
+	return n.Masked()
+}
+
+// indent writes a value as JSON that people can read.
+func indent(v any) (string, error) {
+	text, err := json.MarshalIndent(v, "", "  ")
+	return string(text), err
+}
+
+// args joins what a shared part needs: its values under the names before them.
+func args(pairs ...any) (map[string]any, error) {
+	if len(pairs)%2 != 0 {
+		return nil, fmt.Errorf("args: %d values", len(pairs))
+	}
+	m := make(map[string]any, len(pairs)/2)
+	for i := 0; i < len(pairs); i += 2 {
+		name, ok := pairs[i].(string)
+		if !ok {
+			return nil, fmt.Errorf("args: %v is no name", pairs[i])
+		}
+		m[name] = pairs[i+1]
+	}
+	return m, nil
+}
+
+// tones are the colours of words that tell a state, as the style sheet names them.
+var tones = map[string]string{
+	"DRAFT": "secondary", "SCHEDULED": "azure", "RUNNING": "blue", "PAUSED": "yellow", "COMPLETED": "green", "CANCELLED": "secondary", "FAILED": "red",
+	"PENDING": "yellow", "OPT_IN": "green", "OPT_OUT": "orange", "STOP": "red",
+	"pending": "secondary", "sending": "azure", "accepted": "azure", "sent": "blue", "delivered": "teal", "read": "green",
+	"failed": "red", "undelivered": "orange", "suppressed": "yellow", "cancelled": "dark", "unknown": "purple",
+	"stop": "red", "start": "green", "help": "azure", "media": "blue", "text": "secondary",
+}
+
+// listSize is how many rows a page of a list has.
+const listSize = 25
+
+// pager is the way through a list.
+type pager struct {
+	Total int
+	First string // the address of the first page; "" when this is it
+	Next  string // the address of the rows after these; "" when there are none
+}
+
+// after reads the key after which a list goes on; nil for its beginning.
+func after(c *gin.Context) (*int64, error) {
+	text := c.Query("after")
+	if text == "" {
+		return nil, nil
+	}
+	key, err := strconv.ParseInt(text, 10, 64)
+	if err != nil {
+		return nil, fault.Refuse("after", "must be a whole number, as in the address of the next page")
+	}
+	return &key, nil
+}
+
+// paginate shortens rows, of which one more than listSize was asked for, to a page.
+func paginate[T any](c *gin.Context, rows []T, total int, key func(T) int64) ([]T, pager) {
+	p := pager{Total: total}
+	query := c.Request.URL.Query()
+	if query.Has("after") {
+		p.First = address(c, query, "")
+	}
+	if len(rows) > listSize {
+		rows = rows[:listSize]
+		p.Next = address(c, query, strconv.FormatInt(key(rows[listSize-1]), 10))
+	}
+	return rows, p
+}
+
+func address(c *gin.Context, query url.Values, after string) string {
+	query.Del("after")
+	if after != "" {
+		query.Set("after", after)
+	}
+	return (&url.URL{Path: c.Request.URL.Path, RawQuery: query.Encode()}).String()
+}
+
+// staticPath is where styles and scripts are served.
+const staticPath = "/ui/static/"
+
+// assets are the embedded styles and scripts. Their addresses change with their content, so that browsers may keep them.
+type assets struct {
+	files   map[string]asset
+	built   bool // the vendored packages are there
+	styles  []string
+	scripts []string
+}
+
+type asset struct {
+	content []byte
+	kind    string
+	version string
+}
+
+func loadAssets() (*assets, error) {
+	a := &assets{files: map[string]asset{}}
+	err := fs.WalkDir(embedded, "static", func(file string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		content, err := embedded.ReadFile(file)
+		if err != nil {
+			return err
+		}
+		sum := sha256.Sum256(content)
+		kind := cmp.Or(mime.TypeByExtension(path.Ext(file)), "text/plain; charset=utf-8")
+		a.files[strings.TrimPrefix(file, "static/")] = asset{content, kind, hex.EncodeToString(sum[:6])}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("static files: %w", err)
+	}
+	_, tabler := a.files["vendor/tabler.min.css"]
+	_, htmx := a.files["vendor/htmx.min.js"]
+	a.built = tabler && htmx
+	if a.built {
+		a.styles = []string{a.url("vendor/tabler.min.css"), a.url("app.css")}
+		a.scripts = []string{a.url("vendor/htmx.min.js"), a.url("app.js")}
+	} else {
+		a.styles = []string{a.url("plain.css"), a.url("app.css")}
+		a.scripts = []string{a.url("app.js")}
+	}
+	return a, nil
+}
+
+func (a *assets) url(name string) string { return staticPath + name + "?v=" + a.files[name].version }
+
+func (a *assets) serve(c *gin.Context) {
+	file, found := a.files[strings.TrimPrefix(c.Param("file"), "/")]
+	if !found {
+		c.Status(http.StatusNotFound)
+		return
+	}
+	if c.Query("v") == file.version {
+		c.Header("Cache-Control", "public, max-age=31536000, immutable")
+	}
+	c.Data(http.StatusOK, file.kind, file.content)
+}

@@ -1,0 +1,110 @@
+package ui
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"github.com/event-stream-engine/ese/internal/campaign"
+	"github.com/event-stream-engine/ese/internal/fault"
+	"github.com/event-stream-engine/ese/internal/message"
+	"github.com/event-stream-engine/ese/internal/report"
+)
+
+type reportStore interface {
+	// CampaignSummary counts a campaign's newest run.
+	CampaignSummary(ctx context.Context, campaignID int64, now time.Time) (report.Summary, error)
+	// Recipients lists up to limit messages of the newest run with numbers above after, in order, and counts all.
+	Recipients(ctx context.Context, campaignID int64, state message.State, reason string, after, limit int) ([]report.Message, int, error)
+}
+
+type summaryBody struct {
+	report.Summary
+	Draft   bool
+	Segment string // the audience in words
+	Total   int
+	Open    int // pending or sending
+	Done    int
+	Read    int
+	Failed  int
+	Lost    int     // undelivered
+	Percent float64 // done of total
+	Bars    []bar
+	Steps   []step
+}
+
+func (u *UI) summary(c *gin.Context) error {
+	ctx := c.Request.Context()
+	id, err := pathID(c)
+	if err != nil {
+		return err
+	}
+	body := summaryBody{}
+	if body.Summary, err = u.Store.CampaignSummary(ctx, id, u.Now()); err != nil {
+		return err
+	}
+	plan := body.Summary.Campaign
+	body.Draft, body.Steps = plan.Status == campaign.Draft, stepsOf(plan.Status)
+	body.Total = body.States.Total()
+	body.Open = body.States[message.Pending] + body.States[message.Sending]
+	body.Done = body.Total - body.Open
+	body.Percent = report.Percent(body.Done, body.Total)
+	body.Bars = stack(body.States)
+	body.Read, body.Failed, body.Lost = body.States[message.Read], body.States[message.Failed], body.States[message.Undelivered]
+	if body.Segment, err = u.audienceText(ctx, plan); err != nil {
+		return err
+	}
+	return u.render(c, http.StatusOK, "summary", view{Title: plan.Topic, Section: "/campaigns", Poll: pollSeconds, Body: body})
+}
+
+// audienceText says whom a campaign is for.
+func (u *UI) audienceText(ctx context.Context, plan campaign.Overview) (string, error) {
+	if plan.SegmentID == nil {
+		return describeSegment(plan.SegmentQuery), nil
+	}
+	saved, err := u.Store.Segment(ctx, *plan.SegmentID)
+	if err != nil {
+		return "", err
+	}
+	return saved.Name + ": " + describeSegment(saved.Definition), nil
+}
+
+type recipientsBody struct {
+	campaign.Overview
+	States     []message.State
+	State      message.State // "" for all
+	Reason     string        // "" for all
+	Recipients []report.Message
+	Pager      pager
+}
+
+func (u *UI) recipients(c *gin.Context) error {
+	ctx := c.Request.Context()
+	id, err := pathID(c)
+	if err != nil {
+		return err
+	}
+	body := recipientsBody{States: message.States(), State: message.State(c.Query("state")), Reason: c.Query("reason")}
+	if body.State != "" && !body.State.Valid() {
+		return fault.Refuse("state", "is not a state of messages")
+	}
+	key, err := after(c)
+	if err != nil {
+		return err
+	}
+	seq := 0
+	if key != nil {
+		seq = int(*key)
+	}
+	if body.Overview, err = u.Store.Campaign(ctx, id); err != nil {
+		return err
+	}
+	rows, total, err := u.Store.Recipients(ctx, id, body.State, body.Reason, seq, listSize+1)
+	if err != nil {
+		return err
+	}
+	body.Recipients, body.Pager = paginate(c, rows, total, func(m report.Message) int64 { return int64(m.Seq) })
+	return u.render(c, http.StatusOK, "recipients", view{Title: "Recipients", Section: "/campaigns", Poll: pollSeconds, Body: body})
+}

@@ -1,0 +1,193 @@
+// Package ui is the pages of the engine: plain HTML from the same store as the JSON API, so that a page shows nothing
+// that the API cannot. Pages are complete without JavaScript; with it their figures refresh in place and a form is sent
+// once.
+package ui
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"mime/multipart"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/gin-gonic/gin"
+	"github.com/google/uuid"
+
+	"github.com/event-stream-engine/ese/internal/access"
+	"github.com/event-stream-engine/ese/internal/fault"
+)
+
+// Deps is what the pages need of their surroundings. All but the marked are required.
+type Deps struct {
+	Store Store
+	Now   func() time.Time
+	Log   *slog.Logger
+
+	// Authorize lets a request pass that may do what the scope says, and puts its principal into the request's context.
+	Authorize func(c *gin.Context, scope access.Scope) error
+	// Principal names who makes a request that passed.
+	Principal func(r *http.Request) string
+	// Explain decides the status of an error, and what the visitor is told of it.
+	Explain func(ctx context.Context, err error) (status int, detail string, fields []fault.Field)
+	// Import takes in an upload and returns the id of its import, as the API's import does.
+	Import func(ctx context.Context, upload *multipart.Reader) (uuid.UUID, error)
+	// Health looks at the dependencies; it bounds its own time.
+	Health func(ctx context.Context) []Check
+	// ErrorMeaning says in a sentence what a provider's error code means.
+	ErrorMeaning func(code int) string
+
+	MaxUploadBytes int64
+	TemporalUIURL  string // without a slash at the end; optional
+	Namespace      string // Temporal's
+	Version        string
+	DefaultRegion  string // ISO 3166 alpha-2, of numbers without a country code; optional
+}
+
+// Check is what is known of one dependency.
+type Check struct {
+	Name   string
+	Up     bool
+	Detail string // what is wrong; empty when up
+}
+
+// Store is what the pages ask of the database, each part declared beside the pages that use it.
+type Store interface {
+	formStore
+	userStore
+	importStore
+	segmentStore
+	templateStore
+	campaignStore
+	reportStore
+	monitoringStore
+}
+
+// UI answers the requests of the pages.
+type UI struct {
+	Deps
+	pages  map[string]*page
+	assets *assets
+}
+
+// New prepares the pages.
+func New(deps Deps) (*UI, error) {
+	switch {
+	case deps.Store == nil, deps.Now == nil, deps.Log == nil, deps.Principal == nil, deps.Explain == nil,
+		deps.Import == nil, deps.Health == nil, deps.ErrorMeaning == nil:
+		return nil, errors.New("pages: a dependency is missing")
+	case deps.Authorize == nil:
+		return nil, errors.New("pages: without Authorize they would be open to everyone")
+	case deps.MaxUploadBytes <= 0:
+		return nil, errors.New("pages: MaxUploadBytes must be above zero")
+	}
+	u := &UI{Deps: deps}
+	var err error
+	if u.assets, err = loadAssets(); err != nil {
+		return nil, err
+	}
+	if u.pages, err = u.parsePages(); err != nil {
+		return nil, err
+	}
+	if !u.assets.built {
+		deps.Log.Warn("the pages have no styles: run npm ci && npm run build in api/ui before building")
+	}
+	return u, nil
+}
+
+// Register mounts the pages.
+func (u *UI) Register(r gin.IRoutes) {
+	r.GET(staticPath+"*file", u.assets.serve)
+
+	get := func(path string, h handler) { r.GET(path, u.handle(access.Read, h)) }
+	post := func(path string, scope access.Scope, h handler) { r.POST(path, u.handle(scope, h)) }
+
+	get("/", u.dashboard)
+	get("/monitoring", u.monitoring)
+
+	get("/users", u.users)
+	post("/users", access.Write, u.createUser)
+	post("/users/import", access.Write, u.startImport)
+	get("/imports/:id", u.showImport)
+
+	get("/segments", u.segments)
+	post("/segments", access.Write, u.createSegment)
+	get("/segments/:id", u.showSegment)
+	get("/templates", u.templates)
+	post("/templates", access.Write, u.createTemplate)
+
+	get("/campaigns", u.campaigns)
+	get("/campaigns/new", u.newCampaign)
+	post("/campaigns", access.Write, u.createCampaign)
+	get("/campaign/:id/summary", u.summary)
+	get("/campaign/:id/recipients", u.recipients)
+	get("/campaign/:id/trigger", u.confirmTrigger)
+	post("/campaign/:id/trigger", access.Send, u.trigger)
+	for _, s := range steps {
+		get("/campaign/:id/"+s.Verb, u.confirmStep(s))
+		post("/campaign/:id/"+s.Verb, access.Send, u.take(s))
+	}
+}
+
+// handler answers one request, or returns why it could not.
+type handler func(c *gin.Context) error
+
+// policy of the pages is stricter than that of the API's documentation: nothing inline, nothing from elsewhere. data:
+// is for the drawings inside the style sheet.
+const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; " +
+	"form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+
+// maxFormBytes bounds a form other than an upload.
+const maxFormBytes = 1 << 20
+
+func (u *UI) handle(scope access.Scope, h handler) gin.HandlerFunc {
+	return func(c *gin.Context) {
+		c.Header("Content-Security-Policy", policy)
+		c.Header("Vary", "HX-Request")
+		err := u.Authorize(c, scope)
+		if err == nil {
+			err = h(c)
+		}
+		if err != nil {
+			u.fail(c, err)
+		}
+	}
+}
+
+// fail shows the error page. It is the only way an error leaves the pages.
+func (u *UI) fail(c *gin.Context, err error) {
+	ctx := c.Request.Context()
+	status, detail, fields := u.Explain(ctx, err)
+	requestID := c.Writer.Header().Get("X-Request-Id")
+	if status >= http.StatusInternalServerError {
+		u.Log.LogAttrs(ctx, slog.LevelError, "page failed", slog.String("route", c.Request.Method+" "+c.FullPath()),
+			slog.String("request_id", requestID), slog.Int("status", status), slog.String("error", err.Error()))
+	}
+	c.Abort()
+	if c.Writer.Written() {
+		return
+	}
+	body := failure{Status: status, Title: http.StatusText(status), Detail: detail, Fields: fields, RequestID: requestID}
+	if err := u.render(c, status, "error", view{Title: body.Title, Body: body}); err != nil {
+		u.Log.ErrorContext(ctx, "error page", "error", err)
+		c.String(status, detail)
+	}
+}
+
+type failure struct {
+	Status    int
+	Title     string
+	Detail    string
+	Fields    []fault.Field
+	RequestID string
+}
+
+// pathID reads the number in the path.
+func pathID(c *gin.Context) (int64, error) {
+	id, err := strconv.ParseInt(c.Param("id"), 10, 32)
+	if err != nil || id <= 0 {
+		return 0, fault.New(fault.NotFound, "there is nothing at this address")
+	}
+	return id, nil
+}
