@@ -40,19 +40,18 @@ func (s *Store) Recipients(ctx context.Context, campaignID int64, state message.
 // Messages returns up to limit messages that fit the filter and were made before the one named (nil: from the
 // newest), newest first, and the states of all that fit.
 func (s *Store) Messages(ctx context.Context, f report.MessageFilter, before *uuid.UUID, limit int) ([]report.Message, report.States, error) {
-	first, end := uuid.UUID{}, uuid.Max
+	p := dbsqlc.MessageListParams{BeforeID: uuid.Max, State: none(string(f.State)), AtMost: int32(limit)}
 	if !f.Since.IsZero() {
-		first = firstID(f.Since)
+		p.Since, p.FirstID = &f.Since, idAround(f.Since.Add(-time.Millisecond))
 	}
 	if !f.Until.IsZero() {
-		end = firstID(f.Until)
+		p.Until, p.BeforeID = &f.Until, idAround(f.Until.Add(2*time.Millisecond))
 	}
-	p := dbsqlc.MessageListParams{FirstID: first, BeforeID: end, State: none(string(f.State)), AtMost: int32(limit)}
 	if f.CampaignID != 0 {
 		p.CampaignID = cast[int32](&f.CampaignID)
 	}
 	counts, err := s.q(ctx).MessageStates(ctx, dbsqlc.MessageStatesParams{
-		FirstID: p.FirstID, BeforeID: p.BeforeID, CampaignID: p.CampaignID, State: p.State,
+		FirstID: p.FirstID, BeforeID: p.BeforeID, Since: p.Since, Until: p.Until, CampaignID: p.CampaignID, State: p.State,
 	})
 	if err != nil {
 		return nil, nil, translate(err, "states of messages")
@@ -75,13 +74,9 @@ func (s *Store) Messages(ctx context.Context, f report.MessageFilter, before *uu
 	return found, states, nil
 }
 
-// firstID is the lowest id of a message made at or after t: ids begin with the time in whole milliseconds.
-func firstID(t time.Time) (id uuid.UUID) {
-	ms := t.UnixMilli()
-	if t.After(time.UnixMilli(ms)) {
-		ms++
-	}
-	binary.BigEndian.PutUint64(id[:8], uint64(max(0, ms))<<16)
+// idAround is an id that a message made at t might have: the first of that millisecond.
+func idAround(t time.Time) (id uuid.UUID) {
+	binary.BigEndian.PutUint64(id[:8], uint64(max(0, t.UnixMilli()))<<16)
 	return id
 }
 

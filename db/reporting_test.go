@@ -306,7 +306,15 @@ func TestMessages(t *testing.T) {
 		require.Len(t, found, want, "%+v", f)
 		require.Equal(t, want, states.Total())
 	}
-	between, _, err := b.Messages(ctx, report.MessageFilter{Since: noon, Until: noon.Add(time.Millisecond)}, nil, 10)
+	for _, fraction := range []time.Duration{400 * time.Microsecond, 600 * time.Microsecond, 999 * time.Microsecond} {
+		at := noon.Add(2*time.Hour + fraction)
+		b.exec(t, `UPDATE messages SET created_at = $1, id = uuid_v7($1) WHERE state = 'pending'`, at)
+		found, states, err := b.Messages(ctx, report.MessageFilter{Since: at, Until: at.Add(time.Microsecond)}, nil, 10)
+		require.NoError(t, err)
+		require.Len(t, found, 1, "a message's own time finds it, whatever its id was rounded to")
+		require.Equal(t, 1, states.Total())
+	}
+	between, _, err := b.Messages(ctx, report.MessageFilter{Since: noon, Until: noon.Add(time.Hour)}, nil, 10)
 	require.NoError(t, err)
 	require.Len(t, between, 1, "from, and up to but not including")
 

@@ -7,6 +7,7 @@ package dbsqlc
 
 import (
 	"context"
+	"time"
 
 	"github.com/google/uuid"
 )
@@ -90,14 +91,17 @@ FROM messages m
 JOIN campaign_runs r ON r.id = m.run_id
 LEFT JOIN users u ON u.id = m.user_id
 WHERE m.id >= $1 AND m.id < $2
-  AND ($3::integer IS NULL OR m.run_id IN (SELECT id FROM campaign_runs cr WHERE cr.campaign_id = $3))
-  AND ($4::text IS NULL OR m.state = $4)
-ORDER BY m.id DESC LIMIT $5
+  AND ($3::timestamptz IS NULL OR m.created_at >= $3) AND ($4::timestamptz IS NULL OR m.created_at < $4)
+  AND ($5::integer IS NULL OR m.run_id IN (SELECT id FROM campaign_runs cr WHERE cr.campaign_id = $5))
+  AND ($6::text IS NULL OR m.state = $6)
+ORDER BY m.id DESC LIMIT $7
 `
 
 type MessageListParams struct {
 	FirstID    uuid.UUID
 	BeforeID   uuid.UUID
+	Since      *time.Time
+	Until      *time.Time
 	CampaignID *int32
 	State      *string
 	AtMost     int32
@@ -110,11 +114,13 @@ type MessageListRow struct {
 	CampaignID  int32
 }
 
-// Ids are in the order of created_at, so that a range of time is a range of ids.
+// Ids are in the order of created_at to the millisecond, so that a range of time lies within a range of ids.
 func (q *Queries) MessageList(ctx context.Context, arg MessageListParams) ([]MessageListRow, error) {
 	rows, err := q.db.Query(ctx, messageList,
 		arg.FirstID,
 		arg.BeforeID,
+		arg.Since,
+		arg.Until,
 		arg.CampaignID,
 		arg.State,
 		arg.AtMost,
@@ -239,14 +245,17 @@ func (q *Queries) MessageReceipts(ctx context.Context, messageID uuid.UUID) ([]R
 const messageStates = `-- name: MessageStates :many
 SELECT m.state, count(*) AS messages FROM messages m
 WHERE m.id >= $1 AND m.id < $2
-  AND ($3::integer IS NULL OR m.run_id IN (SELECT id FROM campaign_runs cr WHERE cr.campaign_id = $3))
-  AND ($4::text IS NULL OR m.state = $4)
+  AND ($3::timestamptz IS NULL OR m.created_at >= $3) AND ($4::timestamptz IS NULL OR m.created_at < $4)
+  AND ($5::integer IS NULL OR m.run_id IN (SELECT id FROM campaign_runs cr WHERE cr.campaign_id = $5))
+  AND ($6::text IS NULL OR m.state = $6)
 GROUP BY m.state
 `
 
 type MessageStatesParams struct {
 	FirstID    uuid.UUID
 	BeforeID   uuid.UUID
+	Since      *time.Time
+	Until      *time.Time
 	CampaignID *int32
 	State      *string
 }
@@ -260,6 +269,8 @@ func (q *Queries) MessageStates(ctx context.Context, arg MessageStatesParams) ([
 	rows, err := q.db.Query(ctx, messageStates,
 		arg.FirstID,
 		arg.BeforeID,
+		arg.Since,
+		arg.Until,
 		arg.CampaignID,
 		arg.State,
 	)
