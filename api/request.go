@@ -8,6 +8,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"net/url"
 	"regexp"
 	"slices"
 	"strconv"
@@ -88,9 +89,9 @@ func (s *server) admit(c *gin.Context) {
 
 // checkParameters refuses malformed, repeated and unknown ones: a misspelt filter must not show everything.
 func (op *operation) checkParameters(c *gin.Context) error {
-	query, err := parseQuery(c.Request)
+	query, err := url.ParseQuery(c.Request.URL.RawQuery)
 	if err != nil {
-		return err
+		return refuse(http.StatusBadRequest, "the query cannot be read: it is not properly escaped")
 	}
 	var refused []fault.Field
 	for _, p := range op.parameters {
@@ -116,17 +117,6 @@ func (op *operation) checkParameters(c *gin.Context) error {
 		refused = append(refused, fault.Field{Name: name, Detail: "is not a parameter of this operation"})
 	}
 	return refuseFields(http.StatusBadRequest, refused)
-}
-
-func parseQuery(r *http.Request) (map[string][]string, error) {
-	if r.URL.RawQuery == "" {
-		return nil, nil
-	}
-	query := r.URL.Query()
-	if strings.Contains(r.URL.RawQuery, ";") {
-		return nil, refuse(http.StatusBadRequest, "the query must separate parameters by &")
-	}
-	return query, nil
 }
 
 func checkParameter(p *openapi3.Parameter, text string) []fault.Field {

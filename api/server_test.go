@@ -60,6 +60,8 @@ func TestRequestsAreChecked(t *testing.T) {
 		{"a path out of bounds", "GET", segments + "/0", "", "", 400, []string{"must be from 1 to 2147483647"}},
 		{"an unknown parameter", "GET", users + "?consent=STOP", "", "", 400, []string{`{"detail":"is not a parameter of this operation","field":"consent"}`}},
 		{"an unknown value", "GET", users + "?consent_state=stop", "", "", 400, []string{"must be one of PENDING"}},
+		{"a query that cannot be read", "GET", users + "?q=%zz", "", "", 400, []string{"not properly escaped"}},
+		{"another separator", "GET", users + "?limit=1;q=9", "", "", 400, []string{"not properly escaped"}},
 		{"a parameter twice", "GET", users + "?limit=1&limit=2", "", "", 400, []string{"must be given once"}},
 		{"a limit out of bounds", "GET", users + "?limit=201", "", "", 400, []string{"must be from 1 to 200"}},
 		{"a made-up cursor", "GET", users + "?cursor=abc", "", "", 400, []string{"next_cursor"}},

@@ -56,13 +56,11 @@ func (s *Store) Keys(ctx context.Context) ([]access.Key, error) {
 // RevokeKey makes a key useless at once. fault.NotFound when no valid key has this name.
 func (s *Store) RevokeKey(ctx context.Context, name string, now time.Time) error {
 	return s.InTx(ctx, func(ctx context.Context) error {
-		n, err := s.q(ctx).KeyRevoke(ctx, dbsqlc.KeyRevokeParams{Name: name, Now: &now})
-		if err == nil && n == 0 {
-			return fault.New(fault.NotFound, "no valid API key has this name")
-		} else if err != nil {
-			return translate(err, "API key")
+		id, err := s.q(ctx).KeyRevoke(ctx, dbsqlc.KeyRevokeParams{Name: name, Now: &now})
+		if err != nil {
+			return translate(err, "a valid API key of this name")
 		}
-		return s.audit(ctx, "operator", "key.revoke", "key/"+name, nil, now)
+		return s.audit(ctx, "operator", "key.revoke", fmt.Sprintf("key/%d", id), nil, now)
 	})
 }
 

@@ -60,27 +60,24 @@ func (s *Store) DeleteSegment(ctx context.Context, id int64) error {
 }
 
 // EvaluateSegment counts the people that a segment selects now, and those of them who may be written to; sample holds
-// some of them, newest first. Both are read from one moment of the database.
+// some of them, newest first.
 func (s *Store) EvaluateSegment(ctx context.Context, expr segment.Expr, sampleSize int) (count, sendable int64, sample []user.User, err error) {
 	where, args := segment.Compile(expr, 1)
-	err = s.InTx(ctx, func(ctx context.Context) error {
-		err := s.conn(ctx).QueryRow(ctx, "SELECT count(*), count(*) FILTER (WHERE u.consent_state = $1) FROM users u WHERE "+where,
-			append([]any{string(user.OptIn)}, args...)...).Scan(&count, &sendable)
-		if err != nil || sampleSize == 0 {
-			return translate(err, "segment count")
-		}
-		rows, err := s.conn(ctx).Query(ctx, "SELECT u.* FROM users u WHERE "+where+" ORDER BY u.id DESC LIMIT $1",
-			append([]any{sampleSize}, args...)...)
-		if err != nil {
-			return translate(err, "segment sample")
-		}
-		found, err := pgx.CollectRows(rows, pgx.RowToStructByPos[dbsqlc.User])
-		if err != nil {
-			return translate(err, "segment sample")
-		}
-		sample, err = toUsers(found)
-		return err
-	})
+	err = s.conn(ctx).QueryRow(ctx, "SELECT count(*), count(*) FILTER (WHERE u.consent_state = $1) FROM users u WHERE "+where,
+		append([]any{string(user.OptIn)}, args...)...).Scan(&count, &sendable)
+	if err != nil || sampleSize == 0 {
+		return count, sendable, nil, translate(err, "segment count")
+	}
+	rows, err := s.conn(ctx).Query(ctx, "SELECT u.* FROM users u WHERE "+where+" ORDER BY u.id DESC LIMIT $1",
+		append([]any{sampleSize}, args...)...)
+	if err != nil {
+		return 0, 0, nil, translate(err, "segment sample")
+	}
+	found, err := pgx.CollectRows(rows, pgx.RowToStructByPos[dbsqlc.User])
+	if err != nil {
+		return 0, 0, nil, translate(err, "segment sample")
+	}
+	sample, err = toUsers(found)
 	return count, sendable, sample, err
 }
 

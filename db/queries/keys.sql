@@ -12,5 +12,5 @@ UPDATE api_keys SET last_used_at = @now WHERE id = @id;
 -- name: KeyList :many
 SELECT * FROM api_keys ORDER BY id DESC;
 
--- name: KeyRevoke :execrows
-UPDATE api_keys SET revoked_at = @now WHERE name = @name AND revoked_at IS NULL;
+-- name: KeyRevoke :one
+UPDATE api_keys SET revoked_at = @now WHERE name = @name AND revoked_at IS NULL RETURNING id;

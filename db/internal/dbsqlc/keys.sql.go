@@ -90,8 +90,8 @@ func (q *Queries) KeyList(ctx context.Context) ([]ApiKey, error) {
 	return items, nil
 }
 
-const keyRevoke = `-- name: KeyRevoke :execrows
-UPDATE api_keys SET revoked_at = $1 WHERE name = $2 AND revoked_at IS NULL
+const keyRevoke = `-- name: KeyRevoke :one
+UPDATE api_keys SET revoked_at = $1 WHERE name = $2 AND revoked_at IS NULL RETURNING id
 `
 
 type KeyRevokeParams struct {
@@ -99,12 +99,11 @@ type KeyRevokeParams struct {
 	Name string
 }
 
-func (q *Queries) KeyRevoke(ctx context.Context, arg KeyRevokeParams) (int64, error) {
-	result, err := q.db.Exec(ctx, keyRevoke, arg.Now, arg.Name)
-	if err != nil {
-		return 0, err
-	}
-	return result.RowsAffected(), nil
+func (q *Queries) KeyRevoke(ctx context.Context, arg KeyRevokeParams) (int32, error) {
+	row := q.db.QueryRow(ctx, keyRevoke, arg.Now, arg.Name)
+	var id int32
+	err := row.Scan(&id)
+	return id, err
 }
 
 const keyUsed = `-- name: KeyUsed :exec
