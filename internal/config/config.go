@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -82,6 +83,9 @@ func Load(role Role, getenv func(string) string) (Config, error) {
 		c.Twilio = p.twilio()
 		c.ReceiptDeadline = p.duration("RECEIPT_DEADLINE", 12*time.Hour)
 		c.ResolveLooks = p.durations("RESOLVE_LOOKS", 5*time.Second, 30*time.Second, 2*time.Minute, 10*time.Minute)
+		if !slices.IsSorted(c.ResolveLooks) {
+			p.fail("RESOLVE_LOOKS", "must be ascending: each is counted from the end of the lease")
+		}
 		c.StuckAfter = p.duration("STUCK_AFTER", 2*time.Minute)
 	case Simulator:
 		c.Twilio = p.twilio()
@@ -166,8 +170,8 @@ func (p *parser) durations(name string, fallback ...time.Duration) []time.Durati
 	var out []time.Duration
 	for part := range strings.SplitSeq(v, ",") {
 		d, err := time.ParseDuration(strings.TrimSpace(part))
-		if err != nil || d < 0 || len(out) > 0 && d < out[len(out)-1] {
-			p.fail(name, "must be ascending durations such as 5s,30s,2m")
+		if err != nil || d < 0 {
+			p.fail(name, "must be durations such as 5s,30s,2m")
 			return fallback
 		}
 		out = append(out, d)
