@@ -53,6 +53,8 @@ const (
 	maxBatch = 250
 	// minBatch keeps slow campaigns from starting recipients one by one.
 	minBatch = 10
+	// maxWatch is how long a run waits at most between looks at messages that are overdue.
+	maxWatch = 30 * time.Second
 	// idle is how long a run waits at most before it looks at the ledger again.
 	idle = 5 * time.Minute
 )
@@ -224,9 +226,10 @@ func (a *Dispatch) watch(ctx context.Context, run ledger.Run) (Plan, error) {
 		return Plan{}, err
 	}
 	if n > 0 {
-		until := due
-		if soon := now.Add(time.Second); until.Before(soon) {
-			until = soon
+		// What is overdue moves within moments, or waits long for the provider's word: look ever more rarely.
+		until := now.Add(min(max(now.Sub(due)/2, time.Second), maxWatch))
+		if due.After(until) {
+			until = due
 		}
 		return Plan{Action: Wait, Until: a.noLaterThanStuck(until, now), Reason: "recipients"}, nil
 	}
