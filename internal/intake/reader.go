@@ -257,10 +257,10 @@ func cells(line int, header, record []string) Row {
 
 var canonicalNumber = regexp.MustCompile(`^-?(0|[1-9][0-9]*)(\.[0-9]+)?$`)
 
-const maxNumberDigits = 15 // what every reader of JSON holds exactly
+const maxNumberChars = 15 // every reader of JSON holds such a number exactly
 
 // cellValue gives a cell the JSON type that it is written as, so that conditions on numbers and booleans work: a
-// number in its plain form (no leading zeros or plus sign, 15 digits at most) and true or false. Phone numbers and
+// number in its plain form (no leading zeros or plus sign, 15 characters at most) and true or false. Phone numbers and
 // everything else stay text.
 func cellValue(name, cell string) any {
 	lower := strings.ToLower(name)
@@ -272,7 +272,7 @@ func cellValue(name, cell string) any {
 		return true
 	case strings.EqualFold(cell, "false"):
 		return false
-	case len(cell) <= maxNumberDigits && canonicalNumber.MatchString(cell):
+	case len(cell) <= maxNumberChars && canonicalNumber.MatchString(cell):
 		return json.Number(cell)
 	default:
 		return cell
