@@ -1,8 +1,10 @@
 package db
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -53,22 +55,36 @@ type said struct {
 	code        int32
 }
 
+func (s said) compare(other said) int {
+	return cmp.Or(cmp.Compare(s.sid, other.sid), cmp.Compare(s.status, other.status), cmp.Compare(s.code, other.code))
+}
+
 func (s *Store) recordReceipts(ctx context.Context, reports []message.Report, now time.Time) ([]bool, map[int64]string, error) {
 	owner, err := s.ownersOf(ctx, reports)
 	if err != nil {
 		return nil, nil, err
 	}
 	first := map[said]int{} // one statement may not write a row twice: the first of equal callbacks stands for all
-	var insert dbsqlc.ReceiptInsertParams
-	insert.Now = now
+	var apply []int         // repetitions of what came before too: it may have come before anyone knew whose it was
 	for i, r := range reports {
 		key := said{r.SID, r.Status, int32(r.Code)}
 		if _, again := first[key]; again {
 			continue
 		}
 		first[key] = i
+		if owner[i] != uuid.Nil {
+			apply = append(apply, i)
+		}
+	}
+	entries, err := s.lockEntries(ctx, reports, owner, apply)
+	if err != nil {
+		return nil, nil, err
+	}
+	insert := dbsqlc.ReceiptInsertParams{Now: now}
+	for _, key := range slices.SortedFunc(maps.Keys(first), said.compare) { // so that two batches cannot wait for each other
+		r := reports[first[key]]
 		insert.ProviderSids = append(insert.ProviderSids, r.SID)
-		insert.AttemptIds = append(insert.AttemptIds, owner[i])
+		insert.AttemptIds = append(insert.AttemptIds, owner[first[key]])
 		insert.Statuses = append(insert.Statuses, r.Status)
 		insert.ErrorCodes = append(insert.ErrorCodes, int32(r.Code))
 		insert.Payloads = append(insert.Payloads, r.Payload)
@@ -78,16 +94,10 @@ func (s *Store) recordReceipts(ctx context.Context, reports []message.Report, no
 		return nil, nil, translate(err, "receipts")
 	}
 	news := make([]bool, len(reports))
-	var apply []int // repetitions too: the first may have come before anyone knew whose it was
 	for _, r := range rows {
-		i := first[said{r.ProviderSid, r.Status, r.ErrorCode}]
-		news[i] = r.Inserted
-		if owner[i] != uuid.Nil {
-			apply = append(apply, i)
-		}
+		news[first[said{r.ProviderSid, r.Status, r.ErrorCode}]] = r.Inserted
 	}
-	slices.Sort(apply) // in the order of arrival
-	blamed, err := s.applyReports(ctx, reports, owner, apply, now)
+	blamed, err := s.applyReports(ctx, reports, owner, apply, entries, now)
 	return news, blamed, err
 }
 
@@ -124,28 +134,8 @@ func (s *Store) ownersOf(ctx context.Context, reports []message.Report) ([]uuid.
 	return owner, nil
 }
 
-// applyReports applies reports[i] for each i in apply to the ledger. Rows are locked people first, then messages by id:
-// the order in which every transaction here takes them.
-func (s *Store) applyReports(ctx context.Context, reports []message.Report, owner []uuid.UUID, apply []int, now time.Time) (map[int64]string, error) {
-	if len(apply) == 0 {
-		return nil, nil
-	}
-	var attemptIDs, optingOut []uuid.UUID
-	for _, i := range apply {
-		attemptIDs = append(attemptIDs, owner[i])
-		if reports[i].Policy.Class == message.OptOut {
-			optingOut = append(optingOut, owner[i])
-		}
-	}
-	if len(optingOut) > 0 {
-		if _, err := s.q(ctx).UsersOfAttemptsLock(ctx, optingOut); err != nil {
-			return nil, translate(err, "people of receipts")
-		}
-	}
-	entries, err := s.lockEntries(ctx, attemptIDs)
-	if err != nil {
-		return nil, err
-	}
+// applyReports applies reports[i] for each i in apply to the ledger's locked entries.
+func (s *Store) applyReports(ctx context.Context, reports []message.Report, owner []uuid.UUID, apply []int, entries entries, now time.Time) (map[int64]string, error) {
 	blamed := map[int64]string{}
 	changed := map[*entry]bool{}
 	var updates dbsqlc.AttemptsUpdateParams
@@ -203,8 +193,24 @@ func (es entries) find(attempt uuid.UUID) (*entry, int) {
 	return nil, 0
 }
 
-// lockEntries locks the messages of the attempts and reads them with all their attempts.
-func (s *Store) lockEntries(ctx context.Context, attemptIDs []uuid.UUID) (entries, error) {
+// lockEntries locks what reports[i] for each i in apply may change, and reads it: people first, then messages by id, and
+// only then attempts and receipts. Every transaction here takes them in this order.
+func (s *Store) lockEntries(ctx context.Context, reports []message.Report, owner []uuid.UUID, apply []int) (entries, error) {
+	if len(apply) == 0 {
+		return nil, nil
+	}
+	var attemptIDs, optingOut []uuid.UUID
+	for _, i := range apply {
+		attemptIDs = append(attemptIDs, owner[i])
+		if reports[i].Policy.Class == message.OptOut {
+			optingOut = append(optingOut, owner[i])
+		}
+	}
+	if len(optingOut) > 0 {
+		if _, err := s.q(ctx).UsersOfAttemptsLock(ctx, optingOut); err != nil {
+			return nil, translate(err, "people of receipts")
+		}
+	}
 	messages, err := s.q(ctx).MessagesOfAttemptsLock(ctx, attemptIDs)
 	if err != nil {
 		return nil, translate(err, "messages of receipts")

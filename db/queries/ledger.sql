@@ -63,19 +63,23 @@ WITH m AS (
 SELECT m.attempt_count FROM m;
 
 -- name: AttemptAccepted :exec
--- Changes nothing when a receipt told it first.
-WITH a AS (
+-- Changes nothing when a receipt told it first. The message is locked before its attempt, as receipts do.
+WITH held AS (
+    SELECT m.id FROM messages m WHERE m.id = (SELECT o.message_id FROM attempts o WHERE o.id = @id) FOR UPDATE
+), a AS (
     UPDATE attempts SET state = 'accepted', provider_sid = @provider_sid, http_status = sqlc.narg(http_status), ended_at = @now
-    WHERE attempts.id = @id AND state IN ('open', 'unknown') RETURNING message_id
+    FROM held WHERE attempts.message_id = held.id AND attempts.id = @id AND state IN ('open', 'unknown') RETURNING attempts.message_id
 )
 UPDATE messages SET state = 'accepted', accepted_at = @now, reason = '', waits_until = NULL, error_code = NULL, ended_at = NULL, updated_at = @now
 FROM a WHERE messages.id = a.message_id AND state IN ('sending', 'unknown');
 
 -- name: AttemptRefused :exec
 -- The provider certainly does not have it: the message goes back to pending, or ends.
-WITH a AS (
+WITH held AS (
+    SELECT m.id FROM messages m WHERE m.id = (SELECT o.message_id FROM attempts o WHERE o.id = @id) FOR UPDATE
+), a AS (
     UPDATE attempts SET state = @attempt_state, http_status = sqlc.narg(http_status), error_code = sqlc.narg(error_code), detail = @detail, ended_at = @now
-    WHERE attempts.id = @id AND state = 'open' RETURNING message_id
+    FROM held WHERE attempts.message_id = held.id AND attempts.id = @id AND state = 'open' RETURNING attempts.message_id
 )
 UPDATE messages SET state = @message_state, reason = @reason, waits_until = sqlc.narg(waits_until), error_code = sqlc.narg(error_code),
     ended_at = sqlc.narg(ended_at), updated_at = @now
@@ -95,8 +99,11 @@ SELECT id, provider_sid FROM attempts WHERE message_id = @message_id ORDER BY nu
 UPDATE attempts SET looks = looks + @looked, failed_looks = failed_looks + @failed WHERE id = @id;
 
 -- name: AttemptUnknown :exec
-WITH a AS (
-    UPDATE attempts SET state = 'unknown', detail = @detail, ended_at = @now WHERE attempts.id = @id AND state = 'open' RETURNING message_id
+WITH held AS (
+    SELECT m.id FROM messages m WHERE m.id = (SELECT o.message_id FROM attempts o WHERE o.id = @id) FOR UPDATE
+), a AS (
+    UPDATE attempts SET state = 'unknown', detail = @detail, ended_at = @now
+    FROM held WHERE attempts.message_id = held.id AND attempts.id = @id AND state = 'open' RETURNING attempts.message_id
 )
 UPDATE messages SET state = 'unknown', reason = @reason, waits_until = NULL, ended_at = @now, updated_at = @now
 FROM a WHERE messages.id = a.message_id AND state = 'sending';

@@ -14,9 +14,11 @@ import (
 )
 
 const attemptAccepted = `-- name: AttemptAccepted :exec
-WITH a AS (
-    UPDATE attempts SET state = 'accepted', provider_sid = $2, http_status = $3, ended_at = $1
-    WHERE attempts.id = $4 AND state IN ('open', 'unknown') RETURNING message_id
+WITH held AS (
+    SELECT m.id FROM messages m WHERE m.id = (SELECT o.message_id FROM attempts o WHERE o.id = $2) FOR UPDATE
+), a AS (
+    UPDATE attempts SET state = 'accepted', provider_sid = $3, http_status = $4, ended_at = $1
+    FROM held WHERE attempts.message_id = held.id AND attempts.id = $2 AND state IN ('open', 'unknown') RETURNING attempts.message_id
 )
 UPDATE messages SET state = 'accepted', accepted_at = $1, reason = '', waits_until = NULL, error_code = NULL, ended_at = NULL, updated_at = $1
 FROM a WHERE messages.id = a.message_id AND state IN ('sending', 'unknown')
@@ -24,18 +26,18 @@ FROM a WHERE messages.id = a.message_id AND state IN ('sending', 'unknown')
 
 type AttemptAcceptedParams struct {
 	Now         *time.Time
+	ID          uuid.UUID
 	ProviderSid *string
 	HttpStatus  *int32
-	ID          uuid.UUID
 }
 
-// Changes nothing when a receipt told it first.
+// Changes nothing when a receipt told it first. The message is locked before its attempt, as receipts do.
 func (q *Queries) AttemptAccepted(ctx context.Context, arg AttemptAcceptedParams) error {
 	_, err := q.db.Exec(ctx, attemptAccepted,
 		arg.Now,
+		arg.ID,
 		arg.ProviderSid,
 		arg.HttpStatus,
-		arg.ID,
 	)
 	return err
 }
@@ -139,9 +141,11 @@ func (q *Queries) AttemptOpen(ctx context.Context, messageID uuid.UUID) (Attempt
 }
 
 const attemptRefused = `-- name: AttemptRefused :exec
-WITH a AS (
-    UPDATE attempts SET state = $7, http_status = $8, error_code = $4, detail = $9, ended_at = $6
-    WHERE attempts.id = $10 AND state = 'open' RETURNING message_id
+WITH held AS (
+    SELECT m.id FROM messages m WHERE m.id = (SELECT o.message_id FROM attempts o WHERE o.id = $7) FOR UPDATE
+), a AS (
+    UPDATE attempts SET state = $8, http_status = $9, error_code = $4, detail = $10, ended_at = $6
+    FROM held WHERE attempts.message_id = held.id AND attempts.id = $7 AND state = 'open' RETURNING attempts.message_id
 )
 UPDATE messages SET state = $1, reason = $2, waits_until = $3, error_code = $4,
     ended_at = $5, updated_at = $6
@@ -155,10 +159,10 @@ type AttemptRefusedParams struct {
 	ErrorCode    *int32
 	EndedAt      *time.Time
 	Now          time.Time
+	ID           uuid.UUID
 	AttemptState string
 	HttpStatus   *int32
 	Detail       string
-	ID           uuid.UUID
 }
 
 // The provider certainly does not have it: the message goes back to pending, or ends.
@@ -170,10 +174,10 @@ func (q *Queries) AttemptRefused(ctx context.Context, arg AttemptRefusedParams) 
 		arg.ErrorCode,
 		arg.EndedAt,
 		arg.Now,
+		arg.ID,
 		arg.AttemptState,
 		arg.HttpStatus,
 		arg.Detail,
-		arg.ID,
 	)
 	return err
 }
@@ -195,8 +199,11 @@ func (q *Queries) AttemptUncertain(ctx context.Context, arg AttemptUncertainPara
 }
 
 const attemptUnknown = `-- name: AttemptUnknown :exec
-WITH a AS (
-    UPDATE attempts SET state = 'unknown', detail = $3, ended_at = $2 WHERE attempts.id = $4 AND state = 'open' RETURNING message_id
+WITH held AS (
+    SELECT m.id FROM messages m WHERE m.id = (SELECT o.message_id FROM attempts o WHERE o.id = $3) FOR UPDATE
+), a AS (
+    UPDATE attempts SET state = 'unknown', detail = $4, ended_at = $2
+    FROM held WHERE attempts.message_id = held.id AND attempts.id = $3 AND state = 'open' RETURNING attempts.message_id
 )
 UPDATE messages SET state = 'unknown', reason = $1, waits_until = NULL, ended_at = $2, updated_at = $2
 FROM a WHERE messages.id = a.message_id AND state = 'sending'
@@ -205,16 +212,16 @@ FROM a WHERE messages.id = a.message_id AND state = 'sending'
 type AttemptUnknownParams struct {
 	Reason string
 	Now    *time.Time
-	Detail string
 	ID     uuid.UUID
+	Detail string
 }
 
 func (q *Queries) AttemptUnknown(ctx context.Context, arg AttemptUnknownParams) error {
 	_, err := q.db.Exec(ctx, attemptUnknown,
 		arg.Reason,
 		arg.Now,
-		arg.Detail,
 		arg.ID,
+		arg.Detail,
 	)
 	return err
 }
