@@ -40,7 +40,7 @@ func (s *Store) Recipients(ctx context.Context, campaignID int64, state message.
 // Messages returns up to limit messages that fit the filter and were made before the one named (nil: from the
 // newest), newest first, and the states of all that fit.
 func (s *Store) Messages(ctx context.Context, f report.MessageFilter, before *uuid.UUID, limit int) ([]report.Message, report.States, error) {
-	p := dbsqlc.MessageListParams{BeforeID: uuid.Max, State: none(string(f.State)), AtMost: int32(limit)}
+	p := dbsqlc.MessageListSparseParams{BeforeID: uuid.Max, State: none(string(f.State)), AtMost: int32(limit)}
 	if !f.Since.IsZero() {
 		p.Since, p.FirstID = &f.Since, idAround(f.Since.Add(-time.Millisecond))
 	}
@@ -63,15 +63,30 @@ func (s *Store) Messages(ctx context.Context, f report.MessageFilter, before *uu
 	if before != nil {
 		p.BeforeID = *before
 	}
-	rows, err := s.q(ctx).MessageList(ctx, p)
-	if err != nil {
-		return nil, nil, translate(err, "messages")
+	found, err := s.messagePage(ctx, p, states.Total())
+	return found, states, translate(err, "messages")
+}
+
+// fewMessages is how many are sooner sorted than come upon.
+const fewMessages = 20_000
+
+// messagePage lists the messages that fit, newest first; fitting is how many there are.
+func (s *Store) messagePage(ctx context.Context, p dbsqlc.MessageListSparseParams, fitting int) ([]report.Message, error) {
+	var found []report.Message
+	if p.CampaignID != nil || p.State != nil && fitting <= fewMessages {
+		rows, err := s.q(ctx).MessageListSparse(ctx, p)
+		for _, r := range rows {
+			found = append(found, toMessage(r.Message, r.PhoneNumber, r.CampaignID, r.RunNumber))
+		}
+		return found, err
 	}
-	found := make([]report.Message, len(rows))
-	for i, r := range rows {
-		found[i] = toMessage(r.Message, r.PhoneNumber, r.CampaignID, r.RunNumber)
+	rows, err := s.q(ctx).MessageList(ctx, dbsqlc.MessageListParams{
+		FirstID: p.FirstID, BeforeID: p.BeforeID, Since: p.Since, Until: p.Until, State: p.State, AtMost: p.AtMost,
+	})
+	for _, r := range rows {
+		found = append(found, toMessage(r.Message, r.PhoneNumber, r.CampaignID, r.RunNumber))
 	}
-	return found, states, nil
+	return found, err
 }
 
 // idAround is an id that a message made at t might have: the first of that millisecond.

@@ -13,16 +13,34 @@ SELECT count(*) FROM messages m WHERE m.run_id = @run_id
   AND (sqlc.narg(state)::text IS NULL OR m.state = sqlc.narg(state)) AND (sqlc.narg(reason)::text IS NULL OR m.reason = sqlc.narg(reason));
 
 -- name: MessageList :many
--- Ids are in the order of created_at to the millisecond, so that a range of time lies within a range of ids.
+-- Walks from the newest, which is quick where many fit. Ids are in the order of created_at to the millisecond, so that a
+-- range of time lies within a range of ids.
 SELECT sqlc.embed(m), u.phone_number, r.number AS run_number, r.campaign_id
 FROM messages m
 JOIN campaign_runs r ON r.id = m.run_id
 LEFT JOIN users u ON u.id = m.user_id
 WHERE m.id >= @first_id AND m.id < @before_id
   AND (sqlc.narg(since)::timestamptz IS NULL OR m.created_at >= sqlc.narg(since)) AND (sqlc.narg(until)::timestamptz IS NULL OR m.created_at < sqlc.narg(until))
-  AND (sqlc.narg(campaign_id)::integer IS NULL OR m.run_id IN (SELECT id FROM campaign_runs cr WHERE cr.campaign_id = sqlc.narg(campaign_id)))
   AND (sqlc.narg(state)::text IS NULL OR m.state = sqlc.narg(state))
 ORDER BY m.id DESC LIMIT @at_most;
+
+-- name: MessageListSparse :many
+-- Finds all that fit and sorts them, which is quick where few fit.
+WITH fitting AS MATERIALIZED (
+    SELECT m.id FROM messages m
+    WHERE m.id >= @first_id AND m.id < @before_id
+      AND (sqlc.narg(since)::timestamptz IS NULL OR m.created_at >= sqlc.narg(since)) AND (sqlc.narg(until)::timestamptz IS NULL OR m.created_at < sqlc.narg(until))
+      AND m.run_id IN (SELECT cr.id FROM campaign_runs cr WHERE sqlc.narg(campaign_id)::integer IS NULL OR cr.campaign_id = sqlc.narg(campaign_id))
+      AND (sqlc.narg(state)::text IS NULL OR m.state = sqlc.narg(state))
+), page AS (
+    SELECT fitting.id FROM fitting ORDER BY fitting.id DESC LIMIT @at_most
+)
+SELECT sqlc.embed(m), u.phone_number, r.number AS run_number, r.campaign_id
+FROM page
+JOIN messages m ON m.id = page.id
+JOIN campaign_runs r ON r.id = m.run_id
+LEFT JOIN users u ON u.id = m.user_id
+ORDER BY m.id DESC;
 
 -- name: MessageStates :many
 SELECT m.state, count(*) AS messages FROM messages m

@@ -92,19 +92,17 @@ JOIN campaign_runs r ON r.id = m.run_id
 LEFT JOIN users u ON u.id = m.user_id
 WHERE m.id >= $1 AND m.id < $2
   AND ($3::timestamptz IS NULL OR m.created_at >= $3) AND ($4::timestamptz IS NULL OR m.created_at < $4)
-  AND ($5::integer IS NULL OR m.run_id IN (SELECT id FROM campaign_runs cr WHERE cr.campaign_id = $5))
-  AND ($6::text IS NULL OR m.state = $6)
-ORDER BY m.id DESC LIMIT $7
+  AND ($5::text IS NULL OR m.state = $5)
+ORDER BY m.id DESC LIMIT $6
 `
 
 type MessageListParams struct {
-	FirstID    uuid.UUID
-	BeforeID   uuid.UUID
-	Since      *time.Time
-	Until      *time.Time
-	CampaignID *int32
-	State      *string
-	AtMost     int32
+	FirstID  uuid.UUID
+	BeforeID uuid.UUID
+	Since    *time.Time
+	Until    *time.Time
+	State    *string
+	AtMost   int32
 }
 
 type MessageListRow struct {
@@ -114,9 +112,95 @@ type MessageListRow struct {
 	CampaignID  int32
 }
 
-// Ids are in the order of created_at to the millisecond, so that a range of time lies within a range of ids.
+// Walks from the newest, which is quick where many fit. Ids are in the order of created_at to the millisecond, so that a
+// range of time lies within a range of ids.
 func (q *Queries) MessageList(ctx context.Context, arg MessageListParams) ([]MessageListRow, error) {
 	rows, err := q.db.Query(ctx, messageList,
+		arg.FirstID,
+		arg.BeforeID,
+		arg.Since,
+		arg.Until,
+		arg.State,
+		arg.AtMost,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []MessageListRow
+	for rows.Next() {
+		var i MessageListRow
+		if err := rows.Scan(
+			&i.Message.ID,
+			&i.Message.RunID,
+			&i.Message.UserID,
+			&i.Message.DedupeKey,
+			&i.Message.Seq,
+			&i.Message.Channel,
+			&i.Message.State,
+			&i.Message.Reason,
+			&i.Message.WaitsUntil,
+			&i.Message.ErrorCode,
+			&i.Message.AttemptCount,
+			&i.Message.CreatedAt,
+			&i.Message.AcceptedAt,
+			&i.Message.SentAt,
+			&i.Message.DeliveredAt,
+			&i.Message.ReadAt,
+			&i.Message.EndedAt,
+			&i.Message.UpdatedAt,
+			&i.PhoneNumber,
+			&i.RunNumber,
+			&i.CampaignID,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const messageListSparse = `-- name: MessageListSparse :many
+WITH fitting AS MATERIALIZED (
+    SELECT m.id FROM messages m
+    WHERE m.id >= $1 AND m.id < $2
+      AND ($3::timestamptz IS NULL OR m.created_at >= $3) AND ($4::timestamptz IS NULL OR m.created_at < $4)
+      AND m.run_id IN (SELECT cr.id FROM campaign_runs cr WHERE $5::integer IS NULL OR cr.campaign_id = $5)
+      AND ($6::text IS NULL OR m.state = $6)
+), page AS (
+    SELECT fitting.id FROM fitting ORDER BY fitting.id DESC LIMIT $7
+)
+SELECT m.id, m.run_id, m.user_id, m.dedupe_key, m.seq, m.channel, m.state, m.reason, m.waits_until, m.error_code, m.attempt_count, m.created_at, m.accepted_at, m.sent_at, m.delivered_at, m.read_at, m.ended_at, m.updated_at, u.phone_number, r.number AS run_number, r.campaign_id
+FROM page
+JOIN messages m ON m.id = page.id
+JOIN campaign_runs r ON r.id = m.run_id
+LEFT JOIN users u ON u.id = m.user_id
+ORDER BY m.id DESC
+`
+
+type MessageListSparseParams struct {
+	FirstID    uuid.UUID
+	BeforeID   uuid.UUID
+	Since      *time.Time
+	Until      *time.Time
+	CampaignID *int32
+	State      *string
+	AtMost     int32
+}
+
+type MessageListSparseRow struct {
+	Message     Message
+	PhoneNumber *string
+	RunNumber   int32
+	CampaignID  int32
+}
+
+// Finds all that fit and sorts them, which is quick where few fit.
+func (q *Queries) MessageListSparse(ctx context.Context, arg MessageListSparseParams) ([]MessageListSparseRow, error) {
+	rows, err := q.db.Query(ctx, messageListSparse,
 		arg.FirstID,
 		arg.BeforeID,
 		arg.Since,
@@ -129,9 +213,9 @@ func (q *Queries) MessageList(ctx context.Context, arg MessageListParams) ([]Mes
 		return nil, err
 	}
 	defer rows.Close()
-	var items []MessageListRow
+	var items []MessageListSparseRow
 	for rows.Next() {
-		var i MessageListRow
+		var i MessageListSparseRow
 		if err := rows.Scan(
 			&i.Message.ID,
 			&i.Message.RunID,
