@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"regexp"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -96,6 +97,9 @@ func New(deps Deps) (http.Handler, error) {
 	return r, nil
 }
 
+// isWebhook reports whether the request is one of the provider's.
+func isWebhook(c *gin.Context) bool { return strings.HasPrefix(c.FullPath(), "/webhooks/") }
+
 // routes says which handler answers what, and what a request passes before.
 func (s *server) routes(r *gin.Engine, docs http.Handler) {
 	r.Use(identifyRequest, s.logRequest, s.recoverPanic, secureHeaders, s.wakeRelay)
@@ -158,7 +162,11 @@ func route(c *gin.Context) string {
 func (s *server) logRequest(c *gin.Context) {
 	start := time.Now()
 	c.Next()
-	s.Log.LogAttrs(c, slog.LevelInfo, "request",
+	level := slog.LevelInfo
+	if isWebhook(c) && c.Writer.Status() < http.StatusBadRequest {
+		level = slog.LevelDebug // several for every message: the ledger keeps them
+	}
+	s.Log.LogAttrs(c, level, "request",
 		slog.String("route", route(c)),
 		slog.Int("status", c.Writer.Status()),
 		slog.Duration("took", time.Since(start).Round(time.Microsecond)),

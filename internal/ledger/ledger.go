@@ -137,7 +137,7 @@ type Message struct {
 // Effect is what else a report asks for.
 type Effect struct {
 	Changed  bool // the message or the attempt is not what it was
-	Decisive bool // what the recipient's workflow waits for is settled
+	Decisive bool // what the recipient's workflow waits for has just been settled
 	OptOut   bool // the carrier says that the person does not want messages
 	Fault    bool // credentials, sender or template are at fault: the campaign must not go on
 }
@@ -167,8 +167,8 @@ func (m *Message) Apply(attempts []Attempt, i int, r message.Report, now time.Ti
 	switch next {
 	case message.Sent, message.Delivered, message.Read:
 		if best, better := message.Advance(m.State, next); better {
+			e.Decisive = message.Decisive(best) && !message.Decisive(m.State)
 			m.to(best, now)
-			e.Decisive = message.Decisive(best)
 		}
 	case message.Failed, message.Undelivered:
 		a.ErrorCode = r.Code

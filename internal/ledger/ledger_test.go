@@ -89,7 +89,7 @@ func TestApply(t *testing.T) {
 		{name: "failure takes no delivery back", from: message.Delivered, attempts: one(ledger.Accepted), carrier: message.Delivered, report: failure(0, message.Failed, 63024, permanent),
 			want: message.Delivered, attempt: ledger.Accepted},
 		{name: "delivery takes failure back", from: message.Failed, attempts: one(ledger.Accepted), carrier: message.Failed, report: report(0, message.Delivered),
-			want: message.Delivered, attempt: ledger.Accepted, effect: ledger.Effect{Changed: true, Decisive: true}},
+			want: message.Delivered, attempt: ledger.Accepted, effect: ledger.Effect{Changed: true}},
 		{name: "delivery while it waits for another attempt", from: message.Pending, attempts: one(ledger.Accepted), carrier: message.Failed, report: report(0, message.Delivered),
 			want: message.Delivered, attempt: ledger.Accepted, effect: ledger.Effect{Changed: true, Decisive: true}},
 		{name: "the carrier opts out though the message arrived", from: message.Delivered, attempts: attempts(ledger.Accepted, ledger.Accepted), of: 1,
