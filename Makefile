@@ -49,6 +49,10 @@ test: $(BIN)/devstack ## Run every test on a throw-away PostgreSQL and a real Te
 test-short: $(BIN)/devstack ## Run the quick tests of the product only
 	$(BIN)/devstack test -- go test -short ./...
 
+.PHONY: bench replay-record
+bench: ## Measure webhooks and a campaign on this machine: make bench ARGS="-recipients 1000"
+	@cd devstack && go run ./cmd/bench $(ARGS)
+
 ##@ Check
 .PHONY: generate verify lint vuln docker-check
 generate: $(BIN)/sqlc $(BIN)/oapi-codegen ## Write the generated code anew: queries and HTTP types
