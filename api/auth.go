@@ -50,15 +50,6 @@ func (s *server) authorize(c *gin.Context, scope access.Scope) error {
 	return nil
 }
 
-// requireScope is authorize for routes outside the OpenAPI document.
-func (s *server) requireScope(scope access.Scope) gin.HandlerFunc {
-	return func(c *gin.Context) {
-		if err := s.authorize(c, scope); err != nil {
-			s.fail(c, err)
-		}
-	}
-}
-
 func (s *server) identify(r *http.Request) (access.Principal, error) {
 	header := r.Header.Get("Authorization")
 	if header == "" {

@@ -57,7 +57,7 @@ func (s *server) once(c *gin.Context) {
 	err = s.Store.InTx(request.Context(), func(ctx context.Context) error {
 		c.Request = request.WithContext(ctx)
 		c.Writer = rec
-		return s.answerOnce(c, rec, key, sum)
+		return s.answerOnce(ctx, c, rec, key, sum)
 	})
 	c.Request, c.Writer = request, direct
 	c.Abort()
@@ -68,8 +68,8 @@ func (s *server) once(c *gin.Context) {
 	rec.flush()
 }
 
-func (s *server) answerOnce(c *gin.Context, rec *recorder, key string, sum []byte) error {
-	ctx, now, principal := c.Request.Context(), s.Now(), principalOf(c).Name
+func (s *server) answerOnce(ctx context.Context, c *gin.Context, rec *recorder, key string, sum []byte) error {
+	now, principal := s.Now(), principalOf(ctx).Name
 	locked, err := s.Store.LockIdempotencyKey(ctx, principal, key)
 	if err != nil {
 		return err

@@ -291,7 +291,7 @@ func schemaErrorFields(err error, root string) (fields []fault.Field) {
 	if err == nil {
 		return nil
 	}
-	if several, ok := err.(openapi3.MultiError); ok {
+	if several, ok := err.(openapi3.MultiError); ok { //nolint:errorlint // it is never wrapped; what it holds is taken one by one
 		for _, one := range several {
 			fields = append(fields, schemaErrorFields(one, root)...)
 		}

@@ -12,7 +12,7 @@ func TestSegmentAPI(t *testing.T) {
 	e := start(t, local)
 	const segments = "/api/v1/segments"
 	for i, city := range []string{"Colombo", "Colombo", "Galle"} {
-		e.call(t, 201, "POST", "/api/v1/users", fmt.Sprintf(`{"phone_number": "+9477123456%d", "consent_state": "%s", "attributes": {"city": "%s"}}`,
+		e.call(t, 201, "POST", "/api/v1/users", fmt.Sprintf(`{"phone_number": "+9477123456%d", "consent_state": %q, "attributes": {"city": %q}}`,
 			i, []string{"OPT_IN", "OPT_OUT"}[i%2], city))
 	}
 	s := e.call(t, 201, "POST", segments, `{"name": "Colombo", "definition_json": {"attribute": "city", "operator": "equals", "value": "Colombo"}}`)

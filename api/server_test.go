@@ -88,7 +88,7 @@ func TestRequestsAreChecked(t *testing.T) {
 func TestAnswers(t *testing.T) {
 	t.Parallel()
 	e := start(t, local)
-	r := fromHere(httptest.NewRequest(http.MethodGet, "/health", nil))
+	r := fromHere(httptest.NewRequest(http.MethodGet, "/health", http.NoBody))
 	r.Header.Set("X-Request-Id", "caller-1234")
 	w := e.do(r)
 	require.Equal(t, "caller-1234", w.Header().Get("X-Request-Id"))
@@ -143,7 +143,7 @@ func TestInternalErrorsStayInternal(t *testing.T) {
 				d.Log = slog.New(slog.NewTextHandler(&log, nil))
 				d.Store = brokenKeys{Store: d.Store, fail: fail}
 			})
-			r := httptest.NewRequest(http.MethodGet, "/api/v1/users", nil)
+			r := httptest.NewRequest(http.MethodGet, "/api/v1/users", http.NoBody)
 			r.Header.Set("Authorization", "Bearer ese_"+strings.Repeat("A", 43))
 			w := e.do(r)
 			require.Equal(t, 500, w.Code)
@@ -173,27 +173,27 @@ func TestReadiness(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			w := start(t, tt.change).do(httptest.NewRequest(http.MethodGet, "/health/ready", nil))
+			w := start(t, tt.change).do(httptest.NewRequest(http.MethodGet, "/health/ready", http.NoBody))
 			require.Equal(t, tt.status, w.Code)
 			require.JSONEq(t, tt.body, w.Body.String())
 		})
 	}
 	e := start(t, nil)
 	e.store.Close()
-	w := e.do(httptest.NewRequest(http.MethodGet, "/health/ready", nil))
+	w := e.do(httptest.NewRequest(http.MethodGet, "/health/ready", http.NoBody))
 	require.Equal(t, 503, w.Code)
 	require.Contains(t, w.Body.String(), `"postgres":{"detail":"PostgreSQL does not answer","status":"down"}`)
-	require.Equal(t, 200, e.do(httptest.NewRequest(http.MethodGet, "/health", nil)).Code, "the process lives all the same")
+	require.Equal(t, 200, e.do(httptest.NewRequest(http.MethodGet, "/health", http.NoBody)).Code, "the process lives all the same")
 }
 
 func TestDocumentation(t *testing.T) {
 	t.Parallel()
 	e := start(t, nil)
-	w := e.do(httptest.NewRequest(http.MethodGet, "/openapi.yaml", nil))
+	w := e.do(httptest.NewRequest(http.MethodGet, "/openapi.yaml", http.NoBody))
 	require.Equal(t, 200, w.Code)
 	require.Contains(t, w.Body.String(), "operationId: listUsers")
 
-	w = e.do(httptest.NewRequest(http.MethodGet, "/docs", nil))
+	w = e.do(httptest.NewRequest(http.MethodGet, "/docs", http.NoBody))
 	require.Equal(t, 200, w.Code)
 	require.Equal(t, "text/html; charset=utf-8", w.Header().Get("Content-Type"))
 	page := w.Body.String()

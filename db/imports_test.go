@@ -174,7 +174,8 @@ func TestCreateImportKeepsNothingOfABrokenUpload(t *testing.T) {
 	broken := fault.Refuse("file", "is not valid JSON at record 3")
 	n := 0
 	_, err := b.CreateImport(ctx, intake.Import{ID: uuid.New(), Format: intake.JSON}, func() (intake.Row, error) {
-		if n++; n == 3 {
+		n++
+		if n == 3 {
 			return intake.Row{}, broken
 		}
 		return intake.Row{Line: n, Data: json.RawMessage(`{}`)}, nil

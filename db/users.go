@@ -212,7 +212,8 @@ func encodeAttributes(attributes user.Attributes) (json.RawMessage, error) {
 func decodeAttributes(raw json.RawMessage) (attributes user.Attributes, err error) {
 	decoder := json.NewDecoder(bytes.NewReader(raw))
 	decoder.UseNumber()
-	return attributes, decoder.Decode(&attributes)
+	err = decoder.Decode(&attributes)
+	return attributes, err
 }
 
 func toUser(row dbsqlc.User) (user.User, error) {
