@@ -3,7 +3,6 @@ package workflows
 import (
 	"fmt"
 
-	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
 
@@ -120,12 +119,7 @@ func (c *campaignRun) startBatch(ctx workflow.Context, number int) error {
 	if err != nil {
 		return err
 	}
-	ctx = workflow.WithChildOptions(ctx, workflow.ChildWorkflowOptions{
-		WorkflowID: BatchID(c.in.Run, number), ParentClosePolicy: enumspb.PARENT_CLOSE_POLICY_ABANDON,
-		WorkflowIDReusePolicy: enumspb.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE,
-		StaticSummary:         fmt.Sprintf("Campaign %d, run %d: batch %d", c.in.CampaignID, c.in.Number, number),
-	})
-	batch := workflow.ExecuteChildWorkflow(ctx, Batch, BatchInput{Run: c.in.Run, Batch: number})
+	batch := executeBatch(ctx, BatchInput{Run: c.in.Run, Batch: number})
 	if err := started(ctx, batch); err != nil {
 		return err
 	}
@@ -178,7 +172,7 @@ func Batch(ctx workflow.Context, in BatchInput) error {
 		n := min(startChunk, len(seqs))
 		chunk := make([]workflow.ChildWorkflowFuture, n)
 		for i, seq := range seqs[:n] {
-			chunk[i] = startRecipient(ctx, activities.Message{Run: in.Run, Seq: seq})
+			chunk[i] = executeRecipient(ctx, activities.Message{Run: in.Run, Seq: seq})
 		}
 		for _, child := range chunk {
 			if err := started(ctx, child); err != nil {
@@ -188,13 +182,4 @@ func Batch(ctx workflow.Context, in BatchInput) error {
 		seqs = seqs[n:]
 	}
 	return nil
-}
-
-func startRecipient(ctx workflow.Context, m activities.Message) workflow.ChildWorkflowFuture {
-	ctx = workflow.WithChildOptions(ctx, workflow.ChildWorkflowOptions{
-		WorkflowID: RecipientID(m), ParentClosePolicy: enumspb.PARENT_CLOSE_POLICY_ABANDON,
-		WorkflowIDReusePolicy: enumspb.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE,
-		StaticSummary:         fmt.Sprintf("Campaign %d, run %d: recipient %d", m.CampaignID, m.Number, m.Seq),
-	})
-	return workflow.ExecuteChildWorkflow(ctx, Recipient, m)
 }

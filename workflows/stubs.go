@@ -1,8 +1,10 @@
 package workflows
 
 import (
+	"fmt"
 	"time"
 
+	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
 
@@ -11,7 +13,7 @@ import (
 	"github.com/event-stream-engine/ese/internal/outbox"
 )
 
-// This file alone calls activities: Temporal does not check their arguments, these functions do.
+// This file alone calls activities and child workflows: Temporal does not check their arguments, these functions do.
 //
 // What only touches our database and, for the first send, the provider once, runs as a local activity: half the cost for
 // the server, and being run again does no harm. What waits for others is a regular activity, whose retries one can see.
@@ -85,4 +87,24 @@ func processImport(ctx workflow.Context, in outbox.Import) error {
 
 func failImport(ctx workflow.Context, in outbox.Import) error {
 	return workflow.ExecuteActivity(regular(ctx, time.Minute, "record the failure"), imports.FailImport, in).Get(ctx, nil)
+}
+
+// executeBatch starts a batch that lives on when this workflow's run ends.
+func executeBatch(ctx workflow.Context, in BatchInput) workflow.ChildWorkflowFuture {
+	ctx = child(ctx, BatchID(in.Run, in.Batch), fmt.Sprintf("Campaign %d, run %d: batch %d", in.CampaignID, in.Number, in.Batch))
+	return workflow.ExecuteChildWorkflow(ctx, Batch, in)
+}
+
+// executeRecipient starts a recipient that lives on when its batch ends.
+func executeRecipient(ctx workflow.Context, m activities.Message) workflow.ChildWorkflowFuture {
+	ctx = child(ctx, RecipientID(m), fmt.Sprintf("Campaign %d, run %d: recipient %d", m.CampaignID, m.Number, m.Seq))
+	return workflow.ExecuteChildWorkflow(ctx, Recipient, m)
+}
+
+// child names a child workflow. It may be started again under the same id: the ledger keeps things exact, not the id.
+func child(ctx workflow.Context, id, summary string) workflow.Context {
+	return workflow.WithChildOptions(ctx, workflow.ChildWorkflowOptions{
+		WorkflowID: id, StaticSummary: summary, ParentClosePolicy: enumspb.PARENT_CLOSE_POLICY_ABANDON,
+		WorkflowIDReusePolicy: enumspb.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE,
+	})
 }

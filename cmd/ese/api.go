@@ -13,8 +13,8 @@ import (
 
 	"github.com/event-stream-engine/ese/api"
 	"github.com/event-stream-engine/ese/internal/config"
+	"github.com/event-stream-engine/ese/internal/relay"
 	"github.com/event-stream-engine/ese/internal/twilio"
-	"github.com/event-stream-engine/ese/workflows"
 )
 
 // runAPI serves HTTP until ctx ends, then lets requests under way finish.
@@ -37,10 +37,10 @@ func runAPI(ctx context.Context, getenv func(string) string) error {
 		return err
 	}
 	defer temporal.Close()
-	relay := workflows.NewRelay(store, temporal, time.Now, log, 0)
+	outbox := relay.New(store, temporal, time.Now, log, 0)
 
 	handler, err := api.New(api.Deps{
-		Store: store, Now: time.Now, Log: log, Wake: relay.Wake,
+		Store: store, Now: time.Now, Log: log, Wake: outbox.Wake,
 		TemporalHealth: func(ctx context.Context) error {
 			_, err := temporal.CheckHealth(ctx, &client.CheckHealthRequest{})
 			return err
@@ -64,7 +64,7 @@ func runAPI(ctx context.Context, getenv func(string) string) error {
 	defer stopBackground()
 	var g errgroup.Group
 	g.Go(func() error {
-		relay.Run(background)
+		outbox.Run(background)
 		return nil
 	})
 	err = serve(ctx, listeners, handler, cfg.ShutdownGrace)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/event-stream-engine/ese/activities"
 	"github.com/event-stream-engine/ese/internal/config"
+	"github.com/event-stream-engine/ese/internal/relay"
 	"github.com/event-stream-engine/ese/internal/twilio"
 	"github.com/event-stream-engine/ese/worker"
 	"github.com/event-stream-engine/ese/workflows"
@@ -58,14 +59,14 @@ func runWorker(ctx context.Context, getenv func(string) string) error {
 	if err := startWorker(ctx, w.Start, log); err != nil {
 		return err
 	}
-	relay := workflows.NewRelay(store, temporal, time.Now, log, relayAge)
+	outbox := relay.New(store, temporal, time.Now, log, relayAge)
 	var g errgroup.Group
 	g.Go(func() error {
-		relay.Run(ctx)
+		outbox.Run(ctx)
 		return nil
 	})
 	g.Go(func() error {
-		relay.Keep(ctx)
+		outbox.Keep(ctx)
 		return nil
 	})
 	log.InfoContext(ctx, "worker started", "task_queue", workflows.TaskQueue)

@@ -1,4 +1,5 @@
-package workflows
+// Package relay brings the outbox to Temporal: it starts and signals workflows because of what was committed.
+package relay
 
 import (
 	"context"
@@ -13,10 +14,11 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/event-stream-engine/ese/internal/outbox"
+	"github.com/event-stream-engine/ese/workflows"
 )
 
-// relayStore is the outbox, and what a restarted campaign goes on from.
-type relayStore interface {
+// store is the outbox, and what a restarted campaign goes on from.
+type store interface {
 	Relay(ctx context.Context, atMost int, writtenBefore, now time.Time, deliver func([]outbox.Item) []error) (delivered, failed int, err error)
 	UnsettledRuns(ctx context.Context, startedBefore time.Time) ([]outbox.Run, error)
 	LastBatch(ctx context.Context, runID int64) (int, error)
@@ -24,7 +26,7 @@ type relayStore interface {
 
 // Relay brings the outbox to Temporal. Any number of them may run at once.
 type Relay struct {
-	Store  relayStore
+	Store  store
 	Client client.Client
 	Now    func() time.Time
 	Log    *slog.Logger
@@ -35,16 +37,16 @@ type Relay struct {
 }
 
 const (
-	relayBatch       = 200              // items of one transaction
-	relayConcurrency = 16               // calls to Temporal at once
-	relayTimeout     = 10 * time.Second // of one call
-	relayInterval    = time.Second      // between looks that nobody asked for
-	keepInterval     = 30 * time.Second // between looks for campaigns whose workflow is gone
+	batch        = 200              // items of one transaction
+	concurrency  = 16               // calls to Temporal at once
+	timeout      = 10 * time.Second // of one call
+	interval     = time.Second      // between looks that nobody asked for
+	keepInterval = 30 * time.Second // between looks for campaigns whose workflow is gone
 )
 
-// NewRelay makes a relay; it does nothing before Run.
-func NewRelay(store relayStore, c client.Client, now func() time.Time, log *slog.Logger, minAge time.Duration) *Relay {
-	return &Relay{Store: store, Client: c, Now: now, Log: log, MinAge: minAge, woken: make(chan struct{}, 1)}
+// New makes a relay; it does nothing before Run.
+func New(s store, c client.Client, now func() time.Time, log *slog.Logger, minAge time.Duration) *Relay {
+	return &Relay{Store: s, Client: c, Now: now, Log: log, MinAge: minAge, woken: make(chan struct{}, 1)}
 }
 
 // Wake makes the relay look at the outbox now. It never blocks.
@@ -57,7 +59,7 @@ func (r *Relay) Wake() {
 
 // Run relays until ctx ends.
 func (r *Relay) Run(ctx context.Context) {
-	tick := time.NewTicker(relayInterval)
+	tick := time.NewTicker(interval)
 	defer tick.Stop()
 	for ctx.Err() == nil {
 		if !r.drain(ctx) {
@@ -73,10 +75,10 @@ func (r *Relay) Run(ctx context.Context) {
 // drain relays one batch and reports whether there may be more.
 func (r *Relay) drain(ctx context.Context) (more bool) {
 	now := r.Now()
-	delivered, failed, err := r.Store.Relay(ctx, relayBatch, now.Add(-r.MinAge), now, func(items []outbox.Item) []error {
+	delivered, failed, err := r.Store.Relay(ctx, batch, now.Add(-r.MinAge), now, func(items []outbox.Item) []error {
 		errs := make([]error, len(items))
 		var g errgroup.Group
-		g.SetLimit(relayConcurrency)
+		g.SetLimit(concurrency)
 		for i, item := range items {
 			g.Go(func() error {
 				errs[i] = r.deliver(ctx, item)
@@ -92,11 +94,11 @@ func (r *Relay) drain(ctx context.Context) (more bool) {
 	case failed > 0:
 		r.Log.WarnContext(ctx, "Temporal took not all of the outbox; the rest is tried again", "delivered", delivered, "failed", failed)
 	}
-	return err == nil && delivered == relayBatch
+	return err == nil && delivered == batch
 }
 
 func (r *Relay) deliver(ctx context.Context, item outbox.Item) error {
-	ctx, cancel := context.WithTimeout(ctx, relayTimeout)
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	switch item.Kind {
 	case outbox.StartCampaign:
@@ -110,19 +112,19 @@ func (r *Relay) deliver(ctx context.Context, item outbox.Item) error {
 		if err != nil {
 			return err
 		}
-		return r.signal(ctx, CampaignID(run))
+		return r.signal(ctx, workflows.CampaignID(run))
 	case outbox.SignalRecipient:
 		recipient, err := outbox.Decode[outbox.Recipient](item)
 		if err != nil {
 			return err
 		}
-		return r.signal(ctx, RecipientID(recipient))
+		return r.signal(ctx, workflows.RecipientID(recipient))
 	case outbox.StartImport:
 		in, err := outbox.Decode[outbox.Import](item)
 		if err != nil {
 			return err
 		}
-		return r.start(ctx, ImportID(in.ImportID), "Import of users", Import, in)
+		return r.start(ctx, workflows.ImportID(in.ImportID), "Import of users", workflows.Import, in)
 	default:
 		return fmt.Errorf("outbox item %d is of unknown kind %q", item.ID, item.Kind)
 	}
@@ -135,12 +137,12 @@ func (r *Relay) startCampaign(ctx context.Context, run outbox.Run) error {
 		return err
 	}
 	summary := fmt.Sprintf("Campaign %d, run %d", run.CampaignID, run.Number)
-	return r.start(ctx, CampaignID(run), summary, Campaign, CampaignInput{Run: run, Batches: last})
+	return r.start(ctx, workflows.CampaignID(run), summary, workflows.Campaign, workflows.CampaignInput{Run: run, Batches: last})
 }
 
 func (r *Relay) start(ctx context.Context, id, summary string, workflow, in any) error {
 	_, err := r.Client.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
-		ID: id, TaskQueue: TaskQueue, StaticSummary: summary,
+		ID: id, TaskQueue: workflows.TaskQueue, StaticSummary: summary,
 		WorkflowIDReusePolicy:    enumspb.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE,
 		WorkflowIDConflictPolicy: enumspb.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING,
 	}, workflow, in)
@@ -149,7 +151,7 @@ func (r *Relay) start(ctx context.Context, id, summary string, workflow, in any)
 
 // signal wakes a workflow. One that has ended needs no waking: it looked at the ledger last.
 func (r *Relay) signal(ctx context.Context, id string) error {
-	err := r.Client.SignalWorkflow(ctx, id, "", SignalWake, nil)
+	err := r.Client.SignalWorkflow(ctx, id, "", workflows.SignalWake, nil)
 	if _, gone := errors.AsType[*serviceerror.NotFound](err); gone {
 		return nil
 	}
