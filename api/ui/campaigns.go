@@ -201,9 +201,9 @@ func localTime(field, text, zone string) (*time.Time, error) {
 // audience is what a dry run found.
 type audience struct {
 	Total    int
-	Now      int // would be sent to now
-	Later    int // would wait
-	Never    int // would not be sent to
+	Reached  int // would be sent to, now or later
+	Waiting  int // of these would wait first
+	Excluded int // would not be sent to
 	Verdicts []campaign.VerdictCount
 }
 
@@ -213,11 +213,12 @@ func tally(verdicts []campaign.VerdictCount) audience {
 		a.Total += v.Count
 		switch compliance.Action(v.Action) {
 		case compliance.Proceed:
-			a.Now += v.Count
+			a.Reached += v.Count
 		case compliance.Wait:
-			a.Later += v.Count
+			a.Reached += v.Count
+			a.Waiting += v.Count
 		case compliance.Suppress:
-			a.Never += v.Count
+			a.Excluded += v.Count
 		}
 	}
 	return a

@@ -123,7 +123,13 @@ type bar struct {
 	Share float64 // percent
 }
 
-// stack lays the states of messages side by side, in the order of a message's life.
+// stackOrder has what is best on the left and what is still to be done on the right.
+var stackOrder = []message.State{
+	message.Read, message.Delivered, message.Sent, message.Accepted, message.Sending, message.Suppressed, message.Undelivered, message.Failed,
+	message.Unknown, message.Cancelled, message.Pending,
+}
+
+// stack lays the states of messages side by side.
 func stack(states map[message.State]int) []bar {
 	total := 0
 	for _, n := range states {
@@ -131,7 +137,7 @@ func stack(states map[message.State]int) []bar {
 	}
 	var bars []bar
 	start := 0.0
-	for _, state := range message.States() {
+	for _, state := range stackOrder {
 		if n := states[state]; n > 0 {
 			share := report.Percent(n, total)
 			bars = append(bars, bar{State: state, Count: n, Start: start, Share: share})

@@ -1,6 +1,9 @@
 // Package ui is the pages of the engine: plain HTML from the same store as the JSON API, so that a page shows nothing
-// that the API cannot. Pages are complete without JavaScript; with it their figures refresh in place and a form is sent
-// once.
+// that the API cannot. Pages are complete without JavaScript; with it their figures refresh in place and a button that
+// was pressed rests. That a form counts once is the server's doing.
+//
+// Their looks (Tabler) and the refreshing (htmx) are pinned npm packages, which npm ci && npm run build copies into
+// static/vendor, from where they are embedded. A build without that folder is complete, but plain.
 package ui
 
 import (

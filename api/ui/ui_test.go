@@ -134,7 +134,7 @@ func (s *site) do(r *http.Request) *httptest.ResponseRecorder {
 // get returns a page that must be fine.
 func (s *site) get(t *testing.T, path string) string {
 	t.Helper()
-	w := s.do(httptest.NewRequest(http.MethodGet, path, nil))
+	w := s.do(httptest.NewRequest(http.MethodGet, path, http.NoBody))
 	require.Equal(t, http.StatusOK, w.Code, "%s: %s", path, text(w.Body.String()))
 	requireSound(t, w)
 	return w.Body.String()
@@ -231,7 +231,7 @@ func TestEmptyPages(t *testing.T) {
 	s := open(t)
 	for path, says := range map[string]string{
 		"/":              "No campaigns yet",
-		"/users":         "No users found Import a file below",
+		"/users":         "No users found Import a file, or add",
 		"/segments":      "No segments found",
 		"/templates":     "No templates found",
 		"/campaigns":     "No campaigns found Plan one",
@@ -277,7 +277,7 @@ func TestRefresh(t *testing.T) {
 	t.Parallel()
 	s := open(t)
 	s.person(t, 1, user.OptIn, nil)
-	r := httptest.NewRequest(http.MethodGet, "/campaigns?status=DRAFT", nil)
+	r := httptest.NewRequest(http.MethodGet, "/campaigns?status=DRAFT", http.NoBody)
 	r.Header.Set("HX-Request", "true")
 	w := s.do(r)
 	require.Equal(t, http.StatusOK, w.Code)
@@ -317,7 +317,7 @@ func TestUsers(t *testing.T) {
 		require.Equal(t, found, strings.Count(text(s.get(t, "/users?q="+strings.ReplaceAll(query, " ", "%20"))), numbers+"10"), query)
 	}
 	for _, bad := range []string{"/users?consent_state=MAYBE", "/users?q=abc", "/users?after=x"} {
-		require.Equal(t, http.StatusUnprocessableEntity, s.do(httptest.NewRequest(http.MethodGet, bad, nil)).Code, bad)
+		require.Equal(t, http.StatusUnprocessableEntity, s.do(httptest.NewRequest(http.MethodGet, bad, http.NoBody)).Code, bad)
 	}
 }
 
@@ -410,8 +410,8 @@ func TestImport(t *testing.T) {
 	require.Contains(t, text(w.Body.String()), "must be named .csv, .json or .jsonl")
 	w = s.do(post("/users/import", url.Values{}))
 	require.Equal(t, http.StatusUnprocessableEntity, w.Code)
-	require.Equal(t, http.StatusNotFound, s.do(httptest.NewRequest(http.MethodGet, "/imports/"+uuid.NewString(), nil)).Code)
-	require.Equal(t, http.StatusNotFound, s.do(httptest.NewRequest(http.MethodGet, "/imports/1", nil)).Code)
+	require.Equal(t, http.StatusNotFound, s.do(httptest.NewRequest(http.MethodGet, "/imports/"+uuid.NewString(), http.NoBody)).Code)
+	require.Equal(t, http.StatusNotFound, s.do(httptest.NewRequest(http.MethodGet, "/imports/1", http.NoBody)).Code)
 }
 
 func TestLibrary(t *testing.T) {
@@ -522,7 +522,7 @@ func TestTriggerAndSteer(t *testing.T) {
 	place := "/campaign/" + strconv.FormatInt(id, 10)
 
 	asked := text(s.get(t, place+"/trigger"))
-	for _, says := range []string{"It will be sent to 1 of 3 people at once.", "2 will not be sent to.", "missing variable 1", "stopped 1", "Send to 3 people", "Hi {name}"} {
+	for _, says := range []string{"it would be sent to 1 of 3 people.", "It begins at once", "2 are not sent to.", "missing variable 1", "stopped 1", "Send to 1 people", "Hi {name}"} {
 		require.Contains(t, asked, says)
 	}
 	require.Zero(t, s.count(t, `SELECT count(*) FROM campaign_runs`), "asking starts nothing")
@@ -585,7 +585,7 @@ func TestTurnedAway(t *testing.T) {
 	path := "/campaign/" + strconv.FormatInt(id, 10)
 	s.refused = access.Read
 	for _, page := range []string{"/", "/users", "/campaigns", "/monitoring", path + "/summary", path + "/trigger", path + "/pause"} {
-		w := s.do(httptest.NewRequest(http.MethodGet, page, nil))
+		w := s.do(httptest.NewRequest(http.MethodGet, page, http.NoBody))
 		require.Equal(t, http.StatusUnauthorized, w.Code, page)
 		requireSound(t, w)
 		require.Contains(t, text(w.Body.String()), "ese keys create")
@@ -611,14 +611,14 @@ func TestErrorPages(t *testing.T) {
 		"/campaign/7/summary": 404, "/campaign/7/trigger": 404, "/campaign/7/pause": 404, "/campaign/x/summary": 404, "/campaign/-1/summary": 404,
 		"/segments/7": 404, "/monitoring?hours=2": 422, "/campaigns?status=ODD": 422, "/campaign/1/recipients?state=odd": 422,
 	} {
-		w := s.do(httptest.NewRequest(http.MethodGet, path, nil))
+		w := s.do(httptest.NewRequest(http.MethodGet, path, http.NoBody))
 		require.Equal(t, status, w.Code, path)
 		requireSound(t, w)
 	}
 	require.Equal(t, http.StatusUnprocessableEntity, s.do(post("/users", url.Values{"phone_number": {"1"}})).Code, "no token, no effect")
 	s.pool.Close()
 	s.Close()
-	w := s.do(httptest.NewRequest(http.MethodGet, "/users", nil))
+	w := s.do(httptest.NewRequest(http.MethodGet, "/users", http.NoBody))
 	require.Equal(t, http.StatusInternalServerError, w.Code)
 	require.Contains(t, text(w.Body.String()), "an internal error")
 	require.NotContains(t, w.Body.String(), "closed pool")
@@ -631,13 +631,13 @@ func TestStatic(t *testing.T) {
 	links := regexp.MustCompile(`(?:src|href)="(/ui/static/[^"]+)"`).FindAllStringSubmatch(page, -1)
 	require.GreaterOrEqual(t, len(links), 3)
 	for _, link := range links {
-		w := s.do(httptest.NewRequest(http.MethodGet, link[1], nil))
+		w := s.do(httptest.NewRequest(http.MethodGet, link[1], http.NoBody))
 		require.Equal(t, http.StatusOK, w.Code, link[1])
 		require.Contains(t, w.Header().Get("Cache-Control"), "immutable")
 		require.NotEmpty(t, w.Body.Bytes())
 	}
 	for _, gone := range []string{"/ui/static/none.js", "/ui/static/../ui.go", "/ui/static/"} {
-		require.Equal(t, http.StatusNotFound, s.do(httptest.NewRequest(http.MethodGet, gone, nil)).Code, gone)
+		require.Equal(t, http.StatusNotFound, s.do(httptest.NewRequest(http.MethodGet, gone, http.NoBody)).Code, gone)
 	}
 }
 
