@@ -455,7 +455,7 @@ func TestTerminatedByHand(t *testing.T) {
 				require.NotEmpty(t, terminated)
 				if campaignToo {
 					w.terminate(workflows.CampaignID(w.run))
-					w.at(30*time.Second, func() { // what Relay.Keep does
+					w.at(30*time.Second, func() { // what relay.Keep does
 						runs, err := w.store.UnsettledRuns(t.Context(), w.env.Now())
 						require.NoError(t, err)
 						require.Equal(t, []outbox.Run{w.run}, runs)

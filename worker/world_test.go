@@ -128,7 +128,7 @@ func (w *world) tick() {
 	w.at(tick, w.tick)
 }
 
-// relay brings the outbox to the workflows, as workflows.Relay does.
+// relay brings the outbox to the workflows, as relay.Relay does.
 func (w *world) relay() {
 	for {
 		n, failed, err := w.store.Relay(w.t.Context(), 200, w.env.Now(), w.env.Now(), func(items []outbox.Item) []error {

@@ -1,0 +1,417 @@
+package workflows_test
+
+import (
+	"compress/gzip"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+	enumspb "go.temporal.io/api/enums/v1"
+	historypb "go.temporal.io/api/history/v1"
+	"go.temporal.io/sdk/client"
+	"google.golang.org/protobuf/encoding/protojson"
+
+	"github.com/event-stream-engine/ese/activities"
+	"github.com/event-stream-engine/ese/db"
+	"github.com/event-stream-engine/ese/db/dbtest"
+	"github.com/event-stream-engine/ese/internal/campaign"
+	"github.com/event-stream-engine/ese/internal/fault"
+	"github.com/event-stream-engine/ese/internal/inbound"
+	"github.com/event-stream-engine/ese/internal/intake"
+	"github.com/event-stream-engine/ese/internal/message"
+	"github.com/event-stream-engine/ese/internal/outbox"
+	"github.com/event-stream-engine/ese/internal/phone"
+	"github.com/event-stream-engine/ese/internal/relay"
+	"github.com/event-stream-engine/ese/internal/render"
+	"github.com/event-stream-engine/ese/internal/report"
+	"github.com/event-stream-engine/ese/internal/twilio"
+	"github.com/event-stream-engine/ese/internal/user"
+	"github.com/event-stream-engine/ese/worker"
+	"github.com/event-stream-engine/ese/workflows"
+)
+
+const (
+	someone = "+9477100" // begins the invented numbers, four digits follow
+	body    = "A greeting that no history may hold"
+)
+
+// TestRecord runs campaigns and an import on the Temporal server at RECORD (host:port) and writes their histories to
+// testdata/replay. It does nothing unless asked to: histories are recorded when a workflow has learned a new path, and
+// kept for good.
+func TestRecord(t *testing.T) {
+	address := os.Getenv("RECORD")
+	if address == "" {
+		t.Skip("RECORD is not set: nothing to record")
+	}
+	r := newRecorder(t, address)
+	require.NoError(t, os.MkdirAll(recorded, 0o755))
+	for name, scenario := range map[string]func(*testing.T, *recorder){
+		"pause": recordPause, "cancel": recordCancel, "night": recordNight, "provider": recordProvider, "schedule": recordSchedule,
+		"terminated": recordTerminated, "import": recordImport,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			scenario(t, r)
+		})
+	}
+}
+
+// recordPause is a run of several batches that is paused and resumed half-way.
+func recordPause(t *testing.T, r *recorder) {
+	run := r.trigger(t, 150, campaign.Campaign{RatePerSecond: 20})
+	r.await(t, run, func(s map[message.State]int) bool { return s[message.Delivered] > 20 })
+	r.update(t, run, workflows.UpdatePause)
+	var held []report.Message
+	require.Eventually(t, func() bool {
+		held = r.messages(t, run, message.Pending, message.ReasonPaused)
+		return len(held) > 0
+	}, time.Minute, 50*time.Millisecond)
+	r.update(t, run, workflows.UpdateResume)
+	r.settled(t, run)
+	r.save(t, "campaign-pause-resume", workflows.CampaignID(run))
+	r.save(t, "batch", workflows.BatchID(run, 1))
+	r.save(t, "recipient-immediate", r.recipient(run, r.messages(t, run, message.Delivered, "")[0]))
+	r.save(t, "recipient-held-and-resumed", r.recipient(run, held[0]))
+	r.save(t, "recipient-rate-limit", r.recipient(run, r.messages(t, run, message.Delivered, "")[70]))
+}
+
+func recordCancel(t *testing.T, r *recorder) {
+	run := r.trigger(t, 30, campaign.Campaign{RatePerSecond: 2})
+	r.await(t, run, func(s map[message.State]int) bool { return s[message.Delivered] > 1 })
+	require.Eventually(t, func() bool { return len(r.messages(t, run, message.Pending, message.ReasonRateLimit)) > 0 }, time.Minute, 50*time.Millisecond)
+	waiting := r.messages(t, run, message.Pending, message.ReasonRateLimit)
+	r.update(t, run, workflows.UpdateCancel)
+	r.settled(t, run)
+	r.save(t, "campaign-cancel", workflows.CampaignID(run))
+	r.save(t, "recipient-cancelled", r.recipient(run, waiting[len(waiting)-1]))
+}
+
+// recordNight begins a few seconds before quiet hours that last for a minute. One person says STOP in the meantime.
+func recordNight(t *testing.T, r *recorder) {
+	time.Sleep(time.Until(time.Now().Truncate(time.Minute).Add(54 * time.Second))) // the real clock's minute is what the run is about
+	now := time.Now().UTC()
+	start := (now.Hour()*60 + now.Minute() + 1) % (24 * 60)
+	end := (start + 1) % (24 * 60)
+	run := r.trigger(t, 20, campaign.Campaign{RatePerSecond: 1, QuietStart: &start, QuietEnd: &end})
+	var waiting []report.Message
+	require.Eventually(t, func() bool {
+		waiting = r.messages(t, run, message.Pending, "quiet_hours")
+		return len(waiting) > 1
+	}, time.Minute, 100*time.Millisecond)
+	_, err := r.store.Receive(t.Context(), inbound.Message{
+		SID: "SM-stop", Channel: message.WhatsApp, From: waiting[0].Phone, Body: "STOP", Payload: json.RawMessage(`{}`),
+	}, time.Now())
+	require.NoError(t, err)
+	r.relay.Wake()
+	r.settled(t, run)
+	r.save(t, "campaign-night", workflows.CampaignID(run))
+	r.save(t, "recipient-stopped", r.recipient(run, waiting[0]))
+	r.save(t, "recipient-night", r.recipient(run, waiting[1]))
+}
+
+// recordProvider has the provider behave badly in every way.
+func recordProvider(t *testing.T, r *recorder) {
+	numbers := r.people(t, 5)
+	for i, how := range []conduct{lost, swallowed, throttled, silent, refusing} {
+		r.provider.set(numbers[i], how)
+	}
+	run := r.trigger(t, 0, campaign.Campaign{RatePerSecond: 10})
+	r.settled(t, run)
+	r.save(t, "campaign-provider", workflows.CampaignID(run))
+	byNumber := map[string]report.Message{}
+	for _, m := range r.messages(t, run, "", "") {
+		byNumber[m.Phone.String()] = m
+	}
+	for i, want := range []struct {
+		name  string
+		state message.State
+	}{
+		{"recipient-resolved-found", message.Delivered}, {"recipient-resolved-absent", message.Delivered},
+		{"recipient-throttled", message.Delivered}, {"recipient-fetched", message.Delivered}, {"recipient-failed", message.Failed},
+	} {
+		m := byNumber[numbers[i]]
+		require.Equal(t, want.state, m.State, want.name)
+		r.save(t, want.name, r.recipient(run, m))
+	}
+}
+
+func recordSchedule(t *testing.T, r *recorder) {
+	when := time.Now().Add(3 * time.Second)
+	run := r.trigger(t, 2, campaign.Campaign{RatePerSecond: 10, ScheduleTime: &when})
+	r.settled(t, run)
+	r.save(t, "campaign-schedule", workflows.CampaignID(run))
+}
+
+// recordTerminated has a recipient's workflow terminated while it waits; the campaign takes the message up again.
+func recordTerminated(t *testing.T, r *recorder) {
+	run := r.trigger(t, 8, campaign.Campaign{RatePerSecond: 1})
+	var waiting []report.Message
+	require.Eventually(t, func() bool {
+		waiting = r.messages(t, run, message.Pending, message.ReasonRateLimit)
+		return len(waiting) > 2
+	}, time.Minute, 50*time.Millisecond)
+	last := waiting[len(waiting)-1]
+	require.NoError(t, r.temporal.TerminateWorkflow(t.Context(), r.recipient(run, last), "", "by hand"))
+	r.settled(t, run)
+	r.await(t, run, func(s map[message.State]int) bool { return s[message.Delivered] == 8 })
+	r.save(t, "campaign-taken-up-again", workflows.CampaignID(run))
+	r.save(t, "recipient-taken-up-again", r.recipient(run, last))
+}
+
+func recordImport(t *testing.T, r *recorder) {
+	id := uuid.New()
+	rows := []json.RawMessage{[]byte(`{"phone_number": "` + someone + `9999", "consent_state": "OPT_IN"}`), []byte(`{"phone_number": "none"}`)}
+	_, err := r.store.CreateImport(t.Context(), intake.Import{ID: id, Format: intake.JSON, CreatedBy: "test"}, intake.Records(rows), time.Now())
+	require.NoError(t, err)
+	r.relay.Wake()
+	require.Eventually(t, func() bool {
+		imp, err := r.store.Import(t.Context(), id)
+		require.NoError(t, err)
+		return imp.Status.Over()
+	}, time.Minute, 50*time.Millisecond)
+	r.save(t, "import", workflows.ImportID(id))
+
+	unknown := uuid.New()
+	_, err = r.temporal.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: workflows.ImportID(unknown), TaskQueue: workflows.TaskQueue},
+		workflows.Import, outbox.Import{ImportID: unknown})
+	require.NoError(t, err)
+	r.save(t, "import-failed", workflows.ImportID(unknown))
+}
+
+// recorder is the engine on a real Temporal server and a real database, with a provider that does as it is told.
+type recorder struct {
+	temporal client.Client
+	store    *db.Store
+	relay    *relay.Relay
+	provider *provider
+	template int64
+
+	mu    sync.Mutex
+	added int // people
+}
+
+func newRecorder(t *testing.T, address string) *recorder {
+	t.Helper()
+	temporal, err := client.Dial(client.Options{HostPort: address, Identity: "recorder", Logger: quiet})
+	require.NoError(t, err)
+	t.Cleanup(temporal.Close)
+	log := slog.New(slog.NewTextHandler(io.Discard, nil))
+	store := dbtest.New(t)
+	r := &recorder{temporal: temporal, store: store, relay: relay.New(store, temporal, time.Now, log, 0)}
+	r.provider = &provider{recorder: r, told: map[string]conduct{}, requests: map[string]int{}}
+	const receiptDeadline, stuckAfter = 5 * time.Second, 10 * time.Second
+	w := worker.New(temporal, worker.Activities{
+		Dispatch: &activities.Dispatch{Store: store, Now: time.Now, Log: log, ReceiptDeadline: receiptDeadline, StuckAfter: stuckAfter},
+		Delivery: &activities.Delivery{
+			Store: store, Sender: r.provider, Now: time.Now, Log: log, Lease: time.Second,
+			Looks: []time.Duration{time.Second, 2 * time.Second}, ReceiptDeadline: receiptDeadline, Patience: 500 * time.Millisecond,
+		},
+		Imports: &activities.Imports{Store: store, Now: time.Now},
+	}, time.Second)
+	require.NoError(t, w.Start())
+	t.Cleanup(w.Stop)
+	ctx, stop := context.WithCancel(context.Background())
+	var relaying sync.WaitGroup
+	relaying.Go(func() { r.relay.Run(ctx) })
+	t.Cleanup(func() {
+		stop()
+		relaying.Wait()
+	})
+
+	require.NoError(t, store.EnsureSender(t.Context(), message.WhatsApp, "+14155238886", time.Now()))
+	template, err := store.CreateTemplate(t.Context(), render.Saved{Name: "Greeting", Content: body, Channel: message.WhatsApp, Locale: "en"}, time.Now())
+	require.NoError(t, err)
+	r.template = template.ID
+	return r
+}
+
+// people makes n invented people known and returns their numbers.
+func (r *recorder) people(t *testing.T, n int) []string {
+	t.Helper()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	numbers := make([]string, n)
+	for i := range numbers {
+		r.added++
+		numbers[i] = fmt.Sprintf("%s%04d", someone, r.added)
+		_, err := r.store.CreateUser(t.Context(), phone.Number(numbers[i]), user.Attributes{"test": t.Name(), "timezone": "UTC"},
+			user.Change{State: user.OptIn, Source: user.SourceOperator, Evidence: "test"}, "test", time.Now())
+		require.NoError(t, err)
+	}
+	return numbers
+}
+
+// trigger makes n more people known and starts a campaign to all of the test's.
+func (r *recorder) trigger(t *testing.T, n int, plan campaign.Campaign) outbox.Run {
+	t.Helper()
+	r.people(t, n)
+	plan.Topic, plan.TemplateID, plan.Timezone = "Test", r.template, "UTC"
+	query, err := json.Marshal(map[string]string{"attribute": "test", "operator": "equals", "value": t.Name()})
+	require.NoError(t, err)
+	plan.SegmentQuery = query
+	c, err := r.store.CreateCampaign(t.Context(), plan, time.Now())
+	require.NoError(t, err)
+	run, err := r.store.StartRun(t.Context(), c.ID, "test", time.Now())
+	require.NoError(t, err)
+	r.relay.Wake()
+	return outbox.Run{RunID: run.ID, CampaignID: c.ID, Number: run.Number}
+}
+
+func (r *recorder) messages(t *testing.T, run outbox.Run, state message.State, reason string) []report.Message {
+	t.Helper()
+	found, _, err := r.store.Recipients(t.Context(), run.CampaignID, state, reason, 0, 1000)
+	require.NoError(t, err)
+	return found
+}
+
+func (r *recorder) recipient(run outbox.Run, m report.Message) string {
+	return workflows.RecipientID(outbox.Recipient{Run: run, Seq: m.Seq})
+}
+
+// await waits until the run's messages are in states that satisfy done.
+func (r *recorder) await(t *testing.T, run outbox.Run, done func(map[message.State]int) bool) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		states, err := r.store.RunStates(t.Context(), run.RunID)
+		require.NoError(t, err)
+		return done(states)
+	}, 5*time.Minute, 50*time.Millisecond)
+}
+
+// settled waits until nothing of the run is left to do or to hear of.
+func (r *recorder) settled(t *testing.T, run outbox.Run) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		c, err := r.store.Campaign(t.Context(), run.CampaignID)
+		require.NoError(t, err)
+		return c.Run.SettledAt != nil
+	}, 5*time.Minute, 50*time.Millisecond)
+}
+
+func (r *recorder) update(t *testing.T, run outbox.Run, name string) {
+	t.Helper()
+	handle, err := r.temporal.UpdateWorkflow(t.Context(), client.UpdateWorkflowOptions{
+		WorkflowID: workflows.CampaignID(run), UpdateName: name, Args: []any{"test"}, WaitForStage: client.WorkflowUpdateStageCompleted,
+	})
+	require.NoError(t, err)
+	require.NoError(t, handle.Get(t.Context(), nil))
+	r.relay.Wake()
+}
+
+// save waits for a workflow's end and keeps its history.
+func (r *recorder) save(t *testing.T, name, workflowID string) {
+	t.Helper()
+	require.NoError(t, r.temporal.GetWorkflow(t.Context(), workflowID, "").Get(t.Context(), nil))
+	var history historypb.History
+	events := r.temporal.GetWorkflowHistory(t.Context(), workflowID, "", false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
+	for events.HasNext() {
+		event, err := events.Next()
+		require.NoError(t, err)
+		history.Events = append(history.Events, event)
+	}
+	raw, err := protojson.Marshal(&history)
+	require.NoError(t, err)
+	file, err := os.Create(filepath.Join(recorded, name+".json.gz"))
+	require.NoError(t, err)
+	zipped := gzip.NewWriter(file)
+	_, err = zipped.Write(raw)
+	require.NoError(t, err)
+	require.NoError(t, zipped.Close())
+	require.NoError(t, file.Close())
+}
+
+// conduct is how the provider treats a number; the zero value accepts, and sends the receipt at once.
+type conduct int
+
+const (
+	lost      conduct = iota + 1 // has the first message, though its answer was lost
+	swallowed                    // never had the first message, and its answer was lost
+	throttled                    // asks for fewer requests, once
+	silent                       // sends no receipt
+	refusing                     // refuses for good
+)
+
+type provider struct {
+	recorder *recorder
+	mu       sync.Mutex
+	told     map[string]conduct
+	requests map[string]int
+	has      []message.Remote
+}
+
+func (p *provider) set(number string, how conduct) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.told[number] = how
+}
+
+func (p *provider) Send(_ context.Context, m message.Outbound) message.Outcome {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.requests[m.To]++
+	how, first := p.told[m.To], p.requests[m.To] == 1
+	switch {
+	case how == swallowed && first:
+		return message.Outcome{Result: message.ResultUnknown}
+	case how == throttled && first:
+		return message.Outcome{Result: message.ResultRefused, HTTPStatus: 429, Code: 20429, Policy: twilio.PolicyOf(20429)}
+	case how == refusing:
+		return message.Outcome{Result: message.ResultRefused, HTTPStatus: 400, Code: 21211, Policy: twilio.PolicyOf(21211)}
+	}
+	sid := "SM" + strings.ReplaceAll(m.AttemptID.String(), "-", "")
+	p.has = append(p.has, message.Remote{
+		SID: sid, Status: "delivered", State: message.Delivered, To: m.To, From: m.From, Body: m.Body, Outbound: true, CreatedAt: time.Now(),
+	})
+	switch how {
+	case lost:
+		return message.Outcome{Result: message.ResultUnknown}
+	case silent:
+	default:
+		go p.recorder.receipt(m.AttemptID, sid)
+	}
+	return message.Outcome{Result: message.ResultAccepted, SID: sid, HTTPStatus: 201}
+}
+
+// receipt is a status callback. It may come before the answer to the request that it is about.
+func (r *recorder) receipt(attempt uuid.UUID, sid string) {
+	_, err := r.store.RecordReceipts(context.Background(), []message.Report{{
+		AttemptID: &attempt, SID: sid, Status: "delivered", State: message.Delivered, Payload: json.RawMessage(`{}`),
+	}}, time.Now())
+	if err != nil {
+		panic(err)
+	}
+	r.relay.Wake()
+}
+
+func (p *provider) Fetch(_ context.Context, sid string) (message.Remote, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, r := range p.has {
+		if r.SID == sid {
+			return r, nil
+		}
+	}
+	return message.Remote{}, fault.New(fault.NotFound, "no such message")
+}
+
+func (p *provider) List(_ context.Context, _ message.Channel, _, to string, since time.Time) ([]message.Remote, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var found []message.Remote
+	for _, r := range p.has {
+		if r.To == to && !r.CreatedAt.Before(since) {
+			found = append(found, r)
+		}
+	}
+	return found, nil
+}
