@@ -22,6 +22,9 @@ type monitoringStore interface {
 // pollSeconds is how often a visible page asks for new figures.
 const pollSeconds = 4
 
+// idlePollSeconds is how often it does so where nothing moves by itself.
+const idlePollSeconds = 30
+
 // recentRows is how many rows an overview shows of a list.
 const recentRows = 5
 

@@ -56,7 +56,11 @@ func (u *UI) summary(c *gin.Context) error {
 	if body.Segment, err = u.audienceText(ctx, plan); err != nil {
 		return err
 	}
-	return u.render(c, http.StatusOK, "summary", view{Title: plan.Topic, Section: "/campaigns", Poll: pollSeconds, Body: body})
+	v := view{Title: plan.Topic, Section: "/campaigns", Poll: idlePollSeconds, Body: body}
+	if plan.Status.Active() || plan.Run != nil && plan.Run.SettledAt == nil {
+		v.Poll = pollSeconds
+	}
+	return u.render(c, http.StatusOK, "summary", v)
 }
 
 // audienceText says whom a campaign is for.

@@ -286,6 +286,18 @@ func TestRefresh(t *testing.T) {
 	require.NotContains(t, fragment, "<html")
 	require.Contains(t, s.get(t, "/campaigns?status=DRAFT"), fragment, "a page holds what its refresh gives")
 	require.Equal(t, "HX-Request", w.Header().Get("Vary"))
+
+	s.sender(t)
+	id := s.plan(t, "Spring")
+	path := "/campaign/" + strconv.FormatInt(id, 10) + "/summary"
+	require.Contains(t, s.get(t, path), `hx-trigger="every 30s"`, "a draft")
+	_, err := s.StartRun(t.Context(), id, "tester", noon)
+	require.NoError(t, err)
+	require.Contains(t, s.get(t, path), `hx-trigger="every 4s"`, "a run under way")
+	s.exec(t, `UPDATE campaigns SET status = 'COMPLETED'`)
+	require.Contains(t, s.get(t, path), `hx-trigger="every 4s"`, "receipts still arrive")
+	s.exec(t, `UPDATE campaign_runs SET finished_at = $1, settled_at = $1`, noon)
+	require.Contains(t, s.get(t, path), `hx-trigger="every 30s"`, "all is said")
 }
 
 func TestUsers(t *testing.T) {
