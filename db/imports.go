@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"io"
 	"reflect"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -137,6 +139,7 @@ type importChunk struct {
 // importPerson is what all rows of one number say together.
 type importPerson struct {
 	number     phone.Number
+	region     string
 	attributes user.Attributes
 	rows       []importRow
 }
@@ -148,20 +151,19 @@ type importRow struct {
 
 // read parses rows and joins those of one number.
 func (c *importChunk) read(rows []dbsqlc.ImportRowsNextRow) {
-	for _, row := range rows {
-		line := int(row.Line)
+	for i, parsed := range parseRows(rows, c.imp.DefaultRegion) {
+		row, line := rows[i], int(rows[i].Line)
 		if row.Data == nil {
 			c.refused = append(c.refused, intake.RowError{Line: line, Field: row.ErrorField, Detail: row.ErrorDetail})
 			continue
 		}
-		parsed, err := intake.ParsePerson(row.Data, c.imp.DefaultRegion)
-		if err != nil {
-			c.refuse(line, err)
+		if parsed.err != nil {
+			c.refuse(line, parsed.err)
 			continue
 		}
 		person := c.people[parsed.Phone]
 		if person == nil {
-			person = &importPerson{number: parsed.Phone, attributes: user.Attributes{}}
+			person = &importPerson{number: parsed.Phone, region: parsed.region, attributes: user.Attributes{}}
 			c.people[parsed.Phone] = person
 		} else {
 			c.repeated++
@@ -171,6 +173,34 @@ func (c *importChunk) read(rows []dbsqlc.ImportRowsNextRow) {
 		}
 		person.rows = append(person.rows, importRow{line: line, consent: parsed.Consent})
 	}
+}
+
+type parsedRow struct {
+	intake.Person
+	region string
+	err    error
+}
+
+// parseRows parses rows on all processors: what a number tells takes about as long to find out as a row to store.
+func parseRows(rows []dbsqlc.ImportRowsNextRow, defaultRegion string) []parsedRow {
+	parsed := make([]parsedRow, len(rows))
+	workers := runtime.GOMAXPROCS(0)
+	var wg sync.WaitGroup
+	for first := range workers {
+		wg.Go(func() {
+			for i := first; i < len(rows); i += workers {
+				if rows[i].Data == nil {
+					continue
+				}
+				p := &parsed[i]
+				if p.Person, p.err = intake.ParsePerson(rows[i].Data, defaultRegion); p.err == nil {
+					p.region = phone.Region(p.Phone)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	return parsed
 }
 
 func (c *importChunk) refuse(line int, err error) {
@@ -339,7 +369,7 @@ func (s *Store) insertPeople(ctx context.Context, c *importChunk, people []*impo
 		insert.PhoneNumbers = append(insert.PhoneNumbers, string(person.number))
 		insert.Attributes = append(insert.Attributes, raw)
 		insert.ConsentStates = append(insert.ConsentStates, string(consent))
-		insert.Regions = append(insert.Regions, phone.Region(person.number))
+		insert.Regions = append(insert.Regions, person.region)
 		insert.Zones = append(insert.Zones, strings.Join(zones, " "))
 		insert.ZoneSources = append(insert.ZoneSources, string(source))
 	}
