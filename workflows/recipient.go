@@ -51,9 +51,6 @@ func Recipient(ctx workflow.Context, in activities.Message) (RecipientResult, er
 // waitFor sleeps until the next step is due. It reports whether a signal came first, and takes every signal that has
 // come: one look at the ledger answers them all.
 func waitFor(ctx workflow.Context, wake workflow.ReceiveChannel, next activities.Next) (woken bool, err error) {
-	if next.Do == activities.Done {
-		return false, nil
-	}
 	if wait := next.At.Sub(workflow.Now(ctx)); !next.At.IsZero() && wait > 0 {
 		reason := fmt.Sprintf("waiting for %s until %s", next.Reason, next.At.UTC().Format(time.DateTime+" MST"))
 		workflow.SetCurrentDetails(ctx, reason)
