@@ -57,7 +57,7 @@ func TestKeys(t *testing.T) {
 
 	require.NoError(t, e.store.RevokeKey(t.Context(), "reader", noon))
 	for name, r := range map[string]*http.Request{
-		"none":      httptest.NewRequest("GET", "/api/v1/users", http.NoBody),
+		"none":      httptest.NewRequest(http.MethodGet, "/api/v1/users", http.NoBody),
 		"revoked":   with(read, "GET", "/api/v1/users", ""),
 		"unknown":   with("ese_"+strings.Repeat("A", 43), "GET", "/api/v1/users", ""),
 		"shortened": with(admin[:20], "GET", "/api/v1/users", ""),
@@ -71,7 +71,7 @@ func TestKeys(t *testing.T) {
 	basic := with(admin, "GET", "/api/v1/users", "")
 	basic.Header.Set("Authorization", "Basic "+admin)
 	require.Equal(t, 401, e.do(basic).Code)
-	require.Equal(t, 200, e.do(httptest.NewRequest("GET", "/health", http.NoBody)).Code, "health needs no key")
+	require.Equal(t, 200, e.do(httptest.NewRequest(http.MethodGet, "/health", http.NoBody)).Code, "health needs no key")
 }
 
 func TestKeyUseIsWrittenOnceAMinute(t *testing.T) {
