@@ -28,6 +28,14 @@ func (s *server) GetHealthV1(context.Context, openapi.GetHealthV1RequestObject) 
 
 // GetReadiness looks at all dependencies at once. Temporal may be down: requests and webhooks are taken all the same.
 func (s *server) GetReadiness(ctx context.Context, _ openapi.GetReadinessRequestObject) (openapi.GetReadinessResponseObject, error) {
+	ready := s.readiness(ctx)
+	if ready.Status == openapi.ReadinessStatusUnavailable {
+		return openapi.GetReadiness503JSONResponse(ready), nil
+	}
+	return openapi.GetReadiness200JSONResponse(ready), nil
+}
+
+func (s *server) readiness(ctx context.Context) openapi.Readiness {
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
 	var checks openapi.ReadinessChecks
@@ -41,11 +49,10 @@ func (s *server) GetReadiness(ctx context.Context, _ openapi.GetReadinessRequest
 	switch openapi.CheckStatusDown {
 	case checks.Postgres.Status, checks.Migrations.Status:
 		ready.Status = openapi.ReadinessStatusUnavailable
-		return openapi.GetReadiness503JSONResponse(ready), nil
 	case checks.Temporal.Status:
 		ready.Status = openapi.ReadinessStatusDegraded
 	}
-	return openapi.GetReadiness200JSONResponse(ready), nil
+	return ready
 }
 
 var errSchemaOld = errors.New("migrations are missing: run ese migrate")

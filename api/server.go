@@ -17,6 +17,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/event-stream-engine/ese/api/internal/openapi"
+	"github.com/event-stream-engine/ese/api/ui"
 	"github.com/event-stream-engine/ese/internal/fault"
 )
 
@@ -57,6 +58,7 @@ type Store interface {
 	campaignStore
 	reportStore
 	monitoringStore
+	ui.Store
 	messageStore
 	webhookStore
 }
@@ -94,6 +96,9 @@ func New(deps Deps) (http.Handler, error) {
 		return nil, fmt.Errorf("trusted proxies: %w", err)
 	}
 	s.routes(r, docs)
+	if err := s.mountPages(r); err != nil {
+		return nil, err
+	}
 	return r, nil
 }
 
