@@ -82,7 +82,6 @@ func recordPause(t *testing.T, r *recorder) {
 	r.save(t, "batch", workflows.BatchID(run, 1))
 	r.save(t, "recipient-immediate", r.recipient(run, r.messages(t, run, message.Delivered, "")[0]))
 	r.save(t, "recipient-held-and-resumed", r.recipient(run, held[0]))
-	r.save(t, "recipient-rate-limit", r.recipient(run, r.messages(t, run, message.Delivered, "")[70]))
 }
 
 func recordCancel(t *testing.T, r *recorder) {
@@ -165,6 +164,7 @@ func recordTerminated(t *testing.T, r *recorder) {
 	r.settled(t, run)
 	r.await(t, run, func(s map[message.State]int) bool { return s[message.Delivered] == 8 })
 	r.save(t, "campaign-taken-up-again", workflows.CampaignID(run))
+	r.save(t, "recipient-rate-limit", r.recipient(run, waiting[1]))
 	r.save(t, "recipient-taken-up-again", r.recipient(run, last))
 }
 
