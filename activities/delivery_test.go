@@ -53,7 +53,7 @@ func TestDelivery(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			l := newLane(t, 1, tt.faults)
+			l := newLane(t, 1, tt.faults).brief()
 			require.Equal(t, tt.want, l.drive(t, 1))
 			require.Equal(t, tt.accepted, l.accepted(t, 1))
 		})
@@ -117,8 +117,8 @@ func TestDeliveryNobodyThere(t *testing.T) {
 
 func TestDeliveryListLags(t *testing.T) {
 	t.Parallel()
-	l := newLane(t, 1, twiliosim.Faults{Requests: []twiliosim.RequestFault{once("error_after", 1)}, ListLagMS: 1200})
-	l.Looks = []time.Duration{10 * time.Millisecond, 2 * time.Second}
+	l := newLane(t, 1, twiliosim.Faults{Requests: []twiliosim.RequestFault{once("error_after", 1)}, ListLagMS: 2500}).brief()
+	l.Looks = []time.Duration{10 * time.Millisecond, 3500 * time.Millisecond}
 	require.Equal(t, "read [accepted]", l.drive(t, 1))
 	require.Equal(t, 1, l.accepted(t, 1))
 	require.Equal(t, "1", l.text(t, `SELECT looks::text FROM attempts`), "the first look saw nothing")
@@ -126,7 +126,7 @@ func TestDeliveryListLags(t *testing.T) {
 
 func TestDeliveryListFails(t *testing.T) {
 	t.Parallel()
-	l := newLane(t, 1, faults(once("error_after", 1), twiliosim.RequestFault{Fault: "error_before", On: "list", Every: 1}))
+	l := newLane(t, 1, faults(once("error_after", 1), twiliosim.RequestFault{Fault: "error_before", On: "list", Every: 1})).brief()
 	require.Equal(t, "unknown unresolved [unknown]", l.drive(t, 1))
 	require.Equal(t, "unknown unresolved [unknown]", l.drive(t, 1), "never silently sent again")
 	require.Equal(t, 1, l.accepted(t, 1))
@@ -134,7 +134,7 @@ func TestDeliveryListFails(t *testing.T) {
 
 func TestDeliveryTwoFit(t *testing.T) {
 	t.Parallel()
-	l := newLane(t, 1, faults(once("error_after", 1)))
+	l := newLane(t, 1, faults(once("error_after", 1))).brief()
 	next := l.step(t, l.message(1), activities.Next{Do: activities.Send})
 	require.Equal(t, activities.Resolve, next.Do)
 	twin := l.Sender.Send(t.Context(), message.Outbound{Channel: message.WhatsApp, From: ours, To: l.number(t, 1), Body: "Hi Ann", Lease: time.Now().Add(time.Minute)})
@@ -147,7 +147,7 @@ func TestDeliveryTwoFit(t *testing.T) {
 // TestDeliveryOfTwinCampaigns: the same text to the same person twice, wanted so, is no ambiguity once one is known.
 func TestDeliveryOfTwinCampaigns(t *testing.T) {
 	t.Parallel()
-	l := newLane(t, 1, twiliosim.Faults{})
+	l := newLane(t, 1, twiliosim.Faults{}).brief()
 	require.Equal(t, "read [accepted]", l.drive(t, 1))
 	created, err := l.CreateCampaign(t.Context(), campaign.Campaign{Topic: "Again", TemplateID: 1, RatePerSecond: 1000, Timezone: "UTC",
 		SegmentQuery: []byte(`{"attribute":"name","operator":"exists"}`)}, time.Now())
@@ -176,7 +176,7 @@ func (l *lane) begin(t *testing.T, seq int) (ledger.Delivery, ledger.Attempt) {
 
 func TestDeliveryKilledBeforeTheRequest(t *testing.T) {
 	t.Parallel()
-	l := newLane(t, 1, twiliosim.Faults{})
+	l := newLane(t, 1, twiliosim.Faults{}).brief()
 	l.begin(t, 1)
 	for _, do := range []activities.Do{activities.Check, activities.Send, activities.Resolve} { // whatever the next process does first
 		next := l.step(t, l.message(1), activities.Next{Do: do})
@@ -189,7 +189,7 @@ func TestDeliveryKilledBeforeTheRequest(t *testing.T) {
 
 func TestDeliveryKilledAfterTheRequest(t *testing.T) {
 	t.Parallel()
-	l := newLane(t, 1, twiliosim.Faults{})
+	l := newLane(t, 1, twiliosim.Faults{}).brief()
 	d, a := l.begin(t, 1)
 	outcome := l.Sender.Send(t.Context(), message.Outbound{AttemptID: a.ID, Channel: d.Channel, From: d.Sender, To: d.Phone.String(), Body: "Hi Ann", Lease: time.Now().Add(time.Minute)})
 	require.Equal(t, message.ResultAccepted, outcome.Result)
@@ -364,23 +364,27 @@ func TestDeliveryWaitsForTheRate(t *testing.T) {
 	t.Parallel()
 	l := newLane(t, 3, twiliosim.Faults{})
 	l.exec(t, `UPDATE campaigns SET rate_limit_per_second = 1`)
-	l.Patience = 100 * time.Millisecond
+	now := time.Now()
+	l.Now, l.Lease, l.Patience = func() time.Time { return now }, time.Hour, 100*time.Millisecond
 	require.Equal(t, activities.Fetch, l.step(t, l.message(1), activities.Next{Do: activities.Send}).Do)
 	second := l.step(t, l.message(2), activities.Next{Do: activities.Send})
 	require.Equal(t, activities.Send, second.Do)
 	require.Equal(t, message.ReasonRateLimit, second.Reason)
+	require.GreaterOrEqual(t, second.Slot.Sub(now), time.Second)
 	require.Equal(t, 100*time.Millisecond, second.Slot.Sub(second.At), "it wakes a moment before its slot")
 	require.Equal(t, "pending rate_limit", l.stands(t, 2))
 	third := l.step(t, l.message(3), activities.Next{Do: activities.Send})
 	require.GreaterOrEqual(t, third.Slot.Sub(second.Slot), time.Second)
-
 	require.Equal(t, second, l.step(t, l.message(2), second), "too early: the same slot is still its own")
-	time.Sleep(time.Until(second.At)) // the slot is a moment of the clock
+
+	now = second.At
+	woken := time.Now()
 	require.Equal(t, activities.Fetch, l.step(t, l.message(2), second).Do)
-	require.False(t, time.Now().Before(second.Slot), "never before its slot")
-	stale := activities.Next{Do: activities.Send, Slot: time.Now().Add(-time.Minute)}
-	again := l.step(t, l.message(3), stale)
-	require.True(t, again.Slot.After(third.Slot), "a slot that was missed is lost")
+	require.GreaterOrEqual(t, time.Since(woken), 100*time.Millisecond, "never before its slot")
+	now = third.Slot.Add(time.Minute)
+	again := l.step(t, l.message(3), third)
+	require.Equal(t, activities.Fetch, again.Do, "a slot that was missed is lost; a new one is to be had at once")
+	require.Equal(t, "0", l.text(t, `SELECT count(*)::text FROM throttles WHERE next_grant_at <= $1`, now))
 }
 
 func TestDeliveryHoldsNoMessageIntoTheNight(t *testing.T) {
@@ -430,7 +434,7 @@ func TestDeliveryExactlyOnce(t *testing.T) {
 	chaos := faults(fault("throttle", .1), fault("error_after", .1), fault("error_before", .05), fault("reset_after", .1), fault("reset_before", .05),
 		fault("hang_after", .05), fault("truncate", .05), twiliosim.RequestFault{Fault: "error_before", On: "list", Probability: .2})
 	chaos.Seed = 7
-	l := newLane(t, n, chaos)
+	l := newLane(t, n, chaos).brief()
 	t.Run("drive", func(t *testing.T) {
 		for seq := 1; seq <= n; seq++ {
 			t.Run(fmt.Sprint(seq), func(t *testing.T) {

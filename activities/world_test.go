@@ -148,7 +148,7 @@ func newLaneWith(t *testing.T, n int, faults twiliosim.Faults, delays twiliosim.
 	})
 	l := &lane{world: w, provider: server.URL, Delivery: &activities.Delivery{
 		Store: w.Store, Sender: client(t, server.URL), Now: time.Now, Log: slog.New(slog.DiscardHandler),
-		Lease: 500 * time.Millisecond, Looks: []time.Duration{20 * time.Millisecond, 60 * time.Millisecond},
+		Lease: 5 * time.Second, Looks: []time.Duration{20 * time.Millisecond, 60 * time.Millisecond},
 		ReceiptDeadline: time.Millisecond, Patience: time.Second,
 	}}
 	l.faults(t, faults)
@@ -174,6 +174,12 @@ func (l *lane) faults(t *testing.T, faults twiliosim.Faults) {
 	require.NoError(t, err)
 	require.NoError(t, res.Body.Close())
 	require.Equal(t, http.StatusOK, res.StatusCode)
+}
+
+// brief makes a request's lease short: for sends whose outcome is to be looked up after it.
+func (l *lane) brief() *lane {
+	l.Lease = 500 * time.Millisecond
+	return l
 }
 
 // judge is the provider's count of accepted messages, by E.164.
