@@ -2,7 +2,6 @@ package workflows_test
 
 import (
 	"compress/gzip"
-	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -24,7 +23,7 @@ import (
 const recorded = "testdata/replay"
 
 // quiet keeps the SDK's log out of the tests' output.
-var quiet = sdklog.NewStructuredLogger(slog.New(slog.NewTextHandler(io.Discard, nil)))
+var quiet = sdklog.NewStructuredLogger(slog.New(slog.DiscardHandler))
 
 // histories returns the recorded histories by name.
 func histories(t *testing.T) map[string]*historypb.History {
@@ -97,9 +96,9 @@ func TestHistoriesHoldNoPersonalData(t *testing.T) {
 	t.Parallel()
 	for name, history := range histories(t) {
 		text := prototext.Format(history)
-		require.Contains(t, text, typeOf(history))
+		require.Regexp(t, `campaign_id|import_id`, text, "inputs can be read")
 		require.NotRegexp(t, `\+[1-9][0-9]{6,14}`, text, name)
-		require.NotContains(t, text, strings.TrimPrefix(someone, "+"), name)
-		require.NotContains(t, text, body, name)
+		require.NotContains(t, text, "9477100", name) // begins the numbers of the recorded campaigns
+		require.NotContains(t, text, "greeting", name)
 	}
 }

@@ -13,5 +13,5 @@ exec bin/devstack test -- sh -eu -c '
 	bin/temporal -database-url "$TEST_DATABASE_URL" -port "$RECORD_PORT" -ui-port 0 >/dev/null &
 	server=$!
 	trap "kill $server; wait $server || true" EXIT
-	RECORD="127.0.0.1:$RECORD_PORT" go test ./workflows -count=1 -timeout 10m -run "^TestRecord$" -v
+	RECORD="127.0.0.1:$RECORD_PORT" go test ./worker -count=1 -timeout 10m -run "^TestRecord$" -v
 '

@@ -1,11 +1,10 @@
-package workflows_test
+package worker_test
 
 import (
 	"compress/gzip"
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -19,6 +18,7 @@ import (
 	enumspb "go.temporal.io/api/enums/v1"
 	historypb "go.temporal.io/api/history/v1"
 	"go.temporal.io/sdk/client"
+	sdklog "go.temporal.io/sdk/log"
 	"google.golang.org/protobuf/encoding/protojson"
 
 	"github.com/event-stream-engine/ese/activities"
@@ -41,12 +41,12 @@ import (
 )
 
 const (
-	someone = "+9477100" // begins the invented numbers, four digits follow
-	body    = "A greeting that no history may hold"
+	recorded = "../workflows/testdata/replay"
+	greeting = "A greeting that no history may hold" // workflows/replay_test.go looks for it, and for the numbers
 )
 
 // TestRecord runs campaigns and an import on the Temporal server at RECORD (host:port) and writes their histories to
-// testdata/replay. It does nothing unless asked to: histories are recorded when a workflow has learned a new path, and
+// workflows/testdata/replay. It does nothing unless asked to: histories are recorded when a workflow has learned a new path, and
 // kept for good.
 func TestRecord(t *testing.T) {
 	address := os.Getenv("RECORD")
@@ -68,6 +68,7 @@ func TestRecord(t *testing.T) {
 
 // recordPause is a run of several batches that is paused and resumed half-way.
 func recordPause(t *testing.T, r *recorder) {
+	t.Helper()
 	run := r.trigger(t, 150, campaign.Campaign{RatePerSecond: 20})
 	r.await(t, run, func(s map[message.State]int) bool { return s[message.Delivered] > 20 })
 	r.update(t, run, workflows.UpdatePause)
@@ -85,6 +86,7 @@ func recordPause(t *testing.T, r *recorder) {
 }
 
 func recordCancel(t *testing.T, r *recorder) {
+	t.Helper()
 	run := r.trigger(t, 30, campaign.Campaign{RatePerSecond: 2})
 	r.await(t, run, func(s map[message.State]int) bool { return s[message.Delivered] > 1 })
 	require.Eventually(t, func() bool { return len(r.messages(t, run, message.Pending, message.ReasonRateLimit)) > 0 }, time.Minute, 50*time.Millisecond)
@@ -97,7 +99,8 @@ func recordCancel(t *testing.T, r *recorder) {
 
 // recordNight begins a few seconds before quiet hours that last for a minute. One person says STOP in the meantime.
 func recordNight(t *testing.T, r *recorder) {
-	time.Sleep(time.Until(time.Now().Truncate(time.Minute).Add(54 * time.Second))) // the real clock's minute is what the run is about
+	t.Helper()
+	<-time.After(time.Until(time.Now().Truncate(time.Minute).Add(54 * time.Second))) // quiet hours begin on the minute
 	now := time.Now().UTC()
 	start := (now.Hour()*60 + now.Minute() + 1) % (24 * 60)
 	end := (start + 1) % (24 * 60)
@@ -120,6 +123,7 @@ func recordNight(t *testing.T, r *recorder) {
 
 // recordProvider has the provider behave badly in every way.
 func recordProvider(t *testing.T, r *recorder) {
+	t.Helper()
 	numbers := r.people(t, 5)
 	for i, how := range []conduct{lost, swallowed, throttled, silent, refusing} {
 		r.provider.set(numbers[i], how)
@@ -145,6 +149,7 @@ func recordProvider(t *testing.T, r *recorder) {
 }
 
 func recordSchedule(t *testing.T, r *recorder) {
+	t.Helper()
 	when := time.Now().Add(3 * time.Second)
 	run := r.trigger(t, 2, campaign.Campaign{RatePerSecond: 10, ScheduleTime: &when})
 	r.settled(t, run)
@@ -153,6 +158,7 @@ func recordSchedule(t *testing.T, r *recorder) {
 
 // recordTerminated has a recipient's workflow terminated while it waits; the campaign takes the message up again.
 func recordTerminated(t *testing.T, r *recorder) {
+	t.Helper()
 	run := r.trigger(t, 8, campaign.Campaign{RatePerSecond: 1})
 	var waiting []report.Message
 	require.Eventually(t, func() bool {
@@ -169,8 +175,9 @@ func recordTerminated(t *testing.T, r *recorder) {
 }
 
 func recordImport(t *testing.T, r *recorder) {
+	t.Helper()
 	id := uuid.New()
-	rows := []json.RawMessage{[]byte(`{"phone_number": "` + someone + `9999", "consent_state": "OPT_IN"}`), []byte(`{"phone_number": "none"}`)}
+	rows := []json.RawMessage{[]byte(`{"phone_number": "` + colombo + `9999", "consent_state": "OPT_IN"}`), []byte(`{"phone_number": "none"}`)}
 	_, err := r.store.CreateImport(t.Context(), intake.Import{ID: id, Format: intake.JSON, CreatedBy: "test"}, intake.Records(rows), time.Now())
 	require.NoError(t, err)
 	r.relay.Wake()
@@ -193,7 +200,7 @@ type recorder struct {
 	temporal client.Client
 	store    *db.Store
 	relay    *relay.Relay
-	provider *provider
+	provider *scripted
 	template int64
 
 	mu    sync.Mutex
@@ -202,13 +209,13 @@ type recorder struct {
 
 func newRecorder(t *testing.T, address string) *recorder {
 	t.Helper()
-	temporal, err := client.Dial(client.Options{HostPort: address, Identity: "recorder", Logger: quiet})
+	temporal, err := client.Dial(client.Options{HostPort: address, Identity: "recorder", Logger: sdklog.NewStructuredLogger(slog.New(slog.DiscardHandler))})
 	require.NoError(t, err)
 	t.Cleanup(temporal.Close)
-	log := slog.New(slog.NewTextHandler(io.Discard, nil))
+	log := slog.New(slog.DiscardHandler)
 	store := dbtest.New(t)
 	r := &recorder{temporal: temporal, store: store, relay: relay.New(store, temporal, time.Now, log, 0)}
-	r.provider = &provider{recorder: r, told: map[string]conduct{}, requests: map[string]int{}}
+	r.provider = &scripted{recorder: r, told: map[string]conduct{}, requests: map[string]int{}}
 	const receiptDeadline, stuckAfter = 5 * time.Second, 10 * time.Second
 	w := worker.New(temporal, worker.Activities{
 		Dispatch: &activities.Dispatch{Store: store, Now: time.Now, Log: log, ReceiptDeadline: receiptDeadline, StuckAfter: stuckAfter},
@@ -229,7 +236,7 @@ func newRecorder(t *testing.T, address string) *recorder {
 	})
 
 	require.NoError(t, store.EnsureSender(t.Context(), message.WhatsApp, "+14155238886", time.Now()))
-	template, err := store.CreateTemplate(t.Context(), render.Saved{Name: "Greeting", Content: body, Channel: message.WhatsApp, Locale: "en"}, time.Now())
+	template, err := store.CreateTemplate(t.Context(), render.Saved{Name: "Greeting", Content: greeting, Channel: message.WhatsApp, Locale: "en"}, time.Now())
 	require.NoError(t, err)
 	r.template = template.ID
 	return r
@@ -243,7 +250,7 @@ func (r *recorder) people(t *testing.T, n int) []string {
 	numbers := make([]string, n)
 	for i := range numbers {
 		r.added++
-		numbers[i] = fmt.Sprintf("%s%04d", someone, r.added)
+		numbers[i] = fmt.Sprintf("%s%04d", colombo, r.added)
 		_, err := r.store.CreateUser(t.Context(), phone.Number(numbers[i]), user.Attributes{"test": t.Name(), "timezone": "UTC"},
 			user.Change{State: user.OptIn, Source: user.SourceOperator, Evidence: "test"}, "test", time.Now())
 		require.NoError(t, err)
@@ -341,7 +348,8 @@ const (
 	refusing                     // refuses for good
 )
 
-type provider struct {
+// scripted is a provider that does as it is told.
+type scripted struct {
 	recorder *recorder
 	mu       sync.Mutex
 	told     map[string]conduct
@@ -349,13 +357,13 @@ type provider struct {
 	has      []message.Remote
 }
 
-func (p *provider) set(number string, how conduct) {
+func (p *scripted) set(number string, how conduct) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.told[number] = how
 }
 
-func (p *provider) Send(_ context.Context, m message.Outbound) message.Outcome {
+func (p *scripted) Send(_ context.Context, m message.Outbound) message.Outcome {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.requests[m.To]++
@@ -393,7 +401,7 @@ func (r *recorder) receipt(attempt uuid.UUID, sid string) {
 	r.relay.Wake()
 }
 
-func (p *provider) Fetch(_ context.Context, sid string) (message.Remote, error) {
+func (p *scripted) Fetch(_ context.Context, sid string) (message.Remote, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, r := range p.has {
@@ -404,7 +412,7 @@ func (p *provider) Fetch(_ context.Context, sid string) (message.Remote, error) 
 	return message.Remote{}, fault.New(fault.NotFound, "no such message")
 }
 
-func (p *provider) List(_ context.Context, _ message.Channel, _, to string, since time.Time) ([]message.Remote, error) {
+func (p *scripted) List(_ context.Context, _ message.Channel, _, to string, since time.Time) ([]message.Remote, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var found []message.Remote
