@@ -143,10 +143,8 @@ func (a *Dispatch) plan(ctx context.Context, run ledger.Run, batch int) (Plan, e
 func (a *Dispatch) rescue(ctx context.Context, run ledger.Run, batch int) (Plan, error) {
 	now := a.Now()
 	since := now.Add(-a.StuckAfter)
-	if run.Status.MaySend() || run.Status == campaign.Cancelled {
-		if stuck, err := a.Store.CutStuck(ctx, run.ID, batch, maxBatch, since, now); err != nil || stuck {
-			return Plan{Action: StartBatch}, err
-		}
+	if stuck, err := a.Store.CutStuck(ctx, run.ID, batch, maxBatch, since, now); err != nil || stuck {
+		return Plan{Action: StartBatch}, err
 	}
 	if overdue, err := a.Store.CutOverdue(ctx, run.ID, batch, maxBatch, since.Add(-a.ReceiptDeadline), since, now); err != nil || overdue {
 		return Plan{Action: StartBatch}, err
