@@ -2,7 +2,6 @@ package activities_test
 
 import (
 	"crypto/sha256"
-	"errors"
 	"fmt"
 	"log/slog"
 	"testing"
@@ -309,7 +308,7 @@ func TestSteerTellsItsCaller(t *testing.T) {
 	d := newDesk(t, 0, nil)
 	_, err := d.Dispatch.Steer(t.Context(), activities.SteerInput{Run: d.runName(), To: campaign.Running, By: "tester"})
 	var told *temporal.ApplicationError
-	require.True(t, errors.As(err, &told))
+	require.ErrorAs(t, err, &told)
 	require.True(t, told.NonRetryable(), "no retry mends it")
 	require.Equal(t, "conflict", told.Type())
 }

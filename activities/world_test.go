@@ -185,7 +185,7 @@ func (l *lane) brief() *lane {
 // judge is the provider's count of accepted messages, by E.164.
 func (l *lane) judge(t *testing.T) map[string]int {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, l.provider+"/sim/recipients", nil)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, l.provider+"/sim/recipients", http.NoBody)
 	require.NoError(t, err)
 	res, err := http.DefaultClient.Do(req)
 	require.NoError(t, err)
@@ -235,7 +235,7 @@ func (l *lane) drive(t *testing.T, seq int) string {
 		if wait := time.Until(next.At); wait > 0 && next.Do == activities.Check {
 			l.exec(t, `UPDATE messages SET waits_until = now() WHERE run_id = $1 AND seq = $2 AND state = 'pending'`, l.run.ID, seq)
 		} else if wait > 0 {
-			time.Sleep(min(wait, 100*time.Millisecond)) // the provider's time is real
+			<-time.After(min(wait, 100*time.Millisecond)) // the provider's time is real
 		}
 		next = l.step(t, m, next)
 	}

@@ -55,10 +55,11 @@ func TestRelay(t *testing.T) {
 	none := func([]outbox.Item) []error { t.Error("nothing was due"); return nil }
 	_, _, err = b.Relay(ctx, 10, at, at, none)
 	require.NoError(t, err)
-	for n, wait := range []time.Duration{1, 2, 4, 8, 16, 32, 60, 60, 60} {
-		_, _, err = b.Relay(ctx, 10, at, at.Add(wait*time.Second-time.Millisecond), none)
+	for n, seconds := range []int{1, 2, 4, 8, 16, 32, 60, 60, 60} {
+		wait := time.Duration(seconds) * time.Second
+		_, _, err = b.Relay(ctx, 10, at, at.Add(wait-time.Millisecond), none)
 		require.NoError(t, err)
-		at = at.Add(wait * time.Second)
+		at = at.Add(wait)
 		_, failed, err = b.Relay(ctx, 10, at, at, func(items []outbox.Item) []error {
 			require.Equal(t, n+1, items[0].Attempts)
 			return []error{errors.New("nobody there")}

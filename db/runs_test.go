@@ -3,7 +3,6 @@ package db_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"testing"
 	"time"
@@ -480,5 +479,5 @@ func TestAudience(t *testing.T) {
 	counts, err := b.Audience(t.Context(), id, noon) // 17:30 in Colombo, 4:00 in Los Angeles
 	require.NoError(t, err)
 	require.Equal(t, []campaign.VerdictCount{{Action: "proceed", Count: 3}, {Action: "suppress", Reason: "stopped", Count: 2}, {Action: "wait", Reason: "quiet_hours", Count: 1}}, counts)
-	require.Zero(t, get[int64](t, b, `SELECT count(*) FROM messages`), fmt.Sprintf("campaign %d was not started", id))
+	require.Zero(t, get[int64](t, b, `SELECT count(*) FROM messages`), "campaign %d was not started", id)
 }

@@ -254,7 +254,7 @@ func TestApplyInAnyOrder(t *testing.T) {
 			}
 		}
 		if best != "" {
-			require.Equal(t, best, want.State, "proof of delivery wins")
+			require.Equal(t, want.State, best, "proof of delivery wins")
 		}
 
 		shuffled := slices.Concat(inOrder, inOrder[:random.IntN(len(inOrder)+1)])

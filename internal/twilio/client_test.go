@@ -335,6 +335,7 @@ func TestListIsWholeOrFails(t *testing.T) {
 		return `{"messages":[` + strings.Join(items, ",") + `],"next_page_uri":` + next + `}`
 	}
 	list := func(t *testing.T, serve http.HandlerFunc) ([]string, error) {
+		t.Helper()
 		server := httptest.NewServer(serve)
 		t.Cleanup(server.Close)
 		found, err := newClient(t, server.URL).List(t.Context(), message.WhatsApp, "+14155238886", "+94771234567", since)

@@ -171,7 +171,7 @@ func (s *Simulator) create(w http.ResponseWriter, r *http.Request, unreadable *r
 			if met != nil && met.Sync {
 				return refuse(met.Code)
 			}
-			return s.plan(m, "queued", now, met)
+			return s.plan(m, now, met)
 		})
 	}
 	if refused != nil {

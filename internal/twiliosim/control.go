@@ -146,7 +146,7 @@ func (s *Simulator) acceptInbound(m *record) *refusal {
 // acceptReply keeps a message that the answer to a webhook sends; nobody is told how it fares.
 func (s *Simulator) acceptReply(to *record, text string) *refusal {
 	m := &record{SID: newSID(), Direction: directionReply, From: to.To, To: to.From, Body: text, Validity: 10 * time.Hour}
-	return s.accept(m, func(now time.Time) *refusal { return s.plan(m, "queued", now, nil) })
+	return s.accept(m, func(now time.Time) *refusal { return s.plan(m, now, nil) })
 }
 
 func (s *Simulator) inboundForm(m *record, phone Phone) url.Values {
@@ -290,20 +290,20 @@ type Message struct {
 	AcceptedAt     time.Time `json:"accepted_at"`
 }
 
-func (m *record) view(now time.Time) Message {
-	reached := m.at(now)
+func (r *record) view(now time.Time) Message {
+	reached := r.at(now)
 	return Message{
-		SID:            m.SID,
-		Direction:      m.Direction,
-		From:           m.From,
-		To:             m.To,
-		Body:           m.Body,
-		ContentSID:     m.ContentSID,
+		SID:            r.SID,
+		Direction:      r.Direction,
+		From:           r.From,
+		To:             r.To,
+		Body:           r.Body,
+		ContentSID:     r.ContentSID,
 		Status:         reached.Status,
 		ErrorCode:      reached.Code,
-		StatusCallback: m.StatusCallback,
-		ValiditySecs:   int(m.Validity / time.Second),
-		AcceptedAt:     m.created(),
+		StatusCallback: r.StatusCallback,
+		ValiditySecs:   int(r.Validity / time.Second),
+		AcceptedAt:     r.created(),
 	}
 }
 

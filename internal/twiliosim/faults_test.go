@@ -97,6 +97,7 @@ func TestReceiptFaults(t *testing.T) {
 	t.Parallel()
 	const n = 40
 	run := func(t *testing.T, receipts ReceiptFaults) (map[string][]string, CallbackStats) {
+		t.Helper()
 		h := newHook(t, nil)
 		// Steps far apart: what arrives out of order was sent out of order.
 		s := serve(t, Config{Delays: Delays{Sent: 50 * time.Millisecond, Delivered: 150 * time.Millisecond, Read: 150 * time.Millisecond}})
@@ -227,10 +228,12 @@ func TestChanceIsFairAndRepeats(t *testing.T) {
 	t.Parallel()
 	hits := 0
 	for n := range 10_000 {
-		if chance(1, "fair", n, 0.1) {
+		drawn := chance(1, "fair", n, 0.1)
+		if drawn {
 			hits++
 		}
-		require.Equal(t, chance(1, "fair", n, 0.1), chance(1, "fair", n, 0.1))
+		again := chance(1, "fair", n, 0.1)
+		require.Equal(t, drawn, again)
 		require.True(t, chance(1, "certain", n, 1))
 		require.False(t, chance(1, "never", n, 0))
 	}

@@ -234,12 +234,12 @@ func BenchmarkList(b *testing.B) {
 	defer func() { _ = sim.Close() }()
 	for n := range 100_000 {
 		m := &record{SID: newSID(), Direction: directionAPI, From: sender, To: fmt.Sprintf("whatsapp:+9477%07d", n), Body: "Hello"}
-		require.Nil(b, sim.plan(m, "queued", time.Now(), nil))
+		require.Nil(b, sim.plan(m, time.Now(), nil))
 		sim.state.accept(m)
 	}
 	handler := sim.Handler()
 	for b.Loop() {
-		req := httptest.NewRequest(http.MethodGet, messages+".json?PageSize=1000&To=whatsapp:%2B94770050000", nil)
+		req := httptest.NewRequest(http.MethodGet, messages+".json?PageSize=1000&To=whatsapp:%2B94770050000", http.NoBody)
 		req.SetBasicAuth(testAccount, testToken)
 		w := httptest.NewRecorder()
 		handler.ServeHTTP(w, req)
@@ -257,7 +257,7 @@ func BenchmarkReplay(b *testing.B) {
 			SID: newSID(), Direction: directionAPI, From: sender, To: fmt.Sprintf("whatsapp:+9477%07d", n), Body: strings.Repeat("Hello ", 20),
 			StatusCallback: "http://localhost:8000/webhooks/status?attempt=018f2f1e-7d3a-7c1b-9a52-6a2b3c4d5e6f#rc=3",
 		}
-		require.Nil(b, sim.plan(m, "queued", time.Now(), nil))
+		require.Nil(b, sim.plan(m, time.Now(), nil))
 		_, err := sim.commit(entry{Accept: m}, true)
 		require.NoError(b, err)
 		for i := range m.Callbacks {

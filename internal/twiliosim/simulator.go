@@ -162,9 +162,9 @@ func (s *Simulator) accept(r *record, check func(now time.Time) *refusal) *refus
 }
 
 // plan decides a message's future. s.mu is held. It refuses what would wait in a full queue.
-func (s *Simulator) plan(r *record, initial string, now time.Time, fault *NumberFault) *refusal {
+func (s *Simulator) plan(r *record, now time.Time, fault *NumberFault) *refusal {
 	r.Ordinal = len(s.state.messages) + 1
-	r.Steps = []step{{Status: initial, At: now}}
+	r.Steps = []step{{Status: "queued", At: now}}
 	leaves := now.Add(s.delays.Sent)
 	if mps := s.state.faults.MPS; mps > 0 {
 		slot := s.state.lastSent[r.From].Add(time.Duration(float64(time.Second) / mps))

@@ -230,7 +230,7 @@ func TestCreate(t *testing.T) {
 func TestSignIn(t *testing.T) {
 	t.Parallel()
 	s := serve(t, Config{})
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.url+messages+".json", nil)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.url+messages+".json", http.NoBody)
 	require.NoError(t, err)
 	req.SetBasicAuth(testAccount, "wrong")
 	res, err := http.DefaultClient.Do(req)
@@ -455,7 +455,7 @@ func TestCallbackCutShortStaysOwed(t *testing.T) {
 func TestStrangersPagesAreRefused(t *testing.T) {
 	t.Parallel()
 	s := serve(t, Config{})
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.url+"/sim/reset", nil)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.url+"/sim/reset", http.NoBody)
 	require.NoError(t, err)
 	req.Header.Set("Sec-Fetch-Site", "cross-site")
 	res, err := http.DefaultClient.Do(req)
