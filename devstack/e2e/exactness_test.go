@@ -47,19 +47,19 @@ func TestKill(t *testing.T) {
 	const n = 300
 	kills := map[string]func(*world){
 		"worker": func(w *world) {
-			w.Kill(stack.Worker)
+			require.NoError(t, w.Kill(stack.Worker))
 			require.NoError(t, w.Start(t.Context(), stack.Worker))
 		},
 		"api": func(w *world) {
-			w.Kill(stack.API)
+			require.NoError(t, w.Kill(stack.API))
 			require.NoError(t, w.Start(t.Context(), stack.API))
 		},
 		"temporal": func(w *world) {
-			w.Kill(stack.Temporal)
+			require.NoError(t, w.Kill(stack.Temporal))
 			require.NoError(t, w.Start(t.Context(), stack.Temporal))
 		},
 		"everything": func(w *world) {
-			w.KillAll()
+			require.NoError(t, w.KillAll())
 			require.NoError(t, w.StartAll(t.Context()))
 		},
 	}
@@ -107,7 +107,7 @@ func TestTriggerWithoutTemporal(t *testing.T) {
 	w := newWorld(t, nil)
 	persons := w.people("+9477", "Darkville", 10)
 	c := w.campaign("Darkville", nil)
-	w.Kill(stack.Temporal)
+	require.NoError(t, w.Kill(stack.Temporal))
 	w.trigger(c)
 	require.Equal(t, "RUNNING", w.status(c))
 	require.NoError(t, w.Start(t.Context(), stack.Temporal))

@@ -2,7 +2,7 @@ package e2e
 
 import (
 	"crypto/hmac"
-	"crypto/sha1" //nolint:gosec // the provider's signature is made with it
+	"crypto/sha1" // the provider signs with it
 	"encoding/base64"
 	"net/http"
 	"net/url"
@@ -70,7 +70,7 @@ func TestWebhooksWithoutTemporal(t *testing.T) {
 	w.trigger(c)
 	w.until("all to be accepted", func() bool { return w.accepted() == n })
 	w.until("the acceptance to be recorded", func() bool { return w.summary(c)["messages_pending"] == 0.0 })
-	w.Kill(stack.Temporal)
+	require.NoError(t, w.Kill(stack.Temporal))
 
 	w.until("the receipts to be taken", func() bool { return w.summary(c)["messages_read"] == float64(n) })
 	var answer struct {

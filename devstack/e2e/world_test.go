@@ -49,7 +49,7 @@ func newWorld(t *testing.T, env map[stack.Role]map[string]string) *world {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "ese-e2e-")
 	require.NoError(t, err)
-	require.NoError(t, os.Chmod(dir, 0o755)) //nolint:gosec // PostgreSQL's own user must reach its folder
+	require.NoError(t, os.Chmod(dir, 0o755)) // PostgreSQL's own user must reach its folder
 	s, err := stack.Start(t.Context(), stack.Options{Binaries: binaries, Dir: dir, Env: env})
 	require.NoError(t, err)
 	w := &world{Stack: s, t: t}
@@ -60,7 +60,7 @@ func newWorld(t *testing.T, env map[stack.Role]map[string]string) *world {
 				t.Logf("last words of %s:\n%s", role, out[max(0, len(out)-4000):])
 			}
 		}
-		s.Stop()
+		require.NoError(t, s.Stop())
 		_ = os.RemoveAll(dir)
 	})
 	return w

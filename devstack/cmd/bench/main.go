@@ -21,8 +21,9 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := run(ctx); err != nil {
+	err := run(ctx)
+	stop()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
@@ -52,14 +53,14 @@ func run(ctx context.Context) error {
 		return err
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // PostgreSQL's own user must reach its folder
+	if err := os.Chmod(dir, 0o755); err != nil { // PostgreSQL's own user must reach its folder
 		return err
 	}
 	s, err := stack.Start(ctx, stack.Options{Binaries: binaries, Dir: dir})
 	if err != nil {
 		return err
 	}
-	defer s.Stop()
+	defer func() { _ = s.Stop() }()
 	b := bench{s}
 	if err := b.webhooks(ctx, *connections, time.Duration(*seconds)*time.Second); err != nil {
 		return fmt.Errorf("webhooks: %w", err)
