@@ -180,7 +180,7 @@ func (op *operation) checkBody(c *gin.Context, maxUpload int64) error {
 	schema := media.Schema.Value
 	fields := schemaFields(schema, value, "")
 	if !schema.Type.Is(openapi3.TypeArray) { // rows of an import are judged one by one
-		fields = append(fields, nulFields(value, "")...)
+		fields = appendNULFields(fields, value, nil)
 	}
 	return refuseFields(http.StatusUnprocessableEntity, fields)
 }
@@ -232,37 +232,52 @@ func malformed(body []byte, offset int64, detail string) error {
 	return refuse(http.StatusBadRequest, fmt.Sprintf("the body is not valid JSON at line %d, column %d: %s", line, column, detail))
 }
 
+// Bounds of what an answer tells of a refused request: enough to mend it, however large and however wrong it was.
+const (
+	maxFields     = 20
+	maxFieldRunes = 200 // of a field's name
+)
+
 func refuseFields(status int, fields []fault.Field) error {
 	if len(fields) == 0 {
 		return nil
 	}
 	slices.SortStableFunc(fields, func(a, b fault.Field) int { return strings.Compare(a.Name, b.Name) })
 	fields = slices.Compact(fields)
+	fields = fields[:min(len(fields), maxFields)]
 	parts := make([]string, len(fields))
-	for i, f := range fields {
+	for i := range fields {
+		f := &fields[i]
+		if name := []rune(f.Name); len(name) > maxFieldRunes {
+			f.Name = string(name[:maxFieldRunes]) + "…"
+		}
 		parts[i] = strings.TrimPrefix(f.Name+": "+f.Detail, ": ")
 	}
 	return refuse(status, strings.Join(parts, "; "), fields...)
 }
 
-// nulFields finds text with the one character that PostgreSQL cannot store.
-func nulFields(value any, path string) (fields []fault.Field) {
+// appendNULFields finds text with the one character that PostgreSQL cannot store, up to maxFields in all. path leads
+// to value; it is put into words for what is found only, because a body may be nested very deeply.
+func appendNULFields(fields []fault.Field, value any, path []string) []fault.Field {
+	if len(fields) >= maxFields {
+		return fields
+	}
 	switch v := value.(type) {
 	case string:
 		if strings.ContainsRune(v, 0) {
-			fields = append(fields, fault.Field{Name: path, Detail: "must not hold a NUL character"})
+			fields = append(fields, fault.Field{Name: pathText("", path), Detail: "must not hold a NUL character"})
 		}
 	case []any:
 		for i, element := range v {
-			fields = append(fields, nulFields(element, joinPath(path, strconv.Itoa(i)))...)
+			fields = appendNULFields(fields, element, append(path, strconv.Itoa(i)))
 		}
 	case map[string]any:
 		for key, member := range v {
 			if strings.ContainsRune(key, 0) {
-				fields = append(fields, fault.Field{Name: path, Detail: "has a key with a NUL character"})
+				fields = append(fields, fault.Field{Name: pathText("", path), Detail: "has a key with a NUL character"})
 				continue
 			}
-			fields = append(fields, nulFields(member, joinPath(path, key))...)
+			fields = appendNULFields(fields, member, append(path, key))
 		}
 	}
 	return fields
@@ -281,40 +296,56 @@ var formats = []openapi3.SchemaValidationOption{
 	})),
 }
 
-// schemaFields checks a value and says of each refused part what would be right; root names the value itself. It
-// never repeats the value.
+// schemaFields checks a value and says of each refused part, up to maxFields, what would be right; root names the value
+// itself. It never repeats the value.
 func schemaFields(schema *openapi3.Schema, value any, root string) []fault.Field {
-	return schemaErrorFields(schema.VisitJSON(value, formats...), root)
+	if list, ok := value.([]any); ok && schema.MaxItems != nil && uint64(len(list)) > *schema.MaxItems {
+		return []fault.Field{{Name: root, Detail: explainSchema(schema, "maxItems")}} // before each of them is looked at
+	}
+	return appendSchemaFields(nil, schema.VisitJSON(value, formats...), root)
 }
 
-func schemaErrorFields(err error, root string) (fields []fault.Field) {
-	if err == nil {
-		return nil
+func appendSchemaFields(fields []fault.Field, err error, root string) []fault.Field {
+	if err == nil || len(fields) >= maxFields {
+		return fields
 	}
 	if several, ok := err.(openapi3.MultiError); ok { //nolint:errorlint // it is never wrapped; what it holds is taken one by one
 		for _, one := range several {
-			fields = append(fields, schemaErrorFields(one, root)...)
+			fields = appendSchemaFields(fields, one, root)
 		}
 		return fields
 	}
 	e, ok := errors.AsType[*openapi3.SchemaError](err)
 	if !ok {
-		return []fault.Field{{Name: root, Detail: "is not allowed here"}}
+		return append(fields, fault.Field{Name: root, Detail: "is not allowed here"})
 	}
-	path := root
-	for _, step := range e.JSONPointer() {
-		path = joinPath(path, step)
-	}
-	if e.SchemaField == "properties" { // keys that the schema does not know
+	path := pathText(root, e.JSONPointer())
+	if e.SchemaField == "properties" { // keys that the schema does not know: there is such an error for each
 		object, _ := e.Value.(map[string]any)
 		for key := range object {
+			if len(fields) >= maxFields {
+				break
+			}
 			if e.Schema.Properties[key] == nil {
-				fields = append(fields, fault.Field{Name: joinPath(path, key), Detail: "is not known here; known are " + strings.Join(propertyNames(e.Schema), ", ")})
+				fields = append(fields, fault.Field{
+					Name: joinPath(path, key), Detail: "is not known here; known are " + strings.Join(propertyNames(e.Schema), ", "),
+				})
 			}
 		}
 		return fields
 	}
-	return []fault.Field{{Name: path, Detail: explainSchema(e.Schema, e.SchemaField)}}
+	return append(fields, fault.Field{Name: path, Detail: explainSchema(e.Schema, e.SchemaField)})
+}
+
+// pathText writes the steps from root on as a JSON path, as far as anyone would read it.
+func pathText(root string, steps []string) string {
+	for _, step := range steps {
+		if len(root) > maxFieldRunes*utf8.UTFMax {
+			break
+		}
+		root = joinPath(root, step)
+	}
+	return root
 }
 
 // joinPath adds a key or an index to a JSON path.

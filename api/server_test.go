@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -83,6 +84,39 @@ func TestRequestsAreChecked(t *testing.T) {
 		})
 	}
 	require.Zero(t, e.woken.Load(), "what was refused has nothing to relay")
+}
+
+// TestAnswersToMonstersStayModest: neither the answer to a wrong body nor the work on it grows out of proportion.
+func TestAnswersToMonstersStayModest(t *testing.T) {
+	t.Parallel()
+	e := start(t, local)
+	many := func(n int, part func(i int) string) string {
+		parts := make([]string, n)
+		for i := range parts {
+			parts[i] = part(i)
+		}
+		return strings.Join(parts, ",")
+	}
+	const depth = 9000 // short of what the decoder itself refuses
+	long := strings.Repeat("k", 100)
+	for name, tt := range map[string]struct {
+		target, body string
+		says         string
+	}{
+		"unknown keys": {"/api/v1/users", "{" + many(50_000, func(i int) string { return fmt.Sprintf(`"k%d":1`, i) }) + "}", "is not known here"},
+		"NULs under a long key": {"/api/v1/users", `{"phone_number": "+94771234567", "attributes": {"` + strings.Repeat("k", 200_000) + `": [` +
+			many(50_000, func(int) string { return `"\u0000"` }) + `]}}`, "NUL"},
+		"deep nesting": {"/api/v1/users", `{"phone_number": "+94771234567", "attributes": ` + strings.Repeat(`{"`+long+`":`, depth) + `"\u0000"` +
+			strings.Repeat("}", depth) + "}", "NUL"},
+		"too many records": {"/api/v1/users/bulk", "[" + many(200_000, func(int) string { return "[]" }) + "]", "at most 10000 elements"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := e.send("POST", tt.target, "application/json", tt.body)
+			require.Equal(t, 422, w.Code)
+			require.Contains(t, w.Body.String(), tt.says)
+			require.Less(t, w.Body.Len(), 32<<10)
+		})
+	}
 }
 
 func TestAnswers(t *testing.T) {
