@@ -55,11 +55,10 @@ func (s *server) once(c *gin.Context) {
 	rec := &recorder{ResponseWriter: direct, status: http.StatusOK}
 	request := c.Request
 	err = s.Store.InTx(request.Context(), func(ctx context.Context) error {
-		c.Request = request.WithContext(ctx)
-		c.Writer = rec
+		c.Request, c.Writer = request.WithContext(ctx), rec
+		defer func() { c.Request, c.Writer = request, direct }() // after a panic as well: what answers it must not be recorded
 		return s.answerOnce(ctx, c, rec, key, sum)
 	})
-	c.Request, c.Writer = request, direct
 	c.Abort()
 	if err != nil && !errors.Is(err, errNotKept) {
 		s.fail(c, err)

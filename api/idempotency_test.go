@@ -154,3 +154,22 @@ func TestRepeatedUpload(t *testing.T) {
 	require.Equal(t, int64(1), get[int64](t, e, `SELECT count(*) FROM imports`))
 	require.Equal(t, int64(1), get[int64](t, e, `SELECT count(*) FROM outbox`))
 }
+
+// faulty panics where a person is made.
+type faulty struct{ api.Store }
+
+func (faulty) CreateUser(context.Context, phone.Number, user.Attributes, user.Change, string, time.Time) (user.User, error) {
+	panic("out of order")
+}
+
+func TestPanicWithinARepeatablePost(t *testing.T) {
+	t.Parallel()
+	e := start(t, func(d *api.Deps) {
+		local(d)
+		d.Store = faulty{d.Store}
+	})
+	w := e.do(keyed("a", "/api/v1/users", "application/json", `{"phone_number": "+94771234567"}`))
+	require.Equal(t, 500, w.Code)
+	require.Contains(t, w.Body.String(), "an internal error")
+	require.Zero(t, get[int64](t, e, `SELECT count(*) FROM idempotency_keys`))
+}
