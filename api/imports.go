@@ -128,6 +128,9 @@ func broken(err error) error {
 	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
 		return err
 	}
+	if _, told := errors.AsType[*refusal](err); told {
+		return err
+	}
 	if _, ours := errors.AsType[*os.PathError](err); ours {
 		return fmt.Errorf("upload spool: %w", err)
 	}

@@ -99,14 +99,11 @@ func explain(ctx context.Context, err error) (status int, detail string, fields 
 	if tooLarge, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		return http.StatusRequestEntityTooLarge, "the body is larger than " + sizeText(tooLarge.Limit), nil
 	}
-	if errors.Is(err, io.ErrUnexpectedEOF) && ctx.Err() == nil {
-		return http.StatusBadRequest, "the body ends early", nil
-	}
 	_, network := errors.AsType[net.Error](err)
 	switch {
 	case errors.Is(err, context.Canceled) && ctx.Err() != nil:
 		return statusClientGone, "the caller went away", nil
-	case network, errors.Is(err, context.DeadlineExceeded):
+	case network, errors.Is(err, context.DeadlineExceeded), errors.Is(err, io.ErrUnexpectedEOF): // of the database: bodies refuse their own
 		return http.StatusServiceUnavailable, "a part of the engine does not answer: try again", nil
 	default:
 		return http.StatusInternalServerError, "an internal error; the logs tell more under the request id", nil

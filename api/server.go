@@ -99,7 +99,18 @@ func New(deps Deps) (http.Handler, error) {
 	if err := s.mountPages(r); err != nil {
 		return nil, err
 	}
-	return r, nil
+	return headAsGet(r), nil
+}
+
+// headAsGet answers HEAD like GET; the HTTP server leaves the body out.
+func headAsGet(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodHead {
+			get := *r
+			get.Method, r = http.MethodGet, &get
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 // isWebhook reports whether the request is one of the provider's.
@@ -107,7 +118,7 @@ func isWebhook(c *gin.Context) bool { return strings.HasPrefix(c.FullPath(), "/w
 
 // routes says which handler answers what, and what a request passes before.
 func (s *server) routes(r *gin.Engine, docs http.Handler) {
-	r.Use(identifyRequest, s.logRequest, s.recoverPanic, secureHeaders, s.wakeRelay)
+	r.Use(identifyRequest, s.logRequest, s.recoverPanic, secureHeaders, demandPace, s.wakeRelay)
 	r.NoRoute(func(c *gin.Context) { s.fail(c, refuse(http.StatusNotFound, "there is nothing at this address")) })
 	r.NoMethod(func(c *gin.Context) {
 		s.fail(c, refuse(http.StatusMethodNotAllowed, "this address answers "+c.Writer.Header().Get("Allow")))

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -23,6 +24,14 @@ func (e *engine) send(method, target, contentType, body string) *httptest.Respon
 		r.Header.Set("Content-Type", contentType)
 	}
 	return e.do(fromHere(r))
+}
+
+func TestHeadAnswersLikeGet(t *testing.T) {
+	t.Parallel()
+	e := start(t, local)
+	require.Equal(t, 200, e.send("HEAD", "/health", "", "").Code)
+	require.Equal(t, 200, e.send("HEAD", "/api/v1/users?limit=1", "", "").Code)
+	require.Equal(t, 405, e.send("HEAD", "/webhooks/inbound", "", "").Code, "no route answers GET")
 }
 
 func TestRequestsAreChecked(t *testing.T) {
@@ -185,6 +194,15 @@ func TestInternalErrorsStayInternal(t *testing.T) {
 			require.Contains(t, log.String(), "request_id="+w.Header().Get("X-Request-Id"))
 		})
 	}
+}
+
+func TestDatabaseGoneInTheMiddle(t *testing.T) {
+	t.Parallel()
+	e := start(t, func(d *api.Deps) {
+		d.Store = brokenKeys{Store: d.Store, fail: func() error { return fmt.Errorf("API key: %w", io.ErrUnexpectedEOF) }}
+	})
+	w := e.do(with("ese_"+strings.Repeat("A", 43), "GET", "/api/v1/users", ""))
+	require.Equal(t, 503, w.Code, w.Body.String())
 }
 
 func TestReadiness(t *testing.T) {
