@@ -36,11 +36,11 @@ func TestImports(t *testing.T) {
 	list := e.call(t, 200, "GET", "/api/v1/ingest/status/"+id.String()+"/errors?limit=1", "")
 	require.Equal(t, []any{1.0, nil}, []any{list["total"], list["next_cursor"]})
 
-	body := e.send("POST", bulk, "application/json", `[{"phone_number": "+94771234568"}, {"phone_number": "nul\u0000"}]`)
+	body := e.send("POST", bulk, "application/json", `[{"phone_number": "+94771234568"}, {"phone_number": "nul\u0000"}, null]`)
 	require.Equal(t, 202, body.Code, body.Body.String())
 	imp, err := e.store.Import(t.Context(), uuid.MustParse(jsonAt(t, body, "task_id").(string)))
 	require.NoError(t, err)
-	require.Equal(t, []any{intake.JSON, 2, "local"}, []any{imp.Format, imp.Total, imp.CreatedBy})
+	require.Equal(t, []any{intake.JSON, 3, "local"}, []any{imp.Format, imp.Total, imp.CreatedBy})
 
 	for name, refusal := range map[string]struct {
 		w      *httptest.ResponseRecorder
