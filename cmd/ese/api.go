@@ -105,23 +105,19 @@ func serve(ctx context.Context, listeners []net.Listener, handler http.Handler, 
 	server := &http.Server{
 		Handler: handler, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
 	}
-	var g errgroup.Group
+	failed := make(chan error, len(listeners))
 	for _, l := range listeners {
-		g.Go(func() error {
-			if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-				return err
-			}
-			return nil
-		})
+		go func() { failed <- server.Serve(l) }()
 	}
-	failed := make(chan error, 1)
-	go func() { failed <- g.Wait() }()
 	select {
 	case err := <-failed:
-		return err
+		return errors.Join(err, server.Close())
 	case <-ctx.Done():
 	}
 	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
 	defer cancel()
-	return server.Shutdown(stopping)
+	if err := server.Shutdown(stopping); err != nil {
+		return errors.Join(err, server.Close()) // ends what is still under way, so that nobody waits for it
+	}
+	return nil
 }

@@ -31,7 +31,10 @@ func runSimulator(ctx context.Context, getenv func(string) string) error {
 	}
 	log.InfoContext(ctx, "listening", "address", cfg.SimulatorAddr)
 	var g errgroup.Group
-	g.Go(func() error { return sim.Run(ctx) })
+	running, stop := context.WithCancel(ctx)
+	defer stop()
+	g.Go(func() error { return sim.Run(running) })
 	err = serve(ctx, listeners, sim.Handler(), cfg.ShutdownGrace)
+	stop() // when it serves no more, for whatever reason
 	return errors.Join(err, g.Wait(), sim.Close())
 }
