@@ -93,8 +93,9 @@ func localRequest(r *http.Request) bool {
 		return false
 	}
 	for name := range r.Header {
-		if name == "Forwarded" || strings.HasPrefix(name, "X-Forwarded-") {
-			return false
+		switch {
+		case name == "Forwarded", strings.HasPrefix(name, "X-Forwarded"), name == "Via", name == "X-Real-Ip":
+			return false // a proxy's
 		}
 	}
 	return crossOrigin.Check(r) == nil
