@@ -75,7 +75,9 @@ func Load(role Role, getenv func(string) string) (Config, error) {
 		c.LocalAuth = p.oneOf("AUTH", "", "local") == "local"
 		c.TemporalUIURL = strings.TrimSuffix(p.url("TEMPORAL_UI_URL", false), "/")
 		c.MaxUploadBytes = int64(p.integer("MAX_UPLOAD_MB", 200, 1, 10_000)) << 20
-		c.DefaultRegion = p.text("DEFAULT_REGION", "")
+		if c.DefaultRegion = p.text("DEFAULT_REGION", ""); c.DefaultRegion != "" && !phone.KnownRegion(c.DefaultRegion) {
+			p.fail("DEFAULT_REGION", "must be a country such as LK")
+		}
 		c.Twilio = p.twilio()
 	case Worker:
 		c.DatabaseURL = p.required("DATABASE_URL")
@@ -211,8 +213,10 @@ func (p *parser) twilio() Twilio {
 		AuthToken:  p.required("TWILIO_AUTH_TOKEN"),
 		BaseURL:    p.url("TWILIO_BASE_URL", false),
 	}
-	if next := p.text("TWILIO_AUTH_TOKEN_NEXT", ""); next != "" {
-		t.NextAuthTokens = strings.Split(next, ",")
+	for next := range strings.SplitSeq(p.text("TWILIO_AUTH_TOKEN_NEXT", ""), ",") {
+		if next = strings.TrimSpace(next); next != "" {
+			t.NextAuthTokens = append(t.NextAuthTokens, next)
+		}
 	}
 	if raw := p.required("TWILIO_PHONE_NUMBER"); raw != "" {
 		number, err := phone.Parse(raw, "")

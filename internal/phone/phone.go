@@ -70,6 +70,9 @@ func Parse(input, defaultRegion string) (Number, error) {
 
 func refuse(format string, args ...any) error { return fault.Refuse("phone_number", format, args...) }
 
+// KnownRegion reports whether region (ISO 3166, such as "LK") can be a default region.
+func KnownRegion(region string) bool { return phonenumbers.GetSupportedRegions()[region] }
+
 // cutPrefix removes a channel prefix, whatever its case.
 func cutPrefix(s string) (rest string, found bool) {
 	for _, prefix := range []string{"whatsapp:", "sms:"} {

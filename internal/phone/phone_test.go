@@ -146,6 +146,13 @@ func TestZones(t *testing.T) {
 	require.Equal(t, []string{"Asia/Colombo"}, phone.Zones("+94771234576"), "callers own the slice")
 }
 
+func TestKnownRegion(t *testing.T) {
+	t.Parallel()
+	for region, known := range map[string]bool{"LK": true, "US": true, "lk": false, "XX": false, "001": false, "": false} {
+		require.Equal(t, known, phone.KnownRegion(region), region)
+	}
+}
+
 func TestRegion(t *testing.T) {
 	t.Parallel()
 	for number, want := range map[phone.Number]string{
