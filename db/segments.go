@@ -3,6 +3,7 @@ package db
 import (
 	"context"
 	"encoding/json"
+	"math"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -87,11 +88,11 @@ func toSegment(row dbsqlc.Segment) segment.Saved {
 	}
 }
 
-// narrow fits an id to its column.
+// narrow fits the bound of a list to its column; what is beyond the column stays beyond its values.
 func narrow(id *int64) *int32 {
 	if id == nil {
 		return nil
 	}
-	n := int32(*id)
+	n := int32(max(math.MinInt32, min(*id, math.MaxInt32)))
 	return &n
 }
