@@ -9,7 +9,8 @@ import (
 )
 
 // A thousand people get one message each: first without faults, then while every third request is turned away, every
-// tenth is answered with an error after it was accepted, and receipts are lost, doubled and reordered.
+// tenth is answered with an error after it was accepted, some hang, break off or end half-way, and receipts are lost,
+// doubled and reordered.
 func TestThousandRecipients(t *testing.T) {
 	w := newWorld(t, nil)
 	const n = 1000
@@ -24,6 +25,9 @@ func TestThousandRecipients(t *testing.T) {
 	w.sim("PUT", "/sim/faults", object{
 		"seed": 7,
 		"requests": []object{
+			{"fault": "hang_after", "every": 113, "hang_ms": 15000},
+			{"fault": "reset_after", "every": 57},
+			{"fault": "truncate", "every": 71},
 			{"fault": "throttle", "every": 3},
 			{"fault": "error_after", "every": 10},
 		},
