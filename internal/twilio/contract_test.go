@@ -178,7 +178,6 @@ func TestClientAndSimulatorKeepTheContract(t *testing.T) {
 		cb := <-callbacks
 		require.Equal(t, out.AttemptID, cb.AttemptID)
 		require.Equal(t, sent.SID, cb.SID)
-		require.Equal(t, account, cb.AccountSID)
 		require.Equal(t, person, cb.To)
 		seen[cb.State] = true
 	}
