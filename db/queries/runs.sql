@@ -78,13 +78,15 @@ FROM messages WHERE messages.run_id = @run_id AND seq BETWEEN @seq_from AND @seq
 RETURNING seqs;
 
 -- name: BatchCutStuck :many
--- Messages of cut batches that ought to move and have not for a while: whoever drove them is gone. Touching them keeps
--- the next look from taking them again at once.
+-- Messages of cut batches that ought to move and have not for a while: whoever drove them is gone. Those of a batch that
+-- was just cut have only begun to be driven, however long ago they were frozen. Touching what is taken keeps the next
+-- look from taking it again at once.
 WITH stuck AS (
     SELECT m.id FROM cohorts c
     JOIN messages m ON m.run_id = c.run_id AND m.seq BETWEEN c.seq_from AND c.next_seq - 1
     WHERE c.run_id = @run_id AND m.state IN ('pending', 'sending')
       AND m.updated_at <= @untouched_since AND (m.waits_until IS NULL OR m.waits_until <= @untouched_since)
+      AND m.seq NOT IN (SELECT unnest(b.seqs) FROM batches b WHERE b.run_id = @run_id AND b.created_at > @untouched_since)
     ORDER BY m.seq LIMIT @at_most
     FOR UPDATE OF m SKIP LOCKED
 ), touched AS (

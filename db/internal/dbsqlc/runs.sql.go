@@ -128,6 +128,7 @@ WITH stuck AS (
     JOIN messages m ON m.run_id = c.run_id AND m.seq BETWEEN c.seq_from AND c.next_seq - 1
     WHERE c.run_id = $1 AND m.state IN ('pending', 'sending')
       AND m.updated_at <= $4 AND (m.waits_until IS NULL OR m.waits_until <= $4)
+      AND m.seq NOT IN (SELECT unnest(b.seqs) FROM batches b WHERE b.run_id = $1 AND b.created_at > $4)
     ORDER BY m.seq LIMIT $5
     FOR UPDATE OF m SKIP LOCKED
 ), touched AS (
@@ -146,8 +147,9 @@ type BatchCutStuckParams struct {
 	AtMost         int32
 }
 
-// Messages of cut batches that ought to move and have not for a while: whoever drove them is gone. Touching them keeps
-// the next look from taking them again at once.
+// Messages of cut batches that ought to move and have not for a while: whoever drove them is gone. Those of a batch that
+// was just cut have only begun to be driven, however long ago they were frozen. Touching what is taken keeps the next
+// look from taking it again at once.
 func (q *Queries) BatchCutStuck(ctx context.Context, arg BatchCutStuckParams) ([]int32, error) {
 	rows, err := q.db.Query(ctx, batchCutStuck,
 		arg.RunID,
