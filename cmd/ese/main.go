@@ -23,6 +23,8 @@ Usage: ese COMMAND
   simulator     run a local Twilio
   migrate       bring the database's schema up to date (-to N: to that version)
   keys create   make an API key (-name NAME -scopes read,write,send,admin)
+  keys list     list the API keys
+  keys revoke   make an API key useless at once (-name NAME)
   version       print the version
 
 Every command is configured by environment variables; .env.example names them.
