@@ -260,10 +260,11 @@ func TestPlanRunPaused(t *testing.T) {
 	require.Equal(t, activities.StartBatch, d.plan(t).Action)
 	d.steer(t, campaign.Paused)
 	d.now = noon.Add(10 * time.Minute)
+	require.Equal(t, activities.StartBatch, d.plan(t).Action)
+	require.Equal(t, ints(1, 10), d.seqs(t), "whose workflow is gone is taken up again, paused or not")
 	d.waits(t, message.ReasonPaused, 5*time.Minute)
 	d.steer(t, campaign.Running)
-	require.Equal(t, activities.StartBatch, d.plan(t).Action)
-	require.Equal(t, ints(1, 10), d.seqs(t), "who waited so long is taken up again first")
+	d.waits(t, message.ReasonRateLimit, 5*time.Second)
 }
 
 func TestPlanRunCancelled(t *testing.T) {
