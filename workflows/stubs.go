@@ -27,9 +27,13 @@ var (
 // forever retries until it works: a database or a provider that is down comes back.
 var forever = &temporal.RetryPolicy{InitialInterval: time.Second, BackoffCoefficient: 2, MaximumInterval: time.Minute}
 
+// outage is the longest time for which local activities are tried again. Unless it is given, they have as long for all
+// tries together as for one.
+const outage = 365 * 24 * time.Hour
+
 func local(ctx workflow.Context, summary string) workflow.Context {
 	return workflow.WithLocalActivityOptions(ctx, workflow.LocalActivityOptions{
-		StartToCloseTimeout: 30 * time.Second, RetryPolicy: forever, Summary: summary,
+		StartToCloseTimeout: 30 * time.Second, ScheduleToCloseTimeout: outage, RetryPolicy: forever, Summary: summary,
 	})
 }
 

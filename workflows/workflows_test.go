@@ -11,8 +11,10 @@ import (
 	"github.com/stretchr/testify/mock"
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/sdk/converter"
+	"go.temporal.io/sdk/interceptor"
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/testsuite"
+	sdkworker "go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
 
 	"github.com/event-stream-engine/ese/activities"
@@ -124,6 +126,46 @@ func plans(env *testsuite.TestWorkflowEnvironment, steps ...activities.Plan) *[]
 		return steps[len(asked)-1], nil
 	})
 	return &asked
+}
+
+// tries tells how long each local activity is tried.
+type tries struct {
+	interceptor.WorkerInterceptorBase
+	interceptor.WorkflowInboundInterceptorBase
+	interceptor.WorkflowOutboundInterceptorBase
+	seen func(workflow.LocalActivityOptions)
+}
+
+func (o *tries) InterceptWorkflow(_ workflow.Context, next interceptor.WorkflowInboundInterceptor) interceptor.WorkflowInboundInterceptor {
+	o.WorkflowInboundInterceptorBase.Next = next
+	return o
+}
+
+func (o *tries) Init(next interceptor.WorkflowOutboundInterceptor) error {
+	o.WorkflowOutboundInterceptorBase.Next = next
+	return o.WorkflowInboundInterceptorBase.Next.Init(o)
+}
+
+func (o *tries) ExecuteLocalActivity(ctx workflow.Context, name string, args ...any) workflow.Future {
+	o.seen(workflow.GetLocalActivityOptions(ctx))
+	return o.WorkflowOutboundInterceptorBase.Next.ExecuteLocalActivity(ctx, name, args...)
+}
+
+// TestLocalActivitiesOutliveAnOutage: unless told otherwise, Temporal gives a local activity as long for all its tries
+// together as for one. The test environment knows no such end, so that only the options show it.
+func TestLocalActivitiesOutliveAnOutage(t *testing.T) {
+	t.Parallel()
+	env := newEnv()
+	var seen []workflow.LocalActivityOptions
+	env.SetWorkerOptions(sdkworker.Options{Interceptors: []interceptor.WorkerInterceptor{
+		&tries{seen: func(o workflow.LocalActivityOptions) { seen = append(seen, o) }},
+	}})
+	env.OnActivity(delivery.CheckCompliance, mock.Anything, mock.Anything).Return(activities.Next{Do: activities.Done}, nil)
+	env.ExecuteWorkflow(workflows.Recipient, activities.Message{Run: run, Seq: 1})
+	require.NoError(t, env.GetWorkflowError())
+	require.Len(t, seen, 1)
+	require.Less(t, seen[0].StartToCloseTimeout, time.Minute)
+	require.Greater(t, seen[0].ScheduleToCloseTimeout, 30*24*time.Hour)
 }
 
 func TestCampaignRefusesUnknownActions(t *testing.T) {
