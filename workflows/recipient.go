@@ -45,6 +45,10 @@ func Recipient(ctx workflow.Context, in activities.Message) (RecipientResult, er
 		if err != nil {
 			return RecipientResult{}, err
 		}
+		if next.Do != activities.Done && workflow.GetInfo(ctx).GetContinueAsNewSuggested() {
+			// A campaign may be paused for weeks. No signal is lost: the next run looks at the ledger first.
+			return RecipientResult{}, workflow.NewContinueAsNewError(ctx, Recipient, in)
+		}
 	}
 }
 

@@ -168,6 +168,26 @@ func TestLocalActivitiesOutliveAnOutage(t *testing.T) {
 	require.Greater(t, seen[0].ScheduleToCloseTimeout, 30*24*time.Hour)
 }
 
+// TestRecipientContinues has a recipient wait so often that its history grows long: it goes on with a new one.
+func TestRecipientContinues(t *testing.T) {
+	t.Parallel()
+	env := newEnv()
+	in := activities.Message{Run: run, Seq: 1}
+	env.OnActivity(delivery.CheckCompliance, mock.Anything, mock.Anything).Return(func(context.Context, activities.Message) (activities.Next, error) {
+		if env.Now().Before(someday.Add(2 * time.Hour)) {
+			return activities.Next{Do: activities.Check, At: env.Now().Add(10 * time.Minute), Reason: "paused"}, nil
+		}
+		return activities.Next{Do: activities.Done, Reason: "too late"}, nil
+	})
+	env.RegisterDelayedCallback(func() { env.SetContinueAsNewSuggested(true) }, time.Hour)
+	env.ExecuteWorkflow(workflows.Recipient, in)
+	var next *workflow.ContinueAsNewError
+	require.ErrorAs(t, env.GetWorkflowError(), &next)
+	var again activities.Message
+	require.NoError(t, converter.GetDefaultDataConverter().FromPayloads(next.Input, &again))
+	require.Equal(t, in, again)
+}
+
 func TestCampaignRefusesUnknownActions(t *testing.T) {
 	t.Parallel()
 	env := newEnv()
