@@ -59,10 +59,15 @@ UPDATE campaigns SET status = 'RUNNING', updated_at = @now WHERE id = @campaign_
 SELECT number, next_seq, seq_to, zones FROM cohorts WHERE run_id = @run_id AND next_seq <= seq_to ORDER BY number;
 
 -- name: RunBacklog :one
--- Messages of batches already cut that are to be sent within the given moment.
-SELECT count(*) FROM cohorts c
-JOIN messages m ON m.run_id = c.run_id AND m.seq BETWEEN c.seq_from AND c.next_seq - 1
-WHERE c.run_id = @run_id AND m.state IN ('pending', 'sending') AND (m.waits_until IS NULL OR m.waits_until <= @due_before);
+-- Messages of batches already cut that are to be sent within the given moment. Counted cohort by cohort, so that those in
+-- no batch yet, most of a large run, are never looked at.
+SELECT coalesce(sum(b.messages), 0)::bigint AS messages FROM cohorts c
+CROSS JOIN LATERAL (
+    SELECT count(*) AS messages FROM messages m
+    WHERE m.run_id = c.run_id AND m.seq BETWEEN c.seq_from AND c.next_seq - 1
+      AND m.state IN ('pending', 'sending') AND (m.waits_until IS NULL OR m.waits_until <= @due_before)
+) b
+WHERE c.run_id = @run_id;
 
 -- name: BatchGet :one
 SELECT seqs FROM batches WHERE run_id = @run_id AND number = @number;
@@ -80,15 +85,18 @@ RETURNING seqs;
 -- name: BatchCutStuck :many
 -- Messages of cut batches that ought to move and have not for a while: whoever drove them is gone. Those of a batch that
 -- was just cut have only begun to be driven, however long ago they were frozen. Touching what is taken keeps the next
--- look from taking it again at once.
+-- look from taking it again at once. Cohort by cohort, so that messages in no batch yet are never looked at.
 WITH stuck AS (
-    SELECT m.id FROM cohorts c
-    JOIN messages m ON m.run_id = c.run_id AND m.seq BETWEEN c.seq_from AND c.next_seq - 1
-    WHERE c.run_id = @run_id AND m.state IN ('pending', 'sending')
-      AND m.updated_at <= @untouched_since AND (m.waits_until IS NULL OR m.waits_until <= @untouched_since)
-      AND m.seq NOT IN (SELECT unnest(b.seqs) FROM batches b WHERE b.run_id = @run_id AND b.created_at > @untouched_since)
-    ORDER BY m.seq LIMIT @at_most
-    FOR UPDATE OF m SKIP LOCKED
+    SELECT o.id FROM cohorts c
+    CROSS JOIN LATERAL (
+        SELECT m.id FROM messages m
+        WHERE m.run_id = c.run_id AND m.seq BETWEEN c.seq_from AND c.next_seq - 1 AND m.state IN ('pending', 'sending')
+          AND m.updated_at <= @untouched_since AND (m.waits_until IS NULL OR m.waits_until <= @untouched_since)
+          AND m.seq NOT IN (SELECT unnest(b.seqs) FROM batches b WHERE b.run_id = @run_id AND b.created_at > @untouched_since)
+        ORDER BY m.seq LIMIT @at_most
+        FOR UPDATE SKIP LOCKED
+    ) o
+    WHERE c.run_id = @run_id LIMIT @at_most
 ), touched AS (
     UPDATE messages m SET updated_at = @now FROM stuck WHERE m.id = stuck.id RETURNING m.seq
 )

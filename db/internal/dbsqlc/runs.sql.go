@@ -124,13 +124,16 @@ func (q *Queries) BatchCutOverdue(ctx context.Context, arg BatchCutOverdueParams
 
 const batchCutStuck = `-- name: BatchCutStuck :many
 WITH stuck AS (
-    SELECT m.id FROM cohorts c
-    JOIN messages m ON m.run_id = c.run_id AND m.seq BETWEEN c.seq_from AND c.next_seq - 1
-    WHERE c.run_id = $1 AND m.state IN ('pending', 'sending')
-      AND m.updated_at <= $4 AND (m.waits_until IS NULL OR m.waits_until <= $4)
-      AND m.seq NOT IN (SELECT unnest(b.seqs) FROM batches b WHERE b.run_id = $1 AND b.created_at > $4)
-    ORDER BY m.seq LIMIT $5
-    FOR UPDATE OF m SKIP LOCKED
+    SELECT o.id FROM cohorts c
+    CROSS JOIN LATERAL (
+        SELECT m.id FROM messages m
+        WHERE m.run_id = c.run_id AND m.seq BETWEEN c.seq_from AND c.next_seq - 1 AND m.state IN ('pending', 'sending')
+          AND m.updated_at <= $4 AND (m.waits_until IS NULL OR m.waits_until <= $4)
+          AND m.seq NOT IN (SELECT unnest(b.seqs) FROM batches b WHERE b.run_id = $1 AND b.created_at > $4)
+        ORDER BY m.seq LIMIT $5
+        FOR UPDATE SKIP LOCKED
+    ) o
+    WHERE c.run_id = $1 LIMIT $5
 ), touched AS (
     UPDATE messages m SET updated_at = $3 FROM stuck WHERE m.id = stuck.id RETURNING m.seq
 )
@@ -149,7 +152,7 @@ type BatchCutStuckParams struct {
 
 // Messages of cut batches that ought to move and have not for a while: whoever drove them is gone. Those of a batch that
 // was just cut have only begun to be driven, however long ago they were frozen. Touching what is taken keeps the next
-// look from taking it again at once.
+// look from taking it again at once. Cohort by cohort, so that messages in no batch yet are never looked at.
 func (q *Queries) BatchCutStuck(ctx context.Context, arg BatchCutStuckParams) ([]int32, error) {
 	rows, err := q.db.Query(ctx, batchCutStuck,
 		arg.RunID,
@@ -347,22 +350,27 @@ func (q *Queries) RunActive(ctx context.Context, campaignID int32) (RunActiveRow
 }
 
 const runBacklog = `-- name: RunBacklog :one
-SELECT count(*) FROM cohorts c
-JOIN messages m ON m.run_id = c.run_id AND m.seq BETWEEN c.seq_from AND c.next_seq - 1
-WHERE c.run_id = $1 AND m.state IN ('pending', 'sending') AND (m.waits_until IS NULL OR m.waits_until <= $2)
+SELECT coalesce(sum(b.messages), 0)::bigint AS messages FROM cohorts c
+CROSS JOIN LATERAL (
+    SELECT count(*) AS messages FROM messages m
+    WHERE m.run_id = c.run_id AND m.seq BETWEEN c.seq_from AND c.next_seq - 1
+      AND m.state IN ('pending', 'sending') AND (m.waits_until IS NULL OR m.waits_until <= $1)
+) b
+WHERE c.run_id = $2
 `
 
 type RunBacklogParams struct {
-	RunID     int64
 	DueBefore *time.Time
+	RunID     int64
 }
 
-// Messages of batches already cut that are to be sent within the given moment.
+// Messages of batches already cut that are to be sent within the given moment. Counted cohort by cohort, so that those in
+// no batch yet, most of a large run, are never looked at.
 func (q *Queries) RunBacklog(ctx context.Context, arg RunBacklogParams) (int64, error) {
-	row := q.db.QueryRow(ctx, runBacklog, arg.RunID, arg.DueBefore)
-	var count int64
-	err := row.Scan(&count)
-	return count, err
+	row := q.db.QueryRow(ctx, runBacklog, arg.DueBefore, arg.RunID)
+	var messages int64
+	err := row.Scan(&messages)
+	return messages, err
 }
 
 const runCancelPending = `-- name: RunCancelPending :exec
