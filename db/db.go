@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -21,9 +22,19 @@ type Store struct {
 	pool *pgxpool.Pool
 }
 
+// Option changes how Open connects.
+type Option func(*pgxpool.Config)
+
+// StatementTimeout bounds every statement: the server ends one that takes longer. Without it none is bounded.
+func StatementTimeout(limit time.Duration) Option {
+	return func(cfg *pgxpool.Config) {
+		cfg.ConnConfig.RuntimeParams["statement_timeout"] = strconv.FormatInt(limit.Milliseconds(), 10)
+	}
+}
+
 // Open connects to the database at url, a postgres:// URL whose pool_max_conns may bound the connections. It does not
 // migrate.
-func Open(ctx context.Context, url string) (*Store, error) {
+func Open(ctx context.Context, url string, options ...Option) (*Store, error) {
 	cfg, err := pgxpool.ParseConfig(url)
 	if err != nil {
 		return nil, errors.New("DATABASE_URL is not a valid PostgreSQL URL") // err may repeat the password
@@ -31,6 +42,9 @@ func Open(ctx context.Context, url string) (*Store, error) {
 	cfg.ConnConfig.RuntimeParams["application_name"] = "ese"
 	cfg.ConnConfig.RuntimeParams["timezone"] = "UTC"
 	cfg.MaxConnIdleTime = 5 * time.Minute
+	for _, option := range options {
+		option(cfg)
+	}
 	pool, err := pgxpool.NewWithConfig(ctx, cfg)
 	if err != nil {
 		return nil, fmt.Errorf("connection pool: %w", err)

@@ -1,10 +1,16 @@
 package db_test
 
 import (
+	"context"
 	"sync"
 	"testing"
+	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
+
+	"github.com/event-stream-engine/ese/db"
+	"github.com/event-stream-engine/ese/db/dbtest"
 )
 
 func TestMigrate(t *testing.T) {
@@ -57,4 +63,20 @@ func TestMigrateAtOnce(t *testing.T) {
 		require.NoError(t, errs[i], "one works while the other waits")
 		require.Equal(t, newest, versions[i])
 	}
+}
+
+// A statement that takes longer than its limit is ended by the server.
+func TestStatementTimeout(t *testing.T) {
+	t.Parallel()
+	url := dbtest.URL(t)
+	store, err := db.Open(t.Context(), url, db.StatementTimeout(50*time.Millisecond))
+	require.NoError(t, err)
+	t.Cleanup(store.Close)
+	other, err := pgx.Connect(t.Context(), url)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = other.Close(context.WithoutCancel(t.Context())) })
+	_, err = other.Exec(t.Context(), `BEGIN; LOCK TABLE campaign_runs`)
+	require.NoError(t, err)
+	_, err = store.Run(t.Context(), 1)
+	require.ErrorContains(t, err, "57014", "query_canceled, long before the lock is free")
 }

@@ -12,10 +12,14 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/event-stream-engine/ese/api"
+	"github.com/event-stream-engine/ese/db"
 	"github.com/event-stream-engine/ese/internal/config"
 	"github.com/event-stream-engine/ese/internal/relay"
 	"github.com/event-stream-engine/ese/internal/twilio"
 )
+
+// statementTimeout keeps a caller's expensive question from holding the database.
+const statementTimeout = time.Minute
 
 // runAPI serves HTTP until ctx ends, then lets requests under way finish.
 func runAPI(ctx context.Context, getenv func(string) string) error {
@@ -24,7 +28,7 @@ func runAPI(ctx context.Context, getenv func(string) string) error {
 		return err
 	}
 	log := newLogger(cfg.LogLevel, "api")
-	store, err := openStore(ctx, cfg.DatabaseURL)
+	store, err := openStore(ctx, cfg.DatabaseURL, db.StatementTimeout(statementTimeout))
 	if err != nil {
 		return err
 	}

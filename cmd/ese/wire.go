@@ -24,9 +24,9 @@ var (
 	_ api.Store         = (*db.Store)(nil)
 )
 
-// openStore connects to the database and checks that its schema is the program's.
-func openStore(ctx context.Context, url string) (*db.Store, error) {
-	store, err := db.Open(ctx, url)
+// openStore connects to the database and checks that it answers.
+func openStore(ctx context.Context, url string, options ...db.Option) (*db.Store, error) {
+	store, err := db.Open(ctx, url, options...)
 	if err != nil {
 		return nil, err
 	}
