@@ -87,6 +87,9 @@ func (s *Store) recordReceipts(ctx context.Context, reports []message.Report, no
 		insert.AttemptIds = append(insert.AttemptIds, owner[first[key]])
 		insert.Statuses = append(insert.Statuses, r.Status)
 		insert.ErrorCodes = append(insert.ErrorCodes, int32(r.Code))
+		if e, _ := entries.find(owner[first[key]]); e != nil && e.userID == nil { // erased: the callback still names the number
+			r.Payload = []byte(`{}`)
+		}
 		insert.Payloads = append(insert.Payloads, r.Payload)
 	}
 	rows, err := s.q(ctx).ReceiptInsert(ctx, insert)

@@ -127,6 +127,9 @@ func (s *Store) EraseUser(ctx context.Context, number phone.Number, actor string
 		if err != nil {
 			return translate(err, "this user")
 		}
+		if err := s.q(ctx).UserMessagesLock(ctx, row.ID); err != nil {
+			return translate(err, "erasure")
+		}
 		if err := s.endWaiting(ctx, []int64{row.ID}, message.Cancelled, message.ReasonErased, now); err != nil {
 			return err
 		}

@@ -137,6 +137,11 @@ func TestEraseUser(t *testing.T) {
 	require.Equal(t, int64(1), get[int64](t, b, `SELECT count(*) FROM outbox WHERE kind = 'recipient.signal'`))
 	require.Equal(t, fmt.Sprintf("key:1 user.erase user/%d", person), get[string](t, b, `SELECT principal || ' ' || action || ' ' || subject FROM audit_events`))
 	require.True(t, fault.Is(b.EraseUser(ctx, frank, "key:1", noon), fault.NotFound))
+
+	late := message.Report{SID: "SM1", Status: "read", State: message.Read, Payload: []byte(`{"To": "+94771234576"}`)}
+	_, err := b.RecordReceipts(ctx, []message.Report{late}, noon)
+	require.NoError(t, err)
+	require.Equal(t, "{}", get[string](t, b, `SELECT payload::text FROM receipts WHERE status = 'read'`), "what comes later does not name them again")
 }
 
 func TestSegments(t *testing.T) {

@@ -45,6 +45,11 @@ FROM waiting w, campaign_runs r
 WHERE m.id = w.id AND m.state = 'pending' AND r.id = m.run_id
 RETURNING m.run_id, r.campaign_id, r.number, m.seq;
 
+-- name: UserMessagesLock :exec
+-- Messages before their attempts and receipts, in the order of their ids, like everyone who locks several. A receipt that
+-- is just being taken in is complete afterwards.
+SELECT id FROM messages WHERE user_id = @user_id::bigint ORDER BY id FOR UPDATE;
+
 -- name: UserReceiptsScrub :exec
 UPDATE receipts SET payload = '{}'
 WHERE attempt_id IN (SELECT a.id FROM attempts a JOIN messages m ON m.id = a.message_id WHERE m.user_id = @user_id::bigint);

@@ -258,6 +258,17 @@ func (q *Queries) UserLock(ctx context.Context, phoneNumber string) (User, error
 	return i, err
 }
 
+const userMessagesLock = `-- name: UserMessagesLock :exec
+SELECT id FROM messages WHERE user_id = $1::bigint ORDER BY id FOR UPDATE
+`
+
+// Messages before their attempts and receipts, in the order of their ids, like everyone who locks several. A receipt that
+// is just being taken in is complete afterwards.
+func (q *Queries) UserMessagesLock(ctx context.Context, userID int64) error {
+	_, err := q.db.Exec(ctx, userMessagesLock, userID)
+	return err
+}
+
 const userReceiptsScrub = `-- name: UserReceiptsScrub :exec
 UPDATE receipts SET payload = '{}'
 WHERE attempt_id IN (SELECT a.id FROM attempts a JOIN messages m ON m.id = a.message_id WHERE m.user_id = $1::bigint)
