@@ -41,7 +41,7 @@ type deliveryStore interface {
 	Tried(ctx context.Context, messageID uuid.UUID) (int, error)
 	RefusedWith(ctx context.Context, messageID uuid.UUID, code int) (int, error)
 	OpenAttempt(ctx context.Context, messageID uuid.UUID) (a ledger.Attempt, ok bool, err error)
-	NewestSID(ctx context.Context, messageID uuid.UUID) (attemptID uuid.UUID, sid string, err error)
+	StandingSID(ctx context.Context, messageID uuid.UUID) (attemptID uuid.UUID, sid string, err error)
 	NoteLook(ctx context.Context, attemptID uuid.UUID, failed bool) error
 	TakenSIDs(ctx context.Context, attemptID uuid.UUID, sids []string) (map[string]bool, error)
 	GiveUp(ctx context.Context, attemptID uuid.UUID, reason string, now time.Time) error
@@ -269,7 +269,7 @@ func (a *Delivery) recordRefusal(ctx context.Context, d ledger.Delivery, attempt
 	if then.State == message.Pending {
 		return Next{Do: Check, At: *then.WaitsUntil, Reason: then.Reason}, nil
 	}
-	return Next{Do: Done, Reason: string(then.State)}, nil
+	return Next{Do: Check}, nil
 }
 
 // backoff is how long to wait after the provider turned a request away for the (refusals+1)th time.
@@ -298,13 +298,13 @@ func (a *Delivery) ResolveAttempt(ctx context.Context, in Message) (Next, error)
 		return Next{Do: Resolve, At: due, Reason: "outcome"}, nil
 	}
 	if d.Phone == "" { // erased: nothing is left to look for
-		return Next{Do: Done, Reason: string(message.Unknown)}, a.Store.GiveUp(ctx, attempt.ID, message.ReasonUnresolved, now)
+		return Next{Do: Check}, a.Store.GiveUp(ctx, attempt.ID, message.ReasonUnresolved, now)
 	}
 	found, err := a.look(ctx, d, attempt)
 	if err != nil {
 		a.Log.WarnContext(ctx, "look at the provider's list failed", "run_id", d.RunID, "message_id", d.MessageID, "failed_looks", attempt.FailedLooks+1, "error", err)
 		if attempt.FailedLooks+1 >= maxFailedLooks {
-			return Next{Do: Done, Reason: string(message.Unknown)}, a.Store.GiveUp(ctx, attempt.ID, message.ReasonUnresolved, now)
+			return Next{Do: Check}, a.Store.GiveUp(ctx, attempt.ID, message.ReasonUnresolved, now)
 		}
 		wait := min(10*time.Minute, a.Looks[0]<<attempt.FailedLooks)
 		return Next{Do: Resolve, At: now.Add(jitter(wait)), Reason: "outcome"}, a.Store.NoteLook(ctx, attempt.ID, true)
@@ -318,7 +318,7 @@ func (a *Delivery) ResolveAttempt(ctx context.Context, in Message) (Next, error)
 		}
 		return a.CheckCompliance(ctx, in)
 	default:
-		return Next{Do: Done, Reason: string(message.Unknown)}, a.Store.GiveUp(ctx, attempt.ID, message.ReasonAmbiguous, now)
+		return Next{Do: Check}, a.Store.GiveUp(ctx, attempt.ID, message.ReasonAmbiguous, now)
 	}
 }
 
@@ -388,11 +388,7 @@ func (a *Delivery) notFound(ctx context.Context, d ledger.Delivery, attempt ledg
 	if tried >= message.MaxAttempts {
 		then = ledger.Then{State: message.Failed, Reason: message.ReasonAttempts}
 	}
-	err = a.Store.Refuse(ctx, attempt.ID, ledger.Absent, message.Outcome{Detail: "absent from the provider's list"}, then, now)
-	if err != nil || then.State == message.Failed {
-		return Next{Do: Done, Reason: string(then.State)}, err
-	}
-	return Next{Do: Check}, nil
+	return Next{Do: Check}, a.Store.Refuse(ctx, attempt.ID, ledger.Absent, message.Outcome{Detail: "absent from the provider's list"}, then, now)
 }
 
 // FetchReceipt asks the provider about an accepted message whose decisive receipt is overdue.
@@ -404,7 +400,7 @@ func (a *Delivery) FetchReceipt(ctx context.Context, in Message) (Next, error) {
 	if next := a.follow(d); next.Do != Fetch || a.Now().Before(next.At) {
 		return next, nil
 	}
-	attemptID, sid, err := a.Store.NewestSID(ctx, d.MessageID)
+	attemptID, sid, err := a.Store.StandingSID(ctx, d.MessageID)
 	if err != nil {
 		return Next{}, err
 	}

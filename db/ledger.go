@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -127,16 +128,37 @@ func (s *Store) Accept(ctx context.Context, attemptID uuid.UUID, sid string, htt
 }
 
 // Refuse records that the provider certainly does not have the message, and what becomes of it: pending again until a
-// moment, or failed.
+// moment, or failed; unless an earlier attempt turned out to be accepted.
 func (s *Store) Refuse(ctx context.Context, attemptID uuid.UUID, state ledger.AttemptState, o message.Outcome, then ledger.Then, now time.Time) error {
-	p := dbsqlc.AttemptRefusedParams{
-		ID: attemptID, AttemptState: string(state), HttpStatus: nonZero(o.HTTPStatus), ErrorCode: nonZero(o.Code), Detail: o.Detail,
-		MessageState: string(then.State), Reason: then.Reason, WaitsUntil: then.WaitsUntil, Now: now,
-	}
-	if !then.State.Open() {
-		p.EndedAt = &now
-	}
-	return translate(s.q(ctx).AttemptRefused(ctx, p), "refusal")
+	then.ErrorCode = o.Code
+	return s.conclude(ctx, dbsqlc.AttemptEndParams{
+		ID: attemptID, State: string(state), HttpStatus: nonZero(o.HTTPStatus), ErrorCode: nonZero(o.Code), Detail: o.Detail, Now: &now,
+	}, then, now)
+}
+
+// conclude ends an open attempt that came to nothing and moves its message. One that is not open any more is left alone.
+func (s *Store) conclude(ctx context.Context, end dbsqlc.AttemptEndParams, then ledger.Then, now time.Time) error {
+	return s.InTx(ctx, func(ctx context.Context) error {
+		row, err := s.q(ctx).MessageOfAttemptLock(ctx, end.ID)
+		if err != nil {
+			return translate(err, "message of an attempt")
+		}
+		attempts, err := s.attemptsOf(ctx, []uuid.UUID{row.ID})
+		if err != nil {
+			return err
+		}
+		list := attempts[row.ID]
+		i := slices.IndexFunc(list, func(a ledger.Attempt) bool { return a.ID == end.ID })
+		if ended, err := s.q(ctx).AttemptEnd(ctx, end); err != nil || ended == 0 {
+			return translate(err, "end of an attempt")
+		}
+		m := ledger.Message{
+			State: message.State(row.State), Reason: row.Reason, WaitsUntil: row.WaitsUntil, ErrorCode: value(row.ErrorCode),
+			AcceptedAt: row.AcceptedAt, SentAt: row.SentAt, DeliveredAt: row.DeliveredAt, ReadAt: row.ReadAt, EndedAt: row.EndedAt,
+		}
+		m.Conclude(list, i, then, now)
+		return s.saveMessages(ctx, []dbsqlc.MessageUpdateParams{messageUpdate(row.ID, m, now)})
+	})
 }
 
 // NoteUncertain keeps what is known of a request whose outcome is not; its attempt stays open.
@@ -161,13 +183,14 @@ func (s *Store) OpenAttempt(ctx context.Context, messageID uuid.UUID) (a ledger.
 	return a, true, nil
 }
 
-// NewestSID returns the SID of the message's newest attempt; "" when it has none.
-func (s *Store) NewestSID(ctx context.Context, messageID uuid.UUID) (attemptID uuid.UUID, sid string, err error) {
-	r, err := s.q(ctx).AttemptNewest(ctx, messageID)
+// StandingSID returns the newest attempt that the provider took and the carrier did not fail, and its SID; "" when there
+// is none.
+func (s *Store) StandingSID(ctx context.Context, messageID uuid.UUID) (attemptID uuid.UUID, sid string, err error) {
+	r, err := s.q(ctx).AttemptStanding(ctx, messageID)
 	if isNoRows(err) {
 		return uuid.Nil, "", nil
 	} else if err != nil || r.ProviderSid == nil {
-		return r.ID, "", translate(err, "newest attempt")
+		return r.ID, "", translate(err, "standing attempt")
 	}
 	return r.ID, *r.ProviderSid, nil
 }
@@ -181,10 +204,11 @@ func (s *Store) NoteLook(ctx context.Context, attemptID uuid.UUID, failed bool) 
 	return translate(s.q(ctx).AttemptLooked(ctx, p), "look")
 }
 
-// GiveUp ends the search for an attempt's outcome: the message is unknown until a person, or a late receipt, decides.
+// GiveUp ends the search for an attempt's outcome: the message is unknown until a person, or a late receipt, decides;
+// unless an earlier attempt turned out to be accepted.
 func (s *Store) GiveUp(ctx context.Context, attemptID uuid.UUID, reason string, now time.Time) error {
-	err := s.q(ctx).AttemptUnknown(ctx, dbsqlc.AttemptUnknownParams{ID: attemptID, Reason: reason, Detail: reason, Now: &now})
-	return translate(err, "unknown outcome")
+	end := dbsqlc.AttemptEndParams{ID: attemptID, State: string(ledger.Unknown), Detail: reason, Now: &now}
+	return s.conclude(ctx, end, ledger.Then{State: message.Unknown, Reason: reason}, now)
 }
 
 // Tried counts the attempts that used up one of the message's tries.

@@ -231,19 +231,31 @@ func (s *Store) lockEntries(ctx context.Context, reports []message.Report, owner
 			},
 		}
 	}
-	attempts, err := s.q(ctx).AttemptsOfMessages(ctx, ids)
+	attempts, err := s.attemptsOf(ctx, ids)
 	if err != nil {
-		return nil, translate(err, "attempts of receipts")
+		return nil, err
 	}
-	for _, a := range attempts {
-		e := es[a.MessageID]
-		next := ledger.Attempt{ID: a.ID, Number: int(a.Number), State: ledger.AttemptState(a.State), Carrier: message.State(a.Carrier), ErrorCode: value(a.ErrorCode)}
-		if a.ProviderSid != nil {
-			next.SID = *a.ProviderSid
-		}
-		e.attempts = append(e.attempts, next)
+	for id, list := range attempts {
+		es[id].attempts = list
 	}
 	return es, nil
+}
+
+// attemptsOf reads all attempts of messages, in order, by message.
+func (s *Store) attemptsOf(ctx context.Context, messages []uuid.UUID) (map[uuid.UUID][]ledger.Attempt, error) {
+	rows, err := s.q(ctx).AttemptsOfMessages(ctx, messages)
+	if err != nil {
+		return nil, translate(err, "attempts")
+	}
+	attempts := make(map[uuid.UUID][]ledger.Attempt, len(messages))
+	for _, r := range rows {
+		a := ledger.Attempt{ID: r.ID, Number: int(r.Number), State: ledger.AttemptState(r.State), Carrier: message.State(r.Carrier), ErrorCode: value(r.ErrorCode)}
+		if r.ProviderSid != nil {
+			a.SID = *r.ProviderSid
+		}
+		attempts[r.MessageID] = append(attempts[r.MessageID], a)
+	}
+	return attempts, nil
 }
 
 func (s *Store) saveEntries(ctx context.Context, changed map[*entry]bool, attempts dbsqlc.AttemptsUpdateParams, now time.Time) error {
@@ -256,25 +268,33 @@ func (s *Store) saveEntries(ctx context.Context, changed map[*entry]bool, attemp
 	var updates []dbsqlc.MessageUpdateParams
 	var again []int64
 	for e := range changed {
-		m := e.message
-		if m.State == message.Pending {
+		if e.message.State == message.Pending {
 			again = append(again, e.recipient.RunID)
 		}
-		updates = append(updates, dbsqlc.MessageUpdateParams{
-			ID: e.id, State: string(m.State), Reason: m.Reason, WaitsUntil: m.WaitsUntil, ErrorCode: nonZero(m.ErrorCode),
-			AcceptedAt: m.AcceptedAt, SentAt: m.SentAt, DeliveredAt: m.DeliveredAt, ReadAt: m.ReadAt, EndedAt: m.EndedAt, Now: now,
-		})
+		updates = append(updates, messageUpdate(e.id, e.message, now))
 	}
+	if err := s.saveMessages(ctx, updates); err != nil {
+		return err
+	}
+	return s.reopen(ctx, again, now)
+}
+
+func messageUpdate(id uuid.UUID, m ledger.Message, now time.Time) dbsqlc.MessageUpdateParams {
+	return dbsqlc.MessageUpdateParams{
+		ID: id, State: string(m.State), Reason: m.Reason, WaitsUntil: m.WaitsUntil, ErrorCode: nonZero(m.ErrorCode),
+		AcceptedAt: m.AcceptedAt, SentAt: m.SentAt, DeliveredAt: m.DeliveredAt, ReadAt: m.ReadAt, EndedAt: m.EndedAt, Now: now,
+	}
+}
+
+// saveMessages writes messages whose rows the transaction has locked.
+func (s *Store) saveMessages(ctx context.Context, updates []dbsqlc.MessageUpdateParams) error {
 	var failed error
 	s.q(ctx).MessageUpdate(ctx, updates).Exec(func(_ int, err error) {
 		if err != nil && failed == nil {
 			failed = err
 		}
 	})
-	if failed != nil {
-		return translate(failed, "messages of receipts")
-	}
-	return s.reopen(ctx, again, now)
+	return translate(failed, "messages")
 }
 
 // lastOfEach keeps the last change of each attempt: one statement may not update a row twice.

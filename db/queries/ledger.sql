@@ -63,27 +63,25 @@ WITH m AS (
 SELECT m.attempt_count FROM m;
 
 -- name: AttemptAccepted :exec
--- Changes nothing when a receipt told it first. The message is locked before its attempt, as receipts do.
+-- Changes nothing when a receipt told it first. The message is locked before its attempt, as receipts do. A message whose
+-- newer attempt is open stays sending: that outcome has to be found out first.
 WITH held AS (
     SELECT m.id FROM messages m WHERE m.id = (SELECT o.message_id FROM attempts o WHERE o.id = @id) FOR UPDATE
 ), a AS (
     UPDATE attempts SET state = 'accepted', provider_sid = @provider_sid, http_status = sqlc.narg(http_status), ended_at = @now
-    FROM held WHERE attempts.message_id = held.id AND attempts.id = @id AND state IN ('open', 'unknown') RETURNING attempts.message_id
+    FROM held WHERE attempts.message_id = held.id AND attempts.id = @id AND state IN ('open', 'unknown', 'absent') RETURNING attempts.message_id
 )
 UPDATE messages SET state = 'accepted', accepted_at = @now, reason = '', waits_until = NULL, error_code = NULL, ended_at = NULL, updated_at = @now
-FROM a WHERE messages.id = a.message_id AND state IN ('sending', 'unknown');
+FROM a WHERE messages.id = a.message_id AND state IN ('pending', 'sending', 'unknown')
+  AND NOT EXISTS (SELECT 1 FROM attempts o WHERE o.message_id = a.message_id AND o.state = 'open' AND o.id <> @id);
 
--- name: AttemptRefused :exec
--- The provider certainly does not have it: the message goes back to pending, or ends.
-WITH held AS (
-    SELECT m.id FROM messages m WHERE m.id = (SELECT o.message_id FROM attempts o WHERE o.id = @id) FOR UPDATE
-), a AS (
-    UPDATE attempts SET state = @attempt_state, http_status = sqlc.narg(http_status), error_code = sqlc.narg(error_code), detail = @detail, ended_at = @now
-    FROM held WHERE attempts.message_id = held.id AND attempts.id = @id AND state = 'open' RETURNING attempts.message_id
-)
-UPDATE messages SET state = @message_state, reason = @reason, waits_until = sqlc.narg(waits_until), error_code = sqlc.narg(error_code),
-    ended_at = sqlc.narg(ended_at), updated_at = @now
-FROM a WHERE messages.id = a.message_id AND state = 'sending';
+-- name: MessageOfAttemptLock :one
+SELECT m.id, m.state, m.reason, m.waits_until, m.error_code, m.accepted_at, m.sent_at, m.delivered_at, m.read_at, m.ended_at
+FROM messages m WHERE m.id = (SELECT o.message_id FROM attempts o WHERE o.id = @attempt_id) FOR UPDATE;
+
+-- name: AttemptEnd :execrows
+UPDATE attempts SET state = @state, http_status = sqlc.narg(http_status), error_code = sqlc.narg(error_code), detail = @detail, ended_at = @now
+WHERE id = @id AND state = 'open';
 
 -- name: AttemptUncertain :exec
 -- Notes what is known of a request whose outcome is not; the attempt stays open.
@@ -92,21 +90,14 @@ UPDATE attempts SET http_status = sqlc.narg(http_status), detail = @detail WHERE
 -- name: AttemptOpen :one
 SELECT id, number, lease_until, started_at, body_sha256, looks, failed_looks FROM attempts WHERE message_id = @message_id AND state = 'open';
 
--- name: AttemptNewest :one
-SELECT id, provider_sid FROM attempts WHERE message_id = @message_id ORDER BY number DESC LIMIT 1;
+-- name: AttemptStanding :one
+-- The newest attempt that the provider took and the carrier did not fail.
+SELECT id, provider_sid FROM attempts
+WHERE message_id = @message_id AND state = 'accepted' AND carrier NOT IN ('failed', 'undelivered')
+ORDER BY number DESC LIMIT 1;
 
 -- name: AttemptLooked :exec
 UPDATE attempts SET looks = looks + @looked, failed_looks = failed_looks + @failed WHERE id = @id;
-
--- name: AttemptUnknown :exec
-WITH held AS (
-    SELECT m.id FROM messages m WHERE m.id = (SELECT o.message_id FROM attempts o WHERE o.id = @id) FOR UPDATE
-), a AS (
-    UPDATE attempts SET state = 'unknown', detail = @detail, ended_at = @now
-    FROM held WHERE attempts.message_id = held.id AND attempts.id = @id AND state = 'open' RETURNING attempts.message_id
-)
-UPDATE messages SET state = 'unknown', reason = @reason, waits_until = NULL, ended_at = @now, updated_at = @now
-FROM a WHERE messages.id = a.message_id AND state = 'sending';
 
 -- name: AttemptsCounted :one
 -- Attempts that used up one of the tries; those that the provider turned away at its door did not.

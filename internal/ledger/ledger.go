@@ -3,6 +3,8 @@
 package ledger
 
 import (
+	"cmp"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -152,7 +154,8 @@ func (m *Message) Apply(attempts []Attempt, i int, r message.Report, now time.Ti
 		a.State, a.SID, e.Changed = Accepted, r.SID, true
 		newest := i == len(attempts)-1
 		if m.State == message.Unknown || m.State == message.Pending || m.State == message.Sending && newest {
-			m.to(message.Accepted, now)
+			best, _ := Standing(attempts, -1)
+			m.to(best, now)
 			e.Decisive = true
 		}
 	}
@@ -166,6 +169,9 @@ func (m *Message) Apply(attempts []Attempt, i int, r message.Report, now time.Ti
 	a.Carrier, e.Changed = next, true
 	switch next {
 	case message.Sent, message.Delivered, message.Read:
+		if next == message.Sent && m.State == message.Sending && i < len(attempts)-1 {
+			break // the newest attempt's outcome has to be found out first: see Standing
+		}
 		if best, better := message.Advance(m.State, next); better {
 			e.Decisive = message.Decisive(best) && !message.Decisive(m.State)
 			m.to(best, now)
@@ -174,12 +180,52 @@ func (m *Message) Apply(attempts []Attempt, i int, r message.Report, now time.Ti
 		a.ErrorCode = r.Code
 		e.OptOut = r.Policy.Class == message.OptOut
 		e.Fault = r.Policy.Class == message.Stop
-		if m.State.Undecided() && i == len(attempts)-1 {
+		if m.State.Undecided() && !mayArrive(attempts, i) {
 			m.fail(next, attempts, r, now)
 			e.Decisive = true
 		}
 	}
 	return e
+}
+
+// Standing returns what is known of the best attempt, attempts[except] aside, that the provider took and the carrier did
+// not fail; ok is false when there is none. While one stands, the message is not sent again.
+func Standing(attempts []Attempt, except int) (best message.State, ok bool) {
+	for i, a := range attempts {
+		if i == except || a.State != Accepted || a.Carrier == message.Failed || a.Carrier == message.Undelivered {
+			continue
+		}
+		state := cmp.Or(a.Carrier, message.Accepted)
+		if better, moved := message.Advance(best, state); moved {
+			best = better
+		}
+		ok = true
+	}
+	return best, ok
+}
+
+// mayArrive reports whether an attempt other than attempts[i] stands, or may do so: its outcome is not known.
+func mayArrive(attempts []Attempt, i int) bool {
+	_, stands := Standing(attempts, i)
+	return stands || slices.ContainsFunc(attempts, func(a Attempt) bool {
+		return a.ID != attempts[i].ID && (a.State == Open || a.State == Unknown)
+	})
+}
+
+// Conclude ends attempts[i], whose request the provider does not have or whose outcome stays unknown, and says what
+// becomes of the message: an earlier attempt that stands after all decides it, else what then says.
+func (m *Message) Conclude(attempts []Attempt, i int, then Then, now time.Time) {
+	if m.State != message.Sending {
+		return // a receipt has moved it on
+	}
+	if best, ok := Standing(attempts, i); ok {
+		m.to(best, now)
+		return
+	}
+	m.State, m.Reason, m.WaitsUntil, m.ErrorCode, m.EndedAt = then.State, then.Reason, then.WaitsUntil, then.ErrorCode, nil
+	if !then.State.Open() {
+		m.EndedAt = &now
+	}
 }
 
 // to moves the message to a state that the carrier vouches for.
@@ -266,7 +312,8 @@ const (
 
 // Then is what becomes of a message after an attempt that the provider does not have.
 type Then struct {
-	State      message.State // pending or failed
+	State      message.State // pending, failed or unknown
 	Reason     string
 	WaitsUntil *time.Time // with pending
+	ErrorCode  int        // the provider's; 0 for none
 }

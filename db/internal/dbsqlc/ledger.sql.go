@@ -18,10 +18,11 @@ WITH held AS (
     SELECT m.id FROM messages m WHERE m.id = (SELECT o.message_id FROM attempts o WHERE o.id = $2) FOR UPDATE
 ), a AS (
     UPDATE attempts SET state = 'accepted', provider_sid = $3, http_status = $4, ended_at = $1
-    FROM held WHERE attempts.message_id = held.id AND attempts.id = $2 AND state IN ('open', 'unknown') RETURNING attempts.message_id
+    FROM held WHERE attempts.message_id = held.id AND attempts.id = $2 AND state IN ('open', 'unknown', 'absent') RETURNING attempts.message_id
 )
 UPDATE messages SET state = 'accepted', accepted_at = $1, reason = '', waits_until = NULL, error_code = NULL, ended_at = NULL, updated_at = $1
-FROM a WHERE messages.id = a.message_id AND state IN ('sending', 'unknown')
+FROM a WHERE messages.id = a.message_id AND state IN ('pending', 'sending', 'unknown')
+  AND NOT EXISTS (SELECT 1 FROM attempts o WHERE o.message_id = a.message_id AND o.state = 'open' AND o.id <> $2)
 `
 
 type AttemptAcceptedParams struct {
@@ -31,7 +32,8 @@ type AttemptAcceptedParams struct {
 	HttpStatus  *int32
 }
 
-// Changes nothing when a receipt told it first. The message is locked before its attempt, as receipts do.
+// Changes nothing when a receipt told it first. The message is locked before its attempt, as receipts do. A message whose
+// newer attempt is open stays sending: that outcome has to be found out first.
 func (q *Queries) AttemptAccepted(ctx context.Context, arg AttemptAcceptedParams) error {
 	_, err := q.db.Exec(ctx, attemptAccepted,
 		arg.Now,
@@ -80,6 +82,35 @@ func (q *Queries) AttemptBegin(ctx context.Context, arg AttemptBeginParams) (int
 	return attempt_count, err
 }
 
+const attemptEnd = `-- name: AttemptEnd :execrows
+UPDATE attempts SET state = $1, http_status = $2, error_code = $3, detail = $4, ended_at = $5
+WHERE id = $6 AND state = 'open'
+`
+
+type AttemptEndParams struct {
+	State      string
+	HttpStatus *int32
+	ErrorCode  *int32
+	Detail     string
+	Now        *time.Time
+	ID         uuid.UUID
+}
+
+func (q *Queries) AttemptEnd(ctx context.Context, arg AttemptEndParams) (int64, error) {
+	result, err := q.db.Exec(ctx, attemptEnd,
+		arg.State,
+		arg.HttpStatus,
+		arg.ErrorCode,
+		arg.Detail,
+		arg.Now,
+		arg.ID,
+	)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
 const attemptLooked = `-- name: AttemptLooked :exec
 UPDATE attempts SET looks = looks + $1, failed_looks = failed_looks + $2 WHERE id = $3
 `
@@ -93,22 +124,6 @@ type AttemptLookedParams struct {
 func (q *Queries) AttemptLooked(ctx context.Context, arg AttemptLookedParams) error {
 	_, err := q.db.Exec(ctx, attemptLooked, arg.Looked, arg.Failed, arg.ID)
 	return err
-}
-
-const attemptNewest = `-- name: AttemptNewest :one
-SELECT id, provider_sid FROM attempts WHERE message_id = $1 ORDER BY number DESC LIMIT 1
-`
-
-type AttemptNewestRow struct {
-	ID          uuid.UUID
-	ProviderSid *string
-}
-
-func (q *Queries) AttemptNewest(ctx context.Context, messageID uuid.UUID) (AttemptNewestRow, error) {
-	row := q.db.QueryRow(ctx, attemptNewest, messageID)
-	var i AttemptNewestRow
-	err := row.Scan(&i.ID, &i.ProviderSid)
-	return i, err
 }
 
 const attemptOpen = `-- name: AttemptOpen :one
@@ -140,46 +155,23 @@ func (q *Queries) AttemptOpen(ctx context.Context, messageID uuid.UUID) (Attempt
 	return i, err
 }
 
-const attemptRefused = `-- name: AttemptRefused :exec
-WITH held AS (
-    SELECT m.id FROM messages m WHERE m.id = (SELECT o.message_id FROM attempts o WHERE o.id = $7) FOR UPDATE
-), a AS (
-    UPDATE attempts SET state = $8, http_status = $9, error_code = $4, detail = $10, ended_at = $6
-    FROM held WHERE attempts.message_id = held.id AND attempts.id = $7 AND state = 'open' RETURNING attempts.message_id
-)
-UPDATE messages SET state = $1, reason = $2, waits_until = $3, error_code = $4,
-    ended_at = $5, updated_at = $6
-FROM a WHERE messages.id = a.message_id AND state = 'sending'
+const attemptStanding = `-- name: AttemptStanding :one
+SELECT id, provider_sid FROM attempts
+WHERE message_id = $1 AND state = 'accepted' AND carrier NOT IN ('failed', 'undelivered')
+ORDER BY number DESC LIMIT 1
 `
 
-type AttemptRefusedParams struct {
-	MessageState string
-	Reason       string
-	WaitsUntil   *time.Time
-	ErrorCode    *int32
-	EndedAt      *time.Time
-	Now          time.Time
-	ID           uuid.UUID
-	AttemptState string
-	HttpStatus   *int32
-	Detail       string
+type AttemptStandingRow struct {
+	ID          uuid.UUID
+	ProviderSid *string
 }
 
-// The provider certainly does not have it: the message goes back to pending, or ends.
-func (q *Queries) AttemptRefused(ctx context.Context, arg AttemptRefusedParams) error {
-	_, err := q.db.Exec(ctx, attemptRefused,
-		arg.MessageState,
-		arg.Reason,
-		arg.WaitsUntil,
-		arg.ErrorCode,
-		arg.EndedAt,
-		arg.Now,
-		arg.ID,
-		arg.AttemptState,
-		arg.HttpStatus,
-		arg.Detail,
-	)
-	return err
+// The newest attempt that the provider took and the carrier did not fail.
+func (q *Queries) AttemptStanding(ctx context.Context, messageID uuid.UUID) (AttemptStandingRow, error) {
+	row := q.db.QueryRow(ctx, attemptStanding, messageID)
+	var i AttemptStandingRow
+	err := row.Scan(&i.ID, &i.ProviderSid)
+	return i, err
 }
 
 const attemptUncertain = `-- name: AttemptUncertain :exec
@@ -195,34 +187,6 @@ type AttemptUncertainParams struct {
 // Notes what is known of a request whose outcome is not; the attempt stays open.
 func (q *Queries) AttemptUncertain(ctx context.Context, arg AttemptUncertainParams) error {
 	_, err := q.db.Exec(ctx, attemptUncertain, arg.HttpStatus, arg.Detail, arg.ID)
-	return err
-}
-
-const attemptUnknown = `-- name: AttemptUnknown :exec
-WITH held AS (
-    SELECT m.id FROM messages m WHERE m.id = (SELECT o.message_id FROM attempts o WHERE o.id = $3) FOR UPDATE
-), a AS (
-    UPDATE attempts SET state = 'unknown', detail = $4, ended_at = $2
-    FROM held WHERE attempts.message_id = held.id AND attempts.id = $3 AND state = 'open' RETURNING attempts.message_id
-)
-UPDATE messages SET state = 'unknown', reason = $1, waits_until = NULL, ended_at = $2, updated_at = $2
-FROM a WHERE messages.id = a.message_id AND state = 'sending'
-`
-
-type AttemptUnknownParams struct {
-	Reason string
-	Now    *time.Time
-	ID     uuid.UUID
-	Detail string
-}
-
-func (q *Queries) AttemptUnknown(ctx context.Context, arg AttemptUnknownParams) error {
-	_, err := q.db.Exec(ctx, attemptUnknown,
-		arg.Reason,
-		arg.Now,
-		arg.ID,
-		arg.Detail,
-	)
 	return err
 }
 
@@ -361,6 +325,42 @@ type MessageCancelParams struct {
 func (q *Queries) MessageCancel(ctx context.Context, arg MessageCancelParams) error {
 	_, err := q.db.Exec(ctx, messageCancel, arg.Reason, arg.Now, arg.ID)
 	return err
+}
+
+const messageOfAttemptLock = `-- name: MessageOfAttemptLock :one
+SELECT m.id, m.state, m.reason, m.waits_until, m.error_code, m.accepted_at, m.sent_at, m.delivered_at, m.read_at, m.ended_at
+FROM messages m WHERE m.id = (SELECT o.message_id FROM attempts o WHERE o.id = $1) FOR UPDATE
+`
+
+type MessageOfAttemptLockRow struct {
+	ID          uuid.UUID
+	State       string
+	Reason      string
+	WaitsUntil  *time.Time
+	ErrorCode   *int32
+	AcceptedAt  *time.Time
+	SentAt      *time.Time
+	DeliveredAt *time.Time
+	ReadAt      *time.Time
+	EndedAt     *time.Time
+}
+
+func (q *Queries) MessageOfAttemptLock(ctx context.Context, attemptID uuid.UUID) (MessageOfAttemptLockRow, error) {
+	row := q.db.QueryRow(ctx, messageOfAttemptLock, attemptID)
+	var i MessageOfAttemptLockRow
+	err := row.Scan(
+		&i.ID,
+		&i.State,
+		&i.Reason,
+		&i.WaitsUntil,
+		&i.ErrorCode,
+		&i.AcceptedAt,
+		&i.SentAt,
+		&i.DeliveredAt,
+		&i.ReadAt,
+		&i.EndedAt,
+	)
+	return i, err
 }
 
 const messageOverdue = `-- name: MessageOverdue :exec
