@@ -215,16 +215,22 @@ func TestReportingAPI(t *testing.T) {
 
 	overview := e.call(t, http.StatusOK, "GET", "/api/v1/monitoring", "")
 	require.EqualValues(t, 3, overview["opted_in_users"])
+	require.Equal(t, "2026-03-02T12:00:00Z", overview["timestamp"])
+	require.EqualValues(t, 0, e.call(t, http.StatusOK, "GET", "/api/v1/monitoring/dashboard", "")["recent_inbound_events"])
+	e.do(webhook(token, "/webhooks/inbound", said("SMin", "Hello, World")))
 	dashboard := e.call(t, http.StatusOK, "GET", "/api/v1/monitoring/dashboard", "")
+	require.EqualValues(t, 1, dashboard["recent_inbound_events"])
 	require.EqualValues(t, 1, dashboard["active_campaigns"])
 	require.EqualValues(t, 100, dashboard["overall_delivery_rate"])
 	require.Len(t, dashboard["recent_errors"], 1)
 
-	e.do(webhook(token, "/webhooks/inbound", said("SMin", "Hello")))
 	events := e.call(t, http.StatusOK, "GET", "/api/v1/monitoring/inbound", "")
-	event := events["events"].([]any)[0].(map[string]any)
-	require.Equal(t, "text", event["classification"])
-	require.Equal(t, "+94…0009", event["masked_phone"])
+	require.Equal(t, []any{1.0, 24.0, "2026-03-02T12:00:00Z", nil},
+		[]any{events["total_count"], events["time_range_hours"], events["generated_at"], events["next_cursor"]})
+	require.Equal(t, map[string]any{
+		"event_id": 1.0, "masked_phone": "+94…0009", "channel_type": "whatsapp", "message_classification": "text", "body": "Hello, World",
+		"media_count": 0.0, "repeats": 0.0, "received_at": "2026-03-02T12:00:00Z",
+	}, events["events"].([]any)[0])
 	raw, err := json.Marshal([]any{events, recipients, status, detail, dashboard})
 	require.NoError(t, err)
 	require.NotContains(t, string(raw), "9477000", "no list shows a number in full")

@@ -46,15 +46,16 @@ func (s *server) IngestUsers(ctx context.Context, r openapi.IngestUsersRequestOb
 	return openapi.IngestUsers202JSONResponse(accepted), err
 }
 
-func (s *server) acceptImport(ctx context.Context, region *string, records *[]json.RawMessage, parts *multipart.Reader) (openapi.ImportAccepted, error) {
+func (s *server) acceptImport(ctx context.Context, givenRegion *string, records *[]json.RawMessage, parts *multipart.Reader) (openapi.ImportAccepted, error) {
+	region, err := s.region(givenRegion)
+	if err != nil {
+		return openapi.ImportAccepted{}, err
+	}
 	id, err := uuid.NewV7()
 	if err != nil {
 		return openapi.ImportAccepted{}, fmt.Errorf("import id: %w", err)
 	}
-	imp := intake.Import{ID: id, Format: intake.JSON, DefaultRegion: s.DefaultRegion, CreatedBy: principalOf(ctx).Name}
-	if region != nil {
-		imp.DefaultRegion = *region
-	}
+	imp := intake.Import{ID: id, Format: intake.JSON, DefaultRegion: region, CreatedBy: principalOf(ctx).Name}
 	next := intake.Records(value(records))
 	if parts != nil {
 		file, release, err := receiveFile(parts, &imp)

@@ -27,7 +27,7 @@ func (s *server) GetMonitoring(ctx context.Context, _ openapi.GetMonitoringReque
 		OptedInUsers:  int64(users[user.OptIn]),
 		PendingUsers:  int64(users[user.Pending]),
 		OptedOutUsers: int64(users.OptedOut()),
-		GeneratedAt:   s.Now(),
+		Timestamp:     s.Now(),
 	}, nil
 }
 
@@ -55,11 +55,11 @@ func (s *server) ListInbound(ctx context.Context, r openapi.ListInboundRequestOb
 	return openapi.ListInbound200JSONResponse{
 		Events: each(rows, func(m report.Inbound) openapi.InboundEvent {
 			return openapi.InboundEvent{
-				EventID: m.ID, MaskedPhone: masked(m.Phone), Channel: openapi.Channel(m.Channel), Classification: openapi.InboundClassification(m.Kind),
-				Body: m.Body, MediaCount: m.MediaCount, Repeats: m.Repeats, ReceivedAt: m.ReceivedAt,
+				EventID: m.ID, MaskedPhone: masked(m.Phone), ChannelType: openapi.Channel(m.Channel),
+				MessageClassification: openapi.MessageClassification(m.Kind), Body: m.Body, MediaCount: m.MediaCount, Repeats: m.Repeats, ReceivedAt: m.ReceivedAt,
 			}
 		}),
-		NextCursor: next, Total: int64(total), TimeRangeHours: hours, GeneratedAt: now,
+		NextCursor: next, TotalCount: int64(total), TimeRangeHours: hours, GeneratedAt: now,
 	}, nil
 }
 
@@ -76,7 +76,7 @@ func (s *server) GetDashboard(ctx context.Context, _ openapi.GetDashboardRequest
 		MessagesSent24H:      int64(d.Recent.Sent),
 		MessagesDelivered24H: int64(d.Recent.Delivered),
 		MessagesFailed24H:    int64(d.Recent.Failed),
-		InboundMessages24H:   int64(d.Recent.Inbound),
+		RecentInboundEvents:  int64(d.Recent.Inbound),
 		OverallDeliveryRate:  d.DeliveryRate,
 		RecentErrors: each(d.Errors, func(e report.Error) openapi.RecentError {
 			return openapi.RecentError{

@@ -3,9 +3,11 @@ package api
 import (
 	"context"
 	"encoding/json"
+	"strings"
 	"time"
 
 	"github.com/event-stream-engine/ese/api/internal/openapi"
+	"github.com/event-stream-engine/ese/internal/fault"
 	"github.com/event-stream-engine/ese/internal/segment"
 	"github.com/event-stream-engine/ese/internal/user"
 )
@@ -41,7 +43,7 @@ func (s *server) ListSegments(ctx context.Context, r openapi.ListSegmentsRequest
 }
 
 func (s *server) CreateSegment(ctx context.Context, r openapi.CreateSegmentRequestObject) (openapi.CreateSegmentResponseObject, error) {
-	if _, err := segment.Parse("definition_json", r.Body.DefinitionJSON); err != nil {
+	if err := checkSegment(*r.Body); err != nil {
 		return nil, err
 	}
 	saved, err := s.Store.CreateSegment(ctx, r.Body.Name, r.Body.DefinitionJSON, s.Now())
@@ -54,7 +56,7 @@ func (s *server) GetSegment(ctx context.Context, r openapi.GetSegmentRequestObje
 }
 
 func (s *server) UpdateSegment(ctx context.Context, r openapi.UpdateSegmentRequestObject) (openapi.UpdateSegmentResponseObject, error) {
-	if _, err := segment.Parse("definition_json", r.Body.DefinitionJSON); err != nil {
+	if err := checkSegment(*r.Body); err != nil {
 		return nil, err
 	}
 	saved, err := s.Store.UpdateSegment(ctx, r.ID, r.Body.Name, r.Body.DefinitionJSON, s.Now())
@@ -86,6 +88,22 @@ func (s *server) EvaluateSegment(ctx context.Context, r openapi.EvaluateSegmentR
 	return openapi.EvaluateSegment200JSONResponse{
 		SegmentID: saved.ID, Count: count, OptedInCount: sendable, Sample: sample, EvaluatedAt: s.Now(),
 	}, err
+}
+
+func checkSegment(w openapi.SegmentWrite) error {
+	if err := checkName(w.Name); err != nil {
+		return err
+	}
+	_, err := segment.Parse("definition_json", w.DefinitionJSON)
+	return err
+}
+
+// checkName refuses a name that nobody could see.
+func checkName(name string) error {
+	if strings.TrimSpace(name) == "" {
+		return fault.Refuse("name", "must not be blank")
+	}
+	return nil
 }
 
 func showSegment(v segment.Saved) openapi.Segment {

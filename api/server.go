@@ -4,6 +4,7 @@ package api
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -225,10 +226,14 @@ func (s *server) wakeRelay(c *gin.Context) {
 
 func isNotFound(err error) bool { return fault.Is(err, fault.NotFound) }
 
-// unreadable is what a body gets that passed the document's schema and still could not be bound.
+// unreadable is what a body gets that passed the document's schema and still could not be bound. To the schema 10.0 and
+// 1e1 are whole numbers, to Go they are not.
 func unreadable(err error) error {
 	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		return err
+	}
+	if mismatch, ok := errors.AsType[*json.UnmarshalTypeError](err); ok && mismatch.Field != "" {
+		return fault.Refuse(mismatch.Field, "must be a whole number in digits alone, without a point or an exponent")
 	}
 	return refuse(http.StatusBadRequest, "the body cannot be read")
 }

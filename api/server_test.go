@@ -41,6 +41,7 @@ func TestRequestsAreChecked(t *testing.T) {
 		jsonType = "application/json"
 		users    = "/api/v1/users"
 		segments = "/api/v1/segments"
+		campaign = `{"topic": "x", "segment_id": 1, "template_id": `
 	)
 	tests := []struct {
 		name, method, target, contentType, body string
@@ -65,6 +66,19 @@ func TestRequestsAreChecked(t *testing.T) {
 		{"null", "POST", users, jsonType, `{"phone_number": null}`, 422, []string{`{"detail":"must not be null","field":"phone_number"}`}},
 		{"not in the list", "POST", users, jsonType, `{"phone_number": "+94771234567", "consent_state": "YES"}`, 422, []string{"must be one of PENDING, OPT_IN, OPT_OUT, STOP"}},
 		{"NUL", "POST", segments, jsonType, `{"name": "a\u0000b", "definition_json": {"a": 1}}`, 422, []string{`{"detail":"must not hold a NUL character","field":"name"}`}},
+		{"a blank name", "POST", segments, jsonType, `{"name": " \t", "definition_json": {"a": 1}}`, 422, []string{`{"detail":"must not be blank","field":"name"}`}},
+		{"a blank new name", "PUT", segments + "/1", jsonType, `{"name": " ", "definition_json": {"a": 1}}`, 422, []string{`{"detail":"must not be blank","field":"name"}`}},
+		{"a template's blank name", "POST", "/api/v1/templates", jsonType, `{"name": "\u00a0", "content": "Hi"}`, 422, []string{`{"detail":"must not be blank","field":"name"}`}},
+		{"a template's blank new name", "PUT", "/api/v1/templates/1", jsonType, `{"name": " ", "content": "Hi"}`, 422, []string{`{"detail":"must not be blank","field":"name"}`}},
+		{"a whole number with a point", "POST", "/api/v1/campaigns", jsonType, campaign + `1.0}`, 422, []string{`{"detail":"must be a whole number in digits alone, without a point or an exponent","field":"template_id"}`}},
+		{"a whole number with an exponent", "POST", "/api/v1/campaigns", jsonType, campaign + `1, "rate_limit_per_second": 1e1}`, 422, []string{"without a point or an exponent", `"field":"rate_limit_per_second"`}},
+		{"a whole number where the body may be left out", "POST", segments + "/1/evaluate", jsonType, `{"sample_size": 1e1}`, 422, []string{"without a point or an exponent", `"field":"sample_size"`}},
+		{"no whole number", "POST", "/api/v1/campaigns", jsonType, campaign + `1.5}`, 422, []string{`{"detail":"must be a whole number","field":"template_id"}`}},
+		{"a whole number out of bounds", "POST", "/api/v1/campaigns", jsonType, campaign + `99999999999999999999}`, 422, []string{"must be from 1 to 2147483647", `"field":"template_id"`}},
+		{"an unknown country", "POST", users, jsonType, `{"phone_number": "0771234567", "default_region": "ZZ"}`, 422, []string{"is no country with telephone numbers", `"field":"default_region"`}},
+		{"an unknown country that is not needed", "POST", users, jsonType, `{"phone_number": "+94771234567", "default_region": "XX"}`, 422, []string{`"field":"default_region"`}},
+		{"an unknown country of a list", "POST", users + "/bulk?default_region=ZZ", jsonType, `[{"phone_number": "0771234567"}]`, 422, []string{"is no country with telephone numbers", `"field":"default_region"`}},
+		{"an unknown country of another list", "POST", "/api/v1/ingest/users/bulk?default_region=UK", jsonType, `[{"phone_number": "0771234567"}]`, 422, []string{`"field":"default_region"`}},
 		{"several faults at once", "POST", segments, jsonType, `{"name": "", "definition_json": []}`, 422, []string{`{"detail":"must be an object","field":"definition_json"}`, `{"detail":"must not be empty","field":"name"}`}},
 		{"a path that is no number", "GET", segments + "/x", "", "", 400, []string{`{"detail":"must be a whole number","field":"id"}`}},
 		{"a path out of bounds", "GET", segments + "/0", "", "", 400, []string{"must be from 1 to 2147483647"}},

@@ -124,8 +124,11 @@ func with(attributes map[string]any, path []string, value any) map[string]any {
 	return changed
 }
 
-// templateOf checks what was written: text, declared variables, and the length that the channel allows.
+// templateOf checks what was written: name, text, declared variables, and the length that the channel allows.
 func templateOf(w openapi.TemplateWrite) (render.Saved, error) {
+	if err := checkName(w.Name); err != nil {
+		return render.Saved{}, err
+	}
 	parsed, err := render.Parse(w.Content)
 	if err != nil {
 		return render.Saved{}, err

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/event-stream-engine/ese/api/internal/openapi"
+	"github.com/event-stream-engine/ese/internal/fault"
 	"github.com/event-stream-engine/ese/internal/phone"
 	"github.com/event-stream-engine/ese/internal/user"
 )
@@ -49,9 +50,9 @@ func (s *server) ListUsers(ctx context.Context, r openapi.ListUsersRequestObject
 }
 
 func (s *server) CreateUser(ctx context.Context, r openapi.CreateUserRequestObject) (openapi.CreateUserResponseObject, error) {
-	region := s.DefaultRegion
-	if r.Body.DefaultRegion != nil {
-		region = *r.Body.DefaultRegion
+	region, err := s.region(r.Body.DefaultRegion)
+	if err != nil {
+		return nil, err
 	}
 	number, err := phone.Parse(r.Body.PhoneNumber, region)
 	if err != nil {
@@ -125,6 +126,17 @@ func (s *server) DeleteUser(ctx context.Context, r openapi.DeleteUserRequestObje
 		return nil, err
 	}
 	return openapi.DeleteUser204Response{}, s.Store.EraseUser(ctx, number, principalOf(ctx).Name, s.Now())
+}
+
+// region is the country of numbers without a country code: the given one, else the engine's own.
+func (s *server) region(given *string) (string, error) {
+	if given == nil {
+		return s.DefaultRegion, nil
+	}
+	if !phone.KnownRegion(*given) {
+		return "", fault.Refuse("default_region", "is no country with telephone numbers; ISO 3166-1 alpha-2 is meant, such as LK")
+	}
+	return *given, nil
 }
 
 // pathNumber reads the number that a path names. There it is always international; a plus is easily lost on the way.

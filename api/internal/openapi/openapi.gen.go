@@ -188,27 +188,27 @@ func (e ImportStatus) Valid() bool {
 	}
 }
 
-// Defines values for InboundClassification.
+// Defines values for MessageClassification.
 const (
-	InboundClassificationHelp  InboundClassification = "help"
-	InboundClassificationMedia InboundClassification = "media"
-	InboundClassificationStart InboundClassification = "start"
-	InboundClassificationStop  InboundClassification = "stop"
-	InboundClassificationText  InboundClassification = "text"
+	MessageClassificationHelp  MessageClassification = "help"
+	MessageClassificationMedia MessageClassification = "media"
+	MessageClassificationStart MessageClassification = "start"
+	MessageClassificationStop  MessageClassification = "stop"
+	MessageClassificationText  MessageClassification = "text"
 )
 
-// Valid indicates whether the value is a known member of the InboundClassification enum.
-func (e InboundClassification) Valid() bool {
+// Valid indicates whether the value is a known member of the MessageClassification enum.
+func (e MessageClassification) Valid() bool {
 	switch e {
-	case InboundClassificationHelp:
+	case MessageClassificationHelp:
 		return true
-	case InboundClassificationMedia:
+	case MessageClassificationMedia:
 		return true
-	case InboundClassificationStart:
+	case MessageClassificationStart:
 		return true
-	case InboundClassificationStop:
+	case MessageClassificationStop:
 		return true
-	case InboundClassificationText:
+	case MessageClassificationText:
 		return true
 	default:
 		return false
@@ -626,9 +626,6 @@ type Dashboard struct {
 	AverageCampaignExecutionTime *float64  `json:"average_campaign_execution_time"`
 	GeneratedAt                  time.Time `json:"generated_at"`
 
-	// InboundMessages24H Messages received in the last 24 hours.
-	InboundMessages24H int64 `json:"inbound_messages_24h"`
-
 	// MessagesDelivered24H Of these the delivered and read.
 	MessagesDelivered24H int64 `json:"messages_delivered_24h"`
 
@@ -649,7 +646,10 @@ type Dashboard struct {
 
 	// RecentErrors The newest messages with an error.
 	RecentErrors []RecentError `json:"recent_errors"`
-	TotalUsers   int64         `json:"total_users"`
+
+	// RecentInboundEvents Messages received in the last 24 hours.
+	RecentInboundEvents int64 `json:"recent_inbound_events"`
+	TotalUsers          int64 `json:"total_users"`
 }
 
 // ErrorCodeCount Example: {"count":3,"error_code":63016,"error_message":"Free text outside the 24-hour window.","percentage":75}
@@ -764,18 +764,12 @@ type ImportRecord = json.RawMessage
 // ImportStatus defines model for ImportStatus.
 type ImportStatus string
 
-// InboundClassification The keyword it was taken for; else `media` without a text, or a `text` reply.
-type InboundClassification string
-
 // InboundEvent defines model for InboundEvent.
 type InboundEvent struct {
-	// Body The text.
-	Body    string  `json:"body"`
-	Channel Channel `json:"channel"`
-
-	// Classification The keyword it was taken for; else `media` without a text, or a `text` reply.
-	Classification InboundClassification `json:"classification"`
-	EventID        int64                 `json:"event_id"`
+	// Body The text, as it was written.
+	Body        string  `json:"body"`
+	ChannelType Channel `json:"channel_type"`
+	EventID     int64   `json:"event_id"`
 
 	// MaskedPhone The last digits; null when the person is unknown or erased.
 	//
@@ -783,8 +777,11 @@ type InboundEvent struct {
 	MaskedPhone *string `json:"masked_phone"`
 
 	// MediaCount Files sent with it.
-	MediaCount int       `json:"media_count"`
-	ReceivedAt time.Time `json:"received_at"`
+	MediaCount int `json:"media_count"`
+
+	// MessageClassification The keyword it was taken for; else `media` without a text, or a `text` reply.
+	MessageClassification MessageClassification `json:"message_classification"`
+	ReceivedAt            time.Time             `json:"received_at"`
 
 	// Repeats How often the provider delivered the same message again.
 	Repeats int `json:"repeats"`
@@ -792,11 +789,15 @@ type InboundEvent struct {
 
 // InboundList defines model for InboundList.
 type InboundList struct {
-	Events         []InboundEvent `json:"events"`
-	GeneratedAt    time.Time      `json:"generated_at"`
-	NextCursor     *string        `json:"next_cursor"`
-	TimeRangeHours int            `json:"time_range_hours"`
-	Total          int64          `json:"total"`
+	Events      []InboundEvent `json:"events"`
+	GeneratedAt time.Time      `json:"generated_at"`
+	NextCursor  *string        `json:"next_cursor"`
+
+	// TimeRangeHours How far the answer looks back.
+	TimeRangeHours int `json:"time_range_hours"`
+
+	// TotalCount All of the time range.
+	TotalCount int64 `json:"total_count"`
 }
 
 // Message defines model for Message.
@@ -832,6 +833,9 @@ type Message struct {
 	WaitsUntil *time.Time   `json:"waits_until"`
 }
 
+// MessageClassification The keyword it was taken for; else `media` without a text, or a `text` reply.
+type MessageClassification string
+
 // MessageDetail defines model for MessageDetail.
 type MessageDetail struct {
 	// Attempts Oldest first.
@@ -864,8 +868,7 @@ type MessageStatusReport struct {
 // Monitoring defines model for Monitoring.
 type Monitoring struct {
 	// ActiveUsers All but the opted out.
-	ActiveUsers int64     `json:"active_users"`
-	GeneratedAt time.Time `json:"generated_at"`
+	ActiveUsers int64 `json:"active_users"`
 
 	// OptedInUsers `OPT_IN`; these may be sent to.
 	OptedInUsers int64 `json:"opted_in_users"`
@@ -875,7 +878,10 @@ type Monitoring struct {
 
 	// PendingUsers `PENDING`.
 	PendingUsers int64 `json:"pending_users"`
-	TotalUsers   int64 `json:"total_users"`
+
+	// Timestamp When these figures were counted.
+	Timestamp  time.Time `json:"timestamp"`
+	TotalUsers int64     `json:"total_users"`
 }
 
 // PlaceCount Example: {"city":"Colombo","count":1,"delivered":1,"percentage":50,"region":"LK"}
@@ -1071,7 +1077,7 @@ type SegmentWrite struct {
 	// Example: {"attribute":"city","operator":"equals","value":"Colombo"}
 	DefinitionJSON SegmentDefinition `json:"definition_json"`
 
-	// Name Unique.
+	// Name Unique and not blank.
 	Name string `json:"name"`
 }
 
@@ -1143,7 +1149,7 @@ type TemplateWrite struct {
 	Content string  `json:"content"`
 	Locale  *string `json:"locale,omitempty"`
 
-	// Name Unique.
+	// Name Unique and not blank.
 	Name string `json:"name"`
 
 	// Variables The placeholders used; when given, must be exactly those in the text.
@@ -10673,232 +10679,233 @@ func (sh *strictHandler) GetReadiness(ctx *gin.Context) {
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7L2Jctu4uiD8Krj871+ddMu27DjJiVx/nXJnOZ3/ZPHEzumpG3tMSIQkHFMAGwCtqHM9NU8zDzZPMoUP",
-	"C0EKlChv6T7XVV0dWSKxfvv6LRnxWcEZYUomg29JgQWeEUUE/PWyFJIL/SkjciRooShnySA5mRKUMvJV",
-	"nY/giRTxMVJTggo8IWhIxlyQ7aSXUP3wbyURi6SXMDwjySAxbyS9RI6mZIb14DP89R1hEzVNBk9393rJ",
-	"jDL3924vKbBSROiR/seXw63/wFu/97denP9/W2c//XvSS9Si0KNKJSibJFdXveTtq/iCaYYm9JIwhBUa",
-	"CYL1T36RBVbTao00S3qJIL+VVJAsGShRknC9Yy5mWOnnmHq2n/T0BuisnCWDvd395/t/efJs/znswny5",
-	"61dJmSITIswyMzIruCJstPg7WSwv+T2+IBJRhSQeE6Q4EqQgWCE1pRLptRGpDtBoyiVhaLiA4x/hPCei",
-	"hxiZozEXiODRVL/AJnqAIUEZZ3Ax5CueFble0pPx7rif7ZOtZ+P+eGsf98nWi+zJs60+foKfDnez56Pd",
-	"vjukKcEZEdUxBVvY0ntoudO9p09X3em/bf3Ptqt8R2dULR/NL3yOZpgtkOBzqXeGmZwToS92xqVqg7wc",
-	"RgsXmZExLnOVDJ72w0vs99fe3tGUM/KhnA1JC3ow+A1Rhl5v7z7bP0BUSZT+lKIZXuibmAuqFGEo/X/3",
-	"fk630SFK51OsJC6KQYoKQcb0K6IS4Tznc5LV7+ynF/vPn+/uPdl/+ux5HIALvbxzs4aVoBxc036/dkv7",
-	"Mcw7+3HwV/TXLz/1t16cfelvvUCPHm+3IuIJlhdtyJgqLC/OaZYiNQWgJqgsco4zNMfS3ifJ0JyqaQuO",
-	"2gG6IWpZwpPBbp88W17ylRmLSPUzzygBEvhZEvF2VnABcDjiTBEGH3FR5HQEVGTnn1Jv7Ft1RV++JXhC",
-	"zJmOqFoAPisscNLTY0jC1LlUWOnpPx6dnL/9UG3sjcDsAr2nGpWTXsJHo7LA7ug0RsPXtRsOQeL5s+Sq",
-	"Z6ffe+GnP2SlwNkUF2WnRfxN4BFBv9Jc76yxiFd8pHhkDR6Ag8U8T67OwhuhiszgXP9dkHEySP6fnYr/",
-	"7JjH5I45709kxEWWXMG1vTXv7fb7FjndF/4WsRBYI/vXrQnfst99OdM3s/0Jz98TKfWR6DuelbmiBRZq",
-	"R8PHVoYVLK1aJM4yqveK8yPBCyIUwMIY55L0kiL46lsypvq6YxCufzFYr48UKZLnEv40QKmh2oPnkDIM",
-	"lGoZiSrg/mImO/NP8eE/yUgZuK3Pfwiza+KjEcvvF40pyTOU6h9T9CjdHsnLtIfSbX1K/kOeHqDPJ2+2",
-	"/vK4h7hAGP3/xx8/IDhezeYFXIvcRq81czF/oalG2lOWhhCRokdcIPNV+hhhlgHtm+JLgjBKaxBon7Xf",
-	"pY8PELkkYoG4mhKBLogmmSM+I5o0IKyUoMNSkZ4e9JTBHomeUuoFYobMyaCSZUSg1D8vU5RxpDjfRq9n",
-	"hVqgS5yXRCKJF4hx4JPbp+yUHaKXx/8wRwgbQ4bxmdscwUViQZAkWlpSJNPsd8RnM9xDkszoiOec9ZDC",
-	"Q31+6X8CedevGVqnqToqckyZYxKPGD9lOcGZZtS/E8GlfrHIS4kknbCeY2xo9ykaTbHAIy2gPa7OxA7U",
-	"Q6mmgCmcdQrwmtqH0JDznGAme5qlIJJLgqg8ZYp8VXCMCO7JDqT5zhwvYJvbp2yJxhrAlIW+LkCDn3H2",
-	"yVDOFVSyEHyYk9lPjlpWCLeKGByZt2JgrtHMEmw0woxxpTmrIDjb1mTjJWfjnI7ufUmFIBqKEUC2Rvch",
-	"zTTqw6JeC2Ek6vta0SFzaET01LCIN7CmjLD7PhqNyTkeXUggTHLECwILesu0oIHzez+dj6VAIAMewIpy",
-	"PpFAqh3tsOClJRVY6Aeu3vCSZfd8cEJjK2IcydJJ9LCcI7zQQtMJ5++wmJD7vs4hzxZ6YYpzlOsFwKI+",
-	"M1yqKRf0d3Kv5/SBa/gCpqVJAdbknWYIVB6zrEtMczzM7/WcDlFGCsIyrSXps8r4nB0gJRYITzBldmmF",
-	"4CMtogxz8rJa2H3epZ0LgXY5LiXJDlAKJEOmIMIYnAURQtpVy7LQkhrJ3pOM4hMQS74PBGq+j7RcZPRj",
-	"LaLBrCjjRAI4KHyh4eDKSaPAtw6VIrMCllqX60ZYCNqm2w01wwFerpUVQcwZ6DVQhfBYaVV0NCKFwmwE",
-	"6jYrcwt3RkNpiHl6YwrTXM+29lENStk5jqjFv04JAxGFlwp4vl7dBeNzVhM2M6zIlqIz0mVhAADnI561",
-	"SLmF4Jc0I+IHuWKfXnHuJVOlChD5Srk84EdrRPJjWkXwAOmB0Vzvj2kpZYRnpNt8NIvpgUvbzAmW5Lxk",
-	"ylxCA4PhRgGu9Ok6iYNqWVAoTFm+QPySiNZTXpqOtRgO3gg+Q7vbSWwn7lTOpdnT2quTCmuwtKDSbWFW",
-	"HVyNkhZpjuHZpo4C5+sND2a8nkenxjbq8FCDNo8TtY3UbypAhmWtqJfU1rl01ikvCEu17O3xZUHU4x5K",
-	"De6SLHVmNbfmnpYHgDTCT1Tph4egsaBH4YOIafUFTXGGqHrcO2VpyQARU/SIhrKq4nn22EjYhJUzfYB6",
-	"WUkvcYsA2Rvm1F/CZEkvscMF267u8NCrO+26rAGZJvkwygmMbAhqQYTUqsxwARxgG/3DKExa+wFNa2GU",
-	"Q72GmonK2h+e7Hr7w0ue89mQVxaGQ/HPkmF0TPNLbJX8cIVghKtfaV23b2r2wa9b8oIWW7ww+94quEYj",
-	"YVWXXvISzwpMJ3WLzbcElxklbETOJf2dJAONX71kNMWMkTywboDxRL/jcMs+KAh23yR7/b1nW7u7W3u7",
-	"J3t7gyd/GTx98R+JIUa7veS3khJ1PuWlkOdEi5JmhPBrAHn3g9Yxz8F4eV5oxCEjzsxIGiOzMifngM/2",
-	"cUkmM61Y69n2qj+NMdQ9E9AG/w3Q5OTVp8M3J4n74lwQDPzaPKURKrfoFD0au0V7x7+SHBCruqNLIiSA",
-	"2+5VNdq5fUvv4nfO9JufT15q+sQLOtKwcvQWvSIzjvzV9ZKyyNYc+FXTWNO44SZF+ERGtKCa1Dl3BiNz",
-	"TelFySwLMq4NYANuMI0yY8F/J3Uu61wD61mUP8fVVPelfeyqCX9RMcCaM0AEyMlYIcWRJCy7viQQAnhX",
-	"dtLgvu5Mls9gCSWamzpNfvll8P79adJJnIqg0s0GbEHB5qDHhGUSDcmkZIgyoI9aXDGPh+6J5RNooPK3",
-	"a95SiPzfrgONDXKxCQM5RPblHyTKyJgyeK9nvW5zqqbWSWVweMXB3zLB7yAJdZGmrMy6Eknt3o7N01dL",
-	"ZHQZWbUcoWkIGGupROaFTlAZUuNVqzqxzx2XsxkWi6RJejuhaEWcv0VWYgh15JeQTHcjGzGB0oxfX3aw",
-	"/xrcN2HY313zMtrQOkY/lklUcCJN7K1oeq/Bc2pktHY4DTG3RuJjwq2DtHdURtVX86vs7HPxnPWq4VHR",
-	"6krl6e+keSiucN4JrBp3XS27PqkbctVBHAk+EUTKhlTnhnQyhiAzTJle6OD58xcaVphKBnt7u4EIdHT4",
-	"+fj1KxCzBZE8v9Sr6y+JE7WhO+FQMPmSu99QNY3/NM+tu14vLipVxOg2UytGrWknTrfoOvQ1SV94eisW",
-	"ptmi8wsNCWGw6wOkhUo0JFrVt+LYTJPJIdFizZiXLNN6W6cttECZJRaeOBjVqrqj2g5Wgd5xiz0jffnx",
-	"/dG71yevX6UDL5HRukB2gAQZEVooCadgbl9ry5dGo7JaoZPKj1/+8vrV53cAnZ8+f/jw9sPfkl4FsH5C",
-	"/fnww8vX78yjbw7f6g9L6qLmoXqKrUsswMYHcwk81idxbImaPqVPJbNncoStMvrSkSj9GbMRyc2jbzDV",
-	"H87CA7KMZ+mEXvLSitszBxBatxyVszLHil6SAcLg0HG/o5F5A2sRI6eXRJCsh3D1BwhcWBrUQSkYIGTq",
-	"XiN4ND1lbizORsaHiHCWSVQW+lJSIDXnwisDqdHPG6rEJRF4Qs7tvAsg/JaByBbDTmUT1PO4N+vGrUpq",
-	"9zuqi+y81JS3VTiwlhctrzsob2oL1xT/NyZ2/o3bEL/8OQPLLogYRendqwoMxsvU0x/e0mFlpTEXr7lB",
-	"2Im+PHumIN5ygcAchRif19VE8HHpV655hWNM81KQNXs2+AZgXLIsPACc56iC445HMSF8InAxpaPzjEpj",
-	"SqIx0TVQl4cLVORYIxP44rlUaAxmUqbQmAobktVFDDnSwwBViAkiOZbq3ApNLYqvmhJJ0JhOSkEkmhNh",
-	"SQbJuptnHS06H3my1g3k/Yv+GiJMwf+WQniApm5pR07sxx8bGhu5EzAVLhsuuUC5vhbjnaDGc+HkgAFK",
-	"zYAbr6MgLIuKMx/Avqn14I0lmWBwcT6jrIxZb481aPFLsMsT5NC3I4j7GX4rSRk7xs/g/J3jhV69MQSp",
-	"ORcXA5RKs2Nzd95SvOnW9KVvClNxCe8TRIRly6tUaQ8FsNazkAbrDujExkuXZVFoOTt2bvrWq/s+QJIQ",
-	"lFYvWMVLbjxnsN44KBgu7j1xjKsW/tlpMmNbj9EXiKOoydJTLI1sWjfqH0AYEnghuUAZGdGMyI4r4YU6",
-	"56WS51mpKdL5KLBXt5Lg+ZSDiSUTZK4XRAWy0VRoSNQc5GrgXvqgKvbVcUmh8puRMREiTn3qy8FUX8aY",
-	"CyPl6//YAmmqe41p9WhRUhOZ1c6pDwGGQDCEBs2mCXSFrlbZBvSQMh6GzMeKMIRBlK9vmCA9AoIRuk5J",
-	"cLaG2X/SsjAfr5MOl0ieKNk5WxGuLDSltg4gCdI6hQiApjjjuXkHSyKI3usYPnjnjBpwIzNbORoRKdec",
-	"HnANjQAaUz21CKhL79pi0zKVix/0TYSjTzBwq3TkjWMmamMlplTLBR27lMTiiyJflZaYcnNIEE+nuaGW",
-	"KAVIDRDsw9mkI1DrVXGB8/NS5K2w94NEmnONcz53Uasn9j30Kxmiz29bQFG/3M1Wyovzyr18B5cDoWsv",
-	"eVZJr2HYcuS2Wk2mTQU0vlZnWByAxutUWpf1cXO7iDO5evtIQEIia4wIhcuCVlOaiUrMTTFpWextkQzi",
-	"QkpUnI+w+zYdM0aWW+hNi8YWF2kjSucK1h/nhS2MOcK8lqlDb40NYxllokTO0/l2zTFuCmizUDS0vAYB",
-	"WWWGOxF0MjEMbmUEf2UdXjLpZvr2S1bLDbJvNQ0NWqIz6AaR6h4VgL+AOOBCyivMs0HYgHnrtmEErBWW",
-	"bL9Wu8CQxYfW7MpM6FJmBn6snd0dUbKd3Rv4yg8QZ/kCTgKjTJ9E2VWq3NymFNxP80hXyzjW0Bj6H3+Q",
-	"eqngvJ+h3QNgd0u7uD1ruD/8Liww01zQcUDL+pbWtpbnXRKR0VGMgXxcujIT/+ysq1nmrKE1OEg7c8N/",
-	"mKlbZJVuBvkqw8td+yrs/1VQYyjoiPu3GYZTj7hZCmtpjWJZwrrucRAHS0ZGNCOYScSZtQV8VSjDi+16",
-	"2tvTZbAJsvwefenvnv31S3/rxdl/7n3pbz05ezz40t96Crl+Z/+eXC/U4i0ziaieRP4gEZ8z9Dtn5ABV",
-	"gRjoA3fhvKC3Km5w0+zO2FjBYzLkagpR3oRqhfyut7gi+MOyCC3fXTMSxGed7vbXpZ1GgkQiBlCMlGMg",
-	"oNUNyYQyaWkIlXpubsOS7yTEZG0u9HeJQaFMKqs6p9UGUnsD4ahPzS2EX+3eV6DKuqiMjfPM62EbHl5t",
-	"eN0yH3p7+OEQ8NJm+gWGFUkAaalEVmJuoN2z/W6J+z/txBOGA42oeaWKqpwcIEH0syMlEQNC0VjAbr/f",
-	"XMHqyJJYUEmUw1QBes4dG0Q8ypns6Ff9Vb90CC8dvz82DtIpGV0sh29U6QDxEN254GxygAgkMYLnsCy2",
-	"k+tHLelVOEmlcUieG9s1xQ+oej84pFLvNGsLUwb3MdUaWcshYBO+3Soz2d+N2SqFBBqSpSgnGVK8Rt5s",
-	"1P96H6deyIYhjisCuwK5zS9vu1usGSlatH5YokQznBFN1BAXGRHb6MTbQ+A0MmqsNwWW0hqfs86iW3Ux",
-	"x4oUMUOTlSs7yoD6DVBC2/IrQBiF8MBUP5delzU1INet0t9RfRnumHshoNVgIArq9cNZgbnrY0qJBGK8",
-	"5CDUt2Y8Nk6jN16bwEcXBZmIvbMcTRGWVWJ1D6WBwGaGtelasXGXaAEpEr/w1STBTHjMSzGKSircJZIj",
-	"qg5QiguaGkoGwTE2ssdRElxQMI4Yd0oLOTETxpM9AMRSU+TAl+CwQuY2So9ef3j19sPf0oC79czjHz+f",
-	"pGD1NL4VDD8cn3w8Mt9KTCtnKyRLhMu2wya9qryCHVOzgJOPRx0Zx5E3qH0s1Ftm/v1YQoyO4oXhJGb/",
-	"n8Fssoka1FoJglzSTGt+Go7ohG2VBZQu6CEfbN/XSGRvGO5oOUSuPvg6whNc4VW4gJjnpTpycwuSDxC2",
-	"K8RI0dEFUfrTCOd5U0NYKylU++q2ZPPwkl5b232woRjGvMJyOuRYZBFOOFL0kpzXgjobiO5CtXpa5meU",
-	"TaCCAIRqdTTGOGugV8bJVzICA16LtnFsDIWhjtaMjLkkAnnjnje8yGuGw0wII2LzHAQ25CXLzr0Ndm9/",
-	"uiIeEaLxLknm3BA5lgrt7RsP4qauZG+bjk9q8h2N6yWIYDOubJxdLygkPpUNEoJYpWqm29gjQPjqMwWZ",
-	"RCwHKtxkfl5oQKDsvJQk5utyxH6j4XipVo4H3EDzTOAAXYfWiJXn5zX3wvIER8ZbMEBZM4bNIhLO82Xf",
-	"+QqPL9HDtfoCT6r0Jh96CTIYZq5QRGevpJ7IVG7o4PVSOK/OeFMX1RIlrI+4BBbLFxuD3FaMjSNX25W2",
-	"0JrmVawntQ1SF+MWDW9jw1NgvntST99+9qS/+8x9ZVcIgY2EGK8vL5WkmaFGe/tbGhvRnLKMzzUsWG8W",
-	"vPT8aYTT23V0wIjNksrb3vdbiGvJ1h4alZbDvUSIssa0dqRYi3sNmK0lNdeX3rPHVltR7LrfUJJnvjhK",
-	"V2PBwoRFQST9HFz6Q4IEnUxV9FSgtEPUqijIgasDVWBje8XIl4r8wZS4qteoq4xv52AP88L7+iJXehUr",
-	"lYs3NCdv2Zgvn8WY5sTkni5ZkaQtMEcyZzgZV9WtnDkpoqSBknJeCHJJyTzqCAMtxmQkWIZmZuq5QhqI",
-	"MyIRZaO8zDrKY5HKX7Cv5RXFDugXgnM1bVAF7xCcwq+LMBs32d3ub/eX5fe2Sg2HpjzUqRvLpFHGHFAy",
-	"GjtssXwi8OwH2UXxtEYoN2Bs01WVviZlupX492ukv2alqX5C5PmMiEk0ZI7PJcJDXiok+YxA8kKuhb8F",
-	"smooF4BdmSkX4yBMA0RH+WOVBGBjaCyYCj6XB0D9XMINVijdwQXdudzdoWxCpNoxd7HzzXrnrnZsjZjO",
-	"8oK5p4i8sBeRF1oDnfW52XV3PIdbpw22Zk/r8jLwb0GkCMlIZgq6mQ11z7y6p8RVcymbpq1Wm1m/DHcM",
-	"LYel8AVhy2VUVsSVVf70teVdfEJiZOIayb4Oba7c1AGVbk05rYAmPBMP6DGi4dbfSB5tzxf1ON9OJg9d",
-	"eZE6j9A7OKeWtVYIkygirQANJSIjbGiwXymFySD5ucy1eqcpBuU29Nhsxceg9HdfPPnL6CnZeo6fDLee",
-	"j57ubQ1fjPtb/fHT8fPR7vj5+OnTZY5UW+EqiPZCQriuYLMrlrgEPm2hG2+0LriGPqYxV8Qax5SHqEpQ",
-	"rPbdfqleQAxu1EmHCZW2KlpY6DHxUl+zZHBOGUkGT5YjpNqlzQNb9sYUqjbBNlBhcxNp09R0NPwIHqm5",
-	"ucBaQKECVL3cY6ymE2UkGozg+GfPh/5QVi9zqqoCzrYSCMnJrGsKS+M2YR29LnJtcIvxtO6KlV+H0363",
-	"tG6v+HbN6a4VAI4Y8wnStAgpjig82auKvm6jQ7YwWZS2yClkkHoBBzQiXxRuisUM7tdUyNQCUIyb3Y53",
-	"v8ZjAz9p5SaoQvXCRN6NkncrX0GVshtm6gbZuW+NteJljqWkY1umL46RF2Qx5yJziWOGWY+5ODCHnM5I",
-	"RnEKurIWZTEydWVBiEr151RThXwRekek4oVjY0kvmZK8AIqXUQxO+a8q6uixq359aSP86xiihbX4FvSA",
-	"UTpxjfo7Sye2Egujxwz+jRVhNBGLK5YXJDsHOh3fIthRMzqhSoZZxYGnpPJv6bshAstIbfn/87/+N1Tu",
-	"7iDVwW2de9tPgzvSnNhQLjCi0JbSN87kvqHfHZjMqqycWp5WZVWFgDk8q2LmbR3O9WTs0lcYqd1FWO6j",
-	"ARo9A5D1g6oWX997lBIa4GlhB5cuPaAbOwgxJ8IPrudf2ZiL0Bk5F5hNiHFCB7G8oXR/bV5zadMRYrwm",
-	"MnsHW+v7Snps+uWMEH0j/cxFH3gkuo046WvQtOvYN7yx/CYHEBY0/WMUKe2oVd4GQdbctCLDHWJG8M2O",
-	"ao1CDwEywLfn7gsjKLn87fUT1ILw43VqbmbPIL+1aQ1VeLEV3jXbsfp996yETrEKlib4WIXNy1wtBUXd",
-	"QsiTiWCqRdPXsrb02a1gXi5OoSVeqk6pGtVaa6aJkDBWV94gGBU0BzSgdpIriPErr4ZGgwZjKQ95RuSm",
-	"SX2uPnSEW458JNi5CcpbgVTS+nFnOIPaL5CjzEWQhdmzvZrojFSVpW3kXg/x66y9GWAZ2UNgF+kA7F5W",
-	"i57vYaPIlImumpLZNZf/ycy0NnmkMpH4uw+WGbunFWDVVivYpjSmvaoARK1Q8KNGwY3HvVU1GA5AMWKI",
-	"sKD0Rq9elqF3yoLKCSl6NCulcim5emg9hU9oNG+3lhjWbCdeuoCqRvnhKnlT+k9BLWKbthkmXdokTW/A",
-	"rKdk1jIxwwTMVSWMg9so5ScS9+s4D21n+TcA45uaQmRV0GqD5PZrC7V+q9XM3Y0p7zmjigtbOyEaWdYS",
-	"83KY52hYmu5cEEfRueLadZWJrlE9BzZwqhHJ+d1jfSz2tA7sAk27+jhuFi1TD42p3XUkUqa+9ljkzFpN",
-	"Kaje1IhIaRYBt9rObkhKIGckiMx42tfbmZije/f3SHQpjNqSG2BqoKNUP5SG0neQvrLe67tBVEutRE0n",
-	"WFkbhLJxFQp3XEtW7+OP6Mnus2dbuwjnxRRv7V3vRBoAZqezRd6raJaQAayJbHH9PeJRPHMwHgnOJujR",
-	"pzcv0Yv9p88fbye9TfJlprgoCAPDD5U+gm59pMqgMpW5Oj6niSCSzIY5kadJ0qaJytVejQKLqsI4ZUXZ",
-	"XSYKwoAiTIwyCdUFW6bnGh1MIR7bXrF+Ds6PZdPjZNzq5tohRYo/+R4xvkMG802V6lN1cv2t9GUv7++X",
-	"k5OjoHiyn2x/by+eF6faOvddUAaxl7Zhjd7GnItMHlSmwyrvn49GpRDEZlRWW6y19EGup0/MHma75rQd",
-	"ZmM1Bwijz5/eamgikWkhlGQwzDG7WO9m1L+6k/CHG0PST9CbLlJc1ys+MzoxxSxq+JgkQR2CEnKJCi7V",
-	"RJB1j7miD7XHmO/0ahX7PSTDVyHX7Ooq/IZMBM5IFuEdfulrKu6Yjb80j3eOp/AvrkurW6GTNCdfloBr",
-	"h742w695/J1eCC+iwwuNbfrpeuFig1FX7nvZVQaRUcBg7L1qPaJq6xXTJcKiSZHYsO78vTKdrWOK1npi",
-	"Bo/v0Oi2a3IeN05gvG1DaLPnUCw88s5cN0BofZJVq5NmNVcIeklpGr4+1LCWDNhoVhTvU9TdmRNGyreW",
-	"bO9u5P/uYdRNA3gHdyHM1Tlsi86IVHhWXLN1QDBd0yzasIGujNGultFyqUZGb8fmFa6d28bY2/dJLLuG",
-	"n3V0DW9013fumHjwG6yIrzZ+gRBdGghyE9fAGou+R6C4k3tT01y9bl5XU7NF4auWjKXrWF9qxfG6GuuO",
-	"jfLVlLM7NBdrqLGW/hgrSDJwGrpPwxgk5LcS5xBUj/OSBNaZq2YbL/sDOhQEo8/WGHSN/lvX8zEvbWul",
-	"xdWc3yv/1kZtqFx4+B11sbGxwc0ttTeFWQEhwQ43LJAz4sw8jNJvQSt1Bxk9E7N5lWpNcyJ4WaD0m39H",
-	"9rQ6T0dXJtjL/IHSww+v0h5KP34yJtMPH0+Mk0NNySmTUy7UFHqSfzu1caaXRNAxJdlpMkAQHpf2NB8S",
-	"xKrVlQEP/B4Aq9B2zQSUoo92tXKAUgPIen7G1bn765RBZQNMGfxEocE9+Uqlgr8nyvyf6H9yZf5PbK+H",
-	"sCvgtXGoU12hu6kjZGHktV7VhuUAJHyyVf92l5ve1H5fWQJLS/MzzBYQqwnFl+XUpBKGNa+C+kX9KElt",
-	"QwC7OYsALWpdo6w7LESSnIy6d78h9hCv6choWUot9RvSw+ZTfj13hvR314nZ6UOI8bk1Zb3WMLta/y0n",
-	"BTQOwS+1cagrqNztiATeotn1jBwXvk1xIDCrbigMbFzZMMIzKwKeDL7cgKpt/Op7rLDAydVZLwFeoWH/",
-	"U8Vrk/f4n1yglxT2Esk2uDn3j+d8fWb0N5OZcJMSYi0cPXqZgS+49S47OpqiVRZMCAIVqBAEKAjI7Acm",
-	"sKTRPgkqACJYkvRR2z7l2ZKhWiWeELpCh53pZLEbI9QnQXvCmtE42lLX9oxPfqHomz7Wq39Drn0spGl8",
-	"08B2tY1OpphdSLDA/5NTU+qkFEgScUlH5N/QJ1LkC3R88vFIsxxe+C1s0KE35yMMKi9h55+PkxX9bNdL",
-	"wRoVBNX0SQYQA5hz1uiH27RQb94X1jfev9/2re68IvPeokhdO8mosSTHIzLleabZvNXfTSKCq5SG+Njm",
-	"vOKiIFi4Bv2eK7S4Z2q1z+IpzWGF4SlmGo+sjw+KK4xbW7uv0BRG3m1U7TwM2LPnXq1qM1XCIejtcFlX",
-	"RrE7m/UE4jb5bLWM7ozWLeSoyvKvV8iqaJNpW96gTZY/3oA45Zbj/AUKekpJ2eQ8pBtnsdJaKtrkwiW7",
-	"IOhMQ6U360EFiAlRUHGthitV3g6wbc05FuZ1skBYxBP43JKXEGGKBR6pBg7GTdCRrS7VxVmx0G10GBRe",
-	"t5U6TAFhH3a2CXov1++y6Le8Tr//DvD0yfjDNxHhcK2J/+oe+rDuhra5G1M2l6zTwRRromDdkxoMw0TR",
-	"SLVWEzOhlT5vUG2IWft1KWs/JmW1nmnQS/Km/PLmdqGAG2xC1j0BX1XPwm14Y/H/HmSp9v7+rbLO7co3",
-	"cZJ3gFKz31STMChOZyJtAztX+u1bCkmg6dVVCr8PBR6Z5lw1GH3xbG2RwEruqUorO5ExGGuvXy+GjLd+",
-	"P/u213ty9ejL+dZZVRtZf/mXq8c/Rqsj36oas5koVUIrKHATQS/3njHKDQkiX/FI5Vrx4JI0yb2nuhsu",
-	"Lawg1iwJ0ktK2LF9AOxdcZ3MAUsMtcAGUmfyawgu6E2a6iTHgqJ3mF3gJhlGxzS/xGFf8EFyKCneCWyC",
-	"rcU2uygn0BfFlRjDvi9BfBF1Kp389GL/+fPdvSfWexeGVVYLBqStLfnsWnb+63KWG1ULvY6Cs3SibS1F",
-	"nQwFztO54ArSOEp5/Sr6cXRuxK7qh4xhnCGqTC67w661M6zm06+3d5/tt5S86hpD2kMZEVAsE7hKVTWh",
-	"W0euCuqWpnJl6GV4+NYsQVmtJATjDLL8fQhrd13uxl6dRs0MS3kC8O8t1YD1IbPV9tuVtmUIbaNmL2GE",
-	"u5IwLVVZRcBW0Zs/BoGwLPq8Db5PXP8bsYAugGEwgNE53K8jnpEDtIwPDTa8t9QC4ezb3lWUua+RqcGJ",
-	"UuIcyYLkOWWTgVV2UOpsaIMUFYKM6dcekoWWZ2zlMAMKSPGJyQAyddbrZ5FeQz5vRYM2CL0lI0Nns0Av",
-	"8XkTN/CLNHbqMiG6Ghb0oJuX5I6i5t8xg9DHKGJe3Z26dwOci6lx/6h6B8Ti/V2VykxTdQvjlYbPjP/Q",
-	"56qZpgo2GiVINosGgtZaUt1SJOjt9XzYtKfC+mYHbeGn4BAblYKqxbEe1RZOIVgQcVjGLDqHDB0evUUX",
-	"ZNGDbgJEQkUYiQzf0pSHMiVtgQ9YKrRmgyGrE5wqVSRXV5CpYOp3NQxHrqqvqXfs2qWAsnb8/niACsKL",
-	"nMDftQ7HPdf0R/aQN//1qnrjQRnUIRnhGUF8fMpMoIF1emyfslP24496/4QpW75j+8cfUaq/4oL+Dt8M",
-	"0M+wKXRa9vtPRhdkAR9Iuo0O9ZGgERaCEonkiBdEWueL8Y9RzqCSo3Q+Xy3SMUIyibA8ZenXLXgpHbhO",
-	"3TnnF7KH0rmg+pCdVdmcQnTPpriRwGP9LWSqpqaumflFKkKEPGXBwaQ4m1GWuuKk0lR/1JxCbiNTRtSu",
-	"kXG9QXtOmpjLH3904fi2kDRY1nsohV5ZKVRTgqbPJukGpQHVTNGEQ01UxVHqvvKNk+FF6FQPTvKDUwZY",
-	"ZRqcQQqLglgRLAjIf9soBRqc+gZ2eW5GgYfHVLmiX0pvzOwB4nBhE4KgFBem7B7lbMemWvz0T8lZGiYe",
-	"of1+f1BLcanXIUOPoIiYXDCFv/YQRjOca3pCslPmy+XqYfb2Bi6IUb9nAJQqiazWqgVamy90gFJbYTOA",
-	"HigmJrfRZ5uhBNMCSuqBbN7SKYMGWsZUKmGbdsyerdRGJ4wLktkD+QSBzJRNEEZHH49PNPj/aqsfp28z",
-	"Miu4Imy02Po7WaS9oAevhQIthJPCNFF01dxhPWA0sPVLbUN9iWfklGmM0Q9AiU10yEwVLmgCV0ILfh8H",
-	"rp+kUh/cAcK+bKm5A6lontsX5tg8139RbSrHI8omejdHn08QN+26AXcq1NHCkkMLKFWlRShE1cD0cbdS",
-	"FBy794tCGaygzN0powqSqgN9zT+LlaGWmqyYlZ3QGXHgp0HsyZMnLxzL+x2A+scfj4Jafe5Z0NxMUzl9",
-	"7PIA5RobbRVZ78SVU9MkY4ZMKOf2KTvyqXjQ+tJobX19Jbv9vl3Vr2Q41XTnxx+d+8rni+vJqxrhVKKM",
-	"j0pzjPUe0pJOGFal0PL0JcT+QDf0Odzs4JSlGrrQztxOtWP1mxQ9wlUjY702bFW/A5+yZg7oZE7fv3ts",
-	"rHiNsUyMfooeNcm9H/pxzzQQrKH81635fL6lcXWrFDlhWsTPbIxb+t+3TuY0p3zr2G0MguNMXmK1WYC7",
-	"JyaCzKaXJVBsCR0rQfAMvWYTUwswUneZF4ThgiaD5Ml2f/tJArrDFFizS8yr9f+YEJAVPGt5myWDRAPC",
-	"y6A2vqc5JuojJlhUj+y802QbYjzWPPjSCL76yUibHb9MYw+kMsjKo/op09bPS7JVqVSQcTbtrHp1Bh2J",
-	"Ci0KwMns9fsN/1h40S6MZLPJQHkB0aXp7Sg0sPJx2NzkqpfsmzXEhvZr3fkZZ84zBK/srn/lM8NWHDE5",
-	"bfv9J+tfesPFkGYZgWiYp11W9pZprRXnPtX0aZd5PgeZWJW+vf49O0tYViHRB45qbR7wBMyTFXif9RIr",
-	"MiUDE4Zi89sikiXIqVLry68+Hb45SQ9cc2bfbNR2UzVU23fQBFaNSpYTKb2x27ZHDPtIalJ0ytJa40ro",
-	"JmVY3yM3m5FgThOQPTkjpwkaLhAH9yJnj62pL2RKdkiUcUh3gABWmwdBGLRePgULGDFZoprSQocvy37d",
-	"EgxVqlMLI72/rFqMb0YuAong72SRGDwEcP7ZFmG8VRQ0brCruuJj410b+L9765PHcP8k6CWt1SKpQJb6",
-	"Y6P/fv/F+jdecjbObee+/d0OUxzhRc5xdsL5OyxMhZX93add9qM1di4Uyd6TjOITrSjql/f2urwcZFi7",
-	"BOs/D4UzNAkalHkEXEPk5hYFessiwc43ml3Z6DzS2gFPEwpfXcqoAJ7UHWih2ah+cyrBpVgnF2bkgFw0",
-	"sG6/xaTqUEQLjDDEHx9H9te/8YGrN1povRZS/UlA9BVc13VAtBeXTydEtcNP/96p9r8aHP5JwOoTwdlG",
-	"QOWFu83kk1cgkxSlikUpWUHQORWNcS1DY0FIvthGH8fBCg3N1JLiijaLIIuhNNosHqY5ZRkdj4k4cJVD",
-	"wNhhJjYGIPO9+cbav6iSWrTrVUaNJbps/IU1vPpDSGH9Byns+3GYB7HtzogX2AZvVW7bMXURwSl1LRIX",
-	"VXrfUIbzbVTvwgmVR4cEovaC8pEHrggABZXRW9sY19pxZurGO/uqJlWgcw7JhDK5DYKjfv+UqYbAB/18",
-	"YqonzHy7qucdE58jwSfgW1xLhJzjwlLyB2n3T6KQAUxuhNgaN1bhNUgGt4zWv94QUa0xyxi6AinGyzbL",
-	"mh9s4wFZH5D1j4OsR+Buuk1crdcNserrcuMhwedV9T9w4psAUVxmlLARcUZY6xIXJesZL5LxGmPJmXkf",
-	"yn17W0xQyWbZpfMprCTyXXw63qsYunTIKo8O6ezQqZfEWbcAe5bgH9eH2bYGHwZTLSKIcHu234xCb8Tn",
-	"97denJ/9FInVu1PyVS+Fs9LfFJaGfbBifC8PVUWAfpCoVvDn7kwaq0iYLGe3LW8syQzG3LFMqczsD2LC",
-	"g5jwR9LWNUxCs3Kw0d2euGD9JreMbMcmWM8WnuuFcjmgH2jpqfvqXNEZSVFOiUR4SnBWk/Cburh3fm9D",
-	"VNcpSzOxOBclS5ec4XpasKOZYDcb32Vj6+rt5G2PkkqmqUfrRnR/e3J/Fr/zib3oK2v0vGOSdOL8cW00",
-	"SZQMgsyGZGIhBGqk0lmZ4wff2oPl885oKdCmm6lcUwgobtWvTly0J5YotQ+ny4LGhCgTmfyP3bv0Ipo5",
-	"2tDQXqULwty+7vHaSPxk8OUsPOwTkuc+0tlPltNLEgqXdoln4Rm3tKFujRmcEGUa097lWdoZImfpRDA0",
-	"n9Ic4q9EyWSvYjY+lNb0hn/Qdb6bx5bZbss/SA2QRnCuYNFc8a2oOSdYXjRVnRaw3qk6bkRJim337Yv/",
-	"uN7fcUNL0DD7HkwtZ3eOcFUr8TW2BN8e+8Ga8D2tCQGGhXdy71gGaY47wzK/AP2mRVXhwmY/lIUWpsDd",
-	"4HMSMJpzcTHO+TxIk4CUHKDjyJciF1D0P0y3ZXIbHbqjsGFqglxq3nfKMJQjMfESGDEyN63gqyRdkxBj",
-	"M8M036iabqHU7bPaoK0F0noA6SnDgvhElJhCY95xdZEbl7Ayx9gmdmyYYhwzdzaSm1vMnp0zkjtQsfVq",
-	"WBwL3COUmJxbJxosEcO9WyaGh66LYYtEZ6GYPkTyPihGG9FuA17I5YavJNXLoSDOs+EjeKNyzK+mgb5E",
-	"rslpr5abZazP0PLUpceiqvEpMk2GbI/ZsBai64a2pBJUFZ3uTESpd/JtQUqXnvsglXzHSM2gFYqFbdOT",
-	"VbOKLoJI67X+IBHNPEsrsJpWHM10r67FGIZcrdlQJOByT55FvHYhxtUaorYpxUHb1LtEgmqWNh8EKMLb",
-	"DyliS/E6+mBscfnhwkl8AZAGZxuB0ihA7GRYTocci2wVaLzyD90hZFSTtADGmE5KQR4go4VsaRbob/MH",
-	"6Y7rhvBhU5VXZuC+tc/cf6zGL3yOxlggxaF4BBri0QUUP4ZkwDbdAX6sqQz+9Pf2g24Nz/fCbg27kUq8",
-	"d2rRMKe63pphr8iHjDwk5N6agaJ5tNdBJuFEh6ZHNeip3uodqKKqttFryJYwaK21NmCUYS26nGQTYhNl",
-	"TQmEmKTr88l9Y/U79/G5qToR9geZ957dXPCJtkUXbib5bhjPU+GG1wqr5pat/CYIoCu/f4QgGNk1Ovok",
-	"uzjXqfdjjAj2rv6W5z97u/vP9//y5Nn+8zVsaF0IIRSrhSBFSPaf0tuqTbFZKKOt+ogwBFy4EKOgR3l0",
-	"RZSNSPzAVtat7LYUWwVh7Spc378NV3F29+YEgwUGS1fLCW7zxpbsGqNcEgHVo6KFo/7gFPm/RvoVF+ZS",
-	"DG6GN9mVTAcUN2wN1Upgj6vWTX9il2DYUmslYrgzeRCcb01wDpp/OQj1QLVBHRuXaGcyDPDM8C98QdgB",
-	"FKrxv1UNqSBWDDNXEy5o83hBFhDoN8VFxAZsOIJrhPYHjdGrNUi759IwvkdcXIh3dXseCsM8uJOuWRhG",
-	"euRbTTOWfUqO3KytCmMICs1DZceWmaSqrQRMRRS6VYBxqPBQAOZPWwBmQ1BsL//SCjv9eybMD9aV7+lR",
-	"7ApPd1D5xeZp2noIWBCEcz3NAo0F/50wV2nPJfrEy62EcPxHkGv6D3LNQ8LBv2yplVuShHZI0BD9Rllb",
-	"dZLghv1zaEu+K/wdZzQt92lfFeHgIjpNi/B/OaLyQCPuMggEgpAhEMTTCtvmXyLG5x3FjIBs1HrZttoF",
-	"T4JWs39iw2CtDfBKy6A/lgfT4K2ZBsN+xQ5KK8C6beNg6vs+pj5QtNk2O7VQlSJTsLDNOOjbN/9B+V29",
-	"geo9mwer3tZxpudrfD8YCB943jUNhKpCwDWUY1kw9mTnbmyEAW3oZiT0+PBgJfzTWgk3hsd2O2E7/PTv",
-	"nUQ/mAq/p6mwO1DdvrHwPWQumjRD27NnGx1CCQ6wHvo6HKabGWdVqTf7OIJyqxNsfmmzJtag/Q8hCPUf",
-	"BKEHi+K/sEXx9kSnnUKQS0rmt1wJ6nWj2VDYY9fmLFcdXatWQ9tov7+PcC55oAuaxGooDeu7ZDcqvJo9",
-	"/Fk0uiOzXI/734ei2VW0E7avKug8SiWCNk9sYiLUqXowcj6QrY5kC0o6V1QLqq1pymDaI3YVjQIa5ntj",
-	"txo3W+oZ3E80uTHmdio222yw3zEVo9GoOroKV55BmVaSE1rJd5KgjE6ogkoXOcGZxuv0J99PxPR948I3",
-	"AIW+1a7Ft2mP37Kh39qqN+w+W1W09id09tcv/a0XZ992e7tPr+67dK1v8b7SgAz3+mA8vjXjcbPmgEHa",
-	"DYzGJzX5gHExwzmVJEOKm0azB8iUFDHWYjoj0JvWdBPOiKCXLuOKKlNXkpcKLMgVUqbeP4OoPGW+Hotp",
-	"emxLTtoSlFUziYboYqJXbahGezdD6OL/B5Ve9NqM7e6+jdFwKm1lT/S9PBihH2SSzcjPYZYhDMCzmvws",
-	"q08PxaU2Ki4FC30oLvVQXOqBzj4Ul9q0uJQhNd9C49FKX99rgaUlp0a1DPqHuTBZ2/DEZtdLZRsNYUFc",
-	"Cn7P05xgoBZHoRXYujkJrQyJiF7mg534TwLCAFSbCAvtbsE4tPTvTVB+cAV+T1fgegC6ngvwSJPHD0Ad",
-	"232BfwOLTs3oLpw7weWLz4mR5gTRMuqYkjzzBiCglFJrWlDOuqHoAmWTmGYggWqCesqaWrTpuWCEVf3S",
-	"bIAwQySjTo7NuE1raG8T6xHobtTbzzDJfRvk/4XU2wfX4p81KMt2bb6BSlwX03ZcQbuN/YqdyNknMuIi",
-	"k65XnS2HMndlRsklzaCdnZX2nMo7pRqRFsbUlwkcaMPG6Wi/llVtEU2QTplUNM+h/exaymeM/hFqBx22",
-	"1ZRQgbQafnxy+OmkInrQCwVXGe6nbD7lzmYAHhM9nd/Yo1TyUozIwL+QPo7RTUnUS19a8E4azZjRH0jn",
-	"A+n8r+re1KTIks4fZKSS52oiuqarzDvOLyTCCjGOMlIQpvF/saKtzENTmaqpjDnbHdD8158w1JcOzhil",
-	"8GI6ABEZC4LKYhulGZkInJEsHaATMiu4wDmE/fI5O0CWxBoPE6QvAE8QJMcL45ei6pTlWBGxjdKygsN0",
-	"gI64VBNBjv/bOzee5gman5nzNz4us33ObJ0r6GWCZ4gRkskYB5gQ9Qk8vKbhyR12/3STRMDjE9heuEDu",
-	"8LYDXL376QN8vxOonE+J1puq2x9hhoYESSIuSRaFzvqQ35IhwYKIw1KTgi9nWvCBl63MVIo8GSQ7IBDZ",
-	"sWIWpoLwIidISw7Wk2/lmKzn8mWocBRquzKRGwq1HEfwHjMXzYAV4mxEeg7xSOaEqyEeXUyEZkzBiM7C",
-	"tzzmS84yqO1jIxNMppvzrfsBfKpbZFVmTxCiZFvqhklAwSBVPEksRiKI3lQcMMq1QfanBcGyfGxTBeyo",
-	"Vb+w5VF/NcEWIzyrVWkzRdrce8FYVaWv5bEMTSUgnhoB17YAmk+56QFkBwnLcC+N8oYLBNb7Ic4xG8Fd",
-	"ssyLjfJAc5YLsgAKQsI7dNT+7Or/BgAA//8=",
+	"7H2Jcts42uCr4OfOVifdsi0fSTpybU25nWQ6Ozm8tjO99cdeERIhCWMKYAOkFXV+b+3T7IPtk2zhw0GQ",
+	"AiXKVzrzq2pq2qFInN99fo2GfJpxRlguo97XKMMCT0lOBPzruBCSC/VXQuRQ0CynnEW96HxCUMzIl7w/",
+	"hDdixEconxCU4TFBAzLigmxHnYiql38viJhHnYjhKYl6kf4i6kRyOCFTrAaf4i/vCBvnk6j3bHevE00p",
+	"s//e7UQZznMi1Ej/6/PR1r/jrT+6Wy/7/23r8qe/RJ0on2dqVJkLysbRzU0nevsqvGCaoDG9JgzhHA0F",
+	"weont8gM55NyjTSJOpEgvxdUkCTq5aIg/npHXExxrt5j+fODqKM2QKfFNOrt7R68OPh5//nBC9iFfrjr",
+	"VklZTsZE6GUmZJrxnLDh/O9kvrjk9/iKSERzJPGIoJwjQTKCc5RPqERqbUTmh2g44ZIwNJjD8Q9xmhLR",
+	"QYzM0IgLRPBwoj5gYzXAgKCEM7gY8gVPs1QtaX+0O+omB2Tr+ag72jrAXbL1Mtl/vtXF+/jZYDd5Mdzt",
+	"2kOaEJwQUR6Tt4UttYeGO9179mzZnf7b1v9uusp3dErzxaP5lc/QFLM5Enwm1c4wkzMi1MVOucybIC+F",
+	"0fxFJmSEizSPes+6/iV2uytv72TCGflQTAekAT0Y/IYoQ6+3d58fHCKaSxT/FKMpnqubmAma54Sh+L/u",
+	"/RJvoyMUzyY4lzjLejHKBBnRL4hKhNOUz0hSvbOfXh68eLG7t3/w7PmLMABnanl9vYaloOxd00G3cksH",
+	"Icy7/LH3V/TXzz91t15efu5uvURPnm43IuI5lldNyBjnWF71aRKjfAJATVCRpRwnaIaluU+SoBnNJw04",
+	"agZoh6hFAW96u91/vrjkGz0WkfkvPKEESOAnScTbacYFwOGQs5ww+BNnWUqHQEV2/inVxr6WV/T5a4TH",
+	"RJ/pkOZzwOccCxx11BiSsLwvc5yr6T+enPfffig39kZgdoXeU4XKUSfiw2GRYXt0CqPhceWGfZB48Ty6",
+	"6Zjp91666Y9YIXAywVnRahF/E3hI0G80VTurLeIVH+Y8sAYHwN5iXkQ3l/6N0JxM4Vz/Isgo6kX/Zafk",
+	"Pzv6Nbmjz/uUDLlIohu4trf6u91u1yCnfeBuEQuBFbJ/2RrzLfPs86W6me1TPHtPpFRHou54WqQ5zbDI",
+	"dxR8bCU4h6WVi8RJQtVecXoieEZEDrAwwqkknSjzHn2NRlRddwjC1S8a69WRopykqYR/aqBUUO3Ac0AZ",
+	"Bkq1iEQlcH/Wk126t/jgn2SYa7itzn8EsyvioxDL7ReNKEkTFKsfY/Qk3h7K67iD4m11Su6PND5En87f",
+	"bP38tIO4QBj997OPHxAcr2LzAq5FbqPXirnof6GJQtoLFvsQEaMnXCD9KH6KMEuA9k3wNUEYxRUINO+a",
+	"Z/HTQ0SuiZgjnk+IQFdEkcwhnxJFGhDOc0EHRU46atALBnskakqpFogZ0ieDCpYQgWL3voxRwlHO+TZ6",
+	"Pc3yObrGaUEkkniOGAc+uX3BLtgROj77hz5C2BjSjE/f5hAuEguCJFHSUk4SxX6HfDrFHSTJlA55ylkH",
+	"5Xigzi/+DyDv6jNN6xRVR1mKKbNM4gnjFywlOFGM+g8iuFQfZmkhkaRj1rGMDe0+Q8MJFnioBLSn5ZmY",
+	"gTooVhQwhrOOAV5j8xIacJ4SzGRHsRREUkkQlRcsJ19yOEYE92QGUnxnhuewze0LtkBjNWDKTF0XoMEv",
+	"ODnVlHMJlcwEH6Rk+pOlliXCLSMGJ/qrEJgrNDMEGw0xYzxXnFUQnGwrsnHM2Silw0dfUiaIgmIEkK3Q",
+	"fUAThfqwqNdCaIn6sVZ0xCwaETU1LOINrCkh7LGPRmFyiodXEgiTHPKMwILeMiVo4PTRT+djIRDIgIew",
+	"opSPJZBqSzsMeClJBRb6gedveMGSRz44obAVMY5kYSV6WM4Jniuh6Zzzd1iMyWNf54Anc7WwnHOUqgXA",
+	"oj4xXOQTLugf5FHP6QNX8AVMS5ECrMg7TRCoPHpZ15imeJA+6jkdoYRkhCVKS1JnlfAZO0S5mCM8xpSZ",
+	"pWWCD5WIMkjJcbmwx7xLMxcC7XJUSJIcohhIhoxBhNE4CyKENKuWRaYkNZK8JwnF5yCWfBsIVHwfKblI",
+	"68dKRINZUcKJBHDI8ZWCgxsrjQLfOspzMs1gqVW5boiFoE263UAxHODlSlkRRJ+BWgPNER7lShUdDkmW",
+	"YzYEdZsVqYE7raHUxDy1sRzTVM228lUFSkkfB9Ti3yaEgYjCixx4vlrdFeMzVhE2E5yTrZxOSZuFAQD0",
+	"hzxpkHIzwa9pQsQPcsk+neLciSZ5noHIV8jFAT8aI5Ib0yiCh0gNjGZqf0xJKUM8Je3mo0lID1zYZkqw",
+	"JP2C5foSahgMNwpwpU7XShxUyYIix5Slc8SviWg85YXpWIPh4I3gU7S7HYV2Yk+lL/WeVl6dzLECSwMq",
+	"7RZm1MHlKGmQ5gzeresocL7O8KDH6zh0qm2jCg8VaHM4UdlI9aY8ZFjUijpRZZ0LZx3zjLBYyd4OX+Yk",
+	"f9pBscZdksTWrGbX3FHyAJBG+Inm6uUBaCzoif8iYkp9QROcIJo/7VywuGCAiDF6Qn1ZNedp8lRL2IQV",
+	"U3WAallRJ7KLANkb5lQPYbKoE5nhvG2Xd3jk1J1mXVaDTJ18aOUERtYENSNCKlVmMAcOsI3+oRUmpf2A",
+	"pjXXyqFaQ8VEZewP+7vO/nDMUz4d8NLCcCT+WTCMzmh6jY2S768QjHDVK63q9nXN3vt1S17RbItnet9b",
+	"GVdoJIzq0omO8TTDdFy12HyNcJFQwoakL+kfJOop/OpEwwlmjKSedQOMJ+obi1vmRUGwfRLtdfeeb+3u",
+	"bu3tnu/t9fZ/7j17+e+RJka7nej3gpK8P+GFkH2iREk9gv8YQN7+oHTMPhgv+5lCHDLkTI+kMDIpUtIH",
+	"fDavSzKeKsVazbZX/lMbQ+07Hm1wT4AmR69Oj96cR/ZBXxAM/Fq/pRAqNegUPBqzRXPHv5EUEKu8o2si",
+	"JIDb7k05Wt98pXbxB2fqy0/nx4o+8YwOFaycvEWvyJQjd3WdqMiSFQd+UzfW1G64ThFOyZBmVJE6685g",
+	"ZKYovSiYYUHatQFswA6mUGYk+B+kymWta2A1i3LnuJzqHpvXburwFxQDjDkDRICUjHKUcyQJS24vCfgA",
+	"3pad1LivPZPFM1hAifqmLqJff+29f38RtRKnAqh0twEbULA+6BlhiUQDMi4YogzooxJX9Ou+e2LxBGqo",
+	"/PWWt+Qj/9fbQGONXKzDQI6Q+fgHiRIyogy+6xiv24zmE+Ok0ji85ODvmeC3kITaSFNGZl2KpGZvZ/rt",
+	"mwUyuoisSo5QNASMtVQi/UErqPSp8bJVnZv3zorpFIt5VCe9rVC0JM5fAyvRhDrwi0+m25GNkECpx68u",
+	"29t/Be7rMOzurn4ZTWgdoh+LJMo7kTr2ljS9U+M5FTJaOZyamFsh8SHh1kLaOyqD6qv+Vbb2uTjOelPz",
+	"qCh1pfT0t9I8cp7jtBVY1e66XHZ1UjvksoM4EXwsiJQ1qc4OaWUMQaaYMrXQ3osXLxWssDzq7e3teiLQ",
+	"ydGns9evQMwWRPL0Wq2uuyBOVIZuhUPe5Avufk3VFP7TNDXuerW4oFQRotssXzJqRTuxukXboW9J+vzT",
+	"W7IwxRatX2hACINdHyIlVKIBUaq+EcemikwOiBJrRrxgidLbWm2hAcoMsXDEQatW5R1VdrAM9M4a7Bnx",
+	"8cf3J+9en79+FfecREarAtkhEmRIaJZLOAV9+0pbvtYaldEKrVR+dvzr61ef3gF0nn768OHth79FnRJg",
+	"3YTq76MPx6/f6VffHL1Vfyyoi4qHqim2rrEAGx/MJfBIncSZIWrqlE4LZs7kBBtl9NiSKPU3ZkOS6lff",
+	"YKr+uPQPyDCehRM65oURt6cWIJRuOSymRYpzek16CINDx/6OhvoLrESMlF4TQZIOwuU/QODCUqMOisEA",
+	"IWP7GcHDyQWzY3E21D5EhJNEoiJTlxIDqekLpwzEWj+vqRLXROAx6Zt550D4DQORDYad0iao5rFfVo1b",
+	"pdTudlQV2XmhKG+jcGAsL0pet1Be1xZuKf6vTezcF/chfrlzBpadETEM0rtXJRiMFqmnO7yFw0oKbS5e",
+	"cYOwE3V55kxBvOUCgTkKMT6rqong41Kf3PIKR5imhSAr9qzxDcC4YIl/ADhNUQnHLY9iTPhY4GxCh/2E",
+	"Sm1KoiHR1VOXB3OUpVghE/jiuczRCMykLEcjKkxIVhsx5EQNA1QhJIikWOZ9IzQ1KL75hEiCRnRcCCLR",
+	"jAhDMkjS3jxraVF/6MhaO5B3H7prCDAF91sM4QGKusUtObEbf6RpbOBOwFS4aLjkAqXqWrR3gmrPhZUD",
+	"eijWA669joywJCjOfAD7ptKD15ZkvMFFf0pZEbLeninQ4tdglyfIom9LEHcz/F6QInSMn8D5O8NztXpt",
+	"CMpnXFz1UCz1jvXdOUvxultTl74uTIUlvFOICEsWV5nHHeTBWsdAGqzboxNrL10WWabk7NC5qVsv7/sQ",
+	"SUJQXH5gFC+59pzeesOgoLm488Qxnjfwz1aTadt6iL5AHEVFlp5gqWXTqlH/EMKQwAvJBUrIkCZEtlwJ",
+	"z/I+L3LZTwpFkfpDz17dSIJnEw4mlkSQmVoQFchEU6EByWcgVwP3UgdVsq+WS/KV34SMiBBh6lNdDqbq",
+	"MkZcaClf/Y/NkaK6t5hWjRYkNYFZzZzqEGAIBEMo0KybQJfoaqVtQA0pw2HIfJQThjCI8tUNE6RGQDBC",
+	"2ykJTlYw+1MlC/PRKulwgeSJgvXZknBloSi1cQBJkNYpRADUxRnHzVtYEkH0XsXwwTun1YA7mdmK4ZBI",
+	"ueL0gGsoBFCY6qiFR106txabFqlc+KDvIhydwsCN0pEzjumojaWYUi4XdOxCEoMvOfmSK4kp1YcE8XSK",
+	"GyqJUoDUAME+nI1bArVaFRc47RcibYS9HyRSnGuU8pmNWj0336HfyAB9etsAiurjdrZSnvVL9/IDXA6E",
+	"rh3zpJRe/bDlwG01mkzrCmh4rdaw2AON16q0Nuvj7nYRa3J19hGPhATWGBAKFwWtujQTlJjrYtKi2Nsg",
+	"GYSFlKA4H2D3TTpmiCw30JsGjS0s0gaUziWsP8wLGxhzgHktUofOChvGIsoEiZyj882aY9gU0GShqGl5",
+	"NQKyzAx3Luh4rBnc0gj+0jq8YNJN1O0XrJIbZL6qGxqURKfRDSLVHSoAfwFxwIaUl5hngrAB81ZtQwtY",
+	"SyzZbq1mgT6L963ZpZnQpsz03Fg7uzuiYDu7d/CVHyLO0jmcBEaJOomirVS5vk3Ju5/6kS6XcYyh0fc/",
+	"/iDVUsF5P0W7h8DuFnZxf9Zwd/htWGCiuKDlgIb1LaxtJc+7JiKhwxAD+bhwZTr+2VpXk8RaQytwELfm",
+	"hv/QUzfIKu0M8mWGl732Zdj/m6DaUNAS9+8zDKcacbMQ1tIYxbKAde3jIA4XjIxoSjCTiDNjC/iSowTP",
+	"t6tpb88WwcbL8nvyubt7+dfP3a2Xl/+x97m7tX/5tPe5u/UMcv0u/xLdLtTiLdOJqI5E/iARnzH0B2fk",
+	"EJWBGOgDt+G8oLfmXOOm3p22sYLHZMDzCUR5E6oU8ofe4pLgD8MilHx3y0gQl3W6212VdhoIEgkYQDHK",
+	"LQMBrW5AxpRJQ0OoVHNzE5b8ICEmK3Ohv0kMCmUyN6pzXG4gNjfgj/pM34L/aPexAlVWRWWsnWdeDdtw",
+	"8GrC6xb50NujD0eAlybTzzOsSAJISyUyEnMN7Z4ftEvc/2knnDDsaUT1K81pnpJDJIh6d5hLxIBQ1Baw",
+	"2+3WV7A8siQUVBLkMGWAnnXHehGPcipb+lV/Ux8dwUdn78+0g3RChleL4RtlOkA4RHcmOBsfIgJJjOA5",
+	"LLLt6PZRS2oVVlKpHZLjxmZN4QMqv/cOqVA7TZrClMF9TJVG1nAIWIdvN8pM5ndttoohgYYkMUpJgnJe",
+	"IW8m6n+1j1MtZM0QxyWBXZ7c5pa33S7WjGQNWj8sUaIpTogiaoiLhIhtdO7sIXAaCdXWmwxLaYzPSWvR",
+	"rbyYs5xkIUOTkStbyoDqC1BCm/IrQBiF8MBYvRffljXVINeu0t1RdRn2mDs+oFVgIAjq1cNZgrmrY0qJ",
+	"BGK84CBUt6Y9Nlaj114bz0cXBJmAvbMYThCWZWJ1B8WewKaHNelaoXEXaAHJIrfw5SRBT3jGCzEMSirc",
+	"JpIjmh+iGGc01pQMgmNMZI+lJDijYBzR7pQGcqInDCd7AIjFusiBK8FhhMxtFJ+8/vDq7Ye/xR536+jX",
+	"P346j8HqqX0rGH44O/94op9KTEtnKyRL+Ms2w0adsryCGVOxgPOPJy0Zx4kzqH3M8rdM//djATE6Oc80",
+	"J9H7/wRmk3XUoMZKEOSaJkrzU3BEx2yryKB0QQe5YPuuQiJzw3BHiyFy1cFXER7vCm/8BYQ8L+WR61uQ",
+	"vIewWSFGOR1ekVz9NcRpWtcQVkoK5b7aLVm/vKDXVnbvbSiEMa+wnAw4FkmAEw5zek36laDOGqLbUK2O",
+	"kvkZZWOoIAChWi2NMdYa6JRx8oUMwYDXoG2caUOhr6PVI2OuiUDOuOcML/KW4TBjwohYOwdh0cLc3zuY",
+	"NCUfaj+IF06m/co4uV2ERngqE7EDgUPlTMbvkWKZo70D7bJc2zmvwC04ZzXgUixGDdxlfp6pW6GsX0gS",
+	"cjxZyrvWcLzIl44HpFkxMCDHbYdWUJ6m/Yqtf3GCE22676GkHlBmoBqn6aIje4n7lajhGh1z52WukYuD",
+	"BIEIM1u1obWLUE2kyyisdEGZVVE24AVL+uQ67G1yoAORqtd3A1XtOHL3uq6PaoEUVkdcAMVFYAphSyOV",
+	"CCN0Exg1nWj9/lcT2xqxC/GLmr+x5ivQz/arCdzP97u7z+0jszEIbSRE+315kUuaaBK4d7Cl7hXNKEv4",
+	"TN2u8WfBRy+eBXi9WUcLKFgvrbzpe7eFsJ5sLKJBednfS4ATKPRuxsSVCF8D2kpac3XpHXNslRWFrvsN",
+	"JWniyqO0NRfMdWAUxNLPwKk/IEjQ8SQPngoUdwjaFQU5tJWgMqytrxi5YpE/6CJX1Sp1pfmtDxYxJ76v",
+	"LnOlVrFUvXhDU/KWjfjiWYxoSnT26YIdSZoScySxppNRWd/KGpQCahqoKf1MkGtKZkFXGOgxOifBkEY9",
+	"U8eW0kCcEYkoG6ZF0lIiC9T+gn0trih0QL8SnOaTGlVwLsEJ/Dr383Gj3e3udndRgm+q1XCkC0Rd2LF0",
+	"ImXIBSWD0cMGy8cCT3+QbVRPY4ayA4Y2Xdbpq1Ome4mAv0UCbFLo+idE9qdEjINBc3wmER7wIkeSTwmk",
+	"L6RK4pwjo4hyAdiV6IIxFsIUQLTkucvEDhNFY8BU8Jk8BOpnU25wjuIdnNGd690dysZE5jv6Lna+Gv/c",
+	"zY6pEtNaSNH3FBBS9gJCSmOoszo3s+6W53DvtMFU7WlcXgIeLogVIQlJdEk3vaH2uVePlLqqL2XdxNVy",
+	"M6uXYY+h4bByfEXYYiGVJaJk6VFfWeDFpSQGJq6Q7NvQ5tJR7VHpxqTTEmj8M3GAHiIadv219NHmjFGH",
+	"881k8sgWGKnyCLWDPjWstUSYKCfSSNBQJDLAhnoHpSYa9aJfilTplIpiUG6Cj/VWXBRKd/fl/s/DZ2Tr",
+	"Bd4fbL0YPtvbGrwcdbe6o2ejF8Pd0YvRs2eLHKmywmUQ7YQEf13eZpcscQF8moI33igFdAV9jEPOiBWu",
+	"KQdRpaBY7rv5Up2A6N2olQ4jKk1dNL/UY+SkvnrR4JQyEvX2F2OkmqXNQ1P4Rpeq1uE2UGNzHWlTV3XU",
+	"/AheqTi6QO+kUAOqWvAxVNWJMhIMR7D8s+OCfyirFjrNyxLOphYIScm0bRJL7TZhHZ02cq13i+HE7pKV",
+	"34bTfrPEbqf4ts3qrpQADpjzCVK0COUcUXizU5Z93UZHbK7zKE2ZU8ghdQIOaESuLNwEiyncr66RqQSg",
+	"EDe7H/9+hcd6ntLSUVAG6/mpvGul75begjJp18/V9fJz32o7xetrEy1fhTUl9oTR01SNlTaRzBQzDyKh",
+	"KYXQz011wJY1bsB00j4wcIrlFUn6QMLCawZjVULHNJd+yq3nRiidP0rkJgLLQOH1//d//i+UtW4h8ExJ",
+	"QnHfmUVqjIOmxMQ5gX2BNtSFMfS/P0yxlHRkiimuOkgDmsfVj4zJj16v7eMGcr4sA6aSE1UaTSE4DU/L",
+	"+HRT83I1wbh21TwqV1uDp8bz6WjorV5CuZPqQQQJkEaNBirsLKXtqLCPZgEyfDvHxtrEm05JX2A2Jtr7",
+	"G77OEdbJS6alQsr5lUQDPLzaXmLObYDxI6dHgq0cweS3YaDOjhpgH+5uF/bXwoj6vhQL6y43LR3fSfGy",
+	"gQXueO4jBPoW5cJuY7hwZvC7HIBfq/TPUX+0pbp4H+xEMcaSibQIB8F3O6oVmjrEvoAxaWYfaAnIpmav",
+	"nqASXx8uQXM3QwX5vUkdKCOHjVSumKZR3NsnHLQKQzA0wYUhrF/BaiHe6R6imXRwUiVQvpKQpc6uiVd6",
+	"hVgbQqGqlKpWiLVic/AJY3nlNYJRQrNHAyonuYQYHy9IOsE68jMuEgvG2nQ04uJQi/wxcP0YgIQXSuXV",
+	"EiuY9GL1d6x01HTuR+vInGfWqBJ1oglJMys/QJDolzwYeGRW/cppxcEoxlAORpoQuW6WoS1YHZAihi40",
+	"ra+jBJeQAml82VOcQDEaSJrmwksL7ZjmUYpvu1LXJpSwg/ht1l6P+AzswTPTtEBRJ9AGz/eoVvVKh3tN",
+	"yPSWyz/VM63MZiktNu7uvWWG7mkJMjQVLzY5lnGnrEhRqVz8pFYB5GlnWVGIQ8AMhgjzaoF0qnUiOhfM",
+	"K+UQoyfTQuY2R1gNraZwGZb668aax4pZhmsp0LxWD7nMJpXuL684sskj9bNATdaos6dWc0QrqaF+Ruiy",
+	"msrebRTylITdTNZh3Fov8MD4rpYZWVbYWiPb/tb2HLfVcub2tp33nNGcC1PMIRjq1hD3oxSKQaHbhUFc",
+	"R+sScO1jlA5NGFgtSPSbRy4ZPGgc2MawtnWe0CmROZ5mD1hH6Y6xPtXAngpkBOJ8qucTivsptxyCSq/y",
+	"VC2Wpl7A3Khzuz7VgXwXL6bkWVftZawP9N3fA5GxMGpDXoOu345i9VLsqxde6s1qf/Ua8TiV8jqtgHFl",
+	"+MzaFTTscS3Y688+ov3d58+3dhFOswne2rvdidSgy0xnCtSXcTg+r1gRk2N7k4Tjj2Zg2xOcjdGT0zfH",
+	"6OXBsxdPt6POOrk+E5xlhIEhjUoXcLg6xqZXWjJtDaKLSBBJpoOUyIsoalK15XJ/TIZFWR2dsqxoLz55",
+	"AUwBfkeZhMqIDdNzhQ66iJBpDVk9B+uBM6l9MmzFtK2cAoWrXH8b192DuYZQ1alaOS2XeuEX9/fr+fmJ",
+	"V/jZTXawtxem3XlT18EryiBU1TTbUdtQipI8LE2xZc0CPhwWQhCTDVpusdKOCNl+RCECb2z6TYdZW80h",
+	"wujT6VsFTSQwLQTB9AYpZlerHaTa+qtPwh1uCElPoa9eoDCw05GmdKwLcVTwMYq8GgoF5EFlXOZjQVa9",
+	"ZgtWVF5jrkutsVzsIel/CnlyNzf+EzIWOCFJgHe4pa+oFqQ3fqxfbx0J4j5clRK4RH2pT74oLFcOfWV2",
+	"Yv34W33gX0SLD2rbdNN1/MV6oy7d96KTD2K6gMGYe1UqR9mSLKR2+AWfAlFt7fl7aRtcxRSNeUgPHt6h",
+	"VoNX5GuunXx535beer+kUGDng7nCgNC6BLFGp9dyruD1wVI0fHWQZCWRsdZoKdxjqb0/zE8saCw3396L",
+	"8c0DwOsW/hbeXO1obBtw5utXt2h74E1Xt/vWjLxLo8uX6zyuik8zNi/xXd03xt6/02XRc/+8ped+rbt+",
+	"cM/LxjGyJDJcOz58dKkhyF18HytcFg6BwnEC61rxqjX/2lqlDQqHKkLe1r5XKezX1q53ppWvupzdojFa",
+	"TY019EdbQaKe1dBdAkkvIr8XOIV0AJwWxLPO3NRbkJkf0JEgGH0ylqBb9A67nRN9YVtLjbP6/F65r9Zq",
+	"oWUD2x+oA4+Jaq5vqbmhzRII8Xa4ZnGfIWf6ZRR/9drAW8jo6GjTm1hpmmPBiwzFX903sqPUeTq80Y5B",
+	"/Q8UH314FXdQ/PFU22Q/fDzX/pB8Qi6YnHCRT6Cf+tcLEyF7TQQdUZJcRD0EgX1xR/EhQYxaXRrwwEUC",
+	"sAot43QoLPpoVit7KNaArOZnPO/bf10wqMqAKYOfKDTnJ1+ozOHf41z/P1H/SXP9/8T0qfA7Gt4ah1rV",
+	"RHqYGkgGRl6rVa1ZykDCX6Zi4e5iw57K70vLdylpforZHKJMoXC0nOgkSL9el1d7qRskqU0IYDZnEKBB",
+	"rauVpIeFSJKSYfvOPcQc4npky5nWG5ZSyZSHxLbZhN/OXyLd3bViduoQQnxuRUmyFcyu0jvMSgG1Q3BL",
+	"rR3qEip3PyKBs2i2PSPLhe9THPDMqmsKA2tXZQzwzJKAR73Pd6Bqa3/6HudY4OjmshMBr1Cwf1ry2ug9",
+	"/icX6JjCXgJ5Enfn/uFstU+M/l4QV8gcLKZ3LYbWwN+DV+s5kRtvtqXbKVhnQMcuUIEyQYCegAR/qCNS",
+	"ao2goJYhgiVJF+/jUrcNUarUFPJhzXff6Z4cuyGyfe41WqyYkIPNgU33++hXir6qY735N2Qb4UK6yVcF",
+	"ejfb6HyC2ZUEe/w/OdVFWwqBJBHXdEj+DZ2SLJ2js/OPJ4oB8cxtYY1ewykfYlCACet/OouWdOZdLRMr",
+	"xBBUUSvpQQzg0WWts2/dXr1+h1tziF8fuRGtPa/AvPcoYFdOMmg6SfGQTHiaKKZvtHkdwmZrviE+Mrm7",
+	"OMsIFti4UxyPaHDWVKq4hVOz/VrJE8wUHtkobvIlNylTLWL4fb1h6JxI5c79+ERz7uWq1lMsLILeD8+1",
+	"BSHbM11HIO6T65bLaM927UJOymoF1VpfJW3SDdhrtMlwyzsQp9RwnJ+hNKmUlI37Pt24DBUJy4PtOmyq",
+	"EYIeO1Q6Ix9UshiTHGrHVXCljPgEJq44x1x/TuYIi3Aiol3yAiJMsMDDvIaDDXk6i1tdKCq0ZKHb6Mgr",
+	"IW8qjuhSyC5ebR30XqxEZtBvcZ1u/y3g6VR7x9cR6JzMJYPBNIYfaWCEddd0z92Q6rlgq/amWBE+a99U",
+	"YOgnvAbqzuoICqUCOvNqTcw6qEpZByEpq/FMva6Yd+WXd7cSedxgHbLuCPiyuhx2w2srA48gSzXKQ82y",
+	"zv3KN2GSd4hivd9YkTAos6dDdD2rV/z1awxKQHxzE8PvA4GHus1YBUZfPl9Z7rCUe8oi0VZk9Mba61bL",
+	"OuOtPy6/7nX2b5587m9dllWe1cOfb57+GKzz/IBKzXqCVQEtrsCFBD3qO9pgNyCIfMHDPFVqCJekTvwd",
+	"DV5zaX4xtnqhk05UwP7NC2ALC2toFnRCiAb2kSrLX0F+QYtSNCg6ExS9w+wK14kyOqPpNfb7nfeiI0nx",
+	"jmcvbCwi2kZVgX4vtmQadv0Wwouo0uzop5cHL17s7u0bz54fclkuGFC4suTLW/kAbstn7lQF9TbqzsKJ",
+	"NoX4WokKHKszwXPIBink7bsDhJG7FteqXtJGc4ZorjP0LXatnGE51369vfv8oKGQV9v40g5KiIBCh8Bj",
+	"yloQ7TqNlVC3MJUtry/9wzdGCsoqhS4YZ1C7wIW3ttfs7uzxqVUCMZTHA//OQm1bF05bbr9ZhVuE0CZq",
+	"dgwjPJS8aajKMgK2jN78OQiEYdj9Jvg+t319xBy6G/qBAloDsb8OeUIO0SI+1Njw3kJrh8uvezdBVr9C",
+	"wgYHS4FTJDOSppSNe0b1QbG1qPVilAkyol86SGZKujH10DQooJyPdSKRrh9fPYv4FtJ6Ixo0Qeg9mRxa",
+	"Gwk6kUuouIPPpLZTmyLR1sygBl2/1HgQNf+OGYRFBhHz5uGUvzvgXEip+0fZEyGUC2BrbyaKqhsYL/V9",
+	"pn2LLuVNN4swkSpezlowSLTSauueokTvr5fFur0iVjdxaApNBWfZsBA0n5+pUU0RG4IFEUdFyL5zxNDR",
+	"yVt0ReZQzCYmEjKLJdJ8S1EeynJparPAUqHlHAxZnuAkz7Po5gayGHRVspoZyRYr1qWjbRsYUHXO3p/1",
+	"UEZ4lmrVp9K5uWObGckOcsbATllH3SvuOiBDPCWIjy6YDkIwLpDtC3bBfvxR7Z+w3ORUb//4I4rVIy7o",
+	"H/Ckh36BTaGLotvdH16ROfxB4m10pI4EDbEQlEgkhzwj0rhitO+Mcgb1KaX1ByuRjhGSSITlBYu/bMFH",
+	"cc92IIeaIh0UzwRVh2xtzPoUgnvWJZsEHqmnkPAa62pt+heZEyLkBfMOJsbJlLLYllyVuqal4hRyG+ni",
+	"qGaNjKsNmnNSxFz++KMN1Tc1ucHO3kEx9ACLoUYUNLPWCTko9qhmjMYcKr3mHMX2kWsIDR9CB35woB9e",
+	"MMAq3bgN0ltyiCPBgoD8t41ioMGxa8yXpnoUeHlEc1vKLFcb03uAGF3YhCAoxpkuJkg52zFpGD/9U3IW",
+	"+0lJ6KDb7VXSX6rV1dATKI0m5yzHXzoIoylOFT0hyQVzRYDVMHt7PRvgqL7TAEpziYzWqgRak0t0iGJT",
+	"N9SDHiiRJrfRJ5O9BNMCSqqBTE7TBYPGYNpwKmGbZsyOqT9Hx4wLkpgDOYUgZ8rGCKOTj2fnCvx/MzWd",
+	"47cJmWY8J2w43/o7mccdr7ewgQIlhJNMN4e01c5hPWA0MFVZc+4Cvy+Ywhj1AhQORUdM1xaD5nYFS0za",
+	"M8SIqzepVAd3iLArxqrvQOY0Tc0HM6zf674sN5XiIWVjtZuTT+eI6zbkgDsl6ihhyaIFlDxQIhSieU/3",
+	"pzdSFBy785JCOQWveN8FoznkZnv6mnsX55paKrKiV3ZOp8SCnwKx/f39l5bl/QFA/eOPJ14FQvsuaG66",
+	"WZ46dnmIUoWNpjauc+nKiW7+MUU6zHP7gp24ND1o6am1tq66kt1u16zqNzKYKLrz44/WmeXSztXkZeVz",
+	"KlHCh4U+xmpvbEnHDOcFpMJeQ1wQdHmfwc32LlisoAvtzMxUO0a/idETXDZoVmvDRvU7dOls+oDOZ/T9",
+	"u6faplcbS8fvx+hJndy7oZ92dGPECsp/2ZrNZlsKV7cKkRKmRPzExL/F/3PrfEZTyrfO7MYgcE7nLJab",
+	"Bbjb19FlJvUsglpW6CwXBE/RazbWFQ4D1aR5RhjOaNSL9re72/sR6A4TYM02aa/S12RMQFZwrOVtEvUi",
+	"BQjHXsl/R3N0REhIsChf2XmnyDbEf6x48VgLvurNQPsgt0xtD6TSy9ij6i3drtBJsmUBWJBx1u0Ye3MJ",
+	"nZYyJQrAyex1uzVvmX/RNsRkvclAeQHRpe77yBSw8pHftOWmEx3oNYSGdmvd+QUn1k8En+yu/uQTw0Yc",
+	"0fluB9391R+94WJAk4RApMyzNit7y5TWilOXhvqszTyfvCytUt9e/Z2Zxa/OEKkDR5XuFXgM5skSvC87",
+	"kRGZop4OSjG5bwHJEuRUqfTlV6dHb87jQ9t02jVRNV1iNdV2nUGBVaOCpURKZ+w2bR/9/piKFF2wuNKQ",
+	"E7pkadb3xM6mJZiLCGRPzshFhAZzxMHZyNlTY+rzmZIZEiUczP0Q3GpyJAiDltIXYAEjOoNUUVroXGbY",
+	"r12CpkpVaqGl9+Oydfp65MKTCP5O5pHGQwDnX0xBzHtFQe0Uu6kqPiYWtob/u/c+eQj3z70e2UotkjnI",
+	"Un9u9D/ovlz9xTFno9R0JDzYbTHFCZ6nHCfnnL/DQhdqOdh91mY/SmPnIifJe5JQfK4URfXx3l6bj73s",
+	"a5t8/f1QOE2ToPGaQ8AVRG5mUKCzKBLsfKXJjYnVI42d/RShcEWqtArgSN2hEpq16jejEgJAquRCj+yR",
+	"ixrWHTSYVC2KKIERhvjz48jB6i8+8PyNElpvhVTfCYi+guu6DYh2wvLpmOTN8NN9dKr9rwaH3wlYnRKc",
+	"rAVUTrhbTz55BTJJVoQq7lpB0DoVtXEtQSNBSDrfRh9H3go1zVSS4pL2kSCLoTjYBB+muWAJHY2IOLRV",
+	"RcDYoSfWBiD9XD8x9i+aSyXadUqjxgJd1v7CCl79KaSw7kYK+3YcZiO2PRjxAtvgvcptO7q8IjilbkXi",
+	"gkrvG8pwuo2qDU2hgOmAQAyfV4Xy0BYIoKAyOmsb40o7TnTJf2tf1aFnjKABGVMmt0FwVN9fsLwm8EGX",
+	"opDqCTPfr+r5wMTnRPAx+BZXEiHruDCUfCPtficKGcDkWoitcGMZXoNkcM9o/dsdEdUYs7Shy5NinGyz",
+	"qPnBNjbIukHWPw+ynoC76T5xtVpTxKivi+2UBJ+VlQHBia8DRHGRUMKGxBphjUtcFKyjvUjaa4wlZ/p7",
+	"qBrubDFelZtFl86pX2Xkm/h0nFfRd+mQZR4d0tqhUy2Xs2oB5izBP64Os2kNLgymXIQX4fb8oB6FXovW",
+	"72697F/+FIjVe1DyVS2Ts9Tf5JeN3VgxvpWHqiRAP0hUKQb0cCaNZSRMFtP7ljcWZAZt7likVHr2jZiw",
+	"ERP+TNq6gklowQ42uvsTF4zf5J6R7UwH65midB1fLtdNBJXwH9tH/ZxOSYxSSiTCE4KTioRf18Wd83sb",
+	"orouWJyIeV8ULF5whqtpwY7W83ucmdi6apN80+qklGmq0boB3d+c3Pfidz43F31jjJ4PTJLOrT+uiSaJ",
+	"gkGQ2YCMDYRA/VQ6LVK88a1tLJ8PRkuBNt1N5ZpAQHGjfnVuoz2xRLF5OV4UNMYk15HJ/9h9SC+inqMJ",
+	"Dc1V2iDM7dser4nEj3qfL/3DPidp6iKd3WQpvSa+cGmWeOmfcUNz7caYwTHJdbvdhzxLM0PgLK0IhmYT",
+	"mkL8lSiY7JTMxoXS6o73G13nm3lsmekh/YNUAKkF5xIW9RXfi5pzjuVVXdVpAOudshtHkKSYJuauFJDt",
+	"aB42tHhtwB/B1HL54AhXNkhfYUtwTb831oRvaU3wMMy/k0fHMkhz3BkU6RXoNw2qChcm+6HIlDAF7gaX",
+	"k4DRjIurUcpnXpoEpOQAHUeuTLmAhgB+ui2T2+jIHoUJUxPkWvG+C4ahOImOl8CIkZlucF8m6eqEGJMZ",
+	"pvhG2fELxXaf5QZNZZDGA4gvGBbEJaKEFBr9ja2ZXLuEpTnGJrFjzRTjkLmzltzcYPZsnZHcgoqtVsPC",
+	"WGBfoUTn3FrRYIEY7t0zMTyyzRAbJDoDxXQTybtRjNai3Rq8kGuft4xUL4aCWM+Gi+ANyjGQh0dziWyv",
+	"1E4lN0tbn6Fzqk2PRWX/VKQbEJlWtX5lRNspbUElKOs7PZiIUm0I3ICUNj13I5V8w0hNr02KgW3d2lWx",
+	"ijaCSOO1/iARTRxLy3A+KTmabt1diTH0uVq92YjH5fafB7x2PsZV+qo2KcVe99WHRIJyliYfBCjC25sU",
+	"sYV4HXUwpvD8YG4lPg9IvbMNQGkQIHYSLCcDjkWyDDReuZceEDLKSRoAw/Sc3UBGmGwpFuhu8wdpj+uO",
+	"8GFSlZdm4L417zx+rMavfIZGWKCcQ/EINMDDKyiFDMmATboD/FhRGdzp7x14nRxe7PmdHHYDdXkf1KKh",
+	"T3W1NcNckQsZ2STk3puBon60t0EmYUWHukfVa83e6B0oo6q20WvIltBorbQ203a7rEWXkmRMTKKsLoEQ",
+	"knRdPrnrz/7gPj47VSvCvpF5H9nNBX/RpujC9STfNeN5StxwWmHZ+LKR33gBdMW3jxAEI7tCR5dkF+Y6",
+	"1V6NAcHe1t9y/Gdv9+DFwc/7zw9erGBDq0IIoVgtBClCsv+E3ldtivVCGU3VR4Qh4MKGGHn9y4MromxI",
+	"wge2tG5lu6WYKggrV2F7Aq65isuHNydoLNBYulxOsJvXtmTbJuWaCKgeFSwc9SenyP850q+40JeicdO/",
+	"ybZk2qO4ftuoRgJ7VrZ1+o5dgn67raWIYc9kIzjfm+DsNQazEOqAao06NjbRTmcY4KnmX/iKsEMoVON+",
+	"K9tTQawYZrYmnNcC8orMIdBvgrOADVhzBNsk7U8ao1dpnvbIpWFc/7iwEG/r9mwKw2zcSbcsDCMd8i2n",
+	"GYs+JUtuVlaF0QSFpr6yY8pM0rypBExJFNpVgLGosCkA890WgFkTFJvLvzTCTveRCfPGuvItPYpt4ekB",
+	"Kr+YPE1TDwELgnCqppmjkeB/EGYr7dlEn3C5FR+O/wxyTXcj12wSDv5lS63ckyS0Q7xm6XfK2qqSBDvs",
+	"96EtuY7xD5zRtNjDfVmEg43o1O3D/+WIyoZGPGQQCAQhQyCIoxVIkpQMc4kYn7UUMzyyUels22gXPPca",
+	"z37HhsFKU+CllkF3LBvT4L2ZBv3uxRZKS8C6b+Ng7Po+xi5QtN5EOzZQFSNdsLDJOOiaOf9J+V21neoj",
+	"mwfLTtdhpudqfG8MhBued0sDYV4i4ArKsSgYO7LzMDZCjza0MxI6fNhYCb9bK+Ha8NhsJ2yGn+6jk+iN",
+	"qfBbmgrbA9X9GwvfQ+aiTjM0PXu20RGU4ADroavDobuZcVaWejOvIyi3Osb6lyZrYgXa/xSCUHcjCG0s",
+	"iv/CFsX7E512MkGuKZndcyWo17VmQ36PXZOzXHZ0LVsNbaOD7gHCqeSeLqgTq6E0rOuSXavwqvfwvWh0",
+	"J3q5Dve/DUUzq2gmbF9yr/MolQjaPLGxjlCn+cbIuSFbLckWlHQuqRZUW1OUQbdHbCsaeTTM9cZuNG42",
+	"1DN4nGhybcxtVWy23mC/ZSpGrVF1cBW2PEOuW0mOaSnfSYISOqY5VLpICU4UXsc/uX4iuu8bF64BKPSt",
+	"ti2+dXv8hg393lS9Yff5sqK1P6HLv37ubr28/Lrb2X1289ila12L96UGZLjXjfH43ozH9ZoDGmnXMBqf",
+	"V+QDxsUUp1SSBOVcN5o9RLqkiLYW0ymB3rS6m3BCBL22GVc013UleZGDBblEytj5ZxCVF8zVY9FNj03J",
+	"SVOCsmwmURNddPSqCdVo7mYIXfz/pNKLWpu23T22MRpOpansibqXjRF6I5OsR36OkgRhAJ7l5GdRfdoU",
+	"l1qruBQsdFNcalNcakNnN8Wl1i0upUnNV994tNTX91pgacipVi29/mE2TNY0PDHZ9TI3jYawIDYFv+No",
+	"jjdQg6PQCGztnIRGhkRELXNjJ/5OQBiAah1hodktGIaW7qMJyhtX4Ld0Ba4GoNu5AE8UefwA1LHZF/g3",
+	"sOhUjO7CuhNsvviMaGlOECWjjihJE2cAAkoplaYF5axrii5QNolpAhKoIqgXrK5F654LWlhVH017CDNE",
+	"Emrl2ISbtIbmNrEOgR5Gvf0Ekzy2Qf5fSL3duBa/16As07X5DipxVUzbsQXt1vYrtiJnp2TIRSJtrzpT",
+	"DmVmy4ySa5pAOzsj7VmVd0IVIs21qS8R2NOGtdPRPJZlbRFFkC6YzGmaQvvZlZRPG/0D1A46bOcTQgVS",
+	"avjZ+dHpeUn0oBcKLjPcL9hswq3NADwmajq3sSex5IUYkp77IH4aopuS5MeutOCDNJrRo29I54Z0/md1",
+	"bypSZEjnDzJQyXM5EV3RVeYd51cS4RwxjhKSEabwf76krcymqUzZVEaf7Q5o/qtPGOpLe2eMYvgw7oGI",
+	"jAVBRbaN4oSMBU5IEvfQOZlmXOAUwn75jB0iQ2K1hwnSF4AnCJLiufZL0fyCpTgnYhvFRQmHcQ+dcJmP",
+	"BTn7H+/seIonKH6mz1/7uPT2OTN1rqCXCZ4iRkgiQxxgTPJT8PDqhicP2P3TThIAj1OwvXCB7OFte7j6",
+	"8NN7+P4gUDmbEKU3lbc/xAwNCJJEXJMkCJ3VIb9GA4IFEUeFIgWfL5XgAx8bmakQadSLdkAgMmOFLEwZ",
+	"4VlKkJIcjCffyDFJx+bLUGEp1HZpItcUajGO4D1mNpoB54izIelYxCOJFa4GeHg1FooxeSNaC9/imMec",
+	"JVDbx0Qm6Ew361t3A7hUt8Cq9J4gRMm01PWTgLxByniSUIyEF72Zc8Ao2wbZnRYEy/KRSRUwo5b9whZH",
+	"/U0HWwzxtFKlTRdps995Y5WVvhbH0jSVgHiqBVzTAmg24boHkBnEL8O9MMobLhBY7wc4xWwId8kSJzbK",
+	"Q8VZrsgcKAjx79BS+8ub/x8AAP//",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,
