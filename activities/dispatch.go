@@ -21,6 +21,7 @@ type dispatchStore interface {
 	Freeze(ctx context.Context, run ledger.Run, now time.Time) error
 	FailRun(ctx context.Context, run ledger.Run, reason string, now time.Time) error
 	RemainingCohorts(ctx context.Context, runID int64) ([]ledger.Cohort, error)
+	HoldCohort(ctx context.Context, runID int64, c ledger.Cohort, until time.Time, steps []compliance.Finding, now time.Time) error
 	Backlog(ctx context.Context, runID int64, dueBefore time.Time) (int, error)
 	Batch(ctx context.Context, runID int64, number int) (seqs []int, cut bool, err error)
 	CutBatch(ctx context.Context, runID int64, number int, c ledger.Cohort, size int, now time.Time) (int, error)
@@ -160,7 +161,10 @@ func (a *Dispatch) dispatch(ctx context.Context, run ledger.Run, batch int) (Pla
 		return Plan{}, err
 	}
 	now := a.Now()
-	open, opens := openCohorts(run, cohorts, now)
+	open, opens, err := a.openCohorts(ctx, run, cohorts, now)
+	if err != nil {
+		return Plan{}, err
+	}
 	if len(open) == 0 {
 		return Plan{Action: Wait, Until: a.noLaterThanStuck(opens, now), Reason: string(compliance.InQuietHours)}, nil
 	}
@@ -186,20 +190,30 @@ func (a *Dispatch) noLaterThanStuck(t, now time.Time) time.Time {
 }
 
 // openCohorts returns the cohorts whose people may be written to now, those whose hours end soonest first, and when the
-// first of the others opens.
-func openCohorts(run ledger.Run, cohorts []ledger.Cohort, now time.Time) (open []ledger.Cohort, opens time.Time) {
+// first of the others opens. The others' messages are told what they wait for.
+func (a *Dispatch) openCohorts(
+	ctx context.Context, run ledger.Run, cohorts []ledger.Cohort, now time.Time,
+) (open []ledger.Cohort, opens time.Time, err error) {
 	closes := map[int]time.Time{}
 	for _, c := range cohorts {
 		window := run.Window(c.Zones, now)
 		if window.Open || window.Opens.IsZero() { // whoever may never be written to is told so by their own check
 			open = append(open, c)
 			closes[c.Number] = window.Closes
-		} else if opens.IsZero() || window.Opens.Before(opens) {
+			continue
+		}
+		if opens.IsZero() || window.Opens.Before(opens) {
 			opens = window.Opens
+		}
+		if c.WaitsUntil == nil || !c.WaitsUntil.Equal(window.Opens) {
+			steps := []compliance.Finding{{Step: compliance.StepQuietHours, Result: compliance.Deferred, Detail: run.Quiet.String() + " in " + window.Zone}}
+			if err := a.Store.HoldCohort(ctx, run.ID, c, window.Opens, steps, now); err != nil {
+				return nil, opens, err
+			}
 		}
 	}
 	slices.SortStableFunc(open, func(x, y ledger.Cohort) int { return compareEnds(closes[x.Number], closes[y.Number]) })
-	return open, opens
+	return open, opens, nil
 }
 
 // compareEnds orders moments; the zero time means never.

@@ -360,6 +360,48 @@ func TestRefuse(t *testing.T) {
 	b.addsUp(t, run)
 }
 
+// An attempt was taken for absent and another one is under way when the provider speaks of the first after all.
+func TestAbsentAndFoundAfterAll(t *testing.T) {
+	t.Parallel()
+	b, ctx := open(t), t.Context()
+	run := b.frozen(t, 3)
+	again := ledger.Then{State: message.Pending, Reason: message.ReasonConcurrency}
+	for seq := 1; seq <= 3; seq++ {
+		_, first, _ := b.begin(t, run, seq, noon, time.Second)
+		require.NoError(t, b.Refuse(ctx, first.ID, ledger.Absent, message.Outcome{}, ledger.Then{State: message.Pending}, noon))
+		d, second, _ := b.begin(t, run, seq, noon, time.Second)
+		b.report(t, message.Report{AttemptID: &first.ID, SID: sid(seq), Status: "queued", State: message.Accepted, Payload: []byte(`{}`)})
+		require.Equal(t, "sending", b.stands(t, run, seq), "the second attempt's outcome has to be found out")
+		switch seq {
+		case 1:
+			require.NoError(t, b.Refuse(ctx, second.ID, ledger.Refused, message.Outcome{Code: 20429, HTTPStatus: 429}, again, noon))
+		case 2:
+			require.NoError(t, b.GiveUp(ctx, second.ID, message.ReasonUnresolved, noon))
+		case 3:
+			b.report(t, message.Report{AttemptID: &first.ID, SID: sid(seq), Status: "failed", State: message.Failed, Code: 63024, Payload: []byte(`{}`)})
+			require.NoError(t, b.Refuse(ctx, second.ID, ledger.Refused, message.Outcome{Code: 20429, HTTPStatus: 429}, again, noon))
+			require.Equal(t, "pending provider_busy", b.stands(t, run, seq), "neither attempt stands")
+			continue
+		}
+		require.Equal(t, "accepted", b.stands(t, run, seq), "one is with the provider: never sent again")
+		_, standing, err := b.StandingSID(ctx, d.MessageID)
+		require.NoError(t, err)
+		require.Equal(t, sid(seq), standing)
+	}
+	b.addsUp(t, run)
+}
+
+// The answer to a request may be recorded long after its attempt was taken for absent.
+func TestAcceptedAfterAbsent(t *testing.T) {
+	t.Parallel()
+	b, ctx := open(t), t.Context()
+	run := b.frozen(t, 1)
+	_, a, _ := b.begin(t, run, 1, noon, time.Second)
+	require.NoError(t, b.Refuse(ctx, a.ID, ledger.Absent, message.Outcome{}, ledger.Then{State: message.Pending}, noon))
+	require.NoError(t, b.Accept(ctx, a.ID, sid(1), 201, noon))
+	require.Equal(t, "accepted", b.stands(t, run, 1))
+}
+
 func TestGiveUp(t *testing.T) {
 	t.Parallel()
 	b, ctx := open(t), t.Context()

@@ -11,8 +11,6 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/event-stream-engine/ese/db/internal/dbsqlc"
-	"github.com/event-stream-engine/ese/internal/campaign"
-	"github.com/event-stream-engine/ese/internal/fault"
 	"github.com/event-stream-engine/ese/internal/ledger"
 	"github.com/event-stream-engine/ese/internal/message"
 	"github.com/event-stream-engine/ese/internal/outbox"
@@ -24,29 +22,19 @@ import (
 // a report blames is paused.
 func (s *Store) RecordReceipts(ctx context.Context, reports []message.Report, now time.Time) ([]bool, error) {
 	var news []bool
-	var blamed map[int64]string
 	err := s.InTx(ctx, func(ctx context.Context) (err error) {
-		news, blamed, err = s.recordReceipts(ctx, reports, now)
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	for id, reason := range blamed {
-		if err := s.PauseForFault(ctx, id, reason, now); err != nil {
-			return nil, err
+		var blamed map[int64]string
+		if news, blamed, err = s.recordReceipts(ctx, reports, now); err != nil {
+			return err
 		}
-	}
-	return news, nil
-}
-
-// PauseForFault pauses a campaign on the engine's own account; one that is not running any more is left alone.
-func (s *Store) PauseForFault(ctx context.Context, campaignID int64, reason string, now time.Time) error {
-	_, err := s.Steer(ctx, campaignID, campaign.Paused, "engine", reason, now)
-	if fault.Is(err, fault.Conflict) || fault.Is(err, fault.NotFound) {
+		for id, reason := range blamed {
+			if err := s.PauseForFault(ctx, id, reason, now); err != nil {
+				return err
+			}
+		}
 		return nil
-	}
-	return err
+	})
+	return news, err
 }
 
 // said is what makes two callbacks the same.
@@ -196,17 +184,26 @@ func (es entries) find(attempt uuid.UUID) (*entry, int) {
 	return nil, 0
 }
 
-// lockEntries locks what reports[i] for each i in apply may change, and reads it: people first, then messages by id, and
-// only then attempts and receipts. Every transaction here takes them in this order.
+// lockEntries locks what reports[i] for each i in apply may change, and reads it: campaigns first, then people, then
+// messages by id, and only then attempts and receipts. Every transaction here takes them in this order.
 func (s *Store) lockEntries(ctx context.Context, reports []message.Report, owner []uuid.UUID, apply []int) (entries, error) {
 	if len(apply) == 0 {
 		return nil, nil
 	}
-	var attemptIDs, optingOut []uuid.UUID
+	var attemptIDs, optingOut, blaming []uuid.UUID
 	for _, i := range apply {
 		attemptIDs = append(attemptIDs, owner[i])
-		if reports[i].Policy.Class == message.OptOut {
+		switch reports[i].Policy.Class {
+		case message.OptOut:
 			optingOut = append(optingOut, owner[i])
+		case message.Stop:
+			blaming = append(blaming, owner[i])
+		default: // concerns the message alone
+		}
+	}
+	if len(blaming) > 0 {
+		if _, err := s.q(ctx).CampaignsOfAttemptsLock(ctx, blaming); err != nil {
+			return nil, translate(err, "campaigns of receipts")
 		}
 	}
 	if len(optingOut) > 0 {

@@ -77,9 +77,41 @@ const leasePoll = 20 * time.Millisecond
 // campaign starts any more and none is under way: it waits for the leases of open attempts, at most as long as one
 // request may take. by and reason are for the record; reason may be empty.
 func (s *Store) Steer(ctx context.Context, campaignID int64, to campaign.Status, by, reason string, now time.Time) (campaign.Steering, error) {
-	var run dbsqlc.RunActiveRow
 	started := time.Now()
-	err := s.InTx(ctx, func(ctx context.Context) error {
+	runID, to, err := s.steer(ctx, campaignID, to, by, reason, now)
+	if err != nil {
+		return campaign.Steering{}, err
+	}
+	if to == campaign.Paused || to == campaign.Cancelled {
+		if err := s.awaitLeases(ctx, runID, now, started); err != nil {
+			return campaign.Steering{}, err
+		}
+	}
+	states, err := s.RunStates(ctx, runID)
+	if err != nil {
+		return campaign.Steering{}, err
+	}
+	return campaign.Steering{
+		Status: to, Sent: states.Accepted(), Remaining: states[message.Pending], Unresolved: states[message.Sending] + states[message.Unknown],
+	}, nil
+}
+
+// PauseForFault pauses a campaign on the engine's own account; one that is not running any more is left alone. It waits
+// for no request under way.
+func (s *Store) PauseForFault(ctx context.Context, campaignID int64, reason string, now time.Time) error {
+	_, _, err := s.steer(ctx, campaignID, campaign.Paused, "engine", reason, now)
+	if fault.Is(err, fault.Conflict) || fault.Is(err, fault.NotFound) {
+		return nil
+	}
+	return err
+}
+
+// steer changes the campaign's status and leaves word for the workflows concerned. The status it returns is SCHEDULED
+// when a campaign is resumed before its time.
+func (s *Store) steer(
+	ctx context.Context, campaignID int64, to campaign.Status, by, reason string, now time.Time,
+) (runID int64, status campaign.Status, err error) {
+	err = s.InTx(ctx, func(ctx context.Context) error {
 		c, err := s.q(ctx).CampaignLock(ctx, int32(campaignID))
 		if err != nil {
 			return translate(err, fmt.Sprintf("campaign %d", campaignID))
@@ -94,9 +126,11 @@ func (s *Store) Steer(ctx context.Context, campaignID int64, to campaign.Status,
 		if err := from.Move(to); err != nil {
 			return err
 		}
-		if run, err = s.q(ctx).RunActive(ctx, int32(campaignID)); err != nil {
+		run, err := s.q(ctx).RunActive(ctx, int32(campaignID))
+		if err != nil {
 			return translate(err, "active run")
 		}
+		runID = run.ID
 		if to == campaign.Running && c.ScheduleTime != nil && c.ScheduleTime.After(now) {
 			to = campaign.Scheduled
 		}
@@ -117,21 +151,7 @@ func (s *Store) Steer(ctx context.Context, campaignID int64, to campaign.Status,
 		}
 		return s.enqueue(ctx, outbox.WakeCampaign, outbox.Run{RunID: run.ID, CampaignID: campaignID, Number: int(run.Number)}, now)
 	})
-	if err != nil {
-		return campaign.Steering{}, err
-	}
-	if to == campaign.Paused || to == campaign.Cancelled {
-		if err := s.awaitLeases(ctx, run.ID, now, started); err != nil {
-			return campaign.Steering{}, err
-		}
-	}
-	states, err := s.RunStates(ctx, run.ID)
-	if err != nil {
-		return campaign.Steering{}, err
-	}
-	return campaign.Steering{
-		Status: to, Sent: states.Accepted(), Remaining: states[message.Pending], Unresolved: states[message.Sending] + states[message.Unknown],
-	}, nil
+	return runID, to, err
 }
 
 // signalDispatched tells the workflows that wait because of the campaign's state what it is now.
@@ -238,6 +258,11 @@ WITH audience AS MATERIALIZED (
     SELECT uuid_v7($2), $1, id, seq, $3, CASE WHEN reason = '' THEN 'pending' ELSE 'suppressed' END, reason,
            $2, CASE WHEN reason <> '' THEN $2 END, $2
     FROM audience
+    RETURNING id, state, reason
+), judged AS (
+    INSERT INTO compliance_checks (message_id, action, reason, steps, created_at)
+    SELECT id, 'suppress', reason, jsonb_build_array(jsonb_build_object('step', 'consent', 'result', 'failed', 'detail', reason)), $2
+    FROM written WHERE state = 'suppressed'
 ), grouped AS (
     INSERT INTO cohorts (run_id, number, seq_from, seq_to, next_seq, zones, region)
     SELECT $1, row_number() OVER (ORDER BY min(seq)), min(seq), max(seq), min(seq), zones, region
@@ -288,9 +313,20 @@ func (s *Store) RemainingCohorts(ctx context.Context, runID int64) ([]ledger.Coh
 	}
 	cohorts := make([]ledger.Cohort, len(rows))
 	for i, r := range rows {
-		cohorts[i] = ledger.Cohort{Number: int(r.Number), NextSeq: int(r.NextSeq), LastSeq: int(r.SeqTo), Zones: r.Zones}
+		cohorts[i] = ledger.Cohort{Number: int(r.Number), NextSeq: int(r.NextSeq), LastSeq: int(r.SeqTo), Zones: r.Zones, WaitsUntil: r.WaitsUntil}
 	}
 	return cohorts, nil
+}
+
+// HoldCohort notes on the messages of a cohort that no batch holds yet that they wait for its quiet hours to end.
+func (s *Store) HoldCohort(ctx context.Context, runID int64, c ledger.Cohort, until time.Time, steps []compliance.Finding, now time.Time) error {
+	raw, err := json.Marshal(steps)
+	if err != nil {
+		return fmt.Errorf("steps: %w", err)
+	}
+	return translate(s.q(ctx).CohortHold(ctx, dbsqlc.CohortHoldParams{
+		RunID: runID, Number: int32(c.Number), Until: &until, Reason: string(compliance.InQuietHours), Steps: raw, Now: now,
+	}), "waiting cohort")
 }
 
 // Backlog counts the messages of cut batches that are to be sent before the given moment.

@@ -189,14 +189,18 @@ func TestSTOP(t *testing.T) {
 	w.trigger(night(campaign.Campaign{RatePerSecond: 1}))
 	var waiting, later string
 	w.at(time.Hour, func() {
+		dispatched := w.dispatched()
 		for number, m := range w.ledger() {
 			switch {
 			case m.State != message.Pending:
-			case m.Reason == string(compliance.InQuietHours):
+				continue
+			case dispatched[m.Seq]:
 				waiting = number
-			case m.Reason == "":
+			default:
 				later = number
 			}
+			require.Equal(t, string(compliance.InQuietHours), m.Reason, "whoever waits for the morning is told so, in a batch or not")
+			require.Equal(t, evening.Add(12*time.Hour+5*time.Second), m.WaitsUntil.UTC())
 		}
 		require.NotEmpty(t, waiting, "somebody's workflow waits for the morning")
 		require.NotEmpty(t, later, "somebody is in no batch yet")
@@ -446,8 +450,9 @@ func TestTerminatedByHand(t *testing.T) {
 			w.trigger(night(campaign.Campaign{RatePerSecond: 1}))
 			var terminated []string
 			w.at(time.Hour, func() {
+				dispatched := w.dispatched()
 				for number, m := range w.ledger() {
-					if m.Reason == string(compliance.InQuietHours) {
+					if m.Reason == string(compliance.InQuietHours) && dispatched[m.Seq] {
 						terminated = append(terminated, number)
 						w.terminate(workflows.RecipientID(outbox.Recipient{Run: w.run, Seq: m.Seq}))
 					}

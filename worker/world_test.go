@@ -238,6 +238,22 @@ func (w *world) ledger() map[string]report.Message {
 	return found
 }
 
+// dispatched tells which messages are in a batch, and so have a workflow.
+func (w *world) dispatched() map[int]bool {
+	w.t.Helper()
+	in := map[int]bool{}
+	for number := 1; ; number++ {
+		seqs, cut, err := w.store.Batch(w.t.Context(), w.run.RunID, number)
+		require.NoError(w.t, err)
+		if !cut {
+			return in
+		}
+		for _, seq := range seqs {
+			in[seq] = true
+		}
+	}
+}
+
 // states counts the run's messages by state.
 func (w *world) states() map[message.State]int {
 	w.t.Helper()

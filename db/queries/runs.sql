@@ -56,7 +56,7 @@ WHERE c.id = @id;
 UPDATE campaigns SET status = 'RUNNING', updated_at = @now WHERE id = @campaign_id AND status = 'SCHEDULED';
 
 -- name: CohortsRemaining :many
-SELECT number, next_seq, seq_to, zones FROM cohorts WHERE run_id = @run_id AND next_seq <= seq_to ORDER BY number;
+SELECT number, next_seq, seq_to, zones, waits_until FROM cohorts WHERE run_id = @run_id AND next_seq <= seq_to ORDER BY number;
 
 -- name: RunBacklog :one
 -- Messages of batches already cut that are to be sent within the given moment. Counted cohort by cohort, so that those in
@@ -71,6 +71,18 @@ WHERE c.run_id = @run_id;
 
 -- name: BatchGet :one
 SELECT seqs FROM batches WHERE run_id = @run_id AND number = @number;
+
+-- name: CohortHold :exec
+-- Notes on the messages of a cohort that sleeps until when they wait; once for each opening.
+WITH c AS (
+    UPDATE cohorts SET waits_until = @until WHERE cohorts.run_id = @run_id AND number = @number AND waits_until IS DISTINCT FROM @until
+    RETURNING cohorts.run_id, next_seq, seq_to
+), m AS (
+    UPDATE messages SET reason = @reason, waits_until = @until, updated_at = @now
+    FROM c WHERE messages.run_id = c.run_id AND seq BETWEEN c.next_seq AND c.seq_to AND state = 'pending' RETURNING messages.id
+)
+INSERT INTO compliance_checks (message_id, action, reason, until, steps, created_at)
+SELECT m.id, 'wait', @reason, @until, @steps, @now FROM m;
 
 -- name: CohortAdvance :exec
 UPDATE cohorts SET next_seq = @next_seq WHERE run_id = @run_id AND number = @number;

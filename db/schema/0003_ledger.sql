@@ -106,6 +106,7 @@ CREATE TABLE cohorts (
     next_seq integer NOT NULL,  -- the first that no batch holds
     zones    text[] NOT NULL,
     region   text NOT NULL,
+    waits_until timestamptz,     -- the opening that its messages were last told to wait for
     PRIMARY KEY (run_id, number),
     CONSTRAINT cohorts_range CHECK (seq_from <= seq_to AND next_seq BETWEEN seq_from AND seq_to + 1)
 );

@@ -77,6 +77,8 @@ type Cohort struct {
 	NextSeq int // the first that no batch holds
 	LastSeq int
 	Zones   []string
+	// WaitsUntil is the opening that its messages were last told to wait for; nil for none.
+	WaitsUntil *time.Time
 }
 
 // States counts messages by state.

@@ -92,13 +92,14 @@ type CampaignRun struct {
 }
 
 type Cohort struct {
-	RunID   int64
-	Number  int32
-	SeqFrom int32
-	SeqTo   int32
-	NextSeq int32
-	Zones   []string
-	Region  string
+	RunID      int64
+	Number     int32
+	SeqFrom    int32
+	SeqTo      int32
+	NextSeq    int32
+	Zones      []string
+	Region     string
+	WaitsUntil *time.Time
 }
 
 type ComplianceCheck struct {

@@ -297,15 +297,50 @@ func (q *Queries) CohortAdvance(ctx context.Context, arg CohortAdvanceParams) er
 	return err
 }
 
+const cohortHold = `-- name: CohortHold :exec
+WITH c AS (
+    UPDATE cohorts SET waits_until = $2 WHERE cohorts.run_id = $5 AND number = $6 AND waits_until IS DISTINCT FROM $2
+    RETURNING cohorts.run_id, next_seq, seq_to
+), m AS (
+    UPDATE messages SET reason = $1, waits_until = $2, updated_at = $4
+    FROM c WHERE messages.run_id = c.run_id AND seq BETWEEN c.next_seq AND c.seq_to AND state = 'pending' RETURNING messages.id
+)
+INSERT INTO compliance_checks (message_id, action, reason, until, steps, created_at)
+SELECT m.id, 'wait', $1, $2, $3, $4 FROM m
+`
+
+type CohortHoldParams struct {
+	Reason string
+	Until  *time.Time
+	Steps  json.RawMessage
+	Now    time.Time
+	RunID  int64
+	Number int32
+}
+
+// Notes on the messages of a cohort that sleeps until when they wait; once for each opening.
+func (q *Queries) CohortHold(ctx context.Context, arg CohortHoldParams) error {
+	_, err := q.db.Exec(ctx, cohortHold,
+		arg.Reason,
+		arg.Until,
+		arg.Steps,
+		arg.Now,
+		arg.RunID,
+		arg.Number,
+	)
+	return err
+}
+
 const cohortsRemaining = `-- name: CohortsRemaining :many
-SELECT number, next_seq, seq_to, zones FROM cohorts WHERE run_id = $1 AND next_seq <= seq_to ORDER BY number
+SELECT number, next_seq, seq_to, zones, waits_until FROM cohorts WHERE run_id = $1 AND next_seq <= seq_to ORDER BY number
 `
 
 type CohortsRemainingRow struct {
-	Number  int32
-	NextSeq int32
-	SeqTo   int32
-	Zones   []string
+	Number     int32
+	NextSeq    int32
+	SeqTo      int32
+	Zones      []string
+	WaitsUntil *time.Time
 }
 
 func (q *Queries) CohortsRemaining(ctx context.Context, runID int64) ([]CohortsRemainingRow, error) {
@@ -322,6 +357,7 @@ func (q *Queries) CohortsRemaining(ctx context.Context, runID int64) ([]CohortsR
 			&i.NextSeq,
 			&i.SeqTo,
 			&i.Zones,
+			&i.WaitsUntil,
 		); err != nil {
 			return nil, err
 		}
