@@ -138,7 +138,7 @@ func assets(ctx context.Context, root string, log io.Writer) error {
 			return ctx.Err()
 		} else if err != nil {
 			fmt.Fprintf(log, "npm %s: %v: the pages use plain placeholder styles\n%s\n", strings.Join(step, " "), err, strings.TrimSpace(string(out)))
-			return nil //nolint:nilerr // said, and enough
+			return nil
 		}
 	}
 	return nil
