@@ -53,6 +53,9 @@ test-short: $(BIN)/devstack ## Run the quick tests of the product only
 bench: ## Measure webhooks and a campaign on this machine: make bench ARGS="-recipients 1000"
 	@cd devstack && go run ./cmd/bench $(ARGS)
 
+replay-record: ## Record workflow histories anew (about 3 minutes); check in what covers a new path
+	@workflows/testdata/record.sh
+
 ##@ Check
 .PHONY: generate verify lint vuln docker-check
 generate: $(BIN)/sqlc $(BIN)/oapi-codegen ## Write the generated code anew: queries and HTTP types
