@@ -138,6 +138,10 @@ func (s *Store) steer(
 			return err
 		}
 		if to == campaign.Cancelled {
+			// All or nothing, however many there are: the caller's limit on statements is for questions.
+			if _, err := s.conn(ctx).Exec(ctx, `SET LOCAL statement_timeout = 0`); err != nil {
+				return translate(err, "statement timeout")
+			}
 			err := s.q(ctx).RunCancelPending(ctx, dbsqlc.RunCancelPendingParams{RunID: run.ID, Now: &now})
 			if err != nil {
 				return translate(err, "cancelled messages")

@@ -58,7 +58,7 @@ func batchSeqs(ctx workflow.Context, in activities.PlanInput) (out []int, err er
 }
 
 func steer(ctx workflow.Context, in activities.SteerInput) (out campaign.Steering, err error) {
-	err = workflow.ExecuteActivity(regular(ctx, time.Minute, string(in.To)), dispatch.Steer, in).Get(ctx, &out)
+	err = workflow.ExecuteActivity(regular(ctx, 10*time.Minute, string(in.To)), dispatch.Steer, in).Get(ctx, &out)
 	return out, err
 }
 
