@@ -384,6 +384,10 @@ func TestFinishRun(t *testing.T) {
 	runs, err = b.UnsettledRuns(ctx, noon)
 	require.NoError(t, err)
 	require.Empty(t, runs)
+	b.message(t, run.ID, 2, row{user: b.user(t, "+94771239999", "LK", `{}`, "OPT_IN"), state: message.Pending})
+	runs, err = b.UnsettledRuns(ctx, noon)
+	require.NoError(t, err)
+	require.Len(t, runs, 1, "something is to be sent in it again")
 }
 
 func TestFailRun(t *testing.T) {

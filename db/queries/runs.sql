@@ -24,7 +24,11 @@ RETURNING id, number;
 SELECT id, number FROM campaign_runs WHERE campaign_id = @campaign_id AND finished_at IS NULL;
 
 -- name: RunsUnsettled :many
-SELECT id, campaign_id, number FROM campaign_runs WHERE settled_at IS NULL AND started_at <= @started_before ORDER BY id;
+-- A settled run counts as well while something is to be sent in it: a receipt may take a message back just as it settles.
+SELECT r.id, r.campaign_id, r.number FROM campaign_runs r
+WHERE r.started_at <= @started_before AND (r.settled_at IS NULL
+    OR EXISTS (SELECT 1 FROM messages m WHERE m.run_id = r.id AND m.state IN ('pending', 'sending')))
+ORDER BY r.id;
 
 -- name: RunGet :one
 SELECT r.id, r.campaign_id, r.number, r.template_id, r.template_version, r.started_by, r.started_at, r.not_before, r.frozen_at,

@@ -80,7 +80,6 @@ CREATE TABLE campaign_runs (
     FOREIGN KEY (template_id, template_version) REFERENCES template_versions (template_id, version)
 );
 CREATE UNIQUE INDEX campaign_runs_one_active ON campaign_runs (campaign_id) WHERE finished_at IS NULL;
-CREATE INDEX campaign_runs_unsettled ON campaign_runs (id) WHERE settled_at IS NULL;
 
 -- +goose Down
 DROP TABLE campaign_runs;

@@ -713,7 +713,10 @@ func (q *Queries) RunUndecided(ctx context.Context, runID int64) (RunUndecidedRo
 }
 
 const runsUnsettled = `-- name: RunsUnsettled :many
-SELECT id, campaign_id, number FROM campaign_runs WHERE settled_at IS NULL AND started_at <= $1 ORDER BY id
+SELECT r.id, r.campaign_id, r.number FROM campaign_runs r
+WHERE r.started_at <= $1 AND (r.settled_at IS NULL
+    OR EXISTS (SELECT 1 FROM messages m WHERE m.run_id = r.id AND m.state IN ('pending', 'sending')))
+ORDER BY r.id
 `
 
 type RunsUnsettledRow struct {
@@ -722,6 +725,7 @@ type RunsUnsettledRow struct {
 	Number     int32
 }
 
+// A settled run counts as well while something is to be sent in it: a receipt may take a message back just as it settles.
 func (q *Queries) RunsUnsettled(ctx context.Context, startedBefore time.Time) ([]RunsUnsettledRow, error) {
 	rows, err := q.db.Query(ctx, runsUnsettled, startedBefore)
 	if err != nil {
