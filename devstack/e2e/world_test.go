@@ -42,9 +42,9 @@ type world struct {
 }
 
 // patience is how long a story may take to come true; all waiting ends there.
-const patience = 4 * time.Minute
+const patience = 8 * time.Minute
 
-// newWorld starts the product with nothing in it. worker adds to the worker's environment.
+// newWorld starts the product with nothing in it. env adds to the environment of roles.
 func newWorld(t *testing.T, env map[stack.Role]map[string]string) *world {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "ese-e2e-")
