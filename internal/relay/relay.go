@@ -26,14 +26,12 @@ type store interface {
 
 // Relay brings the outbox to Temporal. Any number of them may run at once.
 type Relay struct {
-	Store  store
-	Client client.Client
-	Now    func() time.Time
-	Log    *slog.Logger
-	// MinAge leaves items to whoever wrote them until they are that old. Zero takes them at once.
-	MinAge time.Duration
-
-	woken chan struct{}
+	store  store
+	client client.Client
+	now    func() time.Time
+	log    *slog.Logger
+	minAge time.Duration
+	woken  chan struct{}
 }
 
 const (
@@ -44,9 +42,10 @@ const (
 	keepInterval = 30 * time.Second // between looks for campaigns whose workflow is gone
 )
 
-// New makes a relay; it does nothing before Run.
+// New makes a relay; it does nothing before Run. Items are left to whoever wrote them until they are minAge old; zero
+// takes them at once.
 func New(s store, c client.Client, now func() time.Time, log *slog.Logger, minAge time.Duration) *Relay {
-	return &Relay{Store: s, Client: c, Now: now, Log: log, MinAge: minAge, woken: make(chan struct{}, 1)}
+	return &Relay{store: s, client: c, now: now, log: log, minAge: minAge, woken: make(chan struct{}, 1)}
 }
 
 // Wake makes the relay look at the outbox now. It never blocks.
@@ -74,8 +73,8 @@ func (r *Relay) Run(ctx context.Context) {
 
 // drain relays one batch and reports whether there may be more.
 func (r *Relay) drain(ctx context.Context) (more bool) {
-	now := r.Now()
-	delivered, failed, err := r.Store.Relay(ctx, batch, now.Add(-r.MinAge), now, func(items []outbox.Item) []error {
+	now := r.now()
+	delivered, failed, err := r.store.Relay(ctx, batch, now.Add(-r.minAge), now, func(items []outbox.Item) []error {
 		errs := make([]error, len(items))
 		var g errgroup.Group
 		g.SetLimit(concurrency)
@@ -90,9 +89,9 @@ func (r *Relay) drain(ctx context.Context) (more bool) {
 	})
 	switch {
 	case err != nil && ctx.Err() == nil:
-		r.Log.ErrorContext(ctx, "outbox relay", "error", err)
+		r.log.ErrorContext(ctx, "outbox relay", "error", err)
 	case failed > 0:
-		r.Log.WarnContext(ctx, "Temporal took not all of the outbox; the rest is tried again", "delivered", delivered, "failed", failed)
+		r.log.WarnContext(ctx, "Temporal took not all of the outbox; the rest is tried again", "delivered", delivered, "failed", failed)
 	}
 	return err == nil && delivered == batch
 }
@@ -132,7 +131,7 @@ func (r *Relay) deliver(ctx context.Context, item outbox.Item) error {
 
 // startCampaign starts a run's workflow where its batches end; a running one is left alone.
 func (r *Relay) startCampaign(ctx context.Context, run outbox.Run) error {
-	last, err := r.Store.LastBatch(ctx, run.RunID)
+	last, err := r.store.LastBatch(ctx, run.RunID)
 	if err != nil {
 		return err
 	}
@@ -141,7 +140,7 @@ func (r *Relay) startCampaign(ctx context.Context, run outbox.Run) error {
 }
 
 func (r *Relay) start(ctx context.Context, id, summary string, workflow, in any) error {
-	_, err := r.Client.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
+	_, err := r.client.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
 		ID: id, TaskQueue: workflows.TaskQueue, StaticSummary: summary,
 		WorkflowIDReusePolicy:    enumspb.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE,
 		WorkflowIDConflictPolicy: enumspb.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING,
@@ -151,7 +150,7 @@ func (r *Relay) start(ctx context.Context, id, summary string, workflow, in any)
 
 // signal wakes a workflow. One that has ended needs no waking: it looked at the ledger last.
 func (r *Relay) signal(ctx context.Context, id string) error {
-	err := r.Client.SignalWorkflow(ctx, id, "", workflows.SignalWake, nil)
+	err := r.client.SignalWorkflow(ctx, id, "", workflows.SignalWake, nil)
 	if _, gone := errors.AsType[*serviceerror.NotFound](err); gone {
 		return nil
 	}
@@ -169,12 +168,12 @@ func (r *Relay) Keep(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		runs, err := r.Store.UnsettledRuns(ctx, r.Now().Add(-keepInterval))
+		runs, err := r.store.UnsettledRuns(ctx, r.now().Add(-keepInterval))
 		for _, run := range runs {
 			err = errors.Join(err, r.startCampaign(ctx, run))
 		}
 		if err != nil && ctx.Err() == nil {
-			r.Log.WarnContext(ctx, "campaigns could not be seen to; they are looked at again", "error", err)
+			r.log.WarnContext(ctx, "campaigns could not be seen to; they are looked at again", "error", err)
 		}
 	}
 }
