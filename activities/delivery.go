@@ -177,6 +177,9 @@ func (a *Delivery) SendMessage(ctx context.Context, in SendInput) (Next, error) 
 	}
 
 	now := a.Now()
+	if !verdict.Closes.IsZero() && !now.Before(verdict.Closes) {
+		return a.CheckCompliance(ctx, in.Message) // quiet hours began while it waited for its moment
+	}
 	attempt := ledger.Attempt{ID: uuid.Must(uuid.NewV7()), StartedAt: now, LeaseUntil: now.Add(a.Lease), BodySHA256: sha256.Sum256([]byte(body))}
 	begun, err := a.Store.Begin(ctx, d, attempt, verdict.Steps)
 	if err != nil {

@@ -413,6 +413,34 @@ func TestDeliveryHoldsNoMessageIntoTheNight(t *testing.T) {
 	require.Equal(t, 1, l.accepted(t, 1))
 }
 
+// The last moment before the quiet hours is granted for the first moment of them.
+func TestDeliveryQuietHoursBeginWhileItWaits(t *testing.T) {
+	t.Parallel()
+	l := newLane(t, 1, twiliosim.Faults{})
+	colombo, err := time.LoadLocation("Asia/Colombo")
+	require.NoError(t, err)
+	l.exec(t, `UPDATE campaigns SET quiet_start = 22 * 60, quiet_end = 8 * 60`)
+	now := time.Date(2026, 6, 10, 21, 59, 59, 900_000_000, colombo)
+	l.Now = func() time.Time { return now }
+	l.Delivery.Store = lateGrants{l.world.Store, func() { now = now.Add(100 * time.Millisecond) }}
+	next := l.step(t, l.message(1), activities.Next{Do: activities.Send})
+	require.Equal(t, activities.Check, next.Do)
+	require.Equal(t, time.Date(2026, 6, 11, 8, 0, 0, 0, colombo).UTC(), next.At.UTC())
+	require.Equal(t, "pending quiet_hours", l.stands(t, 1), "no attempt was begun")
+	require.Zero(t, l.accepted(t, 1))
+}
+
+// lateGrants is a store whose rate limit takes its time.
+type lateGrants struct {
+	*db.Store
+	pass func()
+}
+
+func (s lateGrants) Grant(ctx context.Context, campaignID int64, ratePerSecond int, now time.Time) (time.Time, error) {
+	defer s.pass()
+	return s.Store.Grant(ctx, campaignID, ratePerSecond, now)
+}
+
 // keeping is a provider that remembers what it was last asked to send.
 type keeping struct {
 	activities.Sender
