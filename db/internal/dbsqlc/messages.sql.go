@@ -13,7 +13,7 @@ import (
 )
 
 const messageAttempts = `-- name: MessageAttempts :many
-SELECT id, message_id, number, state, carrier, lease_until, started_at, ended_at, provider_sid, http_status, error_code, detail, body_sha256, looks, failed_looks FROM attempts WHERE message_id = $1 ORDER BY number
+SELECT id, message_id, number, state, carrier, lease_until, started_at, ended_at, provider_sid, http_status, error_code, detail, body_sha256, looks, failed_looks, granted_at FROM attempts WHERE message_id = $1 ORDER BY number
 `
 
 func (q *Queries) MessageAttempts(ctx context.Context, messageID uuid.UUID) ([]Attempt, error) {
@@ -41,6 +41,7 @@ func (q *Queries) MessageAttempts(ctx context.Context, messageID uuid.UUID) ([]A
 			&i.BodySha256,
 			&i.Looks,
 			&i.FailedLooks,
+			&i.GrantedAt,
 		); err != nil {
 			return nil, err
 		}

@@ -38,6 +38,7 @@ type Attempt struct {
 	BodySha256  []byte
 	Looks       int16
 	FailedLooks int16
+	GrantedAt   *time.Time
 }
 
 type AuditEvent struct {
@@ -57,21 +58,24 @@ type Batch struct {
 }
 
 type Campaign struct {
-	ID                  int32
-	Topic               string
-	TemplateID          int32
-	SegmentID           *int32
-	SegmentQuery        json.RawMessage
-	SubscriptionTopicID *int32
-	Status              string
-	StatusReason        string
-	RateLimitPerSecond  int32
-	QuietStart          *int16
-	QuietEnd            *int16
-	Timezone            string
-	ScheduleTime        *time.Time
-	CreatedAt           time.Time
-	UpdatedAt           time.Time
+	ID                      int32
+	Topic                   string
+	TemplateID              int32
+	SegmentID               *int32
+	SegmentQuery            json.RawMessage
+	SubscriptionTopicID     *int32
+	Status                  string
+	StatusReason            string
+	RateLimitPerSecond      int32
+	QuietStart              *int16
+	QuietEnd                *int16
+	Timezone                string
+	ScheduleTime            *time.Time
+	CreatedAt               time.Time
+	UpdatedAt               time.Time
+	Priority                string
+	FailureThresholdPercent int16
+	CanaryPercent           int16
 }
 
 type CampaignRun struct {
@@ -89,6 +93,10 @@ type CampaignRun struct {
 	AudienceSize    int32
 	FinishedAt      *time.Time
 	SettledAt       *time.Time
+	RetryStates     []string
+	RetryErrorCodes []int32
+	CanaryPassedAt  *time.Time
+	BreakerSince    *time.Time
 }
 
 type Cohort struct {
@@ -224,10 +232,11 @@ type Segment struct {
 }
 
 type Sender struct {
-	ID        int32
-	Channel   string
-	Address   string
-	CreatedAt time.Time
+	ID                int32
+	Channel           string
+	Address           string
+	CreatedAt         time.Time
+	MessagesPerSecond int32
 }
 
 type Subscription struct {
@@ -257,6 +266,8 @@ type TemplateVersion struct {
 type Throttle struct {
 	Key         string
 	NextGrantAt time.Time
+	SlowedAt    *time.Time
+	SlowedRate  *float32
 }
 
 type Topic struct {
