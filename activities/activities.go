@@ -23,7 +23,7 @@ const (
 	Check   Do = "check"   // CheckCompliance
 	Send    Do = "send"    // SendMessage
 	Resolve Do = "resolve" // ResolveAttempt
-	Fetch   Do = "fetch"   // FetchReceipt
+	Fetch   Do = "fetch"   // FetchReceipt; of recipients that were started before receipts were swept run by run
 	Done    Do = "done"    // nothing is left to do for this message
 )
 
@@ -32,7 +32,6 @@ type Next struct {
 	Do     Do        `json:"do"`
 	At     time.Time `json:"at,omitzero"`      // zero: at once
 	Reason string    `json:"reason,omitempty"` // what it waits for; with Done, how the message stands
-	Slot   time.Time `json:"slot,omitzero"`    // with Send: the moment that the rate limit granted
 }
 
 // jitter spreads what would happen at one moment over a fifth of d, so that many waiters do not wake together.

@@ -5,14 +5,17 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"time"
 
 	"github.com/google/uuid"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/event-stream-engine/ese/internal/campaign"
 	"github.com/event-stream-engine/ese/internal/compliance"
 	"github.com/event-stream-engine/ese/internal/ledger"
 	"github.com/event-stream-engine/ese/internal/message"
+	"github.com/event-stream-engine/ese/internal/outbox"
 )
 
 // Sender is the provider.
@@ -31,7 +34,6 @@ type deliveryStore interface {
 	Wait(ctx context.Context, id uuid.UUID, reason string, until time.Time, steps []compliance.Finding, now time.Time) error
 	Suppress(ctx context.Context, id uuid.UUID, reason string, steps []compliance.Finding, now time.Time) error
 	Cancel(ctx context.Context, id uuid.UUID, reason string, now time.Time) error
-	Grant(ctx context.Context, campaignID int64, ratePerSecond int, now time.Time) (time.Time, error)
 	Begin(ctx context.Context, d ledger.Delivery, a ledger.Attempt, steps []compliance.Finding) (ledger.Begun, error)
 	Accept(ctx context.Context, attemptID uuid.UUID, sid string, httpStatus int, now time.Time) error
 	Refuse(ctx context.Context, attemptID uuid.UUID, state ledger.AttemptState, o message.Outcome, then ledger.Then, now time.Time) error
@@ -45,6 +47,9 @@ type deliveryStore interface {
 	NoteLook(ctx context.Context, attemptID uuid.UUID, failed bool) error
 	TakenSIDs(ctx context.Context, attemptID uuid.UUID, sids []string) (map[string]bool, error)
 	GiveUp(ctx context.Context, attemptID uuid.UUID, reason string, now time.Time) error
+	// OverdueReceipts lists up to atMost messages of the run that were accepted before the given moment, of which nothing
+	// decisive was heard and about which the provider was not asked.
+	OverdueReceipts(ctx context.Context, runID int64, acceptedBefore time.Time, atMost int) ([]ledger.Overdue, error)
 	NoteOverdue(ctx context.Context, messageID uuid.UUID, now time.Time) error
 	RecordReceipts(ctx context.Context, reports []message.Report, now time.Time) ([]bool, error)
 }
@@ -54,6 +59,7 @@ type deliveryStore interface {
 type Delivery struct {
 	Store  deliveryStore
 	Sender Sender
+	Pace   *Pace
 	Now    func() time.Time
 	Log    *slog.Logger
 
@@ -64,17 +70,18 @@ type Delivery struct {
 	Looks []time.Duration
 	// ReceiptDeadline is how long a decisive receipt may take before the provider is asked.
 	ReceiptDeadline time.Duration
-	// Patience is how long SendMessage itself waits for the rate limit; longer waits are the workflow's timers.
+	// Patience is how long SendMessage itself waits for the rate limits; longer waits are the workflow's timers.
 	Patience time.Duration
 }
 
 const (
 	// maxValidity bounds how long the provider may hold a message in its queue.
 	maxValidity = 4 * time.Hour
-	// slotTolerance is how late a granted moment may be used; after that a new one is asked for.
-	slotTolerance = 2 * time.Second
-	// slotLead is how early a workflow wakes for its moment, so that the rest of the wait is exact.
-	slotLead = 250 * time.Millisecond
+	// beginLead is how long before its granted moment an attempt is recorded, so that the request leaves in time.
+	beginLead = 15 * time.Millisecond
+	// lateness is how long after its granted moment a message may be sent; after that it asks for a new one, lest late
+	// messages make a burst.
+	lateness = 50 * time.Millisecond
 	// holdInterval is how often a message of a paused campaign looks whether it may go on, should the signal be lost.
 	holdInterval = 3 * time.Minute
 	// clockSkew is how much earlier than our attempt the provider's clock may put its message.
@@ -139,8 +146,6 @@ func (a *Delivery) follow(d ledger.Delivery) Next {
 	switch {
 	case d.State == message.Sending:
 		return Next{Do: Resolve, Reason: "outcome"}
-	case d.State.Undecided() && d.Reason == "" && d.AcceptedAt != nil:
-		return Next{Do: Fetch, At: d.AcceptedAt.Add(a.ReceiptDeadline), Reason: "receipt"}
 	case d.State == message.Pending:
 		return Next{Do: Check}
 	default:
@@ -148,15 +153,9 @@ func (a *Delivery) follow(d ledger.Delivery) Next {
 	}
 }
 
-// SendInput is a message to send, with the moment that the rate limit granted; zero when none was.
-type SendInput struct {
-	Message
-	Slot time.Time `json:"slot,omitzero"`
-}
-
-// SendMessage sends a pending message if compliance and the rate limit let it at this moment. Whatever happens to the
+// SendMessage sends a pending message if compliance and the rate limits let it at this moment. Whatever happens to the
 // caller on the way, the message is sent at most once: only the attempt that Begin opened may speak to the provider.
-func (a *Delivery) SendMessage(ctx context.Context, in SendInput) (Next, error) {
+func (a *Delivery) SendMessage(ctx context.Context, in Message) (Next, error) {
 	d, err := a.Store.Delivery(ctx, in.RunID, in.Seq)
 	if err != nil {
 		return Next{}, err
@@ -165,44 +164,54 @@ func (a *Delivery) SendMessage(ctx context.Context, in SendInput) (Next, error) 
 	if err != nil || next.Do != Send {
 		return next, err
 	}
-	slot, err := a.slot(ctx, d, in.Slot)
+	slot, ok, err := a.turn(ctx, d)
 	if err != nil {
 		return Next{}, err
 	}
-	if wait := slot.Sub(a.Now()); wait > a.Patience {
-		err := a.Store.Wait(ctx, d.MessageID, message.ReasonRateLimit, slot, verdict.Steps, a.Now())
-		return Next{Do: Send, At: slot.Add(-min(slotLead, a.Patience)), Reason: message.ReasonRateLimit, Slot: slot}, err
-	} else if err := sleep(ctx, wait); err != nil {
-		return Next{}, err
+	if !ok {
+		return Next{Do: Send, At: slot, Reason: message.ReasonRateLimit},
+			a.Store.Wait(ctx, d.MessageID, message.ReasonRateLimit, slot, verdict.Steps, a.Now())
 	}
-
+	if !verdict.Closes.IsZero() && !slot.Before(verdict.Closes) {
+		return a.CheckCompliance(ctx, in) // quiet hours begin before its moment
+	}
 	now := a.Now()
-	if !verdict.Closes.IsZero() && !now.Before(verdict.Closes) {
-		return a.CheckCompliance(ctx, in.Message) // quiet hours began while it waited for its moment
+	attempt := ledger.Attempt{
+		ID: uuid.Must(uuid.NewV7()), StartedAt: now, GrantedAt: slot, LeaseUntil: now.Add(a.Lease), BodySHA256: sha256.Sum256([]byte(body)),
 	}
-	attempt := ledger.Attempt{ID: uuid.Must(uuid.NewV7()), StartedAt: now, LeaseUntil: now.Add(a.Lease), BodySHA256: sha256.Sum256([]byte(body))}
 	begun, err := a.Store.Begin(ctx, d, attempt, verdict.Steps)
 	if err != nil {
 		return Next{}, err
 	}
 	if begun != ledger.BegunNow {
-		return a.CheckCompliance(ctx, in.Message) // what changed in the meantime says what comes next
+		return a.CheckCompliance(ctx, in) // what changed in the meantime says what comes next
 	}
+	// From here on the outcome is found out and recorded, even when whoever asked for it has given up.
+	ctx = context.WithoutCancel(ctx)
+	_ = sleep(ctx, slot.Sub(a.Now())) // never fails: nothing cancels it
 	outcome := a.Sender.Send(ctx, message.Outbound{
 		AttemptID: attempt.ID, Channel: d.Channel, From: d.Sender, To: d.Phone.String(), Body: body,
-		Validity: validity(verdict, now), Lease: attempt.LeaseUntil,
+		Validity: validity(verdict, slot), Lease: attempt.LeaseUntil,
 	})
-	// The outcome is recorded even when whoever asked for it has given up.
-	return a.record(context.WithoutCancel(ctx), d, attempt, outcome)
+	return a.record(ctx, d, attempt, outcome)
 }
 
-// slot returns the granted moment that is still good, or asks for a new one.
-func (a *Delivery) slot(ctx context.Context, d ledger.Delivery, granted time.Time) (time.Time, error) {
-	now := a.Now()
-	if !granted.IsZero() && now.Before(granted.Add(slotTolerance)) {
-		return granted, nil
+// turn waits for a moment that the rate limits grant, and returns shortly before it. When patience ends first, ok is
+// false, and slot is when to come back.
+func (a *Delivery) turn(ctx context.Context, d ledger.Delivery) (slot time.Time, ok bool, err error) {
+	began := time.Now()
+	for {
+		slot, ok, err = a.Pace.Wait(ctx, d.SenderID, d.CampaignID, d.RatePerSecond, max(a.Patience-time.Since(began), 0))
+		if err != nil || !ok {
+			return slot, ok, err
+		}
+		if err := sleep(ctx, slot.Add(-beginLead).Sub(a.Now())); err != nil {
+			return slot, false, err
+		}
+		if a.Now().Before(slot.Add(lateness)) {
+			return slot, true, nil
+		}
 	}
-	return a.Store.Grant(ctx, d.CampaignID, d.RatePerSecond, now)
 }
 
 // validity is how long the provider may hold the message: not into the recipient's quiet hours.
@@ -221,7 +230,7 @@ func (a *Delivery) record(ctx context.Context, d ledger.Delivery, attempt ledger
 		if err := a.Store.Accept(ctx, attempt.ID, o.SID, o.HTTPStatus, now); err != nil {
 			return Next{}, err
 		}
-		return Next{Do: Fetch, At: now.Add(a.ReceiptDeadline), Reason: "receipt"}, nil
+		return Next{Do: Done, Reason: string(message.Accepted)}, nil
 	case message.ResultRefused:
 		return a.recordRefusal(ctx, d, attempt, o)
 	default:
@@ -238,6 +247,9 @@ func (a *Delivery) recordRefusal(ctx context.Context, d ledger.Delivery, attempt
 	then := ledger.Then{State: message.Failed, Reason: ledger.FailureReason(o.Policy)}
 	switch o.Policy.Class {
 	case message.Retry:
+		if err := a.slow(ctx, d, o); err != nil {
+			return Next{}, err
+		}
 		refusals, err := a.Store.RefusedWith(ctx, d.MessageID, o.Code)
 		if err != nil {
 			return Next{}, err
@@ -273,6 +285,19 @@ func (a *Delivery) recordRefusal(ctx context.Context, d ledger.Delivery, attempt
 		return Next{Do: Check, At: *then.WaitsUntil, Reason: then.Reason}, nil
 	}
 	return Next{Do: Check}, nil
+}
+
+// slow has the sender slow down where the provider asked for fewer requests.
+func (a *Delivery) slow(ctx context.Context, d ledger.Delivery, o message.Outcome) error {
+	if o.HTTPStatus != http.StatusTooManyRequests {
+		return nil
+	}
+	perSecond, err := a.Pace.Slow(ctx, d.SenderID, o.RetryAfter)
+	if err != nil {
+		return err
+	}
+	a.Log.WarnContext(ctx, "the provider asks for fewer requests: the sender slows down", "sender_id", d.SenderID, "per_second", perSecond, "retry_after", o.RetryAfter)
+	return nil
 }
 
 // backoff is how long to wait after the provider turned a request away for the (refusals+1)th time.
@@ -394,36 +419,66 @@ func (a *Delivery) notFound(ctx context.Context, d ledger.Delivery, attempt ledg
 	return Next{Do: Check}, a.Store.Refuse(ctx, attempt.ID, ledger.Absent, message.Outcome{Detail: "absent from the provider's list"}, then, now)
 }
 
-// FetchReceipt asks the provider about an accepted message whose decisive receipt is overdue.
+// FetchReceipt asks the provider about an accepted message whose decisive receipt is overdue. Recipients that were
+// started before receipts were swept run by run wait for it.
 func (a *Delivery) FetchReceipt(ctx context.Context, in Message) (Next, error) {
 	d, err := a.Store.Delivery(ctx, in.RunID, in.Seq)
 	if err != nil {
 		return Next{}, err
 	}
-	if next := a.follow(d); next.Do != Fetch || a.Now().Before(next.At) {
-		return next, nil
+	if !d.State.Undecided() || d.Reason != "" || d.AcceptedAt == nil {
+		return a.follow(d), nil
+	}
+	if due := d.AcceptedAt.Add(a.ReceiptDeadline); a.Now().Before(due) {
+		return Next{Do: Fetch, At: due, Reason: "receipt"}, nil
 	}
 	attemptID, sid, err := a.Store.StandingSID(ctx, d.MessageID)
 	if err != nil {
 		return Next{}, err
 	}
-	remote, err := a.Sender.Fetch(ctx, sid)
-	switch {
-	case isNotFound(err): // deleted at the provider: nothing more will be heard
-	case err != nil:
+	if err := a.fetch(ctx, ledger.Overdue{MessageID: d.MessageID, AttemptID: attemptID, SID: sid}); err != nil {
 		return Next{}, err
-	default:
-		if err := a.report(ctx, attemptID, remote); err != nil {
-			return Next{}, err
-		}
 	}
 	if d, err = a.Store.Delivery(ctx, in.RunID, in.Seq); err != nil {
 		return Next{}, err
 	}
-	if d.State.Undecided() {
-		return Next{Do: Done, Reason: "receipt_overdue"}, a.Store.NoteOverdue(ctx, d.MessageID, a.Now())
-	}
 	return a.follow(d), nil
+}
+
+const (
+	sweepSize   = 200 // overdue receipts of one sweep
+	sweepAtOnce = 16  // requests to the provider at the same time
+)
+
+// SweepReceipts asks the provider about accepted messages of the run whose decisive receipts are overdue, some hundred
+// at the most.
+func (a *Delivery) SweepReceipts(ctx context.Context, in outbox.Run) error {
+	overdue, err := a.Store.OverdueReceipts(ctx, in.RunID, a.Now().Add(-a.ReceiptDeadline), sweepSize)
+	if err != nil {
+		return err
+	}
+	var g errgroup.Group
+	g.SetLimit(sweepAtOnce)
+	for _, o := range overdue {
+		g.Go(func() error { return a.fetch(ctx, o) })
+	}
+	return g.Wait()
+}
+
+// fetch asks the provider about one message and takes the answer for a receipt. When it knows nothing decisive either,
+// it is not asked again; a callback may still come.
+func (a *Delivery) fetch(ctx context.Context, o ledger.Overdue) error {
+	remote, err := a.Sender.Fetch(ctx, o.SID)
+	switch {
+	case isNotFound(err): // deleted there: nothing more will be heard
+	case err != nil:
+		return err
+	default:
+		if err := a.report(ctx, o.AttemptID, remote); err != nil {
+			return err
+		}
+	}
+	return a.Store.NoteOverdue(ctx, o.MessageID, a.Now()) // changes nothing once the message is decided
 }
 
 // sleep waits for d, or until ctx ends.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
+	"log/slog"
 	"net/http/httptest"
 	"sync"
 	"testing"
@@ -205,9 +206,9 @@ func TestDeliveryOutlivesItsCaller(t *testing.T) {
 	l.ReceiptDeadline = time.Hour
 	ctx, cancel := context.WithCancel(t.Context())
 	l.Sender = leaving{Sender: l.Sender, leave: cancel}
-	next, err := l.SendMessage(ctx, activities.SendInput{Message: l.message(1)})
+	next, err := l.SendMessage(ctx, l.message(1))
 	require.NoError(t, err)
-	require.Equal(t, activities.Fetch, next.Do)
+	require.Equal(t, activities.Done, next.Do)
 	require.Equal(t, "accepted [accepted]", l.stands(t, 1))
 	require.Equal(t, 1, l.accepted(t, 1))
 }
@@ -311,7 +312,7 @@ func TestDeliveryAfterCompletion(t *testing.T) {
 	l := newLane(t, 2, twiliosim.Faults{Numbers: map[string]twiliosim.NumberFault{"+94771000001": {Code: 63010, Times: 1}, "+94771000002": {Code: 63010, Times: 1}}})
 	for seq := 1; seq <= 2; seq++ {
 		next := l.step(t, l.message(seq), activities.Next{Do: activities.Send})
-		require.Equal(t, activities.Fetch, next.Do)
+		require.Equal(t, activities.Done, next.Do)
 	}
 	require.NoError(t, l.FinishRun(t.Context(), l.run, time.Now()))
 	require.Equal(t, "COMPLETED", l.text(t, `SELECT status FROM campaigns`))
@@ -329,19 +330,52 @@ func TestDeliveryOverdueReceipt(t *testing.T) {
 	require.Equal(t, activities.Done, l.step(t, l.message(1), activities.Next{Do: activities.Check}).Do, "nobody asks for ever")
 }
 
-func TestDeliveryWaitsForItsReceipt(t *testing.T) {
+// TestDeliveryEndsWithAcceptance: what becomes of a message after that is for receipts to tell.
+func TestDeliveryEndsWithAcceptance(t *testing.T) {
 	t.Parallel()
 	l := newLane(t, 1, twiliosim.Faults{})
 	l.ReceiptDeadline = time.Hour
-	next := l.step(t, l.message(1), activities.Next{Do: activities.Send})
+	for range 2 { // the second time finds everything done
+		next := l.step(t, l.message(1), activities.Next{Do: activities.Send})
+		require.Equal(t, activities.Next{Do: activities.Done, Reason: "accepted"}, next)
+	}
+	require.NoError(t, l.SweepReceipts(t.Context(), l.runName()))
+	require.Equal(t, "accepted [accepted]", l.stands(t, 1), "nobody asks before it is overdue")
+	require.Equal(t, 1, l.accepted(t, 1))
+
+	// A recipient that was started when they still waited for their receipts.
+	next := l.step(t, l.message(1), activities.Next{Do: activities.Fetch})
 	require.Equal(t, activities.Fetch, next.Do)
 	require.WithinDuration(t, time.Now().Add(time.Hour), next.At, time.Minute)
-	again := l.step(t, l.message(1), activities.Next{Do: activities.Send})
-	require.Equal(t, activities.Fetch, again.Do, "sent already: wait on")
-	require.WithinDuration(t, next.At, again.At, time.Microsecond)
-	require.Equal(t, activities.Fetch, l.step(t, l.message(1), next).Do, "nobody asks before it is overdue")
-	require.Equal(t, "accepted [accepted]", l.stands(t, 1))
-	require.Equal(t, 1, l.accepted(t, 1))
+	l.ReceiptDeadline = time.Microsecond
+	require.Equal(t, activities.Next{Do: activities.Done, Reason: "read"}, l.step(t, l.message(1), activities.Next{Do: activities.Fetch}))
+	require.Equal(t, activities.Done, l.step(t, l.message(1), activities.Next{Do: activities.Fetch}).Do)
+}
+
+// TestDeliverySweep asks for the receipts of many at once; the provider fails now and then.
+func TestDeliverySweep(t *testing.T) {
+	t.Parallel()
+	const n = 25
+	l := newLane(t, n, faults(twiliosim.RequestFault{Fault: "error_before", On: "fetch", Every: 10}))
+	for seq := 1; seq <= n; seq++ {
+		require.Equal(t, activities.Done, l.step(t, l.message(seq), activities.Next{Do: activities.Send}).Do)
+	}
+	failed := 0
+	for {
+		overdue, err := l.OverdueReceipts(t.Context(), l.run.ID, time.Now(), n)
+		require.NoError(t, err)
+		if len(overdue) == 0 {
+			break
+		}
+		if l.SweepReceipts(t.Context(), l.runName()) != nil { // as the workflow does, it is called again
+			failed++
+		}
+		require.Less(t, failed, n)
+	}
+	require.Positive(t, failed)
+	states, err := l.RunStates(t.Context(), l.run.ID)
+	require.NoError(t, err)
+	require.Equal(t, ledger.States{message.Read: n}, states)
 }
 
 func TestDeliveryByManyAtOnce(t *testing.T) {
@@ -350,7 +384,7 @@ func TestDeliveryByManyAtOnce(t *testing.T) {
 	var wg sync.WaitGroup
 	errs := make([]error, 20)
 	for i := range errs {
-		wg.Go(func() { _, errs[i] = l.SendMessage(t.Context(), activities.SendInput{Message: l.message(1)}) })
+		wg.Go(func() { _, errs[i] = l.SendMessage(t.Context(), l.message(1)) })
 	}
 	wg.Wait()
 	for _, err := range errs {
@@ -362,29 +396,35 @@ func TestDeliveryByManyAtOnce(t *testing.T) {
 
 func TestDeliveryWaitsForTheRate(t *testing.T) {
 	t.Parallel()
-	l := newLane(t, 3, twiliosim.Faults{})
-	l.exec(t, `UPDATE campaigns SET rate_limit_per_second = 1`)
-	now := time.Now()
-	l.Now, l.Lease, l.Patience = func() time.Time { return now }, time.Hour, 100*time.Millisecond
-	require.Equal(t, activities.Fetch, l.step(t, l.message(1), activities.Next{Do: activities.Send}).Do)
+	l := newLane(t, 4, twiliosim.Faults{})
+	l.exec(t, `UPDATE campaigns SET rate_limit_per_second = 2`)
+	l.Patience = 50 * time.Millisecond
+	require.Equal(t, activities.Done, l.step(t, l.message(1), activities.Next{Do: activities.Send}).Do)
 	second := l.step(t, l.message(2), activities.Next{Do: activities.Send})
 	require.Equal(t, activities.Send, second.Do)
 	require.Equal(t, message.ReasonRateLimit, second.Reason)
-	require.GreaterOrEqual(t, second.Slot.Sub(now), time.Second)
-	require.Equal(t, 100*time.Millisecond, second.Slot.Sub(second.At), "it wakes a moment before its slot")
-	require.Equal(t, "pending rate_limit", l.stands(t, 2))
-	third := l.step(t, l.message(3), activities.Next{Do: activities.Send})
-	require.GreaterOrEqual(t, third.Slot.Sub(second.Slot), time.Second)
-	require.Equal(t, second, l.step(t, l.message(2), second), "too early: the same slot is still its own")
+	require.WithinDuration(t, time.Now().Add(time.Second/2), second.At, 5*time.Second)
+	require.Equal(t, "pending rate_limit", l.stands(t, 2), "a longer wait is the workflow's")
+	require.Equal(t, 1, len(l.judge(t)))
 
-	now = second.At
-	woken := time.Now()
-	require.Equal(t, activities.Fetch, l.step(t, l.message(2), second).Do)
-	require.GreaterOrEqual(t, time.Since(woken), 100*time.Millisecond, "never before its slot")
-	now = third.Slot.Add(time.Minute)
-	again := l.step(t, l.message(3), third)
-	require.Equal(t, activities.Fetch, again.Do, "a slot that was missed is lost; a new one is to be had at once")
-	require.Equal(t, "0", l.text(t, `SELECT count(*)::text FROM throttles WHERE next_grant_at <= $1`, now))
+	l.Patience = time.Minute
+	var wg sync.WaitGroup
+	for seq := 2; seq <= 4; seq++ {
+		wg.Go(func() { _, _ = l.SendMessage(t.Context(), l.message(seq)) })
+	}
+	wg.Wait()
+	require.Len(t, l.judge(t), 4)
+	require.Equal(t, "0", l.text(t, `SELECT count(*)::text FROM (SELECT granted_at - lag(granted_at) OVER (ORDER BY granted_at) AS apart FROM attempts) a WHERE apart < '0.5 s'`))
+}
+
+func TestDeliverySlowsDown(t *testing.T) {
+	t.Parallel()
+	l := newLane(t, 1, faults(twiliosim.RequestFault{Fault: "throttle", Every: 1, Limit: 1, RetryAfterSeconds: 3}))
+	before := time.Now()
+	next := l.step(t, l.message(1), activities.Next{Do: activities.Send})
+	require.Equal(t, message.ReasonConcurrency, next.Reason)
+	require.Equal(t, "40", l.text(t, `SELECT slowed_rate::text FROM throttles WHERE key LIKE 'sender/%'`), "half of 80")
+	require.Equal(t, "t", l.text(t, `SELECT (next_grant_at >= $1)::text FROM throttles WHERE key LIKE 'sender/%'`, before.Add(3*time.Second))[:1], "nobody sends before Retry-After is over")
 }
 
 func TestDeliveryHoldsNoMessageIntoTheNight(t *testing.T) {
@@ -422,7 +462,8 @@ func TestDeliveryQuietHoursBeginWhileItWaits(t *testing.T) {
 	l.exec(t, `UPDATE campaigns SET quiet_start = 22 * 60, quiet_end = 8 * 60`)
 	now := time.Date(2026, 6, 10, 21, 59, 59, 900_000_000, colombo)
 	l.Now = func() time.Time { return now }
-	l.Delivery.Store = lateGrants{l.world.Store, func() { now = now.Add(100 * time.Millisecond) }}
+	var late sync.Once
+	l.Pace = activities.NewPace(lateGrants{l.world.Store, func() { late.Do(func() { now = now.Add(100 * time.Millisecond) }) }}, l.Now, slog.New(slog.DiscardHandler))
 	next := l.step(t, l.message(1), activities.Next{Do: activities.Send})
 	require.Equal(t, activities.Check, next.Do)
 	require.Equal(t, time.Date(2026, 6, 11, 8, 0, 0, 0, colombo).UTC(), next.At.UTC())
@@ -436,9 +477,9 @@ type lateGrants struct {
 	pass func()
 }
 
-func (s lateGrants) Grant(ctx context.Context, campaignID int64, ratePerSecond int, now time.Time) (time.Time, error) {
+func (s lateGrants) Grant(ctx context.Context, senderID int64, wanted map[int64]int, now time.Time) (map[int64][]time.Time, time.Time, error) {
 	defer s.pass()
-	return s.Store.Grant(ctx, campaignID, ratePerSecond, now)
+	return s.Store.Grant(ctx, senderID, wanted, now)
 }
 
 // keeping is a provider that remembers what it was last asked to send.

@@ -25,8 +25,8 @@ type dispatchStore interface {
 	Backlog(ctx context.Context, runID int64, dueBefore time.Time) (int, error)
 	Batch(ctx context.Context, runID int64, number int) (seqs []int, cut bool, err error)
 	CutBatch(ctx context.Context, runID int64, number int, c ledger.Cohort, size int, now time.Time) (int, error)
-	CutStuck(ctx context.Context, runID int64, number, size int, since, now time.Time) (bool, error)
-	CutOverdue(ctx context.Context, runID int64, number, size int, acceptedBefore, untouchedSince, now time.Time) (bool, error)
+	CutDue(ctx context.Context, runID int64, number, size int, since, now time.Time) (bool, error)
+	OverdueReceipts(ctx context.Context, runID int64, acceptedBefore time.Time, atMost int) ([]ledger.Overdue, error)
 	OpenMessages(ctx context.Context, runID int64) (n int, firstDue time.Time, err error)
 	UndecidedMessages(ctx context.Context, runID int64) (n int, oldest time.Time, err error)
 	FinishRun(ctx context.Context, run ledger.Run, now time.Time) error
@@ -49,11 +49,13 @@ type Dispatch struct {
 
 const (
 	// leadTime is how far ahead of its sending a recipient is started: the rate times this is the backlog aimed at.
-	leadTime = 5 * time.Second
+	leadTime = 2 * time.Second
 	// maxBatch bounds the recipients of one batch: its workflow's history stays small.
-	maxBatch = 250
+	maxBatch = 100
 	// minBatch keeps slow campaigns from starting recipients one by one.
-	minBatch = 10
+	minBatch = 5
+	// maxAhead bounds the recipients that are started ahead, however fast the campaign may be.
+	maxAhead = 1000
 	// maxWatch is how long a run waits at most between looks at messages that are overdue.
 	maxWatch = 30 * time.Second
 	// idle is how long a run waits at most before it looks at the ledger again.
@@ -67,6 +69,7 @@ type Action string
 const (
 	FreezeAudience Action = "freeze" // call FreezeAudience
 	StartBatch     Action = "batch"  // start the batch
+	SweepReceipts  Action = "sweep"  // call SweepReceipts
 	Wait           Action = "wait"   // until the moment, or until woken
 	Finished       Action = "done"   // nothing is left to do or to hear of
 )
@@ -139,16 +142,15 @@ func (a *Dispatch) plan(ctx context.Context, run ledger.Run, batch int) (Plan, e
 	return a.watch(ctx, run)
 }
 
-// rescue drives anew what stands still though it ought to move: someone terminated its workflow by hand, or receipts
-// never came.
+// rescue drives anew what nobody drives: its retry is due, someone terminated its workflow by hand, or receipts never
+// came.
 func (a *Dispatch) rescue(ctx context.Context, run ledger.Run, batch int) (Plan, error) {
 	now := a.Now()
-	since := now.Add(-a.StuckAfter)
-	if stuck, err := a.Store.CutStuck(ctx, run.ID, batch, maxBatch, since, now); err != nil || stuck {
+	if due, err := a.Store.CutDue(ctx, run.ID, batch, maxBatch, now.Add(-a.StuckAfter), now); err != nil || due {
 		return Plan{Action: StartBatch}, err
 	}
-	if overdue, err := a.Store.CutOverdue(ctx, run.ID, batch, maxBatch, since.Add(-a.ReceiptDeadline), since, now); err != nil || overdue {
-		return Plan{Action: StartBatch}, err
+	if overdue, err := a.Store.OverdueReceipts(ctx, run.ID, now.Add(-a.ReceiptDeadline), 1); err != nil || len(overdue) > 0 {
+		return Plan{Action: SweepReceipts}, err
 	}
 	return Plan{}, nil
 }
@@ -172,10 +174,10 @@ func (a *Dispatch) dispatch(ctx context.Context, run ledger.Run, batch int) (Pla
 	if err != nil {
 		return Plan{}, err
 	}
-	ahead := max(minBatch, int(leadTime.Seconds())*run.RatePerSecond)
+	ahead := min(max(minBatch, int(leadTime.Seconds())*run.RatePerSecond), maxAhead)
 	if backlog >= ahead {
 		drain := time.Duration(float64(backlog-ahead/2) / float64(run.RatePerSecond) * float64(time.Second))
-		return Plan{Action: Wait, Until: now.Add(min(max(drain, 500*time.Millisecond), leadTime)), Reason: message.ReasonRateLimit}, nil
+		return Plan{Action: Wait, Until: now.Add(min(max(drain, 250*time.Millisecond), leadTime)), Reason: message.ReasonRateLimit}, nil
 	}
 	size, err := a.Store.CutBatch(ctx, run.ID, batch, open[0], min(ahead, maxBatch), now)
 	return Plan{Action: StartBatch, Size: size}, err
@@ -258,7 +260,7 @@ func (a *Dispatch) watch(ctx context.Context, run ledger.Run) (Plan, error) {
 	}
 	// Look often at first, ever more rarely later: most receipts come within seconds.
 	wait := min(max(now.Sub(*run.FinishedAt)/2, time.Second), 15*time.Minute)
-	if overdue := oldest.Add(a.ReceiptDeadline + a.StuckAfter); overdue.After(now) && overdue.Before(now.Add(wait)) {
+	if overdue := oldest.Add(a.ReceiptDeadline); overdue.After(now) && overdue.Before(now.Add(wait)) {
 		wait = overdue.Sub(now)
 	}
 	return Plan{Action: Wait, Until: now.Add(wait), Reason: "receipts"}, nil

@@ -117,38 +117,38 @@ func ints(from, to int) []int {
 
 func TestPlanRun(t *testing.T) {
 	t.Parallel()
-	d := frozen(t, 25, rate(1))
+	d := frozen(t, 12, rate(1))
 	plan := d.plan(t)
-	require.Equal(t, activities.Plan{Action: activities.StartBatch, Size: 10, Status: campaign.Running}, plan)
-	require.Equal(t, ints(1, 10), d.seqs(t))
+	require.Equal(t, activities.Plan{Action: activities.StartBatch, Size: 5, Status: campaign.Running}, plan)
+	require.Equal(t, ints(1, 5), d.seqs(t))
 
 	d.batch-- // whoever asked was killed before the answer reached it
 	require.Equal(t, plan, d.plan(t), "the same batch, not another")
-	require.Equal(t, ints(1, 10), d.seqs(t))
+	require.Equal(t, ints(1, 5), d.seqs(t))
 	require.Equal(t, "1", d.text(t, `SELECT count(*)::text FROM batches`))
 
-	d.waits(t, message.ReasonRateLimit, 5*time.Second) // never further ahead than can be sent soon
-	d.send(t, ints(1, 6)...)
+	d.waits(t, message.ReasonRateLimit, 2*time.Second) // never further ahead than can be sent soon
+	d.send(t, ints(1, 3)...)
 	require.Equal(t, activities.StartBatch, d.plan(t).Action)
-	require.Equal(t, ints(11, 20), d.seqs(t))
-	d.waits(t, message.ReasonRateLimit, 5*time.Second)
-	d.send(t, ints(7, 20)...)
-	require.Equal(t, 5, d.plan(t).Size, "the rest")
+	require.Equal(t, ints(6, 10), d.seqs(t))
+	d.waits(t, message.ReasonRateLimit, 2*time.Second)
+	d.send(t, ints(4, 10)...)
+	require.Equal(t, 2, d.plan(t).Size, "the rest")
 	d.waits(t, "recipients", time.Second)
-	d.send(t, ints(21, 25)...)
+	d.send(t, 11, 12)
 
 	d.waits(t, "receipts", time.Second)
 	require.Equal(t, campaign.Completed, d.load(t, d.run.ID).Status)
 	d.waits(t, "receipts", time.Second)
 	d.now = d.now.Add(10 * time.Minute)
 	d.waits(t, "receipts", 5*time.Minute) // ever more rarely
-	for seq := range 25 {
+	for seq := range 12 {
 		d.report(t, seq+1, message.Delivered, 0, message.Policy{})
 	}
 	require.Nil(t, d.load(t, d.run.ID).SettledAt)
 	plan = d.plan(t)
 	require.Equal(t, activities.Finished, plan.Action)
-	require.Equal(t, "**COMPLETED** · audience 25 · delivered 25", plan.Progress)
+	require.Equal(t, "**COMPLETED** · audience 12 · delivered 12", plan.Progress)
 	require.Equal(t, d.now, d.load(t, d.run.ID).SettledAt.UTC())
 	require.Equal(t, activities.Finished, d.plan(t).Action, "and so it stays")
 }
@@ -156,11 +156,11 @@ func TestPlanRun(t *testing.T) {
 func TestPlanRunFast(t *testing.T) {
 	t.Parallel()
 	d := frozen(t, 600, rate(80))
-	for _, want := range [][]int{ints(1, 250), ints(251, 500)} {
+	for _, want := range [][]int{ints(1, 100), ints(101, 200)} {
 		require.Equal(t, activities.StartBatch, d.plan(t).Action)
 		require.Equal(t, want, d.seqs(t))
 	}
-	d.waits(t, message.ReasonRateLimit, 3750*time.Millisecond) // until half of five seconds' work is left
+	d.waits(t, message.ReasonRateLimit, 1500*time.Millisecond) // until half of two seconds' work is left
 }
 
 func TestPlanRunOfNobody(t *testing.T) {
@@ -214,11 +214,8 @@ func TestPlanRunTakesUpWhatStandsStill(t *testing.T) {
 	d.waits(t, "recipients", 5*time.Minute)
 
 	d.now = noon.Add(time.Hour + 2*time.Minute)
-	require.Equal(t, activities.StartBatch, d.plan(t).Action)
-	require.Equal(t, []int{1}, d.seqs(t), "its receipt is overdue")
-	d.now = d.now.Add(2 * time.Minute)
-	require.Equal(t, activities.StartBatch, d.plan(t).Action)
-	require.Equal(t, []int{1, 3, 4, 5}, d.seqs(t), "nobody asked the provider: again")
+	require.Equal(t, activities.SweepReceipts, d.plan(t).Action, "receipts are overdue")
+	require.Equal(t, activities.SweepReceipts, d.plan(t).Action, "nobody asked the provider: again")
 	for _, seq := range []int{1, 3, 4, 5} {
 		delivery, err := d.world.Delivery(t.Context(), d.run.ID, seq)
 		require.NoError(t, err)
@@ -261,10 +258,10 @@ func TestPlanRunPaused(t *testing.T) {
 	d.steer(t, campaign.Paused)
 	d.now = noon.Add(10 * time.Minute)
 	require.Equal(t, activities.StartBatch, d.plan(t).Action)
-	require.Equal(t, ints(1, 10), d.seqs(t), "whose workflow is gone is taken up again, paused or not")
+	require.Equal(t, ints(1, 5), d.seqs(t), "whose workflow is gone is taken up again, paused or not")
 	d.waits(t, message.ReasonPaused, 5*time.Minute)
 	d.steer(t, campaign.Running)
-	d.waits(t, message.ReasonRateLimit, 5*time.Second)
+	d.waits(t, message.ReasonRateLimit, 2*time.Second)
 }
 
 func TestPlanRunCancelled(t *testing.T) {

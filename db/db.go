@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -32,6 +33,9 @@ func StatementTimeout(limit time.Duration) Option {
 	}
 }
 
+// defaultConns bounds the connections of one process where its URL does not say how many.
+const defaultConns = 16
+
 // Open connects to the database at url, a postgres:// URL whose pool_max_conns may bound the connections. It does not
 // migrate.
 func Open(ctx context.Context, url string, options ...Option) (*Store, error) {
@@ -41,6 +45,9 @@ func Open(ctx context.Context, url string, options ...Option) (*Store, error) {
 	}
 	cfg.ConnConfig.RuntimeParams["application_name"] = "ese"
 	cfg.ConnConfig.RuntimeParams["timezone"] = "UTC"
+	if !strings.Contains(url, "pool_max_conns") { // the library's default is meant for less concurrency
+		cfg.MaxConns = defaultConns
+	}
 	cfg.MaxConnIdleTime = 5 * time.Minute
 	for _, option := range options {
 		option(cfg)

@@ -26,8 +26,9 @@ func (s *Store) Delivery(ctx context.Context, runID int64, seq int) (ledger.Deli
 	}
 	d := ledger.Delivery{
 		MessageID: r.ID, State: message.State(r.State), Reason: r.Reason, WaitsUntil: r.WaitsUntil, AcceptedAt: r.AcceptedAt,
-		RunID: r.RunID, RunNumber: int(r.RunNumber), CampaignID: int64(r.CampaignID), CampaignStatus: campaign.Status(r.CampaignStatus),
-		RatePerSecond: int(r.RateLimitPerSecond), Quiet: quietHours(r.QuietStart, r.QuietEnd), Timezone: r.Timezone,
+		RunID: r.RunID, RunNumber: int(r.RunNumber), CampaignID: int64(r.CampaignID), SenderID: int64(r.SenderID),
+		CampaignStatus: campaign.Status(r.CampaignStatus),
+		RatePerSecond:  int(r.RateLimitPerSecond), Quiet: quietHours(r.QuietStart, r.QuietEnd), Timezone: r.Timezone,
 		Channel: message.Channel(r.Channel), Content: r.Content, Sender: r.Sender,
 	}
 	if r.SubscriptionTopicID != nil {
@@ -68,55 +69,47 @@ func (s *Store) Cancel(ctx context.Context, id uuid.UUID, reason string, now tim
 	return translate(s.q(ctx).MessageCancel(ctx, dbsqlc.MessageCancelParams{ID: id, Reason: reason, Now: &now}), "cancelled message")
 }
 
-// Grant hands out the campaign's next moment to send. Moments are 1/ratePerSecond apart, whoever asks, so that no
-// second holds more than ratePerSecond of them. The moment may lie in the future: it is for the caller to wait.
-func (s *Store) Grant(ctx context.Context, campaignID int64, ratePerSecond int, now time.Time) (time.Time, error) {
-	spacing := (time.Second + time.Duration(ratePerSecond) - 1) / time.Duration(ratePerSecond)
-	spacing = spacing.Truncate(time.Microsecond) + time.Microsecond // PostgreSQL's resolution, rounded up
-	next, err := s.q(ctx).ThrottleGrant(ctx, dbsqlc.ThrottleGrantParams{
-		Key: fmt.Sprintf("campaign/%d", campaignID), EarliestNext: now.Add(spacing), SpacingSeconds: spacing.Seconds(),
-	})
-	if err != nil {
-		return time.Time{}, translate(err, "rate limit")
-	}
-	return next.Add(-spacing), nil
-}
-
 // Begin opens an attempt at a pending message: the one step that decides that it is sent now, by this caller and by no
 // other. It re-reads what may have changed, the campaign's status and the person's consent, and holds both until the
 // attempt is recorded, so that a pause or a STOP that was answered before is never overtaken.
-func (s *Store) Begin(ctx context.Context, d ledger.Delivery, a ledger.Attempt, steps []compliance.Finding) (begun ledger.Begun, err error) {
+func (s *Store) Begin(ctx context.Context, d ledger.Delivery, a ledger.Attempt, steps []compliance.Finding) (ledger.Begun, error) {
 	raw, err := json.Marshal(steps)
 	if err != nil {
 		return "", fmt.Errorf("steps: %w", err)
 	}
-	err = s.InTx(ctx, func(ctx context.Context) error {
-		status, err := s.q(ctx).CampaignShare(ctx, int32(d.CampaignID))
-		if err != nil {
-			return translate(err, "campaign")
-		}
-		if !campaign.Status(status).MaySend() {
-			begun = ledger.NotRunning
-			return nil
-		}
-		consent, err := s.q(ctx).UserShare(ctx, d.UserID)
-		if isNoRows(err) || err == nil && !user.ConsentState(consent).Sendable() {
-			begun = ledger.NotConsenting
-			return nil
-		} else if err != nil {
-			return translate(err, "user")
-		}
-		_, err = s.q(ctx).AttemptBegin(ctx, dbsqlc.AttemptBeginParams{
-			MessageID: d.MessageID, AttemptID: a.ID, LeaseUntil: a.LeaseUntil, Now: a.StartedAt, BodySha256: a.BodySHA256[:], Steps: raw,
-		})
-		if isNoRows(err) {
-			begun = ledger.NotMine
-			return nil
-		}
-		begun = ledger.BegunNow
-		return translate(err, "attempt")
+	row, err := s.q(ctx).AttemptBegin(ctx, dbsqlc.AttemptBeginParams{
+		CampaignID: int32(d.CampaignID), UserID: d.UserID, SendingStatuses: sendingStatuses, SendableConsents: sendableConsents,
+		MessageID: d.MessageID, AttemptID: a.ID, LeaseUntil: a.LeaseUntil, GrantedAt: &a.GrantedAt, Now: a.StartedAt,
+		BodySha256: a.BodySHA256[:], Steps: raw,
 	})
-	return begun, err
+	switch {
+	case err != nil:
+		return "", translate(err, "attempt")
+	case !campaign.Status(row.CampaignStatus).MaySend():
+		return ledger.NotRunning, nil
+	case !user.ConsentState(row.ConsentState).Sendable():
+		return ledger.NotConsenting, nil
+	case row.AttemptNumber == 0:
+		return ledger.NotMine, nil
+	default:
+		return ledger.BegunNow, nil
+	}
+}
+
+// The statuses and states of consent that let a send begin, as the database is asked for them.
+var (
+	sendingStatuses  = namesOf(campaign.Statuses(), campaign.Status.MaySend)
+	sendableConsents = namesOf(user.ConsentStates(), user.ConsentState.Sendable)
+)
+
+func namesOf[T ~string](all []T, keep func(T) bool) []string {
+	var names []string
+	for _, v := range all {
+		if keep(v) {
+			names = append(names, string(v))
+		}
+	}
+	return names
 }
 
 // Accept records that the provider took the message under this SID. When a receipt told so first, it changes nothing.

@@ -3,7 +3,6 @@ package db_test
 import (
 	"crypto/sha256"
 	"fmt"
-	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -80,7 +79,7 @@ func TestDelivery(t *testing.T) {
 	run := b.frozen(t, 1)
 	d := b.delivery(t, run, 1)
 	require.Equal(t, ledger.Delivery{
-		MessageID: d.MessageID, State: message.Pending, RunID: run.ID, RunNumber: 1, CampaignID: run.CampaignID, CampaignStatus: campaign.Running,
+		MessageID: d.MessageID, State: message.Pending, RunID: run.ID, RunNumber: 1, CampaignID: run.CampaignID, SenderID: 1, CampaignStatus: campaign.Running,
 		RatePerSecond: 10, Timezone: "UTC", UserID: d.UserID, Phone: phone.Number("+94771000001"), Attributes: user.Attributes{"city": "Kandy"},
 		Consent: user.OptIn, Zones: []string{"Asia/Colombo"}, Channel: message.WhatsApp, Content: "Hi", Sender: "+14155238886",
 	}, d)
@@ -235,61 +234,6 @@ func TestBeginAgainstStop(t *testing.T) {
 		require.Equal(t, want, b.stands(t, run, i+1))
 	}
 	b.addsUp(t, run)
-}
-
-func TestGrant(t *testing.T) {
-	t.Parallel()
-	for _, rate := range []int{1, 3, 7, 80, 1000} {
-		b, ctx := open(t), t.Context()
-		const workers, each = 8, 25
-		granted := make([][]time.Time, workers)
-		errs := make([]error, workers)
-		var wg sync.WaitGroup
-		for w := range workers {
-			wg.Go(func() {
-				for i := range each {
-					// Clocks differ, and one lags: what is granted is apart all the same.
-					at, err := b.Grant(ctx, 1, rate, noon.Add(time.Duration(i*w)*time.Millisecond-time.Duration(w)*time.Second))
-					if err != nil {
-						errs[w] = err
-						return
-					}
-					granted[w] = append(granted[w], at)
-				}
-			})
-		}
-		wg.Wait()
-		for _, err := range errs {
-			require.NoError(t, err)
-		}
-		all := slices.SortedFunc(slices.Values(slices.Concat(granted...)), time.Time.Compare)
-		require.Len(t, all, workers*each)
-		for i, at := range all {
-			if i >= rate {
-				require.GreaterOrEqual(t, at.Sub(all[i-rate]), time.Second, "rate %d: no second holds more", rate)
-			}
-			if i > 0 {
-				require.GreaterOrEqual(t, at.Sub(all[i-1]), time.Second/time.Duration(rate), "rate %d", rate)
-			}
-		}
-	}
-}
-
-func TestGrantDoesNotSaveUp(t *testing.T) {
-	t.Parallel()
-	b, ctx := open(t), t.Context()
-	first, err := b.Grant(ctx, 1, 10, noon)
-	require.NoError(t, err)
-	require.WithinDuration(t, noon, first, time.Microsecond)
-	later := noon.Add(time.Hour)
-	for i := range 3 {
-		at, err := b.Grant(ctx, 1, 10, later)
-		require.NoError(t, err)
-		require.WithinDuration(t, later.Add(time.Duration(i)*100*time.Millisecond), at, 10*time.Microsecond, "an idle hour gives no burst")
-	}
-	other, err := b.Grant(ctx, 2, 10, later)
-	require.NoError(t, err)
-	require.WithinDuration(t, later, other, time.Microsecond, "each campaign for itself")
 }
 
 func TestAccept(t *testing.T) {

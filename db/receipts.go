@@ -144,7 +144,7 @@ func (s *Store) applyReports(ctx context.Context, reports []message.Report, owne
 		a := e.attempts[at]
 		updates.Ids, updates.States, updates.Carriers = append(updates.Ids, a.ID), append(updates.States, string(a.State)), append(updates.Carriers, string(a.Carrier))
 		updates.ProviderSids, updates.ErrorCodes = append(updates.ProviderSids, a.SID), append(updates.ErrorCodes, int32(a.ErrorCode))
-		if effect.Decisive {
+		if effect.Wake {
 			if err := s.enqueue(ctx, outbox.SignalRecipient, e.recipient, now); err != nil {
 				return nil, err
 			}
@@ -202,8 +202,12 @@ func (s *Store) lockEntries(ctx context.Context, reports []message.Report, owner
 		}
 	}
 	if len(blaming) > 0 {
-		if _, err := s.q(ctx).CampaignsOfAttemptsLock(ctx, blaming); err != nil {
+		campaigns, err := s.q(ctx).CampaignsOfAttempts(ctx, blaming)
+		if err != nil {
 			return nil, translate(err, "campaigns of receipts")
+		}
+		if err := s.q(ctx).CampaignGatesClose(ctx, campaigns); err != nil {
+			return nil, translate(err, "gates of campaigns")
 		}
 	}
 	if len(optingOut) > 0 {
@@ -263,17 +267,22 @@ func (s *Store) saveEntries(ctx context.Context, changed map[*entry]bool, attemp
 		return translate(err, "attempts of receipts")
 	}
 	var updates []dbsqlc.MessageUpdateParams
-	var again []int64
+	again := map[int64]outbox.Run{}
 	for e := range changed {
 		if e.message.State == message.Pending {
-			again = append(again, e.recipient.RunID)
+			again[e.recipient.RunID] = e.recipient.Run
 		}
 		updates = append(updates, messageUpdate(e.id, e.message, now))
 	}
 	if err := s.saveMessages(ctx, updates); err != nil {
 		return err
 	}
-	return s.reopen(ctx, again, now)
+	for _, run := range again { // it may sleep until long after the retry is due
+		if err := s.enqueue(ctx, outbox.WakeCampaign, run, now); err != nil {
+			return err
+		}
+	}
+	return s.reopen(ctx, slices.Collect(maps.Keys(again)), now)
 }
 
 func messageUpdate(id uuid.UUID, m ledger.Message, now time.Time) dbsqlc.MessageUpdateParams {

@@ -112,6 +112,9 @@ func (s *Store) steer(
 	ctx context.Context, campaignID int64, to campaign.Status, by, reason string, now time.Time,
 ) (runID int64, status campaign.Status, err error) {
 	err = s.InTx(ctx, func(ctx context.Context) error {
+		if err := s.q(ctx).CampaignGatesClose(ctx, []int32{int32(campaignID)}); err != nil {
+			return translate(err, "gate of the campaign")
+		}
 		c, err := s.q(ctx).CampaignLock(ctx, int32(campaignID))
 		if err != nil {
 			return translate(err, fmt.Sprintf("campaign %d", campaignID))
@@ -365,22 +368,27 @@ func (s *Store) CutBatch(ctx context.Context, runID int64, number int, c ledger.
 	return len(seqs), err
 }
 
-// CutStuck makes a batch of up to size messages that ought to have moved since the given moment and did not. It
-// reports whether there were any.
-func (s *Store) CutStuck(ctx context.Context, runID int64, number, size int, since, now time.Time) (bool, error) {
-	rows, err := s.q(ctx).BatchCutStuck(ctx, dbsqlc.BatchCutStuckParams{
+// CutDue makes a batch of up to size messages that nobody drives though they ought to move: their retry is due, or they
+// have not moved since the given moment. It reports whether there were any.
+func (s *Store) CutDue(ctx context.Context, runID int64, number, size int, since, now time.Time) (bool, error) {
+	rows, err := s.q(ctx).BatchCutDue(ctx, dbsqlc.BatchCutDueParams{
 		RunID: runID, Number: int32(number), AtMost: int32(size), UntouchedSince: since, Now: now,
 	})
-	return len(rows) > 0, translate(err, "stuck messages")
+	return len(rows) > 0, translate(err, "messages that are due")
 }
 
-// CutOverdue makes a batch of up to size messages accepted before the given moment of which nothing decisive was
-// heard and nobody asked the provider since. It reports whether there were any.
-func (s *Store) CutOverdue(ctx context.Context, runID int64, number, size int, acceptedBefore, untouchedSince, now time.Time) (bool, error) {
-	rows, err := s.q(ctx).BatchCutOverdue(ctx, dbsqlc.BatchCutOverdueParams{
-		RunID: runID, Number: int32(number), AtMost: int32(size), AcceptedBefore: &acceptedBefore, UntouchedSince: untouchedSince, Now: now,
-	})
-	return len(rows) > 0, translate(err, "overdue receipts")
+// OverdueReceipts lists up to atMost messages of the run, the oldest first, that were accepted before the given moment,
+// of which nothing decisive was heard and about which nobody has asked the provider.
+func (s *Store) OverdueReceipts(ctx context.Context, runID int64, acceptedBefore time.Time, atMost int) ([]ledger.Overdue, error) {
+	rows, err := s.q(ctx).ReceiptsOverdue(ctx, dbsqlc.ReceiptsOverdueParams{RunID: runID, AcceptedBefore: &acceptedBefore, AtMost: int32(atMost)})
+	if err != nil {
+		return nil, translate(err, "overdue receipts")
+	}
+	overdue := make([]ledger.Overdue, len(rows))
+	for i, r := range rows {
+		overdue[i] = ledger.Overdue{MessageID: r.MessageID, AttemptID: r.AttemptID, SID: r.ProviderSid}
+	}
+	return overdue, nil
 }
 
 // OpenMessages counts the run's messages that are pending or sending and says when the first of them is due.

@@ -21,10 +21,10 @@ type Activities struct {
 // New makes a worker that serves until it is stopped; activities under way then get grace to end.
 func New(c client.Client, a Activities, grace time.Duration) sdkworker.Worker {
 	w := sdkworker.New(c, workflows.TaskQueue, sdkworker.Options{
-		// A send holds its slot for as long as the provider takes to answer.
-		MaxConcurrentLocalActivityExecutionSize: 256,
+		// A send holds its slot, and its workflow's, while it waits for the rate limits and for the provider's answer.
+		MaxConcurrentLocalActivityExecutionSize: 2000,
 		MaxConcurrentActivityExecutionSize:      64,
-		MaxConcurrentWorkflowTaskExecutionSize:  256,
+		MaxConcurrentWorkflowTaskExecutionSize:  2000,
 		// Two pollers, the library's default, cannot keep one worker busy.
 		WorkflowTaskPollerBehavior: sdkworker.NewPollerBehaviorAutoscaling(sdkworker.PollerBehaviorAutoscalingOptions{
 			InitialNumberOfPollers: 8, MinimumNumberOfPollers: 2, MaximumNumberOfPollers: 32,

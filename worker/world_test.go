@@ -76,8 +76,8 @@ func (w *world) renew(now time.Time) {
 	worker.Register(w.env, worker.Activities{
 		Dispatch: &activities.Dispatch{Store: w.store, Now: w.env.Now, Log: log, ReceiptDeadline: receiptDeadline, StuckAfter: stuckAfter},
 		Delivery: &activities.Delivery{
-			Store: w.grants, Sender: w.provider, Now: w.env.Now, Log: log,
-			Lease: 10 * time.Second, Looks: looks, ReceiptDeadline: receiptDeadline,
+			Store: w.store, Sender: w.provider, Pace: activities.NewPace(w.grants, w.env.Now, log), Now: w.env.Now, Log: log,
+			Lease: 10 * time.Second, Looks: looks, ReceiptDeadline: receiptDeadline, Patience: 100 * time.Millisecond,
 		},
 		Imports: &activities.Imports{Store: w.store, Now: w.env.Now},
 	})
@@ -391,12 +391,14 @@ type grants struct {
 	granted []time.Time
 }
 
-func (g *grants) Grant(ctx context.Context, campaignID int64, ratePerSecond int, now time.Time) (time.Time, error) {
-	at, err := g.Store.Grant(ctx, campaignID, ratePerSecond, now)
+func (g *grants) Grant(ctx context.Context, senderID int64, wanted map[int64]int, now time.Time) (map[int64][]time.Time, time.Time, error) {
+	given, again, err := g.Store.Grant(ctx, senderID, wanted, now)
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.granted = append(g.granted, at)
-	return at, err
+	for _, moments := range given {
+		g.granted = append(g.granted, moments...)
+	}
+	return given, again, err
 }
 
 // numbers returns n invented numbers of that prefix.

@@ -87,6 +87,8 @@ func (c *campaignRun) run(ctx workflow.Context) error {
 		case activities.StartBatch:
 			c.in.Batches++
 			err = c.startBatch(ctx, c.in.Batches)
+		case activities.SweepReceipts:
+			err = sweepReceipts(ctx, c.in.Run)
 		case activities.Wait:
 			err = c.wait(ctx, plan, seen)
 		case activities.Finished:

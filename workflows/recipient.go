@@ -15,11 +15,23 @@ type RecipientResult struct {
 	Outcome string `json:"outcome"`
 }
 
-// Recipient is the whole life of one message: it is checked, waits while it must, is sent, and ends with the receipt
-// that decides it. A signal sends it back to the ledger at once, whatever it waits for.
-func Recipient(ctx workflow.Context, in activities.Message) (RecipientResult, error) {
+// RecipientInput is one message, and how its workflow begins.
+type RecipientInput struct {
+	activities.Message
+	// SendFirst has it begin with the send, of which the check is a part. False is for recipients that were started
+	// before there was this field; their histories begin with a check.
+	SendFirst bool `json:"send_first,omitempty"`
+}
+
+// Recipient is the life of one message until the provider has it: it is checked, waits while it must, and is sent. When
+// the outcome of a request is unknown, it is found out. A signal sends it back to the ledger at once, whatever it waits
+// for.
+func Recipient(ctx workflow.Context, in RecipientInput) (RecipientResult, error) {
 	wake := workflow.GetSignalChannel(ctx, SignalWake)
 	next := activities.Next{Do: activities.Check}
+	if in.SendFirst {
+		next.Do = activities.Send
+	}
 	for {
 		woken, err := waitFor(ctx, wake, next)
 		if err != nil {
@@ -30,13 +42,13 @@ func Recipient(ctx workflow.Context, in activities.Message) (RecipientResult, er
 		}
 		switch next.Do {
 		case activities.Check:
-			next, err = checkCompliance(ctx, in)
+			next, err = checkCompliance(ctx, in.Message)
 		case activities.Send:
-			next, err = sendMessage(ctx, activities.SendInput{Message: in, Slot: next.Slot})
+			next, err = sendMessage(ctx, in.Message)
 		case activities.Resolve:
-			next, err = resolveAttempt(ctx, in)
+			next, err = resolveAttempt(ctx, in.Message)
 		case activities.Fetch:
-			next, err = fetchReceipt(ctx, in)
+			next, err = fetchReceipt(ctx, in.Message)
 		case activities.Done:
 			return RecipientResult{Outcome: next.Reason}, nil
 		default:

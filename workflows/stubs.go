@@ -15,7 +15,7 @@ import (
 
 // This file alone calls activities and child workflows: Temporal does not check their arguments, these functions do.
 //
-// What only touches our database and, for the first send, the provider once, runs as a local activity: half the cost for
+// What only touches our database and, for the send, the provider once, runs as a local activity: half the cost for
 // the server, and being run again does no harm. What waits for others is a regular activity, whose retries one can see.
 
 var (
@@ -67,7 +67,7 @@ func checkCompliance(ctx workflow.Context, in activities.Message) (out activitie
 	return out, err
 }
 
-func sendMessage(ctx workflow.Context, in activities.SendInput) (out activities.Next, err error) {
+func sendMessage(ctx workflow.Context, in activities.Message) (out activities.Next, err error) {
 	err = workflow.ExecuteLocalActivity(local(ctx, "send"), delivery.SendMessage, in).Get(ctx, &out)
 	return out, err
 }
@@ -80,6 +80,10 @@ func resolveAttempt(ctx workflow.Context, in activities.Message) (out activities
 func fetchReceipt(ctx workflow.Context, in activities.Message) (out activities.Next, err error) {
 	err = workflow.ExecuteActivity(regular(ctx, time.Minute, "ask the provider for the overdue receipt"), delivery.FetchReceipt, in).Get(ctx, &out)
 	return out, err
+}
+
+func sweepReceipts(ctx workflow.Context, in outbox.Run) error {
+	return workflow.ExecuteActivity(regular(ctx, 2*time.Minute, "ask the provider for overdue receipts"), delivery.SweepReceipts, in).Get(ctx, nil)
 }
 
 func processImport(ctx workflow.Context, in outbox.Import) error {
@@ -102,7 +106,7 @@ func executeBatch(ctx workflow.Context, in BatchInput) workflow.ChildWorkflowFut
 // executeRecipient starts a recipient that lives on when its batch ends.
 func executeRecipient(ctx workflow.Context, m activities.Message) workflow.ChildWorkflowFuture {
 	ctx = child(ctx, RecipientID(m), fmt.Sprintf("Campaign %d, run %d: recipient %d", m.CampaignID, m.Number, m.Seq))
-	return workflow.ExecuteChildWorkflow(ctx, Recipient, m)
+	return workflow.ExecuteChildWorkflow(ctx, Recipient, RecipientInput{Message: m, SendFirst: true})
 }
 
 // child names a child workflow. It may be started again under the same id: the ledger keeps things exact, not the id.

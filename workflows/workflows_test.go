@@ -70,7 +70,7 @@ func TestRecipientRefusesUnknownSteps(t *testing.T) {
 	t.Parallel()
 	env := newEnv()
 	env.OnActivity(delivery.CheckCompliance, mock.Anything, mock.Anything).Return(activities.Next{Do: "dance"}, nil)
-	env.ExecuteWorkflow(workflows.Recipient, activities.Message{Run: run, Seq: 1})
+	env.ExecuteWorkflow(workflows.Recipient, workflows.RecipientInput{Message: activities.Message{Run: run, Seq: 1}})
 	requireInvalid(t, env.GetWorkflowError())
 }
 
@@ -90,7 +90,7 @@ func TestRecipientLooksAgain(t *testing.T) {
 		}
 		return activities.Next{Do: activities.Done, Reason: "delivered"}, nil
 	})
-	env.ExecuteWorkflow(workflows.Recipient, activities.Message{Run: run, Seq: 1})
+	env.ExecuteWorkflow(workflows.Recipient, workflows.RecipientInput{Message: activities.Message{Run: run, Seq: 1}})
 	var result workflows.RecipientResult
 	require.NoError(t, env.GetWorkflowResult(&result))
 	require.Equal(t, "delivered", result.Outcome)
@@ -109,7 +109,7 @@ func TestRecipientWakes(t *testing.T) {
 		return activities.Next{Do: activities.Done, Reason: "stopped"}, nil
 	})
 	env.RegisterDelayedCallback(func() { env.SignalWorkflow(workflows.SignalWake, nil) }, time.Hour)
-	env.ExecuteWorkflow(workflows.Recipient, activities.Message{Run: run, Seq: 1})
+	env.ExecuteWorkflow(workflows.Recipient, workflows.RecipientInput{Message: activities.Message{Run: run, Seq: 1}})
 	require.NoError(t, env.GetWorkflowError())
 	require.WithinDuration(t, woken, env.Now(), time.Minute)
 }
@@ -160,8 +160,8 @@ func TestLocalActivitiesOutliveAnOutage(t *testing.T) {
 	env.SetWorkerOptions(sdkworker.Options{Interceptors: []interceptor.WorkerInterceptor{
 		&tries{seen: func(o workflow.LocalActivityOptions) { seen = append(seen, o) }},
 	}})
-	env.OnActivity(delivery.CheckCompliance, mock.Anything, mock.Anything).Return(activities.Next{Do: activities.Done}, nil)
-	env.ExecuteWorkflow(workflows.Recipient, activities.Message{Run: run, Seq: 1})
+	env.OnActivity(delivery.SendMessage, mock.Anything, mock.Anything).Return(activities.Next{Do: activities.Done}, nil)
+	env.ExecuteWorkflow(workflows.Recipient, workflows.RecipientInput{Message: activities.Message{Run: run, Seq: 1}, SendFirst: true})
 	require.NoError(t, env.GetWorkflowError())
 	require.Len(t, seen, 1)
 	require.Less(t, seen[0].StartToCloseTimeout, time.Minute)
@@ -172,18 +172,20 @@ func TestLocalActivitiesOutliveAnOutage(t *testing.T) {
 func TestRecipientContinues(t *testing.T) {
 	t.Parallel()
 	env := newEnv()
-	in := activities.Message{Run: run, Seq: 1}
-	env.OnActivity(delivery.CheckCompliance, mock.Anything, mock.Anything).Return(func(context.Context, activities.Message) (activities.Next, error) {
+	in := workflows.RecipientInput{Message: activities.Message{Run: run, Seq: 1}, SendFirst: true}
+	held := func(context.Context, activities.Message) (activities.Next, error) {
 		if env.Now().Before(someday.Add(2 * time.Hour)) {
 			return activities.Next{Do: activities.Check, At: env.Now().Add(10 * time.Minute), Reason: "paused"}, nil
 		}
 		return activities.Next{Do: activities.Done, Reason: "too late"}, nil
-	})
+	}
+	env.OnActivity(delivery.SendMessage, mock.Anything, mock.Anything).Return(held)
+	env.OnActivity(delivery.CheckCompliance, mock.Anything, mock.Anything).Return(held)
 	env.RegisterDelayedCallback(func() { env.SetContinueAsNewSuggested(true) }, time.Hour)
 	env.ExecuteWorkflow(workflows.Recipient, in)
 	var next *workflow.ContinueAsNewError
 	require.ErrorAs(t, env.GetWorkflowError(), &next)
-	var again activities.Message
+	var again workflows.RecipientInput
 	require.NoError(t, converter.GetDefaultDataConverter().FromPayloads(next.Input, &again))
 	require.Equal(t, in, again)
 }

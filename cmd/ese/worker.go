@@ -18,6 +18,11 @@ import (
 const (
 	// requestTimeout bounds one request to the provider; an attempt's lease is as long.
 	requestTimeout = 10 * time.Second
+	// maxRequests bounds the requests to the provider that are under way at once.
+	maxRequests = 256
+	// patience is how long a message waits for the rate limits before its workflow sleeps instead: longer than the
+	// messages take that are started ahead, and short enough for a task of Temporal's.
+	patience = 4 * time.Second
 	// relayAge is how old an outbox item must be before a worker takes it from the API, which relays its own at once.
 	relayAge = 2 * time.Second
 )
@@ -41,7 +46,7 @@ func runWorker(ctx context.Context, getenv func(string) string) error {
 	defer temporal.Close()
 	provider, err := twilio.New(twilio.Config{
 		AccountSID: cfg.Twilio.AccountSID, AuthToken: cfg.Twilio.AuthToken, BaseURL: cfg.Twilio.BaseURL,
-		StatusCallback: cfg.PublicURL + "/webhooks/status", Timeout: requestTimeout,
+		StatusCallback: cfg.PublicURL + "/webhooks/status", Timeout: requestTimeout, MaxConns: maxRequests,
 	})
 	if err != nil {
 		return err
@@ -51,8 +56,8 @@ func runWorker(ctx context.Context, getenv func(string) string) error {
 	w := worker.New(temporal, worker.Activities{
 		Dispatch: &activities.Dispatch{Store: store, Now: time.Now, Log: log, ReceiptDeadline: cfg.ReceiptDeadline, StuckAfter: cfg.StuckAfter},
 		Delivery: &activities.Delivery{
-			Store: store, Sender: provider, Now: time.Now, Log: log,
-			Lease: requestTimeout, Looks: cfg.ResolveLooks, ReceiptDeadline: cfg.ReceiptDeadline, Patience: time.Second,
+			Store: store, Sender: provider, Pace: activities.NewPace(store, time.Now, log), Now: time.Now, Log: log,
+			Lease: requestTimeout, Looks: cfg.ResolveLooks, ReceiptDeadline: cfg.ReceiptDeadline, Patience: patience,
 		},
 		Imports: &activities.Imports{Store: store, Now: time.Now},
 	}, cfg.ShutdownGrace)

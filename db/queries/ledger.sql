@@ -1,7 +1,7 @@
 -- name: DeliveryGet :one
 -- Everything that one send needs to know.
 SELECT m.id, m.state, m.reason, m.waits_until, m.user_id, m.channel, m.accepted_at, m.attempt_count,
-       r.id AS run_id, r.number AS run_number, r.campaign_id,
+       r.id AS run_id, r.number AS run_number, r.campaign_id, r.sender_id,
        c.status AS campaign_status, c.rate_limit_per_second, c.quiet_start, c.quiet_end, c.timezone, c.subscription_topic_id,
        u.phone_number, u.attributes, u.consent_state, u.zones,
        EXISTS (SELECT 1 FROM subscriptions s WHERE s.topic_id = c.subscription_topic_id AND s.user_id = m.user_id) AS subscribed,
@@ -34,33 +34,27 @@ SELECT m.id, 'suppress', @reason, @steps, @now FROM m;
 UPDATE messages SET state = 'cancelled', reason = @reason, waits_until = NULL, ended_at = @now, updated_at = @now
 WHERE id = @id AND state = 'pending';
 
--- name: ThrottleGrant :one
--- Moves the throttle on by one send and returns when the send after it may happen; moments are spacing apart.
-INSERT INTO throttles AS t (key, next_grant_at) VALUES (@key, @earliest_next)
-ON CONFLICT (key) DO UPDATE SET next_grant_at = greatest(t.next_grant_at + make_interval(0, 0, 0, 0, 0, 0, @spacing_seconds), excluded.next_grant_at)
-RETURNING next_grant_at;
-
--- name: CampaignShare :one
--- Holds off a pause or a cancel until this transaction has recorded its attempt.
-SELECT status FROM campaigns WHERE id = @id FOR SHARE;
-
--- name: UserShare :one
--- Holds off a change of consent until this transaction has recorded its attempt.
-SELECT consent_state FROM users WHERE id = @id FOR SHARE;
-
 -- name: AttemptBegin :one
--- The one way from pending to sending. No row: the message is somebody else's, or done.
-WITH m AS (
+-- The one way from pending to sending: no attempt count means that the message is somebody else's, or done. In one
+-- statement, and locking in the order campaign, person, message, it looks at what may have changed, the campaign's status
+-- and the person's consent, and holds both until the attempt is recorded.
+WITH gate AS MATERIALIZED (
+    SELECT campaign_gate(@campaign_id) AS status
+), person AS MATERIALIZED (
+    SELECT u.consent_state FROM gate JOIN users u ON u.id = @user_id WHERE gate.status = ANY(@sending_statuses::text[]) FOR SHARE OF u
+), m AS (
     UPDATE messages SET state = 'sending', reason = '', waits_until = NULL, attempt_count = attempt_count + 1, updated_at = @now
-    WHERE messages.id = @message_id AND state = 'pending' RETURNING messages.id, attempt_count
+    FROM person WHERE messages.id = @message_id AND state = 'pending' AND person.consent_state = ANY(@sendable_consents::text[])
+    RETURNING messages.id, attempt_count
 ), a AS (
-    INSERT INTO attempts (id, message_id, number, state, lease_until, started_at, body_sha256)
-    SELECT @attempt_id, m.id, m.attempt_count, 'open', @lease_until, @now, @body_sha256 FROM m RETURNING attempts.id, attempts.message_id
+    INSERT INTO attempts (id, message_id, number, state, lease_until, started_at, granted_at, body_sha256)
+    SELECT @attempt_id, m.id, m.attempt_count, 'open', @lease_until, @now, @granted_at, @body_sha256 FROM m RETURNING attempts.id, attempts.message_id
 ), k AS (
     INSERT INTO compliance_checks (message_id, attempt_id, action, reason, steps, created_at)
     SELECT a.message_id, a.id, 'proceed', '', @steps, @now FROM a
 )
-SELECT m.attempt_count FROM m;
+SELECT coalesce((SELECT status FROM gate), '')::text AS campaign_status, coalesce((SELECT consent_state FROM person), '')::text AS consent_state,
+       coalesce((SELECT attempt_count FROM m), 0)::smallint AS attempt_number;
 
 -- name: AttemptAccepted :exec
 -- Changes nothing when a receipt told it first. The message is locked before its attempt, as receipts do. A message whose

@@ -2,8 +2,12 @@
 INSERT INTO senders (channel, address, created_at) VALUES (@channel, @address, @now)
 ON CONFLICT ON CONSTRAINT senders_address_unique DO NOTHING;
 
+-- name: CampaignGatesClose :exec
+-- Waits for every send of the campaigns that is just beginning; none begins before the transaction ends. The ids are in
+-- ascending order.
+SELECT campaign_gate_close(id) FROM unnest(@ids::integer[]) AS id;
+
 -- name: CampaignLock :one
--- Waits for every send of the campaign that is just beginning (they hold the row FOR SHARE).
 SELECT c.id, c.status, c.template_id, c.schedule_time, t.version AS template_version, t.channel
 FROM campaigns c JOIN templates t ON t.id = c.template_id
 WHERE c.id = @id
@@ -98,42 +102,42 @@ SELECT @run_id, @number, coalesce(array_agg(seq ORDER BY seq), '{}')::integer[],
 FROM messages WHERE messages.run_id = @run_id AND seq BETWEEN @seq_from AND @seq_to AND state = 'pending'
 RETURNING seqs;
 
--- name: BatchCutStuck :many
--- Messages of cut batches that ought to move and have not for a while: whoever drove them is gone. Those of a batch that
--- was just cut have only begun to be driven, however long ago they were frozen. Touching what is taken keeps the next
--- look from taking it again at once. Cohort by cohort, so that messages in no batch yet are never looked at.
-WITH stuck AS (
+-- name: BatchCutDue :many
+-- Messages of cut batches that nobody drives though they ought to move: the time of their retry has come, or they have
+-- not moved for a while and whoever drove them is gone. Those of a batch that was just cut have only begun to be driven,
+-- however long ago they were frozen. Touching what is taken keeps the next look from taking it again at once. Cohort by
+-- cohort, so that messages in no batch yet are never looked at.
+WITH due AS (
     SELECT o.id FROM cohorts c
     CROSS JOIN LATERAL (
         SELECT m.id FROM messages m
         WHERE m.run_id = c.run_id AND m.seq BETWEEN c.seq_from AND c.next_seq - 1 AND m.state IN ('pending', 'sending')
-          AND m.updated_at <= @untouched_since AND (m.waits_until IS NULL OR m.waits_until <= @untouched_since)
-          AND m.seq NOT IN (SELECT unnest(b.seqs) FROM batches b WHERE b.run_id = @run_id AND b.created_at > @untouched_since)
+          AND (m.reason = 'provider_retry' AND m.waits_until <= @now
+              OR m.updated_at <= @untouched_since AND (m.waits_until IS NULL OR m.waits_until <= @untouched_since)
+                 AND m.seq NOT IN (SELECT unnest(b.seqs) FROM batches b WHERE b.run_id = @run_id AND b.created_at > @untouched_since))
         ORDER BY m.seq LIMIT @at_most
         FOR UPDATE SKIP LOCKED
     ) o
     WHERE c.run_id = @run_id LIMIT @at_most
 ), touched AS (
-    UPDATE messages m SET updated_at = @now FROM stuck WHERE m.id = stuck.id RETURNING m.seq
+    UPDATE messages m SET updated_at = @now, reason = CASE m.reason WHEN 'provider_retry' THEN '' ELSE m.reason END,
+        waits_until = CASE m.reason WHEN 'provider_retry' THEN NULL ELSE m.waits_until END
+    FROM due WHERE m.id = due.id RETURNING m.seq
 )
 INSERT INTO batches (run_id, number, seqs, created_at)
 SELECT @run_id, @number, array_agg(seq ORDER BY seq)::integer[], @now FROM touched HAVING count(*) > 0
 RETURNING number;
 
--- name: BatchCutOverdue :many
--- Accepted messages whose decisive receipt is overdue and that nobody has asked the provider about.
-WITH overdue AS (
-    SELECT m.id FROM messages m
-    WHERE m.run_id = @run_id AND m.state IN ('accepted', 'sent') AND m.accepted_at <= @accepted_before
-      AND m.reason = '' AND m.updated_at <= @untouched_since
-    ORDER BY m.accepted_at LIMIT @at_most
-    FOR UPDATE SKIP LOCKED
-), touched AS (
-    UPDATE messages m SET updated_at = @now FROM overdue WHERE m.id = overdue.id RETURNING m.seq
-)
-INSERT INTO batches (run_id, number, seqs, created_at)
-SELECT @run_id, @number, array_agg(seq ORDER BY seq)::integer[], @now FROM touched HAVING count(*) > 0
-RETURNING number;
+-- name: ReceiptsOverdue :many
+-- Accepted messages whose decisive receipt is overdue and that nobody has asked the provider about, each with the newest
+-- attempt that the provider took and the carrier did not fail.
+SELECT m.id AS message_id, coalesce(a.id, '00000000-0000-0000-0000-000000000000')::uuid AS attempt_id, coalesce(a.provider_sid, '')::text AS provider_sid
+FROM messages m LEFT JOIN LATERAL (
+    SELECT o.id, o.provider_sid FROM attempts o
+    WHERE o.message_id = m.id AND o.state = 'accepted' AND o.carrier NOT IN ('failed', 'undelivered') ORDER BY o.number DESC LIMIT 1
+) a ON true
+WHERE m.run_id = @run_id AND m.state IN ('accepted', 'sent') AND m.accepted_at <= @accepted_before AND m.reason = ''
+ORDER BY m.accepted_at LIMIT @at_most;
 
 -- name: RunOpen :one
 -- What is left to do, and when the first of it is due.

@@ -21,7 +21,7 @@ const module = "github.com/event-stream-engine/ese"
 var domain = []string{
 	"internal/access", "internal/campaign", "internal/compliance", "internal/fault", "internal/inbound", "internal/intake",
 	"internal/ledger", "internal/message", "internal/outbox", "internal/phone", "internal/render", "internal/report",
-	"internal/segment", "internal/user",
+	"internal/segment", "internal/throttle", "internal/user",
 }
 
 // may is what a package may import besides the standard library.
@@ -44,7 +44,7 @@ var architecture = func() map[string]may {
 			"internal/relay", "internal/twilio", "internal/twiliosim"), []string{"*"}},
 		"worker":     {join(domain, "workflows", "activities", "internal/telemetry"), join(temporal, errgroup)},
 		"workflows":  {join(domain, "activities"), join(temporal, uuid)},
-		"activities": {domain, join(temporal, uuid)},
+		"activities": {domain, join(temporal, uuid, errgroup)},
 
 		// internal/twilio: webhooks are checked and read by whoever speaks for Twilio.
 		"api": {join(domain, "api/internal/openapi", "api/ui", "internal/telemetry", "internal/twilio"),

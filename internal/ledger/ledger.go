@@ -28,6 +28,7 @@ type Delivery struct {
 	RunID          int64
 	RunNumber      int
 	CampaignID     int64
+	SenderID       int64
 	CampaignStatus campaign.Status
 	RatePerSecond  int
 	Quiet          compliance.QuietHours
@@ -120,6 +121,7 @@ type Attempt struct {
 	ErrorCode   int
 	LeaseUntil  time.Time // no request of it is under way after that
 	StartedAt   time.Time
+	GrantedAt   time.Time // the moment that the rate limits gave it
 	BodySHA256  [32]byte
 	Looks       int // successful looks at the provider's list
 	FailedLooks int
@@ -140,10 +142,10 @@ type Message struct {
 
 // Effect is what else a report asks for.
 type Effect struct {
-	Changed  bool // the message or the attempt is not what it was
-	Decisive bool // what the recipient's workflow waits for has just been settled
-	OptOut   bool // the carrier says that the person does not want messages
-	Fault    bool // credentials, sender or template are at fault: the campaign must not go on
+	Changed bool // the message or the attempt is not what it was
+	Wake    bool // a workflow may be waiting for this: to find the outcome out, or to send again
+	OptOut  bool // the carrier says that the person does not want messages
+	Fault   bool // credentials, sender or template are at fault: the campaign must not go on
 }
 
 // Apply takes a carrier's report on attempts[i] into account. attempts are all of the message, in order. Reports may
@@ -158,7 +160,7 @@ func (m *Message) Apply(attempts []Attempt, i int, r message.Report, now time.Ti
 		if m.State == message.Unknown || m.State == message.Pending || m.State == message.Sending && newest {
 			best, _ := Standing(attempts, -1)
 			m.to(best, now)
-			e.Decisive = true
+			e.Wake = true
 		}
 	}
 	if r.State == "" || r.State == message.Accepted {
@@ -175,7 +177,7 @@ func (m *Message) Apply(attempts []Attempt, i int, r message.Report, now time.Ti
 			break // the newest attempt's outcome has to be found out first: see Standing
 		}
 		if best, better := message.Advance(m.State, next); better {
-			e.Decisive = message.Decisive(best) && !message.Decisive(m.State)
+			e.Wake = e.Wake || m.State.Open() || m.State == message.Unknown
 			m.to(best, now)
 		}
 	case message.Failed, message.Undelivered:
@@ -184,7 +186,7 @@ func (m *Message) Apply(attempts []Attempt, i int, r message.Report, now time.Ti
 		e.Fault = r.Policy.Class == message.Stop
 		if m.State.Undecided() && !mayArrive(attempts, i) {
 			m.fail(next, attempts, r, now)
-			e.Decisive = true
+			e.Wake = e.Wake || m.State == message.Pending
 		}
 	}
 	return e
@@ -299,6 +301,14 @@ func Tried(attempts []Attempt) int {
 		}
 	}
 	return n
+}
+
+// Overdue is an accepted message whose decisive receipt has not come, with the attempt that stands; the zero id and ""
+// for none.
+type Overdue struct {
+	MessageID uuid.UUID
+	AttemptID uuid.UUID
+	SID       string
 }
 
 // Begun says whether an attempt was opened.

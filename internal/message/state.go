@@ -53,11 +53,6 @@ func Advance(known, report State) (State, bool) {
 	return report, true
 }
 
-// Decisive reports whether a carrier's report settles what a recipient's workflow waits for.
-func Decisive(report State) bool {
-	return report == Delivered || report == Read || report == Failed || report == Undelivered
-}
-
 // MaxAttempts bounds how often one message is tried, whatever the reasons.
 const MaxAttempts = 5
 

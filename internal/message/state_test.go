@@ -43,7 +43,7 @@ func TestAdvance(t *testing.T) {
 
 func TestStates(t *testing.T) {
 	t.Parallel()
-	var open, undecided, decisive []message.State
+	var open, undecided []message.State
 	for _, s := range message.States() {
 		require.True(t, s.Valid())
 		if s.Open() {
@@ -52,13 +52,9 @@ func TestStates(t *testing.T) {
 		if s.Undecided() {
 			undecided = append(undecided, s)
 		}
-		if message.Decisive(s) {
-			decisive = append(decisive, s)
-		}
 	}
 	require.Equal(t, []message.State{message.Pending, message.Sending}, open)
 	require.Equal(t, []message.State{message.Accepted, message.Sent}, undecided)
-	require.Equal(t, []message.State{message.Delivered, message.Read, message.Failed, message.Undelivered}, decisive)
 	require.False(t, message.State("").Valid())
 	require.False(t, message.State("queued").Valid())
 }

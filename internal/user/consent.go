@@ -18,6 +18,9 @@ const (
 	Stop    ConsentState = "STOP"    // said so themselves: only they, or an operator with evidence, take it back
 )
 
+// ConsentStates lists every state.
+func ConsentStates() []ConsentState { return []ConsentState{Pending, OptIn, OptOut, Stop} }
+
 // ParseConsent reads a consent state in any case, with '-' or a space for '_'. Empty text gives the zero value.
 func ParseConsent(field, text string) (ConsentState, error) {
 	state := ConsentState(strings.NewReplacer("-", "_", " ", "_").Replace(strings.ToUpper(strings.TrimSpace(text))))

@@ -45,41 +45,65 @@ func (q *Queries) AttemptAccepted(ctx context.Context, arg AttemptAcceptedParams
 }
 
 const attemptBegin = `-- name: AttemptBegin :one
-WITH m AS (
-    UPDATE messages SET state = 'sending', reason = '', waits_until = NULL, attempt_count = attempt_count + 1, updated_at = $1
-    WHERE messages.id = $2 AND state = 'pending' RETURNING messages.id, attempt_count
+WITH gate AS MATERIALIZED (
+    SELECT campaign_gate($1) AS status
+), person AS MATERIALIZED (
+    SELECT u.consent_state FROM gate JOIN users u ON u.id = $2 WHERE gate.status = ANY($3::text[]) FOR SHARE OF u
+), m AS (
+    UPDATE messages SET state = 'sending', reason = '', waits_until = NULL, attempt_count = attempt_count + 1, updated_at = $4
+    FROM person WHERE messages.id = $5 AND state = 'pending' AND person.consent_state = ANY($6::text[])
+    RETURNING messages.id, attempt_count
 ), a AS (
-    INSERT INTO attempts (id, message_id, number, state, lease_until, started_at, body_sha256)
-    SELECT $3, m.id, m.attempt_count, 'open', $4, $1, $5 FROM m RETURNING attempts.id, attempts.message_id
+    INSERT INTO attempts (id, message_id, number, state, lease_until, started_at, granted_at, body_sha256)
+    SELECT $7, m.id, m.attempt_count, 'open', $8, $4, $9, $10 FROM m RETURNING attempts.id, attempts.message_id
 ), k AS (
     INSERT INTO compliance_checks (message_id, attempt_id, action, reason, steps, created_at)
-    SELECT a.message_id, a.id, 'proceed', '', $6, $1 FROM a
+    SELECT a.message_id, a.id, 'proceed', '', $11, $4 FROM a
 )
-SELECT m.attempt_count FROM m
+SELECT coalesce((SELECT status FROM gate), '')::text AS campaign_status, coalesce((SELECT consent_state FROM person), '')::text AS consent_state,
+       coalesce((SELECT attempt_count FROM m), 0)::smallint AS attempt_number
 `
 
 type AttemptBeginParams struct {
-	Now        time.Time
-	MessageID  uuid.UUID
-	AttemptID  uuid.UUID
-	LeaseUntil time.Time
-	BodySha256 []byte
-	Steps      json.RawMessage
+	CampaignID       int32
+	UserID           int64
+	SendingStatuses  []string
+	Now              time.Time
+	MessageID        uuid.UUID
+	SendableConsents []string
+	AttemptID        uuid.UUID
+	LeaseUntil       time.Time
+	GrantedAt        *time.Time
+	BodySha256       []byte
+	Steps            json.RawMessage
 }
 
-// The one way from pending to sending. No row: the message is somebody else's, or done.
-func (q *Queries) AttemptBegin(ctx context.Context, arg AttemptBeginParams) (int16, error) {
+type AttemptBeginRow struct {
+	CampaignStatus string
+	ConsentState   string
+	AttemptNumber  int16
+}
+
+// The one way from pending to sending: no attempt count means that the message is somebody else's, or done. In one
+// statement, and locking in the order campaign, person, message, it looks at what may have changed, the campaign's status
+// and the person's consent, and holds both until the attempt is recorded.
+func (q *Queries) AttemptBegin(ctx context.Context, arg AttemptBeginParams) (AttemptBeginRow, error) {
 	row := q.db.QueryRow(ctx, attemptBegin,
+		arg.CampaignID,
+		arg.UserID,
+		arg.SendingStatuses,
 		arg.Now,
 		arg.MessageID,
+		arg.SendableConsents,
 		arg.AttemptID,
 		arg.LeaseUntil,
+		arg.GrantedAt,
 		arg.BodySha256,
 		arg.Steps,
 	)
-	var attempt_count int16
-	err := row.Scan(&attempt_count)
-	return attempt_count, err
+	var i AttemptBeginRow
+	err := row.Scan(&i.CampaignStatus, &i.ConsentState, &i.AttemptNumber)
+	return i, err
 }
 
 const attemptEnd = `-- name: AttemptEnd :execrows
@@ -218,21 +242,9 @@ func (q *Queries) AttemptsRefusedWith(ctx context.Context, arg AttemptsRefusedWi
 	return count, err
 }
 
-const campaignShare = `-- name: CampaignShare :one
-SELECT status FROM campaigns WHERE id = $1 FOR SHARE
-`
-
-// Holds off a pause or a cancel until this transaction has recorded its attempt.
-func (q *Queries) CampaignShare(ctx context.Context, id int32) (string, error) {
-	row := q.db.QueryRow(ctx, campaignShare, id)
-	var status string
-	err := row.Scan(&status)
-	return status, err
-}
-
 const deliveryGet = `-- name: DeliveryGet :one
 SELECT m.id, m.state, m.reason, m.waits_until, m.user_id, m.channel, m.accepted_at, m.attempt_count,
-       r.id AS run_id, r.number AS run_number, r.campaign_id,
+       r.id AS run_id, r.number AS run_number, r.campaign_id, r.sender_id,
        c.status AS campaign_status, c.rate_limit_per_second, c.quiet_start, c.quiet_end, c.timezone, c.subscription_topic_id,
        u.phone_number, u.attributes, u.consent_state, u.zones,
        EXISTS (SELECT 1 FROM subscriptions s WHERE s.topic_id = c.subscription_topic_id AND s.user_id = m.user_id) AS subscribed,
@@ -263,6 +275,7 @@ type DeliveryGetRow struct {
 	RunID               int64
 	RunNumber           int32
 	CampaignID          int32
+	SenderID            int32
 	CampaignStatus      string
 	RateLimitPerSecond  int32
 	QuietStart          *int16
@@ -294,6 +307,7 @@ func (q *Queries) DeliveryGet(ctx context.Context, arg DeliveryGetParams) (Deliv
 		&i.RunID,
 		&i.RunNumber,
 		&i.CampaignID,
+		&i.SenderID,
 		&i.CampaignStatus,
 		&i.RateLimitPerSecond,
 		&i.QuietStart,
@@ -459,36 +473,4 @@ func (q *Queries) SIDsTaken(ctx context.Context, arg SIDsTakenParams) ([]*string
 		return nil, err
 	}
 	return items, nil
-}
-
-const throttleGrant = `-- name: ThrottleGrant :one
-INSERT INTO throttles AS t (key, next_grant_at) VALUES ($1, $2)
-ON CONFLICT (key) DO UPDATE SET next_grant_at = greatest(t.next_grant_at + make_interval(0, 0, 0, 0, 0, 0, $3), excluded.next_grant_at)
-RETURNING next_grant_at
-`
-
-type ThrottleGrantParams struct {
-	Key            string
-	EarliestNext   time.Time
-	SpacingSeconds float64
-}
-
-// Moves the throttle on by one send and returns when the send after it may happen; moments are spacing apart.
-func (q *Queries) ThrottleGrant(ctx context.Context, arg ThrottleGrantParams) (time.Time, error) {
-	row := q.db.QueryRow(ctx, throttleGrant, arg.Key, arg.EarliestNext, arg.SpacingSeconds)
-	var next_grant_at time.Time
-	err := row.Scan(&next_grant_at)
-	return next_grant_at, err
-}
-
-const userShare = `-- name: UserShare :one
-SELECT consent_state FROM users WHERE id = $1 FOR SHARE
-`
-
-// Holds off a change of consent until this transaction has recorded its attempt.
-func (q *Queries) UserShare(ctx context.Context, id int64) (string, error) {
-	row := q.db.QueryRow(ctx, userShare, id)
-	var consent_state string
-	err := row.Scan(&consent_state)
-	return consent_state, err
 }

@@ -11,6 +11,11 @@ import (
 	"github.com/google/uuid"
 )
 
+type AccountLimit struct {
+	OnlyRow           bool
+	MessagesPerSecond int32
+}
+
 type ApiKey struct {
 	ID         int32
 	Name       string

@@ -122,26 +122,24 @@ func (q *Queries) AttemptsUpdate(ctx context.Context, arg AttemptsUpdateParams) 
 	return err
 }
 
-const campaignsOfAttemptsLock = `-- name: CampaignsOfAttemptsLock :many
-SELECT c.id FROM campaigns c
-WHERE c.id IN (SELECT r.campaign_id FROM attempts a JOIN messages m ON m.id = a.message_id JOIN campaign_runs r ON r.id = m.run_id
-    WHERE a.id = ANY($1::uuid[]))
-ORDER BY c.id FOR UPDATE
+const campaignsOfAttempts = `-- name: CampaignsOfAttempts :many
+SELECT DISTINCT r.campaign_id FROM attempts a JOIN messages m ON m.id = a.message_id JOIN campaign_runs r ON r.id = m.run_id
+WHERE a.id = ANY($1::uuid[]) ORDER BY r.campaign_id
 `
 
-func (q *Queries) CampaignsOfAttemptsLock(ctx context.Context, attemptIds []uuid.UUID) ([]int32, error) {
-	rows, err := q.db.Query(ctx, campaignsOfAttemptsLock, attemptIds)
+func (q *Queries) CampaignsOfAttempts(ctx context.Context, attemptIds []uuid.UUID) ([]int32, error) {
+	rows, err := q.db.Query(ctx, campaignsOfAttempts, attemptIds)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
 	var items []int32
 	for rows.Next() {
-		var id int32
-		if err := rows.Scan(&id); err != nil {
+		var campaign_id int32
+		if err := rows.Scan(&campaign_id); err != nil {
 			return nil, err
 		}
-		items = append(items, id)
+		items = append(items, campaign_id)
 	}
 	if err := rows.Err(); err != nil {
 		return nil, err

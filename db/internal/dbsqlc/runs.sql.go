@@ -9,6 +9,8 @@ import (
 	"context"
 	"encoding/json"
 	"time"
+
+	"github.com/google/uuid"
 )
 
 const audienceSource = `-- name: AudienceSource :one
@@ -70,79 +72,30 @@ func (q *Queries) BatchCut(ctx context.Context, arg BatchCutParams) ([]int32, er
 	return seqs, err
 }
 
-const batchCutOverdue = `-- name: BatchCutOverdue :many
-WITH overdue AS (
-    SELECT m.id FROM messages m
-    WHERE m.run_id = $1 AND m.state IN ('accepted', 'sent') AND m.accepted_at <= $4
-      AND m.reason = '' AND m.updated_at <= $5
-    ORDER BY m.accepted_at LIMIT $6
-    FOR UPDATE SKIP LOCKED
-), touched AS (
-    UPDATE messages m SET updated_at = $3 FROM overdue WHERE m.id = overdue.id RETURNING m.seq
-)
-INSERT INTO batches (run_id, number, seqs, created_at)
-SELECT $1, $2, array_agg(seq ORDER BY seq)::integer[], $3 FROM touched HAVING count(*) > 0
-RETURNING number
-`
-
-type BatchCutOverdueParams struct {
-	RunID          int64
-	Number         int32
-	Now            time.Time
-	AcceptedBefore *time.Time
-	UntouchedSince time.Time
-	AtMost         int32
-}
-
-// Accepted messages whose decisive receipt is overdue and that nobody has asked the provider about.
-func (q *Queries) BatchCutOverdue(ctx context.Context, arg BatchCutOverdueParams) ([]int32, error) {
-	rows, err := q.db.Query(ctx, batchCutOverdue,
-		arg.RunID,
-		arg.Number,
-		arg.Now,
-		arg.AcceptedBefore,
-		arg.UntouchedSince,
-		arg.AtMost,
-	)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var items []int32
-	for rows.Next() {
-		var number int32
-		if err := rows.Scan(&number); err != nil {
-			return nil, err
-		}
-		items = append(items, number)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
-}
-
-const batchCutStuck = `-- name: BatchCutStuck :many
-WITH stuck AS (
+const batchCutDue = `-- name: BatchCutDue :many
+WITH due AS (
     SELECT o.id FROM cohorts c
     CROSS JOIN LATERAL (
         SELECT m.id FROM messages m
         WHERE m.run_id = c.run_id AND m.seq BETWEEN c.seq_from AND c.next_seq - 1 AND m.state IN ('pending', 'sending')
-          AND m.updated_at <= $4 AND (m.waits_until IS NULL OR m.waits_until <= $4)
-          AND m.seq NOT IN (SELECT unnest(b.seqs) FROM batches b WHERE b.run_id = $1 AND b.created_at > $4)
+          AND (m.reason = 'provider_retry' AND m.waits_until <= $3
+              OR m.updated_at <= $4 AND (m.waits_until IS NULL OR m.waits_until <= $4)
+                 AND m.seq NOT IN (SELECT unnest(b.seqs) FROM batches b WHERE b.run_id = $1 AND b.created_at > $4))
         ORDER BY m.seq LIMIT $5
         FOR UPDATE SKIP LOCKED
     ) o
     WHERE c.run_id = $1 LIMIT $5
 ), touched AS (
-    UPDATE messages m SET updated_at = $3 FROM stuck WHERE m.id = stuck.id RETURNING m.seq
+    UPDATE messages m SET updated_at = $3, reason = CASE m.reason WHEN 'provider_retry' THEN '' ELSE m.reason END,
+        waits_until = CASE m.reason WHEN 'provider_retry' THEN NULL ELSE m.waits_until END
+    FROM due WHERE m.id = due.id RETURNING m.seq
 )
 INSERT INTO batches (run_id, number, seqs, created_at)
 SELECT $1, $2, array_agg(seq ORDER BY seq)::integer[], $3 FROM touched HAVING count(*) > 0
 RETURNING number
 `
 
-type BatchCutStuckParams struct {
+type BatchCutDueParams struct {
 	RunID          int64
 	Number         int32
 	Now            time.Time
@@ -150,11 +103,12 @@ type BatchCutStuckParams struct {
 	AtMost         int32
 }
 
-// Messages of cut batches that ought to move and have not for a while: whoever drove them is gone. Those of a batch that
-// was just cut have only begun to be driven, however long ago they were frozen. Touching what is taken keeps the next
-// look from taking it again at once. Cohort by cohort, so that messages in no batch yet are never looked at.
-func (q *Queries) BatchCutStuck(ctx context.Context, arg BatchCutStuckParams) ([]int32, error) {
-	rows, err := q.db.Query(ctx, batchCutStuck,
+// Messages of cut batches that nobody drives though they ought to move: the time of their retry has come, or they have
+// not moved for a while and whoever drove them is gone. Those of a batch that was just cut have only begun to be driven,
+// however long ago they were frozen. Touching what is taken keeps the next look from taking it again at once. Cohort by
+// cohort, so that messages in no batch yet are never looked at.
+func (q *Queries) BatchCutDue(ctx context.Context, arg BatchCutDueParams) ([]int32, error) {
+	rows, err := q.db.Query(ctx, batchCutDue,
 		arg.RunID,
 		arg.Number,
 		arg.Now,
@@ -230,6 +184,17 @@ func (q *Queries) CampaignAudienceSource(ctx context.Context, id int32) (Campaig
 	return i, err
 }
 
+const campaignGatesClose = `-- name: CampaignGatesClose :exec
+SELECT campaign_gate_close(id) FROM unnest($1::integer[]) AS id
+`
+
+// Waits for every send of the campaigns that is just beginning; none begins before the transaction ends. The ids are in
+// ascending order.
+func (q *Queries) CampaignGatesClose(ctx context.Context, ids []int32) error {
+	_, err := q.db.Exec(ctx, campaignGatesClose, ids)
+	return err
+}
+
 const campaignLock = `-- name: CampaignLock :one
 SELECT c.id, c.status, c.template_id, c.schedule_time, t.version AS template_version, t.channel
 FROM campaigns c JOIN templates t ON t.id = c.template_id
@@ -246,7 +211,6 @@ type CampaignLockRow struct {
 	Channel         string
 }
 
-// Waits for every send of the campaign that is just beginning (they hold the row FOR SHARE).
 func (q *Queries) CampaignLock(ctx context.Context, id int32) (CampaignLockRow, error) {
 	row := q.db.QueryRow(ctx, campaignLock, id)
 	var i CampaignLockRow
@@ -359,6 +323,50 @@ func (q *Queries) CohortsRemaining(ctx context.Context, runID int64) ([]CohortsR
 			&i.Zones,
 			&i.WaitsUntil,
 		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const receiptsOverdue = `-- name: ReceiptsOverdue :many
+SELECT m.id AS message_id, coalesce(a.id, '00000000-0000-0000-0000-000000000000')::uuid AS attempt_id, coalesce(a.provider_sid, '')::text AS provider_sid
+FROM messages m LEFT JOIN LATERAL (
+    SELECT o.id, o.provider_sid FROM attempts o
+    WHERE o.message_id = m.id AND o.state = 'accepted' AND o.carrier NOT IN ('failed', 'undelivered') ORDER BY o.number DESC LIMIT 1
+) a ON true
+WHERE m.run_id = $1 AND m.state IN ('accepted', 'sent') AND m.accepted_at <= $2 AND m.reason = ''
+ORDER BY m.accepted_at LIMIT $3
+`
+
+type ReceiptsOverdueParams struct {
+	RunID          int64
+	AcceptedBefore *time.Time
+	AtMost         int32
+}
+
+type ReceiptsOverdueRow struct {
+	MessageID   uuid.UUID
+	AttemptID   uuid.UUID
+	ProviderSid string
+}
+
+// Accepted messages whose decisive receipt is overdue and that nobody has asked the provider about, each with the newest
+// attempt that the provider took and the carrier did not fail.
+func (q *Queries) ReceiptsOverdue(ctx context.Context, arg ReceiptsOverdueParams) ([]ReceiptsOverdueRow, error) {
+	rows, err := q.db.Query(ctx, receiptsOverdue, arg.RunID, arg.AcceptedBefore, arg.AtMost)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []ReceiptsOverdueRow
+	for rows.Next() {
+		var i ReceiptsOverdueRow
+		if err := rows.Scan(&i.MessageID, &i.AttemptID, &i.ProviderSid); err != nil {
 			return nil, err
 		}
 		items = append(items, i)

@@ -1,0 +1,181 @@
+package activities
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+)
+
+type paceStore interface {
+	// Grant hands out moments to send through a sender, up to wanted of them to each campaign, and tells when to ask for
+	// more.
+	Grant(ctx context.Context, senderID int64, wanted map[int64]int, now time.Time) (given map[int64][]time.Time, again time.Time, err error)
+	SlowSender(ctx context.Context, senderID int64, retryAfter time.Duration, now time.Time) (perSecond float64, err error)
+}
+
+// Pace gets the moments to send for all messages that wait in this process. It asks the database for some at a time, by
+// sender, and only while somebody waits. Make one with NewPace; it is safe for concurrent use.
+type Pace struct {
+	store paceStore
+	now   func() time.Time
+	log   *slog.Logger
+
+	mu    sync.Mutex
+	lines map[int64]*line // by sender
+}
+
+// NewPace makes a Pace. It does nothing until somebody waits.
+func NewPace(store paceStore, now func() time.Time, log *slog.Logger) *Pace {
+	return &Pace{store: store, now: now, log: log, lines: map[int64]*line{}}
+}
+
+const (
+	// maxWanted bounds what one call asks for a campaign: more than any rate allows within a call's horizon.
+	maxWanted = 250
+	// grantTimeout bounds one call to the database.
+	grantTimeout = 10 * time.Second
+	// grantRetry is the wait after a call that failed.
+	grantRetry = time.Second
+)
+
+// line is who waits for one sender, by campaign, first come first served.
+type line struct {
+	waiting map[int64][]*waiter
+	again   time.Time // before which there is nothing to be had
+	joined  chan struct{} // somebody came while the line's server sleeps
+}
+
+type waiter struct {
+	got chan time.Time // gets one moment at the most, and has room for it
+}
+
+// Wait returns the moment at which a message of the campaign may be sent, as soon as it is known: at most a fraction of
+// a second ahead. When patience ends first, ok is false, and at is when to come back, by what is known: at perSecond, the
+// campaign's rate, those who are in line before it come first.
+func (p *Pace) Wait(ctx context.Context, senderID, campaignID int64, perSecond int, patience time.Duration) (at time.Time, ok bool, err error) {
+	w := &waiter{got: make(chan time.Time, 1)}
+	p.join(ctx, senderID, campaignID, w)
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	select {
+	case at = <-w.got:
+		return at, true, nil
+	case <-timer.C:
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	ahead, again, left := p.leave(senderID, campaignID, w)
+	if !left && err == nil { // it came at the same time
+		return <-w.got, true, nil
+	}
+	at = p.now()
+	if again.After(at) {
+		at = again
+	}
+	return at.Add(time.Duration(ahead+1) * time.Second / time.Duration(perSecond)), false, err
+}
+
+func (p *Pace) join(ctx context.Context, senderID, campaignID int64, w *waiter) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	l := p.lines[senderID]
+	if l == nil {
+		l = &line{waiting: map[int64][]*waiter{}, joined: make(chan struct{}, 1)}
+		p.lines[senderID] = l
+		go p.serve(context.WithoutCancel(ctx), senderID, l)
+	}
+	l.waiting[campaignID] = append(l.waiting[campaignID], w)
+	if len(l.waiting[campaignID]) == 1 { // its campaign may have a moment to spare where others wait
+		select {
+		case l.joined <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// leave takes a waiter out of its line. left is false when it was served already.
+func (p *Pace) leave(senderID, campaignID int64, w *waiter) (ahead int, again time.Time, left bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	l := p.lines[senderID]
+	if l == nil {
+		return 0, again, false
+	}
+	ahead = slices.Index(l.waiting[campaignID], w)
+	if ahead < 0 {
+		return 0, again, false
+	}
+	l.remove(campaignID, ahead, ahead+1)
+	return ahead, l.again, true
+}
+
+func (l *line) remove(campaignID int64, from, to int) {
+	l.waiting[campaignID] = slices.Delete(l.waiting[campaignID], from, to)
+	if len(l.waiting[campaignID]) == 0 {
+		delete(l.waiting, campaignID)
+	}
+}
+
+// serve asks for moments until nobody waits any more.
+func (p *Pace) serve(ctx context.Context, senderID int64, l *line) {
+	for {
+		wanted := p.wanted(senderID, l)
+		if wanted == nil {
+			return
+		}
+		given, again, err := p.grant(ctx, senderID, wanted)
+		if err != nil {
+			p.log.WarnContext(ctx, "no moments to send were granted; they are asked for again", "sender_id", senderID, "error", err)
+			again = p.now().Add(grantRetry)
+		}
+		p.hand(l, given, again)
+		timer := time.NewTimer(again.Sub(p.now()))
+		select {
+		case <-timer.C:
+		case <-l.joined:
+			timer.Stop()
+		}
+	}
+}
+
+// wanted counts who waits. When nobody does, the line is closed.
+func (p *Pace) wanted(senderID int64, l *line) map[int64]int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(l.waiting) == 0 {
+		delete(p.lines, senderID)
+		return nil
+	}
+	wanted := make(map[int64]int, len(l.waiting))
+	for campaign, waiters := range l.waiting {
+		wanted[campaign] = min(len(waiters), maxWanted)
+	}
+	return wanted
+}
+
+func (p *Pace) grant(ctx context.Context, senderID int64, wanted map[int64]int) (map[int64][]time.Time, time.Time, error) {
+	ctx, cancel := context.WithTimeout(ctx, grantTimeout)
+	defer cancel()
+	return p.store.Grant(ctx, senderID, wanted, p.now())
+}
+
+// hand gives the moments to those who have waited longest. One that nobody takes any more is lost.
+func (p *Pace) hand(l *line, given map[int64][]time.Time, again time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	l.again = again
+	for campaign, moments := range given {
+		n := min(len(moments), len(l.waiting[campaign]))
+		for i, w := range l.waiting[campaign][:n] {
+			w.got <- moments[i]
+		}
+		l.remove(campaign, 0, n)
+	}
+}
+
+// Slow has everybody send more slowly through a sender for a while.
+func (p *Pace) Slow(ctx context.Context, senderID int64, retryAfter time.Duration) (perSecond float64, err error) {
+	return p.store.SlowSender(ctx, senderID, retryAfter, p.now())
+}
