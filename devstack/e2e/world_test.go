@@ -55,7 +55,7 @@ func newWorld(t *testing.T, env map[stack.Role]map[string]string) *world {
 	w := &world{Stack: s, t: t}
 	t.Cleanup(func() {
 		if t.Failed() {
-			for _, role := range stack.Roles {
+			for _, role := range s.Roles() {
 				out, _ := s.Output(role)
 				t.Logf("last words of %s:\n%s", role, out[max(0, len(out)-4000):])
 			}

@@ -38,7 +38,7 @@ func (b bench) campaign(ctx context.Context, n, latencyMS int) error {
 	after := b.cpu()
 	fmt.Printf("campaign: %d recipients at %d ms latency, every receipt in the ledger, in %.1f s; first send after %s\n", n, latencyMS, took.Seconds(), first.Round(time.Millisecond))
 	fmt.Printf("CPU, milliseconds a recipient:")
-	for _, role := range stack.Roles {
+	for _, role := range b.Roles() {
 		fmt.Printf("  %s %.1f", role, float64((after[role]-before[role]).Milliseconds())/float64(n))
 	}
 	fmt.Printf("\n%.1f recipients/s\n", float64(n)/took.Seconds())
@@ -141,7 +141,7 @@ func (b bench) cpu() map[stack.Role]time.Duration {
 		processes[pid] = process{parent, ticks}
 	}
 	const tick = 10 * time.Millisecond // USER_HZ is 100 wherever Go runs
-	for _, role := range stack.Roles {
+	for _, role := range b.Roles() {
 		root := b.PID(role)
 		for pid, p := range processes {
 			if pid == root || p.parent == root {
