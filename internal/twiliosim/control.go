@@ -21,6 +21,7 @@ func (s *Simulator) control(mux *http.ServeMux) {
 	mux.HandleFunc("GET /sim/stats", s.getStats)
 	mux.HandleFunc("GET /sim/recipients", s.getRecipients)
 	mux.HandleFunc("GET /sim/messages", s.getMessages)
+	mux.HandleFunc("GET /sim/callbacks", s.getCallbacks)
 	mux.HandleFunc("POST /sim/reset", s.postReset)
 	mux.HandleFunc("GET /sim/health", func(w http.ResponseWriter, _ *http.Request) {
 		reply(w, http.StatusOK, map[string]string{"status": "ok"})
@@ -377,6 +378,40 @@ func (s *Simulator) views(keep func(*record) bool, direction string, limit int) 
 		}
 	}
 	return messages
+}
+
+// Callback is a status callback that our webhook has answered with success. A doubled one is two of them.
+type Callback struct {
+	SID       string `json:"sid"`
+	Status    string `json:"status"`
+	ErrorCode int    `json:"error_code"`
+}
+
+func (s *Simulator) getCallbacks(w http.ResponseWriter, r *http.Request) {
+	keep, err := accepted(r.URL.Query())
+	if err != nil {
+		controlFault(w, http.StatusBadRequest, err)
+		return
+	}
+	reply(w, http.StatusOK, s.callbacks(keep))
+}
+
+// callbacks shows the callbacks delivered for the messages that pass the filters, message by message.
+func (s *Simulator) callbacks(keep func(*record) bool) []Callback {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	callbacks := []Callback{}
+	for _, m := range s.state.messages {
+		if !keep(m) {
+			continue
+		}
+		for _, cb := range m.Callbacks {
+			if cb.delivered {
+				callbacks = append(callbacks, Callback{SID: m.SID, Status: cb.Step.Status, ErrorCode: cb.Step.Code})
+			}
+		}
+	}
+	return callbacks
 }
 
 func (s *Simulator) postReset(w http.ResponseWriter, _ *http.Request) {

@@ -18,6 +18,7 @@
 //	GET    /sim/stats       totals (see Stats); ?since=RFC3339 and ?to=+94771234567 narrow the accepted messages
 //	GET    /sim/recipients  who was sent what (see Recipient); the same two filters
 //	GET    /sim/messages    every message, oldest first (see Message); the same filters, ?direction= and ?limit=
+//	GET    /sim/callbacks   status callbacks that our webhook answered with success (see Callback); the same two filters
 //	POST   /sim/reset       forgets messages, callbacks and faults
 //	GET    /sim/health      {"status":"ok"}
 package twiliosim

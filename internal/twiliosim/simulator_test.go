@@ -548,3 +548,54 @@ func TestStatsAndReset(t *testing.T) {
 	require.Equal(t, Faults{}, faults)
 	require.Equal(t, 400, s.ask(t, http.MethodGet, "/sim/stats?since=yesterday", nil, nil))
 }
+
+func TestAnsweredCallbacksAreListed(t *testing.T) {
+	t.Parallel()
+	h := newHook(t, nil)
+	h.answer = func(w http.ResponseWriter, r *http.Request) {
+		for _, d := range h.deliveries() {
+			if d.token == r.Header.Get("I-Twilio-Idempotency-Token") && d.form.Get("MessageStatus") == "delivered" {
+				w.WriteHeader(http.StatusInternalServerError)
+				return
+			}
+		}
+	}
+	dir := t.TempDir()
+	cfg := Config{AccountSID: testAccount, AuthToken: testToken, DataDir: dir, Delays: quick}
+	sim, err := New(cfg)
+	require.NoError(t, err)
+	server := httptest.NewServer(sim.Handler())
+	t.Cleanup(server.Close)
+	ctx, cancel := context.WithCancel(t.Context())
+	ran := make(chan error, 1)
+	go func() { ran <- sim.Run(ctx) }()
+	s := &served{sim, server.URL}
+
+	const other = "+94770000001"
+	s.faults(t, Faults{Numbers: map[string]NumberFault{other: {Code: 63024}}, Receipts: ReceiptFaults{Double: 1}})
+	_, first := s.send(t, "StatusCallback", h.URL+"#rc=0")
+	_, second := s.send(t, "To", "whatsapp:"+other, "StatusCallback", h.URL)
+	want := []Callback{
+		{SID: first["sid"].(string), Status: "sent"}, {SID: first["sid"].(string), Status: "sent"},
+		{SID: first["sid"].(string), Status: "read"}, {SID: first["sid"].(string), Status: "read"},
+		{SID: second["sid"].(string), Status: "failed", ErrorCode: 63024}, {SID: second["sid"].(string), Status: "failed", ErrorCode: 63024},
+	}
+	listed := func(s *served, filter string) []Callback {
+		t.Helper()
+		var callbacks []Callback
+		require.Equal(t, 200, s.ask(t, http.MethodGet, "/sim/callbacks"+filter, nil, &callbacks))
+		return callbacks
+	}
+	require.Eventually(t, func() bool { return s.totals(t).Callbacks == CallbackStats{Delivered: 6, Failed: 2} }, eventually, tick)
+	require.Equal(t, want, listed(s, ""))
+	require.Equal(t, want[4:], listed(s, "?to=%2B94770000001"))
+	require.Equal(t, 400, s.ask(t, http.MethodGet, "/sim/callbacks?since=yesterday", nil, nil))
+
+	cancel()
+	require.NoError(t, <-ran)
+	require.NoError(t, sim.Close())
+	again := serve(t, Config{DataDir: dir})
+	require.Equal(t, want, listed(again, ""), "kept across a restart")
+	require.Equal(t, 204, again.ask(t, http.MethodPost, "/sim/reset", nil, nil))
+	require.Empty(t, listed(again, ""))
+}
