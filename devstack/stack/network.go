@@ -61,6 +61,8 @@ func (l *Link) Heal() error {
 }
 
 // heal ends the fault. The caller holds mu.
+//
+//nolint:contextcheck // Toxiproxy finds its logger in the context, and nothing else
 func (l *Link) heal() error {
 	l.proxy.Toxics.ResetToxics(context.Background())
 	if err := l.proxy.Start(); err != nil && !errors.Is(err, toxiproxy.ErrProxyAlreadyStarted) {
