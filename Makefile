@@ -49,6 +49,12 @@ test: $(BIN)/devstack ## Run every test on a throw-away PostgreSQL and a real Te
 test-short: $(BIN)/devstack ## Run the quick tests of the product only
 	$(BIN)/devstack test -- go test -short ./...
 
+.PHONY: chaos
+SEED  ?= 1
+KILLS ?= 30
+chaos: ## Kill processes and break the network under campaigns, then judge: make chaos SEED=1 KILLS=30
+	@cd devstack && go run ./cmd/chaos -seed $(SEED) -kills $(KILLS) $(ARGS)
+
 .PHONY: bench replay-record
 bench: ## Measure webhooks and a campaign on this machine: make bench ARGS="-recipients 1000"
 	@cd devstack && go run ./cmd/bench $(ARGS)
