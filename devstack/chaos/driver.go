@@ -288,17 +288,17 @@ func (d *driver) disturb(ctx context.Context, a Action) error {
 	var err error
 	switch a.Kind {
 	case Delay:
-		err = link.Delay(a.Latency, a.Latency/2)
+		err = link.Delay(ctx, a.Latency, a.Latency/2)
 	case Reset:
-		err = link.Reset()
+		err = link.Reset(ctx)
 	case Partition:
-		err = link.Partition()
+		err = link.Partition(ctx)
 	default:
 		err = link.Refuse()
 	}
 	d.say("%s", a)
 	wait(ctx, a.For)
-	return errors.Join(err, link.Heal())
+	return errors.Join(err, link.Heal(ctx))
 }
 
 // note makes a call and tells what came of it. A refusal is an answer: the campaign may be over, or a lost answer's
@@ -415,7 +415,7 @@ func (d *driver) writeSTOP(ctx context.Context, person int) (time.Time, error) {
 // its patience ends is for the judge.
 func (d *driver) settle(ctx context.Context, patience time.Duration) error {
 	d.say("healing the network and starting everything")
-	if err := d.Heal(); err != nil {
+	if err := d.Heal(ctx); err != nil {
 		return err
 	}
 	for _, role := range d.Roles() {

@@ -19,7 +19,8 @@ var Peers = []Role{Postgres, Temporal, Simulator}
 
 // Link is the network between one worker and one of its peers. It has at most
 // one fault at a time, a new one replaces the old. Its methods return once the
-// fault is in force and may be called from several goroutines.
+// fault is in force and may be called from several goroutines; they do their
+// work even when ctx has ended.
 type Link struct {
 	Worker, Peer Role
 
@@ -28,21 +29,21 @@ type Link struct {
 }
 
 // Delay makes every answer of the peer late by latency, give or take jitter.
-func (l *Link) Delay(latency, jitter time.Duration) error {
-	return l.fault("latency", []string{"downstream"},
+func (l *Link) Delay(ctx context.Context, latency, jitter time.Duration) error {
+	return l.fault(ctx, "latency", []string{"downstream"},
 		fmt.Sprintf(`{"latency": %d, "jitter": %d}`, latency.Milliseconds(), jitter.Milliseconds()))
 }
 
 // Reset ends every connection, old or new, with the next bytes that pass, which
 // are lost.
-func (l *Link) Reset() error {
-	return l.fault("reset_peer", []string{"upstream", "downstream"}, `{"timeout": 0}`)
+func (l *Link) Reset(ctx context.Context) error {
+	return l.fault(ctx, "reset_peer", []string{"upstream", "downstream"}, `{"timeout": 0}`)
 }
 
 // Partition loses all that is said in both directions without a word to either
 // side. Connections that were open meanwhile are closed by Heal.
-func (l *Link) Partition() error {
-	return l.fault("timeout", []string{"upstream", "downstream"}, `{"timeout": 0}`)
+func (l *Link) Partition(ctx context.Context) error {
+	return l.fault(ctx, "timeout", []string{"upstream", "downstream"}, `{"timeout": 0}`)
 }
 
 // Refuse closes every connection and refuses new ones.
@@ -54,27 +55,25 @@ func (l *Link) Refuse() error {
 }
 
 // Heal ends the fault.
-func (l *Link) Heal() error {
+func (l *Link) Heal(ctx context.Context) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.heal()
+	return l.heal(ctx)
 }
 
 // heal ends the fault. The caller holds mu.
-//
-//nolint:contextcheck // Toxiproxy finds its logger in the context, and nothing else
-func (l *Link) heal() error {
-	l.proxy.Toxics.ResetToxics(context.Background())
+func (l *Link) heal(ctx context.Context) error {
+	l.proxy.Toxics.ResetToxics(ctx)
 	if err := l.proxy.Start(); err != nil && !errors.Is(err, toxiproxy.ErrProxyAlreadyStarted) {
 		return fmt.Errorf("link from %s to %s: %w", l.Worker, l.Peer, err)
 	}
 	return nil
 }
 
-func (l *Link) fault(kind string, directions []string, attributes string) error {
+func (l *Link) fault(ctx context.Context, kind string, directions []string, attributes string) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if err := l.heal(); err != nil {
+	if err := l.heal(ctx); err != nil {
 		return err
 	}
 	for _, direction := range directions {
@@ -177,10 +176,10 @@ func (s *Stack) Link(worker, peer Role) *Link {
 }
 
 // Heal ends every fault of the network.
-func (s *Stack) Heal() error {
+func (s *Stack) Heal(ctx context.Context) error {
 	var errs []error
 	for _, l := range s.Links() {
-		errs = append(errs, l.Heal())
+		errs = append(errs, l.Heal(ctx))
 	}
 	return errors.Join(errs...)
 }

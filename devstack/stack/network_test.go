@@ -126,21 +126,23 @@ func TestNetworkFaults(t *testing.T) {
 	}
 	require.NoError(t, reach(database))
 
-	for name, fault := range map[string]func() error{"reset": link.Reset, "partition": link.Partition, "refuse": link.Refuse} {
-		require.NoError(t, fault(), name)
+	for name, fault := range map[string]func(context.Context) error{
+		"reset": link.Reset, "partition": link.Partition, "refuse": func(context.Context) error { return link.Refuse() },
+	} {
+		require.NoError(t, fault(t.Context()), name)
 		require.Error(t, reach(database), name)
 		require.NoError(t, reach(s.setting(Worker, "DATABASE_URL")), "%s of another link", name)
 	}
-	require.NoError(t, s.Heal())
+	require.NoError(t, s.Heal(t.Context()))
 	require.NoError(t, reach(database))
 
 	const latency = 100 * time.Millisecond
-	require.NoError(t, link.Delay(latency, latency/10))
+	require.NoError(t, link.Delay(t.Context(), latency, latency/10))
 	began := time.Now()
 	require.NoError(t, reach(database))
 	require.GreaterOrEqual(t, time.Since(began), latency)
-	require.NoError(t, link.Heal())
-	require.NoError(t, link.Heal(), "healed already")
+	require.NoError(t, link.Heal(t.Context()))
+	require.NoError(t, link.Heal(t.Context()), "healed already")
 	require.NoError(t, reach(database))
 
 	for worker, peer := range map[Role]Role{Worker: Temporal, WorkerN(2): Simulator} {
