@@ -19,13 +19,20 @@ const (
 	bytesLimit  = 4 << 20
 )
 
-// history is the largest of a kind of workflow, by events and by bytes; they may be two.
-type history struct{ executions, events, bytes int64 }
+// history is the largest of a kind of workflow, by events and by bytes, which may be two; and what all of them add up to.
+type history struct {
+	events, bytes int64
+	executions    int64
+	all           struct{ events, bytes, transitions int64 }
+}
 
 func (h *history) add(e *workflow.WorkflowExecutionInfo) {
 	h.executions++
 	h.events = max(h.events, e.GetHistoryLength())
 	h.bytes = max(h.bytes, e.GetHistorySizeBytes())
+	h.all.events += e.GetHistoryLength()
+	h.all.bytes += e.GetHistorySizeBytes()
+	h.all.transitions += e.GetStateTransitionCount() // each is a transaction in Temporal's database
 }
 
 // sampled is how many of the recipients' histories are looked at one by one; of campaigns and batches it is all.
@@ -55,7 +62,9 @@ func (c *campaign) histories(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		c.figure("largest history of "+kind.name, "%d events, %.1f kB; of %d executions looked at", h.events, float64(h.bytes)/1e3, h.executions)
+		n := max(float64(h.executions), 1)
+		c.figure("largest history of "+kind.name, "%d events, %.1f kB; %d looked at, on average %.1f events, %.1f kB, %.1f transitions",
+			h.events, float64(h.bytes)/1e3, h.executions, float64(h.all.events)/n, float64(h.all.bytes)/1e3/n, float64(h.all.transitions)/n)
 		worst.events, worst.bytes = max(worst.events, h.events), max(worst.bytes, h.bytes)
 	}
 	query := fmt.Sprintf("HistoryLength > %d OR HistorySizeBytes > %d", eventsLimit, bytesLimit)
