@@ -15,7 +15,7 @@ import (
 )
 
 // progressPath is what a page that shows the campaign asks again and again.
-const progressPath = "/api/v1/reporting/campaigns/%d/summary"
+const progressPath = "/api/v1/campaigns/%d/progress"
 
 const (
 	freezeLimit   = 10 * time.Second
