@@ -49,9 +49,23 @@ test: $(BIN)/devstack ## Run every test on a throw-away PostgreSQL and a real Te
 test-short: $(BIN)/devstack ## Run the quick tests of the product only
 	$(BIN)/devstack test -- go test -short ./...
 
-.PHONY: bench replay-record
-bench: ## Measure webhooks and a campaign on this machine: make bench ARGS="-recipients 1000"
+.PHONY: chaos
+SEED  ?= 1
+KILLS ?= 30
+chaos: ## Kill processes and break the network under campaigns, then judge: make chaos SEED=1 KILLS=30
+	@cd devstack && go run ./cmd/chaos -seed $(SEED) -kills $(KILLS) $(ARGS)
+
+.PHONY: bench scale pauses replay-record
+bench: ## Measure webhooks and a campaign on this machine: make bench ARGS="-workers 4 -only campaign"
 	@cd devstack && go run ./cmd/bench $(ARGS)
+
+RECIPIENTS ?= 100000
+scale: ## Send one large campaign, watch and judge it: make scale RECIPIENTS=100000 ARGS="-workers 2"
+	@cd devstack && go run ./cmd/scale -recipients $(RECIPIENTS) $(ARGS)
+
+PAUSES ?= 20
+pauses: ## Pause a campaign of 2,000 at random moments, again and again: make pauses PAUSES=20
+	cd devstack && PAUSES=$(PAUSES) go test -count=1 -timeout 60m ./e2e -run '^TestPauses$$' -v
 
 replay-record: ## Record workflow histories anew (about 3 minutes); check in what covers a new path
 	@workflows/testdata/record.sh

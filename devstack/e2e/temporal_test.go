@@ -15,8 +15,6 @@ import (
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
 	"google.golang.org/protobuf/proto"
-
-	"github.com/event-stream-engine/ese/devstack/stack"
 )
 
 func campaignID(campaign int) string { return fmt.Sprintf("campaign/%d/run/1", campaign) }
@@ -63,7 +61,7 @@ func TestNoPersonalDataOutsideTheDatabase(t *testing.T) {
 	})
 	require.Greater(t, seen, n, "every recipient has a workflow")
 	require.Contains(t, everything.String(), "CheckCompliance", "the scan reads what histories hold")
-	for _, role := range stack.Roles {
+	for _, role := range w.Roles() {
 		out, err := w.Output(role)
 		require.NoError(t, err)
 		require.NotEmpty(t, out, role)

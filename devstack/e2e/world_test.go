@@ -47,15 +47,22 @@ const patience = 8 * time.Minute
 // newWorld starts the product with nothing in it. env adds to the environment of roles.
 func newWorld(t *testing.T, env map[stack.Role]map[string]string) *world {
 	t.Helper()
+	return startWorld(t, stack.Options{Env: env})
+}
+
+// startWorld is newWorld with all that a stack can be told, but for its programs and its folder.
+func startWorld(t *testing.T, options stack.Options) *world {
+	t.Helper()
 	dir, err := os.MkdirTemp("", "ese-e2e-")
 	require.NoError(t, err)
 	require.NoError(t, os.Chmod(dir, 0o755)) // PostgreSQL's own user must reach its folder
-	s, err := stack.Start(t.Context(), stack.Options{Binaries: binaries, Dir: dir, Env: env})
+	options.Binaries, options.Dir = binaries, dir
+	s, err := stack.Start(t.Context(), options)
 	require.NoError(t, err)
 	w := &world{Stack: s, t: t}
 	t.Cleanup(func() {
 		if t.Failed() {
-			for _, role := range stack.Roles {
+			for _, role := range s.Roles() {
 				out, _ := s.Output(role)
 				t.Logf("last words of %s:\n%s", role, out[max(0, len(out)-4000):])
 			}
@@ -192,8 +199,22 @@ func (w *world) awaitDelivered(campaign, n int) {
 func (w *world) accepted() int {
 	w.t.Helper()
 	var stats struct{ Accepted int }
-	w.sim("GET", "/sim/stats", nil, &stats)
+	w.sim("GET", "/sim/stats?by_recipient=false", nil, &stats)
 	return stats.Accepted
+}
+
+// accepts is when the simulator accepted each message.
+func (w *world) accepts() []time.Time {
+	w.t.Helper()
+	var messages []struct {
+		AcceptedAt time.Time `json:"accepted_at"`
+	}
+	w.sim("GET", "/sim/messages?direction=outbound-api", nil, &messages)
+	moments := make([]time.Time, len(messages))
+	for i, m := range messages {
+		moments[i] = m.AcceptedAt
+	}
+	return moments
 }
 
 // judge checks that the provider accepted exactly one message for each person, and none for anybody else.
@@ -234,6 +255,16 @@ func (w *world) query(sql string, into ...any) {
 	require.NoError(w.t, err)
 	defer func() { _ = conn.Close(context.WithoutCancel(w.t.Context())) }()
 	require.NoError(w.t, conn.QueryRow(w.t.Context(), sql).Scan(into...))
+}
+
+// exec changes what the product offers no other way to change.
+func (w *world) exec(sql string) {
+	w.t.Helper()
+	conn, err := pgx.Connect(w.t.Context(), w.DatabaseURL())
+	require.NoError(w.t, err)
+	defer func() { _ = conn.Close(context.WithoutCancel(w.t.Context())) }()
+	_, err = conn.Exec(w.t.Context(), sql)
+	require.NoError(w.t, err)
 }
 
 func (w *world) count(sql string) int {

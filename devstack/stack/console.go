@@ -23,18 +23,18 @@ func NewConsole(out io.Writer, color bool) *Console {
 // width of the name column: that of the longest role.
 const width = len("simulator")
 
-var colors = map[string]string{
-	string(Postgres):  "34",
-	string(Temporal):  "35",
-	string(Simulator): "33",
-	string(API):       "32",
-	string(Worker):    "36",
+var colors = map[Role]string{
+	Postgres:  "34",
+	Temporal:  "35",
+	Simulator: "33",
+	API:       "32",
+	Worker:    "36",
 }
 
 func (c *Console) line(name string, text []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if code, ok := colors[name]; ok && c.color {
+	if code, ok := colors[Role(name).Kind()]; ok && c.color {
 		fmt.Fprintf(c.out, "\x1b[%sm%-*s |\x1b[0m %s\n", code, width, name, text)
 		return
 	}

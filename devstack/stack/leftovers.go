@@ -1,6 +1,7 @@
 package stack
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -72,11 +73,28 @@ func Owner(dir string) int {
 	return pid
 }
 
+// left returns the roles whose process ids are kept in dir, in the order in
+// which they start.
+func left(dir string) []Role {
+	files, err := filepath.Glob(pidFile(dir, "*"))
+	if err != nil {
+		return nil // a folder whose name is a bad pattern
+	}
+	var roles []Role
+	for _, file := range files {
+		roles = append(roles, Role(strings.TrimSuffix(filepath.Base(file), ".pid")))
+	}
+	slices.SortFunc(roles, func(a, b Role) int {
+		return cmp.Or(cmp.Compare(slices.Index(Roles, a.Kind()), slices.Index(Roles, b.Kind())), cmp.Compare(a, b))
+	})
+	return roles
+}
+
 // StopLeftovers ends the roles of a stack in dir whose own process was killed.
 // The caller holds the lock, or knows that nobody does.
 func StopLeftovers(dir string, log io.Writer) error {
 	var errs []error
-	for _, role := range slices.Backward(Roles) {
+	for _, role := range slices.Backward(left(dir)) {
 		sig := syscall.SIGTERM
 		if role == Postgres {
 			sig = syscall.SIGINT

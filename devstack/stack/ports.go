@@ -3,7 +3,6 @@ package stack
 import (
 	"fmt"
 	"net"
-	"os"
 	"strconv"
 	"time"
 
@@ -12,7 +11,7 @@ import (
 
 // Ports of the stack, all on loopback. Zero means a free one.
 type Ports struct {
-	API        int
+	API        int // of the load balancer, where several APIs run on ports of their own
 	TemporalUI int
 	Temporal   int
 	Simulator  int
@@ -59,10 +58,8 @@ func PortsFromEnv(getenv func(string) string) (Ports, error) {
 // stack in dir, running or left over, may hold them: that is for Start to say
 // or to clear.
 func (p Ports) Check(dir string) error {
-	for _, role := range Roles {
-		if _, err := os.Stat(pidFile(dir, role)); err == nil {
-			return nil
-		}
+	if len(left(dir)) > 0 {
+		return nil
 	}
 	return p.settle()
 }

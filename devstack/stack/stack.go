@@ -1,7 +1,8 @@
 // Package stack runs the whole product on one machine, each role an
 // operating-system process of its own: PostgreSQL, Temporal with its Web UI,
-// the simulated Twilio, the API and the worker. `make dev` is a thin shell on
-// it; the end-to-end tests start it on free ports and kill its roles.
+// the simulated Twilio, the API and the worker, or several of the last two.
+// `make dev` is a thin shell on it; the end-to-end tests start it on free ports,
+// kill its roles and break the network between them.
 package stack
 
 import (
@@ -29,7 +30,8 @@ import (
 // Role names one process of the stack.
 type Role string
 
-// The roles.
+// The roles. API and Worker are the first of their kind; see APIN and WorkerN
+// for the others.
 const (
 	Postgres  Role = "postgres"
 	Temporal  Role = "temporal"
@@ -38,8 +40,29 @@ const (
 	Worker    Role = "worker"
 )
 
-// Roles in the order in which they start; they stop in reverse.
+// Roles of a stack with one API and one worker, in the order in which they
+// start; they stop in reverse. See Stack.Roles for those of a running one.
 var Roles = []Role{Postgres, Temporal, Simulator, API, Worker}
+
+// APIN is the nth API, counted from 1.
+func APIN(n int) Role { return nth(API, n) }
+
+// WorkerN is the nth worker, counted from 1.
+func WorkerN(n int) Role { return nth(Worker, n) }
+
+func nth(kind Role, n int) Role {
+	if n == 1 {
+		return kind
+	}
+	return Role(fmt.Sprintf("%s-%d", kind, n))
+}
+
+// Kind is what a role does, whichever of several it is: that of WorkerN(2) is
+// Worker.
+func (r Role) Kind() Role {
+	kind, _, _ := strings.Cut(string(r), "-")
+	return Role(kind)
+}
 
 // The local stack's Twilio account: the simulator's, never a real one.
 const (
@@ -69,7 +92,14 @@ type Options struct {
 	// DatabaseURL names an existing PostgreSQL server and database, whose user
 	// may create databases. Empty runs a server of the stack's own.
 	DatabaseURL string
-	// Env overrides or adds environment variables of a role.
+	// APIs and Workers say how many of them run; 0 means 1. With several APIs a
+	// load balancer in this process is the product's public address.
+	APIs, Workers int
+	// Network puts a link that can be broken between each worker and each of its
+	// peers; see Stack.Link.
+	Network bool
+	// Env overrides or adds environment variables of a role. What API or Worker
+	// is given holds for all of their kind, what a single one is given wins.
 	Env map[Role]map[string]string
 	// Restart starts a role again that ended by itself. Roles killed or stopped
 	// through the Stack stay down either way.
@@ -85,8 +115,11 @@ type Options struct {
 type Stack struct {
 	opts      Options
 	ports     Ports
+	apiPorts  []int // one of each API; Ports.API is where the product is reached
 	processes map[Role]*process
 	server    *postgres.Server // nil when DatabaseURL was given
+	balancer  *balancer        // nil with one API
+	network   *network         // nil without Options.Network
 	logs      map[Role]*os.File
 	lock      *os.File
 }
@@ -117,10 +150,13 @@ func Start(ctx context.Context, opts Options) (_ *Stack, err error) {
 	if err := s.ports.settle(); err != nil {
 		return nil, err
 	}
+	if err := s.connect(ctx); err != nil {
+		return nil, err
+	}
 	if err := s.prepare(ctx); err != nil {
 		return nil, err
 	}
-	for _, role := range s.roles() {
+	for _, role := range s.Roles() {
 		fmt.Fprintf(opts.Log, "starting %s\n", role)
 		if err := s.Start(ctx, role); err != nil {
 			return nil, errors.Join(err, s.lastLine(role))
@@ -134,12 +170,49 @@ func Start(ctx context.Context, opts Options) (_ *Stack, err error) {
 	return s, nil
 }
 
-// roles returns the roles this stack runs.
-func (s *Stack) roles() []Role {
-	if s.opts.DatabaseURL != "" {
-		return Roles[1:]
+// Roles returns the roles this stack runs, in the order in which they start.
+func (s *Stack) Roles() []Role {
+	var roles []Role
+	for _, kind := range Roles {
+		switch kind {
+		case Postgres:
+			if s.opts.DatabaseURL == "" {
+				roles = append(roles, kind)
+			}
+		case API:
+			for n := range max(1, s.opts.APIs) {
+				roles = append(roles, APIN(n+1))
+			}
+		case Worker:
+			for n := range max(1, s.opts.Workers) {
+				roles = append(roles, WorkerN(n+1))
+			}
+		default:
+			roles = append(roles, kind)
+		}
 	}
-	return Roles
+	return roles
+}
+
+// connect opens what lies between the roles: the load balancer and the links
+// that can be broken.
+func (s *Stack) connect(ctx context.Context) (err error) {
+	s.apiPorts = []int{s.ports.API}
+	if s.opts.APIs > 1 {
+		s.apiPorts = make([]int, s.opts.APIs)
+		for i := range s.apiPorts {
+			if s.apiPorts[i], err = postgres.FreePort(); err != nil {
+				return err
+			}
+		}
+		if s.balancer, err = startBalancer(ctx, address(s.ports.API), s.apiPorts); err != nil {
+			return err
+		}
+	}
+	if s.opts.Network {
+		s.network, err = startNetwork(s)
+	}
+	return err
 }
 
 // prepare builds the processes without starting any.
@@ -152,7 +225,7 @@ func (s *Stack) prepare(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	for _, role := range s.roles() {
+	for _, role := range s.Roles() {
 		file, err := openLog(s.LogFile(role))
 		if err != nil {
 			return err
@@ -195,7 +268,7 @@ func (s *Stack) command(role Role) *exec.Cmd {
 			"-port", strconv.Itoa(s.ports.Temporal),
 			"-ui-port", strconv.Itoa(s.ports.TemporalUI))
 	} else {
-		cmd = exec.Command(s.opts.Binaries.ESE, string(role))
+		cmd = exec.Command(s.opts.Binaries.ESE, string(role.Kind()))
 	}
 	cmd.Env = s.environ(role)
 	cmd.Dir = s.opts.Dir
@@ -206,7 +279,7 @@ func (s *Stack) command(role Role) *exec.Cmd {
 // readiness returns the condition on which a role does its work; nil where
 // being alive is all that can be told from outside.
 func (s *Stack) readiness(role Role) func(context.Context) error {
-	switch role {
+	switch role.Kind() {
 	case Postgres:
 		return func(ctx context.Context) error { return postgres.Ping(ctx, s.databaseURL("postgres")) }
 	case Temporal:
@@ -215,7 +288,7 @@ func (s *Stack) readiness(role Role) func(context.Context) error {
 	case Simulator:
 		return func(ctx context.Context) error { return dial(ctx, address(s.ports.Simulator)) }
 	case API:
-		return httpOK(s.URL() + "/health")
+		return httpOK(s.apiURL(role) + "/health")
 	default:
 		return nil
 	}
@@ -228,7 +301,7 @@ func (s *Stack) settings(role Role) map[string]string {
 		"TEMPORAL_ADDRESS":      s.TemporalAddress(),
 		"TEMPORAL_NAMESPACE":    "default",
 		"TEMPORAL_UI_URL":       fmt.Sprintf("http://localhost:%d", s.ports.TemporalUI),
-		"LISTEN_ADDR":           fmt.Sprintf("localhost:%d", s.ports.API),
+		"LISTEN_ADDR":           fmt.Sprintf("localhost:%d", s.apiPort(role)),
 		"PUBLIC_URL":            s.URL(),
 		"TWILIO_ACCOUNT_SID":    AccountSID,
 		"TWILIO_AUTH_TOKEN":     AuthToken,
@@ -240,9 +313,13 @@ func (s *Stack) settings(role Role) map[string]string {
 		"RECEIPT_DEADLINE":      "20s",
 		"RESOLVE_LOOKS":         "1s,3s,10s",
 	}
-	if role == API {
+	if role.Kind() == API {
 		settings["AUTH"] = "local"
 	}
+	if s.network != nil && role.Kind() == Worker {
+		maps.Copy(settings, s.network.settings(s, role))
+	}
+	maps.Copy(settings, s.opts.Env[role.Kind()])
 	maps.Copy(settings, s.opts.Env[role])
 	return settings
 }
@@ -302,10 +379,18 @@ func (s *Stack) Start(ctx context.Context, role Role) error {
 // stack's folder. The stack cannot be started again; its data can.
 func (s *Stack) Stop() error {
 	var errs []error
-	for _, role := range slices.Backward(Roles) {
+	for _, role := range slices.Backward(s.Roles()) {
 		if p := s.processes[role]; p != nil {
 			errs = append(errs, p.stop())
 		}
+	}
+	if s.balancer != nil {
+		errs = append(errs, s.balancer.close())
+		s.balancer = nil
+	}
+	if s.network != nil {
+		s.network.close()
+		s.network = nil
 	}
 	for _, file := range s.logs {
 		errs = append(errs, file.Close())
@@ -352,7 +437,7 @@ func (s *Stack) KillAll() error {
 
 // StartAll starts, in order, every role that is down.
 func (s *Stack) StartAll(ctx context.Context) error {
-	for _, role := range s.roles() {
+	for _, role := range s.Roles() {
 		if s.PID(role) != 0 {
 			continue
 		}
@@ -386,8 +471,22 @@ func (s *Stack) PID(role Role) int {
 	return 0
 }
 
-// URL is the base address of the API and the pages.
+// URL is the product's public address, of the API and the pages: that of the
+// load balancer where several APIs run.
 func (s *Stack) URL() string { return "http://" + address(s.ports.API) }
+
+// apiURL is the address of one API itself.
+func (s *Stack) apiURL(role Role) string { return "http://" + address(s.apiPort(role)) }
+
+// apiPort is the port of one API; for every other role that of the first.
+func (s *Stack) apiPort(role Role) int {
+	for i, port := range s.apiPorts {
+		if role == APIN(i+1) {
+			return port
+		}
+	}
+	return s.ports.API
+}
 
 // SimulatorURL is the base address of the simulated Twilio.
 func (s *Stack) SimulatorURL() string { return "http://" + address(s.ports.Simulator) }

@@ -8,6 +8,7 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -21,6 +22,7 @@ func (s *Simulator) control(mux *http.ServeMux) {
 	mux.HandleFunc("GET /sim/stats", s.getStats)
 	mux.HandleFunc("GET /sim/recipients", s.getRecipients)
 	mux.HandleFunc("GET /sim/messages", s.getMessages)
+	mux.HandleFunc("GET /sim/callbacks", s.getCallbacks)
 	mux.HandleFunc("POST /sim/reset", s.postReset)
 	mux.HandleFunc("GET /sim/health", func(w http.ResponseWriter, _ *http.Request) {
 		reply(w, http.StatusOK, map[string]string{"status": "ok"})
@@ -229,20 +231,51 @@ func repliesOf(answer webhookAnswer) []string {
 // (outbound-api) within the filters; the rest is about everything since the last reset.
 type Stats struct {
 	Accepted   int            `json:"accepted"`
-	Recipients map[string]int `json:"recipients"` // by address
+	Recipients map[string]int `json:"recipients,omitzero"` // by address; left out at ?by_recipient=false
+	// FirstAcceptedAt and LastAcceptedAt are left out when nothing was accepted.
+	FirstAcceptedAt time.Time `json:"first_accepted_at,omitzero"`
+	LastAcceptedAt  time.Time `json:"last_accepted_at,omitzero"`
 	// MaxPerSecond is, by sender's address, the most messages accepted within any one second.
 	MaxPerSecond map[string]int `json:"max_per_second"`
 	Callbacks    CallbackStats  `json:"callbacks"`
 }
 
-// CallbackStats counts status callbacks. Owed ones are on disk and neither delivered nor given up yet; dropped ones
-// are a fault's and were never owed.
+// CallbackStats is about status callbacks.
 type CallbackStats struct {
+	CallbackCounts
+	// Latency is about those that ended since the faults were last set, or everything was reset.
+	Latency Latency `json:"latency_ms"`
+}
+
+// CallbackCounts counts status callbacks. Owed ones are on disk and neither delivered nor given up yet; dropped ones
+// are a fault's and were never owed.
+type CallbackCounts struct {
 	Owed      int `json:"owed"`
 	Delivered int `json:"delivered"`
 	Failed    int `json:"failed"`
 	Dropped   int `json:"dropped"`
 }
+
+// Latency is how long status callbacks took until they were answered or given up, their retries included, in
+// milliseconds. All are 0 when there was none.
+type Latency struct {
+	P50 float64 `json:"p50"`
+	P99 float64 `json:"p99"`
+	Max float64 `json:"max"`
+}
+
+// latencyOf sorts what it is given.
+func latencyOf(took []time.Duration) Latency {
+	if len(took) == 0 {
+		return Latency{}
+	}
+	slices.Sort(took)
+	// The smallest that so many percent do not exceed.
+	percentile := func(p int) float64 { return milliseconds(took[(len(took)*p+99)/100-1]) }
+	return Latency{P50: percentile(50), P99: percentile(99), Max: percentile(100)}
+}
+
+func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
 func (s *Simulator) getStats(w http.ResponseWriter, r *http.Request) {
 	keep, err := accepted(r.URL.Query())
@@ -250,11 +283,24 @@ func (s *Simulator) getStats(w http.ResponseWriter, r *http.Request) {
 		controlFault(w, http.StatusBadRequest, err)
 		return
 	}
-	reply(w, http.StatusOK, s.stats(keep))
+	byRecipient := true
+	if raw := r.URL.Query().Get("by_recipient"); raw != "" {
+		if byRecipient, err = strconv.ParseBool(raw); err != nil {
+			controlFault(w, http.StatusBadRequest, errors.New("by_recipient: want true or false"))
+			return
+		}
+	}
+	stats, answered := s.stats(keep, byRecipient)
+	stats.Callbacks.Latency = latencyOf(answered) // sorted while nobody waits for the lock
+	reply(w, http.StatusOK, stats)
 }
 
-func (s *Simulator) stats(keep func(*record) bool) Stats {
-	stats := Stats{Recipients: map[string]int{}, MaxPerSecond: map[string]int{}}
+// stats returns beside the totals how long each status callback took.
+func (s *Simulator) stats(keep func(*record) bool, byRecipient bool) (Stats, []time.Duration) {
+	stats := Stats{MaxPerSecond: map[string]int{}}
+	if byRecipient {
+		stats.Recipients = map[string]int{}
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	recent := map[string][]time.Time{} // by sender: acceptances of the last second
@@ -262,8 +308,14 @@ func (s *Simulator) stats(keep func(*record) bool) Stats {
 		if m.Direction != directionAPI || !keep(m) {
 			continue
 		}
+		if stats.Accepted == 0 {
+			stats.FirstAcceptedAt = m.created()
+		}
 		stats.Accepted++
-		stats.Recipients[m.To]++
+		stats.LastAcceptedAt = m.created()
+		if byRecipient {
+			stats.Recipients[m.To]++
+		}
 		window := recent[m.From]
 		for len(window) > 0 && m.created().Sub(window[0]) >= time.Second {
 			window = window[1:]
@@ -271,8 +323,8 @@ func (s *Simulator) stats(keep func(*record) bool) Stats {
 		recent[m.From] = append(window, m.created())
 		stats.MaxPerSecond[m.From] = max(stats.MaxPerSecond[m.From], len(recent[m.From]))
 	}
-	stats.Callbacks = CallbackStats{Owed: s.state.owed, Delivered: s.state.delivered, Failed: s.state.failed, Dropped: s.state.dropped}
-	return stats
+	stats.Callbacks.CallbackCounts = CallbackCounts{Owed: s.state.owed, Delivered: s.state.delivered, Failed: s.state.failed, Dropped: s.state.dropped}
+	return stats, slices.Clone(s.tally.answered)
 }
 
 // Message is a message as the control API shows it.
@@ -377,6 +429,40 @@ func (s *Simulator) views(keep func(*record) bool, direction string, limit int) 
 		}
 	}
 	return messages
+}
+
+// Callback is a status callback that our webhook has answered with success. A doubled one is two of them.
+type Callback struct {
+	SID       string `json:"sid"`
+	Status    string `json:"status"`
+	ErrorCode int    `json:"error_code"`
+}
+
+func (s *Simulator) getCallbacks(w http.ResponseWriter, r *http.Request) {
+	keep, err := accepted(r.URL.Query())
+	if err != nil {
+		controlFault(w, http.StatusBadRequest, err)
+		return
+	}
+	reply(w, http.StatusOK, s.callbacks(keep))
+}
+
+// callbacks shows the callbacks delivered for the messages that pass the filters, message by message.
+func (s *Simulator) callbacks(keep func(*record) bool) []Callback {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	callbacks := []Callback{}
+	for _, m := range s.state.messages {
+		if !keep(m) {
+			continue
+		}
+		for _, cb := range m.Callbacks {
+			if cb.delivered {
+				callbacks = append(callbacks, Callback{SID: m.SID, Status: cb.Step.Status, ErrorCode: cb.Step.Code})
+			}
+		}
+	}
+	return callbacks
 }
 
 func (s *Simulator) postReset(w http.ResponseWriter, _ *http.Request) {

@@ -15,9 +15,11 @@
 //	PUT    /sim/faults      replaces them (see Faults) and starts all their counters again; kept across a restart
 //	DELETE /sim/faults      no more faults
 //	POST   /sim/inbound     a phone writes to us (see Phone); answers what our webhook said (see Answer)
-//	GET    /sim/stats       totals (see Stats); ?since=RFC3339 and ?to=+94771234567 narrow the accepted messages
+//	GET    /sim/stats       totals (see Stats); ?since=RFC3339 and ?to=+94771234567 narrow the accepted messages,
+//	                        ?by_recipient=false keeps the answer short however many there are
 //	GET    /sim/recipients  who was sent what (see Recipient); the same two filters
 //	GET    /sim/messages    every message, oldest first (see Message); the same filters, ?direction= and ?limit=
+//	GET    /sim/callbacks   status callbacks that our webhook answered with success (see Callback); the same two filters
 //	POST   /sim/reset       forgets messages, callbacks and faults
 //	GET    /sim/health      {"status":"ok"}
 package twiliosim

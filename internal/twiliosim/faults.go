@@ -113,11 +113,12 @@ func (f Faults) validate() error {
 
 func share(p float64) bool { return p >= 0 && p <= 1 }
 
-// tally counts what the faults in force have met since they were set.
+// tally counts what the faults in force have met since they were set, and what was measured under them.
 type tally struct {
 	requests map[string]int // by operation
 	hits     map[int]int    // by index of the request fault
 	numbers  map[string]int
+	answered []time.Duration // how long each status callback took, in the order of their ends
 }
 
 func newTally() tally {

@@ -96,7 +96,7 @@ func TestNumberFaults(t *testing.T) {
 func TestReceiptFaults(t *testing.T) {
 	t.Parallel()
 	const n = 40
-	run := func(t *testing.T, receipts ReceiptFaults) (map[string][]string, CallbackStats) {
+	run := func(t *testing.T, receipts ReceiptFaults) (map[string][]string, CallbackCounts) {
 		t.Helper()
 		h := newHook(t, nil)
 		// Steps far apart: what arrives out of order was sent out of order.
@@ -110,7 +110,7 @@ func TestReceiptFaults(t *testing.T) {
 		for _, d := range h.deliveries() {
 			got[d.form.Get("To")] = append(got[d.form.Get("To")], d.form.Get("MessageStatus"))
 		}
-		return got, s.totals(t).Callbacks
+		return got, s.totals(t).Callbacks.CallbackCounts
 	}
 	t.Run("Drop", func(t *testing.T) {
 		t.Parallel()
@@ -124,7 +124,7 @@ func TestReceiptFaults(t *testing.T) {
 		t.Parallel()
 		got, stats := run(t, ReceiptFaults{Drop: 1})
 		require.Empty(t, got)
-		require.Equal(t, CallbackStats{Dropped: 3 * n}, stats)
+		require.Equal(t, CallbackCounts{Dropped: 3 * n}, stats)
 	})
 	t.Run("Double", func(t *testing.T) {
 		t.Parallel()

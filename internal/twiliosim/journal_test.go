@@ -139,7 +139,7 @@ func TestReopenWithoutClose(t *testing.T) {
 
 	again := serve(t, Config{DataDir: dir})
 	// Of the three that are left: what the deleted message owed is withdrawn.
-	require.Eventually(t, func() bool { return again.totals(t).Callbacks == CallbackStats{Delivered: 9} }, eventually, tick)
+	require.Eventually(t, func() bool { return again.totals(t).Callbacks.CallbackCounts == CallbackCounts{Delivered: 9} }, eventually, tick)
 	require.Len(t, h.deliveries(), 9)
 	status, _, _ := again.call(t, http.MethodGet, path(0), nil)
 	require.Equal(t, 404, status)

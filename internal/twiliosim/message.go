@@ -48,7 +48,8 @@ type callback struct {
 	Step step      `json:"step"`
 	Due  time.Time `json:"due"`
 
-	settled bool // delivered, given up or withdrawn
+	settled   bool // delivered, given up or withdrawn
+	delivered bool // answered with success
 }
 
 // created is the moment of acceptance.

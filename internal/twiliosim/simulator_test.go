@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -275,7 +276,7 @@ func TestCallbacksAreThoseOfTwilio(t *testing.T) {
 	_, _, message := s.call(t, http.MethodGet, messages+"/"+body["sid"].(string)+".json", nil)
 	require.Equal(t, "read", message["status"])
 	require.NotNil(t, message["date_sent"])
-	require.Eventually(t, func() bool { return s.totals(t).Callbacks == CallbackStats{Delivered: 3} }, eventually, tick)
+	require.Eventually(t, func() bool { return s.totals(t).Callbacks.CallbackCounts == CallbackCounts{Delivered: 3} }, eventually, tick)
 }
 
 func TestUnreadMessagesEndDelivered(t *testing.T) {
@@ -283,7 +284,7 @@ func TestUnreadMessagesEndDelivered(t *testing.T) {
 	h := newHook(t, nil)
 	s := serve(t, Config{Delays: quick, Unread: 1})
 	s.send(t, "StatusCallback", h.URL)
-	require.Eventually(t, func() bool { return s.totals(t).Callbacks == CallbackStats{Delivered: 2} }, eventually, tick)
+	require.Eventually(t, func() bool { return s.totals(t).Callbacks.CallbackCounts == CallbackCounts{Delivered: 2} }, eventually, tick)
 	require.ElementsMatch(t, []string{"sent", "delivered"}, h.statuses())
 }
 
@@ -446,7 +447,7 @@ func TestCallbackCutShortStaysOwed(t *testing.T) {
 
 	hang.Store(false)
 	again := serve(t, Config{DataDir: dir})
-	require.Eventually(t, func() bool { return again.totals(t).Callbacks == CallbackStats{Owed: 2, Delivered: 1} }, eventually, tick)
+	require.Eventually(t, func() bool { return again.totals(t).Callbacks.CallbackCounts == CallbackCounts{Owed: 2, Delivered: 1} }, eventually, tick)
 	got := h.deliveries()
 	require.Equal(t, []string{"sent", "sent"}, h.statuses())
 	require.Equal(t, got[0].token, got[1].token)
@@ -530,6 +531,14 @@ func TestStatsAndReset(t *testing.T) {
 	require.Equal(t, 5, stats.Accepted)
 	require.Equal(t, map[string]int{person: 3, other: 2}, stats.Recipients)
 	require.Equal(t, map[string]int{sender: 3}, stats.MaxPerSecond)
+	require.Equal(t, start, stats.FirstAcceptedAt)
+	require.Equal(t, start.Add(5*time.Second), stats.LastAcceptedAt)
+
+	var short map[string]any
+	require.Equal(t, 200, s.ask(t, http.MethodGet, "/sim/stats?by_recipient=false", nil, &short))
+	require.EqualValues(t, 5, short["accepted"])
+	require.NotContains(t, short, "recipients")
+	require.Equal(t, 400, s.ask(t, http.MethodGet, "/sim/stats?by_recipient=perhaps", nil, nil))
 
 	s.ask(t, http.MethodGet, "/sim/stats?to=%2B94770000000&since=2026-03-01T09:00:01Z", nil, &stats)
 	require.Equal(t, 1, stats.Accepted)
@@ -542,9 +551,134 @@ func TestStatsAndReset(t *testing.T) {
 
 	s.faults(t, Faults{LatencyMS: 1})
 	require.Equal(t, 204, s.ask(t, http.MethodPost, "/sim/reset", nil, nil))
-	require.Zero(t, s.totals(t).Accepted)
+	short = nil
+	s.ask(t, http.MethodGet, "/sim/stats", nil, &short)
+	require.EqualValues(t, 0, short["accepted"])
+	require.Empty(t, short["recipients"])
+	require.NotContains(t, short, "first_accepted_at")
 	var faults Faults
 	s.ask(t, http.MethodGet, "/sim/faults", nil, &faults)
 	require.Equal(t, Faults{}, faults)
 	require.Equal(t, 400, s.ask(t, http.MethodGet, "/sim/stats?since=yesterday", nil, nil))
+}
+
+func TestAnsweredCallbacksAreListed(t *testing.T) {
+	t.Parallel()
+	h := newHook(t, nil)
+	h.answer = func(w http.ResponseWriter, r *http.Request) {
+		for _, d := range h.deliveries() {
+			if d.token == r.Header.Get("I-Twilio-Idempotency-Token") && d.form.Get("MessageStatus") == "delivered" {
+				w.WriteHeader(http.StatusInternalServerError)
+				return
+			}
+		}
+	}
+	dir := t.TempDir()
+	cfg := Config{AccountSID: testAccount, AuthToken: testToken, DataDir: dir, Delays: quick}
+	sim, err := New(cfg)
+	require.NoError(t, err)
+	server := httptest.NewServer(sim.Handler())
+	t.Cleanup(server.Close)
+	ctx, cancel := context.WithCancel(t.Context())
+	ran := make(chan error, 1)
+	go func() { ran <- sim.Run(ctx) }()
+	s := &served{sim, server.URL}
+
+	const other = "+94770000001"
+	s.faults(t, Faults{Numbers: map[string]NumberFault{other: {Code: 63024}}, Receipts: ReceiptFaults{Double: 1}})
+	_, first := s.send(t, "StatusCallback", h.URL+"#rc=0")
+	_, second := s.send(t, "To", "whatsapp:"+other, "StatusCallback", h.URL)
+	want := []Callback{
+		{SID: first["sid"].(string), Status: "sent"}, {SID: first["sid"].(string), Status: "sent"},
+		{SID: first["sid"].(string), Status: "read"}, {SID: first["sid"].(string), Status: "read"},
+		{SID: second["sid"].(string), Status: "failed", ErrorCode: 63024}, {SID: second["sid"].(string), Status: "failed", ErrorCode: 63024},
+	}
+	listed := func(s *served, filter string) []Callback {
+		t.Helper()
+		var callbacks []Callback
+		require.Equal(t, 200, s.ask(t, http.MethodGet, "/sim/callbacks"+filter, nil, &callbacks))
+		return callbacks
+	}
+	require.Eventually(t, func() bool { return s.totals(t).Callbacks.CallbackCounts == CallbackCounts{Delivered: 6, Failed: 2} }, eventually, tick)
+	require.Equal(t, want, listed(s, ""))
+	require.Equal(t, want[4:], listed(s, "?to=%2B94770000001"))
+	require.Equal(t, 400, s.ask(t, http.MethodGet, "/sim/callbacks?since=yesterday", nil, nil))
+
+	cancel()
+	require.NoError(t, <-ran)
+	require.NoError(t, sim.Close())
+	again := serve(t, Config{DataDir: dir})
+	require.Equal(t, want, listed(again, ""), "kept across a restart")
+	require.Equal(t, 204, again.ask(t, http.MethodPost, "/sim/reset", nil, nil))
+	require.Empty(t, listed(again, ""))
+}
+
+// The longest callback took as long as its receiver held it; what was measured is forgotten when the faults change.
+func TestLatencyOfCallbacks(t *testing.T) {
+	t.Parallel()
+	release := make(chan struct{})
+	held := make(chan time.Duration, 1)
+	h := newHook(t, func(_ http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/held" {
+			began := time.Now()
+			<-release
+			held <- time.Since(began)
+		}
+	})
+	s := serve(t, Config{Delays: quick})
+	require.Zero(t, s.totals(t).Callbacks.Latency)
+	s.send(t, "StatusCallback", h.URL)
+	require.Eventually(t, func() bool { return s.totals(t).Callbacks.Delivered == 3 }, eventually, tick)
+	s.faults(t, Faults{Receipts: ReceiptFaults{Drop: 1}})
+	require.Zero(t, s.totals(t).Callbacks.Latency)
+
+	s.faults(t, Faults{Numbers: map[string]NumberFault{numberOf(person): {Code: 63024}}}) // one callback: failed
+	s.send(t, "StatusCallback", h.URL+"/held")
+	h.await(t, 4)
+	close(release)
+	require.Eventually(t, func() bool { return s.totals(t).Callbacks.Delivered == 4 }, eventually, tick)
+	took := s.totals(t).Callbacks.Latency
+	require.GreaterOrEqual(t, took.Max, milliseconds(<-held))
+	require.Equal(t, Latency{P50: took.Max, P99: took.Max, Max: took.Max}, took)
+}
+
+func TestLatencyOf(t *testing.T) {
+	t.Parallel()
+	var took []time.Duration
+	for i := 200; i > 0; i-- {
+		took = append(took, time.Duration(i)*time.Millisecond)
+	}
+	require.Equal(t, Latency{P50: 100, P99: 198, Max: 200}, latencyOf(took))
+	require.Equal(t, Latency{P50: 1, P99: 2, Max: 2}, latencyOf([]time.Duration{2 * time.Millisecond, time.Millisecond}))
+	require.Equal(t, Latency{}, latencyOf(nil))
+}
+
+// BenchmarkControl reads the totals of a large campaign, and everybody who was sent something.
+func BenchmarkControl(b *testing.B) {
+	const n = 100_000
+	s, err := New(Config{AccountSID: testAccount, AuthToken: testToken, DataDir: b.TempDir()})
+	require.NoError(b, err)
+	b.Cleanup(func() { require.NoError(b, s.Close()) })
+	for i := range n {
+		r := &record{
+			SID: newSID(), Direction: directionAPI, From: sender, To: fmt.Sprintf("whatsapp:+9477%07d", i), Body: strings.Repeat("x", 100),
+			Steps: []step{{Status: "queued", At: time.Now()}, {Status: "sent", At: time.Now()}, {Status: "read", At: time.Now()}},
+		}
+		s.state.apply(entry{Accept: r})
+	}
+	s.tally.answered = make([]time.Duration, 3*n)
+	for i := range s.tally.answered {
+		s.tally.answered[i] = time.Duration(i*7919%n) * time.Microsecond
+	}
+	handler := s.Handler()
+	for _, path := range []string{"/sim/stats?by_recipient=false", "/sim/stats", "/sim/recipients"} {
+		b.Run(path, func(b *testing.B) {
+			for b.Loop() {
+				answer := httptest.NewRecorder()
+				handler.ServeHTTP(answer, httptest.NewRequestWithContext(b.Context(), http.MethodGet, path, http.NoBody))
+				require.Equal(b, 200, answer.Code)
+				b.ReportMetric(float64(answer.Body.Len())/1e6, "MB")
+			}
+		})
+	}
 }

@@ -78,7 +78,7 @@ func (s *state) settle(r *record, end *settlement) {
 	if cb.settled {
 		return
 	}
-	cb.settled = true
+	cb.settled, cb.delivered = true, end.Delivered
 	s.owed--
 	if end.Delivered {
 		s.delivered++

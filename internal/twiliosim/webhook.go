@@ -177,7 +177,9 @@ func (s *Simulator) deliver(ctx context.Context, o owed) {
 	target := r.StatusCallback
 	s.mu.Unlock()
 
+	began := time.Now()
 	answer := s.post(ctx, target, form, idempotencyToken(r.SID, cb.Step.Status))
+	took := time.Since(began)
 	if !answer.ok() && ctx.Err() != nil {
 		return
 	}
@@ -190,6 +192,7 @@ func (s *Simulator) deliver(ctx context.Context, o owed) {
 	if s.state.bySID[r.SID] != r {
 		return // deleted, or forgotten by a reset
 	}
+	s.tally.answered = append(s.tally.answered, took)
 	settled := entry{Settle: &settlement{SID: r.SID, Callback: o.index, Delivered: answer.ok()}}
 	if _, err := s.commit(settled, true); err != nil {
 		s.log.Error("callback not settled", "error", err)

@@ -2,152 +2,92 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"net/http"
-	"os"
-	"strconv"
-	"strings"
+	"net/url"
 	"time"
 
-	"github.com/event-stream-engine/ese/devstack/stack"
+	"github.com/event-stream-engine/ese/devstack/measure"
 )
 
-type object = map[string]any
-
-// campaign sends one campaign and prints how fast the whole path was: trigger, freeze, batches, recipients, the
-// provider, signed receipts, ledger.
-func (b bench) campaign(ctx context.Context, n, latencyMS int) error {
-	if err := b.call(ctx, http.MethodPut, b.SimulatorURL()+"/sim/faults", object{"latency_ms": latencyMS}, nil); err != nil {
-		return err
+// firstSend measures how long it takes from a trigger until the simulator has accepted the first message. The simulator
+// accepts at the end of its latency, which is included.
+func (b *bench) firstSend(ctx context.Context) error {
+	var took measure.Latencies
+	for i := range b.small {
+		city := fmt.Sprintf("Smallville %d", i)
+		prefix := fmt.Sprintf("+9476%04d", i)
+		if err := b.People(ctx, prefix, city, 1); err != nil {
+			return err
+		}
+		id, err := b.Campaign(ctx, city, b.rate)
+		if err != nil {
+			return err
+		}
+		run, err := b.Trigger(ctx, id)
+		if err != nil {
+			return err
+		}
+		if err := b.AwaitReceipts(ctx, run); err != nil {
+			return err
+		}
+		stats, err := b.Simulated(ctx, "to="+url.QueryEscape(measure.Number(prefix, 0)))
+		if err != nil {
+			return err
+		}
+		if stats.Accepted != 1 {
+			return fmt.Errorf("the simulator accepted %d messages for one person", stats.Accepted)
+		}
+		took = append(took, stats.FirstAcceptedAt.Sub(run.TriggeredAt))
 	}
-	id, err := b.prepare(ctx, n)
-	if err != nil {
-		return err
-	}
-	before := b.cpu()
-	start := time.Now()
-	if err := b.call(ctx, http.MethodPost, fmt.Sprintf("%s/api/v1/campaigns/%d/trigger", b.URL(), id), object{}, nil); err != nil {
-		return err
-	}
-	first, err := b.awaitDelivered(ctx, id, n, start)
-	if err != nil {
-		return err
-	}
-	took := time.Since(start)
-	after := b.cpu()
-	fmt.Printf("campaign: %d recipients at %d ms latency, every receipt in the ledger, in %.1f s; first send after %s\n", n, latencyMS, took.Seconds(), first.Round(time.Millisecond))
-	fmt.Printf("CPU, milliseconds a recipient:")
-	for _, role := range stack.Roles {
-		fmt.Printf("  %s %.1f", role, float64((after[role]-before[role]).Milliseconds())/float64(n))
-	}
-	fmt.Printf("\n%.1f recipients/s\n", float64(n)/took.Seconds())
+	b.latencies(fmt.Sprintf("trigger to first send, %d campaigns of 1", b.small), took)
 	return nil
 }
 
-// prepare imports n people and makes a campaign to them.
-func (b bench) prepare(ctx context.Context, n int) (campaign int, err error) {
-	rows := make([]object, n)
-	for i := range rows {
-		rows[i] = object{"phone_number": fmt.Sprintf("+9477%07d", i), "name": fmt.Sprintf("Person %d", i), "city": "Benchville", "consent_state": "OPT_IN"}
+// campaign measures the whole path: trigger, freeze, batches, recipients, the provider, signed receipts, ledger.
+func (b *bench) campaign(ctx context.Context) error {
+	const city = "Benchville"
+	if err := b.People(ctx, "+9477", city, b.recipients); err != nil {
+		return err
 	}
-	var task struct {
-		ID string `json:"task_id"`
-	}
-	if err := b.call(ctx, http.MethodPost, b.URL()+"/api/v1/users/bulk", rows, &task); err != nil {
-		return 0, err
-	}
-	var progress struct{ Status string }
-	for progress.Status != "COMPLETED" {
-		if err := pause(ctx); err != nil {
-			return 0, err
-		}
-		if err := b.call(ctx, http.MethodGet, b.URL()+"/api/v1/ingest/status/"+task.ID, nil, &progress); err != nil {
-			return 0, err
-		}
-	}
-	var segment, template, made struct{ ID int }
-	err = errors.Join(
-		b.call(ctx, http.MethodPost, b.URL()+"/api/v1/segments", object{"name": "Benchville", "definition_json": object{"city": "Benchville"}}, &segment),
-		b.call(ctx, http.MethodPost, b.URL()+"/api/v1/templates", object{"name": "Benchville", "content": "Hello {name} of {city}. Reply STOP to opt out."}, &template),
-	)
+	id, err := b.Campaign(ctx, city, b.rate)
 	if err != nil {
-		return 0, err
+		return err
 	}
-	err = b.call(ctx, http.MethodPost, b.URL()+"/api/v1/campaigns", object{
-		"topic": "Benchmark", "template_id": template.ID, "segment_id": segment.ID, "rate_limit_per_second": 1000,
-	}, &made)
-	return made.ID, err
-}
-
-// awaitDelivered returns once all n messages are delivered, and when the first was accepted, counted from start.
-func (b bench) awaitDelivered(ctx context.Context, campaign, n int, start time.Time) (first time.Duration, err error) {
-	var summary struct {
-		Sent      int `json:"messages_sent"`
-		Delivered int `json:"messages_delivered"`
-	}
-	for summary.Delivered < n {
-		if err := pause(ctx); err != nil {
-			return 0, err
-		}
-		if err := b.call(ctx, http.MethodGet, fmt.Sprintf("%s/api/v1/reporting/campaigns/%d/summary", b.URL(), campaign), nil, &summary); err != nil {
-			return 0, err
-		}
-		if first == 0 && summary.Sent > 0 {
-			first = time.Since(start)
-		}
-	}
-	return first, nil
-}
-
-func pause(ctx context.Context) error {
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-time.After(100 * time.Millisecond):
-		return nil
-	}
-}
-
-// cpu is the processor time that each role has used, its child processes included (Linux).
-func (b bench) cpu() map[stack.Role]time.Duration {
-	used := map[stack.Role]time.Duration{}
-	entries, err := os.ReadDir("/proc")
+	before := b.Usage()
+	run, err := b.Trigger(ctx, id)
 	if err != nil {
-		return used // no such figures on this system
+		return err
 	}
-	type process struct {
-		parent int
-		ticks  int64
+	if err := b.AwaitReceipts(ctx, run); err != nil {
+		return err
 	}
-	processes := map[int]process{}
-	for _, e := range entries {
-		pid, err := strconv.Atoi(e.Name())
-		if err != nil {
-			continue
-		}
-		raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-		if err != nil {
-			continue // it has just ended
-		}
-		// The name, in brackets, may hold anything; the numbers follow it.
-		fields := strings.Fields(string(raw[strings.LastIndexByte(string(raw), ')')+1:]))
-		parent, _ := strconv.Atoi(fields[1])
-		var ticks int64
-		for _, f := range fields[11:15] { // user, system, and those of children that have ended
-			n, _ := strconv.ParseInt(f, 10, 64)
-			ticks += n
-		}
-		processes[pid] = process{parent, ticks}
+	after := b.Usage()
+	outcome, err := b.Outcome(ctx, run)
+	if err != nil {
+		return err
 	}
-	const tick = 10 * time.Millisecond // USER_HZ is 100 wherever Go runs
-	for _, role := range stack.Roles {
-		root := b.PID(role)
-		for pid, p := range processes {
-			if pid == root || p.parent == root {
-				used[role] += time.Duration(p.ticks) * tick
-			}
-		}
+	stats, err := b.Simulated(ctx, "by_recipient=false&since="+run.TriggeredAt.UTC().Format(time.RFC3339Nano))
+	if err != nil {
+		return err
 	}
-	return used
+	if stats.Accepted != b.recipients || stats.Callbacks.Failed > 0 {
+		return fmt.Errorf("the simulator accepted %d messages for %d people; %d callbacks failed", stats.Accepted, b.recipients, stats.Callbacks.Failed)
+	}
+	took := outcome.Took(run)
+	b.perSecond = float64(b.recipients) / took.Seconds()
+	b.row("campaign", "%d recipients, %d ms latency, at most %d/s", b.recipients, b.latency, b.rate)
+	b.row("  trigger to last receipt in the ledger", "%.1f s", took.Seconds())
+	b.row("  audience frozen after", "%s", measure.Millis(outcome.FrozenAt.Sub(run.TriggeredAt)))
+	b.row("  first send after", "%s", measure.Millis(stats.FirstAcceptedAt.Sub(run.TriggeredAt)))
+	b.row("  webhooks answered in", "p50 %.1f ms  p99 %.1f ms  max %.1f ms",
+		stats.Callbacks.Latency.P50, stats.Callbacks.Latency.P99, stats.Callbacks.Latency.Max)
+	var sum time.Duration
+	for _, role := range b.Roles() {
+		used := after[role].CPU - before[role].CPU
+		sum += used
+		b.row("  CPU of "+string(role), "%.1f ms a recipient", float64(used.Milliseconds())/float64(b.recipients))
+	}
+	b.row("  CPU in all", "%.1f ms a recipient", float64(sum.Milliseconds())/float64(b.recipients))
+	b.row("  recipients", "%.1f/s", b.perSecond)
+	return nil
 }

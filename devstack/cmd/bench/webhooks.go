@@ -5,6 +5,7 @@ import (
 	"crypto/hmac"
 	"crypto/sha1" //nolint:gosec // the provider's signature is made with it
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -17,7 +18,9 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"golang.org/x/sync/errgroup"
 
+	"github.com/event-stream-engine/ese/devstack/measure"
 	"github.com/event-stream-engine/ese/devstack/stack"
 )
 
@@ -37,74 +40,164 @@ INSERT INTO attempts (id, message_id, number, state, lease_until, started_at, en
 SELECT uuid_v7(now()), m.id, 1, 'accepted', now(), now(), now(), 'SM' || lpad(to_hex(m.seq), 32, '0'), '\x00' FROM m
 RETURNING id, provider_sid`
 
+// seeded is how many messages await receipts: three callbacks each, enough for 3,000 a second in the default time.
+const seeded = 30_000
+
 type attempt struct{ id, sid string }
 
-// webhooks posts signed status callbacks about real messages over so many connections and prints how fast they were
-// answered.
-func (b bench) webhooks(ctx context.Context, connections int, duration time.Duration) error {
-	const messages = 30_000
-	attempts, err := b.seed(ctx, messages)
+// receipts hands out the status callbacks of the seeded messages, each once, in the order in which they would come.
+type receipts struct {
+	attempts []attempt
+	next     atomic.Int64
+}
+
+var words = []string{"sent", "delivered", "read"}
+
+// take returns the next callback, and false when all were taken.
+func (r *receipts) take() (a attempt, status string, ok bool) {
+	i := int(r.next.Add(1) - 1)
+	if i >= len(r.attempts)*len(words) {
+		return attempt{}, "", false
+	}
+	return r.attempts[i%len(r.attempts)], words[i/len(r.attempts)], true
+}
+
+// seed writes the messages whose receipts are posted, once.
+func (b *bench) seed(ctx context.Context) error {
+	if b.receipts != nil {
+		return nil
+	}
+	rows, err := b.DB.Query(ctx, accepted, seeded)
 	if err != nil {
 		return err
 	}
-	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: connections, MaxConnsPerHost: connections}}
-	words := []string{"sent", "delivered", "read"}
-	var next atomic.Int64
+	attempts, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (a attempt, err error) {
+		return a, row.Scan(&a.id, &a.sid)
+	})
+	b.receipts = &receipts{attempts: attempts}
+	return err
+}
+
+func pooled(connections int) *http.Client {
+	return &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: connections, MaxConnsPerHost: connections}}
+}
+
+// webhooks posts signed status callbacks about real messages over so many connections, each as fast as it is answered.
+func (b *bench) webhooks(ctx context.Context) error {
+	if err := b.seed(ctx); err != nil {
+		return err
+	}
+	client := pooled(b.connections)
 	var mu sync.Mutex
-	var took []time.Duration
-	var failed error
+	var took measure.Latencies
 	start := time.Now()
-	var wg sync.WaitGroup
-	for range connections {
-		wg.Go(func() {
-			var mine []time.Duration
-			for time.Since(start) < duration {
-				i := int(next.Add(1) - 1)
-				if i >= len(attempts)*len(words) {
+	g, ctx := errgroup.WithContext(ctx)
+	for range b.connections {
+		g.Go(func() error {
+			var mine measure.Latencies
+			for time.Since(start) < seconds(b.seconds) {
+				a, status, ok := b.receipts.take()
+				if !ok {
 					break
 				}
 				began := time.Now()
-				if err := b.callback(ctx, client, attempts[i%len(attempts)], words[i/len(attempts)]); err != nil {
-					mu.Lock()
-					failed = err
-					mu.Unlock()
-					return
+				if err := b.callback(ctx, client, a, status); err != nil {
+					return err
 				}
 				mine = append(mine, time.Since(began))
 			}
 			mu.Lock()
 			took = append(took, mine...)
 			mu.Unlock()
+			return nil
 		})
 	}
-	wg.Wait()
-	if failed != nil {
-		return failed
+	if err := g.Wait(); err != nil {
+		return err
 	}
-	slices.Sort(took)
-	fmt.Printf("webhooks: %d signed status callbacks over %d connections, signatures checked: %.0f/s, p50 %s, p99 %s, max %s\n",
-		len(took), connections, float64(len(took))/time.Since(start).Seconds(),
-		percentile(took, 50), percentile(took, 99), took[len(took)-1].Round(100*time.Microsecond))
+	b.row("webhooks, stack otherwise idle", "%.0f/s: %d signed callbacks over %d connections",
+		float64(len(took))/time.Since(start).Seconds(), len(took), b.connections)
+	b.latencies("  answered in", took)
 	return nil
 }
 
-func (b bench) seed(ctx context.Context, n int) ([]attempt, error) {
-	conn, err := pgx.Connect(ctx, b.DatabaseURL())
-	if err != nil {
-		return nil, err
+// load posts status callbacks at a steady pace while a campaign sends at another. The time of each is counted from the
+// moment at which it was due, so that a stall is not hidden by the calls that it kept from being made.
+func (b *bench) load(ctx context.Context) error {
+	if err := b.seed(ctx); err != nil {
+		return err
 	}
-	defer func() { _ = conn.Close(ctx) }()
-	rows, err := conn.Query(ctx, accepted, n)
-	if err != nil {
-		return nil, err
+	const city = "Loadville"
+	people := b.loadSends * (b.loadTime + 5)
+	if err := b.People(ctx, "+9475", city, people); err != nil {
+		return err
 	}
-	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (a attempt, err error) {
-		return a, row.Scan(&a.id, &a.sid)
+	id, err := b.Campaign(ctx, city, b.loadSends)
+	if err != nil {
+		return err
+	}
+	run, err := b.Trigger(ctx, id)
+	if err != nil {
+		return err
+	}
+	since := "by_recipient=false&since=" + run.TriggeredAt.UTC().Format(time.RFC3339Nano)
+	err = measure.Until(ctx, 100*time.Millisecond, func() (bool, error) {
+		stats, err := b.Simulated(ctx, since)
+		return stats.Accepted > 0, err
 	})
+	if err != nil {
+		return err
+	}
+	before, err := b.Simulated(ctx, since)
+	if err != nil {
+		return err
+	}
+	start := time.Now()
+	took, err := b.paced(ctx, start)
+	if err != nil {
+		return err
+	}
+	lasted := time.Since(start)
+	after, err := b.Simulated(ctx, since)
+	if err != nil {
+		return err
+	}
+	if err := b.AwaitReceipts(ctx, run); err != nil {
+		return err
+	}
+	b.row("webhooks while a campaign sends", "%.0f/s besides the campaign's own, at %.1f sends/s",
+		float64(len(took))/lasted.Seconds(), float64(after.Accepted-before.Accepted)/lasted.Seconds())
+	b.latencies("  answered in", took)
+	return nil
+}
+
+// paced posts at the load's rate, each callback at its moment, however many are unanswered by then.
+func (b *bench) paced(ctx context.Context, start time.Time) (measure.Latencies, error) {
+	client := pooled(256)
+	took := make(measure.Latencies, b.loadRate*b.loadTime)
+	g, ctx := errgroup.WithContext(ctx)
+	for i := range took {
+		due := start.Add(time.Duration(i) * time.Second / time.Duration(b.loadRate))
+		select {
+		case <-time.After(time.Until(due)):
+		case <-ctx.Done():
+			return nil, g.Wait()
+		}
+		a, status, ok := b.receipts.take()
+		if !ok {
+			return nil, errors.Join(fmt.Errorf("more than %d callbacks were asked for", seeded*len(words)), g.Wait())
+		}
+		g.Go(func() error {
+			err := b.callback(ctx, client, a, status)
+			took[i] = time.Since(due)
+			return err
+		})
+	}
+	return took, g.Wait()
 }
 
 // callback posts one status callback as the provider does.
-func (b bench) callback(ctx context.Context, client *http.Client, a attempt, status string) error {
+func (b *bench) callback(ctx context.Context, client *http.Client, a attempt, status string) error {
 	target := b.URL() + "/webhooks/status?attempt=" + a.id
 	form := url.Values{
 		"AccountSid": {stack.AccountSID}, "ApiVersion": {"2010-04-01"}, "ChannelPrefix": {"whatsapp"}, "From": {stack.PhoneNumber},
@@ -137,9 +230,4 @@ func sign(target string, form url.Values) string {
 		_, _ = io.WriteString(mac, key+form.Get(key))
 	}
 	return base64.StdEncoding.EncodeToString(mac.Sum(nil))
-}
-
-// percentile of sorted durations.
-func percentile(sorted []time.Duration, p int) time.Duration {
-	return sorted[min(len(sorted)*p/100, len(sorted)-1)].Round(100 * time.Microsecond)
 }

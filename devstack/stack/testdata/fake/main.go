@@ -4,9 +4,11 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"os/signal"
@@ -46,7 +48,11 @@ func serve(ctx context.Context, address string) {
 	server := &http.Server{
 		Addr:              address,
 		ReadHeaderTimeout: time.Second,
-		Handler:           http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}),
+		// Says who answers what.
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			body, _ := io.ReadAll(r.Body)
+			_ = json.NewEncoder(w).Encode(map[string]any{"listens": address, "host": r.Host, "headers": r.Header, "uri": r.RequestURI, "body": string(body)})
+		}),
 	}
 	go func() {
 		<-ctx.Done()
