@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/event-stream-engine/ese/api/internal/openapi"
@@ -20,8 +21,8 @@ type campaignStore interface {
 	Campaign(ctx context.Context, id int64) (campaign.Overview, error)
 	// Campaigns lists up to limit campaigns with ids below before, newest first, and counts all. "" is every status.
 	Campaigns(ctx context.Context, status campaign.Status, before *int64, limit int) ([]campaign.Overview, int, error)
-	// UpdateCampaign replaces the plan of the campaign with its id as far as its status allows.
-	UpdateCampaign(ctx context.Context, plan campaign.Campaign, now time.Time) (campaign.Overview, error)
+	// UpdateCampaign stores what change makes of the campaign's plan; a run under way obeys it at once.
+	UpdateCampaign(ctx context.Context, id int64, by string, change func(campaign.Campaign) (campaign.Campaign, error), now time.Time) (campaign.Overview, error)
 	DeleteCampaign(ctx context.Context, id int64) error
 	StartRun(ctx context.Context, campaignID int64, by string, now time.Time) (campaign.Run, error)
 	// Steer pauses, resumes or cancels. When a pause or a cancel returns, no send is under way.
@@ -67,9 +68,40 @@ func (s *server) UpdateCampaign(ctx context.Context, r openapi.UpdateCampaignReq
 	if err != nil {
 		return nil, err
 	}
-	plan.ID = r.ID
-	c, err := s.Store.UpdateCampaign(ctx, plan, s.Now())
+	now := s.Now()
+	c, err := s.Store.UpdateCampaign(ctx, r.ID, principalOf(ctx).Name, func(was campaign.Campaign) (campaign.Campaign, error) {
+		return was.Replace(plan, now)
+	}, now)
 	return openapi.UpdateCampaign200JSONResponse(s.campaign(c)), err
+}
+
+func (s *server) PatchCampaign(ctx context.Context, r openapi.PatchCampaignRequestObject) (openapi.PatchCampaignResponseObject, error) {
+	patch := r.ApplicationMergePatchPlusJSONBody
+	if patch == nil {
+		patch = r.JSONBody
+	}
+	now := s.Now()
+	c, err := s.Store.UpdateCampaign(ctx, r.ID, principalOf(ctx).Name, func(was campaign.Campaign) (campaign.Campaign, error) {
+		plan, err := patchPlan(was, *patch)
+		if err != nil {
+			return was, err
+		}
+		return was.Edit(plan, now)
+	}, now)
+	return openapi.PatchCampaign200JSONResponse(s.campaign(c)), err
+}
+
+// patchPlan applies a merge patch to a plan. Every field is of one piece: a query is replaced, not merged.
+func patchPlan(c campaign.Campaign, patch json.RawMessage) (campaign.Campaign, error) {
+	w := openapi.CampaignWrite{
+		Topic: c.Topic, TemplateID: c.TemplateID, SegmentID: clone(c.SegmentID), SegmentQuery: slices.Clone(c.SegmentQuery), RateLimitPerSecond: &c.RatePerSecond,
+		Priority: ptr(openapi.CampaignPriority(c.Priority)), FailureThresholdPercent: &c.FailureThreshold, CanaryPercent: &c.Canary,
+		QuietHoursStart: clock(c.QuietStart), QuietHoursEnd: clock(c.QuietEnd), Timezone: &c.Timezone, ScheduleTime: clone(c.ScheduleTime),
+	}
+	if err := json.Unmarshal(patch, &w); err != nil { // what it does not name keeps its value, and null becomes nil
+		return c, unreadable(err)
+	}
+	return readPlan(w)
 }
 
 func (s *server) DeleteCampaign(ctx context.Context, r openapi.DeleteCampaignRequestObject) (openapi.DeleteCampaignResponseObject, error) {
@@ -140,23 +172,15 @@ func (s *server) steer(ctx context.Context, id int64, to campaign.Status) (opena
 	}, err
 }
 
-// The values of fields that are left out.
-const (
-	defaultRate     = 10
-	defaultTimezone = "UTC"
-)
-
 // readPlan reads a plan and refuses what its text alone shows to be wrong.
 func readPlan(w openapi.CampaignWrite) (campaign.Campaign, error) {
 	c := campaign.Campaign{
-		Topic: w.Topic, TemplateID: w.TemplateID, SegmentID: w.SegmentID, RatePerSecond: defaultRate, Timezone: defaultTimezone,
-		ScheduleTime: w.ScheduleTime,
-	}
-	if w.RateLimitPerSecond != nil {
-		c.RatePerSecond = *w.RateLimitPerSecond
-	}
-	if w.Timezone != nil {
-		c.Timezone = *w.Timezone
+		Topic: w.Topic, TemplateID: w.TemplateID, SegmentID: w.SegmentID, ScheduleTime: w.ScheduleTime,
+		RatePerSecond:    or(w.RateLimitPerSecond, campaign.DefaultRate),
+		Priority:         campaign.Priority(or(w.Priority, openapi.CampaignPriority(campaign.Bulk))),
+		FailureThreshold: or(w.FailureThresholdPercent, campaign.DefaultFailureThreshold),
+		Canary:           value(w.CanaryPercent),
+		Timezone:         or(w.Timezone, campaign.DefaultTimezone),
 	}
 	var refused []fault.Field
 	if quiet, err := compliance.ParseQuietHours(value(w.QuietHoursStart), value(w.QuietHoursEnd)); err != nil {
@@ -176,6 +200,22 @@ func readPlan(w openapi.CampaignWrite) (campaign.Campaign, error) {
 	return c, fault.Fields(refused...)
 }
 
+// clone points to a copy of what p points to, so that writing to it leaves p's alone.
+func clone[T any](p *T) *T {
+	if p == nil {
+		return nil
+	}
+	return ptr(*p)
+}
+
+// or is what p points to, else what holds when it is left out.
+func or[T any](p *T, otherwise T) T {
+	if p == nil {
+		return otherwise
+	}
+	return *p
+}
+
 // fieldsOf returns the refused fields that err names.
 func fieldsOf(err error) []fault.Field {
 	if f, ok := errors.AsType[*fault.Fault](err); ok {
@@ -186,22 +226,25 @@ func fieldsOf(err error) []fault.Field {
 
 func (s *server) campaign(c campaign.Overview) openapi.Campaign {
 	out := openapi.Campaign{
-		ID:                 c.ID,
-		Topic:              c.Topic,
-		TemplateID:         c.TemplateID,
-		Template:           openapi.TemplateSummary{ID: c.Template.ID, Name: c.Template.Name, Channel: openapi.Channel(c.Template.Channel), Version: c.Template.Version},
-		SegmentID:          c.SegmentID,
-		SegmentQuery:       c.SegmentQuery,
-		Status:             openapi.CampaignStatus(c.Status),
-		StatusReason:       none(c.StatusReason),
-		RateLimitPerSecond: c.RatePerSecond,
-		QuietHoursStart:    clock(c.QuietStart),
-		QuietHoursEnd:      clock(c.QuietEnd),
-		Timezone:           c.Timezone,
-		ScheduleTime:       c.ScheduleTime,
-		Channel:            openapi.Channel(c.Template.Channel),
-		CreatedAt:          c.CreatedAt,
-		UpdatedAt:          c.UpdatedAt,
+		ID:                      c.ID,
+		Topic:                   c.Topic,
+		TemplateID:              c.TemplateID,
+		Template:                openapi.TemplateSummary{ID: c.Template.ID, Name: c.Template.Name, Channel: openapi.Channel(c.Template.Channel), Version: c.Template.Version},
+		SegmentID:               c.SegmentID,
+		SegmentQuery:            c.SegmentQuery,
+		Status:                  openapi.CampaignStatus(c.Status),
+		StatusReason:            none(c.StatusReason),
+		RateLimitPerSecond:      c.RatePerSecond,
+		Priority:                openapi.CampaignPriority(c.Priority),
+		FailureThresholdPercent: c.FailureThreshold,
+		CanaryPercent:           c.Canary,
+		QuietHoursStart:         clock(c.QuietStart),
+		QuietHoursEnd:           clock(c.QuietEnd),
+		Timezone:                c.Timezone,
+		ScheduleTime:            c.ScheduleTime,
+		Channel:                 openapi.Channel(c.Template.Channel),
+		CreatedAt:               c.CreatedAt,
+		UpdatedAt:               c.UpdatedAt,
 	}
 	if len(out.SegmentQuery) == 0 {
 		out.SegmentQuery = json.RawMessage("null")

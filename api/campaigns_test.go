@@ -122,6 +122,52 @@ func TestCampaignAPI(t *testing.T) {
 	e.call(t, http.StatusNotFound, "POST", "/api/v1/campaigns/3/trigger", "")
 }
 
+func TestPatchCampaign(t *testing.T) {
+	t.Parallel()
+	e := start(t, local)
+	path := fmt.Sprintf("/api/v1/campaigns/%d", e.campaign(t))
+	patch := func(want int, kind, body string) map[string]any {
+		t.Helper()
+		w := e.send("PATCH", path, kind, body)
+		require.Equal(t, want, w.Code, w.Body.String())
+		var answer map[string]any
+		require.NoError(t, json.Unmarshal(w.Body.Bytes(), &answer))
+		return answer
+	}
+	const merge = "application/merge-patch+json"
+
+	c := patch(200, merge, `{"topic":"Summer","quiet_hours_start":"22:00","quiet_hours_end":"08:00","canary_percent":5,"schedule_time":"2026-03-03T12:00:00Z"}`)
+	require.Equal(t, []any{"Summer", "22:00", 5.0, 20.0, "bulk", 1.0}, []any{c["topic"], c["quiet_hours_start"], c["canary_percent"], c["failure_threshold_percent"], c["priority"], c["segment_id"]})
+	c = patch(200, "application/json", `{"segment_id":null,"segment_query":{"city":"Galle"},"schedule_time":null,"canary_percent":0}`)
+	require.Nil(t, c["segment_id"])
+	require.Nil(t, c["schedule_time"])
+	require.Equal(t, map[string]any{"city": "Galle"}, c["segment_query"])
+	require.Equal(t, map[string]any{"age": 3.0}, patch(200, merge, `{"segment_query":{"age":3}}`)["segment_query"], "replaced, not merged")
+	for body, want := range map[string][]string{
+		`{"segment_id":1}`:                 {"segment_query"},
+		`{"quiet_hours_end":null}`:         {"quiet_hours_end"},
+		`{"rate_limit_per_second":null}`:   {"rate_limit_per_second"},
+		`{"priority":"urgent"}`:            {"priority"},
+		`{"failure_threshold_percent":-1}`: {"failure_threshold_percent"},
+		`{"canary_percent":51}`:            {"canary_percent"},
+		`{"status":"RUNNING"}`:             {"status"},
+		`{}`:                               {""},
+	} {
+		require.Equal(t, want, fields(patch(422, merge, body)), body)
+	}
+	require.Equal(t, 415, e.send("PATCH", path, "application/json-patch+json", `[]`).Code)
+	require.Equal(t, 404, e.send("PATCH", "/api/v1/campaigns/99", merge, `{"topic":"x"}`).Code)
+
+	e.call(t, 200, "POST", path+"/trigger", "")
+	c = patch(200, merge, `{"rate_limit_per_second":40,"quiet_hours_start":null,"quiet_hours_end":null,"failure_threshold_percent":0,"priority":"transactional"}`)
+	require.Equal(t, []any{40.0, nil, nil, 0.0, "transactional"}, []any{c["rate_limit_per_second"], c["quiet_hours_start"], c["quiet_hours_end"], c["failure_threshold_percent"], c["priority"]})
+	held := patch(409, merge, `{"topic":"Other","canary_percent":1,"rate_limit_per_second":1}`)
+	require.Equal(t, []string{"topic", "canary_percent"}, fields(held))
+	require.Contains(t, held["detail"], "only rate_limit_per_second, priority, failure_threshold_percent, quiet_hours_start, quiet_hours_end can be changed")
+	e.call(t, 200, "POST", path+"/cancel", "")
+	require.Contains(t, patch(409, merge, `{"rate_limit_per_second":1}`)["detail"], "CANCELLED")
+}
+
 func TestCampaignLife(t *testing.T) {
 	t.Parallel()
 	e := start(t, local)

@@ -1,8 +1,10 @@
 package db
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/event-stream-engine/ese/db/internal/dbsqlc"
@@ -23,7 +25,8 @@ func (s *Store) CreateCampaign(ctx context.Context, c campaign.Campaign, now tim
 		}
 		id, err := s.q(ctx).CampaignInsert(ctx, dbsqlc.CampaignInsertParams{
 			Topic: c.Topic, TemplateID: int32(c.TemplateID), SegmentID: cast[int32](c.SegmentID), SegmentQuery: c.SegmentQuery,
-			RateLimitPerSecond: int32(c.RatePerSecond), QuietStart: cast[int16](c.QuietStart), QuietEnd: cast[int16](c.QuietEnd),
+			RateLimitPerSecond: int32(c.RatePerSecond), Priority: string(cmp.Or(c.Priority, campaign.Bulk)), FailureThresholdPercent: int16(c.FailureThreshold),
+			CanaryPercent: int16(c.Canary), QuietStart: cast[int16](c.QuietStart), QuietEnd: cast[int16](c.QuietEnd),
 			Timezone: c.Timezone, ScheduleTime: c.ScheduleTime, Now: now,
 		})
 		if err != nil {
@@ -68,15 +71,19 @@ func (s *Store) Campaigns(ctx context.Context, status campaign.Status, before *i
 	return found, int(total), translate(err, "campaigns")
 }
 
-// UpdateCampaign replaces the plan of the campaign with to's id as far as its status allows. A new rate reaches a
-// run under way at once.
-func (s *Store) UpdateCampaign(ctx context.Context, to campaign.Campaign, now time.Time) (updated campaign.Overview, err error) {
+// UpdateCampaign changes a campaign's plan: change gets it as it stands and returns what it becomes, or why it must not.
+// A run under way obeys the new plan at once: it is woken, and when the quiet hours changed, whoever waits for them is
+// judged anew.
+func (s *Store) UpdateCampaign(
+	ctx context.Context, id int64, by string, change func(campaign.Campaign) (campaign.Campaign, error), now time.Time,
+) (updated campaign.Overview, err error) {
 	err = s.InTx(ctx, func(ctx context.Context) error {
-		row, err := s.q(ctx).CampaignLockPlan(ctx, int32(to.ID))
+		row, err := s.q(ctx).CampaignLockPlan(ctx, int32(id))
 		if err != nil {
-			return translate(err, fmt.Sprintf("campaign %d", to.ID))
+			return translate(err, fmt.Sprintf("campaign %d", id))
 		}
-		c, err := toCampaign(row).Edit(to, now)
+		was := toCampaign(row)
+		c, err := change(was)
 		if err != nil {
 			return err
 		}
@@ -85,18 +92,38 @@ func (s *Store) UpdateCampaign(ctx context.Context, to campaign.Campaign, now ti
 		}
 		if err := s.q(ctx).CampaignUpdate(ctx, dbsqlc.CampaignUpdateParams{
 			ID: int32(c.ID), Topic: c.Topic, TemplateID: int32(c.TemplateID), SegmentID: cast[int32](c.SegmentID), SegmentQuery: c.SegmentQuery,
-			RateLimitPerSecond: int32(c.RatePerSecond), QuietStart: cast[int16](c.QuietStart), QuietEnd: cast[int16](c.QuietEnd),
+			RateLimitPerSecond: int32(c.RatePerSecond), Priority: string(cmp.Or(c.Priority, campaign.Bulk)), FailureThresholdPercent: int16(c.FailureThreshold),
+			CanaryPercent: int16(c.Canary), QuietStart: cast[int16](c.QuietStart), QuietEnd: cast[int16](c.QuietEnd),
 			Timezone: c.Timezone, ScheduleTime: c.ScheduleTime, Now: now,
 		}); err != nil {
 			return translate(err, "campaign")
 		}
+		changes := was.Changes(c)
+		if err := s.audit(ctx, by, "campaign.change", fmt.Sprintf("campaign/%d", id), map[string]any{"fields": changes}, now); err != nil {
+			return err
+		}
 		if updated, err = s.Campaign(ctx, c.ID); err != nil || !c.Status.Active() {
 			return err
+		}
+		if slices.Contains(changes, "quiet_hours_start") || slices.Contains(changes, "quiet_hours_end") {
+			if err := s.releaseQuiet(ctx, updated, now); err != nil {
+				return err
+			}
 		}
 		run := outbox.Run{RunID: updated.Run.ID, CampaignID: c.ID, Number: updated.Run.Number}
 		return s.enqueue(ctx, outbox.WakeCampaign, run, now)
 	})
 	return updated, err
+}
+
+// releaseQuiet has the messages that wait for quiet hours judged anew.
+func (s *Store) releaseQuiet(ctx context.Context, c campaign.Overview, now time.Time) error {
+	if err := s.unbounded(ctx); err != nil {
+		return err
+	}
+	return translate(s.q(ctx).RunReleaseQuiet(ctx, dbsqlc.RunReleaseQuietParams{
+		RunID: c.Run.ID, Paused: c.Status == campaign.Paused, SpacingSeconds: 1 / float64(c.RatePerSecond), Now: now,
+	}), "waits for quiet hours")
 }
 
 // DeleteCampaign removes a campaign that was never triggered; every other one gives a Conflict.
@@ -166,7 +193,8 @@ func toCampaign(c dbsqlc.Campaign) campaign.Campaign {
 	return campaign.Campaign{
 		ID: int64(c.ID), Topic: c.Topic, TemplateID: int64(c.TemplateID), SegmentID: cast[int64](c.SegmentID), SegmentQuery: c.SegmentQuery,
 		SubscriptionTopicID: cast[int64](c.SubscriptionTopicID), Status: campaign.Status(c.Status), StatusReason: c.StatusReason,
-		RatePerSecond: int(c.RateLimitPerSecond), QuietStart: cast[int](c.QuietStart), QuietEnd: cast[int](c.QuietEnd), Timezone: c.Timezone,
+		RatePerSecond: int(c.RateLimitPerSecond), Priority: campaign.Priority(c.Priority), FailureThreshold: int(c.FailureThresholdPercent),
+		Canary: int(c.CanaryPercent), QuietStart: cast[int](c.QuietStart), QuietEnd: cast[int](c.QuietEnd), Timezone: c.Timezone,
 		ScheduleTime: c.ScheduleTime, CreatedAt: c.CreatedAt, UpdatedAt: c.UpdatedAt,
 	}
 }

@@ -145,7 +145,10 @@ func TestCampaigns(t *testing.T) {
 
 	plan = b.plan(t)
 	plan.ID, plan.SegmentID, plan.SegmentQuery = created.ID, nil, []byte(`{"phone_verified": true}`)
-	updated, err := b.UpdateCampaign(ctx, plan, noon.Add(time.Hour))
+	replace := func(now time.Time) (campaign.Overview, error) {
+		return b.UpdateCampaign(ctx, created.ID, "tester", func(c campaign.Campaign) (campaign.Campaign, error) { return c.Replace(plan, now) }, now)
+	}
+	updated, err := replace(noon.Add(time.Hour))
 	require.NoError(t, err)
 	require.JSONEq(t, `{"phone_verified": true}`, string(updated.SegmentQuery))
 	require.Nil(t, updated.QuietStart, "what is left out is cleared")
@@ -173,13 +176,13 @@ func TestCampaigns(t *testing.T) {
 	b.run(t, created.ID)
 	require.True(t, fault.Is(b.DeleteCampaign(ctx, created.ID), fault.Conflict))
 	plan.RatePerSecond = 3
-	updated, err = b.UpdateCampaign(ctx, plan, noon)
+	updated, err = replace(noon)
 	require.NoError(t, err, "the rate may change while it runs")
 	require.Equal(t, 3, updated.RatePerSecond)
 	require.Equal(t, 1, updated.Run.Number)
 	require.Equal(t, "campaign.wake", get[string](t, b, "SELECT kind FROM outbox"), "and the workflow is told")
 	plan.Topic = "Other"
-	_, err = b.UpdateCampaign(ctx, plan, noon)
+	_, err = replace(noon)
 	require.True(t, fault.Is(err, fault.Conflict))
 }
 

@@ -138,16 +138,15 @@ func (s *Store) steer(
 			return err
 		}
 		if to == campaign.Cancelled {
-			// All or nothing, however many there are: the caller's limit on statements is for questions.
-			if _, err := s.conn(ctx).Exec(ctx, `SET LOCAL statement_timeout = 0`); err != nil {
-				return translate(err, "statement timeout")
+			if err := s.unbounded(ctx); err != nil {
+				return err
 			}
 			err := s.q(ctx).RunCancelPending(ctx, dbsqlc.RunCancelPendingParams{RunID: run.ID, Now: &now})
 			if err != nil {
 				return translate(err, "cancelled messages")
 			}
 		}
-		if err := s.signalDispatched(ctx, run.ID, to, now); err != nil {
+		if err := s.signalDispatched(ctx, run.ID, to, int(c.RateLimitPerSecond), now); err != nil {
 			return err
 		}
 		if err := s.audit(ctx, by, "campaign."+string(to), fmt.Sprintf("campaign/%d", campaignID), map[string]any{"reason": reason}, now); err != nil {
@@ -158,14 +157,22 @@ func (s *Store) steer(
 	return runID, to, err
 }
 
-// signalDispatched tells the workflows that wait because of the campaign's state what it is now.
-func (s *Store) signalDispatched(ctx context.Context, runID int64, to campaign.Status, now time.Time) error {
+// unbounded lifts the limit on statements for the rest of the transaction. What concerns a whole run is all or nothing,
+// however many messages there are: the limit is for questions.
+func (s *Store) unbounded(ctx context.Context) error {
+	_, err := s.conn(ctx).Exec(ctx, `SET LOCAL statement_timeout = 0`)
+	return translate(err, "statement timeout")
+}
+
+// signalDispatched tells the workflows that wait because of the campaign's state what it is now. Those that are to send
+// learn it at the rate of sending.
+func (s *Store) signalDispatched(ctx context.Context, runID int64, to campaign.Status, ratePerSecond int, now time.Time) error {
 	p := dbsqlc.RunSignalDispatchedParams{RunID: runID, Now: now}
 	switch to {
 	case campaign.Cancelled:
 		p.State, p.Reason = string(message.Cancelled), message.ReasonCancelled
 	case campaign.Running:
-		p.State, p.Reason = string(message.Pending), message.ReasonPaused
+		p.State, p.Reason, p.SpacingSeconds = string(message.Pending), message.ReasonPaused, 1/float64(ratePerSecond)
 	default:
 		return nil
 	}

@@ -4,7 +4,7 @@ ON CONFLICT ON CONSTRAINT senders_address_unique DO NOTHING;
 
 -- name: CampaignLock :one
 -- Waits for every send of the campaign that is just beginning (they hold the row FOR SHARE).
-SELECT c.id, c.status, c.template_id, c.schedule_time, t.version AS template_version, t.channel
+SELECT c.id, c.status, c.template_id, c.schedule_time, c.rate_limit_per_second, t.version AS template_version, t.channel
 FROM campaigns c JOIN templates t ON t.id = c.template_id
 WHERE c.id = @id
 FOR UPDATE OF c;
@@ -158,13 +158,45 @@ UPDATE messages SET state = 'cancelled', reason = 'campaign_cancelled', waits_un
 WHERE run_id = @run_id AND state = 'pending';
 
 -- name: RunSignalDispatched :exec
--- Tells every recipient's workflow that a batch has started and whose message is in one of the states.
+-- Tells every recipient's workflow that a batch has started and whose message is in one of the states, one after the
+-- other, in the order of sending and spacing_seconds apart.
+WITH told AS (
+    SELECT r.id AS run_id, r.campaign_id, r.number, m.seq, row_number() OVER (ORDER BY m.seq) - 1 AS place
+    FROM campaign_runs r
+    JOIN cohorts c ON c.run_id = r.id
+    JOIN messages m ON m.run_id = r.id AND m.seq BETWEEN c.seq_from AND c.next_seq - 1
+    WHERE r.id = @run_id AND m.state = @state AND (@reason::text = '' OR m.reason = @reason)
+)
 INSERT INTO outbox (kind, payload, created_at, next_attempt_at)
-SELECT 'recipient.signal', jsonb_build_object('run_id', r.id, 'campaign_id', r.campaign_id, 'number', r.number, 'seq', m.seq), @now, @now
-FROM campaign_runs r
-JOIN cohorts c ON c.run_id = r.id
-JOIN messages m ON m.run_id = r.id AND m.seq BETWEEN c.seq_from AND c.next_seq - 1
-WHERE r.id = @run_id AND m.state = @state AND (@reason::text = '' OR m.reason = @reason);
+SELECT 'recipient.signal', jsonb_build_object('run_id', run_id, 'campaign_id', campaign_id, 'number', number, 'seq', seq), @now,
+       sqlc.arg(now)::timestamptz + make_interval(0, 0, 0, 0, 0, 0, @spacing_seconds) * place
+FROM told ORDER BY place;
+
+-- name: RunReleaseQuiet :exec
+-- Has every message of the run that waits for quiet hours judged anew. Those in no batch are just set free; the workflows
+-- of the others are told one after the other, spacing_seconds apart, and until then wait for the rate. While the campaign
+-- is paused they are left asleep, as paused ones that the resume tells.
+WITH held AS (
+    SELECT m.id, m.seq FROM messages m
+    WHERE m.run_id = @run_id AND m.state = 'pending' AND m.reason = 'quiet_hours'
+    ORDER BY m.id FOR UPDATE
+), driven AS (
+    SELECT h.id, h.seq, row_number() OVER (ORDER BY h.seq) - 1 AS place
+    FROM held h JOIN cohorts c ON c.run_id = @run_id AND h.seq BETWEEN c.seq_from AND c.next_seq - 1
+), released AS (
+    UPDATE messages m SET updated_at = @now,
+        reason = CASE WHEN d.id IS NULL THEN '' WHEN @paused::boolean THEN 'paused' ELSE 'rate_limit' END,
+        waits_until = CASE WHEN d.id IS NULL THEN NULL WHEN @paused::boolean THEN m.waits_until
+            ELSE sqlc.arg(now)::timestamptz + make_interval(0, 0, 0, 0, 0, 0, @spacing_seconds) * d.place END
+    FROM held h LEFT JOIN driven d ON d.id = h.id WHERE m.id = h.id
+), woken AS (
+    UPDATE cohorts SET waits_until = NULL WHERE cohorts.run_id = @run_id AND cohorts.waits_until IS NOT NULL
+)
+INSERT INTO outbox (kind, payload, created_at, next_attempt_at)
+SELECT 'recipient.signal', jsonb_build_object('run_id', r.id, 'campaign_id', r.campaign_id, 'number', r.number, 'seq', d.seq), @now,
+       sqlc.arg(now)::timestamptz + make_interval(0, 0, 0, 0, 0, 0, @spacing_seconds) * d.place
+FROM driven d JOIN campaign_runs r ON r.id = @run_id
+WHERE NOT @paused::boolean ORDER BY d.place;
 
 -- name: RunLeases :one
 -- Requests of the run that may be under way, and the latest moment at which one can be.

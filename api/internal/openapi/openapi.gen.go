@@ -53,6 +53,24 @@ func (e AttemptState) Valid() bool {
 	}
 }
 
+// Defines values for CampaignPriority.
+const (
+	CampaignPriorityBulk          CampaignPriority = "bulk"
+	CampaignPriorityTransactional CampaignPriority = "transactional"
+)
+
+// Valid indicates whether the value is a known member of the CampaignPriority enum.
+func (e CampaignPriority) Valid() bool {
+	switch e {
+	case CampaignPriorityBulk:
+		return true
+	case CampaignPriorityTransactional:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for CampaignStatus.
 const (
 	CampaignStatusCancelled CampaignStatus = "CANCELLED"
@@ -340,16 +358,25 @@ type AttemptState string
 // Example: {"age":31,"city":"Colombo","name":"Arjuna Silva"}
 type Attributes = json.RawMessage
 
-// Campaign Example: {"audience_size":null,"channel":"whatsapp","completed_at":null,"created_at":"2026-11-21T22:38:59Z","id":1,"quiet_hours_end":null,"quiet_hours_start":null,"rate_limit_per_second":1,"schedule_time":null,"segment_id":2,"segment_query":null,"started_at":null,"status":"DRAFT","status_reason":null,"template":{"channel":"whatsapp","id":1,"name":"Welcome Message","version":1},"template_id":1,"timezone":"UTC","topic":"API Demo Campaign","updated_at":"2026-11-21T22:38:59Z"}
+// Campaign Example: {"audience_size":null,"canary_percent":0,"channel":"whatsapp","completed_at":null,"created_at":"2026-11-21T22:38:59Z","failure_threshold_percent":20,"id":1,"priority":"bulk","quiet_hours_end":null,"quiet_hours_start":null,"rate_limit_per_second":1,"schedule_time":null,"segment_id":2,"segment_query":null,"started_at":null,"status":"DRAFT","status_reason":null,"template":{"channel":"whatsapp","id":1,"name":"Welcome Message","version":1},"template_id":1,"timezone":"UTC","topic":"API Demo Campaign","updated_at":"2026-11-21T22:38:59Z"}
 type Campaign struct {
 	// AudienceSize Recipients of the newest run; null before its audience is frozen.
-	AudienceSize *int64  `json:"audience_size"`
-	Channel      Channel `json:"channel"`
+	AudienceSize *int64 `json:"audience_size"`
+
+	// CanaryPercent Share of the audience whose receipts are awaited before the rest is sent to; 0 is none.
+	CanaryPercent int     `json:"canary_percent"`
+	Channel       Channel `json:"channel"`
 
 	// CompletedAt When nothing was left to send.
 	CompletedAt *time.Time `json:"completed_at"`
 	CreatedAt   time.Time  `json:"created_at"`
-	ID          int64      `json:"id"`
+
+	// FailureThresholdPercent More failures than this among the last outcomes pause it; 0 never does.
+	FailureThresholdPercent int   `json:"failure_threshold_percent"`
+	ID                      int64 `json:"id"`
+
+	// Priority Whose messages go first where campaigns share a sender: `transactional` before `bulk`. `bulk` when left out.
+	Priority CampaignPriority `json:"priority"`
 
 	// QuietHoursEnd "HH:MM".
 	QuietHoursEnd *string `json:"quiet_hours_end"`
@@ -384,6 +411,14 @@ type CampaignList struct {
 	NextCursor *string    `json:"next_cursor"`
 	Total      int64      `json:"total"`
 }
+
+// CampaignPatch The fields of CampaignWrite to change. Kept as it came, because null and left out mean different things.
+//
+// Example: {"quiet_hours_end":"08:00","quiet_hours_start":"21:00","rate_limit_per_second":40}
+type CampaignPatch = json.RawMessage
+
+// CampaignPriority Whose messages go first where campaigns share a sender: `transactional` before `bulk`. `bulk` when left out.
+type CampaignPriority string
 
 // CampaignProgress Example: {"campaign_id":1,"remaining":779,"sent":221,"status":"PAUSED","unresolved":0}
 type CampaignProgress struct {
@@ -532,6 +567,15 @@ type CampaignTriggered struct {
 
 // CampaignWrite Example: {"quiet_hours_end":null,"quiet_hours_start":null,"rate_limit_per_second":1,"segment_id":2,"template_id":1,"topic":"API Demo Campaign"}
 type CampaignWrite struct {
+	// CanaryPercent Sends to this share of the audience first and awaits their receipts before it goes on; 0 sends to all alike.
+	CanaryPercent *int `json:"canary_percent,omitempty"`
+
+	// FailureThresholdPercent More failures than this among the last outcomes pause the campaign by itself; 0 never does.
+	FailureThresholdPercent *int `json:"failure_threshold_percent,omitempty"`
+
+	// Priority Whose messages go first where campaigns share a sender: `transactional` before `bulk`. `bulk` when left out.
+	Priority *CampaignPriority `json:"priority,omitempty"`
+
 	// QuietHoursEnd "HH:MM"; before the start means on the next day.
 	QuietHoursEnd *string `json:"quiet_hours_end,omitempty"`
 
@@ -1488,6 +1532,12 @@ type ImportUsersParams struct {
 // CreateCampaignJSONRequestBody defines body for CreateCampaign for application/json ContentType.
 type CreateCampaignJSONRequestBody = CampaignWrite
 
+// PatchCampaignJSONRequestBody defines body for PatchCampaign for application/json ContentType.
+type PatchCampaignJSONRequestBody = CampaignPatch
+
+// PatchCampaignApplicationMergePatchPlusJSONRequestBody defines body for PatchCampaign for application/merge-patch+json ContentType.
+type PatchCampaignApplicationMergePatchPlusJSONRequestBody = CampaignPatch
+
 // UpdateCampaignJSONRequestBody defines body for UpdateCampaign for application/json ContentType.
 type UpdateCampaignJSONRequestBody = CampaignWrite
 
@@ -1547,6 +1597,9 @@ type ServerInterface interface {
 	// GetCampaign Read a campaign
 	// (GET /api/v1/campaigns/{id})
 	GetCampaign(c *gin.Context, id ID)
+	// PatchCampaign Change fields of a campaign
+	// (PATCH /api/v1/campaigns/{id})
+	PatchCampaign(c *gin.Context, id ID)
 	// UpdateCampaign Replace a campaign
 	// (PUT /api/v1/campaigns/{id})
 	UpdateCampaign(c *gin.Context, id ID)
@@ -1800,6 +1853,31 @@ func (siw *ServerInterfaceWrapper) GetCampaign(c *gin.Context) {
 	}
 
 	siw.Handler.GetCampaign(c, id)
+}
+
+// PatchCampaign operation middleware
+func (siw *ServerInterfaceWrapper) PatchCampaign(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.PatchCampaign(c, id)
 }
 
 // UpdateCampaign operation middleware
@@ -3115,6 +3193,7 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 	router.POST(options.BaseURL+"/api/v1/campaigns", wrapper.CreateCampaign)
 	router.DELETE(options.BaseURL+"/api/v1/campaigns/:id", wrapper.DeleteCampaign)
 	router.GET(options.BaseURL+"/api/v1/campaigns/:id", wrapper.GetCampaign)
+	router.PATCH(options.BaseURL+"/api/v1/campaigns/:id", wrapper.PatchCampaign)
 	router.PUT(options.BaseURL+"/api/v1/campaigns/:id", wrapper.UpdateCampaign)
 	router.POST(options.BaseURL+"/api/v1/campaigns/:id/trigger", wrapper.TriggerCampaign)
 	router.POST(options.BaseURL+"/api/v1/campaigns/:id/pause", wrapper.PauseCampaign)
@@ -3726,6 +3805,207 @@ type GetCampaigndefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response GetCampaigndefaultApplicationProblemPlusJSONResponse) VisitGetCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PatchCampaignRequestObject struct {
+	ID                                ID `json:"id"`
+	JSONBody                          *PatchCampaignJSONRequestBody
+	ApplicationMergePatchPlusJSONBody *PatchCampaignApplicationMergePatchPlusJSONRequestBody
+}
+
+type PatchCampaignResponseObject interface {
+	VisitPatchCampaignResponse(w http.ResponseWriter) error
+}
+
+type PatchCampaign200JSONResponse Campaign
+
+func (response PatchCampaign200JSONResponse) VisitPatchCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PatchCampaign400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response PatchCampaign400ApplicationProblemPlusJSONResponse) VisitPatchCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PatchCampaign401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response PatchCampaign401ApplicationProblemPlusJSONResponse) VisitPatchCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PatchCampaign403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response PatchCampaign403ApplicationProblemPlusJSONResponse) VisitPatchCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PatchCampaign404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response PatchCampaign404ApplicationProblemPlusJSONResponse) VisitPatchCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PatchCampaign409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response PatchCampaign409ApplicationProblemPlusJSONResponse) VisitPatchCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PatchCampaign413ApplicationProblemPlusJSONResponse struct {
+	PayloadTooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response PatchCampaign413ApplicationProblemPlusJSONResponse) VisitPatchCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PatchCampaign415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response PatchCampaign415ApplicationProblemPlusJSONResponse) VisitPatchCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PatchCampaign422ApplicationProblemPlusJSONResponse struct {
+	UnprocessableContentApplicationProblemPlusJSONResponse
+}
+
+func (response PatchCampaign422ApplicationProblemPlusJSONResponse) VisitPatchCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PatchCampaign500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response PatchCampaign500ApplicationProblemPlusJSONResponse) VisitPatchCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PatchCampaign503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response PatchCampaign503ApplicationProblemPlusJSONResponse) VisitPatchCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PatchCampaigndefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response PatchCampaigndefaultApplicationProblemPlusJSONResponse) VisitPatchCampaignResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -9160,6 +9440,9 @@ type StrictServerInterface interface {
 	// GetCampaign Read a campaign
 	// (GET /api/v1/campaigns/{id})
 	GetCampaign(ctx context.Context, request GetCampaignRequestObject) (GetCampaignResponseObject, error)
+	// PatchCampaign Change fields of a campaign
+	// (PATCH /api/v1/campaigns/{id})
+	PatchCampaign(ctx context.Context, request PatchCampaignRequestObject) (PatchCampaignResponseObject, error)
 	// UpdateCampaign Replace a campaign
 	// (PUT /api/v1/campaigns/{id})
 	UpdateCampaign(ctx context.Context, request UpdateCampaignRequestObject) (UpdateCampaignResponseObject, error)
@@ -9445,6 +9728,74 @@ func (sh *strictHandler) GetCampaign(ctx *gin.Context, id ID) {
 		sh.options.HandlerErrorFunc(ctx, err)
 	} else if validResponse, ok := response.(GetCampaignResponseObject); ok {
 		if err := validResponse.VisitGetCampaignResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// PatchCampaign operation middleware
+func (sh *strictHandler) PatchCampaign(ctx *gin.Context, id ID) {
+	var request PatchCampaignRequestObject
+
+	request.ID = id
+	if strings.HasPrefix(ctx.GetHeader("Content-Type"), "application/json") {
+
+		var body PatchCampaignJSONRequestBody
+		var err error
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		if vb, ok := ctx.Request.Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = ctx.ShouldBindJSON(&body)
+		} else if binding.Validator != nil {
+			// ShouldBindJSON runs the struct validator after decoding; keep that.
+			err = binding.Validator.ValidateStruct(&body)
+		}
+		if err != nil {
+			sh.options.RequestErrorHandlerFunc(ctx, err)
+			return
+		}
+		request.JSONBody = &body
+
+	}
+	if strings.HasPrefix(ctx.GetHeader("Content-Type"), "application/merge-patch+json") {
+
+		var body PatchCampaignApplicationMergePatchPlusJSONRequestBody
+		var err error
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		if vb, ok := ctx.Request.Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = ctx.ShouldBindJSON(&body)
+		} else if binding.Validator != nil {
+			// ShouldBindJSON runs the struct validator after decoding; keep that.
+			err = binding.Validator.ValidateStruct(&body)
+		}
+		if err != nil {
+			sh.options.RequestErrorHandlerFunc(ctx, err)
+			return
+		}
+		request.ApplicationMergePatchPlusJSONBody = &body
+
+	}
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.PatchCampaign(ctx, request.(PatchCampaignRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "PatchCampaign")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(PatchCampaignResponseObject); ok {
+		if err := validResponse.VisitPatchCampaignResponse(ctx.Writer); err != nil {
 			sh.options.ResponseErrorHandlerFunc(ctx, err)
 		}
 	} else if response != nil {
@@ -10679,233 +11030,245 @@ func (sh *strictHandler) GetReadiness(ctx *gin.Context) {
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7H2Jcts42uCr4OfOVifdsi0fSTpybU25nWQ6Ozm8tjO99cdeERIhCWMKYAOkFXV+b+3T7IPtk2zhw0GQ",
-	"AiXKVzrzq2pq2qFInN99fo2GfJpxRlguo97XKMMCT0lOBPzruBCSC/VXQuRQ0CynnEW96HxCUMzIl7w/",
-	"hDdixEconxCU4TFBAzLigmxHnYiql38viJhHnYjhKYl6kf4i6kRyOCFTrAaf4i/vCBvnk6j3bHevE00p",
-	"s//e7UQZznMi1Ej/6/PR1r/jrT+6Wy/7/23r8qe/RJ0on2dqVJkLysbRzU0nevsqvGCaoDG9JgzhHA0F",
-	"weont8gM55NyjTSJOpEgvxdUkCTq5aIg/npHXExxrt5j+fODqKM2QKfFNOrt7R68OPh5//nBC9iFfrjr",
-	"VklZTsZE6GUmZJrxnLDh/O9kvrjk9/iKSERzJPGIoJwjQTKCc5RPqERqbUTmh2g44ZIwNJjD8Q9xmhLR",
-	"QYzM0IgLRPBwoj5gYzXAgKCEM7gY8gVPs1QtaX+0O+omB2Tr+ag72jrAXbL1Mtl/vtXF+/jZYDd5Mdzt",
-	"2kOaEJwQUR6Tt4UttYeGO9179mzZnf7b1v9uusp3dErzxaP5lc/QFLM5Enwm1c4wkzMi1MVOucybIC+F",
-	"0fxFJmSEizSPes+6/iV2uytv72TCGflQTAekAT0Y/IYoQ6+3d58fHCKaSxT/FKMpnqubmAma54Sh+L/u",
-	"/RJvoyMUzyY4lzjLejHKBBnRL4hKhNOUz0hSvbOfXh68eLG7t3/w7PmLMABnanl9vYaloOxd00G3cksH",
-	"Icy7/LH3V/TXzz91t15efu5uvURPnm43IuI5lldNyBjnWF71aRKjfAJATVCRpRwnaIaluU+SoBnNJw04",
-	"agZoh6hFAW96u91/vrjkGz0WkfkvPKEESOAnScTbacYFwOGQs5ww+BNnWUqHQEV2/inVxr6WV/T5a4TH",
-	"RJ/pkOZzwOccCxx11BiSsLwvc5yr6T+enPfffig39kZgdoXeU4XKUSfiw2GRYXt0CqPhceWGfZB48Ty6",
-	"6Zjp91666Y9YIXAywVnRahF/E3hI0G80VTurLeIVH+Y8sAYHwN5iXkQ3l/6N0JxM4Vz/Isgo6kX/Zafk",
-	"Pzv6Nbmjz/uUDLlIohu4trf6u91u1yCnfeBuEQuBFbJ/2RrzLfPs86W6me1TPHtPpFRHou54WqQ5zbDI",
-	"dxR8bCU4h6WVi8RJQtVecXoieEZEDrAwwqkknSjzHn2NRlRddwjC1S8a69WRopykqYR/aqBUUO3Ac0AZ",
-	"Bkq1iEQlcH/Wk126t/jgn2SYa7itzn8EsyvioxDL7ReNKEkTFKsfY/Qk3h7K67iD4m11Su6PND5En87f",
-	"bP38tIO4QBj997OPHxAcr2LzAq5FbqPXirnof6GJQtoLFvsQEaMnXCD9KH6KMEuA9k3wNUEYxRUINO+a",
-	"Z/HTQ0SuiZgjnk+IQFdEkcwhnxJFGhDOc0EHRU46atALBnskakqpFogZ0ieDCpYQgWL3voxRwlHO+TZ6",
-	"Pc3yObrGaUEkkniOGAc+uX3BLtgROj77hz5C2BjSjE/f5hAuEguCJFHSUk4SxX6HfDrFHSTJlA55ylkH",
-	"5Xigzi/+DyDv6jNN6xRVR1mKKbNM4gnjFywlOFGM+g8iuFQfZmkhkaRj1rGMDe0+Q8MJFnioBLSn5ZmY",
-	"gTooVhQwhrOOAV5j8xIacJ4SzGRHsRREUkkQlRcsJ19yOEYE92QGUnxnhuewze0LtkBjNWDKTF0XoMEv",
-	"ODnVlHMJlcwEH6Rk+pOlliXCLSMGJ/qrEJgrNDMEGw0xYzxXnFUQnGwrsnHM2Silw0dfUiaIgmIEkK3Q",
-	"fUAThfqwqNdCaIn6sVZ0xCwaETU1LOINrCkh7LGPRmFyiodXEgiTHPKMwILeMiVo4PTRT+djIRDIgIew",
-	"opSPJZBqSzsMeClJBRb6gedveMGSRz44obAVMY5kYSV6WM4Jniuh6Zzzd1iMyWNf54Anc7WwnHOUqgXA",
-	"oj4xXOQTLugf5FHP6QNX8AVMS5ECrMg7TRCoPHpZ15imeJA+6jkdoYRkhCVKS1JnlfAZO0S5mCM8xpSZ",
-	"pWWCD5WIMkjJcbmwx7xLMxcC7XJUSJIcohhIhoxBhNE4CyKENKuWRaYkNZK8JwnF5yCWfBsIVHwfKblI",
-	"68dKRINZUcKJBHDI8ZWCgxsrjQLfOspzMs1gqVW5boiFoE263UAxHODlSlkRRJ+BWgPNER7lShUdDkmW",
-	"YzYEdZsVqYE7raHUxDy1sRzTVM228lUFSkkfB9Ti3yaEgYjCixx4vlrdFeMzVhE2E5yTrZxOSZuFAQD0",
-	"hzxpkHIzwa9pQsQPcsk+neLciSZ5noHIV8jFAT8aI5Ib0yiCh0gNjGZqf0xJKUM8Je3mo0lID1zYZkqw",
-	"JP2C5foSahgMNwpwpU7XShxUyYIix5Slc8SviWg85YXpWIPh4I3gU7S7HYV2Yk+lL/WeVl6dzLECSwMq",
-	"7RZm1MHlKGmQ5gzeresocL7O8KDH6zh0qm2jCg8VaHM4UdlI9aY8ZFjUijpRZZ0LZx3zjLBYyd4OX+Yk",
-	"f9pBscZdksTWrGbX3FHyAJBG+Inm6uUBaCzoif8iYkp9QROcIJo/7VywuGCAiDF6Qn1ZNedp8lRL2IQV",
-	"U3WAallRJ7KLANkb5lQPYbKoE5nhvG2Xd3jk1J1mXVaDTJ18aOUERtYENSNCKlVmMAcOsI3+oRUmpf2A",
-	"pjXXyqFaQ8VEZewP+7vO/nDMUz4d8NLCcCT+WTCMzmh6jY2S768QjHDVK63q9nXN3vt1S17RbItnet9b",
-	"GVdoJIzq0omO8TTDdFy12HyNcJFQwoakL+kfJOop/OpEwwlmjKSedQOMJ+obi1vmRUGwfRLtdfeeb+3u",
-	"bu3tnu/t9fZ/7j17+e+RJka7nej3gpK8P+GFkH2iREk9gv8YQN7+oHTMPhgv+5lCHDLkTI+kMDIpUtIH",
-	"fDavSzKeKsVazbZX/lMbQ+07Hm1wT4AmR69Oj96cR/ZBXxAM/Fq/pRAqNegUPBqzRXPHv5EUEKu8o2si",
-	"JIDb7k05Wt98pXbxB2fqy0/nx4o+8YwOFaycvEWvyJQjd3WdqMiSFQd+UzfW1G64ThFOyZBmVJE6685g",
-	"ZKYovSiYYUHatQFswA6mUGYk+B+kymWta2A1i3LnuJzqHpvXburwFxQDjDkDRICUjHKUcyQJS24vCfgA",
-	"3pad1LivPZPFM1hAifqmLqJff+29f38RtRKnAqh0twEbULA+6BlhiUQDMi4YogzooxJX9Ou+e2LxBGqo",
-	"/PWWt+Qj/9fbQGONXKzDQI6Q+fgHiRIyogy+6xiv24zmE+Ok0ji85ODvmeC3kITaSFNGZl2KpGZvZ/rt",
-	"mwUyuoisSo5QNASMtVQi/UErqPSp8bJVnZv3zorpFIt5VCe9rVC0JM5fAyvRhDrwi0+m25GNkECpx68u",
-	"29t/Be7rMOzurn4ZTWgdoh+LJMo7kTr2ljS9U+M5FTJaOZyamFsh8SHh1kLaOyqD6qv+Vbb2uTjOelPz",
-	"qCh1pfT0t9I8cp7jtBVY1e66XHZ1UjvksoM4EXwsiJQ1qc4OaWUMQaaYMrXQ3osXLxWssDzq7e3teiLQ",
-	"ydGns9evQMwWRPL0Wq2uuyBOVIZuhUPe5Avufk3VFP7TNDXuerW4oFQRotssXzJqRTuxukXboW9J+vzT",
-	"W7IwxRatX2hACINdHyIlVKIBUaq+EcemikwOiBJrRrxgidLbWm2hAcoMsXDEQatW5R1VdrAM9M4a7Bnx",
-	"8cf3J+9en79+FfecREarAtkhEmRIaJZLOAV9+0pbvtYaldEKrVR+dvzr61ef3gF0nn768OHth79FnRJg",
-	"3YTq76MPx6/f6VffHL1Vfyyoi4qHqim2rrEAGx/MJfBIncSZIWrqlE4LZs7kBBtl9NiSKPU3ZkOS6lff",
-	"YKr+uPQPyDCehRM65oURt6cWIJRuOSymRYpzek16CINDx/6OhvoLrESMlF4TQZIOwuU/QODCUqMOisEA",
-	"IWP7GcHDyQWzY3E21D5EhJNEoiJTlxIDqekLpwzEWj+vqRLXROAx6Zt550D4DQORDYad0iao5rFfVo1b",
-	"pdTudlQV2XmhKG+jcGAsL0pet1Be1xZuKf6vTezcF/chfrlzBpadETEM0rtXJRiMFqmnO7yFw0oKbS5e",
-	"cYOwE3V55kxBvOUCgTkKMT6rqong41Kf3PIKR5imhSAr9qzxDcC4YIl/ADhNUQnHLY9iTPhY4GxCh/2E",
-	"Sm1KoiHR1VOXB3OUpVghE/jiuczRCMykLEcjKkxIVhsx5EQNA1QhJIikWOZ9IzQ1KL75hEiCRnRcCCLR",
-	"jAhDMkjS3jxraVF/6MhaO5B3H7prCDAF91sM4QGKusUtObEbf6RpbOBOwFS4aLjkAqXqWrR3gmrPhZUD",
-	"eijWA669joywJCjOfAD7ptKD15ZkvMFFf0pZEbLeninQ4tdglyfIom9LEHcz/F6QInSMn8D5O8NztXpt",
-	"CMpnXFz1UCz1jvXdOUvxultTl74uTIUlvFOICEsWV5nHHeTBWsdAGqzboxNrL10WWabk7NC5qVsv7/sQ",
-	"SUJQXH5gFC+59pzeesOgoLm488Qxnjfwz1aTadt6iL5AHEVFlp5gqWXTqlH/EMKQwAvJBUrIkCZEtlwJ",
-	"z/I+L3LZTwpFkfpDz17dSIJnEw4mlkSQmVoQFchEU6EByWcgVwP3UgdVsq+WS/KV34SMiBBh6lNdDqbq",
-	"MkZcaClf/Y/NkaK6t5hWjRYkNYFZzZzqEGAIBEMo0KybQJfoaqVtQA0pw2HIfJQThjCI8tUNE6RGQDBC",
-	"2ykJTlYw+1MlC/PRKulwgeSJgvXZknBloSi1cQBJkNYpRADUxRnHzVtYEkH0XsXwwTun1YA7mdmK4ZBI",
-	"ueL0gGsoBFCY6qiFR106txabFqlc+KDvIhydwsCN0pEzjumojaWYUi4XdOxCEoMvOfmSK4kp1YcE8XSK",
-	"GyqJUoDUAME+nI1bArVaFRc47RcibYS9HyRSnGuU8pmNWj0336HfyAB9etsAiurjdrZSnvVL9/IDXA6E",
-	"rh3zpJRe/bDlwG01mkzrCmh4rdaw2AON16q0Nuvj7nYRa3J19hGPhATWGBAKFwWtujQTlJjrYtKi2Nsg",
-	"GYSFlKA4H2D3TTpmiCw30JsGjS0s0gaUziWsP8wLGxhzgHktUofOChvGIsoEiZyj882aY9gU0GShqGl5",
-	"NQKyzAx3Luh4rBnc0gj+0jq8YNJN1O0XrJIbZL6qGxqURKfRDSLVHSoAfwFxwIaUl5hngrAB81ZtQwtY",
-	"SyzZbq1mgT6L963ZpZnQpsz03Fg7uzuiYDu7d/CVHyLO0jmcBEaJOomirVS5vk3Ju5/6kS6XcYyh0fc/",
-	"/iDVUsF5P0W7h8DuFnZxf9Zwd/htWGCiuKDlgIb1LaxtJc+7JiKhwxAD+bhwZTr+2VpXk8RaQytwELfm",
-	"hv/QUzfIKu0M8mWGl732Zdj/m6DaUNAS9+8zDKcacbMQ1tIYxbKAde3jIA4XjIxoSjCTiDNjC/iSowTP",
-	"t6tpb88WwcbL8nvyubt7+dfP3a2Xl/+x97m7tX/5tPe5u/UMcv0u/xLdLtTiLdOJqI5E/iARnzH0B2fk",
-	"EJWBGOgDt+G8oLfmXOOm3p22sYLHZMDzCUR5E6oU8ofe4pLgD8MilHx3y0gQl3W6212VdhoIEgkYQDHK",
-	"LQMBrW5AxpRJQ0OoVHNzE5b8ICEmK3Ohv0kMCmUyN6pzXG4gNjfgj/pM34L/aPexAlVWRWWsnWdeDdtw",
-	"8GrC6xb50NujD0eAlybTzzOsSAJISyUyEnMN7Z4ftEvc/2knnDDsaUT1K81pnpJDJIh6d5hLxIBQ1Baw",
-	"2+3WV7A8siQUVBLkMGWAnnXHehGPcipb+lV/Ux8dwUdn78+0g3RChleL4RtlOkA4RHcmOBsfIgJJjOA5",
-	"LLLt6PZRS2oVVlKpHZLjxmZN4QMqv/cOqVA7TZrClMF9TJVG1nAIWIdvN8pM5ndttoohgYYkMUpJgnJe",
-	"IW8m6n+1j1MtZM0QxyWBXZ7c5pa33S7WjGQNWj8sUaIpTogiaoiLhIhtdO7sIXAaCdXWmwxLaYzPSWvR",
-	"rbyYs5xkIUOTkStbyoDqC1BCm/IrQBiF8MBYvRffljXVINeu0t1RdRn2mDs+oFVgIAjq1cNZgrmrY0qJ",
-	"BGK84CBUt6Y9Nlaj114bz0cXBJmAvbMYThCWZWJ1B8WewKaHNelaoXEXaAHJIrfw5SRBT3jGCzEMSirc",
-	"JpIjmh+iGGc01pQMgmNMZI+lJDijYBzR7pQGcqInDCd7AIjFusiBK8FhhMxtFJ+8/vDq7Ye/xR536+jX",
-	"P346j8HqqX0rGH44O/94op9KTEtnKyRL+Ms2w0adsryCGVOxgPOPJy0Zx4kzqH3M8rdM//djATE6Oc80",
-	"J9H7/wRmk3XUoMZKEOSaJkrzU3BEx2yryKB0QQe5YPuuQiJzw3BHiyFy1cFXER7vCm/8BYQ8L+WR61uQ",
-	"vIewWSFGOR1ekVz9NcRpWtcQVkoK5b7aLVm/vKDXVnbvbSiEMa+wnAw4FkmAEw5zek36laDOGqLbUK2O",
-	"kvkZZWOoIAChWi2NMdYa6JRx8oUMwYDXoG2caUOhr6PVI2OuiUDOuOcML/KW4TBjwohYOwdh0cLc3zuY",
-	"NCUfaj+IF06m/co4uV2ERngqE7EDgUPlTMbvkWKZo70D7bJc2zmvwC04ZzXgUixGDdxlfp6pW6GsX0gS",
-	"cjxZyrvWcLzIl44HpFkxMCDHbYdWUJ6m/Yqtf3GCE22676GkHlBmoBqn6aIje4n7lajhGh1z52WukYuD",
-	"BIEIM1u1obWLUE2kyyisdEGZVVE24AVL+uQ67G1yoAORqtd3A1XtOHL3uq6PaoEUVkdcAMVFYAphSyOV",
-	"CCN0Exg1nWj9/lcT2xqxC/GLmr+x5ivQz/arCdzP97u7z+0jszEIbSRE+315kUuaaBK4d7Cl7hXNKEv4",
-	"TN2u8WfBRy+eBXi9WUcLKFgvrbzpe7eFsJ5sLKJBednfS4ATKPRuxsSVCF8D2kpac3XpHXNslRWFrvsN",
-	"JWniyqO0NRfMdWAUxNLPwKk/IEjQ8SQPngoUdwjaFQU5tJWgMqytrxi5YpE/6CJX1Sp1pfmtDxYxJ76v",
-	"LnOlVrFUvXhDU/KWjfjiWYxoSnT26YIdSZoScySxppNRWd/KGpQCahqoKf1MkGtKZkFXGOgxOifBkEY9",
-	"U8eW0kCcEYkoG6ZF0lIiC9T+gn0trih0QL8SnOaTGlVwLsEJ/Dr383Gj3e3udndRgm+q1XCkC0Rd2LF0",
-	"ImXIBSWD0cMGy8cCT3+QbVRPY4ayA4Y2Xdbpq1Ome4mAv0UCbFLo+idE9qdEjINBc3wmER7wIkeSTwmk",
-	"L6RK4pwjo4hyAdiV6IIxFsIUQLTkucvEDhNFY8BU8Jk8BOpnU25wjuIdnNGd690dysZE5jv6Lna+Gv/c",
-	"zY6pEtNaSNH3FBBS9gJCSmOoszo3s+6W53DvtMFU7WlcXgIeLogVIQlJdEk3vaH2uVePlLqqL2XdxNVy",
-	"M6uXYY+h4bByfEXYYiGVJaJk6VFfWeDFpSQGJq6Q7NvQ5tJR7VHpxqTTEmj8M3GAHiIadv219NHmjFGH",
-	"881k8sgWGKnyCLWDPjWstUSYKCfSSNBQJDLAhnoHpSYa9aJfilTplIpiUG6Cj/VWXBRKd/fl/s/DZ2Tr",
-	"Bd4fbL0YPtvbGrwcdbe6o2ejF8Pd0YvRs2eLHKmywmUQ7YQEf13eZpcscQF8moI33igFdAV9jEPOiBWu",
-	"KQdRpaBY7rv5Up2A6N2olQ4jKk1dNL/UY+SkvnrR4JQyEvX2F2OkmqXNQ1P4Rpeq1uE2UGNzHWlTV3XU",
-	"/AheqTi6QO+kUAOqWvAxVNWJMhIMR7D8s+OCfyirFjrNyxLOphYIScm0bRJL7TZhHZ02cq13i+HE7pKV",
-	"34bTfrPEbqf4ts3qrpQADpjzCVK0COUcUXizU5Z93UZHbK7zKE2ZU8ghdQIOaESuLNwEiyncr66RqQSg",
-	"EDe7H/9+hcd6ntLSUVAG6/mpvGul75begjJp18/V9fJz32o7xetrEy1fhTUl9oTR01SNlTaRzBQzDyKh",
-	"KYXQz011wJY1bsB00j4wcIrlFUn6QMLCawZjVULHNJd+yq3nRiidP0rkJgLLQOH1//d//i+UtW4h8ExJ",
-	"QnHfmUVqjIOmxMQ5gX2BNtSFMfS/P0yxlHRkiimuOkgDmsfVj4zJj16v7eMGcr4sA6aSE1UaTSE4DU/L",
-	"+HRT83I1wbh21TwqV1uDp8bz6WjorV5CuZPqQQQJkEaNBirsLKXtqLCPZgEyfDvHxtrEm05JX2A2Jtr7",
-	"G77OEdbJS6alQsr5lUQDPLzaXmLObYDxI6dHgq0cweS3YaDOjhpgH+5uF/bXwoj6vhQL6y43LR3fSfGy",
-	"gQXueO4jBPoW5cJuY7hwZvC7HIBfq/TPUX+0pbp4H+xEMcaSibQIB8F3O6oVmjrEvoAxaWYfaAnIpmav",
-	"nqASXx8uQXM3QwX5vUkdKCOHjVSumKZR3NsnHLQKQzA0wYUhrF/BaiHe6R6imXRwUiVQvpKQpc6uiVd6",
-	"hVgbQqGqlKpWiLVic/AJY3nlNYJRQrNHAyonuYQYHy9IOsE68jMuEgvG2nQ04uJQi/wxcP0YgIQXSuXV",
-	"EiuY9GL1d6x01HTuR+vInGfWqBJ1oglJMys/QJDolzwYeGRW/cppxcEoxlAORpoQuW6WoS1YHZAihi40",
-	"ra+jBJeQAml82VOcQDEaSJrmwksL7ZjmUYpvu1LXJpSwg/ht1l6P+AzswTPTtEBRJ9AGz/eoVvVKh3tN",
-	"yPSWyz/VM63MZiktNu7uvWWG7mkJMjQVLzY5lnGnrEhRqVz8pFYB5GlnWVGIQ8AMhgjzaoF0qnUiOhfM",
-	"K+UQoyfTQuY2R1gNraZwGZb668aax4pZhmsp0LxWD7nMJpXuL684sskj9bNATdaos6dWc0QrqaF+Ruiy",
-	"msrebRTylITdTNZh3Fov8MD4rpYZWVbYWiPb/tb2HLfVcub2tp33nNGcC1PMIRjq1hD3oxSKQaHbhUFc",
-	"R+sScO1jlA5NGFgtSPSbRy4ZPGgc2MawtnWe0CmROZ5mD1hH6Y6xPtXAngpkBOJ8qucTivsptxyCSq/y",
-	"VC2Wpl7A3Khzuz7VgXwXL6bkWVftZawP9N3fA5GxMGpDXoOu345i9VLsqxde6s1qf/Ua8TiV8jqtgHFl",
-	"+MzaFTTscS3Y688+ov3d58+3dhFOswne2rvdidSgy0xnCtSXcTg+r1gRk2N7k4Tjj2Zg2xOcjdGT0zfH",
-	"6OXBsxdPt6POOrk+E5xlhIEhjUoXcLg6xqZXWjJtDaKLSBBJpoOUyIsoalK15XJ/TIZFWR2dsqxoLz55",
-	"AUwBfkeZhMqIDdNzhQ66iJBpDVk9B+uBM6l9MmzFtK2cAoWrXH8b192DuYZQ1alaOS2XeuEX9/fr+fmJ",
-	"V/jZTXawtxem3XlT18EryiBU1TTbUdtQipI8LE2xZc0CPhwWQhCTDVpusdKOCNl+RCECb2z6TYdZW80h",
-	"wujT6VsFTSQwLQTB9AYpZlerHaTa+qtPwh1uCElPoa9eoDCw05GmdKwLcVTwMYq8GgoF5EFlXOZjQVa9",
-	"ZgtWVF5jrkutsVzsIel/CnlyNzf+EzIWOCFJgHe4pa+oFqQ3fqxfbx0J4j5clRK4RH2pT74oLFcOfWV2",
-	"Yv34W33gX0SLD2rbdNN1/MV6oy7d96KTD2K6gMGYe1UqR9mSLKR2+AWfAlFt7fl7aRtcxRSNeUgPHt6h",
-	"VoNX5GuunXx535beer+kUGDng7nCgNC6BLFGp9dyruD1wVI0fHWQZCWRsdZoKdxjqb0/zE8saCw3396L",
-	"8c0DwOsW/hbeXO1obBtw5utXt2h74E1Xt/vWjLxLo8uX6zyuik8zNi/xXd03xt6/02XRc/+8ped+rbt+",
-	"cM/LxjGyJDJcOz58dKkhyF18HytcFg6BwnEC61rxqjX/2lqlDQqHKkLe1r5XKezX1q53ppWvupzdojFa",
-	"TY019EdbQaKe1dBdAkkvIr8XOIV0AJwWxLPO3NRbkJkf0JEgGH0ylqBb9A67nRN9YVtLjbP6/F65r9Zq",
-	"oWUD2x+oA4+Jaq5vqbmhzRII8Xa4ZnGfIWf6ZRR/9drAW8jo6GjTm1hpmmPBiwzFX903sqPUeTq80Y5B",
-	"/Q8UH314FXdQ/PFU22Q/fDzX/pB8Qi6YnHCRT6Cf+tcLEyF7TQQdUZJcRD0EgX1xR/EhQYxaXRrwwEUC",
-	"sAot43QoLPpoVit7KNaArOZnPO/bf10wqMqAKYOfKDTnJ1+ozOHf41z/P1H/SXP9/8T0qfA7Gt4ah1rV",
-	"RHqYGkgGRl6rVa1ZykDCX6Zi4e5iw57K70vLdylpforZHKJMoXC0nOgkSL9el1d7qRskqU0IYDZnEKBB",
-	"rauVpIeFSJKSYfvOPcQc4npky5nWG5ZSyZSHxLbZhN/OXyLd3bViduoQQnxuRUmyFcyu0jvMSgG1Q3BL",
-	"rR3qEip3PyKBs2i2PSPLhe9THPDMqmsKA2tXZQzwzJKAR73Pd6Bqa3/6HudY4OjmshMBr1Cwf1ry2ug9",
-	"/icX6JjCXgJ5Enfn/uFstU+M/l4QV8gcLKZ3LYbWwN+DV+s5kRtvtqXbKVhnQMcuUIEyQYCegAR/qCNS",
-	"ao2goJYhgiVJF+/jUrcNUarUFPJhzXff6Z4cuyGyfe41WqyYkIPNgU33++hXir6qY735N2Qb4UK6yVcF",
-	"ejfb6HyC2ZUEe/w/OdVFWwqBJBHXdEj+DZ2SLJ2js/OPJ4oB8cxtYY1ewykfYlCACet/OouWdOZdLRMr",
-	"xBBUUSvpQQzg0WWts2/dXr1+h1tziF8fuRGtPa/AvPcoYFdOMmg6SfGQTHiaKKZvtHkdwmZrviE+Mrm7",
-	"OMsIFti4UxyPaHDWVKq4hVOz/VrJE8wUHtkobvIlNylTLWL4fb1h6JxI5c79+ERz7uWq1lMsLILeD8+1",
-	"BSHbM11HIO6T65bLaM927UJOymoF1VpfJW3SDdhrtMlwyzsQp9RwnJ+hNKmUlI37Pt24DBUJy4PtOmyq",
-	"EYIeO1Q6Ix9UshiTHGrHVXCljPgEJq44x1x/TuYIi3Aiol3yAiJMsMDDvIaDDXk6i1tdKCq0ZKHb6Mgr",
-	"IW8qjuhSyC5ebR30XqxEZtBvcZ1u/y3g6VR7x9cR6JzMJYPBNIYfaWCEddd0z92Q6rlgq/amWBE+a99U",
-	"YOgnvAbqzuoICqUCOvNqTcw6qEpZByEpq/FMva6Yd+WXd7cSedxgHbLuCPiyuhx2w2srA48gSzXKQ82y",
-	"zv3KN2GSd4hivd9YkTAos6dDdD2rV/z1awxKQHxzE8PvA4GHus1YBUZfPl9Z7rCUe8oi0VZk9Mba61bL",
-	"OuOtPy6/7nX2b5587m9dllWe1cOfb57+GKzz/IBKzXqCVQEtrsCFBD3qO9pgNyCIfMHDPFVqCJekTvwd",
-	"DV5zaX4xtnqhk05UwP7NC2ALC2toFnRCiAb2kSrLX0F+QYtSNCg6ExS9w+wK14kyOqPpNfb7nfeiI0nx",
-	"jmcvbCwi2kZVgX4vtmQadv0Wwouo0uzop5cHL17s7u0bz54fclkuGFC4suTLW/kAbstn7lQF9TbqzsKJ",
-	"NoX4WokKHKszwXPIBink7bsDhJG7FteqXtJGc4ZorjP0LXatnGE51369vfv8oKGQV9v40g5KiIBCh8Bj",
-	"yloQ7TqNlVC3MJUtry/9wzdGCsoqhS4YZ1C7wIW3ttfs7uzxqVUCMZTHA//OQm1bF05bbr9ZhVuE0CZq",
-	"dgwjPJS8aajKMgK2jN78OQiEYdj9Jvg+t319xBy6G/qBAloDsb8OeUIO0SI+1Njw3kJrh8uvezdBVr9C",
-	"wgYHS4FTJDOSppSNe0b1QbG1qPVilAkyol86SGZKujH10DQooJyPdSKRrh9fPYv4FtJ6Ixo0Qeg9mRxa",
-	"Gwk6kUuouIPPpLZTmyLR1sygBl2/1HgQNf+OGYRFBhHz5uGUvzvgXEip+0fZEyGUC2BrbyaKqhsYL/V9",
-	"pn2LLuVNN4swkSpezlowSLTSauueokTvr5fFur0iVjdxaApNBWfZsBA0n5+pUU0RG4IFEUdFyL5zxNDR",
-	"yVt0ReZQzCYmEjKLJdJ8S1EeynJparPAUqHlHAxZnuAkz7Po5gayGHRVspoZyRYr1qWjbRsYUHXO3p/1",
-	"UEZ4lmrVp9K5uWObGckOcsbATllH3SvuOiBDPCWIjy6YDkIwLpDtC3bBfvxR7Z+w3ORUb//4I4rVIy7o",
-	"H/Ckh36BTaGLotvdH16ROfxB4m10pI4EDbEQlEgkhzwj0rhitO+Mcgb1KaX1ByuRjhGSSITlBYu/bMFH",
-	"cc92IIeaIh0UzwRVh2xtzPoUgnvWJZsEHqmnkPAa62pt+heZEyLkBfMOJsbJlLLYllyVuqal4hRyG+ni",
-	"qGaNjKsNmnNSxFz++KMN1Tc1ucHO3kEx9ACLoUYUNLPWCTko9qhmjMYcKr3mHMX2kWsIDR9CB35woB9e",
-	"MMAq3bgN0ltyiCPBgoD8t41ioMGxa8yXpnoUeHlEc1vKLFcb03uAGF3YhCAoxpkuJkg52zFpGD/9U3IW",
-	"+0lJ6KDb7VXSX6rV1dATKI0m5yzHXzoIoylOFT0hyQVzRYDVMHt7PRvgqL7TAEpziYzWqgRak0t0iGJT",
-	"N9SDHiiRJrfRJ5O9BNMCSqqBTE7TBYPGYNpwKmGbZsyOqT9Hx4wLkpgDOYUgZ8rGCKOTj2fnCvx/MzWd",
-	"47cJmWY8J2w43/o7mccdr7ewgQIlhJNMN4e01c5hPWA0MFVZc+4Cvy+Ywhj1AhQORUdM1xaD5nYFS0za",
-	"M8SIqzepVAd3iLArxqrvQOY0Tc0HM6zf674sN5XiIWVjtZuTT+eI6zbkgDsl6ihhyaIFlDxQIhSieU/3",
-	"pzdSFBy785JCOQWveN8FoznkZnv6mnsX55paKrKiV3ZOp8SCnwKx/f39l5bl/QFA/eOPJ14FQvsuaG66",
-	"WZ46dnmIUoWNpjauc+nKiW7+MUU6zHP7gp24ND1o6am1tq66kt1u16zqNzKYKLrz44/WmeXSztXkZeVz",
-	"KlHCh4U+xmpvbEnHDOcFpMJeQ1wQdHmfwc32LlisoAvtzMxUO0a/idETXDZoVmvDRvU7dOls+oDOZ/T9",
-	"u6faplcbS8fvx+hJndy7oZ92dGPECsp/2ZrNZlsKV7cKkRKmRPzExL/F/3PrfEZTyrfO7MYgcE7nLJab",
-	"Bbjb19FlJvUsglpW6CwXBE/RazbWFQ4D1aR5RhjOaNSL9re72/sR6A4TYM02aa/S12RMQFZwrOVtEvUi",
-	"BQjHXsl/R3N0REhIsChf2XmnyDbEf6x48VgLvurNQPsgt0xtD6TSy9ij6i3drtBJsmUBWJBx1u0Ye3MJ",
-	"nZYyJQrAyex1uzVvmX/RNsRkvclAeQHRpe77yBSw8pHftOWmEx3oNYSGdmvd+QUn1k8En+yu/uQTw0Yc",
-	"0fluB9391R+94WJAk4RApMyzNit7y5TWilOXhvqszTyfvCytUt9e/Z2Zxa/OEKkDR5XuFXgM5skSvC87",
-	"kRGZop4OSjG5bwHJEuRUqfTlV6dHb87jQ9t02jVRNV1iNdV2nUGBVaOCpURKZ+w2bR/9/piKFF2wuNKQ",
-	"E7pkadb3xM6mJZiLCGRPzshFhAZzxMHZyNlTY+rzmZIZEiUczP0Q3GpyJAiDltIXYAEjOoNUUVroXGbY",
-	"r12CpkpVaqGl9+Oydfp65MKTCP5O5pHGQwDnX0xBzHtFQe0Uu6kqPiYWtob/u/c+eQj3z70e2UotkjnI",
-	"Un9u9D/ovlz9xTFno9R0JDzYbTHFCZ6nHCfnnL/DQhdqOdh91mY/SmPnIifJe5JQfK4URfXx3l6bj73s",
-	"a5t8/f1QOE2ToPGaQ8AVRG5mUKCzKBLsfKXJjYnVI42d/RShcEWqtArgSN2hEpq16jejEgJAquRCj+yR",
-	"ixrWHTSYVC2KKIERhvjz48jB6i8+8PyNElpvhVTfCYi+guu6DYh2wvLpmOTN8NN9dKr9rwaH3wlYnRKc",
-	"rAVUTrhbTz55BTJJVoQq7lpB0DoVtXEtQSNBSDrfRh9H3go1zVSS4pL2kSCLoTjYBB+muWAJHY2IOLRV",
-	"RcDYoSfWBiD9XD8x9i+aSyXadUqjxgJd1v7CCl79KaSw7kYK+3YcZiO2PRjxAtvgvcptO7q8IjilbkXi",
-	"gkrvG8pwuo2qDU2hgOmAQAyfV4Xy0BYIoKAyOmsb40o7TnTJf2tf1aFnjKABGVMmt0FwVN9fsLwm8EGX",
-	"opDqCTPfr+r5wMTnRPAx+BZXEiHruDCUfCPtficKGcDkWoitcGMZXoNkcM9o/dsdEdUYs7Shy5NinGyz",
-	"qPnBNjbIukHWPw+ynoC76T5xtVpTxKivi+2UBJ+VlQHBia8DRHGRUMKGxBphjUtcFKyjvUjaa4wlZ/p7",
-	"qBrubDFelZtFl86pX2Xkm/h0nFfRd+mQZR4d0tqhUy2Xs2oB5izBP64Os2kNLgymXIQX4fb8oB6FXovW",
-	"72697F/+FIjVe1DyVS2Ts9Tf5JeN3VgxvpWHqiRAP0hUKQb0cCaNZSRMFtP7ljcWZAZt7likVHr2jZiw",
-	"ERP+TNq6gklowQ42uvsTF4zf5J6R7UwH65midB1fLtdNBJXwH9tH/ZxOSYxSSiTCE4KTioRf18Wd83sb",
-	"orouWJyIeV8ULF5whqtpwY7W83ucmdi6apN80+qklGmq0boB3d+c3Pfidz43F31jjJ4PTJLOrT+uiSaJ",
-	"gkGQ2YCMDYRA/VQ6LVK88a1tLJ8PRkuBNt1N5ZpAQHGjfnVuoz2xRLF5OV4UNMYk15HJ/9h9SC+inqMJ",
-	"Dc1V2iDM7dser4nEj3qfL/3DPidp6iKd3WQpvSa+cGmWeOmfcUNz7caYwTHJdbvdhzxLM0PgLK0IhmYT",
-	"mkL8lSiY7JTMxoXS6o73G13nm3lsmekh/YNUAKkF5xIW9RXfi5pzjuVVXdVpAOudshtHkKSYJuauFJDt",
-	"aB42tHhtwB/B1HL54AhXNkhfYUtwTb831oRvaU3wMMy/k0fHMkhz3BkU6RXoNw2qChcm+6HIlDAF7gaX",
-	"k4DRjIurUcpnXpoEpOQAHUeuTLmAhgB+ui2T2+jIHoUJUxPkWvG+C4ahOImOl8CIkZlucF8m6eqEGJMZ",
-	"pvhG2fELxXaf5QZNZZDGA4gvGBbEJaKEFBr9ja2ZXLuEpTnGJrFjzRTjkLmzltzcYPZsnZHcgoqtVsPC",
-	"WGBfoUTn3FrRYIEY7t0zMTyyzRAbJDoDxXQTybtRjNai3Rq8kGuft4xUL4aCWM+Gi+ANyjGQh0dziWyv",
-	"1E4lN0tbn6Fzqk2PRWX/VKQbEJlWtX5lRNspbUElKOs7PZiIUm0I3ICUNj13I5V8w0hNr02KgW3d2lWx",
-	"ijaCSOO1/iARTRxLy3A+KTmabt1diTH0uVq92YjH5fafB7x2PsZV+qo2KcVe99WHRIJyliYfBCjC25sU",
-	"sYV4HXUwpvD8YG4lPg9IvbMNQGkQIHYSLCcDjkWyDDReuZceEDLKSRoAw/Sc3UBGmGwpFuhu8wdpj+uO",
-	"8GFSlZdm4L417zx+rMavfIZGWKCcQ/EINMDDKyiFDMmATboD/FhRGdzp7x14nRxe7PmdHHYDdXkf1KKh",
-	"T3W1NcNckQsZ2STk3puBon60t0EmYUWHukfVa83e6B0oo6q20WvIltBorbQ203a7rEWXkmRMTKKsLoEQ",
-	"knRdPrnrz/7gPj47VSvCvpF5H9nNBX/RpujC9STfNeN5StxwWmHZ+LKR33gBdMW3jxAEI7tCR5dkF+Y6",
-	"1V6NAcHe1t9y/Gdv9+DFwc/7zw9erGBDq0IIoVgtBClCsv+E3ldtivVCGU3VR4Qh4MKGGHn9y4MromxI",
-	"wge2tG5lu6WYKggrV2F7Aq65isuHNydoLNBYulxOsJvXtmTbJuWaCKgeFSwc9SenyP850q+40JeicdO/",
-	"ybZk2qO4ftuoRgJ7VrZ1+o5dgn67raWIYc9kIzjfm+DsNQazEOqAao06NjbRTmcY4KnmX/iKsEMoVON+",
-	"K9tTQawYZrYmnNcC8orMIdBvgrOADVhzBNsk7U8ao1dpnvbIpWFc/7iwEG/r9mwKw2zcSbcsDCMd8i2n",
-	"GYs+JUtuVlaF0QSFpr6yY8pM0rypBExJFNpVgLGosCkA890WgFkTFJvLvzTCTveRCfPGuvItPYpt4ekB",
-	"Kr+YPE1TDwELgnCqppmjkeB/EGYr7dlEn3C5FR+O/wxyTXcj12wSDv5lS63ckyS0Q7xm6XfK2qqSBDvs",
-	"96EtuY7xD5zRtNjDfVmEg43o1O3D/+WIyoZGPGQQCAQhQyCIoxVIkpQMc4kYn7UUMzyyUels22gXPPca",
-	"z37HhsFKU+CllkF3LBvT4L2ZBv3uxRZKS8C6b+Ng7Po+xi5QtN5EOzZQFSNdsLDJOOiaOf9J+V21neoj",
-	"mwfLTtdhpudqfG8MhBued0sDYV4i4ArKsSgYO7LzMDZCjza0MxI6fNhYCb9bK+Ha8NhsJ2yGn+6jk+iN",
-	"qfBbmgrbA9X9GwvfQ+aiTjM0PXu20RGU4ADroavDobuZcVaWejOvIyi3Osb6lyZrYgXa/xSCUHcjCG0s",
-	"iv/CFsX7E512MkGuKZndcyWo17VmQ36PXZOzXHZ0LVsNbaOD7gHCqeSeLqgTq6E0rOuSXavwqvfwvWh0",
-	"J3q5Dve/DUUzq2gmbF9yr/MolQjaPLGxjlCn+cbIuSFbLckWlHQuqRZUW1OUQbdHbCsaeTTM9cZuNG42",
-	"1DN4nGhybcxtVWy23mC/ZSpGrVF1cBW2PEOuW0mOaSnfSYISOqY5VLpICU4UXsc/uX4iuu8bF64BKPSt",
-	"ti2+dXv8hg393lS9Yff5sqK1P6HLv37ubr28/Lrb2X1289ila12L96UGZLjXjfH43ozH9ZoDGmnXMBqf",
-	"V+QDxsUUp1SSBOVcN5o9RLqkiLYW0ymB3rS6m3BCBL22GVc013UleZGDBblEytj5ZxCVF8zVY9FNj03J",
-	"SVOCsmwmURNddPSqCdVo7mYIXfz/pNKLWpu23T22MRpOpansibqXjRF6I5OsR36OkgRhAJ7l5GdRfdoU",
-	"l1qruBQsdFNcalNcakNnN8Wl1i0upUnNV994tNTX91pgacipVi29/mE2TNY0PDHZ9TI3jYawIDYFv+No",
-	"jjdQg6PQCGztnIRGhkRELXNjJ/5OQBiAah1hodktGIaW7qMJyhtX4Ld0Ba4GoNu5AE8UefwA1LHZF/g3",
-	"sOhUjO7CuhNsvviMaGlOECWjjihJE2cAAkoplaYF5axrii5QNolpAhKoIqgXrK5F654LWlhVH017CDNE",
-	"Emrl2ISbtIbmNrEOgR5Gvf0Ekzy2Qf5fSL3duBa/16As07X5DipxVUzbsQXt1vYrtiJnp2TIRSJtrzpT",
-	"DmVmy4ySa5pAOzsj7VmVd0IVIs21qS8R2NOGtdPRPJZlbRFFkC6YzGmaQvvZlZRPG/0D1A46bOcTQgVS",
-	"avjZ+dHpeUn0oBcKLjPcL9hswq3NADwmajq3sSex5IUYkp77IH4aopuS5MeutOCDNJrRo29I54Z0/md1",
-	"bypSZEjnDzJQyXM5EV3RVeYd51cS4RwxjhKSEabwf76krcymqUzZVEaf7Q5o/qtPGOpLe2eMYvgw7oGI",
-	"jAVBRbaN4oSMBU5IEvfQOZlmXOAUwn75jB0iQ2K1hwnSF4AnCJLiufZL0fyCpTgnYhvFRQmHcQ+dcJmP",
-	"BTn7H+/seIonKH6mz1/7uPT2OTN1rqCXCZ4iRkgiQxxgTPJT8PDqhicP2P3TThIAj1OwvXCB7OFte7j6",
-	"8NN7+P4gUDmbEKU3lbc/xAwNCJJEXJMkCJ3VIb9GA4IFEUeFIgWfL5XgAx8bmakQadSLdkAgMmOFLEwZ",
-	"4VlKkJIcjCffyDFJx+bLUGEp1HZpItcUajGO4D1mNpoB54izIelYxCOJFa4GeHg1FooxeSNaC9/imMec",
-	"JVDbx0Qm6Ew361t3A7hUt8Cq9J4gRMm01PWTgLxByniSUIyEF72Zc8Ao2wbZnRYEy/KRSRUwo5b9whZH",
-	"/U0HWwzxtFKlTRdps995Y5WVvhbH0jSVgHiqBVzTAmg24boHkBnEL8O9MMobLhBY7wc4xWwId8kSJzbK",
-	"Q8VZrsgcKAjx79BS+8ub/x8AAP//",
+	"7L2JctvGuiD8Kn3x379iJ5RELbZjqv46pcj2if8T2xpLPpm6loZoAk2yI7Ab6QZEM76amqeZB5snmeqv",
+	"FzTABglqc3KuqlIxRQK9fvv6NUr4LOeMsEJGg69RjgWekYII+Ou4FJIL9SklMhE0Lyhn0SA6mxIUM/Kl",
+	"GCbwRIz4GBVTgnI8IWhExlyQ7agXUfXw7yURi6gXMTwj0SDSb0S9SCZTMsNq8Bn+8gthk2IaDZ7t7vWi",
+	"GWX2791elOOiIEKN9D8+H239B976o7/1cvj/bV388O9RLyoWuRpVFoKySXR93YvevgovmKZoQq8IQ7hA",
+	"iSBY/eQWmeNiWq2RplEvEuT3kgqSRoNClMRf75iLGS7Uc6x4fhD11AborJxFg73dgxcHP+4/P3gBu9Bf",
+	"7rpVUlaQCRF6mSmZ5bwgLFn8gyyWl/wOXxKJaIEkHhNUcCRITnCBiimVSK2NyOIQJVMuCUOjBRx/grOM",
+	"iB5iZI7GXCCCk6l6gU3UACOCUs7gYsgXPMsztaT98e64nx6Qrefj/njrAPfJ1st0//lWH+/jZ6Pd9EWy",
+	"27eHNCU4JaI6Jm8LW2oPLXe69+zZqjv9t63/2XaVv9AZLZaP5mc+RzPMFkjwuVQ7w0zOiVAXO+OyaIO8",
+	"DEbzF5mSMS6zIho86/uX2O+vvb2TKWfkfTkbkRb0YPAbogy93t59fnCIaCFR/EOMZnihbmIuaFEQhuL/",
+	"d++neBsdoXg+xYXEeT6IUS7ImH5BVCKcZXxO0vqd/fDy4MWL3b39g2fPX4QBOFfLG+o1rARl75oO+rVb",
+	"Oghh3sX3g7+hv33+ob/18uJzf+slevJ0uxURz7C8bEPGuMDyckjTGBVTAGqCyjzjOEVzLM19khTNaTFt",
+	"wVEzQDdELUt40tvt/vPlJV/rsYgsfuIpJUACP0ki3s5yLgAOE84KwuAjzvOMJkBFdn6TamNfqyv6/DXC",
+	"E6LPNKHFAvC5wAJHPTWGJKwYygIXavoPJ2fDt++rjb0RmF2id1ShctSLeJKUObZHpzAavq7dsA8SL55H",
+	"1z0z/d5LN/0RKwVOpzgvOy3i7wInBP1KM7WzxiJe8aTggTU4APYW8yK6vvBvhBZkBuf674KMo0H0/+xU",
+	"/GdHPyZ39Hl/JAkXaXQN1/ZWv7fb7xvktF+4W8RCYIXsX7YmfMt89/lC3cz2Rzx/R6RUR6LueFZmBc2x",
+	"KHYUfGyluIClVYvEaUrVXnF2InhORAGwMMaZJL0o9776Go2puu4QhKtfNNarI0UFyTIJf2qgVFDtwHNE",
+	"GQZKtYxEFXB/1pNduKf46DeSFBpu6/MfweyK+CjEcvtFY0qyFMXqxxg9ibcTeRX3ULytTsl9yOJD9Ons",
+	"zdaPT3uIC4TR/3/64T2C41VsXsC1yG30WjEX/ReaKqQ9Z7EPETF6wgXSX8VPEWYp0L4pviIIo7gGgeZZ",
+	"81389BCRKyIWiBdTItAlUSQz4TOiSAPCRSHoqCxITw16zmCPRE0p1QIxQ/pkUMlSIlDsnpcxSjkqON9G",
+	"r2d5sUBXOCuJRBIvEOPAJ7fP2Tk7Qsen/9RHCBtDmvHp20zgIrEgSBIlLRUkVew34bMZ7iFJZjThGWc9",
+	"VOCROr/4P4G8q9c0rVNUHeUZpswyiSeMn7OM4FQx6j+I4FK9mGelRJJOWM8yNrT7DCVTLHCiBLSn1ZmY",
+	"gXooVhQwhrOOAV5j8xAacZ4RzGRPsRREMkkQleesIF8KOEYE92QGUnxnjhewze1ztkRjNWDKXF0XoMFP",
+	"OP2oKecKKpkLPsrI7AdLLSuEW0UMTvRbITBXaGYINkowY7xQnFUQnG4rsnHM2TijyYMvKRdEQTECyFbo",
+	"PqKpQn1Y1GshtET9UCs6YhaNiJoaFvEG1pQS9tBHozA5w8mlBMIkE54TWNBbpgQNnD346XwoBQIZ8BBW",
+	"lPGJBFJtaYcBLyWpwELf8+INL1n6wAcnFLYixpEsrUQPyznBCyU0nXH+CxYT8tDXOeLpQi2s4BxlagGw",
+	"qE8Ml8WUC/oHedBzes8VfAHTUqQAK/JOUwQqj17WFaYZHmUPek5HKCU5YanSktRZpXzODlEhFghPMGVm",
+	"abngiRJRRhk5rhb2kHdp5kKgXY5LSdJDFAPJkDGIMBpnQYSQZtWyzJWkRtJ3JKX4DMSSbwOBiu8jJRdp",
+	"/ViJaDArSjmRAA4FvlRwcG2lUeBbR0VBZjkstS7XJVgI2qbbjRTDAV6ulBVB9BmoNdAC4XGhVNEkIXmB",
+	"WQLqNiszA3daQ2mIeWpjBaaZmm3towqU0iEOqMW/TgkDEYWXBfB8tbpLxuesJmymuCBbBZ2RLgsDABgm",
+	"PG2RcnPBr2hKxHdyxT6d4tyLpkWRg8hXyuUBPxgjkhvTKIKHSA2M5mp/TEkpCZ6RbvPRNKQHLm0zI1iS",
+	"YckKfQkNDIYbBbhSp2slDqpkQVFgyrIF4ldEtJ7y0nSsxXDwRvAZ2t2OQjuxpzKUek9rr04WWIGlAZVu",
+	"CzPq4GqUNEhzCs82dRQ4X2d40OP1HDo1tlGHhxq0OZyobaR+Ux4yLGtFvai2zqWzjnlOWKxkb4cvC1I8",
+	"7aFY4y5JY2tWs2vuKXkASCP8RAv18Ag0FvTEfxAxpb6gKU4RLZ72zllcMkDEGD2hvqxa8Cx9qiVswsqZ",
+	"OkC1rKgX2UWA7A1zqi9hsqgXmeG8bVd3eOTUnXZdVoNMk3xo5QRG1gQ1J0IqVWa0AA6wjf6pFSal/YCm",
+	"tdDKoVpDzURl7A/7u87+cMwzPhvxysJwJH4rGUanNLvCRsn3VwhGuPqV1nX7pmbv/bolL2m+xXO9762c",
+	"KzQSRnXpRcd4lmM6qVtsvka4TClhCRlK+geJBgq/FOAqzXyYE5EAS+v3omSKGSOZZ/AAe4oaxqKbeVcQ",
+	"bL+J9vp7z7d2d7f2ds/29gb7Pw6evfwPRS8wzUpBhsVUEDnlWVpNtdfX5GtXIQ3lQp/jqMwuo170e0lJ",
+	"MZzyUsghUeKontL/GtDG/qD01CEYQNUEQ0kSzvTYCqvTMiNDoAnmcUkmM6Wcq/n3qj+1QdU+49EX9w3Q",
+	"9ejVx6M3Z5H9YigIBp6vn1JImRmUDJ6l2bSBk19JBshZ3fMVERJAdve6Gm1o3lK7+IMz9eans2NF43hO",
+	"EwVvJ2/RKzLjyF1/LyrzdM0NXTcNPg0oaVKVjyShOVXk0rpEGJkrbiFKZtiYdo8AK7GDKbQbC/4HqXNq",
+	"615Yz+aaYNpc1unUoKxakZt1PuVS6csJoXmhsRrPMQWLhl5kARq2Znag0xb8EPW1LqI9CYG12DtdzUWO",
+	"zWPXTeQJijXGPAMiTUbGaiFqQenNJRsfO7uyxxXYuuS+UcdnnleSM2ZagsAzziZa18SysKxHohyXUgGF",
+	"Ol7NPZTkGj7hhlBjwSQkM1i6seYuDEqc2OevAxSmucPz6OefB+/enUedJNwAZbrdgC0UbQnyCUslGpFJ",
+	"yRBlwLKUBKkf9z1Gy6fXoIxfbwhoPi39ehPkblDfTXj6ETIvfydRSsaUwXs94wid02Jq/Ib6/lcc/B3z",
+	"4A7CaRcB16gRXWD7VD99vcSVlumNEu0UjaMGZ/ULnaDSZ26rVnVmnjstZzMsFlGTk3VC74rXfQ2sRPO9",
+	"wC8+1+tG+UIyvh6/vmxv/zW4b8Kwu7vmZbShtUfKVlHhJUYYojvLpM07ySbWV+ys12D9NQ5SO9SGxlLj",
+	"biE9xULoL1QGLRH6V9nZfeYEnOuGc0xpnlXQRiclsuAFzjqBYwNGqmXXJ7VDrjqIE1wk07WOuJDLjWQp",
+	"CF52pF8FLSB4Qt3ihGyjf5C8QBjiKhI8Iz00IglwXhDNMEu1dMHLAs0IZiil4zERIPko+UM2tJwlJhn1",
+	"fxz0+0G4G0R7u/q3FtZ10L8G16a/193eEjg0JT0Xt/DMD1vohwjGSvnFjbPbXzvQHQsWfgDQMpH1whCe",
+	"fO7vXvztc3/r5cV/7n3ub+1fPB187m89g2CEi3+Pugoe9zlhq2DiH/CaCJOHEj7WBi7dq3RyBiFOYDjJ",
+	"cOL0E7VKIkBMA+/rfMoz0DUaJgID7w10eRj5ZR2z3jgirM7NPfh8ftAtIO6HnXAgjicJeKNaHPeGXeb5",
+	"92t+OfFoSFMCU3rpTI8s0YSjMRWyQHNwhDnOgiRotRgUQSIGKC4EZhIneuLYKrHxqMwu423zrzYjWypf",
+	"t73V3o962tgSsrFVe+ATQaRsmJLsEq1RQpAZpky9O3jx4qXCGTDw7O16NpOTo0+nr1+BbU8QybMrxUf7",
+	"170WcaC7lOhNvqSk2iOWBc0yEyOoFhc0Q4RwP6j62lFrJlFr0Ow69A2Fe//0VixMKX42GGVECINdH6K5",
+	"+kGJBDNLjWZKERgRyiZozEuWAtB02UKLPGTEYSf+aim1uqPaDlYJSactTpT4+MO7k19en71+FQ+c2YTW",
+	"rSaHldFHnYK+fSwEvdJmXIMO1ox3evzz61effgHo/Pjp/fu37/8e9SqAdROqz0fvj1//oh99c/RWfVjC",
+	"H0Uq1BRbV1iAYxHmEnisTuLU8D11Sh9LZs7kBBsL+LEVptVnzBKS6UffYKo+XPgHZFSrpRM65qWxzzkS",
+	"o+hIUs7KDBf0igwQhigS+ztK9BtYKdEZvSKCpD2Eqz8srwLUQTF4PWRsXyM4mZ4zOxZniQ5cQjhNJSpz",
+	"dSkxCMVD4ayHsSZMDdvjFRF4QoZm3gXIBkbAkC3epMoRqeaxb9Y9apVpze2oblfjpWKorbzVuHvADmmg",
+	"vGnSu6GNbmNi5964CwODO2cQ6VpNfa8qMBgvU093eEuHlZbaR73mBmEnoMPoMwUDDhcIfGCI8XndrgyB",
+	"NeqVG16h1RFW71njG4BxyVL/AHCWoQqOOx7FhPCJwPmUJsOUSu2/oiHjjGdfHy202NjTQY5cFmgMvllW",
+	"aHkBAoe7KMwnahigCiGVOcOyGBr1vsU6XUyJVOrnBIy9c5BS1HAk7e4TtrRomDiy1g3k3YvuGgJMwf0W",
+	"Q0yiom5xR07sxh9rGhu4E/BPLntLuUCZuhYdEkF1uISVAwYo1gNuvI6csDQozrwHp+qkZJtLMt7gYjij",
+	"rAy5jE8VaPErCAYgyKJvRxB3M/xekjJ0jJ8g4myOF2r12nNUzLm4HKBY6h3ru3Pu6U23pi59U5gKS3gf",
+	"IQw9XV5lEfeQB2s9A2mwbo9ObLx0Wea5krND56ZuvbrvQyQJQXH1gjEtyo3n9NYbBgXNxV34D+NFC//s",
+	"NJl26IfoCwRv1mTpKZZaNq1HEhxC7DOEPnGBUpLQlMiOK+F5MeRlIYdpqSjSMPGc5K0keD7l4ERIBZmr",
+	"BVGBTAg3GpFiDnI1cC91UBX76rgk33KTkjERIkx96svR/ssxF1rKV/+xBVJU9wbTqtGCpCYwq5lTHQIM",
+	"gWAIBZpNP+UKXa2yHakhZTj3iY8LwozeW98wQWoEBCN0nZLgdA2z/6hkYT5eJx0ukTxRsiFbkSMlFKU2",
+	"UScSpHUKYYdNccZx8w7WKBC91zF8CAnSasCtHEllkhAp15wecA2FAApTHbXwqEvvxmLTMpULH/RthKOP",
+	"MHCrdOQMYTpUdCWmVMt1ZneNLwX5UiiJKdOHBEH8ihsqiVKA1AARxpxNOgK1WhUXOBuWImuFve8kUpxr",
+	"nPG5TZU5M++hX8kIfXrbAorq5W7eQJ4Pq5i2e7gciJc/5mklvfq5UoHbanUKNhXQ8FqtC2wAGq9VaW2q",
+	"6e3tItap6OwjHgkJrDEgFC4LWk1pJigxN8WkZbG3RTIICylBcT7A7tt0zBBZbqE3LRpbWKQNKJ0rWH+Y",
+	"F7Yw5gDzWqYOvTU2jGWUCRI5R+fbNcewKaDNQtHQ8hoEZJUZ7kzQyUQzuJXeyso6vGTSTdXtl6yWkBz0",
+	"cb4CiU6jG6THOVQA/gLigM1jqzDPZH4FLPrL29AC1gpLtlurWaDP4n1rdmUmtHm6AzfWzu6OKNnO7i2C",
+	"6w4RZ9kCTgKjVJ1E2VWq3Nym5N1P80hXyzjG0OhH2Hwn1VIh2m+Gdg+B3S3t4u6s4e7wu7DAVHFBywEN",
+	"61ta21qed0VESpMQA/mwdGU66cpaV9PUWkNrcBB35ob/1FO3yCrdDPJVWrm99lXYD/EFG+D+Xcbt1kN0",
+	"l+JgW8Ner9eHFDgy1O8Fw+nAQEGtA64ZVqplJLBwAx8wQp5zObgAWDThRCLODlEfiJeu5ZBlCGf00np8",
+	"7yS2wW1ob2lHNwvU9HFa5wJIko2Xgze/YVBFS3Dl4ZKhGCJd1D0Ye86XAqV4sV2vl/AwcRn1Nb9luoKJ",
+	"Y3PfScTnDP3BGTlEVbgoes9tHpgJUtb0Ve9O28nB6zXixRTSAwktpjph55tEgjhw3G1BsA7xqreLJgkY",
+	"sTEqrBAAmvmITCiThg8ohCjAd3XziOs/dSxKW6QsZbIw5o+42kD8XyscxcGryalYliXeHr0/Arw0JSI8",
+	"45gkgLRUIqP1NNDuDgNcmlda0CIjh5DBIJRMghgQisYCOsXC+KJDKPQ1KCVUmRDWpe6luciZ7Ogb/1W9",
+	"dAQvnb471U7uKUkul4NFqzzScG7XXHA2OUQEql+A97fMt6Obx1arVVhps3FITqIyawofUPW+d0il2mna",
+	"lt8GIQBUadUth4B13l+r3Gt+16bHGDKvSRqjjKSo4DXyZtJF1/up1UI2zCVZEX7uyd5uedvdIuJJ3mK5",
+	"gSVKNMMpUUQNcZESsY3OnE0LTiOl2gKXYymNAyHtLH5XF3NakDxkLDS6QUc5Xr0BAmRbYi4oFJDEEKvn",
+	"4puypgbk2lW6O6ovwx5zzwe0GgwEQb1+OCswd33mC5FAjJecvOrWtNfNWmW0583zswZBJmCzLpMpwrKq",
+	"yNNDsSew6WFNnn9o3CVaQPLILXw1SdATnvJSJEFJhdsKRJAsFeOcNkP6vAgmnFMwcGmXWAs50ROGs4QB",
+	"xGJdHcvVbjNC5jaKT16/f/X2/d9jj7v19OMfPp3FYLnW/jEMP5yefTjR30pMK4c5ZNn6yzbDRr2qLpcZ",
+	"U7GAsw8nHRnHiTOKfsiLt0z/+6GEOKuC55qT6P1/AtPXJqpsawkxckVTpQgqOKITtlXmENLbQy7Dsq+Q",
+	"yNww3NGyTloffB3h8a7w2l9AyHtWHbm+BckHCJsVYlTQ5JIU6lOCs6ypIayVFKp9dVuyfnjJNlHbvbeh",
+	"EMa8wnI64likAU6YFPSKDGspJA1Et+F2PSXzM8omUHoKwu06GtSsRdcZVMgXkoARtkXbONXGXl9Ha0Y3",
+	"KRXaGWiriN8bhjRNCCNi42TPZS/BcO9g2la1wtgEqlAoHRuA05tF2YSnMlFXEPxVzWR8V2Cm2DvQbueN",
+	"AywUuAXnrAfNiuXIj9vMz3N1K5QNS0lCzkNLeTcajpfFyvGANCsGBuS469AKyrNsWPPXLE9wom1OA5Q2",
+	"gwINVOMsWw5GWOFCJ2q4VufqWZVg7mJZQSDCzJb76uzmVRPp+ltr3YhmVZSNeMnSIbkKewwd6IDp7+p2",
+	"oKqdf+5eN/UzLpHC+ohLoLgMTCFsaaUSYYRuA6O2E23e/3pi2yB2IX7R8Bk3/D36u/165Z/n+/3d5/Yr",
+	"szEITyVE++55WUiaahK4d7Cl7hXNKUv5XN2uMcTCSy+eBXi9WUcHKNisHlHb+24LYT3ZWESD8rK/lwAn",
+	"UOjdjolrEb4BtLV6OPWl98yx1VYUuu43lGSpq6vX1Vyw0MFtkA8xh8CMEUGCTqZF8FQg8zJoVxTk0JYQ",
+	"zbG2vmLkqox/p6uj1ssbV+a3IVjEnPi+vj6qWsVK9eINzchbNubLZzGmGdElR5bsSNLUJiapNZ2Mq8Ko",
+	"1qAUUNNATRnmglxRMg+6M0GP0XklhjTqmXq2BhvijEhEWZKVaUeJLFA0Fva1vKLQAf1McFZMG1TBuXWn",
+	"8OvCL8IS7W73t/vLEnxbka8jXVn03I6lyz2E3IgyGAFusHwi8Ow72UX1NGYoO2Bo01WB5yZlupMshhtU",
+	"GklLXTiPyOGMiEkw8JHPJcIjXhZI8hmBFJRMSZwLZBRRLgC7Ul1p0EKYAoiOPHeV2GEioQyYCj6Xh0D9",
+	"bNoULlC8g3O6c7W7Q9mEyGJH38XOV+Njvd4x5QU7Cyn6ngJCyl5ASGkNV1fnZtbd8RzunDaYco+ty0vB",
+	"wwXxPiQlqa4FrDfUPX/ugQps6EvZtLxGtZn1y7DH0HJYBb4kbLkC3wpRsoqKWFsZ0BVACExcI9k3oc1V",
+	"sIFHpVtLY1RA45+JA/QQ0bDrbxSraK9P4XC+nUwe2cp0dR6hdjCkhrVWCBMVRBoJGqqLB9jQ4KDSRKNB",
+	"9FOZKZ1SUQzKTQC53oqLJOrvvtz/MXlGtl7g/dHWi+TZ3tbo5bi/1R8/G79Idscvxs+eLXOk2gpXQbQT",
+	"Evx1eZtdscQl8GkLwHmjFNA19DEOOSPWuKYcRFWCYrXv9kt1AqJ3o1Y6jKg0BXX9GuGRk/qa3SYyykg0",
+	"2F+Oc2uXNg9N2ITucaJDpqA4+ybSpi4HrvkRPFJzdIHeSaF4aL1SeKgcKGUkGI5g+WfPBXBRVq+QX1S9",
+	"P0xcDMnIrGsiUuM2YR29LnKtd4vhMjIVK78Jp/1mZWSc4tu1hkytd0TAnE+QokWo4IjCk72qX8A2OmIL",
+	"nQtr6uNDHrATcEAjcvWEp1jM4H51cXUlAIW42d3492s81vOUVo6CKuDST8feKAW78hZUidd+vrWXY/1W",
+	"2yleX5n4qjqsKbEnjJ6m3YC0yYCmC04QCU3hpWFhykp3LCYIppPuwZ0zLC9JOgQSFl4zGKtSOqGF9NOm",
+	"PTdC5fxRIjcRWAY69vyf//W/oR9KB4FnRlKKh84s0mAcNCMmzgnsC7Slep2h/8Mkw1LSsanCve4gDWge",
+	"118yJj96tbGPG8j5qiymWl5bZTSF4DQ8q3IMTLH09QTjytUcq11tA55az6enobd+CdVO6gcRJEAaNVqo",
+	"sLOUdqPCPpoFyPDNHBsbE286I0OB2YRo72/4OsdYJ6CZXlwZ55cSjXByub3CnNsC40dOjwRbOYLJb8JA",
+	"nR01wD7c3S7tr4MR9V0lFjZdblo6vpXiZQML3PHcRRj7Deqy3sRw4czgtzkAv8j9n6NwfUd18S7YiWKM",
+	"FRPpEA6Cb3dUazR1iH0BY9LcfqElIJtev36CWo5EuIzQ7QwV5Pc2daCKHDZSuWKaRnHvnjTSKQzB0AQX",
+	"hrB5nc2leKc7iGbSwUm1ZIdaUp06uzZe6VXwbwmFqlOqRgX/ms3BJ4zVlTcIRgXNHg2oneQKYny8JOkE",
+	"GxDNuUgtGGvT0ZiLQy3yx8D1YwASXiqVV0usYNKL1edY6ajZwo/WkQXPrVEl6kVTkuVWfoAg0S9FMPDI",
+	"rPqV04qDUYyhPJosJXLTTFHb6SQgRSQuNG2oowRXkAJpfNkznEJBIUh858JL7e2ZrqOKb7seKSaUsIf4",
+	"TdbejPgM7MEz03RAUSfQBs/3qFG5TId7Tcnshsv/qGdam5FUWWzc3XvLDN3TCmRo63ph8mTjXlVVpNby",
+	"4kmjisvT3qrCHoeAGQwR5tVz6dVrffTOmVeOI0ZPZqUsbJ63GlpN4bJk9dutzTIUswzXw6BFo5FGlREs",
+	"3Sevq4bJBfYzeU3mr7On1vN8a+m9flbvqmYc3m2U8iMJu5msw7izXuCB8W0tM7KqkrZBxYQb23PcVquZ",
+	"u9t23nFGCy5MQY5gqFtL3I9SKEal7jMLcR2dy/h1j1E6NGFgjSDRbx65ZPCgdWAbw9rVeUJnRBZ4lt9j",
+	"LaxbxvrUA3tqkBGI86mfTyjup9pyCCq96mGNWJpm5xujzu36VAfyXbyYkmd9tZeJPtBf/hGIjA2WTDV5",
+	"DbrxD4rVQ7GvXnipN+v91RvE49RKJHUCxrXhMxtXQbHHtWSvP/2A9nefP9/aRTjLp3hr72Yn0oAuM53p",
+	"bFTF4fi8Yk1Mjm1qF44/moNtT3A2QU8+vjlGLw+evXi6HfU2yfWZ4jwnDAxpVLqAw/UxNoPKkmnrSJ1H",
+	"gkgyG2VEnkdRm6otV/tjciyqljiU5WV38ckLYArwO8okVLdsmZ4rdNCFoExP8fo5WA+cSe2TYSum7QEa",
+	"KD7mGiO6tnDMdRKtT9XJabnSC7+8v5/Pzk689hRusoO9vTDtLtraVV9SBqGqpkuj2oZSlORhZYqt6k7w",
+	"JCmFICYbtNpirY8lso0sQwTe2PTbDrOxmkOE0aePbxU0kcC0EAQzGGWYXa53kGrrrz4Jd7ghJP0IDZkD",
+	"xZ2djjSjE11MpYaPUeTVwSghDyrnspgIsu4xW3Sk9hjj1qRqLBd7SPqvQp7c9bX/DZkInJI0wDvc0tdU",
+	"fNIbP9aPd44EcS+uSwlcob40J18WlmuHvjY7sXn8nV7wL6LDC41tuul6/mK9UVfue9nJBzFdwGDMvSqV",
+	"o+plG1I7/KJdgai27vy9sg2uY4rGPKQHD+9Qq8Fr8jU3Tr68a0tvs9FmKLDz3lxhQGhdglir02s1V/Aa",
+	"qCoavj5IspbI2OjQGW7O2d0f5icWtDa36e7F+OYB4E0LfwdvrnY0dg048/WrGzRn8qZr2n0bRt6V0eWr",
+	"dR5Xiakdm1f4ru4aY+/e6bLsuX/e0XO/0V3fu+fl0TGyIjJcOz58dGkgyG18H2tcFg6BwnECm1rx6nUb",
+	"u1qlDQqHqnre1L5XK87Y1a53qpWvppzdoX1uQ4019EdbQaKB1dBdAskgIr+XOIN0AJyVxLPOXDf7zpof",
+	"0JEgGH0ylqAbNIy9mRN9aVsrjbP6/F65tzZqEmoD2++pT6CJam5uqb193goI8Xa4YXGfhDP9MIq/Ogjp",
+	"OSNHT0ebXsdK05wIXuYo/urekT2lztPkWjsG9R8oPnr/Ku6h+MNHbZN9/+FM+0OKKTlncspFMcUsRfHX",
+	"cxMhe0UEHVOSnkcDBIF9cc/0NNJqdWXAAxcJwCr0CdahsOiDWa0coFgDspqf8WJo/zpnUJUBUwY/Uab+",
+	"T75QWcDfk0L/n6h/skL/n5heI34r7BvjUKeaSPdTA8nAyGu1qg1LGUj4ZKpO7i43Xar9vrJ8l5LmZ5gt",
+	"IMoU6tnJqU6C7F4J7rodAczmDAK0qHWNtgKwEEkyknTvvkTMIW5GtpxpvWUptUx5SGybT/nN/CXS3V0n",
+	"ZqcOIcTn1pQkW8Psah1OrRTQOAS31MahrqBydyMSOItm1zOyXPguxQHPrLqhMLBxZc0Az6wIeDT4fAuq",
+	"tvGr73CBBY6uL3oR8AoF+x8rXhu9w79xgY4p7CWQJ3F77h/OVvvE6O8lccXowWJ622JoLfw9eLWeE7n1",
+	"Zju6nYJ1BnTsAhUoFwToCUjwhzoipdHMC2oZIliSdPE+LnXbEKVaTSEf1nz3ne6rshsi22deO+iaCdmE",
+	"Yvr14Ew5JcVEKPqqjvX639CvJEv4jOh0k68K9K630dkUs0sJ9vjfONVFW0qBJBFXNCH/hj6SPFug07MP",
+	"J4oB8dxtoYtIbaTgjCcYFGDChp9OIwe6dkEVf14vEyvEEFRRK+lBDODRhZfpuxuwV28csmoP8evd5OF2",
+	"lqLteQXmvUMBu3aSQdNJhhMy5VmqmL7R5nUIm635hvjYVujNc4IFNu4UxyNanDW1Km7h1Gy/3jX0W3Ye",
+	"PygSoVOmOsTw+3pD4pxI1c79+ERz7tWqNlMsLILeDc+1BSG7M11HIO6S61bL6M527UJOqmoF9VpfFW06",
+	"Er+VDDdok+GWtyBOmeE4P0JpUikpmwx9unERKhJWBFuu2FQjBH2SqHRGPqhkMSEF1I6r4UoV8QlMXHGO",
+	"hX6dLBAW4UREu+QlRJhigZOigYMteTrLW10qKrRiodvoyGsDYCqO6FLILl5tE/RerkRm0G95nW7/HeDp",
+	"o/aObyLQOZlLBoNpDD/SwAjrbuieu+ubqdenWBM+a59UYOgnvAbqzuoICqUCOvNqQ8w6qEtZB+vbL3tn",
+	"6nU2vS2/vL2VyOMGm5B1R8BX1eWwG95YGXgAWapVHmqXde5WvgmTvEMU6/3GioRBmT0doutZveKvX2NQ",
+	"AuLr6xh+HwmcuIL1FYy+fL623GEl91RFoq3I6I2116+XdcZbf1x83evtXz/5PNy6qKo8qy9/vH76fbDO",
+	"8z0qNZsJViW0KQMX0oReEdbTBrsRQeQLTopMqSFckibxdzR4w6X5xdiahU56UQn7Nw+ALSysoVnQCSEa",
+	"2EfqLH8N+QUtStGg6FRQ9Atml7hJlNEpza5w5JcSj44kxTuevbC1iGgXVQV69tiSadj1zAgvok6zox9e",
+	"Hrx4sbu3bzx7fshltWBA4dqSL27kA7gpn7lVFdSbqDtLJ9oW4mslKnCszgUvIBuklDfvDhBG7kZcq3pI",
+	"G80ZooXO0LfYtXaG1Vz79fbu84OWQl5d40t7KCUCCh0Cj6lqQXTrFldB3dJUtry+9A/fGCkoqxW6YJxB",
+	"7QIX3tpds7u1x6dRCcRQHg/8e0u1bV04bbX9dhVuGULbqNkxjHBf8qahKqsI2Cp68+cgEIZhD9vg+8z2",
+	"ZhIL6FDpBwpoDcT+mvCUHKJlfGiw4b2l1g4XX/eug6x+jYQNDpYSZ0jmJMsomwyM6oNia1EbxCgXZEy/",
+	"9JDMlXRj6qFpUEAFn+hEIl0/vn4W8Q2k9VY0aIPQOzI5dDYS9CKXUHELn0ljpzZFoquZQQ26eanxIGr+",
+	"AzMIiwwi5vX9KX+3wLmQUvfPqidCKBfA1t5MFVU3MF7p+0z7Fl3Km24WYSJVvJy1YJBorV3aHUWJ3l0v",
+	"i017Raxv4tAWmgrOsqQUtFicqlFNERuCBRFHZci+c8TQ0clbdEkWUMwmJhIyiyXSfEtRHsoKaWqzwFKh",
+	"bSAMWZ3gtCjy6Poashh0VbKGGckWK9alo20bGFB1Tt+dDlBOeJ5p1afWfbtnmxnJHnLGwF5VR90r7joi",
+	"CZ4RxMfnTAchGBfI9jk7Z99/r/ZPWGFyqre//x7F6isu6B/wzQD9BJtC52W/v59ckgV8IPE2OlJHghIs",
+	"BCUSyYTnRBpXjPadUc6gPqW0/mAl0jFCUomwPGfxly14KR7YLvJQU6SH4rmg6pCtjVmfQnDPumSTwGP1",
+	"LSS8xrpam/5FFoQIec68g4lxOqMstiVXpa5pqTiF3Ea6OKpZI+Nqg+acFDGX339vQ/VNTW6ws/dQDD3A",
+	"YqgRBQ3JdUIOij2qGetmeJQVHMX2K9fUG14cFzrvVZLDcwZYpRu3QXpLAXEkWBCQ/7ZRDDQ4ds0Vs0yP",
+	"Ag+PaWFLmRVqY3oPEKMLmxAExTjXxQQpZzsmDeOH3yRnsZ+UhA76/UEt/aVeXQ09gdJocsEK/KWHMJrh",
+	"TNETkp4zVwRYDbO3N7ABjuo9DaC0kMhorUqgNblEhyg2dUM96IESaXIbfTLZSzAtoKQayOQ0nTNoDKYN",
+	"pxK2acbsmfpzdMK4IKk5kI8Q5EzZBGF08uH0TIH/r6amc/w2JbOcF4Qli61/kEXc8/pDGyhQQjjJdYNP",
+	"W+0c1gNGA1OVFXop6sDvc6YwRj0AhUPREdO1xaC5XclSk/YMMeLqSSrVwR0i7Iqx6juQBc0y88Ic6+f6",
+	"L82mjhXWUDZRmzk5Ojv+GXEG3S5MM0PQqeD4oIYkynGRTPWdv9h/+fzpQNMNKp1zFGzl0lT1orI6vAwn",
+	"dqJPZ3oag6MViiqhzM0t4B2FBsUA6rKZWB99vdWEBb4kXpHAc0YLyAH39EL3LC40VVbkS6/sjM6IBXO1",
+	"rf39/ZeWtf4ByPP99ydepUP7LGiIuimful55iDKF9aYGr3Mdy6luMjJDOpx0+5yduHRAaP+qtcO+uvrd",
+	"ft+s6lcymir69v331mnm0tuhyaarsE4lSnlS6mOs91GXdMJwUULK7RXEHynMxHOAoME5ixUUo525mWrH",
+	"6FExeoKrZt5qbdiomIcubU4f0NmcvvvlqbYdNsbSeQIxetJkK27opz3dgLFGWr5szefzLUUTtkqREaZU",
+	"idTE2cX/fetsTjPKt07txiBAT+dGVpsF+N7XUWwmxS2CmlnotBAEz9BrBfEkXLWa54ThnEaDaH+7v70f",
+	"gY4yBRHAJgfW+qdMCMgkjoW9TaNBpADh2Gst4GibjjwJCTDVIzu/KPYAcSZrHjzWArZ6MtCmyC1T2x2p",
+	"9DIDqXpKt0V0EnNVaBZkqU27C19fQEenXIkccDJ7/X7DK+dftA1l2WwyUJJARGr6WHIFrHzsN4e57kUH",
+	"eg2hod1ad37CqfVHwSu761/5xLARe3Re3UF/f/1Lb7gY0TQlEJHzrMvK3jKlHePMpbs+6zLPJy8brNLr",
+	"179nZvGrQETqwFGtSwaegBm0Au+LXmREs2igg19Mjl1AggV5WHGU+NXHozdn8aFtUO6atVbdgKmsOpCC",
+	"SIBKlhEpnVHdtJf0+3AqUnTO4lrjT+jGpVnsEzublpTOI5BxOSPnERotEAenJmdPjUnRZ0pmSJRycCtA",
+	"EK3JxSAM2o+fg6WN6ExVRWmhQ5ph83YJmirVqYXWEo6rNvubkQtP8vgHWUQaDwGcfzKFN+8UBbXz7bqu",
+	"YJmY2wb+79755CHcP/N7L2NF5UBm+3Oj/0H/5fo3jjkbZ6bz4cFuhylO8CLjOD3j/BcsdEGYg91nXfYj",
+	"yzznoiDpO5JSfKYUUvXy3l6Xl70sb5vk/dehcJomeSLveiI3NyjQWxYJdr7S9NrEBJLWDoKKULhiWFrV",
+	"cKTuUAnnWsWcUwmBJnVyoUf2yEUD6w5aTLeeRK+H+PPjyMH6N97z4o0SWm+EVH8REH0F13UTEO2F5dMJ",
+	"Kdrhp//gVPtfDQ7/ImD1keB0I6Bywt1m8skrkEnAcBCKjlppXNCGnLptwY/D62l7siAzfkXkNjqykqX1",
+	"hmqrYIrGgpBssY1+ndKMKC3Up4dyRdvLHoqDjfsbPXCHYEe0mqr/A1gZnyhVV5vpBmCSe9rTBfJKQYbF",
+	"VBA55Vk6NIWCTDhOLigXtFjEKMHM34z6VT0PpqS5bsQ4w5RBhpFJnhmg+ZQr1nLOIE8VnvVFUmBAdkQq",
+	"0W9lqscm8230Whd2AXuTfkbb4LRRWH9jTJBqbMLSXmVXWmJZcK81inN/8ukJwJmCdH8sgK8tWMcPtxu3",
+	"g9zbf5R7vx1PfxSU70tQ1khvKDJEANxAHsnLUIH3dVT7gz+bplxryDao5G2kW01zzlI6HhNxaItY3YTW",
+	"GZO5dT3NuOJI4NMaLdTDJBuH6KEOYXkggriBwv5IuB4J178e4dKup7tV8Xd0xV+Ik7iRNBy0j76hDGfb",
+	"qN5jG2pqjwiElXuFkQ9tzRoK1kXnmGFciX+p7kJjXX46GpoRNCITyuQ22BjU++esaNgGoHFeyEoJM9+t",
+	"lfKeic+J4BMId1lLhKwv3VDyR8PIX0QkAZjcCLEVbqzCa5Ae7hitf70lohq/h/aJeJKOk3+2AxpXKckj",
+	"sj4i658HWU8gMuEucbVe5spYOpc7/Ak+r4rVQlyZzlnAZUoJS4j115koLVGynjbj6EAmLDnT70MjC2e2",
+	"9wqvLXv/P/qFr76J+98FoPjef7LK+U86+/7rFdzWLcCcJYRsqcNsW4OLzKwW4QVdPz9oJkY1Esj6Wy+H",
+	"Fz8EwsfvlXzVK7etDE3wK5k/Gry/VTBDRYC+k6hWn+7+rN+rSJgsZ3ctbyzJDNokskyp9OyPYsKjmPBn",
+	"0tYVTCJs7Xh3Jy4YF/sdI9upjh83dVJ7vlyu+9oq4T+2Xw0LOiMxyiiRCE8JTmsSflMXd3FS2xBofM7i",
+	"VCyGomTxUtyUmhbsaAO/7aYJ957Xc0d0961KpqknkAR0f3Nyf5UQpTNz0dfG6HnPJOnMhm600SRRMohH",
+	"HpGJgRAo6U1nZYYfwzAeLZ/3RkuBNt1O5ZpCjkurfnVmExCwRLF5OF4WNCak0Mky/9y9z4ATPUcbGpqr",
+	"tPH62zc9XpMcFg0+X/iHfUayzCXfuMkyekV84dIs8cI/Y8omRBYmZH7na4Hl5dCEkbWF7+gO8Pd5lmaG",
+	"wFlaEQzNpzSDUF1RMtmrmI3LugBb8qOu8+2CexiicI3fSQWQWnCuYFFf8Z2oOWdYXjZVnRaw3qkaRAVJ",
+	"ylttnXHV6UxmGgkbWvQedK7a/ZtaLu4d4WAnXWwJupGW4PNHa8K3tCZ4GObfyYNjGWTe74zK7BL0mxZV",
+	"hQuTKFfmSpgCd4NLX8NozsXlOONzL6MOskSBjiPXOUNAjxq/AgST2+jIHoWJaBbkSvG+c4ahXpaOqcCI",
+	"kTmUQvPqRugcTZOsrPhG1YQSxXaf1QZNdFzrAcTnDAviciNDCo1+x5bxb1zCyrIXJgdww6oXIXNno95G",
+	"i9mzc5GMDlRsvRoWxgL7CCW6DIQVDZaI4d4dE8Mj25+3RaIzUEwfkz4eFaONaLcGL+Q6uq4i1cuhINaz",
+	"4ZI9gnIMpIbTQiLbvrtXS+PV1mdo5m0rNqCqpTfSPfFMMJlfrNc271xSCaqSg/cmotR71Lcgpa0Y8SiV",
+	"fMOgfq9zl4Ft3W1csYougkjrtX4nEU0dS8txMa04Gk2jZoyhz9Wa/a88Lrf/POC18zGu1uq7TSn2GoLf",
+	"JxJUs7T5IEAR3n7MJl6K11EHY3qhjBZW4vOA1DvbAJQGAWInxXI64likq0DjlXvoHiGjmqQFMEwb9EfI",
+	"CJMtxQLdbX4n7XHdEj5MVYuVxRremmcePlbjZz5HYyxQwaGeERrh5BKq80OSTpvuAD/WVAZ3+nsHXnOh",
+	"F3t+c6HdQKn4e7Vo6FNdb80wV+RCRh5rN9yZgaJ5tDdBJmFFh6ZHVVaVx1u9A1VUlc0q02ittDZglH55",
+	"1IykE2JqKuhqOSFJ15UeMdM/gI/PTtWJsD/KvA/s5oJPtC26cDPJd8N4ngo3nFZY9WJu5TdeAF357SME",
+	"wciu0NHlY4e5Tr19cECwtyUhHf/Z2z14cfDj/vODF2vY0LoQQqifDkGKUBdmSu+qjNFmoYymEDHCEHBh",
+	"Q4zUioxWHlwRZQkJH9jKUsrdlmIK5qxdhW1Tu+EqLu7fnKCxQGPpajnBbl7bkm3nrisioKBhsJbhn5wi",
+	"/9dIv+JCX4rGTf8mu5Jpj+L6nQxbCexp1WnwL+wS9DtArkQMeyaPgvOdCc5er0oLoQ6oNih5ZhPtdIYB",
+	"nmn+hS8JO4SaZu63qmMixIphZsuUel2JL8kCAv2mOA/YgDVHsH07/6QxerV+ng9cRcy1NA0L8bbE22MN",
+	"sUd30g1riEmHfKtpxrJPyZKbtQXENEGhma/smMrHtGirFlYRhW7FwiwqPNYK+8vWCtsQFNsrhbXCTv+B",
+	"CfOjdeVbehS7wtPtioQFq8OYPE1TDwELgnCmplmgseB/EGaLstpEn3C5FR+O/wxyTf9RrnlMOPiXLbVy",
+	"R5LQDrnCWWk669wqa6tOEuywfw1t6bU9hHvOaKpPpyjIqggHG9EpoTHTvxxReaQR9xkEAkHIEAjiaAWS",
+	"JCNJIRHj845ihkc2as3WW+2CZ14v9L+wYbDWp36lZdAdy6Np8M5Mg35DfQulFWDdtXEwdq2IYxcoWms/",
+	"TBmKDVTFSBc1bDMO2lX+WfldvcP3A5sH3eG0MD3XDuLRQPjI825oICwqBFxDOZYFY0d27sdG6NGGbkZC",
+	"hw+PVsK/rJVwY3hstxO2w0//wUn0o6nwW5oKuwPV3RsL30Hmok4zNO3dttERlOAA66Grw6EbbHJWlXoz",
+	"jyMotzrB+pc2a2IN2v8UglD/URB6tCj+C1sU70502skFuaJkfseVoF43+tL5bd9NznLVZLzqSreNDvoH",
+	"CGeSe7qgTqyG0rAQBBKo8Kr38FfR6E70ch3ufxuKZlbRTti+FF4zbCoRdARkEx2hTotHI+cj2epItqCk",
+	"c0W1oNqaogy6k25X0cijYTpZeZVxs6WewcNEk2tjbqdisybvb7hZ0dlj/dbqSG1bnqHQXYcntJLvJEEp",
+	"ndACKl1kBKcKr+MfXM8R3SKUC9dsSi2ffAHnRjSIfnh58OJFy4Z+b6vesPt8VdHaH9DF3z73t15efN3t",
+	"7T67fujStQpc1huQ4V4fjcd3Zjxu1hzQSLuB0fisJh8wLmY4o5KkqOC6J/kh0iVFtLWYzgi0MdcN7lMi",
+	"6JXNuKKFrivJywIsyBVSxs4/g6g8Z64ei+7Db0pOmhKUVTOJhuiio1dNqEZ741t1AH9W6UWtTdvuHtoY",
+	"DafSVvZE3cujEfpRJtmM/BylKcIAPKvJz7L69FhcaqPiUrDQx+JSj8WlHunsY3GpTYtLaVLz1TcerfT1",
+	"vRZYGnKqVUuvf5gNkzUNT0x2ve6hq+ilIDYFv+dojjdQi6PQCGzdnIRGhkRELfPRTvwXAWEAqk2EhXa3",
+	"YBha+g8mKD+6Ar+lK3A9AN3MBXiiyON7oI7tvsC/g0WnZnQX1p1g88XnREtzgigZFZrb1ruNS6VpQTnr",
+	"hqILlE1imoIEqgjqOWtq0brnghZW1UuzAcIMkZRaOTblJq2hvU2sQ6D7UW8/wSQPbZD/F1JvH12Lf+2G",
+	"1rdRieti2o4taLexX7ETOftIEi5SaXvVmXIoc1tmlFzRFNrZGWnPqrxTqhBpoU19qcCeNqydjuZrWdUW",
+	"UQTpnMmCZhm0n11L+bTRP0DtoAt3MSVUIKWGn54dfTyriB70QsFVhvs5m0+5tRmAx0RN5zb2JJa8FAkZ",
+	"uBfipyG6KUlx7EoL3kujGT36I+l8JJ3/Vd2bihQZ0vmdDFTyXE1E13SV+YXzS4lwgRhHKckJU/i/WNFW",
+	"5rGpTNVURp/tDmj+608Y6kt7Z4xieDEegIiMBUFlvo3ilEwETkkaD9AZmeVc4AzCfvmcHSJDYrWHCdIX",
+	"gCcIkuGF9kvR4pxluCBiG8VlBYfxAJ1wWUwEOf1vv9jxFE9Q/Eyfv/Zx6e1zZupcQS8TPEOMkFSGOMCE",
+	"FB/Bw6sbntxj9087SQA8PoLthQtkD2/bw9X7n97D93uByvmUKL2puv0EMzQiSBJxRdIgdNaH/BqNCBZE",
+	"HJWKFHy+UIIPvGxkplJk0SDaAYHIjBWyMOWE5xlBSnIwnnwjx6Q9my9DhaVQ25WJXFOo5TiCd5jZaAZc",
+	"IM4S0rOIR1IrXI1wcjkRijF5I1oL3/KYx5ylUNvHRCboTDfrW3cDuFS3wKr0niBEybTU9ZOAvEGqeJJQ",
+	"jIQXvVlwwCjbBtmdFgTL8rFJFTCjVv3Clkf9VQdbJHhWq9Kmi7TZ97yxqkpfy2NpmkpAPNUCrmkBNJ9y",
+	"3QPIDOKX4V4a5Q0XCKz3I5xhlsBdstSJjfJQcZZLsgAKQvw7tNT+4vr/BgAA//8=",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

@@ -231,19 +231,20 @@ func (q *Queries) CampaignAudienceSource(ctx context.Context, id int32) (Campaig
 }
 
 const campaignLock = `-- name: CampaignLock :one
-SELECT c.id, c.status, c.template_id, c.schedule_time, t.version AS template_version, t.channel
+SELECT c.id, c.status, c.template_id, c.schedule_time, c.rate_limit_per_second, t.version AS template_version, t.channel
 FROM campaigns c JOIN templates t ON t.id = c.template_id
 WHERE c.id = $1
 FOR UPDATE OF c
 `
 
 type CampaignLockRow struct {
-	ID              int32
-	Status          string
-	TemplateID      int32
-	ScheduleTime    *time.Time
-	TemplateVersion int32
-	Channel         string
+	ID                 int32
+	Status             string
+	TemplateID         int32
+	ScheduleTime       *time.Time
+	RateLimitPerSecond int32
+	TemplateVersion    int32
+	Channel            string
 }
 
 // Waits for every send of the campaign that is just beginning (they hold the row FOR SHARE).
@@ -255,6 +256,7 @@ func (q *Queries) CampaignLock(ctx context.Context, id int32) (CampaignLockRow, 
 		&i.Status,
 		&i.TemplateID,
 		&i.ScheduleTime,
+		&i.RateLimitPerSecond,
 		&i.TemplateVersion,
 		&i.Channel,
 	)
@@ -579,6 +581,50 @@ func (q *Queries) RunOpen(ctx context.Context, runID int64) (RunOpenRow, error) 
 	return i, err
 }
 
+const runReleaseQuiet = `-- name: RunReleaseQuiet :exec
+WITH held AS (
+    SELECT m.id, m.seq FROM messages m
+    WHERE m.run_id = $3 AND m.state = 'pending' AND m.reason = 'quiet_hours'
+    ORDER BY m.id FOR UPDATE
+), driven AS (
+    SELECT h.id, h.seq, row_number() OVER (ORDER BY h.seq) - 1 AS place
+    FROM held h JOIN cohorts c ON c.run_id = $3 AND h.seq BETWEEN c.seq_from AND c.next_seq - 1
+), released AS (
+    UPDATE messages m SET updated_at = $1,
+        reason = CASE WHEN d.id IS NULL THEN '' WHEN $4::boolean THEN 'paused' ELSE 'rate_limit' END,
+        waits_until = CASE WHEN d.id IS NULL THEN NULL WHEN $4::boolean THEN m.waits_until
+            ELSE $1::timestamptz + make_interval(0, 0, 0, 0, 0, 0, $2) * d.place END
+    FROM held h LEFT JOIN driven d ON d.id = h.id WHERE m.id = h.id
+), woken AS (
+    UPDATE cohorts SET waits_until = NULL WHERE cohorts.run_id = $3 AND cohorts.waits_until IS NOT NULL
+)
+INSERT INTO outbox (kind, payload, created_at, next_attempt_at)
+SELECT 'recipient.signal', jsonb_build_object('run_id', r.id, 'campaign_id', r.campaign_id, 'number', r.number, 'seq', d.seq), $1,
+       $1::timestamptz + make_interval(0, 0, 0, 0, 0, 0, $2) * d.place
+FROM driven d JOIN campaign_runs r ON r.id = $3
+WHERE NOT $4::boolean ORDER BY d.place
+`
+
+type RunReleaseQuietParams struct {
+	Now            time.Time
+	SpacingSeconds float64
+	RunID          int64
+	Paused         bool
+}
+
+// Has every message of the run that waits for quiet hours judged anew. Those in no batch are just set free; the workflows
+// of the others are told one after the other, spacing_seconds apart, and until then wait for the rate. While the campaign
+// is paused they are left asleep, as paused ones that the resume tells.
+func (q *Queries) RunReleaseQuiet(ctx context.Context, arg RunReleaseQuietParams) error {
+	_, err := q.db.Exec(ctx, runReleaseQuiet,
+		arg.Now,
+		arg.SpacingSeconds,
+		arg.RunID,
+		arg.Paused,
+	)
+	return err
+}
+
 const runReopen = `-- name: RunReopen :many
 UPDATE campaign_runs SET settled_at = NULL WHERE id = ANY($1::bigint[]) AND settled_at IS NOT NULL
 RETURNING id, campaign_id, number
@@ -640,25 +686,33 @@ func (q *Queries) RunSettle(ctx context.Context, arg RunSettleParams) error {
 }
 
 const runSignalDispatched = `-- name: RunSignalDispatched :exec
+WITH told AS (
+    SELECT r.id AS run_id, r.campaign_id, r.number, m.seq, row_number() OVER (ORDER BY m.seq) - 1 AS place
+    FROM campaign_runs r
+    JOIN cohorts c ON c.run_id = r.id
+    JOIN messages m ON m.run_id = r.id AND m.seq BETWEEN c.seq_from AND c.next_seq - 1
+    WHERE r.id = $3 AND m.state = $4 AND ($5::text = '' OR m.reason = $5)
+)
 INSERT INTO outbox (kind, payload, created_at, next_attempt_at)
-SELECT 'recipient.signal', jsonb_build_object('run_id', r.id, 'campaign_id', r.campaign_id, 'number', r.number, 'seq', m.seq), $1, $1
-FROM campaign_runs r
-JOIN cohorts c ON c.run_id = r.id
-JOIN messages m ON m.run_id = r.id AND m.seq BETWEEN c.seq_from AND c.next_seq - 1
-WHERE r.id = $2 AND m.state = $3 AND ($4::text = '' OR m.reason = $4)
+SELECT 'recipient.signal', jsonb_build_object('run_id', run_id, 'campaign_id', campaign_id, 'number', number, 'seq', seq), $1,
+       $1::timestamptz + make_interval(0, 0, 0, 0, 0, 0, $2) * place
+FROM told ORDER BY place
 `
 
 type RunSignalDispatchedParams struct {
-	Now    time.Time
-	RunID  int64
-	State  string
-	Reason string
+	Now            time.Time
+	SpacingSeconds float64
+	RunID          int64
+	State          string
+	Reason         string
 }
 
-// Tells every recipient's workflow that a batch has started and whose message is in one of the states.
+// Tells every recipient's workflow that a batch has started and whose message is in one of the states, one after the
+// other, in the order of sending and spacing_seconds apart.
 func (q *Queries) RunSignalDispatched(ctx context.Context, arg RunSignalDispatchedParams) error {
 	_, err := q.db.Exec(ctx, runSignalDispatched,
 		arg.Now,
+		arg.SpacingSeconds,
 		arg.RunID,
 		arg.State,
 		arg.Reason,
