@@ -12,6 +12,8 @@ import (
 	"github.com/event-stream-engine/ese/internal/campaign"
 	"github.com/event-stream-engine/ese/internal/compliance"
 	"github.com/event-stream-engine/ese/internal/fault"
+	"github.com/event-stream-engine/ese/internal/message"
+	"github.com/event-stream-engine/ese/internal/report"
 	"github.com/event-stream-engine/ese/internal/segment"
 )
 
@@ -25,6 +27,10 @@ type campaignStore interface {
 	UpdateCampaign(ctx context.Context, id int64, by string, change func(campaign.Campaign) (campaign.Campaign, error), now time.Time) (campaign.Overview, error)
 	DeleteCampaign(ctx context.Context, id int64) error
 	StartRun(ctx context.Context, campaignID int64, by string, now time.Time) (campaign.Run, error)
+	// RetryRun starts a run to some of the people again. Its AudienceSize is how many they are.
+	RetryRun(ctx context.Context, campaignID int64, retry campaign.Retry, by string, now time.Time) (campaign.Run, error)
+	// Runs lists up to limit runs with numbers below before, newest first, and counts all.
+	Runs(ctx context.Context, campaignID int64, before *int64, limit int) ([]report.Run, int, error)
 	// Steer pauses, resumes or cancels. When a pause or a cancel returns, no send is under way.
 	Steer(ctx context.Context, campaignID int64, to campaign.Status, by, reason string, now time.Time) (campaign.Steering, error)
 	// Audience counts what compliance would decide for each recipient now. It writes nothing.
@@ -125,6 +131,56 @@ func (s *server) TriggerCampaign(ctx context.Context, r openapi.TriggerCampaignR
 		CampaignID: r.ID, Status: openapi.CampaignStatus(status), RunNumber: &run.Number,
 		TaskID: ptr(campaign.WorkflowID(r.ID, run.Number)),
 	}, nil
+}
+
+func (s *server) RetryCampaign(ctx context.Context, r openapi.RetryCampaignRequestObject) (openapi.RetryCampaignResponseObject, error) {
+	retry := campaign.Retry{
+		States:     each(r.Body.States, func(state openapi.MessageState) message.State { return message.State(state) }),
+		ErrorCodes: value(r.Body.ErrorCodes),
+	}
+	run, err := s.Store.RetryRun(ctx, r.ID, retry, principalOf(ctx).Name, s.Now())
+	return openapi.RetryCampaign200JSONResponse{
+		CampaignID: r.ID, Status: openapi.CampaignStatus(campaign.Running), RunNumber: &run.Number,
+		TaskID: ptr(campaign.WorkflowID(r.ID, run.Number)), AudienceSize: ptr(int64(run.AudienceSize)),
+	}, err
+}
+
+func (s *server) ListRuns(ctx context.Context, r openapi.ListRunsRequestObject) (openapi.ListRunsResponseObject, error) {
+	p, err := newPage(r.Params.Limit, r.Params.Cursor, "runs", r.ID)
+	if err != nil {
+		return nil, err
+	}
+	before, err := p.afterID()
+	if err != nil {
+		return nil, err
+	}
+	rows, total, err := s.Store.Runs(ctx, r.ID, before, p.fetch())
+	if err != nil {
+		return nil, err
+	}
+	rows, next := cut(p, rows, func(run report.Run) int { return run.Number })
+	return openapi.ListRuns200JSONResponse{Runs: each(rows, s.toRun), NextCursor: next, Total: int64(total)}, nil
+}
+
+func (s *server) toRun(r report.Run) openapi.Run {
+	task := campaign.WorkflowID(r.CampaignID, r.Number)
+	out := openapi.Run{
+		Number: r.Number, Kind: openapi.RunKind(r.Kind), TemplateVersion: r.TemplateVersion, StartedBy: r.StartedBy, StartedAt: r.StartedAt,
+		NotBefore: r.NotBefore, FrozenAt: r.FrozenAt, FinishedAt: r.FinishedAt, SettledAt: r.SettledAt, States: stateCounts(r.States),
+		TaskID: task, TemporalURL: s.workflowURL(task),
+	}
+	if r.FrozenAt != nil {
+		out.AudienceSize = ptr(int64(r.AudienceSize))
+	}
+	if r.Kind == campaign.ByRetry {
+		out.Retry = &openapi.CampaignRetry{
+			States: each(r.Retry.States, func(state message.State) openapi.MessageState { return openapi.MessageState(state) }),
+		}
+		if len(r.Retry.ErrorCodes) > 0 {
+			out.Retry.ErrorCodes = &r.Retry.ErrorCodes
+		}
+	}
+	return out
 }
 
 // rehearse answers a dry run.

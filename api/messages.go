@@ -13,16 +13,18 @@ import (
 )
 
 type messageStore interface {
-	// Recipients lists up to limit messages of the newest run with numbers above after, in order, and counts all.
-	Recipients(ctx context.Context, campaignID int64, state message.State, reason string, after, limit int) ([]report.Message, int, error)
+	// Recipients lists up to limit messages of a run with numbers above after, in order, and counts all that fit.
+	Recipients(ctx context.Context, campaignID int64, filter report.RecipientFilter, after, limit int) ([]report.Message, int, error)
 	// Messages lists up to limit messages made before the one named, newest first, and the states of all that fit.
 	Messages(ctx context.Context, filter report.MessageFilter, before *uuid.UUID, limit int) ([]report.Message, report.States, error)
 	Message(ctx context.Context, id uuid.UUID) (report.MessageDetail, error)
 }
 
 func (s *server) ListRecipients(ctx context.Context, r openapi.ListRecipientsRequestObject) (openapi.ListRecipientsResponseObject, error) {
-	state, reason := message.State(value(r.Params.State)), value(r.Params.Reason)
-	p, err := newPage(r.Params.Limit, r.Params.Cursor, "recipients", r.ID, state, reason)
+	filter := report.RecipientFilter{
+		Run: value(r.Params.Run), State: message.State(value(r.Params.State)), Reason: value(r.Params.Reason), ErrorCode: value(r.Params.ErrorCode),
+	}
+	p, err := newPage(r.Params.Limit, r.Params.Cursor, "recipients", r.ID, filter)
 	if err != nil {
 		return nil, err
 	}
@@ -30,7 +32,7 @@ func (s *server) ListRecipients(ctx context.Context, r openapi.ListRecipientsReq
 	if err != nil {
 		return nil, err
 	}
-	rows, total, err := s.Store.Recipients(ctx, r.ID, state, reason, int(value(after)), p.fetch())
+	rows, total, err := s.Store.Recipients(ctx, r.ID, filter, int(value(after)), p.fetch())
 	if err != nil {
 		return nil, err
 	}

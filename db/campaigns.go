@@ -12,6 +12,7 @@ import (
 	"github.com/event-stream-engine/ese/internal/fault"
 	"github.com/event-stream-engine/ese/internal/message"
 	"github.com/event-stream-engine/ese/internal/outbox"
+	"github.com/event-stream-engine/ese/internal/report"
 )
 
 // CreateCampaign stores a plan as a DRAFT. The plan is checked, and what it refers to must exist.
@@ -49,6 +50,46 @@ func (s *Store) Campaign(ctx context.Context, id int64) (campaign.Overview, erro
 		return campaign.Overview{}, err
 	}
 	return found[0], nil
+}
+
+// campaignRun is Campaign with the run of that number in place of the newest; 0 stands for the newest.
+func (s *Store) campaignRun(ctx context.Context, id int64, number int) (campaign.Overview, error) {
+	c, err := s.Campaign(ctx, id)
+	if err != nil || number == 0 || c.Run != nil && c.Run.Number == number {
+		return c, err
+	}
+	row, err := s.q(ctx).RunByNumber(ctx, dbsqlc.RunByNumberParams{CampaignID: int32(id), Number: int32(number)})
+	if err != nil {
+		return c, translate(err, fmt.Sprintf("run %d of campaign %d", number, id))
+	}
+	run := toRun(row)
+	c.Run = &run
+	return c, nil
+}
+
+// Runs returns up to limit runs of the campaign with numbers below before (nil: from the newest), newest first, each with
+// what became of its messages, and how many runs there are at all.
+func (s *Store) Runs(ctx context.Context, campaignID int64, before *int64, limit int) ([]report.Run, int, error) {
+	if _, err := s.Campaign(ctx, campaignID); err != nil {
+		return nil, 0, err
+	}
+	rows, err := s.q(ctx).RunList(ctx, dbsqlc.RunListParams{CampaignID: int32(campaignID), Before: cast[int32](before), AtMost: int32(limit)})
+	if err != nil {
+		return nil, 0, translate(err, "runs")
+	}
+	runs, ids, at := make([]report.Run, len(rows)), make([]int64, len(rows)), map[int64]int{}
+	for i, r := range rows {
+		runs[i], ids[i], at[r.ID] = report.Run{Run: toRun(r), States: report.States{}}, r.ID, i
+	}
+	counts, err := s.q(ctx).RunsStates(ctx, ids)
+	if err != nil {
+		return nil, 0, translate(err, "states of the runs")
+	}
+	for _, c := range counts {
+		runs[at[c.RunID]].States[message.State(c.State)] = int(c.Messages)
+	}
+	total, err := s.q(ctx).RunCount(ctx, int32(campaignID))
+	return runs, int(total), translate(err, "runs")
 }
 
 // Campaigns returns up to limit campaigns with ids below before (nil: from the newest), newest first, and how many
@@ -170,11 +211,8 @@ func (s *Store) addRuns(ctx context.Context, campaigns []campaign.Overview) erro
 	}
 	newest := make(map[int64]*campaign.Run, len(rows))
 	for _, r := range rows {
-		newest[int64(r.CampaignID)] = &campaign.Run{
-			ID: r.ID, CampaignID: int64(r.CampaignID), Number: int(r.Number), TemplateID: int64(r.TemplateID),
-			TemplateVersion: int(r.TemplateVersion), NotBefore: r.NotBefore, FrozenAt: r.FrozenAt, AudienceSize: int(r.AudienceSize),
-			StartedBy: r.StartedBy, StartedAt: r.StartedAt, FinishedAt: r.FinishedAt, SettledAt: r.SettledAt,
-		}
+		run := toRun(r)
+		newest[run.CampaignID] = &run
 	}
 	for i := range campaigns {
 		campaigns[i].Run = newest[campaigns[i].ID]

@@ -16,25 +16,35 @@ import (
 	"github.com/event-stream-engine/ese/internal/report"
 )
 
-// Recipients returns up to limit messages of the campaign's newest run with numbers above after, in order, and how
-// many there are at all. Empty state and reason mean all. Before the first run there are none.
-func (s *Store) Recipients(ctx context.Context, campaignID int64, state message.State, reason string, after, limit int) ([]report.Message, int, error) {
-	c, err := s.Campaign(ctx, campaignID)
+// Recipients returns up to limit messages of a run of the campaign with numbers above after, in order, and how many fit
+// the filter at all. Before the first run there are none.
+func (s *Store) Recipients(ctx context.Context, campaignID int64, f report.RecipientFilter, after, limit int) ([]report.Message, int, error) {
+	c, err := s.campaignRun(ctx, campaignID, f.Run)
 	if err != nil || c.Run == nil {
 		return nil, 0, err
 	}
+	found, err := s.recipients(ctx, c.Run.ID, f, after, limit)
+	if err != nil {
+		return nil, 0, err
+	}
+	total, err := s.q(ctx).RecipientCount(ctx, dbsqlc.RecipientCountParams{
+		RunID: c.Run.ID, State: none(string(f.State)), Reason: none(f.Reason), ErrorCode: nonZero(f.ErrorCode),
+	})
+	return found, int(total), translate(err, "recipients")
+}
+
+func (s *Store) recipients(ctx context.Context, runID int64, f report.RecipientFilter, after, limit int) ([]report.Message, error) {
 	rows, err := s.q(ctx).RecipientList(ctx, dbsqlc.RecipientListParams{
-		RunID: c.Run.ID, After: int32(after), State: none(string(state)), Reason: none(reason), AtMost: int32(limit),
+		RunID: runID, After: int32(after), State: none(string(f.State)), Reason: none(f.Reason), ErrorCode: nonZero(f.ErrorCode), AtMost: int32(limit),
 	})
 	if err != nil {
-		return nil, 0, translate(err, "recipients")
+		return nil, translate(err, "recipients")
 	}
 	found := make([]report.Message, len(rows))
 	for i, r := range rows {
 		found[i] = toMessage(r.Message, r.PhoneNumber, r.CampaignID, r.RunNumber)
 	}
-	total, err := s.q(ctx).RecipientCount(ctx, dbsqlc.RecipientCountParams{RunID: c.Run.ID, State: none(string(state)), Reason: none(reason)})
-	return found, int(total), translate(err, "recipients")
+	return found, nil
 }
 
 // Messages returns up to limit messages that fit the filter and were made before the one named (nil: from the

@@ -14,10 +14,10 @@ import (
 )
 
 type reportStore interface {
-	// CampaignSummary counts a campaign's newest run.
-	CampaignSummary(ctx context.Context, campaignID int64, now time.Time) (report.Summary, error)
-	// Recipients lists up to limit messages of the newest run with numbers above after, in order, and counts all.
-	Recipients(ctx context.Context, campaignID int64, state message.State, reason string, after, limit int) ([]report.Message, int, error)
+	// CampaignSummary counts the run of that number; 0 stands for the newest.
+	CampaignSummary(ctx context.Context, campaignID int64, run int, now time.Time) (report.Summary, error)
+	// Recipients lists up to limit messages of a run with numbers above after, in order, and counts all that fit.
+	Recipients(ctx context.Context, campaignID int64, filter report.RecipientFilter, after, limit int) ([]report.Message, int, error)
 }
 
 type summaryBody struct {
@@ -42,7 +42,7 @@ func (u *UI) summary(c *gin.Context) error {
 		return err
 	}
 	body := summaryBody{}
-	if body.Summary, err = u.Store.CampaignSummary(ctx, id, u.Now()); err != nil {
+	if body.Summary, err = u.Store.CampaignSummary(ctx, id, 0, u.Now()); err != nil {
 		return err
 	}
 	plan := body.Summary.Campaign
@@ -105,7 +105,7 @@ func (u *UI) recipients(c *gin.Context) error {
 	if body.Overview, err = u.Store.Campaign(ctx, id); err != nil {
 		return err
 	}
-	rows, total, err := u.Store.Recipients(ctx, id, body.State, body.Reason, seq, listSize+1)
+	rows, total, err := u.Store.Recipients(ctx, id, report.RecipientFilter{State: body.State, Reason: body.Reason}, seq, listSize+1)
 	if err != nil {
 		return err
 	}

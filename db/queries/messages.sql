@@ -1,16 +1,18 @@
 -- name: RecipientList :many
--- The ledger of a campaign's newest run.
+-- The ledger of one run, in order.
 SELECT sqlc.embed(m), u.phone_number, r.number AS run_number, r.campaign_id
 FROM messages m
 JOIN campaign_runs r ON r.id = m.run_id
 LEFT JOIN users u ON u.id = m.user_id
 WHERE m.run_id = @run_id AND m.seq > @after
   AND (sqlc.narg(state)::text IS NULL OR m.state = sqlc.narg(state)) AND (sqlc.narg(reason)::text IS NULL OR m.reason = sqlc.narg(reason))
+  AND (sqlc.narg(error_code)::integer IS NULL OR m.error_code = sqlc.narg(error_code))
 ORDER BY m.seq LIMIT @at_most;
 
 -- name: RecipientCount :one
 SELECT count(*) FROM messages m WHERE m.run_id = @run_id
-  AND (sqlc.narg(state)::text IS NULL OR m.state = sqlc.narg(state)) AND (sqlc.narg(reason)::text IS NULL OR m.reason = sqlc.narg(reason));
+  AND (sqlc.narg(state)::text IS NULL OR m.state = sqlc.narg(state)) AND (sqlc.narg(reason)::text IS NULL OR m.reason = sqlc.narg(reason))
+  AND (sqlc.narg(error_code)::integer IS NULL OR m.error_code = sqlc.narg(error_code));
 
 -- name: MessageList :many
 -- Walks from the newest, which is quick where many fit. Ids are in the order of created_at to the millisecond, so that a

@@ -13,8 +13,10 @@ FOR UPDATE OF c;
 UPDATE campaigns SET status = @status, status_reason = @status_reason, updated_at = @now WHERE id = @id;
 
 -- name: RunInsert :one
-INSERT INTO campaign_runs (campaign_id, number, kind, template_id, template_version, sender_id, started_by, started_at, not_before)
-SELECT @campaign_id, coalesce(max(r.number), 0) + 1, 'trigger', @template_id, @template_version, s.id, @started_by, @now, sqlc.narg(not_before)
+INSERT INTO campaign_runs (campaign_id, number, kind, template_id, template_version, sender_id, started_by, started_at, not_before,
+    retry_states, retry_error_codes)
+SELECT @campaign_id, coalesce(max(r.number), 0) + 1, @kind, @template_id, @template_version, s.id, @started_by, @now, sqlc.narg(not_before),
+    sqlc.narg(retry_states)::text[], sqlc.narg(retry_error_codes)::integer[]
 FROM (SELECT id FROM senders WHERE channel = @channel ORDER BY id DESC LIMIT 1) s
 LEFT JOIN campaign_runs r ON r.campaign_id = @campaign_id
 GROUP BY s.id
@@ -31,15 +33,35 @@ WHERE r.started_at <= @started_before AND (r.settled_at IS NULL
 ORDER BY r.id;
 
 -- name: RunGet :one
-SELECT r.id, r.campaign_id, r.number, r.template_id, r.template_version, r.started_by, r.started_at, r.not_before, r.frozen_at,
-       r.audience_size, r.finished_at, r.settled_at,
-       c.status, c.status_reason, c.rate_limit_per_second, c.quiet_start, c.quiet_end, c.timezone
+SELECT sqlc.embed(r), c.status, c.status_reason, c.rate_limit_per_second, c.quiet_start, c.quiet_end, c.timezone
 FROM campaign_runs r JOIN campaigns c ON c.id = r.campaign_id
 WHERE r.id = @id;
 
+-- name: RunByNumber :one
+SELECT * FROM campaign_runs WHERE campaign_id = @campaign_id AND number = @number;
+
+-- name: RunList :many
+SELECT * FROM campaign_runs WHERE campaign_id = @campaign_id AND (sqlc.narg(before)::integer IS NULL OR number < sqlc.narg(before))
+ORDER BY number DESC LIMIT @at_most;
+
+-- name: RunCount :one
+SELECT count(*) FROM campaign_runs WHERE campaign_id = @campaign_id;
+
+-- name: RunsStates :many
+SELECT run_id, state, count(*) AS messages FROM messages WHERE run_id = ANY(@run_ids::bigint[]) GROUP BY run_id, state;
+
+-- name: RetryCount :one
+-- The people whose newest message of the campaign is in one of the states and, when codes are given, has one of them.
+SELECT count(*) FROM (
+    SELECT DISTINCT ON (m.user_id) m.state, m.error_code
+    FROM messages m JOIN campaign_runs r ON r.id = m.run_id
+    WHERE r.campaign_id = @campaign_id AND m.user_id IS NOT NULL
+    ORDER BY m.user_id, r.number DESC, m.id DESC) n
+WHERE n.state = ANY(@states::text[]) AND (cardinality(@error_codes::integer[]) = 0 OR n.error_code = ANY(@error_codes::integer[]));
+
 -- name: AudienceSource :one
 -- What the freeze selects from; the lock lets one freeze at a time work on the run.
-SELECT r.frozen_at, c.subscription_topic_id, coalesce(c.segment_query, s.definition)::jsonb AS definition, t.channel
+SELECT sqlc.embed(r), c.subscription_topic_id, coalesce(c.segment_query, s.definition)::jsonb AS definition, t.channel
 FROM campaign_runs r
 JOIN campaigns c ON c.id = r.campaign_id
 JOIN templates t ON t.id = r.template_id
@@ -55,6 +77,9 @@ JOIN templates t ON t.id = c.template_id
 JOIN template_versions tv ON tv.template_id = t.id AND tv.version = t.version
 LEFT JOIN segments s ON s.id = c.segment_id
 WHERE c.id = @id;
+
+-- name: RunFreezeNobody :exec
+UPDATE campaign_runs SET frozen_at = @now WHERE id = @id;
 
 -- name: RunScheduleReached :exec
 UPDATE campaigns SET status = 'RUNNING', updated_at = @now WHERE id = @campaign_id AND status = 'SCHEDULED';
@@ -199,9 +224,9 @@ FROM driven d JOIN campaign_runs r ON r.id = @run_id
 WHERE NOT @paused::boolean ORDER BY d.place;
 
 -- name: RunLeases :one
--- Requests of the run that may be under way, and the latest moment at which one can be.
+-- Requests that may be under way, of the run and of those before it in which something is sent again.
 SELECT count(*) AS requests FROM attempts a JOIN messages m ON m.id = a.message_id
-WHERE m.run_id = @run_id AND a.state = 'open' AND a.lease_until > @now;
+WHERE m.run_id IN (SELECT o.id FROM campaign_runs o JOIN campaign_runs r ON r.campaign_id = o.campaign_id WHERE r.id = @run_id) AND a.state = 'open' AND a.lease_until > @now;
 
 -- name: RunLastBatch :one
 SELECT coalesce(max(number), 0)::integer AS number FROM batches WHERE run_id = @run_id;

@@ -37,7 +37,7 @@ var moves = map[Status][]Status{
 	Paused:    {Running, Scheduled, Cancelled, Failed},
 }
 
-// Move checks the step from one status to another. Its error says which steps there are.
+// Move checks the step from one status to another. A retry, which leads back from an end, is no such step: see Retry.
 func (s Status) Move(to Status) error {
 	if slices.Contains(moves[s], to) {
 		return nil
@@ -104,6 +104,8 @@ type Run struct {
 	ID              int64
 	CampaignID      int64
 	Number          int // 1…n within the campaign
+	Kind            Kind
+	Retry           Retry // with ByRetry: whom it sends to again
 	TemplateID      int64
 	TemplateVersion int
 	NotBefore       *time.Time

@@ -88,6 +88,20 @@ type MessageFilter struct {
 	Until      time.Time // created before it
 }
 
+// RecipientFilter selects messages of one run of a campaign; the zero value selects all of the newest.
+type RecipientFilter struct {
+	Run       int // its number; 0: the newest
+	State     message.State
+	Reason    string
+	ErrorCode int
+}
+
+// Run is a run with what became of its messages so far.
+type Run struct {
+	campaign.Run
+	States States
+}
+
 // States counts messages by their present state; each counts once.
 type States map[message.State]int
 

@@ -299,6 +299,24 @@ func (e ReadinessStatus) Valid() bool {
 	}
 }
 
+// Defines values for RunKind.
+const (
+	RunKindRetry   RunKind = "retry"
+	RunKindTrigger RunKind = "trigger"
+)
+
+// Valid indicates whether the value is a known member of the RunKind enum.
+func (e RunKind) Valid() bool {
+	switch e {
+	case RunKindRetry:
+		return true
+	case RunKindTrigger:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for Verdict.
 const (
 	VerdictProceed  Verdict = "proceed"
@@ -437,6 +455,16 @@ type CampaignProgress struct {
 	Unresolved int64 `json:"unresolved"`
 }
 
+// CampaignRetry Example: {"error_codes":[30003],"states":["failed","undelivered"]}
+type CampaignRetry struct {
+	// ErrorCodes The provider's; any, or none at all, when left out.
+	ErrorCodes *[]int `json:"error_codes,omitempty"`
+
+	// States Of `failed`, `undelivered`, `cancelled` and `suppressed`. An `unknown` message has to be decided first; every other
+	// state means that the provider has it, or is to get it.
+	States []MessageState `json:"states"`
+}
+
 // CampaignStatus `COMPLETED`: nothing is left to send; receipts may still arrive.
 type CampaignStatus string
 
@@ -547,7 +575,7 @@ type CampaignTrigger struct {
 
 // CampaignTriggered Example: {"campaign_id":1,"dry_run":false,"run_number":1,"status":"RUNNING","task_id":"campaign/1/run/1"}
 type CampaignTriggered struct {
-	// AudienceSize Recipients; only for a dry run.
+	// AudienceSize Recipients; only for a dry run, and for a retry those selected.
 	AudienceSize *int64 `json:"audience_size,omitempty"`
 	CampaignID   int64  `json:"campaign_id"`
 	DryRun       bool   `json:"dry_run"`
@@ -1063,6 +1091,59 @@ type RecipientList struct {
 	Total      int64       `json:"total"`
 }
 
+// Run defines model for Run.
+type Run struct {
+	// AudienceSize Null before the audience is taken.
+	AudienceSize *int64 `json:"audience_size"`
+
+	// FinishedAt When nothing was left to send.
+	FinishedAt *time.Time `json:"finished_at"`
+
+	// FrozenAt When its audience was taken.
+	FrozenAt *time.Time `json:"frozen_at"`
+
+	// Kind `trigger`: to the campaign's audience; `retry`: to some of it again.
+	Kind RunKind `json:"kind"`
+
+	// NotBefore The time it was scheduled for.
+	NotBefore *time.Time `json:"not_before"`
+
+	// Number Counts the campaign's runs from 1.
+	Number int `json:"number"`
+
+	// Retry What a retry selected; null for a trigger.
+	Retry *CampaignRetry `json:"retry"`
+
+	// SettledAt When every receipt was in, or overdue.
+	SettledAt *time.Time `json:"settled_at"`
+	StartedAt time.Time  `json:"started_at"`
+
+	// StartedBy The principal.
+	StartedBy string `json:"started_by"`
+
+	// States Messages by their present state; each message counts once. States without messages may be left out.
+	//
+	// Example: {"delivered":1,"read":1}
+	States StateCounts `json:"states"`
+
+	// TaskID Its workflow id in Temporal.
+	TaskID          string `json:"task_id"`
+	TemplateVersion int    `json:"template_version"`
+
+	// TemporalURL Its workflow in the Temporal Web UI.
+	TemporalURL *string `json:"temporal_url"`
+}
+
+// RunKind `trigger`: to the campaign's audience; `retry`: to some of it again.
+type RunKind string
+
+// RunList defines model for RunList.
+type RunList struct {
+	NextCursor *string `json:"next_cursor"`
+	Runs       []Run   `json:"runs"`
+	Total      int64   `json:"total"`
+}
+
 // Segment Example: {"created_at":"2026-11-21T22:38:59Z","definition_json":{"attribute":"city","operator":"equals","value":"Colombo"},"id":1,"name":"Colombo Area Users","updated_at":"2026-11-21T22:38:59Z"}
 type Segment struct {
 	CreatedAt time.Time `json:"created_at"`
@@ -1292,6 +1373,19 @@ type Limit = int
 // PhoneNumber defines model for PhoneNumber.
 type PhoneNumber = string
 
+// RecipientErrorCode defines model for RecipientErrorCode.
+type RecipientErrorCode = int
+
+// RecipientReason defines model for RecipientReason.
+type RecipientReason = string
+
+// RecipientState `pending`, `sending`, `accepted` (by the provider), `sent`, `delivered`, `read`; or an end: `failed`, `undelivered`,
+// `suppressed` (must not be sent), `cancelled`, `unknown` (it cannot be told whether the provider has it).
+type RecipientState = MessageState
+
+// RunNumber defines model for RunNumber.
+type RunNumber = int
+
 // TaskID defines model for TaskID.
 type TaskID = openapi_types.UUID
 
@@ -1369,17 +1463,38 @@ type ListRecipientsParams struct {
 	// Cursor The `next_cursor` of the page before.
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 
+	// Run The number of the run; the newest when left out.
+	Run *RunNumber `form:"run,omitempty" json:"run,omitempty"`
+
 	// State Only messages in this state.
-	State *MessageState `form:"state,omitempty" json:"state,omitempty"`
+	State *RecipientState `form:"state,omitempty" json:"state,omitempty"`
 
 	// Reason Only messages with this reason.
-	Reason *string `form:"reason,omitempty" json:"reason,omitempty"`
+	Reason *RecipientReason `form:"reason,omitempty" json:"reason,omitempty"`
+
+	// ErrorCode Only messages with this error of the provider's.
+	ErrorCode *RecipientErrorCode `form:"error_code,omitempty" json:"error_code,omitempty"`
 }
 
 // ResumeCampaignParams defines parameters for ResumeCampaign.
 type ResumeCampaignParams struct {
 	// IdempotencyKey Makes it safe to repeat this request; chosen by the caller, new for each thing to be done.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// RetryCampaignParams defines parameters for RetryCampaign.
+type RetryCampaignParams struct {
+	// IdempotencyKey Makes it safe to repeat this request; chosen by the caller, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// ListRunsParams defines parameters for ListRuns.
+type ListRunsParams struct {
+	// Limit How many rows to answer at most.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor The `next_cursor` of the page before.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 }
 
 // TriggerCampaignParams defines parameters for TriggerCampaign.
@@ -1425,6 +1540,12 @@ type ListInboundParams struct {
 
 	// Hours How far to look back, in hours.
 	Hours *int `form:"hours,omitempty" json:"hours,omitempty"`
+}
+
+// GetCampaignSummaryParams defines parameters for GetCampaignSummary.
+type GetCampaignSummaryParams struct {
+	// Run The number of the run; the newest when left out.
+	Run *RunNumber `form:"run,omitempty" json:"run,omitempty"`
 }
 
 // ListMessageStatusParams defines parameters for ListMessageStatus.
@@ -1541,6 +1662,9 @@ type PatchCampaignApplicationMergePatchPlusJSONRequestBody = CampaignPatch
 // UpdateCampaignJSONRequestBody defines body for UpdateCampaign for application/json ContentType.
 type UpdateCampaignJSONRequestBody = CampaignWrite
 
+// RetryCampaignJSONRequestBody defines body for RetryCampaign for application/json ContentType.
+type RetryCampaignJSONRequestBody = CampaignRetry
+
 // TriggerCampaignJSONRequestBody defines body for TriggerCampaign for application/json ContentType.
 type TriggerCampaignJSONRequestBody = CampaignTrigger
 
@@ -1615,6 +1739,12 @@ type ServerInterface interface {
 	// ResumeCampaign Resume a paused campaign
 	// (POST /api/v1/campaigns/{id}/resume)
 	ResumeCampaign(c *gin.Context, id ID, params ResumeCampaignParams)
+	// RetryCampaign Send again to some of the people
+	// (POST /api/v1/campaigns/{id}/retry)
+	RetryCampaign(c *gin.Context, id ID, params RetryCampaignParams)
+	// ListRuns List a campaign's runs
+	// (GET /api/v1/campaigns/{id}/runs)
+	ListRuns(c *gin.Context, id ID, params ListRunsParams)
 	// TriggerCampaign Start a campaign
 	// (POST /api/v1/campaigns/{id}/trigger)
 	TriggerCampaign(c *gin.Context, id ID, params TriggerCampaignParams)
@@ -1644,7 +1774,7 @@ type ServerInterface interface {
 	ListInbound(c *gin.Context, params ListInboundParams)
 	// GetCampaignSummary Summarise a campaign
 	// (GET /api/v1/reporting/campaigns/{id}/summary)
-	GetCampaignSummary(c *gin.Context, id ID)
+	GetCampaignSummary(c *gin.Context, id ID, params GetCampaignSummaryParams)
 	// ListMessageStatus Report the status of messages
 	// (GET /api/v1/reporting/messages/status)
 	ListMessageStatus(c *gin.Context, params ListMessageStatusParams)
@@ -2037,6 +2167,14 @@ func (siw *ServerInterfaceWrapper) ListRecipients(c *gin.Context) {
 		return
 	}
 
+	// ------------- Optional query parameter "run" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "run", c.Request.URL.Query(), &params.Run, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter run: %w", err), http.StatusBadRequest)
+		return
+	}
+
 	// ------------- Optional query parameter "state" -------------
 
 	err = runtime.BindQueryParameterWithOptions("form", true, false, "state", c.Request.URL.Query(), &params.State, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
@@ -2050,6 +2188,14 @@ func (siw *ServerInterfaceWrapper) ListRecipients(c *gin.Context) {
 	err = runtime.BindQueryParameterWithOptions("form", true, false, "reason", c.Request.URL.Query(), &params.Reason, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
 	if err != nil {
 		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter reason: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "error_code" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "error_code", c.Request.URL.Query(), &params.ErrorCode, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter error_code: %w", err), http.StatusBadRequest)
 		return
 	}
 
@@ -2110,6 +2256,99 @@ func (siw *ServerInterfaceWrapper) ResumeCampaign(c *gin.Context) {
 	}
 
 	siw.Handler.ResumeCampaign(c, id, params)
+}
+
+// RetryCampaign operation middleware
+func (siw *ServerInterfaceWrapper) RetryCampaign(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params RetryCampaignParams
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Idempotency-Key, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Idempotency-Key: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.RetryCampaign(c, id, params)
+}
+
+// ListRuns operation middleware
+func (siw *ServerInterfaceWrapper) ListRuns(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListRunsParams
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", c.Request.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter limit: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", c.Request.URL.Query(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter cursor: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ListRuns(c, id, params)
 }
 
 // TriggerCampaign operation middleware
@@ -2400,6 +2639,17 @@ func (siw *ServerInterfaceWrapper) GetCampaignSummary(c *gin.Context) {
 		return
 	}
 
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetCampaignSummaryParams
+
+	// ------------- Optional query parameter "run" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "run", c.Request.URL.Query(), &params.Run, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter run: %w", err), http.StatusBadRequest)
+		return
+	}
+
 	for _, middleware := range siw.HandlerMiddlewares {
 		middleware(c)
 		if c.IsAborted() {
@@ -2407,7 +2657,7 @@ func (siw *ServerInterfaceWrapper) GetCampaignSummary(c *gin.Context) {
 		}
 	}
 
-	siw.Handler.GetCampaignSummary(c, id)
+	siw.Handler.GetCampaignSummary(c, id, params)
 }
 
 // ListMessageStatus operation middleware
@@ -3199,6 +3449,8 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 	router.POST(options.BaseURL+"/api/v1/campaigns/:id/pause", wrapper.PauseCampaign)
 	router.POST(options.BaseURL+"/api/v1/campaigns/:id/resume", wrapper.ResumeCampaign)
 	router.POST(options.BaseURL+"/api/v1/campaigns/:id/cancel", wrapper.CancelCampaign)
+	router.POST(options.BaseURL+"/api/v1/campaigns/:id/retry", wrapper.RetryCampaign)
+	router.GET(options.BaseURL+"/api/v1/campaigns/:id/runs", wrapper.ListRuns)
 	router.GET(options.BaseURL+"/api/v1/campaigns/:id/recipients", wrapper.ListRecipients)
 	router.GET(options.BaseURL+"/api/v1/reporting/messages/status", wrapper.ListMessageStatus)
 	router.GET(options.BaseURL+"/api/v1/reporting/campaigns/:id/summary", wrapper.GetCampaignSummary)
@@ -4809,6 +5061,343 @@ func (response ResumeCampaigndefaultApplicationProblemPlusJSONResponse) VisitRes
 	return err
 }
 
+type RetryCampaignRequestObject struct {
+	ID     ID `json:"id"`
+	Params RetryCampaignParams
+	Body   *RetryCampaignJSONRequestBody
+}
+
+type RetryCampaignResponseObject interface {
+	VisitRetryCampaignResponse(w http.ResponseWriter) error
+}
+
+type RetryCampaign200JSONResponse CampaignTriggered
+
+func (response RetryCampaign200JSONResponse) VisitRetryCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RetryCampaign400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response RetryCampaign400ApplicationProblemPlusJSONResponse) VisitRetryCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RetryCampaign401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response RetryCampaign401ApplicationProblemPlusJSONResponse) VisitRetryCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RetryCampaign403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response RetryCampaign403ApplicationProblemPlusJSONResponse) VisitRetryCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RetryCampaign404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response RetryCampaign404ApplicationProblemPlusJSONResponse) VisitRetryCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RetryCampaign409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response RetryCampaign409ApplicationProblemPlusJSONResponse) VisitRetryCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RetryCampaign413ApplicationProblemPlusJSONResponse struct {
+	PayloadTooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response RetryCampaign413ApplicationProblemPlusJSONResponse) VisitRetryCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RetryCampaign415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response RetryCampaign415ApplicationProblemPlusJSONResponse) VisitRetryCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RetryCampaign422ApplicationProblemPlusJSONResponse struct {
+	UnprocessableContentApplicationProblemPlusJSONResponse
+}
+
+func (response RetryCampaign422ApplicationProblemPlusJSONResponse) VisitRetryCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RetryCampaign500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response RetryCampaign500ApplicationProblemPlusJSONResponse) VisitRetryCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RetryCampaign503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response RetryCampaign503ApplicationProblemPlusJSONResponse) VisitRetryCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RetryCampaigndefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response RetryCampaigndefaultApplicationProblemPlusJSONResponse) VisitRetryCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListRunsRequestObject struct {
+	ID     ID `json:"id"`
+	Params ListRunsParams
+}
+
+type ListRunsResponseObject interface {
+	VisitListRunsResponse(w http.ResponseWriter) error
+}
+
+type ListRuns200JSONResponse RunList
+
+func (response ListRuns200JSONResponse) VisitListRunsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListRuns400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response ListRuns400ApplicationProblemPlusJSONResponse) VisitListRunsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListRuns401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ListRuns401ApplicationProblemPlusJSONResponse) VisitListRunsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListRuns403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response ListRuns403ApplicationProblemPlusJSONResponse) VisitListRunsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListRuns404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response ListRuns404ApplicationProblemPlusJSONResponse) VisitListRunsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListRuns500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response ListRuns500ApplicationProblemPlusJSONResponse) VisitListRunsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListRuns503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response ListRuns503ApplicationProblemPlusJSONResponse) VisitListRunsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListRunsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListRunsdefaultApplicationProblemPlusJSONResponse) VisitListRunsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type TriggerCampaignRequestObject struct {
 	ID     ID `json:"id"`
 	Params TriggerCampaignParams
@@ -5963,7 +6552,8 @@ func (response ListInbounddefaultApplicationProblemPlusJSONResponse) VisitListIn
 }
 
 type GetCampaignSummaryRequestObject struct {
-	ID ID `json:"id"`
+	ID     ID `json:"id"`
+	Params GetCampaignSummaryParams
 }
 
 type GetCampaignSummaryResponseObject interface {
@@ -9458,6 +10048,12 @@ type StrictServerInterface interface {
 	// ResumeCampaign Resume a paused campaign
 	// (POST /api/v1/campaigns/{id}/resume)
 	ResumeCampaign(ctx context.Context, request ResumeCampaignRequestObject) (ResumeCampaignResponseObject, error)
+	// RetryCampaign Send again to some of the people
+	// (POST /api/v1/campaigns/{id}/retry)
+	RetryCampaign(ctx context.Context, request RetryCampaignRequestObject) (RetryCampaignResponseObject, error)
+	// ListRuns List a campaign's runs
+	// (GET /api/v1/campaigns/{id}/runs)
+	ListRuns(ctx context.Context, request ListRunsRequestObject) (ListRunsResponseObject, error)
 	// TriggerCampaign Start a campaign
 	// (POST /api/v1/campaigns/{id}/trigger)
 	TriggerCampaign(ctx context.Context, request TriggerCampaignRequestObject) (TriggerCampaignResponseObject, error)
@@ -9955,6 +10551,78 @@ func (sh *strictHandler) ResumeCampaign(ctx *gin.Context, id ID, params ResumeCa
 	}
 }
 
+// RetryCampaign operation middleware
+func (sh *strictHandler) RetryCampaign(ctx *gin.Context, id ID, params RetryCampaignParams) {
+	var request RetryCampaignRequestObject
+
+	request.ID = id
+	request.Params = params
+
+	var body RetryCampaignJSONRequestBody
+	var err error
+	// A request validator built on kin-openapi's openapi3filter with
+	// KeepValidatedValue leaves the value it validated on the body. Bind
+	// that value, matching member names exactly, so the handler receives
+	// what was validated instead of a second, case-insensitive decode.
+	if vb, ok := ctx.Request.Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+		err = ctx.ShouldBindJSON(&body)
+	} else if binding.Validator != nil {
+		// ShouldBindJSON runs the struct validator after decoding; keep that.
+		err = binding.Validator.ValidateStruct(&body)
+	}
+	if err != nil {
+		sh.options.RequestErrorHandlerFunc(ctx, err)
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.RetryCampaign(ctx, request.(RetryCampaignRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "RetryCampaign")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(RetryCampaignResponseObject); ok {
+		if err := validResponse.VisitRetryCampaignResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ListRuns operation middleware
+func (sh *strictHandler) ListRuns(ctx *gin.Context, id ID, params ListRunsParams) {
+	var request ListRunsRequestObject
+
+	request.ID = id
+	request.Params = params
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListRuns(ctx, request.(ListRunsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListRuns")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(ListRunsResponseObject); ok {
+		if err := validResponse.VisitListRunsResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // TriggerCampaign operation middleware
 func (sh *strictHandler) TriggerCampaign(ctx *gin.Context, id ID, params TriggerCampaignParams) {
 	var request TriggerCampaignRequestObject
@@ -10236,10 +10904,11 @@ func (sh *strictHandler) ListInbound(ctx *gin.Context, params ListInboundParams)
 }
 
 // GetCampaignSummary operation middleware
-func (sh *strictHandler) GetCampaignSummary(ctx *gin.Context, id ID) {
+func (sh *strictHandler) GetCampaignSummary(ctx *gin.Context, id ID, params GetCampaignSummaryParams) {
 	var request GetCampaignSummaryRequestObject
 
 	request.ID = id
+	request.Params = params
 
 	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
 		return sh.ssi.GetCampaignSummary(ctx, request.(GetCampaignSummaryRequestObject))
@@ -11030,245 +11699,259 @@ func (sh *strictHandler) GetReadiness(ctx *gin.Context) {
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7L2JctvGuiD8Kn3x379iJ5RELbZjqv46pcj2if8T2xpLPpm6loZoAk2yI7Ab6QZEM76amqeZB5snmeqv",
-	"FzTABglqc3KuqlIxRQK9fvv6NUr4LOeMsEJGg69RjgWekYII+Ou4FJIL9SklMhE0Lyhn0SA6mxIUM/Kl",
-	"GCbwRIz4GBVTgnI8IWhExlyQ7agXUfXw7yURi6gXMTwj0SDSb0S9SCZTMsNq8Bn+8gthk2IaDZ7t7vWi",
-	"GWX2791elOOiIEKN9D8+H239B976o7/1cvj/bV388O9RLyoWuRpVFoKySXR93YvevgovmKZoQq8IQ7hA",
-	"iSBY/eQWmeNiWq2RplEvEuT3kgqSRoNClMRf75iLGS7Uc6x4fhD11AborJxFg73dgxcHP+4/P3gBu9Bf",
-	"7rpVUlaQCRF6mSmZ5bwgLFn8gyyWl/wOXxKJaIEkHhNUcCRITnCBiimVSK2NyOIQJVMuCUOjBRx/grOM",
-	"iB5iZI7GXCCCk6l6gU3UACOCUs7gYsgXPMsztaT98e64nx6Qrefj/njrAPfJ1st0//lWH+/jZ6Pd9EWy",
-	"27eHNCU4JaI6Jm8LW2oPLXe69+zZqjv9t63/2XaVv9AZLZaP5mc+RzPMFkjwuVQ7w0zOiVAXO+OyaIO8",
-	"DEbzF5mSMS6zIho86/uX2O+vvb2TKWfkfTkbkRb0YPAbogy93t59fnCIaCFR/EOMZnihbmIuaFEQhuL/",
-	"d++neBsdoXg+xYXEeT6IUS7ImH5BVCKcZXxO0vqd/fDy4MWL3b39g2fPX4QBOFfLG+o1rARl75oO+rVb",
-	"Oghh3sX3g7+hv33+ob/18uJzf+slevJ0uxURz7C8bEPGuMDyckjTGBVTAGqCyjzjOEVzLM19khTNaTFt",
-	"wVEzQDdELUt40tvt/vPlJV/rsYgsfuIpJUACP0ki3s5yLgAOE84KwuAjzvOMJkBFdn6TamNfqyv6/DXC",
-	"E6LPNKHFAvC5wAJHPTWGJKwYygIXavoPJ2fDt++rjb0RmF2id1ShctSLeJKUObZHpzAavq7dsA8SL55H",
-	"1z0z/d5LN/0RKwVOpzgvOy3i7wInBP1KM7WzxiJe8aTggTU4APYW8yK6vvBvhBZkBuf674KMo0H0/+xU",
-	"/GdHPyZ39Hl/JAkXaXQN1/ZWv7fb7xvktF+4W8RCYIXsX7YmfMt89/lC3cz2Rzx/R6RUR6LueFZmBc2x",
-	"KHYUfGyluIClVYvEaUrVXnF2InhORAGwMMaZJL0o9776Go2puu4QhKtfNNarI0UFyTIJf2qgVFDtwHNE",
-	"GQZKtYxEFXB/1pNduKf46DeSFBpu6/MfweyK+CjEcvtFY0qyFMXqxxg9ibcTeRX3ULytTsl9yOJD9Ons",
-	"zdaPT3uIC4TR/3/64T2C41VsXsC1yG30WjEX/ReaKqQ9Z7EPETF6wgXSX8VPEWYp0L4pviIIo7gGgeZZ",
-	"81389BCRKyIWiBdTItAlUSQz4TOiSAPCRSHoqCxITw16zmCPRE0p1QIxQ/pkUMlSIlDsnpcxSjkqON9G",
-	"r2d5sUBXOCuJRBIvEOPAJ7fP2Tk7Qsen/9RHCBtDmvHp20zgIrEgSBIlLRUkVew34bMZ7iFJZjThGWc9",
-	"VOCROr/4P4G8q9c0rVNUHeUZpswyiSeMn7OM4FQx6j+I4FK9mGelRJJOWM8yNrT7DCVTLHCiBLSn1ZmY",
-	"gXooVhQwhrOOAV5j8xAacZ4RzGRPsRREMkkQleesIF8KOEYE92QGUnxnjhewze1ztkRjNWDKXF0XoMFP",
-	"OP2oKecKKpkLPsrI7AdLLSuEW0UMTvRbITBXaGYINkowY7xQnFUQnG4rsnHM2TijyYMvKRdEQTECyFbo",
-	"PqKpQn1Y1GshtET9UCs6YhaNiJoaFvEG1pQS9tBHozA5w8mlBMIkE54TWNBbpgQNnD346XwoBQIZ8BBW",
-	"lPGJBFJtaYcBLyWpwELf8+INL1n6wAcnFLYixpEsrUQPyznBCyU0nXH+CxYT8tDXOeLpQi2s4BxlagGw",
-	"qE8Ml8WUC/oHedBzes8VfAHTUqQAK/JOUwQqj17WFaYZHmUPek5HKCU5YanSktRZpXzODlEhFghPMGVm",
-	"abngiRJRRhk5rhb2kHdp5kKgXY5LSdJDFAPJkDGIMBpnQYSQZtWyzJWkRtJ3JKX4DMSSbwOBiu8jJRdp",
-	"/ViJaDArSjmRAA4FvlRwcG2lUeBbR0VBZjkstS7XJVgI2qbbjRTDAV6ulBVB9BmoNdAC4XGhVNEkIXmB",
-	"WQLqNiszA3daQ2mIeWpjBaaZmm3towqU0iEOqMW/TgkDEYWXBfB8tbpLxuesJmymuCBbBZ2RLgsDABgm",
-	"PG2RcnPBr2hKxHdyxT6d4tyLpkWRg8hXyuUBPxgjkhvTKIKHSA2M5mp/TEkpCZ6RbvPRNKQHLm0zI1iS",
-	"YckKfQkNDIYbBbhSp2slDqpkQVFgyrIF4ldEtJ7y0nSsxXDwRvAZ2t2OQjuxpzKUek9rr04WWIGlAZVu",
-	"CzPq4GqUNEhzCs82dRQ4X2d40OP1HDo1tlGHhxq0OZyobaR+Ux4yLGtFvai2zqWzjnlOWKxkb4cvC1I8",
-	"7aFY4y5JY2tWs2vuKXkASCP8RAv18Ag0FvTEfxAxpb6gKU4RLZ72zllcMkDEGD2hvqxa8Cx9qiVswsqZ",
-	"OkC1rKgX2UWA7A1zqi9hsqgXmeG8bVd3eOTUnXZdVoNMk3xo5QRG1gQ1J0IqVWa0AA6wjf6pFSal/YCm",
-	"tdDKoVpDzURl7A/7u87+cMwzPhvxysJwJH4rGUanNLvCRsn3VwhGuPqV1nX7pmbv/bolL2m+xXO9762c",
-	"KzQSRnXpRcd4lmM6qVtsvka4TClhCRlK+geJBgq/FOAqzXyYE5EAS+v3omSKGSOZZ/AAe4oaxqKbeVcQ",
-	"bL+J9vp7z7d2d7f2ds/29gb7Pw6evfwPRS8wzUpBhsVUEDnlWVpNtdfX5GtXIQ3lQp/jqMwuo170e0lJ",
-	"MZzyUsghUeKontL/GtDG/qD01CEYQNUEQ0kSzvTYCqvTMiNDoAnmcUkmM6Wcq/n3qj+1QdU+49EX9w3Q",
-	"9ejVx6M3Z5H9YigIBp6vn1JImRmUDJ6l2bSBk19JBshZ3fMVERJAdve6Gm1o3lK7+IMz9eans2NF43hO",
-	"EwVvJ2/RKzLjyF1/LyrzdM0NXTcNPg0oaVKVjyShOVXk0rpEGJkrbiFKZtiYdo8AK7GDKbQbC/4HqXNq",
-	"615Yz+aaYNpc1unUoKxakZt1PuVS6csJoXmhsRrPMQWLhl5kARq2Znag0xb8EPW1LqI9CYG12DtdzUWO",
-	"zWPXTeQJijXGPAMiTUbGaiFqQenNJRsfO7uyxxXYuuS+UcdnnleSM2ZagsAzziZa18SysKxHohyXUgGF",
-	"Ol7NPZTkGj7hhlBjwSQkM1i6seYuDEqc2OevAxSmucPz6OefB+/enUedJNwAZbrdgC0UbQnyCUslGpFJ",
-	"yRBlwLKUBKkf9z1Gy6fXoIxfbwhoPi39ehPkblDfTXj6ETIvfydRSsaUwXs94wid02Jq/Ib6/lcc/B3z",
-	"4A7CaRcB16gRXWD7VD99vcSVlumNEu0UjaMGZ/ULnaDSZ26rVnVmnjstZzMsFlGTk3VC74rXfQ2sRPO9",
-	"wC8+1+tG+UIyvh6/vmxv/zW4b8Kwu7vmZbShtUfKVlHhJUYYojvLpM07ySbWV+ys12D9NQ5SO9SGxlLj",
-	"biE9xULoL1QGLRH6V9nZfeYEnOuGc0xpnlXQRiclsuAFzjqBYwNGqmXXJ7VDrjqIE1wk07WOuJDLjWQp",
-	"CF52pF8FLSB4Qt3ihGyjf5C8QBjiKhI8Iz00IglwXhDNMEu1dMHLAs0IZiil4zERIPko+UM2tJwlJhn1",
-	"fxz0+0G4G0R7u/q3FtZ10L8G16a/193eEjg0JT0Xt/DMD1vohwjGSvnFjbPbXzvQHQsWfgDQMpH1whCe",
-	"fO7vXvztc3/r5cV/7n3ub+1fPB187m89g2CEi3+Pugoe9zlhq2DiH/CaCJOHEj7WBi7dq3RyBiFOYDjJ",
-	"cOL0E7VKIkBMA+/rfMoz0DUaJgID7w10eRj5ZR2z3jgirM7NPfh8ftAtIO6HnXAgjicJeKNaHPeGXeb5",
-	"92t+OfFoSFMCU3rpTI8s0YSjMRWyQHNwhDnOgiRotRgUQSIGKC4EZhIneuLYKrHxqMwu423zrzYjWypf",
-	"t73V3o962tgSsrFVe+ATQaRsmJLsEq1RQpAZpky9O3jx4qXCGTDw7O16NpOTo0+nr1+BbU8QybMrxUf7",
-	"170WcaC7lOhNvqSk2iOWBc0yEyOoFhc0Q4RwP6j62lFrJlFr0Ow69A2Fe//0VixMKX42GGVECINdH6K5",
-	"+kGJBDNLjWZKERgRyiZozEuWAtB02UKLPGTEYSf+aim1uqPaDlYJSactTpT4+MO7k19en71+FQ+c2YTW",
-	"rSaHldFHnYK+fSwEvdJmXIMO1ox3evzz61effgHo/Pjp/fu37/8e9SqAdROqz0fvj1//oh99c/RWfVjC",
-	"H0Uq1BRbV1iAYxHmEnisTuLU8D11Sh9LZs7kBBsL+LEVptVnzBKS6UffYKo+XPgHZFSrpRM65qWxzzkS",
-	"o+hIUs7KDBf0igwQhigS+ztK9BtYKdEZvSKCpD2Eqz8srwLUQTF4PWRsXyM4mZ4zOxZniQ5cQjhNJSpz",
-	"dSkxCMVD4ayHsSZMDdvjFRF4QoZm3gXIBkbAkC3epMoRqeaxb9Y9apVpze2oblfjpWKorbzVuHvADmmg",
-	"vGnSu6GNbmNi5964CwODO2cQ6VpNfa8qMBgvU093eEuHlZbaR73mBmEnoMPoMwUDDhcIfGCI8XndrgyB",
-	"NeqVG16h1RFW71njG4BxyVL/AHCWoQqOOx7FhPCJwPmUJsOUSu2/oiHjjGdfHy202NjTQY5cFmgMvllW",
-	"aHkBAoe7KMwnahigCiGVOcOyGBr1vsU6XUyJVOrnBIy9c5BS1HAk7e4TtrRomDiy1g3k3YvuGgJMwf0W",
-	"Q0yiom5xR07sxh9rGhu4E/BPLntLuUCZuhYdEkF1uISVAwYo1gNuvI6csDQozrwHp+qkZJtLMt7gYjij",
-	"rAy5jE8VaPErCAYgyKJvRxB3M/xekjJ0jJ8g4myOF2r12nNUzLm4HKBY6h3ru3Pu6U23pi59U5gKS3gf",
-	"IQw9XV5lEfeQB2s9A2mwbo9ObLx0Wea5krND56ZuvbrvQyQJQXH1gjEtyo3n9NYbBgXNxV34D+NFC//s",
-	"NJl26IfoCwRv1mTpKZZaNq1HEhxC7DOEPnGBUpLQlMiOK+F5MeRlIYdpqSjSMPGc5K0keD7l4ERIBZmr",
-	"BVGBTAg3GpFiDnI1cC91UBX76rgk33KTkjERIkx96svR/ssxF1rKV/+xBVJU9wbTqtGCpCYwq5lTHQIM",
-	"gWAIBZpNP+UKXa2yHakhZTj3iY8LwozeW98wQWoEBCN0nZLgdA2z/6hkYT5eJx0ukTxRsiFbkSMlFKU2",
-	"UScSpHUKYYdNccZx8w7WKBC91zF8CAnSasCtHEllkhAp15wecA2FAApTHbXwqEvvxmLTMpULH/RthKOP",
-	"MHCrdOQMYTpUdCWmVMt1ZneNLwX5UiiJKdOHBEH8ihsqiVKA1AARxpxNOgK1WhUXOBuWImuFve8kUpxr",
-	"nPG5TZU5M++hX8kIfXrbAorq5W7eQJ4Pq5i2e7gciJc/5mklvfq5UoHbanUKNhXQ8FqtC2wAGq9VaW2q",
-	"6e3tItap6OwjHgkJrDEgFC4LWk1pJigxN8WkZbG3RTIICylBcT7A7tt0zBBZbqE3LRpbWKQNKJ0rWH+Y",
-	"F7Yw5gDzWqYOvTU2jGWUCRI5R+fbNcewKaDNQtHQ8hoEZJUZ7kzQyUQzuJXeyso6vGTSTdXtl6yWkBz0",
-	"cb4CiU6jG6THOVQA/gLigM1jqzDPZH4FLPrL29AC1gpLtlurWaDP4n1rdmUmtHm6AzfWzu6OKNnO7i2C",
-	"6w4RZ9kCTgKjVJ1E2VWq3Nym5N1P80hXyzjG0OhH2Hwn1VIh2m+Gdg+B3S3t4u6s4e7wu7DAVHFBywEN",
-	"61ta21qed0VESpMQA/mwdGU66cpaV9PUWkNrcBB35ob/1FO3yCrdDPJVWrm99lXYD/EFG+D+Xcbt1kN0",
-	"l+JgW8Ner9eHFDgy1O8Fw+nAQEGtA64ZVqplJLBwAx8wQp5zObgAWDThRCLODlEfiJeu5ZBlCGf00np8",
-	"7yS2wW1ob2lHNwvU9HFa5wJIko2Xgze/YVBFS3Dl4ZKhGCJd1D0Ye86XAqV4sV2vl/AwcRn1Nb9luoKJ",
-	"Y3PfScTnDP3BGTlEVbgoes9tHpgJUtb0Ve9O28nB6zXixRTSAwktpjph55tEgjhw3G1BsA7xqreLJgkY",
-	"sTEqrBAAmvmITCiThg8ohCjAd3XziOs/dSxKW6QsZbIw5o+42kD8XyscxcGryalYliXeHr0/Arw0JSI8",
-	"45gkgLRUIqP1NNDuDgNcmlda0CIjh5DBIJRMghgQisYCOsXC+KJDKPQ1KCVUmRDWpe6luciZ7Ogb/1W9",
-	"dAQvnb471U7uKUkul4NFqzzScG7XXHA2OUQEql+A97fMt6Obx1arVVhps3FITqIyawofUPW+d0il2mna",
-	"lt8GIQBUadUth4B13l+r3Gt+16bHGDKvSRqjjKSo4DXyZtJF1/up1UI2zCVZEX7uyd5uedvdIuJJ3mK5",
-	"gSVKNMMpUUQNcZESsY3OnE0LTiOl2gKXYymNAyHtLH5XF3NakDxkLDS6QUc5Xr0BAmRbYi4oFJDEEKvn",
-	"4puypgbk2lW6O6ovwx5zzwe0GgwEQb1+OCswd33mC5FAjJecvOrWtNfNWmW0583zswZBJmCzLpMpwrKq",
-	"yNNDsSew6WFNnn9o3CVaQPLILXw1SdATnvJSJEFJhdsKRJAsFeOcNkP6vAgmnFMwcGmXWAs50ROGs4QB",
-	"xGJdHcvVbjNC5jaKT16/f/X2/d9jj7v19OMfPp3FYLnW/jEMP5yefTjR30pMK4c5ZNn6yzbDRr2qLpcZ",
-	"U7GAsw8nHRnHiTOKfsiLt0z/+6GEOKuC55qT6P1/AtPXJqpsawkxckVTpQgqOKITtlXmENLbQy7Dsq+Q",
-	"yNww3NGyTloffB3h8a7w2l9AyHtWHbm+BckHCJsVYlTQ5JIU6lOCs6ypIayVFKp9dVuyfnjJNlHbvbeh",
-	"EMa8wnI64likAU6YFPSKDGspJA1Et+F2PSXzM8omUHoKwu06GtSsRdcZVMgXkoARtkXbONXGXl9Ha0Y3",
-	"KRXaGWiriN8bhjRNCCNi42TPZS/BcO9g2la1wtgEqlAoHRuA05tF2YSnMlFXEPxVzWR8V2Cm2DvQbueN",
-	"AywUuAXnrAfNiuXIj9vMz3N1K5QNS0lCzkNLeTcajpfFyvGANCsGBuS469AKyrNsWPPXLE9wom1OA5Q2",
-	"gwINVOMsWw5GWOFCJ2q4VufqWZVg7mJZQSDCzJb76uzmVRPp+ltr3YhmVZSNeMnSIbkKewwd6IDp7+p2",
-	"oKqdf+5eN/UzLpHC+ohLoLgMTCFsaaUSYYRuA6O2E23e/3pi2yB2IX7R8Bk3/D36u/165Z/n+/3d5/Yr",
-	"szEITyVE++55WUiaahK4d7Cl7hXNKUv5XN2uMcTCSy+eBXi9WUcHKNisHlHb+24LYT3ZWESD8rK/lwAn",
-	"UOjdjolrEb4BtLV6OPWl98yx1VYUuu43lGSpq6vX1Vyw0MFtkA8xh8CMEUGCTqZF8FQg8zJoVxTk0JYQ",
-	"zbG2vmLkqox/p6uj1ssbV+a3IVjEnPi+vj6qWsVK9eINzchbNubLZzGmGdElR5bsSNLUJiapNZ2Mq8Ko",
-	"1qAUUNNATRnmglxRMg+6M0GP0XklhjTqmXq2BhvijEhEWZKVaUeJLFA0Fva1vKLQAf1McFZMG1TBuXWn",
-	"8OvCL8IS7W73t/vLEnxbka8jXVn03I6lyz2E3IgyGAFusHwi8Ow72UX1NGYoO2Bo01WB5yZlupMshhtU",
-	"GklLXTiPyOGMiEkw8JHPJcIjXhZI8hmBFJRMSZwLZBRRLgC7Ul1p0EKYAoiOPHeV2GEioQyYCj6Xh0D9",
-	"bNoULlC8g3O6c7W7Q9mEyGJH38XOV+Njvd4x5QU7Cyn6ngJCyl5ASGkNV1fnZtbd8RzunDaYco+ty0vB",
-	"wwXxPiQlqa4FrDfUPX/ugQps6EvZtLxGtZn1y7DH0HJYBb4kbLkC3wpRsoqKWFsZ0BVACExcI9k3oc1V",
-	"sIFHpVtLY1RA45+JA/QQ0bDrbxSraK9P4XC+nUwe2cp0dR6hdjCkhrVWCBMVRBoJGqqLB9jQ4KDSRKNB",
-	"9FOZKZ1SUQzKTQC53oqLJOrvvtz/MXlGtl7g/dHWi+TZ3tbo5bi/1R8/G79Idscvxs+eLXOk2gpXQbQT",
-	"Evx1eZtdscQl8GkLwHmjFNA19DEOOSPWuKYcRFWCYrXv9kt1AqJ3o1Y6jKg0BXX9GuGRk/qa3SYyykg0",
-	"2F+Oc2uXNg9N2ITucaJDpqA4+ybSpi4HrvkRPFJzdIHeSaF4aL1SeKgcKGUkGI5g+WfPBXBRVq+QX1S9",
-	"P0xcDMnIrGsiUuM2YR29LnKtd4vhMjIVK78Jp/1mZWSc4tu1hkytd0TAnE+QokWo4IjCk72qX8A2OmIL",
-	"nQtr6uNDHrATcEAjcvWEp1jM4H51cXUlAIW42d3492s81vOUVo6CKuDST8feKAW78hZUidd+vrWXY/1W",
-	"2yleX5n4qjqsKbEnjJ6m3YC0yYCmC04QCU3hpWFhykp3LCYIppPuwZ0zLC9JOgQSFl4zGKtSOqGF9NOm",
-	"PTdC5fxRIjcRWAY69vyf//W/oR9KB4FnRlKKh84s0mAcNCMmzgnsC7Slep2h/8Mkw1LSsanCve4gDWge",
-	"118yJj96tbGPG8j5qiymWl5bZTSF4DQ8q3IMTLH09QTjytUcq11tA55az6enobd+CdVO6gcRJEAaNVqo",
-	"sLOUdqPCPpoFyPDNHBsbE286I0OB2YRo72/4OsdYJ6CZXlwZ55cSjXByub3CnNsC40dOjwRbOYLJb8JA",
-	"nR01wD7c3S7tr4MR9V0lFjZdblo6vpXiZQML3PHcRRj7Deqy3sRw4czgtzkAv8j9n6NwfUd18S7YiWKM",
-	"FRPpEA6Cb3dUazR1iH0BY9LcfqElIJtev36CWo5EuIzQ7QwV5Pc2daCKHDZSuWKaRnHvnjTSKQzB0AQX",
-	"hrB5nc2leKc7iGbSwUm1ZIdaUp06uzZe6VXwbwmFqlOqRgX/ms3BJ4zVlTcIRgXNHg2oneQKYny8JOkE",
-	"GxDNuUgtGGvT0ZiLQy3yx8D1YwASXiqVV0usYNKL1edY6ajZwo/WkQXPrVEl6kVTkuVWfoAg0S9FMPDI",
-	"rPqV04qDUYyhPJosJXLTTFHb6SQgRSQuNG2oowRXkAJpfNkznEJBIUh858JL7e2ZrqOKb7seKSaUsIf4",
-	"TdbejPgM7MEz03RAUSfQBs/3qFG5TId7Tcnshsv/qGdam5FUWWzc3XvLDN3TCmRo63ph8mTjXlVVpNby",
-	"4kmjisvT3qrCHoeAGQwR5tVz6dVrffTOmVeOI0ZPZqUsbJ63GlpN4bJk9dutzTIUswzXw6BFo5FGlREs",
-	"3Sevq4bJBfYzeU3mr7On1vN8a+m9flbvqmYc3m2U8iMJu5msw7izXuCB8W0tM7KqkrZBxYQb23PcVquZ",
-	"u9t23nFGCy5MQY5gqFtL3I9SKEal7jMLcR2dy/h1j1E6NGFgjSDRbx65ZPCgdWAbw9rVeUJnRBZ4lt9j",
-	"LaxbxvrUA3tqkBGI86mfTyjup9pyCCq96mGNWJpm5xujzu36VAfyXbyYkmd9tZeJPtBf/hGIjA2WTDV5",
-	"DbrxD4rVQ7GvXnipN+v91RvE49RKJHUCxrXhMxtXQbHHtWSvP/2A9nefP9/aRTjLp3hr72Yn0oAuM53p",
-	"bFTF4fi8Yk1Mjm1qF44/moNtT3A2QU8+vjlGLw+evXi6HfU2yfWZ4jwnDAxpVLqAw/UxNoPKkmnrSJ1H",
-	"gkgyG2VEnkdRm6otV/tjciyqljiU5WV38ckLYArwO8okVLdsmZ4rdNCFoExP8fo5WA+cSe2TYSum7QEa",
-	"KD7mGiO6tnDMdRKtT9XJabnSC7+8v5/Pzk689hRusoO9vTDtLtraVV9SBqGqpkuj2oZSlORhZYqt6k7w",
-	"JCmFICYbtNpirY8lso0sQwTe2PTbDrOxmkOE0aePbxU0kcC0EAQzGGWYXa53kGrrrz4Jd7ghJP0IDZkD",
-	"xZ2djjSjE11MpYaPUeTVwSghDyrnspgIsu4xW3Sk9hjj1qRqLBd7SPqvQp7c9bX/DZkInJI0wDvc0tdU",
-	"fNIbP9aPd44EcS+uSwlcob40J18WlmuHvjY7sXn8nV7wL6LDC41tuul6/mK9UVfue9nJBzFdwGDMvSqV",
-	"o+plG1I7/KJdgai27vy9sg2uY4rGPKQHD+9Qq8Fr8jU3Tr68a0tvs9FmKLDz3lxhQGhdglir02s1V/Aa",
-	"qCoavj5IspbI2OjQGW7O2d0f5icWtDa36e7F+OYB4E0LfwdvrnY0dg048/WrGzRn8qZr2n0bRt6V0eWr",
-	"dR5Xiakdm1f4ru4aY+/e6bLsuX/e0XO/0V3fu+fl0TGyIjJcOz58dGkgyG18H2tcFg6BwnECm1rx6nUb",
-	"u1qlDQqHqnre1L5XK87Y1a53qpWvppzdoX1uQ4019EdbQaKB1dBdAskgIr+XOIN0AJyVxLPOXDf7zpof",
-	"0JEgGH0ylqAbNIy9mRN9aVsrjbP6/F65tzZqEmoD2++pT6CJam5uqb193goI8Xa4YXGfhDP9MIq/Ogjp",
-	"OSNHT0ebXsdK05wIXuYo/urekT2lztPkWjsG9R8oPnr/Ku6h+MNHbZN9/+FM+0OKKTlncspFMcUsRfHX",
-	"cxMhe0UEHVOSnkcDBIF9cc/0NNJqdWXAAxcJwCr0CdahsOiDWa0coFgDspqf8WJo/zpnUJUBUwY/Uab+",
-	"T75QWcDfk0L/n6h/skL/n5heI34r7BvjUKeaSPdTA8nAyGu1qg1LGUj4ZKpO7i43Xar9vrJ8l5LmZ5gt",
-	"IMoU6tnJqU6C7F4J7rodAczmDAK0qHWNtgKwEEkyknTvvkTMIW5GtpxpvWUptUx5SGybT/nN/CXS3V0n",
-	"ZqcOIcTn1pQkW8Psah1OrRTQOAS31MahrqBydyMSOItm1zOyXPguxQHPrLqhMLBxZc0Az6wIeDT4fAuq",
-	"tvGr73CBBY6uL3oR8AoF+x8rXhu9w79xgY4p7CWQJ3F77h/OVvvE6O8lccXowWJ622JoLfw9eLWeE7n1",
-	"Zju6nYJ1BnTsAhUoFwToCUjwhzoipdHMC2oZIliSdPE+LnXbEKVaTSEf1nz3ne6rshsi22deO+iaCdmE",
-	"Yvr14Ew5JcVEKPqqjvX639CvJEv4jOh0k68K9K630dkUs0sJ9vjfONVFW0qBJBFXNCH/hj6SPFug07MP",
-	"J4oB8dxtoYtIbaTgjCcYFGDChp9OIwe6dkEVf14vEyvEEFRRK+lBDODRhZfpuxuwV28csmoP8evd5OF2",
-	"lqLteQXmvUMBu3aSQdNJhhMy5VmqmL7R5nUIm635hvjYVujNc4IFNu4UxyNanDW1Km7h1Gy/3jX0W3Ye",
-	"PygSoVOmOsTw+3pD4pxI1c79+ERz7tWqNlMsLILeDc+1BSG7M11HIO6S61bL6M527UJOqmoF9VpfFW06",
-	"Er+VDDdok+GWtyBOmeE4P0JpUikpmwx9unERKhJWBFuu2FQjBH2SqHRGPqhkMSEF1I6r4UoV8QlMXHGO",
-	"hX6dLBAW4UREu+QlRJhigZOigYMteTrLW10qKrRiodvoyGsDYCqO6FLILl5tE/RerkRm0G95nW7/HeDp",
-	"o/aObyLQOZlLBoNpDD/SwAjrbuieu+ubqdenWBM+a59UYOgnvAbqzuoICqUCOvNqQ8w6qEtZB+vbL3tn",
-	"6nU2vS2/vL2VyOMGm5B1R8BX1eWwG95YGXgAWapVHmqXde5WvgmTvEMU6/3GioRBmT0doutZveKvX2NQ",
-	"AuLr6xh+HwmcuIL1FYy+fL623GEl91RFoq3I6I2116+XdcZbf1x83evtXz/5PNy6qKo8qy9/vH76fbDO",
-	"8z0qNZsJViW0KQMX0oReEdbTBrsRQeQLTopMqSFckibxdzR4w6X5xdiahU56UQn7Nw+ALSysoVnQCSEa",
-	"2EfqLH8N+QUtStGg6FRQ9Atml7hJlNEpza5w5JcSj44kxTuevbC1iGgXVQV69tiSadj1zAgvok6zox9e",
-	"Hrx4sbu3bzx7fshltWBA4dqSL27kA7gpn7lVFdSbqDtLJ9oW4mslKnCszgUvIBuklDfvDhBG7kZcq3pI",
-	"G80ZooXO0LfYtXaG1Vz79fbu84OWQl5d40t7KCUCCh0Cj6lqQXTrFldB3dJUtry+9A/fGCkoqxW6YJxB",
-	"7QIX3tpds7u1x6dRCcRQHg/8e0u1bV04bbX9dhVuGULbqNkxjHBf8qahKqsI2Cp68+cgEIZhD9vg+8z2",
-	"ZhIL6FDpBwpoDcT+mvCUHKJlfGiw4b2l1g4XX/eug6x+jYQNDpYSZ0jmJMsomwyM6oNia1EbxCgXZEy/",
-	"9JDMlXRj6qFpUEAFn+hEIl0/vn4W8Q2k9VY0aIPQOzI5dDYS9CKXUHELn0ljpzZFoquZQQ26eanxIGr+",
-	"AzMIiwwi5vX9KX+3wLmQUvfPqidCKBfA1t5MFVU3MF7p+0z7Fl3Km24WYSJVvJy1YJBorV3aHUWJ3l0v",
-	"i017Raxv4tAWmgrOsqQUtFicqlFNERuCBRFHZci+c8TQ0clbdEkWUMwmJhIyiyXSfEtRHsoKaWqzwFKh",
-	"bSAMWZ3gtCjy6Poashh0VbKGGckWK9alo20bGFB1Tt+dDlBOeJ5p1afWfbtnmxnJHnLGwF5VR90r7joi",
-	"CZ4RxMfnTAchGBfI9jk7Z99/r/ZPWGFyqre//x7F6isu6B/wzQD9BJtC52W/v59ckgV8IPE2OlJHghIs",
-	"BCUSyYTnRBpXjPadUc6gPqW0/mAl0jFCUomwPGfxly14KR7YLvJQU6SH4rmg6pCtjVmfQnDPumSTwGP1",
-	"LSS8xrpam/5FFoQIec68g4lxOqMstiVXpa5pqTiF3Ea6OKpZI+Nqg+acFDGX339vQ/VNTW6ws/dQDD3A",
-	"YqgRBQ3JdUIOij2qGetmeJQVHMX2K9fUG14cFzrvVZLDcwZYpRu3QXpLAXEkWBCQ/7ZRDDQ4ds0Vs0yP",
-	"Ag+PaWFLmRVqY3oPEKMLmxAExTjXxQQpZzsmDeOH3yRnsZ+UhA76/UEt/aVeXQ09gdJocsEK/KWHMJrh",
-	"TNETkp4zVwRYDbO3N7ABjuo9DaC0kMhorUqgNblEhyg2dUM96IESaXIbfTLZSzAtoKQayOQ0nTNoDKYN",
-	"pxK2acbsmfpzdMK4IKk5kI8Q5EzZBGF08uH0TIH/r6amc/w2JbOcF4Qli61/kEXc8/pDGyhQQjjJdYNP",
-	"W+0c1gNGA1OVFXop6sDvc6YwRj0AhUPREdO1xaC5XclSk/YMMeLqSSrVwR0i7Iqx6juQBc0y88Ic6+f6",
-	"L82mjhXWUDZRmzk5Ojv+GXEG3S5MM0PQqeD4oIYkynGRTPWdv9h/+fzpQNMNKp1zFGzl0lT1orI6vAwn",
-	"dqJPZ3oag6MViiqhzM0t4B2FBsUA6rKZWB99vdWEBb4kXpHAc0YLyAH39EL3LC40VVbkS6/sjM6IBXO1",
-	"rf39/ZeWtf4ByPP99ydepUP7LGiIuimful55iDKF9aYGr3Mdy6luMjJDOpx0+5yduHRAaP+qtcO+uvrd",
-	"ft+s6lcymir69v331mnm0tuhyaarsE4lSnlS6mOs91GXdMJwUULK7RXEHynMxHOAoME5ixUUo525mWrH",
-	"6FExeoKrZt5qbdiomIcubU4f0NmcvvvlqbYdNsbSeQIxetJkK27opz3dgLFGWr5szefzLUUTtkqREaZU",
-	"idTE2cX/fetsTjPKt07txiBAT+dGVpsF+N7XUWwmxS2CmlnotBAEz9BrBfEkXLWa54ThnEaDaH+7v70f",
-	"gY4yBRHAJgfW+qdMCMgkjoW9TaNBpADh2Gst4GibjjwJCTDVIzu/KPYAcSZrHjzWArZ6MtCmyC1T2x2p",
-	"9DIDqXpKt0V0EnNVaBZkqU27C19fQEenXIkccDJ7/X7DK+dftA1l2WwyUJJARGr6WHIFrHzsN4e57kUH",
-	"eg2hod1ad37CqfVHwSu761/5xLARe3Re3UF/f/1Lb7gY0TQlEJHzrMvK3jKlHePMpbs+6zLPJy8brNLr",
-	"179nZvGrQETqwFGtSwaegBm0Au+LXmREs2igg19Mjl1AggV5WHGU+NXHozdn8aFtUO6atVbdgKmsOpCC",
-	"SIBKlhEpnVHdtJf0+3AqUnTO4lrjT+jGpVnsEzublpTOI5BxOSPnERotEAenJmdPjUnRZ0pmSJRycCtA",
-	"EK3JxSAM2o+fg6WN6ExVRWmhQ5ph83YJmirVqYXWEo6rNvubkQtP8vgHWUQaDwGcfzKFN+8UBbXz7bqu",
-	"YJmY2wb+79755CHcP/N7L2NF5UBm+3Oj/0H/5fo3jjkbZ6bz4cFuhylO8CLjOD3j/BcsdEGYg91nXfYj",
-	"yzznoiDpO5JSfKYUUvXy3l6Xl70sb5vk/dehcJomeSLveiI3NyjQWxYJdr7S9NrEBJLWDoKKULhiWFrV",
-	"cKTuUAnnWsWcUwmBJnVyoUf2yEUD6w5aTLeeRK+H+PPjyMH6N97z4o0SWm+EVH8REH0F13UTEO2F5dMJ",
-	"Kdrhp//gVPtfDQ7/ImD1keB0I6Bywt1m8skrkEnAcBCKjlppXNCGnLptwY/D62l7siAzfkXkNjqykqX1",
-	"hmqrYIrGgpBssY1+ndKMKC3Up4dyRdvLHoqDjfsbPXCHYEe0mqr/A1gZnyhVV5vpBmCSe9rTBfJKQYbF",
-	"VBA55Vk6NIWCTDhOLigXtFjEKMHM34z6VT0PpqS5bsQ4w5RBhpFJnhmg+ZQr1nLOIE8VnvVFUmBAdkQq",
-	"0W9lqscm8230Whd2AXuTfkbb4LRRWH9jTJBqbMLSXmVXWmJZcK81inN/8ukJwJmCdH8sgK8tWMcPtxu3",
-	"g9zbf5R7vx1PfxSU70tQ1khvKDJEANxAHsnLUIH3dVT7gz+bplxryDao5G2kW01zzlI6HhNxaItY3YTW",
-	"GZO5dT3NuOJI4NMaLdTDJBuH6KEOYXkggriBwv5IuB4J178e4dKup7tV8Xd0xV+Ik7iRNBy0j76hDGfb",
-	"qN5jG2pqjwiElXuFkQ9tzRoK1kXnmGFciX+p7kJjXX46GpoRNCITyuQ22BjU++esaNgGoHFeyEoJM9+t",
-	"lfKeic+J4BMId1lLhKwv3VDyR8PIX0QkAZjcCLEVbqzCa5Ae7hitf70lohq/h/aJeJKOk3+2AxpXKckj",
-	"sj4i658HWU8gMuEucbVe5spYOpc7/Ak+r4rVQlyZzlnAZUoJS4j115koLVGynjbj6EAmLDnT70MjC2e2",
-	"9wqvLXv/P/qFr76J+98FoPjef7LK+U86+/7rFdzWLcCcJYRsqcNsW4OLzKwW4QVdPz9oJkY1Esj6Wy+H",
-	"Fz8EwsfvlXzVK7etDE3wK5k/Gry/VTBDRYC+k6hWn+7+rN+rSJgsZ3ctbyzJDNokskyp9OyPYsKjmPBn",
-	"0tYVTCJs7Xh3Jy4YF/sdI9upjh83dVJ7vlyu+9oq4T+2Xw0LOiMxyiiRCE8JTmsSflMXd3FS2xBofM7i",
-	"VCyGomTxUtyUmhbsaAO/7aYJ957Xc0d0961KpqknkAR0f3Nyf5UQpTNz0dfG6HnPJOnMhm600SRRMohH",
-	"HpGJgRAo6U1nZYYfwzAeLZ/3RkuBNt1O5ZpCjkurfnVmExCwRLF5OF4WNCak0Mky/9y9z4ATPUcbGpqr",
-	"tPH62zc9XpMcFg0+X/iHfUayzCXfuMkyekV84dIs8cI/Y8omRBYmZH7na4Hl5dCEkbWF7+gO8Pd5lmaG",
-	"wFlaEQzNpzSDUF1RMtmrmI3LugBb8qOu8+2CexiicI3fSQWQWnCuYFFf8Z2oOWdYXjZVnRaw3qkaRAVJ",
-	"ylttnXHV6UxmGgkbWvQedK7a/ZtaLu4d4WAnXWwJupGW4PNHa8K3tCZ4GObfyYNjGWTe74zK7BL0mxZV",
-	"hQuTKFfmSpgCd4NLX8NozsXlOONzL6MOskSBjiPXOUNAjxq/AgST2+jIHoWJaBbkSvG+c4ahXpaOqcCI",
-	"kTmUQvPqRugcTZOsrPhG1YQSxXaf1QZNdFzrAcTnDAviciNDCo1+x5bxb1zCyrIXJgdww6oXIXNno95G",
-	"i9mzc5GMDlRsvRoWxgL7CCW6DIQVDZaI4d4dE8Mj25+3RaIzUEwfkz4eFaONaLcGL+Q6uq4i1cuhINaz",
-	"4ZI9gnIMpIbTQiLbvrtXS+PV1mdo5m0rNqCqpTfSPfFMMJlfrNc271xSCaqSg/cmotR71Lcgpa0Y8SiV",
-	"fMOgfq9zl4Ft3W1csYougkjrtX4nEU0dS8txMa04Gk2jZoyhz9Wa/a88Lrf/POC18zGu1uq7TSn2GoLf",
-	"JxJUs7T5IEAR3n7MJl6K11EHY3qhjBZW4vOA1DvbAJQGAWInxXI64likq0DjlXvoHiGjmqQFMEwb9EfI",
-	"CJMtxQLdbX4n7XHdEj5MVYuVxRremmcePlbjZz5HYyxQwaGeERrh5BKq80OSTpvuAD/WVAZ3+nsHXnOh",
-	"F3t+c6HdQKn4e7Vo6FNdb80wV+RCRh5rN9yZgaJ5tDdBJmFFh6ZHVVaVx1u9A1VUlc0q02ittDZglH55",
-	"1IykE2JqKuhqOSFJ15UeMdM/gI/PTtWJsD/KvA/s5oJPtC26cDPJd8N4ngo3nFZY9WJu5TdeAF357SME",
-	"wciu0NHlY4e5Tr19cECwtyUhHf/Z2z14cfDj/vODF2vY0LoQQqifDkGKUBdmSu+qjNFmoYymEDHCEHBh",
-	"Q4zUioxWHlwRZQkJH9jKUsrdlmIK5qxdhW1Tu+EqLu7fnKCxQGPpajnBbl7bkm3nrisioKBhsJbhn5wi",
-	"/9dIv+JCX4rGTf8mu5Jpj+L6nQxbCexp1WnwL+wS9DtArkQMeyaPgvOdCc5er0oLoQ6oNih5ZhPtdIYB",
-	"nmn+hS8JO4SaZu63qmMixIphZsuUel2JL8kCAv2mOA/YgDVHsH07/6QxerV+ng9cRcy1NA0L8bbE22MN",
-	"sUd30g1riEmHfKtpxrJPyZKbtQXENEGhma/smMrHtGirFlYRhW7FwiwqPNYK+8vWCtsQFNsrhbXCTv+B",
-	"CfOjdeVbehS7wtPtioQFq8OYPE1TDwELgnCmplmgseB/EGaLstpEn3C5FR+O/wxyTf9RrnlMOPiXLbVy",
-	"R5LQDrnCWWk669wqa6tOEuywfw1t6bU9hHvOaKpPpyjIqggHG9EpoTHTvxxReaQR9xkEAkHIEAjiaAWS",
-	"JCNJIRHj845ihkc2as3WW+2CZ14v9L+wYbDWp36lZdAdy6Np8M5Mg35DfQulFWDdtXEwdq2IYxcoWms/",
-	"TBmKDVTFSBc1bDMO2lX+WfldvcP3A5sH3eG0MD3XDuLRQPjI825oICwqBFxDOZYFY0d27sdG6NGGbkZC",
-	"hw+PVsK/rJVwY3hstxO2w0//wUn0o6nwW5oKuwPV3RsL30Hmok4zNO3dttERlOAA66Grw6EbbHJWlXoz",
-	"jyMotzrB+pc2a2IN2v8UglD/URB6tCj+C1sU70502skFuaJkfseVoF43+tL5bd9NznLVZLzqSreNDvoH",
-	"CGeSe7qgTqyG0rAQBBKo8Kr38FfR6E70ch3ufxuKZlbRTti+FF4zbCoRdARkEx2hTotHI+cj2epItqCk",
-	"c0W1oNqaogy6k25X0cijYTpZeZVxs6WewcNEk2tjbqdisybvb7hZ0dlj/dbqSG1bnqHQXYcntJLvJEEp",
-	"ndACKl1kBKcKr+MfXM8R3SKUC9dsSi2ffAHnRjSIfnh58OJFy4Z+b6vesPt8VdHaH9DF3z73t15efN3t",
-	"7T67fujStQpc1huQ4V4fjcd3Zjxu1hzQSLuB0fisJh8wLmY4o5KkqOC6J/kh0iVFtLWYzgi0MdcN7lMi",
-	"6JXNuKKFrivJywIsyBVSxs4/g6g8Z64ei+7Db0pOmhKUVTOJhuiio1dNqEZ741t1AH9W6UWtTdvuHtoY",
-	"DafSVvZE3cujEfpRJtmM/BylKcIAPKvJz7L69FhcaqPiUrDQx+JSj8WlHunsY3GpTYtLaVLz1TcerfT1",
-	"vRZYGnKqVUuvf5gNkzUNT0x2ve6hq+ilIDYFv+dojjdQi6PQCGzdnIRGhkRELfPRTvwXAWEAqk2EhXa3",
-	"YBha+g8mKD+6Ar+lK3A9AN3MBXiiyON7oI7tvsC/g0WnZnQX1p1g88XnREtzgigZFZrb1ruNS6VpQTnr",
-	"hqILlE1imoIEqgjqOWtq0brnghZW1UuzAcIMkZRaOTblJq2hvU2sQ6D7UW8/wSQPbZD/F1JvH12Lf+2G",
-	"1rdRieti2o4taLexX7ETOftIEi5SaXvVmXIoc1tmlFzRFNrZGWnPqrxTqhBpoU19qcCeNqydjuZrWdUW",
-	"UQTpnMmCZhm0n11L+bTRP0DtoAt3MSVUIKWGn54dfTyriB70QsFVhvs5m0+5tRmAx0RN5zb2JJa8FAkZ",
-	"uBfipyG6KUlx7EoL3kujGT36I+l8JJ3/Vd2bihQZ0vmdDFTyXE1E13SV+YXzS4lwgRhHKckJU/i/WNFW",
-	"5rGpTNVURp/tDmj+608Y6kt7Z4xieDEegIiMBUFlvo3ilEwETkkaD9AZmeVc4AzCfvmcHSJDYrWHCdIX",
-	"gCcIkuGF9kvR4pxluCBiG8VlBYfxAJ1wWUwEOf1vv9jxFE9Q/Eyfv/Zx6e1zZupcQS8TPEOMkFSGOMCE",
-	"FB/Bw6sbntxj9087SQA8PoLthQtkD2/bw9X7n97D93uByvmUKL2puv0EMzQiSBJxRdIgdNaH/BqNCBZE",
-	"HJWKFHy+UIIPvGxkplJk0SDaAYHIjBWyMOWE5xlBSnIwnnwjx6Q9my9DhaVQ25WJXFOo5TiCd5jZaAZc",
-	"IM4S0rOIR1IrXI1wcjkRijF5I1oL3/KYx5ylUNvHRCboTDfrW3cDuFS3wKr0niBEybTU9ZOAvEGqeJJQ",
-	"jIQXvVlwwCjbBtmdFgTL8rFJFTCjVv3Clkf9VQdbJHhWq9Kmi7TZ97yxqkpfy2NpmkpAPNUCrmkBNJ9y",
-	"3QPIDOKX4V4a5Q0XCKz3I5xhlsBdstSJjfJQcZZLsgAKQvw7tNT+4vr/BgAA//8=",
+	"7L0Jc9s4ugD4V/C0b6uTblmWjyQdubamPDmms9NJvLYzvfXirAiLkIQ2BbAB0Io7z1v7a/aH7S/ZwoeD",
+	"IAlKlI+kM89VU9OOSOL87vNLb8IXOWeEKdkbfenlWOAFUUTAv14UQnKh/0qJnAiaK8pZb9Q7nROUMPJZ",
+	"jSfwRoL4FKk5QTmeEXROplyQQa/fo/rlPwoirnr9HsML0hv1zBe9fk9O5mSB9eAL/PlXwmZq3hs92dnt",
+	"9xaUuX/v9Hs5VooIPdL/9fFw67/w1p/Drefj/23r00//2ev31FWuR5VKUDbrXV/3e29exhdMUzSjl4Qh",
+	"rNBEEKwf+UXmWM3LNdK01+8J8kdBBUl7IyUKEq53ysUCK/0eU0/3e329AbooFr3R7s7+s/2f957uP4Nd",
+	"mB93/CopU2RGhFlmShY5V4RNrv5JrppLfosviERUIYmnBCmOBMkJVkjNqUR6bUSqAzSZc0kYOr+C45/g",
+	"LCOijxhZoikXiODJXH/AZnqAc4JSzuBiyGe8yDO9pL3pznSY7pOtp9PhdGsfD8nW83Tv6dYQ7+En5zvp",
+	"s8nO0B3SnOCUiPKYgi1s6T203Onukyer7vQ/tv7vtqv8lS6oah7NL3yJFphdIcGXUu8MM7kkQl/sgkvV",
+	"BnkZjBYuMiVTXGSqN3oyDC9xOFx7e0dzzsi7YnFOWtCDwTNEGXo12Hm6f4Cokij5KUELfKVvYimoUoSh",
+	"5H/d/XsyQIcoWc6xkjjPRwnKBZnSz4hKhLOML0lavbOfnu8/e7azu7f/5OmzOADnenljs4aVoBxc0/6w",
+	"ckv7Mcz79OPob+hvH38abj3/9HG49Rw9ejxoRcRjMqE5JUy9EoKLFzwlzaN6z7IrtCBS4hmRaEnV3AA4",
+	"0Z94qiL4JU2J+EG2XS28Pp7oKWq72xgv/aqPCZZ6jV2XLOD9thWap20o8nR/FYZYkrf2nE8UVmvPmDKz",
+	"XKlfblstPKws9j8FmfZGvf9lu+QX2+ap3H5rxjbTw4oK1gE37O2Kgh3AH4wsiVRoOScMZWSqEC9acVkU",
+	"7NY3fYrlRRuzSBSWF2OaJkjNgegSVOQZxylaYmnpDUnh9lt4iB2gGyMpCngzgIi9p82rvjZjEan+zlNK",
+	"gEV/kES8WeRcAJ2ccKYIgz9xnmd0Alxu+3cLyJ6EfPzSwzNicH5C1RXwG4UF7vX1GJIwNTYwMOq9Pzod",
+	"v3lXbuy1wOwCvaWa1fT6PT6ZFDl2R6c5DvxcoUAhyXr2tHfdt9PvPvfTH7JC4HSO86LTIv4h8ISg32hm",
+	"kKqyiJd8onhkDZ7ABot51rv+FN4IVWQh18G7Oe9jMuEi7V3Dtb0x3+0Mh5Z5uB/8LWIhsAbgz1szvmV/",
+	"+/hJ38zgGC8tCgFcLopM0RwLta3hYyvFCpZWLhKnKdV7xdmR4DkRCmBhijNJ+r08+OlLb0ozEodw/cRw",
+	"JX2kSJEsk/BPA5Qaqj14nlOGAfuaxKcE7o9msk/+LX7+O5koA7fV+Q9hdkOKCPL7RVNKshQl+mGCHiWD",
+	"ibxM+igZ6FPyf2TJAfpw+nrr58d9xAXC6H8/ef8OwfFqkiLgWuQAvdLCj/kXmmukPWNJCBEJesQFMj8l",
+	"jxFmKfDmOb4kCKOkAoH2Xftb8vgAkUsirhBXcyLQBdEsfcIXRJMGhJUS9LxQpK8HPWOwR6KnlHqBmCFz",
+	"MqhgKREo8e/LBKUcKc4H6NUiV1foEmcFkUjiK8Q4yHGDM3bGDtGLk3+ZI4SNISOYmducwEViQZAkWppX",
+	"JNXi4YQvFriPJFnQCc846yOFz/X5Jf8N4of+zNA6LXWgPMOUOUL9iPEzlhGcakHyTyK41B/mWSGRpDPW",
+	"d4IX2nmCJnMs8EQrEI/LM7ED9VGiKWACZ50AvCb2JXTOeUYwk30t8iCSSYKoPGOKfFZwjAjuyQ6k5aIl",
+	"voJtDs5Yg8YawJS5vi5Ag7/j9NhQzhVUMhf8PCOLnxy17Mb8jsxXMTDXaGYJNppgxrjSkp8gOB1osvGC",
+	"s2lGJ199SbkgGoqNBKDR/ZymGvVhUSCrfc0VHTKHRiDEwSJew5pSwr720WhMzvDkQgJhkhOeE1jQG6aF",
+	"MZx99dN5XwgEOooRkTI+k0CqHe2w4KUlFVjoO65e84KlX/nghMZWxDiShdM4YTlH+EoLTaec/4rFjHzt",
+	"6zzn6ZVemOIcZXoBsKgPDBdqzgX9k3zVc3rHNXwB09KkAGvyTlMEKrlZ1iWmGT7Pvuo5HaKU5ISlWovX",
+	"Z5XypZbHxRXCM0yZXVou+ESLKOcZeVEu7GvepZ0LgaY1LSRJD1ACJEMmIMIYnAURQtpVyyLXkhpJ35KU",
+	"4lMQS74NBGq+j7RcZJQvLaLBrCjlRAI4KHyh4eDaSaPAtw6VIoscllqV6yZYCNqmX51rhgO8XCsrgpgz",
+	"0GugCuGpIgLhyYTkCrMJqICsyCzcGQ2lJubpjSlMMz3b2lc1KKVjHDHb/KYVOy2i8EIBz9eru2B8ySrC",
+	"ZooV2VJ0QbosLFD8o0dRNR20DOeVwn5vrlQOIl8hI4p03RxhFcEDpAc2iivTUsoEL0i3+Wga0wMb28wI",
+	"lmRcMGUuoYbBcKMAV/p0ncRBtSwoFKZa/eeXRLSecmM61qK8vxZ8gXYGvdhO3KmMpdnT2quTCmuwtKDS",
+	"bWHSWThWoaRFmtIcEeoocL7eMObsHA6datuowkO/amayOFHZSPWmAmRoakX9XmWdjbNOeE5YomVvjy9X",
+	"RD3uo8TgLkkTZ/Z1a+5reQBIIzyiSr98DhoLehS+iJhWX9Acp4iqx/0zlhQMEDFBj2goqyqepY+NhE1Y",
+	"sdAHqJfV6/fcIkD2hjn1jzBZr9+zwwXbLu/w0Ks77bqsAZk6+TDKCYxsCGpOhNSqzPkVcIAB+pdRmLT2",
+	"A5rWlVEO9RoqJlRrf9jb8faHFzzji3NeWhgOxe8Fw+iEZpfYKvnhCsFIXL3Sqm5f1+yDp1vyguZbPDf7",
+	"3sq5RiNhVZd+7wVe5JjOqhabLz1cpJSwCRlL+ifpjTR+acDVmvk4J2ICLG3Y703mmDGSBQYPsKfoYRy6",
+	"2W8Fwe6X3u5w9+nWzs7W7s7p7u5o7+fRk+f/pekFplkhyFjNBZFznqXlVLtDQ752NNJQLsw5nhfZRa/f",
+	"+6OgRI3nvBByTLQ4aqYMfwa0cQ+0njoGA72eYCzJhDMztsbqtMjIGGiCfV2S2UIr53r+3fKfxkjo3gno",
+	"i/8F6Hrv5fHh69Oe+2FsbbP2LY2UmUXJ6FnaTVs4+Y1kgJzlPV8SIQFkd67L0cb2K72LPznTX344faFp",
+	"HM/pRMPb0Rv0kiw48tff7xV5uuaGrusGnxqU1KmKtxVLZ361VlewwgIbM+47YCVuMI12U8H/JFVO7dxf",
+	"69lcHUzryzqZW5TVK/KzLudcan15QmiuDFbjJaZg0TCLBPuxZXag0yp+gIZGFzGersha3J2u5iIv7GvX",
+	"deSJijXWPAMiDdiuFdcLSm8u2YTY2ZU9rsDWhntRH599X0vO2LoF8IKzmdE1sVSO9UiU40JqoNDHa7iH",
+	"llzjJ1wTahyYxGQGRzfW3IVFiSP3/nWEwtR3eNb75ZfR27dnvU4SboQy3W7AForWgHzCUonOyaxgiDJg",
+	"WVqCNK+HHs3m6dUo45cbAlpIS7/cBLlr1HcTnn6I7Mc/SJSSKWXwXd866q1vDeRpuP8VB3/HPLiDcNpF",
+	"wLVqRBfYPjFvXze4UpPeaNFO07jQlVfITlAZMrdVqzq1750UiwUWV706J+uE3iWv+xJZieF7kSch1+tG",
+	"+WIyvhm/uuxg/xW4r8Owv7v6ZbShdUDKVlHhBiOM0Z0maQtOso71JTvr11h/hYNUDrWmsVS4W0xPcRD6",
+	"K5VRS4R5Kju7z7yAc11zjmnNswwq6qREKq5w1gkcazBSLrs6qRty1UEcYTWZr3XExVxuJEtB8HIj/Sao",
+	"guAefYszMkD/JLlCGOJ+JnhB+uicTIDzgmiGWeo942hBMEMpnU6JAMlHyx+ypuU0mGRv+PNoOIzC3ai3",
+	"u2OetbCu/eE1uDbDve70G+BQl/S8a/5JGFYzjBGMlfKLH2dnuHagOxYswgC1JpENQjUefRzufPrbx+HW",
+	"80//vftxuLX36fHo43DrCQTLfPrPXlfB4z4nbBVMwgNeEwH1tYSPtWEd9yqdnEIIHhhOMjzx+oleJREg",
+	"poH3dTnnGegaNROBhfcaunwd+WUds944XqbKzTuHLpUBmz9txwPFAkkgGNXheDBsk+ffr/nlKKAhdQlM",
+	"66U+omrG0ZQKE7kkSmFVIglaLQZFkIgRSpTATOKJmThxSmxyXmQXycD+txb/VLG9Vb7v9Y2xJWZjK/fA",
+	"Z4JIWTMluSU6o4QgC0yZ/nb07NlzjTNg4NndCWwmR4cfTl69BNueIJJnl5qPDq/7LeJAdykxmLyhpLoj",
+	"lopmmY1h1YuLmiFiuB9Vfd2oFZOoM2h2HfqGwn14eisWphU/F4xyTgiDXR+gpX6gRYKFo0YLrQicE8pm",
+	"aMoLlrqguZvKQ1Yc9uKvkVLLO6rsYJWQdEzUKnprhaQAKEvjuuyNPu4Nh8O9T9ZCLyG6CNMMrMwFS0lG",
+	"L4le+acGAFaGWe0SOtDqtvXHamKuEM6yfiQA0Um1N6CaZWzYk2EjFqxg9I+C2Oel5qlI3PmUmCNI+igJ",
+	"zkD/c4LZhGT6mYmtkUWea7wnaTJAhwyV9n1LtSBwyMaEkwlNSWpoWCWw6YyZEBEtacoyENKjzBwEVThA",
+	"cLKjGVGIWprVSRWoRo5WIul2VofRNY+uBtD2HFeB6EmLny958f7t0a+vTl+9TEbeskerhr2D0i6pEdUQ",
+	"KCwEvTSeBkuxnaX55MUvr15++BUI6PGHd+/evPtHr1/SVD+h/vvw3YtXv5pXXx++0X80SLzmZnqKrUss",
+	"wPcNcwk81ch6YkUzjSvHBbNoe4Stk+aF0/f03w5u9FwGvz6FB2S1/8YJveCFNSF7LqhZ3aRYFBlW9JKM",
+	"EIZAJw9vE/MFlsgDbh/h8h9OnALqjhJze4n7jODJ/Iy5sTibmNg6hNNUoiLXl5KA3jYW3sCdGDismccv",
+	"icAzMrbzXoH4amVg2eLwLH3leh73ZdXpW1p//Y6qpl9eaJmvVfyzHkkwlVtCXLc639CMvDE/9l/chQ3M",
+	"nzNoHa3W6JclGEybDN4fXuOw0sKEUay5QdgJqNnmTMHGyAUCNy1ifFl1fUDsl/7khlfo1NjVezb4BmAc",
+	"UHPwW2YZKuG441HMCJ8JnM/pZJxSaVysNGY/DFxA51dGs+mbOFwuFZpC+ABThh0MuhLyIz0MUIWYVSfD",
+	"Uo2tBarFgaLmRBI0pTPwRyxBkNbDkbR72IKjRWPPDjuCvP+wFCyaTKFkuBA2q6lb0lFY9ONbGSZyJ+BC",
+	"bzr0uUCZvhYTtUNNRI8TVUdeIth0HTlhaVTifgd+/1nBNhe2g8HFeEFZEYtqONGgxS8hXoUgh74dQdzP",
+	"8EdBitgxfoCgyCW+0qs3zk215OJihBJpdmzuzkdQbLo1fembwlRcCTmGTIm0uUql5bmKcAeQBusOpb5N",
+	"l16KhPFbL+/7AElCQhnSWr/lxnOGknoUFAwX9xFqjKsW/tlpMhNzEqMvEF/ckF1BfaoGuxxAeD5E53Fh",
+	"RWPZcSU8V2NeKDlOC02RxpMgjqOVBC/nHPxcqSBLvSAqkM0yQOdELUH1A+6lD6pkXx2XFBoXUzIlQsSp",
+	"T3U5xsU+5cLI/Pp/7AppqnuDafVoUVITmdXOqQ8BhkAwhAbNuit9hTmhNG/qIWU8fZRPFWHWNFPdMEF6",
+	"BAQjdJ2S4HQNsz/WsjCfrpMOGyRPFGzMVqTSCU2pbWCUBGmdQmRsXZzx3LyDwdQroKsYPqhsRg24la+z",
+	"mEyIlGtOD7iGRgCNqZ5aBNSlf2OxqUnl4gd9G+HIZJK2SkfeVmuimVdiSrlc7xky+KLIZ6UlpswcEuSZ",
+	"aG6oJUoBUgMEwXM26wjUelVc4GxciKwV9n6QSHOuacaXLpvr1H6HfiPn6MObFlDUH3dzWPN8vNakc5vL",
+	"8cnJ/n7CdL7IbbX6resKaHytzks7Ao3XqbQuW//2pjvn9/YmvICERNYYEQqbglZdmolKzHUxqSn2tkgG",
+	"cSElKs5H2H2bjhkjyy30pkVji4u0EaVzBeuP88IWxhxhXk3q0F9jw2iiTJTIeTrfrjnGTQFtFoqallcj",
+	"IKvMcKeCzmaGwXW0FTeMvqm+/YJVajpE3fAvQaIz6AaGTo8KwF9AHHCpliXm2eTEiNOpuQ0jYK1wtvi1",
+	"2gWGLD50uJRmQpdKPvJjbe9si4Jt79wi/vMAcZZdwUlglOqTKJgRx81PgiihtVEutVaQkUl338jmNqfg",
+	"/upHvloGsobIMEjsB6m3AgGrC7RzAOywssvBnTp0/OV0YZGp5pKOQ1rW2FjbWp54SURKJzEG875xpSZv",
+	"0Flf09RZSytwknTmlv8yU7fIMt18SmVlBHftq6gDhMhs4ke6w9DzapR5I5S7NXL7en1UjCdTw340IhQM",
+	"GNT5kOuR0UaGAgs48AkrBHqXhI/hRjNOJOLsAA2BuJlyOVmGcEYvXNDCnYTn+A3tNnZ0s1jjEKdNOosk",
+	"2bQZf/wN44Ja4oMPGoZk60LjzNp7PiuU4qtBteTH1wktqq75DTNFojwb/EEivmToT87IASojntE77lIZ",
+	"bZy9oa9md8aODl6xc67m4FElVM1Nztk3CWby4LjTgmAdQq5vFxAVMXJjpJyQAJr7OZlRJi0f0AihwLd1",
+	"86SBv3Q4VVuwN2VSWfNIUm4g+Z8VUeXh1aYFNWWJN4fvDgEvbZWTwHgmCSAtlchqRTW0u8MYrfqVKqoy",
+	"cgBJOELLJIgBoagtoFM4Vyg6xKK3o1JCmczjXO5BppZcyI6+89/0R4fw0cnbE+MEn5PJRTPeuUyFjqcn",
+	"LgVnswNEoIALeIeLfNC7eXqAXoWTNiMhDiBR2TXFD6j8PjikQu80bUvRhBABqrXulkPAJnW1Ve61z41p",
+	"MoHiASRNUEZSpHiFvNmM5/V+bL2QDdOhVmRQBLK3X96gW1IHyVssO7BEiRY4JZqoIS5SIgbo1Nu84DRS",
+	"aix0OZbSxd50Fr/LizlRJI8ZE61u0FGO11+AANmWWw4KBeThJPq95KasqQa5bpX9si5euAx3zP0Q0Cow",
+	"EAX16uGswNz1yVtEAjFuOIH1rRmvnLPaGM9c4IeNgkzEpl1M5gjLsqhUHyWBwGaGtaUqYuM2aAHJe37h",
+	"q0mCmfCEF2ISlVS4K6IF+X4JzmnSDIpzlATnFAxgxmXWQk7MhCvKEyamwJsvj2mFzAFKjl69e/nm3T+S",
+	"gLv1zevvP5wmYNk2/jMMD05O3x+ZXyWmpUMdEsXDZdthe/2ytJwdU7OA0/dHHRnHkTeavs/VG2b++76A",
+	"OCzFc8NJzP4/gGlsE1W2tQoeuaSpVgQ1HNEZ2ypyiErvI58kPNRIZG8Y7qipk1YHX0d4giu8DhcQ866V",
+	"R25uQfIRwnaFGCk6uSBK/zXBWVbXENZKCuW+ui3ZvNywTVR2H2wohjEvsZyfcyzSCCecKHpJxpUsqBqi",
+	"u3C8vpb5GWUzqJ4G4XgdDWrO4usNKuQzmYCRtkXbODHG4FBHq0c/aRXaG3DLoPUbhjzNCCNi43zlphdh",
+	"vLs/byu8Ym0CZaiUiR3A6c2icOJT2agsCA4rZ7K+LTBT7O4bt/TGARga3KJzVuO+RTMy5Dbz81zfCmXj",
+	"QpKYc9FR3o2G44VaOR6QZs3AgBx3HVpDeZaNK/6c5gRHxuY0Qmk9aNBCNc6yZrDCChc70cO1Ol9PyxoJ",
+	"1aK/mLmKdZ3dwBNXDHm9m9GuirJzXrB0TC7jHkUPOmD6u7wdqBrnoL/XTf2QDVJYHbEBik1gimFLK5WI",
+	"I3QbGLWdaP3+1xPbGrGL8YuaT7nmDzK/7VWLVz3dG+48dT/ZjUH4KiHGt88LJWlqSODu/pa+V7SkLOVL",
+	"fbvWEAsfPXsS4fV2HR2gYLOSWm3f+y3E9WRrEY3Ky+FeIpxAo3c7Jq5F+BrQVko6VZfet8dWWVHsul9T",
+	"kqW+NGRXc8GV8bZBSs8SAjfOCRJ0NlfRU4Hk4ahdUZADVwU3x8b6ipFv5PCDKfBbrSBfmt/GYBHz4vv6",
+	"Er96FSvVi9c0I2/YlDfPYkozYqrmNOxI0pbXJqkznUzL2r7OoBRR00BNGeeCXFKyjLo7QY8xqVGWNJqZ",
+	"+q6MIOIMyqJPsiLtKJFF6h7Dvporih3QLwRnal6jCt7tO4enV2Edod7OYDgYNiX4tjp1h6Y47pkby1Qs",
+	"ibkRZTRC3GL5TODFD7KL6mnNUG7A2KbLGuV1ynQnWQ43KJaTFqb2I5HjBRGzaGAkX0qEz3mhkOQLAikq",
+	"mZY4r5BVRLkA7EpNsUwHYRogOvLcVWKHjZSyYCr4Uh4A9XOZf1ihZBvndPtyZ5uyGZFq29zF9hfrY73e",
+	"thUyOwsp5p4iQspuREhpDWfX52bX3fEc7pw22IqlrctLwcMF8UAkJakpZ2021D0F9CvViDGXsmmFmHIz",
+	"65fhjqHlsBS+IKxZRHKFKFlGRawtbulreEQmrpDsm9DmMtggoNKt1V1KoAnPpF/mnjaJhlt/rd5Ke4kV",
+	"j/PtZPLQFVes8gi9gzG1rLVEmJ4i0krQUCA/woZG+6Um2hv1/l5kWqfUFINyG2ButuIjjYY7z/d+njwh",
+	"W8/w3vnWs8mT3a3z59Ph1nD6ZPpssjN9Nn3ypMmRKitcBdFeSAjXFWx2xRIb4NMWgPNaK6Br6GMSc0as",
+	"cU15iCoFxXLf7ZfqBcTgRp102KPS1oQOy9z3vNRXb+iTUUZ6o71mHFy7tHlgwyZMGykTMgX9BTaRNk1F",
+	"e8OP4JWKowv0Tgr1b6vF7mMVbSkj0XAExz/7PoCLsmqTB9VoIUMysuiaqFS7TVhHv4tcG9xivBJSycpv",
+	"wmm/WSUkr/h2LYNUaX8SMecTpGkRUhxReLNftrwYoEN2ZXJlbYsHiDT0Ag5oRL4k9hyLBdyv6Q+gBaAY",
+	"N7sb/36Fxwae0tJRUAZkhunaG6Vol96CMjE7zMcOcrDfGDvFq0sbX1WFNS32xNHTdsyQLlnQNhqLIqGt",
+	"HTZWtjJ6x3qYYDrpHty5wPKCpGMgYfE1g7EqpTOqZJhWHbgRSuePFrmJwDLSFO3/+3/+X2jp00HgWZCU",
+	"4rE3i9QYB82IjXMC+wJtKcBo6f94kmEp6dQWku9Y8+BF9SNr8qOXG/u4gZyvynKq5L2VRlMITsOLMgfB",
+	"1vtfTzAufdm8ytXW4Kn1fPoGequXUO6kehBRAmRQo4UKe0tpNyocolmEDN/MsbEx8aYLMhaYzYjx/sav",
+	"c4pNgpptd5hxfiHROZ5cDFaYc1tg/NDrkWArRzD5TRiot6NG2Ie/28b+OhhR35ZiYd3lZqTjWyleLrDA",
+	"H89dhLHfoLTwTQwX3gx+mwMI+zT8NXovdFQX74KdaMZYMpEO4SD4dke1RlOH2BcwJi3dD0YCcun36yeo",
+	"5EjEK2HdzlBB/mhTB8rIYSuVa6ZpFXeb0tCxoBbZtF7Q5qViG/FOdxDNZIKTKskOlaQ7fXZtvDJoQtES",
+	"ClWlVLUmFBWbQ0gYyyuvEYwSmgMaUDnJFcT4RUPSifbQWnKROjA2pqMpFwdG5E+A6ycAJLzQKq+RWMGk",
+	"l+i/E62jZldhtI5UPHdGlV6/NydZ7uQHCBL9rKKBR3bVL71WHI1ijOXRZCmRm2aSumY9ESli4kPTxiZK",
+	"cAUpkNaXvcApFByCxHgugtTfvm3srPm2b/NjQwn7iN9k7fWIz8geAjNNBxT1Am30fA9rxfdMuNecLG64",
+	"/GMz09qMpNJi4+8+WGbsnlYgQ1vjFptHm/TLqiOVri2PalVeHvdXFf44AMxgiLCg3ku9AtwZC0u+oUeL",
+	"QiqXB66HflypEddHq/q9aGYZr5dBVa0XTJkxLP1fQWMYmyscZvrazOBoLb8wT9WUyvZZv6v6yQS3Uchj",
+	"EnczOYdxZ70gAOPbWmZkWUVtg4oKN7bn+K2WM3e37bzljCoubMGOaKhbS9yPVijOC1MhEOI6Olei7B6j",
+	"dGDDwGpBot88csniQevALoa1q/OELohUeJHfY62sW8b6VAN7KpARifOpnk8s7qfccgwqg+pitViaevMm",
+	"q87thFQH8l2CmJInQ72XmTnQX/8ZiYyNVv21eQ2mdxVK9EtJqF4EqTfr/dUbxONUSih1Asa14TMbV0lx",
+	"x9Ww15+8R3s7T59u7SCc5XO8tXuzE6lBl53ONucq43BCXrEmJsf1ZYzHHy3Btic4m6FHx69foOf7T549",
+	"HvT6m+T6zHGeEwaGNCp9wOH6GJtRacl0dabOeoJIsjjPiDzr9dpUbbnaH5NjUXZ1oiwvuotPQQBThN9R",
+	"JqH6Zcv0XKODKRRl2+JXz8F54Gxqn4xbMV0b20hxMt/b03c2ZL4ZbnWqTk7LlV745v5+OT09Cjqs+Mn2",
+	"d3fjtFu1dVy/oAxCVW2jUb0NrSjJg9IUW9al4JNJIQSx2aDlFiutWJHrxRoj8Nam33aYtdUcIIw+HL/R",
+	"0EQi00IQzOg8w+xivYPUWH/NSfjDjSHpMfQUj9Qn9zrSgs5MsZUKPvZ6QZ2MAvKgci7VTJB1r7miJJXX",
+	"GHcmVWu52EUy/BTy5K6vw1/ITOCUpBHe4Ze+piKU2fgL83rnSBD/4bqUwBXqS33yprBcOfS12Yn14+/0",
+	"QXgRHT6obdNP1w8XG4y6ct9NJx/EdAGDsfeqVY6yHXNM7QiLekWi2rrz99I2uI4pWvOQGTy+Q6MGr8nX",
+	"3Dj58q4tvfVesbHAzntzhQGh9QlirU6v1Vwh6AGsafj6IMlKImOtyWy8v2x3f1iYWNDan6m7F+ObB4DX",
+	"LfwdvLnG0dg14CzUr27QXyyYrm73rRl5V0aXr9Z5fKWmdmxe4bu6a4y9e6dL03P/tKPnfqO7vnfPy4Nj",
+	"ZEVkuHF8hOhSQ5Db+D7WuCw8AsXjBDa14lXrOna1SlsUjlX9vKl9r1K8satd79gUV9uoVty7WuHOsBsw",
+	"eHVu2AxYq8Vy/nW76Zruxe0zVrode7fVzefT2tVa8CjYP/Vr1/0e42psTrolqIsuiPcOuXxirS3efIU3",
+	"rqg3aJFiXbufLHs/7Y0+diuwZboEXX+KNnt3RQhd+cFKwTxbSalJo4EmK5WtAjBf+1GLy3Cq1CRz8Esi",
+	"0uI2FZjWJwW0fnN+1casKZvQHGetdWQ2rtfcGjT9RrXWK4zO7gv0BNlEmxYTrs4ZLSO8uQ3Re98BFR2A",
+	"RhZcOf9a4H6AlyENafZaDWlaBf6COqtl4Pja0qiONDRdCRbsk5FrcRAgqVvUAUpgt+YlyU2zMKpKZads",
+	"KGdKr7rjiSq6BbsjDlps0CRWM6w75ZrFRq1eT4yxsm6XCqK14v34+3Wzr5XXjdegN3IWbZ9wOeqRPwqc",
+	"QfoczgoSeDNsSNROv2fzPOwDdCgIRh+s5ySU9OJratqobhR01tjWSnJjzu+l/2qjvvAuEeyeWkPbLKD6",
+	"lto7Jq+AkGCHGxbDm3BmXkbJFw8hfe8U6JvsjOvkAGE0E7zIUfLFfyP7KOMzOrk2gTTmHyg5fPcy6aPk",
+	"/bHxYb57f2riB9ScnDE550LNoT/clzObUXJJBJ1Skp71RgiYZ9K3bSwNiywdXhBSALAKwpJJHUHv7Wrl",
+	"CCUGkPX8mmy6f50xqGKEKYNHlOn/J5+pVPDvmTL/T/R/MmX+n9jeXQHq3RyHOtUQvJ+agRZGXulVbVj6",
+	"R8JfVjLfafbZrDxfWe7yF75EC8yuICsD6r/KuSka0L1y6nU7AtjNWQRoMYPW2vTAQjYsKk3sIW5Gtrwr",
+	"umUplcoykAi+nPObxRdIf3edGJw+hBiHW1PCcw2bqzS1d1pz7RD8UmuHuoLK3Y0A4D2AXc/IceG7FAQC",
+	"N+SGwsDGlagjPLMk4KAi3ZiqbfzpW6ywwKBpAa/QsH9c8treW/w7F+gFhb1E8gpvz/3j2d0foI+nb+4C",
+	"HsbbFg9t4e/Rqw3Uotab7RimEa3LY2L9qEC5IEBPQB04MBGcteaYUPsXwZKkj4/1pU4sUarU4AthLQx3",
+	"MX3KdmJk+9TqPw2Xq01dCOun2vKDmolQ9EUf6/V/oN9INtEqBVgDvmjQux6g0zlmFxJU8985NUXOCoEk",
+	"EZd0Qv4DHZM8u0Inp++PNAPiud9CF5HaSsEZn2AwGBM2/nDS86DrFlTy5/UysUYMQTW1kgHEAB59Cipj",
+	"7ET8uxuneLhD/HI3dSs6S9HuvCLz3qGAXTnJqPUiwxMy51mqmb7V7k3It6uRqrVTW9E+zwkW2IYfeB7R",
+	"EtxQqXoaL2USWrPmmGk8cllP5LNaYdFaoTdMfNBFufMwnt+ee7mqzRQLh6B3w3OduaM70/UE4i65brmM",
+	"7mzXLeSorO5TrY1Z0qZD8XvBcI02WW55C+KUWY7zM5TylpKy2TikG59iRTVVtIWZS81F0HeQSu8Ug8pP",
+	"pnH2QRVXygwJYOKac1yZz8kVwiKeuO+W3ECEORZ4omo42JLX2txqowjfioUO0GHQVsdW6DKtA3x89ybo",
+	"3azcadGvuU6//w7wdGyiyTYR6LzMJaPBp5YfGWCEddd0z52Y6tnw7QZTrEk3cW9qMAwLRETqtJuIQ60C",
+	"endkTczar0pZ+zEpq/VMg07ht+WXt7cSrTBFryLrnoCvqmPlNryxMvAVZKlWeahd1rlb+SZO8g5QYvab",
+	"aBIGZWlNSktg9Uq+fElACUiurxN4fi7wxDd4KWH0+dO15YFLuadsquBExmCs3WG1DQLe+vPTl93+3vWj",
+	"j+OtT2VXBP3jz9ePf4z2RbhHpWYzwaqAtp8QcjGjl4T1jcHunCDyGU9U5lp51Yi/p8EbLi0sXlovDNbv",
+	"FbB/+wLYwuIamgOdGKKBfaTK8teQX9CiNA3qnQiKfsXsAteJMjqh2SXuha03eoeS4u3AXthadLuLqgI9",
+	"8FyJUex7TMUXUaXZvZ+e7z97trO7ZyNhwhSFcsGAwpUlf7qRD+CmfOZWVcNvou40TrQtJcZJVBCItBRc",
+	"QfZkIW/hIo8idy0PRL9kjOYMUWUq2jjsWjvDaq79arDzdL+l8GXXfIw+SomAwsDAY8raSd26r5ZQ15jK",
+	"taOR4eFbIwVllcJQjDOIGvHpIN01u1t7fGqVsyzlCcC/36gF79NPyu23q3BNCG2jZi9ghPuSNy1VWUXA",
+	"VtGbvwaBsAx73Abfp66XobiCjs9hYJ3RQNzTCU/JAWriQ40N7zZaIX36snsdZfVrJGxwsBQ4QzInWUbZ",
+	"bGRVH5Q4i9ooQbkgU/q5j2SupRtbP9SAAlJ8ZhJvTb+V6lkkN5DWW9GgDULvyOTQ2UjQ7/kExFv4TGo7",
+	"dSmFXc0MetDNW3NEUfOfmEEaQRQxr+9P+bsFzsWUun+VPYRiuXOuVnWqqbqF8VLfZ8a36FPETXMlG9kZ",
+	"5HhHY00q7UXvKKvi7no/bdpbaX3To7ZUDnCWTQpB1dWJHtUWfSNYEHFYxOw7hwwdHr1BF+QKir8lREIl",
+	"DokM30ogiExJW8sMlgptdmHI8gTnSuW962vI+jNVPGtmJFfc37RacG3TQNU5eXsyQjnheWZUH+P3sLDZ",
+	"d83/ZB95Y2C/7DsSFEM/JxMMIUtnzAQhWBfI4IydsR9/1PsnTNkaJIMff0SJ/okL+if8MkJ/h02hs2I4",
+	"3JtckCv4gyQDdKiPBE2wEJRIJCc8J9K6YozvjHIG9Zyl8wdrkY4RkkqE5RlLPm/BR8nIFmcwNbj6KFkK",
+	"qg/Z2ZjNKUT3bEocCjzVv0KBiMRUNzVPpCJEyDMWHEyC0wVliStRLk0NaM0p5ACZYuJ2jYzrDdpz0sRc",
+	"/vijS22zPSzAzt5HCfTMTKCmIoJQS0hgRUlANRPTPJYyxVHifpqaaBL74VSZOhGSHJwxwCrT6BTSQRXE",
+	"kWBBQP4boARocOKbEWeZGQVenlLlSn8qvTGzB8hpgU0IghKcm+K7lLNtm7b40++SsyRM4kX7w+Goki5a",
+	"rUaKHkEpUXnFFP7cRxgtcKbpCUnPmC+ar4fZ3R25kFv9nQFQqiSyWqsWaG3u7QFKbJ3tAHqgpKgcoA82",
+	"2xemBZTUA9kc4DMGjTSN4VTCNu2YfVuvlc4YFyS1B3IMSUGUzRBGR+9PTjX4/2Z7ICRvUrLIuSJscrX1",
+	"T3KV9O06TK9ggAIthJPcNMR23UFgPWA0sFXMbWShxAtyxjTG6Beg0DY6ZKYWJzSDLVhqy4RATpV+k0p9",
+	"cAcI++Ll5g6kollmP1hi897wud3UC401lM30Zo4OT1/8gjiD7lC2+S/oVHB8UHMZ5VhN5ubOn+09f/p4",
+	"ZOgGld45CrZyaatgUlkeXoYnbqIPp2Yai6MlimqhzM8t4BuNBmoEdUxtrI+53nJChS9IUFT3jFEFNVMC",
+	"vdC/i5Whypp8mZWd0gVxYK63tbe399yx1j8BeX788SioDOzeBQ3RNLHV1ysPUKax3tas965jOTdNuRbI",
+	"pF8MztiRT5+H4G6jHQ711e8Mh3ZVv5HzuaZvP/7onGa+HAw0pfYdSahEKZ8U5hg1+bb9m6lAks4YVgWU",
+	"qLiE+CONmXgJEDQ6Y4mGYrS9tFNtWz0qQY+wd4/D2rBVMQ98mrk5oNMlffvrY2M7rI1l8uoS9KjOVvzQ",
+	"j/umYXGFtHzeWi6XW5ombBUiI0yrEqmNs0v+z63TJc0o3zpxG4MAPVNLoNwswPeeiWKzKeE9qDGJTpQg",
+	"eIFeaYgn8S4PPCcM57Q36u0NhoO9HugocxABXDJ9pd/YjIBM4lnYm7Q36mlAeBG04vG0TbYG55evbP+q",
+	"2QPEmax58YURsPWbkbZ+fpnG7khlkElP9VumjbCXmMvC7CBLbdqN//oTdEDMtcgBJ7M7HNa8cuFFu1CW",
+	"zSYDJQlEpLqPJdfAyqdhM7Xrfm/frCE2tF/r9t9x6vxR8MnO+k8+MGzFHpOHvj/cW//Ray7OaZoSiMh5",
+	"0mVlb5jWjnHmy0M86TLPhyB7utTr139nZwmrJvX0gaNKVyk8AzNoCd6f+j0rmvVGJvjF5qRHJFiQhzVH",
+	"SV4eH74+TQ58upFrbl52z6ey7NgNIgEqWEak9EZ124457FutSdEZSyqNsqF7pWGxj9xsRlI664GMyxk5",
+	"66HzK8TBqcnZY2tSDJmSHRKlHNwKEERrcxcJQ5xlV2dgaSOmsoOmtNBR1LJ5twRDlarUwmgJ7kA3JheB",
+	"5PFPYvJ5LOf/uy1UfacoaJxv11UFy8bc1vB/584nj+H+aZCIoaUOqUBm+2uj//7w+fovXnA2zWyn4P2d",
+	"DlMc4auM4/SU81+xMAXU9needNmPLPKcC0XStySl+FQrpPrj3d0uHwdVUVxRlO+HwhmaFIi864nc0qJA",
+	"vykSbH+h6bWNCSStHXc1ofDFI42q4UndgRbOjYq5pBICTarkwowckIsa1u23mG4Did4M8dfHkf31X7zj",
+	"6rUWWm+EVN8JiL6E67oJiPbj8umMqHb4GX51qv3vBoffCVgdE5xuBFReuNtMPnkJMgkYDmLRUSuNC8aQ",
+	"U7UthHF4fWNPFmTBL4kcoEMnWTpvqLEKpmgqCMmuBui3Oc2I1kJDeihXtInuo0RgRcZgtBvnRIwlNHiu",
+	"9Ywfgx3RaarhA7AyPtKqrjHTjcAk97hvCsoWgozVXBA551k6toX1bDhOLigXVF0laIJZuBn9VL8PpqSl",
+	"aVy8wJRBhpFNnhmh5Zxr1nLGoK4DvBuKpMCA3IhUot+L1IxNlgP0yhRCA3uTecfY4IxR2PxiTZB6bMLS",
+	"fmlXarAsuNcKxbk/+fQI4ExDejgWwNcWrOOn243bQe4dPsi9346nPwjK9yUoG6S3FBkiAG4gj+RFrCHK",
+	"Oqr9PpzNUK41ZBtU8jbSrac5YymdTok4cEUfb0LrrMncuZ4WXHMk8GmdX+mXSTaN0UMTwvKVCOIGCvsD",
+	"4XogXP9+hMu4nu5Wxd82FfIhTuJG0nDUPvqaMpwNkE9gtDYCCg4UviBhI4EDV+ONgnXRO2aYKddkurY5",
+	"l5+JhmYEnZMZZXIANgb9/RlTNdsANJqNWSlh5ru1Ut4z8TkSfAbhLmuJkPOlW0r+YBj5TkQSgMmNEFvj",
+	"xiq8BunhjtH6t1siqvV7GJ9IIOl4+WcQ0bgKSR6Q9QFZ/zrIegSRCXeJq9WykNbS2eyIK/iyLO4OcWWs",
+	"WlPR+utEwfrGfmMimLDkzHwIHZ+8vT6oUNp0+x+HFSLv3++/5s3jgr1zjSTWv+yW7kLCu39hCnJv9AmA",
+	"yAuekvslL9VKpCtDB8LOHA8G6W8VbIArpS9DbLo/6/QqEiOLxV3LAw2ebkwWTYJiZn9g4w9s/K+kTWuY",
+	"RNjZ2e6SndsytneIaic2uhsxsoRYSx61JE5cH/g+8hq2lrBNr7y+i8q1AfZLyOa1Qd0uUBKECBpEj+tx",
+	"KSujlKC0EHh2bHhRUlbU1r8L4rKH51i6z9ScLAboNIzmh/XOyeSC2A4KB6bEoItW+kG6pdnwRhdbZYKo",
+	"tEBj1qLHX1RMDY2ug1yARXaOL8mBtRnQTF++PkoKstAZ45dEuBQCSDiEAGVaVpmDkPCysrSJuI/ZGAAC",
+	"vpdAKFs++dvYVU9duEgbndUXpG/wnMwKdoCSStFcCImbu9qEDqqJIEFhwAdr7IM19j74xwlhaZnr4Aok",
+	"l9T1DvhIsSY0+7j4GlHZ96rVFB1CofU5PGgyfxVNpmDfSodxhcbvRbLyhpPAHglqjRFx3E9jRRckQRkl",
+	"EuE5wWnFsln3Qfj48AEkWJ2xJBVXY1GwpBEvDtIMF1bIcKlWNs1tWc2ZNV26S5NONXE2Io/Yk/teJBIr",
+	"FGiq8NeTQUywPJZI0kWh5dQHGeNBxrgvGUPTptuZmueQ29tqVz51iZdYosS+nDQNODOiTJLwv3buM9DW",
+	"zNGGhvYqXZ7i4KbHa5Pie6OPn8LDPiVZVlEfYbKMXpKQ4dklfgrPmLIZkcqmCm5/sT06rltltxlRbxbQ",
+	"Y/4ez9LOEDlLZ9qySjBVwNT7JbPx2abgQ3+QvL5dUDNDFK7xB6kB0hgkS1g0V3wnotcplhd18asFrLfL",
+	"RtJRkvLGeKV8VV6bkU/ifiazB5Oj/33rMsFOuvhoTMNtwZcPus231G0CDAvv5KtjGVQc2j4vsgvQb1pU",
+	"FS5sgYAi18IUGCt92j4uG2CVlQSgOgbQceQ7bAroZRtWvmJygA7dUdhMLkEuNe87YxjqhBrLqDFA68UG",
+	"9bJMbYrArJscvXr38s27fyQDlLh9lhu0WQGtB5CcMWzbBWrRJKbQmG9c+6LaJaws92VrH2xY7SuWZ16r",
+	"Mxbmm9+kOFgHKrZeDYtjgXuFElP+yokGDWK4e8fE8HAyIblqV6wsFNOHZNcHxWgj2m3AC7kybStJdTME",
+	"1jmLfJJrVI6BkjjQ09M0kJX9il/JePUJzW3RJbD98EWeUcwmxHi2pA2iD5sUQI2kmIJVllq+NxHFTvGS",
+	"KEyzNqR0lbIepJJvmMwYdPi2sH1MNGxrVtFFEGm91h8koqlnaTlW85Kj0bRX9wGGXK3eJzvgcntPm/ws",
+	"FHIWnFHF4cEKpfht+dZ9IkE5S1tsByjCg4cqKo04ZX0wtgfc+ZWT+AIgDc42AqVRgNhOsZyfcyzSVaDx",
+	"0r90j5BRTtICGFM6KwR5gIwWsqVZoL/NH6Q7rlvCh63mtdIT+sa+8/VLVP3Cl2iKBVIc6jiiczy5gK5E",
+	"kJzcpjvAw4rK4E9/dz9oqvhsN2yquBNpkXOvFg1zquutGfaKfBTOQ82qOzNQ1I/2JsgknOhQ96jKsuNK",
+	"e9S5CTajyiXTG6w20WYFU2FV+IykM2JLSZkigTFB11dcs7NvirRBMPjXiAR1y+zEEx7E5a/sIYO/aFtC",
+	"xmZC84bhCSVaeYXS1h5cxaqsDnbiqhR+k5qKPlzSRnsGJWziDMs9N01hIzqBq6LtWdfuzv6z/Z/3nu4/",
+	"W8PB1qzQBKlCpCeU0pvTu6r8GNwEWb8O27sBYYjVcFHfekVWoY+uiLIJiR/Yyu4T3ZZiawyuXUXBFM02",
+	"X8Wn+7dEGCwwWLpaxHCbN2Zo1+z0kgioAR0t//wXp8j/MzLWuTCXYnAzvMmuZDqguGHz51YCe1I2Z/6O",
+	"vYlh0+yViOHO5EHmvjOZO2jv7SDUA9UGVWJdbQLTMAkvDP/CF4QdQAaDf1Y2mYYwM8xcZXfkunH3oTA6",
+	"F0jOcR4xHxuO4Fqd/0XD+yot0L9y4VXfBT4uxLuquA9lVx88UTcsuyo98q2mGU13lCM3a2uuholLPszY",
+	"NIugqq3AakkUutVXdajwUF71uy2vuiEothdXbYWd4VcmzA/WlW/pjOwKT7erqxotqGez/WxeJxYE4UxP",
+	"c4Wmgv9JmKtj73Kv4xXqQjj+K8g1wwe55iFX4d+2Ot0dSULb5BJnhW1GeKuErypJcMN+H9rSK3cI95wM",
+	"VZ1OU5BVwREuGFRCL8t/O6LyQCPuM34E4pchhsTTCpuvLxHjy45iRkA2fF/ElXbBU//Wd20YdNtYbxn0",
+	"x/JgGrwz06AKgMhBaQlYd20cTC6xoHrxpt6KiT/VXHbOs1QjEGUosVCVIFMHus046Fb5V+V3bn3fxDzo",
+	"D6eF6fkOWg8Gwgeed0MDoSoRcA3laArGnuzcj40woA3djIQeHx6shN+tlXBjeGy3E7bDz/Crk+gHU+G3",
+	"NBV2B6q7Nxa+haRHk6FoS8YN0CEEMIL10JfwMD3JOSuL5PoKc0q/gc2TNmtiBdr/EoLQ8EEQerAo/htb",
+	"FO9OdNrOBbmkZHnHRaRe1Vr55nPOyNjkGtt0Z6yUoOcF1M70XXTR/nAf4UzyQBc0OdlQTR+CQCJF8c0e",
+	"vheN7sgs1+P+t6FodhXthO2zcsU/TS1VaKLMZia6naoHI+cD2epItqALRkm1oFCbpgw5EZKzrqJRQMNM",
+	"nvMq42ZLKYSvE01ujLlhd/7WUGSbMjiGl7r36DdfrY7UdpUdQNaDtiNevpMEpXRGFRTJyAhONV4nP/k2",
+	"baarOhe+P6dePvkMzo3eqPfT8/1nz1o29Edb4YedpxD37v9ZrQPxE/r0t4/Dreefvuz0d55E60HcpxFZ",
+	"g8t6AzLc64Px+M6Mx/VyBQZpNzAan1bkA8bFAmdUkhQpjl4Ndp7uHyBTjcRYi+mCoD8500qRICglgl66",
+	"bC2qTElKXiiwIJdImXj/DKLyjPlSLjCkq1Zpq1eW/bdqoouJXrWhGtEuXGAV0wfwV5Ve9NqM7e5rG6Ph",
+	"VNoqpuh7eTBCP8gkm5GfwzRFGIBnNflpqk8Pdak2qksFC32oS/VQl+qBzj7Updq0LpUhNV9C49FKX98r",
+	"gaUlp0a1DFquujBZ2yPOZuZLZXszakJm0/f7nuYEA7U4Cq3A1s1JaGVIRPQyH+zE3wkIA1BtIiy0uwXj",
+	"0DL8aoLygyvwW7oC1wPQzVyAR5o8BgVAor7Af4BFp2J0F86d4PLFoVGQmhNBtIw6pSRLvQEIKKXUmhZU",
+	"wq4pukDZJKYpSKCaoJ6xuhZt2jUYYRXaX40QZoik1MmxKbdpDe2d9T0C3Y96+wEm+doG+X8j9fbBtfi9",
+	"BmVButCtVOKqmLbtauFt7FfsRM6OyYSL1Ih6WtE15VCWrkIpuaQpdAC20p5TeedUI9KVMfWlAgfasHE6",
+	"2p9ltX/eGZOKZhl07F9L+YzRP0LtOMuu9J9UIK2Gn5weHp+WRA/aqOAyw/2MLefc2QzAY6Kn8xt7lEhe",
+	"iAkZ+Q+SxzG6KYl64asS3kuPGjP6A+l8IJ3/U92bmhRZ0vmDjBQBXU1E1zSk+ZXzC4mwQoyjlOSEafy/",
+	"WtGR5qEfTdmPxpztNmj+608YSlMHZ4wS+DAZgYiMBUFFPkBJSmYCpyRNRuiULHIucAZhv3zJDpAlscbD",
+	"BOkLwBMEyfCV8UtRdcYyrIgYoKQo4TAZoSMu1UyQk//jVzee5gman5nzt41ZTTcRZutcQRsUvECMkDTa",
+	"e3VG1DF4eE2vlHtsyO4miYDHMdheuEDu8AYBrt7/9AG+3wtULudE603l7U8wQ+cESSIuSRqFzuqQX3rn",
+	"BAsiDgtNCj5+0oIPfGxlpkJkvVFvGwQiO1bMwlT2MXaefCvHpH2XL1P2Gx6UJnJDoZpxBG8xc9EMWCHO",
+	"JqTvEI+kTrg6x5OLmdCMKRjRWfiaY77gLIXaPjYywWS6Od+6H8CnukVWZTszK/JZGQdBJQkoGKSMJ4nF",
+	"SATRm4oDRrlmuv60gmqf5ahlq7HmqL+ZYIsJXlSqtJkibe67YKyy0ldzLENTCYinRsC13YOWc27aB9lB",
+	"wgrejVFec4HAen+OM8wmcJcs9WKjPNCc5YJcAQUh4R06av/p+v8PAAD//w==",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

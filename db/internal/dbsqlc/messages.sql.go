@@ -380,16 +380,23 @@ func (q *Queries) MessageStates(ctx context.Context, arg MessageStatesParams) ([
 const recipientCount = `-- name: RecipientCount :one
 SELECT count(*) FROM messages m WHERE m.run_id = $1
   AND ($2::text IS NULL OR m.state = $2) AND ($3::text IS NULL OR m.reason = $3)
+  AND ($4::integer IS NULL OR m.error_code = $4)
 `
 
 type RecipientCountParams struct {
-	RunID  int64
-	State  *string
-	Reason *string
+	RunID     int64
+	State     *string
+	Reason    *string
+	ErrorCode *int32
 }
 
 func (q *Queries) RecipientCount(ctx context.Context, arg RecipientCountParams) (int64, error) {
-	row := q.db.QueryRow(ctx, recipientCount, arg.RunID, arg.State, arg.Reason)
+	row := q.db.QueryRow(ctx, recipientCount,
+		arg.RunID,
+		arg.State,
+		arg.Reason,
+		arg.ErrorCode,
+	)
 	var count int64
 	err := row.Scan(&count)
 	return count, err
@@ -402,15 +409,17 @@ JOIN campaign_runs r ON r.id = m.run_id
 LEFT JOIN users u ON u.id = m.user_id
 WHERE m.run_id = $1 AND m.seq > $2
   AND ($3::text IS NULL OR m.state = $3) AND ($4::text IS NULL OR m.reason = $4)
-ORDER BY m.seq LIMIT $5
+  AND ($5::integer IS NULL OR m.error_code = $5)
+ORDER BY m.seq LIMIT $6
 `
 
 type RecipientListParams struct {
-	RunID  int64
-	After  int32
-	State  *string
-	Reason *string
-	AtMost int32
+	RunID     int64
+	After     int32
+	State     *string
+	Reason    *string
+	ErrorCode *int32
+	AtMost    int32
 }
 
 type RecipientListRow struct {
@@ -420,13 +429,14 @@ type RecipientListRow struct {
 	CampaignID  int32
 }
 
-// The ledger of a campaign's newest run.
+// The ledger of one run, in order.
 func (q *Queries) RecipientList(ctx context.Context, arg RecipientListParams) ([]RecipientListRow, error) {
 	rows, err := q.db.Query(ctx, recipientList,
 		arg.RunID,
 		arg.After,
 		arg.State,
 		arg.Reason,
+		arg.ErrorCode,
 		arg.AtMost,
 	)
 	if err != nil {
