@@ -12,6 +12,7 @@ import (
 	"github.com/event-stream-engine/ese/internal/campaign"
 	"github.com/event-stream-engine/ese/internal/compliance"
 	"github.com/event-stream-engine/ese/internal/fault"
+	"github.com/event-stream-engine/ese/internal/ledger"
 	"github.com/event-stream-engine/ese/internal/message"
 	"github.com/event-stream-engine/ese/internal/report"
 	"github.com/event-stream-engine/ese/internal/segment"
@@ -31,6 +32,10 @@ type campaignStore interface {
 	RetryRun(ctx context.Context, campaignID int64, retry campaign.Retry, by string, now time.Time) (campaign.Run, error)
 	// Runs lists up to limit runs with numbers below before, newest first, and counts all.
 	Runs(ctx context.Context, campaignID int64, before *int64, limit int) ([]report.Run, int, error)
+	// CampaignRun is Campaign with the run of that number in place of the newest; 0 stands for the newest.
+	CampaignRun(ctx context.Context, id int64, number int) (campaign.Overview, error)
+	// RunStates counts the run's messages by state.
+	RunStates(ctx context.Context, runID int64) (ledger.States, error)
 	// Steer pauses, resumes or cancels. When a pause or a cancel returns, no send is under way.
 	Steer(ctx context.Context, campaignID int64, to campaign.Status, by, reason string, now time.Time) (campaign.Steering, error)
 	// Audience counts what compliance would decide for each recipient now. It writes nothing.
@@ -181,6 +186,36 @@ func (s *server) toRun(r report.Run) openapi.Run {
 		}
 	}
 	return out
+}
+
+func (s *server) GetProgress(ctx context.Context, r openapi.GetProgressRequestObject) (openapi.GetProgressResponseObject, error) {
+	c, err := s.Store.Campaign(ctx, r.ID)
+	if err != nil {
+		return nil, err
+	}
+	out := openapi.GetProgress200JSONResponse{
+		CampaignID: c.ID, Status: openapi.CampaignStatus(c.Status), StatusReason: none(c.StatusReason), RateLimitPerSecond: c.RatePerSecond,
+		States: openapi.StateCounts{},
+	}
+	if c.Run == nil {
+		return out, nil
+	}
+	states, err := s.Store.RunStates(ctx, c.Run.ID)
+	if err != nil {
+		return nil, err
+	}
+	out.RunNumber, out.StartedAt, out.CompletedAt = &c.Run.Number, c.Run.Began(s.Now()), c.Run.FinishedAt
+	out.States, out.Sent = stateCounts(report.States(states)), int64(states.Accepted())
+	remaining := int64(states[message.Pending] + states[message.Sending])
+	out.Remaining = remaining
+	if c.Run.FrozenAt != nil {
+		out.AudienceSize = ptr(int64(c.Run.AudienceSize))
+		if c.Status == campaign.Running {
+			rate := int64(c.RatePerSecond)
+			out.EstimatedSecondsLeft = ptr((remaining + rate - 1) / rate)
+		}
+	}
+	return out, nil
 }
 
 // rehearse answers a dry run.

@@ -52,8 +52,8 @@ func (s *Store) Campaign(ctx context.Context, id int64) (campaign.Overview, erro
 	return found[0], nil
 }
 
-// campaignRun is Campaign with the run of that number in place of the newest; 0 stands for the newest.
-func (s *Store) campaignRun(ctx context.Context, id int64, number int) (campaign.Overview, error) {
+// CampaignRun is Campaign with the run of that number in place of the newest; 0 stands for the newest.
+func (s *Store) CampaignRun(ctx context.Context, id int64, number int) (campaign.Overview, error) {
 	c, err := s.Campaign(ctx, id)
 	if err != nil || number == 0 || c.Run != nil && c.Run.Number == number {
 		return c, err

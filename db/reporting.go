@@ -12,7 +12,7 @@ import (
 
 // CampaignSummary counts the campaign's run of that number; 0 stands for the newest.
 func (s *Store) CampaignSummary(ctx context.Context, campaignID int64, run int, now time.Time) (report.Summary, error) {
-	c, err := s.campaignRun(ctx, campaignID, run)
+	c, err := s.CampaignRun(ctx, campaignID, run)
 	if err != nil || c.Run == nil {
 		return report.Summarise(c, nil, now), err
 	}

@@ -26,6 +26,8 @@ type campaignStore interface {
 	// CreateCampaign checks a plan and stores it as a DRAFT.
 	CreateCampaign(ctx context.Context, plan campaign.Campaign, now time.Time) (campaign.Overview, error)
 	Campaign(ctx context.Context, id int64) (campaign.Overview, error)
+	// CampaignRun is Campaign with the run of that number in place of the newest; 0 stands for the newest.
+	CampaignRun(ctx context.Context, id int64, number int) (campaign.Overview, error)
 	// Campaigns lists up to limit campaigns with ids below before, newest first, and counts all. "" is every status.
 	Campaigns(ctx context.Context, status campaign.Status, before *int64, limit int) ([]campaign.Overview, int, error)
 	StartRun(ctx context.Context, campaignID int64, by string, now time.Time) (campaign.Run, error)

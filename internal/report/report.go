@@ -39,17 +39,25 @@ type Message struct {
 
 // Attempt is one request to the provider.
 type Attempt struct {
-	ID         uuid.UUID
-	Number     int // 1…n within the message
-	State      string
-	Carrier    message.State // the best the carrier reported of it; "" for nothing
-	SID        string
-	HTTPStatus int // 0: no answer came
-	ErrorCode  int
-	Detail     string
-	StartedAt  time.Time
-	LeaseUntil time.Time
-	EndedAt    *time.Time
+	ID          uuid.UUID
+	Number      int // 1…n within the message
+	State       string
+	Carrier     message.State // the best the carrier reported of it; "" for nothing
+	SID         string
+	HTTPStatus  int // 0: no answer came
+	ErrorCode   int
+	Detail      string
+	Looks       int // at the provider's list, while its outcome was unknown
+	FailedLooks int // that could not read the list
+	StartedAt   time.Time
+	LeaseUntil  time.Time
+	EndedAt     *time.Time
+}
+
+// TracedAttempt is an attempt with what was heard of it, oldest first.
+type TracedAttempt struct {
+	Attempt
+	Receipts []Receipt
 }
 
 // Receipt is a status callback as it came.

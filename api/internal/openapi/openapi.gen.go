@@ -182,6 +182,24 @@ func (e ConsentState) Valid() bool {
 	}
 }
 
+// Defines values for DecidedOutcome.
+const (
+	DecidedOutcomeNotSent DecidedOutcome = "not_sent"
+	DecidedOutcomeSent    DecidedOutcome = "sent"
+)
+
+// Valid indicates whether the value is a known member of the DecidedOutcome enum.
+func (e DecidedOutcome) Valid() bool {
+	switch e {
+	case DecidedOutcomeNotSent:
+		return true
+	case DecidedOutcomeSent:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ImportStatus.
 const (
 	ImportStatusCompleted ImportStatus = "COMPLETED"
@@ -350,12 +368,18 @@ type Attempt struct {
 	// ErrorCode The provider's.
 	ErrorCode *int `json:"error_code"`
 
+	// FailedLooks How often that list could not be read.
+	FailedLooks int `json:"failed_looks"`
+
 	// HTTPStatus Of the provider's answer; null when none came.
 	HTTPStatus *int               `json:"http_status"`
 	ID         openapi_types.UUID `json:"id"`
 
 	// LeaseUntil After this its request is certainly over.
 	LeaseUntil time.Time `json:"lease_until"`
+
+	// Looks How often the provider's list was searched for it, while its outcome was unknown.
+	Looks int `json:"looks"`
 
 	// Number From 1.
 	Number      int       `json:"number"`
@@ -724,6 +748,9 @@ type Dashboard struct {
 	TotalUsers          int64 `json:"total_users"`
 }
 
+// DecidedOutcome What was found out: the provider has the message, or never had it.
+type DecidedOutcome string
+
 // ErrorCodeCount Example: {"count":3,"error_code":63016,"error_message":"Free text outside the 24-hour window.","percentage":75}
 type ErrorCodeCount struct {
 	Count int64 `json:"count"`
@@ -908,6 +935,12 @@ type Message struct {
 // MessageClassification The keyword it was taken for; else `media` without a text, or a `text` reply.
 type MessageClassification string
 
+// MessageDecision Example: {"outcome":"not_sent"}
+type MessageDecision struct {
+	// Outcome What was found out: the provider has the message, or never had it.
+	Outcome DecidedOutcome `json:"outcome"`
+}
+
 // MessageDetail defines model for MessageDetail.
 type MessageDetail struct {
 	// Attempts Oldest first.
@@ -1062,6 +1095,9 @@ type RecentError struct {
 type Recipient struct {
 	AttemptCount int `json:"attempt_count"`
 
+	// Attempts Oldest first.
+	Attempts []TracedAttempt `json:"attempts"`
+
 	// ErrorCode The provider's.
 	ErrorCode *int `json:"error_code"`
 
@@ -1142,6 +1178,41 @@ type RunList struct {
 	NextCursor *string `json:"next_cursor"`
 	Runs       []Run   `json:"runs"`
 	Total      int64   `json:"total"`
+}
+
+// RunProgress defines model for RunProgress.
+type RunProgress struct {
+	// AudienceSize Null before the audience is frozen.
+	AudienceSize *int64 `json:"audience_size"`
+	CampaignID   int64  `json:"campaign_id"`
+
+	// CompletedAt When nothing was left to send.
+	CompletedAt *time.Time `json:"completed_at"`
+
+	// EstimatedSecondsLeft Remaining at the rate limit, quiet hours aside; null unless it is sending.
+	EstimatedSecondsLeft *int64 `json:"estimated_seconds_left"`
+	RateLimitPerSecond   int    `json:"rate_limit_per_second"`
+
+	// Remaining Messages still to be sent or under way.
+	Remaining int64 `json:"remaining"`
+
+	// RunNumber Null before the first.
+	RunNumber *int `json:"run_number"`
+
+	// Sent Messages the provider accepted.
+	Sent      int64      `json:"sent"`
+	StartedAt *time.Time `json:"started_at"`
+
+	// States Messages by their present state; each message counts once. States without messages may be left out.
+	//
+	// Example: {"delivered":1,"read":1}
+	States StateCounts `json:"states"`
+
+	// Status `COMPLETED`: nothing is left to send; receipts may still arrive.
+	Status CampaignStatus `json:"status"`
+
+	// StatusReason Why it is in this status.
+	StatusReason *string `json:"status_reason"`
 }
 
 // Segment Example: {"created_at":"2026-11-21T22:38:59Z","definition_json":{"attribute":"city","operator":"equals","value":"Colombo"},"id":1,"name":"Colombo Area Users","updated_at":"2026-11-21T22:38:59Z"}
@@ -1279,6 +1350,58 @@ type TemplateWrite struct {
 
 	// Variables The placeholders used; when given, must be exactly those in the text.
 	Variables *[]string `json:"variables,omitempty"`
+}
+
+// TracedAttempt An attempt with what the provider said of it.
+type TracedAttempt struct {
+	// Carrier The best that was reported of it after acceptance.
+	Carrier *string `json:"carrier"`
+	Detail  *string `json:"detail"`
+
+	// EndedAt When its outcome was known.
+	EndedAt *time.Time `json:"ended_at"`
+
+	// ErrorCode The provider's.
+	ErrorCode *int `json:"error_code"`
+
+	// FailedLooks How often that list could not be read.
+	FailedLooks int `json:"failed_looks"`
+
+	// HTTPStatus Of the provider's answer; null when none came.
+	HTTPStatus *int               `json:"http_status"`
+	ID         openapi_types.UUID `json:"id"`
+
+	// LeaseUntil After this its request is certainly over.
+	LeaseUntil time.Time `json:"lease_until"`
+
+	// Looks How often the provider's list was searched for it, while its outcome was unknown.
+	Looks int `json:"looks"`
+
+	// Number From 1.
+	Number      int     `json:"number"`
+	ProviderSID *string `json:"provider_sid"`
+
+	// Receipts As the provider sent them, oldest first.
+	Receipts  []Receipt `json:"receipts"`
+	StartedAt time.Time `json:"started_at"`
+
+	// State `open` (no outcome yet), `accepted` by the provider, `refused` by it, `absent` (the provider never had it),
+	// `unknown` (it cannot be told).
+	State AttemptState `json:"state"`
+}
+
+// UnknownMessage defines model for UnknownMessage.
+type UnknownMessage struct {
+	// Attempts What was tried, oldest first.
+	Attempts []TracedAttempt `json:"attempts"`
+	Message  Message         `json:"message"`
+}
+
+// UnknownMessageList defines model for UnknownMessageList.
+type UnknownMessageList struct {
+	Messages   []UnknownMessage `json:"messages"`
+	NextCursor *string          `json:"next_cursor"`
+	Total      int64            `json:"total"`
 }
 
 // User Example: {"attributes":{"city":"Colombo","country":"Sri Lanka","name":"Arjuna Silva","timezone":"Asia/Colombo"},"consent_state":"OPT_IN","created_at":"2026-11-21T22:38:59Z","last_inbound_at":null,"name":"Arjuna Silva","phone_number":"+94771234567","region":"LK","timezones":["Asia/Colombo"],"updated_at":"2026-11-21T22:38:59Z"}
@@ -1476,6 +1599,21 @@ type ListRecipientsParams struct {
 	ErrorCode *RecipientErrorCode `form:"error_code,omitempty" json:"error_code,omitempty"`
 }
 
+// ExportRecipientsParams defines parameters for ExportRecipients.
+type ExportRecipientsParams struct {
+	// Run The number of the run; the newest when left out.
+	Run *RunNumber `form:"run,omitempty" json:"run,omitempty"`
+
+	// State Only messages in this state.
+	State *RecipientState `form:"state,omitempty" json:"state,omitempty"`
+
+	// Reason Only messages with this reason.
+	Reason *RecipientReason `form:"reason,omitempty" json:"reason,omitempty"`
+
+	// ErrorCode Only messages with this error of the provider's.
+	ErrorCode *RecipientErrorCode `form:"error_code,omitempty" json:"error_code,omitempty"`
+}
+
 // ResumeCampaignParams defines parameters for ResumeCampaign.
 type ResumeCampaignParams struct {
 	// IdempotencyKey Makes it safe to repeat this request; chosen by the caller, new for each thing to be done.
@@ -1526,6 +1664,21 @@ type IngestUsersParams struct {
 	// DefaultRegion The country of numbers without a country code; ISO 3166-1 alpha-2.
 	DefaultRegion *string `form:"default_region,omitempty" json:"default_region,omitempty"`
 
+	// IdempotencyKey Makes it safe to repeat this request; chosen by the caller, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// ListUnknownMessagesParams defines parameters for ListUnknownMessages.
+type ListUnknownMessagesParams struct {
+	// Limit How many rows to answer at most.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor The `next_cursor` of the page before.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// DecideMessageParams defines parameters for DecideMessage.
+type DecideMessageParams struct {
 	// IdempotencyKey Makes it safe to repeat this request; chosen by the caller, new for each thing to be done.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
@@ -1674,6 +1827,9 @@ type IngestUsersJSONRequestBody = IngestUsersJSONBody
 // IngestUsersMultipartRequestBody defines body for IngestUsers for multipart/form-data ContentType.
 type IngestUsersMultipartRequestBody IngestUsersMultipartBody
 
+// DecideMessageJSONRequestBody defines body for DecideMessage for application/json ContentType.
+type DecideMessageJSONRequestBody = MessageDecision
+
 // CreateSegmentJSONRequestBody defines body for CreateSegment for application/json ContentType.
 type CreateSegmentJSONRequestBody = SegmentWrite
 
@@ -1733,9 +1889,15 @@ type ServerInterface interface {
 	// PauseCampaign Pause a campaign
 	// (POST /api/v1/campaigns/{id}/pause)
 	PauseCampaign(c *gin.Context, id ID, params PauseCampaignParams)
+	// GetProgress Read how far a campaign is
+	// (GET /api/v1/campaigns/{id}/progress)
+	GetProgress(c *gin.Context, id ID)
 	// ListRecipients List a campaign's recipients
 	// (GET /api/v1/campaigns/{id}/recipients)
 	ListRecipients(c *gin.Context, id ID, params ListRecipientsParams)
+	// ExportRecipients Download a campaign's recipients
+	// (GET /api/v1/campaigns/{id}/recipients.csv)
+	ExportRecipients(c *gin.Context, id ID, params ExportRecipientsParams)
 	// ResumeCampaign Resume a paused campaign
 	// (POST /api/v1/campaigns/{id}/resume)
 	ResumeCampaign(c *gin.Context, id ID, params ResumeCampaignParams)
@@ -1760,9 +1922,15 @@ type ServerInterface interface {
 	// IngestUsers Import users
 	// (POST /api/v1/ingest/users/bulk)
 	IngestUsers(c *gin.Context, params IngestUsersParams)
+	// ListUnknownMessages List messages of unknown outcome
+	// (GET /api/v1/messages/unknown)
+	ListUnknownMessages(c *gin.Context, params ListUnknownMessagesParams)
 	// GetMessage Read a message
 	// (GET /api/v1/messages/{id})
 	GetMessage(c *gin.Context, id openapi_types.UUID)
+	// DecideMessage Decide a message of unknown outcome
+	// (POST /api/v1/messages/{id}/decide)
+	DecideMessage(c *gin.Context, id openapi_types.UUID, params DecideMessageParams)
 	// GetMonitoring Count users by consent
 	// (GET /api/v1/monitoring)
 	GetMonitoring(c *gin.Context)
@@ -2133,6 +2301,31 @@ func (siw *ServerInterfaceWrapper) PauseCampaign(c *gin.Context) {
 	siw.Handler.PauseCampaign(c, id, params)
 }
 
+// GetProgress operation middleware
+func (siw *ServerInterfaceWrapper) GetProgress(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.GetProgress(c, id)
+}
+
 // ListRecipients operation middleware
 func (siw *ServerInterfaceWrapper) ListRecipients(c *gin.Context) {
 
@@ -2207,6 +2400,66 @@ func (siw *ServerInterfaceWrapper) ListRecipients(c *gin.Context) {
 	}
 
 	siw.Handler.ListRecipients(c, id, params)
+}
+
+// ExportRecipients operation middleware
+func (siw *ServerInterfaceWrapper) ExportRecipients(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ExportRecipientsParams
+
+	// ------------- Optional query parameter "run" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "run", c.Request.URL.Query(), &params.Run, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter run: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "state" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "state", c.Request.URL.Query(), &params.State, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter state: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "reason" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "reason", c.Request.URL.Query(), &params.Reason, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter reason: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "error_code" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "error_code", c.Request.URL.Query(), &params.ErrorCode, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter error_code: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ExportRecipients(c, id, params)
 }
 
 // ResumeCampaign operation middleware
@@ -2530,6 +2783,41 @@ func (siw *ServerInterfaceWrapper) IngestUsers(c *gin.Context) {
 	siw.Handler.IngestUsers(c, params)
 }
 
+// ListUnknownMessages operation middleware
+func (siw *ServerInterfaceWrapper) ListUnknownMessages(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListUnknownMessagesParams
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", c.Request.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter limit: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", c.Request.URL.Query(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter cursor: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ListUnknownMessages(c, params)
+}
+
 // GetMessage operation middleware
 func (siw *ServerInterfaceWrapper) GetMessage(c *gin.Context) {
 
@@ -2553,6 +2841,55 @@ func (siw *ServerInterfaceWrapper) GetMessage(c *gin.Context) {
 	}
 
 	siw.Handler.GetMessage(c, id)
+}
+
+// DecideMessage operation middleware
+func (siw *ServerInterfaceWrapper) DecideMessage(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id openapi_types.UUID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params DecideMessageParams
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Idempotency-Key, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Idempotency-Key: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.DecideMessage(c, id, params)
 }
 
 // GetMonitoring operation middleware
@@ -3451,9 +3788,13 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 	router.POST(options.BaseURL+"/api/v1/campaigns/:id/cancel", wrapper.CancelCampaign)
 	router.POST(options.BaseURL+"/api/v1/campaigns/:id/retry", wrapper.RetryCampaign)
 	router.GET(options.BaseURL+"/api/v1/campaigns/:id/runs", wrapper.ListRuns)
+	router.GET(options.BaseURL+"/api/v1/campaigns/:id/progress", wrapper.GetProgress)
+	router.GET(options.BaseURL+"/api/v1/campaigns/:id/recipients.csv", wrapper.ExportRecipients)
 	router.GET(options.BaseURL+"/api/v1/campaigns/:id/recipients", wrapper.ListRecipients)
 	router.GET(options.BaseURL+"/api/v1/reporting/messages/status", wrapper.ListMessageStatus)
 	router.GET(options.BaseURL+"/api/v1/reporting/campaigns/:id/summary", wrapper.GetCampaignSummary)
+	router.GET(options.BaseURL+"/api/v1/messages/unknown", wrapper.ListUnknownMessages)
+	router.POST(options.BaseURL+"/api/v1/messages/:id/decide", wrapper.DecideMessage)
 	router.GET(options.BaseURL+"/api/v1/messages/:id", wrapper.GetMessage)
 	router.GET(options.BaseURL+"/api/v1/monitoring", wrapper.GetMonitoring)
 	router.GET(options.BaseURL+"/api/v1/monitoring/inbound", wrapper.ListInbound)
@@ -4773,6 +5114,141 @@ func (response PauseCampaigndefaultApplicationProblemPlusJSONResponse) VisitPaus
 	return err
 }
 
+type GetProgressRequestObject struct {
+	ID ID `json:"id"`
+}
+
+type GetProgressResponseObject interface {
+	VisitGetProgressResponse(w http.ResponseWriter) error
+}
+
+type GetProgress200JSONResponse RunProgress
+
+func (response GetProgress200JSONResponse) VisitGetProgressResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetProgress400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response GetProgress400ApplicationProblemPlusJSONResponse) VisitGetProgressResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetProgress401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response GetProgress401ApplicationProblemPlusJSONResponse) VisitGetProgressResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetProgress403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response GetProgress403ApplicationProblemPlusJSONResponse) VisitGetProgressResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetProgress404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response GetProgress404ApplicationProblemPlusJSONResponse) VisitGetProgressResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetProgress500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response GetProgress500ApplicationProblemPlusJSONResponse) VisitGetProgressResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetProgress503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response GetProgress503ApplicationProblemPlusJSONResponse) VisitGetProgressResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetProgressdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetProgressdefaultApplicationProblemPlusJSONResponse) VisitGetProgressResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type ListRecipientsRequestObject struct {
 	ID     ID `json:"id"`
 	Params ListRecipientsParams
@@ -4898,6 +5374,154 @@ type ListRecipientsdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response ListRecipientsdefaultApplicationProblemPlusJSONResponse) VisitListRecipientsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportRecipientsRequestObject struct {
+	ID     ID `json:"id"`
+	Params ExportRecipientsParams
+}
+
+type ExportRecipientsResponseObject interface {
+	VisitExportRecipientsResponse(w http.ResponseWriter) error
+}
+
+type ExportRecipients200ResponseHeaders struct {
+	ContentDisposition string
+}
+
+type ExportRecipients200TextCsvResponse struct {
+	Body          io.Reader
+	Headers       ExportRecipients200ResponseHeaders
+	ContentLength int64
+}
+
+func (response ExportRecipients200TextCsvResponse) VisitExportRecipientsResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", "text/csv")
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	w.Header().Set("Content-Disposition", fmt.Sprint(response.Headers.ContentDisposition))
+	w.WriteHeader(200)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	_, err := io.Copy(w, response.Body)
+	return err
+}
+
+type ExportRecipients400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response ExportRecipients400ApplicationProblemPlusJSONResponse) VisitExportRecipientsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportRecipients401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ExportRecipients401ApplicationProblemPlusJSONResponse) VisitExportRecipientsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportRecipients403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response ExportRecipients403ApplicationProblemPlusJSONResponse) VisitExportRecipientsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportRecipients404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response ExportRecipients404ApplicationProblemPlusJSONResponse) VisitExportRecipientsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportRecipients500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response ExportRecipients500ApplicationProblemPlusJSONResponse) VisitExportRecipientsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportRecipients503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response ExportRecipients503ApplicationProblemPlusJSONResponse) VisitExportRecipientsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportRecipientsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ExportRecipientsdefaultApplicationProblemPlusJSONResponse) VisitExportRecipientsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -6093,6 +6717,125 @@ func (response IngestUsersdefaultApplicationProblemPlusJSONResponse) VisitIngest
 	return err
 }
 
+type ListUnknownMessagesRequestObject struct {
+	Params ListUnknownMessagesParams
+}
+
+type ListUnknownMessagesResponseObject interface {
+	VisitListUnknownMessagesResponse(w http.ResponseWriter) error
+}
+
+type ListUnknownMessages200JSONResponse UnknownMessageList
+
+func (response ListUnknownMessages200JSONResponse) VisitListUnknownMessagesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListUnknownMessages400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response ListUnknownMessages400ApplicationProblemPlusJSONResponse) VisitListUnknownMessagesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListUnknownMessages401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ListUnknownMessages401ApplicationProblemPlusJSONResponse) VisitListUnknownMessagesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListUnknownMessages403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response ListUnknownMessages403ApplicationProblemPlusJSONResponse) VisitListUnknownMessagesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListUnknownMessages500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response ListUnknownMessages500ApplicationProblemPlusJSONResponse) VisitListUnknownMessagesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListUnknownMessages503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response ListUnknownMessages503ApplicationProblemPlusJSONResponse) VisitListUnknownMessagesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListUnknownMessagesdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListUnknownMessagesdefaultApplicationProblemPlusJSONResponse) VisitListUnknownMessagesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type GetMessageRequestObject struct {
 	ID openapi_types.UUID `json:"id"`
 }
@@ -6217,6 +6960,207 @@ type GetMessagedefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response GetMessagedefaultApplicationProblemPlusJSONResponse) VisitGetMessageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DecideMessageRequestObject struct {
+	ID     openapi_types.UUID `json:"id"`
+	Params DecideMessageParams
+	Body   *DecideMessageJSONRequestBody
+}
+
+type DecideMessageResponseObject interface {
+	VisitDecideMessageResponse(w http.ResponseWriter) error
+}
+
+type DecideMessage200JSONResponse Message
+
+func (response DecideMessage200JSONResponse) VisitDecideMessageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DecideMessage400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response DecideMessage400ApplicationProblemPlusJSONResponse) VisitDecideMessageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DecideMessage401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response DecideMessage401ApplicationProblemPlusJSONResponse) VisitDecideMessageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DecideMessage403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response DecideMessage403ApplicationProblemPlusJSONResponse) VisitDecideMessageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DecideMessage404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response DecideMessage404ApplicationProblemPlusJSONResponse) VisitDecideMessageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DecideMessage409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response DecideMessage409ApplicationProblemPlusJSONResponse) VisitDecideMessageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DecideMessage413ApplicationProblemPlusJSONResponse struct {
+	PayloadTooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response DecideMessage413ApplicationProblemPlusJSONResponse) VisitDecideMessageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DecideMessage415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response DecideMessage415ApplicationProblemPlusJSONResponse) VisitDecideMessageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DecideMessage422ApplicationProblemPlusJSONResponse struct {
+	UnprocessableContentApplicationProblemPlusJSONResponse
+}
+
+func (response DecideMessage422ApplicationProblemPlusJSONResponse) VisitDecideMessageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DecideMessage500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response DecideMessage500ApplicationProblemPlusJSONResponse) VisitDecideMessageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DecideMessage503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response DecideMessage503ApplicationProblemPlusJSONResponse) VisitDecideMessageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DecideMessagedefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response DecideMessagedefaultApplicationProblemPlusJSONResponse) VisitDecideMessageResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -10042,9 +10986,15 @@ type StrictServerInterface interface {
 	// PauseCampaign Pause a campaign
 	// (POST /api/v1/campaigns/{id}/pause)
 	PauseCampaign(ctx context.Context, request PauseCampaignRequestObject) (PauseCampaignResponseObject, error)
+	// GetProgress Read how far a campaign is
+	// (GET /api/v1/campaigns/{id}/progress)
+	GetProgress(ctx context.Context, request GetProgressRequestObject) (GetProgressResponseObject, error)
 	// ListRecipients List a campaign's recipients
 	// (GET /api/v1/campaigns/{id}/recipients)
 	ListRecipients(ctx context.Context, request ListRecipientsRequestObject) (ListRecipientsResponseObject, error)
+	// ExportRecipients Download a campaign's recipients
+	// (GET /api/v1/campaigns/{id}/recipients.csv)
+	ExportRecipients(ctx context.Context, request ExportRecipientsRequestObject) (ExportRecipientsResponseObject, error)
 	// ResumeCampaign Resume a paused campaign
 	// (POST /api/v1/campaigns/{id}/resume)
 	ResumeCampaign(ctx context.Context, request ResumeCampaignRequestObject) (ResumeCampaignResponseObject, error)
@@ -10069,9 +11019,15 @@ type StrictServerInterface interface {
 	// IngestUsers Import users
 	// (POST /api/v1/ingest/users/bulk)
 	IngestUsers(ctx context.Context, request IngestUsersRequestObject) (IngestUsersResponseObject, error)
+	// ListUnknownMessages List messages of unknown outcome
+	// (GET /api/v1/messages/unknown)
+	ListUnknownMessages(ctx context.Context, request ListUnknownMessagesRequestObject) (ListUnknownMessagesResponseObject, error)
 	// GetMessage Read a message
 	// (GET /api/v1/messages/{id})
 	GetMessage(ctx context.Context, request GetMessageRequestObject) (GetMessageResponseObject, error)
+	// DecideMessage Decide a message of unknown outcome
+	// (POST /api/v1/messages/{id}/decide)
+	DecideMessage(ctx context.Context, request DecideMessageRequestObject) (DecideMessageResponseObject, error)
 	// GetMonitoring Count users by consent
 	// (GET /api/v1/monitoring)
 	GetMonitoring(ctx context.Context, request GetMonitoringRequestObject) (GetMonitoringResponseObject, error)
@@ -10497,6 +11453,32 @@ func (sh *strictHandler) PauseCampaign(ctx *gin.Context, id ID, params PauseCamp
 	}
 }
 
+// GetProgress operation middleware
+func (sh *strictHandler) GetProgress(ctx *gin.Context, id ID) {
+	var request GetProgressRequestObject
+
+	request.ID = id
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetProgress(ctx, request.(GetProgressRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetProgress")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(GetProgressResponseObject); ok {
+		if err := validResponse.VisitGetProgressResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // ListRecipients operation middleware
 func (sh *strictHandler) ListRecipients(ctx *gin.Context, id ID, params ListRecipientsParams) {
 	var request ListRecipientsRequestObject
@@ -10517,6 +11499,33 @@ func (sh *strictHandler) ListRecipients(ctx *gin.Context, id ID, params ListReci
 		sh.options.HandlerErrorFunc(ctx, err)
 	} else if validResponse, ok := response.(ListRecipientsResponseObject); ok {
 		if err := validResponse.VisitListRecipientsResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ExportRecipients operation middleware
+func (sh *strictHandler) ExportRecipients(ctx *gin.Context, id ID, params ExportRecipientsParams) {
+	var request ExportRecipientsRequestObject
+
+	request.ID = id
+	request.Params = params
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ExportRecipients(ctx, request.(ExportRecipientsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ExportRecipients")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(ExportRecipientsResponseObject); ok {
+		if err := validResponse.VisitExportRecipientsResponse(ctx.Writer); err != nil {
 			sh.options.ResponseErrorHandlerFunc(ctx, err)
 		}
 	} else if response != nil {
@@ -10803,6 +11812,32 @@ func (sh *strictHandler) IngestUsers(ctx *gin.Context, params IngestUsersParams)
 	}
 }
 
+// ListUnknownMessages operation middleware
+func (sh *strictHandler) ListUnknownMessages(ctx *gin.Context, params ListUnknownMessagesParams) {
+	var request ListUnknownMessagesRequestObject
+
+	request.Params = params
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListUnknownMessages(ctx, request.(ListUnknownMessagesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListUnknownMessages")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(ListUnknownMessagesResponseObject); ok {
+		if err := validResponse.VisitListUnknownMessagesResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // GetMessage operation middleware
 func (sh *strictHandler) GetMessage(ctx *gin.Context, id openapi_types.UUID) {
 	var request GetMessageRequestObject
@@ -10822,6 +11857,51 @@ func (sh *strictHandler) GetMessage(ctx *gin.Context, id openapi_types.UUID) {
 		sh.options.HandlerErrorFunc(ctx, err)
 	} else if validResponse, ok := response.(GetMessageResponseObject); ok {
 		if err := validResponse.VisitGetMessageResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// DecideMessage operation middleware
+func (sh *strictHandler) DecideMessage(ctx *gin.Context, id openapi_types.UUID, params DecideMessageParams) {
+	var request DecideMessageRequestObject
+
+	request.ID = id
+	request.Params = params
+
+	var body DecideMessageJSONRequestBody
+	var err error
+	// A request validator built on kin-openapi's openapi3filter with
+	// KeepValidatedValue leaves the value it validated on the body. Bind
+	// that value, matching member names exactly, so the handler receives
+	// what was validated instead of a second, case-insensitive decode.
+	if vb, ok := ctx.Request.Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+		err = ctx.ShouldBindJSON(&body)
+	} else if binding.Validator != nil {
+		// ShouldBindJSON runs the struct validator after decoding; keep that.
+		err = binding.Validator.ValidateStruct(&body)
+	}
+	if err != nil {
+		sh.options.RequestErrorHandlerFunc(ctx, err)
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.DecideMessage(ctx, request.(DecideMessageRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DecideMessage")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(DecideMessageResponseObject); ok {
+		if err := validResponse.VisitDecideMessageResponse(ctx.Writer); err != nil {
 			sh.options.ResponseErrorHandlerFunc(ctx, err)
 		}
 	} else if response != nil {
@@ -11699,259 +12779,275 @@ func (sh *strictHandler) GetReadiness(ctx *gin.Context) {
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7L0Jc9s4ugD4V/C0b6uTblmWjyQdubamPDmms9NJvLYzvfXirAiLkIQ2BbAB0Io7z1v7a/aH7S/ZwoeD",
-	"IAlKlI+kM89VU9OOSOL87vNLb8IXOWeEKdkbfenlWOAFUUTAv14UQnKh/0qJnAiaK8pZb9Q7nROUMPJZ",
-	"jSfwRoL4FKk5QTmeEXROplyQQa/fo/rlPwoirnr9HsML0hv1zBe9fk9O5mSB9eAL/PlXwmZq3hs92dnt",
-	"9xaUuX/v9Hs5VooIPdL/9fFw67/w1p/Drefj/23r00//2ev31FWuR5VKUDbrXV/3e29exhdMUzSjl4Qh",
-	"rNBEEKwf+UXmWM3LNdK01+8J8kdBBUl7IyUKEq53ysUCK/0eU0/3e329AbooFr3R7s7+s/2f957uP4Nd",
-	"mB93/CopU2RGhFlmShY5V4RNrv5JrppLfosviERUIYmnBCmOBMkJVkjNqUR6bUSqAzSZc0kYOr+C45/g",
-	"LCOijxhZoikXiODJXH/AZnqAc4JSzuBiyGe8yDO9pL3pznSY7pOtp9PhdGsfD8nW83Tv6dYQ7+En5zvp",
-	"s8nO0B3SnOCUiPKYgi1s6T203Onukyer7vQ/tv7vtqv8lS6oah7NL3yJFphdIcGXUu8MM7kkQl/sgkvV",
-	"BnkZjBYuMiVTXGSqN3oyDC9xOFx7e0dzzsi7YnFOWtCDwTNEGXo12Hm6f4Cokij5KUELfKVvYimoUoSh",
-	"5H/d/XsyQIcoWc6xkjjPRwnKBZnSz4hKhLOML0lavbOfnu8/e7azu7f/5OmzOADnenljs4aVoBxc0/6w",
-	"ckv7Mcz79OPob+hvH38abj3/9HG49Rw9ejxoRcRjMqE5JUy9EoKLFzwlzaN6z7IrtCBS4hmRaEnV3AA4",
-	"0Z94qiL4JU2J+EG2XS28Pp7oKWq72xgv/aqPCZZ6jV2XLOD9thWap20o8nR/FYZYkrf2nE8UVmvPmDKz",
-	"XKlfblstPKws9j8FmfZGvf9lu+QX2+ap3H5rxjbTw4oK1gE37O2Kgh3AH4wsiVRoOScMZWSqEC9acVkU",
-	"7NY3fYrlRRuzSBSWF2OaJkjNgegSVOQZxylaYmnpDUnh9lt4iB2gGyMpCngzgIi9p82rvjZjEan+zlNK",
-	"gEV/kES8WeRcAJ2ccKYIgz9xnmd0Alxu+3cLyJ6EfPzSwzNicH5C1RXwG4UF7vX1GJIwNTYwMOq9Pzod",
-	"v3lXbuy1wOwCvaWa1fT6PT6ZFDl2R6c5DvxcoUAhyXr2tHfdt9PvPvfTH7JC4HSO86LTIv4h8ISg32hm",
-	"kKqyiJd8onhkDZ7ABot51rv+FN4IVWQh18G7Oe9jMuEi7V3Dtb0x3+0Mh5Z5uB/8LWIhsAbgz1szvmV/",
-	"+/hJ38zgGC8tCgFcLopM0RwLta3hYyvFCpZWLhKnKdV7xdmR4DkRCmBhijNJ+r08+OlLb0ozEodw/cRw",
-	"JX2kSJEsk/BPA5Qaqj14nlOGAfuaxKcE7o9msk/+LX7+O5koA7fV+Q9hdkOKCPL7RVNKshQl+mGCHiWD",
-	"ibxM+igZ6FPyf2TJAfpw+nrr58d9xAXC6H8/ef8OwfFqkiLgWuQAvdLCj/kXmmukPWNJCBEJesQFMj8l",
-	"jxFmKfDmOb4kCKOkAoH2Xftb8vgAkUsirhBXcyLQBdEsfcIXRJMGhJUS9LxQpK8HPWOwR6KnlHqBmCFz",
-	"MqhgKREo8e/LBKUcKc4H6NUiV1foEmcFkUjiK8Q4yHGDM3bGDtGLk3+ZI4SNISOYmducwEViQZAkWppX",
-	"JNXi4YQvFriPJFnQCc846yOFz/X5Jf8N4of+zNA6LXWgPMOUOUL9iPEzlhGcakHyTyK41B/mWSGRpDPW",
-	"d4IX2nmCJnMs8EQrEI/LM7ED9VGiKWACZ50AvCb2JXTOeUYwk30t8iCSSYKoPGOKfFZwjAjuyQ6k5aIl",
-	"voJtDs5Yg8YawJS5vi5Ag7/j9NhQzhVUMhf8PCOLnxy17Mb8jsxXMTDXaGYJNppgxrjSkp8gOB1osvGC",
-	"s2lGJ199SbkgGoqNBKDR/ZymGvVhUSCrfc0VHTKHRiDEwSJew5pSwr720WhMzvDkQgJhkhOeE1jQG6aF",
-	"MZx99dN5XwgEOooRkTI+k0CqHe2w4KUlFVjoO65e84KlX/nghMZWxDiShdM4YTlH+EoLTaec/4rFjHzt",
-	"6zzn6ZVemOIcZXoBsKgPDBdqzgX9k3zVc3rHNXwB09KkAGvyTlMEKrlZ1iWmGT7Pvuo5HaKU5ISlWovX",
-	"Z5XypZbHxRXCM0yZXVou+ESLKOcZeVEu7GvepZ0LgaY1LSRJD1ACJEMmIMIYnAURQtpVyyLXkhpJ35KU",
-	"4lMQS74NBGq+j7RcZJQvLaLBrCjlRAI4KHyh4eDaSaPAtw6VIoscllqV6yZYCNqmX51rhgO8XCsrgpgz",
-	"0GugCuGpIgLhyYTkCrMJqICsyCzcGQ2lJubpjSlMMz3b2lc1KKVjHDHb/KYVOy2i8EIBz9eru2B8ySrC",
-	"ZooV2VJ0QbosLFD8o0dRNR20DOeVwn5vrlQOIl8hI4p03RxhFcEDpAc2iivTUsoEL0i3+Wga0wMb28wI",
-	"lmRcMGUuoYbBcKMAV/p0ncRBtSwoFKZa/eeXRLSecmM61qK8vxZ8gXYGvdhO3KmMpdnT2quTCmuwtKDS",
-	"bWHSWThWoaRFmtIcEeoocL7eMObsHA6datuowkO/amayOFHZSPWmAmRoakX9XmWdjbNOeE5YomVvjy9X",
-	"RD3uo8TgLkkTZ/Z1a+5reQBIIzyiSr98DhoLehS+iJhWX9Acp4iqx/0zlhQMEDFBj2goqyqepY+NhE1Y",
-	"sdAHqJfV6/fcIkD2hjn1jzBZr9+zwwXbLu/w0Ks77bqsAZk6+TDKCYxsCGpOhNSqzPkVcIAB+pdRmLT2",
-	"A5rWlVEO9RoqJlRrf9jb8faHFzzji3NeWhgOxe8Fw+iEZpfYKvnhCsFIXL3Sqm5f1+yDp1vyguZbPDf7",
-	"3sq5RiNhVZd+7wVe5JjOqhabLz1cpJSwCRlL+ifpjTR+acDVmvk4J2ICLG3Y703mmDGSBQYPsKfoYRy6",
-	"2W8Fwe6X3u5w9+nWzs7W7s7p7u5o7+fRk+f/pekFplkhyFjNBZFznqXlVLtDQ752NNJQLsw5nhfZRa/f",
-	"+6OgRI3nvBByTLQ4aqYMfwa0cQ+0njoGA72eYCzJhDMztsbqtMjIGGiCfV2S2UIr53r+3fKfxkjo3gno",
-	"i/8F6Hrv5fHh69Oe+2FsbbP2LY2UmUXJ6FnaTVs4+Y1kgJzlPV8SIQFkd67L0cb2K72LPznTX344faFp",
-	"HM/pRMPb0Rv0kiw48tff7xV5uuaGrusGnxqU1KmKtxVLZ361VlewwgIbM+47YCVuMI12U8H/JFVO7dxf",
-	"69lcHUzryzqZW5TVK/KzLudcan15QmiuDFbjJaZg0TCLBPuxZXag0yp+gIZGFzGersha3J2u5iIv7GvX",
-	"deSJijXWPAMiDdiuFdcLSm8u2YTY2ZU9rsDWhntRH599X0vO2LoF8IKzmdE1sVSO9UiU40JqoNDHa7iH",
-	"llzjJ1wTahyYxGQGRzfW3IVFiSP3/nWEwtR3eNb75ZfR27dnvU4SboQy3W7AForWgHzCUonOyaxgiDJg",
-	"WVqCNK+HHs3m6dUo45cbAlpIS7/cBLlr1HcTnn6I7Mc/SJSSKWXwXd866q1vDeRpuP8VB3/HPLiDcNpF",
-	"wLVqRBfYPjFvXze4UpPeaNFO07jQlVfITlAZMrdVqzq1750UiwUWV706J+uE3iWv+xJZieF7kSch1+tG",
-	"+WIyvhm/uuxg/xW4r8Owv7v6ZbShdUDKVlHhBiOM0Z0maQtOso71JTvr11h/hYNUDrWmsVS4W0xPcRD6",
-	"K5VRS4R5Kju7z7yAc11zjmnNswwq6qREKq5w1gkcazBSLrs6qRty1UEcYTWZr3XExVxuJEtB8HIj/Sao",
-	"guAefYszMkD/JLlCGOJ+JnhB+uicTIDzgmiGWeo942hBMEMpnU6JAMlHyx+ypuU0mGRv+PNoOIzC3ai3",
-	"u2OetbCu/eE1uDbDve70G+BQl/S8a/5JGFYzjBGMlfKLH2dnuHagOxYswgC1JpENQjUefRzufPrbx+HW",
-	"80//vftxuLX36fHo43DrCQTLfPrPXlfB4z4nbBVMwgNeEwH1tYSPtWEd9yqdnEIIHhhOMjzx+oleJREg",
-	"poH3dTnnGegaNROBhfcaunwd+WUds944XqbKzTuHLpUBmz9txwPFAkkgGNXheDBsk+ffr/nlKKAhdQlM",
-	"66U+omrG0ZQKE7kkSmFVIglaLQZFkIgRSpTATOKJmThxSmxyXmQXycD+txb/VLG9Vb7v9Y2xJWZjK/fA",
-	"Z4JIWTMluSU6o4QgC0yZ/nb07NlzjTNg4NndCWwmR4cfTl69BNueIJJnl5qPDq/7LeJAdykxmLyhpLoj",
-	"lopmmY1h1YuLmiFiuB9Vfd2oFZOoM2h2HfqGwn14eisWphU/F4xyTgiDXR+gpX6gRYKFo0YLrQicE8pm",
-	"aMoLlrqguZvKQ1Yc9uKvkVLLO6rsYJWQdEzUKnprhaQAKEvjuuyNPu4Nh8O9T9ZCLyG6CNMMrMwFS0lG",
-	"L4le+acGAFaGWe0SOtDqtvXHamKuEM6yfiQA0Um1N6CaZWzYk2EjFqxg9I+C2Oel5qlI3PmUmCNI+igJ",
-	"zkD/c4LZhGT6mYmtkUWea7wnaTJAhwyV9n1LtSBwyMaEkwlNSWpoWCWw6YyZEBEtacoyENKjzBwEVThA",
-	"cLKjGVGIWprVSRWoRo5WIul2VofRNY+uBtD2HFeB6EmLny958f7t0a+vTl+9TEbeskerhr2D0i6pEdUQ",
-	"KCwEvTSeBkuxnaX55MUvr15++BUI6PGHd+/evPtHr1/SVD+h/vvw3YtXv5pXXx++0X80SLzmZnqKrUss",
-	"wPcNcwk81ch6YkUzjSvHBbNoe4Stk+aF0/f03w5u9FwGvz6FB2S1/8YJveCFNSF7LqhZ3aRYFBlW9JKM",
-	"EIZAJw9vE/MFlsgDbh/h8h9OnALqjhJze4n7jODJ/Iy5sTibmNg6hNNUoiLXl5KA3jYW3sCdGDismccv",
-	"icAzMrbzXoH4amVg2eLwLH3leh73ZdXpW1p//Y6qpl9eaJmvVfyzHkkwlVtCXLc639CMvDE/9l/chQ3M",
-	"nzNoHa3W6JclGEybDN4fXuOw0sKEUay5QdgJqNnmTMHGyAUCNy1ifFl1fUDsl/7khlfo1NjVezb4BmAc",
-	"UHPwW2YZKuG441HMCJ8JnM/pZJxSaVysNGY/DFxA51dGs+mbOFwuFZpC+ABThh0MuhLyIz0MUIWYVSfD",
-	"Uo2tBarFgaLmRBI0pTPwRyxBkNbDkbR72IKjRWPPDjuCvP+wFCyaTKFkuBA2q6lb0lFY9ONbGSZyJ+BC",
-	"bzr0uUCZvhYTtUNNRI8TVUdeIth0HTlhaVTifgd+/1nBNhe2g8HFeEFZEYtqONGgxS8hXoUgh74dQdzP",
-	"8EdBitgxfoCgyCW+0qs3zk215OJihBJpdmzuzkdQbLo1fembwlRcCTmGTIm0uUql5bmKcAeQBusOpb5N",
-	"l16KhPFbL+/7AElCQhnSWr/lxnOGknoUFAwX9xFqjKsW/tlpMhNzEqMvEF/ckF1BfaoGuxxAeD5E53Fh",
-	"RWPZcSU8V2NeKDlOC02RxpMgjqOVBC/nHPxcqSBLvSAqkM0yQOdELUH1A+6lD6pkXx2XFBoXUzIlQsSp",
-	"T3U5xsU+5cLI/Pp/7AppqnuDafVoUVITmdXOqQ8BhkAwhAbNuit9hTmhNG/qIWU8fZRPFWHWNFPdMEF6",
-	"BAQjdJ2S4HQNsz/WsjCfrpMOGyRPFGzMVqTSCU2pbWCUBGmdQmRsXZzx3LyDwdQroKsYPqhsRg24la+z",
-	"mEyIlGtOD7iGRgCNqZ5aBNSlf2OxqUnl4gd9G+HIZJK2SkfeVmuimVdiSrlc7xky+KLIZ6UlpswcEuSZ",
-	"aG6oJUoBUgMEwXM26wjUelVc4GxciKwV9n6QSHOuacaXLpvr1H6HfiPn6MObFlDUH3dzWPN8vNakc5vL",
-	"8cnJ/n7CdL7IbbX6resKaHytzks7Ao3XqbQuW//2pjvn9/YmvICERNYYEQqbglZdmolKzHUxqSn2tkgG",
-	"cSElKs5H2H2bjhkjyy30pkVji4u0EaVzBeuP88IWxhxhXk3q0F9jw2iiTJTIeTrfrjnGTQFtFoqallcj",
-	"IKvMcKeCzmaGwXW0FTeMvqm+/YJVajpE3fAvQaIz6AaGTo8KwF9AHHCpliXm2eTEiNOpuQ0jYK1wtvi1",
-	"2gWGLD50uJRmQpdKPvJjbe9si4Jt79wi/vMAcZZdwUlglOqTKJgRx81PgiihtVEutVaQkUl338jmNqfg",
-	"/upHvloGsobIMEjsB6m3AgGrC7RzAOywssvBnTp0/OV0YZGp5pKOQ1rW2FjbWp54SURKJzEG875xpSZv",
-	"0Flf09RZSytwknTmlv8yU7fIMt18SmVlBHftq6gDhMhs4ke6w9DzapR5I5S7NXL7en1UjCdTw340IhQM",
-	"GNT5kOuR0UaGAgs48AkrBHqXhI/hRjNOJOLsAA2BuJlyOVmGcEYvXNDCnYTn+A3tNnZ0s1jjEKdNOosk",
-	"2bQZf/wN44Ja4oMPGoZk60LjzNp7PiuU4qtBteTH1wktqq75DTNFojwb/EEivmToT87IASojntE77lIZ",
-	"bZy9oa9md8aODl6xc67m4FElVM1Nztk3CWby4LjTgmAdQq5vFxAVMXJjpJyQAJr7OZlRJi0f0AihwLd1",
-	"86SBv3Q4VVuwN2VSWfNIUm4g+Z8VUeXh1aYFNWWJN4fvDgEvbZWTwHgmCSAtlchqRTW0u8MYrfqVKqoy",
-	"cgBJOELLJIgBoagtoFM4Vyg6xKK3o1JCmczjXO5BppZcyI6+89/0R4fw0cnbE+MEn5PJRTPeuUyFjqcn",
-	"LgVnswNEoIALeIeLfNC7eXqAXoWTNiMhDiBR2TXFD6j8PjikQu80bUvRhBABqrXulkPAJnW1Ve61z41p",
-	"MoHiASRNUEZSpHiFvNmM5/V+bL2QDdOhVmRQBLK3X96gW1IHyVssO7BEiRY4JZqoIS5SIgbo1Nu84DRS",
-	"aix0OZbSxd50Fr/LizlRJI8ZE61u0FGO11+AANmWWw4KBeThJPq95KasqQa5bpX9si5euAx3zP0Q0Cow",
-	"EAX16uGswNz1yVtEAjFuOIH1rRmvnLPaGM9c4IeNgkzEpl1M5gjLsqhUHyWBwGaGtaUqYuM2aAHJe37h",
-	"q0mCmfCEF2ISlVS4K6IF+X4JzmnSDIpzlATnFAxgxmXWQk7MhCvKEyamwJsvj2mFzAFKjl69e/nm3T+S",
-	"gLv1zevvP5wmYNk2/jMMD05O3x+ZXyWmpUMdEsXDZdthe/2ytJwdU7OA0/dHHRnHkTeavs/VG2b++76A",
-	"OCzFc8NJzP4/gGlsE1W2tQoeuaSpVgQ1HNEZ2ypyiErvI58kPNRIZG8Y7qipk1YHX0d4giu8DhcQ866V",
-	"R25uQfIRwnaFGCk6uSBK/zXBWVbXENZKCuW+ui3ZvNywTVR2H2wohjEvsZyfcyzSCCecKHpJxpUsqBqi",
-	"u3C8vpb5GWUzqJ4G4XgdDWrO4usNKuQzmYCRtkXbODHG4FBHq0c/aRXaG3DLoPUbhjzNCCNi43zlphdh",
-	"vLs/byu8Ym0CZaiUiR3A6c2icOJT2agsCA4rZ7K+LTBT7O4bt/TGARga3KJzVuO+RTMy5Dbz81zfCmXj",
-	"QpKYc9FR3o2G44VaOR6QZs3AgBx3HVpDeZaNK/6c5gRHxuY0Qmk9aNBCNc6yZrDCChc70cO1Ol9PyxoJ",
-	"1aK/mLmKdZ3dwBNXDHm9m9GuirJzXrB0TC7jHkUPOmD6u7wdqBrnoL/XTf2QDVJYHbEBik1gimFLK5WI",
-	"I3QbGLWdaP3+1xPbGrGL8YuaT7nmDzK/7VWLVz3dG+48dT/ZjUH4KiHGt88LJWlqSODu/pa+V7SkLOVL",
-	"fbvWEAsfPXsS4fV2HR2gYLOSWm3f+y3E9WRrEY3Ky+FeIpxAo3c7Jq5F+BrQVko6VZfet8dWWVHsul9T",
-	"kqW+NGRXc8GV8bZBSs8SAjfOCRJ0NlfRU4Hk4ahdUZADVwU3x8b6ipFv5PCDKfBbrSBfmt/GYBHz4vv6",
-	"Er96FSvVi9c0I2/YlDfPYkozYqrmNOxI0pbXJqkznUzL2r7OoBRR00BNGeeCXFKyjLo7QY8xqVGWNJqZ",
-	"+q6MIOIMyqJPsiLtKJFF6h7Dvporih3QLwRnal6jCt7tO4enV2Edod7OYDgYNiX4tjp1h6Y47pkby1Qs",
-	"ibkRZTRC3GL5TODFD7KL6mnNUG7A2KbLGuV1ynQnWQ43KJaTFqb2I5HjBRGzaGAkX0qEz3mhkOQLAikq",
-	"mZY4r5BVRLkA7EpNsUwHYRogOvLcVWKHjZSyYCr4Uh4A9XOZf1ihZBvndPtyZ5uyGZFq29zF9hfrY73e",
-	"thUyOwsp5p4iQspuREhpDWfX52bX3fEc7pw22IqlrctLwcMF8UAkJakpZ2021D0F9CvViDGXsmmFmHIz",
-	"65fhjqHlsBS+IKxZRHKFKFlGRawtbulreEQmrpDsm9DmMtggoNKt1V1KoAnPpF/mnjaJhlt/rd5Ke4kV",
-	"j/PtZPLQFVes8gi9gzG1rLVEmJ4i0krQUCA/woZG+6Um2hv1/l5kWqfUFINyG2ButuIjjYY7z/d+njwh",
-	"W8/w3vnWs8mT3a3z59Ph1nD6ZPpssjN9Nn3ypMmRKitcBdFeSAjXFWx2xRIb4NMWgPNaK6Br6GMSc0as",
-	"cU15iCoFxXLf7ZfqBcTgRp102KPS1oQOy9z3vNRXb+iTUUZ6o71mHFy7tHlgwyZMGykTMgX9BTaRNk1F",
-	"e8OP4JWKowv0Tgr1b6vF7mMVbSkj0XAExz/7PoCLsmqTB9VoIUMysuiaqFS7TVhHv4tcG9xivBJSycpv",
-	"wmm/WSUkr/h2LYNUaX8SMecTpGkRUhxReLNftrwYoEN2ZXJlbYsHiDT0Ag5oRL4k9hyLBdyv6Q+gBaAY",
-	"N7sb/36Fxwae0tJRUAZkhunaG6Vol96CMjE7zMcOcrDfGDvFq0sbX1WFNS32xNHTdsyQLlnQNhqLIqGt",
-	"HTZWtjJ6x3qYYDrpHty5wPKCpGMgYfE1g7EqpTOqZJhWHbgRSuePFrmJwDLSFO3/+3/+X2jp00HgWZCU",
-	"4rE3i9QYB82IjXMC+wJtKcBo6f94kmEp6dQWku9Y8+BF9SNr8qOXG/u4gZyvynKq5L2VRlMITsOLMgfB",
-	"1vtfTzAufdm8ytXW4Kn1fPoGequXUO6kehBRAmRQo4UKe0tpNyocolmEDN/MsbEx8aYLMhaYzYjx/sav",
-	"c4pNgpptd5hxfiHROZ5cDFaYc1tg/NDrkWArRzD5TRiot6NG2Ie/28b+OhhR35ZiYd3lZqTjWyleLrDA",
-	"H89dhLHfoLTwTQwX3gx+mwMI+zT8NXovdFQX74KdaMZYMpEO4SD4dke1RlOH2BcwJi3dD0YCcun36yeo",
-	"5EjEK2HdzlBB/mhTB8rIYSuVa6ZpFXeb0tCxoBbZtF7Q5qViG/FOdxDNZIKTKskOlaQ7fXZtvDJoQtES",
-	"ClWlVLUmFBWbQ0gYyyuvEYwSmgMaUDnJFcT4RUPSifbQWnKROjA2pqMpFwdG5E+A6ycAJLzQKq+RWMGk",
-	"l+i/E62jZldhtI5UPHdGlV6/NydZ7uQHCBL9rKKBR3bVL71WHI1ijOXRZCmRm2aSumY9ESli4kPTxiZK",
-	"cAUpkNaXvcApFByCxHgugtTfvm3srPm2b/NjQwn7iN9k7fWIz8geAjNNBxT1Am30fA9rxfdMuNecLG64",
-	"/GMz09qMpNJi4+8+WGbsnlYgQ1vjFptHm/TLqiOVri2PalVeHvdXFf44AMxgiLCg3ku9AtwZC0u+oUeL",
-	"QiqXB66HflypEddHq/q9aGYZr5dBVa0XTJkxLP1fQWMYmyscZvrazOBoLb8wT9WUyvZZv6v6yQS3Uchj",
-	"EnczOYdxZ70gAOPbWmZkWUVtg4oKN7bn+K2WM3e37bzljCoubMGOaKhbS9yPVijOC1MhEOI6Olei7B6j",
-	"dGDDwGpBot88csniQevALoa1q/OELohUeJHfY62sW8b6VAN7KpARifOpnk8s7qfccgwqg+pitViaevMm",
-	"q87thFQH8l2CmJInQ72XmTnQX/8ZiYyNVv21eQ2mdxVK9EtJqF4EqTfr/dUbxONUSih1Asa14TMbV0lx",
-	"x9Ww15+8R3s7T59u7SCc5XO8tXuzE6lBl53ONucq43BCXrEmJsf1ZYzHHy3Btic4m6FHx69foOf7T549",
-	"HvT6m+T6zHGeEwaGNCp9wOH6GJtRacl0dabOeoJIsjjPiDzr9dpUbbnaH5NjUXZ1oiwvuotPQQBThN9R",
-	"JqH6Zcv0XKODKRRl2+JXz8F54Gxqn4xbMV0b20hxMt/b03c2ZL4ZbnWqTk7LlV745v5+OT09Cjqs+Mn2",
-	"d3fjtFu1dVy/oAxCVW2jUb0NrSjJg9IUW9al4JNJIQSx2aDlFiutWJHrxRoj8Nam33aYtdUcIIw+HL/R",
-	"0EQi00IQzOg8w+xivYPUWH/NSfjDjSHpMfQUj9Qn9zrSgs5MsZUKPvZ6QZ2MAvKgci7VTJB1r7miJJXX",
-	"GHcmVWu52EUy/BTy5K6vw1/ITOCUpBHe4Ze+piKU2fgL83rnSBD/4bqUwBXqS33yprBcOfS12Yn14+/0",
-	"QXgRHT6obdNP1w8XG4y6ct9NJx/EdAGDsfeqVY6yHXNM7QiLekWi2rrz99I2uI4pWvOQGTy+Q6MGr8nX",
-	"3Dj58q4tvfVesbHAzntzhQGh9QlirU6v1Vwh6AGsafj6IMlKImOtyWy8v2x3f1iYWNDan6m7F+ObB4DX",
-	"LfwdvLnG0dg14CzUr27QXyyYrm73rRl5V0aXr9Z5fKWmdmxe4bu6a4y9e6dL03P/tKPnfqO7vnfPy4Nj",
-	"ZEVkuHF8hOhSQ5Db+D7WuCw8AsXjBDa14lXrOna1SlsUjlX9vKl9r1K8satd79gUV9uoVty7WuHOsBsw",
-	"eHVu2AxYq8Vy/nW76Zruxe0zVrode7fVzefT2tVa8CjYP/Vr1/0e42psTrolqIsuiPcOuXxirS3efIU3",
-	"rqg3aJFiXbufLHs/7Y0+diuwZboEXX+KNnt3RQhd+cFKwTxbSalJo4EmK5WtAjBf+1GLy3Cq1CRz8Esi",
-	"0uI2FZjWJwW0fnN+1casKZvQHGetdWQ2rtfcGjT9RrXWK4zO7gv0BNlEmxYTrs4ZLSO8uQ3Re98BFR2A",
-	"RhZcOf9a4H6AlyENafZaDWlaBf6COqtl4Pja0qiONDRdCRbsk5FrcRAgqVvUAUpgt+YlyU2zMKpKZads",
-	"KGdKr7rjiSq6BbsjDlps0CRWM6w75ZrFRq1eT4yxsm6XCqK14v34+3Wzr5XXjdegN3IWbZ9wOeqRPwqc",
-	"QfoczgoSeDNsSNROv2fzPOwDdCgIRh+s5ySU9OJratqobhR01tjWSnJjzu+l/2qjvvAuEeyeWkPbLKD6",
-	"lto7Jq+AkGCHGxbDm3BmXkbJFw8hfe8U6JvsjOvkAGE0E7zIUfLFfyP7KOMzOrk2gTTmHyg5fPcy6aPk",
-	"/bHxYb57f2riB9ScnDE550LNoT/clzObUXJJBJ1Skp71RgiYZ9K3bSwNiywdXhBSALAKwpJJHUHv7Wrl",
-	"CCUGkPX8mmy6f50xqGKEKYNHlOn/J5+pVPDvmTL/T/R/MmX+n9jeXQHq3RyHOtUQvJ+agRZGXulVbVj6",
-	"R8JfVjLfafbZrDxfWe7yF75EC8yuICsD6r/KuSka0L1y6nU7AtjNWQRoMYPW2vTAQjYsKk3sIW5Gtrwr",
-	"umUplcoykAi+nPObxRdIf3edGJw+hBiHW1PCcw2bqzS1d1pz7RD8UmuHuoLK3Y0A4D2AXc/IceG7FAQC",
-	"N+SGwsDGlagjPLMk4KAi3ZiqbfzpW6ywwKBpAa/QsH9c8treW/w7F+gFhb1E8gpvz/3j2d0foI+nb+4C",
-	"HsbbFg9t4e/Rqw3Uotab7RimEa3LY2L9qEC5IEBPQB04MBGcteaYUPsXwZKkj4/1pU4sUarU4AthLQx3",
-	"MX3KdmJk+9TqPw2Xq01dCOun2vKDmolQ9EUf6/V/oN9INtEqBVgDvmjQux6g0zlmFxJU8985NUXOCoEk",
-	"EZd0Qv4DHZM8u0Inp++PNAPiud9CF5HaSsEZn2AwGBM2/nDS86DrFlTy5/UysUYMQTW1kgHEAB59Cipj",
-	"7ET8uxuneLhD/HI3dSs6S9HuvCLz3qGAXTnJqPUiwxMy51mqmb7V7k3It6uRqrVTW9E+zwkW2IYfeB7R",
-	"EtxQqXoaL2USWrPmmGk8cllP5LNaYdFaoTdMfNBFufMwnt+ee7mqzRQLh6B3w3OduaM70/UE4i65brmM",
-	"7mzXLeSorO5TrY1Z0qZD8XvBcI02WW55C+KUWY7zM5TylpKy2TikG59iRTVVtIWZS81F0HeQSu8Ug8pP",
-	"pnH2QRVXygwJYOKac1yZz8kVwiKeuO+W3ECEORZ4omo42JLX2txqowjfioUO0GHQVsdW6DKtA3x89ybo",
-	"3azcadGvuU6//w7wdGyiyTYR6LzMJaPBp5YfGWCEddd0z52Y6tnw7QZTrEk3cW9qMAwLRETqtJuIQ60C",
-	"endkTczar0pZ+zEpq/VMg07ht+WXt7cSrTBFryLrnoCvqmPlNryxMvAVZKlWeahd1rlb+SZO8g5QYvab",
-	"aBIGZWlNSktg9Uq+fElACUiurxN4fi7wxDd4KWH0+dO15YFLuadsquBExmCs3WG1DQLe+vPTl93+3vWj",
-	"j+OtT2VXBP3jz9ePf4z2RbhHpWYzwaqAtp8QcjGjl4T1jcHunCDyGU9U5lp51Yi/p8EbLi0sXlovDNbv",
-	"FbB/+wLYwuIamgOdGKKBfaTK8teQX9CiNA3qnQiKfsXsAteJMjqh2SXuha03eoeS4u3AXthadLuLqgI9",
-	"8FyJUex7TMUXUaXZvZ+e7z97trO7ZyNhwhSFcsGAwpUlf7qRD+CmfOZWVcNvou40TrQtJcZJVBCItBRc",
-	"QfZkIW/hIo8idy0PRL9kjOYMUWUq2jjsWjvDaq79arDzdL+l8GXXfIw+SomAwsDAY8raSd26r5ZQ15jK",
-	"taOR4eFbIwVllcJQjDOIGvHpIN01u1t7fGqVsyzlCcC/36gF79NPyu23q3BNCG2jZi9ghPuSNy1VWUXA",
-	"VtGbvwaBsAx73Abfp66XobiCjs9hYJ3RQNzTCU/JAWriQ40N7zZaIX36snsdZfVrJGxwsBQ4QzInWUbZ",
-	"bGRVH5Q4i9ooQbkgU/q5j2SupRtbP9SAAlJ8ZhJvTb+V6lkkN5DWW9GgDULvyOTQ2UjQ7/kExFv4TGo7",
-	"dSmFXc0MetDNW3NEUfOfmEEaQRQxr+9P+bsFzsWUun+VPYRiuXOuVnWqqbqF8VLfZ8a36FPETXMlG9kZ",
-	"5HhHY00q7UXvKKvi7no/bdpbaX3To7ZUDnCWTQpB1dWJHtUWfSNYEHFYxOw7hwwdHr1BF+QKir8lREIl",
-	"DokM30ogiExJW8sMlgptdmHI8gTnSuW962vI+jNVPGtmJFfc37RacG3TQNU5eXsyQjnheWZUH+P3sLDZ",
-	"d83/ZB95Y2C/7DsSFEM/JxMMIUtnzAQhWBfI4IydsR9/1PsnTNkaJIMff0SJ/okL+if8MkJ/h02hs2I4",
-	"3JtckCv4gyQDdKiPBE2wEJRIJCc8J9K6YozvjHIG9Zyl8wdrkY4RkkqE5RlLPm/BR8nIFmcwNbj6KFkK",
-	"qg/Z2ZjNKUT3bEocCjzVv0KBiMRUNzVPpCJEyDMWHEyC0wVliStRLk0NaM0p5ACZYuJ2jYzrDdpz0sRc",
-	"/vijS22zPSzAzt5HCfTMTKCmIoJQS0hgRUlANRPTPJYyxVHifpqaaBL74VSZOhGSHJwxwCrT6BTSQRXE",
-	"kWBBQP4boARocOKbEWeZGQVenlLlSn8qvTGzB8hpgU0IghKcm+K7lLNtm7b40++SsyRM4kX7w+Goki5a",
-	"rUaKHkEpUXnFFP7cRxgtcKbpCUnPmC+ar4fZ3R25kFv9nQFQqiSyWqsWaG3u7QFKbJ3tAHqgpKgcoA82",
-	"2xemBZTUA9kc4DMGjTSN4VTCNu2YfVuvlc4YFyS1B3IMSUGUzRBGR+9PTjX4/2Z7ICRvUrLIuSJscrX1",
-	"T3KV9O06TK9ggAIthJPcNMR23UFgPWA0sFXMbWShxAtyxjTG6Beg0DY6ZKYWJzSDLVhqy4RATpV+k0p9",
-	"cAcI++Ll5g6kollmP1hi897wud3UC401lM30Zo4OT1/8gjiD7lC2+S/oVHB8UHMZ5VhN5ubOn+09f/p4",
-	"ZOgGld45CrZyaatgUlkeXoYnbqIPp2Yai6MlimqhzM8t4BuNBmoEdUxtrI+53nJChS9IUFT3jFEFNVMC",
-	"vdC/i5Whypp8mZWd0gVxYK63tbe399yx1j8BeX788SioDOzeBQ3RNLHV1ysPUKax3tas965jOTdNuRbI",
-	"pF8MztiRT5+H4G6jHQ711e8Mh3ZVv5HzuaZvP/7onGa+HAw0pfYdSahEKZ8U5hg1+bb9m6lAks4YVgWU",
-	"qLiE+CONmXgJEDQ6Y4mGYrS9tFNtWz0qQY+wd4/D2rBVMQ98mrk5oNMlffvrY2M7rI1l8uoS9KjOVvzQ",
-	"j/umYXGFtHzeWi6XW5ombBUiI0yrEqmNs0v+z63TJc0o3zpxG4MAPVNLoNwswPeeiWKzKeE9qDGJTpQg",
-	"eIFeaYgn8S4PPCcM57Q36u0NhoO9HugocxABXDJ9pd/YjIBM4lnYm7Q36mlAeBG04vG0TbYG55evbP+q",
-	"2QPEmax58YURsPWbkbZ+fpnG7khlkElP9VumjbCXmMvC7CBLbdqN//oTdEDMtcgBJ7M7HNa8cuFFu1CW",
-	"zSYDJQlEpLqPJdfAyqdhM7Xrfm/frCE2tF/r9t9x6vxR8MnO+k8+MGzFHpOHvj/cW//Ray7OaZoSiMh5",
-	"0mVlb5jWjnHmy0M86TLPhyB7utTr139nZwmrJvX0gaNKVyk8AzNoCd6f+j0rmvVGJvjF5qRHJFiQhzVH",
-	"SV4eH74+TQ58upFrbl52z6ey7NgNIgEqWEak9EZ124457FutSdEZSyqNsqF7pWGxj9xsRlI664GMyxk5",
-	"66HzK8TBqcnZY2tSDJmSHRKlHNwKEERrcxcJQ5xlV2dgaSOmsoOmtNBR1LJ5twRDlarUwmgJ7kA3JheB",
-	"5PFPYvJ5LOf/uy1UfacoaJxv11UFy8bc1vB/584nj+H+aZCIoaUOqUBm+2uj//7w+fovXnA2zWyn4P2d",
-	"DlMc4auM4/SU81+xMAXU9needNmPLPKcC0XStySl+FQrpPrj3d0uHwdVUVxRlO+HwhmaFIi864nc0qJA",
-	"vykSbH+h6bWNCSStHXc1ofDFI42q4UndgRbOjYq5pBICTarkwowckIsa1u23mG4Did4M8dfHkf31X7zj",
-	"6rUWWm+EVN8JiL6E67oJiPbj8umMqHb4GX51qv3vBoffCVgdE5xuBFReuNtMPnkJMgkYDmLRUSuNC8aQ",
-	"U7UthHF4fWNPFmTBL4kcoEMnWTpvqLEKpmgqCMmuBui3Oc2I1kJDeihXtInuo0RgRcZgtBvnRIwlNHiu",
-	"9Ywfgx3RaarhA7AyPtKqrjHTjcAk97hvCsoWgozVXBA551k6toX1bDhOLigXVF0laIJZuBn9VL8PpqSl",
-	"aVy8wJRBhpFNnhmh5Zxr1nLGoK4DvBuKpMCA3IhUot+L1IxNlgP0yhRCA3uTecfY4IxR2PxiTZB6bMLS",
-	"fmlXarAsuNcKxbk/+fQI4ExDejgWwNcWrOOn243bQe4dPsi9346nPwjK9yUoG6S3FBkiAG4gj+RFrCHK",
-	"Oqr9PpzNUK41ZBtU8jbSrac5YymdTok4cEUfb0LrrMncuZ4WXHMk8GmdX+mXSTaN0UMTwvKVCOIGCvsD",
-	"4XogXP9+hMu4nu5Wxd82FfIhTuJG0nDUPvqaMpwNkE9gtDYCCg4UviBhI4EDV+ONgnXRO2aYKddkurY5",
-	"l5+JhmYEnZMZZXIANgb9/RlTNdsANJqNWSlh5ru1Ut4z8TkSfAbhLmuJkPOlW0r+YBj5TkQSgMmNEFvj",
-	"xiq8BunhjtH6t1siqvV7GJ9IIOl4+WcQ0bgKSR6Q9QFZ/zrIegSRCXeJq9WykNbS2eyIK/iyLO4OcWWs",
-	"WlPR+utEwfrGfmMimLDkzHwIHZ+8vT6oUNp0+x+HFSLv3++/5s3jgr1zjSTWv+yW7kLCu39hCnJv9AmA",
-	"yAuekvslL9VKpCtDB8LOHA8G6W8VbIArpS9DbLo/6/QqEiOLxV3LAw2ebkwWTYJiZn9g4w9s/K+kTWuY",
-	"RNjZ2e6SndsytneIaic2uhsxsoRYSx61JE5cH/g+8hq2lrBNr7y+i8q1AfZLyOa1Qd0uUBKECBpEj+tx",
-	"KSujlKC0EHh2bHhRUlbU1r8L4rKH51i6z9ScLAboNIzmh/XOyeSC2A4KB6bEoItW+kG6pdnwRhdbZYKo",
-	"tEBj1qLHX1RMDY2ug1yARXaOL8mBtRnQTF++PkoKstAZ45dEuBQCSDiEAGVaVpmDkPCysrSJuI/ZGAAC",
-	"vpdAKFs++dvYVU9duEgbndUXpG/wnMwKdoCSStFcCImbu9qEDqqJIEFhwAdr7IM19j74xwlhaZnr4Aok",
-	"l9T1DvhIsSY0+7j4GlHZ96rVFB1CofU5PGgyfxVNpmDfSodxhcbvRbLyhpPAHglqjRFx3E9jRRckQRkl",
-	"EuE5wWnFsln3Qfj48AEkWJ2xJBVXY1GwpBEvDtIMF1bIcKlWNs1tWc2ZNV26S5NONXE2Io/Yk/teJBIr",
-	"FGiq8NeTQUywPJZI0kWh5dQHGeNBxrgvGUPTptuZmueQ29tqVz51iZdYosS+nDQNODOiTJLwv3buM9DW",
-	"zNGGhvYqXZ7i4KbHa5Pie6OPn8LDPiVZVlEfYbKMXpKQ4dklfgrPmLIZkcqmCm5/sT06rltltxlRbxbQ",
-	"Y/4ez9LOEDlLZ9qySjBVwNT7JbPx2abgQ3+QvL5dUDNDFK7xB6kB0hgkS1g0V3wnotcplhd18asFrLfL",
-	"RtJRkvLGeKV8VV6bkU/ifiazB5Oj/33rMsFOuvhoTMNtwZcPus231G0CDAvv5KtjGVQc2j4vsgvQb1pU",
-	"FS5sgYAi18IUGCt92j4uG2CVlQSgOgbQceQ7bAroZRtWvmJygA7dUdhMLkEuNe87YxjqhBrLqDFA68UG",
-	"9bJMbYrArJscvXr38s27fyQDlLh9lhu0WQGtB5CcMWzbBWrRJKbQmG9c+6LaJaws92VrH2xY7SuWZ16r",
-	"Mxbmm9+kOFgHKrZeDYtjgXuFElP+yokGDWK4e8fE8HAyIblqV6wsFNOHZNcHxWgj2m3AC7kybStJdTME",
-	"1jmLfJJrVI6BkjjQ09M0kJX9il/JePUJzW3RJbD98EWeUcwmxHi2pA2iD5sUQI2kmIJVllq+NxHFTvGS",
-	"KEyzNqR0lbIepJJvmMwYdPi2sH1MNGxrVtFFEGm91h8koqlnaTlW85Kj0bRX9wGGXK3eJzvgcntPm/ws",
-	"FHIWnFHF4cEKpfht+dZ9IkE5S1tsByjCg4cqKo04ZX0wtgfc+ZWT+AIgDc42AqVRgNhOsZyfcyzSVaDx",
-	"0r90j5BRTtICGFM6KwR5gIwWsqVZoL/NH6Q7rlvCh63mtdIT+sa+8/VLVP3Cl2iKBVIc6jiiczy5gK5E",
-	"kJzcpjvAw4rK4E9/dz9oqvhsN2yquBNpkXOvFg1zquutGfaKfBTOQ82qOzNQ1I/2JsgknOhQ96jKsuNK",
-	"e9S5CTajyiXTG6w20WYFU2FV+IykM2JLSZkigTFB11dcs7NvirRBMPjXiAR1y+zEEx7E5a/sIYO/aFtC",
-	"xmZC84bhCSVaeYXS1h5cxaqsDnbiqhR+k5qKPlzSRnsGJWziDMs9N01hIzqBq6LtWdfuzv6z/Z/3nu4/",
-	"W8PB1qzQBKlCpCeU0pvTu6r8GNwEWb8O27sBYYjVcFHfekVWoY+uiLIJiR/Yyu4T3ZZiawyuXUXBFM02",
-	"X8Wn+7dEGCwwWLpaxHCbN2Zo1+z0kgioAR0t//wXp8j/MzLWuTCXYnAzvMmuZDqguGHz51YCe1I2Z/6O",
-	"vYlh0+yViOHO5EHmvjOZO2jv7SDUA9UGVWJdbQLTMAkvDP/CF4QdQAaDf1Y2mYYwM8xcZXfkunH3oTA6",
-	"F0jOcR4xHxuO4Fqd/0XD+yot0L9y4VXfBT4uxLuquA9lVx88UTcsuyo98q2mGU13lCM3a2uuholLPszY",
-	"NIugqq3AakkUutVXdajwUF71uy2vuiEothdXbYWd4VcmzA/WlW/pjOwKT7erqxotqGez/WxeJxYE4UxP",
-	"c4Wmgv9JmKtj73Kv4xXqQjj+K8g1wwe55iFX4d+2Ot0dSULb5BJnhW1GeKuErypJcMN+H9rSK3cI95wM",
-	"VZ1OU5BVwREuGFRCL8t/O6LyQCPuM34E4pchhsTTCpuvLxHjy45iRkA2fF/ElXbBU//Wd20YdNtYbxn0",
-	"x/JgGrwz06AKgMhBaQlYd20cTC6xoHrxpt6KiT/VXHbOs1QjEGUosVCVIFMHus046Fb5V+V3bn3fxDzo",
-	"D6eF6fkOWg8Gwgeed0MDoSoRcA3laArGnuzcj40woA3djIQeHx6shN+tlXBjeGy3E7bDz/Crk+gHU+G3",
-	"NBV2B6q7Nxa+haRHk6FoS8YN0CEEMIL10JfwMD3JOSuL5PoKc0q/gc2TNmtiBdr/EoLQ8EEQerAo/htb",
-	"FO9OdNrOBbmkZHnHRaRe1Vr55nPOyNjkGtt0Z6yUoOcF1M70XXTR/nAf4UzyQBc0OdlQTR+CQCJF8c0e",
-	"vheN7sgs1+P+t6FodhXthO2zcsU/TS1VaKLMZia6naoHI+cD2epItqALRkm1oFCbpgw5EZKzrqJRQMNM",
-	"nvMq42ZLKYSvE01ujLlhd/7WUGSbMjiGl7r36DdfrY7UdpUdQNaDtiNevpMEpXRGFRTJyAhONV4nP/k2",
-	"baarOhe+P6dePvkMzo3eqPfT8/1nz1o29Edb4YedpxD37v9ZrQPxE/r0t4/Dreefvuz0d55E60HcpxFZ",
-	"g8t6AzLc64Px+M6Mx/VyBQZpNzAan1bkA8bFAmdUkhQpjl4Ndp7uHyBTjcRYi+mCoD8500qRICglgl66",
-	"bC2qTElKXiiwIJdImXj/DKLyjPlSLjCkq1Zpq1eW/bdqoouJXrWhGtEuXGAV0wfwV5Ve9NqM7e5rG6Ph",
-	"VNoqpuh7eTBCP8gkm5GfwzRFGIBnNflpqk8Pdak2qksFC32oS/VQl+qBzj7Updq0LpUhNV9C49FKX98r",
-	"gaUlp0a1DFquujBZ2yPOZuZLZXszakJm0/f7nuYEA7U4Cq3A1s1JaGVIRPQyH+zE3wkIA1BtIiy0uwXj",
-	"0DL8aoLygyvwW7oC1wPQzVyAR5o8BgVAor7Af4BFp2J0F86d4PLFoVGQmhNBtIw6pSRLvQEIKKXUmhZU",
-	"wq4pukDZJKYpSKCaoJ6xuhZt2jUYYRXaX40QZoik1MmxKbdpDe2d9T0C3Y96+wEm+doG+X8j9fbBtfi9",
-	"BmVButCtVOKqmLbtauFt7FfsRM6OyYSL1Ih6WtE15VCWrkIpuaQpdAC20p5TeedUI9KVMfWlAgfasHE6",
-	"2p9ltX/eGZOKZhl07F9L+YzRP0LtOMuu9J9UIK2Gn5weHp+WRA/aqOAyw/2MLefc2QzAY6Kn8xt7lEhe",
-	"iAkZ+Q+SxzG6KYl64asS3kuPGjP6A+l8IJ3/U92bmhRZ0vmDjBQBXU1E1zSk+ZXzC4mwQoyjlOSEafy/",
-	"WtGR5qEfTdmPxpztNmj+608YSlMHZ4wS+DAZgYiMBUFFPkBJSmYCpyRNRuiULHIucAZhv3zJDpAlscbD",
-	"BOkLwBMEyfCV8UtRdcYyrIgYoKQo4TAZoSMu1UyQk//jVzee5gman5nzt41ZTTcRZutcQRsUvECMkDTa",
-	"e3VG1DF4eE2vlHtsyO4miYDHMdheuEDu8AYBrt7/9AG+3wtULudE603l7U8wQ+cESSIuSRqFzuqQX3rn",
-	"BAsiDgtNCj5+0oIPfGxlpkJkvVFvGwQiO1bMwlT2MXaefCvHpH2XL1P2Gx6UJnJDoZpxBG8xc9EMWCHO",
-	"JqTvEI+kTrg6x5OLmdCMKRjRWfiaY77gLIXaPjYywWS6Od+6H8CnukVWZTszK/JZGQdBJQkoGKSMJ4nF",
-	"SATRm4oDRrlmuv60gmqf5ahlq7HmqL+ZYIsJXlSqtJkibe67YKyy0ldzLENTCYinRsC13YOWc27aB9lB",
-	"wgrejVFec4HAen+OM8wmcJcs9WKjPNCc5YJcAQUh4R06av/p+v8PAAD//w==",
+	"7L2Lctu4tib8Kjj6z1+ddMuyfEnSkeuvXd5Osjv/7iQe29k9dWKPCYmQhDYFqAHQijvHU/M082DzJFNY",
+	"uBAkQYnyLUkfV+3a7dgkiMvCuq9vfemM+GzOGWFKdgZfOnMs8IwoIuBfB7mQXOifUiJHgs4V5awz6JxM",
+	"CUoY+azOR/BEgvgYqSlBczwhaEjGXJBep9uh+uE/ciKuOt0OwzPSGXTMG51uR46mZIb14DP8+VfCJmra",
+	"GTzb2u52ZpS5f291O3OsFBF6pP/xaX/jP/DGn/2Nl+f/38bZT//e6XbU1VyPKpWgbNK5vu523r6KT5im",
+	"aEIvCUNYoZEgWP/JT3KO1bSYI0073Y4gf+RUkLQzUCIn4XzHXMyw0s8x9Xy309ULoLN81hlsb+2+2P15",
+	"5/nuC1iF+eWWnyVlikyIMNNMyWzOFWGjq3+Sq/qU3+ELIhFVSOIxQYojQeYEK6SmVCI9NyLVHhpNuSQM",
+	"Da9g+0c4y4joIkYWaMwFIng01S+wiR5gSFDKGRwM+Yxn80xPaWe8Ne6nu2Tj+bg/3tjFfbLxMt15vtHH",
+	"O/jZcCt9Mdrqu02aEpwSUWxTsIQNvYaGM91+9mzZmf7bxv9sOspf6Yyq+tb8whdohtkVEnwh9cowkwsi",
+	"9MHOuFRNlJfBaOEkUzLGeaY6g2f98BD7/ZWndzjljLzPZ0PScD0Y/A1Rhl73tp7v7iGqJEp+StAMX+mT",
+	"WAiqFGEo+X+3/5700D5KFlOsJJ7PBwmaCzKmnxGVCGcZX5C0fGY/vdx98WJre2f32fMXcQKe6+mdmzks",
+	"JeXgmHb7pVPajd28sx8Hf0N/+/RTf+Pl2af+xkv05Gmv8SIekRGdU8LUayG4OOApqW/VB5ZdoRmREk+I",
+	"RAuqpobAiX7FcxXBL2lKxA+y6Wjh8fOR/kRldWvfSz/rI4KlnmPbKQt4vmmG5q9NV+T57rIbYlneyn0+",
+	"Vlit3GPKzHSlfrhptvDH0mT/XZBxZ9D5fzYLebFp/io335mxzedhRjlrcTfs6Yqc7cEPjCyIVGgxJQxl",
+	"ZKwQzxvvssjZrU/6BMuLJmGRKCwvzmmaIDUFpktQPs84TtECS8tvSAqn3yBD7ADtBEmew5MBRew8rx/1",
+	"tRmLSPV3nlICIvqjJOLtbM4F8MkRZ4ow+BHP5xkdgZTb/N0Ssmchn7508ISYOz+i6grkjcICd7p6DEmY",
+	"Ojc0MOh8ODw5f/u+WNgbgdkFeke1qOl0O3w0yufYbZ2WOPDrEgcKWdaL553rrv389kv/+X2WC5xO8Txv",
+	"NYl/CDwi6DeamUtVmsQrPlI8MgfPYIPJvOhcn4UnQhWZyVX0bvb7iIy4SDvXcGxvzXtb/b4VHu4X/hSx",
+	"EFgT8OeNCd+wv/t0pk+md4QX9goBXc7yTNE5FmpT08dGihVMrZgkTlOq14qzQ8HnRCighTHOJOl25sGv",
+	"vnTGNCNxCtd/MVJJbylSJMsk/NMQpaZqT55DyjDcvjrzKYj7k/nYmX+KD38nI2Xotvz9ffi6YUUE+fWi",
+	"MSVZihL9xwQ9SXojeZl0UdLTu+R/yJI99PHkzcbPT7uIC4TR/3/84T2C7dUsRcCxyB56rZUf8y801Zf2",
+	"lCUhRSToCRfI/Cp5ijBLQTZP8SVBGCUlCrTP2t8lT/cQuSTiCnE1JQJdEC3SR3xGNGtAWClBh7kiXT3o",
+	"KYM1Ev1JqSeIGTI7g3KWEoES/7xMUMqR4ryHXs/m6gpd4iwnEkl8hRgHPa53yk7ZPjo4/pfZQlgYMoqZ",
+	"Oc0RHCQWBEmitXlFUq0ejvhshrtIkhkd8YyzLlJ4qPcv+U9QP/RrhtdprQPNM0yZY9RPGD9lGcGpViT/",
+	"JIJL/eI8yyWSdMK6TvFCW8/QaIoFHmkD4mmxJ3agLko0B0xgrxOg18Q+hIacZwQz2dUqDyKZJIjKU6bI",
+	"ZwXbiOCc7EBaL1rgK1hm75TVeKwhTDnXxwXX4O84PTKccwmXnAs+zMjsJ8ct2wm/Q/NWjMz1NbMMG40w",
+	"Y1xpzU8QnPY02zjgbJzR0YNPaS6IpmKjAejrPqSpvvowKdDVHnJG+8xdI1DiYBJvYE4pYQ+9NfomZ3h0",
+	"IYExyRGfE5jQW6aVMZw9+O58yAUCG8WoSBmfSGDVjndY8tKaCkz0PVdveM7SB944oW8rYhzJ3FmcMJ1D",
+	"fKWVphPOf8ViQh76OIc8vdITU5yjTE8AJvWR4VxNuaB/kgfdp/dc0xcILc0KsGbvNEVgkptpXWKa4WH2",
+	"oPu0j1IyJyzVVrzeq5QvtD4urhCeYMrs1OaCj7SKMszIQTGxhzxL+y0EltY4lyTdQwmwDJmACmPuLKgQ",
+	"0s5a5nOtqZH0HUkpPgG15OtQoJb7SOtFxvjSKhp8FaWcSCAHhS80HVw7bRTk1r5SZDaHqZb1uhEWgjbZ",
+	"V0MtcECWa2NFELMHeg5UITxWRCA8GpG5wmwEJiDLM0t3xkKpqHl6YQrTTH9t5aOalNJzHHHb/KYNO62i",
+	"8FyBzNezu2B8wUrKZooV2VB0RtpMLDD8o1tRdh00DOeNwm5njGlG0vOM8wsZdzzxsSLM7G5GtWDneZai",
+	"kmyPDTxVag66ZB4Z90PVz2EtzD2kZ2wsYqbVnxGekXYLoWnMwKztX0awJOc5U+Z0K6wBSAUIVh+bU2Wo",
+	"VjKFwpRlV4hfEtF4fPXPrd7X0jbADmsykQSL0ZSk4NakqosWU7AgKtSUM09P9S1hDS6JN4LP0Fb8HTeX",
+	"c2k2dCVBSoX1ZbMXoN2uSOe3WcZoLCsonCyh5QWH6919znvjmERlGWVi7JadZ/amu6Oq3IjS+srUE9z8",
+	"ugnY7ZSmXzuChM8JS7Sh4Y/ziqinXZQYRkXSxPm43VK6WvkBOQB/0jSR4CGYZ+hJ+CBi2lZDU5wiqp52",
+	"T1liqSRBT2iomCuepU+NOUFYPtP7qqfV6XbcJMDQgG/qX8LHOt2OHS5YdnG0+962azbcDSVVeaWxxGBk",
+	"Iz3mREhttw2vQNz10L+MdahNPTArr4wlrOdQ8hdbZ8vOlne2HPCMz4a8cKfsi99zhtExzS6x9WiEMwSP",
+	"ePlIy46Mqhsj+OuGvKDzDT43696Yc327hLXTup0DPJtjOim7p750cJ5SwkbkXNI/SWegr52mZ4bF1fmc",
+	"iBHI7363M5pixkgWeHfAeaSHcbfQvisIdr/pbPe3n29sbW1sb51sbw92fh48e/kfltRzQc7VVBA55Vla",
+	"fGq7b1jqlr5LlAuzj8M8u+h0O3/klKjzKc+FPCda9zafDH8N18b9QRvl5xCN0B84l2TEmRlbX/Y0z8g5",
+	"sAr7uCSTGWFax+8Mtot/Go+oeyZgO/43IGs6r47235x03C/OrSPaPqUvZWavZHQv7aItnfxGMricxTlf",
+	"EiGBZLeui9HO7Vt6FX9ypt/8eHKgWR+f05Gmt8O36BWZceSPv9vJ5+mKE7quercqVFLlKt4xLp2v2bqY",
+	"weUMotXEKkGOuMH0tRsL/icpqyUu1rda9FbJtDqt46m9snpG/quLKZdagRgROlfmVuMFpuC+MZMEZ7kV",
+	"wGDAK76H+sbwMmG9yFzcmS4XLgf2sevq5YnqcNYXBRIXHPWK6wmlN1fjwtvZVmouua21WKrePvu8NhOw",
+	"jYHgGWcTY1hjqZzokWiOc6mJQm+vkR5aTY/vcEXRcmQSUyUc31hxFvZKHLrnryMcprrC084vvwzevTvt",
+	"tFLnI5zpdgM2cLQa5ROWSjQkk5whykBkaa3WPB6Gb+u7V+GMX25IaCEv/XKTy13hvuvI9H1kX/5BopSM",
+	"KYP3ujYrwQYSQceH81+y8Xcsg1vorG30XmvatKHtY/P0dU0q1fmNVu00jwvjlrlsRZWhcFs2qxP73HE+",
+	"m2Fx1alKslbXu5B1XyIzMXIv8pdQ6rXjfDHV34xfnnaw/hLdV2nYn131MJqudcDKlnHhmiCM8Z06awt2",
+	"snrrC3HWrYj+kgQpbWrFYilJt5id4ij0VyqjbhfzV9k6VugVnOtKJFAbpEUGVSvbUnGFs1bkWKGRYtrl",
+	"j7ohl23EIVaj6cqoYyy+SLIUFC830m+CKshk0qc4IT30TzJXCEOS0wjPSBcNyQgkL6hmmKU+DQDNCGYo",
+	"peMxEaD5aP1DVqycmpDs9H8e9PtRuht0trfM3xpE127/GuK44Vq3ujVyqGp6Pg/hWZhD1G9yNTXqL36c",
+	"rf7Kge5YsQiz8epMNshLefKpv3X2t0/9jZdn/7n9qb+xc/Z08Km/8Qwyg87+vdNW8bjPDzYqJuEGr0j3",
+	"eijlY2UOy71qJyeQbwiOkwyPvH2iZ0kEqGkQal5MeQa2RsVFYOm9cl0eRn9ZJazXTg4qS/PWeVpFdupP",
+	"m/GsuEATCEZ1dzwYti7z79f9chjwkKoGpu1Snz424WhMhUnTEoWyKpEEqxaDIUjEACVKYCbxyHw4cUZs",
+	"Msyzi6Rn/1tJ9ir53krvd7rG2RLzsRVr4BNBpKy4ktwUnVNCkBmmTL87ePHipb4z4ODZ3gp8Jof7H49f",
+	"vwLfniCSZ5dajvavuw3qQHstMfh4zUh1WywVzTKbsKsnF3VDxO5+1PR1o5Zcos6h2XboGyr34e4tmZg2",
+	"/FzmzZAQBqveQwv9B60SzBw3mmlDYEgom6Axz1nqMgRvqg9Zddirv0ZLLc6otIJlStIRUcv4rVWSAqIs",
+	"fO6yM/i00+/3d86s415CKhV43WECKcnoJdEzP6sRYGmY5fGvPW1u2+CzZuYK4SzrRrItnVZ7A65ZJMI9",
+	"69cS33JG/8iJ/XtheSoSD4glZguSLkqCPdD/HGE2Ipn+m0kkkvl8ru89SZMe2meo8O9brgVZUjYBnoxo",
+	"SlLDw0pZXKfM5MNoTVMWWZ/+ykxBUYUNhIwCNCEKUcuzWpkC5TTZUtrg1vKcwfrWVQja7uMyEj1uiD0m",
+	"Bx/eHf76+uT1q2TgPXu07NjbK/yS+qIaBoWFoJcm0mA5tvM0Hx/88vrVx1+BgR59fP/+7ft/dLoFT/Uf",
+	"1D/vvz94/at59M3+W/1DjcVraaY/sXGJBQT64VsCj/VlPbaqmb4rRzmz1/YQ2yDNgbP39M+ObvS3zP06",
+	"CzfIWv+1HTrguXUheymoRd0on+UZVvSSDBCGyK+nt5F5A0vkCbeLcPEPp04Bd0eJOb3EvUbwaHrK3Fic",
+	"jUwiIcJpKlE+14eSgN12LryDOzF0WHGPXxKBJ+TcfvcK1FerA8uGOGiRGKC/494sB6IL769fUdn1y3Ot",
+	"8zWqfzZQCa5yy4irXucbupHXlsf+jbvwgfl9Bquj0Rv9qiCDcV3A+82rbVaam5yRFScIKwEz2+wp+Bi5",
+	"QBCmRYwvyqEPSHTTr9zwCJ0Zu3zN5r4BGQfcHOKWWYYKOm65FRPCJwLPp3R0nlJpQqw05j8MQkDDK2PZ",
+	"dE3SMZcKjSGlgSkjDnptGfmhHga4Qsyrk2Gpzq0HqiGAoqZEEjSmE4hHLECR1sORtH0qheNF514ctiR5",
+	"/2KhWNSFQiFwIUdYc7ekpbLox7c6TORMIIReD+hzgTJ9LCZFiZrMD6eqDrxGsO485oSlUY37PcT9Jzlb",
+	"X9kOBhfnM8ryWFbDsSYtfgk5NAS569uSxP0X/shJHtvGj5ABusBXevYmuKkWXFwMUCLNis3Z+QyKdZem",
+	"D31dmoobIUdQFpLWZ6m0PldS7oDSYN6h1rfu1AuVMH7qxXnvIUlIqENa77dc+5uhph4lBSPFfToe46pB",
+	"frb6mMk5ifEXSKau6a5gPpWTXfagFgFSEbmwqrFsORM+V+c8V/I8zTVHOh8FeRyNLHgx5RDnSgVZ6AlR",
+	"gWxJBRoStQDTD6SX3qhCfLWcUuhcTMmYCBHnPuXpmBD7mAuj8+v/sSukue4NPqtHi7KayFftN/UmwBAI",
+	"htCkWQ2lL3EnFO5NPeTS1DrjmikvmCA9AoIR2n6S4HSFsD/SujAfr9IOayxP5OycLakbFDnzJSoStHUK",
+	"acBVdcZL8xYOU2+ALhP4YLIZM+BWsc58NCJSrtg9kBr6Auib6rlFwF26N1ab6lwuvtG3UY5M2WyjduR9",
+	"tSZ1e+lNKabrI0PmvijyuZZ4q6Wh1igFaA2Q8c/ZpCVR61lxgbPzXGSNtPeDRFpyjTO+cKVrJ/Y99BsZ",
+	"oo9vG0hRv9wuYM3n5ytdOrc5HF+J7c8nrF2MnFZj3LpqgMbn6qK0A7B4nUnroAlu77pzcW/vwgtYSGSO",
+	"EaWwrmhVtZmoxlxVk+pqb4NmEFdSoup8RNw32ZgxttzAbxostrhKGzE6l4j+uCxsEMwR4VXnDt0VPoz6",
+	"lYkyOc/nmy3HuCugyUNRsfIqDGSZG+5E0MnECLiWvuKa0zfVp5+zEoBFNAz/CjQ6c93A0emvAsgXUAdc",
+	"XWlx82wlZiToVF+GUbCWBFv8XO0EQxEfBlwKN6Grmx/4sTa3NkXONrdukf+5hzjLrmAnMEr1TuTMqOPm",
+	"V4Iooa1RLrVVkJFR+9jI+j6n4PyqW75cB7KOyDBJ7AeplwIJqzO0tQfisLTK3p0GdPzhtBGRqZaSTkJa",
+	"0Vib20qZeElESkcxAfOhdqSmSNJ5X9PUeUtLdJK0lpb/Mp9u0GXaxZQKGAh37Mu4A6TIrBNHusPU83KW",
+	"eS2VuzFz+3p1VoxnU/1uNCMUHBjUxZCrmdFGhwIPOMgJqwT6kITP4UYTTiTibA/1gbkZbKAsQzijFy5p",
+	"4U7Sc/yCtmsrulmucXinTTmLJNm4nn/8FfOCGvKD92qOZBtC48z6ez4rlOKrXhnf5GFSi8pzfssMIpYX",
+	"gz9IxBcM/ckZ2UNFxjN6z13dps2zN/zVrM740SEqNuRqChFVQtXU1MF9lWQmT45bDResRcr17RKiIk5u",
+	"jJRTEsByH5IJZdLKAX0hFMS2bl408E2nUzUle1MmlXWPJMUCkv9aGVWeXm1ZUF2XeLv/fh/upYV0CZxn",
+	"ksClpaVqz/vJ0aoeqaIqI3tQhCO0ToIYMIrKBFqlc4WqQyx7O6olFMU8LuQeVGrJmWwZO/9Nv7QPLx2/",
+	"OzZB8CkZXdTznYu673h54kJwNtlDBNBqIDqcz3udm5cH6Fk4bTOS4gAalZ1TfIOK94NNyvVK06YSTUgR",
+	"oNrqbtgEbEpXG/Ve+3fjmkwAKYGkCcpIihQvsTdbhb06jq0nsmY51JIKikD39tPrtSvqIPMGzw5MUaIZ",
+	"TolmaoiLlIgeOvE+L9iNlBoP3RxL6XJvWqvfxcEcKzKPOROtbdBSj9dvgALZVO8OBgXU4ST6ueSmoqlC",
+	"uW6W3QIEMJyG2+ZuSGglGoiSenlzltzc1cVbRAIzrgWB9amZqJzz2pjIXBCHjZJMxKedj6YIywJBq4uS",
+	"QGEzw1pcjti4NV5A5h0/8eUswXzwmOdiFNVUuEMMg3q/BM9pUk+Kc5wEzyk4wEzIrIGdmA8uwWJMDJqd",
+	"xwK1SmYPJYev3796+/4fSSDduubxDx9PEvBsm/gZhj8cn3w4NL+VmBYBdSgUD6dth+10Cxw9O6YWAScf",
+	"DlsKjkPvNP0wV2+Z+e+HHPKwFJ8bSWLW/xFcY+uYso2Qf+SSptoQ1HREJ2wjn0NWehf5IuG+vkT2hOGM",
+	"6jZpefBVjCc4wutwArHoWrHl5hQkHyBsZ4iRoqMLovRPI5xlVQthpaZQrKvdlM3DNd9EafXBgmI35hWW",
+	"0yHHIo1IwpGil+S8VAVVueguHa+rdX5G2QSg4iAdr6VDzXl8vUOFfCYjcNI2WBvHxhkc2mjV7CdtQnsH",
+	"bpG0fsOUpwlhRKxdr1yPIpxv706bwGCsT6BIlTK5Azi9WRZO/FM2KwuSw4ov2dgWuCm2d01Yeu0EDE1u",
+	"0W+W875FPTPkNt/nc30qlJ3nksSCi47zrjUcz9XS8YA1awEG7Ljt0JrKs+y8FM+pf+DQ+JwGKK0mDVqq",
+	"xllWT1ZYEmInerjG4OtJgZFQRjjGzMHztQ4Djxzy8+owo50VZUOes/ScXMYjip50wPV3eTtSNcFBf67r",
+	"xiFrrLA8Yo0U68QUuy2NXCJ+oZvIqGlHq+e/mtlWmF1UXhi1/oNxaDbYilpH8SUbg2h2kqM4U6MQYPaE",
+	"moyNyDKuTHA2poFVgtyVAJX53U4ZOuz5Tn/rufuVnQfk0xJikg14riRNDU/e3t3QhIYWlKV8oWdnPcPw",
+	"0otnEeXDzqMFWa4HaNb0vl9C3HC3LtqoAh+uJSKaNL9pZg0rOVDlFpWgp8pT79ptK80oRn9vKMlSD8zZ",
+	"1n9xZcJ/UGO0gEySIUGCTqYquitQzRx1dAqy5zCI59i4gzHybTR+MPDKZfz+wh94Di46b0+sBljWs1hq",
+	"77yhGXnLxry+F2OaEQPjU3NsSQtuTlLnyxkXyMrOwxWxG8FuOp8LcknJIhp/BcPKXHzLq82Xug7EEXEG",
+	"oPSjLE9bqogR1GlYV31GsQ36heBMTStcwcehp/DXqxDYqLPV6/f6dZOiCcxv30ATn7qxDIRKLK4poynr",
+	"9pZPBJ79INvYwtYv5gaMLbpAiK9ypjspu7gBek+aG+RNIs9nREyimZp8IREe8lwhyWcEamYyrQJfIWsZ",
+	"a0GBZ1o5nmDKHIVpgmipBCzTg2zqliVTwRdyD7ifK0XECiWbeE43L7c2KZsQqTbNWWx+sUHf602LT9pa",
+	"azLnFNGatiNaU2N+vd43O++W+3DnvMHixTZOL4WQGyQokZSkBkzcLKh9TeoDgdaYQ1kXsqZYzOppuG1o",
+	"2CyFLwirI20u0W2LNI2VCKAeVCTy4RLLvglvLrIfAi7dCDdTEE24J92iGLbONNz8KwAwzZgv/s43s8l9",
+	"h/ZYlhF6BefUitbiwnQUkValh/YEETE02C1M486g8/c800au5hiU24x3sxSf+tTfernz8+gZ2XiBd4Yb",
+	"L0bPtjeGL8f9jf742fjFaGv8YvzsWV0ilWa4jKK9khDOK1jskinWyKcpI+iNtohX8MckFh1ZESvzFFUo",
+	"isW6mw/VK4jBiTrtsEOlReQOmwx0vNZXbaeUUUY6g516Yl6ztrlnLRrTxMvYO9DdYR1t0/QTMPIIHilF",
+	"3sAQpgASzOJwxAEOL2Ukmh/h5GfXZ5RRVm6xoWoNfEhGZm0rpyqnCfPottFrg1OMQzMVovwmkvarQTN5",
+	"S7wtLlOp+UwkvkCQ5kVIcUThyW7RcKSH9tmVKd61DTYg9dErOGAReUDyKRYzOF/TnUErQDFpdjcJByUZ",
+	"G4Rui8hFkSEa1o+vVTNehC+KSvGwQDwoCn9rHCevL23CV5nWtNoTv562X4l01Yu2zVv0Elows3Nlcelb",
+	"AnSCL6d9tukMywuSngMLi88ZvGcpnVAlwzrvIK5RRKO0yk0ElpGWdP/nf/1vaKjUQuGZkZTic+8WqQgO",
+	"mhGbeAX+BdqACGn5//kow1LSsYXxbwnCcFB+yfog6eXaQXdg520RzQMvLmTL4VlRFGG7LaxmGJcex690",
+	"tBV6atyfrqHe8iEUKylvRJQBmavRwIW967YdFw6vWYQN3yzSsjbzpjNyLjCbEBOOjh/nGJuKOdtsEgDR",
+	"0RCPLnpL/MsNNL7v7Uhw3iP4+E0EqHfsRsSHP9va+lp4dd8VamE1Bmi041sZXi7TwW/PXeTV3wDr+CaO",
+	"C++Xv80GhF0yvo3OFy3NxbsQJ1owFkKkRX4Kvt1WrbDUIRkHnEkL9wujATk8gNUfKBVtxKG5bueoIH80",
+	"mQNFKrPVyrXQtIa7rbFoifBF1gUwWh+7tpaAdQfpVSZbqlR9UaoC1HvXJCuDZhkNuVllTlVpllHyOYSM",
+	"sTjyCsMoqDngAaWdXMKMD2qaTrSD2YKL1JGxcR2NudgzKn8CUj8BIuG5NnmNxgouvUT/nGgbNbsqBd0U",
+	"nzunSqfbmZJs7vQHyFr9HI/D2Vm/IiPqPN1tc4G4CyYWkb6atc2LgOMyoq2EJ6vU40ZZsu2vvFkfzQuN",
+	"VSZlKZHr1ua6Xk8RNWjkk/3OTd7lEl4mbXbADKcA4QRQA1wExdRd2xdcKx6+S5RNzuwifpO5V3NoI2sI",
+	"/EwteIzXyKP7u1+BMzQJdFMyu+H0j8yXVtZ4FS4nf/bBNGPntISsmlrh2MrkpFvguJT64Dyp4OY87S6D",
+	"UtmDq80QYQGCThVT75SFIHroySyXylXW66GfllD3umhZBx0t7eMIJFRVuusUNdjS/xS02rGx/rB22tZa",
+	"R9ERw8pfAz7u66iXdegJTiOXRyQeJ3MR79aGTUDGt3UtyQKXbg2Mihs7pPxSiy+3d06944wqLiwESjR5",
+	"sCGTSltEw9xgLkKmTGtsz/ZZX3s2sa6SdvvVc8HsPWgc2GUFt43+0BmRCs/m94g+dsvsqXKqVIkyIplT",
+	"5f2JZVIVS45RZYDXVkkGqrbDsvboVsh1oIIoSIp51tdrmZgN/fWfkVzjKI6yrRQx3cBQoh9KQvsoKGZa",
+	"HXBfI6GoBErVihhX5v+sjTvjtqsWcDj+gHa2nj/f2EI4m0/xxvbNdqRCXfZztt1ZkUgUyooVSUWurWdD",
+	"Nhs4JwVnE/Tk6M0Bern77MXTXqe7TvXUFM/nhIEnkEqfwrk6SWhQuGIdctdpRxBJZsOMyNNOp8lXIJcH",
+	"lOZYFH2yKJvn7dWnIAMrIu8ok4An2vB5rq+Dgd4Cx1rVs+xCiLZYUsbdsK4LcgTuzbeG9f0rme+lXP5U",
+	"q6jr0jSC+vp+OTk5DHrW+I/tbm/Hebdqath/QRkk/9o+tXoZ2tKTe4UvuUD64KNRLgSx9bXFEkudfJFr",
+	"5Rtj8DYo0bSZldnsIYw+Hr3V1EQin4UsnsEww+xidYTXuK/NTvjNjV3SI2hJH0F89zbSjE4MfE3pPnY6",
+	"AfJIDpVlcy7VRJBVjzmYl9JjjDufsHW9bCMZvgqVh9fX4W/IROCUpBHZ4ae+AmPLLPzAPN46lcW/uKrI",
+	"con5Uv14XVkubfrKes/q9rd6ITyIFi9Uluk/1w0nG4y6dN31KCUkpYGAseeqTY6im3fM7Ahh0iJpee3l",
+	"e+HcXCUUrX/LDB5foTGDV1TArl3Oeteu6mpT3lhm6r3F8oDR+pK7xqjdcqkQtDjWPHx1lmepNLTSzTfe",
+	"yLd9QC8s1WjseNU+DPPVM9irIYoW4WgTKW2bMRfaVzfo2BZ8ruq4rnipl6bHL7d5PPZV821eEny7Y9fm",
+	"icAjki5xcN41h7j7KFU91eF5y1SHtWjr3kNVj5GkJan0JlIUXs/KhbxNsKjUlNBfsKV3N55jsa4DsQzS",
+	"2dYhbrlHDML1pq7FEhJnW5fikUHKWwv4730FhTVs7QwRsRt2dtYWuZw+bGtk04q6+Yul1tU+5Hfz72nD",
+	"biV55Oyf+rFrU4lndrohIY7OiA9MueJwbajefIY3hkfsNSjQrndTln0Ydwaf2qGlmZZP12fRzv0OUdJh",
+	"SZbQDy0sVp1dA3tWKltGYB7IU2vqsKvUFMLwSyLS/DZwWqsLKhrfGV41yW3KRnSOs0ZQoLXBtxsTzt+q",
+	"RvDJ6Nc92lJQibUuMnT5m1FM6PXdlz5zAa6iI9DIhEv7Xyl6CO5lyEPqjXNDnlaivwA0t0i6X4lz61hD",
+	"PYphyT4ZuH4VwSV1k9pDCazWPCS56fxGVWFnFd0BDY6u256ojZ2zO5Kg+Rodf7XAulOpmbM15WXYCPHO",
+	"5KahoRsKzhsk81UqEx9E1hKp6AyUNAswfa7HjRW22g6ByHaJK7oodEvNHLCkKbHMP2cZkdJ2M7cB7xtu",
+	"ZyMQ5N00nHSAINBdpm1biCW4xe9v0Z/hXpta3kkB4cO1j7i3Vvkt22NWu8OHWXZVseJlR6SpZlNb+aVV",
+	"e/GrGeOAxyZSVA0KBLm+HY8ctXWyvT3Y+Xnw7OV/gP+2FHOzzhITsu0MXDjRl+sPOuSPHGdQfI2znASh",
+	"ZJtQu9Xt2CpB+we0LwhGH23YOjR743OqBwhulLJcW9ZScjX798q/FUkPbr5Wroy4Nov1bfxYoqetIa0u",
+	"qZKLuSKfsr7CNbFdNQXCwyj54imk6yOyXVPbd53sIYwmgudzlHzx78guyviEjq5NGqb5B0r2379Kuij5",
+	"cGQSSN5/ODHJW2pKTpmccqGm0O70y6mtR7wkgo4pSU87AwTmQ9K1XZmNkVBkG0A+F9AqmIum8BB9sLOV",
+	"A5QYQtbf14qj+9cpA1A+TBn8iTL9/+QzlQr+PVHm/4n+T6bM/xPbijK4eje/Q60gce8HAtfSyGs9qzWR",
+	"7CT8ZHWsrXrb6NLfl6I3/8IXaIbZFdT0AZy5nBrImfZA4NfNF8Auzl6AhhhUpescTGTNHgnEbuJ6bMvn",
+	"ATVMpQSUBjAiiym/WXKX9GfXSsXXmxDT8VcgUq9Q9IO3i5yVyib4qVY2dQmXuxsTyKdftN0jJ4Xv0hQK",
+	"ckDamkN2Gms3VojIzIKBg5Poxlxt7VffYYUFBl8TyApN+0eFrO28w79zgQ4orCVSlX576R/HBvkIbal9",
+	"rzJI77gtFnaDfI8ebaBWN55syxy5qHVhEq2pQHNBgJ+AUrtn0ucrvZ4Byh7BlKSvrvBAWZYplSBlQ1oL",
+	"cw1N282tGNs+sR6gWr6LLXwL4cAtmq4WIhR90dt6/W/oN5KN+IwYf+gXTXrXPXQyxexCgnPyd27MWp4L",
+	"JIm4pCPyb+iIzLMrdHzy4VALID73S2ijUlstOOMjDNEzws4/Hnc86boJFfJ5tU6sL4agmlvJgGLgHp0F",
+	"uEpbkeSatQsE3SZ+uRvUo9ZatNuvyHfvUMEu7WTUf5vhEZnyLNVC3/o3TcGQg/xGfOwatMznBAtsc7+8",
+	"jGjILCuBeMeBsEJ//hQzfY9czSz5rJb49JfYDSOf8VasPKwGs/tezGo9w8Jd0LuRuc7h217oegZxl1K3",
+	"mEZ7sesmclhgw5WhngvetC9+zxmu8CYrLW/BnDIrcX6GzhRSUjY5D/nGWQwjWkXdTQ7YAQFQJZU+QwBw",
+	"AydEAXR46a4U9XUgxLXkuDKvkyuERRz2xU25dhGmWOCRqtzBBlSE+lJrmLJLJtpD+0GXOIvvaDrh+OKa",
+	"da53HYjaXr/6PP36W9DTkUnlXUeh8zqXjGb+W3lkiBHmXbE9t2KmZy2xJvjEilo/96QmwxBeKNJ2xKR7",
+	"axPQ52ZU1Kzdspa1G9OyGvf0uCgwuq28vL2XaEkwbhlb9wx8GQqiW/DaxsAD6FKN+lCzrnO3+k2c5e2h",
+	"xKw30SwMUNZNPWHg9Uq+fEnACEiurxP4+1Dgke9XVtDoy+cr0e4LvafoEeRUxmCs7X65qw/e+PPsy3Z3",
+	"5/rJp/ONs6LJj/7lz9dPf4y2+blHo2Y9xSqHLtaQfzahl4R1jcNuSBD5jEcqc50pK8zf8+A1pxZicVdh",
+	"JbudHNZvHwBfWNxCc6QTvWilfL/WqRVFgmCVE317pcB+RvX111JC9pnvEQQSFUCHy7PGNDWR7p7+8kdT",
+	"4dOMwdKYnunBtpWgN67mXpmuuW4t9+oy6hgVlXchrlKvXZhb2dqvCf0WVNq2VavB8VjWpVfoNeCe0MK9",
+	"cywo+hWzC1zVdtAxzS5xJ2zR1tmXFG8GjvjG5ixtfADQK9lB0WPfizQ+ibIy1Pnp5e6LF1vbOzbfNiy8",
+	"LCYMsrE05bMbBdduqsDdqrvMTfwItR1tKvR1pgqkOy8EV4AJkctbZN9FpWalulU/ZKJRzMaksRdbK7+w",
+	"XB1+3dt6vtuAR962yrSLUiKggQQobwWkZbsu/QXV1T7l2hbKcPOt94+yEl4n4wwSa3yRa3uXya1DqRVA",
+	"UyvSA/Lv1noG+aLaYvnNvpE6hTZxswMY4b4MOctVljGwZfzm22AQVhM+b6LvE9fzWlxpHQKH6fvGtHd/",
+	"HfGU7KH6fajot9u1lplnX7avozr0CtMVIpc5zpCckyyjbDKwPgWUOFf1IEFzQcb0cxfJuTYbLKy7IQWk",
+	"+MTAiZi+fOW9SG5gBjdegyYKvSNfXmstodvxsAq3CEZWVuqAEtZRNNZv4Ra9mv/EDIojoxfz+v68Kre4",
+	"czFvyb+KXpMxldu1EEk1V7c0XjjSmAnae+Ab04TT1o8EyDXRNNZSG/o7qhW9ux6h6/bgXN0cs6lAFaLQ",
+	"o1xQdXWsR7VYvAQLIvbzmON0n6H9w7foglwBJm9CJACkSWTkVgL56UpaiFmYqv6gGbLYwalS8871NWAZ",
+	"GHD1in/WNYEyLblce13wIRy/Ox6gOeHzzPgUTEDR0mbXNYmWXeS97N2iP13Qo2ZIRhiyoU+Zye6x1kPv",
+	"lJ2yH3/U6ydMWWi43o8/okT/igv6J/xmgP4Oi0Kneb+/M7ogV/ADSXpoX28JGmEhKJFIjvicSBvjNEFp",
+	"yhm02ZAu0UKrdIyQVCIsT1nyeQNeSgYWcspAo3ZRshBUb7IL3phdiK7ZIE8LPNa/BdirxIDOm79IRYiQ",
+	"pyzYmASnM8oS1zlGmtYcWlLIHjI9XuwcGdcLtPukmbn88UdXsG97nYF53EUJ5CQmAHWNoIoDYDlQEnDN",
+	"BE04NKxRHCXuV2OTpmVfHCuDfiXJ3imDW2Ua4itr9guCsCCg//VQAjw4cWFkgFeBng/64TFVDpFd6YWZ",
+	"NUClLixCEJTguemJQDnbtGAMP/0uOUtCaBK02+8PSiAYZZB49AQQ3uUVU/hzF2E0w5nmJyQ9Zb6XkR5m",
+	"e3vgqnn0e4ZAqZLIuoO0QmsRRfZQYtufBNQDSO+yh6wZboDl4UrqgSyyySmDhusmIiFhmXbMroXRpxPG",
+	"BUnthhxBqTOkY6PDD8cnmvx/s62pkrcpmc25Imx0tfFPcpV0ixRkRwVaCSdzBcfousjBfMAbZ5vL2KIF",
+	"iWfklOkbox+A/idonxmIdP0vmzjtK8X1k1TqjdtD2PeUMWdg8q59pjU8139pF3Wgbw1lE72Yw/2Tg18Q",
+	"Z9BF1FwBY1PB9kErDDTHajQ1Z/5i5+XzpwPDN6j0WQcQhJIWnJzKYvMyPHIf+nhiPmPvaHFFtVLmvy3g",
+	"HX0N1ADg5W0SnTne4oMKX5Cg18EpowqQ4AK70D+LleHKmn2ZmZ3QGXFkrpe1s7Pz0onWP+Hy/PjjYdCw",
+	"wT0LFiL0LYDjlXso07fethLyORlyapq3zpAp8uydskMPCgR1Y8Y67Ouj3+r37ax+I8Op5m8//uii0UUC",
+	"uiBBozgqUcpHudlGzb5zk6pGBZJ0wrDKAXjrEhL7oIZgARQ0OGWJpmK0ubCf2rR2VIKeYJ93AnPD1sTc",
+	"8+A5ZoNOFvTdr0+NU74ylsniTtCTqljxQz/toiHXynbIWj5vLBaLDc0TNnKREaZNidQmsCb/feNkQTPK",
+	"N47dwiDz1SAkFYsF+t4x6aEW6KYD0N/oWAmCZ+i1pngSb77F54ThOe0MOju9fm+nAzbKFFQABxFU6ks7",
+	"IaCTeBH2Nu0MOpoQDoKWjZ63yUbndPHI5q9aPIB3esWDB0bB1k9G2j/7aUYS9al+CrhfoTEXCfigS61b",
+	"OHB9Bp2y51rlgJ3Z7vcr4e7woF2O2HofAyMJVKRq8HKuiZWPw6a7193OrplDbGg/182/49QFeuGVrdWv",
+	"fGTYqj0GXWe3v7P6pTdcDGmaEkh1e9ZmZm+Zto5x5kGvnrX5zscAE6aw61e/Z78SYkF29IajUvdRPAE3",
+	"aEHeZ92OVc06A5NVZpF2Ihos6MNaoiSvjvbfnCR7vrqK2l4Mtn7HcG1bfUdSUAlcaZOLVmmWzMdaj3MJ",
+	"rRAfPGX+N0Dh0OXciNgn7mtGUzrtgI7LGTntoOEV4pAtwNlT61IMhZIdEqUc4nWQnW4REghDnGVXp+Bp",
+	"IwavSnPasELLTcFwpTK3MFaC29C12UWgefyTmFJhK/n/bvuH3OkVNFHt67KBZZPZK/d/684/Hrv7J0GN",
+	"p9Y6pAKd7du+/rv9l6vfOOBsnFHjF9jdavGJQ3yVcZyecP4rFibstLv1rM16ZD6fc6FI+o6kFJ9og1S/",
+	"vL3d5uUA681BvX0/HM7wpEDlXc3kFvYKdOsqweYXml7bZFsSw10G0awZhYfENqaGZ3V7Wjk3JuaCSsjg",
+	"KrMLM3LALiq3brfBdRto9GaIb/+O7K5+4z1Xb7TSeqNL9Z2Q6Cs4rpuQaDeun06Iaqaf/oNz7b8aHX4n",
+	"ZHVEcLoWUXnlbj395BXoJOA4iKUdLnUuGEdO2bcQJrh2jT9ZkBm/JLKH9p1m6aKhxiuYorEgJLvqod+m",
+	"NCPaCg35oUeM6Wp73KTTCTTHxheURAuJky5KQMMzzY7OwY/oLNXwD+BlfKJNXeOmG4BL7mnXwOTngpyr",
+	"qSByyrP03MIF2zy3uaBcUHWVoBFm4WL0X/Xz4EoCA9vUPcugun6AFlOuRcspA/QoeDZUSUEAuRGpRL/n",
+	"qRmbLHrotYF3BX+Tecb44IxT2PzGuiD12ISl3cKvVBNZcK4ljnN/+ukh0Jmm9HAsoK8NmMdPtxu3hd7b",
+	"f9R7v55Mf1SU70tRNpfecmTIALiBPjLPY33qVnHtD+HXDOdawbbBJG9i3fozpyyl4zERew7K+ia8zrrM",
+	"XehpxrVEgpjW8Eo/TLJxjB+aFJYHYohrGOyPjOuRcf31GJcJPd2tib9p+v5AnsSNtOGof/QNZTjroQB3",
+	"CBswVjQkUK8RtEfac0iyFLyLPjDDDDqVaabrQn6mzIARNCQTymQPfAz6/VOmKr4B6P8f81LCl+/WS3nP",
+	"zMcDlK1kQi6Wbjn5o2PkO1FJgCbXutj6biy716A93PG1/u2WF7UE6RZoOl7/6UUsrlySx8v6eFm/nct6",
+	"CJkJd3pXAwBK6+es043NvRI567r+Y0U6fkbSCbExPJOdgd7ZhpZDYn5jejLsocSuJEGKZJnR9ev3bkKU",
+	"J+R7vDQh+mbTfYFMr0fX6tdzrU5tN/eSr/FevazNV6UMzh69LB8YZBYW3Z0gBZOVEVptaBtuE7g6TbIf",
+	"lpyZF6Hlqw9tBS0D6hkyRyFO+/2nyKx48ihn710nudUPu6m76on2b5iOPGu9AhR2wFNyv5K43A9gaZZN",
+	"2JrvkcF8rbwcXAKgD2/T12UxvZG8bGQz+1nms467EAnPKCPAOAq4nx7aN1AopmMfknM9ZTklxNVAKHxB",
+	"LND9mItZnmGrMjs0EYS1Mi74fEp6aJ+dMpuFCyMOBcEXEvHxWKvUmk05HNiY6Us+z7m4Dbv6q/AWfSSb",
+	"9nALnuIrQoaUmT6+1XKoGic5OP6XS7GdEqyNHwj67W793H8KVPDx5M3Gzz3oAq//DPOxnqeNV1TOuaTx",
+	"5vTvgxzwDBS0stMzTG+sTfORlX2N7Aa+YBkvhaK/DXYm89ldewJq1rwJVtT1I/P1RwP+0YD/lowaTZMI",
+	"uwjb3RnyvjfOHV61Y1vXhRhZQJUFj8YQPf57F3nfOuICmd7/XVePY0vrFgCQY10KrkQCbCIa1I1ZcHyf",
+	"nwxonZDTYROLk6Jjl/69IA6QZ4qle01NyayHTsI6PpjvlIwuiO0IuWdQu12e8g/STc0WNrisapM+rbUl",
+	"Mxc9/qwUZCgVmMAsBMRip/iS7NloAc304eutNDrTKeOXRLjiQYAagNIkWgA3QzFY0ULD1NrFVCyggO8l",
+	"Bdr2ZPo6EdUTlyjaxGf1AekTHJJJzvZQUmqZAMnwUwf37aiaCBJgbT/GYR/jsPchP44JS4sqR9d1qeCu",
+	"dyBH8hVFWUf5Q9Rjnd2v57eFeyZnj46Zb8Yxk7OvZcO47mX3oll5P3AQiQSzxqg47lfnis5IgjJKJMLa",
+	"mi/FNKvZB74yrAel1acsScXVuchZUqsUA22GC6tkuCJrW+C+KKNlkBFNTT9I46EuQ2ZE9BG7c9+LRmKV",
+	"AuvD+MZ0EFMmhyWSdJZrPfVRx3jUMe5Lx9C86XZB5imgeiyNKQPkApYosQ8n0UCwgQf519Z9BoLNN5qu",
+	"oT1Kh1DQu+n2WjiczuDTWbjZJ8T58lXwsYxeklDg2SmehXtM2YRIZUECNr/Yxp/XjbrbhKi3M03S97mX",
+	"9guRvXSuLWsEU0gnkN1C2HicCciee9S8vl45E0MUjvEHieZFIoajRXPEd6J6nWB5UVW/Gsh60wDUNLKU",
+	"tybI7htdhNGLug1j1mDQeb5vWyZYSZuQM0DzAGzR4w37irZNcMPCM3nwWwZYg5vDPLsA+6bBVOHChgPz",
+	"uQkysbQA7MFFV+0CQwhwsYCPIy1DAdJW8EUF85LJHtp3W2FruAW51LLvlGGA3jeeUeOA1pMNkDINKlXg",
+	"1k0OX79/9fb9P5IeStw6iwXaesDGDUhOGbZNb7VqEjNozDuuI2jlEJYCfVrUozVxPmMIMxWE0TAUexNY",
+	"0BZcbLUZFr8F7hFKDPClUw1qzHD7jpnhvm0u3KTRWSqmjzAXj4bRWrzbkBdyAK1LWXW9+MUFizYtdF5z",
+	"do9HnRsKfqEF97jrACl9gOkHCVBppShUSk0jDKVtisXUgPFShRTnF/CyA6JEB3w219zOpR+esmBczVJ5",
+	"Rrom7mT8Pj303rqObFjNu5CMM3ppqZ6eaBnM/ztXuiLtDpbqXe6EbF1j0VnCt394RNq6M+XKXwc+diiV",
+	"iOdqxGdhdOSI6EurZWBEw4rd2i9l27pSnaJPlCrpmofIbvWyuiYk/iJD0JxiNiImHu2II+zWB5imMbdI",
+	"0XPo3mjcfuIVUZhmTaLUMZRHW+Irgo8UPVpaEXcLzdWO+INENPWK6ByraaGHQkuv5rRAn8+Y5/BkoJvu",
+	"PK9roWdNN27TiJ9I9OVbmHVTdCfRkjEB+F0HFmykZdcWpzl2AOGaBaaKpD3Tz714syRgu0XKmyyCPVp8",
+	"hBk3p8yl3HChv+JaGVnwVtsxED5skEv4jDgUZABlztWC0MnUGHF66yXlrKh0tdPSOkZiWWsSE/jm0Aom",
+	"9U3GfTyDM6t86FyUouPSMs5qIYBtQzfApn8M+zxaN/eDkKYvbSFPbqQ/1SJBM86o4sAwlwQm3hVP3eeV",
+	"K77SpuDvUbMOqsT1xhjLV9t61usW0EOwtysUav/gZorldMixSJeRxiv/0D1SRvGRBsIY00kuyCNlNCih",
+	"oC64PfxBuu26JX1YLPWl2Whv7TMPDxD+iy1NVRy6aKAhHl1A3Q1AwzX5b+GPJbet3/3tXdA46SyfdQYv",
+	"tk2DJPOvrUiHwnuNKpldXe3ZsEfkje5HP8ad+TGqW3uTyySclK5mtcmikXRzIbNJ+KfKQRmaW20y/leC",
+	"AMTcFh7v3n79FjWAD1GN46bZSiY8Oj8eOEsJfqJNcBjruUDWTBEtrpV3VtjOD8tElbX4jl2PiK/S0SL0",
+	"jgKcTgEgHBdY7u/n4BGJ+EpcDzMvura3dl/s/rzzfPfFCgm2YoamUAiqbaCRwZTeVd+N4CTI6nnYzpkI",
+	"Q76sq7zTM7Lu2eiMKBuR+IYt7f3Zbiq2w8PKWeRM0Wz9WZzdv9/D3AJzS9sGTzBLnT8NurfhoAy+1Hzr",
+	"G+fI/zXwArkwh2LuZniSNwjDuEZ0SxnssXvouw4u2lWs1r3dnjzq3Hemc8uCghyFeqJao0eP95dDu2o8",
+	"M/ILXxC2B1Wk/m8pGVMGKAyQ6o9Z4XED6uaiC23puEByiueRYKCRCHaS36qr3U7vq7S9cVvToMS7nkSP",
+	"TW8e/eU3bHoj/eVbzjPqKUGO3azseBMWj/von2nVSVVTe5uCKbTrbuOuwmNzm++2uc2apNjc2qaRdvoP",
+	"zJgfvStfM7WkLT3drqtNtJ2BRVyw2BpYEIQz/ZkrNBb8T8JcF0GHfxPvDxDS8beg1/Qf9ZrHxIG/bG+A",
+	"O9KENsklznKsbo8cVsEgtMN+H9bSa7cJ91yQXv6cz4RqSI5wBTkSz+bZXw927JFH3Gf+CNSQQQ6J5xUW",
+	"Mwly21qqGQHbcKhdy/2CJ/6p79ox6Jax2jPot+XRNXhnrkEVEJGj0oKw7to5mFxiQfXkDeadqSbQUnbK",
+	"s1RfIMpQYqkqQaYLV5Nz0M3yW5V3bn5fxT3oN6dB6Pn+5Y8OwkeZd0MHoSou4ArOUVeMPdu5Hx9hwBva",
+	"OQn9fXj0En63XsK16bHZT9hMP/0HZ9GPrsKv6SpsT1R37yx8B8ATBiXCwvZCrVNuMYo9jBqacCIRZ0Xf",
+	"FY/yq/QT2PylyZtYovZvQhHqPypCjx7Fv7BH8e5Up825IJeULO4YyPP1ZzxS2ZUHKp9POSPnBu/FQs5g",
+	"pQQd5oBfTqWBKe+h3f4uwpnkgS1ocHGglyEkgURaEpo1fC8W3aGZrr/7X4ej2Vk0M7bPygGwGzz7GZWS",
+	"sonJbqfq0cn5yLZasi3oQVpwLQDL1ZxhToTkrK1qFPAwgzWzzLnZAEf1MNnkxplLbWdWSNVuzCM3JYPn",
+	"8FDrTO0D89byTG2HrmXaUpEJLfQ7SVBKJ1QBUFlGcKrvdfKTb5IPzBhxAfXxiOdgKJPPENzoDDo/vdx9",
+	"8aJhQX80gW9tPYe8d//PMhbXT+jsb5/6Gy/Pvmx1t55FMbnuFbpGkhZAgXCuj87jO3MeVyGjzKVdw2l8",
+	"UtIPGBcznFFJUqQ4et3ber67hwwinPEW0xlBf3KmjSJBUEoEvXTVWlQZWHCeK/AgF5cy8fEZROUp83B6",
+	"MKRDo7AI4gEmRFl1MdmrNlUj2gMdvGJ6A75V7UXPzfjuHtoZDbvShFqnz+XRCf2ok6zHfvbTFGEgnuXs",
+	"p24+PWKDroUNChN9xAZ9xAZ95LOP2KDrYoMaVvMldB4tjfW9FlhadmpMyx5yyJo+Tda2HbeV+VLhK8Mv",
+	"BXHl+13Pc4KBGgKFVmFrFyS0OiQiepqPfuLvhISBqNZRFprDgnFq6T+YovwYCvyaocDVBHSzEOChZo8B",
+	"AEg0FvgP8OiUnO7ChRNcvTg0a1RTIojWUceUZKl3AAGnlBZ3j8qKoQucTWKaggaqGeopq1rRpmWWUVYB",
+	"K3mAMEMkpU6PTbkta4gpkibS6C/Q/Zi3H+EjD+2Q/wuZt4+hxe81KQvKhW5lEpfVtE2Hhbd2XLEVOzsi",
+	"Iy5So+ppQ9fAoSwc3jS5pClhI+K0PWfyTqm+SFfG1ZcKHFjDJuhofy3LPYxPmVQ0y9ACU7WS8xmnf4Tb",
+	"cZZd6R+pQNoMPz7ZPzopmB6A0+Kiwv2ULabc+QwgYqI/5xf2JJE8FyMy8C8kT2N8UxJ14FEJ76VPoBn9",
+	"kXU+ss7/quFNzYos67R9IsrVXsuZ6IqmgL9yfiERVohxlJI5Yfr+Xy3pCvjYE7DoCWj2dhMs/9U7DI0G",
+	"gj1GCbyYDEBFxoKgfN5DSUomAqckTQbohMzmXOAM0n75gu25HiUmwgTlCyATBMnwlYlLUXXKMqyI6KEk",
+	"L+gwGaBDLtVEkOP/9qsbT8sELc/M/juQcejoxizOFbSiwzPECEmj/e8nRB1BhNf0q7u/9tH+IxHyOALf",
+	"CxfIbV4vuKv3//ngvt8LVbquMv70R5ihIUGSiEuSRqmzPOSXzpBgQcR+rlnBpzOt+MDLVmfKRdYZdDZB",
+	"IbJjxTxMruv+lLtIvtVjUt8qhwrHoXqFi9xwqHoewTvMXDYDVoizEem6i0dSp1wN8ehiIrRgCkZ0Hr76",
+	"mAecpYDtYzMTTKWbi637AXypW2RWFolbkc/KBAhKRUDBIEU+SSxHIsjeVBxuFLbl9UVjoQLtsxi1aPda",
+	"H/U3k2wxwrMSSpsBaXPvBWMVSF/1sQxPJaCeGgXXdnBcTLlp4WgHCRG8a6O84QKB936IM8xGcJYs9Wqj",
+	"3NOS5YJcAQch4Rk6bn92/X8DAAD//w==",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,
