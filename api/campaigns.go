@@ -5,12 +5,16 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/event-stream-engine/ese/api/internal/openapi"
 	"github.com/event-stream-engine/ese/internal/campaign"
 	"github.com/event-stream-engine/ese/internal/compliance"
 	"github.com/event-stream-engine/ese/internal/fault"
+	"github.com/event-stream-engine/ese/internal/ledger"
+	"github.com/event-stream-engine/ese/internal/message"
+	"github.com/event-stream-engine/ese/internal/report"
 	"github.com/event-stream-engine/ese/internal/segment"
 )
 
@@ -20,10 +24,18 @@ type campaignStore interface {
 	Campaign(ctx context.Context, id int64) (campaign.Overview, error)
 	// Campaigns lists up to limit campaigns with ids below before, newest first, and counts all. "" is every status.
 	Campaigns(ctx context.Context, status campaign.Status, before *int64, limit int) ([]campaign.Overview, int, error)
-	// UpdateCampaign replaces the plan of the campaign with its id as far as its status allows.
-	UpdateCampaign(ctx context.Context, plan campaign.Campaign, now time.Time) (campaign.Overview, error)
+	// UpdateCampaign stores what change makes of the campaign's plan; a run under way obeys it at once.
+	UpdateCampaign(ctx context.Context, id int64, by string, change func(campaign.Campaign) (campaign.Campaign, error), now time.Time) (campaign.Overview, error)
 	DeleteCampaign(ctx context.Context, id int64) error
 	StartRun(ctx context.Context, campaignID int64, by string, now time.Time) (campaign.Run, error)
+	// RetryRun starts a run to some of the people again. Its AudienceSize is how many they are.
+	RetryRun(ctx context.Context, campaignID int64, retry campaign.Retry, by string, now time.Time) (campaign.Run, error)
+	// Runs lists up to limit runs with numbers below before, newest first, and counts all.
+	Runs(ctx context.Context, campaignID int64, before *int64, limit int) ([]report.Run, int, error)
+	// CampaignRun is Campaign with the run of that number in place of the newest; 0 stands for the newest.
+	CampaignRun(ctx context.Context, id int64, number int) (campaign.Overview, error)
+	// RunStates counts the run's messages by state.
+	RunStates(ctx context.Context, runID int64) (ledger.States, error)
 	// Steer pauses, resumes or cancels. When a pause or a cancel returns, no send is under way.
 	Steer(ctx context.Context, campaignID int64, to campaign.Status, by, reason string, now time.Time) (campaign.Steering, error)
 	// Audience counts what compliance would decide for each recipient now. It writes nothing.
@@ -67,9 +79,40 @@ func (s *server) UpdateCampaign(ctx context.Context, r openapi.UpdateCampaignReq
 	if err != nil {
 		return nil, err
 	}
-	plan.ID = r.ID
-	c, err := s.Store.UpdateCampaign(ctx, plan, s.Now())
+	now := s.Now()
+	c, err := s.Store.UpdateCampaign(ctx, r.ID, principalOf(ctx).Name, func(was campaign.Campaign) (campaign.Campaign, error) {
+		return was.Replace(plan, now)
+	}, now)
 	return openapi.UpdateCampaign200JSONResponse(s.campaign(c)), err
+}
+
+func (s *server) PatchCampaign(ctx context.Context, r openapi.PatchCampaignRequestObject) (openapi.PatchCampaignResponseObject, error) {
+	patch := r.ApplicationMergePatchPlusJSONBody
+	if patch == nil {
+		patch = r.JSONBody
+	}
+	now := s.Now()
+	c, err := s.Store.UpdateCampaign(ctx, r.ID, principalOf(ctx).Name, func(was campaign.Campaign) (campaign.Campaign, error) {
+		plan, err := patchPlan(was, *patch)
+		if err != nil {
+			return was, err
+		}
+		return was.Edit(plan, now)
+	}, now)
+	return openapi.PatchCampaign200JSONResponse(s.campaign(c)), err
+}
+
+// patchPlan applies a merge patch to a plan. Every field is of one piece: a query is replaced, not merged.
+func patchPlan(c campaign.Campaign, patch json.RawMessage) (campaign.Campaign, error) {
+	w := openapi.CampaignWrite{
+		Topic: c.Topic, TemplateID: c.TemplateID, SegmentID: clone(c.SegmentID), SegmentQuery: slices.Clone(c.SegmentQuery), RateLimitPerSecond: &c.RatePerSecond,
+		Priority: ptr(openapi.CampaignPriority(c.Priority)), FailureThresholdPercent: &c.FailureThreshold, CanaryPercent: &c.Canary,
+		QuietHoursStart: clock(c.QuietStart), QuietHoursEnd: clock(c.QuietEnd), Timezone: &c.Timezone, ScheduleTime: clone(c.ScheduleTime),
+	}
+	if err := json.Unmarshal(patch, &w); err != nil { // what it does not name keeps its value, and null becomes nil
+		return c, unreadable(err)
+	}
+	return readPlan(w)
 }
 
 func (s *server) DeleteCampaign(ctx context.Context, r openapi.DeleteCampaignRequestObject) (openapi.DeleteCampaignResponseObject, error) {
@@ -93,6 +136,86 @@ func (s *server) TriggerCampaign(ctx context.Context, r openapi.TriggerCampaignR
 		CampaignID: r.ID, Status: openapi.CampaignStatus(status), RunNumber: &run.Number,
 		TaskID: ptr(campaign.WorkflowID(r.ID, run.Number)),
 	}, nil
+}
+
+func (s *server) RetryCampaign(ctx context.Context, r openapi.RetryCampaignRequestObject) (openapi.RetryCampaignResponseObject, error) {
+	retry := campaign.Retry{
+		States:     each(r.Body.States, func(state openapi.MessageState) message.State { return message.State(state) }),
+		ErrorCodes: value(r.Body.ErrorCodes),
+	}
+	run, err := s.Store.RetryRun(ctx, r.ID, retry, principalOf(ctx).Name, s.Now())
+	return openapi.RetryCampaign200JSONResponse{
+		CampaignID: r.ID, Status: openapi.CampaignStatus(campaign.Running), RunNumber: &run.Number,
+		TaskID: ptr(campaign.WorkflowID(r.ID, run.Number)), AudienceSize: ptr(int64(run.AudienceSize)),
+	}, err
+}
+
+func (s *server) ListRuns(ctx context.Context, r openapi.ListRunsRequestObject) (openapi.ListRunsResponseObject, error) {
+	p, err := newPage(r.Params.Limit, r.Params.Cursor, "runs", r.ID)
+	if err != nil {
+		return nil, err
+	}
+	before, err := p.afterID()
+	if err != nil {
+		return nil, err
+	}
+	rows, total, err := s.Store.Runs(ctx, r.ID, before, p.fetch())
+	if err != nil {
+		return nil, err
+	}
+	rows, next := cut(p, rows, func(run report.Run) int { return run.Number })
+	return openapi.ListRuns200JSONResponse{Runs: each(rows, s.toRun), NextCursor: next, Total: int64(total)}, nil
+}
+
+func (s *server) toRun(r report.Run) openapi.Run {
+	task := campaign.WorkflowID(r.CampaignID, r.Number)
+	out := openapi.Run{
+		Number: r.Number, Kind: openapi.RunKind(r.Kind), TemplateVersion: r.TemplateVersion, StartedBy: r.StartedBy, StartedAt: r.StartedAt,
+		NotBefore: r.NotBefore, FrozenAt: r.FrozenAt, FinishedAt: r.FinishedAt, SettledAt: r.SettledAt, States: stateCounts(r.States),
+		TaskID: task, TemporalURL: s.workflowURL(task),
+	}
+	if r.FrozenAt != nil {
+		out.AudienceSize = ptr(int64(r.AudienceSize))
+	}
+	if r.Kind == campaign.ByRetry {
+		out.Retry = &openapi.CampaignRetry{
+			States: each(r.Retry.States, func(state message.State) openapi.MessageState { return openapi.MessageState(state) }),
+		}
+		if len(r.Retry.ErrorCodes) > 0 {
+			out.Retry.ErrorCodes = &r.Retry.ErrorCodes
+		}
+	}
+	return out
+}
+
+func (s *server) GetProgress(ctx context.Context, r openapi.GetProgressRequestObject) (openapi.GetProgressResponseObject, error) {
+	c, err := s.Store.Campaign(ctx, r.ID)
+	if err != nil {
+		return nil, err
+	}
+	out := openapi.GetProgress200JSONResponse{
+		CampaignID: c.ID, Status: openapi.CampaignStatus(c.Status), StatusReason: none(c.StatusReason), RateLimitPerSecond: c.RatePerSecond,
+		States: openapi.StateCounts{},
+	}
+	if c.Run == nil {
+		return out, nil
+	}
+	states, err := s.Store.RunStates(ctx, c.Run.ID)
+	if err != nil {
+		return nil, err
+	}
+	out.RunNumber, out.StartedAt, out.CompletedAt = &c.Run.Number, c.Run.Began(s.Now()), c.Run.FinishedAt
+	out.States, out.Sent = stateCounts(report.States(states)), int64(states.Accepted())
+	remaining := int64(states[message.Pending] + states[message.Sending])
+	out.Remaining = remaining
+	if c.Run.FrozenAt != nil {
+		out.AudienceSize = ptr(int64(c.Run.AudienceSize))
+		if c.Status == campaign.Running {
+			rate := int64(c.RatePerSecond)
+			out.EstimatedSecondsLeft = ptr((remaining + rate - 1) / rate)
+		}
+	}
+	return out, nil
 }
 
 // rehearse answers a dry run.
@@ -140,23 +263,15 @@ func (s *server) steer(ctx context.Context, id int64, to campaign.Status) (opena
 	}, err
 }
 
-// The values of fields that are left out.
-const (
-	defaultRate     = 10
-	defaultTimezone = "UTC"
-)
-
 // readPlan reads a plan and refuses what its text alone shows to be wrong.
 func readPlan(w openapi.CampaignWrite) (campaign.Campaign, error) {
 	c := campaign.Campaign{
-		Topic: w.Topic, TemplateID: w.TemplateID, SegmentID: w.SegmentID, RatePerSecond: defaultRate, Timezone: defaultTimezone,
-		ScheduleTime: w.ScheduleTime,
-	}
-	if w.RateLimitPerSecond != nil {
-		c.RatePerSecond = *w.RateLimitPerSecond
-	}
-	if w.Timezone != nil {
-		c.Timezone = *w.Timezone
+		Topic: w.Topic, TemplateID: w.TemplateID, SegmentID: w.SegmentID, ScheduleTime: w.ScheduleTime,
+		RatePerSecond:    or(w.RateLimitPerSecond, campaign.DefaultRate),
+		Priority:         campaign.Priority(or(w.Priority, openapi.CampaignPriority(campaign.Bulk))),
+		FailureThreshold: or(w.FailureThresholdPercent, campaign.DefaultFailureThreshold),
+		Canary:           value(w.CanaryPercent),
+		Timezone:         or(w.Timezone, campaign.DefaultTimezone),
 	}
 	var refused []fault.Field
 	if quiet, err := compliance.ParseQuietHours(value(w.QuietHoursStart), value(w.QuietHoursEnd)); err != nil {
@@ -176,6 +291,22 @@ func readPlan(w openapi.CampaignWrite) (campaign.Campaign, error) {
 	return c, fault.Fields(refused...)
 }
 
+// clone points to a copy of what p points to, so that writing to it leaves p's alone.
+func clone[T any](p *T) *T {
+	if p == nil {
+		return nil
+	}
+	return ptr(*p)
+}
+
+// or is what p points to, else what holds when it is left out.
+func or[T any](p *T, otherwise T) T {
+	if p == nil {
+		return otherwise
+	}
+	return *p
+}
+
 // fieldsOf returns the refused fields that err names.
 func fieldsOf(err error) []fault.Field {
 	if f, ok := errors.AsType[*fault.Fault](err); ok {
@@ -186,22 +317,25 @@ func fieldsOf(err error) []fault.Field {
 
 func (s *server) campaign(c campaign.Overview) openapi.Campaign {
 	out := openapi.Campaign{
-		ID:                 c.ID,
-		Topic:              c.Topic,
-		TemplateID:         c.TemplateID,
-		Template:           openapi.TemplateSummary{ID: c.Template.ID, Name: c.Template.Name, Channel: openapi.Channel(c.Template.Channel), Version: c.Template.Version},
-		SegmentID:          c.SegmentID,
-		SegmentQuery:       c.SegmentQuery,
-		Status:             openapi.CampaignStatus(c.Status),
-		StatusReason:       none(c.StatusReason),
-		RateLimitPerSecond: c.RatePerSecond,
-		QuietHoursStart:    clock(c.QuietStart),
-		QuietHoursEnd:      clock(c.QuietEnd),
-		Timezone:           c.Timezone,
-		ScheduleTime:       c.ScheduleTime,
-		Channel:            openapi.Channel(c.Template.Channel),
-		CreatedAt:          c.CreatedAt,
-		UpdatedAt:          c.UpdatedAt,
+		ID:                      c.ID,
+		Topic:                   c.Topic,
+		TemplateID:              c.TemplateID,
+		Template:                openapi.TemplateSummary{ID: c.Template.ID, Name: c.Template.Name, Channel: openapi.Channel(c.Template.Channel), Version: c.Template.Version},
+		SegmentID:               c.SegmentID,
+		SegmentQuery:            c.SegmentQuery,
+		Status:                  openapi.CampaignStatus(c.Status),
+		StatusReason:            none(c.StatusReason),
+		RateLimitPerSecond:      c.RatePerSecond,
+		Priority:                openapi.CampaignPriority(c.Priority),
+		FailureThresholdPercent: c.FailureThreshold,
+		CanaryPercent:           c.Canary,
+		QuietHoursStart:         clock(c.QuietStart),
+		QuietHoursEnd:           clock(c.QuietEnd),
+		Timezone:                c.Timezone,
+		ScheduleTime:            c.ScheduleTime,
+		Channel:                 openapi.Channel(c.Template.Channel),
+		CreatedAt:               c.CreatedAt,
+		UpdatedAt:               c.UpdatedAt,
 	}
 	if len(out.SegmentQuery) == 0 {
 		out.SegmentQuery = json.RawMessage("null")

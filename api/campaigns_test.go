@@ -122,6 +122,52 @@ func TestCampaignAPI(t *testing.T) {
 	e.call(t, http.StatusNotFound, "POST", "/api/v1/campaigns/3/trigger", "")
 }
 
+func TestPatchCampaign(t *testing.T) {
+	t.Parallel()
+	e := start(t, local)
+	path := fmt.Sprintf("/api/v1/campaigns/%d", e.campaign(t))
+	patch := func(want int, kind, body string) map[string]any {
+		t.Helper()
+		w := e.send("PATCH", path, kind, body)
+		require.Equal(t, want, w.Code, w.Body.String())
+		var answer map[string]any
+		require.NoError(t, json.Unmarshal(w.Body.Bytes(), &answer))
+		return answer
+	}
+	const merge = "application/merge-patch+json"
+
+	c := patch(200, merge, `{"topic":"Summer","quiet_hours_start":"22:00","quiet_hours_end":"08:00","canary_percent":5,"schedule_time":"2026-03-03T12:00:00Z"}`)
+	require.Equal(t, []any{"Summer", "22:00", 5.0, 20.0, "bulk", 1.0}, []any{c["topic"], c["quiet_hours_start"], c["canary_percent"], c["failure_threshold_percent"], c["priority"], c["segment_id"]})
+	c = patch(200, "application/json", `{"segment_id":null,"segment_query":{"city":"Galle"},"schedule_time":null,"canary_percent":0}`)
+	require.Nil(t, c["segment_id"])
+	require.Nil(t, c["schedule_time"])
+	require.Equal(t, map[string]any{"city": "Galle"}, c["segment_query"])
+	require.Equal(t, map[string]any{"age": 3.0}, patch(200, merge, `{"segment_query":{"age":3}}`)["segment_query"], "replaced, not merged")
+	for body, want := range map[string][]string{
+		`{"segment_id":1}`:                 {"segment_query"},
+		`{"quiet_hours_end":null}`:         {"quiet_hours_end"},
+		`{"rate_limit_per_second":null}`:   {"rate_limit_per_second"},
+		`{"priority":"urgent"}`:            {"priority"},
+		`{"failure_threshold_percent":-1}`: {"failure_threshold_percent"},
+		`{"canary_percent":51}`:            {"canary_percent"},
+		`{"status":"RUNNING"}`:             {"status"},
+		`{}`:                               {""},
+	} {
+		require.Equal(t, want, fields(patch(422, merge, body)), body)
+	}
+	require.Equal(t, 415, e.send("PATCH", path, "application/json-patch+json", `[]`).Code)
+	require.Equal(t, 404, e.send("PATCH", "/api/v1/campaigns/99", merge, `{"topic":"x"}`).Code)
+
+	e.call(t, 200, "POST", path+"/trigger", "")
+	c = patch(200, merge, `{"rate_limit_per_second":40,"quiet_hours_start":null,"quiet_hours_end":null,"failure_threshold_percent":0,"priority":"transactional"}`)
+	require.Equal(t, []any{40.0, nil, nil, 0.0, "transactional"}, []any{c["rate_limit_per_second"], c["quiet_hours_start"], c["quiet_hours_end"], c["failure_threshold_percent"], c["priority"]})
+	held := patch(409, merge, `{"topic":"Other","canary_percent":1,"rate_limit_per_second":1}`)
+	require.Equal(t, []string{"topic", "canary_percent"}, fields(held))
+	require.Contains(t, held["detail"], "only rate_limit_per_second, priority, failure_threshold_percent, quiet_hours_start, quiet_hours_end can be changed")
+	e.call(t, 200, "POST", path+"/cancel", "")
+	require.Contains(t, patch(409, merge, `{"rate_limit_per_second":1}`)["detail"], "CANCELLED")
+}
+
 func TestCampaignLife(t *testing.T) {
 	t.Parallel()
 	e := start(t, local)
@@ -158,6 +204,72 @@ func TestCampaignLife(t *testing.T) {
 	scheduled := e.call(t, http.StatusOK, "POST", fmt.Sprintf("/api/v1/campaigns/%v/trigger", later["id"]), "")
 	require.Equal(t, "SCHEDULED", scheduled["status"])
 	require.Nil(t, e.call(t, http.StatusOK, "GET", fmt.Sprintf("/api/v1/campaigns/%v", later["id"]), "")["started_at"], "not before its time")
+}
+
+func TestRetryAPI(t *testing.T) {
+	t.Parallel()
+	e := start(t, local)
+	id := e.campaign(t)
+	path := fmt.Sprintf("/api/v1/campaigns/%d", id)
+	require.Contains(t, e.call(t, 409, "POST", path+"/retry", `{"states":["failed"]}`)["detail"], "trigger it")
+	run := e.run(t, id)
+	for seq := 1; seq <= 3; seq++ {
+		e.accepted(t, run, seq, fmt.Sprintf("SM%d", seq))
+	}
+	require.Contains(t, e.call(t, 409, "POST", path+"/retry", `{"states":["failed"]}`)["detail"], "RUNNING")
+	e.exec(t, `UPDATE messages SET state = 'undelivered', reason = 'provider_error', error_code = 30003 WHERE seq = 1`)
+	e.exec(t, `UPDATE messages SET state = 'failed', reason = 'provider_error', error_code = 63016 WHERE seq = 2`)
+	e.exec(t, `UPDATE campaigns SET status = 'COMPLETED'`)
+	e.exec(t, `UPDATE campaign_runs SET finished_at = $1, audience_size = 3`, noon)
+
+	for body, detail := range map[string]string{
+		`{"states":[]}`:                             "at least 1",
+		`{"states":["failed","unknown"]}`:           "decide each of them first",
+		`{"states":["delivered"]}`:                  "a second one",
+		`{"states":["lost"]}`:                       "must be one of",
+		`{"states":["failed"],"error_codes":[0]}`:   "from 1",
+		`{"states":["failed"],"error_codes":["x"]}`: "whole number",
+		`{"states":["failed"],"everyone":true}`:     "everyone",
+		`{"error_codes":[30003]}`:                   "states: is missing",
+	} {
+		require.Contains(t, e.call(t, 422, "POST", path+"/retry", body)["detail"], detail, body)
+	}
+	require.Contains(t, e.call(t, 409, "POST", path+"/retry", `{"states":["failed"],"error_codes":[30003]}`)["detail"], "nothing to retry")
+	require.EqualValues(t, 1, e.call(t, 200, "GET", path+"/runs", "")["total"])
+
+	retry := func(want int) *httptest.ResponseRecorder {
+		t.Helper()
+		r := httptest.NewRequest("POST", path+"/retry", strings.NewReader(`{"states":["failed","undelivered"],"error_codes":[30003]}`))
+		r.Header.Set("Content-Type", "application/json")
+		r.Header.Set("Idempotency-Key", "again")
+		w := e.do(fromHere(r))
+		require.Equal(t, want, w.Code, w.Body.String())
+		return w
+	}
+	first, second := retry(200), retry(200)
+	require.JSONEq(t, fmt.Sprintf(`{"campaign_id":%d,"status":"RUNNING","run_number":2,"task_id":"campaign/%d/run/2","dry_run":false,"audience_size":1}`, id, id), first.Body.String())
+	require.Equal(t, first.Body.String(), second.Body.String())
+	require.Equal(t, "true", second.Header().Get("Idempotent-Replayed"))
+
+	runs := e.call(t, 200, "GET", path+"/runs", "")
+	require.EqualValues(t, 2, runs["total"])
+	got := runs["runs"].([]any)[0].(map[string]any)
+	require.Equal(t, map[string]any{
+		"number": 2.0, "kind": "retry", "retry": map[string]any{"states": []any{"failed", "undelivered"}, "error_codes": []any{30003.0}},
+		"template_version": 1.0, "started_by": "local", "started_at": "2026-03-02T12:00:00Z", "not_before": nil, "frozen_at": nil, "audience_size": nil,
+		"finished_at": nil, "settled_at": nil, "states": map[string]any{}, "task_id": fmt.Sprintf("campaign/%d/run/2", id),
+		"temporal_url": fmt.Sprintf("http://127.0.0.1:8233/namespaces/default/workflows/campaign%%2F%d%%2Frun%%2F2", id),
+	}, got)
+	got = runs["runs"].([]any)[1].(map[string]any)
+	require.Equal(t, []any{"trigger", nil, 3.0, map[string]any{"accepted": 1.0, "failed": 1.0, "undelivered": 1.0}}, []any{got["kind"], got["retry"], got["audience_size"], got["states"]})
+
+	require.EqualValues(t, 0, e.call(t, 200, "GET", path+"/recipients", "")["total"], "the newest run is not frozen yet")
+	require.EqualValues(t, 3, e.call(t, 200, "GET", path+"/recipients?run=1", "")["total"])
+	require.EqualValues(t, 1, e.call(t, 200, "GET", path+"/recipients?run=1&error_code=63016", "")["total"])
+	require.EqualValues(t, 1, e.call(t, 200, "GET", fmt.Sprintf("/api/v1/reporting/campaigns/%d/summary?run=1", id), "")["run_number"])
+	e.call(t, 404, "GET", path+"/recipients?run=3", "")
+	e.call(t, 400, "GET", path+"/recipients?run=0", "")
+	e.call(t, 404, "GET", "/api/v1/campaigns/99/runs", "")
 }
 
 func TestReportingAPI(t *testing.T) {

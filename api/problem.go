@@ -52,7 +52,7 @@ func (s *server) fail(c *gin.Context, err error) {
 	}
 	c.Abort()
 	if c.Writer.Written() {
-		return // too late to tell the caller; the broken body does
+		panic(http.ErrAbortHandler) // too late to tell the caller; a connection that breaks off does
 	}
 	body, err := json.Marshal(p)
 	if err != nil {

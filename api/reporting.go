@@ -13,11 +13,12 @@ import (
 
 type reportStore interface {
 	messageStore
-	CampaignSummary(ctx context.Context, campaignID int64, now time.Time) (report.Summary, error)
+	// CampaignSummary counts the run of that number; 0 stands for the newest.
+	CampaignSummary(ctx context.Context, campaignID int64, run int, now time.Time) (report.Summary, error)
 }
 
 func (s *server) GetCampaignSummary(ctx context.Context, r openapi.GetCampaignSummaryRequestObject) (openapi.GetCampaignSummaryResponseObject, error) {
-	sum, err := s.Store.CampaignSummary(ctx, r.ID, s.Now())
+	sum, err := s.Store.CampaignSummary(ctx, r.ID, value(r.Params.Run), s.Now())
 	if err != nil {
 		return nil, err
 	}

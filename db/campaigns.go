@@ -1,8 +1,10 @@
 package db
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/event-stream-engine/ese/db/internal/dbsqlc"
@@ -10,6 +12,7 @@ import (
 	"github.com/event-stream-engine/ese/internal/fault"
 	"github.com/event-stream-engine/ese/internal/message"
 	"github.com/event-stream-engine/ese/internal/outbox"
+	"github.com/event-stream-engine/ese/internal/report"
 )
 
 // CreateCampaign stores a plan as a DRAFT. The plan is checked, and what it refers to must exist.
@@ -23,7 +26,8 @@ func (s *Store) CreateCampaign(ctx context.Context, c campaign.Campaign, now tim
 		}
 		id, err := s.q(ctx).CampaignInsert(ctx, dbsqlc.CampaignInsertParams{
 			Topic: c.Topic, TemplateID: int32(c.TemplateID), SegmentID: cast[int32](c.SegmentID), SegmentQuery: c.SegmentQuery,
-			RateLimitPerSecond: int32(c.RatePerSecond), QuietStart: cast[int16](c.QuietStart), QuietEnd: cast[int16](c.QuietEnd),
+			RateLimitPerSecond: int32(c.RatePerSecond), Priority: string(cmp.Or(c.Priority, campaign.Bulk)), FailureThresholdPercent: int16(c.FailureThreshold),
+			CanaryPercent: int16(c.Canary), QuietStart: cast[int16](c.QuietStart), QuietEnd: cast[int16](c.QuietEnd),
 			Timezone: c.Timezone, ScheduleTime: c.ScheduleTime, Now: now,
 		})
 		if err != nil {
@@ -48,6 +52,46 @@ func (s *Store) Campaign(ctx context.Context, id int64) (campaign.Overview, erro
 	return found[0], nil
 }
 
+// CampaignRun is Campaign with the run of that number in place of the newest; 0 stands for the newest.
+func (s *Store) CampaignRun(ctx context.Context, id int64, number int) (campaign.Overview, error) {
+	c, err := s.Campaign(ctx, id)
+	if err != nil || number == 0 || c.Run != nil && c.Run.Number == number {
+		return c, err
+	}
+	row, err := s.q(ctx).RunByNumber(ctx, dbsqlc.RunByNumberParams{CampaignID: int32(id), Number: int32(number)})
+	if err != nil {
+		return c, translate(err, fmt.Sprintf("run %d of campaign %d", number, id))
+	}
+	run := toRun(row)
+	c.Run = &run
+	return c, nil
+}
+
+// Runs returns up to limit runs of the campaign with numbers below before (nil: from the newest), newest first, each with
+// what became of its messages, and how many runs there are at all.
+func (s *Store) Runs(ctx context.Context, campaignID int64, before *int64, limit int) ([]report.Run, int, error) {
+	if _, err := s.Campaign(ctx, campaignID); err != nil {
+		return nil, 0, err
+	}
+	rows, err := s.q(ctx).RunList(ctx, dbsqlc.RunListParams{CampaignID: int32(campaignID), Before: cast[int32](before), AtMost: int32(limit)})
+	if err != nil {
+		return nil, 0, translate(err, "runs")
+	}
+	runs, ids, at := make([]report.Run, len(rows)), make([]int64, len(rows)), map[int64]int{}
+	for i, r := range rows {
+		runs[i], ids[i], at[r.ID] = report.Run{Run: toRun(r), States: report.States{}}, r.ID, i
+	}
+	counts, err := s.q(ctx).RunsStates(ctx, ids)
+	if err != nil {
+		return nil, 0, translate(err, "states of the runs")
+	}
+	for _, c := range counts {
+		runs[at[c.RunID]].States[message.State(c.State)] = int(c.Messages)
+	}
+	total, err := s.q(ctx).RunCount(ctx, int32(campaignID))
+	return runs, int(total), translate(err, "runs")
+}
+
 // Campaigns returns up to limit campaigns with ids below before (nil: from the newest), newest first, and how many
 // there are at all. An empty status means every status.
 func (s *Store) Campaigns(ctx context.Context, status campaign.Status, before *int64, limit int) ([]campaign.Overview, int, error) {
@@ -68,15 +112,19 @@ func (s *Store) Campaigns(ctx context.Context, status campaign.Status, before *i
 	return found, int(total), translate(err, "campaigns")
 }
 
-// UpdateCampaign replaces the plan of the campaign with to's id as far as its status allows. A new rate reaches a
-// run under way at once.
-func (s *Store) UpdateCampaign(ctx context.Context, to campaign.Campaign, now time.Time) (updated campaign.Overview, err error) {
+// UpdateCampaign changes a campaign's plan: change gets it as it stands and returns what it becomes, or why it must not.
+// A run under way obeys the new plan at once: it is woken, and when the quiet hours changed, whoever waits for them is
+// judged anew.
+func (s *Store) UpdateCampaign(
+	ctx context.Context, id int64, by string, change func(campaign.Campaign) (campaign.Campaign, error), now time.Time,
+) (updated campaign.Overview, err error) {
 	err = s.InTx(ctx, func(ctx context.Context) error {
-		row, err := s.q(ctx).CampaignLockPlan(ctx, int32(to.ID))
+		row, err := s.q(ctx).CampaignLockPlan(ctx, int32(id))
 		if err != nil {
-			return translate(err, fmt.Sprintf("campaign %d", to.ID))
+			return translate(err, fmt.Sprintf("campaign %d", id))
 		}
-		c, err := toCampaign(row).Edit(to, now)
+		was := toCampaign(row)
+		c, err := change(was)
 		if err != nil {
 			return err
 		}
@@ -85,18 +133,38 @@ func (s *Store) UpdateCampaign(ctx context.Context, to campaign.Campaign, now ti
 		}
 		if err := s.q(ctx).CampaignUpdate(ctx, dbsqlc.CampaignUpdateParams{
 			ID: int32(c.ID), Topic: c.Topic, TemplateID: int32(c.TemplateID), SegmentID: cast[int32](c.SegmentID), SegmentQuery: c.SegmentQuery,
-			RateLimitPerSecond: int32(c.RatePerSecond), QuietStart: cast[int16](c.QuietStart), QuietEnd: cast[int16](c.QuietEnd),
+			RateLimitPerSecond: int32(c.RatePerSecond), Priority: string(cmp.Or(c.Priority, campaign.Bulk)), FailureThresholdPercent: int16(c.FailureThreshold),
+			CanaryPercent: int16(c.Canary), QuietStart: cast[int16](c.QuietStart), QuietEnd: cast[int16](c.QuietEnd),
 			Timezone: c.Timezone, ScheduleTime: c.ScheduleTime, Now: now,
 		}); err != nil {
 			return translate(err, "campaign")
 		}
+		changes := was.Changes(c)
+		if err := s.audit(ctx, by, "campaign.change", fmt.Sprintf("campaign/%d", id), map[string]any{"fields": changes}, now); err != nil {
+			return err
+		}
 		if updated, err = s.Campaign(ctx, c.ID); err != nil || !c.Status.Active() {
 			return err
+		}
+		if slices.Contains(changes, "quiet_hours_start") || slices.Contains(changes, "quiet_hours_end") {
+			if err := s.releaseQuiet(ctx, updated, now); err != nil {
+				return err
+			}
 		}
 		run := outbox.Run{RunID: updated.Run.ID, CampaignID: c.ID, Number: updated.Run.Number}
 		return s.enqueue(ctx, outbox.WakeCampaign, run, now)
 	})
 	return updated, err
+}
+
+// releaseQuiet has the messages that wait for quiet hours judged anew.
+func (s *Store) releaseQuiet(ctx context.Context, c campaign.Overview, now time.Time) error {
+	if err := s.unbounded(ctx); err != nil {
+		return err
+	}
+	return translate(s.q(ctx).RunReleaseQuiet(ctx, dbsqlc.RunReleaseQuietParams{
+		RunID: c.Run.ID, Paused: c.Status == campaign.Paused, SpacingSeconds: 1 / float64(c.RatePerSecond), Now: now,
+	}), "waits for quiet hours")
 }
 
 // DeleteCampaign removes a campaign that was never triggered; every other one gives a Conflict.
@@ -143,11 +211,8 @@ func (s *Store) addRuns(ctx context.Context, campaigns []campaign.Overview) erro
 	}
 	newest := make(map[int64]*campaign.Run, len(rows))
 	for _, r := range rows {
-		newest[int64(r.CampaignID)] = &campaign.Run{
-			ID: r.ID, CampaignID: int64(r.CampaignID), Number: int(r.Number), TemplateID: int64(r.TemplateID),
-			TemplateVersion: int(r.TemplateVersion), NotBefore: r.NotBefore, FrozenAt: r.FrozenAt, AudienceSize: int(r.AudienceSize),
-			StartedBy: r.StartedBy, StartedAt: r.StartedAt, FinishedAt: r.FinishedAt, SettledAt: r.SettledAt,
-		}
+		run := toRun(r)
+		newest[run.CampaignID] = &run
 	}
 	for i := range campaigns {
 		campaigns[i].Run = newest[campaigns[i].ID]
@@ -166,7 +231,8 @@ func toCampaign(c dbsqlc.Campaign) campaign.Campaign {
 	return campaign.Campaign{
 		ID: int64(c.ID), Topic: c.Topic, TemplateID: int64(c.TemplateID), SegmentID: cast[int64](c.SegmentID), SegmentQuery: c.SegmentQuery,
 		SubscriptionTopicID: cast[int64](c.SubscriptionTopicID), Status: campaign.Status(c.Status), StatusReason: c.StatusReason,
-		RatePerSecond: int(c.RateLimitPerSecond), QuietStart: cast[int](c.QuietStart), QuietEnd: cast[int](c.QuietEnd), Timezone: c.Timezone,
+		RatePerSecond: int(c.RateLimitPerSecond), Priority: campaign.Priority(c.Priority), FailureThreshold: int(c.FailureThresholdPercent),
+		Canary: int(c.CanaryPercent), QuietStart: cast[int](c.QuietStart), QuietEnd: cast[int](c.QuietEnd), Timezone: c.Timezone,
 		ScheduleTime: c.ScheduleTime, CreatedAt: c.CreatedAt, UpdatedAt: c.UpdatedAt,
 	}
 }

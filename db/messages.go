@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -16,25 +17,36 @@ import (
 	"github.com/event-stream-engine/ese/internal/report"
 )
 
-// Recipients returns up to limit messages of the campaign's newest run with numbers above after, in order, and how
-// many there are at all. Empty state and reason mean all. Before the first run there are none.
-func (s *Store) Recipients(ctx context.Context, campaignID int64, state message.State, reason string, after, limit int) ([]report.Message, int, error) {
-	c, err := s.Campaign(ctx, campaignID)
+// Recipients returns up to limit messages of a run of the campaign with numbers above after, in order, and how many fit
+// the filter at all. Before the first run there are none.
+func (s *Store) Recipients(ctx context.Context, campaignID int64, f report.RecipientFilter, after, limit int) ([]report.Message, int, error) {
+	c, err := s.CampaignRun(ctx, campaignID, f.Run)
 	if err != nil || c.Run == nil {
 		return nil, 0, err
 	}
+	found, err := s.RunRecipients(ctx, c.Run.ID, f, after, limit)
+	if err != nil {
+		return nil, 0, err
+	}
+	total, err := s.q(ctx).RecipientCount(ctx, dbsqlc.RecipientCountParams{
+		RunID: c.Run.ID, State: none(string(f.State)), Reason: none(f.Reason), ErrorCode: nonZero(f.ErrorCode),
+	})
+	return found, int(total), translate(err, "recipients")
+}
+
+// RunRecipients is Recipients for a run by its id, whatever the filter's, without the count.
+func (s *Store) RunRecipients(ctx context.Context, runID int64, f report.RecipientFilter, after, limit int) ([]report.Message, error) {
 	rows, err := s.q(ctx).RecipientList(ctx, dbsqlc.RecipientListParams{
-		RunID: c.Run.ID, After: int32(after), State: none(string(state)), Reason: none(reason), AtMost: int32(limit),
+		RunID: runID, After: int32(after), State: none(string(f.State)), Reason: none(f.Reason), ErrorCode: nonZero(f.ErrorCode), AtMost: int32(limit),
 	})
 	if err != nil {
-		return nil, 0, translate(err, "recipients")
+		return nil, translate(err, "recipients")
 	}
 	found := make([]report.Message, len(rows))
 	for i, r := range rows {
 		found[i] = toMessage(r.Message, r.PhoneNumber, r.CampaignID, r.RunNumber)
 	}
-	total, err := s.q(ctx).RecipientCount(ctx, dbsqlc.RecipientCountParams{RunID: c.Run.ID, State: none(string(state)), Reason: none(reason)})
-	return found, int(total), translate(err, "recipients")
+	return found, nil
 }
 
 // Messages returns up to limit messages that fit the filter and were made before the one named (nil: from the
@@ -105,27 +117,15 @@ func (s *Store) Message(ctx context.Context, id uuid.UUID) (d report.MessageDeta
 			return translate(err, "message")
 		}
 		d.Message = toMessage(row.Message, row.PhoneNumber, row.CampaignID, row.RunNumber)
-		attempts, err := s.q(ctx).MessageAttempts(ctx, id)
+		traced, err := s.AttemptsOf(ctx, []uuid.UUID{id})
 		if err != nil {
-			return translate(err, "attempts")
+			return err
 		}
-		for _, a := range attempts {
-			d.Attempts = append(d.Attempts, report.Attempt{
-				ID: a.ID, Number: int(a.Number), State: a.State, Carrier: message.State(a.Carrier), SID: deref(a.ProviderSid),
-				HTTPStatus: int(deref(a.HttpStatus)), ErrorCode: int(deref(a.ErrorCode)), Detail: a.Detail,
-				StartedAt: a.StartedAt, LeaseUntil: a.LeaseUntil, EndedAt: a.EndedAt,
-			})
+		for _, a := range traced[id] {
+			d.Attempts = append(d.Attempts, a.Attempt)
+			d.Receipts = append(d.Receipts, a.Receipts...)
 		}
-		receipts, err := s.q(ctx).MessageReceipts(ctx, id)
-		if err != nil {
-			return translate(err, "receipts")
-		}
-		for _, r := range receipts {
-			d.Receipts = append(d.Receipts, report.Receipt{
-				AttemptID: r.AttemptID, SID: r.ProviderSid, Status: r.Status, ErrorCode: int(r.ErrorCode),
-				Repeats: int(r.Repeats), ReceivedAt: r.ReceivedAt,
-			})
-		}
+		slices.SortStableFunc(d.Receipts, func(a, b report.Receipt) int { return a.ReceivedAt.Compare(b.ReceivedAt) })
 		checks, err := s.q(ctx).MessageChecks(ctx, id)
 		if err != nil {
 			return translate(err, "compliance checks")
@@ -143,6 +143,37 @@ func (s *Store) Message(ctx context.Context, id uuid.UUID) (d report.MessageDeta
 		return report.MessageDetail{}, fmt.Errorf("message: %w", err)
 	}
 	return d, nil
+}
+
+// AttemptsOf returns the attempts at each of the messages with what was heard of them, all in order, by message.
+func (s *Store) AttemptsOf(ctx context.Context, messages []uuid.UUID) (map[uuid.UUID][]report.TracedAttempt, error) {
+	rows, err := s.q(ctx).MessageAttempts(ctx, messages)
+	if err != nil {
+		return nil, translate(err, "attempts")
+	}
+	ids := make([]uuid.UUID, len(rows))
+	for i, a := range rows {
+		ids[i] = a.ID
+	}
+	receipts, err := s.q(ctx).AttemptReceipts(ctx, ids)
+	if err != nil {
+		return nil, translate(err, "receipts")
+	}
+	heard := map[uuid.UUID][]report.Receipt{}
+	for _, r := range receipts {
+		heard[*r.AttemptID] = append(heard[*r.AttemptID], report.Receipt{
+			AttemptID: r.AttemptID, SID: r.ProviderSid, Status: r.Status, ErrorCode: int(r.ErrorCode), Repeats: int(r.Repeats), ReceivedAt: r.ReceivedAt,
+		})
+	}
+	traced := make(map[uuid.UUID][]report.TracedAttempt, len(messages))
+	for _, a := range rows {
+		traced[a.MessageID] = append(traced[a.MessageID], report.TracedAttempt{Receipts: heard[a.ID], Attempt: report.Attempt{
+			ID: a.ID, Number: int(a.Number), State: a.State, Carrier: message.State(a.Carrier), SID: deref(a.ProviderSid),
+			HTTPStatus: int(deref(a.HttpStatus)), ErrorCode: int(deref(a.ErrorCode)), Detail: a.Detail, Looks: int(a.Looks), FailedLooks: int(a.FailedLooks),
+			StartedAt: a.StartedAt, LeaseUntil: a.LeaseUntil, EndedAt: a.EndedAt,
+		}})
+	}
+	return traced, nil
 }
 
 func toMessage(m dbsqlc.Message, number *string, campaignID, runNumber int32) report.Message {

@@ -10,9 +10,9 @@ import (
 	"github.com/event-stream-engine/ese/internal/report"
 )
 
-// CampaignSummary counts a campaign's newest run.
-func (s *Store) CampaignSummary(ctx context.Context, campaignID int64, now time.Time) (report.Summary, error) {
-	c, err := s.Campaign(ctx, campaignID)
+// CampaignSummary counts the campaign's run of that number; 0 stands for the newest.
+func (s *Store) CampaignSummary(ctx context.Context, campaignID int64, run int, now time.Time) (report.Summary, error) {
+	c, err := s.CampaignRun(ctx, campaignID, run)
 	if err != nil || c.Run == nil {
 		return report.Summarise(c, nil, now), err
 	}

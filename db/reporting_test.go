@@ -145,7 +145,10 @@ func TestCampaigns(t *testing.T) {
 
 	plan = b.plan(t)
 	plan.ID, plan.SegmentID, plan.SegmentQuery = created.ID, nil, []byte(`{"phone_verified": true}`)
-	updated, err := b.UpdateCampaign(ctx, plan, noon.Add(time.Hour))
+	replace := func(now time.Time) (campaign.Overview, error) {
+		return b.UpdateCampaign(ctx, created.ID, "tester", func(c campaign.Campaign) (campaign.Campaign, error) { return c.Replace(plan, now) }, now)
+	}
+	updated, err := replace(noon.Add(time.Hour))
 	require.NoError(t, err)
 	require.JSONEq(t, `{"phone_verified": true}`, string(updated.SegmentQuery))
 	require.Nil(t, updated.QuietStart, "what is left out is cleared")
@@ -173,13 +176,13 @@ func TestCampaigns(t *testing.T) {
 	b.run(t, created.ID)
 	require.True(t, fault.Is(b.DeleteCampaign(ctx, created.ID), fault.Conflict))
 	plan.RatePerSecond = 3
-	updated, err = b.UpdateCampaign(ctx, plan, noon)
+	updated, err = replace(noon)
 	require.NoError(t, err, "the rate may change while it runs")
 	require.Equal(t, 3, updated.RatePerSecond)
 	require.Equal(t, 1, updated.Run.Number)
 	require.Equal(t, "campaign.wake", get[string](t, b, "SELECT kind FROM outbox"), "and the workflow is told")
 	plan.Topic = "Other"
-	_, err = b.UpdateCampaign(ctx, plan, noon)
+	_, err = replace(noon)
 	require.True(t, fault.Is(err, fault.Conflict))
 }
 
@@ -188,7 +191,7 @@ func TestCampaignSummary(t *testing.T) {
 	b, ctx := open(t), t.Context()
 	id := b.campaign(t)
 
-	before, err := b.CampaignSummary(ctx, id, noon)
+	before, err := b.CampaignSummary(ctx, id, 0, noon)
 	require.NoError(t, err)
 	require.Nil(t, before.Campaign.Run)
 	require.Zero(t, before.States.Total())
@@ -233,7 +236,7 @@ func TestCampaignSummary(t *testing.T) {
 	b.exec(t, wait, ids[0], "wait", "rate_limit", noon)
 	b.exec(t, wait, ids[8], "suppress", "no_consent", noon)
 
-	s, err := b.CampaignSummary(ctx, id, noon.Add(10*time.Minute))
+	s, err := b.CampaignSummary(ctx, id, 0, noon.Add(10*time.Minute))
 	require.NoError(t, err)
 	require.Equal(t, 2, s.Campaign.Run.Number)
 	require.Equal(t, len(rows), s.States.Total(), "the states add up to the audience")
@@ -262,12 +265,12 @@ func TestCampaignSummary(t *testing.T) {
 	require.Equal(t, "GB", s.Places[0].Region)
 
 	b.exec(t, `UPDATE campaign_runs SET finished_at = $2 WHERE id = $1`, run, noon.Add(30*time.Second))
-	s, err = b.CampaignSummary(ctx, id, noon.Add(10*time.Minute))
+	s, err = b.CampaignSummary(ctx, id, 0, noon.Add(10*time.Minute))
 	require.NoError(t, err)
 	require.Equal(t, 30*time.Second, *s.Duration, "up to the end, not until now")
 	require.Zero(t, s.OptOuts, "after the end")
 
-	_, err = b.CampaignSummary(ctx, 999, noon)
+	_, err = b.CampaignSummary(ctx, 999, 0, noon)
 	require.True(t, fault.Is(err, fault.NotFound))
 }
 
@@ -318,15 +321,15 @@ func TestMessages(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, between, 1, "from, and up to but not including")
 
-	recipients, total, err := b.Recipients(ctx, first, "", "", 1, 10)
+	recipients, total, err := b.Recipients(ctx, first, report.RecipientFilter{}, 1, 10)
 	require.NoError(t, err)
 	require.Equal(t, 3, total)
 	require.Equal(t, []int{2, 3}, []int{recipients[0].Seq, recipients[1].Seq})
-	recipients, total, err = b.Recipients(ctx, first, message.Pending, "quiet_hours", 0, 10)
+	recipients, total, err = b.Recipients(ctx, first, report.RecipientFilter{State: message.Pending, Reason: "quiet_hours"}, 0, 10)
 	require.NoError(t, err)
 	require.Len(t, recipients, 1)
 	require.Equal(t, 1, total)
-	recipients, _, err = b.Recipients(ctx, b.campaign(t), "", "", 0, 10)
+	recipients, _, err = b.Recipients(ctx, b.campaign(t), report.RecipientFilter{}, 0, 10)
 	require.NoError(t, err)
 	require.Empty(t, recipients)
 

@@ -43,7 +43,7 @@ func (s *Store) StartRun(ctx context.Context, campaignID int64, by string, now t
 			return err
 		}
 		row, err := s.q(ctx).RunInsert(ctx, dbsqlc.RunInsertParams{
-			CampaignID: c.ID, TemplateID: c.TemplateID, TemplateVersion: c.TemplateVersion, Channel: c.Channel,
+			CampaignID: c.ID, Kind: string(campaign.ByTrigger), TemplateID: c.TemplateID, TemplateVersion: c.TemplateVersion, Channel: c.Channel,
 			StartedBy: by, Now: now, NotBefore: c.ScheduleTime,
 		})
 		if isNoRows(err) {
@@ -55,7 +55,7 @@ func (s *Store) StartRun(ctx context.Context, campaignID int64, by string, now t
 			return err
 		}
 		run = campaign.Run{
-			ID: row.ID, CampaignID: campaignID, Number: int(row.Number), TemplateID: int64(c.TemplateID),
+			ID: row.ID, CampaignID: campaignID, Number: int(row.Number), Kind: campaign.ByTrigger, TemplateID: int64(c.TemplateID),
 			TemplateVersion: int(c.TemplateVersion), NotBefore: c.ScheduleTime, StartedBy: by, StartedAt: now,
 		}
 		return s.enqueue(ctx, outbox.StartCampaign, outbox.Run{RunID: run.ID, CampaignID: campaignID, Number: run.Number}, now)
@@ -141,16 +141,15 @@ func (s *Store) steer(
 			return err
 		}
 		if to == campaign.Cancelled {
-			// All or nothing, however many there are: the caller's limit on statements is for questions.
-			if _, err := s.conn(ctx).Exec(ctx, `SET LOCAL statement_timeout = 0`); err != nil {
-				return translate(err, "statement timeout")
+			if err := s.unbounded(ctx); err != nil {
+				return err
 			}
 			err := s.q(ctx).RunCancelPending(ctx, dbsqlc.RunCancelPendingParams{RunID: run.ID, Now: &now})
 			if err != nil {
 				return translate(err, "cancelled messages")
 			}
 		}
-		if err := s.signalDispatched(ctx, run.ID, to, now); err != nil {
+		if err := s.signalDispatched(ctx, run.ID, to, int(c.RateLimitPerSecond), now); err != nil {
 			return err
 		}
 		if err := s.audit(ctx, by, "campaign."+string(to), fmt.Sprintf("campaign/%d", campaignID), map[string]any{"reason": reason}, now); err != nil {
@@ -161,14 +160,22 @@ func (s *Store) steer(
 	return runID, to, err
 }
 
-// signalDispatched tells the workflows that wait because of the campaign's state what it is now.
-func (s *Store) signalDispatched(ctx context.Context, runID int64, to campaign.Status, now time.Time) error {
+// unbounded lifts the limit on statements for the rest of the transaction. What concerns a whole run is all or nothing,
+// however many messages there are: the limit is for questions.
+func (s *Store) unbounded(ctx context.Context) error {
+	_, err := s.conn(ctx).Exec(ctx, `SET LOCAL statement_timeout = 0`)
+	return translate(err, "statement timeout")
+}
+
+// signalDispatched tells the workflows that wait because of the campaign's state what it is now. Those that are to send
+// learn it at the rate of sending.
+func (s *Store) signalDispatched(ctx context.Context, runID int64, to campaign.Status, ratePerSecond int, now time.Time) error {
 	p := dbsqlc.RunSignalDispatchedParams{RunID: runID, Now: now}
 	switch to {
 	case campaign.Cancelled:
 		p.State, p.Reason = string(message.Cancelled), message.ReasonCancelled
 	case campaign.Running:
-		p.State, p.Reason = string(message.Pending), message.ReasonPaused
+		p.State, p.Reason, p.SpacingSeconds = string(message.Pending), message.ReasonPaused, 1/float64(ratePerSecond)
 	default:
 		return nil
 	}
@@ -202,11 +209,7 @@ func (s *Store) Run(ctx context.Context, id int64) (ledger.Run, error) {
 		return ledger.Run{}, translate(err, fmt.Sprintf("run %d", id))
 	}
 	return ledger.Run{
-		Run: campaign.Run{
-			ID: r.ID, CampaignID: int64(r.CampaignID), Number: int(r.Number), TemplateID: int64(r.TemplateID),
-			TemplateVersion: int(r.TemplateVersion), NotBefore: r.NotBefore, FrozenAt: r.FrozenAt, AudienceSize: int(r.AudienceSize),
-			StartedBy: r.StartedBy, StartedAt: r.StartedAt, FinishedAt: r.FinishedAt, SettledAt: r.SettledAt,
-		},
+		Run:    toRun(r.CampaignRun),
 		Status: campaign.Status(r.Status), RatePerSecond: int(r.RateLimitPerSecond),
 		Quiet: quietHours(r.QuietStart, r.QuietEnd), Timezone: r.Timezone,
 	}, nil
@@ -246,7 +249,7 @@ func (s *Store) reopen(ctx context.Context, runIDs []int64, now time.Time) error
 }
 
 // freezeAudience numbers the audience, those who may be sent to first and neighbours by zones and region, and writes a
-// message for each. It takes the segment's condition.
+// message for each. It takes the condition that selects it.
 const freezeAudience = `
 WITH audience AS MATERIALIZED (
     SELECT u.id, u.zones, u.region, v.reason,
@@ -286,18 +289,20 @@ func (s *Store) Freeze(ctx context.Context, run ledger.Run, now time.Time) error
 		if err != nil {
 			return translate(err, "audience")
 		}
-		if source.FrozenAt != nil {
+		if source.CampaignRun.FrozenAt != nil {
 			return nil
 		}
-		expr, err := segment.Parse("segment", source.Definition)
+		if source.CampaignRun.FinishedAt != nil { // cancelled before it began: a later run must not let it begin after all
+			return translate(s.q(ctx).RunFreezeNobody(ctx, dbsqlc.RunFreezeNobodyParams{ID: run.ID, Now: &now}), "run")
+		}
+		where, selection, err := audienceOf(source)
 		if err != nil {
 			return err
 		}
-		where, args := segment.Compile(expr, 8)
-		args = append([]any{
+		args := append([]any{
 			run.ID, now, source.Channel, compliance.NoConsent, compliance.OptedOut, compliance.Stopped,
 			source.SubscriptionTopicID, compliance.NotSubscribed,
-		}, args...)
+		}, selection...)
 		if _, err := s.conn(ctx).Exec(ctx, fmt.Sprintf(freezeAudience, where), args...); err != nil {
 			return translate(err, "freeze of the audience")
 		}
@@ -310,6 +315,20 @@ func (s *Store) Freeze(ctx context.Context, run ledger.Run, now time.Time) error
 		}
 		return translate(s.q(ctx).RunScheduleReached(ctx, dbsqlc.RunScheduleReachedParams{CampaignID: int32(run.CampaignID), Now: now}), "campaign status")
 	})
+}
+
+// audienceOf returns the condition that selects the run's audience, and its arguments from $9 on: the segment's, or that of
+// a retry.
+func audienceOf(source dbsqlc.AudienceSourceRow) (where string, args []any, err error) {
+	if r := source.CampaignRun; campaign.Kind(r.Kind) == campaign.ByRetry {
+		return retriedPeople, []any{r.CampaignID, r.RetryStates, r.RetryErrorCodes}, nil
+	}
+	expr, err := segment.Parse("segment", source.Definition)
+	if err != nil {
+		return "", nil, err
+	}
+	where, args = segment.Compile(expr, 8)
+	return where, args, nil
 }
 
 // RemainingCohorts lists the cohorts of the run that have messages in no batch yet.

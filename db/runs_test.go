@@ -307,6 +307,96 @@ func TestSteer(t *testing.T) {
 	require.True(t, fault.Is(err, fault.NotFound))
 }
 
+// due lists who is to be told, and how many milliseconds after noon, in that order.
+func (b books) due(t *testing.T) []string {
+	t.Helper()
+	rows, err := b.pool.Query(t.Context(), `SELECT (payload->>'seq') || ' at ' || round(extract(epoch FROM next_attempt_at - $1) * 1000)
+		FROM outbox WHERE kind = 'recipient.signal' ORDER BY next_attempt_at, id`, noon)
+	require.NoError(t, err)
+	due, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	require.NoError(t, err)
+	return due
+}
+
+func TestResumeWakesAtTheRate(t *testing.T) {
+	t.Parallel()
+	b, ctx := open(t), t.Context()
+	run := b.frozen(t, 5)
+	cohorts, err := b.RemainingCohorts(ctx, run.ID)
+	require.NoError(t, err)
+	_, err = b.CutBatch(ctx, run.ID, 1, cohorts[0], 4, noon)
+	require.NoError(t, err)
+	_, err = b.Steer(ctx, run.CampaignID, campaign.Paused, "tester", "", noon)
+	require.NoError(t, err)
+	for _, seq := range []int{4, 1, 2} {
+		require.NoError(t, b.Wait(ctx, b.delivery(t, run, seq).MessageID, message.ReasonPaused, noon.Add(time.Hour), nil, noon))
+	}
+	_, err = b.Steer(ctx, run.CampaignID, campaign.Running, "tester", "", noon)
+	require.NoError(t, err)
+	require.Equal(t, []string{"1 at 0", "2 at 100", "4 at 200"}, b.due(t), "ten a second")
+}
+
+func TestChangeQuietHoursOfARun(t *testing.T) {
+	t.Parallel()
+	for _, paused := range []bool{false, true} {
+		b, ctx := open(t), t.Context()
+		run := b.frozen(t, 6)
+		cohorts, err := b.RemainingCohorts(ctx, run.ID)
+		require.NoError(t, err)
+		_, err = b.CutBatch(ctx, run.ID, 1, cohorts[0], 4, noon)
+		require.NoError(t, err)
+		opens := noon.Add(10 * time.Hour)
+		for _, seq := range []int{1, 3, 4} {
+			require.NoError(t, b.Wait(ctx, b.delivery(t, run, seq).MessageID, "quiet_hours", opens, nil, noon))
+		}
+		require.NoError(t, b.Wait(ctx, b.delivery(t, run, 2).MessageID, message.ReasonRetry, opens, nil, noon))
+		cohorts, err = b.RemainingCohorts(ctx, run.ID)
+		require.NoError(t, err)
+		require.NoError(t, b.HoldCohort(ctx, run.ID, cohorts[0], opens, nil, noon))
+		if paused {
+			_, err = b.Steer(ctx, run.CampaignID, campaign.Paused, "tester", "", noon)
+			require.NoError(t, err)
+		}
+		b.outbox(t)
+		change := func(f func(*campaign.Campaign)) {
+			t.Helper()
+			_, err := b.UpdateCampaign(ctx, run.CampaignID, "tester", func(c campaign.Campaign) (campaign.Campaign, error) {
+				to := c
+				f(&to)
+				return c.Edit(to, noon)
+			}, noon)
+			require.NoError(t, err)
+		}
+		change(func(c *campaign.Campaign) { c.FailureThreshold = 0 })
+		require.Equal(t, []string{"campaign.wake"}, b.outbox(t), "whoever waits for quiet hours goes on waiting")
+		require.Equal(t, "pending quiet_hours", b.stands(t, run, 1))
+
+		start, end := 60, 120
+		change(func(c *campaign.Campaign) { c.QuietStart, c.QuietEnd, c.RatePerSecond = &start, &end, 4 })
+		require.Equal(t, "pending provider_retry", b.stands(t, run, 2))
+		require.Equal(t, opens, b.delivery(t, run, 2).WaitsUntil.UTC())
+		for _, seq := range []int{5, 6} {
+			require.Equal(t, "pending", b.stands(t, run, seq), "in no batch yet")
+			require.Nil(t, b.delivery(t, run, seq).WaitsUntil)
+		}
+		cohorts, err = b.RemainingCohorts(ctx, run.ID)
+		require.NoError(t, err)
+		require.Nil(t, cohorts[0].WaitsUntil)
+		if paused {
+			require.Equal(t, "pending paused", b.stands(t, run, 3), "left asleep until it is resumed")
+			require.Equal(t, []string{"campaign.wake"}, b.outbox(t))
+		} else {
+			require.Equal(t, []string{"1 at 0", "3 at 250", "4 at 500"}, b.due(t), "four a second")
+			require.Equal(t, "pending rate_limit", b.stands(t, run, 3))
+			require.Equal(t, noon.Add(250*time.Millisecond), b.delivery(t, run, 3).WaitsUntil.UTC())
+			require.Contains(t, b.outbox(t), "campaign.wake")
+		}
+		require.Equal(t, `{"fields": ["rate_limit_per_second", "quiet_hours_start", "quiet_hours_end"]}`,
+			get[string](t, b, `SELECT detail::text FROM audit_events WHERE principal = 'tester' AND action = 'campaign.change' ORDER BY id DESC LIMIT 1`))
+		b.addsUp(t, run)
+	}
+}
+
 func TestSteerWaitsForRequestsUnderWay(t *testing.T) {
 	t.Parallel()
 	b, ctx := open(t), t.Context()

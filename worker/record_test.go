@@ -276,7 +276,7 @@ func (r *recorder) trigger(t *testing.T, n int, plan campaign.Campaign) outbox.R
 
 func (r *recorder) messages(t *testing.T, run outbox.Run, state message.State, reason string) []report.Message {
 	t.Helper()
-	found, _, err := r.store.Recipients(t.Context(), run.CampaignID, state, reason, 0, 1000)
+	found, _, err := r.store.Recipients(t.Context(), run.CampaignID, report.RecipientFilter{State: state, Reason: reason}, 0, 1000)
 	require.NoError(t, err)
 	return found
 }

@@ -229,7 +229,7 @@ func (w *world) overview() campaign.Overview {
 // ledger returns the run's messages by number.
 func (w *world) ledger() map[string]report.Message {
 	w.t.Helper()
-	messages, _, err := w.store.Recipients(w.t.Context(), w.run.CampaignID, "", "", 0, 10_000)
+	messages, _, err := w.store.Recipients(w.t.Context(), w.run.CampaignID, report.RecipientFilter{}, 0, 10_000)
 	require.NoError(w.t, err)
 	found := make(map[string]report.Message, len(messages))
 	for _, m := range messages {

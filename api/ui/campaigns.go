@@ -26,6 +26,8 @@ type campaignStore interface {
 	// CreateCampaign checks a plan and stores it as a DRAFT.
 	CreateCampaign(ctx context.Context, plan campaign.Campaign, now time.Time) (campaign.Overview, error)
 	Campaign(ctx context.Context, id int64) (campaign.Overview, error)
+	// CampaignRun is Campaign with the run of that number in place of the newest; 0 stands for the newest.
+	CampaignRun(ctx context.Context, id int64, number int) (campaign.Overview, error)
 	// Campaigns lists up to limit campaigns with ids below before, newest first, and counts all. "" is every status.
 	Campaigns(ctx context.Context, status campaign.Status, before *int64, limit int) ([]campaign.Overview, int, error)
 	StartRun(ctx context.Context, campaignID int64, by string, now time.Time) (campaign.Run, error)
@@ -107,16 +109,19 @@ type campaignFormBody struct {
 	Templates []render.Saved
 	Segments  []segment.Saved
 	MaxRate   int
+	MaxCanary int
+	Priority  []campaign.Priority
 }
 
 func (u *UI) newCampaign(c *gin.Context) error {
-	f := newForm("rate_limit_per_second", "10", "timezone", "UTC",
+	f := newForm("rate_limit_per_second", strconv.Itoa(campaign.DefaultRate), "timezone", campaign.DefaultTimezone,
+		"priority", string(campaign.Bulk), "failure_threshold_percent", strconv.Itoa(campaign.DefaultFailureThreshold), "canary_percent", "0",
 		"template_id", c.Query("template_id"), "segment_id", c.Query("segment_id"))
 	return u.campaignForm(c, http.StatusOK, f)
 }
 
 func (u *UI) campaignForm(c *gin.Context, status int, f *form) error {
-	body := campaignFormBody{Form: f, MaxRate: campaign.MaxRate}
+	body := campaignFormBody{Form: f, MaxRate: campaign.MaxRate, MaxCanary: campaign.MaxCanary, Priority: campaign.Priorities()}
 	var err error
 	if body.Templates, err = u.Store.Templates(c.Request.Context(), nil, choices); err != nil {
 		return err
@@ -163,9 +168,13 @@ func readPlan(f *form) (campaign.Campaign, error) {
 	}
 	plan.SegmentID, err = f.id("segment_id")
 	note(err)
-	if plan.RatePerSecond, err = strconv.Atoi(f.Get("rate_limit_per_second")); err != nil {
-		note(fault.Refuse("rate_limit_per_second", "must be a whole number from 1 to %d", campaign.MaxRate))
-	}
+	plan.RatePerSecond, err = f.whole("rate_limit_per_second", campaign.DefaultRate)
+	note(err)
+	plan.Priority = campaign.Priority(f.Get("priority"))
+	plan.FailureThreshold, err = f.whole("failure_threshold_percent", campaign.DefaultFailureThreshold)
+	note(err)
+	plan.Canary, err = f.whole("canary_percent", 0)
+	note(err)
 	quiet, err := compliance.ParseQuietHours(f.Get("quiet_hours_start"), f.Get("quiet_hours_end"))
 	note(err)
 	if !quiet.IsZero() {

@@ -99,6 +99,19 @@ func (f *form) id(name string) (*int64, error) {
 	return &id, nil
 }
 
+// whole reads a field that holds a whole number; otherwise is what an empty one means.
+func (f *form) whole(name string, otherwise int) (int, error) {
+	text := f.Get(name)
+	if text == "" {
+		return otherwise, nil
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		return 0, fault.Refuse(name, "must be a whole number")
+	}
+	return n, nil
+}
+
 // refuse notes what is wrong, for the form to be shown again, with the status to do so. Every error that the visitor
 // cannot mend in the form is returned.
 func (u *UI) refuse(c *gin.Context, f *form, err error) (int, error) {

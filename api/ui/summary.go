@@ -2,7 +2,11 @@ package ui
 
 import (
 	"context"
+	"fmt"
 	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -14,10 +18,10 @@ import (
 )
 
 type reportStore interface {
-	// CampaignSummary counts a campaign's newest run.
-	CampaignSummary(ctx context.Context, campaignID int64, now time.Time) (report.Summary, error)
-	// Recipients lists up to limit messages of the newest run with numbers above after, in order, and counts all.
-	Recipients(ctx context.Context, campaignID int64, state message.State, reason string, after, limit int) ([]report.Message, int, error)
+	// CampaignSummary counts the run of that number; 0 stands for the newest.
+	CampaignSummary(ctx context.Context, campaignID int64, run int, now time.Time) (report.Summary, error)
+	// Recipients lists up to limit messages of a run with numbers above after, in order, and counts all that fit.
+	Recipients(ctx context.Context, campaignID int64, filter report.RecipientFilter, after, limit int) ([]report.Message, int, error)
 }
 
 type summaryBody struct {
@@ -42,7 +46,7 @@ func (u *UI) summary(c *gin.Context) error {
 		return err
 	}
 	body := summaryBody{}
-	if body.Summary, err = u.Store.CampaignSummary(ctx, id, u.Now()); err != nil {
+	if body.Summary, err = u.Store.CampaignSummary(ctx, id, 0, u.Now()); err != nil {
 		return err
 	}
 	plan := body.Summary.Campaign
@@ -77,11 +81,17 @@ func (u *UI) audienceText(ctx context.Context, plan campaign.Overview) (string, 
 
 type recipientsBody struct {
 	campaign.Overview
-	States     []message.State
-	State      message.State // "" for all
-	Reason     string        // "" for all
+	Only       report.RecipientFilter
+	States     []stateLink
+	Download   string
 	Recipients []report.Message
 	Pager      pager
+}
+
+// stateLink leads to the recipients in a state; "" is every state.
+type stateLink struct {
+	State message.State
+	URL   string
 }
 
 func (u *UI) recipients(c *gin.Context) error {
@@ -90,9 +100,9 @@ func (u *UI) recipients(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	body := recipientsBody{States: message.States(), State: message.State(c.Query("state")), Reason: c.Query("reason")}
-	if body.State != "" && !body.State.Valid() {
-		return fault.Refuse("state", "is not a state of messages")
+	body := recipientsBody{}
+	if body.Only, err = recipientFilter(c); err != nil {
+		return err
 	}
 	key, err := after(c)
 	if err != nil {
@@ -102,13 +112,55 @@ func (u *UI) recipients(c *gin.Context) error {
 	if key != nil {
 		seq = int(*key)
 	}
-	if body.Overview, err = u.Store.Campaign(ctx, id); err != nil {
+	if body.Overview, err = u.Store.CampaignRun(ctx, id, body.Only.Run); err != nil {
 		return err
 	}
-	rows, total, err := u.Store.Recipients(ctx, id, body.State, body.Reason, seq, listSize+1)
+	for _, state := range append([]message.State{""}, message.States()...) {
+		other := body.Only
+		other.State = state
+		body.States = append(body.States, stateLink{state, filtered(fmt.Sprintf("/campaign/%d/recipients", id), other)})
+	}
+	body.Download = filtered(fmt.Sprintf("/api/v1/campaigns/%d/recipients.csv", id), body.Only)
+	rows, total, err := u.Store.Recipients(ctx, id, body.Only, seq, listSize+1)
 	if err != nil {
 		return err
 	}
 	body.Recipients, body.Pager = paginate(c, rows, total, func(m report.Message) int64 { return int64(m.Seq) })
 	return u.render(c, http.StatusOK, "recipients", view{Title: "Recipients", Section: "/campaigns", Poll: pollSeconds, Body: body})
+}
+
+// recipientFilter reads which recipients are asked for.
+func recipientFilter(c *gin.Context) (f report.RecipientFilter, err error) {
+	f.State, f.Reason = message.State(c.Query("state")), c.Query("reason")
+	if f.State != "" && !f.State.Valid() {
+		return f, fault.Refuse("state", "is not a state of messages")
+	}
+	for name, to := range map[string]*int{"run": &f.Run, "error_code": &f.ErrorCode} {
+		text := strings.TrimSpace(c.Query(name))
+		if text == "" {
+			continue
+		}
+		n, err := strconv.ParseInt(text, 10, 32)
+		if err != nil || n <= 0 {
+			return f, fault.Refuse(name, "must be a whole number above zero")
+		}
+		*to = int(n)
+	}
+	return f, nil
+}
+
+// filtered is the address of a list of recipients with a filter.
+func filtered(path string, f report.RecipientFilter) string {
+	query := url.Values{}
+	for name, value := range map[string]string{"state": string(f.State), "reason": f.Reason} {
+		if value != "" {
+			query.Set(name, value)
+		}
+	}
+	for name, n := range map[string]int{"run": f.Run, "error_code": f.ErrorCode} {
+		if n != 0 {
+			query.Set(name, strconv.Itoa(n))
+		}
+	}
+	return (&url.URL{Path: path, RawQuery: query.Encode()}).String()
 }

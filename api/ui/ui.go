@@ -65,6 +65,7 @@ type Store interface {
 	campaignStore
 	reportStore
 	monitoringStore
+	unknownStore
 }
 
 // UI answers the requests of the pages.
@@ -108,6 +109,10 @@ func (u *UI) Register(r gin.IRoutes) {
 
 	get("/", u.dashboard)
 	get("/monitoring", u.monitoring)
+
+	get("/unknown", u.unknown)
+	get("/unknown/:id", u.confirmDecision)
+	post("/unknown/:id", access.Send, u.decide)
 
 	get("/users", u.users)
 	post("/users", access.Write, u.createUser)

@@ -34,6 +34,14 @@ SELECT m.id, 'suppress', @reason, @steps, @now FROM m;
 UPDATE messages SET state = 'cancelled', reason = @reason, waits_until = NULL, ended_at = @now, updated_at = @now
 WHERE id = @id AND state = 'pending';
 
+-- name: CampaignGate :one
+-- The campaign's status, which no pause or cancel changes before this transaction ends.
+SELECT coalesce(campaign_gate(@id), '')::text AS status;
+
+-- name: UserShare :one
+-- Holds off a change of consent, and an erasure, until this transaction ends.
+SELECT consent_state FROM users WHERE id = @id FOR SHARE;
+
 -- name: AttemptBegin :one
 -- The one way from pending to sending: no attempt count means that the message is somebody else's, or done. In one
 -- statement, and locking in the order campaign, person, message, it looks at what may have changed, the campaign's status

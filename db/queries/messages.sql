@@ -1,16 +1,18 @@
 -- name: RecipientList :many
--- The ledger of a campaign's newest run.
+-- The ledger of one run, in order.
 SELECT sqlc.embed(m), u.phone_number, r.number AS run_number, r.campaign_id
 FROM messages m
 JOIN campaign_runs r ON r.id = m.run_id
 LEFT JOIN users u ON u.id = m.user_id
 WHERE m.run_id = @run_id AND m.seq > @after
   AND (sqlc.narg(state)::text IS NULL OR m.state = sqlc.narg(state)) AND (sqlc.narg(reason)::text IS NULL OR m.reason = sqlc.narg(reason))
+  AND (sqlc.narg(error_code)::integer IS NULL OR m.error_code = sqlc.narg(error_code))
 ORDER BY m.seq LIMIT @at_most;
 
 -- name: RecipientCount :one
 SELECT count(*) FROM messages m WHERE m.run_id = @run_id
-  AND (sqlc.narg(state)::text IS NULL OR m.state = sqlc.narg(state)) AND (sqlc.narg(reason)::text IS NULL OR m.reason = sqlc.narg(reason));
+  AND (sqlc.narg(state)::text IS NULL OR m.state = sqlc.narg(state)) AND (sqlc.narg(reason)::text IS NULL OR m.reason = sqlc.narg(reason))
+  AND (sqlc.narg(error_code)::integer IS NULL OR m.error_code = sqlc.narg(error_code));
 
 -- name: MessageList :many
 -- Walks from the newest, which is quick where many fit. Ids are in the order of created_at to the millisecond, so that a
@@ -58,10 +60,28 @@ LEFT JOIN users u ON u.id = m.user_id
 WHERE m.id = @id;
 
 -- name: MessageAttempts :many
-SELECT * FROM attempts WHERE message_id = @message_id ORDER BY number;
+SELECT * FROM attempts WHERE message_id = ANY(@message_ids::uuid[]) ORDER BY message_id, number;
 
--- name: MessageReceipts :many
-SELECT * FROM receipts WHERE attempt_id IN (SELECT a.id FROM attempts a WHERE a.message_id = @message_id) ORDER BY id;
+-- name: AttemptReceipts :many
+SELECT * FROM receipts WHERE attempt_id = ANY(@attempt_ids::uuid[]) ORDER BY id;
+
+-- name: MessageListUnknown :many
+SELECT sqlc.embed(m), u.phone_number, r.number AS run_number, r.campaign_id
+FROM messages m
+JOIN campaign_runs r ON r.id = m.run_id
+LEFT JOIN users u ON u.id = m.user_id
+WHERE m.state = 'unknown' AND m.id < @before_id
+ORDER BY m.id DESC LIMIT @at_most;
+
+-- name: MessageCountUnknown :one
+SELECT count(*) FROM messages WHERE state = 'unknown';
+
+-- name: MessageLock :one
+SELECT state, reason, waits_until, error_code, accepted_at, sent_at, delivered_at, read_at, ended_at FROM messages WHERE id = @id FOR UPDATE;
+
+-- name: AttemptsUnknownAbsent :exec
+-- A person found that the provider never had them. Their message is locked already.
+UPDATE attempts SET state = 'absent' WHERE message_id = @message_id AND state = 'unknown';
 
 -- name: MessageChecks :many
 SELECT * FROM compliance_checks WHERE message_id = @message_id ORDER BY id;

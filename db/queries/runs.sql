@@ -8,7 +8,7 @@ ON CONFLICT ON CONSTRAINT senders_address_unique DO NOTHING;
 SELECT campaign_gate_close(id) FROM unnest(@ids::integer[]) AS id;
 
 -- name: CampaignLock :one
-SELECT c.id, c.status, c.template_id, c.schedule_time, t.version AS template_version, t.channel
+SELECT c.id, c.status, c.template_id, c.schedule_time, c.rate_limit_per_second, t.version AS template_version, t.channel
 FROM campaigns c JOIN templates t ON t.id = c.template_id
 WHERE c.id = @id
 FOR UPDATE OF c;
@@ -17,8 +17,10 @@ FOR UPDATE OF c;
 UPDATE campaigns SET status = @status, status_reason = @status_reason, updated_at = @now WHERE id = @id;
 
 -- name: RunInsert :one
-INSERT INTO campaign_runs (campaign_id, number, kind, template_id, template_version, sender_id, started_by, started_at, not_before)
-SELECT @campaign_id, coalesce(max(r.number), 0) + 1, 'trigger', @template_id, @template_version, s.id, @started_by, @now, sqlc.narg(not_before)
+INSERT INTO campaign_runs (campaign_id, number, kind, template_id, template_version, sender_id, started_by, started_at, not_before,
+    retry_states, retry_error_codes)
+SELECT @campaign_id, coalesce(max(r.number), 0) + 1, @kind, @template_id, @template_version, s.id, @started_by, @now, sqlc.narg(not_before),
+    sqlc.narg(retry_states)::text[], sqlc.narg(retry_error_codes)::integer[]
 FROM (SELECT id FROM senders WHERE channel = @channel ORDER BY id DESC LIMIT 1) s
 LEFT JOIN campaign_runs r ON r.campaign_id = @campaign_id
 GROUP BY s.id
@@ -35,15 +37,35 @@ WHERE r.started_at <= @started_before AND (r.settled_at IS NULL
 ORDER BY r.id;
 
 -- name: RunGet :one
-SELECT r.id, r.campaign_id, r.number, r.template_id, r.template_version, r.started_by, r.started_at, r.not_before, r.frozen_at,
-       r.audience_size, r.finished_at, r.settled_at,
-       c.status, c.status_reason, c.rate_limit_per_second, c.quiet_start, c.quiet_end, c.timezone
+SELECT sqlc.embed(r), c.status, c.status_reason, c.rate_limit_per_second, c.quiet_start, c.quiet_end, c.timezone
 FROM campaign_runs r JOIN campaigns c ON c.id = r.campaign_id
 WHERE r.id = @id;
 
+-- name: RunByNumber :one
+SELECT * FROM campaign_runs WHERE campaign_id = @campaign_id AND number = @number;
+
+-- name: RunList :many
+SELECT * FROM campaign_runs WHERE campaign_id = @campaign_id AND (sqlc.narg(before)::integer IS NULL OR number < sqlc.narg(before))
+ORDER BY number DESC LIMIT @at_most;
+
+-- name: RunCount :one
+SELECT count(*) FROM campaign_runs WHERE campaign_id = @campaign_id;
+
+-- name: RunsStates :many
+SELECT run_id, state, count(*) AS messages FROM messages WHERE run_id = ANY(@run_ids::bigint[]) GROUP BY run_id, state;
+
+-- name: RetryCount :one
+-- The people whose newest message of the campaign is in one of the states and, when codes are given, has one of them.
+SELECT count(*) FROM (
+    SELECT DISTINCT ON (m.user_id) m.state, m.error_code
+    FROM messages m JOIN campaign_runs r ON r.id = m.run_id
+    WHERE r.campaign_id = @campaign_id AND m.user_id IS NOT NULL
+    ORDER BY m.user_id, r.number DESC, m.id DESC) n
+WHERE n.state = ANY(@states::text[]) AND (cardinality(@error_codes::integer[]) = 0 OR n.error_code = ANY(@error_codes::integer[]));
+
 -- name: AudienceSource :one
 -- What the freeze selects from; the lock lets one freeze at a time work on the run.
-SELECT r.frozen_at, c.subscription_topic_id, coalesce(c.segment_query, s.definition)::jsonb AS definition, t.channel
+SELECT sqlc.embed(r), c.subscription_topic_id, coalesce(c.segment_query, s.definition)::jsonb AS definition, t.channel
 FROM campaign_runs r
 JOIN campaigns c ON c.id = r.campaign_id
 JOIN templates t ON t.id = r.template_id
@@ -59,6 +81,9 @@ JOIN templates t ON t.id = c.template_id
 JOIN template_versions tv ON tv.template_id = t.id AND tv.version = t.version
 LEFT JOIN segments s ON s.id = c.segment_id
 WHERE c.id = @id;
+
+-- name: RunFreezeNobody :exec
+UPDATE campaign_runs SET frozen_at = @now WHERE id = @id;
 
 -- name: RunScheduleReached :exec
 UPDATE campaigns SET status = 'RUNNING', updated_at = @now WHERE id = @campaign_id AND status = 'SCHEDULED';
@@ -162,18 +187,50 @@ UPDATE messages SET state = 'cancelled', reason = 'campaign_cancelled', waits_un
 WHERE run_id = @run_id AND state = 'pending';
 
 -- name: RunSignalDispatched :exec
--- Tells every recipient's workflow that a batch has started and whose message is in one of the states.
+-- Tells every recipient's workflow that a batch has started and whose message is in one of the states, one after the
+-- other, in the order of sending and spacing_seconds apart.
+WITH told AS (
+    SELECT r.id AS run_id, r.campaign_id, r.number, m.seq, row_number() OVER (ORDER BY m.seq) - 1 AS place
+    FROM campaign_runs r
+    JOIN cohorts c ON c.run_id = r.id
+    JOIN messages m ON m.run_id = r.id AND m.seq BETWEEN c.seq_from AND c.next_seq - 1
+    WHERE r.id = @run_id AND m.state = @state AND (@reason::text = '' OR m.reason = @reason)
+)
 INSERT INTO outbox (kind, payload, created_at, next_attempt_at)
-SELECT 'recipient.signal', jsonb_build_object('run_id', r.id, 'campaign_id', r.campaign_id, 'number', r.number, 'seq', m.seq), @now, @now
-FROM campaign_runs r
-JOIN cohorts c ON c.run_id = r.id
-JOIN messages m ON m.run_id = r.id AND m.seq BETWEEN c.seq_from AND c.next_seq - 1
-WHERE r.id = @run_id AND m.state = @state AND (@reason::text = '' OR m.reason = @reason);
+SELECT 'recipient.signal', jsonb_build_object('run_id', run_id, 'campaign_id', campaign_id, 'number', number, 'seq', seq), @now,
+       sqlc.arg(now)::timestamptz + make_interval(0, 0, 0, 0, 0, 0, @spacing_seconds) * place
+FROM told ORDER BY place;
+
+-- name: RunReleaseQuiet :exec
+-- Has every message of the run that waits for quiet hours judged anew. Those in no batch are just set free; the workflows
+-- of the others are told one after the other, spacing_seconds apart, and until then wait for the rate. While the campaign
+-- is paused they are left asleep, as paused ones that the resume tells.
+WITH held AS (
+    SELECT m.id, m.seq FROM messages m
+    WHERE m.run_id = @run_id AND m.state = 'pending' AND m.reason = 'quiet_hours'
+    ORDER BY m.id FOR UPDATE
+), driven AS (
+    SELECT h.id, h.seq, row_number() OVER (ORDER BY h.seq) - 1 AS place
+    FROM held h JOIN cohorts c ON c.run_id = @run_id AND h.seq BETWEEN c.seq_from AND c.next_seq - 1
+), released AS (
+    UPDATE messages m SET updated_at = @now,
+        reason = CASE WHEN d.id IS NULL THEN '' WHEN @paused::boolean THEN 'paused' ELSE 'rate_limit' END,
+        waits_until = CASE WHEN d.id IS NULL THEN NULL WHEN @paused::boolean THEN m.waits_until
+            ELSE sqlc.arg(now)::timestamptz + make_interval(0, 0, 0, 0, 0, 0, @spacing_seconds) * d.place END
+    FROM held h LEFT JOIN driven d ON d.id = h.id WHERE m.id = h.id
+), woken AS (
+    UPDATE cohorts SET waits_until = NULL WHERE cohorts.run_id = @run_id AND cohorts.waits_until IS NOT NULL
+)
+INSERT INTO outbox (kind, payload, created_at, next_attempt_at)
+SELECT 'recipient.signal', jsonb_build_object('run_id', r.id, 'campaign_id', r.campaign_id, 'number', r.number, 'seq', d.seq), @now,
+       sqlc.arg(now)::timestamptz + make_interval(0, 0, 0, 0, 0, 0, @spacing_seconds) * d.place
+FROM driven d JOIN campaign_runs r ON r.id = @run_id
+WHERE NOT @paused::boolean ORDER BY d.place;
 
 -- name: RunLeases :one
--- Requests of the run that may be under way, and the latest moment at which one can be.
+-- Requests that may be under way, of the run and of those before it in which something is sent again.
 SELECT count(*) AS requests FROM attempts a JOIN messages m ON m.id = a.message_id
-WHERE m.run_id = @run_id AND a.state = 'open' AND a.lease_until > @now;
+WHERE m.run_id IN (SELECT o.id FROM campaign_runs o JOIN campaign_runs r ON r.campaign_id = o.campaign_id WHERE r.id = @run_id) AND a.state = 'open' AND a.lease_until > @now;
 
 -- name: RunLastBatch :one
 SELECT coalesce(max(number), 0)::integer AS number FROM batches WHERE run_id = @run_id;

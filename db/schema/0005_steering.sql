@@ -20,6 +20,7 @@ ALTER TABLE campaign_runs ADD COLUMN retry_states text[],  -- of a retry: which 
     ADD CONSTRAINT campaign_runs_kind_known CHECK (kind IN ('trigger', 'retry')),
     ADD CONSTRAINT campaign_runs_retry_selects CHECK (kind <> 'retry' OR cardinality(retry_states) > 0);
 
+CREATE INDEX messages_unknown ON messages (id DESC) WHERE state = 'unknown';  -- for whoever decides them
 CREATE INDEX messages_failures ON messages (run_id, ended_at DESC) WHERE state IN ('failed', 'undelivered');
 
 ALTER TABLE attempts ADD COLUMN granted_at timestamptz;  -- the moment that the throttles gave it
@@ -33,6 +34,7 @@ ALTER TABLE throttles ADD COLUMN slowed_at timestamptz,
 ALTER TABLE throttles DROP COLUMN slowed_rate, DROP COLUMN slowed_at;
 ALTER TABLE attempts DROP COLUMN granted_at;
 DROP INDEX messages_failures;
+DROP INDEX messages_unknown;
 UPDATE campaign_runs SET kind = 'trigger' WHERE kind = 'retry';
 ALTER TABLE campaign_runs DROP CONSTRAINT campaign_runs_kind_known, DROP CONSTRAINT campaign_runs_retry_selects,
     DROP COLUMN breaker_since, DROP COLUMN canary_passed_at, DROP COLUMN retry_error_codes, DROP COLUMN retry_states,

@@ -37,7 +37,7 @@ var moves = map[Status][]Status{
 	Paused:    {Running, Scheduled, Cancelled, Failed},
 }
 
-// Move checks the step from one status to another. Its error says which steps there are.
+// Move checks the step from one status to another. A retry, which leads back from an end, is no such step: see Retry.
 func (s Status) Move(to Status) error {
 	if slices.Contains(moves[s], to) {
 		return nil
@@ -62,8 +62,11 @@ type Campaign struct {
 	SubscriptionTopicID *int64          // only subscribers of this topic
 	Status              Status
 	StatusReason        string
-	RatePerSecond       int  // 1…1000
-	QuietStart          *int // minutes after local midnight; both or neither
+	RatePerSecond       int      // 1…1000
+	Priority            Priority // "" is Bulk
+	FailureThreshold    int      // percent of the last outcomes that may be failures; 0: any number
+	Canary              int      // percent of the audience that is sent to, and awaited, first; 0: nobody
+	QuietStart          *int     // minutes after local midnight; both or neither
 	QuietEnd            *int
 	Timezone            string // IANA; for people without a zone of their own
 	ScheduleTime        *time.Time
@@ -71,14 +74,38 @@ type Campaign struct {
 	UpdatedAt           time.Time
 }
 
-// MaxRate is the highest rate limit of a campaign, in messages a second.
-const MaxRate = 1000
+// Bounds of what a campaign may ask for.
+const (
+	MaxRate   = 1000 // messages a second
+	MaxCanary = 50   // percent of the audience
+)
+
+// What a campaign has that says nothing of it.
+const (
+	DefaultRate             = 10 // messages a second
+	DefaultFailureThreshold = 20 // percent
+	DefaultTimezone         = "UTC"
+)
+
+// Priority says which campaign's messages go first where several share a sender.
+type Priority string
+
+// The priorities.
+const (
+	Transactional Priority = "transactional" // somebody waits for it, such as a code or a receipt
+	Bulk          Priority = "bulk"
+)
+
+// Priorities lists every priority, the first to go first.
+func Priorities() []Priority { return []Priority{Transactional, Bulk} }
 
 // Run is one execution of a campaign over an audience that was frozen once.
 type Run struct {
 	ID              int64
 	CampaignID      int64
 	Number          int // 1…n within the campaign
+	Kind            Kind
+	Retry           Retry // with ByRetry: whom it sends to again
 	TemplateID      int64
 	TemplateVersion int
 	NotBefore       *time.Time

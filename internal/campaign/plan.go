@@ -1,9 +1,11 @@
 package campaign
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -64,6 +66,15 @@ func (c Campaign) Check(now time.Time) error {
 	if c.RatePerSecond < 1 || c.RatePerSecond > MaxRate {
 		refuse("rate_limit_per_second", "must be from 1 to %d", MaxRate)
 	}
+	if c.Priority != "" && !slices.Contains(Priorities(), c.Priority) {
+		refuse("priority", "must be %s or %s", Transactional, Bulk)
+	}
+	if c.FailureThreshold < 0 || c.FailureThreshold > 100 {
+		refuse("failure_threshold_percent", "must be from 0 to 100; 0 never pauses the campaign")
+	}
+	if c.Canary < 0 || c.Canary > MaxCanary {
+		refuse("canary_percent", "must be from 0 to %d; 0 sends to everyone at once", MaxCanary)
+	}
 	if _, err := time.LoadLocation(c.Timezone); err != nil || c.Timezone == "" || strings.EqualFold(c.Timezone, "local") {
 		refuse("timezone", "must be an IANA time zone such as Asia/Colombo")
 	}
@@ -73,33 +84,95 @@ func (c Campaign) Check(now time.Time) error {
 	return fault.Fields(refused...)
 }
 
-// Edit returns what c becomes when its plan is replaced by that of to. A draft may be changed freely; while a run is
-// under way only the rate may, and nothing afterwards.
+// part is one field of a plan.
+type part struct {
+	name string
+	live bool // it may change while a run is under way: it holds for what remains to be sent
+	same func(a, b Campaign) bool
+}
+
+// parts are all the fields of a plan. Quiet hours are one thing with two ends.
+var parts = []part{
+	{"topic", false, func(a, b Campaign) bool { return a.Topic == b.Topic }},
+	{"template_id", false, func(a, b Campaign) bool { return a.TemplateID == b.TemplateID }},
+	{"segment_id", false, func(a, b Campaign) bool { return equal(a.SegmentID, b.SegmentID) }},
+	{"segment_query", false, func(a, b Campaign) bool { return sameJSON(a.SegmentQuery, b.SegmentQuery) }},
+	{"rate_limit_per_second", true, func(a, b Campaign) bool { return a.RatePerSecond == b.RatePerSecond }},
+	{"priority", true, func(a, b Campaign) bool { return cmp.Or(a.Priority, Bulk) == cmp.Or(b.Priority, Bulk) }},
+	{"failure_threshold_percent", true, func(a, b Campaign) bool { return a.FailureThreshold == b.FailureThreshold }},
+	{"canary_percent", false, func(a, b Campaign) bool { return a.Canary == b.Canary }},
+	{"quiet_hours_start", true, func(a, b Campaign) bool { return equal(a.QuietStart, b.QuietStart) }},
+	{"quiet_hours_end", true, func(a, b Campaign) bool { return equal(a.QuietEnd, b.QuietEnd) }},
+	{"timezone", false, func(a, b Campaign) bool { return a.Timezone == b.Timezone }},
+	{"schedule_time", false, func(a, b Campaign) bool { return sameTime(a.ScheduleTime, b.ScheduleTime) }},
+}
+
+// Changes names the fields in which two plans differ.
+func (c Campaign) Changes(to Campaign) []string {
+	var names []string
+	for _, p := range parts {
+		if !p.same(c, to) {
+			names = append(names, p.name)
+		}
+	}
+	return names
+}
+
+// Edit returns what c becomes when its plan is changed to that of to. A draft may be changed freely; while a run is
+// under way only what may hold for the rest of it, and nothing afterwards.
 func (c Campaign) Edit(to Campaign, now time.Time) (Campaign, error) {
+	edited := to
+	edited.ID, edited.SubscriptionTopicID, edited.Status, edited.StatusReason = c.ID, c.SubscriptionTopicID, c.Status, c.StatusReason
+	edited.CreatedAt, edited.UpdatedAt = c.CreatedAt, now
 	if c.Status == Draft {
-		edited := to
-		edited.ID, edited.SubscriptionTopicID, edited.Status, edited.StatusReason = c.ID, c.SubscriptionTopicID, c.Status, c.StatusReason
-		edited.CreatedAt, edited.UpdatedAt = c.CreatedAt, now
 		return edited, edited.Check(now)
 	}
 	if !c.Status.Active() {
 		return c, fault.New(fault.Conflict, "a campaign that is %s cannot be changed", c.Status)
 	}
-	if !c.samePlan(to) {
-		return c, fault.New(fault.Conflict, "of a campaign that is %s only rate_limit_per_second can be changed", c.Status)
+	var held []fault.Field
+	for _, p := range parts {
+		if !p.live && !p.same(c, to) {
+			held = append(held, fault.Field{Name: p.name, Detail: "is part of the run that is under way: it can be changed in a DRAFT only"})
+		}
 	}
-	if to.RatePerSecond < 1 || to.RatePerSecond > MaxRate {
-		return c, fault.Refuse("rate_limit_per_second", "must be from 1 to %d", MaxRate)
+	if len(held) > 0 {
+		return c, fault.Conflicts(fmt.Sprintf("of a campaign that is %s only %s can be changed", c.Status, liveNames()), held...)
 	}
-	c.RatePerSecond, c.UpdatedAt = to.RatePerSecond, now
-	return c, nil
+	edited.ScheduleTime = nil // it may be over by now
+	if err := edited.Check(now); err != nil {
+		return c, err
+	}
+	edited.ScheduleTime = c.ScheduleTime
+	return edited, nil
 }
 
-// samePlan reports whether two plans differ in their rate at most.
-func (c Campaign) samePlan(to Campaign) bool {
-	return c.Topic == to.Topic && c.TemplateID == to.TemplateID && equal(c.SegmentID, to.SegmentID) &&
-		sameJSON(c.SegmentQuery, to.SegmentQuery) && equal(c.QuietStart, to.QuietStart) && equal(c.QuietEnd, to.QuietEnd) &&
-		c.Timezone == to.Timezone && sameTime(c.ScheduleTime, to.ScheduleTime)
+// Replace is Edit for a plan that is given as a whole, where what was left out has its default. Of a campaign under way
+// it changes the rate alone: nobody is to lose quiet hours by not naming them.
+func (c Campaign) Replace(to Campaign, now time.Time) (Campaign, error) {
+	if c.Status.Active() {
+		var held []fault.Field
+		for _, name := range c.Changes(to) {
+			if name != "rate_limit_per_second" {
+				held = append(held, fault.Field{Name: name, Detail: "is not what the campaign has"})
+			}
+		}
+		if len(held) > 0 {
+			return c, fault.Conflicts(fmt.Sprintf("replacing a campaign that is %s can change rate_limit_per_second only; PATCH changes %s, each by itself",
+				c.Status, liveNames()), held...)
+		}
+	}
+	return c.Edit(to, now)
+}
+
+func liveNames() string {
+	var names []string
+	for _, p := range parts {
+		if p.live {
+			names = append(names, p.name)
+		}
+	}
+	return strings.Join(names, ", ")
 }
 
 func equal[T comparable](a, b *T) bool { return a == b || a != nil && b != nil && *a == *b }

@@ -31,7 +31,7 @@ type Field struct {
 type Fault struct {
 	Kind   Kind
 	Detail string
-	Fields []Field // only with Invalid
+	Fields []Field // only with Invalid, and with a Conflict about fields
 }
 
 // New makes a fault with a message for the caller.
@@ -58,6 +58,13 @@ func refused(fields []Field) *Fault {
 		parts[i] = f.Name + ": " + f.Detail
 	}
 	return &Fault{Kind: Invalid, Detail: strings.Join(parts, "; "), Fields: fields}
+}
+
+// Conflicts makes a Conflict about fields that cannot be as they were asked for now; detail says why as a whole.
+func Conflicts(detail string, fields ...Field) *Fault {
+	f := refused(fields)
+	f.Kind, f.Detail = Conflict, detail+": "+f.Detail
+	return f
 }
 
 func (f *Fault) Error() string { return f.Detail }

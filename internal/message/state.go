@@ -65,6 +65,7 @@ const (
 	ReasonProvider    = "provider_error"  // failed: see the error code
 	ReasonUnresolved  = "unresolved"      // unknown: the provider's list did not tell
 	ReasonAmbiguous   = "ambiguous_match" // unknown: two messages on the provider's list fit
+	ReasonDecided     = "decided_sent"    // sent: a person said so; no receipt is awaited
 	ReasonCancelled   = "campaign_cancelled"
 	ReasonErased      = "user_erased"
 	ReasonOptedOut    = "carrier_opt_out" // failed: the carrier says that the person does not want messages

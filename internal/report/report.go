@@ -39,17 +39,25 @@ type Message struct {
 
 // Attempt is one request to the provider.
 type Attempt struct {
-	ID         uuid.UUID
-	Number     int // 1…n within the message
-	State      string
-	Carrier    message.State // the best the carrier reported of it; "" for nothing
-	SID        string
-	HTTPStatus int // 0: no answer came
-	ErrorCode  int
-	Detail     string
-	StartedAt  time.Time
-	LeaseUntil time.Time
-	EndedAt    *time.Time
+	ID          uuid.UUID
+	Number      int // 1…n within the message
+	State       string
+	Carrier     message.State // the best the carrier reported of it; "" for nothing
+	SID         string
+	HTTPStatus  int // 0: no answer came
+	ErrorCode   int
+	Detail      string
+	Looks       int // at the provider's list, while its outcome was unknown
+	FailedLooks int // that could not read the list
+	StartedAt   time.Time
+	LeaseUntil  time.Time
+	EndedAt     *time.Time
+}
+
+// TracedAttempt is an attempt with what was heard of it, oldest first.
+type TracedAttempt struct {
+	Attempt
+	Receipts []Receipt
 }
 
 // Receipt is a status callback as it came.
@@ -86,6 +94,20 @@ type MessageFilter struct {
 	State      message.State
 	Since      time.Time // created at or after it
 	Until      time.Time // created before it
+}
+
+// RecipientFilter selects messages of one run of a campaign; the zero value selects all of the newest.
+type RecipientFilter struct {
+	Run       int // its number; 0: the newest
+	State     message.State
+	Reason    string
+	ErrorCode int
+}
+
+// Run is a run with what became of its messages so far.
+type Run struct {
+	campaign.Run
+	States States
 }
 
 // States counts messages by their present state; each counts once.

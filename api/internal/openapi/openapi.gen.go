@@ -53,6 +53,24 @@ func (e AttemptState) Valid() bool {
 	}
 }
 
+// Defines values for CampaignPriority.
+const (
+	CampaignPriorityBulk          CampaignPriority = "bulk"
+	CampaignPriorityTransactional CampaignPriority = "transactional"
+)
+
+// Valid indicates whether the value is a known member of the CampaignPriority enum.
+func (e CampaignPriority) Valid() bool {
+	switch e {
+	case CampaignPriorityBulk:
+		return true
+	case CampaignPriorityTransactional:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for CampaignStatus.
 const (
 	CampaignStatusCancelled CampaignStatus = "CANCELLED"
@@ -158,6 +176,24 @@ func (e ConsentState) Valid() bool {
 	case ConsentStatePending:
 		return true
 	case ConsentStateStop:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for DecidedOutcome.
+const (
+	DecidedOutcomeNotSent DecidedOutcome = "not_sent"
+	DecidedOutcomeSent    DecidedOutcome = "sent"
+)
+
+// Valid indicates whether the value is a known member of the DecidedOutcome enum.
+func (e DecidedOutcome) Valid() bool {
+	switch e {
+	case DecidedOutcomeNotSent:
+		return true
+	case DecidedOutcomeSent:
 		return true
 	default:
 		return false
@@ -281,6 +317,24 @@ func (e ReadinessStatus) Valid() bool {
 	}
 }
 
+// Defines values for RunKind.
+const (
+	RunKindRetry   RunKind = "retry"
+	RunKindTrigger RunKind = "trigger"
+)
+
+// Valid indicates whether the value is a known member of the RunKind enum.
+func (e RunKind) Valid() bool {
+	switch e {
+	case RunKindRetry:
+		return true
+	case RunKindTrigger:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for Verdict.
 const (
 	VerdictProceed  Verdict = "proceed"
@@ -314,12 +368,18 @@ type Attempt struct {
 	// ErrorCode The provider's.
 	ErrorCode *int `json:"error_code"`
 
+	// FailedLooks How often that list could not be read.
+	FailedLooks int `json:"failed_looks"`
+
 	// HTTPStatus Of the provider's answer; null when none came.
 	HTTPStatus *int               `json:"http_status"`
 	ID         openapi_types.UUID `json:"id"`
 
 	// LeaseUntil After this its request is certainly over.
 	LeaseUntil time.Time `json:"lease_until"`
+
+	// Looks How often the provider's list was searched for it, while its outcome was unknown.
+	Looks int `json:"looks"`
 
 	// Number From 1.
 	Number      int       `json:"number"`
@@ -340,16 +400,25 @@ type AttemptState string
 // Example: {"age":31,"city":"Colombo","name":"Arjuna Silva"}
 type Attributes = json.RawMessage
 
-// Campaign Example: {"audience_size":null,"channel":"whatsapp","completed_at":null,"created_at":"2026-11-21T22:38:59Z","id":1,"quiet_hours_end":null,"quiet_hours_start":null,"rate_limit_per_second":1,"schedule_time":null,"segment_id":2,"segment_query":null,"started_at":null,"status":"DRAFT","status_reason":null,"template":{"channel":"whatsapp","id":1,"name":"Welcome Message","version":1},"template_id":1,"timezone":"UTC","topic":"API Demo Campaign","updated_at":"2026-11-21T22:38:59Z"}
+// Campaign Example: {"audience_size":null,"canary_percent":0,"channel":"whatsapp","completed_at":null,"created_at":"2026-11-21T22:38:59Z","failure_threshold_percent":20,"id":1,"priority":"bulk","quiet_hours_end":null,"quiet_hours_start":null,"rate_limit_per_second":1,"schedule_time":null,"segment_id":2,"segment_query":null,"started_at":null,"status":"DRAFT","status_reason":null,"template":{"channel":"whatsapp","id":1,"name":"Welcome Message","version":1},"template_id":1,"timezone":"UTC","topic":"API Demo Campaign","updated_at":"2026-11-21T22:38:59Z"}
 type Campaign struct {
 	// AudienceSize Recipients of the newest run; null before its audience is frozen.
-	AudienceSize *int64  `json:"audience_size"`
-	Channel      Channel `json:"channel"`
+	AudienceSize *int64 `json:"audience_size"`
+
+	// CanaryPercent Share of the audience whose receipts are awaited before the rest is sent to; 0 is none.
+	CanaryPercent int     `json:"canary_percent"`
+	Channel       Channel `json:"channel"`
 
 	// CompletedAt When nothing was left to send.
 	CompletedAt *time.Time `json:"completed_at"`
 	CreatedAt   time.Time  `json:"created_at"`
-	ID          int64      `json:"id"`
+
+	// FailureThresholdPercent More failures than this among the last outcomes pause it; 0 never does.
+	FailureThresholdPercent int   `json:"failure_threshold_percent"`
+	ID                      int64 `json:"id"`
+
+	// Priority Whose messages go first where campaigns share a sender: `transactional` before `bulk`. `bulk` when left out.
+	Priority CampaignPriority `json:"priority"`
 
 	// QuietHoursEnd "HH:MM".
 	QuietHoursEnd *string `json:"quiet_hours_end"`
@@ -385,6 +454,14 @@ type CampaignList struct {
 	Total      int64      `json:"total"`
 }
 
+// CampaignPatch The fields of CampaignWrite to change. Kept as it came, because null and left out mean different things.
+//
+// Example: {"quiet_hours_end":"08:00","quiet_hours_start":"21:00","rate_limit_per_second":40}
+type CampaignPatch = json.RawMessage
+
+// CampaignPriority Whose messages go first where campaigns share a sender: `transactional` before `bulk`. `bulk` when left out.
+type CampaignPriority string
+
 // CampaignProgress Example: {"campaign_id":1,"remaining":779,"sent":221,"status":"PAUSED","unresolved":0}
 type CampaignProgress struct {
 	CampaignID int64 `json:"campaign_id"`
@@ -400,6 +477,16 @@ type CampaignProgress struct {
 
 	// Unresolved Messages that may have been sent; what became of them is being found out.
 	Unresolved int64 `json:"unresolved"`
+}
+
+// CampaignRetry Example: {"error_codes":[30003],"states":["failed","undelivered"]}
+type CampaignRetry struct {
+	// ErrorCodes The provider's; any, or none at all, when left out.
+	ErrorCodes *[]int `json:"error_codes,omitempty"`
+
+	// States Of `failed`, `undelivered`, `cancelled` and `suppressed`. An `unknown` message has to be decided first; every other
+	// state means that the provider has it, or is to get it.
+	States []MessageState `json:"states"`
 }
 
 // CampaignStatus `COMPLETED`: nothing is left to send; receipts may still arrive.
@@ -512,7 +599,7 @@ type CampaignTrigger struct {
 
 // CampaignTriggered Example: {"campaign_id":1,"dry_run":false,"run_number":1,"status":"RUNNING","task_id":"campaign/1/run/1"}
 type CampaignTriggered struct {
-	// AudienceSize Recipients; only for a dry run.
+	// AudienceSize Recipients; only for a dry run, and for a retry those selected.
 	AudienceSize *int64 `json:"audience_size,omitempty"`
 	CampaignID   int64  `json:"campaign_id"`
 	DryRun       bool   `json:"dry_run"`
@@ -532,6 +619,15 @@ type CampaignTriggered struct {
 
 // CampaignWrite Example: {"quiet_hours_end":null,"quiet_hours_start":null,"rate_limit_per_second":1,"segment_id":2,"template_id":1,"topic":"API Demo Campaign"}
 type CampaignWrite struct {
+	// CanaryPercent Sends to this share of the audience first and awaits their receipts before it goes on; 0 sends to all alike.
+	CanaryPercent *int `json:"canary_percent,omitempty"`
+
+	// FailureThresholdPercent More failures than this among the last outcomes pause the campaign by itself; 0 never does.
+	FailureThresholdPercent *int `json:"failure_threshold_percent,omitempty"`
+
+	// Priority Whose messages go first where campaigns share a sender: `transactional` before `bulk`. `bulk` when left out.
+	Priority *CampaignPriority `json:"priority,omitempty"`
+
 	// QuietHoursEnd "HH:MM"; before the start means on the next day.
 	QuietHoursEnd *string `json:"quiet_hours_end,omitempty"`
 
@@ -651,6 +747,9 @@ type Dashboard struct {
 	RecentInboundEvents int64 `json:"recent_inbound_events"`
 	TotalUsers          int64 `json:"total_users"`
 }
+
+// DecidedOutcome What was found out: the provider has the message, or never had it.
+type DecidedOutcome string
 
 // ErrorCodeCount Example: {"count":3,"error_code":63016,"error_message":"Free text outside the 24-hour window.","percentage":75}
 type ErrorCodeCount struct {
@@ -836,6 +935,12 @@ type Message struct {
 // MessageClassification The keyword it was taken for; else `media` without a text, or a `text` reply.
 type MessageClassification string
 
+// MessageDecision Example: {"outcome":"not_sent"}
+type MessageDecision struct {
+	// Outcome What was found out: the provider has the message, or never had it.
+	Outcome DecidedOutcome `json:"outcome"`
+}
+
 // MessageDetail defines model for MessageDetail.
 type MessageDetail struct {
 	// Attempts Oldest first.
@@ -990,6 +1095,9 @@ type RecentError struct {
 type Recipient struct {
 	AttemptCount int `json:"attempt_count"`
 
+	// Attempts Oldest first.
+	Attempts []TracedAttempt `json:"attempts"`
+
 	// ErrorCode The provider's.
 	ErrorCode *int `json:"error_code"`
 
@@ -1017,6 +1125,94 @@ type RecipientList struct {
 	NextCursor *string     `json:"next_cursor"`
 	Recipients []Recipient `json:"recipients"`
 	Total      int64       `json:"total"`
+}
+
+// Run defines model for Run.
+type Run struct {
+	// AudienceSize Null before the audience is taken.
+	AudienceSize *int64 `json:"audience_size"`
+
+	// FinishedAt When nothing was left to send.
+	FinishedAt *time.Time `json:"finished_at"`
+
+	// FrozenAt When its audience was taken.
+	FrozenAt *time.Time `json:"frozen_at"`
+
+	// Kind `trigger`: to the campaign's audience; `retry`: to some of it again.
+	Kind RunKind `json:"kind"`
+
+	// NotBefore The time it was scheduled for.
+	NotBefore *time.Time `json:"not_before"`
+
+	// Number Counts the campaign's runs from 1.
+	Number int `json:"number"`
+
+	// Retry What a retry selected; null for a trigger.
+	Retry *CampaignRetry `json:"retry"`
+
+	// SettledAt When every receipt was in, or overdue.
+	SettledAt *time.Time `json:"settled_at"`
+	StartedAt time.Time  `json:"started_at"`
+
+	// StartedBy The principal.
+	StartedBy string `json:"started_by"`
+
+	// States Messages by their present state; each message counts once. States without messages may be left out.
+	//
+	// Example: {"delivered":1,"read":1}
+	States StateCounts `json:"states"`
+
+	// TaskID Its workflow id in Temporal.
+	TaskID          string `json:"task_id"`
+	TemplateVersion int    `json:"template_version"`
+
+	// TemporalURL Its workflow in the Temporal Web UI.
+	TemporalURL *string `json:"temporal_url"`
+}
+
+// RunKind `trigger`: to the campaign's audience; `retry`: to some of it again.
+type RunKind string
+
+// RunList defines model for RunList.
+type RunList struct {
+	NextCursor *string `json:"next_cursor"`
+	Runs       []Run   `json:"runs"`
+	Total      int64   `json:"total"`
+}
+
+// RunProgress defines model for RunProgress.
+type RunProgress struct {
+	// AudienceSize Null before the audience is frozen.
+	AudienceSize *int64 `json:"audience_size"`
+	CampaignID   int64  `json:"campaign_id"`
+
+	// CompletedAt When nothing was left to send.
+	CompletedAt *time.Time `json:"completed_at"`
+
+	// EstimatedSecondsLeft Remaining at the rate limit, quiet hours aside; null unless it is sending.
+	EstimatedSecondsLeft *int64 `json:"estimated_seconds_left"`
+	RateLimitPerSecond   int    `json:"rate_limit_per_second"`
+
+	// Remaining Messages still to be sent or under way.
+	Remaining int64 `json:"remaining"`
+
+	// RunNumber Null before the first.
+	RunNumber *int `json:"run_number"`
+
+	// Sent Messages the provider accepted.
+	Sent      int64      `json:"sent"`
+	StartedAt *time.Time `json:"started_at"`
+
+	// States Messages by their present state; each message counts once. States without messages may be left out.
+	//
+	// Example: {"delivered":1,"read":1}
+	States StateCounts `json:"states"`
+
+	// Status `COMPLETED`: nothing is left to send; receipts may still arrive.
+	Status CampaignStatus `json:"status"`
+
+	// StatusReason Why it is in this status.
+	StatusReason *string `json:"status_reason"`
 }
 
 // Segment Example: {"created_at":"2026-11-21T22:38:59Z","definition_json":{"attribute":"city","operator":"equals","value":"Colombo"},"id":1,"name":"Colombo Area Users","updated_at":"2026-11-21T22:38:59Z"}
@@ -1156,6 +1352,58 @@ type TemplateWrite struct {
 	Variables *[]string `json:"variables,omitempty"`
 }
 
+// TracedAttempt An attempt with what the provider said of it.
+type TracedAttempt struct {
+	// Carrier The best that was reported of it after acceptance.
+	Carrier *string `json:"carrier"`
+	Detail  *string `json:"detail"`
+
+	// EndedAt When its outcome was known.
+	EndedAt *time.Time `json:"ended_at"`
+
+	// ErrorCode The provider's.
+	ErrorCode *int `json:"error_code"`
+
+	// FailedLooks How often that list could not be read.
+	FailedLooks int `json:"failed_looks"`
+
+	// HTTPStatus Of the provider's answer; null when none came.
+	HTTPStatus *int               `json:"http_status"`
+	ID         openapi_types.UUID `json:"id"`
+
+	// LeaseUntil After this its request is certainly over.
+	LeaseUntil time.Time `json:"lease_until"`
+
+	// Looks How often the provider's list was searched for it, while its outcome was unknown.
+	Looks int `json:"looks"`
+
+	// Number From 1.
+	Number      int     `json:"number"`
+	ProviderSID *string `json:"provider_sid"`
+
+	// Receipts As the provider sent them, oldest first.
+	Receipts  []Receipt `json:"receipts"`
+	StartedAt time.Time `json:"started_at"`
+
+	// State `open` (no outcome yet), `accepted` by the provider, `refused` by it, `absent` (the provider never had it),
+	// `unknown` (it cannot be told).
+	State AttemptState `json:"state"`
+}
+
+// UnknownMessage defines model for UnknownMessage.
+type UnknownMessage struct {
+	// Attempts What was tried, oldest first.
+	Attempts []TracedAttempt `json:"attempts"`
+	Message  Message         `json:"message"`
+}
+
+// UnknownMessageList defines model for UnknownMessageList.
+type UnknownMessageList struct {
+	Messages   []UnknownMessage `json:"messages"`
+	NextCursor *string          `json:"next_cursor"`
+	Total      int64            `json:"total"`
+}
+
 // User Example: {"attributes":{"city":"Colombo","country":"Sri Lanka","name":"Arjuna Silva","timezone":"Asia/Colombo"},"consent_state":"OPT_IN","created_at":"2026-11-21T22:38:59Z","last_inbound_at":null,"name":"Arjuna Silva","phone_number":"+94771234567","region":"LK","timezones":["Asia/Colombo"],"updated_at":"2026-11-21T22:38:59Z"}
 type User struct {
 	// Attributes What is known of a person, by name. Values are of any JSON type.
@@ -1248,6 +1496,19 @@ type Limit = int
 // PhoneNumber defines model for PhoneNumber.
 type PhoneNumber = string
 
+// RecipientErrorCode defines model for RecipientErrorCode.
+type RecipientErrorCode = int
+
+// RecipientReason defines model for RecipientReason.
+type RecipientReason = string
+
+// RecipientState `pending`, `sending`, `accepted` (by the provider), `sent`, `delivered`, `read`; or an end: `failed`, `undelivered`,
+// `suppressed` (must not be sent), `cancelled`, `unknown` (it cannot be told whether the provider has it).
+type RecipientState = MessageState
+
+// RunNumber defines model for RunNumber.
+type RunNumber = int
+
 // TaskID defines model for TaskID.
 type TaskID = openapi_types.UUID
 
@@ -1325,17 +1586,53 @@ type ListRecipientsParams struct {
 	// Cursor The `next_cursor` of the page before.
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 
+	// Run The number of the run; the newest when left out.
+	Run *RunNumber `form:"run,omitempty" json:"run,omitempty"`
+
 	// State Only messages in this state.
-	State *MessageState `form:"state,omitempty" json:"state,omitempty"`
+	State *RecipientState `form:"state,omitempty" json:"state,omitempty"`
 
 	// Reason Only messages with this reason.
-	Reason *string `form:"reason,omitempty" json:"reason,omitempty"`
+	Reason *RecipientReason `form:"reason,omitempty" json:"reason,omitempty"`
+
+	// ErrorCode Only messages with this error of the provider's.
+	ErrorCode *RecipientErrorCode `form:"error_code,omitempty" json:"error_code,omitempty"`
+}
+
+// ExportRecipientsParams defines parameters for ExportRecipients.
+type ExportRecipientsParams struct {
+	// Run The number of the run; the newest when left out.
+	Run *RunNumber `form:"run,omitempty" json:"run,omitempty"`
+
+	// State Only messages in this state.
+	State *RecipientState `form:"state,omitempty" json:"state,omitempty"`
+
+	// Reason Only messages with this reason.
+	Reason *RecipientReason `form:"reason,omitempty" json:"reason,omitempty"`
+
+	// ErrorCode Only messages with this error of the provider's.
+	ErrorCode *RecipientErrorCode `form:"error_code,omitempty" json:"error_code,omitempty"`
 }
 
 // ResumeCampaignParams defines parameters for ResumeCampaign.
 type ResumeCampaignParams struct {
 	// IdempotencyKey Makes it safe to repeat this request; chosen by the caller, new for each thing to be done.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// RetryCampaignParams defines parameters for RetryCampaign.
+type RetryCampaignParams struct {
+	// IdempotencyKey Makes it safe to repeat this request; chosen by the caller, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// ListRunsParams defines parameters for ListRuns.
+type ListRunsParams struct {
+	// Limit How many rows to answer at most.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor The `next_cursor` of the page before.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 }
 
 // TriggerCampaignParams defines parameters for TriggerCampaign.
@@ -1371,6 +1668,21 @@ type IngestUsersParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// ListUnknownMessagesParams defines parameters for ListUnknownMessages.
+type ListUnknownMessagesParams struct {
+	// Limit How many rows to answer at most.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor The `next_cursor` of the page before.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// DecideMessageParams defines parameters for DecideMessage.
+type DecideMessageParams struct {
+	// IdempotencyKey Makes it safe to repeat this request; chosen by the caller, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
 // ListInboundParams defines parameters for ListInbound.
 type ListInboundParams struct {
 	// Limit How many rows to answer at most.
@@ -1381,6 +1693,12 @@ type ListInboundParams struct {
 
 	// Hours How far to look back, in hours.
 	Hours *int `form:"hours,omitempty" json:"hours,omitempty"`
+}
+
+// GetCampaignSummaryParams defines parameters for GetCampaignSummary.
+type GetCampaignSummaryParams struct {
+	// Run The number of the run; the newest when left out.
+	Run *RunNumber `form:"run,omitempty" json:"run,omitempty"`
 }
 
 // ListMessageStatusParams defines parameters for ListMessageStatus.
@@ -1488,8 +1806,17 @@ type ImportUsersParams struct {
 // CreateCampaignJSONRequestBody defines body for CreateCampaign for application/json ContentType.
 type CreateCampaignJSONRequestBody = CampaignWrite
 
+// PatchCampaignJSONRequestBody defines body for PatchCampaign for application/json ContentType.
+type PatchCampaignJSONRequestBody = CampaignPatch
+
+// PatchCampaignApplicationMergePatchPlusJSONRequestBody defines body for PatchCampaign for application/merge-patch+json ContentType.
+type PatchCampaignApplicationMergePatchPlusJSONRequestBody = CampaignPatch
+
 // UpdateCampaignJSONRequestBody defines body for UpdateCampaign for application/json ContentType.
 type UpdateCampaignJSONRequestBody = CampaignWrite
+
+// RetryCampaignJSONRequestBody defines body for RetryCampaign for application/json ContentType.
+type RetryCampaignJSONRequestBody = CampaignRetry
 
 // TriggerCampaignJSONRequestBody defines body for TriggerCampaign for application/json ContentType.
 type TriggerCampaignJSONRequestBody = CampaignTrigger
@@ -1499,6 +1826,9 @@ type IngestUsersJSONRequestBody = IngestUsersJSONBody
 
 // IngestUsersMultipartRequestBody defines body for IngestUsers for multipart/form-data ContentType.
 type IngestUsersMultipartRequestBody IngestUsersMultipartBody
+
+// DecideMessageJSONRequestBody defines body for DecideMessage for application/json ContentType.
+type DecideMessageJSONRequestBody = MessageDecision
 
 // CreateSegmentJSONRequestBody defines body for CreateSegment for application/json ContentType.
 type CreateSegmentJSONRequestBody = SegmentWrite
@@ -1547,6 +1877,9 @@ type ServerInterface interface {
 	// GetCampaign Read a campaign
 	// (GET /api/v1/campaigns/{id})
 	GetCampaign(c *gin.Context, id ID)
+	// PatchCampaign Change fields of a campaign
+	// (PATCH /api/v1/campaigns/{id})
+	PatchCampaign(c *gin.Context, id ID)
 	// UpdateCampaign Replace a campaign
 	// (PUT /api/v1/campaigns/{id})
 	UpdateCampaign(c *gin.Context, id ID)
@@ -1556,12 +1889,24 @@ type ServerInterface interface {
 	// PauseCampaign Pause a campaign
 	// (POST /api/v1/campaigns/{id}/pause)
 	PauseCampaign(c *gin.Context, id ID, params PauseCampaignParams)
+	// GetProgress Read how far a campaign is
+	// (GET /api/v1/campaigns/{id}/progress)
+	GetProgress(c *gin.Context, id ID)
 	// ListRecipients List a campaign's recipients
 	// (GET /api/v1/campaigns/{id}/recipients)
 	ListRecipients(c *gin.Context, id ID, params ListRecipientsParams)
+	// ExportRecipients Download a campaign's recipients
+	// (GET /api/v1/campaigns/{id}/recipients.csv)
+	ExportRecipients(c *gin.Context, id ID, params ExportRecipientsParams)
 	// ResumeCampaign Resume a paused campaign
 	// (POST /api/v1/campaigns/{id}/resume)
 	ResumeCampaign(c *gin.Context, id ID, params ResumeCampaignParams)
+	// RetryCampaign Send again to some of the people
+	// (POST /api/v1/campaigns/{id}/retry)
+	RetryCampaign(c *gin.Context, id ID, params RetryCampaignParams)
+	// ListRuns List a campaign's runs
+	// (GET /api/v1/campaigns/{id}/runs)
+	ListRuns(c *gin.Context, id ID, params ListRunsParams)
 	// TriggerCampaign Start a campaign
 	// (POST /api/v1/campaigns/{id}/trigger)
 	TriggerCampaign(c *gin.Context, id ID, params TriggerCampaignParams)
@@ -1577,9 +1922,15 @@ type ServerInterface interface {
 	// IngestUsers Import users
 	// (POST /api/v1/ingest/users/bulk)
 	IngestUsers(c *gin.Context, params IngestUsersParams)
+	// ListUnknownMessages List messages of unknown outcome
+	// (GET /api/v1/messages/unknown)
+	ListUnknownMessages(c *gin.Context, params ListUnknownMessagesParams)
 	// GetMessage Read a message
 	// (GET /api/v1/messages/{id})
 	GetMessage(c *gin.Context, id openapi_types.UUID)
+	// DecideMessage Decide a message of unknown outcome
+	// (POST /api/v1/messages/{id}/decide)
+	DecideMessage(c *gin.Context, id openapi_types.UUID, params DecideMessageParams)
 	// GetMonitoring Count users by consent
 	// (GET /api/v1/monitoring)
 	GetMonitoring(c *gin.Context)
@@ -1591,7 +1942,7 @@ type ServerInterface interface {
 	ListInbound(c *gin.Context, params ListInboundParams)
 	// GetCampaignSummary Summarise a campaign
 	// (GET /api/v1/reporting/campaigns/{id}/summary)
-	GetCampaignSummary(c *gin.Context, id ID)
+	GetCampaignSummary(c *gin.Context, id ID, params GetCampaignSummaryParams)
 	// ListMessageStatus Report the status of messages
 	// (GET /api/v1/reporting/messages/status)
 	ListMessageStatus(c *gin.Context, params ListMessageStatusParams)
@@ -1802,6 +2153,31 @@ func (siw *ServerInterfaceWrapper) GetCampaign(c *gin.Context) {
 	siw.Handler.GetCampaign(c, id)
 }
 
+// PatchCampaign operation middleware
+func (siw *ServerInterfaceWrapper) PatchCampaign(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.PatchCampaign(c, id)
+}
+
 // UpdateCampaign operation middleware
 func (siw *ServerInterfaceWrapper) UpdateCampaign(c *gin.Context) {
 
@@ -1925,6 +2301,31 @@ func (siw *ServerInterfaceWrapper) PauseCampaign(c *gin.Context) {
 	siw.Handler.PauseCampaign(c, id, params)
 }
 
+// GetProgress operation middleware
+func (siw *ServerInterfaceWrapper) GetProgress(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.GetProgress(c, id)
+}
+
 // ListRecipients operation middleware
 func (siw *ServerInterfaceWrapper) ListRecipients(c *gin.Context) {
 
@@ -1959,6 +2360,14 @@ func (siw *ServerInterfaceWrapper) ListRecipients(c *gin.Context) {
 		return
 	}
 
+	// ------------- Optional query parameter "run" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "run", c.Request.URL.Query(), &params.Run, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter run: %w", err), http.StatusBadRequest)
+		return
+	}
+
 	// ------------- Optional query parameter "state" -------------
 
 	err = runtime.BindQueryParameterWithOptions("form", true, false, "state", c.Request.URL.Query(), &params.State, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
@@ -1975,6 +2384,14 @@ func (siw *ServerInterfaceWrapper) ListRecipients(c *gin.Context) {
 		return
 	}
 
+	// ------------- Optional query parameter "error_code" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "error_code", c.Request.URL.Query(), &params.ErrorCode, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter error_code: %w", err), http.StatusBadRequest)
+		return
+	}
+
 	for _, middleware := range siw.HandlerMiddlewares {
 		middleware(c)
 		if c.IsAborted() {
@@ -1983,6 +2400,66 @@ func (siw *ServerInterfaceWrapper) ListRecipients(c *gin.Context) {
 	}
 
 	siw.Handler.ListRecipients(c, id, params)
+}
+
+// ExportRecipients operation middleware
+func (siw *ServerInterfaceWrapper) ExportRecipients(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ExportRecipientsParams
+
+	// ------------- Optional query parameter "run" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "run", c.Request.URL.Query(), &params.Run, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter run: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "state" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "state", c.Request.URL.Query(), &params.State, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter state: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "reason" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "reason", c.Request.URL.Query(), &params.Reason, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter reason: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "error_code" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "error_code", c.Request.URL.Query(), &params.ErrorCode, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter error_code: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ExportRecipients(c, id, params)
 }
 
 // ResumeCampaign operation middleware
@@ -2032,6 +2509,99 @@ func (siw *ServerInterfaceWrapper) ResumeCampaign(c *gin.Context) {
 	}
 
 	siw.Handler.ResumeCampaign(c, id, params)
+}
+
+// RetryCampaign operation middleware
+func (siw *ServerInterfaceWrapper) RetryCampaign(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params RetryCampaignParams
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Idempotency-Key, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Idempotency-Key: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.RetryCampaign(c, id, params)
+}
+
+// ListRuns operation middleware
+func (siw *ServerInterfaceWrapper) ListRuns(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListRunsParams
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", c.Request.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter limit: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", c.Request.URL.Query(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter cursor: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ListRuns(c, id, params)
 }
 
 // TriggerCampaign operation middleware
@@ -2213,6 +2783,41 @@ func (siw *ServerInterfaceWrapper) IngestUsers(c *gin.Context) {
 	siw.Handler.IngestUsers(c, params)
 }
 
+// ListUnknownMessages operation middleware
+func (siw *ServerInterfaceWrapper) ListUnknownMessages(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListUnknownMessagesParams
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", c.Request.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter limit: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", c.Request.URL.Query(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter cursor: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ListUnknownMessages(c, params)
+}
+
 // GetMessage operation middleware
 func (siw *ServerInterfaceWrapper) GetMessage(c *gin.Context) {
 
@@ -2236,6 +2841,55 @@ func (siw *ServerInterfaceWrapper) GetMessage(c *gin.Context) {
 	}
 
 	siw.Handler.GetMessage(c, id)
+}
+
+// DecideMessage operation middleware
+func (siw *ServerInterfaceWrapper) DecideMessage(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id openapi_types.UUID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params DecideMessageParams
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Idempotency-Key, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Idempotency-Key: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.DecideMessage(c, id, params)
 }
 
 // GetMonitoring operation middleware
@@ -2322,6 +2976,17 @@ func (siw *ServerInterfaceWrapper) GetCampaignSummary(c *gin.Context) {
 		return
 	}
 
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetCampaignSummaryParams
+
+	// ------------- Optional query parameter "run" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "run", c.Request.URL.Query(), &params.Run, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter run: %w", err), http.StatusBadRequest)
+		return
+	}
+
 	for _, middleware := range siw.HandlerMiddlewares {
 		middleware(c)
 		if c.IsAborted() {
@@ -2329,7 +2994,7 @@ func (siw *ServerInterfaceWrapper) GetCampaignSummary(c *gin.Context) {
 		}
 	}
 
-	siw.Handler.GetCampaignSummary(c, id)
+	siw.Handler.GetCampaignSummary(c, id, params)
 }
 
 // ListMessageStatus operation middleware
@@ -3115,14 +3780,21 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 	router.POST(options.BaseURL+"/api/v1/campaigns", wrapper.CreateCampaign)
 	router.DELETE(options.BaseURL+"/api/v1/campaigns/:id", wrapper.DeleteCampaign)
 	router.GET(options.BaseURL+"/api/v1/campaigns/:id", wrapper.GetCampaign)
+	router.PATCH(options.BaseURL+"/api/v1/campaigns/:id", wrapper.PatchCampaign)
 	router.PUT(options.BaseURL+"/api/v1/campaigns/:id", wrapper.UpdateCampaign)
 	router.POST(options.BaseURL+"/api/v1/campaigns/:id/trigger", wrapper.TriggerCampaign)
 	router.POST(options.BaseURL+"/api/v1/campaigns/:id/pause", wrapper.PauseCampaign)
 	router.POST(options.BaseURL+"/api/v1/campaigns/:id/resume", wrapper.ResumeCampaign)
 	router.POST(options.BaseURL+"/api/v1/campaigns/:id/cancel", wrapper.CancelCampaign)
+	router.POST(options.BaseURL+"/api/v1/campaigns/:id/retry", wrapper.RetryCampaign)
+	router.GET(options.BaseURL+"/api/v1/campaigns/:id/runs", wrapper.ListRuns)
+	router.GET(options.BaseURL+"/api/v1/campaigns/:id/progress", wrapper.GetProgress)
+	router.GET(options.BaseURL+"/api/v1/campaigns/:id/recipients.csv", wrapper.ExportRecipients)
 	router.GET(options.BaseURL+"/api/v1/campaigns/:id/recipients", wrapper.ListRecipients)
 	router.GET(options.BaseURL+"/api/v1/reporting/messages/status", wrapper.ListMessageStatus)
 	router.GET(options.BaseURL+"/api/v1/reporting/campaigns/:id/summary", wrapper.GetCampaignSummary)
+	router.GET(options.BaseURL+"/api/v1/messages/unknown", wrapper.ListUnknownMessages)
+	router.POST(options.BaseURL+"/api/v1/messages/:id/decide", wrapper.DecideMessage)
 	router.GET(options.BaseURL+"/api/v1/messages/:id", wrapper.GetMessage)
 	router.GET(options.BaseURL+"/api/v1/monitoring", wrapper.GetMonitoring)
 	router.GET(options.BaseURL+"/api/v1/monitoring/inbound", wrapper.ListInbound)
@@ -3737,6 +4409,207 @@ func (response GetCampaigndefaultApplicationProblemPlusJSONResponse) VisitGetCam
 	return err
 }
 
+type PatchCampaignRequestObject struct {
+	ID                                ID `json:"id"`
+	JSONBody                          *PatchCampaignJSONRequestBody
+	ApplicationMergePatchPlusJSONBody *PatchCampaignApplicationMergePatchPlusJSONRequestBody
+}
+
+type PatchCampaignResponseObject interface {
+	VisitPatchCampaignResponse(w http.ResponseWriter) error
+}
+
+type PatchCampaign200JSONResponse Campaign
+
+func (response PatchCampaign200JSONResponse) VisitPatchCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PatchCampaign400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response PatchCampaign400ApplicationProblemPlusJSONResponse) VisitPatchCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PatchCampaign401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response PatchCampaign401ApplicationProblemPlusJSONResponse) VisitPatchCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PatchCampaign403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response PatchCampaign403ApplicationProblemPlusJSONResponse) VisitPatchCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PatchCampaign404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response PatchCampaign404ApplicationProblemPlusJSONResponse) VisitPatchCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PatchCampaign409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response PatchCampaign409ApplicationProblemPlusJSONResponse) VisitPatchCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PatchCampaign413ApplicationProblemPlusJSONResponse struct {
+	PayloadTooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response PatchCampaign413ApplicationProblemPlusJSONResponse) VisitPatchCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PatchCampaign415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response PatchCampaign415ApplicationProblemPlusJSONResponse) VisitPatchCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PatchCampaign422ApplicationProblemPlusJSONResponse struct {
+	UnprocessableContentApplicationProblemPlusJSONResponse
+}
+
+func (response PatchCampaign422ApplicationProblemPlusJSONResponse) VisitPatchCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PatchCampaign500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response PatchCampaign500ApplicationProblemPlusJSONResponse) VisitPatchCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PatchCampaign503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response PatchCampaign503ApplicationProblemPlusJSONResponse) VisitPatchCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PatchCampaigndefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response PatchCampaigndefaultApplicationProblemPlusJSONResponse) VisitPatchCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type UpdateCampaignRequestObject struct {
 	ID   ID `json:"id"`
 	Body *UpdateCampaignJSONRequestBody
@@ -4241,6 +5114,141 @@ func (response PauseCampaigndefaultApplicationProblemPlusJSONResponse) VisitPaus
 	return err
 }
 
+type GetProgressRequestObject struct {
+	ID ID `json:"id"`
+}
+
+type GetProgressResponseObject interface {
+	VisitGetProgressResponse(w http.ResponseWriter) error
+}
+
+type GetProgress200JSONResponse RunProgress
+
+func (response GetProgress200JSONResponse) VisitGetProgressResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetProgress400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response GetProgress400ApplicationProblemPlusJSONResponse) VisitGetProgressResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetProgress401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response GetProgress401ApplicationProblemPlusJSONResponse) VisitGetProgressResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetProgress403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response GetProgress403ApplicationProblemPlusJSONResponse) VisitGetProgressResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetProgress404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response GetProgress404ApplicationProblemPlusJSONResponse) VisitGetProgressResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetProgress500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response GetProgress500ApplicationProblemPlusJSONResponse) VisitGetProgressResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetProgress503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response GetProgress503ApplicationProblemPlusJSONResponse) VisitGetProgressResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetProgressdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetProgressdefaultApplicationProblemPlusJSONResponse) VisitGetProgressResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type ListRecipientsRequestObject struct {
 	ID     ID `json:"id"`
 	Params ListRecipientsParams
@@ -4366,6 +5374,154 @@ type ListRecipientsdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response ListRecipientsdefaultApplicationProblemPlusJSONResponse) VisitListRecipientsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportRecipientsRequestObject struct {
+	ID     ID `json:"id"`
+	Params ExportRecipientsParams
+}
+
+type ExportRecipientsResponseObject interface {
+	VisitExportRecipientsResponse(w http.ResponseWriter) error
+}
+
+type ExportRecipients200ResponseHeaders struct {
+	ContentDisposition string
+}
+
+type ExportRecipients200TextCsvResponse struct {
+	Body          io.Reader
+	Headers       ExportRecipients200ResponseHeaders
+	ContentLength int64
+}
+
+func (response ExportRecipients200TextCsvResponse) VisitExportRecipientsResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", "text/csv")
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	w.Header().Set("Content-Disposition", fmt.Sprint(response.Headers.ContentDisposition))
+	w.WriteHeader(200)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	_, err := io.Copy(w, response.Body)
+	return err
+}
+
+type ExportRecipients400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response ExportRecipients400ApplicationProblemPlusJSONResponse) VisitExportRecipientsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportRecipients401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ExportRecipients401ApplicationProblemPlusJSONResponse) VisitExportRecipientsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportRecipients403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response ExportRecipients403ApplicationProblemPlusJSONResponse) VisitExportRecipientsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportRecipients404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response ExportRecipients404ApplicationProblemPlusJSONResponse) VisitExportRecipientsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportRecipients500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response ExportRecipients500ApplicationProblemPlusJSONResponse) VisitExportRecipientsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportRecipients503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response ExportRecipients503ApplicationProblemPlusJSONResponse) VisitExportRecipientsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportRecipientsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ExportRecipientsdefaultApplicationProblemPlusJSONResponse) VisitExportRecipientsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -4518,6 +5674,343 @@ type ResumeCampaigndefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response ResumeCampaigndefaultApplicationProblemPlusJSONResponse) VisitResumeCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RetryCampaignRequestObject struct {
+	ID     ID `json:"id"`
+	Params RetryCampaignParams
+	Body   *RetryCampaignJSONRequestBody
+}
+
+type RetryCampaignResponseObject interface {
+	VisitRetryCampaignResponse(w http.ResponseWriter) error
+}
+
+type RetryCampaign200JSONResponse CampaignTriggered
+
+func (response RetryCampaign200JSONResponse) VisitRetryCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RetryCampaign400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response RetryCampaign400ApplicationProblemPlusJSONResponse) VisitRetryCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RetryCampaign401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response RetryCampaign401ApplicationProblemPlusJSONResponse) VisitRetryCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RetryCampaign403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response RetryCampaign403ApplicationProblemPlusJSONResponse) VisitRetryCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RetryCampaign404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response RetryCampaign404ApplicationProblemPlusJSONResponse) VisitRetryCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RetryCampaign409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response RetryCampaign409ApplicationProblemPlusJSONResponse) VisitRetryCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RetryCampaign413ApplicationProblemPlusJSONResponse struct {
+	PayloadTooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response RetryCampaign413ApplicationProblemPlusJSONResponse) VisitRetryCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RetryCampaign415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response RetryCampaign415ApplicationProblemPlusJSONResponse) VisitRetryCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RetryCampaign422ApplicationProblemPlusJSONResponse struct {
+	UnprocessableContentApplicationProblemPlusJSONResponse
+}
+
+func (response RetryCampaign422ApplicationProblemPlusJSONResponse) VisitRetryCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RetryCampaign500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response RetryCampaign500ApplicationProblemPlusJSONResponse) VisitRetryCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RetryCampaign503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response RetryCampaign503ApplicationProblemPlusJSONResponse) VisitRetryCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RetryCampaigndefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response RetryCampaigndefaultApplicationProblemPlusJSONResponse) VisitRetryCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListRunsRequestObject struct {
+	ID     ID `json:"id"`
+	Params ListRunsParams
+}
+
+type ListRunsResponseObject interface {
+	VisitListRunsResponse(w http.ResponseWriter) error
+}
+
+type ListRuns200JSONResponse RunList
+
+func (response ListRuns200JSONResponse) VisitListRunsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListRuns400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response ListRuns400ApplicationProblemPlusJSONResponse) VisitListRunsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListRuns401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ListRuns401ApplicationProblemPlusJSONResponse) VisitListRunsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListRuns403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response ListRuns403ApplicationProblemPlusJSONResponse) VisitListRunsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListRuns404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response ListRuns404ApplicationProblemPlusJSONResponse) VisitListRunsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListRuns500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response ListRuns500ApplicationProblemPlusJSONResponse) VisitListRunsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListRuns503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response ListRuns503ApplicationProblemPlusJSONResponse) VisitListRunsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListRunsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListRunsdefaultApplicationProblemPlusJSONResponse) VisitListRunsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -5224,6 +6717,125 @@ func (response IngestUsersdefaultApplicationProblemPlusJSONResponse) VisitIngest
 	return err
 }
 
+type ListUnknownMessagesRequestObject struct {
+	Params ListUnknownMessagesParams
+}
+
+type ListUnknownMessagesResponseObject interface {
+	VisitListUnknownMessagesResponse(w http.ResponseWriter) error
+}
+
+type ListUnknownMessages200JSONResponse UnknownMessageList
+
+func (response ListUnknownMessages200JSONResponse) VisitListUnknownMessagesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListUnknownMessages400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response ListUnknownMessages400ApplicationProblemPlusJSONResponse) VisitListUnknownMessagesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListUnknownMessages401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ListUnknownMessages401ApplicationProblemPlusJSONResponse) VisitListUnknownMessagesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListUnknownMessages403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response ListUnknownMessages403ApplicationProblemPlusJSONResponse) VisitListUnknownMessagesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListUnknownMessages500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response ListUnknownMessages500ApplicationProblemPlusJSONResponse) VisitListUnknownMessagesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListUnknownMessages503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response ListUnknownMessages503ApplicationProblemPlusJSONResponse) VisitListUnknownMessagesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListUnknownMessagesdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListUnknownMessagesdefaultApplicationProblemPlusJSONResponse) VisitListUnknownMessagesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type GetMessageRequestObject struct {
 	ID openapi_types.UUID `json:"id"`
 }
@@ -5348,6 +6960,207 @@ type GetMessagedefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response GetMessagedefaultApplicationProblemPlusJSONResponse) VisitGetMessageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DecideMessageRequestObject struct {
+	ID     openapi_types.UUID `json:"id"`
+	Params DecideMessageParams
+	Body   *DecideMessageJSONRequestBody
+}
+
+type DecideMessageResponseObject interface {
+	VisitDecideMessageResponse(w http.ResponseWriter) error
+}
+
+type DecideMessage200JSONResponse Message
+
+func (response DecideMessage200JSONResponse) VisitDecideMessageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DecideMessage400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response DecideMessage400ApplicationProblemPlusJSONResponse) VisitDecideMessageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DecideMessage401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response DecideMessage401ApplicationProblemPlusJSONResponse) VisitDecideMessageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DecideMessage403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response DecideMessage403ApplicationProblemPlusJSONResponse) VisitDecideMessageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DecideMessage404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response DecideMessage404ApplicationProblemPlusJSONResponse) VisitDecideMessageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DecideMessage409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response DecideMessage409ApplicationProblemPlusJSONResponse) VisitDecideMessageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DecideMessage413ApplicationProblemPlusJSONResponse struct {
+	PayloadTooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response DecideMessage413ApplicationProblemPlusJSONResponse) VisitDecideMessageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DecideMessage415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response DecideMessage415ApplicationProblemPlusJSONResponse) VisitDecideMessageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DecideMessage422ApplicationProblemPlusJSONResponse struct {
+	UnprocessableContentApplicationProblemPlusJSONResponse
+}
+
+func (response DecideMessage422ApplicationProblemPlusJSONResponse) VisitDecideMessageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DecideMessage500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response DecideMessage500ApplicationProblemPlusJSONResponse) VisitDecideMessageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DecideMessage503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response DecideMessage503ApplicationProblemPlusJSONResponse) VisitDecideMessageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DecideMessagedefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response DecideMessagedefaultApplicationProblemPlusJSONResponse) VisitDecideMessageResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -5683,7 +7496,8 @@ func (response ListInbounddefaultApplicationProblemPlusJSONResponse) VisitListIn
 }
 
 type GetCampaignSummaryRequestObject struct {
-	ID ID `json:"id"`
+	ID     ID `json:"id"`
+	Params GetCampaignSummaryParams
 }
 
 type GetCampaignSummaryResponseObject interface {
@@ -9160,6 +10974,9 @@ type StrictServerInterface interface {
 	// GetCampaign Read a campaign
 	// (GET /api/v1/campaigns/{id})
 	GetCampaign(ctx context.Context, request GetCampaignRequestObject) (GetCampaignResponseObject, error)
+	// PatchCampaign Change fields of a campaign
+	// (PATCH /api/v1/campaigns/{id})
+	PatchCampaign(ctx context.Context, request PatchCampaignRequestObject) (PatchCampaignResponseObject, error)
 	// UpdateCampaign Replace a campaign
 	// (PUT /api/v1/campaigns/{id})
 	UpdateCampaign(ctx context.Context, request UpdateCampaignRequestObject) (UpdateCampaignResponseObject, error)
@@ -9169,12 +10986,24 @@ type StrictServerInterface interface {
 	// PauseCampaign Pause a campaign
 	// (POST /api/v1/campaigns/{id}/pause)
 	PauseCampaign(ctx context.Context, request PauseCampaignRequestObject) (PauseCampaignResponseObject, error)
+	// GetProgress Read how far a campaign is
+	// (GET /api/v1/campaigns/{id}/progress)
+	GetProgress(ctx context.Context, request GetProgressRequestObject) (GetProgressResponseObject, error)
 	// ListRecipients List a campaign's recipients
 	// (GET /api/v1/campaigns/{id}/recipients)
 	ListRecipients(ctx context.Context, request ListRecipientsRequestObject) (ListRecipientsResponseObject, error)
+	// ExportRecipients Download a campaign's recipients
+	// (GET /api/v1/campaigns/{id}/recipients.csv)
+	ExportRecipients(ctx context.Context, request ExportRecipientsRequestObject) (ExportRecipientsResponseObject, error)
 	// ResumeCampaign Resume a paused campaign
 	// (POST /api/v1/campaigns/{id}/resume)
 	ResumeCampaign(ctx context.Context, request ResumeCampaignRequestObject) (ResumeCampaignResponseObject, error)
+	// RetryCampaign Send again to some of the people
+	// (POST /api/v1/campaigns/{id}/retry)
+	RetryCampaign(ctx context.Context, request RetryCampaignRequestObject) (RetryCampaignResponseObject, error)
+	// ListRuns List a campaign's runs
+	// (GET /api/v1/campaigns/{id}/runs)
+	ListRuns(ctx context.Context, request ListRunsRequestObject) (ListRunsResponseObject, error)
 	// TriggerCampaign Start a campaign
 	// (POST /api/v1/campaigns/{id}/trigger)
 	TriggerCampaign(ctx context.Context, request TriggerCampaignRequestObject) (TriggerCampaignResponseObject, error)
@@ -9190,9 +11019,15 @@ type StrictServerInterface interface {
 	// IngestUsers Import users
 	// (POST /api/v1/ingest/users/bulk)
 	IngestUsers(ctx context.Context, request IngestUsersRequestObject) (IngestUsersResponseObject, error)
+	// ListUnknownMessages List messages of unknown outcome
+	// (GET /api/v1/messages/unknown)
+	ListUnknownMessages(ctx context.Context, request ListUnknownMessagesRequestObject) (ListUnknownMessagesResponseObject, error)
 	// GetMessage Read a message
 	// (GET /api/v1/messages/{id})
 	GetMessage(ctx context.Context, request GetMessageRequestObject) (GetMessageResponseObject, error)
+	// DecideMessage Decide a message of unknown outcome
+	// (POST /api/v1/messages/{id}/decide)
+	DecideMessage(ctx context.Context, request DecideMessageRequestObject) (DecideMessageResponseObject, error)
 	// GetMonitoring Count users by consent
 	// (GET /api/v1/monitoring)
 	GetMonitoring(ctx context.Context, request GetMonitoringRequestObject) (GetMonitoringResponseObject, error)
@@ -9452,6 +11287,74 @@ func (sh *strictHandler) GetCampaign(ctx *gin.Context, id ID) {
 	}
 }
 
+// PatchCampaign operation middleware
+func (sh *strictHandler) PatchCampaign(ctx *gin.Context, id ID) {
+	var request PatchCampaignRequestObject
+
+	request.ID = id
+	if strings.HasPrefix(ctx.GetHeader("Content-Type"), "application/json") {
+
+		var body PatchCampaignJSONRequestBody
+		var err error
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		if vb, ok := ctx.Request.Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = ctx.ShouldBindJSON(&body)
+		} else if binding.Validator != nil {
+			// ShouldBindJSON runs the struct validator after decoding; keep that.
+			err = binding.Validator.ValidateStruct(&body)
+		}
+		if err != nil {
+			sh.options.RequestErrorHandlerFunc(ctx, err)
+			return
+		}
+		request.JSONBody = &body
+
+	}
+	if strings.HasPrefix(ctx.GetHeader("Content-Type"), "application/merge-patch+json") {
+
+		var body PatchCampaignApplicationMergePatchPlusJSONRequestBody
+		var err error
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		if vb, ok := ctx.Request.Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = ctx.ShouldBindJSON(&body)
+		} else if binding.Validator != nil {
+			// ShouldBindJSON runs the struct validator after decoding; keep that.
+			err = binding.Validator.ValidateStruct(&body)
+		}
+		if err != nil {
+			sh.options.RequestErrorHandlerFunc(ctx, err)
+			return
+		}
+		request.ApplicationMergePatchPlusJSONBody = &body
+
+	}
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.PatchCampaign(ctx, request.(PatchCampaignRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "PatchCampaign")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(PatchCampaignResponseObject); ok {
+		if err := validResponse.VisitPatchCampaignResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // UpdateCampaign operation middleware
 func (sh *strictHandler) UpdateCampaign(ctx *gin.Context, id ID) {
 	var request UpdateCampaignRequestObject
@@ -9550,6 +11453,32 @@ func (sh *strictHandler) PauseCampaign(ctx *gin.Context, id ID, params PauseCamp
 	}
 }
 
+// GetProgress operation middleware
+func (sh *strictHandler) GetProgress(ctx *gin.Context, id ID) {
+	var request GetProgressRequestObject
+
+	request.ID = id
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetProgress(ctx, request.(GetProgressRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetProgress")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(GetProgressResponseObject); ok {
+		if err := validResponse.VisitGetProgressResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // ListRecipients operation middleware
 func (sh *strictHandler) ListRecipients(ctx *gin.Context, id ID, params ListRecipientsParams) {
 	var request ListRecipientsRequestObject
@@ -9577,6 +11506,33 @@ func (sh *strictHandler) ListRecipients(ctx *gin.Context, id ID, params ListReci
 	}
 }
 
+// ExportRecipients operation middleware
+func (sh *strictHandler) ExportRecipients(ctx *gin.Context, id ID, params ExportRecipientsParams) {
+	var request ExportRecipientsRequestObject
+
+	request.ID = id
+	request.Params = params
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ExportRecipients(ctx, request.(ExportRecipientsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ExportRecipients")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(ExportRecipientsResponseObject); ok {
+		if err := validResponse.VisitExportRecipientsResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // ResumeCampaign operation middleware
 func (sh *strictHandler) ResumeCampaign(ctx *gin.Context, id ID, params ResumeCampaignParams) {
 	var request ResumeCampaignRequestObject
@@ -9597,6 +11553,78 @@ func (sh *strictHandler) ResumeCampaign(ctx *gin.Context, id ID, params ResumeCa
 		sh.options.HandlerErrorFunc(ctx, err)
 	} else if validResponse, ok := response.(ResumeCampaignResponseObject); ok {
 		if err := validResponse.VisitResumeCampaignResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// RetryCampaign operation middleware
+func (sh *strictHandler) RetryCampaign(ctx *gin.Context, id ID, params RetryCampaignParams) {
+	var request RetryCampaignRequestObject
+
+	request.ID = id
+	request.Params = params
+
+	var body RetryCampaignJSONRequestBody
+	var err error
+	// A request validator built on kin-openapi's openapi3filter with
+	// KeepValidatedValue leaves the value it validated on the body. Bind
+	// that value, matching member names exactly, so the handler receives
+	// what was validated instead of a second, case-insensitive decode.
+	if vb, ok := ctx.Request.Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+		err = ctx.ShouldBindJSON(&body)
+	} else if binding.Validator != nil {
+		// ShouldBindJSON runs the struct validator after decoding; keep that.
+		err = binding.Validator.ValidateStruct(&body)
+	}
+	if err != nil {
+		sh.options.RequestErrorHandlerFunc(ctx, err)
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.RetryCampaign(ctx, request.(RetryCampaignRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "RetryCampaign")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(RetryCampaignResponseObject); ok {
+		if err := validResponse.VisitRetryCampaignResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ListRuns operation middleware
+func (sh *strictHandler) ListRuns(ctx *gin.Context, id ID, params ListRunsParams) {
+	var request ListRunsRequestObject
+
+	request.ID = id
+	request.Params = params
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListRuns(ctx, request.(ListRunsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListRuns")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(ListRunsResponseObject); ok {
+		if err := validResponse.VisitListRunsResponse(ctx.Writer); err != nil {
 			sh.options.ResponseErrorHandlerFunc(ctx, err)
 		}
 	} else if response != nil {
@@ -9784,6 +11812,32 @@ func (sh *strictHandler) IngestUsers(ctx *gin.Context, params IngestUsersParams)
 	}
 }
 
+// ListUnknownMessages operation middleware
+func (sh *strictHandler) ListUnknownMessages(ctx *gin.Context, params ListUnknownMessagesParams) {
+	var request ListUnknownMessagesRequestObject
+
+	request.Params = params
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListUnknownMessages(ctx, request.(ListUnknownMessagesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListUnknownMessages")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(ListUnknownMessagesResponseObject); ok {
+		if err := validResponse.VisitListUnknownMessagesResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // GetMessage operation middleware
 func (sh *strictHandler) GetMessage(ctx *gin.Context, id openapi_types.UUID) {
 	var request GetMessageRequestObject
@@ -9803,6 +11857,51 @@ func (sh *strictHandler) GetMessage(ctx *gin.Context, id openapi_types.UUID) {
 		sh.options.HandlerErrorFunc(ctx, err)
 	} else if validResponse, ok := response.(GetMessageResponseObject); ok {
 		if err := validResponse.VisitGetMessageResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// DecideMessage operation middleware
+func (sh *strictHandler) DecideMessage(ctx *gin.Context, id openapi_types.UUID, params DecideMessageParams) {
+	var request DecideMessageRequestObject
+
+	request.ID = id
+	request.Params = params
+
+	var body DecideMessageJSONRequestBody
+	var err error
+	// A request validator built on kin-openapi's openapi3filter with
+	// KeepValidatedValue leaves the value it validated on the body. Bind
+	// that value, matching member names exactly, so the handler receives
+	// what was validated instead of a second, case-insensitive decode.
+	if vb, ok := ctx.Request.Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+		err = ctx.ShouldBindJSON(&body)
+	} else if binding.Validator != nil {
+		// ShouldBindJSON runs the struct validator after decoding; keep that.
+		err = binding.Validator.ValidateStruct(&body)
+	}
+	if err != nil {
+		sh.options.RequestErrorHandlerFunc(ctx, err)
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.DecideMessage(ctx, request.(DecideMessageRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DecideMessage")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(DecideMessageResponseObject); ok {
+		if err := validResponse.VisitDecideMessageResponse(ctx.Writer); err != nil {
 			sh.options.ResponseErrorHandlerFunc(ctx, err)
 		}
 	} else if response != nil {
@@ -9885,10 +11984,11 @@ func (sh *strictHandler) ListInbound(ctx *gin.Context, params ListInboundParams)
 }
 
 // GetCampaignSummary operation middleware
-func (sh *strictHandler) GetCampaignSummary(ctx *gin.Context, id ID) {
+func (sh *strictHandler) GetCampaignSummary(ctx *gin.Context, id ID, params GetCampaignSummaryParams) {
 	var request GetCampaignSummaryRequestObject
 
 	request.ID = id
+	request.Params = params
 
 	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
 		return sh.ssi.GetCampaignSummary(ctx, request.(GetCampaignSummaryRequestObject))
@@ -10679,233 +12779,275 @@ func (sh *strictHandler) GetReadiness(ctx *gin.Context) {
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7H2Jcts42uCr4OfOVifdsi0fSTpybU25nWQ6Ozm8tjO99cdeERIhCWMKYAOkFXV+b+3T7IPtk2zhw0GQ",
-	"AiXKVzrzq2pq2qFInN99fo2GfJpxRlguo97XKMMCT0lOBPzruBCSC/VXQuRQ0CynnEW96HxCUMzIl7w/",
-	"hDdixEconxCU4TFBAzLigmxHnYiql38viJhHnYjhKYl6kf4i6kRyOCFTrAaf4i/vCBvnk6j3bHevE00p",
-	"s//e7UQZznMi1Ej/6/PR1r/jrT+6Wy/7/23r8qe/RJ0on2dqVJkLysbRzU0nevsqvGCaoDG9JgzhHA0F",
-	"weont8gM55NyjTSJOpEgvxdUkCTq5aIg/npHXExxrt5j+fODqKM2QKfFNOrt7R68OPh5//nBC9iFfrjr",
-	"VklZTsZE6GUmZJrxnLDh/O9kvrjk9/iKSERzJPGIoJwjQTKCc5RPqERqbUTmh2g44ZIwNJjD8Q9xmhLR",
-	"QYzM0IgLRPBwoj5gYzXAgKCEM7gY8gVPs1QtaX+0O+omB2Tr+ag72jrAXbL1Mtl/vtXF+/jZYDd5Mdzt",
-	"2kOaEJwQUR6Tt4UttYeGO9179mzZnf7b1v9uusp3dErzxaP5lc/QFLM5Enwm1c4wkzMi1MVOucybIC+F",
-	"0fxFJmSEizSPes+6/iV2uytv72TCGflQTAekAT0Y/IYoQ6+3d58fHCKaSxT/FKMpnqubmAma54Sh+L/u",
-	"/RJvoyMUzyY4lzjLejHKBBnRL4hKhNOUz0hSvbOfXh68eLG7t3/w7PmLMABnanl9vYaloOxd00G3cksH",
-	"Icy7/LH3V/TXzz91t15efu5uvURPnm43IuI5lldNyBjnWF71aRKjfAJATVCRpRwnaIaluU+SoBnNJw04",
-	"agZoh6hFAW96u91/vrjkGz0WkfkvPKEESOAnScTbacYFwOGQs5ww+BNnWUqHQEV2/inVxr6WV/T5a4TH",
-	"RJ/pkOZzwOccCxx11BiSsLwvc5yr6T+enPfffig39kZgdoXeU4XKUSfiw2GRYXt0CqPhceWGfZB48Ty6",
-	"6Zjp91666Y9YIXAywVnRahF/E3hI0G80VTurLeIVH+Y8sAYHwN5iXkQ3l/6N0JxM4Vz/Isgo6kX/Zafk",
-	"Pzv6Nbmjz/uUDLlIohu4trf6u91u1yCnfeBuEQuBFbJ/2RrzLfPs86W6me1TPHtPpFRHou54WqQ5zbDI",
-	"dxR8bCU4h6WVi8RJQtVecXoieEZEDrAwwqkknSjzHn2NRlRddwjC1S8a69WRopykqYR/aqBUUO3Ac0AZ",
-	"Bkq1iEQlcH/Wk126t/jgn2SYa7itzn8EsyvioxDL7ReNKEkTFKsfY/Qk3h7K67iD4m11Su6PND5En87f",
-	"bP38tIO4QBj997OPHxAcr2LzAq5FbqPXirnof6GJQtoLFvsQEaMnXCD9KH6KMEuA9k3wNUEYxRUINO+a",
-	"Z/HTQ0SuiZgjnk+IQFdEkcwhnxJFGhDOc0EHRU46atALBnskakqpFogZ0ieDCpYQgWL3voxRwlHO+TZ6",
-	"Pc3yObrGaUEkkniOGAc+uX3BLtgROj77hz5C2BjSjE/f5hAuEguCJFHSUk4SxX6HfDrFHSTJlA55ylkH",
-	"5Xigzi/+DyDv6jNN6xRVR1mKKbNM4gnjFywlOFGM+g8iuFQfZmkhkaRj1rGMDe0+Q8MJFnioBLSn5ZmY",
-	"gTooVhQwhrOOAV5j8xIacJ4SzGRHsRREUkkQlRcsJ19yOEYE92QGUnxnhuewze0LtkBjNWDKTF0XoMEv",
-	"ODnVlHMJlcwEH6Rk+pOlliXCLSMGJ/qrEJgrNDMEGw0xYzxXnFUQnGwrsnHM2Silw0dfUiaIgmIEkK3Q",
-	"fUAThfqwqNdCaIn6sVZ0xCwaETU1LOINrCkh7LGPRmFyiodXEgiTHPKMwILeMiVo4PTRT+djIRDIgIew",
-	"opSPJZBqSzsMeClJBRb6gedveMGSRz44obAVMY5kYSV6WM4Jniuh6Zzzd1iMyWNf54Anc7WwnHOUqgXA",
-	"oj4xXOQTLugf5FHP6QNX8AVMS5ECrMg7TRCoPHpZ15imeJA+6jkdoYRkhCVKS1JnlfAZO0S5mCM8xpSZ",
-	"pWWCD5WIMkjJcbmwx7xLMxcC7XJUSJIcohhIhoxBhNE4CyKENKuWRaYkNZK8JwnF5yCWfBsIVHwfKblI",
-	"68dKRINZUcKJBHDI8ZWCgxsrjQLfOspzMs1gqVW5boiFoE263UAxHODlSlkRRJ+BWgPNER7lShUdDkmW",
-	"YzYEdZsVqYE7raHUxDy1sRzTVM228lUFSkkfB9Ti3yaEgYjCixx4vlrdFeMzVhE2E5yTrZxOSZuFAQD0",
-	"hzxpkHIzwa9pQsQPcsk+neLciSZ5noHIV8jFAT8aI5Ib0yiCh0gNjGZqf0xJKUM8Je3mo0lID1zYZkqw",
-	"JP2C5foSahgMNwpwpU7XShxUyYIix5Slc8SviWg85YXpWIPh4I3gU7S7HYV2Yk+lL/WeVl6dzLECSwMq",
-	"7RZm1MHlKGmQ5gzeresocL7O8KDH6zh0qm2jCg8VaHM4UdlI9aY8ZFjUijpRZZ0LZx3zjLBYyd4OX+Yk",
-	"f9pBscZdksTWrGbX3FHyAJBG+Inm6uUBaCzoif8iYkp9QROcIJo/7VywuGCAiDF6Qn1ZNedp8lRL2IQV",
-	"U3WAallRJ7KLANkb5lQPYbKoE5nhvG2Xd3jk1J1mXVaDTJ18aOUERtYENSNCKlVmMAcOsI3+oRUmpf2A",
-	"pjXXyqFaQ8VEZewP+7vO/nDMUz4d8NLCcCT+WTCMzmh6jY2S768QjHDVK63q9nXN3vt1S17RbItnet9b",
-	"GVdoJIzq0omO8TTDdFy12HyNcJFQwoakL+kfJOop/OpEwwlmjKSedQOMJ+obi1vmRUGwfRLtdfeeb+3u",
-	"bu3tnu/t9fZ/7j17+e+RJka7nej3gpK8P+GFkH2iREk9gv8YQN7+oHTMPhgv+5lCHDLkTI+kMDIpUtIH",
-	"fDavSzKeKsVazbZX/lMbQ+07Hm1wT4AmR69Oj96cR/ZBXxAM/Fq/pRAqNegUPBqzRXPHv5EUEKu8o2si",
-	"JIDb7k05Wt98pXbxB2fqy0/nx4o+8YwOFaycvEWvyJQjd3WdqMiSFQd+UzfW1G64ThFOyZBmVJE6685g",
-	"ZKYovSiYYUHatQFswA6mUGYk+B+kymWta2A1i3LnuJzqHpvXburwFxQDjDkDRICUjHKUcyQJS24vCfgA",
-	"3pad1LivPZPFM1hAifqmLqJff+29f38RtRKnAqh0twEbULA+6BlhiUQDMi4YogzooxJX9Ou+e2LxBGqo",
-	"/PWWt+Qj/9fbQGONXKzDQI6Q+fgHiRIyogy+6xiv24zmE+Ok0ji85ODvmeC3kITaSFNGZl2KpGZvZ/rt",
-	"mwUyuoisSo5QNASMtVQi/UErqPSp8bJVnZv3zorpFIt5VCe9rVC0JM5fAyvRhDrwi0+m25GNkECpx68u",
-	"29t/Be7rMOzurn4ZTWgdoh+LJMo7kTr2ljS9U+M5FTJaOZyamFsh8SHh1kLaOyqD6qv+Vbb2uTjOelPz",
-	"qCh1pfT0t9I8cp7jtBVY1e66XHZ1UjvksoM4EXwsiJQ1qc4OaWUMQaaYMrXQ3osXLxWssDzq7e3teiLQ",
-	"ydGns9evQMwWRPL0Wq2uuyBOVIZuhUPe5Avufk3VFP7TNDXuerW4oFQRotssXzJqRTuxukXboW9J+vzT",
-	"W7IwxRatX2hACINdHyIlVKIBUaq+EcemikwOiBJrRrxgidLbWm2hAcoMsXDEQatW5R1VdrAM9M4a7Bnx",
-	"8cf3J+9en79+FfecREarAtkhEmRIaJZLOAV9+0pbvtYaldEKrVR+dvzr61ef3gF0nn768OHth79FnRJg",
-	"3YTq76MPx6/f6VffHL1Vfyyoi4qHqim2rrEAGx/MJfBIncSZIWrqlE4LZs7kBBtl9NiSKPU3ZkOS6lff",
-	"YKr+uPQPyDCehRM65oURt6cWIJRuOSymRYpzek16CINDx/6OhvoLrESMlF4TQZIOwuU/QODCUqMOisEA",
-	"IWP7GcHDyQWzY3E21D5EhJNEoiJTlxIDqekLpwzEWj+vqRLXROAx6Zt550D4DQORDYad0iao5rFfVo1b",
-	"pdTudlQV2XmhKG+jcGAsL0pet1Be1xZuKf6vTezcF/chfrlzBpadETEM0rtXJRiMFqmnO7yFw0oKbS5e",
-	"cYOwE3V55kxBvOUCgTkKMT6rqong41Kf3PIKR5imhSAr9qzxDcC4YIl/ADhNUQnHLY9iTPhY4GxCh/2E",
-	"Sm1KoiHR1VOXB3OUpVghE/jiuczRCMykLEcjKkxIVhsx5EQNA1QhJIikWOZ9IzQ1KL75hEiCRnRcCCLR",
-	"jAhDMkjS3jxraVF/6MhaO5B3H7prCDAF91sM4QGKusUtObEbf6RpbOBOwFS4aLjkAqXqWrR3gmrPhZUD",
-	"eijWA669joywJCjOfAD7ptKD15ZkvMFFf0pZEbLeninQ4tdglyfIom9LEHcz/F6QInSMn8D5O8NztXpt",
-	"CMpnXFz1UCz1jvXdOUvxultTl74uTIUlvFOICEsWV5nHHeTBWsdAGqzboxNrL10WWabk7NC5qVsv7/sQ",
-	"SUJQXH5gFC+59pzeesOgoLm488Qxnjfwz1aTadt6iL5AHEVFlp5gqWXTqlH/EMKQwAvJBUrIkCZEtlwJ",
-	"z/I+L3LZTwpFkfpDz17dSIJnEw4mlkSQmVoQFchEU6EByWcgVwP3UgdVsq+WS/KV34SMiBBh6lNdDqbq",
-	"MkZcaClf/Y/NkaK6t5hWjRYkNYFZzZzqEGAIBEMo0KybQJfoaqVtQA0pw2HIfJQThjCI8tUNE6RGQDBC",
-	"2ykJTlYw+1MlC/PRKulwgeSJgvXZknBloSi1cQBJkNYpRADUxRnHzVtYEkH0XsXwwTun1YA7mdmK4ZBI",
-	"ueL0gGsoBFCY6qiFR106txabFqlc+KDvIhydwsCN0pEzjumojaWYUi4XdOxCEoMvOfmSK4kp1YcE8XSK",
-	"GyqJUoDUAME+nI1bArVaFRc47RcibYS9HyRSnGuU8pmNWj0336HfyAB9etsAiurjdrZSnvVL9/IDXA6E",
-	"rh3zpJRe/bDlwG01mkzrCmh4rdaw2AON16q0Nuvj7nYRa3J19hGPhATWGBAKFwWtujQTlJjrYtKi2Nsg",
-	"GYSFlKA4H2D3TTpmiCw30JsGjS0s0gaUziWsP8wLGxhzgHktUofOChvGIsoEiZyj882aY9gU0GShqGl5",
-	"NQKyzAx3Luh4rBnc0gj+0jq8YNJN1O0XrJIbZL6qGxqURKfRDSLVHSoAfwFxwIaUl5hngrAB81ZtQwtY",
-	"SyzZbq1mgT6L963ZpZnQpsz03Fg7uzuiYDu7d/CVHyLO0jmcBEaJOomirVS5vk3Ju5/6kS6XcYyh0fc/",
-	"/iDVUsF5P0W7h8DuFnZxf9Zwd/htWGCiuKDlgIb1LaxtJc+7JiKhwxAD+bhwZTr+2VpXk8RaQytwELfm",
-	"hv/QUzfIKu0M8mWGl732Zdj/m6DaUNAS9+8zDKcacbMQ1tIYxbKAde3jIA4XjIxoSjCTiDNjC/iSowTP",
-	"t6tpb88WwcbL8nvyubt7+dfP3a2Xl/+x97m7tX/5tPe5u/UMcv0u/xLdLtTiLdOJqI5E/iARnzH0B2fk",
-	"EJWBGOgDt+G8oLfmXOOm3p22sYLHZMDzCUR5E6oU8ofe4pLgD8MilHx3y0gQl3W6212VdhoIEgkYQDHK",
-	"LQMBrW5AxpRJQ0OoVHNzE5b8ICEmK3Ohv0kMCmUyN6pzXG4gNjfgj/pM34L/aPexAlVWRWWsnWdeDdtw",
-	"8GrC6xb50NujD0eAlybTzzOsSAJISyUyEnMN7Z4ftEvc/2knnDDsaUT1K81pnpJDJIh6d5hLxIBQ1Baw",
-	"2+3WV7A8siQUVBLkMGWAnnXHehGPcipb+lV/Ux8dwUdn78+0g3RChleL4RtlOkA4RHcmOBsfIgJJjOA5",
-	"LLLt6PZRS2oVVlKpHZLjxmZN4QMqv/cOqVA7TZrClMF9TJVG1nAIWIdvN8pM5ndttoohgYYkMUpJgnJe",
-	"IW8m6n+1j1MtZM0QxyWBXZ7c5pa33S7WjGQNWj8sUaIpTogiaoiLhIhtdO7sIXAaCdXWmwxLaYzPSWvR",
-	"rbyYs5xkIUOTkStbyoDqC1BCm/IrQBiF8MBYvRffljXVINeu0t1RdRn2mDs+oFVgIAjq1cNZgrmrY0qJ",
-	"BGK84CBUt6Y9Nlaj114bz0cXBJmAvbMYThCWZWJ1B8WewKaHNelaoXEXaAHJIrfw5SRBT3jGCzEMSirc",
-	"JpIjmh+iGGc01pQMgmNMZI+lJDijYBzR7pQGcqInDCd7AIjFusiBK8FhhMxtFJ+8/vDq7Ye/xR536+jX",
-	"P346j8HqqX0rGH44O/94op9KTEtnKyRL+Ms2w0adsryCGVOxgPOPJy0Zx4kzqH3M8rdM//djATE6Oc80",
-	"J9H7/wRmk3XUoMZKEOSaJkrzU3BEx2yryKB0QQe5YPuuQiJzw3BHiyFy1cFXER7vCm/8BYQ8L+WR61uQ",
-	"vIewWSFGOR1ekVz9NcRpWtcQVkoK5b7aLVm/vKDXVnbvbSiEMa+wnAw4FkmAEw5zek36laDOGqLbUK2O",
-	"kvkZZWOoIAChWi2NMdYa6JRx8oUMwYDXoG2caUOhr6PVI2OuiUDOuOcML/KW4TBjwohYOwdh0cLc3zuY",
-	"NCUfaj+IF06m/co4uV2ERngqE7EDgUPlTMbvkWKZo70D7bJc2zmvwC04ZzXgUixGDdxlfp6pW6GsX0gS",
-	"cjxZyrvWcLzIl44HpFkxMCDHbYdWUJ6m/Yqtf3GCE22676GkHlBmoBqn6aIje4n7lajhGh1z52WukYuD",
-	"BIEIM1u1obWLUE2kyyisdEGZVVE24AVL+uQ67G1yoAORqtd3A1XtOHL3uq6PaoEUVkdcAMVFYAphSyOV",
-	"CCN0Exg1nWj9/lcT2xqxC/GLmr+x5ivQz/arCdzP97u7z+0jszEIbSRE+315kUuaaBK4d7Cl7hXNKEv4",
-	"TN2u8WfBRy+eBXi9WUcLKFgvrbzpe7eFsJ5sLKJBednfS4ATKPRuxsSVCF8D2kpac3XpHXNslRWFrvsN",
-	"JWniyqO0NRfMdWAUxNLPwKk/IEjQ8SQPngoUdwjaFQU5tJWgMqytrxi5YpE/6CJX1Sp1pfmtDxYxJ76v",
-	"LnOlVrFUvXhDU/KWjfjiWYxoSnT26YIdSZoScySxppNRWd/KGpQCahqoKf1MkGtKZkFXGOgxOifBkEY9",
-	"U8eW0kCcEYkoG6ZF0lIiC9T+gn0trih0QL8SnOaTGlVwLsEJ/Dr383Gj3e3udndRgm+q1XCkC0Rd2LF0",
-	"ImXIBSWD0cMGy8cCT3+QbVRPY4ayA4Y2Xdbpq1Ome4mAv0UCbFLo+idE9qdEjINBc3wmER7wIkeSTwmk",
-	"L6RK4pwjo4hyAdiV6IIxFsIUQLTkucvEDhNFY8BU8Jk8BOpnU25wjuIdnNGd690dysZE5jv6Lna+Gv/c",
-	"zY6pEtNaSNH3FBBS9gJCSmOoszo3s+6W53DvtMFU7WlcXgIeLogVIQlJdEk3vaH2uVePlLqqL2XdxNVy",
-	"M6uXYY+h4bByfEXYYiGVJaJk6VFfWeDFpSQGJq6Q7NvQ5tJR7VHpxqTTEmj8M3GAHiIadv219NHmjFGH",
-	"881k8sgWGKnyCLWDPjWstUSYKCfSSNBQJDLAhnoHpSYa9aJfilTplIpiUG6Cj/VWXBRKd/fl/s/DZ2Tr",
-	"Bd4fbL0YPtvbGrwcdbe6o2ejF8Pd0YvRs2eLHKmywmUQ7YQEf13eZpcscQF8moI33igFdAV9jEPOiBWu",
-	"KQdRpaBY7rv5Up2A6N2olQ4jKk1dNL/UY+SkvnrR4JQyEvX2F2OkmqXNQ1P4Rpeq1uE2UGNzHWlTV3XU",
-	"/AheqTi6QO+kUAOqWvAxVNWJMhIMR7D8s+OCfyirFjrNyxLOphYIScm0bRJL7TZhHZ02cq13i+HE7pKV",
-	"34bTfrPEbqf4ts3qrpQADpjzCVK0COUcUXizU5Z93UZHbK7zKE2ZU8ghdQIOaESuLNwEiyncr66RqQSg",
-	"EDe7H/9+hcd6ntLSUVAG6/mpvGul75begjJp18/V9fJz32o7xetrEy1fhTUl9oTR01SNlTaRzBQzDyKh",
-	"KYXQz011wJY1bsB00j4wcIrlFUn6QMLCawZjVULHNJd+yq3nRiidP0rkJgLLQOH1//d//i+UtW4h8ExJ",
-	"QnHfmUVqjIOmxMQ5gX2BNtSFMfS/P0yxlHRkiimuOkgDmsfVj4zJj16v7eMGcr4sA6aSE1UaTSE4DU/L",
-	"+HRT83I1wbh21TwqV1uDp8bz6WjorV5CuZPqQQQJkEaNBirsLKXtqLCPZgEyfDvHxtrEm05JX2A2Jtr7",
-	"G77OEdbJS6alQsr5lUQDPLzaXmLObYDxI6dHgq0cweS3YaDOjhpgH+5uF/bXwoj6vhQL6y43LR3fSfGy",
-	"gQXueO4jBPoW5cJuY7hwZvC7HIBfq/TPUX+0pbp4H+xEMcaSibQIB8F3O6oVmjrEvoAxaWYfaAnIpmav",
-	"nqASXx8uQXM3QwX5vUkdKCOHjVSumKZR3NsnHLQKQzA0wYUhrF/BaiHe6R6imXRwUiVQvpKQpc6uiVd6",
-	"hVgbQqGqlKpWiLVic/AJY3nlNYJRQrNHAyonuYQYHy9IOsE68jMuEgvG2nQ04uJQi/wxcP0YgIQXSuXV",
-	"EiuY9GL1d6x01HTuR+vInGfWqBJ1oglJMys/QJDolzwYeGRW/cppxcEoxlAORpoQuW6WoS1YHZAihi40",
-	"ra+jBJeQAml82VOcQDEaSJrmwksL7ZjmUYpvu1LXJpSwg/ht1l6P+AzswTPTtEBRJ9AGz/eoVvVKh3tN",
-	"yPSWyz/VM63MZiktNu7uvWWG7mkJMjQVLzY5lnGnrEhRqVz8pFYB5GlnWVGIQ8AMhgjzaoF0qnUiOhfM",
-	"K+UQoyfTQuY2R1gNraZwGZb668aax4pZhmsp0LxWD7nMJpXuL684sskj9bNATdaos6dWc0QrqaF+Ruiy",
-	"msrebRTylITdTNZh3Fov8MD4rpYZWVbYWiPb/tb2HLfVcub2tp33nNGcC1PMIRjq1hD3oxSKQaHbhUFc",
-	"R+sScO1jlA5NGFgtSPSbRy4ZPGgc2MawtnWe0CmROZ5mD1hH6Y6xPtXAngpkBOJ8qucTivsptxyCSq/y",
-	"VC2Wpl7A3Khzuz7VgXwXL6bkWVftZawP9N3fA5GxMGpDXoOu345i9VLsqxde6s1qf/Ua8TiV8jqtgHFl",
-	"+MzaFTTscS3Y688+ov3d58+3dhFOswne2rvdidSgy0xnCtSXcTg+r1gRk2N7k4Tjj2Zg2xOcjdGT0zfH",
-	"6OXBsxdPt6POOrk+E5xlhIEhjUoXcLg6xqZXWjJtDaKLSBBJpoOUyIsoalK15XJ/TIZFWR2dsqxoLz55",
-	"AUwBfkeZhMqIDdNzhQ66iJBpDVk9B+uBM6l9MmzFtK2cAoWrXH8b192DuYZQ1alaOS2XeuEX9/fr+fmJ",
-	"V/jZTXawtxem3XlT18EryiBU1TTbUdtQipI8LE2xZc0CPhwWQhCTDVpusdKOCNl+RCECb2z6TYdZW80h",
-	"wujT6VsFTSQwLQTB9AYpZlerHaTa+qtPwh1uCElPoa9eoDCw05GmdKwLcVTwMYq8GgoF5EFlXOZjQVa9",
-	"ZgtWVF5jrkutsVzsIel/CnlyNzf+EzIWOCFJgHe4pa+oFqQ3fqxfbx0J4j5clRK4RH2pT74oLFcOfWV2",
-	"Yv34W33gX0SLD2rbdNN1/MV6oy7d96KTD2K6gMGYe1UqR9mSLKR2+AWfAlFt7fl7aRtcxRSNeUgPHt6h",
-	"VoNX5GuunXx535beer+kUGDng7nCgNC6BLFGp9dyruD1wVI0fHWQZCWRsdZoKdxjqb0/zE8saCw3396L",
-	"8c0DwOsW/hbeXO1obBtw5utXt2h74E1Xt/vWjLxLo8uX6zyuik8zNi/xXd03xt6/02XRc/+8ped+rbt+",
-	"cM/LxjGyJDJcOz58dKkhyF18HytcFg6BwnEC61rxqjX/2lqlDQqHKkLe1r5XKezX1q53ppWvupzdojFa",
-	"TY019EdbQaKe1dBdAkkvIr8XOIV0AJwWxLPO3NRbkJkf0JEgGH0ylqBb9A67nRN9YVtLjbP6/F65r9Zq",
-	"oWUD2x+oA4+Jaq5vqbmhzRII8Xa4ZnGfIWf6ZRR/9drAW8jo6GjTm1hpmmPBiwzFX903sqPUeTq80Y5B",
-	"/Q8UH314FXdQ/PFU22Q/fDzX/pB8Qi6YnHCRT6Cf+tcLEyF7TQQdUZJcRD0EgX1xR/EhQYxaXRrwwEUC",
-	"sAot43QoLPpoVit7KNaArOZnPO/bf10wqMqAKYOfKDTnJ1+ozOHf41z/P1H/SXP9/8T0qfA7Gt4ah1rV",
-	"RHqYGkgGRl6rVa1ZykDCX6Zi4e5iw57K70vLdylpforZHKJMoXC0nOgkSL9el1d7qRskqU0IYDZnEKBB",
-	"rauVpIeFSJKSYfvOPcQc4npky5nWG5ZSyZSHxLbZhN/OXyLd3bViduoQQnxuRUmyFcyu0jvMSgG1Q3BL",
-	"rR3qEip3PyKBs2i2PSPLhe9THPDMqmsKA2tXZQzwzJKAR73Pd6Bqa3/6HudY4OjmshMBr1Cwf1ry2ug9",
-	"/icX6JjCXgJ5Enfn/uFstU+M/l4QV8gcLKZ3LYbWwN+DV+s5kRtvtqXbKVhnQMcuUIEyQYCegAR/qCNS",
-	"ao2goJYhgiVJF+/jUrcNUarUFPJhzXff6Z4cuyGyfe41WqyYkIPNgU33++hXir6qY735N2Qb4UK6yVcF",
-	"ejfb6HyC2ZUEe/w/OdVFWwqBJBHXdEj+DZ2SLJ2js/OPJ4oB8cxtYY1ewykfYlCACet/OouWdOZdLRMr",
-	"xBBUUSvpQQzg0WWts2/dXr1+h1tziF8fuRGtPa/AvPcoYFdOMmg6SfGQTHiaKKZvtHkdwmZrviE+Mrm7",
-	"OMsIFti4UxyPaHDWVKq4hVOz/VrJE8wUHtkobvIlNylTLWL4fb1h6JxI5c79+ERz7uWq1lMsLILeD8+1",
-	"BSHbM11HIO6T65bLaM927UJOymoF1VpfJW3SDdhrtMlwyzsQp9RwnJ+hNKmUlI37Pt24DBUJy4PtOmyq",
-	"EYIeO1Q6Ix9UshiTHGrHVXCljPgEJq44x1x/TuYIi3Aiol3yAiJMsMDDvIaDDXk6i1tdKCq0ZKHb6Mgr",
-	"IW8qjuhSyC5ebR30XqxEZtBvcZ1u/y3g6VR7x9cR6JzMJYPBNIYfaWCEddd0z92Q6rlgq/amWBE+a99U",
-	"YOgnvAbqzuoICqUCOvNqTcw6qEpZByEpq/FMva6Yd+WXd7cSedxgHbLuCPiyuhx2w2srA48gSzXKQ82y",
-	"zv3KN2GSd4hivd9YkTAos6dDdD2rV/z1awxKQHxzE8PvA4GHus1YBUZfPl9Z7rCUe8oi0VZk9Mba61bL",
-	"OuOtPy6/7nX2b5587m9dllWe1cOfb57+GKzz/IBKzXqCVQEtrsCFBD3qO9pgNyCIfMHDPFVqCJekTvwd",
-	"DV5zaX4xtnqhk05UwP7NC2ALC2toFnRCiAb2kSrLX0F+QYtSNCg6ExS9w+wK14kyOqPpNfb7nfeiI0nx",
-	"jmcvbCwi2kZVgX4vtmQadv0Wwouo0uzop5cHL17s7u0bz54fclkuGFC4suTLW/kAbstn7lQF9TbqzsKJ",
-	"NoX4WokKHKszwXPIBink7bsDhJG7FteqXtJGc4ZorjP0LXatnGE51369vfv8oKGQV9v40g5KiIBCh8Bj",
-	"yloQ7TqNlVC3MJUtry/9wzdGCsoqhS4YZ1C7wIW3ttfs7uzxqVUCMZTHA//OQm1bF05bbr9ZhVuE0CZq",
-	"dgwjPJS8aajKMgK2jN78OQiEYdj9Jvg+t319xBy6G/qBAloDsb8OeUIO0SI+1Njw3kJrh8uvezdBVr9C",
-	"wgYHS4FTJDOSppSNe0b1QbG1qPVilAkyol86SGZKujH10DQooJyPdSKRrh9fPYv4FtJ6Ixo0Qeg9mRxa",
-	"Gwk6kUuouIPPpLZTmyLR1sygBl2/1HgQNf+OGYRFBhHz5uGUvzvgXEip+0fZEyGUC2BrbyaKqhsYL/V9",
-	"pn2LLuVNN4swkSpezlowSLTSauueokTvr5fFur0iVjdxaApNBWfZsBA0n5+pUU0RG4IFEUdFyL5zxNDR",
-	"yVt0ReZQzCYmEjKLJdJ8S1EeynJparPAUqHlHAxZnuAkz7Po5gayGHRVspoZyRYr1qWjbRsYUHXO3p/1",
-	"UEZ4lmrVp9K5uWObGckOcsbATllH3SvuOiBDPCWIjy6YDkIwLpDtC3bBfvxR7Z+w3ORUb//4I4rVIy7o",
-	"H/Ckh36BTaGLotvdH16ROfxB4m10pI4EDbEQlEgkhzwj0rhitO+Mcgb1KaX1ByuRjhGSSITlBYu/bMFH",
-	"cc92IIeaIh0UzwRVh2xtzPoUgnvWJZsEHqmnkPAa62pt+heZEyLkBfMOJsbJlLLYllyVuqal4hRyG+ni",
-	"qGaNjKsNmnNSxFz++KMN1Tc1ucHO3kEx9ACLoUYUNLPWCTko9qhmjMYcKr3mHMX2kWsIDR9CB35woB9e",
-	"MMAq3bgN0ltyiCPBgoD8t41ioMGxa8yXpnoUeHlEc1vKLFcb03uAGF3YhCAoxpkuJkg52zFpGD/9U3IW",
-	"+0lJ6KDb7VXSX6rV1dATKI0m5yzHXzoIoylOFT0hyQVzRYDVMHt7PRvgqL7TAEpziYzWqgRak0t0iGJT",
-	"N9SDHiiRJrfRJ5O9BNMCSqqBTE7TBYPGYNpwKmGbZsyOqT9Hx4wLkpgDOYUgZ8rGCKOTj2fnCvx/MzWd",
-	"47cJmWY8J2w43/o7mccdr7ewgQIlhJNMN4e01c5hPWA0MFVZc+4Cvy+Ywhj1AhQORUdM1xaD5nYFS0za",
-	"M8SIqzepVAd3iLArxqrvQOY0Tc0HM6zf674sN5XiIWVjtZuTT+eI6zbkgDsl6ihhyaIFlDxQIhSieU/3",
-	"pzdSFBy785JCOQWveN8FoznkZnv6mnsX55paKrKiV3ZOp8SCnwKx/f39l5bl/QFA/eOPJ14FQvsuaG66",
-	"WZ46dnmIUoWNpjauc+nKiW7+MUU6zHP7gp24ND1o6am1tq66kt1u16zqNzKYKLrz44/WmeXSztXkZeVz",
-	"KlHCh4U+xmpvbEnHDOcFpMJeQ1wQdHmfwc32LlisoAvtzMxUO0a/idETXDZoVmvDRvU7dOls+oDOZ/T9",
-	"u6faplcbS8fvx+hJndy7oZ92dGPECsp/2ZrNZlsKV7cKkRKmRPzExL/F/3PrfEZTyrfO7MYgcE7nLJab",
-	"Bbjb19FlJvUsglpW6CwXBE/RazbWFQ4D1aR5RhjOaNSL9re72/sR6A4TYM02aa/S12RMQFZwrOVtEvUi",
-	"BQjHXsl/R3N0REhIsChf2XmnyDbEf6x48VgLvurNQPsgt0xtD6TSy9ij6i3drtBJsmUBWJBx1u0Ye3MJ",
-	"nZYyJQrAyex1uzVvmX/RNsRkvclAeQHRpe77yBSw8pHftOWmEx3oNYSGdmvd+QUn1k8En+yu/uQTw0Yc",
-	"0fluB9391R+94WJAk4RApMyzNit7y5TWilOXhvqszTyfvCytUt9e/Z2Zxa/OEKkDR5XuFXgM5skSvC87",
-	"kRGZop4OSjG5bwHJEuRUqfTlV6dHb87jQ9t02jVRNV1iNdV2nUGBVaOCpURKZ+w2bR/9/piKFF2wuNKQ",
-	"E7pkadb3xM6mJZiLCGRPzshFhAZzxMHZyNlTY+rzmZIZEiUczP0Q3GpyJAiDltIXYAEjOoNUUVroXGbY",
-	"r12CpkpVaqGl9+Oydfp65MKTCP5O5pHGQwDnX0xBzHtFQe0Uu6kqPiYWtob/u/c+eQj3z70e2UotkjnI",
-	"Un9u9D/ovlz9xTFno9R0JDzYbTHFCZ6nHCfnnL/DQhdqOdh91mY/SmPnIifJe5JQfK4URfXx3l6bj73s",
-	"a5t8/f1QOE2ToPGaQ8AVRG5mUKCzKBLsfKXJjYnVI42d/RShcEWqtArgSN2hEpq16jejEgJAquRCj+yR",
-	"ixrWHTSYVC2KKIERhvjz48jB6i8+8PyNElpvhVTfCYi+guu6DYh2wvLpmOTN8NN9dKr9rwaH3wlYnRKc",
-	"rAVUTrhbTz55BTJJVoQq7lpB0DoVtXEtQSNBSDrfRh9H3go1zVSS4pL2kSCLoTjYBB+muWAJHY2IOLRV",
-	"RcDYoSfWBiD9XD8x9i+aSyXadUqjxgJd1v7CCl79KaSw7kYK+3YcZiO2PRjxAtvgvcptO7q8IjilbkXi",
-	"gkrvG8pwuo2qDU2hgOmAQAyfV4Xy0BYIoKAyOmsb40o7TnTJf2tf1aFnjKABGVMmt0FwVN9fsLwm8EGX",
-	"opDqCTPfr+r5wMTnRPAx+BZXEiHruDCUfCPtficKGcDkWoitcGMZXoNkcM9o/dsdEdUYs7Shy5NinGyz",
-	"qPnBNjbIukHWPw+ynoC76T5xtVpTxKivi+2UBJ+VlQHBia8DRHGRUMKGxBphjUtcFKyjvUjaa4wlZ/p7",
-	"qBrubDFelZtFl86pX2Xkm/h0nFfRd+mQZR4d0tqhUy2Xs2oB5izBP64Os2kNLgymXIQX4fb8oB6FXovW",
-	"72697F/+FIjVe1DyVS2Ts9Tf5JeN3VgxvpWHqiRAP0hUKQb0cCaNZSRMFtP7ljcWZAZt7likVHr2jZiw",
-	"ERP+TNq6gklowQ42uvsTF4zf5J6R7UwH65midB1fLtdNBJXwH9tH/ZxOSYxSSiTCE4KTioRf18Wd83sb",
-	"orouWJyIeV8ULF5whqtpwY7W83ucmdi6apN80+qklGmq0boB3d+c3Pfidz43F31jjJ4PTJLOrT+uiSaJ",
-	"gkGQ2YCMDYRA/VQ6LVK88a1tLJ8PRkuBNt1N5ZpAQHGjfnVuoz2xRLF5OV4UNMYk15HJ/9h9SC+inqMJ",
-	"Dc1V2iDM7dser4nEj3qfL/3DPidp6iKd3WQpvSa+cGmWeOmfcUNz7caYwTHJdbvdhzxLM0PgLK0IhmYT",
-	"mkL8lSiY7JTMxoXS6o73G13nm3lsmekh/YNUAKkF5xIW9RXfi5pzjuVVXdVpAOudshtHkKSYJuauFJDt",
-	"aB42tHhtwB/B1HL54AhXNkhfYUtwTb831oRvaU3wMMy/k0fHMkhz3BkU6RXoNw2qChcm+6HIlDAF7gaX",
-	"k4DRjIurUcpnXpoEpOQAHUeuTLmAhgB+ui2T2+jIHoUJUxPkWvG+C4ahOImOl8CIkZlucF8m6eqEGJMZ",
-	"pvhG2fELxXaf5QZNZZDGA4gvGBbEJaKEFBr9ja2ZXLuEpTnGJrFjzRTjkLmzltzcYPZsnZHcgoqtVsPC",
-	"WGBfoUTn3FrRYIEY7t0zMTyyzRAbJDoDxXQTybtRjNai3Rq8kGuft4xUL4aCWM+Gi+ANyjGQh0dziWyv",
-	"1E4lN0tbn6Fzqk2PRWX/VKQbEJlWtX5lRNspbUElKOs7PZiIUm0I3ICUNj13I5V8w0hNr02KgW3d2lWx",
-	"ijaCSOO1/iARTRxLy3A+KTmabt1diTH0uVq92YjH5fafB7x2PsZV+qo2KcVe99WHRIJyliYfBCjC25sU",
-	"sYV4HXUwpvD8YG4lPg9IvbMNQGkQIHYSLCcDjkWyDDReuZceEDLKSRoAw/Sc3UBGmGwpFuhu8wdpj+uO",
-	"8GFSlZdm4L417zx+rMavfIZGWKCcQ/EINMDDKyiFDMmATboD/FhRGdzp7x14nRxe7PmdHHYDdXkf1KKh",
-	"T3W1NcNckQsZ2STk3puBon60t0EmYUWHukfVa83e6B0oo6q20WvIltBorbQ203a7rEWXkmRMTKKsLoEQ",
-	"knRdPrnrz/7gPj47VSvCvpF5H9nNBX/RpujC9STfNeN5StxwWmHZ+LKR33gBdMW3jxAEI7tCR5dkF+Y6",
-	"1V6NAcHe1t9y/Gdv9+DFwc/7zw9erGBDq0IIoVgtBClCsv+E3ldtivVCGU3VR4Qh4MKGGHn9y4MromxI",
-	"wge2tG5lu6WYKggrV2F7Aq65isuHNydoLNBYulxOsJvXtmTbJuWaCKgeFSwc9SenyP850q+40JeicdO/",
-	"ybZk2qO4ftuoRgJ7VrZ1+o5dgn67raWIYc9kIzjfm+DsNQazEOqAao06NjbRTmcY4KnmX/iKsEMoVON+",
-	"K9tTQawYZrYmnNcC8orMIdBvgrOADVhzBNsk7U8ao1dpnvbIpWFc/7iwEG/r9mwKw2zcSbcsDCMd8i2n",
-	"GYs+JUtuVlaF0QSFpr6yY8pM0rypBExJFNpVgLGosCkA890WgFkTFJvLvzTCTveRCfPGuvItPYpt4ekB",
-	"Kr+YPE1TDwELgnCqppmjkeB/EGYr7dlEn3C5FR+O/wxyTXcj12wSDv5lS63ckyS0Q7xm6XfK2qqSBDvs",
-	"96EtuY7xD5zRtNjDfVmEg43o1O3D/+WIyoZGPGQQCAQhQyCIoxVIkpQMc4kYn7UUMzyyUels22gXPPca",
-	"z37HhsFKU+CllkF3LBvT4L2ZBv3uxRZKS8C6b+Ng7Po+xi5QtN5EOzZQFSNdsLDJOOiaOf9J+V21neoj",
-	"mwfLTtdhpudqfG8MhBued0sDYV4i4ArKsSgYO7LzMDZCjza0MxI6fNhYCb9bK+Ha8NhsJ2yGn+6jk+iN",
-	"qfBbmgrbA9X9GwvfQ+aiTjM0PXu20RGU4ADroavDobuZcVaWejOvIyi3Osb6lyZrYgXa/xSCUHcjCG0s",
-	"iv/CFsX7E512MkGuKZndcyWo17VmQ36PXZOzXHZ0LVsNbaOD7gHCqeSeLqgTq6E0rOuSXavwqvfwvWh0",
-	"J3q5Dve/DUUzq2gmbF9yr/MolQjaPLGxjlCn+cbIuSFbLckWlHQuqRZUW1OUQbdHbCsaeTTM9cZuNG42",
-	"1DN4nGhybcxtVWy23mC/ZSpGrVF1cBW2PEOuW0mOaSnfSYISOqY5VLpICU4UXsc/uX4iuu8bF64BKPSt",
-	"ti2+dXv8hg393lS9Yff5sqK1P6HLv37ubr28/Lrb2X1289ila12L96UGZLjXjfH43ozH9ZoDGmnXMBqf",
-	"V+QDxsUUp1SSBOVcN5o9RLqkiLYW0ymB3rS6m3BCBL22GVc013UleZGDBblEytj5ZxCVF8zVY9FNj03J",
-	"SVOCsmwmURNddPSqCdVo7mYIXfz/pNKLWpu23T22MRpOpansibqXjRF6I5OsR36OkgRhAJ7l5GdRfdoU",
-	"l1qruBQsdFNcalNcakNnN8Wl1i0upUnNV994tNTX91pgacipVi29/mE2TNY0PDHZ9TI3jYawIDYFv+No",
-	"jjdQg6PQCGztnIRGhkRELXNjJ/5OQBiAah1hodktGIaW7qMJyhtX4Ld0Ba4GoNu5AE8UefwA1LHZF/g3",
-	"sOhUjO7CuhNsvviMaGlOECWjjihJE2cAAkoplaYF5axrii5QNolpAhKoIqgXrK5F654LWlhVH017CDNE",
-	"Emrl2ISbtIbmNrEOgR5Gvf0Ekzy2Qf5fSL3duBa/16As07X5DipxVUzbsQXt1vYrtiJnp2TIRSJtrzpT",
-	"DmVmy4ySa5pAOzsj7VmVd0IVIs21qS8R2NOGtdPRPJZlbRFFkC6YzGmaQvvZlZRPG/0D1A46bOcTQgVS",
-	"avjZ+dHpeUn0oBcKLjPcL9hswq3NADwmajq3sSex5IUYkp77IH4aopuS5MeutOCDNJrRo29I54Z0/md1",
-	"bypSZEjnDzJQyXM5EV3RVeYd51cS4RwxjhKSEabwf76krcymqUzZVEaf7Q5o/qtPGOpLe2eMYvgw7oGI",
-	"jAVBRbaN4oSMBU5IEvfQOZlmXOAUwn75jB0iQ2K1hwnSF4AnCJLiufZL0fyCpTgnYhvFRQmHcQ+dcJmP",
-	"BTn7H+/seIonKH6mz1/7uPT2OTN1rqCXCZ4iRkgiQxxgTPJT8PDqhicP2P3TThIAj1OwvXCB7OFte7j6",
-	"8NN7+P4gUDmbEKU3lbc/xAwNCJJEXJMkCJ3VIb9GA4IFEUeFIgWfL5XgAx8bmakQadSLdkAgMmOFLEwZ",
-	"4VlKkJIcjCffyDFJx+bLUGEp1HZpItcUajGO4D1mNpoB54izIelYxCOJFa4GeHg1FooxeSNaC9/imMec",
-	"JVDbx0Qm6Ew361t3A7hUt8Cq9J4gRMm01PWTgLxByniSUIyEF72Zc8Ao2wbZnRYEy/KRSRUwo5b9whZH",
-	"/U0HWwzxtFKlTRdps995Y5WVvhbH0jSVgHiqBVzTAmg24boHkBnEL8O9MMobLhBY7wc4xWwId8kSJzbK",
-	"Q8VZrsgcKAjx79BS+8ub/x8AAP//",
+	"7L2Lctu4tib8Kjj6z1+ddMuyfEnSkeuvXd5Osjv/7iQe29k9dWKPCYmQhDYFqAHQijvHU/M082DzJFNY",
+	"uBAkQYnyLUkfV+3a7dgkiMvCuq9vfemM+GzOGWFKdgZfOnMs8IwoIuBfB7mQXOifUiJHgs4V5awz6JxM",
+	"CUoY+azOR/BEgvgYqSlBczwhaEjGXJBep9uh+uE/ciKuOt0OwzPSGXTMG51uR46mZIb14DP8+VfCJmra",
+	"GTzb2u52ZpS5f291O3OsFBF6pP/xaX/jP/DGn/2Nl+f/38bZT//e6XbU1VyPKpWgbNK5vu523r6KT5im",
+	"aEIvCUNYoZEgWP/JT3KO1bSYI0073Y4gf+RUkLQzUCIn4XzHXMyw0s8x9Xy309ULoLN81hlsb+2+2P15",
+	"5/nuC1iF+eWWnyVlikyIMNNMyWzOFWGjq3+Sq/qU3+ELIhFVSOIxQYojQeYEK6SmVCI9NyLVHhpNuSQM",
+	"Da9g+0c4y4joIkYWaMwFIng01S+wiR5gSFDKGRwM+Yxn80xPaWe8Ne6nu2Tj+bg/3tjFfbLxMt15vtHH",
+	"O/jZcCt9Mdrqu02aEpwSUWxTsIQNvYaGM91+9mzZmf7bxv9sOspf6Yyq+tb8whdohtkVEnwh9cowkwsi",
+	"9MHOuFRNlJfBaOEkUzLGeaY6g2f98BD7/ZWndzjljLzPZ0PScD0Y/A1Rhl73tp7v7iGqJEp+StAMX+mT",
+	"WAiqFGEo+X+3/5700D5KFlOsJJ7PBwmaCzKmnxGVCGcZX5C0fGY/vdx98WJre2f32fMXcQKe6+mdmzks",
+	"JeXgmHb7pVPajd28sx8Hf0N/+/RTf+Pl2af+xkv05Gmv8SIekRGdU8LUayG4OOApqW/VB5ZdoRmREk+I",
+	"RAuqpobAiX7FcxXBL2lKxA+y6Wjh8fOR/kRldWvfSz/rI4KlnmPbKQt4vmmG5q9NV+T57rIbYlneyn0+",
+	"Vlit3GPKzHSlfrhptvDH0mT/XZBxZ9D5fzYLebFp/io335mxzedhRjlrcTfs6Yqc7cEPjCyIVGgxJQxl",
+	"ZKwQzxvvssjZrU/6BMuLJmGRKCwvzmmaIDUFpktQPs84TtECS8tvSAqn3yBD7ADtBEmew5MBRew8rx/1",
+	"tRmLSPV3nlICIvqjJOLtbM4F8MkRZ4ow+BHP5xkdgZTb/N0Ssmchn7508ISYOz+i6grkjcICd7p6DEmY",
+	"Ojc0MOh8ODw5f/u+WNgbgdkFeke1qOl0O3w0yufYbZ2WOPDrEgcKWdaL553rrv389kv/+X2WC5xO8Txv",
+	"NYl/CDwi6DeamUtVmsQrPlI8MgfPYIPJvOhcn4UnQhWZyVX0bvb7iIy4SDvXcGxvzXtb/b4VHu4X/hSx",
+	"EFgT8OeNCd+wv/t0pk+md4QX9goBXc7yTNE5FmpT08dGihVMrZgkTlOq14qzQ8HnRCighTHOJOl25sGv",
+	"vnTGNCNxCtd/MVJJbylSJMsk/NMQpaZqT55DyjDcvjrzKYj7k/nYmX+KD38nI2Xotvz9ffi6YUUE+fWi",
+	"MSVZihL9xwQ9SXojeZl0UdLTu+R/yJI99PHkzcbPT7uIC4TR/3/84T2C7dUsRcCxyB56rZUf8y801Zf2",
+	"lCUhRSToCRfI/Cp5ijBLQTZP8SVBGCUlCrTP2t8lT/cQuSTiCnE1JQJdEC3SR3xGNGtAWClBh7kiXT3o",
+	"KYM1Ev1JqSeIGTI7g3KWEoES/7xMUMqR4ryHXs/m6gpd4iwnEkl8hRgHPa53yk7ZPjo4/pfZQlgYMoqZ",
+	"Oc0RHCQWBEmitXlFUq0ejvhshrtIkhkd8YyzLlJ4qPcv+U9QP/RrhtdprQPNM0yZY9RPGD9lGcGpViT/",
+	"JIJL/eI8yyWSdMK6TvFCW8/QaIoFHmkD4mmxJ3agLko0B0xgrxOg18Q+hIacZwQz2dUqDyKZJIjKU6bI",
+	"ZwXbiOCc7EBaL1rgK1hm75TVeKwhTDnXxwXX4O84PTKccwmXnAs+zMjsJ8ct2wm/Q/NWjMz1NbMMG40w",
+	"Y1xpzU8QnPY02zjgbJzR0YNPaS6IpmKjAejrPqSpvvowKdDVHnJG+8xdI1DiYBJvYE4pYQ+9NfomZ3h0",
+	"IYExyRGfE5jQW6aVMZw9+O58yAUCG8WoSBmfSGDVjndY8tKaCkz0PVdveM7SB944oW8rYhzJ3FmcMJ1D",
+	"fKWVphPOf8ViQh76OIc8vdITU5yjTE8AJvWR4VxNuaB/kgfdp/dc0xcILc0KsGbvNEVgkptpXWKa4WH2",
+	"oPu0j1IyJyzVVrzeq5QvtD4urhCeYMrs1OaCj7SKMszIQTGxhzxL+y0EltY4lyTdQwmwDJmACmPuLKgQ",
+	"0s5a5nOtqZH0HUkpPgG15OtQoJb7SOtFxvjSKhp8FaWcSCAHhS80HVw7bRTk1r5SZDaHqZb1uhEWgjbZ",
+	"V0MtcECWa2NFELMHeg5UITxWRCA8GpG5wmwEJiDLM0t3xkKpqHl6YQrTTH9t5aOalNJzHHHb/KYNO62i",
+	"8FyBzNezu2B8wUrKZooV2VB0RtpMLDD8o1tRdh00DOeNwm5njGlG0vOM8wsZdzzxsSLM7G5GtWDneZai",
+	"kmyPDTxVag66ZB4Z90PVz2EtzD2kZ2wsYqbVnxGekXYLoWnMwKztX0awJOc5U+Z0K6wBSAUIVh+bU2Wo",
+	"VjKFwpRlV4hfEtF4fPXPrd7X0jbADmsykQSL0ZSk4NakqosWU7AgKtSUM09P9S1hDS6JN4LP0Fb8HTeX",
+	"c2k2dCVBSoX1ZbMXoN2uSOe3WcZoLCsonCyh5QWH6919znvjmERlGWVi7JadZ/amu6Oq3IjS+srUE9z8",
+	"ugnY7ZSmXzuChM8JS7Sh4Y/ziqinXZQYRkXSxPm43VK6WvkBOQB/0jSR4CGYZ+hJ+CBi2lZDU5wiqp52",
+	"T1liqSRBT2iomCuepU+NOUFYPtP7qqfV6XbcJMDQgG/qX8LHOt2OHS5YdnG0+962azbcDSVVeaWxxGBk",
+	"Iz3mREhttw2vQNz10L+MdahNPTArr4wlrOdQ8hdbZ8vOlne2HPCMz4a8cKfsi99zhtExzS6x9WiEMwSP",
+	"ePlIy46Mqhsj+OuGvKDzDT43696Yc327hLXTup0DPJtjOim7p750cJ5SwkbkXNI/SWegr52mZ4bF1fmc",
+	"iBHI7363M5pixkgWeHfAeaSHcbfQvisIdr/pbPe3n29sbW1sb51sbw92fh48e/kfltRzQc7VVBA55Vla",
+	"fGq7b1jqlr5LlAuzj8M8u+h0O3/klKjzKc+FPCda9zafDH8N18b9QRvl5xCN0B84l2TEmRlbX/Y0z8g5",
+	"sAr7uCSTGWFax+8Mtot/Go+oeyZgO/43IGs6r47235x03C/OrSPaPqUvZWavZHQv7aItnfxGMricxTlf",
+	"EiGBZLeui9HO7Vt6FX9ypt/8eHKgWR+f05Gmt8O36BWZceSPv9vJ5+mKE7quercqVFLlKt4xLp2v2bqY",
+	"weUMotXEKkGOuMH0tRsL/icpqyUu1rda9FbJtDqt46m9snpG/quLKZdagRgROlfmVuMFpuC+MZMEZ7kV",
+	"wGDAK76H+sbwMmG9yFzcmS4XLgf2sevq5YnqcNYXBRIXHPWK6wmlN1fjwtvZVmouua21WKrePvu8NhOw",
+	"jYHgGWcTY1hjqZzokWiOc6mJQm+vkR5aTY/vcEXRcmQSUyUc31hxFvZKHLrnryMcprrC084vvwzevTvt",
+	"tFLnI5zpdgM2cLQa5ROWSjQkk5whykBkaa3WPB6Gb+u7V+GMX25IaCEv/XKTy13hvuvI9H1kX/5BopSM",
+	"KYP3ujYrwQYSQceH81+y8Xcsg1vorG30XmvatKHtY/P0dU0q1fmNVu00jwvjlrlsRZWhcFs2qxP73HE+",
+	"m2Fx1alKslbXu5B1XyIzMXIv8pdQ6rXjfDHV34xfnnaw/hLdV2nYn131MJqudcDKlnHhmiCM8Z06awt2",
+	"snrrC3HWrYj+kgQpbWrFYilJt5id4ij0VyqjbhfzV9k6VugVnOtKJFAbpEUGVSvbUnGFs1bkWKGRYtrl",
+	"j7ohl23EIVaj6cqoYyy+SLIUFC830m+CKshk0qc4IT30TzJXCEOS0wjPSBcNyQgkL6hmmKU+DQDNCGYo",
+	"peMxEaD5aP1DVqycmpDs9H8e9PtRuht0trfM3xpE127/GuK44Vq3ujVyqGp6Pg/hWZhD1G9yNTXqL36c",
+	"rf7Kge5YsQiz8epMNshLefKpv3X2t0/9jZdn/7n9qb+xc/Z08Km/8Qwyg87+vdNW8bjPDzYqJuEGr0j3",
+	"eijlY2UOy71qJyeQbwiOkwyPvH2iZ0kEqGkQal5MeQa2RsVFYOm9cl0eRn9ZJazXTg4qS/PWeVpFdupP",
+	"m/GsuEATCEZ1dzwYti7z79f9chjwkKoGpu1Snz424WhMhUnTEoWyKpEEqxaDIUjEACVKYCbxyHw4cUZs",
+	"Msyzi6Rn/1tJ9ir53krvd7rG2RLzsRVr4BNBpKy4ktwUnVNCkBmmTL87ePHipb4z4ODZ3gp8Jof7H49f",
+	"vwLfniCSZ5dajvavuw3qQHstMfh4zUh1WywVzTKbsKsnF3VDxO5+1PR1o5Zcos6h2XboGyr34e4tmZg2",
+	"/FzmzZAQBqveQwv9B60SzBw3mmlDYEgom6Axz1nqMgRvqg9Zddirv0ZLLc6otIJlStIRUcv4rVWSAqIs",
+	"fO6yM/i00+/3d86s415CKhV43WECKcnoJdEzP6sRYGmY5fGvPW1u2+CzZuYK4SzrRrItnVZ7A65ZJMI9",
+	"69cS33JG/8iJ/XtheSoSD4glZguSLkqCPdD/HGE2Ipn+m0kkkvl8ru89SZMe2meo8O9brgVZUjYBnoxo",
+	"SlLDw0pZXKfM5MNoTVMWWZ/+ykxBUYUNhIwCNCEKUcuzWpkC5TTZUtrg1vKcwfrWVQja7uMyEj1uiD0m",
+	"Bx/eHf76+uT1q2TgPXu07NjbK/yS+qIaBoWFoJcm0mA5tvM0Hx/88vrVx1+BgR59fP/+7ft/dLoFT/Uf",
+	"1D/vvz94/at59M3+W/1DjcVraaY/sXGJBQT64VsCj/VlPbaqmb4rRzmz1/YQ2yDNgbP39M+ObvS3zP06",
+	"CzfIWv+1HTrguXUheymoRd0on+UZVvSSDBCGyK+nt5F5A0vkCbeLcPEPp04Bd0eJOb3EvUbwaHrK3Fic",
+	"jUwiIcJpKlE+14eSgN12LryDOzF0WHGPXxKBJ+TcfvcK1FerA8uGOGiRGKC/494sB6IL769fUdn1y3Ot",
+	"8zWqfzZQCa5yy4irXucbupHXlsf+jbvwgfl9Bquj0Rv9qiCDcV3A+82rbVaam5yRFScIKwEz2+wp+Bi5",
+	"QBCmRYwvyqEPSHTTr9zwCJ0Zu3zN5r4BGQfcHOKWWYYKOm65FRPCJwLPp3R0nlJpQqw05j8MQkDDK2PZ",
+	"dE3SMZcKjSGlgSkjDnptGfmhHga4Qsyrk2Gpzq0HqiGAoqZEEjSmE4hHLECR1sORtH0qheNF514ctiR5",
+	"/2KhWNSFQiFwIUdYc7ekpbLox7c6TORMIIReD+hzgTJ9LCZFiZrMD6eqDrxGsO485oSlUY37PcT9Jzlb",
+	"X9kOBhfnM8ryWFbDsSYtfgk5NAS569uSxP0X/shJHtvGj5ABusBXevYmuKkWXFwMUCLNis3Z+QyKdZem",
+	"D31dmoobIUdQFpLWZ6m0PldS7oDSYN6h1rfu1AuVMH7qxXnvIUlIqENa77dc+5uhph4lBSPFfToe46pB",
+	"frb6mMk5ifEXSKau6a5gPpWTXfagFgFSEbmwqrFsORM+V+c8V/I8zTVHOh8FeRyNLHgx5RDnSgVZ6AlR",
+	"gWxJBRoStQDTD6SX3qhCfLWcUuhcTMmYCBHnPuXpmBD7mAuj8+v/sSukue4NPqtHi7KayFftN/UmwBAI",
+	"htCkWQ2lL3EnFO5NPeTS1DrjmikvmCA9AoIR2n6S4HSFsD/SujAfr9IOayxP5OycLakbFDnzJSoStHUK",
+	"acBVdcZL8xYOU2+ALhP4YLIZM+BWsc58NCJSrtg9kBr6Auib6rlFwF26N1ab6lwuvtG3UY5M2WyjduR9",
+	"tSZ1e+lNKabrI0PmvijyuZZ4q6Wh1igFaA2Q8c/ZpCVR61lxgbPzXGSNtPeDRFpyjTO+cKVrJ/Y99BsZ",
+	"oo9vG0hRv9wuYM3n5ytdOrc5HF+J7c8nrF2MnFZj3LpqgMbn6qK0A7B4nUnroAlu77pzcW/vwgtYSGSO",
+	"EaWwrmhVtZmoxlxVk+pqb4NmEFdSoup8RNw32ZgxttzAbxostrhKGzE6l4j+uCxsEMwR4VXnDt0VPoz6",
+	"lYkyOc/nmy3HuCugyUNRsfIqDGSZG+5E0MnECLiWvuKa0zfVp5+zEoBFNAz/CjQ6c93A0emvAsgXUAdc",
+	"XWlx82wlZiToVF+GUbCWBFv8XO0EQxEfBlwKN6Grmx/4sTa3NkXONrdukf+5hzjLrmAnMEr1TuTMqOPm",
+	"V4Iooa1RLrVVkJFR+9jI+j6n4PyqW75cB7KOyDBJ7AeplwIJqzO0tQfisLTK3p0GdPzhtBGRqZaSTkJa",
+	"0Vib20qZeElESkcxAfOhdqSmSNJ5X9PUeUtLdJK0lpb/Mp9u0GXaxZQKGAh37Mu4A6TIrBNHusPU83KW",
+	"eS2VuzFz+3p1VoxnU/1uNCMUHBjUxZCrmdFGhwIPOMgJqwT6kITP4UYTTiTibA/1gbkZbKAsQzijFy5p",
+	"4U7Sc/yCtmsrulmucXinTTmLJNm4nn/8FfOCGvKD92qOZBtC48z6ez4rlOKrXhnf5GFSi8pzfssMIpYX",
+	"gz9IxBcM/ckZ2UNFxjN6z13dps2zN/zVrM740SEqNuRqChFVQtXU1MF9lWQmT45bDResRcr17RKiIk5u",
+	"jJRTEsByH5IJZdLKAX0hFMS2bl408E2nUzUle1MmlXWPJMUCkv9aGVWeXm1ZUF2XeLv/fh/upYV0CZxn",
+	"ksClpaVqz/vJ0aoeqaIqI3tQhCO0ToIYMIrKBFqlc4WqQyx7O6olFMU8LuQeVGrJmWwZO/9Nv7QPLx2/",
+	"OzZB8CkZXdTznYu673h54kJwNtlDBNBqIDqcz3udm5cH6Fk4bTOS4gAalZ1TfIOK94NNyvVK06YSTUgR",
+	"oNrqbtgEbEpXG/Ve+3fjmkwAKYGkCcpIihQvsTdbhb06jq0nsmY51JIKikD39tPrtSvqIPMGzw5MUaIZ",
+	"TolmaoiLlIgeOvE+L9iNlBoP3RxL6XJvWqvfxcEcKzKPOROtbdBSj9dvgALZVO8OBgXU4ST6ueSmoqlC",
+	"uW6W3QIEMJyG2+ZuSGglGoiSenlzltzc1cVbRAIzrgWB9amZqJzz2pjIXBCHjZJMxKedj6YIywJBq4uS",
+	"QGEzw1pcjti4NV5A5h0/8eUswXzwmOdiFNVUuEMMg3q/BM9pUk+Kc5wEzyk4wEzIrIGdmA8uwWJMDJqd",
+	"xwK1SmYPJYev3796+/4fSSDduubxDx9PEvBsm/gZhj8cn3w4NL+VmBYBdSgUD6dth+10Cxw9O6YWAScf",
+	"DlsKjkPvNP0wV2+Z+e+HHPKwFJ8bSWLW/xFcY+uYso2Qf+SSptoQ1HREJ2wjn0NWehf5IuG+vkT2hOGM",
+	"6jZpefBVjCc4wutwArHoWrHl5hQkHyBsZ4iRoqMLovRPI5xlVQthpaZQrKvdlM3DNd9EafXBgmI35hWW",
+	"0yHHIo1IwpGil+S8VAVVueguHa+rdX5G2QSg4iAdr6VDzXl8vUOFfCYjcNI2WBvHxhkc2mjV7CdtQnsH",
+	"bpG0fsOUpwlhRKxdr1yPIpxv706bwGCsT6BIlTK5Azi9WRZO/FM2KwuSw4ov2dgWuCm2d01Yeu0EDE1u",
+	"0W+W875FPTPkNt/nc30qlJ3nksSCi47zrjUcz9XS8YA1awEG7Ljt0JrKs+y8FM+pf+DQ+JwGKK0mDVqq",
+	"xllWT1ZYEmInerjG4OtJgZFQRjjGzMHztQ4Djxzy8+owo50VZUOes/ScXMYjip50wPV3eTtSNcFBf67r",
+	"xiFrrLA8Yo0U68QUuy2NXCJ+oZvIqGlHq+e/mtlWmF1UXhi1/oNxaDbYilpH8SUbg2h2kqM4U6MQYPaE",
+	"moyNyDKuTHA2poFVgtyVAJX53U4ZOuz5Tn/rufuVnQfk0xJikg14riRNDU/e3t3QhIYWlKV8oWdnPcPw",
+	"0otnEeXDzqMFWa4HaNb0vl9C3HC3LtqoAh+uJSKaNL9pZg0rOVDlFpWgp8pT79ptK80oRn9vKMlSD8zZ",
+	"1n9xZcJ/UGO0gEySIUGCTqYquitQzRx1dAqy5zCI59i4gzHybTR+MPDKZfz+wh94Di46b0+sBljWs1hq",
+	"77yhGXnLxry+F2OaEQPjU3NsSQtuTlLnyxkXyMrOwxWxG8FuOp8LcknJIhp/BcPKXHzLq82Xug7EEXEG",
+	"oPSjLE9bqogR1GlYV31GsQ36heBMTStcwcehp/DXqxDYqLPV6/f6dZOiCcxv30ATn7qxDIRKLK4poynr",
+	"9pZPBJ79INvYwtYv5gaMLbpAiK9ypjspu7gBek+aG+RNIs9nREyimZp8IREe8lwhyWcEamYyrQJfIWsZ",
+	"a0GBZ1o5nmDKHIVpgmipBCzTg2zqliVTwRdyD7ifK0XECiWbeE43L7c2KZsQqTbNWWx+sUHf602LT9pa",
+	"azLnFNGatiNaU2N+vd43O++W+3DnvMHixTZOL4WQGyQokZSkBkzcLKh9TeoDgdaYQ1kXsqZYzOppuG1o",
+	"2CyFLwirI20u0W2LNI2VCKAeVCTy4RLLvglvLrIfAi7dCDdTEE24J92iGLbONNz8KwAwzZgv/s43s8l9",
+	"h/ZYlhF6BefUitbiwnQUkValh/YEETE02C1M486g8/c800au5hiU24x3sxSf+tTfernz8+gZ2XiBd4Yb",
+	"L0bPtjeGL8f9jf742fjFaGv8YvzsWV0ilWa4jKK9khDOK1jskinWyKcpI+iNtohX8MckFh1ZESvzFFUo",
+	"isW6mw/VK4jBiTrtsEOlReQOmwx0vNZXbaeUUUY6g516Yl6ztrlnLRrTxMvYO9DdYR1t0/QTMPIIHilF",
+	"3sAQpgASzOJwxAEOL2Ukmh/h5GfXZ5RRVm6xoWoNfEhGZm0rpyqnCfPottFrg1OMQzMVovwmkvarQTN5",
+	"S7wtLlOp+UwkvkCQ5kVIcUThyW7RcKSH9tmVKd61DTYg9dErOGAReUDyKRYzOF/TnUErQDFpdjcJByUZ",
+	"G4Rui8hFkSEa1o+vVTNehC+KSvGwQDwoCn9rHCevL23CV5nWtNoTv562X4l01Yu2zVv0Elows3Nlcelb",
+	"AnSCL6d9tukMywuSngMLi88ZvGcpnVAlwzrvIK5RRKO0yk0ElpGWdP/nf/1vaKjUQuGZkZTic+8WqQgO",
+	"mhGbeAX+BdqACGn5//kow1LSsYXxbwnCcFB+yfog6eXaQXdg520RzQMvLmTL4VlRFGG7LaxmGJcex690",
+	"tBV6atyfrqHe8iEUKylvRJQBmavRwIW967YdFw6vWYQN3yzSsjbzpjNyLjCbEBOOjh/nGJuKOdtsEgDR",
+	"0RCPLnpL/MsNNL7v7Uhw3iP4+E0EqHfsRsSHP9va+lp4dd8VamE1Bmi041sZXi7TwW/PXeTV3wDr+CaO",
+	"C++Xv80GhF0yvo3OFy3NxbsQJ1owFkKkRX4Kvt1WrbDUIRkHnEkL9wujATk8gNUfKBVtxKG5bueoIH80",
+	"mQNFKrPVyrXQtIa7rbFoifBF1gUwWh+7tpaAdQfpVSZbqlR9UaoC1HvXJCuDZhkNuVllTlVpllHyOYSM",
+	"sTjyCsMoqDngAaWdXMKMD2qaTrSD2YKL1JGxcR2NudgzKn8CUj8BIuG5NnmNxgouvUT/nGgbNbsqBd0U",
+	"nzunSqfbmZJs7vQHyFr9HI/D2Vm/IiPqPN1tc4G4CyYWkb6atc2LgOMyoq2EJ6vU40ZZsu2vvFkfzQuN",
+	"VSZlKZHr1ua6Xk8RNWjkk/3OTd7lEl4mbXbADKcA4QRQA1wExdRd2xdcKx6+S5RNzuwifpO5V3NoI2sI",
+	"/EwteIzXyKP7u1+BMzQJdFMyu+H0j8yXVtZ4FS4nf/bBNGPntISsmlrh2MrkpFvguJT64Dyp4OY87S6D",
+	"UtmDq80QYQGCThVT75SFIHroySyXylXW66GfllD3umhZBx0t7eMIJFRVuusUNdjS/xS02rGx/rB22tZa",
+	"R9ERw8pfAz7u66iXdegJTiOXRyQeJ3MR79aGTUDGt3UtyQKXbg2Mihs7pPxSiy+3d06944wqLiwESjR5",
+	"sCGTSltEw9xgLkKmTGtsz/ZZX3s2sa6SdvvVc8HsPWgc2GUFt43+0BmRCs/m94g+dsvsqXKqVIkyIplT",
+	"5f2JZVIVS45RZYDXVkkGqrbDsvboVsh1oIIoSIp51tdrmZgN/fWfkVzjKI6yrRQx3cBQoh9KQvsoKGZa",
+	"HXBfI6GoBErVihhX5v+sjTvjtqsWcDj+gHa2nj/f2EI4m0/xxvbNdqRCXfZztt1ZkUgUyooVSUWurWdD",
+	"Nhs4JwVnE/Tk6M0Bern77MXTXqe7TvXUFM/nhIEnkEqfwrk6SWhQuGIdctdpRxBJZsOMyNNOp8lXIJcH",
+	"lOZYFH2yKJvn7dWnIAMrIu8ok4An2vB5rq+Dgd4Cx1rVs+xCiLZYUsbdsK4LcgTuzbeG9f0rme+lXP5U",
+	"q6jr0jSC+vp+OTk5DHrW+I/tbm/Hebdqath/QRkk/9o+tXoZ2tKTe4UvuUD64KNRLgSx9bXFEkudfJFr",
+	"5Rtj8DYo0bSZldnsIYw+Hr3V1EQin4UsnsEww+xidYTXuK/NTvjNjV3SI2hJH0F89zbSjE4MfE3pPnY6",
+	"AfJIDpVlcy7VRJBVjzmYl9JjjDufsHW9bCMZvgqVh9fX4W/IROCUpBHZ4ae+AmPLLPzAPN46lcW/uKrI",
+	"con5Uv14XVkubfrKes/q9rd6ITyIFi9Uluk/1w0nG4y6dN31KCUkpYGAseeqTY6im3fM7Ahh0iJpee3l",
+	"e+HcXCUUrX/LDB5foTGDV1TArl3Oeteu6mpT3lhm6r3F8oDR+pK7xqjdcqkQtDjWPHx1lmepNLTSzTfe",
+	"yLd9QC8s1WjseNU+DPPVM9irIYoW4WgTKW2bMRfaVzfo2BZ8ruq4rnipl6bHL7d5PPZV821eEny7Y9fm",
+	"icAjki5xcN41h7j7KFU91eF5y1SHtWjr3kNVj5GkJan0JlIUXs/KhbxNsKjUlNBfsKV3N55jsa4DsQzS",
+	"2dYhbrlHDML1pq7FEhJnW5fikUHKWwv4730FhTVs7QwRsRt2dtYWuZw+bGtk04q6+Yul1tU+5Hfz72nD",
+	"biV55Oyf+rFrU4lndrohIY7OiA9MueJwbajefIY3hkfsNSjQrndTln0Ydwaf2qGlmZZP12fRzv0OUdJh",
+	"SZbQDy0sVp1dA3tWKltGYB7IU2vqsKvUFMLwSyLS/DZwWqsLKhrfGV41yW3KRnSOs0ZQoLXBtxsTzt+q",
+	"RvDJ6Nc92lJQibUuMnT5m1FM6PXdlz5zAa6iI9DIhEv7Xyl6CO5lyEPqjXNDnlaivwA0t0i6X4lz61hD",
+	"PYphyT4ZuH4VwSV1k9pDCazWPCS56fxGVWFnFd0BDY6u256ojZ2zO5Kg+Rodf7XAulOpmbM15WXYCPHO",
+	"5KahoRsKzhsk81UqEx9E1hKp6AyUNAswfa7HjRW22g6ByHaJK7oodEvNHLCkKbHMP2cZkdJ2M7cB7xtu",
+	"ZyMQ5N00nHSAINBdpm1biCW4xe9v0Z/hXpta3kkB4cO1j7i3Vvkt22NWu8OHWXZVseJlR6SpZlNb+aVV",
+	"e/GrGeOAxyZSVA0KBLm+HY8ctXWyvT3Y+Xnw7OV/gP+2FHOzzhITsu0MXDjRl+sPOuSPHGdQfI2znASh",
+	"ZJtQu9Xt2CpB+we0LwhGH23YOjR743OqBwhulLJcW9ZScjX798q/FUkPbr5Wroy4Nov1bfxYoqetIa0u",
+	"qZKLuSKfsr7CNbFdNQXCwyj54imk6yOyXVPbd53sIYwmgudzlHzx78guyviEjq5NGqb5B0r2379Kuij5",
+	"cGQSSN5/ODHJW2pKTpmccqGm0O70y6mtR7wkgo4pSU87AwTmQ9K1XZmNkVBkG0A+F9AqmIum8BB9sLOV",
+	"A5QYQtbf14qj+9cpA1A+TBn8iTL9/+QzlQr+PVHm/4n+T6bM/xPbijK4eje/Q60gce8HAtfSyGs9qzWR",
+	"7CT8ZHWsrXrb6NLfl6I3/8IXaIbZFdT0AZy5nBrImfZA4NfNF8Auzl6AhhhUpescTGTNHgnEbuJ6bMvn",
+	"ATVMpQSUBjAiiym/WXKX9GfXSsXXmxDT8VcgUq9Q9IO3i5yVyib4qVY2dQmXuxsTyKdftN0jJ4Xv0hQK",
+	"ckDamkN2Gms3VojIzIKBg5Poxlxt7VffYYUFBl8TyApN+0eFrO28w79zgQ4orCVSlX576R/HBvkIbal9",
+	"rzJI77gtFnaDfI8ebaBWN55syxy5qHVhEq2pQHNBgJ+AUrtn0ucrvZ4Byh7BlKSvrvBAWZYplSBlQ1oL",
+	"cw1N282tGNs+sR6gWr6LLXwL4cAtmq4WIhR90dt6/W/oN5KN+IwYf+gXTXrXPXQyxexCgnPyd27MWp4L",
+	"JIm4pCPyb+iIzLMrdHzy4VALID73S2ijUlstOOMjDNEzws4/Hnc86boJFfJ5tU6sL4agmlvJgGLgHp0F",
+	"uEpbkeSatQsE3SZ+uRvUo9ZatNuvyHfvUMEu7WTUf5vhEZnyLNVC3/o3TcGQg/xGfOwatMznBAtsc7+8",
+	"jGjILCuBeMeBsEJ//hQzfY9czSz5rJb49JfYDSOf8VasPKwGs/tezGo9w8Jd0LuRuc7h217oegZxl1K3",
+	"mEZ7sesmclhgw5WhngvetC9+zxmu8CYrLW/BnDIrcX6GzhRSUjY5D/nGWQwjWkXdTQ7YAQFQJZU+QwBw",
+	"AydEAXR46a4U9XUgxLXkuDKvkyuERRz2xU25dhGmWOCRqtzBBlSE+lJrmLJLJtpD+0GXOIvvaDrh+OKa",
+	"da53HYjaXr/6PP36W9DTkUnlXUeh8zqXjGb+W3lkiBHmXbE9t2KmZy2xJvjEilo/96QmwxBeKNJ2xKR7",
+	"axPQ52ZU1Kzdspa1G9OyGvf0uCgwuq28vL2XaEkwbhlb9wx8GQqiW/DaxsAD6FKN+lCzrnO3+k2c5e2h",
+	"xKw30SwMUNZNPWHg9Uq+fEnACEiurxP4+1Dgke9XVtDoy+cr0e4LvafoEeRUxmCs7X65qw/e+PPsy3Z3",
+	"5/rJp/ONs6LJj/7lz9dPf4y2+blHo2Y9xSqHLtaQfzahl4R1jcNuSBD5jEcqc50pK8zf8+A1pxZicVdh",
+	"JbudHNZvHwBfWNxCc6QTvWilfL/WqRVFgmCVE317pcB+RvX111JC9pnvEQQSFUCHy7PGNDWR7p7+8kdT",
+	"4dOMwdKYnunBtpWgN67mXpmuuW4t9+oy6hgVlXchrlKvXZhb2dqvCf0WVNq2VavB8VjWpVfoNeCe0MK9",
+	"cywo+hWzC1zVdtAxzS5xJ2zR1tmXFG8GjvjG5ixtfADQK9lB0WPfizQ+ibIy1Pnp5e6LF1vbOzbfNiy8",
+	"LCYMsrE05bMbBdduqsDdqrvMTfwItR1tKvR1pgqkOy8EV4AJkctbZN9FpWalulU/ZKJRzMaksRdbK7+w",
+	"XB1+3dt6vtuAR962yrSLUiKggQQobwWkZbsu/QXV1T7l2hbKcPOt94+yEl4n4wwSa3yRa3uXya1DqRVA",
+	"UyvSA/Lv1noG+aLaYvnNvpE6hTZxswMY4b4MOctVljGwZfzm22AQVhM+b6LvE9fzWlxpHQKH6fvGtHd/",
+	"HfGU7KH6fajot9u1lplnX7avozr0CtMVIpc5zpCckyyjbDKwPgWUOFf1IEFzQcb0cxfJuTYbLKy7IQWk",
+	"+MTAiZi+fOW9SG5gBjdegyYKvSNfXmstodvxsAq3CEZWVuqAEtZRNNZv4Ra9mv/EDIojoxfz+v68Kre4",
+	"czFvyb+KXpMxldu1EEk1V7c0XjjSmAnae+Ab04TT1o8EyDXRNNZSG/o7qhW9ux6h6/bgXN0cs6lAFaLQ",
+	"o1xQdXWsR7VYvAQLIvbzmON0n6H9w7foglwBJm9CJACkSWTkVgL56UpaiFmYqv6gGbLYwalS8871NWAZ",
+	"GHD1in/WNYEyLblce13wIRy/Ox6gOeHzzPgUTEDR0mbXNYmWXeS97N2iP13Qo2ZIRhiyoU+Zye6x1kPv",
+	"lJ2yH3/U6ydMWWi43o8/okT/igv6J/xmgP4Oi0Kneb+/M7ogV/ADSXpoX28JGmEhKJFIjvicSBvjNEFp",
+	"yhm02ZAu0UKrdIyQVCIsT1nyeQNeSgYWcspAo3ZRshBUb7IL3phdiK7ZIE8LPNa/BdirxIDOm79IRYiQ",
+	"pyzYmASnM8oS1zlGmtYcWlLIHjI9XuwcGdcLtPukmbn88UdXsG97nYF53EUJ5CQmAHWNoIoDYDlQEnDN",
+	"BE04NKxRHCXuV2OTpmVfHCuDfiXJ3imDW2Ua4itr9guCsCCg//VQAjw4cWFkgFeBng/64TFVDpFd6YWZ",
+	"NUClLixCEJTguemJQDnbtGAMP/0uOUtCaBK02+8PSiAYZZB49AQQ3uUVU/hzF2E0w5nmJyQ9Zb6XkR5m",
+	"e3vgqnn0e4ZAqZLIuoO0QmsRRfZQYtufBNQDSO+yh6wZboDl4UrqgSyyySmDhusmIiFhmXbMroXRpxPG",
+	"BUnthhxBqTOkY6PDD8cnmvx/s62pkrcpmc25Imx0tfFPcpV0ixRkRwVaCSdzBcfousjBfMAbZ5vL2KIF",
+	"iWfklOkbox+A/idonxmIdP0vmzjtK8X1k1TqjdtD2PeUMWdg8q59pjU8139pF3Wgbw1lE72Yw/2Tg18Q",
+	"Z9BF1FwBY1PB9kErDDTHajQ1Z/5i5+XzpwPDN6j0WQcQhJIWnJzKYvMyPHIf+nhiPmPvaHFFtVLmvy3g",
+	"HX0N1ADg5W0SnTne4oMKX5Cg18EpowqQ4AK70D+LleHKmn2ZmZ3QGXFkrpe1s7Pz0onWP+Hy/PjjYdCw",
+	"wT0LFiL0LYDjlXso07fethLyORlyapq3zpAp8uydskMPCgR1Y8Y67Ouj3+r37ax+I8Op5m8//uii0UUC",
+	"uiBBozgqUcpHudlGzb5zk6pGBZJ0wrDKAXjrEhL7oIZgARQ0OGWJpmK0ubCf2rR2VIKeYJ93AnPD1sTc",
+	"8+A5ZoNOFvTdr0+NU74ylsniTtCTqljxQz/toiHXynbIWj5vLBaLDc0TNnKREaZNidQmsCb/feNkQTPK",
+	"N47dwiDz1SAkFYsF+t4x6aEW6KYD0N/oWAmCZ+i1pngSb77F54ThOe0MOju9fm+nAzbKFFQABxFU6ks7",
+	"IaCTeBH2Nu0MOpoQDoKWjZ63yUbndPHI5q9aPIB3esWDB0bB1k9G2j/7aUYS9al+CrhfoTEXCfigS61b",
+	"OHB9Bp2y51rlgJ3Z7vcr4e7woF2O2HofAyMJVKRq8HKuiZWPw6a7193OrplDbGg/182/49QFeuGVrdWv",
+	"fGTYqj0GXWe3v7P6pTdcDGmaEkh1e9ZmZm+Zto5x5kGvnrX5zscAE6aw61e/Z78SYkF29IajUvdRPAE3",
+	"aEHeZ92OVc06A5NVZpF2Ihos6MNaoiSvjvbfnCR7vrqK2l4Mtn7HcG1bfUdSUAlcaZOLVmmWzMdaj3MJ",
+	"rRAfPGX+N0Dh0OXciNgn7mtGUzrtgI7LGTntoOEV4pAtwNlT61IMhZIdEqUc4nWQnW4REghDnGVXp+Bp",
+	"IwavSnPasELLTcFwpTK3MFaC29C12UWgefyTmFJhK/n/bvuH3OkVNFHt67KBZZPZK/d/684/Hrv7J0GN",
+	"p9Y6pAKd7du+/rv9l6vfOOBsnFHjF9jdavGJQ3yVcZyecP4rFibstLv1rM16ZD6fc6FI+o6kFJ9og1S/",
+	"vL3d5uUA681BvX0/HM7wpEDlXc3kFvYKdOsqweYXml7bZFsSw10G0awZhYfENqaGZ3V7Wjk3JuaCSsjg",
+	"KrMLM3LALiq3brfBdRto9GaIb/+O7K5+4z1Xb7TSeqNL9Z2Q6Cs4rpuQaDeun06Iaqaf/oNz7b8aHX4n",
+	"ZHVEcLoWUXnlbj395BXoJOA4iKUdLnUuGEdO2bcQJrh2jT9ZkBm/JLKH9p1m6aKhxiuYorEgJLvqod+m",
+	"NCPaCg35oUeM6Wp73KTTCTTHxheURAuJky5KQMMzzY7OwY/oLNXwD+BlfKJNXeOmG4BL7mnXwOTngpyr",
+	"qSByyrP03MIF2zy3uaBcUHWVoBFm4WL0X/Xz4EoCA9vUPcugun6AFlOuRcspA/QoeDZUSUEAuRGpRL/n",
+	"qRmbLHrotYF3BX+Tecb44IxT2PzGuiD12ISl3cKvVBNZcK4ljnN/+ukh0Jmm9HAsoK8NmMdPtxu3hd7b",
+	"f9R7v55Mf1SU70tRNpfecmTIALiBPjLPY33qVnHtD+HXDOdawbbBJG9i3fozpyyl4zERew7K+ia8zrrM",
+	"XehpxrVEgpjW8Eo/TLJxjB+aFJYHYohrGOyPjOuRcf31GJcJPd2tib9p+v5AnsSNtOGof/QNZTjroQB3",
+	"CBswVjQkUK8RtEfac0iyFLyLPjDDDDqVaabrQn6mzIARNCQTymQPfAz6/VOmKr4B6P8f81LCl+/WS3nP",
+	"zMcDlK1kQi6Wbjn5o2PkO1FJgCbXutj6biy716A93PG1/u2WF7UE6RZoOl7/6UUsrlySx8v6eFm/nct6",
+	"CJkJd3pXAwBK6+es043NvRI567r+Y0U6fkbSCbExPJOdgd7ZhpZDYn5jejLsocSuJEGKZJnR9ev3bkKU",
+	"J+R7vDQh+mbTfYFMr0fX6tdzrU5tN/eSr/FevazNV6UMzh69LB8YZBYW3Z0gBZOVEVptaBtuE7g6TbIf",
+	"lpyZF6Hlqw9tBS0D6hkyRyFO+/2nyKx48ihn710nudUPu6m76on2b5iOPGu9AhR2wFNyv5K43A9gaZZN",
+	"2JrvkcF8rbwcXAKgD2/T12UxvZG8bGQz+1nms467EAnPKCPAOAq4nx7aN1AopmMfknM9ZTklxNVAKHxB",
+	"LND9mItZnmGrMjs0EYS1Mi74fEp6aJ+dMpuFCyMOBcEXEvHxWKvUmk05HNiY6Us+z7m4Dbv6q/AWfSSb",
+	"9nALnuIrQoaUmT6+1XKoGic5OP6XS7GdEqyNHwj67W793H8KVPDx5M3Gzz3oAq//DPOxnqeNV1TOuaTx",
+	"5vTvgxzwDBS0stMzTG+sTfORlX2N7Aa+YBkvhaK/DXYm89ldewJq1rwJVtT1I/P1RwP+0YD/lowaTZMI",
+	"uwjb3RnyvjfOHV61Y1vXhRhZQJUFj8YQPf57F3nfOuICmd7/XVePY0vrFgCQY10KrkQCbCIa1I1ZcHyf",
+	"nwxonZDTYROLk6Jjl/69IA6QZ4qle01NyayHTsI6PpjvlIwuiO0IuWdQu12e8g/STc0WNrisapM+rbUl",
+	"Mxc9/qwUZCgVmMAsBMRip/iS7NloAc304eutNDrTKeOXRLjiQYAagNIkWgA3QzFY0ULD1NrFVCyggO8l",
+	"Bdr2ZPo6EdUTlyjaxGf1AekTHJJJzvZQUmqZAMnwUwf37aiaCBJgbT/GYR/jsPchP44JS4sqR9d1qeCu",
+	"dyBH8hVFWUf5Q9Rjnd2v57eFeyZnj46Zb8Yxk7OvZcO47mX3oll5P3AQiQSzxqg47lfnis5IgjJKJMLa",
+	"mi/FNKvZB74yrAel1acsScXVuchZUqsUA22GC6tkuCJrW+C+KKNlkBFNTT9I46EuQ2ZE9BG7c9+LRmKV",
+	"AuvD+MZ0EFMmhyWSdJZrPfVRx3jUMe5Lx9C86XZB5imgeiyNKQPkApYosQ8n0UCwgQf519Z9BoLNN5qu",
+	"oT1Kh1DQu+n2WjiczuDTWbjZJ8T58lXwsYxeklDg2SmehXtM2YRIZUECNr/Yxp/XjbrbhKi3M03S97mX",
+	"9guRvXSuLWsEU0gnkN1C2HicCciee9S8vl45E0MUjvEHieZFIoajRXPEd6J6nWB5UVW/Gsh60wDUNLKU",
+	"tybI7htdhNGLug1j1mDQeb5vWyZYSZuQM0DzAGzR4w37irZNcMPCM3nwWwZYg5vDPLsA+6bBVOHChgPz",
+	"uQkysbQA7MFFV+0CQwhwsYCPIy1DAdJW8EUF85LJHtp3W2FruAW51LLvlGGA3jeeUeOA1pMNkDINKlXg",
+	"1k0OX79/9fb9P5IeStw6iwXaesDGDUhOGbZNb7VqEjNozDuuI2jlEJYCfVrUozVxPmMIMxWE0TAUexNY",
+	"0BZcbLUZFr8F7hFKDPClUw1qzHD7jpnhvm0u3KTRWSqmjzAXj4bRWrzbkBdyAK1LWXW9+MUFizYtdF5z",
+	"do9HnRsKfqEF97jrACl9gOkHCVBppShUSk0jDKVtisXUgPFShRTnF/CyA6JEB3w219zOpR+esmBczVJ5",
+	"Rrom7mT8Pj303rqObFjNu5CMM3ppqZ6eaBnM/ztXuiLtDpbqXe6EbF1j0VnCt394RNq6M+XKXwc+diiV",
+	"iOdqxGdhdOSI6EurZWBEw4rd2i9l27pSnaJPlCrpmofIbvWyuiYk/iJD0JxiNiImHu2II+zWB5imMbdI",
+	"0XPo3mjcfuIVUZhmTaLUMZRHW+Irgo8UPVpaEXcLzdWO+INENPWK6ByraaGHQkuv5rRAn8+Y5/BkoJvu",
+	"PK9roWdNN27TiJ9I9OVbmHVTdCfRkjEB+F0HFmykZdcWpzl2AOGaBaaKpD3Tz714syRgu0XKmyyCPVp8",
+	"hBk3p8yl3HChv+JaGVnwVtsxED5skEv4jDgUZABlztWC0MnUGHF66yXlrKh0tdPSOkZiWWsSE/jm0Aom",
+	"9U3GfTyDM6t86FyUouPSMs5qIYBtQzfApn8M+zxaN/eDkKYvbSFPbqQ/1SJBM86o4sAwlwQm3hVP3eeV",
+	"K77SpuDvUbMOqsT1xhjLV9t61usW0EOwtysUav/gZorldMixSJeRxiv/0D1SRvGRBsIY00kuyCNlNCih",
+	"oC64PfxBuu26JX1YLPWl2Whv7TMPDxD+iy1NVRy6aKAhHl1A3Q1AwzX5b+GPJbet3/3tXdA46SyfdQYv",
+	"tk2DJPOvrUiHwnuNKpldXe3ZsEfkje5HP8ad+TGqW3uTyySclK5mtcmikXRzIbNJ+KfKQRmaW20y/leC",
+	"AMTcFh7v3n79FjWAD1GN46bZSiY8Oj8eOEsJfqJNcBjruUDWTBEtrpV3VtjOD8tElbX4jl2PiK/S0SL0",
+	"jgKcTgEgHBdY7u/n4BGJ+EpcDzMvura3dl/s/rzzfPfFCgm2YoamUAiqbaCRwZTeVd+N4CTI6nnYzpkI",
+	"Q76sq7zTM7Lu2eiMKBuR+IYt7f3Zbiq2w8PKWeRM0Wz9WZzdv9/D3AJzS9sGTzBLnT8NurfhoAy+1Hzr",
+	"G+fI/zXwArkwh2LuZniSNwjDuEZ0SxnssXvouw4u2lWs1r3dnjzq3Hemc8uCghyFeqJao0eP95dDu2o8",
+	"M/ILXxC2B1Wk/m8pGVMGKAyQ6o9Z4XED6uaiC23puEByiueRYKCRCHaS36qr3U7vq7S9cVvToMS7nkSP",
+	"TW8e/eU3bHoj/eVbzjPqKUGO3azseBMWj/von2nVSVVTe5uCKbTrbuOuwmNzm++2uc2apNjc2qaRdvoP",
+	"zJgfvStfM7WkLT3drqtNtJ2BRVyw2BpYEIQz/ZkrNBb8T8JcF0GHfxPvDxDS8beg1/Qf9ZrHxIG/bG+A",
+	"O9KENsklznKsbo8cVsEgtMN+H9bSa7cJ91yQXv6cz4RqSI5wBTkSz+bZXw927JFH3Gf+CNSQQQ6J5xUW",
+	"Mwly21qqGQHbcKhdy/2CJ/6p79ox6Jax2jPot+XRNXhnrkEVEJGj0oKw7to5mFxiQfXkDeadqSbQUnbK",
+	"s1RfIMpQYqkqQaYLV5Nz0M3yW5V3bn5fxT3oN6dB6Pn+5Y8OwkeZd0MHoSou4ArOUVeMPdu5Hx9hwBva",
+	"OQn9fXj0En63XsK16bHZT9hMP/0HZ9GPrsKv6SpsT1R37yx8B8ATBiXCwvZCrVNuMYo9jBqacCIRZ0Xf",
+	"FY/yq/QT2PylyZtYovZvQhHqPypCjx7Fv7BH8e5Up825IJeULO4YyPP1ZzxS2ZUHKp9POSPnBu/FQs5g",
+	"pQQd5oBfTqWBKe+h3f4uwpnkgS1ocHGglyEkgURaEpo1fC8W3aGZrr/7X4ej2Vk0M7bPygGwGzz7GZWS",
+	"sonJbqfq0cn5yLZasi3oQVpwLQDL1ZxhToTkrK1qFPAwgzWzzLnZAEf1MNnkxplLbWdWSNVuzCM3JYPn",
+	"8FDrTO0D89byTG2HrmXaUpEJLfQ7SVBKJ1QBUFlGcKrvdfKTb5IPzBhxAfXxiOdgKJPPENzoDDo/vdx9",
+	"8aJhQX80gW9tPYe8d//PMhbXT+jsb5/6Gy/Pvmx1t55FMbnuFbpGkhZAgXCuj87jO3MeVyGjzKVdw2l8",
+	"UtIPGBcznFFJUqQ4et3ber67hwwinPEW0xlBf3KmjSJBUEoEvXTVWlQZWHCeK/AgF5cy8fEZROUp83B6",
+	"MKRDo7AI4gEmRFl1MdmrNlUj2gMdvGJ6A75V7UXPzfjuHtoZDbvShFqnz+XRCf2ok6zHfvbTFGEgnuXs",
+	"p24+PWKDroUNChN9xAZ9xAZ95LOP2KDrYoMaVvMldB4tjfW9FlhadmpMyx5yyJo+Tda2HbeV+VLhK8Mv",
+	"BXHl+13Pc4KBGgKFVmFrFyS0OiQiepqPfuLvhISBqNZRFprDgnFq6T+YovwYCvyaocDVBHSzEOChZo8B",
+	"AEg0FvgP8OiUnO7ChRNcvTg0a1RTIojWUceUZKl3AAGnlBZ3j8qKoQucTWKaggaqGeopq1rRpmWWUVYB",
+	"K3mAMEMkpU6PTbkta4gpkibS6C/Q/Zi3H+EjD+2Q/wuZt4+hxe81KQvKhW5lEpfVtE2Hhbd2XLEVOzsi",
+	"Iy5So+ppQ9fAoSwc3jS5pClhI+K0PWfyTqm+SFfG1ZcKHFjDJuhofy3LPYxPmVQ0y9ACU7WS8xmnf4Tb",
+	"cZZd6R+pQNoMPz7ZPzopmB6A0+Kiwv2ULabc+QwgYqI/5xf2JJE8FyMy8C8kT2N8UxJ14FEJ76VPoBn9",
+	"kXU+ss7/quFNzYos67R9IsrVXsuZ6IqmgL9yfiERVohxlJI5Yfr+Xy3pCvjYE7DoCWj2dhMs/9U7DI0G",
+	"gj1GCbyYDEBFxoKgfN5DSUomAqckTQbohMzmXOAM0n75gu25HiUmwgTlCyATBMnwlYlLUXXKMqyI6KEk",
+	"L+gwGaBDLtVEkOP/9qsbT8sELc/M/juQcejoxizOFbSiwzPECEmj/e8nRB1BhNf0q7u/9tH+IxHyOALf",
+	"CxfIbV4vuKv3//ngvt8LVbquMv70R5ihIUGSiEuSRqmzPOSXzpBgQcR+rlnBpzOt+MDLVmfKRdYZdDZB",
+	"IbJjxTxMruv+lLtIvtVjUt8qhwrHoXqFi9xwqHoewTvMXDYDVoizEem6i0dSp1wN8ehiIrRgCkZ0Hr76",
+	"mAecpYDtYzMTTKWbi637AXypW2RWFolbkc/KBAhKRUDBIEU+SSxHIsjeVBxuFLbl9UVjoQLtsxi1aPda",
+	"H/U3k2wxwrMSSpsBaXPvBWMVSF/1sQxPJaCeGgXXdnBcTLlp4WgHCRG8a6O84QKB936IM8xGcJYs9Wqj",
+	"3NOS5YJcAQch4Rk6bn92/X8DAAD//w==",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

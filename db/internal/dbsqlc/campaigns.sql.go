@@ -74,24 +74,27 @@ func (q *Queries) CampaignGet(ctx context.Context, id int32) (CampaignGetRow, er
 }
 
 const campaignInsert = `-- name: CampaignInsert :one
-INSERT INTO campaigns (topic, template_id, segment_id, segment_query, rate_limit_per_second, quiet_start, quiet_end, timezone,
-    schedule_time, created_at, updated_at)
+INSERT INTO campaigns (topic, template_id, segment_id, segment_query, rate_limit_per_second, priority,
+    failure_threshold_percent, canary_percent, quiet_start, quiet_end, timezone, schedule_time, created_at, updated_at)
 VALUES ($1, $2, $3, $4, $5, $6,
-    $7, $8, $9, $10, $10)
+    $7, $8, $9, $10, $11, $12, $13, $13)
 RETURNING id
 `
 
 type CampaignInsertParams struct {
-	Topic              string
-	TemplateID         int32
-	SegmentID          *int32
-	SegmentQuery       json.RawMessage
-	RateLimitPerSecond int32
-	QuietStart         *int16
-	QuietEnd           *int16
-	Timezone           string
-	ScheduleTime       *time.Time
-	Now                time.Time
+	Topic                   string
+	TemplateID              int32
+	SegmentID               *int32
+	SegmentQuery            json.RawMessage
+	RateLimitPerSecond      int32
+	Priority                string
+	FailureThresholdPercent int16
+	CanaryPercent           int16
+	QuietStart              *int16
+	QuietEnd                *int16
+	Timezone                string
+	ScheduleTime            *time.Time
+	Now                     time.Time
 }
 
 func (q *Queries) CampaignInsert(ctx context.Context, arg CampaignInsertParams) (int32, error) {
@@ -101,6 +104,9 @@ func (q *Queries) CampaignInsert(ctx context.Context, arg CampaignInsertParams) 
 		arg.SegmentID,
 		arg.SegmentQuery,
 		arg.RateLimitPerSecond,
+		arg.Priority,
+		arg.FailureThresholdPercent,
+		arg.CanaryPercent,
 		arg.QuietStart,
 		arg.QuietEnd,
 		arg.Timezone,
@@ -241,23 +247,27 @@ func (q *Queries) CampaignRunsExist(ctx context.Context, id int32) (bool, error)
 
 const campaignUpdate = `-- name: CampaignUpdate :exec
 UPDATE campaigns SET topic = $1, template_id = $2, segment_id = $3, segment_query = $4,
-    rate_limit_per_second = $5, quiet_start = $6, quiet_end = $7,
-    timezone = $8, schedule_time = $9, updated_at = $10
-WHERE id = $11
+    rate_limit_per_second = $5, priority = $6, failure_threshold_percent = $7,
+    canary_percent = $8, quiet_start = $9, quiet_end = $10, timezone = $11,
+    schedule_time = $12, updated_at = $13
+WHERE id = $14
 `
 
 type CampaignUpdateParams struct {
-	Topic              string
-	TemplateID         int32
-	SegmentID          *int32
-	SegmentQuery       json.RawMessage
-	RateLimitPerSecond int32
-	QuietStart         *int16
-	QuietEnd           *int16
-	Timezone           string
-	ScheduleTime       *time.Time
-	Now                time.Time
-	ID                 int32
+	Topic                   string
+	TemplateID              int32
+	SegmentID               *int32
+	SegmentQuery            json.RawMessage
+	RateLimitPerSecond      int32
+	Priority                string
+	FailureThresholdPercent int16
+	CanaryPercent           int16
+	QuietStart              *int16
+	QuietEnd                *int16
+	Timezone                string
+	ScheduleTime            *time.Time
+	Now                     time.Time
+	ID                      int32
 }
 
 func (q *Queries) CampaignUpdate(ctx context.Context, arg CampaignUpdateParams) error {
@@ -267,6 +277,9 @@ func (q *Queries) CampaignUpdate(ctx context.Context, arg CampaignUpdateParams) 
 		arg.SegmentID,
 		arg.SegmentQuery,
 		arg.RateLimitPerSecond,
+		arg.Priority,
+		arg.FailureThresholdPercent,
+		arg.CanaryPercent,
 		arg.QuietStart,
 		arg.QuietEnd,
 		arg.Timezone,

@@ -242,6 +242,18 @@ func (q *Queries) AttemptsRefusedWith(ctx context.Context, arg AttemptsRefusedWi
 	return count, err
 }
 
+const campaignGate = `-- name: CampaignGate :one
+SELECT coalesce(campaign_gate($1), '')::text AS status
+`
+
+// The campaign's status, which no pause or cancel changes before this transaction ends.
+func (q *Queries) CampaignGate(ctx context.Context, id int32) (string, error) {
+	row := q.db.QueryRow(ctx, campaignGate, id)
+	var status string
+	err := row.Scan(&status)
+	return status, err
+}
+
 const deliveryGet = `-- name: DeliveryGet :one
 SELECT m.id, m.state, m.reason, m.waits_until, m.user_id, m.channel, m.accepted_at, m.attempt_count,
        r.id AS run_id, r.number AS run_number, r.campaign_id, r.sender_id,
@@ -473,4 +485,16 @@ func (q *Queries) SIDsTaken(ctx context.Context, arg SIDsTakenParams) ([]*string
 		return nil, err
 	}
 	return items, nil
+}
+
+const userShare = `-- name: UserShare :one
+SELECT consent_state FROM users WHERE id = $1 FOR SHARE
+`
+
+// Holds off a change of consent, and an erasure, until this transaction ends.
+func (q *Queries) UserShare(ctx context.Context, id int64) (string, error) {
+	row := q.db.QueryRow(ctx, userShare, id)
+	var consent_state string
+	err := row.Scan(&consent_state)
+	return consent_state, err
 }

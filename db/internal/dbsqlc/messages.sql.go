@@ -12,12 +12,55 @@ import (
 	"github.com/google/uuid"
 )
 
-const messageAttempts = `-- name: MessageAttempts :many
-SELECT id, message_id, number, state, carrier, lease_until, started_at, ended_at, provider_sid, http_status, error_code, detail, body_sha256, looks, failed_looks, granted_at FROM attempts WHERE message_id = $1 ORDER BY number
+const attemptReceipts = `-- name: AttemptReceipts :many
+SELECT id, provider_sid, attempt_id, status, error_code, payload, repeats, received_at FROM receipts WHERE attempt_id = ANY($1::uuid[]) ORDER BY id
 `
 
-func (q *Queries) MessageAttempts(ctx context.Context, messageID uuid.UUID) ([]Attempt, error) {
-	rows, err := q.db.Query(ctx, messageAttempts, messageID)
+func (q *Queries) AttemptReceipts(ctx context.Context, attemptIds []uuid.UUID) ([]Receipt, error) {
+	rows, err := q.db.Query(ctx, attemptReceipts, attemptIds)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []Receipt
+	for rows.Next() {
+		var i Receipt
+		if err := rows.Scan(
+			&i.ID,
+			&i.ProviderSid,
+			&i.AttemptID,
+			&i.Status,
+			&i.ErrorCode,
+			&i.Payload,
+			&i.Repeats,
+			&i.ReceivedAt,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const attemptsUnknownAbsent = `-- name: AttemptsUnknownAbsent :exec
+UPDATE attempts SET state = 'absent' WHERE message_id = $1 AND state = 'unknown'
+`
+
+// A person found that the provider never had them. Their message is locked already.
+func (q *Queries) AttemptsUnknownAbsent(ctx context.Context, messageID uuid.UUID) error {
+	_, err := q.db.Exec(ctx, attemptsUnknownAbsent, messageID)
+	return err
+}
+
+const messageAttempts = `-- name: MessageAttempts :many
+SELECT id, message_id, number, state, carrier, lease_until, started_at, ended_at, provider_sid, http_status, error_code, detail, body_sha256, looks, failed_looks, granted_at FROM attempts WHERE message_id = ANY($1::uuid[]) ORDER BY message_id, number
+`
+
+func (q *Queries) MessageAttempts(ctx context.Context, messageIds []uuid.UUID) ([]Attempt, error) {
+	rows, err := q.db.Query(ctx, messageAttempts, messageIds)
 	if err != nil {
 		return nil, err
 	}
@@ -84,6 +127,17 @@ func (q *Queries) MessageChecks(ctx context.Context, messageID uuid.UUID) ([]Com
 		return nil, err
 	}
 	return items, nil
+}
+
+const messageCountUnknown = `-- name: MessageCountUnknown :one
+SELECT count(*) FROM messages WHERE state = 'unknown'
+`
+
+func (q *Queries) MessageCountUnknown(ctx context.Context) (int64, error) {
+	row := q.db.QueryRow(ctx, messageCountUnknown)
+	var count int64
+	err := row.Scan(&count)
+	return count, err
 }
 
 const messageList = `-- name: MessageList :many
@@ -250,6 +304,102 @@ func (q *Queries) MessageListSparse(ctx context.Context, arg MessageListSparsePa
 	return items, nil
 }
 
+const messageListUnknown = `-- name: MessageListUnknown :many
+SELECT m.id, m.run_id, m.user_id, m.dedupe_key, m.seq, m.channel, m.state, m.reason, m.waits_until, m.error_code, m.attempt_count, m.created_at, m.accepted_at, m.sent_at, m.delivered_at, m.read_at, m.ended_at, m.updated_at, u.phone_number, r.number AS run_number, r.campaign_id
+FROM messages m
+JOIN campaign_runs r ON r.id = m.run_id
+LEFT JOIN users u ON u.id = m.user_id
+WHERE m.state = 'unknown' AND m.id < $1
+ORDER BY m.id DESC LIMIT $2
+`
+
+type MessageListUnknownParams struct {
+	BeforeID uuid.UUID
+	AtMost   int32
+}
+
+type MessageListUnknownRow struct {
+	Message     Message
+	PhoneNumber *string
+	RunNumber   int32
+	CampaignID  int32
+}
+
+func (q *Queries) MessageListUnknown(ctx context.Context, arg MessageListUnknownParams) ([]MessageListUnknownRow, error) {
+	rows, err := q.db.Query(ctx, messageListUnknown, arg.BeforeID, arg.AtMost)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []MessageListUnknownRow
+	for rows.Next() {
+		var i MessageListUnknownRow
+		if err := rows.Scan(
+			&i.Message.ID,
+			&i.Message.RunID,
+			&i.Message.UserID,
+			&i.Message.DedupeKey,
+			&i.Message.Seq,
+			&i.Message.Channel,
+			&i.Message.State,
+			&i.Message.Reason,
+			&i.Message.WaitsUntil,
+			&i.Message.ErrorCode,
+			&i.Message.AttemptCount,
+			&i.Message.CreatedAt,
+			&i.Message.AcceptedAt,
+			&i.Message.SentAt,
+			&i.Message.DeliveredAt,
+			&i.Message.ReadAt,
+			&i.Message.EndedAt,
+			&i.Message.UpdatedAt,
+			&i.PhoneNumber,
+			&i.RunNumber,
+			&i.CampaignID,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const messageLock = `-- name: MessageLock :one
+SELECT state, reason, waits_until, error_code, accepted_at, sent_at, delivered_at, read_at, ended_at FROM messages WHERE id = $1 FOR UPDATE
+`
+
+type MessageLockRow struct {
+	State       string
+	Reason      string
+	WaitsUntil  *time.Time
+	ErrorCode   *int32
+	AcceptedAt  *time.Time
+	SentAt      *time.Time
+	DeliveredAt *time.Time
+	ReadAt      *time.Time
+	EndedAt     *time.Time
+}
+
+func (q *Queries) MessageLock(ctx context.Context, id uuid.UUID) (MessageLockRow, error) {
+	row := q.db.QueryRow(ctx, messageLock, id)
+	var i MessageLockRow
+	err := row.Scan(
+		&i.State,
+		&i.Reason,
+		&i.WaitsUntil,
+		&i.ErrorCode,
+		&i.AcceptedAt,
+		&i.SentAt,
+		&i.DeliveredAt,
+		&i.ReadAt,
+		&i.EndedAt,
+	)
+	return i, err
+}
+
 const messageRead = `-- name: MessageRead :one
 SELECT m.id, m.run_id, m.user_id, m.dedupe_key, m.seq, m.channel, m.state, m.reason, m.waits_until, m.error_code, m.attempt_count, m.created_at, m.accepted_at, m.sent_at, m.delivered_at, m.read_at, m.ended_at, m.updated_at, u.phone_number, r.number AS run_number, r.campaign_id
 FROM messages m
@@ -292,39 +442,6 @@ func (q *Queries) MessageRead(ctx context.Context, id uuid.UUID) (MessageReadRow
 		&i.CampaignID,
 	)
 	return i, err
-}
-
-const messageReceipts = `-- name: MessageReceipts :many
-SELECT id, provider_sid, attempt_id, status, error_code, payload, repeats, received_at FROM receipts WHERE attempt_id IN (SELECT a.id FROM attempts a WHERE a.message_id = $1) ORDER BY id
-`
-
-func (q *Queries) MessageReceipts(ctx context.Context, messageID uuid.UUID) ([]Receipt, error) {
-	rows, err := q.db.Query(ctx, messageReceipts, messageID)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var items []Receipt
-	for rows.Next() {
-		var i Receipt
-		if err := rows.Scan(
-			&i.ID,
-			&i.ProviderSid,
-			&i.AttemptID,
-			&i.Status,
-			&i.ErrorCode,
-			&i.Payload,
-			&i.Repeats,
-			&i.ReceivedAt,
-		); err != nil {
-			return nil, err
-		}
-		items = append(items, i)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
 }
 
 const messageStates = `-- name: MessageStates :many
@@ -380,16 +497,23 @@ func (q *Queries) MessageStates(ctx context.Context, arg MessageStatesParams) ([
 const recipientCount = `-- name: RecipientCount :one
 SELECT count(*) FROM messages m WHERE m.run_id = $1
   AND ($2::text IS NULL OR m.state = $2) AND ($3::text IS NULL OR m.reason = $3)
+  AND ($4::integer IS NULL OR m.error_code = $4)
 `
 
 type RecipientCountParams struct {
-	RunID  int64
-	State  *string
-	Reason *string
+	RunID     int64
+	State     *string
+	Reason    *string
+	ErrorCode *int32
 }
 
 func (q *Queries) RecipientCount(ctx context.Context, arg RecipientCountParams) (int64, error) {
-	row := q.db.QueryRow(ctx, recipientCount, arg.RunID, arg.State, arg.Reason)
+	row := q.db.QueryRow(ctx, recipientCount,
+		arg.RunID,
+		arg.State,
+		arg.Reason,
+		arg.ErrorCode,
+	)
 	var count int64
 	err := row.Scan(&count)
 	return count, err
@@ -402,15 +526,17 @@ JOIN campaign_runs r ON r.id = m.run_id
 LEFT JOIN users u ON u.id = m.user_id
 WHERE m.run_id = $1 AND m.seq > $2
   AND ($3::text IS NULL OR m.state = $3) AND ($4::text IS NULL OR m.reason = $4)
-ORDER BY m.seq LIMIT $5
+  AND ($5::integer IS NULL OR m.error_code = $5)
+ORDER BY m.seq LIMIT $6
 `
 
 type RecipientListParams struct {
-	RunID  int64
-	After  int32
-	State  *string
-	Reason *string
-	AtMost int32
+	RunID     int64
+	After     int32
+	State     *string
+	Reason    *string
+	ErrorCode *int32
+	AtMost    int32
 }
 
 type RecipientListRow struct {
@@ -420,13 +546,14 @@ type RecipientListRow struct {
 	CampaignID  int32
 }
 
-// The ledger of a campaign's newest run.
+// The ledger of one run, in order.
 func (q *Queries) RecipientList(ctx context.Context, arg RecipientListParams) ([]RecipientListRow, error) {
 	rows, err := q.db.Query(ctx, recipientList,
 		arg.RunID,
 		arg.After,
 		arg.State,
 		arg.Reason,
+		arg.ErrorCode,
 		arg.AtMost,
 	)
 	if err != nil {

@@ -14,7 +14,7 @@ import (
 )
 
 const audienceSource = `-- name: AudienceSource :one
-SELECT r.frozen_at, c.subscription_topic_id, coalesce(c.segment_query, s.definition)::jsonb AS definition, t.channel
+SELECT r.id, r.campaign_id, r.number, r.kind, r.template_id, r.template_version, r.sender_id, r.started_by, r.started_at, r.not_before, r.frozen_at, r.audience_size, r.finished_at, r.settled_at, r.retry_states, r.retry_error_codes, r.canary_passed_at, r.breaker_since, c.subscription_topic_id, coalesce(c.segment_query, s.definition)::jsonb AS definition, t.channel
 FROM campaign_runs r
 JOIN campaigns c ON c.id = r.campaign_id
 JOIN templates t ON t.id = r.template_id
@@ -24,7 +24,7 @@ FOR UPDATE OF r
 `
 
 type AudienceSourceRow struct {
-	FrozenAt            *time.Time
+	CampaignRun         CampaignRun
 	SubscriptionTopicID *int32
 	Definition          json.RawMessage
 	Channel             string
@@ -35,7 +35,24 @@ func (q *Queries) AudienceSource(ctx context.Context, id int64) (AudienceSourceR
 	row := q.db.QueryRow(ctx, audienceSource, id)
 	var i AudienceSourceRow
 	err := row.Scan(
-		&i.FrozenAt,
+		&i.CampaignRun.ID,
+		&i.CampaignRun.CampaignID,
+		&i.CampaignRun.Number,
+		&i.CampaignRun.Kind,
+		&i.CampaignRun.TemplateID,
+		&i.CampaignRun.TemplateVersion,
+		&i.CampaignRun.SenderID,
+		&i.CampaignRun.StartedBy,
+		&i.CampaignRun.StartedAt,
+		&i.CampaignRun.NotBefore,
+		&i.CampaignRun.FrozenAt,
+		&i.CampaignRun.AudienceSize,
+		&i.CampaignRun.FinishedAt,
+		&i.CampaignRun.SettledAt,
+		&i.CampaignRun.RetryStates,
+		&i.CampaignRun.RetryErrorCodes,
+		&i.CampaignRun.CanaryPassedAt,
+		&i.CampaignRun.BreakerSince,
 		&i.SubscriptionTopicID,
 		&i.Definition,
 		&i.Channel,
@@ -196,19 +213,20 @@ func (q *Queries) CampaignGatesClose(ctx context.Context, ids []int32) error {
 }
 
 const campaignLock = `-- name: CampaignLock :one
-SELECT c.id, c.status, c.template_id, c.schedule_time, t.version AS template_version, t.channel
+SELECT c.id, c.status, c.template_id, c.schedule_time, c.rate_limit_per_second, t.version AS template_version, t.channel
 FROM campaigns c JOIN templates t ON t.id = c.template_id
 WHERE c.id = $1
 FOR UPDATE OF c
 `
 
 type CampaignLockRow struct {
-	ID              int32
-	Status          string
-	TemplateID      int32
-	ScheduleTime    *time.Time
-	TemplateVersion int32
-	Channel         string
+	ID                 int32
+	Status             string
+	TemplateID         int32
+	ScheduleTime       *time.Time
+	RateLimitPerSecond int32
+	TemplateVersion    int32
+	Channel            string
 }
 
 func (q *Queries) CampaignLock(ctx context.Context, id int32) (CampaignLockRow, error) {
@@ -219,6 +237,7 @@ func (q *Queries) CampaignLock(ctx context.Context, id int32) (CampaignLockRow, 
 		&i.Status,
 		&i.TemplateID,
 		&i.ScheduleTime,
+		&i.RateLimitPerSecond,
 		&i.TemplateVersion,
 		&i.Channel,
 	)
@@ -377,6 +396,29 @@ func (q *Queries) ReceiptsOverdue(ctx context.Context, arg ReceiptsOverdueParams
 	return items, nil
 }
 
+const retryCount = `-- name: RetryCount :one
+SELECT count(*) FROM (
+    SELECT DISTINCT ON (m.user_id) m.state, m.error_code
+    FROM messages m JOIN campaign_runs r ON r.id = m.run_id
+    WHERE r.campaign_id = $1 AND m.user_id IS NOT NULL
+    ORDER BY m.user_id, r.number DESC, m.id DESC) n
+WHERE n.state = ANY($2::text[]) AND (cardinality($3::integer[]) = 0 OR n.error_code = ANY($3::integer[]))
+`
+
+type RetryCountParams struct {
+	CampaignID int32
+	States     []string
+	ErrorCodes []int32
+}
+
+// The people whose newest message of the campaign is in one of the states and, when codes are given, has one of them.
+func (q *Queries) RetryCount(ctx context.Context, arg RetryCountParams) (int64, error) {
+	row := q.db.QueryRow(ctx, retryCount, arg.CampaignID, arg.States, arg.ErrorCodes)
+	var count int64
+	err := row.Scan(&count)
+	return count, err
+}
+
 const runActive = `-- name: RunActive :one
 SELECT id, number FROM campaign_runs WHERE campaign_id = $1 AND finished_at IS NULL
 `
@@ -417,6 +459,41 @@ func (q *Queries) RunBacklog(ctx context.Context, arg RunBacklogParams) (int64, 
 	return messages, err
 }
 
+const runByNumber = `-- name: RunByNumber :one
+SELECT id, campaign_id, number, kind, template_id, template_version, sender_id, started_by, started_at, not_before, frozen_at, audience_size, finished_at, settled_at, retry_states, retry_error_codes, canary_passed_at, breaker_since FROM campaign_runs WHERE campaign_id = $1 AND number = $2
+`
+
+type RunByNumberParams struct {
+	CampaignID int32
+	Number     int32
+}
+
+func (q *Queries) RunByNumber(ctx context.Context, arg RunByNumberParams) (CampaignRun, error) {
+	row := q.db.QueryRow(ctx, runByNumber, arg.CampaignID, arg.Number)
+	var i CampaignRun
+	err := row.Scan(
+		&i.ID,
+		&i.CampaignID,
+		&i.Number,
+		&i.Kind,
+		&i.TemplateID,
+		&i.TemplateVersion,
+		&i.SenderID,
+		&i.StartedBy,
+		&i.StartedAt,
+		&i.NotBefore,
+		&i.FrozenAt,
+		&i.AudienceSize,
+		&i.FinishedAt,
+		&i.SettledAt,
+		&i.RetryStates,
+		&i.RetryErrorCodes,
+		&i.CanaryPassedAt,
+		&i.BreakerSince,
+	)
+	return i, err
+}
+
 const runCancelPending = `-- name: RunCancelPending :exec
 UPDATE messages SET state = 'cancelled', reason = 'campaign_cancelled', waits_until = NULL, ended_at = $1, updated_at = $1
 WHERE run_id = $2 AND state = 'pending'
@@ -430,6 +507,17 @@ type RunCancelPendingParams struct {
 func (q *Queries) RunCancelPending(ctx context.Context, arg RunCancelPendingParams) error {
 	_, err := q.db.Exec(ctx, runCancelPending, arg.Now, arg.RunID)
 	return err
+}
+
+const runCount = `-- name: RunCount :one
+SELECT count(*) FROM campaign_runs WHERE campaign_id = $1
+`
+
+func (q *Queries) RunCount(ctx context.Context, campaignID int32) (int64, error) {
+	row := q.db.QueryRow(ctx, runCount, campaignID)
+	var count int64
+	err := row.Scan(&count)
+	return count, err
 }
 
 const runFinish = `-- name: RunFinish :exec
@@ -446,27 +534,28 @@ func (q *Queries) RunFinish(ctx context.Context, arg RunFinishParams) error {
 	return err
 }
 
+const runFreezeNobody = `-- name: RunFreezeNobody :exec
+UPDATE campaign_runs SET frozen_at = $1 WHERE id = $2
+`
+
+type RunFreezeNobodyParams struct {
+	Now *time.Time
+	ID  int64
+}
+
+func (q *Queries) RunFreezeNobody(ctx context.Context, arg RunFreezeNobodyParams) error {
+	_, err := q.db.Exec(ctx, runFreezeNobody, arg.Now, arg.ID)
+	return err
+}
+
 const runGet = `-- name: RunGet :one
-SELECT r.id, r.campaign_id, r.number, r.template_id, r.template_version, r.started_by, r.started_at, r.not_before, r.frozen_at,
-       r.audience_size, r.finished_at, r.settled_at,
-       c.status, c.status_reason, c.rate_limit_per_second, c.quiet_start, c.quiet_end, c.timezone
+SELECT r.id, r.campaign_id, r.number, r.kind, r.template_id, r.template_version, r.sender_id, r.started_by, r.started_at, r.not_before, r.frozen_at, r.audience_size, r.finished_at, r.settled_at, r.retry_states, r.retry_error_codes, r.canary_passed_at, r.breaker_since, c.status, c.status_reason, c.rate_limit_per_second, c.quiet_start, c.quiet_end, c.timezone
 FROM campaign_runs r JOIN campaigns c ON c.id = r.campaign_id
 WHERE r.id = $1
 `
 
 type RunGetRow struct {
-	ID                 int64
-	CampaignID         int32
-	Number             int32
-	TemplateID         int32
-	TemplateVersion    int32
-	StartedBy          string
-	StartedAt          time.Time
-	NotBefore          *time.Time
-	FrozenAt           *time.Time
-	AudienceSize       int32
-	FinishedAt         *time.Time
-	SettledAt          *time.Time
+	CampaignRun        CampaignRun
 	Status             string
 	StatusReason       string
 	RateLimitPerSecond int32
@@ -479,18 +568,24 @@ func (q *Queries) RunGet(ctx context.Context, id int64) (RunGetRow, error) {
 	row := q.db.QueryRow(ctx, runGet, id)
 	var i RunGetRow
 	err := row.Scan(
-		&i.ID,
-		&i.CampaignID,
-		&i.Number,
-		&i.TemplateID,
-		&i.TemplateVersion,
-		&i.StartedBy,
-		&i.StartedAt,
-		&i.NotBefore,
-		&i.FrozenAt,
-		&i.AudienceSize,
-		&i.FinishedAt,
-		&i.SettledAt,
+		&i.CampaignRun.ID,
+		&i.CampaignRun.CampaignID,
+		&i.CampaignRun.Number,
+		&i.CampaignRun.Kind,
+		&i.CampaignRun.TemplateID,
+		&i.CampaignRun.TemplateVersion,
+		&i.CampaignRun.SenderID,
+		&i.CampaignRun.StartedBy,
+		&i.CampaignRun.StartedAt,
+		&i.CampaignRun.NotBefore,
+		&i.CampaignRun.FrozenAt,
+		&i.CampaignRun.AudienceSize,
+		&i.CampaignRun.FinishedAt,
+		&i.CampaignRun.SettledAt,
+		&i.CampaignRun.RetryStates,
+		&i.CampaignRun.RetryErrorCodes,
+		&i.CampaignRun.CanaryPassedAt,
+		&i.CampaignRun.BreakerSince,
 		&i.Status,
 		&i.StatusReason,
 		&i.RateLimitPerSecond,
@@ -502,9 +597,11 @@ func (q *Queries) RunGet(ctx context.Context, id int64) (RunGetRow, error) {
 }
 
 const runInsert = `-- name: RunInsert :one
-INSERT INTO campaign_runs (campaign_id, number, kind, template_id, template_version, sender_id, started_by, started_at, not_before)
-SELECT $1, coalesce(max(r.number), 0) + 1, 'trigger', $2, $3, s.id, $4, $5, $6
-FROM (SELECT id FROM senders WHERE channel = $7 ORDER BY id DESC LIMIT 1) s
+INSERT INTO campaign_runs (campaign_id, number, kind, template_id, template_version, sender_id, started_by, started_at, not_before,
+    retry_states, retry_error_codes)
+SELECT $1, coalesce(max(r.number), 0) + 1, $2, $3, $4, s.id, $5, $6, $7,
+    $8::text[], $9::integer[]
+FROM (SELECT id FROM senders WHERE channel = $10 ORDER BY id DESC LIMIT 1) s
 LEFT JOIN campaign_runs r ON r.campaign_id = $1
 GROUP BY s.id
 RETURNING id, number
@@ -512,11 +609,14 @@ RETURNING id, number
 
 type RunInsertParams struct {
 	CampaignID      int32
+	Kind            string
 	TemplateID      int32
 	TemplateVersion int32
 	StartedBy       string
 	Now             time.Time
 	NotBefore       *time.Time
+	RetryStates     []string
+	RetryErrorCodes []int32
 	Channel         string
 }
 
@@ -528,11 +628,14 @@ type RunInsertRow struct {
 func (q *Queries) RunInsert(ctx context.Context, arg RunInsertParams) (RunInsertRow, error) {
 	row := q.db.QueryRow(ctx, runInsert,
 		arg.CampaignID,
+		arg.Kind,
 		arg.TemplateID,
 		arg.TemplateVersion,
 		arg.StartedBy,
 		arg.Now,
 		arg.NotBefore,
+		arg.RetryStates,
+		arg.RetryErrorCodes,
 		arg.Channel,
 	)
 	var i RunInsertRow
@@ -553,7 +656,7 @@ func (q *Queries) RunLastBatch(ctx context.Context, runID int64) (int32, error) 
 
 const runLeases = `-- name: RunLeases :one
 SELECT count(*) AS requests FROM attempts a JOIN messages m ON m.id = a.message_id
-WHERE m.run_id = $1 AND a.state = 'open' AND a.lease_until > $2
+WHERE m.run_id IN (SELECT o.id FROM campaign_runs o JOIN campaign_runs r ON r.campaign_id = o.campaign_id WHERE r.id = $1) AND a.state = 'open' AND a.lease_until > $2
 `
 
 type RunLeasesParams struct {
@@ -561,12 +664,62 @@ type RunLeasesParams struct {
 	Now   time.Time
 }
 
-// Requests of the run that may be under way, and the latest moment at which one can be.
+// Requests that may be under way, of the run and of those before it in which something is sent again.
 func (q *Queries) RunLeases(ctx context.Context, arg RunLeasesParams) (int64, error) {
 	row := q.db.QueryRow(ctx, runLeases, arg.RunID, arg.Now)
 	var requests int64
 	err := row.Scan(&requests)
 	return requests, err
+}
+
+const runList = `-- name: RunList :many
+SELECT id, campaign_id, number, kind, template_id, template_version, sender_id, started_by, started_at, not_before, frozen_at, audience_size, finished_at, settled_at, retry_states, retry_error_codes, canary_passed_at, breaker_since FROM campaign_runs WHERE campaign_id = $1 AND ($2::integer IS NULL OR number < $2)
+ORDER BY number DESC LIMIT $3
+`
+
+type RunListParams struct {
+	CampaignID int32
+	Before     *int32
+	AtMost     int32
+}
+
+func (q *Queries) RunList(ctx context.Context, arg RunListParams) ([]CampaignRun, error) {
+	rows, err := q.db.Query(ctx, runList, arg.CampaignID, arg.Before, arg.AtMost)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []CampaignRun
+	for rows.Next() {
+		var i CampaignRun
+		if err := rows.Scan(
+			&i.ID,
+			&i.CampaignID,
+			&i.Number,
+			&i.Kind,
+			&i.TemplateID,
+			&i.TemplateVersion,
+			&i.SenderID,
+			&i.StartedBy,
+			&i.StartedAt,
+			&i.NotBefore,
+			&i.FrozenAt,
+			&i.AudienceSize,
+			&i.FinishedAt,
+			&i.SettledAt,
+			&i.RetryStates,
+			&i.RetryErrorCodes,
+			&i.CanaryPassedAt,
+			&i.BreakerSince,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }
 
 const runOpen = `-- name: RunOpen :one
@@ -585,6 +738,50 @@ func (q *Queries) RunOpen(ctx context.Context, runID int64) (RunOpenRow, error) 
 	var i RunOpenRow
 	err := row.Scan(&i.Open, &i.FirstDue)
 	return i, err
+}
+
+const runReleaseQuiet = `-- name: RunReleaseQuiet :exec
+WITH held AS (
+    SELECT m.id, m.seq FROM messages m
+    WHERE m.run_id = $3 AND m.state = 'pending' AND m.reason = 'quiet_hours'
+    ORDER BY m.id FOR UPDATE
+), driven AS (
+    SELECT h.id, h.seq, row_number() OVER (ORDER BY h.seq) - 1 AS place
+    FROM held h JOIN cohorts c ON c.run_id = $3 AND h.seq BETWEEN c.seq_from AND c.next_seq - 1
+), released AS (
+    UPDATE messages m SET updated_at = $1,
+        reason = CASE WHEN d.id IS NULL THEN '' WHEN $4::boolean THEN 'paused' ELSE 'rate_limit' END,
+        waits_until = CASE WHEN d.id IS NULL THEN NULL WHEN $4::boolean THEN m.waits_until
+            ELSE $1::timestamptz + make_interval(0, 0, 0, 0, 0, 0, $2) * d.place END
+    FROM held h LEFT JOIN driven d ON d.id = h.id WHERE m.id = h.id
+), woken AS (
+    UPDATE cohorts SET waits_until = NULL WHERE cohorts.run_id = $3 AND cohorts.waits_until IS NOT NULL
+)
+INSERT INTO outbox (kind, payload, created_at, next_attempt_at)
+SELECT 'recipient.signal', jsonb_build_object('run_id', r.id, 'campaign_id', r.campaign_id, 'number', r.number, 'seq', d.seq), $1,
+       $1::timestamptz + make_interval(0, 0, 0, 0, 0, 0, $2) * d.place
+FROM driven d JOIN campaign_runs r ON r.id = $3
+WHERE NOT $4::boolean ORDER BY d.place
+`
+
+type RunReleaseQuietParams struct {
+	Now            time.Time
+	SpacingSeconds float64
+	RunID          int64
+	Paused         bool
+}
+
+// Has every message of the run that waits for quiet hours judged anew. Those in no batch are just set free; the workflows
+// of the others are told one after the other, spacing_seconds apart, and until then wait for the rate. While the campaign
+// is paused they are left asleep, as paused ones that the resume tells.
+func (q *Queries) RunReleaseQuiet(ctx context.Context, arg RunReleaseQuietParams) error {
+	_, err := q.db.Exec(ctx, runReleaseQuiet,
+		arg.Now,
+		arg.SpacingSeconds,
+		arg.RunID,
+		arg.Paused,
+	)
+	return err
 }
 
 const runReopen = `-- name: RunReopen :many
@@ -648,25 +845,33 @@ func (q *Queries) RunSettle(ctx context.Context, arg RunSettleParams) error {
 }
 
 const runSignalDispatched = `-- name: RunSignalDispatched :exec
+WITH told AS (
+    SELECT r.id AS run_id, r.campaign_id, r.number, m.seq, row_number() OVER (ORDER BY m.seq) - 1 AS place
+    FROM campaign_runs r
+    JOIN cohorts c ON c.run_id = r.id
+    JOIN messages m ON m.run_id = r.id AND m.seq BETWEEN c.seq_from AND c.next_seq - 1
+    WHERE r.id = $3 AND m.state = $4 AND ($5::text = '' OR m.reason = $5)
+)
 INSERT INTO outbox (kind, payload, created_at, next_attempt_at)
-SELECT 'recipient.signal', jsonb_build_object('run_id', r.id, 'campaign_id', r.campaign_id, 'number', r.number, 'seq', m.seq), $1, $1
-FROM campaign_runs r
-JOIN cohorts c ON c.run_id = r.id
-JOIN messages m ON m.run_id = r.id AND m.seq BETWEEN c.seq_from AND c.next_seq - 1
-WHERE r.id = $2 AND m.state = $3 AND ($4::text = '' OR m.reason = $4)
+SELECT 'recipient.signal', jsonb_build_object('run_id', run_id, 'campaign_id', campaign_id, 'number', number, 'seq', seq), $1,
+       $1::timestamptz + make_interval(0, 0, 0, 0, 0, 0, $2) * place
+FROM told ORDER BY place
 `
 
 type RunSignalDispatchedParams struct {
-	Now    time.Time
-	RunID  int64
-	State  string
-	Reason string
+	Now            time.Time
+	SpacingSeconds float64
+	RunID          int64
+	State          string
+	Reason         string
 }
 
-// Tells every recipient's workflow that a batch has started and whose message is in one of the states.
+// Tells every recipient's workflow that a batch has started and whose message is in one of the states, one after the
+// other, in the order of sending and spacing_seconds apart.
 func (q *Queries) RunSignalDispatched(ctx context.Context, arg RunSignalDispatchedParams) error {
 	_, err := q.db.Exec(ctx, runSignalDispatched,
 		arg.Now,
+		arg.SpacingSeconds,
 		arg.RunID,
 		arg.State,
 		arg.Reason,
@@ -718,6 +923,36 @@ func (q *Queries) RunUndecided(ctx context.Context, runID int64) (RunUndecidedRo
 	var i RunUndecidedRow
 	err := row.Scan(&i.Undecided, &i.Oldest)
 	return i, err
+}
+
+const runsStates = `-- name: RunsStates :many
+SELECT run_id, state, count(*) AS messages FROM messages WHERE run_id = ANY($1::bigint[]) GROUP BY run_id, state
+`
+
+type RunsStatesRow struct {
+	RunID    int64
+	State    string
+	Messages int64
+}
+
+func (q *Queries) RunsStates(ctx context.Context, runIds []int64) ([]RunsStatesRow, error) {
+	rows, err := q.db.Query(ctx, runsStates, runIds)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []RunsStatesRow
+	for rows.Next() {
+		var i RunsStatesRow
+		if err := rows.Scan(&i.RunID, &i.State, &i.Messages); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }
 
 const runsUnsettled = `-- name: RunsUnsettled :many
