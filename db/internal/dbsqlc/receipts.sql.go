@@ -122,33 +122,6 @@ func (q *Queries) AttemptsUpdate(ctx context.Context, arg AttemptsUpdateParams) 
 	return err
 }
 
-const campaignsOfAttemptsLock = `-- name: CampaignsOfAttemptsLock :many
-SELECT c.id FROM campaigns c
-WHERE c.id IN (SELECT r.campaign_id FROM attempts a JOIN messages m ON m.id = a.message_id JOIN campaign_runs r ON r.id = m.run_id
-    WHERE a.id = ANY($1::uuid[]))
-ORDER BY c.id FOR UPDATE
-`
-
-func (q *Queries) CampaignsOfAttemptsLock(ctx context.Context, attemptIds []uuid.UUID) ([]int32, error) {
-	rows, err := q.db.Query(ctx, campaignsOfAttemptsLock, attemptIds)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var items []int32
-	for rows.Next() {
-		var id int32
-		if err := rows.Scan(&id); err != nil {
-			return nil, err
-		}
-		items = append(items, id)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
-}
-
 const messagesOfAttemptsLock = `-- name: MessagesOfAttemptsLock :many
 SELECT m.id, m.user_id, m.state, m.reason, m.waits_until, m.error_code, m.accepted_at, m.sent_at, m.delivered_at, m.read_at, m.ended_at,
        m.seq, m.run_id, r.campaign_id, r.number AS run_number
