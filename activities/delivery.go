@@ -39,7 +39,7 @@ type deliveryStore interface {
 	Refuse(ctx context.Context, attemptID uuid.UUID, state ledger.AttemptState, o message.Outcome, then ledger.Then, now time.Time) error
 	NoteUncertain(ctx context.Context, attemptID uuid.UUID, o message.Outcome) error
 	OptOutByCarrier(ctx context.Context, userID int64, evidence string, now time.Time) error
-	PauseForFault(ctx context.Context, campaignID int64, reason string, now time.Time) error
+	PauseForFault(ctx context.Context, campaignID int64, scope message.Scope, reason string, now time.Time) error
 	Tried(ctx context.Context, messageID uuid.UUID) (int, error)
 	RefusedWith(ctx context.Context, messageID uuid.UUID, code int) (int, error)
 	OpenAttempt(ctx context.Context, messageID uuid.UUID) (a ledger.Attempt, ok bool, err error)
@@ -276,7 +276,7 @@ func (a *Delivery) recordRefusal(ctx context.Context, d ledger.Delivery, attempt
 			return Next{}, err
 		}
 	case message.Stop:
-		if err := a.Store.PauseForFault(ctx, d.CampaignID, fmt.Sprintf("provider error %d: %s", o.Code, o.Policy.Meaning), now); err != nil {
+		if err := a.Store.PauseForFault(ctx, d.CampaignID, o.Policy.Scope, fmt.Sprintf("provider error %d: %s", o.Code, o.Policy.Meaning), now); err != nil {
 			return Next{}, err
 		}
 	default: // nobody else is concerned

@@ -33,6 +33,7 @@ type dispatchStore interface {
 	SettleRun(ctx context.Context, runID int64, now time.Time) error
 	RunStates(ctx context.Context, runID int64) (ledger.States, error)
 	Steer(ctx context.Context, campaignID int64, to campaign.Status, by, reason string, now time.Time) (campaign.Steering, error)
+	breakerStore
 }
 
 // Dispatch decides what a run does next. All it knows lies in the ledger, so that its workflow only keeps time.
@@ -45,6 +46,8 @@ type Dispatch struct {
 	ReceiptDeadline time.Duration
 	// StuckAfter is how long a message that ought to move may stand still before it is driven anew.
 	StuckAfter time.Duration
+	// ErrorMeaning explains one of the provider's error codes to an operator.
+	ErrorMeaning func(code int) string
 }
 
 const (
@@ -135,7 +138,11 @@ func (a *Dispatch) plan(ctx context.Context, run ledger.Run, batch int) (Plan, e
 		return Plan{Action: Wait, Until: now.Add(idle), Reason: message.ReasonPaused}, nil
 	}
 	if run.Status == campaign.Running {
-		if plan, err := a.dispatch(ctx, run, batch); err != nil || plan.Action != "" {
+		breaker, plan, err := a.brake(ctx, run, now)
+		if err != nil || plan.Action != "" {
+			return plan, err
+		}
+		if plan, err := a.dispatch(ctx, run, breaker, batch); err != nil || plan.Action != "" {
 			return plan, err
 		}
 	}
@@ -157,12 +164,16 @@ func (a *Dispatch) rescue(ctx context.Context, run ledger.Run, batch int) (Plan,
 
 // dispatch cuts the next batch from the cohort whose hours end soonest, never further ahead than can be sent soon. An
 // empty plan: every message is in a batch.
-func (a *Dispatch) dispatch(ctx context.Context, run ledger.Run, batch int) (Plan, error) {
+func (a *Dispatch) dispatch(ctx context.Context, run ledger.Run, breaker ledger.Breaker, batch int) (Plan, error) {
 	cohorts, err := a.Store.RemainingCohorts(ctx, run.ID)
 	if err != nil || len(cohorts) == 0 {
 		return Plan{}, err
 	}
 	now := a.Now()
+	room, plan, err := a.canary(ctx, run, breaker, now)
+	if err != nil || plan.Action != "" {
+		return plan, err
+	}
 	open, opens, err := a.openCohorts(ctx, run, cohorts, now)
 	if err != nil {
 		return Plan{}, err
@@ -179,7 +190,7 @@ func (a *Dispatch) dispatch(ctx context.Context, run ledger.Run, batch int) (Pla
 		drain := time.Duration(float64(backlog-ahead/2) / float64(run.RatePerSecond) * float64(time.Second))
 		return Plan{Action: Wait, Until: now.Add(min(max(drain, 250*time.Millisecond), leadTime)), Reason: message.ReasonRateLimit}, nil
 	}
-	size, err := a.Store.CutBatch(ctx, run.ID, batch, open[0], min(ahead, maxBatch), now)
+	size, err := a.Store.CutBatch(ctx, run.ID, batch, open[0], min(ahead, maxBatch, room), now)
 	return Plan{Action: StartBatch, Size: size}, err
 }
 

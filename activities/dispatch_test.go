@@ -15,6 +15,7 @@ import (
 	"github.com/event-stream-engine/ese/internal/campaign"
 	"github.com/event-stream-engine/ese/internal/ledger"
 	"github.com/event-stream-engine/ese/internal/message"
+	"github.com/event-stream-engine/ese/internal/twilio"
 )
 
 var noon = time.Date(2026, 3, 2, 12, 0, 0, 0, time.UTC)
@@ -33,6 +34,7 @@ func newDesk(t *testing.T, n int, change func(*campaign.Campaign)) *desk {
 	d.Dispatch = &activities.Dispatch{
 		Store: d.world.Store, Now: func() time.Time { return d.now }, Log: slog.New(slog.DiscardHandler),
 		ReceiptDeadline: time.Hour, StuckAfter: 2 * time.Minute,
+		ErrorMeaning: func(code int) string { return twilio.PolicyOf(code).Meaning },
 	}
 	return d
 }

@@ -3,7 +3,6 @@ package db
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -18,21 +17,13 @@ import (
 )
 
 // RecordReceipts keeps status callbacks, moves the ledger forward by them and leaves word for the workflows that wait,
-// in one transaction. It tells for each whether it said anything new. A campaign whose credentials, sender or template
-// a report blames is paused.
+// in one transaction. It tells for each whether it said anything new. Campaigns whose credentials, sender or template a
+// report blames are paused.
 func (s *Store) RecordReceipts(ctx context.Context, reports []message.Report, now time.Time) ([]bool, error) {
 	var news []bool
 	err := s.InTx(ctx, func(ctx context.Context) (err error) {
-		var blamed map[int64]string
-		if news, blamed, err = s.recordReceipts(ctx, reports, now); err != nil {
-			return err
-		}
-		for id, reason := range blamed {
-			if err := s.PauseForFault(ctx, id, reason, now); err != nil {
-				return err
-			}
-		}
-		return nil
+		news, err = s.recordReceipts(ctx, reports, now)
+		return err
 	})
 	return news, err
 }
@@ -47,10 +38,10 @@ func (s said) compare(other said) int {
 	return cmp.Or(cmp.Compare(s.sid, other.sid), cmp.Compare(s.status, other.status), cmp.Compare(s.code, other.code))
 }
 
-func (s *Store) recordReceipts(ctx context.Context, reports []message.Report, now time.Time) ([]bool, map[int64]string, error) {
+func (s *Store) recordReceipts(ctx context.Context, reports []message.Report, now time.Time) ([]bool, error) {
 	owner, err := s.ownersOf(ctx, reports)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	first := map[said]int{} // one statement may not write a row twice: the first of equal callbacks stands for all
 	var apply []int         // repetitions of what came before too: it may have come before anyone knew whose it was
@@ -64,9 +55,17 @@ func (s *Store) recordReceipts(ctx context.Context, reports []message.Report, no
 			apply = append(apply, i)
 		}
 	}
+	blames, err := s.blamesOf(ctx, reports, owner, apply)
+	if err != nil {
+		return nil, err
+	}
+	atFault, err := s.lockAtFault(ctx, slices.Collect(maps.Values(blames))) // before all else that is locked here
+	if err != nil {
+		return nil, err
+	}
 	entries, err := s.lockEntries(ctx, reports, owner, apply)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	insert := dbsqlc.ReceiptInsertParams{Now: now}
 	for _, key := range slices.SortedFunc(maps.Keys(first), said.compare) { // so that two batches cannot wait for each other
@@ -82,14 +81,21 @@ func (s *Store) recordReceipts(ctx context.Context, reports []message.Report, no
 	}
 	rows, err := s.q(ctx).ReceiptInsert(ctx, insert)
 	if err != nil {
-		return nil, nil, translate(err, "receipts")
+		return nil, translate(err, "receipts")
 	}
 	news := make([]bool, len(reports))
 	for _, r := range rows {
 		news[first[said{r.ProviderSid, r.Status, r.ErrorCode}]] = r.Inserted
 	}
-	blamed, err := s.applyReports(ctx, reports, owner, apply, entries, now)
-	return news, blamed, err
+	faulty, err := s.applyReports(ctx, reports, owner, apply, entries, now)
+	if err != nil {
+		return nil, err
+	}
+	var met []blame
+	for _, i := range faulty {
+		met = append(met, blames[i])
+	}
+	return news, s.pauseAtFault(ctx, atFault, met, now)
 }
 
 // ownersOf finds the attempt that each report is about, by the id in its URL or else by the SID; the zero id for none.
@@ -125,9 +131,9 @@ func (s *Store) ownersOf(ctx context.Context, reports []message.Report) ([]uuid.
 	return owner, nil
 }
 
-// applyReports applies reports[i] for each i in apply to the ledger's locked entries.
-func (s *Store) applyReports(ctx context.Context, reports []message.Report, owner []uuid.UUID, apply []int, entries entries, now time.Time) (map[int64]string, error) {
-	blamed := map[int64]string{}
+// applyReports applies reports[i] for each i in apply to the ledger's locked entries. It returns those i that blame more
+// than their message.
+func (s *Store) applyReports(ctx context.Context, reports []message.Report, owner []uuid.UUID, apply []int, entries entries, now time.Time) (faulty []int, err error) {
 	changed := map[*entry]bool{}
 	var updates dbsqlc.AttemptsUpdateParams
 	updates.Now = &now
@@ -155,10 +161,10 @@ func (s *Store) applyReports(ctx context.Context, reports []message.Report, owne
 			}
 		}
 		if effect.Fault {
-			blamed[e.recipient.CampaignID] = fmt.Sprintf("provider error %d: %s", reports[i].Code, reports[i].Policy.Meaning)
+			faulty = append(faulty, i)
 		}
 	}
-	return blamed, s.saveEntries(ctx, changed, updates, now)
+	return faulty, s.saveEntries(ctx, changed, updates, now)
 }
 
 // entry is a locked ledger row with its attempts.
@@ -184,30 +190,17 @@ func (es entries) find(attempt uuid.UUID) (*entry, int) {
 	return nil, 0
 }
 
-// lockEntries locks what reports[i] for each i in apply may change, and reads it: campaigns first, then people, then
-// messages by id, and only then attempts and receipts. Every transaction here takes them in this order.
+// lockEntries locks what reports[i] for each i in apply may change, and reads it: people, then messages by id, and only then
+// attempts and receipts; the campaigns at fault are locked before. Every transaction here takes them in this order.
 func (s *Store) lockEntries(ctx context.Context, reports []message.Report, owner []uuid.UUID, apply []int) (entries, error) {
 	if len(apply) == 0 {
 		return nil, nil
 	}
-	var attemptIDs, optingOut, blaming []uuid.UUID
+	var attemptIDs, optingOut []uuid.UUID
 	for _, i := range apply {
 		attemptIDs = append(attemptIDs, owner[i])
-		switch reports[i].Policy.Class {
-		case message.OptOut:
+		if reports[i].Policy.Class == message.OptOut {
 			optingOut = append(optingOut, owner[i])
-		case message.Stop:
-			blaming = append(blaming, owner[i])
-		default: // concerns the message alone
-		}
-	}
-	if len(blaming) > 0 {
-		campaigns, err := s.q(ctx).CampaignsOfAttempts(ctx, blaming)
-		if err != nil {
-			return nil, translate(err, "campaigns of receipts")
-		}
-		if err := s.q(ctx).CampaignGatesClose(ctx, campaigns); err != nil {
-			return nil, translate(err, "gates of campaigns")
 		}
 	}
 	if len(optingOut) > 0 {

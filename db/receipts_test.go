@@ -171,7 +171,7 @@ func TestRecordReceiptsFault(t *testing.T) {
 	run := b.frozen(t, 3)
 	b.accepted(t, run, 1)
 	b.accepted(t, run, 2)
-	paused := message.Policy{Class: message.Stop, Meaning: "The template is paused"}
+	paused := message.Policy{Class: message.Stop, Scope: message.ScopeCampaign, Meaning: "The template is paused"}
 	b.report(t, failure(1, 63041, paused))
 	require.Equal(t, "undelivered campaign_fault", b.stands(t, run, 1))
 	require.Equal(t, "PAUSED provider error 63041: The template is paused", get[string](t, b, `SELECT status || ' ' || status_reason FROM campaigns`))

@@ -96,16 +96,6 @@ func (s *Store) Steer(ctx context.Context, campaignID int64, to campaign.Status,
 	}, nil
 }
 
-// PauseForFault pauses a campaign on the engine's own account; one that is not running any more is left alone. It waits
-// for no request under way.
-func (s *Store) PauseForFault(ctx context.Context, campaignID int64, reason string, now time.Time) error {
-	_, _, err := s.steer(ctx, campaignID, campaign.Paused, "engine", reason, now)
-	if fault.Is(err, fault.Conflict) || fault.Is(err, fault.NotFound) {
-		return nil
-	}
-	return err
-}
-
 // steer changes the campaign's status and leaves word for the workflows concerned. The status it returns is SCHEDULED
 // when a campaign is resumed before its time.
 func (s *Store) steer(
@@ -134,6 +124,11 @@ func (s *Store) steer(
 			return translate(err, "active run")
 		}
 		runID = run.ID
+		if to == campaign.Running {
+			if err := s.q(ctx).RunResumed(ctx, dbsqlc.RunResumedParams{ID: run.ID, CanaryReason: ledger.CanaryReason, Now: &now}); err != nil {
+				return translate(err, "resumed run")
+			}
+		}
 		if to == campaign.Running && c.ScheduleTime != nil && c.ScheduleTime.After(now) {
 			to = campaign.Scheduled
 		}

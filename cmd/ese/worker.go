@@ -54,7 +54,10 @@ func runWorker(ctx context.Context, getenv func(string) string) error {
 	defer provider.Close()
 
 	w := worker.New(temporal, worker.Activities{
-		Dispatch: &activities.Dispatch{Store: store, Now: time.Now, Log: log, ReceiptDeadline: cfg.ReceiptDeadline, StuckAfter: cfg.StuckAfter},
+		Dispatch: &activities.Dispatch{
+			Store: store, Now: time.Now, Log: log, ReceiptDeadline: cfg.ReceiptDeadline, StuckAfter: cfg.StuckAfter,
+			ErrorMeaning: func(code int) string { return twilio.PolicyOf(code).Meaning },
+		},
 		Delivery: &activities.Delivery{
 			Store: store, Sender: provider, Pace: activities.NewPace(store, time.Now, log), Now: time.Now, Log: log,
 			Lease: requestTimeout, Looks: cfg.ResolveLooks, ReceiptDeadline: cfg.ReceiptDeadline, Patience: patience,

@@ -10,10 +10,6 @@ FROM (SELECT unnest(@provider_sids::text[]) AS provider_sid, unnest(@attempt_ids
 ON CONFLICT ON CONSTRAINT receipts_said_once DO UPDATE SET repeats = r.repeats + 1, attempt_id = coalesce(r.attempt_id, excluded.attempt_id)
 RETURNING r.provider_sid, r.status, r.error_code, (xmax = 0)::boolean AS inserted;
 
--- name: CampaignsOfAttempts :many
-SELECT DISTINCT r.campaign_id FROM attempts a JOIN messages m ON m.id = a.message_id JOIN campaign_runs r ON r.id = m.run_id
-WHERE a.id = ANY(@attempt_ids::uuid[]) ORDER BY r.campaign_id;
-
 -- name: UsersOfAttemptsLock :many
 SELECT u.id, u.consent_state FROM users u
 WHERE u.id IN (SELECT m.user_id FROM attempts a JOIN messages m ON m.id = a.message_id WHERE a.id = ANY(@attempt_ids::uuid[]))

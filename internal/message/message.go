@@ -66,14 +66,25 @@ const (
 	Permanent Class = "permanent" // this recipient will not be reached by this message
 	Retry     Class = "retry"     // a new attempt after Delay, at most Retries times
 	OptOut    Class = "opt_out"   // the recipient does not want messages: record it, never retry
-	Stop      Class = "stop"      // the fault is ours (credentials, sender, template): the campaign must not go on
+	Stop      Class = "stop"      // the fault is ours (credentials, sender, template): see Scope for what must not go on
 	Window    Class = "window"    // free text outside WhatsApp's 24-hour window
 	Uncertain Class = "uncertain" // the outcome is unknown and has to be found out
+)
+
+// Scope says how far a fault of class Stop reaches: everything in it would meet the fault too.
+type Scope string
+
+// The scopes of a fault, each wider than the one before.
+const (
+	ScopeCampaign Scope = "campaign" // its template or content
+	ScopeSender   Scope = "sender"   // every campaign that sends from the same address
+	ScopeAccount  Scope = "account"  // every campaign
 )
 
 // Policy is what the engine does about a provider's error code.
 type Policy struct {
 	Class   Class
+	Scope   Scope         // with Stop; "" otherwise
 	Delay   time.Duration // before the first retry; grows with each
 	Retries int           // how many new attempts the code allows; 0 but for Retry
 	Meaning string        // one plain sentence for operators

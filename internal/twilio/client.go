@@ -18,6 +18,7 @@ import (
 
 	"github.com/event-stream-engine/ese/internal/fault"
 	"github.com/event-stream-engine/ese/internal/message"
+	"github.com/event-stream-engine/ese/internal/phone"
 )
 
 // The limits of a message's validity, as Twilio documents them.
@@ -258,7 +259,7 @@ func remote(m *openapi.ApiV2010Message) (message.Remote, error) {
 		CreatedAt: created,
 	}
 	if r.ErrorCode != 0 {
-		r.Policy = PolicyOf(r.ErrorCode)
+		r.Policy = PolicyIn(phone.Region(phone.Number(r.To)), r.ErrorCode)
 	}
 	return r, nil
 }

@@ -27,7 +27,25 @@ func TestPolicies(t *testing.T) {
 		require.NotEmpty(t, policy.Meaning, code)
 		require.Equal(t, policy.Class == message.Retry, policy.Retries > 0, code)
 		require.Equal(t, policy.Class == message.Retry, policy.Delay > 0, code)
+		require.Equal(t, policy.Class == message.Stop, policy.Scope != "", code)
 		require.Equal(t, policy, PolicyOf(code))
+	}
+	require.Equal(t, want, got)
+}
+
+func TestScopes(t *testing.T) {
+	t.Parallel()
+	want := map[message.Scope][]int{
+		message.ScopeCampaign: {21602, 21603, 21604, 21605, 21617, 21619, 21620, 21623, 21654, 21655, 21910, 63005, 63021, 63027, 63028, 63030,
+			63040, 63041, 63042, 90007},
+		message.ScopeSender:  {21212, 21601, 21606, 21657, 21701, 21703, 21705, 30024, 30034, 30035, 63001, 63002, 63007, 63020, 63022, 63026},
+		message.ScopeAccount: {20003, 20404, 21609, 30002, 63051, 63062},
+	}
+	got := map[message.Scope][]int{}
+	for code, policy := range Policies() {
+		if policy.Class == message.Stop {
+			got[policy.Scope] = append(got[policy.Scope], code)
+		}
 	}
 	require.Equal(t, want, got)
 }

@@ -189,6 +189,8 @@ func refuse(code int) *refusal {
 		status = http.StatusTooManyRequests
 	case 20500:
 		status = http.StatusInternalServerError
+	case 20503:
+		status = http.StatusServiceUnavailable
 	}
 	return &refusal{status: status, code: code, text: explain(code)}
 }
@@ -209,6 +211,7 @@ var explanations = map[int]string{
 	20404: "The requested resource was not found",
 	20429: "Too Many Requests",
 	20500: "An internal server error has occurred",
+	20503: "Service unavailable",
 	21211: "The 'To' number is not a valid phone number.",
 	21212: "The 'From' number is not a valid phone number, shortcode, or alphanumeric sender ID.",
 	21408: "Permission to send an SMS has not been enabled for the region indicated by the 'To' number.",

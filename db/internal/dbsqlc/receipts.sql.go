@@ -122,31 +122,6 @@ func (q *Queries) AttemptsUpdate(ctx context.Context, arg AttemptsUpdateParams) 
 	return err
 }
 
-const campaignsOfAttempts = `-- name: CampaignsOfAttempts :many
-SELECT DISTINCT r.campaign_id FROM attempts a JOIN messages m ON m.id = a.message_id JOIN campaign_runs r ON r.id = m.run_id
-WHERE a.id = ANY($1::uuid[]) ORDER BY r.campaign_id
-`
-
-func (q *Queries) CampaignsOfAttempts(ctx context.Context, attemptIds []uuid.UUID) ([]int32, error) {
-	rows, err := q.db.Query(ctx, campaignsOfAttempts, attemptIds)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var items []int32
-	for rows.Next() {
-		var campaign_id int32
-		if err := rows.Scan(&campaign_id); err != nil {
-			return nil, err
-		}
-		items = append(items, campaign_id)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
-}
-
 const messagesOfAttemptsLock = `-- name: MessagesOfAttemptsLock :many
 SELECT m.id, m.user_id, m.state, m.reason, m.waits_until, m.error_code, m.accepted_at, m.sent_at, m.delivered_at, m.read_at, m.ended_at,
        m.seq, m.run_id, r.campaign_id, r.number AS run_number
