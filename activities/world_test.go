@@ -55,7 +55,7 @@ func newWorld(t *testing.T, n int, now time.Time, change func(*campaign.Campaign
 
 	plan := campaign.Campaign{
 		Topic: "Spring", TemplateID: 1, SegmentQuery: json.RawMessage(`{"attribute":"name","operator":"exists"}`),
-		RatePerSecond: 1000, Timezone: "UTC",
+		RatePerSecond: 1000, Timezone: "UTC", FailureThreshold: campaign.DefaultFailureThreshold,
 	}
 	if change != nil {
 		change(&plan)

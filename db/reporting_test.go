@@ -60,7 +60,7 @@ func (b books) plan(t *testing.T) campaign.Campaign {
 	b.exec(t, `INSERT INTO template_versions (template_id, version, content, variables, created_at) VALUES (1, 1, 'Hi', '{}', $1) ON CONFLICT DO NOTHING`, noon)
 	b.exec(t, `INSERT INTO segments (name, definition, created_at, updated_at) VALUES ('All', '{"attribute":"city","operator":"exists"}', $1, $1) ON CONFLICT DO NOTHING`, noon)
 	segment := int64(1)
-	return campaign.Campaign{Topic: "Spring", TemplateID: 1, SegmentID: &segment, RatePerSecond: 10, Timezone: "UTC"}
+	return campaign.Campaign{Topic: "Spring", TemplateID: 1, SegmentID: &segment, RatePerSecond: 10, Timezone: "UTC", FailureThreshold: 20}
 }
 
 func (b books) campaign(t *testing.T) int64 {

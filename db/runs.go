@@ -75,7 +75,8 @@ const leasePoll = 20 * time.Millisecond
 
 // Steer pauses, resumes or cancels a campaign for the given reason. When a pause or a cancel returns, no send of the
 // campaign starts any more and none is under way: it waits for the leases of open attempts, at most as long as one
-// request may take. by and reason are for the record; reason may be empty.
+// request may take. Asked for again, because an answer was lost, it waits again and changes nothing. by and reason are for
+// the record; reason may be empty.
 func (s *Store) Steer(ctx context.Context, campaignID int64, to campaign.Status, by, reason string, now time.Time) (campaign.Steering, error) {
 	started := time.Now()
 	runID, to, err := s.steer(ctx, campaignID, to, by, reason, now)
@@ -110,8 +111,10 @@ func (s *Store) steer(
 			return translate(err, fmt.Sprintf("campaign %d", campaignID))
 		}
 		from := campaign.Status(c.Status)
-		if from == to {
-			return fault.New(fault.Conflict, "the campaign is %s already", to)
+		if from == to && (to == campaign.Paused || to == campaign.Cancelled) {
+			run, err := s.newestRun(ctx, campaignID)
+			runID = run.ID
+			return err
 		}
 		if to == campaign.Running && from != campaign.Paused {
 			return fault.New(fault.Conflict, "only a paused campaign can be resumed; this one is %s", from)
@@ -153,6 +156,17 @@ func (s *Store) steer(
 		return s.enqueue(ctx, outbox.WakeCampaign, outbox.Run{RunID: run.ID, CampaignID: campaignID, Number: int(run.Number)}, now)
 	})
 	return runID, to, err
+}
+
+func (s *Store) newestRun(ctx context.Context, campaignID int64) (dbsqlc.CampaignRun, error) {
+	runs, err := s.q(ctx).RunsNewest(ctx, []int32{int32(campaignID)})
+	if err == nil && len(runs) == 0 {
+		err = fault.New(fault.Conflict, "the campaign has no run")
+	}
+	if err != nil {
+		return dbsqlc.CampaignRun{}, translate(err, "newest run")
+	}
+	return runs[0], nil
 }
 
 // unbounded lifts the limit on statements for the rest of the transaction. What concerns a whole run is all or nothing,

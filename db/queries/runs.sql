@@ -188,18 +188,20 @@ WHERE run_id = @run_id AND state = 'pending';
 
 -- name: RunSignalDispatched :exec
 -- Tells every recipient's workflow that a batch has started and whose message is in one of the states, one after the
--- other, in the order of sending and spacing_seconds apart.
+-- other, in the order of sending and spacing_seconds apart. One that is to be sent waits until then and no longer.
 WITH told AS (
-    SELECT r.id AS run_id, r.campaign_id, r.number, m.seq, row_number() OVER (ORDER BY m.seq) - 1 AS place
+    SELECT r.id AS run_id, r.campaign_id, r.number, m.id, m.seq,
+           sqlc.arg(now)::timestamptz + make_interval(0, 0, 0, 0, 0, 0, @spacing_seconds) * (row_number() OVER (ORDER BY m.seq) - 1) AS at
     FROM campaign_runs r
     JOIN cohorts c ON c.run_id = r.id
     JOIN messages m ON m.run_id = r.id AND m.seq BETWEEN c.seq_from AND c.next_seq - 1
     WHERE r.id = @run_id AND m.state = @state AND (@reason::text = '' OR m.reason = @reason)
+), released AS (
+    UPDATE messages SET waits_until = told.at, updated_at = @now FROM told WHERE messages.id = told.id AND messages.state = 'pending'
 )
 INSERT INTO outbox (kind, payload, created_at, next_attempt_at)
-SELECT 'recipient.signal', jsonb_build_object('run_id', run_id, 'campaign_id', campaign_id, 'number', number, 'seq', seq), @now,
-       sqlc.arg(now)::timestamptz + make_interval(0, 0, 0, 0, 0, 0, @spacing_seconds) * place
-FROM told ORDER BY place;
+SELECT 'recipient.signal', jsonb_build_object('run_id', run_id, 'campaign_id', campaign_id, 'number', number, 'seq', seq), @now, at
+FROM told ORDER BY at;
 
 -- name: RunReleaseQuiet :exec
 -- Has every message of the run that waits for quiet hours judged anew. Those in no batch are just set free; the workflows

@@ -846,16 +846,18 @@ func (q *Queries) RunSettle(ctx context.Context, arg RunSettleParams) error {
 
 const runSignalDispatched = `-- name: RunSignalDispatched :exec
 WITH told AS (
-    SELECT r.id AS run_id, r.campaign_id, r.number, m.seq, row_number() OVER (ORDER BY m.seq) - 1 AS place
+    SELECT r.id AS run_id, r.campaign_id, r.number, m.id, m.seq,
+           $1::timestamptz + make_interval(0, 0, 0, 0, 0, 0, $2) * (row_number() OVER (ORDER BY m.seq) - 1) AS at
     FROM campaign_runs r
     JOIN cohorts c ON c.run_id = r.id
     JOIN messages m ON m.run_id = r.id AND m.seq BETWEEN c.seq_from AND c.next_seq - 1
     WHERE r.id = $3 AND m.state = $4 AND ($5::text = '' OR m.reason = $5)
+), released AS (
+    UPDATE messages SET waits_until = told.at, updated_at = $1 FROM told WHERE messages.id = told.id AND messages.state = 'pending'
 )
 INSERT INTO outbox (kind, payload, created_at, next_attempt_at)
-SELECT 'recipient.signal', jsonb_build_object('run_id', run_id, 'campaign_id', campaign_id, 'number', number, 'seq', seq), $1,
-       $1::timestamptz + make_interval(0, 0, 0, 0, 0, 0, $2) * place
-FROM told ORDER BY place
+SELECT 'recipient.signal', jsonb_build_object('run_id', run_id, 'campaign_id', campaign_id, 'number', number, 'seq', seq), $1, at
+FROM told ORDER BY at
 `
 
 type RunSignalDispatchedParams struct {
@@ -867,7 +869,7 @@ type RunSignalDispatchedParams struct {
 }
 
 // Tells every recipient's workflow that a batch has started and whose message is in one of the states, one after the
-// other, in the order of sending and spacing_seconds apart.
+// other, in the order of sending and spacing_seconds apart. One that is to be sent waits until then and no longer.
 func (q *Queries) RunSignalDispatched(ctx context.Context, arg RunSignalDispatchedParams) error {
 	_, err := q.db.Exec(ctx, runSignalDispatched,
 		arg.Now,
