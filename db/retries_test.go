@@ -204,7 +204,8 @@ func TestPauseWaitsForEarlierRuns(t *testing.T) {
 	}()
 	require.Eventually(t, func() bool { return b.status(t, first.CampaignID) == campaign.Paused }, 10*time.Second, time.Millisecond)
 	select {
-	case <-paused:
+	case err := <-paused:
+		require.NoError(t, err)
 		t.Fatal("a request was under way")
 	default:
 	}
