@@ -239,7 +239,7 @@ func TestRetryAPI(t *testing.T) {
 
 	retry := func(want int) *httptest.ResponseRecorder {
 		t.Helper()
-		r := httptest.NewRequest("POST", path+"/retry", strings.NewReader(`{"states":["failed","undelivered"],"error_codes":[30003]}`))
+		r := httptest.NewRequest(http.MethodPost, path+"/retry", strings.NewReader(`{"states":["failed","undelivered"],"error_codes":[30003]}`))
 		r.Header.Set("Content-Type", "application/json")
 		r.Header.Set("Idempotency-Key", "again")
 		w := e.do(fromHere(r))

@@ -119,21 +119,25 @@ func TestExportEndsWithItsCaller(t *testing.T) {
 	t.Parallel()
 	ctx, leave := context.WithCancel(t.Context())
 	defer leave()
-	ended := make(chan struct{})
+	asked, ended := make(chan struct{}), make(chan struct{})
 	w, err := exporting(ctx, t, func(ctx context.Context, after int) error {
 		if after == 0 {
 			return nil
 		}
+		close(asked)
 		<-ctx.Done()
 		close(ended)
 		return ctx.Err()
 	})
 	require.NoError(t, err)
 	defer w.Body.Close()
-	leave()
-	select {
-	case <-ended:
-	case <-time.After(10 * time.Second):
-		t.Fatal("nobody waits for the rows, and they are still asked for")
+	go func() { _, _ = io.Copy(io.Discard, w.Body) }() // as far as it comes
+	for what, happened := range []chan struct{}{asked, ended} {
+		select {
+		case <-happened:
+			leave()
+		case <-time.After(10 * time.Second):
+			t.Fatal([]string{"the second page was not asked for", "nobody waits for the rows, and they are still asked for"}[what])
+		}
 	}
 }

@@ -187,8 +187,8 @@ func TestOverBeforeItBegan(t *testing.T) {
 	require.Equal(t, "1 pending, 2 pending", b.sentTo(t, third.ID, first.ID))
 }
 
-// TestPauseWaitsForEarlierRuns: in a run that is over something may be sent again while a retry runs.
-func TestPauseWaitsForEarlierRuns(t *testing.T) {
+// TestSteerReachesEarlierRuns: in a run that is over something may be sent again while a retry runs.
+func TestSteerReachesEarlierRuns(t *testing.T) {
 	t.Parallel()
 	b, ctx := open(t), t.Context()
 	first := b.ended(t)
@@ -204,10 +204,16 @@ func TestPauseWaitsForEarlierRuns(t *testing.T) {
 	}()
 	require.Eventually(t, func() bool { return b.status(t, first.CampaignID) == campaign.Paused }, 10*time.Second, time.Millisecond)
 	select {
-	case <-paused:
+	case err := <-paused:
+		require.NoError(t, err)
 		t.Fatal("a request was under way")
 	default:
 	}
 	require.NoError(t, b.Accept(ctx, a.ID, "SM3", 201, noon))
 	require.NoError(t, <-paused)
+
+	b.exec(t, `UPDATE messages SET state = 'pending', reason = 'provider_retry' WHERE run_id = $1 AND seq = 3`, first.ID)
+	_, err = b.Steer(ctx, first.CampaignID, campaign.Cancelled, "tester", "", noon)
+	require.NoError(t, err)
+	require.Equal(t, "cancelled campaign_cancelled", b.stands(t, first, 3), "a cancel is for all that waits")
 }

@@ -394,7 +394,7 @@ func TestChangeQuietHoursOfARun(t *testing.T) {
 			require.Equal(t, noon.Add(250*time.Millisecond), b.delivery(t, run, 3).WaitsUntil.UTC())
 			require.Contains(t, b.outbox(t), "campaign.wake")
 		}
-		require.Equal(t, `{"fields": ["rate_limit_per_second", "quiet_hours_start", "quiet_hours_end"]}`,
+		require.JSONEq(t, `{"fields": ["rate_limit_per_second", "quiet_hours_start", "quiet_hours_end"]}`,
 			get[string](t, b, `SELECT detail::text FROM audit_events WHERE principal = 'tester' AND action = 'campaign.change' ORDER BY id DESC LIMIT 1`))
 		b.addsUp(t, run)
 	}

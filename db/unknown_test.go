@@ -41,7 +41,7 @@ func TestDecideSent(t *testing.T) {
 	require.Zero(t, undecided, "no receipt is awaited")
 	require.Empty(t, b.outbox(t))
 	require.Equal(t, "unknown", get[string](t, b, `SELECT state FROM attempts`))
-	require.Equal(t, `{"state": "sent", "outcome": "sent"}`, get[string](t, b, `SELECT detail::text FROM audit_events WHERE action = 'message.decide' AND principal = 'tester'`))
+	require.JSONEq(t, `{"state": "sent", "outcome": "sent"}`, get[string](t, b, `SELECT detail::text FROM audit_events WHERE action = 'message.decide' AND principal = 'tester'`))
 	_, err = b.Decide(ctx, id, ledger.DecidedNotSent, "tester", noon)
 	require.True(t, fault.Is(err, fault.Conflict))
 	b.addsUp(t, run)

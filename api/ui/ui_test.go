@@ -237,6 +237,7 @@ func TestEmptyPages(t *testing.T) {
 		"/campaigns":     "No campaigns found Plan one",
 		"/campaigns/new": "A campaign needs a template and a segment first.",
 		"/monitoring":    "Nobody wrote in this time",
+		"/unknown":       "No message waits for a decision",
 	} {
 		require.Contains(t, text(s.get(t, path)), says, path)
 	}
@@ -464,6 +465,7 @@ func TestCreateCampaign(t *testing.T) {
 	good := []string{
 		"topic", "Second", "template_id", "1", "segment_id", "1", "rate_limit_per_second", "20", "quiet_hours_start", "22:00", "quiet_hours_end", "08:00",
 		"schedule_time", "2026-07-01T09:30", "timezone", "Asia/Colombo",
+		"priority", "transactional", "failure_threshold_percent", "0", "canary_percent", "5",
 	}
 	with := func(name, value string) []string { return append(append([]string{}, good...), name, value) }
 
@@ -481,6 +483,9 @@ func TestCreateCampaign(t *testing.T) {
 		"not a time":     {with("schedule_time", "soon"), "must be a date and a time"},
 		"skipped minute": {append(with("timezone", "Europe/London"), "schedule_time", "2026-03-29T01:30"), "clocks skip it"},
 		"empty topic":    {with("topic", " "), "must be a text of 1 to 100 characters"},
+		"odd priority":   {with("priority", "urgent"), "must be transactional or bulk"},
+		"odd threshold":  {with("failure_threshold_percent", "101"), "must be from 0 to 100"},
+		"odd canary":     {with("canary_percent", "half"), "must be a whole number"},
 	} {
 		w := s.submit(t, "/campaigns/new", "/campaigns", tc.fields...)
 		require.Equal(t, http.StatusUnprocessableEntity, w.Code, name)
@@ -511,6 +516,7 @@ func TestCreateCampaign(t *testing.T) {
 	summary := text(s.get(t, "/campaign/2/summary"))
 	for _, says := range []string{
 		"Second campaign 2", "DRAFT not sent yet", "22:00 until 08:00", "Planned for 2026-07-01 04:00:00 UTC", "Cities First: city is known", "20 messages a second at most",
+		"Priority transactional", "never for failures", "the first 5 %",
 	} {
 		require.Contains(t, summary, says)
 	}
@@ -590,6 +596,80 @@ func TestTriggerAndSteer(t *testing.T) {
 	require.Contains(t, text(s.get(t, place+"/summary")), "cancelled 2")
 }
 
+// sending starts a run of a new campaign and gives it n people, whose messages are in the state.
+func (s *site) sending(t *testing.T, n int, state, reason string) {
+	t.Helper()
+	s.sender(t)
+	run, err := s.StartRun(t.Context(), s.plan(t, "Spring"), "tester", noon)
+	require.NoError(t, err)
+	for i := range n {
+		s.person(t, i, user.OptIn, nil)
+	}
+	s.exec(t, `INSERT INTO messages (id, run_id, user_id, seq, channel, state, reason, attempt_count, created_at, ended_at, updated_at)
+		SELECT uuid_v7($1), $2, id, id, 'whatsapp', $3, $4, 1, $1, $1, $1 FROM users`, noon, run.ID, state, reason)
+	s.exec(t, `INSERT INTO attempts (id, message_id, number, state, lease_until, started_at, ended_at, detail, looks, failed_looks, body_sha256)
+		SELECT gen_random_uuid(), id, 1, 'unknown', $1, $1, $1, 'unresolved', 4, 1, '' FROM messages`, noon)
+	s.exec(t, `UPDATE campaign_runs SET frozen_at = $1, audience_size = $2`, noon, n)
+}
+
+func TestRecipients(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	s.sending(t, 3, "failed", "provider_error")
+	s.exec(t, `UPDATE messages SET error_code = 63016 WHERE seq = 1`)
+	s.exec(t, `UPDATE messages SET state = 'pending', reason = 'quiet_hours', waits_until = $1, ended_at = NULL WHERE seq = 2`, noon.Add(time.Hour))
+
+	page := s.get(t, "/campaign/1/recipients")
+	require.Contains(t, text(page), "pending quiet hours 2026-03-02 13:00:00 UTC")
+	require.Contains(t, page, `href="/api/v1/campaigns/1/recipients.csv" download`)
+	page = s.get(t, "/campaign/1/recipients?run=1&state=failed&error_code=63016")
+	require.Contains(t, text(page), "1 in all")
+	require.Contains(t, page, `href="/api/v1/campaigns/1/recipients.csv?error_code=63016&amp;run=1&amp;state=failed" download`)
+	require.Contains(t, page, `href="/campaign/1/recipients?error_code=63016&amp;run=1&amp;state=pending"`, "another state, the same filter")
+	require.Contains(t, text(s.get(t, "/campaign/1/recipients?state=&error_code=")), "3 in all", "an empty field is no filter")
+	for query, status := range map[string]int{"error_code=x": 422, "run=-1": 422, "run=2": 404} {
+		require.Equal(t, status, s.do(httptest.NewRequest(http.MethodGet, "/campaign/1/recipients?"+query, http.NoBody)).Code, query)
+	}
+}
+
+func TestUnknownOutcomes(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	s.sending(t, 27, "unknown", "unresolved")
+	require.Contains(t, s.get(t, "/monitoring"), `href="/unknown"`)
+
+	decidable := regexp.MustCompile(`href="(/unknown/[0-9a-f-]+)\?outcome=not_sent"`)
+	page := s.get(t, "/unknown")
+	require.Contains(t, text(page), "27 in all")
+	require.NotContains(t, page, numbers)
+	require.Contains(t, text(page), "4 looks at the provider’s list, 1 more failed")
+	first := decidable.FindAllStringSubmatch(page, -1)
+	require.Len(t, first, 25)
+	next := regexp.MustCompile(`href="(/unknown\?after=[0-9a-f-]+)">Next page`).FindStringSubmatch(page)
+	require.NotNil(t, next)
+	require.Len(t, decidable.FindAllString(s.get(t, next[1]), -1), 2)
+
+	for i, outcome := range []string{"sent", "not_sent"} {
+		place := first[i][1]
+		confirm := s.get(t, place+"?outcome="+outcome)
+		require.Contains(t, confirm, `name="outcome" value="`+outcome+`"`)
+		w := s.do(post(place, url.Values{"outcome": {outcome}}))
+		require.Equal(t, http.StatusSeeOther, w.Code, text(w.Body.String()))
+		require.Equal(t, "/unknown", w.Header().Get("Location"))
+		w = s.do(post(place, url.Values{"outcome": {outcome}}))
+		require.Equal(t, http.StatusConflict, w.Code)
+		require.Contains(t, text(w.Body.String()), "only an unknown one can be decided")
+	}
+	require.Equal(t, 1, s.count(t, `SELECT count(*) FROM messages WHERE state = 'sent' AND reason = 'decided_sent'`))
+	require.Equal(t, 1, s.count(t, `SELECT count(*) FROM messages WHERE state = 'pending'`))
+	require.Contains(t, text(s.get(t, "/unknown")), "25 in all")
+	for path, status := range map[string]int{
+		"/unknown?after=7": 422, "/unknown/7?outcome=sent": 404, first[2][1]: 422, "/unknown/" + uuid.NewString() + "?outcome=sent": 404,
+	} {
+		require.Equal(t, status, s.do(httptest.NewRequest(http.MethodGet, path, http.NoBody)).Code, path)
+	}
+}
+
 func TestTurnedAway(t *testing.T) {
 	t.Parallel()
 	s := open(t)
@@ -608,8 +688,8 @@ func TestTurnedAway(t *testing.T) {
 		require.Equal(t, http.StatusUnauthorized, s.do(post(action, nil)).Code, action)
 	}
 	s.refused = access.Send
-	for _, verb := range []string{"trigger", "pause", "resume", "cancel"} {
-		require.Equal(t, http.StatusUnauthorized, s.do(post(path+"/"+verb, nil)).Code, verb)
+	for _, action := range []string{path + "/trigger", path + "/pause", path + "/resume", path + "/cancel", "/unknown/" + uuid.NewString()} {
+		require.Equal(t, http.StatusUnauthorized, s.do(post(action, nil)).Code, action)
 	}
 	c, err := s.Campaign(t.Context(), id)
 	require.NoError(t, err)

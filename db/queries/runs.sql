@@ -183,8 +183,10 @@ UPDATE campaign_runs SET settled_at = @now WHERE id = @id AND settled_at IS NULL
 SELECT state, count(*) AS messages FROM messages WHERE run_id = @run_id GROUP BY state;
 
 -- name: RunCancelPending :exec
+-- Of the run, and of those before it in which something was to be sent again: a later retry must not send it after all.
 UPDATE messages SET state = 'cancelled', reason = 'campaign_cancelled', waits_until = NULL, ended_at = @now, updated_at = @now
-WHERE run_id = @run_id AND state = 'pending';
+WHERE messages.run_id IN (SELECT o.id FROM campaign_runs o JOIN campaign_runs r ON r.campaign_id = o.campaign_id WHERE r.id = @run_id)
+  AND messages.state = 'pending';
 
 -- name: RunSignalDispatched :exec
 -- Tells every recipient's workflow that a batch has started and whose message is in one of the states, one after the

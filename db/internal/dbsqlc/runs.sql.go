@@ -496,7 +496,8 @@ func (q *Queries) RunByNumber(ctx context.Context, arg RunByNumberParams) (Campa
 
 const runCancelPending = `-- name: RunCancelPending :exec
 UPDATE messages SET state = 'cancelled', reason = 'campaign_cancelled', waits_until = NULL, ended_at = $1, updated_at = $1
-WHERE run_id = $2 AND state = 'pending'
+WHERE messages.run_id IN (SELECT o.id FROM campaign_runs o JOIN campaign_runs r ON r.campaign_id = o.campaign_id WHERE r.id = $2)
+  AND messages.state = 'pending'
 `
 
 type RunCancelPendingParams struct {
@@ -504,6 +505,7 @@ type RunCancelPendingParams struct {
 	RunID int64
 }
 
+// Of the run, and of those before it in which something was to be sent again: a later retry must not send it after all.
 func (q *Queries) RunCancelPending(ctx context.Context, arg RunCancelPendingParams) error {
 	_, err := q.db.Exec(ctx, runCancelPending, arg.Now, arg.RunID)
 	return err
