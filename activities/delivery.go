@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"log/slog"
-	"net/http"
 	"time"
 
 	"github.com/google/uuid"
@@ -287,16 +286,16 @@ func (a *Delivery) recordRefusal(ctx context.Context, d ledger.Delivery, attempt
 	return Next{Do: Check}, nil
 }
 
-// slow has the sender slow down where the provider asked for fewer requests.
+// slow has the sender slow down where the provider asked for fewer messages.
 func (a *Delivery) slow(ctx context.Context, d ledger.Delivery, o message.Outcome) error {
-	if o.HTTPStatus != http.StatusTooManyRequests {
+	if !o.Policy.Slows {
 		return nil
 	}
 	perSecond, err := a.Pace.Slow(ctx, d.SenderID, o.RetryAfter)
 	if err != nil {
 		return err
 	}
-	a.Log.WarnContext(ctx, "the provider asks for fewer requests: the sender slows down", "sender_id", d.SenderID, "per_second", perSecond, "retry_after", o.RetryAfter)
+	a.Log.WarnContext(ctx, "the provider asks for fewer messages: the sender slows down", "sender_id", d.SenderID, "error_code", o.Code, "per_second", perSecond, "retry_after", o.RetryAfter)
 	return nil
 }
 

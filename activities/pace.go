@@ -43,7 +43,7 @@ const (
 // line is who waits for one sender, by campaign, first come first served.
 type line struct {
 	waiting map[int64][]*waiter
-	again   time.Time // before which there is nothing to be had
+	again   time.Time     // before which there is nothing to be had
 	joined  chan struct{} // somebody came while the line's server sleeps
 }
 

@@ -226,11 +226,14 @@ func twiML(text string) []byte {
 }
 
 // Status callbacks come in bursts, several for each message. One transaction takes in all that arrived while the ones
-// before it committed, so that a burst costs a few commits and a lone callback waits for nobody.
+// before it committed; where they come in a steady stream it waits for a moment until there are several. So a burst, or a
+// stream, costs a few commits, and a lone callback waits for nobody.
 const (
-	reportBatch    = 128              // callbacks in one transaction
-	reportWriters  = 2                // transactions at once
-	reportDeadline = 10 * time.Second // for a batch: the provider gives up after 15 s
+	reportBatch    = 128                   // callbacks in one transaction
+	reportEnough   = 16                    // so many are not waited for any more
+	reportInterval = 40 * time.Millisecond // between the beginnings of two transactions with fewer
+	reportWriters  = 2                     // transactions at once
+	reportDeadline = 10 * time.Second      // for a batch: the provider gives up after 15 s
 )
 
 // reportQueue holds the callbacks that wait for their transaction. Its zero value is empty.
@@ -238,6 +241,8 @@ type reportQueue struct {
 	mu      sync.Mutex
 	waiting []waitingReport
 	writers int
+	began   time.Time     // the newest transaction
+	enough  chan struct{} // closed when a writer need not wait for more; nil while none waits
 }
 
 type waitingReport struct {
@@ -264,15 +269,41 @@ func (q *reportQueue) add(w waitingReport) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.waiting = append(q.waiting, w)
-	if q.writers == reportWriters {
+	if q.enough != nil && len(q.waiting) >= reportEnough {
+		close(q.enough)
+		q.enough = nil
+	}
+	if q.writers > 0 && (q.writers == reportWriters || len(q.waiting) < reportEnough) { // it will be taken by one at work
 		return false
 	}
 	q.writers++
 	return true
 }
 
+// gather waits until a transaction is worth its while, or the one before it lies far enough back.
+func (q *reportQueue) gather() {
+	q.mu.Lock()
+	wait := time.Until(q.began.Add(reportInterval))
+	if wait <= 0 || len(q.waiting) == 0 || len(q.waiting) >= reportEnough {
+		q.mu.Unlock()
+		return
+	}
+	if q.enough == nil {
+		q.enough = make(chan struct{})
+	}
+	enough := q.enough
+	q.mu.Unlock()
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-enough:
+	case <-timer.C:
+	}
+}
+
 // take returns the next batch. With nil the writer is dismissed.
 func (q *reportQueue) take() []waitingReport {
+	q.gather()
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	n := min(len(q.waiting), reportBatch)
@@ -281,6 +312,7 @@ func (q *reportQueue) take() []waitingReport {
 		q.writers--
 		return nil
 	}
+	q.began = time.Now()
 	batch := q.waiting[:n:n]
 	q.waiting = q.waiting[n:]
 	return batch

@@ -134,7 +134,7 @@ func (s *Store) ownersOf(ctx context.Context, reports []message.Report) ([]uuid.
 // applyReports applies reports[i] for each i in apply to the ledger's locked entries. It returns those i that blame more
 // than their message.
 func (s *Store) applyReports(ctx context.Context, reports []message.Report, owner []uuid.UUID, apply []int, entries entries, now time.Time) (faulty []int, err error) {
-	changed := map[*entry]bool{}
+	changed, slow := map[*entry]bool{}, map[int64]bool{}
 	var updates dbsqlc.AttemptsUpdateParams
 	updates.Now = &now
 	for _, i := range apply {
@@ -163,14 +163,26 @@ func (s *Store) applyReports(ctx context.Context, reports []message.Report, owne
 		if effect.Fault {
 			faulty = append(faulty, i)
 		}
+		if effect.Slow {
+			slow[e.senderID] = true
+		}
 	}
-	return faulty, s.saveEntries(ctx, changed, updates, now)
+	if err := s.saveEntries(ctx, changed, updates, now); err != nil {
+		return nil, err
+	}
+	for _, sender := range slices.Sorted(maps.Keys(slow)) {
+		if _, err := s.SlowSender(ctx, sender, 0, now); err != nil {
+			return nil, err
+		}
+	}
+	return faulty, nil
 }
 
 // entry is a locked ledger row with its attempts.
 type entry struct {
 	id        uuid.UUID
 	userID    *int64
+	senderID  int64
 	recipient outbox.Recipient
 	message   ledger.Message
 	attempts  []ledger.Attempt
@@ -217,7 +229,7 @@ func (s *Store) lockEntries(ctx context.Context, reports []message.Report, owner
 	for i, m := range messages {
 		ids[i] = m.ID
 		es[m.ID] = &entry{
-			id: m.ID, userID: m.UserID,
+			id: m.ID, userID: m.UserID, senderID: int64(m.SenderID),
 			recipient: outbox.Recipient{Run: outbox.Run{RunID: m.RunID, CampaignID: int64(m.CampaignID), Number: int(m.RunNumber)}, Seq: int(m.Seq)},
 			message: ledger.Message{
 				State: message.State(m.State), Reason: m.Reason, WaitsUntil: m.WaitsUntil, ErrorCode: value(m.ErrorCode),

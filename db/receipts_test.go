@@ -312,3 +312,16 @@ func TestLedgerAtOnce(t *testing.T) {
 		require.Equal(t, want, b.stands(t, run, i+1))
 	}
 }
+
+// TestRecordReceiptsSlow: a carrier that cannot keep up slows the sender down, once for all that it says together.
+func TestRecordReceiptsSlow(t *testing.T) {
+	t.Parallel()
+	b := open(t)
+	run := b.frozen(t, 2)
+	b.accepted(t, run, 1)
+	b.accepted(t, run, 2)
+	tooFast := message.Policy{Class: message.Retry, Delay: 30 * time.Second, Retries: 1, Slows: true}
+	b.report(t, failure(1, 63018, tooFast), failure(2, 63018, tooFast))
+	require.InDelta(t, 40, get[float32](t, b, `SELECT slowed_rate FROM throttles WHERE key = $1`, "sender/1"), 0.1)
+	require.Equal(t, "pending provider_retry", b.stands(t, run, 1))
+}

@@ -17,7 +17,7 @@ ORDER BY u.id FOR UPDATE;
 
 -- name: MessagesOfAttemptsLock :many
 SELECT m.id, m.user_id, m.state, m.reason, m.waits_until, m.error_code, m.accepted_at, m.sent_at, m.delivered_at, m.read_at, m.ended_at,
-       m.seq, m.run_id, r.campaign_id, r.number AS run_number
+       m.seq, m.run_id, r.campaign_id, r.sender_id, r.number AS run_number
 FROM messages m JOIN campaign_runs r ON r.id = m.run_id
 WHERE m.id IN (SELECT a.message_id FROM attempts a WHERE a.id = ANY(@attempt_ids::uuid[]))
 ORDER BY m.id FOR UPDATE OF m;

@@ -144,6 +144,7 @@ type Message struct {
 type Effect struct {
 	Changed bool // the message or the attempt is not what it was
 	Wake    bool // a workflow may be waiting for this: to find the outcome out, or to send again
+	Slow    bool // the carrier asks for fewer messages from the sender
 	OptOut  bool // the carrier says that the person does not want messages
 	Fault   bool // credentials, sender or template are at fault: the campaign must not go on
 }
@@ -184,6 +185,7 @@ func (m *Message) Apply(attempts []Attempt, i int, r message.Report, now time.Ti
 		a.ErrorCode = r.Code
 		e.OptOut = r.Policy.Class == message.OptOut
 		e.Fault = r.Policy.Class == message.Stop
+		e.Slow = r.Policy.Slows
 		if m.State.Undecided() && !mayArrive(attempts, i) {
 			m.fail(next, attempts, r, now)
 			e.Wake = e.Wake || m.State == message.Pending

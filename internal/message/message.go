@@ -87,6 +87,7 @@ type Policy struct {
 	Scope   Scope         // with Stop; "" otherwise
 	Delay   time.Duration // before the first retry; grows with each
 	Retries int           // how many new attempts the code allows; 0 but for Retry
+	Slows   bool          // the sender is faster than the provider takes it: it slows down
 	Meaning string        // one plain sentence for operators
 }
 

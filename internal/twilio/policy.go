@@ -65,6 +65,13 @@ func retry(delay time.Duration, retries int, meaning string) message.Policy {
 	return message.Policy{Class: message.Retry, Delay: delay, Retries: retries, Meaning: meaning}
 }
 
+// tooFast is retry for a code that asks for fewer messages.
+func tooFast(delay time.Duration, retries int, meaning string) message.Policy {
+	p := retry(delay, retries, meaning)
+	p.Slows = true
+	return p
+}
+
 func uncertain(meaning string) message.Policy {
 	return message.Policy{Class: message.Uncertain, Meaning: meaning}
 }
@@ -88,7 +95,7 @@ var policies = map[int]message.Policy{
 	// The account and the API.
 	codeCredentials: stop(account, "The credentials are wrong or the account is suspended"),
 	codeNotFound:    stop(account, "The account does not exist at the configured address"),
-	codeThrottled:   retry(time.Second, 20, "Too many requests at once; Twilio did not process this one"),
+	codeThrottled:   tooFast(time.Second, 20, "Too many requests at once; Twilio did not process this one"),
 	20500:           uncertain("Twilio had an internal error; the message may have been accepted"),
 	20503:           uncertain("Twilio was unavailable; the message may have been accepted"),
 
@@ -113,7 +120,7 @@ var policies = map[int]message.Policy{
 	// Refused at once: the sender.
 	21212: stop(sender, "The sender is not a valid number"),
 	21606: stop(sender, "The sender is not a number of this account that can send messages"),
-	21611: retry(5*time.Minute, 5, "The sender's queue is full"),
+	21611: tooFast(5*time.Minute, 5, "The sender's queue is full"),
 	21657: stop(sender, "The sender is not valid on this channel"),
 	21701: stop(sender, "The Messaging Service does not exist"),
 	21703: stop(sender, "The Messaging Service has no sender for this recipient"),
@@ -129,7 +136,7 @@ var policies = map[int]message.Policy{
 
 	// Reported later: Twilio and the carriers.
 	14107: retry(time.Minute, 1, "Too many replies between the two numbers"),
-	30001: retry(5*time.Minute, 5, "The sender's queue overflowed"),
+	30001: tooFast(5*time.Minute, 5, "The sender's queue overflowed"),
 	30002: stop(account, "The account was suspended"),
 	30003: retry(2*time.Hour, 2, "The handset is switched off or out of reach"),
 	30004: optOut("The recipient or the carrier blocks messages"),
@@ -138,7 +145,7 @@ var policies = map[int]message.Policy{
 	30007: permanent("A carrier filtered the message as unwanted"),
 	30008: retry(5*time.Minute, 1, "The carrier gave no reason"),
 	30010: permanent("The message would cost more than the account allows"),
-	30022: retry(time.Minute, 5, "The sender exceeded its registered rate"),
+	30022: tooFast(time.Minute, 5, "The sender exceeded its registered rate"),
 	30023: retry(day, 1, "The sender reached the carrier's daily limit"),
 	30024: stop(sender, "The sender is not provisioned yet"),
 	30027: retry(day, 1, "The sender reached the carrier's daily limit"),
@@ -161,8 +168,8 @@ var policies = map[int]message.Policy{
 	63014: optOut("The recipient has blocked the sender"),
 	63015: permanent("The recipient has not joined the sandbox"),
 	63016: {Class: message.Window, Meaning: "Free text is allowed only within 24 hours of the recipient's last message"},
-	63017: retry(5*time.Second, 10, "The account sends more than 2,000 messages a second"),
-	63018: retry(30*time.Second, 5, "The sender exceeded its rate or its daily number of recipients"),
+	63017: tooFast(5*time.Second, 10, "The account sends more than 2,000 messages a second"),
+	63018: tooFast(30*time.Second, 5, "The sender exceeded its rate or its daily number of recipients"),
 	63019: retry(time.Minute, 1, "The media could not be downloaded"),
 	63020: stop(sender, "The business account at Meta needs attention"),
 	63021: stop(campaign, "The channel refused the content"),

@@ -124,7 +124,7 @@ func (q *Queries) AttemptsUpdate(ctx context.Context, arg AttemptsUpdateParams) 
 
 const messagesOfAttemptsLock = `-- name: MessagesOfAttemptsLock :many
 SELECT m.id, m.user_id, m.state, m.reason, m.waits_until, m.error_code, m.accepted_at, m.sent_at, m.delivered_at, m.read_at, m.ended_at,
-       m.seq, m.run_id, r.campaign_id, r.number AS run_number
+       m.seq, m.run_id, r.campaign_id, r.sender_id, r.number AS run_number
 FROM messages m JOIN campaign_runs r ON r.id = m.run_id
 WHERE m.id IN (SELECT a.message_id FROM attempts a WHERE a.id = ANY($1::uuid[]))
 ORDER BY m.id FOR UPDATE OF m
@@ -145,6 +145,7 @@ type MessagesOfAttemptsLockRow struct {
 	Seq         int32
 	RunID       int64
 	CampaignID  int32
+	SenderID    int32
 	RunNumber   int32
 }
 
@@ -172,6 +173,7 @@ func (q *Queries) MessagesOfAttemptsLock(ctx context.Context, attemptIds []uuid.
 			&i.Seq,
 			&i.RunID,
 			&i.CampaignID,
+			&i.SenderID,
 			&i.RunNumber,
 		); err != nil {
 			return nil, err
