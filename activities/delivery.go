@@ -142,10 +142,10 @@ func (a *Delivery) wait(ctx context.Context, d ledger.Delivery, reason string, u
 
 // follow tells what comes next for a message that is not pending.
 func (a *Delivery) follow(d ledger.Delivery) Next {
-	switch {
-	case d.State == message.Sending:
+	switch d.State {
+	case message.Sending:
 		return Next{Do: Resolve, Reason: "outcome"}
-	case d.State == message.Pending:
+	case message.Pending:
 		return Next{Do: Check}
 	default:
 		return Next{Do: Done, Reason: string(d.State)}

@@ -405,7 +405,7 @@ func TestDeliveryWaitsForTheRate(t *testing.T) {
 	require.Equal(t, message.ReasonRateLimit, second.Reason)
 	require.WithinDuration(t, time.Now().Add(time.Second/2), second.At, 5*time.Second)
 	require.Equal(t, "pending rate_limit", l.stands(t, 2), "a longer wait is the workflow's")
-	require.Equal(t, 1, len(l.judge(t)))
+	require.Len(t, l.judge(t), 1)
 
 	l.Patience = time.Minute
 	var wg sync.WaitGroup

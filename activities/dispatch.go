@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/event-stream-engine/ese/internal/campaign"
@@ -33,6 +34,7 @@ type dispatchStore interface {
 	SettleRun(ctx context.Context, runID int64, now time.Time) error
 	RunStates(ctx context.Context, runID int64) (ledger.States, error)
 	Steer(ctx context.Context, campaignID int64, to campaign.Status, by, reason string, now time.Time) (campaign.Steering, error)
+	UpdateCampaign(ctx context.Context, id int64, by string, change func(campaign.Campaign) (campaign.Campaign, error), now time.Time) (campaign.Overview, error)
 	breakerStore
 }
 
@@ -48,19 +50,25 @@ type Dispatch struct {
 	StuckAfter time.Duration
 	// ErrorMeaning explains one of the provider's error codes to an operator.
 	ErrorMeaning func(code int) string
+
+	mu      sync.Mutex
+	counted map[int64]time.Time // when the messages of a large run were last counted, by run
 }
 
 const (
 	// leadTime is how far ahead of its sending a recipient is started: the rate times this is the backlog aimed at.
 	leadTime = 2 * time.Second
 	// maxBatch bounds the recipients of one batch: its workflow's history stays small.
-	maxBatch = 100
+	maxBatch = 250
 	// minBatch keeps slow campaigns from starting recipients one by one.
 	minBatch = 5
 	// maxAhead bounds the recipients that are started ahead, however fast the campaign may be.
 	maxAhead = 1000
 	// maxWatch is how long a run waits at most between looks at messages that are overdue.
 	maxWatch = 30 * time.Second
+	// manyMessages and countInterval say of which runs the progress is told only so often.
+	manyMessages  = 10_000
+	countInterval = 10 * time.Second
 	// idle is how long a run waits at most before it looks at the ledger again.
 	idle = 5 * time.Minute
 )
@@ -105,7 +113,7 @@ func (a *Dispatch) PlanRun(ctx context.Context, in PlanInput) (Plan, error) {
 		return Plan{}, err
 	}
 	plan.Status = run.Status
-	if plan.Action == Wait || plan.Action == Finished {
+	if plan.Action == Finished || plan.Action == Wait && a.mayCount(run) {
 		states, err := a.Store.RunStates(ctx, run.ID)
 		if err != nil {
 			return Plan{}, err
@@ -113,6 +121,29 @@ func (a *Dispatch) PlanRun(ctx context.Context, in PlanInput) (Plan, error) {
 		plan.Progress = describe(run, states, plan)
 	}
 	return plan, nil
+}
+
+// mayCount reports whether it is worth while to count the run's messages again: where they are many that takes its time.
+func (a *Dispatch) mayCount(run ledger.Run) bool {
+	if run.AudienceSize <= manyMessages {
+		return true
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	now := a.Now()
+	if now.Sub(a.counted[run.ID]) < countInterval {
+		return false
+	}
+	if a.counted == nil {
+		a.counted = map[int64]time.Time{}
+	}
+	for id, at := range a.counted { // runs that are over are not counted any more
+		if now.Sub(at) >= idle {
+			delete(a.counted, id)
+		}
+	}
+	a.counted[run.ID] = now
+	return true
 }
 
 func (a *Dispatch) plan(ctx context.Context, run ledger.Run, batch int) (Plan, error) {
@@ -316,6 +347,24 @@ type SteerInput struct {
 func (a *Dispatch) Steer(ctx context.Context, in SteerInput) (campaign.Steering, error) {
 	s, err := a.Store.Steer(ctx, in.CampaignID, in.To, in.By, "", a.Now())
 	return s, terminal(err)
+}
+
+// SetRateInput is a new rate limit for what remains of a campaign.
+type SetRateInput struct {
+	outbox.Run
+	PerSecond int    `json:"per_second"`
+	By        string `json:"by"`
+}
+
+// SetRate changes a campaign's rate limit; it holds from the next moment to send that is granted.
+func (a *Dispatch) SetRate(ctx context.Context, in SetRateInput) error {
+	now := a.Now()
+	_, err := a.Store.UpdateCampaign(ctx, in.CampaignID, in.By, func(c campaign.Campaign) (campaign.Campaign, error) {
+		to := c
+		to.RatePerSecond = in.PerSecond
+		return c.Edit(to, now)
+	}, now)
+	return terminal(err)
 }
 
 // describe is what the Temporal Web UI shows of a run.

@@ -158,11 +158,9 @@ func TestPlanRun(t *testing.T) {
 func TestPlanRunFast(t *testing.T) {
 	t.Parallel()
 	d := frozen(t, 600, rate(80))
-	for _, want := range [][]int{ints(1, 100), ints(101, 200)} {
-		require.Equal(t, activities.StartBatch, d.plan(t).Action)
-		require.Equal(t, want, d.seqs(t))
-	}
-	d.waits(t, message.ReasonRateLimit, 1500*time.Millisecond) // until half of two seconds' work is left
+	require.Equal(t, activities.StartBatch, d.plan(t).Action)
+	require.Equal(t, ints(1, 160), d.seqs(t))
+	d.waits(t, message.ReasonRateLimit, time.Second) // until half of two seconds' work is left
 }
 
 func TestPlanRunOfNobody(t *testing.T) {
@@ -301,6 +299,16 @@ func TestBatchSeqsOfNoBatch(t *testing.T) {
 	d := newDesk(t, 0, nil)
 	_, err := d.BatchSeqs(t.Context(), activities.PlanInput{Run: d.runName(), Batch: 1})
 	require.ErrorContains(t, err, "never cut")
+}
+
+func TestSetRate(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, 0, nil)
+	require.NoError(t, d.SetRate(t.Context(), activities.SetRateInput{Run: d.runName(), PerSecond: 7, By: "tester"}))
+	require.Equal(t, 7, d.load(t, d.run.ID).RatePerSecond)
+	var told *temporal.ApplicationError
+	require.ErrorAs(t, d.SetRate(t.Context(), activities.SetRateInput{Run: d.runName(), PerSecond: 0, By: "tester"}), &told)
+	require.Equal(t, "invalid", told.Type())
 }
 
 func TestSteerTellsItsCaller(t *testing.T) {

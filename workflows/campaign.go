@@ -17,6 +17,12 @@ type CampaignInput struct {
 	Batches int `json:"batches,omitempty"`
 }
 
+// SetRate is what the update of that name takes, and answers.
+type SetRate struct {
+	PerSecond int    `json:"per_second"` // messages; 1…1000
+	By        string `json:"by"`         // who asks for it
+}
+
 // maxOpenBatches bounds the batches that are starting their recipients at the same time.
 const maxOpenBatches = 4
 
@@ -50,24 +56,45 @@ func (c *campaignRun) listen(ctx workflow.Context) error {
 		to     campaign.Status
 	}{{UpdatePause, campaign.Paused}, {UpdateResume, campaign.Running}, {UpdateCancel, campaign.Cancelled}} {
 		err := workflow.SetUpdateHandlerWithOptions(ctx, move.update, func(ctx workflow.Context, by string) (campaign.Steering, error) {
-			s, err := steer(ctx, activities.SteerInput{Run: c.in.Run, To: move.to, By: by})
-			c.wakes++
-			return s, err
+			defer func() { c.wakes++ }()
+			return steer(ctx, activities.SteerInput{Run: c.in.Run, To: move.to, By: by})
 		}, workflow.UpdateHandlerOptions{
 			Description: fmt.Sprintf("make the campaign %s", move.to),
-			Validator: func(_ workflow.Context, by string) error {
-				if by == "" {
-					return temporal.NewApplicationError("say who asks for it", "invalid")
-				}
-				return nil
-			},
+			Validator:   func(_ workflow.Context, by string) error { return c.mayChange(by) },
 		})
 		if err != nil {
 			return err
 		}
 	}
+	err := workflow.SetUpdateHandlerWithOptions(ctx, UpdateSetRate, func(ctx workflow.Context, in SetRate) (SetRate, error) {
+		defer func() { c.wakes++ }()
+		return in, setRate(ctx, activities.SetRateInput{Run: c.in.Run, PerSecond: in.PerSecond, By: in.By})
+	}, workflow.UpdateHandlerOptions{
+		Description: "change how many messages a second are sent of what remains",
+		Validator: func(_ workflow.Context, in SetRate) error {
+			if in.PerSecond < 1 || in.PerSecond > campaign.MaxRate {
+				return temporal.NewApplicationError(fmt.Sprintf("per_second must be from 1 to %d", campaign.MaxRate), "invalid")
+			}
+			return c.mayChange(in.By)
+		},
+	})
+	if err != nil {
+		return err
+	}
 	return workflow.SetQueryHandlerWithOptions(ctx, QueryPlan, func() (activities.Plan, error) { return c.plan, nil },
 		workflow.QueryHandlerOptions{Description: "what the run does next, and how far it is"})
+}
+
+// mayChange refuses what is certainly impossible. What else is, the ledger tells: only it knows how the campaign stands at
+// this moment.
+func (c *campaignRun) mayChange(by string) error {
+	if by == "" {
+		return temporal.NewApplicationError("say who asks for it", "invalid")
+	}
+	if s := c.plan.Status; s != "" && !s.Active() {
+		return temporal.NewApplicationError(fmt.Sprintf("the campaign is %s: nothing of it can be changed", s), "conflict")
+	}
+	return nil
 }
 
 func (c *campaignRun) run(ctx workflow.Context) error {

@@ -16,11 +16,12 @@ const TaskQueue = "ese"
 
 // Names that reach a running workflow from outside. They are part of recorded histories.
 const (
-	SignalWake   = "wake"   // to a Campaign or a Recipient: what you wait for may have changed; look at the ledger
-	UpdatePause  = "pause"  // to a Campaign; takes who asks, answers campaign.Steering
-	UpdateResume = "resume" // likewise
-	UpdateCancel = "cancel" // likewise
-	QueryPlan    = "plan"   // to a Campaign; answers activities.Plan
+	SignalWake    = "wake"     // to a Campaign or a Recipient: what you wait for may have changed; look at the ledger
+	UpdatePause   = "pause"    // to a Campaign; takes who asks, answers campaign.Steering
+	UpdateResume  = "resume"   // likewise
+	UpdateCancel  = "cancel"   // likewise
+	UpdateSetRate = "set_rate" // to a Campaign; takes and answers SetRate
+	QueryPlan     = "plan"     // to a Campaign; answers activities.Plan
 )
 
 // CampaignID is the id of a run's workflow: campaign/<id>/run/<n>.

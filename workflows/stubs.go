@@ -62,6 +62,10 @@ func steer(ctx workflow.Context, in activities.SteerInput) (out campaign.Steerin
 	return out, err
 }
 
+func setRate(ctx workflow.Context, in activities.SetRateInput) error {
+	return workflow.ExecuteActivity(regular(ctx, time.Minute, "set the rate"), dispatch.SetRate, in).Get(ctx, nil)
+}
+
 func checkCompliance(ctx workflow.Context, in activities.Message) (out activities.Next, err error) {
 	err = workflow.ExecuteLocalActivity(local(ctx, "may it be sent now?"), delivery.CheckCompliance, in).Get(ctx, &out)
 	return out, err

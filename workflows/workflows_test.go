@@ -351,3 +351,41 @@ func TestImport(t *testing.T) {
 		})
 	}
 }
+
+// asked is what came of an update.
+type asked struct{ rejected, failed error }
+
+func (a *asked) Accept()                   {}
+func (a *asked) Reject(err error)          { a.rejected = err }
+func (a *asked) Complete(_ any, err error) { a.failed = err }
+
+// TestCampaignUpdates refuses at the door what is certainly impossible.
+func TestCampaignUpdates(t *testing.T) {
+	t.Parallel()
+	env := newEnv()
+	plans(env, activities.Plan{Action: activities.Wait, Until: someday.Add(time.Hour), Status: campaign.Running},
+		activities.Plan{Action: activities.Wait, Until: someday.Add(3 * time.Hour), Status: campaign.Completed})
+	var rates []activities.SetRateInput
+	env.OnActivity(dispatch.SetRate, mock.Anything, mock.Anything).Return(func(_ context.Context, in activities.SetRateInput) error {
+		rates = append(rates, in)
+		return nil
+	})
+	results := map[string]*asked{}
+	ask := func(at time.Duration, name, update string, in any) {
+		results[name] = &asked{}
+		env.RegisterDelayedCallback(func() { env.UpdateWorkflow(update, name, results[name], in) }, at)
+	}
+	ask(time.Minute, "by nobody", workflows.UpdatePause, "")
+	ask(time.Minute, "to nothing", workflows.UpdateSetRate, workflows.SetRate{By: "tester"})
+	ask(time.Minute, "too fast", workflows.UpdateSetRate, workflows.SetRate{PerSecond: campaign.MaxRate + 1, By: "tester"})
+	ask(2*time.Minute, "slower", workflows.UpdateSetRate, workflows.SetRate{PerSecond: 5, By: "tester"})
+	ask(2*time.Hour, "too late", workflows.UpdateCancel, "tester")
+	env.ExecuteWorkflow(workflows.Campaign, workflows.CampaignInput{Run: run})
+	require.NoError(t, env.GetWorkflowError())
+	for name, want := range map[string]string{"by nobody": "say who", "to nothing": "from 1 to", "too fast": "from 1 to", "too late": "COMPLETED"} {
+		require.ErrorContains(t, results[name].rejected, want, name)
+	}
+	require.NoError(t, results["slower"].rejected)
+	require.NoError(t, results["slower"].failed)
+	require.Equal(t, []activities.SetRateInput{{Run: run, PerSecond: 5, By: "tester"}}, rates)
+}

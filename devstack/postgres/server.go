@@ -256,6 +256,10 @@ func (s *Server) Command() *exec.Cmd {
 		"-c", "max_connections=300",
 		"-c", "shared_buffers=256MB",
 		"-c", "max_wal_size=2GB",
+		// New tables grow fast here: plans made for empty ones must not last.
+		"-c", "autovacuum_naptime=5s",
+		// The disk is a solid one, or in memory.
+		"-c", "random_page_cost=1.1",
 		"-c", "logging_collector=off",
 		"-c", "log_checkpoints=off",
 		// A failed statement is its caller's to report; the server's line on it

@@ -43,7 +43,7 @@ type campaign struct {
 // play lets campaigns ask in turns for a while, several callers at once, as often as they are told to.
 func play(t *testing.T, shared []*throttle.Limit, campaigns []*campaign, duration time.Duration, callers int) {
 	t.Helper()
-	random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // a test's dice
+	random := rand.New(rand.NewPCG(1, 2))
 	next := make([]time.Time, callers)
 	for i := range next {
 		next[i] = noon
