@@ -78,16 +78,16 @@ type Demand struct {
 func (d *Demand) open() bool { return len(d.Given) < d.Wanted }
 
 // Allot gives moments within the horizon to the demands, bounded by each one's own limit and by those that all of them
-// share. Urgent demands come first; among equals the one whose turn is the longest ago, so that a slow campaign gets
+// share. Urgent demands come first: what is not urgent takes no moment that would put an urgent one off. Among equals the one whose turn is the longest ago, so that a slow campaign gets
 // its rate beside a fast one. It returns when asking again makes sense.
 func Allot(now time.Time, shared []*Limit, demands []*Demand) (again time.Time) {
 	var first time.Time // the first moment of this call
 	for {
-		free := now
+		free, step := now, time.Duration(0)
 		for _, l := range shared {
-			free = later(free, l.Next)
+			free, step = later(free, l.Next), max(step, l.spacing(now))
 		}
-		d, at := choose(now, free, demands)
+		d, at := choose(now, free, step, demands)
 		switch {
 		case d == nil: // nobody waits
 			return now.Add(Horizon)
@@ -108,13 +108,14 @@ func Allot(now time.Time, shared []*Limit, demands []*Demand) (again time.Time) 
 	}
 }
 
-// choose returns whose turn it is when the shared limits are free, and the moment it gets.
-func choose(now, free time.Time, demands []*Demand) (next *Demand, at time.Time) {
+// choose returns whose turn it is when the shared limits are free, and the moment it gets; step is how long they are
+// taken by one moment.
+func choose(now, free time.Time, step time.Duration, demands []*Demand) (next *Demand, at time.Time) {
 	for _, d := range demands {
 		if !d.open() {
 			continue
 		}
-		if mine := later(free, d.Limit.Next); next == nil || before(now, d, mine, next, at) {
+		if mine := later(free, d.Limit.Next); next == nil || before(now, step, d, mine, next, at) {
 			next, at = d, mine
 		}
 	}
@@ -122,12 +123,14 @@ func choose(now, free time.Time, demands []*Demand) (next *Demand, at time.Time)
 }
 
 // before reports whether demand a, which could get the moment x, comes before b, which could get y.
-func before(now time.Time, a *Demand, x time.Time, b *Demand, y time.Time) bool {
+func before(now time.Time, step time.Duration, a *Demand, x time.Time, b *Demand, y time.Time) bool {
 	switch {
+	case a.Urgent && !b.Urgent:
+		return !x.After(y) || x.Before(y.Add(step))
+	case b.Urgent && !a.Urgent:
+		return x.Before(y) && !y.Before(x.Add(step))
 	case !x.Equal(y):
 		return x.Before(y)
-	case a.Urgent != b.Urgent:
-		return a.Urgent
 	default:
 		return a.Limit.last(now).Before(b.Limit.last(now))
 	}

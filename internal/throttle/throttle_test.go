@@ -125,6 +125,10 @@ func TestAllotUrgentFirst(t *testing.T) {
 	play(t, []*throttle.Limit{{PerSecond: 20}}, []*campaign{bulk, urgent}, 10*time.Second, 2)
 	require.GreaterOrEqual(t, len(urgent.given), 48, "all of its rate")
 	require.GreaterOrEqual(t, len(bulk.given), 140, "the rest")
+
+	bulk, urgent = &campaign{limit: throttle.Limit{PerSecond: 100}}, &campaign{limit: throttle.Limit{PerSecond: 15}, urgent: true}
+	play(t, []*throttle.Limit{{PerSecond: 20}}, []*campaign{bulk, urgent}, 10*time.Second, 2)
+	require.GreaterOrEqual(t, len(urgent.given), 142, "all of its rate, though it does not fit between the sender's moments")
 }
 
 func TestAllotSavesNothingUp(t *testing.T) {
