@@ -42,10 +42,14 @@ var dynamicConfig = dynamicconfig.StaticClient{
 	dynamicconfig.HistoryRPS.Key():                                          30000,
 	dynamicconfig.HistoryPersistenceMaxQPS.Key():                            50000,
 	dynamicconfig.ShardIOConcurrency.Key():                                  2,
-	dynamicconfig.MatchingRPS.Key():                                         20000,
-	dynamicconfig.MatchingPersistenceMaxQPS.Key():                           20000,
-	dynamicconfig.BatcherRPS.Key():                                          500,
-	dynamicconfig.BatcherConcurrency.Key():                                  20,
+	// The default keeps 128,000 workflows in memory; most here are over in a
+	// moment. Events are asked for again right after they were written.
+	dynamicconfig.HistoryCacheHostLevelMaxSize.Key(): 10_000,
+	dynamicconfig.EventsCacheMaxSizeBytes.Key():      16 << 20,
+	dynamicconfig.MatchingRPS.Key():                  20000,
+	dynamicconfig.MatchingPersistenceMaxQPS.Key():    20000,
+	dynamicconfig.BatcherRPS.Key():                   500,
+	dynamicconfig.BatcherConcurrency.Key():           20,
 	// New search attributes and namespaces are seen at once.
 	dynamicconfig.ForceSearchAttributesCacheRefreshOnRead.Key(): true,
 	dynamicconfig.NamespaceCacheRefreshInterval.Key():           time.Second,
