@@ -26,7 +26,7 @@ type dispatchStore interface {
 	Backlog(ctx context.Context, runID int64, dueBefore time.Time) (int, error)
 	Batch(ctx context.Context, runID int64, number int) (seqs []int, cut bool, err error)
 	CutBatch(ctx context.Context, runID int64, number int, c ledger.Cohort, size int, now time.Time) (int, error)
-	CutDue(ctx context.Context, runID int64, number, size int, since, now time.Time) (bool, error)
+	CutDue(ctx context.Context, run ledger.Run, number, size int, since, now time.Time) (bool, error)
 	OverdueReceipts(ctx context.Context, runID int64, acceptedBefore time.Time, atMost int) ([]ledger.Overdue, error)
 	OpenMessages(ctx context.Context, runID int64) (n int, firstDue time.Time, err error)
 	UndecidedMessages(ctx context.Context, runID int64) (n int, oldest time.Time, err error)
@@ -184,7 +184,7 @@ func (a *Dispatch) plan(ctx context.Context, run ledger.Run, batch int) (Plan, e
 // came.
 func (a *Dispatch) rescue(ctx context.Context, run ledger.Run, batch int) (Plan, error) {
 	now := a.Now()
-	if due, err := a.Store.CutDue(ctx, run.ID, batch, maxBatch, now.Add(-a.StuckAfter), now); err != nil || due {
+	if due, err := a.Store.CutDue(ctx, run, batch, maxBatch, now.Add(-a.StuckAfter), now); err != nil || due {
 		return Plan{Action: StartBatch}, err
 	}
 	if overdue, err := a.Store.OverdueReceipts(ctx, run.ID, now.Add(-a.ReceiptDeadline), 1); err != nil || len(overdue) > 0 {

@@ -396,11 +396,11 @@ func (s *Store) CutBatch(ctx context.Context, runID int64, number int, c ledger.
 	return len(seqs), err
 }
 
-// CutDue makes a batch of up to size messages that nobody drives though they ought to move: their retry is due, or they
-// have not moved since the given moment. It reports whether there were any.
-func (s *Store) CutDue(ctx context.Context, runID int64, number, size int, since, now time.Time) (bool, error) {
+// CutDue makes a batch of up to size messages that nobody drives though they ought to move: their retry is due, unless
+// the campaign is paused, or they have not moved since the given moment. It reports whether there were any.
+func (s *Store) CutDue(ctx context.Context, run ledger.Run, number, size int, since, now time.Time) (bool, error) {
 	rows, err := s.q(ctx).BatchCutDue(ctx, dbsqlc.BatchCutDueParams{
-		RunID: runID, Number: int32(number), AtMost: int32(size), UntouchedSince: since, Now: now,
+		RunID: run.ID, Number: int32(number), AtMost: int32(size), UntouchedSince: since, Paused: run.Status == campaign.Paused, Now: now,
 	})
 	return len(rows) > 0, translate(err, "messages that are due")
 }

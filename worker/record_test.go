@@ -45,6 +45,9 @@ const (
 	greeting = "A greeting that no history may hold" // workflows/replay_test.go looks for it, and for the numbers
 )
 
+// Names that begin with send-first are of recipients that begin with the send; the older ones begin with a check, and their
+// scenarios are gone.
+//
 // TestRecord runs campaigns and an import on the Temporal server at RECORD (host:port) and writes their histories to
 // workflows/testdata/replay. It does nothing unless asked to: histories are recorded when a workflow has learned a new path, and
 // kept for good.
@@ -71,18 +74,19 @@ func recordPause(t *testing.T, r *recorder) {
 	t.Helper()
 	run := r.trigger(t, 150, campaign.Campaign{RatePerSecond: 20})
 	r.await(t, run, func(s map[message.State]int) bool { return s[message.Delivered] > 20 })
-	r.update(t, run, workflows.UpdatePause)
+	r.update(t, run, workflows.UpdateSetRate, workflows.SetRate{PerSecond: 15, By: "test"})
+	r.update(t, run, workflows.UpdatePause, "test")
 	var held []report.Message
 	require.Eventually(t, func() bool {
 		held = r.messages(t, run, message.Pending, message.ReasonPaused)
 		return len(held) > 0
 	}, time.Minute, 50*time.Millisecond)
-	r.update(t, run, workflows.UpdateResume)
+	r.update(t, run, workflows.UpdateResume, "test")
 	r.settled(t, run)
-	r.save(t, "campaign-pause-resume", workflows.CampaignID(run))
-	r.save(t, "batch", workflows.BatchID(run, 1))
-	r.save(t, "recipient-immediate", r.recipient(run, r.messages(t, run, message.Delivered, "")[0]))
-	r.save(t, "recipient-held-and-resumed", r.recipient(run, held[0]))
+	r.save(t, "send-first-campaign-set-rate-pause-resume", workflows.CampaignID(run))
+	r.save(t, "send-first-batch", workflows.BatchID(run, 1))
+	r.save(t, "send-first-recipient-sent", r.recipient(run, r.messages(t, run, message.Delivered, "")[0]))
+	r.save(t, "send-first-recipient-held-and-resumed", r.recipient(run, held[0]))
 }
 
 func recordCancel(t *testing.T, r *recorder) {
@@ -91,10 +95,10 @@ func recordCancel(t *testing.T, r *recorder) {
 	r.await(t, run, func(s map[message.State]int) bool { return s[message.Delivered] > 1 })
 	require.Eventually(t, func() bool { return len(r.messages(t, run, message.Pending, message.ReasonRateLimit)) > 0 }, time.Minute, 50*time.Millisecond)
 	waiting := r.messages(t, run, message.Pending, message.ReasonRateLimit)
-	r.update(t, run, workflows.UpdateCancel)
+	r.update(t, run, workflows.UpdateCancel, "test")
 	r.settled(t, run)
-	r.save(t, "campaign-cancel", workflows.CampaignID(run))
-	r.save(t, "recipient-cancelled", r.recipient(run, waiting[len(waiting)-1]))
+	r.save(t, "send-first-campaign-cancel", workflows.CampaignID(run))
+	r.save(t, "send-first-recipient-cancelled", r.recipient(run, waiting[len(waiting)-1]))
 }
 
 // recordNight begins a few seconds before quiet hours that last for a minute. One person says STOP in the meantime.
@@ -116,9 +120,9 @@ func recordNight(t *testing.T, r *recorder) {
 	require.NoError(t, err)
 	r.relay.Wake()
 	r.settled(t, run)
-	r.save(t, "campaign-night", workflows.CampaignID(run))
-	r.save(t, "recipient-stopped", r.recipient(run, waiting[0]))
-	r.save(t, "recipient-night", r.recipient(run, waiting[1]))
+	r.save(t, "send-first-campaign-night", workflows.CampaignID(run))
+	r.save(t, "send-first-recipient-stopped", r.recipient(run, waiting[0]))
+	r.save(t, "send-first-recipient-night", r.recipient(run, waiting[1]))
 }
 
 // recordProvider has the provider behave badly in every way.
@@ -130,7 +134,7 @@ func recordProvider(t *testing.T, r *recorder) {
 	}
 	run := r.trigger(t, 0, campaign.Campaign{RatePerSecond: 10})
 	r.settled(t, run)
-	r.save(t, "campaign-provider", workflows.CampaignID(run))
+	r.save(t, "send-first-campaign-sweep", workflows.CampaignID(run))
 	byNumber := map[string]report.Message{}
 	for _, m := range r.messages(t, run, "", "") {
 		byNumber[m.Phone.String()] = m
@@ -139,8 +143,8 @@ func recordProvider(t *testing.T, r *recorder) {
 		name  string
 		state message.State
 	}{
-		{"recipient-resolved-found", message.Delivered}, {"recipient-resolved-absent", message.Delivered},
-		{"recipient-throttled", message.Delivered}, {"recipient-fetched", message.Delivered}, {"recipient-failed", message.Failed},
+		{"send-first-recipient-resolved-found", message.Delivered}, {"send-first-recipient-resolved-absent", message.Delivered},
+		{"send-first-recipient-throttled", message.Delivered}, {"send-first-recipient-swept", message.Delivered}, {"send-first-recipient-failed", message.Failed},
 	} {
 		m := byNumber[numbers[i]]
 		require.Equal(t, want.state, m.State, want.name)
@@ -169,9 +173,9 @@ func recordTerminated(t *testing.T, r *recorder) {
 	require.NoError(t, r.temporal.TerminateWorkflow(t.Context(), r.recipient(run, last), "", "by hand"))
 	r.settled(t, run)
 	r.await(t, run, func(s map[message.State]int) bool { return s[message.Delivered] == 8 })
-	r.save(t, "campaign-taken-up-again", workflows.CampaignID(run))
-	r.save(t, "recipient-rate-limit", r.recipient(run, waiting[1]))
-	r.save(t, "recipient-taken-up-again", r.recipient(run, last))
+	r.save(t, "send-first-campaign-taken-up-again", workflows.CampaignID(run))
+	r.save(t, "send-first-recipient-rate-limit", r.recipient(run, waiting[1]))
+	r.save(t, "send-first-recipient-taken-up-again", r.recipient(run, last))
 }
 
 func recordImport(t *testing.T, r *recorder) {
@@ -218,9 +222,12 @@ func newRecorder(t *testing.T, address string) *recorder {
 	r.provider = &scripted{recorder: r, told: map[string]conduct{}, requests: map[string]int{}}
 	const receiptDeadline, stuckAfter = 5 * time.Second, 10 * time.Second
 	w := worker.New(temporal, worker.Activities{
-		Dispatch: &activities.Dispatch{Store: store, Now: time.Now, Log: log, ReceiptDeadline: receiptDeadline, StuckAfter: stuckAfter},
+		Dispatch: &activities.Dispatch{
+			Store: store, Now: time.Now, Log: log, ReceiptDeadline: receiptDeadline, StuckAfter: stuckAfter,
+			ErrorMeaning: func(code int) string { return twilio.PolicyOf(code).Meaning },
+		},
 		Delivery: &activities.Delivery{
-			Store: store, Sender: r.provider, Now: time.Now, Log: log, Lease: time.Second,
+			Store: store, Sender: r.provider, Pace: activities.NewPace(store, time.Now, log), Now: time.Now, Log: log, Lease: time.Second,
 			Looks: []time.Duration{time.Second, 2 * time.Second}, ReceiptDeadline: receiptDeadline, Patience: 500 * time.Millisecond,
 		},
 		Imports: &activities.Imports{Store: store, Now: time.Now},
@@ -305,10 +312,10 @@ func (r *recorder) settled(t *testing.T, run outbox.Run) {
 	}, 5*time.Minute, 50*time.Millisecond)
 }
 
-func (r *recorder) update(t *testing.T, run outbox.Run, name string) {
+func (r *recorder) update(t *testing.T, run outbox.Run, name string, in any) {
 	t.Helper()
 	handle, err := r.temporal.UpdateWorkflow(t.Context(), client.UpdateWorkflowOptions{
-		WorkflowID: workflows.CampaignID(run), UpdateName: name, Args: []any{"test"}, WaitForStage: client.WorkflowUpdateStageCompleted,
+		WorkflowID: workflows.CampaignID(run), UpdateName: name, Args: []any{in}, WaitForStage: client.WorkflowUpdateStageCompleted,
 	})
 	require.NoError(t, err)
 	require.NoError(t, handle.Get(t.Context(), nil))

@@ -128,17 +128,17 @@ FROM messages WHERE messages.run_id = @run_id AND seq BETWEEN @seq_from AND @seq
 RETURNING seqs;
 
 -- name: BatchCutDue :many
--- Messages of cut batches that nobody drives though they ought to move: the time of their retry has come, or they have
--- not moved for a while and whoever drove them is gone. Those of a batch that was just cut have only begun to be driven,
--- however long ago they were frozen. Touching what is taken keeps the next look from taking it again at once. Cohort by
--- cohort, so that messages in no batch yet are never looked at.
+-- Messages of cut batches that nobody drives though they ought to move: the time of their retry has come, unless the
+-- campaign is paused, or they have not moved for a while and whoever drove them is gone. Those of a batch that was just
+-- cut have only begun to be driven, however long ago they were frozen. Touching what is taken keeps the next look from
+-- taking it again at once. Cohort by cohort, so that messages in no batch yet are never looked at.
 WITH due AS (
     SELECT o.id FROM cohorts c
     CROSS JOIN LATERAL (
         SELECT m.id FROM messages m
         WHERE m.run_id = c.run_id AND m.seq BETWEEN c.seq_from AND c.next_seq - 1 AND m.state IN ('pending', 'sending')
-          AND (m.reason = 'provider_retry' AND m.waits_until <= @now
-              OR m.updated_at <= @untouched_since AND (m.waits_until IS NULL OR m.waits_until <= @untouched_since)
+          AND (m.reason = 'provider_retry' AND m.waits_until <= @now AND NOT @paused::boolean
+              OR m.reason <> 'provider_retry' AND m.updated_at <= @untouched_since AND (m.waits_until IS NULL OR m.waits_until <= @untouched_since)
                  AND m.seq NOT IN (SELECT unnest(b.seqs) FROM batches b WHERE b.run_id = @run_id AND b.created_at > @untouched_since))
         ORDER BY m.seq LIMIT @at_most
         FOR UPDATE SKIP LOCKED

@@ -118,3 +118,18 @@ func TestTriggerWithoutTemporal(t *testing.T) {
 	w.awaitDelivered(c, 10)
 	w.judge(persons)
 }
+
+// Every status callback is lost. Twilio is asked for the overdue receipts, and the ledger ends right.
+func TestReceiptsNeverCome(t *testing.T) {
+	w := newWorld(t, map[stack.Role]map[string]string{stack.Worker: {"RECEIPT_DEADLINE": "5s"}})
+	const n = 300
+	w.sim("PUT", "/sim/faults", object{"receipts": object{"drop": 1.0}}, nil)
+	persons := w.people("+9477", "Silentville", n)
+	c := w.campaign("Silentville", nil)
+	w.trigger(c)
+	w.awaitDelivered(c, n)
+	w.judge(persons)
+	w.sumsUp(c, n)
+	require.Zero(t, w.count(`SELECT count(*) FROM receipts WHERE payload <> '{"fetched": true}'`), "nobody called back")
+	w.until("the run to be settled", func() bool { return w.count(`SELECT count(*) FROM campaign_runs WHERE settled_at IS NULL`) == 0 })
+}

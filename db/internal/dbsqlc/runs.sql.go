@@ -95,13 +95,13 @@ WITH due AS (
     CROSS JOIN LATERAL (
         SELECT m.id FROM messages m
         WHERE m.run_id = c.run_id AND m.seq BETWEEN c.seq_from AND c.next_seq - 1 AND m.state IN ('pending', 'sending')
-          AND (m.reason = 'provider_retry' AND m.waits_until <= $3
-              OR m.updated_at <= $4 AND (m.waits_until IS NULL OR m.waits_until <= $4)
-                 AND m.seq NOT IN (SELECT unnest(b.seqs) FROM batches b WHERE b.run_id = $1 AND b.created_at > $4))
-        ORDER BY m.seq LIMIT $5
+          AND (m.reason = 'provider_retry' AND m.waits_until <= $3 AND NOT $4::boolean
+              OR m.reason <> 'provider_retry' AND m.updated_at <= $5 AND (m.waits_until IS NULL OR m.waits_until <= $5)
+                 AND m.seq NOT IN (SELECT unnest(b.seqs) FROM batches b WHERE b.run_id = $1 AND b.created_at > $5))
+        ORDER BY m.seq LIMIT $6
         FOR UPDATE SKIP LOCKED
     ) o
-    WHERE c.run_id = $1 LIMIT $5
+    WHERE c.run_id = $1 LIMIT $6
 ), touched AS (
     UPDATE messages m SET updated_at = $3, reason = CASE m.reason WHEN 'provider_retry' THEN '' ELSE m.reason END,
         waits_until = CASE m.reason WHEN 'provider_retry' THEN NULL ELSE m.waits_until END
@@ -116,19 +116,21 @@ type BatchCutDueParams struct {
 	RunID          int64
 	Number         int32
 	Now            time.Time
+	Paused         bool
 	UntouchedSince time.Time
 	AtMost         int32
 }
 
-// Messages of cut batches that nobody drives though they ought to move: the time of their retry has come, or they have
-// not moved for a while and whoever drove them is gone. Those of a batch that was just cut have only begun to be driven,
-// however long ago they were frozen. Touching what is taken keeps the next look from taking it again at once. Cohort by
-// cohort, so that messages in no batch yet are never looked at.
+// Messages of cut batches that nobody drives though they ought to move: the time of their retry has come, unless the
+// campaign is paused, or they have not moved for a while and whoever drove them is gone. Those of a batch that was just
+// cut have only begun to be driven, however long ago they were frozen. Touching what is taken keeps the next look from
+// taking it again at once. Cohort by cohort, so that messages in no batch yet are never looked at.
 func (q *Queries) BatchCutDue(ctx context.Context, arg BatchCutDueParams) ([]int32, error) {
 	rows, err := q.db.Query(ctx, batchCutDue,
 		arg.RunID,
 		arg.Number,
 		arg.Now,
+		arg.Paused,
 		arg.UntouchedSince,
 		arg.AtMost,
 	)
