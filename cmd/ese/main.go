@@ -25,6 +25,7 @@ Usage: ese COMMAND
   keys create   make an API key (-name NAME -scopes read,write,send,admin)
   keys list     list the API keys
   keys revoke   make an API key useless at once (-name NAME)
+  errors        print what is done about each of Twilio's error codes
   version       print the version
 
 Every command is configured by environment variables; .env.example names them.
@@ -57,6 +58,8 @@ func run(ctx context.Context, args []string, getenv func(string) string, out io.
 		return runMigrate(ctx, args[1:], getenv, out)
 	case "keys":
 		return runKeys(ctx, args[1:], getenv, out)
+	case "errors":
+		return printErrors(out)
 	case "version":
 		_, err := fmt.Fprintln(out, version)
 		return err
