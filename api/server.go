@@ -57,6 +57,7 @@ type Store interface {
 	segmentStore
 	templateStore
 	campaignStore
+	senderStore
 	reportStore
 	monitoringStore
 	ui.Store

@@ -18,11 +18,15 @@ import (
 	"github.com/event-stream-engine/ese/internal/message"
 	"github.com/event-stream-engine/ese/internal/outbox"
 	"github.com/event-stream-engine/ese/internal/segment"
+	"github.com/event-stream-engine/ese/internal/throttle"
 )
 
-// EnsureSender makes one of our own addresses known; the newest of a channel is the one that new runs send from.
+// EnsureSender makes one of our own addresses known; the newest of a channel is the one that new runs send from. One that
+// is known keeps its limit.
 func (s *Store) EnsureSender(ctx context.Context, channel message.Channel, e164 string, now time.Time) error {
-	err := s.q(ctx).SenderEnsure(ctx, dbsqlc.SenderEnsureParams{Channel: string(channel), Address: e164, Now: now})
+	err := s.q(ctx).SenderEnsure(ctx, dbsqlc.SenderEnsureParams{
+		Channel: string(channel), Address: e164, MessagesPerSecond: int32(throttle.DefaultRate(channel)), Now: now,
+	})
 	return translate(err, "sender")
 }
 

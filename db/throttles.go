@@ -77,9 +77,16 @@ func (s *Store) lockThrottles(ctx context.Context, senderID int64, campaigns map
 }
 
 func limit(r dbsqlc.ThrottlesLockRow) *throttle.Limit {
-	l := &throttle.Limit{PerSecond: float64(r.Rate), Next: r.NextGrantAt}
-	if r.SlowedAt != nil && r.SlowedRate != nil {
-		l.SlowedAt, l.SlowedTo = *r.SlowedAt, float64(*r.SlowedRate)
+	l := toLimit(r.Rate, r.SlowedAt, r.SlowedRate)
+	l.Next = r.NextGrantAt
+	return &l
+}
+
+// toLimit is a limit whose Next does not matter.
+func toLimit(rate int32, slowedAt *time.Time, slowedRate *float32) throttle.Limit {
+	l := throttle.Limit{PerSecond: float64(rate)}
+	if slowedAt != nil && slowedRate != nil {
+		l.SlowedAt, l.SlowedTo = *slowedAt, float64(*slowedRate)
 	}
 	return l
 }

@@ -10,11 +10,16 @@ import (
 	"github.com/event-stream-engine/ese/internal/fault"
 	"github.com/event-stream-engine/ese/internal/message"
 	"github.com/event-stream-engine/ese/internal/report"
+	"github.com/event-stream-engine/ese/internal/throttle"
 	"github.com/event-stream-engine/ese/internal/user"
 )
 
 type monitoringStore interface {
 	Dashboard(ctx context.Context, now time.Time) (report.Dashboard, error)
+	// Senders returns every sender, newest first.
+	Senders(ctx context.Context) ([]throttle.Sender, error)
+	// AccountRate is how many messages a second the whole account may send.
+	AccountRate(ctx context.Context) (int, error)
 	// InboundMessages lists up to limit messages received since then with ids below before, newest first, and counts all.
 	InboundMessages(ctx context.Context, since time.Time, before *int64, limit int) ([]report.Inbound, int, error)
 }
@@ -82,11 +87,20 @@ type monitoringBody struct {
 	report.Dashboard
 	Consents  []consentCount
 	Campaigns []campaignRow
+	Senders   []senderRow
+	Account   int // messages a second
 	Periods   []period
 	Period    period
 	Inbound   []report.Inbound
 	Pager     pager
 	Checks    []Check
+}
+
+// senderRow is a sender as of the moment the page is made.
+type senderRow struct {
+	throttle.Sender
+	Rate   float64 // in force
+	Slowed bool
 }
 
 func (u *UI) monitoring(c *gin.Context) error {
@@ -108,6 +122,16 @@ func (u *UI) monitoring(c *gin.Context) error {
 		return err
 	}
 	if body.Campaigns, err = u.campaignRows(ctx, recent, func(campaign.Status) bool { return true }); err != nil {
+		return err
+	}
+	senders, err := u.Store.Senders(ctx)
+	if err != nil {
+		return err
+	}
+	for _, sender := range senders {
+		body.Senders = append(body.Senders, senderRow{sender, sender.Limit.Rate(now), sender.Limit.Slowed(now)})
+	}
+	if body.Account, err = u.Store.AccountRate(ctx); err != nil {
 		return err
 	}
 	rows, total, err := u.Store.InboundMessages(ctx, now.Add(-body.Period.span), before, listSize+1)

@@ -274,6 +274,19 @@ func TestDashboard(t *testing.T) {
 	require.Contains(t, text(s.get(t, "/")), "down Temporal : no answer")
 }
 
+func TestSendersOnMonitoring(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	require.Contains(t, text(s.get(t, "/monitoring")), "Senders the whole account may send 1,000/s No sender is configured")
+	s.sender(t)
+	page := text(s.get(t, "/monitoring"))
+	require.Contains(t, page, "whatsapp +14155238886 80/s 80.0/s")
+	require.NotContains(t, page, "slowed down")
+	_, err := s.SlowSender(t.Context(), 1, 0, noon.Add(-time.Second))
+	require.NoError(t, err)
+	require.Contains(t, text(s.get(t, "/monitoring")), "80/s 44.0/s slowed down since 2026-03-02 11:59:59 UTC")
+}
+
 func TestRefresh(t *testing.T) {
 	t.Parallel()
 	s := open(t)

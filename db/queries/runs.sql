@@ -1,5 +1,5 @@
 -- name: SenderEnsure :exec
-INSERT INTO senders (channel, address, created_at) VALUES (@channel, @address, @now)
+INSERT INTO senders (channel, address, messages_per_second, created_at) VALUES (@channel, @address, @messages_per_second, @now)
 ON CONFLICT ON CONSTRAINT senders_address_unique DO NOTHING;
 
 -- name: CampaignGatesClose :exec

@@ -19,7 +19,7 @@ type Scope string
 const (
 	Read  Scope = "read"  // look
 	Write Scope = "write" // change people, segments, templates and drafts
-	Send  Scope = "send"  // start and steer campaigns
+	Send  Scope = "send"  // start and steer campaigns, set how fast is sent
 	Admin Scope = "admin"
 )
 

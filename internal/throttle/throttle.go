@@ -45,6 +45,9 @@ func (l Limit) Rate(now time.Time) float64 {
 	return min(l.PerSecond, l.SlowedTo+max(0, regained))
 }
 
+// Slowed reports whether the rate in force is below the configured one.
+func (l Limit) Slowed(now time.Time) bool { return l.Rate(now) < l.PerSecond }
+
 // Slow cuts the rate to half because the provider asked for fewer requests, and gives no moment before its wish is
 // over, but for a minute at the most.
 func (l *Limit) Slow(now time.Time, retryAfter time.Duration) {

@@ -151,7 +151,9 @@ func TestSlow(t *testing.T) {
 	t.Parallel()
 	l := throttle.Limit{PerSecond: 80}
 	require.InDelta(t, 80, l.Rate(noon), 0)
+	require.False(t, l.Slowed(noon))
 	l.Slow(noon, 3*time.Second)
+	require.True(t, l.Slowed(noon))
 	require.InDelta(t, 40, l.Rate(noon), 0)
 	require.Equal(t, noon.Add(3*time.Second), l.Next, "as the provider wished")
 	l.Slow(noon.Add(time.Second), 0)
@@ -161,6 +163,7 @@ func TestSlow(t *testing.T) {
 	l.Slow(noon.Add(5*time.Second), 0)
 	require.InDelta(t, 30, l.Rate(noon.Add(5*time.Second)), 0.01)
 	require.InDelta(t, 80, l.Rate(noon.Add(25*time.Second)), 0.01, "it recovers, and no further")
+	require.False(t, l.Slowed(noon.Add(25*time.Second)))
 	require.InDelta(t, 80, l.Rate(noon.Add(time.Hour)), 0.01)
 	for i := range 100 {
 		l.Slow(noon.Add(time.Duration(100+6*i)*time.Second), 0)

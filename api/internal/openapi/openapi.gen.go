@@ -356,6 +356,17 @@ func (e Verdict) Valid() bool {
 	}
 }
 
+// AccountLimits Example: {"messages_per_second":1000}
+type AccountLimits struct {
+	// MessagesPerSecond Over all senders together.
+	MessagesPerSecond int `json:"messages_per_second"`
+}
+
+// AccountLimitsPatch Example: {"messages_per_second":500}
+type AccountLimitsPatch struct {
+	MessagesPerSecond int `json:"messages_per_second"`
+}
+
 // Attempt defines model for Attempt.
 type Attempt struct {
 	// Carrier The best that was reported of it after acceptance.
@@ -1277,6 +1288,36 @@ type SegmentWrite struct {
 	Name string `json:"name"`
 }
 
+// Sender Example: {"address":"+14155238886","campaigns_running":2,"channel":"whatsapp","id":1,"messages_per_second":80,"rate_in_force":44,"slowed_at":"2026-03-02T12:00:00Z"}
+type Sender struct {
+	// Address Our own number in E.164.
+	Address string `json:"address"`
+
+	// CampaignsRunning `RUNNING` campaigns that send from it.
+	CampaignsRunning int64   `json:"campaigns_running"`
+	Channel          Channel `json:"channel"`
+	ID               int64   `json:"id"`
+
+	// MessagesPerSecond The limit that was set.
+	MessagesPerSecond int `json:"messages_per_second"`
+
+	// RateInForce Messages a second that hold now: fewer than the limit while it recovers.
+	RateInForce float64 `json:"rate_in_force"`
+
+	// SlowedAt When the provider last asked for fewer requests; null once the sender has recovered.
+	SlowedAt *time.Time `json:"slowed_at"`
+}
+
+// SenderList defines model for SenderList.
+type SenderList struct {
+	Senders []Sender `json:"senders"`
+}
+
+// SenderPatch Example: {"messages_per_second":40}
+type SenderPatch struct {
+	MessagesPerSecond int `json:"messages_per_second"`
+}
+
 // StateCounts Messages by their present state; each message counts once. States without messages may be left out.
 //
 // Example: {"delivered":1,"read":1}
@@ -1803,6 +1844,12 @@ type ImportUsersParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// PatchAccountLimitsJSONRequestBody defines body for PatchAccountLimits for application/json ContentType.
+type PatchAccountLimitsJSONRequestBody = AccountLimitsPatch
+
+// PatchAccountLimitsApplicationMergePatchPlusJSONRequestBody defines body for PatchAccountLimits for application/merge-patch+json ContentType.
+type PatchAccountLimitsApplicationMergePatchPlusJSONRequestBody = AccountLimitsPatch
+
 // CreateCampaignJSONRequestBody defines body for CreateCampaign for application/json ContentType.
 type CreateCampaignJSONRequestBody = CampaignWrite
 
@@ -1839,6 +1886,12 @@ type UpdateSegmentJSONRequestBody = SegmentWrite
 // EvaluateSegmentJSONRequestBody defines body for EvaluateSegment for application/json ContentType.
 type EvaluateSegmentJSONRequestBody = SegmentEvaluate
 
+// PatchSenderJSONRequestBody defines body for PatchSender for application/json ContentType.
+type PatchSenderJSONRequestBody = SenderPatch
+
+// PatchSenderApplicationMergePatchPlusJSONRequestBody defines body for PatchSender for application/merge-patch+json ContentType.
+type PatchSenderApplicationMergePatchPlusJSONRequestBody = SenderPatch
+
 // CreateTemplateJSONRequestBody defines body for CreateTemplate for application/json ContentType.
 type CreateTemplateJSONRequestBody = TemplateWrite
 
@@ -1865,6 +1918,12 @@ type SetConsentJSONRequestBody = ConsentUpdate
 
 // ServerInterface represents all server handlers.
 type ServerInterface interface {
+	// GetAccountLimits Read the limits of the whole account
+	// (GET /api/v1/account/limits)
+	GetAccountLimits(c *gin.Context)
+	// PatchAccountLimits Change how fast the whole account sends
+	// (PATCH /api/v1/account/limits)
+	PatchAccountLimits(c *gin.Context)
 	// ListCampaigns List campaigns
 	// (GET /api/v1/campaigns)
 	ListCampaigns(c *gin.Context, params ListCampaignsParams)
@@ -1964,6 +2023,12 @@ type ServerInterface interface {
 	// EvaluateSegment Count the users a segment selects now
 	// (POST /api/v1/segments/{id}/evaluate)
 	EvaluateSegment(c *gin.Context, id ID, params EvaluateSegmentParams)
+	// ListSenders List the senders
+	// (GET /api/v1/senders)
+	ListSenders(c *gin.Context)
+	// PatchSender Change how fast a sender sends
+	// (PATCH /api/v1/senders/{id})
+	PatchSender(c *gin.Context, id ID)
 	// ListTemplates List templates
 	// (GET /api/v1/templates)
 	ListTemplates(c *gin.Context, params ListTemplatesParams)
@@ -2019,6 +2084,32 @@ type ServerInterfaceWrapper struct {
 }
 
 type MiddlewareFunc func(c *gin.Context)
+
+// GetAccountLimits operation middleware
+func (siw *ServerInterfaceWrapper) GetAccountLimits(c *gin.Context) {
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.GetAccountLimits(c)
+}
+
+// PatchAccountLimits operation middleware
+func (siw *ServerInterfaceWrapper) PatchAccountLimits(c *gin.Context) {
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.PatchAccountLimits(c)
+}
 
 // ListCampaigns operation middleware
 func (siw *ServerInterfaceWrapper) ListCampaigns(c *gin.Context) {
@@ -3263,6 +3354,44 @@ func (siw *ServerInterfaceWrapper) EvaluateSegment(c *gin.Context) {
 	siw.Handler.EvaluateSegment(c, id, params)
 }
 
+// ListSenders operation middleware
+func (siw *ServerInterfaceWrapper) ListSenders(c *gin.Context) {
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ListSenders(c)
+}
+
+// PatchSender operation middleware
+func (siw *ServerInterfaceWrapper) PatchSender(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.PatchSender(c, id)
+}
+
 // ListTemplates operation middleware
 func (siw *ServerInterfaceWrapper) ListTemplates(c *gin.Context) {
 
@@ -3791,6 +3920,10 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 	router.GET(options.BaseURL+"/api/v1/campaigns/:id/progress", wrapper.GetProgress)
 	router.GET(options.BaseURL+"/api/v1/campaigns/:id/recipients.csv", wrapper.ExportRecipients)
 	router.GET(options.BaseURL+"/api/v1/campaigns/:id/recipients", wrapper.ListRecipients)
+	router.GET(options.BaseURL+"/api/v1/senders", wrapper.ListSenders)
+	router.PATCH(options.BaseURL+"/api/v1/senders/:id", wrapper.PatchSender)
+	router.GET(options.BaseURL+"/api/v1/account/limits", wrapper.GetAccountLimits)
+	router.PATCH(options.BaseURL+"/api/v1/account/limits", wrapper.PatchAccountLimits)
 	router.GET(options.BaseURL+"/api/v1/reporting/messages/status", wrapper.ListMessageStatus)
 	router.GET(options.BaseURL+"/api/v1/reporting/campaigns/:id/summary", wrapper.GetCampaignSummary)
 	router.GET(options.BaseURL+"/api/v1/messages/unknown", wrapper.ListUnknownMessages)
@@ -3825,6 +3958,276 @@ type UnavailableApplicationProblemPlusJSONResponse Problem
 type UnprocessableContentApplicationProblemPlusJSONResponse Problem
 
 type UnsupportedMediaTypeApplicationProblemPlusJSONResponse Problem
+
+type GetAccountLimitsRequestObject struct {
+}
+
+type GetAccountLimitsResponseObject interface {
+	VisitGetAccountLimitsResponse(w http.ResponseWriter) error
+}
+
+type GetAccountLimits200JSONResponse AccountLimits
+
+func (response GetAccountLimits200JSONResponse) VisitGetAccountLimitsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetAccountLimits401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response GetAccountLimits401ApplicationProblemPlusJSONResponse) VisitGetAccountLimitsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetAccountLimits403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response GetAccountLimits403ApplicationProblemPlusJSONResponse) VisitGetAccountLimitsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetAccountLimits500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response GetAccountLimits500ApplicationProblemPlusJSONResponse) VisitGetAccountLimitsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetAccountLimits503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response GetAccountLimits503ApplicationProblemPlusJSONResponse) VisitGetAccountLimitsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetAccountLimitsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetAccountLimitsdefaultApplicationProblemPlusJSONResponse) VisitGetAccountLimitsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PatchAccountLimitsRequestObject struct {
+	JSONBody                          *PatchAccountLimitsJSONRequestBody
+	ApplicationMergePatchPlusJSONBody *PatchAccountLimitsApplicationMergePatchPlusJSONRequestBody
+}
+
+type PatchAccountLimitsResponseObject interface {
+	VisitPatchAccountLimitsResponse(w http.ResponseWriter) error
+}
+
+type PatchAccountLimits200JSONResponse AccountLimits
+
+func (response PatchAccountLimits200JSONResponse) VisitPatchAccountLimitsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PatchAccountLimits400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response PatchAccountLimits400ApplicationProblemPlusJSONResponse) VisitPatchAccountLimitsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PatchAccountLimits401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response PatchAccountLimits401ApplicationProblemPlusJSONResponse) VisitPatchAccountLimitsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PatchAccountLimits403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response PatchAccountLimits403ApplicationProblemPlusJSONResponse) VisitPatchAccountLimitsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PatchAccountLimits413ApplicationProblemPlusJSONResponse struct {
+	PayloadTooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response PatchAccountLimits413ApplicationProblemPlusJSONResponse) VisitPatchAccountLimitsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PatchAccountLimits415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response PatchAccountLimits415ApplicationProblemPlusJSONResponse) VisitPatchAccountLimitsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PatchAccountLimits422ApplicationProblemPlusJSONResponse struct {
+	UnprocessableContentApplicationProblemPlusJSONResponse
+}
+
+func (response PatchAccountLimits422ApplicationProblemPlusJSONResponse) VisitPatchAccountLimitsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PatchAccountLimits500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response PatchAccountLimits500ApplicationProblemPlusJSONResponse) VisitPatchAccountLimitsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PatchAccountLimits503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response PatchAccountLimits503ApplicationProblemPlusJSONResponse) VisitPatchAccountLimitsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PatchAccountLimitsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response PatchAccountLimitsdefaultApplicationProblemPlusJSONResponse) VisitPatchAccountLimitsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
 
 type ListCampaignsRequestObject struct {
 	Params ListCampaignsParams
@@ -8734,6 +9137,293 @@ func (response EvaluateSegmentdefaultApplicationProblemPlusJSONResponse) VisitEv
 	return err
 }
 
+type ListSendersRequestObject struct {
+}
+
+type ListSendersResponseObject interface {
+	VisitListSendersResponse(w http.ResponseWriter) error
+}
+
+type ListSenders200JSONResponse SenderList
+
+func (response ListSenders200JSONResponse) VisitListSendersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListSenders401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ListSenders401ApplicationProblemPlusJSONResponse) VisitListSendersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListSenders403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response ListSenders403ApplicationProblemPlusJSONResponse) VisitListSendersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListSenders500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response ListSenders500ApplicationProblemPlusJSONResponse) VisitListSendersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListSenders503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response ListSenders503ApplicationProblemPlusJSONResponse) VisitListSendersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListSendersdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListSendersdefaultApplicationProblemPlusJSONResponse) VisitListSendersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PatchSenderRequestObject struct {
+	ID                                ID `json:"id"`
+	JSONBody                          *PatchSenderJSONRequestBody
+	ApplicationMergePatchPlusJSONBody *PatchSenderApplicationMergePatchPlusJSONRequestBody
+}
+
+type PatchSenderResponseObject interface {
+	VisitPatchSenderResponse(w http.ResponseWriter) error
+}
+
+type PatchSender200JSONResponse Sender
+
+func (response PatchSender200JSONResponse) VisitPatchSenderResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PatchSender400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response PatchSender400ApplicationProblemPlusJSONResponse) VisitPatchSenderResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PatchSender401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response PatchSender401ApplicationProblemPlusJSONResponse) VisitPatchSenderResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PatchSender403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response PatchSender403ApplicationProblemPlusJSONResponse) VisitPatchSenderResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PatchSender404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response PatchSender404ApplicationProblemPlusJSONResponse) VisitPatchSenderResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PatchSender413ApplicationProblemPlusJSONResponse struct {
+	PayloadTooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response PatchSender413ApplicationProblemPlusJSONResponse) VisitPatchSenderResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PatchSender415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response PatchSender415ApplicationProblemPlusJSONResponse) VisitPatchSenderResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PatchSender422ApplicationProblemPlusJSONResponse struct {
+	UnprocessableContentApplicationProblemPlusJSONResponse
+}
+
+func (response PatchSender422ApplicationProblemPlusJSONResponse) VisitPatchSenderResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PatchSender500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response PatchSender500ApplicationProblemPlusJSONResponse) VisitPatchSenderResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PatchSender503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response PatchSender503ApplicationProblemPlusJSONResponse) VisitPatchSenderResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PatchSenderdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response PatchSenderdefaultApplicationProblemPlusJSONResponse) VisitPatchSenderResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type ListTemplatesRequestObject struct {
 	Params ListTemplatesParams
 }
@@ -10962,6 +11652,12 @@ func (response GetReadinessdefaultApplicationProblemPlusJSONResponse) VisitGetRe
 
 // StrictServerInterface represents all server handlers.
 type StrictServerInterface interface {
+	// GetAccountLimits Read the limits of the whole account
+	// (GET /api/v1/account/limits)
+	GetAccountLimits(ctx context.Context, request GetAccountLimitsRequestObject) (GetAccountLimitsResponseObject, error)
+	// PatchAccountLimits Change how fast the whole account sends
+	// (PATCH /api/v1/account/limits)
+	PatchAccountLimits(ctx context.Context, request PatchAccountLimitsRequestObject) (PatchAccountLimitsResponseObject, error)
 	// ListCampaigns List campaigns
 	// (GET /api/v1/campaigns)
 	ListCampaigns(ctx context.Context, request ListCampaignsRequestObject) (ListCampaignsResponseObject, error)
@@ -11061,6 +11757,12 @@ type StrictServerInterface interface {
 	// EvaluateSegment Count the users a segment selects now
 	// (POST /api/v1/segments/{id}/evaluate)
 	EvaluateSegment(ctx context.Context, request EvaluateSegmentRequestObject) (EvaluateSegmentResponseObject, error)
+	// ListSenders List the senders
+	// (GET /api/v1/senders)
+	ListSenders(ctx context.Context, request ListSendersRequestObject) (ListSendersResponseObject, error)
+	// PatchSender Change how fast a sender sends
+	// (PATCH /api/v1/senders/{id})
+	PatchSender(ctx context.Context, request PatchSenderRequestObject) (PatchSenderResponseObject, error)
 	// ListTemplates List templates
 	// (GET /api/v1/templates)
 	ListTemplates(ctx context.Context, request ListTemplatesRequestObject) (ListTemplatesResponseObject, error)
@@ -11163,6 +11865,97 @@ type strictHandler struct {
 	ssi         StrictServerInterface
 	middlewares []StrictMiddlewareFunc
 	options     StrictGinServerOptions
+}
+
+// GetAccountLimits operation middleware
+func (sh *strictHandler) GetAccountLimits(ctx *gin.Context) {
+	var request GetAccountLimitsRequestObject
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetAccountLimits(ctx, request.(GetAccountLimitsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetAccountLimits")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(GetAccountLimitsResponseObject); ok {
+		if err := validResponse.VisitGetAccountLimitsResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// PatchAccountLimits operation middleware
+func (sh *strictHandler) PatchAccountLimits(ctx *gin.Context) {
+	var request PatchAccountLimitsRequestObject
+
+	if strings.HasPrefix(ctx.GetHeader("Content-Type"), "application/json") {
+
+		var body PatchAccountLimitsJSONRequestBody
+		var err error
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		if vb, ok := ctx.Request.Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = ctx.ShouldBindJSON(&body)
+		} else if binding.Validator != nil {
+			// ShouldBindJSON runs the struct validator after decoding; keep that.
+			err = binding.Validator.ValidateStruct(&body)
+		}
+		if err != nil {
+			sh.options.RequestErrorHandlerFunc(ctx, err)
+			return
+		}
+		request.JSONBody = &body
+
+	}
+	if strings.HasPrefix(ctx.GetHeader("Content-Type"), "application/merge-patch+json") {
+
+		var body PatchAccountLimitsApplicationMergePatchPlusJSONRequestBody
+		var err error
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		if vb, ok := ctx.Request.Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = ctx.ShouldBindJSON(&body)
+		} else if binding.Validator != nil {
+			// ShouldBindJSON runs the struct validator after decoding; keep that.
+			err = binding.Validator.ValidateStruct(&body)
+		}
+		if err != nil {
+			sh.options.RequestErrorHandlerFunc(ctx, err)
+			return
+		}
+		request.ApplicationMergePatchPlusJSONBody = &body
+
+	}
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.PatchAccountLimits(ctx, request.(PatchAccountLimitsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "PatchAccountLimits")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(PatchAccountLimitsResponseObject); ok {
+		if err := validResponse.VisitPatchAccountLimitsResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
 }
 
 // ListCampaigns operation middleware
@@ -12250,6 +13043,98 @@ func (sh *strictHandler) EvaluateSegment(ctx *gin.Context, id ID, params Evaluat
 	}
 }
 
+// ListSenders operation middleware
+func (sh *strictHandler) ListSenders(ctx *gin.Context) {
+	var request ListSendersRequestObject
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListSenders(ctx, request.(ListSendersRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListSenders")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(ListSendersResponseObject); ok {
+		if err := validResponse.VisitListSendersResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// PatchSender operation middleware
+func (sh *strictHandler) PatchSender(ctx *gin.Context, id ID) {
+	var request PatchSenderRequestObject
+
+	request.ID = id
+	if strings.HasPrefix(ctx.GetHeader("Content-Type"), "application/json") {
+
+		var body PatchSenderJSONRequestBody
+		var err error
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		if vb, ok := ctx.Request.Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = ctx.ShouldBindJSON(&body)
+		} else if binding.Validator != nil {
+			// ShouldBindJSON runs the struct validator after decoding; keep that.
+			err = binding.Validator.ValidateStruct(&body)
+		}
+		if err != nil {
+			sh.options.RequestErrorHandlerFunc(ctx, err)
+			return
+		}
+		request.JSONBody = &body
+
+	}
+	if strings.HasPrefix(ctx.GetHeader("Content-Type"), "application/merge-patch+json") {
+
+		var body PatchSenderApplicationMergePatchPlusJSONRequestBody
+		var err error
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		if vb, ok := ctx.Request.Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = ctx.ShouldBindJSON(&body)
+		} else if binding.Validator != nil {
+			// ShouldBindJSON runs the struct validator after decoding; keep that.
+			err = binding.Validator.ValidateStruct(&body)
+		}
+		if err != nil {
+			sh.options.RequestErrorHandlerFunc(ctx, err)
+			return
+		}
+		request.ApplicationMergePatchPlusJSONBody = &body
+
+	}
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.PatchSender(ctx, request.(PatchSenderRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "PatchSender")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(PatchSenderResponseObject); ok {
+		if err := validResponse.VisitPatchSenderResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // ListTemplates operation middleware
 func (sh *strictHandler) ListTemplates(ctx *gin.Context, params ListTemplatesParams) {
 	var request ListTemplatesRequestObject
@@ -12779,275 +13664,287 @@ func (sh *strictHandler) GetReadiness(ctx *gin.Context) {
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7L2Lctu4tib8Kjj6z1+ddMuyfEnSkeuvXd5Osjv/7iQe29k9dWKPCYmQhDYFqAHQijvHU/M082DzJFNY",
-	"uBAkQYnyLUkfV+3a7dgkiMvCuq9vfemM+GzOGWFKdgZfOnMs8IwoIuBfB7mQXOifUiJHgs4V5awz6JxM",
-	"CUoY+azOR/BEgvgYqSlBczwhaEjGXJBep9uh+uE/ciKuOt0OwzPSGXTMG51uR46mZIb14DP8+VfCJmra",
-	"GTzb2u52ZpS5f291O3OsFBF6pP/xaX/jP/DGn/2Nl+f/38bZT//e6XbU1VyPKpWgbNK5vu523r6KT5im",
-	"aEIvCUNYoZEgWP/JT3KO1bSYI0073Y4gf+RUkLQzUCIn4XzHXMyw0s8x9Xy309ULoLN81hlsb+2+2P15",
-	"5/nuC1iF+eWWnyVlikyIMNNMyWzOFWGjq3+Sq/qU3+ELIhFVSOIxQYojQeYEK6SmVCI9NyLVHhpNuSQM",
-	"Da9g+0c4y4joIkYWaMwFIng01S+wiR5gSFDKGRwM+Yxn80xPaWe8Ne6nu2Tj+bg/3tjFfbLxMt15vtHH",
-	"O/jZcCt9Mdrqu02aEpwSUWxTsIQNvYaGM91+9mzZmf7bxv9sOspf6Yyq+tb8whdohtkVEnwh9cowkwsi",
-	"9MHOuFRNlJfBaOEkUzLGeaY6g2f98BD7/ZWndzjljLzPZ0PScD0Y/A1Rhl73tp7v7iGqJEp+StAMX+mT",
-	"WAiqFGEo+X+3/5700D5KFlOsJJ7PBwmaCzKmnxGVCGcZX5C0fGY/vdx98WJre2f32fMXcQKe6+mdmzks",
-	"JeXgmHb7pVPajd28sx8Hf0N/+/RTf+Pl2af+xkv05Gmv8SIekRGdU8LUayG4OOApqW/VB5ZdoRmREk+I",
-	"RAuqpobAiX7FcxXBL2lKxA+y6Wjh8fOR/kRldWvfSz/rI4KlnmPbKQt4vmmG5q9NV+T57rIbYlneyn0+",
-	"Vlit3GPKzHSlfrhptvDH0mT/XZBxZ9D5fzYLebFp/io335mxzedhRjlrcTfs6Yqc7cEPjCyIVGgxJQxl",
-	"ZKwQzxvvssjZrU/6BMuLJmGRKCwvzmmaIDUFpktQPs84TtECS8tvSAqn3yBD7ADtBEmew5MBRew8rx/1",
-	"tRmLSPV3nlICIvqjJOLtbM4F8MkRZ4ow+BHP5xkdgZTb/N0Ssmchn7508ISYOz+i6grkjcICd7p6DEmY",
-	"Ojc0MOh8ODw5f/u+WNgbgdkFeke1qOl0O3w0yufYbZ2WOPDrEgcKWdaL553rrv389kv/+X2WC5xO8Txv",
-	"NYl/CDwi6DeamUtVmsQrPlI8MgfPYIPJvOhcn4UnQhWZyVX0bvb7iIy4SDvXcGxvzXtb/b4VHu4X/hSx",
-	"EFgT8OeNCd+wv/t0pk+md4QX9goBXc7yTNE5FmpT08dGihVMrZgkTlOq14qzQ8HnRCighTHOJOl25sGv",
-	"vnTGNCNxCtd/MVJJbylSJMsk/NMQpaZqT55DyjDcvjrzKYj7k/nYmX+KD38nI2Xotvz9ffi6YUUE+fWi",
-	"MSVZihL9xwQ9SXojeZl0UdLTu+R/yJI99PHkzcbPT7uIC4TR/3/84T2C7dUsRcCxyB56rZUf8y801Zf2",
-	"lCUhRSToCRfI/Cp5ijBLQTZP8SVBGCUlCrTP2t8lT/cQuSTiCnE1JQJdEC3SR3xGNGtAWClBh7kiXT3o",
-	"KYM1Ev1JqSeIGTI7g3KWEoES/7xMUMqR4ryHXs/m6gpd4iwnEkl8hRgHPa53yk7ZPjo4/pfZQlgYMoqZ",
-	"Oc0RHCQWBEmitXlFUq0ejvhshrtIkhkd8YyzLlJ4qPcv+U9QP/RrhtdprQPNM0yZY9RPGD9lGcGpViT/",
-	"JIJL/eI8yyWSdMK6TvFCW8/QaIoFHmkD4mmxJ3agLko0B0xgrxOg18Q+hIacZwQz2dUqDyKZJIjKU6bI",
-	"ZwXbiOCc7EBaL1rgK1hm75TVeKwhTDnXxwXX4O84PTKccwmXnAs+zMjsJ8ct2wm/Q/NWjMz1NbMMG40w",
-	"Y1xpzU8QnPY02zjgbJzR0YNPaS6IpmKjAejrPqSpvvowKdDVHnJG+8xdI1DiYBJvYE4pYQ+9NfomZ3h0",
-	"IYExyRGfE5jQW6aVMZw9+O58yAUCG8WoSBmfSGDVjndY8tKaCkz0PVdveM7SB944oW8rYhzJ3FmcMJ1D",
-	"fKWVphPOf8ViQh76OIc8vdITU5yjTE8AJvWR4VxNuaB/kgfdp/dc0xcILc0KsGbvNEVgkptpXWKa4WH2",
-	"oPu0j1IyJyzVVrzeq5QvtD4urhCeYMrs1OaCj7SKMszIQTGxhzxL+y0EltY4lyTdQwmwDJmACmPuLKgQ",
-	"0s5a5nOtqZH0HUkpPgG15OtQoJb7SOtFxvjSKhp8FaWcSCAHhS80HVw7bRTk1r5SZDaHqZb1uhEWgjbZ",
-	"V0MtcECWa2NFELMHeg5UITxWRCA8GpG5wmwEJiDLM0t3xkKpqHl6YQrTTH9t5aOalNJzHHHb/KYNO62i",
-	"8FyBzNezu2B8wUrKZooV2VB0RtpMLDD8o1tRdh00DOeNwm5njGlG0vOM8wsZdzzxsSLM7G5GtWDneZai",
-	"kmyPDTxVag66ZB4Z90PVz2EtzD2kZ2wsYqbVnxGekXYLoWnMwKztX0awJOc5U+Z0K6wBSAUIVh+bU2Wo",
-	"VjKFwpRlV4hfEtF4fPXPrd7X0jbADmsykQSL0ZSk4NakqosWU7AgKtSUM09P9S1hDS6JN4LP0Fb8HTeX",
-	"c2k2dCVBSoX1ZbMXoN2uSOe3WcZoLCsonCyh5QWH6919znvjmERlGWVi7JadZ/amu6Oq3IjS+srUE9z8",
-	"ugnY7ZSmXzuChM8JS7Sh4Y/ziqinXZQYRkXSxPm43VK6WvkBOQB/0jSR4CGYZ+hJ+CBi2lZDU5wiqp52",
-	"T1liqSRBT2iomCuepU+NOUFYPtP7qqfV6XbcJMDQgG/qX8LHOt2OHS5YdnG0+962azbcDSVVeaWxxGBk",
-	"Iz3mREhttw2vQNz10L+MdahNPTArr4wlrOdQ8hdbZ8vOlne2HPCMz4a8cKfsi99zhtExzS6x9WiEMwSP",
-	"ePlIy46Mqhsj+OuGvKDzDT43696Yc327hLXTup0DPJtjOim7p750cJ5SwkbkXNI/SWegr52mZ4bF1fmc",
-	"iBHI7363M5pixkgWeHfAeaSHcbfQvisIdr/pbPe3n29sbW1sb51sbw92fh48e/kfltRzQc7VVBA55Vla",
-	"fGq7b1jqlr5LlAuzj8M8u+h0O3/klKjzKc+FPCda9zafDH8N18b9QRvl5xCN0B84l2TEmRlbX/Y0z8g5",
-	"sAr7uCSTGWFax+8Mtot/Go+oeyZgO/43IGs6r47235x03C/OrSPaPqUvZWavZHQv7aItnfxGMricxTlf",
-	"EiGBZLeui9HO7Vt6FX9ypt/8eHKgWR+f05Gmt8O36BWZceSPv9vJ5+mKE7quercqVFLlKt4xLp2v2bqY",
-	"weUMotXEKkGOuMH0tRsL/icpqyUu1rda9FbJtDqt46m9snpG/quLKZdagRgROlfmVuMFpuC+MZMEZ7kV",
-	"wGDAK76H+sbwMmG9yFzcmS4XLgf2sevq5YnqcNYXBRIXHPWK6wmlN1fjwtvZVmouua21WKrePvu8NhOw",
-	"jYHgGWcTY1hjqZzokWiOc6mJQm+vkR5aTY/vcEXRcmQSUyUc31hxFvZKHLrnryMcprrC084vvwzevTvt",
-	"tFLnI5zpdgM2cLQa5ROWSjQkk5whykBkaa3WPB6Gb+u7V+GMX25IaCEv/XKTy13hvuvI9H1kX/5BopSM",
-	"KYP3ujYrwQYSQceH81+y8Xcsg1vorG30XmvatKHtY/P0dU0q1fmNVu00jwvjlrlsRZWhcFs2qxP73HE+",
-	"m2Fx1alKslbXu5B1XyIzMXIv8pdQ6rXjfDHV34xfnnaw/hLdV2nYn131MJqudcDKlnHhmiCM8Z06awt2",
-	"snrrC3HWrYj+kgQpbWrFYilJt5id4ij0VyqjbhfzV9k6VugVnOtKJFAbpEUGVSvbUnGFs1bkWKGRYtrl",
-	"j7ohl23EIVaj6cqoYyy+SLIUFC830m+CKshk0qc4IT30TzJXCEOS0wjPSBcNyQgkL6hmmKU+DQDNCGYo",
-	"peMxEaD5aP1DVqycmpDs9H8e9PtRuht0trfM3xpE127/GuK44Vq3ujVyqGp6Pg/hWZhD1G9yNTXqL36c",
-	"rf7Kge5YsQiz8epMNshLefKpv3X2t0/9jZdn/7n9qb+xc/Z08Km/8Qwyg87+vdNW8bjPDzYqJuEGr0j3",
-	"eijlY2UOy71qJyeQbwiOkwyPvH2iZ0kEqGkQal5MeQa2RsVFYOm9cl0eRn9ZJazXTg4qS/PWeVpFdupP",
-	"m/GsuEATCEZ1dzwYti7z79f9chjwkKoGpu1Snz424WhMhUnTEoWyKpEEqxaDIUjEACVKYCbxyHw4cUZs",
-	"Msyzi6Rn/1tJ9ir53krvd7rG2RLzsRVr4BNBpKy4ktwUnVNCkBmmTL87ePHipb4z4ODZ3gp8Jof7H49f",
-	"vwLfniCSZ5dajvavuw3qQHstMfh4zUh1WywVzTKbsKsnF3VDxO5+1PR1o5Zcos6h2XboGyr34e4tmZg2",
-	"/FzmzZAQBqveQwv9B60SzBw3mmlDYEgom6Axz1nqMgRvqg9Zddirv0ZLLc6otIJlStIRUcv4rVWSAqIs",
-	"fO6yM/i00+/3d86s415CKhV43WECKcnoJdEzP6sRYGmY5fGvPW1u2+CzZuYK4SzrRrItnVZ7A65ZJMI9",
-	"69cS33JG/8iJ/XtheSoSD4glZguSLkqCPdD/HGE2Ipn+m0kkkvl8ru89SZMe2meo8O9brgVZUjYBnoxo",
-	"SlLDw0pZXKfM5MNoTVMWWZ/+ykxBUYUNhIwCNCEKUcuzWpkC5TTZUtrg1vKcwfrWVQja7uMyEj1uiD0m",
-	"Bx/eHf76+uT1q2TgPXu07NjbK/yS+qIaBoWFoJcm0mA5tvM0Hx/88vrVx1+BgR59fP/+7ft/dLoFT/Uf",
-	"1D/vvz94/at59M3+W/1DjcVraaY/sXGJBQT64VsCj/VlPbaqmb4rRzmz1/YQ2yDNgbP39M+ObvS3zP06",
-	"CzfIWv+1HTrguXUheymoRd0on+UZVvSSDBCGyK+nt5F5A0vkCbeLcPEPp04Bd0eJOb3EvUbwaHrK3Fic",
-	"jUwiIcJpKlE+14eSgN12LryDOzF0WHGPXxKBJ+TcfvcK1FerA8uGOGiRGKC/494sB6IL769fUdn1y3Ot",
-	"8zWqfzZQCa5yy4irXucbupHXlsf+jbvwgfl9Bquj0Rv9qiCDcV3A+82rbVaam5yRFScIKwEz2+wp+Bi5",
-	"QBCmRYwvyqEPSHTTr9zwCJ0Zu3zN5r4BGQfcHOKWWYYKOm65FRPCJwLPp3R0nlJpQqw05j8MQkDDK2PZ",
-	"dE3SMZcKjSGlgSkjDnptGfmhHga4Qsyrk2Gpzq0HqiGAoqZEEjSmE4hHLECR1sORtH0qheNF514ctiR5",
-	"/2KhWNSFQiFwIUdYc7ekpbLox7c6TORMIIReD+hzgTJ9LCZFiZrMD6eqDrxGsO485oSlUY37PcT9Jzlb",
-	"X9kOBhfnM8ryWFbDsSYtfgk5NAS569uSxP0X/shJHtvGj5ABusBXevYmuKkWXFwMUCLNis3Z+QyKdZem",
-	"D31dmoobIUdQFpLWZ6m0PldS7oDSYN6h1rfu1AuVMH7qxXnvIUlIqENa77dc+5uhph4lBSPFfToe46pB",
-	"frb6mMk5ifEXSKau6a5gPpWTXfagFgFSEbmwqrFsORM+V+c8V/I8zTVHOh8FeRyNLHgx5RDnSgVZ6AlR",
-	"gWxJBRoStQDTD6SX3qhCfLWcUuhcTMmYCBHnPuXpmBD7mAuj8+v/sSukue4NPqtHi7KayFftN/UmwBAI",
-	"htCkWQ2lL3EnFO5NPeTS1DrjmikvmCA9AoIR2n6S4HSFsD/SujAfr9IOayxP5OycLakbFDnzJSoStHUK",
-	"acBVdcZL8xYOU2+ALhP4YLIZM+BWsc58NCJSrtg9kBr6Auib6rlFwF26N1ab6lwuvtG3UY5M2WyjduR9",
-	"tSZ1e+lNKabrI0PmvijyuZZ4q6Wh1igFaA2Q8c/ZpCVR61lxgbPzXGSNtPeDRFpyjTO+cKVrJ/Y99BsZ",
-	"oo9vG0hRv9wuYM3n5ytdOrc5HF+J7c8nrF2MnFZj3LpqgMbn6qK0A7B4nUnroAlu77pzcW/vwgtYSGSO",
-	"EaWwrmhVtZmoxlxVk+pqb4NmEFdSoup8RNw32ZgxttzAbxostrhKGzE6l4j+uCxsEMwR4VXnDt0VPoz6",
-	"lYkyOc/nmy3HuCugyUNRsfIqDGSZG+5E0MnECLiWvuKa0zfVp5+zEoBFNAz/CjQ6c93A0emvAsgXUAdc",
-	"XWlx82wlZiToVF+GUbCWBFv8XO0EQxEfBlwKN6Grmx/4sTa3NkXONrdukf+5hzjLrmAnMEr1TuTMqOPm",
-	"V4Iooa1RLrVVkJFR+9jI+j6n4PyqW75cB7KOyDBJ7AeplwIJqzO0tQfisLTK3p0GdPzhtBGRqZaSTkJa",
-	"0Vib20qZeElESkcxAfOhdqSmSNJ5X9PUeUtLdJK0lpb/Mp9u0GXaxZQKGAh37Mu4A6TIrBNHusPU83KW",
-	"eS2VuzFz+3p1VoxnU/1uNCMUHBjUxZCrmdFGhwIPOMgJqwT6kITP4UYTTiTibA/1gbkZbKAsQzijFy5p",
-	"4U7Sc/yCtmsrulmucXinTTmLJNm4nn/8FfOCGvKD92qOZBtC48z6ez4rlOKrXhnf5GFSi8pzfssMIpYX",
-	"gz9IxBcM/ckZ2UNFxjN6z13dps2zN/zVrM740SEqNuRqChFVQtXU1MF9lWQmT45bDResRcr17RKiIk5u",
-	"jJRTEsByH5IJZdLKAX0hFMS2bl408E2nUzUle1MmlXWPJMUCkv9aGVWeXm1ZUF2XeLv/fh/upYV0CZxn",
-	"ksClpaVqz/vJ0aoeqaIqI3tQhCO0ToIYMIrKBFqlc4WqQyx7O6olFMU8LuQeVGrJmWwZO/9Nv7QPLx2/",
-	"OzZB8CkZXdTznYu673h54kJwNtlDBNBqIDqcz3udm5cH6Fk4bTOS4gAalZ1TfIOK94NNyvVK06YSTUgR",
-	"oNrqbtgEbEpXG/Ve+3fjmkwAKYGkCcpIihQvsTdbhb06jq0nsmY51JIKikD39tPrtSvqIPMGzw5MUaIZ",
-	"TolmaoiLlIgeOvE+L9iNlBoP3RxL6XJvWqvfxcEcKzKPOROtbdBSj9dvgALZVO8OBgXU4ST6ueSmoqlC",
-	"uW6W3QIEMJyG2+ZuSGglGoiSenlzltzc1cVbRAIzrgWB9amZqJzz2pjIXBCHjZJMxKedj6YIywJBq4uS",
-	"QGEzw1pcjti4NV5A5h0/8eUswXzwmOdiFNVUuEMMg3q/BM9pUk+Kc5wEzyk4wEzIrIGdmA8uwWJMDJqd",
-	"xwK1SmYPJYev3796+/4fSSDduubxDx9PEvBsm/gZhj8cn3w4NL+VmBYBdSgUD6dth+10Cxw9O6YWAScf",
-	"DlsKjkPvNP0wV2+Z+e+HHPKwFJ8bSWLW/xFcY+uYso2Qf+SSptoQ1HREJ2wjn0NWehf5IuG+vkT2hOGM",
-	"6jZpefBVjCc4wutwArHoWrHl5hQkHyBsZ4iRoqMLovRPI5xlVQthpaZQrKvdlM3DNd9EafXBgmI35hWW",
-	"0yHHIo1IwpGil+S8VAVVueguHa+rdX5G2QSg4iAdr6VDzXl8vUOFfCYjcNI2WBvHxhkc2mjV7CdtQnsH",
-	"bpG0fsOUpwlhRKxdr1yPIpxv706bwGCsT6BIlTK5Azi9WRZO/FM2KwuSw4ov2dgWuCm2d01Yeu0EDE1u",
-	"0W+W875FPTPkNt/nc30qlJ3nksSCi47zrjUcz9XS8YA1awEG7Ljt0JrKs+y8FM+pf+DQ+JwGKK0mDVqq",
-	"xllWT1ZYEmInerjG4OtJgZFQRjjGzMHztQ4Djxzy8+owo50VZUOes/ScXMYjip50wPV3eTtSNcFBf67r",
-	"xiFrrLA8Yo0U68QUuy2NXCJ+oZvIqGlHq+e/mtlWmF1UXhi1/oNxaDbYilpH8SUbg2h2kqM4U6MQYPaE",
-	"moyNyDKuTHA2poFVgtyVAJX53U4ZOuz5Tn/rufuVnQfk0xJikg14riRNDU/e3t3QhIYWlKV8oWdnPcPw",
-	"0otnEeXDzqMFWa4HaNb0vl9C3HC3LtqoAh+uJSKaNL9pZg0rOVDlFpWgp8pT79ptK80oRn9vKMlSD8zZ",
-	"1n9xZcJ/UGO0gEySIUGCTqYquitQzRx1dAqy5zCI59i4gzHybTR+MPDKZfz+wh94Di46b0+sBljWs1hq",
-	"77yhGXnLxry+F2OaEQPjU3NsSQtuTlLnyxkXyMrOwxWxG8FuOp8LcknJIhp/BcPKXHzLq82Xug7EEXEG",
-	"oPSjLE9bqogR1GlYV31GsQ36heBMTStcwcehp/DXqxDYqLPV6/f6dZOiCcxv30ATn7qxDIRKLK4poynr",
-	"9pZPBJ79INvYwtYv5gaMLbpAiK9ypjspu7gBek+aG+RNIs9nREyimZp8IREe8lwhyWcEamYyrQJfIWsZ",
-	"a0GBZ1o5nmDKHIVpgmipBCzTg2zqliVTwRdyD7ifK0XECiWbeE43L7c2KZsQqTbNWWx+sUHf602LT9pa",
-	"azLnFNGatiNaU2N+vd43O++W+3DnvMHixTZOL4WQGyQokZSkBkzcLKh9TeoDgdaYQ1kXsqZYzOppuG1o",
-	"2CyFLwirI20u0W2LNI2VCKAeVCTy4RLLvglvLrIfAi7dCDdTEE24J92iGLbONNz8KwAwzZgv/s43s8l9",
-	"h/ZYlhF6BefUitbiwnQUkValh/YEETE02C1M486g8/c800au5hiU24x3sxSf+tTfernz8+gZ2XiBd4Yb",
-	"L0bPtjeGL8f9jf742fjFaGv8YvzsWV0ilWa4jKK9khDOK1jskinWyKcpI+iNtohX8MckFh1ZESvzFFUo",
-	"isW6mw/VK4jBiTrtsEOlReQOmwx0vNZXbaeUUUY6g516Yl6ztrlnLRrTxMvYO9DdYR1t0/QTMPIIHilF",
-	"3sAQpgASzOJwxAEOL2Ukmh/h5GfXZ5RRVm6xoWoNfEhGZm0rpyqnCfPottFrg1OMQzMVovwmkvarQTN5",
-	"S7wtLlOp+UwkvkCQ5kVIcUThyW7RcKSH9tmVKd61DTYg9dErOGAReUDyKRYzOF/TnUErQDFpdjcJByUZ",
-	"G4Rui8hFkSEa1o+vVTNehC+KSvGwQDwoCn9rHCevL23CV5nWtNoTv562X4l01Yu2zVv0Elows3Nlcelb",
-	"AnSCL6d9tukMywuSngMLi88ZvGcpnVAlwzrvIK5RRKO0yk0ElpGWdP/nf/1vaKjUQuGZkZTic+8WqQgO",
-	"mhGbeAX+BdqACGn5//kow1LSsYXxbwnCcFB+yfog6eXaQXdg520RzQMvLmTL4VlRFGG7LaxmGJcex690",
-	"tBV6atyfrqHe8iEUKylvRJQBmavRwIW967YdFw6vWYQN3yzSsjbzpjNyLjCbEBOOjh/nGJuKOdtsEgDR",
-	"0RCPLnpL/MsNNL7v7Uhw3iP4+E0EqHfsRsSHP9va+lp4dd8VamE1Bmi041sZXi7TwW/PXeTV3wDr+CaO",
-	"C++Xv80GhF0yvo3OFy3NxbsQJ1owFkKkRX4Kvt1WrbDUIRkHnEkL9wujATk8gNUfKBVtxKG5bueoIH80",
-	"mQNFKrPVyrXQtIa7rbFoifBF1gUwWh+7tpaAdQfpVSZbqlR9UaoC1HvXJCuDZhkNuVllTlVpllHyOYSM",
-	"sTjyCsMoqDngAaWdXMKMD2qaTrSD2YKL1JGxcR2NudgzKn8CUj8BIuG5NnmNxgouvUT/nGgbNbsqBd0U",
-	"nzunSqfbmZJs7vQHyFr9HI/D2Vm/IiPqPN1tc4G4CyYWkb6atc2LgOMyoq2EJ6vU40ZZsu2vvFkfzQuN",
-	"VSZlKZHr1ua6Xk8RNWjkk/3OTd7lEl4mbXbADKcA4QRQA1wExdRd2xdcKx6+S5RNzuwifpO5V3NoI2sI",
-	"/EwteIzXyKP7u1+BMzQJdFMyu+H0j8yXVtZ4FS4nf/bBNGPntISsmlrh2MrkpFvguJT64Dyp4OY87S6D",
-	"UtmDq80QYQGCThVT75SFIHroySyXylXW66GfllD3umhZBx0t7eMIJFRVuusUNdjS/xS02rGx/rB22tZa",
-	"R9ERw8pfAz7u66iXdegJTiOXRyQeJ3MR79aGTUDGt3UtyQKXbg2Mihs7pPxSiy+3d06944wqLiwESjR5",
-	"sCGTSltEw9xgLkKmTGtsz/ZZX3s2sa6SdvvVc8HsPWgc2GUFt43+0BmRCs/m94g+dsvsqXKqVIkyIplT",
-	"5f2JZVIVS45RZYDXVkkGqrbDsvboVsh1oIIoSIp51tdrmZgN/fWfkVzjKI6yrRQx3cBQoh9KQvsoKGZa",
-	"HXBfI6GoBErVihhX5v+sjTvjtqsWcDj+gHa2nj/f2EI4m0/xxvbNdqRCXfZztt1ZkUgUyooVSUWurWdD",
-	"Nhs4JwVnE/Tk6M0Bern77MXTXqe7TvXUFM/nhIEnkEqfwrk6SWhQuGIdctdpRxBJZsOMyNNOp8lXIJcH",
-	"lOZYFH2yKJvn7dWnIAMrIu8ok4An2vB5rq+Dgd4Cx1rVs+xCiLZYUsbdsK4LcgTuzbeG9f0rme+lXP5U",
-	"q6jr0jSC+vp+OTk5DHrW+I/tbm/Hebdqath/QRkk/9o+tXoZ2tKTe4UvuUD64KNRLgSx9bXFEkudfJFr",
-	"5Rtj8DYo0bSZldnsIYw+Hr3V1EQin4UsnsEww+xidYTXuK/NTvjNjV3SI2hJH0F89zbSjE4MfE3pPnY6",
-	"AfJIDpVlcy7VRJBVjzmYl9JjjDufsHW9bCMZvgqVh9fX4W/IROCUpBHZ4ae+AmPLLPzAPN46lcW/uKrI",
-	"con5Uv14XVkubfrKes/q9rd6ITyIFi9Uluk/1w0nG4y6dN31KCUkpYGAseeqTY6im3fM7Ahh0iJpee3l",
-	"e+HcXCUUrX/LDB5foTGDV1TArl3Oeteu6mpT3lhm6r3F8oDR+pK7xqjdcqkQtDjWPHx1lmepNLTSzTfe",
-	"yLd9QC8s1WjseNU+DPPVM9irIYoW4WgTKW2bMRfaVzfo2BZ8ruq4rnipl6bHL7d5PPZV821eEny7Y9fm",
-	"icAjki5xcN41h7j7KFU91eF5y1SHtWjr3kNVj5GkJan0JlIUXs/KhbxNsKjUlNBfsKV3N55jsa4DsQzS",
-	"2dYhbrlHDML1pq7FEhJnW5fikUHKWwv4730FhTVs7QwRsRt2dtYWuZw+bGtk04q6+Yul1tU+5Hfz72nD",
-	"biV55Oyf+rFrU4lndrohIY7OiA9MueJwbajefIY3hkfsNSjQrndTln0Ydwaf2qGlmZZP12fRzv0OUdJh",
-	"SZbQDy0sVp1dA3tWKltGYB7IU2vqsKvUFMLwSyLS/DZwWqsLKhrfGV41yW3KRnSOs0ZQoLXBtxsTzt+q",
-	"RvDJ6Nc92lJQibUuMnT5m1FM6PXdlz5zAa6iI9DIhEv7Xyl6CO5lyEPqjXNDnlaivwA0t0i6X4lz61hD",
-	"PYphyT4ZuH4VwSV1k9pDCazWPCS56fxGVWFnFd0BDY6u256ojZ2zO5Kg+Rodf7XAulOpmbM15WXYCPHO",
-	"5KahoRsKzhsk81UqEx9E1hKp6AyUNAswfa7HjRW22g6ByHaJK7oodEvNHLCkKbHMP2cZkdJ2M7cB7xtu",
-	"ZyMQ5N00nHSAINBdpm1biCW4xe9v0Z/hXpta3kkB4cO1j7i3Vvkt22NWu8OHWXZVseJlR6SpZlNb+aVV",
-	"e/GrGeOAxyZSVA0KBLm+HY8ctXWyvT3Y+Xnw7OV/gP+2FHOzzhITsu0MXDjRl+sPOuSPHGdQfI2znASh",
-	"ZJtQu9Xt2CpB+we0LwhGH23YOjR743OqBwhulLJcW9ZScjX798q/FUkPbr5Wroy4Nov1bfxYoqetIa0u",
-	"qZKLuSKfsr7CNbFdNQXCwyj54imk6yOyXVPbd53sIYwmgudzlHzx78guyviEjq5NGqb5B0r2379Kuij5",
-	"cGQSSN5/ODHJW2pKTpmccqGm0O70y6mtR7wkgo4pSU87AwTmQ9K1XZmNkVBkG0A+F9AqmIum8BB9sLOV",
-	"A5QYQtbf14qj+9cpA1A+TBn8iTL9/+QzlQr+PVHm/4n+T6bM/xPbijK4eje/Q60gce8HAtfSyGs9qzWR",
-	"7CT8ZHWsrXrb6NLfl6I3/8IXaIbZFdT0AZy5nBrImfZA4NfNF8Auzl6AhhhUpescTGTNHgnEbuJ6bMvn",
-	"ATVMpQSUBjAiiym/WXKX9GfXSsXXmxDT8VcgUq9Q9IO3i5yVyib4qVY2dQmXuxsTyKdftN0jJ4Xv0hQK",
-	"ckDamkN2Gms3VojIzIKBg5Poxlxt7VffYYUFBl8TyApN+0eFrO28w79zgQ4orCVSlX576R/HBvkIbal9",
-	"rzJI77gtFnaDfI8ebaBWN55syxy5qHVhEq2pQHNBgJ+AUrtn0ucrvZ4Byh7BlKSvrvBAWZYplSBlQ1oL",
-	"cw1N282tGNs+sR6gWr6LLXwL4cAtmq4WIhR90dt6/W/oN5KN+IwYf+gXTXrXPXQyxexCgnPyd27MWp4L",
-	"JIm4pCPyb+iIzLMrdHzy4VALID73S2ijUlstOOMjDNEzws4/Hnc86boJFfJ5tU6sL4agmlvJgGLgHp0F",
-	"uEpbkeSatQsE3SZ+uRvUo9ZatNuvyHfvUMEu7WTUf5vhEZnyLNVC3/o3TcGQg/xGfOwatMznBAtsc7+8",
-	"jGjILCuBeMeBsEJ//hQzfY9czSz5rJb49JfYDSOf8VasPKwGs/tezGo9w8Jd0LuRuc7h217oegZxl1K3",
-	"mEZ7sesmclhgw5WhngvetC9+zxmu8CYrLW/BnDIrcX6GzhRSUjY5D/nGWQwjWkXdTQ7YAQFQJZU+QwBw",
-	"AydEAXR46a4U9XUgxLXkuDKvkyuERRz2xU25dhGmWOCRqtzBBlSE+lJrmLJLJtpD+0GXOIvvaDrh+OKa",
-	"da53HYjaXr/6PP36W9DTkUnlXUeh8zqXjGb+W3lkiBHmXbE9t2KmZy2xJvjEilo/96QmwxBeKNJ2xKR7",
-	"axPQ52ZU1Kzdspa1G9OyGvf0uCgwuq28vL2XaEkwbhlb9wx8GQqiW/DaxsAD6FKN+lCzrnO3+k2c5e2h",
-	"xKw30SwMUNZNPWHg9Uq+fEnACEiurxP4+1Dgke9XVtDoy+cr0e4LvafoEeRUxmCs7X65qw/e+PPsy3Z3",
-	"5/rJp/ONs6LJj/7lz9dPf4y2+blHo2Y9xSqHLtaQfzahl4R1jcNuSBD5jEcqc50pK8zf8+A1pxZicVdh",
-	"JbudHNZvHwBfWNxCc6QTvWilfL/WqRVFgmCVE317pcB+RvX111JC9pnvEQQSFUCHy7PGNDWR7p7+8kdT",
-	"4dOMwdKYnunBtpWgN67mXpmuuW4t9+oy6hgVlXchrlKvXZhb2dqvCf0WVNq2VavB8VjWpVfoNeCe0MK9",
-	"cywo+hWzC1zVdtAxzS5xJ2zR1tmXFG8GjvjG5ixtfADQK9lB0WPfizQ+ibIy1Pnp5e6LF1vbOzbfNiy8",
-	"LCYMsrE05bMbBdduqsDdqrvMTfwItR1tKvR1pgqkOy8EV4AJkctbZN9FpWalulU/ZKJRzMaksRdbK7+w",
-	"XB1+3dt6vtuAR962yrSLUiKggQQobwWkZbsu/QXV1T7l2hbKcPOt94+yEl4n4wwSa3yRa3uXya1DqRVA",
-	"UyvSA/Lv1noG+aLaYvnNvpE6hTZxswMY4b4MOctVljGwZfzm22AQVhM+b6LvE9fzWlxpHQKH6fvGtHd/",
-	"HfGU7KH6fajot9u1lplnX7avozr0CtMVIpc5zpCckyyjbDKwPgWUOFf1IEFzQcb0cxfJuTYbLKy7IQWk",
-	"+MTAiZi+fOW9SG5gBjdegyYKvSNfXmstodvxsAq3CEZWVuqAEtZRNNZv4Ra9mv/EDIojoxfz+v68Kre4",
-	"czFvyb+KXpMxldu1EEk1V7c0XjjSmAnae+Ab04TT1o8EyDXRNNZSG/o7qhW9ux6h6/bgXN0cs6lAFaLQ",
-	"o1xQdXWsR7VYvAQLIvbzmON0n6H9w7foglwBJm9CJACkSWTkVgL56UpaiFmYqv6gGbLYwalS8871NWAZ",
-	"GHD1in/WNYEyLblce13wIRy/Ox6gOeHzzPgUTEDR0mbXNYmWXeS97N2iP13Qo2ZIRhiyoU+Zye6x1kPv",
-	"lJ2yH3/U6ydMWWi43o8/okT/igv6J/xmgP4Oi0Kneb+/M7ogV/ADSXpoX28JGmEhKJFIjvicSBvjNEFp",
-	"yhm02ZAu0UKrdIyQVCIsT1nyeQNeSgYWcspAo3ZRshBUb7IL3phdiK7ZIE8LPNa/BdirxIDOm79IRYiQ",
-	"pyzYmASnM8oS1zlGmtYcWlLIHjI9XuwcGdcLtPukmbn88UdXsG97nYF53EUJ5CQmAHWNoIoDYDlQEnDN",
-	"BE04NKxRHCXuV2OTpmVfHCuDfiXJ3imDW2Ua4itr9guCsCCg//VQAjw4cWFkgFeBng/64TFVDpFd6YWZ",
-	"NUClLixCEJTguemJQDnbtGAMP/0uOUtCaBK02+8PSiAYZZB49AQQ3uUVU/hzF2E0w5nmJyQ9Zb6XkR5m",
-	"e3vgqnn0e4ZAqZLIuoO0QmsRRfZQYtufBNQDSO+yh6wZboDl4UrqgSyyySmDhusmIiFhmXbMroXRpxPG",
-	"BUnthhxBqTOkY6PDD8cnmvx/s62pkrcpmc25Imx0tfFPcpV0ixRkRwVaCSdzBcfousjBfMAbZ5vL2KIF",
-	"iWfklOkbox+A/idonxmIdP0vmzjtK8X1k1TqjdtD2PeUMWdg8q59pjU8139pF3Wgbw1lE72Yw/2Tg18Q",
-	"Z9BF1FwBY1PB9kErDDTHajQ1Z/5i5+XzpwPDN6j0WQcQhJIWnJzKYvMyPHIf+nhiPmPvaHFFtVLmvy3g",
-	"HX0N1ADg5W0SnTne4oMKX5Cg18EpowqQ4AK70D+LleHKmn2ZmZ3QGXFkrpe1s7Pz0onWP+Hy/PjjYdCw",
-	"wT0LFiL0LYDjlXso07fethLyORlyapq3zpAp8uydskMPCgR1Y8Y67Ouj3+r37ax+I8Op5m8//uii0UUC",
-	"uiBBozgqUcpHudlGzb5zk6pGBZJ0wrDKAXjrEhL7oIZgARQ0OGWJpmK0ubCf2rR2VIKeYJ93AnPD1sTc",
-	"8+A5ZoNOFvTdr0+NU74ylsniTtCTqljxQz/toiHXynbIWj5vLBaLDc0TNnKREaZNidQmsCb/feNkQTPK",
-	"N47dwiDz1SAkFYsF+t4x6aEW6KYD0N/oWAmCZ+i1pngSb77F54ThOe0MOju9fm+nAzbKFFQABxFU6ks7",
-	"IaCTeBH2Nu0MOpoQDoKWjZ63yUbndPHI5q9aPIB3esWDB0bB1k9G2j/7aUYS9al+CrhfoTEXCfigS61b",
-	"OHB9Bp2y51rlgJ3Z7vcr4e7woF2O2HofAyMJVKRq8HKuiZWPw6a7193OrplDbGg/182/49QFeuGVrdWv",
-	"fGTYqj0GXWe3v7P6pTdcDGmaEkh1e9ZmZm+Zto5x5kGvnrX5zscAE6aw61e/Z78SYkF29IajUvdRPAE3",
-	"aEHeZ92OVc06A5NVZpF2Ihos6MNaoiSvjvbfnCR7vrqK2l4Mtn7HcG1bfUdSUAlcaZOLVmmWzMdaj3MJ",
-	"rRAfPGX+N0Dh0OXciNgn7mtGUzrtgI7LGTntoOEV4pAtwNlT61IMhZIdEqUc4nWQnW4REghDnGVXp+Bp",
-	"IwavSnPasELLTcFwpTK3MFaC29C12UWgefyTmFJhK/n/bvuH3OkVNFHt67KBZZPZK/d/684/Hrv7J0GN",
-	"p9Y6pAKd7du+/rv9l6vfOOBsnFHjF9jdavGJQ3yVcZyecP4rFibstLv1rM16ZD6fc6FI+o6kFJ9og1S/",
-	"vL3d5uUA681BvX0/HM7wpEDlXc3kFvYKdOsqweYXml7bZFsSw10G0awZhYfENqaGZ3V7Wjk3JuaCSsjg",
-	"KrMLM3LALiq3brfBdRto9GaIb/+O7K5+4z1Xb7TSeqNL9Z2Q6Cs4rpuQaDeun06Iaqaf/oNz7b8aHX4n",
-	"ZHVEcLoWUXnlbj395BXoJOA4iKUdLnUuGEdO2bcQJrh2jT9ZkBm/JLKH9p1m6aKhxiuYorEgJLvqod+m",
-	"NCPaCg35oUeM6Wp73KTTCTTHxheURAuJky5KQMMzzY7OwY/oLNXwD+BlfKJNXeOmG4BL7mnXwOTngpyr",
-	"qSByyrP03MIF2zy3uaBcUHWVoBFm4WL0X/Xz4EoCA9vUPcugun6AFlOuRcspA/QoeDZUSUEAuRGpRL/n",
-	"qRmbLHrotYF3BX+Tecb44IxT2PzGuiD12ISl3cKvVBNZcK4ljnN/+ukh0Jmm9HAsoK8NmMdPtxu3hd7b",
-	"f9R7v55Mf1SU70tRNpfecmTIALiBPjLPY33qVnHtD+HXDOdawbbBJG9i3fozpyyl4zERew7K+ia8zrrM",
-	"XehpxrVEgpjW8Eo/TLJxjB+aFJYHYohrGOyPjOuRcf31GJcJPd2tib9p+v5AnsSNtOGof/QNZTjroQB3",
-	"CBswVjQkUK8RtEfac0iyFLyLPjDDDDqVaabrQn6mzIARNCQTymQPfAz6/VOmKr4B6P8f81LCl+/WS3nP",
-	"zMcDlK1kQi6Wbjn5o2PkO1FJgCbXutj6biy716A93PG1/u2WF7UE6RZoOl7/6UUsrlySx8v6eFm/nct6",
-	"CJkJd3pXAwBK6+es043NvRI567r+Y0U6fkbSCbExPJOdgd7ZhpZDYn5jejLsocSuJEGKZJnR9ev3bkKU",
-	"J+R7vDQh+mbTfYFMr0fX6tdzrU5tN/eSr/FevazNV6UMzh69LB8YZBYW3Z0gBZOVEVptaBtuE7g6TbIf",
-	"lpyZF6Hlqw9tBS0D6hkyRyFO+/2nyKx48ihn710nudUPu6m76on2b5iOPGu9AhR2wFNyv5K43A9gaZZN",
-	"2JrvkcF8rbwcXAKgD2/T12UxvZG8bGQz+1nms467EAnPKCPAOAq4nx7aN1AopmMfknM9ZTklxNVAKHxB",
-	"LND9mItZnmGrMjs0EYS1Mi74fEp6aJ+dMpuFCyMOBcEXEvHxWKvUmk05HNiY6Us+z7m4Dbv6q/AWfSSb",
-	"9nALnuIrQoaUmT6+1XKoGic5OP6XS7GdEqyNHwj67W793H8KVPDx5M3Gzz3oAq//DPOxnqeNV1TOuaTx",
-	"5vTvgxzwDBS0stMzTG+sTfORlX2N7Aa+YBkvhaK/DXYm89ldewJq1rwJVtT1I/P1RwP+0YD/lowaTZMI",
-	"uwjb3RnyvjfOHV61Y1vXhRhZQJUFj8YQPf57F3nfOuICmd7/XVePY0vrFgCQY10KrkQCbCIa1I1ZcHyf",
-	"nwxonZDTYROLk6Jjl/69IA6QZ4qle01NyayHTsI6PpjvlIwuiO0IuWdQu12e8g/STc0WNrisapM+rbUl",
-	"Mxc9/qwUZCgVmMAsBMRip/iS7NloAc304eutNDrTKeOXRLjiQYAagNIkWgA3QzFY0ULD1NrFVCyggO8l",
-	"Bdr2ZPo6EdUTlyjaxGf1AekTHJJJzvZQUmqZAMnwUwf37aiaCBJgbT/GYR/jsPchP44JS4sqR9d1qeCu",
-	"dyBH8hVFWUf5Q9Rjnd2v57eFeyZnj46Zb8Yxk7OvZcO47mX3oll5P3AQiQSzxqg47lfnis5IgjJKJMLa",
-	"mi/FNKvZB74yrAel1acsScXVuchZUqsUA22GC6tkuCJrW+C+KKNlkBFNTT9I46EuQ2ZE9BG7c9+LRmKV",
-	"AuvD+MZ0EFMmhyWSdJZrPfVRx3jUMe5Lx9C86XZB5imgeiyNKQPkApYosQ8n0UCwgQf519Z9BoLNN5qu",
-	"oT1Kh1DQu+n2WjiczuDTWbjZJ8T58lXwsYxeklDg2SmehXtM2YRIZUECNr/Yxp/XjbrbhKi3M03S97mX",
-	"9guRvXSuLWsEU0gnkN1C2HicCciee9S8vl45E0MUjvEHieZFIoajRXPEd6J6nWB5UVW/Gsh60wDUNLKU",
-	"tybI7htdhNGLug1j1mDQeb5vWyZYSZuQM0DzAGzR4w37irZNcMPCM3nwWwZYg5vDPLsA+6bBVOHChgPz",
-	"uQkysbQA7MFFV+0CQwhwsYCPIy1DAdJW8EUF85LJHtp3W2FruAW51LLvlGGA3jeeUeOA1pMNkDINKlXg",
-	"1k0OX79/9fb9P5IeStw6iwXaesDGDUhOGbZNb7VqEjNozDuuI2jlEJYCfVrUozVxPmMIMxWE0TAUexNY",
-	"0BZcbLUZFr8F7hFKDPClUw1qzHD7jpnhvm0u3KTRWSqmjzAXj4bRWrzbkBdyAK1LWXW9+MUFizYtdF5z",
-	"do9HnRsKfqEF97jrACl9gOkHCVBppShUSk0jDKVtisXUgPFShRTnF/CyA6JEB3w219zOpR+esmBczVJ5",
-	"Rrom7mT8Pj303rqObFjNu5CMM3ppqZ6eaBnM/ztXuiLtDpbqXe6EbF1j0VnCt394RNq6M+XKXwc+diiV",
-	"iOdqxGdhdOSI6EurZWBEw4rd2i9l27pSnaJPlCrpmofIbvWyuiYk/iJD0JxiNiImHu2II+zWB5imMbdI",
-	"0XPo3mjcfuIVUZhmTaLUMZRHW+Irgo8UPVpaEXcLzdWO+INENPWK6ByraaGHQkuv5rRAn8+Y5/BkoJvu",
-	"PK9roWdNN27TiJ9I9OVbmHVTdCfRkjEB+F0HFmykZdcWpzl2AOGaBaaKpD3Tz714syRgu0XKmyyCPVp8",
-	"hBk3p8yl3HChv+JaGVnwVtsxED5skEv4jDgUZABlztWC0MnUGHF66yXlrKh0tdPSOkZiWWsSE/jm0Aom",
-	"9U3GfTyDM6t86FyUouPSMs5qIYBtQzfApn8M+zxaN/eDkKYvbSFPbqQ/1SJBM86o4sAwlwQm3hVP3eeV",
-	"K77SpuDvUbMOqsT1xhjLV9t61usW0EOwtysUav/gZorldMixSJeRxiv/0D1SRvGRBsIY00kuyCNlNCih",
-	"oC64PfxBuu26JX1YLPWl2Whv7TMPDxD+iy1NVRy6aKAhHl1A3Q1AwzX5b+GPJbet3/3tXdA46SyfdQYv",
-	"tk2DJPOvrUiHwnuNKpldXe3ZsEfkje5HP8ad+TGqW3uTyySclK5mtcmikXRzIbNJ+KfKQRmaW20y/leC",
-	"AMTcFh7v3n79FjWAD1GN46bZSiY8Oj8eOEsJfqJNcBjruUDWTBEtrpV3VtjOD8tElbX4jl2PiK/S0SL0",
-	"jgKcTgEgHBdY7u/n4BGJ+EpcDzMvura3dl/s/rzzfPfFCgm2YoamUAiqbaCRwZTeVd+N4CTI6nnYzpkI",
-	"Q76sq7zTM7Lu2eiMKBuR+IYt7f3Zbiq2w8PKWeRM0Wz9WZzdv9/D3AJzS9sGTzBLnT8NurfhoAy+1Hzr",
-	"G+fI/zXwArkwh2LuZniSNwjDuEZ0SxnssXvouw4u2lWs1r3dnjzq3Hemc8uCghyFeqJao0eP95dDu2o8",
-	"M/ILXxC2B1Wk/m8pGVMGKAyQ6o9Z4XED6uaiC23puEByiueRYKCRCHaS36qr3U7vq7S9cVvToMS7nkSP",
-	"TW8e/eU3bHoj/eVbzjPqKUGO3azseBMWj/von2nVSVVTe5uCKbTrbuOuwmNzm++2uc2apNjc2qaRdvoP",
-	"zJgfvStfM7WkLT3drqtNtJ2BRVyw2BpYEIQz/ZkrNBb8T8JcF0GHfxPvDxDS8beg1/Qf9ZrHxIG/bG+A",
-	"O9KENsklznKsbo8cVsEgtMN+H9bSa7cJ91yQXv6cz4RqSI5wBTkSz+bZXw927JFH3Gf+CNSQQQ6J5xUW",
-	"Mwly21qqGQHbcKhdy/2CJ/6p79ox6Jax2jPot+XRNXhnrkEVEJGj0oKw7to5mFxiQfXkDeadqSbQUnbK",
-	"s1RfIMpQYqkqQaYLV5Nz0M3yW5V3bn5fxT3oN6dB6Pn+5Y8OwkeZd0MHoSou4ArOUVeMPdu5Hx9hwBva",
-	"OQn9fXj0En63XsK16bHZT9hMP/0HZ9GPrsKv6SpsT1R37yx8B8ATBiXCwvZCrVNuMYo9jBqacCIRZ0Xf",
-	"FY/yq/QT2PylyZtYovZvQhHqPypCjx7Fv7BH8e5Up825IJeULO4YyPP1ZzxS2ZUHKp9POSPnBu/FQs5g",
-	"pQQd5oBfTqWBKe+h3f4uwpnkgS1ocHGglyEkgURaEpo1fC8W3aGZrr/7X4ej2Vk0M7bPygGwGzz7GZWS",
-	"sonJbqfq0cn5yLZasi3oQVpwLQDL1ZxhToTkrK1qFPAwgzWzzLnZAEf1MNnkxplLbWdWSNVuzCM3JYPn",
-	"8FDrTO0D89byTG2HrmXaUpEJLfQ7SVBKJ1QBUFlGcKrvdfKTb5IPzBhxAfXxiOdgKJPPENzoDDo/vdx9",
-	"8aJhQX80gW9tPYe8d//PMhbXT+jsb5/6Gy/Pvmx1t55FMbnuFbpGkhZAgXCuj87jO3MeVyGjzKVdw2l8",
-	"UtIPGBcznFFJUqQ4et3ber67hwwinPEW0xlBf3KmjSJBUEoEvXTVWlQZWHCeK/AgF5cy8fEZROUp83B6",
-	"MKRDo7AI4gEmRFl1MdmrNlUj2gMdvGJ6A75V7UXPzfjuHtoZDbvShFqnz+XRCf2ok6zHfvbTFGEgnuXs",
-	"p24+PWKDroUNChN9xAZ9xAZ95LOP2KDrYoMaVvMldB4tjfW9FlhadmpMyx5yyJo+Tda2HbeV+VLhK8Mv",
-	"BXHl+13Pc4KBGgKFVmFrFyS0OiQiepqPfuLvhISBqNZRFprDgnFq6T+YovwYCvyaocDVBHSzEOChZo8B",
-	"AEg0FvgP8OiUnO7ChRNcvTg0a1RTIojWUceUZKl3AAGnlBZ3j8qKoQucTWKaggaqGeopq1rRpmWWUVYB",
-	"K3mAMEMkpU6PTbkta4gpkibS6C/Q/Zi3H+EjD+2Q/wuZt4+hxe81KQvKhW5lEpfVtE2Hhbd2XLEVOzsi",
-	"Iy5So+ppQ9fAoSwc3jS5pClhI+K0PWfyTqm+SFfG1ZcKHFjDJuhofy3LPYxPmVQ0y9ACU7WS8xmnf4Tb",
-	"cZZd6R+pQNoMPz7ZPzopmB6A0+Kiwv2ULabc+QwgYqI/5xf2JJE8FyMy8C8kT2N8UxJ14FEJ76VPoBn9",
-	"kXU+ss7/quFNzYos67R9IsrVXsuZ6IqmgL9yfiERVohxlJI5Yfr+Xy3pCvjYE7DoCWj2dhMs/9U7DI0G",
-	"gj1GCbyYDEBFxoKgfN5DSUomAqckTQbohMzmXOAM0n75gu25HiUmwgTlCyATBMnwlYlLUXXKMqyI6KEk",
-	"L+gwGaBDLtVEkOP/9qsbT8sELc/M/juQcejoxizOFbSiwzPECEmj/e8nRB1BhNf0q7u/9tH+IxHyOALf",
-	"CxfIbV4vuKv3//ngvt8LVbquMv70R5ihIUGSiEuSRqmzPOSXzpBgQcR+rlnBpzOt+MDLVmfKRdYZdDZB",
-	"IbJjxTxMruv+lLtIvtVjUt8qhwrHoXqFi9xwqHoewTvMXDYDVoizEem6i0dSp1wN8ehiIrRgCkZ0Hr76",
-	"mAecpYDtYzMTTKWbi637AXypW2RWFolbkc/KBAhKRUDBIEU+SSxHIsjeVBxuFLbl9UVjoQLtsxi1aPda",
-	"H/U3k2wxwrMSSpsBaXPvBWMVSF/1sQxPJaCeGgXXdnBcTLlp4WgHCRG8a6O84QKB936IM8xGcJYs9Wqj",
-	"3NOS5YJcAQch4Rk6bn92/X8DAAD//w==",
+	"7L0Lc9u2ugD4V3C1d6dNK8vyI0kjz84ZnzxOs6dJvLFzunPjrAmRkIRjClAB0Iqb6539NfvD9pfs4MOD",
+	"IAlKlF9Jej3TaWSJxPN7P7/0Uj5fcEaYkr3Rl94CCzwnigj463khJBf6U0ZkKuhCUc56o97JjKCEkc/q",
+	"LIUnEsQnSM0IWuApQWMy4YIMev0e1Q//URBx2ev3GJ6T3qhn3uj1ezKdkTnWg8/x598Im6pZb/R4Z7ff",
+	"m1Pm/t7p9xZYKSL0SP/Xx8Ot/8Jbfw63np39b1uffv7PXr+nLhd6VKkEZdPe1VW/9/pFfME0Q1N6QRjC",
+	"CqWCYP2TX+QCq1m5Rpr1+j1B/iioIFlvpERBwvVOuJhjpZ9j6sl+r683QOfFvDfa3dl/uv/L3pP9p7AL",
+	"8+WOXyVlikyJMMvMyHzBFWHp5T/JZXPJb/A5kYgqJPGEIMWRIAuCFVIzKpFeG5HqAKUzLglD40s4/hTn",
+	"ORF9xMgSTbhABKcz/QKb6gHGBGWcwcWQz3i+yPWS9iY7k2G2T7aeTIaTrX08JFvPsr0nW0O8hx+Pd7Kn",
+	"6c7QHdKM4IyI8piCLWzpPbTc6e7jx6vu9D+2/u+2q/yNzqlqHs2vfInmmF0iwZdS7wwzuSRCX+ycS9UG",
+	"eTmMFi4yIxNc5Ko3ejwML3E4XHt7RzPOyNtiPiYt6MHgN0QZejnYebJ/gKiSKPk5QXN8qW9iKahShKHk",
+	"f939ezJAhyhZzrCSeLEYJWghyIR+RlQinOd8SbLqnf38bP/p053dvf3HT57GAXihl3dm1rASlINr2h9W",
+	"bmk/hnmffhr9Df3t48/DrWefPg63nqEfHw1aEfE9SemCEqZeCsHFc56R5lG9Y/klmhMp8ZRItKRqZgCc",
+	"6Fc8VRH8gmZE/CDbrhYeP0v1FLXdbYyXftXvCZZ6jV2XLOD5thWaX9tQ5Mn+KgyxJG/tOR8rrNaeMWVm",
+	"uVI/3LZa+LGy2P8UZNIb9f6X7ZJfbJtf5fYbM7aZHlZUsA64YW9XFOwAPjCyJFKh5YwwlJOJQrxoxWVR",
+	"sBvf9AmW523MIlFYnp/RLEFqBkSXoGKRc5yhJZaW3pAMbr+Fh9gBujGSooAnA4jYe9K86iszFpHq7zyj",
+	"BFj0B0nE6/mCC6CTKWeKMPiIF4ucpsDltv9tAdmTkI9fenhKDM6nVF0Cv1FY4F5fjyEJU2cGBka9d0cn",
+	"Z6/flht7JTA7R2+oZjW9fo+nabHA7ug0x4GvKxQoJFlPn/Su+nb63Wd++kNWCJzN8KLotIh/CJwS9DvN",
+	"DVJVFvGCp4pH1uAJbLCYp72rT+GNUEXmch28m/N+T1Iust4VXNtr897OcGiZh/vC3yIWAmsA/rw15Vv2",
+	"u4+f9M0M3uOlRSGAy3mRK7rAQm1r+NjKsIKllYvEWUb1XnF+JPiCCAWwMMG5JP3eIvjqS29CcxKHcP2L",
+	"4Ur6SJEieS7hTwOUGqo9eI4pw4B9TeJTAvdHM9kn/xQf/5ukysBtdf5DmN2QIoL8ftGEkjxDif4xQT8m",
+	"g1ReJH2UDPQp+Q95coA+nLza+uVRH3GBMPrfj9+9RXC8mqQIuBY5QC+18GP+QjONtKcsCSEiQT9ygcxX",
+	"ySOEWQa8eYYvCMIoqUCgfdZ+lzw6QOSCiEvE1YwIdE40S0/5nGjSgLBSgo4LRfp60FMGeyR6SqkXiBky",
+	"J4MKlhGBEv+8TFDGkeJ8gF7OF+oSXeC8IBJJfIkYBzlucMpO2SF6fvwvc4SwMWQEM3ObKVwkFgRJoqV5",
+	"RTItHqZ8Psd9JMmcpjznrI8UHuvzS/4bxA/9mqF1WupAixxT5gj1j4yfspzgTAuSfxLBpX5xkRcSSTpl",
+	"fSd4oZ3HKJ1hgVOtQDwqz8QO1EeJpoAJnHUC8JrYh9CY85xgJvta5EEklwRRecoU+azgGBHckx1Iy0VL",
+	"fAnbHJyyBo01gCkX+roADf6Os/eGcq6gkgvBxzmZ/+yoZTfmd2TeioG5RjNLsFGKGeNKS36C4GygycZz",
+	"ziY5Te99SQtBNBQbCUCj+5hmGvVhUSCr3eeKDplDIxDiYBGvYE0ZYfd9NBqTc5yeSyBMMuULAgt6zbQw",
+	"hvN7P513hUCgoxgRKedTCaTa0Q4LXlpSgYW+5eoVL1h2zwcnNLYixpEsnMYJyznCl1poOuH8Nyym5L6v",
+	"c8yzS70wxTnK9QJgUR8YLtSMC/onuddzess1fAHT0qQAa/JOMwQquVnWBaY5Huf3ek6HKCMLwjKtxeuz",
+	"yvhSy+PiEuEppswubSF4qkWUcU6elwu7z7u0cyHQtCaFJNkBSoBkyAREGIOzIEJIu2pZLLSkRrI3JKP4",
+	"BMSSrwOBmu8jLRcZ5UuLaDAryjiRAA4Kn2s4uHLSKPCtwzTlBVNgB5EVCf5Lz2l0ZwsiziRJucZ6LYBe",
+	"1YXA6JMNLfGCCOC9UgOD0EgzJZouD3pR7SkU/GITNOXAfnU7R1ils7Xi7LoNP+6+39DAs97Cc639KUXm",
+	"C4Cs6opSLARtU4fHWj4A0UvrloIYkNUgQxXCE6XvJU3JQmGWgsbOitySCaNQ1qRyDYcK01zPtvZRfdnZ",
+	"GY5Y2X7XeriWKHmhQETTqztnfMkqukGGFdlSdE66LCyw00SPomrpaRnO31K/N8E0J9lZzvm5jNsJ+UQR",
+	"Zk43p1oO40WeoYooFht4ptQCRP8iMu67ulnKGgQOkF6xMWAwLa2meE66bYRmMXtA4/xygiU5K5gyt1uj",
+	"5AAqQF/0tTnJk2qdQChMWX6J+IVB6Oj1Nadbf66VY4AT1mAiCRbpjGRghaaqj5YzUPhq0FQwD0/NI2Et",
+	"FqRXgs/RTvwdt5YzaQ50LUBKhTWyWQTodirSmdlW8QVLCkqbWEhP4HK9ddYZ2xyRqG2jCoz9qq3TYrq7",
+	"qhpGVPZXhZ4A81dQshaLYsIXhCVaL/TXeUnUoz5KDKEiWeJcEm4rfS2rAtuGnzRMJHgM2jT6MXwQMa1a",
+	"oxnOEFWP+qcssVCSoB9pqEcpnmePjPZHmKbjH3t6Wb1+zy0C9EKYU38Jk/X6PTtcsO3yag+9Kt7OmAwk",
+	"1WmlUZxhZMPsF0RIrWaPL0E6GaB/GWVea+ZgBbg0hgu9hop539rG9na8bew5z/l8zEvr16H4d8EwOqb5",
+	"BbYGqHCF4MCoXmnV7lS3OgW/bslzutjiC7PvrQXX2CWsWt3vPcfzBaZTVpNFcJFRwlJyJumfpDfSaKfh",
+	"mWFxqXlmCuLWsN9LZ5gxkgfGOLD16WEcFtp3BcHum97ucPfJ1s7O1u7Oye7uaO+X0eNn/2VBvRDkTM0E",
+	"kTOeZ+VUu0NDUnc0LlEuzDmOi/y81+/9UVCizma8EPKMaNHATBl+DWjjfhBYkTNwHlVFLSOpZUVOzoBU",
+	"2Mclmc4J0ypZb7Rb/mkM2O6ZgOz4b4DX9F68P3x10nNfnFm/gX1KI2VuUTJ6lnbTFk5+JzkgZ3nPF0RI",
+	"ANmdq3K0M/uW3sWfnOk3P5w816SPL2iq4e3oNXpB5hz56+/3ikW25oYaclkNSupUxfsxpHMNWI8AeAiA",
+	"tRrXMvARN5hGu4ngf5KqWOJcs+tZbx1M68s6nlmU1Svysy5nXGoBIiV0oQxW4yWmYG0ziwTfhmXAYG9R",
+	"/AANjZ5svLCRtbg7Xc1cntvHrurIE5XhrOkQOC74VRQHIf/6YlyInV255gpsbbi+9fHZ57VWh63LCs85",
+	"mxo7CJbKsR6JFriQGij08RruobWq+AnXBC0HJjFRwtGNNXdhUeLIPX8VoTD1HZ72fv119ObNaa+TOB+h",
+	"TDcbsIWiNSCfsEyiMZkWDFEGLEtLtebx0NvePL0aZfxyTUALaemX6yB3jfpuwtMPkX35B4kyMqEM3uvb",
+	"IBLr9wUZH+5/xcHfMg/uILN2kXutatMFto/N01cNrtSkN1q00zQudDMXshNUhsxt1apO7HPHxXyOxWWv",
+	"zsk6oXfJ675EVmL4XuSXkOt1o3wx0d+MX112sP8K3Ndh2N9d/TLa0DogZauocIMRxuhOk7QFJ1nH+pKd",
+	"9Wusv8JBKoda01gq3C2mpzgI/Y3KqNnF/Co7u3a9gHNVc9xqhbQMeOukWyqucN4JHGswUi67OqkbctVB",
+	"dLOqxdzBJM9A8HIj/S6ogsAzfYtTMkD/JAuFMMSkpXhO+mhMUuC8IJphlvmoDTQnmKGMTiZEgOSj5Q9Z",
+	"03IaTLI3/GU0HEbhbtTb3TG/tbCu/eEVWPTCve70G+BQl/S8SfBxaBActpmaWuUXP87OcO1AtyxYhMGT",
+	"TSIbhBH9+HG48+lvH4dbzz799+7H4dbep0ejj8OtxxDI9ek/e10Fj7ucsFUwCQ94je32voSPtSFHdyqd",
+	"nEB4KBhOcpx6/USvkggQ0yAyYDnjOegaNROBhfcautyP/LKOWW8cy1Xl5p3D6spg4p+340GMgSQQjOpw",
+	"PBi2yfPv1vxyFNCQugSm9VIf7TflaEKFiaoTpbAqkQStFltvzwglSmAmcWomTpwSm4yL/DwZ2H9rsXkV",
+	"21vl/V7fGFtiNrZyD3wqiKy7tdwSnVFCkDmmTL87evr0mcYZMPDs7gQ2k6PDD8cvX4BtTxDJ8wvNR5t+",
+	"ocrQnaTEYPKGkuqOWCqa5za+Wi8uaoaI4X5U9XWjVkyizqDZdehrCvfh6a1YmFb8XKDUmBAGuz5AS/2D",
+	"FgnmjhrNtSIwJpRN0YQXLHMBndeVh6w47MVfI6WWd1TZwSoh6T1Rq+ht0/VY2txlb/Rxbzgc7n2yhnsJ",
+	"kW9gdYcFZCSnF0Sv/FMDACvDrPZ/HWh128YKaGKuEM7zfiQ41km116CaZdzi42EjTrFg9I+C2N9LzVOR",
+	"uEMsMUeQ9FESnIH+M8UsJbn+zcR9yWKx0HhPsmSADhkq7fuWakFQm81XICnNSGZoWCXo7pSZ8CUtacoy",
+	"SNejzAwEVThACABBU6IQtTSrkypQjWquRHnurA7xbB5dDaDtOa4C0eMW32Py/N2bo99enrx8kYy8ZY9W",
+	"DXsHpV1SI6ohUFgIemE8DZZiO0vz8fNfX7748BsQ0Pcf3r59/fYfvX5JU/2E+vPh2+cvfzOPvjp8rT80",
+	"SLzmZnqKrQssIC4D5hJ4opH12IpmGlfeF8yi7RG2TprnTt/Tnx3c6LkMfn0KD8hq/40Tes4La0L2XFCz",
+	"urSYFzlW9IKMEAbPr4e31LyBJfKA20e4/MOJU0DdUWJuL3GvEZzOTpkbi7PUxH0inGUSFQt9KQnobWfC",
+	"G7gTA4c18/gFEXhKzuy8lyC+WhlYtvhBy8AAPY97s+qILq2/fkdV0y8vtMzXKv5ZRyWYyi0hrludr2lG",
+	"3pgf+zduwwbmzxm0jlZr9IsSDCZNBu8Pr3FYWWFCfNbcIOwE1GxzpmBj5AKBmxYxvqy6PiAuUb9yzSt0",
+	"auzqPRt8AzAOqDn4LfMclXDc8SimhE8FXsxoepZRaVysNGY/DFxA40uj2fRNjDiXCk0gpIEpww4GXQn5",
+	"kR4GqELMqpNjqc6sBarFgaJmRBI0oVPwRyxBkNbDkax7KIUPIfLssCPI+xdLwaLJFEqGCyHdmrolHYVF",
+	"P76VYSJ3Ai70pkOfC5TrazEhStREfjhRdeQlgk3XsSAsi0rcb8HvPy3Y5sJ2JYBrTlkRi2o41qDFLyCG",
+	"hiCHvh1B3M/wR0GK2DF+gIDdJb7UqzfOTbXk4nyEEml2bO7OR1BsujV96ZvCVFwJeQ9ZPFlzlUrLcxXh",
+	"DiAN1h1KfZsuvRQJ47de3vcBkoSEMqS1fsuN5wwl9SgoGC7uw/EYVy38s9NkJuYkRl8g9r0hu4L6VA12",
+	"OYDUEYgc5cKKxrLjSvhCnfFCybOs0BTpLA3iOFpJ8HLGwc+VCbLUC6IC2QwYNCZqCaofcC99UCX76rik",
+	"0LiYkQkRIk59qssxLvYJF0bm1/+xS6Sp7jWm1aNFSU1kVjunPgQYAsEQGjTrrvQV5oTSvKmHXBlaZ0wz",
+	"1Q0TpEdAMELXKQnO1jD791oW5pN10mGD5ImCnbEVaZ6iYD6jSIK0TiFquy7OeG7ewWDqFdBVDB9UNqMG",
+	"3MjXWaQpkXLN6QHX0AigMdVTi4C69K8tNjWpXPygbyIcmSznVunI22pNpP1KTCmX6z1DBl8U+dwIvNXc",
+	"UEuUAqQGSNDgbNoRqPWquMD5WSHyVtj7QSLNuSY5X7pMwxP7HvqdjNGH1y2gqF/u5rDmi7O1Jp2bXI5P",
+	"nPf3E6aaRm6r1W9dV0Dja3Ve2hFovE6ldZUkbm66c35vb8ILSEhkjRGhsClo1aWZqMRcF5OaYm+LZBAX",
+	"UqLifITdt+mYMbLcQm9aNLa4SBtROlew/jgvbGHMEebVpA79NTaMJspEiZyn8+2aY9wU0GahqGl5NQKy",
+	"ygx3Iuh0ahhcR1txw+ib6dsvWKXeSNQN/wIkOoNuYOj0qAD8BcQBlwZcYp5NnI04nZrbMALWCmeLX6td",
+	"YMjiQ4dLaSZ0ZQ5GfqztnW1RsO2dG8R/HiDO8ks4CYwyfRIFM+K4+UoQJbQ2yqXWCnKSdveNbG5zCu6v",
+	"fuSrZSBriAyDxH6QeisQsDpHOwfADiu7HNyqQ8dfThcWmWku6TikZY2Nta3liRdEZDSNMZh3jSs1Oa3O",
+	"+pplzlpagZOkM7f8l5m6RZbp5lMqq3a4a19FHSBEZhM/0i2GnlejzBuh3K2R21fro2I8mRr2oxGhYMCg",
+	"zodcj4w2MhRYwIFPWCHQuyR8DDeaciIRZwdoCMTNlHLKc4Rzeu6CFm4lPMdvaLexo+vFGoc4bdJZJMkn",
+	"zfjjrxgX1BIffNAwJFsXGmfW3vNZoQxfDqrlaO4ntKi65tfMFDDzbPAHifiSoT85IweojHhGb7lLs7Vx",
+	"9oa+mt0ZOzp4xcZczcCjSqhLbP0qwUweHHdaEKxDyPXNAqIiRm6MlBMSQHMfkyll0vIBjRAKfFvXTxr4",
+	"psOp2oK9KZPKmkeScgPJ/6yIKg+vNi2oKUu8Pnx7CHhpK/AExjNJAGlpJdvzbmK06leqqMrJASThCC2T",
+	"IAaEoraATuFcoegQi96OSgllMo9zuQeZWnIuO/rOf9cvHcJLx2+OjRN8RtLzZrxzmfcdT09cCs6mB4hA",
+	"cSHwDheLQe/66QF6FU7ajIQ4gERl1xQ/oPL94JAKvdOsLUUTQgSo1rpbDgGb1NVWudf+bkyTCRS2IFmC",
+	"cpIhxSvkzWZhr/dj64VsmA61IoMikL398gbdkjrIosWyA0uUaI4zooka4iIjYoBOvM0LTiOjxkK3wFK6",
+	"2JvO4nd5MceKLGLGRKsbdJTj9RsgQLblu4NCAXk4iX4uuS5rqkGuW2W/rNkYLsMdcz8EtAoMREG9ejgr",
+	"MHd98haRQIwbTmB9a8Yr56w2xjMX+GGjIBOxaRfpDGFZFjzroyQQ2MywtoxKbNwGLSCLnl/4apJgJjzm",
+	"hUijkgp3Bd4g3y/BC5o0g+IcJcELCgYw4zJrISdmwhWlMxNTfNCXbrVC5gAlRy/fvnj99h9JwN365vF3",
+	"H04SsGwb/xmGH45P3h2ZbyWmpUMdEsXDZdthe/2y7KEdU7OAk3dHHRnHkTeavluo18z8+66AOCzFF4aT",
+	"mP1/ANPYJqpsa4VGckEzrQhqOKJTtlUsICq9j3yS8FAjkb1huKOmTlodfB3hCa7wKlxAzLtWHrm5BclH",
+	"CNsVYqRoek6U/pTiPK9rCGslhXJf3ZZsHm7YJiq7DzYUw5gXWM7GHIsswglTRS/IWSULqoboLhyvr2V+",
+	"RtkUKvtBOF5Hg5qz+HqDCvlMUjDStmgbx8YYHOpo9egnrUJ7A24ZtH7NkKcpYURsnK/c9CKc7e7P2orB",
+	"WJtAGSplYgdwdr0onPhUNioLgsPKmaxvC8wUu/vGLb1xAIYGt+ic1bhv0YwMucn8fKFvhbKzQpKYc9FR",
+	"3o2G44VaOR6QZs3AgBx3HVpDeZ6fVfw5zQmOjM1phLJ60KCFapznzWCFFS52oodrdb6elDUSqgWpMXPV",
+	"FDu7gVNXqHu9m9GuirIxL1h2Ri7iHkUPOmD6u7gZqBrnoL/XTf2QDVJYHbEBik1gimFLK5WII3QbGLWd",
+	"aP3+1xPbGrGL8gsj1r8zBs0WXVHLKD5lYxSNTnIQZ3IUgpo9oSRjPbKMK+OcjUlgNSd3zUFlvturlg57",
+	"sjfceeK+suuAeFpCTLABL5SkmaHJu/tbGtDQkrKML/XqrGUYXnr6OCJ82HV0AMvNCpq1ve+3EFfcrYk2",
+	"KsCHe4mwJk1v2knDWgpUw6JK6anq0vv22CorisHfK0ryzNdR7Wq/uDTuP8gxWkIkyZggQaczFT0VyGaO",
+	"GjoFOXAloxfYmIMx8l1PfjDVsKvtFkp74BmY6Lw+sb4etl7FSn3nFc3JazbhzbOY0JyYMj4Nw5a0tehJ",
+	"5mw5k7IQtrNwRfRG0JvOFoJcULKM+l9BsTKIb2m1manvam4izqCHQJoXWUcRMVIkHPbVXFHsgH4lOFez",
+	"GlXwfugZ/HoZFjbq7QyGg2FTpWgr5ndoKkmfurFMCZWYX1NGQ9Ytlk8Fnv8gu+jC1i7mBoxtuizoX6dM",
+	"t5J2cY3qPVlhCqUSeTYnYhqN1ORLifCYFwpJPieQM5NrEfgSWc1YMwo818LxFFPmIEwDREchYJUcZEO3",
+	"LJgKvpQHQP1cKiJWKNnGC7p9sbNN2ZRItW3uYvuLdfpebdtysp2lJnNPEalpNyI1tcbX63Oz6+54DrdO",
+	"G2x539blZeBygwAlkpHM1H43G+qek3pPRWvMpWxasqbczPpluGNoOSyFzwlrVtpcIduWYRprK4D6oiKR",
+	"iSsk+zq0uYx+CKh0a7mZEmjCM+mXybBNouHWXysA017zxeN8O5k8dNUeqzxC7+CMWtZaIkxPEWlFeugm",
+	"EWFDo/1SNe6Nen8vcq3kaopBuY14N1vxoU/DnWd7v6SPydZTvDfeepo+3t0aP5sMt4aTx5On6c7k6eTx",
+	"4yZHqqxwFUR7ISFcV7DZFUtsgE9bRNArrRGvoY9JzDuyxlfmIaoUFMt9t1+qFxCDG3XSYY9KW0A97AnR",
+	"81JfvftVThnpjfaagXnt0uaB1WhMzzWj70Azjk2kTdP+wfAjeKTieQNFmEKRYBYvRxzU4aWMROMjHP/s",
+	"+4gyyqodUVSj3xLJybxr5lTtNmEd/S5ybXCL8dJMJSu/Dqf9aqWZvCbetS5TpVdQxL9AkKZFSHFE4cl+",
+	"2R9mgA7ZpUnetf1QIPTRCzigEfn68TMs5nC/ppmGFoBi3Ox2Ag4qPDZw3ZaeizJCNMwf3yhnvHRflJni",
+	"YYJ4kBT+2hhOXl7YgK8qrGmxJ46etr2MdNmLtitfFAltMbMzZdsIdCzQCbac7tGmcyzPSXYGJCy+ZrCe",
+	"ZXRKlQzzvAO/RumN0iI3EVhGOgj+f//P/wv9rzoIPHOSUXzmzSI1xkFzYgOvwL5AWypCWvp/luZYSjqx",
+	"XRc6FmF4Xn3J2iDpxcZOdyDnXSuaB1ZciJbD8zIpwjbHWE8wLnwdv8rV1uCp9Xz6Bnqrl1DupHoQUQJk",
+	"UKOFCnvTbTcqHKJZhAxfz9OyMfGmc3ImMJsS446OX+cEm4w52xsUCqKjMU7PByvsyy0wfuj1SDDeI5j8",
+	"OgzUG3Yj7MPfbWN/Hay6b0qxsO4DNNLxjRQvF+ngj+c24uqvUev4OoYLb5e/yQGEXTK+jc4XHdXF22An",
+	"mjGWTKRDfAq+2VGt0dQhGAeMSUv3hZGAXD2A9RNUkjbipbluZqggf7SpA2Uos5XKNdO0irvNsehY4Yts",
+	"WsBo89q1jQCsWwivMtFSleyLShagPrs2Xhk0y2iJzapSqlqzjIrNISSM5ZXXCEYJzQENqJzkCmL8vCHp",
+	"RBvOLbnIHBgb09GEiwMj8ifA9RMAEl5olddIrGDSS/TnROuo+WXF6ab4whlVev3ejOQLJz9A1OrnuB/O",
+	"rvoFSamzdHeNBeLOmVh6+hraNi8djquAtuaerEOPG2XFsb/wan00LjSWmZRnRG6am+t6PUXEoNQH+52Z",
+	"uMsVtEza6IA5zqCEE5Qa4CJIpu7bNu5a8PBdomxwZh/x66y9HkMb2UNgZ+pAY7xEHj3fw1o5QxNANyPz",
+	"ay7/vZlpbY5XaXLydx8sM3ZPK8CqrRWOzUxO+mUdl0ofnB9rdXMe9VeVUjkA1GaIsKCCTr2m3ikLi+ih",
+	"H+eFVC6zXg/9qFJ1r49WddDR3D5egYSqWnedMgdb+k9Bqx3r6w9zp22udbQ6Ypj5a4qP+zzqVR16gtso",
+	"5HsS95M5j3dnxSYA45ualmRZl26DGhXXNkj5rZYzdzdOveGMKi5sCZRo8GBLJJXWiMaFqbkIkTKda3t2",
+	"j/o6sIF1tbDbrx4LZvGgdWAXFdzV+0PnRCo8X9xh9bEbRk9VQ6UqkBGJnKqeTyySqtxyDCqDem21YKB6",
+	"Oyyrj+6EVAcyiIKgmMdDvZepOdDf/hmJNY7WUbaZIqYbGEr0Q0moHwXJTOsd7hsEFFWKUnUCxrXxPxvX",
+	"nXHH1XA4HL9DeztPnmztIJwvZnhr93onUoMuO51td1YGEoW8Yk1QkevC2hLNBsZJwdkU/fj+1XP0bP/x",
+	"00eDXn+T7KkZXiwIA0sglT6Ec32Q0Kg0xbrKXac9QSSZj3MiT3u9NluBXO1QWmBR9smibFF0F5+CCKwI",
+	"v6NMQj3Rlum5RgdTegsMa3XLsnMh2mRJGTfDuqbVkXJvvpOv71/JfOvr6lSdvK4rwwia+/v15OQo6Fnj",
+	"J9vf3Y3TbpW3nNQ5ZRD8a9sK621oTU8elLbkstIHT9NCCGLza8stVhovI9d5OUbgrVOi7TBrqzlAGH14",
+	"/1pDE4lMC1E8o3GO2fl6D68xX5uT8IcbQ9L3BGeURSq+ex1pTqemfE0FH3u9oPJIAZllCy7VVJB1j7ky",
+	"L5XHGHc2YWt62UUyfBUyD6+uwm/IVOCMZBHe4Ze+psaW2fhz83jnUBb/4rokyxXqS33yprBcOfS1+Z71",
+	"4+/0QngRHV6obdNP1w8XG4y6ct9NLyUEpQGDsfeqVY6y+XpM7QjLpEXC8rrz99K4uY4pWvuWGTy+Q6MG",
+	"r8mA3Tid9bZN1fWmvLHI1Dvz5QGh9Sl3rV671VwhaHGsafj6KM9Kamitm2+8kW93h16YqtHa8aq7G+ar",
+	"R7DXXRQd3NHGU9o1Yi7Ur67RsS2Yrm64rlmpV4bHr9Z5fO2rdmxe4Xy7ZdPmicApyVYYOG+bQty+l6oZ",
+	"6vCkY6jDRrB1566qB0/SilB64ykK0bOGkDdxFlWaEnoEW4m78RiLTQ2I1SKdXQ3ilnrESrhe17RYqcTZ",
+	"1aT43lTK26jw39taFdawtTN4xK7Z2Vlr5HJ2v62RTSvq9hkrrau9y+/682nFbi14FOyf+rErk4lnTrol",
+	"II7OiXdMueRwrahef4XXLo84aBGgXe+mPH836Y0+dquWZlo+XX2Kdu53FSVdLclK9UNbFqtJroE8K5Wv",
+	"AjBfyFNL6nCq1CTC8AsisuIm5bTWJ1S0vjO+bOPblKV0gfPWokAbF99uDTh/rVqLT0Zn99WWgkysTStD",
+	"V+eM1oTe3HzpIxcAFR2ARhZcOf9a0kOAlyENaTbODWlaBf6Corll0P3aOreONDS9GBbsk5HrVxEgqVvU",
+	"AUpgt+YhyU3nN6pKPavsDmjq6LrjierYBbslDlps0PFXM6xb5ZoF25Bfho0Qb41vGhi6JuO8RjBfLTPx",
+	"XngtkYrOQUizBabP9LixxFbbIRDZLnFlF4V+pZkDljQjlvgXLCdS2m7m1uF9zeNsLQR5Ow0nXUEQ6C7T",
+	"tS3EirrFb2/Qn+FOm1reSgLh/bWPuLNW+R3bY9a7w4dRdnW24nlHpKlmW1v5lVl7cdSMUcBj4ymqOwWC",
+	"WN+erxy1c7K7O9r7ZfT42X+B/bbic7PGEuOy7Y2cO9Gn64965I8C55B8jfOCBK5kG1C70+/ZLEH7AzoU",
+	"BKMP1m0dqr3xNTUdBNcKWW5sayW4mvN74d+KhAe3o5VLI26sYnMdPxboaXNI61uqxWKuiads7nDD2q4a",
+	"AuFhlHzxENL3Htm+ye27Sg4QRlPBiwVKvvh3ZB/lfErTKxOGaf5AyeHbF0kfJe/emwCSt+9OTPCWmpFT",
+	"JmdcqBm0O/1yavMRL4igE0qy094IgfqQ9G1XZqMklNEGEM8FsArqokk8RO/sauUIJQaQ9fxacHR/nTIo",
+	"yocpg58o0/8nn6lU8PdUmf8T/U+uzP+JbUUZoN71cahTSdy7KYFrYeSlXtWGlewkfLIy1k6zbXTl95XV",
+	"m3/lSzTH7BJy+qCcuZyZkjPdC4FftSOA3ZxFgBYfVK3rHCxkwx4JxB7iZmTLxwG1LKVSKA3KiCxn/HrB",
+	"XdLfXScRXx9CTMZfU5F6jaAfvF3GrNQOwS+1dqgrqNztqEA+/KLrGTkufJuqUBAD0lUdssvYuLFChGeW",
+	"BByMRNemahu/+gYrLDDYmoBXaNh/X/La3hv8by7Qcwp7iWSl35z7x2uDfIC21L5XGYR33LQWdgt/j1+t",
+	"1lFqYh7OMqP69n7e2d95/Hh375dffnkSONrkmS1MCW0ufM5YWEnbSm6VhkhOx/plaOVXys4mHCpz7u/3",
+	"ezLny4ogN9zbGu6e7OyOhsPRcBgR5PxCG2StEFDg3DphKEMvBztP9uMpxM1NNewuNnE6KctemnAraP8D",
+	"htHOvf82z7CjG3cQrXc2aDjutN5Q5i1I0pIeXLukVhUSu14IMOSMQ0+55QhNyBKC2LGrrKCnXc5oDuZs",
+	"QVJ+QUTnxnsleLSF5JZ6LLgmwe8EBmOzEBu85pyVHBp0z4DPufh6uyaS3VLdaluG2iVKOYCN31X9wMM9",
+	"x+C0HaHj/MrscxP2A8RhXUaHG7Z9OUdYpbNNOEcUkvebUmALxG/Qh6Mlcj8cMLqvwBzRuq+OscVRlDIJ",
+	"KlSghSAgh4Ex4MCkHdV65EMLEARLkj4rzRcYtMJcpRR3yKPDGG3TrngnJu6eWMt5I04wQvxtFXItfFP0",
+	"RbOjq/9Av5M85XNiyOUXzbKvBuhkhtm5BBz9NzfmQF4IJIm4oCn5D/SeLPJLdHzy7kgL7nzht9DFFGF5",
+	"UM5TDFEHhJ19OO55lu8WVOo1620JWqAQVOO/DDgtyB+fgnp0O5GgxI0Tq90hfrmdanGd2Yg7r8i8t2iY",
+	"qJxk1O+V45RoXqKVJesXMomWrlUC4hPX2GqxIFhgGzPriVtLRG6l+UG8gGDoB51hpvHI1Rogn9UKX+gK",
+	"e0vqI4XLnYfMwZ57uarNDDIOQW9HV3GOsu7cwhOI29RWymV0V1fcQo7KmprVEvklbToU/y4YrtEmq2Xc",
+	"gDjlVlL/BTr6SEnZ9CykG59itfVV1EzvCuIgKPBLpY+sgnqrU6Kg5UIFV8q8ZFB+NOe4NK+TS4RFvFyW",
+	"W3IDEWZY4FTVcLClmkxzq41a3CsWOkCHQXdNWxfXdBDzSYmboHezgL9Fv+Y6/f47wNN7I0VuIs54XVVG",
+	"M6YsPzLACOuu2ex2Yia7RkBiMMWaHGn3pAbDsCxbpF2TSZMppCnDC4/V1NP9qna6HxOJW8/0uEzMvCm/",
+	"vLl1fUUQwyqy7gn4quqxbsMbG1HuQZZqlYfaZZ3blW/iJO8AJWa/iSZh0J3C5GEH3oLky5cEjCfJ1VUC",
+	"v48FTn2fxxJGnz1Z2yWklHvK3mpOZAzG2h1Wu6HhrT8/fdnt7139+PFs61PZHE1/+cvVo5+i7dHu0Bi0",
+	"mWBVQPd/iNud0gvC+sbRMSaIfMapyl1H3xrx9zR4w6WFPQzq5Xj7vQL2bx8AH0LcsuVAJ4polTjpziFp",
+	"ZWB1nRJ9eyUU/Iqa+2+E0h0y31sNOCoUa6+uGtPMRAgN9MwfTGZke+2q1rB236RACXrtKhhrw9w3rYGx",
+	"vvxEDIqqpxAXqTcuaFA72q9ZMjOoUNBVrAaHTc1QvFquAfOEZu69Y0HRb5id47q0g45pfoF7YWvL3qGk",
+	"eDtwYLY2tepiA4Ae866FB/Y9nOOLqApDvZ+f7T99urO7Z/MUwoT1csHAGytL/nStoITrCnA36sp1HTtC",
+	"40TbrbFGVQFb7FJwBbV0CnmDqOUo16xVBdAPGS8+s7E82LOttTOsFofbnQjds/P7KCMCGu+A8FaWAu60",
+	"vgDqGlO5dq8yPHxr/aOsUueYcQYBib44QHeTyY1DUGqFoC1LD8C/3+i15osRlNtvt400IbSNmj2HEe5K",
+	"kbNUZRUBW0Vvvg0CYSXhszb4hjamhsxrGQKHaU9GtXe/pjwjB6iJDzX5drfRavjTl92rqAy9RnWFiI8C",
+	"50guSJ5TNh1ZmwJKnKl6lKCFIBP6uY/kQqsNth2GAQWk+NSUYTL9TKtnkVxDDW5FgzYIvSVbXmcpod/z",
+	"5WhuEMRR26krMLOJoLF568soav4TM0gqjyLm1d1ZVW6AczFryb/KHr0xkdu1Xso0VbcwXhrSmAl28gXD",
+	"TPNim3cXVPyKhv/bmW81x/72eitv2rt4fVPhtsR+iN5JC0HV5bEe1dYwJ1gQcVjEDKeHDB0evUbn5BJq",
+	"mSdEQmFJiQzfSiCvR0kbOABL1ROaIcsTnCm16F1dQQ0Y05SiZp/1AQnQytC1JQcbwvGb4xFaEL7IjU3B",
+	"OBQtbPZdc33ZR97K3i8DHILeXmOSYsgiOWUmKtJqD4NTdsp++knvnzBlS2oOfvoJJforLuif8M0I/R02",
+	"hU6L4XAvPSeX8IEkA3SojwSlWAhKJJIpXxBpfZwmmIdyBu2JpAtQ0yIdIySTCMtTlnzegpeSkS3VZ0pK",
+	"91GyFFQfsnPemFOI7tlU7Bd4or+FcoGJadZhfpGKECFPWRn5Ad8SJdEMKlpLl4yg+ijB2ZyyxPXikqbZ",
+	"keYhcoBM1yy7esb11u0JajIvf/rJlUCx3SNBce6jBMImEmgegCAvDgodoSSgpwmacmgBpjhK3FcTE/hq",
+	"X5woU09QkoNTBvgG2f8mZENByCsWBCTDAUqAOifOwQwFq6CLjn54QpXrcaH0xsweoPYBbEIQlOCF6TJD",
+	"Odu25W1+/rfkLAmLPaH94XBUKStUbbuBfoSeGfKSKfy5jzCa41xTGpKdMt8dTg+zuzty+ZH6PQO6VElk",
+	"DUX6gmyNpgOU2IZSAVxB7ww5QFZBN606AFn1QLZW1Cn7o9DAD74KCdu0Y/ZtYxI6ZVyQzB7IeygeAQku",
+	"6Ojd8YlGjN9ts7/kdUbmC64ISy+3/kkuk36Z1OGgQIvnZKHgGl1fTlgP2Olsuy6bBibxnJwyjUv6Aego",
+	"hQ6ZaTqh/7KpKL72hn6SSn1wBwj7Ll3mDkwmi89dgeeGz+ymnmt8omyqN3N0ePL8V6NfwYFBOyG0wCqd",
+	"mVt+uvfsyaORoSFU+ggEcEhJ2+CByvK4cpy6oT+cIM4grgjwtURXLaA5VIQqu1psQ1SNoEWHDUQ2F1pO",
+	"qPA5CfrFnDKqINon0BH9s1gZCq1JmVnZCZ0TB9h6W3t7e88cm/0T0OWnn46CpjfuWdAWofcLXKg8QLnG",
+	"c9uOzcdnyJlpgD1HJlF+cMqOfGE1yL01muJQX/bOcGhX9TsZzzSt++kn55kuk3gECZptUokynhbmGDUp",
+	"L0y4LxVI0inDqoDihRcQHA15WEuAmdEpSzTcou2lnWrb6lQJ+hH7GBRYG7bq5oEvQGYO6GRJ3/z2yBjo",
+	"a2OZTJgE/VhnMX7oR3005lrwDonJ563lcrmlqcBWIXLCtFqR2SSA5P/cOlnSnPKtY7cxyB4wVebKzQJE",
+	"75kQe1ssrAftE9CxEgTP0UsN4yTewJAvCMML2hv19gbDwV4P9JUZiAOuzBpOgW5uA+GGX6YEhBTP015n",
+	"vZH+8tA8+Zt5ELrxLzR7hpd2h8Oaazg8CBeHaoScteJpZSKQJ1rCAiVYgfeHO21D+jVuf2DY8nlThmt/",
+	"uLf+pVdcjGmWEYiJfWy2uPqN10yrgzj31fEed5nnQ1A8qlRk179nZwmLxkLZqjKC0YeCLGdcS1ap7xGB",
+	"p2ANPC4D4qx80huZ0KorgJY0Ji6uoqED9BLkriUX50QgPtasybT7XtqoShuEKpGWCkriwsG6U4U7GL0J",
+	"eUD9/2678tw+0JkYQH2u4YCw3y1Y0c+3MHhFwLdJKN8CTvnwC3BkGpUMEKYD+P8dZy7k4P4Qc3+nwxtH",
+	"+DLnODvh/DcsjENjf+dxl+VpnZMLRbI3JKP4RKs6+uXd3S4vB9UXXfHF74eUgABFStWhQUcgGlmuoyb6",
+	"IRjZ8ZyyiXobu9HCx/Og1bqXoGWrc7R8ZBugHLyjax58bgw8+sl6W7X8MoifbybYUv0UyNilxaZMnO2E",
+	"kvWE36tPd4j/bjIw0kXQ/xAttIDEJ+Wuv3Gs/05wSB94eaYBqpTgHWe9XEZsaMYLoLWY5MX7w1cnyYGv",
+	"imD1epd3bzQFWzWDZKB4upIELlpCqwF8gpIyEQ3iU06Z/wYgPNEjGUXuRzeb0cdPe2Bj4Yyc9tD4EnGI",
+	"VuPskXVphYqQHRJlHOJFIKvUVjYjDHGWX56Cp4eYOrOa1oSVFdwSjCRcpRbGSuUOdGNyEei3/ySmxM9d",
+	"SBhufSaqqhP/37n1ydtYv1dTsaZyYBn4xpn+8Nn6N55zNsmpsUs/SAl3JSUA9iHsYWg9kVtaFIiIBNtf",
+	"aHZlkz1IrF8KsGZNKHxKmDFoeVJ3gPaHz4whc0klaeoUZuSAXNSwbr/FdehQhEpkhvj2cWR//RtvuXrF",
+	"C5ZdC6m+ExB9Add1HRDtt5pD2uFneO9U+68Gh9+TqWUToCrtKhvJJy9AJrmOMWZk3QVVe3aYYNE3/kxB",
+	"5vyCyAE6dJKli8YxXqkMTQQh+eUA/T6jOTlluEIPfaXHPrIJn1qyW2DjcUiiBYCSPkpAwjNNSs/Aj+Ws",
+	"o+EP4OX6cczVzDiDRuD4edQ37a0KQc7UTBA543l2Ztt82DjrhaBcUHWZoBSzcDP6V0j9nYAAihUy9Ypk",
+	"UBVrpHVdzVpOGVR9hWdDkRQYkBuRSvTvIjNjk6UzghmvhnnGeHqMU9J8Yx1demzCsn7pvYibwSoU5+7k",
+	"09s2ftXHvVe7119Q7r1rnv4gKN+tOc1SZIhAu4Y8sihi/aXXUe134WyGcq0h26CSt5FuPc0py+hkQsSB",
+	"a0FzHVpnHbMu9GHONUeCmIrxpX6Y5JMYPTQhlPdEEDdQ2B8I1wPh+usRLhPucLsq/rbp1wlxeteShqP2",
+	"0VeU4XyAgnqh2DRRQGMC+YJBW9MD1wGCgnXRBwMwU1VWf1cGlhhPGCNoTKaUyQHYGPT7p0zVbAP8goio",
+	"lRJmvl0r5R0TH19YeC0RchFblpI/GEa+E5EEYHIjxG735hm8BunhltH69xsiaqUUcyDpePknFnhQSPKA",
+	"rA/I+u0g6xFEw90qrgaF462dswk3NsJXFKzv+gaX6WA5yabE+vBMRCB6YxvRj4ktaga91A5QYneSIEXy",
+	"3Mj6TbybEuUB+Q6RJqya34YvEE/8YFr9eqZVE3giUMXWeKdW1nZUqTZViiLLOwbx62VXVkgBYNXOCta1",
+	"DdgEpk4TUo4lZ+ZFrfuWrq2g1VczQuZ92F/p7kNk1jz5vmBvXQHE9Q+7pbvsve5vmE6aG70CEPacZ+Ru",
+	"OXG1j9fKKJuwpfYDgflacTm40jgqxKavS2IGqbxoJTOHee5zW/rgCc8pI0A4ynJzA3RoSnGZTttILvSS",
+	"5YwQl4On8DmxDaomXMyLHFuR2VWzQlgL44IvZmSADtkps7keMOJYEHwuEZ9MtEityZTr3xBTfcnnBRc3",
+	"IVd/Fdqir2TbXm5JU3xG4pgybFo/1dJxG5Tk+fG/XFrHjGCt/IDTb3/nl+EjgIIPJ6+2ftFsw/wM67GW",
+	"p60XVC649I0Q2lp+T2gOAlrV6BmGNzaW+UDKvkZ0A1+ynFdc0d8GOZPF/LYtAQ1t3jgrmvKRmf1BgX9Q",
+	"4L8lpUbDJMLOw3Z7irzvaXmLqHZs84ohcUcUrOqx9D5E37epj7xtHXGBJpiCY9FmfdrU7iUUaLMmBZeW",
+	"BzoRDfKWbVMrH58M1aIhpsMGFidlp139vSCuINwMS/eampH5AJ2EeeSw3hlJz4nt5H5guu24OOUfpFua",
+	"TaZzUdUmfFpLS2Ytevx5xclQSWqEVQjwxc7wBTmw3gKa68vXR2lkplPGL4hwyetQ6gYSYGnZcAVSjsvW",
+	"dybXOyZiAQR8LyHQtpfq1/GonrhA0TY6qy9I3+CYTAt2gJJKqzMIhp+5Nj0OqokgQY+cBz/sgx/2LvjH",
+	"MWFZmUvvuqWW1PUW+EixJinrfXEf+Vif7tby28E8U7AHw8w3Y5gp2NfSYVzX4TuRrLwdOPBEglpjRBz3",
+	"1Zmic5KgnBKJsNbmKz7NevSBzwwbQAGPU5Zk4vJMFCxpZIqBNMOFFTJcKQ9bRmVZrdZEUprZ/jRgoa6W",
+	"bIrII/bkvheJxAoF1obxjckgJk0OSyTpvNBy6oOM8SBj3JWMoWnTzZzMM6gdtdKnDIV9sESJfTiJOoJN",
+	"Eap/7dylI9jM0YaG9ipdVZzBdY/XlmPrjT5+Cg/7hDhbvgomy+kFCRmeXeKn8IwpmxKpbGGa7S+2Yf/V",
+	"qvotr+capO/yLO0MkbN0pq2goVrBZL9kNr62EUTPPUheXy+diSEK1/iDRIsyEMPBorniWxG9TrA8r4tf",
+	"LWC9bcqgtZKU18bJ7hsthd6Lpg5j9mBqwH3fukywky4uZygAB8XxHjDsK+o2AYaFd3LvWAa1brfHRX4O",
+	"+k2LqsKFdQcWC+NkYllZJA5DmadJzpdB3Tqovgh0HEFVISwVxMVUay4zOUCH7ihsDrcgF5r3nTIMrV+M",
+	"ZdQYoPVig0rNpvZhYNZNjl6+ffH67T+SAUrcPssN2nzA1gNIThkWxNccjCk05h3Xyb92CSsLTdtKexvW",
+	"mY5VmKlVuA5dsdcpS92Biq1Xw+JY4B6hxBRedqJBgxju3jIxPExTslDtipWFYvpQ5uJBMdqIdhvwQq5A",
+	"+EpS3Ux+cc6ibVugtT26x9c2HQt+rhn3pO8KInsH0w8SynNWvFAZNY2YlNYpljNTDJ4qpDg/h5ddIWT0",
+	"nM8Xmtq58MNTFoyrSSrPSd/4nYzdZ4DeWtORdat5E5IxRq9M1dMLrTaT+c6Frki7nZVyl7shm9dYdjby",
+	"7YceKm3dmnBVFpOcuFrIiBcq5fPQO/KeaKS1banrElYMa79Udetadoq+USicaLs09evI6ppgeUQGpznF",
+	"LCXGH+2AI+wWC5WzY2aRsufdncG4neIFUZjmbazUEZQHXeIrFh8pe4R1Au4Okqsd8QeJaOYF0QVWs1IO",
+	"hZaS7WGBPp6xKODJQDbde9KUQj+1Ydy2YT8R78u3sOo2706iOWMCRd5dSXpXct8kpzlyAO6aJaaKZAOU",
+	"MK7OyjcrDLZfhrzJ0tmj2UcYcXPKXMgNF3oW10rPFgy3HWthYlO5hM+Jq7UPpf8LtSR0OjNKnD56STkr",
+	"M13tsrSMkVjSmsQYvrm0kkh9k34fT+DMLu87FqXs+LeKstqy87ah6HdQiPfB7fO9ajcvAGlLfnIt+anh",
+	"CZpzRhUHgrnCMfGmfOouUa6cpUvC34NkHWSJQ61n0Hy1rmetbgE8BGe7RqD2D25nWM7GHItsFWi88A/d",
+	"IWSUk7QAxoROC0EeIGNFswF/mz9Id1w3hA/bv2NlNNpr+8z9Fwj/1aamKg5dnNAYp+eQdwOl4drst/Bj",
+	"xWzrT393HyROOi/mvdHTXdOgz/y1E+mQe6deJXOq6y0b9oq80v1gx7g1O0b9aK+DTMJx6XpUm59rVSKz",
+	"CfinypUyNFhtIv7XFgGImS18vXs7+w1yAO8jG8ctsxNPeDB+3HOUEnyibeUwNjOBbBgiWqKVN1bYzg+r",
+	"WJXV+I5dj4iv0tEitI5COZ2ygHCcYbnfz8AiErGVuB6annXt7uw/3f9l78n+0zUcbM0KTaIQZNtAI4MZ",
+	"va2+G8FNkPXrsJ2bEYZ4WZd5p1dkzbPRFVGWkviBrew93W0ptsPD2lUUTNF881V8unu7h8ECg6VdnSeY",
+	"Zc6eBt1DcZAGX2nx+I1T5P8Z9QK5MJdicDO8yWu4YVwj1JUE9tg99F07F+0u1sve7kweZO5bk7llCUFl",
+	"Pyv71QY9ery9HJre4bnhX/icsAPIIvW/ZWRCGVRhgFB/zEqLG0A3F31ofsoFkjO8iDgDDUewi/xWTe12",
+	"eV+l7Y07mhYh3vUkemh682Avv2bTG+mRbzXNaIYEOXKztuNNmDzuvX+mITRVbe1tSqLQrbuNQ4WH5jbf",
+	"bXObDUGxvbVNK+wM75kwP1hXvmZoSVd4ullXm2g7A1txwdbWwIIgnOtpLtFE8D8Jc10EXf2beH+AEI6/",
+	"Bblm+CDXPAQO/GV7A9ySJLRNLnBeYHXzymG1GoR22O9DW3rpDuGOE9Kr0/lIqJbgCJeQI/F8kf/1yo49",
+	"0Ii7jB+BHDKIIfG0wtZMgti2jmJGhWwwV9mytVCqTVjou7peEyqkMnlp9htT1WyGGSO58TSQsr2oLX0m",
+	"TaOBieDzeEqp63t+p5iqp2gzDBquD4t4CFOJm/dUeUTrOta3gZpX1e+tgaPzvi+5OCcC8TG5NCCqIRPa",
+	"chk3PNVIRD6HCRBsgA7thsuC4jLnS5KdsowvGRIk5RcaIRVfYpGBOaGt+aA5pzsTpfXgt914sDrqPcvn",
+	"cForEfWvH937wE/vtJGgaY8A1bIsROl/1hK3RpSuq3652r924p/6rh1sbhvrPWz+WB5cbLfHgwMgckBa",
+	"AtZtO9mSCyyoXrypHWuy8rS2OuO5xgtEGUosVCXIdLNsc7K5VX6reqNb31dxs/nDaWF47tofHG0PvO66",
+	"jjZVIuAaytE0MHmycze+toA2dHO2eXx48LZ9t962jeGx3d/WDj/DeyfRDy63r+ly6w5Ut+90ewMFnEy1",
+	"JVv+HnKGC1vr35cjRVMO9oWyf5mvlq/0E9j80uaVq0D7NyEIDR8EoQfP3F/YM3d7otP2QpALSpa3XBD7",
+	"5WecqvzSN/xYzDgjZ6Zumi3dhpUSdFxAHxAqTbuPAdof7iOcSx7ogqa+HPQEhmDKSGtfs4fvRaM7Msv1",
+	"uP91KJpdRTth+6xcIxPTF2ZOpaRs6szTD8bNB7LVkWwZ43jJKydcAGVYECE56yoaBTTM1GxbZdxsKet4",
+	"P1lZxilKbYdzSHlqzccyqfdn8FDnjKfn5q3VGU+uSqVp70imtJTvJEEZnVIFBT9zgjON18nPCTQ4Gtve",
+	"S4gLqDODeAGKMvkMQQK9Ue/nZ/tPn7Zs6I+2IpY7TyB/zP9ZrWn5M/r0t4/DrWefvuz0dx5Ha1veaQk4",
+	"SToU3IV7fTAe35rxuF560SDtBkbjk4p8wLiY45xKkiHF0cvBzpP9A2QqqxprMZ0T9CdnWikSBGVE0AuX",
+	"9UyVaa/BCwUW5BIpEx/ngKg8Zb4sLQzpqjrZThxBbaWq6GKyQGzIY8wla2zS+gC+VelFr83Y7u7bGA2n",
+	"0lb9VRq/64MR+kEm2YD8HGYZwgA8q8lPU316qLG9UY1tWOhDje2HGtsPdPahxvamNbYNqfkSGo9W+vpe",
+	"CiwtOTWq5QC5CtU+3YSysMKNVPjS0EtBXBmcvqc5wUAtjkIrsHVzEloZEhG9zAc78XcCwgBUmwgL7W7B",
+	"OLQM701QfnAFfk1X4HoAup4L8EiTx6CQVtQX+A+w6FSM7sK5E1zdFWh6rGZEEC2jTijJM28AAkopbYQr",
+	"lTVFFyibxDQDCVQT1FNW16JN60kjrEII/whhhkhGnRybcZseGBMkjafRI9DdqLcfYJL7Nsj/hdTbB9fi",
+	"9x2AfBOVuCqmbbuashv7FTuRs/ck5SIrEydMWbGl69tALmhGWEqctOdU3hnViHRpTH2ZwIE2bJyO9mtZ",
+	"Zl1ognTKpKJ5jpaYqrWUzxj9I9SOs/xSf6QCaTX8+OTw/UlJ9KDIOy4rxZyy5Yw7mwF4TPR0fmM/JpIX",
+	"IiUj/0LyKEY3JVHPfXXfO+m3a0Z/IJ0PpPN/qntTkyJLOm2/pWrW9Goiuqa57m+cn0uEFWIcZWRBmMb/",
+	"yxXddR9665a9dc3ZboPmv/6EoWFPcMYogReTEYjIWBBULAYoychU4IxkyQidkPmCCwxpphlfsgPX68t4",
+	"mCB9AXiCIDm+NH4pqk5ZjhURA5QUJRwmI3TEpZoKcvx//ObG0zxB8zNz/q5ZR5nQSm1LVzxHjJBMxjjA",
+	"lKj34OE1fV/vDDbKSSLg8R5sL1wgd3iDAFfvfvoA3+8EKl13Nn/7KWZoTJAk4oJkUeisDvmlNyZYEHFY",
+	"aFLw8ZMWfOBlKzMVIu+NetsgENmxYhamBeGLnCAtOVhPvpVjMt9yjgpHoQalidxQqGYcwRvMXDQDVoiz",
+	"lPQd4pHMCVdjnJ5PhWZMwYjOwtcc8zlnGdTIs5EJJmPc+db9AD5lPLIq29FCkc/KOAgqSUDBIGU8SSxG",
+	"IojeVBwwCtsyNWWDvrJqdjlq2TY9MmphpDucZUKfkq1z6jP71Ixc+sGXM54ThFMwPMKNSVI5RZfu15zn",
+	"dxPUkeJ5paqqKarq1heMVFbmbI5laDcBMdgI0rbjMqwvGCTsuNEY5RUXCLwEY5xjlgLMsMyLp/JAc7Bz",
+	"cgmUioS7dFzl09X/HwAA//8=",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

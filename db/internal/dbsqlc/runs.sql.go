@@ -996,17 +996,23 @@ func (q *Queries) RunsUnsettled(ctx context.Context, startedBefore time.Time) ([
 }
 
 const senderEnsure = `-- name: SenderEnsure :exec
-INSERT INTO senders (channel, address, created_at) VALUES ($1, $2, $3)
+INSERT INTO senders (channel, address, messages_per_second, created_at) VALUES ($1, $2, $3, $4)
 ON CONFLICT ON CONSTRAINT senders_address_unique DO NOTHING
 `
 
 type SenderEnsureParams struct {
-	Channel string
-	Address string
-	Now     time.Time
+	Channel           string
+	Address           string
+	MessagesPerSecond int32
+	Now               time.Time
 }
 
 func (q *Queries) SenderEnsure(ctx context.Context, arg SenderEnsureParams) error {
-	_, err := q.db.Exec(ctx, senderEnsure, arg.Channel, arg.Address, arg.Now)
+	_, err := q.db.Exec(ctx, senderEnsure,
+		arg.Channel,
+		arg.Address,
+		arg.MessagesPerSecond,
+		arg.Now,
+	)
 	return err
 }
