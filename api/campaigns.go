@@ -194,16 +194,17 @@ func (s *server) GetProgress(ctx context.Context, r openapi.GetProgressRequestOb
 		return nil, err
 	}
 	out := openapi.GetProgress200JSONResponse{
-		CampaignID: c.ID, Status: openapi.CampaignStatus(c.Status), StatusReason: none(c.StatusReason), RateLimitPerSecond: c.RatePerSecond,
+		AsOf: s.Now(), CampaignID: c.ID, Status: openapi.CampaignStatus(c.Status), StatusReason: none(c.StatusReason), RateLimitPerSecond: c.RatePerSecond,
 		States: openapi.StateCounts{},
 	}
 	if c.Run == nil {
 		return out, nil
 	}
-	states, err := s.Store.RunStates(ctx, c.Run.ID)
+	states, at, err := s.runStates(ctx, *c.Run, c.Status)
 	if err != nil {
 		return nil, err
 	}
+	out.AsOf = at
 	out.RunNumber, out.StartedAt, out.CompletedAt = &c.Run.Number, c.Run.Began(s.Now()), c.Run.FinishedAt
 	out.States, out.Sent = stateCounts(report.States(states)), int64(states.Accepted())
 	remaining := int64(states[message.Pending] + states[message.Sending])

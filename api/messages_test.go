@@ -2,11 +2,14 @@ package api_test
 
 import (
 	"fmt"
+	"net/http"
 	"testing"
 	"time"
 
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
+
+	"github.com/event-stream-engine/ese/api"
 )
 
 func TestProgressAPI(t *testing.T) {
@@ -15,7 +18,7 @@ func TestProgressAPI(t *testing.T) {
 	id := e.campaign(t)
 	path := fmt.Sprintf("/api/v1/campaigns/%d/progress", id)
 	require.Equal(t, map[string]any{
-		"campaign_id": float64(id), "status": "DRAFT", "status_reason": nil, "run_number": nil, "audience_size": nil, "states": map[string]any{},
+		"as_of": "2026-03-02T12:00:00Z", "campaign_id": float64(id), "status": "DRAFT", "status_reason": nil, "run_number": nil, "audience_size": nil, "states": map[string]any{},
 		"sent": 0.0, "remaining": 0.0, "rate_limit_per_second": 10.0, "started_at": nil, "completed_at": nil, "estimated_seconds_left": nil,
 	}, e.call(t, 200, "GET", path, ""))
 
@@ -28,7 +31,7 @@ func TestProgressAPI(t *testing.T) {
 	e.exec(t, `UPDATE messages SET state = 'sending' WHERE seq = 11`)
 	e.exec(t, `UPDATE messages SET state = 'suppressed', reason = 'stopped' WHERE seq = 12`)
 	require.Equal(t, map[string]any{
-		"campaign_id": float64(id), "status": "RUNNING", "status_reason": nil, "run_number": 1.0, "audience_size": 30.0,
+		"as_of": "2026-03-02T12:00:00Z", "campaign_id": float64(id), "status": "RUNNING", "status_reason": nil, "run_number": 1.0, "audience_size": 30.0,
 		"states": map[string]any{"accepted": 10.0, "pending": 18.0, "sending": 1.0, "suppressed": 1.0}, "sent": 10.0, "remaining": 19.0,
 		"rate_limit_per_second": 10.0, "started_at": "2026-03-02T12:00:00Z", "completed_at": nil, "estimated_seconds_left": 2.0,
 	}, e.call(t, 200, "GET", path, ""))
@@ -103,4 +106,43 @@ func TestUnknownMessagesAPI(t *testing.T) {
 	require.Equal(t, "local message.decide message/"+name(second), get[string](t, e, `SELECT principal || ' ' || action || ' ' || subject FROM audit_events ORDER BY id DESC LIMIT 1`))
 	e.call(t, 404, "POST", fmt.Sprintf(decide, uuid.NewString()), `{"outcome":"sent"}`)
 	e.call(t, 400, "POST", fmt.Sprintf(decide, "7"), `{"outcome":"sent"}`)
+}
+
+// TestProgressOfALargeRun: a poller is answered with the newest count while the next one is made, and told as of when it is.
+func TestProgressOfALargeRun(t *testing.T) {
+	t.Parallel()
+	now := noon
+	e := start(t, func(d *api.Deps) {
+		local(d)
+		d.Now = func() time.Time { return now }
+	})
+	id := e.campaign(t)
+	run := e.run(t, id)
+	path := fmt.Sprintf("/api/v1/campaigns/%d/progress", id)
+	e.exec(t, `UPDATE campaign_runs SET audience_size = 20000`)
+	e.accepted(t, run, 1, "SM1")
+	sent := func() (float64, string) {
+		progress := e.call(t, http.StatusOK, "GET", path, "")
+		return progress["sent"].(float64), progress["as_of"].(string)
+	}
+	n, at := sent()
+	require.InDelta(t, 1, n, 0)
+	require.Equal(t, noon.Format(time.RFC3339), at)
+
+	e.accepted(t, run, 2, "SM2")
+	now = noon.Add(time.Second)
+	n, at = sent()
+	require.InDelta(t, 1, n, 0, "the newest count")
+	require.Equal(t, noon.Format(time.RFC3339), at)
+	require.Eventually(t, func() bool { n, at = sent(); return n == 2 }, 10*time.Second, 10*time.Millisecond, "it has been counted anew")
+	require.Equal(t, now.Format(time.RFC3339), at)
+
+	e.accepted(t, run, 3, "SM3")
+	now = noon.Add(time.Minute)
+	n, _ = sent()
+	require.InDelta(t, 3, n, 0, "an old count is no answer")
+	e.accepted(t, run, 4, "SM4")
+	e.exec(t, `UPDATE campaigns SET status = 'PAUSED'`)
+	n, _ = sent()
+	require.InDelta(t, 4, n, 0, "nor is any while nothing is sent")
 }

@@ -20,9 +20,9 @@ type senderStore interface {
 	SetAccountRate(ctx context.Context, perSecond int, by string, now time.Time) error
 }
 
-func (s *server) ListSenders(ctx context.Context, _ openapi.ListSendersRequestObject) (openapi.ListSendersResponseObject, error) {
+func (s *server) GetSenders(ctx context.Context, _ openapi.GetSendersRequestObject) (openapi.GetSendersResponseObject, error) {
 	senders, err := s.Store.Senders(ctx)
-	return openapi.ListSenders200JSONResponse{Senders: each(senders, s.sender)}, err
+	return openapi.GetSenders200JSONResponse{Senders: each(senders, s.sender)}, err
 }
 
 func (s *server) PatchSender(ctx context.Context, r openapi.PatchSenderRequestObject) (openapi.PatchSenderResponseObject, error) {

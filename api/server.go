@@ -70,6 +70,7 @@ type server struct {
 	Deps
 	operations map[string]*operation // by method and route
 	reports    reportQueue
+	counts     counts
 }
 
 // New builds the handler of the whole HTTP side.

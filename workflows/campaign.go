@@ -26,6 +26,10 @@ type SetRate struct {
 // maxOpenBatches bounds the batches that are starting their recipients at the same time.
 const maxOpenBatches = 4
 
+// longHistory is after how many events a campaign goes on with a new history: well before Temporal suggests it, at 4,096,
+// for what is under way then still adds some.
+const longHistory = 3000
+
 // Campaign carries out one run: it waits for its time, has the audience frozen, starts batches as fast as they can be
 // sent, waits while it is paused or everyone's hours are quiet, and watches the ledger until all is decided.
 func Campaign(ctx workflow.Context, in CampaignInput) error {
@@ -98,6 +102,7 @@ func (c *campaignRun) mayChange(by string) error {
 }
 
 func (c *campaignRun) run(ctx workflow.Context) error {
+	early := workflow.GetVersion(ctx, "continue-early", workflow.DefaultVersion, 1) >= 1
 	for {
 		seen := c.wakes
 		plan, err := planRun(ctx, activities.PlanInput{Run: c.in.Run, Batch: c.in.Batches + 1})
@@ -126,7 +131,7 @@ func (c *campaignRun) run(ctx workflow.Context) error {
 		if err != nil {
 			return err
 		}
-		if workflow.GetInfo(ctx).GetContinueAsNewSuggested() {
+		if info := workflow.GetInfo(ctx); info.GetContinueAsNewSuggested() || early && info.GetCurrentHistoryLength() >= longHistory {
 			return c.continueAsNew(ctx)
 		}
 	}

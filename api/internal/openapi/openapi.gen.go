@@ -1193,6 +1193,9 @@ type RunList struct {
 
 // RunProgress defines model for RunProgress.
 type RunProgress struct {
+	// AsOf When the messages were counted: now, or while a large run is being sent some seconds ago at most.
+	AsOf time.Time `json:"as_of"`
+
 	// AudienceSize Null before the audience is frozen.
 	AudienceSize *int64 `json:"audience_size"`
 	CampaignID   int64  `json:"campaign_id"`
@@ -2023,9 +2026,9 @@ type ServerInterface interface {
 	// EvaluateSegment Count the users a segment selects now
 	// (POST /api/v1/segments/{id}/evaluate)
 	EvaluateSegment(c *gin.Context, id ID, params EvaluateSegmentParams)
-	// ListSenders List the senders
+	// GetSenders List the senders
 	// (GET /api/v1/senders)
-	ListSenders(c *gin.Context)
+	GetSenders(c *gin.Context)
 	// PatchSender Change how fast a sender sends
 	// (PATCH /api/v1/senders/{id})
 	PatchSender(c *gin.Context, id ID)
@@ -3354,8 +3357,8 @@ func (siw *ServerInterfaceWrapper) EvaluateSegment(c *gin.Context) {
 	siw.Handler.EvaluateSegment(c, id, params)
 }
 
-// ListSenders operation middleware
-func (siw *ServerInterfaceWrapper) ListSenders(c *gin.Context) {
+// GetSenders operation middleware
+func (siw *ServerInterfaceWrapper) GetSenders(c *gin.Context) {
 
 	for _, middleware := range siw.HandlerMiddlewares {
 		middleware(c)
@@ -3364,7 +3367,7 @@ func (siw *ServerInterfaceWrapper) ListSenders(c *gin.Context) {
 		}
 	}
 
-	siw.Handler.ListSenders(c)
+	siw.Handler.GetSenders(c)
 }
 
 // PatchSender operation middleware
@@ -3920,7 +3923,7 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 	router.GET(options.BaseURL+"/api/v1/campaigns/:id/progress", wrapper.GetProgress)
 	router.GET(options.BaseURL+"/api/v1/campaigns/:id/recipients.csv", wrapper.ExportRecipients)
 	router.GET(options.BaseURL+"/api/v1/campaigns/:id/recipients", wrapper.ListRecipients)
-	router.GET(options.BaseURL+"/api/v1/senders", wrapper.ListSenders)
+	router.GET(options.BaseURL+"/api/v1/senders", wrapper.GetSenders)
 	router.PATCH(options.BaseURL+"/api/v1/senders/:id", wrapper.PatchSender)
 	router.GET(options.BaseURL+"/api/v1/account/limits", wrapper.GetAccountLimits)
 	router.PATCH(options.BaseURL+"/api/v1/account/limits", wrapper.PatchAccountLimits)
@@ -9137,16 +9140,16 @@ func (response EvaluateSegmentdefaultApplicationProblemPlusJSONResponse) VisitEv
 	return err
 }
 
-type ListSendersRequestObject struct {
+type GetSendersRequestObject struct {
 }
 
-type ListSendersResponseObject interface {
-	VisitListSendersResponse(w http.ResponseWriter) error
+type GetSendersResponseObject interface {
+	VisitGetSendersResponse(w http.ResponseWriter) error
 }
 
-type ListSenders200JSONResponse SenderList
+type GetSenders200JSONResponse SenderList
 
-func (response ListSenders200JSONResponse) VisitListSendersResponse(w http.ResponseWriter) error {
+func (response GetSenders200JSONResponse) VisitGetSendersResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
@@ -9158,11 +9161,11 @@ func (response ListSenders200JSONResponse) VisitListSendersResponse(w http.Respo
 	return err
 }
 
-type ListSenders401ApplicationProblemPlusJSONResponse struct {
+type GetSenders401ApplicationProblemPlusJSONResponse struct {
 	UnauthorizedApplicationProblemPlusJSONResponse
 }
 
-func (response ListSenders401ApplicationProblemPlusJSONResponse) VisitListSendersResponse(w http.ResponseWriter) error {
+func (response GetSenders401ApplicationProblemPlusJSONResponse) VisitGetSendersResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
@@ -9174,11 +9177,11 @@ func (response ListSenders401ApplicationProblemPlusJSONResponse) VisitListSender
 	return err
 }
 
-type ListSenders403ApplicationProblemPlusJSONResponse struct {
+type GetSenders403ApplicationProblemPlusJSONResponse struct {
 	ForbiddenApplicationProblemPlusJSONResponse
 }
 
-func (response ListSenders403ApplicationProblemPlusJSONResponse) VisitListSendersResponse(w http.ResponseWriter) error {
+func (response GetSenders403ApplicationProblemPlusJSONResponse) VisitGetSendersResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
@@ -9190,11 +9193,11 @@ func (response ListSenders403ApplicationProblemPlusJSONResponse) VisitListSender
 	return err
 }
 
-type ListSenders500ApplicationProblemPlusJSONResponse struct {
+type GetSenders500ApplicationProblemPlusJSONResponse struct {
 	InternalErrorApplicationProblemPlusJSONResponse
 }
 
-func (response ListSenders500ApplicationProblemPlusJSONResponse) VisitListSendersResponse(w http.ResponseWriter) error {
+func (response GetSenders500ApplicationProblemPlusJSONResponse) VisitGetSendersResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
@@ -9206,11 +9209,11 @@ func (response ListSenders500ApplicationProblemPlusJSONResponse) VisitListSender
 	return err
 }
 
-type ListSenders503ApplicationProblemPlusJSONResponse struct {
+type GetSenders503ApplicationProblemPlusJSONResponse struct {
 	UnavailableApplicationProblemPlusJSONResponse
 }
 
-func (response ListSenders503ApplicationProblemPlusJSONResponse) VisitListSendersResponse(w http.ResponseWriter) error {
+func (response GetSenders503ApplicationProblemPlusJSONResponse) VisitGetSendersResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
@@ -9222,12 +9225,12 @@ func (response ListSenders503ApplicationProblemPlusJSONResponse) VisitListSender
 	return err
 }
 
-type ListSendersdefaultApplicationProblemPlusJSONResponse struct {
+type GetSendersdefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
 	StatusCode int
 }
 
-func (response ListSendersdefaultApplicationProblemPlusJSONResponse) VisitListSendersResponse(w http.ResponseWriter) error {
+func (response GetSendersdefaultApplicationProblemPlusJSONResponse) VisitGetSendersResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -11757,9 +11760,9 @@ type StrictServerInterface interface {
 	// EvaluateSegment Count the users a segment selects now
 	// (POST /api/v1/segments/{id}/evaluate)
 	EvaluateSegment(ctx context.Context, request EvaluateSegmentRequestObject) (EvaluateSegmentResponseObject, error)
-	// ListSenders List the senders
+	// GetSenders List the senders
 	// (GET /api/v1/senders)
-	ListSenders(ctx context.Context, request ListSendersRequestObject) (ListSendersResponseObject, error)
+	GetSenders(ctx context.Context, request GetSendersRequestObject) (GetSendersResponseObject, error)
 	// PatchSender Change how fast a sender sends
 	// (PATCH /api/v1/senders/{id})
 	PatchSender(ctx context.Context, request PatchSenderRequestObject) (PatchSenderResponseObject, error)
@@ -13043,23 +13046,23 @@ func (sh *strictHandler) EvaluateSegment(ctx *gin.Context, id ID, params Evaluat
 	}
 }
 
-// ListSenders operation middleware
-func (sh *strictHandler) ListSenders(ctx *gin.Context) {
-	var request ListSendersRequestObject
+// GetSenders operation middleware
+func (sh *strictHandler) GetSenders(ctx *gin.Context) {
+	var request GetSendersRequestObject
 
 	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
-		return sh.ssi.ListSenders(ctx, request.(ListSendersRequestObject))
+		return sh.ssi.GetSenders(ctx, request.(GetSendersRequestObject))
 	}
 	for _, middleware := range sh.middlewares {
-		handler = middleware(handler, "ListSenders")
+		handler = middleware(handler, "GetSenders")
 	}
 
 	response, err := handler(ctx, request)
 
 	if err != nil {
 		sh.options.HandlerErrorFunc(ctx, err)
-	} else if validResponse, ok := response.(ListSendersResponseObject); ok {
-		if err := validResponse.VisitListSendersResponse(ctx.Writer); err != nil {
+	} else if validResponse, ok := response.(GetSendersResponseObject); ok {
+		if err := validResponse.VisitGetSendersResponse(ctx.Writer); err != nil {
 			sh.options.ResponseErrorHandlerFunc(ctx, err)
 		}
 	} else if response != nil {
@@ -13664,287 +13667,288 @@ func (sh *strictHandler) GetReadiness(ctx *gin.Context) {
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7L0Lc9u2ugD4V3C1d6dNK8vyI0kjz84ZnzxOs6dJvLFzunPjrAmRkIRjClAB0Iqb6539NfvD9pfs4MOD",
-	"IAlKlF9Jej3TaWSJxPN7P7/0Uj5fcEaYkr3Rl94CCzwnigj463khJBf6U0ZkKuhCUc56o97JjKCEkc/q",
-	"LIUnEsQnSM0IWuApQWMy4YIMev0e1Q//URBx2ev3GJ6T3qhn3uj1ezKdkTnWg8/x598Im6pZb/R4Z7ff",
-	"m1Pm/t7p9xZYKSL0SP/Xx8Ot/8Jbfw63np39b1uffv7PXr+nLhd6VKkEZdPe1VW/9/pFfME0Q1N6QRjC",
-	"CqWCYP2TX+QCq1m5Rpr1+j1B/iioIFlvpERBwvVOuJhjpZ9j6sl+r683QOfFvDfa3dl/uv/L3pP9p7AL",
-	"8+WOXyVlikyJMMvMyHzBFWHp5T/JZXPJb/A5kYgqJPGEIMWRIAuCFVIzKpFeG5HqAKUzLglD40s4/hTn",
-	"ORF9xMgSTbhABKcz/QKb6gHGBGWcwcWQz3i+yPWS9iY7k2G2T7aeTIaTrX08JFvPsr0nW0O8hx+Pd7Kn",
-	"6c7QHdKM4IyI8piCLWzpPbTc6e7jx6vu9D+2/u+2q/yNzqlqHs2vfInmmF0iwZdS7wwzuSRCX+ycS9UG",
-	"eTmMFi4yIxNc5Ko3ejwML3E4XHt7RzPOyNtiPiYt6MHgN0QZejnYebJ/gKiSKPk5QXN8qW9iKahShKHk",
-	"f939ezJAhyhZzrCSeLEYJWghyIR+RlQinOd8SbLqnf38bP/p053dvf3HT57GAXihl3dm1rASlINr2h9W",
-	"bmk/hnmffhr9Df3t48/DrWefPg63nqEfHw1aEfE9SemCEqZeCsHFc56R5lG9Y/klmhMp8ZRItKRqZgCc",
-	"6Fc8VRH8gmZE/CDbrhYeP0v1FLXdbYyXftXvCZZ6jV2XLOD5thWaX9tQ5Mn+KgyxJG/tOR8rrNaeMWVm",
-	"uVI/3LZa+LGy2P8UZNIb9f6X7ZJfbJtf5fYbM7aZHlZUsA64YW9XFOwAPjCyJFKh5YwwlJOJQrxoxWVR",
-	"sBvf9AmW523MIlFYnp/RLEFqBkSXoGKRc5yhJZaW3pAMbr+Fh9gBujGSooAnA4jYe9K86iszFpHq7zyj",
-	"BFj0B0nE6/mCC6CTKWeKMPiIF4ucpsDltv9tAdmTkI9fenhKDM6nVF0Cv1FY4F5fjyEJU2cGBka9d0cn",
-	"Z6/flht7JTA7R2+oZjW9fo+nabHA7ug0x4GvKxQoJFlPn/Su+nb63Wd++kNWCJzN8KLotIh/CJwS9DvN",
-	"DVJVFvGCp4pH1uAJbLCYp72rT+GNUEXmch28m/N+T1Iust4VXNtr897OcGiZh/vC3yIWAmsA/rw15Vv2",
-	"u4+f9M0M3uOlRSGAy3mRK7rAQm1r+NjKsIKllYvEWUb1XnF+JPiCCAWwMMG5JP3eIvjqS29CcxKHcP2L",
-	"4Ur6SJEieS7hTwOUGqo9eI4pw4B9TeJTAvdHM9kn/xQf/5ukysBtdf5DmN2QIoL8ftGEkjxDif4xQT8m",
-	"g1ReJH2UDPQp+Q95coA+nLza+uVRH3GBMPrfj9+9RXC8mqQIuBY5QC+18GP+QjONtKcsCSEiQT9ygcxX",
-	"ySOEWQa8eYYvCMIoqUCgfdZ+lzw6QOSCiEvE1YwIdE40S0/5nGjSgLBSgo4LRfp60FMGeyR6SqkXiBky",
-	"J4MKlhGBEv+8TFDGkeJ8gF7OF+oSXeC8IBJJfIkYBzlucMpO2SF6fvwvc4SwMWQEM3ObKVwkFgRJoqV5",
-	"RTItHqZ8Psd9JMmcpjznrI8UHuvzS/4bxA/9mqF1WupAixxT5gj1j4yfspzgTAuSfxLBpX5xkRcSSTpl",
-	"fSd4oZ3HKJ1hgVOtQDwqz8QO1EeJpoAJnHUC8JrYh9CY85xgJvta5EEklwRRecoU+azgGBHckx1Iy0VL",
-	"fAnbHJyyBo01gCkX+roADf6Os/eGcq6gkgvBxzmZ/+yoZTfmd2TeioG5RjNLsFGKGeNKS36C4GygycZz",
-	"ziY5Te99SQtBNBQbCUCj+5hmGvVhUSCr3eeKDplDIxDiYBGvYE0ZYfd9NBqTc5yeSyBMMuULAgt6zbQw",
-	"hvN7P513hUCgoxgRKedTCaTa0Q4LXlpSgYW+5eoVL1h2zwcnNLYixpEsnMYJyznCl1poOuH8Nyym5L6v",
-	"c8yzS70wxTnK9QJgUR8YLtSMC/onuddzess1fAHT0qQAa/JOMwQquVnWBaY5Huf3ek6HKCMLwjKtxeuz",
-	"yvhSy+PiEuEppswubSF4qkWUcU6elwu7z7u0cyHQtCaFJNkBSoBkyAREGIOzIEJIu2pZLLSkRrI3JKP4",
-	"BMSSrwOBmu8jLRcZ5UuLaDAryjiRAA4Kn2s4uHLSKPCtwzTlBVNgB5EVCf5Lz2l0ZwsiziRJucZ6LYBe",
-	"1YXA6JMNLfGCCOC9UgOD0EgzJZouD3pR7SkU/GITNOXAfnU7R1ils7Xi7LoNP+6+39DAs97Cc639KUXm",
-	"C4Cs6opSLARtU4fHWj4A0UvrloIYkNUgQxXCE6XvJU3JQmGWgsbOitySCaNQ1qRyDYcK01zPtvZRfdnZ",
-	"GY5Y2X7XeriWKHmhQETTqztnfMkqukGGFdlSdE66LCyw00SPomrpaRnO31K/N8E0J9lZzvm5jNsJ+UQR",
-	"Zk43p1oO40WeoYooFht4ptQCRP8iMu67ulnKGgQOkF6xMWAwLa2meE66bYRmMXtA4/xygiU5K5gyt1uj",
-	"5AAqQF/0tTnJk2qdQChMWX6J+IVB6Oj1Nadbf66VY4AT1mAiCRbpjGRghaaqj5YzUPhq0FQwD0/NI2Et",
-	"FqRXgs/RTvwdt5YzaQ50LUBKhTWyWQTodirSmdlW8QVLCkqbWEhP4HK9ddYZ2xyRqG2jCoz9qq3TYrq7",
-	"qhpGVPZXhZ4A81dQshaLYsIXhCVaL/TXeUnUoz5KDKEiWeJcEm4rfS2rAtuGnzRMJHgM2jT6MXwQMa1a",
-	"oxnOEFWP+qcssVCSoB9pqEcpnmePjPZHmKbjH3t6Wb1+zy0C9EKYU38Jk/X6PTtcsO3yag+9Kt7OmAwk",
-	"1WmlUZxhZMPsF0RIrWaPL0E6GaB/GWVea+ZgBbg0hgu9hop539rG9na8bew5z/l8zEvr16H4d8EwOqb5",
-	"BbYGqHCF4MCoXmnV7lS3OgW/bslzutjiC7PvrQXX2CWsWt3vPcfzBaZTVpNFcJFRwlJyJumfpDfSaKfh",
-	"mWFxqXlmCuLWsN9LZ5gxkgfGOLD16WEcFtp3BcHum97ucPfJ1s7O1u7Oye7uaO+X0eNn/2VBvRDkTM0E",
-	"kTOeZ+VUu0NDUnc0LlEuzDmOi/y81+/9UVCizma8EPKMaNHATBl+DWjjfhBYkTNwHlVFLSOpZUVOzoBU",
-	"2Mclmc4J0ypZb7Rb/mkM2O6ZgOz4b4DX9F68P3x10nNfnFm/gX1KI2VuUTJ6lnbTFk5+JzkgZ3nPF0RI",
-	"ANmdq3K0M/uW3sWfnOk3P5w816SPL2iq4e3oNXpB5hz56+/3ikW25oYaclkNSupUxfsxpHMNWI8AeAiA",
-	"tRrXMvARN5hGu4ngf5KqWOJcs+tZbx1M68s6nlmU1Svysy5nXGoBIiV0oQxW4yWmYG0ziwTfhmXAYG9R",
-	"/AANjZ5svLCRtbg7Xc1cntvHrurIE5XhrOkQOC74VRQHIf/6YlyInV255gpsbbi+9fHZ57VWh63LCs85",
-	"mxo7CJbKsR6JFriQGij08RruobWq+AnXBC0HJjFRwtGNNXdhUeLIPX8VoTD1HZ72fv119ObNaa+TOB+h",
-	"TDcbsIWiNSCfsEyiMZkWDFEGLEtLtebx0NvePL0aZfxyTUALaemX6yB3jfpuwtMPkX35B4kyMqEM3uvb",
-	"IBLr9wUZH+5/xcHfMg/uILN2kXutatMFto/N01cNrtSkN1q00zQudDMXshNUhsxt1apO7HPHxXyOxWWv",
-	"zsk6oXfJ675EVmL4XuSXkOt1o3wx0d+MX112sP8K3Ndh2N9d/TLa0DogZauocIMRxuhOk7QFJ1nH+pKd",
-	"9Wusv8JBKoda01gq3C2mpzgI/Y3KqNnF/Co7u3a9gHNVc9xqhbQMeOukWyqucN4JHGswUi67OqkbctVB",
-	"dLOqxdzBJM9A8HIj/S6ogsAzfYtTMkD/JAuFMMSkpXhO+mhMUuC8IJphlvmoDTQnmKGMTiZEgOSj5Q9Z",
-	"03IaTLI3/GU0HEbhbtTb3TG/tbCu/eEVWPTCve70G+BQl/S8SfBxaBActpmaWuUXP87OcO1AtyxYhMGT",
-	"TSIbhBH9+HG48+lvH4dbzz799+7H4dbep0ejj8OtxxDI9ek/e10Fj7ucsFUwCQ94je32voSPtSFHdyqd",
-	"nEB4KBhOcpx6/USvkggQ0yAyYDnjOegaNROBhfcautyP/LKOWW8cy1Xl5p3D6spg4p+340GMgSQQjOpw",
-	"PBi2yfPv1vxyFNCQugSm9VIf7TflaEKFiaoTpbAqkQStFltvzwglSmAmcWomTpwSm4yL/DwZ2H9rsXkV",
-	"21vl/V7fGFtiNrZyD3wqiKy7tdwSnVFCkDmmTL87evr0mcYZMPDs7gQ2k6PDD8cvX4BtTxDJ8wvNR5t+",
-	"ocrQnaTEYPKGkuqOWCqa5za+Wi8uaoaI4X5U9XWjVkyizqDZdehrCvfh6a1YmFb8XKDUmBAGuz5AS/2D",
-	"FgnmjhrNtSIwJpRN0YQXLHMBndeVh6w47MVfI6WWd1TZwSoh6T1Rq+ht0/VY2txlb/Rxbzgc7n2yhnsJ",
-	"kW9gdYcFZCSnF0Sv/FMDACvDrPZ/HWh128YKaGKuEM7zfiQ41km116CaZdzi42EjTrFg9I+C2N9LzVOR",
-	"uEMsMUeQ9FESnIH+M8UsJbn+zcR9yWKx0HhPsmSADhkq7fuWakFQm81XICnNSGZoWCXo7pSZ8CUtacoy",
-	"SNejzAwEVThACABBU6IQtTSrkypQjWquRHnurA7xbB5dDaDtOa4C0eMW32Py/N2bo99enrx8kYy8ZY9W",
-	"DXsHpV1SI6ohUFgIemE8DZZiO0vz8fNfX7748BsQ0Pcf3r59/fYfvX5JU/2E+vPh2+cvfzOPvjp8rT80",
-	"SLzmZnqKrQssIC4D5hJ4opH12IpmGlfeF8yi7RG2TprnTt/Tnx3c6LkMfn0KD8hq/40Tes4La0L2XFCz",
-	"urSYFzlW9IKMEAbPr4e31LyBJfKA20e4/MOJU0DdUWJuL3GvEZzOTpkbi7PUxH0inGUSFQt9KQnobWfC",
-	"G7gTA4c18/gFEXhKzuy8lyC+WhlYtvhBy8AAPY97s+qILq2/fkdV0y8vtMzXKv5ZRyWYyi0hrludr2lG",
-	"3pgf+zduwwbmzxm0jlZr9IsSDCZNBu8Pr3FYWWFCfNbcIOwE1GxzpmBj5AKBmxYxvqy6PiAuUb9yzSt0",
-	"auzqPRt8AzAOqDn4LfMclXDc8SimhE8FXsxoepZRaVysNGY/DFxA40uj2fRNjDiXCk0gpIEpww4GXQn5",
-	"kR4GqELMqpNjqc6sBarFgaJmRBI0oVPwRyxBkNbDkax7KIUPIfLssCPI+xdLwaLJFEqGCyHdmrolHYVF",
-	"P76VYSJ3Ai70pkOfC5TrazEhStREfjhRdeQlgk3XsSAsi0rcb8HvPy3Y5sJ2JYBrTlkRi2o41qDFLyCG",
-	"hiCHvh1B3M/wR0GK2DF+gIDdJb7UqzfOTbXk4nyEEml2bO7OR1BsujV96ZvCVFwJeQ9ZPFlzlUrLcxXh",
-	"DiAN1h1KfZsuvRQJ47de3vcBkoSEMqS1fsuN5wwl9SgoGC7uw/EYVy38s9NkJuYkRl8g9r0hu4L6VA12",
-	"OYDUEYgc5cKKxrLjSvhCnfFCybOs0BTpLA3iOFpJ8HLGwc+VCbLUC6IC2QwYNCZqCaofcC99UCX76rik",
-	"0LiYkQkRIk59qssxLvYJF0bm1/+xS6Sp7jWm1aNFSU1kVjunPgQYAsEQGjTrrvQV5oTSvKmHXBlaZ0wz",
-	"1Q0TpEdAMELXKQnO1jD791oW5pN10mGD5ImCnbEVaZ6iYD6jSIK0TiFquy7OeG7ewWDqFdBVDB9UNqMG",
-	"3MjXWaQpkXLN6QHX0AigMdVTi4C69K8tNjWpXPygbyIcmSznVunI22pNpP1KTCmX6z1DBl8U+dwIvNXc",
-	"UEuUAqQGSNDgbNoRqPWquMD5WSHyVtj7QSLNuSY5X7pMwxP7HvqdjNGH1y2gqF/u5rDmi7O1Jp2bXI5P",
-	"nPf3E6aaRm6r1W9dV0Dja3Ve2hFovE6ldZUkbm66c35vb8ILSEhkjRGhsClo1aWZqMRcF5OaYm+LZBAX",
-	"UqLifITdt+mYMbLcQm9aNLa4SBtROlew/jgvbGHMEebVpA79NTaMJspEiZyn8+2aY9wU0GahqGl5NQKy",
-	"ygx3Iuh0ahhcR1txw+ib6dsvWKXeSNQN/wIkOoNuYOj0qAD8BcQBlwZcYp5NnI04nZrbMALWCmeLX6td",
-	"YMjiQ4dLaSZ0ZQ5GfqztnW1RsO2dG8R/HiDO8ks4CYwyfRIFM+K4+UoQJbQ2yqXWCnKSdveNbG5zCu6v",
-	"fuSrZSBriAyDxH6QeisQsDpHOwfADiu7HNyqQ8dfThcWmWku6TikZY2Nta3liRdEZDSNMZh3jSs1Oa3O",
-	"+pplzlpagZOkM7f8l5m6RZbp5lMqq3a4a19FHSBEZhM/0i2GnlejzBuh3K2R21fro2I8mRr2oxGhYMCg",
-	"zodcj4w2MhRYwIFPWCHQuyR8DDeaciIRZwdoCMTNlHLKc4Rzeu6CFm4lPMdvaLexo+vFGoc4bdJZJMkn",
-	"zfjjrxgX1BIffNAwJFsXGmfW3vNZoQxfDqrlaO4ntKi65tfMFDDzbPAHifiSoT85IweojHhGb7lLs7Vx",
-	"9oa+mt0ZOzp4xcZczcCjSqhLbP0qwUweHHdaEKxDyPXNAqIiRm6MlBMSQHMfkyll0vIBjRAKfFvXTxr4",
-	"psOp2oK9KZPKmkeScgPJ/6yIKg+vNi2oKUu8Pnx7CHhpK/AExjNJAGlpJdvzbmK06leqqMrJASThCC2T",
-	"IAaEoraATuFcoegQi96OSgllMo9zuQeZWnIuO/rOf9cvHcJLx2+OjRN8RtLzZrxzmfcdT09cCs6mB4hA",
-	"cSHwDheLQe/66QF6FU7ajIQ4gERl1xQ/oPL94JAKvdOsLUUTQgSo1rpbDgGb1NVWudf+bkyTCRS2IFmC",
-	"cpIhxSvkzWZhr/dj64VsmA61IoMikL398gbdkjrIosWyA0uUaI4zooka4iIjYoBOvM0LTiOjxkK3wFK6",
-	"2JvO4nd5MceKLGLGRKsbdJTj9RsgQLblu4NCAXk4iX4uuS5rqkGuW2W/rNkYLsMdcz8EtAoMREG9ejgr",
-	"MHd98haRQIwbTmB9a8Yr56w2xjMX+GGjIBOxaRfpDGFZFjzroyQQ2MywtoxKbNwGLSCLnl/4apJgJjzm",
-	"hUijkgp3Bd4g3y/BC5o0g+IcJcELCgYw4zJrISdmwhWlMxNTfNCXbrVC5gAlRy/fvnj99h9JwN365vF3",
-	"H04SsGwb/xmGH45P3h2ZbyWmpUMdEsXDZdthe/2y7KEdU7OAk3dHHRnHkTeavluo18z8+66AOCzFF4aT",
-	"mP1/ANPYJqpsa4VGckEzrQhqOKJTtlUsICq9j3yS8FAjkb1huKOmTlodfB3hCa7wKlxAzLtWHrm5BclH",
-	"CNsVYqRoek6U/pTiPK9rCGslhXJf3ZZsHm7YJiq7DzYUw5gXWM7GHIsswglTRS/IWSULqoboLhyvr2V+",
-	"RtkUKvtBOF5Hg5qz+HqDCvlMUjDStmgbx8YYHOpo9egnrUJ7A24ZtH7NkKcpYURsnK/c9CKc7e7P2orB",
-	"WJtAGSplYgdwdr0onPhUNioLgsPKmaxvC8wUu/vGLb1xAIYGt+ic1bhv0YwMucn8fKFvhbKzQpKYc9FR",
-	"3o2G44VaOR6QZs3AgBx3HVpDeZ6fVfw5zQmOjM1phLJ60KCFapznzWCFFS52oodrdb6elDUSqgWpMXPV",
-	"FDu7gVNXqHu9m9GuirIxL1h2Ri7iHkUPOmD6u7gZqBrnoL/XTf2QDVJYHbEBik1gimFLK5WII3QbGLWd",
-	"aP3+1xPbGrGL8gsj1r8zBs0WXVHLKD5lYxSNTnIQZ3IUgpo9oSRjPbKMK+OcjUlgNSd3zUFlvturlg57",
-	"sjfceeK+suuAeFpCTLABL5SkmaHJu/tbGtDQkrKML/XqrGUYXnr6OCJ82HV0AMvNCpq1ve+3EFfcrYk2",
-	"KsCHe4mwJk1v2knDWgpUw6JK6anq0vv22CorisHfK0ryzNdR7Wq/uDTuP8gxWkIkyZggQaczFT0VyGaO",
-	"GjoFOXAloxfYmIMx8l1PfjDVsKvtFkp74BmY6Lw+sb4etl7FSn3nFc3JazbhzbOY0JyYMj4Nw5a0tehJ",
-	"5mw5k7IQtrNwRfRG0JvOFoJcULKM+l9BsTKIb2m1manvam4izqCHQJoXWUcRMVIkHPbVXFHsgH4lOFez",
-	"GlXwfugZ/HoZFjbq7QyGg2FTpWgr5ndoKkmfurFMCZWYX1NGQ9Ytlk8Fnv8gu+jC1i7mBoxtuizoX6dM",
-	"t5J2cY3qPVlhCqUSeTYnYhqN1ORLifCYFwpJPieQM5NrEfgSWc1YMwo818LxFFPmIEwDREchYJUcZEO3",
-	"LJgKvpQHQP1cKiJWKNnGC7p9sbNN2ZRItW3uYvuLdfpebdtysp2lJnNPEalpNyI1tcbX63Oz6+54DrdO",
-	"G2x539blZeBygwAlkpHM1H43G+qek3pPRWvMpWxasqbczPpluGNoOSyFzwlrVtpcIduWYRprK4D6oiKR",
-	"iSsk+zq0uYx+CKh0a7mZEmjCM+mXybBNouHWXysA017zxeN8O5k8dNUeqzxC7+CMWtZaIkxPEWlFeugm",
-	"EWFDo/1SNe6Nen8vcq3kaopBuY14N1vxoU/DnWd7v6SPydZTvDfeepo+3t0aP5sMt4aTx5On6c7k6eTx",
-	"4yZHqqxwFUR7ISFcV7DZFUtsgE9bRNArrRGvoY9JzDuyxlfmIaoUFMt9t1+qFxCDG3XSYY9KW0A97AnR",
-	"81JfvftVThnpjfaagXnt0uaB1WhMzzWj70Azjk2kTdP+wfAjeKTieQNFmEKRYBYvRxzU4aWMROMjHP/s",
-	"+4gyyqodUVSj3xLJybxr5lTtNmEd/S5ybXCL8dJMJSu/Dqf9aqWZvCbetS5TpVdQxL9AkKZFSHFE4cl+",
-	"2R9mgA7ZpUnetf1QIPTRCzigEfn68TMs5nC/ppmGFoBi3Ox2Ag4qPDZw3ZaeizJCNMwf3yhnvHRflJni",
-	"YYJ4kBT+2hhOXl7YgK8qrGmxJ46etr2MdNmLtitfFAltMbMzZdsIdCzQCbac7tGmcyzPSXYGJCy+ZrCe",
-	"ZXRKlQzzvAO/RumN0iI3EVhGOgj+f//P/wv9rzoIPHOSUXzmzSI1xkFzYgOvwL5AWypCWvp/luZYSjqx",
-	"XRc6FmF4Xn3J2iDpxcZOdyDnXSuaB1ZciJbD8zIpwjbHWE8wLnwdv8rV1uCp9Xz6Bnqrl1DupHoQUQJk",
-	"UKOFCnvTbTcqHKJZhAxfz9OyMfGmc3ImMJsS446OX+cEm4w52xsUCqKjMU7PByvsyy0wfuj1SDDeI5j8",
-	"OgzUG3Yj7MPfbWN/Hay6b0qxsO4DNNLxjRQvF+ngj+c24uqvUev4OoYLb5e/yQGEXTK+jc4XHdXF22An",
-	"mjGWTKRDfAq+2VGt0dQhGAeMSUv3hZGAXD2A9RNUkjbipbluZqggf7SpA2Uos5XKNdO0irvNsehY4Yts",
-	"WsBo89q1jQCsWwivMtFSleyLShagPrs2Xhk0y2iJzapSqlqzjIrNISSM5ZXXCEYJzQENqJzkCmL8vCHp",
-	"RBvOLbnIHBgb09GEiwMj8ifA9RMAEl5olddIrGDSS/TnROuo+WXF6ab4whlVev3ejOQLJz9A1OrnuB/O",
-	"rvoFSamzdHeNBeLOmVh6+hraNi8djquAtuaerEOPG2XFsb/wan00LjSWmZRnRG6am+t6PUXEoNQH+52Z",
-	"uMsVtEza6IA5zqCEE5Qa4CJIpu7bNu5a8PBdomxwZh/x66y9HkMb2UNgZ+pAY7xEHj3fw1o5QxNANyPz",
-	"ay7/vZlpbY5XaXLydx8sM3ZPK8CqrRWOzUxO+mUdl0ofnB9rdXMe9VeVUjkA1GaIsKCCTr2m3ikLi+ih",
-	"H+eFVC6zXg/9qFJ1r49WddDR3D5egYSqWnedMgdb+k9Bqx3r6w9zp22udbQ6Ypj5a4qP+zzqVR16gtso",
-	"5HsS95M5j3dnxSYA45ualmRZl26DGhXXNkj5rZYzdzdOveGMKi5sCZRo8GBLJJXWiMaFqbkIkTKda3t2",
-	"j/o6sIF1tbDbrx4LZvGgdWAXFdzV+0PnRCo8X9xh9bEbRk9VQ6UqkBGJnKqeTyySqtxyDCqDem21YKB6",
-	"Oyyrj+6EVAcyiIKgmMdDvZepOdDf/hmJNY7WUbaZIqYbGEr0Q0moHwXJTOsd7hsEFFWKUnUCxrXxPxvX",
-	"nXHH1XA4HL9DeztPnmztIJwvZnhr93onUoMuO51td1YGEoW8Yk1QkevC2hLNBsZJwdkU/fj+1XP0bP/x",
-	"00eDXn+T7KkZXiwIA0sglT6Ec32Q0Kg0xbrKXac9QSSZj3MiT3u9NluBXO1QWmBR9smibFF0F5+CCKwI",
-	"v6NMQj3Rlum5RgdTegsMa3XLsnMh2mRJGTfDuqbVkXJvvpOv71/JfOvr6lSdvK4rwwia+/v15OQo6Fnj",
-	"J9vf3Y3TbpW3nNQ5ZRD8a9sK621oTU8elLbkstIHT9NCCGLza8stVhovI9d5OUbgrVOi7TBrqzlAGH14",
-	"/1pDE4lMC1E8o3GO2fl6D68xX5uT8IcbQ9L3BGeURSq+ex1pTqemfE0FH3u9oPJIAZllCy7VVJB1j7ky",
-	"L5XHGHc2YWt62UUyfBUyD6+uwm/IVOCMZBHe4Ze+psaW2fhz83jnUBb/4rokyxXqS33yprBcOfS1+Z71",
-	"4+/0QngRHV6obdNP1w8XG4y6ct9NLyUEpQGDsfeqVY6y+XpM7QjLpEXC8rrz99K4uY4pWvuWGTy+Q6MG",
-	"r8mA3Tid9bZN1fWmvLHI1Dvz5QGh9Sl3rV671VwhaHGsafj6KM9Kamitm2+8kW93h16YqtHa8aq7G+ar",
-	"R7DXXRQd3NHGU9o1Yi7Ur67RsS2Yrm64rlmpV4bHr9Z5fO2rdmxe4Xy7ZdPmicApyVYYOG+bQty+l6oZ",
-	"6vCkY6jDRrB1566qB0/SilB64ykK0bOGkDdxFlWaEnoEW4m78RiLTQ2I1SKdXQ3ilnrESrhe17RYqcTZ",
-	"1aT43lTK26jw39taFdawtTN4xK7Z2Vlr5HJ2v62RTSvq9hkrrau9y+/682nFbi14FOyf+rErk4lnTrol",
-	"II7OiXdMueRwrahef4XXLo84aBGgXe+mPH836Y0+dquWZlo+XX2Kdu53FSVdLclK9UNbFqtJroE8K5Wv",
-	"AjBfyFNL6nCq1CTC8AsisuIm5bTWJ1S0vjO+bOPblKV0gfPWokAbF99uDTh/rVqLT0Zn99WWgkysTStD",
-	"V+eM1oTe3HzpIxcAFR2ARhZcOf9a0kOAlyENaTbODWlaBf6Corll0P3aOreONDS9GBbsk5HrVxEgqVvU",
-	"AUpgt+YhyU3nN6pKPavsDmjq6LrjierYBbslDlps0PFXM6xb5ZoF25Bfho0Qb41vGhi6JuO8RjBfLTPx",
-	"XngtkYrOQUizBabP9LixxFbbIRDZLnFlF4V+pZkDljQjlvgXLCdS2m7m1uF9zeNsLQR5Ow0nXUEQ6C7T",
-	"tS3EirrFb2/Qn+FOm1reSgLh/bWPuLNW+R3bY9a7w4dRdnW24nlHpKlmW1v5lVl7cdSMUcBj4ymqOwWC",
-	"WN+erxy1c7K7O9r7ZfT42X+B/bbic7PGEuOy7Y2cO9Gn64965I8C55B8jfOCBK5kG1C70+/ZLEH7AzoU",
-	"BKMP1m0dqr3xNTUdBNcKWW5sayW4mvN74d+KhAe3o5VLI26sYnMdPxboaXNI61uqxWKuiads7nDD2q4a",
-	"AuFhlHzxENL3Htm+ye27Sg4QRlPBiwVKvvh3ZB/lfErTKxOGaf5AyeHbF0kfJe/emwCSt+9OTPCWmpFT",
-	"JmdcqBm0O/1yavMRL4igE0qy094IgfqQ9G1XZqMklNEGEM8FsArqokk8RO/sauUIJQaQ9fxacHR/nTIo",
-	"yocpg58o0/8nn6lU8PdUmf8T/U+uzP+JbUUZoN71cahTSdy7KYFrYeSlXtWGlewkfLIy1k6zbXTl95XV",
-	"m3/lSzTH7BJy+qCcuZyZkjPdC4FftSOA3ZxFgBYfVK3rHCxkwx4JxB7iZmTLxwG1LKVSKA3KiCxn/HrB",
-	"XdLfXScRXx9CTMZfU5F6jaAfvF3GrNQOwS+1dqgrqNztqEA+/KLrGTkufJuqUBAD0lUdssvYuLFChGeW",
-	"BByMRNemahu/+gYrLDDYmoBXaNh/X/La3hv8by7Qcwp7iWSl35z7x2uDfIC21L5XGYR33LQWdgt/j1+t",
-	"1lFqYh7OMqP69n7e2d95/Hh375dffnkSONrkmS1MCW0ufM5YWEnbSm6VhkhOx/plaOVXys4mHCpz7u/3",
-	"ezLny4ogN9zbGu6e7OyOhsPRcBgR5PxCG2StEFDg3DphKEMvBztP9uMpxM1NNewuNnE6KctemnAraP8D",
-	"htHOvf82z7CjG3cQrXc2aDjutN5Q5i1I0pIeXLukVhUSu14IMOSMQ0+55QhNyBKC2LGrrKCnXc5oDuZs",
-	"QVJ+QUTnxnsleLSF5JZ6LLgmwe8EBmOzEBu85pyVHBp0z4DPufh6uyaS3VLdaluG2iVKOYCN31X9wMM9",
-	"x+C0HaHj/MrscxP2A8RhXUaHG7Z9OUdYpbNNOEcUkvebUmALxG/Qh6Mlcj8cMLqvwBzRuq+OscVRlDIJ",
-	"KlSghSAgh4Ex4MCkHdV65EMLEARLkj4rzRcYtMJcpRR3yKPDGG3TrngnJu6eWMt5I04wQvxtFXItfFP0",
-	"RbOjq/9Av5M85XNiyOUXzbKvBuhkhtm5BBz9NzfmQF4IJIm4oCn5D/SeLPJLdHzy7kgL7nzht9DFFGF5",
-	"UM5TDFEHhJ19OO55lu8WVOo1620JWqAQVOO/DDgtyB+fgnp0O5GgxI0Tq90hfrmdanGd2Yg7r8i8t2iY",
-	"qJxk1O+V45RoXqKVJesXMomWrlUC4hPX2GqxIFhgGzPriVtLRG6l+UG8gGDoB51hpvHI1Rogn9UKX+gK",
-	"e0vqI4XLnYfMwZ57uarNDDIOQW9HV3GOsu7cwhOI29RWymV0V1fcQo7KmprVEvklbToU/y4YrtEmq2Xc",
-	"gDjlVlL/BTr6SEnZ9CykG59itfVV1EzvCuIgKPBLpY+sgnqrU6Kg5UIFV8q8ZFB+NOe4NK+TS4RFvFyW",
-	"W3IDEWZY4FTVcLClmkxzq41a3CsWOkCHQXdNWxfXdBDzSYmboHezgL9Fv+Y6/f47wNN7I0VuIs54XVVG",
-	"M6YsPzLACOuu2ex2Yia7RkBiMMWaHGn3pAbDsCxbpF2TSZMppCnDC4/V1NP9qna6HxOJW8/0uEzMvCm/",
-	"vLl1fUUQwyqy7gn4quqxbsMbG1HuQZZqlYfaZZ3blW/iJO8AJWa/iSZh0J3C5GEH3oLky5cEjCfJ1VUC",
-	"v48FTn2fxxJGnz1Z2yWklHvK3mpOZAzG2h1Wu6HhrT8/fdnt7139+PFs61PZHE1/+cvVo5+i7dHu0Bi0",
-	"mWBVQPd/iNud0gvC+sbRMSaIfMapyl1H3xrx9zR4w6WFPQzq5Xj7vQL2bx8AH0LcsuVAJ4polTjpziFp",
-	"ZWB1nRJ9eyUU/Iqa+2+E0h0y31sNOCoUa6+uGtPMRAgN9MwfTGZke+2q1rB236RACXrtKhhrw9w3rYGx",
-	"vvxEDIqqpxAXqTcuaFA72q9ZMjOoUNBVrAaHTc1QvFquAfOEZu69Y0HRb5id47q0g45pfoF7YWvL3qGk",
-	"eDtwYLY2tepiA4Ae866FB/Y9nOOLqApDvZ+f7T99urO7Z/MUwoT1csHAGytL/nStoITrCnA36sp1HTtC",
-	"40TbrbFGVQFb7FJwBbV0CnmDqOUo16xVBdAPGS8+s7E82LOttTOsFofbnQjds/P7KCMCGu+A8FaWAu60",
-	"vgDqGlO5dq8yPHxr/aOsUueYcQYBib44QHeTyY1DUGqFoC1LD8C/3+i15osRlNtvt400IbSNmj2HEe5K",
-	"kbNUZRUBW0Vvvg0CYSXhszb4hjamhsxrGQKHaU9GtXe/pjwjB6iJDzX5drfRavjTl92rqAy9RnWFiI8C",
-	"50guSJ5TNh1ZmwJKnKl6lKCFIBP6uY/kQqsNth2GAQWk+NSUYTL9TKtnkVxDDW5FgzYIvSVbXmcpod/z",
-	"5WhuEMRR26krMLOJoLF568soav4TM0gqjyLm1d1ZVW6AczFryb/KHr0xkdu1Xso0VbcwXhrSmAl28gXD",
-	"TPNim3cXVPyKhv/bmW81x/72eitv2rt4fVPhtsR+iN5JC0HV5bEe1dYwJ1gQcVjEDKeHDB0evUbn5BJq",
-	"mSdEQmFJiQzfSiCvR0kbOABL1ROaIcsTnCm16F1dQQ0Y05SiZp/1AQnQytC1JQcbwvGb4xFaEL7IjU3B",
-	"OBQtbPZdc33ZR97K3i8DHILeXmOSYsgiOWUmKtJqD4NTdsp++knvnzBlS2oOfvoJJforLuif8M0I/R02",
-	"hU6L4XAvPSeX8IEkA3SojwSlWAhKJJIpXxBpfZwmmIdyBu2JpAtQ0yIdIySTCMtTlnzegpeSkS3VZ0pK",
-	"91GyFFQfsnPemFOI7tlU7Bd4or+FcoGJadZhfpGKECFPWRn5Ad8SJdEMKlpLl4yg+ijB2ZyyxPXikqbZ",
-	"keYhcoBM1yy7esb11u0JajIvf/rJlUCx3SNBce6jBMImEmgegCAvDgodoSSgpwmacmgBpjhK3FcTE/hq",
-	"X5woU09QkoNTBvgG2f8mZENByCsWBCTDAUqAOifOwQwFq6CLjn54QpXrcaH0xsweoPYBbEIQlOCF6TJD",
-	"Odu25W1+/rfkLAmLPaH94XBUKStUbbuBfoSeGfKSKfy5jzCa41xTGpKdMt8dTg+zuzty+ZH6PQO6VElk",
-	"DUX6gmyNpgOU2IZSAVxB7ww5QFZBN606AFn1QLZW1Cn7o9DAD74KCdu0Y/ZtYxI6ZVyQzB7IeygeAQku",
-	"6Ojd8YlGjN9ts7/kdUbmC64ISy+3/kkuk36Z1OGgQIvnZKHgGl1fTlgP2Olsuy6bBibxnJwyjUv6Aego",
-	"hQ6ZaTqh/7KpKL72hn6SSn1wBwj7Ll3mDkwmi89dgeeGz+ymnmt8omyqN3N0ePL8V6NfwYFBOyG0wCqd",
-	"mVt+uvfsyaORoSFU+ggEcEhJ2+CByvK4cpy6oT+cIM4grgjwtURXLaA5VIQqu1psQ1SNoEWHDUQ2F1pO",
-	"qPA5CfrFnDKqINon0BH9s1gZCq1JmVnZCZ0TB9h6W3t7e88cm/0T0OWnn46CpjfuWdAWofcLXKg8QLnG",
-	"c9uOzcdnyJlpgD1HJlF+cMqOfGE1yL01muJQX/bOcGhX9TsZzzSt++kn55kuk3gECZptUokynhbmGDUp",
-	"L0y4LxVI0inDqoDihRcQHA15WEuAmdEpSzTcou2lnWrb6lQJ+hH7GBRYG7bq5oEvQGYO6GRJ3/z2yBjo",
-	"a2OZTJgE/VhnMX7oR3005lrwDonJ563lcrmlqcBWIXLCtFqR2SSA5P/cOlnSnPKtY7cxyB4wVebKzQJE",
-	"75kQe1ssrAftE9CxEgTP0UsN4yTewJAvCMML2hv19gbDwV4P9JUZiAOuzBpOgW5uA+GGX6YEhBTP015n",
-	"vZH+8tA8+Zt5ELrxLzR7hpd2h8Oaazg8CBeHaoScteJpZSKQJ1rCAiVYgfeHO21D+jVuf2DY8nlThmt/",
-	"uLf+pVdcjGmWEYiJfWy2uPqN10yrgzj31fEed5nnQ1A8qlRk179nZwmLxkLZqjKC0YeCLGdcS1ap7xGB",
-	"p2ANPC4D4qx80huZ0KorgJY0Ji6uoqED9BLkriUX50QgPtasybT7XtqoShuEKpGWCkriwsG6U4U7GL0J",
-	"eUD9/2678tw+0JkYQH2u4YCw3y1Y0c+3MHhFwLdJKN8CTvnwC3BkGpUMEKYD+P8dZy7k4P4Qc3+nwxtH",
-	"+DLnODvh/DcsjENjf+dxl+VpnZMLRbI3JKP4RKs6+uXd3S4vB9UXXfHF74eUgABFStWhQUcgGlmuoyb6",
-	"IRjZ8ZyyiXobu9HCx/Og1bqXoGWrc7R8ZBugHLyjax58bgw8+sl6W7X8MoifbybYUv0UyNilxaZMnO2E",
-	"kvWE36tPd4j/bjIw0kXQ/xAttIDEJ+Wuv3Gs/05wSB94eaYBqpTgHWe9XEZsaMYLoLWY5MX7w1cnyYGv",
-	"imD1epd3bzQFWzWDZKB4upIELlpCqwF8gpIyEQ3iU06Z/wYgPNEjGUXuRzeb0cdPe2Bj4Yyc9tD4EnGI",
-	"VuPskXVphYqQHRJlHOJFIKvUVjYjDHGWX56Cp4eYOrOa1oSVFdwSjCRcpRbGSuUOdGNyEei3/ySmxM9d",
-	"SBhufSaqqhP/37n1ydtYv1dTsaZyYBn4xpn+8Nn6N55zNsmpsUs/SAl3JSUA9iHsYWg9kVtaFIiIBNtf",
-	"aHZlkz1IrF8KsGZNKHxKmDFoeVJ3gPaHz4whc0klaeoUZuSAXNSwbr/FdehQhEpkhvj2cWR//RtvuXrF",
-	"C5ZdC6m+ExB9Add1HRDtt5pD2uFneO9U+68Gh9+TqWUToCrtKhvJJy9AJrmOMWZk3QVVe3aYYNE3/kxB",
-	"5vyCyAE6dJKli8YxXqkMTQQh+eUA/T6jOTlluEIPfaXHPrIJn1qyW2DjcUiiBYCSPkpAwjNNSs/Aj+Ws",
-	"o+EP4OX6cczVzDiDRuD4edQ37a0KQc7UTBA543l2Ztt82DjrhaBcUHWZoBSzcDP6V0j9nYAAihUy9Ypk",
-	"UBVrpHVdzVpOGVR9hWdDkRQYkBuRSvTvIjNjk6UzghmvhnnGeHqMU9J8Yx1demzCsn7pvYibwSoU5+7k",
-	"09s2ftXHvVe7119Q7r1rnv4gKN+tOc1SZIhAu4Y8sihi/aXXUe134WyGcq0h26CSt5FuPc0py+hkQsSB",
-	"a0FzHVpnHbMu9GHONUeCmIrxpX6Y5JMYPTQhlPdEEDdQ2B8I1wPh+usRLhPucLsq/rbp1wlxeteShqP2",
-	"0VeU4XyAgnqh2DRRQGMC+YJBW9MD1wGCgnXRBwMwU1VWf1cGlhhPGCNoTKaUyQHYGPT7p0zVbAP8goio",
-	"lRJmvl0r5R0TH19YeC0RchFblpI/GEa+E5EEYHIjxG735hm8BunhltH69xsiaqUUcyDpePknFnhQSPKA",
-	"rA/I+u0g6xFEw90qrgaF462dswk3NsJXFKzv+gaX6WA5yabE+vBMRCB6YxvRj4ktaga91A5QYneSIEXy",
-	"3Mj6TbybEuUB+Q6RJqya34YvEE/8YFr9eqZVE3giUMXWeKdW1nZUqTZViiLLOwbx62VXVkgBYNXOCta1",
-	"DdgEpk4TUo4lZ+ZFrfuWrq2g1VczQuZ92F/p7kNk1jz5vmBvXQHE9Q+7pbvsve5vmE6aG70CEPacZ+Ru",
-	"OXG1j9fKKJuwpfYDgflacTm40jgqxKavS2IGqbxoJTOHee5zW/rgCc8pI0A4ynJzA3RoSnGZTttILvSS",
-	"5YwQl4On8DmxDaomXMyLHFuR2VWzQlgL44IvZmSADtkps7keMOJYEHwuEZ9MtEityZTr3xBTfcnnBRc3",
-	"IVd/Fdqir2TbXm5JU3xG4pgybFo/1dJxG5Tk+fG/XFrHjGCt/IDTb3/nl+EjgIIPJ6+2ftFsw/wM67GW",
-	"p60XVC649I0Q2lp+T2gOAlrV6BmGNzaW+UDKvkZ0A1+ynFdc0d8GOZPF/LYtAQ1t3jgrmvKRmf1BgX9Q",
-	"4L8lpUbDJMLOw3Z7irzvaXmLqHZs84ohcUcUrOqx9D5E37epj7xtHXGBJpiCY9FmfdrU7iUUaLMmBZeW",
-	"BzoRDfKWbVMrH58M1aIhpsMGFidlp139vSCuINwMS/eampH5AJ2EeeSw3hlJz4nt5H5guu24OOUfpFua",
-	"TaZzUdUmfFpLS2Ytevx5xclQSWqEVQjwxc7wBTmw3gKa68vXR2lkplPGL4hwyetQ6gYSYGnZcAVSjsvW",
-	"dybXOyZiAQR8LyHQtpfq1/GonrhA0TY6qy9I3+CYTAt2gJJKqzMIhp+5Nj0OqokgQY+cBz/sgx/2LvjH",
-	"MWFZmUvvuqWW1PUW+EixJinrfXEf+Vif7tby28E8U7AHw8w3Y5gp2NfSYVzX4TuRrLwdOPBEglpjRBz3",
-	"1Zmic5KgnBKJsNbmKz7NevSBzwwbQAGPU5Zk4vJMFCxpZIqBNMOFFTJcKQ9bRmVZrdZEUprZ/jRgoa6W",
-	"bIrII/bkvheJxAoF1obxjckgJk0OSyTpvNBy6oOM8SBj3JWMoWnTzZzMM6gdtdKnDIV9sESJfTiJOoJN",
-	"Eap/7dylI9jM0YaG9ipdVZzBdY/XlmPrjT5+Cg/7hDhbvgomy+kFCRmeXeKn8IwpmxKpbGGa7S+2Yf/V",
-	"qvotr+capO/yLO0MkbN0pq2goVrBZL9kNr62EUTPPUheXy+diSEK1/iDRIsyEMPBorniWxG9TrA8r4tf",
-	"LWC9bcqgtZKU18bJ7hsthd6Lpg5j9mBqwH3fukywky4uZygAB8XxHjDsK+o2AYaFd3LvWAa1brfHRX4O",
-	"+k2LqsKFdQcWC+NkYllZJA5DmadJzpdB3Tqovgh0HEFVISwVxMVUay4zOUCH7ihsDrcgF5r3nTIMrV+M",
-	"ZdQYoPVig0rNpvZhYNZNjl6+ffH67T+SAUrcPssN2nzA1gNIThkWxNccjCk05h3Xyb92CSsLTdtKexvW",
-	"mY5VmKlVuA5dsdcpS92Biq1Xw+JY4B6hxBRedqJBgxju3jIxPExTslDtipWFYvpQ5uJBMdqIdhvwQq5A",
-	"+EpS3Ux+cc6ibVugtT26x9c2HQt+rhn3pO8KInsH0w8SynNWvFAZNY2YlNYpljNTDJ4qpDg/h5ddIWT0",
-	"nM8Xmtq58MNTFoyrSSrPSd/4nYzdZ4DeWtORdat5E5IxRq9M1dMLrTaT+c6Frki7nZVyl7shm9dYdjby",
-	"7YceKm3dmnBVFpOcuFrIiBcq5fPQO/KeaKS1banrElYMa79Udetadoq+USicaLs09evI6ppgeUQGpznF",
-	"LCXGH+2AI+wWC5WzY2aRsufdncG4neIFUZjmbazUEZQHXeIrFh8pe4R1Au4Okqsd8QeJaOYF0QVWs1IO",
-	"hZaS7WGBPp6xKODJQDbde9KUQj+1Ydy2YT8R78u3sOo2706iOWMCRd5dSXpXct8kpzlyAO6aJaaKZAOU",
-	"MK7OyjcrDLZfhrzJ0tmj2UcYcXPKXMgNF3oW10rPFgy3HWthYlO5hM+Jq7UPpf8LtSR0OjNKnD56STkr",
-	"M13tsrSMkVjSmsQYvrm0kkh9k34fT+DMLu87FqXs+LeKstqy87ah6HdQiPfB7fO9ajcvAGlLfnIt+anh",
-	"CZpzRhUHgrnCMfGmfOouUa6cpUvC34NkHWSJQ61n0Hy1rmetbgE8BGe7RqD2D25nWM7GHItsFWi88A/d",
-	"IWSUk7QAxoROC0EeIGNFswF/mz9Id1w3hA/bv2NlNNpr+8z9Fwj/1aamKg5dnNAYp+eQdwOl4drst/Bj",
-	"xWzrT393HyROOi/mvdHTXdOgz/y1E+mQe6deJXOq6y0b9oq80v1gx7g1O0b9aK+DTMJx6XpUm59rVSKz",
-	"CfinypUyNFhtIv7XFgGImS18vXs7+w1yAO8jG8ctsxNPeDB+3HOUEnyibeUwNjOBbBgiWqKVN1bYzg+r",
-	"WJXV+I5dj4iv0tEitI5COZ2ygHCcYbnfz8AiErGVuB6annXt7uw/3f9l78n+0zUcbM0KTaIQZNtAI4MZ",
-	"va2+G8FNkPXrsJ2bEYZ4WZd5p1dkzbPRFVGWkviBrew93W0ptsPD2lUUTNF881V8unu7h8ECg6VdnSeY",
-	"Zc6eBt1DcZAGX2nx+I1T5P8Z9QK5MJdicDO8yWu4YVwj1JUE9tg99F07F+0u1sve7kweZO5bk7llCUFl",
-	"Pyv71QY9ery9HJre4bnhX/icsAPIIvW/ZWRCGVRhgFB/zEqLG0A3F31ofsoFkjO8iDgDDUewi/xWTe12",
-	"eV+l7Y07mhYh3vUkemh682Avv2bTG+mRbzXNaIYEOXKztuNNmDzuvX+mITRVbe1tSqLQrbuNQ4WH5jbf",
-	"bXObDUGxvbVNK+wM75kwP1hXvmZoSVd4ullXm2g7A1txwdbWwIIgnOtpLtFE8D8Jc10EXf2beH+AEI6/",
-	"Bblm+CDXPAQO/GV7A9ySJLRNLnBeYHXzymG1GoR22O9DW3rpDuGOE9Kr0/lIqJbgCJeQI/F8kf/1yo49",
-	"0Ii7jB+BHDKIIfG0wtZMgti2jmJGhWwwV9mytVCqTVjou7peEyqkMnlp9htT1WyGGSO58TSQsr2oLX0m",
-	"TaOBieDzeEqp63t+p5iqp2gzDBquD4t4CFOJm/dUeUTrOta3gZpX1e+tgaPzvi+5OCcC8TG5NCCqIRPa",
-	"chk3PNVIRD6HCRBsgA7thsuC4jLnS5KdsowvGRIk5RcaIRVfYpGBOaGt+aA5pzsTpfXgt914sDrqPcvn",
-	"cForEfWvH937wE/vtJGgaY8A1bIsROl/1hK3RpSuq3652r924p/6rh1sbhvrPWz+WB5cbLfHgwMgckBa",
-	"AtZtO9mSCyyoXrypHWuy8rS2OuO5xgtEGUosVCXIdLNsc7K5VX6reqNb31dxs/nDaWF47tofHG0PvO66",
-	"jjZVIuAaytE0MHmycze+toA2dHO2eXx48LZ9t962jeGx3d/WDj/DeyfRDy63r+ly6w5Ut+90ewMFnEy1",
-	"JVv+HnKGC1vr35cjRVMO9oWyf5mvlq/0E9j80uaVq0D7NyEIDR8EoQfP3F/YM3d7otP2QpALSpa3XBD7",
-	"5WecqvzSN/xYzDgjZ6Zumi3dhpUSdFxAHxAqTbuPAdof7iOcSx7ogqa+HPQEhmDKSGtfs4fvRaM7Msv1",
-	"uP91KJpdRTth+6xcIxPTF2ZOpaRs6szTD8bNB7LVkWwZ43jJKydcAGVYECE56yoaBTTM1GxbZdxsKet4",
-	"P1lZxilKbYdzSHlqzccyqfdn8FDnjKfn5q3VGU+uSqVp70imtJTvJEEZnVIFBT9zgjON18nPCTQ4Gtve",
-	"S4gLqDODeAGKMvkMQQK9Ue/nZ/tPn7Zs6I+2IpY7TyB/zP9ZrWn5M/r0t4/DrWefvuz0dx5Ha1veaQk4",
-	"SToU3IV7fTAe35rxuF560SDtBkbjk4p8wLiY45xKkiHF0cvBzpP9A2QqqxprMZ0T9CdnWikSBGVE0AuX",
-	"9UyVaa/BCwUW5BIpEx/ngKg8Zb4sLQzpqjrZThxBbaWq6GKyQGzIY8wla2zS+gC+VelFr83Y7u7bGA2n",
-	"0lb9VRq/64MR+kEm2YD8HGYZwgA8q8lPU316qLG9UY1tWOhDje2HGtsPdPahxvamNbYNqfkSGo9W+vpe",
-	"CiwtOTWq5QC5CtU+3YSysMKNVPjS0EtBXBmcvqc5wUAtjkIrsHVzEloZEhG9zAc78XcCwgBUmwgL7W7B",
-	"OLQM701QfnAFfk1X4HoAup4L8EiTx6CQVtQX+A+w6FSM7sK5E1zdFWh6rGZEEC2jTijJM28AAkopbYQr",
-	"lTVFFyibxDQDCVQT1FNW16JN60kjrEII/whhhkhGnRybcZseGBMkjafRI9DdqLcfYJL7Nsj/hdTbB9fi",
-	"9x2AfBOVuCqmbbuashv7FTuRs/ck5SIrEydMWbGl69tALmhGWEqctOdU3hnViHRpTH2ZwIE2bJyO9mtZ",
-	"Zl1ognTKpKJ5jpaYqrWUzxj9I9SOs/xSf6QCaTX8+OTw/UlJ9KDIOy4rxZyy5Yw7mwF4TPR0fmM/JpIX",
-	"IiUj/0LyKEY3JVHPfXXfO+m3a0Z/IJ0PpPN/qntTkyJLOm2/pWrW9Goiuqa57m+cn0uEFWIcZWRBmMb/",
-	"yxXddR9665a9dc3ZboPmv/6EoWFPcMYogReTEYjIWBBULAYoychU4IxkyQidkPmCCwxpphlfsgPX68t4",
-	"mCB9AXiCIDm+NH4pqk5ZjhURA5QUJRwmI3TEpZoKcvx//ObG0zxB8zNz/q5ZR5nQSm1LVzxHjJBMxjjA",
-	"lKj34OE1fV/vDDbKSSLg8R5sL1wgd3iDAFfvfvoA3+8EKl13Nn/7KWZoTJAk4oJkUeisDvmlNyZYEHFY",
-	"aFLw8ZMWfOBlKzMVIu+NetsgENmxYhamBeGLnCAtOVhPvpVjMt9yjgpHoQalidxQqGYcwRvMXDQDVoiz",
-	"lPQd4pHMCVdjnJ5PhWZMwYjOwtcc8zlnGdTIs5EJJmPc+db9AD5lPLIq29FCkc/KOAgqSUDBIGU8SSxG",
-	"IojeVBwwCtsyNWWDvrJqdjlq2TY9MmphpDucZUKfkq1z6jP71Ixc+sGXM54ThFMwPMKNSVI5RZfu15zn",
-	"dxPUkeJ5paqqKarq1heMVFbmbI5laDcBMdgI0rbjMqwvGCTsuNEY5RUXCLwEY5xjlgLMsMyLp/JAc7Bz",
-	"cgmUioS7dFzl09X/HwAA//8=",
+	"7L0Lc9s4tgb4V3C1d6s73bIsP5J05Nqa8uQxnZ1O4o2d6a0bZ02IhCSMKUANgFbcud7aX7M/bH/JFg4e",
+	"BElQovxK0tdVU9OORIF4HJz3+c6XXsrnC84IU7I3+tJbYIHnRBEB/3peCMmF/isjMhV0oShnvVHvZEZQ",
+	"wshndZbCEwniE6RmBC3wlKAxmXBBBr1+j+qH/yiIuOz1ewzPSW/UM7/o9XsynZE51oPP8effCJuqWW/0",
+	"eGe335tT5v690+8tsFJE6JH+r4+HW/+Ft/4cbj07+9+2Pv38n71+T10u9KhSCcqmvaurfu/1i/iEaYam",
+	"9IIwhBVKBcH6Kz/JBVazco406/V7gvxRUEGy3kiJgoTznXAxx0o/x9ST/V5fL4DOi3lvtLuz/3T/l70n",
+	"+09hFebDHT9LyhSZEmGmmZH5givC0st/ksvmlN/gcyIRVUjiCUGKI0EWBCukZlQiPTci1QFKZ1wShsaX",
+	"sP0pznMi+oiRJZpwgQhOZ/oHbKoHGBOUcQYHQz7j+SLXU9qb7EyG2T7ZejIZTrb28ZBsPcv2nmwN8R5+",
+	"PN7JnqY7Q7dJM4IzIsptCpawpdfQcqa7jx+vOtP/2Pq/247yNzqnqrk1v/IlmmN2iQRfSr0yzOSSCH2w",
+	"cy5VG+XlMFo4yYxMcJGr3ujxMDzE4XDt6R3NOCNvi/mYtFwPBt8hytDLwc6T/QNElUTJzwma40t9EktB",
+	"lSIMJf/r7t+TATpEyXKGlcSLxShBC0Em9DOiEuE850uSVc/s52f7T5/u7O7tP37yNE7ACz29MzOHlaQc",
+	"HNP+sHJK+7Gb9+mn0d/Q3z7+PNx69unjcOsZ+vHRoPUivicpXVDC1EshuHjOM9Lcqncsv0RzIiWeEomW",
+	"VM0MgRP9E89VBL+gGRE/yLajhcfPUv2K2uo2vpd+1u8JlnqOXacs4Pm2GZpv267Ik/1VN8SyvLX7fKyw",
+	"WrvHlJnpSv1w22zhy8pk/1OQSW/U+1+2S3mxbb6V22/M2Ob1MKOCdbgb9nRFwQ7gD0aWRCq0nBGGcjJR",
+	"iBetd1kU7MYnfYLleZuwSBSW52c0S5CaAdMlqFjkHGdoiaXlNySD02+RIXaAboKkKODJgCL2njSP+sqM",
+	"RaT6O88oARH9QRLxer7gAvhkypkiDP7Ei0VOU5By2/+2hOxZyMcvPTwl5s6nVF2CvFFY4F5fjyEJU2eG",
+	"Bka9d0cnZ6/flgt7JTA7R2+oFjW9fo+nabHAbuu0xIGPKxwoZFlPn/Su+vb1u8/86w9ZIXA2w4ui0yT+",
+	"IXBK0O80N5eqMokXPFU8MgfPYIPJPO1dfQpPhCoyl+vo3ez3e5JykfWu4Nhem9/tDIdWeLgP/CliIbAm",
+	"4M9bU75lP/v4SZ/M4D1e2isEdDkvckUXWKhtTR9bGVYwtXKSOMuoXivOjwRfEKGAFiY4l6TfWwQffelN",
+	"aE7iFK6/MVJJbylSJM8l/NMQpaZqT55jyjDcvibzKYn7o3nZJ/8UH/+bpMrQbfX9h/B2w4oI8utFE0ry",
+	"DCX6ywT9mAxSeZH0UTLQu+T/yJMD9OHk1dYvj/qIC4TR/3787i2C7dUsRcCxyAF6qZUf8y8005f2lCUh",
+	"RSToRy6Q+Sh5hDDLQDbP8AVBGCUVCrTP2s+SRweIXBBxibiaEYHOiRbpKZ8TzRoQVkrQcaFIXw96ymCN",
+	"RL9S6glihszOoIJlRKDEPy8TlHGkOB+gl/OFukQXOC+IRBJfIsZBjxucslN2iJ4f/8tsISwMGcXMnGYK",
+	"B4kFQZJobV6RTKuHKZ/PcR9JMqcpzznrI4XHev+S/wb1Q//M8DqtdaBFjilzjPpHxk9ZTnCmFck/ieBS",
+	"/3CRFxJJOmV9p3ihncconWGBU21APCr3xA7UR4nmgAnsdQL0mtiH0JjznGAm+1rlQSSXBFF5yhT5rGAb",
+	"EZyTHUjrRUt8CcscnLIGjzWEKRf6uOAa/B1n7w3nXMElF4KPczL/2XHLbsLvyPwqRub6mlmGjVLMGFda",
+	"8xMEZwPNNp5zNslpeu9TWgiiqdhoAPq6j2mmrz5MCnS1+5zRIXPXCJQ4mMQrmFNG2H1vjb7JOU7PJTAm",
+	"mfIFgQm9ZloZw/m97867QiCwUYyKlPOpBFbteIclL62pwETfcvWKFyy7540T+rYixpEsnMUJ0znCl1pp",
+	"OuH8Nyym5L6Pc8yzSz0xxTnK9QRgUh8YLtSMC/onudd9ess1fYHQ0qwAa/ZOMwQmuZnWBaY5Huf3uk+H",
+	"KCMLwjJtxeu9yvhS6+PiEuEppsxObSF4qlWUcU6elxO7z7O070JgaU0KSbIDlADLkAmoMObOggoh7axl",
+	"sdCaGsnekIziE1BLvg4FarmPtF5kjC+tosFbUcaJBHJQ+FzTwZXTRkFuHaYpL5gCP4isaPBfes6iO1sQ",
+	"cSZJyvWt1wroVV0JjD7ZsBIviADZKzUxCH1ppkTz5UEvaj2Fil/sBU09sF9dzhFW6WytOrtuwY+7rzd0",
+	"8Kz38FxrfUqR+QIoqzqjFAtB28zhsdYPQPXStqUghmQ1yVCF8ETpc0lTslCYpWCxsyK3bMIYlDWtXNOh",
+	"wjTXb1v7qD7s7AxHvGy/aztca5S8UKCi6dmdM75kFdsgw4psKTonXSYW+GmiW1H19LQM50+p35tgmpPs",
+	"LOf8XMb9hHyiCDO7m1Oth/Eiz1BFFYsNPFNqAap/ERn3Xd0tZR0CB0jP2DgwmNZWUzwn3RZCs5g/oLF/",
+	"OcGSnBVMmdOtcXIgFeAv+tic5km1TSAUpiy/RPzCXOjo8TVft35fK9sAO6zJRBIs0hnJwAtNVR8tZ2Dw",
+	"1aipYJ6emlvCWjxIrwSfo534b9xczqTZ0LUEKRXWl81egG67Ip2bbZVcsKyg9ImF/AQO13tnnbPNMYna",
+	"MqrE2K/6Ou1Nd0dVuxGV9VWpJ7j5KzhZi0cx4QvCEm0X+uO8JOpRHyWGUZEscSEJt5S+1lVBbMNXmiYS",
+	"PAZrGv0YPoiYNq3RDGeIqkf9U5ZYKknQjzS0oxTPs0fG+iNM8/GPPT2tXr/nJgF2IbxTfwgv6/V7drhg",
+	"2eXRHnpTvF0wGUqq80pjOMPIRtgviJDazB5fgnYyQP8yxry2zMELcGkcF3oOFfe+9Y3t7Xjf2HOe8/mY",
+	"l96vQ/HvgmF0TPMLbB1Q4QwhgFE90qrfqe51Cr7dkud0scUXZt1bC65vl7Bmdb/3HM8XmE5ZTRfBRUYJ",
+	"S8mZpH+S3khfO03PDItLLTNTULeG/V46w4yRPHDGga9PD+Nuof2tINh90tsd7j7Z2tnZ2t052d0d7f0y",
+	"evzsvyypF4KcqZkgcsbzrHzV7tCw1B19lygXZh/HRX7e6/f+KChRZzNeCHlGtGpgXhl+DNfGfSGwImcQ",
+	"PKqqWkZTy4qcnAGrsI9LMp0Tpk2y3mi3/KdxYLtnArbjPwFZ03vx/vDVSc99cGbjBvYpfSlzeyWje2kX",
+	"benkd5LD5SzP+YIICSS7c1WOdmZ/pVfxJ2f6lx9OnmvWxxc01fR29Bq9IHOO/PH3e8UiW3NCDb2sRiV1",
+	"ruLjGNKFBmxEACIEIFpNaBnkiBtMX7uJ4H+SqlriQrPrRW+dTOvTOp7ZK6tn5N+6nHGpFYiU0IUytxov",
+	"MQVvm5kkxDasAAZ/i+IHaGjsZBOFjczFnelq4fLcPnZVvzxRHc66DkHiQlxFcVDyr6/Ghbezq9RccVsb",
+	"oW+9ffZ5bdVhG7LCc86mxg+CpXKiR6IFLqQmCr29Rnpoqyq+wzVFy5FJTJVwfGPNWdgrceSev4pwmPoK",
+	"T3u//jp68+a010mdj3Cmmw3YwtEalE9YJtGYTAuGKAORpbVa83gYbW/uXo0zfrkmoYW89Mt1LneN+24i",
+	"0w+R/fEPEmVkQhn8rm+TSGzcF3R8OP8VG3/LMriDztpF77WmTRfaPjZPXzWkUpPfaNVO87gwzFzITlQZ",
+	"CrdVszqxzx0X8zkWl726JOt0vUtZ9yUyEyP3It+EUq8b54up/mb86rSD9Vfovk7D/uzqh9F2rQNWtooL",
+	"NwRhjO80WVuwk/VbX4qzfk30VyRIZVNrFktFusXsFEehv1EZdbuYb2Xn0K5XcK5qgVttkJYJb51sS8UV",
+	"zjuRY41GymlXX+qGXLUR3bxqsXAwyTNQvNxIvwuqIPFMn+KUDNA/yUIhDDlpKZ6TPhqTFCQvqGaYZT5r",
+	"A80JZiijkwkRoPlo/UPWrJyGkOwNfxkNh1G6G/V2d8x3LaJrf3gFHr1wrTv9BjnUNT3vEnwcOgSHba6m",
+	"Vv3Fj7MzXDvQLSsWYfJkk8kGaUQ/fhzufPrbx+HWs0//vftxuLX36dHo43DrMSRyffrPXlfF4y5f2KqY",
+	"hBu8xnd7X8rH2pSjO9VOTiA9FBwnOU69faJnSQSoaZAZsJzxHGyNmovA0nvtutyP/rJOWG+cy1WV5p3T",
+	"6spk4p+340mMgSYQjOrueDBsU+bfrfvlKOAhdQ1M26U+22/K0YQKk1UnSmVVIglWLbbRnhFKlMBM4tS8",
+	"OHFGbDIu8vNkYP9by82r+N4qv+/1jbMl5mMr18Cngsh6WMtN0TklBJljyvRvR0+fPtN3Bhw8uzuBz+To",
+	"8MPxyxfg2xNE8vxCy9FmXKgydCctMXh5w0h1WywVzXObX60nF3VDxO5+1PR1o1Zcos6h2XXoayr34e6t",
+	"mJg2/Fyi1JgQBqs+QEv9hVYJ5o4bzbUhMCaUTdGEFyxzCZ3X1YesOuzVX6OllmdUWcEqJek9Uav4bTP0",
+	"WPrcZW/0cW84HO59so57CZlv4HWHCWQkpxdEz/xTgwArw6yOfx1oc9vmCmhmrhDO834kOdZptdfgmmXe",
+	"4uNhI0+xYPSPgtjvS8tTkXhALDFbkPRREuyB/meKWUpy/Z3J+5LFYqHvPcmSATpkqPTvW64FSW22XoGk",
+	"NCOZ4WGVpLtTZtKXtKYpyyRdf2VmoKjCBkICCJoShajlWZ1MgWpWcyXLc2d1imdz62oEbfdxFYket8Qe",
+	"k+fv3hz99vLk5Ytk5D17tOrYOyj9kvqiGgaFhaAXJtJgObbzNB8///Xliw+/AQN9/+Ht29dv/9HrlzzV",
+	"v1D/ffj2+cvfzKOvDl/rPxosXksz/YqtCywgLwPeJfBEX9Zjq5rpu/K+YPbaHmEbpHnu7D39t6Mb/S5z",
+	"vz6FG2St/8YOPeeFdSF7KahFXVrMixwrekFGCEPk19Nban6BJfKE20e4/IdTp4C7o8ScXuJ+RnA6O2Vu",
+	"LM5Sk/eJcJZJVCz0oSRgt50J7+BODB3W3OMXROApObPvvQT11erAsiUOWiYG6Pe4X1YD0aX316+o6vrl",
+	"hdb5WtU/G6gEV7llxHWv8zXdyBvLY/+L2/CB+X0Gq6PVG/2iJINJU8D7zWtsVlaYFJ81JwgrATPb7Cn4",
+	"GLlAEKZFjC+roQ/IS9Q/ueYROjN29ZrNfQMyDrg5xC3zHJV03HErpoRPBV7MaHqWUWlCrDTmPwxCQONL",
+	"Y9n0TY44lwpNIKWBKSMOBl0Z+ZEeBrhCzKuTY6nOrAeqJYCiZkQSNKFTiEcsQZHWw5GseyqFTyHy4rAj",
+	"yfsflopFUyiUAhdSujV3Szoqi358q8NEzgRC6M2APhco18diUpSoyfxwqurIawSbzmNBWBbVuN9C3H9a",
+	"sM2V7UoC15yyIpbVcKxJi19ADg1B7vp2JHH/hj8KUsS28QMk7C7xpZ69CW6qJRfnI5RIs2Jzdj6DYtOl",
+	"6UPflKbiRsh7qOLJmrNUWp+rKHdAaTDvUOvbdOqlShg/9fK8D5AkJNQhrfdbbvzOUFOPkoKR4j4dj3HV",
+	"Ij87vczknMT4C+S+N3RXMJ+qyS4HUDoCmaNcWNVYdpwJX6gzXih5lhWaI52lQR5HKwtezjjEuTJBlnpC",
+	"VCBbAYPGRC3B9APppTeqFF8dpxQ6FzMyIULEuU91OibEPuHC6Pz6f+wSaa57jdfq0aKsJvJW+069CTAE",
+	"giE0adZD6SvcCaV7Uw+5MrXOuGaqCyZIj4BghK6vJDhbI+zfa12YT9Zphw2WJwp2xlaUeYqC+YoiCdo6",
+	"haztujrjpXkHh6k3QFcJfDDZjBlwo1hnkaZEyjW7B1JDXwB9Uz23CLhL/9pqU5PLxTf6JsqRqXJu1Y68",
+	"r9Zk2q+8KeV0fWTI3BdFPjcSb7U01BqlAK0BCjQ4m3Ykaj0rLnB+Voi8lfZ+kEhLrknOl67S8MT+Dv1O",
+	"xujD6xZS1D/uFrDmi7O1Lp2bHI4vnPfnE5aaRk6rNW5dN0Djc3VR2hFYvM6kdUgSN3fdubi3d+EFLCQy",
+	"x4hS2FS06tpMVGOuq0lNtbdFM4grKVF1PiLu22zMGFtu4TctFltcpY0YnStEf1wWtgjmiPBqcof+Gh9G",
+	"88pEmZzn8+2WY9wV0OahqFl5NQayyg13Iuh0agRcR19xw+mb6dMvWAVvJBqGfwEanblu4Oj0VwHkC6gD",
+	"rgy4vHm2cDYSdGouwyhYK4Itfq52gqGIDwMupZvQwRyM/FjbO9uiYNs7N8j/PECc5ZewExhleicKZtRx",
+	"85EgSmhrlEttFeQk7R4b2dznFJxffctX60DWERkmif0g9VIgYXWOdg5AHFZWObjVgI4/nC4iMtNS0klI",
+	"Kxobc1srEy+IyGgaEzDvGkdqalqd9zXLnLe0QidJZ2n5L/PqFl2mW0ypRO1wx76KO0CKzCZxpFtMPa9m",
+	"mTdSuVszt6/WZ8V4NjXsRzNCwYFBXQy5nhltdCjwgIOcsEqgD0n4HG405UQizg7QEJibgXLKc4Rzeu6S",
+	"Fm4lPccvaLexouvlGod32pSzSJJPmvnHXzEvqCU/+KDhSLYhNM6sv+ezQhm+HFThaO4ntag659fMAJh5",
+	"MfiDRHzJ0J+ckQNUZjyjt9yV2do8e8NfzeqMHx2iYmOuZhBRJdQVtn6VZCZPjjstF6xDyvXNEqIiTm6M",
+	"lFMSwHIfkyll0soBfSEUxLauXzTwTadTtSV7UyaVdY8k5QKS/1kZVZ5ebVlQU5d4ffj2EO6lReAJnGeS",
+	"wKWllWrPu8nRqh+poionB1CEI7ROghgwitoEOqVzhapDLHs7qiWUxTwu5B5Uasm57Bg7/13/6BB+dPzm",
+	"2ATBZyQ9b+Y7l3Xf8fLEpeBseoAIgAtBdLhYDHrXLw/Qs3DaZiTFATQqO6f4BpW/Dzap0CvN2ko0IUWA",
+	"aqu7ZROwKV1t1Xvt98Y1mQCwBckSlJMMKV5hb7YKe30cW09kw3KoFRUUge7tpzfoVtRBFi2eHZiiRHOc",
+	"Ec3UEBcZEQN04n1esBsZNR66BZbS5d50Vr/LgzlWZBFzJlrboKMer38BCmRbvTsYFFCHk+jnkuuKphrl",
+	"uln2S8zGcBpum/shoVVoIErq1c1ZcXPXF28RCcy4EQTWp2aics5rYyJzQRw2SjIRn3aRzhCWJeBZHyWB",
+	"wmaGtTAqsXEbvIAsen7iq1mCeeExL0Qa1VS4A3iDer8EL2jSTIpznAQvKDjATMishZ2YF66AzkwM+KCH",
+	"brVK5gAlRy/fvnj99h9JIN365vF3H04S8Gyb+BmGL45P3h2ZTyWmZUAdCsXDadthe/0S9tCOqUXAybuj",
+	"joLjyDtN3y3Ua2b++66APCzFF0aSmPV/ANfYJqZsK0IjuaCZNgQ1HdEp2yoWkJXeR75IeKgvkT1hOKOm",
+	"TVodfB3jCY7wKpxALLpWbrk5BclHCNsZYqRoek6U/ivFeV63ENZqCuW6uk3ZPNzwTVRWHywodmNeYDkb",
+	"cyyyiCRMFb0gZ5UqqNpFd+l4fa3zM8qmgOwH6XgdHWrO4+sdKuQzScFJ22JtHBtncGij1bOftAntHbhl",
+	"0vo1U56mhBGxcb1yM4pwtrs/awODsT6BMlXK5A7g7HpZOPFX2awsSA4r32RjW+Cm2N03YemNEzA0uUXf",
+	"Wc37Fs3MkJu8ny/0qVB2VkgSCy46zrvRcLxQK8cD1qwFGLDjrkNrKs/zs0o8p/mCI+NzGqGsnjRoqRrn",
+	"eTNZYUWInejhWoOvJyVGQhWQGjOHptg5DJw6oO71YUY7K8rGvGDZGbmIRxQ96YDr7+JmpGqCg/5cN41D",
+	"NlhhdcQGKTaJKXZbWrlE/EK3kVHbjtbPfz2zrTG7qLwwav0749BssRW1juJLNkbR7CRHcaZGIcDsCTUZ",
+	"G5FlXJngbEwDqwW5awEq89leFTrsyd5w54n7yM4D8mkJMckGvFCSZoYn7+5vaUJDS8oyvtSzs55h+NHT",
+	"xxHlw86jA1luBmjW9nu/hLjhbl20UQU+XEtENGl+084a1nKg2i2qQE9Vp96321aZUYz+XlGSZx5Htav/",
+	"4tKE/6DGaAmZJGOCBJ3OVHRXoJo56ugU5MBBRi+wcQdj5Lue/GDQsKvtFkp/4Bm46Lw9sR4PW89ipb3z",
+	"iubkNZvw5l5MaE4MjE/DsSUtFj3JnC9nUgJhOw9XxG4Eu+lsIcgFJcto/BUMK3PxLa82b+o7zE3EGfQQ",
+	"SPMi66giRkDCYV3NGcU26FeCczWrcQUfh57Bt5chsFFvZzAcDJsmRRuY36FBkj51YxkIlVhcU0ZT1u0t",
+	"nwo8/0F2sYWtX8wNGFt0Cehf50y3UnZxDfSerDBAqUSezYmYRjM1+VIiPOaFQpLPCdTM5FoFvkTWMtaC",
+	"As+1cjzFlDkK0wTRUQlYpQfZ1C1LpoIv5QFwP1eKiBVKtvGCbl/sbFM2JVJtm7PY/mKDvlfbFk62s9Zk",
+	"zimiNe1GtKbW/Hq9b3beHffh1nmDhfdtnV4GITdIUCIZyQz2u1lQ95rUewKtMYeyKWRNuZj103Db0LJZ",
+	"Cp8T1kTaXKHblmkaaxFAPahI5MUVln0d3lxmPwRcuhVupiSacE/6ZTFsk2m4+dcAYNoxX/ydb2eThw7t",
+	"sSoj9ArOqBWt5YXpKSKtSg/dJCJiaLRfmsa9Ue/vRa6NXM0xKLcZ72YpPvVpuPNs75f0Mdl6ivfGW0/T",
+	"x7tb42eT4dZw8njyNN2ZPJ08ftyUSJUZrqJorySE8woWu2KKDfJpywh6pS3iNfwxiUVH1sTKPEWVimK5",
+	"7vZD9QpicKJOO+xRaQHUw54QPa/11btf5ZSR3mivmZjXrm0eWIvG9Fwz9g4049hE2zTtH4w8gkcqkTcw",
+	"hCmABLM4HHGAw0sZieZHOPnZ9xlllFU7oqhGvyWSk3nXyqnaacI8+l302uAU49BMpSi/jqT9atBM3hLv",
+	"istU6RUUiS8QpHkRUhxReLJf9ocZoEN2aYp3bT8USH30Cg5YRB4/fobFHM7XNNPQClBMmt1OwkFFxgah",
+	"2zJyUWaIhvXjG9WMl+GLslI8LBAPisJfG8fJywub8FWlNa32xK+nbS8jXfWi7coXvYQWzOxM2TYCHQE6",
+	"wZfTPdt0juU5yc6AhcXnDN6zjE6pkmGddxDXKKNRWuUmAstIB8H/7//5f6H/VQeFZ04yis+8W6QmOGhO",
+	"bOIV+BdoCyKk5f9naY6lpBPbdaEjCMPz6o+sD5JebBx0B3beFdE88OJCthyel0URtjnGeoZx4XH8Kkdb",
+	"o6fW/ekb6q0eQrmS6kZEGZC5Gi1c2Ltuu3Hh8JpF2PD1Ii0bM286J2cCsykx4ej4cU6wqZizvUEBEB2N",
+	"cXo+WOFfbqHxQ29HgvMewcuvI0C9YzciPvzZNtbXwav7plQL6zFAox3fyPBymQ5+e24jr/4aWMfXcVx4",
+	"v/xNNiDskvFtdL7oaC7ehjjRgrEUIh3yU/DNtmqNpQ7JOOBMWroPjAbk8ADWv6BStBGH5rqZo4L80WYO",
+	"lKnMVivXQtMa7rbGoiPCF9kUwGhz7NpGAtYtpFeZbKlK9UWlClDvXZusDJpltORmVTlVrVlGxecQMsby",
+	"yGsMo6TmgAdUdnIFM37e0HSiDeeWXGSOjI3raMLFgVH5E5D6CRAJL7TJazRWcOkl+u9E26j5ZSXopvjC",
+	"OVV6/d6M5AunP0DW6ud4HM7O+gVJqfN0d80F4i6YWEb6GtY2LwOOq4i2Fp6sU48bZcW2v/BmfTQvNFaZ",
+	"lGdEblqb63o9RdSg1Cf7nZm8yxW8TNrsgDnOAMIJoAa4CIqp+7aNu1Y8fJcom5zZR/w6c6/n0EbWEPiZ",
+	"OvAYr5FH9/ewBmdoEuhmZH7N6b83b1pb41W6nPzZB9OMndMKsmprhWMrk5N+ieNS6YPzYw0351F/FZTK",
+	"AVxthggLEHTqmHqnLATRQz/OC6lcZb0e+lEFda+PVnXQ0dI+jkBCVa27TlmDLf1fQasdG+sPa6dtrXUU",
+	"HTGs/DXg476OelWHnuA0CvmexONkLuLd2bAJyPimriVZ4tJtgFFxbYeUX2r55u7OqTecUcWFhUCJJg+2",
+	"ZFJpi2hcGMxFyJTpjO3ZPevrwCbW1dJuv3oumL0HrQO7rOCu0R86J1Lh+eIO0cdumD1VTZWqUEYkc6q6",
+	"P7FMqnLJMaoM8NpqyUD1dljWHt0JuQ5UEAVJMY+Hei1Ts6G//TOSaxzFUbaVIqYbGEr0Q0loHwXFTOsD",
+	"7hskFFVAqToR49r8n41xZ9x2NQIOx+/Q3s6TJ1s7COeLGd7avd6O1KjLvs62OysTiUJZsSapyHVhbclm",
+	"A+ek4GyKfnz/6jl6tv/46aNBr79J9dQMLxaEgSeQSp/CuT5JaFS6Yh1y12lPEEnm45zI016vzVcgVweU",
+	"FliUfbIoWxTd1acgAysi7yiTgCfa8nqur4OB3gLHWt2z7EKItlhSxt2wrml1BO7Nd/L1/SuZb31dfVWn",
+	"qOvKNILm+n49OTkKetb4l+3v7sZ5t8pbduqcMkj+tW2F9TK0pScPSl9yifTB07QQgtj62nKJlcbLyHVe",
+	"jjF4G5Ro28zabA4QRh/ev9bURCKvhSye0TjH7Hx9hNe4r81O+M2NXdL3BGeURRDfvY00p1MDX1O5j71e",
+	"gDxSQGXZgks1FWTdYw7mpfIY484nbF0vu0iGP4XKw6ur8BMyFTgjWUR2+KmvwdgyC39uHu+cyuJ/uK7I",
+	"coX5Un95U1mubPraes/69nf6QXgQHX5QW6Z/XT+cbDDqynU3o5SQlAYCxp6rNjnK5usxsyOESYuk5XWX",
+	"76Vzc51QtP4tM3h8hcYMXlMBu3E56227qutNeWOZqXcWywNG60vuWqN2q6VC0OJY8/D1WZ6V0tBaN994",
+	"I9/uAb2wVKO141X3MMxXz2Cvhyg6hKNNpLRrxlxoX12jY1vwurrjuualXpkev9rm8dhX7bd5RfDtll2b",
+	"JwKnJFvh4LxtDnH7UapmqsOTjqkOG9HWnYeqHiJJK1LpTaQovJ61C3mTYFGlKaG/YCvvbjzHYlMHYhWk",
+	"s6tD3HKPGITrdV2LFSTOri7F9wYpbyPgv7c1FNawtTNExK7Z2Vlb5HJ2v62RTSvq9jdWWlf7kN/136cN",
+	"u7XkUbB/6seuTCWe2emWhDg6Jz4w5YrDtaF6/RleGx5x0KJAu95Nef5u0ht97IaWZlo+XX2Kdu53iJIO",
+	"S7KCfmhhsZrsGtizUvkqAvNAnlpTh12lphCGXxCRFTeB01pfUNH6m/Flm9ymLKULnLeCAm0Mvt2acP5a",
+	"tYJPRt/u0ZaCSqxNkaGr74xiQm/uvvSZC3AVHYFGJlzZ/1rRQ3AvQx7SbJwb8rQK/QWguWXS/VqcW8ca",
+	"mlEMS/bJyPWrCC6pm9QBSmC15iHJTec3qko7q+wOaHB03fZEbeyC3ZIELTbo+KsF1q1KzYJtKC/DRog1",
+	"uSnP+KQ9LBRU9gZRoRFifGmVTpoThFGOxdTA8ft+fBBMgwOz2MwIT3mIL9iNodxAsBsiv6Zkv0a2Ya10",
+	"8l6UASIVnYMWaXf5TI8bq7y1LQyRbWNXtnnoV7pNYEkzYqVTwXIipW23biPy19zOVqTK2+mI6RBLoP1N",
+	"174VK4CV396ggcSddt28lQrH++tvcWe9/OveMGBj/dY+nvU29mE6YF3+eSEX6f7Z1v9+ZXlh/IrGWPWx",
+	"CWnVoxdBUnLPQ1ztnOzujvZ+GT1+9l/gaK4EB61Xx8SWeyMX9/S4AqMe+aPAOVSJ47wgQczbZv7u9Hu2",
+	"nNF+gQ4FweiDja+H9nl8Ts1IxrVyqxvLWkm2Zv9e+F9F8pjbr5erd27MYnNnRCwj1Ra71pdUSxpdk/jZ",
+	"XOGGILSaAuFhlHzxFNL3oeO+KUK8Sg4QRlPBiwVKvvjfyD7K+ZSmVyZf1PwDJYdvXyR9lLx7bzJd3r47",
+	"MVlmakZOmZxxoWbQl/XLqS2cvCCCTijJTnsjBHZO0rfto401U6ZFQOIZ0CrYtaZCEr2zs5UjlBhC1u/X",
+	"Gq771ykD9EBMGXxFmf5/8plKBf+eKvP/RP8nV+b/ie2ZGVy969+hTti9d4PVa2nkpZ7VhpB7Ev6yutZO",
+	"s7915fuVMNO/8iWaY3YJxYeAuy5nBhunO2L5VfsFsIuzF6AlWFZrjwcT2bCZA7GbuBnb8glLLVOpILoB",
+	"3slyxq+XhSb92XWyRfQmxIyRNdDZayyS4Ndlck1tE/xUa5u6gsvdjq3m80S67pGTwrdpswXJKl3tNjuN",
+	"jTtARGRmycDBm3VtrrbxT99ghQUGpxjICk3770tZ23uD/80Fek5hLZHy+ZtL/ziIyQfon+2bqkEeyk1B",
+	"u1vke/xota1SU/Nwlhkbvffzzv7O48e7e7/88suTQKmVZxZBE/px+OK2EPLbam6Vzk3O1vplaPVXys4m",
+	"HCBE9/f7PZnzZUWRG+5tDXdPdnZHw+FoOIwocn6iDbZWCEBit9EiytDLwc6T/Xitc3NRDQeRrfBOSnxO",
+	"kxcGfYrAg9u5SeHmpYB041an9RYMjQijthvKAgtJWuqYa4fUakpi17QBhpxxaH63HKEJWUK2PXYQEPq1",
+	"xlNDFYAbXxDRuUNgSR6tTiJvz0IMFQJk4Nk2E7FZdi6qyqGT+AzknCsEsHMi2S0BbFu8bFfR5Qg2flb1",
+	"DQ/XHKPT9gsdl1dmnZuIH2AO60pP3LDt0znCKp1tIjmilLzf1AJbKH6DhiEtJQbhgNF1BW6J1nV1TIKO",
+	"XilTSUMFWghiHJj6jQemPqrWzB96lSCYkvTlc95fapW5CmZ4KKPDZHLTV3knpu6eWBd/I6ExwvwtXLpW",
+	"vin6osXR1X+g30me8jkx7PKLFtlXA3Qyw+xcwh39NzduQV4IJIm4oCn5D/SeLPJLdHzy7kgr7nzhl9DF",
+	"FWFlUM5TDOkRhJ19OO55ke8mVNo1630JWqEQVN9/GUha0D8+BcB5O5HsyY0rwN0mfrkdWLvOYsTtV+S9",
+	"t+iYqOxkNECX45RoWaKNJRvAMhWhrqcD4hPXgWuxIFhgm9zrmVtL6nClS0Mc6TAM2M4w0/fIgSKQz2pF",
+	"0HaFvyX1Kc3lykPhYPe9nNVmDhl3QW/HVnERve7SwjOI27RWyml0N1fcRI5K8M8qln/Jmw7FvwuGa7zJ",
+	"Whk3YE651dR/gdZDUlI2PQv5xqdYEwAVddc75B4ESMRU+hQwAIadEgW9ISp3pSygBuNHS45L83NyibCI",
+	"43q5KTcuwgwLnKraHWyBvWkutQEavmKiA3QYtAG1AL6m1Zmvntzkejc7Ddjr15ynX38HenpvtMhN1Blv",
+	"q8poaZeVR4YYYd41n91OzGXXyJwMXrGmmNs9qckwxI+L9JUy9TyFNHjB8FjNPN2vWqf7MZW4dU+PywrS",
+	"m8rLm3vXV2RbrGLrnoGvgrl1C97YiXIPulSrPtSu69yufhNneQcoMetNNAuDNhqmYDyIFiRfviTgPEmu",
+	"rhL4fixw6htSljT67Mnadial3lM2gXMqYzDW7rDatg1v/fnpy25/7+rHj2dbn8oubvrDX64e/RTt43aH",
+	"zqDNFKtCkuzAJBhP6QVhfRPoGBNEPuNU5a71cI35ex684dTCZgt13OB+r4D12wcghhD3bDnSiV60SkJ3",
+	"59y5MgO8zom+PawHP6Pm+hs5f4fMN4EDiQqo8tVZY5qZVKaBfvMHU8LZDrLVmn/vuykoQa8N17E2H39T",
+	"sI71OBkxKqruQlyl3hh5oba1XxPbM4BS6KpWQ8Cm5iherdeAe0IL996xoOg3zM5xXdtBxzS/wL2wB2fv",
+	"UFK8HQQwW7tvdfEBQDN812sE+2bT8UlUlaHez8/2nz7d2d2zBRVhZX05YZCNlSl/ulZSwnUVuBu1D7uO",
+	"H6Gxo+3eWGOqgC92KbgC0J9C3iC9Oio1a/AF+iETxWc2pwd7sbX2DavV4fYgQncYgT7KiIAOQaC8lZjF",
+	"neYXUF3jVa4vrQw333r/KKsAMjPOIDHRoxh0d5ncOAWlhlhtRXpA/v1GUziPmlAuv9030qTQNm72HEa4",
+	"K0POcpVVDGwVv/k2GITVhM/a6Bv6rRo2r3UIHNZnGdPefZvyjByg5n2o6be7jZ7In77sXkV16DWmK2R8",
+	"FDhHckHynLLpyPoUUOJc1aMELQSZ0M99JBfabLB9OwwpIMWnBi/KNF6t7kVyDTO49Rq0Uegt+fI6awn9",
+	"nsfNuUESR22lDglnE0Vj8x6d0av5T8yg+j16Ma/uzqtygzsX85b8q2wmHFO5XY+oTHN1S+OlI42ZZCeP",
+	"bGa6LNsCwQCaLFqnYN98q2AAt9cEetMmy+u7H7chEED2TloIqi6P9agWbJ1gQcRhEXOcHjJ0ePQanZNL",
+	"AF1PiAQETImM3EqgAElJmzgAU9UvNEOWOzhTatG7ugKwGtM9o+af9QkJ0HPR9U8HH8Lxm+MRWhC+yI1P",
+	"wQQULW32kcsE6iPvZe+XCQ5BE7IxSTGUu5wykxVprYfBKTtlP/2k10+Ystifg59+Qon+iAv6J3wyQn+H",
+	"RaHTYjjcS8/JJfxBkgE61FuCUiwEJRLJlC+ItDFOk8xDOYM+StIlqGmVjhGSSYTlKUs+b8GPkpHFFDTY",
+	"132ULAXVm+yCN2YXoms2rQUEnuhPAdcwMV1FzDdSESLkKSszP+BToiSaAfS2dEUJqo8SnM0pS1zTMGm6",
+	"MmkZIgfItPeys2dcL93uoGbz8qefHFaLbXMJhnMfJZA2kUCXAwQFfIDIhJKAnyZoyqFXmeIocR9NTOKr",
+	"/eFEGeBDSQ5OGdw3gCkwKRsKUl6xIKAZDlAC3DlxAWZA1oJ2P/rhCVWuGYfSCzNrAJAGWIQgKMEL0w6H",
+	"crZtcXh+/rfkLAlRqdD+cDiq4B9V+4OgH6G5h7xkCn/uI4zmONechmSnzLex08Ps7o5cIaf+nSFdqiSy",
+	"jiJ9QBZM6gAltvNVQFfQ5EMOkDXQTU8RuKx6IAtqdcr+KDTxQ6xCwjLtmH3bQYVOGRcksxvyHlAuoNAF",
+	"Hb07PtEX43fblTB5nZH5givC0sutf5LLpF8Wdzgq0Oo5WSg4RtdAFOYDfjrbV8zWq0k8J6dM3yX9ALS+",
+	"QofMdMfQ/7IlKR4kRD9Jpd64A4R9OzFzBqaixdewwHPDZ3ZRz/V9omyqF3N0ePL8V2NfwYZB3yO0wCqd",
+	"mVN+uvfsyaOR4SFU+gwECEhJ24mCynK7cpy6oT+cIM4grwjua3ldtYLmriLAAWu1DVE1gl4iNhHZHGj5",
+	"QoXPSdDY5pRRBdk+gY3on8XKcGjNyszMTuicOMLWy9rb23vmxOyfcF1++uko6M7jngVrEZrUwIHKA5Tr",
+	"e277xvn8DDkznbrnyFT0D07ZkUeAgyJhYykO9WHvDId2Vr+T8Uzzup9+cpHpsphHkKArKJUo42lhtlGz",
+	"8sKk+1KBJJ0yrAqop7uA5Giox1oCzYxOWaLpFm0v7au2rU2VoB+xz0GBuWFrbh54pDSzQSdL+ua3R8ZB",
+	"XxvLVMIk6Me6iPFDP+qjMdeKd8hMPm8tl8stzQW2CpETps2KzBYBJP/n1smS5pRvHbuFQfWAgcMrFwsU",
+	"vWdS7C2qWQ/6PKBjJQieo5eaxkm80yJfEIYXtDfq7Q2Gg70e2CszUAccHhxOgW9uA+OGb6YElBQv015n",
+	"vZH+8NA8+Zt5UOshcqHFM/xodzishYbDjXB5qEbJWaueVl4E+kRLWqAEL/D+cKdtSD/H7Q8MWzlv8ML2",
+	"h3vrf/SKizHNMgI5sY/NElf/4jXT5iDOPYzf4y7v+RCgXJWG7Prf2beE6LaAr1VmMPpUkOWMa80q9c0s",
+	"8BS8gcdlQpzVT3ojk1p1BdSSxtTFVTx0gF6C3rXk4pwIxMdaNJm+5EubVWmTUCXSWkHJXDh4d6p0B6M3",
+	"KQ+4/99t+6DbJzqTA6j3NRwQ1rsFM/r5FgavKPi2COVbuFM+/QICmcYkgwvTgfz/jjOXcnB/F3N/p8Mv",
+	"jvBlznF2wvlvWJiAxv7O4y7T0zYnF4pkb0hG8Yk2dfSPd3e7/DiAiXQokd8PKwEFipSmQ4OPQDayXMdN",
+	"9EMwspM5Zbf3NnGjlY/nQU94r0HL1uBo+cg2UDlER9c8+Nw4ePST9f5v+WWQP98stKX6KdCxS49NWTjb",
+	"6UrWC3+vPt3h/XcvAydd5PofooVWkPikXPU3fuu/kzukN7zc0+CqlOQdF71cRnxoJgqgrZjkxfvDVyfJ",
+	"gUdHsHa9q783loKF9yAZGJ4OmsBlS2gzgE9QUhaiQX7KKfOfAIUneiRjyP3o3mbs8dMe+Fg4I6c9NL5E",
+	"HLLVOHtkQ1qhIWSHRBmHfBGoKrVoGIQhzvLLU4j0EAOIq3lNiLDgpmA04Sq3MF4qt6Ebs4vAvv0nMVhE",
+	"d6FhuPmZrKpO8n/n1l/eJvq9mYo1lwPPwDcu9IfP1v/iOWeTnBq/9IOWcFdaAtw+hD0NrWdyS3sFIirB",
+	"9heaXdliDxJr7AKiWTMKXxJmHFqe1R2g/eEz48hcUkmaNoUZOWAXtVu33xI6dFeESmSG+PbvyP76X7zl",
+	"6hUvWHatS/WdkOgLOK7rkGi/1R3STj/De+fafzU6/J5cLZsQVelX2Ug/eQE6yXWcMSMbLqj6s8MCi76J",
+	"Zwoy5xdEDtCh0yxdNo6JSmVoIgjJLwfo9xnNySnDFX7oISn7yBZ8as1ugU3EIYkCACV9lICGZ7qpnkEc",
+	"y3lHwy8gyvXjmKuZCQaNIPDzqG/6cBWCnKmZIHLG8+zM9iOxedYLQbmg6jJBKWbhYvS3UPo7AQUUK2Tw",
+	"imSAjjXStq4WLacM4Gnh2VAlBQHkRqQS/bvIzNhk6ZxgJqphnjGRHhOUNJ/YQJcem7CsX0Yv4m6wCse5",
+	"O/30tp1f9XHv1e/1F9R771qmPyjKd+tOsxwZMtCuoY8silgj7HVc+134NsO51rBtMMnbWLd+zSnL6GRC",
+	"xIHrlXMdXmcDsy71Yc61RIKcivGlfpjkkxg/NCmU98QQNzDYHxjXA+P66zEuk+5wuyb+tmksCnl619KG",
+	"o/7RV5ThfIAC3FBsuj2gMYF6waD/6oFrVUHBu+iTAZhBl9WflYklJhLGCBqTKWVyAD4G/ftTpmq+AX5B",
+	"RNRLCW++XS/lHTMfj4C8lgm5jC3LyR8cI9+JSgI0udHFbo/mmXsN2sMtX+vfb3hRK5DMgabj9Z9Y4kEh",
+	"ycNlfbis385lPYJsuFu9qwHCvfVzNunGZviKgvUdlH1ZDpaTbEpsDM9kBKI3tmP+mFhQM2j6doASu5IE",
+	"KZLnRtdv3rspUZ6Q7/DShPD+bfcF8okfXKtfz7VqEk8Eqvga79TL2n5Vqt2fopflHYP89bJ9LJQAsGqH",
+	"BRvahtsErk6TUo4lZ+aH2vYtQ1tBT7Jmhsz7sBHU3afIrHnyfcHeOgDE9Q+7qbvqve6/MC0/N/oJUNhz",
+	"npG7lcTVhmMrs2zC3t8PDOZr5eXgSoer8DZ9XRYzSOVFK5s5zHNf29KHSHhOGQHGUcLNDdChgeIyLcGR",
+	"XOgpyxkhrgZP4XNiO2lNuJgXObYqs0OzQlgr44IvZmSADtkps7UeMOJYEHwuEZ9MtEqt2ZTr3xAzfcnn",
+	"BRc3YVd/Fd6ij2TbHm7JU3xF4pgybHpU1cpxG5zk+fG/XFnHjGBt/EDQb3/nl+EjoIIPJ6+2ftFiw3wN",
+	"87Gep60XVC649I0Q2nqTT2gOClrV6RmmNzam+cDKvkZ2A1+ynFdC0d8GO5PF/LY9AQ1r3gQrmvqRefuD",
+	"Af9gwH9LRo2mSYRdhO32DHnffPMWr9qxrSuGwh1RsGrE0scQfd+mPvK+dcQFmmAKgUVb9WlLu5cA0GZd",
+	"Cq4sD2wiGtQt2+ZWPj8Z0KIhp8MmFidlS2D9uSAOEG6GpfuZmpH5AJ2EdeQw3xlJz4ltOX9guu24POUf",
+	"pJuaLaZzWdUmfVprS2Yuevx5JchQKWqEWQiIxc7wBTmw0QLT9c/2+2NcnTJ+QYQrXgeoGyiApWXDFSg5",
+	"LlvgmVrvmIoFFPC9pEDbpq9fJ6J64hJF2/isPiB9gmMyLdgBSiqtziAZfuba9DiqJoIEPXIe4rAPcdi7",
+	"kB/HhGVlLb1r61py11uQI8Waoqz3xX3UY326W89vB/dMwR4cM9+MY6ZgX8uGce2R70Sz8n7gIBIJZo1R",
+	"cdxHZ4rOSYJySiTC2pqvxDTr2Qe+MmwAAB6nLMnE5ZkoWNKoFANthgurZDgoDwujsqyiNZGUZrY/DXio",
+	"q5BNEX3E7tz3opFYpcD6ML4xHcSUyWGJJJ0XWk990DEedIy70jE0b7pZkHkG2FErY8oA7IMlSuzDSTQQ",
+	"bECo/rVzl4Fg8462a2iP0qHiDK67vRaOrTf6+Cnc7BPifPkqeFlOL0go8OwUP4V7TNmUSGWBaba/KCzP",
+	"z2zhXFvB0uu5Jum73Ev7hsheOtdW0FCtYLJfChuPbQTZcw+a19crZ2KIwjH+INGiTMRwtGiO+FZUrxMs",
+	"z+vqVwtZbxsYtFaW8toE2X2jpTB60bRhzBoMBtz3bcsEK+kScgYAOADHe7hhX9G2CW5YeCb3fssA63Z7",
+	"XOTnYN+0mCpc2HBgsTBBJpaVIHEYYJ4mOV8GuHWAvgh8HAGqEJYK8mKqmMtMDtCh2wpbwy3IhZZ9pwxD",
+	"6xfjGTUOaD3ZAKnZYB8Gbt3k6OXbF6/f/iMZoMSts1ygrQds3YDklGFBPOZgzKAxv3Gd/GuHsBJo2iLt",
+	"bYgzHUOYqSFch6HY68BSd+Bi682w+C1wj1BigJedatBghru3zAwP05QsVLthZamYPsBcPBhGG/FuQ17I",
+	"AYSvZNXN4hcXLNq2AK3t2T0e23Qs+LkW3JO+A0T2AaYfJMBzVqJQGTWNmJS2KZYzAwZPFVKcn8OPHRAy",
+	"es7nC83tXPrhKQvG1SyV56Rv4k7G7zNAb63ryIbVvAvJOKNXlurpiVabyXznSlek3c5KvcudkK1rLDsb",
+	"+fZDD0hbt6ZclWCSE4eFjHihUj4PoyPvib60ti11XcOK3dovVdu6Vp2iTxSAE22Xpn79sromWP4iQ9Cc",
+	"YpYSE492xBF2iwXk7JhbpOx5d2c0bl/xgihM8zZR6hjKgy3xFcFHyh5hnYi7g+ZqR/xBIpp5RXSB1azU",
+	"Q6GlZHtaoM9nLAp4MtBN9540tdBPbTdu24ifSPTlW5h1W3Qn0ZIxAZB3B0nvIPdNcZpjBxCuWWKqSDZA",
+	"CePqrPxlRcD2y5Q3WQZ7tPgIM25OmUu54UK/xbXSs4DhtmMtvNggl/A5cVj7AP1fqCWh05kx4vTWS8pZ",
+	"Welqp6V1jMSy1iQm8M2hlUzqm4z7eAZnVnnfuShlx79VnNXCztuGot8BEO9D2Od7tW5ewKUt5cm19KdG",
+	"JGjOGVUcGOaKwMSb8qm7vHLlW7oU/D1o1kGVOGA9g+WrbT3rdQvoIdjbNQq1f3A7w3I25lhkq0jjhX/o",
+	"DimjfEkLYUzotBDkgTJWNBvwp/mDdNt1Q/qw/TtWZqO9ts/cP0D4r7Y0VXHo4oTGOD2HuhuAhmvz38KX",
+	"Fbet3/3dfdA46byY90ZPd02DPvOvnUiH3DuNKpldXe/ZsEfkje4HP8at+THqW3udyySclK5ntfl3rSpk",
+	"Ngn/VDkoQ3OrTcb/WhCAmNvC493bt9+gBvA+qnHcNDvJhAfnxz1nKcFftA0OYzMXyIYpouW18s4K2/lh",
+	"laiyFt+x6xHxVTpahN5RgNMpAYTjAst9fwYekYivxPXQ9KJrd2f/6f4ve0/2n66RYGtmaAqFoNoGGhnM",
+	"6G313QhOgqyfh+3cjDDky7rKOz0j656NzoiylMQ3bGXv6W5TsR0e1s6iYIrmm8/i0937PcwtMLe0a/AE",
+	"s8z506B7KA7K4CstHr9xjvw/Ay+QC3Mo5m6GJ3mNMIxrhLqSwR67h77r4KJdxXrd2+3Jg859azq3LCmo",
+	"7GdlP9qgR4/3l0PTOzw38gufE3YAVaT+u4xMKAMUBkj1x6z0uAF1c9GH5qdcIDnDi0gw0EgEO8lv1dVu",
+	"p/dV2t64rWlR4l1PooemNw/+8ms2vZH+8q3mGc2UIMdu1na8CYvHffTPNISmqq29TckUunW3cVfhobnN",
+	"d9vcZkNSbG9t00o7w3tmzA/ela+ZWtKVnm7W1SbazsAiLlhsDSwIwrl+zSWaCP4nYa6LoMO/ifcHCOn4",
+	"W9Brhg96zUPiwF+2N8AtaULb5ALnBVY3Rw6rYRDaYb8Pa+ml24Q7Lkivvs5nQrUkR7iCHInni/yvBzv2",
+	"wCPuMn8Easggh8TzCouZBLltHdWMCttgDtmyFSjVFiz0Ha7XhAqpTF2a/cSgms0wYyQ3kQZSthe10GfS",
+	"NBqYCD6PhjZd2/M7vaj6FW1+QSP0YRIPWSpx754qt2hdw/o2SvOW+r31b3TB9yUX50QgPiaXhkI1YUJX",
+	"LhOFp/oOkc9h/QMboEO74BJPXOZ8SbJTlvElQ4Kk/ELfR8WXWGTgTWjrPWj26c40aT34bfcdrI56z+o5",
+	"7NbKi/rXT+59EKd32kfQdEcAsCxLUfo/a5lbI0nXgV+uDq+d+Ke+6/iaW8b6AJvflocI2+3J4ICIHJGW",
+	"hHXbMbbkAguqJ2+gY01RnjZWZzzX9wJRhhJLVQkyzSzbYmxult+q2ejm91WibH5zWgSeO/aHONuDrLtu",
+	"nE2VF3AN52j6lzzbuZtQW8AbusXa/H14CLZ9t8G2jemxPdzWTj/De2fRDxG3rxlx605Utx9zewP4TQZs",
+	"yaLfQ8lwYaH+PRopmnLwL5TtyzxYvtJPYPNNW1CuQu3fhCI0fFCEHgJzf+HA3O2pTtsLQS4oWd4yHvbL",
+	"zzhV+aXv97GYcUbODGyaRW7DSgk6LqANCJWm28cA7Q/3Ec4lD2xBAy8HLYEhlzLS2des4Xux6I7MdP3d",
+	"/zoczc6inbF9Vq6PiWkLM6dSUjZ17ukH5+YD2+rItoxzvJSVEy6AMyyIkJx1VY0CHmYg21Y5N1tQHe+n",
+	"KMvERKltcA4VT63lWKby/gwe6lzw9Nz8anXBkwOpNN0dyZSW+p0kKKNTqgDvMyc40/c6+TmB/kZj23oJ",
+	"cQEwM4gXYCiTz5Aj0Bv1fn62//Rpy4L+aMOw3HkC5WP+n1VIy5/Rp799HG49+/Rlp7/zOApteacIcJJ0",
+	"wNuFc31wHt+a87iOvGgu7QZO45OKfsC4mOOcSpIhxdHLwc6T/QNkgFWNt5jOCfqTM20UCYIyIuiFK3qm",
+	"ynTX4IUCD3J5KROf5oCoPGUelRaGdKBOthFHAK1UVV1MEYjNeIyFZI1PWm/At6q96LkZ3919O6NhV9rA",
+	"X6WJuz44oR90kg3Yz2GWIQzEs5r9NM2nB4jtjSC2YaIPENsPENsPfPYBYntTiG3Dar6EzqOVsb6XAkvL",
+	"To1pOUAOoNpXm1AWAtxIhS8NvxTEoeD0Pc8JBmoJFFqFrVuQ0OqQiOhpPviJvxMSBqLaRFloDwvGqWV4",
+	"b4ryQyjwa4YC1xPQ9UKAR5o9Bjha0VjgP8CjU3G6CxdOcLAr0PNYzYggWkedUJJn3gEEnFLaDFcqa4Yu",
+	"cDaJaQYaqGaop6xuRZvOk0ZZhQz+EcIMkYw6PTbjtjowpkiaSKO/QHdj3n6Al9y3Q/4vZN4+hBa/7wTk",
+	"m5jEVTVt20HKbhxX7MTO3pOUi6wsnDCoYkvXtoFc0IywlDhtz5m8M6ov0qVx9WUCB9awCTraj2VZdaEZ",
+	"0imTiuY5WmKq1nI+4/SPcDvO8kv9JxVIm+HHJ4fvT0qmBxjvuASKOWXLGXc+A4iY6Nf5hf2YSF6IlIz8",
+	"D5JHMb4piXruwX3vpN2uGf2BdT6wzv+p4U3NiizrtO2WqkXTq5nomt66v3F+LhFWiHGUkQVh+v5frmiu",
+	"+9Bat2yta/Z2Gyz/9TsM/XqCPUYJ/DAZgYqMBUHFYoCSjEwFzkiWjNAJmS+4wFBlmvElO3CtvkyECcoX",
+	"QCYIkuNLE5ei6pTlWBExQElR0mEyQkdcqqkgx//Hb248LRO0PDP773p1lPWs1HZ0xXPECMlkTAJMiXoP",
+	"EV7T9vXOaKN8SYQ83oPvhQvkNm8Q3NW7f31w3++EKl1zNn/6KWZoTJAk4oJkUeqsDvmlNyZYEHFYaFbw",
+	"8ZNWfODHVmcqRN4b9bZBIbJjxTxMC8IXOUFac7CRfKvHZL7jHBWOQw1KF7nhUM08gjeYuWwGrBBnKem7",
+	"i0cyp1yNcXo+FVowBSM6D19zzOecZQCRZzMTTMG4i637AXzFeGRWtqGFIp+VCRBUioCCQcp8kliORJC9",
+	"qTjcKGxRasr+fCVodjlq2TU9MmphtDucZULvkoU59ZV9akYu/eDLGc8Jwik4HuHEJKnsoiv3a77nd5PU",
+	"keJ5BVTVYKq6+QUjlcCczbEM7yagBhtF2jZchvkFg4QNNxqjvOICQZRgjHPMUqAZlnn1VB5oCXZOLoFT",
+	"kXCVTqp8uvr/AwAA//8=",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

@@ -15,6 +15,10 @@ import (
 	"time"
 )
 
+// memoryLimit is how much memory the garbage collector lets the server use
+// without working harder.
+const memoryLimit = 2 << 30
+
 type options struct {
 	databaseURL        string
 	database           string
@@ -53,6 +57,9 @@ func run(ctx context.Context, opts options) error {
 	// Memory is cheap here and the collector's share of the CPU is not.
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(400)
+	}
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(memoryLimit)
 	}
 	stores, err := connect(opts)
 	if err != nil {
