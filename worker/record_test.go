@@ -144,10 +144,13 @@ func recordProvider(t *testing.T, r *recorder) {
 		state message.State
 	}{
 		{"send-first-recipient-resolved-found", message.Delivered}, {"send-first-recipient-resolved-absent", message.Delivered},
-		{"send-first-recipient-throttled", message.Delivered}, {"send-first-recipient-swept", message.Delivered}, {"send-first-recipient-failed", message.Failed},
+		{"send-first-recipient-throttled", message.Delivered}, {"", message.Delivered}, {"send-first-recipient-failed", message.Failed},
 	} {
 		m := byNumber[numbers[i]]
 		require.Equal(t, want.state, m.State, want.name)
+		if want.name == "" { // its receipt was asked for by the campaign
+			continue
+		}
 		r.save(t, want.name, r.recipient(run, m))
 	}
 }
