@@ -160,19 +160,17 @@ func TestRateLimit(t *testing.T) {
 
 	w.requireDelivered(60)
 	granted := slices.SortedFunc(slices.Values(w.grants.granted), time.Time.Compare)
-	require.Len(t, granted, 60)
+	require.GreaterOrEqual(t, len(granted), 60, "one for each, and another for whoever came too late for it")
+	for i := 5; i < len(granted); i++ {
+		require.GreaterOrEqual(t, granted[i].Sub(granted[i-5]), time.Second, "six moments in one second")
+	}
 	var sent []time.Time
 	for _, r := range w.provider.sent {
 		sent = append(sent, r.at)
+		// The environment's clock stands still while an activity waits for its moment: a send looks early by as much.
+		require.True(t, slices.ContainsFunc(granted, func(at time.Time) bool { return at.Sub(r.at).Abs() < throttle.Horizon }), "a send without a moment: %s", r.at)
 	}
 	slices.SortFunc(sent, time.Time.Compare)
-	// The environment's clock stands still while an activity waits for its moment: sends look early by as much.
-	for i := range sent {
-		require.Less(t, granted[i].Sub(sent[i]), throttle.Horizon, "a send before its moment")
-		if i >= 5 {
-			require.GreaterOrEqual(t, granted[i].Sub(granted[i-5]), time.Second, "six moments in one second")
-		}
-	}
 	require.Less(t, sent[59].Sub(sent[0]), 20*time.Second, "the rate is used")
 }
 
