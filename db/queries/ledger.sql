@@ -82,7 +82,8 @@ SELECT m.id, m.state, m.reason, m.waits_until, m.error_code, m.accepted_at, m.se
 FROM messages m WHERE m.id = (SELECT o.message_id FROM attempts o WHERE o.id = @attempt_id) FOR UPDATE;
 
 -- name: AttemptEnd :execrows
-UPDATE attempts SET state = @state, http_status = sqlc.narg(http_status), error_code = sqlc.narg(error_code), detail = @detail, ended_at = @now
+-- What was answered when the outcome was still unknown is kept.
+UPDATE attempts SET state = @state, http_status = coalesce(sqlc.narg(http_status), http_status), error_code = sqlc.narg(error_code), detail = @detail, ended_at = @now
 WHERE id = @id AND state = 'open';
 
 -- name: AttemptUncertain :exec

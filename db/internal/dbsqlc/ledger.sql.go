@@ -107,7 +107,7 @@ func (q *Queries) AttemptBegin(ctx context.Context, arg AttemptBeginParams) (Att
 }
 
 const attemptEnd = `-- name: AttemptEnd :execrows
-UPDATE attempts SET state = $1, http_status = $2, error_code = $3, detail = $4, ended_at = $5
+UPDATE attempts SET state = $1, http_status = coalesce($2, http_status), error_code = $3, detail = $4, ended_at = $5
 WHERE id = $6 AND state = 'open'
 `
 
@@ -120,6 +120,7 @@ type AttemptEndParams struct {
 	ID         uuid.UUID
 }
 
+// What was answered when the outcome was still unknown is kept.
 func (q *Queries) AttemptEnd(ctx context.Context, arg AttemptEndParams) (int64, error) {
 	result, err := q.db.Exec(ctx, attemptEnd,
 		arg.State,
