@@ -246,9 +246,6 @@ func (a *Delivery) recordRefusal(ctx context.Context, d ledger.Delivery, attempt
 	then := ledger.Then{State: message.Failed, Reason: ledger.FailureReason(o.Policy)}
 	switch o.Policy.Class {
 	case message.Retry:
-		if err := a.slow(ctx, d, o); err != nil {
-			return Next{}, err
-		}
 		refusals, err := a.Store.RefusedWith(ctx, d.MessageID, o.Code)
 		if err != nil {
 			return Next{}, err
@@ -276,6 +273,10 @@ func (a *Delivery) recordRefusal(ctx context.Context, d ledger.Delivery, attempt
 		}
 	case message.Stop:
 		if err := a.Store.PauseForFault(ctx, d.CampaignID, o.Policy.Scope, fmt.Sprintf("provider error %d: %s", o.Code, o.Policy.Meaning), now); err != nil {
+			return Next{}, err
+		}
+	case message.Retry:
+		if err := a.slow(ctx, d, o); err != nil {
 			return Next{}, err
 		}
 	default: // nobody else is concerned
