@@ -45,12 +45,10 @@ const (
 	greeting = "A greeting that no history may hold" // workflows/replay_test.go looks for it, and for the numbers
 )
 
-// Names that begin with send-first are of recipients that begin with the send; the older ones begin with a check, and their
-// scenarios are gone.
-//
 // TestRecord runs campaigns and an import on the Temporal server at RECORD (host:port) and writes their histories to
 // workflows/testdata/replay. It does nothing unless asked to: histories are recorded when a workflow has learned a new path, and
-// kept for good.
+// kept for good. Names that begin with send-first are of recipients that begin with the send; the older ones begin with a check,
+// and their scenarios are gone.
 func TestRecord(t *testing.T) {
 	address := os.Getenv("RECORD")
 	if address == "" {
