@@ -30,7 +30,7 @@ type Sender interface {
 
 type deliveryStore interface {
 	Delivery(ctx context.Context, runID int64, seq int) (ledger.Delivery, error)
-	Wait(ctx context.Context, id uuid.UUID, reason string, until time.Time, steps []compliance.Finding, now time.Time) error
+	Wait(ctx context.Context, d ledger.Delivery, reason string, until time.Time, steps []compliance.Finding, now time.Time) (noted bool, err error)
 	Suppress(ctx context.Context, id uuid.UUID, reason string, steps []compliance.Finding, now time.Time) error
 	Cancel(ctx context.Context, id uuid.UUID, reason string, now time.Time) error
 	Begin(ctx context.Context, d ledger.Delivery, a ledger.Attempt, steps []compliance.Finding) (ledger.Begun, error)
@@ -136,7 +136,10 @@ func (a *Delivery) judge(ctx context.Context, d ledger.Delivery) (Next, complian
 }
 
 func (a *Delivery) wait(ctx context.Context, d ledger.Delivery, reason string, until time.Time, steps []compliance.Finding) (Next, error) {
-	err := a.Store.Wait(ctx, d.MessageID, reason, until, steps, a.Now())
+	noted, err := a.Store.Wait(ctx, d, reason, until, steps, a.Now())
+	if !noted { // what it was judged by has changed
+		return Next{Do: Check}, err
+	}
 	return Next{Do: Check, At: until, Reason: reason}, err
 }
 
@@ -168,8 +171,11 @@ func (a *Delivery) SendMessage(ctx context.Context, in Message) (Next, error) {
 		return Next{}, err
 	}
 	if !ok {
-		return Next{Do: Send, At: slot, Reason: message.ReasonRateLimit},
-			a.Store.Wait(ctx, d.MessageID, message.ReasonRateLimit, slot, verdict.Steps, a.Now())
+		next, err := a.wait(ctx, d, message.ReasonRateLimit, slot, verdict.Steps)
+		if !next.At.IsZero() {
+			next.Do = Send
+		}
+		return next, err
 	}
 	if !verdict.Closes.IsZero() && !slot.Before(verdict.Closes) {
 		return a.CheckCompliance(ctx, in) // quiet hours begin before its moment

@@ -229,6 +229,12 @@ func (s leaving) Send(ctx context.Context, m message.Outbound) message.Outcome {
 type meddling struct {
 	*db.Store
 	beginning func() // right before an attempt opens
+	waiting   func() // right before a wait is noted
+}
+
+func (m meddling) Wait(ctx context.Context, d ledger.Delivery, reason string, until time.Time, steps []compliance.Finding, now time.Time) (bool, error) {
+	m.waiting()
+	return m.Store.Wait(ctx, d, reason, until, steps, now)
 }
 
 func (m meddling) Begin(ctx context.Context, d ledger.Delivery, a ledger.Attempt, steps []compliance.Finding) (ledger.Begun, error) {
@@ -266,7 +272,7 @@ func TestDeliveryPauseComesBetween(t *testing.T) {
 		require.NoError(t, err)
 	}
 	var pause sync.Once
-	l.Delivery.Store = meddling{Store: l.world.Store, beginning: func() { pause.Do(func() { steer(campaign.Paused) }) }}
+	l.Delivery.Store = meddling{Store: l.world.Store, beginning: func() { pause.Do(func() { steer(campaign.Paused) }) }, waiting: func() {}}
 	next := l.step(t, l.message(1), activities.Next{Do: activities.Send})
 	require.Equal(t, activities.Check, next.Do)
 	require.Equal(t, message.ReasonPaused, next.Reason)
@@ -276,6 +282,57 @@ func TestDeliveryPauseComesBetween(t *testing.T) {
 	steer(campaign.Running)
 	require.Equal(t, "read [accepted]", l.drive(t, 1))
 	require.Equal(t, 1, l.accepted(t, 1))
+}
+
+func TestDeliveryIsReleasedBeforeItWaits(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	colombo, err := time.LoadLocation("Asia/Colombo")
+	require.NoError(t, err)
+	quietIn := func(hours int) func(campaign.Campaign) (campaign.Campaign, error) { // for six hours, beginning so many hours from now
+		start := (now.In(colombo).Hour() + hours + 24) % 24 * 60
+		end := (start + 6*60) % (24 * 60)
+		return func(c campaign.Campaign) (campaign.Campaign, error) {
+			to := c
+			to.QuietStart, to.QuietEnd = &start, &end
+			return c.Edit(to, now)
+		}
+	}
+	for name, test := range map[string]struct {
+		hold, release func(t *testing.T, l *lane) error
+	}{
+		"resumed": {
+			func(t *testing.T, l *lane) error {
+				_, err := l.Steer(t.Context(), l.run.CampaignID, campaign.Paused, "tester", "", now)
+				return err
+			},
+			func(t *testing.T, l *lane) error {
+				_, err := l.Steer(t.Context(), l.run.CampaignID, campaign.Running, "tester", "", now)
+				return err
+			},
+		},
+		"other quiet hours": {
+			func(t *testing.T, l *lane) error {
+				_, err := l.UpdateCampaign(t.Context(), l.run.CampaignID, "tester", quietIn(-2), now)
+				return err
+			},
+			func(t *testing.T, l *lane) error {
+				_, err := l.UpdateCampaign(t.Context(), l.run.CampaignID, "tester", quietIn(8), now)
+				return err
+			},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l := newLane(t, 1, twiliosim.Faults{})
+			require.NoError(t, test.hold(t, l))
+			l.Delivery.Store = meddling{Store: l.world.Store, beginning: func() {}, waiting: func() { require.NoError(t, test.release(t, l)) }}
+			next := l.step(t, l.message(1), activities.Next{Do: activities.Send})
+			require.Equal(t, activities.Next{Do: activities.Check}, next, "nobody would wake it")
+			l.Delivery.Store = l.world.Store
+			require.Equal(t, "read [accepted]", l.drive(t, 1))
+		})
+	}
 }
 
 func TestDeliveryCancelComesBetween(t *testing.T) {

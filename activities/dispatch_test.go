@@ -203,7 +203,9 @@ func TestPlanRunTakesUpWhatStandsStill(t *testing.T) {
 	d.send(t, 1)
 	delivery, err := d.world.Delivery(t.Context(), d.run.ID, 2)
 	require.NoError(t, err)
-	require.NoError(t, d.world.Wait(t.Context(), delivery.MessageID, "quiet_hours", noon.Add(3*time.Hour), nil, noon))
+	noted, err := d.world.Wait(t.Context(), delivery, "quiet_hours", noon.Add(3*time.Hour), nil, noon)
+	require.NoError(t, err)
+	require.True(t, noted)
 	d.waits(t, "recipients", time.Second)
 
 	d.now = noon.Add(2 * time.Minute)

@@ -119,6 +119,9 @@ func (s *Store) UpdateCampaign(
 	ctx context.Context, id int64, by string, change func(campaign.Campaign) (campaign.Campaign, error), now time.Time,
 ) (updated campaign.Overview, err error) {
 	err = s.InTx(ctx, func(ctx context.Context) error {
+		if err := s.q(ctx).CampaignGatesClose(ctx, []int32{int32(id)}); err != nil {
+			return translate(err, "gate of the campaign")
+		}
 		row, err := s.q(ctx).CampaignLockPlan(ctx, int32(id))
 		if err != nil {
 			return translate(err, fmt.Sprintf("campaign %d", id))

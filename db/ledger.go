@@ -44,14 +44,25 @@ func (s *Store) Delivery(ctx context.Context, runID int64, seq int) (ledger.Deli
 	return d, nil
 }
 
-// Wait notes on a pending message what it waits for, and until when.
-func (s *Store) Wait(ctx context.Context, id uuid.UUID, reason string, until time.Time, steps []compliance.Finding, now time.Time) error {
+// Wait notes on a pending message what it waits for, and until when. It does not, and returns false, when the message
+// or the campaign is no longer what d says: a resume or a change of the quiet hours would pass the sleeper by.
+func (s *Store) Wait(ctx context.Context, d ledger.Delivery, reason string, until time.Time, steps []compliance.Finding, now time.Time) (noted bool, err error) {
 	raw, err := json.Marshal(steps)
 	if err != nil {
-		return fmt.Errorf("steps: %w", err)
+		return false, fmt.Errorf("steps: %w", err)
 	}
-	err = s.q(ctx).MessageWait(ctx, dbsqlc.MessageWaitParams{ID: id, Reason: reason, Until: &until, Steps: raw, Now: now})
-	return translate(err, "wait")
+	err = s.InTx(ctx, func(ctx context.Context) error {
+		if _, err := s.q(ctx).CampaignGate(ctx, int32(d.CampaignID)); err != nil {
+			return err
+		}
+		rows, err := s.q(ctx).MessageWait(ctx, dbsqlc.MessageWaitParams{
+			ID: d.MessageID, Reason: reason, Until: &until, Steps: raw, Now: now, CampaignID: int32(d.CampaignID),
+			CampaignStatus: string(d.CampaignStatus), QuietStart: int32(d.Quiet.Start), QuietEnd: int32(d.Quiet.End),
+		})
+		noted = rows > 0
+		return err
+	})
+	return noted, translate(err, "wait")
 }
 
 // Suppress ends a pending message because compliance forbids it.

@@ -26,6 +26,14 @@ func (b books) delivery(t *testing.T, run ledger.Run, seq int) ledger.Delivery {
 	return d
 }
 
+// waits has the run's message seq wait.
+func (b books) waits(t *testing.T, run ledger.Run, seq int, reason string, until time.Time) {
+	t.Helper()
+	noted, err := b.Wait(t.Context(), b.delivery(t, run, seq), reason, until, nil, noon)
+	require.NoError(t, err)
+	require.True(t, noted)
+}
+
 func attemptAt(at time.Time, lease time.Duration) ledger.Attempt {
 	return ledger.Attempt{ID: uuid.Must(uuid.NewV7()), StartedAt: at, LeaseUntil: at.Add(lease), BodySHA256: sha256.Sum256([]byte("Hi"))}
 }
@@ -107,7 +115,9 @@ func TestWaitSuppressCancel(t *testing.T) {
 	id := b.delivery(t, run, 1).MessageID
 	steps := []compliance.Finding{{Step: compliance.StepConsent, Result: compliance.Passed}}
 
-	require.NoError(t, b.Wait(ctx, id, "quiet_hours", until, steps, noon))
+	noted, err := b.Wait(ctx, b.delivery(t, run, 1), "quiet_hours", until, steps, noon)
+	require.NoError(t, err)
+	require.True(t, noted)
 	d := b.delivery(t, run, 1)
 	require.Equal(t, "quiet_hours", d.Reason)
 	require.Equal(t, until, d.WaitsUntil.UTC())
@@ -121,7 +131,9 @@ func TestWaitSuppressCancel(t *testing.T) {
 
 	b.accepted(t, run, 3)
 	id = b.delivery(t, run, 3).MessageID
-	require.NoError(t, b.Wait(ctx, id, "quiet_hours", until, steps, noon))
+	noted, err = b.Wait(ctx, b.delivery(t, run, 3), "quiet_hours", until, steps, noon)
+	require.NoError(t, err)
+	require.False(t, noted)
 	require.NoError(t, b.Suppress(ctx, id, "stopped", steps, noon))
 	require.NoError(t, b.Cancel(ctx, id, message.ReasonCancelled, noon))
 	require.Equal(t, "accepted", b.stands(t, run, 3), "what was sent cannot be held back")

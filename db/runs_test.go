@@ -288,8 +288,8 @@ func TestSteer(t *testing.T) {
 	require.Empty(t, b.outbox(t))
 	require.Equal(t, "PAUSED lunch", get[string](t, b, `SELECT status || ' ' || status_reason FROM campaigns`))
 
-	require.NoError(t, b.Wait(ctx, b.delivery(t, run, 2).MessageID, message.ReasonPaused, noon.Add(time.Hour), nil, noon))
-	require.NoError(t, b.Wait(ctx, b.delivery(t, run, 3).MessageID, "quiet_hours", noon.Add(time.Hour), nil, noon))
+	b.waits(t, run, 2, message.ReasonPaused, noon.Add(time.Hour))
+	b.waits(t, run, 3, "quiet_hours", noon.Add(time.Hour))
 	s, err = b.Steer(ctx, run.CampaignID, campaign.Running, "tester", "", noon)
 	require.NoError(t, err)
 	require.Equal(t, campaign.Running, s.Status)
@@ -332,7 +332,7 @@ func TestResumeWakesAtTheRate(t *testing.T) {
 	_, err = b.Steer(ctx, run.CampaignID, campaign.Paused, "tester", "", noon)
 	require.NoError(t, err)
 	for _, seq := range []int{4, 1, 2} {
-		require.NoError(t, b.Wait(ctx, b.delivery(t, run, seq).MessageID, message.ReasonPaused, noon.Add(time.Hour), nil, noon))
+		b.waits(t, run, seq, message.ReasonPaused, noon.Add(time.Hour))
 	}
 	_, err = b.Steer(ctx, run.CampaignID, campaign.Running, "tester", "", noon)
 	require.NoError(t, err)
@@ -350,9 +350,9 @@ func TestChangeQuietHoursOfARun(t *testing.T) {
 		require.NoError(t, err)
 		opens := noon.Add(10 * time.Hour)
 		for _, seq := range []int{1, 3, 4} {
-			require.NoError(t, b.Wait(ctx, b.delivery(t, run, seq).MessageID, "quiet_hours", opens, nil, noon))
+			b.waits(t, run, seq, "quiet_hours", opens)
 		}
-		require.NoError(t, b.Wait(ctx, b.delivery(t, run, 2).MessageID, message.ReasonRetry, opens, nil, noon))
+		b.waits(t, run, 2, message.ReasonRetry, opens)
 		cohorts, err = b.RemainingCohorts(ctx, run.ID)
 		require.NoError(t, err)
 		require.NoError(t, b.HoldCohort(ctx, run.ID, cohorts[0], opens, nil, noon))
@@ -529,7 +529,7 @@ func TestBatches(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, 3, last)
 
-	require.NoError(t, b.Wait(ctx, b.delivery(t, run, 1).MessageID, "quiet_hours", noon.Add(time.Hour), nil, noon))
+	b.waits(t, run, 1, "quiet_hours", noon.Add(time.Hour))
 	backlog, err := b.Backlog(ctx, run.ID, noon.Add(time.Minute))
 	require.NoError(t, err)
 	require.Equal(t, 5, backlog, "who waits for long is no backlog")

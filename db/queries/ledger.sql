@@ -14,10 +14,16 @@ JOIN senders sn ON sn.id = r.sender_id
 LEFT JOIN users u ON u.id = m.user_id
 WHERE m.run_id = @run_id AND m.seq = @seq;
 
--- name: MessageWait :exec
+-- name: MessageWait :execrows
+-- Only while the campaign is what the wait was judged by; whoever changes that tells those that wait already, not those
+-- that come after.
 WITH m AS (
     UPDATE messages SET reason = @reason, waits_until = @until, updated_at = @now
-    WHERE messages.id = @id AND state = 'pending' RETURNING messages.id
+    FROM campaigns c
+    WHERE messages.id = @id AND state = 'pending' AND c.id = @campaign_id AND c.status = @campaign_status
+      AND coalesce(c.quiet_start, 0) = sqlc.arg(quiet_start)::integer
+      AND coalesce(c.quiet_end, 0) = sqlc.arg(quiet_end)::integer
+    RETURNING messages.id
 )
 INSERT INTO compliance_checks (message_id, action, reason, until, steps, created_at)
 SELECT m.id, 'wait', @reason, @until, @steps, @now FROM m;

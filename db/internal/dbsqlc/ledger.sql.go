@@ -431,32 +431,49 @@ func (q *Queries) MessageSuppress(ctx context.Context, arg MessageSuppressParams
 	return err
 }
 
-const messageWait = `-- name: MessageWait :exec
+const messageWait = `-- name: MessageWait :execrows
 WITH m AS (
     UPDATE messages SET reason = $1, waits_until = $2, updated_at = $4
-    WHERE messages.id = $5 AND state = 'pending' RETURNING messages.id
+    FROM campaigns c
+    WHERE messages.id = $5 AND state = 'pending' AND c.id = $6 AND c.status = $7
+      AND coalesce(c.quiet_start, 0) = $8::integer
+      AND coalesce(c.quiet_end, 0) = $9::integer
+    RETURNING messages.id
 )
 INSERT INTO compliance_checks (message_id, action, reason, until, steps, created_at)
 SELECT m.id, 'wait', $1, $2, $3, $4 FROM m
 `
 
 type MessageWaitParams struct {
-	Reason string
-	Until  *time.Time
-	Steps  json.RawMessage
-	Now    time.Time
-	ID     uuid.UUID
+	Reason         string
+	Until          *time.Time
+	Steps          json.RawMessage
+	Now            time.Time
+	ID             uuid.UUID
+	CampaignID     int32
+	CampaignStatus string
+	QuietStart     int32
+	QuietEnd       int32
 }
 
-func (q *Queries) MessageWait(ctx context.Context, arg MessageWaitParams) error {
-	_, err := q.db.Exec(ctx, messageWait,
+// Only while the campaign is what the wait was judged by; whoever changes that tells those that wait already, not those
+// that come after.
+func (q *Queries) MessageWait(ctx context.Context, arg MessageWaitParams) (int64, error) {
+	result, err := q.db.Exec(ctx, messageWait,
 		arg.Reason,
 		arg.Until,
 		arg.Steps,
 		arg.Now,
 		arg.ID,
+		arg.CampaignID,
+		arg.CampaignStatus,
+		arg.QuietStart,
+		arg.QuietEnd,
 	)
-	return err
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
 }
 
 const sIDsTaken = `-- name: SIDsTaken :many
