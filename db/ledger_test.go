@@ -89,7 +89,7 @@ func TestDelivery(t *testing.T) {
 	require.Equal(t, ledger.Delivery{
 		MessageID: d.MessageID, State: message.Pending, RunID: run.ID, RunNumber: 1, CampaignID: run.CampaignID, SenderID: 1, CampaignStatus: campaign.Running,
 		RatePerSecond: 10, Timezone: "UTC", UserID: d.UserID, Phone: phone.Number("+94771000001"), Attributes: user.Attributes{"city": "Kandy"},
-		Consent: user.OptIn, Zones: []string{"Asia/Colombo"}, Channel: message.WhatsApp, Content: "Hi", Sender: "+14155238886",
+		Consent: user.OptIn, Zones: []string{"Asia/Colombo"}, Channel: message.WhatsApp, Content: "Hi", Sender: "+14155238886", Scopes: []string{"global", "channel:whatsapp"},
 	}, d)
 
 	b.exec(t, `INSERT INTO topics (name, created_at) VALUES ('News', $1)`, noon)

@@ -2,6 +2,7 @@ package db
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -198,7 +199,7 @@ func (s *Store) consentEvents(ctx context.Context, userID int64, before *int64, 
 
 func (s *Store) recordConsent(ctx context.Context, userID int64, state user.ConsentState, change user.Change, actor string, now time.Time) error {
 	return translate(s.q(ctx).ConsentEventInsert(ctx, dbsqlc.ConsentEventInsertParams{
-		UserID: userID, State: string(state), Source: string(change.Source), Evidence: change.Evidence, Wording: change.Wording,
+		UserID: userID, State: string(state), Source: string(cmp.Or(change.Source, user.SourceUnknown)), Evidence: change.Evidence, Wording: change.Wording,
 		CallerIp: change.CallerIP, Actor: actor, Now: now,
 	}), "consent event")
 }

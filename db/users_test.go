@@ -36,7 +36,7 @@ func TestCreateUser(t *testing.T) {
 	require.Equal(t, []string{"Asia/Colombo"}, u.Zones)
 	require.Equal(t, user.ZonesFromNumber, u.ZoneSource)
 	require.Equal(t, user.Attributes{"age": json.Number("40")}, u.Attributes)
-	require.Equal(t, []string{"PENDING api  local"}, b.events(t), "the history begins with the first state")
+	require.Equal(t, []string{"PENDING unknown  local"}, b.events(t), "the history begins with the first state")
 
 	found, err := b.UserByPhone(ctx, frank)
 	require.NoError(t, err)
@@ -50,7 +50,7 @@ func TestCreateUser(t *testing.T) {
 	_, err = b.CreateUser(ctx, "+94771234571", user.Attributes{"timezone": "Europe/London"},
 		user.Change{State: user.OptIn, Source: user.SourceAPI}, "key:1", noon)
 	require.NoError(t, err)
-	require.Equal(t, []string{"PENDING api  local", "OPT_IN api  key:1"}, b.events(t))
+	require.Equal(t, []string{"PENDING unknown  local", "OPT_IN api  key:1"}, b.events(t))
 }
 
 func TestUsers(t *testing.T) {

@@ -60,7 +60,7 @@ ALTER TABLE users ADD COLUMN suppressed text[] NOT NULL DEFAULT '{}';
 
 -- suppression_scopes are the scopes that forbid a message on the channel to subscribers of the topic, which may be NULL.
 CREATE FUNCTION suppression_scopes(channel text, topic integer) RETURNS text[] LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
-    SELECT ARRAY['global', 'channel:' || channel, 'topic:' || topic::text]
+    SELECT array_remove(ARRAY['global', 'channel:' || channel, 'topic:' || topic::text], NULL)
 $$;
 
 -- The erasure of a person. The number stays until the provider's list was read for the last time, for it finds by number
