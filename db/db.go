@@ -15,12 +15,14 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/event-stream-engine/ese/db/internal/dbsqlc"
+	"github.com/event-stream-engine/ese/internal/compliance"
 	"github.com/event-stream-engine/ese/internal/fault"
 )
 
 // Store is the database. Make one with Open; it is safe for concurrent use.
 type Store struct {
 	pool *pgxpool.Pool
+	law  compliance.Law
 }
 
 // Option changes how Open connects.
@@ -56,8 +58,11 @@ func Open(ctx context.Context, url string, options ...Option) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connection pool: %w", err)
 	}
-	return &Store{pool: pool}, nil
+	return &Store{pool: pool, law: compliance.ListedLaw()}, nil
 }
+
+// Obey has another law hold than the listed one. It is called before anything else is asked of the store.
+func (s *Store) Obey(law compliance.Law) { s.law = law }
 
 // Close waits for queries under way and closes every connection.
 func (s *Store) Close() { s.pool.Close() }

@@ -33,6 +33,9 @@ func runAPI(ctx context.Context, getenv func(string) string) error {
 		return err
 	}
 	defer store.Close()
+	if err := obeyLaw(store, cfg.LegalWindowsFile); err != nil {
+		return err
+	}
 	if err := ensureSenders(ctx, store, cfg); err != nil {
 		return err
 	}

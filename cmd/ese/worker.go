@@ -39,6 +39,9 @@ func runWorker(ctx context.Context, getenv func(string) string) error {
 		return err
 	}
 	defer store.Close()
+	if err := obeyLaw(store, cfg.LegalWindowsFile); err != nil {
+		return err
+	}
 	temporal, _, err := temporalClient(log)
 	if err != nil {
 		return err

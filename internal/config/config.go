@@ -41,6 +41,8 @@ type Config struct {
 
 	Twilio Twilio
 
+	LegalWindowsFile string // JSON, see compliance.ParseLaw; "": only what is listed
+
 	ReceiptDeadline time.Duration
 	ResolveLooks    []time.Duration
 	StuckAfter      time.Duration
@@ -78,6 +80,7 @@ func Load(role Role, getenv func(string) string) (Config, error) {
 		if c.DefaultRegion = p.text("DEFAULT_REGION", ""); c.DefaultRegion != "" && !phone.KnownRegion(c.DefaultRegion) {
 			p.fail("DEFAULT_REGION", "must be a country such as LK")
 		}
+		c.LegalWindowsFile = p.text("LEGAL_WINDOWS", "")
 		c.Twilio = p.twilio()
 	case Worker:
 		c.DatabaseURL = p.required("DATABASE_URL")
@@ -89,6 +92,7 @@ func Load(role Role, getenv func(string) string) (Config, error) {
 			p.fail("RESOLVE_LOOKS", "must be ascending: each is counted from the end of the lease")
 		}
 		c.StuckAfter = p.duration("STUCK_AFTER", 2*time.Minute)
+		c.LegalWindowsFile = p.text("LEGAL_WINDOWS", "")
 	case Simulator:
 		c.Twilio = p.twilio()
 		c.SimulatorAddr = p.text("SIMULATOR_ADDR", "127.0.0.1:8010")

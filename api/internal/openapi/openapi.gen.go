@@ -356,16 +356,31 @@ func (e Verdict) Valid() bool {
 	}
 }
 
-// AccountLimits Example: {"messages_per_second":1000}
+// AccountLimits Example: {"messages_per_second":1000,"pair_interval_seconds":6,"person_messages_per_day":1,"person_messages_per_week":4,"person_topic_messages_per_day":null,"person_topic_messages_per_week":null}
 type AccountLimits struct {
 	// MessagesPerSecond Over all senders together.
 	MessagesPerSecond int `json:"messages_per_second"`
+
+	// PairIntervalSeconds Least time between two messages to one person; 0 is none.
+	PairIntervalSeconds int `json:"pair_interval_seconds"`
+
+	// PersonMessagesPerDay Bulk messages that one person gets within 24 hours; null is any number.
+	PersonMessagesPerDay *int `json:"person_messages_per_day"`
+
+	// PersonMessagesPerWeek The same within seven days.
+	PersonMessagesPerWeek *int `json:"person_messages_per_week"`
+
+	// PersonTopicMessagesPerDay Bulk messages of one subscription topic that one person gets within 24 hours; null is any number.
+	PersonTopicMessagesPerDay *int `json:"person_topic_messages_per_day"`
+
+	// PersonTopicMessagesPerWeek The same within seven days.
+	PersonTopicMessagesPerWeek *int `json:"person_topic_messages_per_week"`
 }
 
-// AccountLimitsPatch Example: {"messages_per_second":500}
-type AccountLimitsPatch struct {
-	MessagesPerSecond int `json:"messages_per_second"`
-}
+// AccountLimitsPatch The limits to change. Kept as it came, because null and left out mean different things.
+//
+// Example: {"messages_per_second":500,"person_messages_per_week":4}
+type AccountLimitsPatch = json.RawMessage
 
 // Attempt defines model for Attempt.
 type Attempt struct {
@@ -411,7 +426,7 @@ type AttemptState string
 // Example: {"age":31,"city":"Colombo","name":"Arjuna Silva"}
 type Attributes = json.RawMessage
 
-// Campaign Example: {"audience_size":null,"canary_percent":0,"channel":"whatsapp","completed_at":null,"created_at":"2026-11-21T22:38:59Z","failure_threshold_percent":20,"id":1,"priority":"bulk","quiet_hours_end":null,"quiet_hours_start":null,"rate_limit_per_second":1,"schedule_time":null,"segment_id":2,"segment_query":null,"started_at":null,"status":"DRAFT","status_reason":null,"template":{"channel":"whatsapp","id":1,"name":"Welcome Message","version":1},"template_id":1,"timezone":"UTC","topic":"API Demo Campaign","updated_at":"2026-11-21T22:38:59Z"}
+// Campaign Example: {"audience_size":null,"canary_percent":0,"channel":"whatsapp","completed_at":null,"created_at":"2026-11-21T22:38:59Z","failure_threshold_percent":20,"frequency_cap":null,"id":1,"priority":"bulk","quiet_hours_end":null,"quiet_hours_start":null,"rate_limit_per_second":1,"schedule_time":null,"segment_id":2,"segment_query":null,"started_at":null,"status":"DRAFT","status_reason":null,"template":{"channel":"whatsapp","id":1,"name":"Welcome Message","version":1},"template_id":1,"timezone":"UTC","topic":"API Demo Campaign","updated_at":"2026-11-21T22:38:59Z"}
 type Campaign struct {
 	// AudienceSize Recipients of the newest run; null before its audience is frozen.
 	AudienceSize *int64 `json:"audience_size"`
@@ -425,8 +440,11 @@ type Campaign struct {
 	CreatedAt   time.Time  `json:"created_at"`
 
 	// FailureThresholdPercent More failures than this among the last outcomes pause it; 0 never does.
-	FailureThresholdPercent int   `json:"failure_threshold_percent"`
-	ID                      int64 `json:"id"`
+	FailureThresholdPercent int `json:"failure_threshold_percent"`
+
+	// FrequencyCap Nobody who had so many bulk messages gets one of this campaign; null is no cap.
+	FrequencyCap *FrequencyCap `json:"frequency_cap"`
+	ID           int64         `json:"id"`
 
 	// Priority Whose messages go first where campaigns share a sender: `transactional` before `bulk`. `bulk` when left out.
 	Priority CampaignPriority `json:"priority"`
@@ -525,8 +543,14 @@ type CampaignSummary struct {
 	GeographicDistribution []PlaceCount `json:"geographic_distribution"`
 
 	// LastUpdated When these figures were counted.
-	LastUpdated       time.Time `json:"last_updated"`
-	MessagesCancelled int64     `json:"messages_cancelled"`
+	LastUpdated time.Time `json:"last_updated"`
+
+	// LegalWindowDeferred Recipients who waited for that at any time.
+	LegalWindowDeferred int64 `json:"legal_window_deferred"`
+
+	// LegalWindowWaiting Recipients who wait for the hours that the law of their place allows.
+	LegalWindowWaiting int64 `json:"legal_window_waiting"`
+	MessagesCancelled  int64 `json:"messages_cancelled"`
 
 	// MessagesDelivered `delivered` or `read`.
 	MessagesDelivered int64 `json:"messages_delivered"`
@@ -636,6 +660,10 @@ type CampaignWrite struct {
 	// FailureThresholdPercent More failures than this among the last outcomes pause the campaign by itself; 0 never does.
 	FailureThresholdPercent *int `json:"failure_threshold_percent,omitempty"`
 
+	// FrequencyCap Nobody who had so many bulk messages, of whatever campaign, gets one of this campaign: theirs is suppressed with the
+	// reason `frequency_cap`. It is counted when each message is about to be sent. Transactional campaigns have none.
+	FrequencyCap *FrequencyCap `json:"frequency_cap,omitempty"`
+
 	// Priority Whose messages go first where campaigns share a sender: `transactional` before `bulk`. `bulk` when left out.
 	Priority *CampaignPriority `json:"priority,omitempty"`
 
@@ -702,7 +730,7 @@ type ComplianceStep struct {
 	// Result `passed`, `deferred` or `failed`.
 	Result string `json:"result"`
 
-	// Step Such as `consent`, `quiet_hours` or `content`.
+	// Step Such as `consent`, `quiet_hours`, `limits` or `content`.
 	Step string `json:"step"`
 }
 
@@ -794,6 +822,15 @@ type FileInfo struct {
 
 	// RecordsPreview Records found in the upload, refused ones included.
 	RecordsPreview int64 `json:"records_preview"`
+}
+
+// FrequencyCap Example: {"count":2,"days":7}
+type FrequencyCap struct {
+	// Count Messages that a person gets at most.
+	Count int `json:"count"`
+
+	// Days Within so many times 24 hours, counted back from the moment of sending.
+	Days int `json:"days"`
 }
 
 // Health Example: {"status":"healthy","version":"1.0.0"}
@@ -1291,7 +1328,7 @@ type SegmentWrite struct {
 	Name string `json:"name"`
 }
 
-// Sender Example: {"address":"+14155238886","campaigns_running":2,"channel":"whatsapp","id":1,"messages_per_second":80,"rate_in_force":44,"slowed_at":"2026-03-02T12:00:00Z"}
+// Sender Example: {"address":"+14155238886","campaigns_running":2,"channel":"whatsapp","id":1,"messages_per_second":80,"messaging_limit":2000,"portfolio":"default","rate_in_force":44,"recipients_reached":1250,"slowed_at":"2026-03-02T12:00:00Z"}
 type Sender struct {
 	// Address Our own number in E.164.
 	Address string `json:"address"`
@@ -1304,8 +1341,17 @@ type Sender struct {
 	// MessagesPerSecond The limit that was set.
 	MessagesPerSecond int `json:"messages_per_second"`
 
+	// MessagingLimit People that all senders of the portfolio together may reach within 24 hours outside their service window; null is any number.
+	MessagingLimit *int `json:"messaging_limit"`
+
+	// Portfolio Business portfolio of a WhatsApp sender; null for other channels.
+	Portfolio *string `json:"portfolio"`
+
 	// RateInForce Messages a second that hold now: fewer than the limit while it recovers.
 	RateInForce float64 `json:"rate_in_force"`
+
+	// RecipientsReached How many count towards that limit now; null without one.
+	RecipientsReached *int64 `json:"recipients_reached"`
 
 	// SlowedAt When the provider last asked for fewer requests; null once the sender has recovered.
 	SlowedAt *time.Time `json:"slowed_at"`
@@ -1316,10 +1362,10 @@ type SenderList struct {
 	Senders []Sender `json:"senders"`
 }
 
-// SenderPatch Example: {"messages_per_second":40}
-type SenderPatch struct {
-	MessagesPerSecond int `json:"messages_per_second"`
-}
+// SenderPatch The limits to change. Kept as it came, because null and left out mean different things.
+//
+// Example: {"messages_per_second":40,"messaging_limit":2000}
+type SenderPatch = json.RawMessage
 
 // StateCounts Messages by their present state; each message counts once. States without messages may be left out.
 //
@@ -1924,7 +1970,7 @@ type ServerInterface interface {
 	// GetAccountLimits Read the limits of the whole account
 	// (GET /api/v1/account/limits)
 	GetAccountLimits(c *gin.Context)
-	// PatchAccountLimits Change how fast the whole account sends
+	// PatchAccountLimits Change what bounds all campaigns together
 	// (PATCH /api/v1/account/limits)
 	PatchAccountLimits(c *gin.Context)
 	// ListCampaigns List campaigns
@@ -2029,7 +2075,7 @@ type ServerInterface interface {
 	// GetSenders List the senders
 	// (GET /api/v1/senders)
 	GetSenders(c *gin.Context)
-	// PatchSender Change how fast a sender sends
+	// PatchSender Change how fast a sender sends, and how many people its portfolio may reach
 	// (PATCH /api/v1/senders/{id})
 	PatchSender(c *gin.Context, id ID)
 	// ListTemplates List templates
@@ -11658,7 +11704,7 @@ type StrictServerInterface interface {
 	// GetAccountLimits Read the limits of the whole account
 	// (GET /api/v1/account/limits)
 	GetAccountLimits(ctx context.Context, request GetAccountLimitsRequestObject) (GetAccountLimitsResponseObject, error)
-	// PatchAccountLimits Change how fast the whole account sends
+	// PatchAccountLimits Change what bounds all campaigns together
 	// (PATCH /api/v1/account/limits)
 	PatchAccountLimits(ctx context.Context, request PatchAccountLimitsRequestObject) (PatchAccountLimitsResponseObject, error)
 	// ListCampaigns List campaigns
@@ -11763,7 +11809,7 @@ type StrictServerInterface interface {
 	// GetSenders List the senders
 	// (GET /api/v1/senders)
 	GetSenders(ctx context.Context, request GetSendersRequestObject) (GetSendersResponseObject, error)
-	// PatchSender Change how fast a sender sends
+	// PatchSender Change how fast a sender sends, and how many people its portfolio may reach
 	// (PATCH /api/v1/senders/{id})
 	PatchSender(ctx context.Context, request PatchSenderRequestObject) (PatchSenderResponseObject, error)
 	// ListTemplates List templates
@@ -13667,288 +13713,303 @@ func (sh *strictHandler) GetReadiness(ctx *gin.Context) {
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7L0Lc9s4tgb4V3C1d6s73bIsP5J05Nqa8uQxnZ1O4o2d6a0bZ02IhCSMKUANgFbcud7aX7M/bH/JFg4e",
-	"BElQovxK0tdVU9OORIF4HJz3+c6XXsrnC84IU7I3+tJbYIHnRBEB/3peCMmF/isjMhV0oShnvVHvZEZQ",
-	"wshndZbCEwniE6RmBC3wlKAxmXBBBr1+j+qH/yiIuOz1ewzPSW/UM7/o9XsynZE51oPP8effCJuqWW/0",
-	"eGe335tT5v690+8tsFJE6JH+r4+HW/+Ft/4cbj07+9+2Pv38n71+T10u9KhSCcqmvaurfu/1i/iEaYam",
-	"9IIwhBVKBcH6Kz/JBVazco406/V7gvxRUEGy3kiJgoTznXAxx0o/x9ST/V5fL4DOi3lvtLuz/3T/l70n",
-	"+09hFebDHT9LyhSZEmGmmZH5givC0st/ksvmlN/gcyIRVUjiCUGKI0EWBCukZlQiPTci1QFKZ1wShsaX",
-	"sP0pznMi+oiRJZpwgQhOZ/oHbKoHGBOUcQYHQz7j+SLXU9qb7EyG2T7ZejIZTrb28ZBsPcv2nmwN8R5+",
-	"PN7JnqY7Q7dJM4IzIsptCpawpdfQcqa7jx+vOtP/2Pq/247yNzqnqrk1v/IlmmN2iQRfSr0yzOSSCH2w",
-	"cy5VG+XlMFo4yYxMcJGr3ujxMDzE4XDt6R3NOCNvi/mYtFwPBt8hytDLwc6T/QNElUTJzwma40t9EktB",
-	"lSIMJf/r7t+TATpEyXKGlcSLxShBC0Em9DOiEuE850uSVc/s52f7T5/u7O7tP37yNE7ACz29MzOHlaQc",
-	"HNP+sHJK+7Gb9+mn0d/Q3z7+PNx69unjcOsZ+vHRoPUivicpXVDC1EshuHjOM9Lcqncsv0RzIiWeEomW",
-	"VM0MgRP9E89VBL+gGRE/yLajhcfPUv2K2uo2vpd+1u8JlnqOXacs4Pm2GZpv267Ik/1VN8SyvLX7fKyw",
-	"WrvHlJnpSv1w22zhy8pk/1OQSW/U+1+2S3mxbb6V22/M2Ob1MKOCdbgb9nRFwQ7gD0aWRCq0nBGGcjJR",
-	"iBetd1kU7MYnfYLleZuwSBSW52c0S5CaAdMlqFjkHGdoiaXlNySD02+RIXaAboKkKODJgCL2njSP+sqM",
-	"RaT6O88oARH9QRLxer7gAvhkypkiDP7Ei0VOU5By2/+2hOxZyMcvPTwl5s6nVF2CvFFY4F5fjyEJU2eG",
-	"Bka9d0cnZ6/flgt7JTA7R2+oFjW9fo+nabHAbuu0xIGPKxwoZFlPn/Su+vb1u8/86w9ZIXA2w4ui0yT+",
-	"IXBK0O80N5eqMokXPFU8MgfPYIPJPO1dfQpPhCoyl+vo3ez3e5JykfWu4Nhem9/tDIdWeLgP/CliIbAm",
-	"4M9bU75lP/v4SZ/M4D1e2isEdDkvckUXWKhtTR9bGVYwtXKSOMuoXivOjwRfEKGAFiY4l6TfWwQffelN",
-	"aE7iFK6/MVJJbylSJM8l/NMQpaZqT55jyjDcvibzKYn7o3nZJ/8UH/+bpMrQbfX9h/B2w4oI8utFE0ry",
-	"DCX6ywT9mAxSeZH0UTLQu+T/yJMD9OHk1dYvj/qIC4TR/3787i2C7dUsRcCxyAF6qZUf8y8005f2lCUh",
-	"RSToRy6Q+Sh5hDDLQDbP8AVBGCUVCrTP2s+SRweIXBBxibiaEYHOiRbpKZ8TzRoQVkrQcaFIXw96ymCN",
-	"RL9S6glihszOoIJlRKDEPy8TlHGkOB+gl/OFukQXOC+IRBJfIsZBjxucslN2iJ4f/8tsISwMGcXMnGYK",
-	"B4kFQZJobV6RTKuHKZ/PcR9JMqcpzznrI4XHev+S/wb1Q//M8DqtdaBFjilzjPpHxk9ZTnCmFck/ieBS",
-	"/3CRFxJJOmV9p3ihncconWGBU21APCr3xA7UR4nmgAnsdQL0mtiH0JjznGAm+1rlQSSXBFF5yhT5rGAb",
-	"EZyTHUjrRUt8CcscnLIGjzWEKRf6uOAa/B1n7w3nXMElF4KPczL/2XHLbsLvyPwqRub6mlmGjVLMGFda",
-	"8xMEZwPNNp5zNslpeu9TWgiiqdhoAPq6j2mmrz5MCnS1+5zRIXPXCJQ4mMQrmFNG2H1vjb7JOU7PJTAm",
-	"mfIFgQm9ZloZw/m97867QiCwUYyKlPOpBFbteIclL62pwETfcvWKFyy7540T+rYixpEsnMUJ0znCl1pp",
-	"OuH8Nyym5L6Pc8yzSz0xxTnK9QRgUh8YLtSMC/onudd9ess1fYHQ0qwAa/ZOMwQmuZnWBaY5Huf3uk+H",
-	"KCMLwjJtxeu9yvhS6+PiEuEppsxObSF4qlWUcU6elxO7z7O070JgaU0KSbIDlADLkAmoMObOggoh7axl",
-	"sdCaGsnekIziE1BLvg4FarmPtF5kjC+tosFbUcaJBHJQ+FzTwZXTRkFuHaYpL5gCP4isaPBfes6iO1sQ",
-	"cSZJyvWt1wroVV0JjD7ZsBIviADZKzUxCH1ppkTz5UEvaj2Fil/sBU09sF9dzhFW6WytOrtuwY+7rzd0",
-	"8Kz38FxrfUqR+QIoqzqjFAtB28zhsdYPQPXStqUghmQ1yVCF8ETpc0lTslCYpWCxsyK3bMIYlDWtXNOh",
-	"wjTXb1v7qD7s7AxHvGy/aztca5S8UKCi6dmdM75kFdsgw4psKTonXSYW+GmiW1H19LQM50+p35tgmpPs",
-	"LOf8XMb9hHyiCDO7m1Oth/Eiz1BFFYsNPFNqAap/ERn3Xd0tZR0CB0jP2DgwmNZWUzwn3RZCs5g/oLF/",
-	"OcGSnBVMmdOtcXIgFeAv+tic5km1TSAUpiy/RPzCXOjo8TVft35fK9sAO6zJRBIs0hnJwAtNVR8tZ2Dw",
-	"1aipYJ6emlvCWjxIrwSfo534b9xczqTZ0LUEKRXWl81egG67Ip2bbZVcsKyg9ImF/AQO13tnnbPNMYna",
-	"MqrE2K/6Ou1Nd0dVuxGV9VWpJ7j5KzhZi0cx4QvCEm0X+uO8JOpRHyWGUZEscSEJt5S+1lVBbMNXmiYS",
-	"PAZrGv0YPoiYNq3RDGeIqkf9U5ZYKknQjzS0oxTPs0fG+iNM8/GPPT2tXr/nJgF2IbxTfwgv6/V7drhg",
-	"2eXRHnpTvF0wGUqq80pjOMPIRtgviJDazB5fgnYyQP8yxry2zMELcGkcF3oOFfe+9Y3t7Xjf2HOe8/mY",
-	"l96vQ/HvgmF0TPMLbB1Q4QwhgFE90qrfqe51Cr7dkud0scUXZt1bC65vl7Bmdb/3HM8XmE5ZTRfBRUYJ",
-	"S8mZpH+S3khfO03PDItLLTNTULeG/V46w4yRPHDGga9PD+Nuof2tINh90tsd7j7Z2tnZ2t052d0d7f0y",
-	"evzsvyypF4KcqZkgcsbzrHzV7tCw1B19lygXZh/HRX7e6/f+KChRZzNeCHlGtGpgXhl+DNfGfSGwImcQ",
-	"PKqqWkZTy4qcnAGrsI9LMp0Tpk2y3mi3/KdxYLtnArbjPwFZ03vx/vDVSc99cGbjBvYpfSlzeyWje2kX",
-	"benkd5LD5SzP+YIICSS7c1WOdmZ/pVfxJ2f6lx9OnmvWxxc01fR29Bq9IHOO/PH3e8UiW3NCDb2sRiV1",
-	"ruLjGNKFBmxEACIEIFpNaBnkiBtMX7uJ4H+SqlriQrPrRW+dTOvTOp7ZK6tn5N+6nHGpFYiU0IUytxov",
-	"MQVvm5kkxDasAAZ/i+IHaGjsZBOFjczFnelq4fLcPnZVvzxRHc66DkHiQlxFcVDyr6/Ghbezq9RccVsb",
-	"oW+9ffZ5bdVhG7LCc86mxg+CpXKiR6IFLqQmCr29Rnpoqyq+wzVFy5FJTJVwfGPNWdgrceSev4pwmPoK",
-	"T3u//jp68+a010mdj3Cmmw3YwtEalE9YJtGYTAuGKAORpbVa83gYbW/uXo0zfrkmoYW89Mt1LneN+24i",
-	"0w+R/fEPEmVkQhn8rm+TSGzcF3R8OP8VG3/LMriDztpF77WmTRfaPjZPXzWkUpPfaNVO87gwzFzITlQZ",
-	"CrdVszqxzx0X8zkWl726JOt0vUtZ9yUyEyP3It+EUq8b54up/mb86rSD9Vfovk7D/uzqh9F2rQNWtooL",
-	"NwRhjO80WVuwk/VbX4qzfk30VyRIZVNrFktFusXsFEehv1EZdbuYb2Xn0K5XcK5qgVttkJYJb51sS8UV",
-	"zjuRY41GymlXX+qGXLUR3bxqsXAwyTNQvNxIvwuqIPFMn+KUDNA/yUIhDDlpKZ6TPhqTFCQvqGaYZT5r",
-	"A80JZiijkwkRoPlo/UPWrJyGkOwNfxkNh1G6G/V2d8x3LaJrf3gFHr1wrTv9BjnUNT3vEnwcOgSHba6m",
-	"Vv3Fj7MzXDvQLSsWYfJkk8kGaUQ/fhzufPrbx+HWs0//vftxuLX36dHo43DrMSRyffrPXlfF4y5f2KqY",
-	"hBu8xnd7X8rH2pSjO9VOTiA9FBwnOU69faJnSQSoaZAZsJzxHGyNmovA0nvtutyP/rJOWG+cy1WV5p3T",
-	"6spk4p+340mMgSYQjOrueDBsU+bfrfvlKOAhdQ1M26U+22/K0YQKk1UnSmVVIglWLbbRnhFKlMBM4tS8",
-	"OHFGbDIu8vNkYP9by82r+N4qv+/1jbMl5mMr18Cngsh6WMtN0TklBJljyvRvR0+fPtN3Bhw8uzuBz+To",
-	"8MPxyxfg2xNE8vxCy9FmXKgydCctMXh5w0h1WywVzXObX60nF3VDxO5+1PR1o1Zcos6h2XXoayr34e6t",
-	"mJg2/Fyi1JgQBqs+QEv9hVYJ5o4bzbUhMCaUTdGEFyxzCZ3X1YesOuzVX6OllmdUWcEqJek9Uav4bTP0",
-	"WPrcZW/0cW84HO59so57CZlv4HWHCWQkpxdEz/xTgwArw6yOfx1oc9vmCmhmrhDO834kOdZptdfgmmXe",
-	"4uNhI0+xYPSPgtjvS8tTkXhALDFbkPRREuyB/meKWUpy/Z3J+5LFYqHvPcmSATpkqPTvW64FSW22XoGk",
-	"NCOZ4WGVpLtTZtKXtKYpyyRdf2VmoKjCBkICCJoShajlWZ1MgWpWcyXLc2d1imdz62oEbfdxFYket8Qe",
-	"k+fv3hz99vLk5Ytk5D17tOrYOyj9kvqiGgaFhaAXJtJgObbzNB8///Xliw+/AQN9/+Ht29dv/9HrlzzV",
-	"v1D/ffj2+cvfzKOvDl/rPxosXksz/YqtCywgLwPeJfBEX9Zjq5rpu/K+YPbaHmEbpHnu7D39t6Mb/S5z",
-	"vz6FG2St/8YOPeeFdSF7KahFXVrMixwrekFGCEPk19Nban6BJfKE20e4/IdTp4C7o8ScXuJ+RnA6O2Vu",
-	"LM5Sk/eJcJZJVCz0oSRgt50J7+BODB3W3OMXROApObPvvQT11erAsiUOWiYG6Pe4X1YD0aX316+o6vrl",
-	"hdb5WtU/G6gEV7llxHWv8zXdyBvLY/+L2/CB+X0Gq6PVG/2iJINJU8D7zWtsVlaYFJ81JwgrATPb7Cn4",
-	"GLlAEKZFjC+roQ/IS9Q/ueYROjN29ZrNfQMyDrg5xC3zHJV03HErpoRPBV7MaHqWUWlCrDTmPwxCQONL",
-	"Y9n0TY44lwpNIKWBKSMOBl0Z+ZEeBrhCzKuTY6nOrAeqJYCiZkQSNKFTiEcsQZHWw5GseyqFTyHy4rAj",
-	"yfsflopFUyiUAhdSujV3Szoqi358q8NEzgRC6M2APhco18diUpSoyfxwqurIawSbzmNBWBbVuN9C3H9a",
-	"sM2V7UoC15yyIpbVcKxJi19ADg1B7vp2JHH/hj8KUsS28QMk7C7xpZ69CW6qJRfnI5RIs2Jzdj6DYtOl",
-	"6UPflKbiRsh7qOLJmrNUWp+rKHdAaTDvUOvbdOqlShg/9fK8D5AkJNQhrfdbbvzOUFOPkoKR4j4dj3HV",
-	"Ij87vczknMT4C+S+N3RXMJ+qyS4HUDoCmaNcWNVYdpwJX6gzXih5lhWaI52lQR5HKwtezjjEuTJBlnpC",
-	"VCBbAYPGRC3B9APppTeqFF8dpxQ6FzMyIULEuU91OibEPuHC6Pz6f+wSaa57jdfq0aKsJvJW+069CTAE",
-	"giE0adZD6SvcCaV7Uw+5MrXOuGaqCyZIj4BghK6vJDhbI+zfa12YT9Zphw2WJwp2xlaUeYqC+YoiCdo6",
-	"haztujrjpXkHh6k3QFcJfDDZjBlwo1hnkaZEyjW7B1JDXwB9Uz23CLhL/9pqU5PLxTf6JsqRqXJu1Y68",
-	"r9Zk2q+8KeV0fWTI3BdFPjcSb7U01BqlAK0BCjQ4m3Ykaj0rLnB+Voi8lfZ+kEhLrknOl67S8MT+Dv1O",
-	"xujD6xZS1D/uFrDmi7O1Lp2bHI4vnPfnE5aaRk6rNW5dN0Djc3VR2hFYvM6kdUgSN3fdubi3d+EFLCQy",
-	"x4hS2FS06tpMVGOuq0lNtbdFM4grKVF1PiLu22zMGFtu4TctFltcpY0YnStEf1wWtgjmiPBqcof+Gh9G",
-	"88pEmZzn8+2WY9wV0OahqFl5NQayyg13Iuh0agRcR19xw+mb6dMvWAVvJBqGfwEanblu4Oj0VwHkC6gD",
-	"rgy4vHm2cDYSdGouwyhYK4Itfq52gqGIDwMupZvQwRyM/FjbO9uiYNs7N8j/PECc5ZewExhleicKZtRx",
-	"85EgSmhrlEttFeQk7R4b2dznFJxffctX60DWERkmif0g9VIgYXWOdg5AHFZWObjVgI4/nC4iMtNS0klI",
-	"Kxobc1srEy+IyGgaEzDvGkdqalqd9zXLnLe0QidJZ2n5L/PqFl2mW0ypRO1wx76KO0CKzCZxpFtMPa9m",
-	"mTdSuVszt6/WZ8V4NjXsRzNCwYFBXQy5nhltdCjwgIOcsEqgD0n4HG405UQizg7QEJibgXLKc4Rzeu6S",
-	"Fm4lPccvaLexouvlGod32pSzSJJPmvnHXzEvqCU/+KDhSLYhNM6sv+ezQhm+HFThaO4ntag659fMAJh5",
-	"MfiDRHzJ0J+ckQNUZjyjt9yV2do8e8NfzeqMHx2iYmOuZhBRJdQVtn6VZCZPjjstF6xDyvXNEqIiTm6M",
-	"lFMSwHIfkyll0soBfSEUxLauXzTwTadTtSV7UyaVdY8k5QKS/1kZVZ5ebVlQU5d4ffj2EO6lReAJnGeS",
-	"wKWllWrPu8nRqh+poionB1CEI7ROghgwitoEOqVzhapDLHs7qiWUxTwu5B5Uasm57Bg7/13/6BB+dPzm",
-	"2ATBZyQ9b+Y7l3Xf8fLEpeBseoAIgAtBdLhYDHrXLw/Qs3DaZiTFATQqO6f4BpW/Dzap0CvN2ko0IUWA",
-	"aqu7ZROwKV1t1Xvt98Y1mQCwBckSlJMMKV5hb7YKe30cW09kw3KoFRUUge7tpzfoVtRBFi2eHZiiRHOc",
-	"Ec3UEBcZEQN04n1esBsZNR66BZbS5d50Vr/LgzlWZBFzJlrboKMer38BCmRbvTsYFFCHk+jnkuuKphrl",
-	"uln2S8zGcBpum/shoVVoIErq1c1ZcXPXF28RCcy4EQTWp2aics5rYyJzQRw2SjIRn3aRzhCWJeBZHyWB",
-	"wmaGtTAqsXEbvIAsen7iq1mCeeExL0Qa1VS4A3iDer8EL2jSTIpznAQvKDjATMishZ2YF66AzkwM+KCH",
-	"brVK5gAlRy/fvnj99h9JIN365vF3H04S8Gyb+BmGL45P3h2ZTyWmZUAdCsXDadthe/0S9tCOqUXAybuj",
-	"joLjyDtN3y3Ua2b++66APCzFF0aSmPV/ANfYJqZsK0IjuaCZNgQ1HdEp2yoWkJXeR75IeKgvkT1hOKOm",
-	"TVodfB3jCY7wKpxALLpWbrk5BclHCNsZYqRoek6U/ivFeV63ENZqCuW6uk3ZPNzwTVRWHywodmNeYDkb",
-	"cyyyiCRMFb0gZ5UqqNpFd+l4fa3zM8qmgOwH6XgdHWrO4+sdKuQzScFJ22JtHBtncGij1bOftAntHbhl",
-	"0vo1U56mhBGxcb1yM4pwtrs/awODsT6BMlXK5A7g7HpZOPFX2awsSA4r32RjW+Cm2N03YemNEzA0uUXf",
-	"Wc37Fs3MkJu8ny/0qVB2VkgSCy46zrvRcLxQK8cD1qwFGLDjrkNrKs/zs0o8p/mCI+NzGqGsnjRoqRrn",
-	"eTNZYUWInejhWoOvJyVGQhWQGjOHptg5DJw6oO71YUY7K8rGvGDZGbmIRxQ96YDr7+JmpGqCg/5cN41D",
-	"NlhhdcQGKTaJKXZbWrlE/EK3kVHbjtbPfz2zrTG7qLwwav0749BssRW1juJLNkbR7CRHcaZGIcDsCTUZ",
-	"G5FlXJngbEwDqwW5awEq89leFTrsyd5w54n7yM4D8mkJMckGvFCSZoYn7+5vaUJDS8oyvtSzs55h+NHT",
-	"xxHlw86jA1luBmjW9nu/hLjhbl20UQU+XEtENGl+084a1nKg2i2qQE9Vp96321aZUYz+XlGSZx5Htav/",
-	"4tKE/6DGaAmZJGOCBJ3OVHRXoJo56ugU5MBBRi+wcQdj5Lue/GDQsKvtFkp/4Bm46Lw9sR4PW89ipb3z",
-	"iubkNZvw5l5MaE4MjE/DsSUtFj3JnC9nUgJhOw9XxG4Eu+lsIcgFJcto/BUMK3PxLa82b+o7zE3EGfQQ",
-	"SPMi66giRkDCYV3NGcU26FeCczWrcQUfh57Bt5chsFFvZzAcDJsmRRuY36FBkj51YxkIlVhcU0ZT1u0t",
-	"nwo8/0F2sYWtX8wNGFt0Cehf50y3UnZxDfSerDBAqUSezYmYRjM1+VIiPOaFQpLPCdTM5FoFvkTWMtaC",
-	"As+1cjzFlDkK0wTRUQlYpQfZ1C1LpoIv5QFwP1eKiBVKtvGCbl/sbFM2JVJtm7PY/mKDvlfbFk62s9Zk",
-	"zimiNe1GtKbW/Hq9b3beHffh1nmDhfdtnV4GITdIUCIZyQz2u1lQ95rUewKtMYeyKWRNuZj103Db0LJZ",
-	"Cp8T1kTaXKHblmkaaxFAPahI5MUVln0d3lxmPwRcuhVupiSacE/6ZTFsk2m4+dcAYNoxX/ydb2eThw7t",
-	"sSoj9ArOqBWt5YXpKSKtSg/dJCJiaLRfmsa9Ue/vRa6NXM0xKLcZ72YpPvVpuPNs75f0Mdl6ivfGW0/T",
-	"x7tb42eT4dZw8njyNN2ZPJ08ftyUSJUZrqJorySE8woWu2KKDfJpywh6pS3iNfwxiUVH1sTKPEWVimK5",
-	"7vZD9QpicKJOO+xRaQHUw54QPa/11btf5ZSR3mivmZjXrm0eWIvG9Fwz9g4049hE2zTtH4w8gkcqkTcw",
-	"hCmABLM4HHGAw0sZieZHOPnZ9xlllFU7oqhGvyWSk3nXyqnaacI8+l302uAU49BMpSi/jqT9atBM3hLv",
-	"istU6RUUiS8QpHkRUhxReLJf9ocZoEN2aYp3bT8USH30Cg5YRB4/fobFHM7XNNPQClBMmt1OwkFFxgah",
-	"2zJyUWaIhvXjG9WMl+GLslI8LBAPisJfG8fJywub8FWlNa32xK+nbS8jXfWi7coXvYQWzOxM2TYCHQE6",
-	"wZfTPdt0juU5yc6AhcXnDN6zjE6pkmGddxDXKKNRWuUmAstIB8H/7//5f6H/VQeFZ04yis+8W6QmOGhO",
-	"bOIV+BdoCyKk5f9naY6lpBPbdaEjCMPz6o+sD5JebBx0B3beFdE88OJCthyel0URtjnGeoZx4XH8Kkdb",
-	"o6fW/ekb6q0eQrmS6kZEGZC5Gi1c2Ltuu3Hh8JpF2PD1Ii0bM286J2cCsykx4ej4cU6wqZizvUEBEB2N",
-	"cXo+WOFfbqHxQ29HgvMewcuvI0C9YzciPvzZNtbXwav7plQL6zFAox3fyPBymQ5+e24jr/4aWMfXcVx4",
-	"v/xNNiDskvFtdL7oaC7ehjjRgrEUIh3yU/DNtmqNpQ7JOOBMWroPjAbk8ADWv6BStBGH5rqZo4L80WYO",
-	"lKnMVivXQtMa7rbGoiPCF9kUwGhz7NpGAtYtpFeZbKlK9UWlClDvXZusDJpltORmVTlVrVlGxecQMsby",
-	"yGsMo6TmgAdUdnIFM37e0HSiDeeWXGSOjI3raMLFgVH5E5D6CRAJL7TJazRWcOkl+u9E26j5ZSXopvjC",
-	"OVV6/d6M5AunP0DW6ud4HM7O+gVJqfN0d80F4i6YWEb6GtY2LwOOq4i2Fp6sU48bZcW2v/BmfTQvNFaZ",
-	"lGdEblqb63o9RdSg1Cf7nZm8yxW8TNrsgDnOAMIJoAa4CIqp+7aNu1Y8fJcom5zZR/w6c6/n0EbWEPiZ",
-	"OvAYr5FH9/ewBmdoEuhmZH7N6b83b1pb41W6nPzZB9OMndMKsmprhWMrk5N+ieNS6YPzYw0351F/FZTK",
-	"AVxthggLEHTqmHqnLATRQz/OC6lcZb0e+lEFda+PVnXQ0dI+jkBCVa27TlmDLf1fQasdG+sPa6dtrXUU",
-	"HTGs/DXg476OelWHnuA0CvmexONkLuLd2bAJyPimriVZ4tJtgFFxbYeUX2r55u7OqTecUcWFhUCJJg+2",
-	"ZFJpi2hcGMxFyJTpjO3ZPevrwCbW1dJuv3oumL0HrQO7rOCu0R86J1Lh+eIO0cdumD1VTZWqUEYkc6q6",
-	"P7FMqnLJMaoM8NpqyUD1dljWHt0JuQ5UEAVJMY+Hei1Ts6G//TOSaxzFUbaVIqYbGEr0Q0loHwXFTOsD",
-	"7hskFFVAqToR49r8n41xZ9x2NQIOx+/Q3s6TJ1s7COeLGd7avd6O1KjLvs62OysTiUJZsSapyHVhbclm",
-	"A+ek4GyKfnz/6jl6tv/46aNBr79J9dQMLxaEgSeQSp/CuT5JaFS6Yh1y12lPEEnm45zI016vzVcgVweU",
-	"FliUfbIoWxTd1acgAysi7yiTgCfa8nqur4OB3gLHWt2z7EKItlhSxt2wrml1BO7Nd/L1/SuZb31dfVWn",
-	"qOvKNILm+n49OTkKetb4l+3v7sZ5t8pbduqcMkj+tW2F9TK0pScPSl9yifTB07QQgtj62nKJlcbLyHVe",
-	"jjF4G5Ro28zabA4QRh/ev9bURCKvhSye0TjH7Hx9hNe4r81O+M2NXdL3BGeURRDfvY00p1MDX1O5j71e",
-	"gDxSQGXZgks1FWTdYw7mpfIY484nbF0vu0iGP4XKw6ur8BMyFTgjWUR2+KmvwdgyC39uHu+cyuJ/uK7I",
-	"coX5Un95U1mubPraes/69nf6QXgQHX5QW6Z/XT+cbDDqynU3o5SQlAYCxp6rNjnK5usxsyOESYuk5XWX",
-	"76Vzc51QtP4tM3h8hcYMXlMBu3E56227qutNeWOZqXcWywNG60vuWqN2q6VC0OJY8/D1WZ6V0tBaN994",
-	"I9/uAb2wVKO141X3MMxXz2Cvhyg6hKNNpLRrxlxoX12jY1vwurrjuualXpkev9rm8dhX7bd5RfDtll2b",
-	"JwKnJFvh4LxtDnH7UapmqsOTjqkOG9HWnYeqHiJJK1LpTaQovJ61C3mTYFGlKaG/YCvvbjzHYlMHYhWk",
-	"s6tD3HKPGITrdV2LFSTOri7F9wYpbyPgv7c1FNawtTNExK7Z2Vlb5HJ2v62RTSvq9jdWWlf7kN/136cN",
-	"u7XkUbB/6seuTCWe2emWhDg6Jz4w5YrDtaF6/RleGx5x0KJAu95Nef5u0ht97IaWZlo+XX2Kdu53iJIO",
-	"S7KCfmhhsZrsGtizUvkqAvNAnlpTh12lphCGXxCRFTeB01pfUNH6m/Flm9ymLKULnLeCAm0Mvt2acP5a",
-	"tYJPRt/u0ZaCSqxNkaGr74xiQm/uvvSZC3AVHYFGJlzZ/1rRQ3AvQx7SbJwb8rQK/QWguWXS/VqcW8ca",
-	"mlEMS/bJyPWrCC6pm9QBSmC15iHJTec3qko7q+wOaHB03fZEbeyC3ZIELTbo+KsF1q1KzYJtKC/DRog1",
-	"uSnP+KQ9LBRU9gZRoRFifGmVTpoThFGOxdTA8ft+fBBMgwOz2MwIT3mIL9iNodxAsBsiv6Zkv0a2Ya10",
-	"8l6UASIVnYMWaXf5TI8bq7y1LQyRbWNXtnnoV7pNYEkzYqVTwXIipW23biPy19zOVqTK2+mI6RBLoP1N",
-	"174VK4CV396ggcSddt28lQrH++tvcWe9/OveMGBj/dY+nvU29mE6YF3+eSEX6f7Z1v9+ZXlh/IrGWPWx",
-	"CWnVoxdBUnLPQ1ztnOzujvZ+GT1+9l/gaK4EB61Xx8SWeyMX9/S4AqMe+aPAOVSJ47wgQczbZv7u9Hu2",
-	"nNF+gQ4FweiDja+H9nl8Ts1IxrVyqxvLWkm2Zv9e+F9F8pjbr5erd27MYnNnRCwj1Ra71pdUSxpdk/jZ",
-	"XOGGILSaAuFhlHzxFNL3oeO+KUK8Sg4QRlPBiwVKvvjfyD7K+ZSmVyZf1PwDJYdvXyR9lLx7bzJd3r47",
-	"MVlmakZOmZxxoWbQl/XLqS2cvCCCTijJTnsjBHZO0rfto401U6ZFQOIZ0CrYtaZCEr2zs5UjlBhC1u/X",
-	"Gq771ykD9EBMGXxFmf5/8plKBf+eKvP/RP8nV+b/ie2ZGVy969+hTti9d4PVa2nkpZ7VhpB7Ev6yutZO",
-	"s7915fuVMNO/8iWaY3YJxYeAuy5nBhunO2L5VfsFsIuzF6AlWFZrjwcT2bCZA7GbuBnb8glLLVOpILoB",
-	"3slyxq+XhSb92XWyRfQmxIyRNdDZayyS4Ndlck1tE/xUa5u6gsvdjq3m80S67pGTwrdpswXJKl3tNjuN",
-	"jTtARGRmycDBm3VtrrbxT99ghQUGpxjICk3770tZ23uD/80Fek5hLZHy+ZtL/ziIyQfon+2bqkEeyk1B",
-	"u1vke/xota1SU/Nwlhkbvffzzv7O48e7e7/88suTQKmVZxZBE/px+OK2EPLbam6Vzk3O1vplaPVXys4m",
-	"HCBE9/f7PZnzZUWRG+5tDXdPdnZHw+FoOIwocn6iDbZWCEBit9EiytDLwc6T/Xitc3NRDQeRrfBOSnxO",
-	"kxcGfYrAg9u5SeHmpYB041an9RYMjQijthvKAgtJWuqYa4fUakpi17QBhpxxaH63HKEJWUK2PXYQEPq1",
-	"xlNDFYAbXxDRuUNgSR6tTiJvz0IMFQJk4Nk2E7FZdi6qyqGT+AzknCsEsHMi2S0BbFu8bFfR5Qg2flb1",
-	"DQ/XHKPT9gsdl1dmnZuIH2AO60pP3LDt0znCKp1tIjmilLzf1AJbKH6DhiEtJQbhgNF1BW6J1nV1TIKO",
-	"XilTSUMFWghiHJj6jQemPqrWzB96lSCYkvTlc95fapW5CmZ4KKPDZHLTV3knpu6eWBd/I6ExwvwtXLpW",
-	"vin6osXR1X+g30me8jkx7PKLFtlXA3Qyw+xcwh39NzduQV4IJIm4oCn5D/SeLPJLdHzy7kgr7nzhl9DF",
-	"FWFlUM5TDOkRhJ19OO55ke8mVNo1630JWqEQVN9/GUha0D8+BcB5O5HsyY0rwN0mfrkdWLvOYsTtV+S9",
-	"t+iYqOxkNECX45RoWaKNJRvAMhWhrqcD4hPXgWuxIFhgm9zrmVtL6nClS0Mc6TAM2M4w0/fIgSKQz2pF",
-	"0HaFvyX1Kc3lykPhYPe9nNVmDhl3QW/HVnERve7SwjOI27RWyml0N1fcRI5K8M8qln/Jmw7FvwuGa7zJ",
-	"Whk3YE651dR/gdZDUlI2PQv5xqdYEwAVddc75B4ESMRU+hQwAIadEgW9ISp3pSygBuNHS45L83NyibCI",
-	"43q5KTcuwgwLnKraHWyBvWkutQEavmKiA3QYtAG1AL6m1Zmvntzkejc7Ddjr15ynX38HenpvtMhN1Blv",
-	"q8poaZeVR4YYYd41n91OzGXXyJwMXrGmmNs9qckwxI+L9JUy9TyFNHjB8FjNPN2vWqf7MZW4dU+PywrS",
-	"m8rLm3vXV2RbrGLrnoGvgrl1C97YiXIPulSrPtSu69yufhNneQcoMetNNAuDNhqmYDyIFiRfviTgPEmu",
-	"rhL4fixw6htSljT67Mnadial3lM2gXMqYzDW7rDatg1v/fnpy25/7+rHj2dbn8oubvrDX64e/RTt43aH",
-	"zqDNFKtCkuzAJBhP6QVhfRPoGBNEPuNU5a71cI35ex684dTCZgt13OB+r4D12wcghhD3bDnSiV60SkJ3",
-	"59y5MgO8zom+PawHP6Pm+hs5f4fMN4EDiQqo8tVZY5qZVKaBfvMHU8LZDrLVmn/vuykoQa8N17E2H39T",
-	"sI71OBkxKqruQlyl3hh5oba1XxPbM4BS6KpWQ8Cm5iherdeAe0IL996xoOg3zM5xXdtBxzS/wL2wB2fv",
-	"UFK8HQQwW7tvdfEBQDN812sE+2bT8UlUlaHez8/2nz7d2d2zBRVhZX05YZCNlSl/ulZSwnUVuBu1D7uO",
-	"H6Gxo+3eWGOqgC92KbgC0J9C3iC9Oio1a/AF+iETxWc2pwd7sbX2DavV4fYgQncYgT7KiIAOQaC8lZjF",
-	"neYXUF3jVa4vrQw333r/KKsAMjPOIDHRoxh0d5ncOAWlhlhtRXpA/v1GUziPmlAuv9030qTQNm72HEa4",
-	"K0POcpVVDGwVv/k2GITVhM/a6Bv6rRo2r3UIHNZnGdPefZvyjByg5n2o6be7jZ7In77sXkV16DWmK2R8",
-	"FDhHckHynLLpyPoUUOJc1aMELQSZ0M99JBfabLB9OwwpIMWnBi/KNF6t7kVyDTO49Rq0Uegt+fI6awn9",
-	"nsfNuUESR22lDglnE0Vj8x6d0av5T8yg+j16Ma/uzqtygzsX85b8q2wmHFO5XY+oTHN1S+OlI42ZZCeP",
-	"bGa6LNsCwQCaLFqnYN98q2AAt9cEetMmy+u7H7chEED2TloIqi6P9agWbJ1gQcRhEXOcHjJ0ePQanZNL",
-	"AF1PiAQETImM3EqgAElJmzgAU9UvNEOWOzhTatG7ugKwGtM9o+af9QkJ0HPR9U8HH8Lxm+MRWhC+yI1P",
-	"wQQULW32kcsE6iPvZe+XCQ5BE7IxSTGUu5wykxVprYfBKTtlP/2k10+Ystifg59+Qon+iAv6J3wyQn+H",
-	"RaHTYjjcS8/JJfxBkgE61FuCUiwEJRLJlC+ItDFOk8xDOYM+StIlqGmVjhGSSYTlKUs+b8GPkpHFFDTY",
-	"132ULAXVm+yCN2YXoms2rQUEnuhPAdcwMV1FzDdSESLkKSszP+BToiSaAfS2dEUJqo8SnM0pS1zTMGm6",
-	"MmkZIgfItPeys2dcL93uoGbz8qefHFaLbXMJhnMfJZA2kUCXAwQFfIDIhJKAnyZoyqFXmeIocR9NTOKr",
-	"/eFEGeBDSQ5OGdw3gCkwKRsKUl6xIKAZDlAC3DlxAWZA1oJ2P/rhCVWuGYfSCzNrAJAGWIQgKMEL0w6H",
-	"crZtcXh+/rfkLAlRqdD+cDiq4B9V+4OgH6G5h7xkCn/uI4zmONechmSnzLex08Ps7o5cIaf+nSFdqiSy",
-	"jiJ9QBZM6gAltvNVQFfQ5EMOkDXQTU8RuKx6IAtqdcr+KDTxQ6xCwjLtmH3bQYVOGRcksxvyHlAuoNAF",
-	"Hb07PtEX43fblTB5nZH5givC0sutf5LLpF8Wdzgq0Oo5WSg4RtdAFOYDfjrbV8zWq0k8J6dM3yX9ALS+",
-	"QofMdMfQ/7IlKR4kRD9Jpd64A4R9OzFzBqaixdewwHPDZ3ZRz/V9omyqF3N0ePL8V2NfwYZB3yO0wCqd",
-	"mVN+uvfsyaOR4SFU+gwECEhJ24mCynK7cpy6oT+cIM4grwjua3ldtYLmriLAAWu1DVE1gl4iNhHZHGj5",
-	"QoXPSdDY5pRRBdk+gY3on8XKcGjNyszMTuicOMLWy9rb23vmxOyfcF1++uko6M7jngVrEZrUwIHKA5Tr",
-	"e277xvn8DDkznbrnyFT0D07ZkUeAgyJhYykO9WHvDId2Vr+T8Uzzup9+cpHpsphHkKArKJUo42lhtlGz",
-	"8sKk+1KBJJ0yrAqop7uA5Giox1oCzYxOWaLpFm0v7au2rU2VoB+xz0GBuWFrbh54pDSzQSdL+ua3R8ZB",
-	"XxvLVMIk6Me6iPFDP+qjMdeKd8hMPm8tl8stzQW2CpETps2KzBYBJP/n1smS5pRvHbuFQfWAgcMrFwsU",
-	"vWdS7C2qWQ/6PKBjJQieo5eaxkm80yJfEIYXtDfq7Q2Gg70e2CszUAccHhxOgW9uA+OGb6YElBQv015n",
-	"vZH+8NA8+Zt5UOshcqHFM/xodzishYbDjXB5qEbJWaueVl4E+kRLWqAEL/D+cKdtSD/H7Q8MWzlv8ML2",
-	"h3vrf/SKizHNMgI5sY/NElf/4jXT5iDOPYzf4y7v+RCgXJWG7Prf2beE6LaAr1VmMPpUkOWMa80q9c0s",
-	"8BS8gcdlQpzVT3ojk1p1BdSSxtTFVTx0gF6C3rXk4pwIxMdaNJm+5EubVWmTUCXSWkHJXDh4d6p0B6M3",
-	"KQ+4/99t+6DbJzqTA6j3NRwQ1rsFM/r5FgavKPi2COVbuFM+/QICmcYkgwvTgfz/jjOXcnB/F3N/p8Mv",
-	"jvBlznF2wvlvWJiAxv7O4y7T0zYnF4pkb0hG8Yk2dfSPd3e7/DiAiXQokd8PKwEFipSmQ4OPQDayXMdN",
-	"9EMwspM5Zbf3NnGjlY/nQU94r0HL1uBo+cg2UDlER9c8+Nw4ePST9f5v+WWQP98stKX6KdCxS49NWTjb",
-	"6UrWC3+vPt3h/XcvAydd5PofooVWkPikXPU3fuu/kzukN7zc0+CqlOQdF71cRnxoJgqgrZjkxfvDVyfJ",
-	"gUdHsHa9q783loKF9yAZGJ4OmsBlS2gzgE9QUhaiQX7KKfOfAIUneiRjyP3o3mbs8dMe+Fg4I6c9NL5E",
-	"HLLVOHtkQ1qhIWSHRBmHfBGoKrVoGIQhzvLLU4j0EAOIq3lNiLDgpmA04Sq3MF4qt6Ebs4vAvv0nMVhE",
-	"d6FhuPmZrKpO8n/n1l/eJvq9mYo1lwPPwDcu9IfP1v/iOWeTnBq/9IOWcFdaAtw+hD0NrWdyS3sFIirB",
-	"9heaXdliDxJr7AKiWTMKXxJmHFqe1R2g/eEz48hcUkmaNoUZOWAXtVu33xI6dFeESmSG+PbvyP76X7zl",
-	"6hUvWHatS/WdkOgLOK7rkGi/1R3STj/De+fafzU6/J5cLZsQVelX2Ug/eQE6yXWcMSMbLqj6s8MCi76J",
-	"Zwoy5xdEDtCh0yxdNo6JSmVoIgjJLwfo9xnNySnDFX7oISn7yBZ8as1ugU3EIYkCACV9lICGZ7qpnkEc",
-	"y3lHwy8gyvXjmKuZCQaNIPDzqG/6cBWCnKmZIHLG8+zM9iOxedYLQbmg6jJBKWbhYvS3UPo7AQUUK2Tw",
-	"imSAjjXStq4WLacM4Gnh2VAlBQHkRqQS/bvIzNhk6ZxgJqphnjGRHhOUNJ/YQJcem7CsX0Yv4m6wCse5",
-	"O/30tp1f9XHv1e/1F9R771qmPyjKd+tOsxwZMtCuoY8silgj7HVc+134NsO51rBtMMnbWLd+zSnL6GRC",
-	"xIHrlXMdXmcDsy71Yc61RIKcivGlfpjkkxg/NCmU98QQNzDYHxjXA+P66zEuk+5wuyb+tmksCnl619KG",
-	"o/7RV5ThfIAC3FBsuj2gMYF6waD/6oFrVUHBu+iTAZhBl9WflYklJhLGCBqTKWVyAD4G/ftTpmq+AX5B",
-	"RNRLCW++XS/lHTMfj4C8lgm5jC3LyR8cI9+JSgI0udHFbo/mmXsN2sMtX+vfb3hRK5DMgabj9Z9Y4kEh",
-	"ycNlfbis385lPYJsuFu9qwHCvfVzNunGZviKgvUdlH1ZDpaTbEpsDM9kBKI3tmP+mFhQM2j6doASu5IE",
-	"KZLnRtdv3rspUZ6Q7/DShPD+bfcF8okfXKtfz7VqEk8Eqvga79TL2n5Vqt2fopflHYP89bJ9LJQAsGqH",
-	"BRvahtsErk6TUo4lZ+aH2vYtQ1tBT7Jmhsz7sBHU3afIrHnyfcHeOgDE9Q+7qbvqve6/MC0/N/oJUNhz",
-	"npG7lcTVhmMrs2zC3t8PDOZr5eXgSoer8DZ9XRYzSOVFK5s5zHNf29KHSHhOGQHGUcLNDdChgeIyLcGR",
-	"XOgpyxkhrgZP4XNiO2lNuJgXObYqs0OzQlgr44IvZmSADtkps7UeMOJYEHwuEZ9MtEqt2ZTr3xAzfcnn",
-	"BRc3YVd/Fd6ij2TbHm7JU3xF4pgybHpU1cpxG5zk+fG/XFnHjGBt/EDQb3/nl+EjoIIPJ6+2ftFiw3wN",
-	"87Gep60XVC649I0Q2nqTT2gOClrV6RmmNzam+cDKvkZ2A1+ynFdC0d8GO5PF/LY9AQ1r3gQrmvqRefuD",
-	"Af9gwH9LRo2mSYRdhO32DHnffPMWr9qxrSuGwh1RsGrE0scQfd+mPvK+dcQFmmAKgUVb9WlLu5cA0GZd",
-	"Cq4sD2wiGtQt2+ZWPj8Z0KIhp8MmFidlS2D9uSAOEG6GpfuZmpH5AJ2EdeQw3xlJz4ltOX9guu24POUf",
-	"pJuaLaZzWdUmfVprS2Yuevx5JchQKWqEWQiIxc7wBTmw0QLT9c/2+2NcnTJ+QYQrXgeoGyiApWXDFSg5",
-	"LlvgmVrvmIoFFPC9pEDbpq9fJ6J64hJF2/isPiB9gmMyLdgBSiqtziAZfuba9DiqJoIEPXIe4rAPcdi7",
-	"kB/HhGVlLb1r61py11uQI8Waoqz3xX3UY326W89vB/dMwR4cM9+MY6ZgX8uGce2R70Sz8n7gIBIJZo1R",
-	"cdxHZ4rOSYJySiTC2pqvxDTr2Qe+MmwAAB6nLMnE5ZkoWNKoFANthgurZDgoDwujsqyiNZGUZrY/DXio",
-	"q5BNEX3E7tz3opFYpcD6ML4xHcSUyWGJJJ0XWk990DEedIy70jE0b7pZkHkG2FErY8oA7IMlSuzDSTQQ",
-	"bECo/rVzl4Fg8462a2iP0qHiDK67vRaOrTf6+Cnc7BPifPkqeFlOL0go8OwUP4V7TNmUSGWBaba/KCzP",
-	"z2zhXFvB0uu5Jum73Ev7hsheOtdW0FCtYLJfChuPbQTZcw+a19crZ2KIwjH+INGiTMRwtGiO+FZUrxMs",
-	"z+vqVwtZbxsYtFaW8toE2X2jpTB60bRhzBoMBtz3bcsEK+kScgYAOADHe7hhX9G2CW5YeCb3fssA63Z7",
-	"XOTnYN+0mCpc2HBgsTBBJpaVIHEYYJ4mOV8GuHWAvgh8HAGqEJYK8mKqmMtMDtCh2wpbwy3IhZZ9pwxD",
-	"6xfjGTUOaD3ZAKnZYB8Gbt3k6OXbF6/f/iMZoMSts1ygrQds3YDklGFBPOZgzKAxv3Gd/GuHsBJo2iLt",
-	"bYgzHUOYqSFch6HY68BSd+Bi682w+C1wj1BigJedatBghru3zAwP05QsVLthZamYPsBcPBhGG/FuQ17I",
-	"AYSvZNXN4hcXLNq2AK3t2T0e23Qs+LkW3JO+A0T2AaYfJMBzVqJQGTWNmJS2KZYzAwZPFVKcn8OPHRAy",
-	"es7nC83tXPrhKQvG1SyV56Rv4k7G7zNAb63ryIbVvAvJOKNXlurpiVabyXznSlek3c5KvcudkK1rLDsb",
-	"+fZDD0hbt6ZclWCSE4eFjHihUj4PoyPvib60ti11XcOK3dovVdu6Vp2iTxSAE22Xpn79sromWP4iQ9Cc",
-	"YpYSE492xBF2iwXk7JhbpOx5d2c0bl/xgihM8zZR6hjKgy3xFcFHyh5hnYi7g+ZqR/xBIpp5RXSB1azU",
-	"Q6GlZHtaoM9nLAp4MtBN9540tdBPbTdu24ifSPTlW5h1W3Qn0ZIxAZB3B0nvIPdNcZpjBxCuWWKqSDZA",
-	"CePqrPxlRcD2y5Q3WQZ7tPgIM25OmUu54UK/xbXSs4DhtmMtvNggl/A5cVj7AP1fqCWh05kx4vTWS8pZ",
-	"Welqp6V1jMSy1iQm8M2hlUzqm4z7eAZnVnnfuShlx79VnNXCztuGot8BEO9D2Od7tW5ewKUt5cm19KdG",
-	"JGjOGVUcGOaKwMSb8qm7vHLlW7oU/D1o1kGVOGA9g+WrbT3rdQvoIdjbNQq1f3A7w3I25lhkq0jjhX/o",
-	"DimjfEkLYUzotBDkgTJWNBvwp/mDdNt1Q/qw/TtWZqO9ts/cP0D4r7Y0VXHo4oTGOD2HuhuAhmvz38KX",
-	"Fbet3/3dfdA46byY90ZPd02DPvOvnUiH3DuNKpldXe/ZsEfkje4HP8at+THqW3udyySclK5ntfl3rSpk",
-	"Ngn/VDkoQ3OrTcb/WhCAmNvC493bt9+gBvA+qnHcNDvJhAfnxz1nKcFftA0OYzMXyIYpouW18s4K2/lh",
-	"laiyFt+x6xHxVTpahN5RgNMpAYTjAst9fwYekYivxPXQ9KJrd2f/6f4ve0/2n66RYGtmaAqFoNoGGhnM",
-	"6G313QhOgqyfh+3cjDDky7rKOz0j656NzoiylMQ3bGXv6W5TsR0e1s6iYIrmm8/i0937PcwtMLe0a/AE",
-	"s8z506B7KA7K4CstHr9xjvw/Ay+QC3Mo5m6GJ3mNMIxrhLqSwR67h77r4KJdxXrd2+3Jg859azq3LCmo",
-	"7GdlP9qgR4/3l0PTOzw38gufE3YAVaT+u4xMKAMUBkj1x6z0uAF1c9GH5qdcIDnDi0gw0EgEO8lv1dVu",
-	"p/dV2t64rWlR4l1PooemNw/+8ms2vZH+8q3mGc2UIMdu1na8CYvHffTPNISmqq29TckUunW3cVfhobnN",
-	"d9vcZkNSbG9t00o7w3tmzA/ela+ZWtKVnm7W1SbazsAiLlhsDSwIwrl+zSWaCP4nYa6LoMO/ifcHCOn4",
-	"W9Brhg96zUPiwF+2N8AtaULb5ALnBVY3Rw6rYRDaYb8Pa+ml24Q7Lkivvs5nQrUkR7iCHInni/yvBzv2",
-	"wCPuMn8Easggh8TzCouZBLltHdWMCttgDtmyFSjVFiz0Ha7XhAqpTF2a/cSgms0wYyQ3kQZSthe10GfS",
-	"NBqYCD6PhjZd2/M7vaj6FW1+QSP0YRIPWSpx754qt2hdw/o2SvOW+r31b3TB9yUX50QgPiaXhkI1YUJX",
-	"LhOFp/oOkc9h/QMboEO74BJPXOZ8SbJTlvElQ4Kk/ELfR8WXWGTgTWjrPWj26c40aT34bfcdrI56z+o5",
-	"7NbKi/rXT+59EKd32kfQdEcAsCxLUfo/a5lbI0nXgV+uDq+d+Ke+6/iaW8b6AJvflocI2+3J4ICIHJGW",
-	"hHXbMbbkAguqJ2+gY01RnjZWZzzX9wJRhhJLVQkyzSzbYmxult+q2ejm91WibH5zWgSeO/aHONuDrLtu",
-	"nE2VF3AN52j6lzzbuZtQW8AbusXa/H14CLZ9t8G2jemxPdzWTj/De2fRDxG3rxlx605Utx9zewP4TQZs",
-	"yaLfQ8lwYaH+PRopmnLwL5TtyzxYvtJPYPNNW1CuQu3fhCI0fFCEHgJzf+HA3O2pTtsLQS4oWd4yHvbL",
-	"zzhV+aXv97GYcUbODGyaRW7DSgk6LqANCJWm28cA7Q/3Ec4lD2xBAy8HLYEhlzLS2des4Xux6I7MdP3d",
-	"/zoczc6inbF9Vq6PiWkLM6dSUjZ17ukH5+YD2+rItoxzvJSVEy6AMyyIkJx1VY0CHmYg21Y5N1tQHe+n",
-	"KMvERKltcA4VT63lWKby/gwe6lzw9Nz8anXBkwOpNN0dyZSW+p0kKKNTqgDvMyc40/c6+TmB/kZj23oJ",
-	"cQEwM4gXYCiTz5Aj0Bv1fn62//Rpy4L+aMOw3HkC5WP+n1VIy5/Rp799HG49+/Rlp7/zOApteacIcJJ0",
-	"wNuFc31wHt+a87iOvGgu7QZO45OKfsC4mOOcSpIhxdHLwc6T/QNkgFWNt5jOCfqTM20UCYIyIuiFK3qm",
-	"ynTX4IUCD3J5KROf5oCoPGUelRaGdKBOthFHAK1UVV1MEYjNeIyFZI1PWm/At6q96LkZ3919O6NhV9rA",
-	"X6WJuz44oR90kg3Yz2GWIQzEs5r9NM2nB4jtjSC2YaIPENsPENsPfPYBYntTiG3Dar6EzqOVsb6XAkvL",
-	"To1pOUAOoNpXm1AWAtxIhS8NvxTEoeD0Pc8JBmoJFFqFrVuQ0OqQiOhpPviJvxMSBqLaRFloDwvGqWV4",
-	"b4ryQyjwa4YC1xPQ9UKAR5o9Bjha0VjgP8CjU3G6CxdOcLAr0PNYzYggWkedUJJn3gEEnFLaDFcqa4Yu",
-	"cDaJaQYaqGaop6xuRZvOk0ZZhQz+EcIMkYw6PTbjtjowpkiaSKO/QHdj3n6Al9y3Q/4vZN4+hBa/7wTk",
-	"m5jEVTVt20HKbhxX7MTO3pOUi6wsnDCoYkvXtoFc0IywlDhtz5m8M6ov0qVx9WUCB9awCTraj2VZdaEZ",
-	"0imTiuY5WmKq1nI+4/SPcDvO8kv9JxVIm+HHJ4fvT0qmBxjvuASKOWXLGXc+A4iY6Nf5hf2YSF6IlIz8",
-	"D5JHMb4piXruwX3vpN2uGf2BdT6wzv+p4U3NiizrtO2WqkXTq5nomt66v3F+LhFWiHGUkQVh+v5frmiu",
-	"+9Bat2yta/Z2Gyz/9TsM/XqCPUYJ/DAZgYqMBUHFYoCSjEwFzkiWjNAJmS+4wFBlmvElO3CtvkyECcoX",
-	"QCYIkuNLE5ei6pTlWBExQElR0mEyQkdcqqkgx//Hb248LRO0PDP773p1lPWs1HZ0xXPECMlkTAJMiXoP",
-	"EV7T9vXOaKN8SYQ83oPvhQvkNm8Q3NW7f31w3++EKl1zNn/6KWZoTJAk4oJkUeqsDvmlNyZYEHFYaFbw",
-	"8ZNWfODHVmcqRN4b9bZBIbJjxTxMC8IXOUFac7CRfKvHZL7jHBWOQw1KF7nhUM08gjeYuWwGrBBnKem7",
-	"i0cyp1yNcXo+FVowBSM6D19zzOecZQCRZzMTTMG4i637AXzFeGRWtqGFIp+VCRBUioCCQcp8kliORJC9",
-	"qTjcKGxRasr+fCVodjlq2TU9MmphtDucZULvkoU59ZV9akYu/eDLGc8Jwik4HuHEJKnsoiv3a77nd5PU",
-	"keJ5BVTVYKq6+QUjlcCczbEM7yagBhtF2jZchvkFg4QNNxqjvOICQZRgjHPMUqAZlnn1VB5oCXZOLoFT",
-	"kXCVTqp8uvr/AwAA//8=",
+	"7L0Lc9s4tgb4V3C1d6uTblmWHSfpyLU15cljOjudx8bO9NZtZ0WIhCSMKUANgFbcud7aX7M/bH/JFg4e",
+	"BElQovxK0tdVU9OORBGvg/M+3/nSS/liyRlhSvZGX3pLLPCCKCLgX88LIbnQf2VEpoIuFeWsN+qdzAlK",
+	"GPmsxik8kSA+RWpO0BLPCJqQKRdk0Ov3qH74j4KIi16/x/CC9EY984tevyfTOVlg/fIF/vwrYTM1740e",
+	"7+33ewvK3L/3+r0lVooI/ab/6/ejnf/CO38Od56N/7edTz/9Z6/fUxdL/VapBGWz3uVlv/f6RXzCNEMz",
+	"ek4YwgqlgmD9lZ/kEqt5OUea9fo9Qf4oqCBZb6REQcL5TrlYYKWfY+rJQa+vF0AXxaI32t87eHrw86Mn",
+	"B09hFebDPT9LyhSZEWGmmZHFkivC0ot/kovmlN/gMyIRVUjiKUGKI0GWBCuk5lQiPTci1SFK51wShiYX",
+	"sP0pznMi+oiRFZpygQhO5/oHbKZfMCEo4wwOhnzGi2Wup/RoujcdZgdk58l0ON05wEOy8yx79GRniB/h",
+	"x5O97Gm6N3SbNCc4I6LcpmAJO3oNLWe6//jxujP9j53/u+0of6ULqppb8wtfoQVmF0jwldQrw0yuiNAH",
+	"u+BStVFeDm8LJ5mRKS5y1Rs9HoaHOBxuPL33c87I22IxIS3Xg8F3iDL0crD35OAQUSVR8lOCFvhCn8RK",
+	"UKUIQ8n/uv/3ZICOULKaYyXxcjlK0FKQKf2MqEQ4z/mKZNUz++nZwdOne/uPDh4/eRon4KWe3tjMYS0p",
+	"B8d0MKyc0kHs5n36cfQ39LfffxruPPv0+3DnGXrwcNB6ET+QlC4pYeqlEFw85xlpbtU7ll+gBZESz4hE",
+	"K6rmhsCJ/onnKoKf04yIH2Tb0cLj41QPUVvd1vfSz/oDwVLPseuUBTzfNkPzbdsVeXKw7oZYlrdxn48V",
+	"Vhv3mDIzXakfbpstfFmZ7H8KMu2Nev/Lbikvds23cveNebcZHmZUsA53w56uKNgh/MHIikiFVnPCUE6m",
+	"CvGi9S6Lgl37pE+wPGsTFonC8mxMswSpOTBdgoplznGGVlhafkMyOP0WGWJf0E2QFAU8GVDEoyfNo740",
+	"7yJS/Z1nlICI/iiJeL1YcgF8MuVMEQZ/4uUypylIud1/W0L2LOT3Lz08I+bOp1RdgLxRWOBeX79DEqbG",
+	"hgZGvXfvT8av35YLeyUwO0NvqBY1vX6Pp2mxxG7rtMSBjyscKGRZT5/0Lvt2+P1nfvgjVgiczfGy6DSJ",
+	"fwicEvQbzc2lqkziBU8Vj8zBM9hgMk97l5/CE6GKLOQmejf7/YGkXGS9Szi21+Z3e8OhFR7uA3+KWAis",
+	"Cfjzzozv2M9+/6RPZvABr+wVArpcFLmiSyzUrqaPnQwrmFo5SZxlVK8V5+8FXxKhgBamOJek31sGH33p",
+	"TWlO4hSuvzFSSW8pUiTPJfzTEKWmak+eE8ow3L4m8ymJ+3cz2Cf/FJ/8m6TK0G11/CMY3bAigvx60ZSS",
+	"PEOJ/jJBD5JBKs+TPkoGepf8H3lyiD6evNr5+WEfcYEw+t+P371FsL2apQg4FjlAL7XyY/6F5vrSnrIk",
+	"pIgEPeACmY+ShwizDGTzHJ8ThFFSoUD7rP0seXiIyDkRF4irORHojGiRnvIF0awBYaUEnRSK9PVLTxms",
+	"keghpZ4gZsjsDCpYRgRK/PMyQRlHivMBerlYqgt0jvOCSCTxBWIc9LjBKTtlR+j58b/MFsLCkFHMzGmm",
+	"cJBYECSJ1uYVybR6mPLFAveRJAua8pyzPlJ4ovcv+W9QP/TPDK/TWgda5pgyx6gfMH7KcoIzrUj+SQSX",
+	"+ofLvJBI0hnrO8UL7T1G6RwLnGoD4mG5J/ZFfZRoDpjAXidAr4l9CE04zwlmsq9VHkRySRCVp0yRzwq2",
+	"EcE52RdpvWiFL2CZg1PW4LGGMOVSHxdcg7/j7IPhnGu45FLwSU4WPzlu2U34vTe/ipG5vmaWYaMUM8aV",
+	"1vwEwdlAs43nnE1zmt75lJaCaCo2GoC+7hOa6asPkwJd7S5ndMTcNQIlDibxCuaUEXbXW6Nvco7TMwmM",
+	"SaZ8SWBCr5lWxnB+57vzrhAIbBSjIuV8JoFVO95hyUtrKjDRt1y94gXL7njjhL6tiHEkC2dxwnTe4wut",
+	"NJ1w/isWM3LXxznh2YWemOIc5XoCMKmPDBdqzgX9k9zpPr3lmr5AaGlWgDV7pxkCk9xM6xzTHE/yO92n",
+	"I5SRJWGZtuL1XmV8pfVxcYHwDFNmp7YUPNUqyiQnz8uJ3eVZ2rEQWFrTQpLsECXAMmQCKoy5s6BCSDtr",
+	"WSy1pkayNySj+ATUkq9DgVruI60XGeNLq2gwKso4kUAOCp9pOrh02ijIraM05QVT4AeRFQ3+S89ZdOMl",
+	"EWNJUq5v/R7on0tMxVibOuIc5/Y72Rs96feWREjOxpXfZvjCmJyR71aEnBlfgPlS8SVNIz9nRZ6ve8i8",
+	"Rz91WVdRo+to2LDnRIBmIDWpCn2lZ0RLjUGvadu1bkD9rb8SLBVSVOsfRK0IYUiteGkrK65vJzLLOkRD",
+	"w+SMCy0yaNve1of9e5GfBYNopascBs2IMm4FytD+AZrzQshDpLcOVDN2YZUgPQn9qWEYxrTsNilzGDGj",
+	"QGpTwI4tyTlhKMMXcquR2ihk/SbwKWyBLCb+GQRvupvtaaXYm92kmr0Uo/w22m0nrzVnvOlQNq6/acz1",
+	"qzzpPVbpfKNN2txD8MXCBUvnmM3IAP2TLBXC4PFO8YL0tWGAC0nM0WoLwPmE0IJghjI6nRKhJQKoG7Li",
+	"Im3hKo+BObazuUsw3cMF7HXkVqHzeIP3eA138m95UnnJcEtu41+z15jM9RjGTby4nT/c0ttvYPKX9WtQ",
+	"dePUnTjBtzvyjC53+NJcjZ0lh2O3Vmq/d6QUWSxBFamSWYqFoG3+04k2KIEvrrDWhoyOo3koVQhPlRaV",
+	"aUqWCrOUrOFLzo2jL6jCNNejbXxUy99sjCNhmd/mhIELghcKbHo9uzPGV6ziTMqwIjta5naZWODYj25F",
+	"NTSwmUymmOYkG+ecn8l4YIlPlVYD9O7mVBvuvMgzVLHdYy+eK7UEX1ERee+7ehzDepCt3AKPt9YrgPN1",
+	"WwjNYg7kxv7lBEsyLpgyp1tT/YFUQCHVx+ZcFVSilAiFKcsvED83ojR6fM3hNu9rZRtghzWZSIJFOicZ",
+	"hC2p6qPVHDyENWoqmKen5pawlpDDK8EXaK9FZ7NzGUuzoRsJUiqsL5u9AN12Rbq4zDpDwrKCMogSagpw",
+	"uD6c56IzjknUllElxn41OGZvujuq2o2orK9KPcHNj2oF4fQbR5DwJWEJesC4P84Loh72UWIYFckSF8N2",
+	"S+mjxNp58JWmiQRPwP2KHoQPIka0cTDHGaLqYf+UJZZKEvSAho43xfPsoXEXEqY5/+89Pa1ev+cmAY5E",
+	"GFN/CIP1+j37umDZ5dEeed9tuxJkKKnOK42nFd5srEMjwfp6sdqcHaB/Ge8vFsS4jS+Mp1vPoabsQDDl",
+	"0Z4PpjznOV9MeBkuORL/LhhGxzQ/xzZiEc4QIt63I+Ge48US0xmrGa+4yChhKRlL+idx5mOKGRYXWmin",
+	"YJ8P+z2tHTKSB9EbCA7p17hbaH8rCHaf9PaH+0929vZ29vdO9vdHj34ePX72X5bUC0HGai6InPM8K4fa",
+	"H/Z7U2CALL0Yp3jp3qvZAiiBlAuzuZMi15r1HwUlagzmx5hoJdA8H34Md8l9IbAiY1B7qwa7sfezIidj",
+	"4B/2cUlmC8LUWI+/X/7ThEHdMwEv8p+AAOq9+HD06qTnPhjb6LN9St/U3N7T6AbbRVvi+Y3kcGPLwz8n",
+	"QgId712WbxvbX+lV/MmZ/uXHk+eaH2qdTBPh+9foBVlw5Gmi3yuW2YZja/gLaqRTZzU+Gi5dgNnGlSHO",
+	"DPLWJCiBcHEv03dxKvifpKqruASfzfK4Trv1aR3P7T3WM/KjruZcaq0iJXSpzFXHK0whZmMmCRFyK5XB",
+	"a6/4RkeEP9P1Eue5feyyfqOiip0NQIEYBktMcXDGXF23C69sV1G65go3Eqj09tnnwctiEx/wgrOZ8aZj",
+	"qZw8kmgJ1iZVenuNSMk4kfEdrrGKLz2c5++mEFdft+Ov3M+e4yUEnusOYnAXruYcpJnkJstpUvGUgP9D",
+	"64pAS1pXs7epdIIwjlK8bOqRTbXR0XdMMXIMbwMR2dHfu+cvI6yxfjSnvV9+Gb15c9rrZJxEWOr1XtjC",
+	"ihtXlrBMogmZFQxRBgIYfFTweJhs1ty9Gkv/csUbEgqBL1fhSjWxsY2GcoTsj3+QKCNTyuB3fZtDadOe",
+	"iKe+NRt/wxpFBw28ixZvDbUutH1snr5siNMmo9SKqr6CYZZVITtRZSiV183qxD53XCwWWFz06iK40/Uu",
+	"hfSXyEyMwI58E4rrbiw7ZsiY91enHay/Qvd1GvZnVz+MtmsdsLJ14qMhwetMPsaHmqwu2Nk6Fyjlcr+m",
+	"w1REYWWTa/ZYRUzHrDBHsb9SGXUqmW9l50wnr6ld1vKYtLld5n93spwVVzjvRJ41mimnXR3UvXLdRlzV",
+	"P23CiFrGujf9Jqgit+iwbgjN3vDn0XAYpbtRb3/PfNciyg6GHVzZTZXVu0gfb3Q/r1XEQlfrxhfdkCrV",
+	"UHVuWIMJixSa3DxI133w+3Dv099+H+48+/Tf+78Pdx59ejj6fbjzGBKmP/1nr6uGc5sDtmpAa5zkX0vL",
+	"2Zjae6tq0AmUYYC/Kcept+D0LIkAfRAy8FZznoM1VvOs2ItUu4d3oyht0gq2zpmuqg2d09fLop2fduPF",
+	"AoHKEbzVMY/gtU3l4na9Vu8DHlJX9bTlXlplHE2pMNnrotSKJZJg92ObtzBCiRKYSZyagRNn5ifayEsG",
+	"9r+1HPiKy7Ly+17fuKNirslyDXwmiKynj7gpOreNIAtMmf7t6OnTZ/rOgF9sfy/wKr0/+nj88gW4RAWR",
+	"PD/XAnp42W/RM7qro8HgDTPebbFUNM9tHZOeXNRRE7v7UedAmX0ReJKdH7jrq69oRYS7t2Zi2sJ0CckT",
+	"Qhis+hCt9Bda11g4brTQFseEUDZDU16wzBVOXFXRsnq317ONOlyeUWUF67SvD0St47dW+wqIsgxVyN7o",
+	"90fD4fDRJxvvkJBhDsEKmEBGcnpO9Mw/NQiw8pr1YcNDbdfbnDzNzBXCed6PFKE4dfkKXLOsD3g8bNQD",
+	"FIz+URD7fWniKhKPIyZmC5I+SoI90P9MMUtJrr8z+dWyWC71vSdZMkBHDJVhEcu1IHnc1gWSlGYkMzys",
+	"ktx+ykyasFZhZVkM46/MHDRg2EBItEQzohC1PKuTjVGtHqpUU+ytL6Vobl2NoO0+riPR45aQbfL83Zv3",
+	"v748efkiGXnfJ626Pg9Lz62+qIZBYSHouQnQWI7tfPHHz395+eLjr8BAP3x8+/b123/0+iVP9QPqv4/e",
+	"Pn/5q3n01dFr/UeDxWtppofYOccC8h9hLIGn+rIeW9VM35UPBbPX9j22sa3nzpDUfzu60WOZ+/Up3CDr",
+	"Zmjs0HNeWCe7l4Ja1KXFosixoudkhDAEzD29peYXWCJPuH2Ey384dQq4O0rM6SXuZwSn81Pm3sVZauor",
+	"EM4yiYqlPpQEDMKx8CGAxNBhLYBwTgSekbEd9wLU1/YkQQgfl/kUehz3y2r8vvSP+xVVneO80Dpfq/pn",
+	"47sQTLCMuO6Xv6KjfWt57H9xE842v89gdbT661+UZDBtCni/eY3NygqTSrvhBGElYL+bPQVnJhcIotuI",
+	"8VU1OAT5//onVzxCZx+vX7O5b0DGATeHcG+eo5KOO27FjPCZwMs5TccZlSYyTWOOyiBINrkwlk3f1GJx",
+	"qZA1yZURB4OujPy9fg1whZi7KMdSja1rqyXEpOZEEjSlM4jYrECR1q8j2RYZKGSG8/GKsoyvxhmZEiFi",
+	"4wUbsJpzZGNuUy6MiNP/YxeQGdxRF6yMq18XVWYjw9pBiclkLSVsjldWvaPC2p5QDC47TsjnwHm9oOPd",
+	"9z8sNaymdCw1D6gh02w+2XZiVpmLbBKkYDQTQrhAuaZPk+JGTeaQ09lHXjXadh5LwrLoab2FvJFZwba3",
+	"OioZiAvKilhWzLG+Y/ycmPN3fKzjXfcj/FGQIraNH6FCaIUv9OxNHFytuDgboUSaFZuz8xk42y5NH/q2",
+	"NBW3xj5A2XDWnKXSim1FywVKg3mH6u+2Uy914/ipl+d9iCQhoTJt4w1y6zFDkyVKCkad8emcjKsWRaLT",
+	"YCZnKcZoodiuocSDHVlNljqEWlUoVeHC2ghd2Q9fqjEvlBxnhWbN4zTIA1rPE6maZ4KsLOezJbe+PsOI",
+	"cb1RpRzvOKXQy3qHkiEc9iqCgQoEr3ACgqN61sUav0rp59WvXJuaaXxU1QUTpN9gsvW7DklwtkHr+aCN",
+	"Aj7dpCY3WJ4o2JitwZUQBfMlzBLMFgplYnW9zqs1HTzH3hJfp/mA7WrsoWtFl4s0JVJu2D2QGvoC6Jvq",
+	"uUXAXfpX1h+bXC6+0dfREg2sSqua6J3WprRv7U0pp+tjb+a+KPK5kbitpaFWrQVoDVARytmsI1HrWXGB",
+	"83Eh8lba+0EiLbmmOV85aIMT+zv0G5mgj69bSFH/uFuKAF+ON/q2rnM4HqnHn0+IbRE5rdZMgbolHp+r",
+	"i4OPwPR3tr2Drrq+D9NlGnhfZsBCInOMKIVNRauuzUQ15rqa1FR7WzSDuJISVecj4r7N2I6x5RZ+02K6",
+	"xlXaiPW9RvTHZWGLYG4xqdosvIisazKT/gbfT/OGRXmiFwvtFnfchdLm2alZxzV+s859eSLobGbkYUcf",
+	"e8NZnmliKVgFDy2aF/ECFEBzO8FB7G8OiCPQHhxMSXlRLbBHJFjXXIbRx9YEqfxc7QRDjSAMVJXuVQfD",
+	"NPLv2t3bFQXb3btGZvEh4iy/gJ3AKNM7UTCjvZuPBFFCG69caiMiJ2n3mNL2vrrg/Opbvl5lsg7cMIvv",
+	"B6mXAqnQC7R3CNKzssrBjQbC/OF0kaiZFqpOoFpJ2pjbRhF6TkRG05g8etc4UoO54bzWWea8zBU6SToL",
+	"13+ZoVtUn26xuBJVzB37Ou4AOUvbxN9usKihWr/QKBJorQm43Jym5NnUsB9N2QV/B3Wx93rOvVG5IHIA",
+	"csLqjD6U46sD0IwTiUzhv3Qv1no1zumZS/a4kXwpv6D9xoqulsUe3mlTPSVJPm1mtn+NRK3tc97BoFnN",
+	"sYK5u3X121PhR+ZMpTEEvZHgkpZPmZHkKKmsKRmg16b60TidTVwHMFSdZqo3fsKL0EE0QCdhRkaQ+gGB",
+	"e6jSgCDUbSeotWTEHzYiGjaWy5n1t31WKMMXgyr+4N3kuFXn/NruttcrfpCIrxj6kzNyiMocf2SJpiyJ",
+	"MQLLrM4EdCA8O+FqDqF9Qh1WyFfJqvP3e6+FY3UoMrheZl4k2oKRcloXeE4mZEZZCKWhIMh69fqebzqv",
+	"r628gTKprHsqKReQ/M9K7fP0aiv4msrZ66O3R3AvLeRi4LyUBC4trVRr306yYP1IFVU5OYR6OaGVPMSA",
+	"UdQm0CmvMNTFYvUKUbWrrLtzuR9BUaVcyI5JHL/pHx3Bj47fHJtsjDlJz5oZ/SVuQ7y8eCU4mx0iAmiS",
+	"IM6K5aB39YIYPQunvkdybUBFtXOKb1D5+2CTCr3SrK3EGnJVKGYpadkEbErPWw0J+71xDSeAZEayBOUk",
+	"Q4pX2JtFUdicUKEnsmXl4pqaocCY8dMbdCtjIssWzxpMUaIFzohmaoiLjIgBOvE+R9iNjBoP6RJL6ZLA",
+	"Otsz5cEcK7KMOXOtsdXRMNK/AI28Da8CLDRQ4hL9XHJV0VSjXDfLfgnSHU7DbXM/JLQKDURJvbo5a27u",
+	"5nJFIoEZN4Lw+tRMVNS5wUxkNIiDR0kmElMo0jnCskS47aMkUNj0Pw1ikxnAIujFRmhwBbLs+SWsZw5m",
+	"6GNeiDSqs3CH7QtFugle0qSZp+l4Cl5ScEWa4GULYzEDrkFNTwzutEftt+rmACXvX7598frtP5JAzvXN",
+	"4+8+niQQYzCRTAxfHJ+8e28+lZiWqQ0A+RBO27621y8Rr+07tTA4efe+owh5793X75bqNTP/fVdAaqDi",
+	"SyNTzPo/gtdxGy9BKzg3OaeZtrE1RdEZ2ymWUCjRR76yf6ivkz1hOKOmuV99+SYWFBzhZTiBWJyz3HJz",
+	"CpKPELYzxEjR9Iwo/VeK87xuK2zUGcp1dZuyebjh9qmsPlhQ7Ma8wHI+4VhkEZmYKnpOxpWKv9qVdxmi",
+	"fa39M8pmAOoMGaIdfZXOme59VeQzScH/3WJ3HBs/e2it1RPywMJ3vvHSmL5iFt6MMCK2BhloxnPG+wfz",
+	"Nlgn624ps/dMFgfOrpYPFR/KJgpCvmI5ko0yggfIYSFunQqjyS06ZrUUQTRzdK4zPl/qU6FsXEgSC/M6",
+	"zrvV63ih1r4PWLMWYMCOu75aU3mejyuRteYA7407b4Syeh6rpWqc5820kTXJDkS/rjUMflICm1R7kWDm",
+	"gLQ7B+RT16Nlc8DXzoqyCS9YNibn8diuJx3wqp5fj1RNmNaf67YR4QYrrL6xQYpNYordllYuEb/QbWTU",
+	"tqP189/MbGvMLiovjIL/zviKW6xGraP4KqJRNE/MUZwpmwnQt0JNxsbGGVcmTB7TwGrpBrXYn/nsURUE",
+	"8Mmj4d4T95GdB6R4E2LSPnihJM0MT94/2NGEhkyweGDwTvW2wo+ePo4oH3YeHchyO2jCtt/7JcRNeOus",
+	"jary4Voioknzm3bWsJED1W5RBUSuOvW+3bbKjGL094qSPPMQ+l09GRcmsgplbyvI6ZkQJOhsrqK7ApX7",
+	"UZenIIeuW8gSG8cwRr7h3Q+mEUq101bpGRyDs87bE5tboehZrLV3XtGcvGZT3tyLKc2Jwd5quLikbUNE",
+	"MufVmZY9UJyvK2JBgt00XgpyTskqGtoGw8pcfMurzUh9B7eOOIP2UWleZB1VxEh/GFhXc0bRDQojR1uZ",
+	"J3CJ9/u9DF/I3uhp+zVfp/DgCuJ0iyd+k1fVzKBBjBY82ga7NP+WXir2ffxpgtMzoyub0owF5IuDUpHZ",
+	"JAs/l2ebe9ZV7QxzY2F+sc3/heBczWss2edXzOHbixAKrrc3GA6GTXuuDRP1yHRwOXXvMthNsXi9jJaw",
+	"WBY7E3jxg+ziiLDuSffC2KLLRlp1ermRMqwr4J1lhWlQQOR4QcQsmrDMVy4qKfmCQA1dru2PC2TdElpK",
+	"44W2TGaYMne99W3sqIGtU0JtBqPlEYKv5CGIHleajBVKdvGS7p7v7VI2I1LtmrPY/WKTGS53bRuHziqr",
+	"OaeIyrofUVlby0z0vtl5d9yHG2fMtq1G6/QyiHxCnh7JSGZ6LpkFda9RvyO0LHMo22JllYvZPA23DS2b",
+	"pfAZYU3A4jWGRZl+tBFI2aMXRQauyMurCMYyqycQka04VyXRhHvSL4vjm0zDzb+GNNUOLuXvfDubPHKg",
+	"uVUZoVcwplavKS9MTxFp7Sno4hbRAQz+vlfpoUGE4RiU28IPsxSf0jfce/bo5/Qx2XmKH012nqaP93cm",
+	"z6bDneH08fRpujd9On38uCmRKjNcm7riNLRwXsFi10yxQT5tmW6vuNjIH5NYkGpDyNJTVKmll+tuP1Sv",
+	"nQcn6lTzHpW2cVHYi63nVe5619mcMtIbPWomnLar+ofWnDS9jo2xCU3wtlH1Tds1I4/gkUoAFLwQFLDW",
+	"WRzVPSgmpYxE01Sc/Oz7TEnKqp0IVaPPKcnJomsBYe00YR79LkZFcIpxDLhSlF9F0n41DDjvBukKAFfp",
+	"0RkJ7hCkeRFSHFF4sl/2ZRygI3ZhivltH0JI6fUKDpijvm/THAujn5smdsJW6Na34mbyPioyNoigl2Gj",
+	"MvM5xJPYCkOijB2VyBEhYEQAEvHaeK1enttExiqtabUnfj1tW0fpinhtN+zoJbSoiWNl23d1hDQGR1r3",
+	"LOoFlmckGwMLi88ZXJcZnVElQ9yHIKhUhgK1yk0ElpHO3f/f//P/Qt/ZDgrPgmQUj1uMVS2cbP4bOHdo",
+	"CxSt5f/jNMdS0qntdtYRlOV59UfWAUzPt859AHbetTFE4EJXrt+Sy8C0Tek2M4xzDyBaOdoaPbXuT99Q",
+	"b/UQypVUNyLKgMzVaOHC3m/ejQuH1yzChq8W5tqaedMFGQvMZsRkBcSPc4pN4ajtyQ99JcCTMVjj3G+h",
+	"8SNvR5ombTD4VQSo96pHxIc/28b6OrjU35RqYT0Aa7TjaxleLuHEb89N1ItcAR3+Ko4LHxS5zgaEzYa+",
+	"jQZCHc3FmxAnWjCWQqRDmhC+3lZtsNQhJwqcSSv3gdGAHCzG5gEqxUhxqL7rOSrIH23mQJlRbrVy28BP",
+	"mUqjLRD/yLaAZtuDZjfy4G4gy80krVWqiirFsHrv2mRl0HOoJUWuyqlqPYcqPoeQMZZHXmMYJTUHPKCy",
+	"k2uY8fOGphNt9LziInNkbFxHUy4OjcqfgNRPgEh4oU1eo7GCSy/RfyfaRs0vKhFPxZfOqdLr9+YkXzr9",
+	"AZKHP8eDoHbWL0hKnae7a6SDu0huGWZtWNu8jPauI9pabLhOPe4ta7b9hTfro+m5sYq7PCNy2xJ11zIv",
+	"ogalPudybNJf1/AyaVMzFjgDSDdA3OAiKBfqm2IUUDx8sz2bI9tH/Cpzr6cyR9YQ+Jk68BivkUf396gG",
+	"b2qyF+dkccXpfzAjbaxdLF1O/uyDacbOaQ1ZtXUUswX6Sb+EM6q0E3tQg4962F+HKHQIV5shwgIgqTrG",
+	"5ikLQTXRg0UhlQOY0K9+WEHh7KN1jci0tI8D8VBVa1JWQhFI/1fQscwmWoQQAhZyIIqWGla0m64HHk5g",
+	"XaOz4DQK+YHE42Qu3aCzYROQ8XVdS7LEqdwCquXKDim/1HLk7s6pN5xRxYVFAopmbraksWmLaFIYhDhI",
+	"U+qM9ds95e7QZjXWcp6/eiKevQetL3Yp2V2jP3RBpMKL5S2iEV4zda2ap1ahjEjaWnV/Ymls5ZJjVBng",
+	"N9YysepdBa09uhdyHdtB3mckPR7qtcxso/V/RhK9o7jqtmDHNFVEiX4oCe2joKZsc8B9i2yuCjZbJ2Lc",
+	"mHy1NfyS265GwOH4HXq09+TJzh7C+XKOd/avtiM16rLD2a6RZRZXKCs2ZHS9F3ySk0VbKiE4JwVnM/Tg",
+	"w6vn6NnB46cPB73+NkVsc7xcEgaeQCp9/uzmDK1R6Yp1AHanPUEkWUxyIk97vTZfgVwfUFpiUXYWpGxZ",
+	"dFefgvS3iLyjTAK+cMvwXF8Hk5cEjrW6Z9mFEG3Nqoy7YaHBbzQO+RYvLBq+bwNsY2W81qqmW9R1bRpB",
+	"c32/nJy8D5pl+cEO9vfjvFvlLTt1RhlkXi8NaeplaEtPHpa+5BLBhqdpIQSxZc7lEj8yG2TXtwk9N+VO",
+	"UQZvgxJtm1mbzSHC6OOH15qaSGRYyOIZTXLMzjZHeI372uyE39zYJf1AcEZZpAOEt5EWdGZQnCr3sdcL",
+	"EHUKKPBbcqlmgmx6zMEXVR5j3PmEretlH8nwp1AAenkZfkJmAmcki8gOP/UNUHNm4c/N451TWfwPN9W6",
+	"rjFf6oM3leXKpm8su61vf6cfhAfR4Qe1Zfrh+uFkg7euXXczSglJaSBg7LlqkwOfY2qEVszsCNECI2l5",
+	"3eV76dzcJBStf8u8PL5CYwZvKETeuqr4pl3V9d7msbTgW4vlAaP19Y6tUbv1UiHoFK95+OYsz0qFbq0p",
+	"erwfeveAXlgn09par3sY5quXD9RDFB3C0SZS2jVjLrSvrtAqMhiu7riueanX1iast3k8plv7bV4TfLth",
+	"1+aJwCnJ1jg4b5pD3HyUqpnq8KRjqsNWtHXroar7SNKaVHoTKQqvZ+1CXidYVOl+6i/Y2rsbz7HY1oFY",
+	"xart6hC33COGZHxV12IFkLarS/GDQYDcCtDybQ2MOGyGDxGxK/bC1xa5nN9tM3nTvL99xEqzfx/yu/p4",
+	"2rDbSB4F+6d+7NKUQZqdbkmIowviA1OuMl8bqlef4ZVhPwctCrTr5dYJ9q/aAq6J+/ebKbEySKkOI7WC",
+	"6mnRyaJt7CVRKl9HYB6gVmvqsKvUFMLwcyKy4jqoZpsLKlp/M7lok9uUpXSJ81Zspq0x6FsTzl+rVlDV",
+	"6Oge9CqoxNoWIL06ZhQafXv3pc9cgKvoCDQy4cr+14oegnsZ8pBmh+6Qp1XoLwCDLpPuN+I3O9bQjGJY",
+	"sk9Grm1LcEndpA5RAqs1D0luOkFSVdpZZbdQgw/ttidqYxfshiRosUVrcS2wblRqFmxLeRk2Rq3JTTnm",
+	"0/awUFBWHUSFRojxlVU6aU4QRjkWM9OVwvfnhGAaHJjFHEd4xsPi0m4M5RqC3RD5FSX7FbINa6WTd6IM",
+	"EKnoArRIu8tj/d5Y2bNtaYps062y20m/0nQFS5oRK50KlhMJmesGf9SV4l5hO1sBQ2+mQ66Di4EuUF3b",
+	"t6wBDH97jT4qt9qF90YqHO+uzUunwkhq6wo1kfm4yHYS0rCxfmtf31pdYSUdsC7/vJCLdAOOk/GG8sL4",
+	"FY2x6mMT0qpHL4Kk5J7HF9s72d8fPfp59PjZf4GjuRIctF4dE1vujVzc04M6jHrkjwLnUCWO84IEMW+b",
+	"+bvX79lyRvsFOhIEo482vh7a5/E5NSMZV8qtbixrLdma/XvhfxXJY26/Xq7euTGL7Z0RsYxUW+xaX1It",
+	"aXRD4mdzhVtiAWsKhIdR8sVTSN+HjvumCPEyOUQYzQQvlij54n8j+yjnM5pemnxR8w+UHL19kfRR8u6D",
+	"yXR5++7EZJkBALmcc6Hm0Kf5y6ktnDwngk4pyU57IwR2TtK37eSNNVOmRUDiGdAq2LWmQhK9s7OVI5QY",
+	"Qtbjaw3X/euUAXQjpgy+okz/P/lMpYJ/z5T5fwJ4j8r8P7E9dIOrd/U71AlC+XYgky2NvNSz2hLvUMJf",
+	"Vtfaa/a7r3y/Fu37F74ykB+QkQOKztwAE3VH4r9svwB2cfYCdMI8Ada1bZMSYjdxO7blE5ZaplKB0wOw",
+	"mdWcXy0LTfqz62SL6E2IGSMbEMw3WCTBr8vkmtom+KnWNnUNl7sZW83niXTdIyeFb9JmC5JVutptdhpb",
+	"dzaJyMySgYM368pcbeufvsEKCwxOMZAVmvY/lLK29wb/mwv0nMJaIuXz15f+cRCTj9BP3/cWhDyU62Kn",
+	"t8j3+NFqW6Wm5uEsMzZ676e9g73Hj/cf/fzzz08CpVaOLXwpID754rYQed1qbpUGZs7W+nnovqBsZpTY",
+	"3mgfWiwsuVBTnlNu0sywQTAGZZey8ZQD2OvBQRg5GFuUzN5ob18LN5nzVUUfHD7aGe6f7O2PhsPRcBjR",
+	"B/16G9yxEICrb4NOlKGXg70nB/GS6ebeNPxMtlA8CRqWQHoZtPECR3Dnlp/bVxTSrRsH1xtqNAKV+uTK",
+	"Og1J1pZDB2fdxPHky9yl2uU57IcWkTblzxMFUnxmMvi1hIJz94lNFskrxCKkAkkizmlKLBph0GiDXdhT",
+	"7ZjXUdJlffJ/LyTk3gTT5FOEkesoYFcT+NkNaoE9QdmtjK96A1qNeuy6mMBezjl041yN0JSsoO4BOzAO",
+	"fXLGZ0YVYHyfE9E9Z7Z59760aV0gc5HiKywyS+5m9LL9v6v44oxc0akT3PlWB6L3dUB8HYKncBpma2wG",
+	"pou4c5ba7j1weFAkYneJZDeEgW8h7V21n+NC8QtYJ4FwzTHmE5Js8wZGz7BdPsTVH3tLt9BmQNZsqmRy",
+	"r22fznus0vlGRaSFX4EFoHd9Rgbon2SpLCRGihek73vaAhFooexw7iGpB2V0CkmkmutRVkvS/RLnnAdt",
+	"0u4yZojFi3tqrHirvkQbua+JhZagOeYAfggYWh9J26xAS1gEohrpsYfauIY/hiVvLRgMRLIB+g36aksP",
+	"ZF2mbZyyCiyx7/hnGyCB+VtZZmOl12Laes2TrozbttzBiJEVoPrpVS5wRgboH/QcKlcrW5yE6CDrFblo",
+	"G57BGMXb8FzemqEeeFlb71XHmo6oXDKFgVSgpSAmHqNHPKx2erM0AASAYErSywYf/rG2aaX/RGhyhLUx",
+	"UJM32otZ7yc2YtnIz47osrb1hpZqFH3RBHD5H+g3kqd8QYza9kVbIJcDdDLH7EyCWPk3N1EOXngt5D/Q",
+	"B7LML9Dxybv3mgvxpV9CF8+qValznmLI9iJs/PG45y0YN6Hy9De7RrV9JKi+RTIwHMCc+hTggO5FksG3",
+	"BrRwm/jlZlA6O6uzbr8i496gn7Wyk9F8gxynRCtkWrG18XhT4O46BWkeYxtlLpcEC2xrFbxwbamEqPT+",
+	"iQO3hvknIPq8bg343e05KGvcx6mv0ChXHuozdt/LWW3nX3YX9GZcLy5Bobu24hnETTpfyml09764ibwv",
+	"gaSrfWFK3nQk/l0wXONN1mlyDeaUW3n1MzS0k1ILupBvfIo1lFHR6KMDIkOAak+lz2gFkPEZUdBnqHJX",
+	"SjwI8OVoyXFhfk4uEBZxmEI35cZFmGOBU1W7gy1ma3OpDcN1zUQH6Cjo1m3B4C+q7VG3ud7NrjX2+jXn",
+	"6dffgZ4+GMNnG7+ed73JaKWqlUeGGGHetRDE3mbFtzrEBmwK96QmwxAOM9Kt0JQnFtJgz3sHQKCkHVR1",
+	"tIPNSliwp8dlQfx15eX1g4VrksfWsXXPwNehdrsFb+0TvgNdqlUfatd1bla/ibO8Q5SY9SaahUFLJoN/",
+	"EQQ/ky9fEjA7k8vLBL6fCJz6vtEljT57srE1Vqn3lK1FncoYvGt/WLVC8M6fn77s9x9dPvh9vPOpNEr0",
+	"hz9fPvwx2h30Fn3b2ylWhSTZoamXmNFzwvombjshiHzGqcq1GcIlqTN/z4O3nFrYuKcOg97vFbB++wBY",
+	"WnFHvSOd6EWr1Kd0TgUuC1rqnOjbg67xM2quv5HCfMR8a1GQqNChpDprTDOTmTnQI380FentmIGt5US+",
+	"M48S9MroQxvLi7bFHtoM+xOjououxFXqrYFkalv7NaGKA2SYrmo1xJ9rca/1eg24J7Rw7x0Lin7F7AzX",
+	"tR10TPNz3As7O/eOJMW7QT5GayfHLj6AHMuyb5V+UO9p2ySqylDvp2cHT5/u7T+y9WEhUEg5YZCNlSl/",
+	"ulKO1VUVuGu1oryKH6Gxo+0BBGOqgN9yJbgCDLNCXqNaJCo1a2gs+iGTlMRsiiL2YmvjCOvV4fZgZndU",
+	"lD7KiIBuc75pzsa4WrVe1VJdYyjX7VyGm2+9f5RV8OUZZ+CT9aAs3V0m186oqwHwW5EekH+/0WDUg8CU",
+	"y2/3jTQptI2bPYc33JYhZ7nKOga2jt98GwzCasLjNvqGLt6GzVuPf1luakx7923KM3KImvehpt/uN1z8",
+	"n77sX0Z16A2mKySwFThHcknynLLZyPoUUOJc1aMELQWZ0s99JJfabLBtiAwplMFz0867uhfJFczg1mvQ",
+	"RqE35MvrrCX0ex4G7Bo5abWVOmCvbRSN7fs9R6/mPzEDMI/oxby8Pa/KNe5czFvyr7JFfUzldv0GM83V",
+	"LY2XjjRmcjc9UKPp3W/rnQOkxWjZlR35RrFNYg1VXKZHYqeXdJKG27bu39xTvw1QBZIR00JQdXGs32p7",
+	"RxAsiDgqYo7TI4aO3r9GZ+QCekgkRAKgr0RGbiVQT6mkDXrCVPWA5pXlDs6VWvYuLwF7axqJyz73iVHQ",
+	"v9eHYjHL0PGb4xFamlQhDCkuhApkabOPXGJjH3kve79MtAoaWk5IiqF675SZJG9rPQxO2Sn78Ue9fsKU",
+	"hTIe/PgjSvRHXNA/4ZMR+jssCp0Ww+Gj9IxcwB8kGaAjvSUoxUJQIpFM+ZJIG+M0uYmUMwggS5dvq1U6",
+	"RkgmEZanLPm8Az9KRhYi1UD591GyElRvsgvemF2Irtl0ShF4qj8FmNbENEky30hFiJCnrMxAg0+JkmgO",
+	"nQSkq7FSfZTgbEFZ4hpQStNkTssQOUCmW6GdPeN66XYHNZuXP/7ooKdsy2QwnPsosSFyAS30AOaZLsgA",
+	"JQE/TdCMQ99LxVHiPpqaPH77w6kyOK6SHJ4yuG+AumISjBRk8GNBQDMcoAS4c+KTDPLcvAUenlLlegsp",
+	"vTCzBsCcgUUIghK8NN29KGe7Flbsp39LzpIQZA8dDIejCpxbtd0RegC9iuQFU/hzH2G0wLnmNCQ7Zb4l",
+	"qn7N/v7I1aXr3xnSpUoi6yjSB2Sx8Q5RYhv5BXQFPYvkAFkD3bRIgsuqX2Qx+k7ZH4UmfohVSFimfWff",
+	"NoSiM8YFyeyGfADQHqjbQ+/fHZ/oi/Gb7XCbvM7IYskVYenFzj/JRdIva9UcFWj1nCwVHKPP+tDzAT+d",
+	"bZNoy28lXpBTpu+SfgA6+aEjZtLm9L9shZ3HPNJPUqk37hBh3x3RnIEp0PMlefDc8Jld1HN9nyib6cW8",
+	"Pzp5/ouxr2DDoI0bWmKVzs0pP3307MnDkeEhVJaZQVJhvbW2PLHcrhyn7tUfTxBnkJwH97W8rlpBc1cR",
+	"0M212oaoGkFrJJuuYQ60HFDhMxL06TplVEGCWmAj+mexMhxaszIzsxO6II6w9bIePXr0zInZP+G6/Pjj",
+	"+6DZmHsWrEXouQUHKg9Rru+5bYPp8zOkZiPQhdIAlAxO2XsPaAmYB8ZSHOrD3hsO7ax+I5O55nU//uiz",
+	"Pn1toiBBVieVKONpYbbRpWvZZE86Y1gVUB58DrUeUF66ApoZnbJE0y3aXdmhdq1NlaAH2OegwNxcG9pD",
+	"D/xoNuhkRd/8+tA46GvvMoV9CXpQFzH+1Q/7aMK14h0yk887q9VqR3OBnULkhGmzIrP5Q8n/uXOyojnl",
+	"O8duYVAMZdA9y8UCRT8yKVMWpLEHbWvQsRIEL9BLTeMk3jiWLwnDS9ob9R4NhoNHPbBX5qAOOHhLnALf",
+	"3DXpc/qbGQElxcu011lvpD88Mk/+ah7UeohcavEMP9ofDmuh4XAjXFq9UXI2qqeVgUCfaEv3Ay/wwXCv",
+	"7ZV+jrsfGbZy3sAfHgwfbf7RKy4mNMsIpPg/Nktc/4vXTJuDOPeopI+7jPMxAO0rDdnNv7OjhGDdABdY",
+	"pgH7VJDVnGvNKvW9efAMvIHHZUKm1U96I5NadQnUksbUxXU8dIBegt614uKMCMQnWjSB54is3JxsNrxE",
+	"Wi0ouQtnA+RTi4NPySkLO0fDvZZoUuRnpQqo74675qBd2nJyH403184IcK1Ao2Tq2mGPU7y0RXlVqoe1",
+	"NekeZM/fbS+2myd5kwGrTzV8Iez2Dszopxt4ecW8sImC38KN9skfEEY1BiFc1w6X7+84cwkPd8cWDvY6",
+	"/OI9vsg5zk44/xULE0452HvcZXqagLlQJHtDMopPtKGlf7y/3+XHAeaug9z9fhgZqG/EWnXmymvdPqiu",
+	"sS6vTdxMm0nwbifz/CtaxZ1Wfry1CmLTavCyNThbPrILdA7R2Q0PPjcOJv1kvZ1mfhGstIlbQPVToOOX",
+	"HqMSh6DTpazjKFx+ukUO4AYDJ2GEARyhJXDuabnqb/zefye3SG94uafBVSnJOy76uYz48EwUQltRyYsP",
+	"R69OkkMPNmP9Cg7OxIhfi5ZEMjB8HdKLy9awqfdJWdcL+TGnzH8CFJ7oNxlD8oEbzfgDTnvg49EaQg9N",
+	"LhCHbDnOHtqQWmiI2VeijEO+ChTpW3AhwhBn+cUpRJqIwRfXikIIWOOmEFMTjJfMbejW7CKwr/9JDLTb",
+	"begYbn4mq6uTBrB344O3CX9vJmPN5cAz8Y2L/eGzzb94ztk0p8Yvfq8n3JaeALcPYU9Dm5ncyl6BiEqw",
+	"+4Vml7bYhMT6ZIFo1ozCl8Yah5pndYfoYPjMOFJXVEIGc5VdmDcH7KJ26w5aQpfuilCJzCu+/TtysPkX",
+	"b7l6pbW7K12q74REX8BxXYVE+63umHb6Gd451/6r0eH35OrZhqhKv85W+skL0Emu4gwa2XBF1Z8eFnj0",
+	"TTxVkAU/J3KAjpxm6bKBTFQsQ1NBSH4xQL/NaU5OGa7wQ4/w20e2RlprdktsIh5JFE8t6aMENDzTnHoM",
+	"cTTnnQ2/gCjbgwlXcxOMGkHg6WHftDUsBBmruSByzvNsbNs76XdX3UvGr7wUlAuqLhKUYhauTn8LBf1T",
+	"0EixQgYPThr0wVMIg47Qas5B2AD8Nzwb6qggkdwbqUT/LjLzbrJyXrkSnWBGTOjJREnNJzbypt9NWNYv",
+	"wylxz1iFBd2ewnrT/rD6e+/UFfYXVIRvW8jfa86362GzLBpS4q6goCwLFZMKG9j4u3A0w7k28HGw0dt4",
+	"uR7mlBkEh0PXi+wqvM5Gil0uxoJrEQVJHpML/TDJpzF+aHI674ghbmHB3zOue8b112NcJv/iZm3+XdO4",
+	"GRIHr6QeRx2mryjD+QAFuMzYdNNBEwIFjEF/60PXCohKg2JlsxOYQe826Csu08UExxhBEzKjTA7A6aB/",
+	"f8pUzVnAz4mIui1h5Jt1W94y8/EI8xuZkEshc2hA956S70MlAZrc6mK3h/fMvQbt4Yav9W/XvKgVyPtA",
+	"0/H6zyBicRWS3F/W+8v67VzW95Ced6N3NeggYh2fTbqxKceiYH3XKqSsT8tJNiM2qGdSFNEbnBHbxMEA",
+	"A0JTzUOU2JUkSJE8N7p+897NiPKEfIuXJmyf0nZfIMH53tf69XytJoleoIrz8Vbdru1XpdpdL3pZ3jFI",
+	"qC/bc0NNAqt2sLGxbrhN9RQ5+KG2fctYV9DzsZky8yFstHf7OTMbnvxQsLcO1nTzw27qrpyw+y9MS+Wt",
+	"fgIU9pxn5HYlcbWh49q0m5Kc7hnM10vUwZUOguFt+rosZpDK81Y2c5TnvtimD6HxnDICjKPEvxugI4MN",
+	"ZnCgkVzqKcs5Ia4oUOEzYjsVTrlYFDm2KrOD10JYK+OCL+dkgI7YKbPFJ/DGiSD4TCI+nWqVWrMp1x8n",
+	"ZvqSz0sursOu/iq8RR/Jrj3ckqf4EskJZdj0AKzVBzc4yfPjf7k6kznB2viBKODB3s/Dh0AFH09e7fys",
+	"xYb5GuZjPU87L6hccukbzdSaZAWlTzkoaFWnZ5jv2JjmPSv7GukOfMVyXolNfxvsTBaLm/YENKx5E6xo",
+	"6kdm9HsD/t6A/5aMGk2TCLsI280Z8r658Q1etWNb6AyVRKJg1YiljyH6vnh95H3riAs0xRQCi7YM1daa",
+	"rwAxzroUfAHRFJx7ZSG1bR7oE5YBvhpyOmymcVK2XNefC+IQ6uZYup+pOVkM0ElY2A7znZP0jGSmSPbQ",
+	"wKe7xOUfpJuare5zadYmn1prS2Yu+v2LSpChUmUJszCNNeb4nBzaaIHpqmr7qTKuThk/J8JV0wP2DlTk",
+	"0rKhFdRAly1GTfF5TMUCCvhecqJtU+2vE1E9cZmjbXxWH5A+wQmZFewQJZVWkpAdP3dVc46qiSBBD7L7",
+	"OOx9HPY25McxYVlZ3O/aZpfc9QbkSLGhSutDcRcFWp9u1/PbwT1TsHvHzDfjmCnY17JhXPv5W9GsvB84",
+	"iESCWWNUHPfRWNEFSVBOiURYW/OVmGY9+8CXig0AUeSUJZm4GIuCJY3SMdBmuLBKhsMWsbguqyp8FElp",
+	"Zns8gYe6iiEV0Ufszn0vGolVCqwP4xvTQUzdHJZI0kWh9dR7HeNex7gtHUPzpusFmecAZrU2pgxIQ1ii",
+	"xD6cRAPBBhXrX3u3GQg2Y7RdQ3uUDqZncNXttfhwvdHvn8LNPiHOl6+CwXJ6TkKBZ6f4KdxjymZEKouU",
+	"s/tFYXk2tpV0bRVMrxeapG9zL+0Ikb10rq2gTWLBZL8UNh5sCbLn7jWvr1ffxBCFY/xBomWZiOFo0Rzx",
+	"jaheJ1ie1dWvFrLeNbhsrSzltQmy+85PYfSiacOYNRhQuu/blglW0iXkDIh0gNZ3f8O+om0T3LDwTO78",
+	"lgH47u6kyM/AvmkxVbiw4cBiaYJMLCtR6zDgTk1zvgqA9AAOEvg4AqAhLBXkxVRBoJkcoCO3FbaoW5Bz",
+	"LftOGYZeNMYzahzQerIBdLQBYwzcusn7l29fvH77j2SAErfOcoG2HrB1A5JThgXxIIgxg8b85qMFLK4d",
+	"wlrkawv9tyXwdQxypga5HYZir4KT3YGLbTbD4rfAPUKJQYJ2qkGDGe7fMDM8SlOyVO2GlaVieo97cW8Y",
+	"bcW7DXkhh1i+llU3i19csGjXIsa2Z/d4sNWJ4GdacE/7DqHZB5h+kIAXWolCZdR0hlLapljNDTo9VUhx",
+	"fgY/dsjM6DlfLDW3c+mHpyx4r2apPCd9E3cyfp8BemtdRzas5l1Ixhm9tlRPT7Ta3eY7V7oi/X/W6l3u",
+	"hGxdY9lqyfdDuofeujHlqoSxnDpwZsQLlfJFGB35QPSl1TIwomHFbu2Xqm1dq04xDaql66Yl+/XL6rpy",
+	"+YsMQXOKWUpMPNoRR9i+FqC8Y26RsgnfrdG4HeIFUZjmbaLUMZR7W+IropGUTcs6EXcHzdW+8QeJaOYV",
+	"0SVW81IPhR6X7WmBPp+xKODJQDd99KSphX5qu3G7RvxEoi/fwqzbojuJlowJoM47jHzXA8AUpzl2AOGa",
+	"FTbd/RPG1bj8ZUXA9suUN1kGe7T4CDNuTplLueFCj+J6+1kEc9tCFwY2yCV8QRz4P/QiKNSK0NncGHF6",
+	"6yXlrKx0tdPSOkZiWWsUxdccWsmkvsm4j2dwZpV3nYtStiBcx1ktDr7tcPodYPPeh32+V+vmBVzaENT7",
+	"CvpTIxK04IwqDgxzTWDiTfnUbV65cpQuBX/3mnVQJa43xli+2tazXreAHoK93aBQ+wd3MyznE45Fto40",
+	"XviHbpEyykFaCGNKZ4Ug95SxpvuBP80fpNuua9KHbSiyNhvttX3m7hHDf7GlqYpDWyk0wekZ1N0ANFyb",
+	"/xa+rLht/e7vH4DGSRfFojd6um86Bpp/7UVa9t5qVMns6mbPhj0ib3Tf+zFuzI9R39qrXCbhpHQ9q82P",
+	"ta6Q2ST8U+WgDM2tNhn/G0EAYm4LD4BvR79GDeBdVOO4aXaSCffOjzvOUoK/aBscxnYukC1TRMtr5Z0V",
+	"thXEOlFlLb5j1zTiq7S4CL2jAKdTIgrHBZb7fgwekYivxDX19KJrf+/g6cHPj54cPN0gwTbM0BQKQbUN",
+	"dDaY05tqxBGcBNk8D9tKGmHIl3WVd3pG1j0bnRFlKYlv2Npm2N2mYls+bJxFwRTNt5/Fp9v3e5hbYG5p",
+	"1+AJZpnzp0HDKRyUwVd6Tn7jHPl/Bl4gF+ZQzN0MT/IKYRjXmXUtgz12D33XwUW7is26t9uTe537xnRu",
+	"WVJQ2eDKfrRF0x7vL4cufHhh5Bc+I+wQqkj9dxmZUgYoDJDqj1npcQPq5qIP3Vi5QHKOl5FgoJEIdpLf",
+	"qqvdTu+r9MFxW9OixLsmRfddcO795VfsgiP95VvPM5opQY7dbGyBExaP++if6VBNVVu/m5IpdGt3467C",
+	"fbeb77bbzZak2N7rppV2hnfMmO+9K18ztaQrPV2vzU20nYFFXLDYGlgQhHM9zAWaCv4nYa6toMO/ifcH",
+	"COn4W9Brhvd6zX3iwF+2N8ANaUK75BznBVbXRw6rYRDa134f1tJLtwm3XJBeHc5nQrUkR7iCHIkXy/yv",
+	"Bzt2zyNuM38Easggh8TzCouZBLltHdWMCttgDtmyFSjVFiz0Ha7XlAqpTF2a/cSgms0xYyQ3kQZS9hu1",
+	"0GfSNBqYCr6IhjZdH/Rbvah6iDa/oBH6MIn7LJW4d0+VW7Spg30bpXlL/c4aOrrg+4qLMyIQn5ALQ6Ga",
+	"MKErlzRheP0HI5/DAgg2QEd2xSWguMz5imSnLOMrhgRJ+bm+kIqvsMhMfrHAihzWwO2gg47BCjbSfkXV",
+	"3CKbmycpm5n5gLIedkJs62Zodv7WdHP98pvuZFh96x0r/LBba6/+Xz9d+F5A32pnQtNvAeC3LEXp/9jY",
+	"ax3zUPMKvV1TnlMOUJeC4HS+ibc2coQd9ub66N6Jf+q7Du+5ZWyO7/ltuQ/w3ZwKEBCRI9KSsG46xJec",
+	"Y0H15A1yrakJ1NJzznN9LxBlKLFUlSDTS7MtxOdm+a1arW5+XyXI5zenRTq6Y78P890LxquG+VR5ATdw",
+	"jqZ7y7Od24n0BbyhW6jP34f7WN93G+vbmh7bo33t9DO8cxZ9H/D7mgG/7kR18yG/NwAfZbCeLPg+VCwX",
+	"ttOAB0NFMw7ejbJ7msfqV/oJbL5piwlWqP2bUISG94rQfVzwLxwXvDnVaXcpyDklqxuG4375Gacqv/Dt",
+	"RpZzzsjYoLZZ4DislKCTArqQUGmajQzQwfAA4VzywBY06HbQkRhSOSONhc0avheL7r2Zrr/7X4ej2Vm0",
+	"M7bPyrVRMV1pFlRKymbOOX7vCb1nWx3ZlvGkl7JyygVwhiURkrOuqlHAwwxi3DrnZguo5N3UhJmQLLX9",
+	"1aHgqrUazBT+j+GhzvVWz82v1tdbOYxM01ySzGip30mCMjqjCuBGc4Izfa+TnxLwOU9s5yfEBaDcIF6A",
+	"oUw+Q4pCb9T76dnB06ctC/qjDUJz7wlUr/l/VhE1f0Kf/vb7cOfZpy97/b3HUWTNWwWgk6QD3C+c673z",
+	"+Macx3XgR3Npt3Aan1T0A8bFAudUkgwpjl4O9p4cHCKD62q8xXRB0J+caaNIEJQRQc9dzTVVprkHLxR4",
+	"kMtLmfgsC0TlKfOguPBKhyll+4AEyE5V1cXUoNiEy1j81vik9QZ8q9qLnpvx3d21Mxp2pQ17Vpog7b0T",
+	"+l4n2YL9HGUZwkA869lP03y6R/jeCuEbJnqP8H2P8H3PZ+8RvrdF+Das5kvoPFob63spsLTs1JiWA+Tw",
+	"sX2xi02xs/g6UuELwy8FcSA8fc9zghe1BAqtwtYtSGh1SET0NO/9xN8JCQNRbaMstIcF49QyvDNF+T4U",
+	"+DVDgZsJ6GohwPeaPQYwXtFY4D/Ao1NxugsXTnCoL9ByWc2JIFpHnVKSZ94BBJxS2nRYKmuGLnA2iWkG",
+	"GqhmqKesbkWbxpdGWYUCghHCDJGMOj024zY3OqZImkijv0C3Y95+hEHu2iH/FzJv70OL33e28nVM4qqa",
+	"tusQbbeOK3ZiZx9IykVW1m0YULOV6xpBzmlGWEqctudM3jnVF+nCuPoygQNr2AQd7ceyWqxxyqSieQ41",
+	"Gxs5n3H6R7gdZ/mF/pMKpM3w45OjDycl0wOIeVzi1Jyy1Zw7nwFETPRwfmEPEskLkZKR/0HyMMY3JVHP",
+	"PbbwrXT7NW+/Z533rPN/anhTsyLLOm23p2rN9nomuqG176+cn0mEFWIcZWRJmL7/F2t6+9539i07+5q9",
+	"3QXLf/MOQ7ugYI9RAj9MRqAiY0FQsRygJCMzgTOSJSN0QhZLLjAUuWZ8xQ5dpzETYYLyBZAJguT4wsSl",
+	"qDplOVZEDFBSlHSYjNB7LtVMkOP/41f3Pi0TtDwz++9ahZTltNQ2lMULxAjJZEwCzIj6ABFe03X21mij",
+	"HCRCHh/A98IFcps3CO7q7Q8f3PdboUrXG86ffooZmhAkiTgnWZQ6q6/80psQLIg4KjQr+P2TVnzgx1Zn",
+	"KkTeG/V2QSGy74p5mGwdmdYcbCTf6jGZb3hHheNQg9JFbjhUM4/gDWYumwErxFlK+u7ikcwpVxOcns2E",
+	"FkzBG52Hr/nO55xlgNBnMxNMvbqLrfsX+IL1yKxsPw1FPisTIKgUAQUvKfNJYjkSQfam4nCjsAXJKdsD",
+	"lpjd5VvLpu2RtxZGu8NZJvQuBZV+UAao5uTCv3w15zlBOAXHI5yYJJVddOV+zXF+M0kdKV5UMF0NpKub",
+	"X/CmEhe0+S7DuwmowUaRtv2eYX7BS8J+H423vOICQZRggnPMUqAZlnn1VB5qCXZGLoBTkXCVTqp8uvz/",
+	"AwAA//8=",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

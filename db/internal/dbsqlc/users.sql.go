@@ -112,7 +112,7 @@ func (q *Queries) UserDelete(ctx context.Context, id int64) error {
 }
 
 const userGet = `-- name: UserGet :one
-SELECT phone_number, id, attributes, consent_state, region, zones, zone_source, last_inbound_at, created_at, updated_at FROM users WHERE phone_number = $1
+SELECT phone_number, id, attributes, consent_state, region, zones, zone_source, last_inbound_at, created_at, updated_at, jurisdiction FROM users WHERE phone_number = $1
 `
 
 func (q *Queries) UserGet(ctx context.Context, phoneNumber string) (User, error) {
@@ -129,6 +129,7 @@ func (q *Queries) UserGet(ctx context.Context, phoneNumber string) (User, error)
 		&i.LastInboundAt,
 		&i.CreatedAt,
 		&i.UpdatedAt,
+		&i.Jurisdiction,
 	)
 	return i, err
 }
@@ -145,7 +146,7 @@ func (q *Queries) UserInboundScrub(ctx context.Context, userID int64) error {
 const userInsert = `-- name: UserInsert :one
 INSERT INTO users (phone_number, attributes, consent_state, region, zones, zone_source, created_at, updated_at)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $7)
-RETURNING phone_number, id, attributes, consent_state, region, zones, zone_source, last_inbound_at, created_at, updated_at
+RETURNING phone_number, id, attributes, consent_state, region, zones, zone_source, last_inbound_at, created_at, updated_at, jurisdiction
 `
 
 type UserInsertParams struct {
@@ -180,12 +181,13 @@ func (q *Queries) UserInsert(ctx context.Context, arg UserInsertParams) (User, e
 		&i.LastInboundAt,
 		&i.CreatedAt,
 		&i.UpdatedAt,
+		&i.Jurisdiction,
 	)
 	return i, err
 }
 
 const userList = `-- name: UserList :many
-SELECT phone_number, id, attributes, consent_state, region, zones, zone_source, last_inbound_at, created_at, updated_at FROM users
+SELECT phone_number, id, attributes, consent_state, region, zones, zone_source, last_inbound_at, created_at, updated_at, jurisdiction FROM users
 WHERE ($1::text IS NULL OR consent_state = $1)
   AND ($2::text IS NULL OR phone_number LIKE $2 || '%')
   AND ($3::bigint IS NULL OR id < $3)
@@ -225,6 +227,7 @@ func (q *Queries) UserList(ctx context.Context, arg UserListParams) ([]User, err
 			&i.LastInboundAt,
 			&i.CreatedAt,
 			&i.UpdatedAt,
+			&i.Jurisdiction,
 		); err != nil {
 			return nil, err
 		}
@@ -237,7 +240,7 @@ func (q *Queries) UserList(ctx context.Context, arg UserListParams) ([]User, err
 }
 
 const userLock = `-- name: UserLock :one
-SELECT phone_number, id, attributes, consent_state, region, zones, zone_source, last_inbound_at, created_at, updated_at FROM users WHERE phone_number = $1 FOR UPDATE
+SELECT phone_number, id, attributes, consent_state, region, zones, zone_source, last_inbound_at, created_at, updated_at, jurisdiction FROM users WHERE phone_number = $1 FOR UPDATE
 `
 
 func (q *Queries) UserLock(ctx context.Context, phoneNumber string) (User, error) {
@@ -254,6 +257,7 @@ func (q *Queries) UserLock(ctx context.Context, phoneNumber string) (User, error
 		&i.LastInboundAt,
 		&i.CreatedAt,
 		&i.UpdatedAt,
+		&i.Jurisdiction,
 	)
 	return i, err
 }
@@ -301,7 +305,7 @@ const userUpdate = `-- name: UserUpdate :one
 UPDATE users SET attributes = $1, consent_state = $2, region = $3, zones = $4,
     zone_source = $5, updated_at = $6
 WHERE id = $7
-RETURNING phone_number, id, attributes, consent_state, region, zones, zone_source, last_inbound_at, created_at, updated_at
+RETURNING phone_number, id, attributes, consent_state, region, zones, zone_source, last_inbound_at, created_at, updated_at, jurisdiction
 `
 
 type UserUpdateParams struct {
@@ -336,6 +340,7 @@ func (q *Queries) UserUpdate(ctx context.Context, arg UserUpdateParams) (User, e
 		&i.LastInboundAt,
 		&i.CreatedAt,
 		&i.UpdatedAt,
+		&i.Jurisdiction,
 	)
 	return i, err
 }
