@@ -83,6 +83,8 @@ const (
 	lateness = 50 * time.Millisecond
 	// holdInterval is how often a message of a paused campaign looks whether it may go on, should the signal be lost.
 	holdInterval = 3 * time.Minute
+	// placeSpread is the time over which those are spread who wait for the next place of a portfolio.
+	placeSpread = 5 * time.Second
 	// clockSkew is how much earlier than our attempt the provider's clock may put its message.
 	clockSkew = 5 * time.Second
 	// maxFailedLooks ends the search when the provider's list cannot be read.
@@ -125,7 +127,11 @@ func (a *Delivery) judge(ctx context.Context, d ledger.Delivery) (Next, complian
 	verdict, body := d.Check(now)
 	switch verdict.Action {
 	case compliance.Wait:
-		next, err := a.wait(ctx, d, string(verdict.Reason), verdict.Until, verdict.Steps)
+		until := verdict.Until
+		if verdict.Reason == compliance.MessagingTier { // others wait for the same place
+			until = until.Add(spread(placeSpread))
+		}
+		next, err := a.wait(ctx, d, string(verdict.Reason), until, verdict.Steps)
 		return next, verdict, "", err
 	case compliance.Suppress:
 		err := a.Store.Suppress(ctx, d.MessageID, string(verdict.Reason), verdict.Steps, now)

@@ -22,7 +22,10 @@ type dispatchStore interface {
 	Freeze(ctx context.Context, run ledger.Run, now time.Time) error
 	FailRun(ctx context.Context, run ledger.Run, reason string, now time.Time) error
 	RemainingCohorts(ctx context.Context, runID int64) ([]ledger.Cohort, error)
-	HoldCohort(ctx context.Context, runID int64, c ledger.Cohort, until time.Time, steps []compliance.Finding, now time.Time) error
+	HoldCohort(ctx context.Context, runID int64, c ledger.Cohort, reason compliance.Reason, until time.Time, steps []compliance.Finding, now time.Time) error
+	// PortfolioRoom tells how many more people a portfolio may reach now, and when the next place is free; ok is false when
+	// it has no limit any more.
+	PortfolioRoom(ctx context.Context, id int64, now time.Time) (free int, frees time.Time, ok bool, err error)
 	Backlog(ctx context.Context, runID int64, dueBefore time.Time) (int, error)
 	Batch(ctx context.Context, runID int64, number int) (seqs []int, cut bool, err error)
 	CutBatch(ctx context.Context, runID int64, number int, c ledger.Cohort, size int, now time.Time) (int, error)
@@ -64,6 +67,8 @@ const (
 	minBatch = 5
 	// maxAhead bounds the recipients that are started ahead, however fast the campaign may be.
 	maxAhead = 1000
+	// holdFrom is the shortest wait for a place of the portfolio that messages are told of which no batch holds.
+	holdFrom = time.Minute
 	// maxWatch is how long a run waits at most between looks at messages that are overdue.
 	maxWatch = 30 * time.Second
 	// manyMessages and countInterval say of which runs the progress is told only so often.
@@ -205,12 +210,12 @@ func (a *Dispatch) dispatch(ctx context.Context, run ledger.Run, breaker ledger.
 	if err != nil || plan.Action != "" {
 		return plan, err
 	}
-	open, opens, err := a.openCohorts(ctx, run, cohorts, now)
+	open, opens, reason, err := a.openCohorts(ctx, run, cohorts, now)
 	if err != nil {
 		return Plan{}, err
 	}
 	if len(open) == 0 {
-		return Plan{Action: Wait, Until: a.noLaterThanStuck(opens, now), Reason: string(compliance.InQuietHours)}, nil
+		return Plan{Action: Wait, Until: a.noLaterThanStuck(opens, now), Reason: string(reason)}, nil
 	}
 	backlog, err := a.Store.Backlog(ctx, run.ID, now.Add(2*leadTime))
 	if err != nil {
@@ -221,8 +226,41 @@ func (a *Dispatch) dispatch(ctx context.Context, run ledger.Run, breaker ledger.
 		drain := time.Duration(float64(backlog-ahead/2) / float64(run.RatePerSecond) * float64(time.Second))
 		return Plan{Action: Wait, Until: now.Add(min(max(drain, 250*time.Millisecond), leadTime)), Reason: message.ReasonRateLimit}, nil
 	}
-	size, err := a.Store.CutBatch(ctx, run.ID, batch, open[0], min(ahead, maxBatch, room), now)
+	places, plan, err := a.places(ctx, run, open, backlog, now)
+	if err != nil || plan.Action != "" {
+		return plan, err
+	}
+	size, err := a.Store.CutBatch(ctx, run.ID, batch, open[0], min(ahead, maxBatch, room, places), now)
 	return Plan{Action: StartBatch, Size: size}, err
+}
+
+// places returns for how many people beyond the backlog there is a place within the portfolio's messaging limit. While there
+// is none it plans the wait for the next one, and the messages of the cohorts are told what they wait for.
+func (a *Dispatch) places(ctx context.Context, run ledger.Run, open []ledger.Cohort, backlog int, now time.Time) (int, Plan, error) {
+	if run.Portfolio == 0 {
+		return maxAhead, Plan{}, nil
+	}
+	free, frees, ok, err := a.Store.PortfolioRoom(ctx, run.Portfolio, now)
+	if err != nil || !ok {
+		return maxAhead, Plan{}, err
+	}
+	if free > backlog {
+		return free - backlog, Plan{}, nil
+	}
+	until := now.Add(leadTime) // places free one by one: they are given out some at a time
+	if free == 0 && frees.After(until) {
+		until = frees
+	}
+	for _, c := range open {
+		if until.Sub(now) < holdFrom || c.WaitsUntil != nil && c.WaitsUntil.After(now) {
+			continue // nobody waits for long, or they know it already
+		}
+		steps := []compliance.Finding{{Step: compliance.StepLimits, Result: compliance.Deferred, Detail: "the portfolio has reached as many people as it may within 24 hours"}}
+		if err := a.Store.HoldCohort(ctx, run.ID, c, compliance.MessagingTier, until, steps, now); err != nil {
+			return 0, Plan{}, err
+		}
+	}
+	return 0, Plan{Action: Wait, Until: a.noLaterThanStuck(until, now), Reason: string(compliance.MessagingTier)}, nil
 }
 
 // noLaterThanStuck keeps a long wait short enough to notice what stands still.
@@ -234,30 +272,30 @@ func (a *Dispatch) noLaterThanStuck(t, now time.Time) time.Time {
 }
 
 // openCohorts returns the cohorts whose people may be written to now, those whose hours end soonest first, and when the
-// first of the others opens. The others' messages are told what they wait for.
+// first of the others opens and what it waits for. The others' messages are told what they wait for.
 func (a *Dispatch) openCohorts(
 	ctx context.Context, run ledger.Run, cohorts []ledger.Cohort, now time.Time,
-) (open []ledger.Cohort, opens time.Time, err error) {
+) (open []ledger.Cohort, opens time.Time, reason compliance.Reason, err error) {
 	closes := map[int]time.Time{}
 	for _, c := range cohorts {
-		window := run.Window(c.Zones, now)
+		window := run.Window(c, now)
 		if window.Open || window.Opens.IsZero() { // whoever may never be written to is told so by their own check
 			open = append(open, c)
 			closes[c.Number] = window.Closes
 			continue
 		}
 		if opens.IsZero() || window.Opens.Before(opens) {
-			opens = window.Opens
+			opens, reason = window.Opens, window.Reason
 		}
 		if c.WaitsUntil == nil || !c.WaitsUntil.Equal(window.Opens) {
-			steps := []compliance.Finding{{Step: compliance.StepQuietHours, Result: compliance.Deferred, Detail: run.Quiet.String() + " in " + window.Zone}}
-			if err := a.Store.HoldCohort(ctx, run.ID, c, window.Opens, steps, now); err != nil {
-				return nil, opens, err
+			steps := []compliance.Finding{run.Hours(c).Finding(window)}
+			if err := a.Store.HoldCohort(ctx, run.ID, c, window.Reason, window.Opens, steps, now); err != nil {
+				return nil, opens, reason, err
 			}
 		}
 	}
 	slices.SortStableFunc(open, func(x, y ledger.Cohort) int { return compareEnds(closes[x.Number], closes[y.Number]) })
-	return open, opens, nil
+	return open, opens, reason, nil
 }
 
 // compareEnds orders moments; the zero time means never.

@@ -107,7 +107,7 @@ func patchPlan(c campaign.Campaign, patch json.RawMessage) (campaign.Campaign, e
 	w := openapi.CampaignWrite{
 		Topic: c.Topic, TemplateID: c.TemplateID, SegmentID: clone(c.SegmentID), SegmentQuery: slices.Clone(c.SegmentQuery), RateLimitPerSecond: &c.RatePerSecond,
 		Priority: ptr(openapi.CampaignPriority(c.Priority)), FailureThresholdPercent: &c.FailureThreshold, CanaryPercent: &c.Canary,
-		QuietHoursStart: clock(c.QuietStart), QuietHoursEnd: clock(c.QuietEnd), Timezone: &c.Timezone, ScheduleTime: clone(c.ScheduleTime),
+		FrequencyCap: frequencyCap(c.FrequencyCap), QuietHoursStart: clock(c.QuietStart), QuietHoursEnd: clock(c.QuietEnd), Timezone: &c.Timezone, ScheduleTime: clone(c.ScheduleTime),
 	}
 	if err := json.Unmarshal(patch, &w); err != nil { // what it does not name keeps its value, and null becomes nil
 		return c, unreadable(err)
@@ -274,6 +274,9 @@ func readPlan(w openapi.CampaignWrite) (campaign.Campaign, error) {
 		Canary:           value(w.CanaryPercent),
 		Timezone:         or(w.Timezone, campaign.DefaultTimezone),
 	}
+	if limit := w.FrequencyCap; limit != nil {
+		c.FrequencyCap = campaign.Cap{Count: limit.Count, Days: limit.Days}
+	}
 	var refused []fault.Field
 	if quiet, err := compliance.ParseQuietHours(value(w.QuietHoursStart), value(w.QuietHoursEnd)); err != nil {
 		refused = append(refused, fieldsOf(err)...)
@@ -330,6 +333,7 @@ func (s *server) campaign(c campaign.Overview) openapi.Campaign {
 		Priority:                openapi.CampaignPriority(c.Priority),
 		FailureThresholdPercent: c.FailureThreshold,
 		CanaryPercent:           c.Canary,
+		FrequencyCap:            frequencyCap(c.FrequencyCap),
 		QuietHoursStart:         clock(c.QuietStart),
 		QuietHoursEnd:           clock(c.QuietEnd),
 		Timezone:                c.Timezone,
@@ -348,6 +352,14 @@ func (s *server) campaign(c campaign.Overview) openapi.Campaign {
 		}
 	}
 	return out
+}
+
+// frequencyCap is nil for no cap.
+func frequencyCap(c campaign.Cap) *openapi.FrequencyCap {
+	if c.IsZero() {
+		return nil
+	}
+	return &openapi.FrequencyCap{Count: c.Count, Days: c.Days}
 }
 
 // clock writes minutes after midnight as 22:00; nil stays nil.

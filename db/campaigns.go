@@ -9,6 +9,7 @@ import (
 
 	"github.com/event-stream-engine/ese/db/internal/dbsqlc"
 	"github.com/event-stream-engine/ese/internal/campaign"
+	"github.com/event-stream-engine/ese/internal/compliance"
 	"github.com/event-stream-engine/ese/internal/fault"
 	"github.com/event-stream-engine/ese/internal/message"
 	"github.com/event-stream-engine/ese/internal/outbox"
@@ -27,7 +28,7 @@ func (s *Store) CreateCampaign(ctx context.Context, c campaign.Campaign, now tim
 		id, err := s.q(ctx).CampaignInsert(ctx, dbsqlc.CampaignInsertParams{
 			Topic: c.Topic, TemplateID: int32(c.TemplateID), SegmentID: cast[int32](c.SegmentID), SegmentQuery: c.SegmentQuery,
 			RateLimitPerSecond: int32(c.RatePerSecond), Priority: string(cmp.Or(c.Priority, campaign.Bulk)), FailureThresholdPercent: int16(c.FailureThreshold),
-			CanaryPercent: int16(c.Canary), QuietStart: cast[int16](c.QuietStart), QuietEnd: cast[int16](c.QuietEnd),
+			CanaryPercent: int16(c.Canary), FrequencyCapCount: none(int16(c.FrequencyCap.Count)), FrequencyCapDays: none(int16(c.FrequencyCap.Days)), QuietStart: cast[int16](c.QuietStart), QuietEnd: cast[int16](c.QuietEnd),
 			Timezone: c.Timezone, ScheduleTime: c.ScheduleTime, Now: now,
 		})
 		if err != nil {
@@ -113,8 +114,8 @@ func (s *Store) Campaigns(ctx context.Context, status campaign.Status, before *i
 }
 
 // UpdateCampaign changes a campaign's plan: change gets it as it stands and returns what it becomes, or why it must not.
-// A run under way obeys the new plan at once: it is woken, and when the quiet hours changed, whoever waits for them is
-// judged anew.
+// A run under way obeys the new plan at once: it is woken, and when the quiet hours changed, or whether the law's hours hold,
+// whoever waits for them is judged anew.
 func (s *Store) UpdateCampaign(
 	ctx context.Context, id int64, by string, change func(campaign.Campaign) (campaign.Campaign, error), now time.Time,
 ) (updated campaign.Overview, err error) {
@@ -137,7 +138,7 @@ func (s *Store) UpdateCampaign(
 		if err := s.q(ctx).CampaignUpdate(ctx, dbsqlc.CampaignUpdateParams{
 			ID: int32(c.ID), Topic: c.Topic, TemplateID: int32(c.TemplateID), SegmentID: cast[int32](c.SegmentID), SegmentQuery: c.SegmentQuery,
 			RateLimitPerSecond: int32(c.RatePerSecond), Priority: string(cmp.Or(c.Priority, campaign.Bulk)), FailureThresholdPercent: int16(c.FailureThreshold),
-			CanaryPercent: int16(c.Canary), QuietStart: cast[int16](c.QuietStart), QuietEnd: cast[int16](c.QuietEnd),
+			CanaryPercent: int16(c.Canary), FrequencyCapCount: none(int16(c.FrequencyCap.Count)), FrequencyCapDays: none(int16(c.FrequencyCap.Days)), QuietStart: cast[int16](c.QuietStart), QuietEnd: cast[int16](c.QuietEnd),
 			Timezone: c.Timezone, ScheduleTime: c.ScheduleTime, Now: now,
 		}); err != nil {
 			return translate(err, "campaign")
@@ -149,8 +150,10 @@ func (s *Store) UpdateCampaign(
 		if updated, err = s.Campaign(ctx, c.ID); err != nil || !c.Status.Active() {
 			return err
 		}
-		if slices.Contains(changes, "quiet_hours_start") || slices.Contains(changes, "quiet_hours_end") {
-			if err := s.releaseQuiet(ctx, updated, now); err != nil {
+		if slices.ContainsFunc(changes, func(name string) bool {
+			return name == "quiet_hours_start" || name == "quiet_hours_end" || name == "priority"
+		}) {
+			if err := s.releaseHours(ctx, updated, now); err != nil {
 				return err
 			}
 		}
@@ -160,13 +163,13 @@ func (s *Store) UpdateCampaign(
 	return updated, err
 }
 
-// releaseQuiet has the messages that wait for quiet hours judged anew.
-func (s *Store) releaseQuiet(ctx context.Context, c campaign.Overview, now time.Time) error {
+// releaseHours has the messages judged anew that wait for quiet hours to end or for the hours that the law allows.
+func (s *Store) releaseHours(ctx context.Context, c campaign.Overview, now time.Time) error {
 	if err := s.unbounded(ctx); err != nil {
 		return err
 	}
-	return translate(s.q(ctx).RunReleaseQuiet(ctx, dbsqlc.RunReleaseQuietParams{
-		RunID: c.Run.ID, Paused: c.Status == campaign.Paused, SpacingSeconds: 1 / float64(c.RatePerSecond), Now: now,
+	return translate(s.q(ctx).RunReleaseWaits(ctx, dbsqlc.RunReleaseWaitsParams{
+		RunID: c.Run.ID, Reasons: []string{string(compliance.InQuietHours), string(compliance.LegalWindow)}, Paused: c.Status == campaign.Paused, SpacingSeconds: 1 / float64(c.RatePerSecond), Now: now,
 	}), "waits for quiet hours")
 }
 
@@ -235,7 +238,7 @@ func toCampaign(c dbsqlc.Campaign) campaign.Campaign {
 		ID: int64(c.ID), Topic: c.Topic, TemplateID: int64(c.TemplateID), SegmentID: cast[int64](c.SegmentID), SegmentQuery: c.SegmentQuery,
 		SubscriptionTopicID: cast[int64](c.SubscriptionTopicID), Status: campaign.Status(c.Status), StatusReason: c.StatusReason,
 		RatePerSecond: int(c.RateLimitPerSecond), Priority: campaign.Priority(c.Priority), FailureThreshold: int(c.FailureThresholdPercent),
-		Canary: int(c.CanaryPercent), QuietStart: cast[int](c.QuietStart), QuietEnd: cast[int](c.QuietEnd), Timezone: c.Timezone,
+		Canary: int(c.CanaryPercent), FrequencyCap: campaign.Cap{Count: int(deref(c.FrequencyCapCount)), Days: int(deref(c.FrequencyCapDays))}, QuietStart: cast[int](c.QuietStart), QuietEnd: cast[int](c.QuietEnd), Timezone: c.Timezone,
 		ScheduleTime: c.ScheduleTime, CreatedAt: c.CreatedAt, UpdatedAt: c.UpdatedAt,
 	}
 }

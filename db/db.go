@@ -15,6 +15,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/event-stream-engine/ese/db/internal/dbsqlc"
+	"github.com/event-stream-engine/ese/internal/compliance"
 	"github.com/event-stream-engine/ese/internal/fault"
 	"github.com/event-stream-engine/ese/internal/suppression"
 )
@@ -23,6 +24,7 @@ import (
 type Store struct {
 	pool *pgxpool.Pool
 	keys suppression.Keys
+	law  compliance.Law
 }
 
 // Option changes how Open connects, and what the store knows.
@@ -70,8 +72,11 @@ func Open(ctx context.Context, url string, opts ...Option) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connection pool: %w", err)
 	}
-	return &Store{pool: pool, keys: o.keys}, nil
+	return &Store{pool: pool, keys: o.keys, law: compliance.ListedLaw()}, nil
 }
+
+// Obey has another law hold than the listed one. It is called before anything else is asked of the store.
+func (s *Store) Obey(law compliance.Law) { s.law = law }
 
 // Close waits for queries under way and closes every connection.
 func (s *Store) Close() { s.pool.Close() }

@@ -88,7 +88,7 @@ func TestDelivery(t *testing.T) {
 	d := b.delivery(t, run, 1)
 	require.Equal(t, ledger.Delivery{
 		MessageID: d.MessageID, State: message.Pending, RunID: run.ID, RunNumber: 1, CampaignID: run.CampaignID, SenderID: 1, CampaignStatus: campaign.Running,
-		RatePerSecond: 10, Timezone: "UTC", UserID: d.UserID, Phone: phone.Number("+94771000001"), Attributes: user.Attributes{"city": "Kandy"},
+		RatePerSecond: 10, Priority: campaign.Bulk, Timezone: "UTC", Limits: compliance.Limits{PairInterval: 6 * time.Second}, UserID: d.UserID, Phone: phone.Number("+94771000001"), Attributes: user.Attributes{"city": "Kandy"},
 		Consent: user.OptIn, Zones: []string{"Asia/Colombo"}, Channel: message.WhatsApp, Content: "Hi", Sender: "+14155238886", Scopes: []string{"global", "channel:whatsapp"},
 	}, d)
 

@@ -223,8 +223,8 @@ func (s *Store) Run(ctx context.Context, id int64) (ledger.Run, error) {
 	}
 	return ledger.Run{
 		Run:    toRun(r.CampaignRun),
-		Status: campaign.Status(r.Status), RatePerSecond: int(r.RateLimitPerSecond),
-		Quiet: quietHours(r.QuietStart, r.QuietEnd), Timezone: r.Timezone,
+		Status: campaign.Status(r.Status), RatePerSecond: int(r.RateLimitPerSecond), Priority: campaign.Priority(r.Priority),
+		Quiet: quietHours(r.QuietStart, r.QuietEnd), Timezone: r.Timezone, Portfolio: int64(r.PortfolioID),
 	}, nil
 }
 
@@ -261,13 +261,15 @@ func (s *Store) reopen(ctx context.Context, runIDs []int64, now time.Time) error
 	return nil
 }
 
-// freezeAudience numbers the audience, those who may be sent to first and neighbours by zones and region, and writes a
-// message for each. It takes the condition that selects it.
+// freezeAudience numbers the audience, those who may be sent to first and neighbours by zones, region and law, and writes a
+// message for each. It takes the condition that selects it, and the number of the argument that lists the places whose law is
+// known.
 const freezeAudience = `
 WITH audience AS MATERIALIZED (
-    SELECT u.id, u.zones, u.region, v.reason,
-           row_number() OVER (ORDER BY v.reason <> '', u.zones, u.region, u.id)::integer AS seq
+    SELECT u.id, u.zones, u.region, j.law, v.reason,
+           row_number() OVER (ORDER BY v.reason <> '', u.zones, u.region, j.law, u.id)::integer AS seq
     FROM users u
+    CROSS JOIN LATERAL (SELECT CASE WHEN u.jurisdiction = ANY($%[2]d::text[]) THEN u.jurisdiction WHEN u.region = ANY($%[2]d::text[]) THEN u.region ELSE '' END AS law) j
     CROSS JOIN LATERAL (SELECT CASE
         WHEN u.consent_state = 'PENDING' THEN $4::text
         WHEN u.consent_state = 'OPT_OUT' THEN $5::text
@@ -276,7 +278,7 @@ WITH audience AS MATERIALIZED (
         WHEN $7::integer IS NOT NULL AND NOT EXISTS (
             SELECT 1 FROM subscriptions s WHERE s.topic_id = $7 AND s.user_id = u.id) THEN $8::text
         ELSE '' END AS reason) v
-    WHERE %s
+    WHERE %[1]s
 ), written AS (
     INSERT INTO messages (id, run_id, user_id, seq, channel, state, reason, created_at, ended_at, updated_at)
     SELECT uuid_v7($2), $1, id, seq, $3, CASE WHEN reason = '' THEN 'pending' ELSE 'suppressed' END, reason,
@@ -288,9 +290,9 @@ WITH audience AS MATERIALIZED (
     SELECT id, 'suppress', reason, jsonb_build_array(jsonb_build_object('step', 'consent', 'result', 'failed', 'detail', reason)), $2
     FROM written WHERE state = 'suppressed'
 ), grouped AS (
-    INSERT INTO cohorts (run_id, number, seq_from, seq_to, next_seq, zones, region)
-    SELECT $1, row_number() OVER (ORDER BY min(seq)), min(seq), max(seq), min(seq), zones, region
-    FROM audience WHERE reason = '' GROUP BY zones, region
+    INSERT INTO cohorts (run_id, number, seq_from, seq_to, next_seq, zones, region, jurisdiction)
+    SELECT $1, row_number() OVER (ORDER BY min(seq)), min(seq), max(seq), min(seq), zones, region, law
+    FROM audience WHERE reason = '' GROUP BY zones, region, law
 )
 UPDATE campaign_runs SET frozen_at = $2, audience_size = (SELECT count(*) FROM audience) WHERE id = $1`
 
@@ -317,7 +319,8 @@ func (s *Store) Freeze(ctx context.Context, run ledger.Run, now time.Time) error
 			run.ID, now, source.Channel, compliance.NoConsent, compliance.OptedOut, compliance.Stopped,
 			source.SubscriptionTopicID, compliance.NotSubscribed,
 		}, selection...)
-		if _, err := s.conn(ctx).Exec(ctx, fmt.Sprintf(freezeAudience, where), args...); err != nil {
+		args = append(args, s.law.Places())
+		if _, err := s.conn(ctx).Exec(ctx, fmt.Sprintf(freezeAudience, where, len(args)), args...); err != nil {
 			return translate(err, "freeze of the audience")
 		}
 		c, err := s.q(ctx).CampaignLock(ctx, int32(run.CampaignID))
@@ -353,19 +356,21 @@ func (s *Store) RemainingCohorts(ctx context.Context, runID int64) ([]ledger.Coh
 	}
 	cohorts := make([]ledger.Cohort, len(rows))
 	for i, r := range rows {
-		cohorts[i] = ledger.Cohort{Number: int(r.Number), NextSeq: int(r.NextSeq), LastSeq: int(r.SeqTo), Zones: r.Zones, WaitsUntil: r.WaitsUntil}
+		cohorts[i] = ledger.Cohort{Number: int(r.Number), NextSeq: int(r.NextSeq), LastSeq: int(r.SeqTo), Zones: r.Zones, Law: s.law.Of(r.Jurisdiction), WaitsUntil: r.WaitsUntil}
 	}
 	return cohorts, nil
 }
 
-// HoldCohort notes on the messages of a cohort that no batch holds yet that they wait for its quiet hours to end.
-func (s *Store) HoldCohort(ctx context.Context, runID int64, c ledger.Cohort, until time.Time, steps []compliance.Finding, now time.Time) error {
+// HoldCohort notes on the messages of a cohort that no batch holds yet what they wait for, and until when.
+func (s *Store) HoldCohort(
+	ctx context.Context, runID int64, c ledger.Cohort, reason compliance.Reason, until time.Time, steps []compliance.Finding, now time.Time,
+) error {
 	raw, err := json.Marshal(steps)
 	if err != nil {
 		return fmt.Errorf("steps: %w", err)
 	}
 	return translate(s.q(ctx).CohortHold(ctx, dbsqlc.CohortHoldParams{
-		RunID: runID, Number: int32(c.Number), Until: &until, Reason: string(compliance.InQuietHours), Steps: raw, Now: now,
+		RunID: runID, Number: int32(c.Number), Until: &until, Reason: string(reason), Steps: raw, Now: now,
 	}), "waiting cohort")
 }
 
@@ -504,27 +509,31 @@ func (s *Store) Audience(ctx context.Context, campaignID int64, now time.Time) (
 	if err != nil {
 		return nil, err
 	}
-	where, args := segment.Compile(expr, 2)
+	where, args := segment.Compile(expr, 4)
 	rows, err := s.conn(ctx).Query(ctx, `
 		SELECT u.id, u.attributes, u.consent_state, u.zones, u.suppressed && suppression_scopes($2, $1), $1::integer IS NULL OR EXISTS (
-		    SELECT 1 FROM subscriptions s WHERE s.topic_id = $1 AND s.user_id = u.id)
-		FROM users u WHERE `+where, append([]any{source.SubscriptionTopicID, source.Channel}, args...)...)
+		    SELECT 1 FROM subscriptions s WHERE s.topic_id = $1 AND s.user_id = u.id),
+		    u.jurisdiction, CASE WHEN $3 THEN capped_until(u.id, $4, '00000000-0000-0000-0000-000000000000') END
+		FROM users u WHERE `+where, append([]any{source.SubscriptionTopicID, source.Channel, source.Capped, campaignID}, args...)...)
 	if err != nil {
 		return nil, translate(err, "audience")
 	}
 	d := ledger.Delivery{
-		Quiet: quietHours(source.QuietStart, source.QuietEnd), Timezone: source.Timezone,
+		Quiet: quietHours(source.QuietStart, source.QuietEnd), Timezone: source.Timezone, Priority: campaign.Priority(source.Priority),
 		Channel: message.Channel(source.Channel), Content: source.Content,
 	}
 	counts := map[campaign.VerdictCount]int{}
 	var attributes json.RawMessage
 	var subscribed bool
-	_, err = pgx.ForEachRow(rows, []any{&d.UserID, &attributes, &d.Consent, &d.Zones, &d.Suppressed, &subscribed}, func() error {
+	var jurisdiction string
+	var cappedUntil *time.Time
+	_, err = pgx.ForEachRow(rows, []any{&d.UserID, &attributes, &d.Consent, &d.Zones, &d.Suppressed, &subscribed, &jurisdiction, &cappedUntil}, func() error {
 		d.Attributes = nil
 		if err := json.Unmarshal(attributes, &d.Attributes); err != nil {
 			return fmt.Errorf("attributes of a user: %w", err)
 		}
-		d.Subscribed = &subscribed
+		d.Subscribed, d.Law = &subscribed, s.law.Of(jurisdiction)
+		d.Limits = compliance.Limits{Capped: source.Capped, CappedUntil: deref(cappedUntil)}
 		verdict, _ := d.Check(now)
 		counts[campaign.VerdictCount{Action: string(verdict.Action), Reason: string(verdict.Reason)}]++
 		return nil

@@ -36,6 +36,9 @@ func runAPI(ctx context.Context, getenv func(string) string) error {
 	if err := store.CheckSuppressionKeys(ctx); err != nil {
 		return err
 	}
+	if err := obeyLaw(store, cfg.LegalWindowsFile); err != nil {
+		return err
+	}
 	if err := ensureSenders(ctx, store, cfg); err != nil {
 		return err
 	}

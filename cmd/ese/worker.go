@@ -46,6 +46,9 @@ func runWorker(ctx context.Context, getenv func(string) string) error {
 	if err := store.CheckSuppressionKeys(ctx); err != nil {
 		return err
 	}
+	if err := obeyLaw(store, cfg.LegalWindowsFile); err != nil {
+		return err
+	}
 	temporal, _, err := temporalClient(log)
 	if err != nil {
 		return err

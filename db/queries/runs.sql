@@ -1,5 +1,7 @@
 -- name: SenderEnsure :exec
-INSERT INTO senders (channel, address, messages_per_second, created_at) VALUES (@channel, @address, @messages_per_second, @now)
+-- A new sender of WhatsApp belongs to the oldest portfolio.
+INSERT INTO senders (channel, address, messages_per_second, portfolio_id, created_at)
+VALUES (@channel, @address, @messages_per_second, (SELECT min(p.id) FROM portfolios p WHERE @channel = 'whatsapp'), @now)
 ON CONFLICT ON CONSTRAINT senders_address_unique DO NOTHING;
 
 -- name: CampaignGatesClose :exec
@@ -37,8 +39,11 @@ WHERE r.started_at <= @started_before AND (r.settled_at IS NULL
 ORDER BY r.id;
 
 -- name: RunGet :one
-SELECT sqlc.embed(r), c.status, c.status_reason, c.rate_limit_per_second, c.quiet_start, c.quiet_end, c.timezone
+SELECT sqlc.embed(r), c.status, c.status_reason, c.rate_limit_per_second, c.priority, c.quiet_start, c.quiet_end, c.timezone,
+       coalesce(p.id, 0)::integer AS portfolio_id
 FROM campaign_runs r JOIN campaigns c ON c.id = r.campaign_id
+JOIN senders s ON s.id = r.sender_id
+LEFT JOIN portfolios p ON p.id = s.portfolio_id AND p.messaging_limit IS NOT NULL
 WHERE r.id = @id;
 
 -- name: RunByNumber :one
@@ -74,9 +79,11 @@ WHERE r.id = @id
 FOR UPDATE OF r;
 
 -- name: CampaignAudienceSource :one
-SELECT c.subscription_topic_id, coalesce(c.segment_query, s.definition)::jsonb AS definition, c.quiet_start, c.quiet_end, c.timezone,
-       t.channel, tv.content
+SELECT c.subscription_topic_id, coalesce(c.segment_query, s.definition)::jsonb AS definition, c.priority, c.quiet_start, c.quiet_end, c.timezone,
+       t.channel, tv.content, (c.priority = 'bulk' AND num_nonnulls(c.frequency_cap_count, l.person_messages_per_day, l.person_messages_per_week,
+           l.person_topic_messages_per_day, l.person_topic_messages_per_week) > 0)::boolean AS capped
 FROM campaigns c
+CROSS JOIN account_limits l
 JOIN templates t ON t.id = c.template_id
 JOIN template_versions tv ON tv.template_id = t.id AND tv.version = t.version
 LEFT JOIN segments s ON s.id = c.segment_id
@@ -89,7 +96,7 @@ UPDATE campaign_runs SET frozen_at = @now WHERE id = @id;
 UPDATE campaigns SET status = 'RUNNING', updated_at = @now WHERE id = @campaign_id AND status = 'SCHEDULED';
 
 -- name: CohortsRemaining :many
-SELECT number, next_seq, seq_to, zones, waits_until FROM cohorts WHERE run_id = @run_id AND next_seq <= seq_to ORDER BY number;
+SELECT number, next_seq, seq_to, zones, jurisdiction, waits_until FROM cohorts WHERE run_id = @run_id AND next_seq <= seq_to ORDER BY number;
 
 -- name: RunBacklog :one
 -- Messages of batches already cut that are to be sent within the given moment. Counted cohort by cohort, so that those in
@@ -205,13 +212,13 @@ INSERT INTO outbox (kind, payload, created_at, next_attempt_at)
 SELECT 'recipient.signal', jsonb_build_object('run_id', run_id, 'campaign_id', campaign_id, 'number', number, 'seq', seq), @now, at
 FROM told ORDER BY at;
 
--- name: RunReleaseQuiet :exec
--- Has every message of the run that waits for quiet hours judged anew. Those in no batch are just set free; the workflows
+-- name: RunReleaseWaits :exec
+-- Has every message of the run that waits for one of the reasons judged anew. Those in no batch are just set free; the workflows
 -- of the others are told one after the other, spacing_seconds apart, and until then wait for the rate. While the campaign
 -- is paused they are left asleep, as paused ones that the resume tells.
 WITH held AS (
     SELECT m.id, m.seq FROM messages m
-    WHERE m.run_id = @run_id AND m.state = 'pending' AND m.reason = 'quiet_hours'
+    WHERE m.run_id = @run_id AND m.state = 'pending' AND m.reason = ANY(@reasons::text[])
     ORDER BY m.id FOR UPDATE
 ), driven AS (
     SELECT h.id, h.seq, row_number() OVER (ORDER BY h.seq) - 1 AS place

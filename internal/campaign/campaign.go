@@ -66,6 +66,7 @@ type Campaign struct {
 	Priority            Priority // "" is Bulk
 	FailureThreshold    int      // percent of the last outcomes that may be failures; 0: any number
 	Canary              int      // percent of the audience that is sent to, and awaited, first; 0: nobody
+	FrequencyCap        Cap      // nobody who had so many bulk messages gets one of this campaign
 	QuietStart          *int     // minutes after local midnight; both or neither
 	QuietEnd            *int
 	Timezone            string // IANA; for people without a zone of their own
@@ -76,9 +77,20 @@ type Campaign struct {
 
 // Bounds of what a campaign may ask for.
 const (
-	MaxRate   = 1000 // messages a second
-	MaxCanary = 50   // percent of the audience
+	MaxRate     = 1000 // messages a second
+	MaxCanary   = 50   // percent of the audience
+	MaxCapCount = 100  // messages
+	MaxCapDays  = 90
 )
+
+// Cap bounds how many bulk messages, of whatever campaign, one person gets within some days. The zero value bounds nothing.
+type Cap struct {
+	Count int // 1…100
+	Days  int // 1…90, of 24 hours each, counted back from the moment of sending
+}
+
+// IsZero tells whether there is no cap.
+func (c Cap) IsZero() bool { return c == Cap{} }
 
 // What a campaign has that says nothing of it.
 const (

@@ -75,6 +75,9 @@ func (c Campaign) Check(now time.Time) error {
 	if c.Canary < 0 || c.Canary > MaxCanary {
 		refuse("canary_percent", "must be from 0 to %d; 0 sends to everyone at once", MaxCanary)
 	}
+	if b := c.FrequencyCap; !b.IsZero() && (b.Count < 1 || b.Count > MaxCapCount || b.Days < 1 || b.Days > MaxCapDays) {
+		refuse("frequency_cap", "must be from 1 to %d messages within 1 to %d days", MaxCapCount, MaxCapDays)
+	}
 	if _, err := time.LoadLocation(c.Timezone); err != nil || c.Timezone == "" || strings.EqualFold(c.Timezone, "local") {
 		refuse("timezone", "must be an IANA time zone such as Asia/Colombo")
 	}
@@ -101,6 +104,7 @@ var parts = []part{
 	{"priority", true, func(a, b Campaign) bool { return cmp.Or(a.Priority, Bulk) == cmp.Or(b.Priority, Bulk) }},
 	{"failure_threshold_percent", true, func(a, b Campaign) bool { return a.FailureThreshold == b.FailureThreshold }},
 	{"canary_percent", false, func(a, b Campaign) bool { return a.Canary == b.Canary }},
+	{"frequency_cap", true, func(a, b Campaign) bool { return a.FrequencyCap == b.FrequencyCap }},
 	{"quiet_hours_start", true, func(a, b Campaign) bool { return equal(a.QuietStart, b.QuietStart) }},
 	{"quiet_hours_end", true, func(a, b Campaign) bool { return equal(a.QuietEnd, b.QuietEnd) }},
 	{"timezone", false, func(a, b Campaign) bool { return a.Timezone == b.Timezone }},

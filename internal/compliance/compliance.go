@@ -29,8 +29,12 @@ const (
 	Stopped         Reason = "stopped"           // said STOP
 	Suppressed      Reason = "suppressed"        // the number is on the list of suppressions
 	NotSubscribed   Reason = "not_subscribed"    // not to the topic that the campaign names
-	InQuietHours    Reason = "quiet_hours"       // waits
-	NoSendingWindow Reason = "no_sending_window" // the quiet hours of the candidate zones leave no common minute
+	InQuietHours    Reason = "quiet_hours"       // waits for the campaign's quiet hours to end
+	LegalWindow     Reason = "legal_window"      // waits for the hours that the law allows
+	NoSendingWindow Reason = "no_sending_window" // quiet hours and law leave no common minute in the candidate zones
+	PairRate        Reason = "pair_rate"         // waits: another message to the person was sent just now
+	FrequencyCap    Reason = "frequency_cap"     // the person had as many messages as a cap allows
+	MessagingTier   Reason = "messaging_tier"    // waits for a place among the people that the portfolio may reach in a day
 	MissingVariable Reason = "missing_variable"
 	EmptyBody       Reason = "empty_body"
 	TooLong         Reason = "too_long"
@@ -42,7 +46,8 @@ type Step string
 // The steps. The first one that does not pass decides; later ones are not made.
 const (
 	StepConsent    Step = "consent"
-	StepQuietHours Step = "quiet_hours"
+	StepQuietHours Step = "quiet_hours" // of the campaign, and what the law allows
+	StepLimits     Step = "limits"      // caps, pair rate and messaging limit; the rates are waited for by the caller
 	StepContent    Step = "content"
 )
 
@@ -67,6 +72,8 @@ type Input struct {
 	Zones       []string
 	DefaultZone string
 	Quiet       QuietHours
+	Legal       Week // zero: no law bounds the hours
+	Limits      Limits
 	Content     Content
 }
 
@@ -84,7 +91,7 @@ type Verdict struct {
 	Reason Reason    // "" with Proceed
 	Until  time.Time // with Wait: when to ask again; else zero
 	Closes time.Time // when the window that is open now, or opens at Until, closes; zero when it does not
-	Zone   string    // the zone that decides about the window; "" without quiet hours
+	Zone   string    // the zone that decides about the window; "" without hours to heed
 	Steps  []Finding // the checks made, in order, for the audit record
 }
 
@@ -95,7 +102,7 @@ type Finding struct {
 	Detail string `json:"detail,omitempty"`
 }
 
-// Evaluate checks consent, quiet hours and content, in this order.
+// Evaluate checks consent, quiet hours, limits and content, in this order.
 func Evaluate(in Input) Verdict {
 	var verdict Verdict
 	found := func(step Step, result Result, detail string) {
@@ -112,17 +119,29 @@ func Evaluate(in Input) Verdict {
 	}
 	found(StepConsent, Passed, "")
 
-	window := in.Quiet.Open(in.Now, Zones(in.Zones, in.DefaultZone))
+	hours := Hours{Quiet: in.Quiet, Legal: in.Legal}
+	window := hours.Open(in.Now, Zones(in.Zones, in.DefaultZone))
 	verdict.Closes, verdict.Zone = window.Closes, window.Zone
 	switch {
 	case window.Opens.IsZero():
-		return suppress(StepQuietHours, NoSendingWindow, "never outside "+in.Quiet.String()+" in all candidate zones at once")
+		return suppress(StepQuietHours, NoSendingWindow, hours.String()+": no hour is left in all candidate zones at once")
 	case !window.Open:
-		found(StepQuietHours, Deferred, in.Quiet.String()+" in "+window.Zone)
-		verdict.Action, verdict.Reason, verdict.Until = Wait, InQuietHours, window.Opens
+		verdict.Steps = append(verdict.Steps, hours.Finding(window))
+		verdict.Action, verdict.Reason, verdict.Until = Wait, window.Reason, window.Opens
 		return verdict
 	}
 	found(StepQuietHours, Passed, "")
+
+	switch action, reason, until, detail := in.Limits.check(in.Now); action {
+	case Suppress:
+		return suppress(StepLimits, reason, detail)
+	case Wait:
+		found(StepLimits, Deferred, detail)
+		verdict.Action, verdict.Reason, verdict.Until = Wait, reason, until
+		return verdict
+	default:
+		found(StepLimits, Passed, "")
+	}
 
 	if reason, detail := in.Content.check(); reason != "" {
 		return suppress(StepContent, reason, detail)

@@ -43,9 +43,10 @@ type Config struct {
 
 	Twilio Twilio
 
-	SuppressionKeys suppression.Keys
-	PayloadDays     int // how long what webhooks said is kept; 0: for good
-	BodyDays        int // likewise what people wrote
+	SuppressionKeys  suppression.Keys
+	PayloadDays      int    // how long what webhooks said is kept; 0: for good
+	BodyDays         int    // likewise what people wrote
+	LegalWindowsFile string // JSON, see compliance.ParseLaw; "": only what is listed
 
 	ReceiptDeadline time.Duration
 	ResolveLooks    []time.Duration
@@ -84,6 +85,7 @@ func Load(role Role, getenv func(string) string) (Config, error) {
 		if c.DefaultRegion = p.text("DEFAULT_REGION", ""); c.DefaultRegion != "" && !phone.KnownRegion(c.DefaultRegion) {
 			p.fail("DEFAULT_REGION", "must be a country such as LK")
 		}
+		c.LegalWindowsFile = p.text("LEGAL_WINDOWS", "")
 		c.Twilio = p.twilio()
 		c.SuppressionKeys = p.suppressionKeys()
 	case Worker:
@@ -99,6 +101,7 @@ func Load(role Role, getenv func(string) string) (Config, error) {
 		c.SuppressionKeys = p.suppressionKeys()
 		c.PayloadDays = p.integer("RETENTION_PAYLOAD_DAYS", 0, 0, maxRetentionDays)
 		c.BodyDays = p.integer("RETENTION_BODY_DAYS", 0, 0, maxRetentionDays)
+		c.LegalWindowsFile = p.text("LEGAL_WINDOWS", "")
 	case Simulator:
 		c.Twilio = p.twilio()
 		c.SimulatorAddr = p.text("SIMULATOR_ADDR", "127.0.0.1:8010")

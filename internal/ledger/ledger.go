@@ -31,6 +31,7 @@ type Delivery struct {
 	SenderID       int64
 	CampaignStatus campaign.Status
 	RatePerSecond  int
+	Priority       campaign.Priority
 	Quiet          compliance.QuietHours
 	Timezone       string   // for a person without zones
 	Subscribed     *bool    // nil: the campaign names no topic
@@ -42,6 +43,8 @@ type Delivery struct {
 	Attributes user.Attributes
 	Consent    user.ConsentState
 	Zones      []string
+	Law        compliance.Week // of where they are
+	Limits     compliance.Limits
 
 	Channel message.Channel
 	Content string // the template's text
@@ -56,7 +59,8 @@ func (d Delivery) Check(now time.Time) (compliance.Verdict, string) {
 	}
 	content.Length, content.MaxLength = render.Length(content.Body), render.MaxLength(d.Channel)
 	return compliance.Evaluate(compliance.Input{
-		Now: now, Consent: d.Consent, Suppressed: d.Suppressed, Subscribed: d.Subscribed, Zones: d.Zones, DefaultZone: d.Timezone, Quiet: d.Quiet, Content: content,
+		Now: now, Consent: d.Consent, Suppressed: d.Suppressed, Subscribed: d.Subscribed, Zones: d.Zones, DefaultZone: d.Timezone, Quiet: d.Quiet,
+		Legal: binding(d.Law, d.Priority), Limits: d.Limits, Content: content,
 	}), content.Body
 }
 
@@ -65,21 +69,39 @@ type Run struct {
 	campaign.Run
 	Status        campaign.Status
 	RatePerSecond int
+	Priority      campaign.Priority
 	Quiet         compliance.QuietHours
 	Timezone      string // for people without zones
+	// Portfolio is the one whose messaging limit bounds the run; 0 for none.
+	Portfolio int64
 }
 
-// Window tells when people of those candidate zones may be written to, seen from now.
-func (r Run) Window(zones []string, now time.Time) compliance.Window {
-	return r.Quiet.Open(now, compliance.Zones(zones, r.Timezone))
+// Hours returns what bounds when the people of a cohort may be written to.
+func (r Run) Hours(c Cohort) compliance.Hours {
+	return compliance.Hours{Quiet: r.Quiet, Legal: binding(c.Law, r.Priority)}
 }
 
-// Cohort is the rest of a range of neighbouring messages whose people share their candidate zones.
+// Window tells when the people of a cohort may be written to, seen from now.
+func (r Run) Window(c Cohort, now time.Time) compliance.Window {
+	return r.Hours(c).Open(now, compliance.Zones(c.Zones, r.Timezone))
+}
+
+// binding is the law that holds for messages of that priority: it bounds solicitations, and whoever waits for a code or a
+// receipt is not solicited.
+func binding(law compliance.Week, p campaign.Priority) compliance.Week {
+	if p == campaign.Transactional {
+		return compliance.Week{}
+	}
+	return law
+}
+
+// Cohort is the rest of a range of neighbouring messages whose people share their candidate zones and their law.
 type Cohort struct {
 	Number  int
 	NextSeq int // the first that no batch holds
 	LastSeq int
 	Zones   []string
+	Law     compliance.Week
 	// WaitsUntil is the opening that its messages were last told to wait for; nil for none.
 	WaitsUntil *time.Time
 }
@@ -324,6 +346,7 @@ const (
 	NotMine       Begun = "not_mine"       // the message is not pending any more
 	NotRunning    Begun = "not_running"    // the campaign is paused or over
 	NotConsenting Begun = "not_consenting" // consent was withdrawn, the number suppressed, or the person erased
+	NotNow        Begun = "not_now"        // another message to the person, or of the portfolio, came first
 )
 
 // Then is what becomes of a message after an attempt that the provider does not have.

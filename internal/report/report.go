@@ -181,6 +181,8 @@ type Summary struct {
 
 	QuietHoursWaiting  int // recipients whose quiet hours it is
 	QuietHoursDeferred int // recipients who waited for them at any time
+	LegalWaiting       int // recipients who wait for the hours that the law allows
+	LegalDeferred      int // recipients who waited for them at any time
 	RateLimitWaits     int // how often a send waited for the rate limit
 	OptOuts            int // recipients who withdrew their consent between begin and end
 	TemplateErrors     int // recipients whose text could not be made

@@ -32,6 +32,8 @@ func Summarise(c campaign.Overview, tallies []Tally, now time.Time) Summary {
 		switch {
 		case t.State == message.Pending && compliance.Reason(t.Reason) == compliance.InQuietHours:
 			s.QuietHoursWaiting += t.Count
+		case t.State == message.Pending && compliance.Reason(t.Reason) == compliance.LegalWindow:
+			s.LegalWaiting += t.Count
 		case t.State == message.Suppressed:
 			reasons[t.Reason] += t.Count
 			switch compliance.Reason(t.Reason) {

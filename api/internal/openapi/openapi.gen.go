@@ -485,16 +485,31 @@ func (e Verdict) Valid() bool {
 	}
 }
 
-// AccountLimits Example: {"messages_per_second":1000}
+// AccountLimits Example: {"messages_per_second":1000,"pair_interval_seconds":6,"person_messages_per_day":1,"person_messages_per_week":4,"person_topic_messages_per_day":null,"person_topic_messages_per_week":null}
 type AccountLimits struct {
 	// MessagesPerSecond Over all senders together.
 	MessagesPerSecond int `json:"messages_per_second"`
+
+	// PairIntervalSeconds Least time between two messages to one person; 0 is none.
+	PairIntervalSeconds int `json:"pair_interval_seconds"`
+
+	// PersonMessagesPerDay Bulk messages that one person gets within 24 hours; null is any number.
+	PersonMessagesPerDay *int `json:"person_messages_per_day"`
+
+	// PersonMessagesPerWeek The same within seven days.
+	PersonMessagesPerWeek *int `json:"person_messages_per_week"`
+
+	// PersonTopicMessagesPerDay Bulk messages of one subscription topic that one person gets within 24 hours; null is any number.
+	PersonTopicMessagesPerDay *int `json:"person_topic_messages_per_day"`
+
+	// PersonTopicMessagesPerWeek The same within seven days.
+	PersonTopicMessagesPerWeek *int `json:"person_topic_messages_per_week"`
 }
 
-// AccountLimitsPatch Example: {"messages_per_second":500}
-type AccountLimitsPatch struct {
-	MessagesPerSecond int `json:"messages_per_second"`
-}
+// AccountLimitsPatch The limits to change. Kept as it came, because null and left out mean different things.
+//
+// Example: {"messages_per_second":500,"person_messages_per_week":4}
+type AccountLimitsPatch = json.RawMessage
 
 // Attempt defines model for Attempt.
 type Attempt struct {
@@ -540,7 +555,7 @@ type AttemptState string
 // Example: {"age":31,"city":"Colombo","name":"Arjuna Silva"}
 type Attributes = json.RawMessage
 
-// Campaign Example: {"audience_size":null,"canary_percent":0,"channel":"whatsapp","completed_at":null,"created_at":"2026-11-21T22:38:59Z","failure_threshold_percent":20,"id":1,"priority":"bulk","quiet_hours_end":null,"quiet_hours_start":null,"rate_limit_per_second":1,"schedule_time":null,"segment_id":2,"segment_query":null,"started_at":null,"status":"DRAFT","status_reason":null,"template":{"channel":"whatsapp","id":1,"name":"Welcome Message","version":1},"template_id":1,"timezone":"UTC","topic":"API Demo Campaign","updated_at":"2026-11-21T22:38:59Z"}
+// Campaign Example: {"audience_size":null,"canary_percent":0,"channel":"whatsapp","completed_at":null,"created_at":"2026-11-21T22:38:59Z","failure_threshold_percent":20,"frequency_cap":null,"id":1,"priority":"bulk","quiet_hours_end":null,"quiet_hours_start":null,"rate_limit_per_second":1,"schedule_time":null,"segment_id":2,"segment_query":null,"started_at":null,"status":"DRAFT","status_reason":null,"template":{"channel":"whatsapp","id":1,"name":"Welcome Message","version":1},"template_id":1,"timezone":"UTC","topic":"API Demo Campaign","updated_at":"2026-11-21T22:38:59Z"}
 type Campaign struct {
 	// AudienceSize Recipients of the newest run; null before its audience is frozen.
 	AudienceSize *int64 `json:"audience_size"`
@@ -554,8 +569,11 @@ type Campaign struct {
 	CreatedAt   time.Time  `json:"created_at"`
 
 	// FailureThresholdPercent More failures than this among the last outcomes pause it; 0 never does.
-	FailureThresholdPercent int   `json:"failure_threshold_percent"`
-	ID                      int64 `json:"id"`
+	FailureThresholdPercent int `json:"failure_threshold_percent"`
+
+	// FrequencyCap Nobody who had so many bulk messages gets one of this campaign; null is no cap.
+	FrequencyCap *FrequencyCap `json:"frequency_cap"`
+	ID           int64         `json:"id"`
 
 	// Priority Whose messages go first where campaigns share a sender: `transactional` before `bulk`. `bulk` when left out.
 	Priority CampaignPriority `json:"priority"`
@@ -654,8 +672,14 @@ type CampaignSummary struct {
 	GeographicDistribution []PlaceCount `json:"geographic_distribution"`
 
 	// LastUpdated When these figures were counted.
-	LastUpdated       time.Time `json:"last_updated"`
-	MessagesCancelled int64     `json:"messages_cancelled"`
+	LastUpdated time.Time `json:"last_updated"`
+
+	// LegalWindowDeferred Recipients who waited for that at any time.
+	LegalWindowDeferred int64 `json:"legal_window_deferred"`
+
+	// LegalWindowWaiting Recipients who wait for the hours that the law of their place allows.
+	LegalWindowWaiting int64 `json:"legal_window_waiting"`
+	MessagesCancelled  int64 `json:"messages_cancelled"`
 
 	// MessagesDelivered `delivered` or `read`.
 	MessagesDelivered int64 `json:"messages_delivered"`
@@ -765,6 +789,10 @@ type CampaignWrite struct {
 	// FailureThresholdPercent More failures than this among the last outcomes pause the campaign by itself; 0 never does.
 	FailureThresholdPercent *int `json:"failure_threshold_percent,omitempty"`
 
+	// FrequencyCap Nobody who had so many bulk messages, of whatever campaign, gets one of this campaign: theirs is suppressed with the
+	// reason `frequency_cap`. It is counted when each message is about to be sent. Transactional campaigns have none.
+	FrequencyCap *FrequencyCap `json:"frequency_cap,omitempty"`
+
 	// Priority Whose messages go first where campaigns share a sender: `transactional` before `bulk`. `bulk` when left out.
 	Priority *CampaignPriority `json:"priority,omitempty"`
 
@@ -831,7 +859,7 @@ type ComplianceStep struct {
 	// Result `passed`, `deferred` or `failed`.
 	Result string `json:"result"`
 
-	// Step Such as `consent`, `quiet_hours` or `content`.
+	// Step Such as `consent`, `quiet_hours`, `limits` or `content`.
 	Step string `json:"step"`
 }
 
@@ -983,6 +1011,15 @@ type FileInfo struct {
 
 	// RecordsPreview Records found in the upload, refused ones included.
 	RecordsPreview int64 `json:"records_preview"`
+}
+
+// FrequencyCap Example: {"count":2,"days":7}
+type FrequencyCap struct {
+	// Count Messages that a person gets at most.
+	Count int `json:"count"`
+
+	// Days Within so many times 24 hours, counted back from the moment of sending.
+	Days int `json:"days"`
 }
 
 // Health Example: {"status":"healthy","version":"1.0.0"}
@@ -1480,7 +1517,7 @@ type SegmentWrite struct {
 	Name string `json:"name"`
 }
 
-// Sender Example: {"address":"+14155238886","campaigns_running":2,"channel":"whatsapp","id":1,"messages_per_second":80,"rate_in_force":44,"slowed_at":"2026-03-02T12:00:00Z"}
+// Sender Example: {"address":"+14155238886","campaigns_running":2,"channel":"whatsapp","id":1,"messages_per_second":80,"messaging_limit":2000,"portfolio":"default","rate_in_force":44,"recipients_reached":1250,"slowed_at":"2026-03-02T12:00:00Z"}
 type Sender struct {
 	// Address Our own number in E.164.
 	Address string `json:"address"`
@@ -1493,8 +1530,17 @@ type Sender struct {
 	// MessagesPerSecond The limit that was set.
 	MessagesPerSecond int `json:"messages_per_second"`
 
+	// MessagingLimit People that all senders of the portfolio together may reach within 24 hours outside their service window; null is any number.
+	MessagingLimit *int `json:"messaging_limit"`
+
+	// Portfolio Business portfolio of a WhatsApp sender; null for other channels.
+	Portfolio *string `json:"portfolio"`
+
 	// RateInForce Messages a second that hold now: fewer than the limit while it recovers.
 	RateInForce float64 `json:"rate_in_force"`
+
+	// RecipientsReached How many count towards that limit now; null without one.
+	RecipientsReached *int64 `json:"recipients_reached"`
 
 	// SlowedAt When the provider last asked for fewer requests; null once the sender has recovered.
 	SlowedAt *time.Time `json:"slowed_at"`
@@ -1505,10 +1551,10 @@ type SenderList struct {
 	Senders []Sender `json:"senders"`
 }
 
-// SenderPatch Example: {"messages_per_second":40}
-type SenderPatch struct {
-	MessagesPerSecond int `json:"messages_per_second"`
-}
+// SenderPatch The limits to change. Kept as it came, because null and left out mean different things.
+//
+// Example: {"messages_per_second":40,"messaging_limit":2000}
+type SenderPatch = json.RawMessage
 
 // StateCounts Messages by their present state; each message counts once. States without messages may be left out.
 //
@@ -2344,7 +2390,7 @@ type ServerInterface interface {
 	// GetAccountLimits Read the limits of the whole account
 	// (GET /api/v1/account/limits)
 	GetAccountLimits(c *gin.Context)
-	// PatchAccountLimits Change how fast the whole account sends
+	// PatchAccountLimits Change what bounds all campaigns together
 	// (PATCH /api/v1/account/limits)
 	PatchAccountLimits(c *gin.Context)
 	// ListCampaigns List campaigns
@@ -2452,7 +2498,7 @@ type ServerInterface interface {
 	// GetSenders List the senders
 	// (GET /api/v1/senders)
 	GetSenders(c *gin.Context)
-	// PatchSender Change how fast a sender sends
+	// PatchSender Change how fast a sender sends, and how many people its portfolio may reach
 	// (PATCH /api/v1/senders/{id})
 	PatchSender(c *gin.Context, id ID)
 	// ListSuppressions List suppressions
@@ -13643,7 +13689,7 @@ type StrictServerInterface interface {
 	// GetAccountLimits Read the limits of the whole account
 	// (GET /api/v1/account/limits)
 	GetAccountLimits(ctx context.Context, request GetAccountLimitsRequestObject) (GetAccountLimitsResponseObject, error)
-	// PatchAccountLimits Change how fast the whole account sends
+	// PatchAccountLimits Change what bounds all campaigns together
 	// (PATCH /api/v1/account/limits)
 	PatchAccountLimits(ctx context.Context, request PatchAccountLimitsRequestObject) (PatchAccountLimitsResponseObject, error)
 	// ListCampaigns List campaigns
@@ -13751,7 +13797,7 @@ type StrictServerInterface interface {
 	// GetSenders List the senders
 	// (GET /api/v1/senders)
 	GetSenders(ctx context.Context, request GetSendersRequestObject) (GetSendersResponseObject, error)
-	// PatchSender Change how fast a sender sends
+	// PatchSender Change how fast a sender sends, and how many people its portfolio may reach
 	// (PATCH /api/v1/senders/{id})
 	PatchSender(ctx context.Context, request PatchSenderRequestObject) (PatchSenderResponseObject, error)
 	// ListSuppressions List suppressions
@@ -15927,339 +15973,354 @@ func (sh *strictHandler) GetReadiness(ctx *gin.Context) {
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7P0Lc9s4tgeIfxVc/e+/OummZdlxko5cW1OeJH07O53Hxs707o2zJiRCEsYUoAZAK+qMt/bT7AfbT7KF",
-	"gwdBEpQov5L0ddXUtCNRIB4H5/k753zpjfl8wRlhSvaGX3oLLPCcKCLgX88LIbnQf2VEjgVdKMpZb9g7",
-	"mRGUMvJZnY3hiRTxCVIzghZ4StCITLgg/V7So/rhPwoiVr2kx/Cc9IY984te0pPjGZljPfgcf/6NsKma",
-	"9YaP9/aT3pwy9++9pLfAShGhR/o/Px7t/Dfe+XOw8+zsf9n59NN/9pKeWi30qFIJyqa9y8uk9+pFfMI0",
-	"Q1N6QRjCCo0FwforP8kFVrNyjjTrJT1B/iioIFlvqERBwvlOuJhjpZ9j6slBL9ELoPNi3hvu7x08Pfj5",
-	"0ZODp7AK8+GenyVlikyJMNPMyHzBFWHj1T/Iqjnl1/icSEQVknhCkOJIkAXBCqkZlUjPjUh1iMYzLglD",
-	"oxVs/xjnOREJYmSJJlwggscz/QM21QOMCMo4g4Mhn/F8kespPZrsTQbZAdl5MhlMdg7wgOw8yx492Rng",
-	"R/jxaC97Ot4buE2aEZwRUW5TsIQdvYaWM91//Hjdmf7Hzv/VdpS/0TlVza35lS/RHLMVEnwp9cowk0si",
-	"9MHOuVRtlJfDaOEkMzLBRa56w8eD8BAHg42n927GGXlTzEek5Xow+A5Rhl72954cHCKqJEp/StEcr/RJ",
-	"LAVVijCU/v/3/5720RFKlzOsJF4shilaCDKhnxGVCOc5X5KsemY/PTt4+nRv/9HB4ydP4wS80NM7M3NY",
-	"S8rBMR0MKqd0ELt5n34c/g397eNPg51nnz4Odp6hBw/7rRfxPRnTBSVMvRSCi+c8I82tesvyFZoTKfGU",
-	"SLSkamYInOifeK4i+AXNiPhBth0tPH421q+orW7re+ln/Z5gqefYdcoCnm+bofm27Yo8OVh3QyzL27jP",
-	"xwqrjXtMmZmu1A+3zRa+rEz2PwWZ9Ia9/99uKS92zbdy97UZ27weZlSwDnfDnq4o2CH8wciSSIWWM8JQ",
-	"TiYK8aL1LouCXfukT7A8bxMWqcLy/IxmKVIzYLoEFYuc4wwtsbT8hmRw+i0yxA7QTZAUBTwZUMSjJ82j",
-	"vjRjEan+zjNKQER/kES8mi+4AD455kwRBn/ixSKnY5Byu/+yhOxZyMcvPTwl5s6PqVqBvFFY4F6ix5CE",
-	"qTNDA8Pe23cnZ6/elAv7RWB2jl5TLWp6SY+Px8UCu63TEgc+rnCgkGU9fdK7TOzr95/51x+xQuBshhdF",
-	"p0n8l8Bjgn6nublUlUm84GPFI3PwDDaYzNPe5afwRKgic7mJ3s1+vydjLrLeJRzbK/O7vcHACg/3gT9F",
-	"LATWBPx5Z8p37GcfP+mT6b/HS3uFgC7nRa7oAgu1q+ljJ8MKplZOEmcZ1WvF+TvBF0QooIUJziVJeovg",
-	"oy+9Cc1JnML1N0Yq6S1FiuS5hH8aotRU7clzRBmG29dkPiVxfzQv++Sf4qN/kbEydFt9/xG83bAigvx6",
-	"0YSSPEOp/jJFD9L+WF6kCUr7epf8H3l6iD6c/LLz88MEcYEw+l+P375BsL2apQg4FtlHL7XyY/6FZvrS",
-	"nrI0pIgUPeACmY/ShwizDGTzDF8QhFFaoUD7rP0sfXiIyAURK8TVjAh0TrRIH/M50awBYaUEHRWKJHrQ",
-	"UwZrJPqVUk8QM2R2BhUsIwKl/nmZoowjxXkfvZwv1Apd4LwgEkm8QoyDHtc/ZafsCD0//qfZQlgYMoqZ",
-	"Oc0xHCQWBEmitXlFMq0ejvl8jhMkyZyOec5ZghQe6f1L/w3qh/6Z4XVa60CLHFPmGPUDxk9ZTnCmFck/",
-	"ieBS/3CRFxJJOmWJU7zQ3mM0nmGBx9qAeFjuiR0oQanmgCnsdQr0mtqH0IjznGAmE63yIJJLgqg8ZYp8",
-	"VrCNCM7JDqT1oiVewTL7p6zBYw1hyoU+LrgGf8fZe8M513DJheCjnMx/ctyym/B7Z34VI3N9zSzDRmPM",
-	"GFda8xMEZ33NNp5zNsnp+M6ntBBEU7HRAPR1H9FMX32YFOhqdzmjI+auEShxMIlfYE4ZYXe9Nfom53h8",
-	"LoExyTFfEJjQK6aVMZzf+e68LQQCG8WoSDmfSmDVjndY8tKaCkz0DVe/8IJld7xxQt9WxDiShbM4YTrv",
-	"8EorTSec/4bFlNz1cY54ttITU5yjXE8AJvWB4ULNuKB/kjvdpzdc0xcILc0KsGbvNENgkptpXWCa41F+",
-	"p/t0hDKyICzTVrzeq4wvtT4uVghPMWV2agvBx1pFGeXkeTmxuzxL+y4EltakkCQ7RCmwDJmCCmPuLKgQ",
-	"0s5aFgutqZHsNckoPgG15OtQoJb7SOtFxvjSKhq8FWWcSCAHhc81HVw6bRTk1tF4zAumwA8iKxr8l56z",
-	"6M4WRJxJMub61msF9LKuBEafbFiJF0SA7JWaGIS+NFOi+XK/F7WeQsUv9oKmHphUl/MOq/Fsozq7acGP",
-	"u683dPBs9vBcaX1KkfkCKKs6ozEWgraZwyOtH4DqpW1LQQzJapKhCuGJ0ucyHpOFwmwMFjsrcssmjEFZ",
-	"08o1HSpMc/22jY/qw87OcMTL9ru2w7VGyQsFKpqe3TnjS1axDTKsyI6ic9JlYoGfJroVVU9Py3D+lJLe",
-	"BNOcZGc55+cy7ifkE0WY2d2caj2MF3mGKqpYbOCZUgtQ/YvIuG/rbinrEDhEesbGgcG0tjrGc9JtITSL",
-	"+QMa+5cTLMlZwZQ53RonB1IB/qKPzWmeVNsEQmHK8hXiF+ZCR4+v+brN+1rZBthhTSaSYDGekQy80FQl",
-	"aDkDg69GTQXz9NTcEtbiQfpF8Dnai//GzeVMmg3dSJBSYX3Z7AXotivSudnWyQXLCkqfWMhP4HC9d9Y5",
-	"2xyTqC2jSoxJ1ddpb7o7qtqNqKyvSj3BzV/DyVo8iilfEJZqu9Af54qohwlKDaMiWepCEm4pidZVQWzD",
-	"V5omUjwCaxo9CB9ETJvWaIYzRNXD5JSllkpS9ICGdpTiefbQWH+EaT7+saen1Ut6bhJgF8I79Yfwsl7S",
-	"s8MFyy6P9sib4u2CyVBSnVcawxlGNsJ+QYTUZvZoBdpJH/3TGPPaMgcvwMo4LvQcKu596xt7tOd9Y895",
-	"zucjXnq/jsS/CobRMc0vsHVAhTOEAEb1SKt+p7rXKfh2R57TxQ5fmHXvLLi+XcKa1UnvOZ4vMJ2ymi6C",
-	"i4wSNiZnkv5JekN97TQ9MyxWWmaOQd0aJL3xDDNG8sAZB74+PYy7hfa3gmD3SW9/sP9kZ29vZ3/vZH9/",
-	"+Ojn4eNn/21JvRDkTM0EkTOeZ+Wr9geGpe7pu0S5MPs4KvLzXtL7o6BEnc14IeQZ0aqBeWX4MVwb94XA",
-	"ipxB8KiqahlNLStycgaswj4uyXROmDbJesP98p/Gge2eCdiO/wRkTe/F+6NfTnrugzMbN7BP6UuZ2ysZ",
-	"3Uu7aEsnv5McLmd5zhdESCDZvctytDP7K72KPznTv/xw8lyzPr6gY01v716hF2TOkT/+pFcssg0n1NDL",
-	"alRS5yo+jiFdaMBGBCBCAKLVhJZBjrjB9LWbCP4nqaolLjS7WfTWybQ+reOZvbJ6Rv6tyxmXWoEYE7pQ",
-	"5lbjJabgbTOThNiGFcDgb1H8EA2MnWyisJG5uDNdL1ye28cu65cnqsNZ1yFIXIirKA5K/tXVuPB2dpWa",
-	"a25rI/Stt88+r606bENWeM7Z1PhBsFRO9Ei0wIXURKG310gPbVXFd7imaDkyiakSjm9sOAt7Jd655y8j",
-	"HKa+wtPer78OX78+7XVS5yOc6XoDtnC0BuUTlkk0ItOCIcpAZGmt1jweRtubu1fjjF+uSGghL/1ylctd",
-	"477byPQjZH/8g0QZmVAGv0ssiMTGfUHHh/Nfs/E3LIM76Kxd9F5r2nSh7WPz9GVDKjX5jVbtNI8Lw8yF",
-	"7ESVoXBbN6sT+9xxMZ9jserVJVmn613Kui+RmRi5F/kmlHrdOF9M9TfjV6cdrL9C93Ua9mdXP4y2ax2w",
-	"snVcuCEIY3ynydqCnazf+lKcJTXRX5EglU2tWSwV6RazUxyF/kZl1O1ivpWdQ7tewbmsBW61QVoC3jrZ",
-	"loornHcixxqNlNOuvtQNuW4junnVYuFgkmegeLmRfhdUAfBMn+KU9NE/yEIhDJi0MZ6TBI3IGCQvqGaY",
-	"ZR61geYEM5TRyYQI0Hy0/iFrVk5DSPYGPw8HgyjdDXv7e+a7FtF1MLgEj1641r2kQQ51Tc+7BB+HDsFB",
-	"m6upVX/x4+wNNg50w4pFCJ5sMtkARvTg42Dv098+Dnaeffr3/sfBzqNPD4cfBzuPAcj16T97XRWP23xh",
-	"q2ISbvAG3+1dKR8bIUe3qp2cADwUHCc5Hnv7RM+SCFDTABmwnPEcbI2ai8DSe+263I3+sklYb43lqkrz",
-	"zrC6Ekz8024cxBhoAsGo7o4HwzZl/u26X94FPKSugWm71KP9phxNqDCoOlEqqxJJsGqxjfYMUaoEZhKP",
-	"zYtTZ8SmoyI/T/v2vzVsXsX3Vvl9LzHOlpiPrVwDnwoi62EtN0XnlBBkjinTvx0+ffpM3xlw8OzvBT6T",
-	"d0cfjl++AN+eIJLnF1qONuNClaE7aYnByxtGqttiqWieW3y1nlzUDRG7+1HT141acYk6h2bXoa+o3Ie7",
-	"t2Zi2vBzQKkRIQxWfYiW+gutEswdN5prQ2BEKJuiCS9Y5gCdV9WHrDrs1V+jpZZnVFnBOiXpPVHr+G0z",
-	"9Fj63GVv+PHRYDB49Mk67iUg38DrDhPISE4viJ75pwYBVoZZH/861Oa2xQpoZq4QzvMkAo51Wu0VuGaJ",
-	"W3w8aOAUC0b/KIj9vrQ8FYkHxFKzBWmC0mAP9D/HmI1Jrr8zuC9ZLBb63pMs7aMjhkr/vuVaAGqz+Qpk",
-	"TDOSGR5WAd2dMgNf0pqmLEG6/srMQFGFDQQACJoShajlWZ1MgSqquYLy3FsP8WxuXY2g7T6uI9Hjlthj",
-	"+vzt63e/vTx5+SIdes8erTr2Dku/pL6ohkFhIeiFiTRYju08zcfPf3354sNvwEDff3jz5tWb/+olJU/1",
-	"L9R/H715/vI38+gvR6/0Hw0Wr6WZfsXOBRaAy4B3CTzRl/XYqmb6rrwvmL2277AN0jx39p7+29GNfpe5",
-	"X5/CDbLWf2OHnvPCupC9FNSiblzMixwrekGGCEPk19Pb2PwCS+QJN0G4/IdTp4C7o9ScXup+RvB4dsrc",
-	"WJyNDe4T4SyTqFjoQ0nBbjsT3sGdGjqsuccviMBTcmbfuwL11erAsiUOWgID9HvcL6uB6NL761dUdf3y",
-	"Qut8reqfDVSCq9wy4rrX+Ypu5K3lsf/FTfjA/D6D1dHqjX5RksGkKeD95jU2KysMxGfDCcJKwMw2ewo+",
-	"Ri4QhGkR48tq6ANwifonVzxCZ8auX7O5b0DGATeHuGWeo5KOO27FlPCpwIsZHZ9lVJoQK435D4MQ0Ghl",
-	"LJvEYMS5VGgCkAamjDjod2Xk7/QwwBViXp0cS3VmPVAtARQ1I5KgCZ1CPGIJirQejmTdoRQeQuTFYUeS",
-	"9z8sFYumUCgFLkC6NXdLOyqLfnyrw0TOBELozYA+FyjXx2IgStQgP5yqOvQawbbzWBCWRTXuNxD3nxZs",
-	"e2W7AuCaU1bEUA3HmrT4BWBoCHLXtyOJ+zf8UZAito0fALC7xCs9exPcVEsuzocolWbF5uw8gmLbpelD",
-	"35am4kbIe8jiyZqzVFqfqyh3QGkw71Dr23bqpUoYP/XyvA+RJCTUIa33W279zlBTj5KCkeIejse4apGf",
-	"nV5mMCcx/gLY94buCuZTFexyCKkjgBzlwqrGsuNM+EKd8ULJs6zQHOlsHOA4WlnwcsYhzpUJstQTogLZ",
-	"DBg0ImoJph9IL71RpfjqOKXQuZiRCREizn2q0zEh9gkXRufX/2MrpLnuFV6rR4uymshb7Tv1JsAQCIbQ",
-	"pFkPpa9xJ5TuTT3kWmidcc1UF0yQHgHBCF1fSXC2Qdi/17own2zSDhssTxTsjK1J8xQF8xlFErR1Cqjt",
-	"ujrjpXkHh6k3QNcJfDDZjBlwrVhnMR4TKTfsHkgNfQH0TfXcIuAuyZXVpiaXi2/0dZQjk+Xcqh15X61B",
-	"2q+9KeV0fWTI3BdFPjeAt1oaao1SgNYACRqcTTsStZ4VFzg/K0TeSns/SKQl1yTnS5dpeGJ/h34nI/Th",
-	"VQsp6h93C1jzxdlGl851DscnzvvzCVNNI6fVGreuG6Dxuboo7RAsXmfSukoS13fdubi3d+EFLCQyx4hS",
-	"2FS06tpMVGOuq0lNtbdFM4grKVF1PiLu22zMGFtu4TctFltcpY0YnWtEf1wWtgjmiPBqcodkgw+jeWWi",
-	"TM7z+XbLMe4KaPNQ1Ky8GgNZ54Y7EXQ6NQKuo6+44fTN9OkXrFJvJBqGfwEanblu4Oj0VwHkC6gDLg24",
-	"vHk2cTYSdGouwyhYa4Itfq52gqGIDwMupZvQlTkY+rF293ZFwXb3roH/PESc5SvYCYwyvRMFM+q4+UgQ",
-	"JbQ1yqW2CnIy7h4b2d7nFJxffcvX60DWERmCxH6QeikAWJ2jvUMQh5VV9m80oOMPp4uIzLSUdBLSisbG",
-	"3DbKxAsiMjqOCZi3jSM1Oa3O+5plzltaoZO0s7T8p3l1iy7TLaZUVu1wx76OOwBEZps40g1Cz6so8waU",
-	"uxW5fbkZFePZ1CCJIkLBgUFdDLmOjDY6FHjAQU5YJdCHJDyGG005kYizQzQA5mZKOeU5wjk9d6CFG4Hn",
-	"+AXtN1Z0NaxxeKdNOosk+aSJP/6KuKAWfPBhw5FsQ2icWX/PZ4UyvOpXy9HcDbSoOudXzBQw82LwB4n4",
-	"kqE/OSOHqEQ8ozfcpdlanL3hr2Z1xo8OUbERVzOIqBLqElu/CpjJk+NeywXrALm+HiAq4uTGSDklASz3",
-	"EZlSJq0c0BdCQWzr6kkD3zScqg3sTZlU1j2SlgtI/2chqjy92rSgpi7x6ujNEdxLW4EncJ5JApeWVrI9",
-	"bwejVT9SRVVODiEJR2idBDFgFLUJdIJzhapDDL0d1RLKZB4Xcg8yteRcdoyd/65/dAQ/On59bILgMzI+",
-	"b+Kdy7zveHriUnA2PUQEigtBdLhY9HtXTw/Qs3DaZgTiABqVnVN8g8rfB5tU6JVmbSmaABGg2upu2QRs",
-	"Uldb9V77vXFNplDYgmQpykmGFK+wN5uFvTmOrSeyZTrUmgyKQPf20+t3S+ogixbPDkxRojnOiGZqiIuM",
-	"iD468T4v2I2MGg/dAkvpsDed1e/yYI4VWcScidY26KjH61+AAtmW7w4GBeThpPq59KqiqUa5bpZJWbMx",
-	"nIbb5iQktAoNREm9ujlrbu7m5C0igRk3gsD61ExUznltTGQuiMNGSSbi0y7GM4RlWfAsQWmgsJlhbRmV",
-	"2LgNXkAWPT/x9SzBvPDlhdXcwxxjqOo37BUSvIWm1u0ZXfiU4VrJwOOTt+963TKJyQXNtO2if/V6YCur",
-	"/vwMj8YZmdT/DbgdckF5IZvlCSUvBIxzTlZLLjRl6P9AkKknFV9EvCJmXREgr61eRzJE1RBhUz0ozfkY",
-	"54Czk0SkPjLk8s1TF0aMH3iwbVHmmGWCyABQp593EWttTAK8U6vXnThS7Uw2MRB42APurpJlWp5kUx2w",
-	"HtMfJDp+9SJBmCEKhRzBVtWGak4ZAViDXqw+NkCRLWccbLrgMDqtvU4kse02GEZjkTlVmwWRCHJhMQ6b",
-	"eb8lvFhA0UIzJKbZEKwKJCDMqLcgNXuQJiXyIcULmiaGs2KUWkpOTbHFdFQoxVlZ38GSHWQbaJEhKQeT",
-	"GLNTlrpodQrban+S2kIXaT/AflJmAMSmBI7daUCWLLHIZBVrbuasWfCC9pLgrpnJgdPbvLhSVmNd5Qd/",
-	"S2PHBAGsEmMKSzZbOuNL5knGzsM/ufIQle0kUPXWNCjJH3ZA7uUCwiueWOZSuUtr2O6vVCpuTKcacPnC",
-	"BY06qgIBF/+amXR23luk0Vke1HKbSqYsId8crkoTlO3o1JCnp8W4OhswvbiKkxrp4kuHWydHH6XvXr55",
-	"8erNf6WBdZWYx99+OEmBQg1+A8MXWiKmnhVUb3A4bTtsLynlmh1TmyBarHYzXN75oN3bhXrFzH/fFoAD",
-	"1qLwU7n+DxCa2caV2lohOBTmdMp2igVkRSXIC/9BKKjNGZVC+v8gMjGxFshjmEDVVs0anRnWj7hQryPm",
-	"2kWW5t0Bw4FDk1xrAmZBGCk6PidK/6Uvfd2htdGwDcVGlymbh6/HLc1tMdzRLKg2bV+drbNBXueXfkdj",
-	"N/wFlrMRxyKLWI5jRS/IWSVruKYYO/h6goRBr0MlXICvdwxAuQipD0CQz2QMQc0W79yxCZ6GPs06WliT",
-	"pw94lkleV4QITwkjYmvNqxl1P9s/mLUVT7M+9BJabLB2OLsaajX+KotiBjB1+SarYIFbf//AwLi2Bixq",
-	"cou+s5onJZpIyuu8ny/0qVB2plX/WHKIlRRbDccLtXY8ECXa4APx0XVoTeV5flbBPzRf8M7EaIYoq4Ps",
-	"LVWD9VEH962BpBE9XCtY6aSsKVRt4ICZqz7cGTY1do0tNsNy7KwoG/GCZWelMtVCOhAqu7geqRowjT/X",
-	"bRWnBiusjtggxSYxxW5LK5eIX+g2Mmrb0fr5b2a2NWYXlRfGDfbWBABbfKtauvkUx2EUzesozuT0BTXu",
-	"Qs3LIpgYVwbMFNMYXwosC0Ei1S5uJimHLyiRmxhbbYUZGIATLKA+RKxM6BpEBrzwTJA5j2aeVgQGZ24G",
-	"VMHOMo7mtttUh3cRs3dnHctt2hKaW7t23a9GqygYT3bJ7WvQkEvkwmwFSzaAGBX0GjKFhE0NwhkRpI9e",
-	"qbLAcE4UmvJKXpzbSPvLjDPiW5o4kiyhPmUi4KdNGlmwzwG4wpJW48hrW1bb9w5VYGo4yRrGyXz2qFp9",
-	"9smjwd4T95HdEEjJIlaB5YWSNDNUt3+wo3kvWlKW8aXeHQsugB89fRwxCOw8OtHkNjVx237vlxCP/dgo",
-	"f9QlGK4lcvm0CG6XlhuFcoMyguql1akndtsqM4od9y+U5Jkvxd81BLYyF8Z4mQCMPCJI0OlMRXcFCuJE",
-	"Y+WCHLquIwtsEAUY+cZ5P5iGKtWOXWVI+QyivIF7alNLFT2LtS7zX2hOXrEJb+7FhObEVIJsOEOlbWdE",
-	"MhcOnJS9VFyQNMLZwPVxBg4psoxC+MA3YmShVV/MmxJXtt3wcMrGeZF1tJoifWZgXc0ZxTboV4JzNatx",
-	"BQ9lnMG3q7A2Zm+vP+gPmmZ+G98+Ms1ITt1YpgpfDBono1mP9pZPBZ7/ILuEUyw/dQPGFl32hLoVJeEK",
-	"rvmsMLX2iTybEzGNJvvwpUR4xAuFJJ8TSLvOtVW4Qta5pXUnPNf24hRTVjrL8+4aQLtpYNH/lkwFX8pD",
-	"4H6umgVWKN3FC7p7sbdL2ZRItWvOYveLxQ1e7tqOBJ0NCXNOEUNiP2JItKZo6n2z8+64DzfOG2yHiNbp",
-	"ZYDaAow7yUhm2geZBXUva3JHdQ/NoWxb9bBczOZpuG1o2SyFzwlrFmtfY+6VSN+NWq33pkdeXGHZV+HN",
-	"JYA24NKtFQtLogn3JCnrqTSZhpt/rYZge9lAf+fb2eSRKxhelRF6BWfUitbywvQUkdbKhYZkETE0PCi9",
-	"Rb1h7+9Ffo4Mx6DcJk2apXj0/GDv2aOfx4/JzlP8aLTzdPx4f2f0bDLYGUweT56O9yZPJ48fNyVSZYbr",
-	"KNorCeG8gsWumWKDfNpA5b9wsZE/pjGAzQa4laeoUlEs191+qF5BDE7UaYc9a/HgSluxntf66g1Uc8pI",
-	"b/iomdvRrm0eWiPftO01LgDo57aNtmk6iBl5BI9UwFvgG6LQZ4LFO1oErRwoI1GIrZOfiU9KgAhx0FRP",
-	"NVp2kpzMuybf104T5pF00WuDU4xX9yxF+VUk7deLSTrnVNeYZKXdZCRESJDmRUhxi2dIyhaDfXTEVsZt",
-	"YFvqQfaMV3DAIvIeghkWc+NlgZx0rQDFpNnNYFYrMjZA/5XBx5jnYcuyQ2UEsiw2FNYYCuoKvTK+RI88",
-	"qtKaVnvao12JLYsKAVfT2DkOvjGI0DNlO1F1rPEO7s3uCUtzLM9JdgYsLD5ncChndEqVDEsFBeG6MqCs",
-	"VW4isIw0of5//+//B1qodlB45iSj+My7RWqCg+bEYvfBv0Bbiopb/n82zrGUdGIbd3Ws4/W8+iPrlqcX",
-	"Wzv3gJ13bYoTBDYg4QLPy7xa21+tG4jBSsDwaGv01Lo/iaHe6iGUK6luRJQBmavRwoW3g4ZUrlmEDV8t",
-	"+Lg186ZzciYwmxKDaIwf5wQbXI9tLw89ddAIj8/7a0IuLTR+5O1IiGchePlVBOg6SIs/28b6OgQ6Xpdq",
-	"YT0sbrTjaxleDizrt+cmUjOv0C7jKo4LH6q6zgaEjda+jeZpHc3FmxAnWjCWQqQDxBlfb6s2WOqA5wZn",
-	"0tJ9YDQg2RVuWc37jVd3vZ6jgvzRZg6U2XBWK9dC0xruNk23Y5FYsm0NzO3bHzQw/DeA0DeA+0oCb6WQ",
-	"hN67NlkZ9FtrgfdXOVWt31rF5xAyxvLIawyjpOaAB1R2cg0zft7QdKI9iwF1asnYuI4mXBwalT8FqZ8C",
-	"kfBCm7xGYzVoXv13qm3UfFWJQyu+cE6VXtKbkXzh9AdIfPocD03bWb+wMOBt4HzcxdfL4HfD2uZlDH4d",
-	"0dYi9nXqcaOs2fYX3qyPphbFktvzjMhty7u4dqERNWjs80XOTOrOGl4mLWBmjjOoAgrVqrgI6vEkJpEW",
-	"FA/faNTm9ySIX2Xu9TSsyBoCP1MHHuM18uj+HtUqYhsM7IzMrzj99+ZNG8sElC4nf/bBNGPntIas2rop",
-	"2uI2aVKWAqy0UnxQK734MFlXje8QrjZDhAVFGOtlmU9ZWIcZPZgXUrniTHroh5XCzQla14RRS/t4ETuq",
-	"ag0ayzI+0v8VdGu08Jew/I4t1xMtsB0WjzH9a3wpnnVQ/+A0CvmexONkLuLd2bAJyPi6riVZljbeoszZ",
-	"lR1Sfqnlm7s7p15zRhUXFgwcxdO2gAu1RTQqDJQIwGOdy8N3B0IeWuhQDTn/1eGR9h60DuyA/V2jP3RO",
-	"pMLzxS0WsL0moLCKHqxQRgRMWN2fGLiwXHKMKoOSvzUwUL2jqrVH90KuA0noASjm8UCvZWo29Ld/RPD/",
-	"0VYcNtnYNJRFqX4oDe2jIB++AyqvO6CoUte0EzFuxP9sXbrQbVcj4HD8Fj3ae/JkZw/hfDHDO/tX25Ea",
-	"ddnX2Y65JZAolBUbQEWukX8LwBOck4KzKXrw/pfn6NnB46cP+71kmwT8GV4sCANPIJUe1bwZJDQsXbGu",
-	"+OtpTxBJ5qOcyNNer81XINcHlBZYlK1WKVsU3dWnAIEVkXeUSShJ3/J6rq+Dqd4KjrW6Z9mFEG29DbkG",
-	"YxmNQ77Bc9tAxbdAt7EyXmtC1i3qmnRHcOr1/Xpy8i5oe+hfdrC/H+fdKm/ZqXPKAA+/MKQJOZJcZPKw",
-	"9CWXxeL4eFwIQWyJlnKJH5gNsuvbhJ6bpO0og7dBibbNrM3mEGH04f0rTU0k8lpA8QxHOWbnmyO8xn1t",
-	"dsJvbuySvic4oyzSNMjbSHM6NRUQK/ex1wuK1xUmCZtLNRVk02OuUmDlMcadT9i6XvaRDH8KxSsuL8NP",
-	"yFTgjGQR2eGnvqFMq1n4c/N4ZyiL/+GmOh1rzJf6y5vKcmXTN5YMqW9/px+EB9HhB7Vl+tcl4WSDUdeu",
-	"uxmlBFAaCBh7rtrkwBeYGqEVMzvCSrsRWF53+V46NzcJRevfMoPHV2jM4A1FVLauiHLTrmr3/Jk0E4oh",
-	"U28tlgeM1mfNtkbt1kuFcsXAwzejPCvVRSrrD/BUFd9k94BemL3U2jS1exjmqyPY6yGKDuFoEyntipgL",
-	"7asrNP0NXld3XNe81Gvh8ettHl8+tf02rwm+3bBr80TgMcnWODhvmkPcfJSqCXV40hHqsBVt3Xqo6j6S",
-	"tAZKbyJF4fWsXcjrBIsqfa39BVt7d+MYi20diNU6710d4pZ7xLoAXNW1WCnm3tWl+N4UW96qdvSbWiF/",
-	"X42W2ohYlJY3sxVtkcuZp9OIby3srxY24bt6ocyJ4H8S1v5GqmS5Ph/yu/r7tGG3kTwK9g/92KVJTjU7",
-	"3QKIo3PiA1OuXoI2VK8+wytX2O63KNCu/Weev530hh+7Fdw1XUMvPyUx/cQVJXflyCsFtG1l1Sa7Bvas",
-	"VL6OwHwteK2pw65SkwjDL4jIiutUZN2cUNH6m9GqTW5TNqYLnLfWldy6f0sr4PyVaq1fHn27L9gZZGJt",
-	"21yk+s5oW5Ht3ZceuQBX0RFoZMKV/a8lPQT3MuQhSY11Vnlahf6Cvgsl6H5jqwTHGppRDEv26dAVkAsu",
-	"qZvUIUphteYhyU3zYKpKO6tsMG1aMbjtidrYBbshCVqwLWRnwW5WahZsS3kZ9tKuyU15xiftYaEgszeI",
-	"Cg0R40urdNKcIIxyLKamo5Nv6QzBNDgw294D4SkPS1R3YyjXEOyGyK8o2a+ANqylTt6JMkCkonPQIu0u",
-	"n+lxY5m3tgs2stUZyk5hSaVhGZY0c7UGC5YTKW0FABuRv+J2thY7v5mm6q6ID3RQ7Nr6bE1vjjfX6EF2",
-	"q43bbyTD8e5apHVKjKQ2r1ATmY+LbCchDRtLWlvB1/IKK3DAuvzzQi7SQD5OxhvSC+NXNMaqj01Iqx69",
-	"6FCithYctF4dE1vuDV3c09cVGPbIHwXOIUsc5wUJYt4W+buX9Gw6o/0CHQmC0QcbXw/t8/icmpGMK2Gr",
-	"G8taS7Zm/174X0VwzO3Xy+U7N2axvTMihki1ya71JdVAoxuAn80VbtnHQFMgPIzSL55CEh86TkwS4mV6",
-	"iDCaCl4sUPrF/0YmKOdTOr40eFHzD5QevXmRJih9+94gXd68PTEoMzUjp0zOuFAzaO3/5dQmTl4QQSeU",
-	"ZKe9IQI7J03QcqY1DGPNlLAIAJ4BrYJdazIk0Vs7WzlEqSFk/X6t4bp/nTIoQI0pg68o0/9PPlOp4N9T",
-	"Zf6f6P/kyvw/sW3Xw6LSV75Dndo/3E67B0sjL/WstqyaKeEvq2vtDZolLsLv13Yq+ZUv0RyzFSQfQuse",
-	"OTO1cbo3vblsvwB2cfYCtATLah2WYSJb9gMjdhO3Y1sesNQylWbNquWMXw2FJv3ZdbJF9CbEjJEN3Vc2",
-	"WCTBr0twTW0T/FRrm7qGy92MreZxIl33yEnhm7TZArBKV7vNTmPrJmIRmVkycPBmXZmrbf3T11hhgcEp",
-	"BrJC0/77Utb2XuN/cYGeU1hLJH3++tI/XsTkA6N/FMT35QUcynX7vrTI9/jRalul3sDA1NbvDXs/7R3s",
-	"PX68/+jnn39+Eii18swWlYWWbj65LewaYzW3SvNPZ2v9PLD6K2VnEw5lfQ8Okp7M+bKiyA0e7Qz2T/b2",
-	"h4PBcDCIKHJ+og22Vgho5uMKzjH0sr/35KCl0UBjUQ0Hkc3wTsuStQYXBuWXwYPbuc/19qmAdOtu+fUu",
-	"Xo0Io7YbygQLSVrymGuH1GpKYtf3C4acceifvByiCVkC2h67EhD6tcZTQxXUJ78gonOT6ZI8Wp1E3p6F",
-	"GCoEyMCzbSZiUXYuqsrZ2HaXg0sAiQB2TiS7oR4ttuWKy+hyBBs/q/qGh2uO0Wn7hY7LK7PObcQPMIdN",
-	"qSdu2PbpvMNqPNtGckQp+aCpBbZQ/BY951pSDMIBo+sK3BKt6+oIgo5eKZNJQwVaCGIcmPqNhyY/yiXm",
-	"246k0O4OwZSkT5/z/lKrzFXK/ocyOgSTQxLLcC+q7toMFqvoRvrdnJPVcH/7RjYnUBoe7e0/e2TlxtOk",
-	"l9OJG8I0zbEfjFa1D8qBzMdVeEW9+IPmJWezOdbi/0mWEXzw7Ofxoz3ydLL/aO/x02eP8QAPRs8OHj8Z",
-	"ZY8ORgejg5+f4r0Dsrf/88GjLNt7uvcoOxj/vPds9DQrY+1D42jB1CiXYw5bN835CMo/VSr4b9NVJ+hT",
-	"T+O1H6/beWajytpZ9gQHFnVheq5vfGzA4K7ubA6o4Uvnp7da+JVhOoybKjeumrIhuuuUJKmQbbRSODzw",
-	"g0S/vj56vnP869HO/uMn0D1tRj7jjIzpvCXQWPpD18qB8uobbKhp1ck314YJfnkMz1c6OVS7j/heObYm",
-	"7+bivTEYTLhZbpIBKCboQ+N700Raz4T0HFJbk5Y+rWeVZXXLqn5t+a3LfvhYrfg1p1IaN+/aMl8H2ppx",
-	"pRb3kp7JJDRdlcE6fBTTmGO1/N7AwFapxYKErIfZ6ksQdzPZlJNtCllvU8by+tUojcS/xXqUdpPXVATF",
-	"zuwoFexyN22Z0KBA6Fbb2aEkYucao7HEN6OjAkzcLDTIaF1TnTCg+N+oifp1VfUCTeB3U5HKZ8PwSdAK",
-	"J7E9ZNDeo0GkZX97c5rfZ5XKcFYdstWvoJO3C+Bv1ZKmUe2mG0O4IU9SOeAW6nygwd2oRymczBZepYZU",
-	"adrdBuQKbaOm9IIw1wrKighoDWfELc45IyEKI1TJMn7GuDoDPzy4tym7wDnNAoZKpkD85oW9pAeV5aLQ",
-	"jYZMa+1i69CvQ5QaZTBNTFgBYu+HKLWG4dD5TWy/SvupnEuIRmDXgN71vbMPHKIUOvwOU9PEniGamedP",
-	"GfzAglngoR80FxrpWWpGXwsvlLpqpb3Rmn7HD8wv/u3m+sAt4d9yLh/+28zr497OM9N2/MsgeXb5MNoU",
-	"OdjOrR2MrVZERVyCvvX0KXTHBI2ri9q+FYMxsH9BJBhjV+huVZ1vIwEdghcFzpFckDyHZk7QExGiLQyb",
-	"rQo0zeDtB9WXH2wB7E7hDqzpGne1K9Z+s66oUtYzqMK9jDGeEwtWa6TmRdyYtndsb9j7laIvWmBf/gf6",
-	"neRjbruLoi9jqlaXfXQyw+xcgrfpX9wAXHghkCTigo7Jf6D3ZJGv0PHJ23f6XvKF380u5rL1pkJHVb0Y",
-	"ws4+HPe889pNqIzQbY6KJ70LLKiWMjLwGYMn/VNQAn4vkge4dS0zt4lfbsaC7W6U2v2KvPcGQ+yVnYxC",
-	"TXM8JjOeZ1rFtlqaqW3kGlzr+2y0YbxYECywTVP1cr0lCbbSsjpesz+EHs8wmxKfSQ3dQ9rhx2uQA2Of",
-	"nFuuPHRz2n0vZ7UdtMBd0JvRlRw2tbui5BnETWpJ5TS6q0huIu/KNhbVxpIlbzoS/yoYrvEmGy+7BnPK",
-	"rdz4+akWI2CVnoV841OsxaSKAs98x0VwjFDpk5mgxcmUKGhUWrkrZSkwCOMhqfDK/JystJkaLyBtp9y4",
-	"CDMs8FjV7mBLAdfmUhsd4dZMtI+OyqQl14pmBdhFbwluc72bbSTt9WvO06+/Az29N3bWNhqXj7rKaJES",
-	"K48MMcK8a+iTvRj4pJEDGLxiQ1ky9+RmHcq2m9LGgk8j21ZXulyzp8dlLaTrysvr48TW5A2sY+uega9r",
-	"2OIWvLW2fge6VKs+1K7r3Kx+E2d5hyg16001C4Meqab0WYB7S798MXZcenlpmuWPBB4T2aDRZ082mhOl",
-	"3uNxUV5lrFl4gU33Ee/8+enLfvLo8sHHs51PH492/hvv/Anm237y8+XDH6P22y3CGrZTrApJskNjrICv",
-	"IDGQvRFB5DMeq3yF1IxLUmf+ngdvObWKy7HGsJNeAeu3DwAaLo7RcKQTvWiV1OTOWWBlLnOdE317VQv9",
-	"jJrrb2SvHcF10UszEnXZaO8IZQ8gKQdaX38wxYjay0W3ZpL7VplK0CsXntyYWb5t2cnNFR9jVFTdhbhK",
-	"vXUNwdrWfs0uFUFRwK5qNUAPayGZ9XoNBNq1cO8dC4p+w+wc17UddEzzC2yLH/xpos9HkuLdAIrb2gq+",
-	"iw8gx7JsJFsGxuOTaHWAPTEOsLJGXKU25fDjp3IBICsrS/h0Jbj9VRW6azWrv4pfobHD7TgjY7pACHgp",
-	"uIJytoW8RuJwVIrWCvPphww+ndlIOvZibOMb1qvH7fC47gXyEpQRAe2gQZmrBr87hzRIC2YNnIPedxHG",
-	"HDyeALSm8rX1FkSCGKc8I515eCx+3fAIlNelsUdHb47Qn7YVsKcaG4GirDJBPa9KR+Luvp9rZ4XUostW",
-	"Nwnubf0y1gra+qqG5V60e3ya96yNRweqT1Ryb1G2ul31uVLVGD27rjqOm2yyTtsxC34OW3Zb9rgVDuvk",
-	"0Dqx8W3wdWvQnLWxJc0qrLQ20cGgYIzx0Lhvxzwjh6jJxmpmyn7VRjra+e9PX/Yvo6bQtlGcoXUNodRF",
-	"HIYpWggyoZ8TJBfa+rM4ARvhUXxqCljD79LqXqRX8GZsFTfRFGq74rT3nbqpVlLfYh+mBV7lHG8sQfI7",
-	"Gc04P39nn76lqnD106sWXrtWwyW3zs312TRJ3JCXvrP+n/R8bedrJBrVts9Va97GhLiCYXllYfP1zchA",
-	"4jUWfOWLIcoRO7kT4u6DgGTXTN02JWxEK0AWlc3BasA4srxKywkYtLV1GPm84FvXs3H6Umir3xBxOabe",
-	"Tlyb3oZOyGclATnIuELnZKEOTZRmwvOcL0uLwIXBwDWoQvtGbjXnNa4Hi3NZqK3QUXrQ4+CX8ZFvHnZV",
-	"WGfEZhYWYVmBYu7brVWXn9ThWYG/pEFSVdJsu0uVXWommTiU0XbkDYihuLWjv7liOqj/rXtBUptf2xo/",
-	"gL1ybU38H5iBfI3q4Ze3Fwu7hoodi3H9k4iMjlWboxQCuCMCndOdSluGP5lJtvadVQQfE7Aal5iqgD6j",
-	"kCD75hstRhzrgOxKoKV2emknn8VFuS/rNthtX5063c+TLhWQa8Jzu2ILeW7AyA13eYJGK7TAAs+JKj0m",
-	"kBlHPYZRs3MIYM95JeZ+o9UCID96XAiqVsd636xZQbAg4qiIBfSPGDp69wqdkxW0tU2JhB5jEhnPQwol",
-	"3pS01gEchp6gGbJcxUypRe/yEkSs6U9eww34lE8AYGqSl0eLBQiw49fHQ7QgfJF7gUYFsrcvQS7XOvFi",
-	"TyZlCmliYPX6XEZkjKGg2CkzdScsS+6fslP24496/YQpq7b3f/wRpfojLuif8MkQ/R0WhU6LweDR+Jys",
-	"4A+S9tGR3hI0xkJQbTKBE81mkZl0acoZANGlKwGgD54RkkmE5SlLP+/Aj9Kh7dpkuosmKF0KqjfZgYrM",
-	"LkTXbJo3CzzRn0LnqNT0bTffSEWIkKeszK2FT4mSaAbNTaUr+6QSlOJsTlmKKBvnRabHznPTBlr20a8E",
-	"52pmZ8+4XrrdQW2kyB9/dNXwWaDWJSiFxNQUMhAQlEiEnhcoDayB1GBwKVMcpe4j5280P5wog8+V5PCU",
-	"AUeBQtD+5gliFSSmxwbbInUpfNC7RI8CD0+oclB+ZdC6eg2Q7QCLEASleLHILUHs2k4HP+m7l4Z9P9DB",
-	"YDCsdJiodmBHD6B9ulwxhT8nCKM5zjUvJdkp81xBD7O/P3SlMvXvDOlSJZENYOoDsnkUhyg1mQJpQFeQ",
-	"xyL7yAaOTNd2uKx6INs25JT9UWjiBwyN0SbtmIntUU+njAuS2Q15D3XEoZQYevf2+ERfjN8N2AalrzIy",
-	"X3BF2Hi18w+ySpOyfJajAioNa9PHuH/gyo6xzGLNIS/AgaglnpNTpu+SfkCbzX10xEz/cf0vW/TLl2HX",
-	"T1KpN+4QYZ/pYs7A1AzzVcLgucEzu6jn+j5RNtWLeXd08vxX4+eHDZsTMSVogdV4Zk756aNnTx4ODQ+h",
-	"0oN0ASglba9vKsvtyvHYDf3hBHEGmdtwX8vrirjwPAoaLuKxJnw1hG7tlnmbAy1fqPC5PWk4vFNGFWTA",
-	"BbEK/yxWhkNrVmZmdkLnxBG2XtajR4+eOUXiT7guP/74bqZ5k3FPuWchaoEoswcqD1Gu77nNw/EZsFKz",
-	"ETUjc2SSxfqn7J3vsQNlWI19MtCHvTcY2FlZiatfZqMOZbk0QfRSJM2IwbJlfFyYbdSsvDAFVahAkk4Z",
-	"VgVULLwwGVYECbwEmhmeslTTLdpd2lftWpU8RQ+wz/KFuWEbPTj0vWjMBp0s6evfHhrgSG0sU2ssRQ/q",
-	"IsYP/TBBI65mVWbyeWe5XO5oLrBTiJywMc9IZssspf/7zsmS5pTvHLuFQX0m03CoXCxQ9COTZWD7xvTA",
-	"HEbHShA8Ry81jYcI0WFvrz/oD0zNGsLwgvaGvUf9QR/g/FjNQB1wHXfwGPjmLjBu+GZKQA3zMu1V1hvq",
-	"D4/Mk7+ZB7WmJRdaPMOP9geDGmQx3AhX6cOocRsV8MqLQJ9oKbwgAZ1wMNhrG9LPcfcDw1bOm44sB4NH",
-	"m3/0CxcjmmUEzM3HZonrf/HK5BHkPp/ucZf3fAj6iJSe+c2/s28J+wdCB5OyRoQP8y1nXGtWY98uHE8h",
-	"Kn1clhyw+klvaJLXwU1rqw3UEYBreGgfvQS9a8nFORGIj7RoglAiWdq6FbbMh0RaKyiZi8n3qNIdjN6k",
-	"POD+f7eO8psnOlNlQe9rOCCsdwdm9NMNDF4xYWyZr2/hTnlYMADsjNEJF6YD+f8dZw4Ke3cX82Cvwy+s",
-	"tXfC+W9YGG/Xwd7jLtPTVjV4cl6TjOKTlYldH+zvd/lx0IjL9eH6flgJKFCkNB0afATqvchN3EQ/BCM7",
-	"mePNk1Zxo5UPby2C2LIatGwF7ZWP7AKVA2pvw4PPTXhCP1lzybJ8FVQoapYypfop0LFLn1RZmrTTlayX",
-	"Vr38dIv3370MQkyR63+EFlpB4pNy1d/4rf9O7pDe8HJPg6tSkndc9HIZ8RIaWIO2YtIX749+OUkPff1p",
-	"a9e7CsfGUrAF1EkGhqcr/uxQvNoM4BOUlqX+ADd9yvwnQOFB0vAD9zZjj5/2wMfCGTntodEKccii4Oyh",
-	"hVaFhpAdEmUcPGFQt9PWGycMcZavTgG4Q0zLQc1rwhrWbgpGE65yC+Olchu6NbsI7Nt/ENPt4TY0DDc/",
-	"g/bvJP/3bvzlbaLfm6lYcznwDHzjQn/wbPMvnnM2yanx+t5rCbelJcDtQ9jT0GYmt7RXIKIS7H6h2aUt",
-	"p0VirfNBNGtG4WuCGIeWZ3WH6GDwzDgyl1SSpk1hRg7YRe3WHbRgodwVoRKZIb79O3Kw+RdvuPrFxay3",
-	"vlTfCYm+gOO6Cokmre6QdvoZ3DnX/qvR4ffkatmGqEq/ylb6yQvQSa7ijBnacEHVnx0m/iYmYivInF8Q",
-	"2UdHTrN04GoTlcrQRBCSr/ro9xnNySnDFX7om34lyJbU1JrdApuIQxptsZAmKAUN7ww0vDOIYznvaPgF",
-	"RLkejLiamWDQEAI/DxOUTjDNC0HO1EwQOeN5dmY7vtv8v4WgXFC1StEYs3Ax+lsorjoBBRQrZDpCyKD/",
-	"yFDbulq0nDJoAAjPhiopCCA3IpXoX0VmxiZL5wQzUQ3zjIn0mKCk+cQGuvTYhGVJGb2Iu8EqHOf29NOb",
-	"dn7Vx71Tv9dfUO+9bZl+ryjfrjvNcmSA1F9BH1kUKiYENnDtt+HbDOfawLbBJG9j3fo1pyyjkwlAXa7O",
-	"62xg1kEf5lxLJMBUjFb6YZJPYvzQJMHcEUPcwmC/Z1z3jOuvx7gM3OFmTfzdMWZjUxviatpw1D/6C2U4",
-	"76OgMxs2/bTRiEAdi9S8NidZeujSGSl4Fz0YgJn+ffqzElhiImGMoBGZUib74GPQvz9lquYb4BdERL2U",
-	"8Oab9VLeMvPxPSY3MiGH2LKc/N4x8p2oJECTW13s9mieudegPdzwtf79mhe10vQy0HS8/hMDHhSS3F/W",
-	"+8v67VzWd4CGu9G7GvQQtn7OSE18g/AVBUtcs+AyCSkn2ZTYGJ5BBKLXOCPWjWLaxvCJIuwQpXYlKVIk",
-	"z6WHwDc8q56Qb/HShA2U2+4L4InvXatfz7VqgCcCVXyNt+plbb8qPgun/bK8ZYBfBz+hi4u7Glm+h7UN",
-	"bcNtAlengZRjyZn5obZ9y9CWrXvdvCc5lep9Oae7gMhsePJ9wd64FlObH3ZTd+UIuv/CN87o/hOgsOc8",
-	"I7crif37NqNsSnK6ZzBfD5dTMpYfZHAkX53F9MfyopXN+BS0CVUJRMJzyggwjrIMch8dmRKxpg8Jkgs9",
-	"ZTkjxGUZKnxuyvxg/f/zIsdWZXZVVhHWyrjgixnpoyN2ymyuB4w4EgSfS8QnE5fa5jpkx0xfkwt7DXb1",
-	"V+Et+kh27eGWPMXnXI4ow4AorFeoaHCS58f/dGkdM4K18QNBv4O9nwcPgQo+nPyy87MWG+ZrmI/1PO28",
-	"oHLBpW81XcvTDzKNTPuTqtMzhDc2pnnPyr4GuoEvWc4roehvg53JYn7TnoCGNW+CFU39yLz93oC/N+C/",
-	"JaNG0yTCLsJ2c4a8IMoWzL65q3Zs84ohcUcUrBqx9DFEJ/ezBHnfOuICmWZXicv6tKndSygcbF0KLi0P",
-	"bCIa5C3b1oYenwz9OAHTYYHFJi/2bMwz+FwQV6h4hqX7mZqReR+dhHnkMN8ZGZ+TzOSkQmmVU+Zwyj9I",
-	"NzWbTOdQ1QY+rbUlMxc9/rwSZKgkNcIsTIOsGb4ghzZaQHN9+Horjc50yvgFES55HSoXQgIsLVvaQ8ox",
-	"8yBvk+sdU7GAAr4XCPR7INevFFE9cUDRNj6rD0if4IhMC3aIUme7n0n6JwEw/Iwv0RyzladqIog/svs4",
-	"7H0c9nbkxzFhWZlLL/ncu5MMHd6AHCk2JGW9L+4iH+vT7Xp+O7hnCnbvmPlmHDMF+1o2jE0quB3NyvuB",
-	"g0gkmDVGxXEfnSk6JynKKZEIa2u+EtOsow98ZlgfCnicsjQTqzNRsLSRKQbaDBdWyXClPGwZlWW1HhUZ",
-	"04xkpYe6WpQqoo/YnfteNBKrFFgfxjemg5g0OSyRpPNC66n3Osa9jnFbOobmTdcLMtuWsnL3i/3rzKZ0",
-	"taXSvLRtym/x4rlXRK7b7xHzLQsqilFXZmiG73WCbyEazHzT4ko0+INcU8ekInoilS+wVGihKd8q1Olv",
-	"3NBZWpr37q2aE1dKB/mCAAusZmU9gJL61zrRvfe/KGwbfl94/NGTZigg1FZmUKVtLXoDSmhhiVL7cBqF",
-	"XJhyb//cu80raN7RJvAs03T1p/pXpRlb+ND0Xykp6ITUCjfCy3J6QUISslP8FHIzyqZEKlsCaveLwvJ8",
-	"Ez8zLfVvcy/tGyJ76ZzI1t1EAbgjk1Kt81XEAKd6z8++XuIgQxSO8QeJFiXkydGiOeIbMXJOsDyvGzot",
-	"ZL1rCg62spRXBs7iW+2GccKmt8CswVRb/L69BsFKuoA7oNQilKG8v2Ff0YsQ3LDwTO78lkFPhN1RkZ+D",
-	"J6HFKcCFDbwXCxPOZVlZjhFDQbVJzpdBhUiocwp8HHktRvBlrV0Lk3105LbCVksQ5ELLvlOGofmnUXdN",
-	"qEdPNmjyYqqMBgGU9N3LNy9evfmvtI9St85ygTbztnUD0lOGBfHVPWOuA/ObD7aPxEbdLehRY2tabtmi",
-	"JlbLqdYcJ9TXrtLRpgMX2+zwiN8C9wgltgWBVQ0azHD/hpnh0XhMFqrdhWGpmN4XlLl3QWzFuw15IddI",
-	"Zi2rbqaZubDsri2F3I6j81WER4Kfa8E9SXwvDecL+EFCIdxKvDejphWv0jbFcmb6SFGFFOfn8GNXchw9",
-	"5/OF5nYO6HvKgnE1S+U5SUyE13hY++iNddLaALZ31pqwz9qkWD3RajvR71zpijRcXat3uROyGcRlb1vf",
-	"gPa+pt2NKVdl2daJqzqOeKHGfB7GId8TfWm1DIxoWLFb+6VqW9dcdaZFmXTti2VSv6yuMaC/yABPoZiN",
-	"iUF+OOJwQFm4aHQez0QpOy/cGo3bV7wgCtO8TZQ6hnJvS3zFMj9le69OxN1Bc7Uj/iARzVp8iLfnO6zc",
-	"uF0jfiJxzm9h1m1x1FRLxhTaKbjmD665hUkDdewAAqNLTBXJ+ihlXJ2Vv6wI2KQEl8oyrKrFR4htO2UO",
-	"3MaFfotrpm5L8/fRkX+xqRHE58R1tYAmG4VaEjqdGSNOb72knJU55UHDmNSy1jQm8M2hlUzqm4ywegZn",
-	"VnnXqK+yWd86zmobPEDFa/k9lLy+D7B+r9bNC7i0pTy5kv7UiLnOOaOKA8NcE5h4XT51m1eufEuX1Np7",
-	"zTqoxwBV1cHy1bae9boF9BDs7QaF2j+4m2E5G3Fsmna2kcYL/9AtUkb5khbCmNBpIcg9Zaxp6+FP8wfp",
-	"tuua9EHLTtStuE/X2PTuS/H/asP+ikO/NDTC43PIcIMijG3+W/iy4rb1u79/ABonnRfz3vDpvuntbf61",
-	"F2mDeatRJbOrmz0b9oi80X3vx7gxP0Z9a69ymYST0nX8qH/XupIBJrWGKlc01Nxqk1uzsdxGzG3hO0vY",
-	"t18j2/Yu8t7cNDvJhHvnxx3jAeEv2lZ4ZjsXyJZg7PJaeWeF7bGyTlRZi+/YdWP5Kr1jQu8oFK4qS3XH",
-	"BZb73qDFIr4S14/Xi679vYOnBz8/enLwdIME2zBDk5IHeW3QMmRGb6rDTXASZPM8TBePDGFAprscVz0j",
-	"656NzoiyMYlv2Jom2V2nYnupbJxFwRTNt5/Fp9v3e5hbYG5p1+AJZpnzp0GfXhwUnKg0U/3GOfL/jMqc",
-	"XJhDMXczPMkrhGFcy+G1DPbYPfRdBxftKjbr3m5P7nXuG9O5ZUlBZec4+9EW3bC8vxzaS+K5kV/4nLBD",
-	"yNf232VkQhnUO4GkGsxKjxtQNxcJtBnmAskZXkSCgUYi2El+q652O72v0mDKbU2LEu+6f923l7r3l1+x",
-	"vZT0l289z2hCghy72dhbKizT4KN/pvU6VW2NpEqm0K2PlLsK922kvts2UluSYnsTqVbaGdwxY773rnxN",
-	"aElXerpe/6ho4xBb28RWscGCIJzr16zQRPA/CXP9Ol2lqXgnjpCOvwW9ZnCv19wDB/6yXThuSBPaJRc4",
-	"L7C6fo2+WrVPO+z3YS29dJtwy6Ufqq/zSKgWcIRLyJF4vsj/egX+7nnEbeJHIIcMMCSeV9jqZIBt66hm",
-	"VNgGczVkW0sS24SFxFXQm1AhlclLs5+Y+oEzzBjJTaSBlI18bZFBaVp6TASfR0Obx3Ymt3pR9Sva/IJG",
-	"6MMk7lEqce+eKreoQmrmk06U5i31O+uU6oLvSy7OiUB8RFaGQjVhQv87E4Wn+g6Rz2H+A+ujI7vgsnK/",
-	"zPmSZKcs40uGBBnzC30fFV9ikYE3oa3Lp9mnW9Ok9eA33eGzOuodq+ewW2sv6l8f3HsvTm+1Y6epPANl",
-	"6SxF6f9sZG4NkK7eSEGkpHxDlcXj8MGvhGBQAAtw8AWTWQ24u5f9vScHffQKPJgTwE65JEhIh9DbBDnk",
-	"M+zcprGY+WLGGTkz47blVx8YcJ7/ZyPdGu/8+enH4d/Q3z7+NNh59unjYOcZevCwv/Ppp//sHPWvLhQO",
-	"rxVtACfbFf4QnOIx/DAyg6NccjsD74DJ6USRrG0O5ts4tHGCc0n8ukec5wSzWwYaBKvsEEsNCPs+nnpz",
-	"8dQqv/BcKfx4i7jqLw5uaEtCcoYY9/kKS6pmtqsRDOfahpSd013Nb8c0bB91BG04c86m+uGgwpppr07l",
-	"KXMLIVkjG6r8CqpQlq+3/sqYQoWzLNiDb9YRUU7x64Rugy1qU6TKR+4Dt/fKU0fkqKEZX4qmE2eK+CyD",
-	"Z3dNJ6FWR8SbwPdgcsONuEScEYkoG+dFpnnLkauOQ02q56+vj57vHP96tLP/+IlJLiCfcUbGdI7zxHYX",
-	"1aOdk5WR0+k5WZ3RzPUy1KbhKYMO6PLQl6FRMzKXJL8gEuS6Vo3OyUJBNZ7rNlOqqYj3fYfuNYmbaiOk",
-	"qgx/G42i7dqa2lPtxa9OqiWtKLS1VzOygtzpxNS6nxUsEwYgjAGOe+g0Z3yu1QSmTfxVAjoF6Bum57f0",
-	"PReJVH2kTTXKpr4C1SmbAOAD6qtknOgLiGZYzKOlqeaRu3dfoSqiDs2LXNEFFmpXc5mdDCtcZT44y4AT",
-	"4Pyd0JusqGZe1oJZBB996ekDimNp9DeHxieH58QyY/1Pw9r03m1mciGn+Whe9sk/xUf/IuMWqwYIx6rC",
-	"fr1oQkmeoVR/maIHaX8sL9IEpX2tlPk/8vTQsMqHffTSFlTnIjPwRJSGxnGKHnBhP0ofgtY8x6tTNsMX",
-	"RD8LNzBN9J+mj2hqK8ehlFzQjLAxfAvBAMqmeeVyQ1FjIPQ79NmVr2+vYwpVmce4bHHxXRRTvNc9vzHd",
-	"E7r0WKZ7E/onxM21TnnTHe61TuWuqyb55Wx1aKpOg3TQks2mZki8gqQdp9pS1bCV7TfOMo5UCpuo78sw",
-	"/k1v+V3HFrayixPvt7sHAN0ztdtx9U0gBFG5uFfhaK7d3fogxIl/6rvO83HL2Oyc9tty75m+OSxAQESO",
-	"VEvCuulcn/QCC6onb5pFmuKAOR6TGc8zbXZRhlJLVSnK6GRCRFuuj5vltyoc3fy+isvYb06LXHTHfp/v",
-	"cy/lrprvo8oLuIFzrJFwt5PyE/CGbjk//j7cJ/18t0k/W9Nje9pPO/0M7pxF32f+fM3Mn+5EdfO5P6/B",
-	"6W6aPth+11C6tLDNvX3/QTTlgHP0dczL9thKP4GZb4MVSw6qUPs3oQgN7hWhe//AXzhB6OZUp92FIBeU",
-	"LG/Y3fnyMx6rfOU7/FfjHdBBBisl6KiAxv9Umv7+fXQwOEA4lzywBX0g39Z0aLIhu4bvxaJ7Z6br7/7X",
-	"4Wh2Fu2M7bMKm2RKNKdSUjZ1MPl7kPU92+rItgxIv5SVEy6AMyyIkBUn51rVKOBhpnXMOudmS3epu4FW",
-	"m9wsCBxDdyTQwlvKwpkKwGfwUGfk8XPzq/WF10qUElYGw+n1O0lQRqdUQd+xnGAATKQ/pWiOV2hEDDNG",
-	"XEC5e8QLMJTJZ8hV7A17Pz07ePq0ZUF/tCEV9p5UsN57VeDCT+jT3z4Odp59+rKX7D2OAhhutRONJB36",
-	"/sG53juPb8x5XO8Ata7DbxxWVNEPGBdznFNJMqS4SWM4RAY+Y7zFdE7Qn4AUxIKgjAh64YqvUmX66fNC",
-	"gQe5vJSpT7cEBLPvjgdDuuYStvV+EKitqi6mGNUaJLPxSesN+Fa1Fz0347u7a2c07EpbEzpp8r/undD3",
-	"OskW7Ocoy2wW03r20zSf7lt9btXqEyZ63+rzvtXnPZ+9b/W5batPw2q+hM6jtbG+lwJLy06NaTm0sNvE",
-	"M70Z1RS8SpAsRv6n0mDKDSB9KbgigedjjPN8hMfnEklMM1cGo49+LzPbJlycMtfN0zcS6yPXpdOX3LJY",
-	"YlvlXyq8MsxaENcKIPEMr1xFHx2hc7IigB6eObyslQkAHDxlbmTbyzTENCYIUlDd+lymit5upRXV0tdm",
-	"vjQ8m2QGMm/EUaWt6YJaDVqQOb8gmX+73qap4AXLDlH6GzcMyaXQzFyfD+NOivc70+dqleBugVerlyOi",
-	"jz6r5aW4KcR/qn9SiL9UJsp9UNfyHeAE22h47bHcODkO7sy6uY/ffs347WYCulrc9p2WaUETlmgA97/A",
-	"DVeJlAgXA3I1+5fEqOCCaMPC5KY4r50RDrY8CpU17wSwTpBp2mzQguiU1V0fS17kmbUwQO4NEWaIZNQZ",
-	"H5BQpScS4+cmPOwv0O34JD7AS+46ivIX8kncx4O/7+o11/FjVHXrXdePcOtgcCd29h508bLqlmlJs3Q9",
-	"v312jNUmayq78c9mAgcuDBMpth/LsmSXZkinTCqa56Cib+R8JlIT4XbcVJAhVCC+ZOj45Oj9Scn0oEEw",
-	"LrsMnLLljDtHjy9j4Rf2IJW8EGMy9D9IH8b4piTque8MeRt8045+zzrvWef/1Jg0ZOMa1glGbb0R67WZ",
-	"6K7lW621LH6fccOEJE9sxz+WaTM5Ac5BoFyh4ZEhOwS1a4azQ1tLQUhlcwipjfVaB4FdmsvDBkP+lNlZ",
-	"GcY2FXxpsw4BAujxf8ZxXHELWAs7wq5yKh2/+tWu+bvOKKqtZX1O0YyUPqVKZdR7s+2rFig19eyliZ9s",
-	"c8tvwp7bxCI2VLk5AReZqTOqp6NvtnFkxhqCmsHuwk1huGbsQrzv6Gat+iXLFoVQcUYpMl8oCexIkDGh",
-	"CyUDR2zpnb2/W1/PJQJiCcAOzpOLZiTPEB6ZKN3dOEz0BZsRnKtZ6yX6jfNzibBCjKOMLAjTOvgqWnT6",
-	"VzPSLd4e+4YWrdeqUs5w6F/1pMi4EFStesOPn8JzOyHOWaSCl+X0opK1aaf46bLc212IWmzeYYLHs3CP",
-	"oVBJtkqH4KbSykOx6KM0I1OBM5KlQ3RC5gsuMJQJz/iSHSJr5pjAgin4Y/hAjlcG0EPVKcuxIqKP0qIk",
-	"63SI3nGppoIc/2+/ufG0XaZtSrP/rupWWZCcSr0PU4HniBGSRaMRU6LeAzSOyFutR16+JMpYcQZ969zm",
-	"9YOrf/uvD9jHrVClKyzrT3+MmakyKS6gCGqTOqtDfumNCBZEHBWaFXz8pBVD+LHlKoXIe8PeLiiMdqxY",
-	"LGhB+CInUHXDQiCtbMoSl2hMhZNu/RJbYNhbE4D5JsReNiNuZclMEGqmaCZSPBi5ku/ffMFrzBzOVGv8",
-	"bEwSd7NJhhrxuGBgF3ttjvmcM2Mq2HmblgIO9VjOzPUUiMzKlhBV5LOyUj1Mzw4GKZG+MfRqkFejOFxZ",
-	"bPsY+eMI2qqXo7qO49FRC+PCwVkGZUatauFrPxtDxw6+nPGcIDyGqCyQhCSVXXQFoZvv+d3AbV1pI6/j",
-	"QNddN79gpLJ1a3MsIxwIqFTGErQmB8wvGCToZN8c5RcuEOA3RjjHbAw0wzLvg5KHWkSekxWwQhKu0omt",
-	"T5f/XwAAAP//",
+	"7L2Lcts41j/4Kvi031Yn3bQsX5J05Nqa8iTp6fync9nYmd79x14RIiEJYwpQE6AVdT5v7dPsg+2TbOHg",
+	"QpAEJcq3JP25amrakSjidnDu53e+9BI+X3BGmBS94ZfeAud4TiTJ4V8vilzwXP2VEpHkdCEpZ71h73RG",
+	"UMzIZzlK4IkY8QmSM4IWeErQmEx4Tvq9qEfVw38UJF/1oh7Dc9Ib9vQvelFPJDMyx+rlc/z5N8KmctYb",
+	"Ptnbj3pzyuy/96LeAktJcvWm/+vT8c7/xDt/Dnaej/63nfOf/rMX9eRqod4qZE7ZtHd1FfVevwxPmKZo",
+	"Si8JQ1iiJCdYfeUmucByVs6Rpr2ol5M/CpqTtDeUeUH8+U54PsdSPcfk08NepBZA58W8N9zfO3x2+PPB",
+	"08NnsAr94Z6bJWWSTEmup5mS+YJLwpLVP8mqOeU3+IIIRCUSeEKQ5CgnC4IlkjMqkJobEfIIJTMuCEPj",
+	"FWx/grOM5BFiZIkmPEcEJzP1AzZVLxgTlHIGB0M+4/kiU1M6mOxNBukh2Xk6GUx2DvGA7DxPD57uDPAB",
+	"fjLeS58lewO7STOCU5KX2+QtYUetoeVM9588WXem/7Hzf7cd5W90TmVza37lSzTHbIVyvhRqZZiJJcnV",
+	"wc65kG2Ul8Hb/EmmZIKLTPaGTwb+IQ4GG0/v/Ywz8raYj0nL9WDwHaIMvervPT08QlQKFP8UozleqZNY",
+	"5lRKwlD8v+7/Pe6jYxQvZ1gKvFgMY7TIyYR+RlQgnGV8SdLqmf30/PDZs739g8MnT5+FCXihpjfSc1hL",
+	"yt4xHQ4qp3QYunnnPw7/hv726afBzvPzT4Od5+jR437rRfxAErqghMlXec7zFzwlza16x7IVmhMh8JQI",
+	"tKRypgmcqJ84rpLzS5qS/AfRdrTw+ChRQ9RWt/W9dLP+QLBQc+w65Ryeb5uh/rbtijw9XHdDDMvbuM8n",
+	"EsuNe0yZnq5QD7fNFr6sTPY/czLpDXv/y24pL3b1t2L3jX63Hh5mVLAOd8Ocbl6wI/iDkSUREi1nhKGM",
+	"TCTiRetdzgt245M+xeKiTVjEEouLEU1jJGfAdAkqFhnHKVpiYfgNSeH0W2SIeUE3QVIU8KRHEQdPm0d9",
+	"pd9FhPw7TykBEf1RkPz1fMFz4JMJZ5Iw+BMvFhlNQMrt/tsQsmMhn7708JToO59QuQJ5I3GOe5F6hyBM",
+	"jjQNDHvv3p+OXr8tF/ZLjtkFekOVqOlFPZ4kxQLbrVMSBz6ucCCfZT172ruKzPD7z93wx6zIcTrDi6LT",
+	"JP6R44Sg32mmL1VlEi95InlgDo7BepN51rs690+ESjIXm+hd7/cHkvA87V3Bsb3Wv9sbDIzwsB+4U8R5",
+	"jhUBf96Z8h3z2adzdTL9D3hprhDQ5bzIJF3gXO4q+thJsYSplZPEaUrVWnH2PucLkkughQnOBIl6C++j",
+	"L70JzUiYwtU3WiqpLUWSZJmAf2qiVFTtyHNMGYbb12Q+JXF/0oOdu6f4+N8kkZpuq+Mfw+iaFRHk1osm",
+	"lGQpitWXMXoU9xNxGUco7qtdcn9k8RH6ePrLzs+PI8RzhNH/OHn3FsH2KpaSw7GIPnqllB/9LzRTl/aM",
+	"xT5FxOgRz5H+KH6MMEtBNs/wJUEYxRUKNM+az+LHR4hcknyFuJyRHF0QJdITPieKNSAsZU7HhSSReukZ",
+	"gzUSNaRQE8QM6Z1BBUtJjmL3vIhRypHkvI9ezRdyhS5xVhCBBF4hxkGP65+xM3aMXpz8S28hLAxpxUyf",
+	"ZgIHiXOCBFHavCSpUg8TPp/jCAkypwnPOIuQxGO1f/F/gfqhfqZ5ndI60CLDlFlG/YjxM5YRnCpF8k+S",
+	"c6F+uMgKgQSdssgqXmjvCUpmOMeJMiAel3tiXhShWHHAGPY6BnqNzUNozHlGMBORUnkQyQRBVJwxST5L",
+	"2EYE52RepPSiJV7BMvtnrMFjNWGKhTouuAZ/x+kHzTnXcMlFzscZmf9kuWU34fde/ypE5uqaGYaNEswY",
+	"l0rzywlO+4ptvOBsktHk3qe0yImiYq0BqOs+pqm6+jAp0NXuc0bHzF4jUOJgEr/AnFLC7ntr1E3OcHIh",
+	"gDGJhC8ITOg1U8oYzu59d94VOQIbRatIGZ8KYNWWdxjyUpoKTPQtl7/wgqX3vHG5uq2IcSQKa3HCdN7j",
+	"lVKaTjn/DedTct/HOebpSk1Mco4yNQGY1EeGCznjOf2T3Os+veWKvkBoKVaAFXunKQKTXE/rEtMMj7N7",
+	"3adjlJIFYamy4tVepXyp9PF8hfAUU2amtsh5olSUcUZelBO7z7M0YyGwtCaFIOkRioFliBhUGH1nQYUQ",
+	"ZtaiWChNjaRvSErxKaglX4cCldxHSi/SxpdS0WBUlHIigBwkvlB0cGW1UZBbx0nCCybBDyIqGvyXnrXo",
+	"RguSjwRJuLr1e6B/LjDNR8rUyS9xZr4TveHTqLcgueBsVPltilfa5Ax8tyTkQvsC9JeSL2gS+Dkrsmzd",
+	"Q/o96qmruooaXEfDhr0kOWgGQpFqrq70lCip0e81bbvWDai/9TeChUSSKv2DyCUhDMklL21lydXtRHpZ",
+	"R2igmZx2oQUGbdvb+rB/L7ILbxCldJXDoCmR2q1AGdo/RDNe5OIIqa0D1YytjBKkJqE+1QxDm5bdJqUP",
+	"I2QUCGUKmLEFuSQMpXglthqpjULWbwKfwBaIYuyeQfCm+9meVoq93U2q2Ushym+j3XbyWnPGmw5l4/qb",
+	"xlxU5UnvsUxmG23S5h6CLxYuWDLDbEr66J9kIREGj3eC5yRShgEuBNFHqywA6xNCc4IZSulkQnIlEUDd",
+	"EBUXaQtXeQLMsZ3NXYHp7i9gryO38p3HG7zHa7iTe8vTyksGW3Ib95q9xmRuxjBu48Xt/OGO3n4Lk7+q",
+	"X4OqG6fuxPG+3REXdLHDF/pq7Cw4HLuxUqPesZRkvgBVpEpmCc5z2uY/HSuDEvjiEittSOs4iodSifBE",
+	"KlGZJGQhMUvIGr5k3TjqgkpMMzXaxkeV/E1HOBCW+X1GGLggeCHBplezu2B8ySrOpBRLsqNkbpeJeY79",
+	"4FZUQwObyWSCaUbSUcb5hQgHlvhEKjVA7W5GleHOiyxFFds99OKZlAvwFRWB976rxzGMB9nILfB4K70C",
+	"OF+3hdA05EBu7F9GsCCjgkl9ujXVH0gFFFJ1bNZVQQVKSC4xZdkK8UstSoPH1xxu875WtgF2WJGJIDhP",
+	"ZiSFsCWVEVrOwENYo6aCOXpqbglrCTn8kvM52mvR2cxcRkJv6EaCFBKry2YuQLddETYus86QMKygDKL4",
+	"mgIcrgvn2eiMZRK1ZVSJMaoGx8xNt0dVuxGV9VWpx7v5Qa3An37jCGK+ICxGjxh3x7ki8nGEYs2oSBrb",
+	"GLZdSoRiY+fBV4omYjwG9yt65D+IGFHGwQyniMrH0RmLDZXE6BH1HW+SZ+lj7S4kTHH+Tz01rV7Us5MA",
+	"RyKMqT6EwXpRz7zOW3Z5tMfOd9uuBGlKqvNK7WmFN2vrUEuwSC1WmbN99C/t/cU50W7jlfZ0qznUlB0I",
+	"phzsuWDKC57x+ZiX4ZLj/N8Fw+iEZpfYRCz8GULE+24k3As8X2A6ZTXjFRcpJSwhI0H/JNZ8TDDD+UoJ",
+	"7QTs80HUU9ohI5kXvYHgkHqNvYXmtznB9pPe/mD/6c7e3s7+3un+/vDg5+GT5//TkHqRk5Gc5UTMeJaW",
+	"Q+0Pot4EGCBLVqMEL+x7FVsAJZDyXG/uuMiUZv1HQYkcgfkxIkoJ1M/7H8Ndsl/kWJIRqL1Vg13b+2mR",
+	"kRHwD/O4INM5YXKkxt8v/6nDoPYZjxe5T0AA9V5+OP7ltGc/GJnos3lK3dTM3NPgBptFG+L5nWRwY8vD",
+	"vyS5ADreuyrfNjK/Uqv4kzP1y4+nLxQ/VDqZIsL3r9FLMufI0UTUKxbphmNr+AtqpFNnNS4aLmyA2cSV",
+	"Ic4M8lYnKIFwsS9Td3GS8z9JVVexCT6b5XGdduvTOpmZe6xm5EZdzrhQWkVC6ELqq46XmELMRk8SIuRG",
+	"KoPXXvKNjgh3puslzgvz2FX9RgUVOxOAAjEMlpjk4Iy5vm7nX9muonTNFW4kUKntM8+Dl8UkPuA5Z1Pt",
+	"TcdCWnkk0AKsTSrV9mqRknIiwjtcYxVfejjL3k0grr5ux3+xP3uBFxB4rjuIwV24nHGQZoLrLKdxxVMC",
+	"/g+lKwItKV3N3KbSCcI4SvCiqUc21UZL3yHFyDK8DURkRn9vn78KsMb60Zz1fv11+ObNWa+TcRJgqTd7",
+	"YQsrblxZwlKBxmRaMEQZCGDwUcHjfrJZc/dqLP3LNW+ILwS+XIcr1cTGNhrKMTI//kGglEwog99FJofS",
+	"pD0RR31rNv6WNYoOGngXLd4Yal1o+0Q/fdUQp01GqRRVdQX9LKtCdKJKXyqvm9Wpee6kmM9xvurVRXCn",
+	"610K6S+BmWiBHfjGF9fdWHbIkNHvr07bW3+F7us07M6ufhht19pjZevER0OC15l8iA81WZ23s3UuUMrl",
+	"qKbDVERhZZNr9lhFTIesMEuxv1ERdCrpb0XnTCenqV3V8piUuV3mf3eynCWXOOtEnjWaKaddHdS+ct1G",
+	"XNc/rcOISsbaN/2eU0nu0GHdEJq9wc/DwSBId8Pe/p7+rkWUHQ46uLKbKqtzkT7Z6H5eq4j5rtaNL7ol",
+	"Vaqh6tyyBuMXKTS5uZeu++jTYO/8b58GO8/P/2v/02Dn4Pzx8NNg5wkkTJ//Z6+rhnOXA7ZqQGuc5F9L",
+	"y9mY2nunatAplGGAvynDibPg1CxJDvogZOAtZzwDa6zmWTEXqXYP70dR2qQVbJ0zXVUbOqevl0U7P+2G",
+	"iwU8lcN7q2Ue3mubysXdeq3eezykruopy720yjia0Fxnr+elViyQALsfm7yFIYpljpnAiR44tmZ+rIy8",
+	"uG/+W8uBr7gsK7/vRdodFXJNlmvg05yIevqInaJ12+RkjilTvx0+e/Zc3Rnwi+3veV6l98cfT169BJdo",
+	"TgTPLpWAHlxFLXpGd3XUG7xhxtstFpJmmaljUpMLOmpCdz/oHCizLzxPsvUDd331Na0If/fWTExZmDYh",
+	"eUwIg1UfoaX6Qukac8uN5sriGBPKpmjCC5bawonrKlpG73Z6tlaHyzOqrGCd9vWByHX81mhfHlGWoQrR",
+	"G346GAwGB+cm3iEgwxyCFTCBlGT0kqiZnzcIsPKa9WHDI2XXm5w8xcwlwlkWBYpQrLp8Da5Z1gc8GTTq",
+	"AQpG/yiI+b40cSUJxxFjvQVxhGJvD9Q/E8wSkqnvdH61KBYLde9JGvfRMUNlWMRwLUgeN3WBJKEpSTUP",
+	"qyS3nzGdJqxUWFEWw7grMwMNGDYQEi3RlEhEDc/qZGNUq4cq1RR760spmltXI2izj+tI9KQlZBu/ePfm",
+	"/W+vTl+9jIfO90mrrs+j0nOrLqpmUDjP6aUO0BiObX3xJy9+ffXy42/AQD98fPv29dt/9KKSp7oB1d/H",
+	"b1+8+k0/+svxa/VHg8UraaaG2LnEOeQ/wlg5nqjLemJUM3VXPhTMXNv32MS2XlhDUv1t6UaNpe/Xub9B",
+	"xs3Q2KEXvDBOdicFlahLinmRYUkvyRBhCJg7ekv0L7BAjnAjhMt/WHUKuDuK9enF9mcEJ7MzZt/FWaLr",
+	"KxBOU4GKhTqUGAzCUe5CALGmw1oA4ZLkeEpGZtwVqK/tSYIQPi7zKdQ49pfV+H3pH3crqjrHeaF0vlb1",
+	"z8R3IZhgGHHdL39NR/vW8tj94jacbW6fwepo9de/LMlg0hTwbvMam5UWOpV2wwnCSsB+13sKzkyeI4hu",
+	"I8aX1eAQ5P+rn1zzCK19vH7N+r4BGXvcHMK9WYZKOu64FVPCpzlezGgySqnQkWkaclR6QbLxSls2ka7F",
+	"4kIiY5JLLQ76XRn5e/Ua4Aohd1GGhRwZ11ZLiEnOiCBoQqcQsVmCIq1eR9ItMlDIFGejJWUpX45SMiF5",
+	"HhrP24DljCMTc5vwXIs49T+2gszgjrpgZVz1uqAyGxjWDEp0JmspYTO8NOodzY3tCcXgouOEXA6c0ws6",
+	"3n33w1LDakrHUvOAGjLF5uNtJ2aUucAmQQpGMyGE5yhT9KlT3KjOHLI6+9CpRtvOY0FYGjytt5A3Mi3Y",
+	"9lZHJQNxTlkRyoo5UXeMXxJ9/paPdbzrboQ/ClKEtvEjVAgt8UrNXsfB5ZLnF0MUC71ifXYuA2fbpalD",
+	"35amwtbYBygbTpuzlEqxrWi5QGkwb1/93XbqpW4cPvXyvI+QIMRXpk28QWw9pm+yBElBqzMunZNx2aJI",
+	"dBpM5yyFGC0U2zWUeLAjq8lSR1CrCqUqPDc2Qlf2wxdyxAspRmmhWPMo8fKA1vNEKmdpTpaG85mSW1ef",
+	"ocW42qhSjnecku9lvUfJ4A97HcFAcwSvsAKCo3rWxRq/SunnVa9cm5qpfVTVBROk3qCz9bsOSXC6Qev5",
+	"oIwCPtmkJjdYXl6wEVuDK5EXzJUwCzBbKJSJ1fU6p9Z08Bw7S3yd5gO2q7aHbhRdLpKECLFh90BqqAug",
+	"bqrjFh53ia6tPza5XHijb6IlaliVVjXROa11ad/am1JO18Xe9H2R5HMjcVtJQ6Va56A1QEUoZ9OORK1m",
+	"xXOcjYo8a6W9HwRSkmuS8aWFNjg1v0O/kzH6+LqFFNWPu6UI8MVoo2/rJofjkHrc+fjYFoHTas0UqFvi",
+	"4bnaOPgQTH9r21voqpv7MG2mgfNleiwkMMeAUthUtOraTFBjrqtJTbW3RTMIKylBdT4g7tuM7RBbbuE3",
+	"LaZrWKUNWN9rRH9YFrYI5haTqs3CC8i6JjOJNvh+mjcsyBOdWGi3uMMulDbPTs06rvGbde7L05xOp1oe",
+	"dvSxN5zlqSKWglXw0IJ5ES9BAdS3ExzE7uaAOALtwcKUlBfVAHsEgnXNZWh9bE2Qys3VTNDXCPxAVele",
+	"tTBMQ/eu3b3dvGC7ezfILD5CnGUr2AmMUrUTBdPau/4oJzJXxisXyojISNI9prS9r847v/qWr1eZjAPX",
+	"z+L7QailQCr0HO0dgfSsrLJ/q4EwdzhdJGqqhKoVqEaSNua2UYRekjylSUgevWscqcbcsF7rNLVe5gqd",
+	"xJ2F67/00C2qT7dYXIkqZo99HXeAnKVt4m+3WNRQrV9oFAm01gRcbU5TcmxqEAVTdsHfQW3svZ5zr1Uu",
+	"iByAnDA6owvluOoANOVEIF34L+yLlV6NM3phkz1uJV/KLWi/saLrZbH7d1pXTwmSTZqZ7V8jUWv7nHcw",
+	"aJYzLGHudl1Reyr8UJ+p0IagMxJs0vIZ05IcxZU1xX30Wlc/aqezjusAhqrVTNXGj3nhO4j66NTPyPBS",
+	"PyBwD1UaEIS66wS1loz4o0ZEw8RyOTP+ts8SpXjVr+IP3k+OW3XOr81uO73iB4H4kqE/OSNHqMzxR4Zo",
+	"ypIYLbD06nRAB8KzYy5nENon1GKFfJWsOne/91o4Vocig5tl5gWiLRhJq3WB52RMppT5UBoSgqzXr+/5",
+	"pvP62sobKBPSuKficgHxf6/UPkevpoKvqZy9Pn57DPfSQC56zktB4NLSSrX23SQL1o9UUpmRI6iXy5WS",
+	"hxgwitoEOuUV+rpYqF4hqHaVdXc298MrqhRz0TGJ43f1o2P40cmbE52NMSPJRTOjv8RtCJcXL3POpkeI",
+	"AJokiLNi0e9dvyBGzcKq74FcG1BRzZzCG1T+3tukQq00bSuxhlwVillCWjYB69LzVkPCfK9dwzEgmZE0",
+	"RhlJkeQV9mZQFDYnVKiJbFm5uKZmyDNm3PT63cqYyKLFswZTFGiOU6KYGuJ5SvI+OnU+R9iNlGoP6QIL",
+	"YZPAOtsz5cGcSLIIOXONsdXRMFK/AI28Da8CLDRQ4mL1XHxd0VSjXDvLqATp9qdhtznyCa1CA0FSr27O",
+	"mpu7uVyRCGDGjSC8OjUdFbVuMB0Z9eLgQZIJxBSKZIawKBFuIxR7Cpv6p0Zs0gMYBL3QCA2uQBY9t4T1",
+	"zEEP/erSGEU+WgAAOg97hQC/rW5zMKKuSL+OFn1y+u59rxsmALmkqTIL1a/eDAyo/s/P8ThJyaT+b0gl",
+	"I5eUF6KJTC14kcN7LshqyXNFI+o/EO7rCckXAYeTXlcgt9wAF5MUUTlEWANHxhlPcAapn4LksYvRWeSI",
+	"2AZ0w0fvbVuQTaapspPKDBT1vM0dUHY6ZBwrRbsTb6qdySZWAg+7HNDrlIaXJ9lUDIz99oNAJ69fRggz",
+	"RAHDG9wAVAqUUUYgwUQtVh2b0DYnB5PTO4xOa68TSRBFDtJqtW1mlW7mxYTIpck22SwFDOGFQrsmSUZg",
+	"mg7BvkA5BHzVFsR6D+KozEGJ8YLGkeaxGMWGkmONsx2PCyk5K5FaDNlBAYwSHoJy8DZgdsZimzcQw7aa",
+	"n8QGsibue+nIlOmcdg1mZXYacnyWOE9FtfxBz1kx4wXtRd5d05OD8IMeuAKQsw7Dxd3S0DFBKLFMe9YY",
+	"hLClM75kjmTMPNyTK5cstJ0sqt6aBiW5w/bIvVyAf8Ujw1wqd2kN2/2VCsm1EVXLpb+04buOSoHHxb9m",
+	"1aiZ9xYlo4YHtdymkikLAImAq9KsE7B0qsnT0WJYsfWYXljZibV0cV1jjLujj+L3r96+fP32H7FnZ0X6",
+	"8XcfT2OgUJ1Jg+ELJRFjxwqqN9iftnltLyrlmnmnMkaUWO1mwrx34dN3C/ma6f++KyA1XYnC83L9HyHq",
+	"tY2XurU5hC/M6ZTtFAso1IuQE/4DX1DrMyqF9P9JRKTDWFBaMwHAfsUarUHWD3inbyLm2kWW4t0ew4FD",
+	"E1xpAnpBGEmaXBCp/lKXvu7a2mji+mKjy5T1wzfjlvq2aO6oF1SbtgPP7Gya1/ml29HQDX+JxWzMcZ4G",
+	"bMhE0ksyqlTI11RkW1ERoVwXVEATBKio6Bjbs8FnF9shn0kC8eIWP92Jjkv73s16Ajt4xG0suXQ+XzNr",
+	"fUoYybfWvJr5D6P9w1kbDKIJT5TZ7jrrEafXyx8OD2US6yG/vxzJKFgQMbHYwVunjipyC45ZLd3Lmzmt",
+	"NxmfL9SpUDZSqn+oXslIiq1exwu59n0gSpTBB+Kj66sVlWfZqJKJ0hzgvQ5/DVFar/swVA3WRz3Nck1y",
+	"IFGva00bOy2BwKq9uzCzjSc6J7AltqfZ5gQpMyvKxrxg6ahUplpIB6KQlzcjVZ3W5M51W8WpwQqrb2yQ",
+	"YpOYQrellUuEL3QbGbXtaP38NzPbGrMLygvtEHunY6stXlYl3VzV7TCYV20pTpeZemiVvuZlcskYlzqt",
+	"LKQxvsqxKHISQHa5nToxvqBEbGJstRWmYABOcA5YKCHA3zXJLjDgKCdzHiyGrggMzuwMqISdZRzNTaPR",
+	"DmMRvXejjsC5Bgx3ayev/dV4FUyLFF3KTRs0ZGsLMVvBknWukfTaTOoeEhpNdEZyAqFs11siIxJNeaVU",
+	"026k+WXKGXHd7CxJlllUZW3q+SaNzNtnL2/FkFbjyGtbVtv3DohHtYzVWvqY/uygiiP99GCw99R+ZDYE",
+	"qgSJUWB5IQVNNdXtH+4o3ot0vmFfQ+YrTgM/evYkYBCYeXSiyW3Qrdt+75YQjgKZeH/QJeivJXD5lAhu",
+	"l5YbhXKDMjwc4urUI7NtlRmFjvsXSrLUdWHqGgxb6QujvUyQFj4mKKfTmQzuCoA/BaPmOTmyDecWWOcW",
+	"YOR6Jv+ge+lVm7WWweURxHs999SmbnpqFmtd5r/QjLxmE97ciwnNiIZvbThDhelkSVIbGJyUbfRsuDTA",
+	"2cD1MQKHFFkGsyPBN6JloVFf9EiR7dijeThlSVakHa2mQItBWFdzRsEN8pOPtvIwwCXej3opXone8Fn7",
+	"NV8nKnGlaUlLMsemwLyeQYMYTf8Rky+lBJJwimLkUpjGOLnQ5qOu7p1DySHo2anJ03Vzeb657XHV9NY3",
+	"FuYX2vxfCc7krMaSXYruDL5d+WjCvb3+oD9o+ljahOaxbgJ4Zt+l4T9DKZ8iWAVtWOw0x/MfRJdYlhFm",
+	"9oWhRZe9WO9EQ7tGXCQtdI8rIkZzkk+DNW98aRPbBJ8TgGHIlEm+QsazqBRXPFfG+hRTVkYqsu7qV7td",
+	"ZopgDI/I+VIcgeix6DZYongXL+ju5d4uZVMi5K4+i90vJh/2atd0AutsxelzClhx+wErrrVSWe2bmXfH",
+	"fbh1xmw6s7VOL4XkOSj1IClJddtOvaDuMEf3BLiqD2VbuNVyMZunYbehZbMkviCs2fNija1dZrBvNClc",
+	"KCMwcEVeXkcwlonhnohshUoticbfk6jEV2oyDTv/GlhpOz6pu/PtbPLY9l2oygi1ghE1ek15YXqSCONi",
+	"gEbAAR1At3ByKj30GNMcg3JTO6yX4qpCBnvPD35OnpCdZ/hgvPMsebK/M34+GewMJk8mz5K9ybPJkydN",
+	"iVSZ4drsZ6uh+fPyFrtmig3yaSuW+IXnG/ljHMpz2pD15iiq1NLLdbcfqtPOvRO1qnnPmJu40s6351Tu",
+	"asvuqJdRRnrDg2bNUruqf2Q8LDlZEGzKW6CP8jaqvu7cq+URPFLJoQPHHIV2PSzcGMjDI6GMBDOdrfyM",
+	"XLENhOe9Ztay0SqfZGTeFYOidpowj6iLUeGdYhhGuBTl15G0Xy8gbD2DXQPClTbvgfgsQYoXIclNMklU",
+	"tvbuo2O20j4b08oaqsKcggPmqHPPzHCu9XPdBzk3IC/1rbid1OGKjPWSMMvIb8jtsyUMWRn+LcHHfMwx",
+	"D2fstXbkurSvKq0ptac91BgZ/GWIdudUSsLCmU86MXckTQfYjl0xwLfcvRBvjsUFSUfAwsJzBm9+SqdU",
+	"Ch86zIuVltF8pXKTHBvNshQYPz0//P/+n//38MmzZ10UnjlJKR61GKtKOJkSCnDu0JZuBob/j5IMC0En",
+	"pmFuR1y/F9UfmZgIvdzaswrsvGtvMS+qJG3LTlvEY/oad8sgMRLQP9oaPbXuT6Spt3oI5UqqGxFkQPpq",
+	"tHDh7fJyKtcswIavF/ndmnnTORnlmE2JTiwNH+cE66Qq3SQPQWsy8GT018S7Wmj82NmRus8vDH4dAbou",
+	"n8idbWN9HaJMb0q1sJ6ToLXjGxleNmfZbc9tlBxfo8HQdRwXLk54kw3w+1V+Gz0oO5qLtyFOlGAshUiH",
+	"THN8s63aYKlDWj04k5b2A60Bia65rtV69jDa880cFeSPNnOgLEo0WrnpAS11sfoWoNFkW0zc7fuuNEop",
+	"bqFQQtc9VArTK3gqau/aZKXXtrKlyqLKqWptKys+B58xlkdeYxglNXs8oLKTa5jxi4am0yQIm/JryFi7",
+	"jiY8P9IqfwxSPwYi4YUyebXGqlOp1d+xslGzVSUJQPKFdar0ot6MZAurP0D92edwXoCZ9UuTg71NpIPb",
+	"5IYy86BhbfMyAWId0dbSJerUY9+yZttfOrM+WOEVAm3IUiK2RTmyXZcDalDiynZGuoJqDS8TJltpjlNA",
+	"BQbQNp57FeeRrmcGxcP1azZlVhHi15l7vRousAbPz9SBxziNPLi/xzWEfJ2APCPza07/gx5pI/xF6XJy",
+	"Z+9NM3ROa8iqrSmtwXiKoxIRs9KR9lENgfRxtA6U8giuNkOEeVikdZj2M+bjsqNH80JIi1GmXv24AuQe",
+	"oXW9bJW0D2M5Ulnrc1uiWQn3l9f01uQe+ShUBrUqCLjvgyLpxlkOkWpdnYV3GoX4QMJxMptu0Nmw8cj4",
+	"pq4lUUKdb4H2d22HlFtqOXJ359QbzqjkucnEDiYzt2R2KotoXOg8Lsjc69wuonsW6pHJ26qVLXz13FRz",
+	"D1pfbKsqukZ/6JwIieeLOwS0vmE2ZzV1s0IZgUzO6v6EMjvLJYeo0oMAr2Vi1RtTG3t0z+c6gAXgZSQ9",
+	"Gai1TPWG/vbPQPFFsDWPqfnWfblRrB6KffvIgyXokBLZPZurAu/biRg3Jl9tjeBpt6sRcDh5hw72nj7d",
+	"2UM4W8zwzv71dqRGXWY403i8zOLyZcWGjK73OR9nZN6WXQvOyZyzKXr04ZcX6Pnhk2eP+71oGxyEGV4s",
+	"CANPIBUupXxzhtawdMVaDOSzXk4EmY8zIs56vTZfgVgfUFrgvGxOTdmi6K4+eelvAXlHmYAWFS3Dc3Ud",
+	"dF4SONbqnmUbQjSwJ2JNgmswDvkWz01DJfOUS2LntW6H3aKuUff0WbW+X09P33v9Vt1gh/v7Yd4ts5ad",
+	"uqAMihEWmjShQJXnqTgqfcklCCJPkiLPiUHKKZf4kZkgu7pN6IWumA8yeBOUaNvM2myOEEYfP7xW1EQC",
+	"w0IWz3CcYXaxOcKr3dd6J9zmhi7pB4JTygJNxJyNNKdTDQRauY+9ngfKWOgKeC7kNCebHrMImJXHGLc+",
+	"YeN62UfC/ylgiFxd+Z+QaY5TkgZkh5v6BrRivfAX+vHOqSzuh5vgUtaYL/XBm8pyZdM3IrfUt7/TD/yD",
+	"6PCD2jLdcJE/We+ta9fdjFJCUhoIGHOuyuTAl5hqoRUyO3zA6UBaXnf5Xjo3NwlF49/SLw+vUJvBG7Bs",
+	"tgamuW1XtX1+JPSEQmnBdxbLA0brSpZbo3brpUK5YuDhm7M8KyAvlfV7+VQV32T3gJ5fOtbanbl7GOar",
+	"lw/UQxQdwtE6Uto1Y863r67Rbdwbru64rnmp19YmrLd5HCxw+21eE3y7ZdfmaY4Tkq5xcN42h7j9KFUz",
+	"1eFpx1SHrWjrzkNVD5GkNan0OlLkX8/ahbxJsKjSQN9dsLV3N5xjsa0DsdruoKtD3HCPUDOM67oWKz0N",
+	"uroUP2gQ8a0w0d/W+lk4lGVqImJBWt7MVpRFLmaOTgO+Nb/fot+U8/p4pZOc/0lY+4hUinJ9LuR3/fGU",
+	"YbeRPAr2T/XYla4M1jvdkhBH58QFpixYhTJUrz/DayPH91sUaNsOuBNydLWLcBM6+nddYqXB9i3MfgUY",
+	"3gDc9kPoy4JIma0jMNfjQGnqsKtUF8LwS5KnxU2AcTcXVLT+Zrxqk9uUJXSBs1Z4z63bGLUmnL+Wrbj8",
+	"wdEdbqpXibVtj53qmMHuOtu7L13mAlxFS6CBCVf2v1b04N1Ln4dENdZZ5WkV+vP6iZRJ9xtbgFjW0Ixi",
+	"GLKPhxa9z7ukdlJHKIbV6ocE183EqSztrLLhvG4xYrcnaGMX7JYkaMG2kJ0Fu12pWbAt5aXfW78mN8WI",
+	"T9rDQl5ZtRcVGiLGl0bppBlBGGU4n+rGZq7FOwTT4MBM2xqEp9wvLu3GUG4g2DWRX1OyXyPbsFY6eS/K",
+	"ABGSzkGLNLs8Uu8NlT2brvjIQGOUDfOiSt8+LGhqgR4LlhEhDPyCV4p7je1sxZwPiV/bwL+9bFn3MC+7",
+	"G1gEJWgk2rUD4JqeM29v0IqPbCi49pIgbG7DPVc43l+nwE6FkdTUFSoic3GR7SSkZmNRWzuael1hJR2w",
+	"Lv+ckBO2JZmlxzYy3lBeGL6iIVZ9okNa9ehFB3zgWnDQeHV0bLk3tHFPB+ow7JE/CpxBlTjOCuLFvE3m",
+	"717UM+WM5gt0nBOMPpr4um+fh+fUjGRcK7e6say1ZKv376X7VSCPuf162Xrnxiy2d0aEMlJNsWt9SbWk",
+	"0Q2Jn80VbtlOQlEgPIziL45CIhc6jnQR4lV8hDCa5rxYoPiL+42IUManNLnS+aL6Hyg+fvsyjlD87oPO",
+	"dHn77lRnmUEPGzHjuZxhlqL4y5kpnLwkOZ1Qkp71hgjsnDhCy5nSMLQ1U6ZFQOIZ0CrYtbpCEr0zsxVD",
+	"FGtCVuMrDdf+64wB+jemDL6iTP0/+UyFhH9Ppf5/ApDhUv8/iU02mofofe071KkLx9103TA08krNakvI",
+	"UgF/GV1rb9CEuPC/X9sw5le+1JAfkJEDis5MAxN1b+Z01X4BzOLMBeiEeQKsa9s+d8Rs4nZsyyUstUyl",
+	"CRi2nPHrZaEJd3adbBG1CSFjZEMTnA0WiffrMrmmtgluqrVNXcPlbsdWc3kiXffISuHbtNm8ZJWudpuZ",
+	"xtbN8QIys2Tg4M26Nlfb+qdvsMQ5BqcYyApF+x9KWdt7g//Nc/SCwloC5fM3l/5hEJOPjP5RENeeGvJQ",
+	"btp+p0W+h49W2Sr17hG6sUFv2Ptp73DvyZP9g59//vmpp9SKkUH0BcQnV9zmN+8xmlulB661tX4e2C8o",
+	"m2ol1kIZL3guJzyjXKeZYd0EA5RdykYTDgDMh4d+5GBkgGN7w719JdxExpcVfXBwsDPYP93bHw4Gw8Eg",
+	"oA+69Ta4Y5FDayYLGsjQq/7e08OWZhGNvWn4mUyheOz1vIP0MoDQBkdw567x21cUdi/LDp1ZMFCpTq6s",
+	"0xBkbTm0d9ZNaFu+yGyqXZbBfgCWuE75c0SBJJ/qDH4loeDcXWKTQfLysQhpjgTJL2lCDBqh16uNrcyp",
+	"dszrKOmyPvm/FwJyb7xp8gnCDgPdrMbzs2vUAnOColsZX/UGtBr12DbCg72ccWjovhyiCVlC3QO2YBzq",
+	"5LTPjEqA6b8kefec2ebd+9KmdYHMRZJDawo9LT06c+dhK744I9d06nh3vtWB6HwdEF+H4Cmcht4ak4Fp",
+	"I+6cJaYBJBweFImYXSLpLbVRMl2RbLWf5ULhC1gnAX/NIebjk2zzBgbPsF0+hNUfc0u30GZA1myqZLKv",
+	"bZ/OeyyT2UZFpIVfgQWgdn1K+uifZCENJEaC5yRCY5JAP1ggAiWUbasKSOpBKZ1AEqniepTVknS/hDnn",
+	"YZu0uwoZYuHinhor3qq15Ubuq2OhJWiOPoAfPIYWIWH6XSkJi0BUIzX2QBnX8Meg5K0Fg4FI2ke/z7jp",
+	"UqOx3cu0jTNWQep2TaNND00wfyvLbKz0RkxbrXnclXGbro0YMbIEVD+1yjlOSR/9g15C5Wpli2MfHWS9",
+	"Ihfs5NgfoXAnx6s7M9Q9L2vrvepY0xGUS7owkOZokRMdj1EjHlWbBRsaAAJAMCXhZIML/xjbtNJCxjc5",
+	"/NoYqMkb7gWtd1OQZ+z2QO+0C7Ia7m/fFO0U2oygvf3nB0YNfhb1Mjqxr9AN2MwH41Xtg/JF+uNqtlgd",
+	"y0YJ5NFsjpU18zRNCT58/nNysEeeTfYP9p48e/4ED/Bg/PzwydNxenA4Phwf/vwM7x2Svf2fDw/SdO/Z",
+	"3kF6mPy893z8LC1Th4bab4yptpUTDls3zfgY0Owq3WC26dDmNZamYRzhm3Yx26hGddaBvQMLRmSc6qRD",
+	"BiCTrx8786jhS+ent1r4tbMOGdegXRaZv1Sar4uwVCHbYNcJeOAHgX59c/xi5+TX4539J0+hJ+eMfMYp",
+	"Sei8JW+iDO+s1UPKq69T3XUDaL4Z6sr75Qk8X+kKVO1k5fquGXz3zUDwoaw+f7PsJL0cP6+nmetzFmhj",
+	"5tOzT21NWjpfzypLsN6qu8DwW1vM9akKYDinQmiddC1q4eHVeYkcuxf1dGE0KDXa2XUQstxDxsdbeLHF",
+	"lM6Jz3qYAZODNAJdHD7ZpinCNqi8NwfX1QreHcLrmk1eA3CMrfujNPTL3TSoxx7e8Vbb2QHhtTNkcqiO",
+	"V5tVUPWiF+oV6K8BW/Uo/jeqkxi6+jw9TeB3DbDnivv4xGurFpl+ZGjvYLDXFKPtjc5+n1WALo06ZMD8",
+	"lG3j8pG2am/WAO/qxhBuyTFevnALc9LT4G7VQe5PZgsneUOqNP1/OmcfWhBO6SVhtq2gERHayABxizPj",
+	"DLFCxVfJUj5iXI4grAhGAGWXOKOpx1DJFIhfD9iLeuByCmaiNWRaa290m8w/RLFWBuNIR0nBFj5CsfFl",
+	"DK0b2PQ+Np+KuYDgKpZoyokoe6iaB45QDH3jhzHwZ8wQTfXzZwx+YHLz4KEfFBcaq1kqRl+Llpa6aqVV",
+	"3hrb65H+xX/ZuT6yS/gvMReP/0vP69PezvPzT4Od5+dfBtHzq8fBVvvedm4dL2m1IiriEvStZ8+g0zJo",
+	"XF3U9q0YjK5iyokAY+wanRKr823gaUAstsAZEguSZdAYEPrrgk3KsN4qT9P0Rj+sDn64RZ1KDHdgTQfS",
+	"612x9pt1TZWyXhDq72WI8Zya3NtGpXEgKmP6kPeGvV8p+qIE9tV/oN9JlnDTqRp9SahcXfXR6QyzCwEO",
+	"0n9zna/HC+dP/w/0gSyyFTo5ffde3Uu+cLvZxVw2wSHozq0WQ9jo40nPxeLshEo/xuYkn6h3iXOqpIzw",
+	"QmAQGDz3OlrsBcqat4ZmtJv45XYs2O5GqdmvwLi3mDFU2clg5nyGEzLjGYRojJamodooQzxPtSdRa8N4",
+	"sSA4x6bq3sn1lpr+Unq3tiDxKynAieuiRNCJqr2aYk0iVOKwBsqV+555s+/lrLbLlLIX9HZ0JZtq311R",
+	"cgziNrWkchrdVSQ7kfdlS6Rqk+KSNx3n/y4YrvEmE/6/AXPKjNz4+ZkSI2CVjny+cR5qVyyDebSuey84",
+	"RqhwtZnQLmtKJDS9rtyVEtkQshKQkHilf05WykwN4+GbKTcuwgznOJG1O9gSgG0utRGCXTPRPjouazBt",
+	"W7MVpGI7S3Cb691sSWyuX3Oebv0d6OmDtrO20bhcEokIYi4ZeaSJEeZdS6bb2xzCqQ6xAWXRPrlZhzKt",
+	"C5Wx4Kpit9WVrtbs6UkJ7XZTeXnztNc1ZVDr2Lpj4Ov6T9kFb62t34Mu1aoPtes6t6vfhFneEYr1emPF",
+	"wqDftkZy9NJ44y9ftB0XX13F8P04xwkRDRp9/nSjOVHqPS7N06mMNQvPj6fhnT/Pv+xHB1ePPo12zsvw",
+	"mvrw56vHPwbttzvM0tpOsSoESY+0sQK+gkhnII8JIp9xIrMVkjMuSJ35Ox685dQqLscaw456BazfPAAx",
+	"w3DKmSWd4EWrIC10LmotoRnqnOjbA2F1M2quv1GMewzXRS1NS9Rlo1UwoLhAjWFfjfxRY6u1o9+3AmO4",
+	"tssyp9fG0d0IlLEtiu5mANsQFVV3IaxSbw2JWtvar9l0x8M47apWQyZ1LSSzXq+BQLsS7r2TnKLfMLvA",
+	"dW0HndDsEhsslz919PlYULzrVRYknAGWuMHV6Gks044+gAyLsil5GRgPT6LVAfZUO8BKyMsK1O7w03m5",
+	"AJCVlSWcX6t66LoKXW23NqFWw8MOheQ6foXGDrenxmnTBULAy5xLQOcuxA1wEIJStIYzqh7S5TbMRNKx",
+	"E2MbR1ivHren6XbH+4xQSnJ6SdKyHezGjNFmSIO05M6Cc9D5LvyYg8snAK2pHLbeUS0n2inPSGceHopf",
+	"NzwC5XVp7NHx22P0p2kr76jGRKAoq0xQzavS3b677+fGRW616LLRTbx7W7+MNXxuB9Ja7kW7x6d5z9p4",
+	"tKf6BCX3Fij87arPtUCw1Oy66jh2stE6bUcv+AVs2V3Z40Y4rJND68TGt8HXjUEzamNLilUYaW1SEEv8",
+	"K+2hsd8mPCVHqMnGambKfiPn8PzL/lXQFNo2ijM0riEU24jDMEaLnEzo5wiJhbL+TJ6AifC4bH74XVzd",
+	"i/ga3oyt4iaKQk2Tr/Y2erfVGe9bbCu3wKuM442ISr+T8Yzzi/fm6TsCuayfXhVH8kb94+w6N8NNKpK4",
+	"JS99Z/0/6jmo+hvUTda2z4LPb2NCXMOwvLaw+fpmpCfxGgu+9sXIyzd2cieE3Qceya6Zuumx2ohWgCwq",
+	"ex3WEuPI8joddOClrZ0QyecF3xqey+pLvq1+S8RlmXo7cW0aDZ2Sz1JA5iDjEl2QhTzSUZoJzzK+LC0C",
+	"GwYD16D07Rux1ZzXuB5MnstCbpUdpV564v0y/ObbT7sqjDNiMwsLsCxPMXfdI6vLj+rpWZ6/pEFSVdJs",
+	"u0uVXWoWOdkso+3IGzKGwtaO+uaa1e3ut3aAqDa/tjV+BHvlxpr4PzED+RrUw6/uLhZ2AxU7FOP6F8lT",
+	"msg2RykEcMcEpcqENSptGf5kGjvCNYrKeULAalxiKKyz9BlMCTIj3yq2eqihu600jc304k4+i8tyX9Zt",
+	"sN2+OnXan0ddAN1rwnM77Jgs08nIDXd5hMYrtMA5nhNZekygmJO6HMYLKPpjKzTnlZj7rdZUAdxDUuRU",
+	"rk7UvhmzguCc5MdFKKB/zNDx+9fogqygS3dMBLRMFEh7HmJArJTCWAdwGGqC+pXlKmZSLnpXVyBiJ4HK",
+	"txeu9BwSMF2xmxJgJ29Ohmihi7GNQKM5MrcvQhY6InJiT0RlKXuk0+rVuYxJggEf8YxpGB3Dkvtn7Iz9",
+	"+KNaP2HSqO39H39EsfqI5/RP+GSI/g6LQmfFYHCQXJAV/EHiPjpWW4ISnOdUmUzgRDNVZBr9gXIGiejC",
+	"Ipqog2eEpAJhccbizzvwo3homtDpZskRipc5VZtsk4r0LgTXrHvR53iiPoVGeBAHzaX+RkhCcnHGyhp/",
+	"+JRIgWbQq1lYFDsZoRinc8piRFmSFal6d5bp+nDRR78SnMmZmT3jaulmB5WRIn780Tb3YJ5aF6HYFCHm",
+	"kMMPjTTpnPRR7FkDsc7BpUxyFNuPrL9R/3AidX6uIEdnDDgK4Nq7m5cToyAx9W6wLWJXxpll+i3w8IRK",
+	"m8ovdbauWgNUO8AicoJivFhkhiB2TeOWn9Tdi/02RuhwMBhWGuaUDf7UaaJH/+Pk3VskVkzizxHCaI4z",
+	"xUtJesYcV1Cv2d8fWuRf9TtNulQKZAKY6oBMHcURinWlQOzRFdSxiD4ygSMEw8JlVS8yXZDO2B+FIn7I",
+	"odHapHlnhOBeIDplPCep2ZAP0BYBkBHR+3cnp+pi/K6TbVD8OiXzBZeEJaudf5JVHJVogJYKqNCsTR2j",
+	"q6tV89G55lAXYJOoBZ6TM6buknpAmc19dMw0MIH6l8EwdF0l1JNUqI07QthVuugz0BCIDvQQnhs8N4t6",
+	"oe4TZVO1mPfHpy9+1X5+2LA5yacELbBMZvqUnx08f/p4qHkIFWXttZBYba0BgCy3K8OJffXHU8QZwB/A",
+	"fS2vK+K541HQPxYnivDlUG2rZd76QMsBJb4wJw2Hd8aohAo4L1bhnsVSc2jFyvTMTumcWMJWyzo4OHhu",
+	"FYk/4br8+OP7meJN2j1ln4WoBaLMHKg4Qpm656YOx1XACsVG5IzMkS4W65+x965lGKBKa/tkoA57bzAw",
+	"szISVw1mcTUc+mNOPNwMKlDKk0Jvoy2IN3AadMqwLACA9VJXWBGU4yXQzPCMxYpu0e7SDLVrVPIYPcKu",
+	"yhfmhk304Mi11tIbdLqkb357rBNHau/S0IkxelQXMe7VjyM05nJWZSafd5bL5Y7iAjtFnhGW8JSkpkI7",
+	"/j92Tpc0o3znxC4M4OZ0/7RysUDRB7rKwLTB6oE5jE5kTvAcvVI07meIDnt7/UF/oCG4CMML2hv2DvqD",
+	"PqTzYzkDdcA2EMMJ8M1dDVCgvpkSUMOcTHud9obqw2P95G/6QaVpiYUSz/Cj/cGglrLob4QFLtJq3EYF",
+	"vDIQ6BNtgAqQnXA42Gt7pZvj7keGjZzXDaYOBwebf/QLz8c0TQmYm0/0Etf/4rWuI8hcPd2TLuN89Noi",
+	"lZ75zb8zo/jtUKEhUwm04sJ8yxlXmlViPZMSTyEqfVJCXhj9pDfUxevgpjVoF/UMwDU8tI9egd615PkF",
+	"yREfK9EEoUSytHMyeEMCKbWg5C6c9ZEDb/E+JWfMBPymSpWBey3QuMguShVQ3R17zUG7NIC9Zb0gXDst",
+	"wJWJgOIJSBGWrEYJXhjYwyrVw9qadA+y5+/GTX/7JK8xRtSp+i+E3d6BGf10Cy+vGFAGiuFbuNEuKRnS",
+	"+7TJC9e1w+X7O05tIu79sYXDvQ6/MLbmKee/4Vz72g73nnSZniJg8CO9ISnFpysdOT/c3+/yY6+roW1q",
+	"+P0wMlDfiLHq9JVXur2HX2ZieJu4mTKT4N1W5rlXtIo7pfw4axXEptHgRWvSYPnILtA5ZA1uePCFDo+o",
+	"J2suYZatvJU2kaGpegp0/NInViI9d7qUdaTqq/M75AB2MAhxBRjAMVoA556Uq/7G7/13covUhpd76l2V",
+	"krzDop+LgJdSp1UoKyp++eH4l9P4yMH5G7+CBYzX4tf0oyApGL4WS99mERtwo7hEToW87TPmPgEK94qW",
+	"H9nRtD/grAc+HqUh9NB4hThUcXD22KR2+YaYeSVKOXjiAAbZtG8gDHGWrc4gcYjoDq5KUfBbAtgphNQE",
+	"7SWzG7o1u/Ds638S3TznLnQMOz9dbdBJA9i79cHbhL8zk7HicuCZ+MbF/uD55l+84GySUe11ftAT7kpP",
+	"gNuHsKOhzUxuaa5AQCXY/ULTKwPnRWSo2zsznMthkmiHmmN1R+hw8Fw7UpdUgJe/yi70mz12Ubt1hy25",
+	"WPaKUIH0K779O3K4+RdvufzFxsy3vlTfCYm+hOO6DolGre6YdvoZ3DvX/qvR4ffk6tmGqEq/zlb6yUvQ",
+	"Sa7jDBqacEXVn+4XHkc6YpyTOb8koo+OrWZpk7t1VCxFk5yQbNVHv89oRs4YrvBD10MxQgaFVml2C6wj",
+	"HnGwY00coRg0vBFoeCOIo1nvrP8FRNkejbmc6WDUEAJPjyMUTzDNipyM5CwnYsazVL0+IQx6aVTdS9qv",
+	"vMgpz6lcxSjBzF+d+hYgkyegkWKJdMcdofs7nTGNfrOccRA20GAVnvV1VJBI9o1UoH8XqX43WVqvXIn/",
+	"PCU69KSjpPoTE3lT7yYsjcpwStgzVmFBd6ew3rY/rP7ee3WF/QUV4bsW8g+a89162AyLhhz/aygoi0KG",
+	"pMIGNv7OH01zrg18HGz0Nl6uhjljGiP7yPC0a/E6Eym2uRhzrkQUJHmMV+phkk1C/FBX5dwTQ9zCgn9g",
+	"XA+M66/HuHT+xe3a/LsJZokGq7ieehx0mP5CGc76yOt8CU4DClkEfE5QrIfNSBof2fpKKnSfEJOdwHR/",
+	"VI1vbzNddHCMETQmU8pEH5wO6vdnTNacBfyS5EG3JYx8u27LO2Y+rofvRiZkU8hsv4UHT8n3oZIATW51",
+	"sdvDe/peg/Zwy9f69xte1EpTYU/TcfpPP2BxFYI8XNaHy/rtXNb3kJ53q3fV69FuHJ8BkH6dcpwXLLLN",
+	"2MuqqIykU2KCejpFEb3BKTFtsnXrJT6RhB2h2KwkRpJkmXA5+Q1XqyPkO7w0foP6tvsCCc4Pvtav52vV",
+	"SfQ5qjgf79Tt2n5Vyi5arZflHYOEevAT2kC5Be2yDb9trBtuUz1FDn6obN8y1mWAuJv3JKNCfijndB85",
+	"Mxue/FCwt7Zx3OaH7dQtPkL3X7hOHt1/AhT2gqfkbiWxG29z2k1JTg8M5usl6pSM5QfhHclXZzH9RFy2",
+	"shlXEzehMoLQeEYZAcZR4jL30bHGrNWNUZBYqCmLGSG27FHiC407hNX/z4sMG5XZwr4irJTxnC9mpI+O",
+	"2RkzxSfwxnFO8IVAfDKxtXaAqU4kCZm+ujj3Buzqr8Jb1JHsmsMteYorAh1ThiHFsA6Z0eAkL07+ZetM",
+	"ZgQr4weigId7Pw8eAxV8PP1l52clNvTXMB/jedp5ScWCC9fKvwYc4JU+6X4sVaenn+/YmOYDK/sa6Q58",
+	"yTJeiU1/G+xMFPPb9gQ0rHkdrGjqR3r0BwP+wYD/lowaRZMI2wjb7RnyOZEGwfv2rtqJKXSGSqK8YNWI",
+	"pYshWrmfRsj51hHPke6+FdkyVFNrvgQkY+NScAVEE3DulYXUpteiS1iGBqGQ02EyjXWh7ijhKXyeE4uc",
+	"PMPC/kzOyLyPTv3CdpjvjCQXJNVFske6Qa1NXP5B2KmZ6j6bZq3zqZW2pOei3j+vBBkqVZYwC92xa4Yv",
+	"yZGJFtBMHb7aSq0znTF+SXJbTQ9QilCRC4NmJJEkhRpo5rK+dfF5SMUCCvhecqI/ALl+pYjqqc0cbeOz",
+	"6oDUCY7JtGBHKLa2+0jQPwlkx89s1ZylapITd2QPcdiHOOzdyI8TwtKyuF/wuXMnaTq8BTlSbKjS+lDc",
+	"R4HW+d16fju4Zwr24Jj5ZhwzBftaNoypMrgbzcr5gb1IJJg1WsWxH40knZMYZZQIhJU1X4lp1rMPXKlY",
+	"HxBFzlic5qtRXrC4UToG2gzPjZJhsUUMrsuyCpBFEpqStPRQV1GyAvqI2bnvRSMxSoHxYXxjOoium8MC",
+	"CTovlJ76oGM86Bh3pWMo3nSzILPpcSt2v5i/RqbGq6225pXpm36HF88OEbhuvwfMt9SDOKMW92iGH3SC",
+	"byEazFwX5Uo0+KNYA6xSET0BMAwsJFooyjcKdfwb13QWl+a9HVVx4gqWkUMIWGA5KwECSupf60R33v+i",
+	"gCc9JPSDp81QgK+tzAA2bm32BmB6YYFi83AcTLnQ+HP/2rvLK6jHaBN4hmlaQKz+dWnGIDHqhjAlBZ2S",
+	"GpIkDJbRS+KTkJniuc/NKJsSIQ0m1e4XicXFJn6me/zf5V6aEQJ7aZ3Ixt1EIXFHRKVa52DNIE/1gZ99",
+	"vUpChigc4w8CLcqUJ0uL+ohvxcg5xeKibui0kPWuRkBsZSmvdTqL6/3rxwmb3gK9Bg3/+H17DbyVdEnu",
+	"AOxHwMV8uGFf0Yvg3TD/TO79lkGTht1xkV2AJ6HFKcBzE3gvFjqcy9ISHxIDwtsk40sPshKAV4GPI6fF",
+	"5HxZ6x/DRB8d260w8Ak5uVSy74xh6Eaq1V0d6lGT9brOaNhTL4ASv3/19uXrt/+I+yi26ywXaCpvWzcg",
+	"PmM4Jw5uNOQ60L/5aBpbbNTdvKY5BmRzy545IXCnWrceX1+7ToudDlxss8MjfAvsI5SYnghGNWgww/1b",
+	"ZobHSUIWst2FYaiYPiDMPLggtuLdmryQ7WyzllU3y8xsWHbXYDO359E5WONxzi+U4J5ErrmH9QX8IACZ",
+	"txLvTanuDSyVTbGc6cZWVCLJ+QX82GKgoxd8vlDczib6njHvvYql8oxEOsKrPax99NY4aU0A2zlrddhn",
+	"bVGsmmi1v+l3rnQFOsCu1bvsCZkK4rLZruuI+wByd2vKVQkYO7Ew6IgXMuFzPw75gahLq2RgQMMK3dov",
+	"Vdu65qrTPdOE7acsovpltZ0K3UWG9BSKWUJ05oclDpsoCxeNzsOVKGUriDujcTPESyIxzdpEqWUoD7bE",
+	"V8T9KfuNdSLuDpqreeMPAtG0xYd4d77Dyo3b1eInEOf8FmbdFkeNlWSMob+D7UZhu23oMlDLDiAwusRU",
+	"krSPYsblqPxlRcBGZXKpKMOqSnz4uW1nzCa38VyNYru7m14BfXTsBtYYQXxObJsN6PpRyCWh05k24tTW",
+	"C8pZWVPudbCJDWsN4mXrQyuZ1DcZYXUMTq/yvrO+yu6B6zir6TgBINjie0DBfgiwfq/WzUu4tD58/jX0",
+	"p0bMdc4ZlRwY5prAxJvyqbu8cuUoXUprHzRrD49BbYy2fJWtZ7xuHj14e7tBoXYP7qZYzMYc6y6ibaTx",
+	"0j10h5RRDtJCGBM6LXLyQBlr+oy40/xB2O26IX3QsjV2a96n7bR6/9j8v5qwv+TQwA2NcXIBFW4Awtjm",
+	"v4UvK25bt/v7h6Bx0nkx7w2f7etm4/pfe4G+nHcaVdK7utmzYY7IGd0Pfoxb82PUt/Y6lym3UrqeP+rG",
+	"WgcZoEtrqLSgofpW69qajXAbIbeFazVhRr9Bte191L3ZaXaSCQ/Oj3vOB4S/aBvwzHYukC2Tsctr5ZwV",
+	"punKOlFlLL4T257lqzST8b2jAFxVYneHBZb9XmeLBXwltkGwE137e4fPDn8+eHr4bIME2zBDXZIHdW3Q",
+	"Q2RGb6vljXcSZPM8dFuPFGHITLc1rmpGxj0bnBFlCQlv2Jqu3V2nYpqrbJxFwSTNtp/F+d37PfQt0Le0",
+	"a/AEs9T606C1G/YAJyrdXb9xjvzfA5mT5/pQ9N30T/IaYRjbA3ktgz2xD33XwUWzis26t92TB5371nRu",
+	"UVJQ2UrOfLRFeyznL4d+l3iu5Re+IOwI6rXddymZUAZ4J1BUg1npcQPq5nkEfY95jsQMLwLBQC0RzCS/",
+	"VVe7md5X6Thlt6ZFibftwB76TT34y6/Zb0q4y7eeZzRTgiy72dhsyodpcNE/3QueyrbOUiVT6NZYyl6F",
+	"h75S321fqS1Jsb2rVCvtDO6ZMT94V75maklXerpZQ6lg4xCDbWJQbHBOEM7UMCs0yfmfhNkGnhZpKtyJ",
+	"w6fjb0GvGTzoNQ+JA3/ZLhy3pAntkkucFVjeHKOvhvZpXvt9WEuv7CbcMfRDdTiXCdWSHGELcgSeL7K/",
+	"HsDfA4+4y/wRqCGDHBLHKww6GeS2dVQzKmyDWQzZVkhiU7AQWQS9Cc2F1HVp5hONHzjDjJFMRxpI2dnX",
+	"gAwK3dJjkvN5MLR5YmZypxdVDdHmF9RCHybxkKUS9u7JcosqpKY/6URpzlK/t9apNvi+5PkFyREfk5Wm",
+	"UEWY0P9O6DC8+oORz34BBOujY7PiErpfZHxJ0jOW8iVDOUn4pbqQki9xnur84hxLclSDkYReVRqVW0v7",
+	"JZUz00NAP0nZVM8HlHW/52hb31C983emm6uX33bP0Opb71nhh91ae/X/+unCDwL6TnuAaiwbALozFKX+",
+	"Y2KvdXRRxSvUdk14RjmAyuYEJ7NNvLWRI6x2PSdCUL4B5PHEf/ArJVBIyEqw2RO6sBvS/l71954e9tFr",
+	"cKBOIHXL1mBCNYbaUyhhn2HrtQ2F7BczzshIv7etvPtQ5wa6fzaqvfHOn+c/Dv+G/vbpp8HO8/NPg53n",
+	"6NHj/s75T//ZOemgulA4vNZkBzjZrtkX3imewA8DMzjOBDczcP6fjE4kSdvmoL8NZ1ZOcCaIW/eY84xg",
+	"dsd5Dt4qO4RyPcJ+COfeXji3yi8cV/I/3iKs+4vNdjSIlJwhxl25hKcQwets1xLdcQxKuQzkuGUatos7",
+	"dAHNOJuqhz2AN93dnYozZhdC0kYxVvkVqGfl8MZdGtK+cJp6e/DN+kHKKX6dyLG3RW1aV/nIQ9z4QdPq",
+	"mLiqacYh4XTiTAGXqffsrm5k1OoHeeu5PnRpuhaXiDMiEGVJVqSKtxxbcB6qLcFf3xy/2Dn59Xhn/8lT",
+	"XdtAPuOUJHSOs8g0N1VvuyArLafjC7Ia0dS2UlSG6RmDBuziyKHgyBmZC5JdEgFyXalGF2QhAQzopr2c",
+	"airiQ9ujB03itroYySrD30ajaLu2GvqqHXvrtIqoRaGrvpyRFZRuRxpqf1awNNf5yRiygY+s5owvlJrA",
+	"kJB4FYFOAfqGbjkuXMtHImQfKVONsqkDwDpjE8g3AXiXlBN1AdEM5/MgMtY8cPceALIC6tC8yCRd4Fzu",
+	"Ki6zk2KJq8wHpylwApy9z9UmS6qYl7FgFt5HX3rqgMKpPOqbI+0RxHNimDF4CoG1qb3bzOR8TvNJD3bu",
+	"nuLjf5OkxaoBwrG+QbteNKEkS1GsvozRo7ifiMs4QnFfKWXujyw+0qzycR+9MnjuPE91diSKfeM4Ro94",
+	"bj6KH4PWPMerMzbDl0Q9CzcwjtSfuo1pbIDrUEwuaUpYAt9CLIKyaVa53ICpDIR+jw6+cvh2GFUAhU5w",
+	"2WHju8ByfNA9vzHdE9x4hunehv4JYXulU952g32lU9nrqkh+OVsdadBrkA5KshnvpMArqBmyqi2VDVvZ",
+	"fGMt4wBQ2UR+X4bxb2rL7zsQsZVdHDm/3UP+0QNTuxtX3wTiFZWLex2OZrvtrQ9CnLqnvusyI7uMzc5p",
+	"ty0PnunbS0XwiMiSaklYt11qFF/inKrJ616VGpswwwmZ8SxVZhdlKDZUFaOUTiYkbys1srP8VoWjnd9X",
+	"cRm7zWmRi/bYH8qNHqTcdcuNZHkBN3CONRLubiqOPN7QreTI3YeHmqPvtuZoa3psrzpqp5/BvbPoh8Kj",
+	"r1l41J2obr/06A043XXPCdNuG5BTC9Nb3LU/RFMOWZYORr3szi3VE5i5Llyh2qQKtX8TitDgQRF68A/8",
+	"heuTbk912l3k5JKS5S27O199xonMVlB9wCf1eAc0sMFS5nRcSGXLUYGm9JIAQvMhwpngni3oAvkGUqLJ",
+	"hswavheL7r2errv7X4ejmVm0M7bP0u/RKdCcCkHZ1CbpP2RkP7CtjmxLZ/SXsnLCc+AMC5KLipNzrWrk",
+	"8TDduWadc7OludX9pFbr0jAIHENzJtDCW1DpNADxCB7qnHn8Qv9qPe5bmaWEpc7hdPqdICilUyqh7VlG",
+	"MCRMxD/FkPs+JpoZI54D2j7iBRjK5DOUSvaGvZ+eHz571rKgP9oyFfaeVnK996qJCz+h8799Guw8P/+y",
+	"F+09CSYw3GkjHEE6tB2Ec31wHt+a87jegGpdg+FwWlFFP2A8n+OMCpIiyXUZwxHS6TPaW0znBP0JmYI4",
+	"JyglOb202K9U6nb+vJDgQS4vZeyqPSGD2TXng1fa3ham878XqK2qLhoLa00ms/ZJqw34VrUXNTftu7tv",
+	"ZzTsSlsPPKGLxR6c0A86yRbs5zhNTRXTevbTNJ8eOo1u1WkUJvrQafSh0+gDn33oNLptp1HNar74zqO1",
+	"sb5XORaGnWrTcmjSbiPH9GZUUfAqQqIYu58KnVOuE9KXOZfE83wkOMvGOLkQSGCaWhSOPvq9rGyb8PyM",
+	"2Wairo9ZH9kmoQ7xy+QSmyYDQuKVZtY5sZ0IIsfwylX00TG6ICsC2cMzmy9rZAIkDp4x+2bTStXPaYwQ",
+	"lKDa9dlKFbXdUimqpa9Nf6l5Nkl1yrwWR5WuqgtqNOiczPklSd3oapumOS9YeoTi37hmSLaEZmbbjGh3",
+	"UrjdmjpXowR3C7wavRwRdfRprS7FTiH8U/WTIv9LVaI8BHUN3wFOsI2G1x7LDZPj4N6sm4f47deM324m",
+	"oOvFbd8rmeb1gAkGcP8BbrhKpCS3MSDbMmBJtAqeE2VY6NoU67XTwsFgqVBR804A6wSZpswGJYjOWN31",
+	"seRFlhoLA+TeEGGGSEqt8QEFVWoiIX6uw8PuAt2NT+IjDHLfUZS/kE/iIR78fUPd3MSPUdWtd207xK2D",
+	"wZ3Y2QfQxUvQL90RZ2lbjrvqGKNN1lR27Z9Nc+y5MHSk2HwsqkhfZ0xImmWgom/kfDpSE+B2XCPIEJoj",
+	"vmTo5PT4w2nJ9KA/MS6bHJyx5YxbR4+DsXALexQLXuQJGbofxI9DfFMQ+cI1prwLvmne/sA6H1jnf9eY",
+	"NFTjatYJRm29D+yNmeiu4VutWBa/z7hmQoJHpuGgxiaLgHMQQEvUPNJnh6B2zXB6ZLAUciFNDSE1sV7j",
+	"IDBLs3XYYMifMTMrzdimOV+aqkNIAXT5f9pxXHELGAs7wK4yKiy/+tWs+buuKKqtZX1N0YyUPqUKMOuD",
+	"2fZV8VE1nL7Q8ZNtbvlt2HObWMQGlJtTcJFplFM1HXWztSMz1I9Uv+w+3BSaa4YuxIeObtaqX7LskAiI",
+	"M1KS+UIKYEc5SQhdSOE5Ykvv7MPd+nouERBLkOxgPbloRrIU4bGO0t2Pw0RdsBnBmZy1XqLfOL8QCEvE",
+	"OErJgjClg6+CmNe/6jfd4e0xI7RovUaVsoZD/7onRZIip3LVG34698/tlFhnkfQGy+hlpWrTTPH8qtzb",
+	"XYhabN5hgpOZv8cAVJKu4iG4qZTyUCz6KE7JNMcpSeMhOiXzBc8xoJSnfMmOkDFzdGBBA/5oPpDhlU7o",
+	"ofKMZViSvI/ioiTreIjecyGnOTn533+z71N2mbIp9f5b1K0SD50KtQ/THM8RIyQNRiOmRH6A1Dgi7hQO",
+	"vRwkyFhxCm3z7Ob1vat/98N77ONOqNICy7rTTzDTKJP5JYCgNqmz+sovvTHBOcmPC8UKPp0rxRB+bLhK",
+	"kWe9YW8XFEbzrlAsyAABK+vdpEAa2ZRGttCY5la69cvcAs3emgmYb/3cy2bErYTMBKGmQTOR5N6bK/X+",
+	"zQHeYGbzTJXGzxIS2ZtNUtSIx3kvtrHX5jtfcKZNBTNv3dHAZj2WM7MtDQKzMhCiknyWRqr75dneS8pM",
+	"31D2qldXIzlcWWzaKLnj8Lq6l2+1Dc+Dby20CwenKcCMeljQABStDR3z8uWMZwThBKKyQBKCVHbRAkI3",
+	"x/ldp9taaCOn40DTXzs/701l59jmu7RwIKBSaUvQmBwwP+8lXiP95lt+4TmC/I0xzjBLgGZY6nxQ4kiJ",
+	"yAuyAlZI/FVasXV+9f8HAAD//w==",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

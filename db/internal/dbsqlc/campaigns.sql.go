@@ -32,7 +32,7 @@ func (q *Queries) CampaignDelete(ctx context.Context, id int32) error {
 }
 
 const campaignGet = `-- name: CampaignGet :one
-SELECT c.id, c.topic, c.template_id, c.segment_id, c.segment_query, c.subscription_topic_id, c.status, c.status_reason, c.rate_limit_per_second, c.quiet_start, c.quiet_end, c.timezone, c.schedule_time, c.created_at, c.updated_at, c.priority, c.failure_threshold_percent, c.canary_percent, t.id, t.name, t.version, t.channel, t.locale, t.created_at, t.updated_at FROM campaigns c JOIN templates t ON t.id = c.template_id WHERE c.id = $1
+SELECT c.id, c.topic, c.template_id, c.segment_id, c.segment_query, c.subscription_topic_id, c.status, c.status_reason, c.rate_limit_per_second, c.quiet_start, c.quiet_end, c.timezone, c.schedule_time, c.created_at, c.updated_at, c.priority, c.failure_threshold_percent, c.canary_percent, c.frequency_cap_count, c.frequency_cap_days, t.id, t.name, t.version, t.channel, t.locale, t.created_at, t.updated_at FROM campaigns c JOIN templates t ON t.id = c.template_id WHERE c.id = $1
 `
 
 type CampaignGetRow struct {
@@ -62,6 +62,8 @@ func (q *Queries) CampaignGet(ctx context.Context, id int32) (CampaignGetRow, er
 		&i.Campaign.Priority,
 		&i.Campaign.FailureThresholdPercent,
 		&i.Campaign.CanaryPercent,
+		&i.Campaign.FrequencyCapCount,
+		&i.Campaign.FrequencyCapDays,
 		&i.Template.ID,
 		&i.Template.Name,
 		&i.Template.Version,
@@ -75,9 +77,10 @@ func (q *Queries) CampaignGet(ctx context.Context, id int32) (CampaignGetRow, er
 
 const campaignInsert = `-- name: CampaignInsert :one
 INSERT INTO campaigns (topic, template_id, segment_id, segment_query, rate_limit_per_second, priority,
-    failure_threshold_percent, canary_percent, quiet_start, quiet_end, timezone, schedule_time, created_at, updated_at)
+    failure_threshold_percent, canary_percent, frequency_cap_count, frequency_cap_days, quiet_start, quiet_end, timezone, schedule_time, created_at, updated_at)
 VALUES ($1, $2, $3, $4, $5, $6,
-    $7, $8, $9, $10, $11, $12, $13, $13)
+    $7, $8, $9, $10, $11, $12, $13,
+    $14, $15, $15)
 RETURNING id
 `
 
@@ -90,6 +93,8 @@ type CampaignInsertParams struct {
 	Priority                string
 	FailureThresholdPercent int16
 	CanaryPercent           int16
+	FrequencyCapCount       *int16
+	FrequencyCapDays        *int16
 	QuietStart              *int16
 	QuietEnd                *int16
 	Timezone                string
@@ -107,6 +112,8 @@ func (q *Queries) CampaignInsert(ctx context.Context, arg CampaignInsertParams) 
 		arg.Priority,
 		arg.FailureThresholdPercent,
 		arg.CanaryPercent,
+		arg.FrequencyCapCount,
+		arg.FrequencyCapDays,
 		arg.QuietStart,
 		arg.QuietEnd,
 		arg.Timezone,
@@ -119,7 +126,7 @@ func (q *Queries) CampaignInsert(ctx context.Context, arg CampaignInsertParams) 
 }
 
 const campaignList = `-- name: CampaignList :many
-SELECT c.id, c.topic, c.template_id, c.segment_id, c.segment_query, c.subscription_topic_id, c.status, c.status_reason, c.rate_limit_per_second, c.quiet_start, c.quiet_end, c.timezone, c.schedule_time, c.created_at, c.updated_at, c.priority, c.failure_threshold_percent, c.canary_percent, t.id, t.name, t.version, t.channel, t.locale, t.created_at, t.updated_at FROM campaigns c JOIN templates t ON t.id = c.template_id
+SELECT c.id, c.topic, c.template_id, c.segment_id, c.segment_query, c.subscription_topic_id, c.status, c.status_reason, c.rate_limit_per_second, c.quiet_start, c.quiet_end, c.timezone, c.schedule_time, c.created_at, c.updated_at, c.priority, c.failure_threshold_percent, c.canary_percent, c.frequency_cap_count, c.frequency_cap_days, t.id, t.name, t.version, t.channel, t.locale, t.created_at, t.updated_at FROM campaigns c JOIN templates t ON t.id = c.template_id
 WHERE ($1::text IS NULL OR c.status = $1) AND ($2::integer IS NULL OR c.id < $2)
 ORDER BY c.id DESC LIMIT $3
 `
@@ -163,6 +170,8 @@ func (q *Queries) CampaignList(ctx context.Context, arg CampaignListParams) ([]C
 			&i.Campaign.Priority,
 			&i.Campaign.FailureThresholdPercent,
 			&i.Campaign.CanaryPercent,
+			&i.Campaign.FrequencyCapCount,
+			&i.Campaign.FrequencyCapDays,
 			&i.Template.ID,
 			&i.Template.Name,
 			&i.Template.Version,
@@ -182,7 +191,7 @@ func (q *Queries) CampaignList(ctx context.Context, arg CampaignListParams) ([]C
 }
 
 const campaignLockPlan = `-- name: CampaignLockPlan :one
-SELECT id, topic, template_id, segment_id, segment_query, subscription_topic_id, status, status_reason, rate_limit_per_second, quiet_start, quiet_end, timezone, schedule_time, created_at, updated_at, priority, failure_threshold_percent, canary_percent FROM campaigns WHERE id = $1 FOR UPDATE
+SELECT id, topic, template_id, segment_id, segment_query, subscription_topic_id, status, status_reason, rate_limit_per_second, quiet_start, quiet_end, timezone, schedule_time, created_at, updated_at, priority, failure_threshold_percent, canary_percent, frequency_cap_count, frequency_cap_days FROM campaigns WHERE id = $1 FOR UPDATE
 `
 
 func (q *Queries) CampaignLockPlan(ctx context.Context, id int32) (Campaign, error) {
@@ -207,6 +216,8 @@ func (q *Queries) CampaignLockPlan(ctx context.Context, id int32) (Campaign, err
 		&i.Priority,
 		&i.FailureThresholdPercent,
 		&i.CanaryPercent,
+		&i.FrequencyCapCount,
+		&i.FrequencyCapDays,
 	)
 	return i, err
 }
@@ -248,9 +259,9 @@ func (q *Queries) CampaignRunsExist(ctx context.Context, id int32) (bool, error)
 const campaignUpdate = `-- name: CampaignUpdate :exec
 UPDATE campaigns SET topic = $1, template_id = $2, segment_id = $3, segment_query = $4,
     rate_limit_per_second = $5, priority = $6, failure_threshold_percent = $7,
-    canary_percent = $8, quiet_start = $9, quiet_end = $10, timezone = $11,
-    schedule_time = $12, updated_at = $13
-WHERE id = $14
+    canary_percent = $8, frequency_cap_count = $9, frequency_cap_days = $10, quiet_start = $11, quiet_end = $12, timezone = $13,
+    schedule_time = $14, updated_at = $15
+WHERE id = $16
 `
 
 type CampaignUpdateParams struct {
@@ -262,6 +273,8 @@ type CampaignUpdateParams struct {
 	Priority                string
 	FailureThresholdPercent int16
 	CanaryPercent           int16
+	FrequencyCapCount       *int16
+	FrequencyCapDays        *int16
 	QuietStart              *int16
 	QuietEnd                *int16
 	Timezone                string
@@ -280,6 +293,8 @@ func (q *Queries) CampaignUpdate(ctx context.Context, arg CampaignUpdateParams) 
 		arg.Priority,
 		arg.FailureThresholdPercent,
 		arg.CanaryPercent,
+		arg.FrequencyCapCount,
+		arg.FrequencyCapDays,
 		arg.QuietStart,
 		arg.QuietEnd,
 		arg.Timezone,

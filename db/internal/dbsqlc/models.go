@@ -12,8 +12,13 @@ import (
 )
 
 type AccountLimit struct {
-	OnlyRow           bool
-	MessagesPerSecond int32
+	OnlyRow                    bool
+	MessagesPerSecond          int32
+	PairIntervalSeconds        int16
+	PersonMessagesPerDay       *int16
+	PersonMessagesPerWeek      *int16
+	PersonTopicMessagesPerDay  *int16
+	PersonTopicMessagesPerWeek *int16
 }
 
 type ApiKey struct {
@@ -81,6 +86,8 @@ type Campaign struct {
 	Priority                string
 	FailureThresholdPercent int16
 	CanaryPercent           int16
+	FrequencyCapCount       *int16
+	FrequencyCapDays        *int16
 }
 
 type CampaignRun struct {
@@ -105,14 +112,15 @@ type CampaignRun struct {
 }
 
 type Cohort struct {
-	RunID      int64
-	Number     int32
-	SeqFrom    int32
-	SeqTo      int32
-	NextSeq    int32
-	Zones      []string
-	Region     string
-	WaitsUntil *time.Time
+	RunID        int64
+	Number       int32
+	SeqFrom      int32
+	SeqTo        int32
+	NextSeq      int32
+	Zones        []string
+	Region       string
+	WaitsUntil   *time.Time
+	Jurisdiction string
 }
 
 type ComplianceCheck struct {
@@ -233,6 +241,20 @@ type Outbox struct {
 	NextAttemptAt time.Time
 }
 
+type Portfolio struct {
+	ID             int32
+	Name           string
+	MessagingLimit *int32
+	PlacesTaken    int32
+	CreatedAt      time.Time
+}
+
+type PortfolioPlace struct {
+	PortfolioID int32
+	UserID      int64
+	Until       time.Time
+}
+
 type Receipt struct {
 	ID          int64
 	ProviderSid string
@@ -263,6 +285,7 @@ type Sender struct {
 	Address           string
 	CreatedAt         time.Time
 	MessagesPerSecond int32
+	PortfolioID       *int32
 }
 
 type Subscription struct {
@@ -330,4 +353,5 @@ type User struct {
 	CreatedAt     time.Time
 	UpdatedAt     time.Time
 	Suppressed    []string
+	Jurisdiction  string
 }

@@ -169,9 +169,11 @@ func (q *Queries) BatchGet(ctx context.Context, arg BatchGetParams) ([]int32, er
 }
 
 const campaignAudienceSource = `-- name: CampaignAudienceSource :one
-SELECT c.subscription_topic_id, coalesce(c.segment_query, s.definition)::jsonb AS definition, c.quiet_start, c.quiet_end, c.timezone,
-       t.channel, tv.content
+SELECT c.subscription_topic_id, coalesce(c.segment_query, s.definition)::jsonb AS definition, c.priority, c.quiet_start, c.quiet_end, c.timezone,
+       t.channel, tv.content, (c.priority = 'bulk' AND num_nonnulls(c.frequency_cap_count, l.person_messages_per_day, l.person_messages_per_week,
+           l.person_topic_messages_per_day, l.person_topic_messages_per_week) > 0)::boolean AS capped
 FROM campaigns c
+CROSS JOIN account_limits l
 JOIN templates t ON t.id = c.template_id
 JOIN template_versions tv ON tv.template_id = t.id AND tv.version = t.version
 LEFT JOIN segments s ON s.id = c.segment_id
@@ -181,11 +183,13 @@ WHERE c.id = $1
 type CampaignAudienceSourceRow struct {
 	SubscriptionTopicID *int32
 	Definition          json.RawMessage
+	Priority            string
 	QuietStart          *int16
 	QuietEnd            *int16
 	Timezone            string
 	Channel             string
 	Content             string
+	Capped              bool
 }
 
 func (q *Queries) CampaignAudienceSource(ctx context.Context, id int32) (CampaignAudienceSourceRow, error) {
@@ -194,11 +198,13 @@ func (q *Queries) CampaignAudienceSource(ctx context.Context, id int32) (Campaig
 	err := row.Scan(
 		&i.SubscriptionTopicID,
 		&i.Definition,
+		&i.Priority,
 		&i.QuietStart,
 		&i.QuietEnd,
 		&i.Timezone,
 		&i.Channel,
 		&i.Content,
+		&i.Capped,
 	)
 	return i, err
 }
@@ -317,15 +323,16 @@ func (q *Queries) CohortHold(ctx context.Context, arg CohortHoldParams) error {
 }
 
 const cohortsRemaining = `-- name: CohortsRemaining :many
-SELECT number, next_seq, seq_to, zones, waits_until FROM cohorts WHERE run_id = $1 AND next_seq <= seq_to ORDER BY number
+SELECT number, next_seq, seq_to, zones, jurisdiction, waits_until FROM cohorts WHERE run_id = $1 AND next_seq <= seq_to ORDER BY number
 `
 
 type CohortsRemainingRow struct {
-	Number     int32
-	NextSeq    int32
-	SeqTo      int32
-	Zones      []string
-	WaitsUntil *time.Time
+	Number       int32
+	NextSeq      int32
+	SeqTo        int32
+	Zones        []string
+	Jurisdiction string
+	WaitsUntil   *time.Time
 }
 
 func (q *Queries) CohortsRemaining(ctx context.Context, runID int64) ([]CohortsRemainingRow, error) {
@@ -342,6 +349,7 @@ func (q *Queries) CohortsRemaining(ctx context.Context, runID int64) ([]CohortsR
 			&i.NextSeq,
 			&i.SeqTo,
 			&i.Zones,
+			&i.Jurisdiction,
 			&i.WaitsUntil,
 		); err != nil {
 			return nil, err
@@ -553,8 +561,11 @@ func (q *Queries) RunFreezeNobody(ctx context.Context, arg RunFreezeNobodyParams
 }
 
 const runGet = `-- name: RunGet :one
-SELECT r.id, r.campaign_id, r.number, r.kind, r.template_id, r.template_version, r.sender_id, r.started_by, r.started_at, r.not_before, r.frozen_at, r.audience_size, r.finished_at, r.settled_at, r.retry_states, r.retry_error_codes, r.canary_passed_at, r.breaker_since, c.status, c.status_reason, c.rate_limit_per_second, c.quiet_start, c.quiet_end, c.timezone
+SELECT r.id, r.campaign_id, r.number, r.kind, r.template_id, r.template_version, r.sender_id, r.started_by, r.started_at, r.not_before, r.frozen_at, r.audience_size, r.finished_at, r.settled_at, r.retry_states, r.retry_error_codes, r.canary_passed_at, r.breaker_since, c.status, c.status_reason, c.rate_limit_per_second, c.priority, c.quiet_start, c.quiet_end, c.timezone,
+       coalesce(p.id, 0)::integer AS portfolio_id
 FROM campaign_runs r JOIN campaigns c ON c.id = r.campaign_id
+JOIN senders s ON s.id = r.sender_id
+LEFT JOIN portfolios p ON p.id = s.portfolio_id AND p.messaging_limit IS NOT NULL
 WHERE r.id = $1
 `
 
@@ -563,9 +574,11 @@ type RunGetRow struct {
 	Status             string
 	StatusReason       string
 	RateLimitPerSecond int32
+	Priority           string
 	QuietStart         *int16
 	QuietEnd           *int16
 	Timezone           string
+	PortfolioID        int32
 }
 
 func (q *Queries) RunGet(ctx context.Context, id int64) (RunGetRow, error) {
@@ -593,9 +606,11 @@ func (q *Queries) RunGet(ctx context.Context, id int64) (RunGetRow, error) {
 		&i.Status,
 		&i.StatusReason,
 		&i.RateLimitPerSecond,
+		&i.Priority,
 		&i.QuietStart,
 		&i.QuietEnd,
 		&i.Timezone,
+		&i.PortfolioID,
 	)
 	return i, err
 }
@@ -744,10 +759,10 @@ func (q *Queries) RunOpen(ctx context.Context, runID int64) (RunOpenRow, error) 
 	return i, err
 }
 
-const runReleaseQuiet = `-- name: RunReleaseQuiet :exec
+const runReleaseWaits = `-- name: RunReleaseWaits :exec
 WITH held AS (
     SELECT m.id, m.seq FROM messages m
-    WHERE m.run_id = $3 AND m.state = 'pending' AND m.reason = 'quiet_hours'
+    WHERE m.run_id = $3 AND m.state = 'pending' AND m.reason = ANY($5::text[])
     ORDER BY m.id FOR UPDATE
 ), driven AS (
     SELECT h.id, h.seq, row_number() OVER (ORDER BY h.seq) - 1 AS place
@@ -768,22 +783,24 @@ FROM driven d JOIN campaign_runs r ON r.id = $3
 WHERE NOT $4::boolean ORDER BY d.place
 `
 
-type RunReleaseQuietParams struct {
+type RunReleaseWaitsParams struct {
 	Now            time.Time
 	SpacingSeconds float64
 	RunID          int64
 	Paused         bool
+	Reasons        []string
 }
 
-// Has every message of the run that waits for quiet hours judged anew. Those in no batch are just set free; the workflows
+// Has every message of the run that waits for one of the reasons judged anew. Those in no batch are just set free; the workflows
 // of the others are told one after the other, spacing_seconds apart, and until then wait for the rate. While the campaign
 // is paused they are left asleep, as paused ones that the resume tells.
-func (q *Queries) RunReleaseQuiet(ctx context.Context, arg RunReleaseQuietParams) error {
-	_, err := q.db.Exec(ctx, runReleaseQuiet,
+func (q *Queries) RunReleaseWaits(ctx context.Context, arg RunReleaseWaitsParams) error {
+	_, err := q.db.Exec(ctx, runReleaseWaits,
 		arg.Now,
 		arg.SpacingSeconds,
 		arg.RunID,
 		arg.Paused,
+		arg.Reasons,
 	)
 	return err
 }
@@ -996,7 +1013,8 @@ func (q *Queries) RunsUnsettled(ctx context.Context, startedBefore time.Time) ([
 }
 
 const senderEnsure = `-- name: SenderEnsure :exec
-INSERT INTO senders (channel, address, messages_per_second, created_at) VALUES ($1, $2, $3, $4)
+INSERT INTO senders (channel, address, messages_per_second, portfolio_id, created_at)
+VALUES ($1, $2, $3, (SELECT min(p.id) FROM portfolios p WHERE $1 = 'whatsapp'), $4)
 ON CONFLICT ON CONSTRAINT senders_address_unique DO NOTHING
 `
 
@@ -1007,6 +1025,7 @@ type SenderEnsureParams struct {
 	Now               time.Time
 }
 
+// A new sender of WhatsApp belongs to the oldest portfolio.
 func (q *Queries) SenderEnsure(ctx context.Context, arg SenderEnsureParams) error {
 	_, err := q.db.Exec(ctx, senderEnsure,
 		arg.Channel,

@@ -236,7 +236,7 @@ func (q *Queries) UserDelete(ctx context.Context, id int64) error {
 }
 
 const userGet = `-- name: UserGet :one
-SELECT phone_number, id, attributes, consent_state, region, zones, zone_source, last_inbound_at, created_at, updated_at, suppressed FROM users WHERE phone_number = $1
+SELECT phone_number, id, attributes, consent_state, region, zones, zone_source, last_inbound_at, created_at, updated_at, suppressed, jurisdiction FROM users WHERE phone_number = $1
 `
 
 func (q *Queries) UserGet(ctx context.Context, phoneNumber string) (User, error) {
@@ -254,6 +254,7 @@ func (q *Queries) UserGet(ctx context.Context, phoneNumber string) (User, error)
 		&i.CreatedAt,
 		&i.UpdatedAt,
 		&i.Suppressed,
+		&i.Jurisdiction,
 	)
 	return i, err
 }
@@ -261,7 +262,7 @@ func (q *Queries) UserGet(ctx context.Context, phoneNumber string) (User, error)
 const userInsert = `-- name: UserInsert :one
 INSERT INTO users (phone_number, attributes, consent_state, region, zones, zone_source, created_at, updated_at)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $7)
-RETURNING phone_number, id, attributes, consent_state, region, zones, zone_source, last_inbound_at, created_at, updated_at, suppressed
+RETURNING phone_number, id, attributes, consent_state, region, zones, zone_source, last_inbound_at, created_at, updated_at, suppressed, jurisdiction
 `
 
 type UserInsertParams struct {
@@ -297,12 +298,13 @@ func (q *Queries) UserInsert(ctx context.Context, arg UserInsertParams) (User, e
 		&i.CreatedAt,
 		&i.UpdatedAt,
 		&i.Suppressed,
+		&i.Jurisdiction,
 	)
 	return i, err
 }
 
 const userList = `-- name: UserList :many
-SELECT phone_number, id, attributes, consent_state, region, zones, zone_source, last_inbound_at, created_at, updated_at, suppressed FROM users
+SELECT phone_number, id, attributes, consent_state, region, zones, zone_source, last_inbound_at, created_at, updated_at, suppressed, jurisdiction FROM users
 WHERE ($1::text IS NULL OR consent_state = $1)
   AND ($2::text IS NULL OR phone_number LIKE $2 || '%')
   AND ($3::bigint IS NULL OR id < $3)
@@ -343,6 +345,7 @@ func (q *Queries) UserList(ctx context.Context, arg UserListParams) ([]User, err
 			&i.CreatedAt,
 			&i.UpdatedAt,
 			&i.Suppressed,
+			&i.Jurisdiction,
 		); err != nil {
 			return nil, err
 		}
@@ -355,7 +358,7 @@ func (q *Queries) UserList(ctx context.Context, arg UserListParams) ([]User, err
 }
 
 const userLock = `-- name: UserLock :one
-SELECT phone_number, id, attributes, consent_state, region, zones, zone_source, last_inbound_at, created_at, updated_at, suppressed FROM users WHERE phone_number = $1 FOR UPDATE
+SELECT phone_number, id, attributes, consent_state, region, zones, zone_source, last_inbound_at, created_at, updated_at, suppressed, jurisdiction FROM users WHERE phone_number = $1 FOR UPDATE
 `
 
 func (q *Queries) UserLock(ctx context.Context, phoneNumber string) (User, error) {
@@ -373,6 +376,7 @@ func (q *Queries) UserLock(ctx context.Context, phoneNumber string) (User, error
 		&i.CreatedAt,
 		&i.UpdatedAt,
 		&i.Suppressed,
+		&i.Jurisdiction,
 	)
 	return i, err
 }
@@ -399,7 +403,7 @@ const userUpdate = `-- name: UserUpdate :one
 UPDATE users SET attributes = $1, consent_state = $2, region = $3, zones = $4,
     zone_source = $5, updated_at = $6
 WHERE id = $7
-RETURNING phone_number, id, attributes, consent_state, region, zones, zone_source, last_inbound_at, created_at, updated_at, suppressed
+RETURNING phone_number, id, attributes, consent_state, region, zones, zone_source, last_inbound_at, created_at, updated_at, suppressed, jurisdiction
 `
 
 type UserUpdateParams struct {
@@ -435,6 +439,7 @@ func (q *Queries) UserUpdate(ctx context.Context, arg UserUpdateParams) (User, e
 		&i.CreatedAt,
 		&i.UpdatedAt,
 		&i.Suppressed,
+		&i.Jurisdiction,
 	)
 	return i, err
 }
