@@ -70,6 +70,7 @@ type Campaign struct {
 	QuietEnd            *int
 	Timezone            string // IANA; for people without a zone of their own
 	ScheduleTime        *time.Time
+	WindowPolicy        WindowPolicy // "" is ByTemplate
 	CreatedAt           time.Time
 	UpdatedAt           time.Time
 }
@@ -98,6 +99,19 @@ const (
 
 // Priorities lists every priority, the first to go first.
 func Priorities() []Priority { return []Priority{Transactional, Bulk} }
+
+// WindowPolicy says what becomes of WhatsApp's rule that free text reaches only those who wrote within 24 hours.
+type WindowPolicy string
+
+// The policies.
+const (
+	ByTemplate WindowPolicy = "template"  // everybody gets the approved template
+	ByFreeText WindowPolicy = "free_text" // free text within the window, the approved template outside of it
+	InWindow   WindowPolicy = "suppress"  // free text within the window, nothing outside of it
+)
+
+// WindowPolicies lists every policy.
+func WindowPolicies() []WindowPolicy { return []WindowPolicy{ByTemplate, ByFreeText, InWindow} }
 
 // Run is one execution of a campaign over an audience that was frozen once.
 type Run struct {
