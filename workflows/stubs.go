@@ -22,6 +22,8 @@ var (
 	dispatch *activities.Dispatch
 	delivery *activities.Delivery
 	imports  *activities.Imports
+
+	templates *activities.Templates
 )
 
 // forever retries until it works: a database or a provider that is down comes back.
@@ -99,6 +101,15 @@ func processImport(ctx workflow.Context, in outbox.Import) error {
 
 func failImport(ctx workflow.Context, in outbox.Import) error {
 	return workflow.ExecuteActivity(regular(ctx, time.Minute, "record the failure"), imports.FailImport, in).Get(ctx, nil)
+}
+
+func advanceApproval(ctx workflow.Context, in outbox.Template) (out activities.Next, err error) {
+	err = workflow.ExecuteActivity(regular(ctx, 2*time.Minute, "submit the template, or see whether it is approved"), templates.AdvanceApproval, in).Get(ctx, &out)
+	return out, err
+}
+
+func syncContents(ctx workflow.Context) error {
+	return workflow.ExecuteActivity(regular(ctx, 10*time.Minute, "look at the provider's templates"), templates.SyncContents).Get(ctx, nil)
 }
 
 // executeBatch starts a batch that lives on when this workflow's run ends.

@@ -62,7 +62,8 @@ func runWorker(ctx context.Context, getenv func(string) string) error {
 			Store: store, Sender: provider, Pace: activities.NewPace(store, time.Now, log), Now: time.Now, Log: log,
 			Lease: requestTimeout, Looks: cfg.ResolveLooks, ReceiptDeadline: cfg.ReceiptDeadline, Patience: patience,
 		},
-		Imports: &activities.Imports{Store: store, Now: time.Now},
+		Imports:   &activities.Imports{Store: store, Now: time.Now},
+		Templates: &activities.Templates{Store: store, Provider: provider, Now: time.Now, Log: log},
 	}, cfg.ShutdownGrace)
 	if err := startWorker(ctx, w.Start, log); err != nil {
 		return err

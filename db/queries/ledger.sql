@@ -1,11 +1,14 @@
 -- name: DeliveryGet :one
--- Everything that one send needs to know.
+-- Everything that one send needs to know. What the template says in each language comes as one JSON array.
 SELECT m.id, m.state, m.reason, m.waits_until, m.user_id, m.channel, m.accepted_at, m.attempt_count,
        r.id AS run_id, r.number AS run_number, r.campaign_id, r.sender_id,
        c.status AS campaign_status, c.rate_limit_per_second, c.quiet_start, c.quiet_end, c.timezone, c.subscription_topic_id,
        u.phone_number, u.attributes, u.consent_state, u.zones,
        EXISTS (SELECT 1 FROM subscriptions s WHERE s.topic_id = c.subscription_topic_id AND s.user_id = m.user_id) AS subscribed,
-       tv.content, sn.address AS sender
+       tv.content, sn.address AS sender,
+       c.window_policy, tv.category, tv.collapse_whitespace, u.last_inbound_at, u.region, m.error_code,
+       (SELECT jsonb_agg(to_jsonb(v) - 'variables' ORDER BY v.position) FROM template_variants v
+        WHERE v.template_id = r.template_id AND v.version = r.template_version)::jsonb AS variants
 FROM messages m
 JOIN campaign_runs r ON r.id = m.run_id
 JOIN campaigns c ON c.id = r.campaign_id
@@ -15,7 +18,7 @@ LEFT JOIN users u ON u.id = m.user_id
 WHERE m.run_id = @run_id AND m.seq = @seq;
 
 -- name: MessageWait :execrows
--- Only while the campaign is what the wait was judged by; whoever changes that tells those that wait already, not those
+-- Only while the campaign, and with it its window policy, is what the wait was judged by; whoever changes that tells those that wait already, not those
 -- that come after.
 WITH m AS (
     UPDATE messages SET reason = @reason, waits_until = @until, updated_at = @now
@@ -23,6 +26,7 @@ WITH m AS (
     WHERE messages.id = @id AND state = 'pending' AND c.id = @campaign_id AND c.status = @campaign_status
       AND coalesce(c.quiet_start, 0) = sqlc.arg(quiet_start)::integer
       AND coalesce(c.quiet_end, 0) = sqlc.arg(quiet_end)::integer
+      AND c.window_policy = @window_policy
     RETURNING messages.id
 )
 INSERT INTO compliance_checks (message_id, action, reason, until, steps, created_at)
@@ -61,8 +65,8 @@ WITH gate AS MATERIALIZED (
     FROM person WHERE messages.id = @message_id AND state = 'pending' AND person.consent_state = ANY(@sendable_consents::text[])
     RETURNING messages.id, attempt_count
 ), a AS (
-    INSERT INTO attempts (id, message_id, number, state, lease_until, started_at, granted_at, body_sha256)
-    SELECT @attempt_id, m.id, m.attempt_count, 'open', @lease_until, @now, @granted_at, @body_sha256 FROM m RETURNING attempts.id, attempts.message_id
+    INSERT INTO attempts (id, message_id, number, state, lease_until, started_at, granted_at, body_sha256, content_sid)
+    SELECT @attempt_id, m.id, m.attempt_count, 'open', @lease_until, @now, @granted_at, @body_sha256, sqlc.narg(content_sid) FROM m RETURNING attempts.id, attempts.message_id
 ), k AS (
     INSERT INTO compliance_checks (message_id, attempt_id, action, reason, steps, created_at)
     SELECT a.message_id, a.id, 'proceed', '', @steps, @now FROM a
@@ -97,7 +101,7 @@ WHERE id = @id AND state = 'open';
 UPDATE attempts SET http_status = sqlc.narg(http_status), detail = @detail WHERE id = @id AND state = 'open';
 
 -- name: AttemptOpen :one
-SELECT id, number, lease_until, started_at, body_sha256, looks, failed_looks FROM attempts WHERE message_id = @message_id AND state = 'open';
+SELECT id, number, lease_until, started_at, body_sha256, content_sid, looks, failed_looks FROM attempts WHERE message_id = @message_id AND state = 'open';
 
 -- name: AttemptStanding :one
 -- The newest attempt that the provider took and the carrier did not fail.

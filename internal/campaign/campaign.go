@@ -125,6 +125,7 @@ type Run struct {
 	NotBefore       *time.Time
 	FrozenAt        *time.Time
 	AudienceSize    int
+	AwaitsTemplate  bool // its messages are told to wait for the approval of the template
 	StartedBy       string
 	StartedAt       time.Time
 	FinishedAt      *time.Time // no message pending or sending any more

@@ -107,7 +107,9 @@ var parts = []part{
 	{"quiet_hours_start", true, func(a, b Campaign) bool { return equal(a.QuietStart, b.QuietStart) }},
 	{"quiet_hours_end", true, func(a, b Campaign) bool { return equal(a.QuietEnd, b.QuietEnd) }},
 	{"timezone", false, func(a, b Campaign) bool { return a.Timezone == b.Timezone }},
-	{"window_policy", true, func(a, b Campaign) bool { return cmp.Or(a.WindowPolicy, ByTemplate) == cmp.Or(b.WindowPolicy, ByTemplate) }},
+	{"window_policy", true, func(a, b Campaign) bool {
+		return cmp.Or(a.WindowPolicy, ByTemplate) == cmp.Or(b.WindowPolicy, ByTemplate)
+	}},
 	{"schedule_time", false, func(a, b Campaign) bool { return sameTime(a.ScheduleTime, b.ScheduleTime) }},
 }
 

@@ -101,7 +101,8 @@ type Run struct {
 	Quiet         compliance.QuietHours
 	Timezone      string // for people without zones
 
-	Template render.Approval // the best of its variants'; NotNeeded when none has to be approved for the run
+	Template       render.Approval // the best of its variants'; NotNeeded when none has to be approved for the run
+	TemplateReason string          // for which WhatsApp refused one of them; "" for none
 }
 
 // Window tells when people of those candidate zones may be written to, seen from now.
@@ -161,7 +162,7 @@ type Attempt struct {
 	GrantedAt   time.Time // the moment that the rate limits gave it
 	BodySHA256  [32]byte
 	ContentSID  string // of the provider's template that was sent; "" for free text
-	Looks       int // successful looks at the provider's list
+	Looks       int    // successful looks at the provider's list
 	FailedLooks int
 }
 

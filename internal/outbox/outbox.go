@@ -18,6 +18,8 @@ const (
 	WakeCampaign    Kind = "campaign.wake"    // Run: something it waits for may have changed
 	SignalRecipient Kind = "recipient.signal" // Recipient: its ledger row changed
 	StartImport     Kind = "import.start"     // Import
+	StartApproval   Kind = "template.approve" // Template: it has to be submitted, or looked at
+	SyncTemplates   Kind = "templates.sync"   // Sync
 )
 
 // Run names a run of a campaign.
@@ -37,6 +39,16 @@ type Recipient struct {
 type Import struct {
 	ImportID uuid.UUID `json:"import_id"`
 }
+
+// Template names what a version of a template says in one language.
+type Template struct {
+	TemplateID int64  `json:"template_id"`
+	Version    int    `json:"version"`
+	Locale     string `json:"locale"`
+}
+
+// Sync asks for a look at all of the provider's templates. It names nothing: there is one at a time.
+type Sync struct{}
 
 // Item is one entry of the outbox.
 type Item struct {

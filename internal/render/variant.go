@@ -51,6 +51,30 @@ func (a Approval) Refused() bool {
 	return a == Rejected || a == Paused || a == Disabled || a == Invalid
 }
 
+// Best is how a text stands that may be sent in any of several languages: approved in one, else undecided in one, else
+// refused. NotNeeded when none has to be approved.
+func Best(all []Approval) Approval {
+	best := NotNeeded
+	rank := func(a Approval) int {
+		switch {
+		case a == NotNeeded:
+			return 0
+		case a.Refused():
+			return 1
+		case a.Undecided():
+			return 2
+		default:
+			return 3
+		}
+	}
+	for _, a := range all {
+		if rank(a) > rank(best) {
+			best = a
+		}
+	}
+	return best
+}
+
 // ParseApproval reads the provider's word; anything new counts as undecided.
 func ParseApproval(status string) Approval {
 	a := Approval(strings.ToLower(status))
@@ -78,6 +102,18 @@ type Variant struct {
 
 	SubmittedAt *time.Time `json:"submitted_at"`
 	CheckedAt   *time.Time `json:"checked_at"`
+}
+
+// Refusal tells an operator why the variant is not sent.
+func (v Variant) Refusal() string {
+	text := "the template is " + string(v.Approval)
+	if v.Locale != "" {
+		text += " (" + v.Locale + ")"
+	}
+	if v.Reason != "" {
+		text += ": " + v.Reason
+	}
+	return text
 }
 
 // Choose picks the variant for a person: that of their attribute language, else locale; of the same language when there is
@@ -406,4 +442,17 @@ func (v Variant) Fits(c Content) string {
 		return "the content at the provider has another text"
 	}
 	return ""
+}
+
+// Known is a variant of a template's version whose content the provider has.
+type Known struct {
+	TemplateID int64
+	Version    int
+	Variant
+}
+
+// Listed is a content, and the template that is sent by it; 0 for none.
+type Listed struct {
+	Content
+	TemplateID int64
 }

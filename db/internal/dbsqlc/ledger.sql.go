@@ -54,11 +54,11 @@ WITH gate AS MATERIALIZED (
     FROM person WHERE messages.id = $5 AND state = 'pending' AND person.consent_state = ANY($6::text[])
     RETURNING messages.id, attempt_count
 ), a AS (
-    INSERT INTO attempts (id, message_id, number, state, lease_until, started_at, granted_at, body_sha256)
-    SELECT $7, m.id, m.attempt_count, 'open', $8, $4, $9, $10 FROM m RETURNING attempts.id, attempts.message_id
+    INSERT INTO attempts (id, message_id, number, state, lease_until, started_at, granted_at, body_sha256, content_sid)
+    SELECT $7, m.id, m.attempt_count, 'open', $8, $4, $9, $10, $11 FROM m RETURNING attempts.id, attempts.message_id
 ), k AS (
     INSERT INTO compliance_checks (message_id, attempt_id, action, reason, steps, created_at)
-    SELECT a.message_id, a.id, 'proceed', '', $11, $4 FROM a
+    SELECT a.message_id, a.id, 'proceed', '', $12, $4 FROM a
 )
 SELECT coalesce((SELECT status FROM gate), '')::text AS campaign_status, coalesce((SELECT consent_state FROM person), '')::text AS consent_state,
        coalesce((SELECT attempt_count FROM m), 0)::smallint AS attempt_number
@@ -75,6 +75,7 @@ type AttemptBeginParams struct {
 	LeaseUntil       time.Time
 	GrantedAt        *time.Time
 	BodySha256       []byte
+	ContentSid       *string
 	Steps            json.RawMessage
 }
 
@@ -99,6 +100,7 @@ func (q *Queries) AttemptBegin(ctx context.Context, arg AttemptBeginParams) (Att
 		arg.LeaseUntil,
 		arg.GrantedAt,
 		arg.BodySha256,
+		arg.ContentSid,
 		arg.Steps,
 	)
 	var i AttemptBeginRow
@@ -152,7 +154,7 @@ func (q *Queries) AttemptLooked(ctx context.Context, arg AttemptLookedParams) er
 }
 
 const attemptOpen = `-- name: AttemptOpen :one
-SELECT id, number, lease_until, started_at, body_sha256, looks, failed_looks FROM attempts WHERE message_id = $1 AND state = 'open'
+SELECT id, number, lease_until, started_at, body_sha256, content_sid, looks, failed_looks FROM attempts WHERE message_id = $1 AND state = 'open'
 `
 
 type AttemptOpenRow struct {
@@ -161,6 +163,7 @@ type AttemptOpenRow struct {
 	LeaseUntil  time.Time
 	StartedAt   time.Time
 	BodySha256  []byte
+	ContentSid  *string
 	Looks       int16
 	FailedLooks int16
 }
@@ -174,6 +177,7 @@ func (q *Queries) AttemptOpen(ctx context.Context, messageID uuid.UUID) (Attempt
 		&i.LeaseUntil,
 		&i.StartedAt,
 		&i.BodySha256,
+		&i.ContentSid,
 		&i.Looks,
 		&i.FailedLooks,
 	)
@@ -261,7 +265,10 @@ SELECT m.id, m.state, m.reason, m.waits_until, m.user_id, m.channel, m.accepted_
        c.status AS campaign_status, c.rate_limit_per_second, c.quiet_start, c.quiet_end, c.timezone, c.subscription_topic_id,
        u.phone_number, u.attributes, u.consent_state, u.zones,
        EXISTS (SELECT 1 FROM subscriptions s WHERE s.topic_id = c.subscription_topic_id AND s.user_id = m.user_id) AS subscribed,
-       tv.content, sn.address AS sender
+       tv.content, sn.address AS sender,
+       c.window_policy, tv.category, tv.collapse_whitespace, u.last_inbound_at, u.region, m.error_code,
+       (SELECT jsonb_agg(to_jsonb(v) - 'variables' ORDER BY v.position) FROM template_variants v
+        WHERE v.template_id = r.template_id AND v.version = r.template_version)::jsonb AS variants
 FROM messages m
 JOIN campaign_runs r ON r.id = m.run_id
 JOIN campaigns c ON c.id = r.campaign_id
@@ -302,9 +309,16 @@ type DeliveryGetRow struct {
 	Subscribed          bool
 	Content             string
 	Sender              string
+	WindowPolicy        string
+	Category            string
+	CollapseWhitespace  bool
+	LastInboundAt       *time.Time
+	Region              *string
+	ErrorCode           *int32
+	Variants            json.RawMessage
 }
 
-// Everything that one send needs to know.
+// Everything that one send needs to know. What the template says in each language comes as one JSON array.
 func (q *Queries) DeliveryGet(ctx context.Context, arg DeliveryGetParams) (DeliveryGetRow, error) {
 	row := q.db.QueryRow(ctx, deliveryGet, arg.RunID, arg.Seq)
 	var i DeliveryGetRow
@@ -334,6 +348,13 @@ func (q *Queries) DeliveryGet(ctx context.Context, arg DeliveryGetParams) (Deliv
 		&i.Subscribed,
 		&i.Content,
 		&i.Sender,
+		&i.WindowPolicy,
+		&i.Category,
+		&i.CollapseWhitespace,
+		&i.LastInboundAt,
+		&i.Region,
+		&i.ErrorCode,
+		&i.Variants,
 	)
 	return i, err
 }
@@ -438,6 +459,7 @@ WITH m AS (
     WHERE messages.id = $5 AND state = 'pending' AND c.id = $6 AND c.status = $7
       AND coalesce(c.quiet_start, 0) = $8::integer
       AND coalesce(c.quiet_end, 0) = $9::integer
+      AND c.window_policy = $10
     RETURNING messages.id
 )
 INSERT INTO compliance_checks (message_id, action, reason, until, steps, created_at)
@@ -454,9 +476,10 @@ type MessageWaitParams struct {
 	CampaignStatus string
 	QuietStart     int32
 	QuietEnd       int32
+	WindowPolicy   string
 }
 
-// Only while the campaign is what the wait was judged by; whoever changes that tells those that wait already, not those
+// Only while the campaign, and with it its window policy, is what the wait was judged by; whoever changes that tells those that wait already, not those
 // that come after.
 func (q *Queries) MessageWait(ctx context.Context, arg MessageWaitParams) (int64, error) {
 	result, err := q.db.Exec(ctx, messageWait,
@@ -469,6 +492,7 @@ func (q *Queries) MessageWait(ctx context.Context, arg MessageWaitParams) (int64
 		arg.CampaignStatus,
 		arg.QuietStart,
 		arg.QuietEnd,
+		arg.WindowPolicy,
 	)
 	if err != nil {
 		return 0, err

@@ -44,6 +44,7 @@ type Attempt struct {
 	Looks       int16
 	FailedLooks int16
 	GrantedAt   *time.Time
+	ContentSid  *string
 }
 
 type AuditEvent struct {
@@ -81,6 +82,7 @@ type Campaign struct {
 	Priority                string
 	FailureThresholdPercent int16
 	CanaryPercent           int16
+	WindowPolicy            string
 }
 
 type CampaignRun struct {
@@ -102,6 +104,7 @@ type CampaignRun struct {
 	RetryErrorCodes []int32
 	CanaryPassedAt  *time.Time
 	BreakerSince    *time.Time
+	AwaitsTemplate  bool
 }
 
 type Cohort struct {
@@ -134,6 +137,19 @@ type ConsentEvent struct {
 	Evidence  string
 	Actor     string
 	CreatedAt time.Time
+}
+
+type Content struct {
+	Sid            string
+	FriendlyName   string
+	Language       string
+	ContentType    string
+	Body           string
+	Variables      json.RawMessage
+	Category       string
+	Approval       string
+	ApprovalReason string
+	SyncedAt       time.Time
 }
 
 type IdempotencyKey struct {
@@ -260,12 +276,30 @@ type Template struct {
 	UpdatedAt time.Time
 }
 
+type TemplateVariant struct {
+	TemplateID     int32
+	Version        int32
+	Position       int16
+	Locale         string
+	Content        string
+	Variables      []string
+	Mapping        json.RawMessage
+	ContentSid     *string
+	Given          bool
+	Approval       string
+	ApprovalReason string
+	SubmittedAt    *time.Time
+	CheckedAt      *time.Time
+}
+
 type TemplateVersion struct {
-	TemplateID int32
-	Version    int32
-	Content    string
-	Variables  []string
-	CreatedAt  time.Time
+	TemplateID         int32
+	Version            int32
+	Content            string
+	Variables          []string
+	CreatedAt          time.Time
+	Category           string
+	CollapseWhitespace bool
 }
 
 type Throttle struct {
