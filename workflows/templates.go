@@ -14,9 +14,6 @@ func ApprovalID(t outbox.Template) string {
 	return fmt.Sprintf("template/%d/version/%d/locale/%s", t.TemplateID, t.Version, t.Locale)
 }
 
-// TemplateSyncID is the id of the workflow that looks at all of the provider's templates; there is one at a time.
-const TemplateSyncID = "templates/sync"
-
 // ApprovalResult tells the reader of a history how it was decided.
 type ApprovalResult struct {
 	Approval string `json:"approval"`

@@ -47,6 +47,9 @@ type Template struct {
 	Locale     string `json:"locale"`
 }
 
+// SyncID is the id of the workflow that looks at all of the provider's templates; there is one at a time.
+const SyncID = "templates/sync"
+
 // Sync asks for a look at all of the provider's templates. It names nothing: there is one at a time.
 type Sync struct{}
 

@@ -2,6 +2,7 @@ package render
 
 import (
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"strconv"
@@ -116,4 +117,46 @@ func (t Saved) SameAs(stored Saved) bool {
 			sameSID := a.ContentSID == b.ContentSID || a.ContentSID == "" && !b.Given
 			return a.Locale == b.Locale && a.Content == b.Content && maps.Equal(a.Mapping, b.Mapping) && sameSID
 		})
+}
+
+// Warning is what an author should know of a template that can be saved all the same.
+type Warning struct {
+	Code   string
+	Locale string
+	Detail string
+}
+
+// The codes of warnings.
+const (
+	NoOptOutLine = "no_opt_out_line"
+	TooLong      = "too_long_for_template"
+)
+
+// Warnings tells what is doubtful about the template's texts.
+func (t Saved) Warnings() []Warning {
+	warnings := []Warning{}
+	for _, v := range t.Variants {
+		parsed, err := Parse(v.Content)
+		if err != nil {
+			continue
+		}
+		if t.Category == Marketing && !parsed.TellsHowToStop() {
+			warnings = append(warnings, Warning{NoOptOutLine, v.Locale, "a marketing message ought to say how to get no more of them, such as: Reply STOP to opt out."})
+		}
+		if t.Channel == message.WhatsApp && parsed.minLength() > MaxTemplateLength {
+			warnings = append(warnings, Warning{TooLong, v.Locale, fmt.Sprintf(
+				"WhatsApp takes templates of at most %d characters: only free text, within 24 hours of the recipient's message, may be longer", MaxTemplateLength)})
+		}
+	}
+	return warnings
+}
+
+// CheckOptOut refuses a marketing template of which a text does not say how to get no more of them.
+func (t Saved) CheckOptOut() error {
+	for _, w := range t.Warnings() {
+		if w.Code == NoOptOutLine {
+			return fault.Refuse(contentField, "must say how to opt out (%s), such as: Reply STOP to opt out.", w.Locale)
+		}
+	}
+	return nil
 }

@@ -361,37 +361,6 @@ func (t Template) TellsHowToStop() bool {
 	return false
 }
 
-// Warning is what an author should know of a template that can be saved all the same.
-type Warning struct {
-	Code   string
-	Locale string
-	Detail string
-}
-
-// The codes of warnings.
-const (
-	NoOptOutLine = "no_opt_out_line"
-	TooLong      = "too_long_for_template"
-)
-
-// Warnings tells what is doubtful about a WhatsApp template's variants.
-func Warnings(category Category, variants []Variant) []Warning {
-	warnings := []Warning{}
-	for _, v := range variants {
-		t, err := Parse(v.Content)
-		if err != nil || v.Approval == NotNeeded {
-			continue
-		}
-		if category == Marketing && !t.TellsHowToStop() {
-			warnings = append(warnings, Warning{NoOptOutLine, v.Locale, "a marketing message ought to say how to get no more of them, such as: Reply STOP to opt out."})
-		}
-		if t.minLength() > MaxTemplateLength {
-			warnings = append(warnings, Warning{TooLong, v.Locale, "WhatsApp takes templates of at most 1024 characters: outside of the 24 hours after a person's message nobody will get it"})
-		}
-	}
-	return warnings
-}
-
 // Submission is a text as it is submitted to the provider.
 type Submission struct {
 	Name     string // of letters, digits and underscores; the same for the same variant

@@ -335,6 +335,66 @@ func (e RunKind) Valid() bool {
 	}
 }
 
+// Defines values for TemplateApproval.
+const (
+	TemplateApprovalApproved    TemplateApproval = "approved"
+	TemplateApprovalDisabled    TemplateApproval = "disabled"
+	TemplateApprovalInvalid     TemplateApproval = "invalid"
+	TemplateApprovalNotNeeded   TemplateApproval = "not_needed"
+	TemplateApprovalPaused      TemplateApproval = "paused"
+	TemplateApprovalPending     TemplateApproval = "pending"
+	TemplateApprovalReceived    TemplateApproval = "received"
+	TemplateApprovalRejected    TemplateApproval = "rejected"
+	TemplateApprovalUnsubmitted TemplateApproval = "unsubmitted"
+)
+
+// Valid indicates whether the value is a known member of the TemplateApproval enum.
+func (e TemplateApproval) Valid() bool {
+	switch e {
+	case TemplateApprovalApproved:
+		return true
+	case TemplateApprovalDisabled:
+		return true
+	case TemplateApprovalInvalid:
+		return true
+	case TemplateApprovalNotNeeded:
+		return true
+	case TemplateApprovalPaused:
+		return true
+	case TemplateApprovalPending:
+		return true
+	case TemplateApprovalReceived:
+		return true
+	case TemplateApprovalRejected:
+		return true
+	case TemplateApprovalUnsubmitted:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for TemplateCategory.
+const (
+	TemplateCategoryAuthentication TemplateCategory = "authentication"
+	TemplateCategoryMarketing      TemplateCategory = "marketing"
+	TemplateCategoryUtility        TemplateCategory = "utility"
+)
+
+// Valid indicates whether the value is a known member of the TemplateCategory enum.
+func (e TemplateCategory) Valid() bool {
+	switch e {
+	case TemplateCategoryAuthentication:
+		return true
+	case TemplateCategoryMarketing:
+		return true
+	case TemplateCategoryUtility:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for Verdict.
 const (
 	VerdictProceed  Verdict = "proceed"
@@ -350,6 +410,27 @@ func (e Verdict) Valid() bool {
 	case VerdictSuppress:
 		return true
 	case VerdictWait:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for WindowPolicy.
+const (
+	WindowPolicyByFreeText WindowPolicy = "free_text"
+	WindowPolicyByTemplate WindowPolicy = "template"
+	WindowPolicyInWindow   WindowPolicy = "suppress"
+)
+
+// Valid indicates whether the value is a known member of the WindowPolicy enum.
+func (e WindowPolicy) Valid() bool {
+	switch e {
+	case WindowPolicyByFreeText:
+		return true
+	case WindowPolicyByTemplate:
+		return true
+	case WindowPolicyInWindow:
 		return true
 	default:
 		return false
@@ -411,7 +492,7 @@ type AttemptState string
 // Example: {"age":31,"city":"Colombo","name":"Arjuna Silva"}
 type Attributes = json.RawMessage
 
-// Campaign Example: {"audience_size":null,"canary_percent":0,"channel":"whatsapp","completed_at":null,"created_at":"2026-11-21T22:38:59Z","failure_threshold_percent":20,"id":1,"priority":"bulk","quiet_hours_end":null,"quiet_hours_start":null,"rate_limit_per_second":1,"schedule_time":null,"segment_id":2,"segment_query":null,"started_at":null,"status":"DRAFT","status_reason":null,"template":{"channel":"whatsapp","id":1,"name":"Welcome Message","version":1},"template_id":1,"timezone":"UTC","topic":"API Demo Campaign","updated_at":"2026-11-21T22:38:59Z"}
+// Campaign Example: {"audience_size":null,"canary_percent":0,"channel":"whatsapp","completed_at":null,"created_at":"2026-11-21T22:38:59Z","failure_threshold_percent":20,"id":1,"priority":"bulk","quiet_hours_end":null,"quiet_hours_start":null,"rate_limit_per_second":1,"schedule_time":null,"segment_id":2,"segment_query":null,"started_at":null,"status":"DRAFT","status_reason":null,"template":{"channel":"whatsapp","id":1,"name":"Welcome Message","version":1},"template_id":1,"timezone":"UTC","topic":"API Demo Campaign","updated_at":"2026-11-21T22:38:59Z","window_policy":"template"}
 type Campaign struct {
 	// AudienceSize Recipients of the newest run; null before its audience is frozen.
 	AudienceSize *int64 `json:"audience_size"`
@@ -456,6 +537,11 @@ type Campaign struct {
 	Timezone     string          `json:"timezone"`
 	Topic        string          `json:"topic"`
 	UpdatedAt    time.Time       `json:"updated_at"`
+
+	// WindowPolicy WhatsApp lets free text reach only those who wrote within 24 hours. `template`, the default, sends everybody the approved
+	// template; `free_text` sends free text within the 24 hours and the approved template otherwise; `suppress` sends free
+	// text within them and nothing otherwise (`outside_window`). SMS is not concerned.
+	WindowPolicy WindowPolicy `json:"window_policy"`
 }
 
 // CampaignList defines model for CampaignList.
@@ -661,6 +747,11 @@ type CampaignWrite struct {
 
 	// Topic A title; restricts nobody.
 	Topic string `json:"topic"`
+
+	// WindowPolicy WhatsApp lets free text reach only those who wrote within 24 hours. `template`, the default, sends everybody the approved
+	// template; `free_text` sends free text within the 24 hours and the approved template otherwise; `suppress` sends free
+	// text within them and nothing otherwise (`outside_window`). SMS is not concerned.
+	WindowPolicy *WindowPolicy `json:"window_policy,omitempty"`
 }
 
 // Channel defines model for Channel.
@@ -723,6 +814,49 @@ type ConsentUpdate struct {
 	// Source Who records it; `api` when left out.
 	Source *ConsentSource `json:"source,omitempty"`
 }
+
+// Content Example: {"approval":"approved","approval_reason":null,"body":"Hi {{1}}! Reply STOP to opt out.","category":"MARKETING","content_sid":"HX0123456789abcdef0123456789abcdef","locale":"en_US","name":"spring_offer","synced_at":"2026-11-21T22:38:59Z","template_id":null,"type":"twilio/text","variables":{"1":"Ann"}}
+type Content struct {
+	// Approval WhatsApp's word on a text. `not_needed` on another channel; `unsubmitted`, `received` and `pending` wait for the
+	// decision; `approved` may be sent at any time; `rejected`, `paused` and `disabled` may not. `invalid`: the content at
+	// Twilio is missing, was refused or says something else.
+	Approval       TemplateApproval `json:"approval"`
+	ApprovalReason *string          `json:"approval_reason"`
+
+	// Body The text with Twilio's placeholders; empty for a type without one.
+	Body string `json:"body"`
+
+	// Category WhatsApp's word; empty before it was submitted.
+	Category   string `json:"category"`
+	ContentSID string `json:"content_sid"`
+	Locale     string `json:"locale"`
+
+	// Name Its friendly name at Twilio.
+	Name     string    `json:"name"`
+	SyncedAt time.Time `json:"synced_at"`
+
+	// TemplateID Our template that is sent by it.
+	TemplateID *int64 `json:"template_id"`
+
+	// Type Such as twilio/text.
+	Type string `json:"type"`
+
+	// Variables Its placeholders with their samples.
+	Variables map[string]string `json:"variables"`
+}
+
+// ContentList defines model for ContentList.
+type ContentList struct {
+	Contents   []Content `json:"contents"`
+	NextCursor *string   `json:"next_cursor"`
+	Total      int64     `json:"total"`
+}
+
+// ContentSID Example: HX0123456789abcdef0123456789abcdef
+type ContentSID = string
+
+// ContentVariables Our variable for each placeholder of the content, such as `{"1": "name"}`; 1…n in order of appearance when left out.
+type ContentVariables map[string]string
 
 // Dashboard defines model for Dashboard.
 type Dashboard struct {
@@ -1326,21 +1460,73 @@ type SenderPatch struct {
 // Example: {"delivered":1,"read":1}
 type StateCounts map[string]int64
 
-// Template Example: {"channel":"whatsapp","content":"Hi {name}! Welcome from {city}. Thanks for joining our service! Reply STOP to opt out.","created_at":"2026-11-21T22:38:59Z","id":1,"locale":"en_US","name":"Welcome Message","updated_at":"2026-11-21T22:38:59Z","variables":["name","city"],"version":1}
+// Template Example: {"approval":"approved","approval_reason":null,"category":"marketing","channel":"whatsapp","collapse_whitespace":false,"content":"Hi {name}! Welcome from {city}. Thanks for joining our service! Reply STOP to opt out.","content_sid":"HX0123456789abcdef0123456789abcdef","content_variables":{"1":"name","2":"city"},"created_at":"2026-11-21T22:38:59Z","id":1,"locale":"en_US","name":"Welcome Message","updated_at":"2026-11-21T22:38:59Z","variables":["name","city"],"variants":[],"version":1,"warnings":[]}
 type Template struct {
-	Channel   Channel   `json:"channel"`
-	Content   string    `json:"content"`
-	CreatedAt time.Time `json:"created_at"`
-	ID        int64     `json:"id"`
-	Locale    string    `json:"locale"`
-	Name      string    `json:"name"`
-	UpdatedAt time.Time `json:"updated_at"`
+	// Approval WhatsApp's word on a text. `not_needed` on another channel; `unsubmitted`, `received` and `pending` wait for the
+	// decision; `approved` may be sent at any time; `rejected`, `paused` and `disabled` may not. `invalid`: the content at
+	// Twilio is missing, was refused or says something else.
+	Approval TemplateApproval `json:"approval"`
+
+	// ApprovalReason Why it was refused.
+	ApprovalReason *string `json:"approval_reason"`
+
+	// Category What WhatsApp takes a template for. `marketing` when left out; it reaches no number of the United States.
+	// `authentication` needs a `content_sid`, for WhatsApp has a form of its own for it.
+	Category TemplateCategory `json:"category"`
+	Channel  Channel          `json:"channel"`
+
+	// CollapseWhitespace Values are sent with one space for each run of white space.
+	CollapseWhitespace bool   `json:"collapse_whitespace"`
+	Content            string `json:"content"`
+
+	// ContentSID Twilio's template, once there is one.
+	ContentSID *string `json:"content_sid"`
+
+	// ContentVariables Our variable for each placeholder of the content, such as `{"1": "name"}`; 1…n in order of appearance when left out.
+	ContentVariables ContentVariables `json:"content_variables"`
+	CreatedAt        time.Time        `json:"created_at"`
+	ID               int64            `json:"id"`
+	Locale           string           `json:"locale"`
+	Name             string           `json:"name"`
+	UpdatedAt        time.Time        `json:"updated_at"`
 
 	// Variables The placeholders in the text, in order of first appearance.
 	Variables []string `json:"variables"`
 
-	// Version Counts the changes of the text from 1.
+	// Variants What it says in further languages. A person gets that of their attribute `language`, else `locale`.
+	Variants []TemplateVariant `json:"variants"`
+
+	// Version Counts the changes of what is sent from 1.
 	Version int `json:"version"`
+
+	// Warnings What its author should know; it was saved all the same.
+	Warnings []TemplateWarning `json:"warnings"`
+}
+
+// TemplateApproval WhatsApp's word on a text. `not_needed` on another channel; `unsubmitted`, `received` and `pending` wait for the
+// decision; `approved` may be sent at any time; `rejected`, `paused` and `disabled` may not. `invalid`: the content at
+// Twilio is missing, was refused or says something else.
+type TemplateApproval string
+
+// TemplateCategory What WhatsApp takes a template for. `marketing` when left out; it reaches no number of the United States.
+// `authentication` needs a `content_sid`, for WhatsApp has a form of its own for it.
+type TemplateCategory string
+
+// TemplateImport Example: {"content_sid":"HX0123456789abcdef0123456789abcdef","content_variables":{"1":"name"},"name":"Spring offer"}
+type TemplateImport struct {
+	// Category What WhatsApp takes a template for. `marketing` when left out; it reaches no number of the United States.
+	// `authentication` needs a `content_sid`, for WhatsApp has a form of its own for it.
+	Category           *TemplateCategory `json:"category,omitempty"`
+	CollapseWhitespace *bool             `json:"collapse_whitespace,omitempty"`
+
+	// ContentSID Example: HX0123456789abcdef0123456789abcdef
+	ContentSID ContentSID `json:"content_sid"`
+
+	// ContentVariables Our variable for each placeholder of the content, such as `{"1": "name"}`; 1…n in order of appearance when left out.
+	ContentVariables *ContentVariables `json:"content_variables,omitempty"`
+
+	// Name Unique and not blank.
+	Name string `json:"name"`
 }
 
 // TemplateList defines model for TemplateList.
@@ -1381,19 +1567,82 @@ type TemplateSummary struct {
 	Version int     `json:"version"`
 }
 
+// TemplateSync Example: {"task_id":"templates/sync","temporal_url":null}
+type TemplateSync struct {
+	// TaskID The workflow's id.
+	TaskID      string  `json:"task_id"`
+	TemporalURL *string `json:"temporal_url,omitempty"`
+}
+
+// TemplateVariant defines model for TemplateVariant.
+type TemplateVariant struct {
+	// Approval WhatsApp's word on a text. `not_needed` on another channel; `unsubmitted`, `received` and `pending` wait for the
+	// decision; `approved` may be sent at any time; `rejected`, `paused` and `disabled` may not. `invalid`: the content at
+	// Twilio is missing, was refused or says something else.
+	Approval TemplateApproval `json:"approval"`
+
+	// ApprovalReason Why it was refused.
+	ApprovalReason *string `json:"approval_reason"`
+	Content        string  `json:"content"`
+
+	// ContentSID Twilio's template, once there is one.
+	ContentSID *string `json:"content_sid"`
+
+	// ContentVariables Our variable for each placeholder of the content, such as `{"1": "name"}`; 1…n in order of appearance when left out.
+	ContentVariables ContentVariables `json:"content_variables"`
+	Locale           string           `json:"locale"`
+	Variables        []string         `json:"variables"`
+}
+
+// TemplateVariantWrite defines model for TemplateVariantWrite.
+type TemplateVariantWrite struct {
+	Content string `json:"content"`
+
+	// ContentSID Example: HX0123456789abcdef0123456789abcdef
+	ContentSID *ContentSID `json:"content_sid,omitempty"`
+
+	// ContentVariables Our variable for each placeholder of the content, such as `{"1": "name"}`; 1…n in order of appearance when left out.
+	ContentVariables *ContentVariables `json:"content_variables,omitempty"`
+	Locale           string            `json:"locale"`
+}
+
+// TemplateWarning defines model for TemplateWarning.
+type TemplateWarning struct {
+	// Code `no_opt_out_line` or `too_long_for_template`.
+	Code   string `json:"code"`
+	Detail string `json:"detail"`
+	Locale string `json:"locale"`
+}
+
 // TemplateWrite Example: {"content":"Hi {name}! Welcome from {city}. Thanks for joining our service! Reply STOP to opt out.","name":"Welcome Message","variables":["name","city"]}
 type TemplateWrite struct {
-	Channel *Channel `json:"channel,omitempty"`
+	// Category What WhatsApp takes a template for. `marketing` when left out; it reaches no number of the United States.
+	// `authentication` needs a `content_sid`, for WhatsApp has a form of its own for it.
+	Category *TemplateCategory `json:"category,omitempty"`
+	Channel  *Channel          `json:"channel,omitempty"`
+
+	// CollapseWhitespace Makes one space of each run of white space in a value. Without it, a value with a line break, a tab or four spaces
+	// together keeps its recipient from getting the template (`invalid_variable`).
+	CollapseWhitespace *bool `json:"collapse_whitespace,omitempty"`
 
 	// Content The text; `{name}` stands for an attribute, `{{` and `}}` for braces.
-	Content string  `json:"content"`
-	Locale  *string `json:"locale,omitempty"`
+	Content string `json:"content"`
+
+	// ContentSID Example: HX0123456789abcdef0123456789abcdef
+	ContentSID *ContentSID `json:"content_sid,omitempty"`
+
+	// ContentVariables Our variable for each placeholder of the content, such as `{"1": "name"}`; 1…n in order of appearance when left out.
+	ContentVariables *ContentVariables `json:"content_variables,omitempty"`
+	Locale           *string           `json:"locale,omitempty"`
 
 	// Name Unique and not blank.
 	Name string `json:"name"`
 
 	// Variables The placeholders used; when given, must be exactly those in the text.
 	Variables *[]string `json:"variables,omitempty"`
+
+	// Variants The text in further languages.
+	Variants *[]TemplateVariantWrite `json:"variants,omitempty"`
 }
 
 // TracedAttempt An attempt with what the provider said of it.
@@ -1524,6 +1773,11 @@ type VerdictCount struct {
 	// Verdict What would be done with a recipient now.
 	Verdict Verdict `json:"verdict"`
 }
+
+// WindowPolicy WhatsApp lets free text reach only those who wrote within 24 hours. `template`, the default, sends everybody the approved
+// template; `free_text` sends free text within the 24 hours and the approved template otherwise; `suppress` sends free
+// text within them and nothing otherwise (`outside_window`). SMS is not concerned.
+type WindowPolicy string
 
 // Cursor defines model for Cursor.
 type Cursor = string
@@ -1802,6 +2056,27 @@ type CreateTemplateParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// ListContentsParams defines parameters for ListContents.
+type ListContentsParams struct {
+	// Limit How many rows to answer at most.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor The `next_cursor` of the page before.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// ImportTemplateParams defines parameters for ImportTemplate.
+type ImportTemplateParams struct {
+	// IdempotencyKey Makes it safe to repeat this request; chosen by the caller, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// SyncTemplatesParams defines parameters for SyncTemplates.
+type SyncTemplatesParams struct {
+	// IdempotencyKey Makes it safe to repeat this request; chosen by the caller, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
 // PreviewTemplateParams defines parameters for PreviewTemplate.
 type PreviewTemplateParams struct {
 	// IdempotencyKey Makes it safe to repeat this request; chosen by the caller, new for each thing to be done.
@@ -1897,6 +2172,9 @@ type PatchSenderApplicationMergePatchPlusJSONRequestBody = SenderPatch
 
 // CreateTemplateJSONRequestBody defines body for CreateTemplate for application/json ContentType.
 type CreateTemplateJSONRequestBody = TemplateWrite
+
+// ImportTemplateJSONRequestBody defines body for ImportTemplate for application/json ContentType.
+type ImportTemplateJSONRequestBody = TemplateImport
 
 // UpdateTemplateJSONRequestBody defines body for UpdateTemplate for application/json ContentType.
 type UpdateTemplateJSONRequestBody = TemplateWrite
@@ -2038,6 +2316,15 @@ type ServerInterface interface {
 	// CreateTemplate Create a template
 	// (POST /api/v1/templates)
 	CreateTemplate(c *gin.Context, params CreateTemplateParams)
+	// ListContents List Twilio's content templates
+	// (GET /api/v1/templates/contents)
+	ListContents(c *gin.Context, params ListContentsParams)
+	// ImportTemplate Make a template of a content
+	// (POST /api/v1/templates/import)
+	ImportTemplate(c *gin.Context, params ImportTemplateParams)
+	// SyncTemplates Look at all of Twilio's content templates
+	// (POST /api/v1/templates/sync)
+	SyncTemplates(c *gin.Context, params SyncTemplatesParams)
 	// DeleteTemplate Delete a template
 	// (DELETE /api/v1/templates/{id})
 	DeleteTemplate(c *gin.Context, id ID)
@@ -3470,6 +3757,121 @@ func (siw *ServerInterfaceWrapper) CreateTemplate(c *gin.Context) {
 	siw.Handler.CreateTemplate(c, params)
 }
 
+// ListContents operation middleware
+func (siw *ServerInterfaceWrapper) ListContents(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListContentsParams
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", c.Request.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter limit: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", c.Request.URL.Query(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter cursor: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ListContents(c, params)
+}
+
+// ImportTemplate operation middleware
+func (siw *ServerInterfaceWrapper) ImportTemplate(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ImportTemplateParams
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Idempotency-Key, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Idempotency-Key: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ImportTemplate(c, params)
+}
+
+// SyncTemplates operation middleware
+func (siw *ServerInterfaceWrapper) SyncTemplates(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params SyncTemplatesParams
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Idempotency-Key, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Idempotency-Key: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.SyncTemplates(c, params)
+}
+
 // DeleteTemplate operation middleware
 func (siw *ServerInterfaceWrapper) DeleteTemplate(c *gin.Context) {
 
@@ -3904,6 +4306,9 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 	router.POST(options.BaseURL+"/api/v1/segments/:id/evaluate", wrapper.EvaluateSegment)
 	router.GET(options.BaseURL+"/api/v1/templates", wrapper.ListTemplates)
 	router.POST(options.BaseURL+"/api/v1/templates", wrapper.CreateTemplate)
+	router.POST(options.BaseURL+"/api/v1/templates/sync", wrapper.SyncTemplates)
+	router.GET(options.BaseURL+"/api/v1/templates/contents", wrapper.ListContents)
+	router.POST(options.BaseURL+"/api/v1/templates/import", wrapper.ImportTemplate)
 	router.DELETE(options.BaseURL+"/api/v1/templates/:id", wrapper.DeleteTemplate)
 	router.GET(options.BaseURL+"/api/v1/templates/:id", wrapper.GetTemplate)
 	router.PUT(options.BaseURL+"/api/v1/templates/:id", wrapper.UpdateTemplate)
@@ -9730,6 +10135,444 @@ func (response CreateTemplatedefaultApplicationProblemPlusJSONResponse) VisitCre
 	return err
 }
 
+type ListContentsRequestObject struct {
+	Params ListContentsParams
+}
+
+type ListContentsResponseObject interface {
+	VisitListContentsResponse(w http.ResponseWriter) error
+}
+
+type ListContents200JSONResponse ContentList
+
+func (response ListContents200JSONResponse) VisitListContentsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListContents400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response ListContents400ApplicationProblemPlusJSONResponse) VisitListContentsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListContents401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ListContents401ApplicationProblemPlusJSONResponse) VisitListContentsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListContents403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response ListContents403ApplicationProblemPlusJSONResponse) VisitListContentsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListContents500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response ListContents500ApplicationProblemPlusJSONResponse) VisitListContentsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListContents503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response ListContents503ApplicationProblemPlusJSONResponse) VisitListContentsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListContentsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListContentsdefaultApplicationProblemPlusJSONResponse) VisitListContentsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ImportTemplateRequestObject struct {
+	Params ImportTemplateParams
+	Body   *ImportTemplateJSONRequestBody
+}
+
+type ImportTemplateResponseObject interface {
+	VisitImportTemplateResponse(w http.ResponseWriter) error
+}
+
+type ImportTemplate201JSONResponse Template
+
+func (response ImportTemplate201JSONResponse) VisitImportTemplateResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ImportTemplate400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response ImportTemplate400ApplicationProblemPlusJSONResponse) VisitImportTemplateResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ImportTemplate401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ImportTemplate401ApplicationProblemPlusJSONResponse) VisitImportTemplateResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ImportTemplate403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response ImportTemplate403ApplicationProblemPlusJSONResponse) VisitImportTemplateResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ImportTemplate404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response ImportTemplate404ApplicationProblemPlusJSONResponse) VisitImportTemplateResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ImportTemplate409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response ImportTemplate409ApplicationProblemPlusJSONResponse) VisitImportTemplateResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ImportTemplate413ApplicationProblemPlusJSONResponse struct {
+	PayloadTooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response ImportTemplate413ApplicationProblemPlusJSONResponse) VisitImportTemplateResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ImportTemplate415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response ImportTemplate415ApplicationProblemPlusJSONResponse) VisitImportTemplateResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ImportTemplate422ApplicationProblemPlusJSONResponse struct {
+	UnprocessableContentApplicationProblemPlusJSONResponse
+}
+
+func (response ImportTemplate422ApplicationProblemPlusJSONResponse) VisitImportTemplateResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ImportTemplate500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response ImportTemplate500ApplicationProblemPlusJSONResponse) VisitImportTemplateResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ImportTemplate503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response ImportTemplate503ApplicationProblemPlusJSONResponse) VisitImportTemplateResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ImportTemplatedefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ImportTemplatedefaultApplicationProblemPlusJSONResponse) VisitImportTemplateResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SyncTemplatesRequestObject struct {
+	Params SyncTemplatesParams
+}
+
+type SyncTemplatesResponseObject interface {
+	VisitSyncTemplatesResponse(w http.ResponseWriter) error
+}
+
+type SyncTemplates202JSONResponse TemplateSync
+
+func (response SyncTemplates202JSONResponse) VisitSyncTemplatesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(202)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SyncTemplates400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response SyncTemplates400ApplicationProblemPlusJSONResponse) VisitSyncTemplatesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SyncTemplates401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response SyncTemplates401ApplicationProblemPlusJSONResponse) VisitSyncTemplatesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SyncTemplates403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response SyncTemplates403ApplicationProblemPlusJSONResponse) VisitSyncTemplatesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SyncTemplates500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response SyncTemplates500ApplicationProblemPlusJSONResponse) VisitSyncTemplatesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SyncTemplates503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response SyncTemplates503ApplicationProblemPlusJSONResponse) VisitSyncTemplatesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SyncTemplatesdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response SyncTemplatesdefaultApplicationProblemPlusJSONResponse) VisitSyncTemplatesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type DeleteTemplateRequestObject struct {
 	ID ID `json:"id"`
 }
@@ -11772,6 +12615,15 @@ type StrictServerInterface interface {
 	// CreateTemplate Create a template
 	// (POST /api/v1/templates)
 	CreateTemplate(ctx context.Context, request CreateTemplateRequestObject) (CreateTemplateResponseObject, error)
+	// ListContents List Twilio's content templates
+	// (GET /api/v1/templates/contents)
+	ListContents(ctx context.Context, request ListContentsRequestObject) (ListContentsResponseObject, error)
+	// ImportTemplate Make a template of a content
+	// (POST /api/v1/templates/import)
+	ImportTemplate(ctx context.Context, request ImportTemplateRequestObject) (ImportTemplateResponseObject, error)
+	// SyncTemplates Look at all of Twilio's content templates
+	// (POST /api/v1/templates/sync)
+	SyncTemplates(ctx context.Context, request SyncTemplatesRequestObject) (SyncTemplatesResponseObject, error)
 	// DeleteTemplate Delete a template
 	// (DELETE /api/v1/templates/{id})
 	DeleteTemplate(ctx context.Context, request DeleteTemplateRequestObject) (DeleteTemplateResponseObject, error)
@@ -13208,6 +14060,102 @@ func (sh *strictHandler) CreateTemplate(ctx *gin.Context, params CreateTemplateP
 	}
 }
 
+// ListContents operation middleware
+func (sh *strictHandler) ListContents(ctx *gin.Context, params ListContentsParams) {
+	var request ListContentsRequestObject
+
+	request.Params = params
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListContents(ctx, request.(ListContentsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListContents")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(ListContentsResponseObject); ok {
+		if err := validResponse.VisitListContentsResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ImportTemplate operation middleware
+func (sh *strictHandler) ImportTemplate(ctx *gin.Context, params ImportTemplateParams) {
+	var request ImportTemplateRequestObject
+
+	request.Params = params
+
+	var body ImportTemplateJSONRequestBody
+	var err error
+	// A request validator built on kin-openapi's openapi3filter with
+	// KeepValidatedValue leaves the value it validated on the body. Bind
+	// that value, matching member names exactly, so the handler receives
+	// what was validated instead of a second, case-insensitive decode.
+	if vb, ok := ctx.Request.Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+		err = ctx.ShouldBindJSON(&body)
+	} else if binding.Validator != nil {
+		// ShouldBindJSON runs the struct validator after decoding; keep that.
+		err = binding.Validator.ValidateStruct(&body)
+	}
+	if err != nil {
+		sh.options.RequestErrorHandlerFunc(ctx, err)
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ImportTemplate(ctx, request.(ImportTemplateRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ImportTemplate")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(ImportTemplateResponseObject); ok {
+		if err := validResponse.VisitImportTemplateResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// SyncTemplates operation middleware
+func (sh *strictHandler) SyncTemplates(ctx *gin.Context, params SyncTemplatesParams) {
+	var request SyncTemplatesRequestObject
+
+	request.Params = params
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.SyncTemplates(ctx, request.(SyncTemplatesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "SyncTemplates")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(SyncTemplatesResponseObject); ok {
+		if err := validResponse.VisitSyncTemplatesResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // DeleteTemplate operation middleware
 func (sh *strictHandler) DeleteTemplate(ctx *gin.Context, id ID) {
 	var request DeleteTemplateRequestObject
@@ -13667,288 +14615,322 @@ func (sh *strictHandler) GetReadiness(ctx *gin.Context) {
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7L0Lc9s4tgb4V3C1d6s73bIsP5J05Nqa8uQxnZ1O4o2d6a0bZ02IhCSMKUANgFbcud7aX7M/bH/JFg4e",
-	"BElQovxK0tdVU9OORIF4HJz3+c6XXsrnC84IU7I3+tJbYIHnRBEB/3peCMmF/isjMhV0oShnvVHvZEZQ",
-	"wshndZbCEwniE6RmBC3wlKAxmXBBBr1+j+qH/yiIuOz1ewzPSW/UM7/o9XsynZE51oPP8effCJuqWW/0",
-	"eGe335tT5v690+8tsFJE6JH+r4+HW/+Ft/4cbj07+9+2Pv38n71+T10u9KhSCcqmvaurfu/1i/iEaYam",
-	"9IIwhBVKBcH6Kz/JBVazco406/V7gvxRUEGy3kiJgoTznXAxx0o/x9ST/V5fL4DOi3lvtLuz/3T/l70n",
-	"+09hFebDHT9LyhSZEmGmmZH5givC0st/ksvmlN/gcyIRVUjiCUGKI0EWBCukZlQiPTci1QFKZ1wShsaX",
-	"sP0pznMi+oiRJZpwgQhOZ/oHbKoHGBOUcQYHQz7j+SLXU9qb7EyG2T7ZejIZTrb28ZBsPcv2nmwN8R5+",
-	"PN7JnqY7Q7dJM4IzIsptCpawpdfQcqa7jx+vOtP/2Pq/247yNzqnqrk1v/IlmmN2iQRfSr0yzOSSCH2w",
-	"cy5VG+XlMFo4yYxMcJGr3ujxMDzE4XDt6R3NOCNvi/mYtFwPBt8hytDLwc6T/QNElUTJzwma40t9EktB",
-	"lSIMJf/r7t+TATpEyXKGlcSLxShBC0Em9DOiEuE850uSVc/s52f7T5/u7O7tP37yNE7ACz29MzOHlaQc",
-	"HNP+sHJK+7Gb9+mn0d/Q3z7+PNx69unjcOsZ+vHRoPUivicpXVDC1EshuHjOM9Lcqncsv0RzIiWeEomW",
-	"VM0MgRP9E89VBL+gGRE/yLajhcfPUv2K2uo2vpd+1u8JlnqOXacs4Pm2GZpv267Ik/1VN8SyvLX7fKyw",
-	"WrvHlJnpSv1w22zhy8pk/1OQSW/U+1+2S3mxbb6V22/M2Ob1MKOCdbgb9nRFwQ7gD0aWRCq0nBGGcjJR",
-	"iBetd1kU7MYnfYLleZuwSBSW52c0S5CaAdMlqFjkHGdoiaXlNySD02+RIXaAboKkKODJgCL2njSP+sqM",
-	"RaT6O88oARH9QRLxer7gAvhkypkiDP7Ei0VOU5By2/+2hOxZyMcvPTwl5s6nVF2CvFFY4F5fjyEJU2eG",
-	"Bka9d0cnZ6/flgt7JTA7R2+oFjW9fo+nabHAbuu0xIGPKxwoZFlPn/Su+vb1u8/86w9ZIXA2w4ui0yT+",
-	"IXBK0O80N5eqMokXPFU8MgfPYIPJPO1dfQpPhCoyl+vo3ez3e5JykfWu4Nhem9/tDIdWeLgP/CliIbAm",
-	"4M9bU75lP/v4SZ/M4D1e2isEdDkvckUXWKhtTR9bGVYwtXKSOMuoXivOjwRfEKGAFiY4l6TfWwQffelN",
-	"aE7iFK6/MVJJbylSJM8l/NMQpaZqT55jyjDcvibzKYn7o3nZJ/8UH/+bpMrQbfX9h/B2w4oI8utFE0ry",
-	"DCX6ywT9mAxSeZH0UTLQu+T/yJMD9OHk1dYvj/qIC4TR/3787i2C7dUsRcCxyAF6qZUf8y8005f2lCUh",
-	"RSToRy6Q+Sh5hDDLQDbP8AVBGCUVCrTP2s+SRweIXBBxibiaEYHOiRbpKZ8TzRoQVkrQcaFIXw96ymCN",
-	"RL9S6glihszOoIJlRKDEPy8TlHGkOB+gl/OFukQXOC+IRBJfIsZBjxucslN2iJ4f/8tsISwMGcXMnGYK",
-	"B4kFQZJobV6RTKuHKZ/PcR9JMqcpzznrI4XHev+S/wb1Q//M8DqtdaBFjilzjPpHxk9ZTnCmFck/ieBS",
-	"/3CRFxJJOmV9p3ihncconWGBU21APCr3xA7UR4nmgAnsdQL0mtiH0JjznGAm+1rlQSSXBFF5yhT5rGAb",
-	"EZyTHUjrRUt8CcscnLIGjzWEKRf6uOAa/B1n7w3nXMElF4KPczL/2XHLbsLvyPwqRub6mlmGjVLMGFda",
-	"8xMEZwPNNp5zNslpeu9TWgiiqdhoAPq6j2mmrz5MCnS1+5zRIXPXCJQ4mMQrmFNG2H1vjb7JOU7PJTAm",
-	"mfIFgQm9ZloZw/m97867QiCwUYyKlPOpBFbteIclL62pwETfcvWKFyy7540T+rYixpEsnMUJ0znCl1pp",
-	"OuH8Nyym5L6Pc8yzSz0xxTnK9QRgUh8YLtSMC/onudd9ess1fYHQ0qwAa/ZOMwQmuZnWBaY5Huf3uk+H",
-	"KCMLwjJtxeu9yvhS6+PiEuEppsxObSF4qlWUcU6elxO7z7O070JgaU0KSbIDlADLkAmoMObOggoh7axl",
-	"sdCaGsnekIziE1BLvg4FarmPtF5kjC+tosFbUcaJBHJQ+FzTwZXTRkFuHaYpL5gCP4isaPBfes6iO1sQ",
-	"cSZJyvWt1wroVV0JjD7ZsBIviADZKzUxCH1ppkTz5UEvaj2Fil/sBU09sF9dzhFW6WytOrtuwY+7rzd0",
-	"8Kz38FxrfUqR+QIoqzqjFAtB28zhsdYPQPXStqUghmQ1yVCF8ETpc0lTslCYpWCxsyK3bMIYlDWtXNOh",
-	"wjTXb1v7qD7s7AxHvGy/aztca5S8UKCi6dmdM75kFdsgw4psKTonXSYW+GmiW1H19LQM50+p35tgmpPs",
-	"LOf8XMb9hHyiCDO7m1Oth/Eiz1BFFYsNPFNqAap/ERn3Xd0tZR0CB0jP2DgwmNZWUzwn3RZCs5g/oLF/",
-	"OcGSnBVMmdOtcXIgFeAv+tic5km1TSAUpiy/RPzCXOjo8TVft35fK9sAO6zJRBIs0hnJwAtNVR8tZ2Dw",
-	"1aipYJ6emlvCWjxIrwSfo534b9xczqTZ0LUEKRXWl81egG67Ip2bbZVcsKyg9ImF/AQO13tnnbPNMYna",
-	"MqrE2K/6Ou1Nd0dVuxGV9VWpJ7j5KzhZi0cx4QvCEm0X+uO8JOpRHyWGUZEscSEJt5S+1lVBbMNXmiYS",
-	"PAZrGv0YPoiYNq3RDGeIqkf9U5ZYKknQjzS0oxTPs0fG+iNM8/GPPT2tXr/nJgF2IbxTfwgv6/V7drhg",
-	"2eXRHnpTvF0wGUqq80pjOMPIRtgviJDazB5fgnYyQP8yxry2zMELcGkcF3oOFfe+9Y3t7Xjf2HOe8/mY",
-	"l96vQ/HvgmF0TPMLbB1Q4QwhgFE90qrfqe51Cr7dkud0scUXZt1bC65vl7Bmdb/3HM8XmE5ZTRfBRUYJ",
-	"S8mZpH+S3khfO03PDItLLTNTULeG/V46w4yRPHDGga9PD+Nuof2tINh90tsd7j7Z2tnZ2t052d0d7f0y",
-	"evzsvyypF4KcqZkgcsbzrHzV7tCw1B19lygXZh/HRX7e6/f+KChRZzNeCHlGtGpgXhl+DNfGfSGwImcQ",
-	"PKqqWkZTy4qcnAGrsI9LMp0Tpk2y3mi3/KdxYLtnArbjPwFZ03vx/vDVSc99cGbjBvYpfSlzeyWje2kX",
-	"benkd5LD5SzP+YIICSS7c1WOdmZ/pVfxJ2f6lx9OnmvWxxc01fR29Bq9IHOO/PH3e8UiW3NCDb2sRiV1",
-	"ruLjGNKFBmxEACIEIFpNaBnkiBtMX7uJ4H+SqlriQrPrRW+dTOvTOp7ZK6tn5N+6nHGpFYiU0IUytxov",
-	"MQVvm5kkxDasAAZ/i+IHaGjsZBOFjczFnelq4fLcPnZVvzxRHc66DkHiQlxFcVDyr6/Ghbezq9RccVsb",
-	"oW+9ffZ5bdVhG7LCc86mxg+CpXKiR6IFLqQmCr29Rnpoqyq+wzVFy5FJTJVwfGPNWdgrceSev4pwmPoK",
-	"T3u//jp68+a010mdj3Cmmw3YwtEalE9YJtGYTAuGKAORpbVa83gYbW/uXo0zfrkmoYW89Mt1LneN+24i",
-	"0w+R/fEPEmVkQhn8rm+TSGzcF3R8OP8VG3/LMriDztpF77WmTRfaPjZPXzWkUpPfaNVO87gwzFzITlQZ",
-	"CrdVszqxzx0X8zkWl726JOt0vUtZ9yUyEyP3It+EUq8b54up/mb86rSD9Vfovk7D/uzqh9F2rQNWtooL",
-	"NwRhjO80WVuwk/VbX4qzfk30VyRIZVNrFktFusXsFEehv1EZdbuYb2Xn0K5XcK5qgVttkJYJb51sS8UV",
-	"zjuRY41GymlXX+qGXLUR3bxqsXAwyTNQvNxIvwuqIPFMn+KUDNA/yUIhDDlpKZ6TPhqTFCQvqGaYZT5r",
-	"A80JZiijkwkRoPlo/UPWrJyGkOwNfxkNh1G6G/V2d8x3LaJrf3gFHr1wrTv9BjnUNT3vEnwcOgSHba6m",
-	"Vv3Fj7MzXDvQLSsWYfJkk8kGaUQ/fhzufPrbx+HWs0//vftxuLX36dHo43DrMSRyffrPXlfF4y5f2KqY",
-	"hBu8xnd7X8rH2pSjO9VOTiA9FBwnOU69faJnSQSoaZAZsJzxHGyNmovA0nvtutyP/rJOWG+cy1WV5p3T",
-	"6spk4p+340mMgSYQjOrueDBsU+bfrfvlKOAhdQ1M26U+22/K0YQKk1UnSmVVIglWLbbRnhFKlMBM4tS8",
-	"OHFGbDIu8vNkYP9by82r+N4qv+/1jbMl5mMr18Cngsh6WMtN0TklBJljyvRvR0+fPtN3Bhw8uzuBz+To",
-	"8MPxyxfg2xNE8vxCy9FmXKgydCctMXh5w0h1WywVzXObX60nF3VDxO5+1PR1o1Zcos6h2XXoayr34e6t",
-	"mJg2/Fyi1JgQBqs+QEv9hVYJ5o4bzbUhMCaUTdGEFyxzCZ3X1YesOuzVX6OllmdUWcEqJek9Uav4bTP0",
-	"WPrcZW/0cW84HO59so57CZlv4HWHCWQkpxdEz/xTgwArw6yOfx1oc9vmCmhmrhDO834kOdZptdfgmmXe",
-	"4uNhI0+xYPSPgtjvS8tTkXhALDFbkPRREuyB/meKWUpy/Z3J+5LFYqHvPcmSATpkqPTvW64FSW22XoGk",
-	"NCOZ4WGVpLtTZtKXtKYpyyRdf2VmoKjCBkICCJoShajlWZ1MgWpWcyXLc2d1imdz62oEbfdxFYket8Qe",
-	"k+fv3hz99vLk5Ytk5D17tOrYOyj9kvqiGgaFhaAXJtJgObbzNB8///Xliw+/AQN9/+Ht29dv/9HrlzzV",
-	"v1D/ffj2+cvfzKOvDl/rPxosXksz/YqtCywgLwPeJfBEX9Zjq5rpu/K+YPbaHmEbpHnu7D39t6Mb/S5z",
-	"vz6FG2St/8YOPeeFdSF7KahFXVrMixwrekFGCEPk19Nban6BJfKE20e4/IdTp4C7o8ScXuJ+RnA6O2Vu",
-	"LM5Sk/eJcJZJVCz0oSRgt50J7+BODB3W3OMXROApObPvvQT11erAsiUOWiYG6Pe4X1YD0aX316+o6vrl",
-	"hdb5WtU/G6gEV7llxHWv8zXdyBvLY/+L2/CB+X0Gq6PVG/2iJINJU8D7zWtsVlaYFJ81JwgrATPb7Cn4",
-	"GLlAEKZFjC+roQ/IS9Q/ueYROjN29ZrNfQMyDrg5xC3zHJV03HErpoRPBV7MaHqWUWlCrDTmPwxCQONL",
-	"Y9n0TY44lwpNIKWBKSMOBl0Z+ZEeBrhCzKuTY6nOrAeqJYCiZkQSNKFTiEcsQZHWw5GseyqFTyHy4rAj",
-	"yfsflopFUyiUAhdSujV3Szoqi358q8NEzgRC6M2APhco18diUpSoyfxwqurIawSbzmNBWBbVuN9C3H9a",
-	"sM2V7UoC15yyIpbVcKxJi19ADg1B7vp2JHH/hj8KUsS28QMk7C7xpZ69CW6qJRfnI5RIs2Jzdj6DYtOl",
-	"6UPflKbiRsh7qOLJmrNUWp+rKHdAaTDvUOvbdOqlShg/9fK8D5AkJNQhrfdbbvzOUFOPkoKR4j4dj3HV",
-	"Ij87vczknMT4C+S+N3RXMJ+qyS4HUDoCmaNcWNVYdpwJX6gzXih5lhWaI52lQR5HKwtezjjEuTJBlnpC",
-	"VCBbAYPGRC3B9APppTeqFF8dpxQ6FzMyIULEuU91OibEPuHC6Pz6f+wSaa57jdfq0aKsJvJW+069CTAE",
-	"giE0adZD6SvcCaV7Uw+5MrXOuGaqCyZIj4BghK6vJDhbI+zfa12YT9Zphw2WJwp2xlaUeYqC+YoiCdo6",
-	"haztujrjpXkHh6k3QFcJfDDZjBlwo1hnkaZEyjW7B1JDXwB9Uz23CLhL/9pqU5PLxTf6JsqRqXJu1Y68",
-	"r9Zk2q+8KeV0fWTI3BdFPjcSb7U01BqlAK0BCjQ4m3Ykaj0rLnB+Voi8lfZ+kEhLrknOl67S8MT+Dv1O",
-	"xujD6xZS1D/uFrDmi7O1Lp2bHI4vnPfnE5aaRk6rNW5dN0Djc3VR2hFYvM6kdUgSN3fdubi3d+EFLCQy",
-	"x4hS2FS06tpMVGOuq0lNtbdFM4grKVF1PiLu22zMGFtu4TctFltcpY0YnStEf1wWtgjmiPBqcof+Gh9G",
-	"88pEmZzn8+2WY9wV0OahqFl5NQayyg13Iuh0agRcR19xw+mb6dMvWAVvJBqGfwEanblu4Oj0VwHkC6gD",
-	"rgy4vHm2cDYSdGouwyhYK4Itfq52gqGIDwMupZvQwRyM/FjbO9uiYNs7N8j/PECc5ZewExhleicKZtRx",
-	"85EgSmhrlEttFeQk7R4b2dznFJxffctX60DWERkmif0g9VIgYXWOdg5AHFZWObjVgI4/nC4iMtNS0klI",
-	"Kxobc1srEy+IyGgaEzDvGkdqalqd9zXLnLe0QidJZ2n5L/PqFl2mW0ypRO1wx76KO0CKzCZxpFtMPa9m",
-	"mTdSuVszt6/WZ8V4NjXsRzNCwYFBXQy5nhltdCjwgIOcsEqgD0n4HG405UQizg7QEJibgXLKc4Rzeu6S",
-	"Fm4lPccvaLexouvlGod32pSzSJJPmvnHXzEvqCU/+KDhSLYhNM6sv+ezQhm+HFThaO4ntag659fMAJh5",
-	"MfiDRHzJ0J+ckQNUZjyjt9yV2do8e8NfzeqMHx2iYmOuZhBRJdQVtn6VZCZPjjstF6xDyvXNEqIiTm6M",
-	"lFMSwHIfkyll0soBfSEUxLauXzTwTadTtSV7UyaVdY8k5QKS/1kZVZ5ebVlQU5d4ffj2EO6lReAJnGeS",
-	"wKWllWrPu8nRqh+poionB1CEI7ROghgwitoEOqVzhapDLHs7qiWUxTwu5B5Uasm57Bg7/13/6BB+dPzm",
-	"2ATBZyQ9b+Y7l3Xf8fLEpeBseoAIgAtBdLhYDHrXLw/Qs3DaZiTFATQqO6f4BpW/Dzap0CvN2ko0IUWA",
-	"aqu7ZROwKV1t1Xvt98Y1mQCwBckSlJMMKV5hb7YKe30cW09kw3KoFRUUge7tpzfoVtRBFi2eHZiiRHOc",
-	"Ec3UEBcZEQN04n1esBsZNR66BZbS5d50Vr/LgzlWZBFzJlrboKMer38BCmRbvTsYFFCHk+jnkuuKphrl",
-	"uln2S8zGcBpum/shoVVoIErq1c1ZcXPXF28RCcy4EQTWp2aics5rYyJzQRw2SjIRn3aRzhCWJeBZHyWB",
-	"wmaGtTAqsXEbvIAsen7iq1mCeeExL0Qa1VS4A3iDer8EL2jSTIpznAQvKDjATMishZ2YF66AzkwM+KCH",
-	"brVK5gAlRy/fvnj99h9JIN365vF3H04S8Gyb+BmGL45P3h2ZTyWmZUAdCsXDadthe/0S9tCOqUXAybuj",
-	"joLjyDtN3y3Ua2b++66APCzFF0aSmPV/ANfYJqZsK0IjuaCZNgQ1HdEp2yoWkJXeR75IeKgvkT1hOKOm",
-	"TVodfB3jCY7wKpxALLpWbrk5BclHCNsZYqRoek6U/ivFeV63ENZqCuW6uk3ZPNzwTVRWHywodmNeYDkb",
-	"cyyyiCRMFb0gZ5UqqNpFd+l4fa3zM8qmgOwH6XgdHWrO4+sdKuQzScFJ22JtHBtncGij1bOftAntHbhl",
-	"0vo1U56mhBGxcb1yM4pwtrs/awODsT6BMlXK5A7g7HpZOPFX2awsSA4r32RjW+Cm2N03YemNEzA0uUXf",
-	"Wc37Fs3MkJu8ny/0qVB2VkgSCy46zrvRcLxQK8cD1qwFGLDjrkNrKs/zs0o8p/mCI+NzGqGsnjRoqRrn",
-	"eTNZYUWInejhWoOvJyVGQhWQGjOHptg5DJw6oO71YUY7K8rGvGDZGbmIRxQ96YDr7+JmpGqCg/5cN41D",
-	"NlhhdcQGKTaJKXZbWrlE/EK3kVHbjtbPfz2zrTG7qLwwav0749BssRW1juJLNkbR7CRHcaZGIcDsCTUZ",
-	"G5FlXJngbEwDqwW5awEq89leFTrsyd5w54n7yM4D8mkJMckGvFCSZoYn7+5vaUJDS8oyvtSzs55h+NHT",
-	"xxHlw86jA1luBmjW9nu/hLjhbl20UQU+XEtENGl+084a1nKg2i2qQE9Vp96321aZUYz+XlGSZx5Htav/",
-	"4tKE/6DGaAmZJGOCBJ3OVHRXoJo56ugU5MBBRi+wcQdj5Lue/GDQsKvtFkp/4Bm46Lw9sR4PW89ipb3z",
-	"iubkNZvw5l5MaE4MjE/DsSUtFj3JnC9nUgJhOw9XxG4Eu+lsIcgFJcto/BUMK3PxLa82b+o7zE3EGfQQ",
-	"SPMi66giRkDCYV3NGcU26FeCczWrcQUfh57Bt5chsFFvZzAcDJsmRRuY36FBkj51YxkIlVhcU0ZT1u0t",
-	"nwo8/0F2sYWtX8wNGFt0Cehf50y3UnZxDfSerDBAqUSezYmYRjM1+VIiPOaFQpLPCdTM5FoFvkTWMtaC",
-	"As+1cjzFlDkK0wTRUQlYpQfZ1C1LpoIv5QFwP1eKiBVKtvGCbl/sbFM2JVJtm7PY/mKDvlfbFk62s9Zk",
-	"zimiNe1GtKbW/Hq9b3beHffh1nmDhfdtnV4GITdIUCIZyQz2u1lQ95rUewKtMYeyKWRNuZj103Db0LJZ",
-	"Cp8T1kTaXKHblmkaaxFAPahI5MUVln0d3lxmPwRcuhVupiSacE/6ZTFsk2m4+dcAYNoxX/ydb2eThw7t",
-	"sSoj9ArOqBWt5YXpKSKtSg/dJCJiaLRfmsa9Ue/vRa6NXM0xKLcZ72YpPvVpuPNs75f0Mdl6ivfGW0/T",
-	"x7tb42eT4dZw8njyNN2ZPJ08ftyUSJUZrqJorySE8woWu2KKDfJpywh6pS3iNfwxiUVH1sTKPEWVimK5",
-	"7vZD9QpicKJOO+xRaQHUw54QPa/11btf5ZSR3mivmZjXrm0eWIvG9Fwz9g4049hE2zTtH4w8gkcqkTcw",
-	"hCmABLM4HHGAw0sZieZHOPnZ9xlllFU7oqhGvyWSk3nXyqnaacI8+l302uAU49BMpSi/jqT9atBM3hLv",
-	"istU6RUUiS8QpHkRUhxReLJf9ocZoEN2aYp3bT8USH30Cg5YRB4/fobFHM7XNNPQClBMmt1OwkFFxgah",
-	"2zJyUWaIhvXjG9WMl+GLslI8LBAPisJfG8fJywub8FWlNa32xK+nbS8jXfWi7coXvYQWzOxM2TYCHQE6",
-	"wZfTPdt0juU5yc6AhcXnDN6zjE6pkmGddxDXKKNRWuUmAstIB8H/7//5f6H/VQeFZ04yis+8W6QmOGhO",
-	"bOIV+BdoCyKk5f9naY6lpBPbdaEjCMPz6o+sD5JebBx0B3beFdE88OJCthyel0URtjnGeoZx4XH8Kkdb",
-	"o6fW/ekb6q0eQrmS6kZEGZC5Gi1c2Ltuu3Hh8JpF2PD1Ii0bM286J2cCsykx4ej4cU6wqZizvUEBEB2N",
-	"cXo+WOFfbqHxQ29HgvMewcuvI0C9YzciPvzZNtbXwav7plQL6zFAox3fyPBymQ5+e24jr/4aWMfXcVx4",
-	"v/xNNiDskvFtdL7oaC7ehjjRgrEUIh3yU/DNtmqNpQ7JOOBMWroPjAbk8ADWv6BStBGH5rqZo4L80WYO",
-	"lKnMVivXQtMa7rbGoiPCF9kUwGhz7NpGAtYtpFeZbKlK9UWlClDvXZusDJpltORmVTlVrVlGxecQMsby",
-	"yGsMo6TmgAdUdnIFM37e0HSiDeeWXGSOjI3raMLFgVH5E5D6CRAJL7TJazRWcOkl+u9E26j5ZSXopvjC",
-	"OVV6/d6M5AunP0DW6ud4HM7O+gVJqfN0d80F4i6YWEb6GtY2LwOOq4i2Fp6sU48bZcW2v/BmfTQvNFaZ",
-	"lGdEblqb63o9RdSg1Cf7nZm8yxW8TNrsgDnOAMIJoAa4CIqp+7aNu1Y8fJcom5zZR/w6c6/n0EbWEPiZ",
-	"OvAYr5FH9/ewBmdoEuhmZH7N6b83b1pb41W6nPzZB9OMndMKsmprhWMrk5N+ieNS6YPzYw0351F/FZTK",
-	"AVxthggLEHTqmHqnLATRQz/OC6lcZb0e+lEFda+PVnXQ0dI+jkBCVa27TlmDLf1fQasdG+sPa6dtrXUU",
-	"HTGs/DXg476OelWHnuA0CvmexONkLuLd2bAJyPimriVZ4tJtgFFxbYeUX2r55u7OqTecUcWFhUCJJg+2",
-	"ZFJpi2hcGMxFyJTpjO3ZPevrwCbW1dJuv3oumL0HrQO7rOCu0R86J1Lh+eIO0cdumD1VTZWqUEYkc6q6",
-	"P7FMqnLJMaoM8NpqyUD1dljWHt0JuQ5UEAVJMY+Hei1Ts6G//TOSaxzFUbaVIqYbGEr0Q0loHwXFTOsD",
-	"7hskFFVAqToR49r8n41xZ9x2NQIOx+/Q3s6TJ1s7COeLGd7avd6O1KjLvs62OysTiUJZsSapyHVhbclm",
-	"A+ek4GyKfnz/6jl6tv/46aNBr79J9dQMLxaEgSeQSp/CuT5JaFS6Yh1y12lPEEnm45zI016vzVcgVweU",
-	"FliUfbIoWxTd1acgAysi7yiTgCfa8nqur4OB3gLHWt2z7EKItlhSxt2wrml1BO7Nd/L1/SuZb31dfVWn",
-	"qOvKNILm+n49OTkKetb4l+3v7sZ5t8pbduqcMkj+tW2F9TK0pScPSl9yifTB07QQgtj62nKJlcbLyHVe",
-	"jjF4G5Ro28zabA4QRh/ev9bURCKvhSye0TjH7Hx9hNe4r81O+M2NXdL3BGeURRDfvY00p1MDX1O5j71e",
-	"gDxSQGXZgks1FWTdYw7mpfIY484nbF0vu0iGP4XKw6ur8BMyFTgjWUR2+KmvwdgyC39uHu+cyuJ/uK7I",
-	"coX5Un95U1mubPraes/69nf6QXgQHX5QW6Z/XT+cbDDqynU3o5SQlAYCxp6rNjnK5usxsyOESYuk5XWX",
-	"76Vzc51QtP4tM3h8hcYMXlMBu3E56227qutNeWOZqXcWywNG60vuWqN2q6VC0OJY8/D1WZ6V0tBaN994",
-	"I9/uAb2wVKO141X3MMxXz2Cvhyg6hKNNpLRrxlxoX12jY1vwurrjuualXpkev9rm8dhX7bd5RfDtll2b",
-	"JwKnJFvh4LxtDnH7UapmqsOTjqkOG9HWnYeqHiJJK1LpTaQovJ61C3mTYFGlKaG/YCvvbjzHYlMHYhWk",
-	"s6tD3HKPGITrdV2LFSTOri7F9wYpbyPgv7c1FNawtTNExK7Z2Vlb5HJ2v62RTSvq9jdWWlf7kN/136cN",
-	"u7XkUbB/6seuTCWe2emWhDg6Jz4w5YrDtaF6/RleGx5x0KJAu95Nef5u0ht97IaWZlo+XX2Kdu53iJIO",
-	"S7KCfmhhsZrsGtizUvkqAvNAnlpTh12lphCGXxCRFTeB01pfUNH6m/Flm9ymLKULnLeCAm0Mvt2acP5a",
-	"tYJPRt/u0ZaCSqxNkaGr74xiQm/uvvSZC3AVHYFGJlzZ/1rRQ3AvQx7SbJwb8rQK/QWguWXS/VqcW8ca",
-	"mlEMS/bJyPWrCC6pm9QBSmC15iHJTec3qko7q+wOaHB03fZEbeyC3ZIELTbo+KsF1q1KzYJtKC/DRog1",
-	"uSnP+KQ9LBRU9gZRoRFifGmVTpoThFGOxdTA8ft+fBBMgwOz2MwIT3mIL9iNodxAsBsiv6Zkv0a2Ya10",
-	"8l6UASIVnYMWaXf5TI8bq7y1LQyRbWNXtnnoV7pNYEkzYqVTwXIipW23biPy19zOVqTK2+mI6RBLoP1N",
-	"174VK4CV396ggcSddt28lQrH++tvcWe9/OveMGBj/dY+nvU29mE6YF3+eSEX6f7Z1v9+ZXlh/IrGWPWx",
-	"CWnVoxdBUnLPQ1ztnOzujvZ+GT1+9l/gaK4EB61Xx8SWeyMX9/S4AqMe+aPAOVSJ47wgQczbZv7u9Hu2",
-	"nNF+gQ4FweiDja+H9nl8Ts1IxrVyqxvLWkm2Zv9e+F9F8pjbr5erd27MYnNnRCwj1Ra71pdUSxpdk/jZ",
-	"XOGGILSaAuFhlHzxFNL3oeO+KUK8Sg4QRlPBiwVKvvjfyD7K+ZSmVyZf1PwDJYdvXyR9lLx7bzJd3r47",
-	"MVlmakZOmZxxoWbQl/XLqS2cvCCCTijJTnsjBHZO0rfto401U6ZFQOIZ0CrYtaZCEr2zs5UjlBhC1u/X",
-	"Gq771ykD9EBMGXxFmf5/8plKBf+eKvP/RP8nV+b/ie2ZGVy969+hTti9d4PVa2nkpZ7VhpB7Ev6yutZO",
-	"s7915fuVMNO/8iWaY3YJxYeAuy5nBhunO2L5VfsFsIuzF6AlWFZrjwcT2bCZA7GbuBnb8glLLVOpILoB",
-	"3slyxq+XhSb92XWyRfQmxIyRNdDZayyS4Ndlck1tE/xUa5u6gsvdjq3m80S67pGTwrdpswXJKl3tNjuN",
-	"jTtARGRmycDBm3VtrrbxT99ghQUGpxjICk3770tZ23uD/80Fek5hLZHy+ZtL/ziIyQfon+2bqkEeyk1B",
-	"u1vke/xota1SU/Nwlhkbvffzzv7O48e7e7/88suTQKmVZxZBE/px+OK2EPLbam6Vzk3O1vplaPVXys4m",
-	"HCBE9/f7PZnzZUWRG+5tDXdPdnZHw+FoOIwocn6iDbZWCEBit9EiytDLwc6T/Xitc3NRDQeRrfBOSnxO",
-	"kxcGfYrAg9u5SeHmpYB041an9RYMjQijthvKAgtJWuqYa4fUakpi17QBhpxxaH63HKEJWUK2PXYQEPq1",
-	"xlNDFYAbXxDRuUNgSR6tTiJvz0IMFQJk4Nk2E7FZdi6qyqGT+AzknCsEsHMi2S0BbFu8bFfR5Qg2flb1",
-	"DQ/XHKPT9gsdl1dmnZuIH2AO60pP3LDt0znCKp1tIjmilLzf1AJbKH6DhiEtJQbhgNF1BW6J1nV1TIKO",
-	"XilTSUMFWghiHJj6jQemPqrWzB96lSCYkvTlc95fapW5CmZ4KKPDZHLTV3knpu6eWBd/I6ExwvwtXLpW",
-	"vin6osXR1X+g30me8jkx7PKLFtlXA3Qyw+xcwh39NzduQV4IJIm4oCn5D/SeLPJLdHzy7kgr7nzhl9DF",
-	"FWFlUM5TDOkRhJ19OO55ke8mVNo1630JWqEQVN9/GUha0D8+BcB5O5HsyY0rwN0mfrkdWLvOYsTtV+S9",
-	"t+iYqOxkNECX45RoWaKNJRvAMhWhrqcD4hPXgWuxIFhgm9zrmVtL6nClS0Mc6TAM2M4w0/fIgSKQz2pF",
-	"0HaFvyX1Kc3lykPhYPe9nNVmDhl3QW/HVnERve7SwjOI27RWyml0N1fcRI5K8M8qln/Jmw7FvwuGa7zJ",
-	"Whk3YE651dR/gdZDUlI2PQv5xqdYEwAVddc75B4ESMRU+hQwAIadEgW9ISp3pSygBuNHS45L83NyibCI",
-	"43q5KTcuwgwLnKraHWyBvWkutQEavmKiA3QYtAG1AL6m1Zmvntzkejc7Ddjr15ynX38HenpvtMhN1Blv",
-	"q8poaZeVR4YYYd41n91OzGXXyJwMXrGmmNs9qckwxI+L9JUy9TyFNHjB8FjNPN2vWqf7MZW4dU+PywrS",
-	"m8rLm3vXV2RbrGLrnoGvgrl1C97YiXIPulSrPtSu69yufhNneQcoMetNNAuDNhqmYDyIFiRfviTgPEmu",
-	"rhL4fixw6htSljT67Mnadial3lM2gXMqYzDW7rDatg1v/fnpy25/7+rHj2dbn8oubvrDX64e/RTt43aH",
-	"zqDNFKtCkuzAJBhP6QVhfRPoGBNEPuNU5a71cI35ex684dTCZgt13OB+r4D12wcghhD3bDnSiV60SkJ3",
-	"59y5MgO8zom+PawHP6Pm+hs5f4fMN4EDiQqo8tVZY5qZVKaBfvMHU8LZDrLVmn/vuykoQa8N17E2H39T",
-	"sI71OBkxKqruQlyl3hh5oba1XxPbM4BS6KpWQ8Cm5iherdeAe0IL996xoOg3zM5xXdtBxzS/wL2wB2fv",
-	"UFK8HQQwW7tvdfEBQDN812sE+2bT8UlUlaHez8/2nz7d2d2zBRVhZX05YZCNlSl/ulZSwnUVuBu1D7uO",
-	"H6Gxo+3eWGOqgC92KbgC0J9C3iC9Oio1a/AF+iETxWc2pwd7sbX2DavV4fYgQncYgT7KiIAOQaC8lZjF",
-	"neYXUF3jVa4vrQw333r/KKsAMjPOIDHRoxh0d5ncOAWlhlhtRXpA/v1GUziPmlAuv9030qTQNm72HEa4",
-	"K0POcpVVDGwVv/k2GITVhM/a6Bv6rRo2r3UIHNZnGdPefZvyjByg5n2o6be7jZ7In77sXkV16DWmK2R8",
-	"FDhHckHynLLpyPoUUOJc1aMELQSZ0M99JBfabLB9OwwpIMWnBi/KNF6t7kVyDTO49Rq0Uegt+fI6awn9",
-	"nsfNuUESR22lDglnE0Vj8x6d0av5T8yg+j16Ma/uzqtygzsX85b8q2wmHFO5XY+oTHN1S+OlI42ZZCeP",
-	"bGa6LNsCwQCaLFqnYN98q2AAt9cEetMmy+u7H7chEED2TloIqi6P9agWbJ1gQcRhEXOcHjJ0ePQanZNL",
-	"AF1PiAQETImM3EqgAElJmzgAU9UvNEOWOzhTatG7ugKwGtM9o+af9QkJ0HPR9U8HH8Lxm+MRWhC+yI1P",
-	"wQQULW32kcsE6iPvZe+XCQ5BE7IxSTGUu5wykxVprYfBKTtlP/2k10+Ystifg59+Qon+iAv6J3wyQn+H",
-	"RaHTYjjcS8/JJfxBkgE61FuCUiwEJRLJlC+ItDFOk8xDOYM+StIlqGmVjhGSSYTlKUs+b8GPkpHFFDTY",
-	"132ULAXVm+yCN2YXoms2rQUEnuhPAdcwMV1FzDdSESLkKSszP+BToiSaAfS2dEUJqo8SnM0pS1zTMGm6",
-	"MmkZIgfItPeys2dcL93uoGbz8qefHFaLbXMJhnMfJZA2kUCXAwQFfIDIhJKAnyZoyqFXmeIocR9NTOKr",
-	"/eFEGeBDSQ5OGdw3gCkwKRsKUl6xIKAZDlAC3DlxAWZA1oJ2P/rhCVWuGYfSCzNrAJAGWIQgKMEL0w6H",
-	"crZtcXh+/rfkLAlRqdD+cDiq4B9V+4OgH6G5h7xkCn/uI4zmONechmSnzLex08Ps7o5cIaf+nSFdqiSy",
-	"jiJ9QBZM6gAltvNVQFfQ5EMOkDXQTU8RuKx6IAtqdcr+KDTxQ6xCwjLtmH3bQYVOGRcksxvyHlAuoNAF",
-	"Hb07PtEX43fblTB5nZH5givC0sutf5LLpF8Wdzgq0Oo5WSg4RtdAFOYDfjrbV8zWq0k8J6dM3yX9ALS+",
-	"QofMdMfQ/7IlKR4kRD9Jpd64A4R9OzFzBqaixdewwHPDZ3ZRz/V9omyqF3N0ePL8V2NfwYZB3yO0wCqd",
-	"mVN+uvfsyaOR4SFU+gwECEhJ24mCynK7cpy6oT+cIM4grwjua3ldtYLmriLAAWu1DVE1gl4iNhHZHGj5",
-	"QoXPSdDY5pRRBdk+gY3on8XKcGjNyszMTuicOMLWy9rb23vmxOyfcF1++uko6M7jngVrEZrUwIHKA5Tr",
-	"e277xvn8DDkznbrnyFT0D07ZkUeAgyJhYykO9WHvDId2Vr+T8Uzzup9+cpHpsphHkKArKJUo42lhtlGz",
-	"8sKk+1KBJJ0yrAqop7uA5Giox1oCzYxOWaLpFm0v7au2rU2VoB+xz0GBuWFrbh54pDSzQSdL+ua3R8ZB",
-	"XxvLVMIk6Me6iPFDP+qjMdeKd8hMPm8tl8stzQW2CpETps2KzBYBJP/n1smS5pRvHbuFQfWAgcMrFwsU",
-	"vWdS7C2qWQ/6PKBjJQieo5eaxkm80yJfEIYXtDfq7Q2Gg70e2CszUAccHhxOgW9uA+OGb6YElBQv015n",
-	"vZH+8NA8+Zt5UOshcqHFM/xodzishYbDjXB5qEbJWaueVl4E+kRLWqAEL/D+cKdtSD/H7Q8MWzlv8ML2",
-	"h3vrf/SKizHNMgI5sY/NElf/4jXT5iDOPYzf4y7v+RCgXJWG7Prf2beE6LaAr1VmMPpUkOWMa80q9c0s",
-	"8BS8gcdlQpzVT3ojk1p1BdSSxtTFVTx0gF6C3rXk4pwIxMdaNJm+5EubVWmTUCXSWkHJXDh4d6p0B6M3",
-	"KQ+4/99t+6DbJzqTA6j3NRwQ1rsFM/r5FgavKPi2COVbuFM+/QICmcYkgwvTgfz/jjOXcnB/F3N/p8Mv",
-	"jvBlznF2wvlvWJiAxv7O4y7T0zYnF4pkb0hG8Yk2dfSPd3e7/DiAiXQokd8PKwEFipSmQ4OPQDayXMdN",
-	"9EMwspM5Zbf3NnGjlY/nQU94r0HL1uBo+cg2UDlER9c8+Nw4ePST9f5v+WWQP98stKX6KdCxS49NWTjb",
-	"6UrWC3+vPt3h/XcvAydd5PofooVWkPikXPU3fuu/kzukN7zc0+CqlOQdF71cRnxoJgqgrZjkxfvDVyfJ",
-	"gUdHsHa9q783loKF9yAZGJ4OmsBlS2gzgE9QUhaiQX7KKfOfAIUneiRjyP3o3mbs8dMe+Fg4I6c9NL5E",
-	"HLLVOHtkQ1qhIWSHRBmHfBGoKrVoGIQhzvLLU4j0EAOIq3lNiLDgpmA04Sq3MF4qt6Ebs4vAvv0nMVhE",
-	"d6FhuPmZrKpO8n/n1l/eJvq9mYo1lwPPwDcu9IfP1v/iOWeTnBq/9IOWcFdaAtw+hD0NrWdyS3sFIirB",
-	"9heaXdliDxJr7AKiWTMKXxJmHFqe1R2g/eEz48hcUkmaNoUZOWAXtVu33xI6dFeESmSG+PbvyP76X7zl",
-	"6hUvWHatS/WdkOgLOK7rkGi/1R3STj/De+fafzU6/J5cLZsQVelX2Ug/eQE6yXWcMSMbLqj6s8MCi76J",
-	"Zwoy5xdEDtCh0yxdNo6JSmVoIgjJLwfo9xnNySnDFX7oISn7yBZ8as1ugU3EIYkCACV9lICGZ7qpnkEc",
-	"y3lHwy8gyvXjmKuZCQaNIPDzqG/6cBWCnKmZIHLG8+zM9iOxedYLQbmg6jJBKWbhYvS3UPo7AQUUK2Tw",
-	"imSAjjXStq4WLacM4Gnh2VAlBQHkRqQS/bvIzNhk6ZxgJqphnjGRHhOUNJ/YQJcem7CsX0Yv4m6wCse5",
-	"O/30tp1f9XHv1e/1F9R771qmPyjKd+tOsxwZMtCuoY8silgj7HVc+134NsO51rBtMMnbWLd+zSnL6GRC",
-	"xIHrlXMdXmcDsy71Yc61RIKcivGlfpjkkxg/NCmU98QQNzDYHxjXA+P66zEuk+5wuyb+tmksCnl619KG",
-	"o/7RV5ThfIAC3FBsuj2gMYF6waD/6oFrVUHBu+iTAZhBl9WflYklJhLGCBqTKWVyAD4G/ftTpmq+AX5B",
-	"RNRLCW++XS/lHTMfj4C8lgm5jC3LyR8cI9+JSgI0udHFbo/mmXsN2sMtX+vfb3hRK5DMgabj9Z9Y4kEh",
-	"ycNlfbis385lPYJsuFu9qwHCvfVzNunGZviKgvUdlH1ZDpaTbEpsDM9kBKI3tmP+mFhQM2j6doASu5IE",
-	"KZLnRtdv3rspUZ6Q7/DShPD+bfcF8okfXKtfz7VqEk8Eqvga79TL2n5Vqt2fopflHYP89bJ9LJQAsGqH",
-	"BRvahtsErk6TUo4lZ+aH2vYtQ1tBT7Jmhsz7sBHU3afIrHnyfcHeOgDE9Q+7qbvqve6/MC0/N/oJUNhz",
-	"npG7lcTVhmMrs2zC3t8PDOZr5eXgSoer8DZ9XRYzSOVFK5s5zHNf29KHSHhOGQHGUcLNDdChgeIyLcGR",
-	"XOgpyxkhrgZP4XNiO2lNuJgXObYqs0OzQlgr44IvZmSADtkps7UeMOJYEHwuEZ9MtEqt2ZTr3xAzfcnn",
-	"BRc3YVd/Fd6ij2TbHm7JU3xF4pgybHpU1cpxG5zk+fG/XFnHjGBt/EDQb3/nl+EjoIIPJ6+2ftFiw3wN",
-	"87Gep60XVC649I0Q2nqTT2gOClrV6RmmNzam+cDKvkZ2A1+ynFdC0d8GO5PF/LY9AQ1r3gQrmvqRefuD",
-	"Af9gwH9LRo2mSYRdhO32DHnffPMWr9qxrSuGwh1RsGrE0scQfd+mPvK+dcQFmmAKgUVb9WlLu5cA0GZd",
-	"Cq4sD2wiGtQt2+ZWPj8Z0KIhp8MmFidlS2D9uSAOEG6GpfuZmpH5AJ2EdeQw3xlJz4ltOX9guu24POUf",
-	"pJuaLaZzWdUmfVprS2Yuevx5JchQKWqEWQiIxc7wBTmw0QLT9c/2+2NcnTJ+QYQrXgeoGyiApWXDFSg5",
-	"LlvgmVrvmIoFFPC9pEDbpq9fJ6J64hJF2/isPiB9gmMyLdgBSiqtziAZfuba9DiqJoIEPXIe4rAPcdi7",
-	"kB/HhGVlLb1r61py11uQI8Waoqz3xX3UY326W89vB/dMwR4cM9+MY6ZgX8uGce2R70Sz8n7gIBIJZo1R",
-	"cdxHZ4rOSYJySiTC2pqvxDTr2Qe+MmwAAB6nLMnE5ZkoWNKoFANthgurZDgoDwujsqyiNZGUZrY/DXio",
-	"q5BNEX3E7tz3opFYpcD6ML4xHcSUyWGJJJ0XWk990DEedIy70jE0b7pZkHkG2FErY8oA7IMlSuzDSTQQ",
-	"bECo/rVzl4Fg8462a2iP0qHiDK67vRaOrTf6+Cnc7BPifPkqeFlOL0go8OwUP4V7TNmUSGWBaba/KCzP",
-	"z2zhXFvB0uu5Jum73Ev7hsheOtdW0FCtYLJfChuPbQTZcw+a19crZ2KIwjH+INGiTMRwtGiO+FZUrxMs",
-	"z+vqVwtZbxsYtFaW8toE2X2jpTB60bRhzBoMBtz3bcsEK+kScgYAOADHe7hhX9G2CW5YeCb3fssA63Z7",
-	"XOTnYN+0mCpc2HBgsTBBJpaVIHEYYJ4mOV8GuHWAvgh8HAGqEJYK8mKqmMtMDtCh2wpbwy3IhZZ9pwxD",
-	"6xfjGTUOaD3ZAKnZYB8Gbt3k6OXbF6/f/iMZoMSts1ygrQds3YDklGFBPOZgzKAxv3Gd/GuHsBJo2iLt",
-	"bYgzHUOYqSFch6HY68BSd+Bi682w+C1wj1BigJedatBghru3zAwP05QsVLthZamYPsBcPBhGG/FuQ17I",
-	"AYSvZNXN4hcXLNq2AK3t2T0e23Qs+LkW3JO+A0T2AaYfJMBzVqJQGTWNmJS2KZYzAwZPFVKcn8OPHRAy",
-	"es7nC83tXPrhKQvG1SyV56Rv4k7G7zNAb63ryIbVvAvJOKNXlurpiVabyXznSlek3c5KvcudkK1rLDsb",
-	"+fZDD0hbt6ZclWCSE4eFjHihUj4PoyPvib60ti11XcOK3dovVdu6Vp2iTxSAE22Xpn79sromWP4iQ9Cc",
-	"YpYSE492xBF2iwXk7JhbpOx5d2c0bl/xgihM8zZR6hjKgy3xFcFHyh5hnYi7g+ZqR/xBIpp5RXSB1azU",
-	"Q6GlZHtaoM9nLAp4MtBN9540tdBPbTdu24ifSPTlW5h1W3Qn0ZIxAZB3B0nvIPdNcZpjBxCuWWKqSDZA",
-	"CePqrPxlRcD2y5Q3WQZ7tPgIM25OmUu54UK/xbXSs4DhtmMtvNggl/A5cVj7AP1fqCWh05kx4vTWS8pZ",
-	"Welqp6V1jMSy1iQm8M2hlUzqm4z7eAZnVnnfuShlx79VnNXCztuGot8BEO9D2Od7tW5ewKUt5cm19KdG",
-	"JGjOGVUcGOaKwMSb8qm7vHLlW7oU/D1o1kGVOGA9g+WrbT3rdQvoIdjbNQq1f3A7w3I25lhkq0jjhX/o",
-	"DimjfEkLYUzotBDkgTJWNBvwp/mDdNt1Q/qw/TtWZqO9ts/cP0D4r7Y0VXHo4oTGOD2HuhuAhmvz38KX",
-	"Fbet3/3dfdA46byY90ZPd02DPvOvnUiH3DuNKpldXe/ZsEfkje4HP8at+THqW3udyySclK5ntfl3rSpk",
-	"Ngn/VDkoQ3OrTcb/WhCAmNvC493bt9+gBvA+qnHcNDvJhAfnxz1nKcFftA0OYzMXyIYpouW18s4K2/lh",
-	"laiyFt+x6xHxVTpahN5RgNMpAYTjAst9fwYekYivxPXQ9KJrd2f/6f4ve0/2n66RYGtmaAqFoNoGGhnM",
-	"6G313QhOgqyfh+3cjDDky7rKOz0j656NzoiylMQ3bGXv6W5TsR0e1s6iYIrmm8/i0937PcwtMLe0a/AE",
-	"s8z506B7KA7K4CstHr9xjvw/Ay+QC3Mo5m6GJ3mNMIxrhLqSwR67h77r4KJdxXrd2+3Jg859azq3LCmo",
-	"7GdlP9qgR4/3l0PTOzw38gufE3YAVaT+u4xMKAMUBkj1x6z0uAF1c9GH5qdcIDnDi0gw0EgEO8lv1dVu",
-	"p/dV2t64rWlR4l1PooemNw/+8ms2vZH+8q3mGc2UIMdu1na8CYvHffTPNISmqq29TckUunW3cVfhobnN",
-	"d9vcZkNSbG9t00o7w3tmzA/ela+ZWtKVnm7W1SbazsAiLlhsDSwIwrl+zSWaCP4nYa6LoMO/ifcHCOn4",
-	"W9Brhg96zUPiwF+2N8AtaULb5ALnBVY3Rw6rYRDaYb8Pa+ml24Q7Lkivvs5nQrUkR7iCHInni/yvBzv2",
-	"wCPuMn8Easggh8TzCouZBLltHdWMCttgDtmyFSjVFiz0Ha7XhAqpTF2a/cSgms0wYyQ3kQZSthe10GfS",
-	"NBqYCD6PhjZd2/M7vaj6FW1+QSP0YRIPWSpx754qt2hdw/o2SvOW+r31b3TB9yUX50QgPiaXhkI1YUJX",
-	"LhOFp/oOkc9h/QMboEO74BJPXOZ8SbJTlvElQ4Kk/ELfR8WXWGTgTWjrPWj26c40aT34bfcdrI56z+o5",
-	"7NbKi/rXT+59EKd32kfQdEcAsCxLUfo/a5lbI0nXgV+uDq+d+Ke+6/iaW8b6AJvflocI2+3J4ICIHJGW",
-	"hHXbMbbkAguqJ2+gY01RnjZWZzzX9wJRhhJLVQkyzSzbYmxult+q2ejm91WibH5zWgSeO/aHONuDrLtu",
-	"nE2VF3AN52j6lzzbuZtQW8AbusXa/H14CLZ9t8G2jemxPdzWTj/De2fRDxG3rxlx605Utx9zewP4TQZs",
-	"yaLfQ8lwYaH+PRopmnLwL5TtyzxYvtJPYPNNW1CuQu3fhCI0fFCEHgJzf+HA3O2pTtsLQS4oWd4yHvbL",
-	"zzhV+aXv97GYcUbODGyaRW7DSgk6LqANCJWm28cA7Q/3Ec4lD2xBAy8HLYEhlzLS2des4Xux6I7MdP3d",
-	"/zoczc6inbF9Vq6PiWkLM6dSUjZ17ukH5+YD2+rItoxzvJSVEy6AMyyIkJx1VY0CHmYg21Y5N1tQHe+n",
-	"KMvERKltcA4VT63lWKby/gwe6lzw9Nz8anXBkwOpNN0dyZSW+p0kKKNTqgDvMyc40/c6+TmB/kZj23oJ",
-	"cQEwM4gXYCiTz5Aj0Bv1fn62//Rpy4L+aMOw3HkC5WP+n1VIy5/Rp799HG49+/Rlp7/zOApteacIcJJ0",
-	"wNuFc31wHt+a87iOvGgu7QZO45OKfsC4mOOcSpIhxdHLwc6T/QNkgFWNt5jOCfqTM20UCYIyIuiFK3qm",
-	"ynTX4IUCD3J5KROf5oCoPGUelRaGdKBOthFHAK1UVV1MEYjNeIyFZI1PWm/At6q96LkZ3919O6NhV9rA",
-	"X6WJuz44oR90kg3Yz2GWIQzEs5r9NM2nB4jtjSC2YaIPENsPENsPfPYBYntTiG3Dar6EzqOVsb6XAkvL",
-	"To1pOUAOoNpXm1AWAtxIhS8NvxTEoeD0Pc8JBmoJFFqFrVuQ0OqQiOhpPviJvxMSBqLaRFloDwvGqWV4",
-	"b4ryQyjwa4YC1xPQ9UKAR5o9Bjha0VjgP8CjU3G6CxdOcLAr0PNYzYggWkedUJJn3gEEnFLaDFcqa4Yu",
-	"cDaJaQYaqGaop6xuRZvOk0ZZhQz+EcIMkYw6PTbjtjowpkiaSKO/QHdj3n6Al9y3Q/4vZN4+hBa/7wTk",
-	"m5jEVTVt20HKbhxX7MTO3pOUi6wsnDCoYkvXtoFc0IywlDhtz5m8M6ov0qVx9WUCB9awCTraj2VZdaEZ",
-	"0imTiuY5WmKq1nI+4/SPcDvO8kv9JxVIm+HHJ4fvT0qmBxjvuASKOWXLGXc+A4iY6Nf5hf2YSF6IlIz8",
-	"D5JHMb4piXruwX3vpN2uGf2BdT6wzv+p4U3NiizrtO2WqkXTq5nomt66v3F+LhFWiHGUkQVh+v5frmiu",
-	"+9Bat2yta/Z2Gyz/9TsM/XqCPUYJ/DAZgYqMBUHFYoCSjEwFzkiWjNAJmS+4wFBlmvElO3CtvkyECcoX",
-	"QCYIkuNLE5ei6pTlWBExQElR0mEyQkdcqqkgx//Hb248LRO0PDP773p1lPWs1HZ0xXPECMlkTAJMiXoP",
-	"EV7T9vXOaKN8SYQ83oPvhQvkNm8Q3NW7f31w3++EKl1zNn/6KWZoTJAk4oJkUeqsDvmlNyZYEHFYaFbw",
-	"8ZNWfODHVmcqRN4b9bZBIbJjxTxMC8IXOUFac7CRfKvHZL7jHBWOQw1KF7nhUM08gjeYuWwGrBBnKem7",
-	"i0cyp1yNcXo+FVowBSM6D19zzOecZQCRZzMTTMG4i637AXzFeGRWtqGFIp+VCRBUioCCQcp8kliORJC9",
-	"qTjcKGxRasr+fCVodjlq2TU9MmphtDucZULvkoU59ZV9akYu/eDLGc8Jwik4HuHEJKnsoiv3a77nd5PU",
-	"keJ5BVTVYKq6+QUjlcCczbEM7yagBhtF2jZchvkFg4QNNxqjvOICQZRgjHPMUqAZlnn1VB5oCXZOLoFT",
-	"kXCVTqp8uvr/AwAA//8=",
+	"7L2Jchs5ly74KmhOT5RdRVGULNtlKiY69Hv5y/OXl7Hkqo62PEwwEyRRSgIsACla5auJ+zT3we6TTOBg",
+	"SWQmkkxq8VKtiI7+y2ImEsvB2c93PvdSvlhyRpiSvdHn3hILvCCKCPjX00JILvR/ZUSmgi4V5aw36p3M",
+	"CUoY+aTGKTyRID5Fak7QEs8ImpApF2TQ6/eofvjPgoiLXr/H8IL0Rj3zRq/fk+mcLLAefIE//UrYTM17",
+	"o4d7+/3egjL3771+b4mVIkKP9P9+ONr5L7zz13Dnyfj/2vn407/3+j11sdSjSiUom/UuL/u9l8/iE6YZ",
+	"mtFzwhBWKBUE65/8JJdYzcs50qzX7wnyZ0EFyXojJQoSznfKxQIr/RxTjw56fb0AuigWvdH+3sHjg58f",
+	"PDp4DKswf9zzs6RMkRkRZpoZWSy5Iiy9+Be5aE75FT4jElGFJJ4SpDgSZEmwQmpOJdJzI1IdonTOJWFo",
+	"cgHbn+I8J6KPGFmhKReI4HSuX2AzPcCEoIwzOBjyCS+WuZ7Sg+nedJgdkJ1H0+F05wAPyc6T7MGjnSF+",
+	"gB9O9rLH6d7QbdKc4IyIcpuCJezoNbSc6f7Dh+vO9N92/r+2o/yVLqhqbs0vfIUWmF0gwVdSrwwzuSJC",
+	"H+yCS9VGeTmMFk4yI1Nc5Ko3ejgMD3E43Hh6b+eckdfFYkJargeD3xBl6Plg79HBIaJKouSnBC3whT6J",
+	"laBKEYaS/3P/H8kAHaFkNcdK4uVylKClIFP6CVGJcJ7zFcmqZ/bTk4PHj/f2Hxw8fPQ4TsBLPb2xmcNa",
+	"Ug6O6WBYOaWD2M37+OPoP9B/fPhpuPPk44fhzhN07/6g9SK+IyldUsLUcyG4eMoz0tyqNyy/QAsiJZ4R",
+	"iVZUzQ2BE/2K5yqCn9OMiB9k29HC4+NUf6K2uq3vpZ/1O4KlnmPXKQt4vm2G5te2K/LoYN0NsSxv4z4f",
+	"K6w27jFlZrpSP9w2W/ixMtl/F2TaG/X+j91SXuyaX+XuKzO2+TzMqGAd7oY9XVGwQ/gPRlZEKrSaE4Zy",
+	"MlWIF613WRTs2id9guVZm7BIFJZnY5olSM2B6RJULHOOM7TC0vIbksHpt8gQO0A3QVIU8GRAEQ8eNY/6",
+	"0oxFpPoHzygBEf1eEvFyseQC+GTKmSIM/hMvlzlNQcrt/mEJ2bOQD597eEbMnU+pugB5o7DAvb4eQxKm",
+	"xoYGRr03b0/GL1+XC3shMDtDr6gWNb1+j6dpscRu67TEgT9XOFDIsh4/6l327ef3n/jPH7FC4GyOl0Wn",
+	"SfxT4JSg32luLlVlEs94qnhkDp7BBpN53Lv8GJ4IVWQhN9G72e93JOUi613Csb007+0Nh1Z4uD/4U8RC",
+	"YE3An3ZmfMf+7cNHfTKDd3hlrxDQ5aLIFV1ioXY1fexkWMHUykniLKN6rTh/K/iSCAW0MMW5JP3eMvjT",
+	"596U5iRO4foXI5X0liJF8lzCPw1Raqr25DmhDMPtazKfkrg/mI999E/xyR8kVYZuq98/gq8bVkSQXy+a",
+	"UpJnKNE/JuheMkjledJHyUDvkv+PPDlE709e7Px8v4+4QBj938dvXiPYXs1SBByLHKDnWvkx/0JzfWlP",
+	"WRJSRILucYHMn5L7CLMMZPMcnxOEUVKhQPus/Vty/xCRcyIuEFdzItAZ0SI95QuiWQPCSgk6KRTp60FP",
+	"GayR6E9KPUHMkNkZVLCMCJT452WCMo4U5wP0fLFUF+gc5wWRSOILxDjocYNTdsqO0NPj38wWwsKQUczM",
+	"aaZwkFgQJInW5hXJtHqY8sUC95EkC5rynLM+Unii9y/5H6B+6NcMr9NaB1rmmDLHqO8xfspygjOtSP5F",
+	"BJf6xWVeSCTpjPWd4oX2HqJ0jgVOtQFxv9wTO1AfJZoDJrDXCdBrYh9CE85zgpnsa5UHkVwSROUpU+ST",
+	"gm1EcE52IK0XrfAFLHNwyho81hCmXOrjgmvwD5y9M5xzDZdcCj7JyeInxy27Cb+35q0YmetrZhk2SjFj",
+	"XGnNTxCcDTTbeMrZNKfpF5/SUhBNxUYD0Nd9QjN99WFSoKt9yRkdMXeNQImDSbyAOWWEfemt0Tc5x+mZ",
+	"BMYkU74kMKGXTCtjOP/iu/OmEAhsFKMi5XwmgVU73mHJS2sqMNHXXL3gBcu+8MYJfVsR40gWzuKE6bzF",
+	"F1ppOuH8Vyxm5Esf54RnF3piinOU6wnApN4zXKg5F/Qv8kX36TXX9AVCS7MCrNk7zRCY5GZa55jmeJJ/",
+	"0X06QhlZEpZpK17vVcZXWh8XFwjPMGV2akvBU62iTHLytJzYlzxL+y0Elta0kCQ7RAmwDJmACmPuLKgQ",
+	"0s5aFkutqZHsFckoPgG15OtQoJb7SOtFxvjSKhp8FWWcSCAHhc80HVw6bRTk1lGa8oIp8IPIigb/uecs",
+	"uvGSiLEkKde3Xiugl3UlMPpkw0o8JwJkr9TEIPSlmRHNlwe9qPUUKn6xDzT1wH51OW+xSucb1dlNC37Y",
+	"fb2hg2ezh+dK61OKLJZAWdUZpVgI2mYOT7R+AKqXti0FMSSrSYYqhKdKn0uakqXCLAWLnRW5ZRPGoKxp",
+	"5ZoOFaa5/trGR/VhZ2Mc8bL9ru1wrVHyQoGKpmd3xviKVWyDDCuyo+iCdJlY4KeJbkXV09MynD+lfm+K",
+	"aU6ycc75mYz7CflUEWZ2N6daD+NFnqGKKhYbeK7UElT/IjLum7pbyjoEDpGesXFgMK2tpnhBui2EZjF/",
+	"QGP/coIlGRdMmdOtcXIgFeAv+tic5km1TSAUpiy/QPzcXOjo8TU/t3lfK9sAO6zJRBIs0jnJwAtNVR+t",
+	"5mDw1aipYJ6emlvCWjxILwRfoL34O24uY2k2dCNBSoX1ZbMXoNuuSOdmWycXLCsofWIhP4HD9d5Z52xz",
+	"TKK2jCox9qu+TnvT3VHVbkRlfVXqCW7+Gk7W4lFM+JKwRNuF/jgviLrfR4lhVCRLXEjCLaWvdVUQ2/CT",
+	"pokET8CaRvfCBxHTpjWa4wxRdb9/yhJLJQm6R0M7SvE8u2+sP8I0H//Q09Pq9XtuEmAXwjf1H+FjvX7P",
+	"DhcsuzzaI2+KtwsmQ0l1XmkMZxjZCPslEVKb2ZML0E4G6DdjzGvLHLwAF8ZxoedQce9b39iDPe8be8pz",
+	"vpjw0vt1JP4oGEbHND/H1gEVzhACGNUjrfqd6l6n4NcdeUaXO3xp1r2z5Pp2CWtW93tP8WKJ6YzVdBFc",
+	"ZJSwlIwl/Yv0RvraaXpmWFxomZmCujXs99I5ZozkgTMOfH16GHcL7buCYPeX3v5w/9HO3t7O/t7J/v7o",
+	"wc+jh0/+y5J6IchYzQWRc55n5af2h4al7um7RLkw+zgp8rNev/dnQYkaz3kh5Jho1cB8MvwzXBv3g8CK",
+	"jCF4VFW1jKaWFTkZA6uwj0syWxCmTbLeaL/8p3Fgu2cCtuP/ArKm9+zd0YuTnvvD2MYN7FP6Uub2Skb3",
+	"0i7a0snvJIfLWZ7zORESSHbvshxtbN/Sq/iLM/3m+5OnmvXxJU01vb19iZ6RBUf++Pu9YpltPKEVZRlf",
+	"jZc8p6k+AD/9hspWI6A6w/EhDumiBjZYAMEDkLom6gwixg2mb+RU8L9IVWNxUdvNUrlOwfVpHc/tbdYz",
+	"8l9dzbnUukVK6FKZC49XmIIjzkwSwh5WNoMrRvFDNDQmtAnQRubijnu93HlqH7us36uoeme9iiCMIeSi",
+	"OOj/V9fwwovbVaCuuciNqLjePvu8NviwjWbhBWcz4yLBUjmpJNESF1IThd5eI1i0wRXf4ZoO5sgkpmU4",
+	"lrLhLOxteeuev4wwn/oKT3u//DJ69eq010nTjzCt6w3YwuwalE9YJtGEzAqGKANpphVe83gYiG/uXo1p",
+	"fr4ioYVs9vNVLneNMW8j7o+QffkHiTIypQze69v8EhsSBvUfzn/Nxt+weO6gznZRia3V04W2j83Tlw2B",
+	"1eQ3WuvTPC6MQBeyE1WGcm/drE7sc8fFYoHFRa8u5Dpd71IMfo7MxIjEyC+hQOzK+WoCcv3ifoeH35pn",
+	"oyaFmVx1zcHmVS5N/QL4g6+fZBtPCPjgOhbekKIxptXki8Ex1FlGfdtK2div6REVcVQ5oZplVBGVMXvI",
+	"kfuvVEbdO+ZX2TmE7BWpy1qAWBu+ZWJdJxtWcYXzTrRdo5ly2tWPuiHXbUQ3710s7EzyDLQ4N9LvgipI",
+	"cNOnOCMD9C+yVAhD7luKF6SPJiQFMQ56HmaZzw5BC4IZyuh0SgSoUVqZkTVrqiFxe8OfR8NhlA5Hvf09",
+	"81uLHDwYXoLnMFzrXr9BDnW10bseH4aOx2GbS6tVGfLj7A03DnTDWkqYpNnk2EG60r0Pw72P//FhuPPk",
+	"4//Y/zDcefDx/ujDcOchJIx9/PdeVy3mNj/YquWEG7zBR/ylNJmNqU23quqcQBoqOGhynHpjR8+SCND5",
+	"IANhNec5GC41V4Sl99p1+TLK0CbJv3XOWFU16Jy+VyYt/7QbT5YM1IpgVHfHg2FvWIG4XR/R24AB1XVB",
+	"bSH7lMQZR1MqTOqfKNVmiSTY19iGpEYoUQIziVPz4cSZ08mkyM+Sgf3fWgJhxUFYeb/XNx6hmCOwXAOf",
+	"CSLrsTc3Rec5EWSBKdPvjh4/fqIvHHih9vcCx87bo/fHz5+BA1IQyfNzLYSbwavK0J301eDjDXPZbbFU",
+	"NM9tErieXNQhEmMcUSPcjVrx2zqva9ehr2hmhLu3ZmLaBHXZXBNCGKz6EK30D1qfWDhWttAmyYRQNkNT",
+	"XrDMZZ1eVZmyurXXpY3KW55RZQXrNKx3RK1j1s34aBkYkL3RhwfD4fDBRxtdkJCeB6EBmEBGcnpO9Mw/",
+	"NgiwMsz6IN2hNvxtQoOWBArhPO9HMnidSnwFllsmVz4cNpIpC0b/LIj9vbSBFYlH7RKzBUkfJcEe6H+m",
+	"mKUk17+Z5DRZLJf63pMsGaAjhsoghOVakHlniypISjOSGR5WyQw8ZSbHSqupsswk9ldmDloubCBkqaAZ",
+	"UYhantXJjqimXldSUffW56E2t65G0HYf15HocUuANHn65tXbX5+fPH+WjLyPkVZdjIelh1RfVMOgsBD0",
+	"3IRDLMd27vDjp788f/b+V2Cg796/fv3y9T97/ZKn+g/q/z56/fT5r+bRF0cv9X80WLyWZvoTO+dYQPII",
+	"fEvgqb6sx1av03flXcHstX2LbSTpqTMW9X87utHfMvfrY7hB1g/R2KGnvLDObC8FtahLi0WRY0XPyQhh",
+	"CE97ekvNG1giT7h9hMt/OF0MuDtKzOkl7jWC0/kpc2NxlprkVISzTKJiqQ8lAaNvLLyrPTF0WHPUnxOB",
+	"Z2Rsv3sBuq9VoGVLsLbMXtDfcW9Wo+WlH9qvqOqE5oVWGFt1RxtNBae9ZcR1//cVHdpby2P/xk144/w+",
+	"g8nS6hd/VpLBtCng/eY1NisrTB7ShhOElYCNbvYUvJ1cIIglI8ZX1SAMJE/qV654hM4GXr9mc9+AjANu",
+	"DsHVPEclHXfcihnhM4GXc5qOMypNHJjGPJlBMGpyYcyivklk51KhKeRdMGXEwaArI3+rhwGuEHMJ5Viq",
+	"sXVftYRy1JxIgqZ0BpGRFSjSejiSdc/38HlOXhx2JHn/YqlYNIVCKXAh71xzt6SjsujHtzpM5Ewgzt/M",
+	"OuAC5fpYTB4VNekpTlUdeY1g23ksCcuiGvdrSE6YFWx7ZbuSZbagrIilXhxr0uLnkOhDkLu+HUncf+HP",
+	"ghSxbXwPWcUrfKFnb8KsasXF2Qgl0qzYnJ1P89h2afrQt6WpuBHyDkqNsuYsldbnKsodUBrMO9T6tp16",
+	"qRLGT70870MkCQl1SOtKl1t/M9TUo6RgpLjPGWRctcjPTh8ziTEx/gIJ+g3dFcynakbOIdS3QHorF1Y1",
+	"lh1nwpdqzAslx1mhOdI4DZJNWlnwas4h4pYJstITogLZMh00IWoFph9IL71RpfjqOKXQM5mRKREizn2q",
+	"0zHB/ikXRufX/8cukOa6V/isHi3KaiJftd/UmwBDIBhCk2Y9qL/GnVD6RvWQa/P/jGumumCC9AgIRuj6",
+	"SYKzDcL+ndaF+XSTdthgeaJgY7amFlUUzJc9SdDWKaSW19UZL807eFu9AbpO4IPJZsyAa0VdizQlUm7Y",
+	"PZAa+gLom+q5RcBd+ldWm5pcLr7R11GOTCl2q3bkHb2mHGDtTSmn68NK5r4o8qmRHaylodYoBWgNUEXC",
+	"2awjUetZcYHzcSHyVtr7QSItuaY5X7lyyBP7HvqdTND7ly2kqF/uFjrny/FGl851DsdX9/vzCethI6fV",
+	"GkGvG6DxuboQ7wgsXmfSOriL67vuXBDdu/ACFhKZY0QpbCpadW0mqjHX1aSm2tuiGcSVlKg6HxH3bTZm",
+	"jC238JsWiy2u0kaMzjWiPy4LWwRzRHg1uUN/gw+jeWWiTM7z+XbLMe4KaPNQ1Ky8GgNZ54Y7EXQ2MwKu",
+	"o6+44fTN9OkXrAKKEo3hPwONzlw3cHT6qwDyBdQBV6tc3jxb3RsJOjWXYRSsNcEWP1c7wVDEhwGX0k3o",
+	"sBhGfqzdvV1RsN29a2SiHiLO8gvYCYwyvRMFM+q4+ZMgSmhrlEttFeQk7R4b2d7nFJxffcvX60DWERmm",
+	"q/0g9VIgdXaB9g5BHFZWObjRgI4/nC4iMtNS0klIKxobc9soE8+JyGgaEzBvGkdqCm+d9zXLnLe0QidJ",
+	"Z2n5m/l0iy7TLaZUQou4Y1/HHSC/Zps40g3mx1dT4Rv55q3p5ZebU2o8mxr2o7mp4MCgLoZcz9E2OhR4",
+	"wEFOWCXQhyR8NjmacSIRZ4doCMzN4E3lOcI5PXMZDzeS2+MXtN9Y0dWynsM7bWpuJMmnzUzor5hU1JKp",
+	"fNhwJNsQGmfW3/NJoQxfDKqYOV8mL6k655fMoKx5MfiDRHzF0F+ckUNU5l6j19zVAtuMf8NfzeqMHx2i",
+	"YhOu5hBRJdRV336VTChPjnstF6xD8vf1sqkiTm6MlFMSwHKfkBll0soBfSEUxLauXr7wTeditaWdUyaV",
+	"dY8k5QKS/17pWJ5ebe1SU5d4efT6CO6lhQkKnGeSwKWllZLU20nwqh+poionh1AOJLROghgwitoEbj8X",
+	"LNQ7YnnkURWjrEly8fqgFk0uZMfA++/6pSN46fjVsYmgz0l61sy0Livb4wWYK8HZ7BARgE+C0HKxHPSu",
+	"XuWgZ+FU1Uh+BKhjdk7xDSrfDzap0CvN2opQIb+AapO9ZROwKc5tVZrt78avmQB0B8kSlJMMKV7hjbbO",
+	"fHMQXE9ky9qGNYUggeLupzfoVptCli1uIZiiRAucEc0RERcZEQN04h1msBsZNe69JZbSJe501t3LgzlW",
+	"ZBnzRFrDoqMRAJdWa59tFf1gjUA5UaKfS64q12qU62bZL1Epw2m4be6HhFahgSipVzdnzc3dXINGJHDy",
+	"RgRZn5oJ6TmXjwnrBUHcKMlEHOJFOkdYlpBufZQE2p4Z1gLFxMZt8AKy7PmJr2cJ5oPHvBBpVM3hDsIO",
+	"yhYTvKRJM6POcRK8pOA9M/G2FnZiPrgGHDQx8IoenNZqqAOUvH3++tnL1/9MAtHYN4+/eX+SgFvcBN8w",
+	"/HB88uat+avEtIzGQyl8OG07bK9fAjvaMbUIOHnztqPgeOs9rm+W6iUz//umgCQuxZdGkpj1vwe/2jZ2",
+	"cCsGJTmnmbYiNR3RGdsplpAP30e+DHqoL5E9YTijpkFbHXwT4wmO8DKcQCw0V265OQXJRwjbGWKkaHpG",
+	"lP6vFOd53bzooGZIT7ldpmwebjg2KqsPFtRyYxxeUwg5sFwKfo5z2GD9nwblwf61VjevNSq9OxR9/rx3",
+	"eflv6B1Z5hdIU5q2xPjSX6wUKzLjAhBRj9796/mJIVPLCgyuSO+X/xxa+OWfn+BJmpFp/d+AyJFigGsm",
+	"bPz+OMDWXYKHm0+nBv3jgqUbyugrmrMFAjCbpFY0p3xXkU+a5M+xoJqxAoHtAbaecbnW1Ae/c92KKY/c",
+	"85eR/e3Azs3mx2Q2xNxAvp3AQn6QJp1qzvOMCOn0OOOPA/Qs/TAvFKqWyYfZeu74Yhqi1jGNOzFzY5eO",
+	"HuBaxWRBlXXUNgcPieBzDC7HnHjkJ3P2DeeBkmgqKGFZblBCtAFrtiIuy0pa6aqF1ayuJrqge6CMgkPq",
+	"xAVqid5vtnCVxVmLS9yAZKNrrBBxnFV/jqVJ1vc1JCRfkk0FksBBQggAj1Pb4FH+tO0B+iO271raDicd",
+	"kGB5WyKMqV6kWx7tGhbYUn1qftyi+NQy1K9ae+omvUXpqXnl2GB2l3D4nbhxCK1dNeYfVJHuf/nPD8Od",
+	"J3hnerTz4uPnB/uXUXPezuW3LsRaaYXwaKN8bV5RR11lT4eAuJ1r225o30BwatX282lv77Q3QqdAvKe9",
+	"y+QQ7f3v//m/mDePIOljuSRYYANcUtMya96jvSau0GW/9wzL+YRjkUUM1VTRczKulEfXuIJLte8jYTLt",
+	"AVoYUu07BstcNNcHS8gnkkIAtsWTeGwCvaH/tZ7ZfE4E8sHZsiDtiunMM8KI2BoboJkhMN4/mLeh0Vl/",
+	"f5kGbfICcXa1DNv4p2zGNSR+l1+yeSsQgtg/MClnWydXak4b/Wa1pks0sz6v832+1KdC2biQJJY45Ayj",
+	"rYbjhVo7HlhO2r4Ea6nr0JrK83xcydVofuCtiSeNUFYvCLBUjfO8mYi4Jn2O6OFaE6tOSiSmakcMzByc",
+	"c+cUr9R1CtmcQmRnRdmEFywbk/N4tpAnHQjrnV+PVE3ijz/XbeVdgxVWR2yQYpOYYrellUvEL3QbGbXt",
+	"aP38NzPbGrOLiXGTQZK9McHKFleuVsZ9OeYomnnsKM7UHwaggaGjwWZbMa5M4lXMQVJLYKsln5i/Pahi",
+	"lz56MNx75P5k5wG1MsQaNbxQkmaGJ+8f7GhCQ8Y/r2dno77w0uOHEd+AnUcHstwOUbXtfb+EuF/dhl+j",
+	"+nq4loho0vymnTVs5EC1W1TBvqxOvW+3rTKjGP29oCTPPJB71/DChUntgfrhFWSJTggSdDaPWzEAcxIN",
+	"Ygpy6HpWLLEJ9WLk2679YNpxVPs9lbG+MYTfvLtvc0MOPYu17sgXNCcv2ZQ392JKcxI3W4+kbYZDsqqJ",
+	"Dqty0auIWxfcmuOlIOeUrKK5VeD3NBff8mrzpb4D/daWv0SUpXmRdVQRI11KrDVXn1Fsg34hOFfzGlfw",
+	"OWZz+PUiRFbs7Q2Gg2HT49eGJnxkWlmcurEMUFssZ0lGy9HsLZ8JvPhBdnFV27CVGzC26LKjUJ0z3UhJ",
+	"5RUwArPCILUTOV4QMYtWYfCVRHjCC4UkXxCoh821CnyBrONaCwq80MrxDFPmKEwTREclYJ0eZNOyLZkK",
+	"vpKHwP0czABWKNnFS7p7vrdL2YxItWvOYvezTei63LV49p21JnNOEa1pP6I1tdbO6X2z8+64DzfOG2x/",
+	"gdbpZZBOA8nHJCOZaT5jFtQdb+ILQeOZQ9kWGK9czOZpuG1o2SyFzwhrQn2v0W3LFMyNEOTe4xP5cIVl",
+	"X4U3l5mNAZduxaUriSbck34JdNFkGm7+NWS4djA4f+fb2eSRg5uuygi9gjG1orW8MD1FpFXpoZ1VRAyN",
+	"DkrTuDfq/aPItZGrOQbltprNLMWnNQ/3njz4OX1Idh7jB5Odx+nD/Z3Jk+lwZzh9OH2c7k0fTx8+bEqk",
+	"ygzXUbRXEsJ5hS649ik2yKct2/eFtog38McklrywXtyVFFUqiuW62w/VK4jBiTrtsEel7eASNqXqea2v",
+	"3n4zp4z0Rg+aSfft2uahtWhM01dj70A3sG20TdN/ysgjeKSSGAOGMIUuBSzeDyGIbFBGormPTn72fbY4",
+	"ZdWWbKrR8JHkZNG1Krp2mjCPfhe9NjjFuNe8FOVXkbRfzW/uLfGuXvNKs8JI+J8gzYuQ4ojCk/2yQd0A",
+	"HbELA8xhG7JBWYNXcMAi8g1s5lgs4HxNNy+tAMWk2c0kE1ZkbJBZVSYWlNUfITbMVngwZXZBiQITgr8E",
+	"gC8vjePk+bkNVFdpbX0EtG/BLiGZwrQFjocfTbbd2MXXOsKAgy+neyXJAsszko2BhcXnDN6zjM6okiGG",
+	"S5B2UCaLaJWbCCwjLYz/9//8X9CAs4PCsyAZxWPvFqkJDpoTG7UE/wJtwZ22/H+c5lhKOrVtnzoCLD2t",
+	"vmR9kPR865w4YOddW6oEXlzIhMeLsuDRdufazDDOPeBv5Whr9NS6Pz7GGR5CuZLqRkQZkLkaLVz4fKvI",
+	"ZeWaRdjw1SItWzNvuiBjgdmMmGyx+HFOsamGt83JoSMLmuD0bLDGv9xC40fejgTnPYKPX0WAesduRHz4",
+	"s22sr4NX91WpFtZjgEY7vpbh5RIR/fbcRM3cFToqXMVx4f3y19mAsE3Xt9F6q6O5eBPiRAvGUoh0SB/F",
+	"19uqDZY65MqCM2nl/mA0IIf1s/kDlYLMOOzm9RwV5M82c6AsU7JauRaa1nC39ZMd0TvJtuCEV0LIr+ZH",
+	"30D2s0lmrlRWVir89d61ycqgW1dL6nSVU9W6dVV8DiFjLI+8xjBKag54QGUn1zDjpw1NJ9rxdsVF5sjY",
+	"uI6mXBwalT8BqZ/4vDtsNVZw6SX6vxNto+YXlaCb4kvnVOn1e3OSL53+AHlPn+JxODvrZySlztPdNVWX",
+	"u2BiGelrWNu8DDiuI9paeLJOPW6UNdv+zJv10bKNWNVxnhG5Le6GazYZUYNSn4s/NmURa3iZtNkBC5wB",
+	"PCPACHERAKX0Tc4RKB6+TaWtnegjfpW510tcImsI/EwdeIzXyKP7e1SDKjb57XOyuOL035kvbazfLl1O",
+	"/uyDacbOaQ1ZtfXis6gjSb/EaKs04rtXw8S7318Hk3YIV5shwgJ0vDpe7ikLAXLRvUUhlUPN0UPfryDq",
+	"9tG6Fn5a2sfRxaiqtfcr8VWk/6+g15+N9Ye4KBZHJYp8HKJ6mC4lHiNlXYvA4DQK+Y7E42Qu4t3ZsAnI",
+	"+LquJVlizm6BP3Vlh5Rfavnl7s6pV5xRxYWFN4smD7ZkUmmLaFIYPGXIlOmM29096+vQJtbVqmK+ei6Y",
+	"vQetA7uina7RH7ogUuHF8haRRa+ZPVVNlapQRiRzqro/sUyqcskxqgywWGvJQPV+nNYe3Qu5DlQHB0kx",
+	"D4d6LTOzob/+K1IKFO2RYAs5TTtSlOiHktA+CgqVNwfct0goqgBOdiLGjfk/W2PKue1qBByO36AHe48e",
+	"7ewhnC/neGf/ajtSoy77OdtvtUwkCmXFhqQi1wa+JZsNnJOCsxm69+7FU/Tk4OHj+4Nef5vi5jleLgkD",
+	"TyCVPoVzc5LQqHTFOlTO054gkiwmOZGnvV6br0CuDygtsSi7cVK2LLqrT0EGVkTeUSYBK7zl87xwtSrG",
+	"sVb3LLsQogVCkHE3LLTGjsYhX+OF7WzhG2jbWBmvtZbqFnVdm0bQXN8vJydvg854/mMH+/tx3q3ylp06",
+	"owySf5eGNPUytKUnD0tfconixdO0EIJY7Ixyie+ZDbJD/YErHIkx+GjRT7mZtdkcIozev3upqYlEPgtZ",
+	"PKNJjtnZ5givcV+bnfCbG7uk7wjOKIt0c/E20oLODDRd5T72egGqWAGF30su1UyQTY85CLfKY4w7n7B1",
+	"vewjGb4KwACXl+FfyEzgjGQR2eGnvgE/0yz8qXm8cyqLf3ETBsIa86X+8aayXNn0jXAM9e3v9EJ4EB1e",
+	"qC3Tf64fTjYYde26m1FKSEoDAWPPVZsc+BxTI7RiZkcIgRpJy+su30vn5iahaP1bZvD4Co0ZvAGgYmu0",
+	"iZt2VVfa6ceqB28zlgeM1lfEt0bt1kuFcsXAwzdneVaQGyrrD/KpKr7J7gG9sFSjtRVm9zDMV89gr4co",
+	"OoSjTaS0a8ZcaF91oa24hT2OOK5rXuq16fHrbR6Pa9l+m9cE327YtXkicEqyNQ7Om+YQNx+laqY6POqY",
+	"6rAVbd16qOoukrQmld5EisLrWbuQ1wkWVboV+wu29u7Gcyy2dSBWAbi7OsQt94jBs1/VtVhB2e7qUnxn",
+	"UHC3AvV9XUNY9zCh1EbEroiEoC1yOfd0GvGthY2vwu5oV0cwnAr+F2HtX6RKluvzIb+rf08bdhvJo2D/",
+	"0o9dmko8s9MtCXF0UaJxuOJwbahefYZXhj4etCjQri9jnr+Z9kYfuiGhmnaOlx/7Mf3EoUU7nOgKsrGF",
+	"vGyya2DPSuXrCMyDdGtNHXaVmkIYfk5EVlwHKnNzQUXrO5OLNrlNWUqXOG/F7Nu6sUZrwvlL1QosPViL",
+	"pBJUYm3b9aH6zWi/h+3dlz5zAa6iI9DIhCv7Xyt6CO5lyEOaHfVDnlahvwAQv0y634hh71hDM4phyT4Z",
+	"uV5UwSV1kzpECazWPCS56epKVWlnlZ1/DUa+256ojV2wG5KgBdtCdhbsZqVmwbaUl2GT45rclGM+bQ8L",
+	"BZW9QVRohBhfWaWT5gRhlGMxM612fK9dCKbBgdm+CwjPeIgd3I2hXEOwGyK/omS/QrZhrXTyiygDRCq6",
+	"AC3S7vJYjxurvLXtiZFtUVu2cOpXOklhSTNipVPBciIhc92gRmW0pTfO5u1sRaG+mW7XDrEEWtt17Um1",
+	"pmnC62s0h7rVjto3UuH45XpXdSqMpLauUBOZj4tsJyENG+u39uiu1RVW0gHr8s8LuUhn7zgZbygvjF/R",
+	"GKs+NiGtevQiSEpuQxCsBQetV8fElnsjF/f0uAKjHvmzwDlUieO8IEHM22b+7nk4Q/sDOhIEo/c2vh7a",
+	"5/E5NSMZV8qtbixrLdma/Xvm34rkMbdfL1fv3JjF9s6IWEaqLXatL6mWNLoh8bO5wi0B5jUFwsMo+ewp",
+	"pO9Dx31ThHiZHCKMZoIXS5R89u/IPsr5jKaXJl/U/AMlR6+fJX2UvHlnMl1evzkxWWZqTk6ZnHOh5tBz",
+	"/fOpLZw8J4JOKclOeyMEdk4CPeUFsdZMmRYBiWdAq2DXmgpJ9MbOVo5QYghZf19ruO5fpwzAfTFl8BNl",
+	"+v+TT1Qq+PdMmf9P9P/kyvx/YvthhxikV75DnXD5bweH39LIcz2rLRFxDXai1bX2hk2Ii/D3tS0kfuEr",
+	"tMDsAooPoaeKnBtsnO7dSC7bL4BdnL0ALcGyWutbmMiWjZqI3cTt2JZPWGqZSgXRDfBOVnN+tSw06c+u",
+	"ky2iNyFmjGxoi7HBIgneLpNrapvgp1rb1DVc7mZsNZ8n0nWPnBS+SZstSFbparfZaWzd3SkiM0sGDt6s",
+	"K3O1rV99hRUWGJxiICs07b8rZW3vFf6DC/SUwloi5fPXl/5xEJP3jP5ZEN8wFfJQtm7IUffSxOV7/Gi1",
+	"rVLHu84yY6P3fto72Hv4cP/Bzz///ChQauXYImhCry1f3BZ25LCaW6Uro7O1fh5a/ZWy8ZQDwvfBQb8n",
+	"c76qKHLDBzvD/ZO9/dFwOBoOI4qcn2gMbZivmIsWUYaeD/YeHbTgODcW1XAQ2QrvpMTnNHlh0IMQPLid",
+	"GxBvXwpIt25jXm+v1IgwaruhLLCQpKWOuXZIraYkdg2ZYMg5h8a2qxGakhVk22MHAaE/azw1VEHvgXMi",
+	"Onf/Lcmj1Unk7VmIoUKADDzbZiI2y85FVTlLbdsvuARQCGDnRLIb6n9h21m4ii5HsPGzqm94uOYYnbZf",
+	"6Li8MuvcRvwAc9hUeuKGbZ/OW6zS+TaSI0rJB00tsIXit2gG1lJiEA4YXVfglliDx9wpCTp6pUwlDRVo",
+	"KYhxYOovHpr6KFeYb1tFQh8yBFOSvnzO+0utMldp6RHK6DCZHIpYRnsxdddB9F+nN0LQ8WCBxRmxDXaj",
+	"AiTleY6XkoxXc6qIXGLNgSylpK5NA7RZ0OLu8t/Q7yRP+YIYdvxZqwSXA3Qyx+xMAg/4gxu3Iy8EkkSc",
+	"05Ssa86wfRcG90qjN4KVx/tOU6mVd7d5UqwIbWvu4NZbmmWbXSEVzHuvKMCkPtrfgKI/fAxQAPf6vRUW",
+	"eu/gl9tu8tBaPBjgxm0uQwiaM3SZ01P3/NWK9WO0Wl/Jb1oTlQgLEiCIQDND/XwJuC4KhvgUwVDmt1h3",
+	"4+ASfN7YPqKmAbgGGC5q1/eiUEC4wna86FDrESH4Dt0ASij7KwIddNaIOrTJuAEfW62TRCTWHDaIsLFY",
+	"U9wcwuPbRrEeJL+Sw9aSBR/0A/OXty0tUeIL+Pq0EFAFmWM2K7SIGKAjl1k2I8qqtqbcgoqwMsi9kfRt",
+	"ybbZ3+4gku66/WYm29LXLA4+GuZQzDHTog2uSdBKZF0uRcnCWvZHIlyoORdIzgF094zx1aHPD8HnJDOI",
+	"5jbRdus1/24msFGdCl20qa+CqLT98Pqk7xFSxt2DniAxttSvNRtp3uENvUQ8nQVbup3nuCEHNjXQQZxZ",
+	"NICB8a0ygF9M4O/MYIDZPTlEScF8ax1TamxSjBOwsX0Jsyk+nzrfcGaRAKALmlFjqi3KoAjoAnKGIBPg",
+	"D/Dd6Q+YDhJ2+IxC+Yp9mXE9Y8rOcU6zZBQ2z0BYnTLDiTX5LqiUlM36oaCD0nh9ZyVfkBIbrVqoXG4H",
+	"ZPb7pQfJ1WWZoj9Q+7tZhP4d1tDr99z8NXGbaXcEMHvN1Ws3jfeVabwrp1GinB2V03hXTuOtm8azchov",
+	"3TQCynm6tvUScuQD+WYSSMc2HppyMUCJ1z1r3e4OjVWK0zngzNWwBN8zqkhm1ezBKUs0uyBMWcyLBOlj",
+	"0F9LghuW9IHG/Iy0jWkapJnsEdPBWT9CVfVgQwW5UDQ3Lq7qNzuezatgqPd+qKPaUMH+lpjMWzSwu1l1",
+	"ufTMHUMTM2SamEW6tV9D0WtT22wswS6zVfVy6lUHlef45bMb05i+uCMxXO46hn4zXnJ3Wbv7KbxpepN+",
+	"8nIa3R3lbiJvS9j55h0xVuuR+KNguGa1Wv/2NczW3B7tz9DQGmRKSGwR6y0wI1q65kEPDCp98QFoRzOi",
+	"oGloo/eZge4BtzuSCl+Y18mFNnzigK92yg19b44FTlVNZW4BXGwutdGuZs1EtQLsM8Bd6wjTQN/jdmyj",
+	"jccbkPVi8/Tr70BP74z/chu+7JV3GQUVsCzWECPMu96HKxYsbtTsBJ/YACPkntRkGCIXR7qVm0ryQppO",
+	"FfBYjZ8dVNnZQYydte7pcYldUq9zvTUHfavNuSbPd5114O2AdQ0W/IIvWFrjSCWqt+d2u1I/Vk8u1ky7",
+	"wTla050153Cpxz9IRLPWJOcwfXk7x7r7+LoVOyuzmWv6LXqs/h7unDUel8q4V2Sl3uBtsYyvY9t2IKVu",
+	"IfBWAVvhXU8292f8unpmeZRhW8lhpYXlB7zz18fP+/0Hl/c+jHc+fjja+S+889dw54n+48+X93/8940p",
+	"aY0jXXcOzokSSbWJFWgmjI/5UgEgT04ZMWlhivNxztlsPOVi7G5NvKV7iZPSvQVvQ/pnlXaua5Dk/Sq3",
+	"zbT4AgGR1qhDe0ThZo21m/PKV827WgAOXAalW55P27zypv2A1R9/twolhXbnRvs1eqRpfDARBJ9BT3Q8",
+	"0TQ4hU3Xw8hTpvjM4NKdEbKU4BUotVE4vRlR2n63WrB1ZtxzniV/zROLYrc2WBDX8g9RYugm0Vo79Cw1",
+	"6HxBamby+bN1c11eJvD7ROgVNNSy74i1eWrw4bWbZXa3aq5vF3jQqsih8XjN6DlhfZPTOiGIfMKpyi+Q",
+	"mnNJ6taWl9RbTi3sq1lvEdXvFbB++4BNF20PYXhbNBq+uGL0wXDZykwPnmzQP2p++SgTryAKdC7eLCEI",
+	"6qLt2wMb9TNqrr9RdHoELEQvzTBECNhUZ41pZryhA/3l9wZDrB3lvRUAwrfzVIJeGS92IyDEtmixm4Fa",
+	"Y1RU3YW4Z21r6M/a1n7N5jIBlmdX7xpkDNeyT9a7NyA/BtJNjgVFv2J2hutOD3RM83NsMUv+AkyO3pGk",
+	"eDfIoE85A8xsix/RM5idvW5ZHDmWZbNb/aBJhYlPouoT6f305ODxY+s571WhHcsJg95VmfLHK1XFXNWP",
+	"U9udjcJYP+zRNa4S/W/saHs6oPFYQjLgSnAFqNOFvEZ9f1SW1/Az9UOmjITZojLshenGL6z3irVnsXbH",
+	"seyjjAhoUQ2qZdk0q9P8AqprfOro9RGC38LNt0FUyiodwZjWsKlEHkaze6LDtWugai3TrEgPyL9O0/0S",
+	"trNcfnvMu0mhbdzsKYxwW/5cy1XWMbB1/ObbYBBWPx+30ffJ3KZBigutQ+AQIMh4+N2v2g4/RM37UNO6",
+	"96sq/9HOf338vH8Z1ew3eLCh5KjAOZJLkueUzUbOJExcnuMoQUtBpvRT3xqDtnGsIQXkDUN4L6nuRXIF",
+	"b3jrNWij0BsK6XXWEvo9D9x8jSqi2kodFPM2isZ7uM/Xvpr/wgzgF6MX8/L2givXuHOxoMlvRGQ0VW0q",
+	"t2tSnmmubmm89GAwU23nofUFTwmkdqwwVQE2fhQow375RtEoYy0wHQZOYqeXdJKG5+W+rNtgt311wnSv",
+	"97tAYP4OPf3f8pymF+0pUygnSqKpINZghnQWxJm37ldzbnUhBwl7YAAXBijxvtA+SHDLb/pQICFNReyE",
+	"Z6bHg0skOmXurUOU6O+OTasW8045kQCxzX0RvB/hWKVvC5K6VlTqQR19hGPqr1YGXThXCuRJ+dfRvYQX",
+	"StKMjFewf8n9ATp+dYxsX9WUs5QIRrJq8o2bBwDU2CWtpdRo3s0/Lk7Kcf5x8UIQcmIGesnMafY+Avgu",
+	"SQtB1cWxJhfbxpFgQcRREQuMHzF09PYlOiMX0M4xIRJ660hkFJIEoI2UtCVJQIPgDYQhy6sxV2rZu7wE",
+	"GGzTl7cWf/elTvycBClMep+PXx2P0JLwZU7cIVKBLNPR9GJqDPv+QGW/LJ3qwyvgB5iQFAOQzikz9dbW",
+	"LBycslP244/VFKXBjz+i5AhyNOlf8JcR+gcsCp0Ww+GD9IxcwH+QZICO9JagFAtBiUQy5UsibfWEKROk",
+	"nEGHdulKX7WublO45ClLPu3AS8nIdisxXfX6KFkJqjfZ5aCaXYiu2TQtFXiq/wodUxLTr9j8IhUhQp6y",
+	"sqYM/qrv7xya+kmf2dpHCc4WlCWIsjQvMj12nhsylwP0C7Tzt7NnXC/d7qCW3/LHHx0KNCMr7xHpowQK",
+	"shLonwoJjgbrHSWBoEzQjBOJKFMcJe5PNm3SvjhVpqWKJIenDBgpAKCaNGIThcSCgMqveYwWu4krXQHM",
+	"fmgkrh+eUuXa/Cq9MLMGgH+FRQgC6Zm5JYhdi/D90x+SsyTEu0cHw+Gogqxe7TyM7kHbYHnBFP7URxgt",
+	"cK5FiGZnSyzwgigi9DD7+6MymIszQ7pUSZ/GSX2U9xAltqd+QFfQPlgOkPW8mG7FcFn1QBYu/5T9WWji",
+	"Py8rBOyYfdubmc4YF8Ck9Ia8A/xcgNBBb98cn+iL8btJWkHJy4wsllwRll7s/ItcWFZuc8sNFWi7iyxN",
+	"9muFF4Nb2ABaOSQsiRfklOm7pB+ApvroyObcgiwwYDceflg/SaXeuEOE7WfdGRisHI+OA88Nn9hFPdX3",
+	"ibKZXszbo5OnvxjDGTYMOqqjJVbp3Jzy4wdPHt0f+eRvl8AJCUfS9rilstyuHKdu6PcnJp3Y3td+IHOE",
+	"51HQaEzr44iqEXQpthAH5kDLD5oMU98y+5RRBTmegfHvn8XKcGjNyszMTuiCOMLWy3rw4METpz/9Bdfl",
+	"xx/fBn2/3bPgBoD4ExyoPES5vucIsOzLyi+p2QjIRoMVOjhlb31vCYAfNC6AoT7sveHQzup3MplrXvfj",
+	"jy71tYQJEgRZeWpywjKeFmYbNSsvDJAAFUjSGcOqAKSuc4BdAKSnFdDM6JQlmm7R7sp+atcaywm6h311",
+	"G8wNWz/Coe/BYDboZEVf/XrfRKNqYxmMnQTdq4sYP/T9PppwbVGFzOTTzmq12tFcYKcQOWHaXswsvEjy",
+	"nzsmzWLn2C0McElMo41ysUDRD2wQzvRL6EEHWXSsBMEL9FzTeJiwP+rtDYaDocFqIAwvaW/UezAYDh5A",
+	"WraagzrgOk3gFPjmLjBu+GVGQPv0Mu1l1hvpPx6ZJ381D2oFUy61eIaX9ofDWmZCuBGuwt1orxvtjsqH",
+	"QJ9oKTiW4N4/GO61DennuPueYSvnTSeCg+GDzS+94GJCs4xAwPOhWeL6N14ybefj3DcIedjlO+8D/PzS",
+	"Q7H5PfuVsG8WIPeXtdG+yclqzrVmlfo2uRhq72w5LeifVj/pjUzR5iVQSxpTF9fx0AF6DnrXioszIhCf",
+	"aNEELkGysvXatrxdIq0VlMyFg9uuSncwepPygPv/wzYmv3miM9XFlyY3yw8I692BGf10A4NXLDcbr/wW",
+	"7pRPr4WovbG14cJ0IP9/4MyllH65i3mw1+GNt/gi5zg74fxXLEyk6mDvYZfpaRONC0WyVySj+ESbOvrl",
+	"/f0uLwcNaFz/me+HlYACRUrTocFHjPm8iZvoh2BkJ3O8edIqbrTy4a1FEFtWg5atUe/ykV2gcgh7b3jw",
+	"qfHc6SdraB8svwiQOZoQflQ/BTp26YorIfk6Xck6pODlx1u8/+5j4H2NXP8jtNQKEp+Wq/7Gb/13cof0",
+	"hpd7GlyVkrzjopfLiHPUhHegJOzZu6MXJ8mhd1C5ilWL7GksBQscTDIwPB3oqUvO0WYAn6KkhLiCZKxT",
+	"5v8CFJ7okYwhd899zdjjpz3wsXBGTntocoE4VCNwdt/GKkNDyA6JMg5uMsCrszi7hIE78RRCeMS02tK8",
+	"JsRudVMwmnCVWxgvldvQrdlFYN/+ixiU89vQMNz8bJJQF/m/d+MfbxP93kzFmsuBZ+AbF/rDJ5vfeMrZ",
+	"NKfG2X2nJdyWlgC3D2FPQ5uZ3MpegYhKsPuZZpcWRobEWkaDaNaMwoNNGYeWZ3WH6GD4pPTXN20KM3LA",
+	"Lmq37qAlJuyuCJXIDPHt35GDzW+85uoFL1h2pUv1nZDoMziuq5Bov9Ud0k4/wy/Otf9udPg9uVq2IarS",
+	"r7KVfvIMdJKrOGNGNlxQ9WeHBbR9E6gWZMHPDW6L1SxdmpWJSmUQI80vBuj3Oc3JKcMVfuib3fSRhZLT",
+	"mp3BgOijJAotnvRRAhreGDS8McSxnHc0/AGiXPcmXM1NMGgEgZ/7fdPhvxBkrOaCyDnPs7HtdOygOQTl",
+	"gqqLBKWYhYvRvwKo4BQUUKyQQUKXAe7+SNu6WrScMmh8Bc+GKikIIDcileiPIjNjk5VzgpVIIjNiIj0m",
+	"KGn+YgNdemzCsn4ZvYi7wSoc5/b005t2ftXH/aJ+r7+h3nvbMv1OUb5dd5rlyJBaeAV9ZFmomBDYwLXf",
+	"hF8znGsD2zYZPi2sW3/mlGV0OiXi0HXhvgqvs4FZl/qw4FoiQU7F5EI/TPJpjB+a3NgvxBC3MNjvGNcd",
+	"4/r7MS6T7nCzJv5uillqim+vpg1H/aMvKMP5AAUdibDpI4smBIqME/PZnGTJoWuCS8G76JMBmOlbpf9W",
+	"JpaYSBgjaEJmlMkB+Bj0+6dM1XwD/JyIqJcSvnyzXspbZj6+t9pGJuQytiwnv3OMfCcqCdDkVhe7PZpn",
+	"7jVoDzd8rX+/5kWtNHsLNB2v/8QSDwpJ7i7r3WX9di4rYFne7F0NemdaP2eTbmyGryhY3zXJLOv8cpLN",
+	"iI3hmYxA9ApnxLpRTLsEPlWEQdY9rCRBiuS50fWb925GlCfkW7w0YePQtvsC+cR3rtWv51o1iScCVXyN",
+	"t+plbb8q1b7y0cvyhkH+usFdt3FxB33he7fa0DbcJnB1mpRyLDkrAdvL0BaHHBvVvCc5lepd2GL+9lNk",
+	"Njz5rmCvXWuVzQ+7qbuyzO5vvDOFTdu8AhT2lGfkdiWx/97mLJuSnO4YzNfLy8GV3vnhbfq6LGaQyvNW",
+	"NnMEkPGmtqUPkXDAg9KMo0T/H6AjUySnTId+udRTlnNCXHGlwmfE9uifcrEocmxVZodWirBWxgVfzskA",
+	"HbFTZms9YERAn5KIT6dl3ZvpDBszfcmnJRfXYVd/F96ij2TXHm7JU3yp6YQybLrf1+qsG5zk6fFvrqxj",
+	"TrA2fiDod7D38/A+UMH7kxc7P2uxYX6G+VjP084zKpdc+hartfbQQaVRDgpa1ekZpjc2pnnHyr5GdgNf",
+	"sZxXQtHfBjuTxeKmPQENa94EK5r6kfn6nQF/Z8B/S0aNpkmEXYTt5gx5QZQFnr65q3Zs64qhcMeCVUZi",
+	"iL4jfB953zrgUWIKgUVb9WlLu1eAGGBdCq4sD2wiGtQt27b5Pj8ZGmRATodNLDZ1seOUZ/B3QRz+4BxL",
+	"95qak8UAnYR15DDfOUnPSGZqUg9NrxaXp/yDdFOzxXQuq9qkT2ttycxFj7+oBBkqRY0wCwGx2Dk+J4c2",
+	"WkBzffh6K43OdMr4ORGueB0wjKAAlpatnKHkmPkkb1PrHVOxgAK+lxTod0CuXymieuISRdv4rD4gfYIT",
+	"MiugfY+13aE1OCTDz10DcEfVBFqwue7bd3HYuzjsbciPY8KyspZe8oV3Jxk6vAE5UmwoynpXfIl6rI+3",
+	"6/nt4J4p2J1j5ptxzBTsa9kwtqjgdjQr7wcOIpFg1hgVx/1prOiCJCinRCKsrflKTLOefeArwwyC+ClL",
+	"MnExFgVLGpVioM1wYZUMB+VhYVRWVRguktLMdr424OUVLK6IPmJ37nvRSKxSYH0Y35gOYsrksESSLgqt",
+	"p97pGHc6xm3pGJo3XS/IPAfsqLUxZQD2wRIl9uEkGgg2IFS/7d1mINh8o+0a2qN0qDiDq26vhWMzbbDL",
+	"zT4hzpevgo/l9JyEAs9O8WO4x5TNiFQWmGb3s+1ddLkOv8W2YLzFvbRfiOylc21ZI5hCOoHsl8LGYxtB",
+	"9tyd5vX1ypkYonCMP0i0LBMxHC2aI74R1esEy7O6+tVC1rsGBq2Vpbw0QXbf9zqMXjRtGLMGgwH3fdsy",
+	"wUq6hJxND2DBV3e2zde0bYIbFp7JF79lAGK8OynyM7BvWkwVLmw4sFiaIBPLSpA47LvyBbh1gL4IfBwB",
+	"qhCWCvJiqmDaTA7QkdsKW8MtyLmWfacMQ78o4xk1Dmg92QCC22AfBm7d5O3z189evv5nMkCJW2e5QFsP",
+	"2LoBySnDgpSd2CMGjXnnvQV+rh3CWgRxi7S3JYB4DGGmBl0ehmKvgjfegYttNsPit8A9QolB1HaqQYMZ",
+	"7t8wMzxKU7JU7YaVpWJ6B3NxZxhtxbsNeSGH/L6WVTeLX1ywaNcCtLZn93hs04ngZ1pwT/se1doFmH6Q",
+	"AM9ZiUJl1PT9UtqmWM0Nyj9VSHF+Bi87IGT0lC+Wmtu59MNTFoyrWSrPSd/EnYzfZ4BeOxRsE1bzLiTj",
+	"jF5bqqcnWu0S9J0rXZE+Smv1LndCtq6xbFnl+0rdIW3dmHJVgklOHRYy4oVK+SKMjrwj+tJqGRjRsGK3",
+	"9nPVtq5Vp+gTBeBE236rX7+srruZv8gQNKeYpcTEox1xuPQ9uGh0Ec+PLxtl3hqN2088M41FW0SpYyh3",
+	"tsRXBB8pm791Iu4Omqsd0bfZBkV0idW81EOhF3J7WqDPZywKeDLQTR88amqhH9tu3K4RP5Hoy7cw67bo",
+	"TqIlYwIg7w6S3kHum+I0xw4gXLPCVJFsgBLG1bh8syJg+2XKmyyDPVp8hBk3p8yl3HChv+J6JFrA8AE6",
+	"8h82yCV8QRzWPkD/F2pF6GwubaeOlErKWVnpaqeldYzEstYkJvDNoZVM6puM+3gGZ1b5pXNRylaO6zir",
+	"hZ233XO/AyDeu7DP92rdPINLW8qTK+lPjUjQgjOquLDt1dsCE6/Kp27zypVf6VLwd6dZB1XigPUMlq+2",
+	"9azXLaCHYG83KNT+wd0My/mEY5GtI41n/qFbpIzyIy2EMaWzQpA7yljTbMCf5g/Sbdc16cP271ibjfbS",
+	"PvPlAcJ/saWpikMXJzTB6RnU3ZjGZy3+W/ix4rb1u79/ABonXRSL3ujxvum8aP61F2l9fKtRJbOrmz0b",
+	"9oi80X3nx7gxP0Z9a69ymYST0vWsNv+tdYXMJuGfKgdlaG61yfjfCAIQc1t4vHv79WvUAH6Jahw3zU4y",
+	"4c758YWzlOC/aBscxnYukC1TRMtr5Z0VtvPDOlFlLb5j1yPiq3S0CL2jAKdTAgjHBZb7fQwekYivxDVH",
+	"9aJrf+/g8cHPDx4dPN4gwTbM0BQKQbUNNDKY05vquxGcBNk8D9uSG2HIl3WVd3pG1j0bnRFlKYlv2Nqm",
+	"4t2mYjs8bJxFwRTNt5/Fx9v3e5hbYG5p1+AJZpnzp0H3UByUwVdaPH7jHPm/B14gF+ZQzN0MT/IKYRjX",
+	"CHUtgz12D33XwUW7is26t9uTO537xnRuWVJQ2c/K/mmLHj3eXw5N7/DCyC98RtghVJH63zIypQxQGCDV",
+	"H7PS4wbUzUUfmp9ygeQcLyPBQCMR7CS/VVe7nd5XaXvjtqZFiXc9ie6a3tz5y6/Y9Eb6y7eeZzRTghy7",
+	"2djxJiwe99E/0xCaqrb2NiVT6Nbdxl2Fu+Y2321zmy1Jsb21TSvtDL8wY77zrnzN1JKu9HS9rjbRdgYW",
+	"ccFia2BBEM71Zy7QVPC/CHNdBB3+Tbw/QEjH34JeM7zTa+4SB/62vQFuSBPaJec4L7C6PnJYDYPQDvt9",
+	"WEvP3SbcckF69XM+E6olOcIV5Ei8WOZ/P9ixOx5xm/kjUEMGOSSeV1jMJMht66hmVNgGc8iWrUCptmCh",
+	"73C9plRIZerS7F8MqtkcM0ZyE2kgZXtRC30mTaOBqeCLaGjTtT2/1YuqP9HmFzRCHyZxl6US9+6pcos2",
+	"NaxvozRvqX+x/o0u+L7i4owIxCfkwlCoJkzoymWi8FTfIfIprH9gA3RkF1ziicucr0h2yjK+YkiQlJ/r",
+	"+6j4CosMvAltvQfNPt2aJq0Hv+m+g9VRv7B6Dru19qL+/ZN778TprfYRNN0RACzLUpT+n43MrZGk68Av",
+	"14fXTvxT33V8zS1jc4DNb8tdhO3mZHBARI5IS8K66Rhbco4F1ZM30LGmKE8bq3Oe63uBKEOJpaoEmWaW",
+	"UDyDGcJZBng1tn2HIp/UKUsxY1yhCUF8SRjJtIT9fY6VPFouDdp+WeLvBh5LmgFm6AJnBGGFTlY0pxwm",
+	"JIvJgipFMqR4OdDkIoBVODyFZlYW6r0xaGpKebOgqtSOP8dygBK8XAp+jnPXc8d1VLHgvdE2dRDZcKfy",
+	"rZrJbn5fJaroN6dFwDsyv4sr3sn2q8YVVXkBN3DKpj/Ns9ldS+5rbGTbCR4QjC0OGQC2yAuWajuZS2sK",
+	"J27UseY9GSemFBCYr+2ubrBcYum/WoN46ubyXSsQdhWb9Qe39Xfqw42pD0a0GZAKvbfb6xPRS2LIth0D",
+	"6cQgG5FPqo9yzGYFlGayDB2/fGbMb+xnZMHHgit0MDzwqorJn2ceoB4rPUYfxdSZU1bXZ3CovbgvuQ/T",
+	"8jqaCuDwxzm0EjMqCiT1S8RXLIpyBHvxvUj/EHDwTvzfhd/+++kLr/BZqC1Yb7ZdxrVUB8291uHC2eYg",
+	"Jf6b5mbQZMz1/a+yRJxCCMlYKs7Y+UHqATLEGaJqhHghSp6OcoIFM0bNhKQY0O6h3TYVyBk2so9kkc71",
+	"VbNtVbT95IYvkZMALklrMe06UmClMRLFtNZbcnU/yOaWQvs3zqKO9SG2sCl/clQiPNFWq+JIFOxOYbkR",
+	"hYXzM01w2AShrqO6rLult5I7GIj/bsmDnv3cZQ9+t9mDWxuc7fmD7fQz/OJK2F0K4ddMIexOVDefRPgK",
+	"zDaDHmvbeQEGUmF7l/n2CmjGIWBa9mP23b+05jHD5pe2LMMKtX8Tns7hnalzZ+r8jTMNb8Y3CsmGS0HO",
+	"KVndcIOf559wqvIL38BwOeeMjA0OtIWixkoJOimgryGVpn2hcRbhXPLAG2Twsql0xWFNNmTX8L04bd6a",
+	"6fq7/3U4mp1FO2P7pFxjRtPnckGlpGzm8m3usjXu2FZHtmWyfUpZOeUCOMOSCMnZFVzXBoN6XbZGC0z9",
+	"l0GZMEmeEDkHmHXQwlvwJQyU2Bge6ozg8NS8tR7BwaHum3b1ZEZL/U4SlNEZVdDAICc40/c6+SmBhq0T",
+	"20sWcQG4mYgXYCiTT5D03Bv1fnpy8Phxy4L+bAPl33sEeBj+n1WM/p/Qx//4MNx58vHzXn/vYRSr/1Yh",
+	"rSXp0EAEzvXOO3Rj4aw6lLy5tFtkwZxU9APGxQLnVJp0kueDvUcHh8h0ijBuULog6C/OtFEkCMqIoOcO",
+	"xYkq0y6QFwqSTMpLmfi8bYhJ+TYbMKRDqbWdBQe1QJafmqlqtyVc7UknegO+Ve1Fz80E5790uAl2pa2b",
+	"hTSJpHdZJnc6yRbs5yjLEAbiWc9+mubTXc+grXoGwUTvegbd9Qy647N3PYO27RlkWM3n0Hm0Ntb3XGBp",
+	"2akxLQfIddzx5fM2n9kidkqFLwy/FMTBevY9zwkGagkUWoWtW5DQ6pCI6Gne+Ym/ExIGotpGWWgPC8ap",
+	"ZfjFFOW7UODXDAVuJqCrhQDfavYYAANHY4H/BI9OxekuXDjB4UhCCjQkaWoddUpJnnkHEHBKaUv2qKwZ",
+	"usDZJKYZaKCaoZ6yuhVtWukbZRVKkkcIM0Qy6vRYyKjWE4kpkibS6C/Q7Zi37+EjX9oh/zcyb+9Ci993",
+	"ReV1TOKqmrbremRsHVfsxM7ekZSLrKwENzDJK9eHjpzTjLCUOG3Pmbxzqi/ShXH1ZQIH1rAJOto/y7KM",
+	"XDOkUyYVzXO0wlRt5HzG6R/hdpzlF8gkb2oz/Pjk6N1JyfRc3Z1Dvjxlqzl3PgOImOjP+YXdSyQvREpG",
+	"/oXkfjRjk6invlvJbfBNO/od67xjnf9dw5uaFVnWafvHVnPP1zPROcG5mrfWp/3K+ZlEWCHGUUaWhOn7",
+	"fxEFYfnFjHSL981+oeXG2WN0TGtw1a0laSGouuiNPnwMN/qEOEVVBR/L6XklhdhO8WOwt7tg+W/eYWhA",
+	"GuwxSuDFZAQqMhYEFcsBSjIyEzgjWTJCJ2Sx5AIDbE7GV+zQ9S42ESaoXwKZIEiOL0xciqpTlmNFxAAl",
+	"RUmHyQi95VLNBDn+f35142mZoOWZ2X9X4lQC9FCp92Em8AIxQrJoOfOMqHcQ4SXyVvF5yo9EyOMd+F64",
+	"QG7zBsFdvf3PB/f9VqjSdZv2p2/rQSUR5ySLUmd1yM+9CcGCiKNCs4IPH7XiAy9bnakQeW/U2wWFyI4V",
+	"8zAtCV/mBGnNwUbyrR6T+UIQKhyHGpQucsOhmnkErzBz2QxYIc5S0ncXj2ROuZrg9GwmtGAKRnQevuaY",
+	"TznLAPPbZiYYBCwXW/cDeAisyKxshz5FPikTIKigGgSDlPkksRyJIHtTcbhR2MJulmUzZRegclTXICc6",
+	"amG0Owuf4Po2eKgSqDV2g6/mPC/rgvSJSVLZRYdf0vzO75WioFJdhSYRbn7BSGWngeZYhncTUIONIm0r",
+	"lmB+wSBhB8HGKC+4QBAlmOAcsxRohmVePZWHWoKdkQvgVCRcpZMqHy///wAAAP//",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,
