@@ -1,6 +1,7 @@
-// Package twiliosim is a faithful local Twilio: the Messages API with Twilio's errors, paging and test numbers, the Content
-// API with WhatsApp's approvals and its 24-hour window, signed status callbacks with Twilio's timing and retries, phones that write back, and faults on demand. It shares no code
-// with the engine's client, so that a mistake in one is not hidden by the same mistake in the other.
+// Package twiliosim is a faithful local Twilio: the Messages API with Twilio's errors, paging and test numbers, the
+// Content API with WhatsApp's approvals and its 24-hour window, signed status callbacks with Twilio's timing and retries,
+// phones that write back, and faults on demand. It shares no code with the engine's client, so that a mistake in one is
+// not hidden by the same mistake in the other.
 //
 // Each accepted message is on disk, with the callbacks it owes, before the answer 201 leaves. A killed simulator goes
 // on where it was; only POST /sim/reset makes it forget. A callback that was under way when the simulator was killed is
@@ -22,6 +23,6 @@
 //	GET    /sim/recipients  who was sent what (see Recipient); the same two filters
 //	GET    /sim/messages    every message, oldest first (see Message); the same filters, ?direction= and ?limit=
 //	GET    /sim/callbacks   status callbacks that our webhook answered with success (see Callback); the same two filters
-//	POST   /sim/reset       forgets messages, callbacks and faults
+//	POST   /sim/reset       forgets messages, callbacks, contents and faults
 //	GET    /sim/health      {"status":"ok"}
 package twiliosim
