@@ -41,6 +41,9 @@ func (t Saved) Complete() Saved {
 		t.Variants = append([]Variant{own}, t.Variants...)
 	}
 	t.Variants = slices.Clone(t.Variants)
+	if t.Variants[0].Content != t.Content { // written anew
+		t.Variants[0] = own
+	}
 	for i := range t.Variants {
 		v := &t.Variants[i]
 		parsed, _ := Parse(v.Content) // checked by who wrote it
