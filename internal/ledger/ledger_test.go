@@ -373,7 +373,7 @@ func TestCheck(t *testing.T) {
 	require.Equal(t, compliance.MissingVariable, verdict.Reason)
 
 	unreadable := d
-	unreadable.Content = "Hi {"
+	unreadable.Variants = []render.Variant{{Content: "Hi {", Approval: render.Approved}}
 	verdict, body = unreadable.Check(now)
 	require.Equal(t, compliance.EmptyBody, verdict.Reason)
 	require.Empty(t, body)
