@@ -15,11 +15,14 @@ import (
 	"github.com/event-stream-engine/ese/internal/ledger"
 	"github.com/event-stream-engine/ese/internal/message"
 	"github.com/event-stream-engine/ese/internal/outbox"
+	"github.com/event-stream-engine/ese/internal/render"
 )
 
 type dispatchStore interface {
 	Run(ctx context.Context, id int64) (ledger.Run, error)
 	Freeze(ctx context.Context, run ledger.Run, now time.Time) error
+	HoldForTemplate(ctx context.Context, runID int64, steps []compliance.Finding, now time.Time) error
+	ReleaseTemplate(ctx context.Context, runID int64, now time.Time) error
 	FailRun(ctx context.Context, run ledger.Run, reason string, now time.Time) error
 	RemainingCohorts(ctx context.Context, runID int64) ([]ledger.Cohort, error)
 	HoldCohort(ctx context.Context, runID int64, c ledger.Cohort, reason compliance.Reason, until time.Time, steps []compliance.Finding, now time.Time) error
@@ -76,6 +79,8 @@ const (
 	countInterval = 10 * time.Second
 	// idle is how long a run waits at most before it looks at the ledger again.
 	idle = 5 * time.Minute
+	// approvalLook is how long a run waits at most for word of its template's approval before it looks itself.
+	approvalLook = 2 * time.Minute
 )
 
 // Action is what a run does next.
@@ -206,6 +211,9 @@ func (a *Dispatch) dispatch(ctx context.Context, run ledger.Run, breaker ledger.
 		return Plan{}, err
 	}
 	now := a.Now()
+	if plan, err := a.template(ctx, run, now); err != nil || plan.Action != "" {
+		return plan, err
+	}
 	room, plan, err := a.canary(ctx, run, breaker, now)
 	if err != nil || plan.Action != "" {
 		return plan, err
@@ -261,6 +269,21 @@ func (a *Dispatch) places(ctx context.Context, run ledger.Run, open []ledger.Coh
 		}
 	}
 	return 0, Plan{Action: Wait, Until: a.noLaterThanStuck(until, now), Reason: string(compliance.MessagingTier)}, nil
+}
+
+// template keeps a run from starting recipients who could only wait for the approval of its template, and pauses it when
+// WhatsApp refused that in every language. An empty plan: it may go on.
+func (a *Dispatch) template(ctx context.Context, run ledger.Run, now time.Time) (Plan, error) {
+	switch {
+	case run.Template.Refused():
+		return a.stop(ctx, run, render.Variant{Approval: run.Template, Reason: run.TemplateReason}.Refusal(), now)
+	case run.Template.Undecided():
+		steps := []compliance.Finding{{Step: compliance.StepContent, Result: compliance.Deferred, Detail: "the template is not approved yet"}}
+		return Plan{Action: Wait, Until: now.Add(jitter(approvalLook)), Reason: string(compliance.AwaitsApproval)}, a.Store.HoldForTemplate(ctx, run.ID, steps, now)
+	case run.AwaitsTemplate:
+		return Plan{}, a.Store.ReleaseTemplate(ctx, run.ID, now)
+	}
+	return Plan{}, nil
 }
 
 // noLaterThanStuck keeps a long wait short enough to notice what stands still.

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -108,6 +109,7 @@ func patchPlan(c campaign.Campaign, patch json.RawMessage) (campaign.Campaign, e
 		Topic: c.Topic, TemplateID: c.TemplateID, SegmentID: clone(c.SegmentID), SegmentQuery: slices.Clone(c.SegmentQuery), RateLimitPerSecond: &c.RatePerSecond,
 		Priority: ptr(openapi.CampaignPriority(c.Priority)), FailureThresholdPercent: &c.FailureThreshold, CanaryPercent: &c.Canary,
 		FrequencyCap: frequencyCap(c.FrequencyCap), QuietHoursStart: clock(c.QuietStart), QuietHoursEnd: clock(c.QuietEnd), Timezone: &c.Timezone, ScheduleTime: clone(c.ScheduleTime),
+		WindowPolicy: ptr(openapi.WindowPolicy(cmp.Or(c.WindowPolicy, campaign.ByTemplate))),
 	}
 	if err := json.Unmarshal(patch, &w); err != nil { // what it does not name keeps its value, and null becomes nil
 		return c, unreadable(err)
@@ -273,6 +275,7 @@ func readPlan(w openapi.CampaignWrite) (campaign.Campaign, error) {
 		FailureThreshold: or(w.FailureThresholdPercent, campaign.DefaultFailureThreshold),
 		Canary:           value(w.CanaryPercent),
 		Timezone:         or(w.Timezone, campaign.DefaultTimezone),
+		WindowPolicy:     campaign.WindowPolicy(or(w.WindowPolicy, openapi.WindowPolicy(campaign.ByTemplate))),
 	}
 	if limit := w.FrequencyCap; limit != nil {
 		c.FrequencyCap = campaign.Cap{Count: limit.Count, Days: limit.Days}
@@ -338,6 +341,7 @@ func (s *server) campaign(c campaign.Overview) openapi.Campaign {
 		QuietHoursEnd:           clock(c.QuietEnd),
 		Timezone:                c.Timezone,
 		ScheduleTime:            c.ScheduleTime,
+		WindowPolicy:            openapi.WindowPolicy(c.WindowPolicy),
 		Channel:                 openapi.Channel(c.Template.Channel),
 		CreatedAt:               c.CreatedAt,
 		UpdatedAt:               c.UpdatedAt,

@@ -19,6 +19,8 @@ func (e *engine) campaign(t *testing.T) int64 {
 	t.Helper()
 	e.exec(t, `INSERT INTO templates (name, channel, locale, created_at, updated_at) VALUES ('Welcome', 'whatsapp', 'en_US', $1, $1) ON CONFLICT DO NOTHING`, noon)
 	e.exec(t, `INSERT INTO template_versions (template_id, version, content, variables, created_at) VALUES (1, 1, 'Hi {name}', '{name}', $1) ON CONFLICT DO NOTHING`, noon)
+	e.exec(t, `INSERT INTO template_variants (template_id, version, position, locale, content, variables, mapping, content_sid, approval)
+		VALUES (1, 1, 0, 'en_US', 'Hi {name}', '{name}', '{"1": "name"}', 'HX00000000000000000000000000000000', 'approved') ON CONFLICT DO NOTHING`)
 	e.exec(t, `INSERT INTO segments (name, definition, created_at, updated_at) VALUES ('Towns', '{"attribute":"city","operator":"exists"}', $1, $1) ON CONFLICT DO NOTHING`, noon)
 	require.NoError(t, e.store.EnsureSender(t.Context(), message.WhatsApp, "+14155238886", noon))
 	return get[int64](t, e, `INSERT INTO campaigns (topic, template_id, segment_id, created_at, updated_at) VALUES ('Spring', 1, 1, $1, $1) RETURNING id::bigint`, noon)

@@ -16,7 +16,7 @@ import (
 // mountPages adds the pages. They pass the same sign-in and are told the same of an error as callers of the API.
 func (s *server) mountPages(r gin.IRoutes) error {
 	pages, err := ui.New(ui.Deps{
-		Store: s.Store, Now: s.Now, Log: s.Log,
+		Store: s.Store, Now: s.Now, Log: s.Log, RequireOptOut: s.RequireOptOut,
 		Authorize: s.authorize,
 		Principal: func(r *http.Request) string { return principalOf(r.Context()).Name },
 		Explain:   explain,

@@ -43,6 +43,8 @@ type Deps struct {
 	AccountSID     string   // the provider's account that webhooks must come from
 	TwilioTokens   []string // that may have signed a webhook: the present one first, then those being rotated out
 	Replies        Replies  // to keywords; optional
+	// RequireOptOut refuses a marketing template that does not say how to stop; else it is saved with a warning.
+	RequireOptOut bool
 	// ErrorMeaning says in one plain sentence what the provider's error code means.
 	ErrorMeaning func(code int) string
 }

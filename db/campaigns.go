@@ -29,7 +29,7 @@ func (s *Store) CreateCampaign(ctx context.Context, c campaign.Campaign, now tim
 			Topic: c.Topic, TemplateID: int32(c.TemplateID), SegmentID: cast[int32](c.SegmentID), SegmentQuery: c.SegmentQuery,
 			RateLimitPerSecond: int32(c.RatePerSecond), Priority: string(cmp.Or(c.Priority, campaign.Bulk)), FailureThresholdPercent: int16(c.FailureThreshold),
 			CanaryPercent: int16(c.Canary), FrequencyCapCount: none(int16(c.FrequencyCap.Count)), FrequencyCapDays: none(int16(c.FrequencyCap.Days)), QuietStart: cast[int16](c.QuietStart), QuietEnd: cast[int16](c.QuietEnd),
-			Timezone: c.Timezone, ScheduleTime: c.ScheduleTime, Now: now,
+			Timezone: c.Timezone, ScheduleTime: c.ScheduleTime, WindowPolicy: string(cmp.Or(c.WindowPolicy, campaign.ByTemplate)), Now: now,
 		})
 		if err != nil {
 			return translate(err, "campaign")
@@ -114,8 +114,9 @@ func (s *Store) Campaigns(ctx context.Context, status campaign.Status, before *i
 }
 
 // UpdateCampaign changes a campaign's plan: change gets it as it stands and returns what it becomes, or why it must not.
-// A run under way obeys the new plan at once: it is woken, and when the quiet hours changed, or whether the law's hours hold,
-// whoever waits for them is judged anew.
+// A run under way obeys the new plan at once: it is woken, and when the quiet hours or the window policy changed,
+// or whether the law's hours hold,
+// whoever waits because of them is judged anew.
 func (s *Store) UpdateCampaign(
 	ctx context.Context, id int64, by string, change func(campaign.Campaign) (campaign.Campaign, error), now time.Time,
 ) (updated campaign.Overview, err error) {
@@ -139,7 +140,7 @@ func (s *Store) UpdateCampaign(
 			ID: int32(c.ID), Topic: c.Topic, TemplateID: int32(c.TemplateID), SegmentID: cast[int32](c.SegmentID), SegmentQuery: c.SegmentQuery,
 			RateLimitPerSecond: int32(c.RatePerSecond), Priority: string(cmp.Or(c.Priority, campaign.Bulk)), FailureThresholdPercent: int16(c.FailureThreshold),
 			CanaryPercent: int16(c.Canary), FrequencyCapCount: none(int16(c.FrequencyCap.Count)), FrequencyCapDays: none(int16(c.FrequencyCap.Days)), QuietStart: cast[int16](c.QuietStart), QuietEnd: cast[int16](c.QuietEnd),
-			Timezone: c.Timezone, ScheduleTime: c.ScheduleTime, Now: now,
+			Timezone: c.Timezone, ScheduleTime: c.ScheduleTime, WindowPolicy: string(cmp.Or(c.WindowPolicy, campaign.ByTemplate)), Now: now,
 		}); err != nil {
 			return translate(err, "campaign")
 		}
@@ -154,6 +155,11 @@ func (s *Store) UpdateCampaign(
 			return name == "quiet_hours_start" || name == "quiet_hours_end" || name == "priority"
 		}) {
 			if err := s.releaseHours(ctx, updated, now); err != nil {
+				return err
+			}
+		}
+		if slices.Contains(changes, "window_policy") {
+			if err := s.signalWaiting(ctx, updated.Run.ID, updated.RatePerSecond, now); err != nil {
 				return err
 			}
 		}
@@ -239,7 +245,7 @@ func toCampaign(c dbsqlc.Campaign) campaign.Campaign {
 		SubscriptionTopicID: cast[int64](c.SubscriptionTopicID), Status: campaign.Status(c.Status), StatusReason: c.StatusReason,
 		RatePerSecond: int(c.RateLimitPerSecond), Priority: campaign.Priority(c.Priority), FailureThreshold: int(c.FailureThresholdPercent),
 		Canary: int(c.CanaryPercent), FrequencyCap: campaign.Cap{Count: int(deref(c.FrequencyCapCount)), Days: int(deref(c.FrequencyCapDays))}, QuietStart: cast[int](c.QuietStart), QuietEnd: cast[int](c.QuietEnd), Timezone: c.Timezone,
-		ScheduleTime: c.ScheduleTime, CreatedAt: c.CreatedAt, UpdatedAt: c.UpdatedAt,
+		ScheduleTime: c.ScheduleTime, WindowPolicy: campaign.WindowPolicy(c.WindowPolicy), CreatedAt: c.CreatedAt, UpdatedAt: c.UpdatedAt,
 	}
 }
 

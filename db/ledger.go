@@ -1,6 +1,7 @@
 package db
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -15,6 +16,7 @@ import (
 	"github.com/event-stream-engine/ese/internal/ledger"
 	"github.com/event-stream-engine/ese/internal/message"
 	"github.com/event-stream-engine/ese/internal/phone"
+	"github.com/event-stream-engine/ese/internal/render"
 	"github.com/event-stream-engine/ese/internal/user"
 )
 
@@ -41,11 +43,19 @@ func (s *Store) Delivery(ctx context.Context, runID int64, seq int) (ledger.Deli
 	if r.SubscriptionTopicID != nil {
 		d.Subscribed = &r.Subscribed
 	}
+	d.WindowPolicy, d.Category, d.CollapseWhitespace, d.ErrorCode = campaign.WindowPolicy(r.WindowPolicy), render.Category(r.Category), r.CollapseWhitespace, value(r.ErrorCode)
+	if d.Variants, err = toVariants(r.Variants); err != nil {
+		return ledger.Delivery{}, err
+	}
 	if r.UserID == nil || r.PhoneNumber == nil || r.ConsentState == nil {
 		return d, nil
 	}
 	d.UserID, d.Phone, d.Consent, d.Zones = *r.UserID, phone.Number(*r.PhoneNumber), user.ConsentState(*r.ConsentState), r.Zones
 	d.Law = s.law.Of(deref(r.Jurisdiction))
+	d.LastInboundAt = r.LastInboundAt
+	if r.Region != nil {
+		d.Region = *r.Region
+	}
 	if err := json.Unmarshal(r.Attributes, &d.Attributes); err != nil {
 		return ledger.Delivery{}, fmt.Errorf("attributes of a user: %w", err)
 	}
@@ -67,6 +77,7 @@ func (s *Store) Wait(ctx context.Context, d ledger.Delivery, reason string, unti
 			ID: d.MessageID, Reason: reason, Until: &until, Steps: raw, Now: now, CampaignID: int32(d.CampaignID),
 			CampaignStatus: string(d.CampaignStatus), QuietStart: int32(d.Quiet.Start), QuietEnd: int32(d.Quiet.End), Priority: string(d.Priority),
 			PortfolioID: int32(d.Limits.Portfolio), MessagingLimit: int32(d.Limits.MessagingLimit),
+			WindowPolicy: string(cmp.Or(d.WindowPolicy, campaign.ByTemplate)),
 		})
 		noted = rows > 0
 		return err
@@ -106,7 +117,7 @@ func (s *Store) Begin(ctx context.Context, d ledger.Delivery, a ledger.Attempt, 
 	row, err := s.q(ctx).AttemptBegin(ctx, dbsqlc.AttemptBeginParams{
 		CampaignID: int32(d.CampaignID), UserID: d.UserID, SendingStatuses: sendingStatuses, SendableConsents: sendableConsents,
 		MessageID: d.MessageID, AttemptID: a.ID, LeaseUntil: a.LeaseUntil, GrantedAt: &a.GrantedAt, Now: a.StartedAt,
-		BodySha256: a.BodySHA256[:], Steps: raw, Scopes: d.Scopes,
+		BodySha256: a.BodySHA256[:], ContentSid: none(a.ContentSID), Steps: raw, Scopes: d.Scopes,
 		Limited: places || d.Limits.Capped || d.Limits.PairInterval > 0, PairSeconds: int32(d.Limits.PairInterval / time.Second), Capped: d.Limits.Capped,
 		PortfolioID: portfolio,
 	})
@@ -203,6 +214,9 @@ func (s *Store) OpenAttempt(ctx context.Context, messageID uuid.UUID) (a ledger.
 		Looks: int(r.Looks), FailedLooks: int(r.FailedLooks),
 	}
 	copy(a.BodySHA256[:], r.BodySha256)
+	if r.ContentSid != nil {
+		a.ContentSID = *r.ContentSid
+	}
 	return a, true, nil
 }
 

@@ -17,6 +17,7 @@ import (
 	"github.com/event-stream-engine/ese/internal/ledger"
 	"github.com/event-stream-engine/ese/internal/message"
 	"github.com/event-stream-engine/ese/internal/outbox"
+	"github.com/event-stream-engine/ese/internal/render"
 	"github.com/event-stream-engine/ese/internal/segment"
 	"github.com/event-stream-engine/ese/internal/throttle"
 )
@@ -225,7 +226,34 @@ func (s *Store) Run(ctx context.Context, id int64) (ledger.Run, error) {
 		Run:    toRun(r.CampaignRun),
 		Status: campaign.Status(r.Status), RatePerSecond: int(r.RateLimitPerSecond), Priority: campaign.Priority(r.Priority),
 		Quiet: quietHours(r.QuietStart, r.QuietEnd), Timezone: r.Timezone, Portfolio: int64(r.PortfolioID),
+		Template: render.Best(approvals(r.Approvals)), TemplateReason: r.ApprovalReason,
 	}, nil
+}
+
+func approvals(names []string) []render.Approval {
+	all := make([]render.Approval, len(names))
+	for i, name := range names {
+		all[i] = render.Approval(name)
+	}
+	return all
+}
+
+// HoldForTemplate notes on the run's messages that no batch holds yet that they wait for the template to be approved.
+func (s *Store) HoldForTemplate(ctx context.Context, runID int64, steps []compliance.Finding, now time.Time) error {
+	raw, err := json.Marshal(steps)
+	if err != nil {
+		return fmt.Errorf("steps: %w", err)
+	}
+	return translate(s.q(ctx).RunHoldForTemplate(ctx, dbsqlc.RunHoldForTemplateParams{
+		RunID: runID, Reason: string(compliance.AwaitsApproval), Steps: raw, Now: now,
+	}), "run that waits for its template")
+}
+
+// ReleaseTemplate takes back what HoldForTemplate noted.
+func (s *Store) ReleaseTemplate(ctx context.Context, runID int64, now time.Time) error {
+	return translate(s.q(ctx).RunReleaseTemplate(ctx, dbsqlc.RunReleaseTemplateParams{
+		RunID: runID, Reason: string(compliance.AwaitsApproval), Now: now,
+	}), "run that waited for its template")
 }
 
 // UnsettledRuns lists the runs whose workflow ought to be alive, but for those started after the given moment.
@@ -511,7 +539,7 @@ func (s *Store) Audience(ctx context.Context, campaignID int64, now time.Time) (
 	}
 	where, args := segment.Compile(expr, 4)
 	rows, err := s.conn(ctx).Query(ctx, `
-		SELECT u.id, u.attributes, u.consent_state, u.zones, u.suppressed && suppression_scopes($2, $1), $1::integer IS NULL OR EXISTS (
+		SELECT u.id, u.attributes, u.consent_state, u.zones, u.suppressed && suppression_scopes($2, $1), u.region, u.last_inbound_at, $1::integer IS NULL OR EXISTS (
 		    SELECT 1 FROM subscriptions s WHERE s.topic_id = $1 AND s.user_id = u.id),
 		    u.jurisdiction, CASE WHEN $3 THEN capped_until(u.id, $4, '00000000-0000-0000-0000-000000000000') END
 		FROM users u WHERE `+where, append([]any{source.SubscriptionTopicID, source.Channel, source.Capped, campaignID}, args...)...)
@@ -520,14 +548,19 @@ func (s *Store) Audience(ctx context.Context, campaignID int64, now time.Time) (
 	}
 	d := ledger.Delivery{
 		Quiet: quietHours(source.QuietStart, source.QuietEnd), Timezone: source.Timezone, Priority: campaign.Priority(source.Priority),
-		Channel: message.Channel(source.Channel), Content: source.Content,
+		Channel: message.Channel(source.Channel), Content: source.Content, WindowPolicy: campaign.WindowPolicy(source.WindowPolicy),
+		Category: render.Category(source.Category), CollapseWhitespace: source.CollapseWhitespace,
+	}
+	if d.Variants, err = toVariants(source.Variants); err != nil {
+		rows.Close()
+		return nil, err
 	}
 	counts := map[campaign.VerdictCount]int{}
 	var attributes json.RawMessage
 	var subscribed bool
 	var jurisdiction string
 	var cappedUntil *time.Time
-	_, err = pgx.ForEachRow(rows, []any{&d.UserID, &attributes, &d.Consent, &d.Zones, &d.Suppressed, &subscribed, &jurisdiction, &cappedUntil}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{&d.UserID, &attributes, &d.Consent, &d.Zones, &d.Suppressed, &d.Region, &d.LastInboundAt, &subscribed, &jurisdiction, &cappedUntil}, func() error {
 		d.Attributes = nil
 		if err := json.Unmarshal(attributes, &d.Attributes); err != nil {
 			return fmt.Errorf("attributes of a user: %w", err)

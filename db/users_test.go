@@ -167,6 +167,7 @@ func TestTemplates(t *testing.T) {
 	renamed, err = b.UpdateTemplate(ctx, renamed, noon.Add(time.Hour))
 	require.NoError(t, err)
 	require.Equal(t, 1, renamed.Version, "the text is the same")
+	require.Equal(t, []string{"template.approve"}, b.outbox(t), "the same text is not submitted again")
 	changed := renamed
 	changed.Content, changed.Variables = "Hello", nil
 	changed, err = b.UpdateTemplate(ctx, changed, noon.Add(time.Hour))
@@ -176,6 +177,7 @@ func TestTemplates(t *testing.T) {
 	read, err := b.Template(ctx, first.ID)
 	require.NoError(t, err)
 	require.Equal(t, changed, read)
+	require.Equal(t, []string{"template.approve"}, b.outbox(t))
 
 	_, err = b.CreateTemplate(ctx, changed, noon)
 	require.True(t, fault.Is(err, fault.Conflict), err)

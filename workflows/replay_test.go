@@ -57,6 +57,7 @@ func typeOf(h *historypb.History) string {
 // code is each workflow's name in histories, and what carries it out.
 var code = map[string]any{
 	"Campaign": workflows.Campaign, "Batch": workflows.Batch, "Recipient": workflows.Recipient, "Import": workflows.Import,
+	"Approval": workflows.Approval, "TemplateSync": workflows.TemplateSync,
 }
 
 // TestReplay has today's workflows go through what earlier ones did: whoever changes their order breaks the workflows

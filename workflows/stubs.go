@@ -23,6 +23,8 @@ var (
 	delivery *activities.Delivery
 	imports  *activities.Imports
 	private  *activities.Privacy
+
+	templates *activities.Templates
 )
 
 // forever retries until it works: a database or a provider that is down comes back.
@@ -115,6 +117,15 @@ func retire(ctx workflow.Context) error {
 		StartToCloseTimeout: 24 * time.Hour, HeartbeatTimeout: 5 * time.Minute, RetryPolicy: forever, Summary: "empty what was kept for long enough",
 	})
 	return workflow.ExecuteActivity(ctx, private.Retire).Get(ctx, nil)
+}
+
+func advanceApproval(ctx workflow.Context, in outbox.Template) (out activities.Next, err error) {
+	err = workflow.ExecuteActivity(regular(ctx, 2*time.Minute, "submit the template, or see whether it is approved"), templates.AdvanceApproval, in).Get(ctx, &out)
+	return out, err
+}
+
+func syncContents(ctx workflow.Context) error {
+	return workflow.ExecuteActivity(regular(ctx, 10*time.Minute, "look at the provider's templates"), templates.SyncContents).Get(ctx, nil)
 }
 
 // executeBatch starts a batch that lives on when this workflow's run ends.

@@ -57,6 +57,7 @@ func runAPI(ctx context.Context, getenv func(string) string) error {
 		},
 		TemporalUIURL: cfg.TemporalUIURL, Namespace: namespace, PublicURL: cfg.PublicURL,
 		LocalAuth: cfg.LocalAuth, ListenAddr: cfg.ListenAddr, MaxUploadBytes: cfg.MaxUploadBytes, Version: version,
+		RequireOptOut: cfg.RequireOptOut,
 		DefaultRegion: cfg.DefaultRegion, AccountSID: cfg.Twilio.AccountSID,
 		TwilioTokens: append([]string{cfg.Twilio.AuthToken}, cfg.Twilio.NextAuthTokens...),
 		ErrorMeaning: func(code int) string { return twilio.PolicyOf(code).Meaning },

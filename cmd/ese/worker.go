@@ -78,6 +78,7 @@ func runWorker(ctx context.Context, getenv func(string) string) error {
 			Settled:   requestTimeout + cfg.ResolveLooks[len(cfg.ResolveLooks)-1],
 			Retention: privacy.Retention{Payloads: time.Duration(cfg.PayloadDays) * day, Bodies: time.Duration(cfg.BodyDays) * day},
 		},
+		Templates: &activities.Templates{Store: store, Provider: provider, Now: time.Now, Log: log},
 	}, cfg.ShutdownGrace)
 	if err := startWorker(ctx, w.Start, log); err != nil {
 		return err

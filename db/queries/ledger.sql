@@ -1,5 +1,6 @@
 -- name: DeliveryGet :one
--- Everything that one send needs to know. The epoch stands for a moment that there is none of.
+-- Everything that one send needs to know. The epoch stands for a moment that there is none of; what the template says in
+-- each language comes as one JSON array.
 SELECT m.id, m.state, m.reason, m.waits_until, m.user_id, m.channel, m.accepted_at, m.attempt_count,
        r.id AS run_id, r.number AS run_number, r.campaign_id, r.sender_id,
        c.status AS campaign_status, c.rate_limit_per_second, c.priority, c.quiet_start, c.quiet_end, c.timezone, c.subscription_topic_id,
@@ -10,7 +11,10 @@ SELECT m.id, m.state, m.reason, m.waits_until, m.user_id, m.channel, m.accepted_
        k.capped, coalesce(cap.capped_until, 'epoch')::timestamptz AS capped_until,
        p.id AS portfolio_id, p.messaging_limit, coalesce(place.frees_at, 'epoch')::timestamptz AS place_frees_at,
        EXISTS (SELECT 1 FROM subscriptions s WHERE s.topic_id = c.subscription_topic_id AND s.user_id = m.user_id) AS subscribed,
-       tv.content, sn.address AS sender
+       tv.content, sn.address AS sender,
+       c.window_policy, tv.category, tv.collapse_whitespace, u.region, m.error_code,
+       (SELECT jsonb_agg(to_jsonb(v) - 'variables' ORDER BY v.position) FROM template_variants v
+        WHERE v.template_id = r.template_id AND v.version = r.template_version)::jsonb AS variants
 FROM messages m
 JOIN campaign_runs r ON r.id = m.run_id
 JOIN campaigns c ON c.id = r.campaign_id
@@ -32,7 +36,7 @@ LEFT JOIN users u ON u.id = m.user_id
 WHERE m.run_id = @run_id AND m.seq = @seq;
 
 -- name: MessageWait :execrows
--- Only while the campaign is what the wait was judged by; whoever changes that tells those that wait already, not those
+-- Only while the campaign, and with it its window policy, is what the wait was judged by; whoever changes that tells those that wait already, not those
 -- that come after.
 WITH m AS (
     UPDATE messages SET reason = @reason, waits_until = @until, updated_at = @now
@@ -43,6 +47,7 @@ WITH m AS (
       AND c.priority = @priority
       AND (@reason <> 'messaging_tier' OR EXISTS (SELECT 1 FROM campaign_runs r JOIN senders s ON s.id = r.sender_id JOIN portfolios p ON p.id = s.portfolio_id
           WHERE r.id = messages.run_id AND p.id = sqlc.arg(portfolio_id)::integer AND p.messaging_limit = sqlc.arg(messaging_limit)::integer))
+      AND c.window_policy = @window_policy
     RETURNING messages.id
 )
 INSERT INTO compliance_checks (message_id, action, reason, until, steps, created_at)
@@ -89,8 +94,8 @@ WITH gate AS MATERIALIZED (
       AND NOT room.suppressed AND room.refusal = ''
     RETURNING messages.id, attempt_count
 ), a AS (
-    INSERT INTO attempts (id, message_id, number, state, lease_until, started_at, granted_at, body_sha256)
-    SELECT @attempt_id, m.id, m.attempt_count, 'open', @lease_until, @now, @granted_at, @body_sha256 FROM m RETURNING attempts.id, attempts.message_id
+    INSERT INTO attempts (id, message_id, number, state, lease_until, started_at, granted_at, body_sha256, content_sid)
+    SELECT @attempt_id, m.id, m.attempt_count, 'open', @lease_until, @now, @granted_at, @body_sha256, sqlc.narg(content_sid) FROM m RETURNING attempts.id, attempts.message_id
 ), k AS (
     INSERT INTO compliance_checks (message_id, attempt_id, action, reason, steps, created_at)
     SELECT a.message_id, a.id, 'proceed', '', @steps, @now FROM a
@@ -127,7 +132,7 @@ WHERE id = @id AND state = 'open';
 UPDATE attempts SET http_status = sqlc.narg(http_status), detail = @detail WHERE id = @id AND state = 'open';
 
 -- name: AttemptOpen :one
-SELECT id, number, lease_until, started_at, body_sha256, looks, failed_looks FROM attempts WHERE message_id = @message_id AND state = 'open';
+SELECT id, number, lease_until, started_at, body_sha256, content_sid, looks, failed_looks FROM attempts WHERE message_id = @message_id AND state = 'open';
 
 -- name: AttemptStanding :one
 -- The newest attempt that the provider took and the carrier did not fail.

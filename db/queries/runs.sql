@@ -39,8 +39,13 @@ WHERE r.started_at <= @started_before AND (r.settled_at IS NULL
 ORDER BY r.id;
 
 -- name: RunGet :one
+-- With it come the approvals of what its template says in each language; none where free text may do as well.
 SELECT sqlc.embed(r), c.status, c.status_reason, c.rate_limit_per_second, c.priority, c.quiet_start, c.quiet_end, c.timezone,
-       coalesce(p.id, 0)::integer AS portfolio_id
+       coalesce(p.id, 0)::integer AS portfolio_id,
+       ARRAY(SELECT v.approval FROM template_variants v
+             WHERE v.template_id = r.template_id AND v.version = r.template_version AND c.window_policy = 'template')::text[] AS approvals,
+       coalesce((SELECT min(v.approval_reason) FROM template_variants v
+                 WHERE v.template_id = r.template_id AND v.version = r.template_version AND v.approval_reason <> ''), '')::text AS approval_reason
 FROM campaign_runs r JOIN campaigns c ON c.id = r.campaign_id
 JOIN senders s ON s.id = r.sender_id
 LEFT JOIN portfolios p ON p.id = s.portfolio_id AND p.messaging_limit IS NOT NULL
@@ -81,7 +86,10 @@ FOR UPDATE OF r;
 -- name: CampaignAudienceSource :one
 SELECT c.subscription_topic_id, coalesce(c.segment_query, s.definition)::jsonb AS definition, c.priority, c.quiet_start, c.quiet_end, c.timezone,
        t.channel, tv.content, (c.priority = 'bulk' AND num_nonnulls(c.frequency_cap_count, l.person_messages_per_day, l.person_messages_per_week,
-           l.person_topic_messages_per_day, l.person_topic_messages_per_week) > 0)::boolean AS capped
+           l.person_topic_messages_per_day, l.person_topic_messages_per_week) > 0)::boolean AS capped,
+       c.window_policy, tv.category, tv.collapse_whitespace,
+       (SELECT jsonb_agg(to_jsonb(v) - 'variables' ORDER BY v.position) FROM template_variants v
+        WHERE v.template_id = tv.template_id AND v.version = tv.version)::jsonb AS variants
 FROM campaigns c
 CROSS JOIN account_limits l
 JOIN templates t ON t.id = c.template_id
@@ -250,3 +258,29 @@ SELECT coalesce(max(number), 0)::integer AS number FROM batches WHERE run_id = @
 -- A settled run in which something has to be sent again is not settled.
 UPDATE campaign_runs SET settled_at = NULL WHERE id = ANY(@ids::bigint[]) AND settled_at IS NOT NULL
 RETURNING id, campaign_id, number;
+
+-- name: RunHoldForTemplate :exec
+-- Notes on the run's messages that no batch holds yet that they wait for the template's approval; once, until it is decided.
+WITH held AS (
+    UPDATE campaign_runs SET awaits_template = true WHERE campaign_runs.id = @run_id AND NOT awaits_template RETURNING campaign_runs.id
+), m AS (
+    UPDATE messages SET reason = @reason, waits_until = NULL, updated_at = @now
+    FROM held JOIN cohorts c ON c.run_id = held.id
+    WHERE messages.run_id = held.id AND messages.seq BETWEEN c.next_seq AND c.seq_to AND messages.state = 'pending' RETURNING messages.id
+)
+INSERT INTO compliance_checks (message_id, action, reason, steps, created_at)
+SELECT m.id, 'wait', @reason, @steps, @now FROM m;
+
+-- name: RunReleaseTemplate :exec
+-- The messages of a run that wait for a decision about their template and are in no batch are just set free.
+WITH freed AS (
+    UPDATE campaign_runs SET awaits_template = false WHERE campaign_runs.id = @run_id AND awaits_template RETURNING campaign_runs.id
+)
+UPDATE messages SET reason = '', waits_until = NULL, updated_at = @now
+FROM freed JOIN cohorts c ON c.run_id = freed.id
+WHERE messages.run_id = freed.id AND messages.seq BETWEEN c.next_seq AND c.seq_to AND messages.state = 'pending' AND messages.reason = @reason;
+
+-- name: RunsOfTemplate :many
+-- The runs under way that send a version of a template.
+SELECT r.id, r.campaign_id, r.number, c.rate_limit_per_second FROM campaign_runs r JOIN campaigns c ON c.id = r.campaign_id
+WHERE r.template_id = @template_id AND r.template_version = @version AND r.finished_at IS NULL ORDER BY r.id;

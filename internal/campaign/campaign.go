@@ -71,6 +71,7 @@ type Campaign struct {
 	QuietEnd            *int
 	Timezone            string // IANA; for people without a zone of their own
 	ScheduleTime        *time.Time
+	WindowPolicy        WindowPolicy // "" is ByTemplate
 	CreatedAt           time.Time
 	UpdatedAt           time.Time
 }
@@ -111,6 +112,19 @@ const (
 // Priorities lists every priority, the first to go first.
 func Priorities() []Priority { return []Priority{Transactional, Bulk} }
 
+// WindowPolicy says what becomes of WhatsApp's rule that free text reaches only those who wrote within 24 hours.
+type WindowPolicy string
+
+// The policies.
+const (
+	ByTemplate WindowPolicy = "template"  // everybody gets the approved template
+	ByFreeText WindowPolicy = "free_text" // free text within the window, the approved template outside of it
+	InWindow   WindowPolicy = "suppress"  // free text within the window, nothing outside of it
+)
+
+// WindowPolicies lists every policy.
+func WindowPolicies() []WindowPolicy { return []WindowPolicy{ByTemplate, ByFreeText, InWindow} }
+
 // Run is one execution of a campaign over an audience that was frozen once.
 type Run struct {
 	ID              int64
@@ -123,6 +137,7 @@ type Run struct {
 	NotBefore       *time.Time
 	FrozenAt        *time.Time
 	AudienceSize    int
+	AwaitsTemplate  bool // its messages are told to wait for the approval of the template
 	StartedBy       string
 	StartedAt       time.Time
 	FinishedAt      *time.Time // no message pending or sending any more

@@ -78,6 +78,9 @@ func (c Campaign) Check(now time.Time) error {
 	if b := c.FrequencyCap; !b.IsZero() && (b.Count < 1 || b.Count > MaxCapCount || b.Days < 1 || b.Days > MaxCapDays) {
 		refuse("frequency_cap", "must be from 1 to %d messages within 1 to %d days", MaxCapCount, MaxCapDays)
 	}
+	if c.WindowPolicy != "" && !slices.Contains(WindowPolicies(), c.WindowPolicy) {
+		refuse("window_policy", "must be %s, %s or %s", ByTemplate, ByFreeText, InWindow)
+	}
 	if _, err := time.LoadLocation(c.Timezone); err != nil || c.Timezone == "" || strings.EqualFold(c.Timezone, "local") {
 		refuse("timezone", "must be an IANA time zone such as Asia/Colombo")
 	}
@@ -108,6 +111,9 @@ var parts = []part{
 	{"quiet_hours_start", true, func(a, b Campaign) bool { return equal(a.QuietStart, b.QuietStart) }},
 	{"quiet_hours_end", true, func(a, b Campaign) bool { return equal(a.QuietEnd, b.QuietEnd) }},
 	{"timezone", false, func(a, b Campaign) bool { return a.Timezone == b.Timezone }},
+	{"window_policy", true, func(a, b Campaign) bool {
+		return cmp.Or(a.WindowPolicy, ByTemplate) == cmp.Or(b.WindowPolicy, ByTemplate)
+	}},
 	{"schedule_time", false, func(a, b Campaign) bool { return sameTime(a.ScheduleTime, b.ScheduleTime) }},
 }
 

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/event-stream-engine/ese/internal/campaign"
+	"github.com/event-stream-engine/ese/internal/render"
 	"github.com/event-stream-engine/ese/internal/user"
 )
 
@@ -38,6 +40,11 @@ const (
 	MissingVariable Reason = "missing_variable"
 	EmptyBody       Reason = "empty_body"
 	TooLong         Reason = "too_long"
+	InvalidVariable Reason = "invalid_variable"  // a value that WhatsApp takes in no template
+	OutsideWindow   Reason = "outside_window"    // the campaign sends nothing but free text
+	USMarketing     Reason = "us_marketing"      // WhatsApp delivers no marketing template to the United States
+	AwaitsApproval  Reason = "template_approval" // waits
+	RefusedTemplate Reason = "template_refused"  // waits: the campaign cannot go on as it is
 )
 
 // Step names one of the checks, in the order in which they are made.
@@ -75,6 +82,20 @@ type Input struct {
 	Legal       Week // zero: no law bounds the hours
 	Limits      Limits
 	Content     Content
+	WhatsApp    *WhatsApp // nil on another channel
+}
+
+// WhatsApp is what its rules depend on.
+type WhatsApp struct {
+	LastInboundAt *time.Time // nil: the person never wrote
+	// Closed says that the provider took free text for being outside of the window, whatever LastInboundAt says.
+	Closed    bool
+	Policy    campaign.WindowPolicy // "" is ByTemplate
+	Region    string                // of the number, ISO 3166; "" when unknown
+	Category  render.Category
+	Approval  render.Approval // of the text in the person's language
+	Unfit     []string        // variables whose values no template takes
+	MaxLength int             // of a filled template, in the unit of Content.Length
 }
 
 // Content is what is known of the rendered message.
@@ -92,7 +113,9 @@ type Verdict struct {
 	Until  time.Time // with Wait: when to ask again; else zero
 	Closes time.Time // when the window that is open now, or opens at Until, closes; zero when it does not
 	Zone   string    // the zone that decides about the window; "" without hours to heed
-	Steps  []Finding // the checks made, in order, for the audit record
+	// Template says, with Proceed, that the approved template has to be sent and not free text.
+	Template bool
+	Steps    []Finding // the checks made, in order, for the audit record
 }
 
 // Finding is the outcome of one step. It holds no personal data.
@@ -102,7 +125,7 @@ type Finding struct {
 	Detail string `json:"detail,omitempty"`
 }
 
-// Evaluate checks consent, quiet hours, limits and content, in this order.
+// Evaluate checks consent, quiet hours, limits and content, in this order; WhatsApp's rules are part of the content's.
 func Evaluate(in Input) Verdict {
 	var verdict Verdict
 	found := func(step Step, result Result, detail string) {
@@ -146,9 +169,71 @@ func Evaluate(in Input) Verdict {
 	if reason, detail := in.Content.check(); reason != "" {
 		return suppress(StepContent, reason, detail)
 	}
-	found(StepContent, Passed, "")
-	verdict.Action = Proceed
+	if in.WhatsApp == nil {
+		found(StepContent, Passed, "")
+		verdict.Action = Proceed
+		return verdict
+	}
+	form := in.WhatsApp.form(in.Now, in.Content)
+	switch {
+	case form.wait:
+		found(StepContent, Deferred, form.detail)
+		verdict.Action, verdict.Reason, verdict.Until = Wait, form.reason, in.Now.Add(approvalInterval)
+		return verdict
+	case form.reason != "":
+		return suppress(StepContent, form.reason, form.detail)
+	}
+	found(StepContent, Passed, form.detail)
+	verdict.Action, verdict.Template = Proceed, form.template
+	if !form.closes.IsZero() && (verdict.Closes.IsZero() || form.closes.Before(verdict.Closes)) {
+		verdict.Closes = form.closes
+	}
 	return verdict
+}
+
+const (
+	// serviceWindow is how long after a person's message free text reaches them: WhatsApp's 24 hours, less a minute for
+	// clocks that differ.
+	serviceWindow = 24*time.Hour - time.Minute
+	// approvalInterval is how long to wait before asking again about an approval. Its decision wakes whoever waits.
+	approvalInterval = 2 * time.Minute
+	regionUS         = "US"
+)
+
+// form is how a message is to be sent on WhatsApp, or why it is not.
+type form struct {
+	template bool
+	closes   time.Time // of the window, for free text
+	wait     bool
+	reason   Reason // "" to send it
+	detail   string
+}
+
+func (w WhatsApp) form(now time.Time, c Content) form {
+	var closes time.Time
+	if w.LastInboundAt != nil && !w.Closed {
+		closes = w.LastInboundAt.Add(serviceWindow)
+	}
+	open := now.Before(closes)
+	barred := w.Category == render.Marketing && w.Region == regionUS
+	switch {
+	case open && (barred || w.Policy == campaign.ByFreeText || w.Policy == campaign.InWindow):
+		return form{closes: closes, detail: "free text, within 24 hours of the person's message"}
+	case w.Policy == campaign.InWindow:
+		return form{reason: OutsideWindow, detail: "free text, and the person has not written within 24 hours"}
+	case barred:
+		return form{reason: USMarketing, detail: "WhatsApp delivers no marketing template to the United States"}
+	case len(w.Unfit) > 0:
+		return form{reason: InvalidVariable, detail: "a template takes values on one line, without tabs and four spaces together, and not those of " + strings.Join(w.Unfit, ", ")}
+	case c.Length > w.MaxLength:
+		return form{reason: TooLong, detail: "longer than a template may be"}
+	case w.Approval.Refused():
+		return form{wait: true, reason: RefusedTemplate, detail: "the template is " + string(w.Approval)}
+	case w.Approval != render.Approved:
+		return form{wait: true, reason: AwaitsApproval, detail: "the template is not approved yet"}
+	default:
+		return form{template: true, detail: "approved template"}
+	}
 }
 
 func consent(in Input) Reason {

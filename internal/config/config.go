@@ -39,6 +39,7 @@ type Config struct {
 	LocalAuth      bool
 	TemporalUIURL  string
 	MaxUploadBytes int64
+	RequireOptOut  bool   // of marketing templates: a line that says how to stop
 	DefaultRegion  string // ISO 3166, of numbers without a country code
 
 	Twilio Twilio
@@ -81,6 +82,7 @@ func Load(role Role, getenv func(string) string) (Config, error) {
 		c.PublicURL = strings.TrimSuffix(p.url("PUBLIC_URL", true), "/")
 		c.LocalAuth = p.oneOf("AUTH", "", "local") == "local"
 		c.TemporalUIURL = strings.TrimSuffix(p.url("TEMPORAL_UI_URL", false), "/")
+		c.RequireOptOut = p.oneOf("TEMPLATE_OPT_OUT_LINE", "warn", "require") == "require"
 		c.MaxUploadBytes = int64(p.integer("MAX_UPLOAD_MB", 200, 1, 10_000)) << 20
 		if c.DefaultRegion = p.text("DEFAULT_REGION", ""); c.DefaultRegion != "" && !phone.KnownRegion(c.DefaultRegion) {
 			p.fail("DEFAULT_REGION", "must be a country such as LK")

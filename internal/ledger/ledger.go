@@ -47,20 +47,55 @@ type Delivery struct {
 	Limits     compliance.Limits
 
 	Channel message.Channel
-	Content string // the template's text
+	Content string // the template's text in its own language
 	Sender  string // E.164
+
+	Variants           []render.Variant // what the template says in each language, its own first; none: Content alone
+	Category           render.Category
+	CollapseWhitespace bool
+	WindowPolicy       campaign.WindowPolicy
+	LastInboundAt      *time.Time // nil: the person never wrote
+	Region             string     // of the number, ISO 3166
+	ErrorCode          int        // the provider's last; 0 for none
+}
+
+// codeOutsideWindow is the provider's word that free text came too late.
+const codeOutsideWindow = 63016
+
+// Variant is what the person is to be told, in their language.
+func (d Delivery) Variant() render.Variant {
+	if len(d.Variants) == 0 {
+		return render.Variant{Content: d.Content}
+	}
+	return render.Choose(d.Variants, d.Attributes)
+}
+
+// ContentVariables is what the provider fills the variant's content with; see render.ContentVariables.
+func (d Delivery) ContentVariables(v render.Variant) string {
+	return render.ContentVariables(v.Mapping, d.Attributes, d.CollapseWhitespace)
 }
 
 // Check renders the delivery and judges it as of now. The text is "" when it cannot be rendered.
 func (d Delivery) Check(now time.Time) (compliance.Verdict, string) {
 	var content compliance.Content
-	if template, err := render.Parse(d.Content); err == nil { // an unreadable text is an empty one: never sent
-		content.Body, content.Missing = template.Render(d.Attributes)
+	variant := d.Variant()
+	var fill render.Fill
+	if template, err := render.Parse(variant.Content); err == nil { // an unreadable text is an empty one: never sent
+		fill = template.Fill(d.Attributes, d.CollapseWhitespace)
+	}
+	content.Body, content.Missing = fill.Text, fill.Missing
+	var whatsApp *compliance.WhatsApp
+	if d.Channel == message.WhatsApp {
+		whatsApp = &compliance.WhatsApp{
+			LastInboundAt: d.LastInboundAt, Closed: d.ErrorCode == codeOutsideWindow, Policy: d.WindowPolicy, Region: d.Region,
+			Category: d.Category, Approval: variant.Approval, Unfit: fill.Unfit, MaxLength: render.MaxTemplateLength,
+		}
 	}
 	content.Length, content.MaxLength = render.Length(content.Body), render.MaxLength(d.Channel)
 	return compliance.Evaluate(compliance.Input{
 		Now: now, Consent: d.Consent, Suppressed: d.Suppressed, Subscribed: d.Subscribed, Zones: d.Zones, DefaultZone: d.Timezone, Quiet: d.Quiet,
 		Legal: binding(d.Law, d.Priority), Limits: d.Limits, Content: content,
+		WhatsApp: whatsApp,
 	}), content.Body
 }
 
@@ -74,6 +109,9 @@ type Run struct {
 	Timezone      string // for people without zones
 	// Portfolio is the one whose messaging limit bounds the run; 0 for none.
 	Portfolio int64
+
+	Template       render.Approval // the best of its variants'; NotNeeded when none has to be approved for the run
+	TemplateReason string          // for which WhatsApp refused one of them; "" for none
 }
 
 // Hours returns what bounds when the people of a cohort may be written to.
@@ -147,7 +185,8 @@ type Attempt struct {
 	StartedAt   time.Time
 	GrantedAt   time.Time // the moment that the rate limits gave it
 	BodySHA256  [32]byte
-	Looks       int // successful looks at the provider's list
+	ContentSID  string // of the provider's template that was sent; "" for free text
+	Looks       int    // successful looks at the provider's list
 	FailedLooks int
 }
 
@@ -287,7 +326,7 @@ func (m *Message) to(state message.State, now time.Time) {
 // fail ends the message, or sets it back to pending where the provider's error is worth another attempt.
 func (m *Message) fail(state message.State, attempts []Attempt, r message.Report, now time.Time) {
 	m.ErrorCode = r.Code
-	if r.Policy.Class == message.Retry {
+	if r.Policy.Class == message.Retry || r.Policy.Class == message.Window { // the latter as a template, for its code stays
 		same := 0
 		for _, a := range attempts {
 			if a.ErrorCode == r.Code {

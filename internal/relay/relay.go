@@ -132,6 +132,15 @@ func (r *Relay) deliver(ctx context.Context, item outbox.Item) error {
 			return err
 		}
 		return r.startErasure(ctx, in)
+	case outbox.StartApproval:
+		in, err := outbox.Decode[outbox.Template](item)
+		if err != nil {
+			return err
+		}
+		summary := fmt.Sprintf("Approval of template %d, version %d (%s)", in.TemplateID, in.Version, in.Locale)
+		return r.start(ctx, workflows.ApprovalID(in), summary, workflows.Approval, in)
+	case outbox.SyncTemplates:
+		return r.start(ctx, outbox.SyncID, "Look at the provider's templates", workflows.TemplateSync, outbox.Sync{})
 	default:
 		return fmt.Errorf("outbox item %d is of unknown kind %q", item.ID, item.Kind)
 	}

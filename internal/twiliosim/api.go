@@ -19,7 +19,7 @@ const maxRequest = 1 << 20
 
 var contentPattern = regexp.MustCompile(`^HX[0-9a-fA-F]{32}$`)
 
-// Handler serves the Messages API and the control API. Pages of strangers that a browser shows cannot use it.
+// Handler serves the Messages API, the Content API and the control API. Pages of strangers that a browser shows cannot use it.
 func (s *Simulator) Handler() http.Handler {
 	mux := http.NewServeMux()
 	const list = "/" + apiVersion + "/Accounts/{account}/Messages.json"
@@ -29,6 +29,7 @@ func (s *Simulator) Handler() http.Handler {
 	mux.Handle("GET "+one, s.api("fetch", s.fetch))
 	mux.Handle("POST "+one, s.api("update", s.update))
 	mux.Handle("DELETE "+one, s.api("delete", s.remove))
+	s.contentAPI(mux)
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { fail(w, refuse(20404)) })
 	s.control(mux)
 	return http.NewCrossOriginProtection().Handler(mux)
@@ -51,7 +52,7 @@ func (s *Simulator) api(operation string, serve func(http.ResponseWriter, *http.
 		if err := r.ParseForm(); err != nil {
 			unreadable = refuse(20001)
 		}
-		if r.PathValue("account") != s.account {
+		if operation != "content" && r.PathValue("account") != s.account {
 			fail(w, refuse(20404))
 			return
 		}
@@ -171,6 +172,9 @@ func (s *Simulator) create(w http.ResponseWriter, r *http.Request, unreadable *r
 			if met != nil && met.Sync {
 				return refuse(met.Code)
 			}
+			if refused := s.fillContent(m); refused != nil {
+				return refused
+			}
 			return s.plan(m, now, met)
 		})
 	}
@@ -221,7 +225,10 @@ func newRecord(form url.Values) (*record, *refusal) {
 		return nil, refuse(21910)
 	case m.ContentSID != "" && !contentPattern.MatchString(m.ContentSID):
 		return nil, refuse(21655)
-	case m.ContentVariables != "" && json.Unmarshal([]byte(m.ContentVariables), &map[string]any{}) != nil:
+	case m.ContentVariables != "" && m.ContentSID == "":
+		return nil, refuse(21654)
+	}
+	if _, ok := parseVariables(m.ContentVariables); !ok {
 		return nil, refuse(21656)
 	}
 	if m.StatusCallback != "" {

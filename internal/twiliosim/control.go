@@ -19,6 +19,7 @@ func (s *Simulator) control(mux *http.ServeMux) {
 	mux.HandleFunc("PUT /sim/faults", s.putFaults)
 	mux.HandleFunc("DELETE /sim/faults", func(w http.ResponseWriter, _ *http.Request) { s.setFaults(w, Faults{}) })
 	mux.HandleFunc("POST /sim/inbound", s.postInbound)
+	mux.HandleFunc("PUT /sim/contents/{sid}/approval", s.putReview)
 	mux.HandleFunc("GET /sim/stats", s.getStats)
 	mux.HandleFunc("GET /sim/recipients", s.getRecipients)
 	mux.HandleFunc("GET /sim/messages", s.getMessages)

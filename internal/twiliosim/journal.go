@@ -22,6 +22,16 @@ type entry struct {
 	Redact string      `json:"redact,omitempty"` // a SID
 	Delete string      `json:"delete,omitempty"` // a SID
 	Faults *Faults     `json:"faults,omitempty"`
+
+	Content     *content `json:"content,omitempty"`
+	Approve     *verdict `json:"approve,omitempty"`
+	DropContent string   `json:"drop_content,omitempty"` // a SID
+}
+
+// verdict is what WhatsApp says, or will say, of a content.
+type verdict struct {
+	SID      string   `json:"sid"`
+	Approval approval `json:"approval"`
 }
 
 // settlement ends one callback of a message.

@@ -119,6 +119,7 @@ func TestReopenWithoutClose(t *testing.T) {
 	dir := t.TempDir()
 	first, err := New(Config{AccountSID: testAccount, AuthToken: testToken, DataDir: dir, Delays: quick})
 	require.NoError(t, err)
+	first.state.faults.NoWindow = true
 	server := httptest.NewServer(first.Handler())
 	t.Cleanup(server.Close)
 	s := &served{first, server.URL}

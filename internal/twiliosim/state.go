@@ -14,6 +14,9 @@ type state struct {
 	lastSeen map[conversation]time.Time
 	faults   Faults
 
+	contents     map[string]*content
+	contentOrder []string // their SIDs, the oldest first
+
 	owed, delivered, failed, dropped int // callbacks
 }
 
@@ -26,6 +29,7 @@ func newState() *state {
 		byTo:     map[string][]*record{},
 		lastSent: map[string]time.Time{},
 		lastSeen: map[conversation]time.Time{},
+		contents: map[string]*content{},
 	}
 }
 
@@ -53,6 +57,16 @@ func (s *state) apply(e entry, at place) {
 		}
 	case e.Faults != nil:
 		s.faults = *e.Faults
+	case e.Content != nil:
+		s.contents[e.Content.SID] = e.Content
+		s.contentOrder = append(s.contentOrder, e.Content.SID)
+	case e.Approve != nil:
+		if c := s.contents[e.Approve.SID]; c != nil {
+			c.Approval = e.Approve.Approval
+		}
+	case e.DropContent != "":
+		delete(s.contents, e.DropContent)
+		s.contentOrder = slices.DeleteFunc(s.contentOrder, func(sid string) bool { return sid == e.DropContent })
 	}
 }
 

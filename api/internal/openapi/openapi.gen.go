@@ -464,6 +464,66 @@ func (e SuppressionWriteReason) Valid() bool {
 	}
 }
 
+// Defines values for TemplateApproval.
+const (
+	TemplateApprovalApproved    TemplateApproval = "approved"
+	TemplateApprovalDisabled    TemplateApproval = "disabled"
+	TemplateApprovalInvalid     TemplateApproval = "invalid"
+	TemplateApprovalNotNeeded   TemplateApproval = "not_needed"
+	TemplateApprovalPaused      TemplateApproval = "paused"
+	TemplateApprovalPending     TemplateApproval = "pending"
+	TemplateApprovalReceived    TemplateApproval = "received"
+	TemplateApprovalRejected    TemplateApproval = "rejected"
+	TemplateApprovalUnsubmitted TemplateApproval = "unsubmitted"
+)
+
+// Valid indicates whether the value is a known member of the TemplateApproval enum.
+func (e TemplateApproval) Valid() bool {
+	switch e {
+	case TemplateApprovalApproved:
+		return true
+	case TemplateApprovalDisabled:
+		return true
+	case TemplateApprovalInvalid:
+		return true
+	case TemplateApprovalNotNeeded:
+		return true
+	case TemplateApprovalPaused:
+		return true
+	case TemplateApprovalPending:
+		return true
+	case TemplateApprovalReceived:
+		return true
+	case TemplateApprovalRejected:
+		return true
+	case TemplateApprovalUnsubmitted:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for TemplateCategory.
+const (
+	TemplateCategoryAuthentication TemplateCategory = "authentication"
+	TemplateCategoryMarketing      TemplateCategory = "marketing"
+	TemplateCategoryUtility        TemplateCategory = "utility"
+)
+
+// Valid indicates whether the value is a known member of the TemplateCategory enum.
+func (e TemplateCategory) Valid() bool {
+	switch e {
+	case TemplateCategoryAuthentication:
+		return true
+	case TemplateCategoryMarketing:
+		return true
+	case TemplateCategoryUtility:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for Verdict.
 const (
 	VerdictProceed  Verdict = "proceed"
@@ -479,6 +539,27 @@ func (e Verdict) Valid() bool {
 	case VerdictSuppress:
 		return true
 	case VerdictWait:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for WindowPolicy.
+const (
+	WindowPolicyByFreeText WindowPolicy = "free_text"
+	WindowPolicyByTemplate WindowPolicy = "template"
+	WindowPolicyInWindow   WindowPolicy = "suppress"
+)
+
+// Valid indicates whether the value is a known member of the WindowPolicy enum.
+func (e WindowPolicy) Valid() bool {
+	switch e {
+	case WindowPolicyByFreeText:
+		return true
+	case WindowPolicyByTemplate:
+		return true
+	case WindowPolicyInWindow:
 		return true
 	default:
 		return false
@@ -555,7 +636,7 @@ type AttemptState string
 // Example: {"age":31,"city":"Colombo","name":"Arjuna Silva"}
 type Attributes = json.RawMessage
 
-// Campaign Example: {"audience_size":null,"canary_percent":0,"channel":"whatsapp","completed_at":null,"created_at":"2026-11-21T22:38:59Z","failure_threshold_percent":20,"frequency_cap":null,"id":1,"priority":"bulk","quiet_hours_end":null,"quiet_hours_start":null,"rate_limit_per_second":1,"schedule_time":null,"segment_id":2,"segment_query":null,"started_at":null,"status":"DRAFT","status_reason":null,"template":{"channel":"whatsapp","id":1,"name":"Welcome Message","version":1},"template_id":1,"timezone":"UTC","topic":"API Demo Campaign","updated_at":"2026-11-21T22:38:59Z"}
+// Campaign Example: {"audience_size":null,"canary_percent":0,"channel":"whatsapp","completed_at":null,"created_at":"2026-11-21T22:38:59Z","failure_threshold_percent":20,"frequency_cap":null,"id":1,"priority":"bulk","quiet_hours_end":null,"quiet_hours_start":null,"rate_limit_per_second":1,"schedule_time":null,"segment_id":2,"segment_query":null,"started_at":null,"status":"DRAFT","status_reason":null,"template":{"channel":"whatsapp","id":1,"name":"Welcome Message","version":1},"template_id":1,"timezone":"UTC","topic":"API Demo Campaign","updated_at":"2026-11-21T22:38:59Z","window_policy":"template"}
 type Campaign struct {
 	// AudienceSize Recipients of the newest run; null before its audience is frozen.
 	AudienceSize *int64 `json:"audience_size"`
@@ -603,6 +684,11 @@ type Campaign struct {
 	Timezone     string          `json:"timezone"`
 	Topic        string          `json:"topic"`
 	UpdatedAt    time.Time       `json:"updated_at"`
+
+	// WindowPolicy WhatsApp lets free text reach only those who wrote within 24 hours. `template`, the default, sends everybody the approved
+	// template; `free_text` sends free text within the 24 hours and the approved template otherwise; `suppress` sends free
+	// text within them and nothing otherwise (`outside_window`). SMS is not concerned.
+	WindowPolicy WindowPolicy `json:"window_policy"`
 }
 
 // CampaignList defines model for CampaignList.
@@ -818,6 +904,11 @@ type CampaignWrite struct {
 
 	// Topic A title; restricts nobody.
 	Topic string `json:"topic"`
+
+	// WindowPolicy WhatsApp lets free text reach only those who wrote within 24 hours. `template`, the default, sends everybody the approved
+	// template; `free_text` sends free text within the 24 hours and the approved template otherwise; `suppress` sends free
+	// text within them and nothing otherwise (`outside_window`). SMS is not concerned.
+	WindowPolicy *WindowPolicy `json:"window_policy,omitempty"`
 }
 
 // Channel defines model for Channel.
@@ -920,6 +1011,49 @@ type ConsentUpdate struct {
 	// Wording The text that the person was shown when they said so.
 	Wording *string `json:"wording,omitempty"`
 }
+
+// Content Example: {"approval":"approved","approval_reason":null,"body":"Hi {{1}}! Reply STOP to opt out.","category":"MARKETING","content_sid":"HX0123456789abcdef0123456789abcdef","locale":"en_US","name":"spring_offer","synced_at":"2026-11-21T22:38:59Z","template_id":null,"type":"twilio/text","variables":{"1":"Ann"}}
+type Content struct {
+	// Approval WhatsApp's word on a text. `not_needed` on another channel; `unsubmitted`, `received` and `pending` wait for the
+	// decision; `approved` may be sent at any time; `rejected`, `paused` and `disabled` may not. `invalid`: the content at
+	// Twilio is missing, was refused or says something else.
+	Approval       TemplateApproval `json:"approval"`
+	ApprovalReason *string          `json:"approval_reason"`
+
+	// Body The text with Twilio's placeholders; empty for a type without one.
+	Body string `json:"body"`
+
+	// Category WhatsApp's word; empty before it was submitted.
+	Category   string `json:"category"`
+	ContentSID string `json:"content_sid"`
+	Locale     string `json:"locale"`
+
+	// Name Its friendly name at Twilio.
+	Name     string    `json:"name"`
+	SyncedAt time.Time `json:"synced_at"`
+
+	// TemplateID Our template that is sent by it.
+	TemplateID *int64 `json:"template_id"`
+
+	// Type Such as twilio/text.
+	Type string `json:"type"`
+
+	// Variables Its placeholders with their samples.
+	Variables map[string]string `json:"variables"`
+}
+
+// ContentList defines model for ContentList.
+type ContentList struct {
+	Contents   []Content `json:"contents"`
+	NextCursor *string   `json:"next_cursor"`
+	Total      int64     `json:"total"`
+}
+
+// ContentSID Example: HX0123456789abcdef0123456789abcdef
+type ContentSID = string
+
+// ContentVariables Our variable for each placeholder of the content, such as `{"1": "name"}`; 1…n in order of appearance when left out.
+type ContentVariables map[string]string
 
 // Dashboard defines model for Dashboard.
 type Dashboard struct {
@@ -1659,21 +1793,73 @@ type SuppressionWrite struct {
 // SuppressionWriteReason `other` when left out.
 type SuppressionWriteReason string
 
-// Template Example: {"channel":"whatsapp","content":"Hi {name}! Welcome from {city}. Thanks for joining our service! Reply STOP to opt out.","created_at":"2026-11-21T22:38:59Z","id":1,"locale":"en_US","name":"Welcome Message","updated_at":"2026-11-21T22:38:59Z","variables":["name","city"],"version":1}
+// Template Example: {"approval":"approved","approval_reason":null,"category":"marketing","channel":"whatsapp","collapse_whitespace":false,"content":"Hi {name}! Welcome from {city}. Thanks for joining our service! Reply STOP to opt out.","content_sid":"HX0123456789abcdef0123456789abcdef","content_variables":{"1":"name","2":"city"},"created_at":"2026-11-21T22:38:59Z","id":1,"locale":"en_US","name":"Welcome Message","updated_at":"2026-11-21T22:38:59Z","variables":["name","city"],"variants":[],"version":1,"warnings":[]}
 type Template struct {
-	Channel   Channel   `json:"channel"`
-	Content   string    `json:"content"`
-	CreatedAt time.Time `json:"created_at"`
-	ID        int64     `json:"id"`
-	Locale    string    `json:"locale"`
-	Name      string    `json:"name"`
-	UpdatedAt time.Time `json:"updated_at"`
+	// Approval WhatsApp's word on a text. `not_needed` on another channel; `unsubmitted`, `received` and `pending` wait for the
+	// decision; `approved` may be sent at any time; `rejected`, `paused` and `disabled` may not. `invalid`: the content at
+	// Twilio is missing, was refused or says something else.
+	Approval TemplateApproval `json:"approval"`
+
+	// ApprovalReason Why it was refused.
+	ApprovalReason *string `json:"approval_reason"`
+
+	// Category What WhatsApp takes a template for. `marketing` when left out; it reaches no number of the United States.
+	// `authentication` needs a `content_sid`, for WhatsApp has a form of its own for it.
+	Category TemplateCategory `json:"category"`
+	Channel  Channel          `json:"channel"`
+
+	// CollapseWhitespace Values are sent with one space for each run of white space.
+	CollapseWhitespace bool   `json:"collapse_whitespace"`
+	Content            string `json:"content"`
+
+	// ContentSID Twilio's template, once there is one.
+	ContentSID *string `json:"content_sid"`
+
+	// ContentVariables Our variable for each placeholder of the content, such as `{"1": "name"}`; 1…n in order of appearance when left out.
+	ContentVariables ContentVariables `json:"content_variables"`
+	CreatedAt        time.Time        `json:"created_at"`
+	ID               int64            `json:"id"`
+	Locale           string           `json:"locale"`
+	Name             string           `json:"name"`
+	UpdatedAt        time.Time        `json:"updated_at"`
 
 	// Variables The placeholders in the text, in order of first appearance.
 	Variables []string `json:"variables"`
 
-	// Version Counts the changes of the text from 1.
+	// Variants What it says in further languages. A person gets that of their attribute `language`, else `locale`.
+	Variants []TemplateVariant `json:"variants"`
+
+	// Version Counts the changes of what is sent from 1.
 	Version int `json:"version"`
+
+	// Warnings What its author should know; it was saved all the same.
+	Warnings []TemplateWarning `json:"warnings"`
+}
+
+// TemplateApproval WhatsApp's word on a text. `not_needed` on another channel; `unsubmitted`, `received` and `pending` wait for the
+// decision; `approved` may be sent at any time; `rejected`, `paused` and `disabled` may not. `invalid`: the content at
+// Twilio is missing, was refused or says something else.
+type TemplateApproval string
+
+// TemplateCategory What WhatsApp takes a template for. `marketing` when left out; it reaches no number of the United States.
+// `authentication` needs a `content_sid`, for WhatsApp has a form of its own for it.
+type TemplateCategory string
+
+// TemplateImport Example: {"content_sid":"HX0123456789abcdef0123456789abcdef","content_variables":{"1":"name"},"name":"Spring offer"}
+type TemplateImport struct {
+	// Category What WhatsApp takes a template for. `marketing` when left out; it reaches no number of the United States.
+	// `authentication` needs a `content_sid`, for WhatsApp has a form of its own for it.
+	Category           *TemplateCategory `json:"category,omitempty"`
+	CollapseWhitespace *bool             `json:"collapse_whitespace,omitempty"`
+
+	// ContentSID Example: HX0123456789abcdef0123456789abcdef
+	ContentSID ContentSID `json:"content_sid"`
+
+	// ContentVariables Our variable for each placeholder of the content, such as `{"1": "name"}`; 1…n in order of appearance when left out.
+	ContentVariables *ContentVariables `json:"content_variables,omitempty"`
+
+	// Name Unique and not blank.
+	Name string `json:"name"`
 }
 
 // TemplateList defines model for TemplateList.
@@ -1714,19 +1900,82 @@ type TemplateSummary struct {
 	Version int     `json:"version"`
 }
 
+// TemplateSync Example: {"task_id":"templates/sync","temporal_url":null}
+type TemplateSync struct {
+	// TaskID The workflow's id.
+	TaskID      string  `json:"task_id"`
+	TemporalURL *string `json:"temporal_url,omitempty"`
+}
+
+// TemplateVariant defines model for TemplateVariant.
+type TemplateVariant struct {
+	// Approval WhatsApp's word on a text. `not_needed` on another channel; `unsubmitted`, `received` and `pending` wait for the
+	// decision; `approved` may be sent at any time; `rejected`, `paused` and `disabled` may not. `invalid`: the content at
+	// Twilio is missing, was refused or says something else.
+	Approval TemplateApproval `json:"approval"`
+
+	// ApprovalReason Why it was refused.
+	ApprovalReason *string `json:"approval_reason"`
+	Content        string  `json:"content"`
+
+	// ContentSID Twilio's template, once there is one.
+	ContentSID *string `json:"content_sid"`
+
+	// ContentVariables Our variable for each placeholder of the content, such as `{"1": "name"}`; 1…n in order of appearance when left out.
+	ContentVariables ContentVariables `json:"content_variables"`
+	Locale           string           `json:"locale"`
+	Variables        []string         `json:"variables"`
+}
+
+// TemplateVariantWrite defines model for TemplateVariantWrite.
+type TemplateVariantWrite struct {
+	Content string `json:"content"`
+
+	// ContentSID Example: HX0123456789abcdef0123456789abcdef
+	ContentSID *ContentSID `json:"content_sid,omitempty"`
+
+	// ContentVariables Our variable for each placeholder of the content, such as `{"1": "name"}`; 1…n in order of appearance when left out.
+	ContentVariables *ContentVariables `json:"content_variables,omitempty"`
+	Locale           string            `json:"locale"`
+}
+
+// TemplateWarning defines model for TemplateWarning.
+type TemplateWarning struct {
+	// Code `no_opt_out_line` or `too_long_for_template`.
+	Code   string `json:"code"`
+	Detail string `json:"detail"`
+	Locale string `json:"locale"`
+}
+
 // TemplateWrite Example: {"content":"Hi {name}! Welcome from {city}. Thanks for joining our service! Reply STOP to opt out.","name":"Welcome Message","variables":["name","city"]}
 type TemplateWrite struct {
-	Channel *Channel `json:"channel,omitempty"`
+	// Category What WhatsApp takes a template for. `marketing` when left out; it reaches no number of the United States.
+	// `authentication` needs a `content_sid`, for WhatsApp has a form of its own for it.
+	Category *TemplateCategory `json:"category,omitempty"`
+	Channel  *Channel          `json:"channel,omitempty"`
+
+	// CollapseWhitespace Makes one space of each run of white space in a value. Without it, a value with a line break, a tab or four spaces
+	// together keeps its recipient from getting the template (`invalid_variable`).
+	CollapseWhitespace *bool `json:"collapse_whitespace,omitempty"`
 
 	// Content The text; `{name}` stands for an attribute, `{{` and `}}` for braces.
-	Content string  `json:"content"`
-	Locale  *string `json:"locale,omitempty"`
+	Content string `json:"content"`
+
+	// ContentSID Example: HX0123456789abcdef0123456789abcdef
+	ContentSID *ContentSID `json:"content_sid,omitempty"`
+
+	// ContentVariables Our variable for each placeholder of the content, such as `{"1": "name"}`; 1…n in order of appearance when left out.
+	ContentVariables *ContentVariables `json:"content_variables,omitempty"`
+	Locale           *string           `json:"locale,omitempty"`
 
 	// Name Unique and not blank.
 	Name string `json:"name"`
 
 	// Variables The placeholders used; when given, must be exactly those in the text.
 	Variables *[]string `json:"variables,omitempty"`
+
+	// Variants The text in further languages.
+	Variants *[]TemplateVariantWrite `json:"variants,omitempty"`
 }
 
 // TracedAttempt An attempt with what the provider said of it.
@@ -1927,6 +2176,11 @@ type VerdictCount struct {
 
 // WebhookPayload All that the provider said, by parameter; empty once it is not kept any more.
 type WebhookPayload = json.RawMessage
+
+// WindowPolicy WhatsApp lets free text reach only those who wrote within 24 hours. `template`, the default, sends everybody the approved
+// template; `free_text` sends free text within the 24 hours and the approved template otherwise; `suppress` sends free
+// text within them and nothing otherwise (`outside_window`). SMS is not concerned.
+type WindowPolicy string
 
 // Cursor defines model for Cursor.
 type Cursor = string
@@ -2250,6 +2504,27 @@ type CreateTemplateParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// ListContentsParams defines parameters for ListContents.
+type ListContentsParams struct {
+	// Limit How many rows to answer at most.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor The `next_cursor` of the page before.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// ImportTemplateParams defines parameters for ImportTemplate.
+type ImportTemplateParams struct {
+	// IdempotencyKey Makes it safe to repeat this request; chosen by the caller, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// SyncTemplatesParams defines parameters for SyncTemplates.
+type SyncTemplatesParams struct {
+	// IdempotencyKey Makes it safe to repeat this request; chosen by the caller, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
 // PreviewTemplateParams defines parameters for PreviewTemplate.
 type PreviewTemplateParams struct {
 	// IdempotencyKey Makes it safe to repeat this request; chosen by the caller, new for each thing to be done.
@@ -2363,6 +2638,9 @@ type LiftSuppressionJSONRequestBody = SuppressionLift
 
 // CreateTemplateJSONRequestBody defines body for CreateTemplate for application/json ContentType.
 type CreateTemplateJSONRequestBody = TemplateWrite
+
+// ImportTemplateJSONRequestBody defines body for ImportTemplate for application/json ContentType.
+type ImportTemplateJSONRequestBody = TemplateImport
 
 // UpdateTemplateJSONRequestBody defines body for UpdateTemplate for application/json ContentType.
 type UpdateTemplateJSONRequestBody = TemplateWrite
@@ -2522,6 +2800,15 @@ type ServerInterface interface {
 	// CreateTemplate Create a template
 	// (POST /api/v1/templates)
 	CreateTemplate(c *gin.Context, params CreateTemplateParams)
+	// ListContents List Twilio's content templates
+	// (GET /api/v1/templates/contents)
+	ListContents(c *gin.Context, params ListContentsParams)
+	// ImportTemplate Make a template of a content
+	// (POST /api/v1/templates/import)
+	ImportTemplate(c *gin.Context, params ImportTemplateParams)
+	// SyncTemplates Look at all of Twilio's content templates
+	// (POST /api/v1/templates/sync)
+	SyncTemplates(c *gin.Context, params SyncTemplatesParams)
 	// DeleteTemplate Delete a template
 	// (DELETE /api/v1/templates/{id})
 	DeleteTemplate(c *gin.Context, id ID)
@@ -4194,6 +4481,121 @@ func (siw *ServerInterfaceWrapper) CreateTemplate(c *gin.Context) {
 	siw.Handler.CreateTemplate(c, params)
 }
 
+// ListContents operation middleware
+func (siw *ServerInterfaceWrapper) ListContents(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListContentsParams
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", c.Request.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter limit: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", c.Request.URL.Query(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter cursor: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ListContents(c, params)
+}
+
+// ImportTemplate operation middleware
+func (siw *ServerInterfaceWrapper) ImportTemplate(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ImportTemplateParams
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Idempotency-Key, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Idempotency-Key: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ImportTemplate(c, params)
+}
+
+// SyncTemplates operation middleware
+func (siw *ServerInterfaceWrapper) SyncTemplates(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params SyncTemplatesParams
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Idempotency-Key, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Idempotency-Key: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.SyncTemplates(c, params)
+}
+
 // DeleteTemplate operation middleware
 func (siw *ServerInterfaceWrapper) DeleteTemplate(c *gin.Context) {
 
@@ -4705,6 +5107,9 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 	router.POST(options.BaseURL+"/api/v1/segments/:id/evaluate", wrapper.EvaluateSegment)
 	router.GET(options.BaseURL+"/api/v1/templates", wrapper.ListTemplates)
 	router.POST(options.BaseURL+"/api/v1/templates", wrapper.CreateTemplate)
+	router.POST(options.BaseURL+"/api/v1/templates/sync", wrapper.SyncTemplates)
+	router.GET(options.BaseURL+"/api/v1/templates/contents", wrapper.ListContents)
+	router.POST(options.BaseURL+"/api/v1/templates/import", wrapper.ImportTemplate)
 	router.DELETE(options.BaseURL+"/api/v1/templates/:id", wrapper.DeleteTemplate)
 	router.GET(options.BaseURL+"/api/v1/templates/:id", wrapper.GetTemplate)
 	router.PUT(options.BaseURL+"/api/v1/templates/:id", wrapper.UpdateTemplate)
@@ -11484,6 +11889,444 @@ func (response CreateTemplatedefaultApplicationProblemPlusJSONResponse) VisitCre
 	return err
 }
 
+type ListContentsRequestObject struct {
+	Params ListContentsParams
+}
+
+type ListContentsResponseObject interface {
+	VisitListContentsResponse(w http.ResponseWriter) error
+}
+
+type ListContents200JSONResponse ContentList
+
+func (response ListContents200JSONResponse) VisitListContentsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListContents400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response ListContents400ApplicationProblemPlusJSONResponse) VisitListContentsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListContents401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ListContents401ApplicationProblemPlusJSONResponse) VisitListContentsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListContents403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response ListContents403ApplicationProblemPlusJSONResponse) VisitListContentsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListContents500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response ListContents500ApplicationProblemPlusJSONResponse) VisitListContentsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListContents503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response ListContents503ApplicationProblemPlusJSONResponse) VisitListContentsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListContentsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListContentsdefaultApplicationProblemPlusJSONResponse) VisitListContentsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ImportTemplateRequestObject struct {
+	Params ImportTemplateParams
+	Body   *ImportTemplateJSONRequestBody
+}
+
+type ImportTemplateResponseObject interface {
+	VisitImportTemplateResponse(w http.ResponseWriter) error
+}
+
+type ImportTemplate201JSONResponse Template
+
+func (response ImportTemplate201JSONResponse) VisitImportTemplateResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ImportTemplate400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response ImportTemplate400ApplicationProblemPlusJSONResponse) VisitImportTemplateResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ImportTemplate401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ImportTemplate401ApplicationProblemPlusJSONResponse) VisitImportTemplateResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ImportTemplate403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response ImportTemplate403ApplicationProblemPlusJSONResponse) VisitImportTemplateResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ImportTemplate404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response ImportTemplate404ApplicationProblemPlusJSONResponse) VisitImportTemplateResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ImportTemplate409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response ImportTemplate409ApplicationProblemPlusJSONResponse) VisitImportTemplateResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ImportTemplate413ApplicationProblemPlusJSONResponse struct {
+	PayloadTooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response ImportTemplate413ApplicationProblemPlusJSONResponse) VisitImportTemplateResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ImportTemplate415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response ImportTemplate415ApplicationProblemPlusJSONResponse) VisitImportTemplateResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ImportTemplate422ApplicationProblemPlusJSONResponse struct {
+	UnprocessableContentApplicationProblemPlusJSONResponse
+}
+
+func (response ImportTemplate422ApplicationProblemPlusJSONResponse) VisitImportTemplateResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ImportTemplate500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response ImportTemplate500ApplicationProblemPlusJSONResponse) VisitImportTemplateResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ImportTemplate503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response ImportTemplate503ApplicationProblemPlusJSONResponse) VisitImportTemplateResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ImportTemplatedefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ImportTemplatedefaultApplicationProblemPlusJSONResponse) VisitImportTemplateResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SyncTemplatesRequestObject struct {
+	Params SyncTemplatesParams
+}
+
+type SyncTemplatesResponseObject interface {
+	VisitSyncTemplatesResponse(w http.ResponseWriter) error
+}
+
+type SyncTemplates202JSONResponse TemplateSync
+
+func (response SyncTemplates202JSONResponse) VisitSyncTemplatesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(202)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SyncTemplates400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response SyncTemplates400ApplicationProblemPlusJSONResponse) VisitSyncTemplatesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SyncTemplates401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response SyncTemplates401ApplicationProblemPlusJSONResponse) VisitSyncTemplatesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SyncTemplates403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response SyncTemplates403ApplicationProblemPlusJSONResponse) VisitSyncTemplatesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SyncTemplates500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response SyncTemplates500ApplicationProblemPlusJSONResponse) VisitSyncTemplatesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SyncTemplates503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response SyncTemplates503ApplicationProblemPlusJSONResponse) VisitSyncTemplatesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SyncTemplatesdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response SyncTemplatesdefaultApplicationProblemPlusJSONResponse) VisitSyncTemplatesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type DeleteTemplateRequestObject struct {
 	ID ID `json:"id"`
 }
@@ -13821,6 +14664,15 @@ type StrictServerInterface interface {
 	// CreateTemplate Create a template
 	// (POST /api/v1/templates)
 	CreateTemplate(ctx context.Context, request CreateTemplateRequestObject) (CreateTemplateResponseObject, error)
+	// ListContents List Twilio's content templates
+	// (GET /api/v1/templates/contents)
+	ListContents(ctx context.Context, request ListContentsRequestObject) (ListContentsResponseObject, error)
+	// ImportTemplate Make a template of a content
+	// (POST /api/v1/templates/import)
+	ImportTemplate(ctx context.Context, request ImportTemplateRequestObject) (ImportTemplateResponseObject, error)
+	// SyncTemplates Look at all of Twilio's content templates
+	// (POST /api/v1/templates/sync)
+	SyncTemplates(ctx context.Context, request SyncTemplatesRequestObject) (SyncTemplatesResponseObject, error)
 	// DeleteTemplate Delete a template
 	// (DELETE /api/v1/templates/{id})
 	DeleteTemplate(ctx context.Context, request DeleteTemplateRequestObject) (DeleteTemplateResponseObject, error)
@@ -15461,6 +16313,102 @@ func (sh *strictHandler) CreateTemplate(ctx *gin.Context, params CreateTemplateP
 	}
 }
 
+// ListContents operation middleware
+func (sh *strictHandler) ListContents(ctx *gin.Context, params ListContentsParams) {
+	var request ListContentsRequestObject
+
+	request.Params = params
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListContents(ctx, request.(ListContentsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListContents")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(ListContentsResponseObject); ok {
+		if err := validResponse.VisitListContentsResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ImportTemplate operation middleware
+func (sh *strictHandler) ImportTemplate(ctx *gin.Context, params ImportTemplateParams) {
+	var request ImportTemplateRequestObject
+
+	request.Params = params
+
+	var body ImportTemplateJSONRequestBody
+	var err error
+	// A request validator built on kin-openapi's openapi3filter with
+	// KeepValidatedValue leaves the value it validated on the body. Bind
+	// that value, matching member names exactly, so the handler receives
+	// what was validated instead of a second, case-insensitive decode.
+	if vb, ok := ctx.Request.Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+		err = ctx.ShouldBindJSON(&body)
+	} else if binding.Validator != nil {
+		// ShouldBindJSON runs the struct validator after decoding; keep that.
+		err = binding.Validator.ValidateStruct(&body)
+	}
+	if err != nil {
+		sh.options.RequestErrorHandlerFunc(ctx, err)
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ImportTemplate(ctx, request.(ImportTemplateRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ImportTemplate")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(ImportTemplateResponseObject); ok {
+		if err := validResponse.VisitImportTemplateResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// SyncTemplates operation middleware
+func (sh *strictHandler) SyncTemplates(ctx *gin.Context, params SyncTemplatesParams) {
+	var request SyncTemplatesRequestObject
+
+	request.Params = params
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.SyncTemplates(ctx, request.(SyncTemplatesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "SyncTemplates")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(SyncTemplatesResponseObject); ok {
+		if err := validResponse.VisitSyncTemplatesResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // DeleteTemplate operation middleware
 func (sh *strictHandler) DeleteTemplate(ctx *gin.Context, id ID) {
 	var request DeleteTemplateRequestObject
@@ -15973,354 +16921,389 @@ func (sh *strictHandler) GetReadiness(ctx *gin.Context) {
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7L2Lcts41j/4Kvi031Yn3bQsX5J05Nqa8iTp6fync9nYmd79x14RIiEJYwpQE6AVdT5v7dPsg+2TbOHg",
-	"QpAEJcq3JP25amrakSjidnDu53e+9BI+X3BGmBS94ZfeAud4TiTJ4V8vilzwXP2VEpHkdCEpZ71h73RG",
-	"UMzIZzlK4IkY8QmSM4IWeErQmEx4Tvq9qEfVw38UJF/1oh7Dc9Ib9vQvelFPJDMyx+rlc/z5N8KmctYb",
-	"Ptnbj3pzyuy/96LeAktJcvWm/+vT8c7/xDt/Dnaej/63nfOf/rMX9eRqod4qZE7ZtHd1FfVevwxPmKZo",
-	"Si8JQ1iiJCdYfeUmucByVs6Rpr2ol5M/CpqTtDeUeUH8+U54PsdSPcfk08NepBZA58W8N9zfO3x2+PPB",
-	"08NnsAr94Z6bJWWSTEmup5mS+YJLwpLVP8mqOeU3+IIIRCUSeEKQ5CgnC4IlkjMqkJobEfIIJTMuCEPj",
-	"FWx/grOM5BFiZIkmPEcEJzP1AzZVLxgTlHIGB0M+4/kiU1M6mOxNBukh2Xk6GUx2DvGA7DxPD57uDPAB",
-	"fjLeS58lewO7STOCU5KX2+QtYUetoeVM9588WXem/7Hzf7cd5W90TmVza37lSzTHbIVyvhRqZZiJJcnV",
-	"wc65kG2Ul8Hb/EmmZIKLTPaGTwb+IQ4GG0/v/Ywz8raYj0nL9WDwHaIMvervPT08QlQKFP8UozleqZNY",
-	"5lRKwlD8v+7/Pe6jYxQvZ1gKvFgMY7TIyYR+RlQgnGV8SdLqmf30/PDZs739g8MnT5+FCXihpjfSc1hL",
-	"yt4xHQ4qp3QYunnnPw7/hv726afBzvPzT4Od5+jR437rRfxAErqghMlXec7zFzwlza16x7IVmhMh8JQI",
-	"tKRypgmcqJ84rpLzS5qS/AfRdrTw+ChRQ9RWt/W9dLP+QLBQc+w65Ryeb5uh/rbtijw9XHdDDMvbuM8n",
-	"EsuNe0yZnq5QD7fNFr6sTPY/czLpDXv/y24pL3b1t2L3jX63Hh5mVLAOd8Ocbl6wI/iDkSUREi1nhKGM",
-	"TCTiRetdzgt245M+xeKiTVjEEouLEU1jJGfAdAkqFhnHKVpiYfgNSeH0W2SIeUE3QVIU8KRHEQdPm0d9",
-	"pd9FhPw7TykBEf1RkPz1fMFz4JMJZ5Iw+BMvFhlNQMrt/tsQsmMhn7708JToO59QuQJ5I3GOe5F6hyBM",
-	"jjQNDHvv3p+OXr8tF/ZLjtkFekOVqOlFPZ4kxQLbrVMSBz6ucCCfZT172ruKzPD7z93wx6zIcTrDi6LT",
-	"JP6R44Sg32mmL1VlEi95InlgDo7BepN51rs690+ESjIXm+hd7/cHkvA87V3Bsb3Wv9sbDIzwsB+4U8R5",
-	"jhUBf96Z8h3z2adzdTL9D3hprhDQ5bzIJF3gXO4q+thJsYSplZPEaUrVWnH2PucLkkughQnOBIl6C++j",
-	"L70JzUiYwtU3WiqpLUWSZJmAf2qiVFTtyHNMGYbb12Q+JXF/0oOdu6f4+N8kkZpuq+Mfw+iaFRHk1osm",
-	"lGQpitWXMXoU9xNxGUco7qtdcn9k8RH6ePrLzs+PI8RzhNH/OHn3FsH2KpaSw7GIPnqllB/9LzRTl/aM",
-	"xT5FxOgRz5H+KH6MMEtBNs/wJUEYxRUKNM+az+LHR4hcknyFuJyRHF0QJdITPieKNSAsZU7HhSSReukZ",
-	"gzUSNaRQE8QM6Z1BBUtJjmL3vIhRypHkvI9ezRdyhS5xVhCBBF4hxkGP65+xM3aMXpz8S28hLAxpxUyf",
-	"ZgIHiXOCBFHavCSpUg8TPp/jCAkypwnPOIuQxGO1f/F/gfqhfqZ5ndI60CLDlFlG/YjxM5YRnCpF8k+S",
-	"c6F+uMgKgQSdssgqXmjvCUpmOMeJMiAel3tiXhShWHHAGPY6BnqNzUNozHlGMBORUnkQyQRBVJwxST5L",
-	"2EYE52RepPSiJV7BMvtnrMFjNWGKhTouuAZ/x+kHzTnXcMlFzscZmf9kuWU34fde/ypE5uqaGYaNEswY",
-	"l0rzywlO+4ptvOBsktHk3qe0yImiYq0BqOs+pqm6+jAp0NXuc0bHzF4jUOJgEr/AnFLC7ntr1E3OcHIh",
-	"gDGJhC8ITOg1U8oYzu59d94VOQIbRatIGZ8KYNWWdxjyUpoKTPQtl7/wgqX3vHG5uq2IcSQKa3HCdN7j",
-	"lVKaTjn/DedTct/HOebpSk1Mco4yNQGY1EeGCznjOf2T3Os+veWKvkBoKVaAFXunKQKTXE/rEtMMj7N7",
-	"3adjlJIFYamy4tVepXyp9PF8hfAUU2amtsh5olSUcUZelBO7z7M0YyGwtCaFIOkRioFliBhUGH1nQYUQ",
-	"ZtaiWChNjaRvSErxKaglX4cCldxHSi/SxpdS0WBUlHIigBwkvlB0cGW1UZBbx0nCCybBDyIqGvyXnrXo",
-	"RguSjwRJuLr1e6B/LjDNR8rUyS9xZr4TveHTqLcgueBsVPltilfa5Ax8tyTkQvsC9JeSL2gS+Dkrsmzd",
-	"Q/o96qmruooaXEfDhr0kOWgGQpFqrq70lCip0e81bbvWDai/9TeChUSSKv2DyCUhDMklL21lydXtRHpZ",
-	"R2igmZx2oQUGbdvb+rB/L7ILbxCldJXDoCmR2q1AGdo/RDNe5OIIqa0D1YytjBKkJqE+1QxDm5bdJqUP",
-	"I2QUCGUKmLEFuSQMpXglthqpjULWbwKfwBaIYuyeQfCm+9meVoq93U2q2Ushym+j3XbyWnPGmw5l4/qb",
-	"xlxU5UnvsUxmG23S5h6CLxYuWDLDbEr66J9kIREGj3eC5yRShgEuBNFHqywA6xNCc4IZSulkQnIlEUDd",
-	"EBUXaQtXeQLMsZ3NXYHp7i9gryO38p3HG7zHa7iTe8vTyksGW3Ib95q9xmRuxjBu48Xt/OGO3n4Lk7+q",
-	"X4OqG6fuxPG+3REXdLHDF/pq7Cw4HLuxUqPesZRkvgBVpEpmCc5z2uY/HSuDEvjiEittSOs4iodSifBE",
-	"KlGZJGQhMUvIGr5k3TjqgkpMMzXaxkeV/E1HOBCW+X1GGLggeCHBplezu2B8ySrOpBRLsqNkbpeJeY79",
-	"4FZUQwObyWSCaUbSUcb5hQgHlvhEKjVA7W5GleHOiyxFFds99OKZlAvwFRWB976rxzGMB9nILfB4K70C",
-	"OF+3hdA05EBu7F9GsCCjgkl9ujXVH0gFFFJ1bNZVQQVKSC4xZdkK8UstSoPH1xxu875WtgF2WJGJIDhP",
-	"ZiSFsCWVEVrOwENYo6aCOXpqbglrCTn8kvM52mvR2cxcRkJv6EaCFBKry2YuQLddETYus86QMKygDKL4",
-	"mgIcrgvn2eiMZRK1ZVSJMaoGx8xNt0dVuxGV9VWpx7v5Qa3An37jCGK+ICxGjxh3x7ki8nGEYs2oSBrb",
-	"GLZdSoRiY+fBV4omYjwG9yt65D+IGFHGwQyniMrH0RmLDZXE6BH1HW+SZ+lj7S4kTHH+Tz01rV7Us5MA",
-	"RyKMqT6EwXpRz7zOW3Z5tMfOd9uuBGlKqvNK7WmFN2vrUEuwSC1WmbN99C/t/cU50W7jlfZ0qznUlB0I",
-	"phzsuWDKC57x+ZiX4ZLj/N8Fw+iEZpfYRCz8GULE+24k3As8X2A6ZTXjFRcpJSwhI0H/JNZ8TDDD+UoJ",
-	"7QTs80HUU9ohI5kXvYHgkHqNvYXmtznB9pPe/mD/6c7e3s7+3un+/vDg5+GT5//TkHqRk5Gc5UTMeJaW",
-	"Q+0Pot4EGCBLVqMEL+x7FVsAJZDyXG/uuMiUZv1HQYkcgfkxIkoJ1M/7H8Ndsl/kWJIRqL1Vg13b+2mR",
-	"kRHwD/O4INM5YXKkxt8v/6nDoPYZjxe5T0AA9V5+OP7ltGc/GJnos3lK3dTM3NPgBptFG+L5nWRwY8vD",
-	"vyS5ADreuyrfNjK/Uqv4kzP1y4+nLxQ/VDqZIsL3r9FLMufI0UTUKxbphmNr+AtqpFNnNS4aLmyA2cSV",
-	"Ic4M8lYnKIFwsS9Td3GS8z9JVVexCT6b5XGdduvTOpmZe6xm5EZdzrhQWkVC6ELqq46XmELMRk8SIuRG",
-	"KoPXXvKNjgh3puslzgvz2FX9RgUVOxOAAjEMlpjk4Iy5vm7nX9muonTNFW4kUKntM8+Dl8UkPuA5Z1Pt",
-	"TcdCWnkk0AKsTSrV9mqRknIiwjtcYxVfejjL3k0grr5ux3+xP3uBFxB4rjuIwV24nHGQZoLrLKdxxVMC",
-	"/g+lKwItKV3N3KbSCcI4SvCiqUc21UZL3yHFyDK8DURkRn9vn78KsMb60Zz1fv11+ObNWa+TcRJgqTd7",
-	"YQsrblxZwlKBxmRaMEQZCGDwUcHjfrJZc/dqLP3LNW+ILwS+XIcr1cTGNhrKMTI//kGglEwog99FJofS",
-	"pD0RR31rNv6WNYoOGngXLd4Yal1o+0Q/fdUQp01GqRRVdQX9LKtCdKJKXyqvm9Wpee6kmM9xvurVRXCn",
-	"610K6S+BmWiBHfjGF9fdWHbIkNHvr07bW3+F7us07M6ufhht19pjZevER0OC15l8iA81WZ23s3UuUMrl",
-	"qKbDVERhZZNr9lhFTIesMEuxv1ERdCrpb0XnTCenqV3V8piUuV3mf3eynCWXOOtEnjWaKaddHdS+ct1G",
-	"XNc/rcOISsbaN/2eU0nu0GHdEJq9wc/DwSBId8Pe/p7+rkWUHQ46uLKbKqtzkT7Z6H5eq4j5rtaNL7ol",
-	"Vaqh6tyyBuMXKTS5uZeu++jTYO/8b58GO8/P/2v/02Dn4Pzx8NNg5wkkTJ//Z6+rhnOXA7ZqQGuc5F9L",
-	"y9mY2nunatAplGGAvynDibPg1CxJDvogZOAtZzwDa6zmWTEXqXYP70dR2qQVbJ0zXVUbOqevl0U7P+2G",
-	"iwU8lcN7q2Ue3mubysXdeq3eezykruopy720yjia0Fxnr+elViyQALsfm7yFIYpljpnAiR44tmZ+rIy8",
-	"uG/+W8uBr7gsK7/vRdodFXJNlmvg05yIevqInaJ12+RkjilTvx0+e/Zc3Rnwi+3veV6l98cfT169BJdo",
-	"TgTPLpWAHlxFLXpGd3XUG7xhxtstFpJmmaljUpMLOmpCdz/oHCizLzxPsvUDd331Na0If/fWTExZmDYh",
-	"eUwIg1UfoaX6Qukac8uN5sriGBPKpmjCC5bawonrKlpG73Z6tlaHyzOqrGCd9vWByHX81mhfHlGWoQrR",
-	"G346GAwGB+cm3iEgwxyCFTCBlGT0kqiZnzcIsPKa9WHDI2XXm5w8xcwlwlkWBYpQrLp8Da5Z1gc8GTTq",
-	"AQpG/yiI+b40cSUJxxFjvQVxhGJvD9Q/E8wSkqnvdH61KBYLde9JGvfRMUNlWMRwLUgeN3WBJKEpSTUP",
-	"qyS3nzGdJqxUWFEWw7grMwMNGDYQEi3RlEhEDc/qZGNUq4cq1RR760spmltXI2izj+tI9KQlZBu/ePfm",
-	"/W+vTl+9jIfO90mrrs+j0nOrLqpmUDjP6aUO0BiObX3xJy9+ffXy42/AQD98fPv29dt/9KKSp7oB1d/H",
-	"b1+8+k0/+svxa/VHg8UraaaG2LnEOeQ/wlg5nqjLemJUM3VXPhTMXNv32MS2XlhDUv1t6UaNpe/Xub9B",
-	"xs3Q2KEXvDBOdicFlahLinmRYUkvyRBhCJg7ekv0L7BAjnAjhMt/WHUKuDuK9enF9mcEJ7MzZt/FWaLr",
-	"KxBOU4GKhTqUGAzCUe5CALGmw1oA4ZLkeEpGZtwVqK/tSYIQPi7zKdQ49pfV+H3pH3crqjrHeaF0vlb1",
-	"z8R3IZhgGHHdL39NR/vW8tj94jacbW6fwepo9de/LMlg0hTwbvMam5UWOpV2wwnCSsB+13sKzkyeI4hu",
-	"I8aX1eAQ5P+rn1zzCK19vH7N+r4BGXvcHMK9WYZKOu64FVPCpzlezGgySqnQkWkaclR6QbLxSls2ka7F",
-	"4kIiY5JLLQ76XRn5e/Ua4Aohd1GGhRwZ11ZLiEnOiCBoQqcQsVmCIq1eR9ItMlDIFGejJWUpX45SMiF5",
-	"HhrP24DljCMTc5vwXIs49T+2gszgjrpgZVz1uqAyGxjWDEp0JmspYTO8NOodzY3tCcXgouOEXA6c0ws6",
-	"3n33w1LDakrHUvOAGjLF5uNtJ2aUucAmQQpGMyGE5yhT9KlT3KjOHLI6+9CpRtvOY0FYGjytt5A3Mi3Y",
-	"9lZHJQNxTlkRyoo5UXeMXxJ9/paPdbzrboQ/ClKEtvEjVAgt8UrNXsfB5ZLnF0MUC71ifXYuA2fbpalD",
-	"35amwtbYBygbTpuzlEqxrWi5QGkwb1/93XbqpW4cPvXyvI+QIMRXpk28QWw9pm+yBElBqzMunZNx2aJI",
-	"dBpM5yyFGC0U2zWUeLAjq8lSR1CrCqUqPDc2Qlf2wxdyxAspRmmhWPMo8fKA1vNEKmdpTpaG85mSW1ef",
-	"ocW42qhSjnecku9lvUfJ4A97HcFAcwSvsAKCo3rWxRq/SunnVa9cm5qpfVTVBROk3qCz9bsOSXC6Qev5",
-	"oIwCPtmkJjdYXl6wEVuDK5EXzJUwCzBbKJSJ1fU6p9Z08Bw7S3yd5gO2q7aHbhRdLpKECLFh90BqqAug",
-	"bqrjFh53ia6tPza5XHijb6IlaliVVjXROa11ad/am1JO18Xe9H2R5HMjcVtJQ6Va56A1QEUoZ9OORK1m",
-	"xXOcjYo8a6W9HwRSkmuS8aWFNjg1v0O/kzH6+LqFFNWPu6UI8MVoo2/rJofjkHrc+fjYFoHTas0UqFvi",
-	"4bnaOPgQTH9r21voqpv7MG2mgfNleiwkMMeAUthUtOraTFBjrqtJTbW3RTMIKylBdT4g7tuM7RBbbuE3",
-	"LaZrWKUNWN9rRH9YFrYI5haTqs3CC8i6JjOJNvh+mjcsyBOdWGi3uMMulDbPTs06rvGbde7L05xOp1oe",
-	"dvSxN5zlqSKWglXw0IJ5ES9BAdS3ExzE7uaAOALtwcKUlBfVAHsEgnXNZWh9bE2Qys3VTNDXCPxAVele",
-	"tTBMQ/eu3b3dvGC7ezfILD5CnGUr2AmMUrUTBdPau/4oJzJXxisXyojISNI9prS9r847v/qWr1eZjAPX",
-	"z+L7QailQCr0HO0dgfSsrLJ/q4EwdzhdJGqqhKoVqEaSNua2UYRekjylSUgevWscqcbcsF7rNLVe5gqd",
-	"xJ2F67/00C2qT7dYXIkqZo99HXeAnKVt4m+3WNRQrV9oFAm01gRcbU5TcmxqEAVTdsHfQW3svZ5zr1Uu",
-	"iByAnDA6owvluOoANOVEIF34L+yLlV6NM3phkz1uJV/KLWi/saLrZbH7d1pXTwmSTZqZ7V8jUWv7nHcw",
-	"aJYzLGHudl1Reyr8UJ+p0IagMxJs0vIZ05IcxZU1xX30Wlc/aqezjusAhqrVTNXGj3nhO4j66NTPyPBS",
-	"PyBwD1UaEIS66wS1loz4o0ZEw8RyOTP+ts8SpXjVr+IP3k+OW3XOr81uO73iB4H4kqE/OSNHqMzxR4Zo",
-	"ypIYLbD06nRAB8KzYy5nENon1GKFfJWsOne/91o4Vocig5tl5gWiLRhJq3WB52RMppT5UBoSgqzXr+/5",
-	"pvP62sobKBPSuKficgHxf6/UPkevpoKvqZy9Pn57DPfSQC56zktB4NLSSrX23SQL1o9UUpmRI6iXy5WS",
-	"hxgwitoEOuUV+rpYqF4hqHaVdXc298MrqhRz0TGJ43f1o2P40cmbE52NMSPJRTOjv8RtCJcXL3POpkeI",
-	"AJokiLNi0e9dvyBGzcKq74FcG1BRzZzCG1T+3tukQq00bSuxhlwVillCWjYB69LzVkPCfK9dwzEgmZE0",
-	"RhlJkeQV9mZQFDYnVKiJbFm5uKZmyDNm3PT63cqYyKLFswZTFGiOU6KYGuJ5SvI+OnU+R9iNlGoP6QIL",
-	"YZPAOtsz5cGcSLIIOXONsdXRMFK/AI28Da8CLDRQ4mL1XHxd0VSjXDvLqATp9qdhtznyCa1CA0FSr27O",
-	"mpu7uVyRCGDGjSC8OjUdFbVuMB0Z9eLgQZIJxBSKZIawKBFuIxR7Cpv6p0Zs0gMYBL3QCA2uQBY9t4T1",
-	"zEEP/erSGEU+WgAAOg97hQC/rW5zMKKuSL+OFn1y+u59rxsmALmkqTIL1a/eDAyo/s/P8ThJyaT+b0gl",
-	"I5eUF6KJTC14kcN7LshqyXNFI+o/EO7rCckXAYeTXlcgt9wAF5MUUTlEWANHxhlPcAapn4LksYvRWeSI",
-	"2AZ0w0fvbVuQTaapspPKDBT1vM0dUHY6ZBwrRbsTb6qdySZWAg+7HNDrlIaXJ9lUDIz99oNAJ69fRggz",
-	"RAHDG9wAVAqUUUYgwUQtVh2b0DYnB5PTO4xOa68TSRBFDtJqtW1mlW7mxYTIpck22SwFDOGFQrsmSUZg",
-	"mg7BvkA5BHzVFsR6D+KozEGJ8YLGkeaxGMWGkmONsx2PCyk5K5FaDNlBAYwSHoJy8DZgdsZimzcQw7aa",
-	"n8QGsibue+nIlOmcdg1mZXYacnyWOE9FtfxBz1kx4wXtRd5d05OD8IMeuAKQsw7Dxd3S0DFBKLFMe9YY",
-	"hLClM75kjmTMPNyTK5cstJ0sqt6aBiW5w/bIvVyAf8Ujw1wqd2kN2/2VCsm1EVXLpb+04buOSoHHxb9m",
-	"1aiZ9xYlo4YHtdymkikLAImAq9KsE7B0qsnT0WJYsfWYXljZibV0cV1jjLujj+L3r96+fP32H7FnZ0X6",
-	"8XcfT2OgUJ1Jg+ELJRFjxwqqN9iftnltLyrlmnmnMkaUWO1mwrx34dN3C/ma6f++KyA1XYnC83L9HyHq",
-	"tY2XurU5hC/M6ZTtFAso1IuQE/4DX1DrMyqF9P9JRKTDWFBaMwHAfsUarUHWD3inbyLm2kWW4t0ew4FD",
-	"E1xpAnpBGEmaXBCp/lKXvu7a2mji+mKjy5T1wzfjlvq2aO6oF1SbtgPP7Gya1/ml29HQDX+JxWzMcZ4G",
-	"bMhE0ksyqlTI11RkW1ERoVwXVEATBKio6Bjbs8FnF9shn0kC8eIWP92Jjkv73s16Ajt4xG0suXQ+XzNr",
-	"fUoYybfWvJr5D6P9w1kbDKIJT5TZ7jrrEafXyx8OD2US6yG/vxzJKFgQMbHYwVunjipyC45ZLd3Lmzmt",
-	"NxmfL9SpUDZSqn+oXslIiq1exwu59n0gSpTBB+Kj66sVlWfZqJKJ0hzgvQ5/DVFar/swVA3WRz3Nck1y",
-	"IFGva00bOy2BwKq9uzCzjSc6J7AltqfZ5gQpMyvKxrxg6ahUplpIB6KQlzcjVZ3W5M51W8WpwQqrb2yQ",
-	"YpOYQrellUuEL3QbGbXtaP38NzPbGrMLygvtEHunY6stXlYl3VzV7TCYV20pTpeZemiVvuZlcskYlzqt",
-	"LKQxvsqxKHISQHa5nToxvqBEbGJstRWmYABOcA5YKCHA3zXJLjDgKCdzHiyGrggMzuwMqISdZRzNTaPR",
-	"DmMRvXejjsC5Bgx3ayev/dV4FUyLFF3KTRs0ZGsLMVvBknWukfTaTOoeEhpNdEZyAqFs11siIxJNeaVU",
-	"026k+WXKGXHd7CxJlllUZW3q+SaNzNtnL2/FkFbjyGtbVtv3DohHtYzVWvqY/uygiiP99GCw99R+ZDYE",
-	"qgSJUWB5IQVNNdXtH+4o3ot0vmFfQ+YrTgM/evYkYBCYeXSiyW3Qrdt+75YQjgKZeH/QJeivJXD5lAhu",
-	"l5YbhXKDMjwc4urUI7NtlRmFjvsXSrLUdWHqGgxb6QujvUyQFj4mKKfTmQzuCoA/BaPmOTmyDecWWOcW",
-	"YOR6Jv+ge+lVm7WWweURxHs999SmbnpqFmtd5r/QjLxmE97ciwnNiIZvbThDhelkSVIbGJyUbfRsuDTA",
-	"2cD1MQKHFFkGsyPBN6JloVFf9EiR7dijeThlSVakHa2mQItBWFdzRsEN8pOPtvIwwCXej3opXone8Fn7",
-	"NV8nKnGlaUlLMsemwLyeQYMYTf8Rky+lBJJwimLkUpjGOLnQ5qOu7p1DySHo2anJ03Vzeb657XHV9NY3",
-	"FuYX2vxfCc7krMaSXYruDL5d+WjCvb3+oD9o+ljahOaxbgJ4Zt+l4T9DKZ8iWAVtWOw0x/MfRJdYlhFm",
-	"9oWhRZe9WO9EQ7tGXCQtdI8rIkZzkk+DNW98aRPbBJ8TgGHIlEm+QsazqBRXPFfG+hRTVkYqsu7qV7td",
-	"ZopgDI/I+VIcgeix6DZYongXL+ju5d4uZVMi5K4+i90vJh/2atd0AutsxelzClhx+wErrrVSWe2bmXfH",
-	"fbh1xmw6s7VOL4XkOSj1IClJddtOvaDuMEf3BLiqD2VbuNVyMZunYbehZbMkviCs2fNija1dZrBvNClc",
-	"KCMwcEVeXkcwlonhnohshUoticbfk6jEV2oyDTv/GlhpOz6pu/PtbPLY9l2oygi1ghE1ek15YXqSCONi",
-	"gEbAAR1At3ByKj30GNMcg3JTO6yX4qpCBnvPD35OnpCdZ/hgvPMsebK/M34+GewMJk8mz5K9ybPJkydN",
-	"iVSZ4drsZ6uh+fPyFrtmig3yaSuW+IXnG/ljHMpz2pD15iiq1NLLdbcfqtPOvRO1qnnPmJu40s6351Tu",
-	"asvuqJdRRnrDg2bNUruqf2Q8LDlZEGzKW6CP8jaqvu7cq+URPFLJoQPHHIV2PSzcGMjDI6GMBDOdrfyM",
-	"XLENhOe9Ztay0SqfZGTeFYOidpowj6iLUeGdYhhGuBTl15G0Xy8gbD2DXQPClTbvgfgsQYoXIclNMklU",
-	"tvbuo2O20j4b08oaqsKcggPmqHPPzHCu9XPdBzk3IC/1rbid1OGKjPWSMMvIb8jtsyUMWRn+LcHHfMwx",
-	"D2fstXbkurSvKq0ptac91BgZ/GWIdudUSsLCmU86MXckTQfYjl0xwLfcvRBvjsUFSUfAwsJzBm9+SqdU",
-	"Ch86zIuVltF8pXKTHBvNshQYPz0//P/+n//38MmzZ10UnjlJKR61GKtKOJkSCnDu0JZuBob/j5IMC0En",
-	"pmFuR1y/F9UfmZgIvdzaswrsvGtvMS+qJG3LTlvEY/oad8sgMRLQP9oaPbXuT6Spt3oI5UqqGxFkQPpq",
-	"tHDh7fJyKtcswIavF/ndmnnTORnlmE2JTiwNH+cE66Qq3SQPQWsy8GT018S7Wmj82NmRus8vDH4dAbou",
-	"n8idbWN9HaJMb0q1sJ6ToLXjGxleNmfZbc9tlBxfo8HQdRwXLk54kw3w+1V+Gz0oO5qLtyFOlGAshUiH",
-	"THN8s63aYKlDWj04k5b2A60Bia65rtV69jDa880cFeSPNnOgLEo0WrnpAS11sfoWoNFkW0zc7fuuNEop",
-	"bqFQQtc9VArTK3gqau/aZKXXtrKlyqLKqWptKys+B58xlkdeYxglNXs8oLKTa5jxi4am0yQIm/JryFi7",
-	"jiY8P9IqfwxSPwYi4YUyebXGqlOp1d+xslGzVSUJQPKFdar0ot6MZAurP0D92edwXoCZ9UuTg71NpIPb",
-	"5IYy86BhbfMyAWId0dbSJerUY9+yZttfOrM+WOEVAm3IUiK2RTmyXZcDalDiynZGuoJqDS8TJltpjlNA",
-	"BQbQNp57FeeRrmcGxcP1azZlVhHi15l7vRousAbPz9SBxziNPLi/xzWEfJ2APCPza07/gx5pI/xF6XJy",
-	"Z+9NM3ROa8iqrSmtwXiKoxIRs9KR9lENgfRxtA6U8giuNkOEeVikdZj2M+bjsqNH80JIi1GmXv24AuQe",
-	"oXW9bJW0D2M5Ulnrc1uiWQn3l9f01uQe+ShUBrUqCLjvgyLpxlkOkWpdnYV3GoX4QMJxMptu0Nmw8cj4",
-	"pq4lUUKdb4H2d22HlFtqOXJ359QbzqjkucnEDiYzt2R2KotoXOg8Lsjc69wuonsW6pHJ26qVLXz13FRz",
-	"D1pfbKsqukZ/6JwIieeLOwS0vmE2ZzV1s0IZgUzO6v6EMjvLJYeo0oMAr2Vi1RtTG3t0z+c6gAXgZSQ9",
-	"Gai1TPWG/vbPQPFFsDWPqfnWfblRrB6KffvIgyXokBLZPZurAu/biRg3Jl9tjeBpt6sRcDh5hw72nj7d",
-	"2UM4W8zwzv71dqRGXWY403i8zOLyZcWGjK73OR9nZN6WXQvOyZyzKXr04ZcX6Pnhk2eP+71oGxyEGV4s",
-	"CANPIBUupXxzhtawdMVaDOSzXk4EmY8zIs56vTZfgVgfUFrgvGxOTdmi6K4+eelvAXlHmYAWFS3Dc3Ud",
-	"dF4SONbqnmUbQjSwJ2JNgmswDvkWz01DJfOUS2LntW6H3aKuUff0WbW+X09P33v9Vt1gh/v7Yd4ts5ad",
-	"uqAMihEWmjShQJXnqTgqfcklCCJPkiLPiUHKKZf4kZkgu7pN6IWumA8yeBOUaNvM2myOEEYfP7xW1EQC",
-	"w0IWz3CcYXaxOcKr3dd6J9zmhi7pB4JTygJNxJyNNKdTDQRauY+9ngfKWOgKeC7kNCebHrMImJXHGLc+",
-	"YeN62UfC/ylgiFxd+Z+QaY5TkgZkh5v6BrRivfAX+vHOqSzuh5vgUtaYL/XBm8pyZdM3IrfUt7/TD/yD",
-	"6PCD2jLdcJE/We+ta9fdjFJCUhoIGHOuyuTAl5hqoRUyO3zA6UBaXnf5Xjo3NwlF49/SLw+vUJvBG7Bs",
-	"tgamuW1XtX1+JPSEQmnBdxbLA0brSpZbo3brpUK5YuDhm7M8KyAvlfV7+VQV32T3gJ5fOtbanbl7GOar",
-	"lw/UQxQdwtE6Uto1Y863r67Rbdwbru64rnmp19YmrLd5HCxw+21eE3y7ZdfmaY4Tkq5xcN42h7j9KFUz",
-	"1eFpx1SHrWjrzkNVD5GkNan0OlLkX8/ahbxJsKjSQN9dsLV3N5xjsa0DsdruoKtD3HCPUDOM67oWKz0N",
-	"uroUP2gQ8a0w0d/W+lk4lGVqImJBWt7MVpRFLmaOTgO+Nb/fot+U8/p4pZOc/0lY+4hUinJ9LuR3/fGU",
-	"YbeRPAr2T/XYla4M1jvdkhBH58QFpixYhTJUrz/DayPH91sUaNsOuBNydLWLcBM6+nddYqXB9i3MfgUY",
-	"3gDc9kPoy4JIma0jMNfjQGnqsKtUF8LwS5KnxU2AcTcXVLT+Zrxqk9uUJXSBs1Z4z63bGLUmnL+Wrbj8",
-	"wdEdbqpXibVtj53qmMHuOtu7L13mAlxFS6CBCVf2v1b04N1Ln4dENdZZ5WkV+vP6iZRJ9xtbgFjW0Ixi",
-	"GLKPhxa9z7ukdlJHKIbV6ocE183EqSztrLLhvG4xYrcnaGMX7JYkaMG2kJ0Fu12pWbAt5aXfW78mN8WI",
-	"T9rDQl5ZtRcVGiLGl0bppBlBGGU4n+rGZq7FOwTT4MBM2xqEp9wvLu3GUG4g2DWRX1OyXyPbsFY6eS/K",
-	"ABGSzkGLNLs8Uu8NlT2brvjIQGOUDfOiSt8+LGhqgR4LlhEhDPyCV4p7je1sxZwPiV/bwL+9bFn3MC+7",
-	"G1gEJWgk2rUD4JqeM29v0IqPbCi49pIgbG7DPVc43l+nwE6FkdTUFSoic3GR7SSkZmNRWzuael1hJR2w",
-	"Lv+ckBO2JZmlxzYy3lBeGL6iIVZ9okNa9ehFB3zgWnDQeHV0bLk3tHFPB+ow7JE/CpxBlTjOCuLFvE3m",
-	"717UM+WM5gt0nBOMPpr4um+fh+fUjGRcK7e6say1ZKv376X7VSCPuf162Xrnxiy2d0aEMlJNsWt9SbWk",
-	"0Q2Jn80VbtlOQlEgPIziL45CIhc6jnQR4lV8hDCa5rxYoPiL+42IUManNLnS+aL6Hyg+fvsyjlD87oPO",
-	"dHn77lRnmUEPGzHjuZxhlqL4y5kpnLwkOZ1Qkp71hgjsnDhCy5nSMLQ1U6ZFQOIZ0CrYtbpCEr0zsxVD",
-	"FGtCVuMrDdf+64wB+jemDL6iTP0/+UyFhH9Ppf5/ApDhUv8/iU02mofofe071KkLx9103TA08krNakvI",
-	"UgF/GV1rb9CEuPC/X9sw5le+1JAfkJEDis5MAxN1b+Z01X4BzOLMBeiEeQKsa9s+d8Rs4nZsyyUstUyl",
-	"CRi2nPHrZaEJd3adbBG1CSFjZEMTnA0WiffrMrmmtgluqrVNXcPlbsdWc3kiXffISuHbtNm8ZJWudpuZ",
-	"xtbN8QIys2Tg4M26Nlfb+qdvsMQ5BqcYyApF+x9KWdt7g//Nc/SCwloC5fM3l/5hEJOPjP5RENeeGvJQ",
-	"btp+p0W+h49W2Sr17hG6sUFv2Ptp73DvyZP9g59//vmpp9SKkUH0BcQnV9zmN+8xmlulB661tX4e2C8o",
-	"m2ol1kIZL3guJzyjXKeZYd0EA5RdykYTDgDMh4d+5GBkgGN7w719JdxExpcVfXBwsDPYP93bHw4Gw8Eg",
-	"oA+69Ta4Y5FDayYLGsjQq/7e08OWZhGNvWn4mUyheOz1vIP0MoDQBkdw567x21cUdi/LDp1ZMFCpTq6s",
-	"0xBkbTm0d9ZNaFu+yGyqXZbBfgCWuE75c0SBJJ/qDH4loeDcXWKTQfLysQhpjgTJL2lCDBqh16uNrcyp",
-	"dszrKOmyPvm/FwJyb7xp8gnCDgPdrMbzs2vUAnOColsZX/UGtBr12DbCg72ccWjovhyiCVlC3QO2YBzq",
-	"5LTPjEqA6b8kefec2ebd+9KmdYHMRZJDawo9LT06c+dhK744I9d06nh3vtWB6HwdEF+H4Cmcht4ak4Fp",
-	"I+6cJaYBJBweFImYXSLpLbVRMl2RbLWf5ULhC1gnAX/NIebjk2zzBgbPsF0+hNUfc0u30GZA1myqZLKv",
-	"bZ/OeyyT2UZFpIVfgQWgdn1K+uifZCENJEaC5yRCY5JAP1ggAiWUbasKSOpBKZ1AEqniepTVknS/hDnn",
-	"YZu0uwoZYuHinhor3qq15Ubuq2OhJWiOPoAfPIYWIWH6XSkJi0BUIzX2QBnX8Meg5K0Fg4FI2ke/z7jp",
-	"UqOx3cu0jTNWQep2TaNND00wfyvLbKz0RkxbrXnclXGbro0YMbIEVD+1yjlOSR/9g15C5Wpli2MfHWS9",
-	"Ihfs5NgfoXAnx6s7M9Q9L2vrvepY0xGUS7owkOZokRMdj1EjHlWbBRsaAAJAMCXhZIML/xjbtNJCxjc5",
-	"/NoYqMkb7gWtd1OQZ+z2QO+0C7Ia7m/fFO0U2oygvf3nB0YNfhb1Mjqxr9AN2MwH41Xtg/JF+uNqtlgd",
-	"y0YJ5NFsjpU18zRNCT58/nNysEeeTfYP9p48e/4ED/Bg/PzwydNxenA4Phwf/vwM7x2Svf2fDw/SdO/Z",
-	"3kF6mPy893z8LC1Th4bab4yptpUTDls3zfgY0Owq3WC26dDmNZamYRzhm3Yx26hGddaBvQMLRmSc6qRD",
-	"BiCTrx8786jhS+ent1r4tbMOGdegXRaZv1Sar4uwVCHbYNcJeOAHgX59c/xi5+TX4539J0+hJ+eMfMYp",
-	"Sei8JW+iDO+s1UPKq69T3XUDaL4Z6sr75Qk8X+kKVO1k5fquGXz3zUDwoaw+f7PsJL0cP6+nmetzFmhj",
-	"5tOzT21NWjpfzypLsN6qu8DwW1vM9akKYDinQmiddC1q4eHVeYkcuxf1dGE0KDXa2XUQstxDxsdbeLHF",
-	"lM6Jz3qYAZODNAJdHD7ZpinCNqi8NwfX1QreHcLrmk1eA3CMrfujNPTL3TSoxx7e8Vbb2QHhtTNkcqiO",
-	"V5tVUPWiF+oV6K8BW/Uo/jeqkxi6+jw9TeB3DbDnivv4xGurFpl+ZGjvYLDXFKPtjc5+n1WALo06ZMD8",
-	"lG3j8pG2am/WAO/qxhBuyTFevnALc9LT4G7VQe5PZgsneUOqNP1/OmcfWhBO6SVhtq2gERHayABxizPj",
-	"DLFCxVfJUj5iXI4grAhGAGWXOKOpx1DJFIhfD9iLeuByCmaiNWRaa290m8w/RLFWBuNIR0nBFj5CsfFl",
-	"DK0b2PQ+Np+KuYDgKpZoyokoe6iaB45QDH3jhzHwZ8wQTfXzZwx+YHLz4KEfFBcaq1kqRl+Llpa6aqVV",
-	"3hrb65H+xX/ZuT6yS/gvMReP/0vP69PezvPzT4Od5+dfBtHzq8fBVvvedm4dL2m1IiriEvStZ8+g0zJo",
-	"XF3U9q0YjK5iyokAY+wanRKr823gaUAstsAZEguSZdAYEPrrgk3KsN4qT9P0Rj+sDn64RZ1KDHdgTQfS",
-	"612x9pt1TZWyXhDq72WI8Zya3NtGpXEgKmP6kPeGvV8p+qIE9tV/oN9JlnDTqRp9SahcXfXR6QyzCwEO",
-	"0n9zna/HC+dP/w/0gSyyFTo5ffde3Uu+cLvZxVw2wSHozq0WQ9jo40nPxeLshEo/xuYkn6h3iXOqpIzw",
-	"QmAQGDz3OlrsBcqat4ZmtJv45XYs2O5GqdmvwLi3mDFU2clg5nyGEzLjGYRojJamodooQzxPtSdRa8N4",
-	"sSA4x6bq3sn1lpr+Unq3tiDxKynAieuiRNCJqr2aYk0iVOKwBsqV+555s+/lrLbLlLIX9HZ0JZtq311R",
-	"cgziNrWkchrdVSQ7kfdlS6Rqk+KSNx3n/y4YrvEmE/6/AXPKjNz4+ZkSI2CVjny+cR5qVyyDebSuey84",
-	"RqhwtZnQLmtKJDS9rtyVEtkQshKQkHilf05WykwN4+GbKTcuwgznOJG1O9gSgG0utRGCXTPRPjouazBt",
-	"W7MVpGI7S3Cb691sSWyuX3Oebv0d6OmDtrO20bhcEokIYi4ZeaSJEeZdS6bb2xzCqQ6xAWXRPrlZhzKt",
-	"C5Wx4Kpit9WVrtbs6UkJ7XZTeXnztNc1ZVDr2Lpj4Ov6T9kFb62t34Mu1aoPtes6t6vfhFneEYr1emPF",
-	"wqDftkZy9NJ44y9ftB0XX13F8P04xwkRDRp9/nSjOVHqPS7N06mMNQvPj6fhnT/Pv+xHB1ePPo12zsvw",
-	"mvrw56vHPwbttzvM0tpOsSoESY+0sQK+gkhnII8JIp9xIrMVkjMuSJ35Ox685dQqLscaw456BazfPAAx",
-	"w3DKmSWd4EWrIC10LmotoRnqnOjbA2F1M2quv1GMewzXRS1NS9Rlo1UwoLhAjWFfjfxRY6u1o9+3AmO4",
-	"tssyp9fG0d0IlLEtiu5mANsQFVV3IaxSbw2JWtvar9l0x8M47apWQyZ1LSSzXq+BQLsS7r2TnKLfMLvA",
-	"dW0HndDsEhsslz919PlYULzrVRYknAGWuMHV6Gks044+gAyLsil5GRgPT6LVAfZUO8BKyMsK1O7w03m5",
-	"AJCVlSWcX6t66LoKXW23NqFWw8MOheQ6foXGDrenxmnTBULAy5xLQOcuxA1wEIJStIYzqh7S5TbMRNKx",
-	"E2MbR1ivHren6XbH+4xQSnJ6SdKyHezGjNFmSIO05M6Cc9D5LvyYg8snAK2pHLbeUS0n2inPSGceHopf",
-	"NzwC5XVp7NHx22P0p2kr76jGRKAoq0xQzavS3b677+fGRW616LLRTbx7W7+MNXxuB9Ja7kW7x6d5z9p4",
-	"tKf6BCX3Fij87arPtUCw1Oy66jh2stE6bUcv+AVs2V3Z40Y4rJND68TGt8HXjUEzamNLilUYaW1SEEv8",
-	"K+2hsd8mPCVHqMnGambKfiPn8PzL/lXQFNo2ijM0riEU24jDMEaLnEzo5wiJhbL+TJ6AifC4bH74XVzd",
-	"i/ga3oyt4iaKQk2Tr/Y2erfVGe9bbCu3wKuM442ISr+T8Yzzi/fm6TsCuayfXhVH8kb94+w6N8NNKpK4",
-	"JS99Z/0/6jmo+hvUTda2z4LPb2NCXMOwvLaw+fpmpCfxGgu+9sXIyzd2cieE3Qceya6Zuumx2ohWgCwq",
-	"ex3WEuPI8joddOClrZ0QyecF3xqey+pLvq1+S8RlmXo7cW0aDZ2Sz1JA5iDjEl2QhTzSUZoJzzK+LC0C",
-	"GwYD16D07Rux1ZzXuB5MnstCbpUdpV564v0y/ObbT7sqjDNiMwsLsCxPMXfdI6vLj+rpWZ6/pEFSVdJs",
-	"u0uVXWoWOdkso+3IGzKGwtaO+uaa1e3ut3aAqDa/tjV+BHvlxpr4PzED+RrUw6/uLhZ2AxU7FOP6F8lT",
-	"msg2RykEcMcEpcqENSptGf5kGjvCNYrKeULAalxiKKyz9BlMCTIj3yq2eqihu600jc304k4+i8tyX9Zt",
-	"sN2+OnXan0ddAN1rwnM77Jgs08nIDXd5hMYrtMA5nhNZekygmJO6HMYLKPpjKzTnlZj7rdZUAdxDUuRU",
-	"rk7UvhmzguCc5MdFKKB/zNDx+9fogqygS3dMBLRMFEh7HmJArJTCWAdwGGqC+pXlKmZSLnpXVyBiJ4HK",
-	"txeu9BwSMF2xmxJgJ29Ohmihi7GNQKM5MrcvQhY6InJiT0RlKXuk0+rVuYxJggEf8YxpGB3Dkvtn7Iz9",
-	"+KNaP2HSqO39H39EsfqI5/RP+GSI/g6LQmfFYHCQXJAV/EHiPjpWW4ISnOdUmUzgRDNVZBr9gXIGiejC",
-	"Ipqog2eEpAJhccbizzvwo3homtDpZskRipc5VZtsk4r0LgTXrHvR53iiPoVGeBAHzaX+RkhCcnHGyhp/",
-	"+JRIgWbQq1lYFDsZoRinc8piRFmSFal6d5bp+nDRR78SnMmZmT3jaulmB5WRIn780Tb3YJ5aF6HYFCHm",
-	"kMMPjTTpnPRR7FkDsc7BpUxyFNuPrL9R/3AidX6uIEdnDDgK4Nq7m5cToyAx9W6wLWJXxpll+i3w8IRK",
-	"m8ovdbauWgNUO8AicoJivFhkhiB2TeOWn9Tdi/02RuhwMBhWGuaUDf7UaaJH/+Pk3VskVkzizxHCaI4z",
-	"xUtJesYcV1Cv2d8fWuRf9TtNulQKZAKY6oBMHcURinWlQOzRFdSxiD4ygSMEw8JlVS8yXZDO2B+FIn7I",
-	"odHapHlnhOBeIDplPCep2ZAP0BYBkBHR+3cnp+pi/K6TbVD8OiXzBZeEJaudf5JVHJVogJYKqNCsTR2j",
-	"q6tV89G55lAXYJOoBZ6TM6buknpAmc19dMw0MIH6l8EwdF0l1JNUqI07QthVuugz0BCIDvQQnhs8N4t6",
-	"oe4TZVO1mPfHpy9+1X5+2LA5yacELbBMZvqUnx08f/p4qHkIFWXttZBYba0BgCy3K8OJffXHU8QZwB/A",
-	"fS2vK+K541HQPxYnivDlUG2rZd76QMsBJb4wJw2Hd8aohAo4L1bhnsVSc2jFyvTMTumcWMJWyzo4OHhu",
-	"FYk/4br8+OP7meJN2j1ln4WoBaLMHKg4Qpm656YOx1XACsVG5IzMkS4W65+x965lGKBKa/tkoA57bzAw",
-	"szISVw1mcTUc+mNOPNwMKlDKk0Jvoy2IN3AadMqwLACA9VJXWBGU4yXQzPCMxYpu0e7SDLVrVPIYPcKu",
-	"yhfmhk304Mi11tIbdLqkb357rBNHau/S0IkxelQXMe7VjyM05nJWZSafd5bL5Y7iAjtFnhGW8JSkpkI7",
-	"/j92Tpc0o3znxC4M4OZ0/7RysUDRB7rKwLTB6oE5jE5kTvAcvVI07meIDnt7/UF/oCG4CMML2hv2DvqD",
-	"PqTzYzkDdcA2EMMJ8M1dDVCgvpkSUMOcTHud9obqw2P95G/6QaVpiYUSz/Cj/cGglrLob4QFLtJq3EYF",
-	"vDIQ6BNtgAqQnXA42Gt7pZvj7keGjZzXDaYOBwebf/QLz8c0TQmYm0/0Etf/4rWuI8hcPd2TLuN89Noi",
-	"lZ75zb8zo/jtUKEhUwm04sJ8yxlXmlViPZMSTyEqfVJCXhj9pDfUxevgpjVoF/UMwDU8tI9egd615PkF",
-	"yREfK9EEoUSytHMyeEMCKbWg5C6c9ZEDb/E+JWfMBPymSpWBey3QuMguShVQ3R17zUG7NIC9Zb0gXDst",
-	"wJWJgOIJSBGWrEYJXhjYwyrVw9qadA+y5+/GTX/7JK8xRtSp+i+E3d6BGf10Cy+vGFAGiuFbuNEuKRnS",
-	"+7TJC9e1w+X7O05tIu79sYXDvQ6/MLbmKee/4Vz72g73nnSZniJg8CO9ISnFpysdOT/c3+/yY6+roW1q",
-	"+P0wMlDfiLHq9JVXur2HX2ZieJu4mTKT4N1W5rlXtIo7pfw4axXEptHgRWvSYPnILtA5ZA1uePCFDo+o",
-	"J2suYZatvJU2kaGpegp0/NInViI9d7qUdaTqq/M75AB2MAhxBRjAMVoA556Uq/7G7/13covUhpd76l2V",
-	"krzDop+LgJdSp1UoKyp++eH4l9P4yMH5G7+CBYzX4tf0oyApGL4WS99mERtwo7hEToW87TPmPgEK94qW",
-	"H9nRtD/grAc+HqUh9NB4hThUcXD22KR2+YaYeSVKOXjiAAbZtG8gDHGWrc4gcYjoDq5KUfBbAtgphNQE",
-	"7SWzG7o1u/Ds638S3TznLnQMOz9dbdBJA9i79cHbhL8zk7HicuCZ+MbF/uD55l+84GySUe11ftAT7kpP",
-	"gNuHsKOhzUxuaa5AQCXY/ULTKwPnRWSo2zsznMthkmiHmmN1R+hw8Fw7UpdUgJe/yi70mz12Ubt1hy25",
-	"WPaKUIH0K779O3K4+RdvufzFxsy3vlTfCYm+hOO6DolGre6YdvoZ3DvX/qvR4ffk6tmGqEq/zlb6yUvQ",
-	"Sa7jDBqacEXVn+4XHkc6YpyTOb8koo+OrWZpk7t1VCxFk5yQbNVHv89oRs4YrvBD10MxQgaFVml2C6wj",
-	"HnGwY00coRg0vBFoeCOIo1nvrP8FRNkejbmc6WDUEAJPjyMUTzDNipyM5CwnYsazVL0+IQx6aVTdS9qv",
-	"vMgpz6lcxSjBzF+d+hYgkyegkWKJdMcdofs7nTGNfrOccRA20GAVnvV1VJBI9o1UoH8XqX43WVqvXIn/",
-	"PCU69KSjpPoTE3lT7yYsjcpwStgzVmFBd6ew3rY/rP7ee3WF/QUV4bsW8g+a89162AyLhhz/aygoi0KG",
-	"pMIGNv7OH01zrg18HGz0Nl6uhjljGiP7yPC0a/E6Eym2uRhzrkQUJHmMV+phkk1C/FBX5dwTQ9zCgn9g",
-	"XA+M66/HuHT+xe3a/LsJZokGq7ieehx0mP5CGc76yOt8CU4DClkEfE5QrIfNSBof2fpKKnSfEJOdwHR/",
-	"VI1vbzNddHCMETQmU8pEH5wO6vdnTNacBfyS5EG3JYx8u27LO2Y+rofvRiZkU8hsv4UHT8n3oZIATW51",
-	"sdvDe/peg/Zwy9f69xte1EpTYU/TcfpPP2BxFYI8XNaHy/rtXNb3kJ53q3fV69FuHJ8BkH6dcpwXLLLN",
-	"2MuqqIykU2KCejpFEb3BKTFtsnXrJT6RhB2h2KwkRpJkmXA5+Q1XqyPkO7w0foP6tvsCCc4Pvtav52vV",
-	"SfQ5qjgf79Tt2n5Vyi5arZflHYOEevAT2kC5Be2yDb9trBtuUz1FDn6obN8y1mWAuJv3JKNCfijndB85",
-	"Mxue/FCwt7Zx3OaH7dQtPkL3X7hOHt1/AhT2gqfkbiWxG29z2k1JTg8M5usl6pSM5QfhHclXZzH9RFy2",
-	"shlXEzehMoLQeEYZAcZR4jL30bHGrNWNUZBYqCmLGSG27FHiC407hNX/z4sMG5XZwr4irJTxnC9mpI+O",
-	"2RkzxSfwxnFO8IVAfDKxtXaAqU4kCZm+ujj3Buzqr8Jb1JHsmsMteYorAh1ThiHFsA6Z0eAkL07+ZetM",
-	"ZgQr4weigId7Pw8eAxV8PP1l52clNvTXMB/jedp5ScWCC9fKvwYc4JU+6X4sVaenn+/YmOYDK/sa6Q58",
-	"yTJeiU1/G+xMFPPb9gQ0rHkdrGjqR3r0BwP+wYD/lowaRZMI2wjb7RnyOZEGwfv2rtqJKXSGSqK8YNWI",
-	"pYshWrmfRsj51hHPke6+FdkyVFNrvgQkY+NScAVEE3DulYXUpteiS1iGBqGQ02EyjXWh7ijhKXyeE4uc",
-	"PMPC/kzOyLyPTv3CdpjvjCQXJNVFske6Qa1NXP5B2KmZ6j6bZq3zqZW2pOei3j+vBBkqVZYwC92xa4Yv",
-	"yZGJFtBMHb7aSq0znTF+SXJbTQ9QilCRC4NmJJEkhRpo5rK+dfF5SMUCCvhecqI/ALl+pYjqqc0cbeOz",
-	"6oDUCY7JtGBHKLa2+0jQPwlkx89s1ZylapITd2QPcdiHOOzdyI8TwtKyuF/wuXMnaTq8BTlSbKjS+lDc",
-	"R4HW+d16fju4Zwr24Jj5ZhwzBftaNoypMrgbzcr5gb1IJJg1WsWxH40knZMYZZQIhJU1X4lp1rMPXKlY",
-	"HxBFzlic5qtRXrC4UToG2gzPjZJhsUUMrsuyCpBFEpqStPRQV1GyAvqI2bnvRSMxSoHxYXxjOoium8MC",
-	"CTovlJ76oGM86Bh3pWMo3nSzILPpcSt2v5i/RqbGq6225pXpm36HF88OEbhuvwfMt9SDOKMW92iGH3SC",
-	"byEazFwX5Uo0+KNYA6xSET0BMAwsJFooyjcKdfwb13QWl+a9HVVx4gqWkUMIWGA5KwECSupf60R33v+i",
-	"gCc9JPSDp81QgK+tzAA2bm32BmB6YYFi83AcTLnQ+HP/2rvLK6jHaBN4hmlaQKz+dWnGIDHqhjAlBZ2S",
-	"GpIkDJbRS+KTkJniuc/NKJsSIQ0m1e4XicXFJn6me/zf5V6aEQJ7aZ3Ixt1EIXFHRKVa52DNIE/1gZ99",
-	"vUpChigc4w8CLcqUJ0uL+ohvxcg5xeKibui0kPWuRkBsZSmvdTqL6/3rxwmb3gK9Bg3/+H17DbyVdEnu",
-	"AOxHwMV8uGFf0Yvg3TD/TO79lkGTht1xkV2AJ6HFKcBzE3gvFjqcy9ISHxIDwtsk40sPshKAV4GPI6fF",
-	"5HxZ6x/DRB8d260w8Ak5uVSy74xh6Eaq1V0d6lGT9brOaNhTL4ASv3/19uXrt/+I+yi26ywXaCpvWzcg",
-	"PmM4Jw5uNOQ60L/5aBpbbNTdvKY5BmRzy545IXCnWrceX1+7ToudDlxss8MjfAvsI5SYnghGNWgww/1b",
-	"ZobHSUIWst2FYaiYPiDMPLggtuLdmryQ7WyzllU3y8xsWHbXYDO359E5WONxzi+U4J5ErrmH9QX8IACZ",
-	"txLvTanuDSyVTbGc6cZWVCLJ+QX82GKgoxd8vlDczib6njHvvYql8oxEOsKrPax99NY4aU0A2zlrddhn",
-	"bVGsmmi1v+l3rnQFOsCu1bvsCZkK4rLZruuI+wByd2vKVQkYO7Ew6IgXMuFzPw75gahLq2RgQMMK3dov",
-	"Vdu65qrTPdOE7acsovpltZ0K3UWG9BSKWUJ05oclDpsoCxeNzsOVKGUriDujcTPESyIxzdpEqWUoD7bE",
-	"V8T9KfuNdSLuDpqreeMPAtG0xYd4d77Dyo3b1eInEOf8FmbdFkeNlWSMob+D7UZhu23oMlDLDiAwusRU",
-	"krSPYsblqPxlRcBGZXKpKMOqSnz4uW1nzCa38VyNYru7m14BfXTsBtYYQXxObJsN6PpRyCWh05k24tTW",
-	"C8pZWVPudbCJDWsN4mXrQyuZ1DcZYXUMTq/yvrO+yu6B6zir6TgBINjie0DBfgiwfq/WzUu4tD58/jX0",
-	"p0bMdc4ZlRwY5prAxJvyqbu8cuUoXUprHzRrD49BbYy2fJWtZ7xuHj14e7tBoXYP7qZYzMYc6y6ibaTx",
-	"0j10h5RRDtJCGBM6LXLyQBlr+oy40/xB2O26IX3QsjV2a96n7bR6/9j8v5qwv+TQwA2NcXIBFW4Awtjm",
-	"v4UvK25bt/v7h6Bx0nkx7w2f7etm4/pfe4G+nHcaVdK7utmzYY7IGd0Pfoxb82PUt/Y6lym3UrqeP+rG",
-	"WgcZoEtrqLSgofpW69qajXAbIbeFazVhRr9Bte191L3ZaXaSCQ/Oj3vOB4S/aBvwzHYukC2Tsctr5ZwV",
-	"punKOlFlLL4T257lqzST8b2jAFxVYneHBZb9XmeLBXwltkGwE137e4fPDn8+eHr4bIME2zBDXZIHdW3Q",
-	"Q2RGb6vljXcSZPM8dFuPFGHITLc1rmpGxj0bnBFlCQlv2Jqu3V2nYpqrbJxFwSTNtp/F+d37PfQt0Le0",
-	"a/AEs9T606C1G/YAJyrdXb9xjvzfA5mT5/pQ9N30T/IaYRjbA3ktgz2xD33XwUWzis26t92TB5371nRu",
-	"UVJQ2UrOfLRFeyznL4d+l3iu5Re+IOwI6rXddymZUAZ4J1BUg1npcQPq5nkEfY95jsQMLwLBQC0RzCS/",
-	"VVe7md5X6Thlt6ZFibftwB76TT34y6/Zb0q4y7eeZzRTgiy72dhsyodpcNE/3QueyrbOUiVT6NZYyl6F",
-	"h75S321fqS1Jsb2rVCvtDO6ZMT94V75maklXerpZQ6lg4xCDbWJQbHBOEM7UMCs0yfmfhNkGnhZpKtyJ",
-	"w6fjb0GvGTzoNQ+JA3/ZLhy3pAntkkucFVjeHKOvhvZpXvt9WEuv7CbcMfRDdTiXCdWSHGELcgSeL7K/",
-	"HsDfA4+4y/wRqCGDHBLHKww6GeS2dVQzKmyDWQzZVkhiU7AQWQS9Cc2F1HVp5hONHzjDjJFMRxpI2dnX",
-	"gAwK3dJjkvN5MLR5YmZypxdVDdHmF9RCHybxkKUS9u7JcosqpKY/6URpzlK/t9apNvi+5PkFyREfk5Wm",
-	"UEWY0P9O6DC8+oORz34BBOujY7PiErpfZHxJ0jOW8iVDOUn4pbqQki9xnur84hxLclSDkYReVRqVW0v7",
-	"JZUz00NAP0nZVM8HlHW/52hb31C983emm6uX33bP0Opb71nhh91ae/X/+unCDwL6TnuAaiwbALozFKX+",
-	"Y2KvdXRRxSvUdk14RjmAyuYEJ7NNvLWRI6x2PSdCUL4B5PHEf/ArJVBIyEqw2RO6sBvS/l71954e9tFr",
-	"cKBOIHXL1mBCNYbaUyhhn2HrtQ2F7BczzshIv7etvPtQ5wa6fzaqvfHOn+c/Dv+G/vbpp8HO8/NPg53n",
-	"6NHj/s75T//ZOemgulA4vNZkBzjZrtkX3imewA8DMzjOBDczcP6fjE4kSdvmoL8NZ1ZOcCaIW/eY84xg",
-	"dsd5Dt4qO4RyPcJ+COfeXji3yi8cV/I/3iKs+4vNdjSIlJwhxl25hKcQwets1xLdcQxKuQzkuGUatos7",
-	"dAHNOJuqhz2AN93dnYozZhdC0kYxVvkVqGfl8MZdGtK+cJp6e/DN+kHKKX6dyLG3RW1aV/nIQ9z4QdPq",
-	"mLiqacYh4XTiTAGXqffsrm5k1OoHeeu5PnRpuhaXiDMiEGVJVqSKtxxbcB6qLcFf3xy/2Dn59Xhn/8lT",
-	"XdtAPuOUJHSOs8g0N1VvuyArLafjC7Ia0dS2UlSG6RmDBuziyKHgyBmZC5JdEgFyXalGF2QhAQzopr2c",
-	"airiQ9ujB03itroYySrD30ajaLu2GvqqHXvrtIqoRaGrvpyRFZRuRxpqf1awNNf5yRiygY+s5owvlJrA",
-	"kJB4FYFOAfqGbjkuXMtHImQfKVONsqkDwDpjE8g3AXiXlBN1AdEM5/MgMtY8cPceALIC6tC8yCRd4Fzu",
-	"Ki6zk2KJq8wHpylwApy9z9UmS6qYl7FgFt5HX3rqgMKpPOqbI+0RxHNimDF4CoG1qb3bzOR8TvNJD3bu",
-	"nuLjf5OkxaoBwrG+QbteNKEkS1GsvozRo7ifiMs4QnFfKWXujyw+0qzycR+9MnjuPE91diSKfeM4Ro94",
-	"bj6KH4PWPMerMzbDl0Q9CzcwjtSfuo1pbIDrUEwuaUpYAt9CLIKyaVa53ICpDIR+jw6+cvh2GFUAhU5w",
-	"2WHju8ByfNA9vzHdE9x4hunehv4JYXulU952g32lU9nrqkh+OVsdadBrkA5KshnvpMArqBmyqi2VDVvZ",
-	"fGMt4wBQ2UR+X4bxb2rL7zsQsZVdHDm/3UP+0QNTuxtX3wTiFZWLex2OZrvtrQ9CnLqnvusyI7uMzc5p",
-	"ty0PnunbS0XwiMiSaklYt11qFF/inKrJ616VGpswwwmZ8SxVZhdlKDZUFaOUTiYkbys1srP8VoWjnd9X",
-	"cRm7zWmRi/bYH8qNHqTcdcuNZHkBN3CONRLubiqOPN7QreTI3YeHmqPvtuZoa3psrzpqp5/BvbPoh8Kj",
-	"r1l41J2obr/06A043XXPCdNuG5BTC9Nb3LU/RFMOWZYORr3szi3VE5i5Llyh2qQKtX8TitDgQRF68A/8",
-	"heuTbk912l3k5JKS5S27O199xonMVlB9wCf1eAc0sMFS5nRcSGXLUYGm9JIAQvMhwpngni3oAvkGUqLJ",
-	"hswavheL7r2errv7X4ejmVm0M7bP0u/RKdCcCkHZ1CbpP2RkP7CtjmxLZ/SXsnLCc+AMC5KLipNzrWrk",
-	"8TDduWadc7OludX9pFbr0jAIHENzJtDCW1DpNADxCB7qnHn8Qv9qPe5bmaWEpc7hdPqdICilUyqh7VlG",
-	"MCRMxD/FkPs+JpoZI54D2j7iBRjK5DOUSvaGvZ+eHz571rKgP9oyFfaeVnK996qJCz+h8799Guw8P/+y",
-	"F+09CSYw3GkjHEE6tB2Ec31wHt+a87jegGpdg+FwWlFFP2A8n+OMCpIiyXUZwxHS6TPaW0znBP0JmYI4",
-	"JyglOb202K9U6nb+vJDgQS4vZeyqPSGD2TXng1fa3ham878XqK2qLhoLa00ms/ZJqw34VrUXNTftu7tv",
-	"ZzTsSlsPPKGLxR6c0A86yRbs5zhNTRXTevbTNJ8eOo1u1WkUJvrQafSh0+gDn33oNLptp1HNar74zqO1",
-	"sb5XORaGnWrTcmjSbiPH9GZUUfAqQqIYu58KnVOuE9KXOZfE83wkOMvGOLkQSGCaWhSOPvq9rGyb8PyM",
-	"2Wairo9ZH9kmoQ7xy+QSmyYDQuKVZtY5sZ0IIsfwylX00TG6ICsC2cMzmy9rZAIkDp4x+2bTStXPaYwQ",
-	"lKDa9dlKFbXdUimqpa9Nf6l5Nkl1yrwWR5WuqgtqNOiczPklSd3oapumOS9YeoTi37hmSLaEZmbbjGh3",
-	"UrjdmjpXowR3C7wavRwRdfRprS7FTiH8U/WTIv9LVaI8BHUN3wFOsI2G1x7LDZPj4N6sm4f47deM324m",
-	"oOvFbd8rmeb1gAkGcP8BbrhKpCS3MSDbMmBJtAqeE2VY6NoU67XTwsFgqVBR804A6wSZpswGJYjOWN31",
-	"seRFlhoLA+TeEGGGSEqt8QEFVWoiIX6uw8PuAt2NT+IjDHLfUZS/kE/iIR78fUPd3MSPUdWtd207xK2D",
-	"wZ3Y2QfQxUvQL90RZ2lbjrvqGKNN1lR27Z9Nc+y5MHSk2HwsqkhfZ0xImmWgom/kfDpSE+B2XCPIEJoj",
-	"vmTo5PT4w2nJ9KA/MS6bHJyx5YxbR4+DsXALexQLXuQJGbofxI9DfFMQ+cI1prwLvmne/sA6H1jnf9eY",
-	"NFTjatYJRm29D+yNmeiu4VutWBa/z7hmQoJHpuGgxiaLgHMQQEvUPNJnh6B2zXB6ZLAUciFNDSE1sV7j",
-	"IDBLs3XYYMifMTMrzdimOV+aqkNIAXT5f9pxXHELGAs7wK4yKiy/+tWs+buuKKqtZX1N0YyUPqUKMOuD",
-	"2fZV8VE1nL7Q8ZNtbvlt2HObWMQGlJtTcJFplFM1HXWztSMz1I9Uv+w+3BSaa4YuxIeObtaqX7LskAiI",
-	"M1KS+UIKYEc5SQhdSOE5Ykvv7MPd+nouERBLkOxgPbloRrIU4bGO0t2Pw0RdsBnBmZy1XqLfOL8QCEvE",
-	"OErJgjClg6+CmNe/6jfd4e0xI7RovUaVsoZD/7onRZIip3LVG34698/tlFhnkfQGy+hlpWrTTPH8qtzb",
-	"XYhabN5hgpOZv8cAVJKu4iG4qZTyUCz6KE7JNMcpSeMhOiXzBc8xoJSnfMmOkDFzdGBBA/5oPpDhlU7o",
-	"ofKMZViSvI/ioiTreIjecyGnOTn533+z71N2mbIp9f5b1K0SD50KtQ/THM8RIyQNRiOmRH6A1Dgi7hQO",
-	"vRwkyFhxCm3z7Ob1vat/98N77ONOqNICy7rTTzDTKJP5JYCgNqmz+sovvTHBOcmPC8UKPp0rxRB+bLhK",
-	"kWe9YW8XFEbzrlAsyAABK+vdpEAa2ZRGttCY5la69cvcAs3emgmYb/3cy2bErYTMBKGmQTOR5N6bK/X+",
-	"zQHeYGbzTJXGzxIS2ZtNUtSIx3kvtrHX5jtfcKZNBTNv3dHAZj2WM7MtDQKzMhCiknyWRqr75dneS8pM",
-	"31D2qldXIzlcWWzaKLnj8Lq6l2+1Dc+Dby20CwenKcCMeljQABStDR3z8uWMZwThBKKyQBKCVHbRAkI3",
-	"x/ldp9taaCOn40DTXzs/701l59jmu7RwIKBSaUvQmBwwP+8lXiP95lt+4TmC/I0xzjBLgGZY6nxQ4kiJ",
-	"yAuyAlZI/FVasXV+9f8HAAD//w==",
+	"7L0Jcxu5li74V/A4PVF2FUVRsmyXpZjo0PVyy++Wl7Hk655neZhgJkjiKgmwEkjRLLcm3q95P+z9kgmc",
+	"AyCRG5nU4qVaER19XWImEsvB2c93vvRiOV9IwYRWvcMvvQXN6JxplsF/Pc0zJTPzr4SpOOMLzaXoHfZO",
+	"Z4xEgn3WoxieiIicED1jZEGnjIzZRGZs0Ov3uHn4j5xlq16/J+ic9Q57+Eav31PxjM2pGXxOP//OxFTP",
+	"eocP9/b7vTkX7r/3+r0F1ZplZqT/9+Pxzv+gO38Od56M/q+dT7/8W6/f06uFGVXpjItp7/Ky33v5rHnC",
+	"PCFTfsEEoZrEGaPmJz/JBdWzYo486fV7Gfsj5xlLeoc6y1k434nM5lSb54R+dNDrmwXweT7vHe7vHTw+",
+	"+PXBo4PHsAr8456fJReaTVmG00zYfCE1E/HqH2xVn/Ires4U4ZooOmFES5KxBaOa6BlXxMyNKX1E4plU",
+	"TJDxCrY/pmnKsj4RbEkmMiOMxjPzgpiaAcaMJFLAwbDPdL5IzZQeTPYmw+SA7TyaDCc7B3TIdp4kDx7t",
+	"DOkD+nC8lzyO94Zuk2aMJiwrtilYwo5ZQ8uZ7j98uO5M/9vO/9d2lL/zOdf1rflNLsmcihXJ5FKZlVGh",
+	"liwzBzuXSrdRXgqjhZNM2ITmqe4dPhyGhzgcbjy9tzMp2Ot8PmYt10PAb4QL8nyw9+jgiHCtSPRLROZ0",
+	"ZU5imXGtmSDR/7n/t2hAjkm0nFGt6GJxGJFFxib8M+GK0DSVS5aUz+yXJwePH+/tPzh4+OhxMwEvzPRG",
+	"OIe1pBwc08GwdEoHTTfv08+H/07+/eMvw50nnz4Od56Qe/cHrRfxHYv5gjOhn2eZzJ7KhNW36o1IV2TO",
+	"lKJTpsiS6xkSODOveK6SyQuesOwn1Xa08PgoNp+orG7re+ln/Y5RZebYdcoZPN82Q/y17Yo8Olh3QyzL",
+	"27jPJ5rqjXvMBU5XmYfbZgs/lib7bxmb9A57/8duIS928Ve1+wrHxs/DjHLR4W7Y081ycQT/EGzJlCbL",
+	"GRMkZRNNZN56l7NcXPukT6k6bxMWkabqfMSTiOgZMF1G8kUqaUKWVFl+wxI4/RYZYgfoJkjyHJ4MKOLB",
+	"o/pRX+JYTOm/yYQzENHvFctezhcyAz4ZS6GZgH/SxSLlMUi53X9ZQvYs5OOXHp0yvPMx1yuQN5pmtNc3",
+	"Yygm9Ahp4LD35u3p6OXrYmEvMirOyStuRE2v35NxnC+o2zojceDPJQ4UsqzHj3qXffv5/Sf+88ciz2gy",
+	"o4u80yT+ntGYkQ88xUtVmsQzGWvZMAfPYIPJPO5dfgpPhGs2V5voHff7HYtllvQu4dhe4nt7w6EVHu4P",
+	"/hRpllFDwJ93pnLH/u3jJ3Myg3d0aa8Q0OU8TzVf0EzvGvrYSaiGqRWTpEnCzVpp+jaTC5ZpoIUJTRXr",
+	"9xbBn770JjxlzRRufkGpZLaUaJamCv4TidJQtSfPMRcUbl+d+RTE/RE/9sk/Jcf/YrFGui1//xi+jqyI",
+	"Eb9eMuEsTUhkfozIvWgQq4uoT6KB2SX/jzQ6Iu9PX+z8er9PZEYo+e8nb14T2F7DUjI4FjUgz43yg/9F",
+	"ZubSnokopIiI3JMZwT9F9wkVCcjmGb1ghJKoRIH2Wfu36P4RYRcsWxGpZywj58yI9FjOmWENhGqd8XGu",
+	"Wd8MeiZgjcx8UpkJUkFwZ0guEpaRyD+vIpJIoqUckOfzhV6RC5rmTBFFV0RI0OMGZ+JMHJOnJ//ELYSF",
+	"EVTM8DRjOEiaMaKY0eY1S4x6GMv5nPaJYnMey1SKPtF0bPYv+k9QP8xryOuM1kEWKeXCMep7Qp6JlNHE",
+	"KJJ/skwq8+IizRVRfCr6TvEiew9JPKMZjY0Bcb/YEztQn0SGA0aw1xHQa2QfImMpU0aF6huVh7BUMcLV",
+	"mdDss4ZtJHBOdiCjFy3pCpY5OBM1HouEqRbmuOAa/I0m75BzruGSi0yOUzb/xXHLbsLvLb7VRObmmlmG",
+	"TWIqhNRG88sYTQaGbTyVYpLy+KtPaZExQ8WoAZjrPuaJufowKdDVvuaMjoW7RqDEwSRewJwSJr721pib",
+	"nNL4XAFjUrFcMJjQS2GUMZp+9d15k2cEbBRUkVI5VcCqHe+w5GU0FZjoa6lfyFwkX3njMnNbiZBE5c7i",
+	"hOm8pSujNJ1K+TvNpuxrH+dYJiszMS0lSc0EYFLvBc31TGb8T/ZV9+m1NPQFQsuwAmrYO08ImOQ4rQvK",
+	"UzpOv+o+HZOELZhIjBVv9iqRS6OPZytCp5QLO7VFJmOjooxT9rSY2Nc8S/stApbWJFcsOSIRsAwVgQqD",
+	"dxZUCGVnrfKF0dRY8oolnJ6CWvJtKNDIfWL0IjS+jIoGXyWJZArIQdNzQweXThsFuXUcxzIXGvwgqqTB",
+	"f+k5i260YNlIsViaW78H+ueC8mxkTJ3sgqb2N9U7fNTvLVimpBiV3k3oCk3Oht+WjJ2jLwB/1HLB44bX",
+	"RZ6m6x7CccxTl1UVtXEdNRv2gmWgGShDqpm50lNmpMagV7ftWjegOurvjCpNNDf6B9NLxgTRS1nYylqa",
+	"20lwWUdkiEwOXWgNH23b2+pn/5an58FHjNJVfIZMmUa3Ahdk/4DMZJ6pI2K2DlQzsbJKkJmE+SsyDDQt",
+	"u00KD6PJKFDGFLDfVuyCCZLQldrqS20Usn4T5AS2QOVj/wyBkb7O9rRS7M1uUsVeaqL8NtptJ681Z7zp",
+	"UDauv27M9cs86S3V8WyjTVrfQ/DFwgWLZ1RM2YD8gy00oeDxjumc9Y1hQHPF8GiNBeB8QmTOqCAJn0xY",
+	"ZiQCqBuq5CJt4SoPgTm2s7lLMN3DBex15Fah83iD93gNd/KjPCoNMtyS2/hh9mqTuR7DuImB2/nDLY1+",
+	"A5O/rF6Dshun6sQJft1R53yxIxd4NXYWEo7dWqn93rHWbL4AVaRMZjHNMt7mPx0bgxL44pIabQh1HMND",
+	"uSZ0oo2ojGO20FTEbA1fcm4cc0E15an52sZHjfxNRrQhLPNhxgS4IGSuwaY3szsXcilKzqSEarZjZG6X",
+	"iQWO/catKIcGNpPJhPKUJaNUynPVHFiSE23UALO7KTeGu8zThJRs96aBZ1ovwFeUN4z7phrHsB5kK7fA",
+	"4230CuB83RbCkyYHcm3/UkYVG+VC4+lWVH8gFVBIzbE5VwVXJGaZplykKyIvUJQ2Hl/9c5v3tbQNsMOG",
+	"TBSjWTxjCYQtue6T5Qw8hBVqyoWnp/qWiJaQw4tMzslei85m5zJSuKEbCVJpai6bvQDddkW5uMw6Q8Ky",
+	"giKIEmoKcLg+nOeiM45JVJZRJsZ+OThmb7o7qsqNKK2vTD3BzW/UCsLp144gkgsmInJPSH+cK6bv90mE",
+	"jIolkYthu6X0SWTtPPjJ0EREx+B+JffCB4lgxjiY0YRwfb9/JiJLJRG5x0PHm5Zpch/dhUwYzv+xZ6bV",
+	"6/fcJMCRCN80f4SP9fo9O1yw7OJoj73vtl0JQkqq8kr0tMLIaB2iBOubxRpzdkD+id5fmjF0G6/Q023m",
+	"UFF2IJjyYM8HU57KVM7HsgiXHGf/ygUlJzy9oDZiEc4QIt63I+Ge0vmC8qmoGK80TzgTMRsp/idz5mNM",
+	"Bc1WRmjHYJ8P+z2jHQqWBtEbCA6ZYdwttO9mjLq/9PaH+4929vZ29vdO9/cPH/x6+PDJ/7CknmdspGcZ",
+	"UzOZJsWn9of93gQYoIhXo5gu3LiGLYASyGWGmzvOU6NZ/5FzpkdgfoyYUQLx+fDPcJfcDxnVbARqb9lg",
+	"R3s/yVM2Av5hH1dsOmdCj8z394v/xDCoeybgRf4vIIB6z94dvzjtuT+MbPTZPmVuamrvaeMG20Vb4vnA",
+	"UrixxeFfsEwBHe9dFqON7FtmFX9KYd58f/rU8EOjkxkifPuSPGNzSTxN9Hv5Itl4bEsuErkcLWTKY3MA",
+	"fvo1V0KFqqpcyAfKlYs925AzhKBBFGPuEsgdN5i5ppNM/snKaozL/dksqqtkXZ3WycxecTMj/9XlTCqj",
+	"cMSMLzRyAbqkHMI5OEkInluBDQ59LTf6KPxxrxdGT+1jl9XL1qjz2dgUSGgw0rQEP83V1b7wNneVsmtu",
+	"dy23ymyffR4cMDYngs6lmKKjnSrtRJUiCzBEuTbbi9ImkUw173CFi3zp0TR9M4GQ+7odf+Fee0oXEJOu",
+	"+o7Bk7icSRB0SmIC1LjkRAHXiFEjgZaMGmcvWuEfEZLEdFFXMesapaPvJp3J8cINRGS//tY9f9nANatH",
+	"c9b77bfDV6/Oep3slgZue70BW7h07coykSgyZtNcEC5ANoP7Ch4P89Dqu1fh9l+ueENC+fDlKlypIlG2",
+	"UV6OiX35J0USNuEC3uvb9EqbEcU89a3Z+BtWNjoo510UfGvDdaHtE3z6siZp64zS6LDmCoYJWLnqRJWh",
+	"wF43q1P73Ek+n9Ns1atK507Xu5DfXxpmgrK84ZdQkndl2RXJvn5xH+Dht/hso4GEkyuvOdi80qWpXgB/",
+	"8NWTbOMJAR9cJ3tq4r8qIZqYWJ1PBsdSZSHVbSyEfL+iEJXkaunEKnZfSeY3WXuO/H/nqtF5hb+qzhlV",
+	"XiO8rORLGbO+yDPvZKFrqWnaidYrNFRMu/xRN+S6jbiqHxzDlUZgu5E+ZFyzW3SM1yRwb/jr4XDYSIeH",
+	"vf09/K1FLh4MO7jM6/qvd8U+3OjmXqvVhS7djQPdkF5W05tuWB0KiyHqoiFIC773cbj36d8/DneefPrP",
+	"/Y/DnQef7h9+HO48hMTsT//W66ou3eYHW9WpNc74b6UybUwhvlWd6hTKPcCvldLYm4NmliwD5RIy/ZYz",
+	"mYJpV/Hg2ItUuYdfR+vapGJsnZtd1kE6p8kXxUG/7DYXJQT6SzCqYx7BsDesqdyua+1twICqSqdULLAP",
+	"JZnwDFPss0I/V0SBB4La5IpDEumMCkVj/HDkHA6RMTejgf3fSqJ+ya9aer/XR59Zk/+0WIOcZkxVc1zc",
+	"FJ1vKWNzyoV59/Dx4yfmwoHzbn8vcH29PX5/8vwZ+G0zpmR6YaT78LLfoqR0V4yDj9ccCm6LleZpaout",
+	"zOQaXUZNjKPRTVGkiATubues7jr0Fe2ZcPfWTMzYui5resyYgFUfkaX5wSgqc8fK5sb2GTMupmQic5G4",
+	"6o6ramlWifdKO+rWxRmVVrBOdXvH9DpmbVW3gCiLeIrqHX58MBwOH3yyQRkFafAQUYEJJCzlF8zM/FON",
+	"AEvDrI9tHhEqXOKgkQSa0DTtN1TKOF37Ciy3KGJ4OKwVLeSC/5Ez+3thbGvWHOyMcAuiPomCPTD/GVMR",
+	"s9T8hkngKl8szL1nSTQgx4IUsRvLtSDD3RYvspgnLEEeVsrAPxOYy2z0X1VU7PgrMwP1GTYQskHJlGnC",
+	"Lc/qZKCUS5xKJR976+s96ltXIWi7j+tI9KQlrhw9ffPq7e/PT58/iw69F5aXnbBHhQ/ZXFRkUDTL+AVG",
+	"kSzHdgGDk6e/PX/2/ndgoO/ev3798vXfe/2Cp/oPmn8fv376/Hd89MXxS/OPGos30sx8YueCZpCkCd/K",
+	"6MRc1hOr15m78i4X9tq+pTYA99RZoebfjm7Mt/B+fQo3yDo8ajv0VObW3e+loBF1cT7PU6r5BTskFKL6",
+	"nt5ifIMq4gm3T2jxH04XA+5OIjy9yL3GaDw7E24sKWIsAiE0SRTJF+ZQIrAmR5kPRkRIh5VQxgXL6JSN",
+	"7HdXoPu2ZzJCjLtI+jDfcW+WkwwKT71fUdlNL3OjMLbqjjYIDWENy4irEYIruvy3lsf+jZtw+/l9BpOl",
+	"NXLwrCCDSV3A+82rbVaSY77vhhOElYDxj3sKblWZEQjBEyGX5TAVFCmYV654hM64Xr9mvG9AxgE3h5h0",
+	"mpKCjjtuxZTJaUYXMx6PEq4wfM6bXKZBuG68QrOojwVjUmli7XmN4mDQlZG/NcMAV2jyNaVU6ZH1i7UE",
+	"u/SMKUYmfAqxoyUo0mY4lmyRJsOmNB1ZmyJhE5ZlTd8LNmA5k8RG/yYyQxFn/k+sIH25oy5Y+q4ZrlGZ",
+	"bfis/SjDdNtCwqZ0adU7nlnDFSrWVccJ+UQ9rxd0vPv+xULDqkvHQvOAQjfD5qNtJ2aVuYZNgjyRetaK",
+	"zEhq6BPz8DimNzmd/dCrRtvOY8FE0nharyG5ZZqL7a2OUprknIu8KXXnxNwxecHw/B0f63jX/Rf+yFne",
+	"tI3voYxpSVdm9hiR10uZnR+SSOGK8ex8mtC2SzOHvi1NNVtj76C2OanPUhvFtqTlAqXBvEP1d9upF7px",
+	"86kX531EFGOhMm2DF2rrb4YmSyMpoDrjc06F1C2KRKePYWJVE6OFisCaEg92ZDmj6wgKaqGeRmbWRujK",
+	"fuRCj2Su1SjJDWsexUGy0nqeyPUsydjScj5bF+yLSFCMm40q5HjHKYUu2q8oGcLPXkUw8IzAEE5ASFLN",
+	"/1jjVymcxGbItfmj6KMqL5gRMwKWFHT9JKPJBq3nnTEK5GSTmlxjeVkuRmIN+EWWC19nrcBs4VDLVtXr",
+	"vFrTwe3sLfF1mg/YrmgPXSvOnccxU2rD7oHUMBfA3FTPLQLu0r+y/ljncs0bfR0tEbFfWtVE7/HG+sO1",
+	"N6WYrg/c4X3R7HMtu9xIQ6NaZ6A1QNmqFNOORG1mJTOajvIsbaW9nxQxkmuSyqXDXzi175EPbEzev2wh",
+	"RfNyt2QFuRht9G1d53A8nJA/nxCAo+G0WnMWqpZ481xdEP0QTH9n2zt8rev7MF3agvdlBiykYY4NSmFd",
+	"0apqM40ac1VNqqu9LZpBs5LSqM43iPs2Y7uJLbfwmxbTtVmlbbC+14j+ZlnYIphbTKo2C69B1tWZSX+D",
+	"76d+wxp5ohcL7RZ3swulzbNTsY4r/Gad+/I049MpysOOPvaaszwxxJKLEmhbY1LFM1AA8XaCg9jfHBBH",
+	"oD04LJXiolr0kYZgXX0ZqI+tCVL5udoJhhpBGKgq3KsOK+rQj7W7t5vlYnfvGjnOR0SKdAU7QUlidiIX",
+	"qL3jnzKmM2O8SmWMiJTF3WNK2/vqgvOrbvl6lck6cMN8wp+UWQokZc/J3hFIz9IqBzcaCPOH00WiJkao",
+	"OoFqJWltbhtF6AXLEh43yaM3tSNFYBDntU4S52Uu0UnUWbj+Ez/dovp0i8UV0Gfu2NdxB0h42ib+doOV",
+	"F+Uii1olQ2vhwuXmHCfPpob9xuRh8HdwF3uvZv+jygWRA5ATVmf0oRxfp0CmkimC6ATKDWz0apryc5cp",
+	"ciPJVn5B+7UVXS2fPrzTWOKlWDqp59h/iyyv7bPvwaBZzqiGubt19duT8g/xTBUagt5IcOnTZwIlOYlK",
+	"a4oG5CWWaKLTGeM6APTqNFOz8WOZhw6iATkNMzKC1A8I3EO9CAShbju7rSU3/6gW0bCxXCmsv+2zJgld",
+	"DcogiV8nQa4855d2t71e8ZMicinIn1KwI1JUGxBLNEVxDgosXB0GdCA8O5Z6BqF9xh2gyTdJyfP3e6+F",
+	"Y3Uod7heWl9DtIUS7bQu8JyM2ZSLEO9DQ5D16pVG33VSYFuhBRdKW/dUVCwg+q+VF+jp1ZYZ1pWzl8ev",
+	"j+FeWlzIwHmpGFxaXiopv51Mw+qRaq5TdgSVe5lR8ogARlGZwO0nJYaKXFPlRKPOVpQPusSRoGxUzVXH",
+	"DJAP5qVjeOnk1QmmcsxYfF6vJSiQKZoLqJeZFNMjwgAvE2Rhvhj0rl7XY2bhdP+GRB3Qb+2cmjeoeD/Y",
+	"pNysNGkrIodEF05FzFo2gWJxfasVYn9Hv3IEWG0siUjKEqJliTdanIjN2RhmIltW86wpfQosIT+9Qbdq",
+	"LLZoccvBFBWZ04QZjkhklrBsQE69wxJ2I+HoXl1QpVwGWWdjqDiYE80WTZ5ga6l1tKrg0hp1vg2RA8w7",
+	"0AAj81x0VblWoVw3y34BQx5Ow21zPyS0Eg00knp5c9bc3M1Vl0wBJ69F8M2pYUjV+dAwrBoE0RtJpiEg",
+	"kcczQlWB4dsnUaDtmf9ETCr8gMUIbPpCjSuwRc8vYT1zwE8/v7AWVYiHAJDVh71cgdMXGzmMuIchqOJh",
+	"n5y+edvrhnrALnhibErz1quhbRvw6xM6jhM2qf435KGxCy5zVcfeVjLPYJxztlrKzNCI+R+IFfaUlosG",
+	"bxWuqyEx3UIzs4RwfUgoQmNGqYxpCnmjimWRD/A5bIzIRYObjz7YtkY2mSTGyCrSV8zzLvHAGPmQrmy0",
+	"9E68qXImm1gJPOwTSK9S4V6cZF2rsMbfT4qcvHzWJ1QQDijl4EPgWpGUCwbZKWax5tgUGqwS7NXgMDqt",
+	"vUokjTh5kJOLhp3T2EUQUGIXNlVlsxSwhNcUF7YZNory5BCME5JBtNhsQYR7EPWLBJaILnjURx5LSWQp",
+	"OUIk8Wicay1FgUVjyQ5Kb4zwUFyCq4KKMxG5pIMIttW+EllQnmgQ5DJzgQnxCNdldxoShJY0S1S5dgLn",
+	"bJjxgvf6wV3DyUHsAj9cggBah1Ljb2nTMUEcssiZRpRF2NKZXApPMnYe/smVzzTaThaVb02NkvxhB+Re",
+	"LCC84n3LXEp3aQ3b/Y0rLdECqyTiX7jYX0elIODi37Je1c57i2JVy4NablPBlBVgXcBVqRcZODpF8vS0",
+	"2KzYBkyvWdmJULr4vjjWVzIg0dvnr5+9fP33KDDS+vj4m/enEVAopuFQ+MFIxMizgvINDqdth+31C7lm",
+	"xzTGiBGr3UyYtz72+mahXwr83zc55LUbUfipWP97CJlt4+JubX8RCnM+FTv5AkoE+8QL/2EoqPGMCiH9",
+	"/zDVxxgY1OVMoCWBYY3OIBs0uLavI+baRZbh3QHDgUNT0mgCuCBKNI/PmTb/Mpe+6hfrYB8XYqPLlPHh",
+	"63FLvC3IHXFBlWl7eND2eW/gl35HW264blAuF0ZtMkzG/hPxzexfK+BQY5mszPFw8uXL3uXlfyPv2CJd",
+	"EXMzAA954RlBTDWbAkftvTp+94/np3itrOqMiHq93/6jg8oJWh/0cRKj9ydBG6IFxOaBUA1Zr0S8Qdkt",
+	"+Zws2hVukl7ylMtdc369fu+CZtxwZaDwPWhDgNHfivrqd64b8Maxe/6yYX87yALc/Fa6A63lFBbyk8J8",
+	"65lME5Yp5wHB0CAAjZuHZa5JGQsqVJbd8TX5VgwzwMhm4sYuYk5A7/l4zrWNGTfpxgURfGkCisQTb/gJ",
+	"z77mdteKTDLORJIiPh6h2m5FsxVY0EpX9brir6w3YnAPFPl7kPS5Ii15h5t9w9pC0jfbqgHJNq6xRMTN",
+	"ouVLU6VLdV9DQvLxJ54RBRwkxLnyLX1qPMqftj1Af8T2XUvb4aQDEixuSwNjqgK6FEe7hgW2IJPgj1sp",
+	"e/pb63l+0ltpeuaVE2xvVnQO7MSNwy5kZTf4g3JTwN/+4+Nw5wndmRzvvPj05cH+ZaMj3M7ln12ItdQ1",
+	"8tFGAV+/oo66ivaXAXG7KLvd0D52K6GKRF/OentnvUNyBsR71ruMjsje//6f/0t4xyJYlIsFoxlFdL6K",
+	"VlyJu+zVETUv+71nVM3GkmZJg4s31vyCjUrQORWu4Kol+yTDYknowgTVkh3zdlximc/bYJ9ZDLlgLTG4",
+	"E8w5CyOX1eI0iHa7PLEisHzFirQpEyzb2jFSz20c7R/M2nCYbepBUcmGFQ00uVptUPOnbNEc1O4VX7L+",
+	"D8iGcM0Lti4LMZy28ZvlsvysXq9yne/LhTkVLka5Yk0pz86Q22o4meu144GlJzNr3XUd2lB5mo5KWab1",
+	"D7zF1JZDklRrOi1Vg3OwWkKxJvGfmeFaU8JPC7jRcvNQKlznq87J6bFrqro5+dnOiouxzEUyKnwdLaQD",
+	"GUYX1yNVTFn257qtvKuxwvKINVKsE1PTbWnlEs0Xuo2M2na0ev6bmW2F2TWJcUxmTd5g3lRLENQo4x5R",
+	"47CxZspRHEJIBHDZoWPE5okLqTFlvMmh8zyjKs9Yk2J1IzXgcsGZ2sTYKitMwD87oRmApDV1HFiTyAof",
+	"HGVsLhuBTkoCQwo3A65hZ4Ukc9vpvMO3GO7dqCNyv0Xj3zoG694arxq1f9UFSqJGQw43gIoVLBnziHXQ",
+	"5xqbWCGc+YxlDNLUfHOrlGkylSUYBreR9s1ECubb6TqSLDKkC9yJT5scJsE+BzmplrRqR17Zssq+d4BC",
+	"rFSjVFLD8W8Pyo0sHj0Y7j1yf7IbAggAzNr5MteKJ0h1+wc7hvcSTPYYYM8ew2ngpccPG/x1dh6daHKb",
+	"9hpt7/slNCdp2Fy+RhM2XEvD5TMiuF1abhTKNcoIGiGUp96321aaUdNxv+AsTXwbyK65Kiu8MBgEgpKv",
+	"MSMZn86aDXtAhWzMiMvYket4u6CYN0jJgmZ0zjR01BC2g0hh8xWJYyPI5QqiR5va+ZpZrI1ov+Apeykm",
+	"sr4XE56yZk/OsbKttFlS9lrBqlwqVANng8jECOJFbNlY+QChC5SFVn3BL/Vdy0Dk4VzEaZ50tJoaehxb",
+	"B0d1Ro0bFCYWbxUAgEu83+8ldKV6h4/br/k6UUlLXdNaEjU3Jd3hDGrEaBug2VxoI5CUVxT7Pj15TONz",
+	"NB8RuWMOcAKgZye2BsfP5clwY8/2sl8EbyzMr2nzf2M01bMKS/blNzP4dRW2M+jtDYaDYT0E0iY0j7EL",
+	"8ZkbC0HGm8o5VCPCiWWx04zOf1JdUk2sMHMDNi26aAZ/KxraFdIWkhybbDI1mrNs2ljPLpcuaV3JOQOI",
+	"pdSY5CtiA39GcaVzY6xPKRdFIkHaXf1qt8tsgavlEZlcqiMQPQ65jmoS7dIF373Y2+ViypTexbPY/WJr",
+	"XS53bSvSzlYcnlODFbffYMW1opCYfbPz7rgPN86YbWvY1uklkBgPZZwsYQn2DccFdYcw/Eqw7ngo24K6",
+	"F4vZPA23DS2bpek5E/WmW2ts7aI6baNJ4T3QDR8uycurCMai6CsQka2Y6gXRhHvSL7AT60zDzb+CYt4O",
+	"XO7vfDubPHaNn8oywqxgxK1eU1yYnmbKuhgG/7LY8FWt5KBw1bkmp8gxuLS4ILgUX/E53Hvy4Nf4Idt5",
+	"TB+Mdx7HD/d3xk8mw53h5OHkcbw3eTx5+LAukUozXFvZ5DS0cF5hSKB9ijXyaSuEfCGzjfwxakpDXi/u",
+	"CooqtPRi3e2H6rXz4ESdat6z5iYli5mRMr7M3qrcPfhzUX2fcsF6hw/q9cjtqv6R9bBkbMGoLV29oGnO",
+	"tlH1obbUyiN4pJTiDo45Dv0CRXNnwiDSygVrrGJy8rPvC2khew6YPQie0L63kROWsnlXfKnKacI8+l2M",
+	"iuAUm6N4hSi/iqT9dvlazjPYNYqHE0e7pil9ihHDi4iWNtcT0j7x9QE5Fiv02bBUYU1gqOCAOerdMzOa",
+	"oX4OaKqgADVJs5spCyrJ2KBGokjManL7bAkxWmRnFcCiIZ5ogCH6Eh25Piu7TGvrMzL6tjEDJKNlXGsm",
+	"mtMhsG5m5OL9HXtvgW+5e5H9nKpzloyAhTXPGbz5CZ9yrUJY0CCVqUi2Myo3y6jVLAuB8cuTg//9P//X",
+	"wcPHj7soPHOWcDpqMVaNcLJZFODc4S09kyz/H8UpVYpPbMf+jpi9T8sv2ZgIv9jaswrsvGtz0yCqpF3P",
+	"cFegCybMoGOCp5WA4dFW6Kl1f3zORXgIxUrKG9HIgPBqtHDh7dJmS9esgQ1fLfK7NfPmczbKqJgyrPto",
+	"Ps4JxZxn7NJLoDcqeDIGa+JdLTR+7O1I8JEQ+PhVBOi6dF9/trX1dYgyvSrUwmpOAmrH1zK8XEmR356b",
+	"gBO5QhvDqzgufJzwOhsQNsz+PppgdzQXb0KcGMFYCJEOhWD0elu1wVKHqjdwJi3dH1ADUl1LUcpYNc2d",
+	"HK7nqGB/tJkDBeCA1cqX6IPVCESzRUMIti3e/ZW6u5UrHW+gjhHLEkugMyWsNLN3bbIy6JvdUgRZ5lSV",
+	"vtkln0PIGIsjrzCMgpoDHlDayTXM+GlN06kThKvIsWSMrqOJzI5Q5Y9A6kc+D5hajRUrncy/I2OjpqtS",
+	"EoCWC+dU6fV7M5YunP4AeZifm/MC7Kyf2RKpbSId0iU3FJkHNWtbFgkQ64i2ki5RpR43ypptf+bN+sYC",
+	"7CZApjRhalsEQ9ssvUkNin1V7QgLnNfwMmWzleY0AcR/AGSVWYAm08ccSFA8tEsWsVXQfSKvMvdqsXrD",
+	"GgI/Uwce4zXyxv09rnS/wfqgGZtfcfrv8Esboa0Kl5M/+2CaTee0hqzauuJb/MaoX6Bdl1ri36ugi9/v",
+	"rwOcPoKrLQgTAc54tQXLmQh7rpB781xphz9qhr5fatLSJ+ua6Rtp34zTzHWl0X6BVKn8v4Ku+zb3KESY",
+	"tIiUjc10QsBD7LDp0SbXlUEGp5Grd6w5TubSDTobNgEZX9e1pIo2Jlsg+V7ZIeWXWny5u3PqlRRcy8wW",
+	"SjUmM7dkdhqLaJxjHhdk7nVuBdU9C/XI5m1Vqgq/eW6qvQetA7uix67RHz5nStP54habVVwzm7Oculmi",
+	"jIZMzvL+NGV2FktuosqgvUclEwswzHpPZSrnY+nzfQCvs0C83ytnJD0cmrVMcUN//0dDbWRj2z0LyQI4",
+	"q4xE5qEotI8CyKEOKZHds7lK0P2diHFj8tXW6Nxuu2oBh5M35MHeo0c7e4Smixnd2b/ajlSoy36ujydR",
+	"ZHGFsmJDRtfbTI5TNm/LrgXnZCbFlNx79+IpeXLw8PH9Qa+/DUzRjC4WTIAnkCufUr45Q+uwcMW6/gZn",
+	"vYwpNh+nTJ31em2+ArU+oLSgGfbEMhyYi0XeXX0K0t8a5B0XCtpPtXxe5q52Dh1rVc+yCyFaSDO1JsG1",
+	"MQ75ms5ts0T7lE9il5U2yN2irv3u6bNmfb+dnr4Nurr7jx3s7zfzbp227NQ5F1CMsEDSBPwImSXqqPAl",
+	"FwDHMo7zLGMWBa9Y4nthg+xQD+UK2ZoYfGMRYrGZldkcEUrev3tpqIk1fBayeA7HKRXnmyO86L7GnfCb",
+	"23RJ3zGacNHQINTbSHM+RZDv0n3s9QLA5RwBaqTS04xtesyhW5ceE9L5hK3rZZ+o8FWA+Lq8DP/CphlN",
+	"WNIgO/zUN3QiwIU/xcc7p7L4Fzehma0xX6ofryvLpU3fCKxW3f5OL4QH0eGFyjL95/rhZINR1667HqWE",
+	"pDQQMPZcjclBLyhHodVkdoTNJBrS8rrL98K5uUkoWv8WDt68QjSDN0DNbY0bd9Ouavd8ayH5bcbygNF6",
+	"RJHWqN16qVCsGHj45izPEgZbaf1BPlXJN9k9oBeWjtVJceswzDcvH6iGKDqEozFS2jVjLrSvutBWs4U9",
+	"anBcV7zUa2sT1ts8HvK//TavCb7dsGvzNKMxS9Y4OG+aQ9x8lKqe6vCoY6rDVrR166Gqu0jSmlR6jBSF",
+	"17NyIa8TLArWGFywtXe3OcdiWwdiuZVRV4e45R5Nja6u6los9Svq6lJ8hw1Ctup38rrSq8p3UOA2InZF",
+	"ZBZjkauZp9MG31rYSzlsuH11LPJJJv9kov2LXKtifT7kd/XvGcNuI3nk4h/msUusDMadbkmI4/MCHciB",
+	"VRhD9eozvHJXmEGLAu1a/XfqCuF6GryD1+ptIT5giRU20nEtdEpNXyx4/aCps4JiWqfrCMz3LzKaOuwq",
+	"x0IYecGyJL8O6P3mgorWd8arNrnNRcwXNG1F3966RWFrwvlL3dpzZ7AW2SmoxNq2f175m42d87Z3X/rM",
+	"BbiKjkAbJlza/0rRQ3AvQx7Sr7DOMk8r0V/QK6xIut/Y3suxhnoUw5J9dOjAdYNL6iZ1RCJYLT6kJAAS",
+	"Gvbh7SxnctvR/PY02ti5uCEJmostZGcublZq5mJLefk2k9PMusUqclON5KQ9LBSUVQdRoUMi5NIqnTxl",
+	"hJKUZlNsWsoVGTMj8CCYBgdmW9IROpVhcWk3hnINwY5EfkXJfoVsw0rp5FdRBpjSfA5apN3lkRm3qex5",
+	"TjmgQVlojKIZbr/Uk5cqnjgc5lykTCkLvxCU4l5hO1v7yTSJXzvVNWXLSnPE5HZRW4ugBE3Cu3b3XdNP",
+	"7vU12uyyDQXXQRKEy234yhWOX68LcKfCSG7rCg2R+bjIdhIS2Vi/rdVcta6wlA5YlX9eyCnXbtTRYxsZ",
+	"bygvbL6iTaz6BENa1ehFB/j+SnDQenUwttw7dHFPD+pw2GN/5DSFKnGa5iyIedvM3z0Pr2p/IMcZo+S9",
+	"ja+H9nnznOqRjCvlVteWtZZscf+e+bca8pjbr5erd67NYntnRFNGqi12rS6pkjS6IfGzvsItW0UZCoSH",
+	"SfTFU0jfh477WIR4GR0RSqaZzBck+uLfUX2SyimPLzFfFP+DRMevn0V9Er15h5kur9+cYpYZ9KdTM5np",
+	"GRUJ4Cdi4eQFy/iEs+Ssd0jAzon6ZDkzGgZaM0VaBCSeAa2CXYsVkuSNna06JBESsvm+0XDdf50JaM5B",
+	"uYCfuDD/n33mSsN/TzX+fwYdPTT+fxbZbLQAE/nKd6hTh63b6ahlaeS5mdWWiOKI5Wp1rb1hHeIi/H1t",
+	"M7jf5BIhPyAjBxSdGQITdW/UeNl+Aezi7AXohHkCrGvbHrbMbuJ2bMsnLLVMpQ4YtpzJq2WhKX92nWwR",
+	"swlNxsiGBncbLJLg7SK5prIJfqqVTV3D5W7GVvN5Il33yEnhm7TZgmSVrnabncbWjW8bZGbBwMGbdWWu",
+	"tvWrr6imGQWnGMgKQ/vvClnbe0X/JTPylMNaGsrnry/9m0FM3gv+R86gvBkylVMqzrdurVf10jTL9+aj",
+	"NbZKFX8f+w71Dnu/7B3sPXy4/+DXX399FCi1amQRfQHxyRe3hb31rOZW6m/vbK1fh+4HLqaoxLpOAwuZ",
+	"6YlMucQ0M4o9qkDZ5WI0kdAf4eAgjByMLHBs73Bv3wg3lcplSR8cPtgZ7p/u7R8Oh4fDYYM+6NfbBKIu",
+	"l8KDBgryfLD36KAFnr62NzU/ky0Uj4J+tpBeBh0uwBHMuyYWb19R2L0su+nMGgOV5uSKOg3F1pZDB2dd",
+	"h7aVi9Sl2qUp7Ae0+sCUP08URMspZvAbCQXn7hObLJJXiEXIM6JYdsFjZtEIgz6sYmVPtWNeR0GX1cn/",
+	"LVeQexNMU04I9S1K7GoCPzuiFtgTVN3K+Mo3oNWop67JLezlTKaGrSwPyYQtoe6BOjAOc3LoM+Mauuhc",
+	"sKx7zmz97n1p07pA5hItoXMUTgu/Lvx5VDo/XMGpE9z5Vgei93VAfB2Cp3AauDU2A9NF3KWIbXNnODwo",
+	"ErG7xJIb6nJomxa6aj/HhZovYJUEwjU3MZ+QZOs3sPEM2+VDs/pjb+kW2gzImk2VTG7Y9um8pTqebVRE",
+	"WvgVWABm16dsQP7BFtpCYsR0zvpkzGLo9Q5EYISyw8yHpB6S8AkkkRqux0UlSfdLM+c8aJN2l02GWHNx",
+	"T4UVb9W2eiP3xVhoAZqDB/BTwNCKzgNGwhIQ1cR8e2iMa/jHsOCtuYAPsWRAPsykbSKH2O5F2saZKCF1",
+	"I5so+mOD+VtaZm2l12LaZs3jrozbdmSmRLAl9nLh2Md1QP7OL6BytbTFUYgOsl6Ra+zSPBiR5i7Nl7dm",
+	"qAde1jXtLjrVdDTKJSwM5BlZZAzjMeaLR1ju6XBGLA0AARCYkvKywYd/rG1a6vAWmhxhbQzU5B3uNVrv",
+	"tiDP2u0NrU3P2epwf/uepafQBYzs7T95YNXgx/1eyiduCGzyZP8wXlX+UAyEfy5ni1WxbIxAHs3m1Fgz",
+	"j5KE0YMnv8YP9tjjyf6DvYePnzykQzocPzl4+GicPDgYH4wPfn1M9w7Y3v6vBw+SZO/x3oPkIP5178n4",
+	"cVKkDh2i35hytJVjCVs3TeUY0OxKzdq2aaBa1ECWgXOuh9YZdmzbqEZ11oGDA2uMyHjVCUMGIJOvHjsL",
+	"qOFL56e3WviVsw6FRNAuh8xfKM1XRVgqkW1j1wl44CdFfnt1/HTn5Lfjnf2Hj6Bl9ox9pgmL+bwlb6II",
+	"76zVQ4qrj6nuoEEimXd+8wSeLzXtKzea9G1RLb77ZiD4pqy+cLPcJIMcv6DlqG9D2tBlNKTnkNrqtPRp",
+	"PasswHrL7gLLb10x18cygOGcK4U66VrUwoPLTwVy7F6/h4XRoNSgs+tBk+XeZHy8hoEdpnTGQtYjLJgc",
+	"pBFgcfhkm6YI26DyXh9cFxW8W4TXtZu8BuCYOvdHYegXu2lRjwO84622swPCa2fI5KY6XjSroOoFFxoU",
+	"6K8BWw0o/neOSQxdfZ6BJvABAfZ8cZ+cBF1P+7ZdKNl7MNyri9H2PqQfZiWgS6sOWTA/Y9v4fKStuo/W",
+	"wLu6MYQbcowXA25hTgYa3I06yMPJbOEkr0mVuv8Pc/ahQ/CUXzDhuv5aEYFGBohbmlpniBMqoUqWyJGQ",
+	"egRhRTACuLigKU8ChsqmQPz4wV6/By6nxky0mkxrKWspkvkPSYTKYNTHKCnYwkcksr6MQ+cGxiCs+6ua",
+	"KwiuUk2mkqmixbl94IhEWi54fBgBf6aC8ASfPxPwgs3Ng4d+goaeZpaG0VeipYWuWupku8b2uodv/Keb",
+	"6z23hP9Uc3X/P3FeH/d2nnz6ONx58unLsP/k8n5j98BgO7eOl7RaESVxCfrW48fQBxE0ri5q+1YMBquY",
+	"MqbAGLtCI+PyfGt4GhCLzWlK1IKlKTQGhPb3YJMKilsVaJrB1w/KHz/Yok4lgjuwpkH41a5Y+826okpZ",
+	"LQgN97KJ8bhevtdpohy0Rp7T7Jxp27y+KbITyzSlC8VGyxnXTC2oISJLzLHr5wz9mI1CcPnfyAeWxnLO",
+	"MMDxJeZ6dTkgpzMqzhU4YP8lMR9Q5t5fv66L8/btmt0rtSbKNlC270KIl92sfRvbausC7dZbuGE25yiV",
+	"muP6CB5M6pP9DXwzHz8F7Tn2+r0lzczewS+33Q26FdUr0Dg344MEXZy7zOmpe/5qKJpNtFpdyT9pmjOF",
+	"doKH9pWCEXi+6Mya5cIwKhgKfwuM0LGUKaMi6CXdmMBV6TNdMSJcp2yXTt/3cYgMfI5WJ+gAwtJA8B3a",
+	"Bhc9b6/ojOnuX9ncT/sGkt8qLacbikDCTtLW4EDUwbCPLhp2RTfdklnXAk9RKKLF5W2TtIqu0IuUZxAZ",
+	"TKmY5nTK1IAclxoigQWGXnqehZA97g2jkQGWIu5v9+4u7rr9EyfbuI62rkBhcRPEVRRek6Dn+Loip4KF",
+	"teyPIjTXM5kRNYNWZOcQOXSFW/QCzNDUV8BvveYPOIGNgakwdzL28CSl/uA+mOebiRcFMUHz8Ca21K90",
+	"Ja/f4Q1Nxz2dBVu6XUpnTQ5s6rRPpLAwnQNMehTQFyWCv4tSmPuIRLnwPfgRAxBr/1Hd99iCiAo5cUmb",
+	"iYXoPCKRU2OiUn4aoPNgPy8o0fkXJNWZD2CraTt8wgFXxr4spJmx1elsA0m74cTYG8iJSeG76oeCDjAr",
+	"zZ1Vcs6KpgVlBMFiOwBywy89QD0o8MP8gdrfcRHmd1iDUUjt/AtVtGNngddSv3bTeF+axrtiGkX7geNi",
+	"Gu+Kabx103hWTOOlm0ZAOU8D6d5wl31kTdNzSFZwgg6qLknkdc+Kln6E9giNZ9AAotLk473gmiU2YDQ4",
+	"E5FhF0xoC0YbEXMM5mtRcMOiPtCYn9GMmieMUMGyLgWJP+YRrssHGyrIueYp5p6Vv9nxbF4FQ733Qx1X",
+	"hgr2t/C/dm/Md8PqcpEyd7LI0HabeOyTEjrHNRS9NrXNJvnaZbaqXk696qDynLx8dmMa01fP8AuXu46h",
+	"34yXzl3W7i46b5repH+umEZ355ybyNuiGWf9jqDVepz9Kxe0YrXaxNNrmK2pPdpfH5uTBpkSEluD9RaY",
+	"Ec3NXAiE5LjyqCCgHU2Z0ZmOyqptgakN+bBEabrC19nKGD7NnZjslGv63oxmNNYVlbkl9a++1Fry35qJ",
+	"GgXYZyq5hrorUCt9DGIbbbzWkdNpcfV5+vV3oKd36OHfhi975V01on1aFovECPOulHHsbU4eKn9iA763",
+	"e3Kz9842zc4V9u+9kpfucs2enhSgwlUAultLeW21OdcU4K+zDrwdsK7zqV/wSsQVjlS02/PcbleZx6pV",
+	"/4Zp1zhHKw6B4RwOE+AnRXjSij4Q4gpsl9XoPr5uxc7KrBeBf48eq7+GO2eNx6U07hVZqTd4Wyzj69i2",
+	"HUipW6ylVcCWeNeTRxsDHN9WzyyOshLfCrMJ6c6fn77s9x9c3vs42vlUJBeaP/56ef/nf9tYK1o70nXn",
+	"4JwoDTVwTchpkZAjudCAlJ1ywTBUqKUcpVJMRxOZjdytiQbN9bgOwLiut7RRek36A/iVX+aaFo9+lduG",
+	"9L5CQKQ16tAeUbhZY+3mvPJl866SSgoug8ItLydtXnnsC2r1xw9WoeS677Vf1COxI+k4Y/Tc/KTp2NDg",
+	"BDbdDKPOhC83OWdsocArUGijcHpTpo39brVg68y45zxL/ppHtr3E2mBBs5Z/RCKkm8ho7SJBEqGCBDXT",
+	"0Zcv1s11eRnB7+PMrKCmlv1ArM1Tgw+v3Syzu1VzfbvAg1FFjtDjBWkhfSw2HzPCPtNYpyuiZ1KxqrXl",
+	"JfWWUytll1XEer+Xw/rtAzY9vD2E4W3RxvDFFaMPyGVLMz14skH/qPjlG5l4CeqzM6pagQ1aFW3fXxcg",
+	"P6P6+mtocMfAQszSkCFCwKY8a8oT9IYOzJffI7h/e/vFVmTWDy5zUGf8yo2cNiK1btvGaXMHpSYqKu9C",
+	"s2dt6548la39ll2fgyY7Xb1rUMpfyT5Z796ASg9INznJOPmdinNadXqQE55eUAsm/CeWPxwrTncDaItY",
+	"CmhmZ4Fde9hMp2PNRkqVHnHs8hpUZjRPojUD6xFmYBU9V0q9niBfwy0A9LDSEj5dCb7mqn6dym5tFM7m",
+	"YQ+De5VsgNoOt9dmogcTahCWmdTQHi5X1wDibJTtlUY35iHEexG2lIN64brxC+u9ZO114t0bzvRJwjJ+",
+	"wWxpeLn6onNOLWvxA0F2mi+xDpNefUGLi8Laz1Zb+qMTQ1gvxrY5u76AohYYKK5LbY+OXx8T+C2kGhsN",
+	"5qI0QTMvMz/fqKd7xsa1UZYq5Q1WNwnubfUyVhrE+S5BxV60R/Lr96yNRweqT6Pk3qINZLvqcyUUdjO7",
+	"rjqOm2x/nbaDC34KW3ZbbnkrHNbJoXVi4/vg69bMGrWxpdOZrcvMVrYGtgBgx0CN+zWWCTsidTZWMZ72",
+	"a0Wvn77sXzYaaNumER86yz5y6aqHEVlkbMI/961NbwtVbIqxt+/hvai8F9EVghpbJe4aCrVd5utXEjrh",
+	"N7qcw1b63X0uYUv92la+4ClTQfIjXwvkUevb303hrrQINudLV6mkG90MH9h4JuX5W/v0LXVZqZ5euZFJ",
+	"addbN6KPx1be7WKdm/udGJK4oWB9Z/2/3/O9Eq8B3FXZPtf9cBsT4gqG5ZWFzbc3IwOJV1vwlS9GVozY",
+	"yZ3Q7D4ISHbN1GWWNHn7URaxC9boL3rNlldp4QyDPr9owUJjnxdya3x4py+FtvoNEZdj6u3Etelr5JR9",
+	"1piSLqQm52yhjzBZYyLTVC4Li8A7nSmA/gT2jdpqzmtcD7bQaqG3Ks8zg54EbzaPfPN1f7l1RmxmYQ0s",
+	"K1DMLQVXl9+v1gcG/pIaSZVJs+0ulXapjrLjyty2I28oWWu2dswvV4RX9O+6D/Qr82tb43uwV66tif+D",
+	"CpCvjXr45e2lxFxDxW5KdfknyxIe6zZHKeRxjRlJjAlrVdoi7iQQvNR3Ks9kzMBqXFJAdnL02ViTZr98",
+	"o839alkWAdRZZKcXdfJZXBT7sm6D3fZVqdO93u/SUbAiPLcDL4ZygyZ3eZ+MV2RBMzpnuvCYQNoH90W0",
+	"54A6JVZkLkupdzcM6vMBMO/eypTHq/ZUfpIyrcgkYzaQg6h6Uvio03ImrU+uArU3IJGP0fdhK6wB1Qfk",
+	"JIXFwUYjRsFkM8vPhHvriETmuyPz3ci+U0wkaPHlUaK8kLNjFeIPig2WXJlB3Q0IxzRfLQ06dyE+yN/3",
+	"r5N7kUUQHCFmYHR/QE5enbizi81ZZoIl5aRwNw/oaGKXtPYuNuaD/211Wozzt9WLjLFTHOilwNPsfYJu",
+	"rSzOM65XJ+ZCWHuR0Yxlx3lTwuaxIMdvX5JztuoTqkjEFDP/oQi6lCLohaOVNfvglkGUGoYsyHOm9aJ3",
+	"eQm606QBU+upB7WE0m5PYGafT16dHJIFwjzaQ+QZsWzV0AuC0vb9gap+AZLZR8AOc+HGLKbQeeVMIEC3",
+	"lbWDM3Emfv65nDo/+PlnEh1D7RD/E/5ySP4GiyJn+XD4ID5nK/gHiwbk2GwJiWmWcWMLg3fU4lMhriyX",
+	"AiAulMNKNjfalhaoMxF93oGXokMSZYwmEUmlPFd9Ei0zbjbZ1UbhLjSuGdaZZHRi/hoZ4oWgf6bxF6UZ",
+	"y9SZKNBD4a/m/s6MTkiVr7jqk4gmcy4iwkWc5okZO02RzNWA/MZoqmd29kKapdsdNNan+vln1zZYBPp6",
+	"n0QW3iwDdBBNKDYHJ1Fg5kVY3c+FliRyf3KOZHxxorHyX7GjMwGiAjpmepaaMav5CjM2GI2RB4hLUxwF",
+	"Hp5w7UBCNOIAmDUAjgosImNQNpRagti1LaF/MUw1Chukk4Ph8LDUijumAtFhDEdMyL3/fvLmNVEroenn",
+	"PqFkTlMjJA078+zeDLO/f1gkGdIESZdr5cuLuM8+PCIRYpBEAV0BQo4aEBsRJPBZuKxmINtf/Uz8kRvi",
+	"vygqV+2YfQL3gvCpkBkwKbMh76DhKvRcIW/fnJyai/EBk6lJ9DJh84XUTMSrnX+wlWXltuYRqYArlFnm",
+	"GEu8GFEsAHHEwTMoOmdnwtwl84Dh/gNybGvBQBZgdxTfr9Y8yZXZuCNCPYYOngE2V/HtVOC54RO7qKfm",
+	"PnExNYt5e3z69DcM4MCGzVk2ZWRBdTzDU3784Mmj+4e+KNGjOipNzdba1jLFdqU0dkO/P8UyN3tf+4HM",
+	"yTyPIhm8YwhfH5ptdVIZD7T4IFY+mdXD4Z0JrqH2KAhC+WepRg5tWBnO7JTPmSNss6wHDx48cRrin3Bd",
+	"fv757czwJvQ7umchHAV5UXCg6oik5p5bhB+PracMGwHZiDBUgzPxlmUxExp+znKBhufQHPbecGhnZVUp",
+	"8zGH2Ov7ymQsQOTliiQyznEbHdSmBerlU0F1Dq2dLhC7iZGMLoFmDs9EZOiW7C7tp3atrRWRe9TjB8Lc",
+	"qA0LHfmm/bhBp0v+6vf7mCVVGQubskTkXlXE+KHv98lY6lmZmXzeWS6XO4YL7ORZykQsofYRfcn/sYPp",
+	"vzsnbmHQyGKZSTENFgsU/cAmh2GD/R74OciJzhidk+eGxsNC0sPe3mA4GCK4PxN0wXuHvQeD4QCAQqie",
+	"gTqwSxd892Jvl8bAN3cR+tT8MmWgX3uZ9jLpHZo/HuOTv+ODRoVWCyOe4aX94bCSMRtuhINER/18o2VV",
+	"+hDoE21QrZB2cjDcaxvSz3H3vaBWzmPr+oPhg80vvZDZmCcJAz/CQ1zi+jdeIkJJ6pG6Hnb5zvug4XoR",
+	"ctn8nv0KOEpsTQS0ei8gnH38djmTRrOKnctZU8CEsIC5oH9a/aR3iLCY4H+3OLrVCo81PHRAnoPetZTZ",
+	"OcuIHBvRBDFitnRzskjmihi1oOAuUgyIh4UO/srORFjkDvdakXGenhcqoLk77pqDdmlbgRVIZHDtUIAb",
+	"2w9Miz9yI9VGMV3Yhiplqoe11ekeZM/fbPzl5kke0YsvsWLBDwi7vQMz+uUGBi9ZxtYe/B5utC86g1xW",
+	"9GXAde1w+f5GE1do9fXYwsFehzesE+FUyt9phk7Ug72HXaZnCBgchK9YwunpClMiDvb3u7wMvhUFBdk2",
+	"l/YHYmSgvjFr1eGVN7p90BnBBmc3cTNjJsHYTub5IVrFnVF+vLUKYtNq8Ko1G7R4ZBfoHNJBNzz4FONe",
+	"5smKr1+kq2Cl9Z5z3DwFOn7h7Cx6yHW6lNUeeJefbpEDuI9B7LKBARyTBXDuSbHq7/ze/yC3yGx4safB",
+	"VSnIu1n0S9XgfsZ8GYBKePbu+MVpdOQdZA7JxbaiRPFrO92yBAxf16XTJa1b2PSo6MkERQpnwv8FKDyA",
+	"Q7znvob+gLMe+HiMhtAj4xWRUKUrxX2bsxcaYnZIkkhw00GDNdsYlglwZ55BRhgTidOZwmajbgpNagJ6",
+	"ydyGbs0uAvv6Hwzbct+GjuHmZ5Pnu2gAezf+8Tbh781kargceCa+c7E/fLL5jadSTFKO4YQ7PeG29AS4",
+	"fYR6GtrM5Jb2CjSoBLtfeHJpGwUw3ZAiDKLZMAqPdowONc/qjsjB8EkRLxjU2AWOHLCLyq07aEmyc1eE",
+	"K4JDfP935GDzG6+lfuGSIba+VD8IiT6D47oKifZb3THt9DP86lz7r0aHP5KrZxuiKvw6W+knz0AnuYoz",
+	"6NCGK8r+9BBYpo+pABmbywvEM7Sapcvax6hYAjHadDUgH2Y8ZWeClvihIdgkT1nSJ7a/ldHsEButT6LG",
+	"XthRn0Sg4Y1AwxtBHM15Z8MfIMp2byz1DINRhxB4ut8n0YTyNM/YSM8ypmYyTczwMRPQpbfsXrIYdhmX",
+	"GderiMRUhKszv0IztglopFQT7OWtsHP8mUBc7eVMgrBZUnCjyayko4JEciNyRf6VJzg2WzqvXAG5N2UY",
+	"esIoKf7FRt7M2Ewk/SKc0uwZK7Gg21NYb9ofVh33q7rC/oKK8G0L+TvN+XY9bJZFQ/HGFRSURa6bpMIG",
+	"Nv4m/Bpyrg18HFOOWni5+cyZwO57R5anXYnX2Uixy8WYSyOiIMljvDIPs3TSxA+x3OorMcQtLPg7xnXH",
+	"uP56jAvzL27W5t+NqYgRpeZq6nGjw/QFFzQdEN/m0DoNOGQRyDkjEX42ZUl05ApnucIOxDY7QUjs/wyd",
+	"M12mCwbHBCNjNuVCDcDpYN4/E7riLJAXLGt0W8KXb9ZtecvM520mp5AuuZEJuRQy18n1zlPyY6gkQJNb",
+	"Xez28B7ea9Aebvhaf7jmRbWBEAySBJqO138GDRZXrtjdZb27rN/PZQXQ95u9q45kisB8Q/tPTDnOctHH",
+	"pN8QACNlyZTZoB6mKJJXNGHoRrFN3eVEMwFlALCSiGiWpsoXW9RcrZ6Qb/HSvMs33xdIcL7ztX47Xysm",
+	"0Wek5Hy8Vbdr+1Up+vO3XpY3AhLqsUGRDZQ7jDiaJ5wJhEmEpDhzm6opcr6zURHrsi3+6vck5Uq/K+b0",
+	"NXJmNjz5LhfY57XTw27qDvii+xu+R3D3V4DCnsqE3a4k9t/bnHZTkNMdg/l2iToFY/kpQBL99ixmEKuL",
+	"Vjbjix0nXPchNA7AqYZxFG2yBuQYq/aw5TJRCzNlNWPM1bNqeo6AUthlJU+pVZkdrD+hRhnP5GLGBuRY",
+	"nAlbfAIjAkyrInIyKQrx5ouUadZk+mLV9TXY1V+Ft5gj2bWHW/AUX9075oJCimEVC6XGSZ6e/NPVmcwY",
+	"NcYPRAEP9n4d3gcqeH/6YudXIzbwZ5iP9TztPONqIRXXjQBDr4PSJ+z0XHZ6hvmOtWnesbJvke4glyKV",
+	"pdj098HOVD6/aU9AzZrHYEVdP8Kv3xnwdwb892TUGJok1EXYbs6Qz5i2HVpu7qqd2EJnqCSyqO4NMUQn",
+	"95M+8b51AG6Hvv59V4Zqa82XAGFgXQq+gGgCzr2ikNqMazQZl7AMneQgp8NmGmOh7iiWCfw9Yw6oe0aV",
+	"e03P2HxATsPCdpjvjMXnLMEi2SNsaugSl39Sbmq2us+lWWM+tdGWcC5m/HkpyFCqsoRZZBCLndELdmSj",
+	"BTw1h2+2EnWmMyEvWOaq6QEjEypy4aMp9PqDGmjhs76x+LxJxQIK+FFyot8BuX6jiOqpyxxt47PmgMwJ",
+	"jtk0hz6X1nYfKf4ng+z4mauac1TNoFcxHtldHPYuDns78uOEiaQo7ldy7t1JSIc3IEfyDVVa7/KvUaD1",
+	"6XY9vx3cM7m4c8x8N46ZXHwrG8ZWGdyOZuX9wEEkEswaVHHcn0aaz1lEUs4UocaaL8U0q9kHvlQMW+2c",
+	"iSjJVqMsF1GtdAy0GZlZJcNhi1hcl2UZ+YzFPGFJ0Hu/BH/WoI/YnftRNBKrFFgfxnemg2DdHFVE8Xlu",
+	"9NQ7HeNOx7gtHcPwpusFmVlGVZ4xtfvF/mtka7zaamue42O3Ge91n2i4bh8azLckgDjjDvdoRu90gu8h",
+	"GiyIpatyNPi9WgOsUhI9DWAYVGmyMJRvFerod+m61Xvz3n3VcOISlpFHCFhQPSsAAgrqX+tE997/PIcn",
+	"A4j7B4/qoYBQW5kBbNza7A3A9KKKRPbhqDHlAvHn/rl3m1cQv9Em8CzTdIBYg6vSjEVixE4/BQWdsgpE",
+	"KHws5RcsJCE7xU8hN+NiypS2mFS7X2w73bX87OXcCI/b3Ev7hYa9dE5k627ikLij+oVa52HNIE/1jp99",
+	"u0pCQTgc40+KLIqUJ0eLeMQ3YuScUnVeNXRayHoXERBbWcpLTGeBGLPjlS5OWPcW4BoQ/vHH9hoEK+mS",
+	"3AHYj4CLeXfDvqEXIbhh4Zl89VsG3Td2x3l6Dp6EFqeAzGzgPV9gOFckBT4k9Y3iA8hKAF4FPk68FpPJ",
+	"ZaUxkFADcuy2wsInZOzCyL4zQaGFMaq7GOoxkw3aCSHsaRBAid4+f/3s5eu/RwMSuXUWC7SVt60bEJ0J",
+	"mjEPN9rkOsB33tuOJRt1t6AbkgXZ3LIZUhO4U6UNU6ivXaV3Ugcuttnh0XwL3COc2WYXVjWoMcP9G2aG",
+	"x3HMFrrdhWGpmN8hzNy5ILbi3UhexLUsWsuq62VmLiy7a7GZ2/PoPKzxOJPnRnBP+h7Q3vkCflKAzFuK",
+	"9yYcW1FrY1MsZ9ixjGuipTyHlx0GOnkq5wvD7Vyi75kIxjUsVaasjxFe9LAOyGsHgI8BbO+sxbDP2qJY",
+	"M9Fy49ofXOlqaO27Vu9yJ2QriIsuyr7V8R3I3Y0pVwVg7MTBoBOZ61jOwzjkO2YurZGBDRpW0639Urat",
+	"K646bIanXKNs1a9eVteC0l9kSE/hVMQMMz8ccbhEWbhofN5ciVL0+Lg1GrefeMY05WmbKHUM5c6W+Ia4",
+	"P0UjuU7E3UFztSP+pAhPWnyIt+c7LN24XRQ/DXHO72HWbXHUyEjGCPo7uG4UrtsGloE6dgCB0SXlmiUD",
+	"EgmpR8WbJQHbL5JLVRFWNeIjzG07Ey65TWbmK65tv+0VMCDH/sOIESTnzLXZgK4fuV4yPp0p26Qn5opL",
+	"UdSUB62JIstaG/Gy8dAKJvVdRlg9g8NVfu2sr6It5DrOajtOAAi2+hFQsO8CrD+qdfMMLm0In38F/akW",
+	"c51LwbUEhrkmMPGqeOo2r1zxlS6ltXeadYDHYDYGLV9j61mvW0APwd5uUKj9g7sJVbOxpNgeto00nvmH",
+	"bpEyio+0EMaET/OM3VHGmj4j/jR/Um67rkkfvOh53pr36Vrofn1s/t9s2F9LaOBGxjQ+hwo37HnY4r+F",
+	"H0tuW7/7+wegcfJ5Pu8dPt7HLvL4X3sNDVdvNaqEu7rZs2GPyBvdd36MG/NjVLf2Kpcpc1K6mj/qv7UO",
+	"MgBLa7h2oKF4q7G2ZiPcRpPbwreasF+/RrXt16h7c9PsJBPunB9fOR8Q/sXbgGe2c4FsmYxdXCvvrLBN",
+	"V9aJKmvxnbj2LN+kmUzoHQXgqgK7u1lgud8xW6zBV+I6P3vRtb938Pjg1wePDh5vkGAbZogleVDXBj1E",
+	"ZvymWt4EJ8E2zwPbeiSEQma6q3E1M7Lu2cYZcRGz5g1b046961Rsc5WNs8iF5un2s/h0+34PvAV4S7sG",
+	"T6hInD8NWrvRAHCi1N31O+fI/zWQOWWGh4J3MzzJK4RhXA/ktQz2xD30QwcX7So2695uT+507hvTuVVB",
+	"QUUrOfunLdpjeX859Lukc5Rf9JyJI6jX9r8lbMIF4J1AUQ0VhccNqFtmfeh7LDOiZnTREAxEiWAn+b26",
+	"2u30vknHKbc1LUq8awd212/qzl9+xX5Tyl++9TyjnhLk2M3GZlMhTIOP/mEveK7bOksVTKFbYyl3Fe76",
+	"Sv2wfaW2JMX2rlKttDP8yoz5zrvyLVNLutLT9RpKNTYOsdgmFsWGZozQ1HxmRSaZ/JMJ18DTIU01d+II",
+	"6fh70GuGd3rNXeLAX7YLxw1pQrvsgqY51dfH6Kugfdphfwxr6bnbhFuGfih/zmdCtSRHuIIcReeL9K8H",
+	"8HfHI24zfwRqyCCHxPMKi04GuW0d1YwS2xAOQ7YVktgWLPQdgt6EZ0pjXZr9C+IHzqgQLMVIAys6+1qQ",
+	"QYUtPSaZnDeGNk/sTG71oppPtPkFUejDJO6yVJq9e7rYohKp4V86UZq31L9a61QXfF/K7JxlRI7ZCinU",
+	"ECb0v1MYhjf/EOxzWAAhBuTYrriA7lepXLLkTCRyKUjGYnlhLqSWS5olmF+cUc2OKjCS0KsKUblR2i+5",
+	"ntkeAvgkF1OcDyjrYc/Rtr6huPO3ppubwW+6Z2h51K+s8MNurb36f/104TsBfas9QBHLBoDuLEWZ/7Gx",
+	"1yq6qOEVZrsmMuUSQGUzRuPZJt5ayxE2u54xpbjcAPJ4Ej74jRIoNGQluOwJLOyGtL/ng71HBwPyEhyo",
+	"E0jdcjWYUI1h9hRK2GfUeW2bQvaLmRRshOO2lXcfYG6g/89atTfd+fPTz4f/Tv794y/DnSefPg53npB7",
+	"9wc7n375t85JB+WFwuG1JjvAyXbNvghO8QRebJjBcaqknYH3/6R8olnSNgf8tTmzckJTxfy6x1KmjIpb",
+	"znMIVtkhlBsQ9l049+bCuWV+4blS+OctwrovXLajRaSUggjpyyUChQiGc11LsOMYlHJZyHHHNFwXd+gC",
+	"mkoxNQ8HAG/Y3Z2rM+EWwpJaMVbxE6hnxeetu7RJ+6JJEuzBd+sHKab4bSLHwRa1aV3FI3dx4ztNq2Pi",
+	"KtKMR8LpxJkaXKbBs7vYyKjVD/I6cH1gaTqKSyIFU4SLOM0Tw1uOHTgPR0vwt1fHT3dOfjve2X/4CGsb",
+	"2GeasJjPadq3zU3NaOdshXI6OmerEU9cK0VjmJ4JaMCujjwKjp6xuWLpBVMg141qdM4WGsCArtvLqaIi",
+	"3rU9utMkbqqLkS4z/G00irZri9BX7dhbp2VELQ5d9fWMraB0u49Q+7NcJBnmJ1PIBj5ymjM9N2qCIErT",
+	"VR90CtA3sOW48i0fmdIDYkw1LqYeAOtMTCDfBOBdEsnMBSQzms0bkbHmDXfvDiCrQR2a56nmC5rpXcNl",
+	"dhKqaZn50CQBTkDTt5nZZM0N87IWzCL405eeOaDmVB7zyxF6BOmcWWYMnkJgbWbvNjO5kNN8xI998k/J",
+	"8b9Y3GLVAOE436BbL5lwliYkMj9G5F40iNVF1CfRwChl/h9pdISs8v6APLd47jJLMDuSRKFxHJF7MrN/",
+	"iu6D1jynqzMxoxfMPAs3MOqbf2Ib08gC15GIXfCEiRh+hVgEF9O0dLkBUxkI/Ss6+IrPt8OoAih0TIsO",
+	"Gz8EluOd7vmd6Z7gxrNM9yb0TwjbG53yphvsG53KXVdD8svZ6ghBr0E6GMlmvZOKrqBmyKm2XNdsZfuL",
+	"s4wbgMom+scyjH83W/61AxFb2cV977e7yz+6Y2q34+qbQLyidHGvwtFct731QYhT/9QPXWbklrHZOe23",
+	"5c4zfXOpCAEROVItCOumS42iC5pxM3nsVYnYhCmN2UymiTG7uCCRpaqIJHwyYRlgiFFBaJKAxmD1ec0+",
+	"6zMRUyGkJmNG5IIJ9BwZzVQdLxbY3rsw5NzAI8UTaFI4pwkzxurpkqdcouzOx3OujWzWshhovArQpY/O",
+	"hBTMOVlqg8aIaJoE4Jp2fKPJk4guFpm8oKnzTLmmHbZbaJNRi6VV7lS+V2XAze+buMj95rToAY7M78qr",
+	"7qT6VcurdHEBN3DKNRJ915L7mlRB61iDlqm2HQvg1quViAfktIhFR25UcHRb15hG5htTYbgi+sOaUFCM",
+	"BvHUzeWHViDsKjbrD27r79SHG1MfULQhVreGyPK2+kTjJenojmafdZ+kVExzQKgUCTl5+QyTEKmfkXVP",
+	"BVfoYHjgVRWEERK+IzbVZow+aVJnzkRVn6Gh9uK+5D7Mi+uIQKjhjzMKfmxQUQDbSBG5FO0u7R9F+ocO",
+	"wzvxf+cF+K+nL7yi56G2YJP67TKupToY7rWuPQ70zA3b4BhuZrisIgxStysskcYQ20JLxRk7PykzQEKk",
+	"IFwfEplnBU8nKaOZQKNmzKzz/0zoGeMZcYaN6hOVxzMMaCxorpixn9zwRQMJ6BphtJh2HSmw0lrSt82W",
+	"XN0P0sgbb6kljJvliTnEFjblT44rQsfGatWSZLm4U1huRGGR8hxi01iLcx3VZd0tvRUIhUD8d8NQ8Ozn",
+	"DkThhwVR2NrgbIdRaKef4VdXwu6QFL4lkkJ3orp5LIVXYLZhE70LlmFPh2PAdwVdxfdzJ1MJZWO+L5R7",
+	"HFOUp1T4tsJNYAslav8uPJ3DO1PnztT5CwMu3IxvFJI3Fhm74Gx5w/kbzz/TWKcrYh09lQQu6MhJtc74",
+	"ONcM7Y4pv2ACnUU0VTLwBvnMZIuRV2dDdg0/itPmLU7X3/1vw9HsLNoZ22cd1KQYy5ArxcXUVR3flZje",
+	"sa2ObAtLlAtZOZEZcIYFy1Qpa6Or6xpbca7L1mjp1vt1akUR6wIi59BtFrTwFpht7Kgygoc6l1I+xbfW",
+	"A1kXZRfgP5ryQr9TjCR8yjX0cU4ZhQzw6JcIinnHDJkxkRm0DyMyB0OZfQbsl95h75cnB48ftyzoj7bU",
+	"671HpeLVvXIm9i/k079/HO48+fRlr7/3sDEj+1Y7eyrWoY86nOudd+jGwlnVjrp4abfIgjkt6QdCZnOa",
+	"coXpJFCXfUSwHgDdoHzOyJ9Q+kQzRhKW8QvXzILrAflgc1ei0qWMPHwNxKR8t3EY0jXrE9gld1AJZPmp",
+	"IbjvmtJMTDoxG/C9ai9mbhic/9rhJtiVtqbeCtEv7rJM7nSSLdjPcZJYWIb17KduPgHP2h3n6fm62JDM",
+	"bP2WbTqPFShqCfWQYcyoXOglL1iGEFUQP8/kEuNZlpEsuVBQLYlBaiKgrMvo8RdMnQlKTk7fvHVIbYIt",
+	"8XYUKXnIhSx3M2zJM7NBERcqFmgNNfcDF1OmdPj7maDQjQIrx9qj6S3K2H/hyrBminWPcIZMz0X3bzFO",
+	"hp84jmO20Ky1DZ6lYn7HZ+/47FZ8Fsmrpujhnzvy2i+h82htrO95RpVlp2haHto6wr5nejNuKHjVJyof",
+	"+1cVFsnaRMBMahZ4PmKapmManyuiKE8crOAAQuwWqmMiMwjLzyEj2TVmHpBXDkrNQRjbZGrbNU1pukJm",
+	"nTHXWq3vGV6xigE5JudsxaAccubSCaxMgEqoM+FG5ohrGBZp9Qlg6rj1udJ7s93aKKqFrw1/dEmMWAOM",
+	"4ijoaB/LBbcadMbm8oIl/utmm6aZzEVyRKLfJTKkLTKv8VytEtwt8Gr1csLM0SeVQns3heZXzSt59pcq",
+	"rb8L6lq+A5xgGw2vPZbbTI7Dr2bd3MVvv2X8djMBXS1u+9bItKCpZWMA9+/ghitFSjIXA3I90CBvHTJr",
+	"jWGBxfbOa4fCwYJDclXxTgDrBJlmzAYjiM5E1fWxlHmaWAsD5N4hoYKwhDvjA9LgzUSa+DmGh/0Fuh2f",
+	"xHv4yNeOovyFfBJ38eAfG7vzOn6Msm696/q7bx0M7sTO3oEuXqAYY4tPiEkYLdqX+1ttsqKyo382yWjg",
+	"wsBIsf2zKkMXnwmleZqCir6R82GkpoHbSYTEZDwjcinIyenxu9OC6bliSde17UwsZ9I5ejwun1/YvUjJ",
+	"PIvZoX8hut+YZsv0U99p/zb4ph39jnXesc7/qjFpgBdC1olJyapcMHBtJrpr+VZr5eGHmUQmpGTf1jch",
+	"2HIfOAfWECCPDNkhqF0zmhxZcLhMaQuKwm2s1zoI7NIcsBQY8mfCzgoZ2zSTSwujAimAPv8PHcclt4C1",
+	"sBvYla1tNLP7za75R69wDNeyHiRhxgqfUqnTxJ3Z9k0bPmB/MIXxk21u+U3Yc5tYxAbYzlNwkWHbBjMd",
+	"c7PRkdlUWoyDfQ03BXLNpgvxrqObteyXLFq+A7qD1my+0ArYUcZixhdaBY7Ywjt7d7e+nUsExBIkOzhP",
+	"LpmxNLEFVF/LYWIu2IzRVM9aL9HvUp4rQjURkiRswYTRwVeNTXx+w5Fu8fbYL7RovVaVcobD4KonxeI8",
+	"43rVO/z4KTy3U+acRTr4WMovSrVXdoqfLou93YWoxeYdZjSehXsMyIvJKjoEN5VRHvLFgEQJm2Y0YUl0",
+	"SE7ZfCEzCm2XErkUR8SaORhYQART5AMpXWFCD9dnIqWaZQMS5QVZR4fkrVR6mrGT//t3N56xy4xNifvv",
+	"asOLBk9cmX2YZnROBGNJYzRiyvQ7SI1j6lb7OxUfaWSsNIE+4G7zBsHVv/3PB+zjVqjSdcrwp2+BNBTL",
+	"LqCrQ506y0N+6Y0ZzVh2nBtW8PGTUQzhZctV8iztHfZ2QWG0YzXFgmxnE2O92xRIK5sSX0HLMyfdBkVu",
+	"AbK3egLm6zD3sh5xK3oAgFDDLgBEy2DkEoBZ/QOvqHB5pkbjFzHru5vNElKLxwUDu9hrfcynUqCpYOeN",
+	"Ldpc1mMxM9ejrWFWtieCZp+1leoh3lQwSJHp25S9GtTVaAlXltq+sEVBc5YLhHIIRn1qCzwbR83RhWOB",
+	"rVjQ3AY636ChYwdfzmRaVGwbklCstIuuw039Ox9K5dqFjmOGdgWo4U68Y+Y8ILrYbyTNjIFKhZagNTlg",
+	"fsEgr6TgWmbNo7yQGYH8jTFNqYiBZkTifVDqyIjIc7YCVsjCVTqx9eny/w8AAP//",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

@@ -32,7 +32,7 @@ func (q *Queries) CampaignDelete(ctx context.Context, id int32) error {
 }
 
 const campaignGet = `-- name: CampaignGet :one
-SELECT c.id, c.topic, c.template_id, c.segment_id, c.segment_query, c.subscription_topic_id, c.status, c.status_reason, c.rate_limit_per_second, c.quiet_start, c.quiet_end, c.timezone, c.schedule_time, c.created_at, c.updated_at, c.priority, c.failure_threshold_percent, c.canary_percent, c.frequency_cap_count, c.frequency_cap_days, t.id, t.name, t.version, t.channel, t.locale, t.created_at, t.updated_at FROM campaigns c JOIN templates t ON t.id = c.template_id WHERE c.id = $1
+SELECT c.id, c.topic, c.template_id, c.segment_id, c.segment_query, c.subscription_topic_id, c.status, c.status_reason, c.rate_limit_per_second, c.quiet_start, c.quiet_end, c.timezone, c.schedule_time, c.created_at, c.updated_at, c.priority, c.failure_threshold_percent, c.canary_percent, c.frequency_cap_count, c.frequency_cap_days, c.window_policy, t.id, t.name, t.version, t.channel, t.locale, t.created_at, t.updated_at FROM campaigns c JOIN templates t ON t.id = c.template_id WHERE c.id = $1
 `
 
 type CampaignGetRow struct {
@@ -64,6 +64,7 @@ func (q *Queries) CampaignGet(ctx context.Context, id int32) (CampaignGetRow, er
 		&i.Campaign.CanaryPercent,
 		&i.Campaign.FrequencyCapCount,
 		&i.Campaign.FrequencyCapDays,
+		&i.Campaign.WindowPolicy,
 		&i.Template.ID,
 		&i.Template.Name,
 		&i.Template.Version,
@@ -77,10 +78,10 @@ func (q *Queries) CampaignGet(ctx context.Context, id int32) (CampaignGetRow, er
 
 const campaignInsert = `-- name: CampaignInsert :one
 INSERT INTO campaigns (topic, template_id, segment_id, segment_query, rate_limit_per_second, priority,
-    failure_threshold_percent, canary_percent, frequency_cap_count, frequency_cap_days, quiet_start, quiet_end, timezone, schedule_time, created_at, updated_at)
+    failure_threshold_percent, canary_percent, frequency_cap_count, frequency_cap_days, quiet_start, quiet_end, timezone, schedule_time, window_policy, created_at, updated_at)
 VALUES ($1, $2, $3, $4, $5, $6,
     $7, $8, $9, $10, $11, $12, $13,
-    $14, $15, $15)
+    $14, $15, $16, $16)
 RETURNING id
 `
 
@@ -99,6 +100,7 @@ type CampaignInsertParams struct {
 	QuietEnd                *int16
 	Timezone                string
 	ScheduleTime            *time.Time
+	WindowPolicy            string
 	Now                     time.Time
 }
 
@@ -118,6 +120,7 @@ func (q *Queries) CampaignInsert(ctx context.Context, arg CampaignInsertParams) 
 		arg.QuietEnd,
 		arg.Timezone,
 		arg.ScheduleTime,
+		arg.WindowPolicy,
 		arg.Now,
 	)
 	var id int32
@@ -126,7 +129,7 @@ func (q *Queries) CampaignInsert(ctx context.Context, arg CampaignInsertParams) 
 }
 
 const campaignList = `-- name: CampaignList :many
-SELECT c.id, c.topic, c.template_id, c.segment_id, c.segment_query, c.subscription_topic_id, c.status, c.status_reason, c.rate_limit_per_second, c.quiet_start, c.quiet_end, c.timezone, c.schedule_time, c.created_at, c.updated_at, c.priority, c.failure_threshold_percent, c.canary_percent, c.frequency_cap_count, c.frequency_cap_days, t.id, t.name, t.version, t.channel, t.locale, t.created_at, t.updated_at FROM campaigns c JOIN templates t ON t.id = c.template_id
+SELECT c.id, c.topic, c.template_id, c.segment_id, c.segment_query, c.subscription_topic_id, c.status, c.status_reason, c.rate_limit_per_second, c.quiet_start, c.quiet_end, c.timezone, c.schedule_time, c.created_at, c.updated_at, c.priority, c.failure_threshold_percent, c.canary_percent, c.frequency_cap_count, c.frequency_cap_days, c.window_policy, t.id, t.name, t.version, t.channel, t.locale, t.created_at, t.updated_at FROM campaigns c JOIN templates t ON t.id = c.template_id
 WHERE ($1::text IS NULL OR c.status = $1) AND ($2::integer IS NULL OR c.id < $2)
 ORDER BY c.id DESC LIMIT $3
 `
@@ -172,6 +175,7 @@ func (q *Queries) CampaignList(ctx context.Context, arg CampaignListParams) ([]C
 			&i.Campaign.CanaryPercent,
 			&i.Campaign.FrequencyCapCount,
 			&i.Campaign.FrequencyCapDays,
+			&i.Campaign.WindowPolicy,
 			&i.Template.ID,
 			&i.Template.Name,
 			&i.Template.Version,
@@ -191,7 +195,7 @@ func (q *Queries) CampaignList(ctx context.Context, arg CampaignListParams) ([]C
 }
 
 const campaignLockPlan = `-- name: CampaignLockPlan :one
-SELECT id, topic, template_id, segment_id, segment_query, subscription_topic_id, status, status_reason, rate_limit_per_second, quiet_start, quiet_end, timezone, schedule_time, created_at, updated_at, priority, failure_threshold_percent, canary_percent, frequency_cap_count, frequency_cap_days FROM campaigns WHERE id = $1 FOR UPDATE
+SELECT id, topic, template_id, segment_id, segment_query, subscription_topic_id, status, status_reason, rate_limit_per_second, quiet_start, quiet_end, timezone, schedule_time, created_at, updated_at, priority, failure_threshold_percent, canary_percent, frequency_cap_count, frequency_cap_days, window_policy FROM campaigns WHERE id = $1 FOR UPDATE
 `
 
 func (q *Queries) CampaignLockPlan(ctx context.Context, id int32) (Campaign, error) {
@@ -218,6 +222,7 @@ func (q *Queries) CampaignLockPlan(ctx context.Context, id int32) (Campaign, err
 		&i.CanaryPercent,
 		&i.FrequencyCapCount,
 		&i.FrequencyCapDays,
+		&i.WindowPolicy,
 	)
 	return i, err
 }
@@ -260,8 +265,8 @@ const campaignUpdate = `-- name: CampaignUpdate :exec
 UPDATE campaigns SET topic = $1, template_id = $2, segment_id = $3, segment_query = $4,
     rate_limit_per_second = $5, priority = $6, failure_threshold_percent = $7,
     canary_percent = $8, frequency_cap_count = $9, frequency_cap_days = $10, quiet_start = $11, quiet_end = $12, timezone = $13,
-    schedule_time = $14, updated_at = $15
-WHERE id = $16
+    schedule_time = $14, window_policy = $15, updated_at = $16
+WHERE id = $17
 `
 
 type CampaignUpdateParams struct {
@@ -279,6 +284,7 @@ type CampaignUpdateParams struct {
 	QuietEnd                *int16
 	Timezone                string
 	ScheduleTime            *time.Time
+	WindowPolicy            string
 	Now                     time.Time
 	ID                      int32
 }
@@ -299,6 +305,7 @@ func (q *Queries) CampaignUpdate(ctx context.Context, arg CampaignUpdateParams) 
 		arg.QuietEnd,
 		arg.Timezone,
 		arg.ScheduleTime,
+		arg.WindowPolicy,
 		arg.Now,
 		arg.ID,
 	)
@@ -306,7 +313,7 @@ func (q *Queries) CampaignUpdate(ctx context.Context, arg CampaignUpdateParams) 
 }
 
 const runsNewest = `-- name: RunsNewest :many
-SELECT DISTINCT ON (campaign_id) id, campaign_id, number, kind, template_id, template_version, sender_id, started_by, started_at, not_before, frozen_at, audience_size, finished_at, settled_at, retry_states, retry_error_codes, canary_passed_at, breaker_since FROM campaign_runs WHERE campaign_id = ANY($1::integer[]) ORDER BY campaign_id, number DESC
+SELECT DISTINCT ON (campaign_id) id, campaign_id, number, kind, template_id, template_version, sender_id, started_by, started_at, not_before, frozen_at, audience_size, finished_at, settled_at, retry_states, retry_error_codes, canary_passed_at, breaker_since, awaits_template FROM campaign_runs WHERE campaign_id = ANY($1::integer[]) ORDER BY campaign_id, number DESC
 `
 
 // The newest run of each of the campaigns that has one.
@@ -338,6 +345,7 @@ func (q *Queries) RunsNewest(ctx context.Context, campaignIds []int32) ([]Campai
 			&i.RetryErrorCodes,
 			&i.CanaryPassedAt,
 			&i.BreakerSince,
+			&i.AwaitsTemplate,
 		); err != nil {
 			return nil, err
 		}

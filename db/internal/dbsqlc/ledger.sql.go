@@ -61,11 +61,11 @@ WITH gate AS MATERIALIZED (
       AND NOT room.suppressed AND room.refusal = ''
     RETURNING messages.id, attempt_count
 ), a AS (
-    INSERT INTO attempts (id, message_id, number, state, lease_until, started_at, granted_at, body_sha256)
-    SELECT $12, m.id, m.attempt_count, 'open', $13, $11, $14, $15 FROM m RETURNING attempts.id, attempts.message_id
+    INSERT INTO attempts (id, message_id, number, state, lease_until, started_at, granted_at, body_sha256, content_sid)
+    SELECT $12, m.id, m.attempt_count, 'open', $13, $11, $14, $15, $16 FROM m RETURNING attempts.id, attempts.message_id
 ), k AS (
     INSERT INTO compliance_checks (message_id, attempt_id, action, reason, steps, created_at)
-    SELECT a.message_id, a.id, 'proceed', '', $16, $11 FROM a
+    SELECT a.message_id, a.id, 'proceed', '', $17, $11 FROM a
 )
 SELECT coalesce((SELECT status FROM gate), '')::text AS campaign_status, coalesce((SELECT consent_state FROM person), '')::text AS consent_state,
        coalesce((SELECT suppressed FROM person), false)::boolean AS suppressed,
@@ -89,6 +89,7 @@ type AttemptBeginParams struct {
 	LeaseUntil       time.Time
 	GrantedAt        *time.Time
 	BodySha256       []byte
+	ContentSid       *string
 	Steps            json.RawMessage
 }
 
@@ -121,6 +122,7 @@ func (q *Queries) AttemptBegin(ctx context.Context, arg AttemptBeginParams) (Att
 		arg.LeaseUntil,
 		arg.GrantedAt,
 		arg.BodySha256,
+		arg.ContentSid,
 		arg.Steps,
 	)
 	var i AttemptBeginRow
@@ -180,7 +182,7 @@ func (q *Queries) AttemptLooked(ctx context.Context, arg AttemptLookedParams) er
 }
 
 const attemptOpen = `-- name: AttemptOpen :one
-SELECT id, number, lease_until, started_at, body_sha256, looks, failed_looks FROM attempts WHERE message_id = $1 AND state = 'open'
+SELECT id, number, lease_until, started_at, body_sha256, content_sid, looks, failed_looks FROM attempts WHERE message_id = $1 AND state = 'open'
 `
 
 type AttemptOpenRow struct {
@@ -189,6 +191,7 @@ type AttemptOpenRow struct {
 	LeaseUntil  time.Time
 	StartedAt   time.Time
 	BodySha256  []byte
+	ContentSid  *string
 	Looks       int16
 	FailedLooks int16
 }
@@ -202,6 +205,7 @@ func (q *Queries) AttemptOpen(ctx context.Context, messageID uuid.UUID) (Attempt
 		&i.LeaseUntil,
 		&i.StartedAt,
 		&i.BodySha256,
+		&i.ContentSid,
 		&i.Looks,
 		&i.FailedLooks,
 	)
@@ -294,7 +298,10 @@ SELECT m.id, m.state, m.reason, m.waits_until, m.user_id, m.channel, m.accepted_
        k.capped, coalesce(cap.capped_until, 'epoch')::timestamptz AS capped_until,
        p.id AS portfolio_id, p.messaging_limit, coalesce(place.frees_at, 'epoch')::timestamptz AS place_frees_at,
        EXISTS (SELECT 1 FROM subscriptions s WHERE s.topic_id = c.subscription_topic_id AND s.user_id = m.user_id) AS subscribed,
-       tv.content, sn.address AS sender
+       tv.content, sn.address AS sender,
+       c.window_policy, tv.category, tv.collapse_whitespace, u.region, m.error_code,
+       (SELECT jsonb_agg(to_jsonb(v) - 'variables' ORDER BY v.position) FROM template_variants v
+        WHERE v.template_id = r.template_id AND v.version = r.template_version)::jsonb AS variants
 FROM messages m
 JOIN campaign_runs r ON r.id = m.run_id
 JOIN campaigns c ON c.id = r.campaign_id
@@ -359,9 +366,16 @@ type DeliveryGetRow struct {
 	Subscribed          bool
 	Content             string
 	Sender              string
+	WindowPolicy        string
+	Category            string
+	CollapseWhitespace  bool
+	Region              *string
+	ErrorCode           *int32
+	Variants            json.RawMessage
 }
 
-// Everything that one send needs to know. The epoch stands for a moment that there is none of.
+// Everything that one send needs to know. The epoch stands for a moment that there is none of; what the template says in
+// each language comes as one JSON array.
 func (q *Queries) DeliveryGet(ctx context.Context, arg DeliveryGetParams) (DeliveryGetRow, error) {
 	row := q.db.QueryRow(ctx, deliveryGet, arg.RunID, arg.Seq)
 	var i DeliveryGetRow
@@ -403,6 +417,12 @@ func (q *Queries) DeliveryGet(ctx context.Context, arg DeliveryGetParams) (Deliv
 		&i.Subscribed,
 		&i.Content,
 		&i.Sender,
+		&i.WindowPolicy,
+		&i.Category,
+		&i.CollapseWhitespace,
+		&i.Region,
+		&i.ErrorCode,
+		&i.Variants,
 	)
 	return i, err
 }
@@ -510,6 +530,7 @@ WITH m AS (
       AND c.priority = $10
       AND ($1 <> 'messaging_tier' OR EXISTS (SELECT 1 FROM campaign_runs r JOIN senders s ON s.id = r.sender_id JOIN portfolios p ON p.id = s.portfolio_id
           WHERE r.id = messages.run_id AND p.id = $11::integer AND p.messaging_limit = $12::integer))
+      AND c.window_policy = $13
     RETURNING messages.id
 )
 INSERT INTO compliance_checks (message_id, action, reason, until, steps, created_at)
@@ -529,9 +550,10 @@ type MessageWaitParams struct {
 	Priority       string
 	PortfolioID    int32
 	MessagingLimit int32
+	WindowPolicy   string
 }
 
-// Only while the campaign is what the wait was judged by; whoever changes that tells those that wait already, not those
+// Only while the campaign, and with it its window policy, is what the wait was judged by; whoever changes that tells those that wait already, not those
 // that come after.
 func (q *Queries) MessageWait(ctx context.Context, arg MessageWaitParams) (int64, error) {
 	result, err := q.db.Exec(ctx, messageWait,
@@ -547,6 +569,7 @@ func (q *Queries) MessageWait(ctx context.Context, arg MessageWaitParams) (int64
 		arg.Priority,
 		arg.PortfolioID,
 		arg.MessagingLimit,
+		arg.WindowPolicy,
 	)
 	if err != nil {
 		return 0, err

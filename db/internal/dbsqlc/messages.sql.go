@@ -56,7 +56,7 @@ func (q *Queries) AttemptsUnknownAbsent(ctx context.Context, messageID uuid.UUID
 }
 
 const messageAttempts = `-- name: MessageAttempts :many
-SELECT id, message_id, number, state, carrier, lease_until, started_at, ended_at, provider_sid, http_status, error_code, detail, body_sha256, looks, failed_looks, granted_at FROM attempts WHERE message_id = ANY($1::uuid[]) ORDER BY message_id, number
+SELECT id, message_id, number, state, carrier, lease_until, started_at, ended_at, provider_sid, http_status, error_code, detail, body_sha256, looks, failed_looks, granted_at, content_sid FROM attempts WHERE message_id = ANY($1::uuid[]) ORDER BY message_id, number
 `
 
 func (q *Queries) MessageAttempts(ctx context.Context, messageIds []uuid.UUID) ([]Attempt, error) {
@@ -85,6 +85,7 @@ func (q *Queries) MessageAttempts(ctx context.Context, messageIds []uuid.UUID) (
 			&i.Looks,
 			&i.FailedLooks,
 			&i.GrantedAt,
+			&i.ContentSid,
 		); err != nil {
 			return nil, err
 		}

@@ -49,6 +49,7 @@ type Attempt struct {
 	Looks       int16
 	FailedLooks int16
 	GrantedAt   *time.Time
+	ContentSid  *string
 }
 
 type AuditEvent struct {
@@ -88,6 +89,7 @@ type Campaign struct {
 	CanaryPercent           int16
 	FrequencyCapCount       *int16
 	FrequencyCapDays        *int16
+	WindowPolicy            string
 }
 
 type CampaignRun struct {
@@ -109,6 +111,7 @@ type CampaignRun struct {
 	RetryErrorCodes []int32
 	CanaryPassedAt  *time.Time
 	BreakerSince    *time.Time
+	AwaitsTemplate  bool
 }
 
 type Cohort struct {
@@ -144,6 +147,19 @@ type ConsentEvent struct {
 	CreatedAt time.Time
 	Wording   string
 	CallerIp  string
+}
+
+type Content struct {
+	Sid            string
+	FriendlyName   string
+	Language       string
+	ContentType    string
+	Body           string
+	Variables      json.RawMessage
+	Category       string
+	Approval       string
+	ApprovalReason string
+	SyncedAt       time.Time
 }
 
 type Erasure struct {
@@ -320,12 +336,30 @@ type Template struct {
 	UpdatedAt time.Time
 }
 
+type TemplateVariant struct {
+	TemplateID     int32
+	Version        int32
+	Position       int16
+	Locale         string
+	Content        string
+	Variables      []string
+	Mapping        json.RawMessage
+	ContentSid     *string
+	Given          bool
+	Approval       string
+	ApprovalReason string
+	SubmittedAt    *time.Time
+	CheckedAt      *time.Time
+}
+
 type TemplateVersion struct {
-	TemplateID int32
-	Version    int32
-	Content    string
-	Variables  []string
-	CreatedAt  time.Time
+	TemplateID         int32
+	Version            int32
+	Content            string
+	Variables          []string
+	CreatedAt          time.Time
+	Category           string
+	CollapseWhitespace bool
 }
 
 type Throttle struct {
