@@ -108,6 +108,7 @@ func patchPlan(c campaign.Campaign, patch json.RawMessage) (campaign.Campaign, e
 		Topic: c.Topic, TemplateID: c.TemplateID, SegmentID: clone(c.SegmentID), SegmentQuery: slices.Clone(c.SegmentQuery), RateLimitPerSecond: &c.RatePerSecond,
 		Priority: ptr(openapi.CampaignPriority(c.Priority)), FailureThresholdPercent: &c.FailureThreshold, CanaryPercent: &c.Canary,
 		QuietHoursStart: clock(c.QuietStart), QuietHoursEnd: clock(c.QuietEnd), Timezone: &c.Timezone, ScheduleTime: clone(c.ScheduleTime),
+		ExcludeSegmentIds: ptr(slices.Clone(c.ExcludeSegmentIDs)),
 	}
 	if err := json.Unmarshal(patch, &w); err != nil { // what it does not name keeps its value, and null becomes nil
 		return c, unreadable(err)
@@ -272,7 +273,9 @@ func readPlan(w openapi.CampaignWrite) (campaign.Campaign, error) {
 		Priority:         campaign.Priority(or(w.Priority, openapi.CampaignPriority(campaign.Bulk))),
 		FailureThreshold: or(w.FailureThresholdPercent, campaign.DefaultFailureThreshold),
 		Canary:           value(w.CanaryPercent),
-		Timezone:         or(w.Timezone, campaign.DefaultTimezone),
+
+		ExcludeSegmentIDs: value(w.ExcludeSegmentIds),
+		Timezone:          or(w.Timezone, campaign.DefaultTimezone),
 	}
 	var refused []fault.Field
 	if quiet, err := compliance.ParseQuietHours(value(w.QuietHoursStart), value(w.QuietHoursEnd)); err != nil {
@@ -324,6 +327,7 @@ func (s *server) campaign(c campaign.Overview) openapi.Campaign {
 		Template:                openapi.TemplateSummary{ID: c.Template.ID, Name: c.Template.Name, Channel: openapi.Channel(c.Template.Channel), Version: c.Template.Version},
 		SegmentID:               c.SegmentID,
 		SegmentQuery:            c.SegmentQuery,
+		ExcludeSegmentIds:       c.ExcludeSegmentIDs,
 		Status:                  openapi.CampaignStatus(c.Status),
 		StatusReason:            none(c.StatusReason),
 		RateLimitPerSecond:      c.RatePerSecond,

@@ -262,7 +262,7 @@ func (s *Store) reopen(ctx context.Context, runIDs []int64, now time.Time) error
 }
 
 // freezeAudience numbers the audience, those who may be sent to first and neighbours by zones and region, and writes a
-// message for each. It takes the condition that selects it.
+// message for each. It takes the CASE's branch of those who are left out, and the condition that selects it.
 const freezeAudience = `
 WITH audience AS MATERIALIZED (
     SELECT u.id, u.zones, u.region, v.reason,
@@ -274,6 +274,7 @@ WITH audience AS MATERIALIZED (
         WHEN u.consent_state = 'STOP' THEN $6::text
         WHEN $7::integer IS NOT NULL AND NOT EXISTS (
             SELECT 1 FROM subscriptions s WHERE s.topic_id = $7 AND s.user_id = u.id) THEN $8::text
+        %s
         ELSE '' END AS reason) v
     WHERE %s
 ), written AS (
@@ -308,15 +309,22 @@ func (s *Store) Freeze(ctx context.Context, run ledger.Run, now time.Time) error
 		if source.CampaignRun.FinishedAt != nil { // cancelled before it began: a later run must not let it begin after all
 			return translate(s.q(ctx).RunFreezeNobody(ctx, dbsqlc.RunFreezeNobodyParams{ID: run.ID, Now: &now}), "run")
 		}
-		where, selection, err := audienceOf(source)
+		where, selection, err := s.audienceOf(ctx, source, now)
 		if err != nil {
+			return err
+		}
+		excluded, exclusion, err := s.excluded(ctx, source.ExcludeSegmentIds, now, 8+len(selection))
+		if err != nil {
+			return err
+		}
+		if err := s.planWithArguments(ctx); err != nil {
 			return err
 		}
 		args := append([]any{
 			run.ID, now, source.Channel, compliance.NoConsent, compliance.OptedOut, compliance.Stopped,
 			source.SubscriptionTopicID, compliance.NotSubscribed,
-		}, selection...)
-		if _, err := s.conn(ctx).Exec(ctx, fmt.Sprintf(freezeAudience, where), args...); err != nil {
+		}, append(selection, exclusion...)...)
+		if _, err := s.conn(ctx).Exec(ctx, fmt.Sprintf(freezeAudience, excluded, where), args...); err != nil {
 			return translate(err, "freeze of the audience")
 		}
 		c, err := s.q(ctx).CampaignLock(ctx, int32(run.CampaignID))
@@ -332,16 +340,40 @@ func (s *Store) Freeze(ctx context.Context, run ledger.Run, now time.Time) error
 
 // audienceOf returns the condition that selects the run's audience, and its arguments from $9 on: the segment's, or that of
 // a retry.
-func audienceOf(source dbsqlc.AudienceSourceRow) (where string, args []any, err error) {
+func (s *Store) audienceOf(ctx context.Context, source dbsqlc.AudienceSourceRow, now time.Time) (where string, args []any, err error) {
 	if r := source.CampaignRun; campaign.Kind(r.Kind) == campaign.ByRetry {
 		return retriedPeople, []any{r.CampaignID, r.RetryStates, r.RetryErrorCodes}, nil
 	}
-	expr, err := segment.Parse("segment", source.Definition)
+	return s.selection(ctx, source.Definition, now, 8)
+}
+
+// selection returns the condition on u that a definition stands for, and its arguments from $argOffset+1 on.
+func (s *Store) selection(ctx context.Context, definition json.RawMessage, now time.Time, argOffset int) (where string, args []any, err error) {
+	expr, err := segment.Parse("segment", definition)
 	if err != nil {
 		return "", nil, err
 	}
-	where, args = segment.Compile(expr, 8)
+	resolved, err := s.resolve(ctx, "segment", expr)
+	if err != nil {
+		return "", nil, err
+	}
+	where, args = segment.Compile(resolved, now, argOffset)
 	return where, args, nil
+}
+
+// excluded returns the branch of the freeze's CASE for whoever is in one of the segments, "" when there are none, and its
+// arguments from $argOffset+1 on.
+func (s *Store) excluded(ctx context.Context, segmentIDs []int32, now time.Time, argOffset int) (when string, args []any, err error) {
+	if len(segmentIDs) == 0 {
+		return "", nil, nil
+	}
+	resolved, err := s.resolve(ctx, "exclude_segment_ids", segment.AnyOf(toInt64(segmentIDs)))
+	if err != nil {
+		return "", nil, err
+	}
+	where, args := segment.Compile(resolved, now, argOffset)
+	args = append(args, compliance.Excluded)
+	return fmt.Sprintf("WHEN %s THEN $%d::text", where, argOffset+len(args)), args, nil
 }
 
 // RemainingCohorts lists the cohorts of the run that have messages in no batch yet.
@@ -499,15 +531,18 @@ func (s *Store) Audience(ctx context.Context, campaignID int64, now time.Time) (
 	if err != nil {
 		return nil, translate(err, fmt.Sprintf("campaign %d", campaignID))
 	}
-	expr, err := segment.Parse("segment", source.Definition)
+	where, args, err := s.selection(ctx, source.Definition, now, 1)
 	if err != nil {
 		return nil, err
 	}
-	where, args := segment.Compile(expr, 1)
+	excluded, exclusion, err := s.excluded(ctx, source.ExcludeSegmentIds, now, 1+len(args))
+	if err != nil {
+		return nil, err
+	}
 	rows, err := s.conn(ctx).Query(ctx, `
 		SELECT u.id, u.attributes, u.consent_state, u.zones, $1::integer IS NULL OR EXISTS (
-		    SELECT 1 FROM subscriptions s WHERE s.topic_id = $1 AND s.user_id = u.id)
-		FROM users u WHERE `+where, append([]any{source.SubscriptionTopicID}, args...)...)
+		    SELECT 1 FROM subscriptions s WHERE s.topic_id = $1 AND s.user_id = u.id), CASE WHEN false THEN '' `+excluded+` ELSE '' END <> ''
+		FROM users u WHERE `+where, append(append([]any{source.SubscriptionTopicID}, args...), exclusion...)...)
 	if err != nil {
 		return nil, translate(err, "audience")
 	}
@@ -518,7 +553,7 @@ func (s *Store) Audience(ctx context.Context, campaignID int64, now time.Time) (
 	counts := map[campaign.VerdictCount]int{}
 	var attributes json.RawMessage
 	var subscribed bool
-	_, err = pgx.ForEachRow(rows, []any{&d.UserID, &attributes, &d.Consent, &d.Zones, &subscribed}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{&d.UserID, &attributes, &d.Consent, &d.Zones, &subscribed, &d.Excluded}, func() error {
 		d.Attributes = nil
 		if err := json.Unmarshal(attributes, &d.Attributes); err != nil {
 			return fmt.Errorf("attributes of a user: %w", err)

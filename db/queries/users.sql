@@ -57,6 +57,9 @@ WHERE attempt_id IN (SELECT a.id FROM attempts a JOIN messages m ON m.id = a.mes
 -- name: UserInboundScrub :exec
 UPDATE inbound_messages SET payload = '{}', body = '' WHERE user_id = @user_id::bigint;
 
+-- name: UserMembershipsForget :exec
+DELETE FROM segment_members WHERE user_id = @user_id;
+
 -- name: UserAnswersForget :exec
 -- Kept answers that show the person.
 DELETE FROM idempotency_keys WHERE position(convert_to(@phone_number::text, 'UTF8') IN response_body) > 0;

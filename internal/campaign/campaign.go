@@ -59,6 +59,7 @@ type Campaign struct {
 	TemplateID          int64
 	SegmentID           *int64          // exactly one of SegmentID and SegmentQuery is given:
 	SegmentQuery        json.RawMessage // nothing ever means everyone by omission
+	ExcludeSegmentIDs   []int64         // whoever is in one of these is not sent to, and recorded as excluded
 	SubscriptionTopicID *int64          // only subscribers of this topic
 	Status              Status
 	StatusReason        string
@@ -76,8 +77,9 @@ type Campaign struct {
 
 // Bounds of what a campaign may ask for.
 const (
-	MaxRate   = 1000 // messages a second
-	MaxCanary = 50   // percent of the audience
+	MaxRate     = 1000 // messages a second
+	MaxCanary   = 50   // percent of the audience
+	MaxExcluded = 20   // segments
 )
 
 // What a campaign has that says nothing of it.

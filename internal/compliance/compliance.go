@@ -28,6 +28,7 @@ const (
 	OptedOut        Reason = "opted_out"         // declined
 	Stopped         Reason = "stopped"           // said STOP
 	NotSubscribed   Reason = "not_subscribed"    // not to the topic that the campaign names
+	Excluded        Reason = "excluded"          // in a segment that the campaign leaves out
 	InQuietHours    Reason = "quiet_hours"       // waits
 	NoSendingWindow Reason = "no_sending_window" // the quiet hours of the candidate zones leave no common minute
 	MissingVariable Reason = "missing_variable"
@@ -60,6 +61,7 @@ type Input struct {
 	Now        time.Time
 	Consent    user.ConsentState
 	Subscribed *bool // nil: the campaign names no topic
+	Excluded   bool  // in a segment that the campaign leaves out; known when the audience is chosen, not later
 	// Zones are the IANA zones that the person may be in; DefaultZone stands in when there are none, UTC for an empty
 	// DefaultZone. Unknown names are left out.
 	Zones       []string
@@ -140,6 +142,8 @@ func consent(in Input) Reason {
 		return NoConsent
 	case in.Subscribed != nil && !*in.Subscribed:
 		return NotSubscribed
+	case in.Excluded:
+		return Excluded
 	default:
 		return ""
 	}

@@ -34,6 +34,7 @@ type Delivery struct {
 	Quiet          compliance.QuietHours
 	Timezone       string // for a person without zones
 	Subscribed     *bool  // nil: the campaign names no topic
+	Excluded       bool   // in a segment that the campaign leaves out: the freeze decides that, for a message it is false
 
 	UserID     int64        // 0: the person was erased
 	Phone      phone.Number // "" with UserID 0
@@ -54,7 +55,7 @@ func (d Delivery) Check(now time.Time) (compliance.Verdict, string) {
 	}
 	content.Length, content.MaxLength = render.Length(content.Body), render.MaxLength(d.Channel)
 	return compliance.Evaluate(compliance.Input{
-		Now: now, Consent: d.Consent, Subscribed: d.Subscribed, Zones: d.Zones, DefaultZone: d.Timezone, Quiet: d.Quiet, Content: content,
+		Now: now, Consent: d.Consent, Subscribed: d.Subscribed, Excluded: d.Excluded, Zones: d.Zones, DefaultZone: d.Timezone, Quiet: d.Quiet, Content: content,
 	}), content.Body
 }
 

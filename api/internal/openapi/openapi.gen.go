@@ -335,6 +335,24 @@ func (e RunKind) Valid() bool {
 	}
 }
 
+// Defines values for SegmentKind.
+const (
+	SegmentKindDynamic SegmentKind = "dynamic"
+	SegmentKindStatic  SegmentKind = "static"
+)
+
+// Valid indicates whether the value is a known member of the SegmentKind enum.
+func (e SegmentKind) Valid() bool {
+	switch e {
+	case SegmentKindDynamic:
+		return true
+	case SegmentKindStatic:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for Verdict.
 const (
 	VerdictProceed  Verdict = "proceed"
@@ -411,7 +429,7 @@ type AttemptState string
 // Example: {"age":31,"city":"Colombo","name":"Arjuna Silva"}
 type Attributes = json.RawMessage
 
-// Campaign Example: {"audience_size":null,"canary_percent":0,"channel":"whatsapp","completed_at":null,"created_at":"2026-11-21T22:38:59Z","failure_threshold_percent":20,"id":1,"priority":"bulk","quiet_hours_end":null,"quiet_hours_start":null,"rate_limit_per_second":1,"schedule_time":null,"segment_id":2,"segment_query":null,"started_at":null,"status":"DRAFT","status_reason":null,"template":{"channel":"whatsapp","id":1,"name":"Welcome Message","version":1},"template_id":1,"timezone":"UTC","topic":"API Demo Campaign","updated_at":"2026-11-21T22:38:59Z"}
+// Campaign Example: {"audience_size":null,"canary_percent":0,"channel":"whatsapp","completed_at":null,"created_at":"2026-11-21T22:38:59Z","exclude_segment_ids":[],"failure_threshold_percent":20,"id":1,"priority":"bulk","quiet_hours_end":null,"quiet_hours_start":null,"rate_limit_per_second":1,"schedule_time":null,"segment_id":2,"segment_query":null,"started_at":null,"status":"DRAFT","status_reason":null,"template":{"channel":"whatsapp","id":1,"name":"Welcome Message","version":1},"template_id":1,"timezone":"UTC","topic":"API Demo Campaign","updated_at":"2026-11-21T22:38:59Z"}
 type Campaign struct {
 	// AudienceSize Recipients of the newest run; null before its audience is frozen.
 	AudienceSize *int64 `json:"audience_size"`
@@ -423,6 +441,9 @@ type Campaign struct {
 	// CompletedAt When nothing was left to send.
 	CompletedAt *time.Time `json:"completed_at"`
 	CreatedAt   time.Time  `json:"created_at"`
+
+	// ExcludeSegmentIds Whoever is in one of these segments is recorded as `suppressed` with the reason `excluded`.
+	ExcludeSegmentIds []int64 `json:"exclude_segment_ids"`
 
 	// FailureThresholdPercent More failures than this among the last outcomes pause it; 0 never does.
 	FailureThresholdPercent int   `json:"failure_threshold_percent"`
@@ -632,6 +653,10 @@ type CampaignTriggered struct {
 type CampaignWrite struct {
 	// CanaryPercent Sends to this share of the audience first and awaits their receipts before it goes on; 0 sends to all alike.
 	CanaryPercent *int `json:"canary_percent,omitempty"`
+
+	// ExcludeSegmentIds Segments whose people are not sent to: when the audience is frozen they are recorded as `suppressed` with the reason
+	// `excluded`, unless they may not be sent to anyway.
+	ExcludeSegmentIds *[]int64 `json:"exclude_segment_ids,omitempty"`
 
 	// FailureThresholdPercent More failures than this among the last outcomes pause the campaign by itself; 0 never does.
 	FailureThresholdPercent *int `json:"failure_threshold_percent,omitempty"`
@@ -1229,25 +1254,40 @@ type RunProgress struct {
 	StatusReason *string `json:"status_reason"`
 }
 
-// Segment Example: {"created_at":"2026-11-21T22:38:59Z","definition_json":{"attribute":"city","operator":"equals","value":"Colombo"},"id":1,"name":"Colombo Area Users","updated_at":"2026-11-21T22:38:59Z"}
+// Segment Example: {"created_at":"2026-11-21T22:38:59Z","definition_json":{"attribute":"city","operator":"equals","value":"Colombo"},"id":1,"kind":"dynamic","name":"Colombo Area Users","updated_at":"2026-11-21T22:38:59Z"}
 type Segment struct {
 	CreatedAt time.Time `json:"created_at"`
 
 	// DefinitionJSON A condition `{attribute, operator, value}`; a group `{conditions, logic}` with logic `AND`, `OR` or `NOT`; or the
 	// shorthand `{"phone_verified": true}`, where every attribute must equal its value. Operators: `equals`, `not_equals`,
-	// `contains`, `in`, `exists`, `gt`, `gte`, `lt`, `lte`.
+	// `equals_ignore_case`, `contains`, `starts_with`, `in`, `not_in`, `has`, `exists`, `gt`, `gte`, `lt`, `lte`, `before`,
+	// `after`, `within_last`, `within_next`.
+	//
+	// What the engine knows by itself is asked by `{field, operator, value}` with the fields `consent_state`, `region`,
+	// `calling_code`, `phone_number`, `created_at`, `last_inbound_at` and `topics`; what became of a campaign by
+	// `{"campaign": 7, "operator": "was", "value": "read"}` (or `was_not`; `sent`, `delivered`, `read`, `replied`, `failed`);
+	// and who is in another segment by `{"operator": "in_segment", "value": 3}`. docs/segments.md has an example of each.
 	//
 	//
 	// Example: {"attribute":"city","operator":"equals","value":"Colombo"}
 	DefinitionJSON SegmentDefinition `json:"definition_json"`
 	ID             int64             `json:"id"`
-	Name           string            `json:"name"`
-	UpdatedAt      time.Time         `json:"updated_at"`
+
+	// Kind `dynamic`: whoever the definition is true of at any moment. `static`: whoever was put into it; its definition says just that.
+	Kind      SegmentKind `json:"kind"`
+	Name      string      `json:"name"`
+	UpdatedAt time.Time   `json:"updated_at"`
 }
 
 // SegmentDefinition A condition `{attribute, operator, value}`; a group `{conditions, logic}` with logic `AND`, `OR` or `NOT`; or the
 // shorthand `{"phone_verified": true}`, where every attribute must equal its value. Operators: `equals`, `not_equals`,
-// `contains`, `in`, `exists`, `gt`, `gte`, `lt`, `lte`.
+// `equals_ignore_case`, `contains`, `starts_with`, `in`, `not_in`, `has`, `exists`, `gt`, `gte`, `lt`, `lte`, `before`,
+// `after`, `within_last`, `within_next`.
+//
+// What the engine knows by itself is asked by `{field, operator, value}` with the fields `consent_state`, `region`,
+// `calling_code`, `phone_number`, `created_at`, `last_inbound_at` and `topics`; what became of a campaign by
+// `{"campaign": 7, "operator": "was", "value": "read"}` (or `was_not`; `sent`, `delivered`, `read`, `replied`, `failed`);
+// and who is in another segment by `{"operator": "in_segment", "value": 3}`. docs/segments.md has an example of each.
 //
 // Example: {"attribute":"city","operator":"equals","value":"Colombo"}
 type SegmentDefinition = json.RawMessage
@@ -1270,6 +1310,9 @@ type SegmentEvaluation struct {
 	SegmentID    int64  `json:"segment_id"`
 }
 
+// SegmentKind `dynamic`: whoever the definition is true of at any moment. `static`: whoever was put into it; its definition says just that.
+type SegmentKind string
+
 // SegmentList defines model for SegmentList.
 type SegmentList struct {
 	NextCursor *string   `json:"next_cursor"`
@@ -1277,15 +1320,108 @@ type SegmentList struct {
 	Total      int64     `json:"total"`
 }
 
-// SegmentWrite Example: {"definition_json":{"conditions":[{"attribute":"city","operator":"equals","value":"Colombo"},{"attribute":"city","operator":"equals","value":"Matara"}],"logic":"OR"},"name":"Major Cities"}
-type SegmentWrite struct {
+// SegmentPreview Example: {"count":2,"description":"last_inbound_at is within the last \"7d\"","evaluated_at":"2026-11-21T22:38:59Z","opted_in_count":1,"sample":[{"consent_state":"OPT_IN","masked_phone":"+94…4576","region":"LK"}],"took_ms":3}
+type SegmentPreview struct {
+	// Count Users selected.
+	Count int64 `json:"count"`
+
+	// Description The definition in words.
+	//
+	// Example: city is "Colombo"
+	Description string    `json:"description"`
+	EvaluatedAt time.Time `json:"evaluated_at"`
+
+	// OptedInCount Of these the ones who may be sent to.
+	OptedInCount int64 `json:"opted_in_count"`
+
+	// Sample Some of them, the newest first.
+	Sample []SegmentPreviewUser `json:"sample"`
+
+	// TookMs How long count and sample took.
+	TookMs int64 `json:"took_ms"`
+}
+
+// SegmentPreviewRequest Example: {"definition_json":{"field":"last_inbound_at","operator":"within_last","value":"7d"},"sample_size":3}
+type SegmentPreviewRequest struct {
 	// DefinitionJSON A condition `{attribute, operator, value}`; a group `{conditions, logic}` with logic `AND`, `OR` or `NOT`; or the
 	// shorthand `{"phone_verified": true}`, where every attribute must equal its value. Operators: `equals`, `not_equals`,
-	// `contains`, `in`, `exists`, `gt`, `gte`, `lt`, `lte`.
+	// `equals_ignore_case`, `contains`, `starts_with`, `in`, `not_in`, `has`, `exists`, `gt`, `gte`, `lt`, `lte`, `before`,
+	// `after`, `within_last`, `within_next`.
+	//
+	// What the engine knows by itself is asked by `{field, operator, value}` with the fields `consent_state`, `region`,
+	// `calling_code`, `phone_number`, `created_at`, `last_inbound_at` and `topics`; what became of a campaign by
+	// `{"campaign": 7, "operator": "was", "value": "read"}` (or `was_not`; `sent`, `delivered`, `read`, `replied`, `failed`);
+	// and who is in another segment by `{"operator": "in_segment", "value": 3}`. docs/segments.md has an example of each.
 	//
 	//
 	// Example: {"attribute":"city","operator":"equals","value":"Colombo"}
 	DefinitionJSON SegmentDefinition `json:"definition_json"`
+
+	// SampleSize How many users to show.
+	SampleSize *int `json:"sample_size,omitempty"`
+}
+
+// SegmentPreviewUser defines model for SegmentPreviewUser.
+type SegmentPreviewUser struct {
+	// ConsentState Only `OPT_IN` may be sent to. `PENDING` is unknown, `OPT_OUT` was withdrawn, `STOP` was said by the person.
+	ConsentState ConsentState `json:"consent_state"`
+
+	// MaskedPhone Country code and last four digits.
+	MaskedPhone string `json:"masked_phone"`
+
+	// Region ISO 3166-1 alpha-2, derived from the number.
+	Region *string `json:"region"`
+}
+
+// SegmentUploadError defines model for SegmentUploadError.
+type SegmentUploadError struct {
+	// Detail Why; never repeats the value.
+	Detail string `json:"detail"`
+
+	// Line In the file, from 1.
+	Line int64 `json:"line"`
+}
+
+// SegmentUploadResult Example: {"errors":[{"detail":"nobody with this number is known: import them first","line":2},{"detail":"has too few or too many digits for its country","line":4}],"invalid":1,"matched":1,"members":1,"rows":3,"segment_id":3,"unknown":1}
+type SegmentUploadResult struct {
+	// Errors The first of the unknown and invalid rows.
+	Errors []SegmentUploadError `json:"errors"`
+
+	// Invalid Rows without a telephone number.
+	Invalid int64 `json:"invalid"`
+
+	// Matched Rows with the number of a known user; twice the same counts twice.
+	Matched int64 `json:"matched"`
+
+	// Members Users in the segment now.
+	Members int64 `json:"members"`
+
+	// Rows Of the upload; blank lines and the header aside.
+	Rows      int64 `json:"rows"`
+	SegmentID int64 `json:"segment_id"`
+
+	// Unknown Rows with a number that no user has.
+	Unknown int64 `json:"unknown"`
+}
+
+// SegmentWrite Example: {"definition_json":{"conditions":[{"attribute":"city","operator":"equals","value":"Colombo"},{"attribute":"city","operator":"equals","value":"Matara"}],"logic":"OR"},"name":"Major Cities"}
+type SegmentWrite struct {
+	// DefinitionJSON A condition `{attribute, operator, value}`; a group `{conditions, logic}` with logic `AND`, `OR` or `NOT`; or the
+	// shorthand `{"phone_verified": true}`, where every attribute must equal its value. Operators: `equals`, `not_equals`,
+	// `equals_ignore_case`, `contains`, `starts_with`, `in`, `not_in`, `has`, `exists`, `gt`, `gte`, `lt`, `lte`, `before`,
+	// `after`, `within_last`, `within_next`.
+	//
+	// What the engine knows by itself is asked by `{field, operator, value}` with the fields `consent_state`, `region`,
+	// `calling_code`, `phone_number`, `created_at`, `last_inbound_at` and `topics`; what became of a campaign by
+	// `{"campaign": 7, "operator": "was", "value": "read"}` (or `was_not`; `sent`, `delivered`, `read`, `replied`, `failed`);
+	// and who is in another segment by `{"operator": "in_segment", "value": 3}`. docs/segments.md has an example of each.
+	//
+	//
+	// Example: {"attribute":"city","operator":"equals","value":"Colombo"}
+	DefinitionJSON SegmentDefinition `json:"definition_json,omitempty"`
+
+	// Kind `dynamic`: whoever the definition is true of at any moment. `static`: whoever was put into it; its definition says just that.
+	Kind *SegmentKind `json:"kind,omitempty"`
 
 	// Name Unique and not blank.
 	Name string `json:"name"`
@@ -1781,10 +1917,41 @@ type CreateSegmentParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// PreviewSegmentParams defines parameters for PreviewSegment.
+type PreviewSegmentParams struct {
+	// IdempotencyKey Makes it safe to repeat this request; chosen by the caller, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
 // EvaluateSegmentParams defines parameters for EvaluateSegment.
 type EvaluateSegmentParams struct {
 	// IdempotencyKey Makes it safe to repeat this request; chosen by the caller, new for each thing to be done.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// AddSegmentMembersMultipartBody defines parameters for AddSegmentMembers.
+type AddSegmentMembersMultipartBody struct {
+	File openapi_types.File `json:"file"`
+}
+
+// AddSegmentMembersParams defines parameters for AddSegmentMembers.
+type AddSegmentMembersParams struct {
+	// DefaultRegion The country of numbers without a country code; ISO 3166-1 alpha-2.
+	DefaultRegion *string `form:"default_region,omitempty" json:"default_region,omitempty"`
+
+	// IdempotencyKey Makes it safe to repeat this request; chosen by the caller, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// ReplaceSegmentMembersMultipartBody defines parameters for ReplaceSegmentMembers.
+type ReplaceSegmentMembersMultipartBody struct {
+	File openapi_types.File `json:"file"`
+}
+
+// ReplaceSegmentMembersParams defines parameters for ReplaceSegmentMembers.
+type ReplaceSegmentMembersParams struct {
+	// DefaultRegion The country of numbers without a country code; ISO 3166-1 alpha-2.
+	DefaultRegion *string `form:"default_region,omitempty" json:"default_region,omitempty"`
 }
 
 // ListTemplatesParams defines parameters for ListTemplates.
@@ -1883,11 +2050,20 @@ type DecideMessageJSONRequestBody = MessageDecision
 // CreateSegmentJSONRequestBody defines body for CreateSegment for application/json ContentType.
 type CreateSegmentJSONRequestBody = SegmentWrite
 
+// PreviewSegmentJSONRequestBody defines body for PreviewSegment for application/json ContentType.
+type PreviewSegmentJSONRequestBody = SegmentPreviewRequest
+
 // UpdateSegmentJSONRequestBody defines body for UpdateSegment for application/json ContentType.
 type UpdateSegmentJSONRequestBody = SegmentWrite
 
 // EvaluateSegmentJSONRequestBody defines body for EvaluateSegment for application/json ContentType.
 type EvaluateSegmentJSONRequestBody = SegmentEvaluate
+
+// AddSegmentMembersMultipartRequestBody defines body for AddSegmentMembers for multipart/form-data ContentType.
+type AddSegmentMembersMultipartRequestBody AddSegmentMembersMultipartBody
+
+// ReplaceSegmentMembersMultipartRequestBody defines body for ReplaceSegmentMembers for multipart/form-data ContentType.
+type ReplaceSegmentMembersMultipartRequestBody ReplaceSegmentMembersMultipartBody
 
 // PatchSenderJSONRequestBody defines body for PatchSender for application/json ContentType.
 type PatchSenderJSONRequestBody = SenderPatch
@@ -2014,6 +2190,9 @@ type ServerInterface interface {
 	// CreateSegment Create a segment
 	// (POST /api/v1/segments)
 	CreateSegment(c *gin.Context, params CreateSegmentParams)
+	// PreviewSegment Count the users a definition selects now
+	// (POST /api/v1/segments/preview)
+	PreviewSegment(c *gin.Context, params PreviewSegmentParams)
 	// DeleteSegment Delete a segment
 	// (DELETE /api/v1/segments/{id})
 	DeleteSegment(c *gin.Context, id ID)
@@ -2026,6 +2205,12 @@ type ServerInterface interface {
 	// EvaluateSegment Count the users a segment selects now
 	// (POST /api/v1/segments/{id}/evaluate)
 	EvaluateSegment(c *gin.Context, id ID, params EvaluateSegmentParams)
+	// AddSegmentMembers Put the people of an upload into a static segment
+	// (POST /api/v1/segments/{id}/members)
+	AddSegmentMembers(c *gin.Context, id ID, params AddSegmentMembersParams)
+	// ReplaceSegmentMembers Replace who is in a static segment
+	// (PUT /api/v1/segments/{id}/members)
+	ReplaceSegmentMembers(c *gin.Context, id ID, params ReplaceSegmentMembersParams)
 	// GetSenders List the senders
 	// (GET /api/v1/senders)
 	GetSenders(c *gin.Context)
@@ -3233,6 +3418,46 @@ func (siw *ServerInterfaceWrapper) CreateSegment(c *gin.Context) {
 	siw.Handler.CreateSegment(c, params)
 }
 
+// PreviewSegment operation middleware
+func (siw *ServerInterfaceWrapper) PreviewSegment(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params PreviewSegmentParams
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Idempotency-Key, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Idempotency-Key: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.PreviewSegment(c, params)
+}
+
 // DeleteSegment operation middleware
 func (siw *ServerInterfaceWrapper) DeleteSegment(c *gin.Context) {
 
@@ -3355,6 +3580,99 @@ func (siw *ServerInterfaceWrapper) EvaluateSegment(c *gin.Context) {
 	}
 
 	siw.Handler.EvaluateSegment(c, id, params)
+}
+
+// AddSegmentMembers operation middleware
+func (siw *ServerInterfaceWrapper) AddSegmentMembers(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params AddSegmentMembersParams
+
+	// ------------- Optional query parameter "default_region" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "default_region", c.Request.URL.Query(), &params.DefaultRegion, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter default_region: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Idempotency-Key, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Idempotency-Key: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.AddSegmentMembers(c, id, params)
+}
+
+// ReplaceSegmentMembers operation middleware
+func (siw *ServerInterfaceWrapper) ReplaceSegmentMembers(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ReplaceSegmentMembersParams
+
+	// ------------- Optional query parameter "default_region" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "default_region", c.Request.URL.Query(), &params.DefaultRegion, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter default_region: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ReplaceSegmentMembers(c, id, params)
 }
 
 // GetSenders operation middleware
@@ -3902,6 +4220,9 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 	router.GET(options.BaseURL+"/api/v1/segments/:id", wrapper.GetSegment)
 	router.PUT(options.BaseURL+"/api/v1/segments/:id", wrapper.UpdateSegment)
 	router.POST(options.BaseURL+"/api/v1/segments/:id/evaluate", wrapper.EvaluateSegment)
+	router.POST(options.BaseURL+"/api/v1/segments/preview", wrapper.PreviewSegment)
+	router.POST(options.BaseURL+"/api/v1/segments/:id/members", wrapper.AddSegmentMembers)
+	router.PUT(options.BaseURL+"/api/v1/segments/:id/members", wrapper.ReplaceSegmentMembers)
 	router.GET(options.BaseURL+"/api/v1/templates", wrapper.ListTemplates)
 	router.POST(options.BaseURL+"/api/v1/templates", wrapper.CreateTemplate)
 	router.DELETE(options.BaseURL+"/api/v1/templates/:id", wrapper.DeleteTemplate)
@@ -8475,6 +8796,206 @@ func (response CreateSegmentdefaultApplicationProblemPlusJSONResponse) VisitCrea
 	return err
 }
 
+type PreviewSegmentRequestObject struct {
+	Params PreviewSegmentParams
+	Body   *PreviewSegmentJSONRequestBody
+}
+
+type PreviewSegmentResponseObject interface {
+	VisitPreviewSegmentResponse(w http.ResponseWriter) error
+}
+
+type PreviewSegment200JSONResponse SegmentPreview
+
+func (response PreviewSegment200JSONResponse) VisitPreviewSegmentResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PreviewSegment400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response PreviewSegment400ApplicationProblemPlusJSONResponse) VisitPreviewSegmentResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PreviewSegment401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response PreviewSegment401ApplicationProblemPlusJSONResponse) VisitPreviewSegmentResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PreviewSegment403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response PreviewSegment403ApplicationProblemPlusJSONResponse) VisitPreviewSegmentResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PreviewSegment404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response PreviewSegment404ApplicationProblemPlusJSONResponse) VisitPreviewSegmentResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PreviewSegment409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response PreviewSegment409ApplicationProblemPlusJSONResponse) VisitPreviewSegmentResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PreviewSegment413ApplicationProblemPlusJSONResponse struct {
+	PayloadTooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response PreviewSegment413ApplicationProblemPlusJSONResponse) VisitPreviewSegmentResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PreviewSegment415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response PreviewSegment415ApplicationProblemPlusJSONResponse) VisitPreviewSegmentResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PreviewSegment422ApplicationProblemPlusJSONResponse struct {
+	UnprocessableContentApplicationProblemPlusJSONResponse
+}
+
+func (response PreviewSegment422ApplicationProblemPlusJSONResponse) VisitPreviewSegmentResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PreviewSegment500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response PreviewSegment500ApplicationProblemPlusJSONResponse) VisitPreviewSegmentResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PreviewSegment503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response PreviewSegment503ApplicationProblemPlusJSONResponse) VisitPreviewSegmentResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PreviewSegmentdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response PreviewSegmentdefaultApplicationProblemPlusJSONResponse) VisitPreviewSegmentResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type DeleteSegmentRequestObject struct {
 	ID ID `json:"id"`
 }
@@ -9129,6 +9650,408 @@ type EvaluateSegmentdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response EvaluateSegmentdefaultApplicationProblemPlusJSONResponse) VisitEvaluateSegmentResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddSegmentMembersRequestObject struct {
+	ID     ID `json:"id"`
+	Params AddSegmentMembersParams
+	Body   *multipart.Reader
+}
+
+type AddSegmentMembersResponseObject interface {
+	VisitAddSegmentMembersResponse(w http.ResponseWriter) error
+}
+
+type AddSegmentMembers200JSONResponse SegmentUploadResult
+
+func (response AddSegmentMembers200JSONResponse) VisitAddSegmentMembersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddSegmentMembers400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response AddSegmentMembers400ApplicationProblemPlusJSONResponse) VisitAddSegmentMembersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddSegmentMembers401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response AddSegmentMembers401ApplicationProblemPlusJSONResponse) VisitAddSegmentMembersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddSegmentMembers403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response AddSegmentMembers403ApplicationProblemPlusJSONResponse) VisitAddSegmentMembersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddSegmentMembers404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response AddSegmentMembers404ApplicationProblemPlusJSONResponse) VisitAddSegmentMembersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddSegmentMembers409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response AddSegmentMembers409ApplicationProblemPlusJSONResponse) VisitAddSegmentMembersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddSegmentMembers413ApplicationProblemPlusJSONResponse struct {
+	PayloadTooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response AddSegmentMembers413ApplicationProblemPlusJSONResponse) VisitAddSegmentMembersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddSegmentMembers415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response AddSegmentMembers415ApplicationProblemPlusJSONResponse) VisitAddSegmentMembersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddSegmentMembers422ApplicationProblemPlusJSONResponse struct {
+	UnprocessableContentApplicationProblemPlusJSONResponse
+}
+
+func (response AddSegmentMembers422ApplicationProblemPlusJSONResponse) VisitAddSegmentMembersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddSegmentMembers500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response AddSegmentMembers500ApplicationProblemPlusJSONResponse) VisitAddSegmentMembersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddSegmentMembers503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response AddSegmentMembers503ApplicationProblemPlusJSONResponse) VisitAddSegmentMembersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddSegmentMembersdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response AddSegmentMembersdefaultApplicationProblemPlusJSONResponse) VisitAddSegmentMembersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReplaceSegmentMembersRequestObject struct {
+	ID     ID `json:"id"`
+	Params ReplaceSegmentMembersParams
+	Body   *multipart.Reader
+}
+
+type ReplaceSegmentMembersResponseObject interface {
+	VisitReplaceSegmentMembersResponse(w http.ResponseWriter) error
+}
+
+type ReplaceSegmentMembers200JSONResponse SegmentUploadResult
+
+func (response ReplaceSegmentMembers200JSONResponse) VisitReplaceSegmentMembersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReplaceSegmentMembers400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response ReplaceSegmentMembers400ApplicationProblemPlusJSONResponse) VisitReplaceSegmentMembersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReplaceSegmentMembers401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ReplaceSegmentMembers401ApplicationProblemPlusJSONResponse) VisitReplaceSegmentMembersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReplaceSegmentMembers403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response ReplaceSegmentMembers403ApplicationProblemPlusJSONResponse) VisitReplaceSegmentMembersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReplaceSegmentMembers404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response ReplaceSegmentMembers404ApplicationProblemPlusJSONResponse) VisitReplaceSegmentMembersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReplaceSegmentMembers409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response ReplaceSegmentMembers409ApplicationProblemPlusJSONResponse) VisitReplaceSegmentMembersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReplaceSegmentMembers413ApplicationProblemPlusJSONResponse struct {
+	PayloadTooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response ReplaceSegmentMembers413ApplicationProblemPlusJSONResponse) VisitReplaceSegmentMembersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReplaceSegmentMembers415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response ReplaceSegmentMembers415ApplicationProblemPlusJSONResponse) VisitReplaceSegmentMembersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReplaceSegmentMembers422ApplicationProblemPlusJSONResponse struct {
+	UnprocessableContentApplicationProblemPlusJSONResponse
+}
+
+func (response ReplaceSegmentMembers422ApplicationProblemPlusJSONResponse) VisitReplaceSegmentMembersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReplaceSegmentMembers500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response ReplaceSegmentMembers500ApplicationProblemPlusJSONResponse) VisitReplaceSegmentMembersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReplaceSegmentMembers503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response ReplaceSegmentMembers503ApplicationProblemPlusJSONResponse) VisitReplaceSegmentMembersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReplaceSegmentMembersdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ReplaceSegmentMembersdefaultApplicationProblemPlusJSONResponse) VisitReplaceSegmentMembersResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -11748,6 +12671,9 @@ type StrictServerInterface interface {
 	// CreateSegment Create a segment
 	// (POST /api/v1/segments)
 	CreateSegment(ctx context.Context, request CreateSegmentRequestObject) (CreateSegmentResponseObject, error)
+	// PreviewSegment Count the users a definition selects now
+	// (POST /api/v1/segments/preview)
+	PreviewSegment(ctx context.Context, request PreviewSegmentRequestObject) (PreviewSegmentResponseObject, error)
 	// DeleteSegment Delete a segment
 	// (DELETE /api/v1/segments/{id})
 	DeleteSegment(ctx context.Context, request DeleteSegmentRequestObject) (DeleteSegmentResponseObject, error)
@@ -11760,6 +12686,12 @@ type StrictServerInterface interface {
 	// EvaluateSegment Count the users a segment selects now
 	// (POST /api/v1/segments/{id}/evaluate)
 	EvaluateSegment(ctx context.Context, request EvaluateSegmentRequestObject) (EvaluateSegmentResponseObject, error)
+	// AddSegmentMembers Put the people of an upload into a static segment
+	// (POST /api/v1/segments/{id}/members)
+	AddSegmentMembers(ctx context.Context, request AddSegmentMembersRequestObject) (AddSegmentMembersResponseObject, error)
+	// ReplaceSegmentMembers Replace who is in a static segment
+	// (PUT /api/v1/segments/{id}/members)
+	ReplaceSegmentMembers(ctx context.Context, request ReplaceSegmentMembersRequestObject) (ReplaceSegmentMembersResponseObject, error)
 	// GetSenders List the senders
 	// (GET /api/v1/senders)
 	GetSenders(ctx context.Context, request GetSendersRequestObject) (GetSendersResponseObject, error)
@@ -12902,6 +13834,50 @@ func (sh *strictHandler) CreateSegment(ctx *gin.Context, params CreateSegmentPar
 	}
 }
 
+// PreviewSegment operation middleware
+func (sh *strictHandler) PreviewSegment(ctx *gin.Context, params PreviewSegmentParams) {
+	var request PreviewSegmentRequestObject
+
+	request.Params = params
+
+	var body PreviewSegmentJSONRequestBody
+	var err error
+	// A request validator built on kin-openapi's openapi3filter with
+	// KeepValidatedValue leaves the value it validated on the body. Bind
+	// that value, matching member names exactly, so the handler receives
+	// what was validated instead of a second, case-insensitive decode.
+	if vb, ok := ctx.Request.Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+		err = ctx.ShouldBindJSON(&body)
+	} else if binding.Validator != nil {
+		// ShouldBindJSON runs the struct validator after decoding; keep that.
+		err = binding.Validator.ValidateStruct(&body)
+	}
+	if err != nil {
+		sh.options.RequestErrorHandlerFunc(ctx, err)
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.PreviewSegment(ctx, request.(PreviewSegmentRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "PreviewSegment")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(PreviewSegmentResponseObject); ok {
+		if err := validResponse.VisitPreviewSegmentResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // DeleteSegment operation middleware
 func (sh *strictHandler) DeleteSegment(ctx *gin.Context, id ID) {
 	var request DeleteSegmentRequestObject
@@ -13039,6 +14015,74 @@ func (sh *strictHandler) EvaluateSegment(ctx *gin.Context, id ID, params Evaluat
 		sh.options.HandlerErrorFunc(ctx, err)
 	} else if validResponse, ok := response.(EvaluateSegmentResponseObject); ok {
 		if err := validResponse.VisitEvaluateSegmentResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// AddSegmentMembers operation middleware
+func (sh *strictHandler) AddSegmentMembers(ctx *gin.Context, id ID, params AddSegmentMembersParams) {
+	var request AddSegmentMembersRequestObject
+
+	request.ID = id
+	request.Params = params
+
+	if reader, err := ctx.Request.MultipartReader(); err != nil {
+		sh.options.RequestErrorHandlerFunc(ctx, err)
+		return
+	} else {
+		request.Body = reader
+	}
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.AddSegmentMembers(ctx, request.(AddSegmentMembersRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AddSegmentMembers")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(AddSegmentMembersResponseObject); ok {
+		if err := validResponse.VisitAddSegmentMembersResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ReplaceSegmentMembers operation middleware
+func (sh *strictHandler) ReplaceSegmentMembers(ctx *gin.Context, id ID, params ReplaceSegmentMembersParams) {
+	var request ReplaceSegmentMembersRequestObject
+
+	request.ID = id
+	request.Params = params
+
+	if reader, err := ctx.Request.MultipartReader(); err != nil {
+		sh.options.RequestErrorHandlerFunc(ctx, err)
+		return
+	} else {
+		request.Body = reader
+	}
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ReplaceSegmentMembers(ctx, request.(ReplaceSegmentMembersRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ReplaceSegmentMembers")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(ReplaceSegmentMembersResponseObject); ok {
+		if err := validResponse.VisitReplaceSegmentMembersResponse(ctx.Writer); err != nil {
 			sh.options.ResponseErrorHandlerFunc(ctx, err)
 		}
 	} else if response != nil {
@@ -13667,288 +14711,314 @@ func (sh *strictHandler) GetReadiness(ctx *gin.Context) {
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7L0Lc9s4tgb4V3C1d6s73bIsP5J05Nqa8uQxnZ1O4o2d6a0bZ02IhCSMKUANgFbcud7aX7M/bH/JFg4e",
-	"BElQovxK0tdVU9OORIF4HJz3+c6XXsrnC84IU7I3+tJbYIHnRBEB/3peCMmF/isjMhV0oShnvVHvZEZQ",
-	"wshndZbCEwniE6RmBC3wlKAxmXBBBr1+j+qH/yiIuOz1ewzPSW/UM7/o9XsynZE51oPP8effCJuqWW/0",
-	"eGe335tT5v690+8tsFJE6JH+r4+HW/+Ft/4cbj07+9+2Pv38n71+T10u9KhSCcqmvaurfu/1i/iEaYam",
-	"9IIwhBVKBcH6Kz/JBVazco406/V7gvxRUEGy3kiJgoTznXAxx0o/x9ST/V5fL4DOi3lvtLuz/3T/l70n",
-	"+09hFebDHT9LyhSZEmGmmZH5givC0st/ksvmlN/gcyIRVUjiCUGKI0EWBCukZlQiPTci1QFKZ1wShsaX",
-	"sP0pznMi+oiRJZpwgQhOZ/oHbKoHGBOUcQYHQz7j+SLXU9qb7EyG2T7ZejIZTrb28ZBsPcv2nmwN8R5+",
-	"PN7JnqY7Q7dJM4IzIsptCpawpdfQcqa7jx+vOtP/2Pq/247yNzqnqrk1v/IlmmN2iQRfSr0yzOSSCH2w",
-	"cy5VG+XlMFo4yYxMcJGr3ujxMDzE4XDt6R3NOCNvi/mYtFwPBt8hytDLwc6T/QNElUTJzwma40t9EktB",
-	"lSIMJf/r7t+TATpEyXKGlcSLxShBC0Em9DOiEuE850uSVc/s52f7T5/u7O7tP37yNE7ACz29MzOHlaQc",
-	"HNP+sHJK+7Gb9+mn0d/Q3z7+PNx69unjcOsZ+vHRoPUivicpXVDC1EshuHjOM9Lcqncsv0RzIiWeEomW",
-	"VM0MgRP9E89VBL+gGRE/yLajhcfPUv2K2uo2vpd+1u8JlnqOXacs4Pm2GZpv267Ik/1VN8SyvLX7fKyw",
-	"WrvHlJnpSv1w22zhy8pk/1OQSW/U+1+2S3mxbb6V22/M2Ob1MKOCdbgb9nRFwQ7gD0aWRCq0nBGGcjJR",
-	"iBetd1kU7MYnfYLleZuwSBSW52c0S5CaAdMlqFjkHGdoiaXlNySD02+RIXaAboKkKODJgCL2njSP+sqM",
-	"RaT6O88oARH9QRLxer7gAvhkypkiDP7Ei0VOU5By2/+2hOxZyMcvPTwl5s6nVF2CvFFY4F5fjyEJU2eG",
-	"Bka9d0cnZ6/flgt7JTA7R2+oFjW9fo+nabHAbuu0xIGPKxwoZFlPn/Su+vb1u8/86w9ZIXA2w4ui0yT+",
-	"IXBK0O80N5eqMokXPFU8MgfPYIPJPO1dfQpPhCoyl+vo3ez3e5JykfWu4Nhem9/tDIdWeLgP/CliIbAm",
-	"4M9bU75lP/v4SZ/M4D1e2isEdDkvckUXWKhtTR9bGVYwtXKSOMuoXivOjwRfEKGAFiY4l6TfWwQffelN",
-	"aE7iFK6/MVJJbylSJM8l/NMQpaZqT55jyjDcvibzKYn7o3nZJ/8UH/+bpMrQbfX9h/B2w4oI8utFE0ry",
-	"DCX6ywT9mAxSeZH0UTLQu+T/yJMD9OHk1dYvj/qIC4TR/3787i2C7dUsRcCxyAF6qZUf8y8005f2lCUh",
-	"RSToRy6Q+Sh5hDDLQDbP8AVBGCUVCrTP2s+SRweIXBBxibiaEYHOiRbpKZ8TzRoQVkrQcaFIXw96ymCN",
-	"RL9S6glihszOoIJlRKDEPy8TlHGkOB+gl/OFukQXOC+IRBJfIsZBjxucslN2iJ4f/8tsISwMGcXMnGYK",
-	"B4kFQZJobV6RTKuHKZ/PcR9JMqcpzznrI4XHev+S/wb1Q//M8DqtdaBFjilzjPpHxk9ZTnCmFck/ieBS",
-	"/3CRFxJJOmV9p3ihncconWGBU21APCr3xA7UR4nmgAnsdQL0mtiH0JjznGAm+1rlQSSXBFF5yhT5rGAb",
-	"EZyTHUjrRUt8CcscnLIGjzWEKRf6uOAa/B1n7w3nXMElF4KPczL/2XHLbsLvyPwqRub6mlmGjVLMGFda",
-	"8xMEZwPNNp5zNslpeu9TWgiiqdhoAPq6j2mmrz5MCnS1+5zRIXPXCJQ4mMQrmFNG2H1vjb7JOU7PJTAm",
-	"mfIFgQm9ZloZw/m97867QiCwUYyKlPOpBFbteIclL62pwETfcvWKFyy7540T+rYixpEsnMUJ0znCl1pp",
-	"OuH8Nyym5L6Pc8yzSz0xxTnK9QRgUh8YLtSMC/onudd9ess1fYHQ0qwAa/ZOMwQmuZnWBaY5Huf3uk+H",
-	"KCMLwjJtxeu9yvhS6+PiEuEppsxObSF4qlWUcU6elxO7z7O070JgaU0KSbIDlADLkAmoMObOggoh7axl",
-	"sdCaGsnekIziE1BLvg4FarmPtF5kjC+tosFbUcaJBHJQ+FzTwZXTRkFuHaYpL5gCP4isaPBfes6iO1sQ",
-	"cSZJyvWt1wroVV0JjD7ZsBIviADZKzUxCH1ppkTz5UEvaj2Fil/sBU09sF9dzhFW6WytOrtuwY+7rzd0",
-	"8Kz38FxrfUqR+QIoqzqjFAtB28zhsdYPQPXStqUghmQ1yVCF8ETpc0lTslCYpWCxsyK3bMIYlDWtXNOh",
-	"wjTXb1v7qD7s7AxHvGy/aztca5S8UKCi6dmdM75kFdsgw4psKTonXSYW+GmiW1H19LQM50+p35tgmpPs",
-	"LOf8XMb9hHyiCDO7m1Oth/Eiz1BFFYsNPFNqAap/ERn3Xd0tZR0CB0jP2DgwmNZWUzwn3RZCs5g/oLF/",
-	"OcGSnBVMmdOtcXIgFeAv+tic5km1TSAUpiy/RPzCXOjo8TVft35fK9sAO6zJRBIs0hnJwAtNVR8tZ2Dw",
-	"1aipYJ6emlvCWjxIrwSfo534b9xczqTZ0LUEKRXWl81egG67Ip2bbZVcsKyg9ImF/AQO13tnnbPNMYna",
-	"MqrE2K/6Ou1Nd0dVuxGV9VWpJ7j5KzhZi0cx4QvCEm0X+uO8JOpRHyWGUZEscSEJt5S+1lVBbMNXmiYS",
-	"PAZrGv0YPoiYNq3RDGeIqkf9U5ZYKknQjzS0oxTPs0fG+iNM8/GPPT2tXr/nJgF2IbxTfwgv6/V7drhg",
-	"2eXRHnpTvF0wGUqq80pjOMPIRtgviJDazB5fgnYyQP8yxry2zMELcGkcF3oOFfe+9Y3t7Xjf2HOe8/mY",
-	"l96vQ/HvgmF0TPMLbB1Q4QwhgFE90qrfqe51Cr7dkud0scUXZt1bC65vl7Bmdb/3HM8XmE5ZTRfBRUYJ",
-	"S8mZpH+S3khfO03PDItLLTNTULeG/V46w4yRPHDGga9PD+Nuof2tINh90tsd7j7Z2tnZ2t052d0d7f0y",
-	"evzsvyypF4KcqZkgcsbzrHzV7tCw1B19lygXZh/HRX7e6/f+KChRZzNeCHlGtGpgXhl+DNfGfSGwImcQ",
-	"PKqqWkZTy4qcnAGrsI9LMp0Tpk2y3mi3/KdxYLtnArbjPwFZ03vx/vDVSc99cGbjBvYpfSlzeyWje2kX",
-	"benkd5LD5SzP+YIICSS7c1WOdmZ/pVfxJ2f6lx9OnmvWxxc01fR29Bq9IHOO/PH3e8UiW3NCDb2sRiV1",
-	"ruLjGNKFBmxEACIEIFpNaBnkiBtMX7uJ4H+SqlriQrPrRW+dTOvTOp7ZK6tn5N+6nHGpFYiU0IUytxov",
-	"MQVvm5kkxDasAAZ/i+IHaGjsZBOFjczFnelq4fLcPnZVvzxRHc66DkHiQlxFcVDyr6/Ghbezq9RccVsb",
-	"oW+9ffZ5bdVhG7LCc86mxg+CpXKiR6IFLqQmCr29Rnpoqyq+wzVFy5FJTJVwfGPNWdgrceSev4pwmPoK",
-	"T3u//jp68+a010mdj3Cmmw3YwtEalE9YJtGYTAuGKAORpbVa83gYbW/uXo0zfrkmoYW89Mt1LneN+24i",
-	"0w+R/fEPEmVkQhn8rm+TSGzcF3R8OP8VG3/LMriDztpF77WmTRfaPjZPXzWkUpPfaNVO87gwzFzITlQZ",
-	"CrdVszqxzx0X8zkWl726JOt0vUtZ9yUyEyP3It+EUq8b54up/mb86rSD9Vfovk7D/uzqh9F2rQNWtooL",
-	"NwRhjO80WVuwk/VbX4qzfk30VyRIZVNrFktFusXsFEehv1EZdbuYb2Xn0K5XcK5qgVttkJYJb51sS8UV",
-	"zjuRY41GymlXX+qGXLUR3bxqsXAwyTNQvNxIvwuqIPFMn+KUDNA/yUIhDDlpKZ6TPhqTFCQvqGaYZT5r",
-	"A80JZiijkwkRoPlo/UPWrJyGkOwNfxkNh1G6G/V2d8x3LaJrf3gFHr1wrTv9BjnUNT3vEnwcOgSHba6m",
-	"Vv3Fj7MzXDvQLSsWYfJkk8kGaUQ/fhzufPrbx+HWs0//vftxuLX36dHo43DrMSRyffrPXlfF4y5f2KqY",
-	"hBu8xnd7X8rH2pSjO9VOTiA9FBwnOU69faJnSQSoaZAZsJzxHGyNmovA0nvtutyP/rJOWG+cy1WV5p3T",
-	"6spk4p+340mMgSYQjOrueDBsU+bfrfvlKOAhdQ1M26U+22/K0YQKk1UnSmVVIglWLbbRnhFKlMBM4tS8",
-	"OHFGbDIu8vNkYP9by82r+N4qv+/1jbMl5mMr18Cngsh6WMtN0TklBJljyvRvR0+fPtN3Bhw8uzuBz+To",
-	"8MPxyxfg2xNE8vxCy9FmXKgydCctMXh5w0h1WywVzXObX60nF3VDxO5+1PR1o1Zcos6h2XXoayr34e6t",
-	"mJg2/Fyi1JgQBqs+QEv9hVYJ5o4bzbUhMCaUTdGEFyxzCZ3X1YesOuzVX6OllmdUWcEqJek9Uav4bTP0",
-	"WPrcZW/0cW84HO59so57CZlv4HWHCWQkpxdEz/xTgwArw6yOfx1oc9vmCmhmrhDO834kOdZptdfgmmXe",
-	"4uNhI0+xYPSPgtjvS8tTkXhALDFbkPRREuyB/meKWUpy/Z3J+5LFYqHvPcmSATpkqPTvW64FSW22XoGk",
-	"NCOZ4WGVpLtTZtKXtKYpyyRdf2VmoKjCBkICCJoShajlWZ1MgWpWcyXLc2d1imdz62oEbfdxFYket8Qe",
-	"k+fv3hz99vLk5Ytk5D17tOrYOyj9kvqiGgaFhaAXJtJgObbzNB8///Xliw+/AQN9/+Ht29dv/9HrlzzV",
-	"v1D/ffj2+cvfzKOvDl/rPxosXksz/YqtCywgLwPeJfBEX9Zjq5rpu/K+YPbaHmEbpHnu7D39t6Mb/S5z",
-	"vz6FG2St/8YOPeeFdSF7KahFXVrMixwrekFGCEPk19Nban6BJfKE20e4/IdTp4C7o8ScXuJ+RnA6O2Vu",
-	"LM5Sk/eJcJZJVCz0oSRgt50J7+BODB3W3OMXROApObPvvQT11erAsiUOWiYG6Pe4X1YD0aX316+o6vrl",
-	"hdb5WtU/G6gEV7llxHWv8zXdyBvLY/+L2/CB+X0Gq6PVG/2iJINJU8D7zWtsVlaYFJ81JwgrATPb7Cn4",
-	"GLlAEKZFjC+roQ/IS9Q/ueYROjN29ZrNfQMyDrg5xC3zHJV03HErpoRPBV7MaHqWUWlCrDTmPwxCQONL",
-	"Y9n0TY44lwpNIKWBKSMOBl0Z+ZEeBrhCzKuTY6nOrAeqJYCiZkQSNKFTiEcsQZHWw5GseyqFTyHy4rAj",
-	"yfsflopFUyiUAhdSujV3Szoqi358q8NEzgRC6M2APhco18diUpSoyfxwqurIawSbzmNBWBbVuN9C3H9a",
-	"sM2V7UoC15yyIpbVcKxJi19ADg1B7vp2JHH/hj8KUsS28QMk7C7xpZ69CW6qJRfnI5RIs2Jzdj6DYtOl",
-	"6UPflKbiRsh7qOLJmrNUWp+rKHdAaTDvUOvbdOqlShg/9fK8D5AkJNQhrfdbbvzOUFOPkoKR4j4dj3HV",
-	"Ij87vczknMT4C+S+N3RXMJ+qyS4HUDoCmaNcWNVYdpwJX6gzXih5lhWaI52lQR5HKwtezjjEuTJBlnpC",
-	"VCBbAYPGRC3B9APppTeqFF8dpxQ6FzMyIULEuU91OibEPuHC6Pz6f+wSaa57jdfq0aKsJvJW+069CTAE",
-	"giE0adZD6SvcCaV7Uw+5MrXOuGaqCyZIj4BghK6vJDhbI+zfa12YT9Zphw2WJwp2xlaUeYqC+YoiCdo6",
-	"haztujrjpXkHh6k3QFcJfDDZjBlwo1hnkaZEyjW7B1JDXwB9Uz23CLhL/9pqU5PLxTf6JsqRqXJu1Y68",
-	"r9Zk2q+8KeV0fWTI3BdFPjcSb7U01BqlAK0BCjQ4m3Ykaj0rLnB+Voi8lfZ+kEhLrknOl67S8MT+Dv1O",
-	"xujD6xZS1D/uFrDmi7O1Lp2bHI4vnPfnE5aaRk6rNW5dN0Djc3VR2hFYvM6kdUgSN3fdubi3d+EFLCQy",
-	"x4hS2FS06tpMVGOuq0lNtbdFM4grKVF1PiLu22zMGFtu4TctFltcpY0YnStEf1wWtgjmiPBqcof+Gh9G",
-	"88pEmZzn8+2WY9wV0OahqFl5NQayyg13Iuh0agRcR19xw+mb6dMvWAVvJBqGfwEanblu4Oj0VwHkC6gD",
-	"rgy4vHm2cDYSdGouwyhYK4Itfq52gqGIDwMupZvQwRyM/FjbO9uiYNs7N8j/PECc5ZewExhleicKZtRx",
-	"85EgSmhrlEttFeQk7R4b2dznFJxffctX60DWERkmif0g9VIgYXWOdg5AHFZWObjVgI4/nC4iMtNS0klI",
-	"Kxobc1srEy+IyGgaEzDvGkdqalqd9zXLnLe0QidJZ2n5L/PqFl2mW0ypRO1wx76KO0CKzCZxpFtMPa9m",
-	"mTdSuVszt6/WZ8V4NjXsRzNCwYFBXQy5nhltdCjwgIOcsEqgD0n4HG405UQizg7QEJibgXLKc4Rzeu6S",
-	"Fm4lPccvaLexouvlGod32pSzSJJPmvnHXzEvqCU/+KDhSLYhNM6sv+ezQhm+HFThaO4ntag659fMAJh5",
-	"MfiDRHzJ0J+ckQNUZjyjt9yV2do8e8NfzeqMHx2iYmOuZhBRJdQVtn6VZCZPjjstF6xDyvXNEqIiTm6M",
-	"lFMSwHIfkyll0soBfSEUxLauXzTwTadTtSV7UyaVdY8k5QKS/1kZVZ5ebVlQU5d4ffj2EO6lReAJnGeS",
-	"wKWllWrPu8nRqh+poionB1CEI7ROghgwitoEOqVzhapDLHs7qiWUxTwu5B5Uasm57Bg7/13/6BB+dPzm",
-	"2ATBZyQ9b+Y7l3Xf8fLEpeBseoAIgAtBdLhYDHrXLw/Qs3DaZiTFATQqO6f4BpW/Dzap0CvN2ko0IUWA",
-	"aqu7ZROwKV1t1Xvt98Y1mQCwBckSlJMMKV5hb7YKe30cW09kw3KoFRUUge7tpzfoVtRBFi2eHZiiRHOc",
-	"Ec3UEBcZEQN04n1esBsZNR66BZbS5d50Vr/LgzlWZBFzJlrboKMer38BCmRbvTsYFFCHk+jnkuuKphrl",
-	"uln2S8zGcBpum/shoVVoIErq1c1ZcXPXF28RCcy4EQTWp2aics5rYyJzQRw2SjIRn3aRzhCWJeBZHyWB",
-	"wmaGtTAqsXEbvIAsen7iq1mCeeExL0Qa1VS4A3iDer8EL2jSTIpznAQvKDjATMishZ2YF66AzkwM+KCH",
-	"brVK5gAlRy/fvnj99h9JIN365vF3H04S8Gyb+BmGL45P3h2ZTyWmZUAdCsXDadthe/0S9tCOqUXAybuj",
-	"joLjyDtN3y3Ua2b++66APCzFF0aSmPV/ANfYJqZsK0IjuaCZNgQ1HdEp2yoWkJXeR75IeKgvkT1hOKOm",
-	"TVodfB3jCY7wKpxALLpWbrk5BclHCNsZYqRoek6U/ivFeV63ENZqCuW6uk3ZPNzwTVRWHywodmNeYDkb",
-	"cyyyiCRMFb0gZ5UqqNpFd+l4fa3zM8qmgOwH6XgdHWrO4+sdKuQzScFJ22JtHBtncGij1bOftAntHbhl",
-	"0vo1U56mhBGxcb1yM4pwtrs/awODsT6BMlXK5A7g7HpZOPFX2awsSA4r32RjW+Cm2N03YemNEzA0uUXf",
-	"Wc37Fs3MkJu8ny/0qVB2VkgSCy46zrvRcLxQK8cD1qwFGLDjrkNrKs/zs0o8p/mCI+NzGqGsnjRoqRrn",
-	"eTNZYUWInejhWoOvJyVGQhWQGjOHptg5DJw6oO71YUY7K8rGvGDZGbmIRxQ96YDr7+JmpGqCg/5cN41D",
-	"NlhhdcQGKTaJKXZbWrlE/EK3kVHbjtbPfz2zrTG7qLwwav0749BssRW1juJLNkbR7CRHcaZGIcDsCTUZ",
-	"G5FlXJngbEwDqwW5awEq89leFTrsyd5w54n7yM4D8mkJMckGvFCSZoYn7+5vaUJDS8oyvtSzs55h+NHT",
-	"xxHlw86jA1luBmjW9nu/hLjhbl20UQU+XEtENGl+084a1nKg2i2qQE9Vp96321aZUYz+XlGSZx5Htav/",
-	"4tKE/6DGaAmZJGOCBJ3OVHRXoJo56ugU5MBBRi+wcQdj5Lue/GDQsKvtFkp/4Bm46Lw9sR4PW89ipb3z",
-	"iubkNZvw5l5MaE4MjE/DsSUtFj3JnC9nUgJhOw9XxG4Eu+lsIcgFJcto/BUMK3PxLa82b+o7zE3EGfQQ",
-	"SPMi66giRkDCYV3NGcU26FeCczWrcQUfh57Bt5chsFFvZzAcDJsmRRuY36FBkj51YxkIlVhcU0ZT1u0t",
-	"nwo8/0F2sYWtX8wNGFt0Cehf50y3UnZxDfSerDBAqUSezYmYRjM1+VIiPOaFQpLPCdTM5FoFvkTWMtaC",
-	"As+1cjzFlDkK0wTRUQlYpQfZ1C1LpoIv5QFwP1eKiBVKtvGCbl/sbFM2JVJtm7PY/mKDvlfbFk62s9Zk",
-	"zimiNe1GtKbW/Hq9b3beHffh1nmDhfdtnV4GITdIUCIZyQz2u1lQ95rUewKtMYeyKWRNuZj103Db0LJZ",
-	"Cp8T1kTaXKHblmkaaxFAPahI5MUVln0d3lxmPwRcuhVupiSacE/6ZTFsk2m4+dcAYNoxX/ydb2eThw7t",
-	"sSoj9ArOqBWt5YXpKSKtSg/dJCJiaLRfmsa9Ue/vRa6NXM0xKLcZ72YpPvVpuPNs75f0Mdl6ivfGW0/T",
-	"x7tb42eT4dZw8njyNN2ZPJ08ftyUSJUZrqJorySE8woWu2KKDfJpywh6pS3iNfwxiUVH1sTKPEWVimK5",
-	"7vZD9QpicKJOO+xRaQHUw54QPa/11btf5ZSR3mivmZjXrm0eWIvG9Fwz9g4049hE2zTtH4w8gkcqkTcw",
-	"hCmABLM4HHGAw0sZieZHOPnZ9xlllFU7oqhGvyWSk3nXyqnaacI8+l302uAU49BMpSi/jqT9atBM3hLv",
-	"istU6RUUiS8QpHkRUhxReLJf9ocZoEN2aYp3bT8USH30Cg5YRB4/fobFHM7XNNPQClBMmt1OwkFFxgah",
-	"2zJyUWaIhvXjG9WMl+GLslI8LBAPisJfG8fJywub8FWlNa32xK+nbS8jXfWi7coXvYQWzOxM2TYCHQE6",
-	"wZfTPdt0juU5yc6AhcXnDN6zjE6pkmGddxDXKKNRWuUmAstIB8H/7//5f6H/VQeFZ04yis+8W6QmOGhO",
-	"bOIV+BdoCyKk5f9naY6lpBPbdaEjCMPz6o+sD5JebBx0B3beFdE88OJCthyel0URtjnGeoZx4XH8Kkdb",
-	"o6fW/ekb6q0eQrmS6kZEGZC5Gi1c2Ltuu3Hh8JpF2PD1Ii0bM286J2cCsykx4ej4cU6wqZizvUEBEB2N",
-	"cXo+WOFfbqHxQ29HgvMewcuvI0C9YzciPvzZNtbXwav7plQL6zFAox3fyPBymQ5+e24jr/4aWMfXcVx4",
-	"v/xNNiDskvFtdL7oaC7ehjjRgrEUIh3yU/DNtmqNpQ7JOOBMWroPjAbk8ADWv6BStBGH5rqZo4L80WYO",
-	"lKnMVivXQtMa7rbGoiPCF9kUwGhz7NpGAtYtpFeZbKlK9UWlClDvXZusDJpltORmVTlVrVlGxecQMsby",
-	"yGsMo6TmgAdUdnIFM37e0HSiDeeWXGSOjI3raMLFgVH5E5D6CRAJL7TJazRWcOkl+u9E26j5ZSXopvjC",
-	"OVV6/d6M5AunP0DW6ud4HM7O+gVJqfN0d80F4i6YWEb6GtY2LwOOq4i2Fp6sU48bZcW2v/BmfTQvNFaZ",
-	"lGdEblqb63o9RdSg1Cf7nZm8yxW8TNrsgDnOAMIJoAa4CIqp+7aNu1Y8fJcom5zZR/w6c6/n0EbWEPiZ",
-	"OvAYr5FH9/ewBmdoEuhmZH7N6b83b1pb41W6nPzZB9OMndMKsmprhWMrk5N+ieNS6YPzYw0351F/FZTK",
-	"AVxthggLEHTqmHqnLATRQz/OC6lcZb0e+lEFda+PVnXQ0dI+jkBCVa27TlmDLf1fQasdG+sPa6dtrXUU",
-	"HTGs/DXg476OelWHnuA0CvmexONkLuLd2bAJyPimriVZ4tJtgFFxbYeUX2r55u7OqTecUcWFhUCJJg+2",
-	"ZFJpi2hcGMxFyJTpjO3ZPevrwCbW1dJuv3oumL0HrQO7rOCu0R86J1Lh+eIO0cdumD1VTZWqUEYkc6q6",
-	"P7FMqnLJMaoM8NpqyUD1dljWHt0JuQ5UEAVJMY+Hei1Ts6G//TOSaxzFUbaVIqYbGEr0Q0loHwXFTOsD",
-	"7hskFFVAqToR49r8n41xZ9x2NQIOx+/Q3s6TJ1s7COeLGd7avd6O1KjLvs62OysTiUJZsSapyHVhbclm",
-	"A+ek4GyKfnz/6jl6tv/46aNBr79J9dQMLxaEgSeQSp/CuT5JaFS6Yh1y12lPEEnm45zI016vzVcgVweU",
-	"FliUfbIoWxTd1acgAysi7yiTgCfa8nqur4OB3gLHWt2z7EKItlhSxt2wrml1BO7Nd/L1/SuZb31dfVWn",
-	"qOvKNILm+n49OTkKetb4l+3v7sZ5t8pbduqcMkj+tW2F9TK0pScPSl9yifTB07QQgtj62nKJlcbLyHVe",
-	"jjF4G5Ro28zabA4QRh/ev9bURCKvhSye0TjH7Hx9hNe4r81O+M2NXdL3BGeURRDfvY00p1MDX1O5j71e",
-	"gDxSQGXZgks1FWTdYw7mpfIY484nbF0vu0iGP4XKw6ur8BMyFTgjWUR2+KmvwdgyC39uHu+cyuJ/uK7I",
-	"coX5Un95U1mubPraes/69nf6QXgQHX5QW6Z/XT+cbDDqynU3o5SQlAYCxp6rNjnK5usxsyOESYuk5XWX",
-	"76Vzc51QtP4tM3h8hcYMXlMBu3E56227qutNeWOZqXcWywNG60vuWqN2q6VC0OJY8/D1WZ6V0tBaN994",
-	"I9/uAb2wVKO141X3MMxXz2Cvhyg6hKNNpLRrxlxoX12jY1vwurrjuualXpkev9rm8dhX7bd5RfDtll2b",
-	"JwKnJFvh4LxtDnH7UapmqsOTjqkOG9HWnYeqHiJJK1LpTaQovJ61C3mTYFGlKaG/YCvvbjzHYlMHYhWk",
-	"s6tD3HKPGITrdV2LFSTOri7F9wYpbyPgv7c1FNawtTNExK7Z2Vlb5HJ2v62RTSvq9jdWWlf7kN/136cN",
-	"u7XkUbB/6seuTCWe2emWhDg6Jz4w5YrDtaF6/RleGx5x0KJAu95Nef5u0ht97IaWZlo+XX2Kdu53iJIO",
-	"S7KCfmhhsZrsGtizUvkqAvNAnlpTh12lphCGXxCRFTeB01pfUNH6m/Flm9ymLKULnLeCAm0Mvt2acP5a",
-	"tYJPRt/u0ZaCSqxNkaGr74xiQm/uvvSZC3AVHYFGJlzZ/1rRQ3AvQx7SbJwb8rQK/QWguWXS/VqcW8ca",
-	"mlEMS/bJyPWrCC6pm9QBSmC15iHJTec3qko7q+wOaHB03fZEbeyC3ZIELTbo+KsF1q1KzYJtKC/DRog1",
-	"uSnP+KQ9LBRU9gZRoRFifGmVTpoThFGOxdTA8ft+fBBMgwOz2MwIT3mIL9iNodxAsBsiv6Zkv0a2Ya10",
-	"8l6UASIVnYMWaXf5TI8bq7y1LQyRbWNXtnnoV7pNYEkzYqVTwXIipW23biPy19zOVqTK2+mI6RBLoP1N",
-	"174VK4CV396ggcSddt28lQrH++tvcWe9/OveMGBj/dY+nvU29mE6YF3+eSEX6f7Z1v9+ZXlh/IrGWPWx",
-	"CWnVoxdBUnLPQ1ztnOzujvZ+GT1+9l/gaK4EB61Xx8SWeyMX9/S4AqMe+aPAOVSJ47wgQczbZv7u9Hu2",
-	"nNF+gQ4FweiDja+H9nl8Ts1IxrVyqxvLWkm2Zv9e+F9F8pjbr5erd27MYnNnRCwj1Ra71pdUSxpdk/jZ",
-	"XOGGILSaAuFhlHzxFNL3oeO+KUK8Sg4QRlPBiwVKvvjfyD7K+ZSmVyZf1PwDJYdvXyR9lLx7bzJd3r47",
-	"MVlmakZOmZxxoWbQl/XLqS2cvCCCTijJTnsjBHZO0rfto401U6ZFQOIZ0CrYtaZCEr2zs5UjlBhC1u/X",
-	"Gq771ykD9EBMGXxFmf5/8plKBf+eKvP/RP8nV+b/ie2ZGVy969+hTti9d4PVa2nkpZ7VhpB7Ev6yutZO",
-	"s7915fuVMNO/8iWaY3YJxYeAuy5nBhunO2L5VfsFsIuzF6AlWFZrjwcT2bCZA7GbuBnb8glLLVOpILoB",
-	"3slyxq+XhSb92XWyRfQmxIyRNdDZayyS4Ndlck1tE/xUa5u6gsvdjq3m80S67pGTwrdpswXJKl3tNjuN",
-	"jTtARGRmycDBm3VtrrbxT99ghQUGpxjICk3770tZ23uD/80Fek5hLZHy+ZtL/ziIyQfon+2bqkEeyk1B",
-	"u1vke/xota1SU/Nwlhkbvffzzv7O48e7e7/88suTQKmVZxZBE/px+OK2EPLbam6Vzk3O1vplaPVXys4m",
-	"HCBE9/f7PZnzZUWRG+5tDXdPdnZHw+FoOIwocn6iDbZWCEBit9EiytDLwc6T/Xitc3NRDQeRrfBOSnxO",
-	"kxcGfYrAg9u5SeHmpYB041an9RYMjQijthvKAgtJWuqYa4fUakpi17QBhpxxaH63HKEJWUK2PXYQEPq1",
-	"xlNDFYAbXxDRuUNgSR6tTiJvz0IMFQJk4Nk2E7FZdi6qyqGT+AzknCsEsHMi2S0BbFu8bFfR5Qg2flb1",
-	"DQ/XHKPT9gsdl1dmnZuIH2AO60pP3LDt0znCKp1tIjmilLzf1AJbKH6DhiEtJQbhgNF1BW6J1nV1TIKO",
-	"XilTSUMFWghiHJj6jQemPqrWzB96lSCYkvTlc95fapW5CmZ4KKPDZHLTV3knpu6eWBd/I6ExwvwtXLpW",
-	"vin6osXR1X+g30me8jkx7PKLFtlXA3Qyw+xcwh39NzduQV4IJIm4oCn5D/SeLPJLdHzy7kgr7nzhl9DF",
-	"FWFlUM5TDOkRhJ19OO55ke8mVNo1630JWqEQVN9/GUha0D8+BcB5O5HsyY0rwN0mfrkdWLvOYsTtV+S9",
-	"t+iYqOxkNECX45RoWaKNJRvAMhWhrqcD4hPXgWuxIFhgm9zrmVtL6nClS0Mc6TAM2M4w0/fIgSKQz2pF",
-	"0HaFvyX1Kc3lykPhYPe9nNVmDhl3QW/HVnERve7SwjOI27RWyml0N1fcRI5K8M8qln/Jmw7FvwuGa7zJ",
-	"Whk3YE651dR/gdZDUlI2PQv5xqdYEwAVddc75B4ESMRU+hQwAIadEgW9ISp3pSygBuNHS45L83NyibCI",
-	"43q5KTcuwgwLnKraHWyBvWkutQEavmKiA3QYtAG1AL6m1Zmvntzkejc7Ddjr15ynX38HenpvtMhN1Blv",
-	"q8poaZeVR4YYYd41n91OzGXXyJwMXrGmmNs9qckwxI+L9JUy9TyFNHjB8FjNPN2vWqf7MZW4dU+PywrS",
-	"m8rLm3vXV2RbrGLrnoGvgrl1C97YiXIPulSrPtSu69yufhNneQcoMetNNAuDNhqmYDyIFiRfviTgPEmu",
-	"rhL4fixw6htSljT67Mnadial3lM2gXMqYzDW7rDatg1v/fnpy25/7+rHj2dbn8oubvrDX64e/RTt43aH",
-	"zqDNFKtCkuzAJBhP6QVhfRPoGBNEPuNU5a71cI35ex684dTCZgt13OB+r4D12wcghhD3bDnSiV60SkJ3",
-	"59y5MgO8zom+PawHP6Pm+hs5f4fMN4EDiQqo8tVZY5qZVKaBfvMHU8LZDrLVmn/vuykoQa8N17E2H39T",
-	"sI71OBkxKqruQlyl3hh5oba1XxPbM4BS6KpWQ8Cm5iherdeAe0IL996xoOg3zM5xXdtBxzS/wL2wB2fv",
-	"UFK8HQQwW7tvdfEBQDN812sE+2bT8UlUlaHez8/2nz7d2d2zBRVhZX05YZCNlSl/ulZSwnUVuBu1D7uO",
-	"H6Gxo+3eWGOqgC92KbgC0J9C3iC9Oio1a/AF+iETxWc2pwd7sbX2DavV4fYgQncYgT7KiIAOQaC8lZjF",
-	"neYXUF3jVa4vrQw333r/KKsAMjPOIDHRoxh0d5ncOAWlhlhtRXpA/v1GUziPmlAuv9030qTQNm72HEa4",
-	"K0POcpVVDGwVv/k2GITVhM/a6Bv6rRo2r3UIHNZnGdPefZvyjByg5n2o6be7jZ7In77sXkV16DWmK2R8",
-	"FDhHckHynLLpyPoUUOJc1aMELQSZ0M99JBfabLB9OwwpIMWnBi/KNF6t7kVyDTO49Rq0Uegt+fI6awn9",
-	"nsfNuUESR22lDglnE0Vj8x6d0av5T8yg+j16Ma/uzqtygzsX85b8q2wmHFO5XY+oTHN1S+OlI42ZZCeP",
-	"bGa6LNsCwQCaLFqnYN98q2AAt9cEetMmy+u7H7chEED2TloIqi6P9agWbJ1gQcRhEXOcHjJ0ePQanZNL",
-	"AF1PiAQETImM3EqgAElJmzgAU9UvNEOWOzhTatG7ugKwGtM9o+af9QkJ0HPR9U8HH8Lxm+MRWhC+yI1P",
-	"wQQULW32kcsE6iPvZe+XCQ5BE7IxSTGUu5wykxVprYfBKTtlP/2k10+Ystifg59+Qon+iAv6J3wyQn+H",
-	"RaHTYjjcS8/JJfxBkgE61FuCUiwEJRLJlC+ItDFOk8xDOYM+StIlqGmVjhGSSYTlKUs+b8GPkpHFFDTY",
-	"132ULAXVm+yCN2YXoms2rQUEnuhPAdcwMV1FzDdSESLkKSszP+BToiSaAfS2dEUJqo8SnM0pS1zTMGm6",
-	"MmkZIgfItPeys2dcL93uoGbz8qefHFaLbXMJhnMfJZA2kUCXAwQFfIDIhJKAnyZoyqFXmeIocR9NTOKr",
-	"/eFEGeBDSQ5OGdw3gCkwKRsKUl6xIKAZDlAC3DlxAWZA1oJ2P/rhCVWuGYfSCzNrAJAGWIQgKMEL0w6H",
-	"crZtcXh+/rfkLAlRqdD+cDiq4B9V+4OgH6G5h7xkCn/uI4zmONechmSnzLex08Ps7o5cIaf+nSFdqiSy",
-	"jiJ9QBZM6gAltvNVQFfQ5EMOkDXQTU8RuKx6IAtqdcr+KDTxQ6xCwjLtmH3bQYVOGRcksxvyHlAuoNAF",
-	"Hb07PtEX43fblTB5nZH5givC0sutf5LLpF8Wdzgq0Oo5WSg4RtdAFOYDfjrbV8zWq0k8J6dM3yX9ALS+",
-	"QofMdMfQ/7IlKR4kRD9Jpd64A4R9OzFzBqaixdewwHPDZ3ZRz/V9omyqF3N0ePL8V2NfwYZB3yO0wCqd",
-	"mVN+uvfsyaOR4SFU+gwECEhJ24mCynK7cpy6oT+cIM4grwjua3ldtYLmriLAAWu1DVE1gl4iNhHZHGj5",
-	"QoXPSdDY5pRRBdk+gY3on8XKcGjNyszMTuicOMLWy9rb23vmxOyfcF1++uko6M7jngVrEZrUwIHKA5Tr",
-	"e277xvn8DDkznbrnyFT0D07ZkUeAgyJhYykO9WHvDId2Vr+T8Uzzup9+cpHpsphHkKArKJUo42lhtlGz",
-	"8sKk+1KBJJ0yrAqop7uA5Giox1oCzYxOWaLpFm0v7au2rU2VoB+xz0GBuWFrbh54pDSzQSdL+ua3R8ZB",
-	"XxvLVMIk6Me6iPFDP+qjMdeKd8hMPm8tl8stzQW2CpETps2KzBYBJP/n1smS5pRvHbuFQfWAgcMrFwsU",
-	"vWdS7C2qWQ/6PKBjJQieo5eaxkm80yJfEIYXtDfq7Q2Gg70e2CszUAccHhxOgW9uA+OGb6YElBQv015n",
-	"vZH+8NA8+Zt5UOshcqHFM/xodzishYbDjXB5qEbJWaueVl4E+kRLWqAEL/D+cKdtSD/H7Q8MWzlv8ML2",
-	"h3vrf/SKizHNMgI5sY/NElf/4jXT5iDOPYzf4y7v+RCgXJWG7Prf2beE6LaAr1VmMPpUkOWMa80q9c0s",
-	"8BS8gcdlQpzVT3ojk1p1BdSSxtTFVTx0gF6C3rXk4pwIxMdaNJm+5EubVWmTUCXSWkHJXDh4d6p0B6M3",
-	"KQ+4/99t+6DbJzqTA6j3NRwQ1rsFM/r5FgavKPi2COVbuFM+/QICmcYkgwvTgfz/jjOXcnB/F3N/p8Mv",
-	"jvBlznF2wvlvWJiAxv7O4y7T0zYnF4pkb0hG8Yk2dfSPd3e7/DiAiXQokd8PKwEFipSmQ4OPQDayXMdN",
-	"9EMwspM5Zbf3NnGjlY/nQU94r0HL1uBo+cg2UDlER9c8+Nw4ePST9f5v+WWQP98stKX6KdCxS49NWTjb",
-	"6UrWC3+vPt3h/XcvAydd5PofooVWkPikXPU3fuu/kzukN7zc0+CqlOQdF71cRnxoJgqgrZjkxfvDVyfJ",
-	"gUdHsHa9q783loKF9yAZGJ4OmsBlS2gzgE9QUhaiQX7KKfOfAIUneiRjyP3o3mbs8dMe+Fg4I6c9NL5E",
-	"HLLVOHtkQ1qhIWSHRBmHfBGoKrVoGIQhzvLLU4j0EAOIq3lNiLDgpmA04Sq3MF4qt6Ebs4vAvv0nMVhE",
-	"d6FhuPmZrKpO8n/n1l/eJvq9mYo1lwPPwDcu9IfP1v/iOWeTnBq/9IOWcFdaAtw+hD0NrWdyS3sFIirB",
-	"9heaXdliDxJr7AKiWTMKXxJmHFqe1R2g/eEz48hcUkmaNoUZOWAXtVu33xI6dFeESmSG+PbvyP76X7zl",
-	"6hUvWHatS/WdkOgLOK7rkGi/1R3STj/De+fafzU6/J5cLZsQVelX2Ug/eQE6yXWcMSMbLqj6s8MCi76J",
-	"Zwoy5xdEDtCh0yxdNo6JSmVoIgjJLwfo9xnNySnDFX7oISn7yBZ8as1ugU3EIYkCACV9lICGZ7qpnkEc",
-	"y3lHwy8gyvXjmKuZCQaNIPDzqG/6cBWCnKmZIHLG8+zM9iOxedYLQbmg6jJBKWbhYvS3UPo7AQUUK2Tw",
-	"imSAjjXStq4WLacM4Gnh2VAlBQHkRqQS/bvIzNhk6ZxgJqphnjGRHhOUNJ/YQJcem7CsX0Yv4m6wCse5",
-	"O/30tp1f9XHv1e/1F9R771qmPyjKd+tOsxwZMtCuoY8silgj7HVc+134NsO51rBtMMnbWLd+zSnL6GRC",
-	"xIHrlXMdXmcDsy71Yc61RIKcivGlfpjkkxg/NCmU98QQNzDYHxjXA+P66zEuk+5wuyb+tmksCnl619KG",
-	"o/7RV5ThfIAC3FBsuj2gMYF6waD/6oFrVUHBu+iTAZhBl9WflYklJhLGCBqTKWVyAD4G/ftTpmq+AX5B",
-	"RNRLCW++XS/lHTMfj4C8lgm5jC3LyR8cI9+JSgI0udHFbo/mmXsN2sMtX+vfb3hRK5DMgabj9Z9Y4kEh",
-	"ycNlfbis385lPYJsuFu9qwHCvfVzNunGZviKgvUdlH1ZDpaTbEpsDM9kBKI3tmP+mFhQM2j6doASu5IE",
-	"KZLnRtdv3rspUZ6Q7/DShPD+bfcF8okfXKtfz7VqEk8Eqvga79TL2n5Vqt2fopflHYP89bJ9LJQAsGqH",
-	"BRvahtsErk6TUo4lZ+aH2vYtQ1tBT7Jmhsz7sBHU3afIrHnyfcHeOgDE9Q+7qbvqve6/MC0/N/oJUNhz",
-	"npG7lcTVhmMrs2zC3t8PDOZr5eXgSoer8DZ9XRYzSOVFK5s5zHNf29KHSHhOGQHGUcLNDdChgeIyLcGR",
-	"XOgpyxkhrgZP4XNiO2lNuJgXObYqs0OzQlgr44IvZmSADtkps7UeMOJYEHwuEZ9MtEqt2ZTr3xAzfcnn",
-	"BRc3YVd/Fd6ij2TbHm7JU3xF4pgybHpU1cpxG5zk+fG/XFnHjGBt/EDQb3/nl+EjoIIPJ6+2ftFiw3wN",
-	"87Gep60XVC649I0Q2nqTT2gOClrV6RmmNzam+cDKvkZ2A1+ynFdC0d8GO5PF/LY9AQ1r3gQrmvqRefuD",
-	"Af9gwH9LRo2mSYRdhO32DHnffPMWr9qxrSuGwh1RsGrE0scQfd+mPvK+dcQFmmAKgUVb9WlLu5cA0GZd",
-	"Cq4sD2wiGtQt2+ZWPj8Z0KIhp8MmFidlS2D9uSAOEG6GpfuZmpH5AJ2EdeQw3xlJz4ltOX9guu24POUf",
-	"pJuaLaZzWdUmfVprS2Yuevx5JchQKWqEWQiIxc7wBTmw0QLT9c/2+2NcnTJ+QYQrXgeoGyiApWXDFSg5",
-	"LlvgmVrvmIoFFPC9pEDbpq9fJ6J64hJF2/isPiB9gmMyLdgBSiqtziAZfuba9DiqJoIEPXIe4rAPcdi7",
-	"kB/HhGVlLb1r61py11uQI8Waoqz3xX3UY326W89vB/dMwR4cM9+MY6ZgX8uGce2R70Sz8n7gIBIJZo1R",
-	"cdxHZ4rOSYJySiTC2pqvxDTr2Qe+MmwAAB6nLMnE5ZkoWNKoFANthgurZDgoDwujsqyiNZGUZrY/DXio",
-	"q5BNEX3E7tz3opFYpcD6ML4xHcSUyWGJJJ0XWk990DEedIy70jE0b7pZkHkG2FErY8oA7IMlSuzDSTQQ",
-	"bECo/rVzl4Fg8462a2iP0qHiDK67vRaOrTf6+Cnc7BPifPkqeFlOL0go8OwUP4V7TNmUSGWBaba/KCzP",
-	"z2zhXFvB0uu5Jum73Ev7hsheOtdW0FCtYLJfChuPbQTZcw+a19crZ2KIwjH+INGiTMRwtGiO+FZUrxMs",
-	"z+vqVwtZbxsYtFaW8toE2X2jpTB60bRhzBoMBtz3bcsEK+kScgYAOADHe7hhX9G2CW5YeCb3fssA63Z7",
-	"XOTnYN+0mCpc2HBgsTBBJpaVIHEYYJ4mOV8GuHWAvgh8HAGqEJYK8mKqmMtMDtCh2wpbwy3IhZZ9pwxD",
-	"6xfjGTUOaD3ZAKnZYB8Gbt3k6OXbF6/f/iMZoMSts1ygrQds3YDklGFBPOZgzKAxv3Gd/GuHsBJo2iLt",
-	"bYgzHUOYqSFch6HY68BSd+Bi682w+C1wj1BigJedatBghru3zAwP05QsVLthZamYPsBcPBhGG/FuQ17I",
-	"AYSvZNXN4hcXLNq2AK3t2T0e23Qs+LkW3JO+A0T2AaYfJMBzVqJQGTWNmJS2KZYzAwZPFVKcn8OPHRAy",
-	"es7nC83tXPrhKQvG1SyV56Rv4k7G7zNAb63ryIbVvAvJOKNXlurpiVabyXznSlek3c5KvcudkK1rLDsb",
-	"+fZDD0hbt6ZclWCSE4eFjHihUj4PoyPvib60ti11XcOK3dovVdu6Vp2iTxSAE22Xpn79sromWP4iQ9Cc",
-	"YpYSE492xBF2iwXk7JhbpOx5d2c0bl/xgihM8zZR6hjKgy3xFcFHyh5hnYi7g+ZqR/xBIpp5RXSB1azU",
-	"Q6GlZHtaoM9nLAp4MtBN9540tdBPbTdu24ifSPTlW5h1W3Qn0ZIxAZB3B0nvIPdNcZpjBxCuWWKqSDZA",
-	"CePqrPxlRcD2y5Q3WQZ7tPgIM25OmUu54UK/xbXSs4DhtmMtvNggl/A5cVj7AP1fqCWh05kx4vTWS8pZ",
-	"Welqp6V1jMSy1iQm8M2hlUzqm4z7eAZnVnnfuShlx79VnNXCztuGot8BEO9D2Od7tW5ewKUt5cm19KdG",
-	"JGjOGVUcGOaKwMSb8qm7vHLlW7oU/D1o1kGVOGA9g+WrbT3rdQvoIdjbNQq1f3A7w3I25lhkq0jjhX/o",
-	"DimjfEkLYUzotBDkgTJWNBvwp/mDdNt1Q/qw/TtWZqO9ts/cP0D4r7Y0VXHo4oTGOD2HuhuAhmvz38KX",
-	"Fbet3/3dfdA46byY90ZPd02DPvOvnUiH3DuNKpldXe/ZsEfkje4HP8at+THqW3udyySclK5ntfl3rSpk",
-	"Ngn/VDkoQ3OrTcb/WhCAmNvC493bt9+gBvA+qnHcNDvJhAfnxz1nKcFftA0OYzMXyIYpouW18s4K2/lh",
-	"laiyFt+x6xHxVTpahN5RgNMpAYTjAst9fwYekYivxPXQ9KJrd2f/6f4ve0/2n66RYGtmaAqFoNoGGhnM",
-	"6G313QhOgqyfh+3cjDDky7rKOz0j656NzoiylMQ3bGXv6W5TsR0e1s6iYIrmm8/i0937PcwtMLe0a/AE",
-	"s8z506B7KA7K4CstHr9xjvw/Ay+QC3Mo5m6GJ3mNMIxrhLqSwR67h77r4KJdxXrd2+3Jg859azq3LCmo",
-	"7GdlP9qgR4/3l0PTOzw38gufE3YAVaT+u4xMKAMUBkj1x6z0uAF1c9GH5qdcIDnDi0gw0EgEO8lv1dVu",
-	"p/dV2t64rWlR4l1PooemNw/+8ms2vZH+8q3mGc2UIMdu1na8CYvHffTPNISmqq29TckUunW3cVfhobnN",
-	"d9vcZkNSbG9t00o7w3tmzA/ela+ZWtKVnm7W1SbazsAiLlhsDSwIwrl+zSWaCP4nYa6LoMO/ifcHCOn4",
-	"W9Brhg96zUPiwF+2N8AtaULb5ALnBVY3Rw6rYRDaYb8Pa+ml24Q7Lkivvs5nQrUkR7iCHInni/yvBzv2",
-	"wCPuMn8Easggh8TzCouZBLltHdWMCttgDtmyFSjVFiz0Ha7XhAqpTF2a/cSgms0wYyQ3kQZSthe10GfS",
-	"NBqYCD6PhjZd2/M7vaj6FW1+QSP0YRIPWSpx754qt2hdw/o2SvOW+r31b3TB9yUX50QgPiaXhkI1YUJX",
-	"LhOFp/oOkc9h/QMboEO74BJPXOZ8SbJTlvElQ4Kk/ELfR8WXWGTgTWjrPWj26c40aT34bfcdrI56z+o5",
-	"7NbKi/rXT+59EKd32kfQdEcAsCxLUfo/a5lbI0nXgV+uDq+d+Ke+6/iaW8b6AJvflocI2+3J4ICIHJGW",
-	"hHXbMbbkAguqJ2+gY01RnjZWZzzX9wJRhhJLVQkyzSzbYmxult+q2ejm91WibH5zWgSeO/aHONuDrLtu",
-	"nE2VF3AN52j6lzzbuZtQW8AbusXa/H14CLZ9t8G2jemxPdzWTj/De2fRDxG3rxlx605Utx9zewP4TQZs",
-	"yaLfQ8lwYaH+PRopmnLwL5TtyzxYvtJPYPNNW1CuQu3fhCI0fFCEHgJzf+HA3O2pTtsLQS4oWd4yHvbL",
-	"zzhV+aXv97GYcUbODGyaRW7DSgk6LqANCJWm28cA7Q/3Ec4lD2xBAy8HLYEhlzLS2des4Xux6I7MdP3d",
-	"/zoczc6inbF9Vq6PiWkLM6dSUjZ17ukH5+YD2+rItoxzvJSVEy6AMyyIkJx1VY0CHmYg21Y5N1tQHe+n",
-	"KMvERKltcA4VT63lWKby/gwe6lzw9Nz8anXBkwOpNN0dyZSW+p0kKKNTqgDvMyc40/c6+TmB/kZj23oJ",
-	"cQEwM4gXYCiTz5Aj0Bv1fn62//Rpy4L+aMOw3HkC5WP+n1VIy5/Rp799HG49+/Rlp7/zOApteacIcJJ0",
-	"wNuFc31wHt+a87iOvGgu7QZO45OKfsC4mOOcSpIhxdHLwc6T/QNkgFWNt5jOCfqTM20UCYIyIuiFK3qm",
-	"ynTX4IUCD3J5KROf5oCoPGUelRaGdKBOthFHAK1UVV1MEYjNeIyFZI1PWm/At6q96LkZ3919O6NhV9rA",
-	"X6WJuz44oR90kg3Yz2GWIQzEs5r9NM2nB4jtjSC2YaIPENsPENsPfPYBYntTiG3Dar6EzqOVsb6XAkvL",
-	"To1pOUAOoNpXm1AWAtxIhS8NvxTEoeD0Pc8JBmoJFFqFrVuQ0OqQiOhpPviJvxMSBqLaRFloDwvGqWV4",
-	"b4ryQyjwa4YC1xPQ9UKAR5o9Bjha0VjgP8CjU3G6CxdOcLAr0PNYzYggWkedUJJn3gEEnFLaDFcqa4Yu",
-	"cDaJaQYaqGaop6xuRZvOk0ZZhQz+EcIMkYw6PTbjtjowpkiaSKO/QHdj3n6Al9y3Q/4vZN4+hBa/7wTk",
-	"m5jEVTVt20HKbhxX7MTO3pOUi6wsnDCoYkvXtoFc0IywlDhtz5m8M6ov0qVx9WUCB9awCTraj2VZdaEZ",
-	"0imTiuY5WmKq1nI+4/SPcDvO8kv9JxVIm+HHJ4fvT0qmBxjvuASKOWXLGXc+A4iY6Nf5hf2YSF6IlIz8",
-	"D5JHMb4piXruwX3vpN2uGf2BdT6wzv+p4U3NiizrtO2WqkXTq5nomt66v3F+LhFWiHGUkQVh+v5frmiu",
-	"+9Bat2yta/Z2Gyz/9TsM/XqCPUYJ/DAZgYqMBUHFYoCSjEwFzkiWjNAJmS+4wFBlmvElO3CtvkyECcoX",
-	"QCYIkuNLE5ei6pTlWBExQElR0mEyQkdcqqkgx//Hb248LRO0PDP773p1lPWs1HZ0xXPECMlkTAJMiXoP",
-	"EV7T9vXOaKN8SYQ83oPvhQvkNm8Q3NW7f31w3++EKl1zNn/6KWZoTJAk4oJkUeqsDvmlNyZYEHFYaFbw",
-	"8ZNWfODHVmcqRN4b9bZBIbJjxTxMC8IXOUFac7CRfKvHZL7jHBWOQw1KF7nhUM08gjeYuWwGrBBnKem7",
-	"i0cyp1yNcXo+FVowBSM6D19zzOecZQCRZzMTTMG4i637AXzFeGRWtqGFIp+VCRBUioCCQcp8kliORJC9",
-	"qTjcKGxRasr+fCVodjlq2TU9MmphtDucZULvkoU59ZV9akYu/eDLGc8Jwik4HuHEJKnsoiv3a77nd5PU",
-	"keJ5BVTVYKq6+QUjlcCczbEM7yagBhtF2jZchvkFg4QNNxqjvOICQZRgjHPMUqAZlnn1VB5oCXZOLoFT",
-	"kXCVTqp8uvr/AwAA//8=",
+	"7L2Lcts4lz/4KhjtbHXSLcvyJUlHrq0pf0l6Ov+vc1nb+Xpr4qwIk5CENgWoAdCKO39v7dPsg+2T/AsH",
+	"F4IkKFG+Jelx1dR8HZkEcTk4198550sv5fMFZ4Qp2Rt96S2wwHOiiIB/vSiE5EL/V0ZkKuhCUc56o97J",
+	"jKCEkc9qnMITCeITpGYELfCUoDMy4YIMev0e1Q//WRBx2ev3GJ6T3qhn3uj1ezKdkTnWg8/x598Im6pZ",
+	"b/RkZ7ffm1Pm/r3T7y2wUkTokf7vj4db/4W3/hpuPR//H1uffvr3Xr+nLhd6VKkEZdPe1VW/9/plfMI0",
+	"Q1N6QRjCCqWCYP0nP8kFVrNyjjTr9XuC/FlQQbLeSImChPOdcDHHSj/H1NP9Xl8vgM6LeW+0u7P/bP/n",
+	"vaf7z2AV5scdP0vKFJkSYaaZkfmCK8LSy3+Sy+aU3+BzIhFVSOIJQYojQRYEK6RmVCI9NyLVAUpnXBKG",
+	"zi5h+1Oc50T0ESNLNOECEZzO9Atsqgc4IyjjDA6GfMbzRa6ntDfZmQyzfbL1dDKcbO3jIdl6nu093Rri",
+	"PfzkbCd7lu4M3SbNCM6IKLcpWMKWXkPLme4+ebLqTP9t6/9pO8rf6Jyq5tb8ypdojtklEnwp9cowk0si",
+	"9MHOuVRtlJfDaOEkMzLBRa56oyfD8BCHw7Wn937GGXlbzM9Iy/Vg8DdEGXo12Hm6f4Cokij5KUFzfKlP",
+	"YimoUoSh5H/f/UcyQIcoWc6wknixGCVoIciEfkZUIpznfEmy6pn99Hz/2bOd3b39J0+fxQl4oac3NnNY",
+	"ScrBMe0PK6e0H7t5n34c/Qf6j48/Dbeef/o43HqOHj0etF7EI5LSBSVMvRKCixc8I82tesfySzQnUuIp",
+	"kWhJ1cwQONGveK4i+AXNiPhBth0tPD5O9Sdqq9v4XvpZHxEs9Ry7TlnA820zNH9tuyJP91fdEMvy1u7z",
+	"scJq7R5TZqYr9cNts4U/Vib774JMeqPe/7Zdyott81e5/caMbT4PMypYh7thT1cU7AD+g5ElkQotZ4Sh",
+	"nEwU4kXrXRYFu/FJn2B53iYsEoXl+ZhmCVIzYLoEFYuc4wwtsbT8hmRw+i0yxA7QTZAUBTwZUMTe0+ZR",
+	"X5mxiFT/4BklIKKPyXROmPoAk9M/pJwpwoBrzotc0QUWalt/aCvDCr5afh9nGdWLxvl7wRdEKBh0gnNJ",
+	"+r1F8NOX3oTmpDLlM8ownEiTIMsFfzTvffJP8bM/SKrMWqq7fog+nPyy9TPSLxgiJcgvAE0oyTOU6D8m",
+	"I4SRIjkBJueJiRlpl1NG+ogLlPK8mDOJJNE6jSKZFpIpn89xH0kypynPOTtlXCCFz9w1Dvm2/pf+gCeA",
+	"CRVSwQdA0EqUhGw26SOSSz91eHhwyhrnf9XvfZBEvJ4vuFC1A8OLRU5T0Ey2/7DMx7P9j196eEoMn06p",
+	"ugQdQWGBe309hiRMjc29HfXevT8Zv35bEuMvArNz9IZq9aDX7/E0LRbYkbveN/i5IjVCMfPsae+qbz+/",
+	"+9x//pAVAmczvCg6TeI/BU4J+p3mhhFWJvGSp4pH5uCFYjCZZ72rT+EtoorM5ToeZfb7iKRcZL0ruGqv",
+	"zXs7w6EV+O4HT61YCKxJ/PPWlG/Z3z5+0iczOMJLy/aA5O/iqjW5kv6L0ST0lupLkEv4p7mVmhPd4f1c",
+	"fzPRo2SQyoukj5KB3iX/H3lyYK73Y7ibGP2P43dvEWyvFgMCjkUO0Ct9hc2/0Ewz2lNWvWToERf23iWP",
+	"EWYZ6FMzfEEQRkmFAu2z9rfk8QEiF0RcIq5mRKBzotWwlM+JZucIKyXoWaFIXw96ymCNRH9S6glihszO",
+	"oIJlRKDEPy8TlHGkOB+gV/OFukQXOC+IRBJfIsZB9x6cslN2iF4c/8tsISwMGWXanGYKB4kFWc2t+sCq",
+	"9KL+J6iM+jXDnrSmiBY5pswxsEeMn7Kc4Ewr/38RwaV+cZEXEkk6ZX2nLKOdJyidYYFTbfQ9LvfEDtRH",
+	"ieZaCex1AvSa2IfQGec5wUz2tZpquZ88ZYp8VrCNKOTQWpdd4ktYZpQvAmHKhT4uuAb/wNmRkXYruORC",
+	"8LOczH9y3LKbwvLevBUjc33NrJBFKWaMK62tC4KzgWYbLzib5DS99yktBNFUbLQ2fd3PaKavPkwK9Ov7",
+	"nNEhc9cIFG+YxC8wp4yw+94afZNznJ5LYEwy5QsCE3rNtAKN83vfnXeFQGBXGrU251MJrNrxDkteWruE",
+	"ib7l6hdesOyeN07o24oYR7JwXgKYznt8qXXJE85/w2JK7vs4z3h2qSemOEe5ngBM6gPDhZpxQf8i97pP",
+	"b7mmLxBamhVgzd5phsCNYqZ1gWmOz/J73adDlJEFYRlhKexVxpfahhKXCE8xZXZqC8FTraKc5eRFObH7",
+	"PEv7LQTW8aSQJDtACbAMmYAKI62uTPJM2lnLYqE1NZK9IRnFJ6CWfB0K1HIfab3IGMxaRYOvoowTCeSg",
+	"8LmmgyunjYLcOkxTXjAFvitZ0eC/9JwVPl4QMZYk5frWawX0qq4ERp9sWPYXRIDslZoYhL40U6L58qAX",
+	"tXhDxS/2gaYe2K8u5z1W6WytOrtuwU+6rzd0yq33yl1rfUqR+QIoqzqjFAtB21wYZ1o/ANVriTVxG5LV",
+	"JEMVwhOlzyVNyUJhloKXhRW5ZRPGCVDTyjUdKkxz/bW1j+rDzsY44hn9fUYYaJS8UKCi6dmdM75kFdsg",
+	"w4psKTonXSYW+NaiW1H1zrUM50+p35tgmpNsnHN+LuO+XT5RhJndzanWw3iRZ6iiisUGnim1ANW/iIz7",
+	"ru5KtE6cA6RnbJxOjINpPyfdFkKzmA+nsX85wZKMC6bM6dY4OZAK8Bd9bE7zpNomEApTll8ifmEudPT4",
+	"mp9bv6+VbYAd1mQiCRbpjGQQOaCqj5YzMPhq1FQwT0/NLWEtXr9fBJ+jnfg7bi5jaTZ0LUFKhfVlsxeg",
+	"265I5xpdJRcsKyj9mCE/gcP1HnXnIHVMoraMKjH2q/5pe9PdUdVuRGV9VeoJbv4KTtbiBU74grBE24X+",
+	"OC+JetxHiWFUJEtcGMktpa91VRDb8CdNEwk+A2saPQofREyb1miGM0TV4/4pSyyVJOgRDe0oxfPssbH+",
+	"CNN8/GNPT6vX77lJgF0I39Q/wsd6/Z4dLlh2ebSH3hRvF0yGkuq80hjOMLIR9gsipDazzy5BOxmgfxlj",
+	"Xlvm4AW4NI4LPYdKSMb6xvZ2vG/sBc/5/IyX3q9D8UfBMDqm+QW2DqhwhhB0qh5p1e9U9zoFf92S53Sx",
+	"xRdm3VsLrm+X8O7GF3i+wHTKaroILjJKWErGkv5FeiN97TQ9MywutcxMQd0a9nvpDDNG8sAZB74+PYy7",
+	"hfZdQbD7pbc73H26tbOztbtzsrs72vt59OT5f8GOpXmRkbE0busxzWRv9PGTuQOFIGM1E0TOeJ6Vc9gd",
+	"Gl67oy8Z5cJs8FmRn/f6vT8LStR4xgshx0TrDGYu4c9wn9wfBFZkDJHAqg5mVLisyMkYeIh9vJxnb7Rb",
+	"/tNEI9wzAT/yv4AQ6r08OvzlpOd+GNsgkH1K39bc3tXoJttFWwL6neRwa0sCuCBCAi3vXJWjje1behV/",
+	"cabf/HDyQvNEvqCpJsT3r9FLMufI00W/VyyyNUfXUNhq5FNnNz4oJV2cx4Z3INwDMtfgBEDAuMH0fZwI",
+	"/hep6isuzr5eJtfptz6t45m9y3pG/qvLGZdas0gJXShz3fESU3DDmUlCoMpKZnDEKH6AhsaANiH1yFzc",
+	"ma6WOi/sY1f1WxVV7qxPEUQxBMkUB+3/+vpdeG27itPoNW7Ol4NYoBB01LqV2XdJkH1PGssw5SIjGcIS",
+	"Jdr6E0SCyPExGXNtUGK/miUQcnNe/waVNE+i4s6/WslsGjAMffr2eW2tYhs+xXPOpsa/g6VyIlWiBS6k",
+	"pmlNHUYqamsxTiA1BbJ9/iXbW0NK9ka/d89fRRhkfYWnvV9/Hb15c9rrZKZEGOvNBmxhyI2LS1gm0RmZ",
+	"FkxTkxbFmqLM4yHyo7l7Ncb+5Zr3JBQFX67Dm2rCYxNd5dDdmB8kysiEMnivbwFN/qKk9vxXbPwt6xYd",
+	"dPEu+rw12brQ9rF5+qohVJvsR6uslvt4yEMhO1FlKJtXzerEPndczOdYXPbqgrgbe/Ki+ktkJkZsR/4S",
+	"Cu1ujDtm0pjxq9MO1l+h+zoNxwWBP9H6EbVd9oDBreLNDeke40ZNhhfsb50XlDK6X9NnKmKxstU1+6wi",
+	"smNWmaPb36iMOpnMX2XnQLbX2iJyLYBkdrKkFVc470SkNcopp139qBty1UZ08yHGgt8kz0CbdCP9LqgC",
+	"aKQ+xSkZoH+ShdJqBNicc9JHZyQFeQz6JmaZxxWhOcEMZXQyIQLUOa1UyZpN1xCdveHPo+EwSnej3u6O",
+	"+VuLQNsfXoH/MlzrTr9BDnX11TtAn4Tuz2GMjXRSyk4AVgrGe45TrwprAgAUjdFV2pWrjYFWIdRid7ih",
+	"Lua/tjNcu/xbVpJCUHJTYATwvEcfhzuf/uPjcOv5p/+5+3G4tffp8ejjcOsJACQ//XuvqxJ1lx9sVbLC",
+	"DR6uO8j7UaTWUtidalpr7wcC9MZyxnMw+2puHHtLa5f8fnSxdYrHNa5uqJl0hquWIP2ftuPg4ECrCUZ1",
+	"dzwYtqm/3K2L7H3AQxrGrCQlinbKLRxwCYF0Lw+RBAcDthG5EUqUwEzi1Hw4cf6E5KzIz5OB/d8a5rXi",
+	"H6283+sbv1fMD1qugU+1CV1z97kpOv+QIHNMmX539OzZc31nwNe2uxO4r94ffjh+9RL8r4JInl9o6d+M",
+	"3VWG7qTxBh9vGNxui6WieW7zFvTkoh6h2N2PmvFu1Irb2jmduw59TUMl3L0VE9NGrAOznRHCYNUHaKn/",
+	"oBWZueNGc23UnBHKpmjCC5Y5oPR1tTir2nul3ejW5RlVVrBKtTsiahW/bYaHy7iI7I0+7g2Hw71PNrgi",
+	"AZ0IkRGYQEZyekH0zD81CLAyzOoY5QHCzOE5NDNXCOd5PwI6dxrQjRSeJ8MGlrRg9M+C2L+XVrQi8aBl",
+	"YrYg6aMk2AP9zxSzlOT6bwabF7jOBuiQoTIGY7kWAA9tHhBJaUYyw8MqwMhTZiBmWj+WJfbZX5kZqNew",
+	"gQDSQVOiELU8q5MBU80WqCBxd1bDcJtbVyNou4+rSPS4JT6cvHj35v1vr05evUxG3slKqz7Wg9JFrC+q",
+	"YVBYCHphokGWYzun//GLX1+9/PAbMNCjD2/fvn77n71+yVP9B/V/H7598eo38+gvh6/1fzRYvJZm+hNb",
+	"F1gAdga+JfBEX9Zjq5rpu3JUMHtt32MbSHvhrFT9345u9LfM/foUbpD1ZDR26AUvrDffS0Et6tJiXuRY",
+	"0QsyQhii857eUvMGlsgTbh/h8h9OnQLujhJzeol7jeB0dsrcWJylBpuLcJZJVCz0oSRgbY6FjzUkhg5r",
+	"kYoLIvCUjO13L0F9tTqwbIlVl+AN/R33ZhUsUDri/YqqXnheaJ2vVf2zwWSIWlhGXA8AXNOjv7E89m/c",
+	"hj/P7zNYHa2e9ZclGUyaAt5vXmOzssLAsNacIKwEnANmT8FfygWCUDpifFmNQgF2VL9yzSN0ZuzqNZv7",
+	"BmQccHOILec5Kum441ZMCZ8KvJjRdJxRacLgNOYLDaJxZ5fGsukbHD+XCk0AdsKUTVrpysjf62GAK8R8",
+	"UTmWamz9Zi2xLBMLmtApxFaWoEjr4UjWHe7iYV5eHHYkef9iqVg0hUIpcAF2r7lb0lFZ9ONbHSZyJgBz",
+	"aIIuuEC5PhYDI6MGneNU1ZHXCDadx4KwLKpxvwVsxrRgmyvbFZDdnLIihjw51qTFLwDnRJC7vh1J3H/h",
+	"z4IUsW38AKDqJb7UszdxZrXk4nyEEmlWbM7Oo1w2XZo+9E1pKm6EHEGmVdacpdL6XEW5A0qDeYda36ZT",
+	"L1XC+KmX532AJCGhDml99nLjb4aaepQUjBT3kEnGVYv87PQxgwuK8RfIT2jormA+VQFJB5DeA+heLqxq",
+	"LDvOhC/UmBdKjrNCc6RxGmBtWlnwcsYhZpcJstQTogLZLCV0RtQSTD+QXnqjSvHVcUqhczEjEyJEnPtU",
+	"p2PQDhMujM6v/49dIs11r/FZPVqU1US+ar+pNwGGQDCEJs06qmGFO6F0b+ohV8IfjWumumCC9AgIRuj6",
+	"SYKzNcL+SOvCfLJOO2ywPFGwMVuRPi0K5rO+JGjrFJD1dXXGS/MODlNvgK4S+GCyGTPgRnHbIk2JlGt2",
+	"D6SGvgD6pnpuEXCX/rXVpiaXi2/0TZQjUz2gVTvyvlqTDbHyppTT9fEsc18U+dwAR2tpqDVKAVoDJNFw",
+	"Nu1I1HpWXOB8XIi8lfZ+kEhLrknOly4b9MS+h34nZ+jD6xZS1C93C77zxXitS+cmh+MLUvjzCdOBI6fV",
+	"GoOvG6DxubrY8ggsXmfSugotN3fduRi+d+EFLCQyx4hS2FS06tpMVGOuq0lNtbdFM4grKVF1PiLu22zM",
+	"GFtu4TctFltcpY0YnStEf1wWtgjmiPBqcof+Gh9G88pEmZzn8+2WY9wV0OahqFl5NQayyg13Iuh0agRc",
+	"R19xw+mb6dMvWKWOTxQ88BI0OnPdwNHprwLIF1AHXKp2efNscnMk6NRchlGwVgRb/FztBEMRHwZcSjeh",
+	"Kx8y8mNt72yLgm3v3ACKe4A4yy9hJzDK9E4UzKjj5idBlNDWKAeIZk7S7rGRzX1OwfnVt3y1DmQdkSHg",
+	"7QeplwLY4TnaOQBxWFnl4FYDOv5wuojITEtJJyGtaGzMba1MvCAio2lMwLxrHKnJO3be1yxz3tIKnSSd",
+	"peW/zKdbdJluMaWyGo479lXcAYA9m8SRbjELoAr4b6DqW0H0V+uxPJ5NDftRdCs4MKiLIddB6kaHAg84",
+	"yAmrBPqQhIfToyknEnF2gIbA3EyJtDxHOKfnDrRwq6CiYwfnNkD6BeGLnEB0QF9Ei5cfGb95ZU0e7q9/",
+	"voQ3usLBT1mJB++jguVESjPK3JTecK4NUyDucokva0Gqr4xt8tSw2yCH64HOQ4Zo8rUkySdNIPpXBFW1",
+	"AMUPGl54G3/kzDrLPiuU4ctBtUbW/eCyqnN+betMeR3iB4n4kqG/OCMHqIS+o7fc5ZE7IpyUYQkThICQ",
+	"4hlXMwhHE+oyt78KEsyT404Ld+qAvb8ZmiwSIcBIOQ0L3B5nZEqZtEJUXwgFgcHrJ79801i0NtQ/ZVJZ",
+	"31JSLiD57wVH8/Rq09uaitjrw7eHcC9tianA8ygJXFpaSWe+G4Bb/UgVVTk5gGQyoRU6xIBR1CbQCQsX",
+	"6l0xGH9UxSqT0hxeIcg4lHPZEXjwu37pEF46fnNsEAQzkp43Ie5lYYN4/u1ScDY9QASqZ4GKUCwGvevn",
+	"iehZOFU9gg8BddTOKb5B5fvBJhV6pVlbDjLgKyhmKWnZBGxys1uNBvt349dNoHKL1nlykiHFK+zNlhlY",
+	"DwLQE9kwrW9FKk1guPjpDbpl95BFi1sMpijRHGekDymCIiNigE68wxB2I6PGvbnAUjrgUmfbpTyYY0UW",
+	"MU+sNaw6GkH6DdC+2wo6gDUGqmqin0uuK5pqlOtm2S8LyYbTcNvcDwmtQgNRUq9uzoqbuz6Lj0hgxo0I",
+	"uj41E9J0Li8T1gyC2FGSiRgZRToDo8BV9OujJFDYzLC2TlBs3AYvIIuen/hqlmA+eMwLkUY1Fe4qGELi",
+	"Z4IXNGkiCh0nwQsK3kMTb2xhJ+aDK+r5Jqa6pq8nbZXMAUrev3r78vXb/0wC6dY3j7/7cJJAWMAEHzH8",
+	"4fjk3Xvzq8S0RCNAJYRw2nbYXr+s62nH1CLg5N37joLjvfc4v1uo18z877sCQGyKL4wkMev/AH7FTfwA",
+	"rSVIyQXNtMWp6YhO2VaxAEh/H/lk96G+RPaE4YyaBn118HWMJzjCq3ACsdBkueXmFCQfIWxniJGi6TlR",
+	"+r9SnOd1C2GtplCuq9uUzcMNx05l9cGCYjfmJZazM45FFpGEqaIXZFxJfKtddIdl7Gudn1E2hdKVgGXs",
+	"6I107nLvjSKfSQoe7hZr49h40kMbrQ4d0ya0936XiP9r4sWmhBGxcd59MwQz3t2ftVU7sj6BEmdmgBc4",
+	"ux6EKf4pC2kDZF35JRsYBDfF7r6J6W+MXtHkFv1mFTQvmrCam3yfL/SpUDYuJIlFZh3n3Wg4XqiV4wFr",
+	"1gIM2HHXoTWV5/m4EgxrfuC98TmNUFZHXFqqxnneRHqswCcQPVxr5PqkrPVRrZKPmSsX2jmGnrruAetj",
+	"tHZWlJ3xgmVjchEPx3rSAb/pxc1I1URW/bluGsRtsMLqiA1SbBJT7La0con4hW4jo7YdrZ//emZbY3ZR",
+	"eWHU+nfGodliK2odxee7jKLQLkdxJsEjKEoVajI2nM24MpHtmAZWQwjUonvmt71qbbyne8Odp+4nOw8A",
+	"IxNikBq8UJJmhifv7m9pQkNLyjK+1LOznmF46dmTiPJh59GBLDer2Nf2vl9C3HC3LtqoAh+uJSKaNL9p",
+	"Zw1rOVDtFlVqq1Wn3rfbVplRjP5+oSTPfKHgrv6LSxM7hQStJcBwzggSdDpT0V2BBPaoo1OQA1cTfYGN",
+	"Oxgj34rpB1PuvdoDpvQHjsFF5+2J9QXf9SxW2ju/0Jy8ZhPe3IsJzYkpR9VwbEnbIINkzpczKSu9Ow9X",
+	"xG4Eu2m8EOSCkmU0eA2Glbn4llebL/VdUVlIW0eUmWjQdeA0fl3NGcU26FeCczWrcQUfxJ/BXy/DAl29",
+	"ncFwMGyaFG3VKg9NqfRTN5appRMLCsso3t/e8qnA8x9kF1vY+sXcgLFFlx0r6pzpVnJWrlGFKitMJWAi",
+	"x3MiplGYK19KhM94oZDkcwIJR7lWgS+RtYy1oMBzrRxPMWVl+468K/B1lR5kcW+WTAVfygPgfi6PEyuU",
+	"bOMF3b7Y2aZsSqTaNmex/cVGzK+2bb3kzlqTOaeI1tQWoWzdNzvvjvtw67zB1q9unV4GITdAd5GMZKa5",
+	"gVlQ94Tee6peZA5l09pF5WLWT8NtQ8tmKXxOWLOU7ArdtsS4rC1x6+vIRD5cYdnX4c0ldCTg0q0Vhkqi",
+	"CfekX2YSN5mGm3+t5k97mR9/59vZ5KErZ1qVEXoFY2pFa3lheopIq9JDu5SIGBrtl6Zxb9T7R5FrI1dz",
+	"DMptuoBZiseNDXee7/2cPiFbz/De2daz9Mnu1tnzyXBrOHkyeZbuTJ5NnjxpSqTKDFdRtFcSwnkFi10x",
+	"xQb5tMGpftEW8Rr+mMSiI2tiZZ6iSkWxXHf7oXoFMThRpx32qLQdAsKmJz2v9dVb8uWUkd5or4lqbNc2",
+	"D6xFYxpBGnsHus1som2a/iZGHsEjlcgbGMKmwRWL19sOCk1TRqL4CCc/+x6OR1m15Y9qNIEjOZl3TTur",
+	"nSbMo99Frw1OMV6NqxTl15G0X60al7fEu5biqjTDisQXCNK8CCmOKDzZLxsgDdAhuzSZz7bhD+BGvYID",
+	"FpFvkDDDYm4aqUE2llaAYtLsdgAHFRkbhG7LyEUJrw2T7zdKuC/DF2WafZhdH2TUvzaOk1cXFvBVpTWt",
+	"9sSvp+2fJF3qp20VGr2Etn7dWNk+GR0LzYIvpztUd47lOcnGwMLicwbvWUanVMkwST6Ia5TRKK1yE4Fl",
+	"pK3p/////n/Q4K2DwjMnGcVj7xapCQ6aEwu8Av8CbSkNavn/OM2xlHRi24p0rGDxovqS9UHSi42D7sDO",
+	"u5bsD7y4gJbD8zKjxHZ/Wc8wLnxBx8rR1uipdX/6hnqrh1CupLoRUQZkrkYLF/au225cOLxmETZ8vUjL",
+	"xsybzslYYDYlJhwdP84JNumGtmExVPxHZzg9H6zwL7fQ+KG3I8F5j+Dj1xGg3rEbER/+bBvr6+DVfVOq",
+	"hfUYoNGOb2R4OaSD357bSEq4Rs3u6zguvF/+JhsQtoH5Nlq7dDQXb0OcaMFYCpEO+BR8s61aY6kDGAec",
+	"SUv3g/Tg924zrGS8xOua3cxRQf5sMwdKKLPVyrXQtIa7TVDpWB6NbFr9afMixg0A1i3AqwxaqpK6Ukmh",
+	"1HvXJiuDbjAt2Kwqp6p1g6n4HELGWB55jWGU1BzwgMpOrmDGLxqaTrSj4pKLzJGxcR1NuDgwKn8CUt8k",
+	"ZPBCQTfmz8o2dk30fyfaRs0vK0E3xRfOqdLr92YkXzj9AVCrn+NxODvrlySlztPdFQvEXTCxjPQ1rG1e",
+	"BhxXEW0tPFmnHjfKim1/6c36KC40ltaVZ0RumtjsmplF1KDUg/3GBne5gpdJiw6Y4wzqX0GdBi6CTPS+",
+	"yYIAxcO3QbPgzD7i15l7HUMbWUPgZ+rAY7xGHt3fw1otSAOgm5H5Nad/ZL60NkGudDn5sw+mGTunFWTV",
+	"1uvJpnUn/bIITqXR06Na0aHH/VV1aA7gajNEWFB+qF6Q8JRVsrUezQupwjSsx5WShX20qkWUlvbx8i1U",
+	"1dpHlQns0v9X0EvKxvrDxHObqB4tLRmmTZt68z4JfVULquA0CnlE4nEyF/HubNgEZHxT15Isi/ptUODj",
+	"2g4pv9Tyy92dU284o4oLWz8mCh5sQVJpi+isMAUrASnTuTBqd9TXgQXW1WC3Xx0LZu9B68AOFdw1+kPn",
+	"RCo8X9xh6bYboqeqUKkKZUSQU9X9iSGpyiXHqDIodlcDA9X7vVl7dCfkOpBBFIBingz1WqZmQ3/7ZwRr",
+	"HC1CbTNFTLs7lOiHktA+CpKZ1gfcNwAUVSp6dSLGtfifjYv2uO1qBByO36G9nadPt3YQzhczvLV7vR2p",
+	"UZf9nO3nVwKJQlmxBlTk2gy3oNnAOSk4m6JHR7+8QM/3nzx7POj1N8memuHFgjDwBFLpIZzrQUKj0hXr",
+	"yp6d9gSRZH6WE3na67X5CuTqgNICi7LfG2WLorv6FCCwIvKOMgnFWFs+z/V1MHXLwLFW9yy7EKJrOxZ3",
+	"w7qu7JFaeb5VtW/Qynxv9+qnOkVdV8IImuv79eTkfdC8yH9sf3c3zrtV3rJT55QB+Nf2zdbL0JaePCh9",
+	"yWWZFJ6mhRDE5teWS6x0FkeutXiMwdugRNtm1mZzgDD6cPRaUxOJfBZQPKOzHLPz9RFe4742O+E3N3ZJ",
+	"jwjOKIuUy/c20pxOTe2fyn3s9YKyLQVkli24VFNB1j3mauRUHmPc+YSt62UXyfBVyDy8ugp/IVOBM5JF",
+	"ZIef+poCZWbhL8zjnaEs/sV1SZYrzJf6x5vKcmXT1+Z71re/0wvhQXR4obZM/7l+ONlg1JXrbkYpAZQG",
+	"AsaeqzY58AWmRmjFzI6wxlwEltddvpfOzXVC0fq3zODxFRozeE0G7MbprLftqq53nY4hU+8slgeM1qfc",
+	"tUbtVkuFoIe35uHrUZ6V1NBau+p4p+ruAb0wVaO1yVn3MMxXR7DXQxQdwtEmUtoVMRfaV9do3Rd8ru64",
+	"rnmpV8LjV9s8vnBY+21eEXy7ZdfmicApyVY4OG+bQ9x+lKoJdXjaEeqwEW3deajqIZK0AkpvIkXh9axd",
+	"yJsEiyp9KP0FW3l34xiLTR2I1QqnXR3ilnvE6t9e17VYKWPa1aV4ZMoMblQ18W2thG1YswwiYtfsUK4t",
+	"cjm73xbfpsZa+xcrLdh9yO/639OG3VryKNg/9WNXJhPP7HQLII7OiQ9MueRwbahef4bXri05aFGgXeOr",
+	"PH836Y0+dquWZvplXX3qx/QTV47TFeKslI60ZbGa7BrYs1L5KgLzVVC1pg67Sk0iDL8gIituUk5rfUJF",
+	"6ztnl21ym7KULnDeWhRo48rlrYDz16q1cmf0677aUpCJtWlZ7eo3owW1N3dfeuQCXEVHoJEJV/a/lvQQ",
+	"3MuQhzR7JYc8rUJ/QcXhEnS/tkiwYw3NKIYl+2Tkmn0El9RN6gAlsFrzkOSmbR5VpZ1VtlY0RYjd9kRt",
+	"7ILdkgQtNmjyrAXWrUrNgm0oL8MukjW5Kcd80h4WCjJ7g6jQCDG+tEonzQnCKMdianoZ+GaGEEyDA7OF",
+	"rRGe8rC+YDeGcgPBboj8mpL9GmjDWurkvSgDRCo6By3S7vJYjxvLvLX9H5HtAVj2yOhXWnVgSTNipZOt",
+	"w2r67tuI/DW3s7VS5e20E3UVS6B3UNemHyuqUr+9QfeNO21ZeisZjvfXHKRTYiS1eYWayHxcZDMJadhY",
+	"v7UJai2vsAIHrMs/L+QirVPjZLwmvTB+RWOs2pZerkcvAlByz5e42jnZ3R3t/Tx68vy/wNFcCQ5ar46J",
+	"LfdGLu7p6wqMeuTPAueQJY7zggQxb4v83XGKfy+7ZHgO5ShtfqN9Eh0KgtEHG3APDfb4JJuhjWuBrRvr",
+	"XEnHZkNf+rciwOb2+9bF8rFf8NaPzZluTHxzh0YM1WoTZq0eWN+MGv50DYa0uTcb1rPVxAwPo+SLJ7a+",
+	"j0L3TT7jVXKAMJoKXixQ8sW/I/so51OaXtla4PAPlBy+fZn0UfLuyIBm3r47MYA1NSOnTM64UDPoj/vl",
+	"1OZgXhBBJ5Rkp70RApMp6ds23sYwKhEWgGEDsgcT2SRbond2tnKEEnMn9Pe1suz+dcrsH8Z0yrgg4xRL",
+	"Aj17OVOYMngBGIAc66Xof1LmRjH/NcPwFPlMpYL/mirz/2GgXJn/D/8wUgc+Cz0D9W/G7zbOsVTBP7UC",
+	"mAxO2Sn73XX2JWxKGYFqCLKsGg55ffLctCdMvkByZeScyqLs8ERZnNGUiTMIwinlDCaX4jyHTik8gz+F",
+	"KbGwO54UYXFYlsWHsLJdjqHOrUwabbFxWPr8lOnTdj/oc37WR6eel+kfTntLLE97+mdYi/lNEJyd9q4S",
+	"9EiT0hLLMeMqOVgFjoT/XeTU/GTBkY8PTpkpDcOtrMLMpEBaCILZ1vqUKHN19msz27tKBijjqfQQhsE8",
+	"A0AkZsjyfb0L0E7I4CNLYXB9rt6pmvTdVI+2rOaVntWGRSAl/JfV/nea7eorf19Z+PxXvkRzzC4hHRba",
+	"KMiZqdbUvYb+VTsftYuzfLQlfFvrdgkT2bA3C7GbuJnc9BC6lqlUagxCBR5N7dfCRUp/dp2sY70JMfN4",
+	"TTH3NTZy8HYJ96ptgp9qbVNXCMsWT4ZVkZKR3jXim6N6yQpuZlEY3maaMc75vGyUXXlVG4eLQiHKFIcS",
+	"tFpaBWNJfCnRH4WtqBy6QEpNzQwa9YHYldyOH8RjsLqettNwb9MfEgDBuvpE7DTel4WqmhXhdusMpCbD",
+	"oNx5GRCD+OFp71kGiLvqLW3T2uu3cqe8PR9X1L+tBjPLVOunvRoQVS+d8/OxPpe99ip0t8CVKkPEHL/h",
+	"ZbA4tWoUVQszvaWnTma1IBe/H/ZXK0prfZcmK0WVdTU3i5xXKbeNefpTj0FXcs6mxpVnWqYZhUO/cq3m",
+	"hWuZaziDcmrdma5d65FBa26iPESsRVfBpXaZq2pUoG8HutSzrDxfq3DESr7c3EC9d50mPM/6AtYfDBBh",
+	"ROe5QYHt1XANcEyJS6RNDyBh4L0TXggL4GipTtgVc95HGRFQThbChGWBm80dU/Us01rdbTunFXv8AUpt",
+	"bV7NcrP6Qp3L/9ygps+KWj6VtR757gPBTXaA9Y8VmC00ZbJWK/UoFSpNOcCRLXhjqvMBm/W1mnav+sFI",
+	"M9tdd0KW4Gzg3NwqQ00QpdX/mxq684PsawFL2QXOrcdsjlU6sxkic6InY6wqwZcSSsyGSu1emYY22mnw",
+	"kfWFCC0y34H/MVTUhLn40jybSJSQ0Gr1mYfDGIjfLjtaJy7MJs5JWESra91wt5Otw9fqTmFz5sAID5Ba",
+	"0pSU6EzbPRF+7Vy43B5fXD2ySp9zADDDdLtEHYAU4vqHrat3gAAXD7W7JJyr/tuMYAgZSJp1XcOGJlRA",
+	"j+27jt2eQ4YG46a41AzL63CGipUGO1OefDmbktjKY1lZtc9S9MaNJyOyu/RXAu+5tvdl41ffYIUFBhUe",
+	"XKOaSI5KD3PvDf6DC/SCwlruRAu5gfe7dmMY/bMgvv07EPdNO2TBl+JnzzJSr+uHs8yEv3s/7ezvPHmy",
+	"u/fzzz8/DeJFcmybU4DZ5+vGhN20HIsPO0q7MObPQxsaomw84dCdY3+/35M5X1YswOHe1nD3ZGd3NByO",
+	"hsNISMRPtMEgCgFNzpyIY+jVYOfpfryMWHNRDY+FLZ6WlK0vzIWG/skg6mnXZNvNq+x0L1UW2+woeJfO",
+	"qSprF0jSUiKsdkitUVrs+iHCkDMOTfmXI60gGNbnqivqzxoQBFXQN+iCiK5JkAF5tOIvfKgYVFzjxNfq",
+	"iJmITWBzgGXOnNCDSwAuZTsnkt1S7yrbisoVS3EEGz+r+oaHa47RafuFjrurzDo38T4Bc1hX1cEN2z6d",
+	"91pIbSJaopS833Rnt1D8Br04W7L3wwGj6woi/q3r+rKxK6i8UqZIBRVoIYjBBukvHpjSI67mnVXUoA0o",
+	"gimVuqSHIlm3TKUdVyjEwzxtqA8B6nVjxScWPdfIFYwwf9uJTFvcFH3Rwufq39DvJE/5nBh2+UXL9KsB",
+	"Oplhdm5Mhj+4Qdxou1QScUFT8m/oiCzyS3R88u69ttb5wi+hS5TfyqCcpxh8ZoSNPxyXgXk3oTJAsz4q",
+	"rzUOQfX9l16u2jzpT0FN+p1IYuLGxdXcJn65nYrxncWI26/Id28xXl/ZySj2Nccp0bIkMCBMsSXXLlEb",
+	"MrYz+GJBsMA2b9Yzt5as3EoDxHgTgRALPcNM3yNXb5B8Vivw0CtgCKnPFi5XHgoHu+/lrDYDKLgLejuh",
+	"CgeW7S4tPIO4zWBFOY3u0Qo3kbZwRcCbDsUfBcM13mTNkBswp9zq5T9DV18pKZuOQ77xKdZfT0WRcK4o",
+	"LoImP1T67CrouTIlCmJelbtSehPAOtKS49K8btrMx11adsqNizDDAqeqdgdbKso2l9rox7ViogN0WGZR",
+	"ud44pou4L0y0yfVuNvGz1685T7/+DvR0Dce6N2ZltGqKlUeGGGHeNfDBTgx70EhKDD6xpk6ae1KTYVia",
+	"PdKyuXQT+by2mjG6X7VF92MqceueHpfFmW4qLzvLt1YhtiKRYRVb9wx8VQcZt+CNvSz3oEu16kPtus7t",
+	"6jdxlneAErPeRLMw6FBparEF6LnkyxcLjrq6SuDvZwKnRDZo9PnTtZ1CS72n7K/uVMZgrN1htSM63vrr",
+	"05fd/t7Vo4/jrU9lg3T9489Xj3+Mtki/Q9fPZopVIUl2YHJ3p/SCsL4B/p0RRD7jVOXaDOGS1Jm/58Eb",
+	"Tq3iJ68x7H6vgPXbBwAMFfNjlaQTvWiVXOnOaWllcnWdE317ZRT9jJrrb6TTHTLfXx0k6tJhH8tZY5qZ",
+	"LKGB/vIH40Zur1/dmtruGxUqQa9dCXNtqvumdTDXl6CMUVF1F+Iq9cZFDWtb+zXbZgRVCruq1S5u3V2v",
+	"cQHAUe9YUPQbZue4ru2gY5pfYFuN4S8D0DmUFG8HSMxWYE8XH0AduDDSe9o2iaoy1Pvp+f6zZzu7e7ZW",
+	"QYgVKicMsrEy5U/XgvdfV4G7EXDgOn6Exo62e2ONqQK+2KXgCurpFvIGmctRqVmrDKgfMqh2ZtNlsBdb",
+	"a7+wWh1uDyLcD1qiQnWNTx2+PUTwt3DzrfePskqvI8YZ8YH/zVwmN87MqDWDsiI9IP9W3Ee4/HbfSJNC",
+	"27jZCxjhrgw5y1VWMbBV/ObbYBBWEx630be+e5bNG1hBUPrEmPZpgD46QM37UNNvd6vK9eHWf336snsV",
+	"1aHXmK4A8ypwjuSCQO7FyIXkE+eqHiVoIciEfu4judBmg22JaUgBKT41pZjhvaS6F8k1zODWa9BGobfk",
+	"y+usJfR7viTtDdDotZW6IrObKBof4D7f+Gr+EzMoLBe9mFd351W5wZ2LeUv+RURGU9Wmcrv2y5nm6pbG",
+	"S0eaBdv4ouGCpwQAI0tMVVD1Owp/t1++1Tp7MfCdq+6R2OklnaThRbkvqzbYbV+dMN3r/fXF/QAelBaC",
+	"qstjPartY0awIOKwiDlODxk6fP8anZNL6GeWEAnNJSQyciuB2h5KWuAATFV/0AxZ7uBMqUXv6gogZKYx",
+	"Zc0/6wEJ/IIIpAlCHi4W4EM4fnM8QgvCFzlxuCgqkKXNvkNjyT7yXvZ+CXAI+nv7TLNTZrIErfUAyXQ/",
+	"/qjXT5iybTUGP/6IEv0TF/Qv+GWE/gGLQqfFcLiXnpNL+A+SDNCh3hKUYiEokUimfEGkjXEatA/lDFoU",
+	"Swc11yodIySTCMtTlnzegpeSkc1IM22l+ihZCqo32QVvzC5E12y69gk80b9Cy4DENOw0f5GKECFPWYn8",
+	"gF+JkmgGXa2ky/dXfZTgbE5Z4vpxS9PwWMsQOUCmc7adPeN66XYHNZuXP/7oyqCGSPc+SgA2kQBKEdJh",
+	"TLFjlAT8NEFTDm3AFUeJ+2liEkHtixNl8mwkOThlcN+gAqCBbChIAcWCgGY4QAlw58QFmKFoNXTS1Q9P",
+	"qHJAV6UXZtYAUEhYhCAowQvTaZZytm1L3P70h+QsCQs+o/3hcFQpLVxtvYkeQd9MeckU/txHGM1xrjkN",
+	"yU6Z7xCvh9ndHbkaSfo9Q7oGggqOIn1Atk7zAUpsU+mArkwC5wBZA92064TLqgeywLpT9mehiR9iFRKW",
+	"acfsW/CwSXjN7IYcAZQYakig9++OT/TF+N02/E9eZ2S+4Iqw9HLrn+Qy6Zd1ExwVaPWcLBQc4+6+qzfB",
+	"MuOnsy27bSkYiefklOm7pB+ArtLo0GZdAurXVHvwCE/9JJV64w4Q9p26zRmYYhG+PAQ8N3xuF/VC3yfK",
+	"pnox7w9PXvxq7CvYMGgpjBZYpTNzys/2nj99PDI8hEqPQICAlLRNHqkstyvHqRv6wwniDHBFcF/L66oV",
+	"NJ/tKuAdTfhqBG06bUalOdDygwqfkwDTfcqoArRPYCP6Z7EyHFqzMjOzEzonjrD1svb29p47MfsXXJcf",
+	"f3wfYHbds2AtmvxXfaDyAOX6ntuW7B6fITUbAcy1Qb8PTtl7X1wd6m8ZS3GoD3tnOLSz+p2czTSv+/FH",
+	"F5ku62QIopciaUZMzDDjaWG2UbPywiTuUIEknTKsCihVcwEZEVDqZAk0MzpliaZbtL20n9q2NlWCHmGP",
+	"QYG5YWtuHvgi5GaDTpb0zW+PjYO+NpYpMpGgR3UR44d+3EdnXCveITP5vLVcLrc0F9gqRE6YNisym4ud",
+	"/F9bJ0uaU7517BYG2fSm0ny5WKDoPZMrbAuG96CFIjpWguA5egV54UFEZ9TbGQwHQ5MbRRhe0N6otzcY",
+	"DvZ6YK/MQB1wpdZxCnxzGxg3/GVKQEnxMu111hvpHw/Nk7+ZB7UeIhdaPMNLu8NhLTQcboQDqholZ616",
+	"WvkQ6BMtsEAJXuD94U7bkH6O2x8YtnLelOLeH+6tf+kXLs5olhEAzT4xS1z9xmumzUGce7D9ky7f+RAU",
+	"kC4N2fXv2a+EjWOgdHWJYPRQkOWMa80q9X0i8RS8gcclIM7qJ72RgVZdAbWkMXVxFQ8doFegdy25OCcC",
+	"8TMtmmxOnEVVWhCqRForKJkLB+9Ole5g9CblAff/h+3Me/tEZzCAel/DAWG9WzCjn25h8IqCb7Ppv4U7",
+	"5eEXEMg0JhlcmA7k/w+cOcjB/V3M/Z0Ob7zHlznH2Qnnv2FhAhr7O0+6TE/bnFwokr0hGcUn2tTRL+/u",
+	"dnk56MDgGjB8P6wEFChSmg4NPgJoZLmOm+iHYGQnc7x50iputPLhrUUQW1aDlq3B0fKRbaByiI6uefCF",
+	"cfCYhLFqa/X8MsDPN2tYUf0U6Nilx6asSdXpStZral19usP77z4GTrrI9T9EC60g8Um56m/81n8nd0hv",
+	"eLmnwVUpyTsuermM+NBMFEBbMcnLo8NfTpIDX3jQ2vWutJ2xFGzlTJKB4emq/jm0hDYD+AQlZa4W4FNO",
+	"mf8FKDzRIxlD7pH7mrHHT3vgY+GMnPbQ2SXigFbj7LENaYWGkMunyzjgRaBeki00SRjiLL88hUgPMb1m",
+	"NK8Jixe6KRhNuMotjJfKbejG7CKwb/9JTJnfu9Aw3PwMqqqT/N+59Y+3iX5vpmLN5cAz8I0L/eHz9W+8",
+	"4GySU+OXftAS7kpLgNsXFPZaz+SW9gpEVILtLzS7sskeJNYzFUSzZhQ+Jcw4tDyrO0D7w+fGkbmkkjRt",
+	"CjNywC5qt26/JXTorgiVyAzx7d+R/fVvvOXqF16w7FqX6jsh0ZdwXNch0X6rO6Sdfob3zrX/bnT4Pbla",
+	"NiGq0q+ykX7yEnSS6zhjRq7eY8WfHSZY9E08U5A5vyBygA6dZunQOCYqlaGJICS/HKDfZzQnpwxX+KHv",
+	"9tBHNuFTa3YLbCIOSbS2btJHCWh4Y9DwxhDHct7R8A8Q5Xp0xtXMBINGEPh5bKs4FoKM1UwQOeN5Nrat",
+	"Pi3OeiEoF1RdJijFLFyM/iuk/k5AAcUKmVLAMig87cu2nTLo/ALPhiopCCA3IpXojyIzY5Olc4KZqIZ5",
+	"xkR6TFDS/GIDXXpswrJ+Gb2Iu8EqHOfu9NPbdn7Vx71Xv9ffUO+9a5n+oCjfrTvNcuRKLdwN9JFFoWJC",
+	"YA3XflepvKtslHMV2waTvI1168+csoxOJkQcuDa01+F1NjDroA9zriUSYCp8ieMYPzQQyntiiBsY7A+M",
+	"64Fx/f0Yl4E73K6Jv51ilpocvOtpw1H/6C+U4XyAgpYc2DRSRGcE8gUT89mcZMmB6wJJwbvowQDMNG7R",
+	"v5XAEhMJYwSdkSllcgA+Bv3+KVM13wC/ICLqpYQv366X8o6Zj28utJYJOcSW5eQPjpHvRCUBmtzoYrdH",
+	"88y9Bu3hlq/17ze8qJVuR4Gm4/WfGPCgkOThsj5c1m/nsr4HNNyt3tWgeZz1czbpxiJ8RcH6rktcmQ6W",
+	"k2xKbAzPIALRG5wR60YxRc2gn/oBSuxKEqRInhtdv3nvpkR5Qr7DSxN2zmu7L4AnfnCtfj3XqgGeCFTx",
+	"Nd6pl7X9qlQbK0cvyzsG+HXwE7q4uKtF4JsX2tA23CZf69akdJgXte1bhraCdt9NhMxR2GP57iEya548",
+	"KthbVwBx/cNu6i57r/sbRyb/ZZNXgMJe8IzcrSSu9vJeibIpyemBwXw9XA6uNI8Ob9PXZTGDVF60spnD",
+	"PPe5LX2IhOeUEWAcZbm5ATo0pbiUaVEtF3rKckaIy8FT+JzYJtUTLuZFjq3K7KpZIayVccEXMzJAh+yU",
+	"2VwPGPFMEHwuEZ9ABzLNplxrxJjpSz4vuLgJu/q78BZ9JNv2cEue4jMSzyjDpv1zLR23wUleHP/LpXXY",
+	"6uEQ9Nvf+Xn4GKjgw8kvWz9rsWH+DPOxnqetl1QuuKTxji5vg0yjHBS0qtMzhDc2pvnAyr4GuoEvWc4r",
+	"oehvg53JYn7bnoCGNW+CFU39yHz9wYB/MOC/JaNG0yTCLsJ2e4a86Yt/u1ft2OYVQ+KOKFite6eLIfqW",
+	"yH3kfeuIC2Q6bPZd1qdN7V5CgTbrUnBpeWAT0SBv2fbi9PhkqBYNmA4LLDZ5sdCgVP8uiCsIN8PSvaZm",
+	"ZD5AJ2EeOcx3RtJzkpmc1APTfdbhlH+Qbmo2mc6hqg18WmtLZi56/HklyFBJaoRZCIjFzvAFObDRAtNQ",
+	"37bSZ1ydMn5BhEteh1I3kABLyx5tkHJcdpc3ud4xFQso4HuBQB8BuX6liOqJA4q28Vl9QPoEz8i0YAco",
+	"qXQRBzD8zPXmclRNBAna6j3EYR/isHchP44Jy8pcell2HbR0eAtypFiTlHVU3Ec+1qe79fx2cM8U7MEx",
+	"8804Zgr2tWwYm1RwN5qV9wMHkUgwa4yK434aKzonCcopkQhra74S06yjD3xm2AAKeJyyJBOXY1GwpJEp",
+	"BtoMF1bJcKU8bBmVZbVaE0lpZvvTgIe6WrIpoo/YnfteNBKrFFgfxjemg5g0OSyRpPNC66kPOsaDjnFX",
+	"OobmTTcLMs+gdtTKmDIU9sESJfbhJBoINkWo/rVzl4Fg8422a2iP0lXFGVx3e205tt7o46dws0+I8+Wr",
+	"4GM5vSChwLNT/BTuMWVTIpUtTLP9RWF5PraJc20JS6+hY+pd7qX9QmQvnWsraKhWMNkvhY2vbQTouQfN",
+	"6+ulMzHbWvcHiRYlEMPRojniW1G9TrA8r6tfLWS9XbbMjbIU283YN1oKoxdNG8aswdSA+75tmWAlXULO",
+	"UADOdhB+uGFfzbYJblh4Jvd+y6DW7fZZkZ+DfdNiqnBhw4GmgzE4K32ROAxlniY5XwZ166D6IvBxBFWF",
+	"sFSAi6nWXGZygA7dVviO5hda9p0yDK1fjGfUOKChF3FZqdnUPgzcusn7V29fvn77n8kAJW6d5QJtPmDr",
+	"BiSnDIuyq3TMoDHvfLD1gWuHsLLQtK20t2Gd6ViFmVqF6zAUe52y1B242HozLH4L3COUmMLLTjVoMMPd",
+	"W2aGh2lKFqrdsLJUTB/KXDwYRhvxbkNeyBUIX8mqm8kvLli0HfRhj6N7fG3TM8HPteCe9H2jeBdg+kFC",
+	"ec5KFCqjphGT0jbFcmaKwVOFFOfn8LIrhIxe8PlCczsHPzxlwbiapfKc9E3cyfh9BuitdR3ZsJp3IRln",
+	"9MpUPT3RajOZ71zpirTbWal3uROyeY1lZyPffuih0tatKVdlMcmJq4WMeKFSPg+jI0dEX1rblrquYcVu",
+	"7ZeqbV3LTtEnCoUTbZemfv2yuiZY/iJD0JxilhITj3bEEXaLhcrZMbdI2fPuzmjcfuIlUZjmbaLUMZQH",
+	"W+IrFh8pe4R1Iu4Omqsd8QeJaOYV0QVWs1IPhZaS7bBAj2csCngy0E33nja10E9tN27biJ9I9OVbmHVb",
+	"dCfRkjGBIu+uJL0ruW+S0xw7gHDNElNFsgFKGFfj8s2KgO2XkDdZBnu0+AgRN6fMQW640F9xrfRswXDb",
+	"sRY+bCqX8Dlxtfah9H+hloROZ8aI01svKWdlpqudltYxEstak5jAN4dWMqlvMu7jGZxZ5X1jUcqOf6s4",
+	"qy07bxuKfgeFeB/CPt+rdfMSLm0pT66lPzUiQXPOqOLAMFcEJt6UT93llSu/0iXh70GzDrLEodYzWL7a",
+	"1rNet4Aegr1do1D7B7czLGdnHItsFWm89A/dIWWUH2khjAmdFoI8UMaKZgP+NH+QbrtuSB+2f8dKNNpr",
+	"+8z9Fwj/1aamKg5dnNAZTs8h7wZKw7X5b+GPFbet3/3dfdA46byY90bPdk2DPvOvnUiH3DuNKpldXe/Z",
+	"sEfkje4HP8at+THqW3udyySclK6j2vy3ViUyG8A/Va6UobnVBvG/tghAzG3h693br98gB/A+snHcNDvJ",
+	"hAfnxz2jlOC/aFs5jM1cIBtCRMtr5Z0VtvPDKlFlLb5j1yPiq3S0CL2jUE6nLCAcF1ju72PwiER8Ja6H",
+	"phdduzv7z/Z/3nu6/2yNBFszQ5MoBNk20MhgRm+r70ZwEmT9PGznZoQBL+sy7/SMrHs2OiPKUhLfsJW9",
+	"p7tNxXZ4WDuLgimabz6LT3fv9zC3wNzSrsETzDLnT4PuoThIg6+0ePzGOfJ/j3qBXJhDMXczPMlrhGFc",
+	"I9SVDPbYPfRdBxftKtbr3m5PHnTuW9O5ZUlBZT8r+9MGPXq8vxya3uG5kV/4nLADyCL1f8vIhDKowgBQ",
+	"f8xKjxtQNxd9aH7KBZIzvCC24fuc2OyMjBObRgrNdAbo0DfZsRjIc8oykz5L08QitBgPPgw1zufgZIbs",
+	"RSiwZyAyJNPGLVUSzQngl9o779hd+lZ9/XZ6X6XvjtuaFivCnddD150Hh/01u+5If/lWM60mJsnxu+2F",
+	"IBeULNtRoG+DzDFDpsDJDC+y+WAGyLrAwnOfgL8ZhBBaYDXrI1mkM9MRvXxirK/VIOUsg3/KjzufBtD/",
+	"ODlAT4Z7hmmC+qfnYThZztnU1CNiCKM5ZUW8+pBd3vfBpd6byfqrfb9xyeokVgZK+pr28BzS36ma2YbQ",
+	"Duzaty02lnBKDof2EL98YId3GaICmDqEqXDIfZxuw/iyo24X45LrGpOFNT48SIMLhG1veyfrDdekqq0x",
+	"WcmnuvUlc+M+tCX7btuSbSjD25uStdLO8J412ge/+NcEBXalp5v1I4s2orG1cmxVJCwIwrn+zCWaCP4X",
+	"Ya7/q61cFtis54QsDMRNm60HJl3I2K6mpBPLL0ub2jT0OmW20c2g1bQ2NQzm+Dy4aCgjC+gzy9b2mAlv",
+	"1Ldgmg4fTNMH5e1v21/mFoxZiHATbTtidfPqk7U6tnbY78OUfOU24Y6LmlQ/59G07XYjJHUa2/Fvx1Qe",
+	"eMR9GXhOQN2edbdtPd23XO7pMMugr+hyxm1hS6qcVmRSpMuk1ExrOlgvbznjOTFQfoW0KpXnBz6VGJQr",
+	"Wy0SYgeCIINLMM1NTxkoPPYJCCoYIL8p+O22zlaQLrWlmB6Es8xu5hu7PQ/pz5ukP9vN+wBn3LsHRmy+",
+	"dESkvmwRVvw7ZH/gsnrg37EixIN29820LSpUWAFYm3XMczymeGnlbewGiZugE0XEEotM1j4bFrEQxPBh",
+	"l5MFfJLkklyPIZ+ydRwZ3R5DFkZd/psy5QcW+8BiH1js9QzoUsO8Lk+tqMbMNQ5p7UNj60H0Xdn0CRVS",
+	"GRZqfzFF42eYMZIbICcBb57hl6ayvDR9HCeCz6PI8WM7kzu91/oTbbAr4w+DSTwkAcXBU6rcogqtmV/W",
+	"GWHwlI+wXc/2wiqdxeqp/I/jd2/RnIgpQfCM6ZTzbO/508cut2HJxTkRiJ+RS0OhmjCh6blJcqDavCSf",
+	"w/ISzLiuoe+ob9cmc74k2SnL+JIhQVJ+AcYaN9oIVVF0gp6T2ac7czLrwd/D/uhtD0eCfdmCOfx0k1Hv",
+	"2XMNu7Xyov79c6cfhOkdeZogomSbT0ItcktR+n/WMrdGDrTrLbIavXzin/qu4ctuGevxy35bHgDMtyeD",
+	"AyJyRFoS1m1DmJMLLKievOnMY4xtrYbOeK7vhVZDE0tVCcroZELEoAVB7Gb5rUZU3Py+CobYb06LwHPH",
+	"/oAifpB110URq/ICruEcTUPRs517g8gF7KIbRs5fkQeQ3HcLktuYRNthcu30M7x3rv2AlPuaSLnuRHX7",
+	"WLk3kMVgylvbfoNQpK2wzRV9/xc05eByKBvG+/aESj+BzV8GLRC2CrV/E7rR8EE3evDC/41hbLenTVVy",
+	"s24PkvLqM05Vfuk7rC5mnJGxCQraWvlYKUHPCmi8SqXprzpA+8N9hHPJA/PQFPSn0mWvDtoSsL4XI+/r",
+	"pmDVZtHO2D4r1znWNOKdUykpmzqP9YO/84FtdWRbxl9eysoJF8AZFkRIzrqqRgEPM0XyV/k7W/po3E8Z",
+	"HIMgpMyUUIEaM60FcEytwzE81LnEzAvz1uoSMxUs3xmZ0lK/kwRldEoVdFjJCc70vU5+SqCj9Jltdq0N",
+	"55xMFOIFGMrkMyBqe6PeT8/3nz1rWdCfbQiNnadQsMf/swrY+Al9+o+Pw63nn77s9HeetAM37qrmviQd",
+	"OhzBuT74k2/Nn1zvdWEu7QZ+5JOKfsC4mOOcSlNZ4tVg5+n+ATKwIeNApnOC/uKMGPRURgS9cGXmqDL9",
+	"THmhwKlcXsrEg4IRlafM9wGCIV0Zbdv6NChmXVVdTNkNh8ltLXShN+Bb1V703Iw7777907Arbe12pAnF",
+	"PvilH3SSDdjPYZYhDMSzmv00zaeHpmYbNTWDiT40NXtoavbAZx+amm3a1Mywmi+h82hl+O+VwJI4VL42",
+	"LQfItQTzWeKUhSWFpcKXhl8K4uoO9z3PCQZqCRRaha1bkNDqkIjoaT74ib8TEgai2kRZaA8LxqlleG+K",
+	"8kMo8GuGAtcT0PVCgO81ewwql0djgf8JHp2K0124cIIrdLskRpsTROuoE0ryzDuAgFNKC3qlsmboAmeT",
+	"mGaggZoE0boVbepkGGUVQP0jhBkiGXV6LJSb1BNpL5bhL9DdmLcf4CP37ZD/G5m3D6HF7xuTfBOTuKqm",
+	"bbsmPhvHFTuxsyOScpeAqQ1dU8d96RplkguaEZYSp+05k3dG9UW6NK6+TODAGjZBR/uzLBMxNEM6ZVLR",
+	"PEdLTNVazmec/hFu5+oLUYG0GX58cnh0UjK9vsGp+dK8p2w5485nABET/Tm/sEeJ5IVIyci/kDyO8U1J",
+	"1AvfTuku+KYd/YF1PrDO/67hTc2KLOu0Da6rCZGrmeiM4FzNWrMgf+P8XCLI/bZVxQhLL6NpjL+ake7w",
+	"vtkvtNw4e4yOaQ2uu7UkLQRVl73Rx0/hRp8Qp6iq4GM5vajkI9gpfgr2dhss//U7DIWGgz1GCbyYjEBF",
+	"xoKgYjFASUamAmckS0bohMwXXODcJPIv2YFrrm4iTJDRADJBkBxfuornpyzHiogBSoqSDpMRes+lmgpy",
+	"/H/+5sbTMkHLM7P/rjtqmeJKpd6HqcBzxAjJoiXUp0QdQYSXyDvNcC0/EiGPI/C9cIHc5g2Cu3r3nw/u",
+	"+51QpWuH70/fVA9EkogLkkWpszrkl94ZwYKIw0Kzgo+ftOIDL1udqRB5b9TbBoXIjhXzMNlaFFpzsJF8",
+	"q8dkvsc/FY5DDUoXueFQTRzBG8wcmgErxFlK+u7ikcwpV2c4PZ8KLZiCEZ2HrznmC1+D21xmU17Jxdb9",
+	"AD6LPDIr20JUkc/KBAgqeUHBICWeJIaRCNCbisONwra6pN+toE1ZOarr4BUdtTDaHc4yoXcpKFQNyX5q",
+	"Ri794KbiB07B8QgnJkllF10GYPM7vxtQhysB4dVV6GLj5heMVLZCaY5leDcBNdgo0raoBMwvGCRscdoY",
+	"5RcuEEQJznCOWQo0wzKvnsoDLcHOySVwKhKu0kmVT1f/KwAA//8=",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

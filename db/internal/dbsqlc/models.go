@@ -81,6 +81,7 @@ type Campaign struct {
 	Priority                string
 	FailureThresholdPercent int16
 	CanaryPercent           int16
+	ExcludeSegmentIds       []int32
 }
 
 type CampaignRun struct {
@@ -234,6 +235,18 @@ type Segment struct {
 	Definition json.RawMessage
 	CreatedAt  time.Time
 	UpdatedAt  time.Time
+	Kind       string
+}
+
+type SegmentMember struct {
+	SegmentID int32
+	UserID    int64
+}
+
+type SegmentUse struct {
+	SegmentID    int32
+	BySegmentID  *int32
+	ByCampaignID *int32
 }
 
 type Sender struct {

@@ -14,7 +14,7 @@ import (
 )
 
 const audienceSource = `-- name: AudienceSource :one
-SELECT r.id, r.campaign_id, r.number, r.kind, r.template_id, r.template_version, r.sender_id, r.started_by, r.started_at, r.not_before, r.frozen_at, r.audience_size, r.finished_at, r.settled_at, r.retry_states, r.retry_error_codes, r.canary_passed_at, r.breaker_since, c.subscription_topic_id, coalesce(c.segment_query, s.definition)::jsonb AS definition, t.channel
+SELECT r.id, r.campaign_id, r.number, r.kind, r.template_id, r.template_version, r.sender_id, r.started_by, r.started_at, r.not_before, r.frozen_at, r.audience_size, r.finished_at, r.settled_at, r.retry_states, r.retry_error_codes, r.canary_passed_at, r.breaker_since, c.subscription_topic_id, coalesce(c.segment_query, s.definition)::jsonb AS definition, c.exclude_segment_ids, t.channel
 FROM campaign_runs r
 JOIN campaigns c ON c.id = r.campaign_id
 JOIN templates t ON t.id = r.template_id
@@ -27,6 +27,7 @@ type AudienceSourceRow struct {
 	CampaignRun         CampaignRun
 	SubscriptionTopicID *int32
 	Definition          json.RawMessage
+	ExcludeSegmentIds   []int32
 	Channel             string
 }
 
@@ -55,6 +56,7 @@ func (q *Queries) AudienceSource(ctx context.Context, id int64) (AudienceSourceR
 		&i.CampaignRun.BreakerSince,
 		&i.SubscriptionTopicID,
 		&i.Definition,
+		&i.ExcludeSegmentIds,
 		&i.Channel,
 	)
 	return i, err
@@ -169,7 +171,7 @@ func (q *Queries) BatchGet(ctx context.Context, arg BatchGetParams) ([]int32, er
 }
 
 const campaignAudienceSource = `-- name: CampaignAudienceSource :one
-SELECT c.subscription_topic_id, coalesce(c.segment_query, s.definition)::jsonb AS definition, c.quiet_start, c.quiet_end, c.timezone,
+SELECT c.subscription_topic_id, coalesce(c.segment_query, s.definition)::jsonb AS definition, c.exclude_segment_ids, c.quiet_start, c.quiet_end, c.timezone,
        t.channel, tv.content
 FROM campaigns c
 JOIN templates t ON t.id = c.template_id
@@ -181,6 +183,7 @@ WHERE c.id = $1
 type CampaignAudienceSourceRow struct {
 	SubscriptionTopicID *int32
 	Definition          json.RawMessage
+	ExcludeSegmentIds   []int32
 	QuietStart          *int16
 	QuietEnd            *int16
 	Timezone            string
@@ -194,6 +197,7 @@ func (q *Queries) CampaignAudienceSource(ctx context.Context, id int32) (Campaig
 	err := row.Scan(
 		&i.SubscriptionTopicID,
 		&i.Definition,
+		&i.ExcludeSegmentIds,
 		&i.QuietStart,
 		&i.QuietEnd,
 		&i.Timezone,
