@@ -109,7 +109,8 @@ func patchPlan(c campaign.Campaign, patch json.RawMessage) (campaign.Campaign, e
 		Topic: c.Topic, TemplateID: c.TemplateID, SegmentID: clone(c.SegmentID), SegmentQuery: slices.Clone(c.SegmentQuery), RateLimitPerSecond: &c.RatePerSecond,
 		Priority: ptr(openapi.CampaignPriority(c.Priority)), FailureThresholdPercent: &c.FailureThreshold, CanaryPercent: &c.Canary,
 		FrequencyCap: frequencyCap(c.FrequencyCap), QuietHoursStart: clock(c.QuietStart), QuietHoursEnd: clock(c.QuietEnd), Timezone: &c.Timezone, ScheduleTime: clone(c.ScheduleTime),
-		WindowPolicy: ptr(openapi.WindowPolicy(cmp.Or(c.WindowPolicy, campaign.ByTemplate))),
+		WindowPolicy:      ptr(openapi.WindowPolicy(cmp.Or(c.WindowPolicy, campaign.ByTemplate))),
+		ExcludeSegmentIds: ptr(slices.Clone(c.ExcludeSegmentIDs)),
 	}
 	if err := json.Unmarshal(patch, &w); err != nil { // what it does not name keeps its value, and null becomes nil
 		return c, unreadable(err)
@@ -274,8 +275,10 @@ func readPlan(w openapi.CampaignWrite) (campaign.Campaign, error) {
 		Priority:         campaign.Priority(or(w.Priority, openapi.CampaignPriority(campaign.Bulk))),
 		FailureThreshold: or(w.FailureThresholdPercent, campaign.DefaultFailureThreshold),
 		Canary:           value(w.CanaryPercent),
-		Timezone:         or(w.Timezone, campaign.DefaultTimezone),
-		WindowPolicy:     campaign.WindowPolicy(or(w.WindowPolicy, openapi.WindowPolicy(campaign.ByTemplate))),
+
+		ExcludeSegmentIDs: value(w.ExcludeSegmentIds),
+		Timezone:          or(w.Timezone, campaign.DefaultTimezone),
+		WindowPolicy:      campaign.WindowPolicy(or(w.WindowPolicy, openapi.WindowPolicy(campaign.ByTemplate))),
 	}
 	if limit := w.FrequencyCap; limit != nil {
 		c.FrequencyCap = campaign.Cap{Count: limit.Count, Days: limit.Days}
@@ -330,6 +333,7 @@ func (s *server) campaign(c campaign.Overview) openapi.Campaign {
 		Template:                openapi.TemplateSummary{ID: c.Template.ID, Name: c.Template.Name, Channel: openapi.Channel(c.Template.Channel), Version: c.Template.Version},
 		SegmentID:               c.SegmentID,
 		SegmentQuery:            c.SegmentQuery,
+		ExcludeSegmentIds:       c.ExcludeSegmentIDs,
 		Status:                  openapi.CampaignStatus(c.Status),
 		StatusReason:            none(c.StatusReason),
 		RateLimitPerSecond:      c.RatePerSecond,

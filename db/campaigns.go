@@ -14,6 +14,7 @@ import (
 	"github.com/event-stream-engine/ese/internal/message"
 	"github.com/event-stream-engine/ese/internal/outbox"
 	"github.com/event-stream-engine/ese/internal/report"
+	"github.com/event-stream-engine/ese/internal/segment"
 )
 
 // CreateCampaign stores a plan as a DRAFT. The plan is checked, and what it refers to must exist.
@@ -29,10 +30,13 @@ func (s *Store) CreateCampaign(ctx context.Context, c campaign.Campaign, now tim
 			Topic: c.Topic, TemplateID: int32(c.TemplateID), SegmentID: cast[int32](c.SegmentID), SegmentQuery: c.SegmentQuery,
 			RateLimitPerSecond: int32(c.RatePerSecond), Priority: string(cmp.Or(c.Priority, campaign.Bulk)), FailureThresholdPercent: int16(c.FailureThreshold),
 			CanaryPercent: int16(c.Canary), FrequencyCapCount: none(int16(c.FrequencyCap.Count)), FrequencyCapDays: none(int16(c.FrequencyCap.Days)), QuietStart: cast[int16](c.QuietStart), QuietEnd: cast[int16](c.QuietEnd),
-			Timezone: c.Timezone, ScheduleTime: c.ScheduleTime, WindowPolicy: string(cmp.Or(c.WindowPolicy, campaign.ByTemplate)), Now: now,
+			Timezone: c.Timezone, ScheduleTime: c.ScheduleTime, WindowPolicy: string(cmp.Or(c.WindowPolicy, campaign.ByTemplate)), ExcludeSegmentIds: toInt32(c.ExcludeSegmentIDs), Now: now,
 		})
 		if err != nil {
 			return translate(err, "campaign")
+		}
+		if err := s.noteAudience(ctx, id, c); err != nil {
+			return err
 		}
 		created, err = s.Campaign(ctx, int64(id))
 		return err
@@ -140,9 +144,12 @@ func (s *Store) UpdateCampaign(
 			ID: int32(c.ID), Topic: c.Topic, TemplateID: int32(c.TemplateID), SegmentID: cast[int32](c.SegmentID), SegmentQuery: c.SegmentQuery,
 			RateLimitPerSecond: int32(c.RatePerSecond), Priority: string(cmp.Or(c.Priority, campaign.Bulk)), FailureThresholdPercent: int16(c.FailureThreshold),
 			CanaryPercent: int16(c.Canary), FrequencyCapCount: none(int16(c.FrequencyCap.Count)), FrequencyCapDays: none(int16(c.FrequencyCap.Days)), QuietStart: cast[int16](c.QuietStart), QuietEnd: cast[int16](c.QuietEnd),
-			Timezone: c.Timezone, ScheduleTime: c.ScheduleTime, WindowPolicy: string(cmp.Or(c.WindowPolicy, campaign.ByTemplate)), Now: now,
+			Timezone: c.Timezone, ScheduleTime: c.ScheduleTime, WindowPolicy: string(cmp.Or(c.WindowPolicy, campaign.ByTemplate)), ExcludeSegmentIds: toInt32(c.ExcludeSegmentIDs), Now: now,
 		}); err != nil {
 			return translate(err, "campaign")
+		}
+		if err := s.noteAudience(ctx, int32(id), c); err != nil {
+			return err
 		}
 		changes := was.Changes(c)
 		if err := s.audit(ctx, by, "campaign.change", fmt.Sprintf("campaign/%d", id), map[string]any{"fields": changes}, now); err != nil {
@@ -209,7 +216,40 @@ func (s *Store) checkReferences(ctx context.Context, c campaign.Campaign) error 
 	if !found.SegmentExists {
 		missing = append(missing, fault.Field{Name: "segment_id", Detail: fmt.Sprintf("there is no segment %d", *c.SegmentID)})
 	}
-	return fault.Fields(missing...)
+	return s.checkAudience(ctx, c, missing)
+}
+
+// checkAudience refuses a plan whose audience cannot be told, or that has what is missing besides.
+func (s *Store) checkAudience(ctx context.Context, c campaign.Campaign, missing []fault.Field) error {
+	known, err := s.q(ctx).SegmentsKnown(ctx, toInt32(c.ExcludeSegmentIDs))
+	if err != nil {
+		return translate(err, "segments")
+	}
+	for i, id := range c.ExcludeSegmentIDs {
+		if !slices.Contains(known, int32(id)) {
+			missing = append(missing, fault.Field{Name: fmt.Sprintf("exclude_segment_ids[%d]", i), Detail: fmt.Sprintf("there is no segment %d", id)})
+		}
+	}
+	if err := fault.Fields(missing...); err != nil || len(c.SegmentQuery) == 0 {
+		return err
+	}
+	expr, err := segment.Parse("segment_query", c.SegmentQuery)
+	if err != nil {
+		return err
+	}
+	return s.checkDefinition(ctx, "segment_query", expr, segment.MaxConditions+segment.MaxReferences*segment.MaxResolved)
+}
+
+// noteAudience records which segments the campaign's plan uses.
+func (s *Store) noteAudience(ctx context.Context, id int32, c campaign.Campaign) error {
+	var expr segment.Expr
+	if len(c.SegmentQuery) > 0 {
+		var err error
+		if expr, err = segment.Parse("segment_query", c.SegmentQuery); err != nil {
+			return err
+		}
+	}
+	return s.noteUses(ctx, nil, &id, expr, c.ExcludeSegmentIDs...)
 }
 
 func (s *Store) addRuns(ctx context.Context, campaigns []campaign.Overview) error {
@@ -242,7 +282,7 @@ func toOverview(c dbsqlc.Campaign, t dbsqlc.Template) campaign.Overview {
 func toCampaign(c dbsqlc.Campaign) campaign.Campaign {
 	return campaign.Campaign{
 		ID: int64(c.ID), Topic: c.Topic, TemplateID: int64(c.TemplateID), SegmentID: cast[int64](c.SegmentID), SegmentQuery: c.SegmentQuery,
-		SubscriptionTopicID: cast[int64](c.SubscriptionTopicID), Status: campaign.Status(c.Status), StatusReason: c.StatusReason,
+		ExcludeSegmentIDs: toInt64(c.ExcludeSegmentIds), SubscriptionTopicID: cast[int64](c.SubscriptionTopicID), Status: campaign.Status(c.Status), StatusReason: c.StatusReason,
 		RatePerSecond: int(c.RateLimitPerSecond), Priority: campaign.Priority(c.Priority), FailureThreshold: int(c.FailureThresholdPercent),
 		Canary: int(c.CanaryPercent), FrequencyCap: campaign.Cap{Count: int(deref(c.FrequencyCapCount)), Days: int(deref(c.FrequencyCapDays))}, QuietStart: cast[int](c.QuietStart), QuietEnd: cast[int](c.QuietEnd), Timezone: c.Timezone,
 		ScheduleTime: c.ScheduleTime, WindowPolicy: campaign.WindowPolicy(c.WindowPolicy), CreatedAt: c.CreatedAt, UpdatedAt: c.UpdatedAt,

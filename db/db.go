@@ -124,6 +124,7 @@ var conflicts = map[string]string{
 	"campaign_runs_one_active":                        "the campaign is running already",
 	"campaigns_template_id_fkey":                      "a campaign uses this template",
 	"campaigns_segment_id_fkey":                       "a campaign uses this segment",
+	"segment_uses_segment_id_fkey":                    "a campaign or another segment uses this segment",
 	"campaign_runs_template_id_template_version_fkey": "a campaign was sent with this template",
 }
 

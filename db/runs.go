@@ -290,8 +290,8 @@ func (s *Store) reopen(ctx context.Context, runIDs []int64, now time.Time) error
 }
 
 // freezeAudience numbers the audience, those who may be sent to first and neighbours by zones, region and law, and writes a
-// message for each. It takes the condition that selects it, and the number of the argument that lists the places whose law is
-// known.
+// message for each. It takes the condition that selects it, the number of the argument that lists the places whose law is
+// known, and the CASE's branch of those who are left out.
 const freezeAudience = `
 WITH audience AS MATERIALIZED (
     SELECT u.id, u.zones, u.region, j.law, v.reason,
@@ -305,6 +305,7 @@ WITH audience AS MATERIALIZED (
         WHEN u.suppressed && suppression_scopes($3, $7) THEN 'suppressed'
         WHEN $7::integer IS NOT NULL AND NOT EXISTS (
             SELECT 1 FROM subscriptions s WHERE s.topic_id = $7 AND s.user_id = u.id) THEN $8::text
+        %[3]s
         ELSE '' END AS reason) v
     WHERE %[1]s
 ), written AS (
@@ -339,16 +340,23 @@ func (s *Store) Freeze(ctx context.Context, run ledger.Run, now time.Time) error
 		if source.CampaignRun.FinishedAt != nil { // cancelled before it began: a later run must not let it begin after all
 			return translate(s.q(ctx).RunFreezeNobody(ctx, dbsqlc.RunFreezeNobodyParams{ID: run.ID, Now: &now}), "run")
 		}
-		where, selection, err := audienceOf(source)
+		where, selection, err := s.audienceOf(ctx, source, now)
 		if err != nil {
+			return err
+		}
+		excluded, exclusion, err := s.excluded(ctx, source.ExcludeSegmentIds, now, 8+len(selection))
+		if err != nil {
+			return err
+		}
+		if err := s.planWithArguments(ctx); err != nil {
 			return err
 		}
 		args := append([]any{
 			run.ID, now, source.Channel, compliance.NoConsent, compliance.OptedOut, compliance.Stopped,
 			source.SubscriptionTopicID, compliance.NotSubscribed,
-		}, selection...)
+		}, append(selection, exclusion...)...)
 		args = append(args, s.law.Places())
-		if _, err := s.conn(ctx).Exec(ctx, fmt.Sprintf(freezeAudience, where, len(args)), args...); err != nil {
+		if _, err := s.conn(ctx).Exec(ctx, fmt.Sprintf(freezeAudience, where, len(args), excluded), args...); err != nil {
 			return translate(err, "freeze of the audience")
 		}
 		c, err := s.q(ctx).CampaignLock(ctx, int32(run.CampaignID))
@@ -364,16 +372,40 @@ func (s *Store) Freeze(ctx context.Context, run ledger.Run, now time.Time) error
 
 // audienceOf returns the condition that selects the run's audience, and its arguments from $9 on: the segment's, or that of
 // a retry.
-func audienceOf(source dbsqlc.AudienceSourceRow) (where string, args []any, err error) {
+func (s *Store) audienceOf(ctx context.Context, source dbsqlc.AudienceSourceRow, now time.Time) (where string, args []any, err error) {
 	if r := source.CampaignRun; campaign.Kind(r.Kind) == campaign.ByRetry {
 		return retriedPeople, []any{r.CampaignID, r.RetryStates, r.RetryErrorCodes}, nil
 	}
-	expr, err := segment.Parse("segment", source.Definition)
+	return s.selection(ctx, source.Definition, now, 8)
+}
+
+// selection returns the condition on u that a definition stands for, and its arguments from $argOffset+1 on.
+func (s *Store) selection(ctx context.Context, definition json.RawMessage, now time.Time, argOffset int) (where string, args []any, err error) {
+	expr, err := segment.Parse("segment", definition)
 	if err != nil {
 		return "", nil, err
 	}
-	where, args = segment.Compile(expr, 8)
+	resolved, err := s.resolve(ctx, "segment", expr)
+	if err != nil {
+		return "", nil, err
+	}
+	where, args = segment.Compile(resolved, now, argOffset)
 	return where, args, nil
+}
+
+// excluded returns the branch of the freeze's CASE for whoever is in one of the segments, "" when there are none, and its
+// arguments from $argOffset+1 on.
+func (s *Store) excluded(ctx context.Context, segmentIDs []int32, now time.Time, argOffset int) (when string, args []any, err error) {
+	if len(segmentIDs) == 0 {
+		return "", nil, nil
+	}
+	resolved, err := s.resolve(ctx, "exclude_segment_ids", segment.AnyOf(toInt64(segmentIDs)))
+	if err != nil {
+		return "", nil, err
+	}
+	where, args := segment.Compile(resolved, now, argOffset)
+	args = append(args, compliance.Excluded)
+	return fmt.Sprintf("WHEN %s THEN $%d::text", where, argOffset+len(args)), args, nil
 }
 
 // RemainingCohorts lists the cohorts of the run that have messages in no batch yet.
@@ -533,16 +565,20 @@ func (s *Store) Audience(ctx context.Context, campaignID int64, now time.Time) (
 	if err != nil {
 		return nil, translate(err, fmt.Sprintf("campaign %d", campaignID))
 	}
-	expr, err := segment.Parse("segment", source.Definition)
+	where, args, err := s.selection(ctx, source.Definition, now, 4)
 	if err != nil {
 		return nil, err
 	}
-	where, args := segment.Compile(expr, 4)
+	excluded, exclusion, err := s.excluded(ctx, source.ExcludeSegmentIds, now, 4+len(args))
+	if err != nil {
+		return nil, err
+	}
 	rows, err := s.conn(ctx).Query(ctx, `
 		SELECT u.id, u.attributes, u.consent_state, u.zones, u.suppressed && suppression_scopes($2, $1), u.region, u.last_inbound_at, $1::integer IS NULL OR EXISTS (
 		    SELECT 1 FROM subscriptions s WHERE s.topic_id = $1 AND s.user_id = u.id),
-		    u.jurisdiction, CASE WHEN $3 THEN capped_until(u.id, $4, '00000000-0000-0000-0000-000000000000') END
-		FROM users u WHERE `+where, append([]any{source.SubscriptionTopicID, source.Channel, source.Capped, campaignID}, args...)...)
+		    u.jurisdiction, CASE WHEN $3 THEN capped_until(u.id, $4, '00000000-0000-0000-0000-000000000000') END,
+		    CASE WHEN false THEN '' `+excluded+` ELSE '' END <> ''
+		FROM users u WHERE `+where, append(append([]any{source.SubscriptionTopicID, source.Channel, source.Capped, campaignID}, args...), exclusion...)...)
 	if err != nil {
 		return nil, translate(err, "audience")
 	}
@@ -560,7 +596,7 @@ func (s *Store) Audience(ctx context.Context, campaignID int64, now time.Time) (
 	var subscribed bool
 	var jurisdiction string
 	var cappedUntil *time.Time
-	_, err = pgx.ForEachRow(rows, []any{&d.UserID, &attributes, &d.Consent, &d.Zones, &d.Suppressed, &d.Region, &d.LastInboundAt, &subscribed, &jurisdiction, &cappedUntil}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{&d.UserID, &attributes, &d.Consent, &d.Zones, &d.Suppressed, &d.Region, &d.LastInboundAt, &subscribed, &jurisdiction, &cappedUntil, &d.Excluded}, func() error {
 		d.Attributes = nil
 		if err := json.Unmarshal(attributes, &d.Attributes); err != nil {
 			return fmt.Errorf("attributes of a user: %w", err)

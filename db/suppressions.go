@@ -62,7 +62,7 @@ func (s *Store) knowTopics(ctx context.Context, news []suppression.New) error {
 	if len(wanted) == 0 {
 		return nil
 	}
-	known, err := s.q(ctx).TopicsKnown(ctx, wanted)
+	known, err := s.q(ctx).TopicIDsKnown(ctx, wanted)
 	if err != nil {
 		return translate(err, "topics")
 	}

@@ -125,7 +125,7 @@ func TestSegments(t *testing.T) {
 
 	expr, err := segment.Parse("definition", saved.Definition)
 	require.NoError(t, err)
-	count, sendable, sample, err := b.EvaluateSegment(ctx, expr, 1)
+	count, sendable, sample, err := b.EvaluateSegment(ctx, expr, 1, noon)
 	require.NoError(t, err)
 	require.Equal(t, []int64{2, 1}, []int64{count, sendable})
 	require.Len(t, sample, 1)

@@ -24,7 +24,7 @@ type segmentStore interface {
 	Segment(ctx context.Context, id int64) (segment.Saved, error)
 	Segments(ctx context.Context, after *int64, atMost int) ([]segment.Saved, error)
 	SegmentTotal(ctx context.Context) (int64, error)
-	EvaluateSegment(ctx context.Context, expr segment.Expr, sampleSize int) (count, sendable int64, sample []user.User, err error)
+	EvaluateSegment(ctx context.Context, expr segment.Expr, sampleSize int, now time.Time) (count, sendable int64, sample []user.User, err error)
 }
 
 type templateStore interface {
@@ -134,7 +134,7 @@ func (u *UI) showSegment(c *gin.Context) error {
 		return err
 	}
 	body := segmentBody{segmentRow: segmentRow{saved, segment.Describe(expr)}}
-	if body.Count, body.Sendable, body.Sample, err = u.Store.EvaluateSegment(ctx, expr, sampleSize); err != nil {
+	if body.Count, body.Sendable, body.Sample, err = u.Store.EvaluateSegment(ctx, expr, sampleSize, u.Now()); err != nil {
 		return err
 	}
 	return u.render(c, http.StatusOK, "segment", view{Title: saved.Name, Section: "/segments", Body: body})

@@ -1,9 +1,9 @@
 -- name: CampaignInsert :one
 INSERT INTO campaigns (topic, template_id, segment_id, segment_query, rate_limit_per_second, priority,
-    failure_threshold_percent, canary_percent, frequency_cap_count, frequency_cap_days, quiet_start, quiet_end, timezone, schedule_time, window_policy, created_at, updated_at)
+    failure_threshold_percent, canary_percent, frequency_cap_count, frequency_cap_days, quiet_start, quiet_end, timezone, schedule_time, window_policy, exclude_segment_ids, created_at, updated_at)
 VALUES (@topic, @template_id, sqlc.narg(segment_id), sqlc.narg(segment_query), @rate_limit_per_second, @priority,
     @failure_threshold_percent, @canary_percent, sqlc.narg(frequency_cap_count), sqlc.narg(frequency_cap_days), sqlc.narg(quiet_start), sqlc.narg(quiet_end), @timezone,
-    sqlc.narg(schedule_time), @window_policy, @now, @now)
+    sqlc.narg(schedule_time), @window_policy, @exclude_segment_ids, @now, @now)
 RETURNING id;
 
 -- name: CampaignReferences :one
@@ -33,7 +33,7 @@ SELECT * FROM campaigns WHERE id = @id FOR UPDATE;
 UPDATE campaigns SET topic = @topic, template_id = @template_id, segment_id = sqlc.narg(segment_id), segment_query = sqlc.narg(segment_query),
     rate_limit_per_second = @rate_limit_per_second, priority = @priority, failure_threshold_percent = @failure_threshold_percent,
     canary_percent = @canary_percent, frequency_cap_count = sqlc.narg(frequency_cap_count), frequency_cap_days = sqlc.narg(frequency_cap_days), quiet_start = sqlc.narg(quiet_start), quiet_end = sqlc.narg(quiet_end), timezone = @timezone,
-    schedule_time = sqlc.narg(schedule_time), window_policy = @window_policy, updated_at = @now
+    schedule_time = sqlc.narg(schedule_time), window_policy = @window_policy, exclude_segment_ids = @exclude_segment_ids, updated_at = @now
 WHERE id = @id;
 
 -- name: CampaignDelete :exec

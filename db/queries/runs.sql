@@ -75,7 +75,7 @@ WHERE n.state = ANY(@states::text[]) AND (cardinality(@error_codes::integer[]) =
 
 -- name: AudienceSource :one
 -- What the freeze selects from; the lock lets one freeze at a time work on the run.
-SELECT sqlc.embed(r), c.subscription_topic_id, coalesce(c.segment_query, s.definition)::jsonb AS definition, t.channel
+SELECT sqlc.embed(r), c.subscription_topic_id, coalesce(c.segment_query, s.definition)::jsonb AS definition, c.exclude_segment_ids, t.channel
 FROM campaign_runs r
 JOIN campaigns c ON c.id = r.campaign_id
 JOIN templates t ON t.id = r.template_id
@@ -84,7 +84,7 @@ WHERE r.id = @id
 FOR UPDATE OF r;
 
 -- name: CampaignAudienceSource :one
-SELECT c.subscription_topic_id, coalesce(c.segment_query, s.definition)::jsonb AS definition, c.priority, c.quiet_start, c.quiet_end, c.timezone,
+SELECT c.subscription_topic_id, coalesce(c.segment_query, s.definition)::jsonb AS definition, c.priority, c.exclude_segment_ids, c.quiet_start, c.quiet_end, c.timezone,
        t.channel, tv.content, (c.priority = 'bulk' AND num_nonnulls(c.frequency_cap_count, l.person_messages_per_day, l.person_messages_per_week,
            l.person_topic_messages_per_day, l.person_topic_messages_per_week) > 0)::boolean AS capped,
        c.window_policy, tv.category, tv.collapse_whitespace,

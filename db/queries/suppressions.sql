@@ -82,5 +82,5 @@ WHERE (@with_lifted::boolean OR s.lifted_at IS NULL)
 -- The keys that entries were made under. Lifted ones count as well: they are evidence.
 SELECT DISTINCT key_id FROM suppressions;
 
--- name: TopicsKnown :many
+-- name: TopicIDsKnown :many
 SELECT id FROM topics WHERE id = ANY(@ids::integer[]);

@@ -28,6 +28,9 @@ UPDATE users SET attributes = @attributes, consent_state = @consent_state, regio
 WHERE id = @id
 RETURNING *;
 
+-- name: UserMembershipsForget :exec
+DELETE FROM segment_members WHERE user_id = @user_id;
+
 -- name: UserDelete :exec
 DELETE FROM users WHERE id = @id;
 

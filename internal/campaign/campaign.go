@@ -59,6 +59,7 @@ type Campaign struct {
 	TemplateID          int64
 	SegmentID           *int64          // exactly one of SegmentID and SegmentQuery is given:
 	SegmentQuery        json.RawMessage // nothing ever means everyone by omission
+	ExcludeSegmentIDs   []int64         // whoever is in one of these is not sent to, and recorded as excluded
 	SubscriptionTopicID *int64          // only subscribers of this topic
 	Status              Status
 	StatusReason        string
@@ -82,6 +83,7 @@ const (
 	MaxCanary   = 50   // percent of the audience
 	MaxCapCount = 100  // messages
 	MaxCapDays  = 90
+	MaxExcluded = 20 // segments
 )
 
 // Cap bounds how many bulk messages, of whatever campaign, one person gets within some days. The zero value bounds nothing.

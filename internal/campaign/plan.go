@@ -63,6 +63,9 @@ func (c Campaign) Check(now time.Time) error {
 	case c.SegmentID != nil && len(c.SegmentQuery) > 0:
 		refuse("segment_query", "give either segment_id or segment_query, not both")
 	}
+	if len(c.ExcludeSegmentIDs) > MaxExcluded {
+		refuse("exclude_segment_ids", "must name at most %d segments", MaxExcluded)
+	}
 	if c.RatePerSecond < 1 || c.RatePerSecond > MaxRate {
 		refuse("rate_limit_per_second", "must be from 1 to %d", MaxRate)
 	}
@@ -103,6 +106,7 @@ var parts = []part{
 	{"template_id", false, func(a, b Campaign) bool { return a.TemplateID == b.TemplateID }},
 	{"segment_id", false, func(a, b Campaign) bool { return equal(a.SegmentID, b.SegmentID) }},
 	{"segment_query", false, func(a, b Campaign) bool { return sameJSON(a.SegmentQuery, b.SegmentQuery) }},
+	{"exclude_segment_ids", false, func(a, b Campaign) bool { return slices.Equal(a.ExcludeSegmentIDs, b.ExcludeSegmentIDs) }},
 	{"rate_limit_per_second", true, func(a, b Campaign) bool { return a.RatePerSecond == b.RatePerSecond }},
 	{"priority", true, func(a, b Campaign) bool { return cmp.Or(a.Priority, Bulk) == cmp.Or(b.Priority, Bulk) }},
 	{"failure_threshold_percent", true, func(a, b Campaign) bool { return a.FailureThreshold == b.FailureThreshold }},

@@ -31,6 +31,7 @@ const (
 	Stopped         Reason = "stopped"           // said STOP
 	Suppressed      Reason = "suppressed"        // the number is on the list of suppressions
 	NotSubscribed   Reason = "not_subscribed"    // not to the topic that the campaign names
+	Excluded        Reason = "excluded"          // in a segment that the campaign leaves out
 	InQuietHours    Reason = "quiet_hours"       // waits for the campaign's quiet hours to end
 	LegalWindow     Reason = "legal_window"      // waits for the hours that the law allows
 	NoSendingWindow Reason = "no_sending_window" // quiet hours and law leave no common minute in the candidate zones
@@ -74,6 +75,7 @@ type Input struct {
 	Consent    user.ConsentState
 	Suppressed bool  // the number is, for this message
 	Subscribed *bool // nil: the campaign names no topic
+	Excluded   bool  // in a segment that the campaign leaves out; known when the audience is chosen, not later
 	// Zones are the IANA zones that the person may be in; DefaultZone stands in when there are none, UTC for an empty
 	// DefaultZone. Unknown names are left out.
 	Zones       []string
@@ -248,6 +250,8 @@ func consent(in Input) Reason {
 		return Suppressed
 	case in.Subscribed != nil && !*in.Subscribed:
 		return NotSubscribed
+	case in.Excluded:
+		return Excluded
 	default:
 		return ""
 	}

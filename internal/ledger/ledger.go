@@ -37,6 +37,7 @@ type Delivery struct {
 	Subscribed     *bool    // nil: the campaign names no topic
 	Scopes         []string // of suppressions that forbid it
 	Suppressed     bool     // the person's number is, for one of the scopes
+	Excluded       bool     // in a segment that the campaign leaves out: the freeze decides that, for a message it is false
 
 	UserID     int64        // 0: the person was erased
 	Phone      phone.Number // "" with UserID 0
@@ -93,7 +94,7 @@ func (d Delivery) Check(now time.Time) (compliance.Verdict, string) {
 	}
 	content.Length, content.MaxLength = render.Length(content.Body), render.MaxLength(d.Channel)
 	return compliance.Evaluate(compliance.Input{
-		Now: now, Consent: d.Consent, Suppressed: d.Suppressed, Subscribed: d.Subscribed, Zones: d.Zones, DefaultZone: d.Timezone, Quiet: d.Quiet,
+		Now: now, Consent: d.Consent, Suppressed: d.Suppressed, Subscribed: d.Subscribed, Excluded: d.Excluded, Zones: d.Zones, DefaultZone: d.Timezone, Quiet: d.Quiet,
 		Legal: binding(d.Law, d.Priority), Limits: d.Limits, Content: content,
 		WhatsApp: whatsApp,
 	}), content.Body

@@ -73,6 +73,15 @@ func refuse(format string, args ...any) error { return fault.Refuse("phone_numbe
 // KnownRegion reports whether region (ISO 3166, such as "LK") can be a default region.
 func KnownRegion(region string) bool { return phonenumbers.GetSupportedRegions()[region] }
 
+// KnownCallingCode reports whether code, digits such as "94", is a country calling code. None is the beginning of another.
+func KnownCallingCode(code string) bool {
+	n, err := strconv.Atoi(code)
+	return err == nil && phonenumbers.GetSupportedCallingCodes()[n]
+}
+
+// CallingCode returns the digits of the number's country calling code; "" for the zero value.
+func (n Number) CallingCode() string { return strings.TrimPrefix(n.countryPrefix(), "+") }
+
 // cutPrefix removes a channel prefix, whatever its case.
 func cutPrefix(s string) (rest string, found bool) {
 	for _, prefix := range []string{"whatsapp:", "sms:"} {

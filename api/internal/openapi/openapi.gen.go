@@ -386,6 +386,24 @@ func (e RunKind) Valid() bool {
 	}
 }
 
+// Defines values for SegmentKind.
+const (
+	SegmentKindDynamic SegmentKind = "dynamic"
+	SegmentKindStatic  SegmentKind = "static"
+)
+
+// Valid indicates whether the value is a known member of the SegmentKind enum.
+func (e SegmentKind) Valid() bool {
+	switch e {
+	case SegmentKindDynamic:
+		return true
+	case SegmentKindStatic:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for SuppressionSource.
 const (
 	SuppressionSourceAPI     SuppressionSource = "api"
@@ -636,7 +654,7 @@ type AttemptState string
 // Example: {"age":31,"city":"Colombo","name":"Arjuna Silva"}
 type Attributes = json.RawMessage
 
-// Campaign Example: {"audience_size":null,"canary_percent":0,"channel":"whatsapp","completed_at":null,"created_at":"2026-11-21T22:38:59Z","failure_threshold_percent":20,"frequency_cap":null,"id":1,"priority":"bulk","quiet_hours_end":null,"quiet_hours_start":null,"rate_limit_per_second":1,"schedule_time":null,"segment_id":2,"segment_query":null,"started_at":null,"status":"DRAFT","status_reason":null,"template":{"channel":"whatsapp","id":1,"name":"Welcome Message","version":1},"template_id":1,"timezone":"UTC","topic":"API Demo Campaign","updated_at":"2026-11-21T22:38:59Z","window_policy":"template"}
+// Campaign Example: {"audience_size":null,"canary_percent":0,"channel":"whatsapp","completed_at":null,"created_at":"2026-11-21T22:38:59Z","exclude_segment_ids":[],"failure_threshold_percent":20,"frequency_cap":null,"id":1,"priority":"bulk","quiet_hours_end":null,"quiet_hours_start":null,"rate_limit_per_second":1,"schedule_time":null,"segment_id":2,"segment_query":null,"started_at":null,"status":"DRAFT","status_reason":null,"template":{"channel":"whatsapp","id":1,"name":"Welcome Message","version":1},"template_id":1,"timezone":"UTC","topic":"API Demo Campaign","updated_at":"2026-11-21T22:38:59Z","window_policy":"template"}
 type Campaign struct {
 	// AudienceSize Recipients of the newest run; null before its audience is frozen.
 	AudienceSize *int64 `json:"audience_size"`
@@ -648,6 +666,9 @@ type Campaign struct {
 	// CompletedAt When nothing was left to send.
 	CompletedAt *time.Time `json:"completed_at"`
 	CreatedAt   time.Time  `json:"created_at"`
+
+	// ExcludeSegmentIds Whoever is in one of these segments is recorded as `suppressed` with the reason `excluded`.
+	ExcludeSegmentIds []int64 `json:"exclude_segment_ids"`
 
 	// FailureThresholdPercent More failures than this among the last outcomes pause it; 0 never does.
 	FailureThresholdPercent int `json:"failure_threshold_percent"`
@@ -871,6 +892,10 @@ type CampaignTriggered struct {
 type CampaignWrite struct {
 	// CanaryPercent Sends to this share of the audience first and awaits their receipts before it goes on; 0 sends to all alike.
 	CanaryPercent *int `json:"canary_percent,omitempty"`
+
+	// ExcludeSegmentIds Segments whose people are not sent to: when the audience is frozen they are recorded as `suppressed` with the reason
+	// `excluded`, unless they may not be sent to anyway.
+	ExcludeSegmentIds *[]int64 `json:"exclude_segment_ids,omitempty"`
 
 	// FailureThresholdPercent More failures than this among the last outcomes pause the campaign by itself; 0 never does.
 	FailureThresholdPercent *int `json:"failure_threshold_percent,omitempty"`
@@ -1589,25 +1614,40 @@ type RunProgress struct {
 	StatusReason *string `json:"status_reason"`
 }
 
-// Segment Example: {"created_at":"2026-11-21T22:38:59Z","definition_json":{"attribute":"city","operator":"equals","value":"Colombo"},"id":1,"name":"Colombo Area Users","updated_at":"2026-11-21T22:38:59Z"}
+// Segment Example: {"created_at":"2026-11-21T22:38:59Z","definition_json":{"attribute":"city","operator":"equals","value":"Colombo"},"id":1,"kind":"dynamic","name":"Colombo Area Users","updated_at":"2026-11-21T22:38:59Z"}
 type Segment struct {
 	CreatedAt time.Time `json:"created_at"`
 
 	// DefinitionJSON A condition `{attribute, operator, value}`; a group `{conditions, logic}` with logic `AND`, `OR` or `NOT`; or the
 	// shorthand `{"phone_verified": true}`, where every attribute must equal its value. Operators: `equals`, `not_equals`,
-	// `contains`, `in`, `exists`, `gt`, `gte`, `lt`, `lte`.
+	// `equals_ignore_case`, `contains`, `starts_with`, `in`, `not_in`, `has`, `exists`, `gt`, `gte`, `lt`, `lte`, `before`,
+	// `after`, `within_last`, `within_next`.
+	//
+	// What the engine knows by itself is asked by `{field, operator, value}` with the fields `consent_state`, `region`,
+	// `calling_code`, `phone_number`, `created_at`, `last_inbound_at` and `topics`; what became of a campaign by
+	// `{"campaign": 7, "operator": "was", "value": "read"}` (or `was_not`; `sent`, `delivered`, `read`, `replied`, `failed`);
+	// and who is in another segment by `{"operator": "in_segment", "value": 3}`. docs/segments.md has an example of each.
 	//
 	//
 	// Example: {"attribute":"city","operator":"equals","value":"Colombo"}
 	DefinitionJSON SegmentDefinition `json:"definition_json"`
 	ID             int64             `json:"id"`
-	Name           string            `json:"name"`
-	UpdatedAt      time.Time         `json:"updated_at"`
+
+	// Kind `dynamic`: whoever the definition is true of at any moment. `static`: whoever was put into it; its definition says just that.
+	Kind      SegmentKind `json:"kind"`
+	Name      string      `json:"name"`
+	UpdatedAt time.Time   `json:"updated_at"`
 }
 
 // SegmentDefinition A condition `{attribute, operator, value}`; a group `{conditions, logic}` with logic `AND`, `OR` or `NOT`; or the
 // shorthand `{"phone_verified": true}`, where every attribute must equal its value. Operators: `equals`, `not_equals`,
-// `contains`, `in`, `exists`, `gt`, `gte`, `lt`, `lte`.
+// `equals_ignore_case`, `contains`, `starts_with`, `in`, `not_in`, `has`, `exists`, `gt`, `gte`, `lt`, `lte`, `before`,
+// `after`, `within_last`, `within_next`.
+//
+// What the engine knows by itself is asked by `{field, operator, value}` with the fields `consent_state`, `region`,
+// `calling_code`, `phone_number`, `created_at`, `last_inbound_at` and `topics`; what became of a campaign by
+// `{"campaign": 7, "operator": "was", "value": "read"}` (or `was_not`; `sent`, `delivered`, `read`, `replied`, `failed`);
+// and who is in another segment by `{"operator": "in_segment", "value": 3}`. docs/segments.md has an example of each.
 //
 // Example: {"attribute":"city","operator":"equals","value":"Colombo"}
 type SegmentDefinition = json.RawMessage
@@ -1630,6 +1670,9 @@ type SegmentEvaluation struct {
 	SegmentID    int64  `json:"segment_id"`
 }
 
+// SegmentKind `dynamic`: whoever the definition is true of at any moment. `static`: whoever was put into it; its definition says just that.
+type SegmentKind string
+
 // SegmentList defines model for SegmentList.
 type SegmentList struct {
 	NextCursor *string   `json:"next_cursor"`
@@ -1637,15 +1680,108 @@ type SegmentList struct {
 	Total      int64     `json:"total"`
 }
 
-// SegmentWrite Example: {"definition_json":{"conditions":[{"attribute":"city","operator":"equals","value":"Colombo"},{"attribute":"city","operator":"equals","value":"Matara"}],"logic":"OR"},"name":"Major Cities"}
-type SegmentWrite struct {
+// SegmentPreview Example: {"count":2,"description":"last_inbound_at is within the last \"7d\"","evaluated_at":"2026-11-21T22:38:59Z","opted_in_count":1,"sample":[{"consent_state":"OPT_IN","masked_phone":"+94…4576","region":"LK"}],"took_ms":3}
+type SegmentPreview struct {
+	// Count Users selected.
+	Count int64 `json:"count"`
+
+	// Description The definition in words.
+	//
+	// Example: city is "Colombo"
+	Description string    `json:"description"`
+	EvaluatedAt time.Time `json:"evaluated_at"`
+
+	// OptedInCount Of these the ones who may be sent to.
+	OptedInCount int64 `json:"opted_in_count"`
+
+	// Sample Some of them, the newest first.
+	Sample []SegmentPreviewUser `json:"sample"`
+
+	// TookMs How long count and sample took.
+	TookMs int64 `json:"took_ms"`
+}
+
+// SegmentPreviewRequest Example: {"definition_json":{"field":"last_inbound_at","operator":"within_last","value":"7d"},"sample_size":3}
+type SegmentPreviewRequest struct {
 	// DefinitionJSON A condition `{attribute, operator, value}`; a group `{conditions, logic}` with logic `AND`, `OR` or `NOT`; or the
 	// shorthand `{"phone_verified": true}`, where every attribute must equal its value. Operators: `equals`, `not_equals`,
-	// `contains`, `in`, `exists`, `gt`, `gte`, `lt`, `lte`.
+	// `equals_ignore_case`, `contains`, `starts_with`, `in`, `not_in`, `has`, `exists`, `gt`, `gte`, `lt`, `lte`, `before`,
+	// `after`, `within_last`, `within_next`.
+	//
+	// What the engine knows by itself is asked by `{field, operator, value}` with the fields `consent_state`, `region`,
+	// `calling_code`, `phone_number`, `created_at`, `last_inbound_at` and `topics`; what became of a campaign by
+	// `{"campaign": 7, "operator": "was", "value": "read"}` (or `was_not`; `sent`, `delivered`, `read`, `replied`, `failed`);
+	// and who is in another segment by `{"operator": "in_segment", "value": 3}`. docs/segments.md has an example of each.
 	//
 	//
 	// Example: {"attribute":"city","operator":"equals","value":"Colombo"}
 	DefinitionJSON SegmentDefinition `json:"definition_json"`
+
+	// SampleSize How many users to show.
+	SampleSize *int `json:"sample_size,omitempty"`
+}
+
+// SegmentPreviewUser defines model for SegmentPreviewUser.
+type SegmentPreviewUser struct {
+	// ConsentState Only `OPT_IN` may be sent to. `PENDING` is unknown, `OPT_OUT` was withdrawn, `STOP` was said by the person.
+	ConsentState ConsentState `json:"consent_state"`
+
+	// MaskedPhone Country code and last four digits.
+	MaskedPhone string `json:"masked_phone"`
+
+	// Region ISO 3166-1 alpha-2, derived from the number.
+	Region *string `json:"region"`
+}
+
+// SegmentUploadError defines model for SegmentUploadError.
+type SegmentUploadError struct {
+	// Detail Why; never repeats the value.
+	Detail string `json:"detail"`
+
+	// Line In the file, from 1.
+	Line int64 `json:"line"`
+}
+
+// SegmentUploadResult Example: {"errors":[{"detail":"nobody with this number is known: import them first","line":2},{"detail":"has too few or too many digits for its country","line":4}],"invalid":1,"matched":1,"members":1,"rows":3,"segment_id":3,"unknown":1}
+type SegmentUploadResult struct {
+	// Errors The first of the unknown and invalid rows.
+	Errors []SegmentUploadError `json:"errors"`
+
+	// Invalid Rows without a telephone number.
+	Invalid int64 `json:"invalid"`
+
+	// Matched Rows with the number of a known user; twice the same counts twice.
+	Matched int64 `json:"matched"`
+
+	// Members Users in the segment now.
+	Members int64 `json:"members"`
+
+	// Rows Of the upload; blank lines and the header aside.
+	Rows      int64 `json:"rows"`
+	SegmentID int64 `json:"segment_id"`
+
+	// Unknown Rows with a number that no user has.
+	Unknown int64 `json:"unknown"`
+}
+
+// SegmentWrite Example: {"definition_json":{"conditions":[{"attribute":"city","operator":"equals","value":"Colombo"},{"attribute":"city","operator":"equals","value":"Matara"}],"logic":"OR"},"name":"Major Cities"}
+type SegmentWrite struct {
+	// DefinitionJSON A condition `{attribute, operator, value}`; a group `{conditions, logic}` with logic `AND`, `OR` or `NOT`; or the
+	// shorthand `{"phone_verified": true}`, where every attribute must equal its value. Operators: `equals`, `not_equals`,
+	// `equals_ignore_case`, `contains`, `starts_with`, `in`, `not_in`, `has`, `exists`, `gt`, `gte`, `lt`, `lte`, `before`,
+	// `after`, `within_last`, `within_next`.
+	//
+	// What the engine knows by itself is asked by `{field, operator, value}` with the fields `consent_state`, `region`,
+	// `calling_code`, `phone_number`, `created_at`, `last_inbound_at` and `topics`; what became of a campaign by
+	// `{"campaign": 7, "operator": "was", "value": "read"}` (or `was_not`; `sent`, `delivered`, `read`, `replied`, `failed`);
+	// and who is in another segment by `{"operator": "in_segment", "value": 3}`. docs/segments.md has an example of each.
+	//
+	//
+	// Example: {"attribute":"city","operator":"equals","value":"Colombo"}
+	DefinitionJSON SegmentDefinition `json:"definition_json,omitempty"`
+
+	// Kind `dynamic`: whoever the definition is true of at any moment. `static`: whoever was put into it; its definition says just that.
+	Kind *SegmentKind `json:"kind,omitempty"`
 
 	// Name Unique and not blank.
 	Name string `json:"name"`
@@ -2438,10 +2574,41 @@ type CreateSegmentParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// PreviewSegmentParams defines parameters for PreviewSegment.
+type PreviewSegmentParams struct {
+	// IdempotencyKey Makes it safe to repeat this request; chosen by the caller, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
 // EvaluateSegmentParams defines parameters for EvaluateSegment.
 type EvaluateSegmentParams struct {
 	// IdempotencyKey Makes it safe to repeat this request; chosen by the caller, new for each thing to be done.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// AddSegmentMembersMultipartBody defines parameters for AddSegmentMembers.
+type AddSegmentMembersMultipartBody struct {
+	File openapi_types.File `json:"file"`
+}
+
+// AddSegmentMembersParams defines parameters for AddSegmentMembers.
+type AddSegmentMembersParams struct {
+	// DefaultRegion The country of numbers without a country code; ISO 3166-1 alpha-2.
+	DefaultRegion *string `form:"default_region,omitempty" json:"default_region,omitempty"`
+
+	// IdempotencyKey Makes it safe to repeat this request; chosen by the caller, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// ReplaceSegmentMembersMultipartBody defines parameters for ReplaceSegmentMembers.
+type ReplaceSegmentMembersMultipartBody struct {
+	File openapi_types.File `json:"file"`
+}
+
+// ReplaceSegmentMembersParams defines parameters for ReplaceSegmentMembers.
+type ReplaceSegmentMembersParams struct {
+	// DefaultRegion The country of numbers without a country code; ISO 3166-1 alpha-2.
+	DefaultRegion *string `form:"default_region,omitempty" json:"default_region,omitempty"`
 }
 
 // ListSuppressionsParams defines parameters for ListSuppressions.
@@ -2615,11 +2782,20 @@ type DecideMessageJSONRequestBody = MessageDecision
 // CreateSegmentJSONRequestBody defines body for CreateSegment for application/json ContentType.
 type CreateSegmentJSONRequestBody = SegmentWrite
 
+// PreviewSegmentJSONRequestBody defines body for PreviewSegment for application/json ContentType.
+type PreviewSegmentJSONRequestBody = SegmentPreviewRequest
+
 // UpdateSegmentJSONRequestBody defines body for UpdateSegment for application/json ContentType.
 type UpdateSegmentJSONRequestBody = SegmentWrite
 
 // EvaluateSegmentJSONRequestBody defines body for EvaluateSegment for application/json ContentType.
 type EvaluateSegmentJSONRequestBody = SegmentEvaluate
+
+// AddSegmentMembersMultipartRequestBody defines body for AddSegmentMembers for multipart/form-data ContentType.
+type AddSegmentMembersMultipartRequestBody AddSegmentMembersMultipartBody
+
+// ReplaceSegmentMembersMultipartRequestBody defines body for ReplaceSegmentMembers for multipart/form-data ContentType.
+type ReplaceSegmentMembersMultipartRequestBody ReplaceSegmentMembersMultipartBody
 
 // PatchSenderJSONRequestBody defines body for PatchSender for application/json ContentType.
 type PatchSenderJSONRequestBody = SenderPatch
@@ -2761,6 +2937,9 @@ type ServerInterface interface {
 	// CreateSegment Create a segment
 	// (POST /api/v1/segments)
 	CreateSegment(c *gin.Context, params CreateSegmentParams)
+	// PreviewSegment Count the users a definition selects now
+	// (POST /api/v1/segments/preview)
+	PreviewSegment(c *gin.Context, params PreviewSegmentParams)
 	// DeleteSegment Delete a segment
 	// (DELETE /api/v1/segments/{id})
 	DeleteSegment(c *gin.Context, id ID)
@@ -2773,6 +2952,12 @@ type ServerInterface interface {
 	// EvaluateSegment Count the users a segment selects now
 	// (POST /api/v1/segments/{id}/evaluate)
 	EvaluateSegment(c *gin.Context, id ID, params EvaluateSegmentParams)
+	// AddSegmentMembers Put the people of an upload into a static segment
+	// (POST /api/v1/segments/{id}/members)
+	AddSegmentMembers(c *gin.Context, id ID, params AddSegmentMembersParams)
+	// ReplaceSegmentMembers Replace who is in a static segment
+	// (PUT /api/v1/segments/{id}/members)
+	ReplaceSegmentMembers(c *gin.Context, id ID, params ReplaceSegmentMembersParams)
 	// GetSenders List the senders
 	// (GET /api/v1/senders)
 	GetSenders(c *gin.Context)
@@ -4035,6 +4220,46 @@ func (siw *ServerInterfaceWrapper) CreateSegment(c *gin.Context) {
 	siw.Handler.CreateSegment(c, params)
 }
 
+// PreviewSegment operation middleware
+func (siw *ServerInterfaceWrapper) PreviewSegment(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params PreviewSegmentParams
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Idempotency-Key, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Idempotency-Key: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.PreviewSegment(c, params)
+}
+
 // DeleteSegment operation middleware
 func (siw *ServerInterfaceWrapper) DeleteSegment(c *gin.Context) {
 
@@ -4157,6 +4382,99 @@ func (siw *ServerInterfaceWrapper) EvaluateSegment(c *gin.Context) {
 	}
 
 	siw.Handler.EvaluateSegment(c, id, params)
+}
+
+// AddSegmentMembers operation middleware
+func (siw *ServerInterfaceWrapper) AddSegmentMembers(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params AddSegmentMembersParams
+
+	// ------------- Optional query parameter "default_region" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "default_region", c.Request.URL.Query(), &params.DefaultRegion, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter default_region: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Idempotency-Key, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Idempotency-Key: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.AddSegmentMembers(c, id, params)
+}
+
+// ReplaceSegmentMembers operation middleware
+func (siw *ServerInterfaceWrapper) ReplaceSegmentMembers(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ReplaceSegmentMembersParams
+
+	// ------------- Optional query parameter "default_region" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "default_region", c.Request.URL.Query(), &params.DefaultRegion, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter default_region: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ReplaceSegmentMembers(c, id, params)
 }
 
 // GetSenders operation middleware
@@ -5105,6 +5423,9 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 	router.GET(options.BaseURL+"/api/v1/segments/:id", wrapper.GetSegment)
 	router.PUT(options.BaseURL+"/api/v1/segments/:id", wrapper.UpdateSegment)
 	router.POST(options.BaseURL+"/api/v1/segments/:id/evaluate", wrapper.EvaluateSegment)
+	router.POST(options.BaseURL+"/api/v1/segments/preview", wrapper.PreviewSegment)
+	router.POST(options.BaseURL+"/api/v1/segments/:id/members", wrapper.AddSegmentMembers)
+	router.PUT(options.BaseURL+"/api/v1/segments/:id/members", wrapper.ReplaceSegmentMembers)
 	router.GET(options.BaseURL+"/api/v1/templates", wrapper.ListTemplates)
 	router.POST(options.BaseURL+"/api/v1/templates", wrapper.CreateTemplate)
 	router.POST(options.BaseURL+"/api/v1/templates/sync", wrapper.SyncTemplates)
@@ -9816,6 +10137,206 @@ func (response CreateSegmentdefaultApplicationProblemPlusJSONResponse) VisitCrea
 	return err
 }
 
+type PreviewSegmentRequestObject struct {
+	Params PreviewSegmentParams
+	Body   *PreviewSegmentJSONRequestBody
+}
+
+type PreviewSegmentResponseObject interface {
+	VisitPreviewSegmentResponse(w http.ResponseWriter) error
+}
+
+type PreviewSegment200JSONResponse SegmentPreview
+
+func (response PreviewSegment200JSONResponse) VisitPreviewSegmentResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PreviewSegment400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response PreviewSegment400ApplicationProblemPlusJSONResponse) VisitPreviewSegmentResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PreviewSegment401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response PreviewSegment401ApplicationProblemPlusJSONResponse) VisitPreviewSegmentResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PreviewSegment403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response PreviewSegment403ApplicationProblemPlusJSONResponse) VisitPreviewSegmentResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PreviewSegment404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response PreviewSegment404ApplicationProblemPlusJSONResponse) VisitPreviewSegmentResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PreviewSegment409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response PreviewSegment409ApplicationProblemPlusJSONResponse) VisitPreviewSegmentResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PreviewSegment413ApplicationProblemPlusJSONResponse struct {
+	PayloadTooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response PreviewSegment413ApplicationProblemPlusJSONResponse) VisitPreviewSegmentResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PreviewSegment415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response PreviewSegment415ApplicationProblemPlusJSONResponse) VisitPreviewSegmentResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PreviewSegment422ApplicationProblemPlusJSONResponse struct {
+	UnprocessableContentApplicationProblemPlusJSONResponse
+}
+
+func (response PreviewSegment422ApplicationProblemPlusJSONResponse) VisitPreviewSegmentResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PreviewSegment500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response PreviewSegment500ApplicationProblemPlusJSONResponse) VisitPreviewSegmentResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PreviewSegment503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response PreviewSegment503ApplicationProblemPlusJSONResponse) VisitPreviewSegmentResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PreviewSegmentdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response PreviewSegmentdefaultApplicationProblemPlusJSONResponse) VisitPreviewSegmentResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type DeleteSegmentRequestObject struct {
 	ID ID `json:"id"`
 }
@@ -10470,6 +10991,408 @@ type EvaluateSegmentdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response EvaluateSegmentdefaultApplicationProblemPlusJSONResponse) VisitEvaluateSegmentResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddSegmentMembersRequestObject struct {
+	ID     ID `json:"id"`
+	Params AddSegmentMembersParams
+	Body   *multipart.Reader
+}
+
+type AddSegmentMembersResponseObject interface {
+	VisitAddSegmentMembersResponse(w http.ResponseWriter) error
+}
+
+type AddSegmentMembers200JSONResponse SegmentUploadResult
+
+func (response AddSegmentMembers200JSONResponse) VisitAddSegmentMembersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddSegmentMembers400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response AddSegmentMembers400ApplicationProblemPlusJSONResponse) VisitAddSegmentMembersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddSegmentMembers401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response AddSegmentMembers401ApplicationProblemPlusJSONResponse) VisitAddSegmentMembersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddSegmentMembers403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response AddSegmentMembers403ApplicationProblemPlusJSONResponse) VisitAddSegmentMembersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddSegmentMembers404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response AddSegmentMembers404ApplicationProblemPlusJSONResponse) VisitAddSegmentMembersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddSegmentMembers409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response AddSegmentMembers409ApplicationProblemPlusJSONResponse) VisitAddSegmentMembersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddSegmentMembers413ApplicationProblemPlusJSONResponse struct {
+	PayloadTooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response AddSegmentMembers413ApplicationProblemPlusJSONResponse) VisitAddSegmentMembersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddSegmentMembers415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response AddSegmentMembers415ApplicationProblemPlusJSONResponse) VisitAddSegmentMembersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddSegmentMembers422ApplicationProblemPlusJSONResponse struct {
+	UnprocessableContentApplicationProblemPlusJSONResponse
+}
+
+func (response AddSegmentMembers422ApplicationProblemPlusJSONResponse) VisitAddSegmentMembersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddSegmentMembers500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response AddSegmentMembers500ApplicationProblemPlusJSONResponse) VisitAddSegmentMembersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddSegmentMembers503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response AddSegmentMembers503ApplicationProblemPlusJSONResponse) VisitAddSegmentMembersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddSegmentMembersdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response AddSegmentMembersdefaultApplicationProblemPlusJSONResponse) VisitAddSegmentMembersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReplaceSegmentMembersRequestObject struct {
+	ID     ID `json:"id"`
+	Params ReplaceSegmentMembersParams
+	Body   *multipart.Reader
+}
+
+type ReplaceSegmentMembersResponseObject interface {
+	VisitReplaceSegmentMembersResponse(w http.ResponseWriter) error
+}
+
+type ReplaceSegmentMembers200JSONResponse SegmentUploadResult
+
+func (response ReplaceSegmentMembers200JSONResponse) VisitReplaceSegmentMembersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReplaceSegmentMembers400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response ReplaceSegmentMembers400ApplicationProblemPlusJSONResponse) VisitReplaceSegmentMembersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReplaceSegmentMembers401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ReplaceSegmentMembers401ApplicationProblemPlusJSONResponse) VisitReplaceSegmentMembersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReplaceSegmentMembers403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response ReplaceSegmentMembers403ApplicationProblemPlusJSONResponse) VisitReplaceSegmentMembersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReplaceSegmentMembers404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response ReplaceSegmentMembers404ApplicationProblemPlusJSONResponse) VisitReplaceSegmentMembersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReplaceSegmentMembers409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response ReplaceSegmentMembers409ApplicationProblemPlusJSONResponse) VisitReplaceSegmentMembersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReplaceSegmentMembers413ApplicationProblemPlusJSONResponse struct {
+	PayloadTooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response ReplaceSegmentMembers413ApplicationProblemPlusJSONResponse) VisitReplaceSegmentMembersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReplaceSegmentMembers415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response ReplaceSegmentMembers415ApplicationProblemPlusJSONResponse) VisitReplaceSegmentMembersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReplaceSegmentMembers422ApplicationProblemPlusJSONResponse struct {
+	UnprocessableContentApplicationProblemPlusJSONResponse
+}
+
+func (response ReplaceSegmentMembers422ApplicationProblemPlusJSONResponse) VisitReplaceSegmentMembersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReplaceSegmentMembers500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response ReplaceSegmentMembers500ApplicationProblemPlusJSONResponse) VisitReplaceSegmentMembersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReplaceSegmentMembers503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response ReplaceSegmentMembers503ApplicationProblemPlusJSONResponse) VisitReplaceSegmentMembersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReplaceSegmentMembersdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ReplaceSegmentMembersdefaultApplicationProblemPlusJSONResponse) VisitReplaceSegmentMembersResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -14625,6 +15548,9 @@ type StrictServerInterface interface {
 	// CreateSegment Create a segment
 	// (POST /api/v1/segments)
 	CreateSegment(ctx context.Context, request CreateSegmentRequestObject) (CreateSegmentResponseObject, error)
+	// PreviewSegment Count the users a definition selects now
+	// (POST /api/v1/segments/preview)
+	PreviewSegment(ctx context.Context, request PreviewSegmentRequestObject) (PreviewSegmentResponseObject, error)
 	// DeleteSegment Delete a segment
 	// (DELETE /api/v1/segments/{id})
 	DeleteSegment(ctx context.Context, request DeleteSegmentRequestObject) (DeleteSegmentResponseObject, error)
@@ -14637,6 +15563,12 @@ type StrictServerInterface interface {
 	// EvaluateSegment Count the users a segment selects now
 	// (POST /api/v1/segments/{id}/evaluate)
 	EvaluateSegment(ctx context.Context, request EvaluateSegmentRequestObject) (EvaluateSegmentResponseObject, error)
+	// AddSegmentMembers Put the people of an upload into a static segment
+	// (POST /api/v1/segments/{id}/members)
+	AddSegmentMembers(ctx context.Context, request AddSegmentMembersRequestObject) (AddSegmentMembersResponseObject, error)
+	// ReplaceSegmentMembers Replace who is in a static segment
+	// (PUT /api/v1/segments/{id}/members)
+	ReplaceSegmentMembers(ctx context.Context, request ReplaceSegmentMembersRequestObject) (ReplaceSegmentMembersResponseObject, error)
 	// GetSenders List the senders
 	// (GET /api/v1/senders)
 	GetSenders(ctx context.Context, request GetSendersRequestObject) (GetSendersResponseObject, error)
@@ -15835,6 +16767,50 @@ func (sh *strictHandler) CreateSegment(ctx *gin.Context, params CreateSegmentPar
 	}
 }
 
+// PreviewSegment operation middleware
+func (sh *strictHandler) PreviewSegment(ctx *gin.Context, params PreviewSegmentParams) {
+	var request PreviewSegmentRequestObject
+
+	request.Params = params
+
+	var body PreviewSegmentJSONRequestBody
+	var err error
+	// A request validator built on kin-openapi's openapi3filter with
+	// KeepValidatedValue leaves the value it validated on the body. Bind
+	// that value, matching member names exactly, so the handler receives
+	// what was validated instead of a second, case-insensitive decode.
+	if vb, ok := ctx.Request.Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+		err = ctx.ShouldBindJSON(&body)
+	} else if binding.Validator != nil {
+		// ShouldBindJSON runs the struct validator after decoding; keep that.
+		err = binding.Validator.ValidateStruct(&body)
+	}
+	if err != nil {
+		sh.options.RequestErrorHandlerFunc(ctx, err)
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.PreviewSegment(ctx, request.(PreviewSegmentRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "PreviewSegment")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(PreviewSegmentResponseObject); ok {
+		if err := validResponse.VisitPreviewSegmentResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // DeleteSegment operation middleware
 func (sh *strictHandler) DeleteSegment(ctx *gin.Context, id ID) {
 	var request DeleteSegmentRequestObject
@@ -15972,6 +16948,74 @@ func (sh *strictHandler) EvaluateSegment(ctx *gin.Context, id ID, params Evaluat
 		sh.options.HandlerErrorFunc(ctx, err)
 	} else if validResponse, ok := response.(EvaluateSegmentResponseObject); ok {
 		if err := validResponse.VisitEvaluateSegmentResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// AddSegmentMembers operation middleware
+func (sh *strictHandler) AddSegmentMembers(ctx *gin.Context, id ID, params AddSegmentMembersParams) {
+	var request AddSegmentMembersRequestObject
+
+	request.ID = id
+	request.Params = params
+
+	if reader, err := ctx.Request.MultipartReader(); err != nil {
+		sh.options.RequestErrorHandlerFunc(ctx, err)
+		return
+	} else {
+		request.Body = reader
+	}
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.AddSegmentMembers(ctx, request.(AddSegmentMembersRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AddSegmentMembers")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(AddSegmentMembersResponseObject); ok {
+		if err := validResponse.VisitAddSegmentMembersResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ReplaceSegmentMembers operation middleware
+func (sh *strictHandler) ReplaceSegmentMembers(ctx *gin.Context, id ID, params ReplaceSegmentMembersParams) {
+	var request ReplaceSegmentMembersRequestObject
+
+	request.ID = id
+	request.Params = params
+
+	if reader, err := ctx.Request.MultipartReader(); err != nil {
+		sh.options.RequestErrorHandlerFunc(ctx, err)
+		return
+	} else {
+		request.Body = reader
+	}
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ReplaceSegmentMembers(ctx, request.(ReplaceSegmentMembersRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ReplaceSegmentMembers")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(ReplaceSegmentMembersResponseObject); ok {
+		if err := validResponse.VisitReplaceSegmentMembersResponse(ctx.Writer); err != nil {
 			sh.options.ResponseErrorHandlerFunc(ctx, err)
 		}
 	} else if response != nil {
@@ -16921,389 +17965,418 @@ func (sh *strictHandler) GetReadiness(ctx *gin.Context) {
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7L0Jcxu5li74V/A4PVF2FUVRsmyXpZjo0PVyy++Wl7Hk655neZhgJkjiKgmwEkjRLLcm3q95P+z9kgmc",
-	"AyCRG5nU4qVaER19XWImEsvB2c93vvRiOV9IwYRWvcMvvQXN6JxplsF/Pc0zJTPzr4SpOOMLzaXoHfZO",
-	"Z4xEgn3WoxieiIicED1jZEGnjIzZRGZs0Ov3uHn4j5xlq16/J+ic9Q57+Eav31PxjM2pGXxOP//OxFTP",
-	"eocP9/b7vTkX7r/3+r0F1ZplZqT/9+Pxzv+gO38Od56M/q+dT7/8W6/f06uFGVXpjItp7/Ky33v5rHnC",
-	"PCFTfsEEoZrEGaPmJz/JBdWzYo486fV7Gfsj5xlLeoc6y1k434nM5lSb54R+dNDrmwXweT7vHe7vHTw+",
-	"+PXBo4PHsAr8456fJReaTVmG00zYfCE1E/HqH2xVn/Ires4U4ZooOmFES5KxBaOa6BlXxMyNKX1E4plU",
-	"TJDxCrY/pmnKsj4RbEkmMiOMxjPzgpiaAcaMJFLAwbDPdL5IzZQeTPYmw+SA7TyaDCc7B3TIdp4kDx7t",
-	"DOkD+nC8lzyO94Zuk2aMJiwrtilYwo5ZQ8uZ7j98uO5M/9vO/9d2lL/zOdf1rflNLsmcihXJ5FKZlVGh",
-	"liwzBzuXSrdRXgqjhZNM2ITmqe4dPhyGhzgcbjy9tzMp2Ot8PmYt10PAb4QL8nyw9+jgiHCtSPRLROZ0",
-	"ZU5imXGtmSDR/7n/t2hAjkm0nFGt6GJxGJFFxib8M+GK0DSVS5aUz+yXJwePH+/tPzh4+OhxMwEvzPRG",
-	"OIe1pBwc08GwdEoHTTfv08+H/07+/eMvw50nnz4Od56Qe/cHrRfxHYv5gjOhn2eZzJ7KhNW36o1IV2TO",
-	"lKJTpsiS6xkSODOveK6SyQuesOwn1Xa08PgoNp+orG7re+ln/Y5RZebYdcoZPN82Q/y17Yo8Olh3QyzL",
-	"27jPJ5rqjXvMBU5XmYfbZgs/lib7bxmb9A57/8duIS928Ve1+wrHxs/DjHLR4W7Y081ycQT/EGzJlCbL",
-	"GRMkZRNNZN56l7NcXPukT6k6bxMWkabqfMSTiOgZMF1G8kUqaUKWVFl+wxI4/RYZYgfoJkjyHJ4MKOLB",
-	"o/pRX+JYTOm/yYQzENHvFctezhcyAz4ZS6GZgH/SxSLlMUi53X9ZQvYs5OOXHp0yvPMx1yuQN5pmtNc3",
-	"Yygm9Ahp4LD35u3p6OXrYmEvMirOyStuRE2v35NxnC+o2zojceDPJQ4UsqzHj3qXffv5/Sf+88ciz2gy",
-	"o4u80yT+ntGYkQ88xUtVmsQzGWvZMAfPYIPJPO5dfgpPhGs2V5voHff7HYtllvQu4dhe4nt7w6EVHu4P",
-	"/hRpllFDwJ93pnLH/u3jJ3Myg3d0aa8Q0OU8TzVf0EzvGvrYSaiGqRWTpEnCzVpp+jaTC5ZpoIUJTRXr",
-	"9xbBn770JjxlzRRufkGpZLaUaJamCv4TidJQtSfPMRcUbl+d+RTE/RE/9sk/Jcf/YrFGui1//xi+jqyI",
-	"Eb9eMuEsTUhkfozIvWgQq4uoT6KB2SX/jzQ6Iu9PX+z8er9PZEYo+e8nb14T2F7DUjI4FjUgz43yg/9F",
-	"ZubSnokopIiI3JMZwT9F9wkVCcjmGb1ghJKoRIH2Wfu36P4RYRcsWxGpZywj58yI9FjOmWENhGqd8XGu",
-	"Wd8MeiZgjcx8UpkJUkFwZ0guEpaRyD+vIpJIoqUckOfzhV6RC5rmTBFFV0RI0OMGZ+JMHJOnJ//ELYSF",
-	"EVTM8DRjOEiaMaKY0eY1S4x6GMv5nPaJYnMey1SKPtF0bPYv+k9QP8xryOuM1kEWKeXCMep7Qp6JlNHE",
-	"KJJ/skwq8+IizRVRfCr6TvEiew9JPKMZjY0Bcb/YEztQn0SGA0aw1xHQa2QfImMpU0aF6huVh7BUMcLV",
-	"mdDss4ZtJHBOdiCjFy3pCpY5OBM1HouEqRbmuOAa/I0m75BzruGSi0yOUzb/xXHLbsLvLb7VRObmmlmG",
-	"TWIqhNRG88sYTQaGbTyVYpLy+KtPaZExQ8WoAZjrPuaJufowKdDVvuaMjoW7RqDEwSRewJwSJr721pib",
-	"nNL4XAFjUrFcMJjQS2GUMZp+9d15k2cEbBRUkVI5VcCqHe+w5GU0FZjoa6lfyFwkX3njMnNbiZBE5c7i",
-	"hOm8pSujNJ1K+TvNpuxrH+dYJiszMS0lSc0EYFLvBc31TGb8T/ZV9+m1NPQFQsuwAmrYO08ImOQ4rQvK",
-	"UzpOv+o+HZOELZhIjBVv9iqRS6OPZytCp5QLO7VFJmOjooxT9rSY2Nc8S/stApbWJFcsOSIRsAwVgQqD",
-	"dxZUCGVnrfKF0dRY8oolnJ6CWvJtKNDIfWL0IjS+jIoGXyWJZArIQdNzQweXThsFuXUcxzIXGvwgqqTB",
-	"f+k5i260YNlIsViaW78H+ueC8mxkTJ3sgqb2N9U7fNTvLVimpBiV3k3oCk3Oht+WjJ2jLwB/1HLB44bX",
-	"RZ6m6x7CccxTl1UVtXEdNRv2gmWgGShDqpm50lNmpMagV7ftWjegOurvjCpNNDf6B9NLxgTRS1nYylqa",
-	"20lwWUdkiEwOXWgNH23b2+pn/5an58FHjNJVfIZMmUa3Ahdk/4DMZJ6pI2K2DlQzsbJKkJmE+SsyDDQt",
-	"u00KD6PJKFDGFLDfVuyCCZLQldrqS20Usn4T5AS2QOVj/wyBkb7O9rRS7M1uUsVeaqL8NtptJ681Z7zp",
-	"UDauv27M9cs86S3V8WyjTVrfQ/DFwgWLZ1RM2YD8gy00oeDxjumc9Y1hQHPF8GiNBeB8QmTOqCAJn0xY",
-	"ZiQCqBuq5CJt4SoPgTm2s7lLMN3DBex15Fah83iD93gNd/KjPCoNMtyS2/hh9mqTuR7DuImB2/nDLY1+",
-	"A5O/rF6Dshun6sQJft1R53yxIxd4NXYWEo7dWqn93rHWbL4AVaRMZjHNMt7mPx0bgxL44pIabQh1HMND",
-	"uSZ0oo2ojGO20FTEbA1fcm4cc0E15an52sZHjfxNRrQhLPNhxgS4IGSuwaY3szsXcilKzqSEarZjZG6X",
-	"iQWO/catKIcGNpPJhPKUJaNUynPVHFiSE23UALO7KTeGu8zThJRs96aBZ1ovwFeUN4z7phrHsB5kK7fA",
-	"4230CuB83RbCkyYHcm3/UkYVG+VC4+lWVH8gFVBIzbE5VwVXJGaZplykKyIvUJQ2Hl/9c5v3tbQNsMOG",
-	"TBSjWTxjCYQtue6T5Qw8hBVqyoWnp/qWiJaQw4tMzslei85m5zJSuKEbCVJpai6bvQDddkW5uMw6Q8Ky",
-	"giKIEmoKcLg+nOeiM45JVJZRJsZ+OThmb7o7qsqNKK2vTD3BzW/UCsLp144gkgsmInJPSH+cK6bv90mE",
-	"jIolkYthu6X0SWTtPPjJ0EREx+B+JffCB4lgxjiY0YRwfb9/JiJLJRG5x0PHm5Zpch/dhUwYzv+xZ6bV",
-	"6/fcJMCRCN80f4SP9fo9O1yw7OJoj73vtl0JQkqq8kr0tMLIaB2iBOubxRpzdkD+id5fmjF0G6/Q023m",
-	"UFF2IJjyYM8HU57KVM7HsgiXHGf/ygUlJzy9oDZiEc4QIt63I+Ge0vmC8qmoGK80TzgTMRsp/idz5mNM",
-	"Bc1WRmjHYJ8P+z2jHQqWBtEbCA6ZYdwttO9mjLq/9PaH+4929vZ29vdO9/cPH/x6+PDJ/7CknmdspGcZ",
-	"UzOZJsWn9of93gQYoIhXo5gu3LiGLYASyGWGmzvOU6NZ/5FzpkdgfoyYUQLx+fDPcJfcDxnVbARqb9lg",
-	"R3s/yVM2Av5hH1dsOmdCj8z394v/xDCoeybgRf4vIIB6z94dvzjtuT+MbPTZPmVuamrvaeMG20Vb4vnA",
-	"UrixxeFfsEwBHe9dFqON7FtmFX9KYd58f/rU8EOjkxkifPuSPGNzSTxN9Hv5Itl4bEsuErkcLWTKY3MA",
-	"fvo1V0KFqqpcyAfKlYs925AzhKBBFGPuEsgdN5i5ppNM/snKaozL/dksqqtkXZ3WycxecTMj/9XlTCqj",
-	"cMSMLzRyAbqkHMI5OEkInluBDQ59LTf6KPxxrxdGT+1jl9XL1qjz2dgUSGgw0rQEP83V1b7wNneVsmtu",
-	"dy23ymyffR4cMDYngs6lmKKjnSrtRJUiCzBEuTbbi9ImkUw173CFi3zp0TR9M4GQ+7odf+Fee0oXEJOu",
-	"+o7Bk7icSRB0SmIC1LjkRAHXiFEjgZaMGmcvWuEfEZLEdFFXMesapaPvJp3J8cINRGS//tY9f9nANatH",
-	"c9b77bfDV6/Oep3slgZue70BW7h07coykSgyZtNcEC5ANoP7Ch4P89Dqu1fh9l+ueENC+fDlKlypIlG2",
-	"UV6OiX35J0USNuEC3uvb9EqbEcU89a3Z+BtWNjoo510UfGvDdaHtE3z6siZp64zS6LDmCoYJWLnqRJWh",
-	"wF43q1P73Ek+n9Ns1atK507Xu5DfXxpmgrK84ZdQkndl2RXJvn5xH+Dht/hso4GEkyuvOdi80qWpXgB/",
-	"8NWTbOMJAR9cJ3tq4r8qIZqYWJ1PBsdSZSHVbSyEfL+iEJXkaunEKnZfSeY3WXuO/H/nqtF5hb+qzhlV",
-	"XiO8rORLGbO+yDPvZKFrqWnaidYrNFRMu/xRN+S6jbiqHxzDlUZgu5E+ZFyzW3SM1yRwb/jr4XDYSIeH",
-	"vf09/K1FLh4MO7jM6/qvd8U+3OjmXqvVhS7djQPdkF5W05tuWB0KiyHqoiFIC773cbj36d8/DneefPrP",
-	"/Y/DnQef7h9+HO48hMTsT//W66ou3eYHW9WpNc74b6UybUwhvlWd6hTKPcCvldLYm4NmliwD5RIy/ZYz",
-	"mYJpV/Hg2ItUuYdfR+vapGJsnZtd1kE6p8kXxUG/7DYXJQT6SzCqYx7BsDesqdyua+1twICqSqdULLAP",
-	"JZnwDFPss0I/V0SBB4La5IpDEumMCkVj/HDkHA6RMTejgf3fSqJ+ya9aer/XR59Zk/+0WIOcZkxVc1zc",
-	"FJ1vKWNzyoV59/Dx4yfmwoHzbn8vcH29PX5/8vwZ+G0zpmR6YaT78LLfoqR0V4yDj9ccCm6LleZpaout",
-	"zOQaXUZNjKPRTVGkiATubues7jr0Fe2ZcPfWTMzYui5resyYgFUfkaX5wSgqc8fK5sb2GTMupmQic5G4",
-	"6o6ramlWifdKO+rWxRmVVrBOdXvH9DpmbVW3gCiLeIrqHX58MBwOH3yyQRkFafAQUYEJJCzlF8zM/FON",
-	"AEvDrI9tHhEqXOKgkQSa0DTtN1TKOF37Ciy3KGJ4OKwVLeSC/5Ez+3thbGvWHOyMcAuiPomCPTD/GVMR",
-	"s9T8hkngKl8szL1nSTQgx4IUsRvLtSDD3RYvspgnLEEeVsrAPxOYy2z0X1VU7PgrMwP1GTYQskHJlGnC",
-	"Lc/qZKCUS5xKJR976+s96ltXIWi7j+tI9KQlrhw9ffPq7e/PT58/iw69F5aXnbBHhQ/ZXFRkUDTL+AVG",
-	"kSzHdgGDk6e/PX/2/ndgoO/ev3798vXfe/2Cp/oPmn8fv376/Hd89MXxS/OPGos30sx8YueCZpCkCd/K",
-	"6MRc1hOr15m78i4X9tq+pTYA99RZoebfjm7Mt/B+fQo3yDo8ajv0VObW3e+loBF1cT7PU6r5BTskFKL6",
-	"nt5ifIMq4gm3T2jxH04XA+5OIjy9yL3GaDw7E24sKWIsAiE0SRTJF+ZQIrAmR5kPRkRIh5VQxgXL6JSN",
-	"7HdXoPu2ZzJCjLtI+jDfcW+WkwwKT71fUdlNL3OjMLbqjjYIDWENy4irEYIruvy3lsf+jZtw+/l9BpOl",
-	"NXLwrCCDSV3A+82rbVaSY77vhhOElYDxj3sKblWZEQjBEyGX5TAVFCmYV654hM64Xr9mvG9AxgE3h5h0",
-	"mpKCjjtuxZTJaUYXMx6PEq4wfM6bXKZBuG68QrOojwVjUmli7XmN4mDQlZG/NcMAV2jyNaVU6ZH1i7UE",
-	"u/SMKUYmfAqxoyUo0mY4lmyRJsOmNB1ZmyJhE5ZlTd8LNmA5k8RG/yYyQxFn/k+sIH25oy5Y+q4ZrlGZ",
-	"bfis/SjDdNtCwqZ0adU7nlnDFSrWVccJ+UQ9rxd0vPv+xULDqkvHQvOAQjfD5qNtJ2aVuYZNgjyRetaK",
-	"zEhq6BPz8DimNzmd/dCrRtvOY8FE0nharyG5ZZqL7a2OUprknIu8KXXnxNwxecHw/B0f63jX/Rf+yFne",
-	"tI3voYxpSVdm9hiR10uZnR+SSOGK8ex8mtC2SzOHvi1NNVtj76C2OanPUhvFtqTlAqXBvEP1d9upF7px",
-	"86kX531EFGOhMm2DF2rrb4YmSyMpoDrjc06F1C2KRKePYWJVE6OFisCaEg92ZDmj6wgKaqGeRmbWRujK",
-	"fuRCj2Su1SjJDWsexUGy0nqeyPUsydjScj5bF+yLSFCMm40q5HjHKYUu2q8oGcLPXkUw8IzAEE5ASFLN",
-	"/1jjVymcxGbItfmj6KMqL5gRMwKWFHT9JKPJBq3nnTEK5GSTmlxjeVkuRmIN+EWWC19nrcBs4VDLVtXr",
-	"vFrTwe3sLfF1mg/YrmgPXSvOnccxU2rD7oHUMBfA3FTPLQLu0r+y/ljncs0bfR0tEbFfWtVE7/HG+sO1",
-	"N6WYrg/c4X3R7HMtu9xIQ6NaZ6A1QNmqFNOORG1mJTOajvIsbaW9nxQxkmuSyqXDXzi175EPbEzev2wh",
-	"RfNyt2QFuRht9G1d53A8nJA/nxCAo+G0WnMWqpZ481xdEP0QTH9n2zt8rev7MF3agvdlBiykYY4NSmFd",
-	"0apqM40ac1VNqqu9LZpBs5LSqM43iPs2Y7uJLbfwmxbTtVmlbbC+14j+ZlnYIphbTKo2C69B1tWZSX+D",
-	"76d+wxp5ohcL7RZ3swulzbNTsY4r/Gad+/I049MpysOOPvaaszwxxJKLEmhbY1LFM1AA8XaCg9jfHBBH",
-	"oD04LJXiolr0kYZgXX0ZqI+tCVL5udoJhhpBGKgq3KsOK+rQj7W7t5vlYnfvGjnOR0SKdAU7QUlidiIX",
-	"qL3jnzKmM2O8SmWMiJTF3WNK2/vqgvOrbvl6lck6cMN8wp+UWQokZc/J3hFIz9IqBzcaCPOH00WiJkao",
-	"OoFqJWltbhtF6AXLEh43yaM3tSNFYBDntU4S52Uu0UnUWbj+Ez/dovp0i8UV0Gfu2NdxB0h42ib+doOV",
-	"F+Uii1olQ2vhwuXmHCfPpob9xuRh8HdwF3uvZv+jygWRA5ATVmf0oRxfp0CmkimC6ATKDWz0apryc5cp",
-	"ciPJVn5B+7UVXS2fPrzTWOKlWDqp59h/iyyv7bPvwaBZzqiGubt19duT8g/xTBUagt5IcOnTZwIlOYlK",
-	"a4oG5CWWaKLTGeM6APTqNFOz8WOZhw6iATkNMzKC1A8I3EO9CAShbju7rSU3/6gW0bCxXCmsv+2zJgld",
-	"DcogiV8nQa4855d2t71e8ZMicinIn1KwI1JUGxBLNEVxDgosXB0GdCA8O5Z6BqF9xh2gyTdJyfP3e6+F",
-	"Y3Uod7heWl9DtIUS7bQu8JyM2ZSLEO9DQ5D16pVG33VSYFuhBRdKW/dUVCwg+q+VF+jp1ZYZ1pWzl8ev",
-	"j+FeWlzIwHmpGFxaXiopv51Mw+qRaq5TdgSVe5lR8ogARlGZwO0nJYaKXFPlRKPOVpQPusSRoGxUzVXH",
-	"DJAP5qVjeOnk1QmmcsxYfF6vJSiQKZoLqJeZFNMjwgAvE2Rhvhj0rl7XY2bhdP+GRB3Qb+2cmjeoeD/Y",
-	"pNysNGkrIodEF05FzFo2gWJxfasVYn9Hv3IEWG0siUjKEqJliTdanIjN2RhmIltW86wpfQosIT+9Qbdq",
-	"LLZoccvBFBWZ04QZjkhklrBsQE69wxJ2I+HoXl1QpVwGWWdjqDiYE80WTZ5ga6l1tKrg0hp1vg2RA8w7",
-	"0AAj81x0VblWoVw3y34BQx5Ow21zPyS0Eg00knp5c9bc3M1Vl0wBJ69F8M2pYUjV+dAwrBoE0RtJpiEg",
-	"kcczQlWB4dsnUaDtmf9ETCr8gMUIbPpCjSuwRc8vYT1zwE8/v7AWVYiHAJDVh71cgdMXGzmMuIchqOJh",
-	"n5y+edvrhnrALnhibErz1quhbRvw6xM6jhM2qf435KGxCy5zVcfeVjLPYJxztlrKzNCI+R+IFfaUlosG",
-	"bxWuqyEx3UIzs4RwfUgoQmNGqYxpCnmjimWRD/A5bIzIRYObjz7YtkY2mSTGyCrSV8zzLvHAGPmQrmy0",
-	"9E68qXImm1gJPOwTSK9S4V6cZF2rsMbfT4qcvHzWJ1QQDijl4EPgWpGUCwbZKWax5tgUGqwS7NXgMDqt",
-	"vUokjTh5kJOLhp3T2EUQUGIXNlVlsxSwhNcUF7YZNory5BCME5JBtNhsQYR7EPWLBJaILnjURx5LSWQp",
-	"OUIk8Wicay1FgUVjyQ5Kb4zwUFyCq4KKMxG5pIMIttW+EllQnmgQ5DJzgQnxCNdldxoShJY0S1S5dgLn",
-	"bJjxgvf6wV3DyUHsAj9cggBah1Ljb2nTMUEcssiZRpRF2NKZXApPMnYe/smVzzTaThaVb02NkvxhB+Re",
-	"LCC84n3LXEp3aQ3b/Y0rLdECqyTiX7jYX0elIODi37Je1c57i2JVy4NablPBlBVgXcBVqRcZODpF8vS0",
-	"2KzYBkyvWdmJULr4vjjWVzIg0dvnr5+9fP33KDDS+vj4m/enEVAopuFQ+MFIxMizgvINDqdth+31C7lm",
-	"xzTGiBGr3UyYtz72+mahXwr83zc55LUbUfipWP97CJlt4+JubX8RCnM+FTv5AkoE+8QL/2EoqPGMCiH9",
-	"/zDVxxgY1OVMoCWBYY3OIBs0uLavI+baRZbh3QHDgUNT0mgCuCBKNI/PmTb/Mpe+6hfrYB8XYqPLlPHh",
-	"63FLvC3IHXFBlWl7eND2eW/gl35HW264blAuF0ZtMkzG/hPxzexfK+BQY5mszPFw8uXL3uXlfyPv2CJd",
-	"EXMzAA954RlBTDWbAkftvTp+94/np3itrOqMiHq93/6jg8oJWh/0cRKj9ydBG6IFxOaBUA1Zr0S8Qdkt",
-	"+Zws2hVukl7ylMtdc369fu+CZtxwZaDwPWhDgNHfivrqd64b8Maxe/6yYX87yALc/Fa6A63lFBbyk8J8",
-	"65lME5Yp5wHB0CAAjZuHZa5JGQsqVJbd8TX5VgwzwMhm4sYuYk5A7/l4zrWNGTfpxgURfGkCisQTb/gJ",
-	"z77mdteKTDLORJIiPh6h2m5FsxVY0EpX9brir6w3YnAPFPl7kPS5Ii15h5t9w9pC0jfbqgHJNq6xRMTN",
-	"ouVLU6VLdV9DQvLxJ54RBRwkxLnyLX1qPMqftj1Af8T2XUvb4aQDEixuSwNjqgK6FEe7hgW2IJPgj1sp",
-	"e/pb63l+0ltpeuaVE2xvVnQO7MSNwy5kZTf4g3JTwN/+4+Nw5wndmRzvvPj05cH+ZaMj3M7ln12ItdQ1",
-	"8tFGAV+/oo66ivaXAXG7KLvd0D52K6GKRF/OentnvUNyBsR71ruMjsje//6f/0t4xyJYlIsFoxlFdL6K",
-	"VlyJu+zVETUv+71nVM3GkmZJg4s31vyCjUrQORWu4Kol+yTDYknowgTVkh3zdlximc/bYJ9ZDLlgLTG4",
-	"E8w5CyOX1eI0iHa7PLEisHzFirQpEyzb2jFSz20c7R/M2nCYbepBUcmGFQ00uVptUPOnbNEc1O4VX7L+",
-	"D8iGcM0Lti4LMZy28ZvlsvysXq9yne/LhTkVLka5Yk0pz86Q22o4meu144GlJzNr3XUd2lB5mo5KWab1",
-	"D7zF1JZDklRrOi1Vg3OwWkKxJvGfmeFaU8JPC7jRcvNQKlznq87J6bFrqro5+dnOiouxzEUyKnwdLaQD",
-	"GUYX1yNVTFn257qtvKuxwvKINVKsE1PTbWnlEs0Xuo2M2na0ev6bmW2F2TWJcUxmTd5g3lRLENQo4x5R",
-	"47CxZspRHEJIBHDZoWPE5okLqTFlvMmh8zyjKs9Yk2J1IzXgcsGZ2sTYKitMwD87oRmApDV1HFiTyAof",
-	"HGVsLhuBTkoCQwo3A65hZ4Ukc9vpvMO3GO7dqCNyv0Xj3zoG694arxq1f9UFSqJGQw43gIoVLBnziHXQ",
-	"5xqbWCGc+YxlDNLUfHOrlGkylSUYBreR9s1ECubb6TqSLDKkC9yJT5scJsE+BzmplrRqR17Zssq+d4BC",
-	"rFSjVFLD8W8Pyo0sHj0Y7j1yf7IbAggAzNr5MteKJ0h1+wc7hvcSTPYYYM8ew2ngpccPG/x1dh6daHKb",
-	"9hpt7/slNCdp2Fy+RhM2XEvD5TMiuF1abhTKNcoIGiGUp96321aaUdNxv+AsTXwbyK65Kiu8MBgEgpKv",
-	"MSMZn86aDXtAhWzMiMvYket4u6CYN0jJgmZ0zjR01BC2g0hh8xWJYyPI5QqiR5va+ZpZrI1ov+Apeykm",
-	"sr4XE56yZk/OsbKttFlS9lrBqlwqVANng8jECOJFbNlY+QChC5SFVn3BL/Vdy0Dk4VzEaZ50tJoaehxb",
-	"B0d1Ro0bFCYWbxUAgEu83+8ldKV6h4/br/k6UUlLXdNaEjU3Jd3hDGrEaBug2VxoI5CUVxT7Pj15TONz",
-	"NB8RuWMOcAKgZye2BsfP5clwY8/2sl8EbyzMr2nzf2M01bMKS/blNzP4dRW2M+jtDYaDYT0E0iY0j7EL",
-	"8ZkbC0HGm8o5VCPCiWWx04zOf1JdUk2sMHMDNi26aAZ/KxraFdIWkhybbDI1mrNs2ljPLpcuaV3JOQOI",
-	"pdSY5CtiA39GcaVzY6xPKRdFIkHaXf1qt8tsgavlEZlcqiMQPQ65jmoS7dIF373Y2+ViypTexbPY/WJr",
-	"XS53bSvSzlYcnlODFbffYMW1opCYfbPz7rgPN86YbWvY1uklkBgPZZwsYQn2DccFdYcw/Eqw7ngo24K6",
-	"F4vZPA23DS2bpek5E/WmW2ts7aI6baNJ4T3QDR8uycurCMai6CsQka2Y6gXRhHvSL7AT60zDzb+CYt4O",
-	"XO7vfDubPHaNn8oywqxgxK1eU1yYnmbKuhgG/7LY8FWt5KBw1bkmp8gxuLS4ILgUX/E53Hvy4Nf4Idt5",
-	"TB+Mdx7HD/d3xk8mw53h5OHkcbw3eTx5+LAukUozXFvZ5DS0cF5hSKB9ijXyaSuEfCGzjfwxakpDXi/u",
-	"CooqtPRi3e2H6rXz4ESdat6z5iYli5mRMr7M3qrcPfhzUX2fcsF6hw/q9cjtqv6R9bBkbMGoLV29oGnO",
-	"tlH1obbUyiN4pJTiDo45Dv0CRXNnwiDSygVrrGJy8rPvC2khew6YPQie0L63kROWsnlXfKnKacI8+l2M",
-	"iuAUm6N4hSi/iqT9dvlazjPYNYqHE0e7pil9ihHDi4iWNtcT0j7x9QE5Fiv02bBUYU1gqOCAOerdMzOa",
-	"oX4OaKqgADVJs5spCyrJ2KBGokjManL7bAkxWmRnFcCiIZ5ogCH6Eh25Piu7TGvrMzL6tjEDJKNlXGsm",
-	"mtMhsG5m5OL9HXtvgW+5e5H9nKpzloyAhTXPGbz5CZ9yrUJY0CCVqUi2Myo3y6jVLAuB8cuTg//9P//X",
-	"wcPHj7soPHOWcDpqMVaNcLJZFODc4S09kyz/H8UpVYpPbMf+jpi9T8sv2ZgIv9jaswrsvGtz0yCqpF3P",
-	"cFegCybMoGOCp5WA4dFW6Kl1f3zORXgIxUrKG9HIgPBqtHDh7dJmS9esgQ1fLfK7NfPmczbKqJgyrPto",
-	"Ps4JxZxn7NJLoDcqeDIGa+JdLTR+7O1I8JEQ+PhVBOi6dF9/trX1dYgyvSrUwmpOAmrH1zK8XEmR356b",
-	"gBO5QhvDqzgufJzwOhsQNsz+PppgdzQXb0KcGMFYCJEOhWD0elu1wVKHqjdwJi3dH1ADUl1LUcpYNc2d",
-	"HK7nqGB/tJkDBeCA1cqX6IPVCESzRUMIti3e/ZW6u5UrHW+gjhHLEkugMyWsNLN3bbIy6JvdUgRZ5lSV",
-	"vtkln0PIGIsjrzCMgpoDHlDayTXM+GlN06kThKvIsWSMrqOJzI5Q5Y9A6kc+D5hajRUrncy/I2OjpqtS",
-	"EoCWC+dU6fV7M5YunP4AeZifm/MC7Kyf2RKpbSId0iU3FJkHNWtbFgkQ64i2ki5RpR43ypptf+bN+sYC",
-	"7CZApjRhalsEQ9ssvUkNin1V7QgLnNfwMmWzleY0AcR/AGSVWYAm08ccSFA8tEsWsVXQfSKvMvdqsXrD",
-	"GgI/Uwce4zXyxv09rnS/wfqgGZtfcfrv8Esboa0Kl5M/+2CaTee0hqzauuJb/MaoX6Bdl1ri36ugi9/v",
-	"rwOcPoKrLQgTAc54tQXLmQh7rpB781xphz9qhr5fatLSJ+ua6Rtp34zTzHWl0X6BVKn8v4Ku+zb3KESY",
-	"tIiUjc10QsBD7LDp0SbXlUEGp5Grd6w5TubSDTobNgEZX9e1pIo2Jlsg+V7ZIeWXWny5u3PqlRRcy8wW",
-	"SjUmM7dkdhqLaJxjHhdk7nVuBdU9C/XI5m1Vqgq/eW6qvQetA7uix67RHz5nStP54habVVwzm7Oculmi",
-	"jIZMzvL+NGV2FktuosqgvUclEwswzHpPZSrnY+nzfQCvs0C83ytnJD0cmrVMcUN//0dDbWRj2z0LyQI4",
-	"q4xE5qEotI8CyKEOKZHds7lK0P2diHFj8tXW6Nxuu2oBh5M35MHeo0c7e4Smixnd2b/ajlSoy36ujydR",
-	"ZHGFsmJDRtfbTI5TNm/LrgXnZCbFlNx79+IpeXLw8PH9Qa+/DUzRjC4WTIAnkCufUr45Q+uwcMW6/gZn",
-	"vYwpNh+nTJ31em2+ArU+oLSgGfbEMhyYi0XeXX0K0t8a5B0XCtpPtXxe5q52Dh1rVc+yCyFaSDO1JsG1",
-	"MQ75ms5ts0T7lE9il5U2yN2irv3u6bNmfb+dnr4Nurr7jx3s7zfzbp227NQ5F1CMsEDSBPwImSXqqPAl",
-	"FwDHMo7zLGMWBa9Y4nthg+xQD+UK2ZoYfGMRYrGZldkcEUrev3tpqIk1fBayeA7HKRXnmyO86L7GnfCb",
-	"23RJ3zGacNHQINTbSHM+RZDv0n3s9QLA5RwBaqTS04xtesyhW5ceE9L5hK3rZZ+o8FWA+Lq8DP/CphlN",
-	"WNIgO/zUN3QiwIU/xcc7p7L4Fzehma0xX6ofryvLpU3fCKxW3f5OL4QH0eGFyjL95/rhZINR1667HqWE",
-	"pDQQMPZcjclBLyhHodVkdoTNJBrS8rrL98K5uUkoWv8WDt68QjSDN0DNbY0bd9Ouavd8ayH5bcbygNF6",
-	"RJHWqN16qVCsGHj45izPEgZbaf1BPlXJN9k9oBeWjtVJceswzDcvH6iGKDqEozFS2jVjLrSvutBWs4U9",
-	"anBcV7zUa2sT1ts8HvK//TavCb7dsGvzNKMxS9Y4OG+aQ9x8lKqe6vCoY6rDVrR166Gqu0jSmlR6jBSF",
-	"17NyIa8TLArWGFywtXe3OcdiWwdiuZVRV4e45R5Nja6u6los9Svq6lJ8hw1Ctup38rrSq8p3UOA2InZF",
-	"ZBZjkauZp9MG31rYSzlsuH11LPJJJv9kov2LXKtifT7kd/XvGcNuI3nk4h/msUusDMadbkmI4/MCHciB",
-	"VRhD9eozvHJXmEGLAu1a/XfqCuF6GryD1+ptIT5giRU20nEtdEpNXyx4/aCps4JiWqfrCMz3LzKaOuwq",
-	"x0IYecGyJL8O6P3mgorWd8arNrnNRcwXNG1F3966RWFrwvlL3dpzZ7AW2SmoxNq2f175m42d87Z3X/rM",
-	"BbiKjkAbJlza/0rRQ3AvQx7Sr7DOMk8r0V/QK6xIut/Y3suxhnoUw5J9dOjAdYNL6iZ1RCJYLT6kJAAS",
-	"Gvbh7SxnctvR/PY02ti5uCEJmostZGcublZq5mJLefk2k9PMusUqclON5KQ9LBSUVQdRoUMi5NIqnTxl",
-	"hJKUZlNsWsoVGTMj8CCYBgdmW9IROpVhcWk3hnINwY5EfkXJfoVsw0rp5FdRBpjSfA5apN3lkRm3qex5",
-	"TjmgQVlojKIZbr/Uk5cqnjgc5lykTCkLvxCU4l5hO1v7yTSJXzvVNWXLSnPE5HZRW4ugBE3Cu3b3XdNP",
-	"7vU12uyyDQXXQRKEy234yhWOX68LcKfCSG7rCg2R+bjIdhIS2Vi/rdVcta6wlA5YlX9eyCnXbtTRYxsZ",
-	"bygvbL6iTaz6BENa1ehFB/j+SnDQenUwttw7dHFPD+pw2GN/5DSFKnGa5iyIedvM3z0Pr2p/IMcZo+S9",
-	"ja+H9nnznOqRjCvlVteWtZZscf+e+bca8pjbr5erd67NYntnRFNGqi12rS6pkjS6IfGzvsItW0UZCoSH",
-	"SfTFU0jfh477WIR4GR0RSqaZzBck+uLfUX2SyimPLzFfFP+DRMevn0V9Er15h5kur9+cYpYZ9KdTM5np",
-	"GRUJ4Cdi4eQFy/iEs+Ssd0jAzon6ZDkzGgZaM0VaBCSeAa2CXYsVkuSNna06JBESsvm+0XDdf50JaM5B",
-	"uYCfuDD/n33mSsN/TzX+fwYdPTT+fxbZbLQAE/nKd6hTh63b6ahlaeS5mdWWiOKI5Wp1rb1hHeIi/H1t",
-	"M7jf5BIhPyAjBxSdGQITdW/UeNl+Aezi7AXohHkCrGvbHrbMbuJ2bMsnLLVMpQ4YtpzJq2WhKX92nWwR",
-	"swlNxsiGBncbLJLg7SK5prIJfqqVTV3D5W7GVvN5Il33yEnhm7TZgmSVrnabncbWjW8bZGbBwMGbdWWu",
-	"tvWrr6imGQWnGMgKQ/vvClnbe0X/JTPylMNaGsrnry/9m0FM3gv+R86gvBkylVMqzrdurVf10jTL9+aj",
-	"NbZKFX8f+w71Dnu/7B3sPXy4/+DXX399FCi1amQRfQHxyRe3hb31rOZW6m/vbK1fh+4HLqaoxLpOAwuZ",
-	"6YlMucQ0M4o9qkDZ5WI0kdAf4eAgjByMLHBs73Bv3wg3lcplSR8cPtgZ7p/u7R8Oh4fDYYM+6NfbBKIu",
-	"l8KDBgryfLD36KAFnr62NzU/ky0Uj4J+tpBeBh0uwBHMuyYWb19R2L0su+nMGgOV5uSKOg3F1pZDB2dd",
-	"h7aVi9Sl2qUp7Ae0+sCUP08URMspZvAbCQXn7hObLJJXiEXIM6JYdsFjZtEIgz6sYmVPtWNeR0GX1cn/",
-	"LVeQexNMU04I9S1K7GoCPzuiFtgTVN3K+Mo3oNWop67JLezlTKaGrSwPyYQtoe6BOjAOc3LoM+Mauuhc",
-	"sKx7zmz97n1p07pA5hItoXMUTgu/Lvx5VDo/XMGpE9z5Vgei93VAfB2Cp3AauDU2A9NF3KWIbXNnODwo",
-	"ErG7xJIb6nJomxa6aj/HhZovYJUEwjU3MZ+QZOs3sPEM2+VDs/pjb+kW2gzImk2VTG7Y9um8pTqebVRE",
-	"WvgVWABm16dsQP7BFtpCYsR0zvpkzGLo9Q5EYISyw8yHpB6S8AkkkRqux0UlSfdLM+c8aJN2l02GWHNx",
-	"T4UVb9W2eiP3xVhoAZqDB/BTwNCKzgNGwhIQ1cR8e2iMa/jHsOCtuYAPsWRAPsykbSKH2O5F2saZKCF1",
-	"I5so+mOD+VtaZm2l12LaZs3jrozbdmSmRLAl9nLh2Md1QP7OL6BytbTFUYgOsl6Ra+zSPBiR5i7Nl7dm",
-	"qAde1jXtLjrVdDTKJSwM5BlZZAzjMeaLR1ju6XBGLA0AARCYkvKywYd/rG1a6vAWmhxhbQzU5B3uNVrv",
-	"tiDP2u0NrU3P2epwf/uepafQBYzs7T95YNXgx/1eyiduCGzyZP8wXlX+UAyEfy5ni1WxbIxAHs3m1Fgz",
-	"j5KE0YMnv8YP9tjjyf6DvYePnzykQzocPzl4+GicPDgYH4wPfn1M9w7Y3v6vBw+SZO/x3oPkIP5178n4",
-	"cVKkDh2i35hytJVjCVs3TeUY0OxKzdq2aaBa1ECWgXOuh9YZdmzbqEZ11oGDA2uMyHjVCUMGIJOvHjsL",
-	"qOFL56e3WviVsw6FRNAuh8xfKM1XRVgqkW1j1wl44CdFfnt1/HTn5Lfjnf2Hj6Bl9ox9pgmL+bwlb6II",
-	"76zVQ4qrj6nuoEEimXd+8wSeLzXtKzea9G1RLb77ZiD4pqy+cLPcJIMcv6DlqG9D2tBlNKTnkNrqtPRp",
-	"PasswHrL7gLLb10x18cygOGcK4U66VrUwoPLTwVy7F6/h4XRoNSgs+tBk+XeZHy8hoEdpnTGQtYjLJgc",
-	"pBFgcfhkm6YI26DyXh9cFxW8W4TXtZu8BuCYOvdHYegXu2lRjwO84622swPCa2fI5KY6XjSroOoFFxoU",
-	"6K8BWw0o/neOSQxdfZ6BJvABAfZ8cZ+cBF1P+7ZdKNl7MNyri9H2PqQfZiWgS6sOWTA/Y9v4fKStuo/W",
-	"wLu6MYQbcowXA25hTgYa3I06yMPJbOEkr0mVuv8Pc/ahQ/CUXzDhuv5aEYFGBohbmlpniBMqoUqWyJGQ",
-	"egRhRTACuLigKU8ChsqmQPz4wV6/By6nxky0mkxrKWspkvkPSYTKYNTHKCnYwkcksr6MQ+cGxiCs+6ua",
-	"KwiuUk2mkqmixbl94IhEWi54fBgBf6aC8ASfPxPwgs3Ng4d+goaeZpaG0VeipYWuWupku8b2uodv/Keb",
-	"6z23hP9Uc3X/P3FeH/d2nnz6ONx58unLsP/k8n5j98BgO7eOl7RaESVxCfrW48fQBxE0ri5q+1YMBquY",
-	"MqbAGLtCI+PyfGt4GhCLzWlK1IKlKTQGhPb3YJMKilsVaJrB1w/KHz/Yok4lgjuwpkH41a5Y+826okpZ",
-	"LQgN97KJ8bhevtdpohy0Rp7T7Jxp27y+KbITyzSlC8VGyxnXTC2oISJLzLHr5wz9mI1CcPnfyAeWxnLO",
-	"MMDxJeZ6dTkgpzMqzhU4YP8lMR9Q5t5fv66L8/btmt0rtSbKNlC270KIl92sfRvbausC7dZbuGE25yiV",
-	"muP6CB5M6pP9DXwzHz8F7Tn2+r0lzczewS+33Q26FdUr0Dg344MEXZy7zOmpe/5qKJpNtFpdyT9pmjOF",
-	"doKH9pWCEXi+6Mya5cIwKhgKfwuM0LGUKaMi6CXdmMBV6TNdMSJcp2yXTt/3cYgMfI5WJ+gAwtJA8B3a",
-	"Bhc9b6/ojOnuX9ncT/sGkt8qLacbikDCTtLW4EDUwbCPLhp2RTfdklnXAk9RKKLF5W2TtIqu0IuUZxAZ",
-	"TKmY5nTK1IAclxoigQWGXnqehZA97g2jkQGWIu5v9+4u7rr9EyfbuI62rkBhcRPEVRRek6Dn+Loip4KF",
-	"teyPIjTXM5kRNYNWZOcQOXSFW/QCzNDUV8BvveYPOIGNgakwdzL28CSl/uA+mOebiRcFMUHz8Ca21K90",
-	"Ja/f4Q1Nxz2dBVu6XUpnTQ5s6rRPpLAwnQNMehTQFyWCv4tSmPuIRLnwPfgRAxBr/1Hd99iCiAo5cUmb",
-	"iYXoPCKRU2OiUn4aoPNgPy8o0fkXJNWZD2CraTt8wgFXxr4spJmx1elsA0m74cTYG8iJSeG76oeCDjAr",
-	"zZ1Vcs6KpgVlBMFiOwBywy89QD0o8MP8gdrfcRHmd1iDUUjt/AtVtGNngddSv3bTeF+axrtiGkX7geNi",
-	"Gu+Kabx103hWTOOlm0ZAOU8D6d5wl31kTdNzSFZwgg6qLknkdc+Kln6E9giNZ9AAotLk473gmiU2YDQ4",
-	"E5FhF0xoC0YbEXMM5mtRcMOiPtCYn9GMmieMUMGyLgWJP+YRrssHGyrIueYp5p6Vv9nxbF4FQ733Qx1X",
-	"hgr2t/C/dm/Md8PqcpEyd7LI0HabeOyTEjrHNRS9NrXNJvnaZbaqXk696qDynLx8dmMa01fP8AuXu46h",
-	"34yXzl3W7i46b5repH+umEZ355ybyNuiGWf9jqDVepz9Kxe0YrXaxNNrmK2pPdpfH5uTBpkSEluD9RaY",
-	"Ec3NXAiE5LjyqCCgHU2Z0ZmOyqptgakN+bBEabrC19nKGD7NnZjslGv63oxmNNYVlbkl9a++1Fry35qJ",
-	"GgXYZyq5hrorUCt9DGIbbbzWkdNpcfV5+vV3oKd36OHfhi975V01on1aFovECPOulHHsbU4eKn9iA763",
-	"e3Kz9842zc4V9u+9kpfucs2enhSgwlUAultLeW21OdcU4K+zDrwdsK7zqV/wSsQVjlS02/PcbleZx6pV",
-	"/4Zp1zhHKw6B4RwOE+AnRXjSij4Q4gpsl9XoPr5uxc7KrBeBf48eq7+GO2eNx6U07hVZqTd4Wyzj69i2",
-	"HUipW6ylVcCWeNeTRxsDHN9WzyyOshLfCrMJ6c6fn77s9x9c3vs42vlUJBeaP/56ef/nf9tYK1o70nXn",
-	"4JwoDTVwTchpkZAjudCAlJ1ywTBUqKUcpVJMRxOZjdytiQbN9bgOwLiut7RRek36A/iVX+aaFo9+lduG",
-	"9L5CQKQ16tAeUbhZY+3mvPJl866SSgoug8ItLydtXnnsC2r1xw9WoeS677Vf1COxI+k4Y/Tc/KTp2NDg",
-	"BDbdDKPOhC83OWdsocArUGijcHpTpo39brVg68y45zxL/ppHtr3E2mBBs5Z/RCKkm8ho7SJBEqGCBDXT",
-	"0Zcv1s11eRnB7+PMrKCmlv1ArM1Tgw+v3Syzu1VzfbvAg1FFjtDjBWkhfSw2HzPCPtNYpyuiZ1KxqrXl",
-	"JfWWUytll1XEer+Xw/rtAzY9vD2E4W3RxvDFFaMPyGVLMz14skH/qPjlG5l4CeqzM6pagQ1aFW3fXxcg",
-	"P6P6+mtocMfAQszSkCFCwKY8a8oT9IYOzJffI7h/e/vFVmTWDy5zUGf8yo2cNiK1btvGaXMHpSYqKu9C",
-	"s2dt6548la39ll2fgyY7Xb1rUMpfyT5Z796ASg9INznJOPmdinNadXqQE55eUAsm/CeWPxwrTncDaItY",
-	"CmhmZ4Fde9hMp2PNRkqVHnHs8hpUZjRPojUD6xFmYBU9V0q9niBfwy0A9LDSEj5dCb7mqn6dym5tFM7m",
-	"YQ+De5VsgNoOt9dmogcTahCWmdTQHi5X1wDibJTtlUY35iHEexG2lIN64brxC+u9ZO114t0bzvRJwjJ+",
-	"wWxpeLn6onNOLWvxA0F2mi+xDpNefUGLi8Laz1Zb+qMTQ1gvxrY5u76AohYYKK5LbY+OXx8T+C2kGhsN",
-	"5qI0QTMvMz/fqKd7xsa1UZYq5Q1WNwnubfUyVhrE+S5BxV60R/Lr96yNRweqT6Pk3qINZLvqcyUUdjO7",
-	"rjqOm2x/nbaDC34KW3ZbbnkrHNbJoXVi4/vg69bMGrWxpdOZrcvMVrYGtgBgx0CN+zWWCTsidTZWMZ72",
-	"a0Wvn77sXzYaaNumER86yz5y6aqHEVlkbMI/961NbwtVbIqxt+/hvai8F9EVghpbJe4aCrVd5utXEjrh",
-	"N7qcw1b63X0uYUv92la+4ClTQfIjXwvkUevb303hrrQINudLV6mkG90MH9h4JuX5W/v0LXVZqZ5euZFJ",
-	"addbN6KPx1be7WKdm/udGJK4oWB9Z/2/3/O9Eq8B3FXZPtf9cBsT4gqG5ZWFzbc3IwOJV1vwlS9GVozY",
-	"yZ3Q7D4ISHbN1GWWNHn7URaxC9boL3rNlldp4QyDPr9owUJjnxdya3x4py+FtvoNEZdj6u3Etelr5JR9",
-	"1piSLqQm52yhjzBZYyLTVC4Li8A7nSmA/gT2jdpqzmtcD7bQaqG3Ks8zg54EbzaPfPN1f7l1RmxmYQ0s",
-	"K1DMLQVXl9+v1gcG/pIaSZVJs+0ulXapjrLjyty2I28oWWu2dswvV4RX9O+6D/Qr82tb43uwV66tif+D",
-	"CpCvjXr45e2lxFxDxW5KdfknyxIe6zZHKeRxjRlJjAlrVdoi7iQQvNR3Ks9kzMBqXFJAdnL02ViTZr98",
-	"o839alkWAdRZZKcXdfJZXBT7sm6D3fZVqdO93u/SUbAiPLcDL4ZygyZ3eZ+MV2RBMzpnuvCYQNoH90W0",
-	"54A6JVZkLkupdzcM6vMBMO/eypTHq/ZUfpIyrcgkYzaQg6h6Uvio03ImrU+uArU3IJGP0fdhK6wB1Qfk",
-	"JIXFwUYjRsFkM8vPhHvriETmuyPz3ci+U0wkaPHlUaK8kLNjFeIPig2WXJlB3Q0IxzRfLQ06dyE+yN/3",
-	"r5N7kUUQHCFmYHR/QE5enbizi81ZZoIl5aRwNw/oaGKXtPYuNuaD/211Wozzt9WLjLFTHOilwNPsfYJu",
-	"rSzOM65XJ+ZCWHuR0Yxlx3lTwuaxIMdvX5JztuoTqkjEFDP/oQi6lCLohaOVNfvglkGUGoYsyHOm9aJ3",
-	"eQm606QBU+upB7WE0m5PYGafT16dHJIFwjzaQ+QZsWzV0AuC0vb9gap+AZLZR8AOc+HGLKbQeeVMIEC3",
-	"lbWDM3Emfv65nDo/+PlnEh1D7RD/E/5ySP4GiyJn+XD4ID5nK/gHiwbk2GwJiWmWcWMLg3fU4lMhriyX",
-	"AiAulMNKNjfalhaoMxF93oGXokMSZYwmEUmlPFd9Ei0zbjbZ1UbhLjSuGdaZZHRi/hoZ4oWgf6bxF6UZ",
-	"y9SZKNBD4a/m/s6MTkiVr7jqk4gmcy4iwkWc5okZO02RzNWA/MZoqmd29kKapdsdNNan+vln1zZYBPp6",
-	"n0QW3iwDdBBNKDYHJ1Fg5kVY3c+FliRyf3KOZHxxorHyX7GjMwGiAjpmepaaMav5CjM2GI2RB4hLUxwF",
-	"Hp5w7UBCNOIAmDUAjgosImNQNpRagti1LaF/MUw1Chukk4Ph8LDUijumAtFhDEdMyL3/fvLmNVEroenn",
-	"PqFkTlMjJA078+zeDLO/f1gkGdIESZdr5cuLuM8+PCIRYpBEAV0BQo4aEBsRJPBZuKxmINtf/Uz8kRvi",
-	"vygqV+2YfQL3gvCpkBkwKbMh76DhKvRcIW/fnJyai/EBk6lJ9DJh84XUTMSrnX+wlWXltuYRqYArlFnm",
-	"GEu8GFEsAHHEwTMoOmdnwtwl84Dh/gNybGvBQBZgdxTfr9Y8yZXZuCNCPYYOngE2V/HtVOC54RO7qKfm",
-	"PnExNYt5e3z69DcM4MCGzVk2ZWRBdTzDU3784Mmj+4e+KNGjOipNzdba1jLFdqU0dkO/P8UyN3tf+4HM",
-	"yTyPIhm8YwhfH5ptdVIZD7T4IFY+mdXD4Z0JrqH2KAhC+WepRg5tWBnO7JTPmSNss6wHDx48cRrin3Bd",
-	"fv757czwJvQ7umchHAV5UXCg6oik5p5bhB+PracMGwHZiDBUgzPxlmUxExp+znKBhufQHPbecGhnZVUp",
-	"8zGH2Ov7ymQsQOTliiQyznEbHdSmBerlU0F1Dq2dLhC7iZGMLoFmDs9EZOiW7C7tp3atrRWRe9TjB8Lc",
-	"qA0LHfmm/bhBp0v+6vf7mCVVGQubskTkXlXE+KHv98lY6lmZmXzeWS6XO4YL7ORZykQsofYRfcn/sYPp",
-	"vzsnbmHQyGKZSTENFgsU/cAmh2GD/R74OciJzhidk+eGxsNC0sPe3mA4GCK4PxN0wXuHvQeD4QCAQqie",
-	"gTqwSxd892Jvl8bAN3cR+tT8MmWgX3uZ9jLpHZo/HuOTv+ODRoVWCyOe4aX94bCSMRtuhINER/18o2VV",
-	"+hDoE21QrZB2cjDcaxvSz3H3vaBWzmPr+oPhg80vvZDZmCcJAz/CQ1zi+jdeIkJJ6pG6Hnb5zvug4XoR",
-	"ctn8nv0KOEpsTQS0ei8gnH38djmTRrOKnctZU8CEsIC5oH9a/aR3iLCY4H+3OLrVCo81PHRAnoPetZTZ",
-	"OcuIHBvRBDFitnRzskjmihi1oOAuUgyIh4UO/srORFjkDvdakXGenhcqoLk77pqDdmlbgRVIZHDtUIAb",
-	"2w9Miz9yI9VGMV3Yhiplqoe11ekeZM/fbPzl5kke0YsvsWLBDwi7vQMz+uUGBi9ZxtYe/B5utC86g1xW",
-	"9GXAde1w+f5GE1do9fXYwsFehzesE+FUyt9phk7Ug72HXaZnCBgchK9YwunpClMiDvb3u7wMvhUFBdk2",
-	"l/YHYmSgvjFr1eGVN7p90BnBBmc3cTNjJsHYTub5IVrFnVF+vLUKYtNq8Ko1G7R4ZBfoHNJBNzz4FONe",
-	"5smKr1+kq2Cl9Z5z3DwFOn7h7Cx6yHW6lNUeeJefbpEDuI9B7LKBARyTBXDuSbHq7/ze/yC3yGx4safB",
-	"VSnIu1n0S9XgfsZ8GYBKePbu+MVpdOQdZA7JxbaiRPFrO92yBAxf16XTJa1b2PSo6MkERQpnwv8FKDyA",
-	"Q7znvob+gLMe+HiMhtAj4xWRUKUrxX2bsxcaYnZIkkhw00GDNdsYlglwZ55BRhgTidOZwmajbgpNagJ6",
-	"ydyGbs0uAvv6Hwzbct+GjuHmZ5Pnu2gAezf+8Tbh781kargceCa+c7E/fLL5jadSTFKO4YQ7PeG29AS4",
-	"fYR6GtrM5Jb2CjSoBLtfeHJpGwUw3ZAiDKLZMAqPdowONc/qjsjB8EkRLxjU2AWOHLCLyq07aEmyc1eE",
-	"K4JDfP935GDzG6+lfuGSIba+VD8IiT6D47oKifZb3THt9DP86lz7r0aHP5KrZxuiKvw6W+knz0AnuYoz",
-	"6NCGK8r+9BBYpo+pABmbywvEM7Sapcvax6hYAjHadDUgH2Y8ZWeClvihIdgkT1nSJ7a/ldHsEButT6LG",
-	"XthRn0Sg4Y1AwxtBHM15Z8MfIMp2byz1DINRhxB4ut8n0YTyNM/YSM8ypmYyTczwMRPQpbfsXrIYdhmX",
-	"GderiMRUhKszv0IztglopFQT7OWtsHP8mUBc7eVMgrBZUnCjyayko4JEciNyRf6VJzg2WzqvXAG5N2UY",
-	"esIoKf7FRt7M2Ewk/SKc0uwZK7Gg21NYb9ofVh33q7rC/oKK8G0L+TvN+XY9bJZFQ/HGFRSURa6bpMIG",
-	"Nv4m/Bpyrg18HFOOWni5+cyZwO57R5anXYnX2Uixy8WYSyOiIMljvDIPs3TSxA+x3OorMcQtLPg7xnXH",
-	"uP56jAvzL27W5t+NqYgRpeZq6nGjw/QFFzQdEN/m0DoNOGQRyDkjEX42ZUl05ApnucIOxDY7QUjs/wyd",
-	"M12mCwbHBCNjNuVCDcDpYN4/E7riLJAXLGt0W8KXb9ZtecvM520mp5AuuZEJuRQy18n1zlPyY6gkQJNb",
-	"Xez28B7ea9Aebvhaf7jmRbWBEAySBJqO138GDRZXrtjdZb27rN/PZQXQ95u9q45kisB8Q/tPTDnOctHH",
-	"pN8QACNlyZTZoB6mKJJXNGHoRrFN3eVEMwFlALCSiGiWpsoXW9RcrZ6Qb/HSvMs33xdIcL7ztX47Xysm",
-	"0Wek5Hy8Vbdr+1Up+vO3XpY3AhLqsUGRDZQ7jDiaJ5wJhEmEpDhzm6opcr6zURHrsi3+6vck5Uq/K+b0",
-	"NXJmNjz5LhfY57XTw27qDvii+xu+R3D3V4DCnsqE3a4k9t/bnHZTkNMdg/l2iToFY/kpQBL99ixmEKuL",
-	"Vjbjix0nXPchNA7AqYZxFG2yBuQYq/aw5TJRCzNlNWPM1bNqeo6AUthlJU+pVZkdrD+hRhnP5GLGBuRY",
-	"nAlbfAIjAkyrInIyKQrx5ouUadZk+mLV9TXY1V+Ft5gj2bWHW/AUX9075oJCimEVC6XGSZ6e/NPVmcwY",
-	"NcYPRAEP9n4d3gcqeH/6YudXIzbwZ5iP9TztPONqIRXXjQBDr4PSJ+z0XHZ6hvmOtWnesbJvke4glyKV",
-	"pdj098HOVD6/aU9AzZrHYEVdP8Kv3xnwdwb892TUGJok1EXYbs6Qz5i2HVpu7qqd2EJnqCSyqO4NMUQn",
-	"95M+8b51AG6Hvv59V4Zqa82XAGFgXQq+gGgCzr2ikNqMazQZl7AMneQgp8NmGmOh7iiWCfw9Yw6oe0aV",
-	"e03P2HxATsPCdpjvjMXnLMEi2SNsaugSl39Sbmq2us+lWWM+tdGWcC5m/HkpyFCqsoRZZBCLndELdmSj",
-	"BTw1h2+2EnWmMyEvWOaq6QEjEypy4aMp9PqDGmjhs76x+LxJxQIK+FFyot8BuX6jiOqpyxxt47PmgMwJ",
-	"jtk0hz6X1nYfKf4ng+z4mauac1TNoFcxHtldHPYuDns78uOEiaQo7ldy7t1JSIc3IEfyDVVa7/KvUaD1",
-	"6XY9vx3cM7m4c8x8N46ZXHwrG8ZWGdyOZuX9wEEkEswaVHHcn0aaz1lEUs4UocaaL8U0q9kHvlQMW+2c",
-	"iSjJVqMsF1GtdAy0GZlZJcNhi1hcl2UZ+YzFPGFJ0Hu/BH/WoI/YnftRNBKrFFgfxnemg2DdHFVE8Xlu",
-	"9NQ7HeNOx7gtHcPwpusFmVlGVZ4xtfvF/mtka7zaamue42O3Ge91n2i4bh8azLckgDjjDvdoRu90gu8h",
-	"GiyIpatyNPi9WgOsUhI9DWAYVGmyMJRvFerod+m61Xvz3n3VcOISlpFHCFhQPSsAAgrqX+tE997/PIcn",
-	"A4j7B4/qoYBQW5kBbNza7A3A9KKKRPbhqDHlAvHn/rl3m1cQv9Em8CzTdIBYg6vSjEVixE4/BQWdsgpE",
-	"KHws5RcsJCE7xU8hN+NiypS2mFS7X2w73bX87OXcCI/b3Ev7hYa9dE5k627ikLij+oVa52HNIE/1jp99",
-	"u0pCQTgc40+KLIqUJ0eLeMQ3YuScUnVeNXRayHoXERBbWcpLTGeBGLPjlS5OWPcW4BoQ/vHH9hoEK+mS",
-	"3AHYj4CLeXfDvqEXIbhh4Zl89VsG3Td2x3l6Dp6EFqeAzGzgPV9gOFckBT4k9Y3iA8hKAF4FPk68FpPJ",
-	"ZaUxkFADcuy2wsInZOzCyL4zQaGFMaq7GOoxkw3aCSHsaRBAid4+f/3s5eu/RwMSuXUWC7SVt60bEJ0J",
-	"mjEPN9rkOsB33tuOJRt1t6AbkgXZ3LIZUhO4U6UNU6ivXaV3Ugcuttnh0XwL3COc2WYXVjWoMcP9G2aG",
-	"x3HMFrrdhWGpmN8hzNy5ILbi3UhexLUsWsuq62VmLiy7a7GZ2/PoPKzxOJPnRnBP+h7Q3vkCflKAzFuK",
-	"9yYcW1FrY1MsZ9ixjGuipTyHlx0GOnkq5wvD7Vyi75kIxjUsVaasjxFe9LAOyGsHgI8BbO+sxbDP2qJY",
-	"M9Fy49ofXOlqaO27Vu9yJ2QriIsuyr7V8R3I3Y0pVwVg7MTBoBOZ61jOwzjkO2YurZGBDRpW0639Urat",
-	"K646bIanXKNs1a9eVteC0l9kSE/hVMQMMz8ccbhEWbhofN5ciVL0+Lg1GrefeMY05WmbKHUM5c6W+Ia4",
-	"P0UjuU7E3UFztSP+pAhPWnyIt+c7LN24XRQ/DXHO72HWbXHUyEjGCPo7uG4UrtsGloE6dgCB0SXlmiUD",
-	"EgmpR8WbJQHbL5JLVRFWNeIjzG07Ey65TWbmK65tv+0VMCDH/sOIESTnzLXZgK4fuV4yPp0p26Qn5opL",
-	"UdSUB62JIstaG/Gy8dAKJvVdRlg9g8NVfu2sr6It5DrOajtOAAi2+hFQsO8CrD+qdfMMLm0In38F/akW",
-	"c51LwbUEhrkmMPGqeOo2r1zxlS6ltXeadYDHYDYGLV9j61mvW0APwd5uUKj9g7sJVbOxpNgeto00nvmH",
-	"bpEyio+0EMaET/OM3VHGmj4j/jR/Um67rkkfvOh53pr36Vrofn1s/t9s2F9LaOBGxjQ+hwo37HnY4r+F",
-	"H0tuW7/7+wegcfJ5Pu8dPt7HLvL4X3sNDVdvNaqEu7rZs2GPyBvdd36MG/NjVLf2Kpcpc1K6mj/qv7UO",
-	"MgBLa7h2oKF4q7G2ZiPcRpPbwreasF+/RrXt16h7c9PsJBPunB9fOR8Q/sXbgGe2c4FsmYxdXCvvrLBN",
-	"V9aJKmvxnbj2LN+kmUzoHQXgqgK7u1lgud8xW6zBV+I6P3vRtb938Pjg1wePDh5vkGAbZogleVDXBj1E",
-	"ZvymWt4EJ8E2zwPbeiSEQma6q3E1M7Lu2cYZcRGz5g1b046961Rsc5WNs8iF5un2s/h0+34PvAV4S7sG",
-	"T6hInD8NWrvRAHCi1N31O+fI/zWQOWWGh4J3MzzJK4RhXA/ktQz2xD30QwcX7So2695uT+507hvTuVVB",
-	"QUUrOfunLdpjeX859Lukc5Rf9JyJI6jX9r8lbMIF4J1AUQ0VhccNqFtmfeh7LDOiZnTREAxEiWAn+b26",
-	"2u30vknHKbc1LUq8awd212/qzl9+xX5Tyl++9TyjnhLk2M3GZlMhTIOP/mEveK7bOksVTKFbYyl3Fe76",
-	"Sv2wfaW2JMX2rlKttDP8yoz5zrvyLVNLutLT9RpKNTYOsdgmFsWGZozQ1HxmRSaZ/JMJ18DTIU01d+II",
-	"6fh70GuGd3rNXeLAX7YLxw1pQrvsgqY51dfH6Kugfdphfwxr6bnbhFuGfih/zmdCtSRHuIIcReeL9K8H",
-	"8HfHI24zfwRqyCCHxPMKi04GuW0d1YwS2xAOQ7YVktgWLPQdgt6EZ0pjXZr9C+IHzqgQLMVIAys6+1qQ",
-	"QYUtPSaZnDeGNk/sTG71oppPtPkFUejDJO6yVJq9e7rYohKp4V86UZq31L9a61QXfF/K7JxlRI7ZCinU",
-	"ECb0v1MYhjf/EOxzWAAhBuTYrriA7lepXLLkTCRyKUjGYnlhLqSWS5olmF+cUc2OKjCS0KsKUblR2i+5",
-	"ntkeAvgkF1OcDyjrYc/Rtr6huPO3ppubwW+6Z2h51K+s8MNurb36f/104TsBfas9QBHLBoDuLEWZ/7Gx",
-	"1yq6qOEVZrsmMuUSQGUzRuPZJt5ayxE2u54xpbjcAPJ4Ej74jRIoNGQluOwJLOyGtL/ng71HBwPyEhyo",
-	"E0jdcjWYUI1h9hRK2GfUeW2bQvaLmRRshOO2lXcfYG6g/89atTfd+fPTz4f/Tv794y/DnSefPg53npB7",
-	"9wc7n375t85JB+WFwuG1JjvAyXbNvghO8QRebJjBcaqknYH3/6R8olnSNgf8tTmzckJTxfy6x1KmjIpb",
-	"znMIVtkhlBsQ9l049+bCuWV+4blS+OctwrovXLajRaSUggjpyyUChQiGc11LsOMYlHJZyHHHNFwXd+gC",
-	"mkoxNQ8HAG/Y3Z2rM+EWwpJaMVbxE6hnxeetu7RJ+6JJEuzBd+sHKab4bSLHwRa1aV3FI3dx4ztNq2Pi",
-	"KtKMR8LpxJkaXKbBs7vYyKjVD/I6cH1gaTqKSyIFU4SLOM0Tw1uOHTgPR0vwt1fHT3dOfjve2X/4CGsb",
-	"2GeasJjPadq3zU3NaOdshXI6OmerEU9cK0VjmJ4JaMCujjwKjp6xuWLpBVMg141qdM4WGsCArtvLqaIi",
-	"3rU9utMkbqqLkS4z/G00irZri9BX7dhbp2VELQ5d9fWMraB0u49Q+7NcJBnmJ1PIBj5ymjM9N2qCIErT",
-	"VR90CtA3sOW48i0fmdIDYkw1LqYeAOtMTCDfBOBdEsnMBSQzms0bkbHmDXfvDiCrQR2a56nmC5rpXcNl",
-	"dhKqaZn50CQBTkDTt5nZZM0N87IWzCL405eeOaDmVB7zyxF6BOmcWWYMnkJgbWbvNjO5kNN8xI998k/J",
-	"8b9Y3GLVAOE436BbL5lwliYkMj9G5F40iNVF1CfRwChl/h9pdISs8v6APLd47jJLMDuSRKFxHJF7MrN/",
-	"iu6D1jynqzMxoxfMPAs3MOqbf2Ib08gC15GIXfCEiRh+hVgEF9O0dLkBUxkI/Ss6+IrPt8OoAih0TIsO",
-	"Gz8EluOd7vmd6Z7gxrNM9yb0TwjbG53yphvsG53KXVdD8svZ6ghBr0E6GMlmvZOKrqBmyKm2XNdsZfuL",
-	"s4wbgMom+scyjH83W/61AxFb2cV977e7yz+6Y2q34+qbQLyidHGvwtFct731QYhT/9QPXWbklrHZOe23",
-	"5c4zfXOpCAEROVItCOumS42iC5pxM3nsVYnYhCmN2UymiTG7uCCRpaqIJHwyYRlgiFFBaJKAxmD1ec0+",
-	"6zMRUyGkJmNG5IIJ9BwZzVQdLxbY3rsw5NzAI8UTaFI4pwkzxurpkqdcouzOx3OujWzWshhovArQpY/O",
-	"hBTMOVlqg8aIaJoE4Jp2fKPJk4guFpm8oKnzTLmmHbZbaJNRi6VV7lS+V2XAze+buMj95rToAY7M78qr",
-	"7qT6VcurdHEBN3DKNRJ915L7mlRB61iDlqm2HQvg1quViAfktIhFR25UcHRb15hG5htTYbgi+sOaUFCM",
-	"BvHUzeWHViDsKjbrD27r79SHG1MfULQhVreGyPK2+kTjJenojmafdZ+kVExzQKgUCTl5+QyTEKmfkXVP",
-	"BVfoYHjgVRWEERK+IzbVZow+aVJnzkRVn6Gh9uK+5D7Mi+uIQKjhjzMKfmxQUQDbSBG5FO0u7R9F+ocO",
-	"wzvxf+cF+K+nL7yi56G2YJP67TKupToY7rWuPQ70zA3b4BhuZrisIgxStysskcYQ20JLxRk7PykzQEKk",
-	"IFwfEplnBU8nKaOZQKNmzKzz/0zoGeMZcYaN6hOVxzMMaCxorpixn9zwRQMJ6BphtJh2HSmw0lrSt82W",
-	"XN0P0sgbb6kljJvliTnEFjblT44rQsfGatWSZLm4U1huRGGR8hxi01iLcx3VZd0tvRUIhUD8d8NQ8Ozn",
-	"DkThhwVR2NrgbIdRaKef4VdXwu6QFL4lkkJ3orp5LIVXYLZhE70LlmFPh2PAdwVdxfdzJ1MJZWO+L5R7",
-	"HFOUp1T4tsJNYAslav8uPJ3DO1PnztT5CwMu3IxvFJI3Fhm74Gx5w/kbzz/TWKcrYh09lQQu6MhJtc74",
-	"ONcM7Y4pv2ACnUU0VTLwBvnMZIuRV2dDdg0/itPmLU7X3/1vw9HsLNoZ22cd1KQYy5ArxcXUVR3flZje",
-	"sa2ObAtLlAtZOZEZcIYFy1Qpa6Or6xpbca7L1mjp1vt1akUR6wIi59BtFrTwFpht7Kgygoc6l1I+xbfW",
-	"A1kXZRfgP5ryQr9TjCR8yjX0cU4ZhQzw6JcIinnHDJkxkRm0DyMyB0OZfQbsl95h75cnB48ftyzoj7bU",
-	"671HpeLVvXIm9i/k079/HO48+fRlr7/3sDEj+1Y7eyrWoY86nOudd+jGwlnVjrp4abfIgjkt6QdCZnOa",
-	"coXpJFCXfUSwHgDdoHzOyJ9Q+kQzRhKW8QvXzILrAflgc1ei0qWMPHwNxKR8t3EY0jXrE9gld1AJZPmp",
-	"IbjvmtJMTDoxG/C9ai9mbhic/9rhJtiVtqbeCtEv7rJM7nSSLdjPcZJYWIb17KduPgHP2h3n6fm62JDM",
-	"bP2WbTqPFShqCfWQYcyoXOglL1iGEFUQP8/kEuNZlpEsuVBQLYlBaiKgrMvo8RdMnQlKTk7fvHVIbYIt",
-	"8XYUKXnIhSx3M2zJM7NBERcqFmgNNfcDF1OmdPj7maDQjQIrx9qj6S3K2H/hyrBminWPcIZMz0X3bzFO",
-	"hp84jmO20Ky1DZ6lYn7HZ+/47FZ8Fsmrpujhnzvy2i+h82htrO95RpVlp2haHto6wr5nejNuKHjVJyof",
-	"+1cVFsnaRMBMahZ4PmKapmManyuiKE8crOAAQuwWqmMiMwjLzyEj2TVmHpBXDkrNQRjbZGrbNU1pukJm",
-	"nTHXWq3vGV6xigE5JudsxaAccubSCaxMgEqoM+FG5ohrGBZp9Qlg6rj1udJ7s93aKKqFrw1/dEmMWAOM",
-	"4ijoaB/LBbcadMbm8oIl/utmm6aZzEVyRKLfJTKkLTKv8VytEtwt8Gr1csLM0SeVQns3heZXzSt59pcq",
-	"rb8L6lq+A5xgGw2vPZbbTI7Dr2bd3MVvv2X8djMBXS1u+9bItKCpZWMA9+/ghitFSjIXA3I90CBvHTJr",
-	"jWGBxfbOa4fCwYJDclXxTgDrBJlmzAYjiM5E1fWxlHmaWAsD5N4hoYKwhDvjA9LgzUSa+DmGh/0Fuh2f",
-	"xHv4yNeOovyFfBJ38eAfG7vzOn6Msm696/q7bx0M7sTO3oEuXqAYY4tPiEkYLdqX+1ttsqKyo382yWjg",
-	"wsBIsf2zKkMXnwmleZqCir6R82GkpoHbSYTEZDwjcinIyenxu9OC6bliSde17UwsZ9I5ejwun1/YvUjJ",
-	"PIvZoX8hut+YZsv0U99p/zb4ph39jnXesc7/qjFpgBdC1olJyapcMHBtJrpr+VZr5eGHmUQmpGTf1jch",
-	"2HIfOAfWECCPDNkhqF0zmhxZcLhMaQuKwm2s1zoI7NIcsBQY8mfCzgoZ2zSTSwujAimAPv8PHcclt4C1",
-	"sBvYla1tNLP7za75R69wDNeyHiRhxgqfUqnTxJ3Z9k0bPmB/MIXxk21u+U3Yc5tYxAbYzlNwkWHbBjMd",
-	"c7PRkdlUWoyDfQ03BXLNpgvxrqObteyXLFq+A7qD1my+0ArYUcZixhdaBY7Ywjt7d7e+nUsExBIkOzhP",
-	"LpmxNLEFVF/LYWIu2IzRVM9aL9HvUp4rQjURkiRswYTRwVeNTXx+w5Fu8fbYL7RovVaVcobD4KonxeI8",
-	"43rVO/z4KTy3U+acRTr4WMovSrVXdoqfLou93YWoxeYdZjSehXsMyIvJKjoEN5VRHvLFgEQJm2Y0YUl0",
-	"SE7ZfCEzCm2XErkUR8SaORhYQART5AMpXWFCD9dnIqWaZQMS5QVZR4fkrVR6mrGT//t3N56xy4xNifvv",
-	"asOLBk9cmX2YZnROBGNJYzRiyvQ7SI1j6lb7OxUfaWSsNIE+4G7zBsHVv/3PB+zjVqjSdcrwp2+BNBTL",
-	"LqCrQ506y0N+6Y0ZzVh2nBtW8PGTUQzhZctV8iztHfZ2QWG0YzXFgmxnE2O92xRIK5sSX0HLMyfdBkVu",
-	"AbK3egLm6zD3sh5xK3oAgFDDLgBEy2DkEoBZ/QOvqHB5pkbjFzHru5vNElKLxwUDu9hrfcynUqCpYOeN",
-	"Ldpc1mMxM9ejrWFWtieCZp+1leoh3lQwSJHp25S9GtTVaAlXltq+sEVBc5YLhHIIRn1qCzwbR83RhWOB",
-	"rVjQ3AY636ChYwdfzmRaVGwbklCstIuuw039Ox9K5dqFjmOGdgWo4U68Y+Y8ILrYbyTNjIFKhZagNTlg",
-	"fsEgr6TgWmbNo7yQGYH8jTFNqYiBZkTifVDqyIjIc7YCVsjCVTqx9eny/w8AAP//",
+	"7L2Jchs5tjb4KricO1F2F0VRi+0yFRMdai9d/ru8jCW371zLwwQzQRKtJMBKIEWzfDXxP83/YP+TTOAc",
+	"AIlMZpJJbbbrKqKjy2JuWA7Ofr7ztRPL2VwKJrTqDL525jSjM6ZZBn89yzMlM/OvhKk443PNpegMOqdT",
+	"RiLBvuhhDHdERI6JnjIypxNGRmwsM9brdDvc3Px7zrJlp9sRdMY6gw4+0el2VDxlM2pePqNffmNioqed",
+	"waO9/W5nxoX7e6/bmVOtWWbe9P9+Ot75T7rzR3/n6fD/2vn88793uh29nJu3Kp1xMelcXnY7r57XD5gn",
+	"ZMIvmCBUkzhj1Fzyg5xTPS3GyJNOt5Ox33OesaQz0FnOwvGOZTaj2twn9OPDTtdMgM/yWWewv3f45PCX",
+	"g8eHT2AW+OOeHyUXmk1YhsNM2GwuNRPx8h9suTrk1/ScKcI1UXTMiJYkY3NGNdFTrogZG1P6iMRTqZgg",
+	"oyUsf0zTlGVdItiCjGVGGI2n5gExMS8YMZJIARvDvtDZPDVDOhjvjfvJIdt5PO6Pdw5pn+08TQ4e7/Tp",
+	"AX002kuexHt9t0hTRhOWFcsUTGHHzKFhT/cfPVq3p/+28/81beVvfMb16tL8KhdkRsWSZHKhzMyoUAuW",
+	"mY2dSaWbKC+Ft4WDTNiY5qnuDB71w03s9zfu3rupFOxNPhuxhuMh4Brhgrzo7T0+PCJcKxL9HJEZXZqd",
+	"WGRcayZI9H/u/y3qkWMSLaZUKzqfDyIyz9iYfyFcEZqmcsGS8p79/PTwyZO9/YPDR4+f1BPw3AxviGNY",
+	"S8rBNh32S7t0WHfyPv9l8Ffy108/93eefv7U33lKHjzsNR7E9yzmc86EfpFlMnsmE7a6VG9FuiQzphSd",
+	"MEUWXE+RwJl5xHOVTF7whGU/qaathduHsflEZXZbn0s/6veMKjPGtkPO4P6mEeLVpiPy+HDdCbEsb+M6",
+	"n2iqN64xFzhcZW5uGi1cLA323zM27gw6/8duIS928arafY3vxs/DiHLR4mzY3c1ycQT/EGzBlCaLKRMk",
+	"ZWNNZN54lrNcXHunT6k6bxIWkabqfMiTiOgpMF1G8nkqaUIWVFl+wxLY/QYZYl/QTpDkOdwZUMTB49Wt",
+	"vsR3MaX/JhPOQESfsMmMCf0BBmd+iKXQTADXnOWp5nOa6V3zoZ2Eavhq8X2aJNxMmqbvMjlnmYaXjmmq",
+	"WLczD3762hnzlJWGPOKCwo6sEmQx4U/43Gd/lxz9i8Ua51Je9WPy4fTlzi/EPIBEyoifABlzliYkMhej",
+	"AaFEs5QBk/PEJFDapVywLpEZiWWaz4QiihmdRrPECMlYzma0SxSb8VimUpwJmRFNR+4Yh3zb/GU+4Alg",
+	"zDOl4QMgaBWJQjYbdQlLlR863Nw7Eyv7f9ntfFAsezWby0xXNozO5ymPQTPZ/ZdlPp7tf/raoROGfDrm",
+	"egk6gqYZ7XTNOxQTeojndtB5++50+OpNQYwvMyrOyWtu1INOtyPjOJ9TR+5m3eDnktQIxcyTx53Lrv38",
+	"/lP/+WORZzSZ0nneahB/z2jMyEeeIiMsDeK5jLWsGYMXisFgnnQuP4eniGs2U5t4FK73exbLLOlcwlF7",
+	"hc/t9ftW4LsfPLXSLKOGxL/sTOSO/e3TZ7Mzvfd0YdkekPxtHLVVrmSuoCZhltQcglTBn3gqDSe6xfO5",
+	"+WSSB1EvVhdRl0Q9s0r+H2l0hMf7IZxNSv7Hyds3BJbXiIEMtkX1yAtzhPEvMjWM9kyUDxl5IDN77qKH",
+	"hIoE9KkpvWCEkqhEgfZe+1v08IiwC5YtidRTlpFzZtSwWM6YYeeEap3xUa5Z17z0TMAcmfmkMgOkguDK",
+	"kFwkLCORv19FJJFES9kjL2ZzvSQXNM2ZIoouiZCge/fOxJk4Js9O/olLCBMjqEzjbsawkTRj67lVF1iV",
+	"mdR/gcpoHkP2ZDRFMk8pF46BPRDyTKSMJkb5/4NlUpkH52muiOIT0XXKMtl7ROIpzWhsjL6HxZrYF3VJ",
+	"ZLhWBGsdAb1G9iYykjJlVKiuUVMt91NnQrMvGpaRhBza6LILuoRp1vJFIEw1N9sFx+BvNHmP0m4Nl5xn",
+	"cpSy2c+OW7ZTWN7hU3Vkbo6ZFbIkpkJIbbT1jNGkZ9jGMynGKY/vfEjzjBkqRq3NHPcRT8zRh0GBfn2X",
+	"IzoW7hiB4g2DeAljSpi466UxJzml8bkCxqRiOWcwoFfCKNA0vfPVeZtnBOxKVGtTOVHAqh3vsORltEsY",
+	"6BupX8pcJHe8cJk5rURIonLnJYDhvKNLo0ueSvkbzSbsrrdzJJOlGZiWkqRmADCoD4Lmeioz/ge703V6",
+	"Iw19gdAyrIAa9s4TAm4UHNYF5SkdpXe6TsckYXMmEiZiWKtELowNlS0JnVAu7NDmmYyNijJK2bNiYHe5",
+	"l/ZbBKzjca5YckQiYBkqAhVGWV2ZpYmyo1b53GhqLHnNEk5PQS35NhRo5D4xehEazEZFg6+SRDIF5KDp",
+	"uaGDS6eNgtw6jmOZCw2+K1XS4L92nBU+nLNsqFgszanfA/1zTnk2NOZpdkFTe011Bo+7nTnLlBTD0rMJ",
+	"XaKboObagrFz9N/gRS3nPK55XORpuu4mfI+567KqotbOY8XvcMEy0AyUIdXMHOkJM1Kj11m1xxsXoPrW",
+	"3xhVmmhu9A+mF4wJohey8G9oCVYbTuuI9JHJoduz5qNNa1v97N/y9Dz4iFG6is+QCdPoCuKC7B+Sqcwz",
+	"dUTM0oFqJpZWCTKDML8iw0B3QLtB4WbUGQXKmAL224pdMEESulRbfamJQtYvghzDEqh85O8h8Ka7WZ5G",
+	"ir3ZRarYS3WU30S7zeS1Zo83bcrG+a8ac90yT3pHdTzdaJOuriH4z+GAxVMqJqxH/sHmmlCIUsR0xrrG",
+	"MKC5Yri1xgJwfjwyY1SQhI/HLDMSAdQNVXJrN3CVR8Acm9ncJZju4QT2WnKr0OG/weO/hjv5tzwuvaS/",
+	"Jbfxr9lbGcz1GMZNvLiZP9zS229g8JfVY1B241SdOMHVHXXO5ztyjkdjZy5h27337lhrNpuDKlIms5hm",
+	"GW/yeY+MQQl8cUGNNoQ6juGhXBM61kZUxjGbaypitoYvOTeOOaCa8tR8beOtRv4mQ1oTSvs4ZQJcEDLX",
+	"YNOb0Z0LuRAlZ1JCNdsxMrfNwIJgTO1SlMM5m8lkTHnKkmEq5bmqDwbKsTZqgFndlBvDXeZpQkq2e92L",
+	"p1rPwVeU17z3bTX2ZL3+Vm5BlMLoFcD52k2EJ3VO/5X1SxlVbJgLjbtbUf2BVEAhNdvmXBVckZhlmnKR",
+	"Lom8QFFau32rn9u8rqVlgBU2ZKIYzeIpSyDUzHWXLKbgIaxQUy48Pa0uiWgIE73M5IzsNehsdixDhQu6",
+	"kSCVpuaw2QPQblWUi6WtMyQsKygCX6GmAJvrQ7AuouaYRGUaZWLslgOa9qS7raqciNL8ytQTnPxarSAc",
+	"/soWRHLOREQeCOm3c8n0wy6JkFGxJHJ5B24qXRJZOw8uGZqI6Ajcr+RBeCMRzBgHU5oQrh92z0RkqSQi",
+	"D3joeNMyTR6iu5AJw/k/dcywOt2OGwQ4EuGb5kf4WKfbsa8Lpl1s7bH33TYrQUhJVV6JnlZ4M1qHKMG6",
+	"ZrLGnO2Rf6L3l2YM3cZL9HSbMVSUHQimHOz5YMozmcrZSBbhkuPsX7mg5ISnF9RGLMIRQpbC7Ui4Z3Q2",
+	"p3wiKsYrzRPORMyGiv/BnPkYU0GzpRHaMdjn/W7HaIeCpUH0BoJD5jXuFNpnM0bdL539/v7jnb29nf29",
+	"0/39wcEvg0dP/xNWLE7zhA0VxjmH3Ghdnz7jGcgzNtTTjKmpTJNiDPv9bmcMnFHEy2FM5+6Dhl+Adshl",
+	"hqs+ylOjcv+ec6aHYJcMmdEO8f7wZzhk7kJGNRuCPly25NERkOQpGwJjsbcXg+8M9os/Mabt7gmYlP8F",
+	"JFPn+fvjl6cd98PQphLYu8wRTu0Brl15O2lLVR9ZCke5oIoLlikg8L3L4m1D+5SZxR9SmCc/nD4zjNIo",
+	"a4Y6370iz9lMEk8s3U4+Tzbu54KLRC6Gc5ny2GyAH/6Kj6FCblX25LMelEsksPkDkE8AMhoT0UAguZeZ",
+	"8zvO5B+srN+4RK7NMrxK79VhnUzt2Tcj8l9dTKUymkjM+Fwje6ALyiHOg4OETAgrycHTr+VG54Xf7vVS",
+	"6pm97bJ6CmuVQRu0AtEN1puW4MC5uj4YHvO24rf22K+OV4IY4ZDVYnQxXHfFiH1OoesxllnCEmOpRiqf",
+	"zzOmQET5oD+eKBLZryYR5HS4sPIKlazuRClefLmWOa3k+Zndt/eDY8nm59CZFBMMIFClnQhWZA4GNteG",
+	"OlCKJpKpegKpMMGvHZqmb8eQSrCOYF66x57ROcTaqz5x8JAuphIEuJKYjDcqOYfA5eO3xKinlk8Ufh8h",
+	"SUznq6rzqqbcvPAFK99wBuzX37n7L2uYfnVrzjq//jp4/fqs08oeqxEW13thg5BZ4ThMJIqM2CQX5hiY",
+	"rQC3HNwe5kSurl5FWH294gEPxdvXqzDVikDcRik7dkf9J0USNuYCnuvaVF9/wh31rVn4G1aiWhgdbQwX",
+	"a5u2oe0TvPtyRVFY5ZtGN7ds0ycD5qoVVYb6xrpRndr7TvLZjGbLTlW5aMdXvfrxtWYkqIrUXAkVkbYS",
+	"p6KYrJ/cR7j5Hd5ba/jh4MpzDhavdGiqB6Be/HlyqO5vE6cIuOM6ibSi01TlRh1rW+WewWZVGUt1cQvN",
+	"pVvR8krKQmkfK1ZuSZGps23dofiNq1pXHV5VrfPHvJpbI+2DSohW/ggtNU1bnYAKZRXDLn/UvXLdQlzV",
+	"64/BWSPG3Zs+ZlyzWwwDrMjlTv+XQb9fS4eDzv4eXmuQlof9FgGCVaXeO54fbXTqt1JVT6GaA1wgKY29",
+	"gWAIAJJXUYNrVjm3zm8OMxz3+1tqqKHbfdP0b0rHXNEBb1i1C4uMVsVckG7/4FN/7/NfP/V3nn7+r/1P",
+	"/Z2Dzw8Hn/o7j6Dg4fO/d9qqfrf5wUbVcE3A5FupfxtJ91b1w40Hj0A25mIqU7CyK142e/wr3ONuNMhN",
+	"6tIVeEKoT7UuPymK7n7erS/2CXSx4K2OeQSvvWGt63bdn+8CBrTieFAssHWlrQ1YQFadl9JEgTOI2gSY",
+	"AYl0RoWiMX44cr6fyJjOUc/+t1IAU/J9l57vdNF9WefjLuYgJxlT1TwkN0Tn5svYjHJhnh08efLUHDjw",
+	"o+7vBV7Id8cfTl48B996xpRML4xO0r/sNqhW7ZX84OMrzhG3xErzNLVFjGZwtd67OsZR63Ip0niCkIQL",
+	"KLR99RVts3D11gzM2O0us33EmIBZH5GFuWDUq5ljZTNjx40YFxMylrlIXNXUVXVLa5B4UwMtgmKPSjNY",
+	"p3C+Z3ods7YKZ0CURcxLdQafDvr9/sFnGzhTUKoAUS8YQMJSfsHMyD+vEGDpNevjz0eECpfcaSSBJjRN",
+	"uzUVaE4vu5Ya9qi/UliSC/57zuz1wnGgWX1AOsIliLokCtbA/BlTEbPUXMNE/cDN2SPHghTxNcu1oArB",
+	"FgWzmCcsQR5WqpI4E5hvbrR2VRRC+SMzBaUfFhAydsmEacItz2plVpVLB0tlOXvra3JWl65C0HYd15Ho",
+	"SUPsP3r29vW7316cvngeDbxDnJf94UeFO98cVGRQNMv4BUb6LMd2sZuTZ7++eP7hN2Cg7z+8efPqzd87",
+	"3YKn+g+afx+/efbiN7z15fEr848VFm+kmfnEzgXNIJEWvpXRsTmsJ1avM2flfS7ssX1HbZD0mbOdzb8d",
+	"3Zhv4fn6HC6Qdd6srNAzmdvIi5eCRtTF+SxPqeYXbEAoZF54eovxCaqIJ9wuocUfThcD7k4i3L3IPcZo",
+	"PD0T7l1SxFioQ2iSKJLPzaZEYAMPMx8XipAOK1GlC5bRCRva7y5B923ONoU8hCIxx3zHPVlOBCmCJn5G",
+	"5YiJzI3C2Kg72kQBiDBZRlwN1lwx+rK1PPZP3IQL068zmCyNUZDnBRmMVwW8X7yVxUpyzMnesIMwE3BZ",
+	"4JqCi1hmBNIkiJCLcsQQCknMI1fcQmdcr58znjcg44CbQ95AmpKCjlsuxYTJSUbnUx4PE64wxYHXuX+D",
+	"yOloiWZRF4v6pNLE2vPaVrC2ZeTvzGuAK9R5yFKq9NB68xrijhi3G/MJxMEWoEib17Fki1QmNqHp0NoU",
+	"CRuzLKv7XrAAi6kkNhA7lhmKOPM/sYQU85a6YOm75nW1ymzNZ+1HGaZEFxI2pQur3vHMGq6ABKFaDsgn",
+	"U3q9oOXZ9w8WGtaqdCw0DyhGNGw+2nZgVpmrWSTI5VnNLJIZSQ19Yq4kxxQ0p7MPvGq07TjmTCS1u/UG",
+	"EpAmudje6iilss64yOvSq07MGZMXDPff8bGWZ91/4fec5XXL+AFKzRZ0aUaPyRF6IbPzAYkUzhj3zqdy",
+	"bTs1s+nb0lS9NfYe6s+T1VFqo9iWtFygNBh3qP5uO/RCN67f9WK/j4hiLFSmbchFbf3N0GSpJQVUZ3xe",
+	"sJC6QZFo9TFMfqtjtFC1uaLEgx1Zzro7gqJnqHmSmbUR2rIfOddDmWs1THLDmodxkFC2nidyPU0ytrCc",
+	"z9Zu+0IfFONmoQo53nJIoYv2DiVD+NmrCAaeEXiFExCSVFNx1vhVCiexeeXaHF/0UZUnzIh5A5Z9tP0k",
+	"o8kGree9MQrkeJOavMLyslwMxRpQmSwXvhZegdnCod6wqtd5taaF29lb4us0H7Bd0R66Vsw+j2Om1IbV",
+	"A6lhDoA5qZ5bBNyle2X9cZXL1S/0dbRExFRqVBO9xxtrRNeelGK4PtyI50WzLysVAEYaGtU6A60BSoul",
+	"mLQkajMqmdF0mGdpI+39pIiRXONULhxGxql9jnxkI/LhVQMpmofbJV7I+XCjb+s6m+Nhuvz+hCApNbvV",
+	"mH9RtcTrx+pC/wMw/Z1t73Drru/DdCkY3pcZsJCaMdYohauKVlWbqdWYq2rSqtrboBnUKym16nyNuG8y",
+	"tuvYcgO/aTBd61XaGut7jeivl4UNgrnBpGqy8Gpk3Soz6W7w/ayesFqe6MVCs8Vd70Jp8uxUrOMKv1nn",
+	"vjzN+GSC8rClj33FWZ4YYslFCQyxNhXkOSiAeDrBQexPDogj0B4c3k1xUC1CTE2wbnUaqI+tCVL5sdoB",
+	"hhpBGKgq3KsOg23g37W7t5vlYnfvGunmR0SKdAkrQUliViIXqL3jTxnTmTFeJaQhpyxuH1Pa3lcX7F91",
+	"yderTNaBG+ZG/qTMVCA/fkb2jkB6lmbZu9FAmN+cNhI1MULVCVQrSVfGtlGEXrAs4XGdPHq7sqUI3uK8",
+	"1knivMwlOolaC9d/4qcbVJ92sbgCUtBt+zruAGla28TfbrAIplzvslJU0lhDcrk5M8uzqX63NhEa/B3c",
+	"xd6rhRiockHkAOSE1Rl9KMeXjJCJZIoggoRyLzZ6NU35ucsUudEUsRNXsoDFInMm5ymDqIo5iLYmZIDx",
+	"htKcfEmL+XkJT7QteTgTRc1Dl+QiZUrhW2aIX+Y8IYiyu1zQZSW4940z1Tw17K+Qw9UKK0KGiDWMiqXj",
+	"1WKLb5Eit30ZBliDiynVMHY3r25zdcYAD4RCK9pbWI5szoQrlSnNKeqRV1iDjB57JFLA43RqvVn4kcxD",
+	"71qPnIbpLEHeDGQ9QN0TENttpwY2FGkcrYSDbCBcCuus/KJJQpe9MnLr3WQXlsf8yq62V8p+UkQuBPlD",
+	"CnZEirITYommKDJDaY+zw2gYxLZHUk8hL4Jxh9jzTfIZ/fnea2D3LeperpcTWROqokQ7lRXcTiM24SIE",
+	"tNEQob56xdx3nVHZVHHDhdLWtxcVE4j+eyVVenq15bKrmu2r4zfHcC4t8Gng+VUMDi0vYSbcTppmdUs1",
+	"1yk7ggrUzGjIRACjqAzg9jM6Qy24roSmVuEtymBd1k1Q/qxmqmX6zEfz0DE8dPL6BPNgpiw+Xy0fKaBX",
+	"6hECFpkUkyPCABAWZGE+73WuXuBlRuEMp5osJzAO7JjqF6h4Plik3Mw0aUJJgCwhTkXMGhaBInpEowln",
+	"r6NTPgIwQqOBpiwhWpZ4owVC2ZzKYgayZVnXmhq4wIz0w+u1K8tj8wafJgxRkRlNWBeKkrOEZT1y6r29",
+	"sBoJR9/0nCrl0u9aW5LFxpxoNq9zo1szt6VJCofW2EJNkDNgG4MGGJn7oqvKtQrlulF2i94I4TDcMndD",
+	"QivRQC2plxdnzcndXH7LFHDylfQHs2sYj3YOSIxJBxkItSRTY/Ll8RRMNAdS3SVRoO2ZPxF0DT9gQTDr",
+	"vrDCFdi846ewnjngp19cWIsqBPwATPZBJ1fgMcfuMkPu4TSqgO8np2/fdVrCelzwxBiv5qnXfdvL5Jen",
+	"dBQnbFz9G5L42AWXuVoFl1cyz+A952y5kJmhEfMfCLR2lJbzGlcfzqsmq78wnLkeEIrYr1EqY5pC0q1i",
+	"WeSjow78JXKh9PqtD5atlk0mSYZWt839Mfe7rI3jd6+gpA609Fa8qbInm1gJ3Oyzb6+E1OB3clWrsMbf",
+	"T4qcvHreJVQQDjD84IDhWhXdGsxkzbYpNFgR1yHYjFZzrxJJLRAkJDSjYec09qBjA2EXNs9nsxSwhFcX",
+	"VLfpSYryZADGCckg1G6WIMI1iLpF9k9E5zzqIo+lJLKUHCFUfjTKtZaiAFuyZAd1S0Z4KC7BVUHFmYhc",
+	"xkYEy2ofiSzqVNQLEsG5wGoCxKNz/qKxZtmCZokqF57gmA0znvNONzhrODgI/OCHSxhX62CY/Cmt2yYI",
+	"4hYJ5wgjCks6lQvhScaOw9+59Gla28mi8qlZoSS/2QG5FxMIj3jXMpfSWVrDdn/lSku0wCpVDBcucNpS",
+	"KQi4+LcsUbbj3qI+2fKghtNUMGUFoCdwVFYrNBydInl6WqxXbAOmV6/sRChdfLMu6yvpkejdizfPX735",
+	"exQYaV28/e2H0wgoFHOYKFwwEjHyrKB8gsNh29d2uoVcs+80xogRq+1MmHc+cP12rl8J/O/bHIoCjCj8",
+	"XMz/A8Qbt4kPNPZ3CYU5n4idfA71lV3ihX8/FNS4R4WQ/n+Y6mIAEYqaxtBzw7BGZ5D1auIC1xFzzSLL",
+	"8O6A4cCmKWk0AZwQJZrH50ybf5lDX/WLtbCPC7HRZsh48/W4pQ8ZLN2EKsP2+LfN497AL/2KNpxwXaNc",
+	"zo3aZJiM/ScC+NlfKyBnI5kszfZw8vXr3uXlv5H3bJ4uiTkZAPg994wgpppNgKN2Xh+//8eLUzxWVnVG",
+	"yMjOr//RQuUErQ+ay4nhh5OgN9ocEhuAUA1ZL0W8Qdkt+Zwsahsukl7wlMtds3+dbueCZtxwZaDwPeiz",
+	"gaHzivrqV64dAsuxu/+yZn1byAJc/Ea6A63lFCbyk8Jk9alME5Yp5wHBuCog6ZubZa5JGdMsVJbd9tX5",
+	"VgwzwLBw4t5dBOyA3vPRjGsbcK/TjQsi+FqHhIo7XnMJ937F7a4VGWeciSRFAEhCtV2KeiuwoJW26nXF",
+	"X7naacTdUCQ/QsbskjQkbW72DWvbc6HeVg1ItnaOJSKuFy1f68qEqusaEpKPP/GMKOAgIeCZ71m1wqP8",
+	"btsN9Ftsn7W0HQ46IMHitNQwpiqyT7G1a1hgAxgNXtxK2dPfWs/zg95K0zOPnGDPxaKdaStuHLZGLLvB",
+	"D8qdSn/9j0/9nad0Z3y88/Lz14P9y1pHuB3LP9sQa6mV7eONAn71iDrqKnryBsTtUhTsgnaxHQ9VJPp6",
+	"1tk76wzIGRDvWecyOiJ7//t//i/hHYtgUc7njGYUUSYrWnEl7rK3Chl72e08p2o6kjRLaly8seYXbFhC",
+	"S6pwBVdq2iUZVppCmzEoNW2Z9OSy8nzSC/vCYkika4jBnWDCXhi5rFb2QbTbJdkVgeUrlvNNmGDZ1o6R",
+	"1cTQ4f7htAlo3KYeFGWAWA5Ck6sVVtV/ylYcQuFj8SXr/4BsCNedY+uaGsNpa79ZxjTIVot9rvN9OTe7",
+	"wsUwV6wuX9wZclu9TuZ67fvA0pOZte7avtpQeZoOSym6qx94h6ktA5JUC2ItVYNzsFp/sqZqgpnXNebT",
+	"nxawueWOxlS41m6tM/tj1+l5c+a4HRUXI5mLZFj4OhpIB9KzLq5Hqpjv7fd1W3m3wgrLb1whxVViqjst",
+	"jVyi/kA3kVHTilb3fzOzrTC7OjGOmcDJW8ybagiCGmXcw5EMagvOHMUh/kaABx86RmySvZAa8+3rHDov",
+	"MqryjNUpVjdSQC/nnKlNjK0ywwT8s2OaAS5eXUuNNVnA8MFhxmayFiWmJDCkcCPgGlZWSDKTWdv6NIZr",
+	"N2zZmsK2m9g6BuueGi1rtX/VBodjhYYc6AIVS5gyJmGHTZyxSxvi9U9ZxiBNzXdvS5kmE1nCsHALaZ9M",
+	"pGC+x7cjySK9vADt+LzJYRKsc5DQa0lrZcsrS1ZZ9xbol5VSnkpePf52UO7U8vigv/fY/WQXBOATmLXz",
+	"Za4VT5Dq9g93DO8lmOzRw6ZUhtPAQ08e1fjr7Dha0eQ2/WOanvdTqE/SsLl8tSZsOJeaw2dEcLO03CiU",
+	"Vygj6PRRHnrXLltpRHXb/ZKzNPF9TtvmqizxwGAQCOrlRoxkfDKtN+wBCLQ2Iy5jR66l85xi3iAlc5rR",
+	"GdPQMkbYFjmFzVckjg0hlyuIHm3qV21GsTai/ZKn7JUYy9W1GPOU1XtyjpXt78+SstcKZuVSoWo4G0Qm",
+	"hhAvYovashEIXaAstOoLfqnremIiD+cC87CvUvfm57U6otoFChOLtwoAwCHe73YSulSdwZPmY75OVNJS",
+	"W8CGRM1NSXc4ghVitB3+bC60EUjKK4pdn548ovE5mo8IezIDLAbQsxNbwOTH8nTDUFb8InhiYXx1i/8r",
+	"o6meVliyr12awtVl2Jajs9fr9/qrIZAmoXmMbbbP3LsQbb6uFkbVwsNYFjvJ6Own1SbVxAoz98K6SWP3",
+	"/VvT0K6QtpDk2EWWqeGMZZNaMAC5cEnrSs4Y4FOlxiRfEhv4M4ornRljfUK5KBIJ0vbqV7NdZquDLY/I",
+	"5EIdgehxsH9Uk2iXzvnuxd4uFxOm9C7uxe5XWyh0uWt77ba24nCfaqy4psKMxnWz4265DjfOmG3v48bh",
+	"JZAYDzWwLGEJNsbHCbXHf7wjfH/clG3R/YvJbB6GW4aGxdL0nInVrnJrbO2itG+jSeE90DUfLsnLqwjG",
+	"omIuEJGNMPoF0YRr0i2AJ1eZhht/Bbi+Gaven/lmNnnsOpuVZYSZwZBbvaY4MB3NlHUx9P5l2wFUtZLD",
+	"wlXnuvgix+DSgqrgVHy5bH/v6cEv8SO284QejHaexI/2d0ZPx/2d/vjR+Em8N34yfvRoVSKVRri2sslp",
+	"aOG4wpBA8xBXyKepivSlzDbyx6guDXm9uCsoqtDSi3k3b6rXzoMddap5x5qblMynRsp4jAKrcnfg5wK6",
+	"IOWCdQYHq8Xczar+kfWwZGzOqK37vaBpzrZR9aEw18ojuKWU4g6OOQ4NMUV9680g0soFq61icvKz66uQ",
+	"IXsOmD0IntC+t5ETlrJZW3Cuym7COLptjIpgF+ujeIUov4qk/Xb5Ws4z2DaKhwNHu6YufYoRw4uIljbX",
+	"E9I+8fEeORZL9NmwVGFNYKjggDnq3TNTmqF+DlC0oADVSbObKQsqydigRqJIzKpz+2yJz1pkZxWorCEY",
+	"awDA+goduT4ru0xr6zMyurYXBySjZVxrJurTIbBuZuji/S17yIFvuT1CwYyqc5YMgYXVjxm8+QmfcK1C",
+	"TNUglalItjMqN8uo1SwLgfHz08P//T//1+GjJ0/aKDwzlnA6bDBWjXCyWRTg3OENzbMs/x/GKVWKj41e",
+	"YO2pFoDHz8oP2ZgIv9jaswrsvG333iCqpF1TfFegCyZMr2WCp5WA4dZW6KlxfXzORbgJxUzKC1HLgPBo",
+	"NHDh7dJmS8eshg1fLfK7NfPmMzbMqJgwrPuo384xxZxnbENNoPkveDJ6a+JdDTR+7O1I8JEQ+PhVBOi6",
+	"dF+/tyvzaxFlel2ohdWcBNSOr2V4uZIivzw3gcVyhXacV3Fc+DjhdRYg7Aj/fXR5b2ku3oQ4MYKxECIt",
+	"CsHo9ZZqg6UOVW/gTFq4H5TH/Gg3whLQT30bjOs5KtjvTeZAAThgtfIF+mA1ovhs0U2Dbdss4Ept/sqV",
+	"jjdQx4hliSXEnhLQnFm7JlkZNIZvKIIsc6pKY/iSzyFkjMWWVxhGQc0BDyit5Bpm/GxF01klCFeRY8kY",
+	"XUdjmR2hyh+B1I98HjC1GitWOpl/R8ZGTZelJAAt586p0ul2piydO/0B8jC/1OcF2FE/tyVS20Q6pEtu",
+	"KDIPVqxtWSRArCPaSrpElXrcW9Ys+3Nv1tcWYNehWaUJU9vCPx7j6+rUoNhX1Q6xwHkNL1M2W2lGE2iX",
+	"AGi2MgvQZLqYAwmKh3bJIrYKukvkVcZeLVavmUPgZ2rBY7xGXru+x5XWQVgfNGWzKw7/PX5pIy5Y4XLy",
+	"ex8Ms26f1pBVQwFUZMEvo24BFd4NgMLJgwo0+8PuOrTuIzjagjARgLRX+9eciRJI1YNZrnSIPvWw1OGm",
+	"GxQxPoCekyFutZH29SDXXD8sFzUWMJ/K/8vNs2h9FMJzWjjP2k5EIVokNlX1UJ3ryiCD3cjVe1YfJ3Pp",
+	"Bq0Nm4CMr+taUkUPmC1gkK/skPJTLb7c3jn1WgquZWYLpWqTmRsyO41FNMoxjwsy91r30WqfhXpk87Yq",
+	"VYXfPDfVnoPGF7uix7bRHz5jStPZ/BY7fVwzm7OculmijJpMzvL61GV2FlOuo8qgN0olEwswzDrPZCpn",
+	"I+nzfQDstGgXsFfOSHrUN3OZ4IL+9o+a2sjanoUWkgVAahmJzE1RaB8FkEMtUiLbZ3OV+h60IsaNyVdb",
+	"Q5u75VoJOJy8JQd7jx/v7BGazqd0Z/9qK1KhLvu5Lu5EkcUVyooNGV3vMjlK2awpuxack5kUE/Lg/ctn",
+	"5OnhoycPe53uNjBFUzqfMwGeQK58SvnmDK1B4Yp1zSHOOhlTbDZKmTrrdJp8BWp9QGlOM2woZjgwF/O8",
+	"vfoUpL/VyDsuFPTuavi8zF3tHDrWqp5lF0K0kGZqTYJrbRzyDZ3ZTpP2Lp/ELiudr9tFXbvt02fN/H49",
+	"PX0XtPf3Hzvc36/n3TptWKlzLqAYYY6kCfgRMkvUUeFLLtChZRznWcYsCl4xxQ/CBtmhHsoVstUx+Noi",
+	"xGIxK6M5IpR8eP/KUBOr+Sxk8QxGKRXnmyO86L7GlfCLW3dI3zOacFHTXdXbSDM+QYT00nnsdAK06hwB",
+	"aqTSk4xtus1Bg5duE9L5hK3rZZ+o8FGA+Lq8DH9hk4wmLKmRHX7oG9o44MSf4e2tU1n8g5vQzNaYL9WP",
+	"ryrLpUXfCKxWXf5WD4Qb0eKByjT957rhYIO3rp33apQSktJAwNh9NSYHvaAchVad2RF24qhJy2sv3wvn",
+	"5iahaP1b+PL6GaIZvAFqbmvcuJt2Vbv7GwvJbzOWB4zWI4o0Ru3WS4VixsDDN2d5ljDYSvMP8qlKvsn2",
+	"Ab2wdGyVFLcOw3zz8oFqiKJFOBojpW0z5kL7qg1t1VvYwxrHdcVLvbY2Yb3N4/slNJ/mNcG3G3ZtnmY0",
+	"ZskaB+dNc4ibj1Ktpjo8bpnqsBVt3Xqo6j6StCaVHiNF4fGsHMjrBIuCOQYHbO3Zrc+x2NaBWO4D1dYh",
+	"brlHXZewq7oWS82e2roU32N3la2axbypNPoKWzVAROyKyCzGIldTT6c1vrWwEXXYrfzqWOTYWqL5i1yr",
+	"Yn4+5Hf17xnDbiN55OIf5rZLrAzGlW5IiOOzAh3IgVUYQ/XqI7xyS51egwKtLQR7q64QrqfBe3hstS3E",
+	"Ryyxwi5Erv9QqWOOBa/v1XVWUEzrdB2B+eZPRlOHVeVYCCMvWJbk1wG931xQ0fjMaNkkt7mI+Zymjejb",
+	"W/d3bEw4f6UbGxb11iI7BZVY2zYfLH+ztu3g9u5Ln7kAR9ERaM2AS+tfKXoIzmXIQ7oV1lnmaSX6Cxqt",
+	"FUn3G3ujOdawGsWwZB8NHLhucEjdoI5IBLPFm5QEQELDPryd5Uxu+za/PLU2di5uSILmYgvZmYublZq5",
+	"2FJevsvkJLNusYrcVEM5bg4LBWXVQVRoQIRcWKWTp4xQktJsgh1fuSIjZgQeBNNgw2w/P0InMiwubcdQ",
+	"riHYkcivKNmvkG1YKZ28E2WAKc1noEXaVR6a99aVPc8oBzQoC41RdBLulhoaU8UTh8Ns209xh2LnSnGv",
+	"sJyN/WTqxK8d6pqyZaU5YnK7qK1FUIIO621bI69pxvfmGj2K2YaC6yAJwuU23HGF4921UG5VGMltXaEh",
+	"Mh8X2U5CIhvrNvXpq9YVltIBq/LPCznlerU6emwi4w3lhfVHtI5V245z1ehFC/j+SnDQenUwttwZuLin",
+	"B3UYdNjvOU2hSpymOQti3jbzd88p/p1kKegM+r7Y+kZ7JznOGCUfbMA9NNjrB7ka2rhSsvXKPNfSMS7o",
+	"c/9UTWJz83lrY/nYL3jrx9ZMrwx8e4dGXVarLZi1emB1MSr5pxtySFfXZsuuU4aY4WYSffXE1vVR6C7W",
+	"M15GR4SSSSbzOYm++mdUl6RywuNL2wIR/iDR8ZvnUZdEb99j0sybt6eYsAat7tRUZnpKRQJQjFiDecEy",
+	"PuYsOesMCJhMUZcspkZZQcOoyLCAHDYgezCRsdiSvLWjVQMS4Zkw3zfKsvvrTNgLQz4RMmPDmCpmboql",
+	"0JQLeAAYgBqaqZg/uXBvwX9NKdzFvnCl4V8Tjf8PL0o1/j/8gVIHPgvY/+Y39LsNU6p08KdRAKPemTgT",
+	"Hx3gFRMTLhigIaiiWSLU9alzBnjn0VcorqzZp6IXJdxRdEFBVGnMIJxwKWBwMU1T6CctE7gUlsTC6nhS",
+	"hMlRVYChUR1BZWEEDaVUdISQNyMGnTXkGLC8fcfHM2F22/1g9vlJl5x5XoaAnAuqzjrmZ5gL/pYxmpx1",
+	"LiPywJDSgqqhkDo6WpccCf+dpxx/ssmRD4/OBOLySCurqMASSJuCgMtaHRIXrr1oZWQHl1GPJDJWPoWh",
+	"N0sgIZIKYvm+WQVouo75kQFK95W5equeb7fT482ymhdmVFti3CO6sNX+9/qroCvh9bXtCX+VCwShgRwx",
+	"UL2nCJXVvnXoZTMftZOzfLQVCg/Izm1bUjO7iNvJTZ9C1zCUVQg7Q+1XyotUfu9aWcdmEerM4w0tFzfY",
+	"yMHTRbpXZRH8UCuLukZYNngyrIoUDXynHISOdZIV3MxZjrxNW3w8KJEHyaFLjxrjcJ5rwoWW0GHDSKvg",
+	"XYouFflXbluXhS6QQlPDl9b6QOxMbsYP4nOw2u6203Bv0h8SJIK19YnYYbwrUMLqUbVK21yRYdBXsAiI",
+	"QfzwrPMkgYy78ilt0tqrp3KvOD2f1rT3KAczi1Lrx51KIqqZupTnQ7MvB22xwa7ElUqvqHP8hofB5qmV",
+	"o6hGmJklPXMyqyFz8cdhfxWQbOu7xKoUXeD8bhc5L1NuE/P0u16XupJKMUFXHmhhOGBiHrlKwfFm5hqO",
+	"oBhae6Zr5/oeszW3UR5qrEWH4FI5zGU1KtC3A13qSVLsr1U46iBfrm+g3rlOE+5ndQKbNwaIsK6JwtUb",
+	"Aq1P1wDHVLYkxvQAEgbeO5Z5ZhM4GqAh2+acd0nCMoC39pCEaNds75iqVplW2vTYMa1Z4w8AtbU9lOh2",
+	"+EKt4X+ugemzBsunNNf3vs1ncJJdwvqnUpot9ttHq5WrAGUY8uEHrrkhoPMBm/VYTfuX3eBNAIAtJRmz",
+	"BTgbpIWrRGqCKK35b4x0519yaAQsFxc0tR6zGdXx1FaIzJgZDFpVmVwowPcNldqDogxtsLfCRzYDEdrM",
+	"fJf8Dx0ccSwemmcbiRISWgUvvt+vS+K3067FiQuriVMWgmi17WPgVrLx9RXcKWpRpQ0jPCJ6wWNWZGfG",
+	"NhHA/Nq6kYLdvnr1yCp9zgEgkOm2iToAKdTrHxZX74hAXjxgdykPoT1lFEIGiidt57ClCRXQY/OqU7fm",
+	"UKEhJIJLTam6CmcoWWmwMsXOF6MpiK3YlrWofZaiP2Z8O19Djewu/JXAe67sfdn60ddU04yCCg+uUUMk",
+	"7wsPc+c1/ZfMyDMOc7kVLeQa3u/KiRH89xwFNZQFG+Leuo99NSWCNpTonzCRsCqun23pa2ylvcO9R4/2",
+	"D3755ZfHQbxIDW2zHDD7PG5M2LbesXjXBSIMY/7Sdxe4mGB8yDXxMwJoLFMusYKLYvtniCNxMRxLaD14",
+	"eBgm5Q1tT5bOYG//Ub/bUalclAzJ/sFOf/90b3/Q7w/6/ZrIip9vXX8ywyWdpBTkRW/v8WFD57eVtVlx",
+	"fFgMtqjo6IN8AZpHgsbA29bsbg/W0x7xrG7PanOAzc4VEAiKrUUaC/Z6tWuMBJsKUr/SFNYDumgin/dE",
+	"QbScYHG8sTVh333NkAXJDmH+eUYUyy6MbEOgf9cwWYFPaaOSGpZMFHRZHfzfcgVlLcEwQcC6hn92NkEK",
+	"G3rD7Q6qdgg55RPQGC+nNn0E13IqU8NEFgOjqqEQcjiXZucwHYVraFB7wbL25airZ+9rk6mFlrOW0JQZ",
+	"h4VfF34/Kk0Vr5AvEZz5xtwcn0YA5g8GeMxu4NLY4kaXzC6FU4hg8yDcYFeJXTn/pBZ4xwPpOC5UfwCr",
+	"JBDOuY75hCS7egJr97BZPtR7P+0p3cKZCbJmE0iIe23zcN4ZnWejptLAr8DsN6s+YT3yDzbXFm0ypjPW",
+	"haBarhgSAdjKth0d1MuQhI+hPtNwPS4q9a9f6znnYZO0u6yLKNXjZlRYceit2NhpYCP3xTTjAo8WN+Cn",
+	"gKEVTf2MhCUgqon5dt/Yf/CPfsFbcwEfYkmPfJxK258d26YVDuAzUWqC5WwOquHoYRyvNM2VmV6LaZs5",
+	"j9oybmOOwRXBFtgmlSvAB+qRv/MLAIUqLXEUAm+uV9uCxo+fjnf+k+780d952huSnc8//3ttjsMtRRyD",
+	"BKY1nSS39WwXcgkxd3hG5hnDVEfzxSNEUnIQnpYGgAAIDKkwjX1mpfUyl5qnhzZJCDsBcDfgLVjlJBbr",
+	"xvq4Qu03RhvjnC0H++UkkcbIRNBB/BQabJO9/acHVg1+0u2kfOxegf2T7Q+jZeWH4kX4c1PsAmunjEAe",
+	"TmfUmDuPk4TRw6e/xAd77Ml4/2Dv0ZOnj2if9kdPDx89HiUHh6PD0eEvT+jeIdvb/+XwIEn2nuwdJIfx",
+	"L3tPR0+SoipngClZlKNfOpawdJNUjgAovtQHfVWXxtWra4NfwAuVMWmv1wgjbIa+UY1qrQMHG1ab7OhV",
+	"J8xwAJl89bTUgBq+tr57q4lfuaAvcFlUPLtXBS8ukW1tQ0e44SdFfn19/Gzn5Nfjnf1Hj7tmmafsC01Y",
+	"zGcNJQlF5uRaPaQ4+lhFDhokknnrJ0/g/lI/fBdXNuei20Fnase3qNvcY62uYC5cLDfIoHzO04AfR9ee",
+	"wEpyW0HPIbWt0tLn9ayy6INTdhdYflvndjaikiuFOunahgDgH3ZNWfa6Hefs9bHugzrLvc74eAMvdu2a",
+	"MhayHmFx2iFDH3HXxtv0G9ym4c31+9bUe5NvsHPNOg8m9g4quzCxS71fTdtQKGgltNVytmie0robUR1E",
+	"FppV4B51zlGPfbfOI1pQ/G98vFUMNdAEPiJ2vcfNkWPi1Yd+l2irKBz091bFaMjcV7PAA1++VYcsTr6x",
+	"bXypT6B5PtrWYdiWIdxQXkzxwi3MyUCDu9H8mHAwW+TIrEiVVf8flsNHRmmY8AsmrFpMrIhAIwPELU2t",
+	"M8QJlVAlS+RQSD2EhFowAqzDP2CobALEjx/sdDvgcqpPcKrKtAbEiKJOfkAiVAajLmYNgy18RCLryxg4",
+	"NzAmJbtf1UxBsjHVZCKZwnbQUMeGNxzZBNcBZrtSQXiC958JeMCWvcFNPxkuNDKjNIy+kvZZ6Kph6/t1",
+	"ttcDfOK/3FgfuCn8l5qph/+F4/q0t/P086f+ztPPX/vdp5cPaxvzB8u5dUCl0YooiUvQt5482ds/sBpX",
+	"G7V9KwaDACEZU2CMbc1KquNdgaqEBIycpkTNGWRFA+ELAjapoLhUgaYZfP2w/PHDLSAgIjgDEaq1JfPx",
+	"Wkes+WRdUaWsYi2Fa1nHeE5tWWtVK5vPM3lhWKD9J/AB96svMkIzM6aaTWS27Aw6M5qdM43qWm1kJ5Zp",
+	"SueKDRdTrpmaU0NElphjC4g26PzKyVejEFz+G/nI0ljOGAY4vsZcLy975HRKxTnmCvxLYqmdzL2//t/I",
+	"ezZPl+Tk9O07c+7l3O+W/QRiF3V+/Y8+HITHT355SkdxwsbVv4NHLmjGjRyCA7DXGbj6kH0XY7xsZ+3b",
+	"2FYqYwrshonhh5Oi4MfNt3DDbK726XaCwX1yA4NBfbbXwDfz6XPQ+XKv21nQzKwdXFnVjj0JbICXsRR0",
+	"7O6/rCGUNYDZgca5GXrTU1q7MT1z91+tQUUdrVZn8k+a5kyhneC75kjBCNyPoIA0nkK9rhwTeBVeC4zQ",
+	"kZQpowI/ag/B1zrk0YB6V4yIBU+5/EkRV6ne9XGIDHyOVidogW9aQ/AbEsrMA//091/RGdPev2LPTs0S",
+	"3WBNWOlU1eIrpDRmU5kmQZIKAvpzQWSWoFMcDTs6nzOaUYvN6FXUBuTHQhEtDm+TpIUUdS7IOM8gMphS",
+	"McnphKkeOS71GgYLDL30PAvRcN0TRiODNgW4vu0bp7rj9k8cbO08mhruhrghEFdReEyoK4TWa/FDChbW",
+	"sD6K0FxPZUbUFLp8n0Pk0GGi0AswQ1OfvrT1nD/iADYGpsKSwtgjfxYUFgbzLH0XqxZwvnq2VOYNdWe4",
+	"YMo1gjygs2BJtytxXJEDtTuijudzi7tHpLAdMHpYvieg5WgEv4tSmPuIRLlQ+Whm7FRbOYawera4zcH2",
+	"Y8OFsStiTGz3iyMSOTUmKmWa2wIRwwAA/eJfkIcPJXY0V/71CQfIVvuwkGbEVqeLBki7uODE2BvIiUnh",
+	"u+qGgg7aQZgzq+SMFf0Ay+D8xXJAbpafegAoWEBz+w2113ES5jrMwSikdvxBele7pn1vpH7jhvGhNIz3",
+	"xTCKzn7HxTDeF8N454bxvBjGKzeMgHKeBdK95iz7yJqm55Cs4AQdABqRyOueFS39CO0RGk+ht2Klf+YH",
+	"wTVLbMCodyYiwy6Y0LbPS0TMNpivRcEJi7pAY35EUE9ofpohYoqCxB9MZS1vbKgg55qnmJxW/mbLvXkd",
+	"vOqDf9Vx5VXB+hb+1/Y9729YXS5y6k7mGdpuYw8rWgK+vIai16S22cx+O81G1cupVy1UnpNXz29MY7rj",
+	"fL7ydNcx9Jvx0rnD2t5F503Tm/TPFcNo75xzA2mqYAus1uPsX7mgFavVZqZew2xN7db+8sTsNMiUkNhq",
+	"rLfAjKjvk0ogJMeVB9wE7WjCNJRBllTbIsEcEmaJ0nSJj7OlMXzqqxzskFf0vSnNaKwrKnND6t/qVFeS",
+	"/9YM1CjAPlPJZlQLqHsrYhDbaOMrxVhOi1sdp59/C3q6Qq2VV95VbSMNy2KRGGHclXr0vc3JQ+VPbGid",
+	"5e7c7L0LKgc81Om2XrrLNWt6UvTrqWK731rKa6PNuQbbbp114O0A9/w6IjpZirjCkYpO9p7b7SpzWxVQ",
+	"zzDtFc7RCPFnOIeD2/tJEZ40AvuFkH3bZTW6j6+bsbMyV/HVvkeP1Z/DnbPG41J67xVZqTd4Gyzj69i2",
+	"LUipXaylUcCWeNfTxxsDHN9Wzyy2shLfCrMJ6c4fn7/udw8uH3wa7nwukgvNj79cPvzLv2+EUFrZ0nX7",
+	"4JwoNYWtdaDkkZBDOdfQhCrlgmGoUEs5TKWYDMcyG7pTE/Xqka1cLeeq3tJE6SvSH3Cl/TTXVFz6WW4b",
+	"0ruDgEhj1KE5onCzxtrNeeXL5l0llRRcBoVb3iL+1HjlAXLI6Y8frULJdddrv7Yyz9AdGWWMnptLmo4M",
+	"DUJZNLxGnQlfbnLO2FyBV6DQRmH3Jkwb+91qwdaZ8cB5lvwxj2znxrXBgnot/4hESDeR0dpFgiRCBQkw",
+	"xKKvX62b6/IyguujzMxgRS37gVibpwYfXrtZZner5vp2gQejihyhxwvSQroIvjZihH2hsU6XRE+lYlVr",
+	"y0vqLYdWyi6riPVuJ4f52xtsenhzCMPborXhiytGH5DLlkZ6+HSD/lHxy9cy8VIXjdaA5UXbjapo+/4a",
+	"7PoRrc5/BWj9GFiImRoyxIVDxStGTXmC3tCe+fIHLDB+XXSWadvP+aPLHNQZv3KP5I1NULbtkLy5OXEd",
+	"FZVXod6ztnW728rS3kDX25voX9vWu+YQTdq7Nxw0xKBzknHyGxXntOr0ICc8vaC2T88fWP5wrDjdDTD6",
+	"GiGf2mRxVCFtbCpM/SAaM7AeP6mgSJXaKEO+hpsA6GGlKXy+EhDsVf0614KYuUo2wMoKN9dmogcTahAW",
+	"mdTQeT1X1+hxUSvbKz1kzU2IfypsKQf1wnXjF9Z7yZrrxO8GV6dMhXXrANlpvsQ6THr1BS0uCms/e0QM",
+	"V1z6Rk/oxBDWi7Ftzq4voFgJDBTHZWWNjt8cE7gWUo2NBnNRGqAZl8e22S5j49rgw5XyBqubBOd2Fdqo",
+	"1HvdN+At1qI5kr96zpp4dKD61EruFuzEyd5m1edKDc7M6NrqOG6w3XXaDk74GSzZbbnlrXBYJ4fWiY3v",
+	"g69bM2vYxJZOp8wBOdka2KK3GQZq4gBe7IissrGK8bS/UvT6+ev+Za2Btm0a8cBZ9pFLVx1EZJ6xMf/S",
+	"tTa9LVSxKcbevofnovJaRFcIamyVuGso9BWe2tUjOZLJst7ljH6UoWsw3NLnMmMJp014ji95ylSQ/MjX",
+	"AnmwYZxSpfjYZSi0U7iflR8y+0uXqaQb3Qwf2Wgq5fk7e/ctNTCt7l65R2hp1RsXoovbVl7tYp6bW4ka",
+	"krihYH1r/b/bATTEayIQV5Yvt30OtjEhrmBYXlnYfHszMpB4KxO+8sHIije2cifUuw8Ckl0zdJklzTCW",
+	"7ILV+oveXAXE1cqsFxcNUMjsy1xu3XrN6UuhrX5DxOWYejNxbfoaOWVfNKakC6nJOZvrI0zWGMs0lYvC",
+	"IvBOZwd8V2gRW415jevBFlrN9VbleealJ8GT9W+++bq/3DojNrOwGpYVKOaWgqvT71brAwN/yQpJlUmz",
+	"6SyVVmkVZceVuW1H3lCyVm/tmCtXxIn3z7oPdCvja5rjB7BXrq2J/4MKkK+1evjl7aXEXEPFrkt1+SfL",
+	"Eh7rJkcp5HGNGEmMCWtV2iLuZMEzXTrqPJMxA6txQQHZydFnbU2a/fKN9s2vA9N1UGeRHV7UymdxUazL",
+	"ugV2y1elTvd4t02z/orw3K6ZD5Qb1LnLu2S0JHOa0RnThccE0j64L6I9B9Qp6GpQSr27YVCfj4B5906m",
+	"PF42p/KTlGlFxhmzgRxE1ZPCR50WU2l9chWovR6JfIy+61o4GAOqC8hJCouDAXQYBJPNLD8T7qkjEpnv",
+	"Ds13I/tMMZCgWYBHifJCzr6rEH9QbLDgyrzUnYDwnearpZfOXIgP8vf94+RBZBEEh4gZGD3skZPXJ27v",
+	"YrOXmWBJOSncjQOahdoprT2Ltfngf1ueFu/52/JlxtgpvuiVwN3sfL4EpNo4z7henpgDYe1FRjOWHed1",
+	"CZvHghy/e0XO2bJLqCIRU8z8oQi6lCJoM6uVNfvglEGUGl5ZkOdU63nn8hJ0p3ENptYzD2oJpd2ewMw6",
+	"n7w+GZA5wjzaTeQZsWy164CBVddvqOoWIJldBOwoNT06E9iwyspa6Ov0l7+UU+d7f/kLiY6hdoj/Ab8M",
+	"yN9gUuQs7/cP4nO2hH+wqEeOzZKQmGYZN7YweEctPhUCz3IpAOJCua4H5kTb0gJ1JqIvO/BQNLDNkUgq",
+	"5bnqkmiRcbPIrjYKV6F2zjDPJKNj82tkiBeC/pnGK0ozlqkzUaCHwq/m/E6NTkiVr7jqkogmMy4iwkWc",
+	"5ol5d5oimase+ZXRVE/t6IU0U7craKxP9Ze/ECrUgmWlpgtdEll4swzQQQCvms9Yj0SBmRdhdT+0Y4nc",
+	"T86RjA+ONVb+K3Z0JkBUzBh1WKjoWEbNV5h3g9EYeYC4NMW3wM1jrh1IiEYcADMHwFGBSWQMyoZSSxC7",
+	"80yOUjb72TDViDx4//IZeXr46MnDHjns97EMyKF1xFQgOozhiAl58D9O3r4haik0/dIllMxoaoSkYWee",
+	"3ZvX7O8PiiRDmiDpIho6lhdxn314RCLEIIkCusJeYj1iI4IEPguH1bzIYjyfid9zQ/wXReWqfWfX4thj",
+	"77XELsh7QLWHdqbk3duTU3MwPmIyNYleJWw2l5qJeLnzD7a0rNzWPCIVcIUyy2xjiRcjigUgjjh4BkVn",
+	"7EyYs2RuMNy/R45tLRjIAmw86sHGzZ1cmYU7ItRj6OAeYN9S36kU7us/tZN6Zs4TFxMzmXfHp89+xQAO",
+	"LNiMZRNG5lTHU9zlJwdPHz8c+KJEj+qoNDVLa7u2FsuV0ti9+sMplrnZ89oNZE5WNF7L4BlD+HpgltVJ",
+	"ZdzQ4oNY+eTbC5wJrqH2KAhC+XupRg5tWBmO7JTPmCNsM62Dg4OnTkP8A47LX/7yLoCPd/dCOApbsZkN",
+	"VUckNefcIvx4bD1l2AjIRoSh6p2JdyyLmdBwOcsFGp59s9l7/b4dlVWlzMccYq9v2ZqxAJGXK5LIOMdl",
+	"dFCbFqiXTwTVOXRNvkDsJkYyugCaGZyJyNAt2V3YT+1aWysiD6jHD4SxURsWOrJztaiT5HTBX//2ELOk",
+	"Ku/CfqcReVAVMf7VD7tkJPW0zEy+7CwWix3DBXbyLGUillD7iL7k/9jB9N+dEzcxaOy4yKSYBJMFij6w",
+	"yWFcA5wA+DnIic4YnZEX0KIwyCQfdPZ6/V4f2/QwQee8M+gc9Po9AAqhegrqwC6d892LvV0aA9/cRehT",
+	"c2XCQL/2Mu1V0hmYH4/xzt/wRqNCq7kRz/DQfr9fyZgNF8JhpqN+vtGyKn0I9IkmqFZIOzns7zW90o9x",
+	"94OgVs6zBB862PzQS5mNeJIw8CM8wimuf+IVIpSkHqnrUZvvfBD0gnI0fYqQy+bn7FfAUWJrIjrvjTDS",
+	"BZitPXCLqTSaVexczpoCJoQFzAX90+onnQHCYoL/3eLoVis81vDQHnkBetdCZucsI3JkRJNtz+TGZJHM",
+	"FTFqQcFdpOgRDwsd/MrORFjkDudakVGenhcqoDk77piDdmm7bBdIZL7JBdp+YFr8nhupNozpPMIjVqZ6",
+	"mNsq3YPs+ZuNv9w8ySN68SVWLPgXwmrvwIh+voGXlyxjaw9+DyfaF51BLiv6MuC4tjh8f6OJK7S6O7Zw",
+	"uNfiCetEOJXyN5qhE/Vw71Gb4RkCBgfha5ZwerrElIjD/f02D4NvRUFBts2l/YEYGahvzFp1eOSNbh90",
+	"RrDB2U3czJhJ8G4n8/wrGsWdUX68tQpi02rwqjEbtLhlF+gc0kE33PgM417YO6nk6xfpMpjpajt3bu4C",
+	"Hb9wdhbt2Vsdymp7+cvPt8gB3McgdlnDAI7JHDj3uJj1d37uf5BTZBa8WNPgqBTkXS/6papxP2O+DEAl",
+	"PH9//PI0OvIOMofkgvCeVvzqjE8m0BHB2G8kFylTyietW9j0qGhbBEUKZ8L/AhQewCE+cF9Df8BZB3w8",
+	"RkPokNGSSKjSleKhzdkLDTHXWiqR4KaD1uGQ7AF3SpEuzyAjjInE6Uy/55xpa8y6IdSpCeglcwu6NbsI",
+	"7Ot/sGUHz+HN6xhufDZ5vo0GsHfjH28S/t5MpobLgWfiOxf7/aebn3gmxTjlGE641xNuS0+A0xf0uN/M",
+	"5Bb2CNSoBLtfeXJpGwUwXZMiDKLZMAqPdowONc/qjshh/2kRL+itsAt8c8AuKqfusCHJzh0Rrgi+4vs/",
+	"I4ebn3gj9UuXDLH1ofpBSPQ5bNdVSLTb6I5ppp/+nXPtPxsd/kiunm2IqvDrbKWfPAed5CrOoIENV5T9",
+	"6SGwTBdTATI2kxeIZ2g1S5e1j1GxBGK06bJHPk55ys4ELfFDQ7BJnrKkS2x/K6PZITZal0TQGQv8C0Gf",
+	"pKhLItDwhqDhDSGO5ryz4QWIsj0YST3FYNQAAk8PuyQaU57mGRvqacbUVKaJeX3MhDbvLruXLIZdxmXG",
+	"9TIiMRXh7MxVaMY2Bo2UarMilIOVS0bsTCCu9mIqQdgsqOujG+qoIJHcG7ki/8oTfDdbOK9cAbk3YRh6",
+	"wigp/mIjb+bdTCTdIpxS7xkrsaDbU1hv2h9Wfe+dusL+hIrwbQv5e835dj1slkVD8cYVFJR5ruukwgY2",
+	"/jb8GnKuDXwcU44aeLn5zJnA7ntHlqddidfZSLHLxZhJI6IgyWO0NDezdFzHD7Hc6o4Y4hYW/D3jumdc",
+	"fz7GhfkXN2vz78ZUxIhSczX1uNZh+pILmvaIb3NonQYcsgjkjJEIP5uyJDpyhbNcYQdim50gJPZ/hs6Z",
+	"LtMFg2OCkRGbcKF64HQwz58JXXEWyAuW1bot4cs367a8ZebzLpMTSJfcyIRcCpnr5HrvKfkxVBKgya0O",
+	"dnN4D881aA83fKw/XvOg2kAIBkkCTcfrP70aiytX7P6w3h/W7+ewAuj7zZ5VRzJFYL6m/SemHGe56GLS",
+	"bwiAkbJkwmxQD1MUyWuaMHSj2KbucqyZgDIAmElENEtT5YstVlytnpBv8dC8zzefF0hwvve1fjtfKybR",
+	"Z6TkfLxVt2vzUSn68zcelrcCEuqxQZENlDuMOJonnAmESYSkOHOaqilyvrNREeuyLf5Wz0nKlX5fjOku",
+	"cmY23Pk+F9jntdXNbugO+KL9E75HcPtHgMKeyYTdriT239ucdlOQ0z2D+XaJOgVj+SlAEv32LKYXq4tG",
+	"NuOLHcdcdyE0DsCphnEUbbJ65Bir9rDlMlFzM2Q1ZczVs2p6joBS2GUlT6lVmR2sP6FGGc/kfMp65Fic",
+	"CVt8Am8EmFZF5HhcFOLN5inTrM70xarra7CrPwtvMVuyaze34Cm+unfEBYUUwyoWygoneXbyT1dnMmXU",
+	"GD8QBTzc+6X/EKjgw+nLnV+M2MDLMB7redp5ztVcKq5rAYbeBKVP2Om57PQM8x1XhnnPyr5FuoNciFSW",
+	"YtPfBztT+eymPQEr1jwGK1b1I/z6vQF/b8B/T0aNoUlCXYTt5gz5jGnboeXmjtqJLXSGSiKL6l4TQ3Ry",
+	"P+kS71sH4Hbo6991Zai21nwBEAbWpeALiMbg3CsKqc17jSbjEpahkxzkdNhMYyzUHcYygd8z5oC6p1S5",
+	"x/SUzXrkNCxsh/FOWXzOEiySPcKmhi5x+Sflhmar+1yaNeZTG20Jx2LePysFGUpVljCKDGKxU3rBjmy0",
+	"gKdm881Sos50JuQFy1w1PWBkQkUufDSFXn9QAy181jcWn9epWEABP0pO9Hsg128UUT11maNNfNZskNnB",
+	"EZvk0OfS2u5Dxf9gkB0/dVVzjqoZ9CrGLbuPw97HYW9HfpwwkRTF/UrOvDsJ6fAG5Ei+oUrrfX4XBVqf",
+	"b9fz28I9k4t7x8x345jJxbeyYWyVwe1oVt4PHEQiwaxBFcf9NNR8xiKScqYINdZ8KaZZzT7wpWLYaudM",
+	"REm2HGa5iFZKx0CbkZlVMhy2iMV1WZSRz1jME5YEvfdL8Gc1+ohduR9FI7FKgfVhfGc6CNbNUUUUn+VG",
+	"T73XMe51jNvSMQxvul6QmWVU5RlTu1/tv4a2xquptuYF3nab8V73iZrj9rHGfEsCiDPucI+m9F4n+B6i",
+	"wYJYuipHgz+oNcAqJdFTA4ZBlSZzQ/lWoY5+k65bvTfv3VcNJy5hGXmEgDnV0wIgoKD+tU507/3Pc7gz",
+	"gLg/eLwaCgi1lSnAxq3N3gBML6pIZG+OalMuEH/un3u3eQTxG00CzzJNB4jVuyrNWCRG7PRTUNApq0CE",
+	"wsdSfsFCErJD/BxyMy4mTGmLSbX71bbTXcvPXs2M8LjNtbRfqFlL50S27iYOiTuqW6h1HtYM8lTv+dm3",
+	"qyQUhMM2/qTIvEh5crSIW3wjRs4pVedVQ6eBrHcRAbGRpbzCdBaIMTte6eKEq94CnAPCP/7YXoNgJm2S",
+	"OwD7EXAx70/YN/QiBCcs3JM7P2XQfWN3lKfn4ElocArIzAbe8zmGc0VS4ENS3yg+gKwE4FXg48RrMZlc",
+	"VBoDCdUjx24pLHxCxi6M7DsTFFoYo7qLoR4z2KCdEMKeBgGU6N2LN89fvfl71CORm2cxQVt527gA0Zmg",
+	"GfNwo3WuA3zmg+1YslF3C7ohWZDNLZsh1YE7VdowhfraVXonteBimx0e9afA3cKZbXZhVYMVZrh/w8zw",
+	"OI7ZXDe7MCwV83uEmXsXxFa8G8mLuJZFa1n1apmZC8vuWmzm5jw6D2s8yuS5Edzjrge0d76AnxQg85bi",
+	"vQnHVtTa2BSLKXYs45poKc/hYYeBTp7J2dxwO5foeyaC9xqWKlPWxQgvelh75I0DwMcAtnfWYthnbVGs",
+	"GWi5ce0PrnTVtPZdq3e5HbIVxEUXZd/q+B7k7saUqwIwduxg0InMdSxnYRzyPTOH1sjAGg2r7tR+LdvW",
+	"FVcdNsNTrlG26lYPq2tB6Q8ypKdwKmKGmR+OOFyiLBw0PquvRCl6fNwajdtPPGea8rRJlDqGcm9LfEPc",
+	"n6KRXCvibqG52jf+pAhPGnyIt+c7LJ24XRQ/NXHO72HUTXHUyEjGCPo7uG4UrtsGloE6dgCB0QXlmiU9",
+	"Egmph8WTJQHbLZJLVRFWNeIjzG07Ey65TWbmK65tv+0V0CPH/sOIESRnzLXZgK4fuV4wPpkq26Qn5opL",
+	"UdSUB62JIstaa/GycdMKJvVdRlg9g8NZ3nXWV9EWch1ntR0nAARb/Qgo2PcB1h/VunkOhzaEz7+C/rQS",
+	"c51JwbUEhrkmMPG6uOs2j1zxlTaltfeadYDHYBYGLV9j61mvW0APwdpuUKj9jbsJVdORpNgetok0nvub",
+	"bpEyio80EMaYT/KM3VPGmj4jfjd/Um65rkkfvOh53pj36Vro3j02/6827K8lNHAjIxqfQ4Ub9jxs8N/C",
+	"xZLb1q/+/iFonHyWzzqDJ/vYRR7/2qtpuHqrUSVc1c2eDbtF3ui+92PcmB+jurRXOUyZk9LV/FH/rXWQ",
+	"AVhaw7UDDcVTjbU1G+E26twWvtWE/fo1qm3vou7NDbOVTLh3ftxxPiD8izcBz2znAtkyGbs4Vt5ZYZuu",
+	"rBNV1uI7ce1ZvkkzmdA7CsBVBXZ3vcBy1zFbrMZX4jo/e9G1v3f45PCXg8eHTzZIsA0jxJI8qGuDHiJT",
+	"flMtb4KdYJvHgW09EkIhM93VuJoRWfds7Yi4iFn9gq1px952KLa5ysZR5ELzdPtRfL59vweeAjylbYMn",
+	"VCTOnwat3WgAOFHq7vqdc+T/HsicMsNNwbMZ7uQVwjCuB/JaBnvibvqhg4t2Fpt1b7cm9zr3jencqqCg",
+	"opWc/WmL9ljeXw79LukM5Rc9Z+II6rX9tYSNuQC8EyiqoaLwuAF1y6wLfY9lRtSUzhk69gEIBeLHiWS2",
+	"YBv6WPXIse9vZXMgz7lIsFCdx5HN0BIy+DA0E5iBkxnqhAHKElNkWGKMW64VmTHIX2puemVX6Xv19dvh",
+	"fZOWV25pGqwIt1/3Da/uHfZXbHil/OFbz7RWc5Icv9udZ+yCs0VzFuiboEYTyRQ4GfIiW3mJiaxhtUrA",
+	"3zBDiMypnnaJyuMpoepMRMUdQ3OserEUCfypPu197kHr8+iIPOofINME9c+MAzlZKsUEkb8EoWTGRV6P",
+	"82Wn92NwqXc4WH+07zYuWR7E2kBJ19AenQHQBNdT2wveJbt2bTObBeySy0O7j1/es8PbDFFBmjqEqWjI",
+	"fZxuI+SipW5XxyU39QQM0XR8kobMCBXYg8TJeuSaXDf1BCz4VLuWgO699x0Bf9iOgFvK8OZ+gI20079j",
+	"jfbeL/4tkwLb0tP1WgHWtnyyqFQWf4xmjNDUfGZJxpn8gwnXetliBAY26zljc0xxM2brEZYLoe2K4Gki",
+	"XRY2NbbOOxO2pVSv0bRGtJAZPQ8OGknYHFo8i43dnMIT9T2Ypv170/ReefvTdnK6AWMWItzM2I5UXx/n",
+	"tYIYbV/7Y5iSL9wi3DJ8UPlzPpu22W6Eok60Hf90TOWeR9yVgecE1M1Zd7vW033DwGrHSQIdfBdTaSFk",
+	"uXZaEZZIF0WpidF0qJneYipThqn8mhhVKk2PfCkxKFcWlxViBxkjmJeAbYTPBCg89g4IKmAiP0Lru6Wz",
+	"WO2FtlSnB9EksYv52i7PffnzNuXPdvE+wB537oAR45feM2UOWxO0VEwLnM4/IyLEvXb33TQIy3WItW3M",
+	"OuE5ntCysPK2doPUm6BjzbIFzRJV+WwIYpEx5MOuJgv4JEsVuxpDPhObODK5OYacobr8J2XK9yz2nsXe",
+	"s9irGdCFhnlVnlpSjYVr0dPY8cniQXRdg4Ixz5RGFmp/wfYMUyoESzGRk4E3D/kl9nBQ2DF1nMlZbeb4",
+	"iR3JrZ5r84mmtCv0h8Eg7ouA6pOndLFEJVrDXzYZYXCXj7BdzfaiOp7W4an8j5O3b8iMZRNG4B7sSfXk",
+	"4Onjh662YSGzc5YROWJLpFBDmCmfca2wysH8Q7AvIb6EQN81tPj1nRFVKhcsOROJXAiSsVhegLUmUR0x",
+	"b8moZkeVLh3QChwVAXuOuZ7aFo14JxcTHA/oFf/KkwloFawW5BpmiSt/a25r8/J3sOJmI8M3wUrvwBh+",
+	"vs5b79gXDqu19uj/+aux78XzLfmuIEZloYKhj4ClKPOfIFUmbN4C6VIy02OZcgk9ezJG4+km3rpSgm1W",
+	"PWNKcbmhh8ZJeOM3qk/RUPThilPQRoGqyhe9vceHPfIKshzGUBnnIK6cQYYIgVPqUivqbJX5VAo2xPc2",
+	"WSqHWHrp/1wxXOjOH5//Mvgr+eunn/s7Tz9/6u88JQ8e9nY+//zvrWs6yhOFzWusJYGdbVvcEuziCTxY",
+	"M4LjVEk7Ah+kTflYs6RpDHi1vnB1TFPF/LxHUqaMilsuIwlm2SJTPiDs+2z5m8uWL/MLz5XCn7fImn/p",
+	"ikltww8piJAejSJQiOB1riksNnQHpBzb0c0xjcVUAqQo12TEUikm5uYAP9/oXIpwdSbcRFiygnVTXAL1",
+	"rPi88943uMuLNfhuQ4TFEL9NXnywRE1aV3HLfVb8vabVsi4YacYDDbfiTDW+j+DeXewT3egHeRO4PhD5",
+	"D8UlkYIpwkWc5onhLccO+5ijJfjr6+NnOye/Hu/sP3qM0BHsC01YzGc07ZLcGpYMSoBATkfnbDnkSQQQ",
+	"n2iYnmFuqQojg2ymWHrB0AVtVKNzNteAtXzdVtkVFfG+q/S9JnFTTaJ1meFvo1E0HVtEFm8uajktA5Zz",
+	"YQx8PWVLQMbrYifDaS6SDMu/KRRbHznNmZ4bNUEQpemyCzoF6Bsjhrh6zu/PlO4RY6pB3YrFFz8TY8gT",
+	"B/RcW8ZHpjSb1QKPz2rO3n0AvkYdmuWp5nOa6V3DZXYSqmmZ+dAEy4to+i4zi6y5YV7WgpkHP33tmA2q",
+	"z7c3V47QI0hnzDJj8BQCazNrt5nJhZzmE37ss79Ljv7F4garBgjH+QbdfMmYszQhkbkYkQdRL1YXUZdE",
+	"PaOU+X+k0RGyyoc98sK2y5NZguFKEoXGcUQeyMz+FD208cvlmZjSC2buhRMYdc0/M0bNR2xfABKxC54w",
+	"EcNVSNPhYpKWDje0rAJCv0MHX/H55i41P2bU7l73/M50T3DjWaZ7E/onpKYZnfKG89IAt9odV0Pyi+ny",
+	"CHuKgXQwks16JxVdAiSLU225XrGV7RVnGdfgwI/1j2UY/2aW/K4DEVvZxV3vt7vPLLhnarfj6htDvKJ0",
+	"cK/C0TSbzVOq2fogxKm/64dGcXHT2Oyc9sty75m+uVSEgIgcqRaEddNILtEFzbgZvIqKPi0pjdlUpokx",
+	"u7ggkaWqiCR8PGZZF+uCCU0S0BisPq/ZF30mYiqE1GTEiJwzgZ4jo5mq4/kcbgkMOffioeJJZEY3owkz",
+	"xurpgqdcouzORzOuNeK5+BeNlkHzrqMzIQVzTpaVl8bYMCYJepfY9xtNnkR0Ps/kBU2dZ8r1RAVHE18D",
+	"HON25XtVBtz4vomL3C9Ogx7gyPwePOZeql8VPEYXB3ADp1wj0Xctua9JFbSOtQXLgDtp1xZQLUXcI6dF",
+	"LDpybwVHt0O4Ckt+bcfAOpBZo0E8c2P5oRUIO4vN+oNb+nv14cbUBxRt2ApNQ2R5W32i9pC0dEezL7pL",
+	"UiomOTQAEQk5efUckxCpH5F1TwVH6LB/6FUVRGkGiQ43Um3e0SV16syZqOozNNRe3Jfch3lxHLHPTHhx",
+	"SsGPDSoKQEcrIhei2aX9o0j/0GF4L/7vvQD//fSF14ie4UkOk/rtNK6lOhjuta77MM20KnUZNtzMcFlF",
+	"GKRuV1gijSG2hZaKM3Z+UuYFFu5jQGSeFTydpIxmAo2aEbPO/zOhp4xnxBk2yoPWGfZIc8WM/eReX/Tn",
+	"hKacRotp1pECK60hfdssydX9ILW88ZY67rpRnphNbGBTfue4InRkrFYtSZaLe4XlRhQWKc9tLaI5AddR",
+	"Xdad0ruCPgs0gnbYZ54j3YOf/bDgZ1vboM3wZ830079zveweAe1bIqC1J6qbx0B7DZYchSKyC5ZhF81j",
+	"6KgD6ouxk0ZskgsykVBJ5jtxu9sxa3lC8UqvAZqsRO3fhfOzf2/93Fs/f2J4sptxl0I+R4i5fXMpHS++",
+	"0FinS2J9P5WcLmOmRFTrjI9yzdAUmfALJtB/RFMlAweRT1a2XQl6TcDaP4of59tCa1dG0czYvuigTMUY",
+	"i1wpLiauEPm+6vSebbVkW1i1XMjKscyAM8xZpkqJHG292QC9tjaB44OqxaK5m/JRRIaDYDp0KgAtvKGx",
+	"GfawHcJNrasrn+FT61uHlTDaoE7N63eKkYRPuFZHhJKUUUgKj36OoL53xJAZG8M5ZWNNZA6GMvsCSImd",
+	"Qefnp4dPnjRM6PembOy9x6V61r1ycvbP5PNfP/V3nn7+utfde9QMyHNLTNGQy+YgF+zrvcPoxiJcuSpn",
+	"puKh3SIx5rSkHwiZzWjKFWaYQKn2EcESAfSM8hkjf0A1FM0YSVjGL1z7UK575KNNZ4lKhzLyYI8Qpore",
+	"vXjz/NWbv6MWwxUWfQpsTNKrxLb80LCd0ppqTcxDMQvwvWovZmwYr7/rCBSsSoOaAvtyn3hyr5Nsx36O",
+	"k8QiNaxnP6vmE/Cs3VGenq8LF8nMlnQ5nD8oSlELKJEMw0jl2i95wTJErYKQeiYXGOKyjGTBhYICSoxb",
+	"EwGVXkaPv2DqTFBycvr2ncM1FmyBp6PI0kMuZLmbYUuemfWKUFExQWuouQtcTJjS4fUzQaH/JxaTNQfY",
+	"G5Sxe7TWNVCCZs1cwP8WQ2f4ieM4ZnNt2FoDl/UwlPd89p7PbsFnkbxWFD38uSWv/Ro6j9aG/15kVDGH",
+	"tmpMy4EtLex6pjflhoKXXaLykX9UYd2szQ3MpGaB5yOmaTqi8bkiivLEIQ32IOpu0TvGMoNI/QySlKmI",
+	"WZqypEdeO3Q113rE5lfbPvVK0yUy64y5ZvZdz/CKWfTIMTlnSwYVklOXYWBlAhRHnQn3Zo5Qh2HdVpcA",
+	"zI6bn6vGN8utjaJa+NrwostrxLJgFEfzTF7whGUQ0p1z5nBlZ/KCJf7rZpkmmcxFckSi3yQypC2SsXFf",
+	"rRLcLvBq9XLCzNYnldp7N4T6R80jefanqra/D+pavgOcYBsNrzmWW0+O/Tuzbu7jt98yfruZgK4Wt31n",
+	"ZNobhIZpDOD+HdxwpUhJ5mJArus8pLJDsq0xLLD+3nntUDhYvEiuKt4JYJ0g04zZgN0aqq4PbFqFFgbI",
+	"vQGhgrCEO+MDMuPNQJo7V/kDdDs+iQ/wkbuOovyJfBL38eAfG87zOn6Msm69a0//9sHgVuzsPejiBbAx",
+	"8BiMSRgt2iMAWG2yorKjfzbJaODCwEix/VmV0YzPhNI8TUFF38j5MFJTw+1csz+eEbkQ5OT0+P1pwfRc",
+	"/aTrk38mFlPpHD0eqs9P7EGkZJ7FbOAfiB7WZt4ybSM8t8Q37dvvWec96/zvGpMGxCFknZinrMo1BNdm",
+	"oruWbzUWI36cSmRCSnZtyRPiL3eBc2BZAfLIkB2C2jWlyZHFi8uUtjgp3MZ6XYsZnJrDmgJD/kzYUSFj",
+	"m2RyYZFVIAXQ5/+h47jkFrAWdg27suWOZnS/2jn/6EWP4VzW4yZMWeFTKjWfuDfbvmkPCOzHqzB+ss0p",
+	"vwl7bhOL2IDkeQouMuzkYIZjTjY6MuuqjfFld+GmQK5ZdyDet3Szlv2SXl9DwAet2WyuFbCjjMWMz7UK",
+	"HLGFd/b+bH07lwiIJUh2cJ5cMmVpYmuq7sphYg7YlNFUTxsP0W9SnisCzdBsm20m4mVtX59f8U23eHrs",
+	"Fxq0XqtKOcOhd9WdYnGecb3sDD59DvftlDlnkQ4+lvKLUjmWHeLny2JtdyFqsXmFGY2n4RoDGGOyjAbg",
+	"pjLKQz7vkShhk4wmLIkG5JTN5jKjKXa2W4gjYs0cDCwgqCnygZQuMaGH6zORUs2yHonygqyjAXknlZ5k",
+	"7OT//s29z9hlxqbE9Xfl4kXPJ67MOkwyOiOCsaQ2GjFh+j2kxjF1qy2fio/UMlaaLM1s3OL1gqN/+58P",
+	"2MetUKVrnuF332JrKJZdQKOHVeosv/JrZ8RoxrLj3LCCT5+NYggPW66SZ2ln0NkFhdG+qy4WZJudGOvd",
+	"pkBa2ZT4olqeOenWK3ILkL2tJmC+CXMvVyNuRVsAEGrYGIBoGby5hGm2+oHXVLg8U6Pxi5h13clmCVmJ",
+	"xwUvdrHX1Xc+kwJNBTtubGjssh6Lkbm+bTWjsm0SNPuirVQPIaiClxSZvnXZq0FdjZZwZGmecAazdDXO",
+	"WS4Q3SF46zNb81n71hxdOBbrigX9bqAZDho69uXYY9MVcRuSUKy0iq7pzep3PpYquAsdx7za1aSGK/Ee",
+	"mnNCdLFbS5oZA5UKLUFrcsD4gpe8loJrmdW/5aXMCORvjGhKRQw0IxLvg1JHRkSesyWwQhbO0omtz5f/",
+	"fwAAAP//",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

@@ -32,7 +32,7 @@ func (q *Queries) CampaignDelete(ctx context.Context, id int32) error {
 }
 
 const campaignGet = `-- name: CampaignGet :one
-SELECT c.id, c.topic, c.template_id, c.segment_id, c.segment_query, c.subscription_topic_id, c.status, c.status_reason, c.rate_limit_per_second, c.quiet_start, c.quiet_end, c.timezone, c.schedule_time, c.created_at, c.updated_at, c.priority, c.failure_threshold_percent, c.canary_percent, c.frequency_cap_count, c.frequency_cap_days, c.window_policy, t.id, t.name, t.version, t.channel, t.locale, t.created_at, t.updated_at FROM campaigns c JOIN templates t ON t.id = c.template_id WHERE c.id = $1
+SELECT c.id, c.topic, c.template_id, c.segment_id, c.segment_query, c.subscription_topic_id, c.status, c.status_reason, c.rate_limit_per_second, c.quiet_start, c.quiet_end, c.timezone, c.schedule_time, c.created_at, c.updated_at, c.priority, c.failure_threshold_percent, c.canary_percent, c.frequency_cap_count, c.frequency_cap_days, c.window_policy, c.exclude_segment_ids, t.id, t.name, t.version, t.channel, t.locale, t.created_at, t.updated_at FROM campaigns c JOIN templates t ON t.id = c.template_id WHERE c.id = $1
 `
 
 type CampaignGetRow struct {
@@ -65,6 +65,7 @@ func (q *Queries) CampaignGet(ctx context.Context, id int32) (CampaignGetRow, er
 		&i.Campaign.FrequencyCapCount,
 		&i.Campaign.FrequencyCapDays,
 		&i.Campaign.WindowPolicy,
+		&i.Campaign.ExcludeSegmentIds,
 		&i.Template.ID,
 		&i.Template.Name,
 		&i.Template.Version,
@@ -78,10 +79,10 @@ func (q *Queries) CampaignGet(ctx context.Context, id int32) (CampaignGetRow, er
 
 const campaignInsert = `-- name: CampaignInsert :one
 INSERT INTO campaigns (topic, template_id, segment_id, segment_query, rate_limit_per_second, priority,
-    failure_threshold_percent, canary_percent, frequency_cap_count, frequency_cap_days, quiet_start, quiet_end, timezone, schedule_time, window_policy, created_at, updated_at)
+    failure_threshold_percent, canary_percent, frequency_cap_count, frequency_cap_days, quiet_start, quiet_end, timezone, schedule_time, window_policy, exclude_segment_ids, created_at, updated_at)
 VALUES ($1, $2, $3, $4, $5, $6,
     $7, $8, $9, $10, $11, $12, $13,
-    $14, $15, $16, $16)
+    $14, $15, $16, $17, $17)
 RETURNING id
 `
 
@@ -101,6 +102,7 @@ type CampaignInsertParams struct {
 	Timezone                string
 	ScheduleTime            *time.Time
 	WindowPolicy            string
+	ExcludeSegmentIds       []int32
 	Now                     time.Time
 }
 
@@ -121,6 +123,7 @@ func (q *Queries) CampaignInsert(ctx context.Context, arg CampaignInsertParams) 
 		arg.Timezone,
 		arg.ScheduleTime,
 		arg.WindowPolicy,
+		arg.ExcludeSegmentIds,
 		arg.Now,
 	)
 	var id int32
@@ -129,7 +132,7 @@ func (q *Queries) CampaignInsert(ctx context.Context, arg CampaignInsertParams) 
 }
 
 const campaignList = `-- name: CampaignList :many
-SELECT c.id, c.topic, c.template_id, c.segment_id, c.segment_query, c.subscription_topic_id, c.status, c.status_reason, c.rate_limit_per_second, c.quiet_start, c.quiet_end, c.timezone, c.schedule_time, c.created_at, c.updated_at, c.priority, c.failure_threshold_percent, c.canary_percent, c.frequency_cap_count, c.frequency_cap_days, c.window_policy, t.id, t.name, t.version, t.channel, t.locale, t.created_at, t.updated_at FROM campaigns c JOIN templates t ON t.id = c.template_id
+SELECT c.id, c.topic, c.template_id, c.segment_id, c.segment_query, c.subscription_topic_id, c.status, c.status_reason, c.rate_limit_per_second, c.quiet_start, c.quiet_end, c.timezone, c.schedule_time, c.created_at, c.updated_at, c.priority, c.failure_threshold_percent, c.canary_percent, c.frequency_cap_count, c.frequency_cap_days, c.window_policy, c.exclude_segment_ids, t.id, t.name, t.version, t.channel, t.locale, t.created_at, t.updated_at FROM campaigns c JOIN templates t ON t.id = c.template_id
 WHERE ($1::text IS NULL OR c.status = $1) AND ($2::integer IS NULL OR c.id < $2)
 ORDER BY c.id DESC LIMIT $3
 `
@@ -176,6 +179,7 @@ func (q *Queries) CampaignList(ctx context.Context, arg CampaignListParams) ([]C
 			&i.Campaign.FrequencyCapCount,
 			&i.Campaign.FrequencyCapDays,
 			&i.Campaign.WindowPolicy,
+			&i.Campaign.ExcludeSegmentIds,
 			&i.Template.ID,
 			&i.Template.Name,
 			&i.Template.Version,
@@ -195,7 +199,7 @@ func (q *Queries) CampaignList(ctx context.Context, arg CampaignListParams) ([]C
 }
 
 const campaignLockPlan = `-- name: CampaignLockPlan :one
-SELECT id, topic, template_id, segment_id, segment_query, subscription_topic_id, status, status_reason, rate_limit_per_second, quiet_start, quiet_end, timezone, schedule_time, created_at, updated_at, priority, failure_threshold_percent, canary_percent, frequency_cap_count, frequency_cap_days, window_policy FROM campaigns WHERE id = $1 FOR UPDATE
+SELECT id, topic, template_id, segment_id, segment_query, subscription_topic_id, status, status_reason, rate_limit_per_second, quiet_start, quiet_end, timezone, schedule_time, created_at, updated_at, priority, failure_threshold_percent, canary_percent, frequency_cap_count, frequency_cap_days, window_policy, exclude_segment_ids FROM campaigns WHERE id = $1 FOR UPDATE
 `
 
 func (q *Queries) CampaignLockPlan(ctx context.Context, id int32) (Campaign, error) {
@@ -223,6 +227,7 @@ func (q *Queries) CampaignLockPlan(ctx context.Context, id int32) (Campaign, err
 		&i.FrequencyCapCount,
 		&i.FrequencyCapDays,
 		&i.WindowPolicy,
+		&i.ExcludeSegmentIds,
 	)
 	return i, err
 }
@@ -265,8 +270,8 @@ const campaignUpdate = `-- name: CampaignUpdate :exec
 UPDATE campaigns SET topic = $1, template_id = $2, segment_id = $3, segment_query = $4,
     rate_limit_per_second = $5, priority = $6, failure_threshold_percent = $7,
     canary_percent = $8, frequency_cap_count = $9, frequency_cap_days = $10, quiet_start = $11, quiet_end = $12, timezone = $13,
-    schedule_time = $14, window_policy = $15, updated_at = $16
-WHERE id = $17
+    schedule_time = $14, window_policy = $15, exclude_segment_ids = $16, updated_at = $17
+WHERE id = $18
 `
 
 type CampaignUpdateParams struct {
@@ -285,6 +290,7 @@ type CampaignUpdateParams struct {
 	Timezone                string
 	ScheduleTime            *time.Time
 	WindowPolicy            string
+	ExcludeSegmentIds       []int32
 	Now                     time.Time
 	ID                      int32
 }
@@ -306,6 +312,7 @@ func (q *Queries) CampaignUpdate(ctx context.Context, arg CampaignUpdateParams) 
 		arg.Timezone,
 		arg.ScheduleTime,
 		arg.WindowPolicy,
+		arg.ExcludeSegmentIds,
 		arg.Now,
 		arg.ID,
 	)

@@ -90,6 +90,7 @@ type Campaign struct {
 	FrequencyCapCount       *int16
 	FrequencyCapDays        *int16
 	WindowPolicy            string
+	ExcludeSegmentIds       []int32
 }
 
 type CampaignRun struct {
@@ -293,6 +294,18 @@ type Segment struct {
 	Definition json.RawMessage
 	CreatedAt  time.Time
 	UpdatedAt  time.Time
+	Kind       string
+}
+
+type SegmentMember struct {
+	SegmentID int32
+	UserID    int64
+}
+
+type SegmentUse struct {
+	SegmentID    int32
+	BySegmentID  *int32
+	ByCampaignID *int32
 }
 
 type Sender struct {

@@ -14,7 +14,7 @@ import (
 )
 
 const audienceSource = `-- name: AudienceSource :one
-SELECT r.id, r.campaign_id, r.number, r.kind, r.template_id, r.template_version, r.sender_id, r.started_by, r.started_at, r.not_before, r.frozen_at, r.audience_size, r.finished_at, r.settled_at, r.retry_states, r.retry_error_codes, r.canary_passed_at, r.breaker_since, r.awaits_template, c.subscription_topic_id, coalesce(c.segment_query, s.definition)::jsonb AS definition, t.channel
+SELECT r.id, r.campaign_id, r.number, r.kind, r.template_id, r.template_version, r.sender_id, r.started_by, r.started_at, r.not_before, r.frozen_at, r.audience_size, r.finished_at, r.settled_at, r.retry_states, r.retry_error_codes, r.canary_passed_at, r.breaker_since, r.awaits_template, c.subscription_topic_id, coalesce(c.segment_query, s.definition)::jsonb AS definition, c.exclude_segment_ids, t.channel
 FROM campaign_runs r
 JOIN campaigns c ON c.id = r.campaign_id
 JOIN templates t ON t.id = r.template_id
@@ -27,6 +27,7 @@ type AudienceSourceRow struct {
 	CampaignRun         CampaignRun
 	SubscriptionTopicID *int32
 	Definition          json.RawMessage
+	ExcludeSegmentIds   []int32
 	Channel             string
 }
 
@@ -56,6 +57,7 @@ func (q *Queries) AudienceSource(ctx context.Context, id int64) (AudienceSourceR
 		&i.CampaignRun.AwaitsTemplate,
 		&i.SubscriptionTopicID,
 		&i.Definition,
+		&i.ExcludeSegmentIds,
 		&i.Channel,
 	)
 	return i, err
@@ -170,7 +172,7 @@ func (q *Queries) BatchGet(ctx context.Context, arg BatchGetParams) ([]int32, er
 }
 
 const campaignAudienceSource = `-- name: CampaignAudienceSource :one
-SELECT c.subscription_topic_id, coalesce(c.segment_query, s.definition)::jsonb AS definition, c.priority, c.quiet_start, c.quiet_end, c.timezone,
+SELECT c.subscription_topic_id, coalesce(c.segment_query, s.definition)::jsonb AS definition, c.priority, c.exclude_segment_ids, c.quiet_start, c.quiet_end, c.timezone,
        t.channel, tv.content, (c.priority = 'bulk' AND num_nonnulls(c.frequency_cap_count, l.person_messages_per_day, l.person_messages_per_week,
            l.person_topic_messages_per_day, l.person_topic_messages_per_week) > 0)::boolean AS capped,
        c.window_policy, tv.category, tv.collapse_whitespace,
@@ -188,6 +190,7 @@ type CampaignAudienceSourceRow struct {
 	SubscriptionTopicID *int32
 	Definition          json.RawMessage
 	Priority            string
+	ExcludeSegmentIds   []int32
 	QuietStart          *int16
 	QuietEnd            *int16
 	Timezone            string
@@ -207,6 +210,7 @@ func (q *Queries) CampaignAudienceSource(ctx context.Context, id int32) (Campaig
 		&i.SubscriptionTopicID,
 		&i.Definition,
 		&i.Priority,
+		&i.ExcludeSegmentIds,
 		&i.QuietStart,
 		&i.QuietEnd,
 		&i.Timezone,

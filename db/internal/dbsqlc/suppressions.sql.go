@@ -329,12 +329,12 @@ func (q *Queries) SuppressionsShare(ctx context.Context) error {
 	return err
 }
 
-const topicsKnown = `-- name: TopicsKnown :many
+const topicIDsKnown = `-- name: TopicIDsKnown :many
 SELECT id FROM topics WHERE id = ANY($1::integer[])
 `
 
-func (q *Queries) TopicsKnown(ctx context.Context, ids []int32) ([]int32, error) {
-	rows, err := q.db.Query(ctx, topicsKnown, ids)
+func (q *Queries) TopicIDsKnown(ctx context.Context, ids []int32) ([]int32, error) {
+	rows, err := q.db.Query(ctx, topicIDsKnown, ids)
 	if err != nil {
 		return nil, err
 	}

@@ -381,6 +381,15 @@ func (q *Queries) UserLock(ctx context.Context, phoneNumber string) (User, error
 	return i, err
 }
 
+const userMembershipsForget = `-- name: UserMembershipsForget :exec
+DELETE FROM segment_members WHERE user_id = $1
+`
+
+func (q *Queries) UserMembershipsForget(ctx context.Context, userID int64) error {
+	_, err := q.db.Exec(ctx, userMembershipsForget, userID)
+	return err
+}
+
 const userTotal = `-- name: UserTotal :one
 SELECT count(*) FROM users
 WHERE ($1::text IS NULL OR consent_state = $1)
