@@ -143,6 +143,9 @@ func (s *Store) EraseUser(ctx context.Context, number phone.Number, actor string
 		if err := s.q(ctx).UserAnswersForget(ctx, string(number)); err != nil {
 			return translate(err, "erasure")
 		}
+		if err := s.q(ctx).ImportErrorsForget(ctx, number.National()); err != nil {
+			return translate(err, "erasure")
+		}
 		return s.audit(ctx, actor, "user.erase", fmt.Sprintf("user/%d", row.ID), nil, now)
 	})
 }

@@ -200,6 +200,27 @@ func (e DecidedOutcome) Valid() bool {
 	}
 }
 
+// Defines values for ImportPolicy.
+const (
+	ImportPolicyPolicyAdd     ImportPolicy = "add"
+	ImportPolicyPolicyReplace ImportPolicy = "replace"
+	ImportPolicyPolicyUpdate  ImportPolicy = "update"
+)
+
+// Valid indicates whether the value is a known member of the ImportPolicy enum.
+func (e ImportPolicy) Valid() bool {
+	switch e {
+	case ImportPolicyPolicyAdd:
+		return true
+	case ImportPolicyPolicyReplace:
+		return true
+	case ImportPolicyPolicyUpdate:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ImportStatus.
 const (
 	ImportStatusCompleted ImportStatus = "COMPLETED"
@@ -810,6 +831,9 @@ type Import struct {
 	CompletedAt *time.Time `json:"completed_at"`
 	CreatedAt   time.Time  `json:"created_at"`
 
+	// DryRun Counts say what would have been done; no user was written.
+	DryRun bool `json:"dry_run"`
+
 	// DuplicatesMerged Rows about someone already known, or named again in the file.
 	DuplicatesMerged int64 `json:"duplicates_merged"`
 
@@ -820,10 +844,20 @@ type Import struct {
 	Failed int64 `json:"failed"`
 
 	// Filename As uploaded; empty for a JSON body.
-	Filename string `json:"filename"`
+	Filename string       `json:"filename"`
+	Policy   ImportPolicy `json:"policy"`
 
-	// Processed Rows done; succeeded plus failed.
-	Processed int64        `json:"processed"`
+	// Processed Rows done; succeeded, failed and skipped ones.
+	Processed int64 `json:"processed"`
+
+	// RowsPerSecond On the average since it started; null before the first rows.
+	RowsPerSecond *float64 `json:"rows_per_second"`
+
+	// SecondsLeft At that rate; 0 when it is over, null before the first rows.
+	SecondsLeft *int64 `json:"seconds_left"`
+
+	// Skipped Rows about someone known, whom the policy `add` leaves alone.
+	Skipped   int64        `json:"skipped"`
 	StartedAt *time.Time   `json:"started_at"`
 	Status    ImportStatus `json:"status"`
 
@@ -867,6 +901,9 @@ type ImportErrorList struct {
 	NextCursor *string       `json:"next_cursor"`
 	Total      int64         `json:"total"`
 }
+
+// ImportPolicy defines model for ImportPolicy.
+type ImportPolicy string
 
 // ImportRecord One user to import, an object. Anything else is a refused row and does not harm the other rows.
 type ImportRecord = json.RawMessage
@@ -1534,6 +1571,15 @@ type ID = int64
 // IdempotencyKey defines model for IdempotencyKey.
 type IdempotencyKey = string
 
+// ImportDryRun defines model for ImportDryRun.
+type ImportDryRun = bool
+
+// ImportMapping defines model for ImportMapping.
+type ImportMapping = string
+
+// ImportRegion defines model for ImportRegion.
+type ImportRegion = string
+
 // Limit defines model for Limit.
 type Limit = int
 
@@ -1555,6 +1601,12 @@ type RunNumber = int
 
 // TaskID defines model for TaskID.
 type TaskID = openapi_types.UUID
+
+// UserConsent Only `OPT_IN` may be sent to. `PENDING` is unknown, `OPT_OUT` was withdrawn, `STOP` was said by the person.
+type UserConsent = ConsentState
+
+// UserDigits defines model for UserDigits.
+type UserDigits = string
 
 // BadRequest What went wrong (RFC 9457).
 type BadRequest = Problem
@@ -1701,12 +1753,29 @@ type IngestUsersJSONBody = []json.RawMessage
 type IngestUsersMultipartBody struct {
 	// File The file; its name tells its format.
 	File openapi_types.File `json:"file"`
+
+	// Mapping As the parameter of this name.
+	Mapping *string `json:"mapping,omitempty"`
 }
 
 // IngestUsersParams defines parameters for IngestUsers.
 type IngestUsersParams struct {
 	// DefaultRegion The country of numbers without a country code; ISO 3166-1 alpha-2.
-	DefaultRegion *string `form:"default_region,omitempty" json:"default_region,omitempty"`
+	DefaultRegion *ImportRegion `form:"default_region,omitempty" json:"default_region,omitempty"`
+
+	// Policy What becomes of users who are known already. `update`, when left out, merges attributes into theirs, objects member by
+	// member; `replace` puts the row's attributes in place of theirs; `add` leaves them as they are. Consent follows its own
+	// rules under `update` and `replace`.
+	Policy *ImportPolicy `form:"policy,omitempty" json:"policy,omitempty"`
+
+	// DryRun Everything is checked and counted, and no user is written.
+	DryRun *ImportDryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
+
+	// Mapping Where the file's columns, or the records' keys, belong: a JSON object of names, each with `phone_number`,
+	// `consent_state`, an attribute with dots between its levels, an object `{"to", "type"}` with the type `text`, `number`
+	// or `boolean`, or null to leave the column out. What it does not name keeps its own name. An upload may carry it as the
+	// multipart field `mapping` instead.
+	Mapping *ImportMapping `form:"mapping,omitempty" json:"mapping,omitempty"`
 
 	// IdempotencyKey Makes it safe to repeat this request; chosen by the caller, new for each thing to be done.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
@@ -1817,16 +1886,34 @@ type ListUsersParams struct {
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 
 	// ConsentState Only users in this state.
-	ConsentState *ConsentState `form:"consent_state,omitempty" json:"consent_state,omitempty"`
+	ConsentState *UserConsent `form:"consent_state,omitempty" json:"consent_state,omitempty"`
 
 	// Q Only numbers that begin with these digits; a leading `+` may be given or left out.
-	Q *string `form:"q,omitempty" json:"q,omitempty"`
+	Q *UserDigits `form:"q,omitempty" json:"q,omitempty"`
 }
 
 // CreateUserParams defines parameters for CreateUser.
 type CreateUserParams struct {
 	// IdempotencyKey Makes it safe to repeat this request; chosen by the caller, new for each thing to be done.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// ExportUsersCsvParams defines parameters for ExportUsersCsv.
+type ExportUsersCsvParams struct {
+	// ConsentState Only users in this state.
+	ConsentState *UserConsent `form:"consent_state,omitempty" json:"consent_state,omitempty"`
+
+	// Q Only numbers that begin with these digits; a leading `+` may be given or left out.
+	Q *UserDigits `form:"q,omitempty" json:"q,omitempty"`
+}
+
+// ExportUsersJsonlParams defines parameters for ExportUsersJsonl.
+type ExportUsersJsonlParams struct {
+	// ConsentState Only users in this state.
+	ConsentState *UserConsent `form:"consent_state,omitempty" json:"consent_state,omitempty"`
+
+	// Q Only numbers that begin with these digits; a leading `+` may be given or left out.
+	Q *UserDigits `form:"q,omitempty" json:"q,omitempty"`
 }
 
 // ImportUsersJSONBody defines parameters for ImportUsers.
@@ -1836,12 +1923,29 @@ type ImportUsersJSONBody = []json.RawMessage
 type ImportUsersMultipartBody struct {
 	// File The file; its name tells its format.
 	File openapi_types.File `json:"file"`
+
+	// Mapping As the parameter of this name.
+	Mapping *string `json:"mapping,omitempty"`
 }
 
 // ImportUsersParams defines parameters for ImportUsers.
 type ImportUsersParams struct {
 	// DefaultRegion The country of numbers without a country code; ISO 3166-1 alpha-2.
-	DefaultRegion *string `form:"default_region,omitempty" json:"default_region,omitempty"`
+	DefaultRegion *ImportRegion `form:"default_region,omitempty" json:"default_region,omitempty"`
+
+	// Policy What becomes of users who are known already. `update`, when left out, merges attributes into theirs, objects member by
+	// member; `replace` puts the row's attributes in place of theirs; `add` leaves them as they are. Consent follows its own
+	// rules under `update` and `replace`.
+	Policy *ImportPolicy `form:"policy,omitempty" json:"policy,omitempty"`
+
+	// DryRun Everything is checked and counted, and no user is written.
+	DryRun *ImportDryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
+
+	// Mapping Where the file's columns, or the records' keys, belong: a JSON object of names, each with `phone_number`,
+	// `consent_state`, an attribute with dots between its levels, an object `{"to", "type"}` with the type `text`, `number`
+	// or `boolean`, or null to leave the column out. What it does not name keeps its own name. An upload may carry it as the
+	// multipart field `mapping` instead.
+	Mapping *ImportMapping `form:"mapping,omitempty" json:"mapping,omitempty"`
 
 	// IdempotencyKey Makes it safe to repeat this request; chosen by the caller, new for each thing to be done.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
@@ -1975,6 +2079,12 @@ type ServerInterface interface {
 	// GetHealthV1 Tell that the process lives
 	// (GET /api/v1/health)
 	GetHealthV1(c *gin.Context)
+	// ReadImport Read an import's progress
+	// (GET /api/v1/imports/{task_id})
+	ReadImport(c *gin.Context, taskID TaskID)
+	// ExportImportErrors Download an import's refused rows
+	// (GET /api/v1/imports/{task_id}/errors.csv)
+	ExportImportErrors(c *gin.Context, taskID TaskID)
 	// GetImport Read an import's progress
 	// (GET /api/v1/ingest/status/{task_id})
 	GetImport(c *gin.Context, taskID TaskID)
@@ -2056,6 +2166,12 @@ type ServerInterface interface {
 	// CreateUser Add a user
 	// (POST /api/v1/users)
 	CreateUser(c *gin.Context, params CreateUserParams)
+	// ExportUsersCsv Download users as CSV
+	// (GET /api/v1/users.csv)
+	ExportUsersCsv(c *gin.Context, params ExportUsersCsvParams)
+	// ExportUsersJsonl Download users as JSON lines
+	// (GET /api/v1/users.jsonl)
+	ExportUsersJsonl(c *gin.Context, params ExportUsersJsonlParams)
 	// ImportUsers Import users
 	// (POST /api/v1/users/bulk)
 	ImportUsers(c *gin.Context, params ImportUsersParams)
@@ -2760,6 +2876,56 @@ func (siw *ServerInterfaceWrapper) GetHealthV1(c *gin.Context) {
 	siw.Handler.GetHealthV1(c)
 }
 
+// ReadImport operation middleware
+func (siw *ServerInterfaceWrapper) ReadImport(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "task_id" -------------
+	var taskID TaskID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "task_id", c.Param("task_id"), &taskID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter task_id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ReadImport(c, taskID)
+}
+
+// ExportImportErrors operation middleware
+func (siw *ServerInterfaceWrapper) ExportImportErrors(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "task_id" -------------
+	var taskID TaskID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "task_id", c.Param("task_id"), &taskID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter task_id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ExportImportErrors(c, taskID)
+}
+
 // GetImport operation middleware
 func (siw *ServerInterfaceWrapper) GetImport(c *gin.Context) {
 
@@ -2843,6 +3009,30 @@ func (siw *ServerInterfaceWrapper) IngestUsers(c *gin.Context) {
 	err = runtime.BindQueryParameterWithOptions("form", true, false, "default_region", c.Request.URL.Query(), &params.DefaultRegion, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
 	if err != nil {
 		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter default_region: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "policy" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "policy", c.Request.URL.Query(), &params.Policy, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter policy: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "dry_run" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "dry_run", c.Request.URL.Query(), &params.DryRun, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter dry_run: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "mapping" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "mapping", c.Request.URL.Query(), &params.Mapping, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter mapping: %w", err), http.StatusBadRequest)
 		return
 	}
 
@@ -3685,6 +3875,76 @@ func (siw *ServerInterfaceWrapper) CreateUser(c *gin.Context) {
 	siw.Handler.CreateUser(c, params)
 }
 
+// ExportUsersCsv operation middleware
+func (siw *ServerInterfaceWrapper) ExportUsersCsv(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ExportUsersCsvParams
+
+	// ------------- Optional query parameter "consent_state" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "consent_state", c.Request.URL.Query(), &params.ConsentState, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter consent_state: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "q" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "q", c.Request.URL.Query(), &params.Q, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter q: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ExportUsersCsv(c, params)
+}
+
+// ExportUsersJsonl operation middleware
+func (siw *ServerInterfaceWrapper) ExportUsersJsonl(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ExportUsersJsonlParams
+
+	// ------------- Optional query parameter "consent_state" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "consent_state", c.Request.URL.Query(), &params.ConsentState, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter consent_state: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "q" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "q", c.Request.URL.Query(), &params.Q, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter q: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ExportUsersJsonl(c, params)
+}
+
 // ImportUsers operation middleware
 func (siw *ServerInterfaceWrapper) ImportUsers(c *gin.Context) {
 
@@ -3699,6 +3959,30 @@ func (siw *ServerInterfaceWrapper) ImportUsers(c *gin.Context) {
 	err = runtime.BindQueryParameterWithOptions("form", true, false, "default_region", c.Request.URL.Query(), &params.DefaultRegion, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
 	if err != nil {
 		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter default_region: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "policy" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "policy", c.Request.URL.Query(), &params.Policy, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter policy: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "dry_run" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "dry_run", c.Request.URL.Query(), &params.DryRun, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter dry_run: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "mapping" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "mapping", c.Request.URL.Query(), &params.Mapping, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter mapping: %w", err), http.StatusBadRequest)
 		return
 	}
 
@@ -3888,6 +4172,8 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 
 	router.GET(options.BaseURL+"/api/v1/users", wrapper.ListUsers)
 	router.POST(options.BaseURL+"/api/v1/users", wrapper.CreateUser)
+	router.GET(options.BaseURL+"/api/v1/users.csv", wrapper.ExportUsersCsv)
+	router.GET(options.BaseURL+"/api/v1/users.jsonl", wrapper.ExportUsersJsonl)
 	router.DELETE(options.BaseURL+"/api/v1/users/:phone_number", wrapper.DeleteUser)
 	router.GET(options.BaseURL+"/api/v1/users/:phone_number", wrapper.GetUser)
 	router.PUT(options.BaseURL+"/api/v1/users/:phone_number", wrapper.UpdateUser)
@@ -3896,6 +4182,8 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 	router.POST(options.BaseURL+"/api/v1/ingest/users/bulk", wrapper.IngestUsers)
 	router.GET(options.BaseURL+"/api/v1/ingest/status/:task_id", wrapper.GetImport)
 	router.GET(options.BaseURL+"/api/v1/ingest/status/:task_id/errors", wrapper.ListImportErrors)
+	router.GET(options.BaseURL+"/api/v1/imports/:task_id", wrapper.ReadImport)
+	router.GET(options.BaseURL+"/api/v1/imports/:task_id/errors.csv", wrapper.ExportImportErrors)
 	router.GET(options.BaseURL+"/api/v1/segments", wrapper.ListSegments)
 	router.POST(options.BaseURL+"/api/v1/segments", wrapper.CreateSegment)
 	router.DELETE(options.BaseURL+"/api/v1/segments/:id", wrapper.DeleteSegment)
@@ -6656,6 +6944,288 @@ type GetHealthV1defaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response GetHealthV1defaultApplicationProblemPlusJSONResponse) VisitGetHealthV1Response(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReadImportRequestObject struct {
+	TaskID TaskID `json:"task_id"`
+}
+
+type ReadImportResponseObject interface {
+	VisitReadImportResponse(w http.ResponseWriter) error
+}
+
+type ReadImport200JSONResponse Import
+
+func (response ReadImport200JSONResponse) VisitReadImportResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReadImport400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response ReadImport400ApplicationProblemPlusJSONResponse) VisitReadImportResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReadImport401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ReadImport401ApplicationProblemPlusJSONResponse) VisitReadImportResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReadImport403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response ReadImport403ApplicationProblemPlusJSONResponse) VisitReadImportResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReadImport404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response ReadImport404ApplicationProblemPlusJSONResponse) VisitReadImportResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReadImport500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response ReadImport500ApplicationProblemPlusJSONResponse) VisitReadImportResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReadImport503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response ReadImport503ApplicationProblemPlusJSONResponse) VisitReadImportResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReadImportdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ReadImportdefaultApplicationProblemPlusJSONResponse) VisitReadImportResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportImportErrorsRequestObject struct {
+	TaskID TaskID `json:"task_id"`
+}
+
+type ExportImportErrorsResponseObject interface {
+	VisitExportImportErrorsResponse(w http.ResponseWriter) error
+}
+
+type ExportImportErrors200ResponseHeaders struct {
+	ContentDisposition string
+}
+
+type ExportImportErrors200TextCsvResponse struct {
+	Body          io.Reader
+	Headers       ExportImportErrors200ResponseHeaders
+	ContentLength int64
+}
+
+func (response ExportImportErrors200TextCsvResponse) VisitExportImportErrorsResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", "text/csv")
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	w.Header().Set("Content-Disposition", fmt.Sprint(response.Headers.ContentDisposition))
+	w.WriteHeader(200)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	_, err := io.Copy(w, response.Body)
+	return err
+}
+
+type ExportImportErrors400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response ExportImportErrors400ApplicationProblemPlusJSONResponse) VisitExportImportErrorsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportImportErrors401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ExportImportErrors401ApplicationProblemPlusJSONResponse) VisitExportImportErrorsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportImportErrors403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response ExportImportErrors403ApplicationProblemPlusJSONResponse) VisitExportImportErrorsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportImportErrors404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response ExportImportErrors404ApplicationProblemPlusJSONResponse) VisitExportImportErrorsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportImportErrors500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response ExportImportErrors500ApplicationProblemPlusJSONResponse) VisitExportImportErrorsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportImportErrors503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response ExportImportErrors503ApplicationProblemPlusJSONResponse) VisitExportImportErrorsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportImportErrorsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ExportImportErrorsdefaultApplicationProblemPlusJSONResponse) VisitExportImportErrorsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -10698,6 +11268,291 @@ func (response CreateUserdefaultApplicationProblemPlusJSONResponse) VisitCreateU
 	return err
 }
 
+type ExportUsersCsvRequestObject struct {
+	Params ExportUsersCsvParams
+}
+
+type ExportUsersCsvResponseObject interface {
+	VisitExportUsersCsvResponse(w http.ResponseWriter) error
+}
+
+type ExportUsersCsv200ResponseHeaders struct {
+	ContentDisposition string
+}
+
+type ExportUsersCsv200TextCsvResponse struct {
+	Body          io.Reader
+	Headers       ExportUsersCsv200ResponseHeaders
+	ContentLength int64
+}
+
+func (response ExportUsersCsv200TextCsvResponse) VisitExportUsersCsvResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", "text/csv")
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	w.Header().Set("Content-Disposition", fmt.Sprint(response.Headers.ContentDisposition))
+	w.WriteHeader(200)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	_, err := io.Copy(w, response.Body)
+	return err
+}
+
+type ExportUsersCsv400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response ExportUsersCsv400ApplicationProblemPlusJSONResponse) VisitExportUsersCsvResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportUsersCsv401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ExportUsersCsv401ApplicationProblemPlusJSONResponse) VisitExportUsersCsvResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportUsersCsv403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response ExportUsersCsv403ApplicationProblemPlusJSONResponse) VisitExportUsersCsvResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportUsersCsv500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response ExportUsersCsv500ApplicationProblemPlusJSONResponse) VisitExportUsersCsvResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportUsersCsv503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response ExportUsersCsv503ApplicationProblemPlusJSONResponse) VisitExportUsersCsvResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportUsersCsvdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ExportUsersCsvdefaultApplicationProblemPlusJSONResponse) VisitExportUsersCsvResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportUsersJsonlRequestObject struct {
+	Params ExportUsersJsonlParams
+}
+
+type ExportUsersJsonlResponseObject interface {
+	VisitExportUsersJsonlResponse(w http.ResponseWriter) error
+}
+
+type ExportUsersJsonl200ResponseHeaders struct {
+	ContentDisposition string
+}
+
+type ExportUsersJsonl200ApplicationXNdjsonResponse struct {
+	Body          io.Reader
+	Headers       ExportUsersJsonl200ResponseHeaders
+	ContentLength int64
+}
+
+func (response ExportUsersJsonl200ApplicationXNdjsonResponse) VisitExportUsersJsonlResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	w.Header().Set("Content-Disposition", fmt.Sprint(response.Headers.ContentDisposition))
+	w.WriteHeader(200)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	flusher, ok := w.(http.Flusher)
+	if !ok {
+		// If w doesn't support flushing, fall back to io.Copy.
+		_, err := io.Copy(w, response.Body)
+		return err
+	}
+	// text/event-stream messages are typically small; use a
+	// modest buffer and flush after each chunk so clients see
+	// events immediately instead of waiting on OS buffering.
+	buf := make([]byte, 4096)
+	for {
+		n, err := response.Body.Read(buf)
+		if n > 0 {
+			if _, writeErr := w.Write(buf[:n]); writeErr != nil {
+				return writeErr
+			}
+			flusher.Flush()
+		}
+		if err != nil {
+			if err == io.EOF {
+				return nil
+			}
+			return err
+		}
+	}
+}
+
+type ExportUsersJsonl400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response ExportUsersJsonl400ApplicationProblemPlusJSONResponse) VisitExportUsersJsonlResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportUsersJsonl401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ExportUsersJsonl401ApplicationProblemPlusJSONResponse) VisitExportUsersJsonlResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportUsersJsonl403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response ExportUsersJsonl403ApplicationProblemPlusJSONResponse) VisitExportUsersJsonlResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportUsersJsonl500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response ExportUsersJsonl500ApplicationProblemPlusJSONResponse) VisitExportUsersJsonlResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportUsersJsonl503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response ExportUsersJsonl503ApplicationProblemPlusJSONResponse) VisitExportUsersJsonlResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportUsersJsonldefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ExportUsersJsonldefaultApplicationProblemPlusJSONResponse) VisitExportUsersJsonlResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type ImportUsersRequestObject struct {
 	Params        ImportUsersParams
 	JSONBody      *ImportUsersJSONRequestBody
@@ -11709,6 +12564,12 @@ type StrictServerInterface interface {
 	// GetHealthV1 Tell that the process lives
 	// (GET /api/v1/health)
 	GetHealthV1(ctx context.Context, request GetHealthV1RequestObject) (GetHealthV1ResponseObject, error)
+	// ReadImport Read an import's progress
+	// (GET /api/v1/imports/{task_id})
+	ReadImport(ctx context.Context, request ReadImportRequestObject) (ReadImportResponseObject, error)
+	// ExportImportErrors Download an import's refused rows
+	// (GET /api/v1/imports/{task_id}/errors.csv)
+	ExportImportErrors(ctx context.Context, request ExportImportErrorsRequestObject) (ExportImportErrorsResponseObject, error)
 	// GetImport Read an import's progress
 	// (GET /api/v1/ingest/status/{task_id})
 	GetImport(ctx context.Context, request GetImportRequestObject) (GetImportResponseObject, error)
@@ -11790,6 +12651,12 @@ type StrictServerInterface interface {
 	// CreateUser Add a user
 	// (POST /api/v1/users)
 	CreateUser(ctx context.Context, request CreateUserRequestObject) (CreateUserResponseObject, error)
+	// ExportUsersCsv Download users as CSV
+	// (GET /api/v1/users.csv)
+	ExportUsersCsv(ctx context.Context, request ExportUsersCsvRequestObject) (ExportUsersCsvResponseObject, error)
+	// ExportUsersJsonl Download users as JSON lines
+	// (GET /api/v1/users.jsonl)
+	ExportUsersJsonl(ctx context.Context, request ExportUsersJsonlRequestObject) (ExportUsersJsonlResponseObject, error)
 	// ImportUsers Import users
 	// (POST /api/v1/users/bulk)
 	ImportUsers(ctx context.Context, request ImportUsersRequestObject) (ImportUsersResponseObject, error)
@@ -12493,6 +13360,58 @@ func (sh *strictHandler) GetHealthV1(ctx *gin.Context) {
 		sh.options.HandlerErrorFunc(ctx, err)
 	} else if validResponse, ok := response.(GetHealthV1ResponseObject); ok {
 		if err := validResponse.VisitGetHealthV1Response(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ReadImport operation middleware
+func (sh *strictHandler) ReadImport(ctx *gin.Context, taskID TaskID) {
+	var request ReadImportRequestObject
+
+	request.TaskID = taskID
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ReadImport(ctx, request.(ReadImportRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ReadImport")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(ReadImportResponseObject); ok {
+		if err := validResponse.VisitReadImportResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ExportImportErrors operation middleware
+func (sh *strictHandler) ExportImportErrors(ctx *gin.Context, taskID TaskID) {
+	var request ExportImportErrorsRequestObject
+
+	request.TaskID = taskID
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ExportImportErrors(ctx, request.(ExportImportErrorsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ExportImportErrors")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(ExportImportErrorsResponseObject); ok {
+		if err := validResponse.VisitExportImportErrorsResponse(ctx.Writer); err != nil {
 			sh.options.ResponseErrorHandlerFunc(ctx, err)
 		}
 	} else if response != nil {
@@ -13419,6 +14338,58 @@ func (sh *strictHandler) CreateUser(ctx *gin.Context, params CreateUserParams) {
 	}
 }
 
+// ExportUsersCsv operation middleware
+func (sh *strictHandler) ExportUsersCsv(ctx *gin.Context, params ExportUsersCsvParams) {
+	var request ExportUsersCsvRequestObject
+
+	request.Params = params
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ExportUsersCsv(ctx, request.(ExportUsersCsvRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ExportUsersCsv")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(ExportUsersCsvResponseObject); ok {
+		if err := validResponse.VisitExportUsersCsvResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ExportUsersJsonl operation middleware
+func (sh *strictHandler) ExportUsersJsonl(ctx *gin.Context, params ExportUsersJsonlParams) {
+	var request ExportUsersJsonlRequestObject
+
+	request.Params = params
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ExportUsersJsonl(ctx, request.(ExportUsersJsonlRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ExportUsersJsonl")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(ExportUsersJsonlResponseObject); ok {
+		if err := validResponse.VisitExportUsersJsonlResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // ImportUsers operation middleware
 func (sh *strictHandler) ImportUsers(ctx *gin.Context, params ImportUsersParams) {
 	var request ImportUsersRequestObject
@@ -13667,288 +14638,307 @@ func (sh *strictHandler) GetReadiness(ctx *gin.Context) {
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7L0Lc9s4tgb4V3C1d6s73bIsP5J05Nqa8uQxnZ1O4o2d6a0bZ02IhCSMKUANgFbcud7aX7M/bH/JFg4e",
-	"BElQovxK0tdVU9OORIF4HJz3+c6XXsrnC84IU7I3+tJbYIHnRBEB/3peCMmF/isjMhV0oShnvVHvZEZQ",
-	"wshndZbCEwniE6RmBC3wlKAxmXBBBr1+j+qH/yiIuOz1ewzPSW/UM7/o9XsynZE51oPP8effCJuqWW/0",
-	"eGe335tT5v690+8tsFJE6JH+r4+HW/+Ft/4cbj07+9+2Pv38n71+T10u9KhSCcqmvaurfu/1i/iEaYam",
-	"9IIwhBVKBcH6Kz/JBVazco406/V7gvxRUEGy3kiJgoTznXAxx0o/x9ST/V5fL4DOi3lvtLuz/3T/l70n",
-	"+09hFebDHT9LyhSZEmGmmZH5givC0st/ksvmlN/gcyIRVUjiCUGKI0EWBCukZlQiPTci1QFKZ1wShsaX",
-	"sP0pznMi+oiRJZpwgQhOZ/oHbKoHGBOUcQYHQz7j+SLXU9qb7EyG2T7ZejIZTrb28ZBsPcv2nmwN8R5+",
-	"PN7JnqY7Q7dJM4IzIsptCpawpdfQcqa7jx+vOtP/2Pq/247yNzqnqrk1v/IlmmN2iQRfSr0yzOSSCH2w",
-	"cy5VG+XlMFo4yYxMcJGr3ujxMDzE4XDt6R3NOCNvi/mYtFwPBt8hytDLwc6T/QNElUTJzwma40t9EktB",
-	"lSIMJf/r7t+TATpEyXKGlcSLxShBC0Em9DOiEuE850uSVc/s52f7T5/u7O7tP37yNE7ACz29MzOHlaQc",
-	"HNP+sHJK+7Gb9+mn0d/Q3z7+PNx69unjcOsZ+vHRoPUivicpXVDC1EshuHjOM9Lcqncsv0RzIiWeEomW",
-	"VM0MgRP9E89VBL+gGRE/yLajhcfPUv2K2uo2vpd+1u8JlnqOXacs4Pm2GZpv267Ik/1VN8SyvLX7fKyw",
-	"WrvHlJnpSv1w22zhy8pk/1OQSW/U+1+2S3mxbb6V22/M2Ob1MKOCdbgb9nRFwQ7gD0aWRCq0nBGGcjJR",
-	"iBetd1kU7MYnfYLleZuwSBSW52c0S5CaAdMlqFjkHGdoiaXlNySD02+RIXaAboKkKODJgCL2njSP+sqM",
-	"RaT6O88oARH9QRLxer7gAvhkypkiDP7Ei0VOU5By2/+2hOxZyMcvPTwl5s6nVF2CvFFY4F5fjyEJU2eG",
-	"Bka9d0cnZ6/flgt7JTA7R2+oFjW9fo+nabHAbuu0xIGPKxwoZFlPn/Su+vb1u8/86w9ZIXA2w4ui0yT+",
-	"IXBK0O80N5eqMokXPFU8MgfPYIPJPO1dfQpPhCoyl+vo3ez3e5JykfWu4Nhem9/tDIdWeLgP/CliIbAm",
-	"4M9bU75lP/v4SZ/M4D1e2isEdDkvckUXWKhtTR9bGVYwtXKSOMuoXivOjwRfEKGAFiY4l6TfWwQffelN",
-	"aE7iFK6/MVJJbylSJM8l/NMQpaZqT55jyjDcvibzKYn7o3nZJ/8UH/+bpMrQbfX9h/B2w4oI8utFE0ry",
-	"DCX6ywT9mAxSeZH0UTLQu+T/yJMD9OHk1dYvj/qIC4TR/3787i2C7dUsRcCxyAF6qZUf8y8005f2lCUh",
-	"RSToRy6Q+Sh5hDDLQDbP8AVBGCUVCrTP2s+SRweIXBBxibiaEYHOiRbpKZ8TzRoQVkrQcaFIXw96ymCN",
-	"RL9S6glihszOoIJlRKDEPy8TlHGkOB+gl/OFukQXOC+IRBJfIsZBjxucslN2iJ4f/8tsISwMGcXMnGYK",
-	"B4kFQZJobV6RTKuHKZ/PcR9JMqcpzznrI4XHev+S/wb1Q//M8DqtdaBFjilzjPpHxk9ZTnCmFck/ieBS",
-	"/3CRFxJJOmV9p3ihncconWGBU21APCr3xA7UR4nmgAnsdQL0mtiH0JjznGAm+1rlQSSXBFF5yhT5rGAb",
-	"EZyTHUjrRUt8CcscnLIGjzWEKRf6uOAa/B1n7w3nXMElF4KPczL/2XHLbsLvyPwqRub6mlmGjVLMGFda",
-	"8xMEZwPNNp5zNslpeu9TWgiiqdhoAPq6j2mmrz5MCnS1+5zRIXPXCJQ4mMQrmFNG2H1vjb7JOU7PJTAm",
-	"mfIFgQm9ZloZw/m97867QiCwUYyKlPOpBFbteIclL62pwETfcvWKFyy7540T+rYixpEsnMUJ0znCl1pp",
-	"OuH8Nyym5L6Pc8yzSz0xxTnK9QRgUh8YLtSMC/onudd9ess1fYHQ0qwAa/ZOMwQmuZnWBaY5Huf3uk+H",
-	"KCMLwjJtxeu9yvhS6+PiEuEppsxObSF4qlWUcU6elxO7z7O070JgaU0KSbIDlADLkAmoMObOggoh7axl",
-	"sdCaGsnekIziE1BLvg4FarmPtF5kjC+tosFbUcaJBHJQ+FzTwZXTRkFuHaYpL5gCP4isaPBfes6iO1sQ",
-	"cSZJyvWt1wroVV0JjD7ZsBIviADZKzUxCH1ppkTz5UEvaj2Fil/sBU09sF9dzhFW6WytOrtuwY+7rzd0",
-	"8Kz38FxrfUqR+QIoqzqjFAtB28zhsdYPQPXStqUghmQ1yVCF8ETpc0lTslCYpWCxsyK3bMIYlDWtXNOh",
-	"wjTXb1v7qD7s7AxHvGy/aztca5S8UKCi6dmdM75kFdsgw4psKTonXSYW+GmiW1H19LQM50+p35tgmpPs",
-	"LOf8XMb9hHyiCDO7m1Oth/Eiz1BFFYsNPFNqAap/ERn3Xd0tZR0CB0jP2DgwmNZWUzwn3RZCs5g/oLF/",
-	"OcGSnBVMmdOtcXIgFeAv+tic5km1TSAUpiy/RPzCXOjo8TVft35fK9sAO6zJRBIs0hnJwAtNVR8tZ2Dw",
-	"1aipYJ6emlvCWjxIrwSfo534b9xczqTZ0LUEKRXWl81egG67Ip2bbZVcsKyg9ImF/AQO13tnnbPNMYna",
-	"MqrE2K/6Ou1Nd0dVuxGV9VWpJ7j5KzhZi0cx4QvCEm0X+uO8JOpRHyWGUZEscSEJt5S+1lVBbMNXmiYS",
-	"PAZrGv0YPoiYNq3RDGeIqkf9U5ZYKknQjzS0oxTPs0fG+iNM8/GPPT2tXr/nJgF2IbxTfwgv6/V7drhg",
-	"2eXRHnpTvF0wGUqq80pjOMPIRtgviJDazB5fgnYyQP8yxry2zMELcGkcF3oOFfe+9Y3t7Xjf2HOe8/mY",
-	"l96vQ/HvgmF0TPMLbB1Q4QwhgFE90qrfqe51Cr7dkud0scUXZt1bC65vl7Bmdb/3HM8XmE5ZTRfBRUYJ",
-	"S8mZpH+S3khfO03PDItLLTNTULeG/V46w4yRPHDGga9PD+Nuof2tINh90tsd7j7Z2tnZ2t052d0d7f0y",
-	"evzsvyypF4KcqZkgcsbzrHzV7tCw1B19lygXZh/HRX7e6/f+KChRZzNeCHlGtGpgXhl+DNfGfSGwImcQ",
-	"PKqqWkZTy4qcnAGrsI9LMp0Tpk2y3mi3/KdxYLtnArbjPwFZ03vx/vDVSc99cGbjBvYpfSlzeyWje2kX",
-	"benkd5LD5SzP+YIICSS7c1WOdmZ/pVfxJ2f6lx9OnmvWxxc01fR29Bq9IHOO/PH3e8UiW3NCDb2sRiV1",
-	"ruLjGNKFBmxEACIEIFpNaBnkiBtMX7uJ4H+SqlriQrPrRW+dTOvTOp7ZK6tn5N+6nHGpFYiU0IUytxov",
-	"MQVvm5kkxDasAAZ/i+IHaGjsZBOFjczFnelq4fLcPnZVvzxRHc66DkHiQlxFcVDyr6/Ghbezq9RccVsb",
-	"oW+9ffZ5bdVhG7LCc86mxg+CpXKiR6IFLqQmCr29Rnpoqyq+wzVFy5FJTJVwfGPNWdgrceSev4pwmPoK",
-	"T3u//jp68+a010mdj3Cmmw3YwtEalE9YJtGYTAuGKAORpbVa83gYbW/uXo0zfrkmoYW89Mt1LneN+24i",
-	"0w+R/fEPEmVkQhn8rm+TSGzcF3R8OP8VG3/LMriDztpF77WmTRfaPjZPXzWkUpPfaNVO87gwzFzITlQZ",
-	"CrdVszqxzx0X8zkWl726JOt0vUtZ9yUyEyP3It+EUq8b54up/mb86rSD9Vfovk7D/uzqh9F2rQNWtooL",
-	"NwRhjO80WVuwk/VbX4qzfk30VyRIZVNrFktFusXsFEehv1EZdbuYb2Xn0K5XcK5qgVttkJYJb51sS8UV",
-	"zjuRY41GymlXX+qGXLUR3bxqsXAwyTNQvNxIvwuqIPFMn+KUDNA/yUIhDDlpKZ6TPhqTFCQvqGaYZT5r",
-	"A80JZiijkwkRoPlo/UPWrJyGkOwNfxkNh1G6G/V2d8x3LaJrf3gFHr1wrTv9BjnUNT3vEnwcOgSHba6m",
-	"Vv3Fj7MzXDvQLSsWYfJkk8kGaUQ/fhzufPrbx+HWs0//vftxuLX36dHo43DrMSRyffrPXlfF4y5f2KqY",
-	"hBu8xnd7X8rH2pSjO9VOTiA9FBwnOU69faJnSQSoaZAZsJzxHGyNmovA0nvtutyP/rJOWG+cy1WV5p3T",
-	"6spk4p+340mMgSYQjOrueDBsU+bfrfvlKOAhdQ1M26U+22/K0YQKk1UnSmVVIglWLbbRnhFKlMBM4tS8",
-	"OHFGbDIu8vNkYP9by82r+N4qv+/1jbMl5mMr18Cngsh6WMtN0TklBJljyvRvR0+fPtN3Bhw8uzuBz+To",
-	"8MPxyxfg2xNE8vxCy9FmXKgydCctMXh5w0h1WywVzXObX60nF3VDxO5+1PR1o1Zcos6h2XXoayr34e6t",
-	"mJg2/Fyi1JgQBqs+QEv9hVYJ5o4bzbUhMCaUTdGEFyxzCZ3X1YesOuzVX6OllmdUWcEqJek9Uav4bTP0",
-	"WPrcZW/0cW84HO59so57CZlv4HWHCWQkpxdEz/xTgwArw6yOfx1oc9vmCmhmrhDO834kOdZptdfgmmXe",
-	"4uNhI0+xYPSPgtjvS8tTkXhALDFbkPRREuyB/meKWUpy/Z3J+5LFYqHvPcmSATpkqPTvW64FSW22XoGk",
-	"NCOZ4WGVpLtTZtKXtKYpyyRdf2VmoKjCBkICCJoShajlWZ1MgWpWcyXLc2d1imdz62oEbfdxFYket8Qe",
-	"k+fv3hz99vLk5Ytk5D17tOrYOyj9kvqiGgaFhaAXJtJgObbzNB8///Xliw+/AQN9/+Ht29dv/9HrlzzV",
-	"v1D/ffj2+cvfzKOvDl/rPxosXksz/YqtCywgLwPeJfBEX9Zjq5rpu/K+YPbaHmEbpHnu7D39t6Mb/S5z",
-	"vz6FG2St/8YOPeeFdSF7KahFXVrMixwrekFGCEPk19Nban6BJfKE20e4/IdTp4C7o8ScXuJ+RnA6O2Vu",
-	"LM5Sk/eJcJZJVCz0oSRgt50J7+BODB3W3OMXROApObPvvQT11erAsiUOWiYG6Pe4X1YD0aX316+o6vrl",
-	"hdb5WtU/G6gEV7llxHWv8zXdyBvLY/+L2/CB+X0Gq6PVG/2iJINJU8D7zWtsVlaYFJ81JwgrATPb7Cn4",
-	"GLlAEKZFjC+roQ/IS9Q/ueYROjN29ZrNfQMyDrg5xC3zHJV03HErpoRPBV7MaHqWUWlCrDTmPwxCQONL",
-	"Y9n0TY44lwpNIKWBKSMOBl0Z+ZEeBrhCzKuTY6nOrAeqJYCiZkQSNKFTiEcsQZHWw5GseyqFTyHy4rAj",
-	"yfsflopFUyiUAhdSujV3Szoqi358q8NEzgRC6M2APhco18diUpSoyfxwqurIawSbzmNBWBbVuN9C3H9a",
-	"sM2V7UoC15yyIpbVcKxJi19ADg1B7vp2JHH/hj8KUsS28QMk7C7xpZ69CW6qJRfnI5RIs2Jzdj6DYtOl",
-	"6UPflKbiRsh7qOLJmrNUWp+rKHdAaTDvUOvbdOqlShg/9fK8D5AkJNQhrfdbbvzOUFOPkoKR4j4dj3HV",
-	"Ij87vczknMT4C+S+N3RXMJ+qyS4HUDoCmaNcWNVYdpwJX6gzXih5lhWaI52lQR5HKwtezjjEuTJBlnpC",
-	"VCBbAYPGRC3B9APppTeqFF8dpxQ6FzMyIULEuU91OibEPuHC6Pz6f+wSaa57jdfq0aKsJvJW+069CTAE",
-	"giE0adZD6SvcCaV7Uw+5MrXOuGaqCyZIj4BghK6vJDhbI+zfa12YT9Zphw2WJwp2xlaUeYqC+YoiCdo6",
-	"haztujrjpXkHh6k3QFcJfDDZjBlwo1hnkaZEyjW7B1JDXwB9Uz23CLhL/9pqU5PLxTf6JsqRqXJu1Y68",
-	"r9Zk2q+8KeV0fWTI3BdFPjcSb7U01BqlAK0BCjQ4m3Ykaj0rLnB+Voi8lfZ+kEhLrknOl67S8MT+Dv1O",
-	"xujD6xZS1D/uFrDmi7O1Lp2bHI4vnPfnE5aaRk6rNW5dN0Djc3VR2hFYvM6kdUgSN3fdubi3d+EFLCQy",
-	"x4hS2FS06tpMVGOuq0lNtbdFM4grKVF1PiLu22zMGFtu4TctFltcpY0YnStEf1wWtgjmiPBqcof+Gh9G",
-	"88pEmZzn8+2WY9wV0OahqFl5NQayyg13Iuh0agRcR19xw+mb6dMvWAVvJBqGfwEanblu4Oj0VwHkC6gD",
-	"rgy4vHm2cDYSdGouwyhYK4Itfq52gqGIDwMupZvQwRyM/FjbO9uiYNs7N8j/PECc5ZewExhleicKZtRx",
-	"85EgSmhrlEttFeQk7R4b2dznFJxffctX60DWERkmif0g9VIgYXWOdg5AHFZWObjVgI4/nC4iMtNS0klI",
-	"Kxobc1srEy+IyGgaEzDvGkdqalqd9zXLnLe0QidJZ2n5L/PqFl2mW0ypRO1wx76KO0CKzCZxpFtMPa9m",
-	"mTdSuVszt6/WZ8V4NjXsRzNCwYFBXQy5nhltdCjwgIOcsEqgD0n4HG405UQizg7QEJibgXLKc4Rzeu6S",
-	"Fm4lPccvaLexouvlGod32pSzSJJPmvnHXzEvqCU/+KDhSLYhNM6sv+ezQhm+HFThaO4ntag659fMAJh5",
-	"MfiDRHzJ0J+ckQNUZjyjt9yV2do8e8NfzeqMHx2iYmOuZhBRJdQVtn6VZCZPjjstF6xDyvXNEqIiTm6M",
-	"lFMSwHIfkyll0soBfSEUxLauXzTwTadTtSV7UyaVdY8k5QKS/1kZVZ5ebVlQU5d4ffj2EO6lReAJnGeS",
-	"wKWllWrPu8nRqh+poionB1CEI7ROghgwitoEOqVzhapDLHs7qiWUxTwu5B5Uasm57Bg7/13/6BB+dPzm",
-	"2ATBZyQ9b+Y7l3Xf8fLEpeBseoAIgAtBdLhYDHrXLw/Qs3DaZiTFATQqO6f4BpW/Dzap0CvN2ko0IUWA",
-	"aqu7ZROwKV1t1Xvt98Y1mQCwBckSlJMMKV5hb7YKe30cW09kw3KoFRUUge7tpzfoVtRBFi2eHZiiRHOc",
-	"Ec3UEBcZEQN04n1esBsZNR66BZbS5d50Vr/LgzlWZBFzJlrboKMer38BCmRbvTsYFFCHk+jnkuuKphrl",
-	"uln2S8zGcBpum/shoVVoIErq1c1ZcXPXF28RCcy4EQTWp2aics5rYyJzQRw2SjIRn3aRzhCWJeBZHyWB",
-	"wmaGtTAqsXEbvIAsen7iq1mCeeExL0Qa1VS4A3iDer8EL2jSTIpznAQvKDjATMishZ2YF66AzkwM+KCH",
-	"brVK5gAlRy/fvnj99h9JIN365vF3H04S8Gyb+BmGL45P3h2ZTyWmZUAdCsXDadthe/0S9tCOqUXAybuj",
-	"joLjyDtN3y3Ua2b++66APCzFF0aSmPV/ANfYJqZsK0IjuaCZNgQ1HdEp2yoWkJXeR75IeKgvkT1hOKOm",
-	"TVodfB3jCY7wKpxALLpWbrk5BclHCNsZYqRoek6U/ivFeV63ENZqCuW6uk3ZPNzwTVRWHywodmNeYDkb",
-	"cyyyiCRMFb0gZ5UqqNpFd+l4fa3zM8qmgOwH6XgdHWrO4+sdKuQzScFJ22JtHBtncGij1bOftAntHbhl",
-	"0vo1U56mhBGxcb1yM4pwtrs/awODsT6BMlXK5A7g7HpZOPFX2awsSA4r32RjW+Cm2N03YemNEzA0uUXf",
-	"Wc37Fs3MkJu8ny/0qVB2VkgSCy46zrvRcLxQK8cD1qwFGLDjrkNrKs/zs0o8p/mCI+NzGqGsnjRoqRrn",
-	"eTNZYUWInejhWoOvJyVGQhWQGjOHptg5DJw6oO71YUY7K8rGvGDZGbmIRxQ96YDr7+JmpGqCg/5cN41D",
-	"NlhhdcQGKTaJKXZbWrlE/EK3kVHbjtbPfz2zrTG7qLwwav0749BssRW1juJLNkbR7CRHcaZGIcDsCTUZ",
-	"G5FlXJngbEwDqwW5awEq89leFTrsyd5w54n7yM4D8mkJMckGvFCSZoYn7+5vaUJDS8oyvtSzs55h+NHT",
-	"xxHlw86jA1luBmjW9nu/hLjhbl20UQU+XEtENGl+084a1nKg2i2qQE9Vp96321aZUYz+XlGSZx5Htav/",
-	"4tKE/6DGaAmZJGOCBJ3OVHRXoJo56ugU5MBBRi+wcQdj5Lue/GDQsKvtFkp/4Bm46Lw9sR4PW89ipb3z",
-	"iubkNZvw5l5MaE4MjE/DsSUtFj3JnC9nUgJhOw9XxG4Eu+lsIcgFJcto/BUMK3PxLa82b+o7zE3EGfQQ",
-	"SPMi66giRkDCYV3NGcU26FeCczWrcQUfh57Bt5chsFFvZzAcDJsmRRuY36FBkj51YxkIlVhcU0ZT1u0t",
-	"nwo8/0F2sYWtX8wNGFt0Cehf50y3UnZxDfSerDBAqUSezYmYRjM1+VIiPOaFQpLPCdTM5FoFvkTWMtaC",
-	"As+1cjzFlDkK0wTRUQlYpQfZ1C1LpoIv5QFwP1eKiBVKtvGCbl/sbFM2JVJtm7PY/mKDvlfbFk62s9Zk",
-	"zimiNe1GtKbW/Hq9b3beHffh1nmDhfdtnV4GITdIUCIZyQz2u1lQ95rUewKtMYeyKWRNuZj103Db0LJZ",
-	"Cp8T1kTaXKHblmkaaxFAPahI5MUVln0d3lxmPwRcuhVupiSacE/6ZTFsk2m4+dcAYNoxX/ydb2eThw7t",
-	"sSoj9ArOqBWt5YXpKSKtSg/dJCJiaLRfmsa9Ue/vRa6NXM0xKLcZ72YpPvVpuPNs75f0Mdl6ivfGW0/T",
-	"x7tb42eT4dZw8njyNN2ZPJ08ftyUSJUZrqJorySE8woWu2KKDfJpywh6pS3iNfwxiUVH1sTKPEWVimK5",
-	"7vZD9QpicKJOO+xRaQHUw54QPa/11btf5ZSR3mivmZjXrm0eWIvG9Fwz9g4049hE2zTtH4w8gkcqkTcw",
-	"hCmABLM4HHGAw0sZieZHOPnZ9xlllFU7oqhGvyWSk3nXyqnaacI8+l302uAU49BMpSi/jqT9atBM3hLv",
-	"istU6RUUiS8QpHkRUhxReLJf9ocZoEN2aYp3bT8USH30Cg5YRB4/fobFHM7XNNPQClBMmt1OwkFFxgah",
-	"2zJyUWaIhvXjG9WMl+GLslI8LBAPisJfG8fJywub8FWlNa32xK+nbS8jXfWi7coXvYQWzOxM2TYCHQE6",
-	"wZfTPdt0juU5yc6AhcXnDN6zjE6pkmGddxDXKKNRWuUmAstIB8H/7//5f6H/VQeFZ04yis+8W6QmOGhO",
-	"bOIV+BdoCyKk5f9naY6lpBPbdaEjCMPz6o+sD5JebBx0B3beFdE88OJCthyel0URtjnGeoZx4XH8Kkdb",
-	"o6fW/ekb6q0eQrmS6kZEGZC5Gi1c2Ltuu3Hh8JpF2PD1Ii0bM286J2cCsykx4ej4cU6wqZizvUEBEB2N",
-	"cXo+WOFfbqHxQ29HgvMewcuvI0C9YzciPvzZNtbXwav7plQL6zFAox3fyPBymQ5+e24jr/4aWMfXcVx4",
-	"v/xNNiDskvFtdL7oaC7ehjjRgrEUIh3yU/DNtmqNpQ7JOOBMWroPjAbk8ADWv6BStBGH5rqZo4L80WYO",
-	"lKnMVivXQtMa7rbGoiPCF9kUwGhz7NpGAtYtpFeZbKlK9UWlClDvXZusDJpltORmVTlVrVlGxecQMsby",
-	"yGsMo6TmgAdUdnIFM37e0HSiDeeWXGSOjI3raMLFgVH5E5D6CRAJL7TJazRWcOkl+u9E26j5ZSXopvjC",
-	"OVV6/d6M5AunP0DW6ud4HM7O+gVJqfN0d80F4i6YWEb6GtY2LwOOq4i2Fp6sU48bZcW2v/BmfTQvNFaZ",
-	"lGdEblqb63o9RdSg1Cf7nZm8yxW8TNrsgDnOAMIJoAa4CIqp+7aNu1Y8fJcom5zZR/w6c6/n0EbWEPiZ",
-	"OvAYr5FH9/ewBmdoEuhmZH7N6b83b1pb41W6nPzZB9OMndMKsmprhWMrk5N+ieNS6YPzYw0351F/FZTK",
-	"AVxthggLEHTqmHqnLATRQz/OC6lcZb0e+lEFda+PVnXQ0dI+jkBCVa27TlmDLf1fQasdG+sPa6dtrXUU",
-	"HTGs/DXg476OelWHnuA0CvmexONkLuLd2bAJyPimriVZ4tJtgFFxbYeUX2r55u7OqTecUcWFhUCJJg+2",
-	"ZFJpi2hcGMxFyJTpjO3ZPevrwCbW1dJuv3oumL0HrQO7rOCu0R86J1Lh+eIO0cdumD1VTZWqUEYkc6q6",
-	"P7FMqnLJMaoM8NpqyUD1dljWHt0JuQ5UEAVJMY+Hei1Ts6G//TOSaxzFUbaVIqYbGEr0Q0loHwXFTOsD",
-	"7hskFFVAqToR49r8n41xZ9x2NQIOx+/Q3s6TJ1s7COeLGd7avd6O1KjLvs62OysTiUJZsSapyHVhbclm",
-	"A+ek4GyKfnz/6jl6tv/46aNBr79J9dQMLxaEgSeQSp/CuT5JaFS6Yh1y12lPEEnm45zI016vzVcgVweU",
-	"FliUfbIoWxTd1acgAysi7yiTgCfa8nqur4OB3gLHWt2z7EKItlhSxt2wrml1BO7Nd/L1/SuZb31dfVWn",
-	"qOvKNILm+n49OTkKetb4l+3v7sZ5t8pbduqcMkj+tW2F9TK0pScPSl9yifTB07QQgtj62nKJlcbLyHVe",
-	"jjF4G5Ro28zabA4QRh/ev9bURCKvhSye0TjH7Hx9hNe4r81O+M2NXdL3BGeURRDfvY00p1MDX1O5j71e",
-	"gDxSQGXZgks1FWTdYw7mpfIY484nbF0vu0iGP4XKw6ur8BMyFTgjWUR2+KmvwdgyC39uHu+cyuJ/uK7I",
-	"coX5Un95U1mubPraes/69nf6QXgQHX5QW6Z/XT+cbDDqynU3o5SQlAYCxp6rNjnK5usxsyOESYuk5XWX",
-	"76Vzc51QtP4tM3h8hcYMXlMBu3E56227qutNeWOZqXcWywNG60vuWqN2q6VC0OJY8/D1WZ6V0tBaN994",
-	"I9/uAb2wVKO141X3MMxXz2Cvhyg6hKNNpLRrxlxoX12jY1vwurrjuualXpkev9rm8dhX7bd5RfDtll2b",
-	"JwKnJFvh4LxtDnH7UapmqsOTjqkOG9HWnYeqHiJJK1LpTaQovJ61C3mTYFGlKaG/YCvvbjzHYlMHYhWk",
-	"s6tD3HKPGITrdV2LFSTOri7F9wYpbyPgv7c1FNawtTNExK7Z2Vlb5HJ2v62RTSvq9jdWWlf7kN/136cN",
-	"u7XkUbB/6seuTCWe2emWhDg6Jz4w5YrDtaF6/RleGx5x0KJAu95Nef5u0ht97IaWZlo+XX2Kdu53iJIO",
-	"S7KCfmhhsZrsGtizUvkqAvNAnlpTh12lphCGXxCRFTeB01pfUNH6m/Flm9ymLKULnLeCAm0Mvt2acP5a",
-	"tYJPRt/u0ZaCSqxNkaGr74xiQm/uvvSZC3AVHYFGJlzZ/1rRQ3AvQx7SbJwb8rQK/QWguWXS/VqcW8ca",
-	"mlEMS/bJyPWrCC6pm9QBSmC15iHJTec3qko7q+wOaHB03fZEbeyC3ZIELTbo+KsF1q1KzYJtKC/DRog1",
-	"uSnP+KQ9LBRU9gZRoRFifGmVTpoThFGOxdTA8ft+fBBMgwOz2MwIT3mIL9iNodxAsBsiv6Zkv0a2Ya10",
-	"8l6UASIVnYMWaXf5TI8bq7y1LQyRbWNXtnnoV7pNYEkzYqVTwXIipW23biPy19zOVqTK2+mI6RBLoP1N",
-	"174VK4CV396ggcSddt28lQrH++tvcWe9/OveMGBj/dY+nvU29mE6YF3+eSEX6f7Z1v9+ZXlh/IrGWPWx",
-	"CWnVoxdBUnLPQ1ztnOzujvZ+GT1+9l/gaK4EB61Xx8SWeyMX9/S4AqMe+aPAOVSJ47wgQczbZv7u9Hu2",
-	"nNF+gQ4FweiDja+H9nl8Ts1IxrVyqxvLWkm2Zv9e+F9F8pjbr5erd27MYnNnRCwj1Ra71pdUSxpdk/jZ",
-	"XOGGILSaAuFhlHzxFNL3oeO+KUK8Sg4QRlPBiwVKvvjfyD7K+ZSmVyZf1PwDJYdvXyR9lLx7bzJd3r47",
-	"MVlmakZOmZxxoWbQl/XLqS2cvCCCTijJTnsjBHZO0rfto401U6ZFQOIZ0CrYtaZCEr2zs5UjlBhC1u/X",
-	"Gq771ykD9EBMGXxFmf5/8plKBf+eKvP/RP8nV+b/ie2ZGVy969+hTti9d4PVa2nkpZ7VhpB7Ev6yutZO",
-	"s7915fuVMNO/8iWaY3YJxYeAuy5nBhunO2L5VfsFsIuzF6AlWFZrjwcT2bCZA7GbuBnb8glLLVOpILoB",
-	"3slyxq+XhSb92XWyRfQmxIyRNdDZayyS4Ndlck1tE/xUa5u6gsvdjq3m80S67pGTwrdpswXJKl3tNjuN",
-	"jTtARGRmycDBm3VtrrbxT99ghQUGpxjICk3770tZ23uD/80Fek5hLZHy+ZtL/ziIyQfon+2bqkEeyk1B",
-	"u1vke/xota1SU/Nwlhkbvffzzv7O48e7e7/88suTQKmVZxZBE/px+OK2EPLbam6Vzk3O1vplaPVXys4m",
-	"HCBE9/f7PZnzZUWRG+5tDXdPdnZHw+FoOIwocn6iDbZWCEBit9EiytDLwc6T/Xitc3NRDQeRrfBOSnxO",
-	"kxcGfYrAg9u5SeHmpYB041an9RYMjQijthvKAgtJWuqYa4fUakpi17QBhpxxaH63HKEJWUK2PXYQEPq1",
-	"xlNDFYAbXxDRuUNgSR6tTiJvz0IMFQJk4Nk2E7FZdi6qyqGT+AzknCsEsHMi2S0BbFu8bFfR5Qg2flb1",
-	"DQ/XHKPT9gsdl1dmnZuIH2AO60pP3LDt0znCKp1tIjmilLzf1AJbKH6DhiEtJQbhgNF1BW6J1nV1TIKO",
-	"XilTSUMFWghiHJj6jQemPqrWzB96lSCYkvTlc95fapW5CmZ4KKPDZHLTV3knpu6eWBd/I6ExwvwtXLpW",
-	"vin6osXR1X+g30me8jkx7PKLFtlXA3Qyw+xcwh39NzduQV4IJIm4oCn5D/SeLPJLdHzy7kgr7nzhl9DF",
-	"FWFlUM5TDOkRhJ19OO55ke8mVNo1630JWqEQVN9/GUha0D8+BcB5O5HsyY0rwN0mfrkdWLvOYsTtV+S9",
-	"t+iYqOxkNECX45RoWaKNJRvAMhWhrqcD4hPXgWuxIFhgm9zrmVtL6nClS0Mc6TAM2M4w0/fIgSKQz2pF",
-	"0HaFvyX1Kc3lykPhYPe9nNVmDhl3QW/HVnERve7SwjOI27RWyml0N1fcRI5K8M8qln/Jmw7FvwuGa7zJ",
-	"Whk3YE651dR/gdZDUlI2PQv5xqdYEwAVddc75B4ESMRU+hQwAIadEgW9ISp3pSygBuNHS45L83NyibCI",
-	"43q5KTcuwgwLnKraHWyBvWkutQEavmKiA3QYtAG1AL6m1Zmvntzkejc7Ddjr15ynX38HenpvtMhN1Blv",
-	"q8poaZeVR4YYYd41n91OzGXXyJwMXrGmmNs9qckwxI+L9JUy9TyFNHjB8FjNPN2vWqf7MZW4dU+PywrS",
-	"m8rLm3vXV2RbrGLrnoGvgrl1C97YiXIPulSrPtSu69yufhNneQcoMetNNAuDNhqmYDyIFiRfviTgPEmu",
-	"rhL4fixw6htSljT67Mnadial3lM2gXMqYzDW7rDatg1v/fnpy25/7+rHj2dbn8oubvrDX64e/RTt43aH",
-	"zqDNFKtCkuzAJBhP6QVhfRPoGBNEPuNU5a71cI35ex684dTCZgt13OB+r4D12wcghhD3bDnSiV60SkJ3",
-	"59y5MgO8zom+PawHP6Pm+hs5f4fMN4EDiQqo8tVZY5qZVKaBfvMHU8LZDrLVmn/vuykoQa8N17E2H39T",
-	"sI71OBkxKqruQlyl3hh5oba1XxPbM4BS6KpWQ8Cm5iherdeAe0IL996xoOg3zM5xXdtBxzS/wL2wB2fv",
-	"UFK8HQQwW7tvdfEBQDN812sE+2bT8UlUlaHez8/2nz7d2d2zBRVhZX05YZCNlSl/ulZSwnUVuBu1D7uO",
-	"H6Gxo+3eWGOqgC92KbgC0J9C3iC9Oio1a/AF+iETxWc2pwd7sbX2DavV4fYgQncYgT7KiIAOQaC8lZjF",
-	"neYXUF3jVa4vrQw333r/KKsAMjPOIDHRoxh0d5ncOAWlhlhtRXpA/v1GUziPmlAuv9030qTQNm72HEa4",
-	"K0POcpVVDGwVv/k2GITVhM/a6Bv6rRo2r3UIHNZnGdPefZvyjByg5n2o6be7jZ7In77sXkV16DWmK2R8",
-	"FDhHckHynLLpyPoUUOJc1aMELQSZ0M99JBfabLB9OwwpIMWnBi/KNF6t7kVyDTO49Rq0Uegt+fI6awn9",
-	"nsfNuUESR22lDglnE0Vj8x6d0av5T8yg+j16Ma/uzqtygzsX85b8q2wmHFO5XY+oTHN1S+OlI42ZZCeP",
-	"bGa6LNsCwQCaLFqnYN98q2AAt9cEetMmy+u7H7chEED2TloIqi6P9agWbJ1gQcRhEXOcHjJ0ePQanZNL",
-	"AF1PiAQETImM3EqgAElJmzgAU9UvNEOWOzhTatG7ugKwGtM9o+af9QkJ0HPR9U8HH8Lxm+MRWhC+yI1P",
-	"wQQULW32kcsE6iPvZe+XCQ5BE7IxSTGUu5wykxVprYfBKTtlP/2k10+Ystifg59+Qon+iAv6J3wyQn+H",
-	"RaHTYjjcS8/JJfxBkgE61FuCUiwEJRLJlC+ItDFOk8xDOYM+StIlqGmVjhGSSYTlKUs+b8GPkpHFFDTY",
-	"132ULAXVm+yCN2YXoms2rQUEnuhPAdcwMV1FzDdSESLkKSszP+BToiSaAfS2dEUJqo8SnM0pS1zTMGm6",
-	"MmkZIgfItPeys2dcL93uoGbz8qefHFaLbXMJhnMfJZA2kUCXAwQFfIDIhJKAnyZoyqFXmeIocR9NTOKr",
-	"/eFEGeBDSQ5OGdw3gCkwKRsKUl6xIKAZDlAC3DlxAWZA1oJ2P/rhCVWuGYfSCzNrAJAGWIQgKMEL0w6H",
-	"crZtcXh+/rfkLAlRqdD+cDiq4B9V+4OgH6G5h7xkCn/uI4zmONechmSnzLex08Ps7o5cIaf+nSFdqiSy",
-	"jiJ9QBZM6gAltvNVQFfQ5EMOkDXQTU8RuKx6IAtqdcr+KDTxQ6xCwjLtmH3bQYVOGRcksxvyHlAuoNAF",
-	"Hb07PtEX43fblTB5nZH5givC0sutf5LLpF8Wdzgq0Oo5WSg4RtdAFOYDfjrbV8zWq0k8J6dM3yX9ALS+",
-	"QofMdMfQ/7IlKR4kRD9Jpd64A4R9OzFzBqaixdewwHPDZ3ZRz/V9omyqF3N0ePL8V2NfwYZB3yO0wCqd",
-	"mVN+uvfsyaOR4SFU+gwECEhJ24mCynK7cpy6oT+cIM4grwjua3ldtYLmriLAAWu1DVE1gl4iNhHZHGj5",
-	"QoXPSdDY5pRRBdk+gY3on8XKcGjNyszMTuicOMLWy9rb23vmxOyfcF1++uko6M7jngVrEZrUwIHKA5Tr",
-	"e277xvn8DDkznbrnyFT0D07ZkUeAgyJhYykO9WHvDId2Vr+T8Uzzup9+cpHpsphHkKArKJUo42lhtlGz",
-	"8sKk+1KBJJ0yrAqop7uA5Giox1oCzYxOWaLpFm0v7au2rU2VoB+xz0GBuWFrbh54pDSzQSdL+ua3R8ZB",
-	"XxvLVMIk6Me6iPFDP+qjMdeKd8hMPm8tl8stzQW2CpETps2KzBYBJP/n1smS5pRvHbuFQfWAgcMrFwsU",
-	"vWdS7C2qWQ/6PKBjJQieo5eaxkm80yJfEIYXtDfq7Q2Gg70e2CszUAccHhxOgW9uA+OGb6YElBQv015n",
-	"vZH+8NA8+Zt5UOshcqHFM/xodzishYbDjXB5qEbJWaueVl4E+kRLWqAEL/D+cKdtSD/H7Q8MWzlv8ML2",
-	"h3vrf/SKizHNMgI5sY/NElf/4jXT5iDOPYzf4y7v+RCgXJWG7Prf2beE6LaAr1VmMPpUkOWMa80q9c0s",
-	"8BS8gcdlQpzVT3ojk1p1BdSSxtTFVTx0gF6C3rXk4pwIxMdaNJm+5EubVWmTUCXSWkHJXDh4d6p0B6M3",
-	"KQ+4/99t+6DbJzqTA6j3NRwQ1rsFM/r5FgavKPi2COVbuFM+/QICmcYkgwvTgfz/jjOXcnB/F3N/p8Mv",
-	"jvBlznF2wvlvWJiAxv7O4y7T0zYnF4pkb0hG8Yk2dfSPd3e7/DiAiXQokd8PKwEFipSmQ4OPQDayXMdN",
-	"9EMwspM5Zbf3NnGjlY/nQU94r0HL1uBo+cg2UDlER9c8+Nw4ePST9f5v+WWQP98stKX6KdCxS49NWTjb",
-	"6UrWC3+vPt3h/XcvAydd5PofooVWkPikXPU3fuu/kzukN7zc0+CqlOQdF71cRnxoJgqgrZjkxfvDVyfJ",
-	"gUdHsHa9q783loKF9yAZGJ4OmsBlS2gzgE9QUhaiQX7KKfOfAIUneiRjyP3o3mbs8dMe+Fg4I6c9NL5E",
-	"HLLVOHtkQ1qhIWSHRBmHfBGoKrVoGIQhzvLLU4j0EAOIq3lNiLDgpmA04Sq3MF4qt6Ebs4vAvv0nMVhE",
-	"d6FhuPmZrKpO8n/n1l/eJvq9mYo1lwPPwDcu9IfP1v/iOWeTnBq/9IOWcFdaAtw+hD0NrWdyS3sFIirB",
-	"9heaXdliDxJr7AKiWTMKXxJmHFqe1R2g/eEz48hcUkmaNoUZOWAXtVu33xI6dFeESmSG+PbvyP76X7zl",
-	"6hUvWHatS/WdkOgLOK7rkGi/1R3STj/De+fafzU6/J5cLZsQVelX2Ug/eQE6yXWcMSMbLqj6s8MCi76J",
-	"Zwoy5xdEDtCh0yxdNo6JSmVoIgjJLwfo9xnNySnDFX7oISn7yBZ8as1ugU3EIYkCACV9lICGZ7qpnkEc",
-	"y3lHwy8gyvXjmKuZCQaNIPDzqG/6cBWCnKmZIHLG8+zM9iOxedYLQbmg6jJBKWbhYvS3UPo7AQUUK2Tw",
-	"imSAjjXStq4WLacM4Gnh2VAlBQHkRqQS/bvIzNhk6ZxgJqphnjGRHhOUNJ/YQJcem7CsX0Yv4m6wCse5",
-	"O/30tp1f9XHv1e/1F9R771qmPyjKd+tOsxwZMtCuoY8silgj7HVc+134NsO51rBtMMnbWLd+zSnL6GRC",
-	"xIHrlXMdXmcDsy71Yc61RIKcivGlfpjkkxg/NCmU98QQNzDYHxjXA+P66zEuk+5wuyb+tmksCnl619KG",
-	"o/7RV5ThfIAC3FBsuj2gMYF6waD/6oFrVUHBu+iTAZhBl9WflYklJhLGCBqTKWVyAD4G/ftTpmq+AX5B",
-	"RNRLCW++XS/lHTMfj4C8lgm5jC3LyR8cI9+JSgI0udHFbo/mmXsN2sMtX+vfb3hRK5DMgabj9Z9Y4kEh",
-	"ycNlfbis385lPYJsuFu9qwHCvfVzNunGZviKgvUdlH1ZDpaTbEpsDM9kBKI3tmP+mFhQM2j6doASu5IE",
-	"KZLnRtdv3rspUZ6Q7/DShPD+bfcF8okfXKtfz7VqEk8Eqvga79TL2n5Vqt2fopflHYP89bJ9LJQAsGqH",
-	"BRvahtsErk6TUo4lZ+aH2vYtQ1tBT7Jmhsz7sBHU3afIrHnyfcHeOgDE9Q+7qbvqve6/MC0/N/oJUNhz",
-	"npG7lcTVhmMrs2zC3t8PDOZr5eXgSoer8DZ9XRYzSOVFK5s5zHNf29KHSHhOGQHGUcLNDdChgeIyLcGR",
-	"XOgpyxkhrgZP4XNiO2lNuJgXObYqs0OzQlgr44IvZmSADtkps7UeMOJYEHwuEZ9MtEqt2ZTr3xAzfcnn",
-	"BRc3YVd/Fd6ij2TbHm7JU3xF4pgybHpU1cpxG5zk+fG/XFnHjGBt/EDQb3/nl+EjoIIPJ6+2ftFiw3wN",
-	"87Gep60XVC649I0Q2nqTT2gOClrV6RmmNzam+cDKvkZ2A1+ynFdC0d8GO5PF/LY9AQ1r3gQrmvqRefuD",
-	"Af9gwH9LRo2mSYRdhO32DHnffPMWr9qxrSuGwh1RsGrE0scQfd+mPvK+dcQFmmAKgUVb9WlLu5cA0GZd",
-	"Cq4sD2wiGtQt2+ZWPj8Z0KIhp8MmFidlS2D9uSAOEG6GpfuZmpH5AJ2EdeQw3xlJz4ltOX9guu24POUf",
-	"pJuaLaZzWdUmfVprS2Yuevx5JchQKWqEWQiIxc7wBTmw0QLT9c/2+2NcnTJ+QYQrXgeoGyiApWXDFSg5",
-	"LlvgmVrvmIoFFPC9pEDbpq9fJ6J64hJF2/isPiB9gmMyLdgBSiqtziAZfuba9DiqJoIEPXIe4rAPcdi7",
-	"kB/HhGVlLb1r61py11uQI8Waoqz3xX3UY326W89vB/dMwR4cM9+MY6ZgX8uGce2R70Sz8n7gIBIJZo1R",
-	"cdxHZ4rOSYJySiTC2pqvxDTr2Qe+MmwAAB6nLMnE5ZkoWNKoFANthgurZDgoDwujsqyiNZGUZrY/DXio",
-	"q5BNEX3E7tz3opFYpcD6ML4xHcSUyWGJJJ0XWk990DEedIy70jE0b7pZkHkG2FErY8oA7IMlSuzDSTQQ",
-	"bECo/rVzl4Fg8462a2iP0qHiDK67vRaOrTf6+Cnc7BPifPkqeFlOL0go8OwUP4V7TNmUSGWBaba/KCzP",
-	"z2zhXFvB0uu5Jum73Ev7hsheOtdW0FCtYLJfChuPbQTZcw+a19crZ2KIwjH+INGiTMRwtGiO+FZUrxMs",
-	"z+vqVwtZbxsYtFaW8toE2X2jpTB60bRhzBoMBtz3bcsEK+kScgYAOADHe7hhX9G2CW5YeCb3fssA63Z7",
-	"XOTnYN+0mCpc2HBgsTBBJpaVIHEYYJ4mOV8GuHWAvgh8HAGqEJYK8mKqmMtMDtCh2wpbwy3IhZZ9pwxD",
-	"6xfjGTUOaD3ZAKnZYB8Gbt3k6OXbF6/f/iMZoMSts1ygrQds3YDklGFBPOZgzKAxv3Gd/GuHsBJo2iLt",
-	"bYgzHUOYqSFch6HY68BSd+Bi682w+C1wj1BigJedatBghru3zAwP05QsVLthZamYPsBcPBhGG/FuQ17I",
-	"AYSvZNXN4hcXLNq2AK3t2T0e23Qs+LkW3JO+A0T2AaYfJMBzVqJQGTWNmJS2KZYzAwZPFVKcn8OPHRAy",
-	"es7nC83tXPrhKQvG1SyV56Rv4k7G7zNAb63ryIbVvAvJOKNXlurpiVabyXznSlek3c5KvcudkK1rLDsb",
-	"+fZDD0hbt6ZclWCSE4eFjHihUj4PoyPvib60ti11XcOK3dovVdu6Vp2iTxSAE22Xpn79sromWP4iQ9Cc",
-	"YpYSE492xBF2iwXk7JhbpOx5d2c0bl/xgihM8zZR6hjKgy3xFcFHyh5hnYi7g+ZqR/xBIpp5RXSB1azU",
-	"Q6GlZHtaoM9nLAp4MtBN9540tdBPbTdu24ifSPTlW5h1W3Qn0ZIxAZB3B0nvIPdNcZpjBxCuWWKqSDZA",
-	"CePqrPxlRcD2y5Q3WQZ7tPgIM25OmUu54UK/xbXSs4DhtmMtvNggl/A5cVj7AP1fqCWh05kx4vTWS8pZ",
-	"Welqp6V1jMSy1iQm8M2hlUzqm4z7eAZnVnnfuShlx79VnNXCztuGot8BEO9D2Od7tW5ewKUt5cm19KdG",
-	"JGjOGVUcGOaKwMSb8qm7vHLlW7oU/D1o1kGVOGA9g+WrbT3rdQvoIdjbNQq1f3A7w3I25lhkq0jjhX/o",
-	"DimjfEkLYUzotBDkgTJWNBvwp/mDdNt1Q/qw/TtWZqO9ts/cP0D4r7Y0VXHo4oTGOD2HuhuAhmvz38KX",
-	"Fbet3/3dfdA46byY90ZPd02DPvOvnUiH3DuNKpldXe/ZsEfkje4HP8at+THqW3udyySclK5ntfl3rSpk",
-	"Ngn/VDkoQ3OrTcb/WhCAmNvC493bt9+gBvA+qnHcNDvJhAfnxz1nKcFftA0OYzMXyIYpouW18s4K2/lh",
-	"laiyFt+x6xHxVTpahN5RgNMpAYTjAst9fwYekYivxPXQ9KJrd2f/6f4ve0/2n66RYGtmaAqFoNoGGhnM",
-	"6G313QhOgqyfh+3cjDDky7rKOz0j656NzoiylMQ3bGXv6W5TsR0e1s6iYIrmm8/i0937PcwtMLe0a/AE",
-	"s8z506B7KA7K4CstHr9xjvw/Ay+QC3Mo5m6GJ3mNMIxrhLqSwR67h77r4KJdxXrd2+3Jg859azq3LCmo",
-	"7GdlP9qgR4/3l0PTOzw38gufE3YAVaT+u4xMKAMUBkj1x6z0uAF1c9GH5qdcIDnDi0gw0EgEO8lv1dVu",
-	"p/dV2t64rWlR4l1PooemNw/+8ms2vZH+8q3mGc2UIMdu1na8CYvHffTPNISmqq29TckUunW3cVfhobnN",
-	"d9vcZkNSbG9t00o7w3tmzA/ela+ZWtKVnm7W1SbazsAiLlhsDSwIwrl+zSWaCP4nYa6LoMO/ifcHCOn4",
-	"W9Brhg96zUPiwF+2N8AtaULb5ALnBVY3Rw6rYRDaYb8Pa+ml24Q7Lkivvs5nQrUkR7iCHInni/yvBzv2",
-	"wCPuMn8Easggh8TzCouZBLltHdWMCttgDtmyFSjVFiz0Ha7XhAqpTF2a/cSgms0wYyQ3kQZSthe10GfS",
-	"NBqYCD6PhjZd2/M7vaj6FW1+QSP0YRIPWSpx754qt2hdw/o2SvOW+r31b3TB9yUX50QgPiaXhkI1YUJX",
-	"LhOFp/oOkc9h/QMboEO74BJPXOZ8SbJTlvElQ4Kk/ELfR8WXWGTgTWjrPWj26c40aT34bfcdrI56z+o5",
-	"7NbKi/rXT+59EKd32kfQdEcAsCxLUfo/a5lbI0nXgV+uDq+d+Ke+6/iaW8b6AJvflocI2+3J4ICIHJGW",
-	"hHXbMbbkAguqJ2+gY01RnjZWZzzX9wJRhhJLVQkyzSzbYmxult+q2ejm91WibH5zWgSeO/aHONuDrLtu",
-	"nE2VF3AN52j6lzzbuZtQW8AbusXa/H14CLZ9t8G2jemxPdzWTj/De2fRDxG3rxlx605Utx9zewP4TQZs",
-	"yaLfQ8lwYaH+PRopmnLwL5TtyzxYvtJPYPNNW1CuQu3fhCI0fFCEHgJzf+HA3O2pTtsLQS4oWd4yHvbL",
-	"zzhV+aXv97GYcUbODGyaRW7DSgk6LqANCJWm28cA7Q/3Ec4lD2xBAy8HLYEhlzLS2des4Xux6I7MdP3d",
-	"/zoczc6inbF9Vq6PiWkLM6dSUjZ17ukH5+YD2+rItoxzvJSVEy6AMyyIkJx1VY0CHmYg21Y5N1tQHe+n",
-	"KMvERKltcA4VT63lWKby/gwe6lzw9Nz8anXBkwOpNN0dyZSW+p0kKKNTqgDvMyc40/c6+TmB/kZj23oJ",
-	"cQEwM4gXYCiTz5Aj0Bv1fn62//Rpy4L+aMOw3HkC5WP+n1VIy5/Rp799HG49+/Rlp7/zOApteacIcJJ0",
-	"wNuFc31wHt+a87iOvGgu7QZO45OKfsC4mOOcSpIhxdHLwc6T/QNkgFWNt5jOCfqTM20UCYIyIuiFK3qm",
-	"ynTX4IUCD3J5KROf5oCoPGUelRaGdKBOthFHAK1UVV1MEYjNeIyFZI1PWm/At6q96LkZ3919O6NhV9rA",
-	"X6WJuz44oR90kg3Yz2GWIQzEs5r9NM2nB4jtjSC2YaIPENsPENsPfPYBYntTiG3Dar6EzqOVsb6XAkvL",
-	"To1pOUAOoNpXm1AWAtxIhS8NvxTEoeD0Pc8JBmoJFFqFrVuQ0OqQiOhpPviJvxMSBqLaRFloDwvGqWV4",
-	"b4ryQyjwa4YC1xPQ9UKAR5o9Bjha0VjgP8CjU3G6CxdOcLAr0PNYzYggWkedUJJn3gEEnFLaDFcqa4Yu",
-	"cDaJaQYaqGaop6xuRZvOk0ZZhQz+EcIMkYw6PTbjtjowpkiaSKO/QHdj3n6Al9y3Q/4vZN4+hBa/7wTk",
-	"m5jEVTVt20HKbhxX7MTO3pOUi6wsnDCoYkvXtoFc0IywlDhtz5m8M6ov0qVx9WUCB9awCTraj2VZdaEZ",
-	"0imTiuY5WmKq1nI+4/SPcDvO8kv9JxVIm+HHJ4fvT0qmBxjvuASKOWXLGXc+A4iY6Nf5hf2YSF6IlIz8",
-	"D5JHMb4piXruwX3vpN2uGf2BdT6wzv+p4U3NiizrtO2WqkXTq5nomt66v3F+LhFWiHGUkQVh+v5frmiu",
-	"+9Bat2yta/Z2Gyz/9TsM/XqCPUYJ/DAZgYqMBUHFYoCSjEwFzkiWjNAJmS+4wFBlmvElO3CtvkyECcoX",
-	"QCYIkuNLE5ei6pTlWBExQElR0mEyQkdcqqkgx//Hb248LRO0PDP773p1lPWs1HZ0xXPECMlkTAJMiXoP",
-	"EV7T9vXOaKN8SYQ83oPvhQvkNm8Q3NW7f31w3++EKl1zNn/6KWZoTJAk4oJkUeqsDvmlNyZYEHFYaFbw",
-	"8ZNWfODHVmcqRN4b9bZBIbJjxTxMC8IXOUFac7CRfKvHZL7jHBWOQw1KF7nhUM08gjeYuWwGrBBnKem7",
-	"i0cyp1yNcXo+FVowBSM6D19zzOecZQCRZzMTTMG4i637AXzFeGRWtqGFIp+VCRBUioCCQcp8kliORJC9",
-	"qTjcKGxRasr+fCVodjlq2TU9MmphtDucZULvkoU59ZV9akYu/eDLGc8Jwik4HuHEJKnsoiv3a77nd5PU",
-	"keJ5BVTVYKq6+QUjlcCczbEM7yagBhtF2jZchvkFg4QNNxqjvOICQZRgjHPMUqAZlnn1VB5oCXZOLoFT",
-	"kXCVTqp8uvr/AwAA//8=",
+	"7L17c9s2vzD4VXC0Z6dNK8uy4ySNPDtn/CTpad6nSby283TnVFkTEiEJNQWoAGhFzeud/TT7wfaTvIMf",
+	"LgRJUKJ8yaVH/7QOReL6u18/dcZ8vuCMMCU7g0+dBRZ4ThQR8K8XuZBc6L9SIseCLhTlrDPoXMwIShj5",
+	"qC7H8EaC+ASpGUELPCVoRCZckF6n26H65T9zIladbofhOekMOuaLTrcjxzMyx3rwOf74K2FTNesMnhwc",
+	"djtzyty/D7qdBVaKCD3S//37yd5/4b2/+nvPL/+PvQ8//nun21GrhR5VKkHZtHNz0+28fhlfME3RlF4T",
+	"hrBCY0Gw/skvcoHVrFgjTTvdjiB/5lSQtDNQIifheidczLHS7zH19KjT1Rug83zeGRweHD07+unx06Nn",
+	"sAvz8MCvkjJFpkSYZaZkvuCKsPHqn2RVX/IbfEUkogpJPCFIcSTIgmCF1IxKpNdGpDpG4xmXhKHRCo5/",
+	"jLOMiC5iZIkmXCCCxzP9AZvqAUYEpZzBxZCPeL7I9JIeTw4m/fSI7D2d9Cd7R7hP9p6nj5/u9fFj/GR0",
+	"kD4bH/TdIc0ITokojinYwp7eQ8OdHj55su5O/23v/2m8yvmCC/VSrM5yVj+hV9dErMzuqETjGRlfkRRh",
+	"lqIxz5kiaRf+wTjKJRH6naWgShHWBJqpWF2KnJX2YRc14jwjmAWreoMXC73O2rJ+mxFB4DomNCPfSTTm",
+	"WT5nsou4gMeCjLlI5XfoiqxkF41Ixtl0gDD6H+fv3iI++oOMlUYovSrZNZe4pGqGksWMM3LJ8vmIiKQ7",
+	"ZMmYM0mYupQKK5Lo/SKslKCjXBHzTcqVRCOiloQwRJVEGbkmmYRX7VTJp2FH8WGni4aw3WHnJjEf69Xq",
+	"JyhR5KNKuiixcw8ZFyixh5LAzlieZRrKMoKvzfbNvhHPVQ/9NsNKA3PKiUSMK9gcuiJkIWFVfMngUQ+d",
+	"MJQvMo5TNMcrNMZCrPSHWOoxh2yeZ4ousFBoQkmWomRu7iFBlElFcNobshKAfxp23vARzciwM0DDTniE",
+	"ZssXfMnMbzhNBZGyN6ZqZX475VKNeQrf2lMKX1z4n4uz07/r0xp2bm4a4MwuuQlffjp4XiaCh824ccoz",
+	"Ol7FgBArNCJjPidSw5LGAImWM46wIOiK6fPGmSA4XfVQki9SAz/LGWEoIxOlb62L5kRMiSxASiLKFNcX",
+	"QYWGZ4AfieZEnyYarYbM/HmMEkEWGR6TBC1yJQ3Y8+V3lbEQvGOZBxXyGCU4TRMDQ/DV3F78Sq+7h14Y",
+	"eEcTnmV86UFnyESeEYlylhLhtwPY7xdi4CJ2HQtzhuFt/Lsgk86g87/tF9xx3/wq90sHX9zEGZnC0cdY",
+	"D9AjsQKkBsiTgF88Vwj7HzUgHaPX5+/Q44OnT/cOEM4WM7x32EityATnmboUZuIm4ltjoB8+Hd7Eye2v",
+	"dE5VfQe/8CWaY7bSNyg1imMml0RoPjrnUjWtL4PRwmXZFXcGT/ohz+z3NzLLU421b+Ho4idsjlWD1Kve",
+	"wdOjY4CM5McEiMiIOMqPkv/98B9JD52gZDnDSuLFYpCghSAT+lEzCKzBiqRlFvnj86Nnzw4OHx89efos",
+	"Li+ERGWt5BBczFG/hONHMUHnww+D/0D/8fuP/b3nH37v7z1H3z/qNco9Z2RMF5Qw9UoILl7wlNSP6h3L",
+	"VmhOpMQary2NpxIR/YkX4gS/pikR38mmq4XXLzXAVsFuazHIr/qMYBnDn6YlC3i/aYXm1yakeHq0TiCx",
+	"EubGcz7XTHfTgikzywUO3bRa+LE1AXpjxjbTw4py1gI37O2KnB3DH4wsiVRlkt94nDm7801fYHnVJJsn",
+	"CsurS5omSM1AxiVOCFhiaekNSeH2G0R2O0A7uT3P4c0AIh4/jV31e0mEZTkN92z4aqtLLslqrS/bTl9c",
+	"tl7TSzqlRl+LLMlxGGVEgCllXpiTBKXw6THCmsmmWnYOqKTRj7jYCA9/NmHWwdN1mPUj+vAfmo59+HTQ",
+	"PXgS5UI35gKJVP/gKSWwSb1lw2T1v8acKXsheLHI6Bg0uf0/LPXwdPv3Tx08JYbQaokOdCqFBe50K3cx",
+	"6Lw7vbh8/bbY388Csyv0hmp1qtPt8PE4X2AHr1ogh8clsh/yiWdPOzddO/3hcz/9CcsFTmd4kbdaxH8K",
+	"LRz9RjNDyUqLeMnHikfW4LlasJhnnZsP4XVRReaynZRzBqpK5wZw5bX57qDftxzbPfC3iIXAGko+7k35",
+	"nn32+wd9M70zvLR0C6DYi/H7Gin3UqxgacUicZpSvVecnQq+IEIBLExwJkm3swgefepoNStOVvQvRhQA",
+	"dUORLDMyo6EEGro9TRhRhgHEKxDZ9eJ6bYoTaY0e1mZiSCw1s/XKBMYI9XUSU1Cr381GPvi3jHhtcKIy",
+	"MezMkB2CaiqR/jFB3ye9sbzWSlvvYyY/wh/6KvwfWfIINDereMLl6S1Y/bSHXmnN0/wLzbAcMlxRQdH3",
+	"Wg2ER8kjELc1IZlpBRCjinJq3rXP9Mw5y4iUCCN7vkjilURczYhYUkmOEdH6/ZDBE60re30m1HKNjg/H",
+	"QAzd45NAt7UaQaF1JCjlSHHeQ6/mC7VC1zjLidRza7V0Rtm0N2RDdkE+Ki0Qvr/4ee+nLvzv4Kk+rN8o",
+	"S/lS7h0cPjnUcuSL83+Zy5hpRoWMicTA3BjATetbkmgYUSRFIy3nz+e4iySZ0zHPOOsihUeIiyFL/mfS",
+	"Q+8mCKMlF1cjzq+sGUFIheSMEFiSVtr0zHp4Q+S14KpVKcocr/+ecU/f/yKCS730RZZLJOmUdZ3ojg6e",
+	"DNl4hgUeKyLko+KE7UBdlGgmalUpwL7EvoSs9i+7WmpGJJNEL0Srvv5u4Vrs7WreAsg3ZNYwgMG2cIwA",
+	"fjzbwtlSw4E+Nj1WzwBnYSnQ30ijzJU5vcEmudAQBnThHzg9M6xkDdtYCD7KyPxHxz7aceVT81UMNy/A",
+	"wgPTojFmjGsmbC5NE5MXnE0yOv7sS1oIApozIKOmfyOa6gOFRYHG8DlXdMJWBtON5gGL+BnWlBL2uY9G",
+	"k5YMj68MvMoxXxBY0GumBRecffbTeZcLBJqyEdQzPpXAuxw1s+Cl5WVY6FuufuY5Sz/zwQlAeMaRzJ2Z",
+	"GZZzildadL/g/FcspuRzX+eIpyugRJyjTC8AFvWe4VzNuKB/kc96Tm+5hi9jIeUKYc1waIrADm+WdY1p",
+	"hkfZZz2nE5SSBWEpYWM4q5QvtVYoVghPMWV2aQvBx1pmG2XkRbGwz3mXdi7D9ia5JOkxSoBkyMTYxy2H",
+	"JFkq7aplvtCiK0nfkJTiC5ClvgwEaknE2M9BKtQyK8xaWMEVvtJwcOPEc+BbJ2MwCYI1TpZUmk8dZ1e4",
+	"XBBxKcmYa6zXEvlNVSqOvllTGK+JAPYtNTBopZFPiabLvU5Uhw+l1dgEdeG1W97OKVbj2Ub5ftOGn7Tf",
+	"b2hm3GxnvNX+lCLzBUBWeUVjLARtMsqMtHwA0tsSa+A2IKtBhiqEJ1qbwOMxWSjMxqBLsDyzZMKYNWpq",
+	"SkoUppmebeOr+rLTS6yizivjJuK5AilPrw7cBSVlKcWK7Ck6J20WFlgLo0dRtjc2DOdvqduZYJqR9DLj",
+	"/ErGrdV8oggzp5tRLYfxPEtRSRSLDTxTagHaSh6zrVSNo9YsdWw8X2BGY1qQHVvlb/NGaBqzStXOLyNY",
+	"ksucKXO7FUoOoAL0RV+bkzypVj+EwpRlK8SvDUJHr68+3eZzLR0DnLAGE0mwGM9ICq5nqrpoOQMttQJN",
+	"OfPwVD8S1mDH/FnwOTqIf+PWcinNgW4ESKmwRjaLAO1ORTpj7zq+YElBYawL6QlcrvcROCugIxKVbZSB",
+	"sVu2uFtMd1dVwYjS/srQE2D+GkrWYNdO+IKwBFRLd50roh51UWIIFUkTF4fgttLVsiqwbfhJw0SCR2AA",
+	"QN+HLyKmlX00wymi6lF3yBILJQn6noZ6lOJZ+si6eJmm47939LI63Y5bBOiFMKd+CJN1uh07XLDt4mpP",
+	"vHGgmTEZSIr4WKklj4bZL4iQWqMfraw3+1/GvKC1WbBLrIw6q9dQcjJZY+HjA28sfMEzPh/xwhx4Iv7I",
+	"GUbnNLvG1iIXrhDcaOUrLRviqma44Nc9eUUXe3xh9r234Bq7hFWru50XeL7AdMoqsgjOU0rYmFxK+hfp",
+	"DDTaaXhmWKw0zxyDuNXvdsYzzBjJAuskGD/1MA4L7beCYPekc9g/fLp3cLB3eHBxeDh4/NPgyfP/sqCe",
+	"C3KpZoLIGc/SYqrDviGpBxqXKBfmHEd5dtXpdv7MKVGXM54LeUm0aGCmDB8D2rgfBFbkElyYZVHLSGpp",
+	"npFLIBX2dUmmc8K0SgYuV/dPYzZ37wRkxz8BXtN5eXby80XHPbi03iv7lkbKzKJk9Cztpi2c/EYyQM7i",
+	"nq+JkACyBzfFaJf2K72LvzjTX76/eKFJH1/QsYa309foJZlz5K+/2zGe9XU3VJPLKlBSpSremyadg8r6",
+	"pcBPBazVxJMBH3GDabSbCP4XKYslLh5rM+utgml1Weczi7J6RX7W5YxLiN8hdKEMVuMlpmDYM4s08T2G",
+	"AYO9RfFj1Dd6sgm9iqzF3ekGT5B97aaKPFEZzhozgeOCN0dxEPJvL8aF2NmWa67B1lq8mz4++z44r6xP",
+	"Dc85mxo7CJbKsR6JFjiXGij08RruobWq+AlXBC0HJjFRwtGNDXdhUeLUvX8ToTDVHQ47v/wyePNm2Gkl",
+	"zkco090GbKBoNcgnLJVoRKY5Q5QBy9JSrXk9jPmon16FMn66JaCFtPTTbZC7Qn234eknyH78nUQpmVAG",
+	"33WtZ9QHxY3t/a85+HvmwS1k1jZyr1Vt2sD2uXn7psaV6vQGIvRo2Q+ey1ZQGTK3dau6sO+d5/M5FqtO",
+	"lZO1Qu+C132KrMTwvcgvIddrR/lior8Zv7zsYP8luK/CsL+76mU0oXVAytZR4RojjNGdOmkLTrKK9QU7",
+	"61ZYf4mDlA61orGUuFtMT3EQ+iuVUbOL+VW29nV7Aeem4snWCmkR5d5Kt1Rc4awVOFZgpFh2eVI35LqD",
+	"aGdVi/nHSZaC4OVG+k1QBdHm+hanpIf+SRYQfAta2Jx00YiMgfOCaIZZ6mNF0JxghlI6mRABko+WP2RF",
+	"y6kxyU7/p0G/H4W7QefwwPzWwLqO+jdg0Qv3etCtgUNV0vMmwSehQbDfZGpqlF/8OAf9jQPds2ARZkzU",
+	"iWwQcvP97/0DG3PzPw9/7+89/vBo8Ht/7wmEE374905bweMhJ2wUTMID3mC7/VzCx8bAtweVTi4gJwQM",
+	"J0HgNESzEAFiGgQhLGc8c/En4ZAW3ivo8nnkl03MeuuIwjI3bx3cWWQQ/bgfD6UNJIEwsK3frw5b5/kP",
+	"a345DWhIVQLTeqmPOZ1yGzOyBCet5yxIglaLrbdngBIlMJN4bCZOnBKbjPLsKunZ/1ciREu2t9L3na4x",
+	"tsRsbMUe+FQQWXVruSU6o4Qgc0wZBF09e/Zc4wwYeA4PApvJ6cn781cvwbYniOTZteajdb9QaehWUmIw",
+	"eU1JdUcsFTXpLiMCen7UDBHD/ajq60YtmUSdQbPt0LcU7sPTW7Mwrfi52K4RIQx2fYyWNs8Ezx01mmtF",
+	"YEQom6IJz1nqwkhvKw9ZcdiLv0ZKLe6otIN1QtIZUevobd31WNjcZWfw++N+v//4gzXcSwjXA6s7LCAl",
+	"Gb0meuUfagBYGma9/+tYq9s2VkATc4VwlnUjIdpOqr0F1SwCOZ/0a4GbOaN/5sT+XmieisQdYok5gqSL",
+	"kuAM9D/HmI1Jpn8zoWMyXyw03pM0gRSvwr5vqRbEz9kkRTKmKUkNDbNhgCZaaMhM+JKWNGURKu5RZgaC",
+	"KhwgBICgKVGIWprVShUox9aXwl4P1se81o+uAtD2HNeB6HmD7zF58e7N6a+vLl69TAbeskfLhr3jwi6p",
+	"EdUQKCwEvTaeBkuxnaX5/MUvr16+/xUI6Nn7t29fv/3PTregqX5C/ffJ2xevfjWv/nzyWv9RI/Gam+kp",
+	"9q6xgLgMmEvgiUbWcyuaaVw5y5lF21NsnTQvnL6n/3Zwo+cy+PUhPCCr/ddO6AXPrQnZc0HN6sb5PM+w",
+	"otdkgDB4fj28jc0XWCIPuF2Ei384cQqoO0rM7SXuM4LHsyFzY3E2toGoOE0lyhf6UhLQ2y6FN3DbFLSK",
+	"efyaCDwll3beFYivVgaWDX7QIjBAz+O+LDuiC+uv31HZ9MtzLfM1in/WUQmmckuIq1bnW5qRt+bH/ov7",
+	"sIH5cwato9Ea/bIAg0mdwfvDqx1WmpsQnw03CDsBNducKdgYuUDgpkWML8uuD4hL1J/c8gqdGrt+zwbf",
+	"AIwDag5+yyxDBRy3PIop4VOBFzM6vkypNC7WaIZk4AIarYxm0zWhw1wqNIGQBqYMO+i1JeSnehigCjGr",
+	"ToalurQWqAYHikmXmdAp+COWIEibtPL2oRQ+hMizw5Yg7z8sBIs6UygYrgadRFO3pKWw6Me3MkzkTsCF",
+	"Xnfoc4EyfS0mRImayA8nqg68RLDtOhaEpVGJ+y34/ac5217YLgVwzSnLY1EN5xq0+DUxqfkOfVuCuJ/h",
+	"z5zksWN8DwG7S7xCJm0aMaKWXFwNUCLNjs3d+QiKbbemL31bmIorIWeQ1pTWVwl5/yXhDiAN1h1Kfdsu",
+	"vRAJ47de3PcxkoSEMqS1fsut5wwl9SgoGC7uw/EYVw38s9VkJuYkRl8g9r0mu4L6VA52OYZkFogc5cKK",
+	"xrLlSvhCXfJcycs01xTpchzEcTSS4OWMg58rFWRp0vKRTdrxZSQM9zKFNhz7armk0LiYkgkRIk59yssx",
+	"LvYJ1M/QSpECt6SmureYVo8WJTWRWe2c+hBgCARDaNCsutLXmBMK86Yecm1onTHNlDdMkB4BwQhtpyQ4",
+	"3cDsz7QszCebpMMayRM5u2Rrko1FznxSkgRpnULUdlWc8dy8hcHUK6DrGD6obEYNuJOvMx+PiZQbTg+4",
+	"hikuowpqEVCX7q3FpjqVix/0XYQjk2vfKB15W62JtF+LKcVyvWfI4IsiH2uBt5obaolSgNQACRqcTVsC",
+	"tV4VFzi7zEXWCHvfScidm2R86dIjL+x36DcyQu9fN4Ci/ridw5ovLjeadO5yOb58g7+fMPc2cluNfuuq",
+	"Ahpfq/PSDkDjdSqtKx91d9Od83t7E15AQiJrjAiFdUGrKs1EJeaqmFQXexskg7iQEhXnI+y+SceMkeUG",
+	"etOgscVF2ojSuYb1x3lhA2OOMK86dehusGHUUSZK5Dydb9Yc46aAJgtFRcurEJB1ZrgLQadTw+Ba2opr",
+	"Rl9XSiysehN1w78Eic6gGxg6PSoAfwFxwCUmF5gXliPbtA0jYK1xtvi12gWGLD50uBRmQldsY+DH2j/Y",
+	"FznbP7hD/Ocx4ixbwUlglOqTyJkRx80jQZTQ2iiXWivIyLi9b2R7m1Nwf9UjXy8DWUNkGCT2ndRbgYDV",
+	"OTo4BnZY2mXvXh06/nLasMhUc0nHIS1rrK1tI0+8JiKl48aKJKUBj21tOGN9TVNnLS3BSdKaW/7LTN0g",
+	"y7TzKRW1Y9y1r6MOECKzjR/pHkPPy1HmtVDuxsjtm81RMZ5M9bvRiFAwYFDnQ65GRhsZCizgwCesEOhd",
+	"Ej6GG005kYizY9QH4mYKimUZwhm9ckEL9xKe4zd0WNvR7WKNQ5w26SySZJN6/PEXjAtqiA8+rhmSrQuN",
+	"M2vv+ahQileVmiWfJ7SovObXzBS89GzwO1Mc8i/OyDEqIp7RW+7SbG2cvaGvZnfGjg5esRFXM/CoEuoS",
+	"W79IMJMHx4MGBGsRcn23gKiIkRsj5YQE0NyhXJS0fEAjhALf1u2TBr7qcKqmYG9bSVQTuaTYQPLfK6LK",
+	"w6tNC6rLEq9P3p4AXtqiQYHxTBJAWlrK9nyYGK3qlSqqMnIMSThCyySIAaGoLKBVOFcoOsSit6NSQpHM",
+	"41zuQaaWnMuWvvPf9Ecn8NH5m3PjBJ+R8VU93rnI+46nJy4FZ9NjRKDcEXiH80Wvc/v0AL0KJ21GQhxA",
+	"orJrih9Q8X1wSLneadqUogkhAlRr3Q2HgE3qaqPca383pskEClsQKDSbIsVL5M1mYW/2Y5t601ulQ63J",
+	"oAhkb7+8XrukDrJosOzAEiWa45Roooa4SInooQtv84LTSKmx0C2wlC72prX4XVzMuSKLmDHR6gYt5Xj9",
+	"BQiQTfnuoFCYatj6veS2rKkCuW6V3aJyaLgMd8zdENBKMBAF9fLhrMHczclbRAIxrjmB9a0Zr5yz2hjP",
+	"XOCHjYJMxKadj2cIy6JGWxclgcBmhrVlVGLj1mgBWXT8wteTBFvjkudiHJVUuKtJB/l+CV7QpB4U5ygJ",
+	"XlAwgBmXWQM5CYpqxkEsMdUYfWlMK2T2UHL66u3L12//Mwm4W9e8/u79RQKWbeM/w/DD+cW7U/NUYlo4",
+	"1CFRPFy2HbbTLepA2jE1C7h4d9qScZx6o+m7hXrNzP/f5RCHpfjCcBKz//dgGttGlW0sWUmuaaoVQQ1H",
+	"dMr28gVEpXeRTxLuaySyNwx3VNdJy4NvUxc1XEDMu1YcubkFyQcI2xVipOj4iij91xhnWVVD2CgpFPtq",
+	"t2Tzcs02USkP6zcUw5iXWM5GHIs0wgnHil6Ty1IWVAXRXTheV8v8jLIpVAeEcLyWBjVn8fUGFfKRjMFI",
+	"26BtnBtjcKijVaOftArtDbhF0PotQ56mhBGxdb5y3YtweXg0ayoGY20CRaiUiR3A6e2icOJT2agsCA4r",
+	"ZrK+LTBTHB4Zt/TWARga3KJzluO+RT0y5C7z84W+FcouoXZyhKVZyrvVcDxXa8cD0qwZGJDjtkNrKM+y",
+	"y5I/pz7BqbE5DVBaDRq0UI2zrB6ssMbFTvRwjc7Xi6JGQrksOmaummJrN/DYlYvf7Ga0q6JsxHOWXpLr",
+	"uEfRgw6Y/q7vBqrGOejvdVs/ZI0UlkesgWIdmGLY0kgl4gjdBEZNJ1q9/83EtkLsovzCiPXvjEGzQVfU",
+	"MopP2RhEo5McxJkchaBmTyjJWI8s48o4Z2MSWMXJXXFQmWePy6XDnj7uHzx1j+w6IJ6WmEqxetWSpoYm",
+	"Hx7taUBDSyjXq1dnLcPw0bMnEeHDrqMFWG5X0Kzpe7+FuOJuTbRRAT7cS4Q1aXrTTBo2UqAKFpVKT5WX",
+	"3rXHVlpRDP5+piRLfR3VtvaLlXH/QY7REiJJRgQJOp2p6KlANnNDP6ZjV+V6gY05GBdlu78rCnYXTT8K",
+	"e+AlmOi8PrG5iLdexVp952eakddswutnMaEZMWV8IrXGTUcEkjpbzqSo3e0sXBG9EfSmy4Ug15Qso/5X",
+	"UKwM4ltabWbqupqbiDPoZDHO8rSliBipbA77qq8odkC/EJypWYUqeD/0DH5dhYWNOge9fq9fVymaivmd",
+	"mCLTQzeWKaES82vKxqY+C8GnAs+/k210YWsXcwPGNl10OKhSpntJu7hF9Z5SEEPEyS3xKkTOIjcwBWeN",
+	"a7wGGnHRea3uT09zU5CVyEvoOBWLCOVLifCI5wpJPieQm2PaVyGrgWuGhOdaCJ9iyhwka8BrKWysk7ds",
+	"iJhFB8GX8hiorEt5xAol+3hB968P9imbEqn2zZ3vf7LO5Zt9W7a2tXRm4CEinR1GpLPGOH59bnbdLc/h",
+	"3mnQwvcoa99WCxB53BAdDpsyMAbhUyTVuuykSF+RV3SxsHSrbcgsX24olWsAygpjSFIoQ6aQjURqDCvk",
+	"y9uqsDaA6jIjk4jl78Sab7Xcd4z6xh5myvBogbPbdj1blFUyp9oKOS1SLmd8bgRJuNdyezec2ZJo7bKb",
+	"P1P5IwOH2xY/MsDXzmDvQLbhIBW+Iqxes3WNllQE/GysJevL00QmLjH/23D5Io4m4PeNhYt8272i7WaB",
+	"8+ExdYtMaweCMZ7hNlfH5QoqVQoRNdce8jyhmV2fuKqjZVlF7/+SWhGvIKgdRaRVLaEDS0QcGhwVJprO",
+	"oPOPPLtChqNQzhyxKYXg9Q+eP/5p/ITsPcOPR3vPxk8O90bPJ/29/uTJ5Nn4YPJs8uRJXTIqrXAdPnhh",
+	"NVxXsNk1S6wBX1Nk2s9cbOSfScxLt8Fn6+GxUFiKfTdfqldUght1WkqHSlvIP2xb0vHaR7UXYEYZ6Qwe",
+	"1wNEm7WeY6tZm4a/Ru+GNjXbaD2mDYmRV+CVkgcYDDIUilWzeFnsoB40ZSQap+Pkq66PbKSs3ExI1brP",
+	"kYzM22bwVW4T1tFto18FtxgvEVaIereRxL5YiTBvEWpbH6zaI9a7yNLUV2ADGgRJt20dTDDcCQxh/n7v",
+	"BjL/PHPDBb1RoY1YRKYiRkVQHFF4M+hL3EMnzLZ3ds2FcCiCg6TnOynMsDCShmkr48Sc6mXcT+hNSUYI",
+	"zrXw4RWx0mElha2qJxSOvKJmQlgqISiP8NqYEF9d29DHMrRrwTxOIEyzJlPdLa6lhfEOENhyqWxDjZal",
+	"asGq2T7ueo7lFUkvgYjG1wx2ZNfFsKh4EHj4Cr+sVgqJwDLS0fX//3//P2iN10Jgm5OU4ktvIKywLpoR",
+	"G4IIljbaUBvVcqDLcYalpBPbf6RlOZIX5Y+sNZ5ebx1+AgylbW3/wJ8BcaN4XqQH2TYxm0nWta9oWbra",
+	"Cjw1nk/XQG/5EoqdlA8iSgINajTwAe/EaMcHQjSLMILb+Ry3Zh90Ti4FZlNiAjPi1znBJnfU9mqG1gBo",
+	"hMdXvTWelgYYP/GWDnBjIZj8NizcuzgiDMzfbW1/LfwbbwrBtOoNN/L5nRRHF/Pjj+c+MkxuUfX7NiY8",
+	"76G6ywGE/WK+jh4wLdXd+2AnmjEWTKRFpBa+21FtsDRAWBqYO5fugZGAXGWMzROU0pfiReruZmghfzYp",
+	"JEVQv9ULNNO0hgebbdSy1h3ZtpTX9lWca6GI9xBoaOIGS3lIpXxYfXZNvDJoG9MQpVimVJW2MSWrR0gY",
+	"iyuvEIwCmgMaUDrJNcT4RU3SibZeXHKROjA2pq8JF8dG5E+A6ycAJDzXSreRWMHonOi/E60lZ6uS+1nx",
+	"hTPrdLqdGckWTn6A+O2PcY+0XfVLMqbO59M2Ko47t3rh867p+7xwva8D2oqjvgo9bpQ1x/7SGxaiEdKx",
+	"HL0sJXLbLHXX9SwiBo192OuliUBeQ8ukjZOZ4xSKmUHRDS6CsgJdkw8Egofvl2bDlLuI32bt1WjyyB4C",
+	"S1cLGuMl8uj5nlQKe5pQ0hmZ33L5Z2amjdmOhdHL332wzNg9rQGrpqZQNkc/6RYVjUodob6vVJB61F1X",
+	"VOgYUJshwoJaUtXqkkMWlpNE389zqVyNCT30o1L9yS5a10tKc/t4LR6qKn2mimoE0v8VNJ2yUS9hFQFb",
+	"dSBaJzTMgTdl+H1FgXW9qoLbyOUZiXuMXexHa8UmAOO7GrdkUaFxi2ottzaJ+a0WM7c3j73hjCoubDGg",
+	"aBhtQ0yh1ohGuak+CjFjravcto9/PLYhppUA9C8eFWnxoHFgFx/f1ntF50QqPF88YB2+O8YRloMGS5AR",
+	"iSEsn08sprDYcgwqg8qFlbC4amM4q48ehFQHcumC8LAnfb2XqTnQX/8ZibqPVhS3OVOmLx5K9EtJqB8F",
+	"aX2bQ0+2CK0rlWdrBYwbI+G2rsDkjqvm8jh/hx4fPH26d4BwtpjhvcPbnUgFuux0tvFfEVIX8ooN4XWu",
+	"H3FDXCcYJwVnU/T92c8v0POjJ88e9TrdbfIIZ3ixIAwsgVT6YObN4XKDwhTratgNO4JIMh9lRA47nSZb",
+	"gVzv0lpgUXSMo2yRtxefgljECL+jTEJl3YbpuUYHU4QODGtVy7JzYtq0YRk3w7r27ZHCh76nte/kynwT",
+	"+PJUrfy+a8Mg6vv75eLiNOje5Cc7OjyM026VNZzUFWUQBm8bbOttaE1PHhe25KLmDR+PcyGIzTQvtlhq",
+	"QY5cD/IYgbdOiabDrKzmGGH0/uy1hiYSmRZCWQajDLOrzT5mY742J+EPN4akZwSnlEV6H3gdaU6nppBT",
+	"CR87naAGT74wEVVSTQXZ9JoreFR6jXFnE7aml0Mkw08hB/fmJnxCpgKnJI3wDr/0DdXmzMZfmNdbh+L4",
+	"DzelG69RX6qT14Xl0qFvzHyuHn+rD8KLaPFBZZt+um642GDUtfuueykhbBIYjL1XrXLga0wN04qpHWHB",
+	"wEiAanv+Xhg3NzFFa98yg8d3aNTgDbngWyd237eputqeOhaj/WC+PCC0Pvm00Wu3nisEzb41Dd8c71xK",
+	"kq70tY63tG7v0AuTlhp7v7V3w3zxXI6qi6KFO9p4SttG/IX61S16FwbTVQ3XFSv12kSR9TqPrwLXjM1r",
+	"nG/3bNq8EHhM0jUGzvumEPfvpaqHOjxtGeqwFWw9uKtq50lak1RiPEUhelYQ8i7OolJ7To9ga3E3HmOx",
+	"rQGxXK62rUHcUo9YMePbmhZLNWnbmhTPTLrMViUw31YC9cMm5+ARu2W8vtbI5ezzNgk3TdmbZyw1cfcu",
+	"v9vPpxW7jeCRs3/q125MTqo56YaAODon3jHlyiRoRfX2K7x1odBegwDtuphl2btJZ/B7u7qBpvnZzYdu",
+	"TD5xtVVdVdVSHVBbIK5OroE8K5WtAzBf0lZL6nCq1KRq8Wsi0vwuheU2J4Q0fjNaNfFtysZ0gbPG8lhb",
+	"l6FvDHl/rRrLsEZn93XHgpzEbWukl+eMVkff3nzpIxcAFR2ARhZcOv9K2kWAlyENqbeQDmlaCf6C8tFF",
+	"2P/Gis+ONNS9GBbsk4Hr3BIgqVvUMUpgt+YlyU0PRKoKPavok2kqSrvjierYObsnDppv0ftaM6x75Zo5",
+	"25Jfhi1BK3xTXvJJs1soyHEPvEIDxPjSCp00IwijDIupaUzhO1OCMw0uzGYGITzlYaXNdgTlDozdAPkt",
+	"Ofstog0rScSfRRggUtE5SJHrUxnPXDNPZBs6Fg1PuqW+K1jSlFjulLOMSGkzHq1H/pbH2Viz9X56w7ra",
+	"PdAIqm066poS42/v0ErlQfvP3kuG5ufr9NIqsZPavEgNZN4vsh2HNGSs29jRtpIXWQoHrPI/z+QifXDj",
+	"YLwhwTGOojFSfW5cWlXvRRCU3PHF3g4uDg8Hj38aPHn+X2BoLjkHrVXH+JY7A+f39BU2Bh3yZ44zqJeA",
+	"s5wEPm8b+XvQ7diESvsDOhEEo/fWvx7q5/E11T0Zt4qtrm1rLdia83vpv4rEMTejl8vIr61ie2NELCLV",
+	"JutWt1QJGt0Q+Fnf4ZblmDUEwsso+eQhpOtdx12TBnmTHCOMpoLnC5R88t/ILsr4lI5vTLyo+QdKTt6+",
+	"TLooeXdmIl3evrswUWZqRoZMzrhQM+hQ/GloUzeviaATStJhZ4BAz0m6tpG60WaKsAgIPANYBb3W5Gii",
+	"d3a1coASA8h6fi3hun8NGdTRxJTBT5Tp/5KPVCr491SZ/xL9v0yZ/xLbPTZAvdvjUKsq1g9TtdrCyCu9",
+	"qi2LT0r4y8paB/VO76Xf1xZc/4Uv0RyzFSQfQgcCOTNVotrX7r9pRgC7OYsADc6ySqNIWMiWbU2IPcTt",
+	"yJYPWGpYSqm2IVT+Wc747aLQpL+7VrqIPoSYMrKhiPwGjST4ugiuqRyCX2rlUNdQufvR1XycSNszclz4",
+	"PnW2IFilrd5ml7F1L5QIzywIOFizbk3Vtv70DVZYYDCKAa/QsH9W8NrOG/wHF+gFhb1EEvjvzv3jZXbe",
+	"Qyd5314Q4lDuWr6+gb/Hr1brKhUxD6ep0dE7Px4cHTx5cvj4p59+ehoItfLS1pKFzjQ+uS0sfm8lt1IP",
+	"M6dr/dS38itllxMOxXSPjrodmfFlSZDrP97rH14cHA76/UG/HxHk/EJrZC0X0JPAeosoQ696B0+P4rnO",
+	"9U3VDEQ2wzspKtWauDDo2AUW3NbtOrdPBaRbN/1dV9oIPIxabygSLCRpyGOuXFKjKold+xIYcsahDeRy",
+	"gCZkCdH22BWh0NMaSw1VUOb7mojWvTIL8Gg0Enl9Fnyo4CADy7ZZiI2yc15VDj31Z8DnXCKAXRNJ76nU",
+	"vK0c7zK6HMDG76p64OGeY3DajNBxfmX2uQ37AeKwKfXEDdu8nFOsxrNtOEcUko/qUmADxG/ROqchxSAc",
+	"MLqvwCzRuK+WQdBRlDKZNFSghSDGgKmg9hfkR7nEfNtYDbr2IFiS9Olz3l5qhblS9fyQR4fB5KbD+EFM",
+	"3L2wJv5aQGOE+NvGAVr4puiTZkc3/4Z+I9mYz4khl580y77poYsZZlcScPQPbsyCPBdIEnFNx+Tf0BlZ",
+	"ZCt0fvHuVAvufOG30MYUYXlQxscYwiMIu3x/3vEs3y2o0Gs22xK0QCGoxn8ZcFqQPz4EJSQPItGTW2eA",
+	"u0P8dD8FHluzEXdekXnv0TBROsmogy7DY6J5iVaWrAPLZIS67iaIT1wvusWCYIFtcK8nbg2hw6V+JfGa",
+	"n6HDdoaZxiNXFIF8VGuctmvsLWMf0lzsPGQO9tyLVW1nkHEIej+6ivPotecWnkDcp7ZSLKO9uuIWclqU",
+	"wS13tSho04n4I2e4QpuslnEH4pRZSf0naMIlJWXTy5BufIi1w1BRc72r3IOgJjeVPgQMqrBOiYIuKSVc",
+	"KRKoQfnRnGNlPicrhEW8sphbcg0RZljgsargYEPZm/pWa+Xz1yy0h06Chri2lLVp+uezJ7dB73rPDYt+",
+	"9XX6/beApzMjRW4jznhdVUZTuyw/MsAI667Y7A5iJrta5GQwxYZkbvemBsOwgl2kw5rJ58mlqZwNr1XU",
+	"06OydnoUE4kbz/S8yCC9K7+8u3V9TbTFOrLuCfi6gs9uw1sbUT6DLNUoDzXLOvcr38RJ3jFKzH4TTcKg",
+	"oYxJGA+8BcmnTwkYT5KbmwR+Hwk89q1ZCxh9/nRjY59C7inaITqRMRjrsF9uYIj3/vrw6bD7+Ob73y/3",
+	"PhT9DPXDn24e/RDtaPiAxqDtBKtckvTYBBhP6TVhXePoGBFEPuKxylwT7grx9zR4y6WFbUeqla27nRz2",
+	"b18AH0LcsuVAJ4popYDu1rFzRQR4lRJ9fbUe/Irq+6/F/J0w3w4ROCqUcC+vGtPUhDL19MzvTQpnc5Gt",
+	"xvh731dECXrrch0b4/G3LdaxuU5GDIrKpxAXqbeuvFA52i9ZXTQopdBWrAaHTcVQvF6uAfOEZu6dc0HR",
+	"r5hd4aq0g85pdo07YTfazomkeD9wYDb2oWtjA8iwLLruYN92Pb6IsjDU+fH50bNnB4ePbUJFmFlfLBh4",
+	"Y2nJH24VlHBbAe5OjfRuY0eonWizNdaoKmCLXQquoOhPLu8QXh3lmpXyBfol48V3JfKxZ1sbZ1gvDjc7",
+	"EdqXEeiilAjolQXCW1E1udX6AqirTeU6NMvw8K31j7JSSWjGGQQm+ioG7U0mdw5BqdTMtiw9AP9urT2i",
+	"r5pQbL/ZNlKH0CZq9gJGeChFzlKVdQRsHb35OgiElYQvm+AbOg8bMq9lCBzmZxnV3v065ik5RnV8qMi3",
+	"h7Xu4B8+Hd5EZegNqitEfOQ4Q3JBsoyy6cDaFFDiTNWDBC0EmdCPXSQXWm2wnWUMKCDFp6ZelGlBXD6L",
+	"5BZqcCMaNEHoPdnyWksJ3Y6vm3OHII7KTl0lnG0Eje271UZR85+YQfZ7FDFvHs6qcgeci1lL/lW01Y6J",
+	"3K5bWqqpuoXxwpDGTLCTr2xm+o3bBMGgNFk0T8HOfK/FAO6vHfq27cY39wFvqkBgOvTkgqrVuR7VFlsn",
+	"WBBxkscMpycMnZy+RldkBUXXEyKhAqZEhm8lkICkpA0cgKVCpywYsjjBmVKLzs0NFKsx/Tsq9lkfkADd",
+	"RzVAyJPFAmwI52/OB2hB+CIzNgXjULSw2UUuEqiLvJW9WwQ4BO34RmSMId1lyExUpNUeekM2ZD/8oPdP",
+	"mLK1P3s//IAS/YgL+hc8GaB/wKbQMO/3H4+vyAr+IEkPnegjQWMsBCUSyTFfEGl9nCaYh3IGnb6kC1DT",
+	"Ih0jJJUIyyFLPu7BR8nA1hQ0ta+7KFkKqg/ZOW/MKUT3bFoLCDzRT6GuYWL6mphfpCJEyCErIj/gKVES",
+	"zaD0tnRJCaqLEpzOKUtc+zxp+oZpHiJ7yDS6s6tnXG/dnqAm8/KHH1ytFtvwFRTnLkogbCKBLgcIEvig",
+	"IhNKAnqaoCmHrn2Ko8Q9mpjAV/vhRJnCh5IcDxngG5QpMCEbCkJesSAgGfZQAtQ5cQ5mqKwF7Yr0yxOq",
+	"XDsQpTdm9gBFGmATgqAEL0zHHsrZvq3D8+MfkrMkrEqFjvr9Qan+UblDCfoe2ovIFVP4YxdhNMeZpjQk",
+	"HTLf0FEPc3g4cImc+jsDulRJZA1F+oJsMaljlNjebAFcQZsR2UNWQTddTQBZ9UC2qNWQ/Zlr4AdfhYRt",
+	"2jG7tocLnTIuSGoP5AyqXECiCzp9d36hEeM3258zeZ2S+YIrwsarvX+SVdINunZZKNDiOVkouEbXShfW",
+	"A3Y62/nO5qtJPCdDpnFJvwDN2dAJM90x9L9sSoovEqLfpFIf3DHCvuGduQOT0eJzWOC9/nO7qRcanyib",
+	"6s2cnly8+MXoV3Bg0JoJLbAaz8wtP3v8/OmjgaEhVPoIBHBISduJgsriuDI8dkO/v0CcQVwR4GuBrlpA",
+	"c6iIbC8TPdAAeonYQGRzocWECl+RoLXOkFEF0T6BjujfxcpQaE3KzMou6Jw4wNbbevz48XPHZv8CdPnh",
+	"h9OgP5B7F7RFaJMDFyqPUabx3DZP8/EZcmZ61s+RyejvDdmprwAHScJGU+zryz7o9+2qfiOjmaZ1P/zg",
+	"PNNFMo8gQX9cKlHKx7k5Rk3KcxPuSwWSdMqwyiGf7hqCoyEfawkwMxiyRMMt2l/aqfatTpWg77GPQYG1",
+	"YatuHvtKaeaALpb0za+PjIG+MpbJhEnQ91UW44d+1EUjrgXvkJh83Fsul3uaCuzlIiNMqxWpTQJI/q+9",
+	"iyXNKN87dxuD7AFTDq/YLED0YxNib6uadaDPAzpXguA5eqVhnMR7jvIFYXhBO4PO416/97gD+soMxAFX",
+	"Dw6PgW7uA+GGX6YEhBTP016nnYF+eGLe/NW8qOUQudDsGT467PcrruHwIFwcqhFyNoqnpYlAnmgIC5Rg",
+	"BT7qHzQN6de4/55hy+dNvbCj/uPNH/3MxYimKYGY2Cdmi+u/eM20OogzX8bvSZt53gdVrgpFdvN3dpaw",
+	"ui3U1yoiGH0oyHLGtWQ19s0s8BSsgedFQJyVTzoDE1p1A9AyjomL62hoD70CuWvJxRURiI80azId+pc2",
+	"qtIGoUqkpYKCuHCw7pThDkavQx5Q/3/Y9kH3D3QmBlCfazgg7HcPVvTjPQxeEvBtEsrXgFM+/AIcmUYl",
+	"A4RpAf7/wKkLOfh8iHl00OKLU7zKOE4vOP8VC+PQODp40mZ5WufkQpH0DUkpvtCqjv748LDNx0GZSFcl",
+	"8tshJSBAkUJ1qNERiEaWm6iJfglGdjzHqyeN7EYLH15bBLZlJWjZ6BwtXtkHKAfv6IYXXxgDj36z2v8t",
+	"WwXx8/VEW6rfAhm7sNgUibOtULKa+Hvz4QHx300GRroI+p+ghRaQ+KTY9VeO9d8IDukDL840QJUCvOOs",
+	"l8uIDc14AbQWk7w8O/n5Ijn21RGsXu/y742mYMt7kBQUT1eawEVLaDWAT1BSJKJBfMqQ+ScA4YkeyShy",
+	"37vZjD4+7ICNhTMy7KDRCnGIVuPskXVphYqQHRKlHOJFIKvUVsMgDHGWrYbg6SGmIK6mNWGFBbcEIwmX",
+	"qYWxUrkD3ZpcBPrtP4mpRfQQEoZbn4mqasX/D+598ibW79VUrKkcWAa+cqbff775ixecTTJq7NI7KeGh",
+	"pATAPoQ9DG0mckuLAhGRYP8TTW9ssgeJNXYB1qwJhU8JMwYtT+qO0VH/uTFkLqkkdZ3CjByQiwrWHTW4",
+	"Dh2KUInMEF8/jhxt/uItVz/znKW3QqpvBERfwnXdBkS7jeaQZvjpf3aq/XeDw2/J1LINUBV2la3kk5cg",
+	"k9zGGDOw7oKyPTtMsOgaf6Ygc35NZA+dOMnSReMYr1SKJoKQbNVDv81oRoYMl+ihL0nZRTbhU0t2C2w8",
+	"Dkm0AFDSRQlIeKab6iX4sZx1NPwBvFzfj7iaGWfQABw/j7qmD1cuyKWaCSJnPEsvbT8SG2e9EJQLqlYJ",
+	"GmMWbkb/Cqm/ExBAsUKmXpEMqmMNtK6rWcuQQXlaeDcUSYEBuRGpRH/kqRmbLJ0RzHg1zDvG02OckuaJ",
+	"dXTpsQlLu4X3Im4GK1Gch5NP79v4VR33s9q9/oZy70Pz9J2g/LDmNEuRIQLtFvLIIo81wt5Etd+FsxnK",
+	"tYFsg0reRLr1NEOW0smEiGPXK+c2tM46Zl3ow5xrjgQxFaOVfplkkxg9NCGUn4kgbqGw7wjXjnD9/QiX",
+	"CXe4XxV/3zQWhTi9W0nDUfvoz5ThrIeCuqHYdHtAIwL5gkH/1WPXqoKCddEHAzBTXVY/KwJLjCeMETQi",
+	"U8pkD2wM+vshUxXbAL8mImqlhJnv10r5wMTHV0DeSIRcxJal5DvDyDcikgBMboXYzd48g9cgPdwzWv92",
+	"R0QtlWQOJB0v/8QCD3JJdsi6Q9avB1lPIRruXnE1qHBv7Zx1uLERviJnXVfKvkgHy0g6JdaHZyIC0Rvb",
+	"MX9EbFEzaPp2jBK7kwQpkmVG1q/j3ZQoD8gPiDRhef8mfIF44p1p9cuZVk3giUAlW+ODWlmbUaXc/SmK",
+	"LO8YxK8X7WMhBYCVOyxY1zZgE5g6TUg5lpyZD7XuW7i2gp5k9QiZs7AR1MOHyGx48yxnb10BxM0vu6W7",
+	"7L32X5iWn1t9AhD2gqfkYTlxueHY2iibsPf3jsB8qbgcXOpwFWLTlyUxvbG8biQzJ1nmc1u64AnPKCNA",
+	"OIpycz10YkpxmZbgSC70kuWMEJeDp/AVsZ20JlzM8wxbkdlVs0JYC+OCL2akh07YkNlcDxhxJAi+kohP",
+	"Jlqk1mTK9W+Iqb7k44KLu5Crvwtt0Veyby+3oCk+I3FEGTY9qirpuDVK8uL8Xy6tY0awVn7A6Xd08FP/",
+	"EUDB+4uf937SbMP8DOuxlqe9l1QuuPSNEJp6k09oBgJa2egZhjfWlrkjZV8iuoEvWcZLruivg5zJfH7f",
+	"loCaNm+cFXX5yMy+U+B3CvzXpNRomETYedjuT5H3zTfvEdXObV4xJO6InJU9lt6H6Ps2dZG3rSMu0ART",
+	"cCzarE+b2r2EAm3WpODS8kAnokHesm1u5eOToVo0xHTYwOKkaAmsnwviCsLNsHSfqRmZ99BFmEcO652R",
+	"8RWxLeePTbcdF6f8nXRLs8l0LqrahE9racmsRY8/LzkZSkmNsAoBvtgZvibH1ltguv7Zfn+MqyHj10S4",
+	"5HUodQMJsLRouAIpx0ULPJPrHROxAAK+lRBo2/T1y3hUL1ygaBOd1Rekb3BEpjk7Rkmp1RkEw89cmx4H",
+	"1USQoEfOzg+788M+BP84JywtculdW9eCut4DH8k3JGWd5Z8jH+vDw1p+W5hncrYzzHw1hpmcfSkdxrVH",
+	"fhDJytuBA08kqDVGxHGPLhWdkwRllEiEtTZf8mlWow98ZlgPCngMWZKK1aXIWVLLFANphgsrZLhSHraM",
+	"yrJcrYmMaWr704CFulyyKSKP2JP7ViQSKxRYG8ZXJoOYNDkskaTzXMupOxljJ2M8lIyhadPdnMwzqB21",
+	"1qcMhX2wRIl9OYk6gk0Rqn8dPKQj2MzRhIb2Kl1VnN5tj9eWY+sMfv8QHvYFcbZ8FUyW0WsSMjy7xA/h",
+	"GdO5hk+5/0lheXVpU+ZaHLf7nE2JVLauTTFIErOj4fQ1TPaQt2BniNyCM4oFrdhyJrsFm/JVkSDubiez",
+	"fblEKIYMVH4n0aII4XBQbK74XoS2CyyvqoJbDSH2Tem0ta6018Y57xs0Oa/HACUZZdDmGKL19R/GR590",
+	"XXVCcPWbCHVALS7olDKcJV0b/DInLLWpRvlC8yFndOoNGYTjC6ilZaxoinOUcTY1Ufd6eHDGMSuvXZGF",
+	"OgYDHENEYElSVzPZCnUb/X1Dtq3DD93V32du3NTa6+xcYzvC9CVdYwFxspUQoUrkZyRQcZa7ruLaju/u",
+	"wPur57txsLbcd2vOGw90q3CSb9j6GOykTZBYQah2GPYFrZFfC/OA6vT7ozy7Aotkg3GRCyulGLETJFBf",
+	"1hVDYcZJpmVPX2kW6iUDHUcnhVhaKXBc1CU2MvAMi7kWBYemdi+4Wk3/FD1CucECkyBRmlO0BVsEudaK",
+	"LsLQ5s2MaZzNeptBVwZT57hw4Q5Zcvrq7cvXb/8z6RUqbXE2Nvm/8eyMw9jVF47Jr+aT97YXwJaGy7mJ",
+	"dZvSdoFk5v1TntHxqv37L8XqLN9i/Dd4sTCF6O/B8hpHI/cKJabXgpMtatT08J6p6cl4TBaq2ZZq0YDu",
+	"KlvtbKFbEX8DXsj1BFlL6+v5ri4+ZN/WZG8O6PXlzEeCX2nOPymsDC6m5DsJFblLgScpNb0XFckyLZFD",
+	"Aj5VSHF+BR+73gfoBZ8vNNFzGQdDFoyrKSvPSNeEmhhXTw+9td4iG0njvUbG/7w2O18vtNw/7huX2iId",
+	"9tYKbu6GbCmDopmh7zi4K655b9JZUT964tofIJ6rMZ+HARFnRCOtZoERES2GtZ/WGdWhNwLUSraNGbtV",
+	"ZHV9Lz0ig72MYjYmJgTNAUfYIB6aZcQ8IUWb2weDcTvFS6IwzZpYqSMoO2XkC9YbK9qCtgLuGuVtvNbv",
+	"JKKpr268wGpWFDeGLtLN5k5vp81zeDNoNvb4ad1o+6EJ4/YN+4kEXHwNq24K6Eg0Z0ygr4vrQuO67Jh8",
+	"dEcOIEJjiakiaQ8ljKvL4ssSg+0WUe6yiO/Q7CMMsh0yF2XLhZ7Fdc+1PUJsk3qY2Gh0fE5cex3o9pOr",
+	"JaHTmdEC9dFLyllR3MIuS8sYiSWtSYzhm0sriNRXGerhCZzZ5ecOPy2a/K6jrLbTjO0h/g3U3t9Fenyr",
+	"2s1LQNqCn9xKfqoFf8w5o4oDwVzj2XhTvPWQKFfM0ibHfydZB4VhoL0DaL5a17PGtwAegrPdIFD7F/dT",
+	"LGcjjkW6DjRe+pceEDKKSRoAY0KnuSA7yFjTX8jf5nfSHdcd4cO27FobgP7avvP5e4L8YqtRKA6NG9EI",
+	"j68gngCqwTY1BYEfSz1B/OkfHoHESef5vDN4dmh68pp/HUSa4j+oW8qc6mbLhr0ir3Tv7Bj3ZseoHu1t",
+	"kEk4Ll0NZPdzratdYnL8qHLViw1WmyS/jXV/YmYL3+LGzn6HtP/PkYDrltmKJ+yMH585MBn+ok0VsLYz",
+	"gWyZFVKglTdW2GZP61iV1fjOXVuoL9LEKrSOQgW9omdAnGG53y/BIhKxlbi22Z51HR4cPTv66fHTo2cb",
+	"ONiGFZrcYEiwhZDIGb2vVlvBTZDN6zDthFKEIUXGJdvrFVnzbHRFlI1J/MBSrMie/jYSvdhyKbap08ZV",
+	"5EzRbPtVfHh4u4fBAoOlbZ0nmKXOngYNw3FQ+abU1fkrp8j/PUoEc2EuxeBmeJO3cMO43udrCey5e+mb",
+	"di7aXWyWvd2Z7GTue5O5ZQFBRQtL+2iLtnzeXg59bvHc8C98RdgxFI7wv6VkQhlEl0N2H2aFxQ2gm4su",
+	"9DvnAskZXkScgYYj2EV+raZ2u7wv0unOHU2DEO/aEO763O3s5bfscyc98q2nGfWQIEduNja5C+vFeO8f",
+	"g/QTqpo62hVEoV1DO4cKu35232w/uy1BsbmbXSPs9D8zYd5ZV75kaElbeLpbI7toByNbZMmW08KCIJzp",
+	"aVZoIvhfhLnGwa7kXbwlUAjHX4Nc09/JNbvAgb9tO6B7koT2yTXOcqzuXiy0koZsh/02tKVX7hAeuAZN",
+	"eTofCdUQHOHyciSeL7K/X6XRHY14yPgRSEKDGBJPK2yZRIhtaylmlMgGcxn7jbXRbcJC15XynFAhlclO",
+	"s09MIdMZZoxkxtNAio7ittqpNL2FJoLPo67Nc7uSB0VUPUWTXdAwfVjELkolbt1TxRGVQM08aQVpXlP/",
+	"bC2bnfN9ycUVEYiPyMpAqAZMaMRpvPBU4xD5GOY/sB46sRsuWojIjC9JOmQpXzIkyJhfa3xUfIlFCtaE",
+	"pnbD5pweTJLWg993q+HyqJ9ZPIfTWouof//g3h07fdDWwaYhEtTHtBCl/7eRuNWCdF296/XutQv/1jft",
+	"X3Pb2Oxg88ey87DdHw8OgMgBaQFY9+1jS66xoHrxplq8ScrTyuqMZxovEGUosVCVINO/usnH5lb5taqN",
+	"bn1fxMvmD6eB4blr3/nZdrzutn42VSDgBspRty95svMwrraANrTztXl82Dnbvlln29bw2Oxua4af/mcn",
+	"0TuP25f0uLUHqvv3ub2BAlCm5pJteAMpw7nt7uMLkKMpB/tC0bHU98dR+g1sfmlyypWg/asQhPo7QWjn",
+	"mPsbO+buT3TaXwhyTcnynltgvPqIxypb+RZfixln5NLUi7P127BSgo5y6PxFpWnw1UNH/SOEM8kDXdAU",
+	"maPSxVJGmvmbPXwrGt2pWa7H/S9D0ewqmgnbR+Val5ka1nMqJWVTZ57eGTd3ZKsl2TLG8YJXTrgAymBq",
+	"nLcVjQIaZkq2rTNu3q644wO0TdcLeWHT61u+/pJOqZIPXPJMkhYVauGcd9bSe7OWVksNGijdwkp6UWKI",
+	"jIs5zqgkKVIcveodPD06RgJKkxrzKJ0T9BdnWgsQBKVE0GuX5UuV6SDFcwUmUw2gl5Ccl3i/frkYKwzp",
+	"qhj5vgRlu61fmsl6sCF+MR+kMcLqA/ha2TVgLqzyc1tf4VSaqp1K42jcWV13THgL8nOSpggD8KwnP3V9",
+	"wfCAdW1WToK8zXJYThfYfEYZgWKIx6gQ+oEi6V8hVoKP/iBjtbHLCSqanAzZxi4nx5YeSfOKt25QgZIf",
+	"kx6C7aPljJtw5DQlKZoTzKy5WBCosoZ4roJ+KUN264YpMN8Leb01wXtQGWLXmGUnvLTus2Kj/SR6cf6v",
+	"NnJMjY5oRpjdipJgAwFQJVnO+FLaMMAShdkWqYfsrl2QYL7/Abv6qtA6lD4+7rG0LoHcAsWBVuvDll2E",
+	"UaJXlJhz32H13wGri/u9DXLvOlc8fOeKuac5u84Vu84VO21u17li+84VhuB8Cn0ya0NoXgksLT02Ftse",
+	"cn0ffBInZWHdOKnwypBNQVxxua4nnMFADfE31izULvbGWqps48xd2M23AcIAVNuYJJqjbeLQ0v9s5rhd",
+	"hM2XjLDZDEC3i6w51eQxKE8ZDbH5T3pNWNmXLZyX3umyS2KEOkG0kAsNh70OCpRS2sQRKivmdKBsEtMU",
+	"BFFNUIesaqs3djEjsoJGPIAmwil10mzKbdJ9TJ40ATwegR7GiP4eJvncfu6/kRF9F7Hzbef13MHwXhHT",
+	"9l2l9q3DdVqRszMy5iIt8hFNsc6l64ZErmlK2Jg4ac9pvjOqEWllHIqpwIFSbGJ57GNZJDNqgjRkUtEs",
+	"Q0tM1UbKZ4pjRqid66hOBdLa+PnFydlFQfSgdQou6q8NGZgGjdEBPAl6Or+x7xPJczEmA/9B8ihGNyVR",
+	"L3zN/Iegm3b0Henckc7/rlFDmhRZ0mm7GJZrkawnojOCMzVr9DT8yvmVRFghxlFKFoRp/F9FSwH8YkZ6",
+	"QHyzMzRgnL1GR7R6tz1aMs4FVavO4PcP4UFfECeoqmCyjF6XjMB2iR+Cs90HzX/zCUMbvOCMUQIfJgMQ",
+	"kbEgKF/0UJKSqcApSZMBuiDzBRcYijekfMmOXQdN4zWGrEDgCYJkeGWiX6gasgwrInooyQs4TAbolEs1",
+	"FeT8//zVjad5guZn5vydr6coE0Ftp3U8R4yQVMY4wJQorYBQZtqxPxhsFJNEwOMMbC9cIHd4vQBXH376",
+	"AN8fBCpdz1N/+2PM0IggScQ1SaPQWR7yU2dEsCDiJNek4PcPWvCBj63MlIusM+jsg0Bkx4pZmBaELzIC",
+	"TsU5XukVWDkm9Y1cqXAUqleU6zYUql4E/A1mK+d0UYizMek6xCOpE65GeHw1FZoxBSM6C199zBecpeBo",
+	"sxXWTB0WF8HnB/CFWCKrsn2iFPmobDhFmFsbDFKEacYKnAdJEYoDRmFb/K1oe1v0oihGdW0aoqPmRrrD",
+	"aSr0Kdnq4T5hXs3Iyg++nPGMIDwGwyPcmCSlU3RZ9PV5fgM3MBnjealWuSlV7tYXjFTUu66PZWg3ATHY",
+	"CNKmdI1ZXzBI2MeqNsrPXCDwEoxwhtkYYIalXjyVx5qDXZEVUCoS7tJxlQ83/ysAAP//",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,
