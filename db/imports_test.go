@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/event-stream-engine/ese/activities"
+	"github.com/event-stream-engine/ese/db/dbtest"
 	"github.com/event-stream-engine/ese/internal/fault"
 	"github.com/event-stream-engine/ese/internal/intake"
 	"github.com/event-stream-engine/ese/internal/message"
@@ -343,4 +344,32 @@ func TestImportsMeet(t *testing.T) {
 	require.NoError(t, <-ended)
 	require.NoError(t, <-ended)
 	require.Equal(t, int64(300), get[int64](t, b, `SELECT count(*) FROM users WHERE attributes = '{"a": 1, "b": 1}'`))
+}
+
+// BenchmarkImport takes a list of new people in, without Temporal and without the API.
+func BenchmarkImport(bench *testing.B) {
+	const rows = 50_000
+	var text strings.Builder
+	text.WriteString("phone_number,name,city,age,vip,consent_state\n")
+	for i := range rows {
+		person := i * 15_485_863 % rows
+		fmt.Fprintf(&text, "%s,Person %d,City %d,%d,%t,OPT_IN\n",
+			fmt.Sprintf([]string{"+9477%07d", "+1415%07d", "+4474%08d", "+9198%08d"}[person%4], 2_000_000+person), person, person%10, 20+person%50, person%9 == 0)
+	}
+	for bench.Loop() {
+		bench.StopTimer()
+		b := books{Store: dbtest.New(bench)}
+		bench.StartTimer()
+		imp := intake.Import{ID: uuid.New(), Format: intake.CSV, CreatedBy: "key:7"}
+		reader, err := intake.Open(&imp, strings.NewReader(text.String()))
+		require.NoError(bench, err)
+		_, err = b.CreateImport(bench.Context(), imp, reader.Next, noon)
+		require.NoError(bench, err)
+		imports := &activities.Imports{Store: b.Store, Now: time.Now}
+		require.NoError(bench, imports.ProcessImport(bench.Context(), outbox.Import{ImportID: imp.ID}))
+		done, err := b.Import(bench.Context(), imp.ID)
+		require.NoError(bench, err)
+		require.Equal(bench, rows, done.Succeeded)
+	}
+	bench.ReportMetric(rows*float64(bench.N)/bench.Elapsed().Seconds(), "rows/s")
 }
