@@ -21,7 +21,7 @@ func (s *server) mountPages(r gin.IRoutes) error {
 		Principal: func(r *http.Request) string { return principalOf(r.Context()).Name },
 		Explain:   explain,
 		Import: func(ctx context.Context, upload *multipart.Reader) (uuid.UUID, error) {
-			accepted, err := s.acceptImport(ctx, nil, nil, upload)
+			accepted, err := s.acceptImport(ctx, openapi.ImportUsersParams{}, nil, upload)
 			return accepted.TaskID, err
 		},
 		Health:         s.pageHealth,

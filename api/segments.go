@@ -3,10 +3,10 @@ package api
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"mime/multipart"
-	"os"
 	"strings"
 	"time"
 
@@ -150,11 +150,11 @@ func (s *server) fillSegment(ctx context.Context, id int64, replace bool, givenR
 	if err != nil {
 		return openapi.SegmentUploadResult{}, err
 	}
-	file, release, err := receiveNumbers(parts)
+	file, err := receiveNumbers(parts)
 	if err != nil {
 		return openapi.SegmentUploadResult{}, err
 	}
-	defer release()
+	defer file.release()
 	upload, err := s.Store.FillSegment(ctx, id, replace, segment.NewNumbers(file, region).Next, s.Now())
 	return openapi.SegmentUploadResult{
 		SegmentID: id, Rows: int64(upload.Rows), Matched: int64(upload.Matched), Unknown: int64(upload.Unknown), Invalid: int64(upload.Invalid),
@@ -164,29 +164,32 @@ func (s *server) fillSegment(ctx context.Context, id int64, replace bool, givenR
 	}, err
 }
 
-// receiveNumbers takes the one file of an upload, spooled to disk: a slow upload must not hold a transaction open. release
-// removes it.
-func receiveNumbers(parts *multipart.Reader) (file io.Reader, release func(), err error) {
+// receiveNumbers takes the one file of an upload. The caller releases it.
+func receiveNumbers(parts *multipart.Reader) (file *upload, err error) {
+	defer func() {
+		if err != nil && file != nil {
+			file.release()
+		}
+	}()
 	part, err := parts.NextPart()
 	if err != nil {
-		return nil, nil, broken(err)
+		return nil, broken(err)
 	}
 	if part.FormName() != "file" {
-		return nil, nil, fault.Refuse(part.FormName(), "is not known here; the upload is one part named file")
+		return nil, fault.Refuse(part.FormName(), "is not known here; the upload is one part named file")
 	}
-	spool, err := os.CreateTemp("", "ese-upload-*")
-	if err != nil {
-		return nil, nil, fmt.Errorf("upload spool: %w", err)
+	if file, err = spooled(part); err != nil {
+		return file, err
 	}
-	release = func() {
-		_ = spool.Close()
-		_ = os.Remove(spool.Name())
+	if extra, err := parts.NextPart(); err == nil {
+		return file, fault.Refuse(extra.FormName(), "is not known here; the upload is one part named file")
+	} else if !errors.Is(err, io.EOF) {
+		return file, broken(err)
 	}
-	if err := spoolPart(spool, part, parts); err != nil {
-		release()
-		return nil, nil, err
+	if _, err := file.Seek(0, io.SeekStart); err != nil {
+		return file, fmt.Errorf("upload spool: %w", err)
 	}
-	return spool, release, nil
+	return file, nil
 }
 
 // checkName refuses a name that nobody could see.

@@ -1,7 +1,6 @@
 package api
 
 import (
-	"bytes"
 	"context"
 	"encoding/hex"
 	"encoding/json"
@@ -100,17 +99,22 @@ func (s *server) ImportSuppressions(ctx context.Context, r openapi.ImportSuppres
 	if err != nil {
 		return nil, err
 	}
-	var file intake.Import
-	content, release, err := receiveFile(r.Body, &file)
+	imp := intake.Import{DefaultRegion: region}
+	file, err := receive(r.Body, &imp)
 	if err != nil {
 		return nil, err
 	}
-	defer release()
-	reader, err := intake.NewReader(file.Format, content)
+	defer file.release()
+	reader, err := intake.Open(&imp, file)
 	if err != nil {
 		return nil, err
 	}
-	in := suppressionImport{region: region, result: openapi.SuppressionImport{Errors: []openapi.ImportError{}}}
+	defer func() { _ = reader.Close() }()
+	parse, err := imp.Parser()
+	if err != nil {
+		return nil, err
+	}
+	in := suppressionImport{parse: parse, result: openapi.SuppressionImport{Errors: []openapi.ImportError{}}}
 	in.save = func(batch []suppression.New) (int, error) {
 		added, err := s.Store.AddSuppressions(ctx, batch, suppression.FromImport, principalOf(ctx).Name, s.Now())
 		return len(added), err
@@ -123,7 +127,7 @@ func (s *server) ImportSuppressions(ctx context.Context, r openapi.ImportSuppres
 
 // suppressionImport takes the rows of a file in, some hundred at a time.
 type suppressionImport struct {
-	region string
+	parse  func(text string) (intake.Person, error)
 	save   func([]suppression.New) (added int, err error)
 	batch  []suppression.New
 	lines  []int // of the batch
@@ -159,10 +163,10 @@ func (in *suppressionImport) take(next func() (intake.Row, error)) error {
 
 // read tells what one row says. Its fault names the field.
 func (in *suppressionImport) read(row intake.Row) (suppression.New, error) {
-	if row.Data == nil {
+	if row.Refused() {
 		return suppression.New{}, fault.Fields(row.Problem)
 	}
-	person, err := intake.ParsePerson(row.Data, in.region)
+	person, err := in.parse(row.Text)
 	if err != nil {
 		return suppression.New{}, err
 	}
@@ -245,53 +249,30 @@ var suppressionColumns = []string{
 }
 
 func (s *server) ExportSuppressions(ctx context.Context, _ openapi.ExportSuppressionsRequestObject) (openapi.ExportSuppressionsResponseObject, error) {
-	x := &suppressionExport{page: func(before *int64) ([]suppression.Entry, error) {
-		return s.Store.SuppressionPage(ctx, true, before, exportPage)
-	}}
-	writeCSV(&x.text, suppressionColumns...)
-	if err := x.more(); err != nil { // the first page now, while an error can still be told
+	x := &download{}
+	x.writePlainCSV(suppressionColumns...)
+	var before *int64
+	x.page = func() (bool, error) {
+		entries, err := s.Store.SuppressionPage(ctx, true, before, exportPage)
+		for _, e := range entries {
+			before = &e.ID
+			x.writeCSV(suppressionCells(e)...)
+		}
+		return len(entries) < exportPage, err
+	}
+	if err := x.more(); err != nil {
 		return nil, err
 	}
 	return openapi.ExportSuppressions200TextCsvResponse{
-		Body: x, Headers: openapi.ExportSuppressions200ResponseHeaders{ContentDisposition: `attachment; filename="suppressions.csv"`},
+		Body: x, Headers: openapi.ExportSuppressions200ResponseHeaders{ContentDisposition: attachment("suppressions.csv")},
 	}, nil
 }
 
-// suppressionExport reads as CSV, page by page like a recipientExport.
-type suppressionExport struct {
-	page   func(before *int64) ([]suppression.Entry, error)
-	text   bytes.Buffer // not taken yet
-	before *int64
-	done   bool
-}
-
-func (x *suppressionExport) Read(p []byte) (int, error) {
-	if x.text.Len() == 0 && !x.done {
-		if err := x.more(); err != nil {
-			return 0, err
-		}
+func suppressionCells(e suppression.Entry) []string {
+	return []string{
+		strconv.FormatInt(e.ID, 10), hex.EncodeToString(e.NumberHMAC), e.KeyID, value(masked(e.Phone)), string(e.Scope), string(e.Reason),
+		e.Evidence, string(e.Source), e.Actor, timeCell(&e.CreatedAt), timeCell(e.LiftedAt), e.LiftedBy, e.LiftedEvidence,
 	}
-	if x.text.Len() == 0 {
-		return 0, io.EOF
-	}
-	return x.text.Read(p)
-}
-
-// more writes the next page.
-func (x *suppressionExport) more() error {
-	entries, err := x.page(x.before)
-	if err != nil {
-		return err
-	}
-	x.done = len(entries) < exportPage
-	for _, e := range entries {
-		x.before = &e.ID
-		writeCSV(&x.text,
-			strconv.FormatInt(e.ID, 10), hex.EncodeToString(e.NumberHMAC), e.KeyID, value(masked(e.Phone)), string(e.Scope), string(e.Reason),
-			e.Evidence, string(e.Source), e.Actor, timeCell(&e.CreatedAt), timeCell(e.LiftedAt), e.LiftedBy, e.LiftedEvidence,
-		)
-	}
-	return nil
 }
 
 func showSuppression(e suppression.Entry) openapi.Suppression {

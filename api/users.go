@@ -24,10 +24,7 @@ type userStore interface {
 }
 
 func (s *server) ListUsers(ctx context.Context, r openapi.ListUsersRequestObject) (openapi.ListUsersResponseObject, error) {
-	consent, prefix := user.ConsentState(value(r.Params.ConsentState)), ""
-	if r.Params.Q != nil {
-		prefix = "+" + strings.TrimLeft(*r.Params.Q, "+ ")
-	}
+	consent, prefix := user.ConsentState(value(r.Params.ConsentState)), numberPrefix(r.Params.Q)
 	p, err := newPage(r.Params.Limit, r.Params.Cursor, consent, prefix)
 	if err != nil {
 		return nil, err
@@ -47,6 +44,73 @@ func (s *server) ListUsers(ctx context.Context, r openapi.ListUsersRequestObject
 	users, next := cut(p, users, func(u user.User) int64 { return u.ID })
 	shown, err := showUsers(users)
 	return openapi.ListUsers200JSONResponse{Users: shown, NextCursor: next, Total: total}, err
+}
+
+// numberPrefix is how the numbers begin that digits ask for; "" for any.
+func numberPrefix(digits *string) string {
+	if digits == nil {
+		return ""
+	}
+	return "+" + strings.TrimLeft(*digits, "+ ")
+}
+
+func (s *server) ExportUsersCsv(ctx context.Context, r openapi.ExportUsersCsvRequestObject) (openapi.ExportUsersCsvResponseObject, error) {
+	x := &download{}
+	x.writePlainCSV(userColumns...)
+	x.page = s.userPages(ctx, user.ConsentState(value(r.Params.ConsentState)), numberPrefix(r.Params.Q), func(u openapi.User) error {
+		x.writePlainCSV( // a number is one, and nothing else: it keeps its plus
+			u.PhoneNumber, string(u.ConsentState), value(u.Region), strings.Join(u.Timezones, " "), timeCell(&u.CreatedAt), timeCell(&u.UpdatedAt),
+			timeCell(u.LastInboundAt), harmless(value(u.Name)), string(u.Attributes),
+		)
+		return nil
+	})
+	if err := x.more(); err != nil {
+		return nil, err
+	}
+	return openapi.ExportUsersCsv200TextCsvResponse{
+		Body: x, Headers: openapi.ExportUsersCsv200ResponseHeaders{ContentDisposition: attachment("users.csv")},
+	}, nil
+}
+
+var userColumns = []string{
+	"phone_number", "consent_state", "region", "timezones", "created_at", "updated_at", "last_inbound_at", "name", "attributes",
+}
+
+func (s *server) ExportUsersJsonl(ctx context.Context, r openapi.ExportUsersJsonlRequestObject) (openapi.ExportUsersJsonlResponseObject, error) {
+	x := &download{}
+	lines := json.NewEncoder(&x.text)
+	x.page = s.userPages(ctx, user.ConsentState(value(r.Params.ConsentState)), numberPrefix(r.Params.Q), func(u openapi.User) error { return lines.Encode(u) })
+	if err := x.more(); err != nil {
+		return nil, err
+	}
+	return openapi.ExportUsersJsonl200ApplicationXNdjsonResponse{
+		Body: x, Headers: openapi.ExportUsersJsonl200ResponseHeaders{ContentDisposition: attachment("users.jsonl")},
+	}, nil
+}
+
+// userPage is how many users an export holds in memory: each may have 64 KiB of attributes.
+const userPage = 500
+
+// userPages gives users to write, a page at each call, newest first.
+func (s *server) userPages(ctx context.Context, consent user.ConsentState, prefix string, write func(openapi.User) error) func() (last bool, err error) {
+	var after *int64
+	return func() (bool, error) {
+		users, err := s.Store.Users(ctx, consent, prefix, after, userPage)
+		if err != nil {
+			return false, err
+		}
+		for _, u := range users {
+			shown, err := showUser(u)
+			if err == nil {
+				err = write(shown)
+			}
+			if err != nil {
+				return false, err
+			}
+			after = &u.ID
+		}
+		return len(users) < userPage, nil
+	}
 }
 
 func (s *server) CreateUser(ctx context.Context, r openapi.CreateUserRequestObject) (openapi.CreateUserResponseObject, error) {

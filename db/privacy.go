@@ -10,7 +10,6 @@ import (
 
 	"github.com/event-stream-engine/ese/db/internal/dbsqlc"
 	"github.com/event-stream-engine/ese/internal/inbound"
-	"github.com/event-stream-engine/ese/internal/intake"
 	"github.com/event-stream-engine/ese/internal/message"
 	"github.com/event-stream-engine/ese/internal/outbox"
 	"github.com/event-stream-engine/ese/internal/phone"
@@ -81,6 +80,9 @@ func (s *Store) scrubUser(ctx context.Context, userID int64, number phone.Number
 			return translate(err, "erasure")
 		}
 	}
+	if err := s.q(ctx).ImportErrorsForget(ctx, number.National()); err != nil {
+		return translate(err, "erasure")
+	}
 	if err := s.q(ctx).ForeignReceiptsScrub(ctx, strings.TrimPrefix(string(number), "+")); err != nil {
 		return translate(err, "erasure")
 	}
@@ -91,29 +93,32 @@ func (s *Store) scrubUser(ctx context.Context, userID int64, number phone.Number
 // without its country, they are there.
 const searchedDigits = 7
 
-// forgetImportRows empties the waiting rows of imports that name the number. Their imports stay locked.
+// forgetImportRows empties the waiting rows of imports that name the number.
 func (s *Store) forgetImportRows(ctx context.Context, number phone.Number) error {
-	imports, err := s.q(ctx).ImportsUnfinishedLock(ctx)
-	if err != nil {
-		return translate(err, "unfinished imports")
-	}
 	digits := strings.TrimPrefix(string(number), "+")
-	digits = digits[max(0, len(digits)-searchedDigits):]
-	for _, imp := range imports {
-		rows, err := s.q(ctx).ImportRowsNaming(ctx, dbsqlc.ImportRowsNamingParams{ImportID: imp.ID, Digits: digits})
+	chunks, err := s.q(ctx).ImportChunksNaming(ctx, digits[max(0, len(digits)-searchedDigits):])
+	if err != nil {
+		return translate(err, "rows of imports")
+	}
+	for _, c := range chunks {
+		imp, err := s.Import(ctx, c.ImportID)
 		if err != nil {
-			return translate(err, "rows of imports")
+			return err
 		}
-		forget := dbsqlc.ImportRowsForgetParams{ImportID: imp.ID, ErrorDetail: "named a person who was erased before their row was taken in"}
-		for _, row := range rows {
-			if person, err := intake.ParsePerson(row.Data, imp.DefaultRegion); err == nil && person.Phone == number {
-				forget.Lines = append(forget.Lines, row.Line)
+		parse, err := imp.Parser()
+		if err != nil {
+			return fmt.Errorf("import %s: %w", imp.ID, err)
+		}
+		forget := dbsqlc.ImportRecordsForgetParams{ImportID: imp.ID, Number: c.Number}
+		for i, record := range c.Records {
+			if person, err := parse(record); err == nil && person.Phone == number {
+				forget.Lines = append(forget.Lines, c.Lines[i])
 			}
 		}
 		if len(forget.Lines) == 0 {
 			continue
 		}
-		if err := s.q(ctx).ImportRowsForget(ctx, forget); err != nil {
+		if err := s.q(ctx).ImportRecordsForget(ctx, forget); err != nil {
 			return translate(err, "rows of imports")
 		}
 	}

@@ -95,7 +95,7 @@ func sweepReceipts(ctx workflow.Context, in outbox.Run) error {
 
 func processImport(ctx workflow.Context, in outbox.Import) error {
 	ctx = workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
-		StartToCloseTimeout: 24 * time.Hour, HeartbeatTimeout: time.Minute, RetryPolicy: forever, Summary: "take the rows in",
+		StartToCloseTimeout: 24 * time.Hour, HeartbeatTimeout: 15 * time.Second, RetryPolicy: forever, Summary: "take the rows in",
 	})
 	return workflow.ExecuteActivity(ctx, imports.ProcessImport, in).Get(ctx, nil)
 }

@@ -22,20 +22,17 @@ DELETE FROM idempotency_keys WHERE position(convert_to(@phone_number::text, 'UTF
 -- What operators wrote may name the person.
 UPDATE suppressions SET evidence = '', lifted_evidence = '' WHERE user_id = @user_id::bigint;
 
--- name: ImportsUnfinishedLock :many
-SELECT id, default_region FROM imports WHERE status IN ('PENDING', 'RUNNING') ORDER BY id FOR UPDATE;
+-- name: ImportChunksNaming :many
+-- Waiting chunks in which a row holds the last digits of a number, however they are separated.
+SELECT c.import_id, c.number, c.lines, c.records, c.revision FROM import_chunks c
+WHERE position(@digits::text IN regexp_replace(array_to_string(c.records, ' '), '[^0-9]', '', 'g')) > 0
+ORDER BY c.import_id, c.number FOR UPDATE;
 
--- name: ImportRowsNaming :many
--- Waiting rows that hold the last digits of a number, however they are separated.
-SELECT line, data FROM import_rows
-WHERE import_id = @import_id AND NOT processed AND data IS NOT NULL
-  AND position(@digits::text IN regexp_replace(data::text, '[^0-9]', '', 'g')) > 0
-ORDER BY line;
-
--- name: ImportRowsForget :exec
+-- name: ImportRecordsForget :exec
 -- The rows are refused when their turn comes.
-UPDATE import_rows SET data = NULL, error_field = '', error_detail = @error_detail
-WHERE import_id = @import_id AND line = ANY(@lines::integer[]) AND NOT processed;
+UPDATE import_chunks c SET revision = revision + 1,
+    records = ARRAY(SELECT CASE WHEN c.lines[i] = ANY(@lines::integer[]) THEN '' ELSE c.records[i] END FROM generate_subscripts(c.lines, 1) i ORDER BY i)
+WHERE c.import_id = @import_id AND c.number = @number;
 
 -- name: ErasureInsert :exec
 INSERT INTO erasures (id, phone_number, requested_by, requested_at) VALUES (@id, @phone_number::text, @requested_by, @now);

@@ -66,6 +66,7 @@ var architecture = func() map[string]may {
 	for _, name := range domain {
 		m[name] = may{domain, []string{uuid, text}}
 	}
+	m["internal/intake"] = may{domain, []string{uuid, text, "github.com/xuri/excelize/v2"}}
 	m["internal/phone"] = may{domain, []string{text, "github.com/nyaruka/phonenumbers"}}
 	return m
 }()

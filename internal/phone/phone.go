@@ -41,6 +41,14 @@ func Parse(input, defaultRegion string) (Number, error) {
 	if len(input) > maxInput {
 		return "", refuse("is too long: at most %d characters", maxInput)
 	}
+	if canonical(input) {
+		return Number(input), nil
+	}
+	return parse(input, defaultRegion)
+}
+
+// parse is Parse by the library alone.
+func parse(input, defaultRegion string) (Number, error) {
 	rest, prefixed := cutPrefix(norm.NFKC.String(input))
 	lostPlus := prefixed || (defaultRegion == "" && strings.HasPrefix(rest, " "))
 	digits, ok := strip(rest)
@@ -121,6 +129,11 @@ func (n Number) Masked() string {
 	return n.countryPrefix() + "…" + string(n[len(n)-shown:])
 }
 
+// National returns the digits behind the country code; all of them when the code is unknown.
+func (n Number) National() string {
+	return strings.TrimPrefix(strings.TrimPrefix(string(n), n.countryPrefix()), "+")
+}
+
 // LogValue keeps the full number out of structured logs.
 func (n Number) LogValue() slog.Value { return slog.StringValue(n.Masked()) }
 
@@ -154,10 +167,8 @@ func Zones(n Number) []string {
 	return slices.Compact(zones)
 }
 
-// Region returns the ISO 3166 code of the number's country. Where the numbering plan cannot tell (a number that is
-// possible but not assigned) it is the main country of the country code; "" for numbers of no country and for the
-// zero value.
-func Region(n Number) string {
+// regionOf is Region by the library alone.
+func regionOf(n Number) string {
 	parsed, err := phonenumbers.Parse(string(n), "")
 	if err != nil {
 		return ""

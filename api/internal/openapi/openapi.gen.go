@@ -251,6 +251,27 @@ func (e ErasureStatus) Valid() bool {
 	}
 }
 
+// Defines values for ImportPolicy.
+const (
+	ImportPolicyPolicyAdd     ImportPolicy = "add"
+	ImportPolicyPolicyReplace ImportPolicy = "replace"
+	ImportPolicyPolicyUpdate  ImportPolicy = "update"
+)
+
+// Valid indicates whether the value is a known member of the ImportPolicy enum.
+func (e ImportPolicy) Valid() bool {
+	switch e {
+	case ImportPolicyPolicyAdd:
+		return true
+	case ImportPolicyPolicyReplace:
+		return true
+	case ImportPolicyPolicyUpdate:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ImportStatus.
 const (
 	ImportStatusCompleted ImportStatus = "COMPLETED"
@@ -1195,6 +1216,9 @@ type Import struct {
 	CompletedAt *time.Time `json:"completed_at"`
 	CreatedAt   time.Time  `json:"created_at"`
 
+	// DryRun Counts say what would have been done; no user was written.
+	DryRun bool `json:"dry_run"`
+
 	// DuplicatesMerged Rows about someone already known, or named again in the file.
 	DuplicatesMerged int64 `json:"duplicates_merged"`
 
@@ -1205,10 +1229,20 @@ type Import struct {
 	Failed int64 `json:"failed"`
 
 	// Filename As uploaded; empty for a JSON body.
-	Filename string `json:"filename"`
+	Filename string       `json:"filename"`
+	Policy   ImportPolicy `json:"policy"`
 
-	// Processed Rows done; succeeded plus failed.
-	Processed int64        `json:"processed"`
+	// Processed Rows done; succeeded, failed and skipped ones.
+	Processed int64 `json:"processed"`
+
+	// RowsPerSecond On the average since it started; null before the first rows.
+	RowsPerSecond *float64 `json:"rows_per_second"`
+
+	// SecondsLeft At that rate; 0 when it is over, null before the first rows.
+	SecondsLeft *int64 `json:"seconds_left"`
+
+	// Skipped Rows about someone known, whom the policy `add` leaves alone.
+	Skipped   int64        `json:"skipped"`
 	StartedAt *time.Time   `json:"started_at"`
 	Status    ImportStatus `json:"status"`
 
@@ -1252,6 +1286,9 @@ type ImportErrorList struct {
 	NextCursor *string       `json:"next_cursor"`
 	Total      int64         `json:"total"`
 }
+
+// ImportPolicy defines model for ImportPolicy.
+type ImportPolicy string
 
 // ImportRecord One user to import, an object. Anything else is a refused row and does not harm the other rows.
 type ImportRecord = json.RawMessage
@@ -2327,6 +2364,15 @@ type ID = int64
 // IdempotencyKey defines model for IdempotencyKey.
 type IdempotencyKey = string
 
+// ImportDryRun defines model for ImportDryRun.
+type ImportDryRun = bool
+
+// ImportMapping defines model for ImportMapping.
+type ImportMapping = string
+
+// ImportRegion defines model for ImportRegion.
+type ImportRegion = string
+
 // Limit defines model for Limit.
 type Limit = int
 
@@ -2348,6 +2394,12 @@ type RunNumber = int
 
 // TaskID defines model for TaskID.
 type TaskID = openapi_types.UUID
+
+// UserConsent Only `OPT_IN` may be sent to. `PENDING` is unknown, `OPT_OUT` was withdrawn, `STOP` was said by the person.
+type UserConsent = ConsentState
+
+// UserDigits defines model for UserDigits.
+type UserDigits = string
 
 // BadRequest What went wrong (RFC 9457).
 type BadRequest = Problem
@@ -2494,12 +2546,29 @@ type IngestUsersJSONBody = []json.RawMessage
 type IngestUsersMultipartBody struct {
 	// File The file; its name tells its format.
 	File openapi_types.File `json:"file"`
+
+	// Mapping As the parameter of this name.
+	Mapping *string `json:"mapping,omitempty"`
 }
 
 // IngestUsersParams defines parameters for IngestUsers.
 type IngestUsersParams struct {
 	// DefaultRegion The country of numbers without a country code; ISO 3166-1 alpha-2.
-	DefaultRegion *string `form:"default_region,omitempty" json:"default_region,omitempty"`
+	DefaultRegion *ImportRegion `form:"default_region,omitempty" json:"default_region,omitempty"`
+
+	// Policy What becomes of users who are known already. `update`, when left out, merges attributes into theirs, objects member by
+	// member; `replace` puts the row's attributes in place of theirs; `add` leaves them as they are. Consent follows its own
+	// rules under `update` and `replace`.
+	Policy *ImportPolicy `form:"policy,omitempty" json:"policy,omitempty"`
+
+	// DryRun Everything is checked and counted, and no user is written.
+	DryRun *ImportDryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
+
+	// Mapping Where the file's columns, or the records' keys, belong: a JSON object of names, each with `phone_number`,
+	// `consent_state`, an attribute with dots between its levels, an object `{"to", "type"}` with the type `text`, `number`
+	// or `boolean`, or null to leave the column out. What it does not name keeps its own name. An upload may carry it as the
+	// multipart field `mapping` instead.
+	Mapping *ImportMapping `form:"mapping,omitempty" json:"mapping,omitempty"`
 
 	// IdempotencyKey Makes it safe to repeat this request; chosen by the caller, new for each thing to be done.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
@@ -2707,16 +2776,34 @@ type ListUsersParams struct {
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 
 	// ConsentState Only users in this state.
-	ConsentState *ConsentState `form:"consent_state,omitempty" json:"consent_state,omitempty"`
+	ConsentState *UserConsent `form:"consent_state,omitempty" json:"consent_state,omitempty"`
 
 	// Q Only numbers that begin with these digits; a leading `+` may be given or left out.
-	Q *string `form:"q,omitempty" json:"q,omitempty"`
+	Q *UserDigits `form:"q,omitempty" json:"q,omitempty"`
 }
 
 // CreateUserParams defines parameters for CreateUser.
 type CreateUserParams struct {
 	// IdempotencyKey Makes it safe to repeat this request; chosen by the caller, new for each thing to be done.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// ExportUsersCsvParams defines parameters for ExportUsersCsv.
+type ExportUsersCsvParams struct {
+	// ConsentState Only users in this state.
+	ConsentState *UserConsent `form:"consent_state,omitempty" json:"consent_state,omitempty"`
+
+	// Q Only numbers that begin with these digits; a leading `+` may be given or left out.
+	Q *UserDigits `form:"q,omitempty" json:"q,omitempty"`
+}
+
+// ExportUsersJsonlParams defines parameters for ExportUsersJsonl.
+type ExportUsersJsonlParams struct {
+	// ConsentState Only users in this state.
+	ConsentState *UserConsent `form:"consent_state,omitempty" json:"consent_state,omitempty"`
+
+	// Q Only numbers that begin with these digits; a leading `+` may be given or left out.
+	Q *UserDigits `form:"q,omitempty" json:"q,omitempty"`
 }
 
 // ImportUsersJSONBody defines parameters for ImportUsers.
@@ -2726,12 +2813,29 @@ type ImportUsersJSONBody = []json.RawMessage
 type ImportUsersMultipartBody struct {
 	// File The file; its name tells its format.
 	File openapi_types.File `json:"file"`
+
+	// Mapping As the parameter of this name.
+	Mapping *string `json:"mapping,omitempty"`
 }
 
 // ImportUsersParams defines parameters for ImportUsers.
 type ImportUsersParams struct {
 	// DefaultRegion The country of numbers without a country code; ISO 3166-1 alpha-2.
-	DefaultRegion *string `form:"default_region,omitempty" json:"default_region,omitempty"`
+	DefaultRegion *ImportRegion `form:"default_region,omitempty" json:"default_region,omitempty"`
+
+	// Policy What becomes of users who are known already. `update`, when left out, merges attributes into theirs, objects member by
+	// member; `replace` puts the row's attributes in place of theirs; `add` leaves them as they are. Consent follows its own
+	// rules under `update` and `replace`.
+	Policy *ImportPolicy `form:"policy,omitempty" json:"policy,omitempty"`
+
+	// DryRun Everything is checked and counted, and no user is written.
+	DryRun *ImportDryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
+
+	// Mapping Where the file's columns, or the records' keys, belong: a JSON object of names, each with `phone_number`,
+	// `consent_state`, an attribute with dots between its levels, an object `{"to", "type"}` with the type `text`, `number`
+	// or `boolean`, or null to leave the column out. What it does not name keeps its own name. An upload may carry it as the
+	// multipart field `mapping` instead.
+	Mapping *ImportMapping `form:"mapping,omitempty" json:"mapping,omitempty"`
 
 	// IdempotencyKey Makes it safe to repeat this request; chosen by the caller, new for each thing to be done.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
@@ -2898,6 +3002,12 @@ type ServerInterface interface {
 	// GetHealthV1 Tell that the process lives
 	// (GET /api/v1/health)
 	GetHealthV1(c *gin.Context)
+	// ReadImport Read an import's progress
+	// (GET /api/v1/imports/{task_id})
+	ReadImport(c *gin.Context, taskID TaskID)
+	// ExportImportErrors Download an import's refused rows
+	// (GET /api/v1/imports/{task_id}/errors.csv)
+	ExportImportErrors(c *gin.Context, taskID TaskID)
 	// GetImport Read an import's progress
 	// (GET /api/v1/ingest/status/{task_id})
 	GetImport(c *gin.Context, taskID TaskID)
@@ -3012,6 +3122,12 @@ type ServerInterface interface {
 	// CreateUser Add a user
 	// (POST /api/v1/users)
 	CreateUser(c *gin.Context, params CreateUserParams)
+	// ExportUsersCsv Download users as CSV
+	// (GET /api/v1/users.csv)
+	ExportUsersCsv(c *gin.Context, params ExportUsersCsvParams)
+	// ExportUsersJsonl Download users as JSON lines
+	// (GET /api/v1/users.jsonl)
+	ExportUsersJsonl(c *gin.Context, params ExportUsersJsonlParams)
 	// ImportUsers Import users
 	// (POST /api/v1/users/bulk)
 	ImportUsers(c *gin.Context, params ImportUsersParams)
@@ -3747,6 +3863,56 @@ func (siw *ServerInterfaceWrapper) GetHealthV1(c *gin.Context) {
 	siw.Handler.GetHealthV1(c)
 }
 
+// ReadImport operation middleware
+func (siw *ServerInterfaceWrapper) ReadImport(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "task_id" -------------
+	var taskID TaskID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "task_id", c.Param("task_id"), &taskID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter task_id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ReadImport(c, taskID)
+}
+
+// ExportImportErrors operation middleware
+func (siw *ServerInterfaceWrapper) ExportImportErrors(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "task_id" -------------
+	var taskID TaskID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "task_id", c.Param("task_id"), &taskID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter task_id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ExportImportErrors(c, taskID)
+}
+
 // GetImport operation middleware
 func (siw *ServerInterfaceWrapper) GetImport(c *gin.Context) {
 
@@ -3830,6 +3996,30 @@ func (siw *ServerInterfaceWrapper) IngestUsers(c *gin.Context) {
 	err = runtime.BindQueryParameterWithOptions("form", true, false, "default_region", c.Request.URL.Query(), &params.DefaultRegion, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
 	if err != nil {
 		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter default_region: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "policy" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "policy", c.Request.URL.Query(), &params.Policy, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter policy: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "dry_run" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "dry_run", c.Request.URL.Query(), &params.DryRun, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter dry_run: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "mapping" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "mapping", c.Request.URL.Query(), &params.Mapping, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter mapping: %w", err), http.StatusBadRequest)
 		return
 	}
 
@@ -5129,6 +5319,76 @@ func (siw *ServerInterfaceWrapper) CreateUser(c *gin.Context) {
 	siw.Handler.CreateUser(c, params)
 }
 
+// ExportUsersCsv operation middleware
+func (siw *ServerInterfaceWrapper) ExportUsersCsv(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ExportUsersCsvParams
+
+	// ------------- Optional query parameter "consent_state" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "consent_state", c.Request.URL.Query(), &params.ConsentState, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter consent_state: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "q" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "q", c.Request.URL.Query(), &params.Q, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter q: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ExportUsersCsv(c, params)
+}
+
+// ExportUsersJsonl operation middleware
+func (siw *ServerInterfaceWrapper) ExportUsersJsonl(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ExportUsersJsonlParams
+
+	// ------------- Optional query parameter "consent_state" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "consent_state", c.Request.URL.Query(), &params.ConsentState, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter consent_state: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "q" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "q", c.Request.URL.Query(), &params.Q, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter q: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ExportUsersJsonl(c, params)
+}
+
 // ImportUsers operation middleware
 func (siw *ServerInterfaceWrapper) ImportUsers(c *gin.Context) {
 
@@ -5143,6 +5403,30 @@ func (siw *ServerInterfaceWrapper) ImportUsers(c *gin.Context) {
 	err = runtime.BindQueryParameterWithOptions("form", true, false, "default_region", c.Request.URL.Query(), &params.DefaultRegion, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
 	if err != nil {
 		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter default_region: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "policy" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "policy", c.Request.URL.Query(), &params.Policy, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter policy: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "dry_run" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "dry_run", c.Request.URL.Query(), &params.DryRun, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter dry_run: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "mapping" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "mapping", c.Request.URL.Query(), &params.Mapping, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter mapping: %w", err), http.StatusBadRequest)
 		return
 	}
 
@@ -5401,6 +5685,8 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 
 	router.GET(options.BaseURL+"/api/v1/users", wrapper.ListUsers)
 	router.POST(options.BaseURL+"/api/v1/users", wrapper.CreateUser)
+	router.GET(options.BaseURL+"/api/v1/users.csv", wrapper.ExportUsersCsv)
+	router.GET(options.BaseURL+"/api/v1/users.jsonl", wrapper.ExportUsersJsonl)
 	router.DELETE(options.BaseURL+"/api/v1/users/:phone_number", wrapper.DeleteUser)
 	router.GET(options.BaseURL+"/api/v1/users/:phone_number", wrapper.GetUser)
 	router.PUT(options.BaseURL+"/api/v1/users/:phone_number", wrapper.UpdateUser)
@@ -5417,6 +5703,8 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 	router.POST(options.BaseURL+"/api/v1/ingest/users/bulk", wrapper.IngestUsers)
 	router.GET(options.BaseURL+"/api/v1/ingest/status/:task_id", wrapper.GetImport)
 	router.GET(options.BaseURL+"/api/v1/ingest/status/:task_id/errors", wrapper.ListImportErrors)
+	router.GET(options.BaseURL+"/api/v1/imports/:task_id", wrapper.ReadImport)
+	router.GET(options.BaseURL+"/api/v1/imports/:task_id/errors.csv", wrapper.ExportImportErrors)
 	router.GET(options.BaseURL+"/api/v1/segments", wrapper.ListSegments)
 	router.POST(options.BaseURL+"/api/v1/segments", wrapper.CreateSegment)
 	router.DELETE(options.BaseURL+"/api/v1/segments/:id", wrapper.DeleteSegment)
@@ -8318,6 +8606,288 @@ type GetHealthV1defaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response GetHealthV1defaultApplicationProblemPlusJSONResponse) VisitGetHealthV1Response(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReadImportRequestObject struct {
+	TaskID TaskID `json:"task_id"`
+}
+
+type ReadImportResponseObject interface {
+	VisitReadImportResponse(w http.ResponseWriter) error
+}
+
+type ReadImport200JSONResponse Import
+
+func (response ReadImport200JSONResponse) VisitReadImportResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReadImport400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response ReadImport400ApplicationProblemPlusJSONResponse) VisitReadImportResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReadImport401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ReadImport401ApplicationProblemPlusJSONResponse) VisitReadImportResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReadImport403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response ReadImport403ApplicationProblemPlusJSONResponse) VisitReadImportResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReadImport404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response ReadImport404ApplicationProblemPlusJSONResponse) VisitReadImportResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReadImport500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response ReadImport500ApplicationProblemPlusJSONResponse) VisitReadImportResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReadImport503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response ReadImport503ApplicationProblemPlusJSONResponse) VisitReadImportResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReadImportdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ReadImportdefaultApplicationProblemPlusJSONResponse) VisitReadImportResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportImportErrorsRequestObject struct {
+	TaskID TaskID `json:"task_id"`
+}
+
+type ExportImportErrorsResponseObject interface {
+	VisitExportImportErrorsResponse(w http.ResponseWriter) error
+}
+
+type ExportImportErrors200ResponseHeaders struct {
+	ContentDisposition string
+}
+
+type ExportImportErrors200TextCsvResponse struct {
+	Body          io.Reader
+	Headers       ExportImportErrors200ResponseHeaders
+	ContentLength int64
+}
+
+func (response ExportImportErrors200TextCsvResponse) VisitExportImportErrorsResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", "text/csv")
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	w.Header().Set("Content-Disposition", fmt.Sprint(response.Headers.ContentDisposition))
+	w.WriteHeader(200)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	_, err := io.Copy(w, response.Body)
+	return err
+}
+
+type ExportImportErrors400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response ExportImportErrors400ApplicationProblemPlusJSONResponse) VisitExportImportErrorsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportImportErrors401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ExportImportErrors401ApplicationProblemPlusJSONResponse) VisitExportImportErrorsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportImportErrors403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response ExportImportErrors403ApplicationProblemPlusJSONResponse) VisitExportImportErrorsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportImportErrors404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response ExportImportErrors404ApplicationProblemPlusJSONResponse) VisitExportImportErrorsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportImportErrors500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response ExportImportErrors500ApplicationProblemPlusJSONResponse) VisitExportImportErrorsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportImportErrors503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response ExportImportErrors503ApplicationProblemPlusJSONResponse) VisitExportImportErrorsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportImportErrorsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ExportImportErrorsdefaultApplicationProblemPlusJSONResponse) VisitExportImportErrorsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -14218,6 +14788,291 @@ func (response CreateUserdefaultApplicationProblemPlusJSONResponse) VisitCreateU
 	return err
 }
 
+type ExportUsersCsvRequestObject struct {
+	Params ExportUsersCsvParams
+}
+
+type ExportUsersCsvResponseObject interface {
+	VisitExportUsersCsvResponse(w http.ResponseWriter) error
+}
+
+type ExportUsersCsv200ResponseHeaders struct {
+	ContentDisposition string
+}
+
+type ExportUsersCsv200TextCsvResponse struct {
+	Body          io.Reader
+	Headers       ExportUsersCsv200ResponseHeaders
+	ContentLength int64
+}
+
+func (response ExportUsersCsv200TextCsvResponse) VisitExportUsersCsvResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", "text/csv")
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	w.Header().Set("Content-Disposition", fmt.Sprint(response.Headers.ContentDisposition))
+	w.WriteHeader(200)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	_, err := io.Copy(w, response.Body)
+	return err
+}
+
+type ExportUsersCsv400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response ExportUsersCsv400ApplicationProblemPlusJSONResponse) VisitExportUsersCsvResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportUsersCsv401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ExportUsersCsv401ApplicationProblemPlusJSONResponse) VisitExportUsersCsvResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportUsersCsv403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response ExportUsersCsv403ApplicationProblemPlusJSONResponse) VisitExportUsersCsvResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportUsersCsv500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response ExportUsersCsv500ApplicationProblemPlusJSONResponse) VisitExportUsersCsvResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportUsersCsv503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response ExportUsersCsv503ApplicationProblemPlusJSONResponse) VisitExportUsersCsvResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportUsersCsvdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ExportUsersCsvdefaultApplicationProblemPlusJSONResponse) VisitExportUsersCsvResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportUsersJsonlRequestObject struct {
+	Params ExportUsersJsonlParams
+}
+
+type ExportUsersJsonlResponseObject interface {
+	VisitExportUsersJsonlResponse(w http.ResponseWriter) error
+}
+
+type ExportUsersJsonl200ResponseHeaders struct {
+	ContentDisposition string
+}
+
+type ExportUsersJsonl200ApplicationXNdjsonResponse struct {
+	Body          io.Reader
+	Headers       ExportUsersJsonl200ResponseHeaders
+	ContentLength int64
+}
+
+func (response ExportUsersJsonl200ApplicationXNdjsonResponse) VisitExportUsersJsonlResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	w.Header().Set("Content-Disposition", fmt.Sprint(response.Headers.ContentDisposition))
+	w.WriteHeader(200)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	flusher, ok := w.(http.Flusher)
+	if !ok {
+		// If w doesn't support flushing, fall back to io.Copy.
+		_, err := io.Copy(w, response.Body)
+		return err
+	}
+	// text/event-stream messages are typically small; use a
+	// modest buffer and flush after each chunk so clients see
+	// events immediately instead of waiting on OS buffering.
+	buf := make([]byte, 4096)
+	for {
+		n, err := response.Body.Read(buf)
+		if n > 0 {
+			if _, writeErr := w.Write(buf[:n]); writeErr != nil {
+				return writeErr
+			}
+			flusher.Flush()
+		}
+		if err != nil {
+			if err == io.EOF {
+				return nil
+			}
+			return err
+		}
+	}
+}
+
+type ExportUsersJsonl400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response ExportUsersJsonl400ApplicationProblemPlusJSONResponse) VisitExportUsersJsonlResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportUsersJsonl401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ExportUsersJsonl401ApplicationProblemPlusJSONResponse) VisitExportUsersJsonlResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportUsersJsonl403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response ExportUsersJsonl403ApplicationProblemPlusJSONResponse) VisitExportUsersJsonlResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportUsersJsonl500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response ExportUsersJsonl500ApplicationProblemPlusJSONResponse) VisitExportUsersJsonlResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportUsersJsonl503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response ExportUsersJsonl503ApplicationProblemPlusJSONResponse) VisitExportUsersJsonlResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportUsersJsonldefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ExportUsersJsonldefaultApplicationProblemPlusJSONResponse) VisitExportUsersJsonlResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type ImportUsersRequestObject struct {
 	Params        ImportUsersParams
 	JSONBody      *ImportUsersJSONRequestBody
@@ -15509,6 +16364,12 @@ type StrictServerInterface interface {
 	// GetHealthV1 Tell that the process lives
 	// (GET /api/v1/health)
 	GetHealthV1(ctx context.Context, request GetHealthV1RequestObject) (GetHealthV1ResponseObject, error)
+	// ReadImport Read an import's progress
+	// (GET /api/v1/imports/{task_id})
+	ReadImport(ctx context.Context, request ReadImportRequestObject) (ReadImportResponseObject, error)
+	// ExportImportErrors Download an import's refused rows
+	// (GET /api/v1/imports/{task_id}/errors.csv)
+	ExportImportErrors(ctx context.Context, request ExportImportErrorsRequestObject) (ExportImportErrorsResponseObject, error)
 	// GetImport Read an import's progress
 	// (GET /api/v1/ingest/status/{task_id})
 	GetImport(ctx context.Context, request GetImportRequestObject) (GetImportResponseObject, error)
@@ -15623,6 +16484,12 @@ type StrictServerInterface interface {
 	// CreateUser Add a user
 	// (POST /api/v1/users)
 	CreateUser(ctx context.Context, request CreateUserRequestObject) (CreateUserResponseObject, error)
+	// ExportUsersCsv Download users as CSV
+	// (GET /api/v1/users.csv)
+	ExportUsersCsv(ctx context.Context, request ExportUsersCsvRequestObject) (ExportUsersCsvResponseObject, error)
+	// ExportUsersJsonl Download users as JSON lines
+	// (GET /api/v1/users.jsonl)
+	ExportUsersJsonl(ctx context.Context, request ExportUsersJsonlRequestObject) (ExportUsersJsonlResponseObject, error)
 	// ImportUsers Import users
 	// (POST /api/v1/users/bulk)
 	ImportUsers(ctx context.Context, request ImportUsersRequestObject) (ImportUsersResponseObject, error)
@@ -16358,6 +17225,58 @@ func (sh *strictHandler) GetHealthV1(ctx *gin.Context) {
 		sh.options.HandlerErrorFunc(ctx, err)
 	} else if validResponse, ok := response.(GetHealthV1ResponseObject); ok {
 		if err := validResponse.VisitGetHealthV1Response(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ReadImport operation middleware
+func (sh *strictHandler) ReadImport(ctx *gin.Context, taskID TaskID) {
+	var request ReadImportRequestObject
+
+	request.TaskID = taskID
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ReadImport(ctx, request.(ReadImportRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ReadImport")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(ReadImportResponseObject); ok {
+		if err := validResponse.VisitReadImportResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ExportImportErrors operation middleware
+func (sh *strictHandler) ExportImportErrors(ctx *gin.Context, taskID TaskID) {
+	var request ExportImportErrorsRequestObject
+
+	request.TaskID = taskID
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ExportImportErrors(ctx, request.(ExportImportErrorsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ExportImportErrors")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(ExportImportErrorsResponseObject); ok {
+		if err := validResponse.VisitExportImportErrorsResponse(ctx.Writer); err != nil {
 			sh.options.ResponseErrorHandlerFunc(ctx, err)
 		}
 	} else if response != nil {
@@ -17664,6 +18583,58 @@ func (sh *strictHandler) CreateUser(ctx *gin.Context, params CreateUserParams) {
 	}
 }
 
+// ExportUsersCsv operation middleware
+func (sh *strictHandler) ExportUsersCsv(ctx *gin.Context, params ExportUsersCsvParams) {
+	var request ExportUsersCsvRequestObject
+
+	request.Params = params
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ExportUsersCsv(ctx, request.(ExportUsersCsvRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ExportUsersCsv")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(ExportUsersCsvResponseObject); ok {
+		if err := validResponse.VisitExportUsersCsvResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ExportUsersJsonl operation middleware
+func (sh *strictHandler) ExportUsersJsonl(ctx *gin.Context, params ExportUsersJsonlParams) {
+	var request ExportUsersJsonlRequestObject
+
+	request.Params = params
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ExportUsersJsonl(ctx, request.(ExportUsersJsonlRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ExportUsersJsonl")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(ExportUsersJsonlResponseObject); ok {
+		if err := validResponse.VisitExportUsersJsonlResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // ImportUsers operation middleware
 func (sh *strictHandler) ImportUsers(ctx *gin.Context, params ImportUsersParams) {
 	var request ImportUsersRequestObject
@@ -17965,418 +18936,440 @@ func (sh *strictHandler) GetReadiness(ctx *gin.Context) {
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7L2Jchs5tjb4KricO1F2F0VRi+0yFRMdai9d/ru8jCW371zLwwQzQRKtJMBKIEWzfDXxP83/YP+TTOAc",
-	"AIlMZpJJbbbrKqKjy2JuWA7Ofr7ztRPL2VwKJrTqDL525jSjM6ZZBn89yzMlM/OvhKk443PNpegMOqdT",
-	"RiLBvuhhDHdERI6JnjIypxNGRmwsM9brdDvc3Px7zrJlp9sRdMY6gw4+0el2VDxlM2pePqNffmNioqed",
-	"waO9/W5nxoX7e6/bmVOtWWbe9P9+Ot75T7rzR3/n6fD/2vn88793uh29nJu3Kp1xMelcXnY7r57XD5gn",
-	"ZMIvmCBUkzhj1Fzyg5xTPS3GyJNOt5Ox33OesaQz0FnOwvGOZTaj2twn9OPDTtdMgM/yWWewv3f45PCX",
-	"g8eHT2AW+OOeHyUXmk1YhsNM2GwuNRPx8h9suTrk1/ScKcI1UXTMiJYkY3NGNdFTrogZG1P6iMRTqZgg",
-	"oyUsf0zTlGVdItiCjGVGGI2n5gExMS8YMZJIARvDvtDZPDVDOhjvjfvJIdt5PO6Pdw5pn+08TQ4e7/Tp",
-	"AX002kuexHt9t0hTRhOWFcsUTGHHzKFhT/cfPVq3p/+28/81beVvfMb16tL8KhdkRsWSZHKhzMyoUAuW",
-	"mY2dSaWbKC+Ft4WDTNiY5qnuDB71w03s9zfu3rupFOxNPhuxhuMh4Brhgrzo7T0+PCJcKxL9HJEZXZqd",
-	"WGRcayZI9H/u/y3qkWMSLaZUKzqfDyIyz9iYfyFcEZqmcsGS8p79/PTwyZO9/YPDR4+f1BPw3AxviGNY",
-	"S8rBNh32S7t0WHfyPv9l8Ffy108/93eefv7U33lKHjzsNR7E9yzmc86EfpFlMnsmE7a6VG9FuiQzphSd",
-	"MEUWXE+RwJl5xHOVTF7whGU/qaathduHsflEZXZbn0s/6veMKjPGtkPO4P6mEeLVpiPy+HDdCbEsb+M6",
-	"n2iqN64xFzhcZW5uGi1cLA323zM27gw6/8duIS928arafY3vxs/DiHLR4mzY3c1ycQT/EGzBlCaLKRMk",
-	"ZWNNZN54lrNcXHunT6k6bxIWkabqfMiTiOgpMF1G8nkqaUIWVFl+wxLY/QYZYl/QTpDkOdwZUMTB49Wt",
-	"vsR3MaX/JhPOQESfsMmMCf0BBmd+iKXQTADXnOWp5nOa6V3zoZ2Eavhq8X2aJNxMmqbvMjlnmYaXjmmq",
-	"WLczD3762hnzlJWGPOKCwo6sEmQx4U/43Gd/lxz9i8Ua51Je9WPy4fTlzi/EPIBEyoifABlzliYkMhej",
-	"AaFEs5QBk/PEJFDapVywLpEZiWWaz4QiihmdRrPECMlYzma0SxSb8VimUpwJmRFNR+4Yh3zb/GU+4Alg",
-	"zDOl4QMgaBWJQjYbdQlLlR863Nw7Eyv7f9ntfFAsezWby0xXNozO5ymPQTPZ/ZdlPp7tf/raoROGfDrm",
-	"egk6gqYZ7XTNOxQTeojndtB5++50+OpNQYwvMyrOyWtu1INOtyPjOJ9TR+5m3eDnktQIxcyTx53Lrv38",
-	"/lP/+WORZzSZ0nneahB/z2jMyEeeIiMsDeK5jLWsGYMXisFgnnQuP4eniGs2U5t4FK73exbLLOlcwlF7",
-	"hc/t9ftW4LsfPLXSLKOGxL/sTOSO/e3TZ7Mzvfd0YdkekPxtHLVVrmSuoCZhltQcglTBn3gqDSe6xfO5",
-	"+WSSB1EvVhdRl0Q9s0r+H2l0hMf7IZxNSv7Hyds3BJbXiIEMtkX1yAtzhPEvMjWM9kyUDxl5IDN77qKH",
-	"hIoE9KkpvWCEkqhEgfZe+1v08IiwC5YtidRTlpFzZtSwWM6YYeeEap3xUa5Z17z0TMAcmfmkMgOkguDK",
-	"kFwkLCORv19FJJFES9kjL2ZzvSQXNM2ZIoouiZCge/fOxJk4Js9O/olLCBMjqEzjbsawkTRj67lVF1iV",
-	"mdR/gcpoHkP2ZDRFMk8pF46BPRDyTKSMJkb5/4NlUpkH52muiOIT0XXKMtl7ROIpzWhsjL6HxZrYF3VJ",
-	"ZLhWBGsdAb1G9iYykjJlVKiuUVMt91NnQrMvGpaRhBza6LILuoRp1vJFIEw1N9sFx+BvNHmP0m4Nl5xn",
-	"cpSy2c+OW7ZTWN7hU3Vkbo6ZFbIkpkJIbbT1jNGkZ9jGMynGKY/vfEjzjBkqRq3NHPcRT8zRh0GBfn2X",
-	"IzoW7hiB4g2DeAljSpi466UxJzml8bkCxqRiOWcwoFfCKNA0vfPVeZtnBOxKVGtTOVHAqh3vsORltEsY",
-	"6BupX8pcJHe8cJk5rURIonLnJYDhvKNLo0ueSvkbzSbsrrdzJJOlGZiWkqRmADCoD4Lmeioz/ge703V6",
-	"Iw19gdAyrIAa9s4TAm4UHNYF5SkdpXe6TsckYXMmEiZiWKtELowNlS0JnVAu7NDmmYyNijJK2bNiYHe5",
-	"l/ZbBKzjca5YckQiYBkqAhVGWV2ZpYmyo1b53GhqLHnNEk5PQS35NhRo5D4xehEazEZFg6+SRDIF5KDp",
-	"uaGDS6eNgtw6jmOZCw2+K1XS4L92nBU+nLNsqFgszanfA/1zTnk2NOZpdkFTe011Bo+7nTnLlBTD0rMJ",
-	"XaKboObagrFz9N/gRS3nPK55XORpuu4mfI+567KqotbOY8XvcMEy0AyUIdXMHOkJM1Kj11m1xxsXoPrW",
-	"3xhVmmhu9A+mF4wJohey8G9oCVYbTuuI9JHJoduz5qNNa1v97N/y9Dz4iFG6is+QCdPoCuKC7B+Sqcwz",
-	"dUTM0oFqJpZWCTKDML8iw0B3QLtB4WbUGQXKmAL224pdMEESulRbfamJQtYvghzDEqh85O8h8Ka7WZ5G",
-	"ir3ZRarYS3WU30S7zeS1Zo83bcrG+a8ac90yT3pHdTzdaJOuriH4z+GAxVMqJqxH/sHmmlCIUsR0xrrG",
-	"MKC5Yri1xgJwfjwyY1SQhI/HLDMSAdQNVXJrN3CVR8Acm9ncJZju4QT2WnKr0OG/weO/hjv5tzwuvaS/",
-	"Jbfxr9lbGcz1GMZNvLiZP9zS229g8JfVY1B241SdOMHVHXXO5ztyjkdjZy5h27337lhrNpuDKlIms5hm",
-	"GW/yeY+MQQl8cUGNNoQ6juGhXBM61kZUxjGbaypitoYvOTeOOaCa8tR8beOtRv4mQ1oTSvs4ZQJcEDLX",
-	"YNOb0Z0LuRAlZ1JCNdsxMrfNwIJgTO1SlMM5m8lkTHnKkmEq5bmqDwbKsTZqgFndlBvDXeZpQkq2e92L",
-	"p1rPwVeU17z3bTX2ZL3+Vm5BlMLoFcD52k2EJ3VO/5X1SxlVbJgLjbtbUf2BVEAhNdvmXBVckZhlmnKR",
-	"Lom8QFFau32rn9u8rqVlgBU2ZKIYzeIpSyDUzHWXLKbgIaxQUy48Pa0uiWgIE73M5IzsNehsdixDhQu6",
-	"kSCVpuaw2QPQblWUi6WtMyQsKygCX6GmAJvrQ7AuouaYRGUaZWLslgOa9qS7raqciNL8ytQTnPxarSAc",
-	"/soWRHLOREQeCOm3c8n0wy6JkFGxJHJ5B24qXRJZOw8uGZqI6Ajcr+RBeCMRzBgHU5oQrh92z0RkqSQi",
-	"D3joeNMyTR6iu5AJw/k/dcywOt2OGwQ4EuGb5kf4WKfbsa8Lpl1s7bH33TYrQUhJVV6JnlZ4M1qHKMG6",
-	"ZrLGnO2Rf6L3l2YM3cZL9HSbMVSUHQimHOz5YMozmcrZSBbhkuPsX7mg5ISnF9RGLMIRQpbC7Ui4Z3Q2",
-	"p3wiKsYrzRPORMyGiv/BnPkYU0GzpRHaMdjn/W7HaIeCpUH0BoJD5jXuFNpnM0bdL539/v7jnb29nf29",
-	"0/39wcEvg0dP/xNWLE7zhA0VxjmH3Ghdnz7jGcgzNtTTjKmpTJNiDPv9bmcMnFHEy2FM5+6Dhl+Adshl",
-	"hqs+ylOjcv+ec6aHYJcMmdEO8f7wZzhk7kJGNRuCPly25NERkOQpGwJjsbcXg+8M9os/Mabt7gmYlP8F",
-	"JFPn+fvjl6cd98PQphLYu8wRTu0Brl15O2lLVR9ZCke5oIoLlikg8L3L4m1D+5SZxR9SmCc/nD4zjNIo",
-	"a4Y6370iz9lMEk8s3U4+Tzbu54KLRC6Gc5ny2GyAH/6Kj6FCblX25LMelEsksPkDkE8AMhoT0UAguZeZ",
-	"8zvO5B+srN+4RK7NMrxK79VhnUzt2Tcj8l9dTKUymkjM+Fwje6ALyiHOg4OETAgrycHTr+VG54Xf7vVS",
-	"6pm97bJ6CmuVQRu0AtEN1puW4MC5uj4YHvO24rf22K+OV4IY4ZDVYnQxXHfFiH1OoesxllnCEmOpRiqf",
-	"zzOmQET5oD+eKBLZryYR5HS4sPIKlazuRClefLmWOa3k+Zndt/eDY8nm59CZFBMMIFClnQhWZA4GNteG",
-	"OlCKJpKpegKpMMGvHZqmb8eQSrCOYF66x57ROcTaqz5x8JAuphIEuJKYjDcqOYfA5eO3xKinlk8Ufh8h",
-	"SUznq6rzqqbcvPAFK99wBuzX37n7L2uYfnVrzjq//jp4/fqs08oeqxEW13thg5BZ4ThMJIqM2CQX5hiY",
-	"rQC3HNwe5kSurl5FWH294gEPxdvXqzDVikDcRik7dkf9J0USNuYCnuvaVF9/wh31rVn4G1aiWhgdbQwX",
-	"a5u2oe0TvPtyRVFY5ZtGN7ds0ycD5qoVVYb6xrpRndr7TvLZjGbLTlW5aMdXvfrxtWYkqIrUXAkVkbYS",
-	"p6KYrJ/cR7j5Hd5ba/jh4MpzDhavdGiqB6Be/HlyqO5vE6cIuOM6ibSi01TlRh1rW+WewWZVGUt1cQvN",
-	"pVvR8krKQmkfK1ZuSZGps23dofiNq1pXHV5VrfPHvJpbI+2DSohW/ggtNU1bnYAKZRXDLn/UvXLdQlzV",
-	"64/BWSPG3Zs+ZlyzWwwDrMjlTv+XQb9fS4eDzv4eXmuQlof9FgGCVaXeO54fbXTqt1JVT6GaA1wgKY29",
-	"gWAIAJJXUYNrVjm3zm8OMxz3+1tqqKHbfdP0b0rHXNEBb1i1C4uMVsVckG7/4FN/7/NfP/V3nn7+r/1P",
-	"/Z2Dzw8Hn/o7j6Dg4fO/d9qqfrf5wUbVcE3A5FupfxtJ91b1w40Hj0A25mIqU7CyK142e/wr3ONuNMhN",
-	"6tIVeEKoT7UuPymK7n7erS/2CXSx4K2OeQSvvWGt63bdn+8CBrTieFAssHWlrQ1YQFadl9JEgTOI2gSY",
-	"AYl0RoWiMX44cr6fyJjOUc/+t1IAU/J9l57vdNF9WefjLuYgJxlT1TwkN0Tn5svYjHJhnh08efLUHDjw",
-	"o+7vBV7Id8cfTl48B996xpRML4xO0r/sNqhW7ZX84OMrzhG3xErzNLVFjGZwtd67OsZR63Ip0niCkIQL",
-	"KLR99RVts3D11gzM2O0us33EmIBZH5GFuWDUq5ljZTNjx40YFxMylrlIXNXUVXVLa5B4UwMtgmKPSjNY",
-	"p3C+Z3ods7YKZ0CURcxLdQafDvr9/sFnGzhTUKoAUS8YQMJSfsHMyD+vEGDpNevjz0eECpfcaSSBJjRN",
-	"uzUVaE4vu5Ya9qi/UliSC/57zuz1wnGgWX1AOsIliLokCtbA/BlTEbPUXMNE/cDN2SPHghTxNcu1oArB",
-	"FgWzmCcsQR5WqpI4E5hvbrR2VRRC+SMzBaUfFhAydsmEacItz2plVpVLB0tlOXvra3JWl65C0HYd15Ho",
-	"SUPsP3r29vW7316cvngeDbxDnJf94UeFO98cVGRQNMv4BUb6LMd2sZuTZ7++eP7hN2Cg7z+8efPqzd87",
-	"3YKn+g+afx+/efbiN7z15fEr848VFm+kmfnEzgXNIJEWvpXRsTmsJ1avM2flfS7ssX1HbZD0mbOdzb8d",
-	"3Zhv4fn6HC6Qdd6srNAzmdvIi5eCRtTF+SxPqeYXbEAoZF54eovxCaqIJ9wuocUfThcD7k4i3L3IPcZo",
-	"PD0T7l1SxFioQ2iSKJLPzaZEYAMPMx8XipAOK1GlC5bRCRva7y5B923ONoU8hCIxx3zHPVlOBCmCJn5G",
-	"5YiJzI3C2Kg72kQBiDBZRlwN1lwx+rK1PPZP3IQL068zmCyNUZDnBRmMVwW8X7yVxUpyzMnesIMwE3BZ",
-	"4JqCi1hmBNIkiJCLcsQQCknMI1fcQmdcr58znjcg44CbQ95AmpKCjlsuxYTJSUbnUx4PE64wxYHXuX+D",
-	"yOloiWZRF4v6pNLE2vPaVrC2ZeTvzGuAK9R5yFKq9NB68xrijhi3G/MJxMEWoEib17Fki1QmNqHp0NoU",
-	"CRuzLKv7XrAAi6kkNhA7lhmKOPM/sYQU85a6YOm75nW1ymzNZ+1HGaZEFxI2pQur3vHMGq6ABKFaDsgn",
-	"U3q9oOXZ9w8WGtaqdCw0DyhGNGw+2nZgVpmrWSTI5VnNLJIZSQ19Yq4kxxQ0p7MPvGq07TjmTCS1u/UG",
-	"EpAmudje6iilss64yOvSq07MGZMXDPff8bGWZ91/4fec5XXL+AFKzRZ0aUaPyRF6IbPzAYkUzhj3zqdy",
-	"bTs1s+nb0lS9NfYe6s+T1VFqo9iWtFygNBh3qP5uO/RCN67f9WK/j4hiLFSmbchFbf3N0GSpJQVUZ3xe",
-	"sJC6QZFo9TFMfqtjtFC1uaLEgx1Zzro7gqJnqHmSmbUR2rIfOddDmWs1THLDmodxkFC2nidyPU0ytrCc",
-	"z9Zu+0IfFONmoQo53nJIoYv2DiVD+NmrCAaeEXiFExCSVFNx1vhVCiexeeXaHF/0UZUnzIh5A5Z9tP0k",
-	"o8kGree9MQrkeJOavMLyslwMxRpQmSwXvhZegdnCod6wqtd5taaF29lb4us0H7Bd0R66Vsw+j2Om1IbV",
-	"A6lhDoA5qZ5bBNyle2X9cZXL1S/0dbRExFRqVBO9xxtrRNeelGK4PtyI50WzLysVAEYaGtU6A60BSoul",
-	"mLQkajMqmdF0mGdpI+39pIiRXONULhxGxql9jnxkI/LhVQMpmofbJV7I+XCjb+s6m+Nhuvz+hCApNbvV",
-	"mH9RtcTrx+pC/wMw/Z1t73Drru/DdCkY3pcZsJCaMdYohauKVlWbqdWYq2rSqtrboBnUKym16nyNuG8y",
-	"tuvYcgO/aTBd61XaGut7jeivl4UNgrnBpGqy8Gpk3Soz6W7w/ayesFqe6MVCs8Vd70Jp8uxUrOMKv1nn",
-	"vjzN+GSC8rClj33FWZ4YYslFCQyxNhXkOSiAeDrBQexPDogj0B4c3k1xUC1CTE2wbnUaqI+tCVL5sdoB",
-	"hhpBGKgq3KsOg23g37W7t5vlYnfvGunmR0SKdAkrQUliViIXqL3jTxnTmTFeJaQhpyxuH1Pa3lcX7F91",
-	"yderTNaBG+ZG/qTMVCA/fkb2jkB6lmbZu9FAmN+cNhI1MULVCVQrSVfGtlGEXrAs4XGdPHq7sqUI3uK8",
-	"1knivMwlOolaC9d/4qcbVJ92sbgCUtBt+zruAGla28TfbrAIplzvslJU0lhDcrk5M8uzqX63NhEa/B3c",
-	"xd6rhRiockHkAOSE1Rl9KMeXjJCJZIoggoRyLzZ6NU35ucsUudEUsRNXsoDFInMm5ymDqIo5iLYmZIDx",
-	"htKcfEmL+XkJT7QteTgTRc1Dl+QiZUrhW2aIX+Y8IYiyu1zQZSW4940z1Tw17K+Qw9UKK0KGiDWMiqXj",
-	"1WKLb5Eit30ZBliDiynVMHY3r25zdcYAD4RCK9pbWI5szoQrlSnNKeqRV1iDjB57JFLA43RqvVn4kcxD",
-	"71qPnIbpLEHeDGQ9QN0TENttpwY2FGkcrYSDbCBcCuus/KJJQpe9MnLr3WQXlsf8yq62V8p+UkQuBPlD",
-	"CnZEirITYommKDJDaY+zw2gYxLZHUk8hL4Jxh9jzTfIZ/fnea2D3LeperpcTWROqokQ7lRXcTiM24SIE",
-	"tNEQob56xdx3nVHZVHHDhdLWtxcVE4j+eyVVenq15bKrmu2r4zfHcC4t8Gng+VUMDi0vYSbcTppmdUs1",
-	"1yk7ggrUzGjIRACjqAzg9jM6Qy24roSmVuEtymBd1k1Q/qxmqmX6zEfz0DE8dPL6BPNgpiw+Xy0fKaBX",
-	"6hECFpkUkyPCABAWZGE+73WuXuBlRuEMp5osJzAO7JjqF6h4Plik3Mw0aUJJgCwhTkXMGhaBInpEowln",
-	"r6NTPgIwQqOBpiwhWpZ4owVC2ZzKYgayZVnXmhq4wIz0w+u1K8tj8wafJgxRkRlNWBeKkrOEZT1y6r29",
-	"sBoJR9/0nCrl0u9aW5LFxpxoNq9zo1szt6VJCofW2EJNkDNgG4MGGJn7oqvKtQrlulF2i94I4TDcMndD",
-	"QivRQC2plxdnzcndXH7LFHDylfQHs2sYj3YOSIxJBxkItSRTY/Ll8RRMNAdS3SVRoO2ZPxF0DT9gQTDr",
-	"vrDCFdi846ewnjngp19cWIsqBPwATPZBJ1fgMcfuMkPu4TSqgO8np2/fdVrCelzwxBiv5qnXfdvL5Jen",
-	"dBQnbFz9G5L42AWXuVoFl1cyz+A952y5kJmhEfMfCLR2lJbzGlcfzqsmq78wnLkeEIrYr1EqY5pC0q1i",
-	"WeSjow78JXKh9PqtD5atlk0mSYZWt839Mfe7rI3jd6+gpA609Fa8qbInm1gJ3Oyzb6+E1OB3clWrsMbf",
-	"T4qcvHreJVQQDjD84IDhWhXdGsxkzbYpNFgR1yHYjFZzrxJJLRAkJDSjYec09qBjA2EXNs9nsxSwhFcX",
-	"VLfpSYryZADGCckg1G6WIMI1iLpF9k9E5zzqIo+lJLKUHCFUfjTKtZaiAFuyZAd1S0Z4KC7BVUHFmYhc",
-	"xkYEy2ofiSzqVNQLEsG5wGoCxKNz/qKxZtmCZokqF57gmA0znvNONzhrODgI/OCHSxhX62CY/Cmt2yYI",
-	"4hYJ5wgjCks6lQvhScaOw9+59Gla28mi8qlZoSS/2QG5FxMIj3jXMpfSWVrDdn/lSku0wCpVDBcucNpS",
-	"KQi4+LcsUbbj3qI+2fKghtNUMGUFoCdwVFYrNBydInl6WqxXbAOmV6/sRChdfLMu6yvpkejdizfPX735",
-	"exQYaV28/e2H0wgoFHOYKFwwEjHyrKB8gsNh29d2uoVcs+80xogRq+1MmHc+cP12rl8J/O/bHIoCjCj8",
-	"XMz/A8Qbt4kPNPZ3CYU5n4idfA71lV3ihX8/FNS4R4WQ/n+Y6mIAEYqaxtBzw7BGZ5D1auIC1xFzzSLL",
-	"8O6A4cCmKWk0AZwQJZrH50ybf5lDX/WLtbCPC7HRZsh48/W4pQ8ZLN2EKsP2+LfN497AL/2KNpxwXaNc",
-	"zo3aZJiM/ScC+NlfKyBnI5kszfZw8vXr3uXlv5H3bJ4uiTkZAPg994wgpppNgKN2Xh+//8eLUzxWVnVG",
-	"yMjOr//RQuUErQ+ay4nhh5OgN9ocEhuAUA1ZL0W8Qdkt+Zwsahsukl7wlMtds3+dbueCZtxwZaDwPeiz",
-	"gaHzivrqV64dAsuxu/+yZn1byAJc/Ea6A63lFCbyk8Jk9alME5Yp5wHBuCog6ZubZa5JGdMsVJbd9tX5",
-	"VgwzwLBw4t5dBOyA3vPRjGsbcK/TjQsi+FqHhIo7XnMJ937F7a4VGWeciSRFAEhCtV2KeiuwoJW26nXF",
-	"X7naacTdUCQ/QsbskjQkbW72DWvbc6HeVg1ItnaOJSKuFy1f68qEqusaEpKPP/GMKOAgIeCZ71m1wqP8",
-	"btsN9Ftsn7W0HQ46IMHitNQwpiqyT7G1a1hgAxgNXtxK2dPfWs/zg95K0zOPnGDPxaKdaStuHLZGLLvB",
-	"D8qdSn/9j0/9nad0Z3y88/Lz14P9y1pHuB3LP9sQa6mV7eONAn71iDrqKnryBsTtUhTsgnaxHQ9VJPp6",
-	"1tk76wzIGRDvWecyOiJ7//t//i/hHYtgUc7njGYUUSYrWnEl7rK3Chl72e08p2o6kjRLaly8seYXbFhC",
-	"S6pwBVdq2iUZVppCmzEoNW2Z9OSy8nzSC/vCYkika4jBnWDCXhi5rFb2QbTbJdkVgeUrlvNNmGDZ1o6R",
-	"1cTQ4f7htAlo3KYeFGWAWA5Ck6sVVtV/ylYcQuFj8SXr/4BsCNedY+uaGsNpa79ZxjTIVot9rvN9OTe7",
-	"wsUwV6wuX9wZclu9TuZ67fvA0pOZte7avtpQeZoOSym6qx94h6ktA5JUC2ItVYNzsFp/sqZqgpnXNebT",
-	"nxawueWOxlS41m6tM/tj1+l5c+a4HRUXI5mLZFj4OhpIB9KzLq5Hqpjv7fd1W3m3wgrLb1whxVViqjst",
-	"jVyi/kA3kVHTilb3fzOzrTC7OjGOmcDJW8ybagiCGmXcw5EMagvOHMUh/kaABx86RmySvZAa8+3rHDov",
-	"MqryjNUpVjdSQC/nnKlNjK0ywwT8s2OaAS5eXUuNNVnA8MFhxmayFiWmJDCkcCPgGlZWSDKTWdv6NIZr",
-	"N2zZmsK2m9g6BuueGi1rtX/VBodjhYYc6AIVS5gyJmGHTZyxSxvi9U9ZxiBNzXdvS5kmE1nCsHALaZ9M",
-	"pGC+x7cjySK9vADt+LzJYRKsc5DQa0lrZcsrS1ZZ9xbol5VSnkpePf52UO7U8vigv/fY/WQXBOATmLXz",
-	"Za4VT5Dq9g93DO8lmOzRw6ZUhtPAQ08e1fjr7Dha0eQ2/WOanvdTqE/SsLl8tSZsOJeaw2dEcLO03CiU",
-	"Vygj6PRRHnrXLltpRHXb/ZKzNPF9TtvmqizxwGAQCOrlRoxkfDKtN+wBCLQ2Iy5jR66l85xi3iAlc5rR",
-	"GdPQMkbYFjmFzVckjg0hlyuIHm3qV21GsTai/ZKn7JUYy9W1GPOU1XtyjpXt78+SstcKZuVSoWo4G0Qm",
-	"hhAvYovashEIXaAstOoLfqnremIiD+cC87CvUvfm57U6otoFChOLtwoAwCHe73YSulSdwZPmY75OVNJS",
-	"W8CGRM1NSXc4ghVitB3+bC60EUjKK4pdn548ovE5mo8IezIDLAbQsxNbwOTH8nTDUFb8InhiYXx1i/8r",
-	"o6meVliyr12awtVl2Jajs9fr9/qrIZAmoXmMbbbP3LsQbb6uFkbVwsNYFjvJ6Own1SbVxAoz98K6SWP3",
-	"/VvT0K6QtpDk2EWWqeGMZZNaMAC5cEnrSs4Y4FOlxiRfEhv4M4ornRljfUK5KBIJ0vbqV7NdZquDLY/I",
-	"5EIdgehxsH9Uk2iXzvnuxd4uFxOm9C7uxe5XWyh0uWt77ba24nCfaqy4psKMxnWz4265DjfOmG3v48bh",
-	"JZAYDzWwLGEJNsbHCbXHf7wjfH/clG3R/YvJbB6GW4aGxdL0nInVrnJrbO2itG+jSeE90DUfLsnLqwjG",
-	"omIuEJGNMPoF0YRr0i2AJ1eZhht/Bbi+Gaven/lmNnnsOpuVZYSZwZBbvaY4MB3NlHUx9P5l2wFUtZLD",
-	"wlXnuvgix+DSgqrgVHy5bH/v6cEv8SO284QejHaexI/2d0ZPx/2d/vjR+Em8N34yfvRoVSKVRri2sslp",
-	"aOG4wpBA8xBXyKepivSlzDbyx6guDXm9uCsoqtDSi3k3b6rXzoMddap5x5qblMynRsp4jAKrcnfg5wK6",
-	"IOWCdQYHq8Xczar+kfWwZGzOqK37vaBpzrZR9aEw18ojuKWU4g6OOQ4NMUV9680g0soFq61icvKz66uQ",
-	"IXsOmD0IntC+t5ETlrJZW3Cuym7COLptjIpgF+ujeIUov4qk/Xb5Ws4z2DaKhwNHu6YufYoRw4uIljbX",
-	"E9I+8fEeORZL9NmwVGFNYKjggDnq3TNTmqF+DlC0oADVSbObKQsqydigRqJIzKpz+2yJz1pkZxWorCEY",
-	"awDA+goduT4ru0xr6zMyurYXBySjZVxrJurTIbBuZuji/S17yIFvuT1CwYyqc5YMgYXVjxm8+QmfcK1C",
-	"TNUglalItjMqN8uo1SwLgfHz08P//T//1+GjJ0/aKDwzlnA6bDBWjXCyWRTg3OENzbMs/x/GKVWKj41e",
-	"YO2pFoDHz8oP2ZgIv9jaswrsvG333iCqpF1TfFegCyZMr2WCp5WA4dZW6KlxfXzORbgJxUzKC1HLgPBo",
-	"NHDh7dJmS8eshg1fLfK7NfPmMzbMqJgwrPuo384xxZxnbENNoPkveDJ6a+JdDTR+7O1I8JEQ+PhVBOi6",
-	"dF+/tyvzaxFlel2ohdWcBNSOr2V4uZIivzw3gcVyhXacV3Fc+DjhdRYg7Aj/fXR5b2ku3oQ4MYKxECIt",
-	"CsHo9ZZqg6UOVW/gTFq4H5TH/Gg3whLQT30bjOs5KtjvTeZAAThgtfIF+mA1ovhs0U2Dbdss4Ept/sqV",
-	"jjdQx4hliSXEnhLQnFm7JlkZNIZvKIIsc6pKY/iSzyFkjMWWVxhGQc0BDyit5Bpm/GxF01klCFeRY8kY",
-	"XUdjmR2hyh+B1I98HjC1GitWOpl/R8ZGTZelJAAt586p0ul2piydO/0B8jC/1OcF2FE/tyVS20Q6pEtu",
-	"KDIPVqxtWSRArCPaSrpElXrcW9Ys+3Nv1tcWYNehWaUJU9vCPx7j6+rUoNhX1Q6xwHkNL1M2W2lGE2iX",
-	"AGi2MgvQZLqYAwmKh3bJIrYKukvkVcZeLVavmUPgZ2rBY7xGXru+x5XWQVgfNGWzKw7/PX5pIy5Y4XLy",
-	"ex8Ms26f1pBVQwFUZMEvo24BFd4NgMLJgwo0+8PuOrTuIzjagjARgLRX+9eciRJI1YNZrnSIPvWw1OGm",
-	"GxQxPoCekyFutZH29SDXXD8sFzUWMJ/K/8vNs2h9FMJzWjjP2k5EIVokNlX1UJ3ryiCD3cjVe1YfJ3Pp",
-	"Bq0Nm4CMr+taUkUPmC1gkK/skPJTLb7c3jn1WgquZWYLpWqTmRsyO41FNMoxjwsy91r30WqfhXpk87Yq",
-	"VYXfPDfVnoPGF7uix7bRHz5jStPZ/BY7fVwzm7OculmijJpMzvL61GV2FlOuo8qgN0olEwswzDrPZCpn",
-	"I+nzfQDstGgXsFfOSHrUN3OZ4IL+9o+a2sjanoUWkgVAahmJzE1RaB8FkEMtUiLbZ3OV+h60IsaNyVdb",
-	"Q5u75VoJOJy8JQd7jx/v7BGazqd0Z/9qK1KhLvu5Lu5EkcUVyooNGV3vMjlK2awpuxack5kUE/Lg/ctn",
-	"5OnhoycPe53uNjBFUzqfMwGeQK58SvnmDK1B4Yp1zSHOOhlTbDZKmTrrdJp8BWp9QGlOM2woZjgwF/O8",
-	"vfoUpL/VyDsuFPTuavi8zF3tHDrWqp5lF0K0kGZqTYJrbRzyDZ3ZTpP2Lp/ELiudr9tFXbvt02fN/H49",
-	"PX0XtPf3Hzvc36/n3TptWKlzLqAYYY6kCfgRMkvUUeFLLtChZRznWcYsCl4xxQ/CBtmhHsoVstUx+Noi",
-	"xGIxK6M5IpR8eP/KUBOr+Sxk8QxGKRXnmyO86L7GlfCLW3dI3zOacFHTXdXbSDM+QYT00nnsdAK06hwB",
-	"aqTSk4xtus1Bg5duE9L5hK3rZZ+o8FGA+Lq8DH9hk4wmLKmRHX7oG9o44MSf4e2tU1n8g5vQzNaYL9WP",
-	"ryrLpUXfCKxWXf5WD4Qb0eKByjT957rhYIO3rp33apQSktJAwNh9NSYHvaAchVad2RF24qhJy2sv3wvn",
-	"5iahaP1b+PL6GaIZvAFqbmvcuJt2Vbv7GwvJbzOWB4zWI4o0Ru3WS4VixsDDN2d5ljDYSvMP8qlKvsn2",
-	"Ab2wdGyVFLcOw3zz8oFqiKJFOBojpW0z5kL7qg1t1VvYwxrHdcVLvbY2Yb3N4/slNJ/mNcG3G3ZtnmY0",
-	"ZskaB+dNc4ibj1Ktpjo8bpnqsBVt3Xqo6j6StCaVHiNF4fGsHMjrBIuCOQYHbO3Zrc+x2NaBWO4D1dYh",
-	"brlHXZewq7oWS82e2roU32N3la2axbypNPoKWzVAROyKyCzGIldTT6c1vrWwEXXYrfzqWOTYWqL5i1yr",
-	"Yn4+5Hf17xnDbiN55OIf5rZLrAzGlW5IiOOzAh3IgVUYQ/XqI7xyS51egwKtLQR7q64QrqfBe3hstS3E",
-	"Ryyxwi5Erv9QqWOOBa/v1XVWUEzrdB2B+eZPRlOHVeVYCCMvWJbk1wG931xQ0fjMaNkkt7mI+Zymjejb",
-	"W/d3bEw4f6UbGxb11iI7BZVY2zYfLH+ztu3g9u5Ln7kAR9ERaM2AS+tfKXoIzmXIQ7oV1lnmaSX6Cxqt",
-	"FUn3G3ujOdawGsWwZB8NHLhucEjdoI5IBLPFm5QEQELDPryd5Uxu+za/PLU2di5uSILmYgvZmYublZq5",
-	"2FJevsvkJLNusYrcVEM5bg4LBWXVQVRoQIRcWKWTp4xQktJsgh1fuSIjZgQeBNNgw2w/P0InMiwubcdQ",
-	"riHYkcivKNmvkG1YKZ28E2WAKc1noEXaVR6a99aVPc8oBzQoC41RdBLulhoaU8UTh8Ns209xh2LnSnGv",
-	"sJyN/WTqxK8d6pqyZaU5YnK7qK1FUIIO621bI69pxvfmGj2K2YaC6yAJwuU23HGF4921UG5VGMltXaEh",
-	"Mh8X2U5CIhvrNvXpq9YVltIBq/LPCznlerU6emwi4w3lhfVHtI5V245z1ehFC/j+SnDQenUwttwZuLin",
-	"B3UYdNjvOU2hSpymOQti3jbzd88p/p1kKegM+r7Y+kZ7JznOGCUfbMA9NNjrB7ka2rhSsvXKPNfSMS7o",
-	"c/9UTWJz83lrY/nYL3jrx9ZMrwx8e4dGXVarLZi1emB1MSr5pxtySFfXZsuuU4aY4WYSffXE1vVR6C7W",
-	"M15GR4SSSSbzOYm++mdUl6RywuNL2wIR/iDR8ZvnUZdEb99j0sybt6eYsAat7tRUZnpKRQJQjFiDecEy",
-	"PuYsOesMCJhMUZcspkZZQcOoyLCAHDYgezCRsdiSvLWjVQMS4Zkw3zfKsvvrTNgLQz4RMmPDmCpmboql",
-	"0JQLeAAYgBqaqZg/uXBvwX9NKdzFvnCl4V8Tjf8PL0o1/j/8gVIHPgvY/+Y39LsNU6p08KdRAKPemTgT",
-	"Hx3gFRMTLhigIaiiWSLU9alzBnjn0VcorqzZp6IXJdxRdEFBVGnMIJxwKWBwMU1T6CctE7gUlsTC6nhS",
-	"hMlRVYChUR1BZWEEDaVUdISQNyMGnTXkGLC8fcfHM2F22/1g9vlJl5x5XoaAnAuqzjrmZ5gL/pYxmpx1",
-	"LiPywJDSgqqhkDo6WpccCf+dpxx/ssmRD4/OBOLySCurqMASSJuCgMtaHRIXrr1oZWQHl1GPJDJWPoWh",
-	"N0sgIZIKYvm+WQVouo75kQFK95W5equeb7fT482ymhdmVFti3CO6sNX+9/qroCvh9bXtCX+VCwShgRwx",
-	"UL2nCJXVvnXoZTMftZOzfLQVCg/Izm1bUjO7iNvJTZ9C1zCUVQg7Q+1XyotUfu9aWcdmEerM4w0tFzfY",
-	"yMHTRbpXZRH8UCuLukZYNngyrIoUDXynHISOdZIV3MxZjrxNW3w8KJEHyaFLjxrjcJ5rwoWW0GHDSKvg",
-	"XYouFflXbluXhS6QQlPDl9b6QOxMbsYP4nOw2u6203Bv0h8SJIK19YnYYbwrUMLqUbVK21yRYdBXsAiI",
-	"QfzwrPMkgYy78ilt0tqrp3KvOD2f1rT3KAczi1Lrx51KIqqZupTnQ7MvB22xwa7ElUqvqHP8hofB5qmV",
-	"o6hGmJklPXMyqyFz8cdhfxWQbOu7xKoUXeD8bhc5L1NuE/P0u16XupJKMUFXHmhhOGBiHrlKwfFm5hqO",
-	"oBhae6Zr5/oeszW3UR5qrEWH4FI5zGU1KtC3A13qSVLsr1U46iBfrm+g3rlOE+5ndQKbNwaIsK6JwtUb",
-	"Aq1P1wDHVLYkxvQAEgbeO5Z5ZhM4GqAh2+acd0nCMoC39pCEaNds75iqVplW2vTYMa1Z4w8AtbU9lOh2",
-	"+EKt4X+ugemzBsunNNf3vs1ncJJdwvqnUpot9ttHq5WrAGUY8uEHrrkhoPMBm/VYTfuX3eBNAIAtJRmz",
-	"BTgbpIWrRGqCKK35b4x0519yaAQsFxc0tR6zGdXx1FaIzJgZDFpVmVwowPcNldqDogxtsLfCRzYDEdrM",
-	"fJf8Dx0ccSwemmcbiRISWgUvvt+vS+K3067FiQuriVMWgmi17WPgVrLx9RXcKWpRpQ0jPCJ6wWNWZGfG",
-	"NhHA/Nq6kYLdvnr1yCp9zgEgkOm2iToAKdTrHxZX74hAXjxgdykPoT1lFEIGiidt57ClCRXQY/OqU7fm",
-	"UKEhJIJLTam6CmcoWWmwMsXOF6MpiK3YlrWofZaiP2Z8O19Djewu/JXAe67sfdn60ddU04yCCg+uUUMk",
-	"7wsPc+c1/ZfMyDMOc7kVLeQa3u/KiRH89xwFNZQFG+Leuo99NSWCNpTonzCRsCqun23pa2ylvcO9R4/2",
-	"D3755ZfHQbxIDW2zHDD7PG5M2LbesXjXBSIMY/7Sdxe4mGB8yDXxMwJoLFMusYKLYvtniCNxMRxLaD14",
-	"eBgm5Q1tT5bOYG//Ub/bUalclAzJ/sFOf/90b3/Q7w/6/ZrIip9vXX8ywyWdpBTkRW/v8WFD57eVtVlx",
-	"fFgMtqjo6IN8AZpHgsbA29bsbg/W0x7xrG7PanOAzc4VEAiKrUUaC/Z6tWuMBJsKUr/SFNYDumgin/dE",
-	"QbScYHG8sTVh333NkAXJDmH+eUYUyy6MbEOgf9cwWYFPaaOSGpZMFHRZHfzfcgVlLcEwQcC6hn92NkEK",
-	"G3rD7Q6qdgg55RPQGC+nNn0E13IqU8NEFgOjqqEQcjiXZucwHYVraFB7wbL25airZ+9rk6mFlrOW0JQZ",
-	"h4VfF34/Kk0Vr5AvEZz5xtwcn0YA5g8GeMxu4NLY4kaXzC6FU4hg8yDcYFeJXTn/pBZ4xwPpOC5UfwCr",
-	"JBDOuY75hCS7egJr97BZPtR7P+0p3cKZCbJmE0iIe23zcN4ZnWejptLAr8DsN6s+YT3yDzbXFm0ypjPW",
-	"haBarhgSAdjKth0d1MuQhI+hPtNwPS4q9a9f6znnYZO0u6yLKNXjZlRYceit2NhpYCP3xTTjAo8WN+Cn",
-	"gKEVTf2MhCUgqon5dt/Yf/CPfsFbcwEfYkmPfJxK258d26YVDuAzUWqC5WwOquHoYRyvNM2VmV6LaZs5",
-	"j9oybmOOwRXBFtgmlSvAB+qRv/MLAIUqLXEUAm+uV9uCxo+fjnf+k+780d952huSnc8//3ttjsMtRRyD",
-	"BKY1nSS39WwXcgkxd3hG5hnDVEfzxSNEUnIQnpYGgAAIDKkwjX1mpfUyl5qnhzZJCDsBcDfgLVjlJBbr",
-	"xvq4Qu03RhvjnC0H++UkkcbIRNBB/BQabJO9/acHVg1+0u2kfOxegf2T7Q+jZeWH4kX4c1PsAmunjEAe",
-	"TmfUmDuPk4TRw6e/xAd77Ml4/2Dv0ZOnj2if9kdPDx89HiUHh6PD0eEvT+jeIdvb/+XwIEn2nuwdJIfx",
-	"L3tPR0+SoipngClZlKNfOpawdJNUjgAovtQHfVWXxtWra4NfwAuVMWmv1wgjbIa+UY1qrQMHG1ab7OhV",
-	"J8xwAJl89bTUgBq+tr57q4lfuaAvcFlUPLtXBS8ukW1tQ0e44SdFfn19/Gzn5Nfjnf1Hj7tmmafsC01Y",
-	"zGcNJQlF5uRaPaQ4+lhFDhokknnrJ0/g/lI/fBdXNuei20Fnase3qNvcY62uYC5cLDfIoHzO04AfR9ee",
-	"wEpyW0HPIbWt0tLn9ayy6INTdhdYflvndjaikiuFOunahgDgH3ZNWfa6Hefs9bHugzrLvc74eAMvdu2a",
-	"MhayHmFx2iFDH3HXxtv0G9ym4c31+9bUe5NvsHPNOg8m9g4quzCxS71fTdtQKGgltNVytmie0robUR1E",
-	"FppV4B51zlGPfbfOI1pQ/G98vFUMNdAEPiJ2vcfNkWPi1Yd+l2irKBz091bFaMjcV7PAA1++VYcsTr6x",
-	"bXypT6B5PtrWYdiWIdxQXkzxwi3MyUCDu9H8mHAwW+TIrEiVVf8flsNHRmmY8AsmrFpMrIhAIwPELU2t",
-	"M8QJlVAlS+RQSD2EhFowAqzDP2CobALEjx/sdDvgcqpPcKrKtAbEiKJOfkAiVAajLmYNgy18RCLryxg4",
-	"NzAmJbtf1UxBsjHVZCKZwnbQUMeGNxzZBNcBZrtSQXiC958JeMCWvcFNPxkuNDKjNIy+kvZZ6Kph6/t1",
-	"ttcDfOK/3FgfuCn8l5qph/+F4/q0t/P086f+ztPPX/vdp5cPaxvzB8u5dUCl0YooiUvQt5482ds/sBpX",
-	"G7V9KwaDACEZU2CMbc1KquNdgaqEBIycpkTNGWRFA+ELAjapoLhUgaYZfP2w/PHDLSAgIjgDEaq1JfPx",
-	"Wkes+WRdUaWsYi2Fa1nHeE5tWWtVK5vPM3lhWKD9J/AB96svMkIzM6aaTWS27Aw6M5qdM43qWm1kJ5Zp",
-	"SueKDRdTrpmaU0NElphjC4g26PzKyVejEFz+G/nI0ljOGAY4vsZcLy975HRKxTnmCvxLYqmdzL2//t/I",
-	"ezZPl+Tk9O07c+7l3O+W/QRiF3V+/Y8+HITHT355SkdxwsbVv4NHLmjGjRyCA7DXGbj6kH0XY7xsZ+3b",
-	"2FYqYwrshonhh5Oi4MfNt3DDbK726XaCwX1yA4NBfbbXwDfz6XPQ+XKv21nQzKwdXFnVjj0JbICXsRR0",
-	"7O6/rCGUNYDZgca5GXrTU1q7MT1z91+tQUUdrVZn8k+a5kyhneC75kjBCNyPoIA0nkK9rhwTeBVeC4zQ",
-	"kZQpowI/ag/B1zrk0YB6V4yIBU+5/EkRV6ne9XGIDHyOVidogW9aQ/AbEsrMA//091/RGdPev2LPTs0S",
-	"3WBNWOlU1eIrpDRmU5kmQZIKAvpzQWSWoFMcDTs6nzOaUYvN6FXUBuTHQhEtDm+TpIUUdS7IOM8gMphS",
-	"McnphKkeOS71GgYLDL30PAvRcN0TRiODNgW4vu0bp7rj9k8cbO08mhruhrghEFdReEyoK4TWa/FDChbW",
-	"sD6K0FxPZUbUFLp8n0Pk0GGi0AswQ1OfvrT1nD/iADYGpsKSwtgjfxYUFgbzLH0XqxZwvnq2VOYNdWe4",
-	"YMo1gjygs2BJtytxXJEDtTuijudzi7tHpLAdMHpYvieg5WgEv4tSmPuIRLlQ+Whm7FRbOYawera4zcH2",
-	"Y8OFsStiTGz3iyMSOTUmKmWa2wIRwwAA/eJfkIcPJXY0V/71CQfIVvuwkGbEVqeLBki7uODE2BvIiUnh",
-	"u+qGgg7aQZgzq+SMFf0Ay+D8xXJAbpafegAoWEBz+w2113ES5jrMwSikdvxBele7pn1vpH7jhvGhNIz3",
-	"xTCKzn7HxTDeF8N454bxvBjGKzeMgHKeBdK95iz7yJqm55Cs4AQdABqRyOueFS39CO0RGk+ht2Klf+YH",
-	"wTVLbMCodyYiwy6Y0LbPS0TMNpivRcEJi7pAY35EUE9ofpohYoqCxB9MZS1vbKgg55qnmJxW/mbLvXkd",
-	"vOqDf9Vx5VXB+hb+1/Y9729YXS5y6k7mGdpuYw8rWgK+vIai16S22cx+O81G1cupVy1UnpNXz29MY7rj",
-	"fL7ydNcx9Jvx0rnD2t5F503Tm/TPFcNo75xzA2mqYAus1uPsX7mgFavVZqZew2xN7db+8sTsNMiUkNhq",
-	"rLfAjKjvk0ogJMeVB9wE7WjCNJRBllTbIsEcEmaJ0nSJj7OlMXzqqxzskFf0vSnNaKwrKnND6t/qVFeS",
-	"/9YM1CjAPlPJZlQLqHsrYhDbaOMrxVhOi1sdp59/C3q6Qq2VV95VbSMNy2KRGGHclXr0vc3JQ+VPbGid",
-	"5e7c7L0LKgc81Om2XrrLNWt6UvTrqWK731rKa6PNuQbbbp114O0A9/w6IjpZirjCkYpO9p7b7SpzWxVQ",
-	"zzDtFc7RCPFnOIeD2/tJEZ40AvuFkH3bZTW6j6+bsbMyV/HVvkeP1Z/DnbPG41J67xVZqTd4Gyzj69i2",
-	"LUipXaylUcCWeNfTxxsDHN9Wzyy2shLfCrMJ6c4fn7/udw8uH3wa7nwukgvNj79cPvzLv2+EUFrZ0nX7",
-	"4JwoNYWtdaDkkZBDOdfQhCrlgmGoUEs5TKWYDMcyG7pTE/Xqka1cLeeq3tJE6SvSH3Cl/TTXVFz6WW4b",
-	"0ruDgEhj1KE5onCzxtrNeeXL5l0llRRcBoVb3iL+1HjlAXLI6Y8frULJdddrv7Yyz9AdGWWMnptLmo4M",
-	"DUJZNLxGnQlfbnLO2FyBV6DQRmH3Jkwb+91qwdaZ8cB5lvwxj2znxrXBgnot/4hESDeR0dpFgiRCBQkw",
-	"xKKvX62b6/IyguujzMxgRS37gVibpwYfXrtZZner5vp2gQejihyhxwvSQroIvjZihH2hsU6XRE+lYlVr",
-	"y0vqLYdWyi6riPVuJ4f52xtsenhzCMPborXhiytGH5DLlkZ6+HSD/lHxy9cy8VIXjdaA5UXbjapo+/4a",
-	"7PoRrc5/BWj9GFiImRoyxIVDxStGTXmC3tCe+fIHLDB+XXSWadvP+aPLHNQZv3KP5I1NULbtkLy5OXEd",
-	"FZVXod6ztnW728rS3kDX25voX9vWu+YQTdq7Nxw0xKBzknHyGxXntOr0ICc8vaC2T88fWP5wrDjdDTD6",
-	"GiGf2mRxVCFtbCpM/SAaM7AeP6mgSJXaKEO+hpsA6GGlKXy+EhDsVf0614KYuUo2wMoKN9dmogcTahAW",
-	"mdTQeT1X1+hxUSvbKz1kzU2IfypsKQf1wnXjF9Z7yZrrxO8GV6dMhXXrANlpvsQ6THr1BS0uCms/e0QM",
-	"V1z6Rk/oxBDWi7Ftzq4voFgJDBTHZWWNjt8cE7gWUo2NBnNRGqAZl8e22S5j49rgw5XyBqubBOd2Fdqo",
-	"1HvdN+At1qI5kr96zpp4dKD61EruFuzEyd5m1edKDc7M6NrqOG6w3XXaDk74GSzZbbnlrXBYJ4fWiY3v",
-	"g69bM2vYxJZOp8wBOdka2KK3GQZq4gBe7IissrGK8bS/UvT6+ev+Za2Btm0a8cBZ9pFLVx1EZJ6xMf/S",
-	"tTa9LVSxKcbevofnovJaRFcIamyVuGso9BWe2tUjOZLJst7ljH6UoWsw3NLnMmMJp014ji95ylSQ/MjX",
-	"AnmwYZxSpfjYZSi0U7iflR8y+0uXqaQb3Qwf2Wgq5fk7e/ctNTCt7l65R2hp1RsXoovbVl7tYp6bW4ka",
-	"krihYH1r/b/bATTEayIQV5Yvt30OtjEhrmBYXlnYfHszMpB4KxO+8sHIije2cifUuw8Ckl0zdJklzTCW",
-	"7ILV+oveXAXE1cqsFxcNUMjsy1xu3XrN6UuhrX5DxOWYejNxbfoaOWVfNKakC6nJOZvrI0zWGMs0lYvC",
-	"IvBOZwd8V2gRW415jevBFlrN9VbleealJ8GT9W+++bq/3DojNrOwGpYVKOaWgqvT71brAwN/yQpJlUmz",
-	"6SyVVmkVZceVuW1H3lCyVm/tmCtXxIn3z7oPdCvja5rjB7BXrq2J/4MKkK+1evjl7aXEXEPFrkt1+SfL",
-	"Eh7rJkcp5HGNGEmMCWtV2iLuZMEzXTrqPJMxA6txQQHZydFnbU2a/fKN9s2vA9N1UGeRHV7UymdxUazL",
-	"ugV2y1elTvd4t02z/orw3K6ZD5Qb1LnLu2S0JHOa0RnThccE0j64L6I9B9Qp6GpQSr27YVCfj4B5906m",
-	"PF42p/KTlGlFxhmzgRxE1ZPCR50WU2l9chWovR6JfIy+61o4GAOqC8hJCouDAXQYBJPNLD8T7qkjEpnv",
-	"Ds13I/tMMZCgWYBHifJCzr6rEH9QbLDgyrzUnYDwnearpZfOXIgP8vf94+RBZBEEh4gZGD3skZPXJ27v",
-	"YrOXmWBJOSncjQOahdoprT2Ltfngf1ueFu/52/JlxtgpvuiVwN3sfL4EpNo4z7henpgDYe1FRjOWHed1",
-	"CZvHghy/e0XO2bJLqCIRU8z8oQi6lCJoM6uVNfvglEGUGl5ZkOdU63nn8hJ0p3ENptYzD2oJpd2ewMw6",
-	"n7w+GZA5wjzaTeQZsWy164CBVddvqOoWIJldBOwoNT06E9iwyspa6Ov0l7+UU+d7f/kLiY6hdoj/Ab8M",
-	"yN9gUuQs7/cP4nO2hH+wqEeOzZKQmGYZN7YweEctPhUCz3IpAOJCua4H5kTb0gJ1JqIvO/BQNLDNkUgq",
-	"5bnqkmiRcbPIrjYKV6F2zjDPJKNj82tkiBeC/pnGK0ozlqkzUaCHwq/m/E6NTkiVr7jqkogmMy4iwkWc",
-	"5ol5d5oimase+ZXRVE/t6IU0U7craKxP9Ze/ECrUgmWlpgtdEll4swzQQQCvms9Yj0SBmRdhdT+0Y4nc",
-	"T86RjA+ONVb+K3Z0JkBUzBh1WKjoWEbNV5h3g9EYeYC4NMW3wM1jrh1IiEYcADMHwFGBSWQMyoZSSxC7",
-	"80yOUjb72TDViDx4//IZeXr46MnDHjns97EMyKF1xFQgOozhiAl58D9O3r4haik0/dIllMxoaoSkYWee",
-	"3ZvX7O8PiiRDmiDpIho6lhdxn314RCLEIIkCusJeYj1iI4IEPguH1bzIYjyfid9zQ/wXReWqfWfX4thj",
-	"77XELsh7QLWHdqbk3duTU3MwPmIyNYleJWw2l5qJeLnzD7a0rNzWPCIVcIUyy2xjiRcjigUgjjh4BkVn",
-	"7EyYs2RuMNy/R45tLRjIAmw86sHGzZ1cmYU7ItRj6OAeYN9S36kU7us/tZN6Zs4TFxMzmXfHp89+xQAO",
-	"LNiMZRNG5lTHU9zlJwdPHz8c+KJEj+qoNDVLa7u2FsuV0ti9+sMplrnZ89oNZE5WNF7L4BlD+HpgltVJ",
-	"ZdzQ4oNY+eTbC5wJrqH2KAhC+XupRg5tWBmO7JTPmCNsM62Dg4OnTkP8A47LX/7yLoCPd/dCOApbsZkN",
-	"VUckNefcIvx4bD1l2AjIRoSh6p2JdyyLmdBwOcsFGp59s9l7/b4dlVWlzMccYq9v2ZqxAJGXK5LIOMdl",
-	"dFCbFqiXTwTVOXRNvkDsJkYyugCaGZyJyNAt2V3YT+1aWysiD6jHD4SxURsWOrJztaiT5HTBX//2ELOk",
-	"Ku/CfqcReVAVMf7VD7tkJPW0zEy+7CwWix3DBXbyLGUillD7iL7k/9jB9N+dEzcxaOy4yKSYBJMFij6w",
-	"yWFcA5wA+DnIic4YnZEX0KIwyCQfdPZ6/V4f2/QwQee8M+gc9Po9AAqhegrqwC6d892LvV0aA9/cRehT",
-	"c2XCQL/2Mu1V0hmYH4/xzt/wRqNCq7kRz/DQfr9fyZgNF8JhpqN+vtGyKn0I9IkmqFZIOzns7zW90o9x",
-	"94OgVs6zBB862PzQS5mNeJIw8CM8wimuf+IVIpSkHqnrUZvvfBD0gnI0fYqQy+bn7FfAUWJrIjrvjTDS",
-	"BZitPXCLqTSaVexczpoCJoQFzAX90+onnQHCYoL/3eLoVis81vDQHnkBetdCZucsI3JkRJNtz+TGZJHM",
-	"FTFqQcFdpOgRDwsd/MrORFjkDudakVGenhcqoDk77piDdmm7bBdIZL7JBdp+YFr8nhupNozpPMIjVqZ6",
-	"mNsq3YPs+ZuNv9w8ySN68SVWLPgXwmrvwIh+voGXlyxjaw9+DyfaF51BLiv6MuC4tjh8f6OJK7S6O7Zw",
-	"uNfiCetEOJXyN5qhE/Vw71Gb4RkCBgfha5ZwerrElIjD/f02D4NvRUFBts2l/YEYGahvzFp1eOSNbh90",
-	"RrDB2U3czJhJ8G4n8/wrGsWdUX68tQpi02rwqjEbtLhlF+gc0kE33PgM417YO6nk6xfpMpjpajt3bu4C",
-	"Hb9wdhbt2Vsdymp7+cvPt8gB3McgdlnDAI7JHDj3uJj1d37uf5BTZBa8WNPgqBTkXS/6papxP2O+DEAl",
-	"PH9//PI0OvIOMofkgvCeVvzqjE8m0BHB2G8kFylTyietW9j0qGhbBEUKZ8L/AhQewCE+cF9Df8BZB3w8",
-	"RkPokNGSSKjSleKhzdkLDTHXWiqR4KaD1uGQ7AF3SpEuzyAjjInE6Uy/55xpa8y6IdSpCeglcwu6NbsI",
-	"7Ot/sGUHz+HN6xhufDZ5vo0GsHfjH28S/t5MpobLgWfiOxf7/aebn3gmxTjlGE641xNuS0+A0xf0uN/M",
-	"5Bb2CNSoBLtfeXJpGwUwXZMiDKLZMAqPdowONc/qjshh/2kRL+itsAt8c8AuKqfusCHJzh0Rrgi+4vs/",
-	"I4ebn3gj9UuXDLH1ofpBSPQ5bNdVSLTb6I5ppp/+nXPtPxsd/kiunm2IqvDrbKWfPAed5CrOoIENV5T9",
-	"6SGwTBdTATI2kxeIZ2g1S5e1j1GxBGK06bJHPk55ys4ELfFDQ7BJnrKkS2x/K6PZITZal0TQGQv8C0Gf",
-	"pKhLItDwhqDhDSGO5ryz4QWIsj0YST3FYNQAAk8PuyQaU57mGRvqacbUVKaJeX3MhDbvLruXLIZdxmXG",
-	"9TIiMRXh7MxVaMY2Bo2UarMilIOVS0bsTCCu9mIqQdgsqOujG+qoIJHcG7ki/8oTfDdbOK9cAbk3YRh6",
-	"wigp/mIjb+bdTCTdIpxS7xkrsaDbU1hv2h9Wfe+dusL+hIrwbQv5e835dj1slkVD8cYVFJR5ruukwgY2",
-	"/jb8GnKuDXwcU44aeLn5zJnA7ntHlqddidfZSLHLxZhJI6IgyWO0NDezdFzHD7Hc6o4Y4hYW/D3jumdc",
-	"fz7GhfkXN2vz78ZUxIhSczX1uNZh+pILmvaIb3NonQYcsgjkjJEIP5uyJDpyhbNcYQdim50gJPZ/hs6Z",
-	"LtMFg2OCkRGbcKF64HQwz58JXXEWyAuW1bot4cs367a8ZebzLpMTSJfcyIRcCpnr5HrvKfkxVBKgya0O",
-	"dnN4D881aA83fKw/XvOg2kAIBkkCTcfrP70aiytX7P6w3h/W7+ewAuj7zZ5VRzJFYL6m/SemHGe56GLS",
-	"bwiAkbJkwmxQD1MUyWuaMHSj2KbucqyZgDIAmElENEtT5YstVlytnpBv8dC8zzefF0hwvve1fjtfKybR",
-	"Z6TkfLxVt2vzUSn68zcelrcCEuqxQZENlDuMOJonnAmESYSkOHOaqilyvrNREeuyLf5Wz0nKlX5fjOku",
-	"cmY23Pk+F9jntdXNbugO+KL9E75HcPtHgMKeyYTdriT239ucdlOQ0z2D+XaJOgVj+SlAEv32LKYXq4tG",
-	"NuOLHcdcdyE0DsCphnEUbbJ65Bir9rDlMlFzM2Q1ZczVs2p6joBS2GUlT6lVmR2sP6FGGc/kfMp65Fic",
-	"CVt8Am8EmFZF5HhcFOLN5inTrM70xarra7CrPwtvMVuyaze34Cm+unfEBYUUwyoWygoneXbyT1dnMmXU",
-	"GD8QBTzc+6X/EKjgw+nLnV+M2MDLMB7redp5ztVcKq5rAYbeBKVP2Om57PQM8x1XhnnPyr5FuoNciFSW",
-	"YtPfBztT+eymPQEr1jwGK1b1I/z6vQF/b8B/T0aNoUlCXYTt5gz5jGnboeXmjtqJLXSGSiKL6l4TQ3Ry",
-	"P+kS71sH4Hbo6991Zai21nwBEAbWpeALiMbg3CsKqc17jSbjEpahkxzkdNhMYyzUHcYygd8z5oC6p1S5",
-	"x/SUzXrkNCxsh/FOWXzOEiySPcKmhi5x+Sflhmar+1yaNeZTG20Jx2LePysFGUpVljCKDGKxU3rBjmy0",
-	"gKdm881Sos50JuQFy1w1PWBkQkUufDSFXn9QAy181jcWn9epWEABP0pO9Hsg128UUT11maNNfNZskNnB",
-	"EZvk0OfS2u5Dxf9gkB0/dVVzjqoZ9CrGLbuPw97HYW9HfpwwkRTF/UrOvDsJ6fAG5Ei+oUrrfX4XBVqf",
-	"b9fz28I9k4t7x8x345jJxbeyYWyVwe1oVt4PHEQiwaxBFcf9NNR8xiKScqYINdZ8KaZZzT7wpWLYaudM",
-	"REm2HGa5iFZKx0CbkZlVMhy2iMV1WZSRz1jME5YEvfdL8Gc1+ohduR9FI7FKgfVhfGc6CNbNUUUUn+VG",
-	"T73XMe51jNvSMQxvul6QmWVU5RlTu1/tv4a2xquptuYF3nab8V73iZrj9rHGfEsCiDPucI+m9F4n+B6i",
-	"wYJYuipHgz+oNcAqJdFTA4ZBlSZzQ/lWoY5+k65bvTfv3VcNJy5hGXmEgDnV0wIgoKD+tU507/3Pc7gz",
-	"gLg/eLwaCgi1lSnAxq3N3gBML6pIZG+OalMuEH/un3u3eQTxG00CzzJNB4jVuyrNWCRG7PRTUNApq0CE",
-	"wsdSfsFCErJD/BxyMy4mTGmLSbX71bbTXcvPXs2M8LjNtbRfqFlL50S27iYOiTuqW6h1HtYM8lTv+dm3",
-	"qyQUhMM2/qTIvEh5crSIW3wjRs4pVedVQ6eBrHcRAbGRpbzCdBaIMTte6eKEq94CnAPCP/7YXoNgJm2S",
-	"OwD7EXAx70/YN/QiBCcs3JM7P2XQfWN3lKfn4ElocArIzAbe8zmGc0VS4ENS3yg+gKwE4FXg48RrMZlc",
-	"VBoDCdUjx24pLHxCxi6M7DsTFFoYo7qLoR4z2KCdEMKeBgGU6N2LN89fvfl71CORm2cxQVt527gA0Zmg",
-	"GfNwo3WuA3zmg+1YslF3C7ohWZDNLZsh1YE7VdowhfraVXonteBimx0e9afA3cKZbXZhVYMVZrh/w8zw",
-	"OI7ZXDe7MCwV83uEmXsXxFa8G8mLuJZFa1n1apmZC8vuWmzm5jw6D2s8yuS5Edzjrge0d76AnxQg85bi",
-	"vQnHVtTa2BSLKXYs45poKc/hYYeBTp7J2dxwO5foeyaC9xqWKlPWxQgvelh75I0DwMcAtnfWYthnbVGs",
-	"GWi5ce0PrnTVtPZdq3e5HbIVxEUXZd/q+B7k7saUqwIwduxg0InMdSxnYRzyPTOH1sjAGg2r7tR+LdvW",
-	"FVcdNsNTrlG26lYPq2tB6Q8ypKdwKmKGmR+OOFyiLBw0PquvRCl6fNwajdtPPGea8rRJlDqGcm9LfEPc",
-	"n6KRXCvibqG52jf+pAhPGnyIt+c7LJ24XRQ/NXHO72HUTXHUyEjGCPo7uG4UrtsGloE6dgCB0QXlmiU9",
-	"Egmph8WTJQHbLZJLVRFWNeIjzG07Ey65TWbmK65tv+0V0CPH/sOIESRnzLXZgK4fuV4wPpkq26Qn5opL",
-	"UdSUB62JIstaa/GycdMKJvVdRlg9g8NZ3nXWV9EWch1ntR0nAARb/Qgo2PcB1h/VunkOhzaEz7+C/rQS",
-	"c51JwbUEhrkmMPG6uOs2j1zxlTaltfeadYDHYBYGLV9j61mvW0APwdpuUKj9jbsJVdORpNgetok0nvub",
-	"bpEyio80EMaYT/KM3VPGmj4jfjd/Um65rkkfvOh53pj36Vro3j02/6827K8lNHAjIxqfQ4Ub9jxs8N/C",
-	"xZLb1q/+/iFonHyWzzqDJ/vYRR7/2qtpuHqrUSVc1c2eDbtF3ui+92PcmB+jurRXOUyZk9LV/FH/rXWQ",
-	"AVhaw7UDDcVTjbU1G+E26twWvtWE/fo1qm3vou7NDbOVTLh3ftxxPiD8izcBz2znAtkyGbs4Vt5ZYZuu",
-	"rBNV1uI7ce1ZvkkzmdA7CsBVBXZ3vcBy1zFbrMZX4jo/e9G1v3f45PCXg8eHTzZIsA0jxJI8qGuDHiJT",
-	"flMtb4KdYJvHgW09EkIhM93VuJoRWfds7Yi4iFn9gq1px952KLa5ysZR5ELzdPtRfL59vweeAjylbYMn",
-	"VCTOnwat3WgAOFHq7vqdc+T/HsicMsNNwbMZ7uQVwjCuB/JaBnvibvqhg4t2Fpt1b7cm9zr3jencqqCg",
-	"opWc/WmL9ljeXw79LukM5Rc9Z+II6rX9tYSNuQC8EyiqoaLwuAF1y6wLfY9lRtSUzhk69gEIBeLHiWS2",
-	"YBv6WPXIse9vZXMgz7lIsFCdx5HN0BIy+DA0E5iBkxnqhAHKElNkWGKMW64VmTHIX2puemVX6Xv19dvh",
-	"fZOWV25pGqwIt1/3Da/uHfZXbHil/OFbz7RWc5Icv9udZ+yCs0VzFuiboEYTyRQ4GfIiW3mJiaxhtUrA",
-	"3zBDiMypnnaJyuMpoepMRMUdQ3OserEUCfypPu197kHr8+iIPOofINME9c+MAzlZKsUEkb8EoWTGRV6P",
-	"82Wn92NwqXc4WH+07zYuWR7E2kBJ19AenQHQBNdT2wveJbt2bTObBeySy0O7j1/es8PbDFFBmjqEqWjI",
-	"fZxuI+SipW5XxyU39QQM0XR8kobMCBXYg8TJeuSaXDf1BCz4VLuWgO699x0Bf9iOgFvK8OZ+gI20079j",
-	"jfbeL/4tkwLb0tP1WgHWtnyyqFQWf4xmjNDUfGZJxpn8gwnXetliBAY26zljc0xxM2brEZYLoe2K4Gki",
-	"XRY2NbbOOxO2pVSv0bRGtJAZPQ8OGknYHFo8i43dnMIT9T2Ypv170/ReefvTdnK6AWMWItzM2I5UXx/n",
-	"tYIYbV/7Y5iSL9wi3DJ8UPlzPpu22W6Eok60Hf90TOWeR9yVgecE1M1Zd7vW033DwGrHSQIdfBdTaSFk",
-	"uXZaEZZIF0WpidF0qJneYipThqn8mhhVKk2PfCkxKFcWlxViBxkjmJeAbYTPBCg89g4IKmAiP0Lru6Wz",
-	"WO2FtlSnB9EksYv52i7PffnzNuXPdvE+wB537oAR45feM2UOWxO0VEwLnM4/IyLEvXb33TQIy3WItW3M",
-	"OuE5ntCysPK2doPUm6BjzbIFzRJV+WwIYpEx5MOuJgv4JEsVuxpDPhObODK5OYacobr8J2XK9yz2nsXe",
-	"s9irGdCFhnlVnlpSjYVr0dPY8cniQXRdg4Ixz5RGFmp/wfYMUyoESzGRk4E3D/kl9nBQ2DF1nMlZbeb4",
-	"iR3JrZ5r84mmtCv0h8Eg7ouA6pOndLFEJVrDXzYZYXCXj7BdzfaiOp7W4an8j5O3b8iMZRNG4B7sSfXk",
-	"4Onjh662YSGzc5YROWJLpFBDmCmfca2wysH8Q7AvIb6EQN81tPj1nRFVKhcsOROJXAiSsVhegLUmUR0x",
-	"b8moZkeVLh3QChwVAXuOuZ7aFo14JxcTHA/oFf/KkwloFawW5BpmiSt/a25r8/J3sOJmI8M3wUrvwBh+",
-	"vs5b79gXDqu19uj/+aux78XzLfmuIEZloYKhj4ClKPOfIFUmbN4C6VIy02OZcgk9ezJG4+km3rpSgm1W",
-	"PWNKcbmhh8ZJeOM3qk/RUPThilPQRoGqyhe9vceHPfIKshzGUBnnIK6cQYYIgVPqUivqbJX5VAo2xPc2",
-	"WSqHWHrp/1wxXOjOH5//Mvgr+eunn/s7Tz9/6u88JQ8e9nY+//zvrWs6yhOFzWusJYGdbVvcEuziCTxY",
-	"M4LjVEk7Ah+kTflYs6RpDHi1vnB1TFPF/LxHUqaMilsuIwlm2SJTPiDs+2z5m8uWL/MLz5XCn7fImn/p",
-	"ikltww8piJAejSJQiOB1riksNnQHpBzb0c0xjcVUAqQo12TEUikm5uYAP9/oXIpwdSbcRFiygnVTXAL1",
-	"rPi88943uMuLNfhuQ4TFEL9NXnywRE1aV3HLfVb8vabVsi4YacYDDbfiTDW+j+DeXewT3egHeRO4PhD5",
-	"D8UlkYIpwkWc5onhLccO+5ijJfjr6+NnOye/Hu/sP3qM0BHsC01YzGc07ZLcGpYMSoBATkfnbDnkSQQQ",
-	"n2iYnmFuqQojg2ymWHrB0AVtVKNzNteAtXzdVtkVFfG+q/S9JnFTTaJ1meFvo1E0HVtEFm8uajktA5Zz",
-	"YQx8PWVLQMbrYifDaS6SDMu/KRRbHznNmZ4bNUEQpemyCzoF6Bsjhrh6zu/PlO4RY6pB3YrFFz8TY8gT",
-	"B/RcW8ZHpjSb1QKPz2rO3n0AvkYdmuWp5nOa6V3DZXYSqmmZ+dAEy4to+i4zi6y5YV7WgpkHP33tmA2q",
-	"z7c3V47QI0hnzDJj8BQCazNrt5nJhZzmE37ss79Ljv7F4garBgjH+QbdfMmYszQhkbkYkQdRL1YXUZdE",
-	"PaOU+X+k0RGyyoc98sK2y5NZguFKEoXGcUQeyMz+FD208cvlmZjSC2buhRMYdc0/M0bNR2xfABKxC54w",
-	"EcNVSNPhYpKWDje0rAJCv0MHX/H55i41P2bU7l73/M50T3DjWaZ7E/onpKYZnfKG89IAt9odV0Pyi+ny",
-	"CHuKgXQwks16JxVdAiSLU225XrGV7RVnGdfgwI/1j2UY/2aW/K4DEVvZxV3vt7vPLLhnarfj6htDvKJ0",
-	"cK/C0TSbzVOq2fogxKm/64dGcXHT2Oyc9sty75m+uVSEgIgcqRaEddNILtEFzbgZvIqKPi0pjdlUpokx",
-	"u7ggkaWqiCR8PGZZF+uCCU0S0BisPq/ZF30mYiqE1GTEiJwzgZ4jo5mq4/kcbgkMOffioeJJZEY3owkz",
-	"xurpgqdcouzORzOuNeK5+BeNlkHzrqMzIQVzTpaVl8bYMCYJepfY9xtNnkR0Ps/kBU2dZ8r1RAVHE18D",
-	"HON25XtVBtz4vomL3C9Ogx7gyPwePOZeql8VPEYXB3ADp1wj0Xctua9JFbSOtQXLgDtp1xZQLUXcI6dF",
-	"LDpybwVHt0O4Ckt+bcfAOpBZo0E8c2P5oRUIO4vN+oNb+nv14cbUBxRt2ApNQ2R5W32i9pC0dEezL7pL",
-	"UiomOTQAEQk5efUckxCpH5F1TwVH6LB/6FUVRGkGiQ43Um3e0SV16syZqOozNNRe3Jfch3lxHLHPTHhx",
-	"SsGPDSoKQEcrIhei2aX9o0j/0GF4L/7vvQD//fSF14ie4UkOk/rtNK6lOhjuta77MM20KnUZNtzMcFlF",
-	"GKRuV1gijSG2hZaKM3Z+UuYFFu5jQGSeFTydpIxmAo2aEbPO/zOhp4xnxBk2yoPWGfZIc8WM/eReX/Tn",
-	"hKacRotp1pECK60hfdssydX9ILW88ZY67rpRnphNbGBTfue4InRkrFYtSZaLe4XlRhQWKc9tLaI5AddR",
-	"Xdad0ruCPgs0gnbYZ54j3YOf/bDgZ1vboM3wZ830079zveweAe1bIqC1J6qbx0B7DZYchSKyC5ZhF81j",
-	"6KgD6ouxk0ZskgsykVBJ5jtxu9sxa3lC8UqvAZqsRO3fhfOzf2/93Fs/f2J4sptxl0I+R4i5fXMpHS++",
-	"0FinS2J9P5WcLmOmRFTrjI9yzdAUmfALJtB/RFMlAweRT1a2XQl6TcDaP4of59tCa1dG0czYvuigTMUY",
-	"i1wpLiauEPm+6vSebbVkW1i1XMjKscyAM8xZpkqJHG292QC9tjaB44OqxaK5m/JRRIaDYDp0KgAtvKGx",
-	"GfawHcJNrasrn+FT61uHlTDaoE7N63eKkYRPuFZHhJKUUUgKj36OoL53xJAZG8M5ZWNNZA6GMvsCSImd",
-	"Qefnp4dPnjRM6PembOy9x6V61r1ycvbP5PNfP/V3nn7+utfde9QMyHNLTNGQy+YgF+zrvcPoxiJcuSpn",
-	"puKh3SIx5rSkHwiZzWjKFWaYQKn2EcESAfSM8hkjf0A1FM0YSVjGL1z7UK575KNNZ4lKhzLyYI8Qpore",
-	"vXjz/NWbv6MWwxUWfQpsTNKrxLb80LCd0ppqTcxDMQvwvWovZmwYr7/rCBSsSoOaAvtyn3hyr5Nsx36O",
-	"k8QiNaxnP6vmE/Cs3VGenq8LF8nMlnQ5nD8oSlELKJEMw0jl2i95wTJErYKQeiYXGOKyjGTBhYICSoxb",
-	"EwGVXkaPv2DqTFBycvr2ncM1FmyBp6PI0kMuZLmbYUuemfWKUFExQWuouQtcTJjS4fUzQaH/JxaTNQfY",
-	"G5Sxe7TWNVCCZs1cwP8WQ2f4ieM4ZnNt2FoDl/UwlPd89p7PbsFnkbxWFD38uSWv/Ro6j9aG/15kVDGH",
-	"tmpMy4EtLex6pjflhoKXXaLykX9UYd2szQ3MpGaB5yOmaTqi8bkiivLEIQ32IOpu0TvGMoNI/QySlKmI",
-	"WZqypEdeO3Q113rE5lfbPvVK0yUy64y5ZvZdz/CKWfTIMTlnSwYVklOXYWBlAhRHnQn3Zo5Qh2HdVpcA",
-	"zI6bn6vGN8utjaJa+NrwostrxLJgFEfzTF7whGUQ0p1z5nBlZ/KCJf7rZpkmmcxFckSi3yQypC2SsXFf",
-	"rRLcLvBq9XLCzNYnldp7N4T6R80jefanqra/D+pavgOcYBsNrzmWW0+O/Tuzbu7jt98yfruZgK4Wt31n",
-	"ZNobhIZpDOD+HdxwpUhJ5mJArus8pLJDsq0xLLD+3nntUDhYvEiuKt4JYJ0g04zZgN0aqq4PbFqFFgbI",
-	"vQGhgrCEO+MDMuPNQJo7V/kDdDs+iQ/wkbuOovyJfBL38eAfG87zOn6Msm69a0//9sHgVuzsPejiBbAx",
-	"8BiMSRgt2iMAWG2yorKjfzbJaODCwEix/VmV0YzPhNI8TUFF38j5MFJTw+1csz+eEbkQ5OT0+P1pwfRc",
-	"/aTrk38mFlPpHD0eqs9P7EGkZJ7FbOAfiB7WZt4ybSM8t8Q37dvvWec96/zvGpMGxCFknZinrMo1BNdm",
-	"oruWbzUWI36cSmRCSnZtyRPiL3eBc2BZAfLIkB2C2jWlyZHFi8uUtjgp3MZ6XYsZnJrDmgJD/kzYUSFj",
-	"m2RyYZFVIAXQ5/+h47jkFrAWdg27suWOZnS/2jn/6EWP4VzW4yZMWeFTKjWfuDfbvmkPCOzHqzB+ss0p",
-	"vwl7bhOL2IDkeQouMuzkYIZjTjY6MuuqjfFld+GmQK5ZdyDet3Szlv2SXl9DwAet2WyuFbCjjMWMz7UK",
-	"HLGFd/b+bH07lwiIJUh2cJ5cMmVpYmuq7sphYg7YlNFUTxsP0W9SnisCzdBsm20m4mVtX59f8U23eHrs",
-	"Fxq0XqtKOcOhd9WdYnGecb3sDD59DvftlDlnkQ4+lvKLUjmWHeLny2JtdyFqsXmFGY2n4RoDGGOyjAbg",
-	"pjLKQz7vkShhk4wmLIkG5JTN5jKjKXa2W4gjYs0cDCwgqCnygZQuMaGH6zORUs2yHonygqyjAXknlZ5k",
-	"7OT//s29z9hlxqbE9Xfl4kXPJ67MOkwyOiOCsaQ2GjFh+j2kxjF1qy2fio/UMlaaLM1s3OL1gqN/+58P",
-	"2MetUKVrnuF332JrKJZdQKOHVeosv/JrZ8RoxrLj3LCCT5+NYggPW66SZ2ln0NkFhdG+qy4WZJudGOvd",
-	"pkBa2ZT4olqeOenWK3ILkL2tJmC+CXMvVyNuRVsAEGrYGIBoGby5hGm2+oHXVLg8U6Pxi5h13clmCVmJ",
-	"xwUvdrHX1Xc+kwJNBTtubGjssh6Lkbm+bTWjsm0SNPuirVQPIaiClxSZvnXZq0FdjZZwZGmecAazdDXO",
-	"WS4Q3SF46zNb81n71hxdOBbrigX9bqAZDho69uXYY9MVcRuSUKy0iq7pzep3PpYquAsdx7za1aSGK/Ee",
-	"mnNCdLFbS5oZA5UKLUFrcsD4gpe8loJrmdW/5aXMCORvjGhKRQw0IxLvg1JHRkSesyWwQhbO0omtz5f/",
-	"fwAAAP//",
+	"7P37chs5li+MvgqGp0/Y7qJo6mK7LMWJCbXt6vJ0+RKS3J4zljcTzARJlJIAO4EUzfLoi/00+8H2k3yB",
+	"tQAkMplJJqmL7Rr9UyUzb7gsrPv6ra+dWE5nUjChVefwa2dGMzplmmXwrxd5pmRm/kqYijM+01yKzmHn",
+	"bMJIJNgXPYjhjojIEdETRmZ0zMiQjWTGep1uh5ub/5WzbNHpdgSdss5hB5/odDsqnrApNS+f0i+/MTHW",
+	"k87hk929bmfKhfv3brczo1qzzLzpf3063vkvuvNHf+f54P+38/mnv3S6Hb2YmbcqnXEx7lxddTuvX9YP",
+	"mCdkzC+ZIFSTOGPUXPKDnFE9KcbIk063k7F/5TxjSedQZzkLxzuS2ZRqc5/QTw86XTMBPs2nncO93YNn",
+	"Bz/vPz14BrPAH3f9KLnQbMwyHGbCpjOpmYgX/2CL5SG/oRdMEa6JoiNGtCQZmzGqiZ5wRczYmNJHJJ5I",
+	"xQQZLmD5Y5qmLOsSweZkJDPCaDwxD4ixecGQkUQK2Bj2hU5nqRnS/mh31E8O2M7TUX+0c0D7bOd5sv90",
+	"p0/36ZPhbvIs3u27RZowmrCsWKZgCjtmDg17uvfkyao9/bed/6dxK6czmemX2eIkF8sr9OqSZQucHVck",
+	"nrD4giWEioTEMheaJV34h5AkVywz98wzrjUTTaSZZItBlovSPOyghlKmjIpgVG/obGbGuTSsjxOWMdiO",
+	"EU/ZA0VimeZTobpEZvBzxmKZJeoBuWAL1SVDlkoxPiSU/Mfpu7dEDn9nsTYHyoxKdXET51xPSDSbSMEG",
+	"Ip8OWRZ1z0UUS6GY0AOlqWaRmS+hWmd8mGuGzyRSKzJkes6YIFwrkrJLliq41X4q+nre0fK80yXnMN3z",
+	"zlWED5vRml9IpNkXHXVJZL99LmRGIrsoEcxM5GlqqCxl9BKnj/MmMtc98nFCtSHmRDJFhNQwOXLB2EzB",
+	"qORcwE89cixIPkslTciULkhMs2xhHqTKvPNcTPNU8xnNNBlxliYkmuI+RIQLpRlNeueiROBfzztv5JCn",
+	"7LxzSM474RLilM/kXOA1miQZU6oXc73Aa++l0rFM4Fm7SuGNM3+5WDtz3azWeefqqoHO7JCbzsvPu8/L",
+	"THCv+Wy8lymPF3VESDUZslhOmTK0ZE6AIvOJJDRj5EKY9aZpxmiy6JEonyVIP/MJEyRlI212rUumLBsz",
+	"VZCUIlxoaTaCZ4aegX4UmTKzmmS4OBf45xGJMjZLacwiMsu1QrKX8weVdxG4xwoPnqkjEtEkiZCG4Kmp",
+	"3fiFGXePvEB6JyOZpnLuSedcZHnKFMlFwjI/HTj9fiBIF3XbMcM1DHfjLxkbdQ47/5/HhXR8jFfV49LC",
+	"Fztxwsaw9HWiB/hRtoBDDZSn4HzJXBPqLxpCOiKvT9+R/d2nT3d2CU1nE7qz18it2IjmqR5k+OEm5rsk",
+	"QD9/3buqZ7e/8SnXyzP4Vc7JlIqF2UFljjgVas4yI0enUumm8aXwtnBYdsSdwyf9UGb2+2uF5Xtzat/C",
+	"0tWvMC6rIalXvd2nB0dAGdFPETCRIXOcn0T/372/RT1yTKL5hGpFZ7PDiMwyNuJfjICghqxYUhaRPz0/",
+	"ePZsd2//4MnTZ/X6QshUVmoOwcYc9Etn/KBO0fn818N/J//+6af+zvPPn/o7z8nDR71GveeExXzGmdCv",
+	"skxmL2TClpfqnUgXZMqUouZcWx7PFWHmEa/EZfKSJyx7oJq2Fm4fGIKtkt3GapAf9Qmjqu78NA05g/ub",
+	"RohXmw7F04NVConVMNeu86kRuusGzAUOFyR002jhYmsG9AbfjZ+HEeWixdmwu5vl4gj+EGzOlC6z/Mbl",
+	"zMW1d/qMqosm3TzSVF0MeBIRPQEdlzklYE6V5Tcsgd1vUNntC9rp7XkOdwYUsf+0bqs/KJZZkdOwzyhX",
+	"W21ySVdrvdn288VmmzG95GOO9lrNkJyE0agCjLnwypxiJIFHjwg1QjYxunPAJdE+ktlaevhX08nafbrq",
+	"ZP1EPv+74WOfv+52d5/USqEr3ECm9N9kwhlM8pSNp0zoD0AR5odYCm33xOuDj83u7iRUw5CKwdEk4WZ5",
+	"aPo+kzOWaXjpiKaKdTuz4KevHaOvl+hkyAWFaS+TRkFln/C5z/4uVItwLuX9OSYfzn7Z+RkMAyQaRpYU",
+	"WnMxMuaAZikDyeJPsEBjIOWCgc5tLQuimLHbNUuMIRjL6ZR2iWJTHstUCtDVNR0WKn0hLM2/zAf8qRvx",
+	"TGn4ABiTqmpzEJYqP3S4GfWq8qGzZIqKUWXD6GyW8his78e/W47vZe2nrx06ZigcjRYOdrCmGe10K+fn",
+	"sPPu/dng9duCJn/JqLggb7gxgTvdjozjfEYdjzHrBj+XRHUo25897Vx17ef3nvvPH4s8o8mEzvJWg/h7",
+	"ZhTajzxF6VMaxEsZa1kzBq+JBIN51rn6HB4xrtlUtdNMT8C87FwBf3uNz+32+1bLcj94aqVZRg2Jf9kZ",
+	"yx3726fPZmd6J3RuZQ2Q/G0ctWVRYK6g+gYmomaGCs0/8VQajrT2fHa9ibX0iWNlHVXWz4VikePXemWh",
+	"gIbYjZ399aeePIx6sbo0hnbvS6q+wB9mK/wfafQITr51FsDmmSlYn0KPvDIMAv9FJlSdC1o5wuShMd3h",
+	"p+gRmEiG+U+M0U5JxaGA99rfzJdzkTKlCCV2fYmiC0WknrBszhU7IuySZYtzAb+QC7bwNmjomUC/DCwD",
+	"Q1klR4E/wlpxhaUYkUQSLWWPvJrO9IJc0jRnynybmC9xMe6di3Nxxr5oo8QDj+3C/3afmsX6yEUi52pn",
+	"d+/JntH9X5z+EzdjYpQLgm4tpLkYyM3YyCt5ahcYqszORfTfUY+8GxFK5jK7GEp5EfBRNWEMhmQMbfNl",
+	"83pktsbYMOYvF44dPxTSy+Q/WCaVGfoszRVRfCy6ztwiu0/ORTyhGY01y9SjYoXti7okMjzYmr9w+iJ7",
+	"E7EeG9U1lo7l5Ypo9kX7vYVtsbtr9AE4fOfCOnMo+IOOSCiXjNk0N3Rgls28q4fEWXh3zDOqVlDAaVIz",
+	"Q2HAF/5GkxMU/yvExiyTw5RNf3Lio50m9R6fqjubZ+CVg8+SmAohjeKEm2aYyQspRimP73xIs4yBtwMO",
+	"o+F/Q56YBYVBgZV3lyM6Fgs86WgtwiB+gTElTNz10hjWktL4AulVxXLGYECvhVE2aXrnq/Muzwh4N9C4",
+	"SuVYgexy3MySl7FxYKBvpf5F5iK544XL4MALSVTuQgMwnPd0YZTrMyl/o9mY3fV2DmWyAE4kJUnNAGBQ",
+	"HwTN9URm/A92p+v0Vhr6Qq+21IQagcMTArETHNYl5Skdpne6TsckYTMmEiZiWKtEzo0lny0IHVMu7NBm",
+	"mYyNzjZM2YtiYHe5l/ZbKPZGuWLJEYmAZagIYxpWQrI0UXbUKp8Z1ZUlb1jC6RnoUt+GAo0mgjEP0AqN",
+	"zgpfLSIXml4YOrhy6jnIreMY3LjgQVUlk+Zrx/mCBjOWDRSLpTn1u6CQzyjPBtzwrEua2muqc/i025mx",
+	"TEkxKD2b0AWa1DXX5oxdoBcRL2o543HN4yJP01U34XvMXVdVnb12HksuiEuWgXKhDKlm5kiPmZEavc6y",
+	"V6hxAapv/Y1RpYnmRoWxsSw9l4WXTUswY3FaR6SPTA5jnTUfbVrb6mf/lqcXwUeM3lZ8hoyZRockF2Tv",
+	"gExknqkjjIMZ7U44V4wZhPkVGQY6pdoNCjejzkpSxjay31bskgmS0IXa6EtNFLJ6EeQIlkDlQ38PgTfd",
+	"zfI0UuzNLlLFyKuj/CbabSavFXu8blPWzn/ZAu2WedJ7quPJWiN9eQ0higMHLJ5QMWY98g82g3AsN7ry",
+	"lHWNbUFzxXBrjdHhvIdkyqggCR+NWGYkAqgbqhRcaeAqT4A5NrO5K/BlhBPYbcmtwrDTmrjTCu7k3/K0",
+	"9JL+htzGv2Z3aTDXYxg38eJm/nBLb7+BwV9Vj0HZr1X1agVXd9QFn+3IGR6NnZmEbffuzGOt2XQGqkiZ",
+	"zGKaZbwp8jI0BiXwxTk12hDqOIaHck3oSBtRGcdspqmI2Qq+VPi1EqYpT83X1t5q5G8yoLo2QwVzQWSu",
+	"wS1gRgc5ASXvWkI12zEyt83AgpBg7VKUg4rryWREecqSQSrlhaoPScuRNmqAWd2UG8Nd5mlCSrZ73Ysn",
+	"Ws/AvZXXBVCqEVAbe7JyC2JlRq8AztduIjypCz0trV/KqGKDXGjc3YrqD6QCCqnZNueq4IrELNOUi3RB",
+	"5CWK0trtW/7c+nUtLQOssCETxWgWT1gC+WVcd8l8Am7NCjXlwtPT8pKIhmDlL5mckt0Gnc2OZaBwQdcS",
+	"pNLUHDZ7ANqtinIR3VWGhGUFRUQu1BRgc30igAv1OSZRmUaZGLvlsLo96W6rKieiNL8y9QQnv1YrCIe/",
+	"tAWRnDERgS/SbeeC6UddEiGjYknkkg3dVLoksnYeXDI0EdEheIzJw/BGIpgxDiY0IVw/6p6LyFJJRB7y",
+	"0PGmZZo8snlcwnD+Tx0zrE634wYBjkT4pvkRPtbpduzrgmkXW3vsvcnNShBSUk0iFbfsEa1DlGBdM1lM",
+	"Wfsn+qNpxtCRvUD/pxlDRdmB6NL+ro8uvZCpnA5lET86zn7PBSWnPL2kNoQTjhByZW5Hwr2g0xnlY1Ex",
+	"XmmecCZiNlD8D+bMx5gKmi2M0I7BPu93O0Y7FCwNwlkQLTOvcafQPpsx6n7p7PX3nu7s7u7s7Z7t7R3u",
+	"/3z45Pl/wYrFaZ6wgcLA74AbrevTZzwDecYGepIxNZFpUoxhr9/tjIAzingxiOnMfdDwC9AOucxw1Yd5",
+	"alTuf+Wc6QHYJQNmtEO8P/wZDpm7kFHNBqAPly15dAQkecoGwFjs7cXgIQvL/RMj6e6egEn5X0AydV6e",
+	"HP9y1nE/DGxCi73LHOHUHuDalbeTtlT1kaVwlAuquGSZAgLfvSreNrBPmVn8IYV58sPZC8MojbJmqPP9",
+	"a/KSTSXxxNLtYLLd6v2cQwBmYBPtDovhL/kYKuRWZU8+90a5dBabxQJZLSCjMfscBJJ7mTm/o0z+wcr6",
+	"jcveXi/Dq/ReHdbpxJ59MyL/1flEKsj2ZXymkT3QOeUQUsJBYjYwSnLw9Gu51nnht3tN3oi97ap6CmuV",
+	"QRtGA9EN1puW4MDZXh8Mj3lb8Vt77JfHK0GMcEi7MboYrrtixD6n0PUYyyxhibFUI5XPZhlTIKJ8FgSe",
+	"KBLZryYRJLu4OPsSlSzvRCmAfrWSOS0l95vdt/eDY8kmENGpFGMMIFClnQhWZAYGNteGOlCKJpKpegKp",
+	"MMGvHZqm70aQW7GKYH5xj72gM0g+qPrEwUM6n0gQ4EpiSuiw5BwCl4/fEqOeWj5R+H2EJDGdLavOy5py",
+	"88IXrHzNGbBff+/uv6ph+tWtOe/8+uvhmzfnnVb2WI2wuN4LG4TMEsdhIlFkyMa5MMfAbAW45eD2MDN3",
+	"efUqwurrlgc8FG9ft2GqFYG4iVJ27I76A0USNuICnuva/DV/wh31rVj4G1aiWhgdbQwXa5u2oe1TvPtq",
+	"SVFY5ptQR8HL2Yq5akWVob6xalRn9r7TfDql2aJTVS7a8VWvfnytGQmqIjVXQkWkrcSpKCarJ4dpJEHi",
+	"/5Lhh4MrzzlYvNKhqR6AevHnyaG6v02cIuCOqyTSkk5TlRt1rG2ZewabVWUs1cUtNJduRcsrKQulfaxY",
+	"uSVFps62dYfiN65qXXV4VbVOqPNqbo20D8ofW/kjtNQ0bXUCKpRVDLv8UffKVQuxrdcfg7NGjLs3fcy4",
+	"ZrcYBliSy53+z4f9fi0dHnb2dvFag7Q86LcIECwr9d7x/GStU7+VqnoGJZzgAgnqnCCREbJ5UYNrVjk3",
+	"zrIPUz73+htqqKHbfd30b0rHXNIBb1i1CyuLl8VckJr+8FN/1+am//fep/7O/udHh5/6O0+g7ObzXzpt",
+	"Vb/b/GCjargiYPKt1L+1pHur+uHag0cg8XM+kanL+Q1faY9/hXvcjQa5Tl3agieE+lTrIqii0v6nx/Ul",
+	"Z4EuFhaA9PvV196w1nW77s/3AQNacjwoFti60ib5ziGrzktposAZRG0CzCGJdEaFojF+OHK+n8iYzlHP",
+	"/r9ShlXyfZee73TRfVnn4y7mIMcZU9U8JDdE5+bL2JRyAVnyz549NwcO/Kh7u4EX8v3xh9NXL8G3njEl",
+	"00ujk/Svug2qVXslP/j4knPELbHSHGvKhwzcY7XeuzrGUetyKdJ4gpCECyi0ffWWtlm4eisGZux2l4w/",
+	"ZEzArI/I3BZz06ljZVNjxw0ZF2MykrlIXK3WtrqlNUi8qYEWQbFHpRmsUjhPmF7FrK3CGRBlEfNSncNP",
+	"+/1+f/+zDZwpqK+AqBcMIGEpv2Rm5J+XCLD0mtXx5yNChUvuNJJAE5qm3Zo6SKeXXUsNe9JfqrTJBf9X",
+	"zuz1wnGgWX1AOsIliLokCtbA/DOmImapuYa5/oGbE3AUivia5VpQ8GCRQFjME5YgD7N1G5jefS4w39xo",
+	"7aqoDPNHZgJKPywgZOySMdOEW57VyqwqF7CW6pR2VxcpLS9dhaDtOq4i0dOG2H/04t2b97+9Onv1Mjr0",
+	"DnFe9ocfFe58c1CRQdEs45cY6bMc28VuTl/8+urlh9+AgZ58ePv29du/d7oFT/UfNH8fv33x6je89Zfj",
+	"1+aPJRZvpJn5xM4lzSCRFr6V0ZE5rKdWrzNn5SQX9ti+pzZI+sLZzuZvRzfmW3i+PocLZJ03Syv0QuY2",
+	"8uKloBF1cT7NU6r5JTskFDIvPL3F+ARVxBNul9DiH04XA+5OIty9yD3GaDw5F+5dUsS2cogmiSL5zGxK",
+	"BDbwIPNxIYvzUIkqXbKMjtnAfncBum9ztinkIRSJOeY77slyIkgRNPEzKkdMZG4Uxkbd0SYKQITJMuJq",
+	"sGbL6MvG8tg/cRMuTL/OYLI0RkFeFmQwWhbwfvGWFivJMSd7zQ7CTMBlgWsKLmKZEUiTIELOyxFDKCQx",
+	"j2y5hc64Xj1nPG9AxgE3h7yBNCUFHbdcijGT44zOJjweJFxhikMtDEkQOR0u0CzqYq2XVJpYe17bkt62",
+	"jPy9eQ1whToPWUqVHlhvXkPcEeN2Iz6GONgcFGnEbtoglYmNaTqwNkXCRizL6r4XLMB8IokNxI4Ak8no",
+	"ABqCKOYjLXXB0nfN62qV2ZrP2o8yTIkuJGxK5x4KxxqugEeiWg7IJ1N6vaDl2fcPFhrWsnQsNA9zhiLD",
+	"5qNNB2aVuZpFglye5cwimZHU0CfmSnJMQXM6+6FXjTYdx4yJpHa33kIC0jgXm1sdpVTWKRd5XXrVqTlj",
+	"8pLh/js+1vKs+y/8K2d53TJ+gFKzOV0QBGkigum5zC4OSaRwxrh3PpVr06mZTd+UpuqtsRMoyE+WRwko",
+	"YyUtFygNxh2qv5sOvdCN63e92O8johgLlWkbclEbfzM0WWpJAdUZnxcspG5QJFp9DJPf6hgtVG0uKfFg",
+	"R5az7o6gDBtqnmRmbYS27EfO9EDmWg2S3LDmQRwklK3miVxPkozNLeez5ea+0AfFOML6OTneckihi/YO",
+	"JUP42W0EA88IvMIJCEmqqTgr/CqFk9i8cmWOL/qoyhNmxLwByz7afpLRZI3Wc2KMAjlapyYvsbwsFwOx",
+	"Atooy4Uvp1dgtnCoN6zqdV6taeF29pb4Ks0HbFe0h64Vs8/jmCm1ZvVAaiCUpS64RcBdulvrj8tcrn6h",
+	"r6MlIrJXo5roPd5YI7rypBTD9eFGPC+afVmqADDS0KjWGWgNUFosxbglUZtRyYymgzxLG2nvgQLUh1Eq",
+	"5w7Y48w+Rz6yIfnwuoEUzcPtEi/kbLDWt3WdzfFgcX5/QtSYmt1qzL+oWuL1Y3Wh/0Mw/Z1t78Bqr+/D",
+	"dCkY3pcZsJCaMdYohcuKVlWbqdWYq2rSstrboBnUKym16nyNuG8ytuvYcgO/aTBd61XaGut7heivl4UN",
+	"grnBpGqy8Gpk3TIz6a7x/SyfsFqe6MVCs8Vd70Jp8uxUrOMKv1nlvjzL+HiM8rClj33JWe5wjkNIztpU",
+	"kJegAOLpBAexPzkgjkB7cAg8xUENsZLXTQP1sRVBKj9WO8BQIwgDVYV71SEBHvp3Pd59nOXi8e410s2P",
+	"iBTpAlaCksSsRC5Qe8efMqYzY7xKSENOWdw+prS5ry7Yv+qSr1aZrAM3zI18oMxUID9+SnaPQHqWZtm7",
+	"0UCY35w2EjUxQtUJVCtJl8a2VoResizhcSNcYumFRxa4Gr3WSeK8zCU6iVoL13/ipxtUn3axuALY0m37",
+	"Ku4AaVqbxN9usAimXO+yVFTSWENytT4zy7Opfrc2ERr8HdzF3quFGKhyQeQA5ITVGX0ox5eMkLFkiiCC",
+	"hHIvNno1TfmFyxS50RSxU1eygMUiMyZnKYOoijmItibkEOMNpTn5khaPjt265OFcFDUPIezXAmJaVn22",
+	"nzam75wuKsG9b5yp5qlhb4kctiusCBki1jAqlo6Wiy2+RYrc5mUYYA3OJ1TD2N28us3VGYcWfh2taG9h",
+	"ObI5F65UpjSnqEdeYw0yeuyRSAGg1Kn1ZuGHMg+9az1yFqazBHkzkPUAdU9AbLedGthQpHG0FA6ygXAp",
+	"rLPyiyYJXVSgIu8mu7A85td2tb1S9gD7KPwhBTsiRdkJsURTFJmhtMfZYTQMYttDqSeQF8G4Q+z5JvmM",
+	"/nzvNrD7FnUv18uJrAlVUaKdygpuJ0BWDgFtNESot6+Y+64zKpsqbmzTDcNSomIC0f+spEpPr7Zcdlmz",
+	"fX389hjOpcVqDTy/isGh5SXMhNtJ06xuqeY6ZUdQgZoZDZkIYBSVAdx+RmeoBdeV0NQqvEUZrMu6Ccqf",
+	"1VS1TJ/5aB46hodO35xiHsyExRfL5SMF9Eo9QsA8k2J8RBhA1IIszGe9zvYFXmYUznCqyXIC48COqX6B",
+	"iueDRcrNTJMmlATIEuJUxKxhESiiRzSacPY6OuUjACNk0NAlIVqWeKMFQlmfyoJ9nTYq61pRAxeYkX54",
+	"vXZleWzW4NOEISoypQnrQlFylrCsR868txdWI+Hom55RpVz6XWtLstiYU81mdW50a+a2NEnh0BpbqAly",
+	"Bmxj7Dpl7ou2lWsVynWj7BYdOsJhuGXuhoRWooFaUi8vzoqTu778ling5EvpD2bXMB7tHJAYkw4yEGpJ",
+	"psbky+MJmGgOV7tLokDbM/9E0DX8gAXBrPvCEldgs46fwmrmgJ9+dWktqhDwA0DqDzu5Ao85tpQbcA+n",
+	"UUXAPz17977TEtbjkifGeDVPvenbjjo/P6fDOGGj6r8hiY9dcpmrZbR9JfMM3nPBFnOZGRox/4NAa0dp",
+	"Oatx9eG8arL6C8OZ60NCEfs1SmVMU0i6VSyLfHTUgb9ELpRev/XBstWySWwgVuT+mPtd1sbx+9dQUgda",
+	"eiveVNmTTTqKbInU4HdyWauwxt8DRU5fv4Q+cxz6EoADBjrQufYVZrJm2xQarIjrEGxGq7lXiaQWCBIS",
+	"mtGwcxp70MKCsEub57NeCljCqwuq2/QkRXlyCMYJySDUbpYgwjWIukX2T0RnPOoij6UkspQcIbp/NMy1",
+	"lqIAW7JkB3VLRngoLsFVQcW5iFzGBnbis49EFnUq6gWJ4FxgNQHi0Tl/0UizbE6zRJULT3DMhhnPeKcb",
+	"nDUcHAR+8MMljKtVMEz+lNZtEwRxi4RzhBGFJZ3IufAkY8fh71z4NK3NZFG1IU+FkvxmB+ReTCA84l3L",
+	"XEpnaQXb/ZUrLdECq1QxXLrAaUulIODi37JE2Y57g/pky4MaTlPBlBWAnsBRWa7QcHSK5OlpsV6xDZhe",
+	"vbIToXTxzZCsr6RHovev3r58/fbvUWCkdfH2dx/OIqBQzGGicMFIxMizgvIJDodtX9vpFnLNvtMYI0as",
+	"tjNh3vvA9buZfi3w/+9yKAowovBzMf8PEG/cJD7Q2PAmFOZ8LHbyGdRXdokX/v1QUOMeFUL6/89UFwOI",
+	"UNQ0gi4ghjU6g6xXExe4jphrFlmGdwcMBzZNSaMJ4IQo0Ty+YNr8ZQ591S/Wwj4uxEabIePN1+OWPmSw",
+	"cBOqDNvj3zaPew2/9CvacMJ1jXI5M2qTYTL2TwTws79WQM6GMlmY7eHk69fdq6t/Iydsli6IORkA+D3z",
+	"jCCmmo2Bo3beHJ/849UZHiurOiNkZOfX/2yhcoLWBy0OxeDDadChbwaJDUCohqwXIl6j7JZ8Tha1DRdJ",
+	"z3nK5WOzf51u55Jm3HBloPBd6LOBofOK+upXrh0Cy7G7/6pmfVvIAlz8RroDreUMJvJAYbL6RKYJy5Tz",
+	"gGBcFZD0Xa/TMqZZqCy77avzrRhmgGHhxL27CNgBvefDKdc24F6nGxdE8LUOCRV3vOYS7v2S210rMso4",
+	"E0mKAJCEarsU9VZgQStt1euKv3K504i7oUh+hIzZBWlI2lzvG9a250K9rRqQbO0cS0RcL1q+1pUJVdc1",
+	"JCQff+IZUcBBQsAz32hriUf53bYb6LfYPmtpOxx0QILFaalhTFVkn2JrV7DABjAavLiRsqe/tZ7nB72R",
+	"pmceOcXOn0VT3VbcOGzQWXaD75f75f76n5/6O8/pzuh455fPX/drGxz7sfyzDbGW+tc/XSvgl4+oo66i",
+	"EX9A3C5FwS5oF9vxUAW92Hexibgh3vPOVXREdv/v//4/wjsWwaKczRjNKKJMVrTiStxldxky9qrbeUnV",
+	"ZChpltS4eGPNL9mghJZU4Qqu1LRLMqw0hVZlUGraMunJZeX5pBf2hcWQSNcQgzvFhL0wclmt7INot0uy",
+	"KwLLW5bzjZlg2caOkeXE0MHewaQJaNymHhRlgFgOQpPtCqvqP2UrDqHwsfiS9X9ANoTrzrFxTY3htLXf",
+	"LGMaZMvFPtf5vpyZXeFiAM13a3y11pDb6HUy1yvfB5aezKx11/bVhsrTdFBK0V3+wHtMbTkkSbUg1lI1",
+	"OAer9ScrqiaYeV1jPv1ZAZtb7qtNhWvt1jqzP3b9xtdnjttRcTGUuUgGha+jgXQgPevyeqSK+d5+XzeV",
+	"d0ussPzGJVJcJqa609LIJeoPdBMZNa1odf/XM9sKs6sT45gJnLzDvKmGIKhRxj0cyWFtwZmjOMTfCPDg",
+	"Q8eITbIXUmO+fZ1D51VGVZ6xOsXqRgro5YwztY6xVWaYgH92RDPAxatrqbEiCxg+OMjYVNaixJQEhhRu",
+	"BFzDygpJpjJrW5/GcO0GLVtT2HYTG8dg3VPDRa32r9rgcCzRkANdoGIBUy56ybqu1tilDfH6JyxjkKbm",
+	"u7elTJOxLGFYuIW0TyZSMN9p3pFkkV5egHZ8XucwCdY5SOi1pLW05ZUlq6x7C/TLSilPJa8ef9svd2p5",
+	"ut/ffep+sgsC8AnM2vky14onSHV7BzuG9xJM9uhhUyrDaeChZ09q/HV2HK1ocpP+MU3P+ynUJ2nYXL5a",
+	"EzacS83hMyK4WVquFcpLlBF0+igPvWuXrTSiuu3+hbM08X1O2+aqLPDAYBAI6uWGjGR8PKk37AEItDYj",
+	"LmNHrgv1jGLeIC3aaj8oGmoXNl+RODaAXK4gerSuybYZxcqI9i88Za/FSC6vxYinrN6Tc6xIPkslTVhS",
+	"9lrBrFwqVA1ng8jEAOJFbF5bNgKhC5SFVn3BL3VdT0zk4VxgHvY2dW9+Xssjql2gMLF4owAAHOK9bieh",
+	"C9U5fNZ8zFeJSlpqC9iQqLku6Q5HsESMtsOfzYU2Akl5RbHr05OHNL5A8xFhT6aAxQB6dmILmPxYnq8Z",
+	"ypJfBE8sjK9u8X9lNNWTCkv2tUsTuLoI23J0dnv9Xn85BNIkNI+xA/e5exeizdfVwqhaeBjLYscZnT5Q",
+	"bVJNrDBzL6yb9GsMH9+WhrZF2kKp8K2mMErRRcgZCxy+BFKqhSRGq8eAX8a1ZqKu7K3bSXLsVsvUYMqy",
+	"cS3ogJy75HglpwxwsFJj+i+IDTAaBZlOWYLtfYuEhbS9mtds/9kqZMuLMjlXRyDiHLwg1SR6TGf88eXu",
+	"Yy7GTOnHuOePv9qCpKvHtqdva2sR6aHGWmwqAGlcNzvulutw4wKgXZorTtelucJBjhsASGBSSGNQocsS",
+	"lnTJqICKUhd8NrNCoy0qg5yv6dRrK4rQOCSKQ1mRJrZ6tbFyvQpI1N6lZotuBykb1ciLYxvNNHboEemj",
+	"YxPVcmMAd9uOZ4MOFLiqrQ6nPZTziZUfSAMkogmkt9JLpghNbYSrHZLoHXWKQDrctE8EEl+7nChHsg0L",
+	"qekFE8v9CVd4bYoi0bXGqY9l1Hy4pHlto2IVtZeBstXYkME3OnBiJjzz4TJ1C1RTR4J1MsNNbvksV45S",
+	"pYFCc88ELxOaxfWx67BX1lXM/Afc6tcFQ+1opqyrq/e7bUtR1Y4PCpex6yaNEoVL4ZhNqWy7v/t8/+f4",
+	"Cdt5RveHO8/iJ3s7w+ej/k5/9GT0LN4dPRs9ebKsGZVGuLLCzlkK4bjC0FTzEJeIr6ma+ReZrZWfUV06",
+	"/Gq1q6DHwlos5t28qd5KDHbUmYgd6/agZDYxjM5jZVjTrwM/FxAaKResc7i/DCrQbHIeWU9fxmaM2vrz",
+	"S5rmbBOTEwrErb4Ct5RKLcBBzKExq6hvARtE/LlgtdV0Tr/q+mp4yOIEZQAUk9DPZCN4LGXTtiBxld2E",
+	"cXTbGLfBLtZHkwtVbxtN7NvlDToPddtockmnCqpaaJL4zjHAgyDW2jZ/Dl53DK/Avz+4F+E/T9zr/AjQ",
+	"wq/TqRiaCFrarGdIgMYJ9MixWKD3kqUKq2NDFRw0Pe+onNAMNQ0AZfZqTnUzbqZArqQjBOtapCjWOUA3",
+	"RCou8hQLfOIQljiAIn6NIQ1fn1Cm9tW5SV3blabeSgsLi6CCbOAyX1p2U4QoS3usjilVFywZABOtHzPE",
+	"tRI+5lqF6MJBUl+RdmqMQpZRa/sUIuun5wf/93//n4Mnz561UdimLOF00OC2MeLR5hOBm5M3tJGzEmgQ",
+	"p1QpPjKqi/UstID+flF+yEYH+eXGMQYQKG37WAfxVajuptMCgQqM7F7LVGcrg8OtrdBT4/r47KNwE4qZ",
+	"lBeilgXi0WiQA5slkJeOWY0g2C4HYmPxwadskFExZlgBVb+dI4rZ/9iQnUAbbPDp9VZEfhto/Nh7OsBb",
+	"SODj24jwVYnvfm+X5tci3vqmUEyr2Tmon1/LcHTFdX55bgKVaIvGtNu48HzE/DoL4Dukb/+GjeJV630R",
+	"Lc3dmxAnRjAWQqRFSSS93lKt8TRA/Se4O+fuB+XRb9qNsAR5Vd8Q5nqOFvavJoOkgN6wdsEcoxEa8aw2",
+	"6CvDNm2bsVXDy3LN7w1U9GKBbgm7qgS5aNauSVY6XL3mcuAyp+qWA6clr0fIGIstrzCMgpoDHlBayRXM",
+	"+MWSprNMEK42zZIxur5GMjtClT8CqR/5jHhqNVas+TN/R8ZKTheldBgtZ86t0+l2JiydOf0BMpK/1GfI",
+	"2FG/tMWCm8T8pEvzKXJwlux9WaQCrSLaSuJQlXrcW1Ys+0vvWKiFIqjDdUsTpjYFQj3G19WpQbGvLx9g",
+	"qf8KXqZs3t6UJtA4BHCdZRbgKnUxGxgUD+3SpiweQJfIbcZehW2omUPg6WrBY7xGXru+x5UmWlgpN2HT",
+	"LYd/gl9ai5BXOL383gfDrNunFWTVUAoYWRjYqFuA5ncDyHzysNKk4FF3FW79ERxtQZgI2hVUOzmdixJc",
+	"28NprnSIw/ao1OupG5TzPoTuqyGCu5H29XDvXD8ql/cWgLfK/+XmWTQBC4FqLbBtbU+uEDcV2wt70NpV",
+	"BcHBbuTqhNVHjF3iTWvDJiDj6zq3VNENaQNA8K1dYn6qxZfbu8feSMG1zGzJYG1af0OOs7GIhjlmNEIO",
+	"a+uOcu3zsY9sBmOlvvabZ2nbc9D4Ylf+2zZ6xadMaTqd3WLPm2vmNZeTmEuUUZPTXF6fuhznYsp1VBl0",
+	"CarkJAKaX+eFTOV0KH3mG8D+Fo0zdsu5eU/6Zi5jXNDf/lFTJVzbvdOCEwFcMyORuSkK7aMAfKtFcnD7",
+	"vMZSB5BWxLg2DXFjkH+3XEshj9N3ZH/36dOdXULT2YTu7G23IhXqsp/r4k4U+YyhrFiT2/g+k8OUTZvy",
+	"zME5mUkxJg9PfnlBnh88efao1+luAtg1obMZE+AJ5MoXV6zPVTwsXLGuTcp5J2OKTYcpU+edTpOvQK0O",
+	"ac1ohq31DAfmYpa3V5+CRNAaeceFgi52DZ+XuasiRcda1bPsgpgW3E+tSPWujYS+pVPbc9Xe5cs5ZKUH",
+	"fLu4b7d9IrmZ369nZ+8J3lD62MHeXj3v1mnDSl1wAWU5MyRNQFKRWaKOCl9ygZMu4zjPMmbxIIspfhA2",
+	"IwAqA11JZx2Dry3HLRazMpojQsmHk9eGmljNZyGV5XCYUnGxPsaM7mtcCb+4dYf0hNGEi5o+w95GmvIx",
+	"9gooncdOJ8BtzxGqSSo9zti62xxIfuk2IZ1P2Lpe9ogKHwWwu6ur8Bc2zmjCkhrZ4Ye+pqEJTvwF3t46",
+	"Fcc/uA7Xb4X5Uv34srJcWvS1EIPV5W/1QLgRLR6oTNN/rhsONnjrynkvRykhbRIEjN1XY3LQS8pRaNWZ",
+	"HWFPmpoE1fbyvXBurhOK1r+FL6+fIZrBa0AXN0ZQvGlXtbu/EVLhNmN5wGg9tk5j1G61VChmDDx8fb5z",
+	"CY2wNP8gH6zkm2wf0AuLKJdJceMwzDcvpKmGKFqEozFS2jbjL7Sv2tBWvYU9qHFcV7zUK6t0Vts8vnNI",
+	"82leEXy7YdfmWUZjlqxwcN40h7j5KNVyqsPTlqkOG9HWrYeq7iNJK4pKMFIUHs/KgbxOsCiYY3DAVp7d",
+	"+hyLTR2I5Y5obR3ilnvU9cvb1rVYanvW1qV4guUyG7VNeltJ1A+blkBEbMt8fWORq4mn0xrfWtiSPezb",
+	"vz0qPzZZaf4i16qYnw/5bf89Y9itJY9c/MPcdoU18rjSDQlxfFrgZDnYFmOobj/CrZtL9RoUaG2bEbTq",
+	"j+K6e5zAY8sNUj5isSH243KduEq9o2wbh15djxHFtE5XEZhvg2Y0dVhVjqVa8pJlSX6d9g/rC0Ianxku",
+	"muQ2FzGf0bQRh37jTqeNKe+vdWPrrt5KjLOgJnHTNpzlb9Y24NzcfekzF+AoOgKtGXBp/StlF8G5DHlI",
+	"t8I6yzytRH9By8Ei7X9tl0DHGpajGJbso0MHMx0cUjeoIxLBbPEmJQGa07APb2c5k9u+zS9PrY2dixuS",
+	"oLnYQHbm4malZi42lJfvMznOrFusIjfVQI6aw0IBwEAQFTokQs6t0slTRihJaTbG3sdckSEzAg+CabBh",
+	"tjKI0LEMy6zbMZRrCHYk8i0l+xbZhpUi4jtRBpjSfApa5OpSxhM2pRxw0SxITNFTu1tq7U0VTxwiuW3E",
+	"xh2eoytK32I5Gzsr1YlfO9QVBfxKc0Snd1FbiyWWkTk2wmrjJ1vRlvLtNbp1szXQA0EShMttuOMKzbtr",
+	"Jt6qsJPbukhDZD4uspmERDbWbepYWa2LLKUDVuWfF3LKdS129NhExmsKHOuPaB2rtr0Xq9GLFo0sKsFB",
+	"69XB2HLn0MU9PbzJYYf9K6cp4CXQNGdBzNtm/u46xb+TLASdQgckW2Fp7yTHGaPkgw24hwZ7/SCXQxtb",
+	"JVsvzXMlHeOCvvRP1SQ2N5+3NpaP/YK3fmxV/9LAN3do1GW12oJfqwdWF6OSf7omh3R5bTbsv2aIGW4m",
+	"0VdPbF0fhe5iReVVdEQoGWcyn5Hoq39GdUkqxzy+ss1A4R8kOn77MuqS6N0JJs28fXeGCWvQ9FFNZKYn",
+	"VCQASopVoJcs4yPOkvPOIQGTKeqS+cQoK2gYFRkWkMMGZA8mMpZ7knd2tOqQRHgmzPeNsuz+dS7shQEf",
+	"C5mxQUwVMzfFUmjKBTwADEANzFTMP7lwb8G/JhTuYl+40vDXWON/4UWpxv/CP1DqwGehC4b5Df1ug5Qq",
+	"HfzTKIBR71yci48O+o2JMbfQAKpoGwp1feqCAfJ/9BXKO2v2qejKCncU/YAQXx0zCMdcChhcTNMUOqvL",
+	"BC6FRbmwOp4UYXJUFbCAVEdQWRhBazUVHSHEyZBBjxk5AlR73/v0XJjddj+YfX7WJeeelyE07Zyq8475",
+	"GeaCv2WMJuedq4g8NKQ0p2ogpI6OViVHwv9nKcefbHLko6NzgQhV0soqKrAE0qYg4LJWh8SFa7RbGdn+",
+	"VdQjiYyVT2HoTRNIiKSCWL5vVoHReGLzIwO8+q25eqvuh7fT7dCymldmVBt2e0Ccbav97/aX4YfC6ysb",
+	"df4q5wjHBDlioHpPEDSufRPdq2Y+aidn+WgrPCqQnZs2Z2d2ETeTmz6FrmEoy2COhtq3yotUfu9aWcdm",
+	"EerM4zXNR9fYyMHTRbpXZRH8UCuLukJYNngyrIoUHfqeUQii7CQruJmzHHmbtkiRUKQPkkOXHjXG4SzX",
+	"hAstodeMkVbBuxRdKPJ7bpv4hS6QQlPDl9b6QOxMbsYP4nOw2u6203Bv0h8SJIK19YnYYbwv8PLq8eVK",
+	"21yRYdBhswiIQfzwvPMsgYy78ilt0tqrp3K3OD2fVjS6KQczi1Lrp51KIqqZupQXA7Mv+21R8rbiSqVX",
+	"1Dl+w8Ng89TKUVQjzMySnjuZ1ZC5+OOwvwpcvPVdYlWKLhCvN4uclym3iXn6Xa9LXUmlGKMrD5G8UOEw",
+	"j2xTcLyeuYYjKIbWnunauZ5gtuYmykONtegwZCqHuaxGBfp2oEs9S4r9tQpHHejM9Q3UO9dpwv2sTmD9",
+	"xgAR1rUT2b411up0DXBMZQtiTA8gYeC9I5lnNoGjASS1bc55lyQsA6B3D86Jds3mjqlqlWmlYZUd04o1",
+	"/gBQYZuD6m6GcNQagOgaqEIr0IRKcz3xDW+Dk+wS1j+V0myHMlk4q5WrAG8b8uEPXZtPwI8ENuvRovau",
+	"usGbAApeSjJic3A2SAvcitQEUVrz/xjpzr/kwAhYLi5paj1mU6rjia0QmTIzGLSqMjlXgHQdKrX7RRna",
+	"4e4SH1kPlWkz813yP/QyxbF4aJ5NJEpIaJXOCf1+XRK/nXYtzl1YTZyyEMarbUcPt5KNr68gX1GLr24Y",
+	"4RHRcx6zIjsztokA5tfWLUXs9tWrR1bpcw4AgUy3JQhmk/5hcQGPCOTFA3qY8mDyE0YhZKB40hrRcTMT",
+	"KqDH5lWnbs2hQsPhz06o2oYzlKw0WJli54vRFMRWbMtK3EBL0R8zvpmvoUZ2F/5K4D1be182fvQN1TSj",
+	"oMKDa9QQyUnhYe68ob/LjLzgMJdb0UKu4f2unBjB/5WjoIayYEPcldaPu5t2foQv1e+9SFgVWdA2tza2",
+	"0u7B7pMne/s///zz0yBepAa2bRSYfR43pjOfUK3obNbxQRHfDyUMY/7cdxe4GGN8yLWzNAJoJFMusYKL",
+	"YiN0iCNxMRhJaMJ5cBAm5Q1sd6LO4e7ek363o1I5LxmS/f2d/t7Z7t5hv3/Y79dEVvx86zr1GS7pJKUg",
+	"r3q7Tw8aeiAurc2S48NisEVFbyvkC9BGFTQG3rZmd3OwnvaIZ3V7VpsDbHaugEBQbCXSWLDXy/2TJNhU",
+	"kPqVprAe0E92ZKF6LVEQLcdYHG9sTdh3XzNk4eLDhhc8I4pll0a2YcsL1zpcgU9prZIalkwUdFkd/N9y",
+	"BWUtwTBBwLrWl3Y2QQobesPtDqp2CDnlE9AYL6c2fQTXciJTw0Tmh0ZVQyHkkDbNzmE6CtfQqvmSZe3L",
+	"UZfP3tcmUwstZy2hPTkOC78u/H5U2otuAwRdnPnG3ByfRgDmDwZ4zG7g0tjiRpfMLoVTiGDzINxgV4lt",
+	"nX9SC7zjgXQcF6o/gFUSCOdcx3xCkl0+gbV72Cwf6r2f9pRu4MwEWbMOJMS9tnk4743Os1ZTaeBXYPab",
+	"VR+zHvkHm2mLNhnTKetCUC1XDIkAbGXbmBHqZUjCR1CfabgeF5X616/1nPOgSdpd1UWU6nEzKqw49Fas",
+	"7bmxlvtimnGBiIsb8CBgaEV7SyNhCYhqYr7dN/Yf/NEveGsu4EMs6ZGPEwmiwTUQLBzA56LUDs7ZHFTD",
+	"0cM4XmmaSzO9FtM2cx62ZdzGHIMrgs2xYTBXgA/UI3/nlwAKVVriKATeXK22BS1QPx3v/Bfd+aO/87w3",
+	"IDuff/pLbY7DLUUcgwSmFT1VN/VsF3IJMXd4RmYZw1RHDV0CQIQ7CE9LA0AABIZUmMY+s9J6mcOGqSWb",
+	"JISdALgb8BYscxKLdWN9XKH2G6ONccEWh3vlJJHGyETQS/8MWs2T3b3n+1YNftbtpHzkXoGdxO0Pw0Xl",
+	"h+JF+HNT7AJrp4xAHkym1Jg7T5OE0YPnP8f7u+zZaG9/98mz509on/aHzw+ePB0m+wfDg+HBz8/o7gHb",
+	"3fv5YD9Jdp/t7icH8c+7z4fPkqIq5xBTsihHv3QsYenGqRwClr1rhd+hM16jS+PqLUthGSBolTFpr9cS",
+	"plixFgG41jpwsGG1yY5edcIMB5DJ26elBtTwtfXdG01864K+wGVR8exuC15cItva1qZwwwNFfn1z/GLn",
+	"9Nfjnb0nT7tmmSfsC01YzKcNJQlF5uRKPaQ4+lhFDhokknnrJ0/h/qviOARY5jNuTj42T/LNGtd3G6wr",
+	"mAsXyw0yKJ/zNODH0bUnsJLcVtBzSG3LtPR5NassOkKV3QWW39a5nY2o5EqhTrqyJQH4h13boN1uxzl7",
+	"fax7v85yrzM+3sKLXeOyjIWsR1icdsjQR9y10SadNzdpyXT9zkr13uQb7K20yoOJDXTKLkww9IvVtC2v",
+	"gmZXGy1ni+Yvrftl1UFkoVkF7lHnHPXYd6s8ogXF/8ZHG8VQA03gI2LXe9wcOSJefeh3ibaKwn5/d1mM",
+	"hsx9OQs88OVbdcji5Bvbxpf6BJrnk00dhm0Zwg3lxRQv3MCcDDS4G82PCQezQY7MklRZ9v9hOXxklIYx",
+	"v2TCqsXEigg0MkDc+k5UTqiEKlkiB0LqASTUghFgHf4BQ2VjIH78YKfbAZdTfYJTVaY1IEYUdfKHJEJl",
+	"MOpi1jDYwkcksr6MQ+cGxqRk96uaKkg2ppqMJcOeYFjHhjcc2QTXQ8x2pYLwBO8/F/CALXuDmx4YLjQ0",
+	"ozSMvpL2WeiqwRHYW2V7PcQn/tuN9aGbwn+rqXr03ziuT7s7zz9/6u88//y1331+9egvndXLuXFApdGK",
+	"KIlL0LeePdvd27caVxu1fSMGgwAhGVNgjG3MSqrjXYKqhASMnKZEzRhkRQPhCwI2qaC4VIGmGXz9oPzx",
+	"gw0gICI4AxGqtSXz8VpHrPlkbalSVrGWwrWsYzxntqy1qpXNZpm8NCzQ/gl8wP3qi4zQzIypZmOZLTqH",
+	"nSnNLphGda02shPLNKUzxQbzCddMzaghIkvMsQVEO+z8yslXoxBc/Rv5yNJYThkGOL7GXC+ueuRsQsUF",
+	"5gr8LrHUTubeX/9v5ITN0gU5PXv33px7OfO7ZT+B2EWdX/+zDwfh6bOfn9NhnLBR9d/BI5c040YOwQHY",
+	"7Ry6+pA9F2O8amft29hWKmMK7IaJwYfTouDHzbdww6yv9ul2gsF9cgODQX2218A38+lz0AN2t9uZ08ys",
+	"HVxZ1o49CayBl7EUdOzuv6ohlBWA2YHGuR5601NauzG9cPdv16CijlarM/knTXOm0E7wXXOkYATuR1BA",
+	"Gk+gXleOCLwKr9U3j/WH4Gsd8mhAvUtGxJynXD5QxFWqd30cIgOfo9UJWuCb1hD8moQy88A//f1bOmPa",
+	"+1fs2alZohusCSudqlp8hZTGbCLTJEhSQUB/LojMEnSKo2FHZzNGM2qxGb2K2oD8WCiixeFtkrSQos4F",
+	"GeUZRAZTKsY5HTPVI8elrttggaGXnmchGq57wmhk0KYA17d9a1933P6Jg62dR1Pr6RA3BOIqCo8JdYXQ",
+	"eiV+SMHCGtZHEZrricyImkBX5wuIHDpMFHoJZmjq05c2nvNHHMDawFRYUhh75M+CwsJgnqXvYtUCzlfP",
+	"lsq8oe4MF0y5RpAHdBYs6WYljktyoHZH1PFsZnH3iBS2A0YPy/cE9EeN4HdRCnMfkSgXKh9OjZ1qK8cQ",
+	"Vs8WtznYfmy4MHJFjIntfnFEIqfGRKVMc1sgYhgAoF/8Dnn4UGJHc+Vfn3CAbLUPC2lGbHW66BBpFxec",
+	"GHsDOTEpfFfdUNBBOwhzZpWcsqIfYBmcv1gOyM3yUw8ABQtobr+h9jpOwlyHORiF1I4/SO9q17TvrdRv",
+	"3TA+lIZxUgyj6Ox3XAzjpBjGezeMl8UwXrthBJTzIpDuNWfZR9Y0vYBkBSfoANCIRF73rGjpR2iP0HgC",
+	"vRUrHTw/CK5ZYgNGvXMRGXbBhLZ9XiJitsF8LQpOWNQFGvMjgnpC89MUEVMUJP5gKmt5Y0MFOdc8xeS0",
+	"8jdb7s2b4FUf/KuOK68K1rfwv7a1KW9cXS5y6k5nGdpuIw8rWgK+vIai16S22cx+O81G1cupVy1UntPX",
+	"L29MY7rjfL7ydFcx9Jvx0rnD2t5F503Tm/TPFcNo75xzA2mqYAus1uPs91zQitVqM1OvYbamdmt/fmZ2",
+	"GmRKSGw11ltgRtT3SSUQkuPKA26CdjRmGsogS6ptkWAOCbNEabrAx9nCGD71VQ52yEv63oRmNNYVlbkh",
+	"9W95qkvJfysGahRgn6lkM6oF1L0VMYhNtPGlYiynxS2P08+/BT1tUWvllXdV20jDslgkRhh3pR59d33y",
+	"UPkTa1pnuTvXe++CygEPdbqpl+5qxZqeFv16qtjut5by2mhzrsC2W2UdeDvAPb+KiE4XIq5wpKKXvud2",
+	"j5W5rQqoZ5j2EudohPgznMPB7T1QhCeNwH4hZN9mWY3u46tm7KzMZXy179Fj9edw56zwuJTeuyUr9QZv",
+	"g2V8Hdu2BSm1i7U0CtgS73r+dG2A49vqmcVWVuJbYTYh3fnj89e97v7Vw0+Dnc9FcqH58eerR3/9y1oI",
+	"paUtXbUPzolSU9haB0oeCTmQMw1NqFIuGIYKtZSDVIrxYCSzgTs1Ua8e2crVci7rLU2UviT9AVfaT3NF",
+	"xaWf5aYhvTsIiDRGHZojCjdrrN2cV75s3lVSScFlULjlLeJPjVceIIec/vjRKpRcd732ayvzDN2RYcbo",
+	"hbmk6dDQIJRFw2vUufDlJheMzRR4BQptFHZvzLSx360WbJ0ZD51nyR/zyHZuXBksqNfyj0iEdBMZrV0k",
+	"SCJUkABDLPr61bq5rq4iuD7MzAyW1LIfiLV5avDhtZtldrdqrm8WeDCqyBF6vCAtpIvga0NG2Bca63RB",
+	"9EQqVrW2vKTecGil7LKKWO92cpi/vcGmhzeHMLwtWhu+2DL6gFy2NNKD52v0j4pfvpaJl7potAYsL9pu",
+	"VEXb99dg149oef5LQOvHwELM1JAhzh0qXjFqyhP0hvbMlz9ggfGborNM237OH13moM741j2S1zZB2bRD",
+	"8vrmxHVUVF6Fes/axu1uK0t7A11vb6J/bVvvmkM0ae/ecNAQh53TjJPfqLigVacHOeXpJbV9ev7A8odj",
+	"xenjAKOvEfKpTRZHFdLGpsLUD6IxA+vpswqKVKmNMuRruAmAHlaawuetgGC39etcC2Jmm2yApRVurs1E",
+	"DybUIMwzqaHzeq6u0eOiVrZXesiamxD/VNhSDuqF69ovrPaSNdeJ3w2uTpkK69YBstN8iXWY9OoLWlwU",
+	"1n72iBiuuPCNntCJIawXY9OcXV9AsRQYKI7L0hodvz0mcC2kGhsN5qI0QDMuj22zWcbGtcGHK+UNVjcJ",
+	"zu0ytFGp97pvwFusRXMkf/mcNfHoQPWpldwt2ImTvc2qz1YNzszo2uo4brDdVdoOTvgFLNltueWtcFgl",
+	"h1aJje+Dr1sza9DEls4mzAE52RrYorcZBmriAF7siCyzsYrxtLdU9Pr5695VrYG2aRrxobPsI5euehiR",
+	"WcZG/EvX2vS2UMWmGHv7Hp6LymsRbRHU2Chx11Doazy1y0dyKJNFvcsZ/SgD12C4pc9lyhJOm/Acf+Ep",
+	"U0HyI18J5MEGcUqV4iOXodBO4X5RfsjsL12kkq51M3xkw4mUF+/t3bfUwLS6e+UeoaVVb1yILm5bebWL",
+	"ea5vJWpI4oaC9a31/24H0BCviUBcWb7c9jnYxITYwrDcWth8ezMykHhLE976YGTFG1u5E+rdBwHJrhi6",
+	"zJJmGEt2yWr9RW+3AXG1MuvVZQMUMvsykxu3XnP6Umir3xBxOabeTFzrvkbO2BeNKelCanLBZvoIkzVG",
+	"Mk3lvLAIvNPZAd8VWsRGY17herCFVjO9UXmeeelp8GT9m2++7i+3zoj1LKyGZQWKuaXg6vS71frAwF+y",
+	"RFJl0mw6S6VVWkbZcWVum5E3lKzVWzvmypY48f5Z94FuZXxNc/wA9sq1NfF/UAHytVYPv7q9lJhrqNh1",
+	"qS7/ZFnCY93kKIU8riEjiTFhrUpbxJ0seKZLR51lMmZgNc4pIDs5+qytSbNfvtG++XVgug7qLLLDi1r5",
+	"LC6LdVm1wG75qtTpHu+2adZfEZ6bNfOBcoM6d3mXDBdkRjM6ZbrwmEDaB/dFtBeAOgVdDUqpdzcM6vMR",
+	"MO/ey5THi+ZUfpIyrcgoYzaQg6h6Uvio03wirU+uArXXI5GP0XddCwdjQHUBOUlhcTCADoNgspnl58I9",
+	"dUQi892B+W5knykGEjQL8ChRXsjZdxXiD4oN5lyZl7oTEL7TfLX00qkL8UH+vn+cPIwsguAAMQOjRz1y",
+	"+ubU7V1s9jITLCknhbtxQLNQO6WVZ7E2H/xvi7PiPX9b/JIxdoYvei1wNzufrwCpNs4zrhen5kBYe5HR",
+	"jGXHeV3C5rEgx+9fkwu26BKqSMQUM/9QBF1KEbSZ1cqafXDKIEoNryzIc6L1rHN1BbrTqAZT64UHtYTS",
+	"bk9gZp1P35wekhnCPNpN5BmxbLXrgIFV12+o6hYgmV0E7Cg1PToX2LDKylro6/TXv5ZT53t//SuJjqF2",
+	"iP8BvxySv8GkyHne7+/HF2wBf7CoR47NkpCYZhk3tjB4Ry0+FQLPcikA4kK5rgfmRNvSAnUuoi878FB0",
+	"aJsjkVTKC9Ul0TzjZpFdbRSuQu2cYZ5JRkfm18gQLwT9M41XlGYsU+eiQA+FX835nRidkCpfcdUlEU2m",
+	"XESEizjNE/PuNEUyVz3yK6OpntjRC2mmblfQWJ/qr38lVKg5y0pNF7oksvBmGaCDAF41n7IeiQIzL8Lq",
+	"fmjHErmfnCMZHxxprPxX7OhcgKiYMuqwUNGxjJqvMO8GozHyAHFpim+Bm0dcO5AQjTgAZg6AowKTyBiU",
+	"DaWWIB7PMjlM2fQnw1Qj8vDklxfk+cGTZ4965KDfxzIgh9YRU4HoMIYjJuThf5y+e0vUQmj6pUsomdLU",
+	"CEnDzjy7N6/Z2zsskgxpgqSLaOhYXsR99uERiRCDJAroCnuJ9YiNCBL4LBxW8yKL8Xwu/pUb4r8sKlft",
+	"O7sWxx57ryV2QU4A1R7amZL3707PzMH4iMnUJHqdsOlMaibixc4/2MKyclvziFTAFcoss40lXowoFoA4",
+	"4uAZFJ2yc2HOkrnBcP8eOba1YCALsPGoBxs3d3JlFu6IUI+hg3uAfUt9p1K4r//cTuqFOU9cjM1k3h+f",
+	"vfgVAziwYFOWjRmZUR1PcJef7T9/+ujQFyV6VEelqVla27W1WK6Uxu7VH86wzM2e124gc7Ki8VoGzxjC",
+	"14dmWZ1Uxg0tPoiVT769wLngGmqPgiCUv5dq5NCGleHIzviUOcI209rf33/uNMQ/4Lj89a/vA/h4dy+E",
+	"o7AVm9lQdURSc84two/H1lOGjYBsRBiq3rl4z7KYCQ2Xs1yg4dk3m73b79tRWVXKfMwh9vqWrRkLEHm5",
+	"IomMc1xGB7VpgXr5WFCdQ9fkS8RuYiSjc6CZw3MRGbolj+f2U4+trRWRh9TjB8LYqA0LHdm5WtRJcjbn",
+	"b357hFlSlXdhv9OIPKyKGP/qR10ylHpSZiZfdubz+Y7hAjt5ljIRS6h9RF/yf+5g+u/OqZsYNHacZ1KM",
+	"g8kCRe/b5DCuAU4A/BzkVGeMTskraFEYZJIfdnZ7/V4f2/QwQWe8c9jZ7/V7ABRC9QTUgcd0xh9f7j6m",
+	"MfDNxwh9aq6MGejXXqa9TjqH5sdjvPM3vNGo0GpmxDM8tNfvVzJmw4VwmOmon6+1rEofAn2iCaoV0k4O",
+	"+rtNr/RjfPxBUCvnWYIP7a9/6BeZDXmSMPAjPMEprn7iNSKUpB6p60mb73wQ9JJyNH2KkMv65+xXwFFi",
+	"ayI6J0YY6QLM1h64+UQazSp2LmdNARPCAuaC/mn1k84hwmKC/93i6FYrPFbw0B55BXrXXGYXLCNyaEST",
+	"bc/kxmSRzBUxakHBXaToEQ8LHfzKzkVY5A7nWpFhnl4UKqA5O+6Yg3Zpu2wXSGS+yQXafmBa/Cs3Um0Q",
+	"01mER6xM9TC3ZboH2fM3G3+5eZJH9OIrrFjwL4TV3oER/XQDLy9ZxtYe/B5OtC86g1xW9GXAcW1x+P5G",
+	"E1dodXds4WC3xRPWiXAm5W80Qyfqwe6TNsMzBAwOwjcs4fRsgSkRB3t7bR4G34qCgmybS/sDMTJQ35i1",
+	"6vDIG90+6Ixgg7PruJkxk+DdTub5VzSKO6P8eGsVxKbV4FVjNmhxy2Ogc0gHXXPjC4x7Ye+kkq9fpItg",
+	"psvt3Lm5C3T8wtlZtGdvdSir7eWvPt8iB3Afg9hlDQM4JjPg3KNi1t/5uf9BTpFZ8GJNg6NSkHe96Jeq",
+	"xv2M+TIAlfDy5PiXs+jIO8gckgvCe1rxqzM+HkNHBGO/kVykTCmftG5h06OibREUKZwL/wtQeACH+NB9",
+	"Df0B5x3w8RgNoUOGCyKhSleKRzZnLzTEXGupRIKbDlqHQ7IH3ClFujiHjDAmEqcz/SvnTFtj1g2hTk1A",
+	"L5lb0I3ZRWBf/4MtOngOb17HcOOzyfNtNIDdG/94k/D3ZjI1XA48E9+52O8/X//ECylGKcdwwr2ecFt6",
+	"Apy+oMf9eiY3t0egRiV4/JUnV7ZRANM1KcIgmg2j8GjH6FDzrO6IHPSfF/GC3hK7wDcH7KJy6g4akuzc",
+	"EeGK4Cu+/zNysP6Jt1L/4pIhNj5UPwiJvoTt2oZEu43umGb66d851/6z0eGP5OrZhKgKv85G+slL0Em2",
+	"cQYd2nBF2Z8eAst0MRUgY1N5iXiGVrN0WfsYFUsgRpsueuTjhKfsXNASPzQEm+QpS7rE9rcymh1io3VJ",
+	"BJ2xwL8Q9EmKuiQCDW8AGt4A4mjOOxtegCjbw6HUEwxGHULg6VGXRCPK0zxjAz3JmJrINDGvj5nQ5t1l",
+	"95LFsMu4zLheRCSmIpyduQrN2EagkVJtVoRysHLJkJ0LxNWeTyQImzl1fXRDHRUkknsjV+T3PMF3s7nz",
+	"yhWQe2OGoSeMkuIvNvJm3s1E0i3CKfWesRILuj2F9ab9YdX33qkr7E+oCN+2kL/XnG/Xw2ZZNBRvbKGg",
+	"zHJdJxXWsPF34deQc63h45hy1MDLzWfOBXbfO7I8bSteZyPFLhdjKo2IgiSP4cLczNJRHT/Ecqs7Yogb",
+	"WPD3jOuecf35GBfmX9yszf84piJGlJrt1ONah+kvXNC0R3ybQ+s04JBFIKeMRPjZlCXRkSuc5Qo7ENvs",
+	"BCGx/zN0znSZLhgcE4wM2ZgL1QOng3n+XOiKs0BesqzWbQlfvlm35S0zn/eZHEO65Fom5FLIXCfXe0/J",
+	"j6GSAE1udLCbw3t4rkF7uOFj/fGaB9UGQjBIEmg6Xv/p1VhcuWL3h/X+sH4/hxVA32/2rDqSKQLzNe0/",
+	"MeU4y0UXk35DAIyUJWNmg3qYokje0IShG8U2dZcjzQSUAcBMIqJZmipfbLHkavWEfIuH5iRff14gwfne",
+	"1/rtfK2YRJ+RkvPxVt2uzUel6M/feFjeCUioxwZFNlDuMOJonnAmECYRkuLMaaqmyPnORkWsy7b4Wz4n",
+	"KVf6pBjTXeTMrLnzJBfY57XVzW7oDvii/RO+R3D7R4DCXsiE3a4k9t9bn3ZTkNM9g/l2iToFY3kQIIl+",
+	"exbTi9VlI5vxxY4jrrsQGgfgVMM4ijZZPXKMVXvYcpmomRmymjDm6lk1vUBAKeyykqfUqswO1p9Qo4xn",
+	"cjZhPXIszoUtPoE3AkyrInI0KgrxprOUaVZn+mLV9TXY1Z+Ft5gteWw3t+Apvrp3yAWFFMMqFsoSJ3lx",
+	"+k9XZzJh1Bg/EAU82P25/wio4MPZLzs/G7GBl2E81vO085KrmVRc1wIMvQ1Kn7DTc9npGeY7Lg3znpV9",
+	"i3QHORepLMWmvw92pvLpTXsClqx5DFYs60f49XsD/t6A/56MGkOThLoI280Z8hnTtkPLzR21U1voDJVE",
+	"FtW9Jobo5H7SJd63DsDtlENg0Zah2lrzOUAYWJeCLyAagXOvKKQ27zWajEtYhk5ykNNhM42xUHcQywR+",
+	"z5gD6p5Q5R7TEzbtkbOwsB3GO2HxBUuwSPYImxq6xOUHyg3NVve5NGvMpzbaEo7FvH9aCjKUqixhFBnE",
+	"Yif0kh3ZaAFPzeabpUSd6VzIS5a5anrAyISKXPhoCr3+oAZa+KxvLD6vU7GAAn6UnOgTINdvFFE9c5mj",
+	"TXzWbJDZwSEb59Dn0truA8X/YJAdP3FVc46qGfQqxi27j8Pex2FvR36cMpEUxf1KTr07CenwBuRIvqZK",
+	"6yS/iwKtz7fr+W3hnsnFvWPmu3HM5OJb2TC2yuB2NCvvBw4ikWDWoIrjfhpoPmURSTlThBprvhTTrGYf",
+	"+FIxbLVzLqIkWwyyXERLpWOgzcjMKhkOW8TiuszLyGcs5glLgt77JfizGn3ErtyPopFYpcD6ML4zHQTr",
+	"5qgiik9zo6fe6xj3OsZt6RiGN10vyMwyqvKMqcdf7V8DW+PVVFvzCm+7zXiv+0TNcftYY74lAcQZd7hH",
+	"E3qvE3wP0WBBLF2Vo8Ef1ApglZLoqQHDoEqTmaF8q1BHv0nXrd6b9+6rhhOXsIw8QsCM6kkBEFBQ/0on",
+	"uvf+5zncGUDc7z9dDgWE2soEYONWZm8AphdVJLI3R7UpF4g/98/d2zyC+I0mgWeZpgPE6m1LMxaJETv9",
+	"FBR0xioQofCxlF+ykITsED+H3IxDi3/1+KttpHvVcrnd42LMlLaQVsVLojqPNU1ew8ducxfsF2p2wbmf",
+	"raOKQ8qP6hYKoQdEgwzXe0747WoQBUGqfKDIrEiWclSMW3wj5tEZVRdVE2npQDxG1MSVQevXmAYDsWnH",
+	"Y0c8ZYckgnazXRJBXYz5A7Nhoq5Hl83k3NaCwNGSGR9zQdOoa9PMpkwktqgvnxmNz7l3e+cCCl8ygNFD",
+	"f7WWkqRSjB2krs0UFdYyQmh3OXJihiWurZE1n9ZG1s/FpqF1ct3IOu44wmx27oPQ94zpWwahA+ZkQVAB",
+	"IPYOGVS9yF1lgdzL3Xvy/u7lbj1ZW+m7seStTymtSJIf2M8fzKRNOmbBqO5P2Df0+38vwgP6ZT0e5ukF",
+	"+P4b3Pgys1oKqp2ggXpEZwqYrKPU6J4eZBqg0oGPk+NCLa1gmxeQ5KgDT2g2NargOcJ2Q1IDuizMG8pd",
+	"AIUCjRJX0WIlZezSGLqEktOzd+/xnZjWYaYZtA5EiPMiWeJcRO9fvX35+u3fo15h0hZrY2E2GtcOUzMc",
+	"tHid/oqPfLDdyTYMEUwxq3TM26Vs4v22/0br+19mi5N8g/e/obMZtk+5gRhH/TFyt3Bm+1tZ3WKJm+7d",
+	"MDc9jmM2081RC3sM+D2o3H3UYSPmj+RFXJfClbx+ubLcZWI9tu0YmlPnfSeDYSYvjOQfFV4G5/5/oACM",
+	"v5TilXBoTQOVa0YjB6gLromW8gIedm1PyAs5nRmm52p7zkXwXsNZZcq6mNSFQdUeeet63mDOmo/PYqbH",
+	"ShwMM9Byr/ofXGur6ea/UnFzO2RBQ2DV5656Smf8u+dBP5J2VmDEj1znEyJzHctpmHp0wsyhNSKwRkWr",
+	"O7VfVznVP2L/W0Vc985u9bC6rtP+IIO/jFMRM0z2dMThamPgoPFpffFp0dbr1mjcfuIl05SnTaLUMZR7",
+	"Y+QbQv0VvWNbEXeLQKN94wNFeNIQNry9cGHpxD1G8VOT2vQ9jLopdSoykjGClk6uAZVrsIXID44dQC7U",
+	"nHLNkh6JhNSD4smSgO0W9SSqyKQy4iNMZz8XLp9dZuYrlhu59kBgzdkPo0Unp8x11oJGX7meMz6eKNuX",
+	"L+aKS1HAyATdCCPLWmtbZOCmFUzqu0yq8gwOZ3nXid5FJ+hVnNU2mYK+F+pHaHxxn1P1o1o3L+HQhh1z",
+	"ttCfltKsplJwLYFhrohsvCnuus0jV3ylDZrGvWYdQDCZhUHL19h61vkW0EOwtmsUan/j44SqyVBS7Ajf",
+	"RBov/U23SBnFRxoIY8THecbuKWNFazG/mw+UW65r0oft1rey1MN1zb/7djy/2kw/LaFnKxnS+ALyCbDN",
+	"cUM/HrhYasfjV3/vADROPs2nncNne31oTI7/2q3psX6rYSlc1fWeDbtF3ui+92PcmB+jurTbHKbMSelq",
+	"yYj/1iqUIKym5drhhOOpxnLatQhbdW4L313Kfv0aABt3UeruhtlKJtw7P+64BAD+4k1Yc5u5QDasvyqO",
+	"lXdW2D5rq0SVtfhOXUe2b9I/LvSOAlZl0a6jXmC565ggXuMr4UI/PegEomtv9+DZwc/7Tw+erZFga0aI",
+	"VfhQyg4pkRN+U13ugp1g68eBnbwSQqEYzcFamBFZ92ztiLiIWf2CJVSzHfNsTfZiy6HYfmprR5ELzdPN",
+	"R/H59v0eeArwlLYNnlCROH8adHOlAcZUqaH7d86R/2eAccsMNwXPZriTW4RhbKO+1Qz21N30QwcX7SzW",
+	"695uTe517hvTuVVBQUX3WPvTBh0xvb8cWlzTKcovesHEEUC0+GsJG3EB2eVQR0tF4XED6pZZl1ywBRRB",
+	"T+iMoWMf0s4hfpxIZjFaoHVljxz7lpY2ifKCiwSxaXgc2RQvIYMPQ/+gKTiZARoE0Kt9gYKWEHGYMqN1",
+	"q+Y+l3aVvldfvx3eN+ly6ZamwYpw+3Xf4/LeYb9lj0vlD99qprWck+T43eNZxi45mzenkb4NYBmQTIGT",
+	"IS+yYAuYCRsWqAb8DTOEyIzqSZeoPJ4Qqs5FVNwxMMeqF0uRwD/Vp93PvUua5iw6Ik/6+8g0Qf0z40BO",
+	"lkoxxpIkQSiZcpHXFyDZ6f0YXOo9DtYf7buNS5YHsTJQ0jW0R6eALcX1hEwRSR2zfK2+PpFzLGSzeWj3",
+	"8ct7dnibISrIc4cwFQ25j9NthJy31O3quOS6NsAhgJ5P0pAZoZgS72U9ck2um9oAF3yqXRdg9977JsA/",
+	"bBPgDWV4cwvgRtrp37FGe+8X/5ZJgW3p6Xrdf2u7PFogSgs5SjNGaGo+syCjTP7BBEkkVowjLHBgs14w",
+	"NsMUN2O2YoE7QdsV8VJdMTzY1Ngt91zYLpK9RtMaAcKm9CI4aCRhMyYSIsXaBo7hifoeTNP+vWl6r7z9",
+	"aZs33oAxCxFuZmxHqq8P7V6BsrCv/TFMyVduEW4ZMbD8OZ9N22w3Qm0n2o5/OqZyzyPuysBzAurmrLvH",
+	"1tN9w1iqx0kCTfvnE2lR47l2WhEWShdFqYnRdKiZ3nwiU4ap/JoYVSpNj5x3BZUrC8UOsYOMEcxLQJCh",
+	"cwEKj70DggqYyI+QP27pLDJOoS3V6UE0SexivrHL06KIBI56tjBKnBtzUcPtLsYyYUfk9ek7sr/79OnO",
+	"LqHpbEJ39poC2paABhnWU4eR7aBYY88MTxt67Rx2/ten453/+vx17+ov9fH2Oyh/tov3Afa4cweMGL90",
+	"wpQ5bE1okjEtoLn/jJAS99rdd9MTNNdhew3ELXMcT2hZWHkbu0HqTdCRZtmcZomqfDZEwcgY8mFXkwV8",
+	"kqWKbceQz8U6jkxujiFnqC7/SZnyPYu9Z7H3LHY7A7rQMLflqSXVWDhAxMYmjxYPout6Eo14pjSyUPsL",
+	"dmSaUCFYiomcDLx5yC+xbZPCJumjTE5rM8dP7Uhu9VybTzSlXaE/DAZxXwRUnzyliyUq0Rr+ss4Ig7t8",
+	"hG0724vqeFKHp/Ifp+/ekinLxozAPYgA+mz/+dNHrrZhLrMLlhE5ZAukUEOYKZ9yrbDKwfwh2JcQX0Kg",
+	"7xq6+vtmyCqVc5aci0TOBclYLC/BWpOojpi3ZFSzo0pjrjnl2ioC9hxzPbFdmfFOLsY4HtArfs+TMWgV",
+	"rLavBcwSV/7W3Nbm5e9hxc1Ghm+Cld6BMfx0nbfesS8cVmvl0f/zV2Pfi+db8l1BjMp2B4DWQZaizP+C",
+	"VJmwXxukS8lMj2TKJbTpyxiNJ+t461IJtln1jCnF5Zq2Wafhjd+oPkVD0YcrTkEbBaoqX/V2nx70yGvI",
+	"chhBZZyDuHIGGQIFTqhLraizVWYTKdgA39tkqRxg6aX/55LhQnf++PzXw38n//7pp/7O88+f+jvPycNH",
+	"vZ3PP/2ldU1HeaKweY21JLCzbYtbgl08hQdrRnCcKmlH4IO0KR9pljSNAa/WF66OaKqYn/dQypRRcctl",
+	"JMEsW2TKB4R9ny1/c9nyZX7huVL48wZZ87+4YlILNA9o9h6NIlCI4HUOrB7B9QEpxzZxdUxjPpEALMo1",
+	"GbJUirG5OWiZY3QuBfihbiIsWcK6KS6BelZ83nnvG9zlxRp8tyHCYojfJi8+WKImrau45T4r/l7TalkX",
+	"jDTj4YZbcaYa30dw72NsYNHoB3kbuD4Q+Q/FJZGCKcJFnOaJ4S3HDgGZoyX465vjFzunvx7v7D15itAR",
+	"7AtNWMynNO2S3BqWDEqAQE5HF2wx4EkEEJ9omFq4ZRVGBtlUsRSwlDMGqtEFm+kb6eFRURHve3jcaxI3",
+	"1ZJDlxn+JhpF07FFfPHmopazMuI5F8bA1xO2AGS8LjYvnuQiybD8m0Kx9ZHTnOmFURMEUZouuqBTgL4x",
+	"ZIir5/z+TOkeMaYa1K1YmPFzMYI8cUDPtWV8AKFeiz8+rTl79wH4GnVomqeaz2imHxsus5NQTcvMhyZY",
+	"XkTT95lZZM0N87IWzCz46WvHbFB9vr25coQeQTpllhmDpxBYm1m79Uwu5DSf8GOf/V1y+DuLG6waIBzn",
+	"G3TzJdCYikTmYkQeRr1YXUZdEvV+xy5V+EcaHSGrfNQjr2yHXJklGK4kUWgcR+ShzOxP0SMbv1yciwm9",
+	"ZOZeOIFR1/xpW2HZxgIkYpc8YSKGq5Cmw8U4LR1u6FIJhH6HDr7i881tbn7MqN297vmd6Z7gxrNM9yb0",
+	"T0hNMzrlDeelAW61O66G5OeTxRG2EQXpYCSb9U4qugBIFqfacr1kK9srzjKuwYEf6R/LMP7NLPldByI2",
+	"sou73m93n1lwz9Rux9U3gnhF6eBuw9E0m85SqtnqIMSZv+uHRnFx01jvnPbLcu+ZvrlUhICIHKkWhHXT",
+	"SC7RJc24GbyKij4tKY3ZRKaJMbu4IJGlqogkfDRiWRfrgglNEtAYrD6v2Rd9LopOW3LGBHqOjGaqjmcz",
+	"bOtaGHLuxQPFk8iMbkoTZozVszlPuUTZnQ+nXGvEc/EvGi6C7l9H50IK5pwsSy+NsWFMEvQuse83mjyJ",
+	"6GyWyUuaOs+Ua4Nu+9k2A8e4XflelQE3vm/iIveL06AHODK/B4+5l+rbgsfo4gCu4ZQrJPpjS+4rUgWt",
+	"Y23OMuBO2jUHVAsR98hZEYuO3FvB0e0QrsKSX9s3sA5k1mgQL9xYfmgFws5ivf7glv5efbgx9QFFG7ZC",
+	"0xBZ3lSfqD0kLd3R7IvukpSKcQ4NQERCTl+/xCRE6kdk3VPBETroH3hVBVGaQaLDjVSbd3RJnTqDneBD",
+	"fYaG2ov7kvswL44j9pkJL04o+LFBRQHoaEXkXDS7tH8U6R86DO/F/70X4H+evvAG0TM8yWFSv53GtVQH",
+	"w71WtS+mmValNsWGmxkuqwiD1O0KS6QxxLbQUnHGzgNlXmDhPg6JzLOCp5OU0UygUTNk1vl/LvSE8Yw4",
+	"w0Z50DrDHmmumLGf3OuL/pzQlNNoMc06UmClNaRvmyXZ3g9SyxtvqeOuG+Wp2cQGNuV3jitCh8Zq1ZJk",
+	"ubhXWG5EYZHywtYimhNwHdVl1Sm9K+izQCNoh33mOdI9+NkPC362sQ3aDH/WTD/9O9fL7hHQviUCWnui",
+	"unkMtDdgyVEoIrtkGXbRPIaOOqC+GDtpyMa5IGMJlWS+E7e7HbOWxxSv9BqgyUrU/l04P/v31s+99fMn",
+	"hie7GXcp5HOEmNs3l9Lx6guNdbog1vdTyekyZkpEtc74MNcMTZExv2QC/Uc0VTJwEPlkZduVoNcErP2j",
+	"+HG+LbR2ZRTNjO2LDspUjLHIleJi7AqR76tO79lWS7aFVcuFrBzJDDjDjGWqlMjR1psN0GsrEzg+qFos",
+	"mlsoH11zpxnIC9uotuXtL/mYa3W7gR3znfVRHVjnew/JjYV0clVOxUQq3SAT5KwkEIXMpjTlClMqoDb5",
+	"iGBOPLoC+ZSRP6D8h2aMJCzjl65fJtc98tHmb0S2k/IA2txFHt0Q4jLR+1dvX75++3cU21xhlaPAThy9",
+	"SjDHDw37B60oT8TEC7MA36u4hpMLo7zrkAusSoNchn25z7S4F8KbsZ/jJLHQBKvZz7K9gDLA1s81AjC5",
+	"DohlBKYuiPmUCwbdeY5IofQDRzJXARYHK0165BijtggHQNQMIiwTxrSFT9f0AtUHei5GMpvmKXUl2Jg0",
+	"Jgg1nDOTswkrihHhFu/d4BmJfop6BKYP2eQAD58kLCFTRoX1IGeMpGykiczDqkWLsLdN2SJ874W63Jjh",
+	"3aoOcV8eea+8tC6PtJjHirw4/WcbPWaJj0D911acBIsiMbSpJnKuLOJbicNseqjPxXVrkeF7/wGz+q6O",
+	"dah9fNkRybIGssURB15tFltByZ0ZUYTrfn+q/wynutjfbQ7342GeXqxKopCZ3XCHfgulmub8qaNSckW5",
+	"IlpesgwCFy7voshMNwMxZ9W2/bMQVjSbmuNrQQkQBhJy1MwbIGfEGipzLhTIdkwEIwJKpzN2yQG3gJye",
+	"vXvv+gQINkflu8h6RyPHGk9lY6lX5F4Ua2M9n+4CF2OmdPk69NPG4uzmhLXtnBuYPnaCJdNtSp7h/vcy",
+	"5fGi/f0vs8VJvsH739DZDM703YCgm6VzeXS3mJGCnziOYzbThos02HIe3fnemru35jbg3EheS+4k/Lmd",
+	"Rff4axiTWZlV8yqjijkQ80xJcWgr9rue9024oeBFl6h86B9VCEdhU+4zqVkQUIhpmg5pfKGIojxxAL49",
+	"SGazoFgjCdYWm0LtDxUxS1OW9MgbB1rqOnrZsqWUJWOWQbkw8uzMwk8YweC4djELI1Iu2IIB8MDEJe5Z",
+	"yQA1x+fCvZkjgnBYDt0lgF7n5udAbsxyayawzwa6xfCiKxdAtA0USrNMXvKEZZApNePMwbVP5SVL/NfN",
+	"Mo0zmYvkiES/SWRIG9Q44b5aV1u7fCbr/SPMbH1S0e7cEOofNY/k2Z9Kn7vPlbJ8BzjBJn6k5hSpenLs",
+	"35kP9T4t6lumRa0noO3Sod4bmfYWEdca86L+zi+ZKCcgZC61wjkgoEIMaliMZYKwNs5xgMLBwjBzVYmB",
+	"AOsEmWasB2yCVA2woDMT7QyQe4eECsIS7kwQKDgzA2luCOkP0O1EPj7AR+46OeFPFPm4T7P6sVGyrxEt",
+	"qejWj+3p3zzHqhU7OwFdvOgXADwGPfFGi/bAOlabrKjsGAVOMhp4MjABy/6syk0CzoXSPE1BRV/L+RBW",
+	"uobbuR66PCNyLsjp2fHJWcH0HCwBsj1jBYA/Fz1FHgHXT+xhpGSexezQPxA9qi1oYdq5W2+Hb9q337PO",
+	"e9b5PzXVC4D8kHVi+Y8ql+Zdm4k+tnyrMYb0cSKRCSnZtZXE2NagC5wDq/WQR4bsENSuCU2ObEQiU9rC",
+	"j3HbHcV1bsOpOQhHMOTPhR0VMrZxJucWsAwy631aPfqPS24Ba2HXsCuLImBG96ud84+OJRDOZTUc0YQV",
+	"PqVST6d7s+2btlbCNvcKoyibnPKbsOfWsYg1ANln4CLDBklF4MhwrDoQjyK8e9tuCuSadQfipKWbteyX",
+	"9PoaZmNozaYzrYAdZSxmfKZV4IgtvLP3Z+vbuURALEFKpfPkkglLE1uqfFcOE3PAJoymetJ4iH6T8kIR",
+	"6DFKEjZjwujgi9p2eb/im27x9NgvNGi9VpVyhkNv251icZ5xvegcfvoc7tsZc84iHXws5Zel6Lkd4uer",
+	"Ym0f/7+0Xc1q4zAQfhWR8+K9O6clsKfN0j/ooQ1YsQbX1JGCLLc1pe9eNKOJxljQUx4gn+TJaEajkb4P",
+	"uxY/Wxh0+yJtjBzHZm5qPKaKm4fpXKnGQOe1AdPU6gFOZ+f1QIKx73arUplDjQXiCqc4MOiZrg334dkO",
+	"OoCvVDNlt25qdePG0Hm4v/3HeLEuizUl2Z8vyWQpxX6Mdui8PikLYIrdiA5C9PjewnhVJcU8SDGwajPH",
+	"r2HjVWLpX394ET6u4pWsSXX59xNl1Qj+DfWT1t65hPzcHEF78H+mGAqeDnFjiD9OUWXyw6be/MYNY8Iq",
+	"9YKShlis3k96jjNIuclcuCp6z9mtyvzuFN7WilH/pez8uuOW1XYwqZHejgpOIC+oQtcD7LWd+TpMUM62",
+	"8ItXNhi16scJYO69rjF3zlKpkOY9wgBt4LcVeWYsh1qYVVIfCvARUlaXzI4CJD+gKQl+ieeqweGS1ZPp",
+	"Ab+SqUP8ZIk0SaDuEpVCEXWiI5xEIQlCRg415qjQSeAkXc3cKNElRlhYkbXk1uM8LohR8h4nQjPVg7TE",
+	"HWpe882SUnIA3FJRJZhKDpyfANk72wfnyyh/nVd4f+OoB21b9BlrLmdQ4zamyFeYMRSC/EpOW4ev7wAA",
+	"AP//",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

@@ -203,15 +203,33 @@ type Import struct {
 	CreatedAt     time.Time
 	StartedAt     *time.Time
 	CompletedAt   *time.Time
+	Policy        string
+	DryRun        bool
+	Mapping       json.RawMessage
+	Comma         string
+	Header        []string
+	Skipped       int32
 }
 
-type ImportRow struct {
-	ImportID    uuid.UUID
-	Line        int32
-	Data        json.RawMessage
-	ErrorField  string
-	ErrorDetail string
-	Processed   bool
+type ImportChunk struct {
+	ImportID uuid.UUID
+	Number   int32
+	Lines    []int32
+	Records  []string
+	Revision int32
+}
+
+type ImportError struct {
+	ImportID uuid.UUID
+	Line     int32
+	Field    string
+	Detail   string
+	Record   string
+}
+
+type ImportNumber struct {
+	ImportID   uuid.UUID
+	NumberHash int64
 }
 
 type InboundMessage struct {

@@ -243,88 +243,55 @@ func (q *Queries) ForeignReceiptsScrub(ctx context.Context, digits string) error
 	return err
 }
 
-const importRowsForget = `-- name: ImportRowsForget :exec
-UPDATE import_rows SET data = NULL, error_field = '', error_detail = $1
-WHERE import_id = $2 AND line = ANY($3::integer[]) AND NOT processed
+const importChunksNaming = `-- name: ImportChunksNaming :many
+SELECT c.import_id, c.number, c.lines, c.records, c.revision FROM import_chunks c
+WHERE position($1::text IN regexp_replace(array_to_string(c.records, ' '), '[^0-9]', '', 'g')) > 0
+ORDER BY c.import_id, c.number FOR UPDATE
 `
 
-type ImportRowsForgetParams struct {
-	ErrorDetail string
-	ImportID    uuid.UUID
-	Lines       []int32
+// Waiting chunks in which a row holds the last digits of a number, however they are separated.
+func (q *Queries) ImportChunksNaming(ctx context.Context, digits string) ([]ImportChunk, error) {
+	rows, err := q.db.Query(ctx, importChunksNaming, digits)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []ImportChunk
+	for rows.Next() {
+		var i ImportChunk
+		if err := rows.Scan(
+			&i.ImportID,
+			&i.Number,
+			&i.Lines,
+			&i.Records,
+			&i.Revision,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const importRecordsForget = `-- name: ImportRecordsForget :exec
+UPDATE import_chunks c SET revision = revision + 1,
+    records = ARRAY(SELECT CASE WHEN c.lines[i] = ANY($1::integer[]) THEN '' ELSE c.records[i] END FROM generate_subscripts(c.lines, 1) i ORDER BY i)
+WHERE c.import_id = $2 AND c.number = $3
+`
+
+type ImportRecordsForgetParams struct {
+	Lines    []int32
+	ImportID uuid.UUID
+	Number   int32
 }
 
 // The rows are refused when their turn comes.
-func (q *Queries) ImportRowsForget(ctx context.Context, arg ImportRowsForgetParams) error {
-	_, err := q.db.Exec(ctx, importRowsForget, arg.ErrorDetail, arg.ImportID, arg.Lines)
+func (q *Queries) ImportRecordsForget(ctx context.Context, arg ImportRecordsForgetParams) error {
+	_, err := q.db.Exec(ctx, importRecordsForget, arg.Lines, arg.ImportID, arg.Number)
 	return err
-}
-
-const importRowsNaming = `-- name: ImportRowsNaming :many
-SELECT line, data FROM import_rows
-WHERE import_id = $1 AND NOT processed AND data IS NOT NULL
-  AND position($2::text IN regexp_replace(data::text, '[^0-9]', '', 'g')) > 0
-ORDER BY line
-`
-
-type ImportRowsNamingParams struct {
-	ImportID uuid.UUID
-	Digits   string
-}
-
-type ImportRowsNamingRow struct {
-	Line int32
-	Data json.RawMessage
-}
-
-// Waiting rows that hold the last digits of a number, however they are separated.
-func (q *Queries) ImportRowsNaming(ctx context.Context, arg ImportRowsNamingParams) ([]ImportRowsNamingRow, error) {
-	rows, err := q.db.Query(ctx, importRowsNaming, arg.ImportID, arg.Digits)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var items []ImportRowsNamingRow
-	for rows.Next() {
-		var i ImportRowsNamingRow
-		if err := rows.Scan(&i.Line, &i.Data); err != nil {
-			return nil, err
-		}
-		items = append(items, i)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
-}
-
-const importsUnfinishedLock = `-- name: ImportsUnfinishedLock :many
-SELECT id, default_region FROM imports WHERE status IN ('PENDING', 'RUNNING') ORDER BY id FOR UPDATE
-`
-
-type ImportsUnfinishedLockRow struct {
-	ID            uuid.UUID
-	DefaultRegion string
-}
-
-func (q *Queries) ImportsUnfinishedLock(ctx context.Context) ([]ImportsUnfinishedLockRow, error) {
-	rows, err := q.db.Query(ctx, importsUnfinishedLock)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var items []ImportsUnfinishedLockRow
-	for rows.Next() {
-		var i ImportsUnfinishedLockRow
-		if err := rows.Scan(&i.ID, &i.DefaultRegion); err != nil {
-			return nil, err
-		}
-		items = append(items, i)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
 }
 
 const inboundBodiesRetire = `-- name: InboundBodiesRetire :one
