@@ -83,12 +83,12 @@ func (s *Store) suppress(ctx context.Context, news []suppression.New, source sup
 	for i, n := range news {
 		numbers[i] = n.Phone
 	}
-	if err := s.rekey(ctx, numbers); err != nil {
-		return nil, err
-	}
 	people, err := s.q(ctx).UsersByNumberLock(ctx, texts(numbers))
 	if err != nil {
 		return nil, translate(err, "people of suppressions")
+	}
+	if err := s.rekey(ctx, numbers); err != nil {
+		return nil, err
 	}
 	ids, owners := make(map[phone.Number]int64, len(people)), make(map[int64]phone.Number, len(people))
 	for _, p := range people {
