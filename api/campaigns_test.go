@@ -145,6 +145,8 @@ func TestPatchCampaign(t *testing.T) {
 	require.Equal(t, map[string]any{"age": 3.0}, patch(200, merge, `{"segment_query":{"age":3}}`)["segment_query"], "replaced, not merged")
 	require.Equal(t, map[string]any{"count": 2.0, "days": 7.0}, patch(200, merge, `{"frequency_cap":{"count":2,"days":7}}`)["frequency_cap"])
 	require.Nil(t, patch(200, merge, `{"frequency_cap":null}`)["frequency_cap"])
+	require.Contains(t, patch(422, merge, `{"frequency_cap":{"count":2}}`)["detail"], "frequency_cap.days: is missing")
+	require.Contains(t, patch(422, merge, `{"frequency_cap":{"count":0,"days":2}}`)["detail"], "frequency_cap.count: must be from 1 to 100")
 	for body, want := range map[string][]string{
 		`{"segment_id":1}`:                 {"segment_query"},
 		`{"frequency_cap":{"count":2}}`:    {"frequency_cap.days"},
