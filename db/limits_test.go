@@ -634,7 +634,9 @@ func (p judged) allowed(local time.Time) bool {
 }
 
 // outside tells whether a person is outside their service window.
-func (j *judge) outside(person int, now time.Time) bool { return !j.people[person].wrote.Add(judgedDay).After(now) }
+func (j *judge) outside(person int, now time.Time) bool {
+	return !j.people[person].wrote.Add(judgedDay).After(now)
+}
 
 // hours lists what forbids a message at this hour.
 func (j *judge) hours(person int, plan judgedPlan, now time.Time) (found []string) {
