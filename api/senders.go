@@ -65,10 +65,13 @@ func patchSender(sender throttle.Sender, patch json.RawMessage) (throttle.Sender
 	if w.MessagingLimit == nil {
 		return sender, nil
 	}
-	sender.MessagingLimit = nil
-	if err := json.Unmarshal(w.MessagingLimit, &sender.MessagingLimit); err != nil {
+	var limit struct {
+		Messaging *int `json:"messaging_limit"`
+	}
+	if err := json.Unmarshal(patch, &limit); err != nil {
 		return sender, unreadable(err)
 	}
+	sender.MessagingLimit = limit.Messaging
 	return sender, nil
 }
 
