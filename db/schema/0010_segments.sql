@@ -2,8 +2,8 @@
 -- Segments, complete: what their conditions are compiled to, static ones, and who uses which.
 
 -- fold_case maps every letter to the first of those that differ from it in case only (Unicode simple folding), whatever
--- the locale of the database: the same as fold in internal/segment. Looking a letter up costs more the longer the table
--- is, so text without the rarer letters is spared theirs.
+-- the locale of the database: the same as fold in internal/segment. A letter is looked up from the table's beginning on: the
+-- common ones come first, though they stay what they are, and text without the rarer ones is spared theirs.
 -- +goose StatementBegin
 CREATE FUNCTION fold_case(value text) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT CASE
@@ -12,16 +12,20 @@ CREATE FUNCTION fold_case(value text) RETURNS text LANGUAGE sql IMMUTABLE PARALL
             '\u2C30-\u2D2D\uA641-\uA69B\uA723-\uA7F6\uAB53-\uABBF\uFF41-\uFF5A\U00010428-\U0001044F'
             '\U000104D8-\U000104FB\U00010597-\U000105BC\U00010CC0-\U00010CF2\U000118C0-\U000118DF'
             '\U00016E60-\U00016E7F\U0001E922-\U0001E943]') THEN translate(upper(value COLLATE "C"),
+            'EAIONRTSLUDHMCGPBKYVFWZJXQ 0123456789'
             'àáâãäåæçèéêëìíîïðñòóôõöøùúûüýþāăąćĉċčďđēĕėęěĝğġģĥħĩīĭįĳĵķĺļľŀłńņňŋōŏőœŕŗřśŝşšţťŧũūŭůűųŵŷŸźżžſͱͳͷΙΜάέ'
             'ήίαβγδεζηθικλμνξοπρςστυφχψωϊϋόύώϐϑϕϖϗϙϛϝϟϡϣϥϧϩϫϭϯϰϱϳϴϵϸϹϻϽϾϿабвгдежзийклмнопрстуфхцчшщъыьэюяѐёђѓєѕії'
             'јљњћќѝўџ',
+            'EAIONRTSLUDHMCGPBKYVFWZJXQ 0123456789'
             'ÀÁÂÃÄÅÆÇÈÉÊËÌÍÎÏÐÑÒÓÔÕÖØÙÚÛÜÝÞĀĂĄĆĈĊČĎĐĒĔĖĘĚĜĞĠĢĤĦĨĪĬĮĲĴĶĹĻĽĿŁŃŅŇŊŌŎŐŒŔŖŘŚŜŞŠŢŤŦŨŪŬŮŰŲŴŶÿŹŻŽSͰͲͶͅµΆΈ'
             'ΉΊΑΒΓΔΕΖΗΘͅΚΛµΝΞΟΠΡΣΣΤΥΦΧΨΩΪΫΌΎΏΒΘΦΠϏϘϚϜϞϠϢϤϦϨϪϬϮΚΡͿΘΕϷϲϺͻͼͽАБВГДЕЖЗИЙКЛМНОПРСТУФХЦЧШЩЪЫЬЭЮЯЀЁЂЃЄЅІЇ'
             'ЈЉЊЋЌЍЎЏ')
         ELSE translate(translate(upper(value COLLATE "C"),
+            'EAIONRTSLUDHMCGPBKYVFWZJXQ 0123456789'
             'àáâãäåæçèéêëìíîïðñòóôõöøùúûüýþāăąćĉċčďđēĕėęěĝğġģĥħĩīĭįĳĵķĺļľŀłńņňŋōŏőœŕŗřśŝşšţťŧũūŭůűųŵŷŸźżžſͱͳͷΙΜάέ'
             'ήίαβγδεζηθικλμνξοπρςστυφχψωϊϋόύώϐϑϕϖϗϙϛϝϟϡϣϥϧϩϫϭϯϰϱϳϴϵϸϹϻϽϾϿабвгдежзийклмнопрстуфхцчшщъыьэюяѐёђѓєѕії'
             'јљњћќѝўџ',
+            'EAIONRTSLUDHMCGPBKYVFWZJXQ 0123456789'
             'ÀÁÂÃÄÅÆÇÈÉÊËÌÍÎÏÐÑÒÓÔÕÖØÙÚÛÜÝÞĀĂĄĆĈĊČĎĐĒĔĖĘĚĜĞĠĢĤĦĨĪĬĮĲĴĶĹĻĽĿŁŃŅŇŊŌŎŐŒŔŖŘŚŜŞŠŢŤŦŨŪŬŮŰŲŴŶÿŹŻŽSͰͲͶͅµΆΈ'
             'ΉΊΑΒΓΔΕΖΗΘͅΚΛµΝΞΟΠΡΣΣΤΥΦΧΨΩΪΫΌΎΏΒΘΦΠϏϘϚϜϞϠϢϤϦϨϪϬϮΚΡͿΘΕϷϲϺͻͼͽАБВГДЕЖЗИЙКЛМНОПРСТУФХЦЧШЩЪЫЬЭЮЯЀЁЂЃЄЅІЇ'
             'ЈЉЊЋЌЍЎЏ'),

@@ -280,7 +280,8 @@ func (p *parser) campaign(field string, o object, operator Operator) Expr {
 
 func (p *parser) segment(field string, o object) Expr {
 	p.onlyKeys(field, o, "operator", "value")
-	if p.references++; p.references > MaxReferences {
+	p.references++
+	if p.references > MaxReferences {
 		p.refuse(field, "is one segment too many: at most %d may be referred to", MaxReferences)
 	}
 	return Expr{subject: aSegment, operator: InSegment, id: p.id(field+".value", o, "value")}
