@@ -81,3 +81,10 @@ SELECT count(*) FROM contents;
 
 -- name: ContentGet :one
 SELECT * FROM contents WHERE sid = @sid;
+
+-- name: VariantsUndecided :many
+-- Those that may still be sent: of the newest versions and of runs under way.
+SELECT v.template_id, v.version, v.locale FROM template_variants v JOIN templates t ON t.id = v.template_id
+WHERE v.approval IN ('unsubmitted', 'received', 'pending') AND (v.version = t.version OR EXISTS (
+    SELECT 1 FROM campaign_runs r WHERE r.template_id = v.template_id AND r.template_version = v.version AND r.finished_at IS NULL))
+ORDER BY v.template_id, v.version, v.position;

@@ -22,6 +22,7 @@ type store interface {
 	Relay(ctx context.Context, atMost int, writtenBefore, now time.Time, deliver func([]outbox.Item) []error) (delivered, failed int, err error)
 	UnsettledRuns(ctx context.Context, startedBefore time.Time) ([]outbox.Run, error)
 	LastBatch(ctx context.Context, runID int64) (int, error)
+	UndecidedTemplates(ctx context.Context) ([]outbox.Template, error)
 }
 
 // Relay brings the outbox to Temporal. Any number of them may run at once.
@@ -129,8 +130,7 @@ func (r *Relay) deliver(ctx context.Context, item outbox.Item) error {
 		if err != nil {
 			return err
 		}
-		summary := fmt.Sprintf("Approval of template %d, version %d (%s)", in.TemplateID, in.Version, in.Locale)
-		return r.start(ctx, workflows.ApprovalID(in), summary, workflows.Approval, in)
+		return r.startApproval(ctx, in)
 	case outbox.SyncTemplates:
 		return r.start(ctx, outbox.SyncID, "Look at the provider's templates", workflows.TemplateSync, outbox.Sync{})
 	default:
@@ -146,6 +146,11 @@ func (r *Relay) startCampaign(ctx context.Context, run outbox.Run) error {
 	}
 	summary := fmt.Sprintf("Campaign %d, run %d", run.CampaignID, run.Number)
 	return r.start(ctx, workflows.CampaignID(run), summary, workflows.Campaign, workflows.CampaignInput{Run: run, Batches: last})
+}
+
+func (r *Relay) startApproval(ctx context.Context, in outbox.Template) error {
+	summary := fmt.Sprintf("Approval of template %d, version %d (%s)", in.TemplateID, in.Version, in.Locale)
+	return r.start(ctx, workflows.ApprovalID(in), summary, workflows.Approval, in)
 }
 
 func (r *Relay) start(ctx context.Context, id, summary string, workflow, in any) error {
@@ -166,7 +171,7 @@ func (r *Relay) signal(ctx context.Context, id string) error {
 	return err
 }
 
-// Keep sees to it, until ctx ends, that every run that is not settled has a workflow: whoever terminated one by hand, or
+// Keep sees to it, until ctx ends, that every run that is not settled, and every approval that is not decided, has a workflow: whoever terminated one by hand, or
 // lost Temporal's database, finds the campaign going on.
 func (r *Relay) Keep(ctx context.Context) {
 	tick := time.NewTicker(keepInterval)
@@ -181,8 +186,13 @@ func (r *Relay) Keep(ctx context.Context) {
 		for _, run := range runs {
 			err = errors.Join(err, r.startCampaign(ctx, run))
 		}
+		undecided, failed := r.store.UndecidedTemplates(ctx)
+		for _, in := range undecided {
+			failed = errors.Join(failed, r.startApproval(ctx, in))
+		}
+		err = errors.Join(err, failed)
 		if err != nil && ctx.Err() == nil {
-			r.log.WarnContext(ctx, "campaigns could not be seen to; they are looked at again", "error", err)
+			r.log.WarnContext(ctx, "campaigns or approvals could not be seen to; they are looked at again", "error", err)
 		}
 	}
 }
