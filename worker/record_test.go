@@ -225,11 +225,11 @@ func recordTemplates(t *testing.T, r *recorder) {
 
 	r.reviews(t, twiliosim.ApprovalFaults{Reject: "INVALID_FORMAT"})
 	rejected := made("Rejected", "")
-	r.relay.Wake()
+	r.decided(t, rejected)
 	r.save(t, "approval-rejected", workflows.ApprovalID(rejected))
 
 	invalid := made("Invalid", "HX00000000000000000000000000000000")
-	r.relay.Wake()
+	r.decided(t, invalid)
 	r.save(t, "approval-invalid", workflows.ApprovalID(invalid))
 
 	require.NoError(t, r.store.RequestSync(t.Context(), "test", time.Now()))
@@ -240,6 +240,17 @@ func recordTemplates(t *testing.T, r *recorder) {
 		return total > 0
 	}, time.Minute, 50*time.Millisecond)
 	r.save(t, "templates-sync", outbox.SyncID)
+}
+
+// decided waits until nobody is asked about a template any more.
+func (r *recorder) decided(t *testing.T, in outbox.Template) {
+	t.Helper()
+	r.relay.Wake()
+	require.Eventually(t, func() bool {
+		v, _, err := r.store.Variant(t.Context(), in)
+		require.NoError(t, err)
+		return !v.Approval.Undecided()
+	}, time.Minute, 50*time.Millisecond)
 }
 
 // contents is a simulated provider of templates.

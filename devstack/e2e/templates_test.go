@@ -11,7 +11,7 @@ import (
 func TestCampaignOutrunsItsTemplate(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, nil)
-	w.sim("PUT", "/sim/faults", object{"approvals": object{"delay_ms": 5000}}, nil)
+	w.sim("PUT", "/sim/faults", object{"approvals": object{"delay_ms": 15_000}}, nil)
 	persons := w.people("+9477", "Paperville", 20)
 	campaign := w.campaign("Paperville", nil)
 	w.trigger(campaign)
