@@ -568,7 +568,7 @@ func TestTriggerAndSteer(t *testing.T) {
 	require.Equal(t, http.StatusConflict, w.Code)
 	require.Contains(t, text(w.Body.String()), "This campaign is RUNNING")
 	require.Equal(t, 1, s.count(t, `SELECT count(*) FROM campaign_runs`))
-	require.Equal(t, 1, s.count(t, `SELECT count(*) FROM outbox`))
+	require.Equal(t, 1, s.count(t, `SELECT count(*) FROM outbox WHERE kind LIKE 'campaign.%'`))
 
 	run, err := s.Run(t.Context(), 1)
 	require.NoError(t, err)
