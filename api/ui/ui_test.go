@@ -468,7 +468,7 @@ func TestLibrary(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "Hi {name}\nBye", saved.Content)
 	require.Equal(t, []string{"name"}, saved.Variables)
-	require.Contains(t, text(s.get(t, "/templates")), "Welcome whatsapp en_US 1 Hi {name} Bye name")
+	require.Contains(t, text(s.get(t, "/templates")), "Welcome whatsapp en_US 1 marketing en_US: unsubmitted Hi {name} Bye name")
 }
 
 func TestCreateCampaign(t *testing.T) {
