@@ -204,6 +204,20 @@ func recordImport(t *testing.T, r *recorder) {
 	r.save(t, "import-failed", workflows.ImportID(unknown))
 }
 
+// recorder is the engine on a real Temporal server and a real database, with a provider that does as it is told.
+type recorder struct {
+	temporal client.Client
+	store    *db.Store
+	relay    *relay.Relay
+	provider *scripted
+	template int64
+
+	simulator string // the address of the provider of templates
+
+	mu    sync.Mutex
+	added int // people
+}
+
 // recordTemplates has templates approved after a while, rejected, and found to be another one than was thought, and a campaign
 // that waits for the first of these.
 func recordTemplates(t *testing.T, r *recorder) {
@@ -282,20 +296,6 @@ func (r *recorder) reviews(t *testing.T, rules twiliosim.ApprovalFaults) {
 	require.NoError(t, err)
 	require.NoError(t, res.Body.Close())
 	require.Equal(t, http.StatusOK, res.StatusCode)
-}
-
-// recorder is the engine on a real Temporal server and a real database, with a provider that does as it is told.
-type recorder struct {
-	temporal client.Client
-	store    *db.Store
-	relay    *relay.Relay
-	provider *scripted
-	template int64
-
-	simulator string // the address of the provider of templates
-
-	mu    sync.Mutex
-	added int // people
 }
 
 func newRecorder(t *testing.T, address string) *recorder {
