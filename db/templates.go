@@ -254,7 +254,7 @@ func (s *Store) KnownContents(ctx context.Context) ([]render.Known, error) {
 	known := make([]render.Known, len(rows))
 	for i, r := range rows {
 		known[i] = render.Known{TemplateID: int64(r.TemplateID), Version: int(r.Version), Variant: render.Variant{
-			Locale: r.Locale, Content: r.Content, ContentSID: *r.ContentSid, Approval: render.Approval(r.Approval),
+			Locale: r.Locale, Content: r.Content, ContentSID: *r.ContentSid, Given: r.Given, Approval: render.Approval(r.Approval),
 		}}
 		if err := json.Unmarshal(r.Mapping, &known[i].Mapping); err != nil {
 			return nil, fmt.Errorf("mapping: %w", err)

@@ -475,7 +475,7 @@ func (q *Queries) VariantsUndecided(ctx context.Context) ([]VariantsUndecidedRow
 }
 
 const variantsWithContent = `-- name: VariantsWithContent :many
-SELECT v.template_id, v.version, v.locale, v.content, v.mapping, v.content_sid, v.approval FROM template_variants v
+SELECT v.template_id, v.version, v.locale, v.content, v.mapping, v.content_sid, v.given, v.approval FROM template_variants v
 JOIN templates t ON t.id = v.template_id
 WHERE v.content_sid IS NOT NULL AND v.approval <> 'unsubmitted' AND (v.version = t.version OR EXISTS (
     SELECT 1 FROM campaign_runs r WHERE r.template_id = v.template_id AND r.template_version = v.version AND r.finished_at IS NULL))
@@ -489,6 +489,7 @@ type VariantsWithContentRow struct {
 	Content    string
 	Mapping    json.RawMessage
 	ContentSid *string
+	Given      bool
 	Approval   string
 }
 
@@ -509,6 +510,7 @@ func (q *Queries) VariantsWithContent(ctx context.Context) ([]VariantsWithConten
 			&i.Content,
 			&i.Mapping,
 			&i.ContentSid,
+			&i.Given,
 			&i.Approval,
 		); err != nil {
 			return nil, err
