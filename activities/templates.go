@@ -70,7 +70,7 @@ func (a *Templates) AdvanceApproval(ctx context.Context, in outbox.Template) (Ne
 	if err != nil {
 		return a.refused(ctx, in, err)
 	}
-	if why := variant.Fits(content); why != "" {
+	if why := variant.Fits(content); variant.Given && why != "" {
 		return a.refused(ctx, in, fault.New(fault.Invalid, "%s", why))
 	}
 	if content.Approval == render.Unsubmitted {
@@ -159,7 +159,7 @@ func (a *Templates) SyncContents(ctx context.Context) error {
 		approval, reason := render.Invalid, "the provider has no such content any more"
 		if c, ok := found[k.ContentSID]; ok {
 			approval, reason = c.Approval, c.Reason
-			if why := k.Fits(c); why != "" {
+			if why := k.Fits(c); k.Given && why != "" {
 				approval, reason = render.Invalid, why
 			}
 		}

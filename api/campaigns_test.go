@@ -171,7 +171,7 @@ func TestPatchCampaign(t *testing.T) {
 		[]any{c["rate_limit_per_second"], c["quiet_hours_start"], c["quiet_hours_end"], c["failure_threshold_percent"], c["priority"], c["frequency_cap"]})
 	held := patch(409, merge, `{"topic":"Other","canary_percent":1,"rate_limit_per_second":1}`)
 	require.Equal(t, []string{"topic", "canary_percent"}, fields(held))
-	require.Contains(t, held["detail"], "only rate_limit_per_second, priority, failure_threshold_percent, frequency_cap, quiet_hours_start, quiet_hours_end can be changed")
+	require.Contains(t, held["detail"], "only rate_limit_per_second, priority, failure_threshold_percent, frequency_cap, quiet_hours_start, quiet_hours_end, window_policy can be changed")
 	e.call(t, 200, "POST", path+"/cancel", "")
 	require.Contains(t, patch(409, merge, `{"rate_limit_per_second":1}`)["detail"], "CANCELLED")
 }

@@ -84,23 +84,25 @@ func (s *server) PreviewTemplate(ctx context.Context, r openapi.PreviewTemplateR
 	if err != nil {
 		return nil, err
 	}
-	template, err := render.Parse(saved.Content)
-	if err != nil {
-		return nil, err
-	}
 	attributes, err := s.previewAttributes(ctx, *r.Body)
 	if err != nil {
 		return nil, err
 	}
-	text, missing := template.Render(attributes)
+	variant := render.Choose(saved.Variants, attributes)
+	template, err := render.Parse(variant.Content)
+	if err != nil {
+		return nil, err
+	}
+	fill := template.Fill(attributes, saved.CollapseWhitespace)
+	missing := fill.Missing
 	if len(missing) > 0 {
 		for _, name := range missing {
 			attributes = with(attributes, strings.Split(name, "."), "{"+name+"}")
 		}
-		text, _ = template.Render(attributes)
+		fill = template.Fill(attributes, saved.CollapseWhitespace)
 	}
 	return openapi.PreviewTemplate200JSONResponse{
-		Content: text, MissingVariables: append([]string{}, missing...), Length: render.Length(text),
+		Content: fill.Text, Locale: variant.Locale, MissingVariables: append([]string{}, missing...), Length: render.Length(fill.Text),
 	}, nil
 }
 

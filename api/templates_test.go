@@ -54,6 +54,8 @@ func TestTemplatesForWhatsApp(t *testing.T) {
 	require.EqualValues(t, 2, get[int64](t, e, `SELECT count(*) FROM outbox WHERE kind = 'template.approve'`))
 
 	one := fmt.Sprintf("%s/%.0f", templates, made["id"])
+	preview := e.call(t, 200, "POST", one+"/preview", `{"attributes": {"name": "Nimal", "language": "si-LK"}}`)
+	require.Equal(t, []any{"ආයුබෝවන් Nimal", "si"}, []any{preview["content"], preview["locale"]})
 	e.exec(t, `UPDATE template_variants SET approval = 'rejected', approval_reason = 'INVALID_FORMAT', content_sid = 'HX1123456789abcdef0123456789abcdef' WHERE position = 0`)
 	read := e.call(t, 200, "GET", one, "")
 	require.Equal(t, []any{"rejected", "INVALID_FORMAT", 1.0}, []any{read["approval"], read["approval_reason"], read["version"]})

@@ -16,6 +16,7 @@ import (
 	"github.com/event-stream-engine/ese/internal/ledger"
 	"github.com/event-stream-engine/ese/internal/message"
 	"github.com/event-stream-engine/ese/internal/phone"
+	"github.com/event-stream-engine/ese/internal/render"
 	"github.com/event-stream-engine/ese/internal/user"
 )
 
@@ -89,7 +90,9 @@ func TestDelivery(t *testing.T) {
 	require.Equal(t, ledger.Delivery{
 		MessageID: d.MessageID, State: message.Pending, RunID: run.ID, RunNumber: 1, CampaignID: run.CampaignID, SenderID: 1, CampaignStatus: campaign.Running,
 		RatePerSecond: 10, Priority: campaign.Bulk, Timezone: "UTC", Limits: compliance.Limits{PairInterval: 6 * time.Second}, UserID: d.UserID, Phone: phone.Number("+94771000001"), Attributes: user.Attributes{"city": "Kandy"},
-		Consent: user.OptIn, Zones: []string{"Asia/Colombo"}, Channel: message.WhatsApp, Content: "Hi", Sender: "+14155238886", Scopes: []string{"global", "channel:whatsapp"},
+		Consent: user.OptIn, Zones: []string{"Asia/Colombo"}, Channel: message.WhatsApp, Content: "Hi", Sender: "+14155238886", Scopes: []string{"global", "channel:whatsapp"}
+		Variants: []render.Variant{{Locale: "en_US", Content: "Hi", Mapping: map[string]string{}, ContentSID: "HX00000000000000000000000000000000", Approval: render.Approved}},
+		Category: render.Marketing, WindowPolicy: campaign.ByTemplate, Region: "LK",
 	}, d)
 
 	b.exec(t, `INSERT INTO topics (name, created_at) VALUES ('News', $1)`, noon)

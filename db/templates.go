@@ -182,6 +182,19 @@ func (s *Store) Variant(ctx context.Context, in outbox.Template) (render.Variant
 	return v, render.Category(row.Category), nil
 }
 
+// UndecidedTemplates lists the variants whose approval ought to have a workflow.
+func (s *Store) UndecidedTemplates(ctx context.Context) ([]outbox.Template, error) {
+	rows, err := s.q(ctx).VariantsUndecided(ctx)
+	if err != nil {
+		return nil, translate(err, "undecided templates")
+	}
+	undecided := make([]outbox.Template, len(rows))
+	for i, r := range rows {
+		undecided[i] = outbox.Template{TemplateID: int64(r.TemplateID), Version: int(r.Version), Locale: r.Locale}
+	}
+	return undecided, nil
+}
+
 // NoteSubmission records under which SID the provider has the variant, and since when we ask for its approval.
 func (s *Store) NoteSubmission(ctx context.Context, in outbox.Template, sid string, now time.Time) error {
 	return translate(s.q(ctx).VariantSubmitted(ctx, dbsqlc.VariantSubmittedParams{
@@ -241,7 +254,7 @@ func (s *Store) KnownContents(ctx context.Context) ([]render.Known, error) {
 	known := make([]render.Known, len(rows))
 	for i, r := range rows {
 		known[i] = render.Known{TemplateID: int64(r.TemplateID), Version: int(r.Version), Variant: render.Variant{
-			Locale: r.Locale, Content: r.Content, ContentSID: *r.ContentSid, Approval: render.Approval(r.Approval),
+			Locale: r.Locale, Content: r.Content, ContentSID: *r.ContentSid, Given: r.Given, Approval: render.Approval(r.Approval),
 		}}
 		if err := json.Unmarshal(r.Mapping, &known[i].Mapping); err != nil {
 			return nil, fmt.Errorf("mapping: %w", err)

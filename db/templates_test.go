@@ -52,6 +52,9 @@ func TestVariants(t *testing.T) {
 	known, err := b.KnownContents(ctx)
 	require.NoError(t, err)
 	require.Len(t, known, 1, "what was not submitted has its own workflow")
+	undecided, err := b.UndecidedTemplates(ctx)
+	require.NoError(t, err)
+	require.Equal(t, []outbox.Template{{TemplateID: made.ID, Version: 1, Locale: "si"}}, undecided)
 	require.Equal(t, []any{made.ID, 1, otherSID}, []any{known[0].TemplateID, known[0].Version, known[0].ContentSID})
 }
 

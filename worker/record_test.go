@@ -204,6 +204,20 @@ func recordImport(t *testing.T, r *recorder) {
 	r.save(t, "import-failed", workflows.ImportID(unknown))
 }
 
+// recorder is the engine on a real Temporal server and a real database, with a provider that does as it is told.
+type recorder struct {
+	temporal client.Client
+	store    *db.Store
+	relay    *relay.Relay
+	provider *scripted
+	template int64
+
+	simulator string // the address of the provider of templates
+
+	mu    sync.Mutex
+	added int // people
+}
+
 // recordTemplates has templates approved after a while, rejected, and found to be another one than was thought, and a campaign
 // that waits for the first of these.
 func recordTemplates(t *testing.T, r *recorder) {
@@ -225,11 +239,11 @@ func recordTemplates(t *testing.T, r *recorder) {
 
 	r.reviews(t, twiliosim.ApprovalFaults{Reject: "INVALID_FORMAT"})
 	rejected := made("Rejected", "")
-	r.relay.Wake()
+	r.decided(t, rejected)
 	r.save(t, "approval-rejected", workflows.ApprovalID(rejected))
 
 	invalid := made("Invalid", "HX00000000000000000000000000000000")
-	r.relay.Wake()
+	r.decided(t, invalid)
 	r.save(t, "approval-invalid", workflows.ApprovalID(invalid))
 
 	require.NoError(t, r.store.RequestSync(t.Context(), "test", time.Now()))
@@ -240,6 +254,17 @@ func recordTemplates(t *testing.T, r *recorder) {
 		return total > 0
 	}, time.Minute, 50*time.Millisecond)
 	r.save(t, "templates-sync", outbox.SyncID)
+}
+
+// decided waits until nobody is asked about a template any more.
+func (r *recorder) decided(t *testing.T, in outbox.Template) {
+	t.Helper()
+	r.relay.Wake()
+	require.Eventually(t, func() bool {
+		v, _, err := r.store.Variant(t.Context(), in)
+		require.NoError(t, err)
+		return !v.Approval.Undecided()
+	}, time.Minute, 50*time.Millisecond)
 }
 
 // contents is a simulated provider of templates.
@@ -271,20 +296,6 @@ func (r *recorder) reviews(t *testing.T, rules twiliosim.ApprovalFaults) {
 	require.NoError(t, err)
 	require.NoError(t, res.Body.Close())
 	require.Equal(t, http.StatusOK, res.StatusCode)
-}
-
-// recorder is the engine on a real Temporal server and a real database, with a provider that does as it is told.
-type recorder struct {
-	temporal client.Client
-	store    *db.Store
-	relay    *relay.Relay
-	provider *scripted
-	template int64
-
-	simulator string // the address of the provider of templates
-
-	mu    sync.Mutex
-	added int // people
 }
 
 func newRecorder(t *testing.T, address string) *recorder {

@@ -210,7 +210,9 @@ func (w *world) add(now time.Time, attributes user.Attributes, numbers ...string
 // trigger makes a campaign to everybody added and starts it.
 func (w *world) trigger(plan campaign.Campaign) {
 	w.t.Helper()
-	template, err := w.store.CreateTemplate(w.t.Context(), render.Saved{Name: "Greeting", Content: "Hello", Channel: message.WhatsApp, Locale: "en"}, w.begin)
+	template, err := w.store.CreateTemplate(w.t.Context(), render.Saved{
+		Name: "Greeting", Content: "Hello", Channel: message.WhatsApp, Locale: "en", Category: render.Utility, // some are in the United States
+	}, w.begin)
 	require.NoError(w.t, err)
 	approve(w.t, w.store, template, w.begin)
 	plan.Topic, plan.TemplateID, plan.Timezone = "Test", template.ID, "UTC"

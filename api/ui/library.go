@@ -214,7 +214,8 @@ func readTemplate(f *form) (render.Saved, error) {
 		refused = append(refused, fault.Field{Name: "locale", Detail: "must be a language such as en or en_US"})
 	}
 	if t.Channel != message.WhatsApp && t.Channel != message.SMS {
-		refused = append(refused, fault.Field{Name: "channel", Detail: "must be whatsapp or sms"})
+		_, err := render.Parse(t.Content)
+		refused = append(append(refused, fieldsOf(err)...), fault.Field{Name: "channel", Detail: "must be whatsapp or sms"})
 	} else {
 		refused = append(refused, fieldsOf(t.Check())...)
 	}

@@ -473,7 +473,7 @@ func TestLibrary(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "Hi {name}\nBye", saved.Content)
 	require.Equal(t, []string{"name"}, saved.Variables)
-	require.Contains(t, text(s.get(t, "/templates")), "Welcome whatsapp en_US 1 Hi {name} Bye name")
+	require.Contains(t, text(s.get(t, "/templates")), "Welcome whatsapp en_US 1 marketing en_US: unsubmitted Hi {name} Bye name")
 }
 
 func TestCreateCampaign(t *testing.T) {
@@ -573,7 +573,7 @@ func TestTriggerAndSteer(t *testing.T) {
 	require.Equal(t, http.StatusConflict, w.Code)
 	require.Contains(t, text(w.Body.String()), "This campaign is RUNNING")
 	require.Equal(t, 1, s.count(t, `SELECT count(*) FROM campaign_runs`))
-	require.Equal(t, 1, s.count(t, `SELECT count(*) FROM outbox`))
+	require.Equal(t, 1, s.count(t, `SELECT count(*) FROM outbox WHERE kind LIKE 'campaign.%'`))
 
 	run, err := s.Run(t.Context(), 1)
 	require.NoError(t, err)

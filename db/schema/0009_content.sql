@@ -30,6 +30,7 @@ CREATE TABLE template_variants (
         ('not_needed', 'unsubmitted', 'received', 'pending', 'approved', 'rejected', 'paused', 'disabled', 'invalid')),
     CONSTRAINT template_variants_approved_has_sid CHECK (approval <> 'approved' OR content_sid IS NOT NULL)
 );
+CREATE INDEX template_variants_undecided ON template_variants (template_id) WHERE approval IN ('unsubmitted', 'received', 'pending');
 CREATE INDEX template_variants_content_sid ON template_variants (content_sid) WHERE content_sid IS NOT NULL;
 
 INSERT INTO template_variants (template_id, version, position, locale, content, variables, mapping, approval)

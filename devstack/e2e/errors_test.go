@@ -157,6 +157,12 @@ func (s *story) retries() {
 	}
 }
 
+// window: what came too late as free text is sent once more, as a template.
+func (s *story) window() {
+	s.start(nil)
+	s.completes(2, 3)
+}
+
 // uncertain: what became of the request is found out, and it is sent exactly once.
 func (s *story) uncertain() {
 	s.start(nil)
@@ -166,8 +172,10 @@ func (s *story) uncertain() {
 func (s *story) tell() {
 	s.t.Helper()
 	switch s.Class {
-	case "permanent", "window":
+	case "permanent":
 		s.permanent()
+	case "window":
+		s.window()
 	case "opt_out":
 		s.optOut()
 	case "stop":

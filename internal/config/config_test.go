@@ -66,12 +66,13 @@ func TestDefaults(t *testing.T) {
 func TestGiven(t *testing.T) {
 	t.Parallel()
 	c, err := config.Load(config.API, least("LOG_LEVEL", "debug", "SHUTDOWN_GRACE", " 5s ", "LISTEN_ADDR", ":80", "AUTH", "local",
-		"TEMPORAL_UI_URL", "http://127.0.0.1:8233/", "MAX_UPLOAD_MB", "1", "DEFAULT_REGION", "LK",
+		"TEMPORAL_UI_URL", "http://127.0.0.1:8233/", "MAX_UPLOAD_MB", "1", "DEFAULT_REGION", "LK", "TEMPLATE_OPT_OUT_LINE", "require",
 		"TWILIO_AUTH_TOKEN_NEXT", "one, two,", "TWILIO_BASE_URL", "http://127.0.0.1:8010"))
 	require.NoError(t, err)
 	require.Equal(t, slog.LevelDebug, c.LogLevel)
 	require.Equal(t, 5*time.Second, c.ShutdownGrace)
 	require.True(t, c.LocalAuth)
+	require.True(t, c.RequireOptOut)
 	require.Equal(t, "http://127.0.0.1:8233", c.TemporalUIURL)
 	require.EqualValues(t, 1<<20, c.MaxUploadBytes)
 	require.Equal(t, []string{"one", "two"}, c.Twilio.NextAuthTokens)
@@ -130,9 +131,9 @@ func TestEveryMistakeAtOnce(t *testing.T) {
 	}
 
 	_, err := config.Load(config.API, env("LOG_LEVEL", "loud", "SHUTDOWN_GRACE", "0s", "DATABASE_URL", "postgres://db/ese",
-		"PUBLIC_URL", "campaigns.example.com", "AUTH", "off", "TEMPORAL_UI_URL", "ftp://ui", "MAX_UPLOAD_MB", "0", "DEFAULT_REGION", "Ceylon",
+		"PUBLIC_URL", "campaigns.example.com", "AUTH", "off", "TEMPORAL_UI_URL", "ftp://ui", "MAX_UPLOAD_MB", "0", "DEFAULT_REGION", "Ceylon", "TEMPLATE_OPT_OUT_LINE", "no",
 		"TWILIO_ACCOUNT_SID", "AC00", "TWILIO_AUTH_TOKEN", "token", "TWILIO_BASE_URL", "https://twilio.example.com/?a=b", "TWILIO_PHONE_NUMBER", "12", "SUPPRESSION_KEY", "short"))
-	require.Equal(t, []string{"LOG_LEVEL", "SHUTDOWN_GRACE", "PUBLIC_URL", "AUTH", "TEMPORAL_UI_URL", "MAX_UPLOAD_MB", "DEFAULT_REGION", "TWILIO_BASE_URL",
+	require.Equal(t, []string{"LOG_LEVEL", "SHUTDOWN_GRACE", "PUBLIC_URL", "AUTH", "TEMPORAL_UI_URL", "TEMPLATE_OPT_OUT_LINE", "MAX_UPLOAD_MB", "DEFAULT_REGION", "TWILIO_BASE_URL",
 		"TWILIO_PHONE_NUMBER", "SUPPRESSION_KEY"}, mistakes(t, err))
 
 	_, err = config.Load(config.Worker, least("RECEIPT_DEADLINE", "soon", "RESOLVE_LOOKS", "10s,5s", "STUCK_AFTER", "-1m",

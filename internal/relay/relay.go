@@ -24,6 +24,7 @@ type store interface {
 	UnsettledRuns(ctx context.Context, startedBefore time.Time) ([]outbox.Run, error)
 	LastBatch(ctx context.Context, runID int64) (int, error)
 	OpenErasures(ctx context.Context, requestedBefore time.Time) ([]uuid.UUID, error)
+	UndecidedTemplates(ctx context.Context) ([]outbox.Template, error)
 }
 
 // Relay brings the outbox to Temporal. Any number of them may run at once.
@@ -137,8 +138,7 @@ func (r *Relay) deliver(ctx context.Context, item outbox.Item) error {
 		if err != nil {
 			return err
 		}
-		summary := fmt.Sprintf("Approval of template %d, version %d (%s)", in.TemplateID, in.Version, in.Locale)
-		return r.start(ctx, workflows.ApprovalID(in), summary, workflows.Approval, in)
+		return r.startApproval(ctx, in)
 	case outbox.SyncTemplates:
 		return r.start(ctx, outbox.SyncID, "Look at the provider's templates", workflows.TemplateSync, outbox.Sync{})
 	default:
@@ -160,6 +160,11 @@ func (r *Relay) startErasure(ctx context.Context, in outbox.Erasure) error {
 	return r.start(ctx, workflows.ErasureID(in.ErasureID), "Erasure of a user", workflows.Erasure, in)
 }
 
+func (r *Relay) startApproval(ctx context.Context, in outbox.Template) error {
+	summary := fmt.Sprintf("Approval of template %d, version %d (%s)", in.TemplateID, in.Version, in.Locale)
+	return r.start(ctx, workflows.ApprovalID(in), summary, workflows.Approval, in)
+}
+
 func (r *Relay) start(ctx context.Context, id, summary string, workflow, in any) error {
 	_, err := r.client.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
 		ID: id, TaskQueue: workflows.TaskQueue, StaticSummary: summary,
@@ -178,7 +183,7 @@ func (r *Relay) signal(ctx context.Context, id string) error {
 	return err
 }
 
-// Keep sees to it, until ctx ends, that every run that is not settled, and every erasure that is not complete, has a
+// Keep sees to it, until ctx ends, that every run that is not settled, and every erasure that is not completeapproval that is not decided, has a
 // workflow: whoever terminated one by hand, or lost Temporal's database, finds it going on.
 func (r *Relay) Keep(ctx context.Context) {
 	tick := time.NewTicker(keepInterval)
@@ -198,8 +203,13 @@ func (r *Relay) Keep(ctx context.Context) {
 		for _, id := range erasures {
 			err = errors.Join(err, r.startErasure(ctx, outbox.Erasure{ErasureID: id}))
 		}
+		undecided, failed := r.store.UndecidedTemplates(ctx)
+		for _, in := range undecided {
+			failed = errors.Join(failed, r.startApproval(ctx, in))
+		}
+		err = errors.Join(err, failed)
 		if err != nil && ctx.Err() == nil {
-			r.log.WarnContext(ctx, "campaigns and erasures could not be seen to; they are looked at again", "error", err)
+			r.log.WarnContext(ctx, "campaigns and erasuresor approvals could not be seen to; they are looked at again", "error", err)
 		}
 	}
 }

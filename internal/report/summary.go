@@ -37,7 +37,7 @@ func Summarise(c campaign.Overview, tallies []Tally, now time.Time) Summary {
 		case t.State == message.Suppressed:
 			reasons[t.Reason] += t.Count
 			switch compliance.Reason(t.Reason) {
-			case compliance.MissingVariable, compliance.EmptyBody, compliance.TooLong:
+			case compliance.MissingVariable, compliance.EmptyBody, compliance.TooLong, compliance.InvalidVariable:
 				s.TemplateErrors += t.Count
 			}
 		}

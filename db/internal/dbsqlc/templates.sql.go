@@ -440,8 +440,42 @@ func (q *Queries) VariantSubmitted(ctx context.Context, arg VariantSubmittedPara
 	return err
 }
 
+const variantsUndecided = `-- name: VariantsUndecided :many
+SELECT v.template_id, v.version, v.locale FROM template_variants v JOIN templates t ON t.id = v.template_id
+WHERE v.approval IN ('unsubmitted', 'received', 'pending') AND (v.version = t.version OR EXISTS (
+    SELECT 1 FROM campaign_runs r WHERE r.template_id = v.template_id AND r.template_version = v.version AND r.finished_at IS NULL))
+ORDER BY v.template_id, v.version, v.position
+`
+
+type VariantsUndecidedRow struct {
+	TemplateID int32
+	Version    int32
+	Locale     string
+}
+
+// Those that may still be sent: of the newest versions and of runs under way.
+func (q *Queries) VariantsUndecided(ctx context.Context) ([]VariantsUndecidedRow, error) {
+	rows, err := q.db.Query(ctx, variantsUndecided)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []VariantsUndecidedRow
+	for rows.Next() {
+		var i VariantsUndecidedRow
+		if err := rows.Scan(&i.TemplateID, &i.Version, &i.Locale); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const variantsWithContent = `-- name: VariantsWithContent :many
-SELECT v.template_id, v.version, v.locale, v.content, v.mapping, v.content_sid, v.approval FROM template_variants v
+SELECT v.template_id, v.version, v.locale, v.content, v.mapping, v.content_sid, v.given, v.approval FROM template_variants v
 JOIN templates t ON t.id = v.template_id
 WHERE v.content_sid IS NOT NULL AND v.approval <> 'unsubmitted' AND (v.version = t.version OR EXISTS (
     SELECT 1 FROM campaign_runs r WHERE r.template_id = v.template_id AND r.template_version = v.version AND r.finished_at IS NULL))
@@ -455,6 +489,7 @@ type VariantsWithContentRow struct {
 	Content    string
 	Mapping    json.RawMessage
 	ContentSid *string
+	Given      bool
 	Approval   string
 }
 
@@ -475,6 +510,7 @@ func (q *Queries) VariantsWithContent(ctx context.Context) ([]VariantsWithConten
 			&i.Content,
 			&i.Mapping,
 			&i.ContentSid,
+			&i.Given,
 			&i.Approval,
 		); err != nil {
 			return nil, err
