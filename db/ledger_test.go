@@ -90,7 +90,7 @@ func TestDelivery(t *testing.T) {
 	require.Equal(t, ledger.Delivery{
 		MessageID: d.MessageID, State: message.Pending, RunID: run.ID, RunNumber: 1, CampaignID: run.CampaignID, SenderID: 1, CampaignStatus: campaign.Running,
 		RatePerSecond: 10, Priority: campaign.Bulk, Timezone: "UTC", Limits: compliance.Limits{PairInterval: 6 * time.Second}, UserID: d.UserID, Phone: phone.Number("+94771000001"), Attributes: user.Attributes{"city": "Kandy"},
-		Consent: user.OptIn, Zones: []string{"Asia/Colombo"}, Channel: message.WhatsApp, Content: "Hi", Sender: "+14155238886", Scopes: []string{"global", "channel:whatsapp"}
+		Consent: user.OptIn, Zones: []string{"Asia/Colombo"}, Channel: message.WhatsApp, Content: "Hi", Sender: "+14155238886", Scopes: []string{"global", "channel:whatsapp"},
 		Variants: []render.Variant{{Locale: "en_US", Content: "Hi", Mapping: map[string]string{}, ContentSID: "HX00000000000000000000000000000000", Approval: render.Approved}},
 		Category: render.Marketing, WindowPolicy: campaign.ByTemplate, Region: "LK",
 	}, d)

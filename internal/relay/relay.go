@@ -183,8 +183,8 @@ func (r *Relay) signal(ctx context.Context, id string) error {
 	return err
 }
 
-// Keep sees to it, until ctx ends, that every run that is not settled, and every erasure that is not completeapproval that is not decided, has a
-// workflow: whoever terminated one by hand, or lost Temporal's database, finds it going on.
+// Keep sees to it, until ctx ends, that every run that is not settled, every erasure that is not complete and every approval
+// that is not decided has a workflow: whoever terminated one by hand, or lost Temporal's database, finds it going on.
 func (r *Relay) Keep(ctx context.Context) {
 	tick := time.NewTicker(keepInterval)
 	defer tick.Stop()
@@ -207,9 +207,8 @@ func (r *Relay) Keep(ctx context.Context) {
 		for _, in := range undecided {
 			failed = errors.Join(failed, r.startApproval(ctx, in))
 		}
-		err = errors.Join(err, failed)
-		if err != nil && ctx.Err() == nil {
-			r.log.WarnContext(ctx, "campaigns and erasuresor approvals could not be seen to; they are looked at again", "error", err)
+		if err = errors.Join(err, failed); err != nil && ctx.Err() == nil {
+			r.log.WarnContext(ctx, "campaigns, erasures or approvals could not be seen to; they are looked at again", "error", err)
 		}
 	}
 }
