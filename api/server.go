@@ -57,6 +57,7 @@ type Store interface {
 	segmentStore
 	templateStore
 	campaignStore
+	triggerStore
 	senderStore
 	reportStore
 	monitoringStore

@@ -9,6 +9,9 @@ ALTER TABLE campaign_runs ADD COLUMN closed_at timestamptz,  -- of an event run:
 
 ALTER TABLE messages ADD COLUMN variables jsonb;  -- of the event that it is about; they go before the person's attributes
 
+-- An event leads to one message of a campaign for ever, whatever became of the person whom it named.
+CREATE UNIQUE INDEX messages_event ON messages (run_id, dedupe_key) WHERE starts_with(dedupe_key, 'event/');
+
 -- What starts a campaign's messages: an operator, for the whole audience, or what happens to one person.
 ALTER TABLE campaigns ADD COLUMN trigger text NOT NULL DEFAULT 'manual',
     ADD COLUMN trigger_name text NOT NULL DEFAULT '',  -- the name of the event, or the keyword as it is compared
@@ -24,6 +27,7 @@ UPDATE campaigns SET segment_query = '{}' WHERE trigger <> 'manual';  -- whom th
 ALTER TABLE campaigns DROP CONSTRAINT campaigns_has_audience, DROP CONSTRAINT campaigns_trigger_named, DROP CONSTRAINT campaigns_trigger_known,
     DROP COLUMN trigger_name, DROP COLUMN trigger,
     ADD CONSTRAINT campaigns_has_audience CHECK (num_nonnulls(segment_id, segment_query) = 1);
+DROP INDEX messages_event;
 ALTER TABLE messages DROP COLUMN variables;
 UPDATE campaign_runs SET kind = 'trigger' WHERE kind = 'event';
 ALTER TABLE campaign_runs DROP COLUMN next_start_at, DROP COLUMN closed_at;

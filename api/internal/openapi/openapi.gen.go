@@ -104,6 +104,30 @@ func (e CampaignStatus) Valid() bool {
 	}
 }
 
+// Defines values for CampaignTriggerKind.
+const (
+	CampaignTriggerKindEvent       CampaignTriggerKind = "event"
+	CampaignTriggerKindKeyword     CampaignTriggerKind = "keyword"
+	CampaignTriggerKindManual      CampaignTriggerKind = "manual"
+	CampaignTriggerKindUserCreated CampaignTriggerKind = "user_created"
+)
+
+// Valid indicates whether the value is a known member of the CampaignTriggerKind enum.
+func (e CampaignTriggerKind) Valid() bool {
+	switch e {
+	case CampaignTriggerKindEvent:
+		return true
+	case CampaignTriggerKindKeyword:
+		return true
+	case CampaignTriggerKindManual:
+		return true
+	case CampaignTriggerKindUserCreated:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for Channel.
 const (
 	ChannelSMS      Channel = "sms"
@@ -319,6 +343,7 @@ func (e ReadinessStatus) Valid() bool {
 
 // Defines values for RunKind.
 const (
+	RunKindEvent   RunKind = "event"
 	RunKindRetry   RunKind = "retry"
 	RunKindTrigger RunKind = "trigger"
 )
@@ -326,9 +351,32 @@ const (
 // Valid indicates whether the value is a known member of the RunKind enum.
 func (e RunKind) Valid() bool {
 	switch e {
+	case RunKindEvent:
+		return true
 	case RunKindRetry:
 		return true
 	case RunKindTrigger:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for TriggerResultStatus.
+const (
+	TriggerResultStatusAccepted  TriggerResultStatus = "accepted"
+	TriggerResultStatusDuplicate TriggerResultStatus = "duplicate"
+	TriggerResultStatusRefused   TriggerResultStatus = "refused"
+)
+
+// Valid indicates whether the value is a known member of the TriggerResultStatus enum.
+func (e TriggerResultStatus) Valid() bool {
+	switch e {
+	case TriggerResultStatusAccepted:
+		return true
+	case TriggerResultStatusDuplicate:
+		return true
+	case TriggerResultStatusRefused:
 		return true
 	default:
 		return false
@@ -411,7 +459,7 @@ type AttemptState string
 // Example: {"age":31,"city":"Colombo","name":"Arjuna Silva"}
 type Attributes = json.RawMessage
 
-// Campaign Example: {"audience_size":null,"canary_percent":0,"channel":"whatsapp","completed_at":null,"created_at":"2026-11-21T22:38:59Z","failure_threshold_percent":20,"id":1,"priority":"bulk","quiet_hours_end":null,"quiet_hours_start":null,"rate_limit_per_second":1,"schedule_time":null,"segment_id":2,"segment_query":null,"started_at":null,"status":"DRAFT","status_reason":null,"template":{"channel":"whatsapp","id":1,"name":"Welcome Message","version":1},"template_id":1,"timezone":"UTC","topic":"API Demo Campaign","updated_at":"2026-11-21T22:38:59Z"}
+// Campaign Example: {"audience_size":null,"canary_percent":0,"channel":"whatsapp","completed_at":null,"created_at":"2026-11-21T22:38:59Z","failure_threshold_percent":20,"id":1,"priority":"bulk","quiet_hours_end":null,"quiet_hours_start":null,"rate_limit_per_second":1,"schedule_time":null,"segment_id":2,"segment_query":null,"started_at":null,"status":"DRAFT","status_reason":null,"template":{"channel":"whatsapp","id":1,"name":"Welcome Message","version":1},"template_id":1,"timezone":"UTC","topic":"API Demo Campaign","trigger":"manual","trigger_name":null,"updated_at":"2026-11-21T22:38:59Z"}
 type Campaign struct {
 	// AudienceSize Recipients of the newest run; null before its audience is frozen.
 	AudienceSize *int64 `json:"audience_size"`
@@ -455,7 +503,16 @@ type Campaign struct {
 	TemplateID   int64           `json:"template_id"`
 	Timezone     string          `json:"timezone"`
 	Topic        string          `json:"topic"`
-	UpdatedAt    time.Time       `json:"updated_at"`
+
+	// Trigger What starts the campaign's messages. `manual`: an operator, for the whole audience. `event`: an event of that name (`POST
+	// /api/v1/ingest/triggers`), for the person whom it names. `keyword`: a message from a person that is that word as a
+	// whole, for them. `user_created`: somebody new, by the API or an import, for them. All but `manual` have neither
+	// audience nor canary nor schedule, and are live from their start until they are completed or cancelled.
+	Trigger CampaignTriggerKind `json:"trigger"`
+
+	// TriggerName The event's name or the keyword.
+	TriggerName *string   `json:"trigger_name"`
+	UpdatedAt   time.Time `json:"updated_at"`
 }
 
 // CampaignList defines model for CampaignList.
@@ -608,6 +665,12 @@ type CampaignTrigger struct {
 	DryRun *bool `json:"dry_run,omitempty"`
 }
 
+// CampaignTriggerKind What starts the campaign's messages. `manual`: an operator, for the whole audience. `event`: an event of that name (`POST
+// /api/v1/ingest/triggers`), for the person whom it names. `keyword`: a message from a person that is that word as a
+// whole, for them. `user_created`: somebody new, by the API or an import, for them. All but `manual` have neither
+// audience nor canary nor schedule, and are live from their start until they are completed or cancelled.
+type CampaignTriggerKind string
+
 // CampaignTriggered Example: {"campaign_id":1,"dry_run":false,"run_number":1,"status":"RUNNING","task_id":"campaign/1/run/1"}
 type CampaignTriggered struct {
 	// AudienceSize Recipients; only for a dry run, and for a retry those selected.
@@ -661,6 +724,19 @@ type CampaignWrite struct {
 
 	// Topic A title; restricts nobody.
 	Topic string `json:"topic"`
+
+	// Trigger What starts the campaign's messages. `manual`: an operator, for the whole audience. `event`: an event of that name (`POST
+	// /api/v1/ingest/triggers`), for the person whom it names. `keyword`: a message from a person that is that word as a
+	// whole, for them. `user_created`: somebody new, by the API or an import, for them. All but `manual` have neither
+	// audience nor canary nor schedule, and are live from their start until they are completed or cancelled.
+	Trigger *CampaignTriggerKind `json:"trigger,omitempty"`
+
+	// TriggerName With `event` its name: letters, digits and `. _ : / -`. With `keyword` the word, or words; case and punctuation do
+	// not matter, and what stops, starts or asks for help cannot be one.
+	//
+	//
+	// Example: order.shipped
+	TriggerName *string `json:"trigger_name,omitempty"`
 }
 
 // Channel defines model for Channel.
@@ -1149,7 +1225,7 @@ type Run struct {
 	// FrozenAt When its audience was taken.
 	FrozenAt *time.Time `json:"frozen_at"`
 
-	// Kind `trigger`: to the campaign's audience; `retry`: to some of it again.
+	// Kind `trigger`: to the campaign's audience; `retry`: to some of it again; `event`: to one person at a time, as they are named.
 	Kind RunKind `json:"kind"`
 
 	// NotBefore The time it was scheduled for.
@@ -1181,7 +1257,7 @@ type Run struct {
 	TemporalURL *string `json:"temporal_url"`
 }
 
-// RunKind `trigger`: to the campaign's audience; `retry`: to some of it again.
+// RunKind `trigger`: to the campaign's audience; `retry`: to some of it again; `event`: to one person at a time, as they are named.
 type RunKind string
 
 // RunList defines model for RunList.
@@ -1434,6 +1510,82 @@ type TracedAttempt struct {
 	State AttemptState `json:"state"`
 }
 
+// TriggerEvent Example: {"event":"order.shipped","event_id":"shipment-7041","phone_number":"+94771234567","variables":{"carrier":"Aramex","order":"1207"}}
+type TriggerEvent struct {
+	// CampaignID Only this one of the campaigns that the event triggers.
+	CampaignID *int64 `json:"campaign_id,omitempty"`
+
+	// Event What happened; a campaign's `trigger_name`.
+	//
+	// Example: order.shipped
+	Event string `json:"event"`
+
+	// EventID The teller's own name of this one event: visible ASCII. It is kept for ever, so it must not hold anything
+	// personal, such as a number or a name.
+	//
+	//
+	// Example: shipment-7041
+	EventID string `json:"event_id"`
+
+	// PhoneNumber Whom it happened to.
+	//
+	// Example: +94771234567
+	PhoneNumber string `json:"phone_number"`
+
+	// Variables Values for the template's placeholders; they go before the user's attributes. At most 16 KiB.
+	Variables json.RawMessage `json:"variables,omitempty"`
+}
+
+// TriggerEvents One event, or an array of them. Each is judged by itself.
+//
+// Example: [{"event":"order.shipped","event_id":"shipment-7041","phone_number":"+94771234567","variables":{"carrier":"Aramex","order":"1207"}},{"event":"order.shipped","event_id":"shipment-7042","phone_number":"+94771234568","variables":{"carrier":"Aramex","order":"1208"}}]
+type TriggerEvents = json.RawMessage
+
+// TriggerResult defines model for TriggerResult.
+type TriggerResult struct {
+	Errors []FieldError `json:"errors"`
+
+	// EventID Null when it could not be read.
+	EventID *string `json:"event_id"`
+
+	// Messages What the event led to, now or when it was told of first; one for each campaign.
+	Messages []TriggeredMessage `json:"messages"`
+
+	// Status `accepted`: a message was added; `duplicate`: none, the event was told of before; `refused`: see `errors`.
+	Status TriggerResultStatus `json:"status"`
+}
+
+// TriggerResultStatus `accepted`: a message was added; `duplicate`: none, the event was told of before; `refused`: see `errors`.
+type TriggerResultStatus string
+
+// TriggerResults Example: {"accepted":1,"duplicates":0,"refused":1,"results":[{"errors":[],"event_id":"shipment-7041","messages":[{"campaign_id":3,"message_id":"019ab0c4-71c5-7f3e-8a57-3f1f6a1b2c3d","reason":null,"state":"pending"}],"status":"accepted"},{"errors":[{"detail":"is nobody's whom the engine knows: create the user first","field":"phone_number"}],"event_id":"shipment-7042","messages":[],"status":"refused"}]}
+type TriggerResults struct {
+	// Accepted Events that led to a message now.
+	Accepted int `json:"accepted"`
+
+	// Duplicates Events that were told of before.
+	Duplicates int `json:"duplicates"`
+	Refused    int `json:"refused"`
+
+	// Results In the order of the events.
+	Results []TriggerResult `json:"results"`
+}
+
+// TriggeredMessage defines model for TriggeredMessage.
+type TriggeredMessage struct {
+	CampaignID int64 `json:"campaign_id"`
+
+	// MessageID For `/api/v1/messages/{id}`.
+	MessageID openapi_types.UUID `json:"message_id"`
+
+	// Reason Why it waits, or is not sent.
+	Reason *string `json:"reason"`
+
+	// State `pending`, `sending`, `accepted` (by the provider), `sent`, `delivered`, `read`; or an end: `failed`, `undelivered`,
+	// `suppressed` (must not be sent), `cancelled`, `unknown` (it cannot be told whether the provider has it).
+	State MessageState `json:"state"`
+}
+
 // UnknownMessage defines model for UnknownMessage.
 type UnknownMessage struct {
 	// Attempts What was tried, oldest first.
@@ -1616,6 +1768,12 @@ type CancelCampaignParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// CompleteCampaignParams defines parameters for CompleteCampaign.
+type CompleteCampaignParams struct {
+	// IdempotencyKey Makes it safe to repeat this request; chosen by the caller, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
 // PauseCampaignParams defines parameters for PauseCampaign.
 type PauseCampaignParams struct {
 	// IdempotencyKey Makes it safe to repeat this request; chosen by the caller, new for each thing to be done.
@@ -1692,6 +1850,15 @@ type ListImportErrorsParams struct {
 
 	// Cursor The `next_cursor` of the page before.
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// IngestTriggersParams defines parameters for IngestTriggers.
+type IngestTriggersParams struct {
+	// DefaultRegion The country of numbers without a country code; ISO 3166-1 alpha-2.
+	DefaultRegion *string `form:"default_region,omitempty" json:"default_region,omitempty"`
+
+	// IdempotencyKey Makes it safe to repeat this request; chosen by the caller, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
 // IngestUsersJSONBody defines parameters for IngestUsers.
@@ -1871,6 +2038,9 @@ type RetryCampaignJSONRequestBody = CampaignRetry
 // TriggerCampaignJSONRequestBody defines body for TriggerCampaign for application/json ContentType.
 type TriggerCampaignJSONRequestBody = CampaignTrigger
 
+// IngestTriggersJSONRequestBody defines body for IngestTriggers for application/json ContentType.
+type IngestTriggersJSONRequestBody = TriggerEvents
+
 // IngestUsersJSONRequestBody defines body for IngestUsers for application/json ContentType.
 type IngestUsersJSONRequestBody = IngestUsersJSONBody
 
@@ -1948,6 +2118,9 @@ type ServerInterface interface {
 	// CancelCampaign Cancel a campaign
 	// (POST /api/v1/campaigns/{id}/cancel)
 	CancelCampaign(c *gin.Context, id ID, params CancelCampaignParams)
+	// CompleteCampaign Complete a triggered campaign
+	// (POST /api/v1/campaigns/{id}/complete)
+	CompleteCampaign(c *gin.Context, id ID, params CompleteCampaignParams)
 	// PauseCampaign Pause a campaign
 	// (POST /api/v1/campaigns/{id}/pause)
 	PauseCampaign(c *gin.Context, id ID, params PauseCampaignParams)
@@ -1981,6 +2154,9 @@ type ServerInterface interface {
 	// ListImportErrors List an import's refused rows
 	// (GET /api/v1/ingest/status/{task_id}/errors)
 	ListImportErrors(c *gin.Context, taskID TaskID, params ListImportErrorsParams)
+	// IngestTriggers Tell of events
+	// (POST /api/v1/ingest/triggers)
+	IngestTriggers(c *gin.Context, params IngestTriggersParams)
 	// IngestUsers Import users
 	// (POST /api/v1/ingest/users/bulk)
 	IngestUsers(c *gin.Context, params IngestUsersParams)
@@ -2344,6 +2520,55 @@ func (siw *ServerInterfaceWrapper) CancelCampaign(c *gin.Context) {
 	}
 
 	siw.Handler.CancelCampaign(c, id, params)
+}
+
+// CompleteCampaign operation middleware
+func (siw *ServerInterfaceWrapper) CompleteCampaign(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params CompleteCampaignParams
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Idempotency-Key, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Idempotency-Key: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.CompleteCampaign(c, id, params)
 }
 
 // PauseCampaign operation middleware
@@ -2827,6 +3052,54 @@ func (siw *ServerInterfaceWrapper) ListImportErrors(c *gin.Context) {
 	}
 
 	siw.Handler.ListImportErrors(c, taskID, params)
+}
+
+// IngestTriggers operation middleware
+func (siw *ServerInterfaceWrapper) IngestTriggers(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params IngestTriggersParams
+
+	// ------------- Optional query parameter "default_region" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "default_region", c.Request.URL.Query(), &params.DefaultRegion, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter default_region: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Idempotency-Key, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Idempotency-Key: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.IngestTriggers(c, params)
 }
 
 // IngestUsers operation middleware
@@ -3894,6 +4167,7 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 	router.PUT(options.BaseURL+"/api/v1/users/:phone_number/consent", wrapper.SetConsent)
 	router.POST(options.BaseURL+"/api/v1/users/bulk", wrapper.ImportUsers)
 	router.POST(options.BaseURL+"/api/v1/ingest/users/bulk", wrapper.IngestUsers)
+	router.POST(options.BaseURL+"/api/v1/ingest/triggers", wrapper.IngestTriggers)
 	router.GET(options.BaseURL+"/api/v1/ingest/status/:task_id", wrapper.GetImport)
 	router.GET(options.BaseURL+"/api/v1/ingest/status/:task_id/errors", wrapper.ListImportErrors)
 	router.GET(options.BaseURL+"/api/v1/segments", wrapper.ListSegments)
@@ -3918,6 +4192,7 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 	router.POST(options.BaseURL+"/api/v1/campaigns/:id/pause", wrapper.PauseCampaign)
 	router.POST(options.BaseURL+"/api/v1/campaigns/:id/resume", wrapper.ResumeCampaign)
 	router.POST(options.BaseURL+"/api/v1/campaigns/:id/cancel", wrapper.CancelCampaign)
+	router.POST(options.BaseURL+"/api/v1/campaigns/:id/complete", wrapper.CompleteCampaign)
 	router.POST(options.BaseURL+"/api/v1/campaigns/:id/retry", wrapper.RetryCampaign)
 	router.GET(options.BaseURL+"/api/v1/campaigns/:id/runs", wrapper.ListRuns)
 	router.GET(options.BaseURL+"/api/v1/campaigns/:id/progress", wrapper.GetProgress)
@@ -5357,6 +5632,158 @@ type CancelCampaigndefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response CancelCampaigndefaultApplicationProblemPlusJSONResponse) VisitCancelCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CompleteCampaignRequestObject struct {
+	ID     ID `json:"id"`
+	Params CompleteCampaignParams
+}
+
+type CompleteCampaignResponseObject interface {
+	VisitCompleteCampaignResponse(w http.ResponseWriter) error
+}
+
+type CompleteCampaign200JSONResponse Campaign
+
+func (response CompleteCampaign200JSONResponse) VisitCompleteCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CompleteCampaign400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response CompleteCampaign400ApplicationProblemPlusJSONResponse) VisitCompleteCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CompleteCampaign401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response CompleteCampaign401ApplicationProblemPlusJSONResponse) VisitCompleteCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CompleteCampaign403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response CompleteCampaign403ApplicationProblemPlusJSONResponse) VisitCompleteCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CompleteCampaign404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response CompleteCampaign404ApplicationProblemPlusJSONResponse) VisitCompleteCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CompleteCampaign409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response CompleteCampaign409ApplicationProblemPlusJSONResponse) VisitCompleteCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CompleteCampaign500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response CompleteCampaign500ApplicationProblemPlusJSONResponse) VisitCompleteCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CompleteCampaign503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response CompleteCampaign503ApplicationProblemPlusJSONResponse) VisitCompleteCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CompleteCampaigndefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response CompleteCampaigndefaultApplicationProblemPlusJSONResponse) VisitCompleteCampaignResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -6927,6 +7354,206 @@ type ListImportErrorsdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response ListImportErrorsdefaultApplicationProblemPlusJSONResponse) VisitListImportErrorsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type IngestTriggersRequestObject struct {
+	Params IngestTriggersParams
+	Body   *IngestTriggersJSONRequestBody
+}
+
+type IngestTriggersResponseObject interface {
+	VisitIngestTriggersResponse(w http.ResponseWriter) error
+}
+
+type IngestTriggers202JSONResponse TriggerResults
+
+func (response IngestTriggers202JSONResponse) VisitIngestTriggersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(202)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type IngestTriggers400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response IngestTriggers400ApplicationProblemPlusJSONResponse) VisitIngestTriggersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type IngestTriggers401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response IngestTriggers401ApplicationProblemPlusJSONResponse) VisitIngestTriggersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type IngestTriggers403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response IngestTriggers403ApplicationProblemPlusJSONResponse) VisitIngestTriggersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type IngestTriggers404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response IngestTriggers404ApplicationProblemPlusJSONResponse) VisitIngestTriggersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type IngestTriggers409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response IngestTriggers409ApplicationProblemPlusJSONResponse) VisitIngestTriggersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type IngestTriggers413ApplicationProblemPlusJSONResponse struct {
+	PayloadTooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response IngestTriggers413ApplicationProblemPlusJSONResponse) VisitIngestTriggersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type IngestTriggers415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response IngestTriggers415ApplicationProblemPlusJSONResponse) VisitIngestTriggersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type IngestTriggers422ApplicationProblemPlusJSONResponse struct {
+	UnprocessableContentApplicationProblemPlusJSONResponse
+}
+
+func (response IngestTriggers422ApplicationProblemPlusJSONResponse) VisitIngestTriggersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type IngestTriggers500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response IngestTriggers500ApplicationProblemPlusJSONResponse) VisitIngestTriggersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type IngestTriggers503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response IngestTriggers503ApplicationProblemPlusJSONResponse) VisitIngestTriggersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type IngestTriggersdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response IngestTriggersdefaultApplicationProblemPlusJSONResponse) VisitIngestTriggersResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -11682,6 +12309,9 @@ type StrictServerInterface interface {
 	// CancelCampaign Cancel a campaign
 	// (POST /api/v1/campaigns/{id}/cancel)
 	CancelCampaign(ctx context.Context, request CancelCampaignRequestObject) (CancelCampaignResponseObject, error)
+	// CompleteCampaign Complete a triggered campaign
+	// (POST /api/v1/campaigns/{id}/complete)
+	CompleteCampaign(ctx context.Context, request CompleteCampaignRequestObject) (CompleteCampaignResponseObject, error)
 	// PauseCampaign Pause a campaign
 	// (POST /api/v1/campaigns/{id}/pause)
 	PauseCampaign(ctx context.Context, request PauseCampaignRequestObject) (PauseCampaignResponseObject, error)
@@ -11715,6 +12345,9 @@ type StrictServerInterface interface {
 	// ListImportErrors List an import's refused rows
 	// (GET /api/v1/ingest/status/{task_id}/errors)
 	ListImportErrors(ctx context.Context, request ListImportErrorsRequestObject) (ListImportErrorsResponseObject, error)
+	// IngestTriggers Tell of events
+	// (POST /api/v1/ingest/triggers)
+	IngestTriggers(ctx context.Context, request IngestTriggersRequestObject) (IngestTriggersResponseObject, error)
 	// IngestUsers Import users
 	// (POST /api/v1/ingest/users/bulk)
 	IngestUsers(ctx context.Context, request IngestUsersRequestObject) (IngestUsersResponseObject, error)
@@ -12222,6 +12855,33 @@ func (sh *strictHandler) CancelCampaign(ctx *gin.Context, id ID, params CancelCa
 	}
 }
 
+// CompleteCampaign operation middleware
+func (sh *strictHandler) CompleteCampaign(ctx *gin.Context, id ID, params CompleteCampaignParams) {
+	var request CompleteCampaignRequestObject
+
+	request.ID = id
+	request.Params = params
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.CompleteCampaign(ctx, request.(CompleteCampaignRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CompleteCampaign")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(CompleteCampaignResponseObject); ok {
+		if err := validResponse.VisitCompleteCampaignResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // PauseCampaign operation middleware
 func (sh *strictHandler) PauseCampaign(ctx *gin.Context, id ID, params PauseCampaignParams) {
 	var request PauseCampaignRequestObject
@@ -12546,6 +13206,50 @@ func (sh *strictHandler) ListImportErrors(ctx *gin.Context, taskID TaskID, param
 		sh.options.HandlerErrorFunc(ctx, err)
 	} else if validResponse, ok := response.(ListImportErrorsResponseObject); ok {
 		if err := validResponse.VisitListImportErrorsResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// IngestTriggers operation middleware
+func (sh *strictHandler) IngestTriggers(ctx *gin.Context, params IngestTriggersParams) {
+	var request IngestTriggersRequestObject
+
+	request.Params = params
+
+	var body IngestTriggersJSONRequestBody
+	var err error
+	// A request validator built on kin-openapi's openapi3filter with
+	// KeepValidatedValue leaves the value it validated on the body. Bind
+	// that value, matching member names exactly, so the handler receives
+	// what was validated instead of a second, case-insensitive decode.
+	if vb, ok := ctx.Request.Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+		err = ctx.ShouldBindJSON(&body)
+	} else if binding.Validator != nil {
+		// ShouldBindJSON runs the struct validator after decoding; keep that.
+		err = binding.Validator.ValidateStruct(&body)
+	}
+	if err != nil {
+		sh.options.RequestErrorHandlerFunc(ctx, err)
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.IngestTriggers(ctx, request.(IngestTriggersRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "IngestTriggers")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(IngestTriggersResponseObject); ok {
+		if err := validResponse.VisitIngestTriggersResponse(ctx.Writer); err != nil {
 			sh.options.ResponseErrorHandlerFunc(ctx, err)
 		}
 	} else if response != nil {
@@ -13667,288 +14371,317 @@ func (sh *strictHandler) GetReadiness(ctx *gin.Context) {
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7L0Lc9s4tgb4V3C1d6s73bIsP5J05Nqa8uQxnZ1O4o2d6a0bZ02IhCSMKUANgFbcud7aX7M/bH/JFg4e",
-	"BElQovxK0tdVU9OORIF4HJz3+c6XXsrnC84IU7I3+tJbYIHnRBEB/3peCMmF/isjMhV0oShnvVHvZEZQ",
-	"wshndZbCEwniE6RmBC3wlKAxmXBBBr1+j+qH/yiIuOz1ewzPSW/UM7/o9XsynZE51oPP8effCJuqWW/0",
-	"eGe335tT5v690+8tsFJE6JH+r4+HW/+Ft/4cbj07+9+2Pv38n71+T10u9KhSCcqmvaurfu/1i/iEaYam",
-	"9IIwhBVKBcH6Kz/JBVazco406/V7gvxRUEGy3kiJgoTznXAxx0o/x9ST/V5fL4DOi3lvtLuz/3T/l70n",
-	"+09hFebDHT9LyhSZEmGmmZH5givC0st/ksvmlN/gcyIRVUjiCUGKI0EWBCukZlQiPTci1QFKZ1wShsaX",
-	"sP0pznMi+oiRJZpwgQhOZ/oHbKoHGBOUcQYHQz7j+SLXU9qb7EyG2T7ZejIZTrb28ZBsPcv2nmwN8R5+",
-	"PN7JnqY7Q7dJM4IzIsptCpawpdfQcqa7jx+vOtP/2Pq/247yNzqnqrk1v/IlmmN2iQRfSr0yzOSSCH2w",
-	"cy5VG+XlMFo4yYxMcJGr3ujxMDzE4XDt6R3NOCNvi/mYtFwPBt8hytDLwc6T/QNElUTJzwma40t9EktB",
-	"lSIMJf/r7t+TATpEyXKGlcSLxShBC0Em9DOiEuE850uSVc/s52f7T5/u7O7tP37yNE7ACz29MzOHlaQc",
-	"HNP+sHJK+7Gb9+mn0d/Q3z7+PNx69unjcOsZ+vHRoPUivicpXVDC1EshuHjOM9Lcqncsv0RzIiWeEomW",
-	"VM0MgRP9E89VBL+gGRE/yLajhcfPUv2K2uo2vpd+1u8JlnqOXacs4Pm2GZpv267Ik/1VN8SyvLX7fKyw",
-	"WrvHlJnpSv1w22zhy8pk/1OQSW/U+1+2S3mxbb6V22/M2Ob1MKOCdbgb9nRFwQ7gD0aWRCq0nBGGcjJR",
-	"iBetd1kU7MYnfYLleZuwSBSW52c0S5CaAdMlqFjkHGdoiaXlNySD02+RIXaAboKkKODJgCL2njSP+sqM",
-	"RaT6O88oARH9QRLxer7gAvhkypkiDP7Ei0VOU5By2/+2hOxZyMcvPTwl5s6nVF2CvFFY4F5fjyEJU2eG",
-	"Bka9d0cnZ6/flgt7JTA7R2+oFjW9fo+nabHAbuu0xIGPKxwoZFlPn/Su+vb1u8/86w9ZIXA2w4ui0yT+",
-	"IXBK0O80N5eqMokXPFU8MgfPYIPJPO1dfQpPhCoyl+vo3ez3e5JykfWu4Nhem9/tDIdWeLgP/CliIbAm",
-	"4M9bU75lP/v4SZ/M4D1e2isEdDkvckUXWKhtTR9bGVYwtXKSOMuoXivOjwRfEKGAFiY4l6TfWwQffelN",
-	"aE7iFK6/MVJJbylSJM8l/NMQpaZqT55jyjDcvibzKYn7o3nZJ/8UH/+bpMrQbfX9h/B2w4oI8utFE0ry",
-	"DCX6ywT9mAxSeZH0UTLQu+T/yJMD9OHk1dYvj/qIC4TR/3787i2C7dUsRcCxyAF6qZUf8y8005f2lCUh",
-	"RSToRy6Q+Sh5hDDLQDbP8AVBGCUVCrTP2s+SRweIXBBxibiaEYHOiRbpKZ8TzRoQVkrQcaFIXw96ymCN",
-	"RL9S6glihszOoIJlRKDEPy8TlHGkOB+gl/OFukQXOC+IRBJfIsZBjxucslN2iJ4f/8tsISwMGcXMnGYK",
-	"B4kFQZJobV6RTKuHKZ/PcR9JMqcpzznrI4XHev+S/wb1Q//M8DqtdaBFjilzjPpHxk9ZTnCmFck/ieBS",
-	"/3CRFxJJOmV9p3ihncconWGBU21APCr3xA7UR4nmgAnsdQL0mtiH0JjznGAm+1rlQSSXBFF5yhT5rGAb",
-	"EZyTHUjrRUt8CcscnLIGjzWEKRf6uOAa/B1n7w3nXMElF4KPczL/2XHLbsLvyPwqRub6mlmGjVLMGFda",
-	"8xMEZwPNNp5zNslpeu9TWgiiqdhoAPq6j2mmrz5MCnS1+5zRIXPXCJQ4mMQrmFNG2H1vjb7JOU7PJTAm",
-	"mfIFgQm9ZloZw/m97867QiCwUYyKlPOpBFbteIclL62pwETfcvWKFyy7540T+rYixpEsnMUJ0znCl1pp",
-	"OuH8Nyym5L6Pc8yzSz0xxTnK9QRgUh8YLtSMC/onudd9ess1fYHQ0qwAa/ZOMwQmuZnWBaY5Huf3uk+H",
-	"KCMLwjJtxeu9yvhS6+PiEuEppsxObSF4qlWUcU6elxO7z7O070JgaU0KSbIDlADLkAmoMObOggoh7axl",
-	"sdCaGsnekIziE1BLvg4FarmPtF5kjC+tosFbUcaJBHJQ+FzTwZXTRkFuHaYpL5gCP4isaPBfes6iO1sQ",
-	"cSZJyvWt1wroVV0JjD7ZsBIviADZKzUxCH1ppkTz5UEvaj2Fil/sBU09sF9dzhFW6WytOrtuwY+7rzd0",
-	"8Kz38FxrfUqR+QIoqzqjFAtB28zhsdYPQPXStqUghmQ1yVCF8ETpc0lTslCYpWCxsyK3bMIYlDWtXNOh",
-	"wjTXb1v7qD7s7AxHvGy/aztca5S8UKCi6dmdM75kFdsgw4psKTonXSYW+GmiW1H19LQM50+p35tgmpPs",
-	"LOf8XMb9hHyiCDO7m1Oth/Eiz1BFFYsNPFNqAap/ERn3Xd0tZR0CB0jP2DgwmNZWUzwn3RZCs5g/oLF/",
-	"OcGSnBVMmdOtcXIgFeAv+tic5km1TSAUpiy/RPzCXOjo8TVft35fK9sAO6zJRBIs0hnJwAtNVR8tZ2Dw",
-	"1aipYJ6emlvCWjxIrwSfo534b9xczqTZ0LUEKRXWl81egG67Ip2bbZVcsKyg9ImF/AQO13tnnbPNMYna",
-	"MqrE2K/6Ou1Nd0dVuxGV9VWpJ7j5KzhZi0cx4QvCEm0X+uO8JOpRHyWGUZEscSEJt5S+1lVBbMNXmiYS",
-	"PAZrGv0YPoiYNq3RDGeIqkf9U5ZYKknQjzS0oxTPs0fG+iNM8/GPPT2tXr/nJgF2IbxTfwgv6/V7drhg",
-	"2eXRHnpTvF0wGUqq80pjOMPIRtgviJDazB5fgnYyQP8yxry2zMELcGkcF3oOFfe+9Y3t7Xjf2HOe8/mY",
-	"l96vQ/HvgmF0TPMLbB1Q4QwhgFE90qrfqe51Cr7dkud0scUXZt1bC65vl7Bmdb/3HM8XmE5ZTRfBRUYJ",
-	"S8mZpH+S3khfO03PDItLLTNTULeG/V46w4yRPHDGga9PD+Nuof2tINh90tsd7j7Z2tnZ2t052d0d7f0y",
-	"evzsvyypF4KcqZkgcsbzrHzV7tCw1B19lygXZh/HRX7e6/f+KChRZzNeCHlGtGpgXhl+DNfGfSGwImcQ",
-	"PKqqWkZTy4qcnAGrsI9LMp0Tpk2y3mi3/KdxYLtnArbjPwFZ03vx/vDVSc99cGbjBvYpfSlzeyWje2kX",
-	"benkd5LD5SzP+YIICSS7c1WOdmZ/pVfxJ2f6lx9OnmvWxxc01fR29Bq9IHOO/PH3e8UiW3NCDb2sRiV1",
-	"ruLjGNKFBmxEACIEIFpNaBnkiBtMX7uJ4H+SqlriQrPrRW+dTOvTOp7ZK6tn5N+6nHGpFYiU0IUytxov",
-	"MQVvm5kkxDasAAZ/i+IHaGjsZBOFjczFnelq4fLcPnZVvzxRHc66DkHiQlxFcVDyr6/Ghbezq9RccVsb",
-	"oW+9ffZ5bdVhG7LCc86mxg+CpXKiR6IFLqQmCr29Rnpoqyq+wzVFy5FJTJVwfGPNWdgrceSev4pwmPoK",
-	"T3u//jp68+a010mdj3Cmmw3YwtEalE9YJtGYTAuGKAORpbVa83gYbW/uXo0zfrkmoYW89Mt1LneN+24i",
-	"0w+R/fEPEmVkQhn8rm+TSGzcF3R8OP8VG3/LMriDztpF77WmTRfaPjZPXzWkUpPfaNVO87gwzFzITlQZ",
-	"CrdVszqxzx0X8zkWl726JOt0vUtZ9yUyEyP3It+EUq8b54up/mb86rSD9Vfovk7D/uzqh9F2rQNWtooL",
-	"NwRhjO80WVuwk/VbX4qzfk30VyRIZVNrFktFusXsFEehv1EZdbuYb2Xn0K5XcK5qgVttkJYJb51sS8UV",
-	"zjuRY41GymlXX+qGXLUR3bxqsXAwyTNQvNxIvwuqIPFMn+KUDNA/yUIhDDlpKZ6TPhqTFCQvqGaYZT5r",
-	"A80JZiijkwkRoPlo/UPWrJyGkOwNfxkNh1G6G/V2d8x3LaJrf3gFHr1wrTv9BjnUNT3vEnwcOgSHba6m",
-	"Vv3Fj7MzXDvQLSsWYfJkk8kGaUQ/fhzufPrbx+HWs0//vftxuLX36dHo43DrMSRyffrPXlfF4y5f2KqY",
-	"hBu8xnd7X8rH2pSjO9VOTiA9FBwnOU69faJnSQSoaZAZsJzxHGyNmovA0nvtutyP/rJOWG+cy1WV5p3T",
-	"6spk4p+340mMgSYQjOrueDBsU+bfrfvlKOAhdQ1M26U+22/K0YQKk1UnSmVVIglWLbbRnhFKlMBM4tS8",
-	"OHFGbDIu8vNkYP9by82r+N4qv+/1jbMl5mMr18Cngsh6WMtN0TklBJljyvRvR0+fPtN3Bhw8uzuBz+To",
-	"8MPxyxfg2xNE8vxCy9FmXKgydCctMXh5w0h1WywVzXObX60nF3VDxO5+1PR1o1Zcos6h2XXoayr34e6t",
-	"mJg2/Fyi1JgQBqs+QEv9hVYJ5o4bzbUhMCaUTdGEFyxzCZ3X1YesOuzVX6OllmdUWcEqJek9Uav4bTP0",
-	"WPrcZW/0cW84HO59so57CZlv4HWHCWQkpxdEz/xTgwArw6yOfx1oc9vmCmhmrhDO834kOdZptdfgmmXe",
-	"4uNhI0+xYPSPgtjvS8tTkXhALDFbkPRREuyB/meKWUpy/Z3J+5LFYqHvPcmSATpkqPTvW64FSW22XoGk",
-	"NCOZ4WGVpLtTZtKXtKYpyyRdf2VmoKjCBkICCJoShajlWZ1MgWpWcyXLc2d1imdz62oEbfdxFYket8Qe",
-	"k+fv3hz99vLk5Ytk5D17tOrYOyj9kvqiGgaFhaAXJtJgObbzNB8///Xliw+/AQN9/+Ht29dv/9HrlzzV",
-	"v1D/ffj2+cvfzKOvDl/rPxosXksz/YqtCywgLwPeJfBEX9Zjq5rpu/K+YPbaHmEbpHnu7D39t6Mb/S5z",
-	"vz6FG2St/8YOPeeFdSF7KahFXVrMixwrekFGCEPk19Nban6BJfKE20e4/IdTp4C7o8ScXuJ+RnA6O2Vu",
-	"LM5Sk/eJcJZJVCz0oSRgt50J7+BODB3W3OMXROApObPvvQT11erAsiUOWiYG6Pe4X1YD0aX316+o6vrl",
-	"hdb5WtU/G6gEV7llxHWv8zXdyBvLY/+L2/CB+X0Gq6PVG/2iJINJU8D7zWtsVlaYFJ81JwgrATPb7Cn4",
-	"GLlAEKZFjC+roQ/IS9Q/ueYROjN29ZrNfQMyDrg5xC3zHJV03HErpoRPBV7MaHqWUWlCrDTmPwxCQONL",
-	"Y9n0TY44lwpNIKWBKSMOBl0Z+ZEeBrhCzKuTY6nOrAeqJYCiZkQSNKFTiEcsQZHWw5GseyqFTyHy4rAj",
-	"yfsflopFUyiUAhdSujV3Szoqi358q8NEzgRC6M2APhco18diUpSoyfxwqurIawSbzmNBWBbVuN9C3H9a",
-	"sM2V7UoC15yyIpbVcKxJi19ADg1B7vp2JHH/hj8KUsS28QMk7C7xpZ69CW6qJRfnI5RIs2Jzdj6DYtOl",
-	"6UPflKbiRsh7qOLJmrNUWp+rKHdAaTDvUOvbdOqlShg/9fK8D5AkJNQhrfdbbvzOUFOPkoKR4j4dj3HV",
-	"Ij87vczknMT4C+S+N3RXMJ+qyS4HUDoCmaNcWNVYdpwJX6gzXih5lhWaI52lQR5HKwtezjjEuTJBlnpC",
-	"VCBbAYPGRC3B9APppTeqFF8dpxQ6FzMyIULEuU91OibEPuHC6Pz6f+wSaa57jdfq0aKsJvJW+069CTAE",
-	"giE0adZD6SvcCaV7Uw+5MrXOuGaqCyZIj4BghK6vJDhbI+zfa12YT9Zphw2WJwp2xlaUeYqC+YoiCdo6",
-	"haztujrjpXkHh6k3QFcJfDDZjBlwo1hnkaZEyjW7B1JDXwB9Uz23CLhL/9pqU5PLxTf6JsqRqXJu1Y68",
-	"r9Zk2q+8KeV0fWTI3BdFPjcSb7U01BqlAK0BCjQ4m3Ykaj0rLnB+Voi8lfZ+kEhLrknOl67S8MT+Dv1O",
-	"xujD6xZS1D/uFrDmi7O1Lp2bHI4vnPfnE5aaRk6rNW5dN0Djc3VR2hFYvM6kdUgSN3fdubi3d+EFLCQy",
-	"x4hS2FS06tpMVGOuq0lNtbdFM4grKVF1PiLu22zMGFtu4TctFltcpY0YnStEf1wWtgjmiPBqcof+Gh9G",
-	"88pEmZzn8+2WY9wV0OahqFl5NQayyg13Iuh0agRcR19xw+mb6dMvWAVvJBqGfwEanblu4Oj0VwHkC6gD",
-	"rgy4vHm2cDYSdGouwyhYK4Itfq52gqGIDwMupZvQwRyM/FjbO9uiYNs7N8j/PECc5ZewExhleicKZtRx",
-	"85EgSmhrlEttFeQk7R4b2dznFJxffctX60DWERkmif0g9VIgYXWOdg5AHFZWObjVgI4/nC4iMtNS0klI",
-	"Kxobc1srEy+IyGgaEzDvGkdqalqd9zXLnLe0QidJZ2n5L/PqFl2mW0ypRO1wx76KO0CKzCZxpFtMPa9m",
-	"mTdSuVszt6/WZ8V4NjXsRzNCwYFBXQy5nhltdCjwgIOcsEqgD0n4HG405UQizg7QEJibgXLKc4Rzeu6S",
-	"Fm4lPccvaLexouvlGod32pSzSJJPmvnHXzEvqCU/+KDhSLYhNM6sv+ezQhm+HFThaO4ntag659fMAJh5",
-	"MfiDRHzJ0J+ckQNUZjyjt9yV2do8e8NfzeqMHx2iYmOuZhBRJdQVtn6VZCZPjjstF6xDyvXNEqIiTm6M",
-	"lFMSwHIfkyll0soBfSEUxLauXzTwTadTtSV7UyaVdY8k5QKS/1kZVZ5ebVlQU5d4ffj2EO6lReAJnGeS",
-	"wKWllWrPu8nRqh+poionB1CEI7ROghgwitoEOqVzhapDLHs7qiWUxTwu5B5Uasm57Bg7/13/6BB+dPzm",
-	"2ATBZyQ9b+Y7l3Xf8fLEpeBseoAIgAtBdLhYDHrXLw/Qs3DaZiTFATQqO6f4BpW/Dzap0CvN2ko0IUWA",
-	"aqu7ZROwKV1t1Xvt98Y1mQCwBckSlJMMKV5hb7YKe30cW09kw3KoFRUUge7tpzfoVtRBFi2eHZiiRHOc",
-	"Ec3UEBcZEQN04n1esBsZNR66BZbS5d50Vr/LgzlWZBFzJlrboKMer38BCmRbvTsYFFCHk+jnkuuKphrl",
-	"uln2S8zGcBpum/shoVVoIErq1c1ZcXPXF28RCcy4EQTWp2aics5rYyJzQRw2SjIRn3aRzhCWJeBZHyWB",
-	"wmaGtTAqsXEbvIAsen7iq1mCeeExL0Qa1VS4A3iDer8EL2jSTIpznAQvKDjATMishZ2YF66AzkwM+KCH",
-	"brVK5gAlRy/fvnj99h9JIN365vF3H04S8Gyb+BmGL45P3h2ZTyWmZUAdCsXDadthe/0S9tCOqUXAybuj",
-	"joLjyDtN3y3Ua2b++66APCzFF0aSmPV/ANfYJqZsK0IjuaCZNgQ1HdEp2yoWkJXeR75IeKgvkT1hOKOm",
-	"TVodfB3jCY7wKpxALLpWbrk5BclHCNsZYqRoek6U/ivFeV63ENZqCuW6uk3ZPNzwTVRWHywodmNeYDkb",
-	"cyyyiCRMFb0gZ5UqqNpFd+l4fa3zM8qmgOwH6XgdHWrO4+sdKuQzScFJ22JtHBtncGij1bOftAntHbhl",
-	"0vo1U56mhBGxcb1yM4pwtrs/awODsT6BMlXK5A7g7HpZOPFX2awsSA4r32RjW+Cm2N03YemNEzA0uUXf",
-	"Wc37Fs3MkJu8ny/0qVB2VkgSCy46zrvRcLxQK8cD1qwFGLDjrkNrKs/zs0o8p/mCI+NzGqGsnjRoqRrn",
-	"eTNZYUWInejhWoOvJyVGQhWQGjOHptg5DJw6oO71YUY7K8rGvGDZGbmIRxQ96YDr7+JmpGqCg/5cN41D",
-	"NlhhdcQGKTaJKXZbWrlE/EK3kVHbjtbPfz2zrTG7qLwwav0749BssRW1juJLNkbR7CRHcaZGIcDsCTUZ",
-	"G5FlXJngbEwDqwW5awEq89leFTrsyd5w54n7yM4D8mkJMckGvFCSZoYn7+5vaUJDS8oyvtSzs55h+NHT",
-	"xxHlw86jA1luBmjW9nu/hLjhbl20UQU+XEtENGl+084a1nKg2i2qQE9Vp96321aZUYz+XlGSZx5Htav/",
-	"4tKE/6DGaAmZJGOCBJ3OVHRXoJo56ugU5MBBRi+wcQdj5Lue/GDQsKvtFkp/4Bm46Lw9sR4PW89ipb3z",
-	"iubkNZvw5l5MaE4MjE/DsSUtFj3JnC9nUgJhOw9XxG4Eu+lsIcgFJcto/BUMK3PxLa82b+o7zE3EGfQQ",
-	"SPMi66giRkDCYV3NGcU26FeCczWrcQUfh57Bt5chsFFvZzAcDJsmRRuY36FBkj51YxkIlVhcU0ZT1u0t",
-	"nwo8/0F2sYWtX8wNGFt0Cehf50y3UnZxDfSerDBAqUSezYmYRjM1+VIiPOaFQpLPCdTM5FoFvkTWMtaC",
-	"As+1cjzFlDkK0wTRUQlYpQfZ1C1LpoIv5QFwP1eKiBVKtvGCbl/sbFM2JVJtm7PY/mKDvlfbFk62s9Zk",
-	"zimiNe1GtKbW/Hq9b3beHffh1nmDhfdtnV4GITdIUCIZyQz2u1lQ95rUewKtMYeyKWRNuZj103Db0LJZ",
-	"Cp8T1kTaXKHblmkaaxFAPahI5MUVln0d3lxmPwRcuhVupiSacE/6ZTFsk2m4+dcAYNoxX/ydb2eThw7t",
-	"sSoj9ArOqBWt5YXpKSKtSg/dJCJiaLRfmsa9Ue/vRa6NXM0xKLcZ72YpPvVpuPNs75f0Mdl6ivfGW0/T",
-	"x7tb42eT4dZw8njyNN2ZPJ08ftyUSJUZrqJorySE8woWu2KKDfJpywh6pS3iNfwxiUVH1sTKPEWVimK5",
-	"7vZD9QpicKJOO+xRaQHUw54QPa/11btf5ZSR3mivmZjXrm0eWIvG9Fwz9g4049hE2zTtH4w8gkcqkTcw",
-	"hCmABLM4HHGAw0sZieZHOPnZ9xlllFU7oqhGvyWSk3nXyqnaacI8+l302uAU49BMpSi/jqT9atBM3hLv",
-	"istU6RUUiS8QpHkRUhxReLJf9ocZoEN2aYp3bT8USH30Cg5YRB4/fobFHM7XNNPQClBMmt1OwkFFxgah",
-	"2zJyUWaIhvXjG9WMl+GLslI8LBAPisJfG8fJywub8FWlNa32xK+nbS8jXfWi7coXvYQWzOxM2TYCHQE6",
-	"wZfTPdt0juU5yc6AhcXnDN6zjE6pkmGddxDXKKNRWuUmAstIB8H/7//5f6H/VQeFZ04yis+8W6QmOGhO",
-	"bOIV+BdoCyKk5f9naY6lpBPbdaEjCMPz6o+sD5JebBx0B3beFdE88OJCthyel0URtjnGeoZx4XH8Kkdb",
-	"o6fW/ekb6q0eQrmS6kZEGZC5Gi1c2Ltuu3Hh8JpF2PD1Ii0bM286J2cCsykx4ej4cU6wqZizvUEBEB2N",
-	"cXo+WOFfbqHxQ29HgvMewcuvI0C9YzciPvzZNtbXwav7plQL6zFAox3fyPBymQ5+e24jr/4aWMfXcVx4",
-	"v/xNNiDskvFtdL7oaC7ehjjRgrEUIh3yU/DNtmqNpQ7JOOBMWroPjAbk8ADWv6BStBGH5rqZo4L80WYO",
-	"lKnMVivXQtMa7rbGoiPCF9kUwGhz7NpGAtYtpFeZbKlK9UWlClDvXZusDJpltORmVTlVrVlGxecQMsby",
-	"yGsMo6TmgAdUdnIFM37e0HSiDeeWXGSOjI3raMLFgVH5E5D6CRAJL7TJazRWcOkl+u9E26j5ZSXopvjC",
-	"OVV6/d6M5AunP0DW6ud4HM7O+gVJqfN0d80F4i6YWEb6GtY2LwOOq4i2Fp6sU48bZcW2v/BmfTQvNFaZ",
-	"lGdEblqb63o9RdSg1Cf7nZm8yxW8TNrsgDnOAMIJoAa4CIqp+7aNu1Y8fJcom5zZR/w6c6/n0EbWEPiZ",
-	"OvAYr5FH9/ewBmdoEuhmZH7N6b83b1pb41W6nPzZB9OMndMKsmprhWMrk5N+ieNS6YPzYw0351F/FZTK",
-	"AVxthggLEHTqmHqnLATRQz/OC6lcZb0e+lEFda+PVnXQ0dI+jkBCVa27TlmDLf1fQasdG+sPa6dtrXUU",
-	"HTGs/DXg476OelWHnuA0CvmexONkLuLd2bAJyPimriVZ4tJtgFFxbYeUX2r55u7OqTecUcWFhUCJJg+2",
-	"ZFJpi2hcGMxFyJTpjO3ZPevrwCbW1dJuv3oumL0HrQO7rOCu0R86J1Lh+eIO0cdumD1VTZWqUEYkc6q6",
-	"P7FMqnLJMaoM8NpqyUD1dljWHt0JuQ5UEAVJMY+Hei1Ts6G//TOSaxzFUbaVIqYbGEr0Q0loHwXFTOsD",
-	"7hskFFVAqToR49r8n41xZ9x2NQIOx+/Q3s6TJ1s7COeLGd7avd6O1KjLvs62OysTiUJZsSapyHVhbclm",
-	"A+ek4GyKfnz/6jl6tv/46aNBr79J9dQMLxaEgSeQSp/CuT5JaFS6Yh1y12lPEEnm45zI016vzVcgVweU",
-	"FliUfbIoWxTd1acgAysi7yiTgCfa8nqur4OB3gLHWt2z7EKItlhSxt2wrml1BO7Nd/L1/SuZb31dfVWn",
-	"qOvKNILm+n49OTkKetb4l+3v7sZ5t8pbduqcMkj+tW2F9TK0pScPSl9yifTB07QQgtj62nKJlcbLyHVe",
-	"jjF4G5Ro28zabA4QRh/ev9bURCKvhSye0TjH7Hx9hNe4r81O+M2NXdL3BGeURRDfvY00p1MDX1O5j71e",
-	"gDxSQGXZgks1FWTdYw7mpfIY484nbF0vu0iGP4XKw6ur8BMyFTgjWUR2+KmvwdgyC39uHu+cyuJ/uK7I",
-	"coX5Un95U1mubPraes/69nf6QXgQHX5QW6Z/XT+cbDDqynU3o5SQlAYCxp6rNjnK5usxsyOESYuk5XWX",
-	"76Vzc51QtP4tM3h8hcYMXlMBu3E56227qutNeWOZqXcWywNG60vuWqN2q6VC0OJY8/D1WZ6V0tBaN994",
-	"I9/uAb2wVKO141X3MMxXz2Cvhyg6hKNNpLRrxlxoX12jY1vwurrjuualXpkev9rm8dhX7bd5RfDtll2b",
-	"JwKnJFvh4LxtDnH7UapmqsOTjqkOG9HWnYeqHiJJK1LpTaQovJ61C3mTYFGlKaG/YCvvbjzHYlMHYhWk",
-	"s6tD3HKPGITrdV2LFSTOri7F9wYpbyPgv7c1FNawtTNExK7Z2Vlb5HJ2v62RTSvq9jdWWlf7kN/136cN",
-	"u7XkUbB/6seuTCWe2emWhDg6Jz4w5YrDtaF6/RleGx5x0KJAu95Nef5u0ht97IaWZlo+XX2Kdu53iJIO",
-	"S7KCfmhhsZrsGtizUvkqAvNAnlpTh12lphCGXxCRFTeB01pfUNH6m/Flm9ymLKULnLeCAm0Mvt2acP5a",
-	"tYJPRt/u0ZaCSqxNkaGr74xiQm/uvvSZC3AVHYFGJlzZ/1rRQ3AvQx7SbJwb8rQK/QWguWXS/VqcW8ca",
-	"mlEMS/bJyPWrCC6pm9QBSmC15iHJTec3qko7q+wOaHB03fZEbeyC3ZIELTbo+KsF1q1KzYJtKC/DRog1",
-	"uSnP+KQ9LBRU9gZRoRFifGmVTpoThFGOxdTA8ft+fBBMgwOz2MwIT3mIL9iNodxAsBsiv6Zkv0a2Ya10",
-	"8l6UASIVnYMWaXf5TI8bq7y1LQyRbWNXtnnoV7pNYEkzYqVTwXIipW23biPy19zOVqTK2+mI6RBLoP1N",
-	"174VK4CV396ggcSddt28lQrH++tvcWe9/OveMGBj/dY+nvU29mE6YF3+eSEX6f7Z1v9+ZXlh/IrGWPWx",
-	"CWnVoxdBUnLPQ1ztnOzujvZ+GT1+9l/gaK4EB61Xx8SWeyMX9/S4AqMe+aPAOVSJ47wgQczbZv7u9Hu2",
-	"nNF+gQ4FweiDja+H9nl8Ts1IxrVyqxvLWkm2Zv9e+F9F8pjbr5erd27MYnNnRCwj1Ra71pdUSxpdk/jZ",
-	"XOGGILSaAuFhlHzxFNL3oeO+KUK8Sg4QRlPBiwVKvvjfyD7K+ZSmVyZf1PwDJYdvXyR9lLx7bzJd3r47",
-	"MVlmakZOmZxxoWbQl/XLqS2cvCCCTijJTnsjBHZO0rfto401U6ZFQOIZ0CrYtaZCEr2zs5UjlBhC1u/X",
-	"Gq771ykD9EBMGXxFmf5/8plKBf+eKvP/RP8nV+b/ie2ZGVy969+hTti9d4PVa2nkpZ7VhpB7Ev6yutZO",
-	"s7915fuVMNO/8iWaY3YJxYeAuy5nBhunO2L5VfsFsIuzF6AlWFZrjwcT2bCZA7GbuBnb8glLLVOpILoB",
-	"3slyxq+XhSb92XWyRfQmxIyRNdDZayyS4Ndlck1tE/xUa5u6gsvdjq3m80S67pGTwrdpswXJKl3tNjuN",
-	"jTtARGRmycDBm3VtrrbxT99ghQUGpxjICk3770tZ23uD/80Fek5hLZHy+ZtL/ziIyQfon+2bqkEeyk1B",
-	"u1vke/xota1SU/Nwlhkbvffzzv7O48e7e7/88suTQKmVZxZBE/px+OK2EPLbam6Vzk3O1vplaPVXys4m",
-	"HCBE9/f7PZnzZUWRG+5tDXdPdnZHw+FoOIwocn6iDbZWCEBit9EiytDLwc6T/Xitc3NRDQeRrfBOSnxO",
-	"kxcGfYrAg9u5SeHmpYB041an9RYMjQijthvKAgtJWuqYa4fUakpi17QBhpxxaH63HKEJWUK2PXYQEPq1",
-	"xlNDFYAbXxDRuUNgSR6tTiJvz0IMFQJk4Nk2E7FZdi6qyqGT+AzknCsEsHMi2S0BbFu8bFfR5Qg2flb1",
-	"DQ/XHKPT9gsdl1dmnZuIH2AO60pP3LDt0znCKp1tIjmilLzf1AJbKH6DhiEtJQbhgNF1BW6J1nV1TIKO",
-	"XilTSUMFWghiHJj6jQemPqrWzB96lSCYkvTlc95fapW5CmZ4KKPDZHLTV3knpu6eWBd/I6ExwvwtXLpW",
-	"vin6osXR1X+g30me8jkx7PKLFtlXA3Qyw+xcwh39NzduQV4IJIm4oCn5D/SeLPJLdHzy7kgr7nzhl9DF",
-	"FWFlUM5TDOkRhJ19OO55ke8mVNo1630JWqEQVN9/GUha0D8+BcB5O5HsyY0rwN0mfrkdWLvOYsTtV+S9",
-	"t+iYqOxkNECX45RoWaKNJRvAMhWhrqcD4hPXgWuxIFhgm9zrmVtL6nClS0Mc6TAM2M4w0/fIgSKQz2pF",
-	"0HaFvyX1Kc3lykPhYPe9nNVmDhl3QW/HVnERve7SwjOI27RWyml0N1fcRI5K8M8qln/Jmw7FvwuGa7zJ",
-	"Whk3YE651dR/gdZDUlI2PQv5xqdYEwAVddc75B4ESMRU+hQwAIadEgW9ISp3pSygBuNHS45L83NyibCI",
-	"43q5KTcuwgwLnKraHWyBvWkutQEavmKiA3QYtAG1AL6m1Zmvntzkejc7Ddjr15ynX38HenpvtMhN1Blv",
-	"q8poaZeVR4YYYd41n91OzGXXyJwMXrGmmNs9qckwxI+L9JUy9TyFNHjB8FjNPN2vWqf7MZW4dU+PywrS",
-	"m8rLm3vXV2RbrGLrnoGvgrl1C97YiXIPulSrPtSu69yufhNneQcoMetNNAuDNhqmYDyIFiRfviTgPEmu",
-	"rhL4fixw6htSljT67Mnadial3lM2gXMqYzDW7rDatg1v/fnpy25/7+rHj2dbn8oubvrDX64e/RTt43aH",
-	"zqDNFKtCkuzAJBhP6QVhfRPoGBNEPuNU5a71cI35ex684dTCZgt13OB+r4D12wcghhD3bDnSiV60SkJ3",
-	"59y5MgO8zom+PawHP6Pm+hs5f4fMN4EDiQqo8tVZY5qZVKaBfvMHU8LZDrLVmn/vuykoQa8N17E2H39T",
-	"sI71OBkxKqruQlyl3hh5oba1XxPbM4BS6KpWQ8Cm5iherdeAe0IL996xoOg3zM5xXdtBxzS/wL2wB2fv",
-	"UFK8HQQwW7tvdfEBQDN812sE+2bT8UlUlaHez8/2nz7d2d2zBRVhZX05YZCNlSl/ulZSwnUVuBu1D7uO",
-	"H6Gxo+3eWGOqgC92KbgC0J9C3iC9Oio1a/AF+iETxWc2pwd7sbX2DavV4fYgQncYgT7KiIAOQaC8lZjF",
-	"neYXUF3jVa4vrQw333r/KKsAMjPOIDHRoxh0d5ncOAWlhlhtRXpA/v1GUziPmlAuv9030qTQNm72HEa4",
-	"K0POcpVVDGwVv/k2GITVhM/a6Bv6rRo2r3UIHNZnGdPefZvyjByg5n2o6be7jZ7In77sXkV16DWmK2R8",
-	"FDhHckHynLLpyPoUUOJc1aMELQSZ0M99JBfabLB9OwwpIMWnBi/KNF6t7kVyDTO49Rq0Uegt+fI6awn9",
-	"nsfNuUESR22lDglnE0Vj8x6d0av5T8yg+j16Ma/uzqtygzsX85b8q2wmHFO5XY+oTHN1S+OlI42ZZCeP",
-	"bGa6LNsCwQCaLFqnYN98q2AAt9cEetMmy+u7H7chEED2TloIqi6P9agWbJ1gQcRhEXOcHjJ0ePQanZNL",
-	"AF1PiAQETImM3EqgAElJmzgAU9UvNEOWOzhTatG7ugKwGtM9o+af9QkJ0HPR9U8HH8Lxm+MRWhC+yI1P",
-	"wQQULW32kcsE6iPvZe+XCQ5BE7IxSTGUu5wykxVprYfBKTtlP/2k10+Ystifg59+Qon+iAv6J3wyQn+H",
-	"RaHTYjjcS8/JJfxBkgE61FuCUiwEJRLJlC+ItDFOk8xDOYM+StIlqGmVjhGSSYTlKUs+b8GPkpHFFDTY",
-	"132ULAXVm+yCN2YXoms2rQUEnuhPAdcwMV1FzDdSESLkKSszP+BToiSaAfS2dEUJqo8SnM0pS1zTMGm6",
-	"MmkZIgfItPeys2dcL93uoGbz8qefHFaLbXMJhnMfJZA2kUCXAwQFfIDIhJKAnyZoyqFXmeIocR9NTOKr",
-	"/eFEGeBDSQ5OGdw3gCkwKRsKUl6xIKAZDlAC3DlxAWZA1oJ2P/rhCVWuGYfSCzNrAJAGWIQgKMEL0w6H",
-	"crZtcXh+/rfkLAlRqdD+cDiq4B9V+4OgH6G5h7xkCn/uI4zmONechmSnzLex08Ps7o5cIaf+nSFdqiSy",
-	"jiJ9QBZM6gAltvNVQFfQ5EMOkDXQTU8RuKx6IAtqdcr+KDTxQ6xCwjLtmH3bQYVOGRcksxvyHlAuoNAF",
-	"Hb07PtEX43fblTB5nZH5givC0sutf5LLpF8Wdzgq0Oo5WSg4RtdAFOYDfjrbV8zWq0k8J6dM3yX9ALS+",
-	"QofMdMfQ/7IlKR4kRD9Jpd64A4R9OzFzBqaixdewwHPDZ3ZRz/V9omyqF3N0ePL8V2NfwYZB3yO0wCqd",
-	"mVN+uvfsyaOR4SFU+gwECEhJ24mCynK7cpy6oT+cIM4grwjua3ldtYLmriLAAWu1DVE1gl4iNhHZHGj5",
-	"QoXPSdDY5pRRBdk+gY3on8XKcGjNyszMTuicOMLWy9rb23vmxOyfcF1++uko6M7jngVrEZrUwIHKA5Tr",
-	"e277xvn8DDkznbrnyFT0D07ZkUeAgyJhYykO9WHvDId2Vr+T8Uzzup9+cpHpsphHkKArKJUo42lhtlGz",
-	"8sKk+1KBJJ0yrAqop7uA5Giox1oCzYxOWaLpFm0v7au2rU2VoB+xz0GBuWFrbh54pDSzQSdL+ua3R8ZB",
-	"XxvLVMIk6Me6iPFDP+qjMdeKd8hMPm8tl8stzQW2CpETps2KzBYBJP/n1smS5pRvHbuFQfWAgcMrFwsU",
-	"vWdS7C2qWQ/6PKBjJQieo5eaxkm80yJfEIYXtDfq7Q2Gg70e2CszUAccHhxOgW9uA+OGb6YElBQv015n",
-	"vZH+8NA8+Zt5UOshcqHFM/xodzishYbDjXB5qEbJWaueVl4E+kRLWqAEL/D+cKdtSD/H7Q8MWzlv8ML2",
-	"h3vrf/SKizHNMgI5sY/NElf/4jXT5iDOPYzf4y7v+RCgXJWG7Prf2beE6LaAr1VmMPpUkOWMa80q9c0s",
-	"8BS8gcdlQpzVT3ojk1p1BdSSxtTFVTx0gF6C3rXk4pwIxMdaNJm+5EubVWmTUCXSWkHJXDh4d6p0B6M3",
-	"KQ+4/99t+6DbJzqTA6j3NRwQ1rsFM/r5FgavKPi2COVbuFM+/QICmcYkgwvTgfz/jjOXcnB/F3N/p8Mv",
-	"jvBlznF2wvlvWJiAxv7O4y7T0zYnF4pkb0hG8Yk2dfSPd3e7/DiAiXQokd8PKwEFipSmQ4OPQDayXMdN",
-	"9EMwspM5Zbf3NnGjlY/nQU94r0HL1uBo+cg2UDlER9c8+Nw4ePST9f5v+WWQP98stKX6KdCxS49NWTjb",
-	"6UrWC3+vPt3h/XcvAydd5PofooVWkPikXPU3fuu/kzukN7zc0+CqlOQdF71cRnxoJgqgrZjkxfvDVyfJ",
-	"gUdHsHa9q783loKF9yAZGJ4OmsBlS2gzgE9QUhaiQX7KKfOfAIUneiRjyP3o3mbs8dMe+Fg4I6c9NL5E",
-	"HLLVOHtkQ1qhIWSHRBmHfBGoKrVoGIQhzvLLU4j0EAOIq3lNiLDgpmA04Sq3MF4qt6Ebs4vAvv0nMVhE",
-	"d6FhuPmZrKpO8n/n1l/eJvq9mYo1lwPPwDcu9IfP1v/iOWeTnBq/9IOWcFdaAtw+hD0NrWdyS3sFIirB",
-	"9heaXdliDxJr7AKiWTMKXxJmHFqe1R2g/eEz48hcUkmaNoUZOWAXtVu33xI6dFeESmSG+PbvyP76X7zl",
-	"6hUvWHatS/WdkOgLOK7rkGi/1R3STj/De+fafzU6/J5cLZsQVelX2Ug/eQE6yXWcMSMbLqj6s8MCi76J",
-	"Zwoy5xdEDtCh0yxdNo6JSmVoIgjJLwfo9xnNySnDFX7oISn7yBZ8as1ugU3EIYkCACV9lICGZ7qpnkEc",
-	"y3lHwy8gyvXjmKuZCQaNIPDzqG/6cBWCnKmZIHLG8+zM9iOxedYLQbmg6jJBKWbhYvS3UPo7AQUUK2Tw",
-	"imSAjjXStq4WLacM4Gnh2VAlBQHkRqQS/bvIzNhk6ZxgJqphnjGRHhOUNJ/YQJcem7CsX0Yv4m6wCse5",
-	"O/30tp1f9XHv1e/1F9R771qmPyjKd+tOsxwZMtCuoY8silgj7HVc+134NsO51rBtMMnbWLd+zSnL6GRC",
-	"xIHrlXMdXmcDsy71Yc61RIKcivGlfpjkkxg/NCmU98QQNzDYHxjXA+P66zEuk+5wuyb+tmksCnl619KG",
-	"o/7RV5ThfIAC3FBsuj2gMYF6waD/6oFrVUHBu+iTAZhBl9WflYklJhLGCBqTKWVyAD4G/ftTpmq+AX5B",
-	"RNRLCW++XS/lHTMfj4C8lgm5jC3LyR8cI9+JSgI0udHFbo/mmXsN2sMtX+vfb3hRK5DMgabj9Z9Y4kEh",
-	"ycNlfbis385lPYJsuFu9qwHCvfVzNunGZviKgvUdlH1ZDpaTbEpsDM9kBKI3tmP+mFhQM2j6doASu5IE",
-	"KZLnRtdv3rspUZ6Q7/DShPD+bfcF8okfXKtfz7VqEk8Eqvga79TL2n5Vqt2fopflHYP89bJ9LJQAsGqH",
-	"BRvahtsErk6TUo4lZ+aH2vYtQ1tBT7Jmhsz7sBHU3afIrHnyfcHeOgDE9Q+7qbvqve6/MC0/N/oJUNhz",
-	"npG7lcTVhmMrs2zC3t8PDOZr5eXgSoer8DZ9XRYzSOVFK5s5zHNf29KHSHhOGQHGUcLNDdChgeIyLcGR",
-	"XOgpyxkhrgZP4XNiO2lNuJgXObYqs0OzQlgr44IvZmSADtkps7UeMOJYEHwuEZ9MtEqt2ZTr3xAzfcnn",
-	"BRc3YVd/Fd6ij2TbHm7JU3xF4pgybHpU1cpxG5zk+fG/XFnHjGBt/EDQb3/nl+EjoIIPJ6+2ftFiw3wN",
-	"87Gep60XVC649I0Q2nqTT2gOClrV6RmmNzam+cDKvkZ2A1+ynFdC0d8GO5PF/LY9AQ1r3gQrmvqRefuD",
-	"Af9gwH9LRo2mSYRdhO32DHnffPMWr9qxrSuGwh1RsGrE0scQfd+mPvK+dcQFmmAKgUVb9WlLu5cA0GZd",
-	"Cq4sD2wiGtQt2+ZWPj8Z0KIhp8MmFidlS2D9uSAOEG6GpfuZmpH5AJ2EdeQw3xlJz4ltOX9guu24POUf",
-	"pJuaLaZzWdUmfVprS2Yuevx5JchQKWqEWQiIxc7wBTmw0QLT9c/2+2NcnTJ+QYQrXgeoGyiApWXDFSg5",
-	"LlvgmVrvmIoFFPC9pEDbpq9fJ6J64hJF2/isPiB9gmMyLdgBSiqtziAZfuba9DiqJoIEPXIe4rAPcdi7",
-	"kB/HhGVlLb1r61py11uQI8Waoqz3xX3UY326W89vB/dMwR4cM9+MY6ZgX8uGce2R70Sz8n7gIBIJZo1R",
-	"cdxHZ4rOSYJySiTC2pqvxDTr2Qe+MmwAAB6nLMnE5ZkoWNKoFANthgurZDgoDwujsqyiNZGUZrY/DXio",
-	"q5BNEX3E7tz3opFYpcD6ML4xHcSUyWGJJJ0XWk990DEedIy70jE0b7pZkHkG2FErY8oA7IMlSuzDSTQQ",
-	"bECo/rVzl4Fg8462a2iP0qHiDK67vRaOrTf6+Cnc7BPifPkqeFlOL0go8OwUP4V7TNmUSGWBaba/KCzP",
-	"z2zhXFvB0uu5Jum73Ev7hsheOtdW0FCtYLJfChuPbQTZcw+a19crZ2KIwjH+INGiTMRwtGiO+FZUrxMs",
-	"z+vqVwtZbxsYtFaW8toE2X2jpTB60bRhzBoMBtz3bcsEK+kScgYAOADHe7hhX9G2CW5YeCb3fssA63Z7",
-	"XOTnYN+0mCpc2HBgsTBBJpaVIHEYYJ4mOV8GuHWAvgh8HAGqEJYK8mKqmMtMDtCh2wpbwy3IhZZ9pwxD",
-	"6xfjGTUOaD3ZAKnZYB8Gbt3k6OXbF6/f/iMZoMSts1ygrQds3YDklGFBPOZgzKAxv3Gd/GuHsBJo2iLt",
-	"bYgzHUOYqSFch6HY68BSd+Bi682w+C1wj1BigJedatBghru3zAwP05QsVLthZamYPsBcPBhGG/FuQ17I",
-	"AYSvZNXN4hcXLNq2AK3t2T0e23Qs+LkW3JO+A0T2AaYfJMBzVqJQGTWNmJS2KZYzAwZPFVKcn8OPHRAy",
-	"es7nC83tXPrhKQvG1SyV56Rv4k7G7zNAb63ryIbVvAvJOKNXlurpiVabyXznSlek3c5KvcudkK1rLDsb",
-	"+fZDD0hbt6ZclWCSE4eFjHihUj4PoyPvib60ti11XcOK3dovVdu6Vp2iTxSAE22Xpn79sromWP4iQ9Cc",
-	"YpYSE492xBF2iwXk7JhbpOx5d2c0bl/xgihM8zZR6hjKgy3xFcFHyh5hnYi7g+ZqR/xBIpp5RXSB1azU",
-	"Q6GlZHtaoM9nLAp4MtBN9540tdBPbTdu24ifSPTlW5h1W3Qn0ZIxAZB3B0nvIPdNcZpjBxCuWWKqSDZA",
-	"CePqrPxlRcD2y5Q3WQZ7tPgIM25OmUu54UK/xbXSs4DhtmMtvNggl/A5cVj7AP1fqCWh05kx4vTWS8pZ",
-	"Welqp6V1jMSy1iQm8M2hlUzqm4z7eAZnVnnfuShlx79VnNXCztuGot8BEO9D2Od7tW5ewKUt5cm19KdG",
-	"JGjOGVUcGOaKwMSb8qm7vHLlW7oU/D1o1kGVOGA9g+WrbT3rdQvoIdjbNQq1f3A7w3I25lhkq0jjhX/o",
-	"DimjfEkLYUzotBDkgTJWNBvwp/mDdNt1Q/qw/TtWZqO9ts/cP0D4r7Y0VXHo4oTGOD2HuhuAhmvz38KX",
-	"Fbet3/3dfdA46byY90ZPd02DPvOvnUiH3DuNKpldXe/ZsEfkje4HP8at+THqW3udyySclK5ntfl3rSpk",
-	"Ngn/VDkoQ3OrTcb/WhCAmNvC493bt9+gBvA+qnHcNDvJhAfnxz1nKcFftA0OYzMXyIYpouW18s4K2/lh",
-	"laiyFt+x6xHxVTpahN5RgNMpAYTjAst9fwYekYivxPXQ9KJrd2f/6f4ve0/2n66RYGtmaAqFoNoGGhnM",
-	"6G313QhOgqyfh+3cjDDky7rKOz0j656NzoiylMQ3bGXv6W5TsR0e1s6iYIrmm8/i0937PcwtMLe0a/AE",
-	"s8z506B7KA7K4CstHr9xjvw/Ay+QC3Mo5m6GJ3mNMIxrhLqSwR67h77r4KJdxXrd2+3Jg859azq3LCmo",
-	"7GdlP9qgR4/3l0PTOzw38gufE3YAVaT+u4xMKAMUBkj1x6z0uAF1c9GH5qdcIDnDi0gw0EgEO8lv1dVu",
-	"p/dV2t64rWlR4l1PooemNw/+8ms2vZH+8q3mGc2UIMdu1na8CYvHffTPNISmqq29TckUunW3cVfhobnN",
-	"d9vcZkNSbG9t00o7w3tmzA/ela+ZWtKVnm7W1SbazsAiLlhsDSwIwrl+zSWaCP4nYa6LoMO/ifcHCOn4",
-	"W9Brhg96zUPiwF+2N8AtaULb5ALnBVY3Rw6rYRDaYb8Pa+ml24Q7Lkivvs5nQrUkR7iCHInni/yvBzv2",
-	"wCPuMn8Easggh8TzCouZBLltHdWMCttgDtmyFSjVFiz0Ha7XhAqpTF2a/cSgms0wYyQ3kQZSthe10GfS",
-	"NBqYCD6PhjZd2/M7vaj6FW1+QSP0YRIPWSpx754qt2hdw/o2SvOW+r31b3TB9yUX50QgPiaXhkI1YUJX",
-	"LhOFp/oOkc9h/QMboEO74BJPXOZ8SbJTlvElQ4Kk/ELfR8WXWGTgTWjrPWj26c40aT34bfcdrI56z+o5",
-	"7NbKi/rXT+59EKd32kfQdEcAsCxLUfo/a5lbI0nXgV+uDq+d+Ke+6/iaW8b6AJvflocI2+3J4ICIHJGW",
-	"hHXbMbbkAguqJ2+gY01RnjZWZzzX9wJRhhJLVQkyzSzbYmxult+q2ejm91WibH5zWgSeO/aHONuDrLtu",
-	"nE2VF3AN52j6lzzbuZtQW8AbusXa/H14CLZ9t8G2jemxPdzWTj/De2fRDxG3rxlx605Utx9zewP4TQZs",
-	"yaLfQ8lwYaH+PRopmnLwL5TtyzxYvtJPYPNNW1CuQu3fhCI0fFCEHgJzf+HA3O2pTtsLQS4oWd4yHvbL",
-	"zzhV+aXv97GYcUbODGyaRW7DSgk6LqANCJWm28cA7Q/3Ec4lD2xBAy8HLYEhlzLS2des4Xux6I7MdP3d",
-	"/zoczc6inbF9Vq6PiWkLM6dSUjZ17ukH5+YD2+rItoxzvJSVEy6AMyyIkJx1VY0CHmYg21Y5N1tQHe+n",
-	"KMvERKltcA4VT63lWKby/gwe6lzw9Nz8anXBkwOpNN0dyZSW+p0kKKNTqgDvMyc40/c6+TmB/kZj23oJ",
-	"cQEwM4gXYCiTz5Aj0Bv1fn62//Rpy4L+aMOw3HkC5WP+n1VIy5/Rp799HG49+/Rlp7/zOApteacIcJJ0",
-	"wNuFc31wHt+a87iOvGgu7QZO45OKfsC4mOOcSpIhxdHLwc6T/QNkgFWNt5jOCfqTM20UCYIyIuiFK3qm",
-	"ynTX4IUCD3J5KROf5oCoPGUelRaGdKBOthFHAK1UVV1MEYjNeIyFZI1PWm/At6q96LkZ3919O6NhV9rA",
-	"X6WJuz44oR90kg3Yz2GWIQzEs5r9NM2nB4jtjSC2YaIPENsPENsPfPYBYntTiG3Dar6EzqOVsb6XAkvL",
-	"To1pOUAOoNpXm1AWAtxIhS8NvxTEoeD0Pc8JBmoJFFqFrVuQ0OqQiOhpPviJvxMSBqLaRFloDwvGqWV4",
-	"b4ryQyjwa4YC1xPQ9UKAR5o9Bjha0VjgP8CjU3G6CxdOcLAr0PNYzYggWkedUJJn3gEEnFLaDFcqa4Yu",
-	"cDaJaQYaqGaop6xuRZvOk0ZZhQz+EcIMkYw6PTbjtjowpkiaSKO/QHdj3n6Al9y3Q/4vZN4+hBa/7wTk",
-	"m5jEVTVt20HKbhxX7MTO3pOUi6wsnDCoYkvXtoFc0IywlDhtz5m8M6ov0qVx9WUCB9awCTraj2VZdaEZ",
-	"0imTiuY5WmKq1nI+4/SPcDvO8kv9JxVIm+HHJ4fvT0qmBxjvuASKOWXLGXc+A4iY6Nf5hf2YSF6IlIz8",
-	"D5JHMb4piXruwX3vpN2uGf2BdT6wzv+p4U3NiizrtO2WqkXTq5nomt66v3F+LhFWiHGUkQVh+v5frmiu",
-	"+9Bat2yta/Z2Gyz/9TsM/XqCPUYJ/DAZgYqMBUHFYoCSjEwFzkiWjNAJmS+4wFBlmvElO3CtvkyECcoX",
-	"QCYIkuNLE5ei6pTlWBExQElR0mEyQkdcqqkgx//Hb248LRO0PDP773p1lPWs1HZ0xXPECMlkTAJMiXoP",
-	"EV7T9vXOaKN8SYQ83oPvhQvkNm8Q3NW7f31w3++EKl1zNn/6KWZoTJAk4oJkUeqsDvmlNyZYEHFYaFbw",
-	"8ZNWfODHVmcqRN4b9bZBIbJjxTxMC8IXOUFac7CRfKvHZL7jHBWOQw1KF7nhUM08gjeYuWwGrBBnKem7",
-	"i0cyp1yNcXo+FVowBSM6D19zzOecZQCRZzMTTMG4i637AXzFeGRWtqGFIp+VCRBUioCCQcp8kliORJC9",
-	"qTjcKGxRasr+fCVodjlq2TU9MmphtDucZULvkoU59ZV9akYu/eDLGc8Jwik4HuHEJKnsoiv3a77nd5PU",
-	"keJ5BVTVYKq6+QUjlcCczbEM7yagBhtF2jZchvkFg4QNNxqjvOICQZRgjHPMUqAZlnn1VB5oCXZOLoFT",
-	"kXCVTqp8uvr/AwAA//8=",
+	"7L37ctu4tjf4KjiaM9VJtyxLtnOTa2qXdy67M7uTeGxn99SJMyJEQhK2KUANkFbc+fzVPM082DzJV1i4",
+	"ECRBifItSR/90+1IIojLwrqv3/raifl8wRlhmewMv3YWWOA5yYiAf73MheRC/ZUQGQu6yChnnWHnbEZQ",
+	"xMiXbBTDLyLEJyibEbTAU4LGZMIF6XW6Hap+/EdOxFWn22F4TjrDjn6i0+3IeEbmWA0+x19+I2yazTrD",
+	"J4O9bmdOmf33oNtZ4CwjQo30/3w62vkvvPNnf+fF6P/Y+fzLf3a6nexqoUaVmaBs2rm+7nbevgpPmCZo",
+	"Si8JQzhDsSBYfeUmucDZrJgjTTrdjiB/5FSQpDPMRE78+U64mONM/Y5lTw86XbUAOs/nneHe4ODZwfP9",
+	"pwfPYBX6w4GbJWUZmRKhp5mQ+YJnhMVX/yRX9Sm/wxdEIpohiScEZRwJsiA4Q9mMSqTmRmR2iOIZl4Sh",
+	"8RVsf4zTlIguYmSJJlwgguOZeoBN1QBjghLO4GDIFzxfpGpK+5PBpJ8ckJ2nk/5k5wD3yc6LZP/pTh/v",
+	"4yfjQfIsHvTtJs0ITogotslbwo5aQ8OZ7j15supM/2PnfzYd5W90TrP61vzKl2iO2RUSfCnVyjCTSyLU",
+	"wc65zJooL4XR/EkmZILzNOsMn/T9Q+z3157e8Ywz8j6fj0nD9WDwHaIMve4Nnh4cIppJFP0SoTm+Uiex",
+	"FDTLCEPR/77396iHjlC0nOFM4sViGKGFIBP6BVGJcJryJUnKZ/bLi4NnzwZ7+wdPnj4LE/BCTW+k57CS",
+	"lL1jOuiXTukgdPM+/zz8G/rbp1/6Oy8+f+rvvECPHvcaL+IJiemCEpa9FoKLlzwh9a36wNIrNCdS4imR",
+	"aEmzmSZwoh5xXEXwS5oQ8ZNsOlr4+ShWr6isbuN76WZ9QrBUc2w7ZQG/b5qh/rbpijw9WHVDDMtbu8+n",
+	"Gc7W7jFlerpS/bhptvBlabL/KcikM+z8b7uFvNjV38rdd3ps/XqYUc5a3A1zuiJnh/AHI0siM7ScEYZS",
+	"MskQzxvvssjZrU/6DMuLJmERZVhejGgSoWwGTJegfJFynKAllobfkAROv0GGmAHaCZI8h196FLH/tH7U",
+	"13osIrO/84QSENEfJRFv5wsugE/GnGWEwZ94sUhpDFJu99+GkB0L+fS1g6dE3/mYZlcgbzIscKerxpCE",
+	"ZSNNA8POh+Oz0dv3xcLeCMwu0DuqRE2n2+FxnC+w3TolceDjEgfyWdazp53rrnn93gv3+iOWC5zM8CJv",
+	"NYl/CBwT9DtN9aUqTeIVjzMemINjsN5knnWuP/snQjMyl+voXe/3CYm5SDrXcGxv9XODft8ID/uBO0Us",
+	"BFYE/GVnynfMZ58+q5PpneCluUJAl/M8zegCi2xX0cdOgjOYWjFJnCRUrRWnx4IviMiAFiY4laTbWXgf",
+	"fe1MaErCFK6+0VJJbSnKSJpK+KcmSkXVjjzHlGG4fXXmUxD3J/2yz+5XfPxvEmeabsvvP4K3a1ZEkFsv",
+	"mlCSJihSX0boUdSL5WXURVFP7ZL7I40O0cezNzvPH3cRFwij//P0w3sE26tYioBjkT30Wik/+l9opi7t",
+	"OYt8iojQIy6Q/ih6jDBLQDbP8CVBGEUlCjS/NZ9Fjw8RuSTiCvFsRgS6IEqkx3xOFGtAOMsEHecZ6apB",
+	"zxmskahXSjVBzJDeGZSzhAgUud/LCCUcZZz30Ov5IrtClzjNiUQSXyHGQY/rnbNzdoRenv5LbyEsDGnF",
+	"TJ9mDAeJBUGSKG0+I4lSD2M+n+MukmROY55y1kUZHqv9i/4HqB/qMc3rlNaBFimmzDLqR4yfs5TgRCmS",
+	"fxLBpXpwkeYSSTplXat4ocETFM+wwLEyIB4Xe2IG6qJIccAI9joCeo3Mj9CY85RgJrtK5UEklQRRec4y",
+	"8iWDbURwTmYgpRct8RUss3fOajxWE6ZcqOOCa/B3nJxozrmCSy4EH6dk/ovllu2E37F+KkTm6poZho1i",
+	"zBjPlOYnCE56im285GyS0vjBp7QQRFGx1gDUdR/TRF19mBToag85oyNmrxEocTCJNzCnhLCH3hp1k1Mc",
+	"X0hgTDLmCwITesuUMobTB9+dD7lAYKNoFSnlUwms2vIOQ15KU4GJvufZG56z5IE3TqjbihhHMrcWJ0zn",
+	"GF8ppemM89+wmJKHPs4xT67UxDLOUaomAJP6yHCezbigf5IH3af3XNEXCC3FCrBi7zRBYJLraV1imuJx",
+	"+qD7dIQSsiAsUVa82quEL5U+Lq4QnmLKzNQWgsdKRRmn5GUxsYc8S/MuBJbWJJckOUQRsAwZgQqj7yyo",
+	"ENLMWuYLpamR5B1JKD4DteTbUKCS+0jpRdr4UioavBUlnEgghwxfKDq4ttooyK2jOOY5y8APIksa/NeO",
+	"tehGCyJGksRc3XqlgF5XlcDgL2tW4iURIHulIgahLs2UKL7c6wStJ1/xC72grgd2y8s5xlk8W6vOrlvw",
+	"k/br9R086z08N1pflpH5AiirPKMYC0GbzOGx0g9A9VK2pSCaZBXJ0AzhSabOJY7JIsMsBoud5alhE9qg",
+	"rGjlig4zTFP1trU/VYedjHDAy/a7ssOVRsnzDFQ0NbsLxpesZBskOCM7GZ2TNhPz/DTBrSh7ehqGc6fU",
+	"7UwwTUkySjm/kGE/IZ9khOndTanSw3ieJqikioUGnmXZAlT/PDDuh6pbyjgEDpGasXZgMKWtxnhO2i2E",
+	"JiF/QG3/UoIlGeUs06db4eRAKsBf1LFZzZMqm0BkmLL0CvFLfaGDx1d/3fp9LW0D7LAiE0mwiGckAS80",
+	"zbpoOQODr0JNOXP0VN8S1uBBeiP4HA3Cz9i5jKTe0LUEKTOsLpu5AO12RVo32yq5YFhB4RPz+QkcrvPO",
+	"WmebZRKVZZSJsVv2dZqbbo+qciNK6ytTj3fzV3CyBo9ixBeERcoudMd5RbLHXRRpRkWSyIYk7FK6SlcF",
+	"sQ1fKZqI8BisafTI/yFiyrRGM5wgmj3unrPIUEmEHlHfjsp4mjzW1h9hio9/6qhpdbodOwmwC+Gd6kN4",
+	"WafbMcN5yy6O9siZ4s2CSVNSlVdqwxlG1sJ+QYRUZvb4CrSTHvqXNuaVZQ5egCvtuFBzKLn3jW9sf+B8",
+	"Yy95yudjXni/jsS/c4bRKU0vsXFA+TOEAEb5SMt+p6rXyft2R17QxQ5f6HXvLLi6XcKY1d3OSzxfYDpl",
+	"FV0E5wklLCYjSf8knaG6doqeGRZXSmbGoG71u514hhkjqeeMA1+fGsbeQvOsINh+0tnr7z3dGQx29gZn",
+	"e3vD/efDJy/+y5B6LsgomwkiZzxNilft9TVLHai7RLnQ+zjO04tOt/NHTkk2mvFcyBFRqoF+pf8xXBv7",
+	"hcAZGUHwqKxqaU0tyVMyAlZhfi7JdE6YMsk6w73in9qBbX/jsR33CciazquTozdnHfvByMQNzK/UpUzN",
+	"lQzupVm0oZPfSQqXszjnSyIkkOzguhhtZJ5Sq/iTM/Xkx7OXivXxBY0VvR2/Ra/InCN3/N1OJuh0Cn7V",
+	"OWY5TouPRvrtesb5IllzkDX1rUJMVebjwh3SRhBM4AACCSCBdQQaxI0dTN3OieB/krL2YiO46yV0lZqr",
+	"0zqdmZutZuTeupxxqfSMmNBFpi8/XmIKTjk9SQiBGDkNbpmMH6K+Nqd1sDYwF3v0q2XQS/Oz6+odC6p6",
+	"xsMIghnCLxkHW+Dm2p5/idsK1xWXuhYhV9tnfq+MP2wiW3jO2VS7S7DMrISSaIFzqYhCba8WMsr4Cu9w",
+	"RR+zZBLSOCx7WXMW5uYc299fBxhRdYXnnV9/Hb57d95ppfUHGNjtBmxgfDXKJyyRaEymOUOUgWRTyq/+",
+	"uR+Ur+9ehYF+vSGh+Sz3600ud4VJbyL6j5B5+CeJEjKhDJ7rmlwTEx4GUwDOf8XG37GobqHatlGPjQXU",
+	"hrZP9a+va8Krzm+UBqh4nB+NzmUrqvRl4KpZnZnfnebzORZXnarAa3W9C5H4NTATLR5D31jh2G7jzvTP",
+	"/0lZ4j1t5GjITiaXmuAgdMcFUNgFuVpykbTaQ18qt+PMIQtGr7+8rd75lO5l9Y452qoSSxPb8VjtKilR",
+	"E9Qhvlhnvd5JV7lScZqVkynkcLeis5REX2m3KxZZSSyH7DBLIb9RGXQr6W9l69C1U+CuK4FpZXAXCX2t",
+	"bOeMZzhtdY8qxFNMu/xSO+SqjWjnNQyFu0magMZoR/pd0AwS69QpTkkP/ZMsMoQh5y7Gc9JFYxKDygA6",
+	"JWaJy0pBc4IZSuhkQgSobEpxkhUrribdO/3nw34/SJDDzt5Af9cgcw/61+Cx9Nc66NbIoaqiOpfnE9/h",
+	"2W9ypTUqXm6cQX/tQHesEfnJoXXO5qVJPfrUH3z+26f+zovP/2PvU39n//Pj4af+zhNIVPv8n522GtN9",
+	"vrBRo/I3eI1v+qG0prUpVfeqVp1B+is4hlIcO8NKzZII0C8h82E54ykYSRUXiKH3ynV5GMVrnZaxca5a",
+	"WQ1pnTZYJEv/shtO0vRUGG9Ue8e9Ye9ZwVn98jWEfH3fvq5jj6FV9Vhl3bvUyilHEyp0CqMoVH6JJPgG",
+	"sAmtDVGUCcwkjvWLI+sKiMZ5ehH1zP8riZAlR2fp+U5Xe7ZCDs1iDXwqiKzGEO0UrQdIkDmmTD07fPbs",
+	"hbrA4E3bG3gOquOjj6evX4EjVRDJ00sl1OtBuNLQrXRt7+U1U99uscxomppkdjW5oDMnxIiCDgQ7asn/",
+	"bL3HbYe+oYnk796KiSnz2WaljQlhsOpDtFRfKP1kblnjXJlTY0LZFE14zhKbPXtT5cwo7U5J17p0cUal",
+	"FazS2E5Itor51+O8RYBDdoaf9vv9/v5nEyWRkGYIIQ6YQEJSeknUzD/XCLA0zOpg4yHCzCZmKMmSIZym",
+	"3UAmslWxb8DCiyTRJ/1aUmjO6B85Md8X9ntGwtHHSG9B1EWRtwfqnzFmMUnVdzrJTuaLhbr3JIl66Iih",
+	"IphiuBZkEJriEBLThCSah5UyHM+ZzhVTaq8sMqLdlZmB1gwbCNk2aEoyRA3PamWXlFPISym1g9X5tPWt",
+	"qxC02cdVJHraEOiNXn54d/zb67PXr6Kh84/Ssnv0sPDuqouqGRQWgl7qsI7h2Natf/ry19evPv4GDPTk",
+	"4/v3b9//o9MteKp7ofr76P3L17/pn745eqv+qLF4Jc3UK3YusYAkGHiXwBN1WU+NnqjuyknOzLU9xiYi",
+	"9tIan+pvSzfqXfp+ffY3yPhQajv0kufGEe+koBJ1cT7PU5zRSzJEGMLsjt5i/QSWyBFuF+HiH1a3A+6O",
+	"In16kX2M4Hh2zuxYnMU6yRbhJJEoX6hDicCIHAkXJog0HVaCDJdE4CkZmfdegS5tFHLZEHQusjDUe+yT",
+	"5ah/4UN3Kyo70HmuVJlGrcZEhSHgYBhx1Xd/Q2f8xvLYPXEXnkS3z2ACNfr0XxVkMKkLeLd5tc1Kcp1P",
+	"teYEYSVg8+s9BU8tFwhi4ojxZTmABEmg6pEbHqG1qVevWd83IGOPm0OQOE1RQcctt2JK+FTgxYzGo4RK",
+	"Hc+mIS+sF0gbX2kzq6sT8rnM0ATyR1imxUGvLSM/VsMAVwi5mFIss5FxhzWEobIZkQRN6BSiOktQpNVw",
+	"JGmft+LytZw4bEny7sFCsagLhULgQv684m5RS2XRjW90mMCZQL5CPXuCC5SqY9H5YFSn2VhVdeg0gk3n",
+	"sSAsCWrc7yHJYpqzzZXtUrbcnLI8lEJyqkiLXxLtu7bXtyWJuzf8kZM8tI0fITt6ia/U7HWIOFtycTFE",
+	"kdQr1mfn0lU2XZo69E1pKmyEnEDJVFKfZab0uZJyB5QG8/a1vk2nXqiE4VMvzvsQSUJ8HdL46OXG7/Q1",
+	"9SApaCnuch8ZzxrkZ6uX6QSfEH+BQoOa7grmUzmz6BDqdCBNlwujGsuWM+GLbMTzTI6SXHGkUewlzTSy",
+	"4OWMQ7QwEWSpJkQFMuVGaEyyJZh+IL3URhXiq+WUfE9nQiZEiDD3KU9HJypMIMCkjKIMgruK697gtWq0",
+	"IKsJvNW8U20CDIFgCEWa1YSEFe6EwteqhlyZx6hdM+UFE6RGQDBC21cSnKwR9idKF+aTddphjeWJnI3Y",
+	"ippakTNXviVBW6eQIl9VZ5w0b+G9dQboKoEPJps2A24VMc7jmEi5ZvdAaqgLoG6q4xYed+neWG2qc7nw",
+	"Rt9GOdIl5Y3akXMc67KGlTelmK4LU+n7kpEvtSxnJQ2VRilAa4BqGM6mLYlazYoLnI5ykTbS3k8SKck1",
+	"SfnSlnWemefQ72SMPr5tIEX1cLuwP1+M1rp0bnM4DqXAnY9f1xs4rebof8UADc/VhoyHYPFak9bCdtze",
+	"dWej886F57GQwBwDSmFd0apqM0GNuaom1dXeBs0grKQE1fmAuG+yMUNsuYHfNFhsYZU2YHSuEP1hWdgg",
+	"mAPCq84dumt8GPUrE2Ryjs83W45hV0CTh6Ji5VUYyCo33FkRVGrpK645fRN1+jkrgbsEcwJegUanrxs4",
+	"Ot1VAPkC6oCtuS5unqlSDgSd6suAYJc/jyJRNpA8DhsrS6liP0nnVOuhSD8cDX29tOtUFYiDOpbSQxFk",
+	"COlfw586SoAznTL0KDr+cHp2znbxgu5eDnYpmxKZ7Zq4nIweFyPrPHb1grkyO8HJ2EORyTZSbyh4FzjJ",
+	"7BNWG9GVTVwkSBfhw1Td+PMeinJJxMhkzERDJPmcQN0cI8uutYSPjt9CtT9DFNAX/AGOlFzJM7dHOlrC",
+	"CNW+a5eMy7hAOkcC/rRhdONBFErXuzSr0LJUK9zaOZTNyJX2bVpiR3o4zZHK8Tl30rD3nW7HbFen2/EX",
+	"uzJkZ8hI6+krYnaO5A2d+5qiH7crvM0WmmToxtod7Iqc7Q5ukYx9iDhLr+BUMErUhcqZ3ln9kSCZUEfJ",
+	"pTIuUxK3D7Ft7rr02ED15q5WpY0/u3INRc6kpovBIWhVpVX27jQu6A6njaaVKGXLKlpGw6rNba1qdUlE",
+	"QuOQnvKhdqS6Dt068ZPEOt1LdBK1Vrr+pV/doBK3C00WSDv22FcJGUj72iQceYflIuXKkFr5RWO1xfX6",
+	"TC8nZfrdYHo2+MGoTUWoliloVRzYIKgbhv+5yJYrqEBTTiTi7BD1QUZq+LU0RTilFzYR505SztyC9mor",
+	"ulniv3+ndQmaJOmkXgzwDXPdGpL1D2vxCBOJ5cy4Db9kKMFXvTKE1MOky5Xn/JZp0EGnTf0kEV8y9Cdn",
+	"5BAV5QfoPbel8aboRfNXX+JCcHXMsxkE5rU0v+8lrih5MOQ4aLhgLeofbpfkF4iVYJRZJQEcQGMypUwa",
+	"OaAuRAYh0ptX8HzXKYJNlReUycx42aJiAdF/ryzBwurQpXx1XeLt0fsjuJcGNcvzwUoCl5aWKrTvJ++w",
+	"eqQZzVJyCBVxQukkiAGjqEzg4VMUK7ePZjNrYzkMtSFKidoF2UUJnULxIUtQ1EMjNES7aCfqIf2ctZ20",
+	"5cZFAuE99Yc8RDGWRANe5SzOcosScg7BiTlss1arl9ps5AvZtdajUtTkBUC4oRlJF15MgzODlFXAiHKR",
+	"ENGTM7pYkGTt/q7PwvRVtVBpSFArKyoZre3kVbPKuWyZ8qJsaHkED52+O9W5KzMSX9RrJgpsjHAJ91Jw",
+	"Nj1EBADYIKkjX/Q6N6+NUrOw2n0gMwk0WDOn8AYVz3ublKuVJk1l7JDZQ5Vp2rAJWJf3N9oZ5nttu0cA",
+	"/kOSCKUkQRkviRODVLE+/URNZMNa0BXlY56t46bXa1fRRhYNDlmYokRznBAlRJC+H+jMuaphNxKqHesL",
+	"LKVNmWtt7hQHc5qRRSgGYGyxlnaTegIU9iZMEDDgoAgxUr+LbqoKVCjXzrJb4Nr607Db3PUJrUQDQVIv",
+	"b86Km7u+cpVIEH613A11ajqYbp2tOqDupU8ESSYQisrjGcKyAIXsoshTkPWwBmoqNG6NF5BFx018NUvQ",
+	"LzzluYiDmiG3IJhQ7BzhBY3quayWk+AFBb+19ig2sBP9whXwwpEGaHXw1kap76Ho+PX7V2/f/yPytImu",
+	"/vmHj2cRBKR02BvDF6dnH471pxLTIg8GXIr+tM2wnW4BDWvGVCLg7MNxS8Fx7GIdHxbZW6b//yGH9MmM",
+	"L7Qk0ev/CB7tTVwHjSi25JImyvBWdESnbCdfQGVLFzmEhL66ROaE4YzqPoDy4OsYj3eE1/4EQkFxz+8L",
+	"pyD5EGEzQ4wyGl+QTP0V4zStWmQtNDPpKLfNlPWPa76g0uq9BYVuzCssZ2OORRKQhHFGL8moVElZueg2",
+	"i7arbCxG2RTQTyGLtqUD0wZqnAOLfCExxFYarLtTHcPxbeJq0uIlEZ4r2s3/hpmKU8KI2BisoR78G+0d",
+	"zJoAs4wPpshw1Ck/OLlZ8lz4VSaZEnI6izeZkDS4hfYOdDbJxnlTityC7yyXa4h6Qtdt3s8X6lQoG+WS",
+	"hHICLOfdaDieZyvHA9asBBiw47ZDKypP01EpDFt/wbH28Q1RUs31NVSN07SeY7QiM4ao4RpzJs4KgJgy",
+	"aD9mFnG2dfZGbJsZrM8OMLOibMxzlozAVJQrSAdcrZe3I1Ud03fnumn6QI0VlkeskWKdmEK3pZFLhC90",
+	"Exk17Wj1/Ncz2wqzC8oLrdZ/0A7kBltR6Siu0moYTCq0FKdLizxcM1+TMYkUjGc6pyKkgVVyUyoBQf3Z",
+	"fhle8el+f/DUfmTmAWnwhOgcIZ5nkiaaJ+8d7ChCQ0vKEr5UszOeeHjo2ZOA8mHm0YIsNwN9bHreLSFs",
+	"uBuXeFCB99cSEE2K3zSzhrUcqHKLSvB85al3zbaVZhSivzeUpInDmm7rv7jy/EJLSAAbEyTodJYFdwUQ",
+	"EYKOZUEOLaz+Amv3O0auM5SBHSm3pCn8ryNwiTp7Yn3PADWLlfbOG5qSt2zC63sxoSkJO+iOpOnXQRLr",
+	"y5kUzQKsRzFgN4LdNFoIcknJMhjvBsNKX3zDq/WbuhaXGHEGfVbiNE9aqoiBRgoGYqQ6o9AG/Upwms0q",
+	"XMHF/Wfw7ZUP/tYZ9Pq9ft2kaAI8PdJo++d2LI0fFYojy2ClibnlU4HnP8k2trDxi9kBQ4sump5UOdOd",
+	"VEvdALosyTWYNJGjORHTYII1X0qExzzPIMsFSt1SpQJfIWMZK0GB50o5nmLKLIUpgmipBKzSg0zGpSFT",
+	"wZfyELifrSDGGYoqKUH6LHa/miD79a6B3G6tNelzCmhNewGtqbEsRu2bmXfLfbhz3mAg0Bunl0CIE/IK",
+	"SUIS3R9DL6h9KfkDIXbpQ9kUr6tYzPpp2G1o2KwMXxBWRyNeodsWaTFrUZIdMFHgxSWWfRPeXGSbeFy6",
+	"EcuqIBp/T7pFDXudadj5V0CkmnGj3J1vZpNHFhG3LCPUCkbUiNbiwnQyIo1KDx13AmJoeFCYxp1h5+95",
+	"qoxcxTEoN4Uqeiku1aw/eLH/PH5Cdp7h/fHOs/jJ3s74xaS/0588mTyLB5NnkydP6hKpNMNVFO2UBH9e",
+	"3mJXTLFGPk0ZWG+URbyGP0ah6MiaWJmjqEJRLNbdfKhOQfRO1GqHHSpNkwm/b07HaX3VDoEpZaQz3K/n",
+	"0zZrm4fGotF9KbW9Aw2LNtE2dYscLY/gJ6XIGxjCFIDUWRiy3cMqp4wE81Gs/Oy6DD7Kyl2jslpPOpKS",
+	"eduCx8ppwjy6bfRa7xTD8G6FKL+JpP1m8G7OEm+L7VbqpxaILxCkeBHKuMv9dT20euiIXemae9MzClJN",
+	"nYIDFpHrsTHDAlJ7TcMhpQCFpNndJHiUZKwXui0iF0VGrg/7sBHUQxG+KAAefFwHD8vhrXacvL40CXZl",
+	"WlNqT/h6mhZc0hYdm86lwUtoABFHmWm10hKdGHw57bN751hekGQELCw8Z/Ce6SQMH57Bi2sU0SilchOB",
+	"ZaDL6v////5/0COwhcIzJwnFI+cWqQgOmhKT6Ab+BdoAh2v4/yhOsZR0YjrTtMROeVl+yPgg6eXGQXdg",
+	"5227PnheXMhOxPOilsk0EFrPMC4dSGjpaCv01Lg/XU295UMoVlLeiCAD0lejgQs71207LuxfswAbvlmk",
+	"ZWPmTedkJDCbEh2ODh/nBOsaD9M/GZpGoDGOL3or/MsNNH7k7Ehw3iN4+U0EqHPsBsSHO9va+lp4dd8V",
+	"amE1Bqi141sZXjbTwW3PXdQx3ADo/SaOC+eXv80G+J2Evo/uQC3NxbsQJ0owFkKkRX4Kvt1WrbHUIRlH",
+	"ZxXaD7QGZGE81r+gVCQTRtS7naOC/NFkDhSp40YrV0LTGO6mpqUlMB/ZFHdsc2DsWgLWHaRX6WypUrVL",
+	"qXhX7V2TrPQaCjXkZpU5VaWhUMnn4DPG4sgrDKOgZo8HlHZyBTN+WdN0gk05oXzQkLF2HU24ONQqfwRS",
+	"PwIi4bkyebXGCi69SP0dKRs1vSoF3TK+sE6VTrczI+nC6g+QtfolHIczs35FYmo93W1zgbgNJhaRvpq1",
+	"zYuA4yqirYQnq9RjR1mx7a+cWR/MCw1VgqUJkZuW1Nt+eAE1KHbJfiOdd7mCl0mTHTDHCSCvAUIIFx4G",
+	"QldXnYDi4TrpmeTMLuI3mXs1hzawBs/P1ILHOI08uL9HFRRSnUA3I/MbTv9Ev2ltTV3hcnJn700zdE4r",
+	"yKqpXZgBFIi6BfxSqVfYowrc1ePuKgSkQ1MITJgHfFWFwjxnPvYlejTPZWYBMdTQj0tgmV20qsuYkvZh",
+	"4CCaVTqQFdAJ0v3ltSMzsX4f8sBAJARBTf2Cfd3ZwMEfrOpi5p1GLk9IOE5mI96tDRuPjG/rWpIFnOQG",
+	"0DI3dki5pRZvbu+cescZzbgwyEXB5MGGTCpblg4OpwUUjOfZHWd9HZrEukra7TfPBTP3oHFgmxXcNvpD",
+	"50RmeL64R9DAW2ZPlVOlSpQRyJwq708ok6pYcogqPZjFSjJQtWWgsUcHPteBii0vKeZJX61lqjf0t38G",
+	"co2D8OemUkR3TESR+lHk20de8dj6gPsGCUUlLLlWxLg2/2djuCi7XbWAw+kHtD94+nRngHC6mOGdvZvt",
+	"SIW6zOtMS8gikciXFWuSimyn6oZsNnBOCs6m6NHJm5foxcGTZ497ne4m1VMzvFgQBp5AKl0K5/okoWHh",
+	"irWAe+cdQSSZj1MizzudJl+BXB1QWuiiOO2UomyRt1efvAysgLyjTAIMcMPruboOGjEPHGtVz7INIZri",
+	"VBl2w9rG/gGURtft3PX4NbEyXulC0y7qujKNoL6+X8/Ojr2GXe5lB3t7Yd6dpQ07dUEZJP+a1utqGaYK",
+	"0vmSC4AeHse5EMTUMxdLLDWnR7Y7fYjBm6BE02ZWZnOIMPp48lZREwm8FrJ4huMUs4v1EV7tvtY74TY3",
+	"dElPCE4oCzRqcDbSnE416lTpPnY6HtJLDpVlCy6zqSDrfmbRmUo/Y9z6hI3rZQ9J/1GoPLy+9j8hU4ET",
+	"kgRkh5v6Gmg8vfCX+uetU1ncg+uKLFeYL9WX15Xl0qavrfesbn+rB/yDaPFAZZnudV1/st6oK9ddj1JC",
+	"UhoIGHOuyuTAl5hqoRUyO3x0w0BaXnv5Xjg31wlF49/Sg4dXqM3gNRWwG5ez3rWrutq4PJSZem+xPGC0",
+	"ruSuMWq3Wip4beBtG8LVp1cqDa10PA83O28f0PNLNRq75rUPw3zzDPZqiKJFOFpHSttmzPn21Q3aQXqv",
+	"qzquK17qlenxq20ehzXWfJtXBN/u2LV5JnBMkhUOzrvmEHcfpaqnOjxtmeqwEW3de6hqG0lakUqvI0X+",
+	"9axcyNsEi0qNTd0FW3l3wzkWmzoQy9i6bR3ihnuEkJdv6losAei2dSmeaGTCjYAW31fAk/2+9hARu2Fb",
+	"e2WRy9nD9oXXffib31jq2+9Cfjd/34VBYl1JHjmz0D+MZyO90w0JcXROXGDKFocrQ/XmM7wxHGWvQYG2",
+	"LdfS9MOkM/zUDgJJd2q7/hwEqLUInha7s4Q2adCS6uwa2HOWpasIzOHvKk0ddpXqQhh+SUSS3wa+bH1B",
+	"ReMz46smuU1ZTBc4bQQF2hgzvzHh/G3WCPYZfLtDW/IqsTYFdC+/Mwjlvrn70mUuwFW0BBqYcGn/K0UP",
+	"3r30eUi9+bbP00r052FdF0n3a+GpLWuoRzEM2UdD22bGu6R2UocogtXqH0muGzbSTNtZhwVSc8YBNtCo",
+	"anDjFI1C6q0DH4basF6pE6jtTW73VEMOBw30nN2R+M03aDmupN2ditycbShs/eanFaErR3zSHFPyyoK9",
+	"kNIQMb40GitNCcIoxWKqW3C4HpwQiYPTNnjsCE+5DwbZjhvdQivQN+SGasENUhUrdZcPokkQmdE5qKBm",
+	"l0dq3FDZrmlbikzryqK1S7fUYQZLmhAj2nKWEglp7xqlNKENPTPWb2cjrOjddMG1cCfQ8qptr5oVKNjv",
+	"b9E05l477d5JeeTD9bRpVVVJTVGiIjIXVNlMvGo21m3s3VspSizlElaFp5OQgY6/YTJeU5sYvqIhVn2q",
+	"42HV0IeX0dxx+FiDs7294f7z4ZMX/wVe6lJk0biEdGC6M7RBUwdKMOyQP3KcQok5TnPiBcxN2vCg2zG1",
+	"kOYLdCQIRh9NcN437sNzqodBbpSYXVvWSrLV+/fKPRVIgm6+XrZYujaLzT0ZoXRWUylbXVIl43RN1mh9",
+	"hRsiBisKhB+j6KujkK7XUAPo4To6RBhNBc8XKPrqnpFdlPIpja91sqn+B4qO3r+Kuij6cKLTZN5/ONMp",
+	"atmMnDM54yKbARDs13NTdXlJBJ1Qkpx3hgiMpKhrWsZrU6jIqYCsNaBVMIp1eSX6YGYrhyjShKzer9Rj",
+	"+69zBtCDmDL4ijL1X/KFygz+Pc30f4n6X5rp/5KoAhB7mzvUCmj5foCVDY28VrPaEK9Pwl9G1xrUe9qX",
+	"vl+JCf4rX6I5ZldQuQgg+XKmgXXaw8tfN18AszhzARoibZWWmDCRDTtvELOJm7Etl+3UMJUSHByApSxn",
+	"/GYpbNKdXStbRG1CyBhZg3O+xiLxni4ycyqb4KZa2dQVXO5ubDWXZNJ2j6wUvkubzct0aWu3mWls3K4j",
+	"IDMLBg6usBtztY0ffYczLDB41EBWKNo/KWRt5x3+NxfoJYW1BGrvby/9wwgoH6FnvmukCEksGyOsV108",
+	"YfkePlplq1TUPJwk2kbv/DI4GDx5srf//Pnzp55SK0cGfhOap7jKOB8v3GhupW5t1tZ63jf6K2WjCQf8",
+	"0YODbkemfFlS5Pr7O/29s8HesN8f9vsBRc5NtMbWcgGw+SbURBl63Rs8PQgXStcXVfMumfLwqAD31Ell",
+	"0JsM3L+tG5NuXkdIN25vXO2XUQtPKruhqM6QpKEIunJIjaYkth02YMgZh4aXyyGakCWk6mOLH6Feqz01",
+	"NANk5EsiWncFLcij0Unk7FkIwEJ0DdzieiImRc+GZDmLTR8XuARQRWDmRJI7Quc2YNu2HMwSbPisqhvu",
+	"rzlEp80XOiyv9Do3ET/AHNbVrdhhm6dzjLN4tonkCFLyQV0LbKD4Dbq7NNQn+AMG1+W5JRrX1TKDOnil",
+	"dBkOFWghiHZgqjce6uIqW9Vven9BYxkEU5Ku9s75S40yVwIc92W0n4mue6kPQurumYkP1LIhA8zfYK0r",
+	"5Zuir0ocXf8H+p2kMZ+bpn5flci+7qGzGWamS8a/uXYL8lwgScQljcl/oBOySK/Q6dmHY3DKL9wS2rgi",
+	"jAxKeYwht4Kw0cfTjhP5dkKFXbPel6AUCkHV/ZeepAX947OHujcIpF5uXD5uN/Hr3WDitRYjdr8C771D",
+	"x0RpJ4PRvRTHRMkSZSyZ6JcuJ7UNIRCf2HZpiwXBApvMYMfcGvKOSy0ewjCJfrR3hpm6RxZRgXzJVkR8",
+	"V/hbYpcPXazcFw5m34tZbeaQsRf0bmwVGw5sLy0cg7hLa6WYRntzxU7kuEAOLTcCKHjTkfh3znCFNxkr",
+	"4xbMKTWa+nPoEyUlZdORzzc+hzoIZEF3vYX90aFHKl3+GKDKTkkGjSVKd6WovgbjR0mOKz9yGcbsMlOu",
+	"XYQZFjjOKnewATOnvtQa4viKifbQkdf616D/6r50rvRyk+tdb1Ngrl99nm79LejpRGuRm6gzzlaVwbow",
+	"I480McK8Kz67QchlV0u79F6xphLc/lKRoQ8+F2gCpouBcqnBhuFnFfP0oGydHoRU4sY9PS3KT28rL2/v",
+	"XV+RqrGKrTsGvgoj1y54YyfKA+hSjfpQs65zt/pNmOUdokivN1IsDHpw6GpzL1oQff0a6d5u19cRfD8W",
+	"OHbdQwsaffF0bS+UQu8pOvZZldEba69f7rGHd/78/HWvu3/96NNo53PRck99+Pz68c/Bpnv36AzaTLHK",
+	"JUkOdXbylF4S1tWBjjFB5AuOs9T2ia4wf8eDN5ya36mhCjrc7eSwfvMDiCGEPVuWdIIXrZQN3jrxrkgf",
+	"r3Ki7w8ows2ovv5awuARcx3kQKICJH151pgmOg+qp/cPspgcNmFbPqVzneqtDAtAwY76cE5YtvOsfzDo",
+	"VGVP55cXB8+eDfb2TfJ7iYpjLASFXx0JPCdfOl39os6wM9jrP4MtWllaEmiUBeqUabrpZ4wZ3x6Aj0K/",
+	"ftuLP+jhu0FzUHIZ5Hulwt1D6OnkUtgivwlm1LtF88hge1CPbfVGw92dz2Gu5YNDhnh2moKaAJ5XPDcb",
+	"azYZnh2iSyrpOCXo6PTl27c99BaSLi7IInPlpV0kOZTgWJgQ8Cdigy16zrQCjNMukqbvG3aQsUL9jee1",
+	"/ppVyiux85Vb9B87/7Ohb+pqzen3GTiFvUJsXiv08Kl9ZUvX1Ry+fdD9X0rN1mJUM3Otk/wkSzLhUFsK",
+	"U+7nHRkNsFAze+hIZ9ChwVP0T/r3QE9fn8XfaWS5GbRSX63K4YTFRMHm9C6yqxZiosQdlaxoWaFUesqT",
+	"grZHmxWKVc5f4+cf7FXqGugdjZts2gb00Gscz9SV+neeTElSNFcvEd+n74BdbzyFvZVTeL7ZFJ53rtXe",
+	"riNGvYs7nJGd8dUOlHuZ1AZzpCeuu+Wt8KJXYxw0s933rrSMZigGl0AFnLttCZlskEeFFNQdZ7uI8aVO",
+	"uNVvhaIQxaGtM+4Q2D1wc0WLVohtUM5n+qivQDlqqn4tgKyGCDs3uZoiTqDHRORA/qMhYpyRrrdCfyma",
+	"9UHGOCBYREMkCUGR13PDte0sQKXc6JCtBw8G0r+b2ZfLE/RwklZ0FCgRYRWnwE0LAGdcbwPIb7Fz0z5/",
+	"8/Sngmw/fV7JCQqa+VRRtPbLNYmd/uAFHvfjg51ng/jJzrPJPtl5jp8829mfDCZP8WC8F+8nRcXbUFGr",
+	"K/JzCF7qpjp0A7csYCF2vlW4/TFPrn6CZBaNMk7YlDIC3gw5RNqt6uSaptsmRP7rzytZkrcX/jTtDl/X",
+	"TWXsdYAok6+WRlr91NfNo2Kmk5YCESTvbFeNCInzZfpuqlky1BFOinbEFsT3d555d6/kplffMNV1ZlDo",
+	"3knv4hVzXXF3CjZzB8Xp5XLcFR0rLNHsfm3Zp2KD2l26ac3u5iW1Vc9qucrcr3CtlLSGDuKjBhxqhoRu",
+	"rBZ3vf8yQW8MLrm2enxTaMn1qI7rdyEcw9kYJ7Cytd+yE4Un0NrGcSBDsCLTVjvSIR4u1GengqLfMLvA",
+	"Vfc6OqXpJTYAB3+CRtc5khTvehmzjb2i2wSdUyyLzpjqh1qmhSexWqX2ceCKCYMztjTlzzfKgr9pxOBW",
+	"za5vEriu7Whz+o+OjUHyz1LwDCBqc3mLYuCgm7YCtgcuma5TiKHvifWTrn3Dai9Cc9Zae9C7LkqIgH62",
+	"EC0oOuy0mp9HdbVXHb0/QvCdv/km3YSyUvsgpWqDp8di7rWP0d+65qHSX8n4kD3y79ZamDuMv2L5zcH4",
+	"OoU2cbOXMMJ9RQ4NV1nFwFbxm++DQZjQy6iJvtXdM2xeKZnYRxPRsWT7bcwTcojq96ESUNmruUQ/f927",
+	"voHH7whKDHKcIrkgaUrZdGiC2CiyuVHDCC0EmdAvXSQXOCbSdJnUpIAyPtXoxvBcVN6L6AZx18Zr0ESh",
+	"d5Q80lpL6HYcyustqgYqK7W4rZsoGh/hPt/6av4TM8BqC17M6/sL49/izoXC8/8iIqFxU4zCdTROFFc3",
+	"NF5kbhhD1eFwCx4TMMeUjeIBaQcL482b7xS6LtQvzwJmRGZ6UStpeFnsy6oNtttXJUz7eHc9Xh6Ui8S5",
+	"oNnVqRrVtAYjWBBxlIcydY4YOjp+iy7IFeAURERCvwZpvB0RwGVk0mSqw1TVC/WQxQ7OsmzRub4GaFXd",
+	"67GSEOSiZPySCKQIQh4tFhC0Pn13OkQLwhepDmLrDFZDm11kS0+6LvIgu0XUzWuZPSaxDh+dM12GZ6yH",
+	"3jk7Zz//rNZPWGY6VfR+/hlF6iMu6J/wyRD9HRaFzvN+fz++IFfwB4l66EhtCdK+YYlkzBdEmqRaXT1C",
+	"uY5dSVsRpVQ6RkgiEZbnLPqyAw9FQ4OArzs1dVG0FFRtss0W1LsQXLNuhCfwRH0KKPyR7oGpv5EZIUKe",
+	"syIcCZ+STKIZNIqStgo+66IIJ3PKItviWuoewkqGyB7SzajN7BlXSzc7qNi8/PlniyzKyNIZzl0UQZ5+",
+	"BD35CvCLHoo8fhqhKYfO2hlHkf3IxpX0g5NMw/RLcnjO4L4BqJ4LrgqiYTQ4U2MDd45sRjPgQENzWvXj",
+	"Cc1s68hMLUyvAdzlsAhBUIQX2gNEOds1qLG//FtyFvkYyuig3x+W0HrL3SzRI2hFKa9Yhr90EUZznCpO",
+	"Q5Jz5pquq2H29obW962e06RLM4lMZoI6IOOGOnQ+Y4+uwNEoe8gY6LoDJlxWNZCBYD5nf+SK+C911E4t",
+	"04zZNf0+6ZRxQRKzISeAyQjICuj4w+mZuhi/mx760duEzBc8Iyy+2vknuYq6BZqApQI/ELt3YFEYWKIT",
+	"Q0wXbIOuIvGcnDN1l9QPoFEzOmK6l6P6l8FAcJCW6pdUqo07RNg1v9ZnoCEUHGgC/K7/wizqpbpPlE3V",
+	"Yo6Pzl7+qu0r2DDo0osWOItn+pSf7b94+nioeQiVLuUdMiCl6ZtIZbFdKY7t0B/PEGdQyAL3tbiuSkGz",
+	"VxGa1yi1DdFsCJ0vTXxSH2jxwgxfEK8N6zmDSLD0bUT3W5xpDq1YmZ7ZGZ0TS9hqWfv7+y+smP0TrsvP",
+	"Px97vWTtb8FahJaqcKDyEKXqnpsu564gQCo2Ak3GNf5c75wdO7xygLTSlmJfHfag3zez+p2MZ4rX/fyz",
+	"9e4W6BGCqKVImhAd8E94nOttVKw81/WlVCBJpwxnOQC4XEI1LgCALIFmhucsUnSLdpfmVbvGporQo8IP",
+	"DnPDxtw8dLjeeoPOlvTdb491RlhlLO2aj9CjqohxQz/uojFXirfPTL7sLJfLHcUFdnKREqbMisRUnUf/",
+	"987ZkqaU75zahUG5ugZvLxYLFL2vkxIMBrf2zKPTTBA8R68hPOGlEA47g16/19clvIThBe0MO/u9fm+/",
+	"A/bKDNQB607GMfDNXWDc8M2UgJLiZNrbpDNUHx7pX/6mfwge8oUSz/DQXr9fyUX2N8IWPmolZ616WnoR",
+	"6BMNdWgS0o4O+oOmId0cdz8ybOS8Rrc+6O+vf+gNF2OaJASKMJ/oJa5+4i1T5iBOXUD2SZv3fPQwmQtD",
+	"dv1z5i1+LxZAgy5K5lztwXLGlWYVu9aLeArewNOiAsvoJxCBwhoC3BZfVVN7V/DQHnoNeteSiwsiEB8r",
+	"0QSeI7I0ZXym6lEipRUUzIWDd6dMdzB6nfKA+//dNLu9e6LTRWdqX/0BYb07MKNf7mDwkoJvUgO+hzvl",
+	"8v0hc1abZHBhWpD/33Fic9wf7mIeDFo8cYyvUo6TM85/w0IHNA4GT9pMT9mcXGQkeUcSis+UqaMe3ttr",
+	"87DX1MD2NPhxWAkoUKQwHWp8BMpf5Tpuon4EI1uZ48yTRnGjlA9nLYLYMhq0bEyzKn6yC1QOQf41P3yp",
+	"HTzql4Ekz8KKqiM7UfUr0LELj02B1NTqSlaRpq4/3+P9ty8DJ13g+h+hhVKQ+KRY9Xd+63+QO6Q2vNhT",
+	"76oU5B0WvVwGfGg6CqCsmOjVydGbs+jQwfEZu94mXmpLIbOZCmB4Wiw8m55vEpijAvkECiLOmfsEKDxS",
+	"I2lD7pF9m7bHzzvgY+GMnHfQ+ApxKI/i7LEJafmGkBkSJRxyDADGqOuywThLr84h0kN0+xbFa3xIPzsF",
+	"rQmXuYX2UtkN3ZhdePbtP4lOnLwPDcPOT5fxtJL/gzt/eZPod2YqVlwOPAPfudDvv1j/xEvOJinVfumt",
+	"lnBfWoLOiCtqDtYzuaW5AgGVANKaDLoACbUhBdGsGIXDINEOLcfqDtFB/4V2ZC6pJHWbQo/ssYvKrTto",
+	"CB3aK0Il0kN8/3fkYP0T73n2hucsudGl+kFI9BUc101ItNvoDmmmn/6Dc+2/Gh3+SK6WTYiq8KtspJ+8",
+	"Ap3kJs6YoQkXlP3ZfkV/V8czBZnzS6jMsZqlzcbRUakETQQh6VUP/T6jKTlnuMQPXQOFLjIIQ0qzW2Ad",
+	"cYiCiLNRF0Wg4Y1AwxtBHMt6R/0vIMr1aMyzmQ4G6ez7x13dNToXZJTNBJEzniYj0z3TFPYuBOWCZlcR",
+	"ijHzF6O+hdqwCSigOEMaIFd6cMxDZesq0XLOIEMWfuurpCCA7IhF3QxmZGmdYDqqoX+jIz06KKk/MYEu",
+	"NTZhSbeIXoTdYCWOc3/66V07v6rjPqjf6y+o9963TN8qyvfrTjMcGTLQbqCPLPIsJATWcO0P/ts051rD",
+	"tsEkb2Ld6jXnLKGTCRGHtrPrTXidCcza1Ic5VxIJciqK8sMAP9QplA/EEDcw2LeMa8u4/nqMS6c73K2J",
+	"vxtjFmvQl5tpw0H/6BvKcNpDXqMKrOub0JgAQE2kX5uSJDq0jRUpeBddMgDT7UzUZ0ViiY6EMYLGZEqZ",
+	"7IGPQT1/zrKKb4BfEhH0UsKb79ZLec/Mx7XcWcuEbMaW4eRbx8gPopIATW50sZujeeZem8Yhd3yzX0Pz",
+	"pYLilgAt5Hp32dLFaI5ZjtMIUYamnCe6pnTooiQWjwVad7Ero3DoFDw1RvTyw7vj316fvX4VATbqOVta",
+	"FiJtiKWHDJuxPACFWIAtqHSuSrsxcrVqY3/2QzGKLYP4qzIIQ41Fd0iS3CGzAFPjjjnF77eU6qWGYZ5Z",
+	"5IylUJZSLslWsm8v7vdzcY8hdfYuBfvC679ogiJ1ujHlACJnXdtosagdTUkyJSbgr9OH0TucEONz1ZD7",
+	"fJIRdogis5IIoMG0Y6B+76Ykc4R8j5fGbz7ZdF+g+GAbh/l2cRidpSZQKTBxryGZ5qtSbmwevCwfGBS7",
+	"OOi6K6gXYuX+nyYPBm4TxEV0/QmWnBUoSUUc3IPuqKfTnfg9zu8/n27NL09y9t6251j/Yzt1W+rb/okT",
+	"XSy3ySNAYS95Qu5XEpd76a9MySvIactgvl0SXwlUU/i36duymF4sLxvZzFGaukK4LtiiKWUEGEfRDKGH",
+	"jjRQfKZbxMuFmrKcEWILdjN8QUyT+AkX8zzFRmW2WOsIK2Vc8MWM9NARO2emMAxGHAuCLyTik4k1062R",
+	"GzKAyZcFF7dhV38V3qKOZNccbsFTXPnymDKs269XavdrnOTl6b9sDdiMYGX8QIbAweB5/zFQwcezNzvP",
+	"ldjQX8N8jJt65xWVCy5dm84KiKBXlpiCglaOkPi50LVpblnZt0iF4kuW8lLeyvfBzmQ+v2tPQM2a15HN",
+	"un6k37414LcG/Pdk1CiaRNiG4+/OkBckM20z7u6qnRoQAqjyEzkrpze4hAPXVbyLXCAOcYEmmEIWgikR",
+	"NzgQ2sdvXAq2htcAgxcgB6b1uitmgF5mkABmqhB0Ef0o5gl8LohtVzDDPoj7vIfOfNAJmO+MxBck0QXs",
+	"h7oXtAd9baZmKm+L+MDB3h5oS3ouavx5KSJZqoCGWQhI3JjhS3Jowgo0VYevtlLrTOdMRxU00gXgYkG1",
+	"PC3aAQM+AXOxDg0MEVKxgAJ+lHqJEyDXb5R+4aA+m/isOiB1gmMyzdkhikqN+CEsNbNNpC1VE0G8Ds7b",
+	"pI1t0sZ9yI9TwpICeEPyuXMnaTq8AzmSr6ngPMkfonjz8/16flu4Z3K2dcx8N46ZnH0rG8YESO9Hs3J+",
+	"YC8SCWaNVnHsR6OMzkmEUkokwsqaL8U0q3kKroy0B2g/5yxKxNVI5CyqlZWCNsOFUTIs7o/BXFqWod1I",
+	"TBPTPRk81GV8N3RUyeI4ZyvSOCRK6aVBboH2AQzgk6DwHHqRMQcf6vCmuihnGU2N0ed0Tg3HY7TOkFpk",
+	"ZvGjKEZGNzGulO9MFdKlvVgiSee5Upe3qs5W1bkvVUexyNvFumeAd7cytA1gZFiiyPw4CsajNXDevwb3",
+	"GY/W72i6huYoLZJX76bbayAkTXMKt9lnxIYUMu9likn7ctdM8bO/x5RNicwMmNbu1wzLi5Ep9m0qsnw7",
+	"VyR9n3tp3hDYS+thM7Y4hawG2S1knsNjg4zfrQL47UowGaJwjD9JtCjyQSwt6iO+Ew3wDMuLqhbYQNa7",
+	"RR+nIEsJ9TyxQZS6KaXXoHErf2yTyltJm8g3gFYCoOf2hn1DE8u7Yf6ZPPgts/nbYGSFE8WVxaGbchkj",
+	"od6fkxaNOa3L2bMjlqb/ImCudpVZwSEZR0CtFedQcwVWBVXWBEpJJs8ZzaAlZUpwYZh4PmvPGW5Tfoau",
+	"o5J207gMH9A0Its4Kuq61hBeC7KuzkwH6AuSSpBPEmuoPWYy2mUF4RLWbvGQ0Sk3sSGMUl5AuboJWIxV",
+	"ZQHiiQZQLhCcZwQD28LMdkADKWnLylF08vH9+7fv/xGpfYuOjz6evn4V9dB757Se44SYFuHjKzfM0O8H",
+	"MYOmaudsTBCGbls99LsuyS46fJpibbXjUwIRCLvpNuYQFS3go1oaFazqyLZCpBIyHZiNJ2QCM4ljRVkQ",
+	"Jwc8RcWwDe6zXnmgZaI+AOzuihos4UQWTUnzha4csoDLR0hSNk1d31gzeTuAf5b6LchAFQ/Rwd4eWFsH",
+	"/QMbGdD9TdWW6S4BHBQ0L2aiaJBmXQ3DFIwR6At3Zu9b7Q6v7K1gwGU3bK0QAlWrNHXwEwpu0omhhRB8",
+	"ICu+3EW0VXhj765fbrv/BWTw7yWkW4/cveo6dc9NyqJO7TVkLwgaE4hAQTbi1uzfmv33oZmAJapo87Jd",
+	"4krN6Dc6BfT82B3n6UWzVnGacWEynfKFzp9RlG7BsjHA3U5SvvTwuwGFHmxDBOiqWGaQ8lvuPcMU87fq",
+	"lcGyEuRS2dPnDKPTsw/HVpowstRNJwu2qgWoF7GOjl+/f6Xkbq9oGVgs0OCiNG5AdM6w6dosXS/skFz4",
+	"KLdCoSwUwvRrf0KJbkBj3Q33yNv1K45cr9Owl8hQMd3C/W257kZcV5MXso2SVpp/dRAA173UNKpoTlx2",
+	"9sdY8Aulgxil2s+d+UlCm4JSgk1CdSPrjOj+1oBKogw+zi/gYWcAveTzheJ21iQ4Z964iqXyVPd4Ziak",
+	"pcwXHRUzGUMuOqYNuJV1vWqi5aaaP7gjJ9B2dKUvx56QwXeBXV+W2rBuEYfvzGFTgOpPbE8YxPMs5nM/",
+	"8eOEqEurZGDAaxO6tV/L/vqKyaBOFADkTbfabvWyChITujDNisAvU3hRINXOEoetTICLRufh0r+i2/69",
+	"0bh5xSvdILxBlFqGsvVPfkMQxqJXcivibqG5mhF/kogmThFd4GxW6KE0WVnxUG3M7emm+0/rWujnphu3",
+	"q8VPILHke5h1U+JKpCRjBNkatjWXbT2m6+4tOwDn1hLTjCQ9FDGejYonSwK2W2TzSy+HBMtSMvE5s9nE",
+	"2vNluJFtnNRDR+7FFpeD2J5j0AItz5aETmfaiFNbLylnHtqHnhakqRjWGoUEvj60gkl9l7kkjsHpVT50",
+	"mm3R+XwVZzXtt6AfifwRGpJsfUo/qnXzCi6tF0W4if5UczTNOaMZB4a5ItnhXfGr+7xyxVvaYBlsNWsf",
+	"DCdnxvJVtp7xunn04O3tGoXa/XA3wXI25lgkq0jjlfvRPVJG8ZIGwpjQaS7IljJWNF1zp/mTtNt1S/ow",
+	"fQxXJtq/Nb95+EZJvxrUjYxDN1s0xvEFhEoBIrvJfwtflty2bvf3DkDjpPN83hk+29ONyvW/BvVWzfeb",
+	"qaJ3db1nwxyRM7q3fow782NUt/Yml0lYKV1N2HfvWoXRomsZaWYh3fWt1onla/GNQm4L1/fLvP0W8AYP",
+	"UWhsp9lKJmydHw+c+Qx/0Sakr81cIBtWvxTXyjkrTAe8VaLKWHyntlfeN+ns53tHASmwaKQSFlj2+xF4",
+	"RAK+EsqypwcdT3TtDQ6eHTzff3rwbI0EWzNDXQMNhcSQnjSjd9V/0DsJsn4eusdaAtlwwoEKqBkZ92xw",
+	"RpTFJLxhCc7Ijno2HI5tMxXT6W7tLKAYaPNZfL5/v4e+BfqWtg2eYJZYfxq/NC6rYKv775wj//fATedC",
+	"H4q+m/5J3iAMY1oormawp/ZHP3Rw0axive5t92Src9+Zzi0LCir6+pqPNuhVWkLHVqzYpdceAkCG+y4h",
+	"E8oAYAoyfjErPG5A3Vx00QW5ghLUGV4EgoFaIphJfq+udjO9b9L+025NgxJve7Num39u/eU3bP4p3eVb",
+	"zTPqKUGW3azt/Onj4rjoHxRpKPO8oc1nwRTadfm0V2Hb5POHbfK5ISk2t/hspJ3+AzPmrXflW6aWtKWn",
+	"23X3DLZ1M2BSpmwNC4Jwql5zhSaC/0mY7aZuof3CfdJ8Ov4e9Jr+Vq/ZJg78ZXuk3ZEmtEsucZrjO2ik",
+	"VIFXNsP+GNbSa7sJ9wxyU36dy4RqSI6wBTkSzxfpXw9Rdcsj7jN/BGrIIIfE8QoDBwm5bS3VjBLbYBa0",
+	"uxED3hQsdC1k6YQKmem6NPOJrlGfYcZIqiMNpOhdZlBdpe6hNBF8HgxtnpqZ3OtFVa9o8gtqoQ+T2Gap",
+	"hL17WbFFJVLTn7SiNGepP1gfext8X3JxQQTiY6KRDoAwoTuxjsJTdYfIF7/+gUFtPUy8aJUiU74kyTlL",
+	"+JIhQWJ+qaEgllgk4E1o6sGu9+neNGk1+F33Xy+P+sDqOezWyov610/u3YrTe+2nrhs/AQ6ooSjAfVnH",
+	"3GpJuhbXe3V47cz96oeOr9llrA+wuW3ZRtjuTgZ7RGSJtCCsu46xRZdYUDV5jYqvi/KUsTrjaQK9cBmK",
+	"DFVFSDf1b4qx2Vl+r2ajnd83ibK5zWkQePbYt3G2ray7aZwtKy7gGs5R9y85tnM/oTaPN7SLtbn7sA22",
+	"/bDBto3psTnc1kw//Qdn0duI27eMuLUnqruPub0D/CYNtmQa+0DJcG66GDmEczTl4F8oIAVdH6BM/QLr",
+	"b5qCciVq/y4Uof5WEdoG5v7Cgbm7U512F4JcUrK841Yfr7/gOEuvXCuzxYwzMtKwaQa5DWeZoOMcOpxR",
+	"qRuZ9QD5E6eSe7aghpej0uZS1tmQWcOPYtEd6+m6u/9tOJqZRTNj+5LZFm0awHVOpaRsat3TW+fmlm21",
+	"ZFvaOV7IygkXHkp1W9XI42Easm2Vc7MB1fFhirJ0TBTwZAGVELTwhnIsXXk/gh+1Lnh6qZ9aXfBkQSp1",
+	"42oy9XC5JUEJndIM8D5TghN1r6NfImjdODZdJREXADODeA6GMvkCOQKdYeeXFwfPnjUs6I8mDMvBUygf",
+	"c/8sQ1r+gj7/7VN/58Xnr4Pu4EkQ2vJeEeAkaYHhD+e6dR7fmfO4iryoL+0GTuOzkn7AuJjjlEqSoIyj",
+	"173B04NDpIFVtbeYzgn6kzOD95wQQS9t0TPNdOMwnmfgQS4uZeTSHBCV58yh0lpgeqm7gQGaogetVFZd",
+	"dBGIyXgMhWS1T1ptwPeqvai5ad/dQzujYVeawF+ljrtundBbnWQD9nOUJKYRw2r2UzefthDbG0Fsw0S3",
+	"ENtbiO0tn91CbG8Ksa1ZzVffebQy1vdaYGnYqTYt/Q4fptqk1OVD2WZXrtOHQcHpOp7jDdQQKDQKW7sg",
+	"odEhEVHT3PqJfxASBqLaRFloDguGqaX/YIryNhT4LUOB6wnoZiHAY8UePRytYCzwH+DRKTndhQ0nWNiV",
+	"JdHanCBKR51QkibOAQScUpoMVyorhi5wNolpAhqoYqjnrGpF66baWlmFDP4htEpLqNVjoauYmkhIkdSR",
+	"RneB7se8/QgveWiH/F/IvN2GFn/sBOTbmMRlNW3XQspuHFdsxc5OSMxFUhROaFSxpW3bQC5pQljserpZ",
+	"k3dG1UW60q6+RGDPGtZBR/OxLKouFEM6ZzKjaYqWmGZrOZ92+ge4HWfplfqTCqTM8NOzo5OzgukBxjsu",
+	"gGLO2XLGrc8AIibqdW5hjyLJcxGToXsgehzim5JkLx2477208Nejb1nnlnX+dw1vKlZkWKdpt1Quml7N",
+	"RNf06/+N8wuJcIYYRwlZEKbu/9WKhv3bdv1Fu369t7tg+a/fYejX4+0xiuDBaAgqMhYE5YseihIyFTgh",
+	"STREZ2S+4AJDlWnCl+zQtvrSESbdgVfJBEFSfKXjUjQ7ZynOiOihKC/oMBqiYy6zqSCn/9dvdjwEvW0l",
+	"0vtve3UU9azUdInHc8QISYLdb6ckO4EIr24lf2+0UbwkQB4n4HvhAtnN63l39f5f7933e6FK25zNnX6M",
+	"me7nLC5JEqTO8pBfO2OCBRFHuWIFnz4rxQceNjpTLtLOsLMLCpEZK+RhWhC+SAlSmoOJ5Bs9JnEd56iw",
+	"HKpXuMg1h6rnEbzDzGYzmN7hXXvxSGKVqzGOL6ZCCSZvROvhq4/5krMEIPJMZoIuGLexdTeAqxgPzMq2",
+	"xSZfMh0gKBUBeYMU+SShHAkve9N0OccGpaboz1eAZhejFk1ZA6PmWrvDSQKNug3Mqavs013FzeDLGU8J",
+	"wjE4HuHEJCntoi33q7+n0tTYqauAqWrn541UAHPWx9K8m4AarBVpXWOv5+cN4jfcqI3yhgsEUYIxTjGL",
+	"gWZY4tRTeagk2AW5Ak5F/FVaqfL5+n8FAAD//w==",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,
