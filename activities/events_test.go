@@ -11,6 +11,8 @@ import (
 	"github.com/event-stream-engine/ese/internal/campaign"
 	"github.com/event-stream-engine/ese/internal/ledger"
 	"github.com/event-stream-engine/ese/internal/message"
+	"github.com/event-stream-engine/ese/internal/phone"
+	"github.com/event-stream-engine/ese/internal/twiliosim"
 )
 
 // listening is a desk of a campaign that events trigger.
@@ -93,4 +95,45 @@ func TestBreakerOfEvents(t *testing.T) {
 	d.now = d.now.Add(time.Minute)
 	d.steer(t, campaign.Running)
 	d.waits(t, "events", 5*time.Minute)
+}
+
+// TestPlanRunOfATest has a test sent and settled while its campaign is paused, which it stays.
+func TestPlanRunOfATest(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, 2, nil)
+	d.steer(t, campaign.Paused)
+	run, _, err := d.StartTest(t.Context(), d.run.CampaignID, []phone.Number{"+94771000001", "+94771000002"}, nil, "tester", d.now)
+	require.NoError(t, err)
+	d.run = d.load(t, run.ID)
+	d.waits(t, "recipients", time.Second)
+	d.deliver(t, 1)
+	d.now = d.now.Add(3 * time.Minute)
+	require.Equal(t, activities.StartBatch, d.plan(t).Action)
+	require.Equal(t, []int{2}, d.seqs(t))
+	d.deliver(t, 2)
+	d.waits(t, "receipts", time.Second)
+	require.Equal(t, activities.Finished, d.plan(t).Action)
+	require.Equal(t, "PAUSED", d.campaignStands(t))
+}
+
+// TestSendOfATest sends whatever the campaign's status, and a fault that it meets stops nobody else.
+func TestSendOfATest(t *testing.T) {
+	t.Parallel()
+	l := newLane(t, 3, twiliosim.Faults{})
+	run, _, err := l.StartTest(t.Context(), l.run.CampaignID, []phone.Number{"+94771000001", "+94771000002"}, nil, "tester", time.Now())
+	require.NoError(t, err)
+	l.run = l.load(t, run.ID)
+	l.faults(t, twiliosim.Faults{Numbers: map[string]twiliosim.NumberFault{l.number(t, 2): {Code: 20003, Sync: true}}})
+	for _, status := range []campaign.Status{campaign.Draft, campaign.Cancelled} {
+		l.exec(t, `UPDATE campaigns SET status = $1`, string(status))
+		next, err := l.SendMessage(t.Context(), l.message(1))
+		require.NoError(t, err)
+		require.Equal(t, activities.Done, next.Do)
+		require.Equal(t, "accepted [accepted]", l.stands(t, 1))
+	}
+	l.exec(t, `UPDATE campaigns SET status = 'RUNNING'`)
+	_, err = l.SendMessage(t.Context(), l.message(2))
+	require.NoError(t, err)
+	require.Contains(t, l.stands(t, 2), "failed")
+	require.Equal(t, "RUNNING", l.text(t, `SELECT status FROM campaigns`))
 }

@@ -4,12 +4,15 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/getkin/kin-openapi/openapi3"
 
 	"github.com/event-stream-engine/ese/api/internal/openapi"
+	"github.com/event-stream-engine/ese/internal/campaign"
 	"github.com/event-stream-engine/ese/internal/fault"
 	"github.com/event-stream-engine/ese/internal/ledger"
 	"github.com/event-stream-engine/ese/internal/phone"
@@ -20,6 +23,8 @@ type triggerStore interface {
 	// TakeEvents adds a message for each event to each live campaign that it triggers, all at once, and tells of each event
 	// what became of it.
 	TakeEvents(ctx context.Context, events []ledger.Event, now time.Time) ([]ledger.Taken, error)
+	// StartTest sends the campaign's message to a few people, and answers in the order of the numbers.
+	StartTest(ctx context.Context, campaignID int64, numbers []phone.Number, variables user.Attributes, by string, now time.Time) (campaign.Run, []ledger.Enlisted, error)
 	// CloseRun has a triggered campaign complete once what it took is sent.
 	CloseRun(ctx context.Context, campaignID int64, by string, now time.Time) error
 }
@@ -127,14 +132,41 @@ func readEvent(raw json.RawMessage, schema *openapi3.Schema, region string) (led
 	if err != nil {
 		return ledger.Event{}, err
 	}
-	if len(e.Variables) > maxVariables {
-		return ledger.Event{}, fault.Refuse("variables", "are too large: at most %d bytes", maxVariables)
-	}
-	variables, err := user.ParseAttributes("variables", e.Variables)
+	variables, err := readVariables(e.Variables)
 	if err != nil {
 		return ledger.Event{}, err
 	}
 	return ledger.Event{ID: e.EventID, Name: e.Event, Phone: number, CampaignID: value(e.CampaignID), Variables: variables}, nil
+}
+
+func readVariables(raw json.RawMessage) (user.Attributes, error) {
+	if len(raw) > maxVariables {
+		return nil, fault.Refuse("variables", "are too large: at most %d bytes", maxVariables)
+	}
+	return user.ParseAttributes("variables", raw)
+}
+
+func (s *server) TestCampaign(ctx context.Context, r openapi.TestCampaignRequestObject) (openapi.TestCampaignResponseObject, error) {
+	variables, err := readVariables(r.Body.Variables)
+	if err != nil {
+		return nil, err
+	}
+	numbers := make([]phone.Number, len(r.Body.PhoneNumbers))
+	for i, text := range r.Body.PhoneNumbers {
+		field := fmt.Sprintf("phone_numbers[%d]", i)
+		if numbers[i], err = phone.Parse(text, s.DefaultRegion); err != nil {
+			return nil, fault.Refuse(field, "%s", fieldsOf(err)[0].Detail)
+		}
+		if slices.Contains(numbers[:i], numbers[i]) {
+			return nil, fault.Refuse(field, "is named before")
+		}
+	}
+	run, enlisted, err := s.Store.StartTest(ctx, r.ID, numbers, variables, principalOf(ctx).Name, s.Now())
+	return openapi.TestCampaign202JSONResponse{
+		RunNumber: run.Number, TaskID: campaign.WorkflowID(r.ID, run.Number), Messages: each(enlisted, func(m ledger.Enlisted) openapi.TriggeredMessage {
+			return showTriggered(ledger.EventMessage{CampaignID: r.ID, Enlisted: m})
+		}),
+	}, err
 }
 
 func (s *server) CompleteCampaign(ctx context.Context, r openapi.CompleteCampaignRequestObject) (openapi.CompleteCampaignResponseObject, error) {

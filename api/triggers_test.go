@@ -105,3 +105,30 @@ func TestTriggerFieldsOfACampaign(t *testing.T) {
 	dry := e.call(t, http.StatusOK, "POST", "/api/v1/campaigns/1/trigger", `{"dry_run":true}`)
 	require.Equal(t, true, dry["dry_run"])
 }
+
+func TestTestAPI(t *testing.T) {
+	t.Parallel()
+	e := start(t, local)
+	path := fmt.Sprintf("/api/v1/campaigns/%d/test", e.campaign(t))
+	e.call(t, http.StatusCreated, "POST", "/api/v1/users", `{"phone_number":"+94771234567","consent_state":"OPT_IN"}`)
+	e.call(t, http.StatusCreated, "POST", "/api/v1/users", `{"phone_number":"+94771234568"}`)
+	tested := e.call(t, http.StatusAccepted, "POST", path, `{"phone_numbers":["+94771234568","whatsapp:+94771234567"],"variables":{"name":"Ann"}}`)
+	require.Equal(t, "campaign/1/run/1", tested["task_id"])
+	messages := tested["messages"].([]any)
+	require.Equal(t, "no_consent", messages[0].(map[string]any)["reason"])
+	require.Equal(t, "pending", messages[1].(map[string]any)["state"])
+	require.Equal(t, "DRAFT", e.call(t, http.StatusOK, "GET", "/api/v1/campaigns/1", "")["status"])
+	runs := e.call(t, http.StatusOK, "GET", "/api/v1/campaigns/1/runs", "")["runs"].([]any)
+	require.Equal(t, "test", runs[0].(map[string]any)["kind"])
+	for body, want := range map[string][]string{
+		`{"phone_numbers":[]}`:                               {"phone_numbers"},
+		`{"phone_numbers":["1","2","3","4","5","6"]}`:        {"phone_numbers"},
+		`{"phone_numbers":["+94771234567","+94770000000"]}`:  {"phone_numbers[1]"},
+		`{"phone_numbers":["+94771234567","12"]}`:            {"phone_numbers[1]"},
+		`{"phone_numbers":["+94771234567","94771234567"]}`:   {"phone_numbers[1]"},
+		`{"phone_numbers":["+94771234567"],"variables":"a"}`: {"variables"},
+	} {
+		require.Equal(t, want, fields(e.call(t, http.StatusUnprocessableEntity, "POST", path, body)), body)
+	}
+	e.call(t, http.StatusNotFound, "POST", "/api/v1/campaigns/9/test", `{"phone_numbers":["+94771234567"]}`)
+}

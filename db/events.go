@@ -74,7 +74,8 @@ func (s *Store) Enlist(ctx context.Context, runID int64, list []ledger.Enlistmen
 func (s *Store) lockOpenRun(ctx context.Context, runID int64) (r dbsqlc.EnlistRunRow, open bool, err error) {
 	r, err = s.q(ctx).EnlistRun(ctx, runID)
 	run := campaign.Run{Kind: campaign.Kind(r.Kind), ClosedAt: r.ClosedAt, FinishedAt: r.FinishedAt}
-	return r, run.Open() && campaign.Status(r.Status).Active(), translate(err, fmt.Sprintf("run %d", runID))
+	open = run.Open() && campaign.Status(r.Status).Active() || run.Kind == campaign.ByTest && run.FinishedAt == nil
+	return r, open, translate(err, fmt.Sprintf("run %d", runID))
 }
 
 // LockPeople holds off changes of these people's consent, and their erasure, until the caller's transaction ends.

@@ -20,8 +20,8 @@ WHERE (sqlc.narg(status)::text IS NULL OR c.status = sqlc.narg(status)) AND (sql
 ORDER BY c.id DESC LIMIT @at_most;
 
 -- name: RunsNewest :many
--- The newest run of each of the campaigns that has one.
-SELECT DISTINCT ON (campaign_id) * FROM campaign_runs WHERE campaign_id = ANY(@campaign_ids::integer[]) ORDER BY campaign_id, number DESC;
+-- The newest run of each of the campaigns that has one; a test does not count.
+SELECT DISTINCT ON (campaign_id) * FROM campaign_runs WHERE campaign_id = ANY(@campaign_ids::integer[]) AND kind <> 'test' ORDER BY campaign_id, number DESC;
 
 -- name: CampaignCount :one
 SELECT count(*) FROM campaigns WHERE (sqlc.narg(status)::text IS NULL OR status = sqlc.narg(status));

@@ -345,6 +345,7 @@ func (e ReadinessStatus) Valid() bool {
 const (
 	RunKindEvent   RunKind = "event"
 	RunKindRetry   RunKind = "retry"
+	RunKindTest    RunKind = "test"
 	RunKindTrigger RunKind = "trigger"
 )
 
@@ -354,6 +355,8 @@ func (e RunKind) Valid() bool {
 	case RunKindEvent:
 		return true
 	case RunKindRetry:
+		return true
+	case RunKindTest:
 		return true
 	case RunKindTrigger:
 		return true
@@ -657,6 +660,25 @@ type CampaignSummary struct {
 
 	// TotalRecipients The audience: one message for each.
 	TotalRecipients int64 `json:"total_recipients"`
+}
+
+// CampaignTest Example: {"phone_numbers":["+94771234567"],"variables":{"order":"1207"}}
+type CampaignTest struct {
+	// PhoneNumbers Of users, in E.164 form.
+	PhoneNumbers []string `json:"phone_numbers"`
+
+	// Variables Values for the template's placeholders; they go before the users' attributes. At most 16 KiB.
+	Variables json.RawMessage `json:"variables,omitempty"`
+}
+
+// CampaignTested Example: {"messages":[{"campaign_id":3,"message_id":"019ab0c4-71c5-7f3e-8a57-3f1f6a1b2c3d","reason":null,"state":"pending"}],"run_number":1,"task_id":"campaign/3/run/1"}
+type CampaignTested struct {
+	// Messages In the order of the numbers.
+	Messages  []TriggeredMessage `json:"messages"`
+	RunNumber int                `json:"run_number"`
+
+	// TaskID The run's workflow in Temporal.
+	TaskID string `json:"task_id"`
 }
 
 // CampaignTrigger Example: {}
@@ -1225,7 +1247,7 @@ type Run struct {
 	// FrozenAt When its audience was taken.
 	FrozenAt *time.Time `json:"frozen_at"`
 
-	// Kind `trigger`: to the campaign's audience; `retry`: to some of it again; `event`: to one person at a time, as they are named.
+	// Kind `trigger`: to the campaign's audience; `retry`: to some of it again; `event`: to one person at a time, as they are named; `test`: to a few chosen people.
 	Kind RunKind `json:"kind"`
 
 	// NotBefore The time it was scheduled for.
@@ -1257,7 +1279,7 @@ type Run struct {
 	TemporalURL *string `json:"temporal_url"`
 }
 
-// RunKind `trigger`: to the campaign's audience; `retry`: to some of it again; `event`: to one person at a time, as they are named.
+// RunKind `trigger`: to the campaign's audience; `retry`: to some of it again; `event`: to one person at a time, as they are named; `test`: to a few chosen people.
 type RunKind string
 
 // RunList defines model for RunList.
@@ -1837,6 +1859,12 @@ type ListRunsParams struct {
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 }
 
+// TestCampaignParams defines parameters for TestCampaign.
+type TestCampaignParams struct {
+	// IdempotencyKey Makes it safe to repeat this request; chosen by the caller, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
 // TriggerCampaignParams defines parameters for TriggerCampaign.
 type TriggerCampaignParams struct {
 	// IdempotencyKey Makes it safe to repeat this request; chosen by the caller, new for each thing to be done.
@@ -2035,6 +2063,9 @@ type UpdateCampaignJSONRequestBody = CampaignWrite
 // RetryCampaignJSONRequestBody defines body for RetryCampaign for application/json ContentType.
 type RetryCampaignJSONRequestBody = CampaignRetry
 
+// TestCampaignJSONRequestBody defines body for TestCampaign for application/json ContentType.
+type TestCampaignJSONRequestBody = CampaignTest
+
 // TriggerCampaignJSONRequestBody defines body for TriggerCampaign for application/json ContentType.
 type TriggerCampaignJSONRequestBody = CampaignTrigger
 
@@ -2142,6 +2173,9 @@ type ServerInterface interface {
 	// ListRuns List a campaign's runs
 	// (GET /api/v1/campaigns/{id}/runs)
 	ListRuns(c *gin.Context, id ID, params ListRunsParams)
+	// TestCampaign Send a test
+	// (POST /api/v1/campaigns/{id}/test)
+	TestCampaign(c *gin.Context, id ID, params TestCampaignParams)
 	// TriggerCampaign Start a campaign
 	// (POST /api/v1/campaigns/{id}/trigger)
 	TriggerCampaign(c *gin.Context, id ID, params TriggerCampaignParams)
@@ -2921,6 +2955,55 @@ func (siw *ServerInterfaceWrapper) ListRuns(c *gin.Context) {
 	}
 
 	siw.Handler.ListRuns(c, id, params)
+}
+
+// TestCampaign operation middleware
+func (siw *ServerInterfaceWrapper) TestCampaign(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params TestCampaignParams
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Idempotency-Key, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Idempotency-Key: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.TestCampaign(c, id, params)
 }
 
 // TriggerCampaign operation middleware
@@ -4189,6 +4272,7 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 	router.PATCH(options.BaseURL+"/api/v1/campaigns/:id", wrapper.PatchCampaign)
 	router.PUT(options.BaseURL+"/api/v1/campaigns/:id", wrapper.UpdateCampaign)
 	router.POST(options.BaseURL+"/api/v1/campaigns/:id/trigger", wrapper.TriggerCampaign)
+	router.POST(options.BaseURL+"/api/v1/campaigns/:id/test", wrapper.TestCampaign)
 	router.POST(options.BaseURL+"/api/v1/campaigns/:id/pause", wrapper.PauseCampaign)
 	router.POST(options.BaseURL+"/api/v1/campaigns/:id/resume", wrapper.ResumeCampaign)
 	router.POST(options.BaseURL+"/api/v1/campaigns/:id/cancel", wrapper.CancelCampaign)
@@ -6844,6 +6928,207 @@ type ListRunsdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response ListRunsdefaultApplicationProblemPlusJSONResponse) VisitListRunsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type TestCampaignRequestObject struct {
+	ID     ID `json:"id"`
+	Params TestCampaignParams
+	Body   *TestCampaignJSONRequestBody
+}
+
+type TestCampaignResponseObject interface {
+	VisitTestCampaignResponse(w http.ResponseWriter) error
+}
+
+type TestCampaign202JSONResponse CampaignTested
+
+func (response TestCampaign202JSONResponse) VisitTestCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(202)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type TestCampaign400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response TestCampaign400ApplicationProblemPlusJSONResponse) VisitTestCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type TestCampaign401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response TestCampaign401ApplicationProblemPlusJSONResponse) VisitTestCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type TestCampaign403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response TestCampaign403ApplicationProblemPlusJSONResponse) VisitTestCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type TestCampaign404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response TestCampaign404ApplicationProblemPlusJSONResponse) VisitTestCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type TestCampaign409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response TestCampaign409ApplicationProblemPlusJSONResponse) VisitTestCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type TestCampaign413ApplicationProblemPlusJSONResponse struct {
+	PayloadTooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response TestCampaign413ApplicationProblemPlusJSONResponse) VisitTestCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type TestCampaign415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response TestCampaign415ApplicationProblemPlusJSONResponse) VisitTestCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type TestCampaign422ApplicationProblemPlusJSONResponse struct {
+	UnprocessableContentApplicationProblemPlusJSONResponse
+}
+
+func (response TestCampaign422ApplicationProblemPlusJSONResponse) VisitTestCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type TestCampaign500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response TestCampaign500ApplicationProblemPlusJSONResponse) VisitTestCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type TestCampaign503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response TestCampaign503ApplicationProblemPlusJSONResponse) VisitTestCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type TestCampaigndefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response TestCampaigndefaultApplicationProblemPlusJSONResponse) VisitTestCampaignResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -12333,6 +12618,9 @@ type StrictServerInterface interface {
 	// ListRuns List a campaign's runs
 	// (GET /api/v1/campaigns/{id}/runs)
 	ListRuns(ctx context.Context, request ListRunsRequestObject) (ListRunsResponseObject, error)
+	// TestCampaign Send a test
+	// (POST /api/v1/campaigns/{id}/test)
+	TestCampaign(ctx context.Context, request TestCampaignRequestObject) (TestCampaignResponseObject, error)
 	// TriggerCampaign Start a campaign
 	// (POST /api/v1/campaigns/{id}/trigger)
 	TriggerCampaign(ctx context.Context, request TriggerCampaignRequestObject) (TriggerCampaignResponseObject, error)
@@ -13081,6 +13369,51 @@ func (sh *strictHandler) ListRuns(ctx *gin.Context, id ID, params ListRunsParams
 		sh.options.HandlerErrorFunc(ctx, err)
 	} else if validResponse, ok := response.(ListRunsResponseObject); ok {
 		if err := validResponse.VisitListRunsResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// TestCampaign operation middleware
+func (sh *strictHandler) TestCampaign(ctx *gin.Context, id ID, params TestCampaignParams) {
+	var request TestCampaignRequestObject
+
+	request.ID = id
+	request.Params = params
+
+	var body TestCampaignJSONRequestBody
+	var err error
+	// A request validator built on kin-openapi's openapi3filter with
+	// KeepValidatedValue leaves the value it validated on the body. Bind
+	// that value, matching member names exactly, so the handler receives
+	// what was validated instead of a second, case-insensitive decode.
+	if vb, ok := ctx.Request.Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+		err = ctx.ShouldBindJSON(&body)
+	} else if binding.Validator != nil {
+		// ShouldBindJSON runs the struct validator after decoding; keep that.
+		err = binding.Validator.ValidateStruct(&body)
+	}
+	if err != nil {
+		sh.options.RequestErrorHandlerFunc(ctx, err)
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.TestCampaign(ctx, request.(TestCampaignRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "TestCampaign")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(TestCampaignResponseObject); ok {
+		if err := validResponse.VisitTestCampaignResponse(ctx.Writer); err != nil {
 			sh.options.ResponseErrorHandlerFunc(ctx, err)
 		}
 	} else if response != nil {
@@ -14371,317 +14704,325 @@ func (sh *strictHandler) GetReadiness(ctx *gin.Context) {
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7L37ctu4tjf4KjiaM9VJtyxLtnOTa2qXdy67M7uTeGxn99SJMyJEQhK2KUANkFbc+fzVPM082DzJV1i4",
-	"ECRBifItSR/90+1IIojLwrqv3/raifl8wRlhmewMv3YWWOA5yYiAf73MheRC/ZUQGQu6yChnnWHnbEZQ",
-	"xMiXbBTDLyLEJyibEbTAU4LGZMIF6XW6Hap+/EdOxFWn22F4TjrDjn6i0+3IeEbmWA0+x19+I2yazTrD",
-	"J4O9bmdOmf33oNtZ4CwjQo30/3w62vkvvPNnf+fF6P/Y+fzLf3a6nexqoUaVmaBs2rm+7nbevgpPmCZo",
-	"Si8JQzhDsSBYfeUmucDZrJgjTTrdjiB/5FSQpDPMRE78+U64mONM/Y5lTw86XbUAOs/nneHe4ODZwfP9",
-	"pwfPYBX6w4GbJWUZmRKhp5mQ+YJnhMVX/yRX9Sm/wxdEIpohiScEZRwJsiA4Q9mMSqTmRmR2iOIZl4Sh",
-	"8RVsf4zTlIguYmSJJlwgguOZeoBN1QBjghLO4GDIFzxfpGpK+5PBpJ8ckJ2nk/5k5wD3yc6LZP/pTh/v",
-	"4yfjQfIsHvTtJs0ITogotslbwo5aQ8OZ7j15supM/2PnfzYd5W90TrP61vzKl2iO2RUSfCnVyjCTSyLU",
-	"wc65zJooL4XR/EkmZILzNOsMn/T9Q+z3157e8Ywz8j6fj0nD9WDwHaIMve4Nnh4cIppJFP0SoTm+Uiex",
-	"FDTLCEPR/77396iHjlC0nOFM4sViGKGFIBP6BVGJcJryJUnKZ/bLi4NnzwZ7+wdPnj4LE/BCTW+k57CS",
-	"lL1jOuiXTukgdPM+/zz8G/rbp1/6Oy8+f+rvvECPHvcaL+IJiemCEpa9FoKLlzwh9a36wNIrNCdS4imR",
-	"aEmzmSZwoh5xXEXwS5oQ8ZNsOlr4+ShWr6isbuN76WZ9QrBUc2w7ZQG/b5qh/rbpijw9WHVDDMtbu8+n",
-	"Gc7W7jFlerpS/bhptvBlabL/KcikM+z8b7uFvNjV38rdd3ps/XqYUc5a3A1zuiJnh/AHI0siM7ScEYZS",
-	"MskQzxvvssjZrU/6DMuLJmERZVhejGgSoWwGTJegfJFynKAllobfkAROv0GGmAHaCZI8h196FLH/tH7U",
-	"13osIrO/84QSENEfJRFv5wsugE/GnGWEwZ94sUhpDFJu99+GkB0L+fS1g6dE3/mYZlcgbzIscKerxpCE",
-	"ZSNNA8POh+Oz0dv3xcLeCMwu0DuqRE2n2+FxnC+w3TolceDjEgfyWdazp53rrnn93gv3+iOWC5zM8CJv",
-	"NYl/CBwT9DtN9aUqTeIVjzMemINjsN5knnWuP/snQjMyl+voXe/3CYm5SDrXcGxv9XODft8ID/uBO0Us",
-	"BFYE/GVnynfMZ58+q5PpneCluUJAl/M8zegCi2xX0cdOgjOYWjFJnCRUrRWnx4IviMiAFiY4laTbWXgf",
-	"fe1MaErCFK6+0VJJbSnKSJpK+KcmSkXVjjzHlGG4fXXmUxD3J/2yz+5XfPxvEmeabsvvP4K3a1ZEkFsv",
-	"mlCSJihSX0boUdSL5WXURVFP7ZL7I40O0cezNzvPH3cRFwij//P0w3sE26tYioBjkT30Wik/+l9opi7t",
-	"OYt8iojQIy6Q/ih6jDBLQDbP8CVBGEUlCjS/NZ9Fjw8RuSTiCvFsRgS6IEqkx3xOFGtAOMsEHecZ6apB",
-	"zxmskahXSjVBzJDeGZSzhAgUud/LCCUcZZz30Ov5IrtClzjNiUQSXyHGQY/rnbNzdoRenv5LbyEsDGnF",
-	"TJ9mDAeJBUGSKG0+I4lSD2M+n+MukmROY55y1kUZHqv9i/4HqB/qMc3rlNaBFimmzDLqR4yfs5TgRCmS",
-	"fxLBpXpwkeYSSTplXat4ocETFM+wwLEyIB4Xe2IG6qJIccAI9joCeo3Mj9CY85RgJrtK5UEklQRRec4y",
-	"8iWDbURwTmYgpRct8RUss3fOajxWE6ZcqOOCa/B3nJxozrmCSy4EH6dk/ovllu2E37F+KkTm6poZho1i",
-	"zBjPlOYnCE56im285GyS0vjBp7QQRFGx1gDUdR/TRF19mBToag85oyNmrxEocTCJNzCnhLCH3hp1k1Mc",
-	"X0hgTDLmCwITesuUMobTB9+dD7lAYKNoFSnlUwms2vIOQ15KU4GJvufZG56z5IE3TqjbihhHMrcWJ0zn",
-	"GF8ppemM89+wmJKHPs4xT67UxDLOUaomAJP6yHCezbigf5IH3af3XNEXCC3FCrBi7zRBYJLraV1imuJx",
-	"+qD7dIQSsiAsUVa82quEL5U+Lq4QnmLKzNQWgsdKRRmn5GUxsYc8S/MuBJbWJJckOUQRsAwZgQqj7yyo",
-	"ENLMWuYLpamR5B1JKD4DteTbUKCS+0jpRdr4UioavBUlnEgghwxfKDq4ttooyK2jOOY5y8APIksa/NeO",
-	"tehGCyJGksRc3XqlgF5XlcDgL2tW4iURIHulIgahLs2UKL7c6wStJ1/xC72grgd2y8s5xlk8W6vOrlvw",
-	"k/br9R086z08N1pflpH5AiirPKMYC0GbzOGx0g9A9VK2pSCaZBXJ0AzhSabOJY7JIsMsBoud5alhE9qg",
-	"rGjlig4zTFP1trU/VYedjHDAy/a7ssOVRsnzDFQ0NbsLxpesZBskOCM7GZ2TNhPz/DTBrSh7ehqGc6fU",
-	"7UwwTUkySjm/kGE/IZ9khOndTanSw3ieJqikioUGnmXZAlT/PDDuh6pbyjgEDpGasXZgMKWtxnhO2i2E",
-	"JiF/QG3/UoIlGeUs06db4eRAKsBf1LFZzZMqm0BkmLL0CvFLfaGDx1d/3fp9LW0D7LAiE0mwiGckAS80",
-	"zbpoOQODr0JNOXP0VN8S1uBBeiP4HA3Cz9i5jKTe0LUEKTOsLpu5AO12RVo32yq5YFhB4RPz+QkcrvPO",
-	"WmebZRKVZZSJsVv2dZqbbo+qciNK6ytTj3fzV3CyBo9ixBeERcoudMd5RbLHXRRpRkWSyIYk7FK6SlcF",
-	"sQ1fKZqI8BisafTI/yFiyrRGM5wgmj3unrPIUEmEHlHfjsp4mjzW1h9hio9/6qhpdbodOwmwC+Gd6kN4",
-	"WafbMcN5yy6O9siZ4s2CSVNSlVdqwxlG1sJ+QYRUZvb4CrSTHvqXNuaVZQ5egCvtuFBzKLn3jW9sf+B8",
-	"Yy95yudjXni/jsS/c4bRKU0vsXFA+TOEAEb5SMt+p6rXyft2R17QxQ5f6HXvLLi6XcKY1d3OSzxfYDpl",
-	"FV0E5wklLCYjSf8knaG6doqeGRZXSmbGoG71u514hhkjqeeMA1+fGsbeQvOsINh+0tnr7z3dGQx29gZn",
-	"e3vD/efDJy/+y5B6LsgomwkiZzxNilft9TVLHai7RLnQ+zjO04tOt/NHTkk2mvFcyBFRqoF+pf8xXBv7",
-	"hcAZGUHwqKxqaU0tyVMyAlZhfi7JdE6YMsk6w73in9qBbX/jsR33CciazquTozdnHfvByMQNzK/UpUzN",
-	"lQzupVm0oZPfSQqXszjnSyIkkOzguhhtZJ5Sq/iTM/Xkx7OXivXxBY0VvR2/Ra/InCN3/N1OJuh0Cn7V",
-	"OWY5TouPRvrtesb5IllzkDX1rUJMVebjwh3SRhBM4AACCSCBdQQaxI0dTN3OieB/krL2YiO46yV0lZqr",
-	"0zqdmZutZuTeupxxqfSMmNBFpi8/XmIKTjk9SQiBGDkNbpmMH6K+Nqd1sDYwF3v0q2XQS/Oz6+odC6p6",
-	"xsMIghnCLxkHW+Dm2p5/idsK1xWXuhYhV9tnfq+MP2wiW3jO2VS7S7DMrISSaIFzqYhCba8WMsr4Cu9w",
-	"RR+zZBLSOCx7WXMW5uYc299fBxhRdYXnnV9/Hb57d95ppfUHGNjtBmxgfDXKJyyRaEymOUOUgWRTyq/+",
-	"uR+Ur+9ehYF+vSGh+Sz3600ud4VJbyL6j5B5+CeJEjKhDJ7rmlwTEx4GUwDOf8XG37GobqHatlGPjQXU",
-	"hrZP9a+va8Krzm+UBqh4nB+NzmUrqvRl4KpZnZnfnebzORZXnarAa3W9C5H4NTATLR5D31jh2G7jzvTP",
-	"/0lZ4j1t5GjITiaXmuAgdMcFUNgFuVpykbTaQ18qt+PMIQtGr7+8rd75lO5l9Y452qoSSxPb8VjtKilR",
-	"E9Qhvlhnvd5JV7lScZqVkynkcLeis5REX2m3KxZZSSyH7DBLIb9RGXQr6W9l69C1U+CuK4FpZXAXCX2t",
-	"bOeMZzhtdY8qxFNMu/xSO+SqjWjnNQyFu0magMZoR/pd0AwS69QpTkkP/ZMsMoQh5y7Gc9JFYxKDygA6",
-	"JWaJy0pBc4IZSuhkQgSobEpxkhUrribdO/3nw34/SJDDzt5Af9cgcw/61+Cx9Nc66NbIoaqiOpfnE9/h",
-	"2W9ypTUqXm6cQX/tQHesEfnJoXXO5qVJPfrUH3z+26f+zovP/2PvU39n//Pj4af+zhNIVPv8n522GtN9",
-	"vrBRo/I3eI1v+qG0prUpVfeqVp1B+is4hlIcO8NKzZII0C8h82E54ykYSRUXiKH3ynV5GMVrnZaxca5a",
-	"WQ1pnTZYJEv/shtO0vRUGG9Ue8e9Ye9ZwVn98jWEfH3fvq5jj6FV9Vhl3bvUyilHEyp0CqMoVH6JJPgG",
-	"sAmtDVGUCcwkjvWLI+sKiMZ5ehH1zP8riZAlR2fp+U5Xe7ZCDs1iDXwqiKzGEO0UrQdIkDmmTD07fPbs",
-	"hbrA4E3bG3gOquOjj6evX4EjVRDJ00sl1OtBuNLQrXRt7+U1U99uscxomppkdjW5oDMnxIiCDgQ7asn/",
-	"bL3HbYe+oYnk796KiSnz2WaljQlhsOpDtFRfKP1kblnjXJlTY0LZFE14zhKbPXtT5cwo7U5J17p0cUal",
-	"FazS2E5Itor51+O8RYBDdoaf9vv9/v5nEyWRkGYIIQ6YQEJSeknUzD/XCLA0zOpg4yHCzCZmKMmSIZym",
-	"3UAmslWxb8DCiyTRJ/1aUmjO6B85Md8X9ntGwtHHSG9B1EWRtwfqnzFmMUnVdzrJTuaLhbr3JIl66Iih",
-	"IphiuBZkEJriEBLThCSah5UyHM+ZzhVTaq8sMqLdlZmB1gwbCNk2aEoyRA3PamWXlFPISym1g9X5tPWt",
-	"qxC02cdVJHraEOiNXn54d/zb67PXr6Kh84/Ssnv0sPDuqouqGRQWgl7qsI7h2Natf/ry19evPv4GDPTk",
-	"4/v3b9//o9MteKp7ofr76P3L17/pn745eqv+qLF4Jc3UK3YusYAkGHiXwBN1WU+NnqjuyknOzLU9xiYi",
-	"9tIan+pvSzfqXfp+ffY3yPhQajv0kufGEe+koBJ1cT7PU5zRSzJEGMLsjt5i/QSWyBFuF+HiH1a3A+6O",
-	"In16kX2M4Hh2zuxYnMU6yRbhJJEoX6hDicCIHAkXJog0HVaCDJdE4CkZmfdegS5tFHLZEHQusjDUe+yT",
-	"5ah/4UN3Kyo70HmuVJlGrcZEhSHgYBhx1Xd/Q2f8xvLYPXEXnkS3z2ACNfr0XxVkMKkLeLd5tc1Kcp1P",
-	"teYEYSVg8+s9BU8tFwhi4ojxZTmABEmg6pEbHqG1qVevWd83IGOPm0OQOE1RQcctt2JK+FTgxYzGo4RK",
-	"Hc+mIS+sF0gbX2kzq6sT8rnM0ATyR1imxUGvLSM/VsMAVwi5mFIss5FxhzWEobIZkQRN6BSiOktQpNVw",
-	"JGmft+LytZw4bEny7sFCsagLhULgQv684m5RS2XRjW90mMCZQL5CPXuCC5SqY9H5YFSn2VhVdeg0gk3n",
-	"sSAsCWrc7yHJYpqzzZXtUrbcnLI8lEJyqkiLXxLtu7bXtyWJuzf8kZM8tI0fITt6ia/U7HWIOFtycTFE",
-	"kdQr1mfn0lU2XZo69E1pKmyEnEDJVFKfZab0uZJyB5QG8/a1vk2nXqiE4VMvzvsQSUJ8HdL46OXG7/Q1",
-	"9SApaCnuch8ZzxrkZ6uX6QSfEH+BQoOa7grmUzmz6BDqdCBNlwujGsuWM+GLbMTzTI6SXHGkUewlzTSy",
-	"4OWMQ7QwEWSpJkQFMuVGaEyyJZh+IL3URhXiq+WUfE9nQiZEiDD3KU9HJypMIMCkjKIMgruK697gtWq0",
-	"IKsJvNW8U20CDIFgCEWa1YSEFe6EwteqhlyZx6hdM+UFE6RGQDBC21cSnKwR9idKF+aTddphjeWJnI3Y",
-	"ippakTNXviVBW6eQIl9VZ5w0b+G9dQboKoEPJps2A24VMc7jmEi5ZvdAaqgLoG6q4xYed+neWG2qc7nw",
-	"Rt9GOdIl5Y3akXMc67KGlTelmK4LU+n7kpEvtSxnJQ2VRilAa4BqGM6mLYlazYoLnI5ykTbS3k8SKck1",
-	"SfnSlnWemefQ72SMPr5tIEX1cLuwP1+M1rp0bnM4DqXAnY9f1xs4rebof8UADc/VhoyHYPFak9bCdtze",
+	"7L37chu3tjf4KjicMxU7oShSkm9UTe1SbGfHX2JbI8k7U8fysMFukMRWE2CAbtGKP301TzMPNk8yhYVL",
+	"o7vRZFM32zn8J5HJJhqXhXVfv/WlE/P5gjPCMtkZfukssMBzkhEB/3qZC8mF+ishMhZ0kVHOOsPO2Yyg",
+	"iJHP2SiGJyLEJyibEbTAU4LGZMIF6XW6Haoe/jMn4qrT7TA8J51hR/+i0+3IeEbmWA0+x59/J2yazTrD",
+	"J4O9bmdOmf33oNtZ4CwjQo30f3882vkvvPNXf+fF6P/Y+fTTf3a6nexqoUaVmaBs2rm+7nbevApPmCZo",
+	"Si8JQzhDsSBYfeUmucDZrJgjTTrdjiB/5lSQpDPMRE78+U64mONMPceypwedrloAnefzznBvcPDs4Pn+",
+	"04NnsAr94cDNkrKMTInQ00zIfMEzwuKr38hVfcpv8QWRiGZI4glBGUeCLAjOUDajEqm5EZkdonjGJWFo",
+	"fAXbH+M0JaKLGFmiCReI4HimfsCmaoAxQQlncDDkM54vUjWl/clg0k8OyM7TSX+yc4D7ZOdFsv90p4/3",
+	"8ZPxIHkWD/p2k2YEJ0QU2+QtYUetoeFM9548WXWm/7Hzv5qO8nc6p1l9a37lSzTH7AoJvpRqZZjJJRHq",
+	"YOdcZk2Ul8Jo/iQTMsF5mnWGT/r+Ifb7a0/veMYZeZfPx6ThejD4DlGGXvcGTw8OEc0kin6K0BxfqZNY",
+	"CpplhKHof9/7OeqhIxQtZziTeLEYRmghyIR+RlQinKZ8SZLymf304uDZs8He/sGTp8/CBLxQ0xvpOawk",
+	"Ze+YDvqlUzoI3bxPPw7/gf7x8af+zotPH/s7L9Cjx73Gi3hCYrqghGWvheDiJU9Ifaves/QKzYmUeEok",
+	"WtJspgmcqJ84riL4JU2I+EE2HS08PorVKyqr2/heulmfECzVHNtOWcDzTTPU3zZdkacHq26IYXlr9/k0",
+	"w9naPaZMT1eqh5tmC1+WJvufgkw6w87/tlvIi139rdx9q8fWr4cZ5azF3TCnK3J2CH8wsiQyQ8sZYSgl",
+	"kwzxvPEui5zd+qTPsLxoEhZRhuXFiCYRymbAdAnKFynHCVpiafgNSeD0G2SIGaCdIMlzeNKjiP2n9aO+",
+	"1mMRmf3ME0pARH+QRLyZL7gAPhlzlhEGf+LFIqUxSLndfxtCdizk45cOnhJ952OaXYG8ybDAna4aQxKW",
+	"jTQNDDvvj89Gb94VC/tFYHaB3lIlajrdDo/jfIHt1imJAx+XOJDPsp497Vx3zev3XrjXH7Fc4GSGF3mr",
+	"SfxT4JigP2iqL1VpEq94nPHAHByD9SbzrHP9yT8RmpG5XEfver9PSMxF0rmGY3ujfzfo943wsB+4U8RC",
+	"YEXAn3emfMd89vGTOpneCV6aKwR0Oc/TjC6wyHYVfewkOIOpFZPESULVWnF6LPiCiAxoYYJTSbqdhffR",
+	"l86EpiRM4eobLZXUlqKMpKmEf2qiVFTtyHNMGYbbV2c+BXF/1C/75J7i43+TONN0W37/EbxdsyKC3HrR",
+	"hJI0QZH6MkKPol4sL6Muinpql9wfaXSIPpz9svP8cRdxgTD6H6fv3yHYXsVSBByL7KHXSvnR/0IzdWnP",
+	"WeRTRIQecYH0R9FjhFkCsnmGLwnCKCpRoHnWfBY9PkTkkogrxLMZEeiCKJEe8zlRrAHhLBN0nGekqwY9",
+	"Z7BGol4p1QQxQ3pnUM4SIlDknpcRSjjKOO+h1/NFdoUucZoTiSS+QoyDHtc7Z+fsCL08/ZfeQlgY0oqZ",
+	"Ps0YDhILgiRR2nxGEqUexnw+x10kyZzGPOWsizI8VvsX/U9QP9TPNK9TWgdapJgyy6gfMX7OUoITpUj+",
+	"RQSX6oeLNJdI0inrWsULDZ6geIYFjpUB8bjYEzNQF0WKA0aw1xHQa2QeQmPOU4KZ7CqVB5FUEkTlOcvI",
+	"5wy2EcE5mYGUXrTEV7DM3jmr8VhNmHKhjguuwc84OdGccwWXXAg+Tsn8J8st2wm/Y/2rEJmra2YYNoox",
+	"YzxTmp8gOOkptvGSs0lK4wef0kIQRcVaA1DXfUwTdfVhUqCrPeSMjpi9RqDEwSR+gTklhD301qibnOL4",
+	"QgJjkjFfEJjQG6aUMZw++O68zwUCG0WrSCmfSmDVlncY8lKaCkz0Hc9+4TlLHnjjhLqtiHEkc2txwnSO",
+	"8ZVSms44/x2LKXno4xzz5EpNLOMcpWoCMKkPDOfZjAv6F3nQfXrHFX2B0FKsACv2ThMEJrme1iWmKR6n",
+	"D7pPRyghC8ISZcWrvUr4Uunj4grhKabMTG0heKxUlHFKXhYTe8izNO9CYGlNckmSQxQBy5ARqDD6zoIK",
+	"Ic2sZb5QmhpJ3pKE4jNQS74OBSq5j5RepI0vpaLBW1HCiQRyyPCFooNrq42C3DqKY56zDPwgsqTBf+lY",
+	"i260IGIkSczVrVcK6HVVCQw+WbMSL4kA2SsVMQh1aaZE8eVeJ2g9+Ypf6AV1PbBbXs4xzuLZWnV23YKf",
+	"tF+v7+BZ7+G50fqyjMwXQFnlGcVYCNpkDo+VfgCql7ItBdEkq0iGZghPMnUucUwWGWYxWOwsTw2b0AZl",
+	"RStXdJhhmqq3rX1UHXYywgEv2x/KDlcaJc8zUNHU7C4YX7KSbZDgjOxkdE7aTMzz0wS3ouzpaRjOnVK3",
+	"M8E0Jcko5fxChv2EfJIRpnc3pUoP43maoJIqFhp4lmULUP3zwLjvq24p4xA4RGrG2oHBlLYa4zlptxCa",
+	"hPwBtf1LCZZklLNMn26FkwOpAH9Rx2Y1T6psApFhytIrxC/1hQ4eX/116/e1tA2ww4pMJMEinpEEvNA0",
+	"66LlDAy+CjXlzNFTfUtYgwfpF8HnaBD+jZ3LSOoNXUuQMsPqspkL0G5XpHWzrZILhhUUPjGfn8DhOu+s",
+	"dbZZJlFZRpkYu2Vfp7np9qgqN6K0vjL1eDd/BSdr8ChGfEFYpOxCd5xXJHvcRZFmVCSJbEjCLqWrdFUQ",
+	"2/CVookIj8GaRo/8BxFTpjWa4QTR7HH3nEWGSiL0iPp2VMbT5LG2/ghTfPxjR02r0+3YSYBdCO9UH8LL",
+	"Ot2OGc5bdnG0R84UbxZMmpKqvFIbzjCyFvYLIqQys8dXoJ300L+0Ma8sc/ACXGnHhZpDyb1vfGP7A+cb",
+	"e8lTPh/zwvt1JP6dM4xOaXqJjQPKnyEEMMpHWvY7Vb1O3rc78oIudvhCr3tnwdXtEsas7nZe4vkC0ymr",
+	"6CI4TyhhMRlJ+hfpDNW1U/TMsLhSMjMGdavf7cQzzBhJPWcc+PrUMPYWmt8Kgu0nnb3+3tOdwWBnb3C2",
+	"tzfcfz588uK/DKnngoyymSByxtOkeNVeX7PUgbpLlAu9j+M8veh0O3/mlGSjGc+FHBGlGuhX+h/DtbFf",
+	"CJyREQSPyqqW1tSSPCUjYBXmcUmmc8KUSdYZ7hX/1A5s+4zHdtwnIGs6r06Ofjnr2A9GJm5gnlKXMjVX",
+	"MriXZtGGTv4gKVzO4pwviZBAsoPrYrSR+ZVaxV+cqV9+OHupWB9f0FjR2/Eb9IrMOXLH3+1kgk6n4Fed",
+	"Y5bjtPhopN+uZ5wvkjUHWVPfKsRUZT4u3CFtBMEEDiCQABJYR6BB3NjB1O2cCP4XKWsvNoK7XkJXqbk6",
+	"rdOZudlqRu6tyxmXSs+ICV1k+vLjJabglNOThBCIkdPglsn4Ieprc1oHawNzsUe/Wga9NI9dV+9YUNUz",
+	"HkYQzBB+yTjYAjfX9vxL3Fa4rrjUtQi52j7zvDL+sIls4TlnU+0uwTKzEkqiBc6lIgq1vVrIKOMrvMMV",
+	"fcySSUjjsOxlzVmYm3Nsn78OMKLqCs87v/46fPv2vNNK6w8wsNsN2MD4apRPWCLRmExzhigDyaaUX/24",
+	"H5Sv716FgX65IaH5LPfLTS53hUlvIvqPkPnxDxIlZEIZ/K5rck1MeBhMATj/FRt/x6K6hWrbRj02FlAb",
+	"2j7VT1/XhFed3ygNUPE4Pxqdy1ZU6cvAVbM6M8+d5vM5FledqsBrdb0LkfglMBMtHkPfWOHYbuPO9OO/",
+	"UZZ4vzZyNGQnk0tNcBC64wIo7IJcLblIWu2hL5XbceaQBaPXX95W73xK97J6xxxtVYmlie14rHaVlKgJ",
+	"6hBfrLNe76SrXKk4zcrJFHK4W9FZSqKvtNsVi6wklkN2mKWQ36kMupX0t7J16NopcNeVwLQyuIuEvla2",
+	"c8YznLa6RxXiKaZdfqkdctVGtPMahsLdJE1AY7Qj/SFoBol16hSnpId+I4sMYci5i/GcdNGYxKAygE6J",
+	"WeKyUtCcYIYSOpkQASqbUpxkxYqrSfdO//mw3w8S5LCzN9DfNcjcg/41eCz9tQ66NXKoqqjO5fnEd3j2",
+	"m1xpjYqXG2fQXzvQHWtEfnJonbN5aVKPPvYHn/7xsb/z4tP/3PvY39n/9Hj4sb/zBBLVPv1np63GdJ8v",
+	"bNSo/A1e45t+KK1pbUrVvapVZ5D+Co6hFMfOsFKzJAL0S8h8WM54CkZSxQVi6L1yXR5G8VqnZWycq1ZW",
+	"Q1qnDRbJ0j/thpM0PRXGG9XecW/Ye1ZwVr98DSFf37ev69hjaFU9Vln3LrVyytGECp3CKAqVXyIJvgFs",
+	"QmtDFGUCM4lj/eLIugKicZ5eRD3z/0oiZMnRWfp9p6s9WyGHZrEGPhVEVmOIdorWAyTIHFOmfjt89uyF",
+	"usDgTdsbeA6q46MPp69fgSNVEMnTSyXU60G40tCtdG3v5TVT326xzGiammR2NbmgMyfEiIIOBDtqyf9s",
+	"vcdth76hieTv3oqJKfPZZqWNCWGw6kO0VF8o/WRuWeNcmVNjQtkUTXjOEps9e1PlzCjtTknXunRxRqUV",
+	"rNLYTki2ivnX47xFgEN2hh/3+/3+/icTJZGQZgghDphAQlJ6SdTMP9UIsDTM6mDjIcLMJmYoyZIhnKbd",
+	"QCayVbFvwMKLJNEn/VpSaM7onzkx3xf2e0bC0cdIb0HURZG3B+qfMWYxSdV3OslO5ouFuvckiXroiKEi",
+	"mGK4FmQQmuIQEtOEJJqHlTIcz5nOFVNqrywyot2VmYHWDBsI2TZoSjJEDc9qZZeUU8hLKbWD1fm09a2r",
+	"ELTZx1UketoQ6I1evn97/Pvrs9evoqHzj9Kye/Sw8O6qi6oZFBaCXuqwjuHY1q1/+vLX168+/A4M9OTD",
+	"u3dv3v2z0y14qnuh+vvo3cvXv+tHfzl6o/6osXglzdQrdi6xgCQYeJfAE3VZT42eqO7KSc7MtT3GJiL2",
+	"0hqf6m9LN+pd+n598jfI+FBqO/SS58YR76SgEnVxPs9TnNFLMkQYwuyO3mL9CyyRI9wuwsU/rG4H3B1F",
+	"+vQi+zOC49k5s2NxFuskW4STRKJ8oQ4lAiNyJFyYINJ0WAkyXBKBp2Rk3nsFurRRyGVD0LnIwlDvsb8s",
+	"R/0LH7pbUdmBznOlyjRqNSYqDAEHw4irvvsbOuM3lsfuF3fhSXT7DCZQo0//VUEGk7qAd5tX26wk1/lU",
+	"a04QVgI2v95T8NRygSAmjhhflgNIkASqfnLDI7Q29eo16/sGZOxxcwgSpykq6LjlVkwJnwq8mNF4lFCp",
+	"49k05IX1AmnjK21mdXVCPpcZmkD+CMu0OOi1ZeTHahjgCiEXU4plNjLusIYwVDYjkqAJnUJUZwmKtBqO",
+	"JO3zVly+lhOHLUne/bBQLOpCoRC4kD+vuFvUUll04xsdJnAmkK9Qz57gAqXqWHQ+GNVpNlZVHTqNYNN5",
+	"LAhLghr3O0iymOZsc2W7lC03pywPpZCcKtLil0T7ru31bUni7g1/5iQPbeMHyI5e4is1ex0izpZcXAxR",
+	"JPWK9dm5dJVNl6YOfVOaChshJ1AyldRnmSl9rqTcAaXBvH2tb9OpFyph+NSL8z5EkhBfhzQ+ernxO31N",
+	"PUgKWoq73EfGswb52eplOsEnxF+g0KCmu4L5VM4sOoQ6HUjT5cKoxrLlTPgiG/E8k6MkVxxpFHtJM40s",
+	"eDnjEC1MBFmqCVGBTLkRGpNsCaYfSC+1UYX4ajkl39OZkAkRIsx9ytPRiQoTCDApoyiD4K7iujd4rRot",
+	"yGoCbzXvVJsAQyAYQpFmNSFhhTuh8LWqIVfmMWrXTHnBBKkREIzQ9pUEJ2uE/YnShflknXZYY3kiZyO2",
+	"oqZW5MyVb0nQ1imkyFfVGSfNW3hvnQG6SuCDyabNgFtFjPM4JlKu2T2QGuoCqJvquIXHXbo3VpvqXC68",
+	"0bdRjnRJeaN25BzHuqxh5U0ppuvCVPq+ZORzLctZSUOlUQrQGqAahrNpS6JWs+ICp6NcpI2094NESnJN",
+	"Ur60ZZ1n5nfoDzJGH940kKL6cbuwP1+M1rp0bnM4DqXAnY9f1xs4rebof8UADc/VhoyHYPFak9bCdtze",
 	"dWej886F57GQwBwDSmFd0apqM0GNuaom1dXeBs0grKQE1fmAuG+yMUNsuYHfNFhsYZU2YHSuEP1hWdgg",
-	"mAPCq84dumt8GPUrE2Ryjs83W45hV0CTh6Ji5VUYyCo33FkRVGrpK645fRN1+jkrgbsEcwJegUanrxs4",
-	"Ot1VAPkC6oCtuS5unqlSDgSd6suAYJc/jyJRNpA8DhsrS6liP0nnVOuhSD8cDX29tOtUFYiDOpbSQxFk",
-	"COlfw586SoAznTL0KDr+cHp2znbxgu5eDnYpmxKZ7Zq4nIweFyPrPHb1grkyO8HJ2EORyTZSbyh4FzjJ",
-	"7BNWG9GVTVwkSBfhw1Td+PMeinJJxMhkzERDJPmcQN0cI8uutYSPjt9CtT9DFNAX/AGOlFzJM7dHOlrC",
-	"CNW+a5eMy7hAOkcC/rRhdONBFErXuzSr0LJUK9zaOZTNyJX2bVpiR3o4zZHK8Tl30rD3nW7HbFen2/EX",
-	"uzJkZ8hI6+krYnaO5A2d+5qiH7crvM0WmmToxtod7Iqc7Q5ukYx9iDhLr+BUMErUhcqZ3ln9kSCZUEfJ",
-	"pTIuUxK3D7Ft7rr02ED15q5WpY0/u3INRc6kpovBIWhVpVX27jQu6A6njaaVKGXLKlpGw6rNba1qdUlE",
-	"QuOQnvKhdqS6Dt068ZPEOt1LdBK1Vrr+pV/doBK3C00WSDv22FcJGUj72iQceYflIuXKkFr5RWO1xfX6",
-	"TC8nZfrdYHo2+MGoTUWoliloVRzYIKgbhv+5yJYrqEBTTiTi7BD1QUZq+LU0RTilFzYR505SztyC9mor",
-	"ulniv3+ndQmaJOmkXgzwDXPdGpL1D2vxCBOJ5cy4Db9kKMFXvTKE1MOky5Xn/JZp0EGnTf0kEV8y9Cdn",
-	"5BAV5QfoPbel8aboRfNXX+JCcHXMsxkE5rU0v+8lrih5MOQ4aLhgLeofbpfkF4iVYJRZJQEcQGMypUwa",
-	"OaAuRAYh0ptX8HzXKYJNlReUycx42aJiAdF/ryzBwurQpXx1XeLt0fsjuJcGNcvzwUoCl5aWKrTvJ++w",
-	"eqQZzVJyCBVxQukkiAGjqEzg4VMUK7ePZjNrYzkMtSFKidoF2UUJnULxIUtQ1EMjNES7aCfqIf2ctZ20",
-	"5cZFAuE99Yc8RDGWRANe5SzOcosScg7BiTlss1arl9ps5AvZtdajUtTkBUC4oRlJF15MgzODlFXAiHKR",
-	"ENGTM7pYkGTt/q7PwvRVtVBpSFArKyoZre3kVbPKuWyZ8qJsaHkED52+O9W5KzMSX9RrJgpsjHAJ91Jw",
-	"Nj1EBADYIKkjX/Q6N6+NUrOw2n0gMwk0WDOn8AYVz3ublKuVJk1l7JDZQ5Vp2rAJWJf3N9oZ5nttu0cA",
-	"/kOSCKUkQRkviRODVLE+/URNZMNa0BXlY56t46bXa1fRRhYNDlmYokRznBAlRJC+H+jMuaphNxKqHesL",
-	"LKVNmWtt7hQHc5qRRSgGYGyxlnaTegIU9iZMEDDgoAgxUr+LbqoKVCjXzrJb4Nr607Db3PUJrUQDQVIv",
-	"b86Km7u+cpVIEH613A11ajqYbp2tOqDupU8ESSYQisrjGcKyAIXsoshTkPWwBmoqNG6NF5BFx018NUvQ",
-	"LzzluYiDmiG3IJhQ7BzhBY3quayWk+AFBb+19ig2sBP9whXwwpEGaHXw1kap76Ho+PX7V2/f/yPytImu",
-	"/vmHj2cRBKR02BvDF6dnH471pxLTIg8GXIr+tM2wnW4BDWvGVCLg7MNxS8Fx7GIdHxbZW6b//yGH9MmM",
-	"L7Qk0ev/CB7tTVwHjSi25JImyvBWdESnbCdfQGVLFzmEhL66ROaE4YzqPoDy4OsYj3eE1/4EQkFxz+8L",
-	"pyD5EGEzQ4wyGl+QTP0V4zStWmQtNDPpKLfNlPWPa76g0uq9BYVuzCssZ2OORRKQhHFGL8moVElZueg2",
-	"i7arbCxG2RTQTyGLtqUD0wZqnAOLfCExxFYarLtTHcPxbeJq0uIlEZ4r2s3/hpmKU8KI2BisoR78G+0d",
-	"zJoAs4wPpshw1Ck/OLlZ8lz4VSaZEnI6izeZkDS4hfYOdDbJxnlTityC7yyXa4h6Qtdt3s8X6lQoG+WS",
-	"hHICLOfdaDieZyvHA9asBBiw47ZDKypP01EpDFt/wbH28Q1RUs31NVSN07SeY7QiM4ao4RpzJs4KgJgy",
-	"aD9mFnG2dfZGbJsZrM8OMLOibMxzlozAVJQrSAdcrZe3I1Ud03fnumn6QI0VlkeskWKdmEK3pZFLhC90",
-	"Exk17Wj1/Ncz2wqzC8oLrdZ/0A7kBltR6Siu0moYTCq0FKdLizxcM1+TMYkUjGc6pyKkgVVyUyoBQf3Z",
-	"fhle8el+f/DUfmTmAWnwhOgcIZ5nkiaaJ+8d7ChCQ0vKEr5UszOeeHjo2ZOA8mHm0YIsNwN9bHreLSFs",
-	"uBuXeFCB99cSEE2K3zSzhrUcqHKLSvB85al3zbaVZhSivzeUpInDmm7rv7jy/EJLSAAbEyTodJYFdwUQ",
-	"EYKOZUEOLaz+Amv3O0auM5SBHSm3pCn8ryNwiTp7Yn3PADWLlfbOG5qSt2zC63sxoSkJO+iOpOnXQRLr",
-	"y5kUzQKsRzFgN4LdNFoIcknJMhjvBsNKX3zDq/WbuhaXGHEGfVbiNE9aqoiBRgoGYqQ6o9AG/Upwms0q",
-	"XMHF/Wfw7ZUP/tYZ9Pq9ft2kaAI8PdJo++d2LI0fFYojy2ClibnlU4HnP8k2trDxi9kBQ4sump5UOdOd",
-	"VEvdALosyTWYNJGjORHTYII1X0qExzzPIMsFSt1SpQJfIWMZK0GB50o5nmLKLIUpgmipBKzSg0zGpSFT",
-	"wZfyELifrSDGGYoqKUH6LHa/miD79a6B3G6tNelzCmhNewGtqbEsRu2bmXfLfbhz3mAg0Bunl0CIE/IK",
-	"SUIS3R9DL6h9KfkDIXbpQ9kUr6tYzPpp2G1o2KwMXxBWRyNeodsWaTFrUZIdMFHgxSWWfRPeXGSbeFy6",
-	"EcuqIBp/T7pFDXudadj5V0CkmnGj3J1vZpNHFhG3LCPUCkbUiNbiwnQyIo1KDx13AmJoeFCYxp1h5+95",
-	"qoxcxTEoN4Uqeiku1aw/eLH/PH5Cdp7h/fHOs/jJ3s74xaS/0588mTyLB5NnkydP6hKpNMNVFO2UBH9e",
-	"3mJXTLFGPk0ZWG+URbyGP0ah6MiaWJmjqEJRLNbdfKhOQfRO1GqHHSpNkwm/b07HaX3VDoEpZaQz3K/n",
-	"0zZrm4fGotF9KbW9Aw2LNtE2dYscLY/gJ6XIGxjCFIDUWRiy3cMqp4wE81Gs/Oy6DD7Kyl2jslpPOpKS",
-	"eduCx8ppwjy6bfRa7xTD8G6FKL+JpP1m8G7OEm+L7VbqpxaILxCkeBHKuMv9dT20euiIXemae9MzClJN",
-	"nYIDFpHrsTHDAlJ7TcMhpQCFpNndJHiUZKwXui0iF0VGrg/7sBHUQxG+KAAefFwHD8vhrXacvL40CXZl",
-	"WlNqT/h6mhZc0hYdm86lwUtoABFHmWm10hKdGHw57bN751hekGQELCw8Z/Ce6SQMH57Bi2sU0SilchOB",
-	"ZaDL6v////5/0COwhcIzJwnFI+cWqQgOmhKT6Ab+BdoAh2v4/yhOsZR0YjrTtMROeVl+yPgg6eXGQXdg",
-	"5227PnheXMhOxPOilsk0EFrPMC4dSGjpaCv01Lg/XU295UMoVlLeiCAD0lejgQs71207LuxfswAbvlmk",
-	"ZWPmTedkJDCbEh2ODh/nBOsaD9M/GZpGoDGOL3or/MsNNH7k7Ehw3iN4+U0EqHPsBsSHO9va+lp4dd8V",
-	"amE1Bqi141sZXjbTwW3PXdQx3ADo/SaOC+eXv80G+J2Evo/uQC3NxbsQJ0owFkKkRX4Kvt1WrbHUIRlH",
-	"ZxXaD7QGZGE81r+gVCQTRtS7naOC/NFkDhSp40YrV0LTGO6mpqUlMB/ZFHdsc2DsWgLWHaRX6WypUrVL",
-	"qXhX7V2TrPQaCjXkZpU5VaWhUMnn4DPG4sgrDKOgZo8HlHZyBTN+WdN0gk05oXzQkLF2HU24ONQqfwRS",
-	"PwIi4bkyebXGCi69SP0dKRs1vSoF3TK+sE6VTrczI+nC6g+QtfolHIczs35FYmo93W1zgbgNJhaRvpq1",
-	"zYuA4yqirYQnq9RjR1mx7a+cWR/MCw1VgqUJkZuW1Nt+eAE1KHbJfiOdd7mCl0mTHTDHCSCvAUIIFx4G",
-	"QldXnYDi4TrpmeTMLuI3mXs1hzawBs/P1ILHOI08uL9HFRRSnUA3I/MbTv9Ev2ltTV3hcnJn700zdE4r",
-	"yKqpXZgBFIi6BfxSqVfYowrc1ePuKgSkQ1MITJgHfFWFwjxnPvYlejTPZWYBMdTQj0tgmV20qsuYkvZh",
-	"4CCaVTqQFdAJ0v3ltSMzsX4f8sBAJARBTf2Cfd3ZwMEfrOpi5p1GLk9IOE5mI96tDRuPjG/rWpIFnOQG",
-	"0DI3dki5pRZvbu+cescZzbgwyEXB5MGGTCpblg4OpwUUjOfZHWd9HZrEukra7TfPBTP3oHFgmxXcNvpD",
-	"50RmeL64R9DAW2ZPlVOlSpQRyJwq708ok6pYcogqPZjFSjJQtWWgsUcHPteBii0vKeZJX61lqjf0t38G",
-	"co2D8OemUkR3TESR+lHk20de8dj6gPsGCUUlLLlWxLg2/2djuCi7XbWAw+kHtD94+nRngHC6mOGdvZvt",
-	"SIW6zOtMS8gikciXFWuSimyn6oZsNnBOCs6m6NHJm5foxcGTZ497ne4m1VMzvFgQBp5AKl0K5/okoWHh",
-	"irWAe+cdQSSZj1MizzudJl+BXB1QWuiiOO2UomyRt1efvAysgLyjTAIMcMPruboOGjEPHGtVz7INIZri",
-	"VBl2w9rG/gGURtft3PX4NbEyXulC0y7qujKNoL6+X8/Ojr2GXe5lB3t7Yd6dpQ07dUEZJP+a1utqGaYK",
-	"0vmSC4AeHse5EMTUMxdLLDWnR7Y7fYjBm6BE02ZWZnOIMPp48lZREwm8FrJ4huMUs4v1EV7tvtY74TY3",
-	"dElPCE4oCzRqcDbSnE416lTpPnY6HtJLDpVlCy6zqSDrfmbRmUo/Y9z6hI3rZQ9J/1GoPLy+9j8hU4ET",
-	"kgRkh5v6Gmg8vfCX+uetU1ncg+uKLFeYL9WX15Xl0qavrfesbn+rB/yDaPFAZZnudV1/st6oK9ddj1JC",
-	"UhoIGHOuyuTAl5hqoRUyO3x0w0BaXnv5Xjg31wlF49/Sg4dXqM3gNRWwG5ez3rWrutq4PJSZem+xPGC0",
-	"ruSuMWq3Wip4beBtG8LVp1cqDa10PA83O28f0PNLNRq75rUPw3zzDPZqiKJFOFpHSttmzPn21Q3aQXqv",
-	"qzquK17qlenxq20ehzXWfJtXBN/u2LV5JnBMkhUOzrvmEHcfpaqnOjxtmeqwEW3de6hqG0lakUqvI0X+",
-	"9axcyNsEi0qNTd0FW3l3wzkWmzoQy9i6bR3ihnuEkJdv6losAei2dSmeaGTCjYAW31fAk/2+9hARu2Fb",
-	"e2WRy9nD9oXXffib31jq2+9Cfjd/34VBYl1JHjmz0D+MZyO90w0JcXROXGDKFocrQ/XmM7wxHGWvQYG2",
-	"LdfS9MOkM/zUDgJJd2q7/hwEqLUInha7s4Q2adCS6uwa2HOWpasIzOHvKk0ddpXqQhh+SUSS3wa+bH1B",
-	"ReMz46smuU1ZTBc4bQQF2hgzvzHh/G3WCPYZfLtDW/IqsTYFdC+/Mwjlvrn70mUuwFW0BBqYcGn/K0UP",
-	"3r30eUi9+bbP00r052FdF0n3a+GpLWuoRzEM2UdD22bGu6R2UocogtXqH0muGzbSTNtZhwVSc8YBNtCo",
-	"anDjFI1C6q0DH4basF6pE6jtTW73VEMOBw30nN2R+M03aDmupN2ditycbShs/eanFaErR3zSHFPyyoK9",
-	"kNIQMb40GitNCcIoxWKqW3C4HpwQiYPTNnjsCE+5DwbZjhvdQivQN+SGasENUhUrdZcPokkQmdE5qKBm",
-	"l0dq3FDZrmlbikzryqK1S7fUYQZLmhAj2nKWEglp7xqlNKENPTPWb2cjrOjddMG1cCfQ8qptr5oVKNjv",
-	"b9E05l477d5JeeTD9bRpVVVJTVGiIjIXVNlMvGo21m3s3VspSizlElaFp5OQgY6/YTJeU5sYvqIhVn2q",
-	"42HV0IeX0dxx+FiDs7294f7z4ZMX/wVe6lJk0biEdGC6M7RBUwdKMOyQP3KcQok5TnPiBcxN2vCg2zG1",
-	"kOYLdCQIRh9NcN437sNzqodBbpSYXVvWSrLV+/fKPRVIgm6+XrZYujaLzT0ZoXRWUylbXVIl43RN1mh9",
-	"hRsiBisKhB+j6KujkK7XUAPo4To6RBhNBc8XKPrqnpFdlPIpja91sqn+B4qO3r+Kuij6cKLTZN5/ONMp",
-	"atmMnDM54yKbARDs13NTdXlJBJ1Qkpx3hgiMpKhrWsZrU6jIqYCsNaBVMIp1eSX6YGYrhyjShKzer9Rj",
-	"+69zBtCDmDL4ijL1X/KFygz+Pc30f4n6X5rp/5KoAhB7mzvUCmj5foCVDY28VrPaEK9Pwl9G1xrUe9qX",
-	"vl+JCf4rX6I5ZldQuQgg+XKmgXXaw8tfN18AszhzARoibZWWmDCRDTtvELOJm7Etl+3UMJUSHByApSxn",
-	"/GYpbNKdXStbRG1CyBhZg3O+xiLxni4ycyqb4KZa2dQVXO5ubDWXZNJ2j6wUvkubzct0aWu3mWls3K4j",
-	"IDMLBg6usBtztY0ffYczLDB41EBWKNo/KWRt5x3+NxfoJYW1BGrvby/9wwgoH6FnvmukCEksGyOsV108",
-	"YfkePlplq1TUPJwk2kbv/DI4GDx5srf//Pnzp55SK0cGfhOap7jKOB8v3GhupW5t1tZ63jf6K2WjCQf8",
-	"0YODbkemfFlS5Pr7O/29s8HesN8f9vsBRc5NtMbWcgGw+SbURBl63Rs8PQgXStcXVfMumfLwqAD31Ell",
-	"0JsM3L+tG5NuXkdIN25vXO2XUQtPKruhqM6QpKEIunJIjaYkth02YMgZh4aXyyGakCWk6mOLH6Feqz01",
-	"NANk5EsiWncFLcij0Unk7FkIwEJ0DdzieiImRc+GZDmLTR8XuARQRWDmRJI7Quc2YNu2HMwSbPisqhvu",
-	"rzlEp80XOiyv9Do3ET/AHNbVrdhhm6dzjLN4tonkCFLyQV0LbKD4Dbq7NNQn+AMG1+W5JRrX1TKDOnil",
-	"dBkOFWghiHZgqjce6uIqW9Vven9BYxkEU5Ku9s75S40yVwIc92W0n4mue6kPQurumYkP1LIhA8zfYK0r",
-	"5Zuir0ocXf8H+p2kMZ+bpn5flci+7qGzGWamS8a/uXYL8lwgScQljcl/oBOySK/Q6dmHY3DKL9wS2rgi",
-	"jAxKeYwht4Kw0cfTjhP5dkKFXbPel6AUCkHV/ZeepAX947OHujcIpF5uXD5uN/Hr3WDitRYjdr8C771D",
-	"x0RpJ4PRvRTHRMkSZSyZ6JcuJ7UNIRCf2HZpiwXBApvMYMfcGvKOSy0ewjCJfrR3hpm6RxZRgXzJVkR8",
-	"V/hbYpcPXazcFw5m34tZbeaQsRf0bmwVGw5sLy0cg7hLa6WYRntzxU7kuEAOLTcCKHjTkfh3znCFNxkr",
-	"4xbMKTWa+nPoEyUlZdORzzc+hzoIZEF3vYX90aFHKl3+GKDKTkkGjSVKd6WovgbjR0mOKz9yGcbsMlOu",
-	"XYQZFjjOKnewATOnvtQa4viKifbQkdf616D/6r50rvRyk+tdb1Ngrl99nm79LejpRGuRm6gzzlaVwbow",
-	"I480McK8Kz67QchlV0u79F6xphLc/lKRoQ8+F2gCpouBcqnBhuFnFfP0oGydHoRU4sY9PS3KT28rL2/v",
-	"XV+RqrGKrTsGvgoj1y54YyfKA+hSjfpQs65zt/pNmOUdokivN1IsDHpw6GpzL1oQff0a6d5u19cRfD8W",
-	"OHbdQwsaffF0bS+UQu8pOvZZldEba69f7rGHd/78/HWvu3/96NNo53PRck99+Pz68c/Bpnv36AzaTLHK",
-	"JUkOdXbylF4S1tWBjjFB5AuOs9T2ia4wf8eDN5ya36mhCjrc7eSwfvMDiCGEPVuWdIIXrZQN3jrxrkgf",
-	"r3Ki7w8ows2ovv5awuARcx3kQKICJH151pgmOg+qp/cPspgcNmFbPqVzneqtDAtAwY76cE5YtvOsfzDo",
-	"VGVP55cXB8+eDfb2TfJ7iYpjLASFXx0JPCdfOl39os6wM9jrP4MtWllaEmiUBeqUabrpZ4wZ3x6Aj0K/",
-	"ftuLP+jhu0FzUHIZ5Hulwt1D6OnkUtgivwlm1LtF88hge1CPbfVGw92dz2Gu5YNDhnh2moKaAJ5XPDcb",
-	"azYZnh2iSyrpOCXo6PTl27c99BaSLi7IInPlpV0kOZTgWJgQ8Cdigy16zrQCjNMukqbvG3aQsUL9jee1",
-	"/ppVyiux85Vb9B87/7Ohb+pqzen3GTiFvUJsXiv08Kl9ZUvX1Ry+fdD9X0rN1mJUM3Otk/wkSzLhUFsK",
-	"U+7nHRkNsFAze+hIZ9ChwVP0T/r3QE9fn8XfaWS5GbRSX63K4YTFRMHm9C6yqxZiosQdlaxoWaFUesqT",
-	"grZHmxWKVc5f4+cf7FXqGugdjZts2gb00Gscz9SV+neeTElSNFcvEd+n74BdbzyFvZVTeL7ZFJ53rtXe",
-	"riNGvYs7nJGd8dUOlHuZ1AZzpCeuu+Wt8KJXYxw0s933rrSMZigGl0AFnLttCZlskEeFFNQdZ7uI8aVO",
-	"uNVvhaIQxaGtM+4Q2D1wc0WLVohtUM5n+qivQDlqqn4tgKyGCDs3uZoiTqDHRORA/qMhYpyRrrdCfyma",
-	"9UHGOCBYREMkCUGR13PDte0sQKXc6JCtBw8G0r+b2ZfLE/RwklZ0FCgRYRWnwE0LAGdcbwPIb7Fz0z5/",
-	"8/Sngmw/fV7JCQqa+VRRtPbLNYmd/uAFHvfjg51ng/jJzrPJPtl5jp8829mfDCZP8WC8F+8nRcXbUFGr",
-	"K/JzCF7qpjp0A7csYCF2vlW4/TFPrn6CZBaNMk7YlDIC3gw5RNqt6uSaptsmRP7rzytZkrcX/jTtDl/X",
-	"TWXsdYAok6+WRlr91NfNo2Kmk5YCESTvbFeNCInzZfpuqlky1BFOinbEFsT3d555d6/kplffMNV1ZlDo",
-	"3knv4hVzXXF3CjZzB8Xp5XLcFR0rLNHsfm3Zp2KD2l26ac3u5iW1Vc9qucrcr3CtlLSGDuKjBhxqhoRu",
-	"rBZ3vf8yQW8MLrm2enxTaMn1qI7rdyEcw9kYJ7Cytd+yE4Un0NrGcSBDsCLTVjvSIR4u1GengqLfMLvA",
-	"Vfc6OqXpJTYAB3+CRtc5khTvehmzjb2i2wSdUyyLzpjqh1qmhSexWqX2ceCKCYMztjTlzzfKgr9pxOBW",
-	"za5vEriu7Whz+o+OjUHyz1LwDCBqc3mLYuCgm7YCtgcuma5TiKHvifWTrn3Dai9Cc9Zae9C7LkqIgH62",
-	"EC0oOuy0mp9HdbVXHb0/QvCdv/km3YSyUvsgpWqDp8di7rWP0d+65qHSX8n4kD3y79ZamDuMv2L5zcH4",
-	"OoU2cbOXMMJ9RQ4NV1nFwFbxm++DQZjQy6iJvtXdM2xeKZnYRxPRsWT7bcwTcojq96ESUNmruUQ/f927",
-	"voHH7whKDHKcIrkgaUrZdGiC2CiyuVHDCC0EmdAvXSQXOCbSdJnUpIAyPtXoxvBcVN6L6AZx18Zr0ESh",
-	"d5Q80lpL6HYcyustqgYqK7W4rZsoGh/hPt/6av4TM8BqC17M6/sL49/izoXC8/8iIqFxU4zCdTROFFc3",
-	"NF5kbhhD1eFwCx4TMMeUjeIBaQcL482b7xS6LtQvzwJmRGZ6UStpeFnsy6oNtttXJUz7eHc9Xh6Ui8S5",
-	"oNnVqRrVtAYjWBBxlIcydY4YOjp+iy7IFeAURERCvwZpvB0RwGVk0mSqw1TVC/WQxQ7OsmzRub4GaFXd",
-	"67GSEOSiZPySCKQIQh4tFhC0Pn13OkQLwhepDmLrDFZDm11kS0+6LvIgu0XUzWuZPSaxDh+dM12GZ6yH",
-	"3jk7Zz//rNZPWGY6VfR+/hlF6iMu6J/wyRD9HRaFzvN+fz++IFfwB4l66EhtCdK+YYlkzBdEmqRaXT1C",
-	"uY5dSVsRpVQ6RkgiEZbnLPqyAw9FQ4OArzs1dVG0FFRtss0W1LsQXLNuhCfwRH0KKPyR7oGpv5EZIUKe",
-	"syIcCZ+STKIZNIqStgo+66IIJ3PKItviWuoewkqGyB7SzajN7BlXSzc7qNi8/PlniyzKyNIZzl0UQZ5+",
-	"BD35CvCLHoo8fhqhKYfO2hlHkf3IxpX0g5NMw/RLcnjO4L4BqJ4LrgqiYTQ4U2MDd45sRjPgQENzWvXj",
-	"Cc1s68hMLUyvAdzlsAhBUIQX2gNEOds1qLG//FtyFvkYyuig3x+W0HrL3SzRI2hFKa9Yhr90EUZznCpO",
-	"Q5Jz5pquq2H29obW962e06RLM4lMZoI6IOOGOnQ+Y4+uwNEoe8gY6LoDJlxWNZCBYD5nf+SK+C911E4t",
-	"04zZNf0+6ZRxQRKzISeAyQjICuj4w+mZuhi/mx760duEzBc8Iyy+2vknuYq6BZqApQI/ELt3YFEYWKIT",
-	"Q0wXbIOuIvGcnDN1l9QPoFEzOmK6l6P6l8FAcJCW6pdUqo07RNg1v9ZnoCEUHGgC/K7/wizqpbpPlE3V",
-	"Yo6Pzl7+qu0r2DDo0osWOItn+pSf7b94+nioeQiVLuUdMiCl6ZtIZbFdKY7t0B/PEGdQyAL3tbiuSkGz",
-	"VxGa1yi1DdFsCJ0vTXxSH2jxwgxfEK8N6zmDSLD0bUT3W5xpDq1YmZ7ZGZ0TS9hqWfv7+y+smP0TrsvP",
-	"Px97vWTtb8FahJaqcKDyEKXqnpsu564gQCo2Ak3GNf5c75wdO7xygLTSlmJfHfag3zez+p2MZ4rX/fyz",
-	"9e4W6BGCqKVImhAd8E94nOttVKw81/WlVCBJpwxnOQC4XEI1LgCALIFmhucsUnSLdpfmVbvGporQo8IP",
-	"DnPDxtw8dLjeeoPOlvTdb491RlhlLO2aj9CjqohxQz/uojFXirfPTL7sLJfLHcUFdnKREqbMisRUnUf/",
-	"987ZkqaU75zahUG5ugZvLxYLFL2vkxIMBrf2zKPTTBA8R68hPOGlEA47g16/19clvIThBe0MO/u9fm+/",
-	"A/bKDNQB607GMfDNXWDc8M2UgJLiZNrbpDNUHx7pX/6mfwge8oUSz/DQXr9fyUX2N8IWPmolZ616WnoR",
-	"6BMNdWgS0o4O+oOmId0cdz8ybOS8Rrc+6O+vf+gNF2OaJASKMJ/oJa5+4i1T5iBOXUD2SZv3fPQwmQtD",
-	"dv1z5i1+LxZAgy5K5lztwXLGlWYVu9aLeArewNOiAsvoJxCBwhoC3BZfVVN7V/DQHnoNeteSiwsiEB8r",
-	"0QSeI7I0ZXym6lEipRUUzIWDd6dMdzB6nfKA+//dNLu9e6LTRWdqX/0BYb07MKNf7mDwkoJvUgO+hzvl",
-	"8v0hc1abZHBhWpD/33Fic9wf7mIeDFo8cYyvUo6TM85/w0IHNA4GT9pMT9mcXGQkeUcSis+UqaMe3ttr",
-	"87DX1MD2NPhxWAkoUKQwHWp8BMpf5Tpuon4EI1uZ48yTRnGjlA9nLYLYMhq0bEyzKn6yC1QOQf41P3yp",
-	"HTzql4Ekz8KKqiM7UfUr0LELj02B1NTqSlaRpq4/3+P9ty8DJ13g+h+hhVKQ+KRY9Xd+63+QO6Q2vNhT",
-	"76oU5B0WvVwGfGg6CqCsmOjVydGbs+jQwfEZu94mXmpLIbOZCmB4Wiw8m55vEpijAvkECiLOmfsEKDxS",
-	"I2lD7pF9m7bHzzvgY+GMnHfQ+ApxKI/i7LEJafmGkBkSJRxyDADGqOuywThLr84h0kN0+xbFa3xIPzsF",
-	"rQmXuYX2UtkN3ZhdePbtP4lOnLwPDcPOT5fxtJL/gzt/eZPod2YqVlwOPAPfudDvv1j/xEvOJinVfumt",
-	"lnBfWoLOiCtqDtYzuaW5AgGVANKaDLoACbUhBdGsGIXDINEOLcfqDtFB/4V2ZC6pJHWbQo/ssYvKrTto",
-	"CB3aK0Il0kN8/3fkYP0T73n2hucsudGl+kFI9BUc101ItNvoDmmmn/6Dc+2/Gh3+SK6WTYiq8KtspJ+8",
-	"Ap3kJs6YoQkXlP3ZfkV/V8czBZnzS6jMsZqlzcbRUakETQQh6VUP/T6jKTlnuMQPXQOFLjIIQ0qzW2Ad",
-	"cYiCiLNRF0Wg4Y1AwxtBHMt6R/0vIMr1aMyzmQ4G6ez7x13dNToXZJTNBJEzniYj0z3TFPYuBOWCZlcR",
-	"ijHzF6O+hdqwCSigOEMaIFd6cMxDZesq0XLOIEMWfuurpCCA7IhF3QxmZGmdYDqqoX+jIz06KKk/MYEu",
-	"NTZhSbeIXoTdYCWOc3/66V07v6rjPqjf6y+o9963TN8qyvfrTjMcGTLQbqCPLPIsJATWcO0P/ts051rD",
-	"tsEkb2Ld6jXnLKGTCRGHtrPrTXidCcza1Ic5VxIJciqK8sMAP9QplA/EEDcw2LeMa8u4/nqMS6c73K2J",
-	"vxtjFmvQl5tpw0H/6BvKcNpDXqMKrOub0JgAQE2kX5uSJDq0jRUpeBddMgDT7UzUZ0ViiY6EMYLGZEqZ",
-	"7IGPQT1/zrKKb4BfEhH0UsKb79ZLec/Mx7XcWcuEbMaW4eRbx8gPopIATW50sZujeeZem8Yhd3yzX0Pz",
-	"pYLilgAt5Hp32dLFaI5ZjtMIUYamnCe6pnTooiQWjwVad7Ero3DoFDw1RvTyw7vj316fvX4VATbqOVta",
-	"FiJtiKWHDJuxPACFWIAtqHSuSrsxcrVqY3/2QzGKLYP4qzIIQ41Fd0iS3CGzAFPjjjnF77eU6qWGYZ5Z",
-	"5IylUJZSLslWsm8v7vdzcY8hdfYuBfvC679ogiJ1ujHlACJnXdtosagdTUkyJSbgr9OH0TucEONz1ZD7",
-	"fJIRdogis5IIoMG0Y6B+76Ykc4R8j5fGbz7ZdF+g+GAbh/l2cRidpSZQKTBxryGZ5qtSbmwevCwfGBS7",
-	"OOi6K6gXYuX+nyYPBm4TxEV0/QmWnBUoSUUc3IPuqKfTnfg9zu8/n27NL09y9t6251j/Yzt1W+rb/okT",
-	"XSy3ySNAYS95Qu5XEpd76a9MySvIactgvl0SXwlUU/i36duymF4sLxvZzFGaukK4LtiiKWUEGEfRDKGH",
-	"jjRQfKZbxMuFmrKcEWILdjN8QUyT+AkX8zzFRmW2WOsIK2Vc8MWM9NARO2emMAxGHAuCLyTik4k1062R",
-	"GzKAyZcFF7dhV38V3qKOZNccbsFTXPnymDKs269XavdrnOTl6b9sDdiMYGX8QIbAweB5/zFQwcezNzvP",
-	"ldjQX8N8jJt65xWVCy5dm84KiKBXlpiCglaOkPi50LVpblnZt0iF4kuW8lLeyvfBzmQ+v2tPQM2a15HN",
-	"un6k37414LcG/Pdk1CiaRNiG4+/OkBckM20z7u6qnRoQAqjyEzkrpze4hAPXVbyLXCAOcYEmmEIWgikR",
-	"NzgQ2sdvXAq2htcAgxcgB6b1uitmgF5mkABmqhB0Ef0o5gl8LohtVzDDPoj7vIfOfNAJmO+MxBck0QXs",
-	"h7oXtAd9baZmKm+L+MDB3h5oS3ouavx5KSJZqoCGWQhI3JjhS3Jowgo0VYevtlLrTOdMRxU00gXgYkG1",
-	"PC3aAQM+AXOxDg0MEVKxgAJ+lHqJEyDXb5R+4aA+m/isOiB1gmMyzdkhikqN+CEsNbNNpC1VE0G8Ds7b",
-	"pI1t0sZ9yI9TwpICeEPyuXMnaTq8AzmSr6ngPMkfonjz8/16flu4Z3K2dcx8N46ZnH0rG8YESO9Hs3J+",
-	"YC8SCWaNVnHsR6OMzkmEUkokwsqaL8U0q3kKroy0B2g/5yxKxNVI5CyqlZWCNsOFUTIs7o/BXFqWod1I",
-	"TBPTPRk81GV8N3RUyeI4ZyvSOCRK6aVBboH2AQzgk6DwHHqRMQcf6vCmuihnGU2N0ed0Tg3HY7TOkFpk",
-	"ZvGjKEZGNzGulO9MFdKlvVgiSee5Upe3qs5W1bkvVUexyNvFumeAd7cytA1gZFiiyPw4CsajNXDevwb3",
-	"GY/W72i6huYoLZJX76bbayAkTXMKt9lnxIYUMu9likn7ctdM8bO/x5RNicwMmNbu1wzLi5Ep9m0qsnw7",
-	"VyR9n3tp3hDYS+thM7Y4hawG2S1knsNjg4zfrQL47UowGaJwjD9JtCjyQSwt6iO+Ew3wDMuLqhbYQNa7",
-	"RR+nIEsJ9TyxQZS6KaXXoHErf2yTyltJm8g3gFYCoOf2hn1DE8u7Yf6ZPPgts/nbYGSFE8WVxaGbchkj",
-	"od6fkxaNOa3L2bMjlqb/ImCudpVZwSEZR0CtFedQcwVWBVXWBEpJJs8ZzaAlZUpwYZh4PmvPGW5Tfoau",
-	"o5J207gMH9A0Its4Kuq61hBeC7KuzkwH6AuSSpBPEmuoPWYy2mUF4RLWbvGQ0Sk3sSGMUl5AuboJWIxV",
-	"ZQHiiQZQLhCcZwQD28LMdkADKWnLylF08vH9+7fv/xGpfYuOjz6evn4V9dB757Se44SYFuHjKzfM0O8H",
-	"MYOmaudsTBCGbls99LsuyS46fJpibbXjUwIRCLvpNuYQFS3go1oaFazqyLZCpBIyHZiNJ2QCM4ljRVkQ",
-	"Jwc8RcWwDe6zXnmgZaI+AOzuihos4UQWTUnzha4csoDLR0hSNk1d31gzeTuAf5b6LchAFQ/Rwd4eWFsH",
-	"/QMbGdD9TdWW6S4BHBQ0L2aiaJBmXQ3DFIwR6At3Zu9b7Q6v7K1gwGU3bK0QAlWrNHXwEwpu0omhhRB8",
-	"ICu+3EW0VXhj765fbrv/BWTw7yWkW4/cveo6dc9NyqJO7TVkLwgaE4hAQTbi1uzfmv33oZmAJapo87Jd",
-	"4krN6Dc6BfT82B3n6UWzVnGacWEynfKFzp9RlG7BsjHA3U5SvvTwuwGFHmxDBOiqWGaQ8lvuPcMU87fq",
-	"lcGyEuRS2dPnDKPTsw/HVpowstRNJwu2qgWoF7GOjl+/f6Xkbq9oGVgs0OCiNG5AdM6w6dosXS/skFz4",
-	"KLdCoSwUwvRrf0KJbkBj3Q33yNv1K45cr9Owl8hQMd3C/W257kZcV5MXso2SVpp/dRAA173UNKpoTlx2",
-	"9sdY8Aulgxil2s+d+UlCm4JSgk1CdSPrjOj+1oBKogw+zi/gYWcAveTzheJ21iQ4Z964iqXyVPd4Ziak",
-	"pcwXHRUzGUMuOqYNuJV1vWqi5aaaP7gjJ9B2dKUvx56QwXeBXV+W2rBuEYfvzGFTgOpPbE8YxPMs5nM/",
-	"8eOEqEurZGDAaxO6tV/L/vqKyaBOFADkTbfabvWyChITujDNisAvU3hRINXOEoetTICLRufh0r+i2/69",
-	"0bh5xSvdILxBlFqGsvVPfkMQxqJXcivibqG5mhF/kogmThFd4GxW6KE0WVnxUG3M7emm+0/rWujnphu3",
-	"q8VPILHke5h1U+JKpCRjBNkatjWXbT2m6+4tOwDn1hLTjCQ9FDGejYonSwK2W2TzSy+HBMtSMvE5s9nE",
-	"2vNluJFtnNRDR+7FFpeD2J5j0AItz5aETmfaiFNbLylnHtqHnhakqRjWGoUEvj60gkl9l7kkjsHpVT50",
-	"mm3R+XwVZzXtt6AfifwRGpJsfUo/qnXzCi6tF0W4if5UczTNOaMZB4a5ItnhXfGr+7xyxVvaYBlsNWsf",
-	"DCdnxvJVtp7xunn04O3tGoXa/XA3wXI25lgkq0jjlfvRPVJG8ZIGwpjQaS7IljJWNF1zp/mTtNt1S/ow",
-	"fQxXJtq/Nb95+EZJvxrUjYxDN1s0xvEFhEoBIrvJfwtflty2bvf3DkDjpPN83hk+29ONyvW/BvVWzfeb",
-	"qaJ3db1nwxyRM7q3fow782NUt/Yml0lYKV1N2HfvWoXRomsZaWYh3fWt1onla/GNQm4L1/fLvP0W8AYP",
-	"UWhsp9lKJmydHw+c+Qx/0Sakr81cIBtWvxTXyjkrTAe8VaLKWHyntlfeN+ns53tHASmwaKQSFlj2+xF4",
-	"RAK+EsqypwcdT3TtDQ6eHTzff3rwbI0EWzNDXQMNhcSQnjSjd9V/0DsJsn4eusdaAtlwwoEKqBkZ92xw",
-	"RpTFJLxhCc7Ijno2HI5tMxXT6W7tLKAYaPNZfL5/v4e+BfqWtg2eYJZYfxq/NC6rYKv775wj//fATedC",
-	"H4q+m/5J3iAMY1oormawp/ZHP3Rw0axive5t92Src9+Zzi0LCir6+pqPNuhVWkLHVqzYpdceAkCG+y4h",
-	"E8oAYAoyfjErPG5A3Vx00QW5ghLUGV4EgoFaIphJfq+udjO9b9L+025NgxJve7Num39u/eU3bP4p3eVb",
-	"zTPqKUGW3azt/Onj4rjoHxRpKPO8oc1nwRTadfm0V2Hb5POHbfK5ISk2t/hspJ3+AzPmrXflW6aWtKWn",
-	"23X3DLZ1M2BSpmwNC4Jwql5zhSaC/0mY7aZuof3CfdJ8Ov4e9Jr+Vq/ZJg78ZXuk3ZEmtEsucZrjO2ik",
-	"VIFXNsP+GNbSa7sJ9wxyU36dy4RqSI6wBTkSzxfpXw9Rdcsj7jN/BGrIIIfE8QoDBwm5bS3VjBLbYBa0",
-	"uxED3hQsdC1k6YQKmem6NPOJrlGfYcZIqiMNpOhdZlBdpe6hNBF8HgxtnpqZ3OtFVa9o8gtqoQ+T2Gap",
-	"hL17WbFFJVLTn7SiNGepP1gfext8X3JxQQTiY6KRDoAwoTuxjsJTdYfIF7/+gUFtPUy8aJUiU74kyTlL",
-	"+JIhQWJ+qaEgllgk4E1o6sGu9+neNGk1+F33Xy+P+sDqOezWyov610/u3YrTe+2nrhs/AQ6ooSjAfVnH",
-	"3GpJuhbXe3V47cz96oeOr9llrA+wuW3ZRtjuTgZ7RGSJtCCsu46xRZdYUDV5jYqvi/KUsTrjaQK9cBmK",
-	"DFVFSDf1b4qx2Vl+r2ajnd83ibK5zWkQePbYt3G2ray7aZwtKy7gGs5R9y85tnM/oTaPN7SLtbn7sA22",
-	"/bDBto3psTnc1kw//Qdn0duI27eMuLUnqruPub0D/CYNtmQa+0DJcG66GDmEczTl4F8oIAVdH6BM/QLr",
-	"b5qCciVq/y4Uof5WEdoG5v7Cgbm7U512F4JcUrK841Yfr7/gOEuvXCuzxYwzMtKwaQa5DWeZoOMcOpxR",
-	"qRuZ9QD5E6eSe7aghpej0uZS1tmQWcOPYtEd6+m6u/9tOJqZRTNj+5LZFm0awHVOpaRsat3TW+fmlm21",
-	"ZFvaOV7IygkXHkp1W9XI42Easm2Vc7MB1fFhirJ0TBTwZAGVELTwhnIsXXk/gh+1Lnh6qZ9aXfBkQSp1",
-	"42oy9XC5JUEJndIM8D5TghN1r6NfImjdODZdJREXADODeA6GMvkCOQKdYeeXFwfPnjUs6I8mDMvBUygf",
-	"c/8sQ1r+gj7/7VN/58Xnr4Pu4EkQ2vJeEeAkaYHhD+e6dR7fmfO4iryoL+0GTuOzkn7AuJjjlEqSoIyj",
-	"173B04NDpIFVtbeYzgn6kzOD95wQQS9t0TPNdOMwnmfgQS4uZeTSHBCV58yh0lpgeqm7gQGaogetVFZd",
-	"dBGIyXgMhWS1T1ptwPeqvai5ad/dQzujYVeawF+ljrtundBbnWQD9nOUJKYRw2r2UzefthDbG0Fsw0S3",
-	"ENtbiO0tn91CbG8Ksa1ZzVffebQy1vdaYGnYqTYt/Q4fptqk1OVD2WZXrtOHQcHpOp7jDdQQKDQKW7sg",
-	"odEhEVHT3PqJfxASBqLaRFloDguGqaX/YIryNhT4LUOB6wnoZiHAY8UePRytYCzwH+DRKTndhQ0nWNiV",
-	"JdHanCBKR51QkibOAQScUpoMVyorhi5wNolpAhqoYqjnrGpF66baWlmFDP4htEpLqNVjoauYmkhIkdSR",
-	"RneB7se8/QgveWiH/F/IvN2GFn/sBOTbmMRlNW3XQspuHFdsxc5OSMxFUhROaFSxpW3bQC5pQljserpZ",
-	"k3dG1UW60q6+RGDPGtZBR/OxLKouFEM6ZzKjaYqWmGZrOZ92+ge4HWfplfqTCqTM8NOzo5OzgukBxjsu",
-	"gGLO2XLGrc8AIibqdW5hjyLJcxGToXsgehzim5JkLx2477208Nejb1nnlnX+dw1vKlZkWKdpt1Quml7N",
-	"RNf06/+N8wuJcIYYRwlZEKbu/9WKhv3bdv1Fu369t7tg+a/fYejX4+0xiuDBaAgqMhYE5YseihIyFTgh",
-	"STREZ2S+4AJDlWnCl+zQtvrSESbdgVfJBEFSfKXjUjQ7ZynOiOihKC/oMBqiYy6zqSCn/9dvdjwEvW0l",
-	"0vtve3UU9azUdInHc8QISYLdb6ckO4EIr24lf2+0UbwkQB4n4HvhAtnN63l39f5f7933e6FK25zNnX6M",
-	"me7nLC5JEqTO8pBfO2OCBRFHuWIFnz4rxQceNjpTLtLOsLMLCpEZK+RhWhC+SAlSmoOJ5Bs9JnEd56iw",
-	"HKpXuMg1h6rnEbzDzGYzmN7hXXvxSGKVqzGOL6ZCCSZvROvhq4/5krMEIPJMZoIuGLexdTeAqxgPzMq2",
-	"xSZfMh0gKBUBeYMU+SShHAkve9N0OccGpaboz1eAZhejFk1ZA6PmWrvDSQKNug3Mqavs013FzeDLGU8J",
-	"wjE4HuHEJCntoi33q7+n0tTYqauAqWrn541UAHPWx9K8m4AarBVpXWOv5+cN4jfcqI3yhgsEUYIxTjGL",
-	"gWZY4tRTeagk2AW5Ak5F/FVaqfL5+n8FAAD//w==",
+	"mAPCq84dumt8GPUrE2Ryjs83W45hV0CTh6Ji5VUYyCo33Jmpz23rKParucHxVQJG+dTtXGJBFVOBG8hF",
+	"Aumqg73+M7g6ZYdQZbCA1zWXRMiug3SBWGTVK9wcmasbqYVDeFMPZ2Vl7aOqJgfdKjiWpH6Q2vyf8TQh",
+	"QkKt6RWacp9bw+p/KIrbZQ8d2bLvp+g3+nMgCju4r0T0CuMrn906EtOab6CwDHAxSn6yfXf14Z+d/uAF",
+	"Hvfjg51ng/jJzrPJPtl5jp8829mfDCZP8WC8F+/rqgM/adtiWFi2ev2prM6pEzdgIUP3+t39XZGz3UGn",
+	"sbqtTqNvtOAFQne50XpTWktBE6kliUOkqEu+si4a0BjsatopC1ZR6K3NOitLMAew4nZk5ckXEeuW/KW2",
+	"84kSLTkrIUcFE45egbmoZTlEUZycBeUVbA0L6FAs2kAgBCLa9WVAJN2fR5GFH6hMAa4tS3moP0jnse+h",
+	"SP84GvpGb9exCUiycPpKD0WQfqifhj81seFM5yM+io7fn56ds128oLuXg13KpkRmuyboL6PHxci6SEa9",
+	"YI6o/rmajkllVG8oFCPwwNtfWFNHl01ykSCN8AFTdePPeyhSfGtk0vGiIZJ8TqAol5Fl17rZjo7fAJQI",
+	"QxSgXfwBjpTSmmduj3QolhGqA2Mu059xgXQCFvxpc3RMeEIoQ/LSrEIr6tqa155n4LcQOLGSFOnhtLpT",
+	"Dv67k4a973Q7ZruUqPAWuzIfwF3zNQkBjuQNnVf4lksKKEJZAVY2aGJlrSs9DhFn6RWcCkaJulA50zur",
+	"PxIkE+oouSRIkpTE7eP3m8dFPDZQvbmr7XQTLKtcQ5EzqelicAgmW2mVvTtNOtiIMyc+czbmW21ua+22",
+	"SyISGoeMoPe1I9UgFzZCmCQ2oleik6i1LPuXfnWDvd0u76GQMvbYVwkZyCndRIW9w1q0ctlZrbarsZTr",
+	"en0aqZMy/W6w9gOc7NTmOVVroLSdD2wQbBnD/1zY3FVroSknEnF2iPogIzW2Y5oinNILm+V3J/msbkF7",
+	"tRXdrKrIv9O6vlWSdFKvNPqKibQNlUCHtWCnSfPgzMQkPmcowVe9Mj7dw+Ti1vRbYkC9tFz4QSK+ZOgv",
+	"zsghKmqb0DtucTdMRZ3mr77EhcyNMc9mkPWjpfl9L3FFPZUhx0HDBWtRXHW7DOJAIBajzCoJ4F0ekyll",
+	"0sgBdSEyyL+4eXngN51/3FTWRZnMjAs/KhYQ/fdKQS6sDl0nXNcl3hy9O4J7aSD5vACPJHBpaQn+4X6S",
+	"mqtHmtEsJYdQbiuUToIYMIrKBB4+/7ly+2g2szaWA2gcopSoXZBdlNApVDazBEU9NEJDtIt2oh7Sv7O2",
+	"k7bcuEggd0D9IQ9RjCXRaHo5i7PcQhCdQ+RzDtus1eqlNhv5Qnat9agUNXmhnUczki68gClnBoavwCgG",
+	"J0RPzuhiQZK1+7s+xdtX1UJ1Z0GtrCiTtraTVyov57JlPp2yoeUR/Oj07alOjJuR+KJekFUA74TxIZaC",
+	"s+khIoDuCBlj+aLXuXnhpZqF1e4DaY+gwZo5hTeo+L23SblaadKEkQFpg1SZpg2bgDV2SKOdYb7XtnsE",
+	"yGIkiVBKEpTxkjgxMDjrc9vURDYsNF9Rm+rZOm56vXblsmTREO2BKUo0xwkBF7K+H+jMxcFgNxKqo3YL",
+	"LKXNx21t7hQHc5qRRchxZ2yxlnaT+gUo7E2AQ2DAQYVzpJ6LbqoKVCjXzrJbgGb707Db3PUJrUQDQVIv",
+	"b86Km7u+LJ5IEH61xDB1ajpTx0ZydLaOl5sVJJlAnDuPZwjLAnG2iyJPQdbDGhy7aL3fFF7iJr6aJegX",
+	"nvJcxEHNkFuEXUBSiPCCRvVEectJ8IJCUEx7FBvYiX7hCuzySKM/O+x8o9T3UHT8+t2rN+/+GXnaRFc/",
+	"/v7DWQTRbp1Tg+GL07P3x/pTiWmRZAcuRX/aZthOt8CdNmMqEXD2/ril4Dh2gdT3i+wN0/9/n0NudsYX",
+	"WpLo9X+AcNkmroNGiGxySRNleCs6olO2ky8gVNVFDn6lry6ROWE4o7oPoDz4OsbjHeG1P4FQxo3n94VT",
+	"kHyIsJkhRhmNL0im/opxmlYtshaamXSU22bK+uGaL6i0em9BoRvzCsvZmGORBCRhnNFLMiqVaVcuuk3R",
+	"7yobi1E2BWhlSNFv6cC0UWDnwCKfSQyB2wbr7lQHiH2buJoRfUmE54p2879hGvSUMCI2RoKpZxaM9g5m",
+	"TWh8xgdTpE/rfEKc3CwzN/wqk6kNCePFm0y+C7iF9g50qtrGSZmK3ILvLNeCiXq26G3ezxfqVCgbQXQ3",
+	"INIM591oOJ5nK8cD1qwEGLDjtkMrKk/TUSnHo/6CY+3jG6KkWkhgqBqnaT2BcUXaHVHDNSZknRXoU+WO",
+	"IJhZOOvWqWGx7ZSyPvXIzIqyMc9ZMgJTUa4gHXC1Xt6OVHXCkDvXTXOTaqywPGKNFOvEFLotjVwifKGb",
+	"yKhpR6vnv57ZVphdUF5otf69diA32IpKR3FlnMNgxrKlOF236IEm+pqMydJiPNMJWyENrJL4VgkI6s/2",
+	"y9itT/f7g6f2IzMPqLEhRCcg8jyTNNE8ee9gRxEaWlKW8KWanfHEw4+ePQkoH2YeLchyM0TZpt+7JYQN",
+	"d+MSDyrw/loCoknxm2bWsJYDVW5RCfuzPPWu2bbSjEL09wslaeKA7Nv6L648v9ASskvHBAk6nWXBXQG4",
+	"laBjWZBD27NjgbX7HSPXds5gGpX7XRX+1xG4RJ09sb4hiZrFSnvnF5qSN2zC63sxoSkJO+iOpGkGRBLr",
+	"y5kUnUisRzFgN4LdNFoIcknJMhjvBsNKX3zDq/Wbuhb0HHEGTZziNE9aqoiBLi0Gv6g6o9AG/Upwms0q",
+	"XMHF/Wfw7ZWPLNkZ9Pq9ft2kaEJTPtKtPM7tWBqcLhRHlsEyNnPLpwLPf5BtbGHjF7MDhhZddFSqcqY7",
+	"KcW8AS5ikmukeiJHcyKmweoNvpQIj3meQZYL1NGmSgW+QsYyVoICz5VyPMWUWQpTBNFSCVilB5l0bkOm",
+	"gi/lIXA/C0+AMxRVUoL0Wex+MUH2612D599aa9LnFNCa9gJaU2PNndo3M++W+3DnvMH0V2icXgIhTkha",
+	"JglJdPMdvaD2OBUPBAeoD2VTMMBiMeunYbehYbMyfEFYHep8hW5bpMWshWB3qGeBF5dY9k14c5Ft4nHp",
+	"RqC8gmj8PekWABl1pmHnX0Goawalc3e+mU0eWbjtsoxQKxhRI1qLC9PJiDQqPbTzCoih4UFhGneGnZ/z",
+	"VBm5imNQbqrg9FJcqll/8GL/efyE7DzD++OdZ/GTvZ3xi0l/pz95MnkWDybPJk+e1CVSaYarKNopCf68",
+	"vMWumGKNfJoysH5RFvEa/hiFoiNrYmXVLFlDW3rdzYfqFETvRK122KHSdLDxm3J1nNZXbT+aUkY6w/16",
+	"Pm2ztnloLBrd9FbbO9ANbRNtU/ff0vIIHilF3sAQptClgYX7QXiNECgjjfnWaju7LoOPsnJLuqzW8JKk",
+	"ZN62mrpymjCPbhu91jvFMHZkIcpvImm/Gnaks8TbAkeWmjUG4gu6sgFl3OX+ugZ9PXTErjSgh2lIB6mm",
+	"TsEBi8g18JlhMdf591BkrBSgkDS7mwSPkoz1QrdF5KLIyPUxZTbCkSnCFwV6jA8a4wHFvNGOk9eXJsGu",
+	"TGtK7QlfT9PfT1pEA9MWOXgJDdrqKDN9nFpCn4Mvp3127xzLC5KMgIWF5wzeM52E4WO/eHGNIhqlVG4i",
+	"sAy0cP7//p//FxqQtlB45iSheOTcIhXBQVNiEt3Av0AbsLZtIUucYinpxLS9agnM9LL8I+ODpJcbB92B",
+	"nbdtKeN5cSE7Ec+LQknTnWw9w7h0CMSlo63QU+P+dDX1lg+hWEl5I4IMSF+NBi7sXLftuLB/zQJs+GaR",
+	"lo2ZN52TkcBsSnQ4OnycE6xrPExzduhIg8Y4vuit8C830PiRsyPBeY/g5TcRoM6xGxAf7mxr62vh1X1b",
+	"qIXVGKDWjm9leNlMB7c9d1HHcIMuEjdxXDi//G02wG9T9m20HmtpLt6FOFGCsRAiLfJT8O22ao2lDsk4",
+	"OqvQfqA1IIsRtP4FawoIIb5zK0cF+bPJHChSx41WroSmMdxNTUtL1E+yKajh5qj7tQSsO0iv0tlSpWqX",
+	"Ul2l2rsmWel1K2vIzSpzqkq3spLPwWeMxZFXGEZBzR4PKO3kCmb8sqbpBDv+QvmgIWPtOppwcahV/gik",
+	"fgREwnNl8mqNFVx6kfo7UjZqelUKumV8YZ0qnW5nRtKF1R8ga/VzOA5nZv2KxNR6utvmAnEbTCwifTVr",
+	"mxcBx1VEWwlPVqnHjrJi2185sz6YFxqqBEsTIjfF67DNNgNqUOyS/UY673IFL5MmO2COE4B1BPghLjyA",
+	"la6uOgHFw7XpNMmZXcRvMvdqDm1gDZ6fqQWPcRp5cH+PKhDHOoFuRuY3nP6JftPamrrC5eTO3ptm6JxW",
+	"kFVTL0JTVh91C2y3UiPCRxUsvcfdVfBqh6YQmDAPVa+Ks3vOfGBd9Giey8yi7aihH5eQeLtoVQtDJe3D",
+	"qGQ0q7Q3LHBZpPvL63VoYv0+norBXwkiJvtoILptisNWWdUi0TuNXJ6QcJzMxyjYBP/3LlxLssCq3QC3",
+	"6sYOKbfU4s3tnVNvOaMZFwYWLZg82JBJZcvSweG0gILxPLvjrK9Dk1hXSbv96rlg5h40DmyzgttGf+ic",
+	"yAzPF/eISHrL7KlyqlSJMgKZU+X9CWVSFUsOUaWH4VpJBqr2IzX26MDnOlCx5SXFPOmrtUz1hv7+WyDX",
+	"ONhbwVSKaLAZFKmHIt8+8orH1gfcN0goKgFVtiLGtfk/G2PR2e2qBRxO36P9wdOnOwOE08UM7+zdbEeq",
+	"sCr6dabfbJFI5MuKNUlFtg1+QzYbOCcFZ1P06OSXl+jFwZNnj3ud7ibVUzO8WBAGnkAqXQrn+iShYeGK",
+	"tWie5x1BJJmPUyLPO50mX4FcHVBa6KI47ZSibJG3V5+8DKyAvKNMAsZ4w+u5ug4ajhMca1XPsg0hmuJU",
+	"GXbDQmvwYBzyHZ6bjhiugbiJlfFKi6t2UdeVaQT19f16dnbsdQN0LzvY2wvz7ixt2KkLyiD5d6FJUy3D",
+	"VEE6X3IB0MPjOBeCmHrmYokfmAmyq9uEXuqKmyCDN0GJps2szOYQYfTh5I2iJhJ4LWTxDMcpZhfrI7za",
+	"fa13wm1u6JKeEJxQFugC42ykOZ1qSLvSfex0PKSXHCrLFlxmU0HWPWah30qPMW59wsb1soek/1OoPLy+",
+	"9j8hU4ETkgRkh5v6GtxNvfCX+vHWqSzuh+uKLFeYL9WX15Xl0qavrfesbn+rH/gH0eIHVXw1+7quP1lv",
+	"1JXrrkcpISkNBIw5V2Vy4EtMtdAKmR0+dGogLa+9fC+cm+uEovFv6cHDK9Rm8JoK2I3LWe/aVW2fH0k9",
+	"oVBm6r3F8oDRupK7xqjdaqlQrBjZHqerT69UGlpav5dPVfJNtg/o+aUajS0524dhvnoGezVE0SIcXUAi",
+	"tsmY8+2rG/Sa9V5XdVxXvNQr0+NX2zwOa6z5Nq8Ivt2xa/NM4JgkKxycd80h7j5KVU91eNoy1WEj2rr3",
+	"UNU2krQilV5HivzrWbmQtwkWlbomuwu28u6Gcyw2dSCWgbvbOsQN9wjBut/UtVhC527rUjzRyIQbAS2+",
+	"qyCzO+g2aiJiQVpez1aURS5njk4DvjW/YZbfVe3mqFITwf8irPmNAJ1j1+dCfjd/34VBYl1JHjmz0D+M",
+	"ZyO90w0JcXROXGDKFocrQ/XmM7wxHGWvQYG2/RzT9P0EMJPbQCDpNpDXn4IAtRbB02J3ltAmDVpSnV0D",
+	"e86ydBWBOfxdpanDrlJdCMMviUjy28CXrS+oaPzN+KpJblMW00UQC/mGDTkaE87fZI1gn8G3O7QlrxJr",
+	"024R5XcG+0Rs7r50mQtwFS2BBiZc2v9K0YN3L30eUu/s7/O0Ev15QPpF0v1a7HvLGupRDEP20dD2sPIu",
+	"qZ3UIYpgtfohyXU3WJppO+uwQGrOOMAGGlUNbpyiUUi9deDDUBt2iKKMSPMbjCZkieIZl4ShBeGLtNTU",
+	"0qKgFXtuIYnVEGE7Pmd3JKVztoF8ztndSuacbSiT/QbMFdksR3zSHHryqoe9yNMQMb40ii1NCcIoxWKq",
+	"2wC5PsAQsAOiMD0hEJ5yHzOyHdO6hfKgL9INtYcbZDRWyjMfROEgMqNz0FTNLo/UuKHqXtM6GZn2uUV7",
+	"qW6pyxWWNCFGAuYsJRKy4zWYaUIb+vas385G9NG76cRtUVGg7V7bflkrwLLf3aJx1b12+76TKsqH66vV",
+	"qviSmtpFRWQu9rKZFNZsrNvYP7xSu1hKOazKWCdIA13Hw2S8poQxfEVDrPpUh82qERIv8bnjYLQGZ3t7",
+	"w/3nwycv/guc2aUApPEc6fh1Z2hjqw67YNghf+Y4hUp0nObEi6ub7OJBt2NKJs0X6EgQjD6YGL7vAwjP",
+	"qR4tuVH+dm1ZK8lW798r96tArnTz9bI11bVZbO7wCGW9moLa6pIqialrkkvrK9wQWFhRIDyMoi+OQrpe",
+	"3w2gh+voEGE0FTxfoOiL+43sopRPaXytc1L1P1B09O5V1EXR+xOdTfPu/ZnOZMtm5JzJGRfZDPBiv5yb",
+	"4sxLIuiEkuS8M0RgS0XQ714QYzEVqReQ3Aa0CrazrsJE781s5RBFmpDV+5UWbf91zgChEFMGX1Gm/ks+",
+	"U5nBv6eZ/i9R/0sz/V8SVXBkb3OHWuEx3w/+sqGR12pWG8L6SfjL6FqDfh1Gw/9+JXT4r3yJ5phd6dZN",
+	"oOjMNP5OexT66+YLYBZnLkBDQK7SlhcmsmGDDmI2cTO25ZKiGqZSQo0DTJXljN8s0026s2tli6hNCBkj",
+	"a+DQ11gk3q+LBJ7KJripVjZ1BZe7G1vN5aK03SMrhe/SZvMSYtrabWYaG3f1CMjMgoGDx+zGXG3jn77F",
+	"GRYYHG8gKxTtnxSytvMW/5sL9JLCWgIl+reX/mGglA/Q1c41c4Vcl42B2KueoLB8Dx8tS0gV4AAnibbR",
+	"Oz8NDgZPnuztP3/+/Kmn1MqRQemEHiuugM6HFTeaW6ljpLW1nveN/krZaMIBpvTgoNuRKV+WFLn+/k5/",
+	"72ywN+z3h/1+QJFzE62xtVwAur6JSNleheF66vqiak4oU0UeFRigOvcMWpiBl7h1c+TNyw3pxi3Wq201",
+	"alFMZTcURRySNNRKVw6p0ZTEthEHDDnj0HR3OUQTsoSMfmxhJtRrtaeGZgCgfElE687EBXk0OomcPQtx",
+	"WgjCgfdcT8Rk8tnILWexafcClwCKDcycSHJHIN4Gk9tWjVmCDZ9VdcP9NYfotPlCh+WVXucm4geYw7ry",
+	"Fjts83SOcRbPNpEcQUo+6Dc2gaxQ/AZNYBrKGPwBg+vy3BKN62qZaB28Urpahwq0EEQ7MNUbD3UNli3+",
+	"Ny3CoP8MgilJV6Ln/KVGmSvhkvsy2k9Yh0KZ4SCk7p6ZMEItaTLA/A0ku1K+KfqixNH1f6A/SBrzuen9",
+	"90WJ7OseOpthZppp/JtrtyDPBZJEXNKY/Ac6IYv0Cp2evT8G3/3CLaGNK8LIoJTHGFIwCBt9OO04kW8n",
+	"VNg1630JpZazTtKC/vHJA+cbBDI0N64yt5v45W6g81qLEbtfgffeoWOi0rw3EAT0WvHaIJmuOrV9IxCf",
+	"2K5qiwXBApsEYsfcGtKTS50gwmiKflB4hpm6RxZ4gXzOVgSGV/hbYpc2XazcFw5m34tZbeaQsRf0bmwV",
+	"GzVsLy0cg7hLa6WYRntzxU7kuAAYLfcLKHjTkfh3znCFNxkr4xbMKTWa+nNoJyUlZdORzzc+hRoNZEF3",
+	"vUUH0hFKKl2aGYDPTkkG/SdKd6Uo0gbjR0mOKz/AGYb2MlOuXYQZFjjOKnewAVqnvtQaMPmKifbQkdch",
+	"2IAE6/Z1rkJzk+td72Zgrl99nm79LejpRGuRm6gzRbfwYPmYkUeaGGHe1QbiIZddLTvTe8WagnH7pCJD",
+	"H6Mu0CtM1wzlUmMSw2MV8/SgbJ0ehFTixj09LapUbysvb+9dX5HRsYqtOwa+CkrXLnhjJ8oD6FKN+lCz",
+	"rnO3+k2Y5R2iSK83UiwMWnXoonQvWhB9+RLpFnDX1xF8PxY4dk1GCxp98XRty5RC7yka+1mV0Rtrr19u",
+	"xYd3/vr0Za+7f/3o42jnU9GZT334/Prxj8HefPfoDNpMscolSQ51EvOUXhLW1YGOMUHkM46z1LaTrjB/",
+	"x4M3nJrf0KGKTdzt5LB+8wDEEMKeLUs6wYtWShpvnZ9XZJlXOdG3hyfhZlRffy2v8Ii5RnMgUQG5vjxr",
+	"TBOdLtXT+wfJTA7CsC2f0ilP9Y6HBe5gR304JyzbedY/GHSqsqfz04uDZ88Ge/smR75ExTEWgsJTRwLP",
+	"yedOV7+oM+wM9vrPYItWVqAE+mmBOmV6c/qJZca3Bxil0NbftuwPevhu0EOUXAb5Xqm+9xBaP7lMt8jv",
+	"lRn1btFjMthF1GNbvdFwd+dTmGv5GJIhnp2moCaA5xXPzcaaTYbfDtEllXScEnR0+vLNmx56A0kXF2SR",
+	"uSrULpIcKnUsmgj4E7GBID1nWgHGaRdJ0x4OO2RZof7G81obzirlldj5yi36j53/1dBedbXm9McMnMJe",
+	"vTav1YP41L6y8+tqDt8+6P4vpWZrMaqZudZJfpAlmXCoLYUp9/OOjAZYqJk9dKQz6NDgKfqN/hxo/euz",
+	"+DuNLDdjW9rEy9LhhMVEweb0LrKrFmKixB2VrGhZyFT6lScFbSs3KxSrnL/Gz9/bq9Q1CD0aXtl0F+ih",
+	"1zieqSv17zyZkqTowV4ivo/fALveeAp7K6fwfLMpPO9cq71dR4x6F3c4Izvjqx2oCjOpDeZIT1wTzFvB",
+	"Sq+GQmhmu+9cBRrNUAwugQqGd9tKM9kgjwopqBvTdhHjS51wq98KtSOKQ1tn3CGwe+DmihatENug6s+0",
+	"W18BhtRUJFvgXQ0Rdm5yNUWcQCuKyPUCiIaIcUa63gr9pWjWB4nlAHQRDZEkBEVeaw7X3bPAnnKjQ7Ye",
+	"/DCQ/t3MvlyeoAentKLxQIkIq3AGblqAS+NaIEB+i52b9vmbX38syPbjp5WcoKCZjxVFa79cutjpD17g",
+	"cT8+2Hk2iJ/sPJvsk53n+Mmznf3JYPIUD8Z78X5SFMYNFbW6WkAH9KVuqgNBcMsCFmLnW0XlH/Pk6gdI",
+	"ZtFg5IRNKSPgzZBDpN2qTq5pum0C7r/+tJIleXvhT9Pu8HXdVMZeo4gy+WpppNVPfd08KmY6aSkQQfLO",
+	"dtWIkDhfpu+m0iZDHeGkaEdswTYAzjPv7pXc9OobprrODArdO+ldvGKuK+5OwWbuoIa9XLW7orGFJZrd",
+	"Ly3bWWxQ4ks3Le3dvPK26lktF6P7hbCVytfQQXzQuETNyNGNReWuRWAm6I0xKNcWmW+KQLke/HH9LoRj",
+	"OBvDCVa29ms2rPAEWts4DmQIVmTaakc6xMOF+uxUUPQ7Zhe46l5HpzS9xAYH4S/Q6DpHkuJdL2O2saV0",
+	"m6BzimXRQFM9qGVaeBKrVWofLq6YMDhjS1P+dKMs+JtGDG7VE/smgevajjan/+jYGCT/LAXPAMk2l7eo",
+	"GQ66aSuYfOCS6TqFGNqjWD/p2jes9iI0Z621x8brooQIaHsL0YKiEU+r+XlUV3vV0bsjBN/5m2/STSgr",
+	"dRlSqjZ4eiw0X/sY/a1rHiptmIwP2SP/bq3TuYMCLJbfHIyvU2gTN3sJI9xX5NBwlVUMbBW/+TYYhAm9",
+	"jJroW909w+aVkol90BEdS7bfxjwhh6h+HyoBlb2aS/TTl73rG3j8jqDEIMcpkguSppRNhyaIjSKbGzWM",
+	"0EKQCf3cRXKBYyJNM0pNCijjUw2CDL+LynsR3SDu2ngNmij0jpJHWmsJ3Y4Dg71F1UBlpRbedRNF4wPc",
+	"51tfzd8wA0i34MW8vr8w/i3uXCg8/y8iEho3xShc4+NEcXVD40XmhjFUHVy34DEBc0zZKB7edrAw3rz5",
+	"ThHuQm31LK5GZKYXtZKGl8W+rNpgu31VwrQ/766H1YNykTgXNLs6VaOaDmIECyKO8lCmzhFDR8dv0AW5",
+	"AjiDiEho6yCNtyMCVI1Mmkx1mKp6oR6y2MFZli0619eAwKpbQlYSglyUjF8SgRRByKPFAoLWp29PhwYf",
+	"Af6tM1gNbXaRLT3pusiD7BZRN6+z9pjEOnx0znQZnrEeeufsnP34o1o/YZlpaNH78UcUqY+4oH/BJ0P0",
+	"MywKnef9/n58Qa7gDxL10JHaEqR9wxLJmC+INEm1unqEch27krYiSql0jJBEIizPWfR5B34UDQ1Qvm7o",
+	"1EXRUlC1yTZbUO9CcM26X57AE/UpgPVHulWm/kZmhAh5zopwJHxKMolm0E9K2ir4rIsinMwpi2wnbKlb",
+	"DSsZIntI96w2s2dcLd3soGLz8scfLQApI0tnOHdRBHn6EbTuKzAyeijy+GmEphwacGccRfYjG1fSP5xk",
+	"Gs1fksNzBvcNsPdccFUQjbbBmRobuHNkM5oBLhp62KqHJzSzHSYztTC9BnCXwyIEQRFeaA8Q5WzXgMv+",
+	"9G/JWeRDLaODfn9YAvUtN71Ej6BjpbxiGf7cRRjNcao4DUnOmevNrobZ2xta37f6nSZdmklkMhPUARk3",
+	"1KHzGXt0BY5G2UPGQNeNMuGyqoEMUvM5+zNXxH+po3ZqmWbMrmkLSqeMC5KYDTkB6EZAVkDH70/P1MX4",
+	"w7Taj94kZL7gGWHx1c5v5CrqFmgClgr8QOzegUVhYIlODDHNsg0Ii8Rzcs7UXVIPQD9ndMR0y0f1L4OB",
+	"4JAv1ZNUqo07RNj1yNZnoCEUHGgCPNd/YRb1Ut0nyqZqMcdHZy9/1fYVbBg080ULnMUzfcrP9l88fTzU",
+	"PIRKl/IOGZDStFekstiuFMd26A9niDMoZIH7WlxXpaDZqwg9bpTahmg2hAaZJj6pD7R4YYYviNet9ZxB",
+	"JFj6NqJ7FmeaQytWpmd2RufEErZa1v7+/gsrZv+C6/Ljj8dey1n7LFiL0HkVDlQeolTdc9MM3RUESMVG",
+	"oBe5hqnrnbNjB2sOyFfaUuyrwx70+2ZWf5DxTPG6H3+03t0CPUIQtRRJE6ID/gmPc72NipXnur6UCiTp",
+	"lOEsBwCXS6jGBQCQJdDM8JxFim7R7tK8atfYVBF6VPjBYW7YmJuHDv5bb9DZkr79/bHOCKuMpV3zEXpU",
+	"FTFu6MddNOZK8faZyeed5XK5o7jATi5SwpRZkZiq8+j/2jlb0pTynVO7MChX1xjvxWKBovd1UoKB6tae",
+	"eXSaCYLn6DWEJ7wUwmFn0Ov3+rqElzC8oJ1hZ7/X7+13wF6ZgTpg3ck4Br65C4wbvpkSUFKcTHuTdIbq",
+	"wyP95O/6QfCQL5R4hh/t9fuVXGR/I2zho1Zy1qqnpReBPtFQhyYh7eigP2ga0s1x9wPDRs5rEOyD/v76",
+	"H/3CxZgmCYEizCd6iat/8YYpcxCnLiD7pM17PnjQzYUhu/535i1+yxYAjS5K5lztwXLGlWYVuw6NeAre",
+	"wNOiAsvoJxCBwhop3BZfVVN7V/DQHnoNeteSiwsiEB8r0QSeI7I0ZXym6lEipRUUzIWDd6dMdzB6nfKA",
+	"+/9seuLePdHpojO1r/6AsN4dmNFPdzB4ScE3qQHfwp1y+f6QOatNMrgwLcj/Z5zYHPeHu5gHgxa/OMZX",
+	"KcfJGee/Y6EDGgeDJ22mp2xOLjKSvCUJxWfK1FE/3ttr82Ov94FtffD9sBJQoEhhOtT4CJS/ynXcRD0E",
+	"I1uZ48yTRnGjlA9nLYLYMhq0bEyzKh7ZBSqHIP+aB19qB496MpDkWVhRdWQnqp4CHbvw2BRITa2uZBVp",
+	"6vrTPd5/+zJw0gWu/xFaKAWJT4pVf+O3/ju5Q2rDiz31rkpB3mHRy2XAh6ajAMqKiV6dHP1yFh06OD5j",
+	"19vES20pZDZTAQxPi4Vn0/NNAnNUIJ9AQcQ5c58AhUdqJG3IPbJv0/b4eQd8LJyR8w4aXyEO5VGcPTYh",
+	"Ld8QMkOihEOOAcAYdV02GGfp1TlEeoju8qJ4jQ/pZ6egNeEyt9BeKruhG7MLz779jejEyfvQMOz8dBlP",
+	"K/k/uPOXN4l+Z6ZixeXAM/CNC/3+i/W/eMnZJKXaL73VEu5LS9AZcUXNwXomtzRXIKASQFqTQRcgoW6l",
+	"IJoVo3AYJNqh5VjdITrov9COzCWVpG5T6JE9dlG5dQcNoUN7RahEeohv/44crP/FO579wnOW3OhSfSck",
+	"+gqO6yYk2m10hzTTT//BufbfjQ6/J1fLJkRV+FU20k9egU5yE2fM0IQLyv5sv6K/q+OZgsz5JVTmWM3S",
+	"ZuPoqFSCJoKQ9KqH/pjRlJwzXOKHrs9CFxmEIaXZLbCOOERBxNmoiyLQ8Eag4Y0gjmW9o/4XEOV6NObZ",
+	"TAeDdPb9465uLp0LMspmgsgZT5ORabJpCnsXgnJBs6sIxZj5i1HfQm3YBBRQnCENkCs9OOahsnWVaDln",
+	"kCELz/oqKQggO2JRN4MZWVonmI5q6Gd0pEcHJfUnJtClxiYs6RbRi7AbrMRx7k8/vWvnV3XcB/V7/Q31",
+	"3vuW6VtF+X7daYYjQwbaDfSRRZ6FhMAarv3ef5vmXGvYNpjkTaxbveacJXQyIeLQNoC9Ca8zgVmb+jDn",
+	"SiJBTkVRfhjghzqF8oEY4gYG+5ZxbRnX349x6XSHuzXxd2PMYg36cjNtOOgf/YUynPaQ16gC6/omNCYA",
+	"UBPp16YkiQ5t/0UK3kWXDMB0OxP1WZFYoiNhjKAxmVIme+BjUL8/Z1nFN8AviQh6KeHNd+ulvGfm41ru",
+	"rGVCNmPLcPKtY+Q7UUmAJje62M3RPHOvTeOQO77Zr6H5UkFxS4AWci2+bOliNMcsx2mEKENTzhNdUzp0",
+	"URKLxwIdvtiVUTh0Cp4aI3r5/u3x76/PXr+KABv1nC0tC5E2xNJDhs1YHoBCLMAWVDpXpd0YuVq1sY99",
+	"V4xiyyD+rgzCUGPRRJIkd8gswNS4Y07xxy2leqlhmGcWOWMplKWUS7KV7NuL++1c3GNInb1Lwb7w+i+a",
+	"oEidbkw5gMhZ1zZaLGpHU5JMiQn46/Rh9BYnxPhcNeQ+n2SEHaLIrCQCaDDtGKjfuynJHCHf46Xxm082",
+	"3RcoPtjGYb5eHEZnqQlUCkzca0im+aqU+58HL8t7BsUuDrruCuqFWLn/p8mDgdsEcRFdf4IlZwVKUhEH",
+	"96A76ul0J34r9PvPp1vz5EnO3tn2HOsftlO3pb7tf3Gii+U2+QlQ2EuekPuVxOWW+ytT8gpy2jKYr5fE",
+	"VwLVFP5t+rosphfLy0Y2c5SmrhCuC7ZoShkBxlE0Q+ihIw0Un+lO8nKhpixnhNiC3QxfENNLfsLFPE+x",
+	"UZkt1jrCShkXfDEjPXTEzpkpDIMRx4LgC4n4ZGLNdGvkhgxg8nnBxW3Y1d+Ft6gj2TWHW/AUV748pgzr",
+	"Lu2V2v0aJ3l5+i9bAzYjWBk/kCFwMHjefwxU8OHsl53nSmzor2E+xk2984rKBZeuTWcFRNArS9SNzcsR",
+	"Ej8XujbNLSv7GqlQfMlSXspb+TbYmcznd+0JqFnzOrJZ14/027cG/NaA/5aMGkWTCNtw/N0Z8oJkpm3G",
+	"3V21UwNCAFV+Imfl9AaXcOC6ineRC8QhLtAEU8hCMCXiBgdC+/iNS8HW8Bpg8ALkwLRed8UM0MsMEsBM",
+	"FYIuoh/FPIHPBbHtCmbYB3Gf99CZDzoB852R+IIkuoD9UPeC9qCvzdRM5W0RHzjY2wNtSc9FjT8vRSRL",
+	"FdAwCwGJGzN8SQ5NWIGm6vDVVmqd6ZzpqIJGugBcLKiWp0U7YMAnYC7WoYEhQioWUMD3Ui9xAuT6ldIv",
+	"HNRnE59VB6ROcEymOTtEUakRP4SlZraJtKVqIojXwXmbtLFN2rgP+XFKWFIAb0g+d+4kTYd3IEfyNRWc",
+	"J/lDFG9+ul/Pbwv3TM62jplvxjGTs69lw2SmtdtdqlWEJbKUXvCDtLpE1+QRoEaFBPQpyD/gaEIvfb0K",
+	"1CAAu7ONVLBV22gmzxlfsq7lFxeUJShSq4uGStNaznAGJVe64Lma/dBVxpaGzQGopgLhSBDFi6UtAdUl",
+	"5LqbiMx65+ylRfvysuy7SDjgK4uQpObuNDNZuNA9rK+ayqNe8b1oPGfEspx1Cs/evby7Wdtxaqw6AhOt",
+	"0FE9fcrq4zEB5RMCEVvlZqvc3J9yA3zj9nqMSWy5H4vYxe+8DBJwR2nT1H40yuicRCil6m7NCE5KuSjV",
+	"/DJX/t8DlLZzFiXiaiRyFtXgAMAK5cIYhxavzWDlLcuQnCSmiel6D5HFMi4nOqpk352zFel3EqVK4kDs",
+	"H9q+MIC9k1qgabFkYJ8dTmAX5SyjqXHWOV+BhlEz3oIgb9ez+G7Yu6G3a8PivykTVkMyYIkknedKq9ia",
+	"qFsufl9cXLHI2+UozQCndGVKEoBIYoki83AUzCPSgKf/GtxnHpF+R9M1NEdpERh7N91eA/1rmgq5zT4j",
+	"NhSceS9TTNq3l8wUP/l7TNmUyMyAIO5+ybC8GBmQhqbi+DdzRdL3uZfmDYG9tJER40OlkI0mu4XMczia",
+	"UKmxNdy/Xuk8QxSO8QeJFkUen6VFfcR3YrmfYXlRtd4byHq36L8XZCmhXlU2+F13gek1aLzh79sV5q2k",
+	"TcYSgA0DEPP2hn1F15h3w/wzefBbZutuwMgKF/goi0M3U5Q1r5eJm9GiobINFXp2xNL0zQWs7K4yKzgk",
+	"UQqokeUcamXBqqDKmkApyeQ5oxl4wFKCC8PEizV6QUzrZxq6Tnjave4yM0HTiGzDv6jrWvp4rSO7uqII",
+	"/GcklSCfpPGVMeMqkxVkYli79W2hU25i+hilvIDgdhOw2NjKAsQTDXxfIO/PCAa2hZntXAlS0sKBoOjk",
+	"w7t3b979M1L7Fh0ffTh9/SrqoXcu2DjHiW6GyND4yg0z9Pv4zKAZ5jkbE4TBydhDf2gojaIzswHZUDs+",
+	"JRA5tptuY8WRbfZA1FZW0l9hVUe2hS2VkKHGbBw4E5hJHGfgA6UMnI/AsA1ev155oNWt8WK5u6IGSziR",
+	"RTPpfKErPi1Q/hGSlE1T1+/bTN4O4J+lcdcaiPkhOtjbA2vroH9gI7q6L7XaMt3dhYOC5sW6FQ3SrKvh",
+	"84KxXX3hzux9q93hlT1xDCj4hi1xQmCYlWY8fiLYTTrotBCCD2TFl7s/P7CXttK1NSCD/yghlHvk7lVF",
+	"b523W7P/K2omYIkq2rxsl3BYM/qNTgHhq91xnl40axWnGRcmQzVf6LxHRem2yQEGmPJJypde3wXoHgK2",
+	"IQJUbCwzKNUo9wxjivlb9cpgEApyqezpc4bR6dn7YytNGFnqZsEFW9UC1Ms0io5fv3ul5G6vaPVaLNDg",
+	"WTVuQHTOsOm2r3SAZrnwQW6FQlkohOnXPkKJbhxm3Q33yNv1K45cj+qwl8hQMd3CtG657kZcV5MXsg3u",
+	"Vpp/dfAW13XaNBhqLjhx9sdY8Aulgxil2s95/EFCe5lSYmRCE9CyMyUdljPdzFAZfJxfwI+dAfSSzxeK",
+	"21mT4Jx54yqWylPdm5+ZkJYyX3RUzGR6uuiYNuBW4jGoiZabIX/njpxAu+iVvhx7QgaXC3Z9WWqfvUWK",
+	"vzOHTdEMZWJ7eSGeZzGf+wl7J5BIo2RgwGsTurVfyv76ismgThQaf5gu493qZRUkJnRhmsyBX6bwokAi",
+	"jiUOW1EGF43OwyXbb11b83ujcfOKVyTDNF2TzLL1T35N8Nyix30r4m6huZoRf5CIJk4RXeBsVuihNFlZ",
+	"qeZK7PIcnvR00/2ndS30U9ON29XiJ5BY8i3MuilxJVKSMYJsDdtS0baM1Hgplh2Ac2uJaUaSHooYz0bF",
+	"L0sCtltUYUkvhwTLUhHIObNVINrzZbiRbXjXQ0fuxRZPidhekdC6Ms+WhE5n2ohTWy8pZx5Kk54WpKkY",
+	"1hqFBL4+tIJJfZO5JI7B6VU+dHmE3Z3VnNW0TYQ+UvJ7aCS19Sl9r9bNK7i0XhThJvpTzdE054xmHBjm",
+	"imSHt8VT93nlire0waDZatY+iFnOjOWrbD3jdfPowdvbNQq1e3A3wXI25lgkq0jjlXvoHimjeEkDYUzo",
+	"NBdkSxkrmmW60/xB2u26JX2Y/rMrC6TemGcevsHdrwYtKePQhRyNcXwBoVIoumjy38KXJbet2/29A9A4",
+	"6Tyfd4bP9vrdzpwy/a9BvcX+/Waq6F1d79kwR+SM7q0f4878GNWtvcllElZKVxP23btWYWvZYibbikPf",
+	"ap1YvhaXLuS2cP0azdtvAUvzEAARdpqtZMLW+fHAmc/wF21CaNzMBbJh1WJxrZyzwnQuXSWqjMV3anuc",
+	"fpWOrL53FBBeiwZYYYFlvx+BRyTgK6Ese3rQ8UTX3uDg2cHz/acHz9ZIsDUz1NgVAAAB6Ukzeld9Y72T",
+	"IOvnoXtjJpANJxwYjJqRcc8GZ0RZTMIbluCM7KjfhsOxbaZiOpSunQUUA20+i0/37/fQt0Df0rbBE13A",
+	"Cv40fmlcVhaZzSYRZzbv/xvmyP89+l1woQ/FlDh7J3mDMIxpfbuawZ7ah77r4KJZxXrd2+7JVue+M51b",
+	"FhRU9GM3H23QY7rU1UCxYpdeewjARu67hEwoA2BAyPjFrPC4AXVz0UUX5ApKUGd4EQgGaolgJvmtutrN",
+	"9L5K22a7NQ1KvO2pvW3avPWX37Bps3SXbzXPqKcEWXaztmOzj2fmon9QpKHM84b2zAVTaNed2V6FbXPm",
+	"77Y584ak2NyauZF2+g/MmLfela+ZWtKWnm7XlTnYjtOAAJqyNSwIwql6zRWaCP4XYQ4CyUCyhvtb+nT8",
+	"Leg1/a1es00c+Nv2trwjTWiXXOI0x3fQAK8Ci2+G/T6spdd2E+4Z5Kb8OpcJ1ZAcYQtyJJ4v0r8fEvaW",
+	"R9xn/gjUkEEOieMVBsYXcttaqhkltsFss4XG3h2mYKFrkR0nVMhM16WZT3SN+gwzRlIdaSBFz0mDxi11",
+	"77uJ4PNgaPPUzOReL6p6RZNfUAt9mMQ2SyXs3cuKLSqRmv6kFaU5S/1mYgln8SxU8PM/Tt+/Q3MipgTB",
+	"M7q7yLP9F08f2+D7kosLIhAfE410AIQJXeV1FJ6qO0Q++/UPDGrrYeJFiyuZ8iVJzlnClwwJEvNLDQWx",
+	"xCIBb0IgnxfmpPfp3jRpNfgx7I/adn8k2JcdmMNPtxn1gdVz2K2VF/Xvn9y7Faf3JE7B6DUN+wC/2VAU",
+	"4L6sY261JF0Lf7w6vHbmnvqu42t2GesDbG5bthG2u5PBHhFZIi0I665jbNElFlRNXncz0UV5ylid8TSB",
+	"HuYMRYaqIpTQyYSIphibneW3ajba+X2VKJvbnAaBZ499G2fbyrqbxtmy4gKu4Rx1/5JjO/cTavN4Q7tY",
+	"m7sP22Dbdxts25gem8NtzfTTf3AWvY24fc2IW3uiuvuY21vAb9JgS6b/CZQM56b7nEM4R1MO/oUCUtD1",
+	"b8vUE1h/0xSUK1H7N6EI9beK0DYw9zcOzN2d6rS7EOSSkuUdt/p4/RnHWXrlWlAuZpyRkYZNM8htOMsE",
+	"HefQmZJK3YCyB8ifOJXcswU1vByVNpeyzobMGr4Xi+5YT9fd/a/D0cwsmhnb58y21tQArnMqJWVT657e",
+	"Oje3bKsl29LO8UJWTrjwUKrbqkYeD9OQbaucmw2ojg9TlKVjooAnC6iEoIU3lGPpyvsRPNS64Mm0hVtd",
+	"8GRBKjONfzv1cLklQQmd0gzwPlOCE3Wvo58iaLk7Nt2AERcAM4N4DoYy+Qw5Ap1h56cXB8+eNSzozyYM",
+	"y8FTKB9z/yxDWv6EPv3jY3/nxacvg+7gSRDa8l4R4CRpgeGvuwNuncd35TyuIi/qS7uB0/ispB8wLuY4",
+	"pZIkKOPodW/w9OAQaWBV7S2mc4L+4szgPSdE0Etb9Ewz3TiM5xl4kItLGbk0B0TlOXOotBaYXupuYICm",
+	"6EErlVUXXQRiMh5DIVntk1Yb8K1qL2pu2nf30M5o2JUm8Fep465bJ/RWJ9mA/RwliWnEsJr91M2nLcT2",
+	"RhDbMNEtxPYWYnvLZ7cQ25tCbGtW88V3Hq2M9b0WWBp2qk1Lv8OHqTYpdfmAptyu04dBwek6nuMN1BAo",
+	"NApbuyCh0SERUdPc+om/ExIGotpEWWgOC4appf9givI2FPg1Q4HrCehmIcBjxR49HK1gLPCf4NEpOd2F",
+	"DSdY2JUl0dqcIEpHnVCSJs4BBJxSmgxXKiuGLnA2iWkCGqhiqOesakXrptpaWYUM/iG0Skuo1WOhq5ia",
+	"SEiR1JFGd4Hux7z9AC95aIf838i83YYWv+8E5NuYxGU1bddCym4cV2zFzk5IzEVSFE5oVLGlbdtALmlC",
+	"WOx6ulmTd0bVRbrSrr5EYM8a1kFH87Esqi4UQzpnMqNpipaYZms5n3b6B7gdZ+mV+pMKpMzw07Ojk7OC",
+	"6QHGOy6AYs7ZcsatzwAiJup1bmGPIslzEZOh+0H0OMQ3JcleOnDfe2nhr0ffss4t6/zvGt5UrMiwTtNu",
+	"qVw0vZqJrunX/zvnFxLhDDGOErIgTN3/qxUN+7ft+ot2/Xpvd8HyX7/D0K/H22MUwQ+jIajIWBCUL3oo",
+	"SshU4IQk0RCdkfmCCwxVpglfskPb6ktHmHQHXiUTBEnxlY5L0eycpTgjooeivKDDaIiOucymgpz+n7/b",
+	"8RD0tpVI77/t1VHUs1LTJR7PESMkCXa/nZLsBCK8upX8vdFG8ZIAeZyA74ULZDev593V+3+9d9/vhSpt",
+	"czZ3+jFmup+zuCRJkDrLQ37pjAkWRBzlihV8/KQUH/ix0ZlykXaGnV1QiMxYIQ/TgvBFSpDSHEwk3+gx",
+	"ies4R4XlUL3CRa45VD2P4C1mNpvB9A7v2otHEqtcjXF8MRVKMHkjWg9ffcyXnCUAkWcyE3TBuI2tuwFc",
+	"xXhgVrYtNvmc6QBBqQjIG6TIJwnlSHjZm6bLOTYoNUV/vgI0uxi1aMoaGDXX2h1OEmjUbWBOXWWf7ipu",
+	"Bl/OeEoQjsHxCCcmSWkXbblf/T2VpsZOXQVMVTs/b6QCmLM+lubdBNRgrUjrGns9P28Qv+FGbZRfuEAQ",
+	"JRjjFLMYaIYlTj2Vh0qCXZAr4FTEX6WVKp+u//8AAAD//w==",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,
