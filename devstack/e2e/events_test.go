@@ -120,7 +120,8 @@ func TestEvents(t *testing.T) {
 	require.Equal(t, http.StatusNotFound, status, "%s", raw)
 }
 
-// A keyword is answered by its campaign, and somebody new by theirs; who said STOP gets neither.
+// A keyword is answered by its campaign, and somebody new by theirs; who said STOP gets neither. A draft's test goes to
+// whom it names and leaves the draft alone.
 func TestKeywordAndNewcomers(t *testing.T) {
 	w := newWorld(t, nil)
 	word := w.live("Wordville", "keyword", "Summer sale", nil)
@@ -147,4 +148,17 @@ func TestKeywordAndNewcomers(t *testing.T) {
 		w.api("POST", fmt.Sprintf("/api/v1/campaigns/%d/complete", c), nil)
 		w.until("the campaign to be completed", func() bool { return w.status(c) == "COMPLETED" })
 	}
+
+	w.sim("POST", "/sim/reset", nil, nil)
+	draft := w.campaign("Testville", nil)
+	tested := w.api("POST", fmt.Sprintf("/api/v1/campaigns/%d/test", draft), object{
+		"phone_numbers": []string{persons[0].number, persons[2].number, persons[3].number}, "variables": object{"city": "Tryville"},
+	})
+	require.EqualValues(t, 1, tested["run_number"])
+	w.until("the test to be settled", func() bool {
+		return w.count(`SELECT count(*) FROM campaign_runs WHERE kind = 'test' AND settled_at IS NOT NULL`) == 1
+	})
+	w.judge([]person{persons[0], persons[3]})
+	require.Equal(t, "DRAFT", w.status(draft))
+	require.Nil(t, w.summary(draft)["run_number"])
 }
