@@ -154,6 +154,11 @@ func (s *Store) UpdateCampaign(
 				return err
 			}
 		}
+		if c.Trigger.PerPerson() && c.RatePerSecond != was.RatePerSecond {
+			if err := s.respace(ctx, updated.Run.ID, was.RatePerSecond, c.RatePerSecond, now); err != nil {
+				return err
+			}
+		}
 		run := outbox.Run{RunID: updated.Run.ID, CampaignID: c.ID, Number: updated.Run.Number}
 		return s.enqueue(ctx, outbox.WakeCampaign, run, now)
 	})

@@ -245,6 +245,39 @@ func TestEventRunIsSteered(t *testing.T) {
 	require.ErrorContains(t, err, "under a new id")
 }
 
+// TestEnlistAtAnotherRate changes the rate while a hundred people are to be started: the rest starts at the new one.
+func TestEnlistAtAnotherRate(t *testing.T) {
+	t.Parallel()
+	b, ctx := open(t), t.Context()
+	run := b.listening(t)
+	b.people(t, 101, "OPT_IN", "LK", "Asia/Colombo")
+	var list []ledger.Enlistment
+	for _, id := range b.userIDs(t)[:100] {
+		list = append(list, ledger.Enlistment{UserID: id})
+	}
+	b.enlist(t, run, noon, list...)
+	ends := func() []time.Duration {
+		t.Helper()
+		const last = `SELECT extract(epoch FROM max(%s) - $1)::float8 FROM %s`
+		var out []time.Duration
+		for _, at := range [][]any{{"next_attempt_at", "outbox"}, {"waits_until", "messages"}, {"next_start_at", "campaign_runs"}} {
+			seconds := get[float64](t, b, fmt.Sprintf(last, at...), noon)
+			out = append(out, time.Duration(seconds*float64(time.Second)).Round(time.Millisecond))
+		}
+		return out
+	}
+	require.Equal(t, []time.Duration{9900 * time.Millisecond, 9900 * time.Millisecond, 10 * time.Second}, ends(), "ten a second")
+	_, err := b.UpdateCampaign(ctx, run.CampaignID, "tester", func(c campaign.Campaign) (campaign.Campaign, error) {
+		to := c
+		to.RatePerSecond = 20
+		return c.Edit(to, noon)
+	}, noon.Add(5*time.Second))
+	require.NoError(t, err)
+	require.Equal(t, []time.Duration{7450 * time.Millisecond, 7450 * time.Millisecond, 7500 * time.Millisecond}, ends())
+	b.enlist(t, run, noon.Add(5*time.Second), ledger.Enlistment{UserID: 101})
+	require.Equal(t, []time.Duration{7500 * time.Millisecond, 7500 * time.Millisecond, 7550 * time.Millisecond}, ends())
+}
+
 func TestCloseRun(t *testing.T) {
 	t.Parallel()
 	b, ctx := open(t), t.Context()

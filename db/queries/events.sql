@@ -80,6 +80,18 @@ LEFT JOIN messages m ON m.user_id = a.user_id AND m.run_id = @run_id AND m.dedup
 WHERE w.id IS NOT NULL OR m.id IS NOT NULL
 ORDER BY a.place;
 
+-- name: RunRespace :exec
+-- Brings the starts that are still to come of an event run's recipients as near, or as far apart, as factor says.
+WITH r AS (
+    UPDATE campaign_runs SET next_start_at = sqlc.arg(now)::timestamptz + (next_start_at - @now) * sqlc.arg(factor)::float8
+    WHERE campaign_runs.id = @run_id AND next_start_at > @now
+), m AS (
+    UPDATE messages SET waits_until = sqlc.arg(now)::timestamptz + (waits_until - @now) * sqlc.arg(factor)::float8
+    WHERE messages.run_id = @run_id AND state = 'pending' AND reason = @rate_limit AND waits_until > @now
+)
+UPDATE outbox SET next_attempt_at = sqlc.arg(now)::timestamptz + (next_attempt_at - @now) * sqlc.arg(factor)::float8
+WHERE kind = 'recipient.start' AND (payload->>'run_id')::bigint = sqlc.arg(run_id)::bigint AND next_attempt_at > @now;
+
 -- name: TriggeredRuns :many
 -- The open runs of campaigns that such a thing triggers, in the order in which they are to be locked; names narrows events
 -- and keywords down, campaigns_triggered finds them.

@@ -325,6 +325,36 @@ func (q *Queries) MessagesEnlist(ctx context.Context, arg MessagesEnlistParams) 
 	return items, nil
 }
 
+const runRespace = `-- name: RunRespace :exec
+WITH r AS (
+    UPDATE campaign_runs SET next_start_at = $1::timestamptz + (next_start_at - $1) * $2::float8
+    WHERE campaign_runs.id = $3 AND next_start_at > $1
+), m AS (
+    UPDATE messages SET waits_until = $1::timestamptz + (waits_until - $1) * $2::float8
+    WHERE messages.run_id = $3 AND state = 'pending' AND reason = $4 AND waits_until > $1
+)
+UPDATE outbox SET next_attempt_at = $1::timestamptz + (next_attempt_at - $1) * $2::float8
+WHERE kind = 'recipient.start' AND (payload->>'run_id')::bigint = $3::bigint AND next_attempt_at > $1
+`
+
+type RunRespaceParams struct {
+	Now       time.Time
+	Factor    float64
+	RunID     int64
+	RateLimit string
+}
+
+// Brings the starts that are still to come of an event run's recipients as near, or as far apart, as factor says.
+func (q *Queries) RunRespace(ctx context.Context, arg RunRespaceParams) error {
+	_, err := q.db.Exec(ctx, runRespace,
+		arg.Now,
+		arg.Factor,
+		arg.RunID,
+		arg.RateLimit,
+	)
+	return err
+}
+
 const triggeredRuns = `-- name: TriggeredRuns :many
 SELECT r.id, r.campaign_id, c.trigger_name FROM campaigns c
 JOIN campaign_runs r ON r.campaign_id = c.id AND r.kind = 'event' AND r.finished_at IS NULL AND r.closed_at IS NULL
