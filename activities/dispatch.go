@@ -175,6 +175,9 @@ func (a *Dispatch) plan(ctx context.Context, run ledger.Run, batch int) (Plan, e
 	if plan, err := a.rescue(ctx, run, batch); err != nil || plan.Action != "" {
 		return plan, err
 	}
+	if run.Kind == campaign.ByTest {
+		return a.watch(ctx, run)
+	}
 	if run.Status == campaign.Paused {
 		return Plan{Action: Wait, Until: now.Add(idle), Reason: message.ReasonPaused}, nil
 	}
@@ -350,6 +353,9 @@ func (a *Dispatch) watch(ctx context.Context, run ledger.Run) (Plan, error) {
 		}
 		return Plan{Action: Wait, Until: a.noLaterThanStuck(until, now), Reason: "recipients"}, nil
 	}
+	if run.Status.Active() && run.Open() {
+		return a.watchOpen(ctx, run, now)
+	}
 	if run.FinishedAt == nil {
 		a.Log.InfoContext(ctx, "run finished", "campaign_id", run.CampaignID, "run_id", run.ID, "audience", run.AudienceSize)
 		return a.finish(ctx, run)
@@ -367,6 +373,19 @@ func (a *Dispatch) watch(ctx context.Context, run ledger.Run) (Plan, error) {
 		wait = overdue.Sub(now)
 	}
 	return Plan{Action: Wait, Until: now.Add(wait), Reason: "receipts"}, nil
+}
+
+// watchOpen waits for what may be added to a run, and for the receipts: a message that the carrier gives back is to be sent
+// again soon.
+func (a *Dispatch) watchOpen(ctx context.Context, run ledger.Run, now time.Time) (Plan, error) {
+	undecided, _, err := a.Store.UndecidedMessages(ctx, run.ID)
+	if err != nil {
+		return Plan{}, err
+	}
+	if undecided > 0 {
+		return Plan{Action: Wait, Until: now.Add(maxWatch), Reason: "receipts"}, nil
+	}
+	return Plan{Action: Wait, Until: now.Add(idle), Reason: "events"}, nil
 }
 
 func (a *Dispatch) finish(ctx context.Context, run ledger.Run) (Plan, error) {

@@ -17,6 +17,7 @@ import (
 	"github.com/event-stream-engine/ese/internal/message"
 	"github.com/event-stream-engine/ese/internal/report"
 	"github.com/event-stream-engine/ese/internal/segment"
+	"github.com/event-stream-engine/ese/internal/user"
 )
 
 type campaignStore interface {
@@ -111,6 +112,7 @@ func patchPlan(c campaign.Campaign, patch json.RawMessage) (campaign.Campaign, e
 		FrequencyCap: frequencyCap(c.FrequencyCap), QuietHoursStart: clock(c.QuietStart), QuietHoursEnd: clock(c.QuietEnd), Timezone: &c.Timezone, ScheduleTime: clone(c.ScheduleTime),
 		WindowPolicy:      ptr(openapi.WindowPolicy(cmp.Or(c.WindowPolicy, campaign.ByTemplate))),
 		ExcludeSegmentIds: ptr(slices.Clone(c.ExcludeSegmentIDs)),
+		Trigger:           ptr(openapi.CampaignTriggerKind(c.Trigger)), TriggerName: none(c.TriggerName),
 	}
 	if err := json.Unmarshal(patch, &w); err != nil { // what it does not name keeps its value, and null becomes nil
 		return c, unreadable(err)
@@ -279,9 +281,14 @@ func readPlan(w openapi.CampaignWrite) (campaign.Campaign, error) {
 		ExcludeSegmentIDs: value(w.ExcludeSegmentIds),
 		Timezone:          or(w.Timezone, campaign.DefaultTimezone),
 		WindowPolicy:      campaign.WindowPolicy(or(w.WindowPolicy, openapi.WindowPolicy(campaign.ByTemplate))),
+		Trigger:           campaign.Trigger(or(w.Trigger, openapi.CampaignTriggerKind(campaign.ByOperator))),
+		TriggerName:       value(w.TriggerName),
 	}
 	if limit := w.FrequencyCap; limit != nil {
 		c.FrequencyCap = campaign.Cap{Count: limit.Count, Days: limit.Days}
+	}
+	if word := user.Keyword(c.TriggerName); c.Trigger == campaign.OnKeyword && word != "" {
+		c.TriggerName = word
 	}
 	var refused []fault.Field
 	if quiet, err := compliance.ParseQuietHours(value(w.QuietHoursStart), value(w.QuietHoursEnd)); err != nil {
@@ -346,6 +353,8 @@ func (s *server) campaign(c campaign.Overview) openapi.Campaign {
 		Timezone:                c.Timezone,
 		ScheduleTime:            c.ScheduleTime,
 		WindowPolicy:            openapi.WindowPolicy(c.WindowPolicy),
+		Trigger:                 openapi.CampaignTriggerKind(cmp.Or(c.Trigger, campaign.ByOperator)),
+		TriggerName:             none(c.TriggerName),
 		Channel:                 openapi.Channel(c.Template.Channel),
 		CreatedAt:               c.CreatedAt,
 		UpdatedAt:               c.UpdatedAt,

@@ -61,6 +61,7 @@ type Store interface {
 	segmentStore
 	templateStore
 	campaignStore
+	triggerStore
 	senderStore
 	reportStore
 	monitoringStore

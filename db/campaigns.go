@@ -30,7 +30,8 @@ func (s *Store) CreateCampaign(ctx context.Context, c campaign.Campaign, now tim
 			Topic: c.Topic, TemplateID: int32(c.TemplateID), SegmentID: cast[int32](c.SegmentID), SegmentQuery: c.SegmentQuery,
 			RateLimitPerSecond: int32(c.RatePerSecond), Priority: string(cmp.Or(c.Priority, campaign.Bulk)), FailureThresholdPercent: int16(c.FailureThreshold),
 			CanaryPercent: int16(c.Canary), FrequencyCapCount: none(int16(c.FrequencyCap.Count)), FrequencyCapDays: none(int16(c.FrequencyCap.Days)), QuietStart: cast[int16](c.QuietStart), QuietEnd: cast[int16](c.QuietEnd),
-			Timezone: c.Timezone, ScheduleTime: c.ScheduleTime, WindowPolicy: string(cmp.Or(c.WindowPolicy, campaign.ByTemplate)), ExcludeSegmentIds: toInt32(c.ExcludeSegmentIDs), Now: now,
+			Timezone: c.Timezone, ScheduleTime: c.ScheduleTime, WindowPolicy: string(cmp.Or(c.WindowPolicy, campaign.ByTemplate)), ExcludeSegmentIds: toInt32(c.ExcludeSegmentIDs),
+			Trigger: string(cmp.Or(c.Trigger, campaign.ByOperator)), TriggerName: c.TriggerName, Now: now,
 		})
 		if err != nil {
 			return translate(err, "campaign")
@@ -144,7 +145,8 @@ func (s *Store) UpdateCampaign(
 			ID: int32(c.ID), Topic: c.Topic, TemplateID: int32(c.TemplateID), SegmentID: cast[int32](c.SegmentID), SegmentQuery: c.SegmentQuery,
 			RateLimitPerSecond: int32(c.RatePerSecond), Priority: string(cmp.Or(c.Priority, campaign.Bulk)), FailureThresholdPercent: int16(c.FailureThreshold),
 			CanaryPercent: int16(c.Canary), FrequencyCapCount: none(int16(c.FrequencyCap.Count)), FrequencyCapDays: none(int16(c.FrequencyCap.Days)), QuietStart: cast[int16](c.QuietStart), QuietEnd: cast[int16](c.QuietEnd),
-			Timezone: c.Timezone, ScheduleTime: c.ScheduleTime, WindowPolicy: string(cmp.Or(c.WindowPolicy, campaign.ByTemplate)), ExcludeSegmentIds: toInt32(c.ExcludeSegmentIDs), Now: now,
+			Timezone: c.Timezone, ScheduleTime: c.ScheduleTime, WindowPolicy: string(cmp.Or(c.WindowPolicy, campaign.ByTemplate)), ExcludeSegmentIds: toInt32(c.ExcludeSegmentIDs),
+			Trigger: string(cmp.Or(c.Trigger, campaign.ByOperator)), TriggerName: c.TriggerName, Now: now,
 		}); err != nil {
 			return translate(err, "campaign")
 		}
@@ -167,6 +169,11 @@ func (s *Store) UpdateCampaign(
 		}
 		if slices.Contains(changes, "window_policy") {
 			if err := s.signalWaiting(ctx, updated.Run.ID, updated.RatePerSecond, now); err != nil {
+				return err
+			}
+		}
+		if c.Trigger.PerPerson() && c.RatePerSecond != was.RatePerSecond {
+			if err := s.respace(ctx, updated.Run.ID, was.RatePerSecond, c.RatePerSecond, now); err != nil {
 				return err
 			}
 		}
@@ -285,7 +292,8 @@ func toCampaign(c dbsqlc.Campaign) campaign.Campaign {
 		ExcludeSegmentIDs: toInt64(c.ExcludeSegmentIds), SubscriptionTopicID: cast[int64](c.SubscriptionTopicID), Status: campaign.Status(c.Status), StatusReason: c.StatusReason,
 		RatePerSecond: int(c.RateLimitPerSecond), Priority: campaign.Priority(c.Priority), FailureThreshold: int(c.FailureThresholdPercent),
 		Canary: int(c.CanaryPercent), FrequencyCap: campaign.Cap{Count: int(deref(c.FrequencyCapCount)), Days: int(deref(c.FrequencyCapDays))}, QuietStart: cast[int](c.QuietStart), QuietEnd: cast[int](c.QuietEnd), Timezone: c.Timezone,
-		ScheduleTime: c.ScheduleTime, WindowPolicy: campaign.WindowPolicy(c.WindowPolicy), CreatedAt: c.CreatedAt, UpdatedAt: c.UpdatedAt,
+		ScheduleTime: c.ScheduleTime, WindowPolicy: campaign.WindowPolicy(c.WindowPolicy),
+		Trigger: campaign.Trigger(c.Trigger), TriggerName: c.TriggerName, CreatedAt: c.CreatedAt, UpdatedAt: c.UpdatedAt,
 	}
 }
 

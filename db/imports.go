@@ -286,9 +286,9 @@ func (s *Store) addPeople(ctx context.Context, c *importBatch, people []*intake.
 		return nil, translate(err, "new users")
 	}
 	added = make(map[phone.Number]bool, len(rows))
-	numbers := make([]phone.Number, len(rows))
+	numbers, created := make([]phone.Number, len(rows)), make([]int64, len(rows))
 	for i, row := range rows {
-		numbers[i] = phone.Number(row.PhoneNumber)
+		numbers[i], created[i] = phone.Number(row.PhoneNumber), row.ID
 		added[numbers[i]] = true
 		e := c.Of(numbers[i])
 		c.succeeded += len(e.Rows)
@@ -305,7 +305,10 @@ func (s *Store) addPeople(ctx context.Context, c *importBatch, people []*intake.
 			return nil, translate(err, "import numbers")
 		}
 	}
-	return added, s.suppressAdded(ctx, numbers)
+	if err := s.suppressAdded(ctx, numbers); err != nil {
+		return nil, err
+	}
+	return added, s.enlistCreated(ctx, created, c.now)
 }
 
 func grow(n int, lists ...*[]string) {

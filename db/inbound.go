@@ -67,6 +67,9 @@ func (s *Store) receive(ctx context.Context, m inbound.Message, now time.Time) (
 		return s.received(ctx, m.SID, row.UserID, row.Intent)
 	}
 	r := inbound.Reception{Action: intent.Action, Changed: sender.ID != 0 && next != consent}
+	if intent.Action == user.ActionNone && sender.ID != 0 {
+		return r, s.enlistByKeyword(ctx, sender.ID, user.Keyword(cmp.Or(m.Body, m.ButtonText)), m.SID, now)
+	}
 	if !r.Changed {
 		return r, nil
 	}

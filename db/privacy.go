@@ -74,7 +74,8 @@ func (s *Store) EraseUser(ctx context.Context, number phone.Number, actor string
 // scrubUser removes a person's row, and what else names them.
 func (s *Store) scrubUser(ctx context.Context, userID int64, number phone.Number) error {
 	for _, scrub := range []func(context.Context, int64) error{
-		s.q(ctx).UserReceiptsScrub, s.q(ctx).UserInboundScrub, s.q(ctx).UserSuppressionsScrub, s.q(ctx).UserMembershipsForget, s.q(ctx).UserDelete,
+		s.q(ctx).UserReceiptsScrub, s.q(ctx).UserInboundScrub, s.q(ctx).UserSuppressionsScrub, s.q(ctx).UserMembershipsForget, s.q(ctx).UserVariablesScrub,
+		s.q(ctx).UserDelete,
 	} {
 		if err := scrub(ctx, userID); err != nil {
 			return translate(err, "erasure")

@@ -32,7 +32,7 @@ func (s *Store) EnsureSender(ctx context.Context, channel message.Channel, e164 
 }
 
 // StartRun triggers a campaign: it pins the template's version, opens a run and leaves its start to the outbox, all at
-// once. The campaign becomes SCHEDULED when its time is still to come, else RUNNING. A campaign that cannot start from
+// once. The run of a triggered campaign has nobody to send to yet: it is open to what comes (Enlist). The campaign becomes SCHEDULED when its time is still to come, else RUNNING. A campaign that cannot start from
 // where it is gives a Conflict.
 func (s *Store) StartRun(ctx context.Context, campaignID int64, by string, now time.Time) (run campaign.Run, err error) {
 	err = s.InTx(ctx, func(ctx context.Context) error {
@@ -47,8 +47,9 @@ func (s *Store) StartRun(ctx context.Context, campaignID int64, by string, now t
 		if err := campaign.Status(c.Status).Move(status); err != nil {
 			return err
 		}
+		kind := campaign.Trigger(c.Trigger).RunKind()
 		row, err := s.q(ctx).RunInsert(ctx, dbsqlc.RunInsertParams{
-			CampaignID: c.ID, Kind: string(campaign.ByTrigger), TemplateID: c.TemplateID, TemplateVersion: c.TemplateVersion, Channel: c.Channel,
+			CampaignID: c.ID, Kind: string(kind), TemplateID: c.TemplateID, TemplateVersion: c.TemplateVersion, Channel: c.Channel,
 			StartedBy: by, Now: now, NotBefore: c.ScheduleTime,
 		})
 		if isNoRows(err) {
@@ -60,8 +61,14 @@ func (s *Store) StartRun(ctx context.Context, campaignID int64, by string, now t
 			return err
 		}
 		run = campaign.Run{
-			ID: row.ID, CampaignID: campaignID, Number: int(row.Number), Kind: campaign.ByTrigger, TemplateID: int64(c.TemplateID),
+			ID: row.ID, CampaignID: campaignID, Number: int(row.Number), Kind: kind, TemplateID: int64(c.TemplateID),
 			TemplateVersion: int(c.TemplateVersion), NotBefore: c.ScheduleTime, StartedBy: by, StartedAt: now,
+		}
+		if kind == campaign.ByEvent {
+			run.FrozenAt = &now
+			if err := s.q(ctx).EventRunOpen(ctx, dbsqlc.EventRunOpenParams{ID: run.ID, Now: &now}); err != nil {
+				return translate(err, "event run")
+			}
 		}
 		return s.enqueue(ctx, outbox.StartCampaign, outbox.Run{RunID: run.ID, CampaignID: campaignID, Number: run.Number}, now)
 	})
@@ -470,7 +477,7 @@ func (s *Store) CutBatch(ctx context.Context, runID int64, number int, c ledger.
 // the campaign is paused, or they have not moved since the given moment. It reports whether there were any.
 func (s *Store) CutDue(ctx context.Context, run ledger.Run, number, size int, since, now time.Time) (bool, error) {
 	rows, err := s.q(ctx).BatchCutDue(ctx, dbsqlc.BatchCutDueParams{
-		RunID: run.ID, Number: int32(number), AtMost: int32(size), UntouchedSince: since, Paused: run.Status == campaign.Paused, Now: now,
+		RunID: run.ID, Number: int32(number), AtMost: int32(size), UntouchedSince: since, Paused: run.Status == campaign.Paused && run.Kind != campaign.ByTest, Now: now,
 	})
 	return len(rows) > 0, translate(err, "messages that are due")
 }
@@ -508,20 +515,20 @@ func (s *Store) UndecidedMessages(ctx context.Context, runID int64) (n int, olde
 }
 
 // FinishRun records that nothing of the run is pending or sending any more. A running campaign becomes COMPLETED; one
-// that is paused stays as it is until it is resumed.
+// that is paused stays as it is until it is resumed. A test's end is its own alone.
 func (s *Store) FinishRun(ctx context.Context, run ledger.Run, now time.Time) error {
 	return s.InTx(ctx, func(ctx context.Context) error {
 		c, err := s.q(ctx).CampaignLock(ctx, int32(run.CampaignID))
 		if err != nil {
 			return translate(err, "campaign")
 		}
-		if campaign.Status(c.Status) == campaign.Paused {
+		if campaign.Status(c.Status) == campaign.Paused && run.Kind != campaign.ByTest {
 			return nil
 		}
 		if err := s.q(ctx).RunFinish(ctx, dbsqlc.RunFinishParams{ID: run.ID, Now: &now}); err != nil {
 			return translate(err, "run")
 		}
-		if campaign.Status(c.Status) != campaign.Running {
+		if campaign.Status(c.Status) != campaign.Running || run.Kind == campaign.ByTest {
 			return nil
 		}
 		return s.setStatus(ctx, run.CampaignID, campaign.Completed, "", now)
@@ -564,6 +571,9 @@ func (s *Store) Audience(ctx context.Context, campaignID int64, now time.Time) (
 	source, err := s.q(ctx).CampaignAudienceSource(ctx, int32(campaignID))
 	if err != nil {
 		return nil, translate(err, fmt.Sprintf("campaign %d", campaignID))
+	}
+	if source.Trigger != string(campaign.ByOperator) {
+		return nil, nil // nobody is known before it happens
 	}
 	where, args, err := s.selection(ctx, source.Definition, now, 4)
 	if err != nil {

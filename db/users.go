@@ -44,6 +44,9 @@ func (s *Store) CreateUser(ctx context.Context, number phone.Number, attributes 
 		if err := s.suppressAdded(ctx, []phone.Number{number}); err != nil {
 			return err
 		}
+		if err := s.enlistCreated(ctx, []int64{row.ID}, now); err != nil {
+			return err
+		}
 		u, err = s.UserByPhone(ctx, number)
 		return err
 	})

@@ -1,9 +1,9 @@
 -- name: CampaignInsert :one
 INSERT INTO campaigns (topic, template_id, segment_id, segment_query, rate_limit_per_second, priority,
-    failure_threshold_percent, canary_percent, frequency_cap_count, frequency_cap_days, quiet_start, quiet_end, timezone, schedule_time, window_policy, exclude_segment_ids, created_at, updated_at)
+    failure_threshold_percent, canary_percent, frequency_cap_count, frequency_cap_days, quiet_start, quiet_end, timezone, schedule_time, window_policy, exclude_segment_ids, trigger, trigger_name, created_at, updated_at)
 VALUES (@topic, @template_id, sqlc.narg(segment_id), sqlc.narg(segment_query), @rate_limit_per_second, @priority,
     @failure_threshold_percent, @canary_percent, sqlc.narg(frequency_cap_count), sqlc.narg(frequency_cap_days), sqlc.narg(quiet_start), sqlc.narg(quiet_end), @timezone,
-    sqlc.narg(schedule_time), @window_policy, @exclude_segment_ids, @now, @now)
+    sqlc.narg(schedule_time), @window_policy, @exclude_segment_ids, @trigger, @trigger_name, @now, @now)
 RETURNING id;
 
 -- name: CampaignReferences :one
@@ -20,8 +20,8 @@ WHERE (sqlc.narg(status)::text IS NULL OR c.status = sqlc.narg(status)) AND (sql
 ORDER BY c.id DESC LIMIT @at_most;
 
 -- name: RunsNewest :many
--- The newest run of each of the campaigns that has one.
-SELECT DISTINCT ON (campaign_id) * FROM campaign_runs WHERE campaign_id = ANY(@campaign_ids::integer[]) ORDER BY campaign_id, number DESC;
+-- The newest run of each of the campaigns that has one; a test does not count.
+SELECT DISTINCT ON (campaign_id) * FROM campaign_runs WHERE campaign_id = ANY(@campaign_ids::integer[]) AND kind <> 'test' ORDER BY campaign_id, number DESC;
 
 -- name: CampaignCount :one
 SELECT count(*) FROM campaigns WHERE (sqlc.narg(status)::text IS NULL OR status = sqlc.narg(status));
@@ -33,7 +33,7 @@ SELECT * FROM campaigns WHERE id = @id FOR UPDATE;
 UPDATE campaigns SET topic = @topic, template_id = @template_id, segment_id = sqlc.narg(segment_id), segment_query = sqlc.narg(segment_query),
     rate_limit_per_second = @rate_limit_per_second, priority = @priority, failure_threshold_percent = @failure_threshold_percent,
     canary_percent = @canary_percent, frequency_cap_count = sqlc.narg(frequency_cap_count), frequency_cap_days = sqlc.narg(frequency_cap_days), quiet_start = sqlc.narg(quiet_start), quiet_end = sqlc.narg(quiet_end), timezone = @timezone,
-    schedule_time = sqlc.narg(schedule_time), window_policy = @window_policy, exclude_segment_ids = @exclude_segment_ids, updated_at = @now
+    schedule_time = sqlc.narg(schedule_time), window_policy = @window_policy, exclude_segment_ids = @exclude_segment_ids, trigger = @trigger, trigger_name = @trigger_name, updated_at = @now
 WHERE id = @id;
 
 -- name: CampaignDelete :exec

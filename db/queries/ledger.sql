@@ -1,8 +1,8 @@
 -- name: DeliveryGet :one
 -- Everything that one send needs to know. The epoch stands for a moment that there is none of; what the template says in
 -- each language comes as one JSON array.
-SELECT m.id, m.state, m.reason, m.waits_until, m.user_id, m.channel, m.accepted_at, m.attempt_count,
-       r.id AS run_id, r.number AS run_number, r.campaign_id, r.sender_id,
+SELECT m.id, m.state, m.reason, m.waits_until, m.user_id, m.channel, m.accepted_at, m.attempt_count, m.variables,
+       r.id AS run_id, r.number AS run_number, r.campaign_id, r.sender_id, (r.kind = 'test')::boolean AS test,
        c.status AS campaign_status, c.rate_limit_per_second, c.priority, c.quiet_start, c.quiet_end, c.timezone, c.subscription_topic_id,
        u.phone_number, u.attributes, u.consent_state, u.zones, u.jurisdiction, u.last_inbound_at,
        suppression_scopes(m.channel, c.subscription_topic_id)::text[] AS scopes,

@@ -10,7 +10,7 @@ ON CONFLICT ON CONSTRAINT senders_address_unique DO NOTHING;
 SELECT campaign_gate_close(id) FROM unnest(@ids::integer[]) AS id;
 
 -- name: CampaignLock :one
-SELECT c.id, c.status, c.template_id, c.schedule_time, c.rate_limit_per_second, t.version AS template_version, t.channel
+SELECT c.id, c.status, c.template_id, c.schedule_time, c.rate_limit_per_second, c.trigger, t.version AS template_version, t.channel
 FROM campaigns c JOIN templates t ON t.id = c.template_id
 WHERE c.id = @id
 FOR UPDATE OF c;
@@ -29,7 +29,7 @@ GROUP BY s.id
 RETURNING id, number;
 
 -- name: RunActive :one
-SELECT id, number FROM campaign_runs WHERE campaign_id = @campaign_id AND finished_at IS NULL;
+SELECT id, number FROM campaign_runs WHERE campaign_id = @campaign_id AND finished_at IS NULL AND kind <> 'test';
 
 -- name: RunsUnsettled :many
 -- A settled run counts as well while something is to be sent in it: a receipt may take a message back just as it settles.
@@ -69,7 +69,7 @@ SELECT run_id, state, count(*) AS messages FROM messages WHERE run_id = ANY(@run
 SELECT count(*) FROM (
     SELECT DISTINCT ON (m.user_id) m.state, m.error_code
     FROM messages m JOIN campaign_runs r ON r.id = m.run_id
-    WHERE r.campaign_id = @campaign_id AND m.user_id IS NOT NULL
+    WHERE r.campaign_id = @campaign_id AND r.kind <> 'test' AND m.user_id IS NOT NULL
     ORDER BY m.user_id, r.number DESC, m.id DESC) n
 WHERE n.state = ANY(@states::text[]) AND (cardinality(@error_codes::integer[]) = 0 OR n.error_code = ANY(@error_codes::integer[]));
 
@@ -85,7 +85,7 @@ FOR UPDATE OF r;
 
 -- name: CampaignAudienceSource :one
 SELECT c.subscription_topic_id, coalesce(c.segment_query, s.definition)::jsonb AS definition, c.priority, c.exclude_segment_ids, c.quiet_start, c.quiet_end, c.timezone,
-       t.channel, tv.content, (c.priority = 'bulk' AND num_nonnulls(c.frequency_cap_count, l.person_messages_per_day, l.person_messages_per_week,
+       c.trigger, t.channel, tv.content, (c.priority = 'bulk' AND num_nonnulls(c.frequency_cap_count, l.person_messages_per_day, l.person_messages_per_week,
            l.person_topic_messages_per_day, l.person_topic_messages_per_week) > 0)::boolean AS capped,
        c.window_policy, tv.category, tv.collapse_whitespace,
        (SELECT jsonb_agg(to_jsonb(v) - 'variables' ORDER BY v.position) FROM template_variants v

@@ -31,6 +31,9 @@ RETURNING *;
 -- name: UserMembershipsForget :exec
 DELETE FROM segment_members WHERE user_id = @user_id;
 
+-- name: UserVariablesScrub :exec
+UPDATE messages SET variables = NULL WHERE user_id = @user_id::bigint AND variables IS NOT NULL;
+
 -- name: UserDelete :exec
 DELETE FROM users WHERE id = @id;
 

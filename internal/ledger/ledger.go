@@ -30,6 +30,7 @@ type Delivery struct {
 	CampaignID     int64
 	SenderID       int64
 	CampaignStatus campaign.Status
+	Test           bool // it is sent whatever the campaign's status
 	RatePerSecond  int
 	Priority       campaign.Priority
 	Quiet          compliance.QuietHours

@@ -104,6 +104,30 @@ func (e CampaignStatus) Valid() bool {
 	}
 }
 
+// Defines values for CampaignTriggerKind.
+const (
+	CampaignTriggerKindEvent       CampaignTriggerKind = "event"
+	CampaignTriggerKindKeyword     CampaignTriggerKind = "keyword"
+	CampaignTriggerKindManual      CampaignTriggerKind = "manual"
+	CampaignTriggerKindUserCreated CampaignTriggerKind = "user_created"
+)
+
+// Valid indicates whether the value is a known member of the CampaignTriggerKind enum.
+func (e CampaignTriggerKind) Valid() bool {
+	switch e {
+	case CampaignTriggerKindEvent:
+		return true
+	case CampaignTriggerKindKeyword:
+		return true
+	case CampaignTriggerKindManual:
+		return true
+	case CampaignTriggerKindUserCreated:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for Channel.
 const (
 	ChannelSMS      Channel = "sms"
@@ -391,14 +415,20 @@ func (e ReadinessStatus) Valid() bool {
 
 // Defines values for RunKind.
 const (
+	RunKindEvent   RunKind = "event"
 	RunKindRetry   RunKind = "retry"
+	RunKindTest    RunKind = "test"
 	RunKindTrigger RunKind = "trigger"
 )
 
 // Valid indicates whether the value is a known member of the RunKind enum.
 func (e RunKind) Valid() bool {
 	switch e {
+	case RunKindEvent:
+		return true
 	case RunKindRetry:
+		return true
+	case RunKindTest:
 		return true
 	case RunKindTrigger:
 		return true
@@ -563,6 +593,27 @@ func (e TemplateCategory) Valid() bool {
 	}
 }
 
+// Defines values for TriggerResultStatus.
+const (
+	TriggerResultStatusAccepted  TriggerResultStatus = "accepted"
+	TriggerResultStatusDuplicate TriggerResultStatus = "duplicate"
+	TriggerResultStatusRefused   TriggerResultStatus = "refused"
+)
+
+// Valid indicates whether the value is a known member of the TriggerResultStatus enum.
+func (e TriggerResultStatus) Valid() bool {
+	switch e {
+	case TriggerResultStatusAccepted:
+		return true
+	case TriggerResultStatusDuplicate:
+		return true
+	case TriggerResultStatusRefused:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for Verdict.
 const (
 	VerdictProceed  Verdict = "proceed"
@@ -675,7 +726,7 @@ type AttemptState string
 // Example: {"age":31,"city":"Colombo","name":"Arjuna Silva"}
 type Attributes = json.RawMessage
 
-// Campaign Example: {"audience_size":null,"canary_percent":0,"channel":"whatsapp","completed_at":null,"created_at":"2026-11-21T22:38:59Z","exclude_segment_ids":[],"failure_threshold_percent":20,"frequency_cap":null,"id":1,"priority":"bulk","quiet_hours_end":null,"quiet_hours_start":null,"rate_limit_per_second":1,"schedule_time":null,"segment_id":2,"segment_query":null,"started_at":null,"status":"DRAFT","status_reason":null,"template":{"channel":"whatsapp","id":1,"name":"Welcome Message","version":1},"template_id":1,"timezone":"UTC","topic":"API Demo Campaign","updated_at":"2026-11-21T22:38:59Z","window_policy":"template"}
+// Campaign Example: {"audience_size":null,"canary_percent":0,"channel":"whatsapp","completed_at":null,"created_at":"2026-11-21T22:38:59Z","exclude_segment_ids":[],"failure_threshold_percent":20,"frequency_cap":null,"id":1,"priority":"bulk","quiet_hours_end":null,"quiet_hours_start":null,"rate_limit_per_second":1,"schedule_time":null,"segment_id":2,"segment_query":null,"started_at":null,"status":"DRAFT","status_reason":null,"template":{"channel":"whatsapp","id":1,"name":"Welcome Message","version":1},"template_id":1,"timezone":"UTC","topic":"API Demo Campaign","trigger":"manual","trigger_name":null,"updated_at":"2026-11-21T22:38:59Z","window_policy":"template"}
 type Campaign struct {
 	// AudienceSize Recipients of the newest run; null before its audience is frozen.
 	AudienceSize *int64 `json:"audience_size"`
@@ -725,7 +776,16 @@ type Campaign struct {
 	TemplateID   int64           `json:"template_id"`
 	Timezone     string          `json:"timezone"`
 	Topic        string          `json:"topic"`
-	UpdatedAt    time.Time       `json:"updated_at"`
+
+	// Trigger What starts the campaign's messages. `manual`: an operator, for the whole audience. `event`: an event of that name (`POST
+	// /api/v1/ingest/triggers`), for the person whom it names. `keyword`: a message from a person that is that word as a
+	// whole, for them. `user_created`: somebody new, by the API or an import, for them. All but `manual` have neither
+	// audience nor canary nor schedule, and are live from their start until they are completed or cancelled.
+	Trigger CampaignTriggerKind `json:"trigger"`
+
+	// TriggerName The event's name or the keyword.
+	TriggerName *string   `json:"trigger_name"`
+	UpdatedAt   time.Time `json:"updated_at"`
 
 	// WindowPolicy WhatsApp lets free text reach only those who wrote within 24 hours. `template`, the default, sends everybody the approved
 	// template; `free_text` sends free text within the 24 hours and the approved template otherwise; `suppress` sends free
@@ -883,11 +943,36 @@ type CampaignSummary struct {
 	TotalRecipients int64 `json:"total_recipients"`
 }
 
+// CampaignTest Example: {"phone_numbers":["+94771234567"],"variables":{"order":"1207"}}
+type CampaignTest struct {
+	// PhoneNumbers Of users, in E.164 form.
+	PhoneNumbers []string `json:"phone_numbers"`
+
+	// Variables Values for the template's placeholders; they go before the users' attributes. At most 16 KiB.
+	Variables json.RawMessage `json:"variables,omitempty"`
+}
+
+// CampaignTested Example: {"messages":[{"campaign_id":3,"message_id":"019ab0c4-71c5-7f3e-8a57-3f1f6a1b2c3d","reason":null,"state":"pending"}],"run_number":1,"task_id":"campaign/3/run/1"}
+type CampaignTested struct {
+	// Messages In the order of the numbers.
+	Messages  []TriggeredMessage `json:"messages"`
+	RunNumber int                `json:"run_number"`
+
+	// TaskID The run's workflow in Temporal.
+	TaskID string `json:"task_id"`
+}
+
 // CampaignTrigger Example: {}
 type CampaignTrigger struct {
 	// DryRun Decide for every recipient and send nothing.
 	DryRun *bool `json:"dry_run,omitempty"`
 }
+
+// CampaignTriggerKind What starts the campaign's messages. `manual`: an operator, for the whole audience. `event`: an event of that name (`POST
+// /api/v1/ingest/triggers`), for the person whom it names. `keyword`: a message from a person that is that word as a
+// whole, for them. `user_created`: somebody new, by the API or an import, for them. All but `manual` have neither
+// audience nor canary nor schedule, and are live from their start until they are completed or cancelled.
+type CampaignTriggerKind string
 
 // CampaignTriggered Example: {"campaign_id":1,"dry_run":false,"run_number":1,"status":"RUNNING","task_id":"campaign/1/run/1"}
 type CampaignTriggered struct {
@@ -950,6 +1035,19 @@ type CampaignWrite struct {
 
 	// Topic A title; restricts nobody.
 	Topic string `json:"topic"`
+
+	// Trigger What starts the campaign's messages. `manual`: an operator, for the whole audience. `event`: an event of that name (`POST
+	// /api/v1/ingest/triggers`), for the person whom it names. `keyword`: a message from a person that is that word as a
+	// whole, for them. `user_created`: somebody new, by the API or an import, for them. All but `manual` have neither
+	// audience nor canary nor schedule, and are live from their start until they are completed or cancelled.
+	Trigger *CampaignTriggerKind `json:"trigger,omitempty"`
+
+	// TriggerName With `event` its name: letters, digits and `. _ : / -`. With `keyword` the word, or words; case and punctuation do
+	// not matter, and what stops, starts or asks for help cannot be one.
+	//
+	//
+	// Example: order.shipped
+	TriggerName *string `json:"trigger_name,omitempty"`
 
 	// WindowPolicy WhatsApp lets free text reach only those who wrote within 24 hours. `template`, the default, sends everybody the approved
 	// template; `free_text` sends free text within the 24 hours and the approved template otherwise; `suppress` sends free
@@ -1571,7 +1669,7 @@ type Run struct {
 	// FrozenAt When its audience was taken.
 	FrozenAt *time.Time `json:"frozen_at"`
 
-	// Kind `trigger`: to the campaign's audience; `retry`: to some of it again.
+	// Kind `trigger`: to the campaign's audience; `retry`: to some of it again; `event`: to one person at a time, as they are named; `test`: to a few chosen people.
 	Kind RunKind `json:"kind"`
 
 	// NotBefore The time it was scheduled for.
@@ -1603,7 +1701,7 @@ type Run struct {
 	TemporalURL *string `json:"temporal_url"`
 }
 
-// RunKind `trigger`: to the campaign's audience; `retry`: to some of it again.
+// RunKind `trigger`: to the campaign's audience; `retry`: to some of it again; `event`: to one person at a time, as they are named; `test`: to a few chosen people.
 type RunKind string
 
 // RunList defines model for RunList.
@@ -2192,6 +2290,82 @@ type TracedAttempt struct {
 	State AttemptState `json:"state"`
 }
 
+// TriggerEvent Example: {"event":"order.shipped","event_id":"shipment-7041","phone_number":"+94771234567","variables":{"carrier":"Aramex","order":"1207"}}
+type TriggerEvent struct {
+	// CampaignID Only this one of the campaigns that the event triggers.
+	CampaignID *int64 `json:"campaign_id,omitempty"`
+
+	// Event What happened; a campaign's `trigger_name`.
+	//
+	// Example: order.shipped
+	Event string `json:"event"`
+
+	// EventID The teller's own name of this one event: visible ASCII. It is kept for ever, so it must not hold anything
+	// personal, such as a number or a name.
+	//
+	//
+	// Example: shipment-7041
+	EventID string `json:"event_id"`
+
+	// PhoneNumber Whom it happened to.
+	//
+	// Example: +94771234567
+	PhoneNumber string `json:"phone_number"`
+
+	// Variables Values for the template's placeholders; they go before the user's attributes. At most 16 KiB.
+	Variables json.RawMessage `json:"variables,omitempty"`
+}
+
+// TriggerEvents One event, or an array of them. Each is judged by itself.
+//
+// Example: [{"event":"order.shipped","event_id":"shipment-7041","phone_number":"+94771234567","variables":{"carrier":"Aramex","order":"1207"}},{"event":"order.shipped","event_id":"shipment-7042","phone_number":"+94771234568","variables":{"carrier":"Aramex","order":"1208"}}]
+type TriggerEvents = json.RawMessage
+
+// TriggerResult defines model for TriggerResult.
+type TriggerResult struct {
+	Errors []FieldError `json:"errors"`
+
+	// EventID Null when it could not be read.
+	EventID *string `json:"event_id"`
+
+	// Messages What the event led to, now or when it was told of first; one for each campaign.
+	Messages []TriggeredMessage `json:"messages"`
+
+	// Status `accepted`: a message was added; `duplicate`: none, the event was told of before; `refused`: see `errors`.
+	Status TriggerResultStatus `json:"status"`
+}
+
+// TriggerResultStatus `accepted`: a message was added; `duplicate`: none, the event was told of before; `refused`: see `errors`.
+type TriggerResultStatus string
+
+// TriggerResults Example: {"accepted":1,"duplicates":0,"refused":1,"results":[{"errors":[],"event_id":"shipment-7041","messages":[{"campaign_id":3,"message_id":"019ab0c4-71c5-7f3e-8a57-3f1f6a1b2c3d","reason":null,"state":"pending"}],"status":"accepted"},{"errors":[{"detail":"is nobody's whom the engine knows: create the user first","field":"phone_number"}],"event_id":"shipment-7042","messages":[],"status":"refused"}]}
+type TriggerResults struct {
+	// Accepted Events that led to a message now.
+	Accepted int `json:"accepted"`
+
+	// Duplicates Events that were told of before.
+	Duplicates int `json:"duplicates"`
+	Refused    int `json:"refused"`
+
+	// Results In the order of the events.
+	Results []TriggerResult `json:"results"`
+}
+
+// TriggeredMessage defines model for TriggeredMessage.
+type TriggeredMessage struct {
+	CampaignID int64 `json:"campaign_id"`
+
+	// MessageID For `/api/v1/messages/{id}`.
+	MessageID openapi_types.UUID `json:"message_id"`
+
+	// Reason Why it waits, or is not sent.
+	Reason *string `json:"reason"`
+
+	// State `pending`, `sending`, `accepted` (by the provider), `sent`, `delivered`, `read`; or an end: `failed`, `undelivered`,
+	// `suppressed` (must not be sent), `cancelled`, `unknown` (it cannot be told whether the provider has it).
+	State MessageState `json:"state"`
+}
+
 // UnknownMessage defines model for UnknownMessage.
 type UnknownMessage struct {
 	// Attempts What was tried, oldest first.
@@ -2464,6 +2638,12 @@ type CancelCampaignParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// CompleteCampaignParams defines parameters for CompleteCampaign.
+type CompleteCampaignParams struct {
+	// IdempotencyKey Makes it safe to repeat this request; chosen by the caller, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
 // PauseCampaignParams defines parameters for PauseCampaign.
 type PauseCampaignParams struct {
 	// IdempotencyKey Makes it safe to repeat this request; chosen by the caller, new for each thing to be done.
@@ -2527,6 +2707,12 @@ type ListRunsParams struct {
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 }
 
+// TestCampaignParams defines parameters for TestCampaign.
+type TestCampaignParams struct {
+	// IdempotencyKey Makes it safe to repeat this request; chosen by the caller, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
 // TriggerCampaignParams defines parameters for TriggerCampaign.
 type TriggerCampaignParams struct {
 	// IdempotencyKey Makes it safe to repeat this request; chosen by the caller, new for each thing to be done.
@@ -2540,6 +2726,15 @@ type ListImportErrorsParams struct {
 
 	// Cursor The `next_cursor` of the page before.
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// IngestTriggersParams defines parameters for IngestTriggers.
+type IngestTriggersParams struct {
+	// DefaultRegion The country of numbers without a country code; ISO 3166-1 alpha-2.
+	DefaultRegion *string `form:"default_region,omitempty" json:"default_region,omitempty"`
+
+	// IdempotencyKey Makes it safe to repeat this request; chosen by the caller, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
 // IngestUsersJSONBody defines parameters for IngestUsers.
@@ -2874,8 +3069,14 @@ type UpdateCampaignJSONRequestBody = CampaignWrite
 // RetryCampaignJSONRequestBody defines body for RetryCampaign for application/json ContentType.
 type RetryCampaignJSONRequestBody = CampaignRetry
 
+// TestCampaignJSONRequestBody defines body for TestCampaign for application/json ContentType.
+type TestCampaignJSONRequestBody = CampaignTest
+
 // TriggerCampaignJSONRequestBody defines body for TriggerCampaign for application/json ContentType.
 type TriggerCampaignJSONRequestBody = CampaignTrigger
+
+// IngestTriggersJSONRequestBody defines body for IngestTriggers for application/json ContentType.
+type IngestTriggersJSONRequestBody = TriggerEvents
 
 // IngestUsersJSONRequestBody defines body for IngestUsers for application/json ContentType.
 type IngestUsersJSONRequestBody = IngestUsersJSONBody
@@ -2975,6 +3176,9 @@ type ServerInterface interface {
 	// CancelCampaign Cancel a campaign
 	// (POST /api/v1/campaigns/{id}/cancel)
 	CancelCampaign(c *gin.Context, id ID, params CancelCampaignParams)
+	// CompleteCampaign Complete a triggered campaign
+	// (POST /api/v1/campaigns/{id}/complete)
+	CompleteCampaign(c *gin.Context, id ID, params CompleteCampaignParams)
 	// PauseCampaign Pause a campaign
 	// (POST /api/v1/campaigns/{id}/pause)
 	PauseCampaign(c *gin.Context, id ID, params PauseCampaignParams)
@@ -2996,6 +3200,9 @@ type ServerInterface interface {
 	// ListRuns List a campaign's runs
 	// (GET /api/v1/campaigns/{id}/runs)
 	ListRuns(c *gin.Context, id ID, params ListRunsParams)
+	// TestCampaign Send a test
+	// (POST /api/v1/campaigns/{id}/test)
+	TestCampaign(c *gin.Context, id ID, params TestCampaignParams)
 	// TriggerCampaign Start a campaign
 	// (POST /api/v1/campaigns/{id}/trigger)
 	TriggerCampaign(c *gin.Context, id ID, params TriggerCampaignParams)
@@ -3017,6 +3224,9 @@ type ServerInterface interface {
 	// ListImportErrors List an import's refused rows
 	// (GET /api/v1/ingest/status/{task_id}/errors)
 	ListImportErrors(c *gin.Context, taskID TaskID, params ListImportErrorsParams)
+	// IngestTriggers Tell of events
+	// (POST /api/v1/ingest/triggers)
+	IngestTriggers(c *gin.Context, params IngestTriggersParams)
 	// IngestUsers Import users
 	// (POST /api/v1/ingest/users/bulk)
 	IngestUsers(c *gin.Context, params IngestUsersParams)
@@ -3427,6 +3637,55 @@ func (siw *ServerInterfaceWrapper) CancelCampaign(c *gin.Context) {
 	siw.Handler.CancelCampaign(c, id, params)
 }
 
+// CompleteCampaign operation middleware
+func (siw *ServerInterfaceWrapper) CompleteCampaign(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params CompleteCampaignParams
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Idempotency-Key, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Idempotency-Key: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.CompleteCampaign(c, id, params)
+}
+
 // PauseCampaign operation middleware
 func (siw *ServerInterfaceWrapper) PauseCampaign(c *gin.Context) {
 
@@ -3779,6 +4038,55 @@ func (siw *ServerInterfaceWrapper) ListRuns(c *gin.Context) {
 	siw.Handler.ListRuns(c, id, params)
 }
 
+// TestCampaign operation middleware
+func (siw *ServerInterfaceWrapper) TestCampaign(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params TestCampaignParams
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Idempotency-Key, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Idempotency-Key: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.TestCampaign(c, id, params)
+}
+
 // TriggerCampaign operation middleware
 func (siw *ServerInterfaceWrapper) TriggerCampaign(c *gin.Context) {
 
@@ -3983,6 +4291,54 @@ func (siw *ServerInterfaceWrapper) ListImportErrors(c *gin.Context) {
 	}
 
 	siw.Handler.ListImportErrors(c, taskID, params)
+}
+
+// IngestTriggers operation middleware
+func (siw *ServerInterfaceWrapper) IngestTriggers(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params IngestTriggersParams
+
+	// ------------- Optional query parameter "default_region" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "default_region", c.Request.URL.Query(), &params.DefaultRegion, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter default_region: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Idempotency-Key, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Idempotency-Key: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.IngestTriggers(c, params)
 }
 
 // IngestUsers operation middleware
@@ -5704,6 +6060,7 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 	router.GET(options.BaseURL+"/api/v1/suppressions/export", wrapper.ExportSuppressions)
 	router.POST(options.BaseURL+"/api/v1/users/bulk", wrapper.ImportUsers)
 	router.POST(options.BaseURL+"/api/v1/ingest/users/bulk", wrapper.IngestUsers)
+	router.POST(options.BaseURL+"/api/v1/ingest/triggers", wrapper.IngestTriggers)
 	router.GET(options.BaseURL+"/api/v1/ingest/status/:task_id", wrapper.GetImport)
 	router.GET(options.BaseURL+"/api/v1/ingest/status/:task_id/errors", wrapper.ListImportErrors)
 	router.GET(options.BaseURL+"/api/v1/imports/:task_id", wrapper.ReadImport)
@@ -5733,9 +6090,11 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 	router.PATCH(options.BaseURL+"/api/v1/campaigns/:id", wrapper.PatchCampaign)
 	router.PUT(options.BaseURL+"/api/v1/campaigns/:id", wrapper.UpdateCampaign)
 	router.POST(options.BaseURL+"/api/v1/campaigns/:id/trigger", wrapper.TriggerCampaign)
+	router.POST(options.BaseURL+"/api/v1/campaigns/:id/test", wrapper.TestCampaign)
 	router.POST(options.BaseURL+"/api/v1/campaigns/:id/pause", wrapper.PauseCampaign)
 	router.POST(options.BaseURL+"/api/v1/campaigns/:id/resume", wrapper.ResumeCampaign)
 	router.POST(options.BaseURL+"/api/v1/campaigns/:id/cancel", wrapper.CancelCampaign)
+	router.POST(options.BaseURL+"/api/v1/campaigns/:id/complete", wrapper.CompleteCampaign)
 	router.POST(options.BaseURL+"/api/v1/campaigns/:id/retry", wrapper.RetryCampaign)
 	router.GET(options.BaseURL+"/api/v1/campaigns/:id/runs", wrapper.ListRuns)
 	router.GET(options.BaseURL+"/api/v1/campaigns/:id/progress", wrapper.GetProgress)
@@ -7186,6 +7545,158 @@ func (response CancelCampaigndefaultApplicationProblemPlusJSONResponse) VisitCan
 	return err
 }
 
+type CompleteCampaignRequestObject struct {
+	ID     ID `json:"id"`
+	Params CompleteCampaignParams
+}
+
+type CompleteCampaignResponseObject interface {
+	VisitCompleteCampaignResponse(w http.ResponseWriter) error
+}
+
+type CompleteCampaign200JSONResponse Campaign
+
+func (response CompleteCampaign200JSONResponse) VisitCompleteCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CompleteCampaign400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response CompleteCampaign400ApplicationProblemPlusJSONResponse) VisitCompleteCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CompleteCampaign401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response CompleteCampaign401ApplicationProblemPlusJSONResponse) VisitCompleteCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CompleteCampaign403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response CompleteCampaign403ApplicationProblemPlusJSONResponse) VisitCompleteCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CompleteCampaign404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response CompleteCampaign404ApplicationProblemPlusJSONResponse) VisitCompleteCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CompleteCampaign409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response CompleteCampaign409ApplicationProblemPlusJSONResponse) VisitCompleteCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CompleteCampaign500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response CompleteCampaign500ApplicationProblemPlusJSONResponse) VisitCompleteCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CompleteCampaign503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response CompleteCampaign503ApplicationProblemPlusJSONResponse) VisitCompleteCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CompleteCampaigndefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response CompleteCampaigndefaultApplicationProblemPlusJSONResponse) VisitCompleteCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type PauseCampaignRequestObject struct {
 	ID     ID `json:"id"`
 	Params PauseCampaignParams
@@ -8246,6 +8757,207 @@ func (response ListRunsdefaultApplicationProblemPlusJSONResponse) VisitListRunsR
 	return err
 }
 
+type TestCampaignRequestObject struct {
+	ID     ID `json:"id"`
+	Params TestCampaignParams
+	Body   *TestCampaignJSONRequestBody
+}
+
+type TestCampaignResponseObject interface {
+	VisitTestCampaignResponse(w http.ResponseWriter) error
+}
+
+type TestCampaign202JSONResponse CampaignTested
+
+func (response TestCampaign202JSONResponse) VisitTestCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(202)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type TestCampaign400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response TestCampaign400ApplicationProblemPlusJSONResponse) VisitTestCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type TestCampaign401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response TestCampaign401ApplicationProblemPlusJSONResponse) VisitTestCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type TestCampaign403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response TestCampaign403ApplicationProblemPlusJSONResponse) VisitTestCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type TestCampaign404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response TestCampaign404ApplicationProblemPlusJSONResponse) VisitTestCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type TestCampaign409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response TestCampaign409ApplicationProblemPlusJSONResponse) VisitTestCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type TestCampaign413ApplicationProblemPlusJSONResponse struct {
+	PayloadTooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response TestCampaign413ApplicationProblemPlusJSONResponse) VisitTestCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type TestCampaign415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response TestCampaign415ApplicationProblemPlusJSONResponse) VisitTestCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type TestCampaign422ApplicationProblemPlusJSONResponse struct {
+	UnprocessableContentApplicationProblemPlusJSONResponse
+}
+
+func (response TestCampaign422ApplicationProblemPlusJSONResponse) VisitTestCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type TestCampaign500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response TestCampaign500ApplicationProblemPlusJSONResponse) VisitTestCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type TestCampaign503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response TestCampaign503ApplicationProblemPlusJSONResponse) VisitTestCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type TestCampaigndefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response TestCampaigndefaultApplicationProblemPlusJSONResponse) VisitTestCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type TriggerCampaignRequestObject struct {
 	ID     ID `json:"id"`
 	Params TriggerCampaignParams
@@ -9162,6 +9874,206 @@ type ListImportErrorsdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response ListImportErrorsdefaultApplicationProblemPlusJSONResponse) VisitListImportErrorsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type IngestTriggersRequestObject struct {
+	Params IngestTriggersParams
+	Body   *IngestTriggersJSONRequestBody
+}
+
+type IngestTriggersResponseObject interface {
+	VisitIngestTriggersResponse(w http.ResponseWriter) error
+}
+
+type IngestTriggers202JSONResponse TriggerResults
+
+func (response IngestTriggers202JSONResponse) VisitIngestTriggersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(202)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type IngestTriggers400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response IngestTriggers400ApplicationProblemPlusJSONResponse) VisitIngestTriggersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type IngestTriggers401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response IngestTriggers401ApplicationProblemPlusJSONResponse) VisitIngestTriggersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type IngestTriggers403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response IngestTriggers403ApplicationProblemPlusJSONResponse) VisitIngestTriggersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type IngestTriggers404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response IngestTriggers404ApplicationProblemPlusJSONResponse) VisitIngestTriggersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type IngestTriggers409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response IngestTriggers409ApplicationProblemPlusJSONResponse) VisitIngestTriggersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type IngestTriggers413ApplicationProblemPlusJSONResponse struct {
+	PayloadTooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response IngestTriggers413ApplicationProblemPlusJSONResponse) VisitIngestTriggersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type IngestTriggers415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response IngestTriggers415ApplicationProblemPlusJSONResponse) VisitIngestTriggersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type IngestTriggers422ApplicationProblemPlusJSONResponse struct {
+	UnprocessableContentApplicationProblemPlusJSONResponse
+}
+
+func (response IngestTriggers422ApplicationProblemPlusJSONResponse) VisitIngestTriggersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type IngestTriggers500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response IngestTriggers500ApplicationProblemPlusJSONResponse) VisitIngestTriggersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type IngestTriggers503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response IngestTriggers503ApplicationProblemPlusJSONResponse) VisitIngestTriggersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type IngestTriggersdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response IngestTriggersdefaultApplicationProblemPlusJSONResponse) VisitIngestTriggersResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -16337,6 +17249,9 @@ type StrictServerInterface interface {
 	// CancelCampaign Cancel a campaign
 	// (POST /api/v1/campaigns/{id}/cancel)
 	CancelCampaign(ctx context.Context, request CancelCampaignRequestObject) (CancelCampaignResponseObject, error)
+	// CompleteCampaign Complete a triggered campaign
+	// (POST /api/v1/campaigns/{id}/complete)
+	CompleteCampaign(ctx context.Context, request CompleteCampaignRequestObject) (CompleteCampaignResponseObject, error)
 	// PauseCampaign Pause a campaign
 	// (POST /api/v1/campaigns/{id}/pause)
 	PauseCampaign(ctx context.Context, request PauseCampaignRequestObject) (PauseCampaignResponseObject, error)
@@ -16358,6 +17273,9 @@ type StrictServerInterface interface {
 	// ListRuns List a campaign's runs
 	// (GET /api/v1/campaigns/{id}/runs)
 	ListRuns(ctx context.Context, request ListRunsRequestObject) (ListRunsResponseObject, error)
+	// TestCampaign Send a test
+	// (POST /api/v1/campaigns/{id}/test)
+	TestCampaign(ctx context.Context, request TestCampaignRequestObject) (TestCampaignResponseObject, error)
 	// TriggerCampaign Start a campaign
 	// (POST /api/v1/campaigns/{id}/trigger)
 	TriggerCampaign(ctx context.Context, request TriggerCampaignRequestObject) (TriggerCampaignResponseObject, error)
@@ -16379,6 +17297,9 @@ type StrictServerInterface interface {
 	// ListImportErrors List an import's refused rows
 	// (GET /api/v1/ingest/status/{task_id}/errors)
 	ListImportErrors(ctx context.Context, request ListImportErrorsRequestObject) (ListImportErrorsResponseObject, error)
+	// IngestTriggers Tell of events
+	// (POST /api/v1/ingest/triggers)
+	IngestTriggers(ctx context.Context, request IngestTriggersRequestObject) (IngestTriggersResponseObject, error)
 	// IngestUsers Import users
 	// (POST /api/v1/ingest/users/bulk)
 	IngestUsers(ctx context.Context, request IngestUsersRequestObject) (IngestUsersResponseObject, error)
@@ -16931,6 +17852,33 @@ func (sh *strictHandler) CancelCampaign(ctx *gin.Context, id ID, params CancelCa
 	}
 }
 
+// CompleteCampaign operation middleware
+func (sh *strictHandler) CompleteCampaign(ctx *gin.Context, id ID, params CompleteCampaignParams) {
+	var request CompleteCampaignRequestObject
+
+	request.ID = id
+	request.Params = params
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.CompleteCampaign(ctx, request.(CompleteCampaignRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CompleteCampaign")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(CompleteCampaignResponseObject); ok {
+		if err := validResponse.VisitCompleteCampaignResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // PauseCampaign operation middleware
 func (sh *strictHandler) PauseCampaign(ctx *gin.Context, id ID, params PauseCampaignParams) {
 	var request PauseCampaignRequestObject
@@ -17137,6 +18085,51 @@ func (sh *strictHandler) ListRuns(ctx *gin.Context, id ID, params ListRunsParams
 	}
 }
 
+// TestCampaign operation middleware
+func (sh *strictHandler) TestCampaign(ctx *gin.Context, id ID, params TestCampaignParams) {
+	var request TestCampaignRequestObject
+
+	request.ID = id
+	request.Params = params
+
+	var body TestCampaignJSONRequestBody
+	var err error
+	// A request validator built on kin-openapi's openapi3filter with
+	// KeepValidatedValue leaves the value it validated on the body. Bind
+	// that value, matching member names exactly, so the handler receives
+	// what was validated instead of a second, case-insensitive decode.
+	if vb, ok := ctx.Request.Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+		err = ctx.ShouldBindJSON(&body)
+	} else if binding.Validator != nil {
+		// ShouldBindJSON runs the struct validator after decoding; keep that.
+		err = binding.Validator.ValidateStruct(&body)
+	}
+	if err != nil {
+		sh.options.RequestErrorHandlerFunc(ctx, err)
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.TestCampaign(ctx, request.(TestCampaignRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "TestCampaign")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(TestCampaignResponseObject); ok {
+		if err := validResponse.VisitTestCampaignResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // TriggerCampaign operation middleware
 func (sh *strictHandler) TriggerCampaign(ctx *gin.Context, id ID, params TriggerCampaignParams) {
 	var request TriggerCampaignRequestObject
@@ -17333,6 +18326,50 @@ func (sh *strictHandler) ListImportErrors(ctx *gin.Context, taskID TaskID, param
 		sh.options.HandlerErrorFunc(ctx, err)
 	} else if validResponse, ok := response.(ListImportErrorsResponseObject); ok {
 		if err := validResponse.VisitListImportErrorsResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// IngestTriggers operation middleware
+func (sh *strictHandler) IngestTriggers(ctx *gin.Context, params IngestTriggersParams) {
+	var request IngestTriggersRequestObject
+
+	request.Params = params
+
+	var body IngestTriggersJSONRequestBody
+	var err error
+	// A request validator built on kin-openapi's openapi3filter with
+	// KeepValidatedValue leaves the value it validated on the body. Bind
+	// that value, matching member names exactly, so the handler receives
+	// what was validated instead of a second, case-insensitive decode.
+	if vb, ok := ctx.Request.Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+		err = ctx.ShouldBindJSON(&body)
+	} else if binding.Validator != nil {
+		// ShouldBindJSON runs the struct validator after decoding; keep that.
+		err = binding.Validator.ValidateStruct(&body)
+	}
+	if err != nil {
+		sh.options.RequestErrorHandlerFunc(ctx, err)
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.IngestTriggers(ctx, request.(IngestTriggersRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "IngestTriggers")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(IngestTriggersResponseObject); ok {
+		if err := validResponse.VisitIngestTriggersResponse(ctx.Writer); err != nil {
 			sh.options.ResponseErrorHandlerFunc(ctx, err)
 		}
 	} else if response != nil {
@@ -18939,440 +19976,477 @@ func (sh *strictHandler) GetReadiness(ctx *gin.Context) {
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7P37chs5li+MvgqGp0/Y7qJo6mK7LMWJCbXt6vJ0+RKS3J4zljcTzARJlJIAO4EUzfLoi/00+8H2k3yB",
-	"tQAkMplJJqmL7Rr9UyUzb7gsrPv6ra+dWE5nUjChVefwa2dGMzplmmXwrxd5pmRm/kqYijM+01yKzmHn",
-	"bMJIJNgXPYjhjojIEdETRmZ0zMiQjWTGep1uh5ub/5WzbNHpdgSdss5hB5/odDsqnrApNS+f0i+/MTHW",
-	"k87hk929bmfKhfv3brczo1qzzLzpf3063vkvuvNHf+f54P+38/mnv3S6Hb2YmbcqnXEx7lxddTuvX9YP",
-	"mCdkzC+ZIFSTOGPUXPKDnFE9KcbIk063k7F/5TxjSedQZzkLxzuS2ZRqc5/QTw86XTMBPs2nncO93YNn",
-	"Bz/vPz14BrPAH3f9KLnQbMwyHGbCpjOpmYgX/2CL5SG/oRdMEa6JoiNGtCQZmzGqiZ5wRczYmNJHJJ5I",
-	"xQQZLmD5Y5qmLOsSweZkJDPCaDwxD4ixecGQkUQK2Bj2hU5nqRnS/mh31E8O2M7TUX+0c0D7bOd5sv90",
-	"p0/36ZPhbvIs3u27RZowmrCsWKZgCjtmDg17uvfkyao9/bed/6dxK6czmemX2eIkF8sr9OqSZQucHVck",
-	"nrD4giWEioTEMheaJV34h5AkVywz98wzrjUTTaSZZItBlovSPOyghlKmjIpgVG/obGbGuTSsjxOWMdiO",
-	"EU/ZA0VimeZTobpEZvBzxmKZJeoBuWAL1SVDlkoxPiSU/Mfpu7dEDn9nsTYHyoxKdXET51xPSDSbSMEG",
-	"Ip8OWRZ1z0UUS6GY0AOlqWaRmS+hWmd8mGuGzyRSKzJkes6YIFwrkrJLliq41X4q+nre0fK80yXnMN3z",
-	"zlWED5vRml9IpNkXHXVJZL99LmRGIrsoEcxM5GlqqCxl9BKnj/MmMtc98nFCtSHmRDJFhNQwOXLB2EzB",
-	"qORcwE89cixIPkslTciULkhMs2xhHqTKvPNcTPNU8xnNNBlxliYkmuI+RIQLpRlNeueiROBfzztv5JCn",
-	"7LxzSM474RLilM/kXOA1miQZU6oXc73Aa++l0rFM4Fm7SuGNM3+5WDtz3azWeefqqoHO7JCbzsvPu8/L",
-	"THCv+Wy8lymPF3VESDUZslhOmTK0ZE6AIvOJJDRj5EKY9aZpxmiy6JEonyVIP/MJEyRlI212rUumLBsz",
-	"VZCUIlxoaTaCZ4aegX4UmTKzmmS4OBf45xGJMjZLacwiMsu1QrKX8weVdxG4xwoPnqkjEtEkiZCG4Kmp",
-	"3fiFGXePvEB6JyOZpnLuSedcZHnKFMlFwjI/HTj9fiBIF3XbMcM1DHfjLxkbdQ47/5/HhXR8jFfV49LC",
-	"Fztxwsaw9HWiB/hRtoBDDZSn4HzJXBPqLxpCOiKvT9+R/d2nT3d2CU1nE7qz18it2IjmqR5k+OEm5rsk",
-	"QD9/3buqZ7e/8SnXyzP4Vc7JlIqF2UFljjgVas4yI0enUumm8aXwtnBYdsSdwyf9UGb2+2uF5Xtzat/C",
-	"0tWvMC6rIalXvd2nB0dAGdFPETCRIXOcn0T/372/RT1yTKL5hGpFZ7PDiMwyNuJfjICghqxYUhaRPz0/",
-	"ePZsd2//4MnTZ/X6QshUVmoOwcYc9Etn/KBO0fn818N/J//+6af+zvPPn/o7z8nDR71GveeExXzGmdCv",
-	"skxmL2TClpfqnUgXZMqUouZcWx7PFWHmEa/EZfKSJyx7oJq2Fm4fGIKtkt3GapAf9Qmjqu78NA05g/ub",
-	"RohXmw7F04NVConVMNeu86kRuusGzAUOFyR002jhYmsG9AbfjZ+HEeWixdmwu5vl4gj+EGzOlC6z/Mbl",
-	"zMW1d/qMqosm3TzSVF0MeBIRPQEdlzklYE6V5Tcsgd1vUNntC9rp7XkOdwYUsf+0bqs/KJZZkdOwzyhX",
-	"W21ySVdrvdn288VmmzG95GOO9lrNkJyE0agCjLnwypxiJIFHjwg1QjYxunPAJdE+ktlaevhX08nafbrq",
-	"ZP1EPv+74WOfv+52d5/USqEr3ECm9N9kwhlM8pSNp0zoD0AR5odYCm33xOuDj83u7iRUw5CKwdEk4WZ5",
-	"aPo+kzOWaXjpiKaKdTuz4KevHaOvl+hkyAWFaS+TRkFln/C5z/4uVItwLuX9OSYfzn7Z+RkMAyQaRpYU",
-	"WnMxMuaAZikDyeJPsEBjIOWCgc5tLQuimLHbNUuMIRjL6ZR2iWJTHstUCtDVNR0WKn0hLM2/zAf8qRvx",
-	"TGn4ABiTqmpzEJYqP3S4GfWq8qGzZIqKUWXD6GyW8his78e/W47vZe2nrx06ZigcjRYOdrCmGe10K+fn",
-	"sPPu/dng9duCJn/JqLggb7gxgTvdjozjfEYdjzHrBj+XRHUo25897Vx17ef3nvvPH4s8o8mEzvJWg/h7",
-	"ZhTajzxF6VMaxEsZa1kzBq+JBIN51rn6HB4xrtlUtdNMT8C87FwBf3uNz+32+1bLcj94aqVZRg2Jf9kZ",
-	"yx3726fPZmd6J3RuZQ2Q/G0ctWVRYK6g+gYmomaGCs0/8VQajrT2fHa9ibX0iWNlHVXWz4VikePXemWh",
-	"gIbYjZ399aeePIx6sbo0hnbvS6q+wB9mK/wfafQITr51FsDmmSlYn0KPvDIMAv9FJlSdC1o5wuShMd3h",
-	"p+gRmEiG+U+M0U5JxaGA99rfzJdzkTKlCCV2fYmiC0WknrBszhU7IuySZYtzAb+QC7bwNmjomUC/DCwD",
-	"Q1klR4E/wlpxhaUYkUQSLWWPvJrO9IJc0jRnynybmC9xMe6di3Nxxr5oo8QDj+3C/3afmsX6yEUi52pn",
-	"d+/JntH9X5z+EzdjYpQLgm4tpLkYyM3YyCt5ahcYqszORfTfUY+8GxFK5jK7GEp5EfBRNWEMhmQMbfNl",
-	"83pktsbYMOYvF44dPxTSy+Q/WCaVGfoszRVRfCy6ztwiu0/ORTyhGY01y9SjYoXti7okMjzYmr9w+iJ7",
-	"E7EeG9U1lo7l5Ypo9kX7vYVtsbtr9AE4fOfCOnMo+IOOSCiXjNk0N3Rgls28q4fEWXh3zDOqVlDAaVIz",
-	"Q2HAF/5GkxMU/yvExiyTw5RNf3Lio50m9R6fqjubZ+CVg8+SmAohjeKEm2aYyQspRimP73xIs4yBtwMO",
-	"o+F/Q56YBYVBgZV3lyM6Fgs86WgtwiB+gTElTNz10hjWktL4AulVxXLGYECvhVE2aXrnq/Muzwh4N9C4",
-	"SuVYgexy3MySl7FxYKBvpf5F5iK544XL4MALSVTuQgMwnPd0YZTrMyl/o9mY3fV2DmWyAE4kJUnNAGBQ",
-	"HwTN9URm/A92p+v0Vhr6Qq+21IQagcMTArETHNYl5Skdpne6TsckYTMmEiZiWKtEzo0lny0IHVMu7NBm",
-	"mYyNzjZM2YtiYHe5l/ZbKPZGuWLJEYmAZagIYxpWQrI0UXbUKp8Z1ZUlb1jC6RnoUt+GAo0mgjEP0AqN",
-	"zgpfLSIXml4YOrhy6jnIreMY3LjgQVUlk+Zrx/mCBjOWDRSLpTn1u6CQzyjPBtzwrEua2muqc/i025mx",
-	"TEkxKD2b0AWa1DXX5oxdoBcRL2o543HN4yJP01U34XvMXVdVnb12HksuiEuWgXKhDKlm5kiPmZEavc6y",
-	"V6hxAapv/Y1RpYnmRoWxsSw9l4WXTUswY3FaR6SPTA5jnTUfbVrb6mf/lqcXwUeM3lZ8hoyZRockF2Tv",
-	"gExknqkjjIMZ7U44V4wZhPkVGQY6pdoNCjejzkpSxjay31bskgmS0IXa6EtNFLJ6EeQIlkDlQ38PgTfd",
-	"zfI0UuzNLlLFyKuj/CbabSavFXu8blPWzn/ZAu2WedJ7quPJWiN9eQ0higMHLJ5QMWY98g82g3AsN7ry",
-	"lHWNbUFzxXBrjdHhvIdkyqggCR+NWGYkAqgbqhRcaeAqT4A5NrO5K/BlhBPYbcmtwrDTmrjTCu7k3/K0",
-	"9JL+htzGv2Z3aTDXYxg38eJm/nBLb7+BwV9Vj0HZr1X1agVXd9QFn+3IGR6NnZmEbffuzGOt2XQGqkiZ",
-	"zGKaZbwp8jI0BiXwxTk12hDqOIaHck3oSBtRGcdspqmI2Qq+VPi1EqYpT83X1t5q5G8yoLo2QwVzQWSu",
-	"wS1gRgc5ASXvWkI12zEyt83AgpBg7VKUg4rryWREecqSQSrlhaoPScuRNmqAWd2UG8Nd5mlCSrZ73Ysn",
-	"Ws/AvZXXBVCqEVAbe7JyC2JlRq8AztduIjypCz0trV/KqGKDXGjc3YrqD6QCCqnZNueq4IrELNOUi3RB",
-	"5CWK0trtW/7c+nUtLQOssCETxWgWT1gC+WVcd8l8Am7NCjXlwtPT8pKIhmDlL5mckt0Gnc2OZaBwQdcS",
-	"pNLUHDZ7ANqtinIR3VWGhGUFRUQu1BRgc30igAv1OSZRmUaZGLvlsLo96W6rKieiNL8y9QQnv1YrCIe/",
-	"tAWRnDERgS/SbeeC6UddEiGjYknkkg3dVLoksnYeXDI0EdEheIzJw/BGIpgxDiY0IVw/6p6LyFJJRB7y",
-	"0PGmZZo8snlcwnD+Tx0zrE634wYBjkT4pvkRPtbpduzrgmkXW3vsvcnNShBSUk0iFbfsEa1DlGBdM1lM",
-	"Wfsn+qNpxtCRvUD/pxlDRdmB6NL+ro8uvZCpnA5lET86zn7PBSWnPL2kNoQTjhByZW5Hwr2g0xnlY1Ex",
-	"XmmecCZiNlD8D+bMx5gKmi2M0I7BPu93O0Y7FCwNwlkQLTOvcafQPpsx6n7p7PX3nu7s7u7s7Z7t7R3u",
-	"/3z45Pl/wYrFaZ6wgcLA74AbrevTZzwDecYGepIxNZFpUoxhr9/tjIAzingxiOnMfdDwC9AOucxw1Yd5",
-	"alTuf+Wc6QHYJQNmtEO8P/wZDpm7kFHNBqAPly15dAQkecoGwFjs7cXgIQvL/RMj6e6egEn5X0AydV6e",
-	"HP9y1nE/DGxCi73LHOHUHuDalbeTtlT1kaVwlAuquGSZAgLfvSreNrBPmVn8IYV58sPZC8MojbJmqPP9",
-	"a/KSTSXxxNLtYLLd6v2cQwBmYBPtDovhL/kYKuRWZU8+90a5dBabxQJZLSCjMfscBJJ7mTm/o0z+wcr6",
-	"jcveXi/Dq/ReHdbpxJ59MyL/1flEKsj2ZXymkT3QOeUQUsJBYjYwSnLw9Gu51nnht3tN3oi97ap6CmuV",
-	"QRtGA9EN1puW4MDZXh8Mj3lb8Vt77JfHK0GMcEi7MboYrrtixD6n0PUYyyxhibFUI5XPZhlTIKJ8FgSe",
-	"KBLZryYRJLu4OPsSlSzvRCmAfrWSOS0l95vdt/eDY8kmENGpFGMMIFClnQhWZAYGNteGOlCKJpKpegKp",
-	"MMGvHZqm70aQW7GKYH5xj72gM0g+qPrEwUM6n0gQ4EpiSuiw5BwCl4/fEqOeWj5R+H2EJDGdLavOy5py",
-	"88IXrHzNGbBff+/uv6ph+tWtOe/8+uvhmzfnnVb2WI2wuN4LG4TMEsdhIlFkyMa5MMfAbAW45eD2MDN3",
-	"efUqwurrlgc8FG9ft2GqFYG4iVJ27I76A0USNuICnuva/DV/wh31rVj4G1aiWhgdbQwXa5u2oe1TvPtq",
-	"SVFY5ptQR8HL2Yq5akWVob6xalRn9r7TfDql2aJTVS7a8VWvfnytGQmqIjVXQkWkrcSpKCarJ4dpJEHi",
-	"/5Lhh4MrzzlYvNKhqR6AevHnyaG6v02cIuCOqyTSkk5TlRt1rG2ZewabVWUs1cUtNJduRcsrKQulfaxY",
-	"uSVFps62dYfiN65qXXV4VbVOqPNqbo20D8ofW/kjtNQ0bXUCKpRVDLv8UffKVQuxrdcfg7NGjLs3fcy4",
-	"ZrcYBliSy53+z4f9fi0dHnb2dvFag7Q86LcIECwr9d7x/GStU7+VqnoGJZzgAgnqnCCREbJ5UYNrVjk3",
-	"zrIPUz73+htqqKHbfd30l3XMVfRVPRuVfZD5ygHUzjOhi3Ig5vn6IqLSoYKP2vd8Xq0OlDXjG1c/w+rn",
-	"mrUq0ucffurv2vz5/9771N/Z//zo8FN/5wmUBn3+S6etenqbH2xUX1cEdb6Virr2eN2qDruWORBITp1P",
-	"ZOryksNXWhZV4XB3o+WuU+m24Fuhzte6UKtAA/jpcX1ZXKAvhkUq/X71tTesGd6ui/Z9wICWnCOKBfa4",
-	"tInIc8j885oEUeCwojZJ55BEOqNC0Rg/HDn/VGTM+6hn/18pFSv550vPd7roYq3zwxdzkOOMqWqulBui",
-	"c0VmbEq5gEz+Z8+emwMHvt693cBT+v74w+mrl+D/z5iS6aVh8f2rboP6194QCT6+5MBxS6w0x7r3IQMX",
-	"Xq2HsY5x1LqFilSjIGzigh5tX72l/Riu3oqBUV0UDAwZEzDrIzK3Bed06ljZ1NiaQ8bFmIxkLhJXT7at",
-	"/muNJm8OodVS7FFpBquU4hOmVzFrq7QERFnE5VTn8NN+v9/f/2yDewpqQCAyBwNIWMovmRn55yUCLL1m",
-	"dYz8iFDhElCNJNCEpmm3plbT6Y7XUhWf9JeqgXLB/5Uze71wbmhWHzSPcAmiLomCNTD/jKmIWWquYT1C",
-	"4IoFrIciBmi5FhRlWLQSFvOEJcjDbG0JpqCfC8yJN5aFKqrX/JGZgGECCwhZxWTMNOGWZ7Uy/cpFtqVa",
-	"qt3VhVTLS1chaLuOq0j0tCE/IXrx7s37316dvXoZHXqnPS/77I+KkIM5qMigaJbxS4xGWo7t4kunL359",
-	"9fLDb8BATz68ffv67d873YKn+g+av4/fvnj1G976y/Fr88cSizfSzHxi55JmkOwL38royBzWU6vXmbNy",
-	"kgt7bN9TG8h94ex787ejG/MtPF+fwwWyDqalFXphFHuwXL0UNKIuzqd5SjW/ZIeEQnaIp7cYn6CKeMLt",
-	"Elr8w+liwN1JhLsXuccYjSfnwr1LithWN9EkUSSfmU2JwE4fZD52ZbEoKpGvS5bRMRvY7y5A923OiIVc",
-	"iSJ5yHzHPVlOVikCO35G5aiOzI3C2Kg72mQGiIJZRlwNKG0ZIdpYHvsnbsLN6tcZTJbGSM3LggxGywLe",
-	"L97SYiU55o2v2UGYCbhVcE3BjS0zAqkcRMh5OaoJxS7mkS230DkAVs8ZzxuQccDNIbchTUlBxy2XYszk",
-	"OKOzCY8HCVeYhlELlRJEd4cLNIu6WI8mlSbW56Bt2XFbRv7evAa4Qp0XL6VKD6zHsSE2irHFER9DrG4O",
-	"ijTiS22QbsXGNB1YmyJhI5Zldd8LFmA+kcQGi0eAG2V0AA2BHvORlrpg6bvmdbXKbM1n7UcZpm0XEjal",
-	"cw/XYw1XwExRLQfkEz69XtDy7PsHCw1rWToWmoc5Q5Fh89GmA7PKXM0iQb7RcvaTzEhq6BPzOTmmyTmd",
-	"/dCrRpuOY8ZEUrtbbyFJapyLza2OUrrtlIu8LgXs1Jwxeclw/x0fa3nW/Rf+lbO8bhk/QDncnC4IAkkR",
-	"wfRcZheHJFI4Y9w7n2626dTMpm9KU/XW2AmABiTLowQktJKWC5QG4w7V302HXujG9bte7PcRUYyFyrQN",
-	"C6mNvxmaLLWkgOqMz10WUjcoEq0+hgl6dYwWKkuXlHiwI8uZgUdQKg51WTKzNkJb9iNneiBzrQZJbljz",
-	"IA6S3lbzRK4nScbmlvPZknhfjIRiHKEHnRxvOaTQRXuHkiH87DaCgWcEXuEEhCTVdKEVfpXCSWxeuTIP",
-	"GX1U5QkzYt6ApSltP8loskbrOTFGgRytU5OXWF6Wi4FYAb+U5cKX/CswWzjURFb1Oq/WtHA7e0t8leYD",
-	"tivaQ9fKK8jjmCm1ZvVAaiDcpi64RcBdulvrj8tcrn6hr6MlIvpYo5roPd5Yx7rypBTD9SFRPC+afVmq",
-	"UjDS0KjWGWgNUP4sxbglUZtRyYymgzxLG2nvgQJkilEq5w585Mw+Rz6yIfnwuoEUzcPtkkPkbLDWt3Wd",
-	"zfGAdn5/QmSbmt1qzBGpWuL1Y3XpCYdg+jvb3gHqXt+H6dJEvC8zYCE1Y6xRCpcVrao2U6sxV9WkZbW3",
-	"QTOoV1Jq1fkacd9kbNex5QZ+02C61qu0Ndb3CtFfLwsbBHODSdVk4dXIumVm0l3j+1k+YbU80YuFZou7",
-	"3oXS5NmpWMcVfrPKfXmW8fEY5WFLH/uSs9xhMYewobXpKi9BAcTTCQ5if3JAHIH24FCCioMa4jmvmwbq",
-	"YyuCVH6sdoChRhAGqgr3qkMrPPTverz7OMvF491rpMQfESnSBawEJYlZiVyg9o4/ZUxnxniVkCqdsrh9",
-	"TGlzX12wf9UlX60yWQdumL/5QJmpQA7/lOwegfQszbJ3o4EwvzltJGpihKoTqFaSLo1trQi9ZFnC40ZI",
-	"x9ILjyy4Nnqtk8R5mUt0ErUWrv/ETzeoPu1icQX4ptv2VdwBUsk2ib/dYKFOuSZnqfClsc7lan32mGdT",
-	"/W5tsjb4O7iLvVeLRVDlgsgByAmrM/pQji9rIWPJFEGUC+VebPRqmvILlylyo2lsp66sAgtaZkzOUgZR",
-	"FXMQbd3KIcYbSnPyZTcewbt1Wca5KOoyQmiyBcS0rPpsP21M3zldVIJ73zibzlPD3hI5bFf8ETJErLNU",
-	"LB0tF4TcXhrf5gUhYPPNJ1TDCN3ou811IocWCB5tZW9HOeI4F65opzTyqEdeYzU0+uWRFAEq1SnvZnmH",
-	"Mg99aD1yFiatBNkxkNsAFVhAUvfpi1tUzxwthaxssF4K61D9oklCFxXIzbvJgCyP+bWlFa84PsB+FH9I",
-	"wY5IUb5DLMkXxXqokeDsMGIH8feh1BPI3WDcIR99k5xLz4N2G0RSi/qh6+Vt1oTTKNFOrQbXGCBUh8BA",
-	"GqLo21ceftdZn02VS7Z5iWGIUTGB6H9W4qenV1t2vKx9vz5+ewzn0mLeBt5pxeDQ8hL2xO2kkla3VHOd",
-	"siOo5M2MFk8EMIrKAG4/6zSUEHWlSLVKeVFO7DKDgjJyNVUtU3w+moeO4aHTN6eYqzNh8cVyGU4BYVOP",
-	"tDDPpBgfEQZQvyDJ81mvs32hnBmFM+5qMrHAgLFjql+g4vlgkXIz06QJbQIymTgVMWtYBIooHI1mpr2O",
-	"gYMIQB0ZNMZJiJYl3mgBZdan22B/rI3K41bUEgamrh9er115I5s1+F1hiIpMacK6UNydJSzrkTPvkYbV",
-	"SDj6z2dUKZci2NraLTbmVLNZnavfmuItzWY4tMZea4LuAfsdu3eZ+6Jt5VqFct0ou0Wnk3AYbpm7IaGV",
-	"aKCW1MuLs+Lkri9jZgo4+VKKhtk1jJk7JynGzYMsiVqSqTFL83gCZqTDJ++SKND2zD8RvA4/YMFE676w",
-	"xBXYrOOnsJo54KdfXVqrLwROAbD/w06uwKuPrfkG3MOSVDsJnJ69e99pCY9yyRNjYJun3vRtZ6Kfn9Nh",
-	"nLBR9d+QaMguuczVctcCJfMM3nPBFnOZGRox/4NgcEdpOatxR+K8aioPCuOe60NCEUM3SmVMU0gMViyL",
-	"fATXgehELtxfv/XBstWySWzEVuQnmftdZsnx+9dQmghaeiveVNmTTTqzbIl44XdyWauwpusDRU5fv4R+",
-	"fRz6O4CTCDr5uTYgZrJm2xSa24iPEWxGq7lXiaQWUBOSrtGwcxp70AqEsEubi7ReCljCqwv82xQqRXly",
-	"CMYJySAdwCxBhGsQdYsMpYjOeNRFHktJZCk5wi4J0TDXWooCtMqSHdRWGeGhuAR3ChXnInJZJdjR0D4S",
-	"WfSuqBckq3OBFQ+I6+d8WiPNsjnNElUujsExG2Y8451ucNZwcBCcwg+XsMJWwVn5U1q3TRBoLpLiEY4V",
-	"lnQi58KTjB2Hv3PhU8k2k0XVxkYVSvKbHZB7MYHwiHctcymdpRVs91eutEQLrFJpcemCuy2VgoCLf8tS",
-	"bzvuDeq8LQ9qOE0FU1YAHgNHZbmKxNEpkqenxXrFNmB69cpOhNLFN5WyvpIeid6/evvy9du/R4GR1sXb",
-	"3304i4BCMc+KwgUjESPPCsonOBy2fW2nW8g1+05jjBix2s6Eee+D6+9m+rXA/7/LoXDBiMLPxfw/QEx0",
-	"kxhGY+OgUJjzsdjJZ1AD2iVe+PdDQY17VAjp/z9TXQxyQuHVCLqpGNboDLJeTeziOmKuWWQZ3h0wHNg0",
-	"JY0mgBOiRPP4gmnzlzn0Vb9YC/u4EBtthow3X49b+rDGwk2oMmyPI9w87jX80q9owwnXNcrlzKhNhsnY",
-	"PxEI0f5aAYsbymRhtoeTr193r67+jZywWbog5mQAcPrMM4KYajYGjtp5c3zyj1dneKys6ozQm51f/7OF",
-	"yglaH7SKFIMPp0GnwxkkXwChGrJeiHiNslvyOVn0O1wkPecpl4/N/nW6nUuaccOVgcJ3oV8Jhvcr6qtf",
-	"uXZINsfu/qua9W0hC3DxG+kOtJYzmMgDhQn1E5kmLFPOA4KxX+hI4HrGlrHhQmXZbV+db8UwAwxdJ+7d",
-	"RVAR6D0fTrm2SQF1unFBBF/rEGVxx2su4d4vud21IqOMM5GkCKRJqLZLUW8FFrTSVr2u+CuXO7a4G4oE",
-	"TcjqXZCGxNL1vmFte1fU26oBydbOsUTE9aLla10pU3VdQ0Ly0TOeEQUcJASO8w3LlniU3227gX6L7bOW",
-	"tsNBByRYnJYaxlRFSCq2dgULbAD1wYsbKXv6W+t5ftAbaXrmkVPsoFo0J27FjcNGp2U3+H657/Cv//mp",
-	"v/Oc7oyOd375/HW/tlG0H8s/2xBrKCmfPF0r4JePqKMun38ZErdLo7AL2sW2RlRBT/tdbMZuiPe8cxUd",
-	"kd3/+7//j/CORbAoZzNGM4ponRWtuBJ32V2G3r3qdl5SNRlKmiU1Lt5Y80s2KKFOVbiCK4ftkgyrYaHl",
-	"G5TDtkzMcpmDPjGHfWExJPs1xOBOMakwjFxWqw8hVu8SAYuw+JYlh2MmWLaxY2Q5eXWwdzBpAmy36RFF",
-	"qSKWrNBku+Kv+k/Zqkgoziy+ZP0fkLHhupxsXPdjOG3tN8u4C9lyQdJ1vi9nZle4GEAT4xpfrTXkNnqd",
-	"zPXK94GlJzNr3bV9taHyNB2U0oiXP/Ae028OSVIt2rVUDc7Bao3MisoOZl7XmPN/VsAPl/uTU+Fa5LWu",
-	"Pohd3/b12e12VFwMZS6SQeHraCAdSCG7vB6pYk6639dN5d0SKyy/cYkUl4mp7rQ0con6A91ERk0rWt3/",
-	"9cy2wuzqxDhmKyfvMLerIQhqlHEPmXJYWxTnKA4xQgJc/dAxYgsBhNRYE1Dn0HmVUZVnrE6xupEifznj",
-	"TK1jbJUZJuCfHdEM8AXrWpOsyFSGDw4yNpW1SDYlgSGFGwHXsLJCkqnM2tbQMVy7QcsWH7Ztx8YxWPfU",
-	"cFGr/as2WCFLNOSAIahYwJSLnryuOzh2u8O+BxOWMUiy813wUqbJWJZwNtxC2icTKZjv2O9IskiBL4BF",
-	"Pq9zmATrHCQdW9Ja2vLKklXWvQWKaKXcqJL7j7/tlzvePN3v7z51P9kFwdQ7a+fLXCueINXtHewY3ksw",
-	"2aOHzb0Mp4GHnj25akwxbEWTm/ThaXreT6E+ScPm8tWasOFcag6fEcHN0nKtUF6ijKBjSnnoXZ8kGYyo",
-	"brt/4SxNfL/YtrkqCzwwGASCmr4hIxkfT+oNewBUrc2Iy9iR6+Y9o5g3SIv25A+KxuSFzVckjg0glyuI",
-	"Hq1rVm5GsTKi/QtP2WsxkstrMeIpq/fkHCuSz1JJE5aUvVYwK5cKVcPZIDIxgHgRm9eWtkDoAmWhVV/w",
-	"S13XWxR5OBeYK75NbZ6f1/KIahcoTKfdKAAAh3jPJf8+az7mq0QlLbVXbEjUbJt+XCFG2ynRZnIbgaS8",
-	"otj1ydVDGl+g+YjQLFPAiwA9O7FFVreT1nzV7fzKaKonFZbs66smcHURtjfp7Pb6vf5yCKRJaB5jJ/Nz",
-	"9y5E7a+r11G1EDaWxY4zOn2g2qSaWGHmXlg36dcYPr4tDW2LtIVScV5N8Zaii5AzFliBCaRUC0mMVo8B",
-	"v4xrzURdaV63k+TY9ZepwZRl41pgBDl3qf1KThlgdaXG9F8QG2A0CjKdsgTbJBcJC2l7Na/Z/rOV0pYX",
-	"ZXKujkDEOQhEqkn0mM7448vdx1yMmdKPcc8ff7VFU1ePbW/k1tYi0kONtdhUpNK4bnbcLdfhxgVAuzRX",
-	"nK5Lc4WDHDeApMCkkMagipglLOmSUQFnpS74bGaFRlvkCDlf0/HYVj2hcUgUh9InTWyFbWN1fRU0qb1L",
-	"zRYGD1I2qpEXxzaaaezQI9JHxyaq5cYA7rYdzwadPHBVWx1OeyjnEys/kAZIRBNIb6WXTBGa2ghXO7TT",
-	"O+q4gXS4ab8NJL52OVGOZBsWUtMLJpb7PK7w2hSFrGuNUx/LqPlwSfPaRsUq6kMDZauxsYVvGOHETHjm",
-	"w2XqFsirjgTrZIab3PJZrhylSiOK5t4TXiY0i+tj16mwrKuY+Q+41a8LhtrRTFlXV+93296jqh0fFC5j",
-	"15UbJQqXwjGbUml5f/f5/s/xE7bzjO4Pd57FT/Z2hs9H/Z3+6MnoWbw7ejZ68mRZMyqNcGXDKGcphOMK",
-	"Q1PNQ1wivqaK619ktlZ+RnXp8KvVroIeC2uxmHfzpnorMdhRZyJ2rNuDktnEMDqP52FNvw78XMB8pFyw",
-	"zuH+MvBBs8l5ZD19GZsxamvkL2mas01MTihit/oK3FIqtQAHMYcGt6K+lW4Q8eeC1VbTOf2q6yv2IYsT",
-	"lAFQTEI/k43gsZRN2wLZVXYTxtFtY9wGu1gfTS5UvW00sW+XN+g81G2jySWdKqhqoUniO/AAD4JYa9v8",
-	"OXjdMbwC//7gXoT/PHGv8yNAC79Op2JoImhps54hARon0CPHYoHeS5YqrO0NVXDQ9LyjckIz1DQAONqr",
-	"OdXNuJkCuZKOEKxrkaJY5wDdEE25yFMsMJRD6OQALvk1hjR8fUKZ2lfnJnVtd596Ky0sLIIKsoHLfGnZ",
-	"lRKiLO3xRKZUXbBkAEy0fswQ10r4mGsVIiAHSX1F2qkxCllGre1TiKyfnh/83//9fw6ePHvWRmGbsoTT",
-	"QYPbxohHm08Ebk7e0I7PSqBBnFKl+MioLtaz0AKe/EX5IRsd5JcbxxhAoLTtBx7EV6G6m04LlCwwsnst",
-	"U52tDA63tkJPjevjs4/CTShmUl6IWhaIR6NBDmyWQF46ZjWCYLsciI3FB5+yQUbFmGEFVP12jihm/2Nj",
-	"ewLtxMGn11sR+W2g8WPv6QBvIYGPbyPCVyW++71dml+LeOubQjGtZuegfn4tw9EV1/nluQnkpC0a/G7j",
-	"wvMR8+ssgO80v/0bNopXrfdFtDR3b0KcGMFYCJEWJZH0eku1xtMA9Z/g7py7H5RH6Gk3whIsV33Tmus5",
-	"Wti/mgySAnrD2gVzjEZoxNzaoPcN27S1x1aNQ8s1vzdQ0YsFuiV8rRIspFm7JlnpsP+ay4HLnKpbDpyW",
-	"vB4hYyy2vMIwCmoOeEBpJVcw4xdLms4yQbjaNEvG6PoayewIVf4IpH7kM+Kp1Vix5s/8HRkrOV2U0mG0",
-	"nDm3TqfbmbB05vQHyEj+Up8hY0f90hYLbhLzky7Np8jBWbL3ZZEKtIpoK4lDVepxb1mx7C+9Y6EWiqAO",
-	"ey5NmNoUrPUYX1enBsW+vnyApf4reJmyeXtTmkBzE8CellmACtXFbGBQPLRLm7J4AF0itxl7FbahZg6B",
-	"p6sFj/Eaee36HlcafWGl3IRNtxz+CX5pLYpf4fTyex8Ms26fVpBVQylgZKFqo24B7N8NYP3Jw0ojhUfd",
-	"Vdj6R3C0BWEiaKlQ7TZ1LkqQcg+nudIhVtyjUj+qblDO+xC62IYo80ba10PSc/2oXN5bgPIq/5ebZ9Go",
-	"LATTteC7tX3DQmxXbNPsgXVXFQQHu5GrE1YfMXaJN60Nm4CMr+vcUkXHpg1Ay7d2ifmpFl9u7x57IwXX",
-	"MrMlg7Vp/Q05zsYiGuaY0Qg5rK273rXPxz6yGYyV+tpvnqVtz0Hji135b9voFZ8ypel0dot9ea6Z11xO",
-	"Yi5RRk1Oc3l96nKciynXUWXQyaiSkwhofp0XMpXTofSZbwBNXDT32C3n5j3pm7mMcUF/+0dNlXBth1EL",
-	"TgSQ0oxE5qYotI8C8K0WycHt8xpLXUpaEePaNMSNGxG45VoKeZy+I/u7T5/u7BKaziZ0Z2+7FalQl/1c",
-	"F3eiyGcMZcWa3Mb3mRymbNqUZw7OyUyKMXl48ssL8vzgybNHvU53E8CuCZ3NmABPIFe+uGJ9ruJh4Yp1",
-	"rVzOOxlTbDpMmTrvdJp8BWp1SGtGM2z/ZzgwF7O8vfoUJILWyDsuFHTaa/i8zF0VKTrWqp5lF8S04H5q",
-	"Rap3bST0LZ3avrD2Ll/OISu99NvFfbvtE8nN/H49O3tP8IbSxw729up5t04bVuqCCyjLmSFpApKKzBJ1",
-	"VPiSCyx3Gcd5ljGLB1lM8YOwGQFQGehKOusYfG05brGYldEcEUo+nLw21MRqPgupLIfDlIqL9TFmdF/j",
-	"SvjFrTukJ4wmXNT0QvY20pSPsZ9B6Tx2OgG2fI5QTVLpccbW3eaA/Eu3Cel8wtb1skdU+CiA3V1dhb+w",
-	"cUYTltTIDj/0NU1XcOIv8PbWqTj+wXW4fivMl+rHl5Xl0qKvhRisLn+rB8KNaPFAZZr+c91wsMFbV857",
-	"OUoJaZMgYOy+GpODXlKOQqvO7Aj75tQkqLaX74Vzc51QtP4tfHn9DNEMXgO6uDGC4k27qt39jZAKtxnL",
-	"A0brsXUao3arpUIxY+Dh6/OdS2iEpfkH+WAl32T7gF5YRLlMihuHYb55IU01RNEiHI2R0rYZf6F91Ya2",
-	"6i3sQY3juuKlXlmls9rm8d1Nmk/ziuDbDbs2zzIas2SFg/OmOcTNR6mWUx2etkx12Ii2bj1UdR9JWlFU",
-	"gpGi8HhWDuR1gkXBHIMDtvLs1udYbOpALHdta+sQt9yjrqfftq7FUmu2ti7FEyyX2ai109tKon7YWAUi",
-	"Ylvm6xuLXE08ndb41sK28YCJoiXUd22Pyo+NYJq/yLUq5udDftt/zxh2a8kjF/8wt11hjTyudENCHJ8W",
-	"OFkOtsUYqtuPcOsGWL0GBVrbZgRp+m7UOfzUrrvHCTx29blbp5+4nmGuW1ipv5Vt47DMroE9a52uIjDf",
-	"qs1o6rCqHEu15CXLkvw67R/WF4Q0PjNcNMltLmI+o2kjDv3G3VgbU95f68b2Yr2VGGdBTeKmrULL36xt",
-	"Erq5+9JnLsBRdARaM+DS+lfKLoJzGfKQboV1lnlaif6CtohF2v/aToaONSxHMSzZR4cOZjo4pG5QRySC",
-	"2eJNSgI0p2Ef3s5yJrd9m1+eWhs7FzckQXOxgezMxc1KzVxsKC/fZ3KcWbdYRW6qgRw1h4UCgIEgKnRI",
-	"hJxbpZOnjFCS0myM/Zm5IkNmBB4E02DDbGUQoWMZllm3YyjXEOxI5FtK9i2yDStFxHeiDDCl+RS0yNWl",
-	"jCdsSjngolmQmKLvd7fUfpwqnjhEctssjjs8R1eUvsVyNnZWqhO/dqgrCviV5ohO76K2FkssI3NshNXG",
-	"T7aidebba3QUZ2ugB4IkCJfbcMcVmnfX8LxVYSe3dZGGyHxcZDMJiWys29RVs1oXWUoHrMo/L+SU66zs",
-	"6LGJjNcUONYf0TpWbftDVqMXLRpZVIKD1quDseXOoYt7eniTww77V05TwEugac6CmLfN/N11in8nWQg6",
-	"hQ5ItsLS3kmOM0bJBxtwDw32+kEuhza2SrZemudKOsYFfemfqklsbj5vbSwf+wVv/diq/qWBb+7QqMtq",
-	"tQW/Vg+sLkYl/3RNDuny2mzYf80QM9xMoq+e2Lo+Ct3Fisqr6IhQMs5kPiPRV/+M6pJUjnl8ZRuWwj9I",
-	"dPz2ZdQl0bsTTJp5++4ME9agZaWayExPqEgAlBSrQC9ZxkecJeedQwImU9Ql84lRVtAwKjIsIIcNyB5M",
-	"ZCz3JO/saNUhifBMmO8bZdn961zYCwM+FjJjg5gqZm6KpdCUC3gAGIAamKmYf3Lh3oJ/TSjcxb5wpeGv",
-	"scb/wotSjf+Ff6DUgc9CFwzzG/rdBilVOvinUQCj3rk4Fx8d9BsTY26hAVTR2hTq+tQFA+T/6CuUd9bs",
-	"U9E5Fu4o+gEhvjpmEI65FDC4mKYpdH+XCVwKi3JhdTwpwuSoKmABqY6gsjCC1moqOkKIkyGDHjNyBKj2",
-	"vj/ruTC77X4w+/ysS849L0No2jlV5x3zM8wFf8sYTc47VxF5aEhpTtVASB0drUqOhP/PUo4/2eTIR0fn",
-	"AhGqpJVVVGAJpE1BwGWtDokL1wy4MrL9q6hHEhkrn8LQmyaQEEkFsXzfrAKj8cTmRwZ49Vtz9VbdD2+n",
-	"26FlNa/MqDbs9oA421b73+0vww+F11c26vxVzhGOCXLEQPWeIGhc+0a/V8181E7O8tFWeFQgOzdtIM/s",
-	"Im4mN30KXcNQlsEcDbVvlRep/N61so7NItSZx2uaj66xkYOni3SvyiL4oVYWdYWwbPBkWBUpOvQ9oxBE",
-	"2UlWcDNnOfI2bZEioUgfJIcuPWqMw1muCRdaQq8ZI62Cdym6UOT33DbxC10ghaaGL631gdiZ3IwfxOdg",
-	"td1tp+HepD8kSARr6xOxw3hf4OXV48uVtrkiw6DDZhEQg/jheedZAhl35VPapLVXT+VucXo+rWh0Uw5m",
-	"FqXWTzuVRFQzdSkvBmZf9tui5G3FlUqvqHP8hofB5qmVo6hGmJklPXcyqyFz8cdhfxW4eOu7xKoUXSBe",
-	"bxY5L1NuE/P0u16XupJKMUZXHiJ5ocJhHtmm4Hg9cw1HUAytPdO1cz3BbM1NlIcaa9FhyFQOc1mNCvTt",
-	"QJd6lhT7axWOOtCZ6xuod67ThPtZncD6jQEirGsnsn1rrNXpGuCYyhbEmB5AwsB7RzLPbAJHA0hq25zz",
-	"LklYBkDvHpwT7ZrNHVPVKtNKwyo7phVr/AGgwjYH1d0M4ag1ANE1UIVWoAmV5nriG94GJ9klrH8qpdkO",
-	"ZbJwVitXAd425MMfujafgB8JbNajRe1ddYM3ARS8lGTE5uBskBa4FakJorTm/zHSnX/JgRGwXFzS1HrM",
-	"plTHE1shMmVmMGhVZXKuAOk6VGr3izK0w90lPrIeKtNm5rvkf+hlimPx0DybSJSQ0CqdE/r9uiR+O+1a",
-	"nLuwmjhlIYxX244ebiUbX19BvqIWX90wwiOi5zxmRXZmbBMBzK+tW4rY7atXj6zS5xwAApluSxDMJv3D",
-	"4gIeEciLB/Qw5cHkJ4xCyEDxpDWi42YmVECPzatO3ZpDhYbDn51QtQ1nKFlpsDLFzhejKYit2JaVuIGW",
-	"oj9mfDNfQ43sLvyVwHu29r5s/OgbqmlGQYUH16ghkpPCw9x5Q3+XGXnBYS63ooVcw/tdOTGC/ytHQQ1l",
-	"wYa4K60fdzft/Ahfqt97kbAqsqBtbm1spd2D3SdP9vZ//vnnp0G8SA1s2ygw+zxuTGc+oVrR2azjgyK+",
-	"H0oYxvy57y5wMcb4kGtnaQTQSKZcYgUXxUboEEfiYjCS0ITz4CBMyhvY7kSdw929J/1uR6VyXjIk+/s7",
-	"/b2z3b3Dfv+w36+JrPj51nXqM1zSSUpBXvV2nx409EBcWpslx4fFYIuK3lbIF6CNKmgMvG3N7uZgPe0R",
-	"z+r2rDYH2OxcAYGg2EqksWCvl/snSbCpIPUrTWE9oJ/syEL1WqIgWo6xON7YmrDvvmbIwsWHDS94RhTL",
-	"Lo1sw5YXrnW4Ap/SWiU1LJko6LI6+L/lCspagmGCgHWtL+1sghQ29IbbHVTtEHLKJ6AxXk5t+giu5USm",
-	"honMD42qhkLIIW2ancN0FK6hVfMly9qXoy6fva9NphZazlpCe3IcFn5d+P2otBfdBgi6OPONuTk+jQDM",
-	"HwzwmN3ApbHFjS6ZXQqnEMHmQbjBrhLbOv+kFnjHA+k4LlR/AKskEM65jvmEJLt8Amv3sFk+1Hs/7Snd",
-	"wJkJsmYdSIh7bfNw3hudZ62m0sCvwOw3qz5mPfIPNtMWbTKmU9aFoFquGBIB2Mq2MSPUy5CEj6A+03A9",
-	"Lir1r1/rOedBk7S7qoso1eNmVFhx6K1Y23NjLffFNOMCERc34EHA0Ir2lkbCEhDVxHy7b+w/+KNf8NZc",
-	"wIdY0iMfJxJEg2sgWDiAz0WpHZyzOaiGo4dxvNI0l2Z6LaZt5jxsy7iNOQZXBJtjw2CuAB+oR/7OLwEU",
-	"qrTEUQi8uVptC1qgfjre+S+680d/53lvQHY+//SX2hyHW4o4BglMK3qqburZLuQSYu7wjMwyhqmOGroE",
-	"gAh3EJ6WBoAACAypMI19ZqX1MocNU0s2SQg7AXA34C1Y5iQW68b6uELtN0Yb44ItDvfKSSKNkYmgl/4Z",
-	"tJonu3vP960a/KzbSfnIvQI7idsfhovKD8WL8Oem2AXWThmBPJhMqTF3niYJowfPf473d9mz0d7+7pNn",
-	"z5/QPu0Pnx88eTpM9g+GB8ODn5/R3QO2u/fzwX6S7D7b3U8O4p93nw+fJUVVziGmZFGOfulYwtKNUzkE",
-	"LHvXCr9DZ7xGl8bVW5bCMkDQKmPSXq8lTLFiLQJwrXXgYMNqkx296oQZDiCTt09LDajha+u7N5r41gV9",
-	"gcui4tndFry4RLa1rU3hhgeK/Prm+MXO6a/HO3tPnnbNMk/YF5qwmE8bShKKzMmVekhx9LGKHDRIJPPW",
-	"T57C/VfFcQiwzGfcnHxsnuSbNa7vNlhXMBculhtkUD7nacCPo2tPYCW5raDnkNqWaenzalZZdIQquwss",
-	"v61zOxtRyZVCnXRlSwLwD7u2QbvdjnP2+lj3fp3lXmd8vIUXu8ZlGQtZj7A47ZChj7hro006b27Skun6",
-	"nZXqvck32FtplQcTG+iUXZhg6BeraVteBc2uNlrOFs1fWvfLqoPIQrMK3KPOOeqx71Z5RAuK/42PNoqh",
-	"BprAR8Su97g5ckS8+tDvEm0Vhf3+7rIYDZn7chZ44Mu36pDFyTe2jS/1CTTPJ5s6DNsyhBvKiyleuIE5",
-	"GWhwN5ofEw5mgxyZJamy7P/DcvjIKA1jfsmEVYuJFRFoZIC49Z2onFAJVbJEDoTUA0ioBSPAOvwDhsrG",
-	"QPz4wU63Ay6n+gSnqkxrQIwo6uQPSYTKYNTFrGGwhY9IZH0Zh84NjEnJ7lc1VZBsTDUZS4Y9wbCODW84",
-	"sgmuh5jtSgXhCd5/LuABW/YGNz0wXGhoRmkYfSXts9BVgyOwt8r2eohP/Lcb60M3hf9WU/Xov3Fcn3Z3",
-	"nn/+1N95/vlrv/v86tFfOquXc+OASqMVURKXoG89e7a7t281rjZq+0YMBgFCMqbAGNuYlVTHuwRVCQkY",
-	"OU2JmjHIigbCFwRsUkFxqQJNM/j6QfnjBxtAQERwBiJUa0vm47WOWPPJ2lKlrGIthWtZx3jObFlrVSub",
-	"zTJ5aVig/RP4gPvVFxmhmRlTzcYyW3QOO1OaXTCN6lptZCeWaUpnig3mE66ZmlFDRJaYYwuIdtj5lZOv",
-	"RiG4+jfykaWxnDIMcHyNuV5c9cjZhIoLzBX4XWKpncy9v/7fyAmbpQtyevbuvTn3cuZ3y34CsYs6v/5n",
-	"Hw7C02c/P6fDOGGj6r+DRy5pxo0cggOw2zl09SF7LsZ41c7at7GtVMYU2A0Tgw+nRcGPm2/hhllf7dPt",
-	"BIP75AYGg/psr4Fv5tPnoAfsbrczp5lZO7iyrB17ElgDL2Mp6Njdf1VDKCsAswONcz30pqe0dmN64e7f",
-	"rkFFHa1WZ/JPmuZMoZ3gu+ZIwQjcj6CANJ5Ava4cEXgVXqtvHusPwdc65NGAepeMiDlPuXygiKtU7/o4",
-	"RAY+R6sTtMA3rSH4NQll5oF/+vu3dMa096/Ys1OzRDdYE1Y6VbX4CimN2USmSZCkgoD+XBCZJegUR8OO",
-	"zmaMZtRiM3oVtQH5sVBEi8PbJGkhRZ0LMsoziAymVIxzOmaqR45LXbfBAkMvPc9CNFz3hNHIoE0Brm/7",
-	"1r7uuP0TB1s7j6bW0yFuCMRVFB4T6gqh9Ur8kIKFNayPIjTXE5kRNYGuzhcQOXSYKPQSzNDUpy9tPOeP",
-	"OIC1gamwpDD2yJ8FhYXBPEvfxaoFnK+eLZV5Q90ZLphyjSAP6CxY0s1KHJfkQO2OqOPZzOLuESlsB4we",
-	"lu8J6I8awe+iFOY+IlEuVD6cGjvVVo4hrJ4tbnOw/dhwYeSKGBPb/eKIRE6NiUqZ5rZAxDAAQL/4HfLw",
-	"ocSO5sq/PuEA2WofFtKM2Op00SHSLi44MfYGcmJS+K66oaCDdhDmzCo5ZUU/wDI4f7EckJvlpx4AChbQ",
-	"3H5D7XWchLkOczAKqR1/kN7VrmnfW6nfumF8KA3jpBhG0dnvuBjGSTGM924YL4thvHbDCCjnRSDda86y",
-	"j6xpegHJCk7QAaARibzuWdHSj9AeofEEeitWOnh+EFyzxAaMeuciMuyCCW37vETEbIP5WhScsKgLNOZH",
-	"BPWE5qcpIqYoSPzBVNbyxoYKcq55islp5W+23Js3was++FcdV14VrG/hf21rU964ulzk1J3OMrTdRh5W",
-	"tAR8eQ1Fr0lts5n9dpqNqpdTr1qoPKevX96YxnTH+Xzl6a5i6DfjpXOHtb2LzpumN+mfK4bR3jnnBtJU",
-	"wRZYrcfZ77mgFavVZqZew2xN7db+/KzGcLRCJqS+GnMusCvqG6cSiNFx5RE4QV0aMw11kSVdt8g4hwxa",
-	"ojRd4ONsYSyh+rIHO4clBXBCMxrrig7dW6P414UgUYvtGhsrnpCRTFM5V0VZidd4VaDyonwPFN7l4Ofy",
-	"8i5lIK5YHKOF+3Qpm9YtoPiuCIRsYhIsVYQ5VdIrjcsD9ovfgrq3qPwqFra2rYdl+Hg0YAKV6vjd9alM",
-	"5U+saeTl7lzvSwzqGDzw6qY+w6sVa3padA+qIs3fWgJuowW8Amlvla3irRL3/CoiOl2IuMIfi87+nvc+",
-	"Vua2KryfESFLbKsRcNAceQf+90ARnjTCDIYAgpvlWLqPr5qxs3mX0d6+R//Zn8O5tML/U3rvljzVc9IG",
-	"O/06lnYLUmoX+WmU7iXe9fzp2nDLt9V6i62sRNvC3Ea688fnr3vd/auHnwY7n4tUR/Pjz1eP/vqXtYBO",
-	"S1u6ah+cS6emzLYOIj0SciBnGlpipVwwDFxqKQepFOPBSGYDd2rqNYyisnRZaWqi9CU1AFCu/TRX1H/6",
-	"WW4aYLyD8ExjDKQ5vnGzpuPNxQjKxmYlsRUcGEWQwOIP1cQIAADJKZIfrWbJdder3rZO0NAdGWaMXphL",
-	"mg4NDUKRNrxGnQtf/HLB2EyBj6JQS2H3xkxrs1WoglvXykPn5/LHPLJ9JFeGLupNjCMSId1ExmQQCZII",
-	"FSRANIu+frVK+dVVBNeHmZnBklr2A7E2Tw2FzXajzO5WnQebhUGMKnKE/jdIUukiFNyQEfaFxjpdED2R",
-	"ilVNPS+pNxxaKdetIta7nRzmb2+wyerNARVvCNcGU7aMhSCXLY304Pka/aMSJahl4qWeHq3h04smIFXR",
-	"9v21+/UjWp7/Euz7MbAQMzVkiHOH0VeMmvIEfbM98+UPWO78puhz07a79EeXx6gzvnXH5rUtWTbt17y+",
-	"VXIdFZVXod7Pt3Hz3crS3kAP3pvoptvW1+fwVdq7NxxQxWHnNOPkNyouaNXpQU55eklt16A/sBjjWHH6",
-	"OEAMbASgapNTUgXYsYk59YNozAd7+qyCaVVq6gzZI24CoIeVpvB5K1jabf061wK82SY3YWmFmytF0X0K",
-	"FRHzTGroA5+ra3TcqJXtlY625iZEYxW2sIR64br2C6u9ZM1V63eD8lOmwrp1gFw5X/AdpuD68hoXE7af",
-	"PSKGKy582yl0Ygjrxdg0g9iXcyyFKYrjsrRGx2+PCVwLqcbGprkoDdCMyyPtbJY/cm0o5EqxhdVNgnO7",
-	"DLRU6gTv2wEXa9GcV7B8zpp4dKD61EruFuzEyd5m1WerdmtmdG11HDfY7iptByf8ApbsttzyVjiskkOr",
-	"xMb3wdetmTVoYktnE+ZgpWxFbtFpDSM2cQB2dkSW2VjFeNpbKsH9/HXvqtZA2zSp+dBZ9pFLnj2MyCxj",
-	"I/6la216WzZjE569fQ/PReW1iLYIamyURmwo9DWe2uUjOZTJot7ljH6UgWt33NLnMmUJp03okr/wlKkg",
-	"FZOvhBVhgzilSvGRy5dop3C/KD9k9pcuUknXuhk+suFEyov39u5baqda3b1yx9LSqjcuRBe3rbzaxTzX",
-	"NzY1JHFDqQOt9f9uB7AZr4mHXFm+3HZd2MSE2MKw3FrYfHszMpB4SxPe+mBkxRtbuRPq3QcBya4YusyS",
-	"ZlBNdslq/UVvt4GUtTLr1WUDMDP7MpMbN4Jz+lJoq98QcTmm3kxc675GztgXjQnyQmpywWb6CDNFMEOj",
-	"sAi809nB8BVaxEZjXuF6sGVfM71RsaB56WnwZP2bb74KMbfOiPUsrIZlBYq5peDq9LvVasXAX7JEUmXS",
-	"bDpLpVVaxvxxRXebkTcU0NVbO+bKlqj1/ln3gW5lfE1z/AD2yrU18X9QAfK1Vg+/ur2UmGuo2HWpLv9k",
-	"WcJj3eQohSSyISOJMWGtSlvEnSyUp0uOnWUyZmA1zingTDn6rK2Qs1++0S7+ddC+DngtssOLWvksLot1",
-	"WbXAbvmq1OkeD+AacEZ1VFkRnpu1FoLihzp3eZcMF2RGMzpluvCYQNoH9yW9F4CBBT0WSnl/Nwwx9BEQ",
-	"+N7LlMeL5sICkjKtyChjNpCDGH9S+KjTfCKtT64C/NcjkY/Rd11DCWNAdQHHSWGpMkAgg2Cyee7nwj11",
-	"RCLz3YH5bmSfKQYStC7wmFVeyNl3FeIPSh/mXJmXuhMQvtN8tfTSqQvxQTWBf5w8jCye4QARDKNHPXL6",
-	"5tTtXWz2MhMsKaeou3FA61I7pZVnsTY7/W+Ls+I9f1v8kjF2hi96LXA3O5+vADc3zjOuF6fmQFh7kdGM",
-	"Zcd5XbbosSDH71+TC7boEqpIxBQz/1AEXUoRNL3Vypp9cMogSg2vLMhzovWsc3UFutOoBuHrhYfYhEJz",
-	"T2BmnU/fnB6SGYJO2k3kGbFstetgilXXb6jqFpCdXYQPKbVgOhfYPsvKWugy9de/lhP5e3/9K4mOoZKJ",
-	"/wG/HJK/waTIed7v78cXbAF/sKhHjs2SkJhmGTe2MHhHLVoWwuByKQBwQ7keDOZE20IHdS6iLzvwUHRo",
-	"WzWRVMoL1SXRPONmkV2lFq5C7ZxhnklGR+bXyBAvBP0zjVeUZixT56LAMoVfzfmdGJ2QKl//1SURTaZc",
-	"RISLOM0T8+40RTJXPfIro6me2NELaaZuV9BYn+qvfyVUqDnLSi0guiSyYGsZYJUAejafsh6JAjMvQqwB",
-	"aA4TuZ+cIxkfHGnEIVDs6FyAqJgy6pBZ0bGMmq8w7wajMfJwdWmKb4GbR1w7yBKNqARmDoDqApPIGBQx",
-	"pZYgHs8yOUzZ9CfDVCPy8OSXF+T5wZNnj3rkoN/HoiSHHRJTgVg1hiMm5OF/nL57S9RCaPqlSyiZ0tQI",
-	"ScPOPLs3r9nbOyySDGmCpIvY7FjsxH324RGJEBElCugKO5v1iI0IEvgsHFbzIos4fS7+lRvivyzqaO07",
-	"uxZVHzvBJXZBTgBjH5qrkvfvTs/MwfiIWdUkep2w6UxqJuLFzj/YwrJyW4GJVMAVyiyzjSVejJgagH/i",
-	"wCIUnbJzYc6SucFw/x45tpVpIAuwDaqHPjd3cmUW7ohQj+iDe4BdVH3fVLiv/9xO6oU5T1yMzWTeH5+9",
-	"+BUDOLBgU5aNGZlRHU9wl5/tP3/66NCXSHqMSaWpWVrbQ7ZYrpTG7tUfzrDozp7XbiBzsqINXAbPGMLX",
-	"h2ZZnVTGDS0+iHVYvtnBueAaKqGCIJS/l2rk0IaV4cjO+JQ5wjbT2t/ff+40xD/guPz1r+8DMHt3L4Sj",
-	"sDGc2VB1RFJzzi3ekEf6U4aNgGxEUKzeuXjPspgJDZezXKDh2Tebvdvv21FZVcp8zOEH+wayGQvwgbki",
-	"iYxzXEYH/Glhg/lYUJ1DD+dLRJJiJKNzoJnDcxEZuiWP5/ZTj62tFZGH1KMZwtioDQsd2blaDExyNudv",
-	"fnuEWVKVd2H31Yg8rIoY/+pHXTKUelJmJl925vP5juECO3mWMhFLqMREX/J/7mD6786pmxi0mZxnUoyD",
-	"yQJF79vkMK6hRgX8HORUZ4xOyStomBhkkh92dnv9Xh+bBjFBZ7xz2Nnv9XsAW0L1BNSBx3TGH1/uPqYx",
-	"8M3HCMRqrowZ6Ndepr1OOofmx2O88ze80ajQambEMzy01+9XMmbDhXAI7qifr7WsSh8CfaIJOBbSTg76",
-	"u02v9GN8/EFQK+dZgg/tr3/oF5kNeZIw8CM8wSmufuI14qWkHjfsSZvvfBD0knI0fYqQy/rn7FfAUWJr",
-	"IjonRhjpAlrXHrj5RBrNKnYuZ00BocLC94L+afWTziGCdIL/3aL6Vis8VvDQHnkFetdcZhcsI3JoRJNt",
-	"FuXGZHHVFTFqQcFdpOgRD1Id/MrORVhyD+dakWGeXhQqoDk77piDdml7fhe4aL7lBtp+YFr8KzdSbRDT",
-	"WYRHrEz1MLdlugfZ8zcbf7l5kkcs5SusWPAvhNXegRH9dAMvL1nG1h78Hk60r3iDXFb0ZcBxbXH4/kYT",
-	"V2h1d2zhYLfFE9aJcCblbzRDJ+rB7pM2wzMEDA7CNyzh9GyBKREHe3ttHgbfioLycJtL+wMxMlDfmLXq",
-	"8Mgb3T7o02CDs+u4mTGT4N1O5vlXNIo7o/x4axXEptXgVWM2aHHLY6BzSAddc+MLjHthJ6eSr1+ki2Cm",
-	"y83lubkLdPzC2Vk0i291KKvN7q8+3yIHcB+D2GUNAzgmM+Dco2LW3/m5/0FOkVnwYk2Do1KQd73ol6rG",
-	"/Yz5MgDc8PLk+Jez6Mg7yByuDIKNWvGrMz4eQ38GY7+RXKRMKZ+0bkHco6KJEhQpnAv/C1B4AM740H0N",
-	"/QHnHfDxGA2hQ4YLIqFKV4pHNmcvNMRco6tEgpsOGplDsgfcKUW6OIeMMCYSpzP9K+dMW2PWDaFOTUAv",
-	"mVvQjdlFYF//gy06eA5vXsdw47PJ8200gN0b/3iT8PdmMjVcDjwT37nY7z9f/8QLKUYpx3DCvZ5wW3oC",
-	"nL6g4/56Jje3R6BGJXj8lSdXtm0B0zUpwiCaDaPw2MvoUPOs7ogc9J8X8YLeErvANwfsonLqDhqS7NwR",
-	"4YrgK77/M3Kw/om3Uv/ikiE2PlQ/CIm+hO3ahkS7je6YZvrp3znX/rPR4Y/k6tmEqAq/zkb6yUvQSbZx",
-	"Bh3acEXZnx6i2nQxFSBjU3mJ6IpWs3RZ+xgVSyBGmy565OOEp+xc0BI/NASb5ClLusR22zKaHSK1dUkE",
-	"fbrAvxB0bYq6JAINbwAa3gDiaM47G16AKNvDodQTDEYdQuDpUZdEI8rTPGMDPcmYmsg0Ma+PmdDm3WX3",
-	"kkXUy7jMuF5EJKYinJ25Cq3hRqCRUm1WhHKwcsmQnQtE+Z5PJAibOXVdfUMdFSSSeyNX5Pc8wXezufPK",
-	"FQCAY4ahJ4yS4i828mbezUTSLcIp9Z6xEgu6PYX1pv1h1ffeqSvsT6gI37aQv9ecb9fDZlk0FG9soaDM",
-	"cl0nFdaw8Xfh15BzreHjmHLUwMvNZ84F9gI8sjxtK15nI8UuF2MqjYiCJI/hwtzM0lEdP8RyqztiiBtY",
-	"8PeM655x/fkYF+Zf3KzN/zimIkaUmu3U41qH6S9c0LRHfNNF6zTgkEUgp4xE+NmUJdGRK5zlCvsh2+wE",
-	"IbEbNfTxdJkuGBwTjAzZmAvVA6eDef5c6IqzQF6yrNZtCV++WbflLTOf95kcQ7rkWibkUshcX9l7T8mP",
-	"oZIATW50sJvDe3iuQXu44WP98ZoH1QZCMEgSaDpe/+nVWFy5YveH9f6wfj+HFSDob/asOpIpAvM1zUgx",
-	"5TjLRReTfkMAjJQlY2aDepiiSN7QhKEbxbaYlyPNBJQBwEwiolmaKl9sseRq9YR8i4fmJF9/XiDB+d7X",
-	"+u18rZhEn5GS8/FW3a7NR8XXezUflncCEuqxXZINlDuMOJonnAmESYSkOHOaqilyvs9SEeuyDQeXz0nK",
-	"lT4pxnQXOTNr7jzJBXadbXWzG7oDvmj/hO9Y3P4RoLAXMmG3K4n999an3RTkdM9gvl2iTsFYHgRIot+e",
-	"xfRiddnIZnyx44jrLoTGATjVMI6iaVePHGPVHjaAJmpmhqwmjLl6Vk0vEFAKe77kKbUqs8P3J9Qo45mc",
-	"TViPHItzYYtP4I0A06qIHI2KQrzpLGWa1Zm+WHV9DXb1Z+EtZkse280teIqv7h1yQSHFsIqFssRJXpz+",
-	"09WZTBg1xg9EAQ92f+4/Air4cPbLzs9GbOBlGI/1PO285GomFde1AENvg9In7DtddnqG+Y5Lw7xnZd8i",
-	"3UHORSpLsenvg52pfHrTnoAlax6DFcv6EX793oC/N+C/J6PG0CShLsJ2c4Z8xrTt0HJzR+3UFjpDJZFF",
-	"da+JITq5n3SJ960DcDvlEFi0Zai21nwOEAbWpeALiEbg3CsKqc17jSbjEpahrx3kdNhMYyzUHcQygd8z",
-	"5oC6J1S5x/SETXvkLCxsh/FOWHzBEiySPcIWiy5x+YFyQ7PVfS7NGvOpjbaEYzHvn5aCDKUqSxhFBrHY",
-	"Cb1kRzZawFOz+WYpUWc6F/KSZa6aHjAyoSIXPppC50GogRY+6xuLz+tULKCAHyUn+gTI9RtFVM9c5mgT",
-	"nzUbZHZwyMY5dN20tvtA8T8YZMdPXNWco2oGnZNxy+7jsPdx2NuRH6dMJEVxv5JT705COrwBOZKvqdI6",
-	"ye+iQOvz7Xp+W7hncnHvmPluHDO5+FY2jK0yuB3NyvuBg0gkmDWo4rifBppPWURSzhShxpovxTSr2Qe+",
-	"VAxb7ZyLKMkWgywX0VLpGGgzMrNKhsMWsbgu8zLyGYt5wpLCQ12GP6vRR+zK/SgaiVUKrA/jO9NBsG6O",
-	"KqL4NDd66r2Oca9j3JaOYXjT9YLMLKMqz5h6/NX+NbA1Xk21Na/wttuM97pP1By3jzXmWxJAnHGHezSh",
-	"9zrB9xANFsTSVTka/EGtAFYpiZ66vstKk5mhfKtQR79J1zvfm/fuq4YTl7CMPELAjOpJARBQUP9KJ7r3",
-	"/uc53BlA3O8/XQ4FhNrKBGDjVmZvAKYXVSSyN0e1KReIP/fP3ds8gviNJoFnmaYDxOptSzMWiRE7/RQU",
-	"dMYqEKHwsZRfspCE7BA/h9yMT40kUI+/2ka6Vy2X2z0uxkxpC2lVvCSq81jT5DV87DZ3wX6hZhec+9k6",
-	"qjik/KhuoRB6QDTIcL3nhN+uBlEQpMoHisyKZClHxbjFN2IenVF1UTWRlg7EY0RNXBm0fo1pMBCbdjx2",
-	"xFN2SCJoN9slEdTFmD8wGybqenTZTM5tLQgcLZnxMRc0jbo2zWzKRGKL+vKZ0fice7d3LqDwJQMYPfRX",
-	"aylJKsXYQeraTFFhLSOEdpcjJ2ZY4toaWfNpbWT9XGwaWifXjazjjiPMZuc+CH3PmL5lEDpgThYEFQBi",
-	"75BB1YvcVRbIvdy9J+/vXu7Wk7WVvhtL3vqU0ook+YH9/MFM2qRjFozq/oR9Q7//9yI8oF/W42GeXoDv",
-	"v8GNLzOrpaDaCRqoR3SmgMk6So3u6UGmASod+Dg5LtTSCrZ5AUmOOvCEZlOjCp4jbDckNaDLwryh3AVQ",
-	"KNAocRUtVlLGLo2hSyg5PXv3Ht+JaR1mmkHrQIQ4L5IlzkX0/tXbl6/f/j3qFSZtsTYWZqNx7TA1w0GL",
-	"1+mv+MgH251swxDBFLNKx7xdyibeb/tvtL7/ZbY4yTd4/xs6m2H7lBuIcdQfI3cLZ7a/ldUtlrjp3g1z",
-	"0+M4ZjPdHLWwx4Dfg8rdRx02Yv5IXsR1KVzJ65cry10m1mPbjqE5dd53Mhhm8sJI/lHhZXDu/wcKwPhL",
-	"KV4Jh9Y0ULlmNHKAuuCaaCkv4GHX9oS8kNOZYXqutudcBO81nFWmrItJXRhU7ZG3rucN5qz5+CxmeqzE",
-	"wTADLfeq/8G1tppu/isVN7dDFjQEVn3uqqd0xr97HvQjaWcFRvzIdT4hMtexnIapRyfMHFojAmtUtLpT",
-	"+3WVU/0j9r9VxHXv7FYPq+s67Q8y+Ms4FTHDZE9HHK42Bg4an9YXnxZtvW6Nxu0nXjJNedokSh1DuTdG",
-	"viHUX9E7thVxtwg02jc+UIQnDWHD2wsXlk7cYxQ/NalN38Oom1KnIiMZI2jp5BpQuQZbiPzg2AHkQs0p",
-	"1yzpkUhIPSieLAnYblFPoopMKiM+wnT2c+Hy2WVmvmK5kWsPBNac/TBadHLKXGctaPSV6znj44myffli",
-	"rrgUBYxM0I0wsqy1tkUGblrBpL7LpCrP4HCWd53oXXSCXsVZbZMp6HuhfoTGF/c5VT+qdfMSDm3YMWcL",
-	"/WkpzWoqBdcSGOaKyMab4q7bPHLFV9qgadxr1gEEk1kYtHyNrWedbwE9BGu7RqH2Nz5OqJoMJcWO8E2k",
-	"8dLfdIuUUXykgTBGfJxn7J4yVrQW87v5QLnluiZ92G59K0s9XNf8u2/H86vN9NMSeraSIY0vIJ8A2xw3",
-	"9OOBi6V2PH719w5A4+TTfNo5fLbXh8bk+K/dmh7rtxqWwlVd79mwW+SN7ns/xo35MapLu81hypyUrpaM",
-	"+G+tQgnCalquHU44nmosp12LsFXntvDdpezXrwGwcRel7m6YrWTCvfPjjksA4C/ehDW3mQtkw/qr4lh5",
-	"Z4Xts7ZKVFmL79R1ZPsm/eNC7yhgVRbtOuoFlruOCeI1vhIu9NODTiC69nYPnh38vP/04NkaCbZmhFiF",
-	"D6XskBI54TfV5S7YCbZ+HNjJKyEUitEcrIUZkXXP1o6Ii5jVL1hCNdsxz9ZkL7Yciu2ntnYUudA83XwU",
-	"n2/f74GnAE9p2+AJFYnzp0E3VxpgTJUaun/nHPl/Bhi3zHBT8GyGO7lFGMY26lvNYE/dTT90cNHOYr3u",
-	"7dbkXue+MZ1bFRRUdI+1P23QEdP7y6HFNZ2i/KIXTBwBRIu/lrARF5BdDnW0VBQeN6BumXXJBVtAEfSE",
-	"zhg69iHtHOLHiWQWowVaV/bIsW9paZMoL7hIEJuGx5FN8RIy+DD0D5qCkxmgQQC92hcoaAkRhykzWrdq",
-	"7nNpV+l79fXb4X2TLpduaRqsCLdf9z0u7x32W/a4VP7wrWZayzlJjt89nmXskrN5cxrp2wCWAckUOBny",
-	"Igu2gJmwYYFqwN8wQ4jMqJ50icrjCaHqXETFHQNzrHqxFAn8U33a/dy7pGnOoiPypL+PTBPUPzMO5GSp",
-	"FGMsSRKEkikXeX0Bkp3ej8Gl3uNg/dG+27hkeRArAyVdQ3t0CthSXE/IFJHUMcvX6usTOcdCNpuHdh+/",
-	"vGeHtxmigjx3CFPRkPs43UbIeUvdro5LrmsDHALo+SQNmRGKKfFe1iPX5LqpDXDBp9p1AXbvvW8C/MM2",
-	"Ad5Qhje3AG6knf4da7T3fvFvmRTYlp6u1/23tsujBaK0kKM0Y4Sm5jMLMsrkH0yQRGLFOMICBzbrBWMz",
-	"THEzZisWuBO0XREv1RXDg02N3XLPhe0i2Ws0rREgbEovgoNGEjZjIiFSrG3gGJ6o78E07d+bpvfK25+2",
-	"eeMNGLMQ4WbGdqT6+tDuFSgL+9ofw5R85RbhlhEDy5/z2bTNdiPUdqLt+KdjKvc84q4MPCegbs66e2w9",
-	"3TeMpXqcJNC0fz6RFjWea6cVYaF0UZSaGE2HmunNJzJlmMqviVGl0vTIeVdQubJQ7BA7yBjBvAQEGToX",
-	"oPDYOyCogIn8CPnjls4i4xTaUp0eRJPELuYbuzwtikjgqGcLo8S5MRc13O5iLBN2RF6fviP7u0+f7uwS",
-	"ms4mdGevKaBtCWiQYT11GNkOijX2zPC0odfOYed/fTre+a/PX/eu/lIfb7+D8me7eB9gjzt3wIjxSydM",
-	"mcPWhCYZ0wKa+88IKXGv3X03PUFzHbbXQNwyx/GEloWVt7EbpN4EHWmWzWmWqMpnQxSMjCEfdjVZwCdZ",
-	"qth2DPlcrOPI5OYYcobq8p+UKd+z2HsWe89itzOgCw1zW55aUo2FA0RsbPJo8SC6rifRiGdKIwu1v2BH",
-	"pgkVgqWYyMnAm4f8Ets2KWySPsrktDZz/NSO5FbPtflEU9oV+sNgEPdFQPXJU7pYohKt4S/rjDC4y0fY",
-	"trO9qI4ndXgq/3H67i2ZsmzMCNyDCKDP9p8/feRqG+Yyu2AZkUO2QAo1hJnyKdcKqxzMH4J9CfElBPqu",
-	"oau/b4asUjlnyblI5FyQjMXyEqw1ieqIeUtGNTuqNOaaU66tImDPMdcT25UZ7+RijOMBveL3PBmDVsFq",
-	"+1rALHHlb81tbV7+HlbcbGT4JljpHRjDT9d56x37wmG1Vh79P3819r14viXfFcSobHcAaB1kKcr8L0iV",
-	"Cfu1QbqUzPRIplxCm76M0XiyjrculWCbVc+YUlyuaZt1Gt74jepTNBR9uOIUtFGgqvJVb/fpQY+8hiyH",
-	"EVTGOYgrZ5AhUOCEutSKOltlNpGCDfC9TZbKAZZe+n8uGS5054/Pfz38d/Lvn37q7zz//Km/85w8fNTb",
-	"+fzTX1rXdJQnCpvXWEsCO9u2uCXYxVN4sGYEx6mSdgQ+SJvykWZJ0xjwan3h6oimivl5D6VMGRW3XEYS",
-	"zLJFpnxA2PfZ8jeXLV/mF54rhT9vkDX/iysmtUDzgGbv0SgChQhe58DqEVwfkHJsE1fHNOYTCcCiXJMh",
-	"S6UYm5uDljlG51KAH+omwpIlrJviEqhnxeed977BXV6swXcbIiyG+G3y4oMlatK6ilvus+LvNa2WdcFI",
-	"Mx5uuBVnqvF9BPc+xgYWjX6Qt4HrA5H/UFwSKZgiXMRpnhjecuwQkDlagr++OX6xc/rr8c7ek6cIHcG+",
-	"0ITFfErTLsmtYcmgBAjkdHTBFgOeRADxiYaphVtWYWSQTRVLAUs5Y6AaXbCZvpEeHhUV8b6Hx70mcVMt",
-	"OXSZ4W+iUTQdW8QXby5qOSsjnnNhDHw9YQtAxuti8+JJLpIMy78pFFsfOc2ZXhg1QRCl6aILOgXoG0OG",
-	"uHrO78+U7hFjqkHdioUZPxcjyBMH9FxbxgcQ6rX449Oas3cfgK9Rh6Z5qvmMZvqx4TI7CdW0zHxoguVF",
-	"NH2fmUXW3DAva8HMgp++dswG1efbmytH6BGkU2aZMXgKgbWZtVvP5EJO8wk/9tnfJYe/s7jBqgHCcb5B",
-	"N18CjalIZC5G5GHUi9Vl1CVR73fsUoV/pNERsspHPfLKdsiVWYLhShKFxnFEHsrM/hQ9svHLxbmY0Etm",
-	"7oUTGHXNn7YVlm0sQCJ2yRMmYrgKaTpcjNPS4YYulUDod+jgKz7f3Obmx4za3eue35nuCW48y3RvQv+E",
-	"1DSjU95wXhrgVrvjakh+PlkcYRtRkA5GslnvpKILgGRxqi3XS7ayveIs4xoc+JH+sQzj38yS33UgYiO7",
-	"uOv9dveZBfdM7XZcfSOIV5QO7jYcTbPpLKWarQ5CnPm7fmgUFzeN9c5pvyz3numbS0UIiMiRakFYN43k",
-	"El3SjJvBq6jo05LSmE1kmhiziwsSWaqKSMJHI5Z1sS6Y0CQBjcHq85p90eei6LQlZ0yg58hopup4NsO2",
-	"roUh5148UDyJzOimNGHGWD2b85RLlN35cMq1RjwX/6LhIuj+dXQupGDOybL00hgbxiRB7xL7fqPJk4jO",
-	"Zpm8pKnzTLk26LafbTNwjNuV71UZcOP7Ji5yvzgNeoAj83vwmHupvi14jC4O4BpOuUKiP7bkviJV0DrW",
-	"5iwD7qRdc0C1EHGPnBWx6Mi9FRzdDuEqLPm1fQPrQGaNBvHCjeWHViDsLNbrD27p79WHG1MfULRhKzQN",
-	"keVN9YnaQ9LSHc2+6C5JqRjn0ABEJOT09UtMQqR+RNY9FRyhg/6BV1UQpRkkOtxItXlHl9SpM9gJPtRn",
-	"aKi9uC+5D/PiOGKfmfDihIIfG1QUgI5WRM5Fs0v7R5H+ocPwXvzfewH+5+kLbxA9w5McJvXbaVxLdTDc",
-	"a1X7YpppVWpTbLiZ4bKKMEjdrrBEGkNsCy0VZ+w8UOYFFu7jkMg8K3g6SRnNBBo1Q2ad/+dCTxjPiDNs",
-	"lAetM+yR5ooZ+8m9vujPCU05jRbTrCMFVlpD+rZZku39ILW88ZY67rpRnppNbGBTfue4InRorFYtSZaL",
-	"e4XlRhQWKS9sLaI5AddRXVad0ruCPgs0gnbYZ54j3YOf/bDgZxvboM3wZ830079zveweAe1bIqC1J6qb",
-	"x0B7A5YchSKyS5ZhF81j6KgD6ouxk4ZsnAsyllBJ5jtxu9sxa3lM8UqvAZqsRO3fhfOzf2/93Fs/f2J4",
-	"sptxl0I+R4i5fXMpHa++0FinC2J9P5WcLmOmRFTrjA9zzdAUGfNLJtB/RFMlAweRT1a2XQl6TcDaP4of",
-	"59tCa1dG0czYvuigTMUYi1wpLsauEPm+6vSebbVkW1i1XMjKkcyAM8xYpkqJHG292QC9tjKB44OqxaK5",
-	"hfLRNXeagbywjWpb3v6Sj7lWtxvYMd9ZH9WBdb73kNxYSCdX5VRMpNINMkHOSgJRyGxKU64wpQJqk48I",
-	"5sSjK5BPGfkDyn9oxkjCMn7p+mVy3SMfbf5GZDspD6DNXeTRDSEuE71/9fbl67d/R7HNFVY5CuzE0asE",
-	"c/zQsH/QivJETLwwC/C9ims4uTDKuw65wKo0yGXYl/tMi3shvBn7OU4SC02wmv0s2wsoA2z9XCMAk+uA",
-	"WEZg6oKYT7lg0J3niBRKP3AkcxVgcbDSpEeOMWqLcABEzSDCMmFMW/h0TS9QfaDnYiSzaZ5SV4KNSWOC",
-	"UMM5MzmbsKIYEW7x3g2ekeinqEdg+pBNDvDwScISMmVUWA9yxkjKRprIPKxatAh725QtwvdeqMuNGd6t",
-	"6hD35ZH3ykvr8kiLeazIi9N/ttFjlvgI1H9txUmwKBJDm2oi58oivpU4zKaH+lxctxYZvvcfMKvv6liH",
-	"2seXHZEsayBbHHHg1WaxFZTcmRFFuO73p/rPcKqL/d3mcD8e5unFqiQKmdkNd+i3UKppzp86KiVXlCui",
-	"5SXLIHDh8i6KzHQzEHNWbds/C2FFs6k5vhaUAGEgIUfNvAFyRqyhMudCgWzHRDAioHQ6Y5cccAvI6dm7",
-	"965PgGBzVL6LrHc0cqzxVDaWekXuRbE21vPpLnAxZkqXr0M/bSzObk5Y2865geljJ1gy3abkGe5/L1Me",
-	"L9rf/zJbnOQbvP8Nnc3gTN8NCLpZOpdHd4sZKfiJ4zhmM224SIMt59Gd7625e2tuA86N5LXkTsKf21l0",
-	"j7+GMZmVWTWvMqqYAzHPlBSHtmK/63nfhBsKXnSJyof+UYVwFDblPpOaBQGFmKbpkMYXiijKEwfg24Nk",
-	"NguKNZJgbbEp1P5QEbM0ZUmPvHGgpa6jly1bSlkyZhmUCyPPziz8hBEMjmsXszAi5YItGAAPTFzinpUM",
-	"UHN8LtybOSIIh+XQXQLodW5+DuTGLLdmAvtsoFsML7pyAUTbQKE0y+QlT1gGmVIzzhxc+1RessR/3SzT",
-	"OJO5SI5I9JtEhrRBjRPuq3W1tctnst4/wszWJxXtzg2h/lHzSJ79qfS5+1wpy3eAE2ziR2pOkaonx/6d",
-	"+VDv06K+ZVrUegLaLh3qvZFpbxFxrTEv6u/8kolyAkLmUiucAwIqxKCGxVgmCGvjHAcoHCwMM1eVGAiw",
-	"TpBpxnrAJkjVAAs6M9HOALl3SKggLOHOBIGCMzOQ5oaQ/gDdTuTjA3zkrpMT/kSRj/s0qx8bJfsa0ZKK",
-	"bv3Ynv7Nc6xasbMT0MWLfgHAY9ATb7RoD6xjtcmKyo5R4CSjgScDE7Dsz6rcJOBcKM3TFFT0tZwPYaVr",
-	"uJ3rocszIueCnJ4dn5wVTM/BEiDbM1YA+HPRU+QRcP3EHkZK5lnMDv0D0aPaghamnbv1dvimffs967xn",
-	"nf9TU70AyA9ZJ5b/qHJp3rWZ6GPLtxpjSB8nEpmQkl1bSYxtDbrAObBaD3lkyA5B7ZrQ5MhGJDKlLfwY",
-	"t91RXOc2nJqDcARD/lzYUSFjG2dybgHLILPep9Wj/7jkFrAWdg27sigCZnS/2jn/6FgC4VxWwxFNWOFT",
-	"KvV0ujfbvmlrJWxzrzCKsskpvwl7bh2LWAOQfQYuMmyQVASODMeqA/Eowru37aZArll3IE5aulnLfkmv",
-	"r2E2htZsOtMK2FHGYsZnWgWO2MI7e3+2vp1LBMQSpFQ6Ty6ZsDSxpcp35TAxB2zCaKonjYfoNykvFIEe",
-	"oyRhMyaMDr6obZf3K77pFk/P/0vbtazWDQPRXxF3XZy9syqBrprSR6CL1GDFGlxRXynIUlpT8u9Fo5mr",
-	"MVYpFO4H+Egey/PQSOfQCH/JeimV4sKh+98vBVMKNm6n/nGQ3+0BeLMoisEW+7LrntMUh9dq2xvsWvzb",
-	"wqCn79LGyHFstrHHbaqcPKTnTo0G5qANmLFXD3B+9kEvRTD2p7tVVOaUxkLhCi9+YNFbOTZs4ze36Aih",
-	"U2Oqy3rs1Ue/xjnAl0/vGS/XZbmmLPbnQzJVStGu2Q5z0GflAEyzGzFDzCveOlivqqRYB2k6Vm22/DZs",
-	"vE78+tcfXriPq6xK1qS6fH2irFohvKB+0nF17iF/n55ABwhvU3YFj0NODPFh8iopLKf+dIMJI2G1ekGk",
-	"IZar97Pe8gwoNpkLV4UNHN26yu9e3NtRMeqDlJ0/dtyq2g4GtaK3o6IXyDuq0OMA99ptfBwmKu8meMN/",
-	"Nhh16McJYO69HjHvvCulAs17hQWmyHcr6sxYDrUxK1IfivArUlSXzI4CpF6gaQl+ieuq0eMvq5OxgG/J",
-	"1CEhuUKaJFDviEqhiZrKFg5RSIKQkUONuVLoEHiRrmZulLwkVthZkbXkjuN83RGj1BwnQzPVg7TEZ9S8",
-	"5pMlreAAmFKVSpBKDpyfALn3zkYf2ijvfFB4fuNJL9pNuGacuexBrbc5RP6ADV0hyLfksDW8/gkAAP//",
+	"7L17c9u4tif6VXB0960ku2lFsp04kevWKXeSPp3ZnUfFzs65E/mKEAlJaFOAmiCtqHM8NZ9mPth8kltY",
+	"CwBBipQoP5L0Hv/T7VB84LGw3uu3vnYiOV9IwUSmOoOvnQVN6ZxlLIV/vchTJVP9V8xUlPJFxqXoDDpn",
+	"M0ZCwb5kowjuCImckGzGyIJOGRmziUxZtxN0uL75j5ylq07QEXTOOoMOPtEJOiqasTnVL5/TL78xMc1m",
+	"ncGT/n7QmXNh/90POguaZSzVb/r/Pp/s/Xe692dv7/no/9k7/+lvnaCTrRb6rSpLuZh2rq6CzuuX9QPm",
+	"MZnySyYIzUiUMqp/coNc0GxWjJHHnaCTsj9ynrK4M8jSnPnjnch0TjN9n8ieHnYCPQE+z+edwX7/8Ojw",
+	"2cHTwyOYBV7su1FykbEpS3GYMZsvZMZEtPoHW60P+Q29YIrwjCg6YSSTJGULRjOSzbgiemxMZcckmknF",
+	"BBmvYPkjmiQsDYhgSzKRKWE0mukHxFS/YMxILAVsDPtC54tED+lg0p/04kO293TSm+wd0h7bex4fPN3r",
+	"0QP6ZNyPj6J+zy7SjNGYpcUyeVPY03No2NP9J0827em/7f2Pxq2cL2SavUxXH3KxvkKvLlm6wtlxRaIZ",
+	"iy5YTKiISSRzkbE4gH8ISXLFUn3PMuVZxkQTacbpapTmojQPM6ixlAmjwhvVG7pY6HGuDevTjKUMtmPC",
+	"E/ZAkUgm+VyogMgULqcskmmsHpALtlIBGbNEiumAUPLfTt+9JXL8O4syfaD0qFSAm7jk2YyEi5kUbCTy",
+	"+ZilYTAUYSSFYiIbqYxmLNTzJTTLUj7OM4bPxDJTZMyyJWOC8EyRhF2yRMGt5lPh12Enk8NOQIYw3WHn",
+	"KsSH9Wj1FRJm7EsWBiQ03x4KmZLQLEoIMxN5kmgqSxi9xOnjvInMsy75NKOZJuZYMkWEzGBy5IKxhYJR",
+	"yaWAS11yIki+SCSNyZyuSETTdKUfpEq/cyjmeZLxBU0zMuEsiUk4x30ICRcqYzTuDkWJwL8OO2/kmCds",
+	"2BmQYcdfQpzymVwK/I3GccqU6kY8W+Fv76XKIhnDs2aV/BsX7udi7fTverWGnaurBjozQ246L8/6z8tM",
+	"cL/5bLyXCY9WdURIMzJmkZwzpWlJnwBFljNJaMrIhdDrTZOU0XjVJWG+iJF+ljMmSMImmd61gMxZOmWq",
+	"IClFuMik3gieanoG+lFkzvRqkvFqKPDPYxKmbJHQiIVkkWcKyV4uH1TeReAeIzx4qo5JSOM4RBqCp+Zm",
+	"41d63F3yAumdTGSSyKUjnaFI84QpkouYpW46cPrdQJAu6rZjgWvo78bfUjbpDDr/1+NCOj7GX9Xj0sIX",
+	"O/GBTWHp60QP8KN0BYcaKE/B+ZJ5Rqj7URPSMXl9+o4c9J8+3esTmixmdG+/kVuxCc2TbJTih5uY75oA",
+	"Pf+6f1XPbn/jc56tz+BXuSRzKlZ6B5U+4lSoJUu1HJ1LlTWNL4G3+cMyI+4MnvR8mdnrbRWW7/WpfQtL",
+	"V7/CuKyapF51+08Pj4Eywp9CYCJjZjk/Cf/v/Z/DLjkh4XJGM0UXi0FIFimb8C9aQFBNViwui8ifnh8e",
+	"HfX3Dw6fPD2q1xd8prJRc/A25rBXOuOHdYrO+d8H/07+/fNPvb3n5597e8/Jw0fdRr3nA4v4gjORvUpT",
+	"mb6QMVtfqnciWZE5U4rqc214PFeE6UecEpfKSx6z9IFq2lq4faQJtkp2O6tBbtQfGFV156dpyCnc3zRC",
+	"/LXpUDw93KSQGA1z6zqfaqG7bcBc4HBBQjeNFn5szYDe4Lvx8zCiXLQ4G2Z301wcwx+CLZnKyiy/cTlz",
+	"ceOdPqPqokk3DzOqLkY8Dkk2Ax2XWSVgSZXhNyyG3W9Q2c0L2unteQ53ehRx8LRuqz8qlhqR07DPKFdb",
+	"bXJJV2u92ebzxWbrMb3kU472Ws2QrITJUAWYcuGUOcVIDI8eE6qFbKx1Z49Lon0k06308EfTyeo/3XSy",
+	"fiLn/6752PnXftB/UiuFrnADmcp+ljFnMMlTNp0zkX0EitAXIikysydOH3ysd3cvphkMqRgcjWOul4cm",
+	"71O5YGkGL53QRLGgs/Aufe1ofb1EJ2MuKEx7nTQKKvuMz527u1AtwrmU9+eEfDz7Ze8ZGAZINIysKbT6",
+	"x1CbAxlLGEgWd4IFGgMJFwx0bmNZEMW03Z6xWBuCkZzPaUAUm/NIJlKArp7RcaHSF8JS/0t/wJ26CU9V",
+	"Bh8AY1JVbQ7CEuWGDjejXlU+dIZMUTGqbBhdLBIegfX9+HfD8Z2s/fy1Q6cMhaPWwsEOzmhKO0Hl/Aw6",
+	"796fjV6/LWjyl5SKC/KGaxO4E3RkFOULanmMXje4XBLVvmw/etq5Cszn95+7z5+IPKXxjC7yVoP4j1Qr",
+	"tJ94gtKnNIiXMspkzRicJuIN5qhzde4fMZ6xuWqnmX4A87JzBfztNT7X7/WMlmUvOGqlaUo1iX/Zm8o9",
+	"c+3zud6Z7ge6NLIGSP4ujtq6KNC/oPoGJmLGNBXqf+Kp1Bxp6/kMnIm19okTZRxVxs+FYpHj17ploYCG",
+	"2K2d/e2nnjwMu5G61IZ290uivsAfeivcH0n4CE6+cRbA5ukpGJ9Cl7zSDAL/RWZUDQWtHGHyUJvucCl8",
+	"BCaSZv4zbbRTUnEo4L3mmv5yLhKmFKHErC9RdKWIzGYsXXLFjgm7ZOlqKOAKuWArZ4P6ngn0y8AyMJRV",
+	"cuL5I4wVV1iKIYklyaTsklfzRbYilzTJmdLfJvpLXEy7QzEUZ+xLppV44LEB/K//VC/WJy5iuVR7/f0n",
+	"+1r3f3H6T9yMmVYuCLq1kOYiIDdtI2/kqQEwVJkORfhfYZe8mxBKljK9GEt54fFRNWMMhqQNbf1l/Xpk",
+	"ttrY0OYvF5YdPxTSyeQ/WSqVHvoiyRVRfCoCa26R/pOhiGY0pVHGUvWoWGHzooCEmgcb8xdOX2huIsZj",
+	"owJt6RherkjGvmRub2FbzO5qfQAO31AYZw4Ff9Ax8eWSNpuWmg70sul3dZE4C++OfkbVCgo4TWqhKQz4",
+	"ws80/oDif4PYWKRynLD5T1Z8tNOk3uNTdWfzDLxy8FkSUSGkVpxw0zQzeSHFJOHRNx/SImXg7YDDqPnf",
+	"mMd6QWFQYOV9yxGdiBWedLQWYRC/wJhiJr710mjWktDoAulVRXLBYECvhVY2afLNV+ddnhLwbqBxlcip",
+	"AtlluZkhL23jwEDfyuwXmYv4Gy9cCgdeSKJyGxqA4bynK61cn0n5G02n7Ftv51jGK+BEUpJEDwAG9VHQ",
+	"PJvJlP/Jvuk6vZWavtCrLTNCtcDhMYHYCQ7rkvKEjpNvuk4nJGYLJmImIlirWC61JZ+uCJ1SLszQFqmM",
+	"tM42TtiLYmDfci/Nt1DsTXLF4mMSAstQIcY0jIRkSazMqFW+0Kori9+wmNMz0KW+DwVqTQRjHqAVap0V",
+	"vlpELjJ6oengyqrnILdOInDjggdVlUyarx3rCxotWDpSLJL61PdBIV9Qno645lmXNDG/qc7gadBZsFRJ",
+	"MSo9G9MVmtQ1vy0Zu0AvIv6YyQWPah4XeZJsugnfo++6qurstfNYc0FcshSUC6VJNdVHesq01Oh21r1C",
+	"jQtQfetvjKqMZFyrMCaWlS1l4WXLJJixOK1j0kMmh7HOmo82rW31sz/nyYX3Ea23FZ8hU5ahQ5ILsn9I",
+	"ZjJP1THGwbR2J6wrRg9CX0WGgU6pdoPCzaizkpS2jcy3FbtkgsR0pXb6UhOFbF4EOYElUPnY3UPgTd9m",
+	"eRop9nYXqWLk1VF+E+02k9eGPd62KVvnv26BBmWe9J5m0Wyrkb6+hhDFgQMWzaiYsi75B1tAOJZrXXnO",
+	"Am1b0Fwx3FptdFjvIZkzKkjMJxOWaokA6oYqBVcauMoTYI7NbO4KfBn+BPotuZUfdtoSd9rAndxbnpZe",
+	"0tuR27jX9NcGczOGcRsvbuYPd/T2Wxj8VfUYlP1aVa+W9+ueuuCLPbnAo7G3kLDtzp15kmVsvgBVpExm",
+	"EU1T3hR5GWuDEvjikmptCHUczUN5Rugk06IyitgioyJiG/hS4deKWUZ5or+29VYtf+MRzWozVDAXROYZ",
+	"uAX06CAnoORdi2nG9rTMbTMwLyRYuxTloOJ2MplQnrB4lEh5oepD0nKSaTVAr27CteEu8yQmJdu97sWz",
+	"LFuAeyuvC6BUI6Am9mTkFsTKtF4BnK/dRHhcF3paW7+EUcVGuchwdyuqP5AKKKR626yrgisSsTSjXCQr",
+	"Ii9RlNZu3/rntq9raRlghTWZKEbTaMZiyC/jWUCWM3BrVqgpF46e1pdENAQrf0nlnPQbdDYzlpHCBd1K",
+	"kCqj+rCZA9BuVZSN6G4yJAwrKCJyvqYAm+sSAWyozzKJyjTKxBiUw+rmpNutqpyI0vzK1OOd/FqtwB/+",
+	"2haEcsFECL5Iu50rlj0KSIiMisWhTTa0UwlIaOw8+EnTREjH4DEmD/0biWDaOJjRmPDsUTAUoaGSkDzk",
+	"vuMtk0n8yORxCc35P3f0sDpBxw4CHInwTX0RPtYJOuZ13rSLrT1x3uRmJQgpqSaRihv2iNYhSrBATxZT",
+	"1v6J/miaMnRkr9D/qcdQUXYgunTQd9GlFzKR87Es4kcn6e+5oOSUJ5fUhHD8EUKuzN1IuBd0vqB8KirG",
+	"K81jzkTERor/yaz5GFFB05UW2hHY572go7VDwRIvnAXRMv0aewrNsymj9kpnv7f/dK/f39vvn+3vDw6e",
+	"DZ48/++wYlGSx2ykMPA74lrr+nyOZyBP2SibpUzNZBIXY9jvBZ0JcEYRrUYRXdgPan4B2iGXKa76OE+0",
+	"yv1Hzlk2ArtkxLR2iPf7l+GQ2R9SmrER6MNlSx4dAXGesBEwFnN7MXjIwrL/xEi6vcdjUu4KSKbOyw8n",
+	"v5x17IWRSWgxd+kjnJgDXLvyZtKGqj6xBI5yQRWXLFVA4P2r4m0j85SexZ9S6Cc/nr3QjFIra5o6378m",
+	"L9lcEkcsQSdL+XQKccw5FTlNiksj/DqOGHPyNm/7EuI0I5OPNyhmueaKqFBllYu5FB1ls15Msgskv4Ao",
+	"xyR1kFv2ZfqYT1L5JyurQTbJe7uorx6L6rBOZ4ZF6BG5ry5nUkFSMOOLDLkIXVIOkSccJCYNo8CHgEAm",
+	"t/o4HFVsSS8xt11VD2utzmiibSDhwcjLJPh5rq82+tygrZSu5Q7r45UgbThk52iVDdddMWKeU+ihjGQa",
+	"s1gbtKHKF4uUKZBkLlkCDx4JzVfjEHJibDh+jUrWd6IUZ7/ayMPWagD07pv7wf9k8ozoXIopxhmoyqyk",
+	"VmQBdjjPNHWgsI0lU/UEUuGVXzs0Sd5NIAVjE8H8Yh97QReQo1B1nYMjdTmTIOeVxMzRccmHBJ4htyVa",
+	"izXspHAPCUkiuljXsNcV6uaFLzj+ljNgvv7e3n9VIxuqWzPs/Prr4M2bYaeV2VYjU272wgZZtMZxmIgV",
+	"GbNpLvQx0FsB3ju43U/gXV+9ikz7es0D7kvBr9dhqhW5uYvudmKP+gNFYjbhAp4LTJqbO+GW+jYs/C3r",
+	"Wi1skzb2jTFh29D2Kd59taZPrPNNKLfg5aTGXLWiSl8t2TSqM3PfaT6f03TVqeog7fiq01K+1owENZa6",
+	"X6y+0m7hzvD2f3ARe08b1abO0cEukeAge8lU/Fyw1VKmcas19BWlthKxojhtnhlmw3j1C2v2Ky5eeU+8",
+	"zS0d6uoBrRfPjlyr9NfEyTzuvUlirulcVblWx3rXubtHTFXGV13cgoAqxFCoXEFFPS1pOaUNrljxJQ2s",
+	"zna3RPkbV7WuSPxVtU4YdGp8jZrilXe28rdkMqNJq6NbIbli2OWP2lduWojrRjUw+Kz1D/umTynP2B2G",
+	"OdYUik7v2aDXqyXQQWe/j781iPnDXosAyLo14hzrT7YGLVrp2GdQogouHq+OCxI1IVsZVc9mXXnnKgI/",
+	"pXW/t6Nq7YcVtk1/XTneRF/Vs1HZB5lvHEDtPGO6Kgeanm8vkiodKvioec/5Zj2mrNLfut7sV3fXrFVR",
+	"HvDwc69v6gP+a/9zb+/g/NHgc2/vCZQ+nf+t01avvssPNurdG4JW30u33nq87lT53socCCTfLmcysXnX",
+	"/isNi6pwuG+jnm/TRa/Bt3xltXUhWoF28NPj+rI/T9H1i3B6vepr71gN3vzxrYR8M/31bv3h7z1uuOZi",
+	"UszzakiT9b2ENEun1hAFbj9qMqIGJMxSKhSN8MOh9fKF4zy5CLvm/5W6vFIwpPR8J0B/dl3Qo5iDnKZM",
+	"VRPT7BCt3zdlc8oFlE0cHT3Xpx8c6/t9zy39/uTj6auXEGxJmZLJpZY3vaugQRdtb855H19zg9klVhlH",
+	"kIExA0dorZ+2jovVOteKvC4vRmUjTG1ffU0r3F+9DQOjWVGdMWZMwKyPydJU94OJOcE6ea7ImHExJROZ",
+	"i9gW711XGTemnTPa0LYq9qg0g00a+geWbZIcRoPyiLIIgqrO4PNBr9c7ODeRVAUFNxAGhQHELOGXTI/8",
+	"fI0AS6/ZnJBwTKiw2b5aLGWEJklQUxhrFdkb6a1PemulV7ngf+TM/F64iDJWn6EQ4hKEAQm9NdD/jKiI",
+	"WKJ/w+IPz6ENwBpFwNVwLaiAMdAwLOIxi5GHmUIezPcfCixA0GaOKkoF3ZGZgZUECwgp3GTKMsINz2pl",
+	"h5YrmkuFa/3NVWvrS1chaLOOm0j0tCEZJHzx7s37316dvXoZDlzog5cjH8dF4EYfVGRQNE35JYZ+Dce2",
+	"wbzTF7++evnxN2CgHz6+ffv67X90goKnug/qv0/evnj1G976y8lr/ccai9fSTH9i75KmkFkN30rpRB/W",
+	"U6Nk6rPyIRfm2L6nJmr+wjob9N+WbvS38Hyd+wtk3HRrK/RCWxlgRjspqEVdlM/zhGb8kg0IhVQcR28R",
+	"PkEVcYQbEFr8wyqGwN1JiLsX2scYjWZDYd8lRWRKyWgcK5Iv9KaE4DQYpS4CaIA/KvHDS5bSKRuZ765A",
+	"EW9OP4bElCJTS3/HPlnODCrCY25G5diYzLUe1KgSmcwRiCUaRlwNy10zzrazPHZP3Iaz2q0z2E+N8a6X",
+	"BRlM1gW8W7y1xYpzTNLfsoMwE/Dx4JpCMECmBPJmiJDLcmwYKov0I9fcQuuN2DxnPG9Axh43h0SSJCEF",
+	"HbdciimT05QuZjwaxVxhzkstLo0XIx+v0EYLsPhPqowYB0hmarzbMvL3+jXAFepciglV2ci4PxsizBih",
+	"nfApRDyXoEgjmNcOuW1sSpORsSliNmFpWvc9bwGWM0lMyH0CLnutA2QQLtMfaakLlr6rX1erzNZ81nyU",
+	"YY58IWETunTYSMaKBoAa1XJALrvW6QUtz757sNCw1qVjoXnoMxRqNh/uOjCjzNUsEiR3raeayZQkmj4x",
+	"eZZjTqLV2QdONdp1HAsm4trdegsZadNc7G51lHKb51zkdfl2p/qMyUuG+2/5WMuz7r7wR87yumX8CLWH",
+	"S7oiiNpFBMuWMr0YkFDhjHHvXG7frlPTm74rTdVbYx8AoSFeHyXAzpW0XKA0GLev/u469EI3rt/1Yr+P",
+	"iWLMV6ZN8Ert/E3fZKklBVRnXKK4kFmDItHqY5gNWcdooYx3TYkHO7KchnkMdflQBCdTYyO0ZT9ykY1k",
+	"nqlRnGvWPIq8DMPNPJFnszhlS8P5DP6Aq/xCMY44j1aOtxyS7y/+hpLB/+x1BANPCbzCCghJqklXG/wq",
+	"hcdav3Jj0jf6qMoTZkS/AeuA2n6S0XiL1vNBGwVysk1NXmN5aS5GYgPWVZoLh6+gwGzhUIBa1eucWtPC",
+	"B+4s8U2aD9iuaA/dKDsjjyKm1JbVA6mB2KZZwS087hJcW39c53L1C30TLRGh3hrVROd+x6LhjSelGK6L",
+	"z+J5ydiXtZIQLQ21ap2C1gC15lJMWxK1HpVMaTLK06SR9h4ogAGZJHJpkV7OzHPkExuTj68bSFE/3C7F",
+	"Ri5GW31bN9kchx7o9seHEarZreZMm4olXj9WmysxANPf2vYWvfjmPkybzOJ8mR4LqRljjVK4rmhVtZla",
+	"jbmqJq2rvQ2aQb2SUqvO14j7JmO7ji038JsG07Vepa2xvjeI/npZ2CCYG0yqJguvRtatM5Ngi+9n/YTV",
+	"8kQnFpot7noXSpNnp2IdV/jNJvflmQHLaetg99GgwGFYwjc9DzqXNOWaB8GBlWkMyf39/d4RnLSyI63y",
+	"shpvNSAkBg6ZFQLAVW96czi0BtjLOdJ39QxXZtY+lG3qe6w+ZEnqgUKjfCaTmKXqGHGKp9Jn7jD7Bx7q",
+	"cZecWBynp+Qf/Oea0Hf/rop8KnyyvHfbSAwV5ZrCbUgZL/kXDxyngH92ev3ndNyLDveO+tGTvaPJAdt7",
+	"Rp8c7R1M+pOntD/ejw6wossvcbEIe5YLX52XtT+94wbzc+A+//jgcZqLx/1OI3jFOo2+NjCImtBduQgu",
+	"SmuhacLjLHZ4eeuCsqy61igYdjbtdAurV3S3wlOWBZ7DSXUrsnHnizSBlvxlbeUtqr4PAF2bmPcSrEsU",
+	"/RB9cmIZdF0wTSzeWzFpH5l/2zQgfcEfR1GzVFP1B1xblVLEHygX6eiSEB8OB76NHDg2AZktTr3pkhAy",
+	"g/Fu+BOJjRos/Ifh+3enZ0PxmC7448v+Yy6mTGWPTaaFCh8VbzYAG8uZnBOOj+vhmCxjwA51ehRELuwT",
+	"1jLCknSZQtkLHQoYqnv/vEtCzbdGJm01HBAl5wwKOwRbBtYrd/L+NUARCsIBeNJ/wYnWcfPMrRGGsAXj",
+	"GFB0xU9CpgQTFeFPmxhlwjqptjsvzSxQr0fjHz32FheeOElK8HWoHZWTJtxOw9p3go5ZLi0qvMluzKNw",
+	"x3xLIoUjeUPnFb7lkimKEGANK+s3sbLWxW/HRIpkBbtCSawPVC5wZfFSyrJUb6WEoqiERe3zHnaPJ3ls",
+	"oHpyN5v1JshYOYZpLhTSRf8YLLzSLLu3mqyxE2eOfeZsrL21sW018y5ZGvOoEeO59MJj020DI6txbCOh",
+	"JToJW8uyf+KnG8zzdvkihZSx275JyEDu9S4q7C1W7paLdNcqYRsLX6+2p1s7KdMLasuywCfPbX5YtSwU",
+	"3QLABsGWMfzPpRu4AlYylUwRhL1S9sU0SQhN+IVNrbzVvO9TW0CJpasLJhda0qUMDqKpUB1gTLw0J1dg",
+	"W7DutgWYQ1FUYPpYpSvIuzAuHvNpQsVqSVeVBJTvnH7uqGF/jRyuV+bpM0QEXlAsmayXft5d3vvupZ/g",
+	"l1zOaAYjtKMPmitCB6YzDPpzna/PEsdQ2PLc0sjDLnmN8CgYO0ZSBOx0qxjp5R3L3I/zdMmZn1jpZXCi",
+	"8iIFQ5K6z/e/Rp3s8VpahUkok8IE/b5kJKarCgb3tykZWLMImYHRRk3qATao+lMKdkyKQl1iSL4oy0eN",
+	"xNdRIUdsLLMZ5Bei/nvXU9xQHGx4UL9BJLWoFL5ZoUNNygclmVWrIXwDLSt8pMAMMr2ujzHwQ5dJNNUo",
+	"m25mmiGGxQTC/7MqJQo7HXFI1rXv1ydvT+BcGhB8L4KqGBxaXgKjupvai+qWZjxL2DFgdqRaiycCGEVl",
+	"AN++TKNy+qCnIHolXMOFAUmYXgUVmFYxmEncJSMyII/JXtgl+Jz1NqCvQ6YxJOfoP9Qxiahi8OAiF1GW",
+	"WwTdIaQWzGGZ0RBdoqNFLlRg/S3atFEX6G6dsWThZSQ4CVw05wK3XVfN+GLB4q3re8eVKL5EriuirjWC",
+	"CqAW66rwcHzUXLVM+/2kHzqBh07fnGL+7oxFF+t1wgWGYD3U1TKVYnpMGPRaAM0pX3Q714cg0KOwxnRN",
+	"djYYjGZM9QtUPO8tUq5nGjfBfUF2M6ciYg2LQBEGrdGsN7+jqywEVG0GnQljksmSLDKIfttTcLFB6U6F",
+	"/RtQGjzXghtetx1wBFs0xGJhiIrMacwgYoOHi5y5KDWsRswxpr6gStmygdbehWJjTjO2qPOTG9dHSzcF",
+	"HFptHzdhJ4K/BNun6vvC6+oRFcq1owyKVnP+MOwyBz6hlWigltTLi7Ph5G4HiGEKJOda2qbeNcyjs4FT",
+	"zKXzMidrSabGDZBHMzDbbYOYgISedq3/iejB+AGD5h5uD1jA59wUNjMH/PSrS2Nl+8h10G1pAN5dCLsm",
+	"CUtH3OHCVVs5nZ69e99piU93yWMmInjqTc+ETp89p+MoZpPqv6H4gF1ymav1tlFK5im8p/BG6/9BglhH",
+	"y8Ua9y/Oq6YasXCm8GxAKDYxCBMZ0QSKhRRLw0oQIQDmASmA9VvvLVstm8ROuEXOsr7fZpuevH8N2Alg",
+	"FbXiTZU92aU13jWxxNxOrmtxxlXwQJHT1y+DIs4Bigu0UrZ92KwKpNC9gchj3ma0mnuVSGoRzaEQCw1p",
+	"ayF5vdgwrtROChjCq0sGNGnVivJ4AMYgSSFFUC9BiGsQBkXWckgXPAyQx1JPMQQfdTjOs0yKAjXUkB0U",
+	"f2vhobRqOF4RKoYitFE0bCltHgkNfGrY9QrYuEDdEYGVrQ9xkrF0SdNYlWM/OGbNjBe8FPnBwUHCCn64",
+	"BNa6CU/UndK6bYLks6JQzoTr9JLO5FIEFVggd+fKpZfvJouqnSUrlOQ22yP3YgL+EQ8McymdpQ1s91eu",
+	"MokWb6X68tImfLVUCjwu/j2xaMy4dwCiMTyo4TQVTFkBLB8clfXKUkunSJ6OFusVW4/p1Ss7IUoX19XT",
+	"+Ka6JHz/6u3L12//I/SM4gBvf/fxLAQKxdxrCj9oiRg6VlA+wf6wzWs7QSHXzDu1MaLFajsT5r1LuHu3",
+	"yF4L/P+7HIoZtSg8L+b/EfKkdokZNXZu9IU5n4q9fAE5SgFxwr/nC2rco0JI/79Mm65MxASKsSfQzk6z",
+	"RmuQdWtiRTcRc80iS/Nuj+HApimpNQGcECUZjy5Ypv/Sh77qh2zhjyjERpsh480345YujLSyE6oM2zVy",
+	"aB73Fn7pVrThhGc1yuVCq02ayZg/EYnaXK2g9Y5lvNLbw8nXr/2rq38jH9giWRF9MqBzzcIxgohmbAoc",
+	"tfPm5MM/Xp3hsTKqM2Kfd379zxYqJ2h90KtbjD6eeq2mF5CQCYSqyXoloi3KbsnHZ+CHcZGyJU+4fKz3",
+	"r1NJrutDwzhRkzFYrFw7jMATe/9Vzfq2kAW4+I10B1rLGUxkLZ8PPSAYa4eWULZpfxl111eW7fbV+VY0",
+	"M8BUgdi+uwjiAr3n4znPTBJGnW5cEMHXOkh/3PGan+r9f68zRSYpZyJOEMmc0MwsRb0VWNBKW/W64h9e",
+	"b5lnbyiKNqDSZ0Uaik22++Iz0zys3lb1SLZ2ji0yRL/WlTdX19UnJBet5ClRwEF8SF7XMXaNR7ndNhvo",
+	"ttg8a2jbH7RHgsVpqWFMVWzHYms3sMAG1EH8cSdlL/veep4b9E6ann7kFFvYFw7oVtzY7zRfDjvof3px",
+	"h1//83Nv7zndm5zs/XL+9WD/qjbwYMbyzzbE6kvKJ0+3Cvj1I2qpy9Vk+MRt01bMggbYV5IqEn4ddvrD",
+	"zoAMgXiHnavwmPT/9//8X8I5FsGiXCwYTSnioFe04u1p0VdB5yVVs7GkaVzj4o0yfslGJVjMClewEBkB",
+	"SREhA3ruAkRGy0Q4W03gEqHYFxZBAUBDzPMUCw38SHEVkQByI1xKoxv/NWEIpkywdGfHyHpBy2j/cNbU",
+	"McekoxTwBVjGSuPrFYTXf8ogJQBgQ/El4/+ADBnbZm7nWmDNaWu/WcZiSteLlG/yfbnQu8LFCKoEany1",
+	"xpDb6XUyzza+Dyw9mRrrru2rNZUnyahUWrT+gfeY7jQgcRXIw1A1OAerdbMbqj2Zfl1jHeBZ0djB4c+g",
+	"F0rYHsWtKxL1h7Bp8NaKNzMqLsYyF/Go8HU0kA6k7F3ejFSxTs3t667ybo0Vlt+4RorrxFR3Whq5RP2B",
+	"biKjphWt7v92ZlthdnViHIsM4neYS9cQBNXKuINRG9QWyluKQ9wwr7GR7xgxxYFCZlgnWOfQeZVSlaes",
+	"TrG6FeAfueBMbWNslRnG4J+d0BQAkOt6w23IDIcPjlI2l7XodiWBIYUdAc9gZYUkc5m2ratnuHajlj3W",
+	"TN+0nWOw9qnxqlb7V23ww9ZoyIJFUbGCKWM+RFF8hF0wMtN4asZSBkmNrg1xwjIylSXsLbuQ5slYCjRZ",
+	"fZIsSg4KsLHzbQ4Tb529JG9DWmtbXlmyyrq3gDmvlCBXai3w2kG55eDTg17/qb1kFgRTHY2dL/NM8Rip",
+	"bv9wT/NegskeXeyuqjkNPHT05KoxpbMVTe7SCLHpeTeF+iQNkztZa8L6c6k5fFoEN0vLrUJ5jTK8lnXl",
+	"oQcuKdUbUd12/8JZEruG/W1zVVZeAtES6vzHjKR8Oqs37AHxvTYDMWXHhGLHtgXFPE1KFjSlc5ZB70Nh",
+	"ej0WNl+RqDeC3DkverT5IOEoNka0f+EJey0mcn0tJjxh9Z6cE0XyRSJpzOKy1wpmZVPPajgbRCZGEC9i",
+	"y9pSIghdoCw06gt+KbDN3ZGHc4G5+dep13fzWh9R7QL56cs7BQDgEO/bZOuj5mO+SVTSUn/rhsTYtune",
+	"6wl5XLjMeS2QlFMUA5fMPqbRhSuJI3M5N7WEBtKpNJZbTSO/Cjq/MppkswpLdvVsM/h15feX6/S7vW5v",
+	"PQTSJDRPkiVdKTK078J+SHX1UaoW1s6w2GlK5w9Um1QTI8zsC+sm/RrDx3eloV0jbaFUU1tTLKfoyueM",
+	"BX5wDCnsQkJhOgb8Up5lTNRV1AadOF8kPKIZU6M5S6e1YElyaUsplJwzwO9MtOm/IibAqBVkOmcxoVPK",
+	"RZGwkLRX85rtP4OeYnhRKpfqGESchUWmGQkrJbW454+/miK1q8f4/vYVckgPNdZiU1FQ47qZcbdch1sX",
+	"AO3SXHG6Ns0VDnLUAJwGk0IaA2QRFrM4IJMC4lJdQKKuaw7SBk1KLtXGJmfvTJUZGodEcSg1M/XbjeBP",
+	"QCvXdKkZsJBRwiY18uLERDO1HXpMeujYRLVcG8BB2/Hs0CMNV7XV4TSHEorHwSiBfSUhjSG9lV4yRWhi",
+	"IlztENC/US8zpMNdO5kh8bXLibIk27CQGb1gYr3R9gavTVE4vNU4dbGMmg+XNK/rqFhFPa6nbDW25HKt",
+	"rqyY8c+8v0xBgcZuSbBOZtjJrZ/lylGqdMpqbo7lZEKzuD6xraLLuoqe/4gb/bpgqJ2MKePq6v5uGpNV",
+	"tePDwmXcGXR+zpMLghKFS2GZTamUv9d/fvAsesL2jujBeO8oerK/N34+6e31Jk8mR1F/cjR58mRdMyqN",
+	"cGMrTmsp+OPyQ1PNQ1wjvqYK919kulV+hnXp8JvVrjUUEkOZOO/mTXVWorej1kTsGLcHJQBsQxzkiTH9",
+	"Sng3naCTcME6g4N1vJJmk/PYePpStmDUYBJc0iRnu5icABpg9BW4pVRqAQ5iLphX9WLjKOsRfy5YI56N",
+	"Xs7AISRAFicoA6CY+H4mE8FjCZu3Bbet7CaMI2hj3Hq7WB9NLlS962hi3y9v0Hqo20aTSzqVV9VC49i1",
+	"CAQeBLHWtvlz8LoTeAX+/dG+CP/5wb7OjQAt/DqdCrGrSCYdugsVBCfQJSdihd5LliispfZVcND0nKNy",
+	"RlPUNKCZhFNzqptxOwWJJR3BW9ciRbHOAbpjh4UiT7Hoq+C3U/BaKLzGkIarTyhT++bcpMC0H6y30vzC",
+	"IqggG9nMl5b9viHK0h6/ZU7VBYtHwETrxwxxLSwa9LsieEl9RdqpNgpZSo3tU4isn54f/u//+b8Onxwd",
+	"tVHY5izmdNTgttHi0eQTgZuTNzQ6tlBlUUKV4hOtuhjPQouWJS/KD5noIL/cOcYAAmUTNm8pgFDEV6Ga",
+	"ns4L5EwwsrstU52NDPa3tkJPjevjso/8TShmUl6IWhaIR6NBDuyWQF46ZjWC4Ho5EDuLDz5no5SKKcMK",
+	"qPrtnFDM/qdCLVlKEikvFPj0uhsivw00fuI8HeAtJPDx64jwTYnvbm/X5tci3vqmUEyr2Tmon9/IcLTF",
+	"dW55bgOpKioqcluy0mu58FzE/CYLwER80zfsFK/a7otoae7ehjjRgrEQIi1KIunNlmqLpwHqP7EK3l5Q",
+	"DhGp3Qi3QERC5sWNHC3sjyaDpIA6MXbBEqMRGWKc7dAPj+3a7utaLc/LNb+3UNGLBbolPLMScqZeuyZZ",
+	"afGAm8uBy5wqKAdOS14PnzEWW15hGAU1ezygtJIbmPGLNU1nnSBsbZohY3R9TWR6jCp/CFI/dBnx1Gis",
+	"WPOn/w61lZysSukwmVxYt04n6MxYsrD6A2Qkf6nPkDGjfmmKBXeJ+Umb5lPk4KzZ+7JIBdpEtJXEoSr1",
+	"2LdsWPaXzrFQC0VQh/WXxEztCuB+gq+rU4MiV18+wlL/DbxMmby9OY2h4Rn0o5Cph8IVYDYwKB6ZTZsy",
+	"eAABkdcZexW2oWYOnqerBY9xGnnt+p5Umn9ipdyMza85/A/4pa2oiYXTy+29N8y6fdpAVg2lgKEBTg6D",
+	"otlP4LX6IQ8rzZUeBZv67RwbqFcmvDZL1Q6UQ1GC8Hs4z1XmY/M9KvWoDLxy3ofQZt/vPKOlfX2bGp49",
+	"Kpf3FkD9yv1l51k0L/UB9g0gf20vUR/vHSRCAba/qSDY241cfWD1EWMfhXqXzpi34dxSRRfHHRqZXNsl",
+	"5qZafLm9e+yNFDyTqSkZrE3rb8hxtsDD4HBaACRwnt1yPvaxyWCs1Nd+9yxtcw4aX2zLf9tGr/icqYzO",
+	"F3fYq++Gec3lJOYSZdTkNJfXpy7HuZhyHVV63Q0rOYmAnth5IRM5H0uX+QZQ0EXDr345N+9JT89ligv6",
+	"2z9qqoRru44bcCJsJ0BCfVPo20ce2FmL5OD2eY2lzmWtiHFrGuLOzYnscq2FPE7fkYP+06d7fUKTxYzu",
+	"7V9vRarA+fi5AHeiyGf0ZcWW3Mb3qRwnbN6UZw7OyVSKKXn44ZcX5Pnhk6NH3U6wC2DXjC4WTIAnkCtX",
+	"XLE9V3FQuGJte7dhJ2WKzccJU8NOp8lXoDaHtBYI4oZOKS4WeXv1yUsErZF3XCjovtvweZnbKlJ0rFU9",
+	"yzaIacAU1YZU79pI6Fs6N73izV2unENOVflTreK+QftEcj2/X8/O3hO8ofSxw/39et6dJQ0rdcEFlOUs",
+	"kDQBSQVR+5wvuWjBIKMoT1Nm8DeLKX4UJiMAKgNtSWcdg68txy0WszKaY0LJxw+vNTWxms9CKstgnFBx",
+	"sT3GjO5rXAm3uHWH9AOjMRdMqSpbdzbSnE+xx1HpPHY6HpZ/jlBNUmXTlG27zTb3Kd0mpPUJG9fLPlH+",
+	"owB2d3XlX2HTlMYsrpEdbuhbGrHhxF/g7a1TcdyD23D9Npgv1Y+vK8ulRd8KMVhd/lYP+BvR4oFqBx37",
+	"ucAfrPfWjfNej1JC2iQIGLOv2uSgl5Sj0KozO/xeejUJqu3le+Hc3CYUjX8LX14/QzSDt4Au7oygeNuu",
+	"ant/I6TCXcbygNE6bJ3GqN1mqVDMGHj49nznEhphaf5ePljJN9k+oOcXUa6T4s5hmO9eSFMNUbQIRxdN",
+	"r9pk/Pn2VRvaqrewRzWO64qXemOVzmabx3WTaT7NG4Jvt+zaPEtpxOINDs7b5hC3H6VaT3V42jLVYSfa",
+	"uvNQ1X0kaUNRCUaK/ONZOZA3CRZ5c/QO2MazW59jsasDsdzJta1D3HCPuj6/13Utltq1tnUpfsBymZ1a",
+	"ab2tJOr7jWwgInbNfH1tkauZo9Ma35qtDtbnEjBRMgn1XdfvgoCNd5q/CFDvdn4u5Hf9712YXnsbySMX",
+	"FqpeyGyEK92QEMfnBU6WhW3Rhur1R3jthmPdBgU6M80fkuTdBLpitoHs/wCPXZ3XtiC0Pdpsd7ZSPzGD",
+	"7r/OroE9Z1myicBch0WtqcOqcizVkpcsjfObtNvYXhDS+Mx41SS3uYj4orbb5TU7tDemvL/OGtu5dTdi",
+	"nHk1ibu2Dy9/s7Zx+O7uS5e5AEfREmjNgEvrXym78M6lz0OCCuss87QS/Xmtkou0/63djS1rWI9iGLIP",
+	"BxZm2jukdlDHJITZ4k1KAjSnZh9gZx0XvTgzCW1ujKoGJ07TKKTeuh5lUL14TMKMKfMMJRO2JNFMKiZM",
+	"/zM/0cF27SjW3Dad1K+ot+NzcUtSOhc7yOdc3K5kzsWOMvl9Kqepcb1VZLMayUlz6MkDMfAiTwMi5NIo",
+	"tjxhhJKEplPQO7XQHjMtVCFgB0Rhqo8InUq/lLsd07qB8oAH6ZrawzUyGiuFyt9E4WAq43PQVDeXS35g",
+	"c8oBe80A0aQ0YwQ6BwQE+glgATyhiscW9dw0AOQWM9IWvl9jORu7ZdWJeDPUDSABKuOIgG8jwwavLCVL",
+	"bG7Wxhe3oR3q27ri0XbWrGJb4A28RAubP/GNq0B3FuPX7enarniUm9pLTWQu9rKbFEY2FjR1Sq3WXpZS",
+	"Dqsy1glSk9JS0GMTGW8poqw/onWs2vT8rEZIWjTLqAQgjecI49edgY2tOgiVQYf9kdMEMBlokjMvrm6y",
+	"i/vWuOjEK0Hn0GXJVHGaO8lJyij5aIL6vlOgfpDr4ZNrJXSvzXMjHeOCvnRP1SRPN5+3NtaV+YKzsAxy",
+	"wNrAd3ea1GXOmqJio2tWF6OS47olT3V9bXbsqaeJGW4m4VdHbIHXpB1I6yo8JpRMU5kvSPjVPaMCksgp",
+	"j65ME1r4BwlP3r4MAxK++4CJOW/fnWFSHLQhVTOZZjNolfZ1aCpNL1nKJ5zFw86AgFkWBmQ508oKGl9F",
+	"FgfkyQHZgxmOJaXknRmtGpAQz4T+vlbI7b+Gwvww4lMhUzaKqGL6pkiKjHIBD2BbtZGeiv4nF/Yt+NeM",
+	"wl3sC1cZ/DXN8L/woiTD/8I/UOrAZ6HThr6Gvr1RQlXm/VMrgGF3KIbik4WXY2LKDfyAKtrVQu2gumDQ",
+	"XSD8CiWkNftUdAOGO4qeQ4jhjlmKUy4FDC6iScLFFBxm+ie/8BdWx5EiTI6qAnqQZiE2vIP2bSo8RhiV",
+	"MYM+NnICyPmu5+5Q6N22F/Q+HwVk6HgZwt8uqRp29GWYC15LGY2HnauQPNSktKRqJGQWHm9KwIT/LxKO",
+	"l0wC5qPjoUAULGlkFRVYZmnSHHBZq0PiwjZ4rozs4CrsklhGyqVJdOcxJF1SQQzf16vAaDSrdOK7CVdv",
+	"1dHybjpYGlbzSo9qx44SiOVttP9+bx3iyP99Y/PVX+USIZ8gDw1U7xkC07Vv3nzVzEfN5AwfbYV5BbLT",
+	"uZ3a4vSYRdxNbro0vYahrANGamq/Vu6lcnvXyjrWi1BnHm9pKLvFRvaeLlLKKovghlpZ1A3CssFbYlSk",
+	"cOD6UiFQs5Ws4MpOc+RtmUGjBCAAkBxZ6VFtHC7yjHCRSehno6WV9y5FV4r8nptGgb5HpNDU8KW1PhAz",
+	"k9vxg7g8r7a7bTXc2/SHeMlmbX0iZhjvC0y+egy70jZXZBh08SyCbhCjHHaOYsjqK5/SJq29eir7xen5",
+	"vKGZTjlgWpRzP+1Ukl311KW8GOl9OWiLxHctrlR6RZ1z2T8MJheuHKnVwkwv6dDKrIbsyL8O+6tA0hv/",
+	"KFa+ZAWq9m7R+TLlNjFPt+t16TGJFFN05SFaGCoc+pHrFDVvZ67+CIqhtWe6Zq4fMCN0F+Whxlq0ODWV",
+	"w1xWozx929OljuJif43CUQdsc3MD9ZvrNP5+ViewfWOACOtally//dbmlBBwTKUrok0PIGHgvROZpyZJ",
+	"pAGItW1ee0BilgKYvAMARbtmd8dUtZK10hTLjGnDGn8EOLLdgXt3Q1FqDXJ0A+SiDYhFpbl+cE11vZNs",
+	"k+I/l1J5xzJeWauVKw/TG3LuB7aVKGBUApt1iFT7V4H3JoCblxLiTTKFP+FUmebsE5mCEhYh3bmXHGoB",
+	"y8UlTYzHbE6zaGaqUOZMDwatqlQuFaBp+0rtQVHqNuiv8ZHtcJwm+98WGEC/VByLg//ZRaL4hFbpztDr",
+	"1RUKmGnXYun5FcsJ86HC2nYNsSvZ+PoKuhY1GO6aER6TbMkjVmSARibZQF9t3bbEbF+9emSUPusAEMh0",
+	"WwJtNukfBnvwmEDuPSCUKQdYP2MUQgaKx61RI3czoTx6bF51atccqkAsxu2MqutwhpKVBitT7HwxmoLY",
+	"im3ZiE1oKPpTynfzNdTI7sJfCbzn2t6XnR99QzOaUlDhwTWqieRD4WHuvKG/y5S84DCXO9FCbuD9rpwY",
+	"wf/IUVBD6bEm7kp7yf6u3SXhS/V7L2JWRS80DbS1rdQ/7D95sn/w7Nmzp168SI1Mayow+xw2TWc5o5mi",
+	"i0XHBUVczxU/jPmsZ3/gYorxIdsyUwugiUy4xCoxis3WIY7ExWgiodHn4aGf+DcyHZA6g/7+k17QUYlc",
+	"lgzJ3sFeb/+svz/o9Qa9Xk1kxc23rhug5pJWUgryqtt/etjQZ3FtbdYcHwbnLSz6ZyFfgFatoDHwtnXB",
+	"uwMCtUdVq9uz2jxjvXMFzIJiG9HMvL1e79EkwaaC9LIkgfWAnrUTAwdsiIJkcooF+NrWhH13dUkGkt5v",
+	"qsFTolh6qWUbttWw7ckV+JS2Kql+WUZBl9XB/5wrKJ3xhgkC1rbXNLPx0uTQG252ULVD4SmfgMZ4OTXp",
+	"I7iWM5loJrIcaFUNhZBF89Q7h+koPIN20JcsbV/yun72vjaZWmg5ZxJaoOOw8OvC7Uelhel1wKaLM9+Y",
+	"m+PSCMD8wQCP3g1cGlNAaRPmpbAKEWwehBvMKrFr55/Ugvs4sB7LheoPYJUE/DnXMR+fZNdPYO0eNsuH",
+	"eu+nOaU7ODNB1mwDIrGvbR7Oe63zbNVUGvgVmP161aesS/7BFplBtIzonAUQVMsVQyIAW9k0f4SaHBLz",
+	"CdSAaq7HRaXG9ms95zxsknZXdRGlemyOCiv2vRVb+3ps5b6Yylyg7uIGPPAYWtFCU0tYAqKa6G/3tP0H",
+	"f/QK3poL+BCLu+TTTIJosE0KCwfwUJRazlmbg2Zw9DCOV5rm2kxvxLT1nMdtGbc2x+AXwZbYlJgrwCDq",
+	"kv/glwA8VVri0Af33Ky2eW1WP5/s/Xe692dv73l3RPbOf/pbbY7DHUUcvQSmDX1bd/VsF3IJcX14ShYp",
+	"w1THDDoRgAi3MKGGBoAACAypMI1dZqXxMvtNWUs2iQ9tAZA64C1Y5yQGT8f4uHztN0Ib44KtBvvlJJHG",
+	"yITXr/8M2tmT/v7zA6MGHwWdhE/sK7BbubkwXlUuFC/Cy02xC6zP0gJ5NJtTbe48jWNGD58/iw767Giy",
+	"f9B/cvT8Ce3R3vj54ZOn4/jgcHw4Pnx2RPuHrL//7PAgjvtH/YP4MHrWfz4+iovKnwGmZFGOfulIwtJN",
+	"EzkGvHzbbr9DF7xGl8bVW5fC0kPpKuPe3qztTLFiLQJwrXVgb8Nqkx2d6oQZDiCTr5+W6lHD19Z37zTx",
+	"axcNei6Limf3ugDJJbKtbZ8KNzxQ5Nc3Jy/2Tn892dt/8jTQyzxjX2jMIj5vKHsoMic36iHF0cdKddAg",
+	"kcxbP3kK918Vx8HDS19wffKxQZNrCLm9o2FdUZ6/WHaQXomeowE3jsCcwEpyW0HPPrWt09L5ZlZZdJ0q",
+	"uwsMv61zO2tRyZVCnXRj2wPwD9vWRP2gY529LtZ9UGe51xkfb+HFtjlaynzWIwwWPGToI7bbZJfunru0",
+	"fbp596Z6b/It9m/a5MHEJj1lFyYY+sVqmrZaXkOtnZazRYOZ1j256mC40KwC96h1jjp8vU0e0YLif+OT",
+	"nWKonibwCfHxHTaPnBCnPvQCkhlF4aDXXxejPnNfzwL3fPlGHTJY/FAHZGEbPM3zya4Ow7YM4ZbyYooX",
+	"7mBOehrcrebH+IPZIUdmTaqs+/+w5D7USsOUXzJh1GJiRAQaGSBuXbcrK1R8lSyWIyGzESTUghFgHP4e",
+	"Q2VTIH78YCfogMupPsGpKtMaUCmKWvwBCVEZDAPMGgZb+JiExpcxsG5gTEq2V9VcQbIxzchUMuw7hrVy",
+	"eMOxSXAdYLYrFYTHeP9QwAOmtA5ueqC50FiPUjP6Stpnoat6R2B/k+31EJ/4LzvWh3YK/6Xm6tF/4bg+",
+	"9/een3/u7T0//9oLnl89+ltn83LuHFBptCJK4hL0raOj/v6B0bjaqO07MRgEIUmZAmNsZ1ZSHe8aHCYk",
+	"YOQ0IWrBICsaCF8QsEkFxaXyNE3v64fljx/uADMRwhkIUa0tmY83OmLNJ+uaKmUVz8lfyzrGc2ZKZ6ta",
+	"2WKRykvNAs2fwAfsVVdkhGZmRDM2lemqM+jMaXrBMlTXaiM7kUwSulBstJzxjKkF1URkiDkyoGuDzq+c",
+	"fNUKwdW/kU8sieScYYDja8Sz1VWXnM2ouMBcgd8lltrJ3Pnr/418YItkRU7P3r2HetiF2y3zCcRH6vz6",
+	"nz04CE+Pnj2n4yhmk+q/vUcuacq1HIID0O8MbH3Ivo0xXrWz9k1sK5ERBXbDxOjjaVHwY+dbuGG2V/sE",
+	"HW9wn+3AYFDn5jfwzXw+9/rM9oPOkqZ67eCXde3YkcAWCBtDQSf2/qsaQtkAyu1pnNvhPR2ltRvTC3v/",
+	"9Zpg1NFqdSb/pEnOFNoJrjOPFIzA/Qg8SKMZ1OvKCYFX4W/1DWrdIfhah27qUe+aEbHkCZcPFLHV8IGL",
+	"Q6TgczQ6QQsM1RqC35JQph/4p7v/ms6Y9v4Vc3ZqlugWa8JKp6oWwyGhEZvJJPaSVLBpABdEpjE6xdGw",
+	"o4sFoyk1+I9ORW1AlywU0eLwNklaSFHngkzyFCKDCRXTnE6Z6pKTUmdvsMDQS89TH3HXPqE1MmiFgOvb",
+	"vn2wPW7/xMHWzqOpvbWPTQJxFYXHhNpC6GwjRknBwhrWRxGaZzOZEjWDztEXEDm0uCv0EszQxKUv7Tzn",
+	"TziArYEpv6QwcuiiBYX5wTxD38WqeZyvni2VeUPdGS6Yco0g9+jMW9LdShzX5EDtjqiTxcJg+xEpTJeN",
+	"LpbvCejBGsJ1UQpzH5MwFyofz7WdairHELrPFLfZ1gDY1GFiixhj02HjmIRWjQlLmeamQEQzAEDY+B3y",
+	"8KHEjubKvT7mAAtrHhZSj9jodOEAaRcXnGh7AzkxKXxXgS/ooOWEPrNKzlnRc7DcAKBYDsjNclP3QAsL",
+	"+G+3oeZ3nIT+HeagFVIzfi+9q11jwLcye2uH8bE0jA/FMIrugSfFMD4Uw3hvh/GyGMZrOwyPcl540r3m",
+	"LLvIWkYvIFnBCjoATSKh0z0rWvox2iM0mkH/xkqX0I+CZyw2AaPuUISaXTCRmV4yIdHboL8WeicsDIDG",
+	"3IignlBfmiMqi4LEH0xlLW+sryDnGU8wOa38zZZ788Z71Uf3qpPKq7z1LfyvbW3KW1eXi5y600WKttvE",
+	"QZeWwDVvoOg1qW0ms99Ms1H1supVC5Xn9PXLW9OYvnE+X3m6mxj67Xjp7GFt76Jzpult+ueKYbR3ztmB",
+	"NFWweVbrSfp7LmjFajWZqTcwWxOztc+OagxHI2R86qsx5zy7or45KwJEceVQPkFdmrIM6iJLum6RcQ4Z",
+	"tERldOXjS9WXPZg5rCmAM5rSKKvo0N0tin9dCBK12EDbWNGMTGSSyKUqykqcxqs8lRflu6fwrgc/15d3",
+	"LQNxw+JoLdylS5m0bgHFd0UgZBeTYK0izKqSTmlcH7Bb/BbUfY3Kr2Jha1uHGIaPRwMmUKmO729PZSp/",
+	"YkuzMHvndl+iV8fgwF139RlebVjT06JDURXN/s4ScBst4A1ofptsFWeV2Oc3EdHpSkQV/uhgCQve+1jp",
+	"26oQglqErLGtRlBDfeQtwOADRXjcCGXogxTulmNpP75pxtbmXUd7+xH9Z/8azqUN/p/Se6/JUx0nbbDT",
+	"b2JptyCldpGfRule4l3Pn24Nt3xfrbfYykq0zc9tpHt/nn/dDw6uHn4e7Z0XqY764rOrR3//21ZAp7Ut",
+	"3bQP1qVTU2ZbB8MeCjmSiwzabiVcMAxcZlKOEimmo4lMR/bU1GsYRWXputLUROlragAgabtpbqj/dLPc",
+	"NcD4DcIzjTGQ5vjG7ZqOtxcjKBublcRWcGAUQQKDP1QTIwAAJKtIfjKaJc8Cp3qbOkFNd2ScMnqhf8ro",
+	"WNMgFGnDa9RQuOKXC8YWCnwUhVoKuzdlWaa3ClVw41p5aP1c7piHplflxtBFvYlxTEKkm1CbDCJGEqGC",
+	"eIhm4devRim/ugrh93GqZ7Cmlv2FWJujhsJmu1Vmd6fOg93CIFoVOUb/GySpBAgFN2aEfaFRlqxINpOK",
+	"VU09J6l3HFop160i1oNODvM3N5hk9eaAijOEa4Mp14yFIJctjfTw+Rb9oxIlqGXipb4hrSHai0YjVdH2",
+	"47UUdiNan/8atPwJsBA9NWSIS4vRV4ya8hh9s11cP8CzfnVp+FX7JBuUgBDd66oZXywwHfDS1n539MU5",
+	"E9neUe+wvyn9BtqklM5WRNOUw10nKZ2zL50AP9QZdPr7vSNYoo1NiCoFqAKOG2rn1t9dKR6FBLJL2FJc",
+	"kvracldMs98/PDp8dvD08Ghb5RC7rJUFpRaPxx764ANFLBL6SJ+AsJwmXl3xa1TGnPtFMoPHe+f1vLTY",
+	"y3oOkSTgLYDSXmpxhswiw7MDcskVHyeMnJy+eP26S15DLPOCLTLXiDAgSkKzJttQGqotqcB0uKFAJxxN",
+	"iuIpl0kLrRL0l6uJa1XKKwmZjUv0b3v/o7ZkaJsD5dMMqo69lp1yLbnfp3ZvRE8Pd5M77cFSTUaGCQI6",
+	"VeaBKkmqY/RWTqUPPW0cQYW3qUtOEESd9J+Sf/CfjfQs+ao8wXOrhVVrSbUOvcFi72/P7vLYHK6iWLUQ",
+	"EyXuqGVFy15Wpac8iWez/qyornL+NX7+zh6lwDRphxstoleXvNLaMlfk9zyeItIqgq+WiO/zD8Cudx7C",
+	"/sYhPNttCM86V3pttxEjruKeFGxvvNqDGh+jLJktLVCCmnBzbqEbbjPbfevqiXhGIghLmLb6KaPtHF9+",
+	"m/oaeVRIwQSYWACFHtBzAb8K7YM0h7YJPVjX6bK7rBDbofEbrCyLN/TDb+qTGFoo+3BAqKt/1EOEcoVj",
+	"Esb5IuHaEA4HREjBAm+G/lSQ9UHmAzgRwwFRjJEQNzb081vtNztBx70dsg3gwe31SR77clDxXkf9DfUU",
+	"JSJUa/WWZljQmtwOTAH4mh0bFnOapz97+FbnGzlBQTOfK4rWQbl7XafXf07Hvehw76gfPdk7mhywvWf0",
+	"ydHewaQ/eUr74/3owK+QxKxZizRpkzj0SXV9cN20gIXUF0YhJNcDgE+cryFSDwgm7zi55kC5asuors43",
+	"siRvLfxh2hW+qkkfdRtTJV+URgbMAY6bR8UG3KmmNNjb201vhMqsMn03dbcy1FHfF8MRWy1Mm8vuc+dK",
+	"7Xr0DVPdZgbVnTvlHbxirBvOTsFmbqGNablxY3l5fpEpCW1jcks0j7/y+Cos2RU37vLId+3uuHvzxaqL",
+	"tdyP1O+FWGl+WLcRHxFfq3EbmvuKfrKFc1nKWXxNo3trn1Gvq2yLFWrq3Lqtf2N5FeoTS3xR3Q7Uury0",
+	"NZPbOVflutklnkBrm1xiAT3bx9MtMuKgc5py8hsVF7QaZSenPLmkphXun1j9f6I4fexB1DciHrcpYqgi",
+	"uhqZVj+IzSq1D6JcFPPBep4XEwDHf2kK59fqg3LdRIIbIaxeJxl+bYWboYkwXwdK8Jep1CJfklzdoI1k",
+	"rTP5zE+hISG4aAKnIHNlc3nbfGGzV6EZJu3bwMqWqbBuHaA4yyGM+TWfDs/B+R/ws8dEc8WV66WMUXNh",
+	"wua7lqw6/IC1vLjiuKyt0cnbEwK/+VRjkqG5KA1Qj8tBu+5WsHDj3juV6n7jDPfO7Tqyr7ddjkb8tWhO",
+	"ZF8/Z0082vO110ruFuzEyt5mX/u1eojr0bV1qtvBBpvc6zjhF7Bkd5UHZoTDJjm0SWz8GHzdxPVGTWzp",
+	"bMYsjrGBgCrah2OKYOShax+TdTZWidbtr3m2z7/uX13DcbteRTuwoeTQVmsOQrJI2YR/CUwQ2eA0mApb",
+	"F1CG58LyWoTXyKLbqW5VU+hrPLXrR1LbxfU5Thi4H+EPrYP8cxZz2tTO4BeeMOXV/vGNOJZsFCVUKT6x",
+	"CfrtFO4X5Yf0/tJVIunWuPYnNp5JefHe3I3nBkJiNipe1xUdKjtuwML9T1RWvXEhAty28moX8yyPq4kk",
+	"bilXvbX+H3SgGcANG/BUli83bf52MSGuYVheW9h8fzPSk3hrE772wUiLN7aKX9fHqz2S3TB0mcbNXRyY",
+	"C9dU/ODX6WFiZJaLyqy53b8s5M7dza2+1OxWvzZxWabeTFzbvkbO2JcMK7KFzCDsaoJ9WBJQWAQuy8ni",
+	"vnuBv13GvMmHjzgji2wndBr90lPvyfo33z7sTW6cEdtZWA3L8hRzQ8HV6QdVeBzPX7JGUmXSbDpLpVVa",
+	"B5m1KC+7kTcgttRbO/qXa7ZJc8/aDwSV8TXN8SPYKzfWxP9BBcjXWj386u5qMG6gYtfVVvyTpTGPmjJL",
+	"sGppzEisTVij0haJjia8YINai1RGDKzGJQVgY0uftZAs5ssvrB7Y0OGrTWOKZje3h/QdmuGFrXwWl8W6",
+	"bFpgu3xV6rSPe/iAOKM6qqwIz9162UK1fV1+VkDGK7KgKZ2zrPCYQJ0BdxhSkEWDTf1KkZ1bxrT9BJDv",
+	"72XCo1VzJTtJWKbIJGUmcxBB5aVwaY7LmTQ+uQrSfJeELik8sB0MtQEVAHCwQmws6LkDgskUVg+FfeqY",
+	"hPq7I/3d0DxTDMTrledAkp2QM+8qxB/U2i+50i+1J8B/p/5q6aVzm1MK5evucfIwNAD6I4TMDx91yemb",
+	"U7t3kd7LVLC4XBNtx9EJOm5KG89ibTn0z6uz4j0/r35JGTvDF70WuJud8yto1BLlKc9Wp/pAGHuR0ZSl",
+	"J3ldeeKJICfvX5MLtgoIVSRkiul/KBNe1TYyF5kyZh+cMkiLhlcW5DnLskXn6gp0p0kNpPQLl5YHyGaO",
+	"wPQ6n745HZAFdjkwm8hTYthqYPviqMBtqAqKNL8A8SpLPX+HAvs1G1kLbY3//vdy5Xj3738n4QlAZ/A/",
+	"4cqA/AyTIsO81zuILtgK/mBhl5zoJSGYjKKMd9TAM2PfFS4xWU7Zpn/6RJvKejUU4Zc9eCgcmN7AJJHy",
+	"QgUkXKZcL7KFBsFVqJ0zzDNO6URfDTXxQpZ5muEvKmMsVUNR5D/CVX1+Z1onpMoBjgQkpPGci5BwESV5",
+	"rN+dJEjmqkt+ZTTJZmb0QuqpmxXU1qf6+98JFWrJ0lLPwYCEBt07BXBMaNfE56xLQs/MCxHcDrqRhvaS",
+	"dSTjg5MMge8UOx4KEBVzRr1szpQZzVfod4PRGDp89CTBt8DNE55ZjMwMYfD0HCA/ByaRMkDNSAxBPF6k",
+	"cpyw+U+aqYbk4YdfXpDnh0+OHnXJYa+HKBgWrDKiwsvQIQ//2+m7t0StREa/BISSOU20kNTszLF7/Zr9",
+	"/UFR1UZjJF1sBoboGtyVux27JBWPrrCVdpeYiCCBz8Jh1S8yLY6G4o9cE/9lAdxk3hmYNm7Yejw2C/IB",
+	"mrppPkfJ+3enZ/pgfMIyXhK+jtl8ITMmotXeP9jKsHID+YNU4Gd+lngxgjgC4KZFJ1R0zoZCnyV9g+b+",
+	"XXJioFBAFuTQT8L12tJ3cqUX7phQByGLe6AyniTmgSXF+3rPzaRe6PPExVRP5v3J2YtfMYADCzZn6ZSR",
+	"Bc2iGe7y0cHzp48GDpPHNTVQGdVLq1A6F8uV0Mi++uMZoryY8xp4Mict+o6n8Iwm/Gygl9VKZdzQ4oMI",
+	"/OG66w0FpJ4qPwjl7qUZcmjNynBkZ3zOLGHraR0cHDy3GuKfcFz+/vf3Xvc0ey+Eo7ATud5QdUwSfc4N",
+	"wK2DlleajYBsRBTm7lC8Z2nERAY/p7lAw7OnN7vf65lRGVVKf8w2rLE6kf540ZCGKxLLKMdltJ0mTJ8a",
+	"PhU0y1NGsBMLnkW6BJoZDEWo6ZY8XppPPTa2VkgeFok3MDZqwkLHZq6m6QI5W/I3vz3CspzKuzAXKCQP",
+	"qyLGvfpRQMYym5WZyZe95XK5p7nAXp4mTEQSoH/Ql/yfe1hvundqJxZq+l6mUky9yQJFH5hqJJ5BwjH4",
+	"OchpljI6J68gH8orXR50+t1et4ddapmgC94ZdA66vS7gZNJsBuqAzV+hEfDNx9j5Q/8yZaBfO5n2Ou4M",
+	"9MUTvPM3vBFSchZaPMND+71epUTTXwjbMgz1862WVelDoE80dSqBOofDXr/plW6Mjz8KauQ8JJx1DnsH",
+	"2x/6RaZjHscM/AhPcIqbn3iNAJ2JywB90uY7HwW9pBxNnyLksv058xVwlJgi/M4HLYyyopeLOXDLmdSa",
+	"VWRdzhkFSETTLwb0T6OfQMqbcaPbNjJVSIENPLRLXoHetZTpBUuJHGvRZLoT2zGZRl6KaLWg4C5SdInr",
+	"iuRdZbZUADHe4FwrMs6Ti0IFPPby60C7RFbpAXG7Ho9o+4Fp8UeupdoooosQj1iZ6mFu63QPsudnE3+5",
+	"fZLH5j1XWCLvXgirvQcj+ukWXl6yjI09+COcaAexAsWT6MuA49ri8P1MY4vs8e3YwmG/xRPGiXAm5W80",
+	"RSfqYf9Jm+FpAgYH4RsWc3q2wpSIw/39Ng+Db0UBHpkp3vwLMTJQ35ix6vDIa93eq+0ywdlt3EybSfBu",
+	"K/PcKxrFnVZ+nLUKYtNo8KqxrqS45THQOWQ1b7nxBca9sHXwWlVbMVNwSGhuBnoIuO31XaDjF85Ol3Le",
+	"7lDa+Z3iY1BFcWccwH4MYpc1DOCELIBzT4pZ/+Dn/i9yivSCF2vqHZWCvOtFv1Q17mfMlwGkwJcfTn45",
+	"C4+dg8wCmZpKMxS/mU3NBsOX5CJhSrkqaVOxGRZde6EqfijcFaBwrxvAQ/s19AcMO+Dj0RpCh4xXRAIs",
+	"lBSPTM6eb4jZzsqxBDcd+8IVVl7BnVIkqyFkhDERW53pj5yzzBizdgh1agJ6yeyC7swuPPv6Hwwrxe5C",
+	"x7DjM9XabTSA/q1/vEn4OzOZai4HnokfXOz3nm9/4oUUk4RjOOFeT7grPQFLgIoi6+1MbmmOQI1KAHUc",
+	"pk8ey1hDwblmFK7ZDzrUHKs7Joe950W8oLvGLvDNHruonLrDhiQ7e0S4IviKH/+MHG5/4q3MfrHJEDsf",
+	"qr8Iib6E7boOiQaN7phm+ul9c679r0aHfyVXzy5EVfh1dtJPXoJOch1n0MCEK8r+dB9GNcBUgJTN5SXC",
+	"+RvN0mbtY1QshhhtsuqSTzOesKGgJX6oCTbOExYHxLR31podQoMHJITG0OBf8NoEhwEJQcMbgYY3gjia",
+	"9c76P0CU7eFYZjMMRmG58aOAhBPKkzxlo2yWMjWTSaxfHzGR6XeX3UsGwj3lMuXZKiQRFf7s9K+AjjEB",
+	"jZRmekUoByuXjNlQYFup5UyCsIEaQbjX11FBItk3FsgBVLCl9coViPNThqEnjJLiFRN50+9mIg6KcEq9",
+	"Z6zEgu5OYb1tf1j1vd/UFfYvqAjftZC/15zv1sNmWDQUb1xDQVnkWZ1U2MLG3/lfQ861hY9jylEDL9ef",
+	"GQpsPn9seNq1eJ2JFNtcjLnUIgqSPAoAlhp+iOVW34gh7mDB3zOue8b1r8e4MP/idm3+xxEVEcKiXk89",
+	"rnWY/sIFTbrEdfk3TgMOWQRyzkiIn01YHB7bwlkO7kaXnSAkpCnqa0WmCwbHBCNjNuVCdcHpoJ8fiqzi",
+	"LJCXLK11W8KXb9dtecfM530qp5AuuZUJ2RQyw8nvPSV/EZUEaHKng90c3jPnWs4X1pV3iyf7FQQkC4pb",
+	"Qi60RXcMbTpwOKcip0lIuCBTKWNE1Rm4sIlFpCS8yPi2OYH6HeGLd2/e//bq7NXLELLEh2JpWYiyMZcu",
+	"MWzG8gBSxwIspIzzXdqFUZtVG3vbX4pR3DOIf1UGYaiR0MLjfovMAkyNW+YUn24o1U3UFPmBZxY5Y6lb",
+	"457JFbuX7PcH98c5uNAg8VYF+8KSTJHFs043pj4hzUWAFQI+Wk7C4ikzGQCYz0ze0JihzxWvEDnJmICa",
+	"IZhJCODIylVmrcVlHCHf4aH5kG8/L1ANcR+Y+X6BGay4SUkpUnGnMZrmo+KKQ5sPyzsB1TcOvHsFBUyo",
+	"StI85kxEDl8dTlM1n9bhxBaBcQ+8cD2/7kMxpm+RYLflzg+5eGtQQlvcbIduUXLaP/EBC093eQQo7IWM",
+	"2d1KYve97Tl6BTndM5jvl9VXaiuQ+qfp+7KYbqQuG9mMq4ye8CwAWxTa+mjGUbSU75ITLPGFOylRCz1k",
+	"NWPMFr9n9ALR57AjcZ5QozLb7pOEamU8lYsZ65ITMRSmUg3eCE2EFJGTSVG1i2ZFnQGMEA03YFf/KrxF",
+	"b8ljs7kFT3FQAGMuKOQjV4GT1jjJi9N/2qK0GaPa+IGUgcP+s94joIKPZ7/sPdNiA3+G8Rg39d5LrhZS",
+	"8awWjeytVyeZgIJWjpD4ydFrw7xnZd8jN0ouRSJLiSw/BjtT+fy2PQFr1jxGNtf1I/z6vQF/b8D/SEaN",
+	"pklCbTj+9gz5lGWmf/DtHbVTg4oAZYem52BNwoGV+3FAXCAO2gpSDlkIpmbdAFOgj9+4FFy1IbZGKlAX",
+	"9Hu1JmOrG7QcV5AAZsoSsKp/FMkYrqfMtpGbUb+N1bxLznwUDBjvjEUXLMaKekD8KtBSHig7NFMKXMQH",
+	"Dvf3QVvCsej3z0sRyVJJNowihcSNGb1kxyaswBO9+XopUWcaCowqIPQGAOpC+T58NGFRxmIATBAu1oFI",
+	"FXUqFlDAX6WA4gOQ63dKv3DNDpr4rN4gvYNjNs3FMQmt7T5S/E8GYamZLbG1VM1S5rbsPmnjPmnjbuTH",
+	"KRNxgQSi5Ny5k5AOb0GO5FtKOj/k36Ka8/xuPb8t3DO5uHfM/DCOmVx8LxsmYwYo+BbVKsBL89MLHiir",
+	"SwQmj4A0KiSgT0H+gSQTfunrVaAGASiwbSVJrdrGMzUUcikCyy8uuIhJqGcXDrSmtZzRDNLisQK6mv0Q",
+	"aGMLcXwAO6qAXEqZ5sXK1oRCzMSApqqsOxQvLPyYl2UfkNQhcVnIJj12p5mpwoXugY+tqTz6E38VjeeM",
+	"WZazTeHZv5NvN2s7To3VW2CiFRjVw13Wl8cMlE8IRNwrN/fKzd0pN8A3bq7HmMSWu7GIXfzOyyABdxSa",
+	"pvbSKONzFpKE67M1YzQu5aJU88scHgA28B+KME5XozQX4Ro+AFihMjXGoQWQM+B9yzK8LYt4zOIisljG",
+	"uCUnley7odiQfqdIoiUOxP6h8aUAHD4EADViyaAMOeDCgOQi44lx1jlfAeK6GW9BLW/HUfxl2LuhtyvD",
+	"4n8oExYxGqgiis9zrVXcm6j3XPyuuLhmkTfLUWIpVXnK1OOv5q+RwRNoquN+hbfdZbqQ/UTNcftU4/2L",
+	"PThdbjE2Z/TepPwRkokEMXRVTib6qDaA+JVETw3wGlUZWWjKN/ZV+JtEOgsL77D9KnRg9nEzHRrVgmaz",
+	"AoyqoP6NMdhqs1SvndLB0/VIsm/szgCieGPyH+DHUkVCc3NYm7GHWMf/7N/lEcRvNAk8wzQt+Gr3ujRj",
+	"UL9NA2NHQWesAkcPH9PqkE9CZojnPjfjczCQH3/NqLqocLJNy20fF1OmMgOfWrwkrAt40vg1fOwud8F8",
+	"oWYXbPTSxDk4ZIyqoNBLHfguVFPdc8Lvh3chCFLlA0UWRa6tpWLc4lvxrp1RdVH1sK0diMeI0L0x56mu",
+	"n/aEJ2xAwoQLBmARnCWASIHJlGHgOhmkcmmKc+BoyZRPuaBJGJgs5TkTsQGQyBda47PRwe5QQJF1CpDN",
+	"GO7MpCSJFFPbvsEUGghjoGEbITmxYobF1iQyVtzWxKyh2DUzi9w0MQt3HCHdO/c5TPeM6XvmMHnMyQDu",
+	"QzOCb8ig6kXuJgvkXu7ek/cPL3frydpI350lb31FQkWS/IXDxN5M2mTzF4zq/oR9x7DxjyI8bE06BCDq",
+	"i99pNCPQANE60L2AgMkp41lR3G7S6Dwf+3IGLQCwsU1AaIY90LTeqIiSEnBkQPnjVP+QsEwNBc8gOpxo",
+	"pdM67b08PC/Bz8ZgBySTCSD6YuqJq1oCYzWEOYy4Vr1tg/8wzvHYsTDAanuILbNEgXxSJo4sTBi54g7B",
+	"udu4LzmVJt+VkkQW/XLcAGwjG66IohPsUlW0yZoxmlp1HBYbpaTFziPhh49v375++x+hXrfw/cnH01cv",
+	"wy556xLx5jRm2OCejFfuNQO/Of6M6pUcijEjFALwXfLJoMzNc5UR0+MIYjeZxA4MRasFa1iERaOFcK00",
+	"DGalNf00xR492kYQNkcyS6lQNMogP4ALCMwDwzbNtXDmBZydAyswEV53VvTLYsnQbgAwvXyBaCi2q9UJ",
+	"UVxME2beaQdvX+DvpUllMP2gBuRwfx8iEYe9Q5vtSFQezWDJsGm4BJeKlweqaZBnAWJN1+Y94oE7s+et",
+	"hbPOa7VuOvjs2Gm9Djm+0uPdNzCu05i9hRD8RhEus7KvsFXrN85gMB//wFSe1Le9+FRqJ+SRu4cYdJ/Y",
+	"cB8S+46aCfiONW1etivGWQuIGZ0CUrsej/PkolmrOM1kajwf6MpCSrcdySj0FJokcuk1SYNWf2AbkpPC",
+	"1VXpzVfweDw8M5rOtZgYYts5yLPHMIh+AygSyFzJElA4TqxmZrC+U3bJL6ENwunZu/dWDgm2BGngMWQU",
+	"vUX+/lCE71+9falFdrdwkxdrY2BiG9cOqwWs9tAsUT4qdg0TBrXLDygE2jBxuN/0j219/8t09SHf4f1v",
+	"6GKB7X9vQarUHwB7C2emP7vxV9yhcMBPnEQRW2xIbzPHgN83Rbhn2zuxbSQvTKjdZj+uIyParMrHpp1o",
+	"czW3M2DGqbzQSsykiFzYlIIHCppJlqqOYg6tlQFMRevTANWqLUYpL+BhZ0G9kPOFZnrWphgK772as8qE",
+	"BVhnhPli2v4xPZuxjMqlnqEFuBHsTA/UdFZ9UzTp/wt7gsqT2e4MsjtkQG9h1ZcW0CNL+Q/Pg/5KHp+i",
+	"x+HEdu4lMs8iOferYT5AlroWgTVun7pT+3VToB7a+kKjvSxj8wW0ly4f1pRFjC+yopm654aBLHdLHBau",
+	"AQ4an9fjIRVt6e+Mxs0nXrKM8mRLpvi9g/N7tqqYO2JoRdwt/CHmjQ8U4XFDKtLdpSCVTtxjFD81Wds/",
+	"wqibssJDLRlDSIW2DdRtg3gEI7TsALxjS8ozFndJKGQ2Kp4sCdiggDhQXoI2VaUK66GwJdboOjPcyLa3",
+	"BmvOfNiClTLbGR4a1efZkvHpDK1AvfSKS+FBoOKwIAfcsNbaFq+4aQWT+iETtR2Dw1l+69pjuzqbOatp",
+	"kg59W9VfoXHrvVPqr2rdvIRD63d8vob+tOapmkvBMwkMc0O2xJvirrs8csVX2gA83mvWPkJwLozlq209",
+	"43zz6MFb2y0KtbvxcUzVbCxpGm8ijZfupjukjOIjDYQx4dM8ZfeUsaE1vtvNB8ou1w3pgwtoUb0RfeC1",
+	"uefbt5P+1VQPZJIkUl6QMY0uINYKFc1NUUH4sRQMdKu/fwgaJ5/n887gaL8XdOZc4L/6TvnkImNYVnan",
+	"qS64qts9G2aLnNF978e4NT9GdWmvc5hSK6Wr1bDuW5uAay1SgO1zh6caqza3gj7XuS1cd3Tz9RtgPn4L",
+	"9DU7zFYy4d758Y3LCuEv3gR/vpsLZEdIkOJYOWcFJlFuFFXG4jvFO7+9wIImy753FNonFO1m6wWW/R2L",
+	"zmp8JVxkTw87nuja7x8eHT47eHp4tEWCbRkhAsMBuhrkN814o1RVdk13sr0NGOy2cWAn+hjS6VKHtKhH",
+	"ZNyztSPiImL1CxbTjO3pZ+uTfNoMZcwmEmLWW0YBlfa7j+L87v0eeArwlLYNniA6DPjT5KVxWVnYY5uF",
+	"nNlSvx+YI/+f0UxOprgpBj/I28lrhGEUm84rSPvrDPbU3vSXDi6aWWzXve2a3Ovct6Zzq4KCLIU6oqrX",
+	"IxohiV3LMM2KXX7uMaCGut9iNuECKtYgZZiKwuMG1C3TgFywFeC7zOiCoWMfStkgfmwzc4cC0mEhGRfH",
+	"W4b10meQR6FJ8RLS+/DAZY0jWiU0VHJFj5mEiMOcQVZsbSczEElmlX5UX78Z3g49Xvu3/e0mK8LuF71P",
+	"R7p32O/mk4WTR6gloa1Maz0nyfK7x4uUXXK2bE4jfeshTiGZAidDXmRwpDDh3we98Pibzf2n2SzAJH+q",
+	"hiIs7hjpY9WNpIjhn+pz/7x7SZOchcfkSe8AmSaof9DiEThZIsUUy5wFoWTORV5f1Gym99fgUu9xsO5o",
+	"f9u4ZHkQGwMlgaY9OgewSZ7NyBybe5kSCpMVLJdYHG/y0O7jl/fs8C5DVJDnDmEq6nMfq9sIuWyp29Vx",
+	"SZsDFjPb+7ZO70NMd5ekIVNCMSXeyXrkmrymhxe+ueBTlWN+2IARY97LFcEX3MO5/WWC7qbv6o4yPGiM",
+	"lzbSTu8ba7T3fvHvmRTYlp5u4BAPOou8Ln3d9EYwFcs0ZYQm+jMrMknln0w4ZGjsVOPZrBeMLTDFTZut",
+	"CJpD0HbFFh4WYAds6ogKMmZDge8xCmmdaY3Yp3N64R00ErMFEzGRYkPier6IaZkb/wimae/eNL1X3v71",
+	"/MUJjW7JmIUIN9O2I81u3m2sAo9lXvvXMCVf2UW4YxTi8udcNm2z3Qi1nWg7/ssxlXse8a0MPCugbs+6",
+	"e2w83bcME38SI7TKciZNIzOeWa0IC6WLotRYazpUT285kwnDVP4M8NOT5NgBVIByZbqDQewgZab1BgIX",
+	"DgUoPOYOCCpgIj/CCNqlM2h7hbZUpwfRODaL+cYszz2oxi7lz2bxPsIed74BI8YvIUhGI0aGRciwFf/3",
+	"2t09574bzv0+z/yOjwi+ZDmeyGRh5e3sBqk3QScZS5c0NRhaxWd9FAyEgOGuJgv4JEsUux5DHoptHJnc",
+	"HkNOUV3+F2XK9yz2nsXes9jrGdCFhnldnlpSjYUFWa5HqkAYo2zG5oHtSjfhqcqQhZoriCE4o0KwBBM5",
+	"EbQQ+SV2EoZaV8wnr80cPzUjudNzrT/RlHaF/jAYxH0RUH3yVFYsUYnW8Mo2IwzuchG269leNItmdXgq",
+	"/+303VsyZ+mUEbgHUcWPDp4/fWRrG5YyvWApkWOGSJRAmAmf80xhlYP+Q7AvPr6EQN+1HjkSM3RUSuSS",
+	"xUMRy6UgKYvkJWJ1ojoCDRJpxo4rvaKXlGdGETDnmGczg1CHd3IxxfGAXmFgG6lgy9p8Bz1LXPk7c1vr",
+	"l7+HFdcb6b8JVnoPxvDTTd76jX3hsFobj/6/fjX2vXi+I98VxKhMxyHoZmsoCpB+i1QZv4U4pEvJNJvI",
+	"hEvoHJ8yGs228da1EmyLIsvllk7Op/6N36k+JYOiD1ucgjYKVFW+6vafHto2thOojLMQV9YgQ6DAGbWp",
+	"FXW2ymImBRvhe5sslUMsvXT/XDNc6N6f538f/Dv5988/9faen3/u7T0nDx91985/+lvrmo7yRGHzGmtJ",
+	"YGfbFrd4u3gKD9aM4CRR0ozABWkTPslY3DQG/LW+cHVCE8XcvMdSJoyKOy4j8WbZIlPeI+z7bPnby5Yv",
+	"8wvHlfzLO2TN/2KLSQ2eN3TIcWgUnkIEr7MNcLBhj0XSBs3NMI2lQdzmGRmzRIqpvtlrw6d1LgX4oQXO",
+	"9hrWTfETqGfF5633vsFdXqzBDxsiLIb4ffLivSVq0rqKW+6z4u81rZZ1wUgzDm64FWeq8X149z7GpliN",
+	"fpC3nusDkf9QXBIpmCJcREkea95yYhGQOVqCv745ebF3+uvJ3v6Tpwgdwb7QmEV8TpOA5MawZFACBHI6",
+	"vGCrEY9DgPhEw9TALSs/MsjmiiWXBudcq0YXbJHdSl+wiop43xfsXpO4rTZfWZnh76JRNB1bxBdvLmo5",
+	"KyOec+iPAo1AIjlnAVFyzsgsF3GK5d/YwPzYas624YbK6CogrqnJmCGunvX7M5V1iTbVoG7FwIwPxQTy",
+	"xAE915TxAYR6Lf74vObs3Qfga9SheZ5kfEHT7LHmMnsxzWiZ+dAYy4to8j7Vi5xxzbyMBbPwLn3t6A2q",
+	"z7fXvxyjR5DOmWHG4CkE1qbXbjuT8znNZ/zYubtLjn9nUYNVA4RjfYN2vgSaXZJQ/xiSh2E3UpdhQMLu",
+	"79j5Ev9IwmNklY+65JVp/i/TGMOVJPSN45A8lKm5FD4y8cvVUMzoJdP3wgkMA/2naa9pGguQkF3ymIkI",
+	"foU0HewP4x1N6HwNhP4NHXzF55tb5/01o3b3uucPpnuCG88w3dvQP/9/9q6tuW3cCv8VTF7aTlU5z/aT",
+	"x0l3txOnrq1tHtaZJSQeSxhTgAYAJas7+987OOeAF4nUzZIdJ3y1aBAAgXM/34elacGmPHJdGuJWx+sa",
+	"jvxisrwganLUDkGzcXQSKboWExNNW+XXfGX+JXrGDTjwD/5tOcafwpa/dCJiL7+4V8TtusqCTqidJtT3",
+	"gPmK2sU9RKJ5mM4y6WFzEmJQPPWmUVziMrYHp4tt6SLTxytFqByieFTLg3VsJJdkLq0Kk3dJydOSyRFM",
+	"TJYGt0tpkfCpSkSqHh6Y3VBqIdMULQa25z08+XtdMm2ZGWiKHAXL1F3OZkQVXzpyceDfnUqTgp5SejFY",
+	"qEwZ0t35cKq8JzyXYqDhssL+dXGvjYYYZFkbdESEMWmFu4THD5a8SORsZs1cZjEyNYngqMQG2Q4cE7/K",
+	"t2oMxPm9Soi82JwWOyAe8w48ptPqh4LH+PICbpGUGzT6GR/3DaWCHFhbgEXp5CM5oFvqUV8Mylx0EkfF",
+	"QHfBPVtp+WXewCaQ2WBBXMW5vGkDglex3X6IW9+ZD0czH0i1ERWax8zyvvZE4yXZMRwNT74nMqnHORKA",
+	"6FTc/fKBihBlMSMOT1WuUEGi7CdAKM2o0fFB6cMYPdFkztzrVXtGVq2X+Kb4YlVeR+KZqf44kRjHRhMF",
+	"oaOdMAvdHtJ+K9q/GjDs1H8XBfjx7IVrQs8ojhwV9fMynmU6BOm1ib5YWiTHL2mKgzQLUtYJwNLtFZEo",
+	"R5jbIk8lOjt/cWEAhvs4Fya3pUwXGUiryakpeMOR415ZER0bV4DWBfEocwfBf4rDl/ycSMoZrJh2G6ni",
+	"pbWUb4ctOTwO0igbT0XHzrO8Cx+xRUwVX045IYfBa/VG2Fx3BstRDBZjHrkXMdyA55gum27pS0GfVSyC",
+	"3bDPConUgZ+9WfCzvX3Qdviz9vPz/sXtsg4B7TUR0HY/VMfHQLtGT05iE9kcLLFoXiKjDpovwU8awjjX",
+	"Ymywk6xg4o6PU9XyWNIv/RZostpp/yaCn+8776fzfr5jeLLjhEuxnqOKuX28ko6PT3Lks6Xg2M9KTVdw",
+	"UxLpvVXD3AO5ImM1B03xI5k5UwkQFcXKzErQbwPWfitxnNeF1l6ZRbtge/KVNpXgLCrnlB7HRuSu67QT",
+	"WzuKLepaLnXlg7EoGWZgXa2QY9doNkKvbSzg+NU1YtGcoH10y5NhIldMVLvj4x/UWHl32sROeM/2rA7u",
+	"cxchOVpKJ3f1Ukw6pXtUggxqClEbO5WZclRSgb3JF4Jq4ikUqKYg/oftP9KCSMGqeeTLVL4vvnD9RsJM",
+	"yr8jzV1SoBtiXia5+fj5wy+ffyK1rRx1OWpi4uivJHOKqRF/0Ib2RCq8CBvwraprvLk4y5dOueCutOhl",
+	"/C5dpUWnhPcTP5dpytAEm8XPur9AOoD751oBmCIDYh2BqYdqPlMakJ3nQpRGP0qk8CvC4lCnSV9cUtaW",
+	"4ACEm2GGZQLgGT7dy0cyH+S9fjB2mmcytmBT0ZgWMkhOa2YTKJsR8ZEiuqGsSP6e9AUuH6vJER4+TSEV",
+	"U5CaI8gWRAYPXpi82rXICHuHtC3i+67cfG+Bd1IbomuP7IyXndsjGfPYiau7/+5ix6zJEez/OkiSUFMk",
+	"pTbdxCwcI77VJMy+l/peP7cXGd/3L1zVN3Wtq9bH0z90um6BHHDFUVaHzXbYchdmlNC+d7f6e7jV5fc9",
+	"5HKfDfPscVMRhbH8wSP6LbZqhvvnLmrFFfWOaDMHi4mLWHdRVqaHiYS7yrR/DGEl7TRcXwYlIBhIrFEL",
+	"I2DNCDsqC6Ud6nYqBBMaW6ctzBXiFoi7wb9vIk+AhgUZ32XVOzk57DzVnaV+WXtR7g1HPuMPSo/B+frv",
+	"yKdNzdntBWuHBTeofOyWWqZ3aXnG529MpkbL3Z//YJe3+R7jX8vZDO/0y4Cgh62LdXQnrEihV1yORjDz",
+	"QYq0+HIFunPnzXXe3B6Sm47XWjiJ/rybR3f2RzUns7Gq5qOVDiKIuXVGn3PHfq+QfRMVTvCyJ1w+LP7V",
+	"ERwFl9xb46GSUBjJLBvK0aMTTqo0Avj2sZiNQbEeDHpbMMXeH6lHkGWQ9sV1BC2NjF7ctpRBOgaL7cIk",
+	"sy3DTwTFEKV2uYqgUh5hCQg8MImFe6wZsOf4XseRFSEIV9uhewLR6+L6IshN2G4Pmng2KCxGP8Z2AULb",
+	"IKU0s2auUrBYKTVTEOHap2YOafH2sE1ja3KdXojkkyGBtEePE31XDrXtVs/E0T8B4dOnK9ZdnELzv4Z/",
+	"ye13Zc91tVIsd1AS7BNHai+Raj6O718shtqVRb1mWdT2A3RYOdRN0GmfCXGttS7qJzUHXS9AsLG0IgYg",
+	"sEMMe1iCZ0KwNjFwQMqBYZiVW8mBoOhEnRa8ByJBWk2wUDCT/AzUe+dCagGpii4INpyFibQTQhYX6DSZ",
+	"j1/xJS9dnPAdZT66Mqu3jZL9jGzJim19xrd//xqrncTZLdriJV8AyhiKxAcrugDWYWtyxWSnLHBqZSWS",
+	"QQVY/GdXJwm4186rLEMTfavkI1jpBmkXOXSVFWahxd3g8nZQCr0IS0BiL3gBGM+lSFGBgFss7K+JM7kd",
+	"wXnxD8nfGhtawMdw62nkJo/eic5OdP6opV4I5Eeik9p/XL0179lC9IzlVmsO6cvEkBBypsedxERr0EPJ",
+	"Qd16JCOr4hDNrolMLzgjYZ1n+DHF7CiRuY2WFiEc0ZG/1zwrEmxjaxYMWIaV9UVZPcWPa2EB9rAbxBWj",
+	"CITZ/cxrfutYAtW1bIYjmkAZU6pxOnVu26tSKxHNvaMsyj63/Bj+3DYRsQUge4AhMiJIKhNHQWI1gXiU",
+	"6d1ThylIajZdiNsdw6z1uGRhr1E1hvcwnXmH4sjCCNTMu0ogtozOdnfr9UIiqJawpDJGcsUEspRblV8q",
+	"YBIu2ARk5ietl+iTMY9OIMeoSGEGOtjgy0a6vJ9ppBPeHn5Di9XLplR0HPqHfikY5Vb55bvz375Wv9sA",
+	"YrDIV16WqXkte85T/PpnubdnmLXYvsMgR5PqHiPGcbpMzjFMFYyHfNYXSQpjK1NIk3MxgOnMWJkRYexC",
+	"Xwh2cyixQFjhJAcyuaSyYeXvdSY92L5I8vJYJ+fixjg/tnD3n09xvOCXBZ+S9j8WyZRUisqFfRhbORUa",
+	"IG3MRozBhxOvNLiTMimWL2kUrDJdhtXEzetXrv7pX18RHyc5lZGTqvj6DFnlwM6RP2n9dNaH/OPdEKQF",
+	"e5kHUfDb12AY4j+zVMlt9u783RkajDxWUy6IOcSC9z6VyzAD1k1pgVWhbNRu/RLfncTbOmPU5yrt/HrG",
+	"rWTbQaVGfDvCm8rINajQ9RdcS72M5TBeGD2CXrzZkIq1fFxl4Jh7XR/zymhyFXjeDjIY+dhbUc4s0qE2",
+	"zIrZhzw8edbqVWTHyiBlA00T4VelXdUbvLIyTxXgKiN0iM01gSZVRr1iKIXGUXMK4TCEJFRo5JBjjhwd",
+	"HpyoqyM2SjgSDmq7GLnk1t/zpQaMUto4YegI9VDdiVvkvI6VJU3KAdCkIk+QXQ6cX2WQa6OVN7Z5lH8a",
+	"K7B+YygzqUd4ZnRaxKDcRVCRj7BEUQjVVUa19fXP/wcAAP//",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

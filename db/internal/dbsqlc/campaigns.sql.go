@@ -32,7 +32,7 @@ func (q *Queries) CampaignDelete(ctx context.Context, id int32) error {
 }
 
 const campaignGet = `-- name: CampaignGet :one
-SELECT c.id, c.topic, c.template_id, c.segment_id, c.segment_query, c.subscription_topic_id, c.status, c.status_reason, c.rate_limit_per_second, c.quiet_start, c.quiet_end, c.timezone, c.schedule_time, c.created_at, c.updated_at, c.priority, c.failure_threshold_percent, c.canary_percent, c.frequency_cap_count, c.frequency_cap_days, c.window_policy, c.exclude_segment_ids, t.id, t.name, t.version, t.channel, t.locale, t.created_at, t.updated_at FROM campaigns c JOIN templates t ON t.id = c.template_id WHERE c.id = $1
+SELECT c.id, c.topic, c.template_id, c.segment_id, c.segment_query, c.subscription_topic_id, c.status, c.status_reason, c.rate_limit_per_second, c.quiet_start, c.quiet_end, c.timezone, c.schedule_time, c.created_at, c.updated_at, c.priority, c.failure_threshold_percent, c.canary_percent, c.frequency_cap_count, c.frequency_cap_days, c.window_policy, c.exclude_segment_ids, c.trigger, c.trigger_name, t.id, t.name, t.version, t.channel, t.locale, t.created_at, t.updated_at FROM campaigns c JOIN templates t ON t.id = c.template_id WHERE c.id = $1
 `
 
 type CampaignGetRow struct {
@@ -66,6 +66,8 @@ func (q *Queries) CampaignGet(ctx context.Context, id int32) (CampaignGetRow, er
 		&i.Campaign.FrequencyCapDays,
 		&i.Campaign.WindowPolicy,
 		&i.Campaign.ExcludeSegmentIds,
+		&i.Campaign.Trigger,
+		&i.Campaign.TriggerName,
 		&i.Template.ID,
 		&i.Template.Name,
 		&i.Template.Version,
@@ -79,10 +81,10 @@ func (q *Queries) CampaignGet(ctx context.Context, id int32) (CampaignGetRow, er
 
 const campaignInsert = `-- name: CampaignInsert :one
 INSERT INTO campaigns (topic, template_id, segment_id, segment_query, rate_limit_per_second, priority,
-    failure_threshold_percent, canary_percent, frequency_cap_count, frequency_cap_days, quiet_start, quiet_end, timezone, schedule_time, window_policy, exclude_segment_ids, created_at, updated_at)
+    failure_threshold_percent, canary_percent, frequency_cap_count, frequency_cap_days, quiet_start, quiet_end, timezone, schedule_time, window_policy, exclude_segment_ids, trigger, trigger_name, created_at, updated_at)
 VALUES ($1, $2, $3, $4, $5, $6,
     $7, $8, $9, $10, $11, $12, $13,
-    $14, $15, $16, $17, $17)
+    $14, $15, $16, $17, $18, $19, $19)
 RETURNING id
 `
 
@@ -103,6 +105,8 @@ type CampaignInsertParams struct {
 	ScheduleTime            *time.Time
 	WindowPolicy            string
 	ExcludeSegmentIds       []int32
+	Trigger                 string
+	TriggerName             string
 	Now                     time.Time
 }
 
@@ -124,6 +128,8 @@ func (q *Queries) CampaignInsert(ctx context.Context, arg CampaignInsertParams) 
 		arg.ScheduleTime,
 		arg.WindowPolicy,
 		arg.ExcludeSegmentIds,
+		arg.Trigger,
+		arg.TriggerName,
 		arg.Now,
 	)
 	var id int32
@@ -132,7 +138,7 @@ func (q *Queries) CampaignInsert(ctx context.Context, arg CampaignInsertParams) 
 }
 
 const campaignList = `-- name: CampaignList :many
-SELECT c.id, c.topic, c.template_id, c.segment_id, c.segment_query, c.subscription_topic_id, c.status, c.status_reason, c.rate_limit_per_second, c.quiet_start, c.quiet_end, c.timezone, c.schedule_time, c.created_at, c.updated_at, c.priority, c.failure_threshold_percent, c.canary_percent, c.frequency_cap_count, c.frequency_cap_days, c.window_policy, c.exclude_segment_ids, t.id, t.name, t.version, t.channel, t.locale, t.created_at, t.updated_at FROM campaigns c JOIN templates t ON t.id = c.template_id
+SELECT c.id, c.topic, c.template_id, c.segment_id, c.segment_query, c.subscription_topic_id, c.status, c.status_reason, c.rate_limit_per_second, c.quiet_start, c.quiet_end, c.timezone, c.schedule_time, c.created_at, c.updated_at, c.priority, c.failure_threshold_percent, c.canary_percent, c.frequency_cap_count, c.frequency_cap_days, c.window_policy, c.exclude_segment_ids, c.trigger, c.trigger_name, t.id, t.name, t.version, t.channel, t.locale, t.created_at, t.updated_at FROM campaigns c JOIN templates t ON t.id = c.template_id
 WHERE ($1::text IS NULL OR c.status = $1) AND ($2::integer IS NULL OR c.id < $2)
 ORDER BY c.id DESC LIMIT $3
 `
@@ -180,6 +186,8 @@ func (q *Queries) CampaignList(ctx context.Context, arg CampaignListParams) ([]C
 			&i.Campaign.FrequencyCapDays,
 			&i.Campaign.WindowPolicy,
 			&i.Campaign.ExcludeSegmentIds,
+			&i.Campaign.Trigger,
+			&i.Campaign.TriggerName,
 			&i.Template.ID,
 			&i.Template.Name,
 			&i.Template.Version,
@@ -199,7 +207,7 @@ func (q *Queries) CampaignList(ctx context.Context, arg CampaignListParams) ([]C
 }
 
 const campaignLockPlan = `-- name: CampaignLockPlan :one
-SELECT id, topic, template_id, segment_id, segment_query, subscription_topic_id, status, status_reason, rate_limit_per_second, quiet_start, quiet_end, timezone, schedule_time, created_at, updated_at, priority, failure_threshold_percent, canary_percent, frequency_cap_count, frequency_cap_days, window_policy, exclude_segment_ids FROM campaigns WHERE id = $1 FOR UPDATE
+SELECT id, topic, template_id, segment_id, segment_query, subscription_topic_id, status, status_reason, rate_limit_per_second, quiet_start, quiet_end, timezone, schedule_time, created_at, updated_at, priority, failure_threshold_percent, canary_percent, frequency_cap_count, frequency_cap_days, window_policy, exclude_segment_ids, trigger, trigger_name FROM campaigns WHERE id = $1 FOR UPDATE
 `
 
 func (q *Queries) CampaignLockPlan(ctx context.Context, id int32) (Campaign, error) {
@@ -228,6 +236,8 @@ func (q *Queries) CampaignLockPlan(ctx context.Context, id int32) (Campaign, err
 		&i.FrequencyCapDays,
 		&i.WindowPolicy,
 		&i.ExcludeSegmentIds,
+		&i.Trigger,
+		&i.TriggerName,
 	)
 	return i, err
 }
@@ -270,8 +280,8 @@ const campaignUpdate = `-- name: CampaignUpdate :exec
 UPDATE campaigns SET topic = $1, template_id = $2, segment_id = $3, segment_query = $4,
     rate_limit_per_second = $5, priority = $6, failure_threshold_percent = $7,
     canary_percent = $8, frequency_cap_count = $9, frequency_cap_days = $10, quiet_start = $11, quiet_end = $12, timezone = $13,
-    schedule_time = $14, window_policy = $15, exclude_segment_ids = $16, updated_at = $17
-WHERE id = $18
+    schedule_time = $14, window_policy = $15, exclude_segment_ids = $16, trigger = $17, trigger_name = $18, updated_at = $19
+WHERE id = $20
 `
 
 type CampaignUpdateParams struct {
@@ -291,6 +301,8 @@ type CampaignUpdateParams struct {
 	ScheduleTime            *time.Time
 	WindowPolicy            string
 	ExcludeSegmentIds       []int32
+	Trigger                 string
+	TriggerName             string
 	Now                     time.Time
 	ID                      int32
 }
@@ -313,6 +325,8 @@ func (q *Queries) CampaignUpdate(ctx context.Context, arg CampaignUpdateParams) 
 		arg.ScheduleTime,
 		arg.WindowPolicy,
 		arg.ExcludeSegmentIds,
+		arg.Trigger,
+		arg.TriggerName,
 		arg.Now,
 		arg.ID,
 	)
@@ -320,10 +334,10 @@ func (q *Queries) CampaignUpdate(ctx context.Context, arg CampaignUpdateParams) 
 }
 
 const runsNewest = `-- name: RunsNewest :many
-SELECT DISTINCT ON (campaign_id) id, campaign_id, number, kind, template_id, template_version, sender_id, started_by, started_at, not_before, frozen_at, audience_size, finished_at, settled_at, retry_states, retry_error_codes, canary_passed_at, breaker_since, awaits_template FROM campaign_runs WHERE campaign_id = ANY($1::integer[]) ORDER BY campaign_id, number DESC
+SELECT DISTINCT ON (campaign_id) id, campaign_id, number, kind, template_id, template_version, sender_id, started_by, started_at, not_before, frozen_at, audience_size, finished_at, settled_at, retry_states, retry_error_codes, canary_passed_at, breaker_since, awaits_template, closed_at, next_start_at FROM campaign_runs WHERE campaign_id = ANY($1::integer[]) AND kind <> 'test' ORDER BY campaign_id, number DESC
 `
 
-// The newest run of each of the campaigns that has one.
+// The newest run of each of the campaigns that has one; a test does not count.
 func (q *Queries) RunsNewest(ctx context.Context, campaignIds []int32) ([]CampaignRun, error) {
 	rows, err := q.db.Query(ctx, runsNewest, campaignIds)
 	if err != nil {
@@ -353,6 +367,8 @@ func (q *Queries) RunsNewest(ctx context.Context, campaignIds []int32) ([]Campai
 			&i.CanaryPassedAt,
 			&i.BreakerSince,
 			&i.AwaitsTemplate,
+			&i.ClosedAt,
+			&i.NextStartAt,
 		); err != nil {
 			return nil, err
 		}

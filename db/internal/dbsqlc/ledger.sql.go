@@ -288,8 +288,8 @@ func (q *Queries) CampaignGate(ctx context.Context, id int32) (string, error) {
 }
 
 const deliveryGet = `-- name: DeliveryGet :one
-SELECT m.id, m.state, m.reason, m.waits_until, m.user_id, m.channel, m.accepted_at, m.attempt_count,
-       r.id AS run_id, r.number AS run_number, r.campaign_id, r.sender_id,
+SELECT m.id, m.state, m.reason, m.waits_until, m.user_id, m.channel, m.accepted_at, m.attempt_count, m.variables,
+       r.id AS run_id, r.number AS run_number, r.campaign_id, r.sender_id, (r.kind = 'test')::boolean AS test,
        c.status AS campaign_status, c.rate_limit_per_second, c.priority, c.quiet_start, c.quiet_end, c.timezone, c.subscription_topic_id,
        u.phone_number, u.attributes, u.consent_state, u.zones, u.jurisdiction, u.last_inbound_at,
        suppression_scopes(m.channel, c.subscription_topic_id)::text[] AS scopes,
@@ -337,10 +337,12 @@ type DeliveryGetRow struct {
 	Channel             string
 	AcceptedAt          *time.Time
 	AttemptCount        int16
+	Variables           json.RawMessage
 	RunID               int64
 	RunNumber           int32
 	CampaignID          int32
 	SenderID            int32
+	Test                bool
 	CampaignStatus      string
 	RateLimitPerSecond  int32
 	Priority            string
@@ -388,10 +390,12 @@ func (q *Queries) DeliveryGet(ctx context.Context, arg DeliveryGetParams) (Deliv
 		&i.Channel,
 		&i.AcceptedAt,
 		&i.AttemptCount,
+		&i.Variables,
 		&i.RunID,
 		&i.RunNumber,
 		&i.CampaignID,
 		&i.SenderID,
+		&i.Test,
 		&i.CampaignStatus,
 		&i.RateLimitPerSecond,
 		&i.Priority,

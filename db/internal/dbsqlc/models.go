@@ -91,6 +91,8 @@ type Campaign struct {
 	FrequencyCapDays        *int16
 	WindowPolicy            string
 	ExcludeSegmentIds       []int32
+	Trigger                 string
+	TriggerName             string
 }
 
 type CampaignRun struct {
@@ -113,6 +115,8 @@ type CampaignRun struct {
 	CanaryPassedAt  *time.Time
 	BreakerSince    *time.Time
 	AwaitsTemplate  bool
+	ClosedAt        *time.Time
+	NextStartAt     *time.Time
 }
 
 type Cohort struct {
@@ -264,6 +268,7 @@ type Message struct {
 	ReadAt       *time.Time
 	EndedAt      *time.Time
 	UpdatedAt    time.Time
+	Variables    json.RawMessage
 }
 
 type Outbox struct {

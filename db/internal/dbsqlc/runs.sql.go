@@ -14,7 +14,7 @@ import (
 )
 
 const audienceSource = `-- name: AudienceSource :one
-SELECT r.id, r.campaign_id, r.number, r.kind, r.template_id, r.template_version, r.sender_id, r.started_by, r.started_at, r.not_before, r.frozen_at, r.audience_size, r.finished_at, r.settled_at, r.retry_states, r.retry_error_codes, r.canary_passed_at, r.breaker_since, r.awaits_template, c.subscription_topic_id, coalesce(c.segment_query, s.definition)::jsonb AS definition, c.exclude_segment_ids, t.channel
+SELECT r.id, r.campaign_id, r.number, r.kind, r.template_id, r.template_version, r.sender_id, r.started_by, r.started_at, r.not_before, r.frozen_at, r.audience_size, r.finished_at, r.settled_at, r.retry_states, r.retry_error_codes, r.canary_passed_at, r.breaker_since, r.awaits_template, r.closed_at, r.next_start_at, c.subscription_topic_id, coalesce(c.segment_query, s.definition)::jsonb AS definition, c.exclude_segment_ids, t.channel
 FROM campaign_runs r
 JOIN campaigns c ON c.id = r.campaign_id
 JOIN templates t ON t.id = r.template_id
@@ -55,6 +55,8 @@ func (q *Queries) AudienceSource(ctx context.Context, id int64) (AudienceSourceR
 		&i.CampaignRun.CanaryPassedAt,
 		&i.CampaignRun.BreakerSince,
 		&i.CampaignRun.AwaitsTemplate,
+		&i.CampaignRun.ClosedAt,
+		&i.CampaignRun.NextStartAt,
 		&i.SubscriptionTopicID,
 		&i.Definition,
 		&i.ExcludeSegmentIds,
@@ -173,7 +175,7 @@ func (q *Queries) BatchGet(ctx context.Context, arg BatchGetParams) ([]int32, er
 
 const campaignAudienceSource = `-- name: CampaignAudienceSource :one
 SELECT c.subscription_topic_id, coalesce(c.segment_query, s.definition)::jsonb AS definition, c.priority, c.exclude_segment_ids, c.quiet_start, c.quiet_end, c.timezone,
-       t.channel, tv.content, (c.priority = 'bulk' AND num_nonnulls(c.frequency_cap_count, l.person_messages_per_day, l.person_messages_per_week,
+       c.trigger, t.channel, tv.content, (c.priority = 'bulk' AND num_nonnulls(c.frequency_cap_count, l.person_messages_per_day, l.person_messages_per_week,
            l.person_topic_messages_per_day, l.person_topic_messages_per_week) > 0)::boolean AS capped,
        c.window_policy, tv.category, tv.collapse_whitespace,
        (SELECT jsonb_agg(to_jsonb(v) - 'variables' ORDER BY v.position) FROM template_variants v
@@ -194,6 +196,7 @@ type CampaignAudienceSourceRow struct {
 	QuietStart          *int16
 	QuietEnd            *int16
 	Timezone            string
+	Trigger             string
 	Channel             string
 	Content             string
 	Capped              bool
@@ -214,6 +217,7 @@ func (q *Queries) CampaignAudienceSource(ctx context.Context, id int32) (Campaig
 		&i.QuietStart,
 		&i.QuietEnd,
 		&i.Timezone,
+		&i.Trigger,
 		&i.Channel,
 		&i.Content,
 		&i.Capped,
@@ -237,7 +241,7 @@ func (q *Queries) CampaignGatesClose(ctx context.Context, ids []int32) error {
 }
 
 const campaignLock = `-- name: CampaignLock :one
-SELECT c.id, c.status, c.template_id, c.schedule_time, c.rate_limit_per_second, t.version AS template_version, t.channel
+SELECT c.id, c.status, c.template_id, c.schedule_time, c.rate_limit_per_second, c.trigger, t.version AS template_version, t.channel
 FROM campaigns c JOIN templates t ON t.id = c.template_id
 WHERE c.id = $1
 FOR UPDATE OF c
@@ -249,6 +253,7 @@ type CampaignLockRow struct {
 	TemplateID         int32
 	ScheduleTime       *time.Time
 	RateLimitPerSecond int32
+	Trigger            string
 	TemplateVersion    int32
 	Channel            string
 }
@@ -262,6 +267,7 @@ func (q *Queries) CampaignLock(ctx context.Context, id int32) (CampaignLockRow, 
 		&i.TemplateID,
 		&i.ScheduleTime,
 		&i.RateLimitPerSecond,
+		&i.Trigger,
 		&i.TemplateVersion,
 		&i.Channel,
 	)
@@ -426,7 +432,7 @@ const retryCount = `-- name: RetryCount :one
 SELECT count(*) FROM (
     SELECT DISTINCT ON (m.user_id) m.state, m.error_code
     FROM messages m JOIN campaign_runs r ON r.id = m.run_id
-    WHERE r.campaign_id = $1 AND m.user_id IS NOT NULL
+    WHERE r.campaign_id = $1 AND r.kind <> 'test' AND m.user_id IS NOT NULL
     ORDER BY m.user_id, r.number DESC, m.id DESC) n
 WHERE n.state = ANY($2::text[]) AND (cardinality($3::integer[]) = 0 OR n.error_code = ANY($3::integer[]))
 `
@@ -446,7 +452,7 @@ func (q *Queries) RetryCount(ctx context.Context, arg RetryCountParams) (int64, 
 }
 
 const runActive = `-- name: RunActive :one
-SELECT id, number FROM campaign_runs WHERE campaign_id = $1 AND finished_at IS NULL
+SELECT id, number FROM campaign_runs WHERE campaign_id = $1 AND finished_at IS NULL AND kind <> 'test'
 `
 
 type RunActiveRow struct {
@@ -486,7 +492,7 @@ func (q *Queries) RunBacklog(ctx context.Context, arg RunBacklogParams) (int64, 
 }
 
 const runByNumber = `-- name: RunByNumber :one
-SELECT id, campaign_id, number, kind, template_id, template_version, sender_id, started_by, started_at, not_before, frozen_at, audience_size, finished_at, settled_at, retry_states, retry_error_codes, canary_passed_at, breaker_since, awaits_template FROM campaign_runs WHERE campaign_id = $1 AND number = $2
+SELECT id, campaign_id, number, kind, template_id, template_version, sender_id, started_by, started_at, not_before, frozen_at, audience_size, finished_at, settled_at, retry_states, retry_error_codes, canary_passed_at, breaker_since, awaits_template, closed_at, next_start_at FROM campaign_runs WHERE campaign_id = $1 AND number = $2
 `
 
 type RunByNumberParams struct {
@@ -517,6 +523,8 @@ func (q *Queries) RunByNumber(ctx context.Context, arg RunByNumberParams) (Campa
 		&i.CanaryPassedAt,
 		&i.BreakerSince,
 		&i.AwaitsTemplate,
+		&i.ClosedAt,
+		&i.NextStartAt,
 	)
 	return i, err
 }
@@ -578,7 +586,7 @@ func (q *Queries) RunFreezeNobody(ctx context.Context, arg RunFreezeNobodyParams
 }
 
 const runGet = `-- name: RunGet :one
-SELECT r.id, r.campaign_id, r.number, r.kind, r.template_id, r.template_version, r.sender_id, r.started_by, r.started_at, r.not_before, r.frozen_at, r.audience_size, r.finished_at, r.settled_at, r.retry_states, r.retry_error_codes, r.canary_passed_at, r.breaker_since, r.awaits_template, c.status, c.status_reason, c.rate_limit_per_second, c.priority, c.quiet_start, c.quiet_end, c.timezone,
+SELECT r.id, r.campaign_id, r.number, r.kind, r.template_id, r.template_version, r.sender_id, r.started_by, r.started_at, r.not_before, r.frozen_at, r.audience_size, r.finished_at, r.settled_at, r.retry_states, r.retry_error_codes, r.canary_passed_at, r.breaker_since, r.awaits_template, r.closed_at, r.next_start_at, c.status, c.status_reason, c.rate_limit_per_second, c.priority, c.quiet_start, c.quiet_end, c.timezone,
        coalesce(p.id, 0)::integer AS portfolio_id,
        ARRAY(SELECT v.approval FROM template_variants v
              WHERE v.template_id = r.template_id AND v.version = r.template_version AND c.window_policy = 'template')::text[] AS approvals,
@@ -628,6 +636,8 @@ func (q *Queries) RunGet(ctx context.Context, id int64) (RunGetRow, error) {
 		&i.CampaignRun.CanaryPassedAt,
 		&i.CampaignRun.BreakerSince,
 		&i.CampaignRun.AwaitsTemplate,
+		&i.CampaignRun.ClosedAt,
+		&i.CampaignRun.NextStartAt,
 		&i.Status,
 		&i.StatusReason,
 		&i.RateLimitPerSecond,
@@ -749,7 +759,7 @@ func (q *Queries) RunLeases(ctx context.Context, arg RunLeasesParams) (int64, er
 }
 
 const runList = `-- name: RunList :many
-SELECT id, campaign_id, number, kind, template_id, template_version, sender_id, started_by, started_at, not_before, frozen_at, audience_size, finished_at, settled_at, retry_states, retry_error_codes, canary_passed_at, breaker_since, awaits_template FROM campaign_runs WHERE campaign_id = $1 AND ($2::integer IS NULL OR number < $2)
+SELECT id, campaign_id, number, kind, template_id, template_version, sender_id, started_by, started_at, not_before, frozen_at, audience_size, finished_at, settled_at, retry_states, retry_error_codes, canary_passed_at, breaker_since, awaits_template, closed_at, next_start_at FROM campaign_runs WHERE campaign_id = $1 AND ($2::integer IS NULL OR number < $2)
 ORDER BY number DESC LIMIT $3
 `
 
@@ -788,6 +798,8 @@ func (q *Queries) RunList(ctx context.Context, arg RunListParams) ([]CampaignRun
 			&i.CanaryPassedAt,
 			&i.BreakerSince,
 			&i.AwaitsTemplate,
+			&i.ClosedAt,
+			&i.NextStartAt,
 		); err != nil {
 			return nil, err
 		}
