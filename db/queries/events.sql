@@ -39,6 +39,7 @@ WITH asked AS (
             WHEN u.consent_state = 'PENDING' THEN @no_consent::text
             WHEN u.consent_state = 'OPT_OUT' THEN @opted_out::text
             WHEN u.consent_state = 'STOP' THEN @stopped::text
+            WHEN u.suppressed && suppression_scopes(@channel, sqlc.narg(topic_id)::integer) THEN 'suppressed'
             WHEN sqlc.narg(topic_id)::integer IS NOT NULL AND NOT EXISTS (
                 SELECT 1 FROM subscriptions s WHERE s.topic_id = sqlc.narg(topic_id) AND s.user_id = u.id) THEN @not_subscribed::text
             ELSE '' END)::text AS reason
