@@ -41,7 +41,7 @@ type world struct {
 func newWorld(t *testing.T, n int, now time.Time, change func(*campaign.Campaign)) *world {
 	t.Helper()
 	ctx, url := t.Context(), dbtest.URL(t)
-	store, err := db.Open(ctx, url)
+	store, err := db.Open(ctx, url, db.SuppressionKeys(dbtest.Keys))
 	require.NoError(t, err)
 	t.Cleanup(store.Close)
 	pool, err := pgxpool.New(ctx, url)

@@ -88,12 +88,15 @@ func (x *recipientExport) more() error {
 	return nil
 }
 
-func (x *recipientExport) write(cells ...string) {
+func (x *recipientExport) write(cells ...string) { writeCSV(&x.text, cells...) }
+
+// writeCSV writes one record.
+func writeCSV(text *bytes.Buffer, cells ...string) {
 	safe := make([]string, len(cells))
 	for i, cell := range cells {
 		safe[i] = harmless(cell)
 	}
-	w := csv.NewWriter(&x.text)
+	w := csv.NewWriter(text)
 	w.UseCRLF = true
 	_ = w.Write(safe) // a buffer never fails
 	w.Flush()

@@ -53,6 +53,8 @@ type Store interface {
 	keyStore
 	idempotencyStore
 	userStore
+	privacyStore
+	suppressionStore
 	importStore
 	segmentStore
 	templateStore

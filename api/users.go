@@ -9,6 +9,7 @@ import (
 	"github.com/event-stream-engine/ese/api/internal/openapi"
 	"github.com/event-stream-engine/ese/internal/fault"
 	"github.com/event-stream-engine/ese/internal/phone"
+	"github.com/event-stream-engine/ese/internal/suppression"
 	"github.com/event-stream-engine/ese/internal/user"
 )
 
@@ -20,7 +21,6 @@ type userStore interface {
 	UserTotal(ctx context.Context, consent user.ConsentState, prefix string) (int64, error)
 	// UpdateUser leaves attributes alone when they are nil.
 	UpdateUser(ctx context.Context, number phone.Number, attributes user.Attributes, change user.Change, actor string, now time.Time) (user.User, error)
-	EraseUser(ctx context.Context, number phone.Number, actor string, now time.Time) error
 }
 
 func (s *server) ListUsers(ctx context.Context, r openapi.ListUsersRequestObject) (openapi.ListUsersResponseObject, error) {
@@ -62,7 +62,7 @@ func (s *server) CreateUser(ctx context.Context, r openapi.CreateUserRequestObje
 	if err != nil {
 		return nil, err
 	}
-	change := user.Change{State: user.ConsentState(value(r.Body.ConsentState)), Source: user.SourceEdit}
+	change := user.Change{State: user.ConsentState(value(r.Body.ConsentState)), Source: user.SourceAPI, CallerIP: callerIP(ctx)}
 	u, err := s.Store.CreateUser(ctx, number, attributes, change, principalOf(ctx).Name, s.Now())
 	if err != nil {
 		return nil, err
@@ -93,14 +93,17 @@ func (s *server) UpdateUser(ctx context.Context, r openapi.UpdateUserRequestObje
 		}
 	}
 	shown, err := s.changeUser(ctx, r.PhoneNumber, attributes, user.Change{
-		State: user.ConsentState(value(r.Body.ConsentState)), Source: user.SourceEdit,
+		State: user.ConsentState(value(r.Body.ConsentState)), Source: user.SourceAPI, CallerIP: callerIP(ctx),
 	})
 	return openapi.UpdateUser200JSONResponse(shown), err
 }
 
 // SetConsent records a decision. Only as an operator's, who answers for the evidence, can it lift a STOP.
 func (s *server) SetConsent(ctx context.Context, r openapi.SetConsentRequestObject) (openapi.SetConsentResponseObject, error) {
-	change := user.Change{State: user.ConsentState(r.Body.ConsentState), Source: user.SourceEdit, Evidence: r.Body.Evidence}
+	change := user.Change{
+		State: user.ConsentState(r.Body.ConsentState), Source: user.SourceAPI, Evidence: r.Body.Evidence, Wording: value(r.Body.Wording),
+		CallerIP: callerIP(ctx),
+	}
 	if value(r.Body.Source) == openapi.ConsentSourceOperator {
 		change.Source = user.SourceOperator
 	}
@@ -118,14 +121,6 @@ func (s *server) changeUser(ctx context.Context, path string, attributes user.At
 		return openapi.User{}, err
 	}
 	return showUser(u)
-}
-
-func (s *server) DeleteUser(ctx context.Context, r openapi.DeleteUserRequestObject) (openapi.DeleteUserResponseObject, error) {
-	number, err := s.pathNumber(r.PhoneNumber)
-	if err != nil {
-		return nil, err
-	}
-	return openapi.DeleteUser204Response{}, s.Store.EraseUser(ctx, number, principalOf(ctx).Name, s.Now())
 }
 
 // region is the country of numbers without a country code: the given one, else the engine's own.
@@ -159,7 +154,8 @@ func showUser(u user.User) (openapi.User, error) {
 	}
 	return openapi.User{
 		PhoneNumber: u.Phone.String(), Name: none(name), Attributes: attributes, ConsentState: openapi.ConsentState(u.Consent),
-		Region: none(u.Region), Timezones: zones, CreatedAt: u.CreatedAt, UpdatedAt: u.UpdatedAt, LastInboundAt: u.LastInboundAt,
+		Suppressed: each(u.Suppressed, func(s suppression.Scope) openapi.SuppressionScope { return openapi.SuppressionScope(s) }),
+		Region:     none(u.Region), Timezones: zones, CreatedAt: u.CreatedAt, UpdatedAt: u.UpdatedAt, LastInboundAt: u.LastInboundAt,
 	}, nil
 }
 

@@ -119,6 +119,9 @@ func (s *Store) ProcessImport(ctx context.Context, id uuid.UUID, atMost int, now
 		}
 		c := &importChunk{imp: imp, people: map[phone.Number]*importPerson{}}
 		c.read(rows)
+		if err := s.shareSuppressions(ctx); err != nil {
+			return err
+		}
 		if err := s.saveChunk(ctx, c, now); err != nil {
 			return err
 		}
@@ -377,16 +380,17 @@ func (s *Store) insertPeople(ctx context.Context, c *importChunk, people []*impo
 	if err != nil {
 		return nil, translate(err, "new users")
 	}
-	for _, row := range rows {
-		number := phone.Number(row.PhoneNumber)
-		added[number] = true
-		if consent, line, err := c.people[number].consent(""); err != nil {
+	numbers := make([]phone.Number, len(rows))
+	for i, row := range rows {
+		numbers[i] = phone.Number(row.PhoneNumber)
+		added[numbers[i]] = true
+		consent, line, err := c.people[numbers[i]].consent("")
+		if err != nil {
 			return nil, err
-		} else if consent != user.Pending {
-			record(row.ID, consent, line)
 		}
+		record(row.ID, consent, line)
 	}
-	return added, nil
+	return added, s.suppressAdded(ctx, numbers)
 }
 
 // settleRows drops the rows that were taken over, and leaves of the refused ones what was wrong with them.

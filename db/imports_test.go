@@ -144,7 +144,7 @@ func TestImportIsTakenUpAgain(t *testing.T) {
 	require.Equal(t, 4, imp.Processed)
 	imp = b.process(t, id, 4)
 	require.Equal(t, 6, imp.Processed)
-	require.Len(t, b.events(t), 3, "an event for each change, once")
+	require.Len(t, b.events(t), 5, "an event for each change, once, and for each who was added")
 	imp = b.process(t, id, 4)
 	require.Equal(t, 6, imp.Processed, "an import that is over stays as it is")
 }

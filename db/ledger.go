@@ -30,6 +30,7 @@ func (s *Store) Delivery(ctx context.Context, runID int64, seq int) (ledger.Deli
 		CampaignStatus: campaign.Status(r.CampaignStatus),
 		RatePerSecond:  int(r.RateLimitPerSecond), Quiet: quietHours(r.QuietStart, r.QuietEnd), Timezone: r.Timezone,
 		Channel: message.Channel(r.Channel), Content: r.Content, Sender: r.Sender,
+		Scopes: r.Scopes, Suppressed: r.Suppressed,
 	}
 	if r.SubscriptionTopicID != nil {
 		d.Subscribed = &r.Subscribed
@@ -81,8 +82,8 @@ func (s *Store) Cancel(ctx context.Context, id uuid.UUID, reason string, now tim
 }
 
 // Begin opens an attempt at a pending message: the one step that decides that it is sent now, by this caller and by no
-// other. It re-reads what may have changed, the campaign's status and the person's consent, and holds both until the
-// attempt is recorded, so that a pause or a STOP that was answered before is never overtaken.
+// other. It re-reads what may have changed, the campaign's status and the person's consent and suppressions, and
+// holds both until the attempt is recorded, so that a pause or a STOP that was answered before is never overtaken.
 func (s *Store) Begin(ctx context.Context, d ledger.Delivery, a ledger.Attempt, steps []compliance.Finding) (ledger.Begun, error) {
 	raw, err := json.Marshal(steps)
 	if err != nil {
@@ -91,14 +92,14 @@ func (s *Store) Begin(ctx context.Context, d ledger.Delivery, a ledger.Attempt, 
 	row, err := s.q(ctx).AttemptBegin(ctx, dbsqlc.AttemptBeginParams{
 		CampaignID: int32(d.CampaignID), UserID: d.UserID, SendingStatuses: sendingStatuses, SendableConsents: sendableConsents,
 		MessageID: d.MessageID, AttemptID: a.ID, LeaseUntil: a.LeaseUntil, GrantedAt: &a.GrantedAt, Now: a.StartedAt,
-		BodySha256: a.BodySHA256[:], Steps: raw,
+		BodySha256: a.BodySHA256[:], Steps: raw, Scopes: d.Scopes,
 	})
 	switch {
 	case err != nil:
 		return "", translate(err, "attempt")
 	case !campaign.Status(row.CampaignStatus).MaySend():
 		return ledger.NotRunning, nil
-	case !user.ConsentState(row.ConsentState).Sendable():
+	case !user.ConsentState(row.ConsentState).Sendable(), row.Suppressed:
 		return ledger.NotConsenting, nil
 	case row.AttemptNumber == 0:
 		return ledger.NotMine, nil

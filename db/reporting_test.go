@@ -29,7 +29,7 @@ type books struct {
 func open(t *testing.T) books {
 	t.Helper()
 	url := dbtest.URL(t)
-	store, err := db.Open(t.Context(), url)
+	store, err := db.Open(t.Context(), url, db.SuppressionKeys(dbtest.Keys))
 	require.NoError(t, err)
 	t.Cleanup(store.Close)
 	pool, err := pgxpool.New(t.Context(), url)

@@ -272,6 +272,7 @@ WITH audience AS MATERIALIZED (
         WHEN u.consent_state = 'PENDING' THEN $4::text
         WHEN u.consent_state = 'OPT_OUT' THEN $5::text
         WHEN u.consent_state = 'STOP' THEN $6::text
+        WHEN u.suppressed && suppression_scopes($3, $7) THEN 'suppressed'
         WHEN $7::integer IS NOT NULL AND NOT EXISTS (
             SELECT 1 FROM subscriptions s WHERE s.topic_id = $7 AND s.user_id = u.id) THEN $8::text
         ELSE '' END AS reason) v
@@ -503,11 +504,11 @@ func (s *Store) Audience(ctx context.Context, campaignID int64, now time.Time) (
 	if err != nil {
 		return nil, err
 	}
-	where, args := segment.Compile(expr, 1)
+	where, args := segment.Compile(expr, 2)
 	rows, err := s.conn(ctx).Query(ctx, `
-		SELECT u.id, u.attributes, u.consent_state, u.zones, $1::integer IS NULL OR EXISTS (
+		SELECT u.id, u.attributes, u.consent_state, u.zones, u.suppressed && suppression_scopes($2, $1), $1::integer IS NULL OR EXISTS (
 		    SELECT 1 FROM subscriptions s WHERE s.topic_id = $1 AND s.user_id = u.id)
-		FROM users u WHERE `+where, append([]any{source.SubscriptionTopicID}, args...)...)
+		FROM users u WHERE `+where, append([]any{source.SubscriptionTopicID, source.Channel}, args...)...)
 	if err != nil {
 		return nil, translate(err, "audience")
 	}
@@ -518,7 +519,7 @@ func (s *Store) Audience(ctx context.Context, campaignID int64, now time.Time) (
 	counts := map[campaign.VerdictCount]int{}
 	var attributes json.RawMessage
 	var subscribed bool
-	_, err = pgx.ForEachRow(rows, []any{&d.UserID, &attributes, &d.Consent, &d.Zones, &subscribed}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{&d.UserID, &attributes, &d.Consent, &d.Zones, &d.Suppressed, &subscribed}, func() error {
 		d.Attributes = nil
 		if err := json.Unmarshal(attributes, &d.Attributes); err != nil {
 			return fmt.Errorf("attributes of a user: %w", err)

@@ -16,6 +16,7 @@ type Activities struct {
 	Dispatch *activities.Dispatch
 	Delivery *activities.Delivery
 	Imports  *activities.Imports
+	Privacy  *activities.Privacy
 }
 
 // New makes a worker that serves until it is stopped; activities under way then get grace to end.
@@ -44,7 +45,10 @@ func Register(r sdkworker.Registry, a Activities) {
 	r.RegisterWorkflow(workflows.Batch)
 	r.RegisterWorkflow(workflows.Recipient)
 	r.RegisterWorkflow(workflows.Import)
+	r.RegisterWorkflow(workflows.Erasure)
+	r.RegisterWorkflow(workflows.Retention)
 	r.RegisterActivity(a.Dispatch)
 	r.RegisterActivity(a.Delivery)
 	r.RegisterActivity(a.Imports)
+	r.RegisterActivity(a.Privacy)
 }

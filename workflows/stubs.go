@@ -22,6 +22,7 @@ var (
 	dispatch *activities.Dispatch
 	delivery *activities.Delivery
 	imports  *activities.Imports
+	private  *activities.Privacy
 )
 
 // forever retries until it works: a database or a provider that is down comes back.
@@ -99,6 +100,21 @@ func processImport(ctx workflow.Context, in outbox.Import) error {
 
 func failImport(ctx workflow.Context, in outbox.Import) error {
 	return workflow.ExecuteActivity(regular(ctx, time.Minute, "record the failure"), imports.FailImport, in).Get(ctx, nil)
+}
+
+func eraseCopies(ctx workflow.Context, in outbox.Erasure) (out activities.ErasureStep, err error) {
+	ctx = workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
+		StartToCloseTimeout: time.Hour, HeartbeatTimeout: time.Minute, RetryPolicy: forever, Summary: "have the provider's copies removed",
+	})
+	err = workflow.ExecuteActivity(ctx, private.EraseCopies, in).Get(ctx, &out)
+	return out, err
+}
+
+func retire(ctx workflow.Context) error {
+	ctx = workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
+		StartToCloseTimeout: 24 * time.Hour, HeartbeatTimeout: 5 * time.Minute, RetryPolicy: forever, Summary: "empty what was kept for long enough",
+	})
+	return workflow.ExecuteActivity(ctx, private.Retire).Get(ctx, nil)
 }
 
 // executeBatch starts a batch that lives on when this workflow's run ends.

@@ -200,7 +200,7 @@ const numbers = "+9477123"
 func (s *site) person(t *testing.T, n int, consent user.ConsentState, attributes user.Attributes) phone.Number {
 	t.Helper()
 	number := phone.Number(numbers + strconv.Itoa(1000+n))
-	_, err := s.CreateUser(t.Context(), number, attributes, user.Change{State: consent, Source: user.SourceEdit}, "tester", noon)
+	_, err := s.CreateUser(t.Context(), number, attributes, user.Change{State: consent, Source: user.SourceAPI}, "tester", noon)
 	require.NoError(t, err)
 	return number
 }

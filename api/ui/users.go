@@ -134,7 +134,7 @@ func (u *UI) createUser(c *gin.Context) error {
 		if err := fault.Fields(refused...); err != nil {
 			return "", err
 		}
-		change := user.Change{State: consent, Source: user.SourceEdit}
+		change := user.Change{State: consent, Source: user.SourceAPI, CallerIP: c.RemoteIP()}
 		_, err = u.Store.CreateUser(ctx, number, attributes, change, u.Principal(c.Request), u.Now())
 		return "/users", err
 	})

@@ -28,11 +28,14 @@ func runAPI(ctx context.Context, getenv func(string) string) error {
 		return err
 	}
 	log := newLogger(cfg.LogLevel, "api")
-	store, err := openStore(ctx, cfg.DatabaseURL, db.StatementTimeout(statementTimeout))
+	store, err := openStore(ctx, cfg.DatabaseURL, db.StatementTimeout(statementTimeout), db.SuppressionKeys(cfg.SuppressionKeys))
 	if err != nil {
 		return err
 	}
 	defer store.Close()
+	if err := store.CheckSuppressionKeys(ctx); err != nil {
+		return err
+	}
 	if err := ensureSenders(ctx, store, cfg); err != nil {
 		return err
 	}

@@ -20,8 +20,9 @@ import (
 
 // What each part asks for is what the other gives.
 var (
-	_ activities.Sender = (*twilio.Client)(nil)
-	_ api.Store         = (*db.Store)(nil)
+	_ activities.Sender  = (*twilio.Client)(nil)
+	_ activities.Archive = (*twilio.Client)(nil)
+	_ api.Store          = (*db.Store)(nil)
 )
 
 // openStore connects to the database and checks that it answers.

@@ -4,6 +4,8 @@ SELECT m.id, m.state, m.reason, m.waits_until, m.user_id, m.channel, m.accepted_
        r.id AS run_id, r.number AS run_number, r.campaign_id, r.sender_id,
        c.status AS campaign_status, c.rate_limit_per_second, c.quiet_start, c.quiet_end, c.timezone, c.subscription_topic_id,
        u.phone_number, u.attributes, u.consent_state, u.zones,
+       suppression_scopes(m.channel, c.subscription_topic_id)::text[] AS scopes,
+       coalesce(u.suppressed && suppression_scopes(m.channel, c.subscription_topic_id), false)::boolean AS suppressed,
        EXISTS (SELECT 1 FROM subscriptions s WHERE s.topic_id = c.subscription_topic_id AND s.user_id = m.user_id) AS subscribed,
        tv.content, sn.address AS sender
 FROM messages m
@@ -51,14 +53,16 @@ SELECT consent_state FROM users WHERE id = @id FOR SHARE;
 -- name: AttemptBegin :one
 -- The one way from pending to sending: no attempt count means that the message is somebody else's, or done. In one
 -- statement, and locking in the order campaign, person, message, it looks at what may have changed, the campaign's status
--- and the person's consent, and holds both until the attempt is recorded.
+-- and the person's consent and suppressions, and holds both until the attempt is recorded.
 WITH gate AS MATERIALIZED (
     SELECT campaign_gate(@campaign_id) AS status
 ), person AS MATERIALIZED (
-    SELECT u.consent_state FROM gate JOIN users u ON u.id = @user_id WHERE gate.status = ANY(@sending_statuses::text[]) FOR SHARE OF u
+    SELECT u.consent_state, coalesce(u.suppressed && @scopes::text[], u.suppressed <> '{}') AS suppressed
+    FROM gate JOIN users u ON u.id = @user_id WHERE gate.status = ANY(@sending_statuses::text[]) FOR SHARE OF u
 ), m AS (
     UPDATE messages SET state = 'sending', reason = '', waits_until = NULL, attempt_count = attempt_count + 1, updated_at = @now
     FROM person WHERE messages.id = @message_id AND state = 'pending' AND person.consent_state = ANY(@sendable_consents::text[])
+      AND NOT person.suppressed
     RETURNING messages.id, attempt_count
 ), a AS (
     INSERT INTO attempts (id, message_id, number, state, lease_until, started_at, granted_at, body_sha256)
@@ -68,6 +72,7 @@ WITH gate AS MATERIALIZED (
     SELECT a.message_id, a.id, 'proceed', '', @steps, @now FROM a
 )
 SELECT coalesce((SELECT status FROM gate), '')::text AS campaign_status, coalesce((SELECT consent_state FROM person), '')::text AS consent_state,
+       coalesce((SELECT suppressed FROM person), false)::boolean AS suppressed,
        coalesce((SELECT attempt_count FROM m), 0)::smallint AS attempt_number;
 
 -- name: AttemptAccepted :exec

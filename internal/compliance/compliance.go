@@ -27,6 +27,7 @@ const (
 	NoConsent       Reason = "no_consent"        // never agreed, or it is not known
 	OptedOut        Reason = "opted_out"         // declined
 	Stopped         Reason = "stopped"           // said STOP
+	Suppressed      Reason = "suppressed"        // the number is on the list of suppressions
 	NotSubscribed   Reason = "not_subscribed"    // not to the topic that the campaign names
 	InQuietHours    Reason = "quiet_hours"       // waits
 	NoSendingWindow Reason = "no_sending_window" // the quiet hours of the candidate zones leave no common minute
@@ -59,6 +60,7 @@ const (
 type Input struct {
 	Now        time.Time
 	Consent    user.ConsentState
+	Suppressed bool  // the number is, for this message
 	Subscribed *bool // nil: the campaign names no topic
 	// Zones are the IANA zones that the person may be in; DefaultZone stands in when there are none, UTC for an empty
 	// DefaultZone. Unknown names are left out.
@@ -138,6 +140,8 @@ func consent(in Input) Reason {
 		return OptedOut
 	case !in.Consent.Sendable():
 		return NoConsent
+	case in.Suppressed:
+		return Suppressed
 	case in.Subscribed != nil && !*in.Subscribed:
 		return NotSubscribed
 	default:

@@ -32,8 +32,10 @@ type Delivery struct {
 	CampaignStatus campaign.Status
 	RatePerSecond  int
 	Quiet          compliance.QuietHours
-	Timezone       string // for a person without zones
-	Subscribed     *bool  // nil: the campaign names no topic
+	Timezone       string   // for a person without zones
+	Subscribed     *bool    // nil: the campaign names no topic
+	Scopes         []string // of suppressions that forbid it
+	Suppressed     bool     // the person's number is, for one of the scopes
 
 	UserID     int64        // 0: the person was erased
 	Phone      phone.Number // "" with UserID 0
@@ -54,7 +56,7 @@ func (d Delivery) Check(now time.Time) (compliance.Verdict, string) {
 	}
 	content.Length, content.MaxLength = render.Length(content.Body), render.MaxLength(d.Channel)
 	return compliance.Evaluate(compliance.Input{
-		Now: now, Consent: d.Consent, Subscribed: d.Subscribed, Zones: d.Zones, DefaultZone: d.Timezone, Quiet: d.Quiet, Content: content,
+		Now: now, Consent: d.Consent, Suppressed: d.Suppressed, Subscribed: d.Subscribed, Zones: d.Zones, DefaultZone: d.Timezone, Quiet: d.Quiet, Content: content,
 	}), content.Body
 }
 
@@ -321,7 +323,7 @@ const (
 	BegunNow      Begun = "begun"          // it is the caller's to send
 	NotMine       Begun = "not_mine"       // the message is not pending any more
 	NotRunning    Begun = "not_running"    // the campaign is paused or over
-	NotConsenting Begun = "not_consenting" // consent was withdrawn, or the person erased
+	NotConsenting Begun = "not_consenting" // consent was withdrawn, the number suppressed, or the person erased
 )
 
 // Then is what becomes of a message after an attempt that the provider does not have.

@@ -18,6 +18,7 @@ const (
 	WakeCampaign    Kind = "campaign.wake"    // Run: something it waits for may have changed
 	SignalRecipient Kind = "recipient.signal" // Recipient: its ledger row changed
 	StartImport     Kind = "import.start"     // Import
+	StartErasure    Kind = "erasure.start"    // Erasure
 )
 
 // Run names a run of a campaign.
@@ -36,6 +37,11 @@ type Recipient struct {
 // Import names a bulk import of users.
 type Import struct {
 	ImportID uuid.UUID `json:"import_id"`
+}
+
+// Erasure names the erasure of a person.
+type Erasure struct {
+	ErasureID uuid.UUID `json:"erasure_id"`
 }
 
 // Item is one entry of the outbox.

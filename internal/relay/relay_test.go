@@ -36,6 +36,8 @@ func (s *fakeStore) Relay(_ context.Context, _ int, writtenBefore, _ time.Time, 
 
 func (s *fakeStore) LastBatch(context.Context, int64) (int, error) { return s.lastBatch, nil }
 
+func (s *fakeStore) OpenErasures(context.Context, time.Time) ([]uuid.UUID, error) { return nil, nil }
+
 func (s *fakeStore) UnsettledRuns(context.Context, time.Time) ([]outbox.Run, error) { return nil, nil }
 
 // fakeClient keeps what reaches Temporal. Methods that the relay has no business with panic.

@@ -200,6 +200,27 @@ func (c *Client) Fetch(ctx context.Context, sid string) (message.Remote, error) 
 	return remote(m)
 }
 
+// Delete removes one message, its text, numbers and media. A SID that Twilio does not know is a fault.NotFound; a message
+// that Twilio is not done with is a fault.Conflict and can be removed later. Every other failure is an *Error.
+func (c *Client) Delete(ctx context.Context, sid string) error {
+	if !sidPattern.MatchString(sid) {
+		return fault.New(fault.NotFound, "not a message SID")
+	}
+	err := c.api(ctx).DeleteMessage(sid, nil)
+	if e, ok := errors.AsType[*Error](err); ok {
+		switch {
+		case e.HTTPStatus == http.StatusNotFound && (e.Code == codeNotFound || e.Code == 0):
+			return fault.New(fault.NotFound, "Twilio does not know message %s", sid)
+		case e.Code == codeUnfinished || e.HTTPStatus == http.StatusConflict:
+			return fault.New(fault.Conflict, "Twilio is not done with message %s", sid)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("removal of message %s at Twilio: %w", sid, err)
+	}
+	return nil
+}
+
 // List reads the messages between two numbers that were created at or after since (in Twilio's whole seconds), newest
 // first. It fails rather than return a part of them. Twilio's own date filter is not used: it knows days only, and
 // passes over messages that are not sent yet.

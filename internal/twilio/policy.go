@@ -16,6 +16,9 @@ const (
 	codeThrottled   = 20429
 )
 
+// codeUnfinished refuses to remove a message that is still on its way.
+const codeUnfinished = 20009
+
 // codeNotForUS is Meta's refusal to deliver a marketing message: a matter of time everywhere but in the United
 // States, where no such message is delivered at all.
 const codeNotForUS = 63049

@@ -323,14 +323,21 @@ func (s *Simulator) update(w http.ResponseWriter, r *http.Request, unreadable *r
 	s.mu.Lock()
 	s.enqueue(m)
 	res := m.resource(s.account, s.now())
+	scrubbed := s.scrub(m)
 	s.mu.Unlock()
+	if scrubbed != nil {
+		s.log.Error("journal not scrubbed", "error", scrubbed)
+		fail(w, refuse(20500))
+		return
+	}
 	reply(w, http.StatusOK, res)
 }
 
 func (s *Simulator) remove(w http.ResponseWriter, r *http.Request, _ *refusal) {
+	var m *record
 	refused := s.durably(func(now time.Time) (entry, *refusal) {
-		m, refused := s.message(r)
-		if refused != nil {
+		var refused *refusal
+		if m, refused = s.message(r); refused != nil {
 			return entry{}, refused
 		}
 		if !m.ended(now) {
@@ -340,6 +347,14 @@ func (s *Simulator) remove(w http.ResponseWriter, r *http.Request, _ *refusal) {
 	})
 	if refused != nil {
 		fail(w, refused)
+		return
+	}
+	s.mu.Lock()
+	err := s.scrub(m)
+	s.mu.Unlock()
+	if err != nil {
+		s.log.Error("journal not scrubbed", "error", err)
+		fail(w, refuse(20500))
 		return
 	}
 	w.WriteHeader(http.StatusNoContent)

@@ -98,6 +98,9 @@ func New(cfg Config) (*Simulator, error) {
 	}
 	for _, r := range s.state.messages {
 		s.enqueue(r)
+		if err := s.scrub(r); err != nil { // a kill may have come between
+			return nil, errors.Join(fmt.Errorf("simulator: %w", err), s.journal.close())
+		}
 	}
 	s.log.Info("simulator opened", "messages", len(s.state.messages), "callbacks_owed", s.state.owed)
 	return s, nil
@@ -116,11 +119,11 @@ func (s *Simulator) Close() error {
 
 // commit changes the state and returns the batch that makes the change durable. s.mu is held.
 func (s *Simulator) commit(e entry, lazy bool) (*batch, error) {
-	b, err := s.journal.append(e, lazy)
+	at, b, err := s.journal.append(e, lazy)
 	if err != nil {
 		return nil, err
 	}
-	s.state.apply(e)
+	s.state.apply(e, at)
 	return b, nil
 }
 
@@ -142,6 +145,18 @@ func (s *Simulator) durably(build func(now time.Time) (entry, *refusal)) *refusa
 		return refuse(20500)
 	}
 	return nil
+}
+
+// scrub leaves nothing in the journal of what was deleted or redacted, once that is on disk.
+func (s *Simulator) scrub(r *record) error {
+	switch {
+	case r.deleted:
+		return s.journal.scrub(r.place, (*record).forget)
+	case r.redacted:
+		return s.journal.scrub(r.place, (*record).redact)
+	default:
+		return nil
+	}
 }
 
 // accept keeps a message and starts its journey once it is on disk.

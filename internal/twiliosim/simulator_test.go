@@ -664,7 +664,7 @@ func BenchmarkControl(b *testing.B) {
 			SID: newSID(), Direction: directionAPI, From: sender, To: fmt.Sprintf("whatsapp:+9477%07d", i), Body: strings.Repeat("x", 100),
 			Steps: []step{{Status: "queued", At: time.Now()}, {Status: "sent", At: time.Now()}, {Status: "read", At: time.Now()}},
 		}
-		s.state.apply(entry{Accept: r})
+		s.state.apply(entry{Accept: r}, place{})
 	}
 	s.tally.answered = make([]time.Duration, 3*n)
 	for i := range s.tally.answered {

@@ -140,6 +140,39 @@ func (e CheckStatus) Valid() bool {
 	}
 }
 
+// Defines values for ConsentEventSource.
+const (
+	ConsentEventSourceAPI      ConsentEventSource = "api"
+	ConsentEventSourceButton   ConsentEventSource = "button"
+	ConsentEventSourceCarrier  ConsentEventSource = "carrier"
+	ConsentEventSourceImport   ConsentEventSource = "import"
+	ConsentEventSourceKeyword  ConsentEventSource = "keyword"
+	ConsentEventSourceOperator ConsentEventSource = "operator"
+	ConsentEventSourceUnknown  ConsentEventSource = "unknown"
+)
+
+// Valid indicates whether the value is a known member of the ConsentEventSource enum.
+func (e ConsentEventSource) Valid() bool {
+	switch e {
+	case ConsentEventSourceAPI:
+		return true
+	case ConsentEventSourceButton:
+		return true
+	case ConsentEventSourceCarrier:
+		return true
+	case ConsentEventSourceImport:
+		return true
+	case ConsentEventSourceKeyword:
+		return true
+	case ConsentEventSourceOperator:
+		return true
+	case ConsentEventSourceUnknown:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ConsentSource.
 const (
 	ConsentSourceAPI      ConsentSource = "api"
@@ -194,6 +227,24 @@ func (e DecidedOutcome) Valid() bool {
 	case DecidedOutcomeNotSent:
 		return true
 	case DecidedOutcomeSent:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ErasureStatus.
+const (
+	ErasureStatusCOMPLETED ErasureStatus = "COMPLETED"
+	ErasureStatusRUNNING   ErasureStatus = "RUNNING"
+)
+
+// Valid indicates whether the value is a known member of the ErasureStatus enum.
+func (e ErasureStatus) Valid() bool {
+	switch e {
+	case ErasureStatusCOMPLETED:
+		return true
+	case ErasureStatusRUNNING:
 		return true
 	default:
 		return false
@@ -329,6 +380,84 @@ func (e RunKind) Valid() bool {
 	case RunKindRetry:
 		return true
 	case RunKindTrigger:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for SuppressionSource.
+const (
+	SuppressionSourceAPI     SuppressionSource = "api"
+	SuppressionSourceErasure SuppressionSource = "erasure"
+	SuppressionSourceImport  SuppressionSource = "import"
+)
+
+// Valid indicates whether the value is a known member of the SuppressionSource enum.
+func (e SuppressionSource) Valid() bool {
+	switch e {
+	case SuppressionSourceAPI:
+		return true
+	case SuppressionSourceErasure:
+		return true
+	case SuppressionSourceImport:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for SuppressionReason.
+const (
+	SuppressionReasonComplaint     SuppressionReason = "complaint"
+	SuppressionReasonDoNotContact  SuppressionReason = "do_not_contact"
+	SuppressionReasonErased        SuppressionReason = "erased"
+	SuppressionReasonInvalidNumber SuppressionReason = "invalid_number"
+	SuppressionReasonLegal         SuppressionReason = "legal"
+	SuppressionReasonOther         SuppressionReason = "other"
+)
+
+// Valid indicates whether the value is a known member of the SuppressionReason enum.
+func (e SuppressionReason) Valid() bool {
+	switch e {
+	case SuppressionReasonComplaint:
+		return true
+	case SuppressionReasonDoNotContact:
+		return true
+	case SuppressionReasonErased:
+		return true
+	case SuppressionReasonInvalidNumber:
+		return true
+	case SuppressionReasonLegal:
+		return true
+	case SuppressionReasonOther:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for SuppressionWriteReason.
+const (
+	SuppressionWriteReasonComplaint     SuppressionWriteReason = "complaint"
+	SuppressionWriteReasonDoNotContact  SuppressionWriteReason = "do_not_contact"
+	SuppressionWriteReasonInvalidNumber SuppressionWriteReason = "invalid_number"
+	SuppressionWriteReasonLegal         SuppressionWriteReason = "legal"
+	SuppressionWriteReasonOther         SuppressionWriteReason = "other"
+)
+
+// Valid indicates whether the value is a known member of the SuppressionWriteReason enum.
+func (e SuppressionWriteReason) Valid() bool {
+	switch e {
+	case SuppressionWriteReasonComplaint:
+		return true
+	case SuppressionWriteReasonDoNotContact:
+		return true
+	case SuppressionWriteReasonInvalidNumber:
+		return true
+	case SuppressionWriteReasonLegal:
+		return true
+	case SuppressionWriteReasonOther:
 		return true
 	default:
 		return false
@@ -706,13 +835,50 @@ type ComplianceStep struct {
 	Step string `json:"step"`
 }
 
+// ConsentEvent Example: {"actor":"user","caller_ip":null,"consent_state":"STOP","created_at":"2026-11-21T22:38:59Z","evidence":"SM0123456789abcdef0123456789abcdef","previous_state":"OPT_IN","source":"keyword","wording":"stop"}
+type ConsentEvent struct {
+	// Actor Who recorded it: a key, `local`, `user` for the person, `provider`.
+	Actor string `json:"actor"`
+
+	// CallerIP The address that the call to the API came from.
+	CallerIP *string `json:"caller_ip"`
+
+	// ConsentState Only `OPT_IN` may be sent to. `PENDING` is unknown, `OPT_OUT` was withdrawn, `STOP` was said by the person.
+	ConsentState ConsentState `json:"consent_state"`
+	CreatedAt    time.Time    `json:"created_at"`
+
+	// Evidence A message's SID, an import and its line, or the words of whoever recorded it.
+	Evidence *string `json:"evidence"`
+
+	// PreviousState The state before; null in the first event.
+	PreviousState *string `json:"previous_state"`
+
+	// Source How it was said: in a row of an `import`, over the `api`, with a `keyword` or a `button` by the person, as a decision by an
+	// `operator`, or by the `carrier`. `unknown` in what was recorded afterwards.
+	Source ConsentEventSource `json:"source"`
+
+	// Wording The text that the person was shown, or the keyword that they sent.
+	Wording *string `json:"wording"`
+}
+
+// ConsentEventSource How it was said: in a row of an `import`, over the `api`, with a `keyword` or a `button` by the person, as a decision by an
+// `operator`, or by the `carrier`. `unknown` in what was recorded afterwards.
+type ConsentEventSource string
+
+// ConsentHistory defines model for ConsentHistory.
+type ConsentHistory struct {
+	Events     []ConsentEvent `json:"events"`
+	NextCursor *string        `json:"next_cursor"`
+	Total      int64          `json:"total"`
+}
+
 // ConsentSource Who records it; `api` when left out.
 type ConsentSource string
 
 // ConsentState Only `OPT_IN` may be sent to. `PENDING` is unknown, `OPT_OUT` was withdrawn, `STOP` was said by the person.
 type ConsentState string
 
-// ConsentUpdate Example: {"consent_state":"OPT_IN","evidence":"Sign-up form, 2026-11-20","source":"api"}
+// ConsentUpdate Example: {"consent_state":"OPT_IN","evidence":"Sign-up form, 2026-11-20","source":"api","wording":"Yes, send me offers over WhatsApp."}
 type ConsentUpdate struct {
 	// ConsentState Only `OPT_IN` may be sent to. `PENDING` is unknown, `OPT_OUT` was withdrawn, `STOP` was said by the person.
 	ConsentState ConsentState `json:"consent_state"`
@@ -722,6 +888,9 @@ type ConsentUpdate struct {
 
 	// Source Who records it; `api` when left out.
 	Source *ConsentSource `json:"source,omitempty"`
+
+	// Wording The text that the person was shown when they said so.
+	Wording *string `json:"wording,omitempty"`
 }
 
 // Dashboard defines model for Dashboard.
@@ -761,6 +930,26 @@ type Dashboard struct {
 
 // DecidedOutcome What was found out: the provider has the message, or never had it.
 type DecidedOutcome string
+
+// Erasure defines model for Erasure.
+type Erasure struct {
+	CompletedAt *time.Time `json:"completed_at"`
+
+	// Copies Messages that the provider had, as far as is known.
+	Copies int64 `json:"copies"`
+
+	// CopiesRemoved Of these the ones that it has no more.
+	CopiesRemoved int64              `json:"copies_removed"`
+	ErasureID     openapi_types.UUID `json:"erasure_id"`
+	RequestedAt   time.Time          `json:"requested_at"`
+	RequestedBy   string             `json:"requested_by"`
+
+	// Status `COMPLETED`: the provider has nothing any more, and the number is not known here. It does not let go of messages that it is not done with.
+	Status ErasureStatus `json:"status"`
+}
+
+// ErasureStatus `COMPLETED`: the provider has nothing any more, and the number is not known here. It does not let go of messages that it is not done with.
+type ErasureStatus string
 
 // ErrorCodeCount Example: {"count":3,"error_code":63016,"error_message":"Free text outside the 24-hour window.","percentage":75}
 type ErrorCodeCount struct {
@@ -1326,6 +1515,104 @@ type SenderPatch struct {
 // Example: {"delivered":1,"read":1}
 type StateCounts map[string]int64
 
+// Suppression Example: {"actor":"key:2","created_at":"2026-11-21T22:38:59Z","evidence":"Ticket 1293","id":7,"lifted_at":null,"lifted_by":null,"lifted_evidence":null,"masked_phone":"+94…4577","number_hmac":"6ddea498c31e7f2315795a0a0b9456bd34b4b487a14e12843dd1713d4c819b7d","reason":"complaint","scope":"global","source":"api"}
+type Suppression struct {
+	// Actor Who suppressed it.
+	Actor     string    `json:"actor"`
+	CreatedAt time.Time `json:"created_at"`
+	Evidence  *string   `json:"evidence"`
+	ID        int64     `json:"id"`
+
+	// LiftedAt Null while it is in force.
+	LiftedAt       *time.Time `json:"lifted_at"`
+	LiftedBy       *string    `json:"lifted_by"`
+	LiftedEvidence *string    `json:"lifted_evidence"`
+
+	// MaskedPhone The last digits; null when no user has the number.
+	//
+	// Example: +94…4577
+	MaskedPhone *string `json:"masked_phone"`
+
+	// NumberHmac The number's HMAC-SHA-256, in hexadecimal.
+	NumberHmac string `json:"number_hmac"`
+
+	// Reason `erased` is given by the erasure of a user alone.
+	Reason SuppressionReason `json:"reason"`
+
+	// Scope What is not sent: `global`, everything; `channel:whatsapp` or `channel:sms`, what goes over the channel; `topic:` and an id, what
+	// goes to the topic's subscribers.
+	//
+	//
+	// Example: global
+	Scope  SuppressionScope  `json:"scope"`
+	Source SuppressionSource `json:"source"`
+}
+
+// SuppressionSource defines model for Suppression.Source.
+type SuppressionSource string
+
+// SuppressionImport Example: {"added":1,"errors":[{"detail":"is missing","field":"phone_number","line":4}],"failed":1,"known":1,"total":3}
+type SuppressionImport struct {
+	// Added Numbers that are suppressed now and were not before.
+	Added int64 `json:"added"`
+
+	// Errors The first refused rows.
+	Errors []ImportError `json:"errors"`
+
+	// Failed Rows refused.
+	Failed int64 `json:"failed"`
+
+	// Known Rows about a number that was suppressed already, or named before.
+	Known int64 `json:"known"`
+
+	// Total Rows in the file.
+	Total int64 `json:"total"`
+}
+
+// SuppressionLift Example: {"evidence":"Written request of 2026-11-20, ticket 1301"}
+type SuppressionLift struct {
+	// Evidence Why the number may be written to again.
+	Evidence string `json:"evidence"`
+}
+
+// SuppressionList defines model for SuppressionList.
+type SuppressionList struct {
+	NextCursor   *string       `json:"next_cursor"`
+	Suppressions []Suppression `json:"suppressions"`
+	Total        int64         `json:"total"`
+}
+
+// SuppressionReason `erased` is given by the erasure of a user alone.
+type SuppressionReason string
+
+// SuppressionScope What is not sent: `global`, everything; `channel:whatsapp` or `channel:sms`, what goes over the channel; `topic:` and an id, what
+// goes to the topic's subscribers.
+//
+// Example: global
+type SuppressionScope = string
+
+// SuppressionWrite Example: {"evidence":"Ticket 1293","phone_number":"+94771234577","reason":"complaint","scope":"global"}
+type SuppressionWrite struct {
+	// Evidence What it rests on.
+	Evidence *string `json:"evidence,omitempty"`
+
+	// PhoneNumber Any usual spelling of an international number.
+	PhoneNumber string `json:"phone_number"`
+
+	// Reason `other` when left out.
+	Reason *SuppressionWriteReason `json:"reason,omitempty"`
+
+	// Scope What is not sent: `global`, everything; `channel:whatsapp` or `channel:sms`, what goes over the channel; `topic:` and an id, what
+	// goes to the topic's subscribers.
+	//
+	//
+	// Example: global
+	Scope *SuppressionScope `json:"scope,omitempty"`
+}
+
+// SuppressionWriteReason `other` when left out.
+type SuppressionWriteReason string
+
 // Template Example: {"channel":"whatsapp","content":"Hi {name}! Welcome from {city}. Thanks for joining our service! Reply STOP to opt out.","created_at":"2026-11-21T22:38:59Z","id":1,"locale":"en_US","name":"Welcome Message","updated_at":"2026-11-21T22:38:59Z","variables":["name","city"],"version":1}
 type Template struct {
 	Channel   Channel   `json:"channel"`
@@ -1448,7 +1735,7 @@ type UnknownMessageList struct {
 	Total      int64            `json:"total"`
 }
 
-// User Example: {"attributes":{"city":"Colombo","country":"Sri Lanka","name":"Arjuna Silva","timezone":"Asia/Colombo"},"consent_state":"OPT_IN","created_at":"2026-11-21T22:38:59Z","last_inbound_at":null,"name":"Arjuna Silva","phone_number":"+94771234567","region":"LK","timezones":["Asia/Colombo"],"updated_at":"2026-11-21T22:38:59Z"}
+// User Example: {"attributes":{"city":"Colombo","country":"Sri Lanka","name":"Arjuna Silva","timezone":"Asia/Colombo"},"consent_state":"OPT_IN","created_at":"2026-11-21T22:38:59Z","last_inbound_at":null,"name":"Arjuna Silva","phone_number":"+94771234567","region":"LK","suppressed":[],"timezones":["Asia/Colombo"],"updated_at":"2026-11-21T22:38:59Z"}
 type User struct {
 	// Attributes What is known of a person, by name. Values are of any JSON type.
 	//
@@ -1471,9 +1758,20 @@ type User struct {
 	// Region ISO 3166-1 alpha-2, derived from the number.
 	Region *string `json:"region"`
 
+	// Suppressed The scopes of the suppressions in force for the number; empty when there is none.
+	Suppressed []SuppressionScope `json:"suppressed"`
+
 	// Timezones IANA zones the person may be in; empty when none is known.
 	Timezones []string  `json:"timezones"`
 	UpdatedAt time.Time `json:"updated_at"`
+}
+
+// UserAttempt defines model for UserAttempt.
+type UserAttempt struct {
+	Attempt Attempt `json:"attempt"`
+
+	// Receipts Oldest first.
+	Receipts []UserReceipt `json:"receipts"`
 }
 
 // UserCreate Example: {"attributes":{"city":"Colombo","name":"Arjuna Silva"},"consent_state":"OPT_IN","phone_number":"+94771234567"}
@@ -1493,11 +1791,67 @@ type UserCreate struct {
 	PhoneNumber string `json:"phone_number"`
 }
 
+// UserInbound defines model for UserInbound.
+type UserInbound struct {
+	Body        string  `json:"body"`
+	ChannelType Channel `json:"channel_type"`
+
+	// MediaCount Files sent with it.
+	MediaCount int `json:"media_count"`
+
+	// MessageClassification The keyword it was taken for; else `media` without a text, or a `text` reply.
+	MessageClassification MessageClassification `json:"message_classification"`
+
+	// Payload All that the provider said, by parameter; empty once it is not kept any more.
+	Payload     WebhookPayload `json:"payload"`
+	ProviderSID string         `json:"provider_sid"`
+	ReceivedAt  time.Time      `json:"received_at"`
+}
+
 // UserList defines model for UserList.
 type UserList struct {
 	NextCursor *string `json:"next_cursor"`
 	Total      int64   `json:"total"`
 	Users      []User  `json:"users"`
+}
+
+// UserMessage defines model for UserMessage.
+type UserMessage struct {
+	// Attempts Oldest first.
+	Attempts []UserAttempt `json:"attempts"`
+	Message  Message       `json:"message"`
+}
+
+// UserReceipt defines model for UserReceipt.
+type UserReceipt struct {
+	// Payload All that the provider said, by parameter; empty once it is not kept any more.
+	Payload WebhookPayload `json:"payload"`
+	Receipt Receipt        `json:"receipt"`
+}
+
+// UserRecord defines model for UserRecord.
+type UserRecord struct {
+	// ConsentEvents Newest first.
+	ConsentEvents []ConsentEvent `json:"consent_events"`
+	ExportedAt    time.Time      `json:"exported_at"`
+
+	// InboundMessages Oldest first.
+	InboundMessages []UserInbound `json:"inbound_messages"`
+
+	// Messages Oldest first. Texts are not kept; they follow from the template and the attributes.
+	Messages      []UserMessage      `json:"messages"`
+	Subscriptions []UserSubscription `json:"subscriptions"`
+	Suppressions  []Suppression      `json:"suppressions"`
+
+	// User Example: {"attributes":{"city":"Colombo","country":"Sri Lanka","name":"Arjuna Silva","timezone":"Asia/Colombo"},"consent_state":"OPT_IN","created_at":"2026-11-21T22:38:59Z","last_inbound_at":null,"name":"Arjuna Silva","phone_number":"+94771234567","region":"LK","suppressed":[],"timezones":["Asia/Colombo"],"updated_at":"2026-11-21T22:38:59Z"}
+	User User `json:"user"`
+}
+
+// UserSubscription defines model for UserSubscription.
+type UserSubscription struct {
+	SubscribedAt time.Time `json:"subscribed_at"`
+	Topic        string    `json:"topic"`
+	TopicID      int64     `json:"topic_id"`
 }
 
 // UserUpdate Example: {"attributes":{"city":"Kandy","name":"Arjuna Silva"}}
@@ -1524,6 +1878,9 @@ type VerdictCount struct {
 	// Verdict What would be done with a recipient now.
 	Verdict Verdict `json:"verdict"`
 }
+
+// WebhookPayload All that the provider said, by parameter; empty once it is not kept any more.
+type WebhookPayload = json.RawMessage
 
 // Cursor defines model for Cursor.
 type Cursor = string
@@ -1787,6 +2144,51 @@ type EvaluateSegmentParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// ListSuppressionsParams defines parameters for ListSuppressions.
+type ListSuppressionsParams struct {
+	// Limit How many rows to answer at most.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor The `next_cursor` of the page before.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// PhoneNumber Only those of this number, in E.164. It is found whether or not a user has it.
+	PhoneNumber *string `form:"phone_number,omitempty" json:"phone_number,omitempty"`
+
+	// Scope Only those of this scope.
+	Scope *SuppressionScope `form:"scope,omitempty" json:"scope,omitempty"`
+
+	// Lifted Also those that are lifted.
+	Lifted *bool `form:"lifted,omitempty" json:"lifted,omitempty"`
+}
+
+// AddSuppressionParams defines parameters for AddSuppression.
+type AddSuppressionParams struct {
+	// IdempotencyKey Makes it safe to repeat this request; chosen by the caller, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// ImportSuppressionsMultipartBody defines parameters for ImportSuppressions.
+type ImportSuppressionsMultipartBody struct {
+	// File The file; its name tells its format.
+	File openapi_types.File `json:"file"`
+}
+
+// ImportSuppressionsParams defines parameters for ImportSuppressions.
+type ImportSuppressionsParams struct {
+	// DefaultRegion The country of numbers without a country code; ISO 3166-1 alpha-2.
+	DefaultRegion *string `form:"default_region,omitempty" json:"default_region,omitempty"`
+
+	// IdempotencyKey Makes it safe to repeat this request; chosen by the caller, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// LiftSuppressionParams defines parameters for LiftSuppression.
+type LiftSuppressionParams struct {
+	// IdempotencyKey Makes it safe to repeat this request; chosen by the caller, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
 // ListTemplatesParams defines parameters for ListTemplates.
 type ListTemplatesParams struct {
 	// Limit How many rows to answer at most.
@@ -1847,6 +2249,15 @@ type ImportUsersParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// ListConsentHistoryParams defines parameters for ListConsentHistory.
+type ListConsentHistoryParams struct {
+	// Limit How many rows to answer at most.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor The `next_cursor` of the page before.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
 // PatchAccountLimitsJSONRequestBody defines body for PatchAccountLimits for application/json ContentType.
 type PatchAccountLimitsJSONRequestBody = AccountLimitsPatch
 
@@ -1894,6 +2305,15 @@ type PatchSenderJSONRequestBody = SenderPatch
 
 // PatchSenderApplicationMergePatchPlusJSONRequestBody defines body for PatchSender for application/merge-patch+json ContentType.
 type PatchSenderApplicationMergePatchPlusJSONRequestBody = SenderPatch
+
+// AddSuppressionJSONRequestBody defines body for AddSuppression for application/json ContentType.
+type AddSuppressionJSONRequestBody = SuppressionWrite
+
+// ImportSuppressionsMultipartRequestBody defines body for ImportSuppressions for multipart/form-data ContentType.
+type ImportSuppressionsMultipartRequestBody ImportSuppressionsMultipartBody
+
+// LiftSuppressionJSONRequestBody defines body for LiftSuppression for application/json ContentType.
+type LiftSuppressionJSONRequestBody = SuppressionLift
 
 // CreateTemplateJSONRequestBody defines body for CreateTemplate for application/json ContentType.
 type CreateTemplateJSONRequestBody = TemplateWrite
@@ -1972,6 +2392,9 @@ type ServerInterface interface {
 	// TriggerCampaign Start a campaign
 	// (POST /api/v1/campaigns/{id}/trigger)
 	TriggerCampaign(c *gin.Context, id ID, params TriggerCampaignParams)
+	// GetErasure Read how far an erasure is
+	// (GET /api/v1/erasures/{erasure_id})
+	GetErasure(c *gin.Context, erasureID openapi_types.UUID)
 	// GetHealthV1 Tell that the process lives
 	// (GET /api/v1/health)
 	GetHealthV1(c *gin.Context)
@@ -2032,6 +2455,21 @@ type ServerInterface interface {
 	// PatchSender Change how fast a sender sends
 	// (PATCH /api/v1/senders/{id})
 	PatchSender(c *gin.Context, id ID)
+	// ListSuppressions List suppressions
+	// (GET /api/v1/suppressions)
+	ListSuppressions(c *gin.Context, params ListSuppressionsParams)
+	// AddSuppression Suppress a number
+	// (POST /api/v1/suppressions)
+	AddSuppression(c *gin.Context, params AddSuppressionParams)
+	// ExportSuppressions Download the suppressions
+	// (GET /api/v1/suppressions/export)
+	ExportSuppressions(c *gin.Context)
+	// ImportSuppressions Suppress many numbers
+	// (POST /api/v1/suppressions/import)
+	ImportSuppressions(c *gin.Context, params ImportSuppressionsParams)
+	// LiftSuppression Lift a suppression
+	// (POST /api/v1/suppressions/{id}/lift)
+	LiftSuppression(c *gin.Context, id ID, params LiftSuppressionParams)
 	// ListTemplates List templates
 	// (GET /api/v1/templates)
 	ListTemplates(c *gin.Context, params ListTemplatesParams)
@@ -2071,6 +2509,12 @@ type ServerInterface interface {
 	// SetConsent Record a user's consent
 	// (PUT /api/v1/users/{phone_number}/consent)
 	SetConsent(c *gin.Context, phoneNumber PhoneNumber)
+	// ListConsentHistory List the changes of a user's consent
+	// (GET /api/v1/users/{phone_number}/consent/history)
+	ListConsentHistory(c *gin.Context, phoneNumber PhoneNumber, params ListConsentHistoryParams)
+	// ExportUser Read everything that is held about a user
+	// (GET /api/v1/users/{phone_number}/export)
+	ExportUser(c *gin.Context, phoneNumber PhoneNumber)
 	// GetHealth Tell that the process lives
 	// (GET /health)
 	GetHealth(c *gin.Context)
@@ -2747,6 +3191,31 @@ func (siw *ServerInterfaceWrapper) TriggerCampaign(c *gin.Context) {
 	siw.Handler.TriggerCampaign(c, id, params)
 }
 
+// GetErasure operation middleware
+func (siw *ServerInterfaceWrapper) GetErasure(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "erasure_id" -------------
+	var erasureID openapi_types.UUID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "erasure_id", c.Param("erasure_id"), &erasureID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter erasure_id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.GetErasure(c, erasureID)
+}
+
 // GetHealthV1 operation middleware
 func (siw *ServerInterfaceWrapper) GetHealthV1(c *gin.Context) {
 
@@ -3395,6 +3864,215 @@ func (siw *ServerInterfaceWrapper) PatchSender(c *gin.Context) {
 	siw.Handler.PatchSender(c, id)
 }
 
+// ListSuppressions operation middleware
+func (siw *ServerInterfaceWrapper) ListSuppressions(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListSuppressionsParams
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", c.Request.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter limit: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", c.Request.URL.Query(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter cursor: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "phone_number" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "phone_number", c.Request.URL.Query(), &params.PhoneNumber, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter phone_number: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "scope" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "scope", c.Request.URL.Query(), &params.Scope, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter scope: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "lifted" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "lifted", c.Request.URL.Query(), &params.Lifted, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter lifted: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ListSuppressions(c, params)
+}
+
+// AddSuppression operation middleware
+func (siw *ServerInterfaceWrapper) AddSuppression(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params AddSuppressionParams
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Idempotency-Key, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Idempotency-Key: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.AddSuppression(c, params)
+}
+
+// ExportSuppressions operation middleware
+func (siw *ServerInterfaceWrapper) ExportSuppressions(c *gin.Context) {
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ExportSuppressions(c)
+}
+
+// ImportSuppressions operation middleware
+func (siw *ServerInterfaceWrapper) ImportSuppressions(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ImportSuppressionsParams
+
+	// ------------- Optional query parameter "default_region" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "default_region", c.Request.URL.Query(), &params.DefaultRegion, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter default_region: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Idempotency-Key, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Idempotency-Key: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ImportSuppressions(c, params)
+}
+
+// LiftSuppression operation middleware
+func (siw *ServerInterfaceWrapper) LiftSuppression(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params LiftSuppressionParams
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Idempotency-Key, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Idempotency-Key: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.LiftSuppression(c, id, params)
+}
+
 // ListTemplates operation middleware
 func (siw *ServerInterfaceWrapper) ListTemplates(c *gin.Context) {
 
@@ -3833,6 +4511,75 @@ func (siw *ServerInterfaceWrapper) SetConsent(c *gin.Context) {
 	siw.Handler.SetConsent(c, phoneNumber)
 }
 
+// ListConsentHistory operation middleware
+func (siw *ServerInterfaceWrapper) ListConsentHistory(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "phone_number" -------------
+	var phoneNumber PhoneNumber
+
+	err = runtime.BindStyledParameterWithOptions("simple", "phone_number", c.Param("phone_number"), &phoneNumber, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter phone_number: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListConsentHistoryParams
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", c.Request.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter limit: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", c.Request.URL.Query(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter cursor: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ListConsentHistory(c, phoneNumber, params)
+}
+
+// ExportUser operation middleware
+func (siw *ServerInterfaceWrapper) ExportUser(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "phone_number" -------------
+	var phoneNumber PhoneNumber
+
+	err = runtime.BindStyledParameterWithOptions("simple", "phone_number", c.Param("phone_number"), &phoneNumber, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter phone_number: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ExportUser(c, phoneNumber)
+}
+
 // GetHealth operation middleware
 func (siw *ServerInterfaceWrapper) GetHealth(c *gin.Context) {
 
@@ -3892,6 +4639,14 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 	router.GET(options.BaseURL+"/api/v1/users/:phone_number", wrapper.GetUser)
 	router.PUT(options.BaseURL+"/api/v1/users/:phone_number", wrapper.UpdateUser)
 	router.PUT(options.BaseURL+"/api/v1/users/:phone_number/consent", wrapper.SetConsent)
+	router.GET(options.BaseURL+"/api/v1/users/:phone_number/consent/history", wrapper.ListConsentHistory)
+	router.GET(options.BaseURL+"/api/v1/users/:phone_number/export", wrapper.ExportUser)
+	router.GET(options.BaseURL+"/api/v1/erasures/:erasure_id", wrapper.GetErasure)
+	router.GET(options.BaseURL+"/api/v1/suppressions", wrapper.ListSuppressions)
+	router.POST(options.BaseURL+"/api/v1/suppressions", wrapper.AddSuppression)
+	router.POST(options.BaseURL+"/api/v1/suppressions/:id/lift", wrapper.LiftSuppression)
+	router.POST(options.BaseURL+"/api/v1/suppressions/import", wrapper.ImportSuppressions)
+	router.GET(options.BaseURL+"/api/v1/suppressions/export", wrapper.ExportSuppressions)
 	router.POST(options.BaseURL+"/api/v1/users/bulk", wrapper.ImportUsers)
 	router.POST(options.BaseURL+"/api/v1/ingest/users/bulk", wrapper.IngestUsers)
 	router.GET(options.BaseURL+"/api/v1/ingest/status/:task_id", wrapper.GetImport)
@@ -6618,6 +7373,141 @@ type TriggerCampaigndefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response TriggerCampaigndefaultApplicationProblemPlusJSONResponse) VisitTriggerCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetErasureRequestObject struct {
+	ErasureID openapi_types.UUID `json:"erasure_id"`
+}
+
+type GetErasureResponseObject interface {
+	VisitGetErasureResponse(w http.ResponseWriter) error
+}
+
+type GetErasure200JSONResponse Erasure
+
+func (response GetErasure200JSONResponse) VisitGetErasureResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetErasure400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response GetErasure400ApplicationProblemPlusJSONResponse) VisitGetErasureResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetErasure401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response GetErasure401ApplicationProblemPlusJSONResponse) VisitGetErasureResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetErasure403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response GetErasure403ApplicationProblemPlusJSONResponse) VisitGetErasureResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetErasure404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response GetErasure404ApplicationProblemPlusJSONResponse) VisitGetErasureResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetErasure500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response GetErasure500ApplicationProblemPlusJSONResponse) VisitGetErasureResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetErasure503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response GetErasure503ApplicationProblemPlusJSONResponse) VisitGetErasureResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetErasuredefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetErasuredefaultApplicationProblemPlusJSONResponse) VisitGetErasureResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -9427,6 +10317,824 @@ func (response PatchSenderdefaultApplicationProblemPlusJSONResponse) VisitPatchS
 	return err
 }
 
+type ListSuppressionsRequestObject struct {
+	Params ListSuppressionsParams
+}
+
+type ListSuppressionsResponseObject interface {
+	VisitListSuppressionsResponse(w http.ResponseWriter) error
+}
+
+type ListSuppressions200JSONResponse SuppressionList
+
+func (response ListSuppressions200JSONResponse) VisitListSuppressionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListSuppressions400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response ListSuppressions400ApplicationProblemPlusJSONResponse) VisitListSuppressionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListSuppressions401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ListSuppressions401ApplicationProblemPlusJSONResponse) VisitListSuppressionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListSuppressions403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response ListSuppressions403ApplicationProblemPlusJSONResponse) VisitListSuppressionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListSuppressions500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response ListSuppressions500ApplicationProblemPlusJSONResponse) VisitListSuppressionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListSuppressions503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response ListSuppressions503ApplicationProblemPlusJSONResponse) VisitListSuppressionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListSuppressionsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListSuppressionsdefaultApplicationProblemPlusJSONResponse) VisitListSuppressionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddSuppressionRequestObject struct {
+	Params AddSuppressionParams
+	Body   *AddSuppressionJSONRequestBody
+}
+
+type AddSuppressionResponseObject interface {
+	VisitAddSuppressionResponse(w http.ResponseWriter) error
+}
+
+type AddSuppression201JSONResponse Suppression
+
+func (response AddSuppression201JSONResponse) VisitAddSuppressionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddSuppression400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response AddSuppression400ApplicationProblemPlusJSONResponse) VisitAddSuppressionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddSuppression401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response AddSuppression401ApplicationProblemPlusJSONResponse) VisitAddSuppressionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddSuppression403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response AddSuppression403ApplicationProblemPlusJSONResponse) VisitAddSuppressionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddSuppression409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response AddSuppression409ApplicationProblemPlusJSONResponse) VisitAddSuppressionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddSuppression413ApplicationProblemPlusJSONResponse struct {
+	PayloadTooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response AddSuppression413ApplicationProblemPlusJSONResponse) VisitAddSuppressionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddSuppression415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response AddSuppression415ApplicationProblemPlusJSONResponse) VisitAddSuppressionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddSuppression422ApplicationProblemPlusJSONResponse struct {
+	UnprocessableContentApplicationProblemPlusJSONResponse
+}
+
+func (response AddSuppression422ApplicationProblemPlusJSONResponse) VisitAddSuppressionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddSuppression500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response AddSuppression500ApplicationProblemPlusJSONResponse) VisitAddSuppressionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddSuppression503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response AddSuppression503ApplicationProblemPlusJSONResponse) VisitAddSuppressionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddSuppressiondefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response AddSuppressiondefaultApplicationProblemPlusJSONResponse) VisitAddSuppressionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportSuppressionsRequestObject struct {
+}
+
+type ExportSuppressionsResponseObject interface {
+	VisitExportSuppressionsResponse(w http.ResponseWriter) error
+}
+
+type ExportSuppressions200ResponseHeaders struct {
+	ContentDisposition string
+}
+
+type ExportSuppressions200TextCsvResponse struct {
+	Body          io.Reader
+	Headers       ExportSuppressions200ResponseHeaders
+	ContentLength int64
+}
+
+func (response ExportSuppressions200TextCsvResponse) VisitExportSuppressionsResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", "text/csv")
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	w.Header().Set("Content-Disposition", fmt.Sprint(response.Headers.ContentDisposition))
+	w.WriteHeader(200)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	_, err := io.Copy(w, response.Body)
+	return err
+}
+
+type ExportSuppressions400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response ExportSuppressions400ApplicationProblemPlusJSONResponse) VisitExportSuppressionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportSuppressions401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ExportSuppressions401ApplicationProblemPlusJSONResponse) VisitExportSuppressionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportSuppressions403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response ExportSuppressions403ApplicationProblemPlusJSONResponse) VisitExportSuppressionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportSuppressions500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response ExportSuppressions500ApplicationProblemPlusJSONResponse) VisitExportSuppressionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportSuppressions503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response ExportSuppressions503ApplicationProblemPlusJSONResponse) VisitExportSuppressionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportSuppressionsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ExportSuppressionsdefaultApplicationProblemPlusJSONResponse) VisitExportSuppressionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ImportSuppressionsRequestObject struct {
+	Params ImportSuppressionsParams
+	Body   *multipart.Reader
+}
+
+type ImportSuppressionsResponseObject interface {
+	VisitImportSuppressionsResponse(w http.ResponseWriter) error
+}
+
+type ImportSuppressions200JSONResponse SuppressionImport
+
+func (response ImportSuppressions200JSONResponse) VisitImportSuppressionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ImportSuppressions400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response ImportSuppressions400ApplicationProblemPlusJSONResponse) VisitImportSuppressionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ImportSuppressions401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ImportSuppressions401ApplicationProblemPlusJSONResponse) VisitImportSuppressionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ImportSuppressions403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response ImportSuppressions403ApplicationProblemPlusJSONResponse) VisitImportSuppressionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ImportSuppressions409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response ImportSuppressions409ApplicationProblemPlusJSONResponse) VisitImportSuppressionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ImportSuppressions413ApplicationProblemPlusJSONResponse struct {
+	PayloadTooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response ImportSuppressions413ApplicationProblemPlusJSONResponse) VisitImportSuppressionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ImportSuppressions415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response ImportSuppressions415ApplicationProblemPlusJSONResponse) VisitImportSuppressionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ImportSuppressions422ApplicationProblemPlusJSONResponse struct {
+	UnprocessableContentApplicationProblemPlusJSONResponse
+}
+
+func (response ImportSuppressions422ApplicationProblemPlusJSONResponse) VisitImportSuppressionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ImportSuppressions500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response ImportSuppressions500ApplicationProblemPlusJSONResponse) VisitImportSuppressionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ImportSuppressions503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response ImportSuppressions503ApplicationProblemPlusJSONResponse) VisitImportSuppressionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ImportSuppressionsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ImportSuppressionsdefaultApplicationProblemPlusJSONResponse) VisitImportSuppressionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type LiftSuppressionRequestObject struct {
+	ID     ID `json:"id"`
+	Params LiftSuppressionParams
+	Body   *LiftSuppressionJSONRequestBody
+}
+
+type LiftSuppressionResponseObject interface {
+	VisitLiftSuppressionResponse(w http.ResponseWriter) error
+}
+
+type LiftSuppression200JSONResponse Suppression
+
+func (response LiftSuppression200JSONResponse) VisitLiftSuppressionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type LiftSuppression400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response LiftSuppression400ApplicationProblemPlusJSONResponse) VisitLiftSuppressionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type LiftSuppression401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response LiftSuppression401ApplicationProblemPlusJSONResponse) VisitLiftSuppressionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type LiftSuppression403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response LiftSuppression403ApplicationProblemPlusJSONResponse) VisitLiftSuppressionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type LiftSuppression404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response LiftSuppression404ApplicationProblemPlusJSONResponse) VisitLiftSuppressionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type LiftSuppression409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response LiftSuppression409ApplicationProblemPlusJSONResponse) VisitLiftSuppressionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type LiftSuppression413ApplicationProblemPlusJSONResponse struct {
+	PayloadTooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response LiftSuppression413ApplicationProblemPlusJSONResponse) VisitLiftSuppressionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type LiftSuppression415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response LiftSuppression415ApplicationProblemPlusJSONResponse) VisitLiftSuppressionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type LiftSuppression422ApplicationProblemPlusJSONResponse struct {
+	UnprocessableContentApplicationProblemPlusJSONResponse
+}
+
+func (response LiftSuppression422ApplicationProblemPlusJSONResponse) VisitLiftSuppressionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type LiftSuppression500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response LiftSuppression500ApplicationProblemPlusJSONResponse) VisitLiftSuppressionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type LiftSuppression503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response LiftSuppression503ApplicationProblemPlusJSONResponse) VisitLiftSuppressionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type LiftSuppressiondefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response LiftSuppressiondefaultApplicationProblemPlusJSONResponse) VisitLiftSuppressionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type ListTemplatesRequestObject struct {
 	Params ListTemplatesParams
 }
@@ -10891,10 +12599,16 @@ type DeleteUserResponseObject interface {
 	VisitDeleteUserResponse(w http.ResponseWriter) error
 }
 
+type DeleteUser204ResponseHeaders struct {
+	Location string
+}
+
 type DeleteUser204Response struct {
+	Headers DeleteUser204ResponseHeaders
 }
 
 func (response DeleteUser204Response) VisitDeleteUserResponse(w http.ResponseWriter) error {
+	w.Header().Set("Location", fmt.Sprint(response.Headers.Location))
 	w.WriteHeader(204)
 	return nil
 }
@@ -11563,6 +13277,277 @@ func (response SetConsentdefaultApplicationProblemPlusJSONResponse) VisitSetCons
 	return err
 }
 
+type ListConsentHistoryRequestObject struct {
+	PhoneNumber PhoneNumber `json:"phone_number"`
+	Params      ListConsentHistoryParams
+}
+
+type ListConsentHistoryResponseObject interface {
+	VisitListConsentHistoryResponse(w http.ResponseWriter) error
+}
+
+type ListConsentHistory200JSONResponse ConsentHistory
+
+func (response ListConsentHistory200JSONResponse) VisitListConsentHistoryResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListConsentHistory400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response ListConsentHistory400ApplicationProblemPlusJSONResponse) VisitListConsentHistoryResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListConsentHistory401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ListConsentHistory401ApplicationProblemPlusJSONResponse) VisitListConsentHistoryResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListConsentHistory403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response ListConsentHistory403ApplicationProblemPlusJSONResponse) VisitListConsentHistoryResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListConsentHistory404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response ListConsentHistory404ApplicationProblemPlusJSONResponse) VisitListConsentHistoryResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListConsentHistory500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response ListConsentHistory500ApplicationProblemPlusJSONResponse) VisitListConsentHistoryResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListConsentHistory503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response ListConsentHistory503ApplicationProblemPlusJSONResponse) VisitListConsentHistoryResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListConsentHistorydefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListConsentHistorydefaultApplicationProblemPlusJSONResponse) VisitListConsentHistoryResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportUserRequestObject struct {
+	PhoneNumber PhoneNumber `json:"phone_number"`
+}
+
+type ExportUserResponseObject interface {
+	VisitExportUserResponse(w http.ResponseWriter) error
+}
+
+type ExportUser200JSONResponse UserRecord
+
+func (response ExportUser200JSONResponse) VisitExportUserResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportUser400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response ExportUser400ApplicationProblemPlusJSONResponse) VisitExportUserResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportUser401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ExportUser401ApplicationProblemPlusJSONResponse) VisitExportUserResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportUser403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response ExportUser403ApplicationProblemPlusJSONResponse) VisitExportUserResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportUser404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response ExportUser404ApplicationProblemPlusJSONResponse) VisitExportUserResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportUser500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response ExportUser500ApplicationProblemPlusJSONResponse) VisitExportUserResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportUser503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response ExportUser503ApplicationProblemPlusJSONResponse) VisitExportUserResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportUserdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ExportUserdefaultApplicationProblemPlusJSONResponse) VisitExportUserResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type GetHealthRequestObject struct {
 }
 
@@ -11706,6 +13691,9 @@ type StrictServerInterface interface {
 	// TriggerCampaign Start a campaign
 	// (POST /api/v1/campaigns/{id}/trigger)
 	TriggerCampaign(ctx context.Context, request TriggerCampaignRequestObject) (TriggerCampaignResponseObject, error)
+	// GetErasure Read how far an erasure is
+	// (GET /api/v1/erasures/{erasure_id})
+	GetErasure(ctx context.Context, request GetErasureRequestObject) (GetErasureResponseObject, error)
 	// GetHealthV1 Tell that the process lives
 	// (GET /api/v1/health)
 	GetHealthV1(ctx context.Context, request GetHealthV1RequestObject) (GetHealthV1ResponseObject, error)
@@ -11766,6 +13754,21 @@ type StrictServerInterface interface {
 	// PatchSender Change how fast a sender sends
 	// (PATCH /api/v1/senders/{id})
 	PatchSender(ctx context.Context, request PatchSenderRequestObject) (PatchSenderResponseObject, error)
+	// ListSuppressions List suppressions
+	// (GET /api/v1/suppressions)
+	ListSuppressions(ctx context.Context, request ListSuppressionsRequestObject) (ListSuppressionsResponseObject, error)
+	// AddSuppression Suppress a number
+	// (POST /api/v1/suppressions)
+	AddSuppression(ctx context.Context, request AddSuppressionRequestObject) (AddSuppressionResponseObject, error)
+	// ExportSuppressions Download the suppressions
+	// (GET /api/v1/suppressions/export)
+	ExportSuppressions(ctx context.Context, request ExportSuppressionsRequestObject) (ExportSuppressionsResponseObject, error)
+	// ImportSuppressions Suppress many numbers
+	// (POST /api/v1/suppressions/import)
+	ImportSuppressions(ctx context.Context, request ImportSuppressionsRequestObject) (ImportSuppressionsResponseObject, error)
+	// LiftSuppression Lift a suppression
+	// (POST /api/v1/suppressions/{id}/lift)
+	LiftSuppression(ctx context.Context, request LiftSuppressionRequestObject) (LiftSuppressionResponseObject, error)
 	// ListTemplates List templates
 	// (GET /api/v1/templates)
 	ListTemplates(ctx context.Context, request ListTemplatesRequestObject) (ListTemplatesResponseObject, error)
@@ -11805,6 +13808,12 @@ type StrictServerInterface interface {
 	// SetConsent Record a user's consent
 	// (PUT /api/v1/users/{phone_number}/consent)
 	SetConsent(ctx context.Context, request SetConsentRequestObject) (SetConsentResponseObject, error)
+	// ListConsentHistory List the changes of a user's consent
+	// (GET /api/v1/users/{phone_number}/consent/history)
+	ListConsentHistory(ctx context.Context, request ListConsentHistoryRequestObject) (ListConsentHistoryResponseObject, error)
+	// ExportUser Read everything that is held about a user
+	// (GET /api/v1/users/{phone_number}/export)
+	ExportUser(ctx context.Context, request ExportUserRequestObject) (ExportUserResponseObject, error)
 	// GetHealth Tell that the process lives
 	// (GET /health)
 	GetHealth(ctx context.Context, request GetHealthRequestObject) (GetHealthResponseObject, error)
@@ -12476,6 +14485,32 @@ func (sh *strictHandler) TriggerCampaign(ctx *gin.Context, id ID, params Trigger
 	}
 }
 
+// GetErasure operation middleware
+func (sh *strictHandler) GetErasure(ctx *gin.Context, erasureID openapi_types.UUID) {
+	var request GetErasureRequestObject
+
+	request.ErasureID = erasureID
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetErasure(ctx, request.(GetErasureRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetErasure")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(GetErasureResponseObject); ok {
+		if err := validResponse.VisitGetErasureResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // GetHealthV1 operation middleware
 func (sh *strictHandler) GetHealthV1(ctx *gin.Context) {
 	var request GetHealthV1RequestObject
@@ -13138,6 +15173,178 @@ func (sh *strictHandler) PatchSender(ctx *gin.Context, id ID) {
 	}
 }
 
+// ListSuppressions operation middleware
+func (sh *strictHandler) ListSuppressions(ctx *gin.Context, params ListSuppressionsParams) {
+	var request ListSuppressionsRequestObject
+
+	request.Params = params
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListSuppressions(ctx, request.(ListSuppressionsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListSuppressions")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(ListSuppressionsResponseObject); ok {
+		if err := validResponse.VisitListSuppressionsResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// AddSuppression operation middleware
+func (sh *strictHandler) AddSuppression(ctx *gin.Context, params AddSuppressionParams) {
+	var request AddSuppressionRequestObject
+
+	request.Params = params
+
+	var body AddSuppressionJSONRequestBody
+	var err error
+	// A request validator built on kin-openapi's openapi3filter with
+	// KeepValidatedValue leaves the value it validated on the body. Bind
+	// that value, matching member names exactly, so the handler receives
+	// what was validated instead of a second, case-insensitive decode.
+	if vb, ok := ctx.Request.Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+		err = ctx.ShouldBindJSON(&body)
+	} else if binding.Validator != nil {
+		// ShouldBindJSON runs the struct validator after decoding; keep that.
+		err = binding.Validator.ValidateStruct(&body)
+	}
+	if err != nil {
+		sh.options.RequestErrorHandlerFunc(ctx, err)
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.AddSuppression(ctx, request.(AddSuppressionRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AddSuppression")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(AddSuppressionResponseObject); ok {
+		if err := validResponse.VisitAddSuppressionResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ExportSuppressions operation middleware
+func (sh *strictHandler) ExportSuppressions(ctx *gin.Context) {
+	var request ExportSuppressionsRequestObject
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ExportSuppressions(ctx, request.(ExportSuppressionsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ExportSuppressions")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(ExportSuppressionsResponseObject); ok {
+		if err := validResponse.VisitExportSuppressionsResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ImportSuppressions operation middleware
+func (sh *strictHandler) ImportSuppressions(ctx *gin.Context, params ImportSuppressionsParams) {
+	var request ImportSuppressionsRequestObject
+
+	request.Params = params
+
+	if reader, err := ctx.Request.MultipartReader(); err != nil {
+		sh.options.RequestErrorHandlerFunc(ctx, err)
+		return
+	} else {
+		request.Body = reader
+	}
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ImportSuppressions(ctx, request.(ImportSuppressionsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ImportSuppressions")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(ImportSuppressionsResponseObject); ok {
+		if err := validResponse.VisitImportSuppressionsResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// LiftSuppression operation middleware
+func (sh *strictHandler) LiftSuppression(ctx *gin.Context, id ID, params LiftSuppressionParams) {
+	var request LiftSuppressionRequestObject
+
+	request.ID = id
+	request.Params = params
+
+	var body LiftSuppressionJSONRequestBody
+	var err error
+	// A request validator built on kin-openapi's openapi3filter with
+	// KeepValidatedValue leaves the value it validated on the body. Bind
+	// that value, matching member names exactly, so the handler receives
+	// what was validated instead of a second, case-insensitive decode.
+	if vb, ok := ctx.Request.Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+		err = ctx.ShouldBindJSON(&body)
+	} else if binding.Validator != nil {
+		// ShouldBindJSON runs the struct validator after decoding; keep that.
+		err = binding.Validator.ValidateStruct(&body)
+	}
+	if err != nil {
+		sh.options.RequestErrorHandlerFunc(ctx, err)
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.LiftSuppression(ctx, request.(LiftSuppressionRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "LiftSuppression")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(LiftSuppressionResponseObject); ok {
+		if err := validResponse.VisitLiftSuppressionResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // ListTemplates operation middleware
 func (sh *strictHandler) ListTemplates(ctx *gin.Context, params ListTemplatesParams) {
 	var request ListTemplatesRequestObject
@@ -13614,6 +15821,59 @@ func (sh *strictHandler) SetConsent(ctx *gin.Context, phoneNumber PhoneNumber) {
 	}
 }
 
+// ListConsentHistory operation middleware
+func (sh *strictHandler) ListConsentHistory(ctx *gin.Context, phoneNumber PhoneNumber, params ListConsentHistoryParams) {
+	var request ListConsentHistoryRequestObject
+
+	request.PhoneNumber = phoneNumber
+	request.Params = params
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListConsentHistory(ctx, request.(ListConsentHistoryRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListConsentHistory")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(ListConsentHistoryResponseObject); ok {
+		if err := validResponse.VisitListConsentHistoryResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ExportUser operation middleware
+func (sh *strictHandler) ExportUser(ctx *gin.Context, phoneNumber PhoneNumber) {
+	var request ExportUserRequestObject
+
+	request.PhoneNumber = phoneNumber
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ExportUser(ctx, request.(ExportUserRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ExportUser")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(ExportUserResponseObject); ok {
+		if err := validResponse.VisitExportUserResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // GetHealth operation middleware
 func (sh *strictHandler) GetHealth(ctx *gin.Context) {
 	var request GetHealthRequestObject
@@ -13667,288 +15927,339 @@ func (sh *strictHandler) GetReadiness(ctx *gin.Context) {
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7L0Lc9s4tgb4V3C1d6s73bIsP5J05Nqa8uQxnZ1O4o2d6a0bZ02IhCSMKUANgFbcud7aX7M/bH/JFg4e",
-	"BElQovxK0tdVU9OORIF4HJz3+c6XXsrnC84IU7I3+tJbYIHnRBEB/3peCMmF/isjMhV0oShnvVHvZEZQ",
-	"wshndZbCEwniE6RmBC3wlKAxmXBBBr1+j+qH/yiIuOz1ewzPSW/UM7/o9XsynZE51oPP8effCJuqWW/0",
-	"eGe335tT5v690+8tsFJE6JH+r4+HW/+Ft/4cbj07+9+2Pv38n71+T10u9KhSCcqmvaurfu/1i/iEaYam",
-	"9IIwhBVKBcH6Kz/JBVazco406/V7gvxRUEGy3kiJgoTznXAxx0o/x9ST/V5fL4DOi3lvtLuz/3T/l70n",
-	"+09hFebDHT9LyhSZEmGmmZH5givC0st/ksvmlN/gcyIRVUjiCUGKI0EWBCukZlQiPTci1QFKZ1wShsaX",
-	"sP0pznMi+oiRJZpwgQhOZ/oHbKoHGBOUcQYHQz7j+SLXU9qb7EyG2T7ZejIZTrb28ZBsPcv2nmwN8R5+",
-	"PN7JnqY7Q7dJM4IzIsptCpawpdfQcqa7jx+vOtP/2Pq/247yNzqnqrk1v/IlmmN2iQRfSr0yzOSSCH2w",
-	"cy5VG+XlMFo4yYxMcJGr3ujxMDzE4XDt6R3NOCNvi/mYtFwPBt8hytDLwc6T/QNElUTJzwma40t9EktB",
-	"lSIMJf/r7t+TATpEyXKGlcSLxShBC0Em9DOiEuE850uSVc/s52f7T5/u7O7tP37yNE7ACz29MzOHlaQc",
-	"HNP+sHJK+7Gb9+mn0d/Q3z7+PNx69unjcOsZ+vHRoPUivicpXVDC1EshuHjOM9Lcqncsv0RzIiWeEomW",
-	"VM0MgRP9E89VBL+gGRE/yLajhcfPUv2K2uo2vpd+1u8JlnqOXacs4Pm2GZpv267Ik/1VN8SyvLX7fKyw",
-	"WrvHlJnpSv1w22zhy8pk/1OQSW/U+1+2S3mxbb6V22/M2Ob1MKOCdbgb9nRFwQ7gD0aWRCq0nBGGcjJR",
-	"iBetd1kU7MYnfYLleZuwSBSW52c0S5CaAdMlqFjkHGdoiaXlNySD02+RIXaAboKkKODJgCL2njSP+sqM",
-	"RaT6O88oARH9QRLxer7gAvhkypkiDP7Ei0VOU5By2/+2hOxZyMcvPTwl5s6nVF2CvFFY4F5fjyEJU2eG",
-	"Bka9d0cnZ6/flgt7JTA7R2+oFjW9fo+nabHAbuu0xIGPKxwoZFlPn/Su+vb1u8/86w9ZIXA2w4ui0yT+",
-	"IXBK0O80N5eqMokXPFU8MgfPYIPJPO1dfQpPhCoyl+vo3ez3e5JykfWu4Nhem9/tDIdWeLgP/CliIbAm",
-	"4M9bU75lP/v4SZ/M4D1e2isEdDkvckUXWKhtTR9bGVYwtXKSOMuoXivOjwRfEKGAFiY4l6TfWwQffelN",
-	"aE7iFK6/MVJJbylSJM8l/NMQpaZqT55jyjDcvibzKYn7o3nZJ/8UH/+bpMrQbfX9h/B2w4oI8utFE0ry",
-	"DCX6ywT9mAxSeZH0UTLQu+T/yJMD9OHk1dYvj/qIC4TR/3787i2C7dUsRcCxyAF6qZUf8y8005f2lCUh",
-	"RSToRy6Q+Sh5hDDLQDbP8AVBGCUVCrTP2s+SRweIXBBxibiaEYHOiRbpKZ8TzRoQVkrQcaFIXw96ymCN",
-	"RL9S6glihszOoIJlRKDEPy8TlHGkOB+gl/OFukQXOC+IRBJfIsZBjxucslN2iJ4f/8tsISwMGcXMnGYK",
-	"B4kFQZJobV6RTKuHKZ/PcR9JMqcpzznrI4XHev+S/wb1Q//M8DqtdaBFjilzjPpHxk9ZTnCmFck/ieBS",
-	"/3CRFxJJOmV9p3ihncconWGBU21APCr3xA7UR4nmgAnsdQL0mtiH0JjznGAm+1rlQSSXBFF5yhT5rGAb",
-	"EZyTHUjrRUt8CcscnLIGjzWEKRf6uOAa/B1n7w3nXMElF4KPczL/2XHLbsLvyPwqRub6mlmGjVLMGFda",
-	"8xMEZwPNNp5zNslpeu9TWgiiqdhoAPq6j2mmrz5MCnS1+5zRIXPXCJQ4mMQrmFNG2H1vjb7JOU7PJTAm",
-	"mfIFgQm9ZloZw/m97867QiCwUYyKlPOpBFbteIclL62pwETfcvWKFyy7540T+rYixpEsnMUJ0znCl1pp",
-	"OuH8Nyym5L6Pc8yzSz0xxTnK9QRgUh8YLtSMC/onudd9ess1fYHQ0qwAa/ZOMwQmuZnWBaY5Huf3uk+H",
-	"KCMLwjJtxeu9yvhS6+PiEuEppsxObSF4qlWUcU6elxO7z7O070JgaU0KSbIDlADLkAmoMObOggoh7axl",
-	"sdCaGsnekIziE1BLvg4FarmPtF5kjC+tosFbUcaJBHJQ+FzTwZXTRkFuHaYpL5gCP4isaPBfes6iO1sQ",
-	"cSZJyvWt1wroVV0JjD7ZsBIviADZKzUxCH1ppkTz5UEvaj2Fil/sBU09sF9dzhFW6WytOrtuwY+7rzd0",
-	"8Kz38FxrfUqR+QIoqzqjFAtB28zhsdYPQPXStqUghmQ1yVCF8ETpc0lTslCYpWCxsyK3bMIYlDWtXNOh",
-	"wjTXb1v7qD7s7AxHvGy/aztca5S8UKCi6dmdM75kFdsgw4psKTonXSYW+GmiW1H19LQM50+p35tgmpPs",
-	"LOf8XMb9hHyiCDO7m1Oth/Eiz1BFFYsNPFNqAap/ERn3Xd0tZR0CB0jP2DgwmNZWUzwn3RZCs5g/oLF/",
-	"OcGSnBVMmdOtcXIgFeAv+tic5km1TSAUpiy/RPzCXOjo8TVft35fK9sAO6zJRBIs0hnJwAtNVR8tZ2Dw",
-	"1aipYJ6emlvCWjxIrwSfo534b9xczqTZ0LUEKRXWl81egG67Ip2bbZVcsKyg9ImF/AQO13tnnbPNMYna",
-	"MqrE2K/6Ou1Nd0dVuxGV9VWpJ7j5KzhZi0cx4QvCEm0X+uO8JOpRHyWGUZEscSEJt5S+1lVBbMNXmiYS",
-	"PAZrGv0YPoiYNq3RDGeIqkf9U5ZYKknQjzS0oxTPs0fG+iNM8/GPPT2tXr/nJgF2IbxTfwgv6/V7drhg",
-	"2eXRHnpTvF0wGUqq80pjOMPIRtgviJDazB5fgnYyQP8yxry2zMELcGkcF3oOFfe+9Y3t7Xjf2HOe8/mY",
-	"l96vQ/HvgmF0TPMLbB1Q4QwhgFE90qrfqe51Cr7dkud0scUXZt1bC65vl7Bmdb/3HM8XmE5ZTRfBRUYJ",
-	"S8mZpH+S3khfO03PDItLLTNTULeG/V46w4yRPHDGga9PD+Nuof2tINh90tsd7j7Z2tnZ2t052d0d7f0y",
-	"evzsvyypF4KcqZkgcsbzrHzV7tCw1B19lygXZh/HRX7e6/f+KChRZzNeCHlGtGpgXhl+DNfGfSGwImcQ",
-	"PKqqWkZTy4qcnAGrsI9LMp0Tpk2y3mi3/KdxYLtnArbjPwFZ03vx/vDVSc99cGbjBvYpfSlzeyWje2kX",
-	"benkd5LD5SzP+YIICSS7c1WOdmZ/pVfxJ2f6lx9OnmvWxxc01fR29Bq9IHOO/PH3e8UiW3NCDb2sRiV1",
-	"ruLjGNKFBmxEACIEIFpNaBnkiBtMX7uJ4H+SqlriQrPrRW+dTOvTOp7ZK6tn5N+6nHGpFYiU0IUytxov",
-	"MQVvm5kkxDasAAZ/i+IHaGjsZBOFjczFnelq4fLcPnZVvzxRHc66DkHiQlxFcVDyr6/Ghbezq9RccVsb",
-	"oW+9ffZ5bdVhG7LCc86mxg+CpXKiR6IFLqQmCr29Rnpoqyq+wzVFy5FJTJVwfGPNWdgrceSev4pwmPoK",
-	"T3u//jp68+a010mdj3Cmmw3YwtEalE9YJtGYTAuGKAORpbVa83gYbW/uXo0zfrkmoYW89Mt1LneN+24i",
-	"0w+R/fEPEmVkQhn8rm+TSGzcF3R8OP8VG3/LMriDztpF77WmTRfaPjZPXzWkUpPfaNVO87gwzFzITlQZ",
-	"CrdVszqxzx0X8zkWl726JOt0vUtZ9yUyEyP3It+EUq8b54up/mb86rSD9Vfovk7D/uzqh9F2rQNWtooL",
-	"NwRhjO80WVuwk/VbX4qzfk30VyRIZVNrFktFusXsFEehv1EZdbuYb2Xn0K5XcK5qgVttkJYJb51sS8UV",
-	"zjuRY41GymlXX+qGXLUR3bxqsXAwyTNQvNxIvwuqIPFMn+KUDNA/yUIhDDlpKZ6TPhqTFCQvqGaYZT5r",
-	"A80JZiijkwkRoPlo/UPWrJyGkOwNfxkNh1G6G/V2d8x3LaJrf3gFHr1wrTv9BjnUNT3vEnwcOgSHba6m",
-	"Vv3Fj7MzXDvQLSsWYfJkk8kGaUQ/fhzufPrbx+HWs0//vftxuLX36dHo43DrMSRyffrPXlfF4y5f2KqY",
-	"hBu8xnd7X8rH2pSjO9VOTiA9FBwnOU69faJnSQSoaZAZsJzxHGyNmovA0nvtutyP/rJOWG+cy1WV5p3T",
-	"6spk4p+340mMgSYQjOrueDBsU+bfrfvlKOAhdQ1M26U+22/K0YQKk1UnSmVVIglWLbbRnhFKlMBM4tS8",
-	"OHFGbDIu8vNkYP9by82r+N4qv+/1jbMl5mMr18Cngsh6WMtN0TklBJljyvRvR0+fPtN3Bhw8uzuBz+To",
-	"8MPxyxfg2xNE8vxCy9FmXKgydCctMXh5w0h1WywVzXObX60nF3VDxO5+1PR1o1Zcos6h2XXoayr34e6t",
-	"mJg2/Fyi1JgQBqs+QEv9hVYJ5o4bzbUhMCaUTdGEFyxzCZ3X1YesOuzVX6OllmdUWcEqJek9Uav4bTP0",
-	"WPrcZW/0cW84HO59so57CZlv4HWHCWQkpxdEz/xTgwArw6yOfx1oc9vmCmhmrhDO834kOdZptdfgmmXe",
-	"4uNhI0+xYPSPgtjvS8tTkXhALDFbkPRREuyB/meKWUpy/Z3J+5LFYqHvPcmSATpkqPTvW64FSW22XoGk",
-	"NCOZ4WGVpLtTZtKXtKYpyyRdf2VmoKjCBkICCJoShajlWZ1MgWpWcyXLc2d1imdz62oEbfdxFYket8Qe",
-	"k+fv3hz99vLk5Ytk5D17tOrYOyj9kvqiGgaFhaAXJtJgObbzNB8///Xliw+/AQN9/+Ht29dv/9HrlzzV",
-	"v1D/ffj2+cvfzKOvDl/rPxosXksz/YqtCywgLwPeJfBEX9Zjq5rpu/K+YPbaHmEbpHnu7D39t6Mb/S5z",
-	"vz6FG2St/8YOPeeFdSF7KahFXVrMixwrekFGCEPk19Nban6BJfKE20e4/IdTp4C7o8ScXuJ+RnA6O2Vu",
-	"LM5Sk/eJcJZJVCz0oSRgt50J7+BODB3W3OMXROApObPvvQT11erAsiUOWiYG6Pe4X1YD0aX316+o6vrl",
-	"hdb5WtU/G6gEV7llxHWv8zXdyBvLY/+L2/CB+X0Gq6PVG/2iJINJU8D7zWtsVlaYFJ81JwgrATPb7Cn4",
-	"GLlAEKZFjC+roQ/IS9Q/ueYROjN29ZrNfQMyDrg5xC3zHJV03HErpoRPBV7MaHqWUWlCrDTmPwxCQONL",
-	"Y9n0TY44lwpNIKWBKSMOBl0Z+ZEeBrhCzKuTY6nOrAeqJYCiZkQSNKFTiEcsQZHWw5GseyqFTyHy4rAj",
-	"yfsflopFUyiUAhdSujV3Szoqi358q8NEzgRC6M2APhco18diUpSoyfxwqurIawSbzmNBWBbVuN9C3H9a",
-	"sM2V7UoC15yyIpbVcKxJi19ADg1B7vp2JHH/hj8KUsS28QMk7C7xpZ69CW6qJRfnI5RIs2Jzdj6DYtOl",
-	"6UPflKbiRsh7qOLJmrNUWp+rKHdAaTDvUOvbdOqlShg/9fK8D5AkJNQhrfdbbvzOUFOPkoKR4j4dj3HV",
-	"Ij87vczknMT4C+S+N3RXMJ+qyS4HUDoCmaNcWNVYdpwJX6gzXih5lhWaI52lQR5HKwtezjjEuTJBlnpC",
-	"VCBbAYPGRC3B9APppTeqFF8dpxQ6FzMyIULEuU91OibEPuHC6Pz6f+wSaa57jdfq0aKsJvJW+069CTAE",
-	"giE0adZD6SvcCaV7Uw+5MrXOuGaqCyZIj4BghK6vJDhbI+zfa12YT9Zphw2WJwp2xlaUeYqC+YoiCdo6",
-	"haztujrjpXkHh6k3QFcJfDDZjBlwo1hnkaZEyjW7B1JDXwB9Uz23CLhL/9pqU5PLxTf6JsqRqXJu1Y68",
-	"r9Zk2q+8KeV0fWTI3BdFPjcSb7U01BqlAK0BCjQ4m3Ykaj0rLnB+Voi8lfZ+kEhLrknOl67S8MT+Dv1O",
-	"xujD6xZS1D/uFrDmi7O1Lp2bHI4vnPfnE5aaRk6rNW5dN0Djc3VR2hFYvM6kdUgSN3fdubi3d+EFLCQy",
-	"x4hS2FS06tpMVGOuq0lNtbdFM4grKVF1PiLu22zMGFtu4TctFltcpY0YnStEf1wWtgjmiPBqcof+Gh9G",
-	"88pEmZzn8+2WY9wV0OahqFl5NQayyg13Iuh0agRcR19xw+mb6dMvWAVvJBqGfwEanblu4Oj0VwHkC6gD",
-	"rgy4vHm2cDYSdGouwyhYK4Itfq52gqGIDwMupZvQwRyM/FjbO9uiYNs7N8j/PECc5ZewExhleicKZtRx",
-	"85EgSmhrlEttFeQk7R4b2dznFJxffctX60DWERkmif0g9VIgYXWOdg5AHFZWObjVgI4/nC4iMtNS0klI",
-	"Kxobc1srEy+IyGgaEzDvGkdqalqd9zXLnLe0QidJZ2n5L/PqFl2mW0ypRO1wx76KO0CKzCZxpFtMPa9m",
-	"mTdSuVszt6/WZ8V4NjXsRzNCwYFBXQy5nhltdCjwgIOcsEqgD0n4HG405UQizg7QEJibgXLKc4Rzeu6S",
-	"Fm4lPccvaLexouvlGod32pSzSJJPmvnHXzEvqCU/+KDhSLYhNM6sv+ezQhm+HFThaO4ntag659fMAJh5",
-	"MfiDRHzJ0J+ckQNUZjyjt9yV2do8e8NfzeqMHx2iYmOuZhBRJdQVtn6VZCZPjjstF6xDyvXNEqIiTm6M",
-	"lFMSwHIfkyll0soBfSEUxLauXzTwTadTtSV7UyaVdY8k5QKS/1kZVZ5ebVlQU5d4ffj2EO6lReAJnGeS",
-	"wKWllWrPu8nRqh+poionB1CEI7ROghgwitoEOqVzhapDLHs7qiWUxTwu5B5Uasm57Bg7/13/6BB+dPzm",
-	"2ATBZyQ9b+Y7l3Xf8fLEpeBseoAIgAtBdLhYDHrXLw/Qs3DaZiTFATQqO6f4BpW/Dzap0CvN2ko0IUWA",
-	"aqu7ZROwKV1t1Xvt98Y1mQCwBckSlJMMKV5hb7YKe30cW09kw3KoFRUUge7tpzfoVtRBFi2eHZiiRHOc",
-	"Ec3UEBcZEQN04n1esBsZNR66BZbS5d50Vr/LgzlWZBFzJlrboKMer38BCmRbvTsYFFCHk+jnkuuKphrl",
-	"uln2S8zGcBpum/shoVVoIErq1c1ZcXPXF28RCcy4EQTWp2aics5rYyJzQRw2SjIRn3aRzhCWJeBZHyWB",
-	"wmaGtTAqsXEbvIAsen7iq1mCeeExL0Qa1VS4A3iDer8EL2jSTIpznAQvKDjATMishZ2YF66AzkwM+KCH",
-	"brVK5gAlRy/fvnj99h9JIN365vF3H04S8Gyb+BmGL45P3h2ZTyWmZUAdCsXDadthe/0S9tCOqUXAybuj",
-	"joLjyDtN3y3Ua2b++66APCzFF0aSmPV/ANfYJqZsK0IjuaCZNgQ1HdEp2yoWkJXeR75IeKgvkT1hOKOm",
-	"TVodfB3jCY7wKpxALLpWbrk5BclHCNsZYqRoek6U/ivFeV63ENZqCuW6uk3ZPNzwTVRWHywodmNeYDkb",
-	"cyyyiCRMFb0gZ5UqqNpFd+l4fa3zM8qmgOwH6XgdHWrO4+sdKuQzScFJ22JtHBtncGij1bOftAntHbhl",
-	"0vo1U56mhBGxcb1yM4pwtrs/awODsT6BMlXK5A7g7HpZOPFX2awsSA4r32RjW+Cm2N03YemNEzA0uUXf",
-	"Wc37Fs3MkJu8ny/0qVB2VkgSCy46zrvRcLxQK8cD1qwFGLDjrkNrKs/zs0o8p/mCI+NzGqGsnjRoqRrn",
-	"eTNZYUWInejhWoOvJyVGQhWQGjOHptg5DJw6oO71YUY7K8rGvGDZGbmIRxQ96YDr7+JmpGqCg/5cN41D",
-	"NlhhdcQGKTaJKXZbWrlE/EK3kVHbjtbPfz2zrTG7qLwwav0749BssRW1juJLNkbR7CRHcaZGIcDsCTUZ",
-	"G5FlXJngbEwDqwW5awEq89leFTrsyd5w54n7yM4D8mkJMckGvFCSZoYn7+5vaUJDS8oyvtSzs55h+NHT",
-	"xxHlw86jA1luBmjW9nu/hLjhbl20UQU+XEtENGl+084a1nKg2i2qQE9Vp96321aZUYz+XlGSZx5Htav/",
-	"4tKE/6DGaAmZJGOCBJ3OVHRXoJo56ugU5MBBRi+wcQdj5Lue/GDQsKvtFkp/4Bm46Lw9sR4PW89ipb3z",
-	"iubkNZvw5l5MaE4MjE/DsSUtFj3JnC9nUgJhOw9XxG4Eu+lsIcgFJcto/BUMK3PxLa82b+o7zE3EGfQQ",
-	"SPMi66giRkDCYV3NGcU26FeCczWrcQUfh57Bt5chsFFvZzAcDJsmRRuY36FBkj51YxkIlVhcU0ZT1u0t",
-	"nwo8/0F2sYWtX8wNGFt0Cehf50y3UnZxDfSerDBAqUSezYmYRjM1+VIiPOaFQpLPCdTM5FoFvkTWMtaC",
-	"As+1cjzFlDkK0wTRUQlYpQfZ1C1LpoIv5QFwP1eKiBVKtvGCbl/sbFM2JVJtm7PY/mKDvlfbFk62s9Zk",
-	"zimiNe1GtKbW/Hq9b3beHffh1nmDhfdtnV4GITdIUCIZyQz2u1lQ95rUewKtMYeyKWRNuZj103Db0LJZ",
-	"Cp8T1kTaXKHblmkaaxFAPahI5MUVln0d3lxmPwRcuhVupiSacE/6ZTFsk2m4+dcAYNoxX/ydb2eThw7t",
-	"sSoj9ArOqBWt5YXpKSKtSg/dJCJiaLRfmsa9Ue/vRa6NXM0xKLcZ72YpPvVpuPNs75f0Mdl6ivfGW0/T",
-	"x7tb42eT4dZw8njyNN2ZPJ08ftyUSJUZrqJorySE8woWu2KKDfJpywh6pS3iNfwxiUVH1sTKPEWVimK5",
-	"7vZD9QpicKJOO+xRaQHUw54QPa/11btf5ZSR3mivmZjXrm0eWIvG9Fwz9g4049hE2zTtH4w8gkcqkTcw",
-	"hCmABLM4HHGAw0sZieZHOPnZ9xlllFU7oqhGvyWSk3nXyqnaacI8+l302uAU49BMpSi/jqT9atBM3hLv",
-	"istU6RUUiS8QpHkRUhxReLJf9ocZoEN2aYp3bT8USH30Cg5YRB4/fobFHM7XNNPQClBMmt1OwkFFxgah",
-	"2zJyUWaIhvXjG9WMl+GLslI8LBAPisJfG8fJywub8FWlNa32xK+nbS8jXfWi7coXvYQWzOxM2TYCHQE6",
-	"wZfTPdt0juU5yc6AhcXnDN6zjE6pkmGddxDXKKNRWuUmAstIB8H/7//5f6H/VQeFZ04yis+8W6QmOGhO",
-	"bOIV+BdoCyKk5f9naY6lpBPbdaEjCMPz6o+sD5JebBx0B3beFdE88OJCthyel0URtjnGeoZx4XH8Kkdb",
-	"o6fW/ekb6q0eQrmS6kZEGZC5Gi1c2Ltuu3Hh8JpF2PD1Ii0bM286J2cCsykx4ej4cU6wqZizvUEBEB2N",
-	"cXo+WOFfbqHxQ29HgvMewcuvI0C9YzciPvzZNtbXwav7plQL6zFAox3fyPBymQ5+e24jr/4aWMfXcVx4",
-	"v/xNNiDskvFtdL7oaC7ehjjRgrEUIh3yU/DNtmqNpQ7JOOBMWroPjAbk8ADWv6BStBGH5rqZo4L80WYO",
-	"lKnMVivXQtMa7rbGoiPCF9kUwGhz7NpGAtYtpFeZbKlK9UWlClDvXZusDJpltORmVTlVrVlGxecQMsby",
-	"yGsMo6TmgAdUdnIFM37e0HSiDeeWXGSOjI3raMLFgVH5E5D6CRAJL7TJazRWcOkl+u9E26j5ZSXopvjC",
-	"OVV6/d6M5AunP0DW6ud4HM7O+gVJqfN0d80F4i6YWEb6GtY2LwOOq4i2Fp6sU48bZcW2v/BmfTQvNFaZ",
-	"lGdEblqb63o9RdSg1Cf7nZm8yxW8TNrsgDnOAMIJoAa4CIqp+7aNu1Y8fJcom5zZR/w6c6/n0EbWEPiZ",
-	"OvAYr5FH9/ewBmdoEuhmZH7N6b83b1pb41W6nPzZB9OMndMKsmprhWMrk5N+ieNS6YPzYw0351F/FZTK",
-	"AVxthggLEHTqmHqnLATRQz/OC6lcZb0e+lEFda+PVnXQ0dI+jkBCVa27TlmDLf1fQasdG+sPa6dtrXUU",
-	"HTGs/DXg476OelWHnuA0CvmexONkLuLd2bAJyPimriVZ4tJtgFFxbYeUX2r55u7OqTecUcWFhUCJJg+2",
-	"ZFJpi2hcGMxFyJTpjO3ZPevrwCbW1dJuv3oumL0HrQO7rOCu0R86J1Lh+eIO0cdumD1VTZWqUEYkc6q6",
-	"P7FMqnLJMaoM8NpqyUD1dljWHt0JuQ5UEAVJMY+Hei1Ts6G//TOSaxzFUbaVIqYbGEr0Q0loHwXFTOsD",
-	"7hskFFVAqToR49r8n41xZ9x2NQIOx+/Q3s6TJ1s7COeLGd7avd6O1KjLvs62OysTiUJZsSapyHVhbclm",
-	"A+ek4GyKfnz/6jl6tv/46aNBr79J9dQMLxaEgSeQSp/CuT5JaFS6Yh1y12lPEEnm45zI016vzVcgVweU",
-	"FliUfbIoWxTd1acgAysi7yiTgCfa8nqur4OB3gLHWt2z7EKItlhSxt2wrml1BO7Nd/L1/SuZb31dfVWn",
-	"qOvKNILm+n49OTkKetb4l+3v7sZ5t8pbduqcMkj+tW2F9TK0pScPSl9yifTB07QQgtj62nKJlcbLyHVe",
-	"jjF4G5Ro28zabA4QRh/ev9bURCKvhSye0TjH7Hx9hNe4r81O+M2NXdL3BGeURRDfvY00p1MDX1O5j71e",
-	"gDxSQGXZgks1FWTdYw7mpfIY484nbF0vu0iGP4XKw6ur8BMyFTgjWUR2+KmvwdgyC39uHu+cyuJ/uK7I",
-	"coX5Un95U1mubPraes/69nf6QXgQHX5QW6Z/XT+cbDDqynU3o5SQlAYCxp6rNjnK5usxsyOESYuk5XWX",
-	"76Vzc51QtP4tM3h8hcYMXlMBu3E56227qutNeWOZqXcWywNG60vuWqN2q6VC0OJY8/D1WZ6V0tBaN994",
-	"I9/uAb2wVKO141X3MMxXz2Cvhyg6hKNNpLRrxlxoX12jY1vwurrjuualXpkev9rm8dhX7bd5RfDtll2b",
-	"JwKnJFvh4LxtDnH7UapmqsOTjqkOG9HWnYeqHiJJK1LpTaQovJ61C3mTYFGlKaG/YCvvbjzHYlMHYhWk",
-	"s6tD3HKPGITrdV2LFSTOri7F9wYpbyPgv7c1FNawtTNExK7Z2Vlb5HJ2v62RTSvq9jdWWlf7kN/136cN",
-	"u7XkUbB/6seuTCWe2emWhDg6Jz4w5YrDtaF6/RleGx5x0KJAu95Nef5u0ht97IaWZlo+XX2Kdu53iJIO",
-	"S7KCfmhhsZrsGtizUvkqAvNAnlpTh12lphCGXxCRFTeB01pfUNH6m/Flm9ymLKULnLeCAm0Mvt2acP5a",
-	"tYJPRt/u0ZaCSqxNkaGr74xiQm/uvvSZC3AVHYFGJlzZ/1rRQ3AvQx7SbJwb8rQK/QWguWXS/VqcW8ca",
-	"mlEMS/bJyPWrCC6pm9QBSmC15iHJTec3qko7q+wOaHB03fZEbeyC3ZIELTbo+KsF1q1KzYJtKC/DRog1",
-	"uSnP+KQ9LBRU9gZRoRFifGmVTpoThFGOxdTA8ft+fBBMgwOz2MwIT3mIL9iNodxAsBsiv6Zkv0a2Ya10",
-	"8l6UASIVnYMWaXf5TI8bq7y1LQyRbWNXtnnoV7pNYEkzYqVTwXIipW23biPy19zOVqTK2+mI6RBLoP1N",
-	"174VK4CV396ggcSddt28lQrH++tvcWe9/OveMGBj/dY+nvU29mE6YF3+eSEX6f7Z1v9+ZXlh/IrGWPWx",
-	"CWnVoxdBUnLPQ1ztnOzujvZ+GT1+9l/gaK4EB61Xx8SWeyMX9/S4AqMe+aPAOVSJ47wgQczbZv7u9Hu2",
-	"nNF+gQ4FweiDja+H9nl8Ts1IxrVyqxvLWkm2Zv9e+F9F8pjbr5erd27MYnNnRCwj1Ra71pdUSxpdk/jZ",
-	"XOGGILSaAuFhlHzxFNL3oeO+KUK8Sg4QRlPBiwVKvvjfyD7K+ZSmVyZf1PwDJYdvXyR9lLx7bzJd3r47",
-	"MVlmakZOmZxxoWbQl/XLqS2cvCCCTijJTnsjBHZO0rfto401U6ZFQOIZ0CrYtaZCEr2zs5UjlBhC1u/X",
-	"Gq771ykD9EBMGXxFmf5/8plKBf+eKvP/RP8nV+b/ie2ZGVy969+hTti9d4PVa2nkpZ7VhpB7Ev6yutZO",
-	"s7915fuVMNO/8iWaY3YJxYeAuy5nBhunO2L5VfsFsIuzF6AlWFZrjwcT2bCZA7GbuBnb8glLLVOpILoB",
-	"3slyxq+XhSb92XWyRfQmxIyRNdDZayyS4Ndlck1tE/xUa5u6gsvdjq3m80S67pGTwrdpswXJKl3tNjuN",
-	"jTtARGRmycDBm3VtrrbxT99ghQUGpxjICk3770tZ23uD/80Fek5hLZHy+ZtL/ziIyQfon+2bqkEeyk1B",
-	"u1vke/xota1SU/Nwlhkbvffzzv7O48e7e7/88suTQKmVZxZBE/px+OK2EPLbam6Vzk3O1vplaPVXys4m",
-	"HCBE9/f7PZnzZUWRG+5tDXdPdnZHw+FoOIwocn6iDbZWCEBit9EiytDLwc6T/Xitc3NRDQeRrfBOSnxO",
-	"kxcGfYrAg9u5SeHmpYB041an9RYMjQijthvKAgtJWuqYa4fUakpi17QBhpxxaH63HKEJWUK2PXYQEPq1",
-	"xlNDFYAbXxDRuUNgSR6tTiJvz0IMFQJk4Nk2E7FZdi6qyqGT+AzknCsEsHMi2S0BbFu8bFfR5Qg2flb1",
-	"DQ/XHKPT9gsdl1dmnZuIH2AO60pP3LDt0znCKp1tIjmilLzf1AJbKH6DhiEtJQbhgNF1BW6J1nV1TIKO",
-	"XilTSUMFWghiHJj6jQemPqrWzB96lSCYkvTlc95fapW5CmZ4KKPDZHLTV3knpu6eWBd/I6ExwvwtXLpW",
-	"vin6osXR1X+g30me8jkx7PKLFtlXA3Qyw+xcwh39NzduQV4IJIm4oCn5D/SeLPJLdHzy7kgr7nzhl9DF",
-	"FWFlUM5TDOkRhJ19OO55ke8mVNo1630JWqEQVN9/GUha0D8+BcB5O5HsyY0rwN0mfrkdWLvOYsTtV+S9",
-	"t+iYqOxkNECX45RoWaKNJRvAMhWhrqcD4hPXgWuxIFhgm9zrmVtL6nClS0Mc6TAM2M4w0/fIgSKQz2pF",
-	"0HaFvyX1Kc3lykPhYPe9nNVmDhl3QW/HVnERve7SwjOI27RWyml0N1fcRI5K8M8qln/Jmw7FvwuGa7zJ",
-	"Whk3YE651dR/gdZDUlI2PQv5xqdYEwAVddc75B4ESMRU+hQwAIadEgW9ISp3pSygBuNHS45L83NyibCI",
-	"43q5KTcuwgwLnKraHWyBvWkutQEavmKiA3QYtAG1AL6m1Zmvntzkejc7Ddjr15ynX38HenpvtMhN1Blv",
-	"q8poaZeVR4YYYd41n91OzGXXyJwMXrGmmNs9qckwxI+L9JUy9TyFNHjB8FjNPN2vWqf7MZW4dU+PywrS",
-	"m8rLm3vXV2RbrGLrnoGvgrl1C97YiXIPulSrPtSu69yufhNneQcoMetNNAuDNhqmYDyIFiRfviTgPEmu",
-	"rhL4fixw6htSljT67Mnadial3lM2gXMqYzDW7rDatg1v/fnpy25/7+rHj2dbn8oubvrDX64e/RTt43aH",
-	"zqDNFKtCkuzAJBhP6QVhfRPoGBNEPuNU5a71cI35ex684dTCZgt13OB+r4D12wcghhD3bDnSiV60SkJ3",
-	"59y5MgO8zom+PawHP6Pm+hs5f4fMN4EDiQqo8tVZY5qZVKaBfvMHU8LZDrLVmn/vuykoQa8N17E2H39T",
-	"sI71OBkxKqruQlyl3hh5oba1XxPbM4BS6KpWQ8Cm5iherdeAe0IL996xoOg3zM5xXdtBxzS/wL2wB2fv",
-	"UFK8HQQwW7tvdfEBQDN812sE+2bT8UlUlaHez8/2nz7d2d2zBRVhZX05YZCNlSl/ulZSwnUVuBu1D7uO",
-	"H6Gxo+3eWGOqgC92KbgC0J9C3iC9Oio1a/AF+iETxWc2pwd7sbX2DavV4fYgQncYgT7KiIAOQaC8lZjF",
-	"neYXUF3jVa4vrQw333r/KKsAMjPOIDHRoxh0d5ncOAWlhlhtRXpA/v1GUziPmlAuv9030qTQNm72HEa4",
-	"K0POcpVVDGwVv/k2GITVhM/a6Bv6rRo2r3UIHNZnGdPefZvyjByg5n2o6be7jZ7In77sXkV16DWmK2R8",
-	"FDhHckHynLLpyPoUUOJc1aMELQSZ0M99JBfabLB9OwwpIMWnBi/KNF6t7kVyDTO49Rq0Uegt+fI6awn9",
-	"nsfNuUESR22lDglnE0Vj8x6d0av5T8yg+j16Ma/uzqtygzsX85b8q2wmHFO5XY+oTHN1S+OlI42ZZCeP",
-	"bGa6LNsCwQCaLFqnYN98q2AAt9cEetMmy+u7H7chEED2TloIqi6P9agWbJ1gQcRhEXOcHjJ0ePQanZNL",
-	"AF1PiAQETImM3EqgAElJmzgAU9UvNEOWOzhTatG7ugKwGtM9o+af9QkJ0HPR9U8HH8Lxm+MRWhC+yI1P",
-	"wQQULW32kcsE6iPvZe+XCQ5BE7IxSTGUu5wykxVprYfBKTtlP/2k10+Ystifg59+Qon+iAv6J3wyQn+H",
-	"RaHTYjjcS8/JJfxBkgE61FuCUiwEJRLJlC+ItDFOk8xDOYM+StIlqGmVjhGSSYTlKUs+b8GPkpHFFDTY",
-	"132ULAXVm+yCN2YXoms2rQUEnuhPAdcwMV1FzDdSESLkKSszP+BToiSaAfS2dEUJqo8SnM0pS1zTMGm6",
-	"MmkZIgfItPeys2dcL93uoGbz8qefHFaLbXMJhnMfJZA2kUCXAwQFfIDIhJKAnyZoyqFXmeIocR9NTOKr",
-	"/eFEGeBDSQ5OGdw3gCkwKRsKUl6xIKAZDlAC3DlxAWZA1oJ2P/rhCVWuGYfSCzNrAJAGWIQgKMEL0w6H",
-	"crZtcXh+/rfkLAlRqdD+cDiq4B9V+4OgH6G5h7xkCn/uI4zmONechmSnzLex08Ps7o5cIaf+nSFdqiSy",
-	"jiJ9QBZM6gAltvNVQFfQ5EMOkDXQTU8RuKx6IAtqdcr+KDTxQ6xCwjLtmH3bQYVOGRcksxvyHlAuoNAF",
-	"Hb07PtEX43fblTB5nZH5givC0sutf5LLpF8Wdzgq0Oo5WSg4RtdAFOYDfjrbV8zWq0k8J6dM3yX9ALS+",
-	"QofMdMfQ/7IlKR4kRD9Jpd64A4R9OzFzBqaixdewwHPDZ3ZRz/V9omyqF3N0ePL8V2NfwYZB3yO0wCqd",
-	"mVN+uvfsyaOR4SFU+gwECEhJ24mCynK7cpy6oT+cIM4grwjua3ldtYLmriLAAWu1DVE1gl4iNhHZHGj5",
-	"QoXPSdDY5pRRBdk+gY3on8XKcGjNyszMTuicOMLWy9rb23vmxOyfcF1++uko6M7jngVrEZrUwIHKA5Tr",
-	"e277xvn8DDkznbrnyFT0D07ZkUeAgyJhYykO9WHvDId2Vr+T8Uzzup9+cpHpsphHkKArKJUo42lhtlGz",
-	"8sKk+1KBJJ0yrAqop7uA5Giox1oCzYxOWaLpFm0v7au2rU2VoB+xz0GBuWFrbh54pDSzQSdL+ua3R8ZB",
-	"XxvLVMIk6Me6iPFDP+qjMdeKd8hMPm8tl8stzQW2CpETps2KzBYBJP/n1smS5pRvHbuFQfWAgcMrFwsU",
-	"vWdS7C2qWQ/6PKBjJQieo5eaxkm80yJfEIYXtDfq7Q2Gg70e2CszUAccHhxOgW9uA+OGb6YElBQv015n",
-	"vZH+8NA8+Zt5UOshcqHFM/xodzishYbDjXB5qEbJWaueVl4E+kRLWqAEL/D+cKdtSD/H7Q8MWzlv8ML2",
-	"h3vrf/SKizHNMgI5sY/NElf/4jXT5iDOPYzf4y7v+RCgXJWG7Prf2beE6LaAr1VmMPpUkOWMa80q9c0s",
-	"8BS8gcdlQpzVT3ojk1p1BdSSxtTFVTx0gF6C3rXk4pwIxMdaNJm+5EubVWmTUCXSWkHJXDh4d6p0B6M3",
-	"KQ+4/99t+6DbJzqTA6j3NRwQ1rsFM/r5FgavKPi2COVbuFM+/QICmcYkgwvTgfz/jjOXcnB/F3N/p8Mv",
-	"jvBlznF2wvlvWJiAxv7O4y7T0zYnF4pkb0hG8Yk2dfSPd3e7/DiAiXQokd8PKwEFipSmQ4OPQDayXMdN",
-	"9EMwspM5Zbf3NnGjlY/nQU94r0HL1uBo+cg2UDlER9c8+Nw4ePST9f5v+WWQP98stKX6KdCxS49NWTjb",
-	"6UrWC3+vPt3h/XcvAydd5PofooVWkPikXPU3fuu/kzukN7zc0+CqlOQdF71cRnxoJgqgrZjkxfvDVyfJ",
-	"gUdHsHa9q783loKF9yAZGJ4OmsBlS2gzgE9QUhaiQX7KKfOfAIUneiRjyP3o3mbs8dMe+Fg4I6c9NL5E",
-	"HLLVOHtkQ1qhIWSHRBmHfBGoKrVoGIQhzvLLU4j0EAOIq3lNiLDgpmA04Sq3MF4qt6Ebs4vAvv0nMVhE",
-	"d6FhuPmZrKpO8n/n1l/eJvq9mYo1lwPPwDcu9IfP1v/iOWeTnBq/9IOWcFdaAtw+hD0NrWdyS3sFIirB",
-	"9heaXdliDxJr7AKiWTMKXxJmHFqe1R2g/eEz48hcUkmaNoUZOWAXtVu33xI6dFeESmSG+PbvyP76X7zl",
-	"6hUvWHatS/WdkOgLOK7rkGi/1R3STj/De+fafzU6/J5cLZsQVelX2Ug/eQE6yXWcMSMbLqj6s8MCi76J",
-	"Zwoy5xdEDtCh0yxdNo6JSmVoIgjJLwfo9xnNySnDFX7oISn7yBZ8as1ugU3EIYkCACV9lICGZ7qpnkEc",
-	"y3lHwy8gyvXjmKuZCQaNIPDzqG/6cBWCnKmZIHLG8+zM9iOxedYLQbmg6jJBKWbhYvS3UPo7AQUUK2Tw",
-	"imSAjjXStq4WLacM4Gnh2VAlBQHkRqQS/bvIzNhk6ZxgJqphnjGRHhOUNJ/YQJcem7CsX0Yv4m6wCse5",
-	"O/30tp1f9XHv1e/1F9R771qmPyjKd+tOsxwZMtCuoY8silgj7HVc+134NsO51rBtMMnbWLd+zSnL6GRC",
-	"xIHrlXMdXmcDsy71Yc61RIKcivGlfpjkkxg/NCmU98QQNzDYHxjXA+P66zEuk+5wuyb+tmksCnl619KG",
-	"o/7RV5ThfIAC3FBsuj2gMYF6waD/6oFrVUHBu+iTAZhBl9WflYklJhLGCBqTKWVyAD4G/ftTpmq+AX5B",
-	"RNRLCW++XS/lHTMfj4C8lgm5jC3LyR8cI9+JSgI0udHFbo/mmXsN2sMtX+vfb3hRK5DMgabj9Z9Y4kEh",
-	"ycNlfbis385lPYJsuFu9qwHCvfVzNunGZviKgvUdlH1ZDpaTbEpsDM9kBKI3tmP+mFhQM2j6doASu5IE",
-	"KZLnRtdv3rspUZ6Q7/DShPD+bfcF8okfXKtfz7VqEk8Eqvga79TL2n5Vqt2fopflHYP89bJ9LJQAsGqH",
-	"BRvahtsErk6TUo4lZ+aH2vYtQ1tBT7Jmhsz7sBHU3afIrHnyfcHeOgDE9Q+7qbvqve6/MC0/N/oJUNhz",
-	"npG7lcTVhmMrs2zC3t8PDOZr5eXgSoer8DZ9XRYzSOVFK5s5zHNf29KHSHhOGQHGUcLNDdChgeIyLcGR",
-	"XOgpyxkhrgZP4XNiO2lNuJgXObYqs0OzQlgr44IvZmSADtkps7UeMOJYEHwuEZ9MtEqt2ZTr3xAzfcnn",
-	"BRc3YVd/Fd6ij2TbHm7JU3xF4pgybHpU1cpxG5zk+fG/XFnHjGBt/EDQb3/nl+EjoIIPJ6+2ftFiw3wN",
-	"87Gep60XVC649I0Q2nqTT2gOClrV6RmmNzam+cDKvkZ2A1+ynFdC0d8GO5PF/LY9AQ1r3gQrmvqRefuD",
-	"Af9gwH9LRo2mSYRdhO32DHnffPMWr9qxrSuGwh1RsGrE0scQfd+mPvK+dcQFmmAKgUVb9WlLu5cA0GZd",
-	"Cq4sD2wiGtQt2+ZWPj8Z0KIhp8MmFidlS2D9uSAOEG6GpfuZmpH5AJ2EdeQw3xlJz4ltOX9guu24POUf",
-	"pJuaLaZzWdUmfVprS2Yuevx5JchQKWqEWQiIxc7wBTmw0QLT9c/2+2NcnTJ+QYQrXgeoGyiApWXDFSg5",
-	"LlvgmVrvmIoFFPC9pEDbpq9fJ6J64hJF2/isPiB9gmMyLdgBSiqtziAZfuba9DiqJoIEPXIe4rAPcdi7",
-	"kB/HhGVlLb1r61py11uQI8Waoqz3xX3UY326W89vB/dMwR4cM9+MY6ZgX8uGce2R70Sz8n7gIBIJZo1R",
-	"cdxHZ4rOSYJySiTC2pqvxDTr2Qe+MmwAAB6nLMnE5ZkoWNKoFANthgurZDgoDwujsqyiNZGUZrY/DXio",
-	"q5BNEX3E7tz3opFYpcD6ML4xHcSUyWGJJJ0XWk990DEedIy70jE0b7pZkHkG2FErY8oA7IMlSuzDSTQQ",
-	"bECo/rVzl4Fg8462a2iP0qHiDK67vRaOrTf6+Cnc7BPifPkqeFlOL0go8OwUP4V7TNmUSGWBaba/KCzP",
-	"z2zhXFvB0uu5Jum73Ev7hsheOtdW0FCtYLJfChuPbQTZcw+a19crZ2KIwjH+INGiTMRwtGiO+FZUrxMs",
-	"z+vqVwtZbxsYtFaW8toE2X2jpTB60bRhzBoMBtz3bcsEK+kScgYAOADHe7hhX9G2CW5YeCb3fssA63Z7",
-	"XOTnYN+0mCpc2HBgsTBBJpaVIHEYYJ4mOV8GuHWAvgh8HAGqEJYK8mKqmMtMDtCh2wpbwy3IhZZ9pwxD",
-	"6xfjGTUOaD3ZAKnZYB8Gbt3k6OXbF6/f/iMZoMSts1ygrQds3YDklGFBPOZgzKAxv3Gd/GuHsBJo2iLt",
-	"bYgzHUOYqSFch6HY68BSd+Bi682w+C1wj1BigJedatBghru3zAwP05QsVLthZamYPsBcPBhGG/FuQ17I",
-	"AYSvZNXN4hcXLNq2AK3t2T0e23Qs+LkW3JO+A0T2AaYfJMBzVqJQGTWNmJS2KZYzAwZPFVKcn8OPHRAy",
-	"es7nC83tXPrhKQvG1SyV56Rv4k7G7zNAb63ryIbVvAvJOKNXlurpiVabyXznSlek3c5KvcudkK1rLDsb",
-	"+fZDD0hbt6ZclWCSE4eFjHihUj4PoyPvib60ti11XcOK3dovVdu6Vp2iTxSAE22Xpn79sromWP4iQ9Cc",
-	"YpYSE492xBF2iwXk7JhbpOx5d2c0bl/xgihM8zZR6hjKgy3xFcFHyh5hnYi7g+ZqR/xBIpp5RXSB1azU",
-	"Q6GlZHtaoM9nLAp4MtBN9540tdBPbTdu24ifSPTlW5h1W3Qn0ZIxAZB3B0nvIPdNcZpjBxCuWWKqSDZA",
-	"CePqrPxlRcD2y5Q3WQZ7tPgIM25OmUu54UK/xbXSs4DhtmMtvNggl/A5cVj7AP1fqCWh05kx4vTWS8pZ",
-	"Welqp6V1jMSy1iQm8M2hlUzqm4z7eAZnVnnfuShlx79VnNXCztuGot8BEO9D2Od7tW5ewKUt5cm19KdG",
-	"JGjOGVUcGOaKwMSb8qm7vHLlW7oU/D1o1kGVOGA9g+WrbT3rdQvoIdjbNQq1f3A7w3I25lhkq0jjhX/o",
-	"DimjfEkLYUzotBDkgTJWNBvwp/mDdNt1Q/qw/TtWZqO9ts/cP0D4r7Y0VXHo4oTGOD2HuhuAhmvz38KX",
-	"Fbet3/3dfdA46byY90ZPd02DPvOvnUiH3DuNKpldXe/ZsEfkje4HP8at+THqW3udyySclK5ntfl3rSpk",
-	"Ngn/VDkoQ3OrTcb/WhCAmNvC493bt9+gBvA+qnHcNDvJhAfnxz1nKcFftA0OYzMXyIYpouW18s4K2/lh",
-	"laiyFt+x6xHxVTpahN5RgNMpAYTjAst9fwYekYivxPXQ9KJrd2f/6f4ve0/2n66RYGtmaAqFoNoGGhnM",
-	"6G313QhOgqyfh+3cjDDky7rKOz0j656NzoiylMQ3bGXv6W5TsR0e1s6iYIrmm8/i0937PcwtMLe0a/AE",
-	"s8z506B7KA7K4CstHr9xjvw/Ay+QC3Mo5m6GJ3mNMIxrhLqSwR67h77r4KJdxXrd2+3Jg859azq3LCmo",
-	"7GdlP9qgR4/3l0PTOzw38gufE3YAVaT+u4xMKAMUBkj1x6z0uAF1c9GH5qdcIDnDi0gw0EgEO8lv1dVu",
-	"p/dV2t64rWlR4l1PooemNw/+8ms2vZH+8q3mGc2UIMdu1na8CYvHffTPNISmqq29TckUunW3cVfhobnN",
-	"d9vcZkNSbG9t00o7w3tmzA/ela+ZWtKVnm7W1SbazsAiLlhsDSwIwrl+zSWaCP4nYa6LoMO/ifcHCOn4",
-	"W9Brhg96zUPiwF+2N8AtaULb5ALnBVY3Rw6rYRDaYb8Pa+ml24Q7Lkivvs5nQrUkR7iCHInni/yvBzv2",
-	"wCPuMn8Easggh8TzCouZBLltHdWMCttgDtmyFSjVFiz0Ha7XhAqpTF2a/cSgms0wYyQ3kQZSthe10GfS",
-	"NBqYCD6PhjZd2/M7vaj6FW1+QSP0YRIPWSpx754qt2hdw/o2SvOW+r31b3TB9yUX50QgPiaXhkI1YUJX",
-	"LhOFp/oOkc9h/QMboEO74BJPXOZ8SbJTlvElQ4Kk/ELfR8WXWGTgTWjrPWj26c40aT34bfcdrI56z+o5",
-	"7NbKi/rXT+59EKd32kfQdEcAsCxLUfo/a5lbI0nXgV+uDq+d+Ke+6/iaW8b6AJvflocI2+3J4ICIHJGW",
-	"hHXbMbbkAguqJ2+gY01RnjZWZzzX9wJRhhJLVQkyzSzbYmxult+q2ejm91WibH5zWgSeO/aHONuDrLtu",
-	"nE2VF3AN52j6lzzbuZtQW8AbusXa/H14CLZ9t8G2jemxPdzWTj/De2fRDxG3rxlx605Utx9zewP4TQZs",
-	"yaLfQ8lwYaH+PRopmnLwL5TtyzxYvtJPYPNNW1CuQu3fhCI0fFCEHgJzf+HA3O2pTtsLQS4oWd4yHvbL",
-	"zzhV+aXv97GYcUbODGyaRW7DSgk6LqANCJWm28cA7Q/3Ec4lD2xBAy8HLYEhlzLS2des4Xux6I7MdP3d",
-	"/zoczc6inbF9Vq6PiWkLM6dSUjZ17ukH5+YD2+rItoxzvJSVEy6AMyyIkJx1VY0CHmYg21Y5N1tQHe+n",
-	"KMvERKltcA4VT63lWKby/gwe6lzw9Nz8anXBkwOpNN0dyZSW+p0kKKNTqgDvMyc40/c6+TmB/kZj23oJ",
-	"cQEwM4gXYCiTz5Aj0Bv1fn62//Rpy4L+aMOw3HkC5WP+n1VIy5/Rp799HG49+/Rlp7/zOApteacIcJJ0",
-	"wNuFc31wHt+a87iOvGgu7QZO45OKfsC4mOOcSpIhxdHLwc6T/QNkgFWNt5jOCfqTM20UCYIyIuiFK3qm",
-	"ynTX4IUCD3J5KROf5oCoPGUelRaGdKBOthFHAK1UVV1MEYjNeIyFZI1PWm/At6q96LkZ3919O6NhV9rA",
-	"X6WJuz44oR90kg3Yz2GWIQzEs5r9NM2nB4jtjSC2YaIPENsPENsPfPYBYntTiG3Dar6EzqOVsb6XAkvL",
-	"To1pOUAOoNpXm1AWAtxIhS8NvxTEoeD0Pc8JBmoJFFqFrVuQ0OqQiOhpPviJvxMSBqLaRFloDwvGqWV4",
-	"b4ryQyjwa4YC1xPQ9UKAR5o9Bjha0VjgP8CjU3G6CxdOcLAr0PNYzYggWkedUJJn3gEEnFLaDFcqa4Yu",
-	"cDaJaQYaqGaop6xuRZvOk0ZZhQz+EcIMkYw6PTbjtjowpkiaSKO/QHdj3n6Al9y3Q/4vZN4+hBa/7wTk",
-	"m5jEVTVt20HKbhxX7MTO3pOUi6wsnDCoYkvXtoFc0IywlDhtz5m8M6ov0qVx9WUCB9awCTraj2VZdaEZ",
-	"0imTiuY5WmKq1nI+4/SPcDvO8kv9JxVIm+HHJ4fvT0qmBxjvuASKOWXLGXc+A4iY6Nf5hf2YSF6IlIz8",
-	"D5JHMb4piXruwX3vpN2uGf2BdT6wzv+p4U3NiizrtO2WqkXTq5nomt66v3F+LhFWiHGUkQVh+v5frmiu",
-	"+9Bat2yta/Z2Gyz/9TsM/XqCPUYJ/DAZgYqMBUHFYoCSjEwFzkiWjNAJmS+4wFBlmvElO3CtvkyECcoX",
-	"QCYIkuNLE5ei6pTlWBExQElR0mEyQkdcqqkgx//Hb248LRO0PDP773p1lPWs1HZ0xXPECMlkTAJMiXoP",
-	"EV7T9vXOaKN8SYQ83oPvhQvkNm8Q3NW7f31w3++EKl1zNn/6KWZoTJAk4oJkUeqsDvmlNyZYEHFYaFbw",
-	"8ZNWfODHVmcqRN4b9bZBIbJjxTxMC8IXOUFac7CRfKvHZL7jHBWOQw1KF7nhUM08gjeYuWwGrBBnKem7",
-	"i0cyp1yNcXo+FVowBSM6D19zzOecZQCRZzMTTMG4i637AXzFeGRWtqGFIp+VCRBUioCCQcp8kliORJC9",
-	"qTjcKGxRasr+fCVodjlq2TU9MmphtDucZULvkoU59ZV9akYu/eDLGc8Jwik4HuHEJKnsoiv3a77nd5PU",
-	"keJ5BVTVYKq6+QUjlcCczbEM7yagBhtF2jZchvkFg4QNNxqjvOICQZRgjHPMUqAZlnn1VB5oCXZOLoFT",
-	"kXCVTqp8uvr/AwAA//8=",
+	"7P0Lc9s4tgeIfxVc/e+/OummZdlxko5cW1OeJH07O53Hxs707o2zJiRCEsYUoAZAK+qMt/bT7AfbT7KF",
+	"gwdBEpQov5L0ddXUtCNRIB4H5/k753zpjfl8wRlhSvaGX3oLLPCcKCLgX88LIbnQf2VEjgVdKMpZb9g7",
+	"mRGUMvJZnY3hiRTxCVIzghZ4StCITLgg/V7So/rhPwoiVr2kx/Cc9IY984te0pPjGZljPfgcf/6NsKma",
+	"9YaP9/aT3pwy9++9pLfAShGhR/o/Px7t/Dfe+XOw8+zsf9n59NN/9pKeWi30qFIJyqa9y8uk9+pFfMI0",
+	"Q1N6QRjCCo0FwforP8kFVrNyjjTrJT1B/iioIFlvqERBwvlOuJhjpZ9j6slBL9ELoPNi3hvu7x08Pfj5",
+	"0ZODp7AK8+GenyVlikyJMNPMyHzBFWHj1T/Iqjnl1/icSEQVknhCkOJIkAXBCqkZlUjPjUh1iMYzLglD",
+	"oxVs/xjnOREJYmSJJlwggscz/QM21QOMCMo4g4Mhn/F8kespPZrsTQbZAdl5MhlMdg7wgOw8yx492Rng",
+	"R/jxaC97Ot4buE2aEZwRUW5TsIQdvYaWM91//Hjdmf7Hzv/VdpS/0TlVza35lS/RHLMVEnwp9cowk0si",
+	"9MHOuVRtlJfDaOEkMzLBRa56w8eD8BAHg42n927GGXlTzEek5Xow+A5Rhl72954cHCKqJEp/StEcr/RJ",
+	"LAVVijCU/v/3/5720RFKlzOsJF4shilaCDKhnxGVCOc5X5KsemY/PTt4+nRv/9HB4ydP4wS80NM7M3NY",
+	"S8rBMR0MKqd0ELt5n34c/g397eNPg51nnz4Odp6hBw/7rRfxPRnTBSVMvRSCi+c8I82tesvyFZoTKfGU",
+	"SLSkamYInOifeK4i+AXNiPhBth0tPH421q+orW7re+ln/Z5gqefYdcoCnm+bofm27Yo8OVh3QyzL27jP",
+	"xwqrjXtMmZmu1A+3zRa+rEz2PwWZ9Ia9/99uKS92zbdy97UZ27weZlSwDnfDnq4o2CH8wciSSIWWM8JQ",
+	"TiYK8aL1LouCXfukT7A8bxMWqcLy/IxmKVIzYLoEFYuc4wwtsbT8hmRw+i0yxA7QTZAUBTwZUMSjJ82j",
+	"vjRjEan+zjNKQER/kES8mi+4AD455kwRBn/ixSKnY5Byu/+yhOxZyMcvPTwl5s6PqVqBvFFY4F6ix5CE",
+	"qTNDA8Pe23cnZ6/elAv7RWB2jl5TLWp6SY+Px8UCu63TEgc+rnCgkGU9fdK7TOzr95/51x+xQuBshhdF",
+	"p0n8l8Bjgn6nublUlUm84GPFI3PwDDaYzNPe5afwRKgic7mJ3s1+vydjLrLeJRzbK/O7vcHACg/3gT9F",
+	"LATWBPx5Z8p37GcfP+mT6b/HS3uFgC7nRa7oAgu1q+ljJ8MKplZOEmcZ1WvF+TvBF0QooIUJziVJeovg",
+	"oy+9Cc1JnML1N0Yq6S1FiuS5hH8aotRU7clzRBmG29dkPiVxfzQv++Sf4qN/kbEydFt9/xG83bAigvx6",
+	"0YSSPEOp/jJFD9L+WF6kCUr7epf8H3l6iD6c/LLz88MEcYEw+l+P375BsL2apQg4FtlHL7XyY/6FZvrS",
+	"nrI0pIgUPeACmY/ShwizDGTzDF8QhFFaoUD7rP0sfXiIyAURK8TVjAh0TrRIH/M50awBYaUEHRWKJHrQ",
+	"UwZrJPqVUk8QM2R2BhUsIwKl/nmZoowjxXkfvZwv1Apd4LwgEkm8QoyDHtc/ZafsCD0//qfZQlgYMoqZ",
+	"Oc0xHCQWBEmitXlFMq0ejvl8jhMkyZyOec5ZghQe6f1L/w3qh/6Z4XVa60CLHFPmGPUDxk9ZTnCmFck/",
+	"ieBS/3CRFxJJOmWJU7zQ3mM0nmGBx9qAeFjuiR0oQanmgCnsdQr0mtqH0IjznGAmE63yIJJLgqg8ZYp8",
+	"VrCNCM7JDqT1oiVewTL7p6zBYw1hyoU+LrgGf8fZe8M513DJheCjnMx/ctyym/B7Z34VI3N9zSzDRmPM",
+	"GFda8xMEZ33NNp5zNsnp+M6ntBBEU7HRAPR1H9FMX32YFOhqdzmjI+auEShxMIlfYE4ZYXe9Nfom53h8",
+	"LoExyTFfEJjQK6aVMZzf+e68LQQCG8WoSDmfSmDVjndY8tKaCkz0DVe/8IJld7xxQt9WxDiShbM4YTrv",
+	"8EorTSec/4bFlNz1cY54ttITU5yjXE8AJvWB4ULNuKB/kjvdpzdc0xcILc0KsGbvNENgkptpXWCa41F+",
+	"p/t0hDKyICzTVrzeq4wvtT4uVghPMWV2agvBx1pFGeXkeTmxuzxL+y4EltakkCQ7RCmwDJmCCmPuLKgQ",
+	"0s5aFgutqZHsNckoPgG15OtQoJb7SOtFxvjSKhq8FWWcSCAHhc81HVw6bRTk1tF4zAumwA8iKxr8l56z",
+	"6M4WRJxJMub61msF9LKuBEafbFiJF0SA7JWaGIS+NFOi+XK/F7WeQsUv9oKmHphUl/MOq/Fsozq7acGP",
+	"u683dPBs9vBcaX1KkfkCKKs6ozEWgraZwyOtH4DqpW1LQQzJapKhCuGJ0ucyHpOFwmwMFjsrcssmjEFZ",
+	"08o1HSpMc/22jY/qw87OcMTL9ru2w7VGyQsFKpqe3TnjS1axDTKsyI6ic9JlYoGfJroVVU9Py3D+lJLe",
+	"BNOcZGc55+cy7ifkE0WY2d2caj2MF3mGKqpYbOCZUgtQ/YvIuG/rbinrEDhEesbGgcG0tjrGc9JtITSL",
+	"+QMa+5cTLMlZwZQ53RonB1IB/qKPzWmeVNsEQmHK8hXiF+ZCR4+v+brN+1rZBthhTSaSYDGekQy80FQl",
+	"aDkDg69GTQXz9NTcEtbiQfpF8Dnai//GzeVMmg3dSJBSYX3Z7AXotivSudnWyQXLCkqfWMhP4HC9d9Y5",
+	"2xyTqC2jSoxJ1ddpb7o7qtqNqKyvSj3BzV/DyVo8iilfEJZqu9Af54qohwlKDaMiWepCEm4pidZVQWzD",
+	"V5omUjwCaxo9CB9ETJvWaIYzRNXD5JSllkpS9ICGdpTiefbQWH+EaT7+saen1Ut6bhJgF8I79Yfwsl7S",
+	"s8MFyy6P9sib4u2CyVBSnVcawxlGNsJ+QYTUZvZoBdpJH/3TGPPaMgcvwMo4LvQcKu596xt7tOd9Y895",
+	"zucjXnq/jsS/CobRMc0vsHVAhTOEAEb1SKt+p7rXKfh2R57TxQ5fmHXvLLi+XcKa1UnvOZ4vMJ2ymi6C",
+	"i4wSNiZnkv5JekN97TQ9MyxWWmaOQd0aJL3xDDNG8sAZB74+PYy7hfa3gmD3SW9/sP9kZ29vZ3/vZH9/",
+	"+Ojn4eNn/21JvRDkTM0EkTOeZ+Wr9geGpe7pu0S5MPs4KvLzXtL7o6BEnc14IeQZ0aqBeWX4MVwb94XA",
+	"ipxB8KiqahlNLStycgaswj4uyXROmDbJesP98p/Gge2eCdiO/wRkTe/F+6NfTnrugzMbN7BP6UuZ2ysZ",
+	"3Uu7aEsnv5McLmd5zhdESCDZvctytDP7K72KPznTv/xw8lyzPr6gY01v716hF2TOkT/+pFcssg0n1NDL",
+	"alRS5yo+jiFdaMBGBCBCAKLVhJZBjrjB9LWbCP4nqaolLjS7WfTWybQ+reOZvbJ6Rv6tyxmXWoEYE7pQ",
+	"5lbjJabgbTOThNiGFcDgb1H8EA2MnWyisJG5uDNdL1ye28cu65cnqsNZ1yFIXIirKA5K/tXVuPB2dpWa",
+	"a25rI/Stt88+r606bENWeM7Z1PhBsFRO9Ei0wIXURKG310gPbVXFd7imaDkyiakSjm9sOAt7Jd655y8j",
+	"HKa+wtPer78OX78+7XVS5yOc6XoDtnC0BuUTlkk0ItOCIcpAZGmt1jweRtubu1fjjF+uSGghL/1ylctd",
+	"477byPQjZH/8g0QZmVAGv0ssiMTGfUHHh/Nfs/E3LIM76Kxd9F5r2nSh7WPz9GVDKjX5jVbtNI8Lw8yF",
+	"7ESVoXBbN6sT+9xxMZ9jserVJVmn613Kui+RmRi5F/kmlHrdOF9M9TfjV6cdrL9C93Ua9mdXP4y2ax2w",
+	"snVcuCEIY3ynydqCnazf+lKcJTXRX5EglU2tWSwV6RazUxyF/kZl1O1ivpWdQ7tewbmsBW61QVoC3jrZ",
+	"loornHcixxqNlNOuvtQNuW4junnVYuFgkmegeLmRfhdUAfBMn+KU9NE/yEIhDJi0MZ6TBI3IGCQvqGaY",
+	"ZR61geYEM5TRyYQI0Hy0/iFrVk5DSPYGPw8HgyjdDXv7e+a7FtF1MLgEj1641r2kQQ51Tc+7BB+HDsFB",
+	"m6upVX/x4+wNNg50w4pFCJ5sMtkARvTg42Dv098+Dnaeffr3/sfBzqNPD4cfBzuPAcj16T97XRWP23xh",
+	"q2ISbvAG3+1dKR8bIUe3qp2cADwUHCc5Hnv7RM+SCFDTABmwnPEcbI2ai8DSe+263I3+sklYb43lqkrz",
+	"zrC6Ekz8024cxBhoAsGo7o4HwzZl/u26X94FPKSugWm71KP9phxNqDCoOlEqqxJJsGqxjfYMUaoEZhKP",
+	"zYtTZ8SmoyI/T/v2vzVsXsX3Vvl9LzHOlpiPrVwDnwoi62EtN0XnlBBkjinTvx0+ffpM3xlw8OzvBT6T",
+	"d0cfjl++AN+eIJLnF1qONuNClaE7aYnByxtGqttiqWieW3y1nlzUDRG7+1HT141acYk6h2bXoa+o3Ie7",
+	"t2Zi2vBzQKkRIQxWfYiW+gutEswdN5prQ2BEKJuiCS9Y5gCdV9WHrDrs1V+jpZZnVFnBOiXpPVHr+G0z",
+	"9Fj63GVv+PHRYDB49Mk67iUg38DrDhPISE4viJ75pwYBVoZZH/861Oa2xQpoZq4QzvMkAo51Wu0VuGaJ",
+	"W3w8aOAUC0b/KIj9vrQ8FYkHxFKzBWmC0mAP9D/HmI1Jrr8zuC9ZLBb63pMs7aMjhkr/vuVaAGqz+Qpk",
+	"TDOSGR5WAd2dMgNf0pqmLEG6/srMQFGFDQQACJoShajlWZ1MgSqquYLy3FsP8WxuXY2g7T6uI9Hjlthj",
+	"+vzt63e/vTx5+SIdes8erTr2Dku/pL6ohkFhIeiFiTRYju08zcfPf3354sNvwEDff3jz5tWb/+olJU/1",
+	"L9R/H715/vI38+gvR6/0Hw0Wr6WZfsXOBRaAy4B3CTzRl/XYqmb6rrwvmL2277AN0jx39p7+29GNfpe5",
+	"X5/CDbLWf2OHnvPCupC9FNSiblzMixwrekGGCEPk19Pb2PwCS+QJN0G4/IdTp4C7o9ScXup+RvB4dsrc",
+	"WJyNDe4T4SyTqFjoQ0nBbjsT3sGdGjqsuccviMBTcmbfuwL11erAsiUOWgID9HvcL6uB6NL761dUdf3y",
+	"Qut8reqfDVSCq9wy4rrX+Ypu5K3lsf/FTfjA/D6D1dHqjX5RksGkKeD95jU2KysMxGfDCcJKwMw2ewo+",
+	"Ri4QhGkR48tq6ANwifonVzxCZ8auX7O5b0DGATeHuGWeo5KOO27FlPCpwIsZHZ9lVJoQK435D4MQ0Ghl",
+	"LJvEYMS5VGgCkAamjDjod2Xk7/QwwBViXp0cS3VmPVAtARQ1I5KgCZ1CPGIJirQejmTdoRQeQuTFYUeS",
+	"9z8sFYumUCgFLkC6NXdLOyqLfnyrw0TOBELozYA+FyjXx2IgStQgP5yqOvQawbbzWBCWRTXuNxD3nxZs",
+	"e2W7AuCaU1bEUA3HmrT4BWBoCHLXtyOJ+zf8UZAito0fALC7xCs9exPcVEsuzocolWbF5uw8gmLbpelD",
+	"35am4kbIe8jiyZqzVFqfqyh3QGkw71Dr23bqpUoYP/XyvA+RJCTUIa33W279zlBTj5KCkeIejse4apGf",
+	"nV5mMCcx/gLY94buCuZTFexyCKkjgBzlwqrGsuNM+EKd8ULJs6zQHOlsHOA4WlnwcsYhzpUJstQTogLZ",
+	"DBg0ImoJph9IL71RpfjqOKXQuZiRCREizn2q0zEh9gkXRufX/2MrpLnuFV6rR4uymshb7Tv1JsAQCIbQ",
+	"pFkPpa9xJ5TuTT3kWmidcc1UF0yQHgHBCF1fSXC2Qdi/17own2zSDhssTxTsjK1J8xQF8xlFErR1Cqjt",
+	"ujrjpXkHh6k3QNcJfDDZjBlwrVhnMR4TKTfsHkgNfQH0TfXcIuAuyZXVpiaXi2/0dZQjk+Xcqh15X61B",
+	"2q+9KeV0fWTI3BdFPjeAt1oaao1SgNYACRqcTTsStZ4VFzg/K0TeSns/SKQl1yTnS5dpeGJ/h34nI/Th",
+	"VQsp6h93C1jzxdlGl851DscnzvvzCVNNI6fVGreuG6Dxuboo7RAsXmfSukoS13fdubi3d+EFLCQyx4hS",
+	"2FS06tpMVGOuq0lNtbdFM4grKVF1PiLu22zMGFtu4TctFltcpY0YnWtEf1wWtgjmiPBqcodkgw+jeWWi",
+	"TM7z+XbLMe4KaPNQ1Ky8GgNZ54Y7EXQ6NQKuo6+44fTN9OkXrFJvJBqGfwEanblu4Oj0VwHkC6gDLg24",
+	"vHk2cTYSdGouwyhYa4Itfq52gqGIDwMupZvQlTkY+rF293ZFwXb3roH/PESc5SvYCYwyvRMFM+q4+UgQ",
+	"JbQ1yqW2CnIy7h4b2d7nFJxffcvX60DWERmCxH6QeikAWJ2jvUMQh5VV9m80oOMPp4uIzLSUdBLSisbG",
+	"3DbKxAsiMjqOCZi3jSM1Oa3O+5plzltaoZO0s7T8p3l1iy7TLaZUVu1wx76OOwBEZps40g1Cz6so8waU",
+	"uxW5fbkZFePZ1CCJIkLBgUFdDLmOjDY6FHjAQU5YJdCHJDyGG005kYizQzQA5mZKOeU5wjk9d6CFG4Hn",
+	"+AXtN1Z0NaxxeKdNOosk+aSJP/6KuKAWfPBhw5FsQ2icWX/PZ4UyvOpXy9HcDbSoOudXzBQw82LwB4n4",
+	"kqE/OSOHqEQ8ozfcpdlanL3hr2Z1xo8OUbERVzOIqBLqElu/CpjJk+NeywXrALm+HiAq4uTGSDklASz3",
+	"EZlSJq0c0BdCQWzr6kkD3zScqg3sTZlU1j2SlgtI/2chqjy92rSgpi7x6ujNEdxLW4EncJ5JApeWVrI9",
+	"bwejVT9SRVVODiEJR2idBDFgFLUJdIJzhapDDL0d1RLKZB4Xcg8yteRcdoyd/65/dAQ/On59bILgMzI+",
+	"b+Kdy7zveHriUnA2PUQEigtBdLhY9HtXTw/Qs3DaZgTiABqVnVN8g8rfB5tU6JVmbSmaABGg2upu2QRs",
+	"Uldb9V77vXFNplDYgmQpykmGFK+wN5uFvTmOrSeyZTrUmgyKQPf20+t3S+ogixbPDkxRojnOiGZqiIuM",
+	"iD468T4v2I2MGg/dAkvpsDed1e/yYI4VWcScidY26KjH61+AAtmW7w4GBeThpPq59KqiqUa5bpZJWbMx",
+	"nIbb5iQktAoNREm9ujlrbu7m5C0igRk3gsD61ExUznltTGQuiMNGSSbi0y7GM4RlWfAsQWmgsJlhbRmV",
+	"2LgNXkAWPT/x9SzBvPDlhdXcwxxjqOo37BUSvIWm1u0ZXfiU4VrJwOOTt+963TKJyQXNtO2if/V6YCur",
+	"/vwMj8YZmdT/DbgdckF5IZvlCSUvBIxzTlZLLjRl6P9AkKknFV9EvCJmXREgr61eRzJE1RBhUz0ozfkY",
+	"54Czk0SkPjLk8s1TF0aMH3iwbVHmmGWCyABQp593EWttTAK8U6vXnThS7Uw2MRB42APurpJlWp5kUx2w",
+	"HtMfJDp+9SJBmCEKhRzBVtWGak4ZAViDXqw+NkCRLWccbLrgMDqtvU4kse02GEZjkTlVmwWRCHJhMQ6b",
+	"eb8lvFhA0UIzJKbZEKwKJCDMqLcgNXuQJiXyIcULmiaGs2KUWkpOTbHFdFQoxVlZ38GSHWQbaJEhKQeT",
+	"GLNTlrpodQrban+S2kIXaT/AflJmAMSmBI7daUCWLLHIZBVrbuasWfCC9pLgrpnJgdPbvLhSVmNd5Qd/",
+	"S2PHBAGsEmMKSzZbOuNL5knGzsM/ufIQle0kUPXWNCjJH3ZA7uUCwiueWOZSuUtr2O6vVCpuTKcacPnC",
+	"BY06qgIBF/+amXR23luk0Vke1HKbSqYsId8crkoTlO3o1JCnp8W4OhswvbiKkxrp4kuHWydHH6XvXr55",
+	"8erNf6WBdZWYx99+OEmBQg1+A8MXWiKmnhVUb3A4bTtsLynlmh1TmyBarHYzXN75oN3bhXrFzH/fFoAD",
+	"1qLwU7n+DxCa2caV2lohOBTmdMp2igVkRSXIC/9BKKjNGZVC+v8gMjGxFshjmEDVVs0anRnWj7hQryPm",
+	"2kWW5t0Bw4FDk1xrAmZBGCk6PidK/6Uvfd2htdGwDcVGlymbh6/HLc1tMdzRLKg2bV+drbNBXueXfkdj",
+	"N/wFlrMRxyKLWI5jRS/IWSVruKYYO/h6goRBr0MlXICvdwxAuQipD0CQz2QMQc0W79yxCZ6GPs06WliT",
+	"pw94lkleV4QITwkjYmvNqxl1P9s/mLUVT7M+9BJabLB2OLsaajX+KotiBjB1+SarYIFbf//AwLi2Bixq",
+	"cou+s5onJZpIyuu8ny/0qVB2plX/WHKIlRRbDccLtXY8ECXa4APx0XVoTeV5flbBPzRf8M7EaIYoq4Ps",
+	"LVWD9VEH962BpBE9XCtY6aSsKVRt4ICZqz7cGTY1do0tNsNy7KwoG/GCZWelMtVCOhAqu7geqRowjT/X",
+	"bRWnBiusjtggxSYxxW5LK5eIX+g2Mmrb0fr5b2a2NWYXlRfGDfbWBABbfKtauvkUx2EUzesozuT0BTXu",
+	"Qs3LIpgYVwbMFNMYXwosC0Ei1S5uJimHLyiRmxhbbYUZGIATLKA+RKxM6BpEBrzwTJA5j2aeVgQGZ24G",
+	"VMHOMo7mtttUh3cRs3dnHctt2hKaW7t23a9GqygYT3bJ7WvQkEvkwmwFSzaAGBX0GjKFhE0NwhkRpI9e",
+	"qbLAcE4UmvJKXpzbSPvLjDPiW5o4kiyhPmUi4KdNGlmwzwG4wpJW48hrW1bb9w5VYGo4yRrGyXz2qFp9",
+	"9smjwd4T95HdEEjJIlaB5YWSNDNUt3+wo3kvWlKW8aXeHQsugB89fRwxCOw8OtHkNjVx237vlxCP/dgo",
+	"f9QlGK4lcvm0CG6XlhuFcoMyguql1akndtsqM4od9y+U5Jkvxd81BLYyF8Z4mQCMPCJI0OlMRXcFCuJE",
+	"Y+WCHLquIwtsEAUY+cZ5P5iGKtWOXWVI+QyivIF7alNLFT2LtS7zX2hOXrEJb+7FhObEVIJsOEOlbWdE",
+	"MhcOnJS9VFyQNMLZwPVxBg4psoxC+MA3YmShVV/MmxJXtt3wcMrGeZF1tJoifWZgXc0ZxTboV4JzNatx",
+	"BQ9lnMG3q7A2Zm+vP+gPmmZ+G98+Ms1ITt1YpgpfDBono1mP9pZPBZ7/ILuEUyw/dQPGFl32hLoVJeEK",
+	"rvmsMLX2iTybEzGNJvvwpUR4xAuFJJ8TSLvOtVW4Qta5pXUnPNf24hRTVjrL8+4aQLtpYNH/lkwFX8pD",
+	"4H6umgVWKN3FC7p7sbdL2ZRItWvOYveLxQ1e7tqOBJ0NCXNOEUNiP2JItKZo6n2z8+64DzfOG2yHiNbp",
+	"ZYDaAow7yUhm2geZBXUva3JHdQ/NoWxb9bBczOZpuG1o2SyFzwlrFmtfY+6VSN+NWq33pkdeXGHZV+HN",
+	"JYA24NKtFQtLogn3JCnrqTSZhpt/rYZge9lAf+fb2eSRKxhelRF6BWfUitbywvQUkdbKhYZkETE0PCi9",
+	"Rb1h7+9Ffo4Mx6DcJk2apXj0/GDv2aOfx4/JzlP8aLTzdPx4f2f0bDLYGUweT56O9yZPJ48fNyVSZYbr",
+	"KNorCeG8gsWumWKDfNpA5b9wsZE/pjGAzQa4laeoUlEs191+qF5BDE7UaYc9a/HgSluxntf66g1Uc8pI",
+	"b/iomdvRrm0eWiPftO01LgDo57aNtmk6iBl5BI9UwFvgG6LQZ4LFO1oErRwoI1GIrZOfiU9KgAhx0FRP",
+	"NVp2kpzMuybf104T5pF00WuDU4xX9yxF+VUk7deLSTrnVNeYZKXdZCRESJDmRUhxi2dIyhaDfXTEVsZt",
+	"YFvqQfaMV3DAIvIeghkWc+NlgZx0rQDFpNnNYFYrMjZA/5XBx5jnYcuyQ2UEsiw2FNYYCuoKvTK+RI88",
+	"qtKaVnvao12JLYsKAVfT2DkOvjGI0DNlO1F1rPEO7s3uCUtzLM9JdgYsLD5ncChndEqVDEsFBeG6MqCs",
+	"VW4isIw0of5//+//B1qodlB45iSj+My7RWqCg+bEYvfBv0Bbiopb/n82zrGUdGIbd3Ws4/W8+iPrlqcX",
+	"Wzv3gJ13bYoTBDYg4QLPy7xa21+tG4jBSsDwaGv01Lo/iaHe6iGUK6luRJQBmavRwoW3g4ZUrlmEDV8t",
+	"+Lg186ZzciYwmxKDaIwf5wQbXI9tLw89ddAIj8/7a0IuLTR+5O1IiGchePlVBOg6SIs/28b6OgQ6Xpdq",
+	"YT0sbrTjaxleDizrt+cmUjOv0C7jKo4LH6q6zgaEjda+jeZpHc3FmxAnWjCWQqQDxBlfb6s2WOqA5wZn",
+	"0tJ9YDQg2RVuWc37jVd3vZ6jgvzRZg6U2XBWK9dC0xruNk23Y5FYsm0NzO3bHzQw/DeA0DeA+0oCb6WQ",
+	"hN67NlkZ9FtrgfdXOVWt31rF5xAyxvLIawyjpOaAB1R2cg0zft7QdKI9iwF1asnYuI4mXBwalT8FqZ8C",
+	"kfBCm7xGYzVoXv13qm3UfFWJQyu+cE6VXtKbkXzh9AdIfPocD03bWb+wMOBt4HzcxdfL4HfD2uZlDH4d",
+	"0dYi9nXqcaOs2fYX3qyPphbFktvzjMhty7u4dqERNWjs80XOTOrOGl4mLWBmjjOoAgrVqrgI6vEkJpEW",
+	"FA/faNTm9ySIX2Xu9TSsyBoCP1MHHuM18uj+HtUqYhsM7IzMrzj99+ZNG8sElC4nf/bBNGPntIas2rop",
+	"2uI2aVKWAqy0UnxQK734MFlXje8QrjZDhAVFGOtlmU9ZWIcZPZgXUrniTHroh5XCzQla14RRS/t4ETuq",
+	"ag0ayzI+0v8VdGu08Jew/I4t1xMtsB0WjzH9a3wpnnVQ/+A0CvmexONkLuLd2bAJyPi6riVZljbeoszZ",
+	"lR1Sfqnlm7s7p15zRhUXFgwcxdO2gAu1RTQqDJQIwGOdy8N3B0IeWuhQDTn/1eGR9h60DuyA/V2jP3RO",
+	"pMLzxS0WsL0moLCKHqxQRgRMWN2fGLiwXHKMKoOSvzUwUL2jqrVH90KuA0noASjm8UCvZWo29Ld/RPD/",
+	"0VYcNtnYNJRFqX4oDe2jIB++AyqvO6CoUte0EzFuxP9sXbrQbVcj4HD8Fj3ae/JkZw/hfDHDO/tX25Ea",
+	"ddnX2Y65JZAolBUbQEWukX8LwBOck4KzKXrw/pfn6NnB46cP+71kmwT8GV4sCANPIJUe1bwZJDQsXbGu",
+	"+OtpTxBJ5qOcyNNer81XINcHlBZYlK1WKVsU3dWnAIEVkXeUSShJ3/J6rq+Dqd4KjrW6Z9mFEG29DbkG",
+	"YxmNQ77Bc9tAxbdAt7EyXmtC1i3qmnRHcOr1/Xpy8i5oe+hfdrC/H+fdKm/ZqXPKAA+/MKQJOZJcZPKw",
+	"9CWXxeL4eFwIQWyJlnKJH5gNsuvbhJ6bpO0og7dBibbNrM3mEGH04f0rTU0k8lpA8QxHOWbnmyO8xn1t",
+	"dsJvbuySvic4oyzSNMjbSHM6NRUQK/ex1wuK1xUmCZtLNRVk02OuUmDlMcadT9i6XvaRDH8KxSsuL8NP",
+	"yFTgjGQR2eGnvqFMq1n4c/N4ZyiL/+GmOh1rzJf6y5vKcmXTN5YMqW9/px+EB9HhB7Vl+tcl4WSDUdeu",
+	"uxmlBFAaCBh7rtrkwBeYGqEVMzvCSrsRWF53+V46NzcJRevfMoPHV2jM4A1FVLauiHLTrmr3/Jk0E4oh",
+	"U28tlgeM1mfNtkbt1kuFcsXAwzejPCvVRSrrD/BUFd9k94BemL3U2jS1exjmqyPY6yGKDuFoEyntipgL",
+	"7asrNP0NXld3XNe81Gvh8ettHl8+tf02rwm+3bBr80TgMcnWODhvmkPcfJSqCXV40hHqsBVt3Xqo6j6S",
+	"tAZKbyJF4fWsXcjrBIsqfa39BVt7d+MYi20diNU6710d4pZ7xLoAXNW1WCnm3tWl+N4UW96qdvSbWiF/",
+	"X42W2ohYlJY3sxVtkcuZp9OIby3srxY24bt6ocyJ4H8S1v5GqmS5Ph/yu/r7tGG3kTwK9g/92KVJTjU7",
+	"3QKIo3PiA1OuXoI2VK8+wytX2O63KNCu/Weev530hh+7Fdw1XUMvPyUx/cQVJXflyCsFtG1l1Sa7Bvas",
+	"VL6OwHwteK2pw65SkwjDL4jIiutUZN2cUNH6m9GqTW5TNqYLnLfWldy6f0sr4PyVaq1fHn27L9gZZGJt",
+	"21yk+s5oW5Ht3ZceuQBX0RFoZMKV/a8lPQT3MuQhSY11Vnlahf6Cvgsl6H5jqwTHGppRDEv26dAVkAsu",
+	"qZvUIUphteYhyU3zYKpKO6tsMG1aMbjtidrYBbshCVqwLWRnwW5WahZsS3kZ9tKuyU15xiftYaEgszeI",
+	"Cg0R40urdNKcIIxyLKamo5Nv6QzBNDgw294D4SkPS1R3YyjXEOyGyK8o2a+ANqylTt6JMkCkonPQIu0u",
+	"n+lxY5m3tgs2stUZyk5hSaVhGZY0c7UGC5YTKW0FABuRv+J2thY7v5mm6q6ID3RQ7Nr6bE1vjjfX6EF2",
+	"q43bbyTD8e5apHVKjKQ2r1ATmY+LbCchDRtLWlvB1/IKK3DAuvzzQi7SQD5OxhvSC+NXNMaqj01Iqx69",
+	"6FCithYctF4dE1vuDV3c09cVGPbIHwXOIUsc5wUJYt4W+buX9Gw6o/0CHQmC0QcbXw/t8/icmpGMK2Gr",
+	"G8taS7Zm/174X0VwzO3Xy+U7N2axvTMihki1ya71JdVAoxuAn80VbtnHQFMgPIzSL55CEh86TkwS4mV6",
+	"iDCaCl4sUPrF/0YmKOdTOr40eFHzD5QevXmRJih9+94gXd68PTEoMzUjp0zOuFAzaO3/5dQmTl4QQSeU",
+	"ZKe9IQI7J03QcqY1DGPNlLAIAJ4BrYJdazIk0Vs7WzlEqSFk/X6t4bp/nTIoQI0pg68o0/9PPlOp4N9T",
+	"Zf6f6P/kyvw/sW3Xw6LSV75Dndo/3E67B0sjL/WstqyaKeEvq2vtDZolLsLv13Yq+ZUv0RyzFSQfQuse",
+	"OTO1cbo3vblsvwB2cfYCtATLah2WYSJb9gMjdhO3Y1sesNQylWbNquWMXw2FJv3ZdbJF9CbEjJEN3Vc2",
+	"WCTBr0twTW0T/FRrm7qGy92MreZxIl33yEnhm7TZArBKV7vNTmPrJmIRmVkycPBmXZmrbf3T11hhgcEp",
+	"BrJC0/77Utb2XuN/cYGeU1hLJH3++tI/XsTkA6N/FMT35QUcynX7vrTI9/jRalul3sDA1NbvDXs/7R3s",
+	"PX68/+jnn39+Eii18swWlYWWbj65LewaYzW3SvNPZ2v9PLD6K2VnEw5lfQ8Okp7M+bKiyA0e7Qz2T/b2",
+	"h4PBcDCIKHJ+og22Vgho5uMKzjH0sr/35KCl0UBjUQ0Hkc3wTsuStQYXBuWXwYPbuc/19qmAdOtu+fUu",
+	"Xo0Io7YbygQLSVrymGuH1GpKYtf3C4acceifvByiCVkC2h67EhD6tcZTQxXUJ78gonOT6ZI8Wp1E3p6F",
+	"GCoEyMCzbSZiUXYuqsrZ2HaXg0sAiQB2TiS7oR4ttuWKy+hyBBs/q/qGh2uO0Wn7hY7LK7PObcQPMIdN",
+	"qSdu2PbpvMNqPNtGckQp+aCpBbZQ/BY951pSDMIBo+sK3BKt6+oIgo5eKZNJQwVaCGIcmPqNhyY/yiXm",
+	"246k0O4OwZSkT5/z/lKrzFXK/ocyOgSTQxLLcC+q7toMFqvoRvrdnJPVcH/7RjYnUBoe7e0/e2TlxtOk",
+	"l9OJG8I0zbEfjFa1D8qBzMdVeEW9+IPmJWezOdbi/0mWEXzw7Ofxoz3ydLL/aO/x02eP8QAPRs8OHj8Z",
+	"ZY8ORgejg5+f4r0Dsrf/88GjLNt7uvcoOxj/vPds9DQrY+1D42jB1CiXYw5bN835CMo/VSr4b9NVJ+hT",
+	"T+O1H6/beWajytpZ9gQHFnVheq5vfGzA4K7ubA6o4Uvnp7da+JVhOoybKjeumrIhuuuUJKmQbbRSODzw",
+	"g0S/vj56vnP869HO/uMn0D1tRj7jjIzpvCXQWPpD18qB8uobbKhp1ck314YJfnkMz1c6OVS7j/heObYm",
+	"7+bivTEYTLhZbpIBKCboQ+N700Raz4T0HFJbk5Y+rWeVZXXLqn5t+a3LfvhYrfg1p1IaN+/aMl8H2ppx",
+	"pRb3kp7JJDRdlcE6fBTTmGO1/N7AwFapxYKErIfZ6ksQdzPZlJNtCllvU8by+tUojcS/xXqUdpPXVATF",
+	"zuwoFexyN22Z0KBA6Fbb2aEkYucao7HEN6OjAkzcLDTIaF1TnTCg+N+oifp1VfUCTeB3U5HKZ8PwSdAK",
+	"J7E9ZNDeo0GkZX97c5rfZ5XKcFYdstWvoJO3C+Bv1ZKmUe2mG0O4IU9SOeAW6nygwd2oRymczBZepYZU",
+	"adrdBuQKbaOm9IIw1wrKighoDWfELc45IyEKI1TJMn7GuDoDPzy4tym7wDnNAoZKpkD85oW9pAeV5aLQ",
+	"jYZMa+1i69CvQ5QaZTBNTFgBYu+HKLWG4dD5TWy/SvupnEuIRmDXgN71vbMPHKIUOvwOU9PEniGamedP",
+	"GfzAglngoR80FxrpWWpGXwsvlLpqpb3Rmn7HD8wv/u3m+sAt4d9yLh/+28zr497OM9N2/MsgeXb5MNoU",
+	"OdjOrR2MrVZERVyCvvX0KXTHBI2ri9q+FYMxsH9BJBhjV+huVZ1vIwEdghcFzpFckDyHZk7QExGiLQyb",
+	"rQo0zeDtB9WXH2wB7E7hDqzpGne1K9Z+s66oUtYzqMK9jDGeEwtWa6TmRdyYtndsb9j7laIvWmBf/gf6",
+	"neRjbruLoi9jqlaXfXQyw+xcgrfpX9wAXHghkCTigo7Jf6D3ZJGv0PHJ23f6XvKF380u5rL1pkJHVb0Y",
+	"ws4+HPe889pNqIzQbY6KJ70LLKiWMjLwGYMn/VNQAn4vkge4dS0zt4lfbsaC7W6U2v2KvPcGQ+yVnYxC",
+	"TXM8JjOeZ1rFtlqaqW3kGlzr+2y0YbxYECywTVP1cr0lCbbSsjpesz+EHs8wmxKfSQ3dQ9rhx2uQA2Of",
+	"nFuuPHRz2n0vZ7UdtMBd0JvRlRw2tbui5BnETWpJ5TS6q0huIu/KNhbVxpIlbzoS/yoYrvEmGy+7BnPK",
+	"rdz4+akWI2CVnoV841OsxaSKAs98x0VwjFDpk5mgxcmUKGhUWrkrZSkwCOMhqfDK/JystJkaLyBtp9y4",
+	"CDMs8FjV7mBLAdfmUhsd4dZMtI+OyqQl14pmBdhFbwluc72bbSTt9WvO06+/Az29N3bWNhqXj7rKaJES",
+	"K48MMcK8a+iTvRj4pJEDGLxiQ1ky9+RmHcq2m9LGgk8j21ZXulyzp8dlLaTrysvr48TW5A2sY+uega9r",
+	"2OIWvLW2fge6VKs+1K7r3Kx+E2d5hyg16001C4Meqab0WYB7S798MXZcenlpmuWPBB4T2aDRZ082mhOl",
+	"3uNxUV5lrFl4gU33Ee/8+enLfvLo8sHHs51PH492/hvv/Anm237y8+XDH6P22y3CGrZTrApJskNjrICv",
+	"IDGQvRFB5DMeq3yF1IxLUmf+ngdvObWKy7HGsJNeAeu3DwAaLo7RcKQTvWiV1OTOWWBlLnOdE317VQv9",
+	"jJrrb2SvHcF10UszEnXZaO8IZQ8gKQdaX38wxYjay0W3ZpL7VplK0CsXntyYWb5t2cnNFR9jVFTdhbhK",
+	"vXUNwdrWfs0uFUFRwK5qNUAPayGZ9XoNBNq1cO8dC4p+w+wc17UddEzzC2yLH/xpos9HkuLdAIrb2gq+",
+	"iw8gx7JsJFsGxuOTaHWAPTEOsLJGXKU25fDjp3IBICsrS/h0Jbj9VRW6azWrv4pfobHD7TgjY7pACHgp",
+	"uIJytoW8RuJwVIrWCvPphww+ndlIOvZibOMb1qvH7fC47gXyEpQRAe2gQZmrBr87hzRIC2YNnIPedxHG",
+	"HDyeALSm8rX1FkSCGKc8I515eCx+3fAIlNelsUdHb47Qn7YVsKcaG4GirDJBPa9KR+Luvp9rZ4XUostW",
+	"Nwnubf0y1gra+qqG5V60e3ya96yNRweqT1Ryb1G2ul31uVLVGD27rjqOm2yyTtsxC34OW3Zb9rgVDuvk",
+	"0Dqx8W3wdWvQnLWxJc0qrLQ20cGgYIzx0Lhvxzwjh6jJxmpmyn7VRjra+e9PX/Yvo6bQtlGcoXUNodRF",
+	"HIYpWggyoZ8TJBfa+rM4ARvhUXxqCljD79LqXqRX8GZsFTfRFGq74rT3nbqpVlLfYh+mBV7lHG8sQfI7",
+	"Gc04P39nn76lqnD106sWXrtWwyW3zs312TRJ3JCXvrP+n/R8bedrJBrVts9Va97GhLiCYXllYfP1zchA",
+	"4jUWfOWLIcoRO7kT4u6DgGTXTN02JWxEK0AWlc3BasA4srxKywkYtLV1GPm84FvXs3H6Umir3xBxOabe",
+	"Tlyb3oZOyGclATnIuELnZKEOTZRmwvOcL0uLwIXBwDWoQvtGbjXnNa4Hi3NZqK3QUXrQ4+CX8ZFvHnZV",
+	"WGfEZhYWYVmBYu7brVWXn9ThWYG/pEFSVdJsu0uVXWommTiU0XbkDYihuLWjv7liOqj/rXtBUptf2xo/",
+	"gL1ybU38H5iBfI3q4Ze3Fwu7hoodi3H9k4iMjlWboxQCuCMCndOdSluGP5lJtvadVQQfE7Aal5iqgD6j",
+	"kCD75hstRhzrgOxKoKV2emknn8VFuS/rNthtX5063c+TLhWQa8Jzu2ILeW7AyA13eYJGK7TAAs+JKj0m",
+	"kBlHPYZRs3MIYM95JeZ+o9UCID96XAiqVsd636xZQbAg4qiIBfSPGDp69wqdkxW0tU2JhB5jEhnPQwol",
+	"3pS01gEchp6gGbJcxUypRe/yEkSs6U9eww34lE8AYGqSl0eLBQiw49fHQ7QgfJF7gUYFsrcvQS7XOvFi",
+	"TyZlCmliYPX6XEZkjKGg2CkzdScsS+6fslP24496/YQpq7b3f/wRpfojLuif8MkQ/R0WhU6LweDR+Jys",
+	"4A+S9tGR3hI0xkJQbTKBE81mkZl0acoZANGlKwGgD54RkkmE5SlLP+/Aj9Kh7dpkuosmKF0KqjfZgYrM",
+	"LkTXbJo3CzzRn0LnqNT0bTffSEWIkKeszK2FT4mSaAbNTaUr+6QSlOJsTlmKKBvnRabHznPTBlr20a8E",
+	"52pmZ8+4XrrdQW2kyB9/dNXwWaDWJSiFxNQUMhAQlEiEnhcoDayB1GBwKVMcpe4j5280P5wog8+V5PCU",
+	"AUeBQtD+5gliFSSmxwbbInUpfNC7RI8CD0+oclB+ZdC6eg2Q7QCLEASleLHILUHs2k4HP+m7l4Z9P9DB",
+	"YDCsdJiodmBHD6B9ulwxhT8nCKM5zjUvJdkp81xBD7O/P3SlMvXvDOlSJZENYOoDsnkUhyg1mQJpQFeQ",
+	"xyL7yAaOTNd2uKx6INs25JT9UWjiBwyN0SbtmIntUU+njAuS2Q15D3XEoZQYevf2+ERfjN8N2AalrzIy",
+	"X3BF2Hi18w+ySpOyfJajAioNa9PHuH/gyo6xzGLNIS/AgaglnpNTpu+SfkCbzX10xEz/cf0vW/TLl2HX",
+	"T1KpN+4QYZ/pYs7A1AzzVcLgucEzu6jn+j5RNtWLeXd08vxX4+eHDZsTMSVogdV4Zk756aNnTx4ODQ+h",
+	"0oN0ASglba9vKsvtyvHYDf3hBHEGmdtwX8vrirjwPAoaLuKxJnw1hG7tlnmbAy1fqPC5PWk4vFNGFWTA",
+	"BbEK/yxWhkNrVmZmdkLnxBG2XtajR4+eOUXiT7guP/74bqZ5k3FPuWchaoEoswcqD1Gu77nNw/EZsFKz",
+	"ETUjc2SSxfqn7J3vsQNlWI19MtCHvTcY2FlZiatfZqMOZbk0QfRSJM2IwbJlfFyYbdSsvDAFVahAkk4Z",
+	"VgVULLwwGVYECbwEmhmeslTTLdpd2lftWpU8RQ+wz/KFuWEbPTj0vWjMBp0s6evfHhrgSG0sU2ssRQ/q",
+	"IsYP/TBBI65mVWbyeWe5XO5oLrBTiJywMc9IZssspf/7zsmS5pTvHLuFQX0m03CoXCxQ9COTZWD7xvTA",
+	"HEbHShA8Ry81jYcI0WFvrz/oD0zNGsLwgvaGvUf9QR/g/FjNQB1wHXfwGPjmLjBu+GZKQA3zMu1V1hvq",
+	"D4/Mk7+ZB7WmJRdaPMOP9geDGmQx3AhX6cOocRsV8MqLQJ9oKbwgAZ1wMNhrG9LPcfcDw1bOm44sB4NH",
+	"m3/0CxcjmmUEzM3HZonrf/HK5BHkPp/ucZf3fAj6iJSe+c2/s28J+wdCB5OyRoQP8y1nXGtWY98uHE8h",
+	"Kn1clhyw+klvaJLXwU1rqw3UEYBreGgfvQS9a8nFORGIj7RoglAiWdq6FbbMh0RaKyiZi8n3qNIdjN6k",
+	"POD+f7eO8psnOlNlQe9rOCCsdwdm9NMNDF4xYWyZr2/hTnlYMADsjNEJF6YD+f8dZw4Ke3cX82Cvwy+s",
+	"tXfC+W9YGG/Xwd7jLtPTVjV4cl6TjOKTlYldH+zvd/lx0IjL9eH6flgJKFCkNB0afATqvchN3EQ/BCM7",
+	"mePNk1Zxo5UPby2C2LIatGwF7ZWP7AKVA2pvw4PPTXhCP1lzybJ8FVQoapYypfop0LFLn1RZmrTTlayX",
+	"Vr38dIv3370MQkyR63+EFlpB4pNy1d/4rf9O7pDe8HJPg6tSkndc9HIZ8RIaWIO2YtIX749+OUkPff1p",
+	"a9e7CsfGUrAF1EkGhqcr/uxQvNoM4BOUlqX+ADd9yvwnQOFB0vAD9zZjj5/2wMfCGTntodEKccii4Oyh",
+	"hVaFhpAdEmUcPGFQt9PWGycMcZavTgG4Q0zLQc1rwhrWbgpGE65yC+Olchu6NbsI7Nt/ENPt4TY0DDc/",
+	"g/bvJP/3bvzlbaLfm6lYcznwDHzjQn/wbPMvnnM2yanx+t5rCbelJcDtQ9jT0GYmt7RXIKIS7H6h2aUt",
+	"p0VirfNBNGtG4WuCGIeWZ3WH6GDwzDgyl1SSpk1hRg7YRe3WHbRgodwVoRKZIb79O3Kw+RdvuPrFxay3",
+	"vlTfCYm+gOO6Cokmre6QdvoZ3DnX/qvR4ffkatmGqEq/ylb6yQvQSa7ijBnacEHVnx0m/iYmYivInF8Q",
+	"2UdHTrN04GoTlcrQRBCSr/ro9xnNySnDFX7om34lyJbU1JrdApuIQxptsZAmKAUN7ww0vDOIYznvaPgF",
+	"RLkejLiamWDQEAI/DxOUTjDNC0HO1EwQOeN5dmY7vtv8v4WgXFC1StEYs3Ax+lsorjoBBRQrZDpCyKD/",
+	"yFDbulq0nDJoAAjPhiopCCA3IpXoX0VmxiZL5wQzUQ3zjIn0mKCk+cQGuvTYhGVJGb2Iu8EqHOf29NOb",
+	"dn7Vx71Tv9dfUO+9bZl+ryjfrjvNcmSA1F9BH1kUKiYENnDtt+HbDOfawLbBJG9j3fo1pyyjkwlAXa7O",
+	"62xg1kEf5lxLJMBUjFb6YZJPYvzQJMHcEUPcwmC/Z1z3jOuvx7gM3OFmTfzdMWZjUxviatpw1D/6C2U4",
+	"76OgMxs2/bTRiEAdi9S8NidZeujSGSl4Fz0YgJn+ffqzElhiImGMoBGZUib74GPQvz9lquYb4BdERL2U",
+	"8Oab9VLeMvPxPSY3MiGH2LKc/N4x8p2oJECTW13s9mieudegPdzwtf79mhe10vQy0HS8/hMDHhSS3F/W",
+	"+8v67VzWd4CGu9G7GvQQtn7OSE18g/AVBUtcs+AyCSkn2ZTYGJ5BBKLXOCPWjWLaxvCJIuwQpXYlKVIk",
+	"z6WHwDc8q56Qb/HShA2U2+4L4InvXatfz7VqgCcCVXyNt+plbb8qPgun/bK8ZYBfBz+hi4u7Glm+h7UN",
+	"bcNtAlengZRjyZn5obZ9y9CWrXvdvCc5lep9Oae7gMhsePJ9wd64FlObH3ZTd+UIuv/CN87o/hOgsOc8",
+	"I7crif37NqNsSnK6ZzBfD5dTMpYfZHAkX53F9MfyopXN+BS0CVUJRMJzyggwjrIMch8dmRKxpg8Jkgs9",
+	"ZTkjxGUZKnxuyvxg/f/zIsdWZXZVVhHWyrjgixnpoyN2ymyuB4w4EgSfS8QnE5fa5jpkx0xfkwt7DXb1",
+	"V+Et+kh27eGWPMXnXI4ow4AorFeoaHCS58f/dGkdM4K18QNBv4O9nwcPgQo+nPyy87MWG+ZrmI/1PO28",
+	"oHLBpW81XcvTDzKNTPuTqtMzhDc2pnnPyr4GuoEvWc4roehvg53JYn7TnoCGNW+CFU39yLz93oC/N+C/",
+	"JaNG0yTCLsJ2c4a8IMoWzL65q3Zs84ohcUcUrBqx9DFEJ/ezBHnfOuICmWZXicv6tKndSygcbF0KLi0P",
+	"bCIa5C3b1oYenwz9OAHTYYHFJi/2bMwz+FwQV6h4hqX7mZqReR+dhHnkMN8ZGZ+TzOSkQmmVU+Zwyj9I",
+	"NzWbTOdQ1QY+rbUlMxc9/rwSZKgkNcIsTIOsGb4ghzZaQHN9+Horjc50yvgFES55HSoXQgIsLVvaQ8ox",
+	"8yBvk+sdU7GAAr4XCPR7INevFFE9cUDRNj6rD0if4IhMC3aIUme7n0n6JwEw/Iwv0RyzladqIog/svs4",
+	"7H0c9nbkxzFhWZlLL/ncu5MMHd6AHCk2JGW9L+4iH+vT7Xp+O7hnCnbvmPlmHDMF+1o2jE0quB3NyvuB",
+	"g0gkmDVGxXEfnSk6JynKKZEIa2u+EtOsow98ZlgfCnicsjQTqzNRsLSRKQbaDBdWyXClPGwZlWW1HhUZ",
+	"04xkpYe6WpQqoo/YnfteNBKrFFgfxjemg5g0OSyRpPNC66n3Osa9jnFbOobmTdcLMtuWsnL3i/3rzKZ0",
+	"taXSvLRtym/x4rlXRK7b7xHzLQsqilFXZmiG73WCbyEazHzT4ko0+INcU8ekInoilS+wVGihKd8q1Olv",
+	"3NBZWpr37q2aE1dKB/mCAAusZmU9gJL61zrRvfe/KGwbfl94/NGTZigg1FZmUKVtLXoDSmhhiVL7cBqF",
+	"XJhyb//cu80raN7RJvAs03T1p/pXpRlb+ND0Xykp6ITUCjfCy3J6QUISslP8FHIzyqZEKlsCaveLwvJ8",
+	"Ez8zLfVvcy/tGyJ76ZzI1t1EAbgjk1Kt81XEAKd6z8++XuIgQxSO8QeJFiXkydGiOeIbMXJOsDyvGzot",
+	"ZL1rCg62spRXBs7iW+2GccKmt8CswVRb/L69BsFKuoA7oNQilKG8v2Ff0YsQ3LDwTO78lkFPhN1RkZ+D",
+	"J6HFKcCFDbwXCxPOZVlZjhFDQbVJzpdBhUiocwp8HHktRvBlrV0Lk3105LbCVksQ5ELLvlOGofmnUXdN",
+	"qEdPNmjyYqqMBgGU9N3LNy9evfmvtI9St85ygTbztnUD0lOGBfHVPWOuA/ObD7aPxEbdLehRY2tabtmi",
+	"JlbLqdYcJ9TXrtLRpgMX2+zwiN8C9wgltgWBVQ0azHD/hpnh0XhMFqrdhWGpmN4XlLl3QWzFuw15IddI",
+	"Zi2rbqaZubDsri2F3I6j81WER4Kfa8E9SXwvDecL+EFCIdxKvDejphWv0jbFcmb6SFGFFOfn8GNXchw9",
+	"5/OF5nYO6HvKgnE1S+U5SUyE13hY++iNddLaALZ31pqwz9qkWD3RajvR71zpijRcXat3uROyGcRlb1vf",
+	"gPa+pt2NKVdl2daJqzqOeKHGfB7GId8TfWm1DIxoWLFb+6VqW9dcdaZFmXTti2VSv6yuMaC/yABPoZiN",
+	"iUF+OOJwQFm4aHQez0QpOy/cGo3bV7wgCtO8TZQ6hnJvS3zFMj9le69OxN1Bc7Uj/iARzVp8iLfnO6zc",
+	"uF0jfiJxzm9h1m1x1FRLxhTaKbjmD665hUkDdewAAqNLTBXJ+ihlXJ2Vv6wI2KQEl8oyrKrFR4htO2UO",
+	"3MaFfotrpm5L8/fRkX+xqRHE58R1tYAmG4VaEjqdGSNOb72knJU55UHDmNSy1jQm8M2hlUzqm4ywegZn",
+	"VnnXqK+yWd86zmobPEDFa/k9lLy+D7B+r9bNC7i0pTy5kv7UiLnOOaOKA8NcE5h4XT51m1eufEuX1Np7",
+	"zTqoxwBV1cHy1bae9boF9BDs7QaF2j+4m2E5G3Fsmna2kcYL/9AtUkb5khbCmNBpIcg9Zaxp6+FP8wfp",
+	"tuua9EHLTtStuE/X2PTuS/H/asP+ikO/NDTC43PIcIMijG3+W/iy4rb1u79/ABonnRfz3vDpvuntbf61",
+	"F2mDeatRJbOrmz0b9oi80X3vx7gxP0Z9a69ymYST0nX8qH/XupIBJrWGKlc01Nxqk1uzsdxGzG3hO0vY",
+	"t18j2/Yu8t7cNDvJhHvnxx3jAeEv2lZ4ZjsXyJZg7PJaeWeF7bGyTlRZi+/YdWP5Kr1jQu8oFK4qS3XH",
+	"BZb73qDFIr4S14/Xi679vYOnBz8/enLwdIME2zBDk5IHeW3QMmRGb6rDTXASZPM8TBePDGFAprscVz0j",
+	"656NzoiyMYlv2Jom2V2nYnupbJxFwRTNt5/Fp9v3e5hbYG5p1+AJZpnzp0GfXhwUnKg0U/3GOfL/jMqc",
+	"XJhDMXczPMkrhGFcy+G1DPbYPfRdBxftKjbr3m5P7nXuG9O5ZUlBZec4+9EW3bC8vxzaS+K5kV/4nLBD",
+	"yNf232VkQhnUO4GkGsxKjxtQNxcJtBnmAskZXkSCgUYi2El+q652O72v0mDKbU2LEu+6f923l7r3l1+x",
+	"vZT0l289z2hCghy72dhbKizT4KN/pvU6VW2NpEqm0K2PlLsK922kvts2UluSYnsTqVbaGdwxY773rnxN",
+	"aElXerpe/6ho4xBb28RWscGCIJzr16zQRPA/CXP9Ol2lqXgnjpCOvwW9ZnCv19wDB/6yXThuSBPaJRc4",
+	"L7C6fo2+WrVPO+z3YS29dJtwy6Ufqq/zSKgWcIRLyJF4vsj/egX+7nnEbeJHIIcMMCSeV9jqZIBt66hm",
+	"VNgGczVkW0sS24SFxFXQm1AhlclLs5+Y+oEzzBjJTaSBlI18bZFBaVp6TASfR0Obx3Ymt3pR9Sva/IJG",
+	"6MMk7lEqce+eKreoQmrmk06U5i31O+uU6oLvSy7OiUB8RFaGQjVhQv87E4Wn+g6Rz2H+A+ujI7vgsnK/",
+	"zPmSZKcs40uGBBnzC30fFV9ikYE3oa3Lp9mnW9Ok9eA33eGzOuodq+ewW2sv6l8f3HsvTm+1Y6epPANl",
+	"6SxF6f9sZG4NkK7eSEGkpHxDlcXj8MGvhGBQAAtw8AWTWQ24u5f9vScHffQKPJgTwE65JEhIh9DbBDnk",
+	"M+zcprGY+WLGGTkz47blVx8YcJ7/ZyPdGu/8+enH4d/Q3z7+NNh59unjYOcZevCwv/Ppp//sHPWvLhQO",
+	"rxVtACfbFf4QnOIx/DAyg6NccjsD74DJ6USRrG0O5ts4tHGCc0n8ukec5wSzWwYaBKvsEEsNCPs+nnpz",
+	"8dQqv/BcKfx4i7jqLw5uaEtCcoYY9/kKS6pmtqsRDOfahpSd013Nb8c0bB91BG04c86m+uGgwpppr07l",
+	"KXMLIVkjG6r8CqpQlq+3/sqYQoWzLNiDb9YRUU7x64Rugy1qU6TKR+4Dt/fKU0fkqKEZX4qmE2eK+CyD",
+	"Z3dNJ6FWR8SbwPdgcsONuEScEYkoG+dFpnnLkauOQ02q56+vj57vHP96tLP/+IlJLiCfcUbGdI7zxHYX",
+	"1aOdk5WR0+k5WZ3RzPUy1KbhKYMO6PLQl6FRMzKXJL8gEuS6Vo3OyUJBNZ7rNlOqqYj3fYfuNYmbaiOk",
+	"qgx/G42i7dqa2lPtxa9OqiWtKLS1VzOygtzpxNS6nxUsEwYgjAGOe+g0Z3yu1QSmTfxVAjoF6Bum57f0",
+	"PReJVH2kTTXKpr4C1SmbAOAD6qtknOgLiGZYzKOlqeaRu3dfoSqiDs2LXNEFFmpXc5mdDCtcZT44y4AT",
+	"4Pyd0JusqGZe1oJZBB996ekDimNp9DeHxieH58QyY/1Pw9r03m1mciGn+Whe9sk/xUf/IuMWqwYIx6rC",
+	"fr1oQkmeoVR/maIHaX8sL9IEpX2tlPk/8vTQsMqHffTSFlTnIjPwRJSGxnGKHnBhP0ofgtY8x6tTNsMX",
+	"RD8LNzBN9J+mj2hqK8ehlFzQjLAxfAvBAMqmeeVyQ1FjIPQ79NmVr2+vYwpVmce4bHHxXRRTvNc9vzHd",
+	"E7r0WKZ7E/onxM21TnnTHe61TuWuqyb55Wx1aKpOg3TQks2mZki8gqQdp9pS1bCV7TfOMo5UCpuo78sw",
+	"/k1v+V3HFrayixPvt7sHAN0ztdtx9U0gBFG5uFfhaK7d3fogxIl/6rvO83HL2Oyc9tty75m+OSxAQESO",
+	"VEvCuulcn/QCC6onb5pFmuKAOR6TGc8zbXZRhlJLVSnK6GRCRFuuj5vltyoc3fy+isvYb06LXHTHfp/v",
+	"cy/lrprvo8oLuIFzrJFwt5PyE/CGbjk//j7cJ/18t0k/W9Nje9pPO/0M7pxF32f+fM3Mn+5EdfO5P6/B",
+	"6W6aPth+11C6tLDNvX3/QTTlgHP0dczL9thKP4GZb4MVSw6qUPs3oQgN7hWhe//AXzhB6OZUp92FIBeU",
+	"LG/Y3fnyMx6rfOU7/FfjHdBBBisl6KiAxv9Umv7+fXQwOEA4lzywBX0g39Z0aLIhu4bvxaJ7Z6br7/7X",
+	"4Wh2Fu2M7bMKm2RKNKdSUjZ1MPl7kPU92+rItgxIv5SVEy6AMyyIkBUn51rVKOBhpnXMOudmS3epu4FW",
+	"m9wsCBxDdyTQwlvKwpkKwGfwUGfk8XPzq/WF10qUElYGw+n1O0lQRqdUQd+xnGAATKQ/pWiOV2hEDDNG",
+	"XEC5e8QLMJTJZ8hV7A17Pz07ePq0ZUF/tCEV9p5UsN57VeDCT+jT3z4Odp59+rKX7D2OAhhutRONJB36",
+	"/sG53juPb8x5XO8Ata7DbxxWVNEPGBdznFNJMqS4SWM4RAY+Y7zFdE7Qn4AUxIKgjAh64YqvUmX66fNC",
+	"gQe5vJSpT7cEBLPvjgdDuuYStvV+EKitqi6mGNUaJLPxSesN+Fa1Fz0347u7a2c07EpbEzpp8r/undD3",
+	"OskW7Ocoy2wW03r20zSf7lt9btXqEyZ63+rzvtXnPZ+9b/W5batPw2q+hM6jtbG+lwJLy06NaTm0sNvE",
+	"M70Z1RS8SpAsRv6n0mDKDSB9KbgigedjjPN8hMfnEklMM1cGo49+LzPbJlycMtfN0zcS6yPXpdOX3LJY",
+	"YlvlXyq8MsxaENcKIPEMr1xFHx2hc7IigB6eObyslQkAHDxlbmTbyzTENCYIUlDd+lymit5upRXV0tdm",
+	"vjQ8m2QGMm/EUaWt6YJaDVqQOb8gmX+73qap4AXLDlH6GzcMyaXQzFyfD+NOivc70+dqleBugVerlyOi",
+	"jz6r5aW4KcR/qn9SiL9UJsp9UNfyHeAE22h47bHcODkO7sy6uY/ffs347WYCulrc9p2WaUETlmgA97/A",
+	"DVeJlAgXA3I1+5fEqOCCaMPC5KY4r50RDrY8CpU17wSwTpBp2mzQguiU1V0fS17kmbUwQO4NEWaIZNQZ",
+	"H5BQpScS4+cmPOwv0O34JD7AS+46ivIX8kncx4O/7+o11/FjVHXrXdePcOtgcCd29h508bLqlmlJs3Q9",
+	"v312jNUmayq78c9mAgcuDBMpth/LsmSXZkinTCqa56Cib+R8JlIT4XbcVJAhVCC+ZOj45Oj9Scn0oEEw",
+	"LrsMnLLljDtHjy9j4Rf2IJW8EGMy9D9IH8b4piTque8MeRt8045+zzrvWef/1Jg0ZOMa1glGbb0R67WZ",
+	"6K7lW621LH6fccOEJE9sxz+WaTM5Ac5BoFyh4ZEhOwS1a4azQ1tLQUhlcwipjfVaB4FdmsvDBkP+lNlZ",
+	"GcY2FXxpsw4BAujxf8ZxXHELWAs7wq5yKh2/+tWu+bvOKKqtZX1O0YyUPqVKZdR7s+2rFig19eyliZ9s",
+	"c8tvwp7bxCI2VLk5AReZqTOqp6NvtnFkxhqCmsHuwk1huGbsQrzv6Gat+iXLFoVQcUYpMl8oCexIkDGh",
+	"CyUDR2zpnb2/W1/PJQJiCcAOzpOLZiTPEB6ZKN3dOEz0BZsRnKtZ6yX6jfNzibBCjKOMLAjTOvgqWnT6",
+	"VzPSLd4e+4YWrdeqUs5w6F/1pMi4EFStesOPn8JzOyHOWaSCl+X0opK1aaf46bLc212IWmzeYYLHs3CP",
+	"oVBJtkqH4KbSykOx6KM0I1OBM5KlQ3RC5gsuMJQJz/iSHSJr5pjAgin4Y/hAjlcG0EPVKcuxIqKP0qIk",
+	"63SI3nGppoIc/2+/ufG0XaZtSrP/rupWWZCcSr0PU4HniBGSRaMRU6LeAzSOyFutR16+JMpYcQZ969zm",
+	"9YOrf/uvD9jHrVClKyzrT3+MmakyKS6gCGqTOqtDfumNCBZEHBWaFXz8pBVD+LHlKoXIe8PeLiiMdqxY",
+	"LGhB+CInUHXDQiCtbMoSl2hMhZNu/RJbYNhbE4D5JsReNiNuZclMEGqmaCZSPBi5ku/ffMFrzBzOVGv8",
+	"bEwSd7NJhhrxuGBgF3ttjvmcM2Mq2HmblgIO9VjOzPUUiMzKlhBV5LOyUj1Mzw4GKZG+MfRqkFejOFxZ",
+	"bPsY+eMI2qqXo7qO49FRC+PCwVkGZUatauFrPxtDxw6+nPGcIDyGqCyQhCSVXXQFoZvv+d3AbV1pI6/j",
+	"QNddN79gpLJ1a3MsIxwIqFTGErQmB8wvGCToZN8c5RcuEOA3RjjHbAw0wzLvg5KHWkSekxWwQhKu0omt",
+	"T5f/XwAAAP//",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

@@ -48,24 +48,28 @@ const attemptBegin = `-- name: AttemptBegin :one
 WITH gate AS MATERIALIZED (
     SELECT campaign_gate($1) AS status
 ), person AS MATERIALIZED (
-    SELECT u.consent_state FROM gate JOIN users u ON u.id = $2 WHERE gate.status = ANY($3::text[]) FOR SHARE OF u
+    SELECT u.consent_state, coalesce(u.suppressed && $2::text[], u.suppressed <> '{}') AS suppressed
+    FROM gate JOIN users u ON u.id = $3 WHERE gate.status = ANY($4::text[]) FOR SHARE OF u
 ), m AS (
-    UPDATE messages SET state = 'sending', reason = '', waits_until = NULL, attempt_count = attempt_count + 1, updated_at = $4
-    FROM person WHERE messages.id = $5 AND state = 'pending' AND person.consent_state = ANY($6::text[])
+    UPDATE messages SET state = 'sending', reason = '', waits_until = NULL, attempt_count = attempt_count + 1, updated_at = $5
+    FROM person WHERE messages.id = $6 AND state = 'pending' AND person.consent_state = ANY($7::text[])
+      AND NOT person.suppressed
     RETURNING messages.id, attempt_count
 ), a AS (
     INSERT INTO attempts (id, message_id, number, state, lease_until, started_at, granted_at, body_sha256)
-    SELECT $7, m.id, m.attempt_count, 'open', $8, $4, $9, $10 FROM m RETURNING attempts.id, attempts.message_id
+    SELECT $8, m.id, m.attempt_count, 'open', $9, $5, $10, $11 FROM m RETURNING attempts.id, attempts.message_id
 ), k AS (
     INSERT INTO compliance_checks (message_id, attempt_id, action, reason, steps, created_at)
-    SELECT a.message_id, a.id, 'proceed', '', $11, $4 FROM a
+    SELECT a.message_id, a.id, 'proceed', '', $12, $5 FROM a
 )
 SELECT coalesce((SELECT status FROM gate), '')::text AS campaign_status, coalesce((SELECT consent_state FROM person), '')::text AS consent_state,
+       coalesce((SELECT suppressed FROM person), false)::boolean AS suppressed,
        coalesce((SELECT attempt_count FROM m), 0)::smallint AS attempt_number
 `
 
 type AttemptBeginParams struct {
 	CampaignID       int32
+	Scopes           []string
 	UserID           int64
 	SendingStatuses  []string
 	Now              time.Time
@@ -81,15 +85,17 @@ type AttemptBeginParams struct {
 type AttemptBeginRow struct {
 	CampaignStatus string
 	ConsentState   string
+	Suppressed     bool
 	AttemptNumber  int16
 }
 
 // The one way from pending to sending: no attempt count means that the message is somebody else's, or done. In one
 // statement, and locking in the order campaign, person, message, it looks at what may have changed, the campaign's status
-// and the person's consent, and holds both until the attempt is recorded.
+// and the person's consent and suppressions, and holds both until the attempt is recorded.
 func (q *Queries) AttemptBegin(ctx context.Context, arg AttemptBeginParams) (AttemptBeginRow, error) {
 	row := q.db.QueryRow(ctx, attemptBegin,
 		arg.CampaignID,
+		arg.Scopes,
 		arg.UserID,
 		arg.SendingStatuses,
 		arg.Now,
@@ -102,7 +108,12 @@ func (q *Queries) AttemptBegin(ctx context.Context, arg AttemptBeginParams) (Att
 		arg.Steps,
 	)
 	var i AttemptBeginRow
-	err := row.Scan(&i.CampaignStatus, &i.ConsentState, &i.AttemptNumber)
+	err := row.Scan(
+		&i.CampaignStatus,
+		&i.ConsentState,
+		&i.Suppressed,
+		&i.AttemptNumber,
+	)
 	return i, err
 }
 
@@ -260,6 +271,8 @@ SELECT m.id, m.state, m.reason, m.waits_until, m.user_id, m.channel, m.accepted_
        r.id AS run_id, r.number AS run_number, r.campaign_id, r.sender_id,
        c.status AS campaign_status, c.rate_limit_per_second, c.quiet_start, c.quiet_end, c.timezone, c.subscription_topic_id,
        u.phone_number, u.attributes, u.consent_state, u.zones,
+       suppression_scopes(m.channel, c.subscription_topic_id)::text[] AS scopes,
+       coalesce(u.suppressed && suppression_scopes(m.channel, c.subscription_topic_id), false)::boolean AS suppressed,
        EXISTS (SELECT 1 FROM subscriptions s WHERE s.topic_id = c.subscription_topic_id AND s.user_id = m.user_id) AS subscribed,
        tv.content, sn.address AS sender
 FROM messages m
@@ -299,6 +312,8 @@ type DeliveryGetRow struct {
 	Attributes          json.RawMessage
 	ConsentState        *string
 	Zones               []string
+	Scopes              []string
+	Suppressed          bool
 	Subscribed          bool
 	Content             string
 	Sender              string
@@ -331,6 +346,8 @@ func (q *Queries) DeliveryGet(ctx context.Context, arg DeliveryGetParams) (Deliv
 		&i.Attributes,
 		&i.ConsentState,
 		&i.Zones,
+		&i.Scopes,
+		&i.Suppressed,
 		&i.Subscribed,
 		&i.Content,
 		&i.Sender,

@@ -134,6 +134,22 @@ type ConsentEvent struct {
 	Evidence  string
 	Actor     string
 	CreatedAt time.Time
+	Wording   string
+	CallerIp  string
+}
+
+type Erasure struct {
+	ID          uuid.UUID
+	PhoneNumber *string
+	RequestedBy string
+	RequestedAt time.Time
+	CompletedAt *time.Time
+}
+
+type ErasureCopy struct {
+	ErasureID   uuid.UUID
+	ProviderSid string
+	RemovedAt   *time.Time
 }
 
 type IdempotencyKey struct {
@@ -228,6 +244,11 @@ type Receipt struct {
 	ReceivedAt  time.Time
 }
 
+type RetentionMark struct {
+	Kind    string
+	Through int64
+}
+
 type Segment struct {
 	ID         int32
 	Name       string
@@ -248,6 +269,22 @@ type Subscription struct {
 	TopicID   int32
 	UserID    int64
 	CreatedAt time.Time
+}
+
+type Suppression struct {
+	ID             int64
+	NumberHmac     []byte
+	KeyID          string
+	Scope          string
+	UserID         *int64
+	Reason         string
+	Evidence       string
+	Source         string
+	Actor          string
+	CreatedAt      time.Time
+	LiftedAt       *time.Time
+	LiftedBy       string
+	LiftedEvidence string
 }
 
 type Template struct {
@@ -292,4 +329,5 @@ type User struct {
 	LastInboundAt *time.Time
 	CreatedAt     time.Time
 	UpdatedAt     time.Time
+	Suppressed    []string
 }
