@@ -181,7 +181,7 @@ func (in *suppressionImport) read(row intake.Row) (suppression.New, error) {
 }
 
 func cellText(name string, value any) (string, error) {
-	text := ""
+	var text string
 	switch v := value.(type) {
 	case string:
 		text = v
@@ -202,24 +202,32 @@ func (in *suppressionImport) flush() error {
 		return nil
 	}
 	added, err := in.save(in.batch)
-	if err == nil {
+	switch {
+	case err == nil:
 		in.count(len(in.batch), added)
-	} else if !fault.Is(err, fault.Invalid) {
-		return err
-	} else {
-		for i := range in.batch {
-			added, err := in.save(in.batch[i : i+1])
-			switch {
-			case fault.Is(err, fault.Invalid):
-				in.refuse(in.lines[i], err)
-			case err != nil:
-				return err
-			default:
-				in.count(1, added)
-			}
+	case fault.Is(err, fault.Invalid):
+		if err := in.saveEach(); err != nil {
+			return err
 		}
+	default:
+		return err
 	}
 	in.batch, in.lines = in.batch[:0], in.lines[:0]
+	return nil
+}
+
+func (in *suppressionImport) saveEach() error {
+	for i := range in.batch {
+		added, err := in.save(in.batch[i : i+1])
+		switch {
+		case err == nil:
+			in.count(1, added)
+		case fault.Is(err, fault.Invalid):
+			in.refuse(in.lines[i], err)
+		default:
+			return err
+		}
+	}
 	return nil
 }
 
