@@ -327,6 +327,7 @@ func TestReportingAPI(t *testing.T) {
 	first := get[uuid.UUID](t, e, "SELECT id FROM messages WHERE seq = 1")
 	detail := e.call(t, http.StatusOK, "GET", "/api/v1/messages/"+first.String(), "")
 	require.Equal(t, "SM1", detail["attempts"].([]any)[0].(map[string]any)["provider_sid"])
+	require.Nil(t, detail["attempts"].([]any)[0].(map[string]any)["content_sid"])
 	require.Equal(t, "read", detail["message"].(map[string]any)["state"])
 	check := detail["compliance_checks"].([]any)[0].(map[string]any)
 	require.Equal(t, "wait", check["verdict"])

@@ -44,7 +44,8 @@ type Attempt struct {
 	State       string
 	Carrier     message.State // the best the carrier reported of it; "" for nothing
 	SID         string
-	HTTPStatus  int // 0: no answer came
+	ContentSID  string // of the provider's template that was sent; "" for free text
+	HTTPStatus  int    // 0: no answer came
 	ErrorCode   int
 	Detail      string
 	Looks       int // at the provider's list, while its outcome was unknown
