@@ -49,7 +49,7 @@ func TestImportSurvivesKills(t *testing.T) {
 		w.until(fmt.Sprint(rows, " rows to be in"), func() bool {
 			return w.count(`SELECT processed FROM imports`) >= rows
 		})
-		w.killHolding(`SELECT status FROM imports FOR UPDATE`) // chunks wait for it before they commit
+		w.killHolding(`SELECT status FROM imports FOR NO KEY UPDATE`) // chunks wait for it before they commit
 	}
 	end, err := m.AwaitImport(t.Context(), id, 0)
 	require.NoError(t, err)
