@@ -106,7 +106,8 @@ func (s *server) PatchCampaign(ctx context.Context, r openapi.PatchCampaignReque
 func patchPlan(c campaign.Campaign, patch json.RawMessage) (campaign.Campaign, error) {
 	w := openapi.CampaignWrite{
 		Topic: c.Topic, TemplateID: c.TemplateID, SegmentID: clone(c.SegmentID), SegmentQuery: slices.Clone(c.SegmentQuery), RateLimitPerSecond: &c.RatePerSecond,
-		Priority: ptr(openapi.CampaignPriority(c.Priority)), FailureThresholdPercent: &c.FailureThreshold, CanaryPercent: &c.Canary,
+		SubscriptionTopicID: clone(c.SubscriptionTopicID),
+		Priority:            ptr(openapi.CampaignPriority(c.Priority)), FailureThresholdPercent: &c.FailureThreshold, CanaryPercent: &c.Canary,
 		QuietHoursStart: clock(c.QuietStart), QuietHoursEnd: clock(c.QuietEnd), Timezone: &c.Timezone, ScheduleTime: clone(c.ScheduleTime),
 	}
 	if err := json.Unmarshal(patch, &w); err != nil { // what it does not name keeps its value, and null becomes nil
@@ -268,11 +269,12 @@ func (s *server) steer(ctx context.Context, id int64, to campaign.Status) (opena
 func readPlan(w openapi.CampaignWrite) (campaign.Campaign, error) {
 	c := campaign.Campaign{
 		Topic: w.Topic, TemplateID: w.TemplateID, SegmentID: w.SegmentID, ScheduleTime: w.ScheduleTime,
-		RatePerSecond:    or(w.RateLimitPerSecond, campaign.DefaultRate),
-		Priority:         campaign.Priority(or(w.Priority, openapi.CampaignPriority(campaign.Bulk))),
-		FailureThreshold: or(w.FailureThresholdPercent, campaign.DefaultFailureThreshold),
-		Canary:           value(w.CanaryPercent),
-		Timezone:         or(w.Timezone, campaign.DefaultTimezone),
+		SubscriptionTopicID: w.SubscriptionTopicID,
+		RatePerSecond:       or(w.RateLimitPerSecond, campaign.DefaultRate),
+		Priority:            campaign.Priority(or(w.Priority, openapi.CampaignPriority(campaign.Bulk))),
+		FailureThreshold:    or(w.FailureThresholdPercent, campaign.DefaultFailureThreshold),
+		Canary:              value(w.CanaryPercent),
+		Timezone:            or(w.Timezone, campaign.DefaultTimezone),
 	}
 	var refused []fault.Field
 	if quiet, err := compliance.ParseQuietHours(value(w.QuietHoursStart), value(w.QuietHoursEnd)); err != nil {
@@ -324,6 +326,7 @@ func (s *server) campaign(c campaign.Overview) openapi.Campaign {
 		Template:                openapi.TemplateSummary{ID: c.Template.ID, Name: c.Template.Name, Channel: openapi.Channel(c.Template.Channel), Version: c.Template.Version},
 		SegmentID:               c.SegmentID,
 		SegmentQuery:            c.SegmentQuery,
+		SubscriptionTopicID:     c.SubscriptionTopicID,
 		Status:                  openapi.CampaignStatus(c.Status),
 		StatusReason:            none(c.StatusReason),
 		RateLimitPerSecond:      c.RatePerSecond,

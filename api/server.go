@@ -55,6 +55,8 @@ type Store interface {
 	userStore
 	importStore
 	segmentStore
+	topicStore
+	keywordStore
 	templateStore
 	campaignStore
 	senderStore

@@ -206,7 +206,7 @@ func (s *server) reply(m inbound.Message, r inbound.Reception) string {
 		return cmp.Or(s.Replies.Start, standardReplies.Start)
 	case user.ActionHelp:
 		return cmp.Or(s.Replies.Help, standardReplies.Help)
-	case user.ActionNone:
+	case user.ActionSubscribe, user.ActionUnsubscribe, user.ActionNone:
 	}
 	return ""
 }

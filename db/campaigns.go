@@ -28,7 +28,7 @@ func (s *Store) CreateCampaign(ctx context.Context, c campaign.Campaign, now tim
 			Topic: c.Topic, TemplateID: int32(c.TemplateID), SegmentID: cast[int32](c.SegmentID), SegmentQuery: c.SegmentQuery,
 			RateLimitPerSecond: int32(c.RatePerSecond), Priority: string(cmp.Or(c.Priority, campaign.Bulk)), FailureThresholdPercent: int16(c.FailureThreshold),
 			CanaryPercent: int16(c.Canary), QuietStart: cast[int16](c.QuietStart), QuietEnd: cast[int16](c.QuietEnd),
-			Timezone: c.Timezone, ScheduleTime: c.ScheduleTime, Now: now,
+			Timezone: c.Timezone, ScheduleTime: c.ScheduleTime, SubscriptionTopicID: cast[int32](c.SubscriptionTopicID), Now: now,
 		})
 		if err != nil {
 			return translate(err, "campaign")
@@ -138,7 +138,7 @@ func (s *Store) UpdateCampaign(
 			ID: int32(c.ID), Topic: c.Topic, TemplateID: int32(c.TemplateID), SegmentID: cast[int32](c.SegmentID), SegmentQuery: c.SegmentQuery,
 			RateLimitPerSecond: int32(c.RatePerSecond), Priority: string(cmp.Or(c.Priority, campaign.Bulk)), FailureThresholdPercent: int16(c.FailureThreshold),
 			CanaryPercent: int16(c.Canary), QuietStart: cast[int16](c.QuietStart), QuietEnd: cast[int16](c.QuietEnd),
-			Timezone: c.Timezone, ScheduleTime: c.ScheduleTime, Now: now,
+			Timezone: c.Timezone, ScheduleTime: c.ScheduleTime, SubscriptionTopicID: cast[int32](c.SubscriptionTopicID), Now: now,
 		}); err != nil {
 			return translate(err, "campaign")
 		}
@@ -189,9 +189,11 @@ func (s *Store) DeleteCampaign(ctx context.Context, id int64) error {
 }
 
 func (s *Store) checkReferences(ctx context.Context, c campaign.Campaign) error {
-	found, err := s.q(ctx).CampaignReferences(ctx, dbsqlc.CampaignReferencesParams{TemplateID: int32(c.TemplateID), SegmentID: cast[int32](c.SegmentID)})
+	found, err := s.q(ctx).CampaignReferences(ctx, dbsqlc.CampaignReferencesParams{
+		TemplateID: int32(c.TemplateID), SegmentID: cast[int32](c.SegmentID), TopicID: cast[int32](c.SubscriptionTopicID),
+	})
 	if err != nil {
-		return translate(err, "template and segment")
+		return translate(err, "what the campaign names")
 	}
 	var missing []fault.Field
 	if !found.TemplateExists {
@@ -199,6 +201,9 @@ func (s *Store) checkReferences(ctx context.Context, c campaign.Campaign) error 
 	}
 	if !found.SegmentExists {
 		missing = append(missing, fault.Field{Name: "segment_id", Detail: fmt.Sprintf("there is no segment %d", *c.SegmentID)})
+	}
+	if !found.TopicExists {
+		missing = append(missing, fault.Field{Name: "subscription_topic_id", Detail: fmt.Sprintf("there is no topic %d", *c.SubscriptionTopicID)})
 	}
 	return fault.Fields(missing...)
 }

@@ -1,14 +1,17 @@
 -- name: CampaignInsert :one
 INSERT INTO campaigns (topic, template_id, segment_id, segment_query, rate_limit_per_second, priority,
-    failure_threshold_percent, canary_percent, quiet_start, quiet_end, timezone, schedule_time, created_at, updated_at)
+    failure_threshold_percent, canary_percent, quiet_start, quiet_end, timezone, schedule_time, subscription_topic_id,
+    created_at, updated_at)
 VALUES (@topic, @template_id, sqlc.narg(segment_id), sqlc.narg(segment_query), @rate_limit_per_second, @priority,
-    @failure_threshold_percent, @canary_percent, sqlc.narg(quiet_start), sqlc.narg(quiet_end), @timezone, sqlc.narg(schedule_time), @now, @now)
+    @failure_threshold_percent, @canary_percent, sqlc.narg(quiet_start), sqlc.narg(quiet_end), @timezone, sqlc.narg(schedule_time), sqlc.narg(subscription_topic_id),
+    @now, @now)
 RETURNING id;
 
 -- name: CampaignReferences :one
--- Whether what a campaign names exists; a segment that it does not name counts as existing.
+-- Whether what a campaign names exists; what it does not name counts as existing.
 SELECT EXISTS (SELECT 1 FROM templates t WHERE t.id = @template_id) AS template_exists,
-       (sqlc.narg(segment_id)::integer IS NULL OR EXISTS (SELECT 1 FROM segments s WHERE s.id = sqlc.narg(segment_id)))::boolean AS segment_exists;
+       (sqlc.narg(segment_id)::integer IS NULL OR EXISTS (SELECT 1 FROM segments s WHERE s.id = sqlc.narg(segment_id)))::boolean AS segment_exists,
+       (sqlc.narg(topic_id)::integer IS NULL OR EXISTS (SELECT 1 FROM topics t WHERE t.id = sqlc.narg(topic_id)))::boolean AS topic_exists;
 
 -- name: CampaignGet :one
 SELECT sqlc.embed(c), sqlc.embed(t) FROM campaigns c JOIN templates t ON t.id = c.template_id WHERE c.id = @id;
@@ -32,7 +35,8 @@ SELECT * FROM campaigns WHERE id = @id FOR UPDATE;
 UPDATE campaigns SET topic = @topic, template_id = @template_id, segment_id = sqlc.narg(segment_id), segment_query = sqlc.narg(segment_query),
     rate_limit_per_second = @rate_limit_per_second, priority = @priority, failure_threshold_percent = @failure_threshold_percent,
     canary_percent = @canary_percent, quiet_start = sqlc.narg(quiet_start), quiet_end = sqlc.narg(quiet_end), timezone = @timezone,
-    schedule_time = sqlc.narg(schedule_time), updated_at = @now
+    schedule_time = sqlc.narg(schedule_time),
+    subscription_topic_id = sqlc.narg(subscription_topic_id), updated_at = @now
 WHERE id = @id;
 
 -- name: CampaignDelete :exec

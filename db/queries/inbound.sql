@@ -5,8 +5,8 @@ UPDATE inbound_messages SET repeats = repeats + 1 WHERE provider_sid = @provider
 -- name: InboundTake :one
 -- Keeps a message, and with a new one what it changes about its sender, whose row the caller has locked.
 WITH m AS (
-    INSERT INTO inbound_messages AS i (provider_sid, user_id, channel, intent, body, media_count, payload, received_at)
-    VALUES (@provider_sid, sqlc.narg(user_id), @channel, @intent, @body, @media_count, @payload, @now)
+    INSERT INTO inbound_messages AS i (provider_sid, user_id, channel, intent, keyword, keyword_locale, body, media_count, payload, received_at)
+    VALUES (@provider_sid, sqlc.narg(user_id), @channel, @intent, @keyword, @keyword_locale, @body, @media_count, @payload, @now)
     ON CONFLICT (provider_sid) DO UPDATE SET repeats = i.repeats + 1
     RETURNING i.user_id, i.intent, (i.xmax = 0)::boolean AS inserted
 ), sender AS (
@@ -27,6 +27,7 @@ INSERT INTO users (phone_number, consent_state, region, zones, zone_source, last
 VALUES (@phone_number, 'PENDING', @region, @zones, @zone_source, @now::timestamptz, @now::timestamptz, @now::timestamptz)
 ON CONFLICT (phone_number) DO NOTHING;
 
--- name: InboundChangedConsent :one
--- Whether a message, named by its SID, changed its sender's consent.
-SELECT EXISTS (SELECT 1 FROM consent_events WHERE user_id = @user_id AND source = 'keyword' AND evidence = @evidence);
+-- name: InboundChangedSender :one
+-- Whether a message, named by its SID, changed its sender's consent or a subscription.
+SELECT (EXISTS (SELECT 1 FROM consent_events c WHERE c.user_id = @user_id AND c.source = 'keyword' AND c.evidence = @evidence)
+    OR EXISTS (SELECT 1 FROM subscription_events e WHERE e.user_id = @user_id AND e.source = 'keyword' AND e.evidence = @evidence))::boolean AS changed;

@@ -97,6 +97,7 @@ var parts = []part{
 	{"template_id", false, func(a, b Campaign) bool { return a.TemplateID == b.TemplateID }},
 	{"segment_id", false, func(a, b Campaign) bool { return equal(a.SegmentID, b.SegmentID) }},
 	{"segment_query", false, func(a, b Campaign) bool { return sameJSON(a.SegmentQuery, b.SegmentQuery) }},
+	{"subscription_topic_id", false, func(a, b Campaign) bool { return equal(a.SubscriptionTopicID, b.SubscriptionTopicID) }},
 	{"rate_limit_per_second", true, func(a, b Campaign) bool { return a.RatePerSecond == b.RatePerSecond }},
 	{"priority", true, func(a, b Campaign) bool { return cmp.Or(a.Priority, Bulk) == cmp.Or(b.Priority, Bulk) }},
 	{"failure_threshold_percent", true, func(a, b Campaign) bool { return a.FailureThreshold == b.FailureThreshold }},
@@ -122,7 +123,7 @@ func (c Campaign) Changes(to Campaign) []string {
 // under way only what may hold for the rest of it, and nothing afterwards.
 func (c Campaign) Edit(to Campaign, now time.Time) (Campaign, error) {
 	edited := to
-	edited.ID, edited.SubscriptionTopicID, edited.Status, edited.StatusReason = c.ID, c.SubscriptionTopicID, c.Status, c.StatusReason
+	edited.ID, edited.Status, edited.StatusReason = c.ID, c.Status, c.StatusReason
 	edited.CreatedAt, edited.UpdatedAt = c.CreatedAt, now
 	if c.Status == Draft {
 		return edited, edited.Check(now)

@@ -25,7 +25,7 @@ type Message struct {
 // Reception is what taking in a message came to. A repeated delivery gives the first one's.
 type Reception struct {
 	Action  user.Action
-	Changed bool // the sender's consent is another than before
+	Changed bool // the sender's consent, or a subscription, is another than before
 }
 
 // Kind is what operators are told that a message is.
@@ -38,6 +38,9 @@ const (
 	Help  Kind = "help"
 	Media Kind = "media" // files without a text
 	Text  Kind = "text"
+
+	Subscribe   Kind = "subscribe" // to a topic
+	Unsubscribe Kind = "unsubscribe"
 )
 
 // KindOf classifies a message by the keyword it was taken for, else by what it holds.

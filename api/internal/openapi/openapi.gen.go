@@ -224,13 +224,36 @@ func (e ImportStatus) Valid() bool {
 	}
 }
 
+// Defines values for KeywordAction.
+const (
+	KeywordActionHelp  KeywordAction = "help"
+	KeywordActionStart KeywordAction = "start"
+	KeywordActionStop  KeywordAction = "stop"
+)
+
+// Valid indicates whether the value is a known member of the KeywordAction enum.
+func (e KeywordAction) Valid() bool {
+	switch e {
+	case KeywordActionHelp:
+		return true
+	case KeywordActionStart:
+		return true
+	case KeywordActionStop:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for MessageClassification.
 const (
-	MessageClassificationHelp  MessageClassification = "help"
-	MessageClassificationMedia MessageClassification = "media"
-	MessageClassificationStart MessageClassification = "start"
-	MessageClassificationStop  MessageClassification = "stop"
-	MessageClassificationText  MessageClassification = "text"
+	MessageClassificationHelp        MessageClassification = "help"
+	MessageClassificationMedia       MessageClassification = "media"
+	MessageClassificationStart       MessageClassification = "start"
+	MessageClassificationStop        MessageClassification = "stop"
+	MessageClassificationSubscribe   MessageClassification = "subscribe"
+	MessageClassificationText        MessageClassification = "text"
+	MessageClassificationUnsubscribe MessageClassification = "unsubscribe"
 )
 
 // Valid indicates whether the value is a known member of the MessageClassification enum.
@@ -244,7 +267,11 @@ func (e MessageClassification) Valid() bool {
 		return true
 	case MessageClassificationStop:
 		return true
+	case MessageClassificationSubscribe:
+		return true
 	case MessageClassificationText:
+		return true
+	case MessageClassificationUnsubscribe:
 		return true
 	default:
 		return false
@@ -335,6 +362,27 @@ func (e RunKind) Valid() bool {
 	}
 }
 
+// Defines values for SubscriptionSource.
+const (
+	SubscriptionSourceAPI      SubscriptionSource = "api"
+	SubscriptionSourceKeyword  SubscriptionSource = "keyword"
+	SubscriptionSourceOperator SubscriptionSource = "operator"
+)
+
+// Valid indicates whether the value is a known member of the SubscriptionSource enum.
+func (e SubscriptionSource) Valid() bool {
+	switch e {
+	case SubscriptionSourceAPI:
+		return true
+	case SubscriptionSourceKeyword:
+		return true
+	case SubscriptionSourceOperator:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for Verdict.
 const (
 	VerdictProceed  Verdict = "proceed"
@@ -411,7 +459,7 @@ type AttemptState string
 // Example: {"age":31,"city":"Colombo","name":"Arjuna Silva"}
 type Attributes = json.RawMessage
 
-// Campaign Example: {"audience_size":null,"canary_percent":0,"channel":"whatsapp","completed_at":null,"created_at":"2026-11-21T22:38:59Z","failure_threshold_percent":20,"id":1,"priority":"bulk","quiet_hours_end":null,"quiet_hours_start":null,"rate_limit_per_second":1,"schedule_time":null,"segment_id":2,"segment_query":null,"started_at":null,"status":"DRAFT","status_reason":null,"template":{"channel":"whatsapp","id":1,"name":"Welcome Message","version":1},"template_id":1,"timezone":"UTC","topic":"API Demo Campaign","updated_at":"2026-11-21T22:38:59Z"}
+// Campaign Example: {"audience_size":null,"canary_percent":0,"channel":"whatsapp","completed_at":null,"created_at":"2026-11-21T22:38:59Z","failure_threshold_percent":20,"id":1,"priority":"bulk","quiet_hours_end":null,"quiet_hours_start":null,"rate_limit_per_second":1,"schedule_time":null,"segment_id":2,"segment_query":null,"started_at":null,"status":"DRAFT","status_reason":null,"subscription_topic_id":null,"template":{"channel":"whatsapp","id":1,"name":"Welcome Message","version":1},"template_id":1,"timezone":"UTC","topic":"API Demo Campaign","updated_at":"2026-11-21T22:38:59Z"}
 type Campaign struct {
 	// AudienceSize Recipients of the newest run; null before its audience is frozen.
 	AudienceSize *int64 `json:"audience_size"`
@@ -450,12 +498,15 @@ type Campaign struct {
 	Status CampaignStatus `json:"status"`
 
 	// StatusReason Why it is in this status.
-	StatusReason *string         `json:"status_reason"`
-	Template     TemplateSummary `json:"template"`
-	TemplateID   int64           `json:"template_id"`
-	Timezone     string          `json:"timezone"`
-	Topic        string          `json:"topic"`
-	UpdatedAt    time.Time       `json:"updated_at"`
+	StatusReason *string `json:"status_reason"`
+
+	// SubscriptionTopicID Goes to the subscribers of this topic only.
+	SubscriptionTopicID *int64          `json:"subscription_topic_id"`
+	Template            TemplateSummary `json:"template"`
+	TemplateID          int64           `json:"template_id"`
+	Timezone            string          `json:"timezone"`
+	Topic               string          `json:"topic"`
+	UpdatedAt           time.Time       `json:"updated_at"`
 }
 
 // CampaignList defines model for CampaignList.
@@ -654,7 +705,10 @@ type CampaignWrite struct {
 
 	// SegmentQuery A segment's definition, instead of `segment_id`.
 	SegmentQuery json.RawMessage `json:"segment_query,omitempty"`
-	TemplateID   int64           `json:"template_id"`
+
+	// SubscriptionTopicID Sends to the subscribers of this topic only.
+	SubscriptionTopicID *int64 `json:"subscription_topic_id,omitempty"`
+	TemplateID          int64  `json:"template_id"`
 
 	// Timezone The IANA zone of recipients whose own is unknown.
 	Timezone *string `json:"timezone,omitempty"`
@@ -908,6 +962,32 @@ type InboundList struct {
 
 	// TotalCount All of the time range.
 	TotalCount int64 `json:"total_count"`
+}
+
+// Keyword Example: {"action":"stop","locale":"cy","text":"peidiwch"}
+type Keyword struct {
+	Action KeywordAction `json:"action"`
+
+	// Locale The language.
+	Locale string `json:"locale"`
+	Text   string `json:"text"`
+}
+
+// KeywordAction defines model for KeywordAction.
+type KeywordAction string
+
+// Keywords defines model for Keywords.
+type Keywords struct {
+	// Additional Count as well, as they are compared.
+	Additional []Keyword `json:"additional"`
+
+	// Reserved Always count.
+	Reserved []Keyword `json:"reserved"`
+}
+
+// KeywordsWrite Example: {"additional":[{"action":"stop","locale":"cy","text":"peidiwch"}]}
+type KeywordsWrite struct {
+	Additional []Keyword `json:"additional"`
 }
 
 // Message defines model for Message.
@@ -1326,6 +1406,58 @@ type SenderPatch struct {
 // Example: {"delivered":1,"read":1}
 type StateCounts map[string]int64
 
+// Subscriber defines model for Subscriber.
+type Subscriber struct {
+	// ConsentState Only `OPT_IN` may be sent to. `PENDING` is unknown, `OPT_OUT` was withdrawn, `STOP` was said by the person.
+	ConsentState ConsentState `json:"consent_state"`
+
+	// MaskedPhone Example: +94…4577
+	MaskedPhone  *string   `json:"masked_phone"`
+	SubscribedAt time.Time `json:"subscribed_at"`
+}
+
+// SubscriberList defines model for SubscriberList.
+type SubscriberList struct {
+	NextCursor  *string      `json:"next_cursor"`
+	Subscribers []Subscriber `json:"subscribers"`
+	Total       int64        `json:"total"`
+}
+
+// Subscription Example: {"actor":"local","changed_at":"2026-11-21T22:38:59Z","evidence":"Sign-up form, 2026-11-20","keyword":"daily-offers","name":"Daily offers","source":"api","subscribed":true,"topic_id":1}
+type Subscription struct {
+	// Actor Who recorded it.
+	Actor     string    `json:"actor"`
+	ChangedAt time.Time `json:"changed_at"`
+
+	// Evidence The SID of the message, or how it is known.
+	Evidence string  `json:"evidence"`
+	Keyword  *string `json:"keyword"`
+	Name     string  `json:"name"`
+
+	// Source The user's own message, the API, or an operator.
+	Source     SubscriptionSource `json:"source"`
+	Subscribed bool               `json:"subscribed"`
+	TopicID    int64              `json:"topic_id"`
+}
+
+// SubscriptionList defines model for SubscriptionList.
+type SubscriptionList struct {
+	Subscriptions []Subscription `json:"subscriptions"`
+}
+
+// SubscriptionSource The user's own message, the API, or an operator.
+type SubscriptionSource string
+
+// SubscriptionWrite Example: {"evidence":"Sign-up form, 2026-11-20","subscribed":true}
+type SubscriptionWrite struct {
+	// Evidence How the person said so: a form, a ticket, a call.
+	Evidence string `json:"evidence"`
+
+	// Source Who records it; `api` when left out.
+	Source     *ConsentSource `json:"source,omitempty"`
+	Subscribed bool           `json:"subscribed"`
+}
+
 // Template Example: {"channel":"whatsapp","content":"Hi {name}! Welcome from {city}. Thanks for joining our service! Reply STOP to opt out.","created_at":"2026-11-21T22:38:59Z","id":1,"locale":"en_US","name":"Welcome Message","updated_at":"2026-11-21T22:38:59Z","variables":["name","city"],"version":1}
 type Template struct {
 	Channel   Channel   `json:"channel"`
@@ -1394,6 +1526,36 @@ type TemplateWrite struct {
 
 	// Variables The placeholders used; when given, must be exactly those in the text.
 	Variables *[]string `json:"variables,omitempty"`
+}
+
+// Topic Example: {"created_at":"2026-11-21T22:38:59Z","description":"One message a day","id":1,"keyword":"daily-offers","name":"Daily offers"}
+type Topic struct {
+	CreatedAt   time.Time `json:"created_at"`
+	Description string    `json:"description"`
+	ID          int64     `json:"id"`
+
+	// Keyword What follows `SUBSCRIBE` in a message; null when nobody can subscribe by one.
+	Keyword *string `json:"keyword"`
+	Name    string  `json:"name"`
+}
+
+// TopicList defines model for TopicList.
+type TopicList struct {
+	NextCursor *string `json:"next_cursor"`
+	Topics     []Topic `json:"topics"`
+	Total      int64   `json:"total"`
+}
+
+// TopicWrite Example: {"description":"One message a day","keyword":"daily-offers","name":"Daily offers"}
+type TopicWrite struct {
+	Description *string `json:"description,omitempty"`
+
+	// Keyword Unique; lower-case letters and digits, words joined by hyphens. In a message a space stands for a hyphen as well, and case
+	// does not matter. Not one with which `UNSUBSCRIBE` would ask to stop everything, such as `all`.
+	Keyword *string `json:"keyword,omitempty"`
+
+	// Name Unique and not blank.
+	Name string `json:"name"`
 }
 
 // TracedAttempt An attempt with what the provider said of it.
@@ -1555,6 +1717,9 @@ type RunNumber = int
 
 // TaskID defines model for TaskID.
 type TaskID = openapi_types.UUID
+
+// TopicID defines model for TopicID.
+type TopicID = int64
 
 // BadRequest What went wrong (RFC 9457).
 type BadRequest = Problem
@@ -1808,6 +1973,30 @@ type PreviewTemplateParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// ListTopicsParams defines parameters for ListTopics.
+type ListTopicsParams struct {
+	// Limit How many rows to answer at most.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor The `next_cursor` of the page before.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// CreateTopicParams defines parameters for CreateTopic.
+type CreateTopicParams struct {
+	// IdempotencyKey Makes it safe to repeat this request; chosen by the caller, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// ListSubscribersParams defines parameters for ListSubscribers.
+type ListSubscribersParams struct {
+	// Limit How many rows to answer at most.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor The `next_cursor` of the page before.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
 // ListUsersParams defines parameters for ListUsers.
 type ListUsersParams struct {
 	// Limit How many rows to answer at most.
@@ -1877,6 +2066,9 @@ type IngestUsersJSONRequestBody = IngestUsersJSONBody
 // IngestUsersMultipartRequestBody defines body for IngestUsers for multipart/form-data ContentType.
 type IngestUsersMultipartRequestBody IngestUsersMultipartBody
 
+// SetKeywordsJSONRequestBody defines body for SetKeywords for application/json ContentType.
+type SetKeywordsJSONRequestBody = KeywordsWrite
+
 // DecideMessageJSONRequestBody defines body for DecideMessage for application/json ContentType.
 type DecideMessageJSONRequestBody = MessageDecision
 
@@ -1904,6 +2096,12 @@ type UpdateTemplateJSONRequestBody = TemplateWrite
 // PreviewTemplateJSONRequestBody defines body for PreviewTemplate for application/json ContentType.
 type PreviewTemplateJSONRequestBody = TemplatePreviewRequest
 
+// CreateTopicJSONRequestBody defines body for CreateTopic for application/json ContentType.
+type CreateTopicJSONRequestBody = TopicWrite
+
+// UpdateTopicJSONRequestBody defines body for UpdateTopic for application/json ContentType.
+type UpdateTopicJSONRequestBody = TopicWrite
+
 // CreateUserJSONRequestBody defines body for CreateUser for application/json ContentType.
 type CreateUserJSONRequestBody = UserCreate
 
@@ -1918,6 +2116,9 @@ type UpdateUserJSONRequestBody = UserUpdate
 
 // SetConsentJSONRequestBody defines body for SetConsent for application/json ContentType.
 type SetConsentJSONRequestBody = ConsentUpdate
+
+// SetSubscriptionJSONRequestBody defines body for SetSubscription for application/json ContentType.
+type SetSubscriptionJSONRequestBody = SubscriptionWrite
 
 // ServerInterface represents all server handlers.
 type ServerInterface interface {
@@ -1984,6 +2185,12 @@ type ServerInterface interface {
 	// IngestUsers Import users
 	// (POST /api/v1/ingest/users/bulk)
 	IngestUsers(c *gin.Context, params IngestUsersParams)
+	// GetKeywords List the keywords
+	// (GET /api/v1/keywords)
+	GetKeywords(c *gin.Context)
+	// SetKeywords Replace the additional keywords
+	// (PUT /api/v1/keywords)
+	SetKeywords(c *gin.Context)
 	// ListUnknownMessages List messages of unknown outcome
 	// (GET /api/v1/messages/unknown)
 	ListUnknownMessages(c *gin.Context, params ListUnknownMessagesParams)
@@ -2050,6 +2257,24 @@ type ServerInterface interface {
 	// PreviewTemplate Render a template for one person
 	// (POST /api/v1/templates/{id}/preview)
 	PreviewTemplate(c *gin.Context, id ID, params PreviewTemplateParams)
+	// ListTopics List topics
+	// (GET /api/v1/topics)
+	ListTopics(c *gin.Context, params ListTopicsParams)
+	// CreateTopic Create a topic
+	// (POST /api/v1/topics)
+	CreateTopic(c *gin.Context, params CreateTopicParams)
+	// DeleteTopic Delete a topic
+	// (DELETE /api/v1/topics/{id})
+	DeleteTopic(c *gin.Context, id ID)
+	// GetTopic Read a topic
+	// (GET /api/v1/topics/{id})
+	GetTopic(c *gin.Context, id ID)
+	// UpdateTopic Rename a topic
+	// (PUT /api/v1/topics/{id})
+	UpdateTopic(c *gin.Context, id ID)
+	// ListSubscribers List the subscribers of a topic
+	// (GET /api/v1/topics/{id}/subscribers)
+	ListSubscribers(c *gin.Context, id ID, params ListSubscribersParams)
 	// ListUsers List users
 	// (GET /api/v1/users)
 	ListUsers(c *gin.Context, params ListUsersParams)
@@ -2071,6 +2296,12 @@ type ServerInterface interface {
 	// SetConsent Record a user's consent
 	// (PUT /api/v1/users/{phone_number}/consent)
 	SetConsent(c *gin.Context, phoneNumber PhoneNumber)
+	// ListUserTopics List a user's topics
+	// (GET /api/v1/users/{phone_number}/topics)
+	ListUserTopics(c *gin.Context, phoneNumber PhoneNumber)
+	// SetSubscription Subscribe a user to a topic, or end it
+	// (PUT /api/v1/users/{phone_number}/topics/{topic_id})
+	SetSubscription(c *gin.Context, phoneNumber PhoneNumber, topicID TopicID)
 	// GetHealth Tell that the process lives
 	// (GET /health)
 	GetHealth(c *gin.Context)
@@ -2877,6 +3108,32 @@ func (siw *ServerInterfaceWrapper) IngestUsers(c *gin.Context) {
 	siw.Handler.IngestUsers(c, params)
 }
 
+// GetKeywords operation middleware
+func (siw *ServerInterfaceWrapper) GetKeywords(c *gin.Context) {
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.GetKeywords(c)
+}
+
+// SetKeywords operation middleware
+func (siw *ServerInterfaceWrapper) SetKeywords(c *gin.Context) {
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.SetKeywords(c)
+}
+
 // ListUnknownMessages operation middleware
 func (siw *ServerInterfaceWrapper) ListUnknownMessages(c *gin.Context) {
 
@@ -3594,6 +3851,200 @@ func (siw *ServerInterfaceWrapper) PreviewTemplate(c *gin.Context) {
 	siw.Handler.PreviewTemplate(c, id, params)
 }
 
+// ListTopics operation middleware
+func (siw *ServerInterfaceWrapper) ListTopics(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListTopicsParams
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", c.Request.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter limit: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", c.Request.URL.Query(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter cursor: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ListTopics(c, params)
+}
+
+// CreateTopic operation middleware
+func (siw *ServerInterfaceWrapper) CreateTopic(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params CreateTopicParams
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Idempotency-Key, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Idempotency-Key: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.CreateTopic(c, params)
+}
+
+// DeleteTopic operation middleware
+func (siw *ServerInterfaceWrapper) DeleteTopic(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.DeleteTopic(c, id)
+}
+
+// GetTopic operation middleware
+func (siw *ServerInterfaceWrapper) GetTopic(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.GetTopic(c, id)
+}
+
+// UpdateTopic operation middleware
+func (siw *ServerInterfaceWrapper) UpdateTopic(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.UpdateTopic(c, id)
+}
+
+// ListSubscribers operation middleware
+func (siw *ServerInterfaceWrapper) ListSubscribers(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListSubscribersParams
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", c.Request.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter limit: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", c.Request.URL.Query(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter cursor: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ListSubscribers(c, id, params)
+}
+
 // ListUsers operation middleware
 func (siw *ServerInterfaceWrapper) ListUsers(c *gin.Context) {
 
@@ -3833,6 +4284,65 @@ func (siw *ServerInterfaceWrapper) SetConsent(c *gin.Context) {
 	siw.Handler.SetConsent(c, phoneNumber)
 }
 
+// ListUserTopics operation middleware
+func (siw *ServerInterfaceWrapper) ListUserTopics(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "phone_number" -------------
+	var phoneNumber PhoneNumber
+
+	err = runtime.BindStyledParameterWithOptions("simple", "phone_number", c.Param("phone_number"), &phoneNumber, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter phone_number: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ListUserTopics(c, phoneNumber)
+}
+
+// SetSubscription operation middleware
+func (siw *ServerInterfaceWrapper) SetSubscription(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "phone_number" -------------
+	var phoneNumber PhoneNumber
+
+	err = runtime.BindStyledParameterWithOptions("simple", "phone_number", c.Param("phone_number"), &phoneNumber, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter phone_number: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Path parameter "topic_id" -------------
+	var topicID TopicID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "topic_id", c.Param("topic_id"), &topicID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter topic_id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.SetSubscription(c, phoneNumber, topicID)
+}
+
 // GetHealth operation middleware
 func (siw *ServerInterfaceWrapper) GetHealth(c *gin.Context) {
 
@@ -3892,10 +4402,20 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 	router.GET(options.BaseURL+"/api/v1/users/:phone_number", wrapper.GetUser)
 	router.PUT(options.BaseURL+"/api/v1/users/:phone_number", wrapper.UpdateUser)
 	router.PUT(options.BaseURL+"/api/v1/users/:phone_number/consent", wrapper.SetConsent)
+	router.GET(options.BaseURL+"/api/v1/users/:phone_number/topics", wrapper.ListUserTopics)
+	router.PUT(options.BaseURL+"/api/v1/users/:phone_number/topics/:topic_id", wrapper.SetSubscription)
 	router.POST(options.BaseURL+"/api/v1/users/bulk", wrapper.ImportUsers)
 	router.POST(options.BaseURL+"/api/v1/ingest/users/bulk", wrapper.IngestUsers)
 	router.GET(options.BaseURL+"/api/v1/ingest/status/:task_id", wrapper.GetImport)
 	router.GET(options.BaseURL+"/api/v1/ingest/status/:task_id/errors", wrapper.ListImportErrors)
+	router.GET(options.BaseURL+"/api/v1/topics", wrapper.ListTopics)
+	router.POST(options.BaseURL+"/api/v1/topics", wrapper.CreateTopic)
+	router.DELETE(options.BaseURL+"/api/v1/topics/:id", wrapper.DeleteTopic)
+	router.GET(options.BaseURL+"/api/v1/topics/:id", wrapper.GetTopic)
+	router.PUT(options.BaseURL+"/api/v1/topics/:id", wrapper.UpdateTopic)
+	router.GET(options.BaseURL+"/api/v1/topics/:id/subscribers", wrapper.ListSubscribers)
+	router.GET(options.BaseURL+"/api/v1/keywords", wrapper.GetKeywords)
+	router.PUT(options.BaseURL+"/api/v1/keywords", wrapper.SetKeywords)
 	router.GET(options.BaseURL+"/api/v1/segments", wrapper.ListSegments)
 	router.POST(options.BaseURL+"/api/v1/segments", wrapper.CreateSegment)
 	router.DELETE(options.BaseURL+"/api/v1/segments/:id", wrapper.DeleteSegment)
@@ -7112,6 +7632,291 @@ type IngestUsersdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response IngestUsersdefaultApplicationProblemPlusJSONResponse) VisitIngestUsersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetKeywordsRequestObject struct {
+}
+
+type GetKeywordsResponseObject interface {
+	VisitGetKeywordsResponse(w http.ResponseWriter) error
+}
+
+type GetKeywords200JSONResponse Keywords
+
+func (response GetKeywords200JSONResponse) VisitGetKeywordsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetKeywords400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response GetKeywords400ApplicationProblemPlusJSONResponse) VisitGetKeywordsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetKeywords401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response GetKeywords401ApplicationProblemPlusJSONResponse) VisitGetKeywordsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetKeywords403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response GetKeywords403ApplicationProblemPlusJSONResponse) VisitGetKeywordsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetKeywords500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response GetKeywords500ApplicationProblemPlusJSONResponse) VisitGetKeywordsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetKeywords503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response GetKeywords503ApplicationProblemPlusJSONResponse) VisitGetKeywordsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetKeywordsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetKeywordsdefaultApplicationProblemPlusJSONResponse) VisitGetKeywordsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetKeywordsRequestObject struct {
+	Body *SetKeywordsJSONRequestBody
+}
+
+type SetKeywordsResponseObject interface {
+	VisitSetKeywordsResponse(w http.ResponseWriter) error
+}
+
+type SetKeywords200JSONResponse Keywords
+
+func (response SetKeywords200JSONResponse) VisitSetKeywordsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetKeywords400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response SetKeywords400ApplicationProblemPlusJSONResponse) VisitSetKeywordsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetKeywords401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response SetKeywords401ApplicationProblemPlusJSONResponse) VisitSetKeywordsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetKeywords403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response SetKeywords403ApplicationProblemPlusJSONResponse) VisitSetKeywordsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetKeywords413ApplicationProblemPlusJSONResponse struct {
+	PayloadTooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response SetKeywords413ApplicationProblemPlusJSONResponse) VisitSetKeywordsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetKeywords415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response SetKeywords415ApplicationProblemPlusJSONResponse) VisitSetKeywordsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetKeywords422ApplicationProblemPlusJSONResponse struct {
+	UnprocessableContentApplicationProblemPlusJSONResponse
+}
+
+func (response SetKeywords422ApplicationProblemPlusJSONResponse) VisitSetKeywordsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetKeywords500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response SetKeywords500ApplicationProblemPlusJSONResponse) VisitSetKeywordsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetKeywords503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response SetKeywords503ApplicationProblemPlusJSONResponse) VisitSetKeywordsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetKeywordsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response SetKeywordsdefaultApplicationProblemPlusJSONResponse) VisitSetKeywordsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -10395,6 +11200,925 @@ func (response PreviewTemplatedefaultApplicationProblemPlusJSONResponse) VisitPr
 	return err
 }
 
+type ListTopicsRequestObject struct {
+	Params ListTopicsParams
+}
+
+type ListTopicsResponseObject interface {
+	VisitListTopicsResponse(w http.ResponseWriter) error
+}
+
+type ListTopics200JSONResponse TopicList
+
+func (response ListTopics200JSONResponse) VisitListTopicsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListTopics400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response ListTopics400ApplicationProblemPlusJSONResponse) VisitListTopicsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListTopics401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ListTopics401ApplicationProblemPlusJSONResponse) VisitListTopicsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListTopics403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response ListTopics403ApplicationProblemPlusJSONResponse) VisitListTopicsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListTopics500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response ListTopics500ApplicationProblemPlusJSONResponse) VisitListTopicsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListTopics503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response ListTopics503ApplicationProblemPlusJSONResponse) VisitListTopicsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListTopicsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListTopicsdefaultApplicationProblemPlusJSONResponse) VisitListTopicsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateTopicRequestObject struct {
+	Params CreateTopicParams
+	Body   *CreateTopicJSONRequestBody
+}
+
+type CreateTopicResponseObject interface {
+	VisitCreateTopicResponse(w http.ResponseWriter) error
+}
+
+type CreateTopic201JSONResponse Topic
+
+func (response CreateTopic201JSONResponse) VisitCreateTopicResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateTopic400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response CreateTopic400ApplicationProblemPlusJSONResponse) VisitCreateTopicResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateTopic401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response CreateTopic401ApplicationProblemPlusJSONResponse) VisitCreateTopicResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateTopic403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response CreateTopic403ApplicationProblemPlusJSONResponse) VisitCreateTopicResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateTopic409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response CreateTopic409ApplicationProblemPlusJSONResponse) VisitCreateTopicResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateTopic413ApplicationProblemPlusJSONResponse struct {
+	PayloadTooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response CreateTopic413ApplicationProblemPlusJSONResponse) VisitCreateTopicResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateTopic415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response CreateTopic415ApplicationProblemPlusJSONResponse) VisitCreateTopicResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateTopic422ApplicationProblemPlusJSONResponse struct {
+	UnprocessableContentApplicationProblemPlusJSONResponse
+}
+
+func (response CreateTopic422ApplicationProblemPlusJSONResponse) VisitCreateTopicResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateTopic500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response CreateTopic500ApplicationProblemPlusJSONResponse) VisitCreateTopicResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateTopic503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response CreateTopic503ApplicationProblemPlusJSONResponse) VisitCreateTopicResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateTopicdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response CreateTopicdefaultApplicationProblemPlusJSONResponse) VisitCreateTopicResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteTopicRequestObject struct {
+	ID ID `json:"id"`
+}
+
+type DeleteTopicResponseObject interface {
+	VisitDeleteTopicResponse(w http.ResponseWriter) error
+}
+
+type DeleteTopic204Response struct {
+}
+
+func (response DeleteTopic204Response) VisitDeleteTopicResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type DeleteTopic400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteTopic400ApplicationProblemPlusJSONResponse) VisitDeleteTopicResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteTopic401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteTopic401ApplicationProblemPlusJSONResponse) VisitDeleteTopicResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteTopic403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteTopic403ApplicationProblemPlusJSONResponse) VisitDeleteTopicResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteTopic404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteTopic404ApplicationProblemPlusJSONResponse) VisitDeleteTopicResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteTopic409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteTopic409ApplicationProblemPlusJSONResponse) VisitDeleteTopicResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteTopic500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteTopic500ApplicationProblemPlusJSONResponse) VisitDeleteTopicResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteTopic503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteTopic503ApplicationProblemPlusJSONResponse) VisitDeleteTopicResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteTopicdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response DeleteTopicdefaultApplicationProblemPlusJSONResponse) VisitDeleteTopicResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetTopicRequestObject struct {
+	ID ID `json:"id"`
+}
+
+type GetTopicResponseObject interface {
+	VisitGetTopicResponse(w http.ResponseWriter) error
+}
+
+type GetTopic200JSONResponse Topic
+
+func (response GetTopic200JSONResponse) VisitGetTopicResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetTopic400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response GetTopic400ApplicationProblemPlusJSONResponse) VisitGetTopicResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetTopic401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response GetTopic401ApplicationProblemPlusJSONResponse) VisitGetTopicResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetTopic403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response GetTopic403ApplicationProblemPlusJSONResponse) VisitGetTopicResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetTopic404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response GetTopic404ApplicationProblemPlusJSONResponse) VisitGetTopicResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetTopic500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response GetTopic500ApplicationProblemPlusJSONResponse) VisitGetTopicResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetTopic503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response GetTopic503ApplicationProblemPlusJSONResponse) VisitGetTopicResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetTopicdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetTopicdefaultApplicationProblemPlusJSONResponse) VisitGetTopicResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateTopicRequestObject struct {
+	ID   ID `json:"id"`
+	Body *UpdateTopicJSONRequestBody
+}
+
+type UpdateTopicResponseObject interface {
+	VisitUpdateTopicResponse(w http.ResponseWriter) error
+}
+
+type UpdateTopic200JSONResponse Topic
+
+func (response UpdateTopic200JSONResponse) VisitUpdateTopicResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateTopic400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response UpdateTopic400ApplicationProblemPlusJSONResponse) VisitUpdateTopicResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateTopic401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response UpdateTopic401ApplicationProblemPlusJSONResponse) VisitUpdateTopicResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateTopic403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response UpdateTopic403ApplicationProblemPlusJSONResponse) VisitUpdateTopicResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateTopic404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response UpdateTopic404ApplicationProblemPlusJSONResponse) VisitUpdateTopicResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateTopic409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response UpdateTopic409ApplicationProblemPlusJSONResponse) VisitUpdateTopicResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateTopic413ApplicationProblemPlusJSONResponse struct {
+	PayloadTooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response UpdateTopic413ApplicationProblemPlusJSONResponse) VisitUpdateTopicResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateTopic415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response UpdateTopic415ApplicationProblemPlusJSONResponse) VisitUpdateTopicResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateTopic422ApplicationProblemPlusJSONResponse struct {
+	UnprocessableContentApplicationProblemPlusJSONResponse
+}
+
+func (response UpdateTopic422ApplicationProblemPlusJSONResponse) VisitUpdateTopicResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateTopic500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response UpdateTopic500ApplicationProblemPlusJSONResponse) VisitUpdateTopicResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateTopic503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response UpdateTopic503ApplicationProblemPlusJSONResponse) VisitUpdateTopicResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateTopicdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response UpdateTopicdefaultApplicationProblemPlusJSONResponse) VisitUpdateTopicResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListSubscribersRequestObject struct {
+	ID     ID `json:"id"`
+	Params ListSubscribersParams
+}
+
+type ListSubscribersResponseObject interface {
+	VisitListSubscribersResponse(w http.ResponseWriter) error
+}
+
+type ListSubscribers200JSONResponse SubscriberList
+
+func (response ListSubscribers200JSONResponse) VisitListSubscribersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListSubscribers400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response ListSubscribers400ApplicationProblemPlusJSONResponse) VisitListSubscribersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListSubscribers401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ListSubscribers401ApplicationProblemPlusJSONResponse) VisitListSubscribersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListSubscribers403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response ListSubscribers403ApplicationProblemPlusJSONResponse) VisitListSubscribersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListSubscribers404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response ListSubscribers404ApplicationProblemPlusJSONResponse) VisitListSubscribersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListSubscribers500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response ListSubscribers500ApplicationProblemPlusJSONResponse) VisitListSubscribersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListSubscribers503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response ListSubscribers503ApplicationProblemPlusJSONResponse) VisitListSubscribersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListSubscribersdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListSubscribersdefaultApplicationProblemPlusJSONResponse) VisitListSubscribersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type ListUsersRequestObject struct {
 	Params ListUsersParams
 }
@@ -11563,6 +13287,326 @@ func (response SetConsentdefaultApplicationProblemPlusJSONResponse) VisitSetCons
 	return err
 }
 
+type ListUserTopicsRequestObject struct {
+	PhoneNumber PhoneNumber `json:"phone_number"`
+}
+
+type ListUserTopicsResponseObject interface {
+	VisitListUserTopicsResponse(w http.ResponseWriter) error
+}
+
+type ListUserTopics200JSONResponse SubscriptionList
+
+func (response ListUserTopics200JSONResponse) VisitListUserTopicsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListUserTopics400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response ListUserTopics400ApplicationProblemPlusJSONResponse) VisitListUserTopicsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListUserTopics401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ListUserTopics401ApplicationProblemPlusJSONResponse) VisitListUserTopicsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListUserTopics403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response ListUserTopics403ApplicationProblemPlusJSONResponse) VisitListUserTopicsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListUserTopics404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response ListUserTopics404ApplicationProblemPlusJSONResponse) VisitListUserTopicsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListUserTopics500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response ListUserTopics500ApplicationProblemPlusJSONResponse) VisitListUserTopicsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListUserTopics503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response ListUserTopics503ApplicationProblemPlusJSONResponse) VisitListUserTopicsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListUserTopicsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListUserTopicsdefaultApplicationProblemPlusJSONResponse) VisitListUserTopicsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetSubscriptionRequestObject struct {
+	PhoneNumber PhoneNumber `json:"phone_number"`
+	TopicID     TopicID     `json:"topic_id"`
+	Body        *SetSubscriptionJSONRequestBody
+}
+
+type SetSubscriptionResponseObject interface {
+	VisitSetSubscriptionResponse(w http.ResponseWriter) error
+}
+
+type SetSubscription200JSONResponse Subscription
+
+func (response SetSubscription200JSONResponse) VisitSetSubscriptionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetSubscription400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response SetSubscription400ApplicationProblemPlusJSONResponse) VisitSetSubscriptionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetSubscription401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response SetSubscription401ApplicationProblemPlusJSONResponse) VisitSetSubscriptionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetSubscription403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response SetSubscription403ApplicationProblemPlusJSONResponse) VisitSetSubscriptionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetSubscription404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response SetSubscription404ApplicationProblemPlusJSONResponse) VisitSetSubscriptionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetSubscription413ApplicationProblemPlusJSONResponse struct {
+	PayloadTooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response SetSubscription413ApplicationProblemPlusJSONResponse) VisitSetSubscriptionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetSubscription415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response SetSubscription415ApplicationProblemPlusJSONResponse) VisitSetSubscriptionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetSubscription422ApplicationProblemPlusJSONResponse struct {
+	UnprocessableContentApplicationProblemPlusJSONResponse
+}
+
+func (response SetSubscription422ApplicationProblemPlusJSONResponse) VisitSetSubscriptionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetSubscription500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response SetSubscription500ApplicationProblemPlusJSONResponse) VisitSetSubscriptionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetSubscription503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response SetSubscription503ApplicationProblemPlusJSONResponse) VisitSetSubscriptionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetSubscriptiondefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response SetSubscriptiondefaultApplicationProblemPlusJSONResponse) VisitSetSubscriptionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type GetHealthRequestObject struct {
 }
 
@@ -11718,6 +13762,12 @@ type StrictServerInterface interface {
 	// IngestUsers Import users
 	// (POST /api/v1/ingest/users/bulk)
 	IngestUsers(ctx context.Context, request IngestUsersRequestObject) (IngestUsersResponseObject, error)
+	// GetKeywords List the keywords
+	// (GET /api/v1/keywords)
+	GetKeywords(ctx context.Context, request GetKeywordsRequestObject) (GetKeywordsResponseObject, error)
+	// SetKeywords Replace the additional keywords
+	// (PUT /api/v1/keywords)
+	SetKeywords(ctx context.Context, request SetKeywordsRequestObject) (SetKeywordsResponseObject, error)
 	// ListUnknownMessages List messages of unknown outcome
 	// (GET /api/v1/messages/unknown)
 	ListUnknownMessages(ctx context.Context, request ListUnknownMessagesRequestObject) (ListUnknownMessagesResponseObject, error)
@@ -11784,6 +13834,24 @@ type StrictServerInterface interface {
 	// PreviewTemplate Render a template for one person
 	// (POST /api/v1/templates/{id}/preview)
 	PreviewTemplate(ctx context.Context, request PreviewTemplateRequestObject) (PreviewTemplateResponseObject, error)
+	// ListTopics List topics
+	// (GET /api/v1/topics)
+	ListTopics(ctx context.Context, request ListTopicsRequestObject) (ListTopicsResponseObject, error)
+	// CreateTopic Create a topic
+	// (POST /api/v1/topics)
+	CreateTopic(ctx context.Context, request CreateTopicRequestObject) (CreateTopicResponseObject, error)
+	// DeleteTopic Delete a topic
+	// (DELETE /api/v1/topics/{id})
+	DeleteTopic(ctx context.Context, request DeleteTopicRequestObject) (DeleteTopicResponseObject, error)
+	// GetTopic Read a topic
+	// (GET /api/v1/topics/{id})
+	GetTopic(ctx context.Context, request GetTopicRequestObject) (GetTopicResponseObject, error)
+	// UpdateTopic Rename a topic
+	// (PUT /api/v1/topics/{id})
+	UpdateTopic(ctx context.Context, request UpdateTopicRequestObject) (UpdateTopicResponseObject, error)
+	// ListSubscribers List the subscribers of a topic
+	// (GET /api/v1/topics/{id}/subscribers)
+	ListSubscribers(ctx context.Context, request ListSubscribersRequestObject) (ListSubscribersResponseObject, error)
 	// ListUsers List users
 	// (GET /api/v1/users)
 	ListUsers(ctx context.Context, request ListUsersRequestObject) (ListUsersResponseObject, error)
@@ -11805,6 +13873,12 @@ type StrictServerInterface interface {
 	// SetConsent Record a user's consent
 	// (PUT /api/v1/users/{phone_number}/consent)
 	SetConsent(ctx context.Context, request SetConsentRequestObject) (SetConsentResponseObject, error)
+	// ListUserTopics List a user's topics
+	// (GET /api/v1/users/{phone_number}/topics)
+	ListUserTopics(ctx context.Context, request ListUserTopicsRequestObject) (ListUserTopicsResponseObject, error)
+	// SetSubscription Subscribe a user to a topic, or end it
+	// (PUT /api/v1/users/{phone_number}/topics/{topic_id})
+	SetSubscription(ctx context.Context, request SetSubscriptionRequestObject) (SetSubscriptionResponseObject, error)
 	// GetHealth Tell that the process lives
 	// (GET /health)
 	GetHealth(ctx context.Context, request GetHealthRequestObject) (GetHealthResponseObject, error)
@@ -12608,6 +14682,72 @@ func (sh *strictHandler) IngestUsers(ctx *gin.Context, params IngestUsersParams)
 	}
 }
 
+// GetKeywords operation middleware
+func (sh *strictHandler) GetKeywords(ctx *gin.Context) {
+	var request GetKeywordsRequestObject
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetKeywords(ctx, request.(GetKeywordsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetKeywords")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(GetKeywordsResponseObject); ok {
+		if err := validResponse.VisitGetKeywordsResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// SetKeywords operation middleware
+func (sh *strictHandler) SetKeywords(ctx *gin.Context) {
+	var request SetKeywordsRequestObject
+
+	var body SetKeywordsJSONRequestBody
+	var err error
+	// A request validator built on kin-openapi's openapi3filter with
+	// KeepValidatedValue leaves the value it validated on the body. Bind
+	// that value, matching member names exactly, so the handler receives
+	// what was validated instead of a second, case-insensitive decode.
+	if vb, ok := ctx.Request.Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+		err = ctx.ShouldBindJSON(&body)
+	} else if binding.Validator != nil {
+		// ShouldBindJSON runs the struct validator after decoding; keep that.
+		err = binding.Validator.ValidateStruct(&body)
+	}
+	if err != nil {
+		sh.options.RequestErrorHandlerFunc(ctx, err)
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.SetKeywords(ctx, request.(SetKeywordsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "SetKeywords")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(SetKeywordsResponseObject); ok {
+		if err := validResponse.VisitSetKeywordsResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // ListUnknownMessages operation middleware
 func (sh *strictHandler) ListUnknownMessages(ctx *gin.Context, params ListUnknownMessagesParams) {
 	var request ListUnknownMessagesRequestObject
@@ -13349,6 +15489,199 @@ func (sh *strictHandler) PreviewTemplate(ctx *gin.Context, id ID, params Preview
 	}
 }
 
+// ListTopics operation middleware
+func (sh *strictHandler) ListTopics(ctx *gin.Context, params ListTopicsParams) {
+	var request ListTopicsRequestObject
+
+	request.Params = params
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListTopics(ctx, request.(ListTopicsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListTopics")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(ListTopicsResponseObject); ok {
+		if err := validResponse.VisitListTopicsResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// CreateTopic operation middleware
+func (sh *strictHandler) CreateTopic(ctx *gin.Context, params CreateTopicParams) {
+	var request CreateTopicRequestObject
+
+	request.Params = params
+
+	var body CreateTopicJSONRequestBody
+	var err error
+	// A request validator built on kin-openapi's openapi3filter with
+	// KeepValidatedValue leaves the value it validated on the body. Bind
+	// that value, matching member names exactly, so the handler receives
+	// what was validated instead of a second, case-insensitive decode.
+	if vb, ok := ctx.Request.Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+		err = ctx.ShouldBindJSON(&body)
+	} else if binding.Validator != nil {
+		// ShouldBindJSON runs the struct validator after decoding; keep that.
+		err = binding.Validator.ValidateStruct(&body)
+	}
+	if err != nil {
+		sh.options.RequestErrorHandlerFunc(ctx, err)
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.CreateTopic(ctx, request.(CreateTopicRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CreateTopic")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(CreateTopicResponseObject); ok {
+		if err := validResponse.VisitCreateTopicResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// DeleteTopic operation middleware
+func (sh *strictHandler) DeleteTopic(ctx *gin.Context, id ID) {
+	var request DeleteTopicRequestObject
+
+	request.ID = id
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.DeleteTopic(ctx, request.(DeleteTopicRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DeleteTopic")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(DeleteTopicResponseObject); ok {
+		if err := validResponse.VisitDeleteTopicResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// GetTopic operation middleware
+func (sh *strictHandler) GetTopic(ctx *gin.Context, id ID) {
+	var request GetTopicRequestObject
+
+	request.ID = id
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetTopic(ctx, request.(GetTopicRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetTopic")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(GetTopicResponseObject); ok {
+		if err := validResponse.VisitGetTopicResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// UpdateTopic operation middleware
+func (sh *strictHandler) UpdateTopic(ctx *gin.Context, id ID) {
+	var request UpdateTopicRequestObject
+
+	request.ID = id
+
+	var body UpdateTopicJSONRequestBody
+	var err error
+	// A request validator built on kin-openapi's openapi3filter with
+	// KeepValidatedValue leaves the value it validated on the body. Bind
+	// that value, matching member names exactly, so the handler receives
+	// what was validated instead of a second, case-insensitive decode.
+	if vb, ok := ctx.Request.Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+		err = ctx.ShouldBindJSON(&body)
+	} else if binding.Validator != nil {
+		// ShouldBindJSON runs the struct validator after decoding; keep that.
+		err = binding.Validator.ValidateStruct(&body)
+	}
+	if err != nil {
+		sh.options.RequestErrorHandlerFunc(ctx, err)
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.UpdateTopic(ctx, request.(UpdateTopicRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "UpdateTopic")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(UpdateTopicResponseObject); ok {
+		if err := validResponse.VisitUpdateTopicResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ListSubscribers operation middleware
+func (sh *strictHandler) ListSubscribers(ctx *gin.Context, id ID, params ListSubscribersParams) {
+	var request ListSubscribersRequestObject
+
+	request.ID = id
+	request.Params = params
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListSubscribers(ctx, request.(ListSubscribersRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListSubscribers")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(ListSubscribersResponseObject); ok {
+		if err := validResponse.VisitListSubscribersResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // ListUsers operation middleware
 func (sh *strictHandler) ListUsers(ctx *gin.Context, params ListUsersParams) {
 	var request ListUsersRequestObject
@@ -13614,6 +15947,77 @@ func (sh *strictHandler) SetConsent(ctx *gin.Context, phoneNumber PhoneNumber) {
 	}
 }
 
+// ListUserTopics operation middleware
+func (sh *strictHandler) ListUserTopics(ctx *gin.Context, phoneNumber PhoneNumber) {
+	var request ListUserTopicsRequestObject
+
+	request.PhoneNumber = phoneNumber
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListUserTopics(ctx, request.(ListUserTopicsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListUserTopics")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(ListUserTopicsResponseObject); ok {
+		if err := validResponse.VisitListUserTopicsResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// SetSubscription operation middleware
+func (sh *strictHandler) SetSubscription(ctx *gin.Context, phoneNumber PhoneNumber, topicID TopicID) {
+	var request SetSubscriptionRequestObject
+
+	request.PhoneNumber = phoneNumber
+	request.TopicID = topicID
+
+	var body SetSubscriptionJSONRequestBody
+	var err error
+	// A request validator built on kin-openapi's openapi3filter with
+	// KeepValidatedValue leaves the value it validated on the body. Bind
+	// that value, matching member names exactly, so the handler receives
+	// what was validated instead of a second, case-insensitive decode.
+	if vb, ok := ctx.Request.Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+		err = ctx.ShouldBindJSON(&body)
+	} else if binding.Validator != nil {
+		// ShouldBindJSON runs the struct validator after decoding; keep that.
+		err = binding.Validator.ValidateStruct(&body)
+	}
+	if err != nil {
+		sh.options.RequestErrorHandlerFunc(ctx, err)
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.SetSubscription(ctx, request.(SetSubscriptionRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "SetSubscription")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(SetSubscriptionResponseObject); ok {
+		if err := validResponse.VisitSetSubscriptionResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // GetHealth operation middleware
 func (sh *strictHandler) GetHealth(ctx *gin.Context) {
 	var request GetHealthRequestObject
@@ -13667,288 +16071,315 @@ func (sh *strictHandler) GetReadiness(ctx *gin.Context) {
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7L0Lc9s4tgb4V3C1d6s73bIsP5J05Nqa8uQxnZ1O4o2d6a0bZ02IhCSMKUANgFbcud7aX7M/bH/JFg4e",
-	"BElQovxK0tdVU9OORIF4HJz3+c6XXsrnC84IU7I3+tJbYIHnRBEB/3peCMmF/isjMhV0oShnvVHvZEZQ",
-	"wshndZbCEwniE6RmBC3wlKAxmXBBBr1+j+qH/yiIuOz1ewzPSW/UM7/o9XsynZE51oPP8effCJuqWW/0",
-	"eGe335tT5v690+8tsFJE6JH+r4+HW/+Ft/4cbj07+9+2Pv38n71+T10u9KhSCcqmvaurfu/1i/iEaYam",
-	"9IIwhBVKBcH6Kz/JBVazco406/V7gvxRUEGy3kiJgoTznXAxx0o/x9ST/V5fL4DOi3lvtLuz/3T/l70n",
-	"+09hFebDHT9LyhSZEmGmmZH5givC0st/ksvmlN/gcyIRVUjiCUGKI0EWBCukZlQiPTci1QFKZ1wShsaX",
-	"sP0pznMi+oiRJZpwgQhOZ/oHbKoHGBOUcQYHQz7j+SLXU9qb7EyG2T7ZejIZTrb28ZBsPcv2nmwN8R5+",
-	"PN7JnqY7Q7dJM4IzIsptCpawpdfQcqa7jx+vOtP/2Pq/247yNzqnqrk1v/IlmmN2iQRfSr0yzOSSCH2w",
-	"cy5VG+XlMFo4yYxMcJGr3ujxMDzE4XDt6R3NOCNvi/mYtFwPBt8hytDLwc6T/QNElUTJzwma40t9EktB",
-	"lSIMJf/r7t+TATpEyXKGlcSLxShBC0Em9DOiEuE850uSVc/s52f7T5/u7O7tP37yNE7ACz29MzOHlaQc",
-	"HNP+sHJK+7Gb9+mn0d/Q3z7+PNx69unjcOsZ+vHRoPUivicpXVDC1EshuHjOM9Lcqncsv0RzIiWeEomW",
-	"VM0MgRP9E89VBL+gGRE/yLajhcfPUv2K2uo2vpd+1u8JlnqOXacs4Pm2GZpv267Ik/1VN8SyvLX7fKyw",
-	"WrvHlJnpSv1w22zhy8pk/1OQSW/U+1+2S3mxbb6V22/M2Ob1MKOCdbgb9nRFwQ7gD0aWRCq0nBGGcjJR",
-	"iBetd1kU7MYnfYLleZuwSBSW52c0S5CaAdMlqFjkHGdoiaXlNySD02+RIXaAboKkKODJgCL2njSP+sqM",
-	"RaT6O88oARH9QRLxer7gAvhkypkiDP7Ei0VOU5By2/+2hOxZyMcvPTwl5s6nVF2CvFFY4F5fjyEJU2eG",
-	"Bka9d0cnZ6/flgt7JTA7R2+oFjW9fo+nabHAbuu0xIGPKxwoZFlPn/Su+vb1u8/86w9ZIXA2w4ui0yT+",
-	"IXBK0O80N5eqMokXPFU8MgfPYIPJPO1dfQpPhCoyl+vo3ez3e5JykfWu4Nhem9/tDIdWeLgP/CliIbAm",
-	"4M9bU75lP/v4SZ/M4D1e2isEdDkvckUXWKhtTR9bGVYwtXKSOMuoXivOjwRfEKGAFiY4l6TfWwQffelN",
-	"aE7iFK6/MVJJbylSJM8l/NMQpaZqT55jyjDcvibzKYn7o3nZJ/8UH/+bpMrQbfX9h/B2w4oI8utFE0ry",
-	"DCX6ywT9mAxSeZH0UTLQu+T/yJMD9OHk1dYvj/qIC4TR/3787i2C7dUsRcCxyAF6qZUf8y8005f2lCUh",
-	"RSToRy6Q+Sh5hDDLQDbP8AVBGCUVCrTP2s+SRweIXBBxibiaEYHOiRbpKZ8TzRoQVkrQcaFIXw96ymCN",
-	"RL9S6glihszOoIJlRKDEPy8TlHGkOB+gl/OFukQXOC+IRBJfIsZBjxucslN2iJ4f/8tsISwMGcXMnGYK",
-	"B4kFQZJobV6RTKuHKZ/PcR9JMqcpzznrI4XHev+S/wb1Q//M8DqtdaBFjilzjPpHxk9ZTnCmFck/ieBS",
-	"/3CRFxJJOmV9p3ihncconWGBU21APCr3xA7UR4nmgAnsdQL0mtiH0JjznGAm+1rlQSSXBFF5yhT5rGAb",
-	"EZyTHUjrRUt8CcscnLIGjzWEKRf6uOAa/B1n7w3nXMElF4KPczL/2XHLbsLvyPwqRub6mlmGjVLMGFda",
-	"8xMEZwPNNp5zNslpeu9TWgiiqdhoAPq6j2mmrz5MCnS1+5zRIXPXCJQ4mMQrmFNG2H1vjb7JOU7PJTAm",
-	"mfIFgQm9ZloZw/m97867QiCwUYyKlPOpBFbteIclL62pwETfcvWKFyy7540T+rYixpEsnMUJ0znCl1pp",
-	"OuH8Nyym5L6Pc8yzSz0xxTnK9QRgUh8YLtSMC/onudd9ess1fYHQ0qwAa/ZOMwQmuZnWBaY5Huf3uk+H",
-	"KCMLwjJtxeu9yvhS6+PiEuEppsxObSF4qlWUcU6elxO7z7O070JgaU0KSbIDlADLkAmoMObOggoh7axl",
-	"sdCaGsnekIziE1BLvg4FarmPtF5kjC+tosFbUcaJBHJQ+FzTwZXTRkFuHaYpL5gCP4isaPBfes6iO1sQ",
-	"cSZJyvWt1wroVV0JjD7ZsBIviADZKzUxCH1ppkTz5UEvaj2Fil/sBU09sF9dzhFW6WytOrtuwY+7rzd0",
-	"8Kz38FxrfUqR+QIoqzqjFAtB28zhsdYPQPXStqUghmQ1yVCF8ETpc0lTslCYpWCxsyK3bMIYlDWtXNOh",
-	"wjTXb1v7qD7s7AxHvGy/aztca5S8UKCi6dmdM75kFdsgw4psKTonXSYW+GmiW1H19LQM50+p35tgmpPs",
-	"LOf8XMb9hHyiCDO7m1Oth/Eiz1BFFYsNPFNqAap/ERn3Xd0tZR0CB0jP2DgwmNZWUzwn3RZCs5g/oLF/",
-	"OcGSnBVMmdOtcXIgFeAv+tic5km1TSAUpiy/RPzCXOjo8TVft35fK9sAO6zJRBIs0hnJwAtNVR8tZ2Dw",
-	"1aipYJ6emlvCWjxIrwSfo534b9xczqTZ0LUEKRXWl81egG67Ip2bbZVcsKyg9ImF/AQO13tnnbPNMYna",
-	"MqrE2K/6Ou1Nd0dVuxGV9VWpJ7j5KzhZi0cx4QvCEm0X+uO8JOpRHyWGUZEscSEJt5S+1lVBbMNXmiYS",
-	"PAZrGv0YPoiYNq3RDGeIqkf9U5ZYKknQjzS0oxTPs0fG+iNM8/GPPT2tXr/nJgF2IbxTfwgv6/V7drhg",
-	"2eXRHnpTvF0wGUqq80pjOMPIRtgviJDazB5fgnYyQP8yxry2zMELcGkcF3oOFfe+9Y3t7Xjf2HOe8/mY",
-	"l96vQ/HvgmF0TPMLbB1Q4QwhgFE90qrfqe51Cr7dkud0scUXZt1bC65vl7Bmdb/3HM8XmE5ZTRfBRUYJ",
-	"S8mZpH+S3khfO03PDItLLTNTULeG/V46w4yRPHDGga9PD+Nuof2tINh90tsd7j7Z2tnZ2t052d0d7f0y",
-	"evzsvyypF4KcqZkgcsbzrHzV7tCw1B19lygXZh/HRX7e6/f+KChRZzNeCHlGtGpgXhl+DNfGfSGwImcQ",
-	"PKqqWkZTy4qcnAGrsI9LMp0Tpk2y3mi3/KdxYLtnArbjPwFZ03vx/vDVSc99cGbjBvYpfSlzeyWje2kX",
-	"benkd5LD5SzP+YIICSS7c1WOdmZ/pVfxJ2f6lx9OnmvWxxc01fR29Bq9IHOO/PH3e8UiW3NCDb2sRiV1",
-	"ruLjGNKFBmxEACIEIFpNaBnkiBtMX7uJ4H+SqlriQrPrRW+dTOvTOp7ZK6tn5N+6nHGpFYiU0IUytxov",
-	"MQVvm5kkxDasAAZ/i+IHaGjsZBOFjczFnelq4fLcPnZVvzxRHc66DkHiQlxFcVDyr6/Ghbezq9RccVsb",
-	"oW+9ffZ5bdVhG7LCc86mxg+CpXKiR6IFLqQmCr29Rnpoqyq+wzVFy5FJTJVwfGPNWdgrceSev4pwmPoK",
-	"T3u//jp68+a010mdj3Cmmw3YwtEalE9YJtGYTAuGKAORpbVa83gYbW/uXo0zfrkmoYW89Mt1LneN+24i",
-	"0w+R/fEPEmVkQhn8rm+TSGzcF3R8OP8VG3/LMriDztpF77WmTRfaPjZPXzWkUpPfaNVO87gwzFzITlQZ",
-	"CrdVszqxzx0X8zkWl726JOt0vUtZ9yUyEyP3It+EUq8b54up/mb86rSD9Vfovk7D/uzqh9F2rQNWtooL",
-	"NwRhjO80WVuwk/VbX4qzfk30VyRIZVNrFktFusXsFEehv1EZdbuYb2Xn0K5XcK5qgVttkJYJb51sS8UV",
-	"zjuRY41GymlXX+qGXLUR3bxqsXAwyTNQvNxIvwuqIPFMn+KUDNA/yUIhDDlpKZ6TPhqTFCQvqGaYZT5r",
-	"A80JZiijkwkRoPlo/UPWrJyGkOwNfxkNh1G6G/V2d8x3LaJrf3gFHr1wrTv9BjnUNT3vEnwcOgSHba6m",
-	"Vv3Fj7MzXDvQLSsWYfJkk8kGaUQ/fhzufPrbx+HWs0//vftxuLX36dHo43DrMSRyffrPXlfF4y5f2KqY",
-	"hBu8xnd7X8rH2pSjO9VOTiA9FBwnOU69faJnSQSoaZAZsJzxHGyNmovA0nvtutyP/rJOWG+cy1WV5p3T",
-	"6spk4p+340mMgSYQjOrueDBsU+bfrfvlKOAhdQ1M26U+22/K0YQKk1UnSmVVIglWLbbRnhFKlMBM4tS8",
-	"OHFGbDIu8vNkYP9by82r+N4qv+/1jbMl5mMr18Cngsh6WMtN0TklBJljyvRvR0+fPtN3Bhw8uzuBz+To",
-	"8MPxyxfg2xNE8vxCy9FmXKgydCctMXh5w0h1WywVzXObX60nF3VDxO5+1PR1o1Zcos6h2XXoayr34e6t",
-	"mJg2/Fyi1JgQBqs+QEv9hVYJ5o4bzbUhMCaUTdGEFyxzCZ3X1YesOuzVX6OllmdUWcEqJek9Uav4bTP0",
-	"WPrcZW/0cW84HO59so57CZlv4HWHCWQkpxdEz/xTgwArw6yOfx1oc9vmCmhmrhDO834kOdZptdfgmmXe",
-	"4uNhI0+xYPSPgtjvS8tTkXhALDFbkPRREuyB/meKWUpy/Z3J+5LFYqHvPcmSATpkqPTvW64FSW22XoGk",
-	"NCOZ4WGVpLtTZtKXtKYpyyRdf2VmoKjCBkICCJoShajlWZ1MgWpWcyXLc2d1imdz62oEbfdxFYket8Qe",
-	"k+fv3hz99vLk5Ytk5D17tOrYOyj9kvqiGgaFhaAXJtJgObbzNB8///Xliw+/AQN9/+Ht29dv/9HrlzzV",
-	"v1D/ffj2+cvfzKOvDl/rPxosXksz/YqtCywgLwPeJfBEX9Zjq5rpu/K+YPbaHmEbpHnu7D39t6Mb/S5z",
-	"vz6FG2St/8YOPeeFdSF7KahFXVrMixwrekFGCEPk19Nban6BJfKE20e4/IdTp4C7o8ScXuJ+RnA6O2Vu",
-	"LM5Sk/eJcJZJVCz0oSRgt50J7+BODB3W3OMXROApObPvvQT11erAsiUOWiYG6Pe4X1YD0aX316+o6vrl",
-	"hdb5WtU/G6gEV7llxHWv8zXdyBvLY/+L2/CB+X0Gq6PVG/2iJINJU8D7zWtsVlaYFJ81JwgrATPb7Cn4",
-	"GLlAEKZFjC+roQ/IS9Q/ueYROjN29ZrNfQMyDrg5xC3zHJV03HErpoRPBV7MaHqWUWlCrDTmPwxCQONL",
-	"Y9n0TY44lwpNIKWBKSMOBl0Z+ZEeBrhCzKuTY6nOrAeqJYCiZkQSNKFTiEcsQZHWw5GseyqFTyHy4rAj",
-	"yfsflopFUyiUAhdSujV3Szoqi358q8NEzgRC6M2APhco18diUpSoyfxwqurIawSbzmNBWBbVuN9C3H9a",
-	"sM2V7UoC15yyIpbVcKxJi19ADg1B7vp2JHH/hj8KUsS28QMk7C7xpZ69CW6qJRfnI5RIs2Jzdj6DYtOl",
-	"6UPflKbiRsh7qOLJmrNUWp+rKHdAaTDvUOvbdOqlShg/9fK8D5AkJNQhrfdbbvzOUFOPkoKR4j4dj3HV",
-	"Ij87vczknMT4C+S+N3RXMJ+qyS4HUDoCmaNcWNVYdpwJX6gzXih5lhWaI52lQR5HKwtezjjEuTJBlnpC",
-	"VCBbAYPGRC3B9APppTeqFF8dpxQ6FzMyIULEuU91OibEPuHC6Pz6f+wSaa57jdfq0aKsJvJW+069CTAE",
-	"giE0adZD6SvcCaV7Uw+5MrXOuGaqCyZIj4BghK6vJDhbI+zfa12YT9Zphw2WJwp2xlaUeYqC+YoiCdo6",
-	"haztujrjpXkHh6k3QFcJfDDZjBlwo1hnkaZEyjW7B1JDXwB9Uz23CLhL/9pqU5PLxTf6JsqRqXJu1Y68",
-	"r9Zk2q+8KeV0fWTI3BdFPjcSb7U01BqlAK0BCjQ4m3Ykaj0rLnB+Voi8lfZ+kEhLrknOl67S8MT+Dv1O",
-	"xujD6xZS1D/uFrDmi7O1Lp2bHI4vnPfnE5aaRk6rNW5dN0Djc3VR2hFYvM6kdUgSN3fdubi3d+EFLCQy",
-	"x4hS2FS06tpMVGOuq0lNtbdFM4grKVF1PiLu22zMGFtu4TctFltcpY0YnStEf1wWtgjmiPBqcof+Gh9G",
-	"88pEmZzn8+2WY9wV0OahqFl5NQayyg13Iuh0agRcR19xw+mb6dMvWAVvJBqGfwEanblu4Oj0VwHkC6gD",
-	"rgy4vHm2cDYSdGouwyhYK4Itfq52gqGIDwMupZvQwRyM/FjbO9uiYNs7N8j/PECc5ZewExhleicKZtRx",
-	"85EgSmhrlEttFeQk7R4b2dznFJxffctX60DWERkmif0g9VIgYXWOdg5AHFZWObjVgI4/nC4iMtNS0klI",
-	"Kxobc1srEy+IyGgaEzDvGkdqalqd9zXLnLe0QidJZ2n5L/PqFl2mW0ypRO1wx76KO0CKzCZxpFtMPa9m",
-	"mTdSuVszt6/WZ8V4NjXsRzNCwYFBXQy5nhltdCjwgIOcsEqgD0n4HG405UQizg7QEJibgXLKc4Rzeu6S",
-	"Fm4lPccvaLexouvlGod32pSzSJJPmvnHXzEvqCU/+KDhSLYhNM6sv+ezQhm+HFThaO4ntag659fMAJh5",
-	"MfiDRHzJ0J+ckQNUZjyjt9yV2do8e8NfzeqMHx2iYmOuZhBRJdQVtn6VZCZPjjstF6xDyvXNEqIiTm6M",
-	"lFMSwHIfkyll0soBfSEUxLauXzTwTadTtSV7UyaVdY8k5QKS/1kZVZ5ebVlQU5d4ffj2EO6lReAJnGeS",
-	"wKWllWrPu8nRqh+poionB1CEI7ROghgwitoEOqVzhapDLHs7qiWUxTwu5B5Uasm57Bg7/13/6BB+dPzm",
-	"2ATBZyQ9b+Y7l3Xf8fLEpeBseoAIgAtBdLhYDHrXLw/Qs3DaZiTFATQqO6f4BpW/Dzap0CvN2ko0IUWA",
-	"aqu7ZROwKV1t1Xvt98Y1mQCwBckSlJMMKV5hb7YKe30cW09kw3KoFRUUge7tpzfoVtRBFi2eHZiiRHOc",
-	"Ec3UEBcZEQN04n1esBsZNR66BZbS5d50Vr/LgzlWZBFzJlrboKMer38BCmRbvTsYFFCHk+jnkuuKphrl",
-	"uln2S8zGcBpum/shoVVoIErq1c1ZcXPXF28RCcy4EQTWp2aics5rYyJzQRw2SjIRn3aRzhCWJeBZHyWB",
-	"wmaGtTAqsXEbvIAsen7iq1mCeeExL0Qa1VS4A3iDer8EL2jSTIpznAQvKDjATMishZ2YF66AzkwM+KCH",
-	"brVK5gAlRy/fvnj99h9JIN365vF3H04S8Gyb+BmGL45P3h2ZTyWmZUAdCsXDadthe/0S9tCOqUXAybuj",
-	"joLjyDtN3y3Ua2b++66APCzFF0aSmPV/ANfYJqZsK0IjuaCZNgQ1HdEp2yoWkJXeR75IeKgvkT1hOKOm",
-	"TVodfB3jCY7wKpxALLpWbrk5BclHCNsZYqRoek6U/ivFeV63ENZqCuW6uk3ZPNzwTVRWHywodmNeYDkb",
-	"cyyyiCRMFb0gZ5UqqNpFd+l4fa3zM8qmgOwH6XgdHWrO4+sdKuQzScFJ22JtHBtncGij1bOftAntHbhl",
-	"0vo1U56mhBGxcb1yM4pwtrs/awODsT6BMlXK5A7g7HpZOPFX2awsSA4r32RjW+Cm2N03YemNEzA0uUXf",
-	"Wc37Fs3MkJu8ny/0qVB2VkgSCy46zrvRcLxQK8cD1qwFGLDjrkNrKs/zs0o8p/mCI+NzGqGsnjRoqRrn",
-	"eTNZYUWInejhWoOvJyVGQhWQGjOHptg5DJw6oO71YUY7K8rGvGDZGbmIRxQ96YDr7+JmpGqCg/5cN41D",
-	"NlhhdcQGKTaJKXZbWrlE/EK3kVHbjtbPfz2zrTG7qLwwav0749BssRW1juJLNkbR7CRHcaZGIcDsCTUZ",
-	"G5FlXJngbEwDqwW5awEq89leFTrsyd5w54n7yM4D8mkJMckGvFCSZoYn7+5vaUJDS8oyvtSzs55h+NHT",
-	"xxHlw86jA1luBmjW9nu/hLjhbl20UQU+XEtENGl+084a1nKg2i2qQE9Vp96321aZUYz+XlGSZx5Htav/",
-	"4tKE/6DGaAmZJGOCBJ3OVHRXoJo56ugU5MBBRi+wcQdj5Lue/GDQsKvtFkp/4Bm46Lw9sR4PW89ipb3z",
-	"iubkNZvw5l5MaE4MjE/DsSUtFj3JnC9nUgJhOw9XxG4Eu+lsIcgFJcto/BUMK3PxLa82b+o7zE3EGfQQ",
-	"SPMi66giRkDCYV3NGcU26FeCczWrcQUfh57Bt5chsFFvZzAcDJsmRRuY36FBkj51YxkIlVhcU0ZT1u0t",
-	"nwo8/0F2sYWtX8wNGFt0Cehf50y3UnZxDfSerDBAqUSezYmYRjM1+VIiPOaFQpLPCdTM5FoFvkTWMtaC",
-	"As+1cjzFlDkK0wTRUQlYpQfZ1C1LpoIv5QFwP1eKiBVKtvGCbl/sbFM2JVJtm7PY/mKDvlfbFk62s9Zk",
-	"zimiNe1GtKbW/Hq9b3beHffh1nmDhfdtnV4GITdIUCIZyQz2u1lQ95rUewKtMYeyKWRNuZj103Db0LJZ",
-	"Cp8T1kTaXKHblmkaaxFAPahI5MUVln0d3lxmPwRcuhVupiSacE/6ZTFsk2m4+dcAYNoxX/ydb2eThw7t",
-	"sSoj9ArOqBWt5YXpKSKtSg/dJCJiaLRfmsa9Ue/vRa6NXM0xKLcZ72YpPvVpuPNs75f0Mdl6ivfGW0/T",
-	"x7tb42eT4dZw8njyNN2ZPJ08ftyUSJUZrqJorySE8woWu2KKDfJpywh6pS3iNfwxiUVH1sTKPEWVimK5",
-	"7vZD9QpicKJOO+xRaQHUw54QPa/11btf5ZSR3mivmZjXrm0eWIvG9Fwz9g4049hE2zTtH4w8gkcqkTcw",
-	"hCmABLM4HHGAw0sZieZHOPnZ9xlllFU7oqhGvyWSk3nXyqnaacI8+l302uAU49BMpSi/jqT9atBM3hLv",
-	"istU6RUUiS8QpHkRUhxReLJf9ocZoEN2aYp3bT8USH30Cg5YRB4/fobFHM7XNNPQClBMmt1OwkFFxgah",
-	"2zJyUWaIhvXjG9WMl+GLslI8LBAPisJfG8fJywub8FWlNa32xK+nbS8jXfWi7coXvYQWzOxM2TYCHQE6",
-	"wZfTPdt0juU5yc6AhcXnDN6zjE6pkmGddxDXKKNRWuUmAstIB8H/7//5f6H/VQeFZ04yis+8W6QmOGhO",
-	"bOIV+BdoCyKk5f9naY6lpBPbdaEjCMPz6o+sD5JebBx0B3beFdE88OJCthyel0URtjnGeoZx4XH8Kkdb",
-	"o6fW/ekb6q0eQrmS6kZEGZC5Gi1c2Ltuu3Hh8JpF2PD1Ii0bM286J2cCsykx4ej4cU6wqZizvUEBEB2N",
-	"cXo+WOFfbqHxQ29HgvMewcuvI0C9YzciPvzZNtbXwav7plQL6zFAox3fyPBymQ5+e24jr/4aWMfXcVx4",
-	"v/xNNiDskvFtdL7oaC7ehjjRgrEUIh3yU/DNtmqNpQ7JOOBMWroPjAbk8ADWv6BStBGH5rqZo4L80WYO",
-	"lKnMVivXQtMa7rbGoiPCF9kUwGhz7NpGAtYtpFeZbKlK9UWlClDvXZusDJpltORmVTlVrVlGxecQMsby",
-	"yGsMo6TmgAdUdnIFM37e0HSiDeeWXGSOjI3raMLFgVH5E5D6CRAJL7TJazRWcOkl+u9E26j5ZSXopvjC",
-	"OVV6/d6M5AunP0DW6ud4HM7O+gVJqfN0d80F4i6YWEb6GtY2LwOOq4i2Fp6sU48bZcW2v/BmfTQvNFaZ",
-	"lGdEblqb63o9RdSg1Cf7nZm8yxW8TNrsgDnOAMIJoAa4CIqp+7aNu1Y8fJcom5zZR/w6c6/n0EbWEPiZ",
-	"OvAYr5FH9/ewBmdoEuhmZH7N6b83b1pb41W6nPzZB9OMndMKsmprhWMrk5N+ieNS6YPzYw0351F/FZTK",
-	"AVxthggLEHTqmHqnLATRQz/OC6lcZb0e+lEFda+PVnXQ0dI+jkBCVa27TlmDLf1fQasdG+sPa6dtrXUU",
-	"HTGs/DXg476OelWHnuA0CvmexONkLuLd2bAJyPimriVZ4tJtgFFxbYeUX2r55u7OqTecUcWFhUCJJg+2",
-	"ZFJpi2hcGMxFyJTpjO3ZPevrwCbW1dJuv3oumL0HrQO7rOCu0R86J1Lh+eIO0cdumD1VTZWqUEYkc6q6",
-	"P7FMqnLJMaoM8NpqyUD1dljWHt0JuQ5UEAVJMY+Hei1Ts6G//TOSaxzFUbaVIqYbGEr0Q0loHwXFTOsD",
-	"7hskFFVAqToR49r8n41xZ9x2NQIOx+/Q3s6TJ1s7COeLGd7avd6O1KjLvs62OysTiUJZsSapyHVhbclm",
-	"A+ek4GyKfnz/6jl6tv/46aNBr79J9dQMLxaEgSeQSp/CuT5JaFS6Yh1y12lPEEnm45zI016vzVcgVweU",
-	"FliUfbIoWxTd1acgAysi7yiTgCfa8nqur4OB3gLHWt2z7EKItlhSxt2wrml1BO7Nd/L1/SuZb31dfVWn",
-	"qOvKNILm+n49OTkKetb4l+3v7sZ5t8pbduqcMkj+tW2F9TK0pScPSl9yifTB07QQgtj62nKJlcbLyHVe",
-	"jjF4G5Ro28zabA4QRh/ev9bURCKvhSye0TjH7Hx9hNe4r81O+M2NXdL3BGeURRDfvY00p1MDX1O5j71e",
-	"gDxSQGXZgks1FWTdYw7mpfIY484nbF0vu0iGP4XKw6ur8BMyFTgjWUR2+KmvwdgyC39uHu+cyuJ/uK7I",
-	"coX5Un95U1mubPraes/69nf6QXgQHX5QW6Z/XT+cbDDqynU3o5SQlAYCxp6rNjnK5usxsyOESYuk5XWX",
-	"76Vzc51QtP4tM3h8hcYMXlMBu3E56227qutNeWOZqXcWywNG60vuWqN2q6VC0OJY8/D1WZ6V0tBaN994",
-	"I9/uAb2wVKO141X3MMxXz2Cvhyg6hKNNpLRrxlxoX12jY1vwurrjuualXpkev9rm8dhX7bd5RfDtll2b",
-	"JwKnJFvh4LxtDnH7UapmqsOTjqkOG9HWnYeqHiJJK1LpTaQovJ61C3mTYFGlKaG/YCvvbjzHYlMHYhWk",
-	"s6tD3HKPGITrdV2LFSTOri7F9wYpbyPgv7c1FNawtTNExK7Z2Vlb5HJ2v62RTSvq9jdWWlf7kN/136cN",
-	"u7XkUbB/6seuTCWe2emWhDg6Jz4w5YrDtaF6/RleGx5x0KJAu95Nef5u0ht97IaWZlo+XX2Kdu53iJIO",
-	"S7KCfmhhsZrsGtizUvkqAvNAnlpTh12lphCGXxCRFTeB01pfUNH6m/Flm9ymLKULnLeCAm0Mvt2acP5a",
-	"tYJPRt/u0ZaCSqxNkaGr74xiQm/uvvSZC3AVHYFGJlzZ/1rRQ3AvQx7SbJwb8rQK/QWguWXS/VqcW8ca",
-	"mlEMS/bJyPWrCC6pm9QBSmC15iHJTec3qko7q+wOaHB03fZEbeyC3ZIELTbo+KsF1q1KzYJtKC/DRog1",
-	"uSnP+KQ9LBRU9gZRoRFifGmVTpoThFGOxdTA8ft+fBBMgwOz2MwIT3mIL9iNodxAsBsiv6Zkv0a2Ya10",
-	"8l6UASIVnYMWaXf5TI8bq7y1LQyRbWNXtnnoV7pNYEkzYqVTwXIipW23biPy19zOVqTK2+mI6RBLoP1N",
-	"174VK4CV396ggcSddt28lQrH++tvcWe9/OveMGBj/dY+nvU29mE6YF3+eSEX6f7Z1v9+ZXlh/IrGWPWx",
-	"CWnVoxdBUnLPQ1ztnOzujvZ+GT1+9l/gaK4EB61Xx8SWeyMX9/S4AqMe+aPAOVSJ47wgQczbZv7u9Hu2",
-	"nNF+gQ4FweiDja+H9nl8Ts1IxrVyqxvLWkm2Zv9e+F9F8pjbr5erd27MYnNnRCwj1Ra71pdUSxpdk/jZ",
-	"XOGGILSaAuFhlHzxFNL3oeO+KUK8Sg4QRlPBiwVKvvjfyD7K+ZSmVyZf1PwDJYdvXyR9lLx7bzJd3r47",
-	"MVlmakZOmZxxoWbQl/XLqS2cvCCCTijJTnsjBHZO0rfto401U6ZFQOIZ0CrYtaZCEr2zs5UjlBhC1u/X",
-	"Gq771ykD9EBMGXxFmf5/8plKBf+eKvP/RP8nV+b/ie2ZGVy969+hTti9d4PVa2nkpZ7VhpB7Ev6yutZO",
-	"s7915fuVMNO/8iWaY3YJxYeAuy5nBhunO2L5VfsFsIuzF6AlWFZrjwcT2bCZA7GbuBnb8glLLVOpILoB",
-	"3slyxq+XhSb92XWyRfQmxIyRNdDZayyS4Ndlck1tE/xUa5u6gsvdjq3m80S67pGTwrdpswXJKl3tNjuN",
-	"jTtARGRmycDBm3VtrrbxT99ghQUGpxjICk3770tZ23uD/80Fek5hLZHy+ZtL/ziIyQfon+2bqkEeyk1B",
-	"u1vke/xota1SU/Nwlhkbvffzzv7O48e7e7/88suTQKmVZxZBE/px+OK2EPLbam6Vzk3O1vplaPVXys4m",
-	"HCBE9/f7PZnzZUWRG+5tDXdPdnZHw+FoOIwocn6iDbZWCEBit9EiytDLwc6T/Xitc3NRDQeRrfBOSnxO",
-	"kxcGfYrAg9u5SeHmpYB041an9RYMjQijthvKAgtJWuqYa4fUakpi17QBhpxxaH63HKEJWUK2PXYQEPq1",
-	"xlNDFYAbXxDRuUNgSR6tTiJvz0IMFQJk4Nk2E7FZdi6qyqGT+AzknCsEsHMi2S0BbFu8bFfR5Qg2flb1",
-	"DQ/XHKPT9gsdl1dmnZuIH2AO60pP3LDt0znCKp1tIjmilLzf1AJbKH6DhiEtJQbhgNF1BW6J1nV1TIKO",
-	"XilTSUMFWghiHJj6jQemPqrWzB96lSCYkvTlc95fapW5CmZ4KKPDZHLTV3knpu6eWBd/I6ExwvwtXLpW",
-	"vin6osXR1X+g30me8jkx7PKLFtlXA3Qyw+xcwh39NzduQV4IJIm4oCn5D/SeLPJLdHzy7kgr7nzhl9DF",
-	"FWFlUM5TDOkRhJ19OO55ke8mVNo1630JWqEQVN9/GUha0D8+BcB5O5HsyY0rwN0mfrkdWLvOYsTtV+S9",
-	"t+iYqOxkNECX45RoWaKNJRvAMhWhrqcD4hPXgWuxIFhgm9zrmVtL6nClS0Mc6TAM2M4w0/fIgSKQz2pF",
-	"0HaFvyX1Kc3lykPhYPe9nNVmDhl3QW/HVnERve7SwjOI27RWyml0N1fcRI5K8M8qln/Jmw7FvwuGa7zJ",
-	"Whk3YE651dR/gdZDUlI2PQv5xqdYEwAVddc75B4ESMRU+hQwAIadEgW9ISp3pSygBuNHS45L83NyibCI",
-	"43q5KTcuwgwLnKraHWyBvWkutQEavmKiA3QYtAG1AL6m1Zmvntzkejc7Ddjr15ynX38HenpvtMhN1Blv",
-	"q8poaZeVR4YYYd41n91OzGXXyJwMXrGmmNs9qckwxI+L9JUy9TyFNHjB8FjNPN2vWqf7MZW4dU+PywrS",
-	"m8rLm3vXV2RbrGLrnoGvgrl1C97YiXIPulSrPtSu69yufhNneQcoMetNNAuDNhqmYDyIFiRfviTgPEmu",
-	"rhL4fixw6htSljT67Mnadial3lM2gXMqYzDW7rDatg1v/fnpy25/7+rHj2dbn8oubvrDX64e/RTt43aH",
-	"zqDNFKtCkuzAJBhP6QVhfRPoGBNEPuNU5a71cI35ex684dTCZgt13OB+r4D12wcghhD3bDnSiV60SkJ3",
-	"59y5MgO8zom+PawHP6Pm+hs5f4fMN4EDiQqo8tVZY5qZVKaBfvMHU8LZDrLVmn/vuykoQa8N17E2H39T",
-	"sI71OBkxKqruQlyl3hh5oba1XxPbM4BS6KpWQ8Cm5iherdeAe0IL996xoOg3zM5xXdtBxzS/wL2wB2fv",
-	"UFK8HQQwW7tvdfEBQDN812sE+2bT8UlUlaHez8/2nz7d2d2zBRVhZX05YZCNlSl/ulZSwnUVuBu1D7uO",
-	"H6Gxo+3eWGOqgC92KbgC0J9C3iC9Oio1a/AF+iETxWc2pwd7sbX2DavV4fYgQncYgT7KiIAOQaC8lZjF",
-	"neYXUF3jVa4vrQw333r/KKsAMjPOIDHRoxh0d5ncOAWlhlhtRXpA/v1GUziPmlAuv9030qTQNm72HEa4",
-	"K0POcpVVDGwVv/k2GITVhM/a6Bv6rRo2r3UIHNZnGdPefZvyjByg5n2o6be7jZ7In77sXkV16DWmK2R8",
-	"FDhHckHynLLpyPoUUOJc1aMELQSZ0M99JBfabLB9OwwpIMWnBi/KNF6t7kVyDTO49Rq0Uegt+fI6awn9",
-	"nsfNuUESR22lDglnE0Vj8x6d0av5T8yg+j16Ma/uzqtygzsX85b8q2wmHFO5XY+oTHN1S+OlI42ZZCeP",
-	"bGa6LNsCwQCaLFqnYN98q2AAt9cEetMmy+u7H7chEED2TloIqi6P9agWbJ1gQcRhEXOcHjJ0ePQanZNL",
-	"AF1PiAQETImM3EqgAElJmzgAU9UvNEOWOzhTatG7ugKwGtM9o+af9QkJ0HPR9U8HH8Lxm+MRWhC+yI1P",
-	"wQQULW32kcsE6iPvZe+XCQ5BE7IxSTGUu5wykxVprYfBKTtlP/2k10+Ystifg59+Qon+iAv6J3wyQn+H",
-	"RaHTYjjcS8/JJfxBkgE61FuCUiwEJRLJlC+ItDFOk8xDOYM+StIlqGmVjhGSSYTlKUs+b8GPkpHFFDTY",
-	"132ULAXVm+yCN2YXoms2rQUEnuhPAdcwMV1FzDdSESLkKSszP+BToiSaAfS2dEUJqo8SnM0pS1zTMGm6",
-	"MmkZIgfItPeys2dcL93uoGbz8qefHFaLbXMJhnMfJZA2kUCXAwQFfIDIhJKAnyZoyqFXmeIocR9NTOKr",
-	"/eFEGeBDSQ5OGdw3gCkwKRsKUl6xIKAZDlAC3DlxAWZA1oJ2P/rhCVWuGYfSCzNrAJAGWIQgKMEL0w6H",
-	"crZtcXh+/rfkLAlRqdD+cDiq4B9V+4OgH6G5h7xkCn/uI4zmONechmSnzLex08Ps7o5cIaf+nSFdqiSy",
-	"jiJ9QBZM6gAltvNVQFfQ5EMOkDXQTU8RuKx6IAtqdcr+KDTxQ6xCwjLtmH3bQYVOGRcksxvyHlAuoNAF",
-	"Hb07PtEX43fblTB5nZH5givC0sutf5LLpF8Wdzgq0Oo5WSg4RtdAFOYDfjrbV8zWq0k8J6dM3yX9ALS+",
-	"QofMdMfQ/7IlKR4kRD9Jpd64A4R9OzFzBqaixdewwHPDZ3ZRz/V9omyqF3N0ePL8V2NfwYZB3yO0wCqd",
-	"mVN+uvfsyaOR4SFU+gwECEhJ24mCynK7cpy6oT+cIM4grwjua3ldtYLmriLAAWu1DVE1gl4iNhHZHGj5",
-	"QoXPSdDY5pRRBdk+gY3on8XKcGjNyszMTuicOMLWy9rb23vmxOyfcF1++uko6M7jngVrEZrUwIHKA5Tr",
-	"e277xvn8DDkznbrnyFT0D07ZkUeAgyJhYykO9WHvDId2Vr+T8Uzzup9+cpHpsphHkKArKJUo42lhtlGz",
-	"8sKk+1KBJJ0yrAqop7uA5Giox1oCzYxOWaLpFm0v7au2rU2VoB+xz0GBuWFrbh54pDSzQSdL+ua3R8ZB",
-	"XxvLVMIk6Me6iPFDP+qjMdeKd8hMPm8tl8stzQW2CpETps2KzBYBJP/n1smS5pRvHbuFQfWAgcMrFwsU",
-	"vWdS7C2qWQ/6PKBjJQieo5eaxkm80yJfEIYXtDfq7Q2Gg70e2CszUAccHhxOgW9uA+OGb6YElBQv015n",
-	"vZH+8NA8+Zt5UOshcqHFM/xodzishYbDjXB5qEbJWaueVl4E+kRLWqAEL/D+cKdtSD/H7Q8MWzlv8ML2",
-	"h3vrf/SKizHNMgI5sY/NElf/4jXT5iDOPYzf4y7v+RCgXJWG7Prf2beE6LaAr1VmMPpUkOWMa80q9c0s",
-	"8BS8gcdlQpzVT3ojk1p1BdSSxtTFVTx0gF6C3rXk4pwIxMdaNJm+5EubVWmTUCXSWkHJXDh4d6p0B6M3",
-	"KQ+4/99t+6DbJzqTA6j3NRwQ1rsFM/r5FgavKPi2COVbuFM+/QICmcYkgwvTgfz/jjOXcnB/F3N/p8Mv",
-	"jvBlznF2wvlvWJiAxv7O4y7T0zYnF4pkb0hG8Yk2dfSPd3e7/DiAiXQokd8PKwEFipSmQ4OPQDayXMdN",
-	"9EMwspM5Zbf3NnGjlY/nQU94r0HL1uBo+cg2UDlER9c8+Nw4ePST9f5v+WWQP98stKX6KdCxS49NWTjb",
-	"6UrWC3+vPt3h/XcvAydd5PofooVWkPikXPU3fuu/kzukN7zc0+CqlOQdF71cRnxoJgqgrZjkxfvDVyfJ",
-	"gUdHsHa9q783loKF9yAZGJ4OmsBlS2gzgE9QUhaiQX7KKfOfAIUneiRjyP3o3mbs8dMe+Fg4I6c9NL5E",
-	"HLLVOHtkQ1qhIWSHRBmHfBGoKrVoGIQhzvLLU4j0EAOIq3lNiLDgpmA04Sq3MF4qt6Ebs4vAvv0nMVhE",
-	"d6FhuPmZrKpO8n/n1l/eJvq9mYo1lwPPwDcu9IfP1v/iOWeTnBq/9IOWcFdaAtw+hD0NrWdyS3sFIirB",
-	"9heaXdliDxJr7AKiWTMKXxJmHFqe1R2g/eEz48hcUkmaNoUZOWAXtVu33xI6dFeESmSG+PbvyP76X7zl",
-	"6hUvWHatS/WdkOgLOK7rkGi/1R3STj/De+fafzU6/J5cLZsQVelX2Ug/eQE6yXWcMSMbLqj6s8MCi76J",
-	"Zwoy5xdEDtCh0yxdNo6JSmVoIgjJLwfo9xnNySnDFX7oISn7yBZ8as1ugU3EIYkCACV9lICGZ7qpnkEc",
-	"y3lHwy8gyvXjmKuZCQaNIPDzqG/6cBWCnKmZIHLG8+zM9iOxedYLQbmg6jJBKWbhYvS3UPo7AQUUK2Tw",
-	"imSAjjXStq4WLacM4Gnh2VAlBQHkRqQS/bvIzNhk6ZxgJqphnjGRHhOUNJ/YQJcem7CsX0Yv4m6wCse5",
-	"O/30tp1f9XHv1e/1F9R771qmPyjKd+tOsxwZMtCuoY8silgj7HVc+134NsO51rBtMMnbWLd+zSnL6GRC",
-	"xIHrlXMdXmcDsy71Yc61RIKcivGlfpjkkxg/NCmU98QQNzDYHxjXA+P66zEuk+5wuyb+tmksCnl619KG",
-	"o/7RV5ThfIAC3FBsuj2gMYF6waD/6oFrVUHBu+iTAZhBl9WflYklJhLGCBqTKWVyAD4G/ftTpmq+AX5B",
-	"RNRLCW++XS/lHTMfj4C8lgm5jC3LyR8cI9+JSgI0udHFbo/mmXsN2sMtX+vfb3hRK5DMgabj9Z9Y4kEh",
-	"ycNlfbis385lPYJsuFu9qwHCvfVzNunGZviKgvUdlH1ZDpaTbEpsDM9kBKI3tmP+mFhQM2j6doASu5IE",
-	"KZLnRtdv3rspUZ6Q7/DShPD+bfcF8okfXKtfz7VqEk8Eqvga79TL2n5Vqt2fopflHYP89bJ9LJQAsGqH",
-	"BRvahtsErk6TUo4lZ+aH2vYtQ1tBT7Jmhsz7sBHU3afIrHnyfcHeOgDE9Q+7qbvqve6/MC0/N/oJUNhz",
-	"npG7lcTVhmMrs2zC3t8PDOZr5eXgSoer8DZ9XRYzSOVFK5s5zHNf29KHSHhOGQHGUcLNDdChgeIyLcGR",
-	"XOgpyxkhrgZP4XNiO2lNuJgXObYqs0OzQlgr44IvZmSADtkps7UeMOJYEHwuEZ9MtEqt2ZTr3xAzfcnn",
-	"BRc3YVd/Fd6ij2TbHm7JU3xF4pgybHpU1cpxG5zk+fG/XFnHjGBt/EDQb3/nl+EjoIIPJ6+2ftFiw3wN",
-	"87Gep60XVC649I0Q2nqTT2gOClrV6RmmNzam+cDKvkZ2A1+ynFdC0d8GO5PF/LY9AQ1r3gQrmvqRefuD",
-	"Af9gwH9LRo2mSYRdhO32DHnffPMWr9qxrSuGwh1RsGrE0scQfd+mPvK+dcQFmmAKgUVb9WlLu5cA0GZd",
-	"Cq4sD2wiGtQt2+ZWPj8Z0KIhp8MmFidlS2D9uSAOEG6GpfuZmpH5AJ2EdeQw3xlJz4ltOX9guu24POUf",
-	"pJuaLaZzWdUmfVprS2Yuevx5JchQKWqEWQiIxc7wBTmw0QLT9c/2+2NcnTJ+QYQrXgeoGyiApWXDFSg5",
-	"LlvgmVrvmIoFFPC9pEDbpq9fJ6J64hJF2/isPiB9gmMyLdgBSiqtziAZfuba9DiqJoIEPXIe4rAPcdi7",
-	"kB/HhGVlLb1r61py11uQI8Waoqz3xX3UY326W89vB/dMwR4cM9+MY6ZgX8uGce2R70Sz8n7gIBIJZo1R",
-	"cdxHZ4rOSYJySiTC2pqvxDTr2Qe+MmwAAB6nLMnE5ZkoWNKoFANthgurZDgoDwujsqyiNZGUZrY/DXio",
-	"q5BNEX3E7tz3opFYpcD6ML4xHcSUyWGJJJ0XWk990DEedIy70jE0b7pZkHkG2FErY8oA7IMlSuzDSTQQ",
-	"bECo/rVzl4Fg8462a2iP0qHiDK67vRaOrTf6+Cnc7BPifPkqeFlOL0go8OwUP4V7TNmUSGWBaba/KCzP",
-	"z2zhXFvB0uu5Jum73Ev7hsheOtdW0FCtYLJfChuPbQTZcw+a19crZ2KIwjH+INGiTMRwtGiO+FZUrxMs",
-	"z+vqVwtZbxsYtFaW8toE2X2jpTB60bRhzBoMBtz3bcsEK+kScgYAOADHe7hhX9G2CW5YeCb3fssA63Z7",
-	"XOTnYN+0mCpc2HBgsTBBJpaVIHEYYJ4mOV8GuHWAvgh8HAGqEJYK8mKqmMtMDtCh2wpbwy3IhZZ9pwxD",
-	"6xfjGTUOaD3ZAKnZYB8Gbt3k6OXbF6/f/iMZoMSts1ygrQds3YDklGFBPOZgzKAxv3Gd/GuHsBJo2iLt",
-	"bYgzHUOYqSFch6HY68BSd+Bi682w+C1wj1BigJedatBghru3zAwP05QsVLthZamYPsBcPBhGG/FuQ17I",
-	"AYSvZNXN4hcXLNq2AK3t2T0e23Qs+LkW3JO+A0T2AaYfJMBzVqJQGTWNmJS2KZYzAwZPFVKcn8OPHRAy",
-	"es7nC83tXPrhKQvG1SyV56Rv4k7G7zNAb63ryIbVvAvJOKNXlurpiVabyXznSlek3c5KvcudkK1rLDsb",
-	"+fZDD0hbt6ZclWCSE4eFjHihUj4PoyPvib60ti11XcOK3dovVdu6Vp2iTxSAE22Xpn79sromWP4iQ9Cc",
-	"YpYSE492xBF2iwXk7JhbpOx5d2c0bl/xgihM8zZR6hjKgy3xFcFHyh5hnYi7g+ZqR/xBIpp5RXSB1azU",
-	"Q6GlZHtaoM9nLAp4MtBN9540tdBPbTdu24ifSPTlW5h1W3Qn0ZIxAZB3B0nvIPdNcZpjBxCuWWKqSDZA",
-	"CePqrPxlRcD2y5Q3WQZ7tPgIM25OmUu54UK/xbXSs4DhtmMtvNggl/A5cVj7AP1fqCWh05kx4vTWS8pZ",
-	"Welqp6V1jMSy1iQm8M2hlUzqm4z7eAZnVnnfuShlx79VnNXCztuGot8BEO9D2Od7tW5ewKUt5cm19KdG",
-	"JGjOGVUcGOaKwMSb8qm7vHLlW7oU/D1o1kGVOGA9g+WrbT3rdQvoIdjbNQq1f3A7w3I25lhkq0jjhX/o",
-	"DimjfEkLYUzotBDkgTJWNBvwp/mDdNt1Q/qw/TtWZqO9ts/cP0D4r7Y0VXHo4oTGOD2HuhuAhmvz38KX",
-	"Fbet3/3dfdA46byY90ZPd02DPvOvnUiH3DuNKpldXe/ZsEfkje4HP8at+THqW3udyySclK5ntfl3rSpk",
-	"Ngn/VDkoQ3OrTcb/WhCAmNvC493bt9+gBvA+qnHcNDvJhAfnxz1nKcFftA0OYzMXyIYpouW18s4K2/lh",
-	"laiyFt+x6xHxVTpahN5RgNMpAYTjAst9fwYekYivxPXQ9KJrd2f/6f4ve0/2n66RYGtmaAqFoNoGGhnM",
-	"6G313QhOgqyfh+3cjDDky7rKOz0j656NzoiylMQ3bGXv6W5TsR0e1s6iYIrmm8/i0937PcwtMLe0a/AE",
-	"s8z506B7KA7K4CstHr9xjvw/Ay+QC3Mo5m6GJ3mNMIxrhLqSwR67h77r4KJdxXrd2+3Jg859azq3LCmo",
-	"7GdlP9qgR4/3l0PTOzw38gufE3YAVaT+u4xMKAMUBkj1x6z0uAF1c9GH5qdcIDnDi0gw0EgEO8lv1dVu",
-	"p/dV2t64rWlR4l1PooemNw/+8ms2vZH+8q3mGc2UIMdu1na8CYvHffTPNISmqq29TckUunW3cVfhobnN",
-	"d9vcZkNSbG9t00o7w3tmzA/ela+ZWtKVnm7W1SbazsAiLlhsDSwIwrl+zSWaCP4nYa6LoMO/ifcHCOn4",
-	"W9Brhg96zUPiwF+2N8AtaULb5ALnBVY3Rw6rYRDaYb8Pa+ml24Q7Lkivvs5nQrUkR7iCHInni/yvBzv2",
-	"wCPuMn8Easggh8TzCouZBLltHdWMCttgDtmyFSjVFiz0Ha7XhAqpTF2a/cSgms0wYyQ3kQZSthe10GfS",
-	"NBqYCD6PhjZd2/M7vaj6FW1+QSP0YRIPWSpx754qt2hdw/o2SvOW+r31b3TB9yUX50QgPiaXhkI1YUJX",
-	"LhOFp/oOkc9h/QMboEO74BJPXOZ8SbJTlvElQ4Kk/ELfR8WXWGTgTWjrPWj26c40aT34bfcdrI56z+o5",
-	"7NbKi/rXT+59EKd32kfQdEcAsCxLUfo/a5lbI0nXgV+uDq+d+Ke+6/iaW8b6AJvflocI2+3J4ICIHJGW",
-	"hHXbMbbkAguqJ2+gY01RnjZWZzzX9wJRhhJLVQkyzSzbYmxult+q2ejm91WibH5zWgSeO/aHONuDrLtu",
-	"nE2VF3AN52j6lzzbuZtQW8AbusXa/H14CLZ9t8G2jemxPdzWTj/De2fRDxG3rxlx605Utx9zewP4TQZs",
-	"yaLfQ8lwYaH+PRopmnLwL5TtyzxYvtJPYPNNW1CuQu3fhCI0fFCEHgJzf+HA3O2pTtsLQS4oWd4yHvbL",
-	"zzhV+aXv97GYcUbODGyaRW7DSgk6LqANCJWm28cA7Q/3Ec4lD2xBAy8HLYEhlzLS2des4Xux6I7MdP3d",
-	"/zoczc6inbF9Vq6PiWkLM6dSUjZ17ukH5+YD2+rItoxzvJSVEy6AMyyIkJx1VY0CHmYg21Y5N1tQHe+n",
-	"KMvERKltcA4VT63lWKby/gwe6lzw9Nz8anXBkwOpNN0dyZSW+p0kKKNTqgDvMyc40/c6+TmB/kZj23oJ",
-	"cQEwM4gXYCiTz5Aj0Bv1fn62//Rpy4L+aMOw3HkC5WP+n1VIy5/Rp799HG49+/Rlp7/zOApteacIcJJ0",
-	"wNuFc31wHt+a87iOvGgu7QZO45OKfsC4mOOcSpIhxdHLwc6T/QNkgFWNt5jOCfqTM20UCYIyIuiFK3qm",
-	"ynTX4IUCD3J5KROf5oCoPGUelRaGdKBOthFHAK1UVV1MEYjNeIyFZI1PWm/At6q96LkZ3919O6NhV9rA",
-	"X6WJuz44oR90kg3Yz2GWIQzEs5r9NM2nB4jtjSC2YaIPENsPENsPfPYBYntTiG3Dar6EzqOVsb6XAkvL",
-	"To1pOUAOoNpXm1AWAtxIhS8NvxTEoeD0Pc8JBmoJFFqFrVuQ0OqQiOhpPviJvxMSBqLaRFloDwvGqWV4",
-	"b4ryQyjwa4YC1xPQ9UKAR5o9Bjha0VjgP8CjU3G6CxdOcLAr0PNYzYggWkedUJJn3gEEnFLaDFcqa4Yu",
-	"cDaJaQYaqGaop6xuRZvOk0ZZhQz+EcIMkYw6PTbjtjowpkiaSKO/QHdj3n6Al9y3Q/4vZN4+hBa/7wTk",
-	"m5jEVTVt20HKbhxX7MTO3pOUi6wsnDCoYkvXtoFc0IywlDhtz5m8M6ov0qVx9WUCB9awCTraj2VZdaEZ",
-	"0imTiuY5WmKq1nI+4/SPcDvO8kv9JxVIm+HHJ4fvT0qmBxjvuASKOWXLGXc+A4iY6Nf5hf2YSF6IlIz8",
-	"D5JHMb4piXruwX3vpN2uGf2BdT6wzv+p4U3NiizrtO2WqkXTq5nomt66v3F+LhFWiHGUkQVh+v5frmiu",
-	"+9Bat2yta/Z2Gyz/9TsM/XqCPUYJ/DAZgYqMBUHFYoCSjEwFzkiWjNAJmS+4wFBlmvElO3CtvkyECcoX",
-	"QCYIkuNLE5ei6pTlWBExQElR0mEyQkdcqqkgx//Hb248LRO0PDP773p1lPWs1HZ0xXPECMlkTAJMiXoP",
-	"EV7T9vXOaKN8SYQ83oPvhQvkNm8Q3NW7f31w3++EKl1zNn/6KWZoTJAk4oJkUeqsDvmlNyZYEHFYaFbw",
-	"8ZNWfODHVmcqRN4b9bZBIbJjxTxMC8IXOUFac7CRfKvHZL7jHBWOQw1KF7nhUM08gjeYuWwGrBBnKem7",
-	"i0cyp1yNcXo+FVowBSM6D19zzOecZQCRZzMTTMG4i637AXzFeGRWtqGFIp+VCRBUioCCQcp8kliORJC9",
-	"qTjcKGxRasr+fCVodjlq2TU9MmphtDucZULvkoU59ZV9akYu/eDLGc8Jwik4HuHEJKnsoiv3a77nd5PU",
-	"keJ5BVTVYKq6+QUjlcCczbEM7yagBhtF2jZchvkFg4QNNxqjvOICQZRgjHPMUqAZlnn1VB5oCXZOLoFT",
-	"kXCVTqp8uvr/AwAA//8=",
+	"7L2Lchu3tjb4KjicM5U4oShKlu2YqqlTiu3seBJfxpJ3po7lUYPdIImoCTAAWrTiX1PzNPNg8yRTWLg0",
+	"uhtNNnWznZ9Vu3ZksonGZa2Fdf3W517K5wvOCFOyN/rcW2CB50QRAf96VgjJhf4rIzIVdKEoZ71R72RG",
+	"UMLIJ3WWwhMJ4hOkZgQt8JSgMZlwQQa9fo/qh/8qiLjs9XsMz0lv1DO/6PV7Mp2ROdaDz/Gn3wmbqllv",
+	"9Ghvv9+bU+b+vdfvLbBSROiR/q8PRzv/jXf+Hu48Pfvfdj7++J+9fk9dLvSoUgnKpr2rq37v5fP4hGmG",
+	"pvSCMIQVSgXB+is/yQVWs3KONOv1e4L8VVBBst5IiYKE851wMcdKP8fU44NeXy+Azot5b7S/d/Dk4KeH",
+	"jw+ewCrMh3t+lpQpMiXCTDMj8wVXhKWXv5HL5pRf4XMiEVVI4glBiiNBFgQrpGZUIj03ItUhSmdcEobG",
+	"l7D9Kc5zIvqIkSWacIEITmf6B2yqBxgTlHEGB0M+4fki11N6ONmbDLMDsvN4MpzsHOAh2XmaPXy8M8QP",
+	"8aPxXvYk3Ru6TZoRnBFRblOwhB29hpYz3X/0aNWZ/sfO/912lL/TOVXNrfmVL9Ecs0sk+FLqlWEml0To",
+	"g51zqdooL4fRwklmZIKLXPVGj4bhIQ6Ha0/v7Ywz8rqYj0kLezD4DlGGXgz2Hh8cIqokSn5M0Bxf6pNY",
+	"CqoUYSj5X/d/TgboCCXLGVYSLxajBC0EmdBPiEqE85wvSVY9sx+fHjx5srf/8ODR4ydxAl7o6Z2ZOawk",
+	"5eCYDoaVUzqIcd7HH0b/hf7rw4/DnacfPwx3nqLvHwxaGfEdSemCEqZeCMHFM56R5la9YfklmhMp8ZRI",
+	"tKRqZgic6J94qSL4Bc2I+E62HS08fpbqV9RWtzFf+lm/I1jqOXadsoDn22Zovm1jkccHqzjEiry1+3ys",
+	"sFq7x5SZ6Ur9cNts4cvKZP9TkElv1Ptfdsv7Ytd8K3dfmbHN62FGBevAG/Z0RcEO4Q9GlkQqtJwRhnIy",
+	"UYgXrbwsCnbjkz7B8rztskgUludnNEuQmoHQJahY5BxnaImllTckg9NvuUPsAN0ukqKAJwOKePg4dtQn",
+	"fEFTM+fYK/W3Z3d/eV2Z8YlUP/OMElAV3ksiXs4XXIC8TjlThMGfeLHIaQq37e6flqG8KPvwuYenxMie",
+	"lKpLuPcUFrjX12NIwtSZocVR783bk7OXr8vV/iIwO0evqL7yev0eT9Nigd0R6psPPq5IwlB0Pnncu+rb",
+	"1+8/9a8/YoXA2Qwvik6T+JfAKUF/0Nwwd2USz3mqeGQOXtAHk3nSu/oYnhJVZC7X8Z3Z73ck5SLrXcFJ",
+	"vjS/2xsO7SXmPvDHiIXAmpE+7Uz5jv3sw0d9MoN3eGlZGYhtXuSKLrBQu5pmdjKsYGrlJHGWUb1WnL8V",
+	"fEGEAlqY4FySfm8RfPS5N6E5iXOa/sbcjnpLkSJ5LuGfhlA1d3mSHVOGQQo0OaMk+A/mZR/9U3z8J0mV",
+	"odvq+4/g7UYkEuTXiyaU5BlK9JcJ+j4ZpPIi6aNkoHfJ/5Enh+j9yS87Pz3oIy4QRv/78ZvXCLZXizYB",
+	"xyIH6IVWwsy/0EwLj1OWhBSRoO+5QOaj5AHCLAMdYYYvCMIoqVCgfdZ+ljw4ROSCiEvE1YwIdE60apHy",
+	"OdEiCmGlBB0XivT1oKcM1kj0K6WeIGbI7AwqWEYESvzzMkEZR4rzAXoxX6hLdIHzgkgk8SViHPTJwSk7",
+	"ZUfo2fG/zRbCwpBREM1ppnCQWBAkibYqFMm0mpry+Rz3kSRzmvKcsz5SeKz3L/kfoAbpnxmZq7UftMgx",
+	"Ze7C+J7xU5YTnGmF9m8iuNQ/XOSFRJJOWd8pgGjvEUpnWOBUGzIPyj2xA/VRoqViAnudAL0m9iE05jwn",
+	"mMm+Vr0QySVBVJ4yRT4p2EYE52QH0vrZEl/CMgenrCF3DWHKhT4uYIOfcfbOSM4VUnIh+Dgn8x+dtOx2",
+	"Cb81v4qRuWYzK7BRihnjSmugguBsoMXGM84mOU3vfUoLQTQVG01Es/uYZpr1YVKgM97njI6YYyNQJmES",
+	"v8CcMsLue2s0J+c4PZcgmGTKFwQm9JJppRDn9747bwqBwFYyqlrOpxJEtZMdlry0xgQTfc3VL7xg2T1v",
+	"nNDcihhHsnCWL0znLb7UytsJ579jMSX3fZxjnl3qiSnOUa4nAJN6z3ChZlzQv8m97tNrrukLLi0tCrAW",
+	"7zRD4Bow07rANMfj/F736QhlZEFYRlgKe5XxpbYLxCXCU0yZndpC8FSrKOOcPCsndp9nad+FwOKbFJJk",
+	"hygBkSETUGEMz4IKIe2sZbHQmhrJXpGM4hNQS74MBep7H2m9yBiBWkWDt6KMEwnkoPC5poMrp43CvXWU",
+	"prxgCvwxsqLBf+45y/JsQcSZJCnXXK8V0Ku6Ehh9smGtXhABd6/UxCA000yJlsuDXtSKCxW/2AuaemC/",
+	"upy3WKWztersugU/6r7e0NG03tN0rfUpReYLoKzqjFIsBG0zy8daPwDVS9u4ghiS1SRDFcITpc8lTclC",
+	"YZaC54AVuRUTxsisaeWaDhWmuX7b2kf1YWdnOOLt+2NGGGiUvFCgounZnTO+ZBXbIMOK7Cg6J10mFviL",
+	"oltR9Ti1DOdPqd+bYJqT7Czn/FzG/ZV8oggzu5tTrYfxIs9QRRWLDTxTagGqfxEZ903dPWYdE4dIz9g4",
+	"UpjWVlM8J90WQrOYX6KxfznBkpwVTJnTrUlyIBWQL/rYnOZJtU0gFKYsv0T8wjB09Piar1u/r5VtgB3W",
+	"ZCIJFumMZOANp6qPljMw+GrUVDBPT80tYS2erF8En6O9+G/cXM6k2dC1BCkV1sxmGaDbrkjn7lt1L1hR",
+	"UPrmQnkCh+u9xM7p54REbRlVYuxXfa6W091R1Tiisr4q9QScv0KStXg2E74gLNF2oT/OS6Ie9FFiBBXJ",
+	"EhcacUvpa10Vrm34StNEgsdgTaPvwwcR06Y1muEMUfWgf8oSSyUJ+p6GdpTiefbAWH+EaTn+oaen1ev3",
+	"3CTALoR36g/hZb1+zw4XLLs82iNvirdfTIaS6rLSGM4wsrnsF0RIbWaPL0E7GaB/G2NeW+bgBbg0jgs9",
+	"h0qYwfrGHu5539gznvP5mJferyPxZ8EwOqb5BbYOqHCGEEipHmnV71T3OgXf7shzutjhC7PunQXX3CWs",
+	"Wd3vPcPzBaZTVtNFcJFRwlJyJunfpDfSbKfpmWFxqe/MFNStYb+XzjBjJA+cceDr08M4LrS/FQS7T3r7",
+	"w/3HO3t7O/t7J/v7o4c/jR49/W9L6oUgZ2omiJzxPCtftT80InVP8xLlwuzjuMjPe/3eXwUl6mzGCyHP",
+	"iFYNzCvDj4Ft3BcCK3IGQayqqmU0tazIyRmICvu4JNM5Ydok6432y38aR7p7JhA7/hO4a3rP3x39ctJz",
+	"H5zZ+IV7qhh7sjvzbmf7pebY3PJrdKPtjlgi+oPkwLklEVwQIYGe967K0c7sr/QS/+ZM//L9yTMtF/Xr",
+	"NTG+fYmekzlHnjb6vWKRrTm+htJWI6G6yPHBFuniFzZsAWEMuHdN/BsuGTeY5smJ4H+Tqs7iXPDr7+U6",
+	"DdendTyz/Kxn5N+6nHGptYuU0IUyLI+XmIIrzkwSAjD2dgZnjOKHaGiMaBMqjszFnenqm+eZfeyqzllR",
+	"Bc/6FeE6huCP4mABXF/HC1m365W6gpUb8Xm9ffZ5bfJhG1fDc86mxkmCpXL3kkQLXEhNFHp7zdWiTa74",
+	"Dte0MEcmMT3DCZU1Z2FZ4q17/ioifuorPO39+uvo1avTXiddPyK2bjZgi7hrUD5hmURjMi0YogzuM63y",
+	"msfDlIDm7tXE5udrElooaD9fh7lronmTC/8I2R9/J1FGJpTB7/o208UGp8EAgPNfsfG3fEF3UGi7KMXW",
+	"7ulC28fm6avGldWUN1rv0zIujIUXshNVttx89Xf8ixPITAH3rfmJi7vAG+GXiLP88poXQnjJrtqdE/vc",
+	"cTGfY3HZq9+oncRMeed+bu6IvX8j34S3bzcJHLNPzPjVaQfrr/BfnZfazsvTVp1Y2sROIGpX3RKNizom",
+	"F5uiN9jhulQqr9t+TTWp3HCVza6ZW5XbN2ZkOQ76ncqoz8h8KzvHpb0CdlWLOmtruswa7GQYK65w3olM",
+	"a7RTTrv6Ujfkqo3o5hKMxbJJngGTu5H+EFRB9p4+xSkZoN/IQiEMiX0pnpM+GpMUNANQHTHLfOoLmhPM",
+	"UEYnEyJAM9P6kayZaI1LvDf8aTQcRulu1NvfM9+1XK0HwytwR4Zr3es3yKGuiXp/5qPQmzls85O16ld+",
+	"nL3h2oFuWfEJM1Cb0jfIxfr+w3Dv4399GO48/fg/9j8Mdx5+fDD6MNx5BNlwH/+z11UxussXtipO4Qav",
+	"cTzfl3K0NvnoTrWnE8ixBa9PjlNvP+lZEgFqJKQ1LGc8B1uo5t+w9F5jl3vSr9r0kLvY4nUaw8YpZFWV",
+	"onMiZJn+/eNuPO00UEeCUZ1ACYZtKh5366h6GwisujqqjXSfnznlaEKFyYMUpeYukQQTH9u42AglSmAm",
+	"cWpenDiLPhkX+XkysP+tZVNWvJSV3/f6xi0V80aWa+BTQWQ9AOim6Dw0gswxZfq3oydPnmoGBVfY/l7g",
+	"XXp79P74xXPwggoieX6hL+1mBK0ydCdVNXh5w2J3WywVzXObEa8nF1XBY4Im6gdwo1acx87123Xoa1o6",
+	"4e6tmJi2gl1K2ZgQBqs+REv9hdY/5k70zbVVNCaUTdGEFyxzKbjXVb7qurZRicszqqxglUb2jqhVwr0Z",
+	"pC2jE7I3+vBwOBw+/GhDHBJyBCE+ARPISE4viJ75xwYBVoZZHSk8RJi5rAp9cyiE87wfSWd2KvQ1pGaZ",
+	"4flo2MjoLBj9qyD2+9IMVyQeOkzMFiR9lAR7oP+ZYpaSXH9nMuRksVhovidZMkBHDJWRECu1IP3PVpiQ",
+	"lGYkMzKskp54ykyil1ZrZZlW7VlmBloxbCAYyGhKFKJWZnWyO6p56JV82L3VybDNrasRtN3HVSR63BKl",
+	"TZ69efX29xcnL54nI+/mpFUv52HppNWMagQUFoJemJiMldjOJ3/87NcXz9//DgL03fvXr1++/levX8pU",
+	"/0L999HrZy9+N4/+cvRS/9EQ8fo206/YucACMljgXQJPNLMeWz1Q88q7glm2fYttOOuZMy71345u9LsM",
+	"f30MN8i6IBo79IwX1p/ub0F91aXFvMixohdkhDDEyD29peYXWCJPuH2Ey3843Q2kO0rM6SXuZwSns1Pm",
+	"xuIsNRmyCGeZRMVCH0oCRuKZ8N7+xNBhLVZwQQSekjP73kvQla3CLVsixmUKhX6P+2U1ZF+6wv2Kqn5w",
+	"Xmh9rVV1syFdiBtYQVx3wV/Tp77xfex/cRsOQb/PYOK0uuafl2QwaV7wfvMam5UVJhlqzQnCSsCmN3sK",
+	"DlcuEAS0EePLahwIXID6J9c8Qmczr16z4Tcg40CaQ4Q3z1FJxx23Ykr4VODFjKZnGZUmGE1jztQgHja+",
+	"NGZU32TTc6nQBJI/mDLXwaCrIH+rhwGpEHMh5ViqM+vuaokmqRmRBE3oFIIzS1Ck9XAk65504pOt/HXY",
+	"keT9D0vFonkplBcuJL9r6ZZ0VBb9+FaHiZwJJBs0Ux+4QLk+FpPMRU2OjFNVR14j2HQeC8KyqMb9GjIk",
+	"pgXbXNmupLrNKSti+R/HmrT4BWQbEeTYtyOJ+zf8VZAito3vIbV5iS+dI58RteTifIQSaVZszs7nmmy6",
+	"NH3om9JU3Ah5B/VOWXOWSutzFeUOKA3mHWp9m069VAnjp16e9yGShIQ6pHW1y43fGWrqUVIwt7hPXGRc",
+	"tdyfnV5msnNi8gWqBBq6K5hP1bSgQyiygRxbLqxqLDvOhC/UGS+UPMsKLZHO0iDjpVUEL2ccgn6ZIEs9",
+	"ISqQrRVCY6KWYPrB7aU3qry+Ok4p9GRmZEKEiEuf6nRMvsGEC6Pz6/+xS6Sl7jVeq0eLiprIW+079SbA",
+	"EAiG0KRZzytY4U4ofal6yJVJiMY1U10wQXoEBCN0fSXB2ZrL/p3WhflknXbYEHmiYGdsRWGuKJivvZKg",
+	"rVPIb6+rM/427+Cd9QboqgsfTDZjBtwo8FukKZFyze7BraEZQHOqlxaBdOlfW21qSrn4Rt9EOTJ16a3a",
+	"kffVmpqElZxSTteHoQy/KPKpkaKsb0OtUQrQGqCUhbNpR6LWs+IC52eFyFtp7zuJ9M01yfnS1WSe2N+h",
+	"P8gYvX/ZQor6x52i94ovzta6dG5yOB7qwJ9PWJQbOa3W4HndAI3P1YWER2DxOpPWYX/c3HXngu/ehReI",
+	"kMgcI0phU9GqazNRjbmuJjXV3hbNIK6kRNX5yHXfZmPGxHKLvGmx2OIqbcToXHH1x+/Clos5cnk1pUN/",
+	"jQ+jyTJRIeflfLvlGHcFtHkoalZeTYCscsOdCDqdmguuo6+44fTN9OkXrIIQE435PweNzrAbODo9K8D9",
+	"AuqAK5guOc+WGEeCTs1lGAVrRbDFz9VOMLziw4BL6SZ0wBQjP9bu3q4o2O7eDZJhDyGXCXYCo0zvRMGM",
+	"Om4+EkQJbY1yqa2CnKTdYyOb+5yC86tv+WodyDoiw4y576ReCmTvztHeIVyHlVUObjWg4w+nyxWZ6VvS",
+	"3ZD2amzMbe2deEFERtPYBfOmcaSm+td5X7PMeUsrdJJ0vi3/bV7dost0iymVOCvu2FdJB8jH2SSOdItJ",
+	"+tV8/EZee2sa+9X6FBwvpob9aHosODCoiyHX08SNDgUecLgnrBLoQxI+oR1NOZGIs0M0BOFmwLfyHOGc",
+	"nrsMiVvJBfIL2m+s6HqJ1yFPm8IfSfJJMxn7CyYhtSRLHzYcyTaExpn193xSKMOXgyqA0P3kMVXn/JIZ",
+	"yDl/DX4nEV8y9Ddn5BCV6d/oNXcFybbowMhXszrjR4eo2JirGURUCXUlwF8kc8qT414Lg3XIP79Z9lXE",
+	"yY2RckoCWO5jMqVM2ntAM4SC2Nb1Kyi+6tyttsx3yqSy7pGkXEDyraRvtUrva+WRf/25X56zbDVXU+t5",
+	"efT6CCSIRVUK3HySgHihlQreu8kmqxOfoionh1A7JbT2hBiItNoEOiWehUpOLNk9qs+UNVguOSAosJNz",
+	"2THK/4f+0RH86PjVsQnXz0h63kwDL2v54yWnS8HZ9BARAIyCOHaxGPSuX9WhZ+H04kgyBuh+dk7xDSp/",
+	"H2xSoVeatZXdQjIDxSwlLZuATTlyq4ZuvzdO1ATASkiWoJxkSPEKh9rK+vURdz2RDavYVhS+BFaCn163",
+	"uhdFFi0+KJiiRHOcES1+ERcZEQN04r1zsBsZNb7EBZbSZQl1NhTKgzlWZBFze1orpqPFoX8Bqm4bhgGY",
+	"PlA+lejnkuteojXKdbPsl3ig4TTcNvdDQqvQQJTUq5uzgnPX19wRCcK4Ea7Wp2bih86/ZGKIQcQ4SjKR",
+	"K61IZwjLEsSuj5JAtTTDWmic2LgNWUAWPT/x1SLBvPCYFyKN6lTcgfZBmWaCFzRppu85SYIXFFx1JrjX",
+	"Ik7MC1fAsiYGUNLDAlt1eICSty9eP3/5+l9JcLv1zeNv3p8k4IM3kT4MXxyfvHlrPpWYlqF/KP4Pp22H",
+	"7fVLKEs7pr4CTt687XhxvPXu3TcL9ZKZ/74pIGNM8YW5Scz634MTbxOjuxV1k1zQTJusmo7olO0UC0jW",
+	"7yNf2z3UTGRPGM6oaT1XB18neIIjvAonEIsDlltuTkHyEcJ2hhgpmp4Tpf9KcZ7XbZm1mkK5rm5TNg83",
+	"vCiV1QcLinHMcyxnY45FFrkJU0UvyFmlOKzG6C5xsK+tE0bZFNAaIXGwo+vP+aa964d8ImlhdOaoXXRs",
+	"3NahNVnP09LGvnc1l+n110zOmhJGxMZl5s14x9n+wawN4Md6L8qkLpPlgLPr5QvFX2XzxyCNrXyTjcKB",
+	"Q2X/wATQN04V0eQWfWc1Q100c1hu8n6+0KdC2VkhSSwM6iTvRsPxQq0cD0SzvsBAHHcdWlN5np9VIk/N",
+	"F7w13rERyurpjZaqcZ430ypWJAMQPVxrmPikhLaogp1j5hAyOwesUwcCvz4gamdF2ZgXLDsjF/HYpycd",
+	"cFJe3IxUTRjTn+umEdOGKKyO2CDFJjHFuKVVSsQZuo2M2na0fv7rhW1N2EXvC6PWvzGu1xZbUesovrhk",
+	"FM2jchRnqikCHKZQk7GxY8aVCSPHNLBaOL4WSjOfPazCwT1+ONx77D6y84DMX0JMWgQvlKSZkcn7Bzua",
+	"0NCSsowv9eysDxt+9ORRRPmw8+hAlpuB1LX93i8hbrhbZ3JUgQ/XErmatLxpFw1rJVCNiypwYtWp9+22",
+	"VWYUo79fKMkzj43b1X9xaQKVUA21hJyXMUGCTmcquitQ5B11yQpy6GDAF9g4rjHyHXW+Mwjn1VYepefy",
+	"DJyJ3p5Yj3GuZ7HS3vmF5uQlm/DmXkxoTgz6UsOxJW2fA5I5X86kBDd3Hq6I3Qh209lCkAtKltFIMRhW",
+	"hvGtrDZv6jscVcQZ9KdI8yLrqCJGgN9hXc0ZxTboV4JzNatJBR8xn8G3lyEeVW9vMBwMmyZFG0DjkUEH",
+	"P3VjGeSbWARWRpPrLZdPBZ5/J7vYwtYv5gaMLbps0lCXTLdSIHIN0KWsMOC3RJ7NiZhGc0r5UiI85oVC",
+	"ks8JVPfkWgW+RNYy1hcFnmvleIopcxSmCaKjErBKD7JJZpZMBV/KQ5B+rmgSK5Ts4gXdvdjbpWxKpNo1",
+	"Z7H72Yanr3YtRHBnrcmcU0Rr2o9oTa2VAHrf7Lw77sOtywYL2dw6vQyCg5BKRTKSGTx/s6Du1bP3hDVk",
+	"DmVTpKFyMR3ghew2tGyWwueENdFTV+i2ZULJWlRXj7USeXFFZF9HNpd5GoGUbkXhKYkm3JN+WbbbFBpu",
+	"/jVcnHYoHM/z7WLyyCF4Vu8IvYIzaq/WkmF6ikir0kOHkMg1NDooTePeqPdzkWsjV0sMym1uvlmKT9Ia",
+	"7j19+FP6iOw8wQ/HO0/SR/s746eT4c5w8mjyJN2bPJk8etS8kSozXEXRXkkI5xUsdsUUG+TTlrv0i7aI",
+	"18jHJBYdWRMr8xRVKorlutsP1SuIwYk67bBHpQXFD/t89LzWV++sllNGeqOHzRTCdm3z0Fo0pp+fsXeg",
+	"wcom2qZp6WHuI3ikEnkDQ5gC8DOLQ0wH2MqUkWgmh7s/+z73jbJqlxvV6OVFcjLvWuNVO02YR7+LXhuc",
+	"YhyxqrzKr3PTfjHEKm+Jd4WrqvR/isQXCNKyCCmOKDzZL3v+DNARuzRlxrbHDSRpegUHLCLfE2CGxRzO",
+	"1zRI0QpQ7Da7ndSIyh0bhG7LyEWZyxpWum9U3V6GL8qa9rCUPShff2kcJy8ubGpalda02hNnT9sySLo6",
+	"S9vxMcqEFuPtTNnWEB1xVcGX0z0vdo7lOcnOQITF5wzes4xOqZJhRXoQ1yijUVrlJgLLSHfK/+//+X+h",
+	"p1kHhWdOMorPvFukdnHQnNgUMfAv0BYgTyv/z9IcS0kntpNGR7iIZ9UfWR8kvdg46A7ivCtKfeDFhdwe",
+	"PC/LN2zDk/UC48LDHlaOtkZPrfvTN9RbPYRyJdWNiAogwxotUti7brtJ4ZDNImL4epGWjYU3nZMzgdmU",
+	"mHB0/Dgn2NT22b6zAHKPxjg9H6zwL7fQ+JG3I8F5j+Dl17lAvWM3cn34s22sr4NX9zdyubQ3TNcArkGV",
+	"gp3lC+gKkGIQDil07yOf9LoWhGZ0mc4iZQdpF/618zpKHd+6t8QlG5sWeEpqYdf9atR1v9F49ePn/f7D",
+	"q+8/nO18LBPG9Ic/XT34IZ4yBqv7fKM0MLsBfkl21BWnc+S3zPvHzdY7zNEZyRdRH7kdQEZivP60W0ol",
+	"9O22JHkO15yakUuD28LnCyw2yO5xBHYVCwdJIqLwVta3BoR98zfV9t+/th9uwortlxsXFoSb+2Fjjmki",
+	"VVUPa9PdqLYOXbM7a7bkVWlG1tnaWNM3ctS4zCgvTm+jYugakPbXcXT6ON5NNiDslPR1dD/q6F66DfVT",
+	"K9Kl0tkhnw3fbKvWePYgeQ+cz0v3gbGYHNLJ+hdUytHioIM3c2ySv9rcB2WRhrXitZJtHX22eqwjdiHZ",
+	"FJptc2jwRsLmLaRjmuzKSl1Zpb5Z712bbh00TGrJ5axKqlrDpIqPMhSM5ZHXBEZJzYEMqOzkCmH8rGEZ",
+	"RZuO6uvAkbFxNU+4ODQuggSshASIhBcKYWvhQggg0X8nSJCFqURYpYT46ocxAei98F/wjqa6UxKBXc9z",
+	"klIXM+t643KXllDmDDRuUV6mLqwi51qiQ52u3CgrDuS5dxBGM8xj1Zh5RuSmeASuE2BEtUp92vCZyeBe",
+	"IeWkzTOa4wxg6wBehYsAQKJvKr/AhPE9BG2adx/x68y9no0fWUPgse4gfbxtH93foxqEq0nFnZH5Naf/",
+	"zrxpra5ZOq/92QfTjJ3TCrJqa5Rm0RiSfoldVemS9n0NK+xBfxV81CEwPUOEBahhdRzRUxYCh6Lv54VU",
+	"Dk1ED/2ggjTaR6v6q2k9II66RFWt91qJOyH9X0EjNps1FOJFWHyJKCJsiHZgujt47IhV/duC0yjkOxKP",
+	"uLvcmc76ekDGN3VSyxKLcwNcnmu7tv1Syzd3d3O/4owqLizsUzQNuSUn8yjP0bgwOLOQc9cZz7h7/uih",
+	"TdGtJfB/8axSywetA7v6gq5xZDonUuH54g4RF2+Yh1lNuqxQRiQHs7o/sZzMcskxqgwwKmtphfVmidZS",
+	"3QulDtQiBul1j4Z6LVOzob//FqlaiGLH25oz0ysSJfqhJLScgrLI9ak7G6QmVoD4OhHj2kzCjbG23HY1",
+	"QpfHb9DDvcePd/YQzhczvLN/vR1puISmFsbGNAFyWn14V6xJT3Q9ulvyYiHMITibou/f/fIMPT149OTB",
+	"oNffpA5zhhcLwiCmQKVPBl+fbjgqgzoOrfAUnGDzcU7kaa/X5kWQq0PTCyzKRomULYru6lOQyxm57yiT",
+	"gKHc8nqu2cHADYKLvh6jcskItkBcxgM60Lc4mtHw2vd5992NbdSd11r0dMvfWJmQ1Fzfrycnb4OmZf5l",
+	"B/v7cdmt2tzi55RBGYFtOq+XAe7MwzIqVaIb8TQthCAWU6BcYqUtP3J9+WMC3oY32zazNptDhNH7dy81",
+	"NZHIayEfcDTOMTtfnytiAmFmJ/zmxpj0HcEZZZEuF95GmtOpgeyq8GOvF6AtFVCjuuBSTQVZ95iDtqo8",
+	"xriLLlmnzD6S4U+hhvnqKvyETAXOSBa5O/zU1+AKmoU/M493TorzP1xXrr3CfKm/vKksVzZ9beV4ffs7",
+	"/SA8iA4/qC3Tv64fTjYYdeW6m/kOkN4KF4w9V21y4AtMzaUVMztCaMhIgm/3+710e667FK3nywweX6Ex",
+	"g9fU0m9cGH/bTux6y/ZYjvudZQWAoPXFu63x/9W3QtAAX8vw9fnilSLzWq/3eJv37qkBYdFXa0vB7gGa",
+	"L14LUw9edEhsMTkXXXNvQ/vqGq0yg9fVXdo1//XKQpvVNo/H+2vn5hVhuVt2bZ4InJJshYPztiXE7cev",
+	"mklTjzsmTW1EW3cexNrGmFYU5ZgYUsieNYa8SRip0vXVM9hK3o1na23qQKwCE3d1iFvpEYOtvq5rsYI+",
+	"3NWl+M6gg24Edvq6hjwd9vaHWNk1Ozlri1zO7rc3/kTwvwlrfyNVslyfDwZe/33asFtLHgX7TT92ZWp6",
+	"zU63pNbSOfGBKQczoQ3V68/w2pCwgxYF2vWry/M3E8jw6YIQadrcXX3sx/QTh6Lr8HMriK8WCrAprkE8",
+	"K5WvIjAPXqw1ddhVakrq+AURWXETCMH1pVmtvxlftt3blKV0gfNWeLGNGw60lq68VK2Au4N48p/FbQtq",
+	"OjdFw6++M4qDv7n70uc0ACs6Ao1MuLL/tfKpgC9DGdLsTB7KtAr9BUDhZfnOWmxvJxqaUQxL9snIgSQG",
+	"TOomdYgSWK15SHLT7ZKq0s4qO6Ia7HC3PVEbu2C3dIMWG7RU1xfWrd6aBdvwvgybv9buTXnGJ+1hoQAj",
+	"IIgKjRDjS6t00pwgjHIspqYFie9BCsE0ODCLR4/wlIeYqt0Eyg0udkPk17zZr5GHWCvCvhdlgEhF56BF",
+	"2l0+0+PGavht21ZkW3eWrW36lQ47WNKM2NupYDmRUANjwH4z2tIzZP12tqLz3k4XYId9BC2/uvbqWQEm",
+	"//oGTXPutNPwrdRK319Pn04l1tRWKGsi83GRzW5II8b6rb2LaxXKlUTB+v3nL7lIx+M4Ga8pVI6zaExU",
+	"H5uQVj16EaQr9zxY3t7J/v7o4U+jR0//GxzNleCg9eqY2HJv5OKeHqFk1CN/FTgHvAmcFySIeduc4L1+",
+	"zxZG2y/QkSAYvbfx9dA+j8+pGcm4VtZ1Y1krydbs33P/q0iGczt7OeSExiw2d0bEclVt2Xx9SbV00jUp",
+	"oc0Vbgi8rSkQHkbJZ08hfR867pty5qvkEGE0FbxYoOSz/43so5xPaXplMknNP1By9Pp50kfJm3cm0+X1",
+	"mxOTZaZm5JTJGRdqBr2oP5/aEuwLIuiEkuy0N0Jg5yR92zLfWDNlWgQkngGtgl1raq3RGztbOUKJIWT9",
+	"fq3hun+dMsAhxZTBV5Tp/yefqFTw76ky/0/0f3Jl/p/YPsFhoce1eagTXvnd4JNbGnmhZ7UheKeEv6yu",
+	"tdfs6V/5fiW0/q98ieaYXUIZM8Cgy5lB2erepeGqnQHs4iwDtATLai1BYSIbNrAhdhM3E1s+YallKhVs",
+	"SEBOWs749bLQpD+7TraI3oSYMbKmXcAaiyT4dZlcU9sEP9Xapq6Qcrdjq/k8ka575G7h27TZgmSVrnab",
+	"ncbGxWmRO7MU4KZe7bpSbeOfvsIKCwxOMbgrNO2/K+/a3iv8JxfoGYW1RIA4bn77x+GQ3jP6V0F8I0nI",
+	"Q7kp/H/L/R4/Wm2r1NQ8nGXGRu/9uHew9+jR/sOffvrpcaDUyjOLxQu1rr7sLWweYDW3Src6Z2v9NLT6",
+	"K2VnEw5gxAcH/Z7M+bKiyA0f7gz3T/b2R8PhaDiMKHJ+og2xVgjo6WCjRZShF4O9xwdx1ITmohoOIosV",
+	"kZRIvyYvDHqzgQe3c2PWzYsE6cbtnettZxoRRm03lAUWkrQgItQOqdWUxK5RDQw549DwczlCE7KEbHvs",
+	"wGT0a42nhiqASb8gonNX1JI8Wp1E3p6FGCoEyMCzbSZis+xcVJWz1LZDAiaAQgA7J5LdElS/Rd53tV6O",
+	"YONnVd/wcM0xOm1n6Ph9Zda5yfUDwmFd6Ykbtn06b7FKZ5vcHFFKPmhqgS0Uv0GTpJYSg3DA6LoCt0Tr",
+	"ujomQUdZylTSUIEWghgHpn7joamPchAftoUe9GdCMCXpC+u8v9Qqc5XuA+EdHSaTm17ye1F11/cNium5",
+	"NwDDrydEXBcDxhcA3sA8rhdp1mDuq6/4uHKXbkllLLs1dWfb8qRuVXEMprKB7hi0qKqrGanR1QCkwIrJ",
+	"6RrvUrfWDecOa6SXYZpf7vDJxM7aKHvP9afIf1rp9BCesj8W31prL4YywsWqPiAkqyIOVfGaphsadO2t",
+	"I/TFfvzyucuTD8GvZ3xp3Zu+bKEZXC/xWdaHudv8U916S4Q04RpMVLc91nI17G+2eVGP/W25Tu8GC97r",
+	"FxDsc9+ecOW41lF6y/0bPLExOy+cHbH6Lq68Yt0025rYaFIqJOSAai3ak5Kmq6O3L/u2cNPZW2Hws9ze",
+	"Dq1twrlsbF127OJSY+YG/357vVjWsUqb3M7WNWo5sVH8Rs1CxL6zvZX0NlH0WbPS1X+gP0ie8jkxFtFn",
+	"bZVfDdDJDLNzCWr4n9xE/nghkCTigqbkP9A7ssgv0fHJm7dIccQXXkvpEm2wZqbHuSHs7P1xKejdhErX",
+	"5fpwQb93gQXV8k8GxjS4GD4GKNt7kQKJjeFf3CZ+vh0M7M6WYolx1V22XycRMtjJaA5OjlOizUUiPDaw",
+	"gYNwDeD0bWYbCy8WBAts63e85GypDqq0dIvDooc5WSDZfYkZNGhoz8taEVJJfdVSufLQ/vNAXGWezCYx",
+	"F8egt6NbuqSd7leRFxC3qVeW0+iuVbqJvC07BVQbf5Wy6Uj8WTBck03WkXgD4ZRbqf4T9CmVkrLpWSg3",
+	"PsY6hqloRN7BfBr4Myp9ljd0kZgSBY3kKrxSoqeAf1Mbh5cheloco9dOucEIMyxwqmo82IKR2Vxqo8PQ",
+	"iokO0FGZze26fZgOzh4gYRP2brYls+zXnKdffwd6emccRRsBsTl3tIxWb9v7yBAjzLsWltuLReUaxRHB",
+	"K9bgtbgnNRmGYNORJrSmZNfqe+axmipzUNVkDmJmdOueHpcgETe9L28eQF+RULlKrHsBvqonhlvwxprs",
+	"PehSrfpQu65zu/pNXOQdosSsN9EiDHruGdMiSAhIPn9OID6SXF0l8P1Y4NT32S9p9Onjtfp2iO3pOkY7",
+	"lbGG53ljBM87jPdsplgVkmSHpoZoSi8I65tchjFB5BNOVX6JFDTBrgl/L4M3nFoFBLImsPu9AtZvHwCD",
+	"LB68cqQTZTTXTnvj1KQ6srnHSkYZzM6aExv5j24pvajiJbu+Zh+4cSLJ/xOe53wpUXL8/ufjZ+9e/vwi",
+	"MXj8diPCejPTihylmJU949H4EnFGOpVztcjgmJht+GTCqVdU5FZyuCWVWA+1gT4MhHiryrCZwAaasP7B",
+	"NSLz6zjhZixQI+dS2EZcJKs8kTHZeYhyviRiJ8WSoJwoUFyh0QCUTPYN9ATcjwRaGM8uFzPC5AC9DCgd",
+	"YSQXOCWVe8c+GgASswzp95wy38VgDvfCAL3mSrOCUWKXM5rOUPL+dcBXRn3H8hxSjhRfmJQyyLvuI+ka",
+	"WOM8t9lelY2pi9nO7HZP6QVRWqzU0nYuWyqLb+vs+/XB7PkZNdffKLc6Yr6TvyUSm/FezhrTzFSRDPSb",
+	"3xv0nHbk49bSZ98SUwl6baTEtaXQm+IkrocojFFRdRficn1j0Lva1n7JBi0Bil1XIQ+5crXg2Wp7EyLD",
+	"2ujqHQuKfsfsHNetUHRM8wtsq/X/huBr70hSvBvkjra2UO+ibuVYlg1j9YN6T9smUTVSez8+PXjyZG//",
+	"oa1lD0HNygmDzVKZ8sdr5YNf17C+Udj7OlpiY0fbE2GMCwnSYJaCK8BbLeQNKluj10sNOU4/ZBKomY03",
+	"Ym9OrH3DajdFe/5WdwS3PsqIgDbPYFSXjac6zS+gusarjl4fIfgu3HybeEFZpasW00pDGInt7sq+cfZ/",
+	"re2YVbYD8m+mPHjAunL57T7rJoW2SbNnMMJdOdisVFklwFbJm69DQFil+ayNvjXvWTGvdQgcQmMYl6v7",
+	"NuUZOURNfqh3Mak6PY52/vvj5/2rqG9jjUsRku0LnCO5IHlO2XRkfb0ocSHEUYIWgkzop77Rw6VtvmpI",
+	"ASk+NVC98LukuhfJNdyTrWzQRqG3ZVB21RL6PQ9ZeoP8+dpKHQjpJorGe+DnG7Pmb5gB8FiUMa/uztt9",
+	"A56LebH/TURGU9WmcrtG35k3BXEQ4GCmzsSDSgueEgjDLzFVASp0NDnCvvlWcdhibSQd+kNip5d0ug0v",
+	"yn1ZtcFu++qE6X7eXw/+BoUTaSGoujzWo9qOeQQLIo6KWEDriKGjty/RObmElkIJkdCWQCJzbyWA/aCk",
+	"TcuCqUICBQxZ7uBMqUXv6gpwQk0L1FrczOeC8wsikCYIebRYgLF9/Op4hBaEL3JjfJtcTkubfeSKMPrI",
+	"Rz/7ZW550El+TFIMSAOnzBSkWethcMpO2Q8/6PUTpmxDhsEPP6BEf8QF/Rs+GaGfYVHotBgOH6bn5BL+",
+	"IMkAHektQSkWghKJZMoXRNr0UpOzQzmDZtjS1QZplY4RkkmE5SlLPu3Aj5KRhXM3Dcz6KFkKqjfZBdXN",
+	"LkTXbNw2Ak/0pwApn5jWsOYbqQgR8pSVSffwKVESMtomWrmlrqlAgrM5ZYnr/C5Na219h8gBMj3a7ewZ",
+	"10u3O6jFvPzhBweTycjSG859lEDGegKtKhFgpwAYLkoCeZqgKYeG84qjxH00MTWH9ocTZTDnJTk8ZcBv",
+	"gBBnsuUVVBtiQUAzHKAEpHPicnsB1Bh6NoP/lirXUVXphZk1AD4eLEIQlOCF6WlMOdu1EKg//ik5S0JA",
+	"YHQwHI4q0LPVJq/oe+jQKi+Zwp/6CKM5zrWkIdkpW2CB50QRoYfZ3x85DB39O0O6VElkHfj6gCyO7yFK",
+	"bPvygK6gU6scIGugm8awwKx6IIsnfMr+KjTxQwxZwjLtmH3bBpdOGRcksxvyDgAGAWMAvX1zfKIZ4w8T",
+	"bEbJy4zMF1wRll7u/EYuk35ZV++oQKvnZKHgGPcPHB4By0z8xDaHt1AhEs/JKdO8pB+A/uXoiJkWp+BA",
+	"N2gAHp9RP0ml3rhDhH1PeHMGBkzAwwfAc8OndlHPND9RNtWLeXt08uxXY1/BhkHzarTAKp2ZU37y8Onj",
+	"ByMjQ6j0yd+QKCBtO1Eqy+3KceqGfn+COIOSDuDXkl21guZYEXq0aLUNUTUyuYBWc4MDLV+o8DkJuhOf",
+	"Mqqg0CKwEf2zWBkJrUWZmdkJnRNH2HpZDx8+fOqu2b+BXX744W3QYtk9C9YiRDbgQOUhyjWf2+b/PjVe",
+	"zkyK3xyZxO/BKXvrwbcBn8lYikN92HvDoZ3VH2Q807Luhx9cxlCJoyCIXoqkGTG5HBlPC7ONWpQXptKS",
+	"CiTplGFVAJTJBdSlAhTGEmhmdMoSTbdod2lftWttqgR9X7qwYW7YmpuHHqTabNDJkr76/YEJnNbGMiAE",
+	"Cfq+fsX4oR/00ZhrxTsUJp92lsvljpYCO4XICdNmRWbrr5P/c+dkSXPKd47dwqBw2yCRl4sFin5o/N0W",
+	"ULoHzTrRsRIEz9ELTeNhhtSotzcYDoammJUwvKC9Ue/hYDh42AN7ZQbqgIPixinIzV0Q3PDNlICS4u+0",
+	"l1lvpD88Mk/+bh6EHoELfT3Dj/aHw1rKTrgRrgTQKDlr1dPKi0CfaKnIkuAFPhjutQ3p57j7nmF7zxuo",
+	"5oPhw/U/+oWLMc0yAmnEj8wSV//iJdPmIM49gvqjLu95HwAMl4bs+t/Zt4SNRQDauCwe8yl6yxnXmlXq",
+	"O5LiKXgDj8taJKuf9EamquUKqCWNqYurZOgAvQC9a8nFORGIj/XVBJ4jsrQFbbb+TyKtFZTChYN3p0p3",
+	"MHqT8kD6/2x7QN8+0ZnyK72v4YCw3h2Y0Y+3MHhFwbeZ1l8DT/m0OAj0GZMMGKYD+f+MM5cKdn+MebDX",
+	"4Rdv8WXOcXbC+e9YmIDGwd6jLtPTNicXimSvSEbxiTZ19I/397v8OEDodwD9344oAQWKlKZDQ45AIahc",
+	"J030QzCyu3O8edJ63Wjlw1uLcG1ZDVq2BkfLR3aByiE6uubBZ8bBo5+sB/jzy6B0uYlxRPVToGOXHpsS",
+	"s6gTS9Yxl64+3iH/u5eBky7C/kdooRUkPilX/ZVz/TfCQ3rDyz0NWKUk7/jVy2XEh2aiANqKSZ6/O/rl",
+	"JDn0wHTWrnfQZ8ZSsMiKJAPD06HCuSw2bQbwCUpKDBDIGzxl/hOg8ESPZAy5793bjD1+2gMfC2fktAeZ",
+	"TpBFzNkDG9IKDSE7JMo4JFYAoI8FIiQMcZZfnkKkh5heJFrWhOB2bgpGE65KC+Olchu6sbgI7NvfiIGB",
+	"vQsNw83P5B51uv/3bv3lbVe/N1OxlnLgGfjKL/3h0/W/eMbZJKfGL73VEu5KSwDug5I+z4BrhNzSskBE",
+	"Jdj9TLMrW2dPVDT3zkouj8ZhHFpe1B2ig+FT48hcUkmaNoUZORAXNa47aAkdOhahEpkhvn4eOVj/i9dc",
+	"/cILll2Lqb4REn0Ox3UdEu23ukPa6Wd471L7n0aH35KrZROiKv0qG+knz0EnuY4zZmTDBVV/dlj41jfx",
+	"TEHm/ILIATpymqXLxrFF/GgiCMkvB+iPGc3JKcMVeei7AfSRxdrRmt0Cm4hDEsVeTfooAQ3vDDS8M4hj",
+	"Oe9o+AVEub4fczUzwaARBH4e9E0L5EKQMzUTRM54np3ZVpC2/mUhKBdUXSaQlB8sRn8LqEsTUECxQgYq",
+	"VgbAxCNt6+qr5ZRBZxB4NlRJ4QJyI1KJ/iwyMzZZOieYiWqYZ0ykxwQlzSc20KXHJizrl9GLuBusInHu",
+	"Tj+9bedXfdx79Xv9A/Xeu77Tt4ry3brTrESGDLRr6COLQsUugTVS+034NiO51ohtMMnbRLd+zSnL6GRC",
+	"xKFrU3odWWcDsy71Yc71jQQ5FeNL/TDJJzF5aFIo70kgbmCwbwXXVnD98wSXSXe4XRN/N8UsNbXR19OG",
+	"o/7RXyjD+QAFLRuwabSHxgTquBPz2pxkyaHrEkjBu+iTAZhp7KE/KxNLTCSMETQmU8rkAHwM+venTNV8",
+	"A/yCiKiXEt58u17KOxY+vvnMWiHkMrasJN86Rr4RlQRociPGbo/mGb4G7eGW2fqPGzJqpRtOoOl4/SeW",
+	"eFBIsmXWLbN+Pcz6FrLhbpVXg+Zi1s/ZpBub4SsK1nddxMpysJxkU2JjeCYjEL3CGbFuFIMnDf22D1Fi",
+	"V5IgRfLc6PpNvpsS5Qn5Dpkm7KzWxi+QT7x1rX4516pJPBGo4mu8Uy9rO6tUG+9GmeUNg/x18BO6uLjD",
+	"iPHN7WxoG7gJXJ0mpRxLzswPte1bhraCdtDNDJl3YQ/eu0+RWfPku4K9dtjz6x92U3fVe91/8c7Uv2zy",
+	"E6CwZzwjd3sTV3s9r8yyKclpK2C+XF4OrjQXDrnpy4qYQSovWsXMUZ772pY+RMJzyggIjhIGdICODESi",
+	"Mi2M5UJPWc4IcTV4Cp8TC+Iy4WJe5NiqzA5lEGGtjAu+mJEBOmKnzNZ6wIhjQfC5RHwy0Sq1FlOudV7M",
+	"9CWfFlzcRFz9U2SLPpJde7ilTPEViWPKsGkPXCvHbUiSZ8f/dmUdM4K18QNBv4O9n4YPgAren/yy85O+",
+	"NszXMB/redp5TuWCS6qiVdKvg0qjHBS0qtMzTG9sTHMryr5EdgNfspxXQtFfhziTxfy2PQENa94EK5r6",
+	"kXn71oDfGvBfk1GjaRJhF2G7PUPe9E2/XVY7tnXFULgjClaNWPoYom+Z20fet464QBNMIbBoqz5tafcS",
+	"gDOtS8GV5YFNRIO6ZdtX2OcnQ6MeyOmwicWmLvYs5Rl8LogD6pxh6X6mZmQ+QCdhHTnMd0bSc5KZmtRD",
+	"0+jU5Sl/J93UbDGdy6o26dNaWzJz0ePPK0GGSlEjzEJALHaGL8ihjRaYhuu21Trj6pTxCyJc8XqJIEnL",
+	"XpdQclx2Hze13jEVCyjgW0mBfgfk+oUiqicuUbRNzuoD0ic4JtOCHaKk0mUakuFnrkOqo2oiSNCedBuH",
+	"3cZh7+L+OCYsK2vpJZ97d5Khw1u4R4o1RVnvivuox/p4t57fDu6Zgm0dM1+NY6ZgX8qGsUUFd6NZeT9w",
+	"EIkEs8aoOO6jM0XnJEE5JRJhbc1XYpr17ANfGTYAAI9TlmTi8kwULGlUioE2w4VVMhyUh4VRWVbRmkhK",
+	"M9saFDzUVcimiD5id+5b0UisUmB9GF+ZDmLK5LBEks4LradudYytjnFXOoaWTTcLMs8AO2plTBmAfbBE",
+	"iX04iQaCDQjVv/fuMhBs3tHGhvYoHSrO4Lrba+HYeqMPH8PNPiHOl6+Cl+X0goQXnp3ix3CPKZsSqSww",
+	"ze5nheX5mS2caytYejnXJH2Xe2nfENlL59oKelkXTPbLy8ZjG0H23Fbz+nLlTAxROMbvJFqUiRiOFs0R",
+	"34rqdYLleV39aiHrXQOD1ipSXpogu2+AF0YvmjaMWYPBgPu2bZlgJV1CzgAAB+B4Ww77grZNwGHhmdw7",
+	"lwHW7e64yM/BvmkxVbiw4cBiYYJMLCtB4jDAPE1yvgxw6wB9EeQ4AlQhLBXkxVQxl5kcoCO3FbaGW5AL",
+	"ffedMgwtuYxn1Dig9WQDpGaDfRi4dZO3L14/f/n6X8kAJW6d5QJtPWDrBiSnDAviMQdjBo35zXuLD1w7",
+	"hJVA0xZpb0Oc6RjCTA3hOgzFXgeWuoMUW2+GxbnAPUKJAV52qkFDGO7fsjA8SlOyUO2GlaViuoW52BpG",
+	"G8luQ17IAYSvFNXN4hfboml1pq3pw6Ql1WImsHShJSzPTeiJz4nx4NjCFVPBrYUwgHJZxMuy+/hyhpXB",
+	"xjBBMCxJHy0KlqrCoBVDkd6c/0kHp6zscGaxj6GzlkU/NuIz6NYUe8ZAgo2JpJm5CeYxOTol6je3GXeo",
+	"Gvl3tMgBdyBblKtbU2xUsK0Bh5yYDm1xXaZoYQUDN2UYokFXSBBJxAXUqBLZt83EcL7ElxJl/NC2Z8RZ",
+	"RjKHh+UaepmBzZCMmyT0CJXKGpXevufRDf9Fqkv/IdyxvezuuOIT4gK+qUVX7m5efy5XYtfik7cnt3po",
+	"77Hg59punfRdPwCfX/GdBHTqShJGRg1/K2LacUIxOlVIcX4OP3Z9ANAzPl/oa9Nl35+yYFxtUfCc9E3a",
+	"hQl7QOtCuHdtVomPoJhY7MpKdT3Rai+1b9znEOk2t9Lt4E7IlvWXjf18973tFXxrV3CJpTxxrQAQL1TK",
+	"52FywDuixZo2ASOXcoxrP1ddy7XiTH2igBtsmxT268zqekB6RoacMYpZSkw6liMOl70OjEbn8fKwshX3",
+	"ndG4fcVzojDN2+5IJ1C2rrQviL1VtsjsRNwdHDd2xO8kopn3wyywmpVuGGjB3J4V79P5iwKeDFwzDx83",
+	"nTAf2zhu11w/keSDr2HWbckNib4ZE+hx4jqyuI4zRgd34gCyFZaYKpINUMK4Oit/Wblg+2XGtyxzHfT1",
+	"ESacnjKXccqFfovrJGv7ZQzQkX+xAe7ic+JazUDnm0ItCZ3OjIWht15SzkqgBzstrWMkVrQmsQvfHFop",
+	"pL7KtAcv4Mwq79v8KBverpKstuuK7Tf9DeDQb7MevlV75zkwbdDs/Dr6UyMRYs4ZVRwE5oq4/Kvyqbtk",
+	"ufItXerdt5p1AJICziJw/GpbzwadAnoI9naNQu0f3M2wnI05Nl3720jjuX/oDimjfEkLYUzotBBkSxkr",
+	"eu340/xOuu26IX1YZ/7KZOyX9pn774/xq0VmUByaGKIxTs+h7BSQUdvCl/BlJWrpd3//ADROOi/mvdGT",
+	"fdOf1vxrL9Ig/k6TKsyurvds1OIt21DC7fkx6lt7HWYS7pauJ3X7d63C8TD1blQ5JF/D1abgbS0GTsxt",
+	"4du92LffoAT+PopR3TQ73Qlb58c9J+nCX7QNDWozF8iGFRIlW3lnhW18tOqqshbfsWuR9EUaOoXeUUCT",
+	"K/Hz4xeW+/4MPCIRX4lrIe2vrv29gycHPz18fPBkzQ22ZoamThaKTaGPz4zeVtup4CTI+nmY1joZwlAu",
+	"4grP9YysezY6I8pSEt+wDCuyo38bz0bqMhUb0F07i4Ipmm8+i4937/cwXGC4tGvwBLPM+dOgeTYOUGAq",
+	"HY6/con8P0fwlAtzKIY3w5O8RhjG9QFfKWCP3UPfdHDRrmK97u32ZKtz35rOLUsKKts52o82aFHn/eXQ",
+	"8xXPzf2Fzwk7BBAF/11GJpRBZgFUumFWetyAurnoQ+9vLpCc4UUkGGhuBDvJr9XVbqf3Rbq+ua1pUeJd",
+	"S75tz7etv/yaPd+kZ77VMqOZEuTEzdqGbyF2io/+MUApo6qtu1spFLo1d3OssO3t9s32dtuQFNs7u7XS",
+	"zvCeBfPWu/IlU0u60tPNmrpFu/lYwCGX/y8Iwrl+zSWaCP43Ya6JroN/i7fHCen4a9Brhlu9Zps48I9t",
+	"jXNLmtAuucB5gdXNgTNrELx22G/DWnrhNuGO8Viqr/OZUC3JEa4eVeL5Iv/noW5uZcRd5o9ACTXkkHhZ",
+	"YSEDIbeto5pRERvMATu34oTbgoW+g7WcUCGVKcu2nxhQzxlmjOQm0kDK7toW+VOaPjsTwefR0Oaxncmd",
+	"Mqp+RZtf0Fz6MIltlkp7cZ7051SSmvmkE6V5S/3e2he74PuSi3MiEB+TS0OhmjChKaWJwlPNQ+RTWP/A",
+	"BujILrhspyFzviTZKcv4kiFBUn6h+VHxJRYZeBPaWu+afbozTVoPftttd6uj3rN6Dru1klH/+cm92+v0",
+	"TtvomuZAgBVpKUr/Z61wayTpOuzn1eG1E//UNx1fc8tYH2Dz27KNsN3eHRwQka+f9Z/ddowtucCC6skb",
+	"5HRTlKeN1RnPNV8gylBiqSpBppdzW4zNzfJrNRvd/L5IlM1vTsuF5459G2fb3nXXjbOpkgHXSI6mf8mL",
+	"nbsJtQWyoVuszfPDNtj2zQbbNqbH9nBbO/0M711EbyNuXzLi1p2obj/m9grgCw3WoG3+AiXDhe1048G4",
+	"0ZSDf6Hs3ul7xSj9BDbftAXlKtT+VShCw60itA3M/YMDc7enOu0uBLmgZHnL7SBefMKpyi99u6vFjDNy",
+	"ZlBDLfIeVkrQcQFdsKg0IGYDdDA8QDiXPLAFDboqdMSHXMpIY3uzhm/Fontrput5/8tINDuLdsH2Sbk2",
+	"XqYr2pxKSdnUuae3zs2t2OootoxzvLwrJ1yAZFgQITnrqhqFMswgtK30bppHvm3Xpl5DB78mLHXr1Lw9",
+	"p6ajnU54n6vdmRDHw3OCuIC/Ld6g927G4nPWQalf+tXeZXpyX8Y1CdvSdmvpL7dOye0ddW2npGW6zbBA",
+	"jcBY64s0riYD+iWLsf8K8MSWJM8HaLW7MorNBQ5LO+2O3krgkq2r8tt1VXan0hVOyjjNDO9RUm99k1/U",
+	"N9mBim7fK2m9GEYKaitTHoYCEdqKSIUvY8LO+hs94X55vWa41Wu2PsZ/lrEOfQxvrgjtBgzdDrQ849DN",
+	"w6GQvnl7cvbyNTgE/c8zCwxh+hgZn9SUQIoxQJi3QZQfB+//thEE/EI6gAiUi95erl84NTm40CAl/Y7v",
+	"24ANTUefVe6xlqZf9wNaZGoGKDOAN4AI1ApXZJApz+ChzoBAz8yvVgMCuR5mEAsdkykt45+SoIxOqYJ2",
+	"cDnBGWVTlPyYoDm+RGPXyoULgGFGvIBEEvIJamh6o96PTw+ePGlZ0F9tLc72HgO8kv9ntePZj+jjf30Y",
+	"7jz9+Hmvv/co2vnsTjskyC7CB85164e8NSlSb8xlmHYDL+RJJX7GuJjjnEqSIcXRi8He44NDZPrumWxK",
+	"Oifob86IhPrcjAh64UABqTLN13mhIMOyZMrElwEhKk+Zb1oIQzrQc3dVo2qap5+aAUmxFcHtLlG9AV+r",
+	"R1TPzbiR7tsjCrvS1htQmrqErT90awZsIH6OsgxhIJ7V4qdpAWw7sG7UgRUmuu3Auu3AupWz2w6sm3Zg",
+	"NaLmc5hctTL+9MJ1YHWpFwPkGrh5NBbKQgBoqfClkZeCOJTovpc5wUAtcSmrsHULS1kdEhE9za2P8xsh",
+	"YSCqTZSF9ohUnFqG96Yobz1mXzIctZ6Arucce6vFY4AzH41K/Qs8OpWkVOHSbR0s8ZIYbU4QraNOKMkz",
+	"7wACSSltBTiVNUMXJJvENAMNVAvUU1a3ope8yDOrrALCxQhhhkhGnR6bcYue1R4Z8wx0N+bte3jJfQfG",
+	"/kHm7TYs9m0X6N/EJK6qabuu5dLGefedxNk7kkKfcQcsYlD3l66tKbmgGWEpcdqeM3lnVDPSpXH1ZQIH",
+	"1rBJyrcfyxKVRAukUyYVzXO0xFStlXzG6R+Rdpzll7atvzbDj0+O3p2UQg96IOISSPmULWfc+Qwgo1i/",
+	"zi/s+0TyQqRk5H+QPGhpiv7MN7+6C7lpR9+Kzq3o/J81o0CLIis6bTvyKqjg9YVoow6gnl1gQZLAWwhS",
+	"CI+d4Wron2WmTTOM1A+7rAf5B9AgnQtEWEayljxMF1T1dQd3nQ4Ai1yJHhZmmG5Nmy8XxvOkv1ldwQ20",
+	"gm58s/sZ/nt2LQi0ygvXu3xhpavTAo3GQlVTTTlEEl9SNvWudNNE2WIFl4lApTfLgATatDkw3koNxSsL",
+	"RgIIcgrSWRApSVZqLiH7aM6XgL4WfgghVSfPRvaYkVZL6ulM69KVJFEhV98VKFvwii+DcRyusYPU+ger",
+	"J1tt467ayNlb27Gj4i7zqm+vcERV97zGGcG5mrVqGL9zfi4RVloQZGShFQSWXkYRRX81I90he9k3tDCW",
+	"PVZnMg2uu9UkLQRVl73Rh4/hxp8Q5yZTwctyelGBBrNT/Bjs7S7EHdbvMKhpwR6jBH6YjMBBhwVBxWKA",
+	"koxMBc5IlozQCZkvuMCAAZvxJTtEVqqa/BYovwMNUJAcX5qsGKpOWY4VEQOUFCVdJiP0lks1FeT4//jd",
+	"jedK+sz+O6Ffos1SqfdhKvAcMUIyGZP8U6LeQX4ZkXeqNJYviZDHO4j8cIHc5g0C3r371wf8fydU6ZR6",
+	"f/opZmhMkCTigmRR6qwO+bk3JlgQcVRoUfDho1Zi4MdWVSpE3hv1dkG5sWPF4lsLwhc5AQXB5hFaL0rW",
+	"d2h2VDh9YlAG6I191MxifIWZy6XECnGWkr5jPG2mGDVmjNPzqdD3TjCiiy82x3zGWUZNTZpRmwDO2WX2",
+	"+QE8nnNzBDC67FK9DYUU92t0JbDQeXw5oymkXF4iqQhYXsFrrHCOLN32tIf6EaMwhjiA4RC+pDyWBhoA",
+	"uCgObItto4pyumXf3HJU11I2OmphHFg4y0CntJ0OPbgnLNYNvpzxnCCcQmwVyEKSylE5xM+WjR6TFIqL",
+	"y258pq2im18wUtmbrzmWuSAIePqMr9Bq0DC/YJCw535jlF+4QJAIMcY5ZikQJsu8B04e6mvynFyCOCTh",
+	"Kt3V9fHq/w8AAP//",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

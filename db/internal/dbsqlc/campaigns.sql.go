@@ -75,9 +75,11 @@ func (q *Queries) CampaignGet(ctx context.Context, id int32) (CampaignGetRow, er
 
 const campaignInsert = `-- name: CampaignInsert :one
 INSERT INTO campaigns (topic, template_id, segment_id, segment_query, rate_limit_per_second, priority,
-    failure_threshold_percent, canary_percent, quiet_start, quiet_end, timezone, schedule_time, created_at, updated_at)
+    failure_threshold_percent, canary_percent, quiet_start, quiet_end, timezone, schedule_time, subscription_topic_id,
+    created_at, updated_at)
 VALUES ($1, $2, $3, $4, $5, $6,
-    $7, $8, $9, $10, $11, $12, $13, $13)
+    $7, $8, $9, $10, $11, $12, $13,
+    $14, $14)
 RETURNING id
 `
 
@@ -94,6 +96,7 @@ type CampaignInsertParams struct {
 	QuietEnd                *int16
 	Timezone                string
 	ScheduleTime            *time.Time
+	SubscriptionTopicID     *int32
 	Now                     time.Time
 }
 
@@ -111,6 +114,7 @@ func (q *Queries) CampaignInsert(ctx context.Context, arg CampaignInsertParams) 
 		arg.QuietEnd,
 		arg.Timezone,
 		arg.ScheduleTime,
+		arg.SubscriptionTopicID,
 		arg.Now,
 	)
 	var id int32
@@ -213,24 +217,27 @@ func (q *Queries) CampaignLockPlan(ctx context.Context, id int32) (Campaign, err
 
 const campaignReferences = `-- name: CampaignReferences :one
 SELECT EXISTS (SELECT 1 FROM templates t WHERE t.id = $1) AS template_exists,
-       ($2::integer IS NULL OR EXISTS (SELECT 1 FROM segments s WHERE s.id = $2))::boolean AS segment_exists
+       ($2::integer IS NULL OR EXISTS (SELECT 1 FROM segments s WHERE s.id = $2))::boolean AS segment_exists,
+       ($3::integer IS NULL OR EXISTS (SELECT 1 FROM topics t WHERE t.id = $3))::boolean AS topic_exists
 `
 
 type CampaignReferencesParams struct {
 	TemplateID int32
 	SegmentID  *int32
+	TopicID    *int32
 }
 
 type CampaignReferencesRow struct {
 	TemplateExists bool
 	SegmentExists  bool
+	TopicExists    bool
 }
 
-// Whether what a campaign names exists; a segment that it does not name counts as existing.
+// Whether what a campaign names exists; what it does not name counts as existing.
 func (q *Queries) CampaignReferences(ctx context.Context, arg CampaignReferencesParams) (CampaignReferencesRow, error) {
-	row := q.db.QueryRow(ctx, campaignReferences, arg.TemplateID, arg.SegmentID)
+	row := q.db.QueryRow(ctx, campaignReferences, arg.TemplateID, arg.SegmentID, arg.TopicID)
 	var i CampaignReferencesRow
-	err := row.Scan(&i.TemplateExists, &i.SegmentExists)
+	err := row.Scan(&i.TemplateExists, &i.SegmentExists, &i.TopicExists)
 	return i, err
 }
 
@@ -249,8 +256,9 @@ const campaignUpdate = `-- name: CampaignUpdate :exec
 UPDATE campaigns SET topic = $1, template_id = $2, segment_id = $3, segment_query = $4,
     rate_limit_per_second = $5, priority = $6, failure_threshold_percent = $7,
     canary_percent = $8, quiet_start = $9, quiet_end = $10, timezone = $11,
-    schedule_time = $12, updated_at = $13
-WHERE id = $14
+    schedule_time = $12,
+    subscription_topic_id = $13, updated_at = $14
+WHERE id = $15
 `
 
 type CampaignUpdateParams struct {
@@ -266,6 +274,7 @@ type CampaignUpdateParams struct {
 	QuietEnd                *int16
 	Timezone                string
 	ScheduleTime            *time.Time
+	SubscriptionTopicID     *int32
 	Now                     time.Time
 	ID                      int32
 }
@@ -284,6 +293,7 @@ func (q *Queries) CampaignUpdate(ctx context.Context, arg CampaignUpdateParams) 
 		arg.QuietEnd,
 		arg.Timezone,
 		arg.ScheduleTime,
+		arg.SubscriptionTopicID,
 		arg.Now,
 		arg.ID,
 	)

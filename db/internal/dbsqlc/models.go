@@ -174,16 +174,24 @@ type ImportRow struct {
 }
 
 type InboundMessage struct {
-	ID          int64
-	ProviderSid string
-	UserID      *int64
-	Channel     string
-	Intent      string
-	Body        string
-	MediaCount  int32
-	Payload     json.RawMessage
-	Repeats     int32
-	ReceivedAt  time.Time
+	ID            int64
+	ProviderSid   string
+	UserID        *int64
+	Channel       string
+	Intent        string
+	Body          string
+	MediaCount    int32
+	Payload       json.RawMessage
+	Repeats       int32
+	ReceivedAt    time.Time
+	Keyword       string
+	KeywordLocale string
+}
+
+type Keyword struct {
+	Text   string
+	Action string
+	Locale string
 }
 
 type Message struct {
@@ -250,6 +258,17 @@ type Subscription struct {
 	CreatedAt time.Time
 }
 
+type SubscriptionEvent struct {
+	ID         int64
+	TopicID    int32
+	UserID     int64
+	Subscribed bool
+	Source     string
+	Evidence   string
+	Actor      string
+	CreatedAt  time.Time
+}
+
 type Template struct {
 	ID        int32
 	Name      string
@@ -276,9 +295,11 @@ type Throttle struct {
 }
 
 type Topic struct {
-	ID        int32
-	Name      string
-	CreatedAt time.Time
+	ID          int32
+	Name        string
+	CreatedAt   time.Time
+	Keyword     *string
+	Description string
 }
 
 type User struct {
