@@ -289,6 +289,9 @@ func (a *Dispatch) watch(ctx context.Context, run ledger.Run) (Plan, error) {
 		}
 		return Plan{Action: Wait, Until: a.noLaterThanStuck(until, now), Reason: "recipients"}, nil
 	}
+	if run.Status.Active() && run.Open() {
+		return a.watchOpen(ctx, run, now)
+	}
 	if run.FinishedAt == nil {
 		a.Log.InfoContext(ctx, "run finished", "campaign_id", run.CampaignID, "run_id", run.ID, "audience", run.AudienceSize)
 		return a.finish(ctx, run)
@@ -306,6 +309,19 @@ func (a *Dispatch) watch(ctx context.Context, run ledger.Run) (Plan, error) {
 		wait = overdue.Sub(now)
 	}
 	return Plan{Action: Wait, Until: now.Add(wait), Reason: "receipts"}, nil
+}
+
+// watchOpen waits for what may be added to a run, and for the receipts: a message that the carrier gives back is to be sent
+// again soon.
+func (a *Dispatch) watchOpen(ctx context.Context, run ledger.Run, now time.Time) (Plan, error) {
+	undecided, _, err := a.Store.UndecidedMessages(ctx, run.ID)
+	if err != nil {
+		return Plan{}, err
+	}
+	if undecided > 0 {
+		return Plan{Action: Wait, Until: now.Add(maxWatch), Reason: "receipts"}, nil
+	}
+	return Plan{Action: Wait, Until: now.Add(idle), Reason: "events"}, nil
 }
 
 func (a *Dispatch) finish(ctx context.Context, run ledger.Run) (Plan, error) {

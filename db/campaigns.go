@@ -28,7 +28,8 @@ func (s *Store) CreateCampaign(ctx context.Context, c campaign.Campaign, now tim
 			Topic: c.Topic, TemplateID: int32(c.TemplateID), SegmentID: cast[int32](c.SegmentID), SegmentQuery: c.SegmentQuery,
 			RateLimitPerSecond: int32(c.RatePerSecond), Priority: string(cmp.Or(c.Priority, campaign.Bulk)), FailureThresholdPercent: int16(c.FailureThreshold),
 			CanaryPercent: int16(c.Canary), QuietStart: cast[int16](c.QuietStart), QuietEnd: cast[int16](c.QuietEnd),
-			Timezone: c.Timezone, ScheduleTime: c.ScheduleTime, SubscriptionTopicID: cast[int32](c.SubscriptionTopicID), Now: now,
+			Timezone: c.Timezone, ScheduleTime: c.ScheduleTime, SubscriptionTopicID: cast[int32](c.SubscriptionTopicID),
+			Trigger: string(cmp.Or(c.Trigger, campaign.ByOperator)), TriggerName: c.TriggerName, Now: now,
 		})
 		if err != nil {
 			return translate(err, "campaign")
@@ -138,7 +139,8 @@ func (s *Store) UpdateCampaign(
 			ID: int32(c.ID), Topic: c.Topic, TemplateID: int32(c.TemplateID), SegmentID: cast[int32](c.SegmentID), SegmentQuery: c.SegmentQuery,
 			RateLimitPerSecond: int32(c.RatePerSecond), Priority: string(cmp.Or(c.Priority, campaign.Bulk)), FailureThresholdPercent: int16(c.FailureThreshold),
 			CanaryPercent: int16(c.Canary), QuietStart: cast[int16](c.QuietStart), QuietEnd: cast[int16](c.QuietEnd),
-			Timezone: c.Timezone, ScheduleTime: c.ScheduleTime, SubscriptionTopicID: cast[int32](c.SubscriptionTopicID), Now: now,
+			Timezone: c.Timezone, ScheduleTime: c.ScheduleTime, SubscriptionTopicID: cast[int32](c.SubscriptionTopicID),
+			Trigger: string(cmp.Or(c.Trigger, campaign.ByOperator)), TriggerName: c.TriggerName, Now: now,
 		}); err != nil {
 			return translate(err, "campaign")
 		}
@@ -241,7 +243,7 @@ func toCampaign(c dbsqlc.Campaign) campaign.Campaign {
 		SubscriptionTopicID: cast[int64](c.SubscriptionTopicID), Status: campaign.Status(c.Status), StatusReason: c.StatusReason,
 		RatePerSecond: int(c.RateLimitPerSecond), Priority: campaign.Priority(c.Priority), FailureThreshold: int(c.FailureThresholdPercent),
 		Canary: int(c.CanaryPercent), QuietStart: cast[int](c.QuietStart), QuietEnd: cast[int](c.QuietEnd), Timezone: c.Timezone,
-		ScheduleTime: c.ScheduleTime, CreatedAt: c.CreatedAt, UpdatedAt: c.UpdatedAt,
+		ScheduleTime: c.ScheduleTime, Trigger: campaign.Trigger(c.Trigger), TriggerName: c.TriggerName, CreatedAt: c.CreatedAt, UpdatedAt: c.UpdatedAt,
 	}
 }
 

@@ -41,6 +41,11 @@ func (s *Store) Delivery(ctx context.Context, runID int64, seq int) (ledger.Deli
 	if err := json.Unmarshal(r.Attributes, &d.Attributes); err != nil {
 		return ledger.Delivery{}, fmt.Errorf("attributes of a user: %w", err)
 	}
+	if r.Variables != nil { // what the event says goes before what is known of the person
+		if err := json.Unmarshal(r.Variables, &d.Attributes); err != nil {
+			return ledger.Delivery{}, fmt.Errorf("variables of message %s: %w", d.MessageID, err)
+		}
+	}
 	return d, nil
 }
 

@@ -25,6 +25,9 @@ func (s *Store) RetryRun(ctx context.Context, campaignID int64, retry campaign.R
 		if err != nil {
 			return translate(err, fmt.Sprintf("campaign %d", campaignID))
 		}
+		if campaign.Trigger(c.Trigger).PerPerson() {
+			return fault.New(fault.Conflict, "a triggered campaign is not retried: what its events said is theirs alone; send the event again, under a new id")
+		}
 		status, err := campaign.Status(c.Status).Retry()
 		if err != nil {
 			return err
@@ -94,7 +97,7 @@ func toRun(r dbsqlc.CampaignRun) campaign.Run {
 	run := campaign.Run{
 		ID: r.ID, CampaignID: int64(r.CampaignID), Number: int(r.Number), Kind: campaign.Kind(r.Kind), TemplateID: int64(r.TemplateID),
 		TemplateVersion: int(r.TemplateVersion), NotBefore: r.NotBefore, FrozenAt: r.FrozenAt, AudienceSize: int(r.AudienceSize),
-		StartedBy: r.StartedBy, StartedAt: r.StartedAt, FinishedAt: r.FinishedAt, SettledAt: r.SettledAt,
+		StartedBy: r.StartedBy, StartedAt: r.StartedAt, ClosedAt: r.ClosedAt, FinishedAt: r.FinishedAt, SettledAt: r.SettledAt,
 	}
 	for _, state := range r.RetryStates {
 		run.Retry.States = append(run.Retry.States, message.State(state))

@@ -31,7 +31,7 @@ func (s *Store) EnsureSender(ctx context.Context, channel message.Channel, e164 
 }
 
 // StartRun triggers a campaign: it pins the template's version, opens a run and leaves its start to the outbox, all at
-// once. The campaign becomes SCHEDULED when its time is still to come, else RUNNING. A campaign that cannot start from
+// once. The run of a triggered campaign has nobody to send to yet: it is open to what comes (Enlist). The campaign becomes SCHEDULED when its time is still to come, else RUNNING. A campaign that cannot start from
 // where it is gives a Conflict.
 func (s *Store) StartRun(ctx context.Context, campaignID int64, by string, now time.Time) (run campaign.Run, err error) {
 	err = s.InTx(ctx, func(ctx context.Context) error {
@@ -46,8 +46,9 @@ func (s *Store) StartRun(ctx context.Context, campaignID int64, by string, now t
 		if err := campaign.Status(c.Status).Move(status); err != nil {
 			return err
 		}
+		kind := campaign.Trigger(c.Trigger).RunKind()
 		row, err := s.q(ctx).RunInsert(ctx, dbsqlc.RunInsertParams{
-			CampaignID: c.ID, Kind: string(campaign.ByTrigger), TemplateID: c.TemplateID, TemplateVersion: c.TemplateVersion, Channel: c.Channel,
+			CampaignID: c.ID, Kind: string(kind), TemplateID: c.TemplateID, TemplateVersion: c.TemplateVersion, Channel: c.Channel,
 			StartedBy: by, Now: now, NotBefore: c.ScheduleTime,
 		})
 		if isNoRows(err) {
@@ -59,8 +60,14 @@ func (s *Store) StartRun(ctx context.Context, campaignID int64, by string, now t
 			return err
 		}
 		run = campaign.Run{
-			ID: row.ID, CampaignID: campaignID, Number: int(row.Number), Kind: campaign.ByTrigger, TemplateID: int64(c.TemplateID),
+			ID: row.ID, CampaignID: campaignID, Number: int(row.Number), Kind: kind, TemplateID: int64(c.TemplateID),
 			TemplateVersion: int(c.TemplateVersion), NotBefore: c.ScheduleTime, StartedBy: by, StartedAt: now,
+		}
+		if kind == campaign.ByEvent {
+			run.FrozenAt = &now
+			if err := s.q(ctx).EventRunOpen(ctx, dbsqlc.EventRunOpenParams{ID: run.ID, Now: &now}); err != nil {
+				return translate(err, "event run")
+			}
 		}
 		return s.enqueue(ctx, outbox.StartCampaign, outbox.Run{RunID: run.ID, CampaignID: campaignID, Number: run.Number}, now)
 	})
@@ -498,6 +505,9 @@ func (s *Store) Audience(ctx context.Context, campaignID int64, now time.Time) (
 	source, err := s.q(ctx).CampaignAudienceSource(ctx, int32(campaignID))
 	if err != nil {
 		return nil, translate(err, fmt.Sprintf("campaign %d", campaignID))
+	}
+	if source.Trigger != string(campaign.ByOperator) {
+		return nil, nil // nobody is known before it happens
 	}
 	expr, err := segment.Parse("segment", source.Definition)
 	if err != nil {

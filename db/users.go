@@ -134,7 +134,7 @@ func (s *Store) EraseUser(ctx context.Context, number phone.Number, actor string
 			return err
 		}
 		for _, scrub := range []func(context.Context, int64) error{
-			s.q(ctx).UserReceiptsScrub, s.q(ctx).UserInboundScrub, s.q(ctx).UserDelete,
+			s.q(ctx).UserReceiptsScrub, s.q(ctx).UserInboundScrub, s.q(ctx).UserVariablesScrub, s.q(ctx).UserDelete,
 		} {
 			if err := scrub(ctx, row.ID); err != nil {
 				return translate(err, "erasure")

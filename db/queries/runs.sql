@@ -8,7 +8,7 @@ ON CONFLICT ON CONSTRAINT senders_address_unique DO NOTHING;
 SELECT campaign_gate_close(id) FROM unnest(@ids::integer[]) AS id;
 
 -- name: CampaignLock :one
-SELECT c.id, c.status, c.template_id, c.schedule_time, c.rate_limit_per_second, t.version AS template_version, t.channel
+SELECT c.id, c.status, c.template_id, c.schedule_time, c.rate_limit_per_second, c.trigger, t.version AS template_version, t.channel
 FROM campaigns c JOIN templates t ON t.id = c.template_id
 WHERE c.id = @id
 FOR UPDATE OF c;
@@ -75,7 +75,7 @@ FOR UPDATE OF r;
 
 -- name: CampaignAudienceSource :one
 SELECT c.subscription_topic_id, coalesce(c.segment_query, s.definition)::jsonb AS definition, c.quiet_start, c.quiet_end, c.timezone,
-       t.channel, tv.content
+       c.trigger, t.channel, tv.content
 FROM campaigns c
 JOIN templates t ON t.id = c.template_id
 JOIN template_versions tv ON tv.template_id = t.id AND tv.version = t.version

@@ -54,6 +54,9 @@ SELECT id FROM messages WHERE user_id = @user_id::bigint ORDER BY id FOR UPDATE;
 UPDATE receipts SET payload = '{}'
 WHERE attempt_id IN (SELECT a.id FROM attempts a JOIN messages m ON m.id = a.message_id WHERE m.user_id = @user_id::bigint);
 
+-- name: UserVariablesScrub :exec
+UPDATE messages SET variables = NULL WHERE user_id = @user_id::bigint AND variables IS NOT NULL;
+
 -- name: UserInboundScrub :exec
 UPDATE inbound_messages SET payload = '{}', body = '' WHERE user_id = @user_id::bigint;
 

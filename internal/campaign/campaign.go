@@ -57,7 +57,7 @@ type Campaign struct {
 	ID                  int64
 	Topic               string // a title; restricts nobody
 	TemplateID          int64
-	SegmentID           *int64          // exactly one of SegmentID and SegmentQuery is given:
+	SegmentID           *int64          // exactly one of SegmentID and SegmentQuery is given, unless the campaign is triggered:
 	SegmentQuery        json.RawMessage // nothing ever means everyone by omission
 	SubscriptionTopicID *int64          // only subscribers of this topic
 	Status              Status
@@ -66,6 +66,8 @@ type Campaign struct {
 	Priority            Priority // "" is Bulk
 	FailureThreshold    int      // percent of the last outcomes that may be failures; 0: any number
 	Canary              int      // percent of the audience that is sent to, and awaited, first; 0: nobody
+	Trigger             Trigger  // "" is ByOperator
+	TriggerName         string   // with OnEvent its name, with OnKeyword the word as it is compared; else ""
 	QuietStart          *int     // minutes after local midnight; both or neither
 	QuietEnd            *int
 	Timezone            string // IANA; for people without a zone of their own
@@ -113,9 +115,13 @@ type Run struct {
 	AudienceSize    int
 	StartedBy       string
 	StartedAt       time.Time
+	ClosedAt        *time.Time // of ByEvent: it takes no more messages
 	FinishedAt      *time.Time // no message pending or sending any more
 	SettledAt       *time.Time // every receipt in, or overdue
 }
+
+// Open reports whether messages may still be added to the run: it is not over when none is left to be sent.
+func (r Run) Open() bool { return r.Kind == ByEvent && r.ClosedAt == nil && r.FinishedAt == nil }
 
 // WorkflowID names the run's workflow; it is also what the API calls the run's task.
 func WorkflowID(campaignID int64, number int) string {

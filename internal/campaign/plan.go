@@ -58,6 +58,8 @@ func (c Campaign) Check(now time.Time) error {
 		refuse("template_id", "must name a template")
 	}
 	switch {
+	case c.Trigger.PerPerson():
+		c.refuseForPerson(refuse)
 	case c.SegmentID == nil && len(c.SegmentQuery) == 0:
 		refuse("segment_id", "a campaign needs an audience: give segment_id or segment_query")
 	case c.SegmentID != nil && len(c.SegmentQuery) > 0:
@@ -81,6 +83,7 @@ func (c Campaign) Check(now time.Time) error {
 	if c.ScheduleTime != nil && !c.ScheduleTime.After(now) {
 		refuse("schedule_time", "must be in the future; leave it out to start at once")
 	}
+	c.checkTrigger(refuse)
 	return fault.Fields(refused...)
 }
 
@@ -106,6 +109,8 @@ var parts = []part{
 	{"quiet_hours_end", true, func(a, b Campaign) bool { return equal(a.QuietEnd, b.QuietEnd) }},
 	{"timezone", false, func(a, b Campaign) bool { return a.Timezone == b.Timezone }},
 	{"schedule_time", false, func(a, b Campaign) bool { return sameTime(a.ScheduleTime, b.ScheduleTime) }},
+	{"trigger", false, func(a, b Campaign) bool { return cmp.Or(a.Trigger, ByOperator) == cmp.Or(b.Trigger, ByOperator) }},
+	{"trigger_name", false, func(a, b Campaign) bool { return a.TriggerName == b.TriggerName }},
 }
 
 // Changes names the fields in which two plans differ.

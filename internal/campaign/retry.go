@@ -15,6 +15,7 @@ type Kind string
 const (
 	ByTrigger Kind = "trigger" // to the campaign's audience
 	ByRetry   Kind = "retry"   // to some of the people of the runs before it, again
+	ByEvent   Kind = "event"   // to one person at a time, as events name them, until it is closed
 )
 
 // Retry selects whom a retry sends to: the people whose newest message of the campaign is in one of the states and, when

@@ -16,6 +16,7 @@ type Kind string
 const (
 	StartCampaign   Kind = "campaign.start"   // Run
 	WakeCampaign    Kind = "campaign.wake"    // Run: something it waits for may have changed
+	StartRecipient  Kind = "recipient.start"  // Recipient: of a message that no batch holds
 	SignalRecipient Kind = "recipient.signal" // Recipient: its ledger row changed
 	StartImport     Kind = "import.start"     // Import
 )

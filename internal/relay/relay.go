@@ -112,6 +112,13 @@ func (r *Relay) deliver(ctx context.Context, item outbox.Item) error {
 			return err
 		}
 		return r.signal(ctx, workflows.CampaignID(run))
+	case outbox.StartRecipient:
+		m, err := outbox.Decode[outbox.Recipient](item)
+		if err != nil {
+			return err
+		}
+		summary := fmt.Sprintf("Campaign %d, run %d: recipient %d", m.CampaignID, m.Number, m.Seq)
+		return r.start(ctx, workflows.RecipientID(m), summary, workflows.Recipient, workflows.RecipientInput{Message: m, SendFirst: true})
 	case outbox.SignalRecipient:
 		recipient, err := outbox.Decode[outbox.Recipient](item)
 		if err != nil {

@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strings"
 	"unicode"
-	"unicode/utf8"
 
 	"golang.org/x/text/unicode/norm"
 
@@ -192,7 +191,6 @@ func ReservedWords() []Word {
 // Bounds of additional words.
 const (
 	MaxWords         = 1000
-	maxWordRunes     = 100
 	maxLanguageBytes = 20
 )
 
@@ -214,13 +212,13 @@ func CheckWords(field string, words []Word) ([]Word, error) {
 		if w.Locale == "" || len(w.Locale) > maxLanguageBytes {
 			refuse("locale", "must be a language such as es")
 		}
-		text := normalise(w.Text)
+		text := Keyword(w.Text)
 		reserved, known := intents[text]
 		before, twice := first[text]
 		_, _, topical := topicWords(text)
 		switch {
-		case text == "" || utf8.RuneCountInString(w.Text) > maxWordRunes:
-			refuse("text", "must hold a letter or a digit, and at most %d characters", maxWordRunes)
+		case text == "":
+			refuse("text", "must hold a letter or a digit, and at most %d bytes of them", MaxKeyword)
 		case known:
 			refuse("text", "is reserved: it always means %s", strings.ToUpper(string(reserved.Action)))
 		case topical && w.Action != ActionStop:
@@ -239,10 +237,7 @@ func CheckWords(field string, words []Word) ([]Word, error) {
 func WordTexts(parts ...string) []string {
 	var texts []string
 	for _, part := range parts {
-		if len(part) > maxKeywordBytes {
-			continue
-		}
-		if text := normalise(part); text != "" && utf8.RuneCountInString(text) <= maxWordRunes {
+		if text := Keyword(part); text != "" {
 			texts = append(texts, text)
 		}
 	}
@@ -314,6 +309,24 @@ func uncourteous(text string) string {
 	}
 	return strings.Join(words, " ")
 }
+
+// MaxKeyword bounds a campaign's keyword, in bytes of its normalised form.
+const MaxKeyword = 100
+
+// Keyword is a text as keywords are compared: words of letters and digits, in lower case, with single spaces between. ""
+// is for one that can be no keyword, being empty or too long.
+func Keyword(text string) string {
+	if len(text) > maxKeywordBytes {
+		return ""
+	}
+	if text = normalise(text); len(text) > MaxKeyword {
+		return ""
+	}
+	return text
+}
+
+// Reserved reports whether a normalised text has a meaning of its own: to stop, to start, to ask for help.
+func Reserved(keyword string) bool { return match(keyword, true, nil).Action != ActionNone }
 
 // maxKeywordBytes spares long messages the normalisation: no phrase is nearly as long, decoration included.
 const maxKeywordBytes = 1024

@@ -32,7 +32,7 @@ func (q *Queries) CampaignDelete(ctx context.Context, id int32) error {
 }
 
 const campaignGet = `-- name: CampaignGet :one
-SELECT c.id, c.topic, c.template_id, c.segment_id, c.segment_query, c.subscription_topic_id, c.status, c.status_reason, c.rate_limit_per_second, c.quiet_start, c.quiet_end, c.timezone, c.schedule_time, c.created_at, c.updated_at, c.priority, c.failure_threshold_percent, c.canary_percent, t.id, t.name, t.version, t.channel, t.locale, t.created_at, t.updated_at FROM campaigns c JOIN templates t ON t.id = c.template_id WHERE c.id = $1
+SELECT c.id, c.topic, c.template_id, c.segment_id, c.segment_query, c.subscription_topic_id, c.status, c.status_reason, c.rate_limit_per_second, c.quiet_start, c.quiet_end, c.timezone, c.schedule_time, c.created_at, c.updated_at, c.priority, c.failure_threshold_percent, c.canary_percent, c.trigger, c.trigger_name, t.id, t.name, t.version, t.channel, t.locale, t.created_at, t.updated_at FROM campaigns c JOIN templates t ON t.id = c.template_id WHERE c.id = $1
 `
 
 type CampaignGetRow struct {
@@ -62,6 +62,8 @@ func (q *Queries) CampaignGet(ctx context.Context, id int32) (CampaignGetRow, er
 		&i.Campaign.Priority,
 		&i.Campaign.FailureThresholdPercent,
 		&i.Campaign.CanaryPercent,
+		&i.Campaign.Trigger,
+		&i.Campaign.TriggerName,
 		&i.Template.ID,
 		&i.Template.Name,
 		&i.Template.Version,
@@ -76,10 +78,10 @@ func (q *Queries) CampaignGet(ctx context.Context, id int32) (CampaignGetRow, er
 const campaignInsert = `-- name: CampaignInsert :one
 INSERT INTO campaigns (topic, template_id, segment_id, segment_query, rate_limit_per_second, priority,
     failure_threshold_percent, canary_percent, quiet_start, quiet_end, timezone, schedule_time, subscription_topic_id,
-    created_at, updated_at)
+    trigger, trigger_name, created_at, updated_at)
 VALUES ($1, $2, $3, $4, $5, $6,
-    $7, $8, $9, $10, $11, $12, $13,
-    $14, $14)
+    $7, $8, $9, $10, $11, $12,
+    $13, $14, $15, $16, $16)
 RETURNING id
 `
 
@@ -97,6 +99,8 @@ type CampaignInsertParams struct {
 	Timezone                string
 	ScheduleTime            *time.Time
 	SubscriptionTopicID     *int32
+	Trigger                 string
+	TriggerName             string
 	Now                     time.Time
 }
 
@@ -115,6 +119,8 @@ func (q *Queries) CampaignInsert(ctx context.Context, arg CampaignInsertParams) 
 		arg.Timezone,
 		arg.ScheduleTime,
 		arg.SubscriptionTopicID,
+		arg.Trigger,
+		arg.TriggerName,
 		arg.Now,
 	)
 	var id int32
@@ -123,7 +129,7 @@ func (q *Queries) CampaignInsert(ctx context.Context, arg CampaignInsertParams) 
 }
 
 const campaignList = `-- name: CampaignList :many
-SELECT c.id, c.topic, c.template_id, c.segment_id, c.segment_query, c.subscription_topic_id, c.status, c.status_reason, c.rate_limit_per_second, c.quiet_start, c.quiet_end, c.timezone, c.schedule_time, c.created_at, c.updated_at, c.priority, c.failure_threshold_percent, c.canary_percent, t.id, t.name, t.version, t.channel, t.locale, t.created_at, t.updated_at FROM campaigns c JOIN templates t ON t.id = c.template_id
+SELECT c.id, c.topic, c.template_id, c.segment_id, c.segment_query, c.subscription_topic_id, c.status, c.status_reason, c.rate_limit_per_second, c.quiet_start, c.quiet_end, c.timezone, c.schedule_time, c.created_at, c.updated_at, c.priority, c.failure_threshold_percent, c.canary_percent, c.trigger, c.trigger_name, t.id, t.name, t.version, t.channel, t.locale, t.created_at, t.updated_at FROM campaigns c JOIN templates t ON t.id = c.template_id
 WHERE ($1::text IS NULL OR c.status = $1) AND ($2::integer IS NULL OR c.id < $2)
 ORDER BY c.id DESC LIMIT $3
 `
@@ -167,6 +173,8 @@ func (q *Queries) CampaignList(ctx context.Context, arg CampaignListParams) ([]C
 			&i.Campaign.Priority,
 			&i.Campaign.FailureThresholdPercent,
 			&i.Campaign.CanaryPercent,
+			&i.Campaign.Trigger,
+			&i.Campaign.TriggerName,
 			&i.Template.ID,
 			&i.Template.Name,
 			&i.Template.Version,
@@ -186,7 +194,7 @@ func (q *Queries) CampaignList(ctx context.Context, arg CampaignListParams) ([]C
 }
 
 const campaignLockPlan = `-- name: CampaignLockPlan :one
-SELECT id, topic, template_id, segment_id, segment_query, subscription_topic_id, status, status_reason, rate_limit_per_second, quiet_start, quiet_end, timezone, schedule_time, created_at, updated_at, priority, failure_threshold_percent, canary_percent FROM campaigns WHERE id = $1 FOR UPDATE
+SELECT id, topic, template_id, segment_id, segment_query, subscription_topic_id, status, status_reason, rate_limit_per_second, quiet_start, quiet_end, timezone, schedule_time, created_at, updated_at, priority, failure_threshold_percent, canary_percent, trigger, trigger_name FROM campaigns WHERE id = $1 FOR UPDATE
 `
 
 func (q *Queries) CampaignLockPlan(ctx context.Context, id int32) (Campaign, error) {
@@ -211,6 +219,8 @@ func (q *Queries) CampaignLockPlan(ctx context.Context, id int32) (Campaign, err
 		&i.Priority,
 		&i.FailureThresholdPercent,
 		&i.CanaryPercent,
+		&i.Trigger,
+		&i.TriggerName,
 	)
 	return i, err
 }
@@ -256,9 +266,9 @@ const campaignUpdate = `-- name: CampaignUpdate :exec
 UPDATE campaigns SET topic = $1, template_id = $2, segment_id = $3, segment_query = $4,
     rate_limit_per_second = $5, priority = $6, failure_threshold_percent = $7,
     canary_percent = $8, quiet_start = $9, quiet_end = $10, timezone = $11,
-    schedule_time = $12,
-    subscription_topic_id = $13, updated_at = $14
-WHERE id = $15
+    schedule_time = $12, subscription_topic_id = $13,
+    trigger = $14, trigger_name = $15, updated_at = $16
+WHERE id = $17
 `
 
 type CampaignUpdateParams struct {
@@ -275,6 +285,8 @@ type CampaignUpdateParams struct {
 	Timezone                string
 	ScheduleTime            *time.Time
 	SubscriptionTopicID     *int32
+	Trigger                 string
+	TriggerName             string
 	Now                     time.Time
 	ID                      int32
 }
@@ -294,6 +306,8 @@ func (q *Queries) CampaignUpdate(ctx context.Context, arg CampaignUpdateParams) 
 		arg.Timezone,
 		arg.ScheduleTime,
 		arg.SubscriptionTopicID,
+		arg.Trigger,
+		arg.TriggerName,
 		arg.Now,
 		arg.ID,
 	)
@@ -301,7 +315,7 @@ func (q *Queries) CampaignUpdate(ctx context.Context, arg CampaignUpdateParams) 
 }
 
 const runsNewest = `-- name: RunsNewest :many
-SELECT DISTINCT ON (campaign_id) id, campaign_id, number, kind, template_id, template_version, sender_id, started_by, started_at, not_before, frozen_at, audience_size, finished_at, settled_at, retry_states, retry_error_codes, canary_passed_at, breaker_since FROM campaign_runs WHERE campaign_id = ANY($1::integer[]) ORDER BY campaign_id, number DESC
+SELECT DISTINCT ON (campaign_id) id, campaign_id, number, kind, template_id, template_version, sender_id, started_by, started_at, not_before, frozen_at, audience_size, finished_at, settled_at, retry_states, retry_error_codes, canary_passed_at, breaker_since, closed_at, next_start_at FROM campaign_runs WHERE campaign_id = ANY($1::integer[]) ORDER BY campaign_id, number DESC
 `
 
 // The newest run of each of the campaigns that has one.
@@ -333,6 +347,8 @@ func (q *Queries) RunsNewest(ctx context.Context, campaignIds []int32) ([]Campai
 			&i.RetryErrorCodes,
 			&i.CanaryPassedAt,
 			&i.BreakerSince,
+			&i.ClosedAt,
+			&i.NextStartAt,
 		); err != nil {
 			return nil, err
 		}

@@ -256,7 +256,7 @@ func (q *Queries) CampaignGate(ctx context.Context, id int32) (string, error) {
 }
 
 const deliveryGet = `-- name: DeliveryGet :one
-SELECT m.id, m.state, m.reason, m.waits_until, m.user_id, m.channel, m.accepted_at, m.attempt_count,
+SELECT m.id, m.state, m.reason, m.waits_until, m.user_id, m.channel, m.accepted_at, m.attempt_count, m.variables,
        r.id AS run_id, r.number AS run_number, r.campaign_id, r.sender_id,
        c.status AS campaign_status, c.rate_limit_per_second, c.quiet_start, c.quiet_end, c.timezone, c.subscription_topic_id,
        u.phone_number, u.attributes, u.consent_state, u.zones,
@@ -285,6 +285,7 @@ type DeliveryGetRow struct {
 	Channel             string
 	AcceptedAt          *time.Time
 	AttemptCount        int16
+	Variables           json.RawMessage
 	RunID               int64
 	RunNumber           int32
 	CampaignID          int32
@@ -317,6 +318,7 @@ func (q *Queries) DeliveryGet(ctx context.Context, arg DeliveryGetParams) (Deliv
 		&i.Channel,
 		&i.AcceptedAt,
 		&i.AttemptCount,
+		&i.Variables,
 		&i.RunID,
 		&i.RunNumber,
 		&i.CampaignID,

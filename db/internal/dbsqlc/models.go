@@ -81,6 +81,8 @@ type Campaign struct {
 	Priority                string
 	FailureThresholdPercent int16
 	CanaryPercent           int16
+	Trigger                 string
+	TriggerName             string
 }
 
 type CampaignRun struct {
@@ -102,6 +104,8 @@ type CampaignRun struct {
 	RetryErrorCodes []int32
 	CanaryPassedAt  *time.Time
 	BreakerSince    *time.Time
+	ClosedAt        *time.Time
+	NextStartAt     *time.Time
 }
 
 type Cohort struct {
@@ -213,6 +217,7 @@ type Message struct {
 	ReadAt       *time.Time
 	EndedAt      *time.Time
 	UpdatedAt    time.Time
+	Variables    json.RawMessage
 }
 
 type Outbox struct {

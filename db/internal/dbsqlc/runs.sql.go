@@ -14,7 +14,7 @@ import (
 )
 
 const audienceSource = `-- name: AudienceSource :one
-SELECT r.id, r.campaign_id, r.number, r.kind, r.template_id, r.template_version, r.sender_id, r.started_by, r.started_at, r.not_before, r.frozen_at, r.audience_size, r.finished_at, r.settled_at, r.retry_states, r.retry_error_codes, r.canary_passed_at, r.breaker_since, c.subscription_topic_id, coalesce(c.segment_query, s.definition)::jsonb AS definition, t.channel
+SELECT r.id, r.campaign_id, r.number, r.kind, r.template_id, r.template_version, r.sender_id, r.started_by, r.started_at, r.not_before, r.frozen_at, r.audience_size, r.finished_at, r.settled_at, r.retry_states, r.retry_error_codes, r.canary_passed_at, r.breaker_since, r.closed_at, r.next_start_at, c.subscription_topic_id, coalesce(c.segment_query, s.definition)::jsonb AS definition, t.channel
 FROM campaign_runs r
 JOIN campaigns c ON c.id = r.campaign_id
 JOIN templates t ON t.id = r.template_id
@@ -53,6 +53,8 @@ func (q *Queries) AudienceSource(ctx context.Context, id int64) (AudienceSourceR
 		&i.CampaignRun.RetryErrorCodes,
 		&i.CampaignRun.CanaryPassedAt,
 		&i.CampaignRun.BreakerSince,
+		&i.CampaignRun.ClosedAt,
+		&i.CampaignRun.NextStartAt,
 		&i.SubscriptionTopicID,
 		&i.Definition,
 		&i.Channel,
@@ -170,7 +172,7 @@ func (q *Queries) BatchGet(ctx context.Context, arg BatchGetParams) ([]int32, er
 
 const campaignAudienceSource = `-- name: CampaignAudienceSource :one
 SELECT c.subscription_topic_id, coalesce(c.segment_query, s.definition)::jsonb AS definition, c.quiet_start, c.quiet_end, c.timezone,
-       t.channel, tv.content
+       c.trigger, t.channel, tv.content
 FROM campaigns c
 JOIN templates t ON t.id = c.template_id
 JOIN template_versions tv ON tv.template_id = t.id AND tv.version = t.version
@@ -184,6 +186,7 @@ type CampaignAudienceSourceRow struct {
 	QuietStart          *int16
 	QuietEnd            *int16
 	Timezone            string
+	Trigger             string
 	Channel             string
 	Content             string
 }
@@ -197,6 +200,7 @@ func (q *Queries) CampaignAudienceSource(ctx context.Context, id int32) (Campaig
 		&i.QuietStart,
 		&i.QuietEnd,
 		&i.Timezone,
+		&i.Trigger,
 		&i.Channel,
 		&i.Content,
 	)
@@ -215,7 +219,7 @@ func (q *Queries) CampaignGatesClose(ctx context.Context, ids []int32) error {
 }
 
 const campaignLock = `-- name: CampaignLock :one
-SELECT c.id, c.status, c.template_id, c.schedule_time, c.rate_limit_per_second, t.version AS template_version, t.channel
+SELECT c.id, c.status, c.template_id, c.schedule_time, c.rate_limit_per_second, c.trigger, t.version AS template_version, t.channel
 FROM campaigns c JOIN templates t ON t.id = c.template_id
 WHERE c.id = $1
 FOR UPDATE OF c
@@ -227,6 +231,7 @@ type CampaignLockRow struct {
 	TemplateID         int32
 	ScheduleTime       *time.Time
 	RateLimitPerSecond int32
+	Trigger            string
 	TemplateVersion    int32
 	Channel            string
 }
@@ -240,6 +245,7 @@ func (q *Queries) CampaignLock(ctx context.Context, id int32) (CampaignLockRow, 
 		&i.TemplateID,
 		&i.ScheduleTime,
 		&i.RateLimitPerSecond,
+		&i.Trigger,
 		&i.TemplateVersion,
 		&i.Channel,
 	)
@@ -462,7 +468,7 @@ func (q *Queries) RunBacklog(ctx context.Context, arg RunBacklogParams) (int64, 
 }
 
 const runByNumber = `-- name: RunByNumber :one
-SELECT id, campaign_id, number, kind, template_id, template_version, sender_id, started_by, started_at, not_before, frozen_at, audience_size, finished_at, settled_at, retry_states, retry_error_codes, canary_passed_at, breaker_since FROM campaign_runs WHERE campaign_id = $1 AND number = $2
+SELECT id, campaign_id, number, kind, template_id, template_version, sender_id, started_by, started_at, not_before, frozen_at, audience_size, finished_at, settled_at, retry_states, retry_error_codes, canary_passed_at, breaker_since, closed_at, next_start_at FROM campaign_runs WHERE campaign_id = $1 AND number = $2
 `
 
 type RunByNumberParams struct {
@@ -492,6 +498,8 @@ func (q *Queries) RunByNumber(ctx context.Context, arg RunByNumberParams) (Campa
 		&i.RetryErrorCodes,
 		&i.CanaryPassedAt,
 		&i.BreakerSince,
+		&i.ClosedAt,
+		&i.NextStartAt,
 	)
 	return i, err
 }
@@ -553,7 +561,7 @@ func (q *Queries) RunFreezeNobody(ctx context.Context, arg RunFreezeNobodyParams
 }
 
 const runGet = `-- name: RunGet :one
-SELECT r.id, r.campaign_id, r.number, r.kind, r.template_id, r.template_version, r.sender_id, r.started_by, r.started_at, r.not_before, r.frozen_at, r.audience_size, r.finished_at, r.settled_at, r.retry_states, r.retry_error_codes, r.canary_passed_at, r.breaker_since, c.status, c.status_reason, c.rate_limit_per_second, c.quiet_start, c.quiet_end, c.timezone
+SELECT r.id, r.campaign_id, r.number, r.kind, r.template_id, r.template_version, r.sender_id, r.started_by, r.started_at, r.not_before, r.frozen_at, r.audience_size, r.finished_at, r.settled_at, r.retry_states, r.retry_error_codes, r.canary_passed_at, r.breaker_since, r.closed_at, r.next_start_at, c.status, c.status_reason, c.rate_limit_per_second, c.quiet_start, c.quiet_end, c.timezone
 FROM campaign_runs r JOIN campaigns c ON c.id = r.campaign_id
 WHERE r.id = $1
 `
@@ -590,6 +598,8 @@ func (q *Queries) RunGet(ctx context.Context, id int64) (RunGetRow, error) {
 		&i.CampaignRun.RetryErrorCodes,
 		&i.CampaignRun.CanaryPassedAt,
 		&i.CampaignRun.BreakerSince,
+		&i.CampaignRun.ClosedAt,
+		&i.CampaignRun.NextStartAt,
 		&i.Status,
 		&i.StatusReason,
 		&i.RateLimitPerSecond,
@@ -677,7 +687,7 @@ func (q *Queries) RunLeases(ctx context.Context, arg RunLeasesParams) (int64, er
 }
 
 const runList = `-- name: RunList :many
-SELECT id, campaign_id, number, kind, template_id, template_version, sender_id, started_by, started_at, not_before, frozen_at, audience_size, finished_at, settled_at, retry_states, retry_error_codes, canary_passed_at, breaker_since FROM campaign_runs WHERE campaign_id = $1 AND ($2::integer IS NULL OR number < $2)
+SELECT id, campaign_id, number, kind, template_id, template_version, sender_id, started_by, started_at, not_before, frozen_at, audience_size, finished_at, settled_at, retry_states, retry_error_codes, canary_passed_at, breaker_since, closed_at, next_start_at FROM campaign_runs WHERE campaign_id = $1 AND ($2::integer IS NULL OR number < $2)
 ORDER BY number DESC LIMIT $3
 `
 
@@ -715,6 +725,8 @@ func (q *Queries) RunList(ctx context.Context, arg RunListParams) ([]CampaignRun
 			&i.RetryErrorCodes,
 			&i.CanaryPassedAt,
 			&i.BreakerSince,
+			&i.ClosedAt,
+			&i.NextStartAt,
 		); err != nil {
 			return nil, err
 		}

@@ -339,3 +339,12 @@ func (q *Queries) UserUpdate(ctx context.Context, arg UserUpdateParams) (User, e
 	)
 	return i, err
 }
+
+const userVariablesScrub = `-- name: UserVariablesScrub :exec
+UPDATE messages SET variables = NULL WHERE user_id = $1::bigint AND variables IS NOT NULL
+`
+
+func (q *Queries) UserVariablesScrub(ctx context.Context, userID int64) error {
+	_, err := q.db.Exec(ctx, userVariablesScrub, userID)
+	return err
+}
