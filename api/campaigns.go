@@ -327,6 +327,7 @@ func (s *server) campaign(c campaign.Overview) openapi.Campaign {
 		SegmentID:               c.SegmentID,
 		SegmentQuery:            c.SegmentQuery,
 		SubscriptionTopicID:     c.SubscriptionTopicID,
+		BuiltIn:                 c.BuiltIn,
 		Status:                  openapi.CampaignStatus(c.Status),
 		StatusReason:            none(c.StatusReason),
 		RateLimitPerSecond:      c.RatePerSecond,

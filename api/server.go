@@ -42,7 +42,6 @@ type Deps struct {
 	DefaultRegion  string   // ISO 3166 alpha-2, of numbers without a country code; optional
 	AccountSID     string   // the provider's account that webhooks must come from
 	TwilioTokens   []string // that may have signed a webhook: the present one first, then those being rotated out
-	Replies        Replies  // to keywords; optional
 	// ErrorMeaning says in one plain sentence what the provider's error code means.
 	ErrorMeaning func(code int) string
 }
@@ -57,6 +56,7 @@ type Store interface {
 	segmentStore
 	topicStore
 	keywordStore
+	replyStore
 	templateStore
 	campaignStore
 	senderStore

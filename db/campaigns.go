@@ -240,7 +240,7 @@ func toOverview(c dbsqlc.Campaign, t dbsqlc.Template) campaign.Overview {
 func toCampaign(c dbsqlc.Campaign) campaign.Campaign {
 	return campaign.Campaign{
 		ID: int64(c.ID), Topic: c.Topic, TemplateID: int64(c.TemplateID), SegmentID: cast[int64](c.SegmentID), SegmentQuery: c.SegmentQuery,
-		SubscriptionTopicID: cast[int64](c.SubscriptionTopicID), Status: campaign.Status(c.Status), StatusReason: c.StatusReason,
+		SubscriptionTopicID: cast[int64](c.SubscriptionTopicID), BuiltIn: c.ReplySenderID != nil, Status: campaign.Status(c.Status), StatusReason: c.StatusReason,
 		RatePerSecond: int(c.RateLimitPerSecond), Priority: campaign.Priority(c.Priority), FailureThreshold: int(c.FailureThresholdPercent),
 		Canary: int(c.CanaryPercent), QuietStart: cast[int](c.QuietStart), QuietEnd: cast[int](c.QuietEnd), Timezone: c.Timezone,
 		ScheduleTime: c.ScheduleTime, Trigger: campaign.Trigger(c.Trigger), TriggerName: c.TriggerName, CreatedAt: c.CreatedAt, UpdatedAt: c.UpdatedAt,

@@ -87,7 +87,9 @@ func (s *Store) receive(ctx context.Context, m inbound.Message, now time.Time) (
 			return inbound.Reception{}, err
 		}
 		if next == user.Stop {
-			return r, s.Withdraw(ctx, sender.ID, string(compliance.Stopped), now)
+			if err := s.Withdraw(ctx, sender.ID, string(compliance.Stopped), now); err != nil {
+				return inbound.Reception{}, err
+			}
 		}
 	}
 	if topic.ID != 0 {
@@ -97,7 +99,8 @@ func (s *Store) receive(ctx context.Context, m inbound.Message, now time.Time) (
 		}
 		r.Changed = r.Changed || subscribed
 	}
-	return r, nil
+	kind := inbound.ReplyTo(m, intent.Action, consent, r.Changed, topic.ID != 0)
+	return r, s.reply(ctx, m, kind, sender.ID, []string{sender.Language, intent.Locale}, topic, now)
 }
 
 // topicOf finds the topic that a message subscribes to, or ends; its ID is 0 when there is none, or the message is about

@@ -12,6 +12,7 @@ import (
 	"github.com/event-stream-engine/ese/db/internal/dbsqlc"
 	"github.com/event-stream-engine/ese/internal/campaign"
 	"github.com/event-stream-engine/ese/internal/compliance"
+	"github.com/event-stream-engine/ese/internal/inbound"
 	"github.com/event-stream-engine/ese/internal/ledger"
 	"github.com/event-stream-engine/ese/internal/message"
 	"github.com/event-stream-engine/ese/internal/phone"
@@ -33,6 +34,9 @@ func (s *Store) Delivery(ctx context.Context, runID int64, seq int) (ledger.Deli
 	}
 	if r.SubscriptionTopicID != nil {
 		d.Subscribed = &r.Subscribed
+	}
+	if r.Reply != nil {
+		d.Reply = &compliance.Reply{Stop: inbound.ReplyKind(*r.Reply) == inbound.ReplyStop, AskedAt: r.CreatedAt}
 	}
 	if r.UserID == nil || r.PhoneNumber == nil || r.ConsentState == nil {
 		return d, nil
@@ -94,7 +98,7 @@ func (s *Store) Begin(ctx context.Context, d ledger.Delivery, a ledger.Attempt, 
 		return "", fmt.Errorf("steps: %w", err)
 	}
 	row, err := s.q(ctx).AttemptBegin(ctx, dbsqlc.AttemptBeginParams{
-		CampaignID: int32(d.CampaignID), UserID: d.UserID, SendingStatuses: sendingStatuses, SendableConsents: sendableConsents,
+		CampaignID: int32(d.CampaignID), UserID: d.UserID, SendingStatuses: sendingStatuses, SendableConsents: consentsOf(d),
 		MessageID: d.MessageID, AttemptID: a.ID, LeaseUntil: a.LeaseUntil, GrantedAt: &a.GrantedAt, Now: a.StartedAt,
 		BodySha256: a.BodySHA256[:], Steps: raw,
 	})
@@ -103,7 +107,7 @@ func (s *Store) Begin(ctx context.Context, d ledger.Delivery, a ledger.Attempt, 
 		return "", translate(err, "attempt")
 	case !campaign.Status(row.CampaignStatus).MaySend():
 		return ledger.NotRunning, nil
-	case !user.ConsentState(row.ConsentState).Sendable():
+	case !d.MayBegin(user.ConsentState(row.ConsentState)):
 		return ledger.NotConsenting, nil
 	case row.AttemptNumber == 0:
 		return ledger.NotMine, nil
@@ -117,6 +121,14 @@ var (
 	sendingStatuses  = namesOf(campaign.Statuses(), campaign.Status.MaySend)
 	sendableConsents = namesOf(user.ConsentStates(), user.ConsentState.Sendable)
 )
+
+// consentsOf are the states of consent in which a send of the delivery may begin.
+func consentsOf(d ledger.Delivery) []string {
+	if d.Reply == nil {
+		return sendableConsents
+	}
+	return namesOf(user.ConsentStates(), d.MayBegin)
+}
 
 func namesOf[T ~string](all []T, keep func(T) bool) []string {
 	var names []string

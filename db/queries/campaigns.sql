@@ -17,8 +17,9 @@ SELECT EXISTS (SELECT 1 FROM templates t WHERE t.id = @template_id) AS template_
 SELECT sqlc.embed(c), sqlc.embed(t) FROM campaigns c JOIN templates t ON t.id = c.template_id WHERE c.id = @id;
 
 -- name: CampaignList :many
+-- Those that people made; the built-in ones are not among them.
 SELECT sqlc.embed(c), sqlc.embed(t) FROM campaigns c JOIN templates t ON t.id = c.template_id
-WHERE (sqlc.narg(status)::text IS NULL OR c.status = sqlc.narg(status)) AND (sqlc.narg(before)::integer IS NULL OR c.id < sqlc.narg(before))
+WHERE c.reply_sender_id IS NULL AND (sqlc.narg(status)::text IS NULL OR c.status = sqlc.narg(status)) AND (sqlc.narg(before)::integer IS NULL OR c.id < sqlc.narg(before))
 ORDER BY c.id DESC LIMIT @at_most;
 
 -- name: RunsNewest :many
@@ -26,7 +27,7 @@ ORDER BY c.id DESC LIMIT @at_most;
 SELECT DISTINCT ON (campaign_id) * FROM campaign_runs WHERE campaign_id = ANY(@campaign_ids::integer[]) ORDER BY campaign_id, number DESC;
 
 -- name: CampaignCount :one
-SELECT count(*) FROM campaigns WHERE (sqlc.narg(status)::text IS NULL OR status = sqlc.narg(status));
+SELECT count(*) FROM campaigns WHERE reply_sender_id IS NULL AND (sqlc.narg(status)::text IS NULL OR status = sqlc.narg(status));
 
 -- name: CampaignLockPlan :one
 SELECT * FROM campaigns WHERE id = @id FOR UPDATE;

@@ -18,7 +18,7 @@ SELECT m.user_id, m.intent, m.inserted FROM m;
 
 -- name: InboundSenderLock :one
 -- The person whose number it is, else the one whose number is their WhatsApp id.
-SELECT id, consent_state FROM users WHERE phone_number IN (@phone_number, @other_number)
+SELECT id, consent_state, coalesce(attributes->>'language', '')::text AS language FROM users WHERE phone_number IN (@phone_number, @other_number)
 ORDER BY (phone_number = @phone_number) DESC LIMIT 1 FOR UPDATE;
 
 -- name: InboundSenderInsert :exec

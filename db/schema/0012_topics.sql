@@ -34,7 +34,26 @@ ALTER TABLE inbound_messages ADD COLUMN keyword text NOT NULL DEFAULT '',  -- wh
     DROP CONSTRAINT inbound_messages_intent_known,
     ADD CONSTRAINT inbound_messages_intent_known CHECK (intent IN ('stop', 'start', 'help', 'subscribe', 'unsubscribe', 'none'));
 
+-- Texts of automatic replies that stand for the standard ones.
+CREATE TABLE replies (
+    kind   text NOT NULL,
+    locale text NOT NULL,
+    text   text NOT NULL,  -- '': nothing is replied
+    PRIMARY KEY (kind, locale),
+    CONSTRAINT replies_kind_known CHECK (kind IN ('stop', 'start', 'help', 'subscribed', 'unsubscribed', 'unknown_topic'))
+);
+
+-- Replies are messages of the ledger like any other, of one built-in campaign for each sender that they come from.
+ALTER TABLE campaigns ADD COLUMN reply_sender_id integer REFERENCES senders (id),  -- NULL: not a built-in one
+    ADD CONSTRAINT campaigns_one_for_replies UNIQUE (reply_sender_id);
+ALTER TABLE messages ADD COLUMN reply text;  -- the kind of the reply that it is; NULL: none
+CREATE INDEX messages_replies ON messages (user_id, created_at) WHERE reply IS NOT NULL;
+
 -- +goose Down
+DROP INDEX messages_replies;
+ALTER TABLE messages DROP COLUMN reply;
+ALTER TABLE campaigns DROP CONSTRAINT campaigns_one_for_replies, DROP COLUMN reply_sender_id;
+DROP TABLE replies;
 UPDATE inbound_messages SET intent = 'none' WHERE intent IN ('subscribe', 'unsubscribe');
 ALTER TABLE inbound_messages DROP CONSTRAINT inbound_messages_intent_known,
     ADD CONSTRAINT inbound_messages_intent_known CHECK (intent IN ('stop', 'start', 'help', 'none')),

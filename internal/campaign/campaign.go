@@ -68,6 +68,7 @@ type Campaign struct {
 	Canary              int      // percent of the audience that is sent to, and awaited, first; 0: nobody
 	Trigger             Trigger  // "" is ByOperator
 	TriggerName         string   // with OnEvent its name, with OnKeyword the word as it is compared; else ""
+	BuiltIn             bool     // it carries the engine's own replies: nobody plans it
 	QuietStart          *int     // minutes after local midnight; both or neither
 	QuietEnd            *int
 	Timezone            string // IANA; for people without a zone of their own

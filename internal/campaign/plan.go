@@ -129,7 +129,10 @@ func (c Campaign) Changes(to Campaign) []string {
 func (c Campaign) Edit(to Campaign, now time.Time) (Campaign, error) {
 	edited := to
 	edited.ID, edited.Status, edited.StatusReason = c.ID, c.Status, c.StatusReason
-	edited.CreatedAt, edited.UpdatedAt = c.CreatedAt, now
+	edited.BuiltIn, edited.CreatedAt, edited.UpdatedAt = c.BuiltIn, c.CreatedAt, now
+	if c.BuiltIn {
+		return c, IsBuiltIn()
+	}
 	if c.Status == Draft {
 		return edited, edited.Check(now)
 	}
@@ -153,10 +156,15 @@ func (c Campaign) Edit(to Campaign, now time.Time) (Campaign, error) {
 	return edited, nil
 }
 
+// IsBuiltIn is why the plan of a built-in campaign stays as it is.
+func IsBuiltIn() error {
+	return fault.New(fault.Conflict, "this campaign is built in and carries the automatic replies: it can be paused and resumed; its texts are those of /api/v1/replies")
+}
+
 // Replace is Edit for a plan that is given as a whole, where what was left out has its default. Of a campaign under way
 // it changes the rate alone: nobody is to lose quiet hours by not naming them.
 func (c Campaign) Replace(to Campaign, now time.Time) (Campaign, error) {
-	if c.Status.Active() {
+	if c.Status.Active() && !c.BuiltIn {
 		var held []fault.Field
 		for _, name := range c.Changes(to) {
 			if name != "rate_limit_per_second" {

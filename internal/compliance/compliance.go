@@ -33,6 +33,8 @@ const (
 	MissingVariable Reason = "missing_variable"
 	EmptyBody       Reason = "empty_body"
 	TooLong         Reason = "too_long"
+	ReplyTooLate    Reason = "reply_too_late" // what it answers was written too long ago
+	ReplyOutdated   Reason = "reply_outdated" // the person has said something else since
 )
 
 // Step names one of the checks, in the order in which they are made.
@@ -66,6 +68,7 @@ type Input struct {
 	DefaultZone string
 	Quiet       QuietHours
 	Content     Content
+	Reply       *Reply // nil: it answers nothing
 }
 
 // Content is what is known of the rendered message.
@@ -93,8 +96,11 @@ type Finding struct {
 	Detail string `json:"detail,omitempty"`
 }
 
-// Evaluate checks consent, quiet hours and content, in this order.
+// Evaluate checks consent, quiet hours and content, in this order; of a reply only consent and content.
 func Evaluate(in Input) Verdict {
+	if in.Reply != nil {
+		return in.Reply.evaluate(in)
+	}
 	var verdict Verdict
 	found := func(step Step, result Result, detail string) {
 		verdict.Steps = append(verdict.Steps, Finding{step, result, detail})

@@ -14,6 +14,7 @@ type Message struct {
 	SID        string // the provider's id; a second delivery has the same
 	Channel    message.Channel
 	From       phone.Number // "" when the sender is not a phone number
+	To         phone.Number // our address; "" when it is not a phone number
 	WhatsAppID phone.Number // not always the sender's number; "" when there is none
 	Body       string
 	ButtonText string // the label of a button that was tapped

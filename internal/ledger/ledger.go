@@ -41,6 +41,8 @@ type Delivery struct {
 	Consent    user.ConsentState
 	Zones      []string
 
+	Reply *compliance.Reply // nil: the message answers none of the person's
+
 	Channel message.Channel
 	Content string // the template's text
 	Sender  string // E.164
@@ -54,8 +56,16 @@ func (d Delivery) Check(now time.Time) (compliance.Verdict, string) {
 	}
 	content.Length, content.MaxLength = render.Length(content.Body), render.MaxLength(d.Channel)
 	return compliance.Evaluate(compliance.Input{
-		Now: now, Consent: d.Consent, Subscribed: d.Subscribed, Zones: d.Zones, DefaultZone: d.Timezone, Quiet: d.Quiet, Content: content,
+		Now: now, Reply: d.Reply, Consent: d.Consent, Subscribed: d.Subscribed, Zones: d.Zones, DefaultZone: d.Timezone, Quiet: d.Quiet, Content: content,
 	}), content.Body
+}
+
+// MayBegin tells whether a send of the delivery may begin while the person's consent is this.
+func (d Delivery) MayBegin(consent user.ConsentState) bool {
+	if d.Reply != nil {
+		return d.Reply.Answers(consent)
+	}
+	return consent.Sendable()
 }
 
 // Run is a run together with what its campaign says at this moment.
@@ -321,6 +331,9 @@ type Enlistment struct {
 	DedupeKey string
 	// Variables go before the person's attributes when the text is made; nil for none.
 	Variables user.Attributes
+	// Reply is the kind of reply that the message is, to what the person has just written; "" for none. Whether a reply is
+	// sent is judged by that message, not by the person's consent.
+	Reply string
 }
 
 // Enlisted is what became of an Enlistment.

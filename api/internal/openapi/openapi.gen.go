@@ -344,6 +344,36 @@ func (e ReadinessStatus) Valid() bool {
 	}
 }
 
+// Defines values for ReplyKind.
+const (
+	ReplyKindHelp         ReplyKind = "help"
+	ReplyKindStart        ReplyKind = "start"
+	ReplyKindStop         ReplyKind = "stop"
+	ReplyKindSubscribed   ReplyKind = "subscribed"
+	ReplyKindUnknownTopic ReplyKind = "unknown_topic"
+	ReplyKindUnsubscribed ReplyKind = "unsubscribed"
+)
+
+// Valid indicates whether the value is a known member of the ReplyKind enum.
+func (e ReplyKind) Valid() bool {
+	switch e {
+	case ReplyKindHelp:
+		return true
+	case ReplyKindStart:
+		return true
+	case ReplyKindStop:
+		return true
+	case ReplyKindSubscribed:
+		return true
+	case ReplyKindUnknownTopic:
+		return true
+	case ReplyKindUnsubscribed:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for RunKind.
 const (
 	RunKindRetry   RunKind = "retry"
@@ -459,10 +489,13 @@ type AttemptState string
 // Example: {"age":31,"city":"Colombo","name":"Arjuna Silva"}
 type Attributes = json.RawMessage
 
-// Campaign Example: {"audience_size":null,"canary_percent":0,"channel":"whatsapp","completed_at":null,"created_at":"2026-11-21T22:38:59Z","failure_threshold_percent":20,"id":1,"priority":"bulk","quiet_hours_end":null,"quiet_hours_start":null,"rate_limit_per_second":1,"schedule_time":null,"segment_id":2,"segment_query":null,"started_at":null,"status":"DRAFT","status_reason":null,"subscription_topic_id":null,"template":{"channel":"whatsapp","id":1,"name":"Welcome Message","version":1},"template_id":1,"timezone":"UTC","topic":"API Demo Campaign","updated_at":"2026-11-21T22:38:59Z"}
+// Campaign Example: {"audience_size":null,"built_in":false,"canary_percent":0,"channel":"whatsapp","completed_at":null,"created_at":"2026-11-21T22:38:59Z","failure_threshold_percent":20,"id":1,"priority":"bulk","quiet_hours_end":null,"quiet_hours_start":null,"rate_limit_per_second":1,"schedule_time":null,"segment_id":2,"segment_query":null,"started_at":null,"status":"DRAFT","status_reason":null,"subscription_topic_id":null,"template":{"channel":"whatsapp","id":1,"name":"Welcome Message","version":1},"template_id":1,"timezone":"UTC","topic":"API Demo Campaign","updated_at":"2026-11-21T22:38:59Z"}
 type Campaign struct {
 	// AudienceSize Recipients of the newest run; null before its audience is frozen.
 	AudienceSize *int64 `json:"audience_size"`
+
+	// BuiltIn It carries the automatic replies from one sender; not listed among the campaigns.
+	BuiltIn bool `json:"built_in"`
 
 	// CanaryPercent Share of the audience whose receipts are awaited before the rest is sent to; 0 is none.
 	CanaryPercent int     `json:"canary_percent"`
@@ -1217,6 +1250,34 @@ type RecipientList struct {
 	Recipients []Recipient `json:"recipients"`
 	Total      int64       `json:"total"`
 }
+
+// Replies defines model for Replies.
+type Replies struct {
+	Replies []Reply `json:"replies"`
+
+	// Standard Used for the kinds that have no text in `replies`.
+	Standard []Reply `json:"standard"`
+}
+
+// RepliesWrite Example: {"replies":[{"kind":"help","locale":"en","text":"Write to help@example.com. Reply STOP to opt out."}]}
+type RepliesWrite struct {
+	Replies []Reply `json:"replies"`
+}
+
+// Reply Example: {"kind":"help","locale":"en","text":"Write to help@example.com. Reply STOP to opt out."}
+type Reply struct {
+	// Kind What the reply answers. `unknown_topic` is for `SUBSCRIBE` and `UNSUBSCRIBE` with a topic that is not known.
+	Kind ReplyKind `json:"kind"`
+
+	// Locale The language.
+	Locale string `json:"locale"`
+
+	// Text `{topic}` stands for the topic's name in `subscribed` and `unsubscribed`. Empty: nothing is replied.
+	Text string `json:"text"`
+}
+
+// ReplyKind What the reply answers. `unknown_topic` is for `SUBSCRIBE` and `UNSUBSCRIBE` with a topic that is not known.
+type ReplyKind string
 
 // Run defines model for Run.
 type Run struct {
@@ -2072,6 +2133,9 @@ type SetKeywordsJSONRequestBody = KeywordsWrite
 // DecideMessageJSONRequestBody defines body for DecideMessage for application/json ContentType.
 type DecideMessageJSONRequestBody = MessageDecision
 
+// SetRepliesJSONRequestBody defines body for SetReplies for application/json ContentType.
+type SetRepliesJSONRequestBody = RepliesWrite
+
 // CreateSegmentJSONRequestBody defines body for CreateSegment for application/json ContentType.
 type CreateSegmentJSONRequestBody = SegmentWrite
 
@@ -2209,6 +2273,12 @@ type ServerInterface interface {
 	// ListInbound List inbound messages
 	// (GET /api/v1/monitoring/inbound)
 	ListInbound(c *gin.Context, params ListInboundParams)
+	// GetReplies List the automatic replies
+	// (GET /api/v1/replies)
+	GetReplies(c *gin.Context)
+	// SetReplies Replace the texts of automatic replies
+	// (PUT /api/v1/replies)
+	SetReplies(c *gin.Context)
 	// GetCampaignSummary Summarise a campaign
 	// (GET /api/v1/reporting/campaigns/{id}/summary)
 	GetCampaignSummary(c *gin.Context, id ID, params GetCampaignSummaryParams)
@@ -3310,6 +3380,32 @@ func (siw *ServerInterfaceWrapper) ListInbound(c *gin.Context) {
 	}
 
 	siw.Handler.ListInbound(c, params)
+}
+
+// GetReplies operation middleware
+func (siw *ServerInterfaceWrapper) GetReplies(c *gin.Context) {
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.GetReplies(c)
+}
+
+// SetReplies operation middleware
+func (siw *ServerInterfaceWrapper) SetReplies(c *gin.Context) {
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.SetReplies(c)
 }
 
 // GetCampaignSummary operation middleware
@@ -4416,6 +4512,8 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 	router.GET(options.BaseURL+"/api/v1/topics/:id/subscribers", wrapper.ListSubscribers)
 	router.GET(options.BaseURL+"/api/v1/keywords", wrapper.GetKeywords)
 	router.PUT(options.BaseURL+"/api/v1/keywords", wrapper.SetKeywords)
+	router.GET(options.BaseURL+"/api/v1/replies", wrapper.GetReplies)
+	router.PUT(options.BaseURL+"/api/v1/replies", wrapper.SetReplies)
 	router.GET(options.BaseURL+"/api/v1/segments", wrapper.ListSegments)
 	router.POST(options.BaseURL+"/api/v1/segments", wrapper.CreateSegment)
 	router.DELETE(options.BaseURL+"/api/v1/segments/:id", wrapper.DeleteSegment)
@@ -8695,6 +8793,291 @@ type ListInbounddefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response ListInbounddefaultApplicationProblemPlusJSONResponse) VisitListInboundResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetRepliesRequestObject struct {
+}
+
+type GetRepliesResponseObject interface {
+	VisitGetRepliesResponse(w http.ResponseWriter) error
+}
+
+type GetReplies200JSONResponse Replies
+
+func (response GetReplies200JSONResponse) VisitGetRepliesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetReplies400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response GetReplies400ApplicationProblemPlusJSONResponse) VisitGetRepliesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetReplies401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response GetReplies401ApplicationProblemPlusJSONResponse) VisitGetRepliesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetReplies403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response GetReplies403ApplicationProblemPlusJSONResponse) VisitGetRepliesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetReplies500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response GetReplies500ApplicationProblemPlusJSONResponse) VisitGetRepliesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetReplies503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response GetReplies503ApplicationProblemPlusJSONResponse) VisitGetRepliesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetRepliesdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetRepliesdefaultApplicationProblemPlusJSONResponse) VisitGetRepliesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetRepliesRequestObject struct {
+	Body *SetRepliesJSONRequestBody
+}
+
+type SetRepliesResponseObject interface {
+	VisitSetRepliesResponse(w http.ResponseWriter) error
+}
+
+type SetReplies200JSONResponse Replies
+
+func (response SetReplies200JSONResponse) VisitSetRepliesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetReplies400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response SetReplies400ApplicationProblemPlusJSONResponse) VisitSetRepliesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetReplies401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response SetReplies401ApplicationProblemPlusJSONResponse) VisitSetRepliesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetReplies403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response SetReplies403ApplicationProblemPlusJSONResponse) VisitSetRepliesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetReplies413ApplicationProblemPlusJSONResponse struct {
+	PayloadTooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response SetReplies413ApplicationProblemPlusJSONResponse) VisitSetRepliesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetReplies415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response SetReplies415ApplicationProblemPlusJSONResponse) VisitSetRepliesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetReplies422ApplicationProblemPlusJSONResponse struct {
+	UnprocessableContentApplicationProblemPlusJSONResponse
+}
+
+func (response SetReplies422ApplicationProblemPlusJSONResponse) VisitSetRepliesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetReplies500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response SetReplies500ApplicationProblemPlusJSONResponse) VisitSetRepliesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetReplies503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response SetReplies503ApplicationProblemPlusJSONResponse) VisitSetRepliesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetRepliesdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response SetRepliesdefaultApplicationProblemPlusJSONResponse) VisitSetRepliesResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -13786,6 +14169,12 @@ type StrictServerInterface interface {
 	// ListInbound List inbound messages
 	// (GET /api/v1/monitoring/inbound)
 	ListInbound(ctx context.Context, request ListInboundRequestObject) (ListInboundResponseObject, error)
+	// GetReplies List the automatic replies
+	// (GET /api/v1/replies)
+	GetReplies(ctx context.Context, request GetRepliesRequestObject) (GetRepliesResponseObject, error)
+	// SetReplies Replace the texts of automatic replies
+	// (PUT /api/v1/replies)
+	SetReplies(ctx context.Context, request SetRepliesRequestObject) (SetRepliesResponseObject, error)
 	// GetCampaignSummary Summarise a campaign
 	// (GET /api/v1/reporting/campaigns/{id}/summary)
 	GetCampaignSummary(ctx context.Context, request GetCampaignSummaryRequestObject) (GetCampaignSummaryResponseObject, error)
@@ -14912,6 +15301,72 @@ func (sh *strictHandler) ListInbound(ctx *gin.Context, params ListInboundParams)
 		sh.options.HandlerErrorFunc(ctx, err)
 	} else if validResponse, ok := response.(ListInboundResponseObject); ok {
 		if err := validResponse.VisitListInboundResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// GetReplies operation middleware
+func (sh *strictHandler) GetReplies(ctx *gin.Context) {
+	var request GetRepliesRequestObject
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetReplies(ctx, request.(GetRepliesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetReplies")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(GetRepliesResponseObject); ok {
+		if err := validResponse.VisitGetRepliesResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// SetReplies operation middleware
+func (sh *strictHandler) SetReplies(ctx *gin.Context) {
+	var request SetRepliesRequestObject
+
+	var body SetRepliesJSONRequestBody
+	var err error
+	// A request validator built on kin-openapi's openapi3filter with
+	// KeepValidatedValue leaves the value it validated on the body. Bind
+	// that value, matching member names exactly, so the handler receives
+	// what was validated instead of a second, case-insensitive decode.
+	if vb, ok := ctx.Request.Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+		err = ctx.ShouldBindJSON(&body)
+	} else if binding.Validator != nil {
+		// ShouldBindJSON runs the struct validator after decoding; keep that.
+		err = binding.Validator.ValidateStruct(&body)
+	}
+	if err != nil {
+		sh.options.RequestErrorHandlerFunc(ctx, err)
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.SetReplies(ctx, request.(SetRepliesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "SetReplies")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(SetRepliesResponseObject); ok {
+		if err := validResponse.VisitSetRepliesResponse(ctx.Writer); err != nil {
 			sh.options.ResponseErrorHandlerFunc(ctx, err)
 		}
 	} else if response != nil {
@@ -16071,315 +16526,325 @@ func (sh *strictHandler) GetReadiness(ctx *gin.Context) {
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7L2Lchu3tjb4KjicM5U4oShKlu2YqqlTiu3seBJfxpJ3po7lUYPdIImoCTAAWrTiX1PzNPNg8yRTWLg0",
-	"uhtNNnWznZ9Vu3ZksonGZa2Fdf3W517K5wvOCFOyN/rcW2CB50QRAf96VgjJhf4rIzIVdKEoZ71R72RG",
-	"UMLIJ3WWwhMJ4hOkZgQt8JSgMZlwQQa9fo/qh/8qiLjs9XsMz0lv1DO/6PV7Mp2ROdaDz/Gn3wmbqllv",
-	"9Ghvv9+bU+b+vdfvLbBSROiR/q8PRzv/jXf+Hu48Pfvfdj7++J+9fk9dLvSoUgnKpr2rq37v5fP4hGmG",
-	"pvSCMIQVSgXB+is/yQVWs3KONOv1e4L8VVBBst5IiYKE851wMcdKP8fU44NeXy+Azot5b7S/d/Dk4KeH",
-	"jw+ewCrMh3t+lpQpMiXCTDMj8wVXhKWXv5HL5pRf4XMiEVVI4glBiiNBFgQrpGZUIj03ItUhSmdcEobG",
-	"l7D9Kc5zIvqIkSWacIEITmf6B2yqBxgTlHEGB0M+4fki11N6ONmbDLMDsvN4MpzsHOAh2XmaPXy8M8QP",
-	"8aPxXvYk3Ru6TZoRnBFRblOwhB29hpYz3X/0aNWZ/sfO/912lL/TOVXNrfmVL9Ecs0sk+FLqlWEml0To",
-	"g51zqdooL4fRwklmZIKLXPVGj4bhIQ6Ha0/v7Ywz8rqYj0kLezD4DlGGXgz2Hh8cIqokSn5M0Bxf6pNY",
-	"CqoUYSj5X/d/TgboCCXLGVYSLxajBC0EmdBPiEqE85wvSVY9sx+fHjx5srf/8ODR4ydxAl7o6Z2ZOawk",
-	"5eCYDoaVUzqIcd7HH0b/hf7rw4/DnacfPwx3nqLvHwxaGfEdSemCEqZeCMHFM56R5la9YfklmhMp8ZRI",
-	"tKRqZgic6J94qSL4Bc2I+E62HS08fpbqV9RWtzFf+lm/I1jqOXadsoDn22Zovm1jkccHqzjEiry1+3ys",
-	"sFq7x5SZ6Ur9cNts4cvKZP9TkElv1Ptfdsv7Ytd8K3dfmbHN62FGBevAG/Z0RcEO4Q9GlkQqtJwRhnIy",
-	"UYgXrbwsCnbjkz7B8rztskgUludnNEuQmoHQJahY5BxnaImllTckg9NvuUPsAN0ukqKAJwOKePg4dtQn",
-	"fEFTM+fYK/W3Z3d/eV2Z8YlUP/OMElAV3ksiXs4XXIC8TjlThMGfeLHIaQq37e6flqG8KPvwuYenxMie",
-	"lKpLuPcUFrjX12NIwtSZocVR783bk7OXr8vV/iIwO0evqL7yev0eT9Nigd0R6psPPq5IwlB0Pnncu+rb",
-	"1+8/9a8/YoXA2Qwvik6T+JfAKUF/0Nwwd2USz3mqeGQOXtAHk3nSu/oYnhJVZC7X8Z3Z73ck5SLrXcFJ",
-	"vjS/2xsO7SXmPvDHiIXAmpE+7Uz5jv3sw0d9MoN3eGlZGYhtXuSKLrBQu5pmdjKsYGrlJHGWUb1WnL8V",
-	"fEGEAlqY4FySfm8RfPS5N6E5iXOa/sbcjnpLkSJ5LuGfhlA1d3mSHVOGQQo0OaMk+A/mZR/9U3z8J0mV",
-	"odvq+4/g7UYkEuTXiyaU5BlK9JcJ+j4ZpPIi6aNkoHfJ/5Enh+j9yS87Pz3oIy4QRv/78ZvXCLZXizYB",
-	"xyIH6IVWwsy/0EwLj1OWhBSRoO+5QOaj5AHCLAMdYYYvCMIoqVCgfdZ+ljw4ROSCiEvE1YwIdE60apHy",
-	"OdEiCmGlBB0XivT1oKcM1kj0K6WeIGbI7AwqWEYESvzzMkEZR4rzAXoxX6hLdIHzgkgk8SViHPTJwSk7",
-	"ZUfo2fG/zRbCwpBREM1ppnCQWBAkibYqFMm0mpry+Rz3kSRzmvKcsz5SeKz3L/kfoAbpnxmZq7UftMgx",
-	"Ze7C+J7xU5YTnGmF9m8iuNQ/XOSFRJJOWd8pgGjvEUpnWOBUGzIPyj2xA/VRoqViAnudAL0m9iE05jwn",
-	"mMm+Vr0QySVBVJ4yRT4p2EYE52QH0vrZEl/CMgenrCF3DWHKhT4uYIOfcfbOSM4VUnIh+Dgn8x+dtOx2",
-	"Cb81v4qRuWYzK7BRihnjSmugguBsoMXGM84mOU3vfUoLQTQVG01Es/uYZpr1YVKgM97njI6YYyNQJmES",
-	"v8CcMsLue2s0J+c4PZcgmGTKFwQm9JJppRDn9747bwqBwFYyqlrOpxJEtZMdlry0xgQTfc3VL7xg2T1v",
-	"nNDcihhHsnCWL0znLb7UytsJ579jMSX3fZxjnl3qiSnOUa4nAJN6z3ChZlzQv8m97tNrrukLLi0tCrAW",
-	"7zRD4Bow07rANMfj/F736QhlZEFYRlgKe5XxpbYLxCXCU0yZndpC8FSrKOOcPCsndp9nad+FwOKbFJJk",
-	"hygBkSETUGEMz4IKIe2sZbHQmhrJXpGM4hNQS74MBep7H2m9yBiBWkWDt6KMEwnkoPC5poMrp43CvXWU",
-	"prxgCvwxsqLBf+45y/JsQcSZJCnXXK8V0Ku6Ehh9smGtXhABd6/UxCA000yJlsuDXtSKCxW/2AuaemC/",
-	"upy3WKWztersugU/6r7e0NG03tN0rfUpReYLoKzqjFIsBG0zy8daPwDVS9u4ghiS1SRDFcITpc8lTclC",
-	"YZaC54AVuRUTxsisaeWaDhWmuX7b2kf1YWdnOOLt+2NGGGiUvFCgounZnTO+ZBXbIMOK7Cg6J10mFviL",
-	"oltR9Ti1DOdPqd+bYJqT7Czn/FzG/ZV8oggzu5tTrYfxIs9QRRWLDTxTagGqfxEZ903dPWYdE4dIz9g4",
-	"UpjWVlM8J90WQrOYX6KxfznBkpwVTJnTrUlyIBWQL/rYnOZJtU0gFKYsv0T8wjB09Piar1u/r5VtgB3W",
-	"ZCIJFumMZOANp6qPljMw+GrUVDBPT80tYS2erF8En6O9+G/cXM6k2dC1BCkV1sxmGaDbrkjn7lt1L1hR",
-	"UPrmQnkCh+u9xM7p54REbRlVYuxXfa6W091R1Tiisr4q9QScv0KStXg2E74gLNF2oT/OS6Ie9FFiBBXJ",
-	"EhcacUvpa10Vrm34StNEgsdgTaPvwwcR06Y1muEMUfWgf8oSSyUJ+p6GdpTiefbAWH+EaTn+oaen1ev3",
-	"3CTALoR36g/hZb1+zw4XLLs82iNvirdfTIaS6rLSGM4wsrnsF0RIbWaPL0E7GaB/G2NeW+bgBbg0jgs9",
-	"h0qYwfrGHu5539gznvP5mJferyPxZ8EwOqb5BbYOqHCGEEipHmnV71T3OgXf7shzutjhC7PunQXX3CWs",
-	"Wd3vPcPzBaZTVtNFcJFRwlJyJunfpDfSbKfpmWFxqe/MFNStYb+XzjBjJA+cceDr08M4LrS/FQS7T3r7",
-	"w/3HO3t7O/t7J/v7o4c/jR49/W9L6oUgZ2omiJzxPCtftT80InVP8xLlwuzjuMjPe/3eXwUl6mzGCyHP",
-	"iFYNzCvDj4Ft3BcCK3IGQayqqmU0tazIyRmICvu4JNM5Ydok6432y38aR7p7JhA7/hO4a3rP3x39ctJz",
-	"H5zZ+IV7qhh7sjvzbmf7pebY3PJrdKPtjlgi+oPkwLklEVwQIYGe967K0c7sr/QS/+ZM//L9yTMtF/Xr",
-	"NTG+fYmekzlHnjb6vWKRrTm+htJWI6G6yPHBFuniFzZsAWEMuHdN/BsuGTeY5smJ4H+Tqs7iXPDr7+U6",
-	"DdendTyz/Kxn5N+6nHGptYuU0IUyLI+XmIIrzkwSAjD2dgZnjOKHaGiMaBMqjszFnenqm+eZfeyqzllR",
-	"Bc/6FeE6huCP4mABXF/HC1m365W6gpUb8Xm9ffZ5bfJhG1fDc86mxkmCpXL3kkQLXEhNFHp7zdWiTa74",
-	"Dte0MEcmMT3DCZU1Z2FZ4q17/ioifuorPO39+uvo1avTXiddPyK2bjZgi7hrUD5hmURjMi0YogzuM63y",
-	"msfDlIDm7tXE5udrElooaD9fh7lronmTC/8I2R9/J1FGJpTB7/o208UGp8EAgPNfsfG3fEF3UGi7KMXW",
-	"7ulC28fm6avGldWUN1rv0zIujIUXshNVttx89Xf8ixPITAH3rfmJi7vAG+GXiLP88poXQnjJrtqdE/vc",
-	"cTGfY3HZq9+oncRMeed+bu6IvX8j34S3bzcJHLNPzPjVaQfrr/BfnZfazsvTVp1Y2sROIGpX3RKNizom",
-	"F5uiN9jhulQqr9t+TTWp3HCVza6ZW5XbN2ZkOQ76ncqoz8h8KzvHpb0CdlWLOmtruswa7GQYK65w3olM",
-	"a7RTTrv6Ujfkqo3o5hKMxbJJngGTu5H+EFRB9p4+xSkZoN/IQiEMiX0pnpM+GpMUNANQHTHLfOoLmhPM",
-	"UEYnEyJAM9P6kayZaI1LvDf8aTQcRulu1NvfM9+1XK0HwytwR4Zr3es3yKGuiXp/5qPQmzls85O16ld+",
-	"nL3h2oFuWfEJM1Cb0jfIxfr+w3Dv4399GO48/fg/9j8Mdx5+fDD6MNx5BNlwH/+z11UxussXtipO4Qav",
-	"cTzfl3K0NvnoTrWnE8ixBa9PjlNvP+lZEgFqJKQ1LGc8B1uo5t+w9F5jl3vSr9r0kLvY4nUaw8YpZFWV",
-	"onMiZJn+/eNuPO00UEeCUZ1ACYZtKh5366h6GwisujqqjXSfnznlaEKFyYMUpeYukQQTH9u42AglSmAm",
-	"cWpenDiLPhkX+XkysP+tZVNWvJSV3/f6xi0V80aWa+BTQWQ9AOim6Dw0gswxZfq3oydPnmoGBVfY/l7g",
-	"XXp79P74xXPwggoieX6hL+1mBK0ydCdVNXh5w2J3WywVzXObEa8nF1XBY4Im6gdwo1acx87123Xoa1o6",
-	"4e6tmJi2gl1K2ZgQBqs+REv9hdY/5k70zbVVNCaUTdGEFyxzKbjXVb7qurZRicszqqxglUb2jqhVwr0Z",
-	"pC2jE7I3+vBwOBw+/GhDHBJyBCE+ARPISE4viJ75xwYBVoZZHSk8RJi5rAp9cyiE87wfSWd2KvQ1pGaZ",
-	"4flo2MjoLBj9qyD2+9IMVyQeOkzMFiR9lAR7oP+ZYpaSXH9nMuRksVhovidZMkBHDJWRECu1IP3PVpiQ",
-	"lGYkMzKskp54ykyil1ZrZZlW7VlmBloxbCAYyGhKFKJWZnWyO6p56JV82L3VybDNrasRtN3HVSR63BKl",
-	"TZ69efX29xcnL54nI+/mpFUv52HppNWMagQUFoJemJiMldjOJ3/87NcXz9//DgL03fvXr1++/levX8pU",
-	"/0L999HrZy9+N4/+cvRS/9EQ8fo206/YucACMljgXQJPNLMeWz1Q88q7glm2fYttOOuZMy71345u9LsM",
-	"f30MN8i6IBo79IwX1p/ub0F91aXFvMixohdkhDDEyD29peYXWCJPuH2Ey3843Q2kO0rM6SXuZwSns1Pm",
-	"xuIsNRmyCGeZRMVCH0oCRuKZ8N7+xNBhLVZwQQSekjP73kvQla3CLVsixmUKhX6P+2U1ZF+6wv2Kqn5w",
-	"Xmh9rVV1syFdiBtYQVx3wV/Tp77xfex/cRsOQb/PYOK0uuafl2QwaV7wfvMam5UVJhlqzQnCSsCmN3sK",
-	"DlcuEAS0EePLahwIXID6J9c8Qmczr16z4Tcg40CaQ4Q3z1FJxx23Ykr4VODFjKZnGZUmGE1jztQgHja+",
-	"NGZU32TTc6nQBJI/mDLXwaCrIH+rhwGpEHMh5ViqM+vuaokmqRmRBE3oFIIzS1Ck9XAk65504pOt/HXY",
-	"keT9D0vFonkplBcuJL9r6ZZ0VBb9+FaHiZwJJBs0Ux+4QLk+FpPMRU2OjFNVR14j2HQeC8KyqMb9GjIk",
-	"pgXbXNmupLrNKSti+R/HmrT4BWQbEeTYtyOJ+zf8VZAito3vIbV5iS+dI58RteTifIQSaVZszs7nmmy6",
-	"NH3om9JU3Ah5B/VOWXOWSutzFeUOKA3mHWp9m069VAnjp16e9yGShIQ6pHW1y43fGWrqUVIwt7hPXGRc",
-	"tdyfnV5msnNi8gWqBBq6K5hP1bSgQyiygRxbLqxqLDvOhC/UGS+UPMsKLZHO0iDjpVUEL2ccgn6ZIEs9",
-	"ISqQrRVCY6KWYPrB7aU3qry+Ok4p9GRmZEKEiEuf6nRMvsGEC6Pz6/+xS6Sl7jVeq0eLiprIW+079SbA",
-	"EAiG0KRZzytY4U4ofal6yJVJiMY1U10wQXoEBCN0fSXB2ZrL/p3WhflknXbYEHmiYGdsRWGuKJivvZKg",
-	"rVPIb6+rM/427+Cd9QboqgsfTDZjBtwo8FukKZFyze7BraEZQHOqlxaBdOlfW21qSrn4Rt9EOTJ16a3a",
-	"kffVmpqElZxSTteHoQy/KPKpkaKsb0OtUQrQGqCUhbNpR6LWs+IC52eFyFtp7zuJ9M01yfnS1WSe2N+h",
-	"P8gYvX/ZQor6x52i94ovzta6dG5yOB7qwJ9PWJQbOa3W4HndAI3P1YWER2DxOpPWYX/c3HXngu/ehReI",
-	"kMgcI0phU9GqazNRjbmuJjXV3hbNIK6kRNX5yHXfZmPGxHKLvGmx2OIqbcToXHH1x+/Clos5cnk1pUN/",
-	"jQ+jyTJRIeflfLvlGHcFtHkoalZeTYCscsOdCDqdmguuo6+44fTN9OkXrIIQE435PweNzrAbODo9K8D9",
-	"AuqAK5guOc+WGEeCTs1lGAVrRbDFz9VOMLziw4BL6SZ0wBQjP9bu3q4o2O7eDZJhDyGXCXYCo0zvRMGM",
-	"Om4+EkQJbY1yqa2CnKTdYyOb+5yC86tv+WodyDoiw4y576ReCmTvztHeIVyHlVUObjWg4w+nyxWZ6VvS",
-	"3ZD2amzMbe2deEFERtPYBfOmcaSm+td5X7PMeUsrdJJ0vi3/bV7dost0iymVOCvu2FdJB8jH2SSOdItJ",
-	"+tV8/EZee2sa+9X6FBwvpob9aHosODCoiyHX08SNDgUecLgnrBLoQxI+oR1NOZGIs0M0BOFmwLfyHOGc",
-	"nrsMiVvJBfIL2m+s6HqJ1yFPm8IfSfJJMxn7CyYhtSRLHzYcyTaExpn193xSKMOXgyqA0P3kMVXn/JIZ",
-	"yDl/DX4nEV8y9Ddn5BCV6d/oNXcFybbowMhXszrjR4eo2JirGURUCXUlwF8kc8qT414Lg3XIP79Z9lXE",
-	"yY2RckoCWO5jMqVM2ntAM4SC2Nb1Kyi+6tyttsx3yqSy7pGkXEDyraRvtUrva+WRf/25X56zbDVXU+t5",
-	"efT6CCSIRVUK3HySgHihlQreu8kmqxOfoionh1A7JbT2hBiItNoEOiWehUpOLNk9qs+UNVguOSAosJNz",
-	"2THK/4f+0RH86PjVsQnXz0h63kwDL2v54yWnS8HZ9BARAIyCOHaxGPSuX9WhZ+H04kgyBuh+dk7xDSp/",
-	"H2xSoVeatZXdQjIDxSwlLZuATTlyq4ZuvzdO1ATASkiWoJxkSPEKh9rK+vURdz2RDavYVhS+BFaCn163",
-	"uhdFFi0+KJiiRHOcES1+ERcZEQN04r1zsBsZNb7EBZbSZQl1NhTKgzlWZBFze1orpqPFoX8Bqm4bhgGY",
-	"PlA+lejnkuteojXKdbPsl3ig4TTcNvdDQqvQQJTUq5uzgnPX19wRCcK4Ea7Wp2bih86/ZGKIQcQ4SjKR",
-	"K61IZwjLEsSuj5JAtTTDWmic2LgNWUAWPT/x1SLBvPCYFyKN6lTcgfZBmWaCFzRppu85SYIXFFx1JrjX",
-	"Ik7MC1fAsiYGUNLDAlt1eICSty9eP3/5+l9JcLv1zeNv3p8k4IM3kT4MXxyfvHlrPpWYlqF/KP4Pp22H",
-	"7fVLKEs7pr4CTt687XhxvPXu3TcL9ZKZ/74pIGNM8YW5Scz634MTbxOjuxV1k1zQTJusmo7olO0UC0jW",
-	"7yNf2z3UTGRPGM6oaT1XB18neIIjvAonEIsDlltuTkHyEcJ2hhgpmp4Tpf9KcZ7XbZm1mkK5rm5TNg83",
-	"vCiV1QcLinHMcyxnY45FFrkJU0UvyFmlOKzG6C5xsK+tE0bZFNAaIXGwo+vP+aa964d8ImlhdOaoXXRs",
-	"3NahNVnP09LGvnc1l+n110zOmhJGxMZl5s14x9n+wawN4Md6L8qkLpPlgLPr5QvFX2XzxyCNrXyTjcKB",
-	"Q2X/wATQN04V0eQWfWc1Q100c1hu8n6+0KdC2VkhSSwM6iTvRsPxQq0cD0SzvsBAHHcdWlN5np9VIk/N",
-	"F7w13rERyurpjZaqcZ430ypWJAMQPVxrmPikhLaogp1j5hAyOwesUwcCvz4gamdF2ZgXLDsjF/HYpycd",
-	"cFJe3IxUTRjTn+umEdOGKKyO2CDFJjHFuKVVSsQZuo2M2na0fv7rhW1N2EXvC6PWvzGu1xZbUesovrhk",
-	"FM2jchRnqikCHKZQk7GxY8aVCSPHNLBaOL4WSjOfPazCwT1+ONx77D6y84DMX0JMWgQvlKSZkcn7Bzua",
-	"0NCSsowv9eysDxt+9ORRRPmw8+hAlpuB1LX93i8hbrhbZ3JUgQ/XErmatLxpFw1rJVCNiypwYtWp9+22",
-	"VWYUo79fKMkzj43b1X9xaQKVUA21hJyXMUGCTmcquitQ5B11yQpy6GDAF9g4rjHyHXW+Mwjn1VYepefy",
-	"DJyJ3p5Yj3GuZ7HS3vmF5uQlm/DmXkxoTgz6UsOxJW2fA5I5X86kBDd3Hq6I3Qh209lCkAtKltFIMRhW",
-	"hvGtrDZv6jscVcQZ9KdI8yLrqCJGgN9hXc0ZxTboV4JzNatJBR8xn8G3lyEeVW9vMBwMmyZFG0DjkUEH",
-	"P3VjGeSbWARWRpPrLZdPBZ5/J7vYwtYv5gaMLbps0lCXTLdSIHIN0KWsMOC3RJ7NiZhGc0r5UiI85oVC",
-	"ks8JVPfkWgW+RNYy1hcFnmvleIopcxSmCaKjErBKD7JJZpZMBV/KQ5B+rmgSK5Ts4gXdvdjbpWxKpNo1",
-	"Z7H72Yanr3YtRHBnrcmcU0Rr2o9oTa2VAHrf7Lw77sOtywYL2dw6vQyCg5BKRTKSGTx/s6Du1bP3hDVk",
-	"DmVTpKFyMR3ghew2tGyWwueENdFTV+i2ZULJWlRXj7USeXFFZF9HNpd5GoGUbkXhKYkm3JN+WbbbFBpu",
-	"/jVcnHYoHM/z7WLyyCF4Vu8IvYIzaq/WkmF6ikir0kOHkMg1NDooTePeqPdzkWsjV0sMym1uvlmKT9Ia",
-	"7j19+FP6iOw8wQ/HO0/SR/s746eT4c5w8mjyJN2bPJk8etS8kSozXEXRXkkI5xUsdsUUG+TTlrv0i7aI",
-	"18jHJBYdWRMr8xRVKorlutsP1SuIwYk67bBHpQXFD/t89LzWV++sllNGeqOHzRTCdm3z0Fo0pp+fsXeg",
-	"wcom2qZp6WHuI3ikEnkDQ5gC8DOLQ0wH2MqUkWgmh7s/+z73jbJqlxvV6OVFcjLvWuNVO02YR7+LXhuc",
-	"YhyxqrzKr3PTfjHEKm+Jd4WrqvR/isQXCNKyCCmOKDzZL3v+DNARuzRlxrbHDSRpegUHLCLfE2CGxRzO",
-	"1zRI0QpQ7Da7ndSIyh0bhG7LyEWZyxpWum9U3V6GL8qa9rCUPShff2kcJy8ubGpalda02hNnT9sySLo6",
-	"S9vxMcqEFuPtTNnWEB1xVcGX0z0vdo7lOcnOQITF5wzes4xOqZJhRXoQ1yijUVrlJgLLSHfK/+//+X+h",
-	"p1kHhWdOMorPvFukdnHQnNgUMfAv0BYgTyv/z9IcS0kntpNGR7iIZ9UfWR8kvdg46A7ivCtKfeDFhdwe",
-	"PC/LN2zDk/UC48LDHlaOtkZPrfvTN9RbPYRyJdWNiAogwxotUti7brtJ4ZDNImL4epGWjYU3nZMzgdmU",
-	"mHB0/Dgn2NT22b6zAHKPxjg9H6zwL7fQ+JG3I8F5j+Dl17lAvWM3cn34s22sr4NX9zdyubQ3TNcArkGV",
-	"gp3lC+gKkGIQDil07yOf9LoWhGZ0mc4iZQdpF/618zpKHd+6t8QlG5sWeEpqYdf9atR1v9F49ePn/f7D",
-	"q+8/nO18LBPG9Ic/XT34IZ4yBqv7fKM0MLsBfkl21BWnc+S3zPvHzdY7zNEZyRdRH7kdQEZivP60W0ol",
-	"9O22JHkO15yakUuD28LnCyw2yO5xBHYVCwdJIqLwVta3BoR98zfV9t+/th9uwortlxsXFoSb+2Fjjmki",
-	"VVUPa9PdqLYOXbM7a7bkVWlG1tnaWNM3ctS4zCgvTm+jYugakPbXcXT6ON5NNiDslPR1dD/q6F66DfVT",
-	"K9Kl0tkhnw3fbKvWePYgeQ+cz0v3gbGYHNLJ+hdUytHioIM3c2ySv9rcB2WRhrXitZJtHX22eqwjdiHZ",
-	"FJptc2jwRsLmLaRjmuzKSl1Zpb5Z712bbh00TGrJ5axKqlrDpIqPMhSM5ZHXBEZJzYEMqOzkCmH8rGEZ",
-	"RZuO6uvAkbFxNU+4ODQuggSshASIhBcKYWvhQggg0X8nSJCFqURYpYT46ocxAei98F/wjqa6UxKBXc9z",
-	"klIXM+t643KXllDmDDRuUV6mLqwi51qiQ52u3CgrDuS5dxBGM8xj1Zh5RuSmeASuE2BEtUp92vCZyeBe",
-	"IeWkzTOa4wxg6wBehYsAQKJvKr/AhPE9BG2adx/x68y9no0fWUPgse4gfbxtH93foxqEq0nFnZH5Naf/",
-	"zrxpra5ZOq/92QfTjJ3TCrJqa5Rm0RiSfoldVemS9n0NK+xBfxV81CEwPUOEBahhdRzRUxYCh6Lv54VU",
-	"Dk1ED/2ggjTaR6v6q2k9II66RFWt91qJOyH9X0EjNps1FOJFWHyJKCJsiHZgujt47IhV/duC0yjkOxKP",
-	"uLvcmc76ekDGN3VSyxKLcwNcnmu7tv1Syzd3d3O/4owqLizsUzQNuSUn8yjP0bgwOLOQc9cZz7h7/uih",
-	"TdGtJfB/8axSywetA7v6gq5xZDonUuH54g4RF2+Yh1lNuqxQRiQHs7o/sZzMcskxqgwwKmtphfVmidZS",
-	"3QulDtQiBul1j4Z6LVOzob//FqlaiGLH25oz0ysSJfqhJLScgrLI9ak7G6QmVoD4OhHj2kzCjbG23HY1",
-	"QpfHb9DDvcePd/YQzhczvLN/vR1puISmFsbGNAFyWn14V6xJT3Q9ulvyYiHMITibou/f/fIMPT149OTB",
-	"oNffpA5zhhcLwiCmQKVPBl+fbjgqgzoOrfAUnGDzcU7kaa/X5kWQq0PTCyzKRomULYru6lOQyxm57yiT",
-	"gKHc8nqu2cHADYKLvh6jcskItkBcxgM60Lc4mtHw2vd5992NbdSd11r0dMvfWJmQ1Fzfrycnb4OmZf5l",
-	"B/v7cdmt2tzi55RBGYFtOq+XAe7MwzIqVaIb8TQthCAWU6BcYqUtP3J9+WMC3oY32zazNptDhNH7dy81",
-	"NZHIayEfcDTOMTtfnytiAmFmJ/zmxpj0HcEZZZEuF95GmtOpgeyq8GOvF6AtFVCjuuBSTQVZ95iDtqo8",
-	"xriLLlmnzD6S4U+hhvnqKvyETAXOSBa5O/zU1+AKmoU/M493TorzP1xXrr3CfKm/vKksVzZ9beV4ffs7",
-	"/SA8iA4/qC3Tv64fTjYYdeW6m/kOkN4KF4w9V21y4AtMzaUVMztCaMhIgm/3+710e667FK3nywweX6Ex",
-	"g9fU0m9cGH/bTux6y/ZYjvudZQWAoPXFu63x/9W3QtAAX8vw9fnilSLzWq/3eJv37qkBYdFXa0vB7gGa",
-	"L14LUw9edEhsMTkXXXNvQ/vqGq0yg9fVXdo1//XKQpvVNo/H+2vn5hVhuVt2bZ4InJJshYPztiXE7cev",
-	"mklTjzsmTW1EW3cexNrGmFYU5ZgYUsieNYa8SRip0vXVM9hK3o1na23qQKwCE3d1iFvpEYOtvq5rsYI+",
-	"3NWl+M6gg24Edvq6hjwd9vaHWNk1Ozlri1zO7rc3/kTwvwlrfyNVslyfDwZe/33asFtLHgX7TT92ZWp6",
-	"zU63pNbSOfGBKQczoQ3V68/w2pCwgxYF2vWry/M3E8jw6YIQadrcXX3sx/QTh6Lr8HMriK8WCrAprkE8",
-	"K5WvIjAPXqw1ddhVakrq+AURWXETCMH1pVmtvxlftt3blKV0gfNWeLGNGw60lq68VK2Au4N48p/FbQtq",
-	"OjdFw6++M4qDv7n70uc0ACs6Ao1MuLL/tfKpgC9DGdLsTB7KtAr9BUDhZfnOWmxvJxqaUQxL9snIgSQG",
-	"TOomdYgSWK15SHLT7ZKq0s4qO6Ia7HC3PVEbu2C3dIMWG7RU1xfWrd6aBdvwvgybv9buTXnGJ+1hoQAj",
-	"IIgKjRDjS6t00pwgjHIspqYFie9BCsE0ODCLR4/wlIeYqt0Eyg0udkPk17zZr5GHWCvCvhdlgEhF56BF",
-	"2l0+0+PGavht21ZkW3eWrW36lQ47WNKM2NupYDmRUANjwH4z2tIzZP12tqLz3k4XYId9BC2/uvbqWQEm",
-	"//oGTXPutNPwrdRK319Pn04l1tRWKGsi83GRzW5II8b6rb2LaxXKlUTB+v3nL7lIx+M4Ga8pVI6zaExU",
-	"H5uQVj16EaQr9zxY3t7J/v7o4U+jR0//GxzNleCg9eqY2HJv5OKeHqFk1CN/FTgHvAmcFySIeduc4L1+",
-	"zxZG2y/QkSAYvbfx9dA+j8+pGcm4VtZ1Y1krydbs33P/q0iGczt7OeSExiw2d0bEclVt2Xx9SbV00jUp",
-	"oc0Vbgi8rSkQHkbJZ08hfR867pty5qvkEGE0FbxYoOSz/43so5xPaXplMknNP1By9Pp50kfJm3cm0+X1",
-	"mxOTZaZm5JTJGRdqBr2oP5/aEuwLIuiEkuy0N0Jg5yR92zLfWDNlWgQkngGtgl1raq3RGztbOUKJIWT9",
-	"fq3hun+dMsAhxZTBV5Tp/yefqFTw76ky/0/0f3Jl/p/YPsFhoce1eagTXvnd4JNbGnmhZ7UheKeEv6yu",
-	"tdfs6V/5fiW0/q98ieaYXUIZM8Cgy5lB2erepeGqnQHs4iwDtATLai1BYSIbNrAhdhM3E1s+YallKhVs",
-	"SEBOWs749bLQpD+7TraI3oSYMbKmXcAaiyT4dZlcU9sEP9Xapq6Qcrdjq/k8ka575G7h27TZgmSVrnab",
-	"ncbGxWmRO7MU4KZe7bpSbeOfvsIKCwxOMbgrNO2/K+/a3iv8JxfoGYW1RIA4bn77x+GQ3jP6V0F8I0nI",
-	"Q7kp/H/L/R4/Wm2r1NQ8nGXGRu/9uHew9+jR/sOffvrpcaDUyjOLxQu1rr7sLWweYDW3Src6Z2v9NLT6",
-	"K2VnEw5gxAcH/Z7M+bKiyA0f7gz3T/b2R8PhaDiMKHJ+og2xVgjo6WCjRZShF4O9xwdx1ITmohoOIosV",
-	"kZRIvyYvDHqzgQe3c2PWzYsE6cbtnettZxoRRm03lAUWkrQgItQOqdWUxK5RDQw549DwczlCE7KEbHvs",
-	"wGT0a42nhiqASb8gonNX1JI8Wp1E3p6FGCoEyMCzbSZis+xcVJWz1LZDAiaAQgA7J5LdElS/Rd53tV6O",
-	"YONnVd/wcM0xOm1n6Ph9Zda5yfUDwmFd6Ykbtn06b7FKZ5vcHFFKPmhqgS0Uv0GTpJYSg3DA6LoCt0Tr",
-	"ujomQUdZylTSUIEWghgHpn7joamPchAftoUe9GdCMCXpC+u8v9Qqc5XuA+EdHSaTm17ye1F11/cNium5",
-	"NwDDrydEXBcDxhcA3sA8rhdp1mDuq6/4uHKXbkllLLs1dWfb8qRuVXEMprKB7hi0qKqrGanR1QCkwIrJ",
-	"6RrvUrfWDecOa6SXYZpf7vDJxM7aKHvP9afIf1rp9BCesj8W31prL4YywsWqPiAkqyIOVfGaphsadO2t",
-	"I/TFfvzyucuTD8GvZ3xp3Zu+bKEZXC/xWdaHudv8U916S4Q04RpMVLc91nI17G+2eVGP/W25Tu8GC97r",
-	"FxDsc9+ecOW41lF6y/0bPLExOy+cHbH6Lq68Yt0025rYaFIqJOSAai3ak5Kmq6O3L/u2cNPZW2Hws9ze",
-	"Dq1twrlsbF127OJSY+YG/357vVjWsUqb3M7WNWo5sVH8Rs1CxL6zvZX0NlH0WbPS1X+gP0ie8jkxFtFn",
-	"bZVfDdDJDLNzCWr4n9xE/nghkCTigqbkP9A7ssgv0fHJm7dIccQXXkvpEm2wZqbHuSHs7P1xKejdhErX",
-	"5fpwQb93gQXV8k8GxjS4GD4GKNt7kQKJjeFf3CZ+vh0M7M6WYolx1V22XycRMtjJaA5OjlOizUUiPDaw",
-	"gYNwDeD0bWYbCy8WBAts63e85GypDqq0dIvDooc5WSDZfYkZNGhoz8taEVJJfdVSufLQ/vNAXGWezCYx",
-	"F8egt6NbuqSd7leRFxC3qVeW0+iuVbqJvC07BVQbf5Wy6Uj8WTBck03WkXgD4ZRbqf4T9CmVkrLpWSg3",
-	"PsY6hqloRN7BfBr4Myp9ljd0kZgSBY3kKrxSoqeAf1Mbh5cheloco9dOucEIMyxwqmo82IKR2Vxqo8PQ",
-	"iokO0FGZze26fZgOzh4gYRP2brYls+zXnKdffwd6emccRRsBsTl3tIxWb9v7yBAjzLsWltuLReUaxRHB",
-	"K9bgtbgnNRmGYNORJrSmZNfqe+axmipzUNVkDmJmdOueHpcgETe9L28eQF+RULlKrHsBvqonhlvwxprs",
-	"PehSrfpQu65zu/pNXOQdosSsN9EiDHruGdMiSAhIPn9OID6SXF0l8P1Y4NT32S9p9Onjtfp2iO3pOkY7",
-	"lbGG53ljBM87jPdsplgVkmSHpoZoSi8I65tchjFB5BNOVX6JFDTBrgl/L4M3nFoFBLImsPu9AtZvHwCD",
-	"LB68cqQTZTTXTnvj1KQ6srnHSkYZzM6aExv5j24pvajiJbu+Zh+4cSLJ/xOe53wpUXL8/ufjZ+9e/vwi",
-	"MXj8diPCejPTihylmJU949H4EnFGOpVztcjgmJht+GTCqVdU5FZyuCWVWA+1gT4MhHiryrCZwAaasP7B",
-	"NSLz6zjhZixQI+dS2EZcJKs8kTHZeYhyviRiJ8WSoJwoUFyh0QCUTPYN9ATcjwRaGM8uFzPC5AC9DCgd",
-	"YSQXOCWVe8c+GgASswzp95wy38VgDvfCAL3mSrOCUWKXM5rOUPL+dcBXRn3H8hxSjhRfmJQyyLvuI+ka",
-	"WOM8t9lelY2pi9nO7HZP6QVRWqzU0nYuWyqLb+vs+/XB7PkZNdffKLc6Yr6TvyUSm/FezhrTzFSRDPSb",
-	"3xv0nHbk49bSZ98SUwl6baTEtaXQm+IkrocojFFRdRficn1j0Lva1n7JBi0Bil1XIQ+5crXg2Wp7EyLD",
-	"2ujqHQuKfsfsHNetUHRM8wtsq/X/huBr70hSvBvkjra2UO+ibuVYlg1j9YN6T9smUTVSez8+PXjyZG//",
-	"oa1lD0HNygmDzVKZ8sdr5YNf17C+Udj7OlpiY0fbE2GMCwnSYJaCK8BbLeQNKluj10sNOU4/ZBKomY03",
-	"Ym9OrH3DajdFe/5WdwS3PsqIgDbPYFSXjac6zS+gusarjl4fIfgu3HybeEFZpasW00pDGInt7sq+cfZ/",
-	"re2YVbYD8m+mPHjAunL57T7rJoW2SbNnMMJdOdisVFklwFbJm69DQFil+ayNvjXvWTGvdQgcQmMYl6v7",
-	"NuUZOURNfqh3Mak6PY52/vvj5/2rqG9jjUsRku0LnCO5IHlO2XRkfb0ocSHEUYIWgkzop77Rw6VtvmpI",
-	"ASk+NVC98LukuhfJNdyTrWzQRqG3ZVB21RL6PQ9ZeoP8+dpKHQjpJorGe+DnG7Pmb5gB8FiUMa/uztt9",
-	"A56LebH/TURGU9WmcrtG35k3BXEQ4GCmzsSDSgueEgjDLzFVASp0NDnCvvlWcdhibSQd+kNip5d0ug0v",
-	"yn1ZtcFu++qE6X7eXw/+BoUTaSGoujzWo9qOeQQLIo6KWEDriKGjty/RObmElkIJkdCWQCJzbyWA/aCk",
-	"TcuCqUICBQxZ7uBMqUXv6gpwQk0L1FrczOeC8wsikCYIebRYgLF9/Op4hBaEL3JjfJtcTkubfeSKMPrI",
-	"Rz/7ZW550El+TFIMSAOnzBSkWethcMpO2Q8/6PUTpmxDhsEPP6BEf8QF/Rs+GaGfYVHotBgOH6bn5BL+",
-	"IMkAHektQSkWghKJZMoXRNr0UpOzQzmDZtjS1QZplY4RkkmE5SlLPu3Aj5KRhXM3Dcz6KFkKqjfZBdXN",
-	"LkTXbNw2Ak/0pwApn5jWsOYbqQgR8pSVSffwKVESMtomWrmlrqlAgrM5ZYnr/C5Na219h8gBMj3a7ewZ",
-	"10u3O6jFvPzhBweTycjSG859lEDGegKtKhFgpwAYLkoCeZqgKYeG84qjxH00MTWH9ocTZTDnJTk8ZcBv",
-	"gBBnsuUVVBtiQUAzHKAEpHPicnsB1Bh6NoP/lirXUVXphZk1AD4eLEIQlOCF6WlMOdu1EKg//ik5S0JA",
-	"YHQwHI4q0LPVJq/oe+jQKi+Zwp/6CKM5zrWkIdkpW2CB50QRoYfZ3x85DB39O0O6VElkHfj6gCyO7yFK",
-	"bPvygK6gU6scIGugm8awwKx6IIsnfMr+KjTxQwxZwjLtmH3bBpdOGRcksxvyDgAGAWMAvX1zfKIZ4w8T",
-	"bEbJy4zMF1wRll7u/EYuk35ZV++oQKvnZKHgGPcPHB4By0z8xDaHt1AhEs/JKdO8pB+A/uXoiJkWp+BA",
-	"N2gAHp9RP0ml3rhDhH1PeHMGBkzAwwfAc8OndlHPND9RNtWLeXt08uxXY1/BhkHzarTAKp2ZU37y8Onj",
-	"ByMjQ6j0yd+QKCBtO1Eqy+3KceqGfn+COIOSDuDXkl21guZYEXq0aLUNUTUyuYBWc4MDLV+o8DkJuhOf",
-	"Mqqg0CKwEf2zWBkJrUWZmdkJnRNH2HpZDx8+fOqu2b+BXX744W3QYtk9C9YiRDbgQOUhyjWf2+b/PjVe",
-	"zkyK3xyZxO/BKXvrwbcBn8lYikN92HvDoZ3VH2Q807Luhx9cxlCJoyCIXoqkGTG5HBlPC7ONWpQXptKS",
-	"CiTplGFVAJTJBdSlAhTGEmhmdMoSTbdod2lftWttqgR9X7qwYW7YmpuHHqTabNDJkr76/YEJnNbGMiAE",
-	"Cfq+fsX4oR/00ZhrxTsUJp92lsvljpYCO4XICdNmRWbrr5P/c+dkSXPKd47dwqBw2yCRl4sFin5o/N0W",
-	"ULoHzTrRsRIEz9ELTeNhhtSotzcYDoammJUwvKC9Ue/hYDh42AN7ZQbqgIPixinIzV0Q3PDNlICS4u+0",
-	"l1lvpD88Mk/+bh6EHoELfT3Dj/aHw1rKTrgRrgTQKDlr1dPKi0CfaKnIkuAFPhjutQ3p57j7nmF7zxuo",
-	"5oPhw/U/+oWLMc0yAmnEj8wSV//iJdPmIM49gvqjLu95HwAMl4bs+t/Zt4SNRQDauCwe8yl6yxnXmlXq",
-	"O5LiKXgDj8taJKuf9EamquUKqCWNqYurZOgAvQC9a8nFORGIj/XVBJ4jsrQFbbb+TyKtFZTChYN3p0p3",
-	"MHqT8kD6/2x7QN8+0ZnyK72v4YCw3h2Y0Y+3MHhFwbeZ1l8DT/m0OAj0GZMMGKYD+f+MM5cKdn+MebDX",
-	"4Rdv8WXOcXbC+e9YmIDGwd6jLtPTNicXimSvSEbxiTZ19I/397v8OEDodwD9344oAQWKlKZDQ45AIahc",
-	"J030QzCyu3O8edJ63Wjlw1uLcG1ZDVq2BkfLR3aByiE6uubBZ8bBo5+sB/jzy6B0uYlxRPVToGOXHpsS",
-	"s6gTS9Yxl64+3iH/u5eBky7C/kdooRUkPilX/ZVz/TfCQ3rDyz0NWKUk7/jVy2XEh2aiANqKSZ6/O/rl",
-	"JDn0wHTWrnfQZ8ZSsMiKJAPD06HCuSw2bQbwCUpKDBDIGzxl/hOg8ESPZAy5793bjD1+2gMfC2fktAeZ",
-	"TpBFzNkDG9IKDSE7JMo4JFYAoI8FIiQMcZZfnkKkh5heJFrWhOB2bgpGE65KC+Olchu6sbgI7NvfiIGB",
-	"vQsNw83P5B51uv/3bv3lbVe/N1OxlnLgGfjKL/3h0/W/eMbZJKfGL73VEu5KSwDug5I+z4BrhNzSskBE",
-	"Jdj9TLMrW2dPVDT3zkouj8ZhHFpe1B2ig+FT48hcUkmaNoUZORAXNa47aAkdOhahEpkhvn4eOVj/i9dc",
-	"/cILll2Lqb4REn0Ox3UdEu23ukPa6Wd471L7n0aH35KrZROiKv0qG+knz0EnuY4zZmTDBVV/dlj41jfx",
-	"TEHm/ILIATpymqXLxrFF/GgiCMkvB+iPGc3JKcMVeei7AfSRxdrRmt0Cm4hDEsVeTfooAQ3vDDS8M4hj",
-	"Oe9o+AVEub4fczUzwaARBH4e9E0L5EKQMzUTRM54np3ZVpC2/mUhKBdUXSaQlB8sRn8LqEsTUECxQgYq",
-	"VgbAxCNt6+qr5ZRBZxB4NlRJ4QJyI1KJ/iwyMzZZOieYiWqYZ0ykxwQlzSc20KXHJizrl9GLuBusInHu",
-	"Tj+9bedXfdx79Xv9A/Xeu77Tt4ry3brTrESGDLRr6COLQsUugTVS+034NiO51ohtMMnbRLd+zSnL6GRC",
-	"xKFrU3odWWcDsy71Yc71jQQ5FeNL/TDJJzF5aFIo70kgbmCwbwXXVnD98wSXSXe4XRN/N8UsNbXR19OG",
-	"o/7RXyjD+QAFLRuwabSHxgTquBPz2pxkyaHrEkjBu+iTAZhp7KE/KxNLTCSMETQmU8rkAHwM+venTNV8",
-	"A/yCiKiXEt58u17KOxY+vvnMWiHkMrasJN86Rr4RlQRociPGbo/mGb4G7eGW2fqPGzJqpRtOoOl4/SeW",
-	"eFBIsmXWLbN+Pcz6FrLhbpVXg+Zi1s/ZpBub4SsK1nddxMpysJxkU2JjeCYjEL3CGbFuFIMnDf22D1Fi",
-	"V5IgRfLc6PpNvpsS5Qn5Dpkm7KzWxi+QT7x1rX4516pJPBGo4mu8Uy9rO6tUG+9GmeUNg/x18BO6uLjD",
-	"iPHN7WxoG7gJXJ0mpRxLzswPte1bhraCdtDNDJl3YQ/eu0+RWfPku4K9dtjz6x92U3fVe91/8c7Uv2zy",
-	"E6CwZzwjd3sTV3s9r8yyKclpK2C+XF4OrjQXDrnpy4qYQSovWsXMUZ772pY+RMJzyggIjhIGdICODESi",
-	"Mi2M5UJPWc4IcTV4Cp8TC+Iy4WJe5NiqzA5lEGGtjAu+mJEBOmKnzNZ6wIhjQfC5RHwy0Sq1FlOudV7M",
-	"9CWfFlzcRFz9U2SLPpJde7ilTPEViWPKsGkPXCvHbUiSZ8f/dmUdM4K18QNBv4O9n4YPgAren/yy85O+",
-	"NszXMB/redp5TuWCS6qiVdKvg0qjHBS0qtMzTG9sTHMryr5EdgNfspxXQtFfhziTxfy2PQENa94EK5r6",
-	"kXn71oDfGvBfk1GjaRJhF2G7PUPe9E2/XVY7tnXFULgjClaNWPoYom+Z20fet464QBNMIbBoqz5tafcS",
-	"gDOtS8GV5YFNRIO6ZdtX2OcnQ6MeyOmwicWmLvYs5Rl8LogD6pxh6X6mZmQ+QCdhHTnMd0bSc5KZmtRD",
-	"0+jU5Sl/J93UbDGdy6o26dNaWzJz0ePPK0GGSlEjzEJALHaGL8ihjRaYhuu21Trj6pTxCyJc8XqJIEnL",
-	"XpdQclx2Hze13jEVCyjgW0mBfgfk+oUiqicuUbRNzuoD0ic4JtOCHaKk0mUakuFnrkOqo2oiSNCedBuH",
-	"3cZh7+L+OCYsK2vpJZ97d5Khw1u4R4o1RVnvivuox/p4t57fDu6Zgm0dM1+NY6ZgX8qGsUUFd6NZeT9w",
-	"EIkEs8aoOO6jM0XnJEE5JRJhbc1XYpr17ANfGTYAAI9TlmTi8kwULGlUioE2w4VVMhyUh4VRWVbRmkhK",
-	"M9saFDzUVcimiD5id+5b0UisUmB9GF+ZDmLK5LBEks4LradudYytjnFXOoaWTTcLMs8AO2plTBmAfbBE",
-	"iX04iQaCDQjVv/fuMhBs3tHGhvYoHSrO4Lrba+HYeqMPH8PNPiHOl6+Cl+X0goQXnp3ix3CPKZsSqSww",
-	"ze5nheX5mS2caytYejnXJH2Xe2nfENlL59oKelkXTPbLy8ZjG0H23Fbz+nLlTAxROMbvJFqUiRiOFs0R",
-	"34rqdYLleV39aiHrXQOD1ipSXpogu2+AF0YvmjaMWYPBgPu2bZlgJV1CzgAAB+B4Ww77grZNwGHhmdw7",
-	"lwHW7e64yM/BvmkxVbiw4cBiYYJMLCtB4jDAPE1yvgxw6wB9EeQ4AlQhLBXkxVQxl5kcoCO3FbaGW5AL",
-	"ffedMgwtuYxn1Dig9WQDpGaDfRi4dZO3L14/f/n6X8kAJW6d5QJtPWDrBiSnDAviMQdjBo35zXuLD1w7",
-	"hJVA0xZpb0Oc6RjCTA3hOgzFXgeWuoMUW2+GxbnAPUKJAV52qkFDGO7fsjA8SlOyUO2GlaViuoW52BpG",
-	"G8luQ17IAYSvFNXN4hfboml1pq3pw6Ql1WImsHShJSzPTeiJz4nx4NjCFVPBrYUwgHJZxMuy+/hyhpXB",
-	"xjBBMCxJHy0KlqrCoBVDkd6c/0kHp6zscGaxj6GzlkU/NuIz6NYUe8ZAgo2JpJm5CeYxOTol6je3GXeo",
-	"Gvl3tMgBdyBblKtbU2xUsK0Bh5yYDm1xXaZoYQUDN2UYokFXSBBJxAXUqBLZt83EcL7ElxJl/NC2Z8RZ",
-	"RjKHh+UaepmBzZCMmyT0CJXKGpXevufRDf9Fqkv/IdyxvezuuOIT4gK+qUVX7m5efy5XYtfik7cnt3po",
-	"77Hg59punfRdPwCfX/GdBHTqShJGRg1/K2LacUIxOlVIcX4OP3Z9ANAzPl/oa9Nl35+yYFxtUfCc9E3a",
-	"hQl7QOtCuHdtVomPoJhY7MpKdT3Rai+1b9znEOk2t9Lt4E7IlvWXjf18973tFXxrV3CJpTxxrQAQL1TK",
-	"52FywDuixZo2ASOXcoxrP1ddy7XiTH2igBtsmxT268zqekB6RoacMYpZSkw6liMOl70OjEbn8fKwshX3",
-	"ndG4fcVzojDN2+5IJ1C2rrQviL1VtsjsRNwdHDd2xO8kopn3wyywmpVuGGjB3J4V79P5iwKeDFwzDx83",
-	"nTAf2zhu11w/keSDr2HWbckNib4ZE+hx4jqyuI4zRgd34gCyFZaYKpINUMK4Oit/Wblg+2XGtyxzHfT1",
-	"ESacnjKXccqFfovrJGv7ZQzQkX+xAe7ic+JazUDnm0ItCZ3OjIWht15SzkqgBzstrWMkVrQmsQvfHFop",
-	"pL7KtAcv4Mwq79v8KBverpKstuuK7Tf9DeDQb7MevlV75zkwbdDs/Dr6UyMRYs4ZVRwE5oq4/Kvyqbtk",
-	"ufItXerdt5p1AJICziJw/GpbzwadAnoI9naNQu0f3M2wnI05Nl3720jjuX/oDimjfEkLYUzotBBkSxkr",
-	"eu340/xOuu26IX1YZ/7KZOyX9pn774/xq0VmUByaGKIxTs+h7BSQUdvCl/BlJWrpd3//ADROOi/mvdGT",
-	"fdOf1vxrL9Ig/k6TKsyurvds1OIt21DC7fkx6lt7HWYS7pauJ3X7d63C8TD1blQ5JF/D1abgbS0GTsxt",
-	"4du92LffoAT+PopR3TQ73Qlb58c9J+nCX7QNDWozF8iGFRIlW3lnhW18tOqqshbfsWuR9EUaOoXeUUCT",
-	"K/Hz4xeW+/4MPCIRX4lrIe2vrv29gycHPz18fPBkzQ22ZoamThaKTaGPz4zeVtup4CTI+nmY1joZwlAu",
-	"4grP9YysezY6I8pSEt+wDCuyo38bz0bqMhUb0F07i4Ipmm8+i4937/cwXGC4tGvwBLPM+dOgeTYOUGAq",
-	"HY6/con8P0fwlAtzKIY3w5O8RhjG9QFfKWCP3UPfdHDRrmK97u32ZKtz35rOLUsKKts52o82aFHn/eXQ",
-	"8xXPzf2Fzwk7BBAF/11GJpRBZgFUumFWetyAurnoQ+9vLpCc4UUkGGhuBDvJr9XVbqf3Rbq+ua1pUeJd",
-	"S75tz7etv/yaPd+kZ77VMqOZEuTEzdqGbyF2io/+MUApo6qtu1spFLo1d3OssO3t9s32dtuQFNs7u7XS",
-	"zvCeBfPWu/IlU0u60tPNmrpFu/lYwCGX/y8Iwrl+zSWaCP43Ya6JroN/i7fHCen4a9Brhlu9Zps48I9t",
-	"jXNLmtAuucB5gdXNgTNrELx22G/DWnrhNuGO8Viqr/OZUC3JEa4eVeL5Iv/noW5uZcRd5o9ACTXkkHhZ",
-	"YSEDIbeto5pRERvMATu34oTbgoW+g7WcUCGVKcu2nxhQzxlmjOQm0kDK7toW+VOaPjsTwefR0Oaxncmd",
-	"Mqp+RZtf0Fz6MIltlkp7cZ7051SSmvmkE6V5S/3e2he74PuSi3MiEB+TS0OhmjChKaWJwlPNQ+RTWP/A",
-	"BujILrhspyFzviTZKcv4kiFBUn6h+VHxJRYZeBPaWu+afbozTVoPftttd6uj3rN6Dru1klH/+cm92+v0",
-	"TtvomuZAgBVpKUr/Z61wayTpOuzn1eG1E//UNx1fc8tYH2Dz27KNsN3eHRwQka+f9Z/ddowtucCC6skb",
-	"5HRTlKeN1RnPNV8gylBiqSpBppdzW4zNzfJrNRvd/L5IlM1vTsuF5459G2fb3nXXjbOpkgHXSI6mf8mL",
-	"nbsJtQWyoVuszfPDNtj2zQbbNqbH9nBbO/0M711EbyNuXzLi1p2obj/m9grgCw3WoG3+AiXDhe1048G4",
-	"0ZSDf6Hs3ul7xSj9BDbftAXlKtT+VShCw60itA3M/YMDc7enOu0uBLmgZHnL7SBefMKpyi99u6vFjDNy",
-	"ZlBDLfIeVkrQcQFdsKg0IGYDdDA8QDiXPLAFDboqdMSHXMpIY3uzhm/Fontrput5/8tINDuLdsH2Sbk2",
-	"XqYr2pxKSdnUuae3zs2t2OootoxzvLwrJ1yAZFgQITnrqhqFMswgtK30bppHvm3Xpl5DB78mLHXr1Lw9",
-	"p6ajnU54n6vdmRDHw3OCuIC/Ld6g927G4nPWQalf+tXeZXpyX8Y1CdvSdmvpL7dOye0ddW2npGW6zbBA",
-	"jcBY64s0riYD+iWLsf8K8MSWJM8HaLW7MorNBQ5LO+2O3krgkq2r8tt1VXan0hVOyjjNDO9RUm99k1/U",
-	"N9mBim7fK2m9GEYKaitTHoYCEdqKSIUvY8LO+hs94X55vWa41Wu2PsZ/lrEOfQxvrgjtBgzdDrQ849DN",
-	"w6GQvnl7cvbyNTgE/c8zCwxh+hgZn9SUQIoxQJi3QZQfB+//thEE/EI6gAiUi95erl84NTm40CAl/Y7v",
-	"24ANTUefVe6xlqZf9wNaZGoGKDOAN4AI1ApXZJApz+ChzoBAz8yvVgMCuR5mEAsdkykt45+SoIxOqYJ2",
-	"cDnBGWVTlPyYoDm+RGPXyoULgGFGvIBEEvIJamh6o96PTw+ePGlZ0F9tLc72HgO8kv9ntePZj+jjf30Y",
-	"7jz9+Hmvv/co2vnsTjskyC7CB85164e8NSlSb8xlmHYDL+RJJX7GuJjjnEqSIcXRi8He44NDZPrumWxK",
-	"Oifob86IhPrcjAh64UABqTLN13mhIMOyZMrElwEhKk+Zb1oIQzrQc3dVo2qap5+aAUmxFcHtLlG9AV+r",
-	"R1TPzbiR7tsjCrvS1htQmrqErT90awZsIH6OsgxhIJ7V4qdpAWw7sG7UgRUmuu3Auu3AupWz2w6sm3Zg",
-	"NaLmc5hctTL+9MJ1YHWpFwPkGrh5NBbKQgBoqfClkZeCOJTovpc5wUAtcSmrsHULS1kdEhE9za2P8xsh",
-	"YSCqTZSF9ohUnFqG96Yobz1mXzIctZ6Arucce6vFY4AzH41K/Qs8OpWkVOHSbR0s8ZIYbU4QraNOKMkz",
-	"7wACSSltBTiVNUMXJJvENAMNVAvUU1a3ope8yDOrrALCxQhhhkhGnR6bcYue1R4Z8wx0N+bte3jJfQfG",
-	"/kHm7TYs9m0X6N/EJK6qabuu5dLGefedxNk7kkKfcQcsYlD3l66tKbmgGWEpcdqeM3lnVDPSpXH1ZQIH",
-	"1rBJyrcfyxKVRAukUyYVzXO0xFStlXzG6R+Rdpzll7atvzbDj0+O3p2UQg96IOISSPmULWfc+Qwgo1i/",
-	"zi/s+0TyQqRk5H+QPGhpiv7MN7+6C7lpR9+Kzq3o/J81o0CLIis6bTvyKqjg9YVoow6gnl1gQZLAWwhS",
-	"CI+d4Wron2WmTTOM1A+7rAf5B9AgnQtEWEayljxMF1T1dQd3nQ4Ai1yJHhZmmG5Nmy8XxvOkv1ldwQ20",
-	"gm58s/sZ/nt2LQi0ygvXu3xhpavTAo3GQlVTTTlEEl9SNvWudNNE2WIFl4lApTfLgATatDkw3koNxSsL",
-	"RgIIcgrSWRApSVZqLiH7aM6XgL4WfgghVSfPRvaYkVZL6ulM69KVJFEhV98VKFvwii+DcRyusYPU+ger",
-	"J1tt467ayNlb27Gj4i7zqm+vcERV97zGGcG5mrVqGL9zfi4RVloQZGShFQSWXkYRRX81I90he9k3tDCW",
-	"PVZnMg2uu9UkLQRVl73Rh4/hxp8Q5yZTwctyelGBBrNT/Bjs7S7EHdbvMKhpwR6jBH6YjMBBhwVBxWKA",
-	"koxMBc5IlozQCZkvuMCAAZvxJTtEVqqa/BYovwMNUJAcX5qsGKpOWY4VEQOUFCVdJiP0lks1FeT4//jd",
-	"jedK+sz+O6Ffos1SqfdhKvAcMUIyGZP8U6LeQX4ZkXeqNJYviZDHO4j8cIHc5g0C3r371wf8fydU6ZR6",
-	"f/opZmhMkCTigmRR6qwO+bk3JlgQcVRoUfDho1Zi4MdWVSpE3hv1dkG5sWPF4lsLwhc5AQXB5hFaL0rW",
-	"d2h2VDh9YlAG6I191MxifIWZy6XECnGWkr5jPG2mGDVmjNPzqdD3TjCiiy82x3zGWUZNTZpRmwDO2WX2",
-	"+QE8nnNzBDC67FK9DYUU92t0JbDQeXw5oymkXF4iqQhYXsFrrHCOLN32tIf6EaMwhjiA4RC+pDyWBhoA",
-	"uCgObItto4pyumXf3HJU11I2OmphHFg4y0CntJ0OPbgnLNYNvpzxnCCcQmwVyEKSylE5xM+WjR6TFIqL",
-	"y258pq2im18wUtmbrzmWuSAIePqMr9Bq0DC/YJCw535jlF+4QJAIMcY5ZikQJsu8B04e6mvynFyCOCTh",
-	"Kt3V9fHq/w8AAP//",
+	"7L2Lchu31i74Kjicfyp2QlGULNsxVVP/KL7s+CS2NZa8M/VbHjbYDZKImgDTQItmfDQ1TzMPNk8yhYVL",
+	"o7vRZJO62M5h1a4dmWyicVlrYV2/9aUT89mcM8Kk6Ay+dOY4wzMiSQb/ep5ngmfqr4SIOKNzSTnrDDrn",
+	"U4IiRj7LYQxPRIiPkZwSNMcTgkZkzDPS63Q7VD38V06yZafbYXhGOoOO/kWn2xHxlMywGnyGP/9O2ERO",
+	"O4PHB4fdzowy+++DbmeOpSSZGun/+niy91947+/+3rPh/7b36af/6HQ7cjlXowqZUTbpXF93O69fhCdM",
+	"EzShV4QhLFGcEay+cpOcYzkt5kiTTreTkb9ympGkM5BZTvz5jnk2w1I9x+STo05XLYDO8llncHhw9PTo",
+	"50dPjp7CKvSHB26WlEkyIZmeZkJmcy4Ji5e/kWV9ym/wJRGISiTwmCDJUUbmBEskp1QgNTci5DGKp1wQ",
+	"hkZL2P4YpynJuoiRBRrzDBEcT9UP2EQNMCIo4QwOhnzGs3mqpvRofDDuJ0dk78m4P947wn2y9yx59GSv",
+	"jx/hx6OD5Gl80LebNCU4IVmxTd4S9tQaGs708PHjVWf63/b+76aj/J3OqKxvza98gWaYLVHGF0KtDDOx",
+	"IJk62BkXsonyUhjNn2RCxjhPZWfwuO8fYr+/9vROp5yRt/lsRBrYg8F3iDL0snfw5OgYUSlQ9FOEZnip",
+	"TmKRUSkJQ9H/evhL1EMnKFpMsRR4Ph9EaJ6RMf2MqEA4TfmCJOUz++nZ0dOnB4ePjh4/eRom4Lma3lDP",
+	"YSUpe8d01C+d0lGI8z79OPhP9J8ff+rvPfv0sb/3DD142GtkxPckpnNKmHyZZTx7zhNS36p3LF2iGREC",
+	"T4hACyqnmsCJ+omTKhm/ognJfhBNRwuPD2P1isrqNuZLN+v3BAs1x7ZTzuD5phnqb5tY5MnRKg4xIm/t",
+	"Pp9JLNfuMWV6ukI93DRb+LI02f/IyLgz6Pwv+8V9sa+/Fftv9Nj69TCjnLXgDXO6Wc6O4Q9GFkRItJgS",
+	"hlIylojnjbyc5ezGJ32OxWXTZRFJLC6HNImQnILQJSifpxwnaIGFkTckgdNvuEPMAO0ukjyHJz2KePQk",
+	"dNTnfE5jPefQK9W3w7u/vK71+ETIX3hCCagKHwTJXs/mPAN5HXMmCYM/8Xye0hhu2/0/DUM5UfbxSwdP",
+	"iJY9MZVLuPckznCnq8YQhMmhpsVB593p+fD122K1rzLMLtEbqq68TrfD4zifY3uE6uaDj0uS0BedT590",
+	"rrvm9YfP3OtPWJ7hZIrneatJ/CvDMUF/0FQzd2kSL3gseWAOTtB7k3nauf7knxKVZCbW8Z3e7/ck5lnS",
+	"uYaTfK1/d9Dvm0vMfuCOEWcZVoz0eW/C98xnHz+pk+m9xwvDykBsszyVdI4zua9oZi/BEqZWTBInCVVr",
+	"xelpxuckk0ALY5wK0u3MvY++dMY0JWFOU9/o21FtKZIkTQX8UxOq4i5HsiPKMEiBOmcUBP9Rv+yTe4qP",
+	"/iSx1HRbfv8JvF2LRILcetGYkjRBkfoyQg+iXiyuoi6KemqX3B9pdIw+nL/a+/lhF/EMYfTfz969RbC9",
+	"SrRlcCyih14qJUz/C02V8LhgkU8REXrAM6Q/ih4izBLQEab4iiCMohIFmmfNZ9HDY0SuSLZEXE5Jhi6J",
+	"Ui1iPiNKRCEsZUZHuSRdNegFgzUS9UqhJogZ0juDcpaQDEXueRGhhCPJeQ+9nM3lEl3hNCcCCbxEjIM+",
+	"2btgF+wEPT/7t95CWBjSCqI+zRgOEmcECaKsCkkSpabGfDbDXSTIjMY85ayLJB6p/Yv+B6hB6mda5irt",
+	"B81TTJm9MB4wfsFSghOl0P5NMi7UD+dpLpCgE9a1CiA6eIziKc5wrAyZh8WemIG6KFJSMYK9joBeI/MQ",
+	"GnGeEsxEV6leiKSCICoumCSfJWwjgnMyAyn9bIGXsMzeBavJXU2YYq6OC9jgF5y815JzhZScZ3yUktlP",
+	"Vlq2u4RP9a9CZK7YzAhsFGPGuFQaaEZw0lNi4zln45TG9z6leUYUFWtNRLH7iCaK9WFSoDPe54xOmGUj",
+	"UCZhEq9gTglh9701ipNTHF8KEEwi5nMCE3rNlFKI03vfnXd5hsBW0qpayicCRLWVHYa8lMYEE33L5Sue",
+	"s+SeNy5T3IoYRyK3li9M5xQvlfJ2zvnvOJuQ+z7OEU+WamKSc5SqCcCkPjCcyynP6N/kXvfpLVf0BZeW",
+	"EgVYiXeaIHAN6GldYZriUXqv+3SCEjInLCEshr1K+ELZBdkS4QmmzExtnvFYqSijlDwvJnafZ2nehcDi",
+	"G+eCJMcoApEhIlBhNM+CCiHMrEU+V5oaSd6QhOJzUEu+DgWqex8pvUgbgUpFg7eihBMB5CDxpaKDa6uN",
+	"wr11Esc8ZxL8MaKkwX/pWMtyOCfZUJCYK65XCuh1VQkMPlmzVq9IBnevUMSQKaaZECWXe52gFecrfqEX",
+	"1PXAbnk5p1jG07Xq7LoFP26/Xt/RtN7TtNX6pCSzOVBWeUYxzjLaZJaPlH4AqpeycTOiSVaRDJUIj6U6",
+	"lzgmc4lZDJ4DlqdGTGgjs6KVKzqUmKbqbWsfVYedDHHA2/fHlDDQKHkuQUVTs7tkfMFKtkGCJdmTdEba",
+	"TMzzFwW3ouxxahjOnVK3M8Y0Jckw5fxShP2VfCwJ07ubUqWH8TxNUEkVCw08lXIOqn8eGPdd1T1mHBPH",
+	"SM1YO1KY0lZjPCPtFkKTkF+itn8pwYIMcyb16VYkOZAKyBd1bFbzpMomyCSmLF0ifqUZOnh89det39fS",
+	"NsAOKzIRBGfxlCTgDaeyixZTMPgq1JQzR0/1LWENnqxXGZ+hg/Bv7FyGQm/oWoIUEitmMwzQbleEdfet",
+	"uheMKCh8c748gcN1XmLr9LNCorKMMjF2yz5Xw+n2qCocUVpfmXo8zl8hyRo8mxGfExYpu9Ad55LIh10U",
+	"aUFFksiGRuxSukpXhWsbvlI0EeERWNPogf8gYsq0RlOcICofdi9YZKgkQg+ob0dJniYPtfVHmJLjHztq",
+	"Wp1ux04C7EJ4p/oQXtbpdsxw3rKLoz1xpnjzxaQpqSorteEMI+vLfk4yoczs0RK0kx76tzbmlWUOXoCl",
+	"dlyoOZTCDMY39ujA+cae85TPRrzwfp1kf+YMozOaXmHjgPJnCIGU8pGW/U5Vr5P37Z64pPM9Ptfr3ptz",
+	"xV2ZMau7ned4Nsd0wiq6CM4TSlhMhoL+TToDxXbdziinqRxS5u7yGDOcLdUlGoP+1e924ilmjKSedw6c",
+	"f2pcy5Z6MIgcmk86h/3DJ3sHB3uHB+eHh4NHPw8eP/svQ/t5RoZymhEx5WlSvOqwr2XsgWIuyjO9saM8",
+	"vex0O3/llMjhlOeZGBKlK+hX+h8DH9kvMizJEKJaZd1Lq25JnpIhyA7zuCCTGWHKRusMDot/as+6fcaT",
+	"Q+4TuHw6L96fvDrv2A+GJqBhn8pHjg6Hzg9tvlQsnBoGDm602RFDVX+QFFi5oIorkgkg8IPrYrSh+ZVa",
+	"4t+cqV9+OH+uBKV6vaLO09foBZlx5Iil28nnyZrjq2lxFZqqyiAXfRE2oGHiGBDXgItYB8Th1rGDKSYd",
+	"Z/xvUlZirE9+/UVdEHV1Qq+VcFISXBsiOJd8hiWNlUaXqk/H6uJSaoHWsI9BC1FXJkkQnnE2MbFkvWnC",
+	"u+GMc0y9v8pD1VmcTY2A0XMwq15MuVDqTkzoXGoZhBeYgm9QbxJEhIy6AN4hyY9RX1v1OnZd3wtHU6uv",
+	"wufmsesqZwc1TuPoBP0AolGSw4Ztr3T6oqPtHb9ClNQSBtT2mefV0WMT6CuONMVC2otSoDnOhSJKtb36",
+	"rlM2YHiHK2qhJdOQ4mOF2pqzMNR1ap+/Doi/6govOr/+Onjz5qLTyvgIiM2bDdggbmuUT1gi0IhMcoYo",
+	"gwtWM5t63M9RqO9eRWx/2ZLQfEH/ZRvhUrkaNtFATpD58Q8CJWRMGfyua1JvTLS8kC4rNv6WNYYWGnYb",
+	"Ld0YYm1o+0w/fV27MuvyRimiSsb5wflctKLKhpu3+o5/cQKpMuBP1j+xgSB4I/wScZYut7yQ/Et+1e6c",
+	"m+fO8tkMZ8tO9UZvJWaKO/9LfUfM/R/4xr/920ngkMGkxy9P21t/if+qvNR0Xt6F7sisSjdNEsiTuqsu",
+	"jNqdHRKRdSnsbXZVQBU3b7eiJZUuu9K+V0zB0kUcMgAtM/1ORdCfZZSU1jFzpwteVyLiytIvMhpbGe2S",
+	"S5y2otgKGRXTLr/UDrlqI9q5K0NxdpImwO92pD8yKiGzUJ3ihPTQb2QuEYakwxjPSBeNSAxKAmixmCUu",
+	"LQfNCGYooeMxyUBJU6qSqJiPtfu80/950O8H6W7QOTzQ3zXcskf9a3CV+ms96NbIoaqUOl/rY9/T2m/y",
+	"4TWqWm6cg/7agW5ZB/KzY+uC2MsTe/Cxf/DpPz/29559+h+HH/t7jz49HHzs7z2GTL1P/9FpqyPd5Qsb",
+	"dSh/g9c4xe9LT1qbGHWnitQ55P+CRyrFsTOl1CxJBholpFwspjwFs6jiezH0XmGXe1K1mlSSu9jidcrD",
+	"xultZe2idZJmkZr+0344JdbTTLxRrUDxhq3rIHfrRDv1BFZVM1X2ussdnXA0ppnO0cw8FwESYO1j41EY",
+	"oEhmmAkc6xdH1riPRnl6GfXMfyuZniUPaun3oB2ll0FPabEGPsmIqAYn7RStsygjM0yZ+u3g6dNnikHB",
+	"K3d44Dm6Tk8+nL18AR7ajAieXqlLux7dKw3dSmv1Xl4z3u0WC0nT1GTrq8kFtfGQoAm6BOyoJce2dUu3",
+	"HXpLo8ffvRUTUwaxTXcbEcJg1cdoob5Q+sfMir6ZMpBGhLIJGvOcJTY9eFvly6jnTtfWKnFxRqUVrNLI",
+	"3hO5SrjXA8hF5ER0Bh8f9fv9R59M+EVA/iLETmACCUnpFVEz/1QjwNIwq6OYxwgzm/Ghbg6JcJp2A6nW",
+	"VoXeQmoW2aeP+7Vs05zRv3Jivi8scknCYc1Ib0HURZG3B+qfMWYxSdV3OntP5PO54nuSRD10wlARpTFS",
+	"C1ITTfULiWlCEi3DSqmTF0wnoSm1VhQp345lpqAVwwaCrYwmRCJqZFYru6OcI1/K1T1Ynahb37oKQZt9",
+	"XEWiZw0R5Oj5uzenv788f/kiGjiPJy07PI8Lf61iVC2gcJbRKx0vMhLbhgfOnv/68sWH30GAvv/w9u3r",
+	"t//qdAuZ6l6o/j55+/zl7/rRVyev1R81Ea9uM/WKvSucQXYNvCvDY8WsZ0YPVLzyPmeGbU+xCbU9t8al",
+	"+tvSjXqX5q9P/gYZb0Rth57z3Lj23S2orro4n+UplvSKDBCG+L2jt1j/AgvkCLeLcPEPq7uBdEeRPr3I",
+	"/ozgeHrB7FicxTp7F+EkESifq0OJwEgcZi7wEGk6rIQtrkiGJ2Ro3rsEXdko3KIhml2kd6j32F+W0wkK",
+	"r7hbUdklznOlrzWqbibcDCEEI4ir3vgt3esb38fuF7fhG3T7DCZOo5f+RUEG4/oF7zavtllJrhO11pwg",
+	"rARser2n4HvlGYJgO2J8UQ5JgTdQ/WTLI7Q28+o1a34DMvakOUSf0xQVdNxyKyaETzI8n9J4mFChA+U0",
+	"5Ff1QnOjpTajujrTnwuJxpCYwqS+DnptBfmpGgakQsiFlGIhh8bd1RBYklMiCBrTCcRpFqBIq+FI0j4h",
+	"xiWCueuwJcm7HxaKRf1SKC5cSMxX0i1qqSy68Y0OEzgTSISop2XwDKXqWHSiGdX5O1ZVHTiNYNN5zAlL",
+	"ghr3W8jemORsc2W7lIY3oywP5aacKdLiV5AJRZBl35Yk7t7wV07y0DZ+gLTrBV5anz4jcsGzywGKhF6x",
+	"PjuXB7Pp0tShb0pTYSPkPdRiJfVZSqXPlZQ7oDSYt6/1bTr1QiUMn3px3sdIEOLrkMbVLjZ+p6+pB0lB",
+	"3+IuqZJx2XB/tnqZzhwKyReoYKjprmA+lVOWjqEACPJ/eWZUY9FyJnwuhzyXYpjkSiINYy8bp1EEL6Yc",
+	"4n9JRhZqQjRDpo4JjYhcgOkHt5faqOL6ajkl35OZkDHJsrD0KU9Hpx6MeaZ1fvU/tkRK6m7xWjVaUNQE",
+	"3mreqTYBhkAwhCLNaorBCndC4UtVQ65MkNSumfKCCVIjIBih7SsJTtZc9u+VLszH67TDmsjLcjZkK4qG",
+	"s5y5ujAB2jqF3PuqOuNu8xbeWWeArrrwwWTTZsCNYsB5HBMh1uwe3BqKARSnOmnhSZfu1mpTXcqFN/om",
+	"ypGumW/UjpyvVtdLrOSUYrouDKX5RZLPtfRpdRsqjTIDrQHKbDibtCRqNSue4XSYZ2kj7f0gkLq5xilf",
+	"2HrRc/M79AcZoQ+vG0hR/bhVIF/y+XCtS+cmh+NgGNz5+AXDgdNqjKNXDdDwXG1IeAAWrzVpLS7JzV13",
+	"Ng7vXHieCAnMMaAU1hWtqjYT1JiralJd7W3QDMJKSlCdD1z3TTZmSCw3yJsGiy2s0gaMzhVXf/gubLiY",
+	"A5dXXTp01/gw6iwTFHJOzjdbjmFXQJOHomLlVQTIKjfceUYnE33BtfQV15y+iTr9nJXQa4Ix/xeg0Wl2",
+	"A0enYwW4X0AdsMXcgQzP6/XL0ArWimCLm6uZoH/F+wGXwk1oQTMGbqz9g/0sZ/sHN8jLPYa0JtgJjBK1",
+	"EznT6rj+KCMyU9YoF8oqSEncPjayuc/JO796Uu0qHcg4Iv3kuR+EWopJ6D3QebylVfZuNaDjDqfNFZmo",
+	"W9LekOZqrM1t7Z14RbKExqEL5l3tSHVlsvW+Jon1lpboJGp9W/5bv7pBl2kXUyowYOyxr5IOkI+zSRzp",
+	"FusFyqUBtRT7xoz66/UpOE5M9bvBTFlwYFAbQ65mjGsdCjzgcE8YJdCFJFxuPZpwIhBnx6gPwk0Dg6Up",
+	"wim9tBkSt5IL5BZ0WFvRdjnYPk/roiRB0nE9L/srJiE15E0f1xzJJoTGmfH3fJYowcteGdzofvKYKmUR",
+	"TMPhuWvwB4H4gqG/OSPHqMgER2+5LZY29QdavurVaT86RMVGXE4hokqoLU/+KplTjhwPGhisRSr6zbKv",
+	"Ak5ujKRVEsByH5EJZcLcA4ohJMS2ti+m+KZzt5qS4CkT0rhHomIB0feSvtUovbdKKf/2c78cZ5nCsrrW",
+	"8/rk7QlIEIP45Ln5BAHxQkvVxXeTTVYlPkllSo6hjCpT2hNiINIqE2iVeOYrOaG896A+U5Rj2eQAr9ZP",
+	"zETLKP8f6kcn8KOzN2c6XD8l8WU9DbzAGQiXwy4yzibHiACYFcSx83mvs32Bh5qF1YsDyRig+5k5hTeo",
+	"+L23SblaadJUEgzJDBSzmDRsAtal0o0auvleO1EjAFIhSYRSkiDJSxxqqv7XR9zVRDYsaFtRA+NZCW56",
+	"7UpgJJk3+KBgigLNcEKU+EU8S0jWQ+fOOwe7kVDtS5xjIWyWUGtDoTiYM0nmIbensWJaWhzqF6DqNuEr",
+	"gOkDlVSRei7a9hKtUK6dZbfAKvWnYbe56xNaiQaCpF7enBWcu778jggQxrVwtTo1HT+0/iUdQ/QixkGS",
+	"CVxpeTxFWBQAe10UeaqlHtbA9oTGrckCMu+4ia8WCfqFZzzP4qBOxS2gIFRsRnhOo3r6npUkeE7BVaeD",
+	"ew3iRL9wBWRspMEuHWSxUYd7KDp9+fbF67f/irzbrasff/fhPAIfvI70Yfji7Pzdqf5UYFqE/gGYwJ+2",
+	"GbbTLWA2zZjqCjh/d9ry4jh17t13c/ma6f++yyFjTPK5vkn0+j+AE28To7sREZRc0USZrIqO6ITt5XNI",
+	"1u8iV2beV0xkThjOqG49lwdfJ3i8I7z2JxCKAxZbrk9B8AHCZoYYSRpfEqn+inGaVm2ZtZpCsa52U9YP",
+	"17wopdV7CwpxzAsspiOOsyRwE8aSXpFhqTiswug2cbCrrBNG2QSQJCFxsKXrz/qmneuHfCZxrnXmoF10",
+	"pt3WvjVZzdNSxr5zNZcr8LdIzpoQRrKNK87r8Y7h4dG0CXzIeC+KpC6d5YCT7fKFwq8y+WOQxla8yUTh",
+	"wKFyeKQD6BuniihyC76znKGe1XNYbvJ+PlenQtkwFyQUBrWSd6PheC5XjgeiWV1gII7bDq2oPE2HpchT",
+	"/QWn2js2QEk1vdFQNU7TelrFimQAooZrDBOfFygbZSB2zCx6Z+uAdWwB6tcHRM2sKBvxnCVDchWOfTrS",
+	"ASfl1c1IVYcx3bluGjGticLyiDVSrBNTiFsapUSYoZvIqGlHq+e/XthWhF3wvtBq/Tvtem2wFZWO4opL",
+	"BsE8KktxuprCw4jyNRkTO2Zc6jBySAOrhOMroTT92aMyVN2TR/2DJ/YjMw/I/CVEp0XwXAqaaJl8eLSn",
+	"CA0tKEv4Qs3O+LDhR08fB5QPM48WZLkZgF7T790Swoa7cSYHFXh/LYGrScmbZtGwVgJVuKgEdVaeetds",
+	"W2lGIfp7RUmaONzetv6LpQ5UQjXUAnJeRgRldDKVwV2BIu+gSzYjxxaifI614xoj1+3nB42+Xm4zUngu",
+	"h+BMdPbEevx1NYuV9s4rmpLXbMzrezGmKdFAUDXHljA9GEhifTnjAnjdergCdiPYTcN5Rq4oWQQjxWBY",
+	"acY3slq/qWsxXhFn0DsjTvOkpYoYAKWHddVnFNqgXwlO5bQiFVzEfArfLn1orM5Br9/r102KJvDIE41c",
+	"fmHH0iA4oQisCCbXGy6fZHj2g2hjCxu/mB0wtOiigURVMt1KgcgW+EtJroF5iRjOSDYJ5pTyhUB4xHOJ",
+	"BJ8RqO5JlQq8RMYyVhcFninleIIpsxSmCKKlErBKDzJJZoZMM74QxyD9bNEklijax3O6f3WwT9mECLmv",
+	"z2L/iwlPX+8b+OLWWpM+p4DWdBjQmhorAdS+mXm33Idblw0GTrpxegkEByGViiQk0b0G9ILaV8/eE+yQ",
+	"PpRNQYeKxbRAGjLb0LBZEl8SVkd2XaHbFgklaxFnHdZK4MUlkb2NbC7yNDwp3YjCUxCNvyfdomy3LjTs",
+	"/Cu4OM1QOI7nm8XkiUUXLd8RagVDaq7WgmE6kgij0kP3ksA1NDgqTOPOoPNLniojV0kMyk1uvl6KS9Lq",
+	"Hzx79HP8mOw9xY9Ge0/jx4d7o2fj/l5//Hj8ND4YPx0/fly/kUozXEXRTknw5+UtdsUUa+TTlLv0SlnE",
+	"a+RjFIqOrImVOYoqFMVi3c2H6hRE70StdtihwgD2+z1IOk7rq3Z9SykjncGjegphs7Z5bCwa3WtQ2zvQ",
+	"/GUTbVO3G9H3ETxSiryBIUwBlJqF4a893GfKSDCTw96fXZf7Rlm5A4+s9RkjKZm1rfGqnCbMo9tGr/VO",
+	"MYxYVVzl29y0Xw2xylnibeGqSr2pAvEFgpQsQpIjCk92i35EPXTClrrM2PTfgSRNp+CAReT6FUxxNoPz",
+	"1c1blAIUus1uJzWidMd6odsiclHksvqV7htVtxfhi6Km3S9l98rXX2vHycsrk5pWpjWl9oTZ07QzErbO",
+	"0nSjDDKhwXgbStO2oiXEKvhy2ufFzrC4JMkQRFh4zuA9S+iESuFXpHtxjSIapVRukmER6Jz5//0//y/0",
+	"W2uh8MxIQvHQuUUqFwdNiUkRA/8CbcD0NPJ/GKdYCDo2XT5awkU8L//I+CDp1cZBdxDnbRH0PS8u5Pbg",
+	"WVG+YZqxrBcYVw4BsXS0FXpq3J+upt7yIRQrKW9EUABp1miQws51204K+2wWEMPbRVo2Ft50RoYZZhOi",
+	"w9Hh4xxjXdtneuICAD8a4fiyt8K/3EDjJ86OBOc9gpdvc4E6x27g+nBnW1tfC6/ub2S5MDdM2wCuRpWC",
+	"neVz6FgQYxAOMXQWJJ/VuuaEJnQRTwNlB3Eb/jXzOokt39q3hCUbm+R4Qiph18Ny1PWw1hT205fD7qPr",
+	"Bx+He5+KhDH14c/XD38Mp4zB6r7cKA3MbIBbkhl1xemcuC1z/nG99RZzdErSedBHbgYQgRivO+2GUgl1",
+	"uy1ImsI1J6dkqXFb+GyOsw2yeyyBXYfCQYJkQXgr41sDwr75myr7717b9TdhxfaLjQsL/M39uDHH1JGq",
+	"yoe16W6U25qu2Z01W/KmMCOrbK2t6Rs5amxmlBOnt1ExtAW6/TaOThfHu8kG+F2cvo3OTC3dS7ehfipF",
+	"ulA6W+Sz4Ztt1RrPHiTvgfN5YT/QFpNFOln/glI5Whh08GaOTfJXk/ugKNIwVrxSso2jz1SPtcQuJJtC",
+	"s22OEl5L2LyFdEydXVmqKyvVN6u9a9KtvWZODbmcZUlVaeZU8lH6grE48orAKKjZkwGlnVwhjJ/XLKNg",
+	"Q1R1HVgy1q7mMc+OtYsgAishAiLhuUTYWLgQAojU3xG0P1mWgvQBJcRVP4wIQO/5/4J31NWdggjMel6Q",
+	"mNqYWdsbl9u0hCJnoHaL8iJ1YRU5VxIdqnRlR1lxIC+cgzCYYR6qxkwTIjbFI7BdCgOqVezShoc6g3uF",
+	"lBMmz2iGE4CtA3gVnnkAEl1d+QUmjOtvaNK8u4hvM/dqNn5gDZ7HuoX0cbZ9cH9PKhCuOhV3SmZbTv+9",
+	"ftNaXbNwXruz96YZOqcVZNXUxM2gMUTdAruq1MHtQQUr7GF3FXzUMTA9Q4R5qGFVHNEL5gOHogezXEiL",
+	"JqKGflhCGu2iVb3flB4QRl2istIXrsCdEO4vr0mcyRry8SIMvkQQEdZHO9DdHRx2xKrect5p5OI9CUfc",
+	"be5Ma33dI+ObOqlFgcW5AS7P1q5tt9Tize3d3G84o5JnBvYpmIbckJN5kqZolGucWci5a41n3D5/9Nik",
+	"6FYS+L96Vqnhg8aBbX1B2zgynREh8Wx+h4iLN8zDLCddligjkINZ3p9QTmax5BBVehiVlbTCaiNHY6ke",
+	"+FIHahG99LrHfbWWid7Q338LVC0EseNNzZnuY4ki9VDkW05eWeT61J0NUhNLQHytiHFtJuHGWFt2u2qh",
+	"y7N36NHBkyd7Bwin8yneO9xuR2ouoYmBsdFNgKxW798Va9ITbf/whrxYCHNknE3Qg/evnqNnR4+fPux1",
+	"upvUYU7xfE4YxBSocMng69MNB0VQx6IVXoATbDZKibjodJq8CGJ1aHqOs6JnI2XzvL365OVyBu47ygRg",
+	"KDe8nit20HCD4KKvxqhsMoIpEBfhgA70VA5mNLx1Pehd52UTdeeVFj3t8jdWJiTV1/fr+fmp17/Mvezo",
+	"8DAsu2WTW/ySMigjMA3x1TLAnXlcRKUKdCMex3mWEYMpUCzxAzPpOoqb0HPTcj8k4E14s2kzK7M5Rhh9",
+	"eP9aURMJvBbyAQejFLPL9bkiOhCmd8JtbohJ3xOcUBbocuFspBmdaMiuEj92Oh7aUg41qnMu5CQj6x6z",
+	"0Falxxi30SXjlDlEwv8p1DBfX/ufkEmGE5IE7g439TW4gnrhz/XjrZPi3A/XlWuvMF+qL68ry6VNX1s5",
+	"Xt3+Vj/wD6LFDyrLdK/r+pP1Rl257nq+A6S3wgVjzlWZHPgKU31phcwOHxoykODb/n4v3J7rLkXj+dKD",
+	"h1eozeA1tfQbF8bfthO72k4+lON+Z1kBIGhd8W5j/H/1reA151cyfH2+eKnIvNKHPtyCvn1qgF/01dhS",
+	"sH2A5qvXwlSDFy0SW3TORdvcW9++2qJrpve6qku74r9eWWiz2uZxeH/N3LwiLHfLrs3zDMckWeHgvG0J",
+	"cfvxq3rS1JOWSVMb0dadB7F2MaYVRTk6huSzZ4UhbxJGKnV9dQy2knfD2VqbOhDLwMRtHeJGeoRgq7d1",
+	"LZbQh9u6FN/rNv31bciKL1quaZ4uQ+tR5mmCQ3m5H4SHDq8sHlP/Dt3ZGNdFppShyMwl2iDiEJxMXR3X",
+	"M+u61a7Yoo3zWtwOfvzSUauDSrq0lNJCWJHS4hrkqof+dzNOL+azHoLloLPzd6fqez43ECyB3JetT83v",
+	"p9ZfmxO0erM2ak93NztT3Rf9lhZ78Zt68JvLoKt4rL8AONp1hICCheMh+NhU1wLjuICybWDnxZiTqIde",
+	"zuZyWerFps82qaK3PfGIokG8wxa3ydMr9jmsfWpnkjpXbfeLnouIaYBAQAIC4K6zD7+cPX//+peXZnkf",
+	"3nqf6EJsAwxomzmo29z5PVvG5pNycN4Leen5hC1QDbu8EYr02wqkv8OlpSYJYctu+WPKqJg6BSAQtPA7",
+	"rfnt+LaHzBxn/G/Cmt9IpSjW57Istn9fKw7PmeVvxuVQ73RDzQKdERfxt/g9iui2n+HWWNu9Bs+EbQSa",
+	"pu/GcMu0gd7V/UOvP3VDrGfhyS0weQlK22Cs1vVg0HulTFcRmEOFJ3Sud5XqWmV+RbIkvwk26/qa18bf",
+	"jJZNBhFlMZ3jtBG3ceNOLo01ga9lI5J5L3wnGEBMr1h+0zYj5XcGG4xsHhdyyWLmJtAEGphwaf8rdake",
+	"X/oypFsRnWWZVqI/rwNDURe5tmmCFQ31y9aQfTSw6LMek9pJHSsdVWZL/ZDguo0wlYUDq2g1rZsy2O1p",
+	"uDpuyTTJ2QaqYM5u1xzJ2UaGSF7qql25N8WQj5vj7R74ihduV3rNwljzNCUIoxRnE93byTV3hiwFODDT",
+	"6APhCffBqtsJlBtc7JrIt7zZt0jwrqBb3IsyQISkMzDPzS4P1bghcBTTDxtZPdD1DOuWWpdhQRNibqec",
+	"pURAcaFGUU9oQzOm9dvZCHt+O+3VLagc9FJs2wRtRZeOtzfoRnanLdxvBYTi/pqltcKuoAb6QRGZCzhv",
+	"dkNqMdZtbApfgX4oZWBX7z93yQVayYfJeA0CRJhFQ6L6TOcKVMPCXh1Ix6GQHpwfHg4e/Tx4/Oy/IIJX",
+	"yrow7nKdtNMZ2IQSB/006JC/cpwCkA9Oc+IlE5lii4NuxyBOmC/QSUYw+mASl3zHZ3hO9RDxVuUstWWt",
+	"JFu9fy/crwKlI83sZSFparPY3MsbKgIweCTVJVXy9Nfk2tdXuGFHA0WB8DCKvjgK6bqcnK7GibiOjhFG",
+	"k4zncxR9cb8RXZTyCThIwAcA/0DRydsXURdF797rFMK37851+q6ckgsmpjyTU3AifLkw2BZXJKNjSpKL",
+	"zgCBnRN10WKqNAxtzRT5ZpDRC7QKdq0GsUDvzGzFAEWakNX7lYZr/3XBAOAZUwZfUab+n3ymQsK/J1L/",
+	"P1H/SaX+f2IasPsVdFvzUKtGEHfT+MHQyEs1qw1RkQX8ZXStg34dhcz/fmXPkl/5As0wWwI+BPSXEFMN",
+	"X9i+/c11MwOYxRkGaMhCqDnFM7FpZzBiNnEzseUyQRumUgLdBUi6xZRvl94r3Nm1skXUJgRjCav7sKyx",
+	"SLxfF1mLlU1wU61s6gopdzu2mkvAa7tH9ha+TZvNywJsa7eZaWwcHQncmYUA14XA20q1jX/6BkucYXCK",
+	"wV2haP99cdd23uA/eYaeU1hLAOHo5rd/GGfuA6N/5cR16IUEv5v2VWm438NHq2yVipqHk0Tb6J2fDo4O",
+	"Hj8+fPTzzz8/8ZRaMTQg5xACcfXEflcWo7mV2oBaW+vnvtFfKRuOOaC8Hx11OyLli5Ii13+01z88Pzgc",
+	"9PuDfj+gyLmJ1sRankGzHBOGpwy97B08OQrD0dQXVXMQGRCeqIBQ19EGaHoJHtzWHa83r76mG/fNr/bz",
+	"qkW3lN1QVK4J0gA1UzmkRlMS2w5gOrbLoZPyYoDGZAFlTNiidKnXak8NldB/4opkrdtNF+TR6CRy9iwk",
+	"p0DmAXi29URM+rJNV+EsNn3mgAmgwsrMiSS31APFtDSxRbSWYMNnVd1wf80hOm1m6PB9pde5yfUDwmFt",
+	"jN0M2zydUyzj6SY3R5CSj+paYAPFb9B9rqF2yx8wuC7PLdG4rpbVJUGW0iWKNEPzjGgHpnrjsS48tdhJ",
+	"pjcpNL5DMCXhKpadv9Qoc6W2Lv4d7VfpQHXg4CCo7rqGbCE99wZdRqqZZtuCaxXB2+3N42r1e6V/SPkV",
+	"n1bu0i2pjEUbvPZsW5zUrSqO3lQ20B293n9VNSPWuhqkExgxOVnjXWrXE+fSgjh1EkzT5R4fj82stbL3",
+	"Qn2K3KelFjqlpAB7LK5n4UEIvolnqxoskaQM5VYGwptsaNA19+RRF/vZ6xe2AMnvKjDlC+PedHkR9eB6",
+	"AXy1Pszd5J9q17THpwnbuae87aFe1n7jyM2rJc1vi3U6N1gp6cMswNvnrjnh0nGto/SG+9d7YmN2nls7",
+	"YvVdXHrFumk2dQdTpJQLSK5XWrQjJUVXJ6evu6Yi3tpbfvCz2N4WPcP8uWxsXbZsj1Vh5hr/fn9Nrtax",
+	"SpPcTtZ1wDo3UfxaMVjAvjNN69Q2UfRFsdL1f0N/kDTmM6Itoi/KKr/uofMpZpc6metPriN/PM+QINkV",
+	"jcl/a8rv67aKNhgz08spHH44KwS9nVDhulwfLuh2rnBGlfwTnjENLoZPXvuCg0Dl2ca4WnYTv9xOc4HW",
+	"lmKR+thetm+TYe7tZDAHJ8UxUeYiyRzousbZsZ011W1mOrbP5wRn2BRGOsnZUHZZ6pUZ7jfh52SBZHe1",
+	"u5CU3JyXtSKkErty0GLlvv3nMieLPJlNYi6WQW9Ht7RJO+2vIicgblOvLKbRXqu0EzktWrCUOyoWsukk",
+	"+zNnuCKbjCPxBsIpNVL9Z2gALQRlk6EvNz6FWjHKYETe4idrXEkqXPkMtOeZEAkdOku8UsBSgX9TGYdL",
+	"H5YyDH5uplxjhCnOcCwrPNgAPlxfaq1124qJ9tBJUSZj2yjp1vgOeWYT9q73ezTsV5+nW38LenqvHUUb",
+	"IVxad7QIwmKY+0gTI8y7EpY7CEXlalVn3ivWAGHZJxUZ+ij+ge7eGgvB6Hv6sYoqc1TWZI5CZnTjnp4V",
+	"6Ds3vS9vHkBfkVC5Sqw7Ab6q2ZBd8Maa7D3oUo36ULOuc7v6TVjkHaNIr7dU54AZ8hICoi9fTOr/9XUE",
+	"348yHBNRo9FnT9bq237Jh23Fb1XGSpnHjQs77jDes5lilQuSHOvizAm9IqyrcxlGBJHPOJbpEskpF6Qq",
+	"/J0M3nBqJXTdisDudnJYv3kADLJw8MqSTpDRoCJjm9SkassIB0KPEpidMSc28h/dUnpRyUu2vWbvuXEC",
+	"yf9jnqZ8IUpVNdDoxGyEX8jL+IgnSxRjhpwJiUZLxBlpVSfbIINDYrbmk/GnXlKRG8nhllRiNdQG+jAQ",
+	"4q0qw3oCG2jC6gdbRObXccLNWKBCzoWwDbhIVnkiQ7LzGKV8QbK9GAuCUiJBcYUOLlCL3tWYPnA/EugN",
+	"P13Op4SJHnrtUTrCSMxxTEr3jnnUQ3pnCVLvuWCuPcwM7oUeesulYgWtxC6mNJ5Wa9NAfcfiElKOJJ/r",
+	"lDLIu+4ikcdT9Z4Ip6nJ9iptTFXMtma3e0ovCNJiCaSgddlSgWpQL1D+1vBL3Yzq66+VW52AGqOWZonE",
+	"ZLwXs8Y00VUkUM/6QVccNkPKN2JKuF7DMqNbQ9CuxZjYFIB2PfZriIrKuxCW6xujiVa29mt2vvLgQdsK",
+	"eciVqwTPVtubEBlWRlfnLKPod8wucdUKRWc0vcIGBuVvCL52TgTF+17uaCWw29EwoC19sykWRSdu9aDa",
+	"06ZJlI3Uzk/Pjp4+PTh8ZEBCfLTIYsJgs5Sm/GmrfPBtDesbhb230RJrO9qcCKNdSJAGs8i4rq3PxQ0q",
+	"W4PXSwWSUz2kE6iZiTdiZ06sfcNqN0Vz/lZ7aMwuSkgG/fPBqC46+rWan0d1tVedvD1B8J2/+SbxgrJS",
+	"u0KmlAY/EtvelX3j7P9KP0ejbHvkX095cEigxfKbfdZ1Cm2SZs9hhLtysBmpskqArZI334aAMErzsIm+",
+	"Fe8ZMa90COxjDmmXq/025gk5RnV+qIJblJ0eJ3v/9enL4XXQt7HGpQjJ9jlOkZiTNKVsMrBIDZENIQ4i",
+	"NM/ImH7uaj1cmK7WmhSQ5BONgQ6/i8p7EW3hnmxkgyYKvS2Dsq2W0O04LOgb5M9XVmrRnTdRND4AP9+Y",
+	"NX/DDBAdg4x5fXfe7hvwXMiL/W+SJTSWTSo32HgjAn29LY0XAQ6m60wcWn/GYwJh+AWm0oPbDyZHmDff",
+	"KsBlqD+vRX+IzPSiVrfhVbEvqzbYbl+VMO3Pu+tRNaFwIs4zKpdnalTTipTgjGQneSigdcLQyelrdEmW",
+	"0KstIgL6vQik760IsB+kMGlZMFVIoIAhix2cSjnvXF8DALPuLV2Jm7lccH5FMqQIQpzM52Bsn705G6A5",
+	"4fNUG986l9PQZhfZIowuctHPbpFbrv0OYC6OSIwBaeCC6YI0Yz30LtgF+/FHtX7CpOl00/vxRxSpj3hG",
+	"/4ZPBugXWBS6yPv9R/ElWcIfJOqhE7UlKMZZRolAIuZzIkx6qc7ZoZwBypCwtUFKpWOEJAJhccGiz3vw",
+	"o2hg+mTozpBdFC0yqjbZBtX1LgTXrN02GR6rT6FXR6R7butvhCQkExesSLqHT4kUkNE2Vsottd1aIpzM",
+	"KIsQZXGaJ2rsNNUtfEUP/UpwKqdm9oyrpZsdVGJe/PijxR9mZOEM5y6KIGM9gh7ACLBTAGUcRZ48jdCE",
+	"E4EokxxF9iOL1qR/OJa6mYcgxxcM+A2gN3W2vIRqQ5wR0Ax7KALpHNncXkCLh2b44L+l0raqlmpheg0A",
+	"PAqLyAiK8Fw3i6ec7Rts6Z/+FJxFPtI6Our3ByVM73L3bPQAWl+LJZP4cxdhNMOpkjQkuWBznOEZkSRT",
+	"wxweDiyGjvqdJl0qBTIOfA04NdYxiEjDqEceXUELbNFDxkDXHbeBWdVABoPpgv2VK+KHGLKAZZoxu6a/",
+	"OJ0wnpHEbMh7QG4FjAF0+u7sXDHGHzrYjKLXCZnNuSQsXu79RpZRt6irt1Sg1HMyl3CMh0cWj4AlOn6i",
+	"ET8sVIjAM3LBFC+pB0Y8WfbQCdO9o8GBrtEAHPCtepIKtXHHCJvX2jPQYAIOPgCe6z8zi3qu+ImyiVrM",
+	"6cn581+1fQUbNiPZhKA5lvFUn/LTR8+ePBxoGUKFS/6GRAFh+jRTUWxXimM79IdzxBmUdAC/FuyqFDTL",
+	"ioDepdQ2ROVA5wIazQ0OtHihxJfEa/t+waiEQgvPRnTPYqkltBJlembndEYsYatlPXr06Jm9Zv8Gdvnx",
+	"x1Ovd719FqxFiGxoeLFjlCo+R4CiXqTGi6lO8Zshnfjdu2CnrqsB4DNpS7GvDvug3zez+oOMpkrW/fij",
+	"zRgqcBQyopYiaEJ0LkfC41xvoxLlua60pBkSdMKwzAHK5ArqUgEKYwE0M7hgkaJbtL8wr9o3NlWEHhQu",
+	"bJgbNubmsUP/1xt0vqBvfn+oA6eVsTQIQYQeVK8YN/TDLhpxpXj7wuTz3mKx2FNSYC/PUsKUWZGY+uvo",
+	"/9w7X9CU8r0zuzAo3NYtHorFAkU/0v5ug9TfgS7I6ExmBM/QS0XjfobUoHPQ6/f6upiVMDynnUHnUa/f",
+	"e9QBe2UK6oDtcYBjkJv7ILjhmwkBJcXdaa+TzkB9eKKf/F0/CM1X5+p6hh8d9vuVlB1/I2wJoFZy1qqn",
+	"pReBPtFQkSXAC3zUP2ga0s1x/wPD5p7XGPhH/Ufrf/SKZyOaJATSiB/rJa7+xWumzEGcutYUj9u854OH",
+	"3F4Ysut/Z97id2wCzPiieMyl6C2mXGlWsWv1jCfgDTwrapGMftIZ6KqWa6CWOKQurpKhPfQS9K4Fzy5J",
+	"hvhIXU3gOSILU9Bm6v8EUlpBIVw4eHfKdAej1ykPpP8vprn+7ROdLr9S++oPCOvdgxn9dAuDlxR8k2n9",
+	"LfCUS4uDQJ82yYBhWpD/LzixqWD3x5hHBy1+cYqXKcfJOee/40wHNI4OHreZnrI5eSZJ8oYkFJ8rU0f9",
+	"+PCwzY+91ie288n3I0pAgSKF6VCTI1AIKtZJE/UQjGzvHGeeNF43Svlw1iJcW0aDFo3B0eKRfaByiI6u",
+	"efC5dvCoJ6sB/nTplS7XMY6oegp07MJjU2AWtWLJKubS9ac75H/7MnDSBdj/BM2VgsTHxaq/ca7/TnhI",
+	"bXixpx6rFOQdvnq5CPjQdBRAWTHRi/cnr86jYx+nGGL6BvpMWwoGWZEkYHhaVDibxabMAD5GUYEBAnmD",
+	"F8x9AhQO0MLakHtg36bt8YsO+Fg4IxcdyHSCLGLOHpqQlm8ImSFRwiGxAgB9DBAhYYizdHkBkR6imzwp",
+	"WeOD29kpaE24LC20l8pu6MbiwrNvfyMaBvYuNAw7P5171Or+P7j1lzdd/c5MxUrKgWfgG7/0+8/W/+I5",
+	"Z+OUar/0Tku4Ky0BuA9K+hwDrhFyC8MCAZVg/wtNrk2dPZHB3DsjuRwah3ZoOVF3jI76z7Qjc0EFqdsU",
+	"emRPXFS47qghdGhZhAqkh/j2eeRo/S/ecvmK5yzZiqm+ExJ9Ace1DYl2G90hzfTTv3ep/U+jw+/J1bIJ",
+	"URV+lY30kxegk2zjjBmYcEHZn+0XvnV1PDMjM35FRA+dWM3SZuOYIn40zghJlz30x5Sm5ILhkjx03QC6",
+	"yGDtKM1ujnXEIQpir0ZdFIGGNwQNbwhxLOsd9b+AKNeDEZdTHQwaQODnYVf3ls8zMpTTjIgpT5Oh6bFr",
+	"6l/mGeUZlcsIkvK9xahvAXVpDAoolkhDxQoPmHigbF11tVwwaLkEz/oqKVxAdkQq0J95oscmC+sE01EN",
+	"/YyO9OigpP7EBLrU2IQl3SJ6EXaDlSTO3emnt+38qo57r36vf6Dee9d3+k5Rvlt3mpHIkIG2hT4yz2Xo",
+	"Elgjtd/5b3ONf1aJbTDJm0S3es0FS+h4TLJj2/95G1lnArM29WHG1Y0EORWjpXqYpOOQPNQplPckEDcw",
+	"2HeCaye4/nmCS6c73K6Jvx9jFuva6O204aB/9BVlOO0hr2UD1h1M0YhAHXekX5uSJDq27VcpeBddMgDT",
+	"jT3UZ0ViiY6EMYJGZEKZ6IGPQf3+gsmKb4BfkSzopYQ3366X8o6Fj2s+s1YI2YwtI8l3jpHvRCUBmtyI",
+	"sZujeZqvQXu4Zbb+44aMWuqG42k6Tv8JJR7kguyYdces3w6znkI23K3yqtdczPg563RjMnyznHVtF7Gi",
+	"HCwlyYSYGJ7OCERvcEKMG0XjSfOxJOwYRWYlEZIkTbWuX+e7CZGOkO+QafzOak38AvnEO9fq13Ot6sST",
+	"DJV8jXfqZW1mlXJH8yCzvGOQvw5+QhsXtxgxrrmdCW0DN4GrU6eUY8GZ/qGyfYvQltdnv54h895vbn73",
+	"KTJrnnyfs7cWe379w3bqtnqv/S/e6/qXTX4CFPacJ+Rub+JyE/2VWTYFOe0EzNfLy8Gl5sI+N31dEdOL",
+	"xVWjmDlJU1fb0oVIeEoZAcFRwID20ImGSJS6hbGYqymLKSG2Bk/iS2JAXMY8m+UpNiqzRRlEWCnjGZ9P",
+	"SQ+dsAtmaj1gxFFG8KVAfDy2DcRt67yQ6Us+z3l2E3H1T5Et6kj2zeEWMsVVJI4ow7o9cKUctyZJnp/9",
+	"25Z1TAlWxg8E/Y4Ofu4/BCr4cP5q7+ceNG7HtoeF8TztvaBizgWVwSrpt16lUQoKWtnp6ac31qa5E2Vf",
+	"I7uBL1jKS6Hob0OciXx2256AmjWvgxV1/Ui/fWfA7wz4b8moUTSJsI2w3Z4hr/um3y6rnZm6YijcyXJW",
+	"jli6GKJrmdtFzreOeIbGmEJg0VR9mtLuBQBnGpeCLcsDm4h6dcumr7DLT4ZGPZDTYRKLdV3sMOYJfJ4R",
+	"C9Q5xcL+TE7JrIfO/TpymO+UxJck0TWpx7rRqc1T/kHYqZliOptVrdOnlbak56LGn5WCDKWiRphFBrHY",
+	"Kb4ixyZaoBuum1brjMsLxq9IZovXCwRJWvS6hJLjovu4rvUOqVhAAd9LCvR7INevFFE9t4miTXJWHZA6",
+	"wRGZ5OwYRaUu05AMP7UdUi1Vk4x47Ul3cdhdHPYu7o8zwpKill7wmXMnaTq8hXskX1OU9T6/j3qsT3fr",
+	"+W3hnsnZzjHzzThmcva1bBhTVHA3mpXzA3uRSDBrtIpjPxpKOiMRSikRCCtrvhTTrGYfuMqwHgB4XLAo",
+	"yZbDLGdRrVIMtBmeGSXDQnkYGJVFGa2JxDQxrUHBQ12GbAroI2bnvheNxCgFxofxjekgukwOCyToLFd6",
+	"6k7H2OkYd6VjKNl0syDzFLCjVsaUAdgHCxSZh6NgIFiDUP374C4DwfodTWxojtKi4vS23V4Dx9YZfPzk",
+	"b/Y5sb586b0spVfEv/DMFD/5e0zZhAhpgGn2v0gsLoemcK6pYOn1TJH0Xe6leUNgL61ry+tlnTPRLS4b",
+	"h20E2XM7zevrlTMxROEYfxBoXiRiWFrUR3wrqtc5FpdV9auBrPc1DFqjSHmtg+yuAZ4fvajbMHoNGgPu",
+	"+7ZlvJW0CTkDAByA4+047CvaNh6H+Wdy71wGWLf7ozy9BPumwVThmQkH5nMdZGJJARKHAeZpnPKFh1sH",
+	"6IsgxxGgCmEhIS+mjLnMRA+d2K0wNdwZuVJ33wXD0JJLe0a1A1pN1kNq1tiHnls3On359sXrt/+Keiiy",
+	"6ywWaOoBGzcgumA4Iw5zMGTQ6N98MPjAlUNYCTRtkPY2xJkOIcxUEK79UOw2sNQtpNh6MyzMBfYRSjTw",
+	"slUNasLw8JaF4Ukck7lsNqwMFdMdzMXOMNpIdmvyQhYgfKWorhe/mBZNqzNtdR8mJanm0wwLG1rC4lKH",
+	"nviMaA+OKVzRFdxKCAMol0G8LLqPL6ZYamwMHQTDgnTRPGexzDVaMRTpzfiftHfBig5nBvsYOmsZ9GMt",
+	"Pr1uTaFnNCTYiAia6JtgFpKjEyJ/s5txh6qRe0eDHLAHskO5ujXFRnrb6nHIue7QFtZl8gZW0HBTmiFq",
+	"dIUyIkh2BTWqRHRNMzGcLvBSoIQfm/aMOElIYvGwbEMvPbAeknGdhB6gUlGh0tv3PNrhv0p16T+EO3aX",
+	"3R1XfEJcwDW1aMvd9evP5krsG3zy5uRWB+09yvilslvHXdsPwOVX/CAAnbqUhJFQzd+S6HacUIxOJZKc",
+	"X8KPbR8A9JzP5uratNn3F8wbV1kUPCVdnXahwx7QuhDuXZNV4iIoOha7slJdTbTcS+079zkEus2tdDvY",
+	"EzJl/UVjP9d9b3cF39oVXGApj20rAMRzGfOZnxzwniixpkzAwKUc4tovZddypThTnSjgBpsmhd0qs9oe",
+	"kI6RIWeMYhYTnY5licNmrwOj0Vm4PKxoxX1nNG5e8YJITNOmO9IKlJ0r7StibxUtMlsRdwvHjRnxB4Fo",
+	"4vwwcyynhRsGWjA3Z8W7dP48hyc918yjJ3UnzKcmjtvX108g+eBbmHVTckOkbsYIepzYjiy244zWwa04",
+	"gGyFBaaSJD0UMS6HxS9LF2y3yPgWRa6Duj78hNMLZjNOeabeYjvJmn4ZPXTiXqyBu/iM2FYz0PkmlwtC",
+	"J1NtYaitF5SzAujBTEvpGJERrVHowteHVgipbzLtwQk4vcr7Nj+KhrerJKvpumL6TX8HOPS7rIfv1d55",
+	"AUzrNTvfRn+qJULMOKOSg8BcEZd/Uzx1lyxXvKVNvftOs/ZAUsBZBI5fZeuZoJNHD97erlGo3YP7CRbT",
+	"Ece6a38TabxwD90hZRQvaSCMMZ3kGdlRxopeO+40fxB2u25IH8aZvzIZ+7V55v77Y/xqkBkkhyaGaITj",
+	"Syg7BWTUpvAlfFmKWrrdPzwCjZPO8lln8PRQ96fV/zoINIi/06QKvavrPRuVeMsulHB7fozq1m7DTBmZ",
+	"p6b3a9hvAbE1ncmAsPVt9tBLHE+dHjAhUheUqdGWCEs040Laki2AB0YC0wTyFfTTppfjmCp7ykbZTO71",
+	"BSOpIChnkqY6gAe+UnR2fvL+vIf+gNaWtVIyh3jlPI3oQfRuLt/lUilp0UPTExPMEz3Thsjbe7MndwqC",
+	"oV/RcJlI8lnuOOV2g244l1zRWowyd75bR98AKfaSssTiQCw1kARQGOPaHMNZoj+lAulOpZiZnv1S93Rz",
+	"7Vq9qgM9u6SHnk+5IFCuIA1JIGqQFJWa9YNAKWaTXDHgAx27ds2tUWS/ih52EXATNcWoJvHPMHLx5Us2",
+	"SamYmg9c79KGsJ/PIrdveJvRv0rQ7x/AmTsD+B4CfkAIkK23oVypx/0yaylXC6vcm1dhaemacyotmr7W",
+	"rHXR+VocutD151qumbffAIbmPgAh7DRb2WW7AMQ9F8rAX7QJkXGzMMSGVYoFW7mAgWk+uMpcNF7XM9um",
+	"8Ks0VfQjlIDoWvSwCRuN9vshRCUC8QrK5JOjjmc+Hh4cPT36+dGTo6drrMg1M9RYFQD4oFUVelutH72T",
+	"IOvnodvbJcr44JkDf1EzMiHS4Iwoi0l4wxIsyZ76bTgjuM1UTFLV2lmAobP5LD7dfexBc4Hm0rYJDMqQ",
+	"MzEtfmXCRhaJzdacSFsm9g1L5P859Bme6UPRvOmf5BapEKZ75WoBe2Yf+q4TfMwq1vu/7J7srPlbs+ZF",
+	"QUFFS2Xz0QZtYl3MGvqu45m+v/AlYccAZOS+S8iYMsjuM46mIuoF1M2zrrKnASpgiueBhBx9I5hJfqvh",
+	"bjO9r9J51W5NgxJv2+Lu+q7uTPYt+64Kx3yrZUbdPLfiZm3TVR+/zGXgMEAKpbKpw2ohFNo1WLWssOuv",
+	"+t32V92QFJu7qzbSTv+eBfPOu/I10zvb0tPNGqsGO+oZ0D9bg5cRhFP1miUaZ/xvwmwjewvBGm5R59Px",
+	"t6DX9Hd6zS557x/bnu6WNKF9coXTHMubg1dXYPDNsN+HtfTSbsIdY6KVX+eykRsSFC0mhMCzefrPQ77e",
+	"yYi7zOG0CQaikBUGthfyy1uqGSWxwWxzhcZeHaZosGuhpXXyAfJaa2lg7SlmjKQ2KYIzYvInNPq20L3u",
+	"xhmfBUObZ2Ymd8qo6hVNfkF96cMkdpmizbk6wp1TQWr6k1aU5iz17a4laMEeKLr972fv3iJo8Y7gGd1N",
+	"5OmjZ08e2uD7gmeXJEN8RJaaQhVhQmNoHYWniod07o+N8LEeOjELLlpaiZQvSHLBEr5gKCMxv1L8KPkC",
+	"Zwl4E5ra3+t9ujNNWg1+263vy6Pes3oOu7WSUf/5BTa76/ROW9nrBn2A12woSv1nrXCrFcrY/gurw2vn",
+	"7qnvOr5ml7E+wOa2ZRdhu7072CMil8vmPrvtGFt0hTOqJq+7l+jUbmWsTnmq+AJRhiJDVRFK6HhMsqYY",
+	"m53lt2o22vl9lSib25zG5Fb9/S7Otrvrto2zyYIB10iOun/JiZ27CbV5sqFdrM3xwy7Y9t0G2zamx+Zw",
+	"WzP99O9dRO8ibl8z4taeqG4/5vYGIIQ13q9pwAawHbkp8HENMdCEg3+h6KDt+rVJ9QTW3zQF5UrU/k0o",
+	"Qv2dIrQLzP2DA3O3pzrtzzNyRcnillsyvfyMY5kuXcvJ+ZQzMtTI3Qb91pUgCugBCECiPXTUP0I4Fdyz",
+	"BTXCORU2l7IuhswavheL7lRP1/H+15FoZharyhdtXbbuTDqjQlA2se7pnXNzJ7Zaii3tHC/uyjHPQDLM",
+	"SSY4a6sa+TJMV0uu9G7qR75v16ZaQwu/Jix159S8PaempZ1WVf+r3ZkQx8MzgngGf5tyeufdDMXnjINS",
+	"vfSbvcvU5L6OaxK2penWUl/unJK7O2prp6Rhus3q8rXAWOuL1K4mDWkj8pH7CjA9FyRNe2i1uzKIjwkO",
+	"SzPtlt5K4JKdq/L7dVW2p9IVTsowzfTvUVLvfJNf1TfZgopu3ytpvBhaCgI2yrEvEKG1l5A4CLll/I2O",
+	"cL++XtPf6TU7H+M/y1iHXsI3V4T2PYZeARqoMf8sEvi70/Ph67fgEHQ/TwwwhO4lqH1SgAxooNCa2oSc",
+	"ee//vhEE3EJagAgUi95drl85Ndm70CAl/Y7vW48NdVe9Ve6xhsab9wNapGsGAGcQGkdClLoBrkijQw/h",
+	"odaAQM/1r1YDAtk+ohALHZEJLeKfgqCETqiElqwpwQllExT9FKEZXqKRbafGM2iFgHgOiSTkM9TQdAad",
+	"n54dPX3asKC/mtqMHjwBeCX3z3LX0Z/Qp//82N979unLQffgcbD76J12KRJthA+c684PeWtSpNocUzPt",
+	"Bl7I81L8jPFshlMqSIIkRy97B0+OjpHufauzKemMoL85IwLqcxOS0SsLCkhlD/1hGu5GJaaMXBkQouKC",
+	"ucbBMKRtPGKvalRO83RT0yAppiK42SWqNuBb9YiquWk30n17RGFXmvrzCl2XsPOH7syADcTPSZIgDMSz",
+	"WvzULYBdF/SNuqDDRHdd0Hdd0HdydtcFfdMu6FrUfPGTq1bGn17aLug29aKHbBNVh8ZCmQ8ALSReanmZ",
+	"EYsS3XUyxxuoIS5lFLZ2YSmjQyKiprnzcX4nJAxEtYmy0ByRClNL/94U5Z3H7GuGo9YT0HbOsVMlHj2c",
+	"+WBU6l/g0SklpWY23dbCEi9MN5mMKB11TEmaOAcQSEphKsCpqBi6INmKvjaYJResakUveJ4mRlkFhIsB",
+	"NAFJqNVjE27Qs5ojY46B7sa8/QAvue/A2D/IvN2Fxb7vAv2bmMRlNW3ftj3cOO++lTh7T2KeJQWwiEbd",
+	"X9jW4uSKJoTFxGp71uSdUsVIS+3qSzLsWcM6Kd98LApUEiWQLpiQNE3RAlO5VvJpp39A2nGWLpFuT6TM",
+	"cOjhVQg96EOMCyDlC7aYctdvbMwzeJ1b2INI8DyLycD9IHrY0KHouWtAeRdy04y+E5070fk/a0aBEkVG",
+	"dP4gAv1etxeitTqAQEvCBRbaWwhSCI+s4arpnyWI4HiqY7NdJbeUggcwPkX+gZJPSvwQlpCkIQ/TBlVd",
+	"3cFdpwPAIleih/kZpjvT5uuF8Rzpb1ZXcAOtoB3f7H+B/w63gkArvXC9yxdWujotUGssVNbVlGMk8JKy",
+	"iXOlIzzBlBms4CIRqPBmmd6FOm0OjLdCQ3HKgpYAGbkA6ZwRIUhSaC4++yjOF4C+5n+o+4MaeTYwx4yU",
+	"WlJNZ1qXriSI9Ln6rkDZvFd8HYxjf40tpNY/WD3ZaRt31UbO3NqWHSW3mVddc4UjKtvnNU4JTuW0UcP4",
+	"nfNLgaAtK0rIXCkILF4GEUV/1SPdIXuZNzQwljlWazL1tt1qEucZlcvO4OMnf+PPiXWTSe9lKb0qQYOZ",
+	"KX7y9nYf4g7rdxjUNG+PUQQ/jAbgoMMZQfm8h6KETDKckCQaoHMym/MMAwZswhfsGBmpqvNboPwONMCM",
+	"pHips2KovGApliTroSgv6DIaoFMu5CQjZ//H73Y8W9Kn998K/QJtlgq1D5MMzxAjJBGNTaRxQhkRd9xG",
+	"2r4kQB7vIfLDM2Q3r+fx7t2/3uP/O6FKq9S7048xQyOCBMmuSBKkzvKQXzojgjOSneRKFHz8pJQY+LFR",
+	"lfIs7Qw6+6DcmLFC8a054fOUgIJg8giNFyXpWjQ7mll9olcE6LV9VM9ifIOZzaXEEnEWk65lPGWmaDVm",
+	"hOPLSabuHW9EG1+sj/mcs4TqmjStNgGcs83scwM4POf6CGB0maU6GwpJ3vW7SQs0WqLFlMZT3bZdSAJW",
+	"l4c4YF07yvjy3mzkdWA3TIt53W4XdEgfGtAfwlWZhzJDPUwXyYGTseld4U7Ja6VbjGq7zAZHzbVPCycJ",
+	"qJmm+aHD+4Q9sIMvpjwlCMcQbgVKEaR0ehYEtGHvRySGeuOiQZ/utGjn541UtOurj6XvDALOP+0+NEo1",
+	"zM8b5A1nVPIsPMorniHIjRjhFLMYaJUlziknjtXNeUmWICGJv0p7m326/v8DAAD//w==",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

@@ -12,7 +12,7 @@ import (
 )
 
 const campaignCount = `-- name: CampaignCount :one
-SELECT count(*) FROM campaigns WHERE ($1::text IS NULL OR status = $1)
+SELECT count(*) FROM campaigns WHERE reply_sender_id IS NULL AND ($1::text IS NULL OR status = $1)
 `
 
 func (q *Queries) CampaignCount(ctx context.Context, status *string) (int64, error) {
@@ -32,7 +32,7 @@ func (q *Queries) CampaignDelete(ctx context.Context, id int32) error {
 }
 
 const campaignGet = `-- name: CampaignGet :one
-SELECT c.id, c.topic, c.template_id, c.segment_id, c.segment_query, c.subscription_topic_id, c.status, c.status_reason, c.rate_limit_per_second, c.quiet_start, c.quiet_end, c.timezone, c.schedule_time, c.created_at, c.updated_at, c.priority, c.failure_threshold_percent, c.canary_percent, c.trigger, c.trigger_name, t.id, t.name, t.version, t.channel, t.locale, t.created_at, t.updated_at FROM campaigns c JOIN templates t ON t.id = c.template_id WHERE c.id = $1
+SELECT c.id, c.topic, c.template_id, c.segment_id, c.segment_query, c.subscription_topic_id, c.status, c.status_reason, c.rate_limit_per_second, c.quiet_start, c.quiet_end, c.timezone, c.schedule_time, c.created_at, c.updated_at, c.priority, c.failure_threshold_percent, c.canary_percent, c.reply_sender_id, c.trigger, c.trigger_name, t.id, t.name, t.version, t.channel, t.locale, t.created_at, t.updated_at FROM campaigns c JOIN templates t ON t.id = c.template_id WHERE c.id = $1
 `
 
 type CampaignGetRow struct {
@@ -62,6 +62,7 @@ func (q *Queries) CampaignGet(ctx context.Context, id int32) (CampaignGetRow, er
 		&i.Campaign.Priority,
 		&i.Campaign.FailureThresholdPercent,
 		&i.Campaign.CanaryPercent,
+		&i.Campaign.ReplySenderID,
 		&i.Campaign.Trigger,
 		&i.Campaign.TriggerName,
 		&i.Template.ID,
@@ -129,8 +130,8 @@ func (q *Queries) CampaignInsert(ctx context.Context, arg CampaignInsertParams) 
 }
 
 const campaignList = `-- name: CampaignList :many
-SELECT c.id, c.topic, c.template_id, c.segment_id, c.segment_query, c.subscription_topic_id, c.status, c.status_reason, c.rate_limit_per_second, c.quiet_start, c.quiet_end, c.timezone, c.schedule_time, c.created_at, c.updated_at, c.priority, c.failure_threshold_percent, c.canary_percent, c.trigger, c.trigger_name, t.id, t.name, t.version, t.channel, t.locale, t.created_at, t.updated_at FROM campaigns c JOIN templates t ON t.id = c.template_id
-WHERE ($1::text IS NULL OR c.status = $1) AND ($2::integer IS NULL OR c.id < $2)
+SELECT c.id, c.topic, c.template_id, c.segment_id, c.segment_query, c.subscription_topic_id, c.status, c.status_reason, c.rate_limit_per_second, c.quiet_start, c.quiet_end, c.timezone, c.schedule_time, c.created_at, c.updated_at, c.priority, c.failure_threshold_percent, c.canary_percent, c.reply_sender_id, c.trigger, c.trigger_name, t.id, t.name, t.version, t.channel, t.locale, t.created_at, t.updated_at FROM campaigns c JOIN templates t ON t.id = c.template_id
+WHERE c.reply_sender_id IS NULL AND ($1::text IS NULL OR c.status = $1) AND ($2::integer IS NULL OR c.id < $2)
 ORDER BY c.id DESC LIMIT $3
 `
 
@@ -145,6 +146,7 @@ type CampaignListRow struct {
 	Template Template
 }
 
+// Those that people made; the built-in ones are not among them.
 func (q *Queries) CampaignList(ctx context.Context, arg CampaignListParams) ([]CampaignListRow, error) {
 	rows, err := q.db.Query(ctx, campaignList, arg.Status, arg.Before, arg.AtMost)
 	if err != nil {
@@ -173,6 +175,7 @@ func (q *Queries) CampaignList(ctx context.Context, arg CampaignListParams) ([]C
 			&i.Campaign.Priority,
 			&i.Campaign.FailureThresholdPercent,
 			&i.Campaign.CanaryPercent,
+			&i.Campaign.ReplySenderID,
 			&i.Campaign.Trigger,
 			&i.Campaign.TriggerName,
 			&i.Template.ID,
@@ -194,7 +197,7 @@ func (q *Queries) CampaignList(ctx context.Context, arg CampaignListParams) ([]C
 }
 
 const campaignLockPlan = `-- name: CampaignLockPlan :one
-SELECT id, topic, template_id, segment_id, segment_query, subscription_topic_id, status, status_reason, rate_limit_per_second, quiet_start, quiet_end, timezone, schedule_time, created_at, updated_at, priority, failure_threshold_percent, canary_percent, trigger, trigger_name FROM campaigns WHERE id = $1 FOR UPDATE
+SELECT id, topic, template_id, segment_id, segment_query, subscription_topic_id, status, status_reason, rate_limit_per_second, quiet_start, quiet_end, timezone, schedule_time, created_at, updated_at, priority, failure_threshold_percent, canary_percent, reply_sender_id, trigger, trigger_name FROM campaigns WHERE id = $1 FOR UPDATE
 `
 
 func (q *Queries) CampaignLockPlan(ctx context.Context, id int32) (Campaign, error) {
@@ -219,6 +222,7 @@ func (q *Queries) CampaignLockPlan(ctx context.Context, id int32) (Campaign, err
 		&i.Priority,
 		&i.FailureThresholdPercent,
 		&i.CanaryPercent,
+		&i.ReplySenderID,
 		&i.Trigger,
 		&i.TriggerName,
 	)

@@ -73,7 +73,7 @@ func (q *Queries) InboundSenderInsert(ctx context.Context, arg InboundSenderInse
 }
 
 const inboundSenderLock = `-- name: InboundSenderLock :one
-SELECT id, consent_state FROM users WHERE phone_number IN ($1, $2)
+SELECT id, consent_state, coalesce(attributes->>'language', '')::text AS language FROM users WHERE phone_number IN ($1, $2)
 ORDER BY (phone_number = $1) DESC LIMIT 1 FOR UPDATE
 `
 
@@ -85,13 +85,14 @@ type InboundSenderLockParams struct {
 type InboundSenderLockRow struct {
 	ID           int64
 	ConsentState string
+	Language     string
 }
 
 // The person whose number it is, else the one whose number is their WhatsApp id.
 func (q *Queries) InboundSenderLock(ctx context.Context, arg InboundSenderLockParams) (InboundSenderLockRow, error) {
 	row := q.db.QueryRow(ctx, inboundSenderLock, arg.PhoneNumber, arg.OtherNumber)
 	var i InboundSenderLockRow
-	err := row.Scan(&i.ID, &i.ConsentState)
+	err := row.Scan(&i.ID, &i.ConsentState, &i.Language)
 	return i, err
 }
 

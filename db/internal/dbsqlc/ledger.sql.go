@@ -256,7 +256,7 @@ func (q *Queries) CampaignGate(ctx context.Context, id int32) (string, error) {
 }
 
 const deliveryGet = `-- name: DeliveryGet :one
-SELECT m.id, m.state, m.reason, m.waits_until, m.user_id, m.channel, m.accepted_at, m.attempt_count, m.variables,
+SELECT m.id, m.state, m.reason, m.waits_until, m.user_id, m.channel, m.accepted_at, m.attempt_count, m.variables, m.reply, m.created_at,
        r.id AS run_id, r.number AS run_number, r.campaign_id, r.sender_id,
        c.status AS campaign_status, c.rate_limit_per_second, c.quiet_start, c.quiet_end, c.timezone, c.subscription_topic_id,
        u.phone_number, u.attributes, u.consent_state, u.zones,
@@ -286,6 +286,8 @@ type DeliveryGetRow struct {
 	AcceptedAt          *time.Time
 	AttemptCount        int16
 	Variables           json.RawMessage
+	Reply               *string
+	CreatedAt           time.Time
 	RunID               int64
 	RunNumber           int32
 	CampaignID          int32
@@ -319,6 +321,8 @@ func (q *Queries) DeliveryGet(ctx context.Context, arg DeliveryGetParams) (Deliv
 		&i.AcceptedAt,
 		&i.AttemptCount,
 		&i.Variables,
+		&i.Reply,
+		&i.CreatedAt,
 		&i.RunID,
 		&i.RunNumber,
 		&i.CampaignID,

@@ -141,7 +141,7 @@ func (q *Queries) MessageCountUnknown(ctx context.Context) (int64, error) {
 }
 
 const messageList = `-- name: MessageList :many
-SELECT m.id, m.run_id, m.user_id, m.dedupe_key, m.seq, m.channel, m.state, m.reason, m.waits_until, m.error_code, m.attempt_count, m.created_at, m.accepted_at, m.sent_at, m.delivered_at, m.read_at, m.ended_at, m.updated_at, m.variables, u.phone_number, r.number AS run_number, r.campaign_id
+SELECT m.id, m.run_id, m.user_id, m.dedupe_key, m.seq, m.channel, m.state, m.reason, m.waits_until, m.error_code, m.attempt_count, m.created_at, m.accepted_at, m.sent_at, m.delivered_at, m.read_at, m.ended_at, m.updated_at, m.reply, m.variables, u.phone_number, r.number AS run_number, r.campaign_id
 FROM messages m
 JOIN campaign_runs r ON r.id = m.run_id
 LEFT JOIN users u ON u.id = m.user_id
@@ -204,6 +204,7 @@ func (q *Queries) MessageList(ctx context.Context, arg MessageListParams) ([]Mes
 			&i.Message.ReadAt,
 			&i.Message.EndedAt,
 			&i.Message.UpdatedAt,
+			&i.Message.Reply,
 			&i.Message.Variables,
 			&i.PhoneNumber,
 			&i.RunNumber,
@@ -229,7 +230,7 @@ WITH fitting AS MATERIALIZED (
 ), page AS (
     SELECT fitting.id FROM fitting ORDER BY fitting.id DESC LIMIT $7
 )
-SELECT m.id, m.run_id, m.user_id, m.dedupe_key, m.seq, m.channel, m.state, m.reason, m.waits_until, m.error_code, m.attempt_count, m.created_at, m.accepted_at, m.sent_at, m.delivered_at, m.read_at, m.ended_at, m.updated_at, m.variables, u.phone_number, r.number AS run_number, r.campaign_id
+SELECT m.id, m.run_id, m.user_id, m.dedupe_key, m.seq, m.channel, m.state, m.reason, m.waits_until, m.error_code, m.attempt_count, m.created_at, m.accepted_at, m.sent_at, m.delivered_at, m.read_at, m.ended_at, m.updated_at, m.reply, m.variables, u.phone_number, r.number AS run_number, r.campaign_id
 FROM page
 JOIN messages m ON m.id = page.id
 JOIN campaign_runs r ON r.id = m.run_id
@@ -291,6 +292,7 @@ func (q *Queries) MessageListSparse(ctx context.Context, arg MessageListSparsePa
 			&i.Message.ReadAt,
 			&i.Message.EndedAt,
 			&i.Message.UpdatedAt,
+			&i.Message.Reply,
 			&i.Message.Variables,
 			&i.PhoneNumber,
 			&i.RunNumber,
@@ -307,7 +309,7 @@ func (q *Queries) MessageListSparse(ctx context.Context, arg MessageListSparsePa
 }
 
 const messageListUnknown = `-- name: MessageListUnknown :many
-SELECT m.id, m.run_id, m.user_id, m.dedupe_key, m.seq, m.channel, m.state, m.reason, m.waits_until, m.error_code, m.attempt_count, m.created_at, m.accepted_at, m.sent_at, m.delivered_at, m.read_at, m.ended_at, m.updated_at, m.variables, u.phone_number, r.number AS run_number, r.campaign_id
+SELECT m.id, m.run_id, m.user_id, m.dedupe_key, m.seq, m.channel, m.state, m.reason, m.waits_until, m.error_code, m.attempt_count, m.created_at, m.accepted_at, m.sent_at, m.delivered_at, m.read_at, m.ended_at, m.updated_at, m.reply, m.variables, u.phone_number, r.number AS run_number, r.campaign_id
 FROM messages m
 JOIN campaign_runs r ON r.id = m.run_id
 LEFT JOIN users u ON u.id = m.user_id
@@ -355,6 +357,7 @@ func (q *Queries) MessageListUnknown(ctx context.Context, arg MessageListUnknown
 			&i.Message.ReadAt,
 			&i.Message.EndedAt,
 			&i.Message.UpdatedAt,
+			&i.Message.Reply,
 			&i.Message.Variables,
 			&i.PhoneNumber,
 			&i.RunNumber,
@@ -404,7 +407,7 @@ func (q *Queries) MessageLock(ctx context.Context, id uuid.UUID) (MessageLockRow
 }
 
 const messageRead = `-- name: MessageRead :one
-SELECT m.id, m.run_id, m.user_id, m.dedupe_key, m.seq, m.channel, m.state, m.reason, m.waits_until, m.error_code, m.attempt_count, m.created_at, m.accepted_at, m.sent_at, m.delivered_at, m.read_at, m.ended_at, m.updated_at, m.variables, u.phone_number, r.number AS run_number, r.campaign_id
+SELECT m.id, m.run_id, m.user_id, m.dedupe_key, m.seq, m.channel, m.state, m.reason, m.waits_until, m.error_code, m.attempt_count, m.created_at, m.accepted_at, m.sent_at, m.delivered_at, m.read_at, m.ended_at, m.updated_at, m.reply, m.variables, u.phone_number, r.number AS run_number, r.campaign_id
 FROM messages m
 JOIN campaign_runs r ON r.id = m.run_id
 LEFT JOIN users u ON u.id = m.user_id
@@ -440,6 +443,7 @@ func (q *Queries) MessageRead(ctx context.Context, id uuid.UUID) (MessageReadRow
 		&i.Message.ReadAt,
 		&i.Message.EndedAt,
 		&i.Message.UpdatedAt,
+		&i.Message.Reply,
 		&i.Message.Variables,
 		&i.PhoneNumber,
 		&i.RunNumber,
@@ -524,7 +528,7 @@ func (q *Queries) RecipientCount(ctx context.Context, arg RecipientCountParams) 
 }
 
 const recipientList = `-- name: RecipientList :many
-SELECT m.id, m.run_id, m.user_id, m.dedupe_key, m.seq, m.channel, m.state, m.reason, m.waits_until, m.error_code, m.attempt_count, m.created_at, m.accepted_at, m.sent_at, m.delivered_at, m.read_at, m.ended_at, m.updated_at, m.variables, u.phone_number, r.number AS run_number, r.campaign_id
+SELECT m.id, m.run_id, m.user_id, m.dedupe_key, m.seq, m.channel, m.state, m.reason, m.waits_until, m.error_code, m.attempt_count, m.created_at, m.accepted_at, m.sent_at, m.delivered_at, m.read_at, m.ended_at, m.updated_at, m.reply, m.variables, u.phone_number, r.number AS run_number, r.campaign_id
 FROM messages m
 JOIN campaign_runs r ON r.id = m.run_id
 LEFT JOIN users u ON u.id = m.user_id
@@ -586,6 +590,7 @@ func (q *Queries) RecipientList(ctx context.Context, arg RecipientListParams) ([
 			&i.Message.ReadAt,
 			&i.Message.EndedAt,
 			&i.Message.UpdatedAt,
+			&i.Message.Reply,
 			&i.Message.Variables,
 			&i.PhoneNumber,
 			&i.RunNumber,

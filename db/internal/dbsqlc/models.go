@@ -81,6 +81,7 @@ type Campaign struct {
 	Priority                string
 	FailureThresholdPercent int16
 	CanaryPercent           int16
+	ReplySenderID           *int32
 	Trigger                 string
 	TriggerName             string
 }
@@ -217,6 +218,7 @@ type Message struct {
 	ReadAt       *time.Time
 	EndedAt      *time.Time
 	UpdatedAt    time.Time
+	Reply        *string
 	Variables    json.RawMessage
 }
 
@@ -239,6 +241,12 @@ type Receipt struct {
 	Payload     json.RawMessage
 	Repeats     int32
 	ReceivedAt  time.Time
+}
+
+type Reply struct {
+	Kind   string
+	Locale string
+	Text   string
 }
 
 type Segment struct {
