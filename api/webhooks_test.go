@@ -167,7 +167,7 @@ func TestReplyAPI(t *testing.T) {
 	require.Equal(t, set, e.call(t, 200, "GET", replies, ""))
 	for body, want := range map[string][]string{
 		`{"replies": [{"kind": "bye", "locale": "en", "text": "x"}]}`:          {"replies[0].kind"},
-		`{"replies": [{"kind": "help", "locale": "x", "text": "x"}]}`:          {"replies[0].locale"},
+		`{"replies": [{"kind": "help", "locale": "en!", "text": "x"}]}`:        {"replies[0].locale"},
 		`{"replies": [{"kind": "help", "locale": "en"}]}`:                      {"replies[0].text"},
 		`{"replies": [{"kind": "help", "locale": "en", "text": "Hi {name}"}]}`: {"replies[0].text"},
 		`{"replies": [{"kind": "subscribed", "locale": "en", "text": "{"}]}`:   {"replies[0].text"},
