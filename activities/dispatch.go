@@ -165,6 +165,9 @@ func (a *Dispatch) plan(ctx context.Context, run ledger.Run, batch int) (Plan, e
 	if plan, err := a.rescue(ctx, run, batch); err != nil || plan.Action != "" {
 		return plan, err
 	}
+	if run.Kind == campaign.ByTest {
+		return a.watch(ctx, run)
+	}
 	if run.Status == campaign.Paused {
 		return Plan{Action: Wait, Until: now.Add(idle), Reason: message.ReasonPaused}, nil
 	}

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -16,6 +17,7 @@ import (
 	"github.com/event-stream-engine/ese/internal/message"
 	"github.com/event-stream-engine/ese/internal/report"
 	"github.com/event-stream-engine/ese/internal/segment"
+	"github.com/event-stream-engine/ese/internal/user"
 )
 
 type campaignStore interface {
@@ -109,6 +111,7 @@ func patchPlan(c campaign.Campaign, patch json.RawMessage) (campaign.Campaign, e
 		SubscriptionTopicID: clone(c.SubscriptionTopicID),
 		Priority:            ptr(openapi.CampaignPriority(c.Priority)), FailureThresholdPercent: &c.FailureThreshold, CanaryPercent: &c.Canary,
 		QuietHoursStart: clock(c.QuietStart), QuietHoursEnd: clock(c.QuietEnd), Timezone: &c.Timezone, ScheduleTime: clone(c.ScheduleTime),
+		Trigger: ptr(openapi.CampaignTriggerKind(c.Trigger)), TriggerName: none(c.TriggerName),
 	}
 	if err := json.Unmarshal(patch, &w); err != nil { // what it does not name keeps its value, and null becomes nil
 		return c, unreadable(err)
@@ -275,6 +278,11 @@ func readPlan(w openapi.CampaignWrite) (campaign.Campaign, error) {
 		FailureThreshold:    or(w.FailureThresholdPercent, campaign.DefaultFailureThreshold),
 		Canary:              value(w.CanaryPercent),
 		Timezone:            or(w.Timezone, campaign.DefaultTimezone),
+		Trigger:             campaign.Trigger(or(w.Trigger, openapi.CampaignTriggerKind(campaign.ByOperator))),
+		TriggerName:         value(w.TriggerName),
+	}
+	if word := user.Keyword(c.TriggerName); c.Trigger == campaign.OnKeyword && word != "" {
+		c.TriggerName = word
 	}
 	var refused []fault.Field
 	if quiet, err := compliance.ParseQuietHours(value(w.QuietHoursStart), value(w.QuietHoursEnd)); err != nil {
@@ -338,6 +346,8 @@ func (s *server) campaign(c campaign.Overview) openapi.Campaign {
 		QuietHoursEnd:           clock(c.QuietEnd),
 		Timezone:                c.Timezone,
 		ScheduleTime:            c.ScheduleTime,
+		Trigger:                 openapi.CampaignTriggerKind(cmp.Or(c.Trigger, campaign.ByOperator)),
+		TriggerName:             none(c.TriggerName),
 		Channel:                 openapi.Channel(c.Template.Channel),
 		CreatedAt:               c.CreatedAt,
 		UpdatedAt:               c.UpdatedAt,

@@ -59,6 +59,7 @@ type Store interface {
 	replyStore
 	templateStore
 	campaignStore
+	triggerStore
 	senderStore
 	reportStore
 	monitoringStore

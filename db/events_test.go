@@ -12,6 +12,7 @@ import (
 
 	"github.com/event-stream-engine/ese/internal/campaign"
 	"github.com/event-stream-engine/ese/internal/fault"
+	"github.com/event-stream-engine/ese/internal/intake"
 	"github.com/event-stream-engine/ese/internal/ledger"
 	"github.com/event-stream-engine/ese/internal/message"
 	"github.com/event-stream-engine/ese/internal/phone"
@@ -269,4 +270,158 @@ func TestCloseRun(t *testing.T) {
 	require.ErrorContains(t, b.CloseRun(ctx, other.CampaignID, "tester", noon), "by itself")
 	_, err = b.Enlist(ctx, other.ID, []ledger.Enlistment{{UserID: 1}}, noon)
 	require.True(t, fault.Is(err, fault.Conflict), "an audience that is frozen takes nobody")
+}
+
+// became is what became of events: the message's number in each campaign, or the field that is to blame.
+func became(taken []ledger.Taken) []string {
+	out := make([]string, len(taken))
+	for i, t := range taken {
+		var f *fault.Fault
+		if errors.As(t.Refused, &f) {
+			out[i] = string(f.Kind) + " " + f.Fields[0].Name
+			continue
+		}
+		for _, m := range t.Messages {
+			out[i] += fmt.Sprintf("%d: %s;", m.CampaignID, shown([]ledger.Enlisted{m.Enlisted})[0])
+		}
+	}
+	return out
+}
+
+func TestTakeEvents(t *testing.T) {
+	t.Parallel()
+	b, ctx := open(t), t.Context()
+	shipped := b.listening(t)
+	other := b.listening(t)
+	_ = b.started(t, b.onEvent(t, "order.lost"))
+	draft, err := b.CreateCampaign(ctx, b.onEvent(t, "order.planned"), noon)
+	require.NoError(t, err)
+	b.people(t, 2, "OPT_IN", "LK", "Asia/Colombo")
+	const ann, bob, nobody = phone.Number("+94771000001"), phone.Number("+94771000002"), phone.Number("+94771999999")
+	event := func(id, name string, to phone.Number, campaignID int64) ledger.Event {
+		return ledger.Event{ID: id, Name: name, Phone: to, CampaignID: campaignID}
+	}
+	take := func(events ...ledger.Event) []string {
+		t.Helper()
+		taken, err := b.TakeEvents(ctx, events, noon)
+		require.NoError(t, err)
+		return became(taken)
+	}
+	require.Equal(t, []string{
+		"1: 1 pending ;2: 1 pending ;", "not_found phone_number", "1: 2 pending rate_limit;", "1: 1 pending  again;2: 1 pending  again;",
+		"not_found event", "not_found event", "not_found campaign_id", "3: 1 pending ;",
+	}, take(
+		event("a", "order.shipped", ann, 0), event("b", "order.shipped", nobody, 0), event("c", "order.shipped", ann, shipped.CampaignID),
+		event("a", "order.shipped", bob, 0), // the first one counts, whatever the repetition says
+		event("d", "order.planned", ann, 0), event("e", "order.eaten", ann, 0), event("f", "order.shipped", ann, draft.ID), event("a", "order.lost", ann, 0),
+	))
+	require.Equal(t, []string{"1: 1 pending  again;2: 1 pending  again;"}, take(event("a", "order.shipped", nobody, 0)))
+
+	require.NoError(t, b.EraseUser(ctx, ann, "tester", noon))
+	require.Equal(t, []string{"1: 1 cancelled user_erased again;2: 1 cancelled user_erased again;"}, take(event("a", "order.shipped", bob, 0)))
+
+	require.NoError(t, b.CloseRun(ctx, other.CampaignID, "tester", noon))
+	require.Equal(t, []string{"1: 3 pending rate_limit;"}, take(event("g", "order.shipped", bob, 0)))
+	b.addsUp(t, b.load(t, shipped.ID))
+}
+
+// TestOneEventAtOnce has a hundred callers tell of one event at the same time, half of them of another person: there is one
+// message.
+func TestOneEventAtOnce(t *testing.T) {
+	t.Parallel()
+	b, ctx := open(t), t.Context()
+	run := b.listening(t)
+	b.people(t, 2, "OPT_IN", "LK", "Asia/Colombo")
+	const callers = 100
+	taken, errs := make([][]ledger.Taken, callers), make([]error, callers)
+	var wg sync.WaitGroup
+	for i := range callers {
+		wg.Go(func() {
+			number := phone.Number(fmt.Sprintf("+9477100000%d", 1+i%2))
+			taken[i], errs[i] = b.TakeEvents(ctx, []ledger.Event{{ID: "same", Name: "order.shipped", Phone: number}}, noon)
+		})
+	}
+	wg.Wait()
+	require.NoError(t, errors.Join(errs...))
+	fresh := 0
+	for _, list := range taken {
+		require.Equal(t, taken[0][0].Messages[0].MessageID, list[0].Messages[0].MessageID)
+		if !list[0].Messages[0].Repeated {
+			fresh++
+		}
+	}
+	require.Equal(t, 1, fresh)
+	require.EqualValues(t, 1, get[int64](t, b, `SELECT count(*) FROM messages`))
+	require.EqualValues(t, 1, get[int64](t, b, `SELECT count(*) FROM outbox WHERE kind = 'recipient.start'`))
+	b.addsUp(t, b.load(t, run.ID))
+}
+
+func TestKeywordTriggers(t *testing.T) {
+	t.Parallel()
+	b, ctx := open(t), t.Context()
+	plan := b.onEvent(t, "summer sale")
+	plan.Trigger = campaign.OnKeyword
+	run := b.started(t, plan)
+	b.user(t, "+94771000001", "LK", `{}`, "OPT_IN")
+	for range 2 { // the provider delivers twice
+		_, err := b.Receive(ctx, said("SM1", "+94771000001", "Summer-SALE!"), noon)
+		require.NoError(t, err)
+	}
+	require.Equal(t, "pending", b.stands(t, run, 1))
+	require.Equal(t, 1, b.load(t, run.ID).AudienceSize)
+	_, err := b.Receive(ctx, said("SM2", "+94771000001", "summer sale"), noon)
+	require.NoError(t, err)
+	_, err = b.Receive(ctx, said("SM3", "+94771000009", "summer sale"), noon)
+	require.NoError(t, err)
+	for i, text := range []string{"summer", "the summer sale", "", "stop", "start"} {
+		_, err = b.Receive(ctx, said(fmt.Sprint("SMx", i), "+94771000001", text), noon)
+		require.NoError(t, err)
+	}
+	require.Equal(t, 3, b.load(t, run.ID).AudienceSize)
+	require.Equal(t, "suppressed stopped", b.stands(t, run, 2), "they said so before it was sent")
+	require.Equal(t, "suppressed no_consent", b.stands(t, run, 3), "whoever writes first has agreed to nothing")
+	b.addsUp(t, b.load(t, run.ID))
+}
+
+func TestUserCreatedTriggers(t *testing.T) {
+	t.Parallel()
+	b, ctx := open(t), t.Context()
+	b.people(t, 1, "OPT_IN", "LK", "Asia/Colombo")
+	plan := b.onEvent(t, "")
+	plan.Trigger = campaign.OnUserCreated
+	runs := []ledger.Run{b.started(t, plan), b.started(t, plan)}
+	_, err := b.CreateUser(ctx, frank, nil, user.Change{State: user.OptIn, Source: user.SourceEdit}, "key:1", noon)
+	require.NoError(t, err)
+	id := b.upload(t, intake.CSV, "phone_number,consent_state\n+94771000001,OPT_IN\n+94772000001,OPT_IN\n+94772000002,\n+94772000001,OPT_IN\nx,\n")
+	imp := b.process(t, id, 2)
+	require.Equal(t, 1, imp.Failed)
+	for _, run := range runs {
+		run = b.load(t, run.ID)
+		require.Equal(t, 3, run.AudienceSize, "who was known before is nobody new")
+		require.Equal(t, []string{"pending", "pending", "suppressed no_consent"}, []string{b.stands(t, run, 1), b.stands(t, run, 2)[:7], b.stands(t, run, 3)})
+		b.addsUp(t, run)
+	}
+}
+
+func TestTriggeredCampaignHasNoAudience(t *testing.T) {
+	t.Parallel()
+	b, ctx := open(t), t.Context()
+	run := b.listening(t)
+	counts, err := b.Audience(ctx, run.CampaignID, noon)
+	require.NoError(t, err)
+	require.Empty(t, counts)
+	c, err := b.Campaign(ctx, run.CampaignID)
+	require.NoError(t, err)
+	require.Equal(t, campaign.OnEvent, c.Trigger)
+	require.Equal(t, "order.shipped", c.TriggerName)
+
+	draft, err := b.CreateCampaign(ctx, b.onEvent(t, "order.shipped"), noon)
+	require.NoError(t, err)
+	draft, err = b.UpdateCampaign(ctx, draft.ID, "tester", func(c campaign.Campaign) (campaign.Campaign, error) {
+		to := b.plan(t)
+		return c.Edit(to, noon)
+	}, noon)
+	require.NoError(t, err)
+	require.Equal(t, campaign.ByOperator, draft.Trigger)
+	require.NotNil(t, draft.SegmentID)
 }

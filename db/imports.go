@@ -377,16 +377,17 @@ func (s *Store) insertPeople(ctx context.Context, c *importChunk, people []*impo
 	if err != nil {
 		return nil, translate(err, "new users")
 	}
-	for _, row := range rows {
+	created := make([]int64, len(rows))
+	for i, row := range rows {
 		number := phone.Number(row.PhoneNumber)
-		added[number] = true
+		added[number], created[i] = true, row.ID
 		if consent, line, err := c.people[number].consent(""); err != nil {
 			return nil, err
 		} else if consent != user.Pending {
 			record(row.ID, consent, line)
 		}
 	}
-	return added, nil
+	return added, s.enlistCreated(ctx, created, now)
 }
 
 // settleRows drops the rows that were taken over, and leaves of the refused ones what was wrong with them.

@@ -81,6 +81,9 @@ func (s *Store) receive(ctx context.Context, m inbound.Message, now time.Time) (
 	if sender.ID == 0 {
 		return r, nil
 	}
+	if intent.Action == user.ActionNone {
+		return r, s.enlistByKeyword(ctx, sender.ID, user.Keyword(cmp.Or(m.Body, m.ButtonText)), m.SID, now)
+	}
 	if next != consent {
 		r.Changed = true
 		if err := s.recordConsent(ctx, sender.ID, next, change, senderActor, now); err != nil {

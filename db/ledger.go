@@ -29,6 +29,7 @@ func (s *Store) Delivery(ctx context.Context, runID int64, seq int) (ledger.Deli
 		MessageID: r.ID, State: message.State(r.State), Reason: r.Reason, WaitsUntil: r.WaitsUntil, AcceptedAt: r.AcceptedAt,
 		RunID: r.RunID, RunNumber: int(r.RunNumber), CampaignID: int64(r.CampaignID), SenderID: int64(r.SenderID),
 		CampaignStatus: campaign.Status(r.CampaignStatus),
+		Test:           r.Test,
 		RatePerSecond:  int(r.RateLimitPerSecond), Quiet: quietHours(r.QuietStart, r.QuietEnd), Timezone: r.Timezone,
 		Channel: message.Channel(r.Channel), Content: r.Content, Sender: r.Sender,
 	}
@@ -97,15 +98,19 @@ func (s *Store) Begin(ctx context.Context, d ledger.Delivery, a ledger.Attempt, 
 	if err != nil {
 		return "", fmt.Errorf("steps: %w", err)
 	}
+	statuses := sendingStatuses
+	if d.Test {
+		statuses = anyStatus
+	}
 	row, err := s.q(ctx).AttemptBegin(ctx, dbsqlc.AttemptBeginParams{
-		CampaignID: int32(d.CampaignID), UserID: d.UserID, SendingStatuses: sendingStatuses, SendableConsents: consentsOf(d),
+		CampaignID: int32(d.CampaignID), UserID: d.UserID, SendingStatuses: statuses, SendableConsents: consentsOf(d),
 		MessageID: d.MessageID, AttemptID: a.ID, LeaseUntil: a.LeaseUntil, GrantedAt: &a.GrantedAt, Now: a.StartedAt,
 		BodySha256: a.BodySHA256[:], Steps: raw,
 	})
 	switch {
 	case err != nil:
 		return "", translate(err, "attempt")
-	case !campaign.Status(row.CampaignStatus).MaySend():
+	case !d.Test && !campaign.Status(row.CampaignStatus).MaySend():
 		return ledger.NotRunning, nil
 	case !d.MayBegin(user.ConsentState(row.ConsentState)):
 		return ledger.NotConsenting, nil
@@ -118,6 +123,7 @@ func (s *Store) Begin(ctx context.Context, d ledger.Delivery, a ledger.Attempt, 
 
 // The statuses and states of consent that let a send begin, as the database is asked for them.
 var (
+	anyStatus        = namesOf(campaign.Statuses(), func(campaign.Status) bool { return true }) // of a test
 	sendingStatuses  = namesOf(campaign.Statuses(), campaign.Status.MaySend)
 	sendableConsents = namesOf(user.ConsentStates(), user.ConsentState.Sendable)
 )

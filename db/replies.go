@@ -67,7 +67,7 @@ func (s *Store) reply(
 		return err
 	}
 	_, err = s.Enlist(ctx, runID, []ledger.Enlistment{{
-		UserID: userID, DedupeKey: m.SID, Variables: user.Attributes{"text": text}, Reply: string(kind),
+		UserID: userID, DedupeKey: "inbound/" + m.SID, Variables: user.Attributes{"text": text}, Reply: string(kind),
 	}}, now)
 	if fault.Is(err, fault.Conflict) { // the campaign takes none: that is no reason to lose what came in
 		return nil

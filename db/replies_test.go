@@ -28,7 +28,7 @@ func asks(sid string, from phone.Number, body string) inbound.Message {
 // replies lists the replies that were written, in order: kind, state, reason and text.
 func (b books) replies(t *testing.T) []string {
 	t.Helper()
-	return get[[]string](t, b, `SELECT coalesce(array_agg(concat_ws(' ', reply, state, nullif(reason, ''), dedupe_key) ORDER BY seq), '{}') FROM messages WHERE reply IS NOT NULL`)
+	return get[[]string](t, b, `SELECT coalesce(array_agg(concat_ws(' ', reply, state, nullif(reason, ''), replace(dedupe_key, 'inbound/', '')) ORDER BY seq), '{}') FROM messages WHERE reply IS NOT NULL`)
 }
 
 // replyRun is the run of the built-in campaign.

@@ -414,7 +414,7 @@ func (s *Store) CutBatch(ctx context.Context, runID int64, number int, c ledger.
 // the campaign is paused, or they have not moved since the given moment. It reports whether there were any.
 func (s *Store) CutDue(ctx context.Context, run ledger.Run, number, size int, since, now time.Time) (bool, error) {
 	rows, err := s.q(ctx).BatchCutDue(ctx, dbsqlc.BatchCutDueParams{
-		RunID: run.ID, Number: int32(number), AtMost: int32(size), UntouchedSince: since, Paused: run.Status == campaign.Paused, Now: now,
+		RunID: run.ID, Number: int32(number), AtMost: int32(size), UntouchedSince: since, Paused: run.Status == campaign.Paused && run.Kind != campaign.ByTest, Now: now,
 	})
 	return len(rows) > 0, translate(err, "messages that are due")
 }
@@ -452,20 +452,20 @@ func (s *Store) UndecidedMessages(ctx context.Context, runID int64) (n int, olde
 }
 
 // FinishRun records that nothing of the run is pending or sending any more. A running campaign becomes COMPLETED; one
-// that is paused stays as it is until it is resumed.
+// that is paused stays as it is until it is resumed. A test's end is its own alone.
 func (s *Store) FinishRun(ctx context.Context, run ledger.Run, now time.Time) error {
 	return s.InTx(ctx, func(ctx context.Context) error {
 		c, err := s.q(ctx).CampaignLock(ctx, int32(run.CampaignID))
 		if err != nil {
 			return translate(err, "campaign")
 		}
-		if campaign.Status(c.Status) == campaign.Paused {
+		if campaign.Status(c.Status) == campaign.Paused && run.Kind != campaign.ByTest {
 			return nil
 		}
 		if err := s.q(ctx).RunFinish(ctx, dbsqlc.RunFinishParams{ID: run.ID, Now: &now}); err != nil {
 			return translate(err, "run")
 		}
-		if campaign.Status(c.Status) != campaign.Running {
+		if campaign.Status(c.Status) != campaign.Running || run.Kind == campaign.ByTest {
 			return nil
 		}
 		return s.setStatus(ctx, run.CampaignID, campaign.Completed, "", now)

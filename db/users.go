@@ -39,6 +39,9 @@ func (s *Store) CreateUser(ctx context.Context, number phone.Number, attributes 
 				return err
 			}
 		}
+		if err := s.enlistCreated(ctx, []int64{row.ID}, now); err != nil {
+			return err
+		}
 		u, err = toUser(row)
 		return err
 	})

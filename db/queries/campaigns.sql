@@ -23,8 +23,8 @@ WHERE c.reply_sender_id IS NULL AND (sqlc.narg(status)::text IS NULL OR c.status
 ORDER BY c.id DESC LIMIT @at_most;
 
 -- name: RunsNewest :many
--- The newest run of each of the campaigns that has one.
-SELECT DISTINCT ON (campaign_id) * FROM campaign_runs WHERE campaign_id = ANY(@campaign_ids::integer[]) ORDER BY campaign_id, number DESC;
+-- The newest run of each of the campaigns that has one; a test does not count.
+SELECT DISTINCT ON (campaign_id) * FROM campaign_runs WHERE campaign_id = ANY(@campaign_ids::integer[]) AND kind <> 'test' ORDER BY campaign_id, number DESC;
 
 -- name: CampaignCount :one
 SELECT count(*) FROM campaigns WHERE reply_sender_id IS NULL AND (sqlc.narg(status)::text IS NULL OR status = sqlc.narg(status));

@@ -81,3 +81,20 @@ LEFT JOIN fresh f ON f.user_id = a.user_id AND f.dedupe_key = a.dedupe_key
 LEFT JOIN messages m ON m.user_id = a.user_id AND m.run_id = @run_id AND m.dedupe_key = a.dedupe_key
 WHERE w.id IS NOT NULL OR m.id IS NOT NULL
 ORDER BY a.place;
+
+-- name: TriggeredRuns :many
+-- The open runs of campaigns that such a thing triggers, in the order in which they are to be locked; names narrows events
+-- and keywords down, campaigns_triggered finds them.
+SELECT r.id, r.campaign_id, c.trigger_name FROM campaigns c
+JOIN campaign_runs r ON r.campaign_id = c.id AND r.kind = 'event' AND r.finished_at IS NULL AND r.closed_at IS NULL
+WHERE c.trigger = @trigger AND c.trigger <> 'manual' AND c.trigger_name = ANY(@names::text[]) AND c.status IN ('RUNNING', 'PAUSED')
+ORDER BY r.id;
+
+-- name: EventPeople :many
+-- Locked as by EnlistPeople.
+SELECT id, phone_number FROM users WHERE phone_number = ANY(@phone_numbers::text[]) ORDER BY id FOR KEY SHARE;
+
+-- name: EventsKnown :many
+-- Messages that some of the events led to before, whoever they were for. The caller holds the run.
+SELECT m.id, m.dedupe_key, m.seq, m.state, m.reason FROM messages m
+WHERE m.run_id = @run_id AND m.dedupe_key = ANY(@dedupe_keys::text[]) AND starts_with(m.dedupe_key, 'event/');

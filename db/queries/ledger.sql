@@ -1,7 +1,7 @@
 -- name: DeliveryGet :one
 -- Everything that one send needs to know.
 SELECT m.id, m.state, m.reason, m.waits_until, m.user_id, m.channel, m.accepted_at, m.attempt_count, m.variables, m.reply, m.created_at,
-       r.id AS run_id, r.number AS run_number, r.campaign_id, r.sender_id,
+       r.id AS run_id, r.number AS run_number, r.campaign_id, r.sender_id, (r.kind = 'test')::boolean AS test,
        c.status AS campaign_status, c.rate_limit_per_second, c.quiet_start, c.quiet_end, c.timezone, c.subscription_topic_id,
        u.phone_number, u.attributes, u.consent_state, u.zones,
        EXISTS (SELECT 1 FROM subscriptions s WHERE s.topic_id = c.subscription_topic_id AND s.user_id = m.user_id) AS subscribed,

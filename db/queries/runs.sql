@@ -27,7 +27,7 @@ GROUP BY s.id
 RETURNING id, number;
 
 -- name: RunActive :one
-SELECT id, number FROM campaign_runs WHERE campaign_id = @campaign_id AND finished_at IS NULL;
+SELECT id, number FROM campaign_runs WHERE campaign_id = @campaign_id AND finished_at IS NULL AND kind <> 'test';
 
 -- name: RunsUnsettled :many
 -- A settled run counts as well while something is to be sent in it: a receipt may take a message back just as it settles.
@@ -59,7 +59,7 @@ SELECT run_id, state, count(*) AS messages FROM messages WHERE run_id = ANY(@run
 SELECT count(*) FROM (
     SELECT DISTINCT ON (m.user_id) m.state, m.error_code
     FROM messages m JOIN campaign_runs r ON r.id = m.run_id
-    WHERE r.campaign_id = @campaign_id AND m.user_id IS NOT NULL
+    WHERE r.campaign_id = @campaign_id AND r.kind <> 'test' AND m.user_id IS NOT NULL
     ORDER BY m.user_id, r.number DESC, m.id DESC) n
 WHERE n.state = ANY(@states::text[]) AND (cardinality(@error_codes::integer[]) = 0 OR n.error_code = ANY(@error_codes::integer[]));
 

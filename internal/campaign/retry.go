@@ -15,6 +15,7 @@ type Kind string
 const (
 	ByTrigger Kind = "trigger" // to the campaign's audience
 	ByRetry   Kind = "retry"   // to some of the people of the runs before it, again
+	ByTest    Kind = "test"    // to a few chosen people, to see what the campaign's messages are like
 	ByEvent   Kind = "event"   // to one person at a time, as events name them, until it is closed
 )
 

@@ -30,6 +30,7 @@ type Delivery struct {
 	CampaignID     int64
 	SenderID       int64
 	CampaignStatus campaign.Status
+	Test           bool // it is sent whatever the campaign's status
 	RatePerSecond  int
 	Quiet          compliance.QuietHours
 	Timezone       string // for a person without zones
@@ -321,28 +322,6 @@ type Overdue struct {
 	MessageID uuid.UUID
 	AttemptID uuid.UUID
 	SID       string
-}
-
-// Enlistment asks for a message to one person in a run that takes them one by one.
-type Enlistment struct {
-	UserID int64
-	// DedupeKey names what the message is about, such as an event: asked for again with the same key, the person gets no
-	// second one. "" is for the one message that they get at all.
-	DedupeKey string
-	// Variables go before the person's attributes when the text is made; nil for none.
-	Variables user.Attributes
-	// Reply is the kind of reply that the message is, to what the person has just written; "" for none. Whether a reply is
-	// sent is judged by that message, not by the person's consent.
-	Reply string
-}
-
-// Enlisted is what became of an Enlistment.
-type Enlisted struct {
-	MessageID uuid.UUID // zero: the person is gone, and nothing was added
-	Seq       int
-	State     message.State // suppressed: the person may not be sent to at all
-	Reason    string
-	Repeated  bool // the message was there already
 }
 
 // Begun says whether an attempt was opened.

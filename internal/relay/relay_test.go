@@ -12,6 +12,7 @@ import (
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/sdk/client"
 
+	"github.com/event-stream-engine/ese/activities"
 	"github.com/event-stream-engine/ese/internal/outbox"
 	"github.com/event-stream-engine/ese/workflows"
 )
@@ -78,6 +79,7 @@ func TestDrain(t *testing.T) {
 		fail bool
 	}{
 		{"a campaign's start", item(outbox.StartCampaign, `{"run_id": 70, "campaign_id": 7, "number": 2}`), false},
+		{"a recipient's start", item(outbox.StartRecipient, `{"run_id": 70, "campaign_id": 7, "number": 2, "seq": 9}`), false},
 		{"an import's start", item(outbox.StartImport, `{"import_id": "`+id.String()+`"}`), false},
 		{"a signal to a recipient that has ended", item(outbox.SignalRecipient, `{"run_id": 70, "campaign_id": 7, "number": 2, "seq": 1}`), false},
 		{"a signal that fails", item(outbox.WakeCampaign, `{"run_id": 70, "campaign_id": 7, "number": 2}`), true},
@@ -90,7 +92,10 @@ func TestDrain(t *testing.T) {
 	}
 	require.Equal(t, now.Add(-2*time.Second), s.before, "fresh items are left to whoever wrote them")
 	require.Equal(t, map[string]any{
-		"campaign/7/run/2":      workflows.CampaignInput{Run: outbox.Run{RunID: 70, CampaignID: 7, Number: 2}, Batches: 3},
+		"campaign/7/run/2": workflows.CampaignInput{Run: outbox.Run{RunID: 70, CampaignID: 7, Number: 2}, Batches: 3},
+		"campaign/7/run/2/recipient/9": workflows.RecipientInput{
+			Message: activities.Message{Run: outbox.Run{RunID: 70, CampaignID: 7, Number: 2}, Seq: 9}, SendFirst: true,
+		},
 		"import/" + id.String(): outbox.Import{ImportID: id},
 	}, c.started, "a campaign goes on where its batches end")
 	require.Equal(t, []string{"campaign/7/run/2/recipient/1", "campaign/7/run/2"}, c.signaled)

@@ -104,6 +104,30 @@ func (e CampaignStatus) Valid() bool {
 	}
 }
 
+// Defines values for CampaignTriggerKind.
+const (
+	CampaignTriggerKindEvent       CampaignTriggerKind = "event"
+	CampaignTriggerKindKeyword     CampaignTriggerKind = "keyword"
+	CampaignTriggerKindManual      CampaignTriggerKind = "manual"
+	CampaignTriggerKindUserCreated CampaignTriggerKind = "user_created"
+)
+
+// Valid indicates whether the value is a known member of the CampaignTriggerKind enum.
+func (e CampaignTriggerKind) Valid() bool {
+	switch e {
+	case CampaignTriggerKindEvent:
+		return true
+	case CampaignTriggerKindKeyword:
+		return true
+	case CampaignTriggerKindManual:
+		return true
+	case CampaignTriggerKindUserCreated:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for Channel.
 const (
 	ChannelSMS      Channel = "sms"
@@ -376,14 +400,20 @@ func (e ReplyKind) Valid() bool {
 
 // Defines values for RunKind.
 const (
+	RunKindEvent   RunKind = "event"
 	RunKindRetry   RunKind = "retry"
+	RunKindTest    RunKind = "test"
 	RunKindTrigger RunKind = "trigger"
 )
 
 // Valid indicates whether the value is a known member of the RunKind enum.
 func (e RunKind) Valid() bool {
 	switch e {
+	case RunKindEvent:
+		return true
 	case RunKindRetry:
+		return true
+	case RunKindTest:
 		return true
 	case RunKindTrigger:
 		return true
@@ -407,6 +437,27 @@ func (e SubscriptionSource) Valid() bool {
 	case SubscriptionSourceKeyword:
 		return true
 	case SubscriptionSourceOperator:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for TriggerResultStatus.
+const (
+	TriggerResultStatusAccepted  TriggerResultStatus = "accepted"
+	TriggerResultStatusDuplicate TriggerResultStatus = "duplicate"
+	TriggerResultStatusRefused   TriggerResultStatus = "refused"
+)
+
+// Valid indicates whether the value is a known member of the TriggerResultStatus enum.
+func (e TriggerResultStatus) Valid() bool {
+	switch e {
+	case TriggerResultStatusAccepted:
+		return true
+	case TriggerResultStatusDuplicate:
+		return true
+	case TriggerResultStatusRefused:
 		return true
 	default:
 		return false
@@ -489,7 +540,7 @@ type AttemptState string
 // Example: {"age":31,"city":"Colombo","name":"Arjuna Silva"}
 type Attributes = json.RawMessage
 
-// Campaign Example: {"audience_size":null,"built_in":false,"canary_percent":0,"channel":"whatsapp","completed_at":null,"created_at":"2026-11-21T22:38:59Z","failure_threshold_percent":20,"id":1,"priority":"bulk","quiet_hours_end":null,"quiet_hours_start":null,"rate_limit_per_second":1,"schedule_time":null,"segment_id":2,"segment_query":null,"started_at":null,"status":"DRAFT","status_reason":null,"subscription_topic_id":null,"template":{"channel":"whatsapp","id":1,"name":"Welcome Message","version":1},"template_id":1,"timezone":"UTC","topic":"API Demo Campaign","updated_at":"2026-11-21T22:38:59Z"}
+// Campaign Example: {"audience_size":null,"built_in":false,"canary_percent":0,"channel":"whatsapp","completed_at":null,"created_at":"2026-11-21T22:38:59Z","failure_threshold_percent":20,"id":1,"priority":"bulk","quiet_hours_end":null,"quiet_hours_start":null,"rate_limit_per_second":1,"schedule_time":null,"segment_id":2,"segment_query":null,"started_at":null,"status":"DRAFT","status_reason":null,"subscription_topic_id":null,"template":{"channel":"whatsapp","id":1,"name":"Welcome Message","version":1},"template_id":1,"timezone":"UTC","topic":"API Demo Campaign","trigger":"manual","trigger_name":null,"updated_at":"2026-11-21T22:38:59Z"}
 type Campaign struct {
 	// AudienceSize Recipients of the newest run; null before its audience is frozen.
 	AudienceSize *int64 `json:"audience_size"`
@@ -539,7 +590,16 @@ type Campaign struct {
 	TemplateID          int64           `json:"template_id"`
 	Timezone            string          `json:"timezone"`
 	Topic               string          `json:"topic"`
-	UpdatedAt           time.Time       `json:"updated_at"`
+
+	// Trigger What starts the campaign's messages. `manual`: an operator, for the whole audience. `event`: an event of that name (`POST
+	// /api/v1/ingest/triggers`), for the person whom it names. `keyword`: a message from a person that is that word as a
+	// whole, for them. `user_created`: somebody new, by the API or an import, for them. All but `manual` have neither
+	// audience nor canary nor schedule, and are live from their start until they are completed or cancelled.
+	Trigger CampaignTriggerKind `json:"trigger"`
+
+	// TriggerName The event's name or the keyword.
+	TriggerName *string   `json:"trigger_name"`
+	UpdatedAt   time.Time `json:"updated_at"`
 }
 
 // CampaignList defines model for CampaignList.
@@ -686,11 +746,36 @@ type CampaignSummary struct {
 	TotalRecipients int64 `json:"total_recipients"`
 }
 
+// CampaignTest Example: {"phone_numbers":["+94771234567"],"variables":{"order":"1207"}}
+type CampaignTest struct {
+	// PhoneNumbers Of users, in E.164 form.
+	PhoneNumbers []string `json:"phone_numbers"`
+
+	// Variables Values for the template's placeholders; they go before the users' attributes. At most 16 KiB.
+	Variables json.RawMessage `json:"variables,omitempty"`
+}
+
+// CampaignTested Example: {"messages":[{"campaign_id":3,"message_id":"019ab0c4-71c5-7f3e-8a57-3f1f6a1b2c3d","reason":null,"state":"pending"}],"run_number":1,"task_id":"campaign/3/run/1"}
+type CampaignTested struct {
+	// Messages In the order of the numbers.
+	Messages  []TriggeredMessage `json:"messages"`
+	RunNumber int                `json:"run_number"`
+
+	// TaskID The run's workflow in Temporal.
+	TaskID string `json:"task_id"`
+}
+
 // CampaignTrigger Example: {}
 type CampaignTrigger struct {
 	// DryRun Decide for every recipient and send nothing.
 	DryRun *bool `json:"dry_run,omitempty"`
 }
+
+// CampaignTriggerKind What starts the campaign's messages. `manual`: an operator, for the whole audience. `event`: an event of that name (`POST
+// /api/v1/ingest/triggers`), for the person whom it names. `keyword`: a message from a person that is that word as a
+// whole, for them. `user_created`: somebody new, by the API or an import, for them. All but `manual` have neither
+// audience nor canary nor schedule, and are live from their start until they are completed or cancelled.
+type CampaignTriggerKind string
 
 // CampaignTriggered Example: {"campaign_id":1,"dry_run":false,"run_number":1,"status":"RUNNING","task_id":"campaign/1/run/1"}
 type CampaignTriggered struct {
@@ -748,6 +833,19 @@ type CampaignWrite struct {
 
 	// Topic A title; restricts nobody.
 	Topic string `json:"topic"`
+
+	// Trigger What starts the campaign's messages. `manual`: an operator, for the whole audience. `event`: an event of that name (`POST
+	// /api/v1/ingest/triggers`), for the person whom it names. `keyword`: a message from a person that is that word as a
+	// whole, for them. `user_created`: somebody new, by the API or an import, for them. All but `manual` have neither
+	// audience nor canary nor schedule, and are live from their start until they are completed or cancelled.
+	Trigger *CampaignTriggerKind `json:"trigger,omitempty"`
+
+	// TriggerName With `event` its name: letters, digits and `. _ : / -`. With `keyword` the word, or words; case and punctuation do
+	// not matter, and what stops, starts or asks for help cannot be one.
+	//
+	//
+	// Example: order.shipped
+	TriggerName *string `json:"trigger_name,omitempty"`
 }
 
 // Channel defines model for Channel.
@@ -1290,7 +1388,7 @@ type Run struct {
 	// FrozenAt When its audience was taken.
 	FrozenAt *time.Time `json:"frozen_at"`
 
-	// Kind `trigger`: to the campaign's audience; `retry`: to some of it again.
+	// Kind `trigger`: to the campaign's audience; `retry`: to some of it again; `event`: to one person at a time, as they are named; `test`: to a few chosen people.
 	Kind RunKind `json:"kind"`
 
 	// NotBefore The time it was scheduled for.
@@ -1322,7 +1420,7 @@ type Run struct {
 	TemporalURL *string `json:"temporal_url"`
 }
 
-// RunKind `trigger`: to the campaign's audience; `retry`: to some of it again.
+// RunKind `trigger`: to the campaign's audience; `retry`: to some of it again; `event`: to one person at a time, as they are named; `test`: to a few chosen people.
 type RunKind string
 
 // RunList defines model for RunList.
@@ -1657,6 +1755,82 @@ type TracedAttempt struct {
 	State AttemptState `json:"state"`
 }
 
+// TriggerEvent Example: {"event":"order.shipped","event_id":"shipment-7041","phone_number":"+94771234567","variables":{"carrier":"Aramex","order":"1207"}}
+type TriggerEvent struct {
+	// CampaignID Only this one of the campaigns that the event triggers.
+	CampaignID *int64 `json:"campaign_id,omitempty"`
+
+	// Event What happened; a campaign's `trigger_name`.
+	//
+	// Example: order.shipped
+	Event string `json:"event"`
+
+	// EventID The teller's own name of this one event: visible ASCII. It is kept for ever, so it must not hold anything
+	// personal, such as a number or a name.
+	//
+	//
+	// Example: shipment-7041
+	EventID string `json:"event_id"`
+
+	// PhoneNumber Whom it happened to.
+	//
+	// Example: +94771234567
+	PhoneNumber string `json:"phone_number"`
+
+	// Variables Values for the template's placeholders; they go before the user's attributes. At most 16 KiB.
+	Variables json.RawMessage `json:"variables,omitempty"`
+}
+
+// TriggerEvents One event, or an array of them. Each is judged by itself.
+//
+// Example: [{"event":"order.shipped","event_id":"shipment-7041","phone_number":"+94771234567","variables":{"carrier":"Aramex","order":"1207"}},{"event":"order.shipped","event_id":"shipment-7042","phone_number":"+94771234568","variables":{"carrier":"Aramex","order":"1208"}}]
+type TriggerEvents = json.RawMessage
+
+// TriggerResult defines model for TriggerResult.
+type TriggerResult struct {
+	Errors []FieldError `json:"errors"`
+
+	// EventID Null when it could not be read.
+	EventID *string `json:"event_id"`
+
+	// Messages What the event led to, now or when it was told of first; one for each campaign.
+	Messages []TriggeredMessage `json:"messages"`
+
+	// Status `accepted`: a message was added; `duplicate`: none, the event was told of before; `refused`: see `errors`.
+	Status TriggerResultStatus `json:"status"`
+}
+
+// TriggerResultStatus `accepted`: a message was added; `duplicate`: none, the event was told of before; `refused`: see `errors`.
+type TriggerResultStatus string
+
+// TriggerResults Example: {"accepted":1,"duplicates":0,"refused":1,"results":[{"errors":[],"event_id":"shipment-7041","messages":[{"campaign_id":3,"message_id":"019ab0c4-71c5-7f3e-8a57-3f1f6a1b2c3d","reason":null,"state":"pending"}],"status":"accepted"},{"errors":[{"detail":"is nobody's whom the engine knows: create the user first","field":"phone_number"}],"event_id":"shipment-7042","messages":[],"status":"refused"}]}
+type TriggerResults struct {
+	// Accepted Events that led to a message now.
+	Accepted int `json:"accepted"`
+
+	// Duplicates Events that were told of before.
+	Duplicates int `json:"duplicates"`
+	Refused    int `json:"refused"`
+
+	// Results In the order of the events.
+	Results []TriggerResult `json:"results"`
+}
+
+// TriggeredMessage defines model for TriggeredMessage.
+type TriggeredMessage struct {
+	CampaignID int64 `json:"campaign_id"`
+
+	// MessageID For `/api/v1/messages/{id}`.
+	MessageID openapi_types.UUID `json:"message_id"`
+
+	// Reason Why it waits, or is not sent.
+	Reason *string `json:"reason"`
+
+	// State `pending`, `sending`, `accepted` (by the provider), `sent`, `delivered`, `read`; or an end: `failed`, `undelivered`,
+	// `suppressed` (must not be sent), `cancelled`, `unknown` (it cannot be told whether the provider has it).
+	State MessageState `json:"state"`
+}
+
 // UnknownMessage defines model for UnknownMessage.
 type UnknownMessage struct {
 	// Attempts What was tried, oldest first.
@@ -1842,6 +2016,12 @@ type CancelCampaignParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// CompleteCampaignParams defines parameters for CompleteCampaign.
+type CompleteCampaignParams struct {
+	// IdempotencyKey Makes it safe to repeat this request; chosen by the caller, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
 // PauseCampaignParams defines parameters for PauseCampaign.
 type PauseCampaignParams struct {
 	// IdempotencyKey Makes it safe to repeat this request; chosen by the caller, new for each thing to be done.
@@ -1905,6 +2085,12 @@ type ListRunsParams struct {
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 }
 
+// TestCampaignParams defines parameters for TestCampaign.
+type TestCampaignParams struct {
+	// IdempotencyKey Makes it safe to repeat this request; chosen by the caller, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
 // TriggerCampaignParams defines parameters for TriggerCampaign.
 type TriggerCampaignParams struct {
 	// IdempotencyKey Makes it safe to repeat this request; chosen by the caller, new for each thing to be done.
@@ -1918,6 +2104,15 @@ type ListImportErrorsParams struct {
 
 	// Cursor The `next_cursor` of the page before.
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// IngestTriggersParams defines parameters for IngestTriggers.
+type IngestTriggersParams struct {
+	// DefaultRegion The country of numbers without a country code; ISO 3166-1 alpha-2.
+	DefaultRegion *string `form:"default_region,omitempty" json:"default_region,omitempty"`
+
+	// IdempotencyKey Makes it safe to repeat this request; chosen by the caller, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
 // IngestUsersJSONBody defines parameters for IngestUsers.
@@ -2118,8 +2313,14 @@ type UpdateCampaignJSONRequestBody = CampaignWrite
 // RetryCampaignJSONRequestBody defines body for RetryCampaign for application/json ContentType.
 type RetryCampaignJSONRequestBody = CampaignRetry
 
+// TestCampaignJSONRequestBody defines body for TestCampaign for application/json ContentType.
+type TestCampaignJSONRequestBody = CampaignTest
+
 // TriggerCampaignJSONRequestBody defines body for TriggerCampaign for application/json ContentType.
 type TriggerCampaignJSONRequestBody = CampaignTrigger
+
+// IngestTriggersJSONRequestBody defines body for IngestTriggers for application/json ContentType.
+type IngestTriggersJSONRequestBody = TriggerEvents
 
 // IngestUsersJSONRequestBody defines body for IngestUsers for application/json ContentType.
 type IngestUsersJSONRequestBody = IngestUsersJSONBody
@@ -2213,6 +2414,9 @@ type ServerInterface interface {
 	// CancelCampaign Cancel a campaign
 	// (POST /api/v1/campaigns/{id}/cancel)
 	CancelCampaign(c *gin.Context, id ID, params CancelCampaignParams)
+	// CompleteCampaign Complete a triggered campaign
+	// (POST /api/v1/campaigns/{id}/complete)
+	CompleteCampaign(c *gin.Context, id ID, params CompleteCampaignParams)
 	// PauseCampaign Pause a campaign
 	// (POST /api/v1/campaigns/{id}/pause)
 	PauseCampaign(c *gin.Context, id ID, params PauseCampaignParams)
@@ -2234,6 +2438,9 @@ type ServerInterface interface {
 	// ListRuns List a campaign's runs
 	// (GET /api/v1/campaigns/{id}/runs)
 	ListRuns(c *gin.Context, id ID, params ListRunsParams)
+	// TestCampaign Send a test
+	// (POST /api/v1/campaigns/{id}/test)
+	TestCampaign(c *gin.Context, id ID, params TestCampaignParams)
 	// TriggerCampaign Start a campaign
 	// (POST /api/v1/campaigns/{id}/trigger)
 	TriggerCampaign(c *gin.Context, id ID, params TriggerCampaignParams)
@@ -2246,6 +2453,9 @@ type ServerInterface interface {
 	// ListImportErrors List an import's refused rows
 	// (GET /api/v1/ingest/status/{task_id}/errors)
 	ListImportErrors(c *gin.Context, taskID TaskID, params ListImportErrorsParams)
+	// IngestTriggers Tell of events
+	// (POST /api/v1/ingest/triggers)
+	IngestTriggers(c *gin.Context, params IngestTriggersParams)
 	// IngestUsers Import users
 	// (POST /api/v1/ingest/users/bulk)
 	IngestUsers(c *gin.Context, params IngestUsersParams)
@@ -2647,6 +2857,55 @@ func (siw *ServerInterfaceWrapper) CancelCampaign(c *gin.Context) {
 	siw.Handler.CancelCampaign(c, id, params)
 }
 
+// CompleteCampaign operation middleware
+func (siw *ServerInterfaceWrapper) CompleteCampaign(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params CompleteCampaignParams
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Idempotency-Key, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Idempotency-Key: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.CompleteCampaign(c, id, params)
+}
+
 // PauseCampaign operation middleware
 func (siw *ServerInterfaceWrapper) PauseCampaign(c *gin.Context) {
 
@@ -2999,6 +3258,55 @@ func (siw *ServerInterfaceWrapper) ListRuns(c *gin.Context) {
 	siw.Handler.ListRuns(c, id, params)
 }
 
+// TestCampaign operation middleware
+func (siw *ServerInterfaceWrapper) TestCampaign(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params TestCampaignParams
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Idempotency-Key, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Idempotency-Key: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.TestCampaign(c, id, params)
+}
+
 // TriggerCampaign operation middleware
 func (siw *ServerInterfaceWrapper) TriggerCampaign(c *gin.Context) {
 
@@ -3128,6 +3436,54 @@ func (siw *ServerInterfaceWrapper) ListImportErrors(c *gin.Context) {
 	}
 
 	siw.Handler.ListImportErrors(c, taskID, params)
+}
+
+// IngestTriggers operation middleware
+func (siw *ServerInterfaceWrapper) IngestTriggers(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params IngestTriggersParams
+
+	// ------------- Optional query parameter "default_region" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "default_region", c.Request.URL.Query(), &params.DefaultRegion, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter default_region: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Idempotency-Key, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Idempotency-Key: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.IngestTriggers(c, params)
 }
 
 // IngestUsers operation middleware
@@ -4502,6 +4858,7 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 	router.PUT(options.BaseURL+"/api/v1/users/:phone_number/topics/:topic_id", wrapper.SetSubscription)
 	router.POST(options.BaseURL+"/api/v1/users/bulk", wrapper.ImportUsers)
 	router.POST(options.BaseURL+"/api/v1/ingest/users/bulk", wrapper.IngestUsers)
+	router.POST(options.BaseURL+"/api/v1/ingest/triggers", wrapper.IngestTriggers)
 	router.GET(options.BaseURL+"/api/v1/ingest/status/:task_id", wrapper.GetImport)
 	router.GET(options.BaseURL+"/api/v1/ingest/status/:task_id/errors", wrapper.ListImportErrors)
 	router.GET(options.BaseURL+"/api/v1/topics", wrapper.ListTopics)
@@ -4533,9 +4890,11 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 	router.PATCH(options.BaseURL+"/api/v1/campaigns/:id", wrapper.PatchCampaign)
 	router.PUT(options.BaseURL+"/api/v1/campaigns/:id", wrapper.UpdateCampaign)
 	router.POST(options.BaseURL+"/api/v1/campaigns/:id/trigger", wrapper.TriggerCampaign)
+	router.POST(options.BaseURL+"/api/v1/campaigns/:id/test", wrapper.TestCampaign)
 	router.POST(options.BaseURL+"/api/v1/campaigns/:id/pause", wrapper.PauseCampaign)
 	router.POST(options.BaseURL+"/api/v1/campaigns/:id/resume", wrapper.ResumeCampaign)
 	router.POST(options.BaseURL+"/api/v1/campaigns/:id/cancel", wrapper.CancelCampaign)
+	router.POST(options.BaseURL+"/api/v1/campaigns/:id/complete", wrapper.CompleteCampaign)
 	router.POST(options.BaseURL+"/api/v1/campaigns/:id/retry", wrapper.RetryCampaign)
 	router.GET(options.BaseURL+"/api/v1/campaigns/:id/runs", wrapper.ListRuns)
 	router.GET(options.BaseURL+"/api/v1/campaigns/:id/progress", wrapper.GetProgress)
@@ -5986,6 +6345,158 @@ func (response CancelCampaigndefaultApplicationProblemPlusJSONResponse) VisitCan
 	return err
 }
 
+type CompleteCampaignRequestObject struct {
+	ID     ID `json:"id"`
+	Params CompleteCampaignParams
+}
+
+type CompleteCampaignResponseObject interface {
+	VisitCompleteCampaignResponse(w http.ResponseWriter) error
+}
+
+type CompleteCampaign200JSONResponse Campaign
+
+func (response CompleteCampaign200JSONResponse) VisitCompleteCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CompleteCampaign400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response CompleteCampaign400ApplicationProblemPlusJSONResponse) VisitCompleteCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CompleteCampaign401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response CompleteCampaign401ApplicationProblemPlusJSONResponse) VisitCompleteCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CompleteCampaign403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response CompleteCampaign403ApplicationProblemPlusJSONResponse) VisitCompleteCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CompleteCampaign404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response CompleteCampaign404ApplicationProblemPlusJSONResponse) VisitCompleteCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CompleteCampaign409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response CompleteCampaign409ApplicationProblemPlusJSONResponse) VisitCompleteCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CompleteCampaign500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response CompleteCampaign500ApplicationProblemPlusJSONResponse) VisitCompleteCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CompleteCampaign503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response CompleteCampaign503ApplicationProblemPlusJSONResponse) VisitCompleteCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CompleteCampaigndefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response CompleteCampaigndefaultApplicationProblemPlusJSONResponse) VisitCompleteCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type PauseCampaignRequestObject struct {
 	ID     ID `json:"id"`
 	Params PauseCampaignParams
@@ -7046,6 +7557,207 @@ func (response ListRunsdefaultApplicationProblemPlusJSONResponse) VisitListRunsR
 	return err
 }
 
+type TestCampaignRequestObject struct {
+	ID     ID `json:"id"`
+	Params TestCampaignParams
+	Body   *TestCampaignJSONRequestBody
+}
+
+type TestCampaignResponseObject interface {
+	VisitTestCampaignResponse(w http.ResponseWriter) error
+}
+
+type TestCampaign202JSONResponse CampaignTested
+
+func (response TestCampaign202JSONResponse) VisitTestCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(202)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type TestCampaign400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response TestCampaign400ApplicationProblemPlusJSONResponse) VisitTestCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type TestCampaign401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response TestCampaign401ApplicationProblemPlusJSONResponse) VisitTestCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type TestCampaign403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response TestCampaign403ApplicationProblemPlusJSONResponse) VisitTestCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type TestCampaign404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response TestCampaign404ApplicationProblemPlusJSONResponse) VisitTestCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type TestCampaign409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response TestCampaign409ApplicationProblemPlusJSONResponse) VisitTestCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type TestCampaign413ApplicationProblemPlusJSONResponse struct {
+	PayloadTooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response TestCampaign413ApplicationProblemPlusJSONResponse) VisitTestCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type TestCampaign415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response TestCampaign415ApplicationProblemPlusJSONResponse) VisitTestCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type TestCampaign422ApplicationProblemPlusJSONResponse struct {
+	UnprocessableContentApplicationProblemPlusJSONResponse
+}
+
+func (response TestCampaign422ApplicationProblemPlusJSONResponse) VisitTestCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type TestCampaign500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response TestCampaign500ApplicationProblemPlusJSONResponse) VisitTestCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type TestCampaign503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response TestCampaign503ApplicationProblemPlusJSONResponse) VisitTestCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type TestCampaigndefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response TestCampaigndefaultApplicationProblemPlusJSONResponse) VisitTestCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type TriggerCampaignRequestObject struct {
 	ID     ID `json:"id"`
 	Params TriggerCampaignParams
@@ -7545,6 +8257,206 @@ type ListImportErrorsdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response ListImportErrorsdefaultApplicationProblemPlusJSONResponse) VisitListImportErrorsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type IngestTriggersRequestObject struct {
+	Params IngestTriggersParams
+	Body   *IngestTriggersJSONRequestBody
+}
+
+type IngestTriggersResponseObject interface {
+	VisitIngestTriggersResponse(w http.ResponseWriter) error
+}
+
+type IngestTriggers202JSONResponse TriggerResults
+
+func (response IngestTriggers202JSONResponse) VisitIngestTriggersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(202)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type IngestTriggers400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response IngestTriggers400ApplicationProblemPlusJSONResponse) VisitIngestTriggersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type IngestTriggers401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response IngestTriggers401ApplicationProblemPlusJSONResponse) VisitIngestTriggersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type IngestTriggers403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response IngestTriggers403ApplicationProblemPlusJSONResponse) VisitIngestTriggersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type IngestTriggers404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response IngestTriggers404ApplicationProblemPlusJSONResponse) VisitIngestTriggersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type IngestTriggers409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response IngestTriggers409ApplicationProblemPlusJSONResponse) VisitIngestTriggersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type IngestTriggers413ApplicationProblemPlusJSONResponse struct {
+	PayloadTooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response IngestTriggers413ApplicationProblemPlusJSONResponse) VisitIngestTriggersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type IngestTriggers415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response IngestTriggers415ApplicationProblemPlusJSONResponse) VisitIngestTriggersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type IngestTriggers422ApplicationProblemPlusJSONResponse struct {
+	UnprocessableContentApplicationProblemPlusJSONResponse
+}
+
+func (response IngestTriggers422ApplicationProblemPlusJSONResponse) VisitIngestTriggersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type IngestTriggers500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response IngestTriggers500ApplicationProblemPlusJSONResponse) VisitIngestTriggersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type IngestTriggers503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response IngestTriggers503ApplicationProblemPlusJSONResponse) VisitIngestTriggersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type IngestTriggersdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response IngestTriggersdefaultApplicationProblemPlusJSONResponse) VisitIngestTriggersResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -14109,6 +15021,9 @@ type StrictServerInterface interface {
 	// CancelCampaign Cancel a campaign
 	// (POST /api/v1/campaigns/{id}/cancel)
 	CancelCampaign(ctx context.Context, request CancelCampaignRequestObject) (CancelCampaignResponseObject, error)
+	// CompleteCampaign Complete a triggered campaign
+	// (POST /api/v1/campaigns/{id}/complete)
+	CompleteCampaign(ctx context.Context, request CompleteCampaignRequestObject) (CompleteCampaignResponseObject, error)
 	// PauseCampaign Pause a campaign
 	// (POST /api/v1/campaigns/{id}/pause)
 	PauseCampaign(ctx context.Context, request PauseCampaignRequestObject) (PauseCampaignResponseObject, error)
@@ -14130,6 +15045,9 @@ type StrictServerInterface interface {
 	// ListRuns List a campaign's runs
 	// (GET /api/v1/campaigns/{id}/runs)
 	ListRuns(ctx context.Context, request ListRunsRequestObject) (ListRunsResponseObject, error)
+	// TestCampaign Send a test
+	// (POST /api/v1/campaigns/{id}/test)
+	TestCampaign(ctx context.Context, request TestCampaignRequestObject) (TestCampaignResponseObject, error)
 	// TriggerCampaign Start a campaign
 	// (POST /api/v1/campaigns/{id}/trigger)
 	TriggerCampaign(ctx context.Context, request TriggerCampaignRequestObject) (TriggerCampaignResponseObject, error)
@@ -14142,6 +15060,9 @@ type StrictServerInterface interface {
 	// ListImportErrors List an import's refused rows
 	// (GET /api/v1/ingest/status/{task_id}/errors)
 	ListImportErrors(ctx context.Context, request ListImportErrorsRequestObject) (ListImportErrorsResponseObject, error)
+	// IngestTriggers Tell of events
+	// (POST /api/v1/ingest/triggers)
+	IngestTriggers(ctx context.Context, request IngestTriggersRequestObject) (IngestTriggersResponseObject, error)
 	// IngestUsers Import users
 	// (POST /api/v1/ingest/users/bulk)
 	IngestUsers(ctx context.Context, request IngestUsersRequestObject) (IngestUsersResponseObject, error)
@@ -14685,6 +15606,33 @@ func (sh *strictHandler) CancelCampaign(ctx *gin.Context, id ID, params CancelCa
 	}
 }
 
+// CompleteCampaign operation middleware
+func (sh *strictHandler) CompleteCampaign(ctx *gin.Context, id ID, params CompleteCampaignParams) {
+	var request CompleteCampaignRequestObject
+
+	request.ID = id
+	request.Params = params
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.CompleteCampaign(ctx, request.(CompleteCampaignRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CompleteCampaign")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(CompleteCampaignResponseObject); ok {
+		if err := validResponse.VisitCompleteCampaignResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // PauseCampaign operation middleware
 func (sh *strictHandler) PauseCampaign(ctx *gin.Context, id ID, params PauseCampaignParams) {
 	var request PauseCampaignRequestObject
@@ -14891,6 +15839,51 @@ func (sh *strictHandler) ListRuns(ctx *gin.Context, id ID, params ListRunsParams
 	}
 }
 
+// TestCampaign operation middleware
+func (sh *strictHandler) TestCampaign(ctx *gin.Context, id ID, params TestCampaignParams) {
+	var request TestCampaignRequestObject
+
+	request.ID = id
+	request.Params = params
+
+	var body TestCampaignJSONRequestBody
+	var err error
+	// A request validator built on kin-openapi's openapi3filter with
+	// KeepValidatedValue leaves the value it validated on the body. Bind
+	// that value, matching member names exactly, so the handler receives
+	// what was validated instead of a second, case-insensitive decode.
+	if vb, ok := ctx.Request.Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+		err = ctx.ShouldBindJSON(&body)
+	} else if binding.Validator != nil {
+		// ShouldBindJSON runs the struct validator after decoding; keep that.
+		err = binding.Validator.ValidateStruct(&body)
+	}
+	if err != nil {
+		sh.options.RequestErrorHandlerFunc(ctx, err)
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.TestCampaign(ctx, request.(TestCampaignRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "TestCampaign")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(TestCampaignResponseObject); ok {
+		if err := validResponse.VisitTestCampaignResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // TriggerCampaign operation middleware
 func (sh *strictHandler) TriggerCampaign(ctx *gin.Context, id ID, params TriggerCampaignParams) {
 	var request TriggerCampaignRequestObject
@@ -15009,6 +16002,50 @@ func (sh *strictHandler) ListImportErrors(ctx *gin.Context, taskID TaskID, param
 		sh.options.HandlerErrorFunc(ctx, err)
 	} else if validResponse, ok := response.(ListImportErrorsResponseObject); ok {
 		if err := validResponse.VisitListImportErrorsResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// IngestTriggers operation middleware
+func (sh *strictHandler) IngestTriggers(ctx *gin.Context, params IngestTriggersParams) {
+	var request IngestTriggersRequestObject
+
+	request.Params = params
+
+	var body IngestTriggersJSONRequestBody
+	var err error
+	// A request validator built on kin-openapi's openapi3filter with
+	// KeepValidatedValue leaves the value it validated on the body. Bind
+	// that value, matching member names exactly, so the handler receives
+	// what was validated instead of a second, case-insensitive decode.
+	if vb, ok := ctx.Request.Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+		err = ctx.ShouldBindJSON(&body)
+	} else if binding.Validator != nil {
+		// ShouldBindJSON runs the struct validator after decoding; keep that.
+		err = binding.Validator.ValidateStruct(&body)
+	}
+	if err != nil {
+		sh.options.RequestErrorHandlerFunc(ctx, err)
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.IngestTriggers(ctx, request.(IngestTriggersRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "IngestTriggers")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(IngestTriggersResponseObject); ok {
+		if err := validResponse.VisitIngestTriggersResponse(ctx.Writer); err != nil {
 			sh.options.ResponseErrorHandlerFunc(ctx, err)
 		}
 	} else if response != nil {
@@ -16526,325 +17563,363 @@ func (sh *strictHandler) GetReadiness(ctx *gin.Context) {
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7L2Lchu31i74Kjicfyp2QlGULNsxVVP/KL7s+CS2NZa8M/VbHjbYDZKImgDTQItmfDQ1TzMPNk8yhYVL",
-	"o7vRZJO62M5h1a4dmWyicVlrYV2/9aUT89mcM8Kk6Ay+dOY4wzMiSQb/ep5ngmfqr4SIOKNzSTnrDDrn",
-	"U4IiRj7LYQxPRIiPkZwSNMcTgkZkzDPS63Q7VD38V06yZafbYXhGOoOO/kWn2xHxlMywGnyGP/9O2ERO",
-	"O4PHB4fdzowy+++DbmeOpSSZGun/+niy91947+/+3rPh/7b36af/6HQ7cjlXowqZUTbpXF93O69fhCdM",
-	"EzShV4QhLFGcEay+cpOcYzkt5kiTTreTkb9ympGkM5BZTvz5jnk2w1I9x+STo05XLYDO8llncHhw9PTo",
-	"50dPjp7CKvSHB26WlEkyIZmeZkJmcy4Ji5e/kWV9ym/wJRGISiTwmCDJUUbmBEskp1QgNTci5DGKp1wQ",
-	"hkZL2P4YpynJuoiRBRrzDBEcT9UP2EQNMCIo4QwOhnzGs3mqpvRofDDuJ0dk78m4P947wn2y9yx59GSv",
-	"jx/hx6OD5Gl80LebNCU4IVmxTd4S9tQaGs708PHjVWf63/b+76aj/J3OqKxvza98gWaYLVHGF0KtDDOx",
-	"IJk62BkXsonyUhjNn2RCxjhPZWfwuO8fYr+/9vROp5yRt/lsRBrYg8F3iDL0snfw5OgYUSlQ9FOEZnip",
-	"TmKRUSkJQ9H/evhL1EMnKFpMsRR4Ph9EaJ6RMf2MqEA4TfmCJOUz++nZ0dOnB4ePjh4/eRom4Lma3lDP",
-	"YSUpe8d01C+d0lGI8z79OPhP9J8ff+rvPfv0sb/3DD142GtkxPckpnNKmHyZZTx7zhNS36p3LF2iGREC",
-	"T4hACyqnmsCJ+omTKhm/ognJfhBNRwuPD2P1isrqNuZLN+v3BAs1x7ZTzuD5phnqb5tY5MnRKg4xIm/t",
-	"Pp9JLNfuMWV6ukI93DRb+LI02f/IyLgz6Pwv+8V9sa+/Fftv9Nj69TCjnLXgDXO6Wc6O4Q9GFkRItJgS",
-	"hlIylojnjbyc5ezGJ32OxWXTZRFJLC6HNImQnILQJSifpxwnaIGFkTckgdNvuEPMAO0ukjyHJz2KePQk",
-	"dNTnfE5jPefQK9W3w7u/vK71+ETIX3hCCagKHwTJXs/mPAN5HXMmCYM/8Xye0hhu2/0/DUM5UfbxSwdP",
-	"iJY9MZVLuPckznCnq8YQhMmhpsVB593p+fD122K1rzLMLtEbqq68TrfD4zifY3uE6uaDj0uS0BedT590",
-	"rrvm9YfP3OtPWJ7hZIrneatJ/CvDMUF/0FQzd2kSL3gseWAOTtB7k3nauf7knxKVZCbW8Z3e7/ck5lnS",
-	"uYaTfK1/d9Dvm0vMfuCOEWcZVoz0eW/C98xnHz+pk+m9xwvDykBsszyVdI4zua9oZi/BEqZWTBInCVVr",
-	"xelpxuckk0ALY5wK0u3MvY++dMY0JWFOU9/o21FtKZIkTQX8UxOq4i5HsiPKMEiBOmcUBP9Rv+yTe4qP",
-	"/iSx1HRbfv8JvF2LRILcetGYkjRBkfoyQg+iXiyuoi6KemqX3B9pdIw+nL/a+/lhF/EMYfTfz969RbC9",
-	"SrRlcCyih14qJUz/C02V8LhgkU8REXrAM6Q/ih4izBLQEab4iiCMohIFmmfNZ9HDY0SuSLZEXE5Jhi6J",
-	"Ui1iPiNKRCEsZUZHuSRdNegFgzUS9UqhJogZ0juDcpaQDEXueRGhhCPJeQ+9nM3lEl3hNCcCCbxEjIM+",
-	"2btgF+wEPT/7t95CWBjSCqI+zRgOEmcECaKsCkkSpabGfDbDXSTIjMY85ayLJB6p/Yv+B6hB6mda5irt",
-	"B81TTJm9MB4wfsFSghOl0P5NMi7UD+dpLpCgE9a1CiA6eIziKc5wrAyZh8WemIG6KFJSMYK9joBeI/MQ",
-	"GnGeEsxEV6leiKSCICoumCSfJWwjgnMyAyn9bIGXsMzeBavJXU2YYq6OC9jgF5y815JzhZScZ3yUktlP",
-	"Vlq2u4RP9a9CZK7YzAhsFGPGuFQaaEZw0lNi4zln45TG9z6leUYUFWtNRLH7iCaK9WFSoDPe54xOmGUj",
-	"UCZhEq9gTglh9701ipNTHF8KEEwi5nMCE3rNlFKI03vfnXd5hsBW0qpayicCRLWVHYa8lMYEE33L5Sue",
-	"s+SeNy5T3IoYRyK3li9M5xQvlfJ2zvnvOJuQ+z7OEU+WamKSc5SqCcCkPjCcyynP6N/kXvfpLVf0BZeW",
-	"EgVYiXeaIHAN6GldYZriUXqv+3SCEjInLCEshr1K+ELZBdkS4QmmzExtnvFYqSijlDwvJnafZ2nehcDi",
-	"G+eCJMcoApEhIlBhNM+CCiHMrEU+V5oaSd6QhOJzUEu+DgWqex8pvUgbgUpFg7eihBMB5CDxpaKDa6uN",
-	"wr11Esc8ZxL8MaKkwX/pWMtyOCfZUJCYK65XCuh1VQkMPlmzVq9IBnevUMSQKaaZECWXe52gFecrfqEX",
-	"1PXAbnk5p1jG07Xq7LoFP26/Xt/RtN7TtNX6pCSzOVBWeUYxzjLaZJaPlH4AqpeycTOiSVaRDJUIj6U6",
-	"lzgmc4lZDJ4DlqdGTGgjs6KVKzqUmKbqbWsfVYedDHHA2/fHlDDQKHkuQUVTs7tkfMFKtkGCJdmTdEba",
-	"TMzzFwW3ouxxahjOnVK3M8Y0Jckw5fxShP2VfCwJ07ubUqWH8TxNUEkVCw08lXIOqn8eGPdd1T1mHBPH",
-	"SM1YO1KY0lZjPCPtFkKTkF+itn8pwYIMcyb16VYkOZAKyBd1bFbzpMomyCSmLF0ifqUZOnh89det39fS",
-	"NsAOKzIRBGfxlCTgDaeyixZTMPgq1JQzR0/1LWENnqxXGZ+hg/Bv7FyGQm/oWoIUEitmMwzQbleEdfet",
-	"uheMKCh8c748gcN1XmLr9LNCorKMMjF2yz5Xw+n2qCocUVpfmXo8zl8hyRo8mxGfExYpu9Ad55LIh10U",
-	"aUFFksiGRuxSukpXhWsbvlI0EeERWNPogf8gYsq0RlOcICofdi9YZKgkQg+ob0dJniYPtfVHmJLjHztq",
-	"Wp1ux04C7EJ4p/oQXtbpdsxw3rKLoz1xpnjzxaQpqSorteEMI+vLfk4yoczs0RK0kx76tzbmlWUOXoCl",
-	"dlyoOZTCDMY39ujA+cae85TPRrzwfp1kf+YMozOaXmHjgPJnCIGU8pGW/U5Vr5P37Z64pPM9Ptfr3ptz",
-	"xV2ZMau7ned4Nsd0wiq6CM4TSlhMhoL+TToDxXbdziinqRxS5u7yGDOcLdUlGoP+1e924ilmjKSedw6c",
-	"f2pcy5Z6MIgcmk86h/3DJ3sHB3uHB+eHh4NHPw8eP/svQ/t5RoZymhEx5WlSvOqwr2XsgWIuyjO9saM8",
-	"vex0O3/llMjhlOeZGBKlK+hX+h8DH9kvMizJEKJaZd1Lq25JnpIhyA7zuCCTGWHKRusMDot/as+6fcaT",
-	"Q+4TuHw6L96fvDrv2A+GJqBhn8pHjg6Hzg9tvlQsnBoGDm602RFDVX+QFFi5oIorkgkg8IPrYrSh+ZVa",
-	"4t+cqV9+OH+uBKV6vaLO09foBZlx5Iil28nnyZrjq2lxFZqqyiAXfRE2oGHiGBDXgItYB8Th1rGDKSYd",
-	"Z/xvUlZirE9+/UVdEHV1Qq+VcFISXBsiOJd8hiWNlUaXqk/H6uJSaoHWsI9BC1FXJkkQnnE2MbFkvWnC",
-	"u+GMc0y9v8pD1VmcTY2A0XMwq15MuVDqTkzoXGoZhBeYgm9QbxJEhIy6AN4hyY9RX1v1OnZd3wtHU6uv",
-	"wufmsesqZwc1TuPoBP0AolGSw4Ztr3T6oqPtHb9ClNQSBtT2mefV0WMT6CuONMVC2otSoDnOhSJKtb36",
-	"rlM2YHiHK2qhJdOQ4mOF2pqzMNR1ap+/Doi/6govOr/+Onjz5qLTyvgIiM2bDdggbmuUT1gi0IhMcoYo",
-	"gwtWM5t63M9RqO9eRWx/2ZLQfEH/ZRvhUrkaNtFATpD58Q8CJWRMGfyua1JvTLS8kC4rNv6WNYYWGnYb",
-	"Ld0YYm1o+0w/fV27MuvyRimiSsb5wflctKLKhpu3+o5/cQKpMuBP1j+xgSB4I/wScZYut7yQ/Et+1e6c",
-	"m+fO8tkMZ8tO9UZvJWaKO/9LfUfM/R/4xr/920ngkMGkxy9P21t/if+qvNR0Xt6F7sisSjdNEsiTuqsu",
-	"jNqdHRKRdSnsbXZVQBU3b7eiJZUuu9K+V0zB0kUcMgAtM/1ORdCfZZSU1jFzpwteVyLiytIvMhpbGe2S",
-	"S5y2otgKGRXTLr/UDrlqI9q5K0NxdpImwO92pD8yKiGzUJ3ihPTQb2QuEYakwxjPSBeNSAxKAmixmCUu",
-	"LQfNCGYooeMxyUBJU6qSqJiPtfu80/950O8H6W7QOTzQ3zXcskf9a3CV+ms96NbIoaqUOl/rY9/T2m/y",
-	"4TWqWm6cg/7agW5ZB/KzY+uC2MsTe/Cxf/DpPz/29559+h+HH/t7jz49HHzs7z2GTL1P/9FpqyPd5Qsb",
-	"dSh/g9c4xe9LT1qbGHWnitQ55P+CRyrFsTOl1CxJBholpFwspjwFs6jiezH0XmGXe1K1mlSSu9jidcrD",
-	"xultZe2idZJmkZr+0344JdbTTLxRrUDxhq3rIHfrRDv1BFZVM1X2ussdnXA0ppnO0cw8FwESYO1j41EY",
-	"oEhmmAkc6xdH1riPRnl6GfXMfyuZniUPaun3oB2ll0FPabEGPsmIqAYn7RStsygjM0yZ+u3g6dNnikHB",
-	"K3d44Dm6Tk8+nL18AR7ajAieXqlLux7dKw3dSmv1Xl4z3u0WC0nT1GTrq8kFtfGQoAm6BOyoJce2dUu3",
-	"HXpLo8ffvRUTUwaxTXcbEcJg1cdoob5Q+sfMir6ZMpBGhLIJGvOcJTY9eFvly6jnTtfWKnFxRqUVrNLI",
-	"3hO5SrjXA8hF5ER0Bh8f9fv9R59M+EVA/iLETmACCUnpFVEz/1QjwNIwq6OYxwgzm/Ghbg6JcJp2A6nW",
-	"VoXeQmoW2aeP+7Vs05zRv3Jivi8scknCYc1Ib0HURZG3B+qfMWYxSdV3OntP5PO54nuSRD10wlARpTFS",
-	"C1ITTfULiWlCEi3DSqmTF0wnoSm1VhQp345lpqAVwwaCrYwmRCJqZFYru6OcI1/K1T1Ynahb37oKQZt9",
-	"XEWiZw0R5Oj5uzenv788f/kiGjiPJy07PI8Lf61iVC2gcJbRKx0vMhLbhgfOnv/68sWH30GAvv/w9u3r",
-	"t//qdAuZ6l6o/j55+/zl7/rRVyev1R81Ea9uM/WKvSucQXYNvCvDY8WsZ0YPVLzyPmeGbU+xCbU9t8al",
-	"+tvSjXqX5q9P/gYZb0Rth57z3Lj23S2orro4n+UplvSKDBCG+L2jt1j/AgvkCLeLcPEPq7uBdEeRPr3I",
-	"/ozgeHrB7FicxTp7F+EkESifq0OJwEgcZi7wEGk6rIQtrkiGJ2Ro3rsEXdko3KIhml2kd6j32F+W0wkK",
-	"r7hbUdklznOlrzWqbibcDCEEI4ir3vgt3esb38fuF7fhG3T7DCZOo5f+RUEG4/oF7zavtllJrhO11pwg",
-	"rARser2n4HvlGYJgO2J8UQ5JgTdQ/WTLI7Q28+o1a34DMvakOUSf0xQVdNxyKyaETzI8n9J4mFChA+U0",
-	"5Ff1QnOjpTajujrTnwuJxpCYwqS+DnptBfmpGgakQsiFlGIhh8bd1RBYklMiCBrTCcRpFqBIq+FI0j4h",
-	"xiWCueuwJcm7HxaKRf1SKC5cSMxX0i1qqSy68Y0OEzgTSISop2XwDKXqWHSiGdX5O1ZVHTiNYNN5zAlL",
-	"ghr3W8jemORsc2W7lIY3oywP5aacKdLiV5AJRZBl35Yk7t7wV07y0DZ+gLTrBV5anz4jcsGzywGKhF6x",
-	"PjuXB7Pp0tShb0pTYSPkPdRiJfVZSqXPlZQ7oDSYt6/1bTr1QiUMn3px3sdIEOLrkMbVLjZ+p6+pB0lB",
-	"3+IuqZJx2XB/tnqZzhwKyReoYKjprmA+lVOWjqEACPJ/eWZUY9FyJnwuhzyXYpjkSiINYy8bp1EEL6Yc",
-	"4n9JRhZqQjRDpo4JjYhcgOkHt5faqOL6ajkl35OZkDHJsrD0KU9Hpx6MeaZ1fvU/tkRK6m7xWjVaUNQE",
-	"3mreqTYBhkAwhCLNaorBCndC4UtVQ65MkNSumfKCCVIjIBih7SsJTtZc9u+VLszH67TDmsjLcjZkK4qG",
-	"s5y5ujAB2jqF3PuqOuNu8xbeWWeArrrwwWTTZsCNYsB5HBMh1uwe3BqKARSnOmnhSZfu1mpTXcqFN/om",
-	"ypGumW/UjpyvVtdLrOSUYrouDKX5RZLPtfRpdRsqjTIDrQHKbDibtCRqNSue4XSYZ2kj7f0gkLq5xilf",
-	"2HrRc/M79AcZoQ+vG0hR/bhVIF/y+XCtS+cmh+NgGNz5+AXDgdNqjKNXDdDwXG1IeAAWrzVpLS7JzV13",
-	"Ng7vXHieCAnMMaAU1hWtqjYT1JiralJd7W3QDMJKSlCdD1z3TTZmSCw3yJsGiy2s0gaMzhVXf/gubLiY",
-	"A5dXXTp01/gw6iwTFHJOzjdbjmFXQJOHomLlVQTIKjfceUYnE33BtfQV15y+iTr9nJXQa4Ix/xeg0Wl2",
-	"A0enYwW4X0AdsMXcgQzP6/XL0ArWimCLm6uZoH/F+wGXwk1oQTMGbqz9g/0sZ/sHN8jLPYa0JtgJjBK1",
-	"EznT6rj+KCMyU9YoF8oqSEncPjayuc/JO796Uu0qHcg4Iv3kuR+EWopJ6D3QebylVfZuNaDjDqfNFZmo",
-	"W9LekOZqrM1t7Z14RbKExqEL5l3tSHVlsvW+Jon1lpboJGp9W/5bv7pBl2kXUyowYOyxr5IOkI+zSRzp",
-	"FusFyqUBtRT7xoz66/UpOE5M9bvBTFlwYFAbQ65mjGsdCjzgcE8YJdCFJFxuPZpwIhBnx6gPwk0Dg6Up",
-	"wim9tBkSt5IL5BZ0WFvRdjnYPk/roiRB0nE9L/srJiE15E0f1xzJJoTGmfH3fJYowcteGdzofvKYKmUR",
-	"TMPhuWvwB4H4gqG/OSPHqMgER2+5LZY29QdavurVaT86RMVGXE4hokqoLU/+KplTjhwPGhisRSr6zbKv",
-	"Ak5ujKRVEsByH5EJZcLcA4ohJMS2ti+m+KZzt5qS4CkT0rhHomIB0feSvtUovbdKKf/2c78cZ5nCsrrW",
-	"8/rk7QlIEIP45Ln5BAHxQkvVxXeTTVYlPkllSo6hjCpT2hNiINIqE2iVeOYrOaG896A+U5Rj2eQAr9ZP",
-	"zETLKP8f6kcn8KOzN2c6XD8l8WU9DbzAGQiXwy4yzibHiACYFcSx83mvs32Bh5qF1YsDyRig+5k5hTeo",
-	"+L23SblaadJUEgzJDBSzmDRsAtal0o0auvleO1EjAFIhSYRSkiDJSxxqqv7XR9zVRDYsaFtRA+NZCW56",
-	"7UpgJJk3+KBgigLNcEKU+EU8S0jWQ+fOOwe7kVDtS5xjIWyWUGtDoTiYM0nmIbensWJaWhzqF6DqNuEr",
-	"gOkDlVSRei7a9hKtUK6dZbfAKvWnYbe56xNaiQaCpF7enBWcu778jggQxrVwtTo1HT+0/iUdQ/QixkGS",
-	"CVxpeTxFWBQAe10UeaqlHtbA9oTGrckCMu+4ia8WCfqFZzzP4qBOxS2gIFRsRnhOo3r6npUkeE7BVaeD",
-	"ew3iRL9wBWRspMEuHWSxUYd7KDp9+fbF67f/irzbrasff/fhPAIfvI70Yfji7Pzdqf5UYFqE/gGYwJ+2",
-	"GbbTLWA2zZjqCjh/d9ry4jh17t13c/ma6f++yyFjTPK5vkn0+j+AE28To7sREZRc0USZrIqO6ITt5XNI",
-	"1u8iV2beV0xkThjOqG49lwdfJ3i8I7z2JxCKAxZbrk9B8AHCZoYYSRpfEqn+inGaVm2ZtZpCsa52U9YP",
-	"17wopdV7CwpxzAsspiOOsyRwE8aSXpFhqTiswug2cbCrrBNG2QSQJCFxsKXrz/qmneuHfCZxrnXmoF10",
-	"pt3WvjVZzdNSxr5zNZcr8LdIzpoQRrKNK87r8Y7h4dG0CXzIeC+KpC6d5YCT7fKFwq8y+WOQxla8yUTh",
-	"wKFyeKQD6BuniihyC76znKGe1XNYbvJ+PlenQtkwFyQUBrWSd6PheC5XjgeiWV1gII7bDq2oPE2HpchT",
-	"/QWn2js2QEk1vdFQNU7TelrFimQAooZrDBOfFygbZSB2zCx6Z+uAdWwB6tcHRM2sKBvxnCVDchWOfTrS",
-	"ASfl1c1IVYcx3bluGjGticLyiDVSrBNTiFsapUSYoZvIqGlHq+e/XthWhF3wvtBq/Tvtem2wFZWO4opL",
-	"BsE8KktxuprCw4jyNRkTO2Zc6jBySAOrhOMroTT92aMyVN2TR/2DJ/YjMw/I/CVEp0XwXAqaaJl8eLSn",
-	"CA0tKEv4Qs3O+LDhR08fB5QPM48WZLkZgF7T790Swoa7cSYHFXh/LYGrScmbZtGwVgJVuKgEdVaeetds",
-	"W2lGIfp7RUmaONzetv6LpQ5UQjXUAnJeRgRldDKVwV2BIu+gSzYjxxaifI614xoj1+3nB42+Xm4zUngu",
-	"h+BMdPbEevx1NYuV9s4rmpLXbMzrezGmKdFAUDXHljA9GEhifTnjAnjdergCdiPYTcN5Rq4oWQQjxWBY",
-	"acY3slq/qWsxXhFn0DsjTvOkpYoYAKWHddVnFNqgXwlO5bQiFVzEfArfLn1orM5Br9/r102KJvDIE41c",
-	"fmHH0iA4oQisCCbXGy6fZHj2g2hjCxu/mB0wtOiigURVMt1KgcgW+EtJroF5iRjOSDYJ5pTyhUB4xHOJ",
-	"BJ8RqO5JlQq8RMYyVhcFninleIIpsxSmCKKlErBKDzJJZoZMM74QxyD9bNEklijax3O6f3WwT9mECLmv",
-	"z2L/iwlPX+8b+OLWWpM+p4DWdBjQmhorAdS+mXm33Idblw0GTrpxegkEByGViiQk0b0G9ILaV8/eE+yQ",
-	"PpRNQYeKxbRAGjLb0LBZEl8SVkd2XaHbFgklaxFnHdZK4MUlkb2NbC7yNDwp3YjCUxCNvyfdomy3LjTs",
-	"/Cu4OM1QOI7nm8XkiUUXLd8RagVDaq7WgmE6kgij0kP3ksA1NDgqTOPOoPNLniojV0kMyk1uvl6KS9Lq",
-	"Hzx79HP8mOw9xY9Ge0/jx4d7o2fj/l5//Hj8ND4YPx0/fly/kUozXEXRTknw5+UtdsUUa+TTlLv0SlnE",
-	"a+RjFIqOrImVOYoqFMVi3c2H6hRE70StdtihwgD2+z1IOk7rq3Z9SykjncGjegphs7Z5bCwa3WtQ2zvQ",
-	"/GUTbVO3G9H3ETxSiryBIUwBlJqF4a893GfKSDCTw96fXZf7Rlm5A4+s9RkjKZm1rfGqnCbMo9tGr/VO",
-	"MYxYVVzl29y0Xw2xylnibeGqSr2pAvEFgpQsQpIjCk92i35EPXTClrrM2PTfgSRNp+CAReT6FUxxNoPz",
-	"1c1blAIUus1uJzWidMd6odsiclHksvqV7htVtxfhi6Km3S9l98rXX2vHycsrk5pWpjWl9oTZ07QzErbO",
-	"0nSjDDKhwXgbStO2oiXEKvhy2ufFzrC4JMkQRFh4zuA9S+iESuFXpHtxjSIapVRukmER6Jz5//0//y/0",
-	"W2uh8MxIQvHQuUUqFwdNiUkRA/8CbcD0NPJ/GKdYCDo2XT5awkU8L//I+CDp1cZBdxDnbRH0PS8u5Pbg",
-	"WVG+YZqxrBcYVw4BsXS0FXpq3J+upt7yIRQrKW9EUABp1miQws51204K+2wWEMPbRVo2Ft50RoYZZhOi",
-	"w9Hh4xxjXdtneuICAD8a4fiyt8K/3EDjJ86OBOc9gpdvc4E6x27g+nBnW1tfC6/ub2S5MDdM2wCuRpWC",
-	"neVz6FgQYxAOMXQWJJ/VuuaEJnQRTwNlB3Eb/jXzOokt39q3hCUbm+R4Qiph18Ny1PWw1hT205fD7qPr",
-	"Bx+He5+KhDH14c/XD38Mp4zB6r7cKA3MbIBbkhl1xemcuC1z/nG99RZzdErSedBHbgYQgRivO+2GUgl1",
-	"uy1ImsI1J6dkqXFb+GyOsw2yeyyBXYfCQYJkQXgr41sDwr75myr7717b9TdhxfaLjQsL/M39uDHH1JGq",
-	"yoe16W6U25qu2Z01W/KmMCOrbK2t6Rs5amxmlBOnt1ExtAW6/TaOThfHu8kG+F2cvo3OTC3dS7ehfipF",
-	"ulA6W+Sz4Ztt1RrPHiTvgfN5YT/QFpNFOln/glI5Whh08GaOTfJXk/ugKNIwVrxSso2jz1SPtcQuJJtC",
-	"s22OEl5L2LyFdEydXVmqKyvVN6u9a9KtvWZODbmcZUlVaeZU8lH6grE48orAKKjZkwGlnVwhjJ/XLKNg",
-	"Q1R1HVgy1q7mMc+OtYsgAishAiLhuUTYWLgQAojU3xG0P1mWgvQBJcRVP4wIQO/5/4J31NWdggjMel6Q",
-	"mNqYWdsbl9u0hCJnoHaL8iJ1YRU5VxIdqnRlR1lxIC+cgzCYYR6qxkwTIjbFI7BdCgOqVezShoc6g3uF",
-	"lBMmz2iGE4CtA3gVnnkAEl1d+QUmjOtvaNK8u4hvM/dqNn5gDZ7HuoX0cbZ9cH9PKhCuOhV3SmZbTv+9",
-	"ftNaXbNwXruz96YZOqcVZNXUxM2gMUTdAruq1MHtQQUr7GF3FXzUMTA9Q4R5qGFVHNEL5gOHogezXEiL",
-	"JqKGflhCGu2iVb3flB4QRl2istIXrsCdEO4vr0mcyRry8SIMvkQQEdZHO9DdHRx2xKrect5p5OI9CUfc",
-	"be5Ma33dI+ObOqlFgcW5AS7P1q5tt9Tize3d3G84o5JnBvYpmIbckJN5kqZolGucWci5a41n3D5/9Nik",
-	"6FYS+L96Vqnhg8aBbX1B2zgynREh8Wx+h4iLN8zDLCddligjkINZ3p9QTmax5BBVehiVlbTCaiNHY6ke",
-	"+FIHahG99LrHfbWWid7Q338LVC0EseNNzZnuY4ki9VDkW05eWeT61J0NUhNLQHytiHFtJuHGWFt2u2qh",
-	"y7N36NHBkyd7Bwin8yneO9xuR2ouoYmBsdFNgKxW798Va9ITbf/whrxYCHNknE3Qg/evnqNnR4+fPux1",
-	"upvUYU7xfE4YxBSocMng69MNB0VQx6IVXoATbDZKibjodJq8CGJ1aHqOs6JnI2XzvL365OVyBu47ygRg",
-	"KDe8nit20HCD4KKvxqhsMoIpEBfhgA70VA5mNLx1Pehd52UTdeeVFj3t8jdWJiTV1/fr+fmp17/Mvezo",
-	"8DAsu2WTW/ySMigjMA3x1TLAnXlcRKUKdCMex3mWEYMpUCzxAzPpOoqb0HPTcj8k4E14s2kzK7M5Rhh9",
-	"eP9aURMJvBbyAQejFLPL9bkiOhCmd8JtbohJ3xOcUBbocuFspBmdaMiuEj92Oh7aUg41qnMu5CQj6x6z",
-	"0Falxxi30SXjlDlEwv8p1DBfX/ufkEmGE5IE7g439TW4gnrhz/XjrZPi3A/XlWuvMF+qL68ry6VNX1s5",
-	"Xt3+Vj/wD6LFDyrLdK/r+pP1Rl257nq+A6S3wgVjzlWZHPgKU31phcwOHxoykODb/n4v3J7rLkXj+dKD",
-	"h1eozeA1tfQbF8bfthO72k4+lON+Z1kBIGhd8W5j/H/1reA151cyfH2+eKnIvNKHPtyCvn1qgF/01dhS",
-	"sH2A5qvXwlSDFy0SW3TORdvcW9++2qJrpve6qku74r9eWWiz2uZxeH/N3LwiLHfLrs3zDMckWeHgvG0J",
-	"cfvxq3rS1JOWSVMb0dadB7F2MaYVRTk6huSzZ4UhbxJGKnV9dQy2knfD2VqbOhDLwMRtHeJGeoRgq7d1",
-	"LZbQh9u6FN/rNv31bciKL1quaZ4uQ+tR5mmCQ3m5H4SHDq8sHlP/Dt3ZGNdFppShyMwl2iDiEJxMXR3X",
-	"M+u61a7Yoo3zWtwOfvzSUauDSrq0lNJCWJHS4hrkqof+dzNOL+azHoLloLPzd6fqez43ECyB3JetT83v",
-	"p9ZfmxO0erM2ak93NztT3Rf9lhZ78Zt68JvLoKt4rL8AONp1hICCheMh+NhU1wLjuICybWDnxZiTqIde",
-	"zuZyWerFps82qaK3PfGIokG8wxa3ydMr9jmsfWpnkjpXbfeLnouIaYBAQAIC4K6zD7+cPX//+peXZnkf",
-	"3nqf6EJsAwxomzmo29z5PVvG5pNycN4Leen5hC1QDbu8EYr02wqkv8OlpSYJYctu+WPKqJg6BSAQtPA7",
-	"rfnt+LaHzBxn/G/Cmt9IpSjW57Istn9fKw7PmeVvxuVQ73RDzQKdERfxt/g9iui2n+HWWNu9Bs+EbQSa",
-	"pu/GcMu0gd7V/UOvP3VDrGfhyS0weQlK22Cs1vVg0HulTFcRmEOFJ3Sud5XqWmV+RbIkvwk26/qa18bf",
-	"jJZNBhFlMZ3jtBG3ceNOLo01ga9lI5J5L3wnGEBMr1h+0zYj5XcGG4xsHhdyyWLmJtAEGphwaf8rdake",
-	"X/oypFsRnWWZVqI/rwNDURe5tmmCFQ31y9aQfTSw6LMek9pJHSsdVWZL/ZDguo0wlYUDq2g1rZsy2O1p",
-	"uDpuyTTJ2QaqYM5u1xzJ2UaGSF7qql25N8WQj5vj7R74ihduV3rNwljzNCUIoxRnE93byTV3hiwFODDT",
-	"6APhCffBqtsJlBtc7JrIt7zZt0jwrqBb3IsyQISkMzDPzS4P1bghcBTTDxtZPdD1DOuWWpdhQRNibqec",
-	"pURAcaFGUU9oQzOm9dvZCHt+O+3VLagc9FJs2wRtRZeOtzfoRnanLdxvBYTi/pqltcKuoAb6QRGZCzhv",
-	"dkNqMdZtbApfgX4oZWBX7z93yQVayYfJeA0CRJhFQ6L6TOcKVMPCXh1Ix6GQHpwfHg4e/Tx4/Oy/IIJX",
-	"yrow7nKdtNMZ2IQSB/006JC/cpwCkA9Oc+IlE5lii4NuxyBOmC/QSUYw+mASl3zHZ3hO9RDxVuUstWWt",
-	"JFu9fy/crwKlI83sZSFparPY3MsbKgIweCTVJVXy9Nfk2tdXuGFHA0WB8DCKvjgK6bqcnK7GibiOjhFG",
-	"k4zncxR9cb8RXZTyCThIwAcA/0DRydsXURdF797rFMK37851+q6ckgsmpjyTU3AifLkw2BZXJKNjSpKL",
-	"zgCBnRN10WKqNAxtzRT5ZpDRC7QKdq0GsUDvzGzFAEWakNX7lYZr/3XBAOAZUwZfUab+n3ymQsK/J1L/",
-	"P1H/SaX+f2IasPsVdFvzUKtGEHfT+MHQyEs1qw1RkQX8ZXStg34dhcz/fmXPkl/5As0wWwI+BPSXEFMN",
-	"X9i+/c11MwOYxRkGaMhCqDnFM7FpZzBiNnEzseUyQRumUgLdBUi6xZRvl94r3Nm1skXUJgRjCav7sKyx",
-	"SLxfF1mLlU1wU61s6gopdzu2mkvAa7tH9ha+TZvNywJsa7eZaWwcHQncmYUA14XA20q1jX/6BkucYXCK",
-	"wV2haP99cdd23uA/eYaeU1hLAOHo5rd/GGfuA6N/5cR16IUEv5v2VWm438NHq2yVipqHk0Tb6J2fDo4O",
-	"Hj8+fPTzzz8/8ZRaMTQg5xACcfXEflcWo7mV2oBaW+vnvtFfKRuOOaC8Hx11OyLli5Ii13+01z88Pzgc",
-	"9PuDfj+gyLmJ1sRankGzHBOGpwy97B08OQrD0dQXVXMQGRCeqIBQ19EGaHoJHtzWHa83r76mG/fNr/bz",
-	"qkW3lN1QVK4J0gA1UzmkRlMS2w5gOrbLoZPyYoDGZAFlTNiidKnXak8NldB/4opkrdtNF+TR6CRy9iwk",
-	"p0DmAXi29URM+rJNV+EsNn3mgAmgwsrMiSS31APFtDSxRbSWYMNnVd1wf80hOm1m6PB9pde5yfUDwmFt",
-	"jN0M2zydUyzj6SY3R5CSj+paYAPFb9B9rqF2yx8wuC7PLdG4rpbVJUGW0iWKNEPzjGgHpnrjsS48tdhJ",
-	"pjcpNL5DMCXhKpadv9Qoc6W2Lv4d7VfpQHXg4CCo7rqGbCE99wZdRqqZZtuCaxXB2+3N42r1e6V/SPkV",
-	"n1bu0i2pjEUbvPZsW5zUrSqO3lQ20B293n9VNSPWuhqkExgxOVnjXWrXE+fSgjh1EkzT5R4fj82stbL3",
-	"Qn2K3KelFjqlpAB7LK5n4UEIvolnqxoskaQM5VYGwptsaNA19+RRF/vZ6xe2AMnvKjDlC+PedHkR9eB6",
-	"AXy1Pszd5J9q17THpwnbuae87aFe1n7jyM2rJc1vi3U6N1gp6cMswNvnrjnh0nGto/SG+9d7YmN2nls7",
-	"YvVdXHrFumk2dQdTpJQLSK5XWrQjJUVXJ6evu6Yi3tpbfvCz2N4WPcP8uWxsXbZsj1Vh5hr/fn9Nrtax",
-	"SpPcTtZ1wDo3UfxaMVjAvjNN69Q2UfRFsdL1f0N/kDTmM6Itoi/KKr/uofMpZpc6metPriN/PM+QINkV",
-	"jcl/a8rv67aKNhgz08spHH44KwS9nVDhulwfLuh2rnBGlfwTnjENLoZPXvuCg0Dl2ca4WnYTv9xOc4HW",
-	"lmKR+thetm+TYe7tZDAHJ8UxUeYiyRzousbZsZ011W1mOrbP5wRn2BRGOsnZUHZZ6pUZ7jfh52SBZHe1",
-	"u5CU3JyXtSKkErty0GLlvv3nMieLPJlNYi6WQW9Ht7RJO+2vIicgblOvLKbRXqu0EzktWrCUOyoWsukk",
-	"+zNnuCKbjCPxBsIpNVL9Z2gALQRlk6EvNz6FWjHKYETe4idrXEkqXPkMtOeZEAkdOku8UsBSgX9TGYdL",
-	"H5YyDH5uplxjhCnOcCwrPNgAPlxfaq1124qJ9tBJUSZj2yjp1vgOeWYT9q73ezTsV5+nW38LenqvHUUb",
-	"IVxad7QIwmKY+0gTI8y7EpY7CEXlalVn3ivWAGHZJxUZ+ij+ge7eGgvB6Hv6sYoqc1TWZI5CZnTjnp4V",
-	"6Ds3vS9vHkBfkVC5Sqw7Ab6q2ZBd8Maa7D3oUo36ULOuc7v6TVjkHaNIr7dU54AZ8hICoi9fTOr/9XUE",
-	"348yHBNRo9FnT9bq237Jh23Fb1XGSpnHjQs77jDes5lilQuSHOvizAm9IqyrcxlGBJHPOJbpEskpF6Qq",
-	"/J0M3nBqJXTdisDudnJYv3kADLJw8MqSTpDRoCJjm9SkassIB0KPEpidMSc28h/dUnpRyUu2vWbvuXEC",
-	"yf9jnqZ8IUpVNdDoxGyEX8jL+IgnSxRjhpwJiUZLxBlpVSfbIINDYrbmk/GnXlKRG8nhllRiNdQG+jAQ",
-	"4q0qw3oCG2jC6gdbRObXccLNWKBCzoWwDbhIVnkiQ7LzGKV8QbK9GAuCUiJBcYUOLlCL3tWYPnA/EugN",
-	"P13Op4SJHnrtUTrCSMxxTEr3jnnUQ3pnCVLvuWCuPcwM7oUeesulYgWtxC6mNJ5Wa9NAfcfiElKOJJ/r",
-	"lDLIu+4ikcdT9Z4Ip6nJ9iptTFXMtma3e0ovCNJiCaSgddlSgWpQL1D+1vBL3Yzq66+VW52AGqOWZonE",
-	"ZLwXs8Y00VUkUM/6QVccNkPKN2JKuF7DMqNbQ9CuxZjYFIB2PfZriIrKuxCW6xujiVa29mt2vvLgQdsK",
-	"eciVqwTPVtubEBlWRlfnLKPod8wucdUKRWc0vcIGBuVvCL52TgTF+17uaCWw29EwoC19sykWRSdu9aDa",
-	"06ZJlI3Uzk/Pjp4+PTh8ZEBCfLTIYsJgs5Sm/GmrfPBtDesbhb230RJrO9qcCKNdSJAGs8i4rq3PxQ0q",
-	"W4PXSwWSUz2kE6iZiTdiZ06sfcNqN0Vz/lZ7aMwuSkgG/fPBqC46+rWan0d1tVedvD1B8J2/+SbxgrJS",
-	"u0KmlAY/EtvelX3j7P9KP0ejbHvkX095cEigxfKbfdZ1Cm2SZs9hhLtysBmpskqArZI334aAMErzsIm+",
-	"Fe8ZMa90COxjDmmXq/025gk5RnV+qIJblJ0eJ3v/9enL4XXQt7HGpQjJ9jlOkZiTNKVsMrBIDZENIQ4i",
-	"NM/ImH7uaj1cmK7WmhSQ5BONgQ6/i8p7EW3hnmxkgyYKvS2Dsq2W0O04LOgb5M9XVmrRnTdRND4AP9+Y",
-	"NX/DDBAdg4x5fXfe7hvwXMiL/W+SJTSWTSo32HgjAn29LY0XAQ6m60wcWn/GYwJh+AWm0oPbDyZHmDff",
-	"KsBlqD+vRX+IzPSiVrfhVbEvqzbYbl+VMO3Pu+tRNaFwIs4zKpdnalTTipTgjGQneSigdcLQyelrdEmW",
-	"0KstIgL6vQik760IsB+kMGlZMFVIoIAhix2cSjnvXF8DALPuLV2Jm7lccH5FMqQIQpzM52Bsn705G6A5",
-	"4fNUG986l9PQZhfZIowuctHPbpFbrv0OYC6OSIwBaeCC6YI0Yz30LtgF+/FHtX7CpOl00/vxRxSpj3hG",
-	"/4ZPBugXWBS6yPv9R/ElWcIfJOqhE7UlKMZZRolAIuZzIkx6qc7ZoZwBypCwtUFKpWOEJAJhccGiz3vw",
-	"o2hg+mTozpBdFC0yqjbZBtX1LgTXrN02GR6rT6FXR6R7butvhCQkExesSLqHT4kUkNE2Vsottd1aIpzM",
-	"KIsQZXGaJ2rsNNUtfEUP/UpwKqdm9oyrpZsdVGJe/PijxR9mZOEM5y6KIGM9gh7ACLBTAGUcRZ48jdCE",
-	"E4EokxxF9iOL1qR/OJa6mYcgxxcM+A2gN3W2vIRqQ5wR0Ax7KALpHNncXkCLh2b44L+l0raqlmpheg0A",
-	"PAqLyAiK8Fw3i6ec7Rts6Z/+FJxFPtI6Our3ByVM73L3bPQAWl+LJZP4cxdhNMOpkjQkuWBznOEZkSRT",
-	"wxweDiyGjvqdJl0qBTIOfA04NdYxiEjDqEceXUELbNFDxkDXHbeBWdVABoPpgv2VK+KHGLKAZZoxu6a/",
-	"OJ0wnpHEbMh7QG4FjAF0+u7sXDHGHzrYjKLXCZnNuSQsXu79RpZRt6irt1Sg1HMyl3CMh0cWj4AlOn6i",
-	"ET8sVIjAM3LBFC+pB0Y8WfbQCdO9o8GBrtEAHPCtepIKtXHHCJvX2jPQYAIOPgCe6z8zi3qu+ImyiVrM",
-	"6cn581+1fQUbNiPZhKA5lvFUn/LTR8+ePBxoGUKFS/6GRAFh+jRTUWxXimM79IdzxBmUdAC/FuyqFDTL",
-	"ioDepdQ2ROVA5wIazQ0OtHihxJfEa/t+waiEQgvPRnTPYqkltBJlembndEYsYatlPXr06Jm9Zv8Gdvnx",
-	"x1Ovd719FqxFiGxoeLFjlCo+R4CiXqTGi6lO8Zshnfjdu2CnrqsB4DNpS7GvDvug3zez+oOMpkrW/fij",
-	"zRgqcBQyopYiaEJ0LkfC41xvoxLlua60pBkSdMKwzAHK5ArqUgEKYwE0M7hgkaJbtL8wr9o3NlWEHhQu",
-	"bJgbNubmsUP/1xt0vqBvfn+oA6eVsTQIQYQeVK8YN/TDLhpxpXj7wuTz3mKx2FNSYC/PUsKUWZGY+uvo",
-	"/9w7X9CU8r0zuzAo3NYtHorFAkU/0v5ug9TfgS7I6ExmBM/QS0XjfobUoHPQ6/f6upiVMDynnUHnUa/f",
-	"e9QBe2UK6oDtcYBjkJv7ILjhmwkBJcXdaa+TzkB9eKKf/F0/CM1X5+p6hh8d9vuVlB1/I2wJoFZy1qqn",
-	"pReBPtFQkSXAC3zUP2ga0s1x/wPD5p7XGPhH/Ufrf/SKZyOaJATSiB/rJa7+xWumzEGcutYUj9u854OH",
-	"3F4Ysut/Z97id2wCzPiieMyl6C2mXGlWsWv1jCfgDTwrapGMftIZ6KqWa6CWOKQurpKhPfQS9K4Fzy5J",
-	"hvhIXU3gOSILU9Bm6v8EUlpBIVw4eHfKdAej1ykPpP8vprn+7ROdLr9S++oPCOvdgxn9dAuDlxR8k2n9",
-	"LfCUS4uDQJ82yYBhWpD/LzixqWD3x5hHBy1+cYqXKcfJOee/40wHNI4OHreZnrI5eSZJ8oYkFJ8rU0f9",
-	"+PCwzY+91ie288n3I0pAgSKF6VCTI1AIKtZJE/UQjGzvHGeeNF43Svlw1iJcW0aDFo3B0eKRfaByiI6u",
-	"efC5dvCoJ6sB/nTplS7XMY6oegp07MJjU2AWtWLJKubS9ac75H/7MnDSBdj/BM2VgsTHxaq/ca7/TnhI",
-	"bXixpx6rFOQdvnq5CPjQdBRAWTHRi/cnr86jYx+nGGL6BvpMWwoGWZEkYHhaVDibxabMAD5GUYEBAnmD",
-	"F8x9AhQO0MLakHtg36bt8YsO+Fg4IxcdyHSCLGLOHpqQlm8ImSFRwiGxAgB9DBAhYYizdHkBkR6imzwp",
-	"WeOD29kpaE24LC20l8pu6MbiwrNvfyMaBvYuNAw7P5171Or+P7j1lzdd/c5MxUrKgWfgG7/0+8/W/+I5",
-	"Z+OUar/0Tku4Ky0BuA9K+hwDrhFyC8MCAZVg/wtNrk2dPZHB3DsjuRwah3ZoOVF3jI76z7Qjc0EFqdsU",
-	"emRPXFS47qghdGhZhAqkh/j2eeRo/S/ecvmK5yzZiqm+ExJ9Ace1DYl2G90hzfTTv3ep/U+jw+/J1bIJ",
-	"URV+lY30kxegk2zjjBmYcEHZn+0XvnV1PDMjM35FRA+dWM3SZuOYIn40zghJlz30x5Sm5ILhkjx03QC6",
-	"yGDtKM1ujnXEIQpir0ZdFIGGNwQNbwhxLOsd9b+AKNeDEZdTHQwaQODnYVf3ls8zMpTTjIgpT5Oh6bFr",
-	"6l/mGeUZlcsIkvK9xahvAXVpDAoolkhDxQoPmHigbF11tVwwaLkEz/oqKVxAdkQq0J95oscmC+sE01EN",
-	"/YyO9OigpP7EBLrU2IQl3SJ6EXaDlSTO3emnt+38qo57r36vf6Dee9d3+k5Rvlt3mpHIkIG2hT4yz2Xo",
-	"Elgjtd/5b3ONf1aJbTDJm0S3es0FS+h4TLJj2/95G1lnArM29WHG1Y0EORWjpXqYpOOQPNQplPckEDcw",
-	"2HeCaye4/nmCS6c73K6Jvx9jFuva6O204aB/9BVlOO0hr2UD1h1M0YhAHXekX5uSJDq27VcpeBddMgDT",
-	"jT3UZ0ViiY6EMYJGZEKZ6IGPQf3+gsmKb4BfkSzopYQ3366X8o6Fj2s+s1YI2YwtI8l3jpHvRCUBmtyI",
-	"sZujeZqvQXu4Zbb+44aMWuqG42k6Tv8JJR7kguyYdces3w6znkI23K3yqtdczPg563RjMnyznHVtF7Gi",
-	"HCwlyYSYGJ7OCERvcEKMG0XjSfOxJOwYRWYlEZIkTbWuX+e7CZGOkO+QafzOak38AvnEO9fq13Ot6sST",
-	"DJV8jXfqZW1mlXJH8yCzvGOQvw5+QhsXtxgxrrmdCW0DN4GrU6eUY8GZ/qGyfYvQltdnv54h895vbn73",
-	"KTJrnnyfs7cWe379w3bqtnqv/S/e6/qXTX4CFPacJ+Rub+JyE/2VWTYFOe0EzNfLy8Gl5sI+N31dEdOL",
-	"xVWjmDlJU1fb0oVIeEoZAcFRwID20ImGSJS6hbGYqymLKSG2Bk/iS2JAXMY8m+UpNiqzRRlEWCnjGZ9P",
-	"SQ+dsAtmaj1gxFFG8KVAfDy2DcRt67yQ6Us+z3l2E3H1T5Et6kj2zeEWMsVVJI4ow7o9cKUctyZJnp/9",
-	"25Z1TAlWxg8E/Y4Ofu4/BCr4cP5q7+ceNG7HtoeF8TztvaBizgWVwSrpt16lUQoKWtnp6ac31qa5E2Vf",
-	"I7uBL1jKS6Hob0OciXx2256AmjWvgxV1/Ui/fWfA7wz4b8moUTSJsI2w3Z4hr/um3y6rnZm6YijcyXJW",
-	"jli6GKJrmdtFzreOeIbGmEJg0VR9mtLuBQBnGpeCLcsDm4h6dcumr7DLT4ZGPZDTYRKLdV3sMOYJfJ4R",
-	"C9Q5xcL+TE7JrIfO/TpymO+UxJck0TWpx7rRqc1T/kHYqZliOptVrdOnlbak56LGn5WCDKWiRphFBrHY",
-	"Kb4ixyZaoBuum1brjMsLxq9IZovXCwRJWvS6hJLjovu4rvUOqVhAAd9LCvR7INevFFE9t4miTXJWHZA6",
-	"wRGZ5OwYRaUu05AMP7UdUi1Vk4x47Ul3cdhdHPYu7o8zwpKill7wmXMnaTq8hXskX1OU9T6/j3qsT3fr",
-	"+W3hnsnZzjHzzThmcva1bBhTVHA3mpXzA3uRSDBrtIpjPxpKOiMRSikRCCtrvhTTrGYfuMqwHgB4XLAo",
-	"yZbDLGdRrVIMtBmeGSXDQnkYGJVFGa2JxDQxrUHBQ12GbAroI2bnvheNxCgFxofxjekgukwOCyToLFd6",
-	"6k7H2OkYd6VjKNl0syDzFLCjVsaUAdgHCxSZh6NgIFiDUP374C4DwfodTWxojtKi4vS23V4Dx9YZfPzk",
-	"b/Y5sb586b0spVfEv/DMFD/5e0zZhAhpgGn2v0gsLoemcK6pYOn1TJH0Xe6leUNgL61ry+tlnTPRLS4b",
-	"h20E2XM7zevrlTMxROEYfxBoXiRiWFrUR3wrqtc5FpdV9auBrPc1DFqjSHmtg+yuAZ4fvajbMHoNGgPu",
-	"+7ZlvJW0CTkDAByA4+047CvaNh6H+Wdy71wGWLf7ozy9BPumwVThmQkH5nMdZGJJARKHAeZpnPKFh1sH",
-	"6IsgxxGgCmEhIS+mjLnMRA+d2K0wNdwZuVJ33wXD0JJLe0a1A1pN1kNq1tiHnls3On359sXrt/+Keiiy",
-	"6ywWaOoBGzcgumA4Iw5zMGTQ6N98MPjAlUNYCTRtkPY2xJkOIcxUEK79UOw2sNQtpNh6MyzMBfYRSjTw",
-	"slUNasLw8JaF4Ukck7lsNqwMFdMdzMXOMNpIdmvyQhYgfKWorhe/mBZNqzNtdR8mJanm0wwLG1rC4lKH",
-	"nviMaA+OKVzRFdxKCAMol0G8LLqPL6ZYamwMHQTDgnTRPGexzDVaMRTpzfiftHfBig5nBvsYOmsZ9GMt",
-	"Pr1uTaFnNCTYiAia6JtgFpKjEyJ/s5txh6qRe0eDHLAHskO5ujXFRnrb6nHIue7QFtZl8gZW0HBTmiFq",
-	"dIUyIkh2BTWqRHRNMzGcLvBSoIQfm/aMOElIYvGwbEMvPbAeknGdhB6gUlGh0tv3PNrhv0p16T+EO3aX",
-	"3R1XfEJcwDW1aMvd9evP5krsG3zy5uRWB+09yvilslvHXdsPwOVX/CAAnbqUhJFQzd+S6HacUIxOJZKc",
-	"X8KPbR8A9JzP5uratNn3F8wbV1kUPCVdnXahwx7QuhDuXZNV4iIoOha7slJdTbTcS+079zkEus2tdDvY",
-	"EzJl/UVjP9d9b3cF39oVXGApj20rAMRzGfOZnxzwniixpkzAwKUc4tovZddypThTnSjgBpsmhd0qs9oe",
-	"kI6RIWeMYhYTnY5licNmrwOj0Vm4PKxoxX1nNG5e8YJITNOmO9IKlJ0r7StibxUtMlsRdwvHjRnxB4Fo",
-	"4vwwcyynhRsGWjA3Z8W7dP48hyc918yjJ3UnzKcmjtvX108g+eBbmHVTckOkbsYIepzYjiy244zWwa04",
-	"gGyFBaaSJD0UMS6HxS9LF2y3yPgWRa6Duj78hNMLZjNOeabeYjvJmn4ZPXTiXqyBu/iM2FYz0PkmlwtC",
-	"J1NtYaitF5SzAujBTEvpGJERrVHowteHVgipbzLtwQk4vcr7Nj+KhrerJKvpumL6TX8HOPS7rIfv1d55",
-	"AUzrNTvfRn+qJULMOKOSg8BcEZd/Uzx1lyxXvKVNvftOs/ZAUsBZBI5fZeuZoJNHD97erlGo3YP7CRbT",
-	"Ece6a38TabxwD90hZRQvaSCMMZ3kGdlRxopeO+40fxB2u25IH8aZvzIZ+7V55v77Y/xqkBkkhyaGaITj",
-	"Syg7BWTUpvAlfFmKWrrdPzwCjZPO8lln8PRQ96fV/zoINIi/06QKvavrPRuVeMsulHB7fozq1m7DTBmZ",
-	"p6b3a9hvAbE1ncmAsPVt9tBLHE+dHjAhUheUqdGWCEs040Laki2AB0YC0wTyFfTTppfjmCp7ykbZTO71",
-	"BSOpIChnkqY6gAe+UnR2fvL+vIf+gNaWtVIyh3jlPI3oQfRuLt/lUilp0UPTExPMEz3Thsjbe7MndwqC",
-	"oV/RcJlI8lnuOOV2g244l1zRWowyd75bR98AKfaSssTiQCw1kARQGOPaHMNZoj+lAulOpZiZnv1S93Rz",
-	"7Vq9qgM9u6SHnk+5IFCuIA1JIGqQFJWa9YNAKWaTXDHgAx27ds2tUWS/ih52EXATNcWoJvHPMHLx5Us2",
-	"SamYmg9c79KGsJ/PIrdveJvRv0rQ7x/AmTsD+B4CfkAIkK23oVypx/0yaylXC6vcm1dhaemacyotmr7W",
-	"rHXR+VocutD151qumbffAIbmPgAh7DRb2WW7AMQ9F8rAX7QJkXGzMMSGVYoFW7mAgWk+uMpcNF7XM9um",
-	"8Ks0VfQjlIDoWvSwCRuN9vshRCUC8QrK5JOjjmc+Hh4cPT36+dGTo6drrMg1M9RYFQD4oFUVelutH72T",
-	"IOvnodvbJcr44JkDf1EzMiHS4Iwoi0l4wxIsyZ76bTgjuM1UTFLV2lmAobP5LD7dfexBc4Hm0rYJDMqQ",
-	"MzEtfmXCRhaJzdacSFsm9g1L5P859Bme6UPRvOmf5BapEKZ75WoBe2Yf+q4TfMwq1vu/7J7srPlbs+ZF",
-	"QUFFS2Xz0QZtYl3MGvqu45m+v/AlYccAZOS+S8iYMsjuM46mIuoF1M2zrrKnASpgiueBhBx9I5hJfqvh",
-	"bjO9r9J51W5NgxJv2+Lu+q7uTPYt+64Kx3yrZUbdPLfiZm3TVR+/zGXgMEAKpbKpw2ohFNo1WLWssOuv",
-	"+t32V92QFJu7qzbSTv+eBfPOu/I10zvb0tPNGqsGO+oZ0D9bg5cRhFP1miUaZ/xvwmwjewvBGm5R59Px",
-	"t6DX9Hd6zS557x/bnu6WNKF9coXTHMubg1dXYPDNsN+HtfTSbsIdY6KVX+eykRsSFC0mhMCzefrPQ77e",
-	"yYi7zOG0CQaikBUGthfyy1uqGSWxwWxzhcZeHaZosGuhpXXyAfJaa2lg7SlmjKQ2KYIzYvInNPq20L3u",
-	"xhmfBUObZ2Ymd8qo6hVNfkF96cMkdpmizbk6wp1TQWr6k1aU5iz17a4laMEeKLr972fv3iJo8Y7gGd1N",
-	"5OmjZ08e2uD7gmeXJEN8RJaaQhVhQmNoHYWniod07o+N8LEeOjELLlpaiZQvSHLBEr5gKCMxv1L8KPkC",
-	"Zwl4E5ra3+t9ujNNWg1+263vy6Pes3oOu7WSUf/5BTa76/ROW9nrBn2A12woSv1nrXCrFcrY/gurw2vn",
-	"7qnvOr5ml7E+wOa2ZRdhu7072CMil8vmPrvtGFt0hTOqJq+7l+jUbmWsTnmq+AJRhiJDVRFK6HhMsqYY",
-	"m53lt2o22vl9lSib25zG5Fb9/S7Otrvrto2zyYIB10iOun/JiZ27CbV5sqFdrM3xwy7Y9t0G2zamx+Zw",
-	"WzP99O9dRO8ibl8z4taeqG4/5vYGIIQ13q9pwAawHbkp8HENMdCEg3+h6KDt+rVJ9QTW3zQF5UrU/k0o",
-	"Qv2dIrQLzP2DA3O3pzrtzzNyRcnillsyvfyMY5kuXcvJ+ZQzMtTI3Qb91pUgCugBCECiPXTUP0I4Fdyz",
-	"BTXCORU2l7IuhswavheL7lRP1/H+15FoZharyhdtXbbuTDqjQlA2se7pnXNzJ7Zaii3tHC/uyjHPQDLM",
-	"SSY4a6sa+TJMV0uu9G7qR75v16ZaQwu/Jix159S8PaempZ1WVf+r3ZkQx8MzgngGf5tyeufdDMXnjINS",
-	"vfSbvcvU5L6OaxK2penWUl/unJK7O2prp6Rhus3q8rXAWOuL1K4mDWkj8pH7CjA9FyRNe2i1uzKIjwkO",
-	"SzPtlt5K4JKdq/L7dVW2p9IVTsowzfTvUVLvfJNf1TfZgopu3ytpvBhaCgI2yrEvEKG1l5A4CLll/I2O",
-	"cL++XtPf6TU7H+M/y1iHXsI3V4T2PYZeARqoMf8sEvi70/Ph67fgEHQ/TwwwhO4lqH1SgAxooNCa2oSc",
-	"ee//vhEE3EJagAgUi95drl85Ndm70CAl/Y7vW48NdVe9Ve6xhsab9wNapGsGAGcQGkdClLoBrkijQw/h",
-	"odaAQM/1r1YDAtk+ohALHZEJLeKfgqCETqiElqwpwQllExT9FKEZXqKRbafGM2iFgHgOiSTkM9TQdAad",
-	"n54dPX3asKC/mtqMHjwBeCX3z3LX0Z/Qp//82N979unLQffgcbD76J12KRJthA+c684PeWtSpNocUzPt",
-	"Bl7I81L8jPFshlMqSIIkRy97B0+OjpHufauzKemMoL85IwLqcxOS0SsLCkhlD/1hGu5GJaaMXBkQouKC",
-	"ucbBMKRtPGKvalRO83RT0yAppiK42SWqNuBb9YiquWk30n17RGFXmvrzCl2XsPOH7syADcTPSZIgDMSz",
-	"WvzULYBdF/SNuqDDRHdd0Hdd0HdydtcFfdMu6FrUfPGTq1bGn17aLug29aKHbBNVh8ZCmQ8ALSReanmZ",
-	"EYsS3XUyxxuoIS5lFLZ2YSmjQyKiprnzcX4nJAxEtYmy0ByRClNL/94U5Z3H7GuGo9YT0HbOsVMlHj2c",
-	"+WBU6l/g0SklpWY23dbCEi9MN5mMKB11TEmaOAcQSEphKsCpqBi6INmKvjaYJResakUveJ4mRlkFhIsB",
-	"NAFJqNVjE27Qs5ojY46B7sa8/QAvue/A2D/IvN2Fxb7vAv2bmMRlNW3ftj3cOO++lTh7T2KeJQWwiEbd",
-	"X9jW4uSKJoTFxGp71uSdUsVIS+3qSzLsWcM6Kd98LApUEiWQLpiQNE3RAlO5VvJpp39A2nGWLpFuT6TM",
-	"cOjhVQg96EOMCyDlC7aYctdvbMwzeJ1b2INI8DyLycD9IHrY0KHouWtAeRdy04y+E5070fk/a0aBEkVG",
-	"dP4gAv1etxeitTqAQEvCBRbaWwhSCI+s4arpnyWI4HiqY7NdJbeUggcwPkX+gZJPSvwQlpCkIQ/TBlVd",
-	"3cFdpwPAIleih/kZpjvT5uuF8Rzpb1ZXcAOtoB3f7H+B/w63gkArvXC9yxdWujotUGssVNbVlGMk8JKy",
-	"iXOlIzzBlBms4CIRqPBmmd6FOm0OjLdCQ3HKgpYAGbkA6ZwRIUhSaC4++yjOF4C+5n+o+4MaeTYwx4yU",
-	"WlJNZ1qXriSI9Ln6rkDZvFd8HYxjf40tpNY/WD3ZaRt31UbO3NqWHSW3mVddc4UjKtvnNU4JTuW0UcP4",
-	"nfNLgaAtK0rIXCkILF4GEUV/1SPdIXuZNzQwljlWazL1tt1qEucZlcvO4OMnf+PPiXWTSe9lKb0qQYOZ",
-	"KX7y9nYf4g7rdxjUNG+PUQQ/jAbgoMMZQfm8h6KETDKckCQaoHMym/MMAwZswhfsGBmpqvNboPwONMCM",
-	"pHips2KovGApliTroSgv6DIaoFMu5CQjZ//H73Y8W9Kn998K/QJtlgq1D5MMzxAjJBGNTaRxQhkRd9xG",
-	"2r4kQB7vIfLDM2Q3r+fx7t2/3uP/O6FKq9S7048xQyOCBMmuSBKkzvKQXzojgjOSneRKFHz8pJQY+LFR",
-	"lfIs7Qw6+6DcmLFC8a054fOUgIJg8giNFyXpWjQ7mll9olcE6LV9VM9ifIOZzaXEEnEWk65lPGWmaDVm",
-	"hOPLSabuHW9EG1+sj/mcs4TqmjStNgGcs83scwM4POf6CGB0maU6GwpJ3vW7SQs0WqLFlMZT3bZdSAJW",
-	"l4c4YF07yvjy3mzkdWA3TIt53W4XdEgfGtAfwlWZhzJDPUwXyYGTseld4U7Ja6VbjGq7zAZHzbVPCycJ",
-	"qJmm+aHD+4Q9sIMvpjwlCMcQbgVKEaR0ehYEtGHvRySGeuOiQZ/utGjn541UtOurj6XvDALOP+0+NEo1",
-	"zM8b5A1nVPIsPMorniHIjRjhFLMYaJUlziknjtXNeUmWICGJv0p7m326/v8DAAD//w==",
+	"7L17d9s2tzf4VXA0Z1aTVpblS27ymnXGTdKnOW0ST+w8nXVijwiRkITHFKASoBU1r981n2Y+2HySd2Hj",
+	"QpAEJcq3JD36p3UoEteNjX397S+dmM/mnBEmRWfwpTPHGZ4RSTL418s8EzxTfyVExBmdS8pZZ9A5mxIU",
+	"MfJZDmN4I0J8jOSUoDmeEDQiY56RXqfboerlP3OSLTvdDsMz0hl09BedbkfEUzLDqvEZ/vw7YRM57Qye",
+	"7O13OzPK7L/3up05lpJkqqX/59Pxzn/hnb/6Oy+G/8fOxU//3ul25HKuWhUyo2zSub7udt68Cg+YJmhC",
+	"rwhDWKI4I1j95AY5x3JajJEmnW4nI3/mNCNJZyCznPjjHfNshqV6j8mnh52umgCd5bPOYH/v8Nnh84On",
+	"h89gFvrhnhslZZJMSKaHmZDZnEvC4uVvZFkf8lt8SQSiEgk8JkhylJE5wRLJKRVIjY0IeYTiKReEodES",
+	"lj/GaUqyLmJkgcY8QwTHU/UBm6gGRgQlnMHGkM94Nk/VkA7Ge+N+ckh2no77451D3Cc7L5KDpzt9fICf",
+	"jPaSZ/Fe3y7SlOCEZMUyeVPYUXNo2NP9J09W7em/7fzPpq38nc6orC/Nr3yBZpgtUcYXQs0MM7EgmdrY",
+	"GReyifJSaM0fZELGOE9lZ/Ck729iv792906mnJF3+WxEGo4Hg98QZeh1b+/p4RGiUqDopwjN8FLtxCKj",
+	"UhKGov99/+eoh45RtJhiKfB8PojQPCNj+hlRgXCa8gVJynv204vDZ8/29g8Onzx9FibguRreUI9hJSl7",
+	"23TYL+3SYejkXfw4+A/0H59+6u+8uPjU33mBHj3uNR7EDySmc0qYfJ1lPHvJE1JfqvcsXaIZEQJPiEAL",
+	"KqeawIn6xHGVjF/RhGQ/iKathdeHseqiMruNz6Ub9QeChRpj2yFn8H7TCPWvTUfk6eGqE2JY3tp1PpVY",
+	"rl1jyvRwhXq5abTwY2mw/56RcWfQ+d92i/tiV/8qdt/qtnX3MKKctTgbZneznB3BH4wsiJBoMSUMpWQs",
+	"Ec8bz3KWs1vv9BkWl02XRSSxuBzSJEJyCkyXoHyecpygBRaG35AEdr/hDjENtLtI8hze9Cji4Gloq8/4",
+	"nMZ6zKEu1a/D+7+8rnX7RMifeUIJiAofBcnezOY8A34dcyYJgz/xfJ7SGG7b3X+ZA+VY2acvHTwhmvfE",
+	"VC7h3pM4w52uakMQJoeaFged9ydnwzfvitn+kmF2id5SdeV1uh0ex/kc2y1UNx88LnFCn3U+e9q57pru",
+	"91+47o9ZnuFkiud5q0H8I8MxQX/QVB/u0iBe8VjywBgco/cG86xzfeHvEpVkJtadO73eH0jMs6RzDTv5",
+	"Rn+31++bS8w+cNuIswyrg/R5Z8J3zLNPF2pneh/wwhxlILZZnko6x5ncVTSzk2AJQysGiZOEqrni9CTj",
+	"c5JJoIUxTgXpdubeoy+dMU1J+KSpX/TtqJYUSZKmAv6pCVWdLkeyI8owcIH6ySgI/pPu7MK9xUf/IrHU",
+	"dFvu/xh61yyRIDdfNKYkTVCkfozQo6gXi6uoi6KeWiX3RxodoY9nv+w8f9xFPEMY/efp+3cIllextgy2",
+	"RfTQayWE6X+hqWIe5yzyKSJCj3iG9KPoMcIsARlhiq8IwigqUaB51zyLHh8hckWyJeJySjJ0SZRoEfMZ",
+	"USwKYSkzOsol6apGzxnMkaguhRogZkivDMpZQjIUufdFhBKOJOc99Ho2l0t0hdOcCCTwEjEO8mTvnJ2z",
+	"Y/Ty9J96CWFiSAuIejdj2EicESSI0iokSZSYGvPZDHeRIDMa85SzLpJ4pNYv+h8gBqnPNM9V0g+ap5gy",
+	"e2E8YvycpQQnSqD9i2RcqA/naS6QoBPWtQIg2nuC4inOcKwUmcfFmpiGuihSXDGCtY6AXiPzEhpxnhLM",
+	"RFeJXoikgiAqzpkknyUsI4J9Mg0p+WyBlzDN3jmr8V1NmGKutguOwc84+aA55wouOc/4KCWznyy3bHcJ",
+	"n+ivQmSujplh2CjGjHGpJNCM4KSn2MZLzsYpjR98SPOMKCrWkog67iOaqKMPgwKZ8SFHdMzsMQJhEgbx",
+	"C4wpIeyhl0ad5BTHlwIYk4j5nMCA3jAlFOL0wVfnfZ4h0JW0qJbyiQBWbXmHIS8lMcFA33H5C89Z8sAL",
+	"l6nTihhHIreaLwznBC+V8HbG+e84m5CH3s4RT5ZqYJJzlKoBwKA+MpzLKc/oX+RB1+kdV/QFl5ZiBVix",
+	"d5ogMA3oYV1hmuJR+qDrdIwSMicsISyGtUr4QukF2RLhCabMDG2e8ViJKKOUvCwG9pB7afpCoPGNc0GS",
+	"IxQByxARiDD6zIIIIcyoRT5XkhpJ3pKE4jMQS74OBap7Hym5SCuBSkSDXlHCiQBykPhS0cG1lUbh3jqO",
+	"Y54zCfYYUZLgv3SsZjmck2woSMzVqVcC6HVVCAy+WdNWr0gGd69QxJCpQzMhii/3OkEtzhf8Qh3U5cBu",
+	"eTonWMbTteLsugk/aT9f39C03tJ0o/lJSWZzoKzyiGKcZbRJLR8p+QBEL6XjZkSTrCIZKhEeS7UvcUzm",
+	"ErMYLAcsTw2b0EpmRSpXdCgxTVVva19Vm50MccDa98eUMJAoeS5BRFOju2R8wUq6QYIl2ZF0RtoMzLMX",
+	"BZeibHFqaM7tUrczxjQlyTDl/FKE7ZV8LAnTq5tSJYfxPE1QSRQLNTyVcg6ifx5o933VPGYME0dIjVgb",
+	"UpiSVmM8I+0mQpOQXaK2finBggxzJvXuVjg5kArwF7VtVvKkSifIJKYsXSJ+pQ90cPvq3a1f19IywAor",
+	"MhEEZ/GUJGANp7KLFlNQ+CrUlDNHT/UlYQ2WrF8yPkN74W/sWIZCL+haghQSq8NmDkC7VRHW3LfqXjCs",
+	"oLDN+fwENtdZia3RzzKJyjTKxNgt21zNSbdbVTkRpfmVqcc7+Ss4WYNlM+JzwiKlF7rtXBL5uIsizahI",
+	"ElnXiJ1KV8mqcG3DT4omIjwCbRo98l9ETKnWaIoTROXj7jmLDJVE6BH19SjJ0+Sx1v4IU3z8U0cNq9Pt",
+	"2EGAXgh9qofQWafbMc150y629tip4s0Xk6akKq/UijO0rC/7OcmEUrNHS5BOeuifWplXmjlYAZbacKHG",
+	"UHIzGNvYwZ6zjb3kKZ+NeGH9Os7+lTOMTml6hY0Byh8hOFLKW1q2O1WtTt6vO+KSznf4XM97Z87V6cqM",
+	"Wt3tvMSzOaYTVpFFcJ5QwmIyFPQv0hmoY9ftjHKayiFl7i6PMcPZUl2iMchf/W4nnmLGSOpZ58D4p9q1",
+	"x1I3Bp5D86Sz399/urO3t7O/d7a/Pzh4Pnjy4r8M7ecZGcppRsSUp0nR1X5f89g9dbgoz/TCjvL0stPt",
+	"/JlTIodTnmdiSJSsoLv0H8M5sj9kWJIheLXKspcW3ZI8JUPgHeZ1QSYzwpSO1hnsF//UlnX7jseH3BO4",
+	"fDqvPhz/ctaxD4bGoWHfykeODofODm1+VEc4NQc4uNBmRQxV/UFSOMoFVVyRTACB710XrQ3NV2qKf3Gm",
+	"vvx49lIxStW9os6TN+gVmXHkiKXbkRmdTMAKO8Msx2nxaKh71yPO58maXa4JexXSq7Iq56QR1u9h3B3g",
+	"/oD7WvvN4XKyjamzPM74X6Qs61jT/fr7vKD96oDeKB6mGL3WV3Au+QxLGivBL1VPx+p+U9KDFsSPQFhR",
+	"NytJEJ5xNjEuZ722wrsIjQ1N9V89atVRnE4NH9JjMLNeTLlQUlFM6FxqVoUXmIIJUS8SOI6MVAFGJMmP",
+	"UF8r/9rFXV8LR3qrb8yX5rXrKgMICqbGHgpiBDitJIcFu7ls6nOYtqLACo5TiytQy2feV1uPjT+w2NIU",
+	"C2nvU4HmOBeKKNXy6itRqYrhFa5Ij5ZMQ/KR5X1r9sJQ14l9/zrAJaszPO/8+uvg7dvzTisdJcBdb9dg",
+	"A1euUT5hiUAjMskZogzuYX3Y1Ot+KEN99Src/csNCc2/D77chLlUbpBNBJVjZD7+QaCEjCmD77omQsc4",
+	"1QvusmLh71iwaCGItxHmjb7WhrZP9dvXtZu1zm+UvKp4nO/Dz0Urqmy4oKt9/IMTiKgBs7P+xPqLoEf4",
+	"EnGWLm94IfmywKrVOTPvneazGc6WnerF34rNFKLBl/qKGDEh9IsVEtpt4Jl+/TfKEu9rI0+ErAvkShM+",
+	"ODx5Bot9SZYLniWt9tKXTtrdECG9T8+/vKze/pT4Q/WsN9GTJ3C4Y1Cl6yYO6d0Kqy60mkwRYuH1W8Ij",
+	"hioDLTa8snmFyNCtiHelW7q0IRVVtyRBhBRcS0S/UxG01xnpqnVMgJN1ryse/+tux4vYbGWUkFzitNVR",
+	"q9BXMexyp7bJVQvRzhwbiiMgaQKMyrb0R0YlRE6qXZyQHvqNzCXCEFQZ4xnpohGJQboB8RuzxIUdoRnB",
+	"DCV0PCYZSJdKxhMV9bgmiHT6zwf9fpAgB539Pf1bg3hw2L8GU7A/171ujRyq0rSzJT/xLcn9Jhtlo4zo",
+	"2tnrr23ojoU3P/q3zvy8OLhHn/p7F//xqb/z4uJ/7H/q7xxcPB586u88gUjEi3/vtBXu7rPDRuHPX+A1",
+	"Rv+HEvDWBn7dqwR4BvHNYHFLcex0QDVKkoEoDCEliylPQZ+r2JYMvVeOywPJiE2y1H0s8TqpZ+PwvbJY",
+	"1DoItQi9/2k3HPLriVReq5aheM3es8C1uvM1p+b6vi2WJx73rMr3XJAiUHfC0ZhmOiA28wwtSIDNBBu7",
+	"zABFMsNM4Fh3HFkTSTTK08uoZ/5fCastmatL34MMl14GzdLFHPgkI6LqCbZDtJa5jMwwZerbwbNnLxS3",
+	"ABPo/p5nVTw5/nj6+hWYwzMieHqlJIi6K7XUdCvZ3+u8ZgKxSywkTVOTGqEGF9RpQlwvaFixrZa8CNYH",
+	"0LbpG6qO/uqtGBiWRWzhiBAGsz5CC/WDEoZmlg/PlJo5IpRN0JjnLLGx2DeVBI0S4TQCLbgXe1SawSrx",
+	"8AORq26aure+cFOJzuDTQb/fP7gwvi4BwaLgqIIBJCSlV0SN/KJGgKVmVruMjxBmNrxGXWMS4TTtBuLa",
+	"rTx/AxZehPo+6ddCe3NG/8yJ+b2wa0gS9iFHegmiLoq8NVD/jDGLSap+06GSIp/P1bknSdRDxwwVLjHD",
+	"tSAO1KQakZgmJNE8rBSnes50xJ+SsUURX++OzBREdFhAsDigCZGIGp7VSgkqJySUAqP3VkdF15euQtBm",
+	"HVeR6GmDuz56+f7tye+vz16/igbObkzLZuOjwuqtDqpmUDjL6JV2zhmObX0xpy9/ff3q4+/AQD98fPfu",
+	"zbt/dLoFT3Udqr+P3718/bt+9ZfjN+qPGotXt5nqYucKZxDKBH1leKwO66kRStVZ+ZAzc2xPsPFrvrSa",
+	"rvrb0o3qS5+vC3+BjE2ntkIveW4cJO4WVFddnM/yFEt6RQYIQ7CEo7dYf4EFcoTbRbj4hxUkgbujSO9e",
+	"ZD8jOJ6eM9sWZ7EOlUY4SQTK52pTItBYh5lz30SaDivOnyuS4QkZmn6XILgb6V80hA4UsTSqH/tlOXaj",
+	"8C24GZUdCzxXokyjVGN8++CIMYy46tO4oZNi4/vYfXEXFla3zqBvNfo6XhVkMK5f8G7xaouV5Doqbs0O",
+	"wkzAwKDXFCzYPEMQ2YAYX5Qde2BTVZ/ccAutAr96zvq8ARl73Bxc/WmKCjpuuRQTwicZnk9pPEyo0FEJ",
+	"NGSd9hyco6XW6bo6rYILicYQBcSkvg56bRn5iWoGuELInpViIYfG9tbgnpNTIgga0wl4uxYgSKvmSNI+",
+	"+shF3bnrsCXJuw8LwaJ+KRQXLmRBKO4WtRQWXftGhgnsCUSd1GNgeIZStS06qo/qYCkrqg6cRLDpOOaE",
+	"JUGJ+x2EykxytrmwXYp5nFGWhwKBThVp8Suiben2+LYkcdfDnznJQ8v4EWLcF3hpPSOMyAXPLgcoEnrG",
+	"eu9c0NGmU1ObvilNhZWQD5D4ltRHKZU8VxLugNJg3L7Ut+nQC5EwvOvFfh8hQYgvQxqHgNi4T19SD5KC",
+	"vsVdBCvjsuH+bNWZDtMK8RdIF6nJrqA+lePDjiDbCoKteWZEY9FyJHwuhzyXYpjkiiMNYy/0qZEFL6Yc",
+	"vKhJRhZqQDRDJmkMjYhcgOoHt5daqOL6ajkk36yakDHJsjD3KQ9HB3CMweGllCIJTm/FdW/QrWotyGoC",
+	"vZo+1SJAEwiaUKRZDdRYYU4oDLuqyZXRqNo0U54wQaoFBC207ZLgZM1l/0HJwny8TjqssbwsZ0O2IkM7",
+	"y5lLwhMgrVNIdKiKM+42b2EqdgroqgsfVDatBtzKk57HMRFizerBraEOgDqpjlt43KV7Y7GpzuXCC30b",
+	"4UgDFDRKR85wrJNTVp6UYrjOJ6bPiySfa7Hq6jZUEmUGUgPkNHE2aUnUalQ8w+kwz9JG2vtBIHVzjVO+",
+	"sMm5Z+Y79AcZoY9vGkhRfdzKhS75fLjWpHObzXGYF25//OzswG41RyNUFNDwWK1/egAar1VpLQjM7U13",
+	"NlrAmfA8FhIYY0AorAtaVWkmKDFXxaS62NsgGYSFlKA4H7jum3TMEFtu4DcNGltYpA0onSuu/vBd2HAx",
+	"By6vOnforrFh1I9MkMk5Pt+sOYZNAU0WioqWV2Egq8xwZybLuq2h2M/JB8NXCWbnotu5whlVTAVOIM8S",
+	"CCPe2+8/g6NTNghVGgtYXXNBMtF1AEHg+KxahZs9c3UltTAIb2rhrMysvQvXZBJYAceS1A9Cq/9TniYk",
+	"E5AxvEQT7nNrmP0PBUSB6KFjm7z/FP1Gfw64fPfuK52gwvjKe7eOxLTkG0gPBHSTkp3swB19+Genv/cC",
+	"j/rx4c6zvfjJzrPxAdl5jp882zkY742f4r3Rfnygc0dKkfYGicSy1euLsjindtxAzwxc97sHu1nOdvc6",
+	"jTmKgQBxffECobuYdb0orW9B46klicMVqd98ZVk0IDHY2bQTFqyg0FsbBVe+wRxcj1uRlTtfeKxb8pfa",
+	"yifqaslZCYcsGN30CtRFfZeDF8XdsyC8gq5hYTkCQfjX66cBnnR/HEV2RCC/CLi2KMXn/iCcxb6HIv1x",
+	"NPCV3q5jExDR4eSVHoogHFK/DX9qYsNSx0c+ik7en56ds108p7tXe7uUTYiQu8bpL6LHRcs61Ul1MENU",
+	"f66GY0IrVQ+FYAQWePuFVXV08ivPEqRxWmCorv1ZD0WKbw1N7F80QILPCKRWM7LoWjPb8ckbAIRhiAJA",
+	"j9/AsRJac+nWSLtiGaHaMeYyIBjPkI72gj9tQJBxT2RKkbwys9CCutbmteUZ+C04TuxNinRzWtwpO//d",
+	"TsPad7ods1zqqvAmuzIewB3zNQEBjuQNnVf4lgsKKFxZAVa218TKWmfgHEEAM+wKRok6UDnTK6sfZURm",
+	"aiu5IEiQlMTt/feb+0U8NlBPn1mlpxtnWeUYZjkzqTt7OmOnNMvenQYdbMSZE585G/WtNra1etsVyRIa",
+	"h5Sg97Ut1VAl1kOYJNajV6KTqPVd9k/ddYO+3S7uobhl7LavumQggHUTEfYOEwjLuYK1nLvGFLvr9TGr",
+	"7pbpd4M5MWBkpzbOqZobpvV8YIOgyxj+59zmLosOTTgRiLMj1Ic7UiOFpinCKb20IYV3EjzrJrRfm9HN",
+	"sq38M62zlAVJx/UMrK8YtduQIXVUc3aaMA/OjE/is0QJXvbKaIcPE/hbk2+JgWbT98IPAvEFQ39xRo5Q",
+	"kfOF3nGLnmIyDTV/9W9ciNwYcTmFqB99m9/3FFfkmRly3Gs4YC2Szm4XrhxwxGIkrZAA1uURmVAmzD2g",
+	"DoSE+Iubp01+08HOTelulAlpTPhRMYHoe4l3buTeN0oe+/aDpQv9SGea16WeN8fvjoGDGAhIzxUlCLAX",
+	"WoIbuZ/w6yrxSSpTcgQJ05mSnhADllYZwMNHalf4BJVTqw06QNABSolaBdFFCZ1AbjxLUNRDQzRAu2gn",
+	"6iH9ndXytI7JswSiHNQf4gjFWBCN3pizWOYW8uocfLQzWGatACy0gsvnomv1XCVSiktt5pqSdO65djkz",
+	"sI8FNjeYS3piSudzkqxd3/XB6L5QGcrYC8qPRaK71fI8sAUxEy0j/5S2L47ho9O3pzqEb0riy3qeWgH0",
+	"FMYjWWScTY4QATRRiG3L573OzVNn1SisHhII0ARZ24wpvEDF994i5WqmSRMmCwQ4UqVENywC1lg1jRqR",
+	"+V1bGSJAsiNJhFKSIMlLHNHALq2PwlMD2RAqYEV2saeVueG1Sy6WZN7gl4IhCjTDCQFjtz4f6Mx57GA1",
+	"Eqr9i3MshI0cbq2YFRtzKsk8ZGI0WmNLDU99AapFE8AVqJqQox6p96KbCi0VyrWj7BZg8f4w7DJ3fUIr",
+	"0UCQ1MuLs+Lkrgc2IAIuv1oIm9o1HVNkfU46rsiLIguSTECEyOMpwqJAOO6iyBPldbMGNzFab+GFTtzA",
+	"V7ME3eEpz7M4KMNyi+gMWBgRntOoHtJvOQmeU3DfadtnAzvRHa7A7I802rirGWHUjx6KTl6/e/Xm3T8i",
+	"T5ro6tfffzyLwC+vo38w/HB69v5EPxWYFuGAYPz0h22a7XQLnHPTproCzt6ftLw4TpzL9/1cvmH6/+9z",
+	"iCKXfK5vEj3/j+DY28TI0QjJTq5oQpjavc4pnbCdfA5OtS5yAD59dYjMDsMe1a0V5cbXMR5vC6/9AYRi",
+	"gzwLNeyC4AOEzQgxkjS+JFL9FeM0reqOLSQz4Si3zZD1yzWrVWn23oRCJ+YVFtMRx1kSuAljSa/IsJS9",
+	"XjnoNpmgq7RBRtkEoLwhmaClqdX6q52pjXwmca51lKAeeqpd2b72Xo3dviKZZzQvYRvdIGB7QhjJNsby",
+	"qcdADPcPp03oj8ZaVAR668hHnNwshjjclYkph9D2oicTmQMGrP1DHVS3cfioIrdgn+Wstawe13qb/vlc",
+	"7QplQ/BDB640w3k3ao7ncmV7wJrVBQbsuG3TisrTdFiKRql3cKKtkQOUVFMeDFXjNK2HWq4IECSqucbQ",
+	"sbMCv6xcCQczC5/eOogtthWC1gdJmVFRNuI5S4agKooVpANG4avbkaoObXL7umkUVY0VlluskWKdmEKn",
+	"pZFLhA90Exk1rWh1/9cz2wqzC94XWqx/r03dDbqiklFcwukgGFttKU5nWHognb4kY+LJGJc6tCwkgVVC",
+	"9CquS/3soIwV/PSgv/fUPjLjgGwgQnSoJM+loInmyfuHO4rQ0IKyhC/U6IzPAD569iQgfJhxtCDLzRCM",
+	"m753Uwgr7sZ4HxTg/bkEribFb5pZw1oOVDlFJazZ8tC7ZtlKIwrR3y+UpIkrnNDWfrH07EILiIMdEZTR",
+	"yVQGVwVQaIIm8Iwc2Roxc6wdBRi5cosGDapc562wFA/BeOv0ifUFcNQoVuo7v9CUvGFjXl+LMU1J2EB3",
+	"LEwRLJJYW864qHxjLYoBvRH0puE8I1eULIKeeVCs9ME3vFr31LUg+4gzKF4Wp3nSUkQMVAUysE7VEYUW",
+	"6FeCUzmtcAUXoTCFX5c+Nmlnr9fv9esqRRN697EuHXNu29LwgiGPtwgm3JlTPsnw7AfRRhc2djHbYGjS",
+	"RQWvKme6k6TRGyBbJrmujEDEcEaySTDPhC8EwiOeS4jHgYzfVInAS2Q0Y3VR4JkSjieYMkthiiBaCgGr",
+	"5CATeG7INOMLcQTczwIpYImiSvCS3ovdLyYc4HrX1I9oLTXpfQpITfsBqakxO1Ctmxl3y3W4c95g6nk0",
+	"Di8BZyyEV5OEJLrYk55Qe0SNBwJ01JuyKZxjMZkWGI5mGRoWS+JLwurQ+itk2yKAZy3kvwODC3RcYtk3",
+	"4c1FXIzHpRvxAwui8dekW0B51JmGHX8FuK8Zq8+d+WY2eWzh3ct3hJrBkJqrtTgwHUmEEemhfFzgGhoc",
+	"FqpxZ9D5OU+Vkqs4BuUmX09PxQXF9fdeHDyPn5CdZ/hgtPMsfrK/M3ox7u/0x0/Gz+K98bPxkyf1G6k0",
+	"wlUU7YQEf1zeZFcMsUY+TbFivyiNeA1/jELekTW+smo8r6EtPe/mTXUCorejVjrsUGEqJvlF4DpO6quW",
+	"3U0pI53BQT3yt1naPDIajS72rPUdqL63ibSp673p+wheKXneQBGmUBWEheuPeIU3KCONkeFqObsu1pCy",
+	"cglEWSv0SlIya5v3XdlNGEe3jVzr7WIYUrO4ym9y0341SE2nibfF0ywVBw34F3QOBpLcRSm7gpA9dMyW",
+	"GnrEFECEoFgn4IBG5ApGTXE205kCkA6tBKDQbXY3oSilO9Zz3RaeiyJ22Ee/2QjxpnBfFDg3PryNB2nz",
+	"RhtOXl+ZUMAyrSmxJ3w8TT1JYbEXTDnw4CE0ILRDaeqGtQSvB1tO+zjkGRaXJBkCCwuPGaxnOgjDR6nx",
+	"/BqFN0qJ3CTDIlC6/P//f/8/KHjbQuCZkYTioTOLVC4OmhITkgf2BdqAlm5TbuIUC0HHpsxaSwipl+WP",
+	"jA2SXm3sdAd23raEkWfFhVgqPCtSOk01vPUM48phN5e2tkJPjevT1dRb3oRiJuWFCDIgfTQauLAz3bbj",
+	"wv4xC7Dhm3laNmbedEaGGWYTot3R4e0cY52NomtxIaiAhEY4vuytsC830Pix0yPBeI+g85tcoM6wG7g+",
+	"3N7W5tfCqvubyRbZwIGrkSZhZfkcSkbFGJhDDKWdyWcJ6W00oYt4GkjziNucXzOu49ieW9tLmLOxSY4n",
+	"pOJ23S97XfdrVfkvvux3D64ffRruXBQBeurh8+vHP4ZD9GB2GwKkBlwKcEDNlEyrK3bn2C2Zs4/rpbdo",
+	"6VOSzoM2ctOACPh43W43pKao221B0hSuuVJKEs42iO6xBBbKHCSCZEHIS2NbA8K+fU/VvEHbbddfhBXL",
+	"LzZO5PAX99PGJ6aOXlnerE1Xo1xXfs3qrFmSt4UaWT3WWpu+laHGRkY5dnoXGVo3qBt0E0On8+PdZgH8",
+	"MprfRmnMlualuxA/lSBdCJ0t4tnw7ZZqjWUPgvd0FLJ9oDUmi362voM1qdHgD76VYZP82WQ+KJJijBav",
+	"hGxj6DPZei3xjMmmcK2b1zepBWzeQTimjq4s5fGVMsbV2jXJ1l41zYZYzjKnqlTTLNkofcZYbHmFYRTU",
+	"7PGA0kquYMYva5pRsCI9JEYbMtam5jHPjrSJIAItIQIi4blE2Gi44AKI1N8RFJZblpz0ASHEZZuMCIBV",
+	"+P+CPuriTkEEZj6vSEytz6ztjcttWEIRM1C7RXkRurCKnCuBDlW6sq2s2JBXzkAYjDAPZb+mCRGbYhTZ",
+	"MtEB0Sp2YcNDHcG9gssJE2c0wwlA2QLkGs88UKmuzrQDFcYVmDZh3l3EbzL2ajR+YA6exboF93G6fXB9",
+	"jyuw7joUd0pmNxz+B93TWlmzMF67vfeGGdqnFWTVVEXXQIlE3QLPslRC91EFP/RxdxWk5JEBPyDMQxKt",
+	"YoufMx9MHD2a5UJahDHV9OMS+ngXrSq+q+SAMBIjlZXCvAUWlXB/eVV6TdSQjyFlMKeCKPE+ApKuS+Xw",
+	"pFYV9/V2IxcfSNjj7uOybIJ5fhdGalHgc2+A1Xdj07abatFzezP3W86o5JmBggyGITfEZFooDjBdzwEk",
+	"I5d3HD96ZEJ0KwH8Xz2q1JyDxoZtfkFbPzKdESHxbH6PKMy3jMMsB12WKCMQg1len1BMZjHlEFV6uNWV",
+	"sMJqJW2jqe75XAdyP73wuid9NZeJXtDffwtkLQTryZicMw2whSL1UuRrTl4a6vrQnQ1CE0vgvK2IcW0k",
+	"4cb4m3a5aq7L0/foYO/p0509hNP5FO/s32xFaiahiYG20+ULrVTv3xVrwhNPMj5KyawpLhbcHBlnE/To",
+	"wy8v0YvDJ88e9zrdTfIwp3g+Jwx8ClS4YPD14YaDwqljEYzPwQg2G6VEnHc6TVYEsdo1Pdfptdq8Tdk8",
+	"by8+ebGcgfuOMgF1FRq65+o4aAhiMNFXfVQ2GMEk5IuwQ+fPnIhwruc7PDNVgMxbLvycV2oItovfWBmQ",
+	"VJ/fr2dnJ15lWNfZ4f5+mHfLJrP4JWWQRjDXpKmmYfKpnVeqACXjcZxnGTEYDsUUPzITrqNOE3qpc/eC",
+	"DN64N5sWszKaI4TRxw9vFDWRQLcQDzgYpZhdro8V0Y4wvRJucUOH9APBCWWByldOR5rRiYbxLJ3HTsdD",
+	"t8ohR3XOhZxkZN1rFu6y9Brj1rtkjDL7SPifQg7z9bX/hEwynJAkcHe4oa/BGtYTf6lfbx0U5z5cl669",
+	"Qn2pdl4XlkuLvjZzvLr8rT7wN6LFB1VMSdtd1x+s1+rKedfjHSC8FS4Ys69K5cBXmOpLK6R2+HDRgQDf",
+	"9vd7YfZcdykay5duPDxDrQavyaXfODH+ro3Y9v2h0AMKxbjfW1QAMFqXvNvo/199KxQzRrbO9Bovo59k",
+	"Xpq/F5lZslq2Dw3wk74aax63d9B89VyYqvOiRWBLAQPbJvbW169uUO/b665q0q7Yr1cm2qzWeRy+YvNp",
+	"XuGWu2PT5lmGY5KsMHDeNYe4e/9VPWjqacugqY1o696dWFsf04qkHO1D8o9n5UDexo1UKkvvDtjKsxuO",
+	"1trUgFguVtDWIG64R6iUxU1Ni6WKBG1Nih/IPLUw7qVlyIofWs5pni5D81HqaYJDcbkfhVcxRmk8Jv9d",
+	"wwRznWRKGYrMWKINPA7BwdTFcT2yrpvtiiXaOK7FreCnL51LAJ22Xj8X0kJYEdLiKvirl/5P004v5rMe",
+	"gumg07P3J+p3PjcQLIHYlxvvml9jtb82Jmj1Ym1UsvZ+Vqa6LpcG9HvtWlj0tm8rgq5isf4C4GjXEQIK",
+	"9ooSqMcmuxYOjnMo26K2no85iXro9Wwul6X6rHpvkypa3lOPKBrYOyxxmzi9Yp3D0qc2Jql91Xq/6DmP",
+	"mAZkBCQgAO46/fjz6csPb35+bab38Z33RCdiGyBGi3qubnNn92zpm0/KznnP5aXHE9ZANcz1Rqjd7ypl",
+	"fhwOMDVBCEEhYb28NqaMiqkTAAJOC7/6ql+i9+YQpeOM/0VYc4+Abmjn56Isbt5fqxOeM3u+GZdDvdIN",
+	"OQt0RpzH3+L3KKK7+QhvjG3ea7BM2OLgafp+DLdMG5RKXVP8+iJY7cDCwVsg+BJ0uQG0rMvBIPdKma4i",
+	"MFfMgdC5XlWqc5X5FcmS/DZYuOtzXhu/GS2bFCLKYjoPFta4YXW3xpzAN7IROb4XvhMMIKaXLL9p6bFy",
+	"n8GiY5v7hVywmLkJNIEGBlxa/0peqncufR7SrbDOMk8r0Z9XlanIi1xbSMmyhvpla8g+Gli0X++Q2kEd",
+	"KRlVZkv9kuAzgMSlUhuwjoqyH0pIYU4HhhOnaLQcNg7p+0cokkSYbzAakwWKp1wQhuaEz9NShXQLVFus",
+	"ua1voZpoup7uSP3J2QbiZs7uVuXJ2UbKTs5OMj7JjE+jcjeLIR83+/Q9gBfPpa9kp4WxGNCUIIxSnE10",
+	"TUkq0IioSxUiIYAoTIExhCfcByBvx7RuITzog3RD6eEGQeQVBI0HETiIkHQGJgCzykPVbgiAZYYpgPBZ",
+	"WdPVKu2WSqZiQRNibsCcpURAAqNGxk9oQxHI9cvZCGUfuuLNUFfAfglJ09SrPGyB66CGc9viqysqr7y7",
+	"RRXUYCFSD+vOi2CzgWkPDHTxcEVaW+FjUAMvoYjMObU3u4U1G+s2FWWpwkuUoryrd6y7SIWtBmnpsYmM",
+	"16BMhI9oiFWf6niEquvZyzXpOKTTvbP9/cHB88GTF/8FXsJSZIcxyevAoM7ABq04eKlBh/yZ4xTAgnCa",
+	"Ey9gySR07HU7BtXC/ICOM4LRRxMc5RtXw2Oqu6FvlDJTm9ZKstXr98p9FUhPaT5eFvamNorNLcmhRAOD",
+	"eVKdUiUXYE08f32GG1apUBQIL6Poi6OQrlfEDejhOjpCGE0yns9R9MV9I7oo5RMwwoCdAf6BouN3r6Iu",
+	"it5/0GGK796f6RBhOSXnTEx5JqdgqPhybvAzrkhGx5Qk550BAl0q6qLFVEkYWmMqYtogahhoFXRnDZSB",
+	"3pvRigGKNCGr/pUUbf91zgBEGlMGP1Gm/ks+UyHh3xOp/0vU/1Kp/0uiCtT/bc5Qq+Ie91PMw9DIazWq",
+	"DZGXBfxlZK29fh3pzP99ZR2aX/kCzTBb6jqgIOhMNURi+5JG180HwEzOHICGSIea4T0Tm1Z7I2YRN2Nb",
+	"Ltq0YSglYF+AvVtM+c1CiIXbu1a6iFqEoL9idW2dNRqJ93URGVlZBDfUyqKu4HJ3o6u5IL+2a2Rv4bvU",
+	"2bxIw7Z6mxnGxh6YwJ1ZMHCdbHxTrrbxp2+xxBkGwxvcFYr2PxR3bect/hfP0EsKcwmgKN3+9g9j2X2E",
+	"EslgPoc0kxSzy41r5VQtQeH7Pby1LCFVDCqcJFpH7/y0d7j35Mn+wfPnz596Qq0YGiB1cLO4nGW/8ouR",
+	"3Erlx62u9bxv5FfKhmMOSPKHh92OSPmiJMj1D3b6+2d7+4N+f9DvBwQ5N9AaW8szKIBkXP228HUY8qY+",
+	"qZoRygD9RAVMu/ZoQD1csBLTtukcm2d4t4fVCS120IOm9IYiO06QBjibyiY1qpLYVnXT/mOeKmJeDNCY",
+	"LCBVClskMNWtttRQCTUurkjWNszeI49GI5HTZyEABqIbwHquB2JCpG1IDGexqR0IhwCyuMyYSHJHdVZM",
+	"2RSbqGsJNrxX1QX35xyi0+YDHb6v9Dw3uX6AOaz145tmm4dzgmU83eTmCFLyYb+xoniF4jeoKNiQH+Y3",
+	"GJyXZ5ZonFfLDJbgkdJpkDRD84xoA6bq8Ugnt1p8JlNvFooZIhiScFnRzl5qhLlS6Rj/jvYzgSADcbAX",
+	"FHddkb2QnHuLSibVaLabAngVDuKbq8fVDPtKjZJyFxcrV+mORMaitGH7Y1vs1J0Kjt5QNpAdvXqOVTEj",
+	"1rIahCwYNjlZY11qV3fHlhVXW0/T5Q4fj82otbD3Sj1F7mmpTE8p8MBui6tDuReCiOLZqiJOJCnDxZXB",
+	"9iYbKnTNdX/UxX765pVNcvIrF0z5wpg3XexF3YFfgGutd6U32afaFQbyacJWByove6g+uV8MdPOMTPOt",
+	"X3LeQv/6gSVmAt46d80Ol7ZrHaU33L/eGxsf57nVI1bfxaUu1g2zqQKZIqVcQAC/kqIdKSm6Oj550zVZ",
+	"91bf8n2hxfK2qEvmj2Vj7bJlCa7KYa6d3++vkNa6o9LEt5N1VbbOTKRALeEsoN+ZwnhqmSj6oo7S9b+h",
+	"P0ga8xnRGtEXpZVf99DZFDNT0vRfXHv+eJ4hQbIrGpN/a4oh7LbyNhg104tbHH48LRi9HVBhulzvLuh2",
+	"rnBGFf8TnjINJoYLr0TCXiC7bWPsLruIX+6mgEFrTbEIr2zP228Sxe6tZDDOJ8UxUeoiyRywu8bysdU7",
+	"1W1mqvDP5wRn2CRfOs7ZkNpZqscZrmnhx30BZ3f5wRD43Bz7tcKlEruU02Lmvv7nojOLWJxNfC72gN6N",
+	"bGkDg9pfRY5B3KVcWQyjvVRpB3JSlHkpV20seNNx9q+c4QpvMobEWzCn1HD151DUWwjKJkOfb1yEyj3K",
+	"oEfeYjTrICQqXIoOlACaEAlVQEtnpYC+AvumUg6XfgxTGGDdDLl2EKY4w7GsnMEGgOP6VGvl4VYMtIeO",
+	"i1QcW6ppCUEdDt1mk+Ndrylpjl99nG7+LejpgzYUbYSiac3RIgi9Ye4jTYww7opbbi/klatltnldrAHb",
+	"sm8qMvQrBQQqtmu8BSPv6dcqosxhWZI5DKnRjWt6WiD83Pa+vL0DfUXQ5iq27hj4qoJGdsIbS7IPIEs1",
+	"ykPNss7dyjdhlneEIj3fUi4FZsgLCIi+fDHpBdfXEfw+ynBMRI1GXzxdK2/7aSXGYexExkoqya2TR+7R",
+	"37OZYJULkhzpBNAJvSKsq2MZRgSRzziW6RLJKRekyvwdD95waCUE3wrD7nZymL95ARSysPPKkk7woEHW",
+	"x01Ck6plKRzQPUpgdEad2Mh+dEfhRSUr2c0le8+ME0gwGPM05QtRytyBYipmIfxkYcZHPFmiGDPkVEg0",
+	"WiLOSKtc3AYeHGKzNZuMP/SSiNxIDnckEqumNpCHgRDvVBjWA9hAElYf3MAzv+4k3O4IVMi5YLYBE8kq",
+	"S2SIdx6hlC9IthNjQVBKJAiuUCUG8t27GjcI7kcC9eeny/mUMNFDbzxKRxiJOY5J6d4xr3po8ixBqp9z",
+	"5krQzOBe6KF3XEIuAQixiymNp9X8NxDfsbiEkCPJ5zqkDOKuu0jk8VT1E+E0NdFepYWpstnWx+2BwguC",
+	"tFgCQmidGlUgJ9SToL81jFQ3ovr8ayldxyDGqKlZIjER78WoMU10pkpPrx/kkbgCP+0toVp6BItJT0zp",
+	"fG6MfTaQqqMezgiTO8/6h3udqk7Q+enF4bNne/sHBvehJF3EOMsovHWc4Rn53OnqjjqDzt5+/xks0UpU",
+	"lSqzAYGDCjg9xuJSCauACl5XsKV6ScIFtJ2bd3/v8Nnh84Onh89WO3ttYs5qzLojsOe6JCObgTRUdB+V",
+	"0TKqK776WPkiZSFDFn/2hoPdnYuwNOlXWArJ0mnqzPWQfgwLaxYZvh2gKyroKCXo+PTlmzc99EY7hMhc",
+	"OmS1LhIc0GcsQi6EcmBToOucacMETgv2hV3dNcU+oaxwOXK1RnklMXvlEv3bzv+8+Cm4GKs12j+mEI/j",
+	"YRDyGsaJT+3eiJ4ebiZ5t493/idOc+Klihtd8QdRktWPtAVnwv2UD6OZF+p/Dx3r5CW09xT9Rn82DL1k",
+	"PPBu1jsN6m2u/GRz3kqbE74mCjanV5EtW1wTJe6o7oqW4Dylr6pACzPKrLJS5fwXIYUBJmn9X7r4oKm9",
+	"20OvcTxVR+pfeTLRkgeVgqTjEvF9+gbY9cZD2F85hOebDeF551qt7Tpi1Ku4wxnZGS13IDbE+O/Mln4g",
+	"AmTKWxZdXA3v2cx23zlFiUoUg6xXqXDZFj1JrABi0LdgCkysixhf6FxH3Suk7SsObZ0kR8DugZsrWrSX",
+	"2AZIVrCyJFkB8N0E/FZguA88KVsNESdQqDlylXKjAWKcGX+ynqE/Fc36IKcXwFujARKEoMgrXG29zR6e",
+	"umsdEqXgw4DPuZl9uRQtDyJ8RVneEhGKWmSLrda75xcIhtQCOzYdbmW+/lSQ7aeLlZygoJlPFUHroAzH",
+	"1envvcCjfny482wvfrLzbHxAdp7jJ892DsZ746d4b7QfHyQF2NNAUavDt3Lg9eqkOmBPNy1gIXa81Zq1",
+	"I54sf4A8Al2qk7AJZQSszGKAtC7v7jVNt01lba8vVrIkby38YdoVDtWm8sool8lX30Za/NTHzaNipvNF",
+	"AsF73t6uahFylsv03YQqYagjnI/qiC1YJNd5TN25EpsefcNU16lBoXMnvINXjHXF2SnYzB3gMpaR6FaU",
+	"fbZEs/ulZbHnDWDr6KZwdZujyVU9XmWARR/crYLmFtqIjxpGp7lOWiNQ4h82dlxm9MZ1VdYCJ25aVWV9",
+	"QZP1qxA2JG5cIqOytF+znLN3obW1KkJyVuVOW+3ghFDkTD07zSj6HbNLXHV7olOaXmGD7fkXSHSdY0Hx",
+	"rpesWIkk7ujaFi2DgVIs5JDq8q3wor7TwoNYLVL7JRCKAYOTrDTkixslIN/Uk3urOOubuCVqK9qceaFj",
+	"FiDvYpFxDRiXi1vANQXtmZU6E2CS6TqBGIqHW//V2h5WWxGaE4ba13voooRk9IqYHKGiTH2r8XlUV+vq",
+	"+N0xgt/8xTeR/pSVavArUbsU+ts+durW6ealJXbeHY/86zH2rrxFMf3mIKk6hTZxs5fQwn1FdBiusoqB",
+	"reI33waDMF6aYRN9q7Nn2LwSMrEPpKtjfOyvMU/IEaqfhypiY80kevFl//oGFr9jyO7OcYrEnKQpZZOB",
+	"hR+MbMzqIELzjIzp5652/GiJjWFNCkjyiS7sBd9F5bWIbhAP03gMmij0rjyYbaWEbscVOLpFwnZlprZk",
+	"0SaCxkc4z7c+mr9hBmUKggfz+v7Cq25x5kJhU/8kWULjJh+FdiqOCEqc7xF7EXVGUXUl6DIeE1DHlI7i",
+	"1ZALRuObnu+0akNNYfIgDSMzvKjVbXhVrMuqBbbLVyVM+3l3fakIyNSP84zK5alqVc9/RHBGsuM8FEF5",
+	"zNDxyRt0SZaAJBcRAUVMhbF2RABoKIXJA4KhQsQ+NFms4FTKeef6GqoKjXkgUNN5yfgVyZAiCHE8n4N3",
+	"9/Tt6cBA08G/dfKgoc0usln/Xed5EN3C66Yd3eCfHJFYu4/OmUZAMdpD75ydsx9/VPMnTJryrb0ff0SR",
+	"esQz+hc8GaCfYVLoPO/3D+JLsoQ/SNRDx2pJkLYNCyRiPifC5DPqJBHKte9KWDAKJdIxQhKBsDhn0ecd",
+	"+CgamOKPKOX8UnRRtMioWmQbxa1XIThnHSeQ4bF6CgUoIfAsk/oXIQnJxDkr3JHwlEgBKVRjJdxSW4I0",
+	"wsmMsghRFqd5otpOU8TVHSJ66FeCUzk1o2dcTd2soGLz4scfbVEdRhZOce6iCFKkI5TxhSjgCXso8vhp",
+	"hCacCESZ5Ciyj6xfSX84lrpCpSBH5wzOG9STcM7VjGigQ85U28CdI5tMCiXQVCvw8phKAzuWSjUxPQcw",
+	"l8MkMoIiPNcWIMrZrimY9NO/BGeRXz4MHfb7g1KhqqKwptpN9Og/T9+/Q2LJJP7cRRjNcKo4DUnO2Rxn",
+	"eEYkyVQz+/sDa/tW32nSpVIgEzGmUZTHOujN2ow9ugJDo+gho6Aj6BYOq2rIAAufsz9zRfxX2munpmna",
+	"7CI4F4hOGM9IYhbkA5QjAVA7dPL+9EwdjD90dDOK3iRkNueSsHi58xtZRt0CyM1Sge+I3T+0AHgs0QF7",
+	"GsbS4l8KPCPnTJ0l9cKIJ8seOmZAePAvAz/nqrmoN6lQC3eEsOnW7oFGr3N4dfBe/4WZ1Et1niibqMmc",
+	"HJ+9/FXrV7BgM5JNCJpjGU/1Lj87ePH08UDzECpctjFEpqvzq9WzYrlSHNumP54hzgBDAM5rcVyVgGaP",
+	"IkBSK7ENUTnQyWdGcoMNLTqU+NLsNGzeOQNPsPB1RPculppDK1amR3ZGZ8QStprWwcHBC3vN/gXH5ccf",
+	"T5Q0Z4Rf+y5oixBKpzGzj1CqzjmC0mBFLraY6pyyGdKZxr1zduJK9QHosNYU+2qz9/p9M6o/yGiqeN2P",
+	"P1rrbgHclxE1FUEToh3+CY9zvYyKleca2odmSNAJwzIH7MwrAEIC7MUF0MzgnEWKbtHuwnS1a3SqCD0q",
+	"7OAwNmzUzSNX0k4vkFY5zxb07e+PdbxupUVtoI/Qo+pF4zp43EUjrsRvn6V83lksFjuKF+zkWUqYUi4S",
+	"A/sV/d87ZwuaUr5zaqcHeGG6emExZaDrAx2aYIrQafs8OpUZwTP0GpwUXoD3oLPX6/f6GkOJMDynnUHn",
+	"oNfvHXRAa5mCUGCNyjgG7rkL7Bt+mRAQVdzN9ibpDNTDY/3m7/pFsJPP1SUNH+33+5VMEX8hLPKMFnXW",
+	"CqmljkCqaAACERB8dNjfa2rSjXH3I8Pmttfl3Q77B+s/+oVnI5okBLJXn+gprv7iDVNKIU6dW/ZJm34+",
+	"ekXJCnV2/XemF78YMZRDKzBLXGbYYsqVfBVbICmJJ2ATPC0gMIyUAn4orGvgWfSLauLFCk7aQ69B+lrw",
+	"7JJkiI/UBQX2I7IwOCoGdkYgJRsULIaDjadMd9B6nfLgDviZJ8v7ITqN+qHW1W8Q5rsDI/rpDhovifkm",
+	"QOBbOFMuGwviS7ViBgemBfn/jBObgfRwB/Nwr8UXJ3iZcpyccf47zrRb43DvSZvhKc2TZ5Ikb0lC8ZlS",
+	"eNTH+/ttPvaqetqint8PKwExihQKRI2PAP6QWMdN1EvQsr1znJLSeN0oEcTpjHBtGTlaNAZbFa/sApWD",
+	"q3/Niy+1mUe9GQj1LHSpOrQuVW+BpF3YbQqo3FZHsgr1e31xj+ffdgamusDxP0ZzJSbxcTHrb/zUfydn",
+	"SC14sabeUSnIO3z1chGwpGlfgNJlolcfjn85i478EjwQSm7CL7W+IG28AqifFozcJk+ZMOaogJ6EdLVz",
+	"5p4AhUPVHK3OPbK9aa38vAOWFs7IeQcSbCB5lbPHxrHlq0OmSZRwiDQAHNmuiwnjLF2eg7+H6PrFitf4",
+	"mOp2CFoSLnMLbauyC7oxu/C03N+IDp+8DwnDjk+nvLS6//fuvPOmq98pq1hxObAPfOOXfv/F+i9ecjZO",
+	"qbZOb6WE+5ISdFxckXmwnsktzBEIiAQQ3GTg3YgkDVkYilE4EEht1nKs7ggd9l9oc+aCClLXKXTLHruo",
+	"nLrDBgeiPSJUIN3Et39GDtd/8Y7LX3jOkhsdqu+ERF/Bdt2ERLuN5pBm+uk/ONf+u9Hh92Rq2YSoCrvK",
+	"RvLJK5BJbmKMGRinQdmq7eOtdLVXMyMzfgX5OVaytDE5BjsOjTNC0mUP/TGlKTlnuMQPXaG7LjIQr0qy",
+	"m2Ptd4iCJT+iLopAwhuChDcEb5a1jvo/gK/r0YjLqXYJ6Rj8x10UjTFN84wM5TQjYsrTRDUfEyYN7MI8",
+	"ozyjchlBLrg3GfUrZIiNQQDFEukKJcKrhzNQuq66Ws4ZxMnCu75ICheQbbHInsGMLKwRTPs29Dva36Nd",
+	"k/qJcXeptglLuoUPI2wGK3Gc+5NP79r4VW33Qe1ef0O5977v9K2gfL/mNMORIQ7tBvLIPJehS2AN137v",
+	"9+Zq2q5i26CSN7Fu1c05S+h4TLIjw9NuxOuMe9YGQMy4upEgsqJIQgzwQx1I+UAMcQOFfcu4tozr78e4",
+	"dNDD3ar4uzFmsYbkupk0HLSP/kIZTnvIqxSIdZYTGhGAD4t0tylJIgMsBYZ9KoqQAKbrSapnRXiJ9oQx",
+	"gkZkQpnogY1BfX/OZMU2wK9IFrRSQs93a6W8Z+bjap6uZUI2bstw8q1h5DsRSYAmNzrYzd48c65N5cY7",
+	"PtmvofptQXELAH5zNZZtAmM0wyzHKWCDTThPdGbpwHlJLCoLlFhmSyNw6EA81Ub08v3bk99fn71+FUFx",
+	"inO2sCxEWBdLDxk2Y3kACrEAm1bpTJV2YcRq0ca+9l0xii2D+LsyCEONRRV/ktwhswBV4445xR+3vNVL",
+	"FZs9tcgpS6EopVyQ7c2+PbjfzsE9gQDau7zY514BfOMUqdONSQrIcta1le6LDNKUJBNiHP46iBi9xQkx",
+	"Nldd84yPJWFHKDIziQAgTBsG6uduQqQj5Hs8NH71/6bzAikIWz/M1/PD6Ci1DJUcE/fqkmk+Ki6trfmw",
+	"vGeQ8uIA7JaQNaRFSVtN3cbBwGkCv4jOQsGCswIrqfCDewAe9XC6D8WYHiKebs2bH3L2ztZHXP+yHbpN",
+	"+G3/xQedMrfJJ0BhL3lC7vcmdv2tD8kryGnLYL5eEF8JWjPzT9PXZTG9WFw1spnjNHXpcF3QRVPKCDCO",
+	"olRNDx3rMh7wJkZiroYspoTYtF2JL4kBGh7zbJan2IjMthIGwkoYz/h8SnromJ0zkx4GLY4ygi8F4uOx",
+	"VdOtkhtSgMnnOc9uw67+LrxFbcmu2dyCp7gk5hFlGMKPqxn8NU7y8vSfNhNsSrBSfiBC4HDvef8xUMHH",
+	"s192nqtrQ/8M4zFm6p1XVMy5oDIIrPDOS05MQUAre0j8WOjaMLes7GuEQvEFS3kpbuXbYGcin921JaCm",
+	"zWvPZl0+0r1vFfitAv8tKTWKJhG27vi7U+QzIk1Ro7s7aqcGigCy/LKclcMbXMCBvfeTLnKOOMQzNMYU",
+	"ohBMorhBg9A2fmNSsJm8Bh68gDpQ7SpJxiYzQDFpCAAzWQg6lX4Y8wSeZ8QWk5liH8p91kNnPvQEjHdK",
+	"4kuS6DR2gLg+Zx4Athmaybwt/AOH+/sgLemxqPZnJY9kKQ8aRpFB4MYUX5Ej41agqdp8tZRaZjpn2qug",
+	"8S6KKifQaUpiSRJAKWDO16HhIUIiFlDA95Iv8QHI9SuFXzjAzyY+qzZI7eCITHJ2hCKruw8F/YuAW2rK",
+	"F2iG2dJRNcmI27Jt0MY2aON+7o9TwpICfkPwmTMnaTq8g3skX5PB+SF/iOTNi/u1/LYwz+Rsa5j5Zgwz",
+	"OftaOow0hTfvUqwiLBGl8IIfRFHUXMcRoEaBBOQpiD/gaEyvfLkKxCCAvLPlVLAV26gU54wvWNfyi0vK",
+	"EhSp2UUDJWktplhCypVOeK5GP3SVsqXBcwCwqcA5yojixcKmgOoUcl1TRMjeOXtpMb+8KPsuyhz8lcVJ",
+	"UmN3kpkoTOge4ldN5FFdfC8SzxmxLGedwLN/L303SztOjFVbYLwV2qund1k9HhEQPsERsRVutsLN/Qk3",
+	"wDduL8eYwJb70Yid/86LIAFzlFZN7aOhpDMSoZSqszUlOCnFolTjy1z6fw+w2s5ZlGTLYZazqAYHAFoo",
+	"z4xyaFHbDGLeogzMSWKakKTwLJbROdFxJfrunK0IvxMoVTcO+P6h+AsD8DuhLzR9LRnwZ4cW2EU5kzQ1",
+	"xjpnK9BgasZaEOTtehTfDXs39HZtWPw3pcJqSAYskKCzXEkVWxV1y8Xvi4srFnm7GKUpoJWuDEkCKEks",
+	"UGRejoJxRBr29J979xlHpPtoOoZmKy0OY++my2sAgE1pIbfYZ8S6gqXXmWLSvr5khnjhrzFlEyKkAUHc",
+	"/SKxuBwakIam5Pg3M0XS97mWpofAWlrPiLGhUohGE93iznNompCpsVXcv17qPEMUtvEHgeZFHJ+lRb3F",
+	"d6K5n2FxWdXeG8h6t6jCF2QpoYpV1vldN4HpOWjU4e/bFObNpE3EEkAOAxzz9oR9RdOYd8L8PXnwU2bz",
+	"bkDJCif4KI1Dl1QUNauX8ZvRoqyydRV6esTCVM8FxOyuUis4BFFmkCPLOeTKglZBlTaBUiLFOaMSLGAp",
+	"wYVi4vkaPSemtTMNXD08bV53kZkgaUS27F/UdYV9vAKSXZ1RBPYzkgq4n4SxlTFjKhMVfGKYu7VtoVNu",
+	"fPoYpbwA4nYDsAjZSgPEYw1/X+DvTwkGtoWZrV8Jt6SFA0HRh4/v3r15949IrVt0cvzx9PWrqIfeOWfj",
+	"DCe6JCJDo6VrZuBX85lCScxzNiIIg5Gxh/7QUBpFfWYDsqFWfELAc2wX3fqKI1vygailrIS/wqyObSFb",
+	"KiBCjVk/sMwwEziWYAOlDIyPwLANar+eeaDgrbFiubOiGnP18wEwJJ/rjE8Ll3+MBGWT1FX9NoO3Dfh7",
+	"acy1Bmh+gA7390HbOuwfWo+urk6tlkzXeOEgoHm+bkWDVHY1fF7Qt6sP3Jk9b7UzvLIyjoEG37AwTggM",
+	"s1KSxw8Eu0kdnRaX4ANp8eUa0A9spa3Ubg3cwX+UEMo9cveyorfG263a/xUlE9BEFW1etQs4rCn9RqYA",
+	"99XuKE8vm6WKU8kzE6Gaz3Xco6J0W+oAA0z5OOULr/oC1BAB3RABKjYWElI1ypXDmGL+VrwyGIQZuVL6",
+	"9DnD6PTs/Ym9TRhZ6JLBBVvVF6gXaRSdvH73St27vaLgazFBg2fVuADROcOm5r6SAZrvhY9ieymUL4Uw",
+	"/dpXKNHlw6y54R55u+7i2FWqDluJDBXTLUzrlutuxHU1eSFb5m6l+lcHb7kkywXPktXJn/AGcKr5NMPC",
+	"RjticamjIfmMaOeUBU3QKgc2oPKmbksR3+AUJVMSDAvSRfOcxTLXNbcAZGrG/0V75yw6/fjz6csPb35+",
+	"bSp4ST6nsanhpdnnx3cr39HxCCMiaKJvglmIj06I/M0uxj2aW1wfDXzAbsgWpf3OjCXSW1bvhJwpGmmy",
+	"j+QNR0HDpesDUaMrlBFBsiutXwpF5zSeIpwu8FKghB8hCYHPOEmU1qjx3DVUgTQN6yYZ13nRASoVFSq9",
+	"ez3INv9V0NH+Jqdje9ndM2IZhDy40qxtT3f9+rNxT7umyl5zvqUzv40yfqlUcGNT8kP+fxBQY62UF5BQ",
+	"fb6lUo4WU13Rl0okOb+Ej5397yWfzdW1aS1i58xrV2kUPCVdnQmgIzp66J0JCjGJDi44RNsvV8IRqYGa",
+	"goNvi2r837EfozyZ9a4Mu0MGlhJWfWFT7mVGv3kR/Hu6gotaYGNb0BLxXMZ85serf4A4UqUCBi7l0Kn9",
+	"UnZXVyxmakeh7pWUZDaHqqvlw5qRmNC5qbQKbonCiQBxqJY4bEI1HDQ6CyOWGMq7T+HRdPGKSEzTNbGc",
+	"W/fc18SOnzliaEXcLQw3psUfBKKJs8PMsZwWZhiarEzUdhnmeQ5veqaZg6d1I8xF04nb1ddPIK7yWxh1",
+	"U9xmpG7GCIIVbV1hWzdZy+CWHYBvZ4GpJEkPRYzLYfFl6YLtFknIwguhxKKUA3nObBKkdvwYbmSrvvbQ",
+	"sevYwgkSWzAZ6jfnckHoZKo1DLX0gnLmgRTqYUGUpmGtUejC15tWMKlvMpTSMTg9y4dWP+zqrOaspnYw",
+	"lFEU30Mdxa1L5XvVd17BofWc6DeRn2p+lhlnVHJgmCti/d4Wb93nkSt6aQPBtpWsfQzPnBnDr9L1jNPJ",
+	"owdvbdcI1O7F3QSL6YjjLFlFGq/cS/dIGUUnDYQxppM8I1vKWFEr2u3mD8Iu1y3pwxjzV+YHvzHvPHx9",
+	"118NWKDkKOX8Eo1wfAmRQpBz2OS+hB9LXku3+vuHIHHSWT7rDJ7t97udGWX6X3tO+KRMEp34ca+BmnpV",
+	"11s2Kv6WrSvh7uwY1aW9yWHKyDylpNnjBpE+JpIBYWvb7CEIpLRyAMTWcUaQam2JsEQzLqRFEdExeQLT",
+	"BOIV9NugpXA2pkqfsl42k1Z2ziBmUadpgQMPbKXo9Oz4w1kP/TElJgqhhG5SiYAj6Rg9it7P5ftcKiEt",
+	"eqwThbV6okfa4Hn7YNbkXnEZdRcNl4kkn+X2pNyt0w3nkitai1Hm9vfG3jeodAQp6waacKmxDYHCGNfq",
+	"GM4S/ZQKJRglRxDIOptL87Iubwx6tpdQqUeX9NDLKRcEMjGlIQlETSUQJWb9IFCK2SRXB/CR9l1jKTM6",
+	"yiVBkf0petw1EcAGH8mm2+uDXPz4mk1SKqbmgc43yCBhPuT284/I3SvepvWv4vT7G5zMrQL8AA4/IASI",
+	"1tuQr9T9fpnVlKs5467nVfDOFk/DVoPUkrXObV4LjR66/myA5Knp/RbIqA+BUWiH2Uov2zogHjj5Fv6i",
+	"TUUCNnNDbAicUxwr5zDQaXgr1UVjdT3Vbz680giVx30PJRQZKWowh5VG+/sQvBIBfwVl8ulhx1Mf9/cO",
+	"nx0+P3h6+GyNFrlmhBo+ETAItahCGzVbYdd0I/u3gUxeN44YCsQnkJCVOTxSNSLjIg2OiLKYhBcswZLs",
+	"qG/DEcFthmKCqtaOAhSdzUdxcf++B30K9CltG8CgMZTAp8WvjNvIgoPbPFZpU8+/YY7830Oe4ZneFIOy",
+	"5e3kDUIhBJnMKvUo6gz21L70XQf4mFmst3/ZNdlq83emzYuCgiyFOqIKyxGNwN2usJ5ixS7D8wiwdd1v",
+	"CRlTBtF9xtBUeL2AunnWVfo0oCBN8TwQkKNvBDPIb9XdbYa3gda9d9d9NwnxZse/ozLEW5/1N+KWhJOH",
+	"sCWhtTyjrp5bduMC/BJiS4+GGIqG1HYROIAToNTzQAyMaqZgCpXDddgANGSOAhVIN7CFzvpuwidMjcsN",
+	"SbHb6PlupJ3+AzPmrXXla4Z3tqWnW5hVGtwgxwaH3ubgZQThVHWzROOM/0WYQ+E1VUGqPDCfJ7jMA78F",
+	"uaa/lWu2wXt/U9/FnUlCu+QKpzm+gxrslcpsptnvQ1t6bRfhnnFWy925aOSGAEWLCSHwbJ7+/YoxbXnE",
+	"fcZw2gADUfAKU0kG4stbihkltsFsvb/G8pEmabBriwvo4APkVXvWMGlTzBhJbVAEwHBB/IQuCCV0+fVx",
+	"xmdB1+apGcm9HlTVRZNdUF/6MIhtpGhzrI5w+1SQmn7SitKcpn6zawnLeBpKuv3P0/fv0IxkE4LgHV3g",
+	"8tnBi6ePrfN9wbNLkiE+IhpsDwgzpTMqtReeqjOkY3+sh48BvBsMvKiyLFK+IMk5S/iCoYzE/EqjES5w",
+	"loA1IRCWA2PS63RvkrRq/ATWRy273xKsyw6M4afbtPrA4jms1sqD+vdPsNlep/d0nYLSa2rGQwkhQ1EA",
+	"PbqOudUSZWwFntXutTP31nftX7PTWO9gc8uy9bDd3R3sEZGLZXPP7trHFl3hjKrB64KaOrRbKatTnqpz",
+	"gShDkaGqCCV0PCZZk4/NjvJbVRvt+L6Kl80tTmNwq/5962fb3nU39bPJ4gCu4Rx1+5JjO/fjavN4Qztf",
+	"mzsPW2fbd+ts25gem91tzfTTf3AWvfW4fU2PW3uiunuf21uAENZ4v6YEJ8B25CbBxxXZQhMO9oUC1d6V",
+	"EJfqDax/aXLKlaj9mxCE+ltBaOuY+xs75u5OdNqdZ+SKksUdV5t8/RnHMl2C2Z2PUTSfckaGGrnboN+6",
+	"FEQB5RkBSLQHxSdwKrinC2qEcypsLGWdDZk5fC8a3Ykerjv7X4ejmVGsSl+0edm6hsiMCkHZxJqnt8bN",
+	"Ldtqyba0cby4K8c88woltRWNfB6msyVXWjf1K9+3aVPNoYVdE6a6NWrenVHT0k6rrP/V5kzw40H1mwz+",
+	"Nun0zroZ8s8ZA6Xq9Ju9y9Tgvo5pEpal6dZSP26Nkts76sZGSXPoNsvL1wxjrS1Sm5o0pI3IR+4nwPRc",
+	"kDS18JhN5sogPiYYLM2wW1or4ZRsTZXfr6myPZWuMFKGaab/gJx6a5v8qrbJFlR091ZJY8XQXBCwUY58",
+	"hgilvYTEQcgtY290hPv15Zr+Vq7Z2hj/Xsq6UlbuQBDa9Q70CtBAjflnkcDfn5wN37wDg6D7PDHAELqW",
+	"oLZJATKggUJrKhNy6vX/fSMIuIm0ABEoJr29XL9yaLJ3oUFI+j3ft94x1FX1VpnHGgpvPgxokc4ZAJxB",
+	"KBwJXuoGuCKNDj2El1oDAr3UX60GBLJ1RKUuUTzxSqcLghI6oRJKsqYEJ5RNUPRThGZ4iUa2nBrPoBQC",
+	"4jkEkpDPkEPTGXR+enH47FnDhP5sKjO69xTgldw/y1VHf0IX//Gpv/Pi4sted+9JsProvVYpEm2YD+zr",
+	"1g55Z1ykWhxTH9oNrJBnJf8Z49kMp1SQBEmOXvf2nh4eIV37VkdT0hlBf3FmSnInJKNXFhSQyh76wxTc",
+	"jUqHMnJpQIiKc+YKB0OTtvCIvapROczTDU2DpJiM4GaTqFqAb9UiqsamzUgPbRGFVWmqzyt0XsLWHrpV",
+	"AzZgP8dJgjAQz2r2U9cAtlXQN6qCDgPdVkHfVkHf8tltFfRNq6BrVvPFD65a6X96baug29CLHrJFVB0a",
+	"C2U+ALSQeKn5ZUYsSnTX8RyvoQa/lBHY2rmljAyJiBrm1sb5nZAwENUmwkKzRypMLf0HE5S3FrOv6Y5a",
+	"T0A3M46dKPbo4cwHvVL/AItOKSg1s+G2FpZ4YarJZETJqGNK0sQZgIBTCpMBTkVF0QXOVtS1wSw5Z1Ut",
+	"esHzNDHCKiBcDKAISEKtHJtwg57V7BlzB+h+1NuP0MlDO8b+Rurt1i32fSfo30YlLotpu7bs4cZx963Y",
+	"2QcS8ywpgEU06v7ClhYnVzQhLCZW2rMq75Sqg7TUpr4kw542rIPyzWNRoJIohnTOhKRpihaYyrWcTxv9",
+	"A9yOs3SJdHkipYZDDa+C6UEdYlwAKZ+zxZS7emNjnkF3bmKPIsHzLCYD90H0uKFC0UtXgPI++KZpfcs6",
+	"t6zzv2tEgWJFhnX+IAL1Xm/ORGt5AIGShAsstLUQuBAeWcVV0z9LEMHxVPtmu4pvKQEPYHyK+APFnxT7",
+	"ISwhSUMcpnWquryD+w4HgEmuRA/zI0y3qs3Xc+M50t8sr+AWUkG7c7P7Bf4/vBEEWqnD9SZfmOnqsEAt",
+	"sVBZF1OOkMBLyibOlI7wBFNmsIKLQKDCmmVqF+qwOVDeCgnFCQuaA2TkHLhzRoQgSSG5+MdHnXwB6Gv+",
+	"Q10f1PCzgdlmpMSSajjTunAlQaR/qu8LlM3r4utgHPtzbMG1/sbiyVbauK8ycubWtsdRcht51TVXOKKy",
+	"fVzjlOBUThsljN85vxQIyrKihMyVgMDiZRBR9Ffd0j0eL9NDw8Ey22pVpt5Nl5rEeUblsjP4dOEv/Bmx",
+	"ZjLpdZbSqxI0mBnihbe2u+B3WL/CIKZ5a4wi+DAagIEOZwTl8x6KEjLJcEKSaIDOyGzOMwwYsAlfsCNk",
+	"uKqOb4H0O5AAM5LipY6KofKcpViSrIeivKDLaIBOuJCTjJz+X7/b9mxKn15/y/QLtFkq1DpMMjxDjJBE",
+	"NBaRxgllRNxzGWnbSYA8PoDnh2fILl7PO7v33713/u+FKq1Q73Y/xgyNCBIkuyJJkDrLTX7pjAjOSHac",
+	"K1bw6UIJMfCxEZXyLO0MOrsg3Ji2Qv6tOeHzlICAYOIIjRUl6Vo0O5pZeaJXOOi1flSPYnyLmY2lxBJx",
+	"FpOuPXhKTdFizAjHl5NM3Ttei9a/WG/zJWcJ1TlpWmwCOGcb2ecacHjO9RZA6TJTdToUkrzrV5MWaLRE",
+	"iymNp7psu5AEtC4PccCadpTy5fVs+HVgNUyJeV1uF2RIHxrQb8JlmYciQz1MF8nhJGNTu8LtkldKt2jV",
+	"VpkNtpprmxZOEhAzTfFDh/cJa2AbX0x5ShCOwd0KlCJIafcsCGjD2o9IDPnGRYE+XWnRjs9rqSjXV29L",
+	"3xkEjH/afGiEahif18hbzqjkWbiVX3iGIDZihFPMYqBVljijnDhSN+clWQKHJP4s7W12cf2/AgAA//8=",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

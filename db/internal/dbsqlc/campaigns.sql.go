@@ -319,10 +319,10 @@ func (q *Queries) CampaignUpdate(ctx context.Context, arg CampaignUpdateParams) 
 }
 
 const runsNewest = `-- name: RunsNewest :many
-SELECT DISTINCT ON (campaign_id) id, campaign_id, number, kind, template_id, template_version, sender_id, started_by, started_at, not_before, frozen_at, audience_size, finished_at, settled_at, retry_states, retry_error_codes, canary_passed_at, breaker_since, closed_at, next_start_at FROM campaign_runs WHERE campaign_id = ANY($1::integer[]) ORDER BY campaign_id, number DESC
+SELECT DISTINCT ON (campaign_id) id, campaign_id, number, kind, template_id, template_version, sender_id, started_by, started_at, not_before, frozen_at, audience_size, finished_at, settled_at, retry_states, retry_error_codes, canary_passed_at, breaker_since, closed_at, next_start_at FROM campaign_runs WHERE campaign_id = ANY($1::integer[]) AND kind <> 'test' ORDER BY campaign_id, number DESC
 `
 
-// The newest run of each of the campaigns that has one.
+// The newest run of each of the campaigns that has one; a test does not count.
 func (q *Queries) RunsNewest(ctx context.Context, campaignIds []int32) ([]CampaignRun, error) {
 	rows, err := q.db.Query(ctx, runsNewest, campaignIds)
 	if err != nil {

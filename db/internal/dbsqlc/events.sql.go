@@ -82,6 +82,36 @@ func (q *Queries) EnlistRun(ctx context.Context, id int64) (EnlistRunRow, error)
 	return i, err
 }
 
+const eventPeople = `-- name: EventPeople :many
+SELECT id, phone_number FROM users WHERE phone_number = ANY($1::text[]) ORDER BY id FOR KEY SHARE
+`
+
+type EventPeopleRow struct {
+	ID          int64
+	PhoneNumber string
+}
+
+// Locked as by EnlistPeople.
+func (q *Queries) EventPeople(ctx context.Context, phoneNumbers []string) ([]EventPeopleRow, error) {
+	rows, err := q.db.Query(ctx, eventPeople, phoneNumbers)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []EventPeopleRow
+	for rows.Next() {
+		var i EventPeopleRow
+		if err := rows.Scan(&i.ID, &i.PhoneNumber); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const eventRunClose = `-- name: EventRunClose :execrows
 UPDATE campaign_runs SET closed_at = $1 WHERE id = $2 AND kind = 'event' AND closed_at IS NULL
 `
@@ -117,6 +147,51 @@ type EventRunOpenParams struct {
 func (q *Queries) EventRunOpen(ctx context.Context, arg EventRunOpenParams) error {
 	_, err := q.db.Exec(ctx, eventRunOpen, arg.Now, arg.ID)
 	return err
+}
+
+const eventsKnown = `-- name: EventsKnown :many
+SELECT m.id, m.dedupe_key, m.seq, m.state, m.reason FROM messages m
+WHERE m.run_id = $1 AND m.dedupe_key = ANY($2::text[]) AND starts_with(m.dedupe_key, 'event/')
+`
+
+type EventsKnownParams struct {
+	RunID      int64
+	DedupeKeys []string
+}
+
+type EventsKnownRow struct {
+	ID        uuid.UUID
+	DedupeKey string
+	Seq       int32
+	State     string
+	Reason    string
+}
+
+// Messages that some of the events led to before, whoever they were for. The caller holds the run.
+func (q *Queries) EventsKnown(ctx context.Context, arg EventsKnownParams) ([]EventsKnownRow, error) {
+	rows, err := q.db.Query(ctx, eventsKnown, arg.RunID, arg.DedupeKeys)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []EventsKnownRow
+	for rows.Next() {
+		var i EventsKnownRow
+		if err := rows.Scan(
+			&i.ID,
+			&i.DedupeKey,
+			&i.Seq,
+			&i.State,
+			&i.Reason,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }
 
 const messagesEnlist = `-- name: MessagesEnlist :many
@@ -244,6 +319,46 @@ func (q *Queries) MessagesEnlist(ctx context.Context, arg MessagesEnlistParams) 
 			&i.Reason,
 			&i.Repeated,
 		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const triggeredRuns = `-- name: TriggeredRuns :many
+SELECT r.id, r.campaign_id, c.trigger_name FROM campaigns c
+JOIN campaign_runs r ON r.campaign_id = c.id AND r.kind = 'event' AND r.finished_at IS NULL AND r.closed_at IS NULL
+WHERE c.trigger = $1 AND c.trigger <> 'manual' AND c.trigger_name = ANY($2::text[]) AND c.status IN ('RUNNING', 'PAUSED')
+ORDER BY r.id
+`
+
+type TriggeredRunsParams struct {
+	Trigger string
+	Names   []string
+}
+
+type TriggeredRunsRow struct {
+	ID          int64
+	CampaignID  int32
+	TriggerName string
+}
+
+// The open runs of campaigns that such a thing triggers, in the order in which they are to be locked; names narrows events
+// and keywords down, campaigns_triggered finds them.
+func (q *Queries) TriggeredRuns(ctx context.Context, arg TriggeredRunsParams) ([]TriggeredRunsRow, error) {
+	rows, err := q.db.Query(ctx, triggeredRuns, arg.Trigger, arg.Names)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []TriggeredRunsRow
+	for rows.Next() {
+		var i TriggeredRunsRow
+		if err := rows.Scan(&i.ID, &i.CampaignID, &i.TriggerName); err != nil {
 			return nil, err
 		}
 		items = append(items, i)

@@ -257,7 +257,7 @@ func (q *Queries) CampaignGate(ctx context.Context, id int32) (string, error) {
 
 const deliveryGet = `-- name: DeliveryGet :one
 SELECT m.id, m.state, m.reason, m.waits_until, m.user_id, m.channel, m.accepted_at, m.attempt_count, m.variables, m.reply, m.created_at,
-       r.id AS run_id, r.number AS run_number, r.campaign_id, r.sender_id,
+       r.id AS run_id, r.number AS run_number, r.campaign_id, r.sender_id, (r.kind = 'test')::boolean AS test,
        c.status AS campaign_status, c.rate_limit_per_second, c.quiet_start, c.quiet_end, c.timezone, c.subscription_topic_id,
        u.phone_number, u.attributes, u.consent_state, u.zones,
        EXISTS (SELECT 1 FROM subscriptions s WHERE s.topic_id = c.subscription_topic_id AND s.user_id = m.user_id) AS subscribed,
@@ -292,6 +292,7 @@ type DeliveryGetRow struct {
 	RunNumber           int32
 	CampaignID          int32
 	SenderID            int32
+	Test                bool
 	CampaignStatus      string
 	RateLimitPerSecond  int32
 	QuietStart          *int16
@@ -327,6 +328,7 @@ func (q *Queries) DeliveryGet(ctx context.Context, arg DeliveryGetParams) (Deliv
 		&i.RunNumber,
 		&i.CampaignID,
 		&i.SenderID,
+		&i.Test,
 		&i.CampaignStatus,
 		&i.RateLimitPerSecond,
 		&i.QuietStart,

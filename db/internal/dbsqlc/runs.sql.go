@@ -410,7 +410,7 @@ const retryCount = `-- name: RetryCount :one
 SELECT count(*) FROM (
     SELECT DISTINCT ON (m.user_id) m.state, m.error_code
     FROM messages m JOIN campaign_runs r ON r.id = m.run_id
-    WHERE r.campaign_id = $1 AND m.user_id IS NOT NULL
+    WHERE r.campaign_id = $1 AND r.kind <> 'test' AND m.user_id IS NOT NULL
     ORDER BY m.user_id, r.number DESC, m.id DESC) n
 WHERE n.state = ANY($2::text[]) AND (cardinality($3::integer[]) = 0 OR n.error_code = ANY($3::integer[]))
 `
@@ -430,7 +430,7 @@ func (q *Queries) RetryCount(ctx context.Context, arg RetryCountParams) (int64, 
 }
 
 const runActive = `-- name: RunActive :one
-SELECT id, number FROM campaign_runs WHERE campaign_id = $1 AND finished_at IS NULL
+SELECT id, number FROM campaign_runs WHERE campaign_id = $1 AND finished_at IS NULL AND kind <> 'test'
 `
 
 type RunActiveRow struct {
