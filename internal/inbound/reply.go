@@ -109,11 +109,11 @@ var standardReplies = map[ReplyKind]map[string]string{
 	},
 	ReplyStart: {
 		"en": "Welcome back! You will receive our messages again. Reply STOP at any time to unsubscribe.",
-		"es": "¡Bienvenido de nuevo! Volverá a recibir nuestros mensajes. Responda STOP en cualquier momento para darse de baja.",
-		"pt": "Bem-vindo de volta! Voltará a receber as nossas mensagens. Responda STOP a qualquer momento para cancelar.",
+		"es": "¡Bienvenido de nuevo! Volverá a recibir nuestros mensajes. Responda STOP cuando quiera para darse de baja.",
+		"pt": "Bem-vindo de volta! Voltará a receber as nossas mensagens. Responda STOP quando quiser para cancelar.",
 		"fr": "Bon retour ! Vous recevrez de nouveau nos messages. Répondez STOP à tout moment pour vous désabonner.",
 		"de": "Willkommen zurück! Sie erhalten wieder Nachrichten von uns. Antworten Sie jederzeit STOP, um sich abzumelden.",
-		"it": "Bentornato! Riceverà di nuovo i nostri messaggi. Risponda STOP in qualsiasi momento per annullare l'iscrizione.",
+		"it": "Bentornato! Riceverà di nuovo i nostri messaggi. Risponda STOP quando vuole per annullare l'iscrizione.",
 		"nl": "Welkom terug! U ontvangt onze berichten weer. Antwoord op elk moment STOP om u af te melden.",
 	},
 	ReplyHelp: {
