@@ -108,10 +108,12 @@ func (s *server) PatchCampaign(ctx context.Context, r openapi.PatchCampaignReque
 func patchPlan(c campaign.Campaign, patch json.RawMessage) (campaign.Campaign, error) {
 	w := openapi.CampaignWrite{
 		Topic: c.Topic, TemplateID: c.TemplateID, SegmentID: clone(c.SegmentID), SegmentQuery: slices.Clone(c.SegmentQuery), RateLimitPerSecond: &c.RatePerSecond,
+		Priority: ptr(openapi.CampaignPriority(c.Priority)), FailureThresholdPercent: &c.FailureThreshold, CanaryPercent: &c.Canary,
+		FrequencyCap: frequencyCap(c.FrequencyCap), QuietHoursStart: clock(c.QuietStart), QuietHoursEnd: clock(c.QuietEnd), Timezone: &c.Timezone, ScheduleTime: clone(c.ScheduleTime),
+		WindowPolicy:        ptr(openapi.WindowPolicy(cmp.Or(c.WindowPolicy, campaign.ByTemplate))),
+		ExcludeSegmentIds:   ptr(slices.Clone(c.ExcludeSegmentIDs)),
 		SubscriptionTopicID: clone(c.SubscriptionTopicID),
-		Priority:            ptr(openapi.CampaignPriority(c.Priority)), FailureThresholdPercent: &c.FailureThreshold, CanaryPercent: &c.Canary,
-		QuietHoursStart: clock(c.QuietStart), QuietHoursEnd: clock(c.QuietEnd), Timezone: &c.Timezone, ScheduleTime: clone(c.ScheduleTime),
-		Trigger: ptr(openapi.CampaignTriggerKind(c.Trigger)), TriggerName: none(c.TriggerName),
+		Trigger:             ptr(openapi.CampaignTriggerKind(c.Trigger)), TriggerName: none(c.TriggerName),
 	}
 	if err := json.Unmarshal(patch, &w); err != nil { // what it does not name keeps its value, and null becomes nil
 		return c, unreadable(err)
@@ -272,14 +274,20 @@ func (s *server) steer(ctx context.Context, id int64, to campaign.Status) (opena
 func readPlan(w openapi.CampaignWrite) (campaign.Campaign, error) {
 	c := campaign.Campaign{
 		Topic: w.Topic, TemplateID: w.TemplateID, SegmentID: w.SegmentID, ScheduleTime: w.ScheduleTime,
+		RatePerSecond:    or(w.RateLimitPerSecond, campaign.DefaultRate),
+		Priority:         campaign.Priority(or(w.Priority, openapi.CampaignPriority(campaign.Bulk))),
+		FailureThreshold: or(w.FailureThresholdPercent, campaign.DefaultFailureThreshold),
+		Canary:           value(w.CanaryPercent),
+
+		ExcludeSegmentIDs:   value(w.ExcludeSegmentIds),
 		SubscriptionTopicID: w.SubscriptionTopicID,
-		RatePerSecond:       or(w.RateLimitPerSecond, campaign.DefaultRate),
-		Priority:            campaign.Priority(or(w.Priority, openapi.CampaignPriority(campaign.Bulk))),
-		FailureThreshold:    or(w.FailureThresholdPercent, campaign.DefaultFailureThreshold),
-		Canary:              value(w.CanaryPercent),
 		Timezone:            or(w.Timezone, campaign.DefaultTimezone),
+		WindowPolicy:        campaign.WindowPolicy(or(w.WindowPolicy, openapi.WindowPolicy(campaign.ByTemplate))),
 		Trigger:             campaign.Trigger(or(w.Trigger, openapi.CampaignTriggerKind(campaign.ByOperator))),
 		TriggerName:         value(w.TriggerName),
+	}
+	if limit := w.FrequencyCap; limit != nil {
+		c.FrequencyCap = campaign.Cap{Count: limit.Count, Days: limit.Days}
 	}
 	if word := user.Keyword(c.TriggerName); c.Trigger == campaign.OnKeyword && word != "" {
 		c.TriggerName = word
@@ -334,6 +342,7 @@ func (s *server) campaign(c campaign.Overview) openapi.Campaign {
 		Template:                openapi.TemplateSummary{ID: c.Template.ID, Name: c.Template.Name, Channel: openapi.Channel(c.Template.Channel), Version: c.Template.Version},
 		SegmentID:               c.SegmentID,
 		SegmentQuery:            c.SegmentQuery,
+		ExcludeSegmentIds:       c.ExcludeSegmentIDs,
 		SubscriptionTopicID:     c.SubscriptionTopicID,
 		BuiltIn:                 c.BuiltIn,
 		Status:                  openapi.CampaignStatus(c.Status),
@@ -342,10 +351,12 @@ func (s *server) campaign(c campaign.Overview) openapi.Campaign {
 		Priority:                openapi.CampaignPriority(c.Priority),
 		FailureThresholdPercent: c.FailureThreshold,
 		CanaryPercent:           c.Canary,
+		FrequencyCap:            frequencyCap(c.FrequencyCap),
 		QuietHoursStart:         clock(c.QuietStart),
 		QuietHoursEnd:           clock(c.QuietEnd),
 		Timezone:                c.Timezone,
 		ScheduleTime:            c.ScheduleTime,
+		WindowPolicy:            openapi.WindowPolicy(c.WindowPolicy),
 		Trigger:                 openapi.CampaignTriggerKind(cmp.Or(c.Trigger, campaign.ByOperator)),
 		TriggerName:             none(c.TriggerName),
 		Channel:                 openapi.Channel(c.Template.Channel),
@@ -362,6 +373,14 @@ func (s *server) campaign(c campaign.Overview) openapi.Campaign {
 		}
 	}
 	return out
+}
+
+// frequencyCap is nil for no cap.
+func frequencyCap(c campaign.Cap) *openapi.FrequencyCap {
+	if c.IsZero() {
+		return nil
+	}
+	return &openapi.FrequencyCap{Count: c.Count, Days: c.Days}
 }
 
 // clock writes minutes after midnight as 22:00; nil stays nil.

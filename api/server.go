@@ -42,6 +42,8 @@ type Deps struct {
 	DefaultRegion  string   // ISO 3166 alpha-2, of numbers without a country code; optional
 	AccountSID     string   // the provider's account that webhooks must come from
 	TwilioTokens   []string // that may have signed a webhook: the present one first, then those being rotated out
+	// RequireOptOut refuses a marketing template that does not say how to stop; else it is saved with a warning.
+	RequireOptOut bool
 	// ErrorMeaning says in one plain sentence what the provider's error code means.
 	ErrorMeaning func(code int) string
 }
@@ -52,6 +54,8 @@ type Store interface {
 	keyStore
 	idempotencyStore
 	userStore
+	privacyStore
+	suppressionStore
 	importStore
 	segmentStore
 	topicStore

@@ -98,7 +98,7 @@ func (s *server) SetSubscription(ctx context.Context, r openapi.SetSubscriptionR
 	if err != nil {
 		return nil, err
 	}
-	change := user.Change{Source: user.SourceEdit, Evidence: r.Body.Evidence}
+	change := user.Change{Source: user.SourceAPI, Evidence: r.Body.Evidence}
 	if value(r.Body.Source) == openapi.ConsentSourceOperator {
 		change.Source = user.SourceOperator
 	}
@@ -119,12 +119,8 @@ func showSubscriber(v user.Subscriber) openapi.Subscriber {
 }
 
 func showSubscription(v user.Subscription) openapi.Subscription {
-	source := openapi.SubscriptionSource(v.Source)
-	if v.Source == user.SourceEdit {
-		source = openapi.SubscriptionSourceAPI
-	}
 	return openapi.Subscription{
 		TopicID: v.Topic.ID, Keyword: none(v.Topic.Keyword), Name: v.Topic.Name, Subscribed: v.Subscribed,
-		Source: source, Evidence: v.Evidence, Actor: v.Actor, ChangedAt: v.ChangedAt,
+		Source: openapi.SubscriptionSource(v.Source), Evidence: v.Evidence, Actor: v.Actor, ChangedAt: v.ChangedAt,
 	}
 }

@@ -42,7 +42,7 @@ func (s *server) IngestTriggers(ctx context.Context, r openapi.IngestTriggersReq
 	}
 	schemas := s.operations[http.MethodPost+" /api/v1/ingest/triggers"].content.Get(typeJSON).Schema.Value.AnyOf
 	one, several := schemas[0].Value, schemas[1].Value
-	items := []json.RawMessage{json.RawMessage(*r.Body)}
+	items := []json.RawMessage{*r.Body}
 	alone := true
 	if bytes.HasPrefix(bytes.TrimSpace(*r.Body), []byte("[")) {
 		alone = false

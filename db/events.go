@@ -71,6 +71,16 @@ func (s *Store) Enlist(ctx context.Context, runID int64, list []ledger.Enlistmen
 	return enlisted, err
 }
 
+// respace has the recipients of an event run that are still to be started start at the campaign's new rate.
+func (s *Store) respace(ctx context.Context, runID int64, from, to int, now time.Time) error {
+	if err := s.unbounded(ctx); err != nil {
+		return err
+	}
+	return translate(s.q(ctx).RunRespace(ctx, dbsqlc.RunRespaceParams{
+		RunID: runID, Factor: float64(from) / float64(to), RateLimit: message.ReasonRateLimit, Now: now,
+	}), "starts of recipients")
+}
+
 // lockOpenRun locks a run and tells whether it takes messages. Nobody else adds any until the transaction ends.
 func (s *Store) lockOpenRun(ctx context.Context, runID int64) (r dbsqlc.EnlistRunRow, open bool, err error) {
 	r, err = s.q(ctx).EnlistRun(ctx, runID)

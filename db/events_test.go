@@ -94,7 +94,7 @@ func TestEnlist(t *testing.T) {
 	require.Equal(t, []string{"4 pending rate_limit again", "5 pending "}, shown(again))
 	require.Equal(t, []string{"recipient.start 5"}, b.outbox(t))
 
-	require.NoError(t, b.EraseUser(t.Context(), d.Phone, "tester", noon))
+	b.erase(t, d.Phone)
 	require.Zero(t, get[int64](t, b, `SELECT count(*) FROM messages WHERE variables IS NOT NULL`), "what the event said of the person goes with them")
 }
 
@@ -245,6 +245,39 @@ func TestEventRunIsSteered(t *testing.T) {
 	require.ErrorContains(t, err, "under a new id")
 }
 
+// TestEnlistAtAnotherRate changes the rate while a hundred people are to be started: the rest starts at the new one.
+func TestEnlistAtAnotherRate(t *testing.T) {
+	t.Parallel()
+	b, ctx := open(t), t.Context()
+	run := b.listening(t)
+	b.people(t, 101, "OPT_IN", "LK", "Asia/Colombo")
+	var list []ledger.Enlistment
+	for _, id := range b.userIDs(t)[:100] {
+		list = append(list, ledger.Enlistment{UserID: id})
+	}
+	b.enlist(t, run, noon, list...)
+	ends := func() []time.Duration {
+		t.Helper()
+		const last = `SELECT extract(epoch FROM max(%s) - $1)::float8 FROM %s`
+		var out []time.Duration
+		for _, at := range [][]any{{"next_attempt_at", "outbox"}, {"waits_until", "messages"}, {"next_start_at", "campaign_runs"}} {
+			seconds := get[float64](t, b, fmt.Sprintf(last, at...), noon)
+			out = append(out, time.Duration(seconds*float64(time.Second)).Round(time.Millisecond))
+		}
+		return out
+	}
+	require.Equal(t, []time.Duration{9900 * time.Millisecond, 9900 * time.Millisecond, 10 * time.Second}, ends(), "ten a second")
+	_, err := b.UpdateCampaign(ctx, run.CampaignID, "tester", func(c campaign.Campaign) (campaign.Campaign, error) {
+		to := c
+		to.RatePerSecond = 20
+		return c.Edit(to, noon)
+	}, noon.Add(5*time.Second))
+	require.NoError(t, err)
+	require.Equal(t, []time.Duration{7450 * time.Millisecond, 7450 * time.Millisecond, 7500 * time.Millisecond}, ends())
+	b.enlist(t, run, noon.Add(5*time.Second), ledger.Enlistment{UserID: 101})
+	require.Equal(t, []time.Duration{7500 * time.Millisecond, 7500 * time.Millisecond, 7550 * time.Millisecond}, ends())
+}
+
 func TestCloseRun(t *testing.T) {
 	t.Parallel()
 	b, ctx := open(t), t.Context()
@@ -317,7 +350,7 @@ func TestTakeEvents(t *testing.T) {
 	))
 	require.Equal(t, []string{"1: 1 pending  again;2: 1 pending  again;"}, take(event("a", "order.shipped", nobody, 0)))
 
-	require.NoError(t, b.EraseUser(ctx, ann, "tester", noon))
+	b.erase(t, ann)
 	require.Equal(t, []string{"1: 1 cancelled user_erased again;2: 1 cancelled user_erased again;"}, take(event("a", "order.shipped", bob, 0)))
 
 	require.NoError(t, b.CloseRun(ctx, other.CampaignID, "tester", noon))
@@ -390,9 +423,9 @@ func TestUserCreatedTriggers(t *testing.T) {
 	plan := b.onEvent(t, "")
 	plan.Trigger = campaign.OnUserCreated
 	runs := []ledger.Run{b.started(t, plan), b.started(t, plan)}
-	_, err := b.CreateUser(ctx, frank, nil, user.Change{State: user.OptIn, Source: user.SourceEdit}, "key:1", noon)
+	_, err := b.CreateUser(ctx, frank, nil, user.Change{State: user.OptIn, Source: user.SourceAPI}, "key:1", noon)
 	require.NoError(t, err)
-	id := b.upload(t, intake.CSV, "phone_number,consent_state\n+94771000001,OPT_IN\n+94772000001,OPT_IN\n+94772000002,\n+94772000001,OPT_IN\nx,\n")
+	id := b.upload(t, intake.CSV, "phone_number,consent_state\n+94771000001,OPT_IN\n+94772000001,OPT_IN\n+94772000002,\n+94772000001,OPT_IN\nx,\n", nil)
 	imp := b.process(t, id, 2)
 	require.Equal(t, 1, imp.Failed)
 	for _, run := range runs {

@@ -51,7 +51,7 @@ func (s *Store) receive(ctx context.Context, m inbound.Message, now time.Time) (
 	if err != nil {
 		return inbound.Reception{}, err
 	}
-	change := user.Change{Source: user.SourceKeyword, Evidence: m.SID}
+	change := user.Change{Source: sourceOf(m), Evidence: m.SID, Wording: intent.Keyword}
 	switch intent.Action {
 	case user.ActionStop:
 		change.State = user.Stop
@@ -86,13 +86,8 @@ func (s *Store) receive(ctx context.Context, m inbound.Message, now time.Time) (
 	}
 	if next != consent {
 		r.Changed = true
-		if err := s.recordConsent(ctx, sender.ID, next, change, senderActor, now); err != nil {
+		if err := s.changeConsent(ctx, sender.ID, next, change, now); err != nil {
 			return inbound.Reception{}, err
-		}
-		if next == user.Stop {
-			if err := s.Withdraw(ctx, sender.ID, string(compliance.Stopped), now); err != nil {
-				return inbound.Reception{}, err
-			}
 		}
 	}
 	if topic.ID != 0 {
@@ -104,6 +99,21 @@ func (s *Store) receive(ctx context.Context, m inbound.Message, now time.Time) (
 	}
 	kind := inbound.ReplyTo(m, intent.Action, consent, r.Changed, topic.ID != 0)
 	return r, s.reply(ctx, m, kind, sender.ID, []string{sender.Language, intent.Locale}, topic, now)
+}
+
+// changeConsent records what a sender's message, named by change.Evidence, made of their consent, and what follows from it.
+func (s *Store) changeConsent(ctx context.Context, userID int64, next user.ConsentState, change user.Change, now time.Time) error {
+	if err := s.recordConsent(ctx, userID, next, change, senderActor, now); err != nil {
+		return err
+	}
+	switch next {
+	case user.Stop:
+		return s.Withdraw(ctx, userID, string(compliance.Stopped), now)
+	case user.OptIn:
+		return s.welcomeBack(ctx, userID, change.Evidence, now)
+	default:
+		return nil
+	}
 }
 
 // topicOf finds the topic that a message subscribes to, or ends; its ID is 0 when there is none, or the message is about
@@ -119,6 +129,14 @@ func (s *Store) topicOf(ctx context.Context, intent user.Intent) (user.Topic, er
 	return toTopic(row), translate(err, "topic")
 }
 
+// sourceOf tells a tapped button from what was written.
+func sourceOf(m inbound.Message) user.Source {
+	if m.ButtonText != "" {
+		return user.SourceButton
+	}
+	return user.SourceKeyword
+}
+
 // lockSender finds the person by number, else by their WhatsApp id. Their row stays locked.
 func (s *Store) lockSender(ctx context.Context, m inbound.Message) (dbsqlc.InboundSenderLockRow, error) {
 	return s.q(ctx).InboundSenderLock(ctx, dbsqlc.InboundSenderLockParams{
@@ -128,11 +146,18 @@ func (s *Store) lockSender(ctx context.Context, m inbound.Message) (dbsqlc.Inbou
 
 // addSender makes the person known, whatever else does so at the same time. Their row stays locked.
 func (s *Store) addSender(ctx context.Context, m inbound.Message, now time.Time) (dbsqlc.InboundSenderLockRow, error) {
+	if err := s.shareSuppressions(ctx); err != nil {
+		return dbsqlc.InboundSenderLockRow{}, err
+	}
 	zones, source := user.ResolveZones(nil, m.From)
 	if err := s.q(ctx).InboundSenderInsert(ctx, dbsqlc.InboundSenderInsertParams{
 		PhoneNumber: m.From.String(), Region: phone.Region(m.From), Zones: notNil(zones), ZoneSource: string(source), Now: now,
+		Source: string(sourceOf(m)), Evidence: m.SID, Actor: senderActor,
 	}); err != nil {
 		return dbsqlc.InboundSenderLockRow{}, translate(err, "sender")
+	}
+	if err := s.suppressAdded(ctx, []phone.Number{m.From}); err != nil {
+		return dbsqlc.InboundSenderLockRow{}, err
 	}
 	row, err := s.lockSender(ctx, m)
 	return row, translate(err, "sender")

@@ -160,7 +160,8 @@ func TestReplyTexts(t *testing.T) {
 	_, text := b.delivery(t, b.replyRun(t), 1).Check(noon)
 	require.Equal(t, "Call {us}", text)
 
-	require.NoError(t, b.EraseUser(ctx, "+94770000001", "tester", noon))
+	_, err := b.EraseUser(ctx, "+94770000001", "tester", noon)
+	require.NoError(t, err)
 	require.EqualValues(t, 0, get[int64](t, b, `SELECT count(*) FROM messages WHERE variables IS NOT NULL`), "the text goes with the person")
 }
 

@@ -17,6 +17,7 @@ import (
 	"github.com/event-stream-engine/ese/internal/ledger"
 	"github.com/event-stream-engine/ese/internal/message"
 	"github.com/event-stream-engine/ese/internal/outbox"
+	"github.com/event-stream-engine/ese/internal/render"
 	"github.com/event-stream-engine/ese/internal/segment"
 	"github.com/event-stream-engine/ese/internal/throttle"
 )
@@ -233,9 +234,36 @@ func (s *Store) Run(ctx context.Context, id int64) (ledger.Run, error) {
 	}
 	return ledger.Run{
 		Run:    toRun(r.CampaignRun),
-		Status: campaign.Status(r.Status), RatePerSecond: int(r.RateLimitPerSecond),
-		Quiet: quietHours(r.QuietStart, r.QuietEnd), Timezone: r.Timezone,
+		Status: campaign.Status(r.Status), RatePerSecond: int(r.RateLimitPerSecond), Priority: campaign.Priority(r.Priority),
+		Quiet: quietHours(r.QuietStart, r.QuietEnd), Timezone: r.Timezone, Portfolio: int64(r.PortfolioID),
+		Template: render.Best(approvals(r.Approvals)), TemplateReason: r.ApprovalReason,
 	}, nil
+}
+
+func approvals(names []string) []render.Approval {
+	all := make([]render.Approval, len(names))
+	for i, name := range names {
+		all[i] = render.Approval(name)
+	}
+	return all
+}
+
+// HoldForTemplate notes on the run's messages that no batch holds yet that they wait for the template to be approved.
+func (s *Store) HoldForTemplate(ctx context.Context, runID int64, steps []compliance.Finding, now time.Time) error {
+	raw, err := json.Marshal(steps)
+	if err != nil {
+		return fmt.Errorf("steps: %w", err)
+	}
+	return translate(s.q(ctx).RunHoldForTemplate(ctx, dbsqlc.RunHoldForTemplateParams{
+		RunID: runID, Reason: string(compliance.AwaitsApproval), Steps: raw, Now: now,
+	}), "run that waits for its template")
+}
+
+// ReleaseTemplate takes back what HoldForTemplate noted.
+func (s *Store) ReleaseTemplate(ctx context.Context, runID int64, now time.Time) error {
+	return translate(s.q(ctx).RunReleaseTemplate(ctx, dbsqlc.RunReleaseTemplateParams{
+		RunID: runID, Reason: string(compliance.AwaitsApproval), Now: now,
+	}), "run that waited for its template")
 }
 
 // UnsettledRuns lists the runs whose workflow ought to be alive, but for those started after the given moment.
@@ -271,21 +299,25 @@ func (s *Store) reopen(ctx context.Context, runIDs []int64, now time.Time) error
 	return nil
 }
 
-// freezeAudience numbers the audience, those who may be sent to first and neighbours by zones and region, and writes a
-// message for each. It takes the condition that selects it.
+// freezeAudience numbers the audience, those who may be sent to first and neighbours by zones, region and law, and writes a
+// message for each. It takes the condition that selects it, the number of the argument that lists the places whose law is
+// known, and the CASE's branch of those who are left out.
 const freezeAudience = `
 WITH audience AS MATERIALIZED (
-    SELECT u.id, u.zones, u.region, v.reason,
-           row_number() OVER (ORDER BY v.reason <> '', u.zones, u.region, u.id)::integer AS seq
+    SELECT u.id, u.zones, u.region, j.law, v.reason,
+           row_number() OVER (ORDER BY v.reason <> '', u.zones, u.region, j.law, u.id)::integer AS seq
     FROM users u
+    CROSS JOIN LATERAL (SELECT CASE WHEN u.jurisdiction = ANY($%[2]d::text[]) THEN u.jurisdiction WHEN u.region = ANY($%[2]d::text[]) THEN u.region ELSE '' END AS law) j
     CROSS JOIN LATERAL (SELECT CASE
         WHEN u.consent_state = 'PENDING' THEN $4::text
         WHEN u.consent_state = 'OPT_OUT' THEN $5::text
         WHEN u.consent_state = 'STOP' THEN $6::text
+        WHEN u.suppressed && suppression_scopes($3, $7) THEN 'suppressed'
         WHEN $7::integer IS NOT NULL AND NOT EXISTS (
             SELECT 1 FROM subscriptions s WHERE s.topic_id = $7 AND s.user_id = u.id) THEN $8::text
+        %[3]s
         ELSE '' END AS reason) v
-    WHERE %s
+    WHERE %[1]s
 ), written AS (
     INSERT INTO messages (id, run_id, user_id, seq, channel, state, reason, created_at, ended_at, updated_at)
     SELECT uuid_v7($2), $1, id, seq, $3, CASE WHEN reason = '' THEN 'pending' ELSE 'suppressed' END, reason,
@@ -297,9 +329,9 @@ WITH audience AS MATERIALIZED (
     SELECT id, 'suppress', reason, jsonb_build_array(jsonb_build_object('step', 'consent', 'result', 'failed', 'detail', reason)), $2
     FROM written WHERE state = 'suppressed'
 ), grouped AS (
-    INSERT INTO cohorts (run_id, number, seq_from, seq_to, next_seq, zones, region)
-    SELECT $1, row_number() OVER (ORDER BY min(seq)), min(seq), max(seq), min(seq), zones, region
-    FROM audience WHERE reason = '' GROUP BY zones, region
+    INSERT INTO cohorts (run_id, number, seq_from, seq_to, next_seq, zones, region, jurisdiction)
+    SELECT $1, row_number() OVER (ORDER BY min(seq)), min(seq), max(seq), min(seq), zones, region, law
+    FROM audience WHERE reason = '' GROUP BY zones, region, law
 )
 UPDATE campaign_runs SET frozen_at = $2, audience_size = (SELECT count(*) FROM audience) WHERE id = $1`
 
@@ -318,15 +350,23 @@ func (s *Store) Freeze(ctx context.Context, run ledger.Run, now time.Time) error
 		if source.CampaignRun.FinishedAt != nil { // cancelled before it began: a later run must not let it begin after all
 			return translate(s.q(ctx).RunFreezeNobody(ctx, dbsqlc.RunFreezeNobodyParams{ID: run.ID, Now: &now}), "run")
 		}
-		where, selection, err := audienceOf(source)
+		where, selection, err := s.audienceOf(ctx, source, now)
 		if err != nil {
+			return err
+		}
+		excluded, exclusion, err := s.excluded(ctx, source.ExcludeSegmentIds, now, 8+len(selection))
+		if err != nil {
+			return err
+		}
+		if err := s.planWithArguments(ctx); err != nil {
 			return err
 		}
 		args := append([]any{
 			run.ID, now, source.Channel, compliance.NoConsent, compliance.OptedOut, compliance.Stopped,
 			source.SubscriptionTopicID, compliance.NotSubscribed,
-		}, selection...)
-		if _, err := s.conn(ctx).Exec(ctx, fmt.Sprintf(freezeAudience, where), args...); err != nil {
+		}, append(selection, exclusion...)...)
+		args = append(args, s.law.Places())
+		if _, err := s.conn(ctx).Exec(ctx, fmt.Sprintf(freezeAudience, where, len(args), excluded), args...); err != nil {
 			return translate(err, "freeze of the audience")
 		}
 		c, err := s.q(ctx).CampaignLock(ctx, int32(run.CampaignID))
@@ -342,16 +382,40 @@ func (s *Store) Freeze(ctx context.Context, run ledger.Run, now time.Time) error
 
 // audienceOf returns the condition that selects the run's audience, and its arguments from $9 on: the segment's, or that of
 // a retry.
-func audienceOf(source dbsqlc.AudienceSourceRow) (where string, args []any, err error) {
+func (s *Store) audienceOf(ctx context.Context, source dbsqlc.AudienceSourceRow, now time.Time) (where string, args []any, err error) {
 	if r := source.CampaignRun; campaign.Kind(r.Kind) == campaign.ByRetry {
 		return retriedPeople, []any{r.CampaignID, r.RetryStates, r.RetryErrorCodes}, nil
 	}
-	expr, err := segment.Parse("segment", source.Definition)
+	return s.selection(ctx, source.Definition, now, 8)
+}
+
+// selection returns the condition on u that a definition stands for, and its arguments from $argOffset+1 on.
+func (s *Store) selection(ctx context.Context, definition json.RawMessage, now time.Time, argOffset int) (where string, args []any, err error) {
+	expr, err := segment.Parse("segment", definition)
 	if err != nil {
 		return "", nil, err
 	}
-	where, args = segment.Compile(expr, 8)
+	resolved, err := s.resolve(ctx, "segment", expr)
+	if err != nil {
+		return "", nil, err
+	}
+	where, args = segment.Compile(resolved, now, argOffset)
 	return where, args, nil
+}
+
+// excluded returns the branch of the freeze's CASE for whoever is in one of the segments, "" when there are none, and its
+// arguments from $argOffset+1 on.
+func (s *Store) excluded(ctx context.Context, segmentIDs []int32, now time.Time, argOffset int) (when string, args []any, err error) {
+	if len(segmentIDs) == 0 {
+		return "", nil, nil
+	}
+	resolved, err := s.resolve(ctx, "exclude_segment_ids", segment.AnyOf(toInt64(segmentIDs)))
+	if err != nil {
+		return "", nil, err
+	}
+	where, args := segment.Compile(resolved, now, argOffset)
+	args = append(args, compliance.Excluded)
+	return fmt.Sprintf("WHEN %s THEN $%d::text", where, argOffset+len(args)), args, nil
 }
 
 // RemainingCohorts lists the cohorts of the run that have messages in no batch yet.
@@ -362,19 +426,21 @@ func (s *Store) RemainingCohorts(ctx context.Context, runID int64) ([]ledger.Coh
 	}
 	cohorts := make([]ledger.Cohort, len(rows))
 	for i, r := range rows {
-		cohorts[i] = ledger.Cohort{Number: int(r.Number), NextSeq: int(r.NextSeq), LastSeq: int(r.SeqTo), Zones: r.Zones, WaitsUntil: r.WaitsUntil}
+		cohorts[i] = ledger.Cohort{Number: int(r.Number), NextSeq: int(r.NextSeq), LastSeq: int(r.SeqTo), Zones: r.Zones, Law: s.law.Of(r.Jurisdiction), WaitsUntil: r.WaitsUntil}
 	}
 	return cohorts, nil
 }
 
-// HoldCohort notes on the messages of a cohort that no batch holds yet that they wait for its quiet hours to end.
-func (s *Store) HoldCohort(ctx context.Context, runID int64, c ledger.Cohort, until time.Time, steps []compliance.Finding, now time.Time) error {
+// HoldCohort notes on the messages of a cohort that no batch holds yet what they wait for, and until when.
+func (s *Store) HoldCohort(
+	ctx context.Context, runID int64, c ledger.Cohort, reason compliance.Reason, until time.Time, steps []compliance.Finding, now time.Time,
+) error {
 	raw, err := json.Marshal(steps)
 	if err != nil {
 		return fmt.Errorf("steps: %w", err)
 	}
 	return translate(s.q(ctx).CohortHold(ctx, dbsqlc.CohortHoldParams{
-		RunID: runID, Number: int32(c.Number), Until: &until, Reason: string(compliance.InQuietHours), Steps: raw, Now: now,
+		RunID: runID, Number: int32(c.Number), Until: &until, Reason: string(reason), Steps: raw, Now: now,
 	}), "waiting cohort")
 }
 
@@ -512,31 +578,44 @@ func (s *Store) Audience(ctx context.Context, campaignID int64, now time.Time) (
 	if source.Trigger != string(campaign.ByOperator) {
 		return nil, nil // nobody is known before it happens
 	}
-	expr, err := segment.Parse("segment", source.Definition)
+	where, args, err := s.selection(ctx, source.Definition, now, 4)
 	if err != nil {
 		return nil, err
 	}
-	where, args := segment.Compile(expr, 1)
+	excluded, exclusion, err := s.excluded(ctx, source.ExcludeSegmentIds, now, 4+len(args))
+	if err != nil {
+		return nil, err
+	}
 	rows, err := s.conn(ctx).Query(ctx, `
-		SELECT u.id, u.attributes, u.consent_state, u.zones, $1::integer IS NULL OR EXISTS (
-		    SELECT 1 FROM subscriptions s WHERE s.topic_id = $1 AND s.user_id = u.id)
-		FROM users u WHERE `+where, append([]any{source.SubscriptionTopicID}, args...)...)
+		SELECT u.id, u.attributes, u.consent_state, u.zones, u.suppressed && suppression_scopes($2, $1), u.region, u.last_inbound_at, $1::integer IS NULL OR EXISTS (
+		    SELECT 1 FROM subscriptions s WHERE s.topic_id = $1 AND s.user_id = u.id),
+		    u.jurisdiction, CASE WHEN $3 THEN capped_until(u.id, $4, '00000000-0000-0000-0000-000000000000') END,
+		    CASE WHEN false THEN '' `+excluded+` ELSE '' END <> ''
+		FROM users u WHERE `+where, append(append([]any{source.SubscriptionTopicID, source.Channel, source.Capped, campaignID}, args...), exclusion...)...)
 	if err != nil {
 		return nil, translate(err, "audience")
 	}
 	d := ledger.Delivery{
-		Quiet: quietHours(source.QuietStart, source.QuietEnd), Timezone: source.Timezone,
-		Channel: message.Channel(source.Channel), Content: source.Content,
+		Quiet: quietHours(source.QuietStart, source.QuietEnd), Timezone: source.Timezone, Priority: campaign.Priority(source.Priority),
+		Channel: message.Channel(source.Channel), Content: source.Content, WindowPolicy: campaign.WindowPolicy(source.WindowPolicy),
+		Category: render.Category(source.Category), CollapseWhitespace: source.CollapseWhitespace,
+	}
+	if d.Variants, err = toVariants(source.Variants); err != nil {
+		rows.Close()
+		return nil, err
 	}
 	counts := map[campaign.VerdictCount]int{}
 	var attributes json.RawMessage
 	var subscribed bool
-	_, err = pgx.ForEachRow(rows, []any{&d.UserID, &attributes, &d.Consent, &d.Zones, &subscribed}, func() error {
+	var jurisdiction string
+	var cappedUntil *time.Time
+	_, err = pgx.ForEachRow(rows, []any{&d.UserID, &attributes, &d.Consent, &d.Zones, &d.Suppressed, &d.Region, &d.LastInboundAt, &subscribed, &jurisdiction, &cappedUntil, &d.Excluded}, func() error {
 		d.Attributes = nil
 		if err := json.Unmarshal(attributes, &d.Attributes); err != nil {
 			return fmt.Errorf("attributes of a user: %w", err)
 		}
-		d.Subscribed = &subscribed
+		d.Subscribed, d.Law = &subscribed, s.law.Of(jurisdiction)
+		d.Limits = compliance.Limits{Capped: source.Capped, CappedUntil: deref(cappedUntil)}
 		verdict, _ := d.Check(now)
 		counts[campaign.VerdictCount{Action: string(verdict.Action), Reason: string(verdict.Reason)}]++
 		return nil

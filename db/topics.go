@@ -153,7 +153,7 @@ func (s *Store) subscribe(
 		}
 	}
 	if err := s.q(ctx).SubscriptionEventInsert(ctx, dbsqlc.SubscriptionEventInsertParams{
-		TopicID: int32(topicID), UserID: userID, Subscribed: subscribed, Source: sourceNames[change.Source], Evidence: change.Evidence,
+		TopicID: int32(topicID), UserID: userID, Subscribed: subscribed, Source: string(change.Source), Evidence: change.Evidence,
 		Actor: actor, Now: now,
 	}); err != nil {
 		return false, translate(err, "subscription event")
@@ -184,20 +184,10 @@ func (s *Store) subscriptions(ctx context.Context, userID int64, topicID *int64)
 	for i, r := range rows {
 		found[i] = user.Subscription{
 			Topic:      user.Topic{ID: int64(r.TopicID), Keyword: deref(r.Keyword), Name: r.Name},
-			Subscribed: r.Subscribed, Source: sourceNamed(r.Source), Evidence: r.Evidence, Actor: r.Actor, ChangedAt: r.CreatedAt,
+			Subscribed: r.Subscribed, Source: user.Source(r.Source), Evidence: r.Evidence, Actor: r.Actor, ChangedAt: r.CreatedAt,
 		}
 	}
 	return found, nil
-}
-
-// sourceNamed is the source that the tables of events call so.
-func sourceNamed(name string) user.Source {
-	for source, known := range sourceNames {
-		if known == name {
-			return source
-		}
-	}
-	return user.Source(name)
 }
 
 func topicSubject(id int64) string { return fmt.Sprintf("topic/%d", id) }

@@ -80,7 +80,7 @@ func TestSubscriptions(t *testing.T) {
 	const number = "+94770000001"
 	b.user(t, number, "LK", `{}`, "OPT_IN")
 	news, offers := b.topic(t, "news", "News"), b.topic(t, "offers", "Offers")
-	form := user.Change{Source: user.SourceEdit, Evidence: "sign-up form"}
+	form := user.Change{Source: user.SourceAPI, Evidence: "sign-up form"}
 	set := func(topic user.Topic, subscribed bool, change user.Change, at time.Time) user.Subscription {
 		t.Helper()
 		said, err := b.SetSubscription(ctx, number, topic.ID, subscribed, change, "key:1", at)
@@ -90,7 +90,7 @@ func TestSubscriptions(t *testing.T) {
 	}
 	said := set(news, true, form, noon)
 	require.Equal(t, "News", said.Topic.Name)
-	require.Equal(t, user.SourceEdit, said.Source)
+	require.Equal(t, user.SourceAPI, said.Source)
 	again := set(news, true, form, noon.Add(time.Hour))
 	require.Equal(t, said, again, "the same again changes nothing")
 	set(news, true, user.Change{Source: user.SourceOperator, Evidence: "ticket 7"}, noon.Add(time.Hour)) // other evidence is news

@@ -57,6 +57,7 @@ func typeOf(h *historypb.History) string {
 // code is each workflow's name in histories, and what carries it out.
 var code = map[string]any{
 	"Campaign": workflows.Campaign, "Batch": workflows.Batch, "Recipient": workflows.Recipient, "Import": workflows.Import,
+	"Approval": workflows.Approval, "TemplateSync": workflows.TemplateSync,
 }
 
 // TestReplay has today's workflows go through what earlier ones did: whoever changes their order breaks the workflows
@@ -82,6 +83,7 @@ func TestReplayNoticesChanges(t *testing.T) {
 	t.Parallel()
 	other := map[string]any{
 		"Campaign": workflows.Recipient, "Batch": workflows.Import, "Recipient": workflows.Campaign, "Import": workflows.Batch,
+		"Approval": workflows.Import, "TemplateSync": workflows.Batch,
 	}
 	for name, history := range histories(t) {
 		replayer := sdkworker.NewWorkflowReplayer()
@@ -96,7 +98,7 @@ func TestHistoriesHoldNoPersonalData(t *testing.T) {
 	t.Parallel()
 	for name, history := range histories(t) {
 		text := prototext.Format(history)
-		require.Regexp(t, `campaign_id|import_id`, text, "inputs can be read")
+		require.Regexp(t, `campaign_id|import_id|template_id|TemplateSync`, text, "inputs can be read")
 		require.NotRegexp(t, `\+[1-9][0-9]{6,14}`, text, name)
 		require.NotContains(t, text, "9477100", name) // begins the numbers of the recorded campaigns
 		require.NotContains(t, text, "greeting", name)

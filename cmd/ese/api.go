@@ -28,11 +28,17 @@ func runAPI(ctx context.Context, getenv func(string) string) error {
 		return err
 	}
 	log := newLogger(cfg.LogLevel, "api")
-	store, err := openStore(ctx, cfg.DatabaseURL, db.StatementTimeout(statementTimeout))
+	store, err := openStore(ctx, cfg.DatabaseURL, db.StatementTimeout(statementTimeout), db.SuppressionKeys(cfg.SuppressionKeys))
 	if err != nil {
 		return err
 	}
 	defer store.Close()
+	if err := store.CheckSuppressionKeys(ctx); err != nil {
+		return err
+	}
+	if err := obeyLaw(store, cfg.LegalWindowsFile); err != nil {
+		return err
+	}
 	if err := ensureSenders(ctx, store, cfg); err != nil {
 		return err
 	}
@@ -51,6 +57,7 @@ func runAPI(ctx context.Context, getenv func(string) string) error {
 		},
 		TemporalUIURL: cfg.TemporalUIURL, Namespace: namespace, PublicURL: cfg.PublicURL,
 		LocalAuth: cfg.LocalAuth, ListenAddr: cfg.ListenAddr, MaxUploadBytes: cfg.MaxUploadBytes, Version: version,
+		RequireOptOut: cfg.RequireOptOut,
 		DefaultRegion: cfg.DefaultRegion, AccountSID: cfg.Twilio.AccountSID,
 		TwilioTokens: append([]string{cfg.Twilio.AuthToken}, cfg.Twilio.NextAuthTokens...),
 		ErrorMeaning: func(code int) string { return twilio.PolicyOf(code).Meaning },

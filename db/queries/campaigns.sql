@@ -1,10 +1,10 @@
 -- name: CampaignInsert :one
 INSERT INTO campaigns (topic, template_id, segment_id, segment_query, rate_limit_per_second, priority,
-    failure_threshold_percent, canary_percent, quiet_start, quiet_end, timezone, schedule_time, subscription_topic_id,
-    trigger, trigger_name, created_at, updated_at)
+    failure_threshold_percent, canary_percent, frequency_cap_count, frequency_cap_days, quiet_start, quiet_end, timezone, schedule_time, window_policy, exclude_segment_ids,
+    subscription_topic_id, trigger, trigger_name, created_at, updated_at)
 VALUES (@topic, @template_id, sqlc.narg(segment_id), sqlc.narg(segment_query), @rate_limit_per_second, @priority,
-    @failure_threshold_percent, @canary_percent, sqlc.narg(quiet_start), sqlc.narg(quiet_end), @timezone, sqlc.narg(schedule_time),
-    sqlc.narg(subscription_topic_id), @trigger, @trigger_name, @now, @now)
+    @failure_threshold_percent, @canary_percent, sqlc.narg(frequency_cap_count), sqlc.narg(frequency_cap_days), sqlc.narg(quiet_start), sqlc.narg(quiet_end), @timezone,
+    sqlc.narg(schedule_time), @window_policy, @exclude_segment_ids, sqlc.narg(subscription_topic_id), @trigger, @trigger_name, @now, @now)
 RETURNING id;
 
 -- name: CampaignReferences :one
@@ -35,9 +35,9 @@ SELECT * FROM campaigns WHERE id = @id FOR UPDATE;
 -- name: CampaignUpdate :exec
 UPDATE campaigns SET topic = @topic, template_id = @template_id, segment_id = sqlc.narg(segment_id), segment_query = sqlc.narg(segment_query),
     rate_limit_per_second = @rate_limit_per_second, priority = @priority, failure_threshold_percent = @failure_threshold_percent,
-    canary_percent = @canary_percent, quiet_start = sqlc.narg(quiet_start), quiet_end = sqlc.narg(quiet_end), timezone = @timezone,
-    schedule_time = sqlc.narg(schedule_time), subscription_topic_id = sqlc.narg(subscription_topic_id),
-    trigger = @trigger, trigger_name = @trigger_name, updated_at = @now
+    canary_percent = @canary_percent, frequency_cap_count = sqlc.narg(frequency_cap_count), frequency_cap_days = sqlc.narg(frequency_cap_days), quiet_start = sqlc.narg(quiet_start), quiet_end = sqlc.narg(quiet_end), timezone = @timezone,
+    schedule_time = sqlc.narg(schedule_time), window_policy = @window_policy, exclude_segment_ids = @exclude_segment_ids,
+    subscription_topic_id = sqlc.narg(subscription_topic_id), trigger = @trigger, trigger_name = @trigger_name, updated_at = @now
 WHERE id = @id;
 
 -- name: CampaignDelete :exec

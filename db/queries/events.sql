@@ -41,6 +41,7 @@ WITH asked AS (
             WHEN u.consent_state = 'PENDING' THEN @no_consent::text
             WHEN u.consent_state = 'OPT_OUT' THEN @opted_out::text
             WHEN u.consent_state = 'STOP' THEN @stopped::text
+            WHEN u.suppressed && suppression_scopes(@channel, sqlc.narg(topic_id)::integer) THEN 'suppressed'
             WHEN sqlc.narg(topic_id)::integer IS NOT NULL AND NOT EXISTS (
                 SELECT 1 FROM subscriptions s WHERE s.topic_id = sqlc.narg(topic_id) AND s.user_id = u.id) THEN @not_subscribed::text
             ELSE '' END)::text AS reason
@@ -81,6 +82,18 @@ LEFT JOIN fresh f ON f.user_id = a.user_id AND f.dedupe_key = a.dedupe_key
 LEFT JOIN messages m ON m.user_id = a.user_id AND m.run_id = @run_id AND m.dedupe_key = a.dedupe_key
 WHERE w.id IS NOT NULL OR m.id IS NOT NULL
 ORDER BY a.place;
+
+-- name: RunRespace :exec
+-- Brings the starts that are still to come of an event run's recipients as near, or as far apart, as factor says.
+WITH r AS (
+    UPDATE campaign_runs SET next_start_at = sqlc.arg(now)::timestamptz + (next_start_at - @now) * sqlc.arg(factor)::float8
+    WHERE campaign_runs.id = @run_id AND next_start_at > @now
+), m AS (
+    UPDATE messages SET waits_until = sqlc.arg(now)::timestamptz + (waits_until - @now) * sqlc.arg(factor)::float8
+    WHERE messages.run_id = @run_id AND state = 'pending' AND reason = @rate_limit AND waits_until > @now
+)
+UPDATE outbox SET next_attempt_at = sqlc.arg(now)::timestamptz + (next_attempt_at - @now) * sqlc.arg(factor)::float8
+WHERE kind = 'recipient.start' AND (payload->>'run_id')::bigint = sqlc.arg(run_id)::bigint AND next_attempt_at > @now;
 
 -- name: TriggeredRuns :many
 -- The open runs of campaigns that such a thing triggers, in the order in which they are to be locked; names narrows events

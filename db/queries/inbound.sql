@@ -23,11 +23,17 @@ ORDER BY (phone_number = @phone_number) DESC LIMIT 1 FOR UPDATE;
 
 -- name: InboundSenderInsert :exec
 -- Somebody who wrote first: known, but not yet asked whether they may be written to.
-INSERT INTO users (phone_number, consent_state, region, zones, zone_source, last_inbound_at, created_at, updated_at)
-VALUES (@phone_number, 'PENDING', @region, @zones, @zone_source, @now::timestamptz, @now::timestamptz, @now::timestamptz)
-ON CONFLICT (phone_number) DO NOTHING;
+WITH u AS (
+    INSERT INTO users (phone_number, consent_state, region, zones, zone_source, last_inbound_at, created_at, updated_at)
+    VALUES (@phone_number, 'PENDING', @region, @zones, @zone_source, @now::timestamptz, @now::timestamptz, @now::timestamptz)
+    ON CONFLICT (phone_number) DO NOTHING RETURNING id
+)
+INSERT INTO consent_events (user_id, state, source, evidence, actor, created_at)
+SELECT u.id, 'PENDING', @source, @evidence, @actor, @now::timestamptz FROM u;
 
 -- name: InboundChangedSender :one
 -- Whether a message, named by its SID, changed its sender's consent or a subscription.
-SELECT (EXISTS (SELECT 1 FROM consent_events c WHERE c.user_id = @user_id AND c.source = 'keyword' AND c.evidence = @evidence)
-    OR EXISTS (SELECT 1 FROM subscription_events e WHERE e.user_id = @user_id AND e.source = 'keyword' AND e.evidence = @evidence))::boolean AS changed;
+SELECT (EXISTS (SELECT 1 FROM consent_events c
+        WHERE c.user_id = @user_id AND c.source IN ('keyword', 'button') AND c.evidence = @evidence AND c.state <> 'PENDING')
+    OR EXISTS (SELECT 1 FROM subscription_events e
+        WHERE e.user_id = @user_id AND e.source IN ('keyword', 'button') AND e.evidence = @evidence))::boolean AS changed;

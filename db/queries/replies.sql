@@ -32,12 +32,16 @@ WITH t AS (
     ON CONFLICT (name) DO UPDATE SET name = excluded.name
     RETURNING id, version
 ), v AS (
-    INSERT INTO template_versions (template_id, version, content, variables, created_at)
-    SELECT t.id, t.version, '{text}', '{text}', @now FROM t ON CONFLICT DO NOTHING
+    INSERT INTO template_versions (template_id, version, content, variables, category, created_at)
+    SELECT t.id, t.version, '{text}', '{text}', 'utility', @now FROM t ON CONFLICT DO NOTHING
+), tv AS (  -- free text, within 24 hours of what it answers: there is nothing to approve
+    INSERT INTO template_variants (template_id, version, position, locale, content, variables, mapping, approval)
+    SELECT t.id, t.version, 0, 'en', '{text}', '{text}', '{"1": "text"}', 'not_needed' FROM t ON CONFLICT DO NOTHING
 ), c AS (
     INSERT INTO campaigns (topic, template_id, reply_sender_id, status, rate_limit_per_second, priority, failure_threshold_percent,
-        trigger, trigger_name, created_at, updated_at)
-    SELECT 'Automatic replies', t.id, @sender_id::integer, 'RUNNING', @rate_limit_per_second, 'transactional', 0, 'event', @trigger_name, @now, @now FROM t
+        window_policy, trigger, trigger_name, created_at, updated_at)
+    SELECT 'Automatic replies', t.id, @sender_id::integer, 'RUNNING', @rate_limit_per_second, 'transactional', 0,
+        'suppress', 'event', @trigger_name, @now, @now FROM t
     ON CONFLICT (reply_sender_id) DO NOTHING
     RETURNING id, template_id
 )

@@ -64,8 +64,12 @@ func TestEvents(t *testing.T) {
 	const n, size = 240, 20
 	persons := w.people("+9477", "Parcelville", n)
 	c := w.live("Parcelville", "event", "order.shipped", nil)
+	restarted := make(chan error, 1)
 	kills := map[int]func(){
-		60: func() { require.NoError(t, w.Kill(stack.API)) },
+		60: func() { // the next event meets nobody until the API is back
+			require.NoError(t, w.Kill(stack.API))
+			go func() { restarted <- w.Start(t.Context(), stack.API) }()
+		},
 		120: func() {
 			require.NoError(t, w.Kill(stack.Worker))
 			require.NoError(t, w.Start(t.Context(), stack.Worker))
@@ -85,19 +89,16 @@ func TestEvents(t *testing.T) {
 				"variables": object{"name": fmt.Sprint("order ", first+i)},
 			}
 		}
-		restart := make(chan error, 1)
 		if kill := kills[first]; kill != nil {
 			w.until("some of the messages to be sent", func() bool { return w.accepted() > first/4 })
-			if kill(); first == 60 { // the next event meets nobody until the API is back
-				go func() { restart <- w.Start(t.Context(), stack.API) }()
-				defer func() { require.NoError(t, <-restart) }()
-			}
+			kill()
 		}
 		for range 2 {
 			answer := w.tell(events)
 			accepted, duplicates = accepted+answer["accepted"].(float64), duplicates+answer["duplicates"].(float64)
 		}
 	}
+	require.NoError(t, <-restarted)
 	require.EqualValues(t, 2*n, accepted+duplicates)
 	require.LessOrEqual(t, accepted, float64(n), "an answer may be lost, an event not")
 	require.Equal(t, "RUNNING", w.status(c), "it is live until somebody ends it")
@@ -120,7 +121,8 @@ func TestEvents(t *testing.T) {
 	require.Equal(t, http.StatusNotFound, status, "%s", raw)
 }
 
-// A keyword is answered by its campaign, and somebody new by theirs; who said STOP gets neither.
+// A keyword is answered by its campaign, and somebody new by theirs; who said STOP gets neither. A draft's test goes to
+// whom it names and leaves the draft alone.
 func TestKeywordAndNewcomers(t *testing.T) {
 	w := newWorld(t, nil)
 	word := w.live("Wordville", "keyword", "Summer sale", nil)
@@ -147,4 +149,17 @@ func TestKeywordAndNewcomers(t *testing.T) {
 		w.api("POST", fmt.Sprintf("/api/v1/campaigns/%d/complete", c), nil)
 		w.until("the campaign to be completed", func() bool { return w.status(c) == "COMPLETED" })
 	}
+
+	w.sim("POST", "/sim/reset", nil, nil)
+	draft := w.campaign("Testville", nil)
+	tested := w.api("POST", fmt.Sprintf("/api/v1/campaigns/%d/test", draft), object{
+		"phone_numbers": []string{persons[0].number, persons[2].number, persons[3].number}, "variables": object{"city": "Tryville"},
+	})
+	require.EqualValues(t, 1, tested["run_number"])
+	w.until("the test to be settled", func() bool {
+		return w.count(`SELECT count(*) FROM campaign_runs WHERE kind = 'test' AND settled_at IS NOT NULL`) == 1
+	})
+	w.judge([]person{persons[0], persons[3]})
+	require.Equal(t, "DRAFT", w.status(draft))
+	require.Nil(t, w.summary(draft)["run_number"])
 }

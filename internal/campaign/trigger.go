@@ -24,6 +24,20 @@ func Triggers() []Trigger { return []Trigger{ByOperator, OnEvent, OnKeyword, OnU
 // PerPerson reports whether messages are started for one person at a time. Such a campaign has no audience of its own.
 func (t Trigger) PerPerson() bool { return t != ByOperator && t != "" }
 
+// Describe says in words to whom a message is started, and when.
+func (t Trigger) Describe(name string) string {
+	switch t {
+	case OnEvent:
+		return "whom an event " + name + " names"
+	case OnKeyword:
+		return "whoever writes “" + name + "”"
+	case OnUserCreated:
+		return "everybody who is added as a user"
+	default:
+		return "the whole audience, when somebody triggers it"
+	}
+}
+
 // RunKind is the kind of run that such a campaign is carried out by.
 func (t Trigger) RunKind() Kind {
 	if t.PerPerson() {

@@ -7,7 +7,7 @@ import (
 )
 
 // Reply says that a message answers one that the person wrote. It needs no consent, for they have just written, and heeds no
-// quiet hours, for they are awake. It is sent soon or not at all.
+// hours, for they are awake. It is sent soon or not at all, and as free text. A suppression of their number holds.
 type Reply struct {
 	Stop    bool      // it confirms a STOP: the one message that goes to somebody who said so
 	AskedAt time.Time // when the person wrote
@@ -47,6 +47,8 @@ func (r Reply) evaluate(in Input) Verdict {
 		return suppress(StepConsent, Stopped, string(Stopped))
 	case !r.Answers(in.Consent):
 		return suppress(StepConsent, ReplyOutdated, "the STOP that it confirms is over")
+	case in.Suppressed:
+		return suppress(StepConsent, Suppressed, string(Suppressed))
 	case !in.Now.Before(r.closes()):
 		return suppress(StepConsent, ReplyTooLate, "what it answers was written too long ago")
 	}

@@ -10,9 +10,11 @@ import (
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
+	"github.com/event-stream-engine/ese/internal/campaign"
 	"github.com/event-stream-engine/ese/internal/compliance"
 	"github.com/event-stream-engine/ese/internal/ledger"
 	"github.com/event-stream-engine/ese/internal/message"
+	"github.com/event-stream-engine/ese/internal/render"
 	"github.com/event-stream-engine/ese/internal/user"
 )
 
@@ -330,9 +332,35 @@ func TestStates(t *testing.T) {
 func TestCheck(t *testing.T) {
 	t.Parallel()
 	d := ledger.Delivery{Content: "Hi {first_name}", Attributes: user.Attributes{"first_name": "Ann"}, Consent: user.OptIn, Channel: message.WhatsApp, Timezone: "UTC"}
+	verdict, _ := d.Check(now)
+	require.Equal(t, compliance.AwaitsApproval, verdict.Reason, "no text of which nothing is known is approved")
+	d.Variants = []render.Variant{{Locale: "en", Content: "Hi {first_name}", Mapping: map[string]string{"1": "first_name"}, Approval: render.Approved}}
 	verdict, body := d.Check(now)
+	require.True(t, verdict.Template)
+	require.JSONEq(t, `{"1": "Ann"}`, d.ContentVariables(d.Variant()))
 	require.Equal(t, compliance.Proceed, verdict.Action)
 	require.Equal(t, "Hi Ann", body)
+
+	french := d
+	french.Attributes = user.Attributes{"first_name": "Ann", "language": "fr"}
+	french.Variants = append(french.Variants, render.Variant{Locale: "fr", Content: "Salut {first_name}", Approval: render.Submitted})
+	verdict, body = french.Check(now)
+	require.Equal(t, []any{compliance.AwaitsApproval, "Salut Ann"}, []any{verdict.Reason, body}, "each language is approved by itself")
+
+	// The provider took free text for being too late, whatever our own clock says.
+	seen := now.Add(-time.Hour)
+	late := d
+	late.WindowPolicy, late.LastInboundAt = campaign.ByFreeText, &seen
+	verdict, _ = late.Check(now)
+	require.False(t, verdict.Template)
+	late.ErrorCode = 63016
+	verdict, _ = late.Check(now)
+	require.True(t, verdict.Template)
+
+	sms := d
+	sms.Channel, sms.Variants = message.SMS, nil
+	verdict, _ = sms.Check(now)
+	require.Equal(t, []any{compliance.Proceed, false}, []any{verdict.Action, verdict.Template}, "an SMS needs nobody's approval")
 
 	erased := d
 	erased.Consent, erased.Attributes = "", nil
@@ -345,7 +373,7 @@ func TestCheck(t *testing.T) {
 	require.Equal(t, compliance.MissingVariable, verdict.Reason)
 
 	unreadable := d
-	unreadable.Content = "Hi {"
+	unreadable.Variants = []render.Variant{{Content: "Hi {", Approval: render.Approved}}
 	verdict, body = unreadable.Check(now)
 	require.Equal(t, compliance.EmptyBody, verdict.Reason)
 	require.Empty(t, body)

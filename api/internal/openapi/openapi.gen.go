@@ -164,6 +164,39 @@ func (e CheckStatus) Valid() bool {
 	}
 }
 
+// Defines values for ConsentEventSource.
+const (
+	ConsentEventSourceAPI      ConsentEventSource = "api"
+	ConsentEventSourceButton   ConsentEventSource = "button"
+	ConsentEventSourceCarrier  ConsentEventSource = "carrier"
+	ConsentEventSourceImport   ConsentEventSource = "import"
+	ConsentEventSourceKeyword  ConsentEventSource = "keyword"
+	ConsentEventSourceOperator ConsentEventSource = "operator"
+	ConsentEventSourceUnknown  ConsentEventSource = "unknown"
+)
+
+// Valid indicates whether the value is a known member of the ConsentEventSource enum.
+func (e ConsentEventSource) Valid() bool {
+	switch e {
+	case ConsentEventSourceAPI:
+		return true
+	case ConsentEventSourceButton:
+		return true
+	case ConsentEventSourceCarrier:
+		return true
+	case ConsentEventSourceImport:
+		return true
+	case ConsentEventSourceKeyword:
+		return true
+	case ConsentEventSourceOperator:
+		return true
+	case ConsentEventSourceUnknown:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ConsentSource.
 const (
 	ConsentSourceAPI      ConsentSource = "api"
@@ -218,6 +251,45 @@ func (e DecidedOutcome) Valid() bool {
 	case DecidedOutcomeNotSent:
 		return true
 	case DecidedOutcomeSent:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ErasureStatus.
+const (
+	ErasureStatusCOMPLETED ErasureStatus = "COMPLETED"
+	ErasureStatusRUNNING   ErasureStatus = "RUNNING"
+)
+
+// Valid indicates whether the value is a known member of the ErasureStatus enum.
+func (e ErasureStatus) Valid() bool {
+	switch e {
+	case ErasureStatusCOMPLETED:
+		return true
+	case ErasureStatusRUNNING:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ImportPolicy.
+const (
+	ImportPolicyPolicyAdd     ImportPolicy = "add"
+	ImportPolicyPolicyReplace ImportPolicy = "replace"
+	ImportPolicyPolicyUpdate  ImportPolicy = "update"
+)
+
+// Valid indicates whether the value is a known member of the ImportPolicy enum.
+func (e ImportPolicy) Valid() bool {
+	switch e {
+	case ImportPolicyPolicyAdd:
+		return true
+	case ImportPolicyPolicyReplace:
+		return true
+	case ImportPolicyPolicyUpdate:
 		return true
 	default:
 		return false
@@ -422,9 +494,28 @@ func (e RunKind) Valid() bool {
 	}
 }
 
+// Defines values for SegmentKind.
+const (
+	SegmentKindDynamic SegmentKind = "dynamic"
+	SegmentKindStatic  SegmentKind = "static"
+)
+
+// Valid indicates whether the value is a known member of the SegmentKind enum.
+func (e SegmentKind) Valid() bool {
+	switch e {
+	case SegmentKindDynamic:
+		return true
+	case SegmentKindStatic:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for SubscriptionSource.
 const (
 	SubscriptionSourceAPI      SubscriptionSource = "api"
+	SubscriptionSourceButton   SubscriptionSource = "button"
 	SubscriptionSourceKeyword  SubscriptionSource = "keyword"
 	SubscriptionSourceOperator SubscriptionSource = "operator"
 )
@@ -434,9 +525,149 @@ func (e SubscriptionSource) Valid() bool {
 	switch e {
 	case SubscriptionSourceAPI:
 		return true
+	case SubscriptionSourceButton:
+		return true
 	case SubscriptionSourceKeyword:
 		return true
 	case SubscriptionSourceOperator:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for SuppressionSource.
+const (
+	SuppressionSourceAPI     SuppressionSource = "api"
+	SuppressionSourceErasure SuppressionSource = "erasure"
+	SuppressionSourceImport  SuppressionSource = "import"
+)
+
+// Valid indicates whether the value is a known member of the SuppressionSource enum.
+func (e SuppressionSource) Valid() bool {
+	switch e {
+	case SuppressionSourceAPI:
+		return true
+	case SuppressionSourceErasure:
+		return true
+	case SuppressionSourceImport:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for SuppressionReason.
+const (
+	SuppressionReasonComplaint     SuppressionReason = "complaint"
+	SuppressionReasonDoNotContact  SuppressionReason = "do_not_contact"
+	SuppressionReasonErased        SuppressionReason = "erased"
+	SuppressionReasonInvalidNumber SuppressionReason = "invalid_number"
+	SuppressionReasonLegal         SuppressionReason = "legal"
+	SuppressionReasonOther         SuppressionReason = "other"
+)
+
+// Valid indicates whether the value is a known member of the SuppressionReason enum.
+func (e SuppressionReason) Valid() bool {
+	switch e {
+	case SuppressionReasonComplaint:
+		return true
+	case SuppressionReasonDoNotContact:
+		return true
+	case SuppressionReasonErased:
+		return true
+	case SuppressionReasonInvalidNumber:
+		return true
+	case SuppressionReasonLegal:
+		return true
+	case SuppressionReasonOther:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for SuppressionWriteReason.
+const (
+	SuppressionWriteReasonComplaint     SuppressionWriteReason = "complaint"
+	SuppressionWriteReasonDoNotContact  SuppressionWriteReason = "do_not_contact"
+	SuppressionWriteReasonInvalidNumber SuppressionWriteReason = "invalid_number"
+	SuppressionWriteReasonLegal         SuppressionWriteReason = "legal"
+	SuppressionWriteReasonOther         SuppressionWriteReason = "other"
+)
+
+// Valid indicates whether the value is a known member of the SuppressionWriteReason enum.
+func (e SuppressionWriteReason) Valid() bool {
+	switch e {
+	case SuppressionWriteReasonComplaint:
+		return true
+	case SuppressionWriteReasonDoNotContact:
+		return true
+	case SuppressionWriteReasonInvalidNumber:
+		return true
+	case SuppressionWriteReasonLegal:
+		return true
+	case SuppressionWriteReasonOther:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for TemplateApproval.
+const (
+	TemplateApprovalApproved    TemplateApproval = "approved"
+	TemplateApprovalDisabled    TemplateApproval = "disabled"
+	TemplateApprovalInvalid     TemplateApproval = "invalid"
+	TemplateApprovalNotNeeded   TemplateApproval = "not_needed"
+	TemplateApprovalPaused      TemplateApproval = "paused"
+	TemplateApprovalPending     TemplateApproval = "pending"
+	TemplateApprovalReceived    TemplateApproval = "received"
+	TemplateApprovalRejected    TemplateApproval = "rejected"
+	TemplateApprovalUnsubmitted TemplateApproval = "unsubmitted"
+)
+
+// Valid indicates whether the value is a known member of the TemplateApproval enum.
+func (e TemplateApproval) Valid() bool {
+	switch e {
+	case TemplateApprovalApproved:
+		return true
+	case TemplateApprovalDisabled:
+		return true
+	case TemplateApprovalInvalid:
+		return true
+	case TemplateApprovalNotNeeded:
+		return true
+	case TemplateApprovalPaused:
+		return true
+	case TemplateApprovalPending:
+		return true
+	case TemplateApprovalReceived:
+		return true
+	case TemplateApprovalRejected:
+		return true
+	case TemplateApprovalUnsubmitted:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for TemplateCategory.
+const (
+	TemplateCategoryAuthentication TemplateCategory = "authentication"
+	TemplateCategoryMarketing      TemplateCategory = "marketing"
+	TemplateCategoryUtility        TemplateCategory = "utility"
+)
+
+// Valid indicates whether the value is a known member of the TemplateCategory enum.
+func (e TemplateCategory) Valid() bool {
+	switch e {
+	case TemplateCategoryAuthentication:
+		return true
+	case TemplateCategoryMarketing:
+		return true
+	case TemplateCategoryUtility:
 		return true
 	default:
 		return false
@@ -485,22 +716,61 @@ func (e Verdict) Valid() bool {
 	}
 }
 
-// AccountLimits Example: {"messages_per_second":1000}
+// Defines values for WindowPolicy.
+const (
+	WindowPolicyByFreeText WindowPolicy = "free_text"
+	WindowPolicyByTemplate WindowPolicy = "template"
+	WindowPolicyInWindow   WindowPolicy = "suppress"
+)
+
+// Valid indicates whether the value is a known member of the WindowPolicy enum.
+func (e WindowPolicy) Valid() bool {
+	switch e {
+	case WindowPolicyByFreeText:
+		return true
+	case WindowPolicyByTemplate:
+		return true
+	case WindowPolicyInWindow:
+		return true
+	default:
+		return false
+	}
+}
+
+// AccountLimits Example: {"messages_per_second":1000,"pair_interval_seconds":6,"person_messages_per_day":1,"person_messages_per_week":4,"person_topic_messages_per_day":null,"person_topic_messages_per_week":null}
 type AccountLimits struct {
 	// MessagesPerSecond Over all senders together.
 	MessagesPerSecond int `json:"messages_per_second"`
+
+	// PairIntervalSeconds Least time between two messages to one person; 0 is none.
+	PairIntervalSeconds int `json:"pair_interval_seconds"`
+
+	// PersonMessagesPerDay Bulk messages that one person gets within 24 hours; null is any number.
+	PersonMessagesPerDay *int `json:"person_messages_per_day"`
+
+	// PersonMessagesPerWeek The same within seven days.
+	PersonMessagesPerWeek *int `json:"person_messages_per_week"`
+
+	// PersonTopicMessagesPerDay Bulk messages of one subscription topic that one person gets within 24 hours; null is any number.
+	PersonTopicMessagesPerDay *int `json:"person_topic_messages_per_day"`
+
+	// PersonTopicMessagesPerWeek The same within seven days.
+	PersonTopicMessagesPerWeek *int `json:"person_topic_messages_per_week"`
 }
 
-// AccountLimitsPatch Example: {"messages_per_second":500}
-type AccountLimitsPatch struct {
-	MessagesPerSecond int `json:"messages_per_second"`
-}
+// AccountLimitsPatch The limits to change. Kept as it came, because null and left out mean different things.
+//
+// Example: {"messages_per_second":500,"person_messages_per_week":4}
+type AccountLimitsPatch = json.RawMessage
 
 // Attempt defines model for Attempt.
 type Attempt struct {
 	// Carrier The best that was reported of it after acceptance.
 	Carrier *string `json:"carrier"`
-	Detail  *string `json:"detail"`
+
+	// ContentSID Of the provider's template that was sent; null for free text.
+	ContentSID *string `json:"content_sid"`
+	Detail     *string `json:"detail"`
 
 	// EndedAt When its outcome was known.
 	EndedAt *time.Time `json:"ended_at"`
@@ -540,7 +810,7 @@ type AttemptState string
 // Example: {"age":31,"city":"Colombo","name":"Arjuna Silva"}
 type Attributes = json.RawMessage
 
-// Campaign Example: {"audience_size":null,"built_in":false,"canary_percent":0,"channel":"whatsapp","completed_at":null,"created_at":"2026-11-21T22:38:59Z","failure_threshold_percent":20,"id":1,"priority":"bulk","quiet_hours_end":null,"quiet_hours_start":null,"rate_limit_per_second":1,"schedule_time":null,"segment_id":2,"segment_query":null,"started_at":null,"status":"DRAFT","status_reason":null,"subscription_topic_id":null,"template":{"channel":"whatsapp","id":1,"name":"Welcome Message","version":1},"template_id":1,"timezone":"UTC","topic":"API Demo Campaign","trigger":"manual","trigger_name":null,"updated_at":"2026-11-21T22:38:59Z"}
+// Campaign Example: {"audience_size":null,"built_in":false,"canary_percent":0,"channel":"whatsapp","completed_at":null,"created_at":"2026-11-21T22:38:59Z","exclude_segment_ids":[],"failure_threshold_percent":20,"frequency_cap":null,"id":1,"priority":"bulk","quiet_hours_end":null,"quiet_hours_start":null,"rate_limit_per_second":1,"schedule_time":null,"segment_id":2,"segment_query":null,"started_at":null,"status":"DRAFT","status_reason":null,"subscription_topic_id":null,"template":{"channel":"whatsapp","id":1,"name":"Welcome Message","version":1},"template_id":1,"timezone":"UTC","topic":"API Demo Campaign","trigger":"manual","trigger_name":null,"updated_at":"2026-11-21T22:38:59Z","window_policy":"template"}
 type Campaign struct {
 	// AudienceSize Recipients of the newest run; null before its audience is frozen.
 	AudienceSize *int64 `json:"audience_size"`
@@ -556,9 +826,15 @@ type Campaign struct {
 	CompletedAt *time.Time `json:"completed_at"`
 	CreatedAt   time.Time  `json:"created_at"`
 
+	// ExcludeSegmentIds Whoever is in one of these segments is recorded as `suppressed` with the reason `excluded`.
+	ExcludeSegmentIds []int64 `json:"exclude_segment_ids"`
+
 	// FailureThresholdPercent More failures than this among the last outcomes pause it; 0 never does.
-	FailureThresholdPercent int   `json:"failure_threshold_percent"`
-	ID                      int64 `json:"id"`
+	FailureThresholdPercent int `json:"failure_threshold_percent"`
+
+	// FrequencyCap Nobody who had so many bulk messages gets one of this campaign; null is no cap.
+	FrequencyCap *FrequencyCap `json:"frequency_cap"`
+	ID           int64         `json:"id"`
 
 	// Priority Whose messages go first where campaigns share a sender: `transactional` before `bulk`. `bulk` when left out.
 	Priority CampaignPriority `json:"priority"`
@@ -600,6 +876,11 @@ type Campaign struct {
 	// TriggerName The event's name or the keyword.
 	TriggerName *string   `json:"trigger_name"`
 	UpdatedAt   time.Time `json:"updated_at"`
+
+	// WindowPolicy WhatsApp lets free text reach only those who wrote within 24 hours. `template`, the default, sends everybody the approved
+	// template; `free_text` sends free text within the 24 hours and the approved template otherwise; `suppress` sends free
+	// text within them and nothing otherwise (`outside_window`). SMS is not concerned.
+	WindowPolicy WindowPolicy `json:"window_policy"`
 }
 
 // CampaignList defines model for CampaignList.
@@ -669,8 +950,14 @@ type CampaignSummary struct {
 	GeographicDistribution []PlaceCount `json:"geographic_distribution"`
 
 	// LastUpdated When these figures were counted.
-	LastUpdated       time.Time `json:"last_updated"`
-	MessagesCancelled int64     `json:"messages_cancelled"`
+	LastUpdated time.Time `json:"last_updated"`
+
+	// LegalWindowDeferred Recipients who waited for that at any time.
+	LegalWindowDeferred int64 `json:"legal_window_deferred"`
+
+	// LegalWindowWaiting Recipients who wait for the hours that the law of their place allows.
+	LegalWindowWaiting int64 `json:"legal_window_waiting"`
+	MessagesCancelled  int64 `json:"messages_cancelled"`
 
 	// MessagesDelivered `delivered` or `read`.
 	MessagesDelivered int64 `json:"messages_delivered"`
@@ -802,8 +1089,16 @@ type CampaignWrite struct {
 	// CanaryPercent Sends to this share of the audience first and awaits their receipts before it goes on; 0 sends to all alike.
 	CanaryPercent *int `json:"canary_percent,omitempty"`
 
+	// ExcludeSegmentIds Segments whose people are not sent to: when the audience is frozen they are recorded as `suppressed` with the reason
+	// `excluded`, unless they may not be sent to anyway.
+	ExcludeSegmentIds *[]int64 `json:"exclude_segment_ids,omitempty"`
+
 	// FailureThresholdPercent More failures than this among the last outcomes pause the campaign by itself; 0 never does.
 	FailureThresholdPercent *int `json:"failure_threshold_percent,omitempty"`
+
+	// FrequencyCap Nobody who had so many bulk messages, of whatever campaign, gets one of this campaign: theirs is suppressed with the
+	// reason `frequency_cap`. It is counted when each message is about to be sent. Transactional campaigns have none.
+	FrequencyCap *FrequencyCap `json:"frequency_cap,omitempty"`
 
 	// Priority Whose messages go first where campaigns share a sender: `transactional` before `bulk`. `bulk` when left out.
 	Priority *CampaignPriority `json:"priority,omitempty"`
@@ -846,6 +1141,11 @@ type CampaignWrite struct {
 	//
 	// Example: order.shipped
 	TriggerName *string `json:"trigger_name,omitempty"`
+
+	// WindowPolicy WhatsApp lets free text reach only those who wrote within 24 hours. `template`, the default, sends everybody the approved
+	// template; `free_text` sends free text within the 24 hours and the approved template otherwise; `suppress` sends free
+	// text within them and nothing otherwise (`outside_window`). SMS is not concerned.
+	WindowPolicy *WindowPolicy `json:"window_policy,omitempty"`
 }
 
 // Channel defines model for Channel.
@@ -887,8 +1187,45 @@ type ComplianceStep struct {
 	// Result `passed`, `deferred` or `failed`.
 	Result string `json:"result"`
 
-	// Step Such as `consent`, `quiet_hours` or `content`.
+	// Step Such as `consent`, `quiet_hours`, `limits` or `content`.
 	Step string `json:"step"`
+}
+
+// ConsentEvent Example: {"actor":"user","caller_ip":null,"consent_state":"STOP","created_at":"2026-11-21T22:38:59Z","evidence":"SM0123456789abcdef0123456789abcdef","previous_state":"OPT_IN","source":"keyword","wording":"stop"}
+type ConsentEvent struct {
+	// Actor Who recorded it: a key, `local`, `user` for the person, `provider`.
+	Actor string `json:"actor"`
+
+	// CallerIP The address that the call to the API came from.
+	CallerIP *string `json:"caller_ip"`
+
+	// ConsentState Only `OPT_IN` may be sent to. `PENDING` is unknown, `OPT_OUT` was withdrawn, `STOP` was said by the person.
+	ConsentState ConsentState `json:"consent_state"`
+	CreatedAt    time.Time    `json:"created_at"`
+
+	// Evidence A message's SID, an import and its line, or the words of whoever recorded it.
+	Evidence *string `json:"evidence"`
+
+	// PreviousState The state before; null in the first event.
+	PreviousState *string `json:"previous_state"`
+
+	// Source How it was said: in a row of an `import`, over the `api`, with a `keyword` or a `button` by the person, as a decision by an
+	// `operator`, or by the `carrier`. `unknown` in what was recorded afterwards.
+	Source ConsentEventSource `json:"source"`
+
+	// Wording The text that the person was shown, or the keyword that they sent.
+	Wording *string `json:"wording"`
+}
+
+// ConsentEventSource How it was said: in a row of an `import`, over the `api`, with a `keyword` or a `button` by the person, as a decision by an
+// `operator`, or by the `carrier`. `unknown` in what was recorded afterwards.
+type ConsentEventSource string
+
+// ConsentHistory defines model for ConsentHistory.
+type ConsentHistory struct {
+	Events     []ConsentEvent `json:"events"`
+	NextCursor *string        `json:"next_cursor"`
+	Total      int64          `json:"total"`
 }
 
 // ConsentSource Who records it; `api` when left out.
@@ -897,7 +1234,7 @@ type ConsentSource string
 // ConsentState Only `OPT_IN` may be sent to. `PENDING` is unknown, `OPT_OUT` was withdrawn, `STOP` was said by the person.
 type ConsentState string
 
-// ConsentUpdate Example: {"consent_state":"OPT_IN","evidence":"Sign-up form, 2026-11-20","source":"api"}
+// ConsentUpdate Example: {"consent_state":"OPT_IN","evidence":"Sign-up form, 2026-11-20","source":"api","wording":"Yes, send me offers over WhatsApp."}
 type ConsentUpdate struct {
 	// ConsentState Only `OPT_IN` may be sent to. `PENDING` is unknown, `OPT_OUT` was withdrawn, `STOP` was said by the person.
 	ConsentState ConsentState `json:"consent_state"`
@@ -907,7 +1244,53 @@ type ConsentUpdate struct {
 
 	// Source Who records it; `api` when left out.
 	Source *ConsentSource `json:"source,omitempty"`
+
+	// Wording The text that the person was shown when they said so.
+	Wording *string `json:"wording,omitempty"`
 }
+
+// Content Example: {"approval":"approved","approval_reason":null,"body":"Hi {{1}}! Reply STOP to opt out.","category":"MARKETING","content_sid":"HX0123456789abcdef0123456789abcdef","locale":"en_US","name":"spring_offer","synced_at":"2026-11-21T22:38:59Z","template_id":null,"type":"twilio/text","variables":{"1":"Ann"}}
+type Content struct {
+	// Approval WhatsApp's word on a text. `not_needed` on another channel; `unsubmitted`, `received` and `pending` wait for the
+	// decision; `approved` may be sent at any time; `rejected`, `paused` and `disabled` may not. `invalid`: the content at
+	// Twilio is missing, was refused or says something else.
+	Approval       TemplateApproval `json:"approval"`
+	ApprovalReason *string          `json:"approval_reason"`
+
+	// Body The text with Twilio's placeholders; empty for a type without one.
+	Body string `json:"body"`
+
+	// Category WhatsApp's word; empty before it was submitted.
+	Category   string `json:"category"`
+	ContentSID string `json:"content_sid"`
+	Locale     string `json:"locale"`
+
+	// Name Its friendly name at Twilio.
+	Name     string    `json:"name"`
+	SyncedAt time.Time `json:"synced_at"`
+
+	// TemplateID Our template that is sent by it.
+	TemplateID *int64 `json:"template_id"`
+
+	// Type Such as twilio/text.
+	Type string `json:"type"`
+
+	// Variables Its placeholders with their samples.
+	Variables map[string]string `json:"variables"`
+}
+
+// ContentList defines model for ContentList.
+type ContentList struct {
+	Contents   []Content `json:"contents"`
+	NextCursor *string   `json:"next_cursor"`
+	Total      int64     `json:"total"`
+}
+
+// ContentSID Example: HX0123456789abcdef0123456789abcdef
+type ContentSID = string
+
+// ContentVariables Our variable for each placeholder of the content, such as `{"1": "name"}`; 1…n in order of appearance when left out.
+type ContentVariables map[string]string
 
 // Dashboard defines model for Dashboard.
 type Dashboard struct {
@@ -947,6 +1330,26 @@ type Dashboard struct {
 // DecidedOutcome What was found out: the provider has the message, or never had it.
 type DecidedOutcome string
 
+// Erasure defines model for Erasure.
+type Erasure struct {
+	CompletedAt *time.Time `json:"completed_at"`
+
+	// Copies Messages that the provider had, as far as is known.
+	Copies int64 `json:"copies"`
+
+	// CopiesRemoved Of these the ones that it has no more.
+	CopiesRemoved int64              `json:"copies_removed"`
+	ErasureID     openapi_types.UUID `json:"erasure_id"`
+	RequestedAt   time.Time          `json:"requested_at"`
+	RequestedBy   string             `json:"requested_by"`
+
+	// Status `COMPLETED`: the provider has nothing any more, and the number is not known here. It does not let go of messages that it is not done with.
+	Status ErasureStatus `json:"status"`
+}
+
+// ErasureStatus `COMPLETED`: the provider has nothing any more, and the number is not known here. It does not let go of messages that it is not done with.
+type ErasureStatus string
+
 // ErrorCodeCount Example: {"count":3,"error_code":63016,"error_message":"Free text outside the 24-hour window.","percentage":75}
 type ErrorCodeCount struct {
 	Count int64 `json:"count"`
@@ -981,6 +1384,15 @@ type FileInfo struct {
 	RecordsPreview int64 `json:"records_preview"`
 }
 
+// FrequencyCap Example: {"count":2,"days":7}
+type FrequencyCap struct {
+	// Count Messages that a person gets at most.
+	Count int `json:"count"`
+
+	// Days Within so many times 24 hours, counted back from the moment of sending.
+	Days int `json:"days"`
+}
+
 // Health Example: {"status":"healthy","version":"1.0.0"}
 type Health struct {
 	// Status Always "healthy".
@@ -995,6 +1407,9 @@ type Import struct {
 	CompletedAt *time.Time `json:"completed_at"`
 	CreatedAt   time.Time  `json:"created_at"`
 
+	// DryRun Counts say what would have been done; no user was written.
+	DryRun bool `json:"dry_run"`
+
 	// DuplicatesMerged Rows about someone already known, or named again in the file.
 	DuplicatesMerged int64 `json:"duplicates_merged"`
 
@@ -1005,10 +1420,20 @@ type Import struct {
 	Failed int64 `json:"failed"`
 
 	// Filename As uploaded; empty for a JSON body.
-	Filename string `json:"filename"`
+	Filename string       `json:"filename"`
+	Policy   ImportPolicy `json:"policy"`
 
-	// Processed Rows done; succeeded plus failed.
-	Processed int64        `json:"processed"`
+	// Processed Rows done; succeeded, failed and skipped ones.
+	Processed int64 `json:"processed"`
+
+	// RowsPerSecond On the average since it started; null before the first rows.
+	RowsPerSecond *float64 `json:"rows_per_second"`
+
+	// SecondsLeft At that rate; 0 when it is over, null before the first rows.
+	SecondsLeft *int64 `json:"seconds_left"`
+
+	// Skipped Rows about someone known, whom the policy `add` leaves alone.
+	Skipped   int64        `json:"skipped"`
 	StartedAt *time.Time   `json:"started_at"`
 	Status    ImportStatus `json:"status"`
 
@@ -1052,6 +1477,9 @@ type ImportErrorList struct {
 	NextCursor *string       `json:"next_cursor"`
 	Total      int64         `json:"total"`
 }
+
+// ImportPolicy defines model for ImportPolicy.
+type ImportPolicy string
 
 // ImportRecord One user to import, an object. Anything else is a refused row and does not harm the other rows.
 type ImportRecord = json.RawMessage
@@ -1468,25 +1896,40 @@ type RunProgress struct {
 	StatusReason *string `json:"status_reason"`
 }
 
-// Segment Example: {"created_at":"2026-11-21T22:38:59Z","definition_json":{"attribute":"city","operator":"equals","value":"Colombo"},"id":1,"name":"Colombo Area Users","updated_at":"2026-11-21T22:38:59Z"}
+// Segment Example: {"created_at":"2026-11-21T22:38:59Z","definition_json":{"attribute":"city","operator":"equals","value":"Colombo"},"id":1,"kind":"dynamic","name":"Colombo Area Users","updated_at":"2026-11-21T22:38:59Z"}
 type Segment struct {
 	CreatedAt time.Time `json:"created_at"`
 
 	// DefinitionJSON A condition `{attribute, operator, value}`; a group `{conditions, logic}` with logic `AND`, `OR` or `NOT`; or the
 	// shorthand `{"phone_verified": true}`, where every attribute must equal its value. Operators: `equals`, `not_equals`,
-	// `contains`, `in`, `exists`, `gt`, `gte`, `lt`, `lte`.
+	// `equals_ignore_case`, `contains`, `starts_with`, `in`, `not_in`, `has`, `exists`, `gt`, `gte`, `lt`, `lte`, `before`,
+	// `after`, `within_last`, `within_next`.
+	//
+	// What the engine knows by itself is asked by `{field, operator, value}` with the fields `consent_state`, `region`,
+	// `calling_code`, `phone_number`, `created_at`, `last_inbound_at` and `topics`; what became of a campaign by
+	// `{"campaign": 7, "operator": "was", "value": "read"}` (or `was_not`; `sent`, `delivered`, `read`, `replied`, `failed`);
+	// and who is in another segment by `{"operator": "in_segment", "value": 3}`. docs/segments.md has an example of each.
 	//
 	//
 	// Example: {"attribute":"city","operator":"equals","value":"Colombo"}
 	DefinitionJSON SegmentDefinition `json:"definition_json"`
 	ID             int64             `json:"id"`
-	Name           string            `json:"name"`
-	UpdatedAt      time.Time         `json:"updated_at"`
+
+	// Kind `dynamic`: whoever the definition is true of at any moment. `static`: whoever was put into it; its definition says just that.
+	Kind      SegmentKind `json:"kind"`
+	Name      string      `json:"name"`
+	UpdatedAt time.Time   `json:"updated_at"`
 }
 
 // SegmentDefinition A condition `{attribute, operator, value}`; a group `{conditions, logic}` with logic `AND`, `OR` or `NOT`; or the
 // shorthand `{"phone_verified": true}`, where every attribute must equal its value. Operators: `equals`, `not_equals`,
-// `contains`, `in`, `exists`, `gt`, `gte`, `lt`, `lte`.
+// `equals_ignore_case`, `contains`, `starts_with`, `in`, `not_in`, `has`, `exists`, `gt`, `gte`, `lt`, `lte`, `before`,
+// `after`, `within_last`, `within_next`.
+//
+// What the engine knows by itself is asked by `{field, operator, value}` with the fields `consent_state`, `region`,
+// `calling_code`, `phone_number`, `created_at`, `last_inbound_at` and `topics`; what became of a campaign by
+// `{"campaign": 7, "operator": "was", "value": "read"}` (or `was_not`; `sent`, `delivered`, `read`, `replied`, `failed`);
+// and who is in another segment by `{"operator": "in_segment", "value": 3}`. docs/segments.md has an example of each.
 //
 // Example: {"attribute":"city","operator":"equals","value":"Colombo"}
 type SegmentDefinition = json.RawMessage
@@ -1509,6 +1952,9 @@ type SegmentEvaluation struct {
 	SegmentID    int64  `json:"segment_id"`
 }
 
+// SegmentKind `dynamic`: whoever the definition is true of at any moment. `static`: whoever was put into it; its definition says just that.
+type SegmentKind string
+
 // SegmentList defines model for SegmentList.
 type SegmentList struct {
 	NextCursor *string   `json:"next_cursor"`
@@ -1516,21 +1962,114 @@ type SegmentList struct {
 	Total      int64     `json:"total"`
 }
 
-// SegmentWrite Example: {"definition_json":{"conditions":[{"attribute":"city","operator":"equals","value":"Colombo"},{"attribute":"city","operator":"equals","value":"Matara"}],"logic":"OR"},"name":"Major Cities"}
-type SegmentWrite struct {
+// SegmentPreview Example: {"count":2,"description":"last_inbound_at is within the last \"7d\"","evaluated_at":"2026-11-21T22:38:59Z","opted_in_count":1,"sample":[{"consent_state":"OPT_IN","masked_phone":"+94…4576","region":"LK"}],"took_ms":3}
+type SegmentPreview struct {
+	// Count Users selected.
+	Count int64 `json:"count"`
+
+	// Description The definition in words.
+	//
+	// Example: city is "Colombo"
+	Description string    `json:"description"`
+	EvaluatedAt time.Time `json:"evaluated_at"`
+
+	// OptedInCount Of these the ones who may be sent to.
+	OptedInCount int64 `json:"opted_in_count"`
+
+	// Sample Some of them, the newest first.
+	Sample []SegmentPreviewUser `json:"sample"`
+
+	// TookMs How long count and sample took.
+	TookMs int64 `json:"took_ms"`
+}
+
+// SegmentPreviewRequest Example: {"definition_json":{"field":"last_inbound_at","operator":"within_last","value":"7d"},"sample_size":3}
+type SegmentPreviewRequest struct {
 	// DefinitionJSON A condition `{attribute, operator, value}`; a group `{conditions, logic}` with logic `AND`, `OR` or `NOT`; or the
 	// shorthand `{"phone_verified": true}`, where every attribute must equal its value. Operators: `equals`, `not_equals`,
-	// `contains`, `in`, `exists`, `gt`, `gte`, `lt`, `lte`.
+	// `equals_ignore_case`, `contains`, `starts_with`, `in`, `not_in`, `has`, `exists`, `gt`, `gte`, `lt`, `lte`, `before`,
+	// `after`, `within_last`, `within_next`.
+	//
+	// What the engine knows by itself is asked by `{field, operator, value}` with the fields `consent_state`, `region`,
+	// `calling_code`, `phone_number`, `created_at`, `last_inbound_at` and `topics`; what became of a campaign by
+	// `{"campaign": 7, "operator": "was", "value": "read"}` (or `was_not`; `sent`, `delivered`, `read`, `replied`, `failed`);
+	// and who is in another segment by `{"operator": "in_segment", "value": 3}`. docs/segments.md has an example of each.
 	//
 	//
 	// Example: {"attribute":"city","operator":"equals","value":"Colombo"}
 	DefinitionJSON SegmentDefinition `json:"definition_json"`
 
+	// SampleSize How many users to show.
+	SampleSize *int `json:"sample_size,omitempty"`
+}
+
+// SegmentPreviewUser defines model for SegmentPreviewUser.
+type SegmentPreviewUser struct {
+	// ConsentState Only `OPT_IN` may be sent to. `PENDING` is unknown, `OPT_OUT` was withdrawn, `STOP` was said by the person.
+	ConsentState ConsentState `json:"consent_state"`
+
+	// MaskedPhone Country code and last four digits.
+	MaskedPhone string `json:"masked_phone"`
+
+	// Region ISO 3166-1 alpha-2, derived from the number.
+	Region *string `json:"region"`
+}
+
+// SegmentUploadError defines model for SegmentUploadError.
+type SegmentUploadError struct {
+	// Detail Why; never repeats the value.
+	Detail string `json:"detail"`
+
+	// Line In the file, from 1.
+	Line int64 `json:"line"`
+}
+
+// SegmentUploadResult Example: {"errors":[{"detail":"nobody with this number is known: import them first","line":2},{"detail":"has too few or too many digits for its country","line":4}],"invalid":1,"matched":1,"members":1,"rows":3,"segment_id":3,"unknown":1}
+type SegmentUploadResult struct {
+	// Errors The first of the unknown and invalid rows.
+	Errors []SegmentUploadError `json:"errors"`
+
+	// Invalid Rows without a telephone number.
+	Invalid int64 `json:"invalid"`
+
+	// Matched Rows with the number of a known user; twice the same counts twice.
+	Matched int64 `json:"matched"`
+
+	// Members Users in the segment now.
+	Members int64 `json:"members"`
+
+	// Rows Of the upload; blank lines and the header aside.
+	Rows      int64 `json:"rows"`
+	SegmentID int64 `json:"segment_id"`
+
+	// Unknown Rows with a number that no user has.
+	Unknown int64 `json:"unknown"`
+}
+
+// SegmentWrite Example: {"definition_json":{"conditions":[{"attribute":"city","operator":"equals","value":"Colombo"},{"attribute":"city","operator":"equals","value":"Matara"}],"logic":"OR"},"name":"Major Cities"}
+type SegmentWrite struct {
+	// DefinitionJSON A condition `{attribute, operator, value}`; a group `{conditions, logic}` with logic `AND`, `OR` or `NOT`; or the
+	// shorthand `{"phone_verified": true}`, where every attribute must equal its value. Operators: `equals`, `not_equals`,
+	// `equals_ignore_case`, `contains`, `starts_with`, `in`, `not_in`, `has`, `exists`, `gt`, `gte`, `lt`, `lte`, `before`,
+	// `after`, `within_last`, `within_next`.
+	//
+	// What the engine knows by itself is asked by `{field, operator, value}` with the fields `consent_state`, `region`,
+	// `calling_code`, `phone_number`, `created_at`, `last_inbound_at` and `topics`; what became of a campaign by
+	// `{"campaign": 7, "operator": "was", "value": "read"}` (or `was_not`; `sent`, `delivered`, `read`, `replied`, `failed`);
+	// and who is in another segment by `{"operator": "in_segment", "value": 3}`. docs/segments.md has an example of each.
+	//
+	//
+	// Example: {"attribute":"city","operator":"equals","value":"Colombo"}
+	DefinitionJSON SegmentDefinition `json:"definition_json,omitempty"`
+
+	// Kind `dynamic`: whoever the definition is true of at any moment. `static`: whoever was put into it; its definition says just that.
+	Kind *SegmentKind `json:"kind,omitempty"`
+
 	// Name Unique and not blank.
 	Name string `json:"name"`
 }
 
-// Sender Example: {"address":"+14155238886","campaigns_running":2,"channel":"whatsapp","id":1,"messages_per_second":80,"rate_in_force":44,"slowed_at":"2026-03-02T12:00:00Z"}
+// Sender Example: {"address":"+14155238886","campaigns_running":2,"channel":"whatsapp","id":1,"messages_per_second":80,"messaging_limit":2000,"portfolio":"default","rate_in_force":44,"recipients_reached":1250,"slowed_at":"2026-03-02T12:00:00Z"}
 type Sender struct {
 	// Address Our own number in E.164.
 	Address string `json:"address"`
@@ -1543,8 +2082,17 @@ type Sender struct {
 	// MessagesPerSecond The limit that was set.
 	MessagesPerSecond int `json:"messages_per_second"`
 
+	// MessagingLimit People that all senders of the portfolio together may reach within 24 hours outside their service window; null is any number.
+	MessagingLimit *int `json:"messaging_limit"`
+
+	// Portfolio Business portfolio of a WhatsApp sender; null for other channels.
+	Portfolio *string `json:"portfolio"`
+
 	// RateInForce Messages a second that hold now: fewer than the limit while it recovers.
 	RateInForce float64 `json:"rate_in_force"`
+
+	// RecipientsReached How many count towards that limit now; null without one.
+	RecipientsReached *int64 `json:"recipients_reached"`
 
 	// SlowedAt When the provider last asked for fewer requests; null once the sender has recovered.
 	SlowedAt *time.Time `json:"slowed_at"`
@@ -1555,10 +2103,10 @@ type SenderList struct {
 	Senders []Sender `json:"senders"`
 }
 
-// SenderPatch Example: {"messages_per_second":40}
-type SenderPatch struct {
-	MessagesPerSecond int `json:"messages_per_second"`
-}
+// SenderPatch The limits to change. Kept as it came, because null and left out mean different things.
+//
+// Example: {"messages_per_second":40,"messaging_limit":2000}
+type SenderPatch = json.RawMessage
 
 // StateCounts Messages by their present state; each message counts once. States without messages may be left out.
 //
@@ -1593,7 +2141,7 @@ type Subscription struct {
 	Keyword  *string `json:"keyword"`
 	Name     string  `json:"name"`
 
-	// Source The user's own message, the API, or an operator.
+	// Source The user's own message or tapped button, the API, or an operator.
 	Source     SubscriptionSource `json:"source"`
 	Subscribed bool               `json:"subscribed"`
 	TopicID    int64              `json:"topic_id"`
@@ -1604,7 +2152,7 @@ type SubscriptionList struct {
 	Subscriptions []Subscription `json:"subscriptions"`
 }
 
-// SubscriptionSource The user's own message, the API, or an operator.
+// SubscriptionSource The user's own message or tapped button, the API, or an operator.
 type SubscriptionSource string
 
 // SubscriptionWrite Example: {"evidence":"Sign-up form, 2026-11-20","subscribed":true}
@@ -1617,21 +2165,171 @@ type SubscriptionWrite struct {
 	Subscribed bool           `json:"subscribed"`
 }
 
-// Template Example: {"channel":"whatsapp","content":"Hi {name}! Welcome from {city}. Thanks for joining our service! Reply STOP to opt out.","created_at":"2026-11-21T22:38:59Z","id":1,"locale":"en_US","name":"Welcome Message","updated_at":"2026-11-21T22:38:59Z","variables":["name","city"],"version":1}
-type Template struct {
-	Channel   Channel   `json:"channel"`
-	Content   string    `json:"content"`
+// Suppression Example: {"actor":"key:2","created_at":"2026-11-21T22:38:59Z","evidence":"Ticket 1293","id":7,"lifted_at":null,"lifted_by":null,"lifted_evidence":null,"masked_phone":"+94…4577","number_hmac":"6ddea498c31e7f2315795a0a0b9456bd34b4b487a14e12843dd1713d4c819b7d","reason":"complaint","scope":"global","source":"api"}
+type Suppression struct {
+	// Actor Who suppressed it.
+	Actor     string    `json:"actor"`
 	CreatedAt time.Time `json:"created_at"`
+	Evidence  *string   `json:"evidence"`
 	ID        int64     `json:"id"`
-	Locale    string    `json:"locale"`
-	Name      string    `json:"name"`
-	UpdatedAt time.Time `json:"updated_at"`
+
+	// LiftedAt Null while it is in force.
+	LiftedAt       *time.Time `json:"lifted_at"`
+	LiftedBy       *string    `json:"lifted_by"`
+	LiftedEvidence *string    `json:"lifted_evidence"`
+
+	// MaskedPhone The last digits; null when no user has the number.
+	//
+	// Example: +94…4577
+	MaskedPhone *string `json:"masked_phone"`
+
+	// NumberHmac The number's HMAC-SHA-256, in hexadecimal.
+	NumberHmac string `json:"number_hmac"`
+
+	// Reason `erased` is given by the erasure of a user alone.
+	Reason SuppressionReason `json:"reason"`
+
+	// Scope What is not sent: `global`, everything; `channel:whatsapp` or `channel:sms`, what goes over the channel; `topic:` and an id, what
+	// goes to the topic's subscribers.
+	//
+	//
+	// Example: global
+	Scope  SuppressionScope  `json:"scope"`
+	Source SuppressionSource `json:"source"`
+}
+
+// SuppressionSource defines model for Suppression.Source.
+type SuppressionSource string
+
+// SuppressionImport Example: {"added":1,"errors":[{"detail":"is missing","field":"phone_number","line":4}],"failed":1,"known":1,"total":3}
+type SuppressionImport struct {
+	// Added Numbers that are suppressed now and were not before.
+	Added int64 `json:"added"`
+
+	// Errors The first refused rows.
+	Errors []ImportError `json:"errors"`
+
+	// Failed Rows refused.
+	Failed int64 `json:"failed"`
+
+	// Known Rows about a number that was suppressed already, or named before.
+	Known int64 `json:"known"`
+
+	// Total Rows in the file.
+	Total int64 `json:"total"`
+}
+
+// SuppressionLift Example: {"evidence":"Written request of 2026-11-20, ticket 1301"}
+type SuppressionLift struct {
+	// Evidence Why the number may be written to again.
+	Evidence string `json:"evidence"`
+}
+
+// SuppressionList defines model for SuppressionList.
+type SuppressionList struct {
+	NextCursor   *string       `json:"next_cursor"`
+	Suppressions []Suppression `json:"suppressions"`
+	Total        int64         `json:"total"`
+}
+
+// SuppressionReason `erased` is given by the erasure of a user alone.
+type SuppressionReason string
+
+// SuppressionScope What is not sent: `global`, everything; `channel:whatsapp` or `channel:sms`, what goes over the channel; `topic:` and an id, what
+// goes to the topic's subscribers.
+//
+// Example: global
+type SuppressionScope = string
+
+// SuppressionWrite Example: {"evidence":"Ticket 1293","phone_number":"+94771234577","reason":"complaint","scope":"global"}
+type SuppressionWrite struct {
+	// Evidence What it rests on.
+	Evidence *string `json:"evidence,omitempty"`
+
+	// PhoneNumber Any usual spelling of an international number.
+	PhoneNumber string `json:"phone_number"`
+
+	// Reason `other` when left out.
+	Reason *SuppressionWriteReason `json:"reason,omitempty"`
+
+	// Scope What is not sent: `global`, everything; `channel:whatsapp` or `channel:sms`, what goes over the channel; `topic:` and an id, what
+	// goes to the topic's subscribers.
+	//
+	//
+	// Example: global
+	Scope *SuppressionScope `json:"scope,omitempty"`
+}
+
+// SuppressionWriteReason `other` when left out.
+type SuppressionWriteReason string
+
+// Template Example: {"approval":"approved","approval_reason":null,"category":"marketing","channel":"whatsapp","collapse_whitespace":false,"content":"Hi {name}! Welcome from {city}. Thanks for joining our service! Reply STOP to opt out.","content_sid":"HX0123456789abcdef0123456789abcdef","content_variables":{"1":"name","2":"city"},"created_at":"2026-11-21T22:38:59Z","id":1,"locale":"en_US","name":"Welcome Message","updated_at":"2026-11-21T22:38:59Z","variables":["name","city"],"variants":[],"version":1,"warnings":[]}
+type Template struct {
+	// Approval WhatsApp's word on a text. `not_needed` on another channel; `unsubmitted`, `received` and `pending` wait for the
+	// decision; `approved` may be sent at any time; `rejected`, `paused` and `disabled` may not. `invalid`: the content at
+	// Twilio is missing, was refused or says something else.
+	Approval TemplateApproval `json:"approval"`
+
+	// ApprovalReason Why it was refused.
+	ApprovalReason *string `json:"approval_reason"`
+
+	// Category What WhatsApp takes a template for. `marketing` when left out; it reaches no number of the United States.
+	// `authentication` needs a `content_sid`, for WhatsApp has a form of its own for it.
+	Category TemplateCategory `json:"category"`
+	Channel  Channel          `json:"channel"`
+
+	// CollapseWhitespace Values are sent with one space for each run of white space.
+	CollapseWhitespace bool   `json:"collapse_whitespace"`
+	Content            string `json:"content"`
+
+	// ContentSID Twilio's template, once there is one.
+	ContentSID *string `json:"content_sid"`
+
+	// ContentVariables Our variable for each placeholder of the content, such as `{"1": "name"}`; 1…n in order of appearance when left out.
+	ContentVariables ContentVariables `json:"content_variables"`
+	CreatedAt        time.Time        `json:"created_at"`
+	ID               int64            `json:"id"`
+	Locale           string           `json:"locale"`
+	Name             string           `json:"name"`
+	UpdatedAt        time.Time        `json:"updated_at"`
 
 	// Variables The placeholders in the text, in order of first appearance.
 	Variables []string `json:"variables"`
 
-	// Version Counts the changes of the text from 1.
+	// Variants What it says in further languages. A person gets that of their attribute `language`, else `locale`.
+	Variants []TemplateVariant `json:"variants"`
+
+	// Version Counts the changes of what is sent from 1.
 	Version int `json:"version"`
+
+	// Warnings What its author should know; it was saved all the same.
+	Warnings []TemplateWarning `json:"warnings"`
+}
+
+// TemplateApproval WhatsApp's word on a text. `not_needed` on another channel; `unsubmitted`, `received` and `pending` wait for the
+// decision; `approved` may be sent at any time; `rejected`, `paused` and `disabled` may not. `invalid`: the content at
+// Twilio is missing, was refused or says something else.
+type TemplateApproval string
+
+// TemplateCategory What WhatsApp takes a template for. `marketing` when left out; it reaches no number of the United States.
+// `authentication` needs a `content_sid`, for WhatsApp has a form of its own for it.
+type TemplateCategory string
+
+// TemplateImport Example: {"content_sid":"HX0123456789abcdef0123456789abcdef","content_variables":{"1":"name"},"name":"Spring offer"}
+type TemplateImport struct {
+	// Category What WhatsApp takes a template for. `marketing` when left out; it reaches no number of the United States.
+	// `authentication` needs a `content_sid`, for WhatsApp has a form of its own for it.
+	Category           *TemplateCategory `json:"category,omitempty"`
+	CollapseWhitespace *bool             `json:"collapse_whitespace,omitempty"`
+
+	// ContentSID Example: HX0123456789abcdef0123456789abcdef
+	ContentSID ContentSID `json:"content_sid"`
+
+	// ContentVariables Our variable for each placeholder of the content, such as `{"1": "name"}`; 1…n in order of appearance when left out.
+	ContentVariables *ContentVariables `json:"content_variables,omitempty"`
+
+	// Name Unique and not blank.
+	Name string `json:"name"`
 }
 
 // TemplateList defines model for TemplateList.
@@ -1641,13 +2339,16 @@ type TemplateList struct {
 	Total      int64      `json:"total"`
 }
 
-// TemplatePreview Example: {"content":"Hi Arjuna! Welcome from Colombo. Thanks for joining our service! Reply STOP to opt out.","length":87,"missing_variables":[]}
+// TemplatePreview Example: {"content":"Hi Arjuna! Welcome from Colombo. Thanks for joining our service! Reply STOP to opt out.","length":87,"locale":"en_US","missing_variables":[]}
 type TemplatePreview struct {
 	// Content The text as this person would get it; placeholders without a value stay as they are.
 	Content string `json:"content"`
 
 	// Length Characters in the text.
 	Length int `json:"length"`
+
+	// Locale The language, which follows from the attributes `language` and `locale`.
+	Locale string `json:"locale"`
 
 	// MissingVariables Placeholders without a value. A recipient with any is suppressed.
 	MissingVariables []string `json:"missing_variables"`
@@ -1672,19 +2373,82 @@ type TemplateSummary struct {
 	Version int     `json:"version"`
 }
 
+// TemplateSync Example: {"task_id":"templates/sync","temporal_url":null}
+type TemplateSync struct {
+	// TaskID The workflow's id.
+	TaskID      string  `json:"task_id"`
+	TemporalURL *string `json:"temporal_url,omitempty"`
+}
+
+// TemplateVariant defines model for TemplateVariant.
+type TemplateVariant struct {
+	// Approval WhatsApp's word on a text. `not_needed` on another channel; `unsubmitted`, `received` and `pending` wait for the
+	// decision; `approved` may be sent at any time; `rejected`, `paused` and `disabled` may not. `invalid`: the content at
+	// Twilio is missing, was refused or says something else.
+	Approval TemplateApproval `json:"approval"`
+
+	// ApprovalReason Why it was refused.
+	ApprovalReason *string `json:"approval_reason"`
+	Content        string  `json:"content"`
+
+	// ContentSID Twilio's template, once there is one.
+	ContentSID *string `json:"content_sid"`
+
+	// ContentVariables Our variable for each placeholder of the content, such as `{"1": "name"}`; 1…n in order of appearance when left out.
+	ContentVariables ContentVariables `json:"content_variables"`
+	Locale           string           `json:"locale"`
+	Variables        []string         `json:"variables"`
+}
+
+// TemplateVariantWrite defines model for TemplateVariantWrite.
+type TemplateVariantWrite struct {
+	Content string `json:"content"`
+
+	// ContentSID Example: HX0123456789abcdef0123456789abcdef
+	ContentSID *ContentSID `json:"content_sid,omitempty"`
+
+	// ContentVariables Our variable for each placeholder of the content, such as `{"1": "name"}`; 1…n in order of appearance when left out.
+	ContentVariables *ContentVariables `json:"content_variables,omitempty"`
+	Locale           string            `json:"locale"`
+}
+
+// TemplateWarning defines model for TemplateWarning.
+type TemplateWarning struct {
+	// Code `no_opt_out_line` or `too_long_for_template`.
+	Code   string `json:"code"`
+	Detail string `json:"detail"`
+	Locale string `json:"locale"`
+}
+
 // TemplateWrite Example: {"content":"Hi {name}! Welcome from {city}. Thanks for joining our service! Reply STOP to opt out.","name":"Welcome Message","variables":["name","city"]}
 type TemplateWrite struct {
-	Channel *Channel `json:"channel,omitempty"`
+	// Category What WhatsApp takes a template for. `marketing` when left out; it reaches no number of the United States.
+	// `authentication` needs a `content_sid`, for WhatsApp has a form of its own for it.
+	Category *TemplateCategory `json:"category,omitempty"`
+	Channel  *Channel          `json:"channel,omitempty"`
+
+	// CollapseWhitespace Makes one space of each run of white space in a value. Without it, a value with a line break, a tab or four spaces
+	// together keeps its recipient from getting the template (`invalid_variable`).
+	CollapseWhitespace *bool `json:"collapse_whitespace,omitempty"`
 
 	// Content The text; `{name}` stands for an attribute, `{{` and `}}` for braces.
-	Content string  `json:"content"`
-	Locale  *string `json:"locale,omitempty"`
+	Content string `json:"content"`
+
+	// ContentSID Example: HX0123456789abcdef0123456789abcdef
+	ContentSID *ContentSID `json:"content_sid,omitempty"`
+
+	// ContentVariables Our variable for each placeholder of the content, such as `{"1": "name"}`; 1…n in order of appearance when left out.
+	ContentVariables *ContentVariables `json:"content_variables,omitempty"`
+	Locale           *string           `json:"locale,omitempty"`
 
 	// Name Unique and not blank.
 	Name string `json:"name"`
 
 	// Variables The placeholders used; when given, must be exactly those in the text.
 	Variables *[]string `json:"variables,omitempty"`
+
+	// Variants The text in further languages.
+	Variants *[]TemplateVariantWrite `json:"variants,omitempty"`
 }
 
 // Topic Example: {"created_at":"2026-11-21T22:38:59Z","description":"One message a day","id":1,"keyword":"daily-offers","name":"Daily offers"}
@@ -1721,7 +2485,10 @@ type TopicWrite struct {
 type TracedAttempt struct {
 	// Carrier The best that was reported of it after acceptance.
 	Carrier *string `json:"carrier"`
-	Detail  *string `json:"detail"`
+
+	// ContentSID Of the provider's template that was sent; null for free text.
+	ContentSID *string `json:"content_sid"`
+	Detail     *string `json:"detail"`
 
 	// EndedAt When its outcome was known.
 	EndedAt *time.Time `json:"ended_at"`
@@ -1845,7 +2612,7 @@ type UnknownMessageList struct {
 	Total      int64            `json:"total"`
 }
 
-// User Example: {"attributes":{"city":"Colombo","country":"Sri Lanka","name":"Arjuna Silva","timezone":"Asia/Colombo"},"consent_state":"OPT_IN","created_at":"2026-11-21T22:38:59Z","last_inbound_at":null,"name":"Arjuna Silva","phone_number":"+94771234567","region":"LK","timezones":["Asia/Colombo"],"updated_at":"2026-11-21T22:38:59Z"}
+// User Example: {"attributes":{"city":"Colombo","country":"Sri Lanka","name":"Arjuna Silva","timezone":"Asia/Colombo"},"consent_state":"OPT_IN","created_at":"2026-11-21T22:38:59Z","last_inbound_at":null,"name":"Arjuna Silva","phone_number":"+94771234567","region":"LK","suppressed":[],"timezones":["Asia/Colombo"],"updated_at":"2026-11-21T22:38:59Z"}
 type User struct {
 	// Attributes What is known of a person, by name. Values are of any JSON type.
 	//
@@ -1868,9 +2635,20 @@ type User struct {
 	// Region ISO 3166-1 alpha-2, derived from the number.
 	Region *string `json:"region"`
 
+	// Suppressed The scopes of the suppressions in force for the number; empty when there is none.
+	Suppressed []SuppressionScope `json:"suppressed"`
+
 	// Timezones IANA zones the person may be in; empty when none is known.
 	Timezones []string  `json:"timezones"`
 	UpdatedAt time.Time `json:"updated_at"`
+}
+
+// UserAttempt defines model for UserAttempt.
+type UserAttempt struct {
+	Attempt Attempt `json:"attempt"`
+
+	// Receipts Oldest first.
+	Receipts []UserReceipt `json:"receipts"`
 }
 
 // UserCreate Example: {"attributes":{"city":"Colombo","name":"Arjuna Silva"},"consent_state":"OPT_IN","phone_number":"+94771234567"}
@@ -1890,11 +2668,67 @@ type UserCreate struct {
 	PhoneNumber string `json:"phone_number"`
 }
 
+// UserInbound defines model for UserInbound.
+type UserInbound struct {
+	Body        string  `json:"body"`
+	ChannelType Channel `json:"channel_type"`
+
+	// MediaCount Files sent with it.
+	MediaCount int `json:"media_count"`
+
+	// MessageClassification The keyword it was taken for; else `media` without a text, or a `text` reply.
+	MessageClassification MessageClassification `json:"message_classification"`
+
+	// Payload All that the provider said, by parameter; empty once it is not kept any more.
+	Payload     WebhookPayload `json:"payload"`
+	ProviderSID string         `json:"provider_sid"`
+	ReceivedAt  time.Time      `json:"received_at"`
+}
+
 // UserList defines model for UserList.
 type UserList struct {
 	NextCursor *string `json:"next_cursor"`
 	Total      int64   `json:"total"`
 	Users      []User  `json:"users"`
+}
+
+// UserMessage defines model for UserMessage.
+type UserMessage struct {
+	// Attempts Oldest first.
+	Attempts []UserAttempt `json:"attempts"`
+	Message  Message       `json:"message"`
+}
+
+// UserReceipt defines model for UserReceipt.
+type UserReceipt struct {
+	// Payload All that the provider said, by parameter; empty once it is not kept any more.
+	Payload WebhookPayload `json:"payload"`
+	Receipt Receipt        `json:"receipt"`
+}
+
+// UserRecord defines model for UserRecord.
+type UserRecord struct {
+	// ConsentEvents Newest first.
+	ConsentEvents []ConsentEvent `json:"consent_events"`
+	ExportedAt    time.Time      `json:"exported_at"`
+
+	// InboundMessages Oldest first.
+	InboundMessages []UserInbound `json:"inbound_messages"`
+
+	// Messages Oldest first. Texts are not kept; they follow from the template and the attributes.
+	Messages      []UserMessage      `json:"messages"`
+	Subscriptions []UserSubscription `json:"subscriptions"`
+	Suppressions  []Suppression      `json:"suppressions"`
+
+	// User Example: {"attributes":{"city":"Colombo","country":"Sri Lanka","name":"Arjuna Silva","timezone":"Asia/Colombo"},"consent_state":"OPT_IN","created_at":"2026-11-21T22:38:59Z","last_inbound_at":null,"name":"Arjuna Silva","phone_number":"+94771234567","region":"LK","suppressed":[],"timezones":["Asia/Colombo"],"updated_at":"2026-11-21T22:38:59Z"}
+	User User `json:"user"`
+}
+
+// UserSubscription defines model for UserSubscription.
+type UserSubscription struct {
+	SubscribedAt time.Time `json:"subscribed_at"`
+	Topic        string    `json:"topic"`
+	TopicID      int64     `json:"topic_id"`
 }
 
 // UserUpdate Example: {"attributes":{"city":"Kandy","name":"Arjuna Silva"}}
@@ -1922,6 +2756,14 @@ type VerdictCount struct {
 	Verdict Verdict `json:"verdict"`
 }
 
+// WebhookPayload All that the provider said, by parameter; empty once it is not kept any more.
+type WebhookPayload = json.RawMessage
+
+// WindowPolicy WhatsApp lets free text reach only those who wrote within 24 hours. `template`, the default, sends everybody the approved
+// template; `free_text` sends free text within the 24 hours and the approved template otherwise; `suppress` sends free
+// text within them and nothing otherwise (`outside_window`). SMS is not concerned.
+type WindowPolicy string
+
 // Cursor defines model for Cursor.
 type Cursor = string
 
@@ -1930,6 +2772,15 @@ type ID = int64
 
 // IdempotencyKey defines model for IdempotencyKey.
 type IdempotencyKey = string
+
+// ImportDryRun defines model for ImportDryRun.
+type ImportDryRun = bool
+
+// ImportMapping defines model for ImportMapping.
+type ImportMapping = string
+
+// ImportRegion defines model for ImportRegion.
+type ImportRegion = string
 
 // Limit defines model for Limit.
 type Limit = int
@@ -1955,6 +2806,12 @@ type TaskID = openapi_types.UUID
 
 // TopicID defines model for TopicID.
 type TopicID = int64
+
+// UserConsent Only `OPT_IN` may be sent to. `PENDING` is unknown, `OPT_OUT` was withdrawn, `STOP` was said by the person.
+type UserConsent = ConsentState
+
+// UserDigits defines model for UserDigits.
+type UserDigits = string
 
 // BadRequest What went wrong (RFC 9457).
 type BadRequest = Problem
@@ -2122,12 +2979,29 @@ type IngestUsersJSONBody = []json.RawMessage
 type IngestUsersMultipartBody struct {
 	// File The file; its name tells its format.
 	File openapi_types.File `json:"file"`
+
+	// Mapping As the parameter of this name.
+	Mapping *string `json:"mapping,omitempty"`
 }
 
 // IngestUsersParams defines parameters for IngestUsers.
 type IngestUsersParams struct {
 	// DefaultRegion The country of numbers without a country code; ISO 3166-1 alpha-2.
-	DefaultRegion *string `form:"default_region,omitempty" json:"default_region,omitempty"`
+	DefaultRegion *ImportRegion `form:"default_region,omitempty" json:"default_region,omitempty"`
+
+	// Policy What becomes of users who are known already. `update`, when left out, merges attributes into theirs, objects member by
+	// member; `replace` puts the row's attributes in place of theirs; `add` leaves them as they are. Consent follows its own
+	// rules under `update` and `replace`.
+	Policy *ImportPolicy `form:"policy,omitempty" json:"policy,omitempty"`
+
+	// DryRun Everything is checked and counted, and no user is written.
+	DryRun *ImportDryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
+
+	// Mapping Where the file's columns, or the records' keys, belong: a JSON object of names, each with `phone_number`,
+	// `consent_state`, an attribute with dots between its levels, an object `{"to", "type"}` with the type `text`, `number`
+	// or `boolean`, or null to leave the column out. What it does not name keeps its own name. An upload may carry it as the
+	// multipart field `mapping` instead.
+	Mapping *ImportMapping `form:"mapping,omitempty" json:"mapping,omitempty"`
 
 	// IdempotencyKey Makes it safe to repeat this request; chosen by the caller, new for each thing to be done.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
@@ -2202,8 +3076,84 @@ type CreateSegmentParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// PreviewSegmentParams defines parameters for PreviewSegment.
+type PreviewSegmentParams struct {
+	// IdempotencyKey Makes it safe to repeat this request; chosen by the caller, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
 // EvaluateSegmentParams defines parameters for EvaluateSegment.
 type EvaluateSegmentParams struct {
+	// IdempotencyKey Makes it safe to repeat this request; chosen by the caller, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// AddSegmentMembersMultipartBody defines parameters for AddSegmentMembers.
+type AddSegmentMembersMultipartBody struct {
+	File openapi_types.File `json:"file"`
+}
+
+// AddSegmentMembersParams defines parameters for AddSegmentMembers.
+type AddSegmentMembersParams struct {
+	// DefaultRegion The country of numbers without a country code; ISO 3166-1 alpha-2.
+	DefaultRegion *string `form:"default_region,omitempty" json:"default_region,omitempty"`
+
+	// IdempotencyKey Makes it safe to repeat this request; chosen by the caller, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// ReplaceSegmentMembersMultipartBody defines parameters for ReplaceSegmentMembers.
+type ReplaceSegmentMembersMultipartBody struct {
+	File openapi_types.File `json:"file"`
+}
+
+// ReplaceSegmentMembersParams defines parameters for ReplaceSegmentMembers.
+type ReplaceSegmentMembersParams struct {
+	// DefaultRegion The country of numbers without a country code; ISO 3166-1 alpha-2.
+	DefaultRegion *string `form:"default_region,omitempty" json:"default_region,omitempty"`
+}
+
+// ListSuppressionsParams defines parameters for ListSuppressions.
+type ListSuppressionsParams struct {
+	// Limit How many rows to answer at most.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor The `next_cursor` of the page before.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// PhoneNumber Only those of this number, in E.164. It is found whether or not a user has it.
+	PhoneNumber *string `form:"phone_number,omitempty" json:"phone_number,omitempty"`
+
+	// Scope Only those of this scope.
+	Scope *SuppressionScope `form:"scope,omitempty" json:"scope,omitempty"`
+
+	// Lifted Also those that are lifted.
+	Lifted *bool `form:"lifted,omitempty" json:"lifted,omitempty"`
+}
+
+// AddSuppressionParams defines parameters for AddSuppression.
+type AddSuppressionParams struct {
+	// IdempotencyKey Makes it safe to repeat this request; chosen by the caller, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// ImportSuppressionsMultipartBody defines parameters for ImportSuppressions.
+type ImportSuppressionsMultipartBody struct {
+	// File The file; its name tells its format.
+	File openapi_types.File `json:"file"`
+}
+
+// ImportSuppressionsParams defines parameters for ImportSuppressions.
+type ImportSuppressionsParams struct {
+	// DefaultRegion The country of numbers without a country code; ISO 3166-1 alpha-2.
+	DefaultRegion *string `form:"default_region,omitempty" json:"default_region,omitempty"`
+
+	// IdempotencyKey Makes it safe to repeat this request; chosen by the caller, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// LiftSuppressionParams defines parameters for LiftSuppression.
+type LiftSuppressionParams struct {
 	// IdempotencyKey Makes it safe to repeat this request; chosen by the caller, new for each thing to be done.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
@@ -2219,6 +3169,27 @@ type ListTemplatesParams struct {
 
 // CreateTemplateParams defines parameters for CreateTemplate.
 type CreateTemplateParams struct {
+	// IdempotencyKey Makes it safe to repeat this request; chosen by the caller, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// ListContentsParams defines parameters for ListContents.
+type ListContentsParams struct {
+	// Limit How many rows to answer at most.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor The `next_cursor` of the page before.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// ImportTemplateParams defines parameters for ImportTemplate.
+type ImportTemplateParams struct {
+	// IdempotencyKey Makes it safe to repeat this request; chosen by the caller, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// SyncTemplatesParams defines parameters for SyncTemplates.
+type SyncTemplatesParams struct {
 	// IdempotencyKey Makes it safe to repeat this request; chosen by the caller, new for each thing to be done.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
@@ -2262,16 +3233,34 @@ type ListUsersParams struct {
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 
 	// ConsentState Only users in this state.
-	ConsentState *ConsentState `form:"consent_state,omitempty" json:"consent_state,omitempty"`
+	ConsentState *UserConsent `form:"consent_state,omitempty" json:"consent_state,omitempty"`
 
 	// Q Only numbers that begin with these digits; a leading `+` may be given or left out.
-	Q *string `form:"q,omitempty" json:"q,omitempty"`
+	Q *UserDigits `form:"q,omitempty" json:"q,omitempty"`
 }
 
 // CreateUserParams defines parameters for CreateUser.
 type CreateUserParams struct {
 	// IdempotencyKey Makes it safe to repeat this request; chosen by the caller, new for each thing to be done.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// ExportUsersCsvParams defines parameters for ExportUsersCsv.
+type ExportUsersCsvParams struct {
+	// ConsentState Only users in this state.
+	ConsentState *UserConsent `form:"consent_state,omitempty" json:"consent_state,omitempty"`
+
+	// Q Only numbers that begin with these digits; a leading `+` may be given or left out.
+	Q *UserDigits `form:"q,omitempty" json:"q,omitempty"`
+}
+
+// ExportUsersJsonlParams defines parameters for ExportUsersJsonl.
+type ExportUsersJsonlParams struct {
+	// ConsentState Only users in this state.
+	ConsentState *UserConsent `form:"consent_state,omitempty" json:"consent_state,omitempty"`
+
+	// Q Only numbers that begin with these digits; a leading `+` may be given or left out.
+	Q *UserDigits `form:"q,omitempty" json:"q,omitempty"`
 }
 
 // ImportUsersJSONBody defines parameters for ImportUsers.
@@ -2281,15 +3270,41 @@ type ImportUsersJSONBody = []json.RawMessage
 type ImportUsersMultipartBody struct {
 	// File The file; its name tells its format.
 	File openapi_types.File `json:"file"`
+
+	// Mapping As the parameter of this name.
+	Mapping *string `json:"mapping,omitempty"`
 }
 
 // ImportUsersParams defines parameters for ImportUsers.
 type ImportUsersParams struct {
 	// DefaultRegion The country of numbers without a country code; ISO 3166-1 alpha-2.
-	DefaultRegion *string `form:"default_region,omitempty" json:"default_region,omitempty"`
+	DefaultRegion *ImportRegion `form:"default_region,omitempty" json:"default_region,omitempty"`
+
+	// Policy What becomes of users who are known already. `update`, when left out, merges attributes into theirs, objects member by
+	// member; `replace` puts the row's attributes in place of theirs; `add` leaves them as they are. Consent follows its own
+	// rules under `update` and `replace`.
+	Policy *ImportPolicy `form:"policy,omitempty" json:"policy,omitempty"`
+
+	// DryRun Everything is checked and counted, and no user is written.
+	DryRun *ImportDryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
+
+	// Mapping Where the file's columns, or the records' keys, belong: a JSON object of names, each with `phone_number`,
+	// `consent_state`, an attribute with dots between its levels, an object `{"to", "type"}` with the type `text`, `number`
+	// or `boolean`, or null to leave the column out. What it does not name keeps its own name. An upload may carry it as the
+	// multipart field `mapping` instead.
+	Mapping *ImportMapping `form:"mapping,omitempty" json:"mapping,omitempty"`
 
 	// IdempotencyKey Makes it safe to repeat this request; chosen by the caller, new for each thing to be done.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// ListConsentHistoryParams defines parameters for ListConsentHistory.
+type ListConsentHistoryParams struct {
+	// Limit How many rows to answer at most.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor The `next_cursor` of the page before.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 }
 
 // PatchAccountLimitsJSONRequestBody defines body for PatchAccountLimits for application/json ContentType.
@@ -2340,11 +3355,20 @@ type SetRepliesJSONRequestBody = RepliesWrite
 // CreateSegmentJSONRequestBody defines body for CreateSegment for application/json ContentType.
 type CreateSegmentJSONRequestBody = SegmentWrite
 
+// PreviewSegmentJSONRequestBody defines body for PreviewSegment for application/json ContentType.
+type PreviewSegmentJSONRequestBody = SegmentPreviewRequest
+
 // UpdateSegmentJSONRequestBody defines body for UpdateSegment for application/json ContentType.
 type UpdateSegmentJSONRequestBody = SegmentWrite
 
 // EvaluateSegmentJSONRequestBody defines body for EvaluateSegment for application/json ContentType.
 type EvaluateSegmentJSONRequestBody = SegmentEvaluate
+
+// AddSegmentMembersMultipartRequestBody defines body for AddSegmentMembers for multipart/form-data ContentType.
+type AddSegmentMembersMultipartRequestBody AddSegmentMembersMultipartBody
+
+// ReplaceSegmentMembersMultipartRequestBody defines body for ReplaceSegmentMembers for multipart/form-data ContentType.
+type ReplaceSegmentMembersMultipartRequestBody ReplaceSegmentMembersMultipartBody
 
 // PatchSenderJSONRequestBody defines body for PatchSender for application/json ContentType.
 type PatchSenderJSONRequestBody = SenderPatch
@@ -2352,8 +3376,20 @@ type PatchSenderJSONRequestBody = SenderPatch
 // PatchSenderApplicationMergePatchPlusJSONRequestBody defines body for PatchSender for application/merge-patch+json ContentType.
 type PatchSenderApplicationMergePatchPlusJSONRequestBody = SenderPatch
 
+// AddSuppressionJSONRequestBody defines body for AddSuppression for application/json ContentType.
+type AddSuppressionJSONRequestBody = SuppressionWrite
+
+// ImportSuppressionsMultipartRequestBody defines body for ImportSuppressions for multipart/form-data ContentType.
+type ImportSuppressionsMultipartRequestBody ImportSuppressionsMultipartBody
+
+// LiftSuppressionJSONRequestBody defines body for LiftSuppression for application/json ContentType.
+type LiftSuppressionJSONRequestBody = SuppressionLift
+
 // CreateTemplateJSONRequestBody defines body for CreateTemplate for application/json ContentType.
 type CreateTemplateJSONRequestBody = TemplateWrite
+
+// ImportTemplateJSONRequestBody defines body for ImportTemplate for application/json ContentType.
+type ImportTemplateJSONRequestBody = TemplateImport
 
 // UpdateTemplateJSONRequestBody defines body for UpdateTemplate for application/json ContentType.
 type UpdateTemplateJSONRequestBody = TemplateWrite
@@ -2390,7 +3426,7 @@ type ServerInterface interface {
 	// GetAccountLimits Read the limits of the whole account
 	// (GET /api/v1/account/limits)
 	GetAccountLimits(c *gin.Context)
-	// PatchAccountLimits Change how fast the whole account sends
+	// PatchAccountLimits Change what bounds all campaigns together
 	// (PATCH /api/v1/account/limits)
 	PatchAccountLimits(c *gin.Context)
 	// ListCampaigns List campaigns
@@ -2444,9 +3480,18 @@ type ServerInterface interface {
 	// TriggerCampaign Start a campaign
 	// (POST /api/v1/campaigns/{id}/trigger)
 	TriggerCampaign(c *gin.Context, id ID, params TriggerCampaignParams)
+	// GetErasure Read how far an erasure is
+	// (GET /api/v1/erasures/{erasure_id})
+	GetErasure(c *gin.Context, erasureID openapi_types.UUID)
 	// GetHealthV1 Tell that the process lives
 	// (GET /api/v1/health)
 	GetHealthV1(c *gin.Context)
+	// ReadImport Read an import's progress
+	// (GET /api/v1/imports/{task_id})
+	ReadImport(c *gin.Context, taskID TaskID)
+	// ExportImportErrors Download an import's refused rows
+	// (GET /api/v1/imports/{task_id}/errors.csv)
+	ExportImportErrors(c *gin.Context, taskID TaskID)
 	// GetImport Read an import's progress
 	// (GET /api/v1/ingest/status/{task_id})
 	GetImport(c *gin.Context, taskID TaskID)
@@ -2501,6 +3546,9 @@ type ServerInterface interface {
 	// CreateSegment Create a segment
 	// (POST /api/v1/segments)
 	CreateSegment(c *gin.Context, params CreateSegmentParams)
+	// PreviewSegment Count the users a definition selects now
+	// (POST /api/v1/segments/preview)
+	PreviewSegment(c *gin.Context, params PreviewSegmentParams)
 	// DeleteSegment Delete a segment
 	// (DELETE /api/v1/segments/{id})
 	DeleteSegment(c *gin.Context, id ID)
@@ -2513,18 +3561,48 @@ type ServerInterface interface {
 	// EvaluateSegment Count the users a segment selects now
 	// (POST /api/v1/segments/{id}/evaluate)
 	EvaluateSegment(c *gin.Context, id ID, params EvaluateSegmentParams)
+	// AddSegmentMembers Put the people of an upload into a static segment
+	// (POST /api/v1/segments/{id}/members)
+	AddSegmentMembers(c *gin.Context, id ID, params AddSegmentMembersParams)
+	// ReplaceSegmentMembers Replace who is in a static segment
+	// (PUT /api/v1/segments/{id}/members)
+	ReplaceSegmentMembers(c *gin.Context, id ID, params ReplaceSegmentMembersParams)
 	// GetSenders List the senders
 	// (GET /api/v1/senders)
 	GetSenders(c *gin.Context)
-	// PatchSender Change how fast a sender sends
+	// PatchSender Change how fast a sender sends, and how many people its portfolio may reach
 	// (PATCH /api/v1/senders/{id})
 	PatchSender(c *gin.Context, id ID)
+	// ListSuppressions List suppressions
+	// (GET /api/v1/suppressions)
+	ListSuppressions(c *gin.Context, params ListSuppressionsParams)
+	// AddSuppression Suppress a number
+	// (POST /api/v1/suppressions)
+	AddSuppression(c *gin.Context, params AddSuppressionParams)
+	// ExportSuppressions Download the suppressions
+	// (GET /api/v1/suppressions/export)
+	ExportSuppressions(c *gin.Context)
+	// ImportSuppressions Suppress many numbers
+	// (POST /api/v1/suppressions/import)
+	ImportSuppressions(c *gin.Context, params ImportSuppressionsParams)
+	// LiftSuppression Lift a suppression
+	// (POST /api/v1/suppressions/{id}/lift)
+	LiftSuppression(c *gin.Context, id ID, params LiftSuppressionParams)
 	// ListTemplates List templates
 	// (GET /api/v1/templates)
 	ListTemplates(c *gin.Context, params ListTemplatesParams)
 	// CreateTemplate Create a template
 	// (POST /api/v1/templates)
 	CreateTemplate(c *gin.Context, params CreateTemplateParams)
+	// ListContents List Twilio's content templates
+	// (GET /api/v1/templates/contents)
+	ListContents(c *gin.Context, params ListContentsParams)
+	// ImportTemplate Make a template of a content
+	// (POST /api/v1/templates/import)
+	ImportTemplate(c *gin.Context, params ImportTemplateParams)
+	// SyncTemplates Look at all of Twilio's content templates
+	// (POST /api/v1/templates/sync)
+	SyncTemplates(c *gin.Context, params SyncTemplatesParams)
 	// DeleteTemplate Delete a template
 	// (DELETE /api/v1/templates/{id})
 	DeleteTemplate(c *gin.Context, id ID)
@@ -2561,6 +3639,12 @@ type ServerInterface interface {
 	// CreateUser Add a user
 	// (POST /api/v1/users)
 	CreateUser(c *gin.Context, params CreateUserParams)
+	// ExportUsersCsv Download users as CSV
+	// (GET /api/v1/users.csv)
+	ExportUsersCsv(c *gin.Context, params ExportUsersCsvParams)
+	// ExportUsersJsonl Download users as JSON lines
+	// (GET /api/v1/users.jsonl)
+	ExportUsersJsonl(c *gin.Context, params ExportUsersJsonlParams)
 	// ImportUsers Import users
 	// (POST /api/v1/users/bulk)
 	ImportUsers(c *gin.Context, params ImportUsersParams)
@@ -2576,6 +3660,12 @@ type ServerInterface interface {
 	// SetConsent Record a user's consent
 	// (PUT /api/v1/users/{phone_number}/consent)
 	SetConsent(c *gin.Context, phoneNumber PhoneNumber)
+	// ListConsentHistory List the changes of a user's consent
+	// (GET /api/v1/users/{phone_number}/consent/history)
+	ListConsentHistory(c *gin.Context, phoneNumber PhoneNumber, params ListConsentHistoryParams)
+	// ExportUser Read everything that is held about a user
+	// (GET /api/v1/users/{phone_number}/export)
+	ExportUser(c *gin.Context, phoneNumber PhoneNumber)
 	// ListUserTopics List a user's topics
 	// (GET /api/v1/users/{phone_number}/topics)
 	ListUserTopics(c *gin.Context, phoneNumber PhoneNumber)
@@ -3356,6 +4446,31 @@ func (siw *ServerInterfaceWrapper) TriggerCampaign(c *gin.Context) {
 	siw.Handler.TriggerCampaign(c, id, params)
 }
 
+// GetErasure operation middleware
+func (siw *ServerInterfaceWrapper) GetErasure(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "erasure_id" -------------
+	var erasureID openapi_types.UUID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "erasure_id", c.Param("erasure_id"), &erasureID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter erasure_id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.GetErasure(c, erasureID)
+}
+
 // GetHealthV1 operation middleware
 func (siw *ServerInterfaceWrapper) GetHealthV1(c *gin.Context) {
 
@@ -3367,6 +4482,56 @@ func (siw *ServerInterfaceWrapper) GetHealthV1(c *gin.Context) {
 	}
 
 	siw.Handler.GetHealthV1(c)
+}
+
+// ReadImport operation middleware
+func (siw *ServerInterfaceWrapper) ReadImport(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "task_id" -------------
+	var taskID TaskID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "task_id", c.Param("task_id"), &taskID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter task_id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ReadImport(c, taskID)
+}
+
+// ExportImportErrors operation middleware
+func (siw *ServerInterfaceWrapper) ExportImportErrors(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "task_id" -------------
+	var taskID TaskID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "task_id", c.Param("task_id"), &taskID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter task_id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ExportImportErrors(c, taskID)
 }
 
 // GetImport operation middleware
@@ -3500,6 +4665,30 @@ func (siw *ServerInterfaceWrapper) IngestUsers(c *gin.Context) {
 	err = runtime.BindQueryParameterWithOptions("form", true, false, "default_region", c.Request.URL.Query(), &params.DefaultRegion, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
 	if err != nil {
 		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter default_region: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "policy" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "policy", c.Request.URL.Query(), &params.Policy, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter policy: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "dry_run" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "dry_run", c.Request.URL.Query(), &params.DryRun, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter dry_run: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "mapping" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "mapping", c.Request.URL.Query(), &params.Mapping, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter mapping: %w", err), http.StatusBadRequest)
 		return
 	}
 
@@ -3942,6 +5131,46 @@ func (siw *ServerInterfaceWrapper) CreateSegment(c *gin.Context) {
 	siw.Handler.CreateSegment(c, params)
 }
 
+// PreviewSegment operation middleware
+func (siw *ServerInterfaceWrapper) PreviewSegment(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params PreviewSegmentParams
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Idempotency-Key, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Idempotency-Key: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.PreviewSegment(c, params)
+}
+
 // DeleteSegment operation middleware
 func (siw *ServerInterfaceWrapper) DeleteSegment(c *gin.Context) {
 
@@ -4066,6 +5295,99 @@ func (siw *ServerInterfaceWrapper) EvaluateSegment(c *gin.Context) {
 	siw.Handler.EvaluateSegment(c, id, params)
 }
 
+// AddSegmentMembers operation middleware
+func (siw *ServerInterfaceWrapper) AddSegmentMembers(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params AddSegmentMembersParams
+
+	// ------------- Optional query parameter "default_region" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "default_region", c.Request.URL.Query(), &params.DefaultRegion, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter default_region: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Idempotency-Key, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Idempotency-Key: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.AddSegmentMembers(c, id, params)
+}
+
+// ReplaceSegmentMembers operation middleware
+func (siw *ServerInterfaceWrapper) ReplaceSegmentMembers(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ReplaceSegmentMembersParams
+
+	// ------------- Optional query parameter "default_region" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "default_region", c.Request.URL.Query(), &params.DefaultRegion, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter default_region: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ReplaceSegmentMembers(c, id, params)
+}
+
 // GetSenders operation middleware
 func (siw *ServerInterfaceWrapper) GetSenders(c *gin.Context) {
 
@@ -4102,6 +5424,215 @@ func (siw *ServerInterfaceWrapper) PatchSender(c *gin.Context) {
 	}
 
 	siw.Handler.PatchSender(c, id)
+}
+
+// ListSuppressions operation middleware
+func (siw *ServerInterfaceWrapper) ListSuppressions(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListSuppressionsParams
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", c.Request.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter limit: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", c.Request.URL.Query(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter cursor: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "phone_number" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "phone_number", c.Request.URL.Query(), &params.PhoneNumber, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter phone_number: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "scope" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "scope", c.Request.URL.Query(), &params.Scope, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter scope: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "lifted" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "lifted", c.Request.URL.Query(), &params.Lifted, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter lifted: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ListSuppressions(c, params)
+}
+
+// AddSuppression operation middleware
+func (siw *ServerInterfaceWrapper) AddSuppression(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params AddSuppressionParams
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Idempotency-Key, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Idempotency-Key: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.AddSuppression(c, params)
+}
+
+// ExportSuppressions operation middleware
+func (siw *ServerInterfaceWrapper) ExportSuppressions(c *gin.Context) {
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ExportSuppressions(c)
+}
+
+// ImportSuppressions operation middleware
+func (siw *ServerInterfaceWrapper) ImportSuppressions(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ImportSuppressionsParams
+
+	// ------------- Optional query parameter "default_region" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "default_region", c.Request.URL.Query(), &params.DefaultRegion, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter default_region: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Idempotency-Key, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Idempotency-Key: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ImportSuppressions(c, params)
+}
+
+// LiftSuppression operation middleware
+func (siw *ServerInterfaceWrapper) LiftSuppression(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params LiftSuppressionParams
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Idempotency-Key, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Idempotency-Key: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.LiftSuppression(c, id, params)
 }
 
 // ListTemplates operation middleware
@@ -4177,6 +5708,121 @@ func (siw *ServerInterfaceWrapper) CreateTemplate(c *gin.Context) {
 	}
 
 	siw.Handler.CreateTemplate(c, params)
+}
+
+// ListContents operation middleware
+func (siw *ServerInterfaceWrapper) ListContents(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListContentsParams
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", c.Request.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter limit: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", c.Request.URL.Query(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter cursor: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ListContents(c, params)
+}
+
+// ImportTemplate operation middleware
+func (siw *ServerInterfaceWrapper) ImportTemplate(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ImportTemplateParams
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Idempotency-Key, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Idempotency-Key: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ImportTemplate(c, params)
+}
+
+// SyncTemplates operation middleware
+func (siw *ServerInterfaceWrapper) SyncTemplates(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params SyncTemplatesParams
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Idempotency-Key, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Idempotency-Key: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.SyncTemplates(c, params)
 }
 
 // DeleteTemplate operation middleware
@@ -4588,6 +6234,76 @@ func (siw *ServerInterfaceWrapper) CreateUser(c *gin.Context) {
 	siw.Handler.CreateUser(c, params)
 }
 
+// ExportUsersCsv operation middleware
+func (siw *ServerInterfaceWrapper) ExportUsersCsv(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ExportUsersCsvParams
+
+	// ------------- Optional query parameter "consent_state" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "consent_state", c.Request.URL.Query(), &params.ConsentState, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter consent_state: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "q" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "q", c.Request.URL.Query(), &params.Q, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter q: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ExportUsersCsv(c, params)
+}
+
+// ExportUsersJsonl operation middleware
+func (siw *ServerInterfaceWrapper) ExportUsersJsonl(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ExportUsersJsonlParams
+
+	// ------------- Optional query parameter "consent_state" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "consent_state", c.Request.URL.Query(), &params.ConsentState, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter consent_state: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "q" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "q", c.Request.URL.Query(), &params.Q, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter q: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ExportUsersJsonl(c, params)
+}
+
 // ImportUsers operation middleware
 func (siw *ServerInterfaceWrapper) ImportUsers(c *gin.Context) {
 
@@ -4602,6 +6318,30 @@ func (siw *ServerInterfaceWrapper) ImportUsers(c *gin.Context) {
 	err = runtime.BindQueryParameterWithOptions("form", true, false, "default_region", c.Request.URL.Query(), &params.DefaultRegion, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
 	if err != nil {
 		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter default_region: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "policy" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "policy", c.Request.URL.Query(), &params.Policy, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter policy: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "dry_run" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "dry_run", c.Request.URL.Query(), &params.DryRun, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter dry_run: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "mapping" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "mapping", c.Request.URL.Query(), &params.Mapping, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter mapping: %w", err), http.StatusBadRequest)
 		return
 	}
 
@@ -4736,6 +6476,75 @@ func (siw *ServerInterfaceWrapper) SetConsent(c *gin.Context) {
 	siw.Handler.SetConsent(c, phoneNumber)
 }
 
+// ListConsentHistory operation middleware
+func (siw *ServerInterfaceWrapper) ListConsentHistory(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "phone_number" -------------
+	var phoneNumber PhoneNumber
+
+	err = runtime.BindStyledParameterWithOptions("simple", "phone_number", c.Param("phone_number"), &phoneNumber, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter phone_number: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListConsentHistoryParams
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", c.Request.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter limit: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", c.Request.URL.Query(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter cursor: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ListConsentHistory(c, phoneNumber, params)
+}
+
+// ExportUser operation middleware
+func (siw *ServerInterfaceWrapper) ExportUser(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "phone_number" -------------
+	var phoneNumber PhoneNumber
+
+	err = runtime.BindStyledParameterWithOptions("simple", "phone_number", c.Param("phone_number"), &phoneNumber, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter phone_number: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ExportUser(c, phoneNumber)
+}
+
 // ListUserTopics operation middleware
 func (siw *ServerInterfaceWrapper) ListUserTopics(c *gin.Context) {
 
@@ -4850,10 +6659,20 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 
 	router.GET(options.BaseURL+"/api/v1/users", wrapper.ListUsers)
 	router.POST(options.BaseURL+"/api/v1/users", wrapper.CreateUser)
+	router.GET(options.BaseURL+"/api/v1/users.csv", wrapper.ExportUsersCsv)
+	router.GET(options.BaseURL+"/api/v1/users.jsonl", wrapper.ExportUsersJsonl)
 	router.DELETE(options.BaseURL+"/api/v1/users/:phone_number", wrapper.DeleteUser)
 	router.GET(options.BaseURL+"/api/v1/users/:phone_number", wrapper.GetUser)
 	router.PUT(options.BaseURL+"/api/v1/users/:phone_number", wrapper.UpdateUser)
 	router.PUT(options.BaseURL+"/api/v1/users/:phone_number/consent", wrapper.SetConsent)
+	router.GET(options.BaseURL+"/api/v1/users/:phone_number/consent/history", wrapper.ListConsentHistory)
+	router.GET(options.BaseURL+"/api/v1/users/:phone_number/export", wrapper.ExportUser)
+	router.GET(options.BaseURL+"/api/v1/erasures/:erasure_id", wrapper.GetErasure)
+	router.GET(options.BaseURL+"/api/v1/suppressions", wrapper.ListSuppressions)
+	router.POST(options.BaseURL+"/api/v1/suppressions", wrapper.AddSuppression)
+	router.POST(options.BaseURL+"/api/v1/suppressions/:id/lift", wrapper.LiftSuppression)
+	router.POST(options.BaseURL+"/api/v1/suppressions/import", wrapper.ImportSuppressions)
+	router.GET(options.BaseURL+"/api/v1/suppressions/export", wrapper.ExportSuppressions)
 	router.GET(options.BaseURL+"/api/v1/users/:phone_number/topics", wrapper.ListUserTopics)
 	router.PUT(options.BaseURL+"/api/v1/users/:phone_number/topics/:topic_id", wrapper.SetSubscription)
 	router.POST(options.BaseURL+"/api/v1/users/bulk", wrapper.ImportUsers)
@@ -4861,6 +6680,8 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 	router.POST(options.BaseURL+"/api/v1/ingest/triggers", wrapper.IngestTriggers)
 	router.GET(options.BaseURL+"/api/v1/ingest/status/:task_id", wrapper.GetImport)
 	router.GET(options.BaseURL+"/api/v1/ingest/status/:task_id/errors", wrapper.ListImportErrors)
+	router.GET(options.BaseURL+"/api/v1/imports/:task_id", wrapper.ReadImport)
+	router.GET(options.BaseURL+"/api/v1/imports/:task_id/errors.csv", wrapper.ExportImportErrors)
 	router.GET(options.BaseURL+"/api/v1/topics", wrapper.ListTopics)
 	router.POST(options.BaseURL+"/api/v1/topics", wrapper.CreateTopic)
 	router.DELETE(options.BaseURL+"/api/v1/topics/:id", wrapper.DeleteTopic)
@@ -4877,8 +6698,14 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 	router.GET(options.BaseURL+"/api/v1/segments/:id", wrapper.GetSegment)
 	router.PUT(options.BaseURL+"/api/v1/segments/:id", wrapper.UpdateSegment)
 	router.POST(options.BaseURL+"/api/v1/segments/:id/evaluate", wrapper.EvaluateSegment)
+	router.POST(options.BaseURL+"/api/v1/segments/preview", wrapper.PreviewSegment)
+	router.POST(options.BaseURL+"/api/v1/segments/:id/members", wrapper.AddSegmentMembers)
+	router.PUT(options.BaseURL+"/api/v1/segments/:id/members", wrapper.ReplaceSegmentMembers)
 	router.GET(options.BaseURL+"/api/v1/templates", wrapper.ListTemplates)
 	router.POST(options.BaseURL+"/api/v1/templates", wrapper.CreateTemplate)
+	router.POST(options.BaseURL+"/api/v1/templates/sync", wrapper.SyncTemplates)
+	router.GET(options.BaseURL+"/api/v1/templates/contents", wrapper.ListContents)
+	router.POST(options.BaseURL+"/api/v1/templates/import", wrapper.ImportTemplate)
 	router.DELETE(options.BaseURL+"/api/v1/templates/:id", wrapper.DeleteTemplate)
 	router.GET(options.BaseURL+"/api/v1/templates/:id", wrapper.GetTemplate)
 	router.PUT(options.BaseURL+"/api/v1/templates/:id", wrapper.UpdateTemplate)
@@ -7959,6 +9786,141 @@ func (response TriggerCampaigndefaultApplicationProblemPlusJSONResponse) VisitTr
 	return err
 }
 
+type GetErasureRequestObject struct {
+	ErasureID openapi_types.UUID `json:"erasure_id"`
+}
+
+type GetErasureResponseObject interface {
+	VisitGetErasureResponse(w http.ResponseWriter) error
+}
+
+type GetErasure200JSONResponse Erasure
+
+func (response GetErasure200JSONResponse) VisitGetErasureResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetErasure400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response GetErasure400ApplicationProblemPlusJSONResponse) VisitGetErasureResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetErasure401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response GetErasure401ApplicationProblemPlusJSONResponse) VisitGetErasureResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetErasure403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response GetErasure403ApplicationProblemPlusJSONResponse) VisitGetErasureResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetErasure404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response GetErasure404ApplicationProblemPlusJSONResponse) VisitGetErasureResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetErasure500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response GetErasure500ApplicationProblemPlusJSONResponse) VisitGetErasureResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetErasure503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response GetErasure503ApplicationProblemPlusJSONResponse) VisitGetErasureResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetErasuredefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetErasuredefaultApplicationProblemPlusJSONResponse) VisitGetErasureResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type GetHealthV1RequestObject struct {
 }
 
@@ -7986,6 +9948,288 @@ type GetHealthV1defaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response GetHealthV1defaultApplicationProblemPlusJSONResponse) VisitGetHealthV1Response(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReadImportRequestObject struct {
+	TaskID TaskID `json:"task_id"`
+}
+
+type ReadImportResponseObject interface {
+	VisitReadImportResponse(w http.ResponseWriter) error
+}
+
+type ReadImport200JSONResponse Import
+
+func (response ReadImport200JSONResponse) VisitReadImportResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReadImport400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response ReadImport400ApplicationProblemPlusJSONResponse) VisitReadImportResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReadImport401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ReadImport401ApplicationProblemPlusJSONResponse) VisitReadImportResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReadImport403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response ReadImport403ApplicationProblemPlusJSONResponse) VisitReadImportResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReadImport404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response ReadImport404ApplicationProblemPlusJSONResponse) VisitReadImportResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReadImport500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response ReadImport500ApplicationProblemPlusJSONResponse) VisitReadImportResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReadImport503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response ReadImport503ApplicationProblemPlusJSONResponse) VisitReadImportResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReadImportdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ReadImportdefaultApplicationProblemPlusJSONResponse) VisitReadImportResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportImportErrorsRequestObject struct {
+	TaskID TaskID `json:"task_id"`
+}
+
+type ExportImportErrorsResponseObject interface {
+	VisitExportImportErrorsResponse(w http.ResponseWriter) error
+}
+
+type ExportImportErrors200ResponseHeaders struct {
+	ContentDisposition string
+}
+
+type ExportImportErrors200TextCsvResponse struct {
+	Body          io.Reader
+	Headers       ExportImportErrors200ResponseHeaders
+	ContentLength int64
+}
+
+func (response ExportImportErrors200TextCsvResponse) VisitExportImportErrorsResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", "text/csv")
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	w.Header().Set("Content-Disposition", fmt.Sprint(response.Headers.ContentDisposition))
+	w.WriteHeader(200)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	_, err := io.Copy(w, response.Body)
+	return err
+}
+
+type ExportImportErrors400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response ExportImportErrors400ApplicationProblemPlusJSONResponse) VisitExportImportErrorsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportImportErrors401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ExportImportErrors401ApplicationProblemPlusJSONResponse) VisitExportImportErrorsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportImportErrors403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response ExportImportErrors403ApplicationProblemPlusJSONResponse) VisitExportImportErrorsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportImportErrors404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response ExportImportErrors404ApplicationProblemPlusJSONResponse) VisitExportImportErrorsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportImportErrors500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response ExportImportErrors500ApplicationProblemPlusJSONResponse) VisitExportImportErrorsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportImportErrors503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response ExportImportErrors503ApplicationProblemPlusJSONResponse) VisitExportImportErrorsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportImportErrorsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ExportImportErrorsdefaultApplicationProblemPlusJSONResponse) VisitExportImportErrorsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -10575,6 +12819,206 @@ func (response CreateSegmentdefaultApplicationProblemPlusJSONResponse) VisitCrea
 	return err
 }
 
+type PreviewSegmentRequestObject struct {
+	Params PreviewSegmentParams
+	Body   *PreviewSegmentJSONRequestBody
+}
+
+type PreviewSegmentResponseObject interface {
+	VisitPreviewSegmentResponse(w http.ResponseWriter) error
+}
+
+type PreviewSegment200JSONResponse SegmentPreview
+
+func (response PreviewSegment200JSONResponse) VisitPreviewSegmentResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PreviewSegment400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response PreviewSegment400ApplicationProblemPlusJSONResponse) VisitPreviewSegmentResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PreviewSegment401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response PreviewSegment401ApplicationProblemPlusJSONResponse) VisitPreviewSegmentResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PreviewSegment403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response PreviewSegment403ApplicationProblemPlusJSONResponse) VisitPreviewSegmentResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PreviewSegment404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response PreviewSegment404ApplicationProblemPlusJSONResponse) VisitPreviewSegmentResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PreviewSegment409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response PreviewSegment409ApplicationProblemPlusJSONResponse) VisitPreviewSegmentResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PreviewSegment413ApplicationProblemPlusJSONResponse struct {
+	PayloadTooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response PreviewSegment413ApplicationProblemPlusJSONResponse) VisitPreviewSegmentResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PreviewSegment415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response PreviewSegment415ApplicationProblemPlusJSONResponse) VisitPreviewSegmentResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PreviewSegment422ApplicationProblemPlusJSONResponse struct {
+	UnprocessableContentApplicationProblemPlusJSONResponse
+}
+
+func (response PreviewSegment422ApplicationProblemPlusJSONResponse) VisitPreviewSegmentResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PreviewSegment500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response PreviewSegment500ApplicationProblemPlusJSONResponse) VisitPreviewSegmentResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PreviewSegment503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response PreviewSegment503ApplicationProblemPlusJSONResponse) VisitPreviewSegmentResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PreviewSegmentdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response PreviewSegmentdefaultApplicationProblemPlusJSONResponse) VisitPreviewSegmentResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type DeleteSegmentRequestObject struct {
 	ID ID `json:"id"`
 }
@@ -11240,6 +13684,408 @@ func (response EvaluateSegmentdefaultApplicationProblemPlusJSONResponse) VisitEv
 	return err
 }
 
+type AddSegmentMembersRequestObject struct {
+	ID     ID `json:"id"`
+	Params AddSegmentMembersParams
+	Body   *multipart.Reader
+}
+
+type AddSegmentMembersResponseObject interface {
+	VisitAddSegmentMembersResponse(w http.ResponseWriter) error
+}
+
+type AddSegmentMembers200JSONResponse SegmentUploadResult
+
+func (response AddSegmentMembers200JSONResponse) VisitAddSegmentMembersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddSegmentMembers400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response AddSegmentMembers400ApplicationProblemPlusJSONResponse) VisitAddSegmentMembersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddSegmentMembers401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response AddSegmentMembers401ApplicationProblemPlusJSONResponse) VisitAddSegmentMembersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddSegmentMembers403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response AddSegmentMembers403ApplicationProblemPlusJSONResponse) VisitAddSegmentMembersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddSegmentMembers404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response AddSegmentMembers404ApplicationProblemPlusJSONResponse) VisitAddSegmentMembersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddSegmentMembers409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response AddSegmentMembers409ApplicationProblemPlusJSONResponse) VisitAddSegmentMembersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddSegmentMembers413ApplicationProblemPlusJSONResponse struct {
+	PayloadTooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response AddSegmentMembers413ApplicationProblemPlusJSONResponse) VisitAddSegmentMembersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddSegmentMembers415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response AddSegmentMembers415ApplicationProblemPlusJSONResponse) VisitAddSegmentMembersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddSegmentMembers422ApplicationProblemPlusJSONResponse struct {
+	UnprocessableContentApplicationProblemPlusJSONResponse
+}
+
+func (response AddSegmentMembers422ApplicationProblemPlusJSONResponse) VisitAddSegmentMembersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddSegmentMembers500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response AddSegmentMembers500ApplicationProblemPlusJSONResponse) VisitAddSegmentMembersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddSegmentMembers503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response AddSegmentMembers503ApplicationProblemPlusJSONResponse) VisitAddSegmentMembersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddSegmentMembersdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response AddSegmentMembersdefaultApplicationProblemPlusJSONResponse) VisitAddSegmentMembersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReplaceSegmentMembersRequestObject struct {
+	ID     ID `json:"id"`
+	Params ReplaceSegmentMembersParams
+	Body   *multipart.Reader
+}
+
+type ReplaceSegmentMembersResponseObject interface {
+	VisitReplaceSegmentMembersResponse(w http.ResponseWriter) error
+}
+
+type ReplaceSegmentMembers200JSONResponse SegmentUploadResult
+
+func (response ReplaceSegmentMembers200JSONResponse) VisitReplaceSegmentMembersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReplaceSegmentMembers400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response ReplaceSegmentMembers400ApplicationProblemPlusJSONResponse) VisitReplaceSegmentMembersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReplaceSegmentMembers401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ReplaceSegmentMembers401ApplicationProblemPlusJSONResponse) VisitReplaceSegmentMembersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReplaceSegmentMembers403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response ReplaceSegmentMembers403ApplicationProblemPlusJSONResponse) VisitReplaceSegmentMembersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReplaceSegmentMembers404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response ReplaceSegmentMembers404ApplicationProblemPlusJSONResponse) VisitReplaceSegmentMembersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReplaceSegmentMembers409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response ReplaceSegmentMembers409ApplicationProblemPlusJSONResponse) VisitReplaceSegmentMembersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReplaceSegmentMembers413ApplicationProblemPlusJSONResponse struct {
+	PayloadTooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response ReplaceSegmentMembers413ApplicationProblemPlusJSONResponse) VisitReplaceSegmentMembersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReplaceSegmentMembers415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response ReplaceSegmentMembers415ApplicationProblemPlusJSONResponse) VisitReplaceSegmentMembersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReplaceSegmentMembers422ApplicationProblemPlusJSONResponse struct {
+	UnprocessableContentApplicationProblemPlusJSONResponse
+}
+
+func (response ReplaceSegmentMembers422ApplicationProblemPlusJSONResponse) VisitReplaceSegmentMembersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReplaceSegmentMembers500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response ReplaceSegmentMembers500ApplicationProblemPlusJSONResponse) VisitReplaceSegmentMembersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReplaceSegmentMembers503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response ReplaceSegmentMembers503ApplicationProblemPlusJSONResponse) VisitReplaceSegmentMembersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReplaceSegmentMembersdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ReplaceSegmentMembersdefaultApplicationProblemPlusJSONResponse) VisitReplaceSegmentMembersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type GetSendersRequestObject struct {
 }
 
@@ -11516,6 +14362,824 @@ type PatchSenderdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response PatchSenderdefaultApplicationProblemPlusJSONResponse) VisitPatchSenderResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListSuppressionsRequestObject struct {
+	Params ListSuppressionsParams
+}
+
+type ListSuppressionsResponseObject interface {
+	VisitListSuppressionsResponse(w http.ResponseWriter) error
+}
+
+type ListSuppressions200JSONResponse SuppressionList
+
+func (response ListSuppressions200JSONResponse) VisitListSuppressionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListSuppressions400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response ListSuppressions400ApplicationProblemPlusJSONResponse) VisitListSuppressionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListSuppressions401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ListSuppressions401ApplicationProblemPlusJSONResponse) VisitListSuppressionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListSuppressions403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response ListSuppressions403ApplicationProblemPlusJSONResponse) VisitListSuppressionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListSuppressions500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response ListSuppressions500ApplicationProblemPlusJSONResponse) VisitListSuppressionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListSuppressions503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response ListSuppressions503ApplicationProblemPlusJSONResponse) VisitListSuppressionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListSuppressionsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListSuppressionsdefaultApplicationProblemPlusJSONResponse) VisitListSuppressionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddSuppressionRequestObject struct {
+	Params AddSuppressionParams
+	Body   *AddSuppressionJSONRequestBody
+}
+
+type AddSuppressionResponseObject interface {
+	VisitAddSuppressionResponse(w http.ResponseWriter) error
+}
+
+type AddSuppression201JSONResponse Suppression
+
+func (response AddSuppression201JSONResponse) VisitAddSuppressionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddSuppression400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response AddSuppression400ApplicationProblemPlusJSONResponse) VisitAddSuppressionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddSuppression401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response AddSuppression401ApplicationProblemPlusJSONResponse) VisitAddSuppressionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddSuppression403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response AddSuppression403ApplicationProblemPlusJSONResponse) VisitAddSuppressionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddSuppression409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response AddSuppression409ApplicationProblemPlusJSONResponse) VisitAddSuppressionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddSuppression413ApplicationProblemPlusJSONResponse struct {
+	PayloadTooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response AddSuppression413ApplicationProblemPlusJSONResponse) VisitAddSuppressionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddSuppression415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response AddSuppression415ApplicationProblemPlusJSONResponse) VisitAddSuppressionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddSuppression422ApplicationProblemPlusJSONResponse struct {
+	UnprocessableContentApplicationProblemPlusJSONResponse
+}
+
+func (response AddSuppression422ApplicationProblemPlusJSONResponse) VisitAddSuppressionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddSuppression500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response AddSuppression500ApplicationProblemPlusJSONResponse) VisitAddSuppressionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddSuppression503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response AddSuppression503ApplicationProblemPlusJSONResponse) VisitAddSuppressionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddSuppressiondefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response AddSuppressiondefaultApplicationProblemPlusJSONResponse) VisitAddSuppressionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportSuppressionsRequestObject struct {
+}
+
+type ExportSuppressionsResponseObject interface {
+	VisitExportSuppressionsResponse(w http.ResponseWriter) error
+}
+
+type ExportSuppressions200ResponseHeaders struct {
+	ContentDisposition string
+}
+
+type ExportSuppressions200TextCsvResponse struct {
+	Body          io.Reader
+	Headers       ExportSuppressions200ResponseHeaders
+	ContentLength int64
+}
+
+func (response ExportSuppressions200TextCsvResponse) VisitExportSuppressionsResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", "text/csv")
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	w.Header().Set("Content-Disposition", fmt.Sprint(response.Headers.ContentDisposition))
+	w.WriteHeader(200)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	_, err := io.Copy(w, response.Body)
+	return err
+}
+
+type ExportSuppressions400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response ExportSuppressions400ApplicationProblemPlusJSONResponse) VisitExportSuppressionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportSuppressions401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ExportSuppressions401ApplicationProblemPlusJSONResponse) VisitExportSuppressionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportSuppressions403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response ExportSuppressions403ApplicationProblemPlusJSONResponse) VisitExportSuppressionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportSuppressions500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response ExportSuppressions500ApplicationProblemPlusJSONResponse) VisitExportSuppressionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportSuppressions503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response ExportSuppressions503ApplicationProblemPlusJSONResponse) VisitExportSuppressionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportSuppressionsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ExportSuppressionsdefaultApplicationProblemPlusJSONResponse) VisitExportSuppressionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ImportSuppressionsRequestObject struct {
+	Params ImportSuppressionsParams
+	Body   *multipart.Reader
+}
+
+type ImportSuppressionsResponseObject interface {
+	VisitImportSuppressionsResponse(w http.ResponseWriter) error
+}
+
+type ImportSuppressions200JSONResponse SuppressionImport
+
+func (response ImportSuppressions200JSONResponse) VisitImportSuppressionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ImportSuppressions400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response ImportSuppressions400ApplicationProblemPlusJSONResponse) VisitImportSuppressionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ImportSuppressions401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ImportSuppressions401ApplicationProblemPlusJSONResponse) VisitImportSuppressionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ImportSuppressions403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response ImportSuppressions403ApplicationProblemPlusJSONResponse) VisitImportSuppressionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ImportSuppressions409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response ImportSuppressions409ApplicationProblemPlusJSONResponse) VisitImportSuppressionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ImportSuppressions413ApplicationProblemPlusJSONResponse struct {
+	PayloadTooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response ImportSuppressions413ApplicationProblemPlusJSONResponse) VisitImportSuppressionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ImportSuppressions415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response ImportSuppressions415ApplicationProblemPlusJSONResponse) VisitImportSuppressionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ImportSuppressions422ApplicationProblemPlusJSONResponse struct {
+	UnprocessableContentApplicationProblemPlusJSONResponse
+}
+
+func (response ImportSuppressions422ApplicationProblemPlusJSONResponse) VisitImportSuppressionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ImportSuppressions500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response ImportSuppressions500ApplicationProblemPlusJSONResponse) VisitImportSuppressionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ImportSuppressions503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response ImportSuppressions503ApplicationProblemPlusJSONResponse) VisitImportSuppressionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ImportSuppressionsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ImportSuppressionsdefaultApplicationProblemPlusJSONResponse) VisitImportSuppressionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type LiftSuppressionRequestObject struct {
+	ID     ID `json:"id"`
+	Params LiftSuppressionParams
+	Body   *LiftSuppressionJSONRequestBody
+}
+
+type LiftSuppressionResponseObject interface {
+	VisitLiftSuppressionResponse(w http.ResponseWriter) error
+}
+
+type LiftSuppression200JSONResponse Suppression
+
+func (response LiftSuppression200JSONResponse) VisitLiftSuppressionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type LiftSuppression400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response LiftSuppression400ApplicationProblemPlusJSONResponse) VisitLiftSuppressionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type LiftSuppression401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response LiftSuppression401ApplicationProblemPlusJSONResponse) VisitLiftSuppressionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type LiftSuppression403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response LiftSuppression403ApplicationProblemPlusJSONResponse) VisitLiftSuppressionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type LiftSuppression404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response LiftSuppression404ApplicationProblemPlusJSONResponse) VisitLiftSuppressionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type LiftSuppression409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response LiftSuppression409ApplicationProblemPlusJSONResponse) VisitLiftSuppressionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type LiftSuppression413ApplicationProblemPlusJSONResponse struct {
+	PayloadTooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response LiftSuppression413ApplicationProblemPlusJSONResponse) VisitLiftSuppressionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type LiftSuppression415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response LiftSuppression415ApplicationProblemPlusJSONResponse) VisitLiftSuppressionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type LiftSuppression422ApplicationProblemPlusJSONResponse struct {
+	UnprocessableContentApplicationProblemPlusJSONResponse
+}
+
+func (response LiftSuppression422ApplicationProblemPlusJSONResponse) VisitLiftSuppressionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type LiftSuppression500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response LiftSuppression500ApplicationProblemPlusJSONResponse) VisitLiftSuppressionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type LiftSuppression503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response LiftSuppression503ApplicationProblemPlusJSONResponse) VisitLiftSuppressionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type LiftSuppressiondefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response LiftSuppressiondefaultApplicationProblemPlusJSONResponse) VisitLiftSuppressionResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -11819,6 +15483,444 @@ type CreateTemplatedefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response CreateTemplatedefaultApplicationProblemPlusJSONResponse) VisitCreateTemplateResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListContentsRequestObject struct {
+	Params ListContentsParams
+}
+
+type ListContentsResponseObject interface {
+	VisitListContentsResponse(w http.ResponseWriter) error
+}
+
+type ListContents200JSONResponse ContentList
+
+func (response ListContents200JSONResponse) VisitListContentsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListContents400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response ListContents400ApplicationProblemPlusJSONResponse) VisitListContentsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListContents401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ListContents401ApplicationProblemPlusJSONResponse) VisitListContentsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListContents403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response ListContents403ApplicationProblemPlusJSONResponse) VisitListContentsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListContents500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response ListContents500ApplicationProblemPlusJSONResponse) VisitListContentsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListContents503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response ListContents503ApplicationProblemPlusJSONResponse) VisitListContentsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListContentsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListContentsdefaultApplicationProblemPlusJSONResponse) VisitListContentsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ImportTemplateRequestObject struct {
+	Params ImportTemplateParams
+	Body   *ImportTemplateJSONRequestBody
+}
+
+type ImportTemplateResponseObject interface {
+	VisitImportTemplateResponse(w http.ResponseWriter) error
+}
+
+type ImportTemplate201JSONResponse Template
+
+func (response ImportTemplate201JSONResponse) VisitImportTemplateResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ImportTemplate400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response ImportTemplate400ApplicationProblemPlusJSONResponse) VisitImportTemplateResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ImportTemplate401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ImportTemplate401ApplicationProblemPlusJSONResponse) VisitImportTemplateResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ImportTemplate403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response ImportTemplate403ApplicationProblemPlusJSONResponse) VisitImportTemplateResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ImportTemplate404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response ImportTemplate404ApplicationProblemPlusJSONResponse) VisitImportTemplateResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ImportTemplate409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response ImportTemplate409ApplicationProblemPlusJSONResponse) VisitImportTemplateResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ImportTemplate413ApplicationProblemPlusJSONResponse struct {
+	PayloadTooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response ImportTemplate413ApplicationProblemPlusJSONResponse) VisitImportTemplateResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ImportTemplate415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response ImportTemplate415ApplicationProblemPlusJSONResponse) VisitImportTemplateResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ImportTemplate422ApplicationProblemPlusJSONResponse struct {
+	UnprocessableContentApplicationProblemPlusJSONResponse
+}
+
+func (response ImportTemplate422ApplicationProblemPlusJSONResponse) VisitImportTemplateResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ImportTemplate500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response ImportTemplate500ApplicationProblemPlusJSONResponse) VisitImportTemplateResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ImportTemplate503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response ImportTemplate503ApplicationProblemPlusJSONResponse) VisitImportTemplateResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ImportTemplatedefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ImportTemplatedefaultApplicationProblemPlusJSONResponse) VisitImportTemplateResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SyncTemplatesRequestObject struct {
+	Params SyncTemplatesParams
+}
+
+type SyncTemplatesResponseObject interface {
+	VisitSyncTemplatesResponse(w http.ResponseWriter) error
+}
+
+type SyncTemplates202JSONResponse TemplateSync
+
+func (response SyncTemplates202JSONResponse) VisitSyncTemplatesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(202)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SyncTemplates400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response SyncTemplates400ApplicationProblemPlusJSONResponse) VisitSyncTemplatesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SyncTemplates401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response SyncTemplates401ApplicationProblemPlusJSONResponse) VisitSyncTemplatesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SyncTemplates403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response SyncTemplates403ApplicationProblemPlusJSONResponse) VisitSyncTemplatesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SyncTemplates500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response SyncTemplates500ApplicationProblemPlusJSONResponse) VisitSyncTemplatesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SyncTemplates503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response SyncTemplates503ApplicationProblemPlusJSONResponse) VisitSyncTemplatesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SyncTemplatesdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response SyncTemplatesdefaultApplicationProblemPlusJSONResponse) VisitSyncTemplatesResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -13717,6 +17819,291 @@ func (response CreateUserdefaultApplicationProblemPlusJSONResponse) VisitCreateU
 	return err
 }
 
+type ExportUsersCsvRequestObject struct {
+	Params ExportUsersCsvParams
+}
+
+type ExportUsersCsvResponseObject interface {
+	VisitExportUsersCsvResponse(w http.ResponseWriter) error
+}
+
+type ExportUsersCsv200ResponseHeaders struct {
+	ContentDisposition string
+}
+
+type ExportUsersCsv200TextCsvResponse struct {
+	Body          io.Reader
+	Headers       ExportUsersCsv200ResponseHeaders
+	ContentLength int64
+}
+
+func (response ExportUsersCsv200TextCsvResponse) VisitExportUsersCsvResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", "text/csv")
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	w.Header().Set("Content-Disposition", fmt.Sprint(response.Headers.ContentDisposition))
+	w.WriteHeader(200)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	_, err := io.Copy(w, response.Body)
+	return err
+}
+
+type ExportUsersCsv400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response ExportUsersCsv400ApplicationProblemPlusJSONResponse) VisitExportUsersCsvResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportUsersCsv401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ExportUsersCsv401ApplicationProblemPlusJSONResponse) VisitExportUsersCsvResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportUsersCsv403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response ExportUsersCsv403ApplicationProblemPlusJSONResponse) VisitExportUsersCsvResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportUsersCsv500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response ExportUsersCsv500ApplicationProblemPlusJSONResponse) VisitExportUsersCsvResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportUsersCsv503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response ExportUsersCsv503ApplicationProblemPlusJSONResponse) VisitExportUsersCsvResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportUsersCsvdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ExportUsersCsvdefaultApplicationProblemPlusJSONResponse) VisitExportUsersCsvResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportUsersJsonlRequestObject struct {
+	Params ExportUsersJsonlParams
+}
+
+type ExportUsersJsonlResponseObject interface {
+	VisitExportUsersJsonlResponse(w http.ResponseWriter) error
+}
+
+type ExportUsersJsonl200ResponseHeaders struct {
+	ContentDisposition string
+}
+
+type ExportUsersJsonl200ApplicationXNdjsonResponse struct {
+	Body          io.Reader
+	Headers       ExportUsersJsonl200ResponseHeaders
+	ContentLength int64
+}
+
+func (response ExportUsersJsonl200ApplicationXNdjsonResponse) VisitExportUsersJsonlResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	w.Header().Set("Content-Disposition", fmt.Sprint(response.Headers.ContentDisposition))
+	w.WriteHeader(200)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	flusher, ok := w.(http.Flusher)
+	if !ok {
+		// If w doesn't support flushing, fall back to io.Copy.
+		_, err := io.Copy(w, response.Body)
+		return err
+	}
+	// text/event-stream messages are typically small; use a
+	// modest buffer and flush after each chunk so clients see
+	// events immediately instead of waiting on OS buffering.
+	buf := make([]byte, 4096)
+	for {
+		n, err := response.Body.Read(buf)
+		if n > 0 {
+			if _, writeErr := w.Write(buf[:n]); writeErr != nil {
+				return writeErr
+			}
+			flusher.Flush()
+		}
+		if err != nil {
+			if err == io.EOF {
+				return nil
+			}
+			return err
+		}
+	}
+}
+
+type ExportUsersJsonl400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response ExportUsersJsonl400ApplicationProblemPlusJSONResponse) VisitExportUsersJsonlResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportUsersJsonl401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ExportUsersJsonl401ApplicationProblemPlusJSONResponse) VisitExportUsersJsonlResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportUsersJsonl403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response ExportUsersJsonl403ApplicationProblemPlusJSONResponse) VisitExportUsersJsonlResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportUsersJsonl500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response ExportUsersJsonl500ApplicationProblemPlusJSONResponse) VisitExportUsersJsonlResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportUsersJsonl503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response ExportUsersJsonl503ApplicationProblemPlusJSONResponse) VisitExportUsersJsonlResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportUsersJsonldefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ExportUsersJsonldefaultApplicationProblemPlusJSONResponse) VisitExportUsersJsonlResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type ImportUsersRequestObject struct {
 	Params        ImportUsersParams
 	JSONBody      *ImportUsersJSONRequestBody
@@ -13910,10 +18297,16 @@ type DeleteUserResponseObject interface {
 	VisitDeleteUserResponse(w http.ResponseWriter) error
 }
 
+type DeleteUser204ResponseHeaders struct {
+	Location string
+}
+
 type DeleteUser204Response struct {
+	Headers DeleteUser204ResponseHeaders
 }
 
 func (response DeleteUser204Response) VisitDeleteUserResponse(w http.ResponseWriter) error {
+	w.Header().Set("Location", fmt.Sprint(response.Headers.Location))
 	w.WriteHeader(204)
 	return nil
 }
@@ -14582,6 +18975,277 @@ func (response SetConsentdefaultApplicationProblemPlusJSONResponse) VisitSetCons
 	return err
 }
 
+type ListConsentHistoryRequestObject struct {
+	PhoneNumber PhoneNumber `json:"phone_number"`
+	Params      ListConsentHistoryParams
+}
+
+type ListConsentHistoryResponseObject interface {
+	VisitListConsentHistoryResponse(w http.ResponseWriter) error
+}
+
+type ListConsentHistory200JSONResponse ConsentHistory
+
+func (response ListConsentHistory200JSONResponse) VisitListConsentHistoryResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListConsentHistory400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response ListConsentHistory400ApplicationProblemPlusJSONResponse) VisitListConsentHistoryResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListConsentHistory401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ListConsentHistory401ApplicationProblemPlusJSONResponse) VisitListConsentHistoryResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListConsentHistory403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response ListConsentHistory403ApplicationProblemPlusJSONResponse) VisitListConsentHistoryResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListConsentHistory404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response ListConsentHistory404ApplicationProblemPlusJSONResponse) VisitListConsentHistoryResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListConsentHistory500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response ListConsentHistory500ApplicationProblemPlusJSONResponse) VisitListConsentHistoryResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListConsentHistory503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response ListConsentHistory503ApplicationProblemPlusJSONResponse) VisitListConsentHistoryResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListConsentHistorydefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListConsentHistorydefaultApplicationProblemPlusJSONResponse) VisitListConsentHistoryResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportUserRequestObject struct {
+	PhoneNumber PhoneNumber `json:"phone_number"`
+}
+
+type ExportUserResponseObject interface {
+	VisitExportUserResponse(w http.ResponseWriter) error
+}
+
+type ExportUser200JSONResponse UserRecord
+
+func (response ExportUser200JSONResponse) VisitExportUserResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportUser400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response ExportUser400ApplicationProblemPlusJSONResponse) VisitExportUserResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportUser401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ExportUser401ApplicationProblemPlusJSONResponse) VisitExportUserResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportUser403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response ExportUser403ApplicationProblemPlusJSONResponse) VisitExportUserResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportUser404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response ExportUser404ApplicationProblemPlusJSONResponse) VisitExportUserResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportUser500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response ExportUser500ApplicationProblemPlusJSONResponse) VisitExportUserResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportUser503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response ExportUser503ApplicationProblemPlusJSONResponse) VisitExportUserResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportUserdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ExportUserdefaultApplicationProblemPlusJSONResponse) VisitExportUserResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type ListUserTopicsRequestObject struct {
 	PhoneNumber PhoneNumber `json:"phone_number"`
 }
@@ -14997,7 +19661,7 @@ type StrictServerInterface interface {
 	// GetAccountLimits Read the limits of the whole account
 	// (GET /api/v1/account/limits)
 	GetAccountLimits(ctx context.Context, request GetAccountLimitsRequestObject) (GetAccountLimitsResponseObject, error)
-	// PatchAccountLimits Change how fast the whole account sends
+	// PatchAccountLimits Change what bounds all campaigns together
 	// (PATCH /api/v1/account/limits)
 	PatchAccountLimits(ctx context.Context, request PatchAccountLimitsRequestObject) (PatchAccountLimitsResponseObject, error)
 	// ListCampaigns List campaigns
@@ -15051,9 +19715,18 @@ type StrictServerInterface interface {
 	// TriggerCampaign Start a campaign
 	// (POST /api/v1/campaigns/{id}/trigger)
 	TriggerCampaign(ctx context.Context, request TriggerCampaignRequestObject) (TriggerCampaignResponseObject, error)
+	// GetErasure Read how far an erasure is
+	// (GET /api/v1/erasures/{erasure_id})
+	GetErasure(ctx context.Context, request GetErasureRequestObject) (GetErasureResponseObject, error)
 	// GetHealthV1 Tell that the process lives
 	// (GET /api/v1/health)
 	GetHealthV1(ctx context.Context, request GetHealthV1RequestObject) (GetHealthV1ResponseObject, error)
+	// ReadImport Read an import's progress
+	// (GET /api/v1/imports/{task_id})
+	ReadImport(ctx context.Context, request ReadImportRequestObject) (ReadImportResponseObject, error)
+	// ExportImportErrors Download an import's refused rows
+	// (GET /api/v1/imports/{task_id}/errors.csv)
+	ExportImportErrors(ctx context.Context, request ExportImportErrorsRequestObject) (ExportImportErrorsResponseObject, error)
 	// GetImport Read an import's progress
 	// (GET /api/v1/ingest/status/{task_id})
 	GetImport(ctx context.Context, request GetImportRequestObject) (GetImportResponseObject, error)
@@ -15108,6 +19781,9 @@ type StrictServerInterface interface {
 	// CreateSegment Create a segment
 	// (POST /api/v1/segments)
 	CreateSegment(ctx context.Context, request CreateSegmentRequestObject) (CreateSegmentResponseObject, error)
+	// PreviewSegment Count the users a definition selects now
+	// (POST /api/v1/segments/preview)
+	PreviewSegment(ctx context.Context, request PreviewSegmentRequestObject) (PreviewSegmentResponseObject, error)
 	// DeleteSegment Delete a segment
 	// (DELETE /api/v1/segments/{id})
 	DeleteSegment(ctx context.Context, request DeleteSegmentRequestObject) (DeleteSegmentResponseObject, error)
@@ -15120,18 +19796,48 @@ type StrictServerInterface interface {
 	// EvaluateSegment Count the users a segment selects now
 	// (POST /api/v1/segments/{id}/evaluate)
 	EvaluateSegment(ctx context.Context, request EvaluateSegmentRequestObject) (EvaluateSegmentResponseObject, error)
+	// AddSegmentMembers Put the people of an upload into a static segment
+	// (POST /api/v1/segments/{id}/members)
+	AddSegmentMembers(ctx context.Context, request AddSegmentMembersRequestObject) (AddSegmentMembersResponseObject, error)
+	// ReplaceSegmentMembers Replace who is in a static segment
+	// (PUT /api/v1/segments/{id}/members)
+	ReplaceSegmentMembers(ctx context.Context, request ReplaceSegmentMembersRequestObject) (ReplaceSegmentMembersResponseObject, error)
 	// GetSenders List the senders
 	// (GET /api/v1/senders)
 	GetSenders(ctx context.Context, request GetSendersRequestObject) (GetSendersResponseObject, error)
-	// PatchSender Change how fast a sender sends
+	// PatchSender Change how fast a sender sends, and how many people its portfolio may reach
 	// (PATCH /api/v1/senders/{id})
 	PatchSender(ctx context.Context, request PatchSenderRequestObject) (PatchSenderResponseObject, error)
+	// ListSuppressions List suppressions
+	// (GET /api/v1/suppressions)
+	ListSuppressions(ctx context.Context, request ListSuppressionsRequestObject) (ListSuppressionsResponseObject, error)
+	// AddSuppression Suppress a number
+	// (POST /api/v1/suppressions)
+	AddSuppression(ctx context.Context, request AddSuppressionRequestObject) (AddSuppressionResponseObject, error)
+	// ExportSuppressions Download the suppressions
+	// (GET /api/v1/suppressions/export)
+	ExportSuppressions(ctx context.Context, request ExportSuppressionsRequestObject) (ExportSuppressionsResponseObject, error)
+	// ImportSuppressions Suppress many numbers
+	// (POST /api/v1/suppressions/import)
+	ImportSuppressions(ctx context.Context, request ImportSuppressionsRequestObject) (ImportSuppressionsResponseObject, error)
+	// LiftSuppression Lift a suppression
+	// (POST /api/v1/suppressions/{id}/lift)
+	LiftSuppression(ctx context.Context, request LiftSuppressionRequestObject) (LiftSuppressionResponseObject, error)
 	// ListTemplates List templates
 	// (GET /api/v1/templates)
 	ListTemplates(ctx context.Context, request ListTemplatesRequestObject) (ListTemplatesResponseObject, error)
 	// CreateTemplate Create a template
 	// (POST /api/v1/templates)
 	CreateTemplate(ctx context.Context, request CreateTemplateRequestObject) (CreateTemplateResponseObject, error)
+	// ListContents List Twilio's content templates
+	// (GET /api/v1/templates/contents)
+	ListContents(ctx context.Context, request ListContentsRequestObject) (ListContentsResponseObject, error)
+	// ImportTemplate Make a template of a content
+	// (POST /api/v1/templates/import)
+	ImportTemplate(ctx context.Context, request ImportTemplateRequestObject) (ImportTemplateResponseObject, error)
+	// SyncTemplates Look at all of Twilio's content templates
+	// (POST /api/v1/templates/sync)
+	SyncTemplates(ctx context.Context, request SyncTemplatesRequestObject) (SyncTemplatesResponseObject, error)
 	// DeleteTemplate Delete a template
 	// (DELETE /api/v1/templates/{id})
 	DeleteTemplate(ctx context.Context, request DeleteTemplateRequestObject) (DeleteTemplateResponseObject, error)
@@ -15168,6 +19874,12 @@ type StrictServerInterface interface {
 	// CreateUser Add a user
 	// (POST /api/v1/users)
 	CreateUser(ctx context.Context, request CreateUserRequestObject) (CreateUserResponseObject, error)
+	// ExportUsersCsv Download users as CSV
+	// (GET /api/v1/users.csv)
+	ExportUsersCsv(ctx context.Context, request ExportUsersCsvRequestObject) (ExportUsersCsvResponseObject, error)
+	// ExportUsersJsonl Download users as JSON lines
+	// (GET /api/v1/users.jsonl)
+	ExportUsersJsonl(ctx context.Context, request ExportUsersJsonlRequestObject) (ExportUsersJsonlResponseObject, error)
 	// ImportUsers Import users
 	// (POST /api/v1/users/bulk)
 	ImportUsers(ctx context.Context, request ImportUsersRequestObject) (ImportUsersResponseObject, error)
@@ -15183,6 +19895,12 @@ type StrictServerInterface interface {
 	// SetConsent Record a user's consent
 	// (PUT /api/v1/users/{phone_number}/consent)
 	SetConsent(ctx context.Context, request SetConsentRequestObject) (SetConsentResponseObject, error)
+	// ListConsentHistory List the changes of a user's consent
+	// (GET /api/v1/users/{phone_number}/consent/history)
+	ListConsentHistory(ctx context.Context, request ListConsentHistoryRequestObject) (ListConsentHistoryResponseObject, error)
+	// ExportUser Read everything that is held about a user
+	// (GET /api/v1/users/{phone_number}/export)
+	ExportUser(ctx context.Context, request ExportUserRequestObject) (ExportUserResponseObject, error)
 	// ListUserTopics List a user's topics
 	// (GET /api/v1/users/{phone_number}/topics)
 	ListUserTopics(ctx context.Context, request ListUserTopicsRequestObject) (ListUserTopicsResponseObject, error)
@@ -15932,6 +20650,32 @@ func (sh *strictHandler) TriggerCampaign(ctx *gin.Context, id ID, params Trigger
 	}
 }
 
+// GetErasure operation middleware
+func (sh *strictHandler) GetErasure(ctx *gin.Context, erasureID openapi_types.UUID) {
+	var request GetErasureRequestObject
+
+	request.ErasureID = erasureID
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetErasure(ctx, request.(GetErasureRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetErasure")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(GetErasureResponseObject); ok {
+		if err := validResponse.VisitGetErasureResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // GetHealthV1 operation middleware
 func (sh *strictHandler) GetHealthV1(ctx *gin.Context) {
 	var request GetHealthV1RequestObject
@@ -15949,6 +20693,58 @@ func (sh *strictHandler) GetHealthV1(ctx *gin.Context) {
 		sh.options.HandlerErrorFunc(ctx, err)
 	} else if validResponse, ok := response.(GetHealthV1ResponseObject); ok {
 		if err := validResponse.VisitGetHealthV1Response(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ReadImport operation middleware
+func (sh *strictHandler) ReadImport(ctx *gin.Context, taskID TaskID) {
+	var request ReadImportRequestObject
+
+	request.TaskID = taskID
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ReadImport(ctx, request.(ReadImportRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ReadImport")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(ReadImportResponseObject); ok {
+		if err := validResponse.VisitReadImportResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ExportImportErrors operation middleware
+func (sh *strictHandler) ExportImportErrors(ctx *gin.Context, taskID TaskID) {
+	var request ExportImportErrorsRequestObject
+
+	request.TaskID = taskID
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ExportImportErrors(ctx, request.(ExportImportErrorsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ExportImportErrors")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(ExportImportErrorsResponseObject); ok {
+		if err := validResponse.VisitExportImportErrorsResponse(ctx.Writer); err != nil {
 			sh.options.ResponseErrorHandlerFunc(ctx, err)
 		}
 	} else if response != nil {
@@ -16534,6 +21330,50 @@ func (sh *strictHandler) CreateSegment(ctx *gin.Context, params CreateSegmentPar
 	}
 }
 
+// PreviewSegment operation middleware
+func (sh *strictHandler) PreviewSegment(ctx *gin.Context, params PreviewSegmentParams) {
+	var request PreviewSegmentRequestObject
+
+	request.Params = params
+
+	var body PreviewSegmentJSONRequestBody
+	var err error
+	// A request validator built on kin-openapi's openapi3filter with
+	// KeepValidatedValue leaves the value it validated on the body. Bind
+	// that value, matching member names exactly, so the handler receives
+	// what was validated instead of a second, case-insensitive decode.
+	if vb, ok := ctx.Request.Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+		err = ctx.ShouldBindJSON(&body)
+	} else if binding.Validator != nil {
+		// ShouldBindJSON runs the struct validator after decoding; keep that.
+		err = binding.Validator.ValidateStruct(&body)
+	}
+	if err != nil {
+		sh.options.RequestErrorHandlerFunc(ctx, err)
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.PreviewSegment(ctx, request.(PreviewSegmentRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "PreviewSegment")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(PreviewSegmentResponseObject); ok {
+		if err := validResponse.VisitPreviewSegmentResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // DeleteSegment operation middleware
 func (sh *strictHandler) DeleteSegment(ctx *gin.Context, id ID) {
 	var request DeleteSegmentRequestObject
@@ -16678,6 +21518,74 @@ func (sh *strictHandler) EvaluateSegment(ctx *gin.Context, id ID, params Evaluat
 	}
 }
 
+// AddSegmentMembers operation middleware
+func (sh *strictHandler) AddSegmentMembers(ctx *gin.Context, id ID, params AddSegmentMembersParams) {
+	var request AddSegmentMembersRequestObject
+
+	request.ID = id
+	request.Params = params
+
+	if reader, err := ctx.Request.MultipartReader(); err != nil {
+		sh.options.RequestErrorHandlerFunc(ctx, err)
+		return
+	} else {
+		request.Body = reader
+	}
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.AddSegmentMembers(ctx, request.(AddSegmentMembersRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AddSegmentMembers")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(AddSegmentMembersResponseObject); ok {
+		if err := validResponse.VisitAddSegmentMembersResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ReplaceSegmentMembers operation middleware
+func (sh *strictHandler) ReplaceSegmentMembers(ctx *gin.Context, id ID, params ReplaceSegmentMembersParams) {
+	var request ReplaceSegmentMembersRequestObject
+
+	request.ID = id
+	request.Params = params
+
+	if reader, err := ctx.Request.MultipartReader(); err != nil {
+		sh.options.RequestErrorHandlerFunc(ctx, err)
+		return
+	} else {
+		request.Body = reader
+	}
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ReplaceSegmentMembers(ctx, request.(ReplaceSegmentMembersRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ReplaceSegmentMembers")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(ReplaceSegmentMembersResponseObject); ok {
+		if err := validResponse.VisitReplaceSegmentMembersResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // GetSenders operation middleware
 func (sh *strictHandler) GetSenders(ctx *gin.Context) {
 	var request GetSendersRequestObject
@@ -16770,6 +21678,178 @@ func (sh *strictHandler) PatchSender(ctx *gin.Context, id ID) {
 	}
 }
 
+// ListSuppressions operation middleware
+func (sh *strictHandler) ListSuppressions(ctx *gin.Context, params ListSuppressionsParams) {
+	var request ListSuppressionsRequestObject
+
+	request.Params = params
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListSuppressions(ctx, request.(ListSuppressionsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListSuppressions")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(ListSuppressionsResponseObject); ok {
+		if err := validResponse.VisitListSuppressionsResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// AddSuppression operation middleware
+func (sh *strictHandler) AddSuppression(ctx *gin.Context, params AddSuppressionParams) {
+	var request AddSuppressionRequestObject
+
+	request.Params = params
+
+	var body AddSuppressionJSONRequestBody
+	var err error
+	// A request validator built on kin-openapi's openapi3filter with
+	// KeepValidatedValue leaves the value it validated on the body. Bind
+	// that value, matching member names exactly, so the handler receives
+	// what was validated instead of a second, case-insensitive decode.
+	if vb, ok := ctx.Request.Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+		err = ctx.ShouldBindJSON(&body)
+	} else if binding.Validator != nil {
+		// ShouldBindJSON runs the struct validator after decoding; keep that.
+		err = binding.Validator.ValidateStruct(&body)
+	}
+	if err != nil {
+		sh.options.RequestErrorHandlerFunc(ctx, err)
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.AddSuppression(ctx, request.(AddSuppressionRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AddSuppression")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(AddSuppressionResponseObject); ok {
+		if err := validResponse.VisitAddSuppressionResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ExportSuppressions operation middleware
+func (sh *strictHandler) ExportSuppressions(ctx *gin.Context) {
+	var request ExportSuppressionsRequestObject
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ExportSuppressions(ctx, request.(ExportSuppressionsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ExportSuppressions")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(ExportSuppressionsResponseObject); ok {
+		if err := validResponse.VisitExportSuppressionsResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ImportSuppressions operation middleware
+func (sh *strictHandler) ImportSuppressions(ctx *gin.Context, params ImportSuppressionsParams) {
+	var request ImportSuppressionsRequestObject
+
+	request.Params = params
+
+	if reader, err := ctx.Request.MultipartReader(); err != nil {
+		sh.options.RequestErrorHandlerFunc(ctx, err)
+		return
+	} else {
+		request.Body = reader
+	}
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ImportSuppressions(ctx, request.(ImportSuppressionsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ImportSuppressions")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(ImportSuppressionsResponseObject); ok {
+		if err := validResponse.VisitImportSuppressionsResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// LiftSuppression operation middleware
+func (sh *strictHandler) LiftSuppression(ctx *gin.Context, id ID, params LiftSuppressionParams) {
+	var request LiftSuppressionRequestObject
+
+	request.ID = id
+	request.Params = params
+
+	var body LiftSuppressionJSONRequestBody
+	var err error
+	// A request validator built on kin-openapi's openapi3filter with
+	// KeepValidatedValue leaves the value it validated on the body. Bind
+	// that value, matching member names exactly, so the handler receives
+	// what was validated instead of a second, case-insensitive decode.
+	if vb, ok := ctx.Request.Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+		err = ctx.ShouldBindJSON(&body)
+	} else if binding.Validator != nil {
+		// ShouldBindJSON runs the struct validator after decoding; keep that.
+		err = binding.Validator.ValidateStruct(&body)
+	}
+	if err != nil {
+		sh.options.RequestErrorHandlerFunc(ctx, err)
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.LiftSuppression(ctx, request.(LiftSuppressionRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "LiftSuppression")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(LiftSuppressionResponseObject); ok {
+		if err := validResponse.VisitLiftSuppressionResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // ListTemplates operation middleware
 func (sh *strictHandler) ListTemplates(ctx *gin.Context, params ListTemplatesParams) {
 	var request ListTemplatesRequestObject
@@ -16833,6 +21913,102 @@ func (sh *strictHandler) CreateTemplate(ctx *gin.Context, params CreateTemplateP
 		sh.options.HandlerErrorFunc(ctx, err)
 	} else if validResponse, ok := response.(CreateTemplateResponseObject); ok {
 		if err := validResponse.VisitCreateTemplateResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ListContents operation middleware
+func (sh *strictHandler) ListContents(ctx *gin.Context, params ListContentsParams) {
+	var request ListContentsRequestObject
+
+	request.Params = params
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListContents(ctx, request.(ListContentsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListContents")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(ListContentsResponseObject); ok {
+		if err := validResponse.VisitListContentsResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ImportTemplate operation middleware
+func (sh *strictHandler) ImportTemplate(ctx *gin.Context, params ImportTemplateParams) {
+	var request ImportTemplateRequestObject
+
+	request.Params = params
+
+	var body ImportTemplateJSONRequestBody
+	var err error
+	// A request validator built on kin-openapi's openapi3filter with
+	// KeepValidatedValue leaves the value it validated on the body. Bind
+	// that value, matching member names exactly, so the handler receives
+	// what was validated instead of a second, case-insensitive decode.
+	if vb, ok := ctx.Request.Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+		err = ctx.ShouldBindJSON(&body)
+	} else if binding.Validator != nil {
+		// ShouldBindJSON runs the struct validator after decoding; keep that.
+		err = binding.Validator.ValidateStruct(&body)
+	}
+	if err != nil {
+		sh.options.RequestErrorHandlerFunc(ctx, err)
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ImportTemplate(ctx, request.(ImportTemplateRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ImportTemplate")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(ImportTemplateResponseObject); ok {
+		if err := validResponse.VisitImportTemplateResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// SyncTemplates operation middleware
+func (sh *strictHandler) SyncTemplates(ctx *gin.Context, params SyncTemplatesParams) {
+	var request SyncTemplatesRequestObject
+
+	request.Params = params
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.SyncTemplates(ctx, request.(SyncTemplatesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "SyncTemplates")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(SyncTemplatesResponseObject); ok {
+		if err := validResponse.VisitSyncTemplatesResponse(ctx.Writer); err != nil {
 			sh.options.ResponseErrorHandlerFunc(ctx, err)
 		}
 	} else if response != nil {
@@ -17244,6 +22420,58 @@ func (sh *strictHandler) CreateUser(ctx *gin.Context, params CreateUserParams) {
 	}
 }
 
+// ExportUsersCsv operation middleware
+func (sh *strictHandler) ExportUsersCsv(ctx *gin.Context, params ExportUsersCsvParams) {
+	var request ExportUsersCsvRequestObject
+
+	request.Params = params
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ExportUsersCsv(ctx, request.(ExportUsersCsvRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ExportUsersCsv")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(ExportUsersCsvResponseObject); ok {
+		if err := validResponse.VisitExportUsersCsvResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ExportUsersJsonl operation middleware
+func (sh *strictHandler) ExportUsersJsonl(ctx *gin.Context, params ExportUsersJsonlParams) {
+	var request ExportUsersJsonlRequestObject
+
+	request.Params = params
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ExportUsersJsonl(ctx, request.(ExportUsersJsonlRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ExportUsersJsonl")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(ExportUsersJsonlResponseObject); ok {
+		if err := validResponse.VisitExportUsersJsonlResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // ImportUsers operation middleware
 func (sh *strictHandler) ImportUsers(ctx *gin.Context, params ImportUsersParams) {
 	var request ImportUsersRequestObject
@@ -17439,6 +22667,59 @@ func (sh *strictHandler) SetConsent(ctx *gin.Context, phoneNumber PhoneNumber) {
 	}
 }
 
+// ListConsentHistory operation middleware
+func (sh *strictHandler) ListConsentHistory(ctx *gin.Context, phoneNumber PhoneNumber, params ListConsentHistoryParams) {
+	var request ListConsentHistoryRequestObject
+
+	request.PhoneNumber = phoneNumber
+	request.Params = params
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListConsentHistory(ctx, request.(ListConsentHistoryRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListConsentHistory")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(ListConsentHistoryResponseObject); ok {
+		if err := validResponse.VisitListConsentHistoryResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ExportUser operation middleware
+func (sh *strictHandler) ExportUser(ctx *gin.Context, phoneNumber PhoneNumber) {
+	var request ExportUserRequestObject
+
+	request.PhoneNumber = phoneNumber
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ExportUser(ctx, request.(ExportUserRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ExportUser")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(ExportUserResponseObject); ok {
+		if err := validResponse.VisitExportUserResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // ListUserTopics operation middleware
 func (sh *strictHandler) ListUserTopics(ctx *gin.Context, phoneNumber PhoneNumber) {
 	var request ListUserTopicsRequestObject
@@ -17563,363 +22844,514 @@ func (sh *strictHandler) GetReadiness(ctx *gin.Context) {
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7L17d9s2tzf4VXA0Z1aTVpblS27ymnXGTdKnOW0ST+w8nXVijwiRkITHFKASoBU1r981n2Y+2HySd2Hj",
-	"QpAEJcq3JD36p3UoEteNjX397S+dmM/mnBEmRWfwpTPHGZ4RSTL418s8EzxTfyVExBmdS8pZZ9A5mxIU",
-	"MfJZDmN4I0J8jOSUoDmeEDQiY56RXqfboerlP3OSLTvdDsMz0hl09BedbkfEUzLDqvEZ/vw7YRM57Qye",
-	"7O13OzPK7L/3up05lpJkqqX/59Pxzn/hnb/6Oy+G/8fOxU//3ul25HKuWhUyo2zSub7udt68Cg+YJmhC",
-	"rwhDWKI4I1j95AY5x3JajJEmnW4nI3/mNCNJZyCznPjjHfNshqV6j8mnh52umgCd5bPOYH/v8Nnh84On",
-	"h89gFvrhnhslZZJMSKaHmZDZnEvC4uVvZFkf8lt8SQSiEgk8JkhylJE5wRLJKRVIjY0IeYTiKReEodES",
-	"lj/GaUqyLmJkgcY8QwTHU/UBm6gGRgQlnMHGkM94Nk/VkA7Ge+N+ckh2no77451D3Cc7L5KDpzt9fICf",
-	"jPaSZ/Fe3y7SlOCEZMUyeVPYUXNo2NP9J09W7em/7fzPpq38nc6orC/Nr3yBZpgtUcYXQs0MM7EgmdrY",
-	"GReyifJSaM0fZELGOE9lZ/Ck729iv792906mnJF3+WxEGo4Hg98QZeh1b+/p4RGiUqDopwjN8FLtxCKj",
-	"UhKGov99/+eoh45RtJhiKfB8PojQPCNj+hlRgXCa8gVJynv204vDZ8/29g8Onzx9FibguRreUI9hJSl7",
-	"23TYL+3SYejkXfw4+A/0H59+6u+8uPjU33mBHj3uNR7EDySmc0qYfJ1lPHvJE1JfqvcsXaIZEQJPiEAL",
-	"KqeawIn6xHGVjF/RhGQ/iKathdeHseqiMruNz6Ub9QeChRpj2yFn8H7TCPWvTUfk6eGqE2JY3tp1PpVY",
-	"rl1jyvRwhXq5abTwY2mw/56RcWfQ+d92i/tiV/8qdt/qtnX3MKKctTgbZneznB3BH4wsiJBoMSUMpWQs",
-	"Ec8bz3KWs1vv9BkWl02XRSSxuBzSJEJyCkyXoHyecpygBRaG35AEdr/hDjENtLtI8hze9Cji4Gloq8/4",
-	"nMZ6zKEu1a/D+7+8rnX7RMifeUIJiAofBcnezOY8A34dcyYJgz/xfJ7SGG7b3X+ZA+VY2acvHTwhmvfE",
-	"VC7h3pM4w52uakMQJoeaFged9ydnwzfvitn+kmF2id5SdeV1uh0ex/kc2y1UNx88LnFCn3U+e9q57pru",
-	"91+47o9ZnuFkiud5q0H8I8MxQX/QVB/u0iBe8VjywBgco/cG86xzfeHvEpVkJtadO73eH0jMs6RzDTv5",
-	"Rn+31++bS8w+cNuIswyrg/R5Z8J3zLNPF2pneh/wwhxlILZZnko6x5ncVTSzk2AJQysGiZOEqrni9CTj",
-	"c5JJoIUxTgXpdubeoy+dMU1J+KSpX/TtqJYUSZKmAv6pCVWdLkeyI8owcIH6ySgI/pPu7MK9xUf/IrHU",
-	"dFvu/xh61yyRIDdfNKYkTVCkfozQo6gXi6uoi6KeWiX3RxodoY9nv+w8f9xFPEMY/efp+3cIllextgy2",
-	"RfTQayWE6X+hqWIe5yzyKSJCj3iG9KPoMcIsARlhiq8IwigqUaB51zyLHh8hckWyJeJySjJ0SZRoEfMZ",
-	"USwKYSkzOsol6apGzxnMkaguhRogZkivDMpZQjIUufdFhBKOJOc99Ho2l0t0hdOcCCTwEjEO8mTvnJ2z",
-	"Y/Ty9J96CWFiSAuIejdj2EicESSI0iokSZSYGvPZDHeRIDMa85SzLpJ4pNYv+h8gBqnPNM9V0g+ap5gy",
-	"e2E8YvycpQQnSqD9i2RcqA/naS6QoBPWtQIg2nuC4inOcKwUmcfFmpiGuihSXDGCtY6AXiPzEhpxnhLM",
-	"RFeJXoikgiAqzpkknyUsI4J9Mg0p+WyBlzDN3jmr8V1NmGKutguOwc84+aA55wouOc/4KCWznyy3bHcJ",
-	"n+ivQmSujplh2CjGjHGpJNCM4KSn2MZLzsYpjR98SPOMKCrWkog67iOaqKMPgwKZ8SFHdMzsMQJhEgbx",
-	"C4wpIeyhl0ad5BTHlwIYk4j5nMCA3jAlFOL0wVfnfZ4h0JW0qJbyiQBWbXmHIS8lMcFA33H5C89Z8sAL",
-	"l6nTihhHIreaLwznBC+V8HbG+e84m5CH3s4RT5ZqYJJzlKoBwKA+MpzLKc/oX+RB1+kdV/QFl5ZiBVix",
-	"d5ogMA3oYV1hmuJR+qDrdIwSMicsISyGtUr4QukF2RLhCabMDG2e8ViJKKOUvCwG9pB7afpCoPGNc0GS",
-	"IxQByxARiDD6zIIIIcyoRT5XkhpJ3pKE4jMQS74OBap7Hym5SCuBSkSDXlHCiQBykPhS0cG1lUbh3jqO",
-	"Y54zCfYYUZLgv3SsZjmck2woSMzVqVcC6HVVCAy+WdNWr0gGd69QxJCpQzMhii/3OkEtzhf8Qh3U5cBu",
-	"eTonWMbTteLsugk/aT9f39C03tJ0o/lJSWZzoKzyiGKcZbRJLR8p+QBEL6XjZkSTrCIZKhEeS7UvcUzm",
-	"ErMYLAcsTw2b0EpmRSpXdCgxTVVva19Vm50MccDa98eUMJAoeS5BRFOju2R8wUq6QYIl2ZF0RtoMzLMX",
-	"BZeibHFqaM7tUrczxjQlyTDl/FKE7ZV8LAnTq5tSJYfxPE1QSRQLNTyVcg6ifx5o933VPGYME0dIjVgb",
-	"UpiSVmM8I+0mQpOQXaK2finBggxzJvXuVjg5kArwF7VtVvKkSifIJKYsXSJ+pQ90cPvq3a1f19IywAor",
-	"MhEEZ/GUJGANp7KLFlNQ+CrUlDNHT/UlYQ2WrF8yPkN74W/sWIZCL+haghQSq8NmDkC7VRHW3LfqXjCs",
-	"oLDN+fwENtdZia3RzzKJyjTKxNgt21zNSbdbVTkRpfmVqcc7+Ss4WYNlM+JzwiKlF7rtXBL5uIsizahI",
-	"ElnXiJ1KV8mqcG3DT4omIjwCbRo98l9ETKnWaIoTROXj7jmLDJVE6BH19SjJ0+Sx1v4IU3z8U0cNq9Pt",
-	"2EGAXgh9qofQWafbMc150y629tip4s0Xk6akKq/UijO0rC/7OcmEUrNHS5BOeuifWplXmjlYAZbacKHG",
-	"UHIzGNvYwZ6zjb3kKZ+NeGH9Os7+lTOMTml6hY0Byh8hOFLKW1q2O1WtTt6vO+KSznf4XM97Z87V6cqM",
-	"Wt3tvMSzOaYTVpFFcJ5QwmIyFPQv0hmoY9ftjHKayiFl7i6PMcPZUl2iMchf/W4nnmLGSOpZ58D4p9q1",
-	"x1I3Bp5D86Sz399/urO3t7O/d7a/Pzh4Pnjy4r8M7ecZGcppRsSUp0nR1X5f89g9dbgoz/TCjvL0stPt",
-	"/JlTIodTnmdiSJSsoLv0H8M5sj9kWJIheLXKspcW3ZI8JUPgHeZ1QSYzwpSO1hnsF//UlnX7jseH3BO4",
-	"fDqvPhz/ctaxD4bGoWHfykeODofODm1+VEc4NQc4uNBmRQxV/UFSOMoFVVyRTACB710XrQ3NV2qKf3Gm",
-	"vvx49lIxStW9os6TN+gVmXHkiKXbkRmdTMAKO8Msx2nxaKh71yPO58maXa4JexXSq7Iq56QR1u9h3B3g",
-	"/oD7WvvN4XKyjamzPM74X6Qs61jT/fr7vKD96oDeKB6mGL3WV3Au+QxLGivBL1VPx+p+U9KDFsSPQFhR",
-	"NytJEJ5xNjEuZ722wrsIjQ1N9V89atVRnE4NH9JjMLNeTLlQUlFM6FxqVoUXmIIJUS8SOI6MVAFGJMmP",
-	"UF8r/9rFXV8LR3qrb8yX5rXrKgMICqbGHgpiBDitJIcFu7ls6nOYtqLACo5TiytQy2feV1uPjT+w2NIU",
-	"C2nvU4HmOBeKKNXy6itRqYrhFa5Ij5ZMQ/KR5X1r9sJQ14l9/zrAJaszPO/8+uvg7dvzTisdJcBdb9dg",
-	"A1euUT5hiUAjMskZogzuYX3Y1Ot+KEN99Src/csNCc2/D77chLlUbpBNBJVjZD7+QaCEjCmD77omQsc4",
-	"1QvusmLh71iwaCGItxHmjb7WhrZP9dvXtZu1zm+UvKp4nO/Dz0Urqmy4oKt9/IMTiKgBs7P+xPqLoEf4",
-	"EnGWLm94IfmywKrVOTPvneazGc6WnerF34rNFKLBl/qKGDEh9IsVEtpt4Jl+/TfKEu9rI0+ErAvkShM+",
-	"ODx5Bot9SZYLniWt9tKXTtrdECG9T8+/vKze/pT4Q/WsN9GTJ3C4Y1Cl6yYO6d0Kqy60mkwRYuH1W8Ij",
-	"hioDLTa8snmFyNCtiHelW7q0IRVVtyRBhBRcS0S/UxG01xnpqnVMgJN1ryse/+tux4vYbGWUkFzitNVR",
-	"q9BXMexyp7bJVQvRzhwbiiMgaQKMyrb0R0YlRE6qXZyQHvqNzCXCEFQZ4xnpohGJQboB8RuzxIUdoRnB",
-	"DCV0PCYZSJdKxhMV9bgmiHT6zwf9fpAgB539Pf1bg3hw2L8GU7A/171ujRyq0rSzJT/xLcn9Jhtlo4zo",
-	"2tnrr23ojoU3P/q3zvy8OLhHn/p7F//xqb/z4uJ/7H/q7xxcPB586u88gUjEi3/vtBXu7rPDRuHPX+A1",
-	"Rv+HEvDWBn7dqwR4BvHNYHFLcex0QDVKkoEoDCEliylPQZ+r2JYMvVeOywPJiE2y1H0s8TqpZ+PwvbJY",
-	"1DoItQi9/2k3HPLriVReq5aheM3es8C1uvM1p+b6vi2WJx73rMr3XJAiUHfC0ZhmOiA28wwtSIDNBBu7",
-	"zABFMsNM4Fh3HFkTSTTK08uoZ/5fCastmatL34MMl14GzdLFHPgkI6LqCbZDtJa5jMwwZerbwbNnLxS3",
-	"ABPo/p5nVTw5/nj6+hWYwzMieHqlJIi6K7XUdCvZ3+u8ZgKxSywkTVOTGqEGF9RpQlwvaFixrZa8CNYH",
-	"0LbpG6qO/uqtGBiWRWzhiBAGsz5CC/WDEoZmlg/PlJo5IpRN0JjnLLGx2DeVBI0S4TQCLbgXe1SawSrx",
-	"8AORq26aure+cFOJzuDTQb/fP7gwvi4BwaLgqIIBJCSlV0SN/KJGgKVmVruMjxBmNrxGXWMS4TTtBuLa",
-	"rTx/AxZehPo+6ddCe3NG/8yJ+b2wa0gS9iFHegmiLoq8NVD/jDGLSap+06GSIp/P1bknSdRDxwwVLjHD",
-	"tSAO1KQakZgmJNE8rBSnes50xJ+SsUURX++OzBREdFhAsDigCZGIGp7VSgkqJySUAqP3VkdF15euQtBm",
-	"HVeR6GmDuz56+f7tye+vz16/igbObkzLZuOjwuqtDqpmUDjL6JV2zhmObX0xpy9/ff3q4+/AQD98fPfu",
-	"zbt/dLoFT3Udqr+P3718/bt+9ZfjN+qPGotXt5nqYucKZxDKBH1leKwO66kRStVZ+ZAzc2xPsPFrvrSa",
-	"rvrb0o3qS5+vC3+BjE2ntkIveW4cJO4WVFddnM/yFEt6RQYIQ7CEo7dYf4EFcoTbRbj4hxUkgbujSO9e",
-	"ZD8jOJ6eM9sWZ7EOlUY4SQTK52pTItBYh5lz30SaDivOnyuS4QkZmn6XILgb6V80hA4UsTSqH/tlOXaj",
-	"8C24GZUdCzxXokyjVGN8++CIMYy46tO4oZNi4/vYfXEXFla3zqBvNfo6XhVkMK5f8G7xaouV5Doqbs0O",
-	"wkzAwKDXFCzYPEMQ2YAYX5Qde2BTVZ/ccAutAr96zvq8ARl73Bxc/WmKCjpuuRQTwicZnk9pPEyo0FEJ",
-	"NGSd9hyco6XW6bo6rYILicYQBcSkvg56bRn5iWoGuELInpViIYfG9tbgnpNTIgga0wl4uxYgSKvmSNI+",
-	"+shF3bnrsCXJuw8LwaJ+KRQXLmRBKO4WtRQWXftGhgnsCUSd1GNgeIZStS06qo/qYCkrqg6cRLDpOOaE",
-	"JUGJ+x2EykxytrmwXYp5nFGWhwKBThVp8Suiben2+LYkcdfDnznJQ8v4EWLcF3hpPSOMyAXPLgcoEnrG",
-	"eu9c0NGmU1ObvilNhZWQD5D4ltRHKZU8VxLugNJg3L7Ut+nQC5EwvOvFfh8hQYgvQxqHgNi4T19SD5KC",
-	"vsVdBCvjsuH+bNWZDtMK8RdIF6nJrqA+lePDjiDbCoKteWZEY9FyJHwuhzyXYpjkiiMNYy/0qZEFL6Yc",
-	"vKhJRhZqQDRDJmkMjYhcgOoHt5daqOL6ajkk36yakDHJsjD3KQ9HB3CMweGllCIJTm/FdW/QrWotyGoC",
-	"vZo+1SJAEwiaUKRZDdRYYU4oDLuqyZXRqNo0U54wQaoFBC207ZLgZM1l/0HJwny8TjqssbwsZ0O2IkM7",
-	"y5lLwhMgrVNIdKiKM+42b2EqdgroqgsfVDatBtzKk57HMRFizerBraEOgDqpjlt43KV7Y7GpzuXCC30b",
-	"4UgDFDRKR85wrJNTVp6UYrjOJ6bPiySfa7Hq6jZUEmUGUgPkNHE2aUnUalQ8w+kwz9JG2vtBIHVzjVO+",
-	"sMm5Z+Y79AcZoY9vGkhRfdzKhS75fLjWpHObzXGYF25//OzswG41RyNUFNDwWK1/egAar1VpLQjM7U13",
-	"NlrAmfA8FhIYY0AorAtaVWkmKDFXxaS62NsgGYSFlKA4H7jum3TMEFtu4DcNGltYpA0onSuu/vBd2HAx",
-	"By6vOnforrFh1I9MkMk5Pt+sOYZNAU0WioqWV2Egq8xwZybLuq2h2M/JB8NXCWbnotu5whlVTAVOIM8S",
-	"CCPe2+8/g6NTNghVGgtYXXNBMtF1AEHg+KxahZs9c3UltTAIb2rhrMysvQvXZBJYAceS1A9Cq/9TniYk",
-	"E5AxvEQT7nNrmP0PBUSB6KFjm7z/FP1Gfw64fPfuK52gwvjKe7eOxLTkG0gPBHSTkp3swB19+Genv/cC",
-	"j/rx4c6zvfjJzrPxAdl5jp882zkY742f4r3Rfnygc0dKkfYGicSy1euLsjindtxAzwxc97sHu1nOdvc6",
-	"jTmKgQBxffECobuYdb0orW9B46klicMVqd98ZVk0IDHY2bQTFqyg0FsbBVe+wRxcj1uRlTtfeKxb8pfa",
-	"yifqaslZCYcsGN30CtRFfZeDF8XdsyC8gq5hYTkCQfjX66cBnnR/HEV2RCC/CLi2KMXn/iCcxb6HIv1x",
-	"NPCV3q5jExDR4eSVHoogHFK/DX9qYsNSx0c+ik7en56ds108p7tXe7uUTYiQu8bpL6LHRcs61Ul1MENU",
-	"f66GY0IrVQ+FYAQWePuFVXV08ivPEqRxWmCorv1ZD0WKbw1N7F80QILPCKRWM7LoWjPb8ckbAIRhiAJA",
-	"j9/AsRJac+nWSLtiGaHaMeYyIBjPkI72gj9tQJBxT2RKkbwys9CCutbmteUZ+C04TuxNinRzWtwpO//d",
-	"TsPad7ods1zqqvAmuzIewB3zNQEBjuQNnVf4lgsKKFxZAVa218TKWmfgHEEAM+wKRok6UDnTK6sfZURm",
-	"aiu5IEiQlMTt/feb+0U8NlBPn1mlpxtnWeUYZjkzqTt7OmOnNMvenQYdbMSZE585G/WtNra1etsVyRIa",
-	"h5Sg97Ut1VAl1kOYJNajV6KTqPVd9k/ddYO+3S7uobhl7LavumQggHUTEfYOEwjLuYK1nLvGFLvr9TGr",
-	"7pbpd4M5MWBkpzbOqZobpvV8YIOgyxj+59zmLosOTTgRiLMj1Ic7UiOFpinCKb20IYV3EjzrJrRfm9HN",
-	"sq38M62zlAVJx/UMrK8YtduQIXVUc3aaMA/OjE/is0QJXvbKaIcPE/hbk2+JgWbT98IPAvEFQ39xRo5Q",
-	"kfOF3nGLnmIyDTV/9W9ciNwYcTmFqB99m9/3FFfkmRly3Gs4YC2Szm4XrhxwxGIkrZAA1uURmVAmzD2g",
-	"DoSE+Iubp01+08HOTelulAlpTPhRMYHoe4l3buTeN0oe+/aDpQv9SGea16WeN8fvjoGDGAhIzxUlCLAX",
-	"WoIbuZ/w6yrxSSpTcgQJ05mSnhADllYZwMNHalf4BJVTqw06QNABSolaBdFFCZ1AbjxLUNRDQzRAu2gn",
-	"6iH9ndXytI7JswSiHNQf4gjFWBCN3pizWOYW8uocfLQzWGatACy0gsvnomv1XCVSiktt5pqSdO65djkz",
-	"sI8FNjeYS3piSudzkqxd3/XB6L5QGcrYC8qPRaK71fI8sAUxEy0j/5S2L47ho9O3pzqEb0riy3qeWgH0",
-	"FMYjWWScTY4QATRRiG3L573OzVNn1SisHhII0ARZ24wpvEDF994i5WqmSRMmCwQ4UqVENywC1lg1jRqR",
-	"+V1bGSJAsiNJhFKSIMlLHNHALq2PwlMD2RAqYEV2saeVueG1Sy6WZN7gl4IhCjTDCQFjtz4f6Mx57GA1",
-	"Eqr9i3MshI0cbq2YFRtzKsk8ZGI0WmNLDU99AapFE8AVqJqQox6p96KbCi0VyrWj7BZg8f4w7DJ3fUIr",
-	"0UCQ1MuLs+Lkrgc2IAIuv1oIm9o1HVNkfU46rsiLIguSTECEyOMpwqJAOO6iyBPldbMGNzFab+GFTtzA",
-	"V7ME3eEpz7M4KMNyi+gMWBgRntOoHtJvOQmeU3DfadtnAzvRHa7A7I802rirGWHUjx6KTl6/e/Xm3T8i",
-	"T5ro6tfffzyLwC+vo38w/HB69v5EPxWYFuGAYPz0h22a7XQLnHPTproCzt6ftLw4TpzL9/1cvmH6/+9z",
-	"iCKXfK5vEj3/j+DY28TI0QjJTq5oQpjavc4pnbCdfA5OtS5yAD59dYjMDsMe1a0V5cbXMR5vC6/9AYRi",
-	"gzwLNeyC4AOEzQgxkjS+JFL9FeM0reqOLSQz4Si3zZD1yzWrVWn23oRCJ+YVFtMRx1kSuAljSa/IsJS9",
-	"XjnoNpmgq7RBRtkEoLwhmaClqdX6q52pjXwmca51lKAeeqpd2b72Xo3dviKZZzQvYRvdIGB7QhjJNsby",
-	"qcdADPcPp03oj8ZaVAR668hHnNwshjjclYkph9D2oicTmQMGrP1DHVS3cfioIrdgn+Wstawe13qb/vlc",
-	"7QplQ/BDB640w3k3ao7ncmV7wJrVBQbsuG3TisrTdFiKRql3cKKtkQOUVFMeDFXjNK2HWq4IECSqucbQ",
-	"sbMCv6xcCQczC5/eOogtthWC1gdJmVFRNuI5S4agKooVpANG4avbkaoObXL7umkUVY0VlluskWKdmEKn",
-	"pZFLhA90Exk1rWh1/9cz2wqzC94XWqx/r03dDbqiklFcwukgGFttKU5nWHognb4kY+LJGJc6tCwkgVVC",
-	"9CquS/3soIwV/PSgv/fUPjLjgGwgQnSoJM+loInmyfuHO4rQ0IKyhC/U6IzPAD569iQgfJhxtCDLzRCM",
-	"m753Uwgr7sZ4HxTg/bkEribFb5pZw1oOVDlFJazZ8tC7ZtlKIwrR3y+UpIkrnNDWfrH07EILiIMdEZTR",
-	"yVQGVwVQaIIm8Iwc2Roxc6wdBRi5cosGDapc562wFA/BeOv0ifUFcNQoVuo7v9CUvGFjXl+LMU1J2EB3",
-	"LEwRLJJYW864qHxjLYoBvRH0puE8I1eULIKeeVCs9ME3vFr31LUg+4gzKF4Wp3nSUkQMVAUysE7VEYUW",
-	"6FeCUzmtcAUXoTCFX5c+Nmlnr9fv9esqRRN697EuHXNu29LwgiGPtwgm3JlTPsnw7AfRRhc2djHbYGjS",
-	"RQWvKme6k6TRGyBbJrmujEDEcEaySTDPhC8EwiOeS4jHgYzfVInAS2Q0Y3VR4JkSjieYMkthiiBaCgGr",
-	"5CATeG7INOMLcQTczwIpYImiSvCS3ovdLyYc4HrX1I9oLTXpfQpITfsBqakxO1Ctmxl3y3W4c95g6nk0",
-	"Di8BZyyEV5OEJLrYk55Qe0SNBwJ01JuyKZxjMZkWGI5mGRoWS+JLwurQ+itk2yKAZy3kvwODC3RcYtk3",
-	"4c1FXIzHpRvxAwui8dekW0B51JmGHX8FuK8Zq8+d+WY2eWzh3ct3hJrBkJqrtTgwHUmEEemhfFzgGhoc",
-	"FqpxZ9D5OU+Vkqs4BuUmX09PxQXF9fdeHDyPn5CdZ/hgtPMsfrK/M3ox7u/0x0/Gz+K98bPxkyf1G6k0",
-	"wlUU7YQEf1zeZFcMsUY+TbFivyiNeA1/jELekTW+smo8r6EtPe/mTXUCorejVjrsUGEqJvlF4DpO6quW",
-	"3U0pI53BQT3yt1naPDIajS72rPUdqL63ibSp673p+wheKXneQBGmUBWEheuPeIU3KCONkeFqObsu1pCy",
-	"cglEWSv0SlIya5v3XdlNGEe3jVzr7WIYUrO4ym9y0341SE2nibfF0ywVBw34F3QOBpLcRSm7gpA9dMyW",
-	"GnrEFECEoFgn4IBG5ApGTXE205kCkA6tBKDQbXY3oSilO9Zz3RaeiyJ22Ee/2QjxpnBfFDg3PryNB2nz",
-	"RhtOXl+ZUMAyrSmxJ3w8TT1JYbEXTDnw4CE0ILRDaeqGtQSvB1tO+zjkGRaXJBkCCwuPGaxnOgjDR6nx",
-	"/BqFN0qJ3CTDIlC6/P//f/8/KHjbQuCZkYTioTOLVC4OmhITkgf2BdqAlm5TbuIUC0HHpsxaSwipl+WP",
-	"jA2SXm3sdAd23raEkWfFhVgqPCtSOk01vPUM48phN5e2tkJPjevT1dRb3oRiJuWFCDIgfTQauLAz3bbj",
-	"wv4xC7Dhm3laNmbedEaGGWYTot3R4e0cY52NomtxIaiAhEY4vuytsC830Pix0yPBeI+g85tcoM6wG7g+",
-	"3N7W5tfCqvubyRbZwIGrkSZhZfkcSkbFGJhDDKWdyWcJ6W00oYt4GkjziNucXzOu49ieW9tLmLOxSY4n",
-	"pOJ23S97XfdrVfkvvux3D64ffRruXBQBeurh8+vHP4ZD9GB2GwKkBlwKcEDNlEyrK3bn2C2Zs4/rpbdo",
-	"6VOSzoM2ctOACPh43W43pKao221B0hSuuVJKEs42iO6xBBbKHCSCZEHIS2NbA8K+fU/VvEHbbddfhBXL",
-	"LzZO5PAX99PGJ6aOXlnerE1Xo1xXfs3qrFmSt4UaWT3WWpu+laHGRkY5dnoXGVo3qBt0E0On8+PdZgH8",
-	"MprfRmnMlualuxA/lSBdCJ0t4tnw7ZZqjWUPgvd0FLJ9oDUmi362voM1qdHgD76VYZP82WQ+KJJijBav",
-	"hGxj6DPZei3xjMmmcK2b1zepBWzeQTimjq4s5fGVMsbV2jXJ1l41zYZYzjKnqlTTLNkofcZYbHmFYRTU",
-	"7PGA0kquYMYva5pRsCI9JEYbMtam5jHPjrSJIAItIQIi4blE2Gi44AKI1N8RFJZblpz0ASHEZZuMCIBV",
-	"+P+CPuriTkEEZj6vSEytz6ztjcttWEIRM1C7RXkRurCKnCuBDlW6sq2s2JBXzkAYjDAPZb+mCRGbYhTZ",
-	"MtEB0Sp2YcNDHcG9gssJE2c0wwlA2QLkGs88UKmuzrQDFcYVmDZh3l3EbzL2ajR+YA6exboF93G6fXB9",
-	"jyuw7joUd0pmNxz+B93TWlmzMF67vfeGGdqnFWTVVEXXQIlE3QLPslRC91EFP/RxdxWk5JEBPyDMQxKt",
-	"YoufMx9MHD2a5UJahDHV9OMS+ngXrSq+q+SAMBIjlZXCvAUWlXB/eVV6TdSQjyFlMKeCKPE+ApKuS+Xw",
-	"pFYV9/V2IxcfSNjj7uOybIJ5fhdGalHgc2+A1Xdj07abatFzezP3W86o5JmBggyGITfEZFooDjBdzwEk",
-	"I5d3HD96ZEJ0KwH8Xz2q1JyDxoZtfkFbPzKdESHxbH6PKMy3jMMsB12WKCMQg1len1BMZjHlEFV6uNWV",
-	"sMJqJW2jqe75XAdyP73wuid9NZeJXtDffwtkLQTryZicMw2whSL1UuRrTl4a6vrQnQ1CE0vgvK2IcW0k",
-	"4cb4m3a5aq7L0/foYO/p0509hNP5FO/s32xFaiahiYG20+ULrVTv3xVrwhNPMj5KyawpLhbcHBlnE/To",
-	"wy8v0YvDJ88e9zrdTfIwp3g+Jwx8ClS4YPD14YaDwqljEYzPwQg2G6VEnHc6TVYEsdo1Pdfptdq8Tdk8",
-	"by8+ebGcgfuOMgF1FRq65+o4aAhiMNFXfVQ2GMEk5IuwQ+fPnIhwruc7PDNVgMxbLvycV2oItovfWBmQ",
-	"VJ/fr2dnJ15lWNfZ4f5+mHfLJrP4JWWQRjDXpKmmYfKpnVeqACXjcZxnGTEYDsUUPzITrqNOE3qpc/eC",
-	"DN64N5sWszKaI4TRxw9vFDWRQLcQDzgYpZhdro8V0Y4wvRJucUOH9APBCWWByldOR5rRiYbxLJ3HTsdD",
-	"t8ohR3XOhZxkZN1rFu6y9Brj1rtkjDL7SPifQg7z9bX/hEwynJAkcHe4oa/BGtYTf6lfbx0U5z5cl669",
-	"Qn2pdl4XlkuLvjZzvLr8rT7wN6LFB1VMSdtd1x+s1+rKedfjHSC8FS4Ys69K5cBXmOpLK6R2+HDRgQDf",
-	"9vd7YfZcdykay5duPDxDrQavyaXfODH+ro3Y9v2h0AMKxbjfW1QAMFqXvNvo/199KxQzRrbO9Bovo59k",
-	"Xpq/F5lZslq2Dw3wk74aax63d9B89VyYqvOiRWBLAQPbJvbW169uUO/b665q0q7Yr1cm2qzWeRy+YvNp",
-	"XuGWu2PT5lmGY5KsMHDeNYe4e/9VPWjqacugqY1o696dWFsf04qkHO1D8o9n5UDexo1UKkvvDtjKsxuO",
-	"1trUgFguVtDWIG64R6iUxU1Ni6WKBG1Nih/IPLUw7qVlyIofWs5pni5D81HqaYJDcbkfhVcxRmk8Jv9d",
-	"wwRznWRKGYrMWKINPA7BwdTFcT2yrpvtiiXaOK7FreCnL51LAJ22Xj8X0kJYEdLiKvirl/5P004v5rMe",
-	"gumg07P3J+p3PjcQLIHYlxvvml9jtb82Jmj1Ym1UsvZ+Vqa6LpcG9HvtWlj0tm8rgq5isf4C4GjXEQIK",
-	"9ooSqMcmuxYOjnMo26K2no85iXro9Wwul6X6rHpvkypa3lOPKBrYOyxxmzi9Yp3D0qc2Jql91Xq/6DmP",
-	"mAZkBCQgAO46/fjz6csPb35+bab38Z33RCdiGyBGi3qubnNn92zpm0/KznnP5aXHE9ZANcz1Rqjd7ypl",
-	"fhwOMDVBCEEhYb28NqaMiqkTAAJOC7/6ql+i9+YQpeOM/0VYc4+Abmjn56Isbt5fqxOeM3u+GZdDvdIN",
-	"OQt0RpzH3+L3KKK7+QhvjG3ea7BM2OLgafp+DLdMG5RKXVP8+iJY7cDCwVsg+BJ0uQG0rMvBIPdKma4i",
-	"MFfMgdC5XlWqc5X5FcmS/DZYuOtzXhu/GS2bFCLKYjoPFta4YXW3xpzAN7IROb4XvhMMIKaXLL9p6bFy",
-	"n8GiY5v7hVywmLkJNIEGBlxa/0peqncufR7SrbDOMk8r0Z9XlanIi1xbSMmyhvpla8g+Gli0X++Q2kEd",
-	"KRlVZkv9kuAzgMSlUhuwjoqyH0pIYU4HhhOnaLQcNg7p+0cokkSYbzAakwWKp1wQhuaEz9NShXQLVFus",
-	"ua1voZpoup7uSP3J2QbiZs7uVuXJ2UbKTs5OMj7JjE+jcjeLIR83+/Q9gBfPpa9kp4WxGNCUIIxSnE10",
-	"TUkq0IioSxUiIYAoTIExhCfcByBvx7RuITzog3RD6eEGQeQVBI0HETiIkHQGJgCzykPVbgiAZYYpgPBZ",
-	"WdPVKu2WSqZiQRNibsCcpURAAqNGxk9oQxHI9cvZCGUfuuLNUFfAfglJ09SrPGyB66CGc9viqysqr7y7",
-	"RRXUYCFSD+vOi2CzgWkPDHTxcEVaW+FjUAMvoYjMObU3u4U1G+s2FWWpwkuUoryrd6y7SIWtBmnpsYmM",
-	"16BMhI9oiFWf6niEquvZyzXpOKTTvbP9/cHB88GTF/8FXsJSZIcxyevAoM7ABq04eKlBh/yZ4xTAgnCa",
-	"Ey9gySR07HU7BtXC/ICOM4LRRxMc5RtXw2Oqu6FvlDJTm9ZKstXr98p9FUhPaT5eFvamNorNLcmhRAOD",
-	"eVKdUiUXYE08f32GG1apUBQIL6Poi6OQrlfEDejhOjpCGE0yns9R9MV9I7oo5RMwwoCdAf6BouN3r6Iu",
-	"it5/0GGK796f6RBhOSXnTEx5JqdgqPhybvAzrkhGx5Qk550BAl0q6qLFVEkYWmMqYtogahhoFXRnDZSB",
-	"3pvRigGKNCGr/pUUbf91zgBEGlMGP1Gm/ks+UyHh3xOp/0vU/1Kp/0uiCtT/bc5Qq+Ie91PMw9DIazWq",
-	"DZGXBfxlZK29fh3pzP99ZR2aX/kCzTBb6jqgIOhMNURi+5JG180HwEzOHICGSIea4T0Tm1Z7I2YRN2Nb",
-	"Ltq0YSglYF+AvVtM+c1CiIXbu1a6iFqEoL9idW2dNRqJ93URGVlZBDfUyqKu4HJ3o6u5IL+2a2Rv4bvU",
-	"2bxIw7Z6mxnGxh6YwJ1ZMHCdbHxTrrbxp2+xxBkGwxvcFYr2PxR3bect/hfP0EsKcwmgKN3+9g9j2X2E",
-	"EslgPoc0kxSzy41r5VQtQeH7Pby1LCFVDCqcJFpH7/y0d7j35Mn+wfPnz596Qq0YGiB1cLO4nGW/8ouR",
-	"3Erlx62u9bxv5FfKhmMOSPKHh92OSPmiJMj1D3b6+2d7+4N+f9DvBwQ5N9AaW8szKIBkXP228HUY8qY+",
-	"qZoRygD9RAVMu/ZoQD1csBLTtukcm2d4t4fVCS120IOm9IYiO06QBjibyiY1qpLYVnXT/mOeKmJeDNCY",
-	"LCBVClskMNWtttRQCTUurkjWNszeI49GI5HTZyEABqIbwHquB2JCpG1IDGexqR0IhwCyuMyYSHJHdVZM",
-	"2RSbqGsJNrxX1QX35xyi0+YDHb6v9Dw3uX6AOaz145tmm4dzgmU83eTmCFLyYb+xoniF4jeoKNiQH+Y3",
-	"GJyXZ5ZonFfLDJbgkdJpkDRD84xoA6bq8Ugnt1p8JlNvFooZIhiScFnRzl5qhLlS6Rj/jvYzgSADcbAX",
-	"FHddkb2QnHuLSibVaLabAngVDuKbq8fVDPtKjZJyFxcrV+mORMaitGH7Y1vs1J0Kjt5QNpAdvXqOVTEj",
-	"1rIahCwYNjlZY11qV3fHlhVXW0/T5Q4fj82otbD3Sj1F7mmpTE8p8MBui6tDuReCiOLZqiJOJCnDxZXB",
-	"9iYbKnTNdX/UxX765pVNcvIrF0z5wpg3XexF3YFfgGutd6U32afaFQbyacJWByove6g+uV8MdPOMTPOt",
-	"X3LeQv/6gSVmAt46d80Ol7ZrHaU33L/eGxsf57nVI1bfxaUu1g2zqQKZIqVcQAC/kqIdKSm6Oj550zVZ",
-	"91bf8n2hxfK2qEvmj2Vj7bJlCa7KYa6d3++vkNa6o9LEt5N1VbbOTKRALeEsoN+ZwnhqmSj6oo7S9b+h",
-	"P0ga8xnRGtEXpZVf99DZFDNT0vRfXHv+eJ4hQbIrGpN/a4oh7LbyNhg104tbHH48LRi9HVBhulzvLuh2",
-	"rnBGFf8TnjINJoYLr0TCXiC7bWPsLruIX+6mgEFrTbEIr2zP228Sxe6tZDDOJ8UxUeoiyRywu8bysdU7",
-	"1W1mqvDP5wRn2CRfOs7ZkNpZqscZrmnhx30BZ3f5wRD43Bz7tcKlEruU02Lmvv7nojOLWJxNfC72gN6N",
-	"bGkDg9pfRY5B3KVcWQyjvVRpB3JSlHkpV20seNNx9q+c4QpvMobEWzCn1HD151DUWwjKJkOfb1yEyj3K",
-	"oEfeYjTrICQqXIoOlACaEAlVQEtnpYC+AvumUg6XfgxTGGDdDLl2EKY4w7GsnMEGgOP6VGvl4VYMtIeO",
-	"i1QcW6ppCUEdDt1mk+Ndrylpjl99nG7+LejpgzYUbYSiac3RIgi9Ye4jTYww7opbbi/klatltnldrAHb",
-	"sm8qMvQrBQQqtmu8BSPv6dcqosxhWZI5DKnRjWt6WiD83Pa+vL0DfUXQ5iq27hj4qoJGdsIbS7IPIEs1",
-	"ykPNss7dyjdhlneEIj3fUi4FZsgLCIi+fDHpBdfXEfw+ynBMRI1GXzxdK2/7aSXGYexExkoqya2TR+7R",
-	"37OZYJULkhzpBNAJvSKsq2MZRgSRzziW6RLJKRekyvwdD95waCUE3wrD7nZymL95ARSysPPKkk7woEHW",
-	"x01Ck6plKRzQPUpgdEad2Mh+dEfhRSUr2c0le8+ME0gwGPM05QtRytyBYipmIfxkYcZHPFmiGDPkVEg0",
-	"WiLOSKtc3AYeHGKzNZuMP/SSiNxIDnckEqumNpCHgRDvVBjWA9hAElYf3MAzv+4k3O4IVMi5YLYBE8kq",
-	"S2SIdx6hlC9IthNjQVBKJAiuUCUG8t27GjcI7kcC9eeny/mUMNFDbzxKRxiJOY5J6d4xr3po8ixBqp9z",
-	"5krQzOBe6KF3XEIuAQixiymNp9X8NxDfsbiEkCPJ5zqkDOKuu0jk8VT1E+E0NdFepYWpstnWx+2BwguC",
-	"tFgCQmidGlUgJ9SToL81jFQ3ovr8ayldxyDGqKlZIjER78WoMU10pkpPrx/kkbgCP+0toVp6BItJT0zp",
-	"fG6MfTaQqqMezgiTO8/6h3udqk7Q+enF4bNne/sHBvehJF3EOMsovHWc4Rn53OnqjjqDzt5+/xks0UpU",
-	"lSqzAYGDCjg9xuJSCauACl5XsKV6ScIFtJ2bd3/v8Nnh84Onh89WO3ttYs5qzLojsOe6JCObgTRUdB+V",
-	"0TKqK776WPkiZSFDFn/2hoPdnYuwNOlXWArJ0mnqzPWQfgwLaxYZvh2gKyroKCXo+PTlmzc99EY7hMhc",
-	"OmS1LhIc0GcsQi6EcmBToOucacMETgv2hV3dNcU+oaxwOXK1RnklMXvlEv3bzv+8+Cm4GKs12j+mEI/j",
-	"YRDyGsaJT+3eiJ4ebiZ5t493/idOc+Klihtd8QdRktWPtAVnwv2UD6OZF+p/Dx3r5CW09xT9Rn82DL1k",
-	"PPBu1jsN6m2u/GRz3kqbE74mCjanV5EtW1wTJe6o7oqW4Dylr6pACzPKrLJS5fwXIYUBJmn9X7r4oKm9",
-	"20OvcTxVR+pfeTLRkgeVgqTjEvF9+gbY9cZD2F85hOebDeF551qt7Tpi1Ku4wxnZGS13IDbE+O/Mln4g",
-	"AmTKWxZdXA3v2cx23zlFiUoUg6xXqXDZFj1JrABi0LdgCkysixhf6FxH3Suk7SsObZ0kR8DugZsrWrSX",
-	"2AZIVrCyJFkB8N0E/FZguA88KVsNESdQqDlylXKjAWKcGX+ynqE/Fc36IKcXwFujARKEoMgrXG29zR6e",
-	"umsdEqXgw4DPuZl9uRQtDyJ8RVneEhGKWmSLrda75xcIhtQCOzYdbmW+/lSQ7aeLlZygoJlPFUHroAzH",
-	"1envvcCjfny482wvfrLzbHxAdp7jJ892DsZ746d4b7QfHyQF2NNAUavDt3Lg9eqkOmBPNy1gIXa81Zq1",
-	"I54sf4A8Al2qk7AJZQSszGKAtC7v7jVNt01lba8vVrIkby38YdoVDtWm8sool8lX30Za/NTHzaNipvNF",
-	"AsF73t6uahFylsv03YQqYagjnI/qiC1YJNd5TN25EpsefcNU16lBoXMnvINXjHXF2SnYzB3gMpaR6FaU",
-	"fbZEs/ulZbHnDWDr6KZwdZujyVU9XmWARR/crYLmFtqIjxpGp7lOWiNQ4h82dlxm9MZ1VdYCJ25aVWV9",
-	"QZP1qxA2JG5cIqOytF+znLN3obW1KkJyVuVOW+3ghFDkTD07zSj6HbNLXHV7olOaXmGD7fkXSHSdY0Hx",
-	"rpesWIkk7ujaFi2DgVIs5JDq8q3wor7TwoNYLVL7JRCKAYOTrDTkixslIN/Uk3urOOubuCVqK9qceaFj",
-	"FiDvYpFxDRiXi1vANQXtmZU6E2CS6TqBGIqHW//V2h5WWxGaE4ba13voooRk9IqYHKGiTH2r8XlUV+vq",
-	"+N0xgt/8xTeR/pSVavArUbsU+ts+durW6ealJXbeHY/86zH2rrxFMf3mIKk6hTZxs5fQwn1FdBiusoqB",
-	"reI33waDMF6aYRN9q7Nn2LwSMrEPpKtjfOyvMU/IEaqfhypiY80kevFl//oGFr9jyO7OcYrEnKQpZZOB",
-	"hR+MbMzqIELzjIzp5652/GiJjWFNCkjyiS7sBd9F5bWIbhAP03gMmij0rjyYbaWEbscVOLpFwnZlprZk",
-	"0SaCxkc4z7c+mr9hBmUKggfz+v7Cq25x5kJhU/8kWULjJh+FdiqOCEqc7xF7EXVGUXUl6DIeE1DHlI7i",
-	"1ZALRuObnu+0akNNYfIgDSMzvKjVbXhVrMuqBbbLVyVM+3l3fakIyNSP84zK5alqVc9/RHBGsuM8FEF5",
-	"zNDxyRt0SZaAJBcRAUVMhbF2RABoKIXJA4KhQsQ+NFms4FTKeef6GqoKjXkgUNN5yfgVyZAiCHE8n4N3",
-	"9/Tt6cBA08G/dfKgoc0usln/Xed5EN3C66Yd3eCfHJFYu4/OmUZAMdpD75ydsx9/VPMnTJryrb0ff0SR",
-	"esQz+hc8GaCfYVLoPO/3D+JLsoQ/SNRDx2pJkLYNCyRiPifC5DPqJBHKte9KWDAKJdIxQhKBsDhn0ecd",
-	"+CgamOKPKOX8UnRRtMioWmQbxa1XIThnHSeQ4bF6CgUoIfAsk/oXIQnJxDkr3JHwlEgBKVRjJdxSW4I0",
-	"wsmMsghRFqd5otpOU8TVHSJ66FeCUzk1o2dcTd2soGLz4scfbVEdRhZOce6iCFKkI5TxhSjgCXso8vhp",
-	"hCacCESZ5Ciyj6xfSX84lrpCpSBH5wzOG9STcM7VjGigQ85U28CdI5tMCiXQVCvw8phKAzuWSjUxPQcw",
-	"l8MkMoIiPNcWIMrZrimY9NO/BGeRXz4MHfb7g1KhqqKwptpN9Og/T9+/Q2LJJP7cRRjNcKo4DUnO2Rxn",
-	"eEYkyVQz+/sDa/tW32nSpVIgEzGmUZTHOujN2ow9ugJDo+gho6Aj6BYOq2rIAAufsz9zRfxX2munpmna",
-	"7CI4F4hOGM9IYhbkA5QjAVA7dPL+9EwdjD90dDOK3iRkNueSsHi58xtZRt0CyM1Sge+I3T+0AHgs0QF7",
-	"GsbS4l8KPCPnTJ0l9cKIJ8seOmZAePAvAz/nqrmoN6lQC3eEsOnW7oFGr3N4dfBe/4WZ1Et1niibqMmc",
-	"HJ+9/FXrV7BgM5JNCJpjGU/1Lj87ePH08UDzECpctjFEpqvzq9WzYrlSHNumP54hzgBDAM5rcVyVgGaP",
-	"IkBSK7ENUTnQyWdGcoMNLTqU+NLsNGzeOQNPsPB1RPculppDK1amR3ZGZ8QStprWwcHBC3vN/gXH5ccf",
-	"T5Q0Z4Rf+y5oixBKpzGzj1CqzjmC0mBFLraY6pyyGdKZxr1zduJK9QHosNYU+2qz9/p9M6o/yGiqeN2P",
-	"P1rrbgHclxE1FUEToh3+CY9zvYyKleca2odmSNAJwzIH7MwrAEIC7MUF0MzgnEWKbtHuwnS1a3SqCD0q",
-	"7OAwNmzUzSNX0k4vkFY5zxb07e+PdbxupUVtoI/Qo+pF4zp43EUjrsRvn6V83lksFjuKF+zkWUqYUi4S",
-	"A/sV/d87ZwuaUr5zaqcHeGG6emExZaDrAx2aYIrQafs8OpUZwTP0GpwUXoD3oLPX6/f6GkOJMDynnUHn",
-	"oNfvHXRAa5mCUGCNyjgG7rkL7Bt+mRAQVdzN9ibpDNTDY/3m7/pFsJPP1SUNH+33+5VMEX8hLPKMFnXW",
-	"CqmljkCqaAACERB8dNjfa2rSjXH3I8Pmttfl3Q77B+s/+oVnI5okBLJXn+gprv7iDVNKIU6dW/ZJm34+",
-	"ekXJCnV2/XemF78YMZRDKzBLXGbYYsqVfBVbICmJJ2ATPC0gMIyUAn4orGvgWfSLauLFCk7aQ69B+lrw",
-	"7JJkiI/UBQX2I7IwOCoGdkYgJRsULIaDjadMd9B6nfLgDviZJ8v7ITqN+qHW1W8Q5rsDI/rpDhovifkm",
-	"QOBbOFMuGwviS7ViBgemBfn/jBObgfRwB/Nwr8UXJ3iZcpyccf47zrRb43DvSZvhKc2TZ5Ikb0lC8ZlS",
-	"eNTH+/ttPvaqetqint8PKwExihQKRI2PAP6QWMdN1EvQsr1znJLSeN0oEcTpjHBtGTlaNAZbFa/sApWD",
-	"q3/Niy+1mUe9GQj1LHSpOrQuVW+BpF3YbQqo3FZHsgr1e31xj+ffdgamusDxP0ZzJSbxcTHrb/zUfydn",
-	"SC14sabeUSnIO3z1chGwpGlfgNJlolcfjn85i478EjwQSm7CL7W+IG28AqifFozcJk+ZMOaogJ6EdLVz",
-	"5p4AhUPVHK3OPbK9aa38vAOWFs7IeQcSbCB5lbPHxrHlq0OmSZRwiDQAHNmuiwnjLF2eg7+H6PrFitf4",
-	"mOp2CFoSLnMLbauyC7oxu/C03N+IDp+8DwnDjk+nvLS6//fuvPOmq98pq1hxObAPfOOXfv/F+i9ecjZO",
-	"qbZOb6WE+5ISdFxckXmwnsktzBEIiAQQ3GTg3YgkDVkYilE4EEht1nKs7ggd9l9oc+aCClLXKXTLHruo",
-	"nLrDBgeiPSJUIN3Et39GDtd/8Y7LX3jOkhsdqu+ERF/Bdt2ERLuN5pBm+uk/ONf+u9Hh92Rq2YSoCrvK",
-	"RvLJK5BJbmKMGRinQdmq7eOtdLVXMyMzfgX5OVaytDE5BjsOjTNC0mUP/TGlKTlnuMQPXaG7LjIQr0qy",
-	"m2Ptd4iCJT+iLopAwhuChDcEb5a1jvo/gK/r0YjLqXYJ6Rj8x10UjTFN84wM5TQjYsrTRDUfEyYN7MI8",
-	"ozyjchlBLrg3GfUrZIiNQQDFEukKJcKrhzNQuq66Ws4ZxMnCu75ICheQbbHInsGMLKwRTPs29Dva36Nd",
-	"k/qJcXeptglLuoUPI2wGK3Gc+5NP79r4VW33Qe1ef0O5977v9K2gfL/mNMORIQ7tBvLIPJehS2AN137v",
-	"9+Zq2q5i26CSN7Fu1c05S+h4TLIjw9NuxOuMe9YGQMy4upEgsqJIQgzwQx1I+UAMcQOFfcu4tozr78e4",
-	"dNDD3ar4uzFmsYbkupk0HLSP/kIZTnvIqxSIdZYTGhGAD4t0tylJIgMsBYZ9KoqQAKbrSapnRXiJ9oQx",
-	"gkZkQpnogY1BfX/OZMU2wK9IFrRSQs93a6W8Z+bjap6uZUI2bstw8q1h5DsRSYAmNzrYzd48c65N5cY7",
-	"PtmvofptQXELAH5zNZZtAmM0wyzHKWCDTThPdGbpwHlJLCoLlFhmSyNw6EA81Ub08v3bk99fn71+FUFx",
-	"inO2sCxEWBdLDxk2Y3kACrEAm1bpTJV2YcRq0ca+9l0xii2D+LsyCEONRRV/ktwhswBV4445xR+3vNVL",
-	"FZs9tcgpS6EopVyQ7c2+PbjfzsE9gQDau7zY514BfOMUqdONSQrIcta1le6LDNKUJBNiHP46iBi9xQkx",
-	"Nldd84yPJWFHKDIziQAgTBsG6uduQqQj5Hs8NH71/6bzAikIWz/M1/PD6Ci1DJUcE/fqkmk+Ki6trfmw",
-	"vGeQ8uIA7JaQNaRFSVtN3cbBwGkCv4jOQsGCswIrqfCDewAe9XC6D8WYHiKebs2bH3L2ztZHXP+yHbpN",
-	"+G3/xQedMrfJJ0BhL3lC7vcmdv2tD8kryGnLYL5eEF8JWjPzT9PXZTG9WFw1spnjNHXpcF3QRVPKCDCO",
-	"olRNDx3rMh7wJkZiroYspoTYtF2JL4kBGh7zbJan2IjMthIGwkoYz/h8SnromJ0zkx4GLY4ygi8F4uOx",
-	"VdOtkhtSgMnnOc9uw67+LrxFbcmu2dyCp7gk5hFlGMKPqxn8NU7y8vSfNhNsSrBSfiBC4HDvef8xUMHH",
-	"s192nqtrQ/8M4zFm6p1XVMy5oDIIrPDOS05MQUAre0j8WOjaMLes7GuEQvEFS3kpbuXbYGcin921JaCm",
-	"zWvPZl0+0r1vFfitAv8tKTWKJhG27vi7U+QzIk1Ro7s7aqcGigCy/LKclcMbXMCBvfeTLnKOOMQzNMYU",
-	"ohBMorhBg9A2fmNSsJm8Bh68gDpQ7SpJxiYzQDFpCAAzWQg6lX4Y8wSeZ8QWk5liH8p91kNnPvQEjHdK",
-	"4kuS6DR2gLg+Zx4Athmaybwt/AOH+/sgLemxqPZnJY9kKQ8aRpFB4MYUX5Ej41agqdp8tZRaZjpn2qug",
-	"8S6KKifQaUpiSRJAKWDO16HhIUIiFlDA95Iv8QHI9SuFXzjAzyY+qzZI7eCITHJ2hCKruw8F/YuAW2rK",
-	"F2iG2dJRNcmI27Jt0MY2aON+7o9TwpICfkPwmTMnaTq8g3skX5PB+SF/iOTNi/u1/LYwz+Rsa5j5Zgwz",
-	"OftaOow0hTfvUqwiLBGl8IIfRFHUXMcRoEaBBOQpiD/gaEyvfLkKxCCAvLPlVLAV26gU54wvWNfyi0vK",
-	"EhSp2UUDJWktplhCypVOeK5GP3SVsqXBcwCwqcA5yojixcKmgOoUcl1TRMjeOXtpMb+8KPsuyhz8lcVJ",
-	"UmN3kpkoTOge4ldN5FFdfC8SzxmxLGedwLN/L303SztOjFVbYLwV2qund1k9HhEQPsERsRVutsLN/Qk3",
-	"wDduL8eYwJb70Yid/86LIAFzlFZN7aOhpDMSoZSqszUlOCnFolTjy1z6fw+w2s5ZlGTLYZazqAYHAFoo",
-	"z4xyaFHbDGLeogzMSWKakKTwLJbROdFxJfrunK0IvxMoVTcO+P6h+AsD8DuhLzR9LRnwZ4cW2EU5kzQ1",
-	"xjpnK9BgasZaEOTtehTfDXs39HZtWPw3pcJqSAYskKCzXEkVWxV1y8Xvi4srFnm7GKUpoJWuDEkCKEks",
-	"UGRejoJxRBr29J979xlHpPtoOoZmKy0OY++my2sAgE1pIbfYZ8S6gqXXmWLSvr5khnjhrzFlEyKkAUHc",
-	"/SKxuBwakIam5Pg3M0XS97mWpofAWlrPiLGhUohGE93iznNompCpsVXcv17qPEMUtvEHgeZFHJ+lRb3F",
-	"d6K5n2FxWdXeG8h6t6jCF2QpoYpV1vldN4HpOWjU4e/bFObNpE3EEkAOAxzz9oR9RdOYd8L8PXnwU2bz",
-	"bkDJCif4KI1Dl1QUNauX8ZvRoqyydRV6esTCVM8FxOyuUis4BFFmkCPLOeTKglZBlTaBUiLFOaMSLGAp",
-	"wYVi4vkaPSemtTMNXD08bV53kZkgaUS27F/UdYV9vAKSXZ1RBPYzkgq4n4SxlTFjKhMVfGKYu7VtoVNu",
-	"fPoYpbwA4nYDsAjZSgPEYw1/X+DvTwkGtoWZrV8Jt6SFA0HRh4/v3r15949IrVt0cvzx9PWrqIfeOWfj",
-	"DCe6JCJDo6VrZuBX85lCScxzNiIIg5Gxh/7QUBpFfWYDsqFWfELAc2wX3fqKI1vygailrIS/wqyObSFb",
-	"KiBCjVk/sMwwEziWYAOlDIyPwLANar+eeaDgrbFiubOiGnP18wEwJJ/rjE8Ll3+MBGWT1FX9NoO3Dfh7",
-	"acy1Bmh+gA7390HbOuwfWo+urk6tlkzXeOEgoHm+bkWDVHY1fF7Qt6sP3Jk9b7UzvLIyjoEG37AwTggM",
-	"s1KSxw8Eu0kdnRaX4ANp8eUa0A9spa3Ubg3cwX+UEMo9cveyorfG263a/xUlE9BEFW1etQs4rCn9RqYA",
-	"99XuKE8vm6WKU8kzE6Gaz3Xco6J0W+oAA0z5OOULr/oC1BAB3RABKjYWElI1ypXDmGL+VrwyGIQZuVL6",
-	"9DnD6PTs/Ym9TRhZ6JLBBVvVF6gXaRSdvH73St27vaLgazFBg2fVuADROcOm5r6SAZrvhY9ieymUL4Uw",
-	"/dpXKNHlw6y54R55u+7i2FWqDluJDBXTLUzrlutuxHU1eSFb5m6l+lcHb7kkywXPktXJn/AGcKr5NMPC",
-	"RjticamjIfmMaOeUBU3QKgc2oPKmbksR3+AUJVMSDAvSRfOcxTLXNbcAZGrG/0V75yw6/fjz6csPb35+",
-	"bSp4ST6nsanhpdnnx3cr39HxCCMiaKJvglmIj06I/M0uxj2aW1wfDXzAbsgWpf3OjCXSW1bvhJwpGmmy",
-	"j+QNR0HDpesDUaMrlBFBsiutXwpF5zSeIpwu8FKghB8hCYHPOEmU1qjx3DVUgTQN6yYZ13nRASoVFSq9",
-	"ez3INv9V0NH+Jqdje9ndM2IZhDy40qxtT3f9+rNxT7umyl5zvqUzv40yfqlUcGNT8kP+fxBQY62UF5BQ",
-	"fb6lUo4WU13Rl0okOb+Ej5397yWfzdW1aS1i58xrV2kUPCVdnQmgIzp66J0JCjGJDi44RNsvV8IRqYGa",
-	"goNvi2r837EfozyZ9a4Mu0MGlhJWfWFT7mVGv3kR/Hu6gotaYGNb0BLxXMZ85serf4A4UqUCBi7l0Kn9",
-	"UnZXVyxmakeh7pWUZDaHqqvlw5qRmNC5qbQKbonCiQBxqJY4bEI1HDQ6CyOWGMq7T+HRdPGKSEzTNbGc",
-	"W/fc18SOnzliaEXcLQw3psUfBKKJs8PMsZwWZhiarEzUdhnmeQ5veqaZg6d1I8xF04nb1ddPIK7yWxh1",
-	"U9xmpG7GCIIVbV1hWzdZy+CWHYBvZ4GpJEkPRYzLYfFl6YLtFknIwguhxKKUA3nObBKkdvwYbmSrvvbQ",
-	"sevYwgkSWzAZ6jfnckHoZKo1DLX0gnLmgRTqYUGUpmGtUejC15tWMKlvMpTSMTg9y4dWP+zqrOaspnYw",
-	"lFEU30Mdxa1L5XvVd17BofWc6DeRn2p+lhlnVHJgmCti/d4Wb93nkSt6aQPBtpWsfQzPnBnDr9L1jNPJ",
-	"owdvbdcI1O7F3QSL6YjjLFlFGq/cS/dIGUUnDYQxppM8I1vKWFEr2u3mD8Iu1y3pwxjzV+YHvzHvPHx9",
-	"118NWKDkKOX8Eo1wfAmRQpBz2OS+hB9LXku3+vuHIHHSWT7rDJ7t97udGWX6X3tO+KRMEp34ca+BmnpV",
-	"11s2Kv6WrSvh7uwY1aW9yWHKyDylpNnjBpE+JpIBYWvb7CEIpLRyAMTWcUaQam2JsEQzLqRFEdExeQLT",
-	"BOIV9NugpXA2pkqfsl42k1Z2ziBmUadpgQMPbKXo9Oz4w1kP/TElJgqhhG5SiYAj6Rg9it7P5ftcKiEt",
-	"eqwThbV6okfa4Hn7YNbkXnEZdRcNl4kkn+X2pNyt0w3nkitai1Hm9vfG3jeodAQp6waacKmxDYHCGNfq",
-	"GM4S/ZQKJRglRxDIOptL87Iubwx6tpdQqUeX9NDLKRcEMjGlIQlETSUQJWb9IFCK2SRXB/CR9l1jKTM6",
-	"yiVBkf0petw1EcAGH8mm2+uDXPz4mk1SKqbmgc43yCBhPuT284/I3SvepvWv4vT7G5zMrQL8AA4/IASI",
-	"1tuQr9T9fpnVlKs5467nVfDOFk/DVoPUkrXObV4LjR66/myA5Knp/RbIqA+BUWiH2Uov2zogHjj5Fv6i",
-	"TUUCNnNDbAicUxwr5zDQaXgr1UVjdT3Vbz680giVx30PJRQZKWowh5VG+/sQvBIBfwVl8ulhx1Mf9/cO",
-	"nx0+P3h6+GyNFrlmhBo+ETAItahCGzVbYdd0I/u3gUxeN44YCsQnkJCVOTxSNSLjIg2OiLKYhBcswZLs",
-	"qG/DEcFthmKCqtaOAhSdzUdxcf++B30K9CltG8CgMZTAp8WvjNvIgoPbPFZpU8+/YY7830Oe4ZneFIOy",
-	"5e3kDUIhBJnMKvUo6gz21L70XQf4mFmst3/ZNdlq83emzYuCgiyFOqIKyxGNwN2usJ5ixS7D8wiwdd1v",
-	"CRlTBtF9xtBUeL2AunnWVfo0oCBN8TwQkKNvBDPIb9XdbYa3gda9d9d9NwnxZse/ozLEW5/1N+KWhJOH",
-	"sCWhtTyjrp5bduMC/BJiS4+GGIqG1HYROIAToNTzQAyMaqZgCpXDddgANGSOAhVIN7CFzvpuwidMjcsN",
-	"SbHb6PlupJ3+AzPmrXXla4Z3tqWnW5hVGtwgxwaH3ubgZQThVHWzROOM/0WYQ+E1VUGqPDCfJ7jMA78F",
-	"uaa/lWu2wXt/U9/FnUlCu+QKpzm+gxrslcpsptnvQ1t6bRfhnnFWy925aOSGAEWLCSHwbJ7+/YoxbXnE",
-	"fcZw2gADUfAKU0kG4stbihkltsFsvb/G8pEmabBriwvo4APkVXvWMGlTzBhJbVAEwHBB/IQuCCV0+fVx",
-	"xmdB1+apGcm9HlTVRZNdUF/6MIhtpGhzrI5w+1SQmn7SitKcpn6zawnLeBpKuv3P0/fv0IxkE4LgHV3g",
-	"8tnBi6ePrfN9wbNLkiE+IhpsDwgzpTMqtReeqjOkY3+sh48BvBsMvKiyLFK+IMk5S/iCoYzE/EqjES5w",
-	"loA1IRCWA2PS63RvkrRq/ATWRy273xKsyw6M4afbtPrA4jms1sqD+vdPsNlep/d0nYLSa2rGQwkhQ1EA",
-	"PbqOudUSZWwFntXutTP31nftX7PTWO9gc8uy9bDd3R3sEZGLZXPP7trHFl3hjKrB64KaOrRbKatTnqpz",
-	"gShDkaGqCCV0PCZZk4/NjvJbVRvt+L6Kl80tTmNwq/5962fb3nU39bPJ4gCu4Rx1+5JjO/fjavN4Qztf",
-	"mzsPW2fbd+ts25gem91tzfTTf3AWvfW4fU2PW3uiunuf21uAENZ4v6YEJ8B25CbBxxXZQhMO9oUC1d6V",
-	"EJfqDax/aXLKlaj9mxCE+ltBaOuY+xs75u5OdNqdZ+SKksUdV5t8/RnHMl2C2Z2PUTSfckaGGrnboN+6",
-	"FEQB5RkBSLQHxSdwKrinC2qEcypsLGWdDZk5fC8a3Ykerjv7X4ejmVGsSl+0edm6hsiMCkHZxJqnt8bN",
-	"Ldtqyba0cby4K8c88woltRWNfB6msyVXWjf1K9+3aVPNoYVdE6a6NWrenVHT0k6rrP/V5kzw40H1mwz+",
-	"Nun0zroZ8s8ZA6Xq9Ju9y9Tgvo5pEpal6dZSP26Nkts76sZGSXPoNsvL1wxjrS1Sm5o0pI3IR+4nwPRc",
-	"kDS18JhN5sogPiYYLM2wW1or4ZRsTZXfr6myPZWuMFKGaab/gJx6a5v8qrbJFlR091ZJY8XQXBCwUY58",
-	"hgilvYTEQcgtY290hPv15Zr+Vq7Z2hj/Xsq6UlbuQBDa9Q70CtBAjflnkcDfn5wN37wDg6D7PDHAELqW",
-	"oLZJATKggUJrKhNy6vX/fSMIuIm0ABEoJr29XL9yaLJ3oUFI+j3ft94x1FX1VpnHGgpvPgxokc4ZAJxB",
-	"KBwJXuoGuCKNDj2El1oDAr3UX60GBLJ1RKUuUTzxSqcLghI6oRJKsqYEJ5RNUPRThGZ4iUa2nBrPoBQC",
-	"4jkEkpDPkEPTGXR+enH47FnDhP5sKjO69xTgldw/y1VHf0IX//Gpv/Pi4sted+9JsProvVYpEm2YD+zr",
-	"1g55Z1ykWhxTH9oNrJBnJf8Z49kMp1SQBEmOXvf2nh4eIV37VkdT0hlBf3FmSnInJKNXFhSQyh76wxTc",
-	"jUqHMnJpQIiKc+YKB0OTtvCIvapROczTDU2DpJiM4GaTqFqAb9UiqsamzUgPbRGFVWmqzyt0XsLWHrpV",
-	"AzZgP8dJgjAQz2r2U9cAtlXQN6qCDgPdVkHfVkHf8tltFfRNq6BrVvPFD65a6X96baug29CLHrJFVB0a",
-	"C2U+ALSQeKn5ZUYsSnTX8RyvoQa/lBHY2rmljAyJiBrm1sb5nZAwENUmwkKzRypMLf0HE5S3FrOv6Y5a",
-	"T0A3M46dKPbo4cwHvVL/AItOKSg1s+G2FpZ4YarJZETJqGNK0sQZgIBTCpMBTkVF0QXOVtS1wSw5Z1Ut",
-	"esHzNDHCKiBcDKAISEKtHJtwg57V7BlzB+h+1NuP0MlDO8b+Rurt1i32fSfo30YlLotpu7bs4cZx963Y",
-	"2QcS8ywpgEU06v7ClhYnVzQhLCZW2rMq75Sqg7TUpr4kw542rIPyzWNRoJIohnTOhKRpihaYyrWcTxv9",
-	"A9yOs3SJdHkipYZDDa+C6UEdYlwAKZ+zxZS7emNjnkF3bmKPIsHzLCYD90H0uKFC0UtXgPI++KZpfcs6",
-	"t6zzv2tEgWJFhnX+IAL1Xm/ORGt5AIGShAsstLUQuBAeWcVV0z9LEMHxVPtmu4pvKQEPYHyK+APFnxT7",
-	"ISwhSUMcpnWquryD+w4HgEmuRA/zI0y3qs3Xc+M50t8sr+AWUkG7c7P7Bf4/vBEEWqnD9SZfmOnqsEAt",
-	"sVBZF1OOkMBLyibOlI7wBFNmsIKLQKDCmmVqF+qwOVDeCgnFCQuaA2TkHLhzRoQgSSG5+MdHnXwB6Gv+",
-	"Q10f1PCzgdlmpMSSajjTunAlQaR/qu8LlM3r4utgHPtzbMG1/sbiyVbauK8ycubWtsdRcht51TVXOKKy",
-	"fVzjlOBUThsljN85vxQIyrKihMyVgMDiZRBR9Ffd0j0eL9NDw8Ey22pVpt5Nl5rEeUblsjP4dOEv/Bmx",
-	"ZjLpdZbSqxI0mBnihbe2u+B3WL/CIKZ5a4wi+DAagIEOZwTl8x6KEjLJcEKSaIDOyGzOMwwYsAlfsCNk",
-	"uKqOb4H0O5AAM5LipY6KofKcpViSrIeivKDLaIBOuJCTjJz+X7/b9mxKn15/y/QLtFkq1DpMMjxDjJBE",
-	"NBaRxgllRNxzGWnbSYA8PoDnh2fILl7PO7v33713/u+FKq1Q73Y/xgyNCBIkuyJJkDrLTX7pjAjOSHac",
-	"K1bw6UIJMfCxEZXyLO0MOrsg3Ji2Qv6tOeHzlICAYOIIjRUl6Vo0O5pZeaJXOOi1flSPYnyLmY2lxBJx",
-	"FpOuPXhKTdFizAjHl5NM3Ttei9a/WG/zJWcJ1TlpWmwCOGcb2ecacHjO9RZA6TJTdToUkrzrV5MWaLRE",
-	"iymNp7psu5AEtC4PccCadpTy5fVs+HVgNUyJeV1uF2RIHxrQb8JlmYciQz1MF8nhJGNTu8LtkldKt2jV",
-	"VpkNtpprmxZOEhAzTfFDh/cJa2AbX0x5ShCOwd0KlCJIafcsCGjD2o9IDPnGRYE+XWnRjs9rqSjXV29L",
-	"3xkEjH/afGiEahif18hbzqjkWbiVX3iGIDZihFPMYqBVljijnDhSN+clWQKHJP4s7W12cf2/AgAA//8=",
+	"7L39dts4ti/4KjiaMytJt6xYthMn8pp1xpWkunKr8rFsp3PmxhkRIiEJbQpQE6QVVY7vuk9zH+w+ySzs",
+	"DYAgBUqUbCdVPfmnypFE4mtjf+/f/tqJ5WwuBRO56gy+duY0ozOWswz+9aLIlMz0XwlTccbnOZeiM+hc",
+	"TBmJBPuSD2P4RUTkmORTRuZ0wsiIjWXGep1uh+sf/7Ng2bLT7Qg6Y51BB5/odDsqnrIZ1S+f0S+/MTHJ",
+	"p53Bk/5BtzPjwv673+3MaZ6zTL/p//10uvff6d7v+3vPh//X3ue//nun28mXc/1WlWdcTDo3N93O65fh",
+	"CfOETPg1E4TmJM4Y1V+5Sc5pPi3nyJNOt5OxfxY8Y0lnkGcF8+c7ltmM5vp3In961OnqBfBZMesMDvpH",
+	"x0fPDp8eHcMq8MO+myUXOZuwDKeZsNlc5kzEy1/ZcnXKb+gVU4TnRNExI7kkGZszmpN8yhXRc2MqPyHx",
+	"VComyGgJ2x/TNGVZlwi2IGOZEUbjqX5ATPQLRowkUsDBsC90Nk/1lA7H/fF+csT2no73x3tHdJ/tPU8O",
+	"n+7t00P6ZNRPjuP+vt2kKaMJy8pt8pawp9fQcKYHT56sO9N/2/sfjUc5m8ssf5ktzwqxukOvrlm2xNVx",
+	"ReIpi69YQqhISCwLkbOkC/8QkhSKZfo3i4znORNNpJlky2FWiMo6zKRGUqaMCm9Wb+h8rue5Mq2PU5Yx",
+	"OI4xT9kDRWKZFjOhukRm8HHGYpkl6gG5YkvVJSOWSjEZEEr+2/m7t0SO/sHiXF8oPSvVxUNc8HxKovlU",
+	"CjYUxWzEsqh7KaJYCsVEPlQ5zVmk10tonmd8VOQMn0lkrsiI5QvGBOG5Iim7ZqmCn5qhoq+XnVxedrrk",
+	"EpZ72bmJ8GE9W/0JiXL2JY+6JDJjXwqZkchsSgQrE0WaaipLGb3G5eO6iSzyHvk4pbkm5kQyRYTMYXHk",
+	"irG5glnJhYCPeuRUkGKeSpqQGV2SmGbZUj9IlX7npZgVac7nNMvJmLM0IdEMzyEiXKic0aR3KSoE/vWy",
+	"80aOeMouOwNy2fG3EJd8IRcCv6NJkjGlejHPl/jde6nyWCbwrNkl/4dz93W5d/p7vVuXnZubBjozU266",
+	"L8/6z6tM8KD5bryXKY+XISKkORmxWM6Y0rSkb4Aii6kkNGPkSuj9pmnGaLLskaiYJ0g/iykTJGXjXJ9a",
+	"l8xYNmGqJClFuMilPgieaXoG+lFkxvRuktHyUuCfJyTK2DylMYvIvMgVkr1cPKi9i8BvjPDgmTohEU2S",
+	"CGkInpqZg1/qeffIC6R3MpZpKheOdC5FVqRMkUIkLHPLgdvvJoJ0ETqOOe6hfxr/nrFxZ9D5Px6X0vEx",
+	"fqseVza+PIkzNoGtD4ke4EfZEi41UJ6C+yWLnFD3pSakE/L6/B057D99utcnNJ1P6d5BI7diY1qk+TDD",
+	"gZuY74oA/fz14CbMbn/jM56vruAXuSAzKpb6BJW+4lSoBcu0HJ1JlTfNL4W3+dMyM+4Mnuz7MnN/f6Ow",
+	"fK9v7VvYuvAO47ZqknrV6z89OgHKiP4aARMZMcv5SfR/HvwU9cgpiRZTmis6nw8iMs/YmH/RAoJqsmJJ",
+	"VUT+9fnR8XH/4PDoydPjsL7gM5W1moN3MEf7lTt+FFJ0Pv9l8B/kPz79dX/v+edP+3vPycNHvUa954zF",
+	"fM6ZyF9lmcxeyIStbtU7kS7JjClF9b02PJ4rwvQjTonL5DVPWPZANR0t/HyoCbZOdlurQW7WZ4yq0P1p",
+	"mnIGv2+aIX7bdCmeHq1TSIyGuXGfz7XQ3TRhLnC6IKGbZgtftmZAb/DdODzMqBAt7oY53awQJ/CHYAum",
+	"8irLb9zOQtz6pC+oumrSzaOcqqshTyKST0HHZVYJWFBl+A1L4PQbVHbzgnZ6e1HALz2KOHwaOuoLOecx",
+	"zjk0pP52+C1shQ+KZUb0NdAbyvdWxFbRGVsTnRm+JDo9p5d8wtFuDEzJSrocVZEJF06pVIwk8OgJoVrY",
+	"J1qH97g12mky20iX/2y64f2n6274X8nn/9D89PPXfrf/JCgNb/BQmcp/kglnsMhzNpkxkX8AytQfxFLk",
+	"5kycXvpYn/heQnOYUjk5miRcbw9N32dyzrIcXjqmqWLdztz76GtH2w0V2hlxQWHZqyRaUt4nfO6z+xWq",
+	"Z7iW6vmckg8XP+89AwMFiYaRFcVafxlpsyRnKQMJ5ziJQKMk5YKB7m8sHKLYnGY0Z4k2SGM5m9EuUWzG",
+	"Y5lKATZDTkelaVEKbf0vPYC7/WOeqRwGAKNW1W0fwlLlpg4/Rv2uehENmaKCVjswOp+nPAYvwON/GMnj",
+	"ZP6nrx06YSiktTUA9nhOM9rp1u7PoPPu/cXw9duSJn/OqLgib7g2xTvdjozjYk4tr9P7Bh9XVAZfxzh+",
+	"2rnpmuEPnrvhT0WR0WRK50WrSfwt04r1R56iFKxM4qWMcxmYg9OIvMkcd24++1eM52ym2mnIZ2Dmdm6A",
+	"5b3G5/r7+0bbsx84aqVZRjWJf9mbyD3z2afP+mR6Z3RhZB6Q/H1ctVWRpL9BNRJM1ZxpKtT/xFupOdLG",
+	"+9l1pt7KEKfKOMyMvw3FM8fRelXhhAbhnd39zbeePIx6sbrWBn/vS6q+wB/6KNwfafQIbr5xWsDh6SUY",
+	"30aPvNIMAv9FplRdClq7wuShzMxH0SMw1TTzn9JrRiipOTbwt+YzPXIhUqYUocTsL1F0qYjMpyxbcMVO",
+	"CLtm2fJSwCfkii2dLex7SNA/BNvAUFbJsecXMdZkabFGJJEkl7JHXs3m+ZJc07RgSo9N9EhcTHqX4lJc",
+	"sC+5NiaAx3bhf/2nerM+cpHIhdrrHzw50DbIi/O/42FMtZJD0L2GNBcDuWlbfS1P7QJDldmliP4r6pF3",
+	"Y0LJQmZXIymvPD6qpozBlLTBr0fWr0dmq40ebYZzYdnxQyGdTP6dZVLpqc/TQhHFJ6JrzT7Sf3Ip4inN",
+	"aJyzTD0qd9i8qEsizYONGQ63LzI/IsZzpLra4jK8XJGcfcnd2cKxmNPV+gBcvkthnEoU/FInxJdL2nxb",
+	"aDrQ26bf1UPiLL1M+hkVFBRwm9RcUxjwhZ9ocobif43YmGdylLLZX634aKdJvcenQnfzAryDMCyJqRBS",
+	"K054aJqZvJBinPL4m09pnjHwusBl1PxvxBO9oTApsDa/5YxOxRJvOlqtMImfYU4JE996azRrSWl8hfSq",
+	"YjlnMKHXQiubNP3mu/OuyAh4WdDIS+VEgeyy3MyQl7a1YKJvZf6zLETyjTcugwsvJFGFDVHAdN7TpVau",
+	"L6T8jWYT9q2PcySTJXAiKUmqJwCT+iBokU9lxn9n33Sf3kpNX+hdlzmhWuDwhEAMB6d1TXlKR+k33adT",
+	"krA5EwkTMexVIhfihOTZktAJ5cJMbZ7JWOtso5S9KCf2Lc/SjIVib1wolpyQCFiGijC2YiQkSxNlZq2K",
+	"uVZdWfKGJZxegC71fShQayIYewGtUOusMGoZQcnplaaDG6ueg9w6jcGdDJ5cVTFpvnasT2o4Z9lQsVjq",
+	"W98HhXxOeTbkmmdd09R8pzqDp93OnGVKimHl2YQu0aQOfLdg7Aq9mfglOklWHxdFmq77Eb5H/+qmrrMH",
+	"17HigrhmGSgXSpNqpq/0hGmp0eusulgaN6D+1t8YVTnJuVZhTEwtX8jS25dLMGNxWSdkH5kcxlwDgzbt",
+	"bX3Yn4r0yhtE623lMGTCcnSMckEOjshUFpk6wXic1u6EdcXoSehPkWGgo6rdpPAwQlaS0raRGVuxayZI",
+	"Qpdqq5GaKGT9JsgxbIEqRu43BN70bbankWLvdpNqRl6I8ptot5m81pzxpkPZuP5VC7Rb5UnvaR5PNxrp",
+	"q3sI0SS4YPGUignrkV/ZHMLCXOvKM9bVtgUtFMOj1UaH9R6SGaOCJHw8ZpmWCKBuqEqQp4GrPAHm2Mzm",
+	"bsCX4S+g35Jb+eGvDfGvNdzJveVp5SX7W3Ib95r+ymRuxzDu4sXN/OGe3n4Hk7+pX4OqX6vu1fK+3VNX",
+	"fL4n53g19uYSjt25M0/znM3moIpUySymWcabIkAjbVACX1xQrQ2hjqN5KM8JHedaVMYxm+dUxGwNXyr9",
+	"WkYlGioekr31OCLRk0618egmoQ1Kw4XHMiPjjBmbvc3oCcspT/XAG3+qpX8ypHkwTwczYmSRg1NCTwsy",
+	"Iyq+vYTmbE9L/DYT8wKjwYOohlY3E+mY8pQlw1TKKxUOzMtxrpUQva0pVzmJZZEmpOI5CL14mudzcK4V",
+	"qs35YQTOnBdEDLVWA3y33UKQTOoBuJX9SxlVbFiIHE+3ZngAoYI6rI/NOkq4IjHLcspFuiTyGgV58PhW",
+	"h9u8r5VtgB1G6qVZPGUJ0C7Pu2QxBadqjZoK4ehpdUtEQ8j250zOSL9BYzRzsfduI0GqnOqrbi5Au11R",
+	"Nq69zowxjKiMB/p6ChyuS4ewgUbLomrLqDKTKml2q6kG5t7bg6vdj8pqq7Tk8YGghuIvZuVAIjlnIgK/",
+	"qD3cJcsfdUmETJMlkU3AtAvrksjYnPCVppCIjsB7TR76PySCaUNlShPC80fdSxEZmonIQ+47AXOZJo9M",
+	"bpvQUuhTR0+r0+3YSYBTE8bUH8JgnW7HvM5bdnnQp86z3ayQIV0Fksu4YZZoqaI07erFYhrf39E3TjOG",
+	"TvUl+mL1HGqKF0S6Dvsu0vVCpnI2kmUs6zT7RyEoOefpNTXhJH+GkD90P9L2BZ3NKZ+ImiFNi4QzEbOh",
+	"4r8za8qOCp7mQy6cDhtTQbOl1ihicB7sdztadRUs9WJtQP36vfaS4ssgP9l80jnYP3i61+/vHfQvDg4G",
+	"h88GT57/d9jCOC0SNlQYlR5yrRJ++oyXosjYMJ9mTE1lmpRzONjvdsbAOEW8HMZ0bgfU7ARUVy4zPIZR",
+	"kWp74J8FZ/kQjKYh06or/t7/GG6d/SKjORuCsl51M6CXIilSNgS+Y35eTh5S1ew/Mcxvf+PxMPcJCK7O",
+	"y7PTny869oOhyfqxv/Jsw6FL1jBfWo0EdKfQsZgdMTT4kaVw8UsaumaZguvQvynfNjRP6SX+LoV+8sPF",
+	"C81k9fCalt+/Ji/ZTBJHWt1OnvHJBCKwMyoKmpYfDXF0nDFmNa6niQVEmIYmo3FQrnLFiVKj4TrPc0lO",
+	"yuYNmXQhSB8CNQDT/EHm2ZdppjDO5O+sqkLZ1JfNakJ5ieoTep0TlB/otaNFLmc057HWZlP96ViLTXAJ",
+	"gMPnBHQgLbBZQuhMionJkMdtV558dbndq3e2PovzqWFoOAez6sVUKkjrZnyeI8+jC8ohZoebhGnfqKxA",
+	"KCWXG71Djio3JOaYn93UOUlQ3zVxStBOwDzOJWzY7iqvz6raahhB1rU6XwmykUNekz5Z3HeljxieU+jb",
+	"jWWW6ENWJFLFfJ4xBXLXpZkgVyCRGTWJIJvIJjKsUOnqSVQyFG7WMtiVKg59+ub34LkzGVolRaZU5Vav",
+	"UGQOHgyea+pA1SCRTIUJpMbIv3Zomr4bQ/LKOoL52T72gs4hu6MedAAX9GIqQStREnN/RxXvG/jU3JFo",
+	"Ddzcq9KxJiSJ6XzVOlg1Bpo3vhRHG+6AGf29/f1NQHDVj+ay88svgzdvLjutTM6AwLvdCxsE5QrHYSJR",
+	"ZMQmhdDXQB8FMjn9cz8Fe3X3agL3644X3BfRX3dh6jWhvo2meWqv+gNFEjbmAp7rmgRBd8Mt9a3Z+DvW",
+	"DFvYVW1sM2N+t6Htc/z1zYqys8o3oWCGV9NBC9WKKht0pvoYf5MY7ICgNz5i82dgRPTES5Eud1QEfPVs",
+	"3e5cmN+dF7MZzZadui7Wjr87be3r6o4YzS30jdXb2h3gBf78Vy4S72mj4oWcRewaCR/yz0zt2BVbLmSW",
+	"tDpLX2FsK5lrCuT6lWE+k1cJs+IDwM2rnol3uBXmUmcUYTWhiUQ93dHdrPpVaWK6nqBZJ9xX1MO6CA5J",
+	"iVVB5NFbnUfX97+ksRq9lNpht6bJVxSyCg3U3CMVZTHkFLF0+xtXQX+zUaRbZ4U6iyegUXm1xK3cWrnM",
+	"adrqdteospx2dVD7ynUbsWvoCjMMNG+0b/qY8ZzdYyxrRffp7D8b7O8HCXTQOejjdw0aydF+iyjXquHk",
+	"oidPNkamWpkDF1APDb4zr2gQsnEhJR215Ga1fuu6Cz9v+WB/SyvAjx1tWv6qHr+Ovup3o3YOslg7geA6",
+	"E7qsRhOfb67Iq1wqGNS85/N6latqfdy5iu9DCQT2qqwBefhpv2+KQP7r4NP+3uHnR4NP+3tPoM7u8793",
+	"2poA9zlgo4mwJjL5vcyAjdfrXu2EjcyBQIb1YipTm1zvv9KwqBqH+0aWRJPGfR9bvEk33oFJ+spz6xLL",
+	"Esfjr4/DBa2e4u2Xde3v1197z2r5+sE33prb6dP3G9V477HeFdebYp63R5o6ggUk7jodiihwh1Ljch2Q",
+	"KM+oUDTGgSPr/YxGRXoV9cz/axWnlZBW5XnQ6dOrYOiqXIOcZEzVUx3tFK0/PmMzygUU4hwfP9esBqIh",
+	"B30vlvD+9MP5q5cQMsuYkum1Fm77N90Gxbe9eekNvuIetFusco7wGSNwYOdBsznEMoNOxzJT0Is02jhh",
+	"21fv6J3wd2/NxGhe1vuMGBMmIWRhcCvA5B0jAgRXZMS4mJCxLERiy0F31fyNqeksRDTkyjOqrGCdOXDG",
+	"8nViyqhrHlGWoWzVGXw63N/fP/xsouMKSrggmA0TSFjKr5me+ecVAqy8Zn2SyQmhwuaPaxmYE5qm3UDJ",
+	"t9Wab6UkP9lfKeYrBP9nwcz3pessZ+Gskwi3IOqSyNsD/c+Yipil+jssJ/Ic/QAZU4bNDdeCmioDesRi",
+	"nrAEeZgpDcMKkkuBJS3aplJl8am7MlMwyWADwalFJiwn3PCsVkZvtVa/UgrZX18Hubp1NYI2+7iORM8b",
+	"EnyiF+/evP/t1cWrl9HAhYR4NSJ0Uga09EVFBkWzjF9jAN9wbBuBPX/xy6uXH34DBnr24e3b12//1umW",
+	"PNUNqP8+ffvi1W/4059PX+s/Vli8lmZ6iL1rmkGuPoyV0bG+rOdGo9V35awQ5tq+pyb34YX1bOi/Ld3o",
+	"sfB+ffY3yLgNV3bohTZpwGZ3UlCLuriYFSnN+TUbEArpVY7eYnyCKuIIt0to+Q+rhQJ3JxGeXmQfYzSe",
+	"Xgr7LiliU5xIk0SRYq4PJQIPxTBzkVkDaVOL616zjE7Y0Iy7BK2/OaEdko3K3D89jn2ymu1Vhg3diqox",
+	"Q1loPahRJTLZQBBjNYy4Hq7cMf64tTx2T9yFE9/tMxhrjXHAlyUZjFcFvNu8lc1KCiz72HCCsBJwKOGe",
+	"QpBEZgSyn4iQi2rMHtz2+pEdj9C6PtavGe8bkLHHzSEdKE1JScctt2LC5CSj8ymPhwlXmLkURFzychdG",
+	"SzQIu1hOKlVOjLclN6gBbRn5e/0a4Aoh/2VKVT40vtaGyDtGrsd8ApHgBSjSCFO3Rb4im9B0aGyKhI1Z",
+	"loXG8zZgMZXEpCKMIYSgdYAcwoh6kJa6YGVc/bqgMhsY1gzKsOqilLApXTjUL2OyA/SSajkhl6/t9IKW",
+	"d989WGpYq9Kx1Dz0HYo0m4+2nZhR5gKbBCl6qwmDMiOppk9Mx+aYZ2p19oFTjbadx5yJJHhabyGvcFKI",
+	"7a2OSrb8jIsilDV5ru+YvGZ4/paPtbzrboR/FqwIbeMHqGZd0KWNQgqWL2R2NSCRwhXj2bkMzW2Xpg99",
+	"W5oKW2NngPmRrM4SABUrWi5QGszbV3+3nXqpG4dPvTzvE6IY85VpEylTW4/pmyxBUkB1xpUeCJk3KBKt",
+	"BsOc1hCjhcLwFSUe7MhqMu0JID1AWaXMjI3Qlv3IeT6URa6GSaFZ8zD28kTX80SeT5OMLQznM4gWrpYQ",
+	"xTgimFo53nJKvnP6G0oGf9hdBAPPCLzCCghJ6sloa/wqpXtcv3JtIj/6qKoLZkS/ASvL2g7JaLJB6znT",
+	"RoEcb1KTV1heVoihWIPilhXCIXYoMFs4lDTX9Tqn1rRwuDtLfJ3mA7Yr2kO3ylop4pgptWH3QGogam9e",
+	"cguPu3R31h9XuVx4o2+jJSKIYaOa6NzvWIa+9qaU03XBYLwvOfuyUuajpaFWrTPQGgC9QIpJS6LWs5IZ",
+	"TYdFljbS3gMFwDLjVC4sdtCFeY58ZCPy4XUDKeqHW6Wr5HI+3Ojbus3hOFxMdz4+MFXgtJozf2qWeHiu",
+	"NjFjAKa/te0tLvftfZg2ucb5Mj0WEphjQClcVbTq2kxQY66rSatqb4NmEFZSgup8QNw3GdshttzAbxpM",
+	"17BKG7C+14j+sCxsEMwNJlWThReQdavMpLvB97N6w4I80YmFZos77EJp8uzUrOMav1nnvrww8EttHew+",
+	"vhg4DCvIvZ+7nWuacc2D4MLKLIGii/7B/jHctKojrfaygLcaMDe7DnMYos11b3pzODQAFecc6dt6hmsr",
+	"ax83N1VaVh+yJPVAoVE+lWnCMnWCCNwT6TN3WP0DD8+7R04tMthT8iv/KRBn799XqVaNT1bPbhOJoaIc",
+	"gAKAVPqKf/HQcQr4Z2e//5yO9uOjveN+/GTveHzI9p7RJ8d7h+P++Cntjw7iQ6zLq9QlGcxGy4VvPle1",
+	"P33iBs124IZ/fPg4K8TjfqcRDiVQM2OANTWhuzIe3JTWQtOEx1niEBhXBWVVdQ0oGHY17XQLq1f0NgKe",
+	"VgWeQwB2O7L25Ms0gZb8ZWXnbb8IH9o8mAX4EqxLFP0QfXJiGXRdME0sgmCgLulm8zIgfcGfR1lLFqjd",
+	"BK6tKqnzD5SLdPRIhA9HA99G7jo2AWk0Tr3pkQgylfHX8CcSGzVdHh5G79+dX1yKx3TOH1/3H3MxYSp/",
+	"bDItVPSofLOBbFlM5YxwfFxPx2Q9Axqt06MgcmGfsJYR4gvIDMqB6KWAqbr3z3ok0nxraHJkowFRcsag",
+	"4EWwRdd65U7fvwZwS0E4QJn6LzjVOm6Ruz3CELZgHAOKrihMyIxgViT8abOwTFgn03bntVkF6vVo/KPH",
+	"3nY8IE6SEnwdakfVpAl30rD3nW7HbJcWFd5i1+ZRuGu+IZHCkbyh8xrfcskUZQgwwMr6TaysdVHiCdQW",
+	"wKlQkugLVQjcWfwoY3mmj1JCsVjK4vZ5D9vHkzw2sFpRuM6sN0HG2jXMCmGqGftYxFhZZe9OkzW24syJ",
+	"z5w97I7K3DaaedcsS3jciBpeeeGJ6SODkdUksZHQCp1ErWXZ33HoBvO8Xb5IKWXssa8TMpDovY0Ke4fl",
+	"1tXK6pUK5caC5JvNud1Oyux3g+Vq4JPnNj+sXi6LbgFgg2DLGP7n0g1cYTGZSKYIAqkp+2KapoSm/Mrm",
+	"cd5pkvm5LSzFkt45k3Mt6TIGF9FU7g4wJl5Zkyt8Lll328LUS1FWpvrot0vIuzAuHjM0oWK5oMtaAsp3",
+	"znV31HCwQg67lb/6DBHhMxRLx6slsfeXZL99SSz4JRdTmsMM7ey7zZWyA9PzCP25ztdnieNS2LLlysyj",
+	"HnmNkDcYO0ZSBDR+qxjp7R3Jwo/z9MiFn1jpZXCi8iIFQ5L6UVywQ/3wyUpahUkok8IE/b7kJKHLGqr7",
+	"t6lPWLEImQFmR03qAbZe+10KdkLKAmZiSL6EK0CNxNdRIUdsJPMp5Bei/nvfS1xTNG14UL9BJLWooL5d",
+	"VUUg5YOS3KrVEL6BJig+9mQOmV67Yy/8oWsymmq3TZ8+zRCjcgHRn6Uso1Hf2akS+o9f01F6FBDJZtVO",
+	"eH369hQ4iGkA4cV6FQP2witQaPdTJVInvpznKTsB1JVM2xtEAEurTeDbF5TU+AT09UT/iWs2MiAp07ug",
+	"uqZNEuY898iQDMhjshf1CD5n/SLolZFZAmlE+g91QmKqGDw4L0ScFxY9+hKSIGawzWgyL9AlJOeqaz1D",
+	"2ghTV+gYnrJ07uVOOF2hbJAHDsaemvL5nCUb9/eea2Z83SFUfh4010qoHetU8ZCg1Ey1TFD+qB86hYfO",
+	"35xjpvGUxVer5dMlgmUYWm2RSTE5IQz6jICOV8x7nd1BJPQsrNkfyCMH09bMKbxB5fPeJhV6pUkTvBzk",
+	"YXMqYtawCRRh9xodEOZ7dOpFgCjPoDtoQnJZYacGT3JzsjA2Cd4KEmENzobnBHHTawezkbN5Q9QYpqjI",
+	"jCYMYkt4uciFi6fDbiQco/9zqpQtcGjtBykP5jxn85BH3zhpWjpU4NJqS74JuRM8O9jCWP8u2lXjqVGu",
+	"nWW3bPfoT8Nuc9cntAoNBEm9ujlrbu5miB+mQHKuJJjqU8OMPxvixaw/L8czSDIB/aOIp+BgsM2RuiTy",
+	"7AD9T0TOxgEM0ma0ObQCw7klrGcOOPSra+MP8JESodPYAPzQECBOU5YNuYMdrLcxO794977TEv7wmidM",
+	"xPDUm30T5H32nI7ihI3r/4YyCXbNZaFWW6YpWWTwntJvrv8HqWwdLRcDjmpcV6BusnT78HxAKDbwiFIZ",
+	"0xTKmhTLolq4owvMA5IVw0fvbVuQTWI36jK7Wv/e6qSn718DpATYb22hnf0z2aYt5I5ocO4kV7U449R4",
+	"oMj565fdMiIDigu0M7c9CK0KpNARg9hx3mG0WnudSIJo/lAyhia/teW8PoQYAWsnBQzhhdIWTQK4ojwZ",
+	"gNlKMkhm1FsQ4R5E3TK/OqJzHnWRx1JPMQRvejQq8lyKEqXWkB3UxGvhobRqOFoSKi5FZON92NbdPBIZ",
+	"8N6o55XacYG6I4KKW2/nOGfZgmaJqkapcM6aGc95JUaFk4PUGhy4AhW8Dr/W3dLQMUGaXFnSZwKLekun",
+	"ciG6NUAl98ulS4TfThbVu6rWKMkdtkfu5QL8K941zKVyl9aw3V+4yiXa5rU60WubmtZSKfC4+PeE6DHz",
+	"3gKfx/CghttUMmUFwIpwVVZrYC2dInk6Wgwrth7TCys7EUoX19HWeNF6JHr/6u3L12//FnlGcRd//u7D",
+	"RQQUilniFL7QEjFyrKB6g/1pm9d2uqVcM+/UxogWq+1MmPcuNfDdPH8t8P/vCii71KLwc7n+D5DRtU10",
+	"q7FrqS/M+UTsFXPIpuoSJ/z3fUGNZ1QK6f+HadOViYRA2fgYHDCaNVqDrBeIat1GzDWLLM27PYYDh6ak",
+	"1gRwQZTkPL5iuf5LX/q6x7SFP6IUG22mjD++Hbd0Aa+lXVBt2q6JSfO8N/BLt6MNNzwPKJdzrTZpJmP+",
+	"RORz82kNDHokk6U+Hk6+fu3f3PwbOWPzdEn0zYCuTXPHCGKaswlw1M6b07NfX13gtap0vOj88p8tVE7Q",
+	"+qBfvhh+OPfavc8hdRQIVZP1UsQblN2Kj88AWOMm5QuecvlYn1+nlgbYh2aJIpDbWO5cO3TFU/v7m8D+",
+	"tpAFuPmNdAdaywUsZCXzED0gmBUA7dD0j2WRkypusq8s2+ML+VY0M8CkhsS+uww3A70XoxnPTbrIprYn",
+	"gYYSeOKBr8L+v9e5IuOMM5GkiJxPaG62ImwFlrTSVr2u+YdX20VWm7PYkA/EXXdF7zSN88K2qkeywTW2",
+	"yGX9GirEru+rT0gursozooCD+KDKrlvyCo/y+lIY4EVzxOZZQ9v+pD0SLG9LgDHVUTHLo13DAhvAGPHL",
+	"rZS9/HvreW7SW2l6+pHz1y8roqAdN/bE1WE17KD/6cUdfvnPT/t7z+ne+HTv589fDw9ugoEHM5e/tyFW",
+	"X1I+ebpRwK9eUUtdrnrEJ26bYGM2tIs9Vaki0dfLTv+yMyCXQLyXnZvohPT/9//8X8I5FsGinM8ZzSgi",
+	"2de04s0J3DfdzkuqpiNJsyTg4o1zfs2GFbTQGlewYB5dkiGWB/SbBjCPlil7tu7BpWyxLywuMHIXjM6e",
+	"Y0mEH9OuYydAFodLvqy0DdgBMGHCBMu2doyslt4MD46mTf2aTOJMCbSABbc02a10PTyUwXQAaIlyJOP/",
+	"gFwe22Jx66plzWmDY1ZRo7LVcurbjC/n+lS4GEI9Q8BXawy5rV4ni3zt+8DSk5mx7tq+WlN5mg4rRVCr",
+	"A7zHxKwBSeqQI4aqwTlYr/BdU5fK9OsaKxYvytYgDikHvVDC9uduXTupB8KG2Rtr88ysuBjJQiTD0tfR",
+	"QDqQXHh9O1LFijp3rtvKuxVWWH3jCimuElPotjRyifCFbiKjph2tn/9mZltjdiExjuUQyTvM+msIgmpl",
+	"3AG+DYIl/ZbiEOHMa6TlO0ZMGaOQOVY0hhw6rzKqioyFFKs7gSiSc87UJsZWW2EC/tkxzQAXOtSZcE0O",
+	"Oww4zNhMBnH4KgJDCjsDnsPOCklmMmuLAMBw74YtO/yZrn1bx2DtU6NlUPtXbZDOVmjIwlpRsYQlYz5E",
+	"WSaFfUxy0+hsyjIG6ZeuBXfKcjKRFZQwu5HmyUQKNFl9kiyLI0pYtM+bHCbePnvp6Ia0Vo68tmW1fW+B",
+	"/l4rlq5VheBnh9WGl08P9/tP7UdmQzAp09j5ssgVT5DqDo72NO8lmOzRw87CmtPAQ8dPbhqTT1vR5DZt",
+	"OJued0sIJ2mYLM+gCeuvJXD5tAhulpYbhfIKZXgtEqtT77r0WW9GoeP+mbM0Qdm7Ra7K0ksgWgAiwYiR",
+	"jE+mYcMegPCDuZIZOyEUOwTOKWaUUjKnGZ2xHDpvCtNptLT5ypTCIWT5edGj9RcJZ7E2ov0zT9lrMZar",
+	"ezHmKQt7ck4VKeappAlLql4rWJVNPQtwNohMDCFexBbBoicIXaAsNOoLjtQlpuEj8nAusIpgF2QBt67V",
+	"GQU3yE+03ioAAJf4wKaFHzdf83WiklZ6uzek8LZNTF9NyOPC5fhrgaScoth1afcjGl+54j0ykzNT9WjA",
+	"pypzudOE95tu5xdG03xaY8mu8m4K3y79DoWdfm+/t78aAmkSmqfpgi4VubTvwo5WoUouFQTgMyx2ktHZ",
+	"A9Um1cQIM/vC0KJfY/j4vjS0HdIWKtW/gbI+RZc+ZyyRjhNIthcSSugx4JfxPGci3JMwKeYpj2nO1HDG",
+	"skkQ1kkubNGHkjMGSKOpNv2XxAQYtYJMZywhdEK5KBMW0vZqXrP9Z3BeDC/K5EKdgIizAM40J1Gt+BfP",
+	"/PFXU0538xjf376WD+khYC02lS817puZd8t9uHMB0C7NFZdr01zhIscNEG+wKKQxwEBhCUu6ZFyCcaor",
+	"SNR1PVPa4F7JhVrbpu6dqYdD45AoDkVxptK8EaYKaGVHl5qBNRmmbByQF6cmmqnt0BOyj45NVMu1Adxt",
+	"O58tutzhrra6nOZSQpk7GCVwriSiCaS30mumCE1NhKsdVvs36kaHdLhtLzokvpYN6AzJNmxkTq+YWG3z",
+	"vsZrU5Y4bzROXSwjMHBF89pFxSorhz1lq7FTmesAZsWMf+f9beqWuPGWBEMywy5u9S7XrlKtgVhzzzAn",
+	"E5rF9altTV7VVfT6h9zo1yVD7eRMGVdX7x+mX1tdOz4qXcadQeenIr0iKFG4FJbZVEAH9vvPD5/FT9je",
+	"MT0c7R3HTw72Rs/H+3v74yfj47g/Ph4/ebKqGVVmuLaZqrUU/Hn5oanmKa4QX1Mt/s8y2yg/o1A6/Hq1",
+	"awUvxVAmrrv5UJ2V6J2oNRE7xu1BCUDwEAfOYky/CjJPp9tJuWCdweEqskqzyXliPH0ZmzNq0BOuaVqw",
+	"bUxOgDcw+gr8pFJqAQ5iLphX9WLjKKsRfy5YI/KO3s6uw3KALE5QBkAx8f1MJoLHUjZrC8NbO02YR7eN",
+	"ceudYjiaXKp6u2hi3y9v0Hqo20aTKzqVV9VCk8R1TgQeBLHWtvlz8LpTeAX+/cG+CP95Zl/nZoAWfkin",
+	"QpQtkkuHQ0MFwQX0yKlYoveSpQqrvn0VHDQ956ic0gw1DWh74dSc+mHcTelkRUfw9rVMUQw5QLfsBVHm",
+	"KZYdIPzGD16zh9cY0nD1CVVqX5+b1DVdGcNWml9YBBVkQ5v50rJjO0RZ2iPNzKi6YskQmGh4zhDXwqJB",
+	"v3+Dl9RXpp1qo5Bl1Ng+pcj66/Oj//0//9fRk+PjNgrbjCWcDhvcNlo8mnwicHPyhlbVFlQtTqlSfKxV",
+	"F+NZaNFc5UX1IRMd5NdbxxhAoKxDEa4EEMr4KtT+0lmJ8QlGdq9lqrORwf7R1uipcX9c9pF/COVKqhsR",
+	"ZIF4NRrkwHYJ5JVrFhAEu+VAbC0++IwNMyomDCugwsc5ppj9T4VasIykUl4p8On11kR+G2j81Hk6wFtI",
+	"YPBdRPi6xHd3tivraxFv/dXUWmzhqEWoEFv/5KWyYldi9iUHAEOe8EU8DdZHtbi/Zl6nsb23ZfpkiLOJ",
+	"SUEnbCXzuJJOdVCtIKd7v3/+etA9vHn4abj3uSwo1x8+u3n0l3BJOaxuy76DgWA/XNAyXVC/dc3pnLot",
+	"c5Fr3HrbR3rK0nkwem1eoALZV+60G7yUWrotWJqCmKuAztFsi4JSS2AhbEimWBYMQhsvMxD27UeqI0Pa",
+	"Ybv+JqzZfrU1VJe/uZ+2vjGrfd2qh7XtbvjpMvv7G3Znw5a8KQ3Z+rVGe/5WjiZbjOvY6V1g8MVlBX9L",
+	"1Wsnl7/LsLnNBjCR3PYNW8W3N/suW7rH7kL91Ip0qXS2KKGmt9uqDZ5JqBdH1Az7gXJYb+1muAH8FjK1",
+	"buWYZf9scmCUIE7Gj7DA6GWO6I1bdPpk2zYyNHDeW12fGkbAHSAAYEF/Bamxggms965Jt7ZI583wAVVO",
+	"1a0mWlS8pD5jLI+8xjBKavZ4QGUn1zDjFyuW0SpB2FpWQ8boKh/L7ARdBBFYCZGroKHGwsUaYf13RDI2",
+	"R6SidUqIQ0caMajQ9f8FY6yqOyURmPW8NGXH20hcaRMGy2y+FSkqy6TCdeRcS0Gs05V9y5oDeelclEFQ",
+	"kxC+aZowtW3TilN8XUi1ih1SxRBBQ9ZwOWUygGc0gSaP0INHZh7yYBfrCsCEyW0CpkEW6RK5y9zrADCB",
+	"NXg+8xbcx9n2wf09rTU8xprbKZvtOP0zHGmjrlm6z93Ze9MMndMasmooKo4MWHzULRucdb32ZuRhraHc",
+	"o+66HmMnBt6aCa+1XL3r7qWowJY+nBUq9/FIH1X68nY9YICHPK9129J6QLg1F88fVYECyuYkyv1l11k2",
+	"bPabipgmJMH+yX6PC5AVZYORddAC3mkU6oyFc0985P1tugHfhZtclZ1rt2jetLNz3S21HLm9o/2NFDyX",
+	"mSk+DhYINVRLWLB1cF3PAQa9yO+4suPE5ELXKvW/e72HuQeNL7ZAAm3j4HzGVE5n83vsT3rLColqOUSF",
+	"MgLVEdX9CVVLlEsOUaXX0bWW3QyIsZ0XMpWzkXQ5tAB/XzY57FezfJ/s67VMcEN/+zWAN2BwaIMwZ9hC",
+	"hUT6R5FvOXmwiS3KDNpnSFe6NbYixo0JzVs3ZLPbtRI8PX9HDvtPn+71CU3nU7p3sNuOrLiEJqZ5kT6J",
+	"MjPalxUbsqTfZ3KUsllTxQqEOTIpJuTh2c8vyPOjJ8ePep3uNtB/UzqfMwExBa5cmdbmrOdBGdSxLS0v",
+	"wQk2G6VMXXY6TV4EtT44Pkc4SHRvczEv2qtPXkp5QN5xoaDjeMPwsrD16Oiir8eobDqEAZBVa4pGgjkV",
+	"b+mMKQPCDr9yhWFyoqpDtcog6bYvSdHr++Xi4j3BH1QGOzo4CPPuvMktfsUFFPjNkTQBkwnxP11Uqmw7",
+	"I+O4yDJmMIfLJX4QJrcIaoxtcXiIwQcL+8vNrM3mhFDy4ey1piYWGBaS4gajlIqrzdkqGAjDnXCbG7qk",
+	"Z4wmXDCl6mzd2UgzPsG+bpX72Ol4/UsKBH2TKp9kbNPPbEOzys+EtNEl45Q5IMp/FGAzb278T9gkowlL",
+	"ArLDTX1D80lc+Av8eeukPvfgJoTQNeZLffBVZbmy6RvBSuvb3+oB/yBaPFDvGmaH6/qT9d66dt2r+Q6Q",
+	"gA0CxpyrNjnoNeUotEJmh98/NJDq3l6+l27PTULReL7w5eEVohm8Ab51ayzWu3Zi2983grPcZ1YAMFqH",
+	"0tUY/18vFcoVAw/fXDlRwTWtrN/LLK14LdunBvjl2KukuHWA5ruX5NWDFy0SW8pGf21yh337qg1thS3s",
+	"YcClXfNfr633W2/zuA5azbd5TVjujl2bFxmNWbLGwXnXHOLu41erSVNPWyZNbUVb9x7E+hFjWlOehjEk",
+	"/3rWLuRtwkjeGr0LtvbuhrO1tnUgVrtXt3WIG+4R6m2+q2ux0qK6rUvxjM1T26i3sg1Z+UXLNc3TZWg9",
+	"2jxNaCgv9wNkjVv8WA4NQNB2h15KWOvOBYnMXKItIg7Byayq4zizrlvtmi3aOq/F7eCnr50raCtqo34e",
+	"nmGZ0gLvJ7mEPhH/t3lPL5azXhPEYiD3ZedT85omb8x62bRZy2126X52pr4vV6at68a9sN1G/lgZdDWP",
+	"9Vfox3ETEaBgr+20/tgU+cPFcQHlJMLWJ16MOYl65NVsni8HDr6DK4Jnm9S7uzz1iKKBvcMWt8nTK/c5",
+	"rH2iM0mfK9r9qoTKxgZCAPkLvSLOP/x0/uLs9U+vzPI+vPU+MRje2DjIQjI6FJItYvNJNTjvhbxwPmEL",
+	"FCuat+rL+rZWS+l3RYQkhB1LKsdccDV1CkAgaGEpQCs8AFuXSyjB372lFnZxbB4RuvHY9bksi93Ha3XD",
+	"C2Hvt5D5EHe6oWaBz0ooU4usp4lu9xnu3L221+CZyE0nsTR9NwYp06ar0hk8dvM52M/aNvy1rX4rzWlN",
+	"A6ZVPRj03jxP1xGYa9fN+Bx3lWM1vbxmWVLcpnfb5prdxmdGyyaDiIuYz4Ot042aqraNGDdVJb7OG3sD",
+	"99bC0HqwEeFmZvoVwyJLN42JNogdlHxkI/Lh9fZxIZcsZiQBEmhgwpX9r1XGevfS5yHdGuus8rQK/bnz",
+	"8XsMV7YjKJQMa1gVtobso4HtBOJdUjupE62j5tkSf6QkoKdr9gEOrJOysbtWUoSzgeHGaRqtpo0DwMQJ",
+	"iXKmzDOUjNmCxFOpmDDNdH35ZRurlXtuO5jrVzSJpzsyfwqxhbpZiLs1eQqxlbFTiPeZnGQmplGTzWoo",
+	"x80xfQ9nygvpa91pYTwGPGWEkpRmEzDotdAeMS1UIRMCiMIUiBM6kT7aTjumdQvlAS/SjtrDDknkNSyZ",
+	"b6JwMJXzGbgA1iNanLEZ5QCPa3VNmjMCzZ26BFo+IUYRoYontjGN6SbNLay3xSbaYTsbW6+GRLyZ6hoc",
+	"J5VzbFJkU24MpGxGFnTZFpVkTW/9tyF8j3ZuQsU2IFB5GWw2Me0bA3VsLcZbtgk0V2ZbfA9u4DE0kbmg",
+	"9nZSGNlYt6ntfh0eo5LlXZexTpCaXMGSHpvIeAPORfiKhli1aSBfDz236GdWy+wwLnlMDOoMbNKKQ7kb",
+	"dNg/C5oCbBZNC+YlLJmCjr41LjrJUtAZNMI0QBvml+Q0Y5R8MNlSvrc1PMnVuPRONTQr61xLx7ihL91T",
+	"gXqV5vvWxroyIzgLy4A7rUx8e290qFjB4L4YXbO+GbWygg2lAat7s2WDZk3M8GMSfXXE1nUpRF0E1riJ",
+	"Tgglk0wWcxJ9dc+oLknlBPw54LKAf5Do9O3LqEuid2eY8fj23QVmG0NPezWVWT4Fn8fXSwMGcs0yPuYs",
+	"uewMCJhlUZcsplpZQeOrTI+DBGQgezDDEfWDvDOzVQMS4Z3Q42uF3P7rUpgvhnwiZMaGMVVM/yiWIqdc",
+	"wAPY+Xaol6L/yYV9C/41pfAr9oWrHP6a5PhfeFGa43/hHyh1YFhohqY/w6DJMKUq9/6pFcCodykuhfMg",
+	"MTHhBiFKYQ8OxdIxwDuoKwYNoKKvgPIROCfX5QJBTcq2kNhmB9O/J1wKmFxM05SLCUQi9Fc+NgvsjiNF",
+	"WBxVJTo0zY3nChxJKjpBpLsRg1aDcgzNjZCRk9HyUujTth/ocz7ukkvHy7BDwYKqy47+GNaCn2WMJped",
+	"m4g81KS0oGooZB6drMts71q3O/xpMtsfnVwKBCqVRlZRgUgYJn8Mt7U+JS6G5vvazA5voh5JZKxc/llv",
+	"lkA2OxXE8H29C4zG01qz5Ntw9Vbt0e+nHbphNa/0rLZs+oXtVoz2399fRaH0v1/byf8XuUBUTkjwBdV7",
+	"itjBDbif+0FLrImPmsUZPtoKlhRkp3M7tYVSNJu4ndx0+c8NU1nF9NbUvlNSu3Jn18o61psQjKC55v67",
+	"2Mje02Wubm0T3FRrm7pGWDZ4S4yKFA1c61DspWElK7iyswJ5W24AwwGrCSRHXnlUG4fzIidc5BJaDmpp",
+	"5b1L0aUi/yhML2ffI1JqavjSoA/ErORu/CAugbbtaVsN9y79IV4Wb1ufiJnG+xI2OQwzXDnmmgyDRutl",
+	"NgMkf1x2jhNIl67e0iatvX4r++Xt+bSm32E1E6VE3HnaqVUR6KVLeTXU53LYFix5J65UeUXIuexfBpNk",
+	"XE2B0cJMb+mllVkNaed/HvZX6xpk/KNYUpiXjU+2S3uqUm4T83SnHso7TKWYoCsPAV1R4dCP7II7s5m5",
+	"+jMop9ae6Zq1nmGq/TbKQ8BatFCCtctcVaM8fdvTpY6T8nyNwhHCHry9gfrNdRr/POsL2HwwQIShrnK7",
+	"d0hdn2sHjqlsSbTpASQMvHcsi8xk3zVg5bctGOqShGXQ78dhtKNds71jqg4eUOtbaua0Zo8/AGLs9r0V",
+	"tgO6bI1DeQtwyTWgkpW1njEF1F6Rybba6FOlRmIkk6W1Wrny2q5AnsLAdnsHGHFgsw409OCm670JOgJJ",
+	"CfEmmcGfcKuQmiASrP8fI925lxxpAcvFNU2Nx2xG83hqyvtmTE8GrapMLhQ0PPGV2sOyhnjQX+EjmxHT",
+	"TVmVrdyClvY4F4fQuI1E8QltIyKQt+wg3LEPEpEyH821bWM3u5ONr68BoFLTZkczwhOSL3jMytT62CQb",
+	"6E9bd5YzxxdWj4zSZx0AApluSyz0Jv3DwEOfEChqAhBZ5XoKTRmFkIHiSWtg7+1MKI8em3ed2j2H3CLb",
+	"hmBK1S6coWKlwc6UJ1/OpiS28ljWwkcbit46dzEgu0t/JcJ07ep92frRNzSnGQUVHlyjmkjOSg9z5w39",
+	"h8zICw5ruRct5Bbe79qNEfyfBQpqwHTQxF1PtdsWIQ9GCp+9SFgdYJomCYa/O3/tH/WfPDk4fPbs2VMv",
+	"XqSGpnsomH0ODqyzmNJc0fm844Iiri2eH8Z8tm+/4GKC8SHb1VwLoLFMucTyW1DkTByJi+FYQi/2oyM/",
+	"o3pomlR2Bv2DJ/vdjkrlomJI7h/u7R9c9A8G+/uD/f1AZMWtN9SwWXNJKykFedXrPz1qaIW9sjcrjg8D",
+	"xRuVLU6RL0A3fdAYeFvAhe0x2NoD34bOLJjjqk+uxK9RbC3grHfWq200JdhUkF6WprAfWmwYme2IguRy",
+	"gsgm2taEc3cFn6ZrkN/3jGdEsexayzbsfGYC9VyBT2mjkurXu5V0WZ/8T4WCmkRvmiBgbQd0sxovTQ69",
+	"4eYEVTvgs+oNaIyXU5M+YpLkZaqZyGKgVTUUQhZwXZ8cpqPwnGQsltcsa48lsHr3vjaZWmg553JBM5u7",
+	"j6MLdx61LvO79AMp73xjbo5LIwDzBwM8+jRwa0xluq1EksIqRHB4EG4wu8R2zj8J4qk5fDTLhcIXsE4C",
+	"/ppDzMcn2dUbGDzDZvkQ9n6aW7qFMxNkzcaKC/Pa5um81zrPRk2lgV+B2a93fcJ65Fc2zw3oeExnrAtB",
+	"tUIxJAKwlU1/bih2JAkfQ3G95npc1MALvoY551GTtLsJRZTCoEc1Vux7Kza2XtvIfTGVuWyMgAfwwGNo",
+	"ZZdzLWEJiGqix97X9h/8sV/y1kLAQCzpkY9TCaLB9pEuHcCXotIV2NocNIerh3G8yjJXVnorpq3XPGrL",
+	"uLU5Bt8ItjB1EwrA3Xrkb/wasP4qWxz5+Ovr1Ta/+sOVe/SGZO/zX/89mONwTxFHL4FpTWv9bT3bpVxC",
+	"wDSekXnGMNUxh2ZRIMItkruhASAAAlMqTWOXWWm8zH7f/IpN4mMGAVYZeAtWOYmt1LhvX9yuUP9lKcnu",
+	"STAb3GnVIT6v3aU7CoC5920hNsqTutMwmDeVLSJh+JSL3FRR3ME2heImI9knGyJaTGskAMzTOecTsVfM",
+	"tUoy0yzW/H6/0+1cWUj5TkJ5utyTWgipMsPspf6UuE+VLEBJ7NA5r5Yo2WORcx6Dm6MfApOXWUiLkgT7",
+	"Q7Gk2lii2pZjsmWkqdyAEIc+f/3SCiW/+/hULkwipKvSWi31KWH4NxfdNGWh2Z1sRaAw8XN84qa67V8D",
+	"nSbLQ9gFu808W67TJbtVStDMArx97poTrhzXJkpv0P+8X2x9nefWb7JeF6wMsWma5+64VkmpUKDSaGve",
+	"ihuZkZxCc8ZRkedSYJjx9P3rrgHstA4nP2mg3G98SG8oXDPnnQpmEXiz3NrP1o5J1K/5qou88appW81D",
+	"XQBUFSUHhJpxKMl5fMXyLmSapWlNrXmy0RvV9iZZWdryEjVx9MQn+DDRIEppMxO/YsvBQTVDtA0Tv4B9",
+	"Iv2D54fGB3bc7aR8bF+hWZH7YLSsfVC+CD9uSlxA/UFb48PpjMadQedpkjB69PxZfNhnx+ODw/6T4+dP",
+	"6D7dHz0/evJ0lBwejY5GR8+Oaf+I9Q+eHR0mSf+4f5gcxc/6z0fHSYmnMMB8bMoxKB1L2LpJKkcg1Cqy",
+	"ZRvhUQLDNoqPHfKbfZreyOZbO8C8AwtWOji/CaY3gkG+e02KRw1fW/96q4XvDMXixStqYd1dtdoK2YZm",
+	"gj94oMgvb05f7J3/crp38ORpV2/zlH2hCYv5rKHmsSybWC9+3NVH/C9gM0jmrZ88h99X2JrrZwfCACOp",
+	"EHahqshC+GMhZ1BNX/c3y07SAz7xZLqT8064+5ntJT371LZKSxtYZdkVvBorMMZWKOas7WSuFDqk1ral",
+	"hOCwbR3d73ZspNdp+Icht33I8/gWXmyb12fMZz3C9OqD8jxEzB7L7H7act++u3Y4lHyH/bXXhS+xiXI1",
+	"fgle/nI3Tdtzr+H5VtvZogFw657pIXBj9KmCNmAjow61fF04tKT43/g431FT+4j9Cx3iqRx76lrXKFSk",
+	"f7jf72yhqX2cVjqZGl+I6ZUIRcAWDG8r/WylN1o7hnBXPgH3wm2siFKDu1uvgDeZbdwCdamyGvxDIDPA",
+	"JZnwayaMT4wYEYEeRhC3rhu5FSq+SpbIoZD5EKppwANoov0eQ2UTIH4cUJsm+ZQ12SU1mdaA9VcinA1I",
+	"hMpg1MWSIXCEn5DIBDIGNgaMFUn2UzVTUGlEczKRDPvCY6E8/uDEVLcMsNSFCsIT/P2lgAdMXb1Fr/G8",
+	"N7Waj1JXbYbdqTpeH+IT/2Xn+tAu4b/UTD36L5zXp/7e88+fAItnv/v85lEQisfbzttYeVUroiIuQd86",
+	"Pu4fHBqNq43avhWDQWjHjCnwxO5g6lXnu9JkALIvC5oSNWdQEgWELwg4pAXFrfI0TW/0o+rgR1uA90Vw",
+	"ByJUayu+41tdseabtaNKWUfJ9fcyxHguDG5GXSubzzN5rVmg+ROb85lPXYUxmpkxzdlEZsvOoDOj2RXL",
+	"UV0LpnXEMk3pXLHhYspzpuZUE5Eh5thAWQ86v3DyVSsEN/9GPrI0ljOG2Q1fY54vb3rkYkrFFSYK/kNi",
+	"nb0sXLD+35oQu9wQiDrb+eU/9+EiPD1+9pyO4oSN6//2HrmmGddyCC5AvzOw/rIDm2B0087aN4ktHgjZ",
+	"8MN56Yu16y1jMJtLfbsdb3Kf7MRgUp/NdxCY+aT/ZQFd+t3OgmZ67+CbVe3YkcAGYFBDQaf29zcBQlnT",
+	"6sjTODc3TXCU1m5OL+zvd2s6GKLV+kr+TtOCKbQTXOdkKRiB3yOcO42nANYhxwRehd95Rqjn1nWX4Guo",
+	"Z4RHvStGxIKnXD5QxELhdF0SQgYBR6MTtOhMESD4DV43/cDf3e93dMa096843Lz2rvhd4EkrOxAAcEpp",
+	"zKYyTbwMVWzSxgWRWYIRcTTs6HzOaEYNqr5TURsw+0tFtLy8TZIW6tO4IOMig7QgCxyoeuTUemQnLDf2",
+	"LEZDeOb3MbFPaI0MWs/h/rZHwrTX7e842eA6ShypZmAyCCgovCbUoqDkawHKShbWsD+K0CKfyoyoqSzS",
+	"BCI+Jw50jV6DGZq63OWt1/wRJ7AxEuHjCcSuZ0NJYX4mj4M3LMGsHOcLs6Uqbwjd4ZIpBwS5R2felm6H",
+	"b7AiB4Inok7nc4OYTqQwXQ17WLsvGEu0gSPLiu9SuwdsxJm2U03ZOAKim8p223ANW+WNLYJBYvoWnpDI",
+	"qjFRpczMVIdqBgDwWv+AIjyor6eFcq9PODTbMA8LqWdsdLpogLSLG060vYGcmJS+q64v6KCRn76zSs4Y",
+	"4hPpW1dtq1Zuh4WFxKV7UPBlUyV3oOZ7XIT+HtagFVIzfy+3e0Xn7Ha+7Onh965ppukUVIm3Mn9rp/Gh",
+	"Mo2zchrv3TROy2mcldN4b6fxspzGazsNj3JeeNI9cJddWk1OryBT0Qo6QEwkkdM9a1r6CdojNJ4ybYZ6",
+	"RQz64D4InrPEZIv0LkWk2QUTuendGRF9DHq0yLthURdozM0IwAQg2IWQbBgnxDqW6sH6CnKR8xQz06tj",
+	"tjybN96rPrhXndZe5e1v6X9ta1PeubpcJtSfzzO03cauIUSlZcEtFL0mtc2U9ZllNqpeVr1qofKcv355",
+	"ZxrTN07mry53HUO/Gy+dvaztXXTONL1L/1w5jfbOOTuRpvJ1z2o9zf5RCFqzWk1Zyi3M1tQc7bPjgOFo",
+	"hIxPfQFzzrMrAtmb7EuO6JBcud4JoC5NWA6gCBVdtyw3g/IZonK69MElwzWPZg0rCuCUZjTOazp0b4Pi",
+	"3wyY3dU2VjwlY5mmcqHKmlKn8SpP5UX57im8q8HP1e1dKT9YszlaC3e50qamS0DlfRkI2cYkWCkHt6qk",
+	"UxpXJ+w2vwV171D2XW5ssCGjYfh4NWABNWic/uY85uoQG1ow219u9iV6RYyuZca2PsObNXt6XvZ9rfcI",
+	"u7fqm0YLeA2U7zpbxVkl9vl1RHS+FHGNPzpM4pL3Plb6Z3X8YC1CVthWI6KxvvIWXfiBIjxpxDH2EYq3",
+	"K7Cwg69bsbV5V6Fe/4j+s38N59Ia/0/lvTvyVMdJG+z021jaLUipXeSnUbpXeNfzpxvDLd9X6y2PshZt",
+	"u2Vbi01Huu4crEsnkNcfam4VCTmU8xyaGadcMAxc5lIOUykmw7HMhvbWhDWMElZiVWlqovQVNQD6E7ll",
+	"rgF/cKvcNsD4DcIzjTGQ5vjG3ZqOdxcjqBqbtaoWcGCUQQIDPhiIEQD6oVUkPxrNkkMiLareBiRA0x0Z",
+	"ZYxeQbYtHWkaBIQWeI26FK7y9YqxuQIfRamWwulNWJ7ro0IV3LhWHlo/l7vm0SP0aKwNXYRNjBMSId1U",
+	"mspQQTw40+jrV6OU39xE8P0o0ytYUcv+RKzNUUNps90ps7tX58F2YRCtipyg/w2SVLqIAztihH2hcZ4u",
+	"ST6VitVNPSept5xaJdetJta7nQLWb35gctqbAyrOEA4GU3aMhSCXrcz06PkG/aMWJQgycWgJtAtudQWe",
+	"QLi6GEJJAntmwai3KRm6I6jpSmHU7tFBr3In4EW2bgG/rRMwWbMR1fRlQDyKqSjzhcho2VrZbTDFQtbW",
+	"ShlOFcXN29BGcrgjPx1gBLd30gEh3qmHDiewhXtOP7AD+Mymm3C7K7CC0GhFQCAhal3xWYijn5BULli2",
+	"F1PFSMpycJ5pLo8Z+F3EewTdC0Gop8v5lAnVI689SifU6Bi+LDY/JVSRBUvTLrxWj3MpEskwjW8G0qpH",
+	"3kqAXEAdBJ1uteZo4EKk6gqQ8nI59zL+ypLwiKZp5Aq2y42pM//W1+07wuFUu+S27ptVttVd7ZAJzawC",
+	"4uq01twCYTMB7VLu0uDXdg6/2diY0cxodf0r/b5OQbXTS7NEYoDTy1lTnmDMrIf7B02GXl0bPbJ98iNa",
+	"JpB10VNTPp+bKi4LyNXRH86YyPeO94/669IioSlwReeJaZZx+NVpRmfsS6eLA3UGnf7B/jFs0dqW23Vm",
+	"A2oQek1sHLKG6AOJvddwpLglYcAvh3Bw0D86Pnp2+PToeBOcA7sO6ugfsSnqfM6E1uCo34HKtqcaarqP",
+	"quU79R3fAa7gs49cMHi89zms45ZnGdbc0tRVaApqwV/NJsOzA3LNFR+ljJyev3j9ukdeYw0wm2PKgGZO",
+	"XaIktCbXWqvmFwCBQwUyrUuBwRGaluzLVTgA+9Qj1xOK65RXUf7XbtG/7f2PII7DJsf2xylAQbnzNHC6",
+	"laIrn9q9GT092s4eaN/BwmTKuT6iRlF+oCoWxAlGkSbS7wdkHPRlFKBHTrGzFek/Jb/ynwxDr8QQPMl6",
+	"p2gXK8UODlLPNkTbnHXrsTncRbFsISYq3FHLipad2ytP1bvwzriwJlSd838OGQywSFvhDD+0MMs98orG",
+	"U32l/lEkE9Q8sCNGhfg+/QHY9dZTOFg7hWfbTeFZ50bv7SZixF3ck4LtjZZ7UHtpjFhzpCV0axOYaSsC",
+	"+ZmztEQiXenr38h23zpDieckBl0PS+JIxmi7gIRFZVnTpRelYApMrAsFeNAID0eFnq6aQ9tESwTbcVm3",
+	"Voi1N99xZ1liDyLcbNy056o5gm1/sWjgadl6ilBGdkKipJinPKY5iwZESMG63gr9pSDrg4w0CO5EA6IY",
+	"IxEebOTXHdgxtclo3w5ZYPDg5rpRj325/l3uVNbWuVWIUK3UwZtpaa7iJqYAEdvODRF2zNOfPNDhz2s5",
+	"QUkzn2qK1mGl8/+gs99/Tkf78dHecT9+snc8PmR7z+iT473DcX/8lPZHB/GhX7mO1QwW/t8m1+mbak+8",
+	"XBawkHDBKnoNHgCm/WylTdCAoC3v5JpDSg6Wt958XsuSvL3wp2l3ONC8vTyYOvmiNDIIe3DdPCo2iLsB",
+	"vCbvbNe9ESpmq/Td1HLYUEe4WaEjtiB2tsu6dvdKbXv1DVPdZAaF7p3yLl451zV3p2Qzq7GmrRti+qRf",
+	"356fZUaix3TOH1/3H1uiefyVJzdRxa4oCuxk27YsysWhwe0gM7/Sr9e6P+KmkzGbZCCy6qGvSg9CbxPs",
+	"y93sQwfxAUGPG4/BmK9NAgqYdsZZsqPRXfUXBGTNrJxYix1aBfBy6oRbyOZdCDsSfVHdrtNQdWsDi9ve",
+	"N7mjT9ETaG29irbLQvs8JwtXP+icZ5z8RsUVrWc/kXOeXutPcz5jvyMqy6ni9LHXN6yxDU0b/369zYaR",
+	"aeFJrFep/c42ZZE17OfncgEQkK0s4fNOzSl3TfC6FdTeLmGKlR1uxovFPEqARllkUot8SQp1i97+Qf/m",
+	"hZ/aSCJw0XSdgsyVrbFoM8J6r0IzdvW36fVRpcLQPkDRrIN99mvxHc6O8z/gsCdEc8Ul7pfLZhImwrMt",
+	"lIDDdVmJhpTXZWWPTt+eEvjOpxpTpMJFZYJ6XhXYuvaFZLduiFpDXTFhKu/ehvAh3XE5GvH3ornAaPWe",
+	"NfFoz9celNwt2ImVvc2+9ne7yHY9u7ZOdTvZ7jr3Oi74BWzZfeXnGuGwTg6tExt/DL5ugm3DJrZ0MWW2",
+	"uYzB5UUPbpm6HXstj07IKhurBZAOVjzbn78e3OzguF1FNxjYFJ/IVtEPIjLP2Jh/6ZrkHoOfY5APXKIP",
+	"PBdV9yLaIbt5KzwBTaGv8dauXkltF4dzTzGhaohftE6+mrGE06Yecz/zlCmvJpuvbS7AhnFKleJjWzjV",
+	"TuF+UX1Iny9dppJuzDf6yEZTKa/em1/jvYGQmM1WCghZrLi7BQv3h6jteuNGdPHYqrtdrrM6ryaSuKvc",
+	"hLb6f7cDHdpu2RW1tn2F2g7rV790B8NyZ2Hz/c1IT+KtLHjni5GVb2wVvw7Hqz2SXTN1k3QRhvNmLlxT",
+	"84Pv0ljSyCwXlVlxu3+Zy2xrBAWjLzW71XcmLsvUm4lr02jkgn3JESlDyBzCribYhzlZpUXgsk9tMy4v",
+	"8LfNnNf58HfCHtYvXY8/fD9wZIVxRmxmYQGW5SnmhoLry+/WYcs8f8kKSVVJs+ku1XHOg8jPoy3JO7dZ",
+	"j+Fvbg+GjQO0AbbXa/wA9sqtNfFfqQD5GtTDb+6vNu4WKnao5u3vLEt43JRZgqlgI0YSlzFGvQR0E16w",
+	"Qa15JmMGVuOCQrcZS59BqCwz8gurBza0XW7TLbDZze21X4rM9KJWPovrcl/WbbDdvjp12sc93FZcUYgq",
+	"a8Jzq/SMU0BBCeVndcloSeY0ozOWlx4TqP/iDtsPsmiw03olsnPHjUY+Qh+u9zLl8bIZYYSkLFdknDGT",
+	"0Y2dvqRw6eeLqTQ+uVr7rx6JXLFO17aV1wZUF7q5KMxghLRgEEwG8OJS2KdOSKTHHepxI/NMORGvgbnr",
+	"XOOEnHlXKf4AA2XBlX6pvQH+O/WolZfObJojwIq4x8nDyHQ1G2Ifs+hRj5y/ObdnF+uzzARLqlgVdh6d",
+	"bsctae1dDMJU/LS8KN/z0/LnjLELfNFrgafZ+XwD3TPjIuP58lxfCGMvMpqx7LQIlY2fCnL6/jW5Yssu",
+	"JJEyxfQ/lAmvahuZi1wZsw9uGZSrwCtL8pzm+bxzcwO60zjQ5+eFS8sDxElHYHqfz9+cD8gcW8+ZQ+QZ",
+	"MWy1a5uVqq47UNUt0/wwsxYSIkcsxny1S+ghvLRB196luBR/+UsV0aP3l7+Q6BQgjfjv8MmA/ASLIpfF",
+	"/v5hfMWW8AeLeuRUbwnBZBRlvKOmZw62G+ASk+WU7cSub7RBPFGXIvqyBw9FAxJljCYRSaW8Ul0SLTKu",
+	"N9lCNuEuBNeMickZHetPI028UP2T5fiNyhnL1KUo8x/hU31/p1onpMoBQXVJRJMZFxHhIk6LRL87TZHM",
+	"VY/8wmiaT83shdRLNzuorU/1l78QKtSCZZVG8F0SmZZLGYAWQw9dPmM9EnlmXoSgo1zkkkT2I+tIxgfH",
+	"OQKSKnZyKUBUzBj1sjkzZjRfod8NRmPkmlalKb4FfjzmucUuzhGeVK8B8nNgERkDNKPUEMTjeSZHKZv9",
+	"VTPViDw8+/kFeX705PhRjxzt7yM6kQURjqnwMnTIw/92/u4tUUuR0y9dQsmMplpIanbm2L1+zcHBoKw2",
+	"pgmSLnZoRtQj7sqQT1ySikdXkNmgesREBAkMC5dVv8j0nb0U/yw08V+XgHrmnV3TW5tPhMyASekNOYNO",
+	"25rPUfL+3fmFvhgfEV6BRK8TNpvLnIl4ufcrWxpWbqDYkAr8zM8KL0ZwXQBCtqixis7YpdB3Sf9Ac/8e",
+	"OTUQVSALCmjy5xog619ypTfuhFAH7Y1noHKepuaBBcXf7T83i3qh7xMXE72Y96cXL37BAA5s2IxlE0bm",
+	"NI+neMrHh8+fPho4rDTXaU7lVG+tQulcbldKY/vqDxeIvmXua9eTOZnjUSSDZzTh5wPsZ2J8jHCg5YAI",
+	"yORanl8KSD1VfhDK/ZbmyKE1K8OZXfAZs4Stl3V4ePjcaoi/w3X5y1/eey2t7W8hHAW1O3Cg6oSk+p4b",
+	"4HHX70tNsTvJjCA6fu9SvGdZzEQOX2eFQMNzXx92f3/fzMqoUnow20XU6kR68LJLKFckkXGB22jb/5nm",
+	"oXwiaF5kjGB7TLyLdAE0M7gUkaZb8nhhhnpsbK2IPCwTb2Bu1ISFTsxaTSc8o4ldLPib3x5h0WTtjZgR",
+	"FJGHdUHjBnjUJSOZT6ss5cveYrHY07xgr8hSJmIJwGzoUf7PPUQD2Du3y4s0lS8yKSbekoGuD02tKM8h",
+	"7Ri8HeQ8zxidkVeQFeUBSww6/d5+b18rsnLOBJ3zzqBz2NvvAYoxzaegFNgsFhoD93yMTRn1NxMGWraT",
+	"bK+TzkB/eIq//A1/CIk5cy2k4aGD/f1aAb2/EbabM2rpG+2rykCgVTQ1kYRqh6P9ftMr3RwffxDUSHtI",
+	"O+sc7R9ufuhnmY14kjDwJjzBJa5/4jXCJ6cuD/RJm3E+CHpNORpAZeBl83NmFHCXGIiUzpkWSXnZZtNc",
+	"u8VUav0qto7nnAJgrWnlCVqo0VIg8c04022HzzrgyxpO2iOvQPtayOyKZUSOtICCSDFb2DmZHsuKaOWg",
+	"5DFS9IhrWOt9ymzBACJwwu1WZFSkV6UieOJl2YGOiQzTa5Pg2u+jBQgGxj8LLduGMZ2b0qkq1cPaVuke",
+	"JNBPJgpz9ySPfVVvEMDEvRB2ew9m9Nc7eHnFPjZW4R/hRjsALCinQ48GXNcWl+8nmljcpW/HFo76LZ4w",
+	"roQLKX+jGbpSj/pP2kxPEzC4Cd+whNOLJSZGHB0ctHkYPCwK0CJNaf2fiJGBEseMbYdXXmv4XoWXCdFu",
+	"4mbaWIJ3W5nnXtEo7rQK5GxWEJtGj1eN1SXlTx4DnUNu84YfvsDol/5loLatXCm4JTQ3Az0EnPf6V6Dp",
+	"ly5Pl3je7lLa9Z3jY1BLcW8cwA4GEcwAAzglc+Dc43LVf/B7/ye5RXrDyz31rkpJ3mHRL1XACY1ZM4Dj",
+	"+vLs9OeL6MS5ySzMtKk3Q/Gb2wRtMH9JIVKmlMOwMHWbkTGfhhyBgi+F+wQo3OvV8tCOhl6Byw54erSG",
+	"0AFEAQDtk+KRydzzzTHzSpJIcNaxL1xh/RX8Uop0eQl5YUwkVmf6Z8FZbkxaO4WQmoC+MruhW7MLz8r+",
+	"lWG92H3oGHZ+BkujjQbQv/PBm4S/M5ap5nLgn/iDi/3955ufeCHFOOUYVPihJ9yXnoCFQGWp9WYmtzBX",
+	"IKASQDWHaWHOctZQdq4ZhWvFhm41x+pOyNH+8zJq0FthF/hmj13Ubt1RQ6qdvSJcEXzFH/+OHG1+4q3M",
+	"f7YpEVtfqj8Jib6E49qFRLuN7phm+tn/5lz7X40O/0yunm2IqvTrbKWfvASdZBdn0MAELapedR/kuosJ",
+	"ARmbyWtstmI0S5u7b/qjQ6Q2XfbIxylP2aWgFX6oCTYpUpZ0SVYIhErMCDZu6JIoozkbgn9hOGfZULFY",
+	"CmhPARreEDS8IUTTrHfW/wJibQ9HMp9iSAqLjh91STSmPC0yNsynGVNTmSb69TETuX531b1kGmxkXGY8",
+	"X0aAhuWtTn8LGBlj0EhprneEcrByyYhdCmz6t5hKEDZQKQi/9XVUkEj2jSV+ABVsYb1yZT+QCcMAFMZK",
+	"8RMTf9PvZiLplkGVsGeswoLuT2G9a39Y/b3f1BX2L6gI37eQ/6E536+HzbBoKOHYQUGZF3lIKmxg4+/8",
+	"0ZBzbeDjmHjUwMv1MJci4eMxpFbtzutMvNhmZMykFlGQ6lHCsAT4IRZdfSOGuIUF/4Nx/WBc/3qMC7Mw",
+	"7tbmfxxTESNo9W7qcdBh+jMXNO1ZCG4L4kE5ZBHIGSMRDpuyJDqx5bMc3I0uR0FISFbUn5X5LhgcE4yM",
+	"2IQL1QOng37+UuQ1Z4G8ZlnQbQkj363b8p6Zz/tMTiBpciMTsolkhpP/8JT8SVQSoMmtLnZzeM/cazmb",
+	"W1feHd7sVxCQLCluARnRFuMxsknB0YyKgqaAjjyRMkFsnYELm1hcSsLLvG+bGajfEb149+b9b68uXr2M",
+	"IFf8UiwsC1E25tIjhs1YHkBCLMACyzjfpd0YtV61sT/7UzGKHwziX5VBGGoktPS43yGzAFPjjjnFx1tK",
+	"dRM1RX7gmUXOWOoF3DOFYj8k+4+L+8e5uNC+9k4F+9ySTJnFs0o3pkohK0QX6wR8zJyUJRNmMgAwq5m8",
+	"oQlDnyt+QuQ4ZwIqh2AlEUAkK1eftRKXcYR8j5fmrNh8X6Am4kdg5vsFZrDuJiOVSMW9xmiar4orEW2+",
+	"LO8E1OA4CO8llDGhKkmLhDMRO5R1uE31fFqHFlsGxj0Iw9X8urNyTt8iwW7DL88K8dZghbb4sZ26xcpp",
+	"/8QZlp9u8whQ2AuZsPuVxG68zTl6JTn9YDDfL6uv0lwg82/T92UxvVhdN7IZVx895nkXbFFouqYZR1ez",
+	"GwQSJ6dY6Au/pETN9ZTVlDFbAp/TK2ZarYxlNitSalRm2xuYUK2MZ3I+ZT1yKi6FqVeDN0KLN0XkeFzW",
+	"7qJZETKAEajhFuzqX4W36CN5bA635CkOEGDEBYV85Dp80goneXH+d1uaNmVUGz+QMnDUf7b/CKjgw8XP",
+	"e8+02MCvYT7GTb33kqu5VDwPYpK99aolU1DQqhESPzl6ZZo/WNn3yI2SC5HKSiLLH4OdqWJ2156AFWse",
+	"I5ur+hGO/sOA/2HA/5GMGk2ThNpw/N0Z8hnLTXf3u7tq5wYbAcoOTUfYQMKBlftJl7hAHDR9pRyyEEzl",
+	"uoGnQB+/cSm4akNskFRiL+j3ak3GVjdoOa4gAcyUJWBt/zCWCXyeMdvkc0r9ZlazHrnwsTBgvlMWX7EE",
+	"6+oB96vETHmg7NRMKXAZHzg6OABtCeei3z+rRCQrhdkwiwwSN6b0mp2YsAJP9eHrrUSd6VJgVAEBOMo+",
+	"jzBoyuKcJQCbIFysA/EqQioWUMCfpYDiDMj1O6VfuJYHTXxWH5A+wRGbFOKERNZ2Hyr+O4Ow1NSW2Fqq",
+	"ZhlzR/YjaeNH0sb9yI9zJpISD0TJmXMnIR3egRwpNpR0nhXfoprz8/16flu4ZwrxwzHzh3HMFOJ72TA5",
+	"M3DBd6hWAWqan17wQFldomvyCEijQgL6FOQfSDLm175eBWoQQAPbhpLUqm08V5dCLkTX8osrLhIS6dVF",
+	"A61pLaY0h7R4rICuZz90tbGFaD6AIFUCL2VM82Jla0IhZmKgU1XeuxQvLAiZl2XfJZnD47LATXruTjNT",
+	"pQvdgyBbUXn0EH8WjeeCWZazSeE5uJexm7Udp8bqIzDRCozq4Snrj0cMlE8IRPxQbn4oN/en3ADfuL0e",
+	"YxJb7scidvE7L4ME3FFomtqPhjmfsYikXN+tKaNJJRelnl/m8AB6AB53KaIkWw6zQkQr+ABghcrMGIcW",
+	"Rs5A+C2qILcs5glLyshiFemWnNay7y7FmvQ7RVItcSD2D+0vBaDxIQyoEUsGZcjBF3ZJIXKeGmed8xUg",
+	"upvxFgR5O87iT8PeDb3dGBb/hzJhEaOBKqL4rNBaxQ8T9QcXvy8urlnk7XKUWEZVkTH1+Kv5a2jwBJrq",
+	"uF/hz+4zXcgOEbhuHwPev8QD1eUWaXNKf5iUf4RkIkEMXVWTiT6oNSB+FdETAF6jKidzTfnGvop+k0hn",
+	"UekdtqNCH2YfPdOhUc1pPi3BqErqXxuDrbdM9ZoqHT5djST7xu4UgIrXJv8BiixVJDI/joIZe4h4/Pf+",
+	"fV5BHKNJ4BmmaSFYe7vSjMH+Nm2MHQVdsBooPQym1SGfhMwUP/vcjM/AQH78NafqqsbJ1m23fVxMmMoN",
+	"fGr5kigU8KTJaxjsPk/BjBA4BRu9NHEODhmjqlvqpQ6CF6qpfnDC74d3IQhS5QNF5mWuraViPOI78a5d",
+	"UHVV97CtXIjHiNO9Nucp1FV7zFM2IFHKBQOwCM5SQKTAZMqo6/oZZHJhinPgasmMT7igadQ1WcozJhID",
+	"IFHMtcZno4O9SwFF1hkAN2O4M5eSpFJMbBMHU2ggjIGGzYTk2IoZlliTyFhxGxOzLsW2mVnktolZeOII",
+	"7N75kcP0gzF9zxwmjzkZ2H1oSfANGVRY5K6zQH7I3R/k/YeXu2GyNtJ3a8kbrkioSZI/cZjYW0mbbP6S",
+	"Uf24Yd8xbPxHER62Jh0CEOHidxpPCbRBtA50LyBgcsp4Xha3mzQ6z8e+mEILAGxv0yU0x05oWm9UREkJ",
+	"ODKg/HGqv0hZri4FzyE6nGql0zrtvTw8L8HPxmAHJJcpIPpi6omrWgJjNYI1DLlWvW2b/ygp8NqxqIvV",
+	"9hBbZqkC+aRMHFmYMHLNHYJrt3Ffci5NvislqSy75rgJ2HY2XBFFx9irqmyWNWU0s+o4bDZKSYudR6Kz",
+	"D2/fvn77t0jvW/T+9MP5q5dRj7x1iXgzmjBsc09GS/eagd8if0r1Tl6KESMUAvA98tGgzM0KlRPT6Qhi",
+	"N7nEDgxlqwVrWERlo4VopTQMVqU1/SzDTj3aRhA2RzLPqFA0ziE/gAsIzAPDNi22cOUlnJ0DKzARXndX",
+	"9MsSydBuADC9Yo5oKLa31SlRXExSZt5pJ29f4J+lSWUwXaEG5OjgACIRR/tHNtuRqCKewpZh63AJLhUv",
+	"D1TTIM+7iDUdzHvEC3dh71sLZ53XcN308dmy33oIOb7W6d03MHZpz95CCH6jCJfZ2VfYsPUbZzCYwc+Y",
+	"KtJw24uPlXZCHrl7iEE/Eht+hMS+o2YCvmNNm9ftinFWAmJGp4DUrsejIr1q1irOc5kZzwe6spDSbV8y",
+	"Cj2FxqlceK3SoOEf2IbktHR11Tr0lTweL8+UZjMtJi6x+Rzk2WMYRL8BFAlkrmQBKBynVjMzWN8Zu+bX",
+	"0Abh/OLdeyuHBFuANPAYMoreMn//UkTvX719qUV2r3STl3tjYGIb9w6rBaz20CxRPii2gwmD2uUZCoE2",
+	"TBx+b7rItv79y2x5Vmzx/jd0PscmwHcgVcIXwP6EM9Ol3fgr7lE44BCncczma9LbzDXgP5oi/GDbW7Ft",
+	"JC9MqN1kP64iI16x5UJmyXpkFfgF8Kv5NKPKlhJRdYWlRnLGMPPLIpKhzUJNKzrTpbFMHnaWlmkATBXr",
+	"knkh4rzADruA4DqT/+C9SxGdf/jp/MXZ659emX690HPedOxFJvrh7drfYLLviCmeoCiZhdjphOW/2s24",
+	"R3+NG6OBD9gD+dET6c68Lbm3rd4NudA00uRgKRquAjYnwguxQlckY4pl12igKk3nPJ4Smi7oUpFEnphe",
+	"6jRJtNmJ3ZNM/3HzYnylkAg6FKBSVaPSuzek7Ou/C/Twv8jt+CHs7hkOGPKJk4Sb9sotb/eq+LNFBY9N",
+	"T+1mMBPnvxtl8krb8OMycG8z6h4o6KhcKbpNON7vXFtXiym0MQSHqZRX8LBzIL6Qs7kWm9aldim892rD",
+	"Qqasi2W2mC7dI29NxrWpInaZ1+gAXYv1qSdq2otbB8SfOxBSXczmWIg9IYP5Dru+sHhWecb/8Cr4n0kE",
+	"ly1+x7Z9PZFFHsuZXwx6BkVa2gIMCOXQrf26Lk8NettDn9k8Z7N5rrr1y5qxmPF5rtxF9qIQUORlicOi",
+	"FcFF47MwHKChvPtUHs0QL1lOebqhUOpHfO97dmqaOWJoRdwtwgHmjQ8U4UlDJu79ZeBWbtxjFD+BoqU/",
+	"wqybiqIiLRkjqAQyKScUpWXX6OCWHUBwaEF5zpIeiYTMh+WTFQHbLRF+lFefRFUFYORSWIQRjBwZbgRl",
+	"SmycgzPTDGyxupmyocQ01WxywfhkihaG3nrFpfAQwHFaUAJlWGuwwzkeWsmk/pB1So7B4Sq/tflhd2c9",
+	"Z9WEg3XGIlF/hr7lP2Iyf1Z75yVcWi8Kv4v+tBKomUnBcwkMc02y4JvyV/d55cpR2uAb/9CsfYD8QhjH",
+	"r7b1TOzJowdvbzco1O6HjxOqpiNJs2Qdabx0P7pHyigHaSCMMZ8UGftBGQ1KKKgLdg8fKLtdt6QP48xf",
+	"C77z2vzmW4A9V8niF1M8l0uSSnlFRjS+glQjAPRoSoqBLyu5MG73D45A4+SzYtYZHB/sdzszLvBffad8",
+	"cpEzrKq+10xP3NXNno1avOVHKOHu/Bj1rd3lMmVsnnLWHHGDVCGTCkGo9W32CGRiWj0AkvOkYES/bUlo",
+	"TmZS5bacF5P6FOUJpC3gr8FKkWLMtT1lo2ym2udSQNIjYiBAAA98peT84vTsokc+TplJRqhAB9ZS6Fg6",
+	"Jg+jd/P8XZFrJS16hCg8aJ7gTBsib2dmT+4V9ByHaBAmOfuS/7gpdxt0o0UuNa3FJHPnu3P0DSrcAA/K",
+	"VJctsT4NKExINMdoluCnXGnFKDmBTNjZPDc/njFqk5Y9tBKcXdIjL6ZSMYA5yQ1JEG7a7Gk164EiKRWT",
+	"Ql/Ahxi7pnme8VGRMxLZr6JHXZNCbMBHLZYVXuTyy1diknI1NR9gwUIGaFShsJ9/Re7e8DZv/y5Bv3+B",
+	"m/nDAP4GAT8gBMjZ25KvrMb9Mmsp1wGZ3MjreqdYsDrbah01awQO2th3KCT+bIbluRn9Fm0HvgUAuJ1m",
+	"K7vsRwDiGyPbwF+8qQPXdmGILVEpy2vlAgZYx7fWXDRe13P85bc3Gt+JdFmJUEIHP7t3TUaj/R5xTwLx",
+	"Ci7yp0cdz3w86B8dHz07fHp0vMGK3DBDxCYHgG9UVXijZavsnm7l/zb9SDbNI84Y1cyOAtSbBfvXMzIh",
+	"0uCMuIhZeMMSmrM9/Wy4zqTNVExS1cZZgKGz/Sw+33/sAW8B3tK2CQwIUAoxLXltwka2844thM0t2swf",
+	"mCP//0OfkRkeioGw9U5yh1QIxSazWrO3VQZ7bn/0p07wMavY7P+ye/LDmr8za16VFGQp1BFVWI9o7Irj",
+	"ulb/f+xdbXPjNpL+K6ipq7rMRSM7u7O5iv1hyzWZ3WQrM/GNndsPI9cQIlsSzhSgAiBplNT99y10AyBo",
+	"k3qxJb8tP2Ui0iAIAo3uB93P40xxLBE9ReGKeK2AkZCY3eeBpurUC2e30j0XTyPF6ITPgA7XkU0Fc7hC",
+	"cehAYkUm1oNSf+vM0m4NijzzVUZSJQ8+iYXLJJiAmr6Rd8cqxNOmgIWZjWLauCX5UXqq5+2+ezuE/d/t",
+	"+9ltUUT4XryriOkwg93ORXHlMR6m0EajdRsfCPbuaKZhIWDZXsn4MSE9pmmKloxskacypprzlHcxsW+h",
+	"/JzbSY/qzLkZyKy644tbVv1cSUp3Np+/u+oveDmH7JT95fjPZDTR/XP9IEtWKjkmpi3JOJsKOW/m1fKv",
+	"9zys1Dl1Ni7th0Up651Ym6zQc3OPT1HvQNgJm5K+tK/i94Wpakn8bD4XvMsh6szhIdNEwhmGYTy1PsG3",
+	"kWq5pW/XZCVDHnYBJVho8/tIViwmSirNOFVlx72erKZokJGmlis7dWOZv22hKfXtCsOogY5R/NkkvrnP",
+	"tfse3mvNWWqdO8cP7NF2uPhjJuZvO5/uAYi3HGCfeXm+UD2tgfHSPWbFRlr9DjKKE5FYahKzXgPMKIHD",
+	"ha3E28oodiUVycDxijF1ziUbwkBSO94hbQqtSX5jyq+ThcYKmIEsmJJrisfms4LXrfFTCE2Pu9C0c95e",
+	"6Pn3XoJZPOEGFztye3/B6xsMzb7Z5xFKvg+DcGAhnPrjYkVLe9yI9EIUO744o9LZiIcK8MIGtb/o7sgj",
+	"3XtWKjsriN1zOVFeS1vY4BURV1fFi1Q4T4ebSCuD5XQWJbzK8jRyJPrkPuTFxLMDDV79kbjzBxIdHn8H",
+	"HipQMR0x2Yeh84TvlbfU5AfxovCD+cEPT8fruAsDlx+83/Abv3oAQ0xPIp7GVprGQNIYSOc6766z3Iex",
+	"3Odzm8hie/7fYPGkVVWUtzMM0hyCjizoJdeexrl6bErESCykItZFo52E0sDdDPJAbrLIbH8GWZO7/EKN",
+	"cmdiOxPbmdi7BdCVh3lXm1pzjWXQ+WlmiyImXTuBaS8Io1NtB5pQ/wvR2E+4lFCGmhOkSUd7CUsUSEHW",
+	"fcwnb8wcv/A9Oei6do9oS7siPAw70RXitpdCmfidqrlGv2wKwvCueMJ2t9iL23zSxGn2j4tfP7Ip6DEw",
+	"vIeErf77zz98/zrUNiyVvgbN1BBIDAEnZimmwhqqcnD/kFRbFTKoJWHXruc0mVHUt1RLKAayUEvJNORq",
+	"QXIR5I6gRj+3cFo14/9SWO8I+HUs7MSTpNOdQo6pP+hXeOUALmHZmO/g3pJG/mCwtWv8HEfcfci0JRzp",
+	"N9iHb+/T6gNj4Thaa5f+y2dE6bbnA2FXeEblRW8NCg3SjEKxmSpVZsrlKsQrmC6ltB2pUig25SumgeeT",
+	"Tbb1Fg1KEDIRSm7In05vfKT6FKKODcUpFKMgs8H7/nffv0WtHGHYCKvTA81kCMiIq37CQ2pFU6wymygJ",
+	"X6jdtkjlLdEfxP+9FbjwN79f/dfJX9lfP397/OaHq8/Hb35g37zuv7n69j+2rumovyh+vNZaEvyy2xa3",
+	"JF/xAv+woQdnpVG+B/GQthQjC0VbH+hqM3nEiJcG4nsPlSqBywOXkSRvuUWmfDKxu2z5/WXL1+1FtErp",
+	"zztkzf8tFJN6SSkUaY1MEIlDhM0FDVbSjA1iTui5eaMR+CGEZUMolRy7mxMleOdzGZSwqKSebvHNVZfQ",
+	"PaseH9D7Fri8GoMne0RYdfFx8uKTIWrzuqpbuqz4ztPasi6Y5kxUvNnKMjVgH8m9R6TL3IqDfEygD2Lf",
+	"pe0S+fGZkHk5L5xtOQsiPIIiwZ8+nL17c/HT2Zs//eV7om+Cr7yAXEx52WNzH1gipQbt09k1rL6IIkOa",
+	"bQpMveKPSU8GYWqgXHipLecaXcPM7kWa+oaL2ElTd57EvpSmbd3g7+JRtC1bkrhqL2q5rItuCZToRFqo",
+	"XE2hh4ovbDKXhabyb47F1kHfImo+GstXidrLEIjbNuD+YGyfuVAN61a80tVAjjBPHBnsfRkfqng1SmBN",
+	"G9ZedwDf4A5N56UVM67tkbMybwpued34VGoK59oNskWKMh/BzJKf/njlPlBzvr27ckqIIJ+CN8aIFKJp",
+	"c2O32cilluYzPewq3qWG/wd5S1SDEydgg+F92UhAWbDMXczYN1k/N4usx7K+c8riP8rslEzla8+zpiFX",
+	"uqDjSpalwXHGvlHa/5S99ueXq4Gc8AW4e3EFZj33T9JEzby2HctgIQqQOV7FNB2SKE2WpnsgTfQHBPiq",
+	"x7ertz/PU7vO93xivifCeN7o7sP/xNQ051PuOS8NtSPCcnVTfjlZneK8B9wd3M7m0UlUiV5OVHBthb0V",
+	"K/srITJu0GIZ2ecVGP/ihvyhDyJ2iot7EbfrMgs6o3YYqG+E5xW1hXsXi2ZhOiu5hfWHEJfxrmfN4hJe",
+	"YzM4HYelQ6b3l4qQTKLImBh/2zeTS7bgWrjOm6zSSit5DhNVFi7sEpJlflZlrBCjkRfY55LxokCPwfvz",
+	"Fr7agazEntUMJCFHzjM1Z7MZ0bVWgVxo+IsRReZ6N+UFuGD1cilKoWjvng+nwlric4kNDVeJAPXpQCoJ",
+	"AWS51WhOom1Foh/m23eePMv4bKbVgpcBmZoEgnJ3p1hDHBO+ylN1BkL/HgUij4PTShlL1zvymG5Xvyt5",
+	"jK0W4AZLuWZHP/LTfU2qoAfWlqDROtmgT29WMu+zy+osOgutItAdGK7Skl8vXd9EMus8iHehL8/agfBv",
+	"sdl/CEPfuQ97cx9oayM5Uosny7v6E42LZEs4Gr7aXkXA7vbvi59/pCREHnvk4alkCb09fhtdlSBGID2O",
+	"xa1ro8ea3JmBvOnP8NR7CU8KDxbVciStt/TihCOOjS4KUkcbppayHdJ+Lrt/Chh223+HAvz7+QsfiD0j",
+	"TjlK6vevcS/XwVmvdpt4Ybm2JglUyJo5K2sYYOr2DZPIc1KXx0glBDv/aVDMnug+Tpia68qmsxK4lhTU",
+	"DMGD/6iGITQLgY2JpHXOPPK5ARc/heYrjWwUxnZeTLuPlERpLenbbkjujoM02saaifrT3k3UhfuILWYq",
+	"fjlhGB+6qNUqpueyc1j24rAode1rEd0KuI/rsm6VPhT1WeIRbMd9Fi1SR372bMnPdo5B2+nP2ufP8YP7",
+	"ZR0D2mMyoG0/qfbPgfYBIzmORWQL0KRkfYaKOui+uDhpCOO5ZGOFlWTkrTgHwt9OWctjTlf6LdRktdn+",
+	"JMDP4y766aKfF0xPth+4FPM5Us7t/aV0vP/Kc1uumMd+buR0uTAli2J+FIqMxQIk4Ue8NCoBiGKyslcl",
+	"6LcRaz8XHOdxqbVv9GKdEGBSpuKCRWGMkONQiNxVnXZma0uzRVXL1V45Uhotwwy0qSVybI1mk+7g2gwO",
+	"uuV5p2+4d9gidwNftQMy9pe4EebOVvq561M2Yn620sQpTMK0MYNjTVKCe+iT3ctc5x4nHQGHpW3Xche7",
+	"RIRuj7pzIoJfdLsp3JLB2AhPEtRERRpmPoyXjJuxSyjLkMx8A8GMcGWDrfCApe/2lmglrpIOqny+UOX2",
+	"s3QNSNk8Z44f0FJ32OSjYpNbzKL9o5IexSAriCrjp6lBxApBY/mqXQqhmriP79ccd35NhzG+rGDdBSt7",
+	"cISOkgXdmpD5z8COQvlc2a/nl19+/pgR54n/88JLLFPJMmFSY0CidVQDbDIURCRVPf95a/HGF9mGZCi+",
+	"dLe5PjILZbKhYaLSgffbZBmiNMFaeOw38yDLYvOdriPv3GhKu+3tP4qxsOawa849Z/Nqw3HugLe9LZu5",
+	"qZcq0yzdAXa7rB0YSaWnvBSGSo6Qu++UEWcEpcqJKbDfkR6Ha2AFaLGAIh5wsH/6+qYspwn6xVhuIYvq",
+	"H5i3nJ2///jjzx//TsdawhALWNibbiQ7x66RvvYa+i7CAN0APFUIEFcu9vKhIUAclRZPGb9LBwB2fu9u",
+	"5uesKDx153rzc9vlpT3A80u1EpRjws1I2DpDeQ+PwUohAdWrT1l1KI4WyV1F2mhiYumzM6pqILpMZmaY",
+	"gTwBsF5e0PJrOl7jAzlSejoveaAopKJKybiznFrNJlCRdeEtMftHaJZ9m/UZvj6yLaB8YlFAwabApccn",
+	"NbASRpapecrq5RUo7kLrhc97ZxY7G7yD+hAdfVjnvGxNH+Y1wQx7d/G/2/gxt+wI8iPdyZIQaRil/puJ",
+	"WhqviFCzMLsu6oG8L1cfPu8f+FZPalmn3sfXN7K47YHcYYmjrXaDbZCSyvUoo3HvVvVLWNXV973L4j4a",
+	"zsvrdUVGSvsPHtShkMrMrT9zWis+qjMGqgVoTOwNdUkVc4PriFurGkZzA4WneOd66pavJ+0kmRSs4XQt",
+	"IFThA5WlkAb3diqUZBLBOg0Lgbye7OLy1/OgoylhSc53xQpBQY4PnurBUr+qTarGxmcGhgtCjsHY+nUN",
+	"EQlsL+i8G7hB5ZWfiFJwG0pAvP9clSJfbX//j3r1ab5D+x/4bIZr+mFEAt3QhTrTA1Zs0SPO8hxm1lmR",
+	"llguqp910VwXze1guWl63YKT6OftIrqjP9Kc5bVpHe81NxBE/rRR8sQzWvai7ZsIN4NXvXraB9G1ekoK",
+	"rSwkCbc5L8shz68NM1wUQeCqj8WenjR+pDDagily43CZQ1lC0WcfgqhPULz3tD4lFGPQeLhKNlt7ela3",
+	"MQSrXb2F21KuYQVIzDkJha1+Z0BOvoEMLQtS2ErpAnsM1R3C+wUSaDfcFiTp0BIsRhcDnQax0dKmNNNq",
+	"IQrQWEk4ExDkDKdqAUV8uhumsVZzWZyy7BdFBmkHDiD6rh5q2y6DxqN/DNynL254d6ELzX/q/mSuX5Q/",
+	"1yXoeLuDlmAXHKk9O6d5Oh4/GIbanR4+ZmrO5gl0t4PCc7enfSRFgtYMnb+LBch6gY4OpUcBgEAGJeR4",
+	"cZEJ0T4H4IA2By9TJsyNMxA0nbinueiBRMJvHrAQmElxBu57J4xLBoUIIQgSMrmOtGcJxQV0mJOP3/Ah",
+	"D50k9IJOProUoeetIneP05IbvvWRX/271yBuZc4+oS9e6WmijSEk3nnRkXjae5M3XHY6BS40T5AMKlD0",
+	"P5u6iOZAGivKEl30jZaPZNcarJ0icTYQmqmlZBeXZ58uK6MXaDvJ7LkoAPFcQoqiQlR8sW8yo+Y6h5P4",
+	"B9nrRsIXsAFuPYzd9K13prMznf+u2ZUodEGmk+hxTJ266t5G9MjbrXUpl2SEjOp5pj2S/eyh5SA2K7KR",
+	"qTlEt2vCi1N/IqGN9fT8wqsHe4DAv1qQOMFAfiB9r8iwjbVaekJ/ZJ6ItBOEH9dgAR9ht+R4eovyk3/n",
+	"5861mb7L+pLPCVSYUk3zvAvbHjXpM0fnyCd87rLK9xHPbTIRGwTkLhEiIwHx6uDIWawmktvqePfQMAVZ",
+	"zaYF8WlLmLWOS0Z/jbIxrIXpzBo0RxpyEDNrEiC2Qme7tfV4kAhuS5hSGZBcNoGy8FR+DwWYbFpgt3gJ",
+	"GnSd3Ooiwly3CXsqwuiDygLzBShXvBfFpYVN6yEQ83d7tSxIA6dld3SjEHkQDl2egC/ZljJ9WeXD05rs",
+	"1tLj7VNxY9qN5+Dg6+boD/zvF19FfY8Hbnbo8E3XlykSaiDsbajglBm+SnUUvYJi2Pxj8nc8ifMuG5Xx",
+	"oQGrUIIYsJMF0JBKQVfoQbp83Mo3fXZW/xFzssJeeBKU6JcTdau8alP5lAGbrupXh5K4qh7xKCWXtXfc",
+	"wmq9YIigi/gPJcbnd+2wHK0KlWA9v4UzYbevs5wAL+2k1cP4Ralrw7h1hqCAmXMQZN4ggjcG+xO1dMDl",
+	"5Z/QsrD8Zw2wZf+uQw35XAu7enXy+Sod+EsIR1U2eVgpFrXcPd/Fq2RsjzBnYvMIo5uWjDEqkBar7AQP",
+	"ybgGNp/1WVbAWPMCiuyEXcJ0pjQvkXlDLeUp81aV0hpIyZeikJKvqGhJ2IEsuQXdZ9m8mpfZCTtXxo41",
+	"XPzPL6G9QDFE4x+Mvnt9JYGg5plWY82nTAIUjbkQY7DO3xYSzEGdxuohjWEdL1bubcLg9ZO1e/jHJ+v/",
+	"ILMyOPXx63tBGQN6AUXj7Kw3+cerIXAN+mzuTMHnK+fE4B97V2muy1cnr47QufFtNWWizEDNSkAHYcpX",
+	"rgc+Mi4ik7zQwZ/oV+rLFFw5J+tGwnKUfue2Id/HRTNU7Y0h9RBK5VwolbRcE/K7/YAPXK5CMq5lSubQ",
+	"CyvbxUE3s4GShkPm1+023ylJQKXvt4ESchsqO6ueEXN4UwsY1fmxjEEavq9XzV+iIzlcseVE5BN6e2MB",
+	"w7oEaAjnN5jnVT3ZbwgNo0Efizg0yElN9d7SJiKt3u1WfpUJia1VaCr4vBCAoxsEBfRckpRK0uo7T0/U",
+	"2OqcDq68sBx4QIWSsUxICfONLyeqrBQT3FQ0UPt6F8gg2Dr2US6hQnZc04E+KR2JT+DmQcinbdqUAIEk",
+	"wr+91479Sxr5oKSwSje38jelGWatDnnJZY5zVRbx5M2cuq35GlZogiF9y7BdXv3/vwIAAP//",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

@@ -32,7 +32,7 @@ func (q *Queries) CampaignDelete(ctx context.Context, id int32) error {
 }
 
 const campaignGet = `-- name: CampaignGet :one
-SELECT c.id, c.topic, c.template_id, c.segment_id, c.segment_query, c.subscription_topic_id, c.status, c.status_reason, c.rate_limit_per_second, c.quiet_start, c.quiet_end, c.timezone, c.schedule_time, c.created_at, c.updated_at, c.priority, c.failure_threshold_percent, c.canary_percent, c.reply_sender_id, c.trigger, c.trigger_name, t.id, t.name, t.version, t.channel, t.locale, t.created_at, t.updated_at FROM campaigns c JOIN templates t ON t.id = c.template_id WHERE c.id = $1
+SELECT c.id, c.topic, c.template_id, c.segment_id, c.segment_query, c.subscription_topic_id, c.status, c.status_reason, c.rate_limit_per_second, c.quiet_start, c.quiet_end, c.timezone, c.schedule_time, c.created_at, c.updated_at, c.priority, c.failure_threshold_percent, c.canary_percent, c.frequency_cap_count, c.frequency_cap_days, c.window_policy, c.exclude_segment_ids, c.trigger, c.trigger_name, c.reply_sender_id, t.id, t.name, t.version, t.channel, t.locale, t.created_at, t.updated_at FROM campaigns c JOIN templates t ON t.id = c.template_id WHERE c.id = $1
 `
 
 type CampaignGetRow struct {
@@ -62,9 +62,13 @@ func (q *Queries) CampaignGet(ctx context.Context, id int32) (CampaignGetRow, er
 		&i.Campaign.Priority,
 		&i.Campaign.FailureThresholdPercent,
 		&i.Campaign.CanaryPercent,
-		&i.Campaign.ReplySenderID,
+		&i.Campaign.FrequencyCapCount,
+		&i.Campaign.FrequencyCapDays,
+		&i.Campaign.WindowPolicy,
+		&i.Campaign.ExcludeSegmentIds,
 		&i.Campaign.Trigger,
 		&i.Campaign.TriggerName,
+		&i.Campaign.ReplySenderID,
 		&i.Template.ID,
 		&i.Template.Name,
 		&i.Template.Version,
@@ -78,11 +82,11 @@ func (q *Queries) CampaignGet(ctx context.Context, id int32) (CampaignGetRow, er
 
 const campaignInsert = `-- name: CampaignInsert :one
 INSERT INTO campaigns (topic, template_id, segment_id, segment_query, rate_limit_per_second, priority,
-    failure_threshold_percent, canary_percent, quiet_start, quiet_end, timezone, schedule_time, subscription_topic_id,
-    trigger, trigger_name, created_at, updated_at)
+    failure_threshold_percent, canary_percent, frequency_cap_count, frequency_cap_days, quiet_start, quiet_end, timezone, schedule_time, window_policy, exclude_segment_ids,
+    subscription_topic_id, trigger, trigger_name, created_at, updated_at)
 VALUES ($1, $2, $3, $4, $5, $6,
-    $7, $8, $9, $10, $11, $12,
-    $13, $14, $15, $16, $16)
+    $7, $8, $9, $10, $11, $12, $13,
+    $14, $15, $16, $17, $18, $19, $20, $20)
 RETURNING id
 `
 
@@ -95,10 +99,14 @@ type CampaignInsertParams struct {
 	Priority                string
 	FailureThresholdPercent int16
 	CanaryPercent           int16
+	FrequencyCapCount       *int16
+	FrequencyCapDays        *int16
 	QuietStart              *int16
 	QuietEnd                *int16
 	Timezone                string
 	ScheduleTime            *time.Time
+	WindowPolicy            string
+	ExcludeSegmentIds       []int32
 	SubscriptionTopicID     *int32
 	Trigger                 string
 	TriggerName             string
@@ -115,10 +123,14 @@ func (q *Queries) CampaignInsert(ctx context.Context, arg CampaignInsertParams) 
 		arg.Priority,
 		arg.FailureThresholdPercent,
 		arg.CanaryPercent,
+		arg.FrequencyCapCount,
+		arg.FrequencyCapDays,
 		arg.QuietStart,
 		arg.QuietEnd,
 		arg.Timezone,
 		arg.ScheduleTime,
+		arg.WindowPolicy,
+		arg.ExcludeSegmentIds,
 		arg.SubscriptionTopicID,
 		arg.Trigger,
 		arg.TriggerName,
@@ -130,7 +142,7 @@ func (q *Queries) CampaignInsert(ctx context.Context, arg CampaignInsertParams) 
 }
 
 const campaignList = `-- name: CampaignList :many
-SELECT c.id, c.topic, c.template_id, c.segment_id, c.segment_query, c.subscription_topic_id, c.status, c.status_reason, c.rate_limit_per_second, c.quiet_start, c.quiet_end, c.timezone, c.schedule_time, c.created_at, c.updated_at, c.priority, c.failure_threshold_percent, c.canary_percent, c.reply_sender_id, c.trigger, c.trigger_name, t.id, t.name, t.version, t.channel, t.locale, t.created_at, t.updated_at FROM campaigns c JOIN templates t ON t.id = c.template_id
+SELECT c.id, c.topic, c.template_id, c.segment_id, c.segment_query, c.subscription_topic_id, c.status, c.status_reason, c.rate_limit_per_second, c.quiet_start, c.quiet_end, c.timezone, c.schedule_time, c.created_at, c.updated_at, c.priority, c.failure_threshold_percent, c.canary_percent, c.frequency_cap_count, c.frequency_cap_days, c.window_policy, c.exclude_segment_ids, c.trigger, c.trigger_name, c.reply_sender_id, t.id, t.name, t.version, t.channel, t.locale, t.created_at, t.updated_at FROM campaigns c JOIN templates t ON t.id = c.template_id
 WHERE c.reply_sender_id IS NULL AND ($1::text IS NULL OR c.status = $1) AND ($2::integer IS NULL OR c.id < $2)
 ORDER BY c.id DESC LIMIT $3
 `
@@ -175,9 +187,13 @@ func (q *Queries) CampaignList(ctx context.Context, arg CampaignListParams) ([]C
 			&i.Campaign.Priority,
 			&i.Campaign.FailureThresholdPercent,
 			&i.Campaign.CanaryPercent,
-			&i.Campaign.ReplySenderID,
+			&i.Campaign.FrequencyCapCount,
+			&i.Campaign.FrequencyCapDays,
+			&i.Campaign.WindowPolicy,
+			&i.Campaign.ExcludeSegmentIds,
 			&i.Campaign.Trigger,
 			&i.Campaign.TriggerName,
+			&i.Campaign.ReplySenderID,
 			&i.Template.ID,
 			&i.Template.Name,
 			&i.Template.Version,
@@ -197,7 +213,7 @@ func (q *Queries) CampaignList(ctx context.Context, arg CampaignListParams) ([]C
 }
 
 const campaignLockPlan = `-- name: CampaignLockPlan :one
-SELECT id, topic, template_id, segment_id, segment_query, subscription_topic_id, status, status_reason, rate_limit_per_second, quiet_start, quiet_end, timezone, schedule_time, created_at, updated_at, priority, failure_threshold_percent, canary_percent, reply_sender_id, trigger, trigger_name FROM campaigns WHERE id = $1 FOR UPDATE
+SELECT id, topic, template_id, segment_id, segment_query, subscription_topic_id, status, status_reason, rate_limit_per_second, quiet_start, quiet_end, timezone, schedule_time, created_at, updated_at, priority, failure_threshold_percent, canary_percent, frequency_cap_count, frequency_cap_days, window_policy, exclude_segment_ids, trigger, trigger_name, reply_sender_id FROM campaigns WHERE id = $1 FOR UPDATE
 `
 
 func (q *Queries) CampaignLockPlan(ctx context.Context, id int32) (Campaign, error) {
@@ -222,9 +238,13 @@ func (q *Queries) CampaignLockPlan(ctx context.Context, id int32) (Campaign, err
 		&i.Priority,
 		&i.FailureThresholdPercent,
 		&i.CanaryPercent,
-		&i.ReplySenderID,
+		&i.FrequencyCapCount,
+		&i.FrequencyCapDays,
+		&i.WindowPolicy,
+		&i.ExcludeSegmentIds,
 		&i.Trigger,
 		&i.TriggerName,
+		&i.ReplySenderID,
 	)
 	return i, err
 }
@@ -269,10 +289,10 @@ func (q *Queries) CampaignRunsExist(ctx context.Context, id int32) (bool, error)
 const campaignUpdate = `-- name: CampaignUpdate :exec
 UPDATE campaigns SET topic = $1, template_id = $2, segment_id = $3, segment_query = $4,
     rate_limit_per_second = $5, priority = $6, failure_threshold_percent = $7,
-    canary_percent = $8, quiet_start = $9, quiet_end = $10, timezone = $11,
-    schedule_time = $12, subscription_topic_id = $13,
-    trigger = $14, trigger_name = $15, updated_at = $16
-WHERE id = $17
+    canary_percent = $8, frequency_cap_count = $9, frequency_cap_days = $10, quiet_start = $11, quiet_end = $12, timezone = $13,
+    schedule_time = $14, window_policy = $15, exclude_segment_ids = $16,
+    subscription_topic_id = $17, trigger = $18, trigger_name = $19, updated_at = $20
+WHERE id = $21
 `
 
 type CampaignUpdateParams struct {
@@ -284,10 +304,14 @@ type CampaignUpdateParams struct {
 	Priority                string
 	FailureThresholdPercent int16
 	CanaryPercent           int16
+	FrequencyCapCount       *int16
+	FrequencyCapDays        *int16
 	QuietStart              *int16
 	QuietEnd                *int16
 	Timezone                string
 	ScheduleTime            *time.Time
+	WindowPolicy            string
+	ExcludeSegmentIds       []int32
 	SubscriptionTopicID     *int32
 	Trigger                 string
 	TriggerName             string
@@ -305,10 +329,14 @@ func (q *Queries) CampaignUpdate(ctx context.Context, arg CampaignUpdateParams) 
 		arg.Priority,
 		arg.FailureThresholdPercent,
 		arg.CanaryPercent,
+		arg.FrequencyCapCount,
+		arg.FrequencyCapDays,
 		arg.QuietStart,
 		arg.QuietEnd,
 		arg.Timezone,
 		arg.ScheduleTime,
+		arg.WindowPolicy,
+		arg.ExcludeSegmentIds,
 		arg.SubscriptionTopicID,
 		arg.Trigger,
 		arg.TriggerName,
@@ -319,7 +347,7 @@ func (q *Queries) CampaignUpdate(ctx context.Context, arg CampaignUpdateParams) 
 }
 
 const runsNewest = `-- name: RunsNewest :many
-SELECT DISTINCT ON (campaign_id) id, campaign_id, number, kind, template_id, template_version, sender_id, started_by, started_at, not_before, frozen_at, audience_size, finished_at, settled_at, retry_states, retry_error_codes, canary_passed_at, breaker_since, closed_at, next_start_at FROM campaign_runs WHERE campaign_id = ANY($1::integer[]) AND kind <> 'test' ORDER BY campaign_id, number DESC
+SELECT DISTINCT ON (campaign_id) id, campaign_id, number, kind, template_id, template_version, sender_id, started_by, started_at, not_before, frozen_at, audience_size, finished_at, settled_at, retry_states, retry_error_codes, canary_passed_at, breaker_since, awaits_template, closed_at, next_start_at FROM campaign_runs WHERE campaign_id = ANY($1::integer[]) AND kind <> 'test' ORDER BY campaign_id, number DESC
 `
 
 // The newest run of each of the campaigns that has one; a test does not count.
@@ -351,6 +379,7 @@ func (q *Queries) RunsNewest(ctx context.Context, campaignIds []int32) ([]Campai
 			&i.RetryErrorCodes,
 			&i.CanaryPassedAt,
 			&i.BreakerSince,
+			&i.AwaitsTemplate,
 			&i.ClosedAt,
 			&i.NextStartAt,
 		); err != nil {

@@ -208,8 +208,9 @@ WITH asked AS (
             WHEN u.consent_state = 'PENDING' THEN $6::text
             WHEN u.consent_state = 'OPT_OUT' THEN $7::text
             WHEN u.consent_state = 'STOP' THEN $8::text
-            WHEN $9::integer IS NOT NULL AND NOT EXISTS (
-                SELECT 1 FROM subscriptions s WHERE s.topic_id = $9 AND s.user_id = u.id) THEN $10::text
+            WHEN u.suppressed && suppression_scopes($9, $10::integer) THEN 'suppressed'
+            WHEN $10::integer IS NOT NULL AND NOT EXISTS (
+                SELECT 1 FROM subscriptions s WHERE s.topic_id = $10 AND s.user_id = u.id) THEN $11::text
             ELSE '' END)::text AS reason
         FROM asked a JOIN users u ON u.id = a.user_id
         WHERE NOT EXISTS (SELECT 1 FROM messages m WHERE m.user_id = a.user_id AND m.run_id = $1 AND m.dedupe_key = a.dedupe_key)
@@ -217,27 +218,27 @@ WITH asked AS (
     ) n
 ), timed AS (
     SELECT f.user_id, f.dedupe_key, f.variables, f.reply, f.reason, f.nth,
-           $11::timestamptz + make_interval(0, 0, 0, 0, 0, 0, $12::float8 * f.ahead) AS at
+           $12::timestamptz + make_interval(0, 0, 0, 0, 0, 0, $13::float8 * f.ahead) AS at
     FROM fresh f
 ), written AS (
     INSERT INTO messages (id, run_id, user_id, dedupe_key, variables, reply, seq, channel, state, reason, waits_until, created_at, ended_at, updated_at)
-    SELECT uuid_v7($13), $1, f.user_id, f.dedupe_key, nullif(f.variables, '{}'), nullif(f.reply, ''), $14::integer + f.nth, $15,
-           CASE WHEN f.reason = '' THEN 'pending' ELSE 'suppressed' END, CASE WHEN f.at > $13 THEN $16::text ELSE f.reason END,
-           CASE WHEN f.at > $13 THEN f.at END, $13, CASE WHEN f.reason <> '' THEN $13::timestamptz END, $13
+    SELECT uuid_v7($14), $1, f.user_id, f.dedupe_key, nullif(f.variables, '{}'), nullif(f.reply, ''), $15::integer + f.nth, $9,
+           CASE WHEN f.reason = '' THEN 'pending' ELSE 'suppressed' END, CASE WHEN f.at > $14 THEN $16::text ELSE f.reason END,
+           CASE WHEN f.at > $14 THEN f.at END, $14, CASE WHEN f.reason <> '' THEN $14::timestamptz END, $14
     FROM timed f
     RETURNING messages.id, messages.user_id, messages.dedupe_key, messages.seq, messages.state, messages.reason
 ), judged AS (
     INSERT INTO compliance_checks (message_id, action, reason, steps, created_at)
-    SELECT w.id, 'suppress', w.reason, jsonb_build_array(jsonb_build_object('step', 'consent', 'result', 'failed', 'detail', w.reason)), $13
+    SELECT w.id, 'suppress', w.reason, jsonb_build_array(jsonb_build_object('step', 'consent', 'result', 'failed', 'detail', w.reason)), $14
     FROM written w WHERE w.state = 'suppressed'
 ), grown AS (
     UPDATE campaign_runs r SET audience_size = r.audience_size + (SELECT count(*) FROM fresh)::integer,
-        next_start_at = coalesce((SELECT max(f.at) FROM timed f) + make_interval(0, 0, 0, 0, 0, 0, $12::float8), r.next_start_at)
+        next_start_at = coalesce((SELECT max(f.at) FROM timed f) + make_interval(0, 0, 0, 0, 0, 0, $13::float8), r.next_start_at)
     WHERE r.id = $1 AND EXISTS (SELECT 1 FROM fresh)
 ), started AS (
     INSERT INTO outbox (kind, payload, created_at, next_attempt_at)
     SELECT 'recipient.start', jsonb_build_object('run_id', $1::bigint, 'campaign_id', $17::integer,
-           'number', $18::integer, 'seq', $14::integer + f.nth), $13, greatest(f.at, $13)
+           'number', $18::integer, 'seq', $15::integer + f.nth), $14, greatest(f.at, $14)
     FROM timed f WHERE f.reason = '' ORDER BY f.nth
 )
 SELECT a.place, coalesce(w.id, m.id)::uuid AS id, coalesce(w.seq, m.seq)::integer AS seq, coalesce(w.state, m.state)::text AS state,
@@ -259,13 +260,13 @@ type MessagesEnlistParams struct {
 	NoConsent      string
 	OptedOut       string
 	Stopped        string
+	Channel        string
 	TopicID        *int32
 	NotSubscribed  string
 	StartAt        time.Time
 	SpacingSeconds float64
 	Now            time.Time
 	LastSeq        int32
-	Channel        string
 	RateLimit      string
 	CampaignID     int32
 	RunNumber      int32
@@ -293,13 +294,13 @@ func (q *Queries) MessagesEnlist(ctx context.Context, arg MessagesEnlistParams) 
 		arg.NoConsent,
 		arg.OptedOut,
 		arg.Stopped,
+		arg.Channel,
 		arg.TopicID,
 		arg.NotSubscribed,
 		arg.StartAt,
 		arg.SpacingSeconds,
 		arg.Now,
 		arg.LastSeq,
-		arg.Channel,
 		arg.RateLimit,
 		arg.CampaignID,
 		arg.RunNumber,
@@ -327,6 +328,36 @@ func (q *Queries) MessagesEnlist(ctx context.Context, arg MessagesEnlistParams) 
 		return nil, err
 	}
 	return items, nil
+}
+
+const runRespace = `-- name: RunRespace :exec
+WITH r AS (
+    UPDATE campaign_runs SET next_start_at = $1::timestamptz + (next_start_at - $1) * $2::float8
+    WHERE campaign_runs.id = $3 AND next_start_at > $1
+), m AS (
+    UPDATE messages SET waits_until = $1::timestamptz + (waits_until - $1) * $2::float8
+    WHERE messages.run_id = $3 AND state = 'pending' AND reason = $4 AND waits_until > $1
+)
+UPDATE outbox SET next_attempt_at = $1::timestamptz + (next_attempt_at - $1) * $2::float8
+WHERE kind = 'recipient.start' AND (payload->>'run_id')::bigint = $3::bigint AND next_attempt_at > $1
+`
+
+type RunRespaceParams struct {
+	Now       time.Time
+	Factor    float64
+	RunID     int64
+	RateLimit string
+}
+
+// Brings the starts that are still to come of an event run's recipients as near, or as far apart, as factor says.
+func (q *Queries) RunRespace(ctx context.Context, arg RunRespaceParams) error {
+	_, err := q.db.Exec(ctx, runRespace,
+		arg.Now,
+		arg.Factor,
+		arg.RunID,
+		arg.RateLimit,
+	)
+	return err
 }
 
 const triggeredRuns = `-- name: TriggeredRuns :many

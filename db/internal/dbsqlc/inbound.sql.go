@@ -12,8 +12,10 @@ import (
 )
 
 const inboundChangedSender = `-- name: InboundChangedSender :one
-SELECT (EXISTS (SELECT 1 FROM consent_events c WHERE c.user_id = $1 AND c.source = 'keyword' AND c.evidence = $2)
-    OR EXISTS (SELECT 1 FROM subscription_events e WHERE e.user_id = $1 AND e.source = 'keyword' AND e.evidence = $2))::boolean AS changed
+SELECT (EXISTS (SELECT 1 FROM consent_events c
+        WHERE c.user_id = $1 AND c.source IN ('keyword', 'button') AND c.evidence = $2 AND c.state <> 'PENDING')
+    OR EXISTS (SELECT 1 FROM subscription_events e
+        WHERE e.user_id = $1 AND e.source IN ('keyword', 'button') AND e.evidence = $2))::boolean AS changed
 `
 
 type InboundChangedSenderParams struct {
@@ -47,27 +49,37 @@ func (q *Queries) InboundRepeat(ctx context.Context, providerSid string) (Inboun
 }
 
 const inboundSenderInsert = `-- name: InboundSenderInsert :exec
-INSERT INTO users (phone_number, consent_state, region, zones, zone_source, last_inbound_at, created_at, updated_at)
-VALUES ($1, 'PENDING', $2, $3, $4, $5::timestamptz, $5::timestamptz, $5::timestamptz)
-ON CONFLICT (phone_number) DO NOTHING
+WITH u AS (
+    INSERT INTO users (phone_number, consent_state, region, zones, zone_source, last_inbound_at, created_at, updated_at)
+    VALUES ($5, 'PENDING', $6, $7, $8, $4::timestamptz, $4::timestamptz, $4::timestamptz)
+    ON CONFLICT (phone_number) DO NOTHING RETURNING id
+)
+INSERT INTO consent_events (user_id, state, source, evidence, actor, created_at)
+SELECT u.id, 'PENDING', $1, $2, $3, $4::timestamptz FROM u
 `
 
 type InboundSenderInsertParams struct {
+	Source      string
+	Evidence    string
+	Actor       string
+	Now         time.Time
 	PhoneNumber string
 	Region      string
 	Zones       []string
 	ZoneSource  string
-	Now         time.Time
 }
 
 // Somebody who wrote first: known, but not yet asked whether they may be written to.
 func (q *Queries) InboundSenderInsert(ctx context.Context, arg InboundSenderInsertParams) error {
 	_, err := q.db.Exec(ctx, inboundSenderInsert,
+		arg.Source,
+		arg.Evidence,
+		arg.Actor,
+		arg.Now,
 		arg.PhoneNumber,
 		arg.Region,
 		arg.Zones,
 		arg.ZoneSource,
-		arg.Now,
 	)
 	return err
 }

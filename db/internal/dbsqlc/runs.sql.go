@@ -14,7 +14,7 @@ import (
 )
 
 const audienceSource = `-- name: AudienceSource :one
-SELECT r.id, r.campaign_id, r.number, r.kind, r.template_id, r.template_version, r.sender_id, r.started_by, r.started_at, r.not_before, r.frozen_at, r.audience_size, r.finished_at, r.settled_at, r.retry_states, r.retry_error_codes, r.canary_passed_at, r.breaker_since, r.closed_at, r.next_start_at, c.subscription_topic_id, coalesce(c.segment_query, s.definition)::jsonb AS definition, t.channel
+SELECT r.id, r.campaign_id, r.number, r.kind, r.template_id, r.template_version, r.sender_id, r.started_by, r.started_at, r.not_before, r.frozen_at, r.audience_size, r.finished_at, r.settled_at, r.retry_states, r.retry_error_codes, r.canary_passed_at, r.breaker_since, r.awaits_template, r.closed_at, r.next_start_at, c.subscription_topic_id, coalesce(c.segment_query, s.definition)::jsonb AS definition, c.exclude_segment_ids, t.channel
 FROM campaign_runs r
 JOIN campaigns c ON c.id = r.campaign_id
 JOIN templates t ON t.id = r.template_id
@@ -27,6 +27,7 @@ type AudienceSourceRow struct {
 	CampaignRun         CampaignRun
 	SubscriptionTopicID *int32
 	Definition          json.RawMessage
+	ExcludeSegmentIds   []int32
 	Channel             string
 }
 
@@ -53,10 +54,12 @@ func (q *Queries) AudienceSource(ctx context.Context, id int64) (AudienceSourceR
 		&i.CampaignRun.RetryErrorCodes,
 		&i.CampaignRun.CanaryPassedAt,
 		&i.CampaignRun.BreakerSince,
+		&i.CampaignRun.AwaitsTemplate,
 		&i.CampaignRun.ClosedAt,
 		&i.CampaignRun.NextStartAt,
 		&i.SubscriptionTopicID,
 		&i.Definition,
+		&i.ExcludeSegmentIds,
 		&i.Channel,
 	)
 	return i, err
@@ -171,9 +174,14 @@ func (q *Queries) BatchGet(ctx context.Context, arg BatchGetParams) ([]int32, er
 }
 
 const campaignAudienceSource = `-- name: CampaignAudienceSource :one
-SELECT c.subscription_topic_id, coalesce(c.segment_query, s.definition)::jsonb AS definition, c.quiet_start, c.quiet_end, c.timezone,
-       c.trigger, t.channel, tv.content
+SELECT c.subscription_topic_id, coalesce(c.segment_query, s.definition)::jsonb AS definition, c.priority, c.exclude_segment_ids, c.quiet_start, c.quiet_end, c.timezone,
+       c.trigger, t.channel, tv.content, (c.priority = 'bulk' AND num_nonnulls(c.frequency_cap_count, l.person_messages_per_day, l.person_messages_per_week,
+           l.person_topic_messages_per_day, l.person_topic_messages_per_week) > 0)::boolean AS capped,
+       c.window_policy, tv.category, tv.collapse_whitespace,
+       (SELECT jsonb_agg(to_jsonb(v) - 'variables' ORDER BY v.position) FROM template_variants v
+        WHERE v.template_id = tv.template_id AND v.version = tv.version)::jsonb AS variants
 FROM campaigns c
+CROSS JOIN account_limits l
 JOIN templates t ON t.id = c.template_id
 JOIN template_versions tv ON tv.template_id = t.id AND tv.version = t.version
 LEFT JOIN segments s ON s.id = c.segment_id
@@ -183,12 +191,19 @@ WHERE c.id = $1
 type CampaignAudienceSourceRow struct {
 	SubscriptionTopicID *int32
 	Definition          json.RawMessage
+	Priority            string
+	ExcludeSegmentIds   []int32
 	QuietStart          *int16
 	QuietEnd            *int16
 	Timezone            string
 	Trigger             string
 	Channel             string
 	Content             string
+	Capped              bool
+	WindowPolicy        string
+	Category            string
+	CollapseWhitespace  bool
+	Variants            json.RawMessage
 }
 
 func (q *Queries) CampaignAudienceSource(ctx context.Context, id int32) (CampaignAudienceSourceRow, error) {
@@ -197,12 +212,19 @@ func (q *Queries) CampaignAudienceSource(ctx context.Context, id int32) (Campaig
 	err := row.Scan(
 		&i.SubscriptionTopicID,
 		&i.Definition,
+		&i.Priority,
+		&i.ExcludeSegmentIds,
 		&i.QuietStart,
 		&i.QuietEnd,
 		&i.Timezone,
 		&i.Trigger,
 		&i.Channel,
 		&i.Content,
+		&i.Capped,
+		&i.WindowPolicy,
+		&i.Category,
+		&i.CollapseWhitespace,
+		&i.Variants,
 	)
 	return i, err
 }
@@ -325,15 +347,16 @@ func (q *Queries) CohortHold(ctx context.Context, arg CohortHoldParams) error {
 }
 
 const cohortsRemaining = `-- name: CohortsRemaining :many
-SELECT number, next_seq, seq_to, zones, waits_until FROM cohorts WHERE run_id = $1 AND next_seq <= seq_to ORDER BY number
+SELECT number, next_seq, seq_to, zones, jurisdiction, waits_until FROM cohorts WHERE run_id = $1 AND next_seq <= seq_to ORDER BY number
 `
 
 type CohortsRemainingRow struct {
-	Number     int32
-	NextSeq    int32
-	SeqTo      int32
-	Zones      []string
-	WaitsUntil *time.Time
+	Number       int32
+	NextSeq      int32
+	SeqTo        int32
+	Zones        []string
+	Jurisdiction string
+	WaitsUntil   *time.Time
 }
 
 func (q *Queries) CohortsRemaining(ctx context.Context, runID int64) ([]CohortsRemainingRow, error) {
@@ -350,6 +373,7 @@ func (q *Queries) CohortsRemaining(ctx context.Context, runID int64) ([]CohortsR
 			&i.NextSeq,
 			&i.SeqTo,
 			&i.Zones,
+			&i.Jurisdiction,
 			&i.WaitsUntil,
 		); err != nil {
 			return nil, err
@@ -470,7 +494,7 @@ func (q *Queries) RunBacklog(ctx context.Context, arg RunBacklogParams) (int64, 
 }
 
 const runByNumber = `-- name: RunByNumber :one
-SELECT id, campaign_id, number, kind, template_id, template_version, sender_id, started_by, started_at, not_before, frozen_at, audience_size, finished_at, settled_at, retry_states, retry_error_codes, canary_passed_at, breaker_since, closed_at, next_start_at FROM campaign_runs WHERE campaign_id = $1 AND number = $2
+SELECT id, campaign_id, number, kind, template_id, template_version, sender_id, started_by, started_at, not_before, frozen_at, audience_size, finished_at, settled_at, retry_states, retry_error_codes, canary_passed_at, breaker_since, awaits_template, closed_at, next_start_at FROM campaign_runs WHERE campaign_id = $1 AND number = $2
 `
 
 type RunByNumberParams struct {
@@ -500,6 +524,7 @@ func (q *Queries) RunByNumber(ctx context.Context, arg RunByNumberParams) (Campa
 		&i.RetryErrorCodes,
 		&i.CanaryPassedAt,
 		&i.BreakerSince,
+		&i.AwaitsTemplate,
 		&i.ClosedAt,
 		&i.NextStartAt,
 	)
@@ -563,8 +588,15 @@ func (q *Queries) RunFreezeNobody(ctx context.Context, arg RunFreezeNobodyParams
 }
 
 const runGet = `-- name: RunGet :one
-SELECT r.id, r.campaign_id, r.number, r.kind, r.template_id, r.template_version, r.sender_id, r.started_by, r.started_at, r.not_before, r.frozen_at, r.audience_size, r.finished_at, r.settled_at, r.retry_states, r.retry_error_codes, r.canary_passed_at, r.breaker_since, r.closed_at, r.next_start_at, c.status, c.status_reason, c.rate_limit_per_second, c.quiet_start, c.quiet_end, c.timezone
+SELECT r.id, r.campaign_id, r.number, r.kind, r.template_id, r.template_version, r.sender_id, r.started_by, r.started_at, r.not_before, r.frozen_at, r.audience_size, r.finished_at, r.settled_at, r.retry_states, r.retry_error_codes, r.canary_passed_at, r.breaker_since, r.awaits_template, r.closed_at, r.next_start_at, c.status, c.status_reason, c.rate_limit_per_second, c.priority, c.quiet_start, c.quiet_end, c.timezone,
+       coalesce(p.id, 0)::integer AS portfolio_id,
+       ARRAY(SELECT v.approval FROM template_variants v
+             WHERE v.template_id = r.template_id AND v.version = r.template_version AND c.window_policy = 'template')::text[] AS approvals,
+       coalesce((SELECT min(v.approval_reason) FROM template_variants v
+                 WHERE v.template_id = r.template_id AND v.version = r.template_version AND v.approval_reason <> ''), '')::text AS approval_reason
 FROM campaign_runs r JOIN campaigns c ON c.id = r.campaign_id
+JOIN senders s ON s.id = r.sender_id
+LEFT JOIN portfolios p ON p.id = s.portfolio_id AND p.messaging_limit IS NOT NULL
 WHERE r.id = $1
 `
 
@@ -573,11 +605,16 @@ type RunGetRow struct {
 	Status             string
 	StatusReason       string
 	RateLimitPerSecond int32
+	Priority           string
 	QuietStart         *int16
 	QuietEnd           *int16
 	Timezone           string
+	PortfolioID        int32
+	Approvals          []string
+	ApprovalReason     string
 }
 
+// With it come the approvals of what its template says in each language; none where free text may do as well.
 func (q *Queries) RunGet(ctx context.Context, id int64) (RunGetRow, error) {
 	row := q.db.QueryRow(ctx, runGet, id)
 	var i RunGetRow
@@ -600,16 +637,51 @@ func (q *Queries) RunGet(ctx context.Context, id int64) (RunGetRow, error) {
 		&i.CampaignRun.RetryErrorCodes,
 		&i.CampaignRun.CanaryPassedAt,
 		&i.CampaignRun.BreakerSince,
+		&i.CampaignRun.AwaitsTemplate,
 		&i.CampaignRun.ClosedAt,
 		&i.CampaignRun.NextStartAt,
 		&i.Status,
 		&i.StatusReason,
 		&i.RateLimitPerSecond,
+		&i.Priority,
 		&i.QuietStart,
 		&i.QuietEnd,
 		&i.Timezone,
+		&i.PortfolioID,
+		&i.Approvals,
+		&i.ApprovalReason,
 	)
 	return i, err
+}
+
+const runHoldForTemplate = `-- name: RunHoldForTemplate :exec
+WITH held AS (
+    UPDATE campaign_runs SET awaits_template = true WHERE campaign_runs.id = $4 AND NOT awaits_template RETURNING campaign_runs.id
+), m AS (
+    UPDATE messages SET reason = $1, waits_until = NULL, updated_at = $3
+    FROM held JOIN cohorts c ON c.run_id = held.id
+    WHERE messages.run_id = held.id AND messages.seq BETWEEN c.next_seq AND c.seq_to AND messages.state = 'pending' RETURNING messages.id
+)
+INSERT INTO compliance_checks (message_id, action, reason, steps, created_at)
+SELECT m.id, 'wait', $1, $2, $3 FROM m
+`
+
+type RunHoldForTemplateParams struct {
+	Reason string
+	Steps  json.RawMessage
+	Now    time.Time
+	RunID  int64
+}
+
+// Notes on the run's messages that no batch holds yet that they wait for the template's approval; once, until it is decided.
+func (q *Queries) RunHoldForTemplate(ctx context.Context, arg RunHoldForTemplateParams) error {
+	_, err := q.db.Exec(ctx, runHoldForTemplate,
+		arg.Reason,
+		arg.Steps,
+		arg.Now,
+		arg.RunID,
+	)
+	return err
 }
 
 const runInsert = `-- name: RunInsert :one
@@ -689,7 +761,7 @@ func (q *Queries) RunLeases(ctx context.Context, arg RunLeasesParams) (int64, er
 }
 
 const runList = `-- name: RunList :many
-SELECT id, campaign_id, number, kind, template_id, template_version, sender_id, started_by, started_at, not_before, frozen_at, audience_size, finished_at, settled_at, retry_states, retry_error_codes, canary_passed_at, breaker_since, closed_at, next_start_at FROM campaign_runs WHERE campaign_id = $1 AND ($2::integer IS NULL OR number < $2)
+SELECT id, campaign_id, number, kind, template_id, template_version, sender_id, started_by, started_at, not_before, frozen_at, audience_size, finished_at, settled_at, retry_states, retry_error_codes, canary_passed_at, breaker_since, awaits_template, closed_at, next_start_at FROM campaign_runs WHERE campaign_id = $1 AND ($2::integer IS NULL OR number < $2)
 ORDER BY number DESC LIMIT $3
 `
 
@@ -727,6 +799,7 @@ func (q *Queries) RunList(ctx context.Context, arg RunListParams) ([]CampaignRun
 			&i.RetryErrorCodes,
 			&i.CanaryPassedAt,
 			&i.BreakerSince,
+			&i.AwaitsTemplate,
 			&i.ClosedAt,
 			&i.NextStartAt,
 		); err != nil {
@@ -758,10 +831,31 @@ func (q *Queries) RunOpen(ctx context.Context, runID int64) (RunOpenRow, error) 
 	return i, err
 }
 
-const runReleaseQuiet = `-- name: RunReleaseQuiet :exec
+const runReleaseTemplate = `-- name: RunReleaseTemplate :exec
+WITH freed AS (
+    UPDATE campaign_runs SET awaits_template = false WHERE campaign_runs.id = $3 AND awaits_template RETURNING campaign_runs.id
+)
+UPDATE messages SET reason = '', waits_until = NULL, updated_at = $1
+FROM freed JOIN cohorts c ON c.run_id = freed.id
+WHERE messages.run_id = freed.id AND messages.seq BETWEEN c.next_seq AND c.seq_to AND messages.state = 'pending' AND messages.reason = $2
+`
+
+type RunReleaseTemplateParams struct {
+	Now    time.Time
+	Reason string
+	RunID  int64
+}
+
+// The messages of a run that wait for a decision about their template and are in no batch are just set free.
+func (q *Queries) RunReleaseTemplate(ctx context.Context, arg RunReleaseTemplateParams) error {
+	_, err := q.db.Exec(ctx, runReleaseTemplate, arg.Now, arg.Reason, arg.RunID)
+	return err
+}
+
+const runReleaseWaits = `-- name: RunReleaseWaits :exec
 WITH held AS (
     SELECT m.id, m.seq FROM messages m
-    WHERE m.run_id = $3 AND m.state = 'pending' AND m.reason = 'quiet_hours'
+    WHERE m.run_id = $3 AND m.state = 'pending' AND m.reason = ANY($5::text[])
     ORDER BY m.id FOR UPDATE
 ), driven AS (
     SELECT h.id, h.seq, row_number() OVER (ORDER BY h.seq) - 1 AS place
@@ -782,22 +876,24 @@ FROM driven d JOIN campaign_runs r ON r.id = $3
 WHERE NOT $4::boolean ORDER BY d.place
 `
 
-type RunReleaseQuietParams struct {
+type RunReleaseWaitsParams struct {
 	Now            time.Time
 	SpacingSeconds float64
 	RunID          int64
 	Paused         bool
+	Reasons        []string
 }
 
-// Has every message of the run that waits for quiet hours judged anew. Those in no batch are just set free; the workflows
+// Has every message of the run that waits for one of the reasons judged anew. Those in no batch are just set free; the workflows
 // of the others are told one after the other, spacing_seconds apart, and until then wait for the rate. While the campaign
 // is paused they are left asleep, as paused ones that the resume tells.
-func (q *Queries) RunReleaseQuiet(ctx context.Context, arg RunReleaseQuietParams) error {
-	_, err := q.db.Exec(ctx, runReleaseQuiet,
+func (q *Queries) RunReleaseWaits(ctx context.Context, arg RunReleaseWaitsParams) error {
+	_, err := q.db.Exec(ctx, runReleaseWaits,
 		arg.Now,
 		arg.SpacingSeconds,
 		arg.RunID,
 		arg.Paused,
+		arg.Reasons,
 	)
 	return err
 }
@@ -945,6 +1041,49 @@ func (q *Queries) RunUndecided(ctx context.Context, runID int64) (RunUndecidedRo
 	return i, err
 }
 
+const runsOfTemplate = `-- name: RunsOfTemplate :many
+SELECT r.id, r.campaign_id, r.number, c.rate_limit_per_second FROM campaign_runs r JOIN campaigns c ON c.id = r.campaign_id
+WHERE r.template_id = $1 AND r.template_version = $2 AND r.finished_at IS NULL ORDER BY r.id
+`
+
+type RunsOfTemplateParams struct {
+	TemplateID int32
+	Version    int32
+}
+
+type RunsOfTemplateRow struct {
+	ID                 int64
+	CampaignID         int32
+	Number             int32
+	RateLimitPerSecond int32
+}
+
+// The runs under way that send a version of a template.
+func (q *Queries) RunsOfTemplate(ctx context.Context, arg RunsOfTemplateParams) ([]RunsOfTemplateRow, error) {
+	rows, err := q.db.Query(ctx, runsOfTemplate, arg.TemplateID, arg.Version)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []RunsOfTemplateRow
+	for rows.Next() {
+		var i RunsOfTemplateRow
+		if err := rows.Scan(
+			&i.ID,
+			&i.CampaignID,
+			&i.Number,
+			&i.RateLimitPerSecond,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const runsStates = `-- name: RunsStates :many
 SELECT run_id, state, count(*) AS messages FROM messages WHERE run_id = ANY($1::bigint[]) GROUP BY run_id, state
 `
@@ -1010,7 +1149,8 @@ func (q *Queries) RunsUnsettled(ctx context.Context, startedBefore time.Time) ([
 }
 
 const senderEnsure = `-- name: SenderEnsure :exec
-INSERT INTO senders (channel, address, messages_per_second, created_at) VALUES ($1, $2, $3, $4)
+INSERT INTO senders (channel, address, messages_per_second, portfolio_id, created_at)
+VALUES ($1, $2, $3, (SELECT min(p.id) FROM portfolios p WHERE $1 = 'whatsapp'), $4)
 ON CONFLICT ON CONSTRAINT senders_address_unique DO NOTHING
 `
 
@@ -1021,6 +1161,7 @@ type SenderEnsureParams struct {
 	Now               time.Time
 }
 
+// A new sender of WhatsApp belongs to the oldest portfolio.
 func (q *Queries) SenderEnsure(ctx context.Context, arg SenderEnsureParams) error {
 	_, err := q.db.Exec(ctx, senderEnsure,
 		arg.Channel,

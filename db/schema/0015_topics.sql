@@ -16,7 +16,7 @@ CREATE TABLE subscription_events (
     evidence   text NOT NULL DEFAULT '',  -- message SID, an operator's words
     actor      text NOT NULL,
     created_at timestamptz NOT NULL,
-    CONSTRAINT subscription_events_source_known CHECK (source IN ('api', 'keyword', 'operator'))
+    CONSTRAINT subscription_events_source_known CHECK (source IN ('api', 'keyword', 'button', 'operator'))
 );
 CREATE INDEX subscription_events_user ON subscription_events (user_id, topic_id, id DESC);
 CREATE INDEX subscription_events_topic ON subscription_events (topic_id);
@@ -49,7 +49,45 @@ ALTER TABLE campaigns ADD COLUMN reply_sender_id integer REFERENCES senders (id)
 ALTER TABLE messages ADD COLUMN reply text;  -- the kind of the reply that it is; NULL: none
 CREATE INDEX messages_replies ON messages (user_id, created_at) WHERE reply IS NOT NULL;
 
+-- +goose StatementBegin
+-- As before, but a reply keeps no other message waiting.
+CREATE OR REPLACE FUNCTION send_room(person bigint, campaign integer, message uuid, pair_seconds integer, capped boolean, portfolio integer, moment timestamptz)
+RETURNS text LANGUAGE plpgsql VOLATILE AS $$
+BEGIN
+    IF pair_seconds > 0 AND EXISTS (SELECT 1 FROM messages m
+        WHERE m.user_id = person AND m.id <> message AND m.reply IS NULL AND m.state IN ('sending', 'accepted', 'sent', 'delivered', 'read', 'unknown')
+          AND reached_at(m.state, m.accepted_at, m.updated_at) > moment - pair_seconds * interval '1 second') THEN
+        RETURN 'pair_rate';
+    END IF;
+    IF capped AND capped_until(person, campaign, message) > moment THEN
+        RETURN 'frequency_cap';
+    END IF;
+    IF portfolio <> 0 AND NOT take_place(portfolio, person, moment) THEN
+        RETURN 'messaging_tier';
+    END IF;
+    RETURN '';
+END $$;
+-- +goose StatementEnd
+
 -- +goose Down
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION send_room(person bigint, campaign integer, message uuid, pair_seconds integer, capped boolean, portfolio integer, moment timestamptz)
+RETURNS text LANGUAGE plpgsql VOLATILE AS $$
+BEGIN
+    IF pair_seconds > 0 AND EXISTS (SELECT 1 FROM messages m
+        WHERE m.user_id = person AND m.id <> message AND m.state IN ('sending', 'accepted', 'sent', 'delivered', 'read', 'unknown')
+          AND reached_at(m.state, m.accepted_at, m.updated_at) > moment - pair_seconds * interval '1 second') THEN
+        RETURN 'pair_rate';
+    END IF;
+    IF capped AND capped_until(person, campaign, message) > moment THEN
+        RETURN 'frequency_cap';
+    END IF;
+    IF portfolio <> 0 AND NOT take_place(portfolio, person, moment) THEN
+        RETURN 'messaging_tier';
+    END IF;
+    RETURN '';
+END $$;
+-- +goose StatementEnd
 DROP INDEX messages_replies;
 ALTER TABLE messages DROP COLUMN reply;
 ALTER TABLE campaigns DROP CONSTRAINT campaigns_one_for_replies, DROP COLUMN reply_sender_id;
