@@ -84,13 +84,13 @@ func (s *server) ListSubscribers(ctx context.Context, r openapi.ListSubscribersR
 	return openapi.ListSubscribers200JSONResponse{Subscribers: each(found, showSubscriber), NextCursor: next, Total: total}, err
 }
 
-func (s *server) ListUserTopics(ctx context.Context, r openapi.ListUserTopicsRequestObject) (openapi.ListUserTopicsResponseObject, error) {
+func (s *server) GetUserTopics(ctx context.Context, r openapi.GetUserTopicsRequestObject) (openapi.GetUserTopicsResponseObject, error) {
 	number, err := s.pathNumber(r.PhoneNumber)
 	if err != nil {
 		return nil, err
 	}
 	found, err := s.Store.Subscriptions(ctx, number)
-	return openapi.ListUserTopics200JSONResponse{Subscriptions: each(found, showSubscription)}, err
+	return openapi.GetUserTopics200JSONResponse{Subscriptions: each(found, showSubscription)}, err
 }
 
 func (s *server) SetSubscription(ctx context.Context, r openapi.SetSubscriptionRequestObject) (openapi.SetSubscriptionResponseObject, error) {

@@ -171,7 +171,7 @@ func TestReceiveTopics(t *testing.T) {
 	require.Equal(t, "PENDING", b.consent(t, number), "asking for what is not there is no consent")
 	require.Equal(t, subscribed, receive("SM2", "Subscribe Daily Offers"))
 	require.Equal(t, "OPT_IN", b.consent(t, number), "they asked for messages themselves")
-	require.Equal(t, []string{"OPT_IN keyword SM2 user"}, b.events(t))
+	require.Equal(t, []string{"PENDING keyword SM1 user", "OPT_IN keyword SM2 user"}, b.events(t))
 	require.Equal(t, []string{"1 true keyword SM2 user"}, b.subscriptionEvents(t))
 	require.Equal(t, subscribed, receive("SM2", "Subscribe Daily Offers"), "a second delivery gives the first one's result")
 	require.Equal(t, []string{"1 true keyword SM2 user"}, b.subscriptionEvents(t))

@@ -3666,9 +3666,9 @@ type ServerInterface interface {
 	// ExportUser Read everything that is held about a user
 	// (GET /api/v1/users/{phone_number}/export)
 	ExportUser(c *gin.Context, phoneNumber PhoneNumber)
-	// ListUserTopics List a user's topics
+	// GetUserTopics List a user's topics
 	// (GET /api/v1/users/{phone_number}/topics)
-	ListUserTopics(c *gin.Context, phoneNumber PhoneNumber)
+	GetUserTopics(c *gin.Context, phoneNumber PhoneNumber)
 	// SetSubscription Subscribe a user to a topic, or end it
 	// (PUT /api/v1/users/{phone_number}/topics/{topic_id})
 	SetSubscription(c *gin.Context, phoneNumber PhoneNumber, topicID TopicID)
@@ -6545,8 +6545,8 @@ func (siw *ServerInterfaceWrapper) ExportUser(c *gin.Context) {
 	siw.Handler.ExportUser(c, phoneNumber)
 }
 
-// ListUserTopics operation middleware
-func (siw *ServerInterfaceWrapper) ListUserTopics(c *gin.Context) {
+// GetUserTopics operation middleware
+func (siw *ServerInterfaceWrapper) GetUserTopics(c *gin.Context) {
 
 	var err error
 	_ = err
@@ -6567,7 +6567,7 @@ func (siw *ServerInterfaceWrapper) ListUserTopics(c *gin.Context) {
 		}
 	}
 
-	siw.Handler.ListUserTopics(c, phoneNumber)
+	siw.Handler.GetUserTopics(c, phoneNumber)
 }
 
 // SetSubscription operation middleware
@@ -6673,7 +6673,7 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 	router.POST(options.BaseURL+"/api/v1/suppressions/:id/lift", wrapper.LiftSuppression)
 	router.POST(options.BaseURL+"/api/v1/suppressions/import", wrapper.ImportSuppressions)
 	router.GET(options.BaseURL+"/api/v1/suppressions/export", wrapper.ExportSuppressions)
-	router.GET(options.BaseURL+"/api/v1/users/:phone_number/topics", wrapper.ListUserTopics)
+	router.GET(options.BaseURL+"/api/v1/users/:phone_number/topics", wrapper.GetUserTopics)
 	router.PUT(options.BaseURL+"/api/v1/users/:phone_number/topics/:topic_id", wrapper.SetSubscription)
 	router.POST(options.BaseURL+"/api/v1/users/bulk", wrapper.ImportUsers)
 	router.POST(options.BaseURL+"/api/v1/ingest/users/bulk", wrapper.IngestUsers)
@@ -19246,17 +19246,17 @@ func (response ExportUserdefaultApplicationProblemPlusJSONResponse) VisitExportU
 	return err
 }
 
-type ListUserTopicsRequestObject struct {
+type GetUserTopicsRequestObject struct {
 	PhoneNumber PhoneNumber `json:"phone_number"`
 }
 
-type ListUserTopicsResponseObject interface {
-	VisitListUserTopicsResponse(w http.ResponseWriter) error
+type GetUserTopicsResponseObject interface {
+	VisitGetUserTopicsResponse(w http.ResponseWriter) error
 }
 
-type ListUserTopics200JSONResponse SubscriptionList
+type GetUserTopics200JSONResponse SubscriptionList
 
-func (response ListUserTopics200JSONResponse) VisitListUserTopicsResponse(w http.ResponseWriter) error {
+func (response GetUserTopics200JSONResponse) VisitGetUserTopicsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
@@ -19268,11 +19268,11 @@ func (response ListUserTopics200JSONResponse) VisitListUserTopicsResponse(w http
 	return err
 }
 
-type ListUserTopics400ApplicationProblemPlusJSONResponse struct {
+type GetUserTopics400ApplicationProblemPlusJSONResponse struct {
 	BadRequestApplicationProblemPlusJSONResponse
 }
 
-func (response ListUserTopics400ApplicationProblemPlusJSONResponse) VisitListUserTopicsResponse(w http.ResponseWriter) error {
+func (response GetUserTopics400ApplicationProblemPlusJSONResponse) VisitGetUserTopicsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
@@ -19284,11 +19284,11 @@ func (response ListUserTopics400ApplicationProblemPlusJSONResponse) VisitListUse
 	return err
 }
 
-type ListUserTopics401ApplicationProblemPlusJSONResponse struct {
+type GetUserTopics401ApplicationProblemPlusJSONResponse struct {
 	UnauthorizedApplicationProblemPlusJSONResponse
 }
 
-func (response ListUserTopics401ApplicationProblemPlusJSONResponse) VisitListUserTopicsResponse(w http.ResponseWriter) error {
+func (response GetUserTopics401ApplicationProblemPlusJSONResponse) VisitGetUserTopicsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
@@ -19300,11 +19300,11 @@ func (response ListUserTopics401ApplicationProblemPlusJSONResponse) VisitListUse
 	return err
 }
 
-type ListUserTopics403ApplicationProblemPlusJSONResponse struct {
+type GetUserTopics403ApplicationProblemPlusJSONResponse struct {
 	ForbiddenApplicationProblemPlusJSONResponse
 }
 
-func (response ListUserTopics403ApplicationProblemPlusJSONResponse) VisitListUserTopicsResponse(w http.ResponseWriter) error {
+func (response GetUserTopics403ApplicationProblemPlusJSONResponse) VisitGetUserTopicsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
@@ -19316,11 +19316,11 @@ func (response ListUserTopics403ApplicationProblemPlusJSONResponse) VisitListUse
 	return err
 }
 
-type ListUserTopics404ApplicationProblemPlusJSONResponse struct {
+type GetUserTopics404ApplicationProblemPlusJSONResponse struct {
 	NotFoundApplicationProblemPlusJSONResponse
 }
 
-func (response ListUserTopics404ApplicationProblemPlusJSONResponse) VisitListUserTopicsResponse(w http.ResponseWriter) error {
+func (response GetUserTopics404ApplicationProblemPlusJSONResponse) VisitGetUserTopicsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
@@ -19332,11 +19332,11 @@ func (response ListUserTopics404ApplicationProblemPlusJSONResponse) VisitListUse
 	return err
 }
 
-type ListUserTopics500ApplicationProblemPlusJSONResponse struct {
+type GetUserTopics500ApplicationProblemPlusJSONResponse struct {
 	InternalErrorApplicationProblemPlusJSONResponse
 }
 
-func (response ListUserTopics500ApplicationProblemPlusJSONResponse) VisitListUserTopicsResponse(w http.ResponseWriter) error {
+func (response GetUserTopics500ApplicationProblemPlusJSONResponse) VisitGetUserTopicsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
@@ -19348,11 +19348,11 @@ func (response ListUserTopics500ApplicationProblemPlusJSONResponse) VisitListUse
 	return err
 }
 
-type ListUserTopics503ApplicationProblemPlusJSONResponse struct {
+type GetUserTopics503ApplicationProblemPlusJSONResponse struct {
 	UnavailableApplicationProblemPlusJSONResponse
 }
 
-func (response ListUserTopics503ApplicationProblemPlusJSONResponse) VisitListUserTopicsResponse(w http.ResponseWriter) error {
+func (response GetUserTopics503ApplicationProblemPlusJSONResponse) VisitGetUserTopicsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
@@ -19364,12 +19364,12 @@ func (response ListUserTopics503ApplicationProblemPlusJSONResponse) VisitListUse
 	return err
 }
 
-type ListUserTopicsdefaultApplicationProblemPlusJSONResponse struct {
+type GetUserTopicsdefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
 	StatusCode int
 }
 
-func (response ListUserTopicsdefaultApplicationProblemPlusJSONResponse) VisitListUserTopicsResponse(w http.ResponseWriter) error {
+func (response GetUserTopicsdefaultApplicationProblemPlusJSONResponse) VisitGetUserTopicsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -19901,9 +19901,9 @@ type StrictServerInterface interface {
 	// ExportUser Read everything that is held about a user
 	// (GET /api/v1/users/{phone_number}/export)
 	ExportUser(ctx context.Context, request ExportUserRequestObject) (ExportUserResponseObject, error)
-	// ListUserTopics List a user's topics
+	// GetUserTopics List a user's topics
 	// (GET /api/v1/users/{phone_number}/topics)
-	ListUserTopics(ctx context.Context, request ListUserTopicsRequestObject) (ListUserTopicsResponseObject, error)
+	GetUserTopics(ctx context.Context, request GetUserTopicsRequestObject) (GetUserTopicsResponseObject, error)
 	// SetSubscription Subscribe a user to a topic, or end it
 	// (PUT /api/v1/users/{phone_number}/topics/{topic_id})
 	SetSubscription(ctx context.Context, request SetSubscriptionRequestObject) (SetSubscriptionResponseObject, error)
@@ -22720,25 +22720,25 @@ func (sh *strictHandler) ExportUser(ctx *gin.Context, phoneNumber PhoneNumber) {
 	}
 }
 
-// ListUserTopics operation middleware
-func (sh *strictHandler) ListUserTopics(ctx *gin.Context, phoneNumber PhoneNumber) {
-	var request ListUserTopicsRequestObject
+// GetUserTopics operation middleware
+func (sh *strictHandler) GetUserTopics(ctx *gin.Context, phoneNumber PhoneNumber) {
+	var request GetUserTopicsRequestObject
 
 	request.PhoneNumber = phoneNumber
 
 	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
-		return sh.ssi.ListUserTopics(ctx, request.(ListUserTopicsRequestObject))
+		return sh.ssi.GetUserTopics(ctx, request.(GetUserTopicsRequestObject))
 	}
 	for _, middleware := range sh.middlewares {
-		handler = middleware(handler, "ListUserTopics")
+		handler = middleware(handler, "GetUserTopics")
 	}
 
 	response, err := handler(ctx, request)
 
 	if err != nil {
 		sh.options.HandlerErrorFunc(ctx, err)
-	} else if validResponse, ok := response.(ListUserTopicsResponseObject); ok {
-		if err := validResponse.VisitListUserTopicsResponse(ctx.Writer); err != nil {
+	} else if validResponse, ok := response.(GetUserTopicsResponseObject); ok {
+		if err := validResponse.VisitGetUserTopicsResponse(ctx.Writer); err != nil {
 			sh.options.ResponseErrorHandlerFunc(ctx, err)
 		}
 	} else if response != nil {
@@ -23339,19 +23339,19 @@ var swaggerSpec = []string{
 	"qTlEt2vCi1N/IqGN9fT8wqsHe4DAv1qQOMFAfiB9r8iwjbVaekJ/ZJ6ItBOEH9dgAR9ht+R4eovyk3/n",
 	"5861mb7L+pLPCVSYUk3zvAvbHjXpM0fnyCd87rLK9xHPbTIRGwTkLhEiIwHx6uDIWawmktvqePfQMAVZ",
 	"zaYF8WlLmLWOS0Z/jbIxrIXpzBo0RxpyEDNrEiC2Qme7tfV4kAhuS5hSGZBcNoGy8FR+DwWYbFpgt3gJ",
-	"GnSd3Ooiwly3CXsqwuiDygLzBShXvBfFpYVN6yEQ83d7tSxIA6dld3SjEHkQDl2egC/ZljJ9WeXD05rs",
-	"1tLj7VNxY9qN5+Dg6+boD/zvF19FfY8Hbnbo8E3XlykSaiDsbajglBm+SnUUvYJi2Pxj8nc8ifMuG5Xx",
-	"oQGrUIIYsJMF0JBKQVfoQbp83Mo3fXZW/xFzssJeeBKU6JcTdau8alP5lAGbrupXh5K4qh7xKCWXtXfc",
-	"wmq9YIigi/gPJcbnd+2wHK0KlWA9v4UzYbevs5wAL+2k1cP4Ralrw7h1hqCAmXMQZN4ggjcG+xO1dMDl",
-	"5Z/QsrD8Zw2wZf+uQw35XAu7enXy+Sod+EsIR1U2eVgpFrXcPd/Fq2RsjzBnYvMIo5uWjDEqkBar7AQP",
-	"ybgGNp/1WVbAWPMCiuyEXcJ0pjQvkXlDLeUp81aV0hpIyZeikJKvqGhJ2IEsuQXdZ9m8mpfZCTtXxo41",
-	"XPzPL6G9QDFE4x+Mvnt9JYGg5plWY82nTAIUjbkQY7DO3xYSzEGdxuohjWEdL1bubcLg9ZO1e/jHJ+v/",
-	"ILMyOPXx63tBGQN6AUXj7Kw3+cerIXAN+mzuTMHnK+fE4B97V2muy1cnr47QufFtNWWizEDNSkAHYcpX",
-	"rgc+Mi4ik7zQwZ/oV+rLFFw5J+tGwnKUfue2Id/HRTNU7Y0h9RBK5VwolbRcE/K7/YAPXK5CMq5lSubQ",
-	"CyvbxUE3s4GShkPm1+023ylJQKXvt4ESchsqO6ueEXN4UwsY1fmxjEEavq9XzV+iIzlcseVE5BN6e2MB",
-	"w7oEaAjnN5jnVT3ZbwgNo0Efizg0yElN9d7SJiKt3u1WfpUJia1VaCr4vBCAoxsEBfRckpRK0uo7T0/U",
-	"2OqcDq68sBx4QIWSsUxICfONLyeqrBQT3FQ0UPt6F8gg2Dr2US6hQnZc04E+KR2JT+DmQcinbdqUAIEk",
-	"wr+91479Sxr5oKSwSje38jelGWatDnnJZY5zVRbx5M2cuq35GlZogiF9y7BdXv3/vwIAAP//",
+	"GnSd3Ooiwly3CXsqwuiDygLzBShXvBfFpYVN6yEQ83d7tSxIA6dhd/QQYqRBOHR1Ar5jW8b0ZZUOT0uy",
+	"W0qPt03FfWk3moODL5ujP/C/X3wR9T0euNmfwzddX6VIoIGwt5GCU2b4KpVR9AKKYe+Pud/xIM57bFTF",
+	"h/arAglivE4GQEOqBF2BB+nycQvf9NlZ/UdMyQpb4UkQol9O1K3qqk3VUwZsuqpfHUrhqnrEo1Rc1t5x",
+	"C6v1ghGCLuA/lBaf37TDcrQqFIL1/A7OhN2+zHICvLSTVgfjF6WuDePWGYICZs4/kHmDBt4Y7E/U0gGX",
+	"l39Cy8LynzWglv27DjXkcy3s6tXJ56t04C8hnFTZ5GGlWNRS93wXr5KxPcKUic0jjF5aMsYoQFqsshM8",
+	"I+Ma2HzWZ1kBY80LKLITdgnTmdK8ROINtZSnzFtVymogIV8KQkq+opolYQey5BZ0n2Xzal5mJ+xcGTvW",
+	"cPE/v4T2AsMQjX8w+u71lQRCmmdajTWfMglQmBav0bnbQoI5qNNYPaQxquPFyr1NGLx+snYP//hk/R9k",
+	"VgafPn59rydjQC+gaJyd9Sb/eDUErkGfzZ0p+HzlnBj8Y+8qzXX56uTVETo3vq2mRJQZqFkJ6CBM+cr1",
+	"wAfGRSSSFzr4E/1KfJliK+dk3chXjsrv3Dak+7hghoq9MaIeQqmcC6WSlms6frcf8IHLVcjFtUzJHHph",
+	"Zbsw6GYyUNJwSPy63eY7JQmn9P02UEJuQ2Fn1TMiDm9qAYM6P5YxRsP39aL5S3Qkhyu2nIh8Qm9vLGBU",
+	"l+AM4fgG07yqJ/sNoWE06GMRhQY5qancW9pEZNW73cqvMuGwtQpNBZ8XAnB0g56AnktSUklafefZiRpb",
+	"ndO5ldeVA4+nUC6WCRlhvvHlRJWVYIKbigZqX+8CCQRbxz6qJVTAjms6sCelI/EJ3DwI6bRNmxIgjkTw",
+	"t/fasX9JIx+UFFbp5lb+pjTDpNUhL7nMca7KIh68mVO3NV/DCk0wpG8Ztsur//9XAAAA//8=",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,
