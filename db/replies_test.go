@@ -14,6 +14,8 @@ import (
 	"github.com/event-stream-engine/ese/internal/ledger"
 	"github.com/event-stream-engine/ese/internal/message"
 	"github.com/event-stream-engine/ese/internal/phone"
+	"github.com/event-stream-engine/ese/internal/render"
+	"github.com/event-stream-engine/ese/internal/suppression"
 )
 
 const ours phone.Number = "+14155238886"
@@ -163,6 +165,67 @@ func TestReplyTexts(t *testing.T) {
 	_, err := b.EraseUser(ctx, "+94770000001", "tester", noon)
 	require.NoError(t, err)
 	require.EqualValues(t, 0, get[int64](t, b, `SELECT count(*) FROM messages WHERE variables IS NOT NULL`), "the text goes with the person")
+}
+
+// A reply waits for no limit and counts towards none; only the list of suppressions holds.
+func TestRepliesBesideTheLimits(t *testing.T) {
+	t.Parallel()
+	b, ctx := open(t), t.Context()
+	one := b.frozen(t, 1)
+	two, three := b.again(t, nil), b.again(t, nil)
+	b.exec(t, `UPDATE account_limits SET person_messages_per_day = 2`)
+	b.tier(t, of(1), noon)
+	number := phone.Number(get[string](t, b, `SELECT phone_number FROM users`))
+	asked := func(sid, body string, at time.Time) ledger.Run {
+		t.Helper()
+		_, err := b.Receive(ctx, asks(sid, number, body), at)
+		require.NoError(t, err)
+		return b.replyRun(t)
+	}
+	require.Equal(t, "sent", b.try(t, one, 1, noon))
+	replies := asked("SM1", "HELP", noon)
+	for i := range 3 {
+		at := noon.Add(time.Duration(i) * time.Second)
+		asked(fmt.Sprintf("SM2%d", i), "HELP", at)
+		require.Equal(t, "sent", b.try(t, replies, 1+i, at), "it waits for no pair rate")
+	}
+	require.Equal(t, "sent", b.try(t, two, 1, noon.Add(6*time.Second)), "nor keeps it others waiting, nor counts towards their cap")
+	require.Equal(t, "frequency_cap", b.try(t, three, 1, noon.Add(12*time.Second)))
+	require.Equal(t, "sent", b.try(t, replies, 4, noon.Add(12*time.Second)), "whom the cap protects is answered")
+
+	b.suppress(t, number, suppression.Global)
+	asked("SM3", "HELP", noon.Add(time.Minute))
+	require.Equal(t, "suppressed", b.try(t, replies, 5, noon.Add(time.Minute)))
+	d, attempt := b.delivery(t, replies, 5), attemptAt(noon.Add(time.Minute), time.Second)
+	begun, err := b.Begin(ctx, d, attempt, nil)
+	require.NoError(t, err)
+	require.Equal(t, ledger.NotConsenting, begun)
+}
+
+// The text of a reply is nothing that WhatsApp has to approve.
+func TestTemplateOfTheReplies(t *testing.T) {
+	t.Parallel()
+	b, ctx := open(t), t.Context()
+	b.sender(t)
+	_, err := b.Receive(ctx, asks("SM1", "+94770000001", "HELP"), noon)
+	require.NoError(t, err)
+	run := b.replyRun(t)
+	require.Equal(t, render.NotNeeded, run.Template)
+	undecided, err := b.UndecidedTemplates(ctx)
+	require.NoError(t, err)
+	require.Empty(t, undecided)
+	d := b.delivery(t, run, 1)
+	require.Equal(t, campaign.InWindow, d.WindowPolicy)
+	verdict, text := d.Check(noon)
+	require.False(t, verdict.Template)
+	require.Contains(t, text, "Reply STOP")
+
+	saved, err := b.Template(ctx, run.TemplateID)
+	require.NoError(t, err)
+	saved.Content = "Something else"
+	_, err = b.UpdateTemplate(ctx, saved, noon)
+	require.True(t, fault.Is(err, fault.Conflict), err)
+	require.True(t, fault.Is(b.DeleteTemplate(ctx, run.TemplateID), fault.Conflict))
 }
 
 // The built-in campaign is not among those that people make, and carries on.

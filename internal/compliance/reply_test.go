@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/event-stream-engine/ese/internal/compliance"
+	"github.com/event-stream-engine/ese/internal/render"
 	"github.com/event-stream-engine/ese/internal/user"
 )
 
@@ -42,8 +43,12 @@ func TestEvaluateReply(t *testing.T) {
 				Now: asked.Add(tt.after), Consent: tt.consent, Subscribed: &no, Zones: []string{"Europe/London"},
 				Quiet: compliance.QuietHours{Start: 22 * 60, End: 8 * 60}, Reply: &compliance.Reply{Stop: tt.stop, AskedAt: asked},
 				Content: compliance.Content{Body: tt.body, Length: len(tt.body), MaxLength: 1600},
+				// Nothing else bounds it.
+				Limits:   compliance.Limits{PairInterval: time.Hour, LastMessage: asked, Capped: true, CappedUntil: asked.Add(48 * time.Hour)},
+				WhatsApp: &compliance.WhatsApp{Region: "US", Category: render.Marketing, Approval: render.Rejected},
 			})
 			require.Equal(t, tt.want, verdict.Reason)
+			require.False(t, verdict.Template, "free text")
 			require.Equal(t, tt.want == "", verdict.Action == compliance.Proceed)
 			require.Len(t, verdict.Steps, tt.steps)
 			if verdict.Action == compliance.Proceed {
