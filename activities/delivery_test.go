@@ -20,6 +20,7 @@ import (
 	"github.com/event-stream-engine/ese/internal/inbound"
 	"github.com/event-stream-engine/ese/internal/ledger"
 	"github.com/event-stream-engine/ese/internal/message"
+	"github.com/event-stream-engine/ese/internal/phone"
 	"github.com/event-stream-engine/ese/internal/twiliosim"
 )
 
@@ -58,6 +59,25 @@ func TestDelivery(t *testing.T) {
 			require.Equal(t, tt.want, l.drive(t, 1))
 			require.Equal(t, tt.accepted, l.accepted(t, 1))
 		})
+	}
+}
+
+// A reply is delivered like any other message, to people whom no campaign may write to.
+func TestDeliveryOfReplies(t *testing.T) {
+	t.Parallel()
+	l := newLane(t, 0, faults(once("error_after", 1), once("throttle", 1))).brief()
+	for i, body := range []string{"STOP", "HELP"} {
+		_, err := l.Receive(t.Context(), inbound.Message{
+			SID: fmt.Sprintf("SM%d", i), Channel: message.WhatsApp, From: phone.Number(fmt.Sprintf("+9477100000%d", i)), To: ours, Body: body, Payload: []byte(`{}`),
+		}, time.Now())
+		require.NoError(t, err)
+	}
+	w := *l.world
+	w.run = l.load(t, l.run.ID+1)
+	l.world = &w
+	for seq := 1; seq <= 2; seq++ {
+		require.Contains(t, l.drive(t, seq), "accepted]")
+		require.Equal(t, 1, l.accepted(t, seq))
 	}
 }
 

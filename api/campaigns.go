@@ -110,9 +110,10 @@ func patchPlan(c campaign.Campaign, patch json.RawMessage) (campaign.Campaign, e
 		Topic: c.Topic, TemplateID: c.TemplateID, SegmentID: clone(c.SegmentID), SegmentQuery: slices.Clone(c.SegmentQuery), RateLimitPerSecond: &c.RatePerSecond,
 		Priority: ptr(openapi.CampaignPriority(c.Priority)), FailureThresholdPercent: &c.FailureThreshold, CanaryPercent: &c.Canary,
 		FrequencyCap: frequencyCap(c.FrequencyCap), QuietHoursStart: clock(c.QuietStart), QuietHoursEnd: clock(c.QuietEnd), Timezone: &c.Timezone, ScheduleTime: clone(c.ScheduleTime),
-		WindowPolicy:      ptr(openapi.WindowPolicy(cmp.Or(c.WindowPolicy, campaign.ByTemplate))),
-		ExcludeSegmentIds: ptr(slices.Clone(c.ExcludeSegmentIDs)),
-		Trigger:           ptr(openapi.CampaignTriggerKind(c.Trigger)), TriggerName: none(c.TriggerName),
+		WindowPolicy:        ptr(openapi.WindowPolicy(cmp.Or(c.WindowPolicy, campaign.ByTemplate))),
+		ExcludeSegmentIds:   ptr(slices.Clone(c.ExcludeSegmentIDs)),
+		SubscriptionTopicID: clone(c.SubscriptionTopicID),
+		Trigger:             ptr(openapi.CampaignTriggerKind(c.Trigger)), TriggerName: none(c.TriggerName),
 	}
 	if err := json.Unmarshal(patch, &w); err != nil { // what it does not name keeps its value, and null becomes nil
 		return c, unreadable(err)
@@ -278,11 +279,12 @@ func readPlan(w openapi.CampaignWrite) (campaign.Campaign, error) {
 		FailureThreshold: or(w.FailureThresholdPercent, campaign.DefaultFailureThreshold),
 		Canary:           value(w.CanaryPercent),
 
-		ExcludeSegmentIDs: value(w.ExcludeSegmentIds),
-		Timezone:          or(w.Timezone, campaign.DefaultTimezone),
-		WindowPolicy:      campaign.WindowPolicy(or(w.WindowPolicy, openapi.WindowPolicy(campaign.ByTemplate))),
-		Trigger:           campaign.Trigger(or(w.Trigger, openapi.CampaignTriggerKind(campaign.ByOperator))),
-		TriggerName:       value(w.TriggerName),
+		ExcludeSegmentIDs:   value(w.ExcludeSegmentIds),
+		SubscriptionTopicID: w.SubscriptionTopicID,
+		Timezone:            or(w.Timezone, campaign.DefaultTimezone),
+		WindowPolicy:        campaign.WindowPolicy(or(w.WindowPolicy, openapi.WindowPolicy(campaign.ByTemplate))),
+		Trigger:             campaign.Trigger(or(w.Trigger, openapi.CampaignTriggerKind(campaign.ByOperator))),
+		TriggerName:         value(w.TriggerName),
 	}
 	if limit := w.FrequencyCap; limit != nil {
 		c.FrequencyCap = campaign.Cap{Count: limit.Count, Days: limit.Days}
@@ -341,6 +343,8 @@ func (s *server) campaign(c campaign.Overview) openapi.Campaign {
 		SegmentID:               c.SegmentID,
 		SegmentQuery:            c.SegmentQuery,
 		ExcludeSegmentIds:       c.ExcludeSegmentIDs,
+		SubscriptionTopicID:     c.SubscriptionTopicID,
+		BuiltIn:                 c.BuiltIn,
 		Status:                  openapi.CampaignStatus(c.Status),
 		StatusReason:            none(c.StatusReason),
 		RateLimitPerSecond:      c.RatePerSecond,

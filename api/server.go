@@ -42,7 +42,6 @@ type Deps struct {
 	DefaultRegion  string   // ISO 3166 alpha-2, of numbers without a country code; optional
 	AccountSID     string   // the provider's account that webhooks must come from
 	TwilioTokens   []string // that may have signed a webhook: the present one first, then those being rotated out
-	Replies        Replies  // to keywords; optional
 	// RequireOptOut refuses a marketing template that does not say how to stop; else it is saved with a warning.
 	RequireOptOut bool
 	// ErrorMeaning says in one plain sentence what the provider's error code means.
@@ -59,6 +58,9 @@ type Store interface {
 	suppressionStore
 	importStore
 	segmentStore
+	topicStore
+	keywordStore
+	replyStore
 	templateStore
 	campaignStore
 	triggerStore

@@ -4,10 +4,10 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"encoding/xml"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"math"
 	"net/http"
 	"net/url"
@@ -23,7 +23,6 @@ import (
 	"github.com/event-stream-engine/ese/internal/message"
 	"github.com/event-stream-engine/ese/internal/phone"
 	"github.com/event-stream-engine/ese/internal/twilio"
-	"github.com/event-stream-engine/ese/internal/user"
 )
 
 type webhookStore interface {
@@ -35,23 +34,11 @@ type webhookStore interface {
 	RecordReceipts(ctx context.Context, reports []message.Report, now time.Time) ([]bool, error)
 }
 
-// Replies are the texts that answer keywords. An empty one means the standard text.
-type Replies struct {
-	Stop  string // to the first STOP, once
-	Start string
-	Help  string
-}
-
-var standardReplies = Replies{
-	Stop:  "You have been unsubscribed and will receive no more messages from us. Reply START to subscribe again.",
-	Start: "Welcome back! You will receive our messages again. Reply STOP at any time to unsubscribe.",
-	Help:  "Reply STOP to receive no more messages from us, START to receive them again.",
-}
-
 const maxWebhookBytes = 64 << 10
 
 // inboundWebhook takes in what a person wrote. It answers with TwiML, because the provider would send any other text
-// to the person; without success it answers 503, so that the provider delivers the message again.
+// to the person, and with an empty one: replies are messages of the ledger. Without success it answers 503, so that the
+// provider delivers the message again.
 func (s *server) inboundWebhook(c *gin.Context) {
 	form, err := s.webhookForm(c)
 	if err != nil {
@@ -68,8 +55,14 @@ func (s *server) inboundWebhook(c *gin.Context) {
 		s.fail(c, notStored(err))
 		return
 	}
-	c.Data(http.StatusOK, "text/xml; charset=utf-8", twiML(s.reply(m, reception)))
+	s.Log.LogAttrs(c, slog.LevelDebug, "inbound message", slog.String("action", string(reception.Action)),
+		slog.Bool("changed", reception.Changed), slog.String("request_id", requestID(c)))
+	c.Data(http.StatusOK, "text/xml; charset=utf-8", []byte(emptyTwiML))
 }
+
+// emptyTwiML is the provider's markup for sending nothing.
+const emptyTwiML = `<?xml version="1.0" encoding="UTF-8"?>
+<Response/>`
 
 // statusWebhook takes in what became of a message that we sent.
 func (s *server) statusWebhook(c *gin.Context) {
@@ -156,6 +149,9 @@ func readInbound(form url.Values) (inbound.Message, error) {
 	if _, number, err := twilio.ParseAddress(from); err == nil {
 		m.From = phone.Number(number)
 	}
+	if _, number, err := twilio.ParseAddress(form.Get("To")); err == nil {
+		m.To = phone.Number(number)
+	}
 	if id := form.Get("WaId"); id != "" {
 		if _, number, err := twilio.ParseAddress("whatsapp:" + id); err == nil {
 			m.WhatsAppID = phone.Number(number)
@@ -190,39 +186,6 @@ func readReport(query, form url.Values) (message.Report, error) {
 		return message.Report{}, fmt.Errorf("status callback: %w", err)
 	}
 	return r, nil
-}
-
-// reply is the text that answers a message; "" for none. Where the provider handles keywords itself it has answered.
-func (s *server) reply(m inbound.Message, r inbound.Reception) string {
-	if m.OptOutType != "" {
-		return ""
-	}
-	switch r.Action {
-	case user.ActionStop:
-		if r.Changed { // who is stopped already gets nothing more from us
-			return cmp.Or(s.Replies.Stop, standardReplies.Stop)
-		}
-	case user.ActionStart:
-		return cmp.Or(s.Replies.Start, standardReplies.Start)
-	case user.ActionHelp:
-		return cmp.Or(s.Replies.Help, standardReplies.Help)
-	case user.ActionNone:
-	}
-	return ""
-}
-
-// twiML is the provider's markup for a reply, or for none.
-func twiML(text string) []byte {
-	var b strings.Builder
-	b.WriteString(xml.Header)
-	if text == "" {
-		b.WriteString("<Response/>")
-		return []byte(b.String())
-	}
-	b.WriteString("<Response><Message>")
-	_ = xml.EscapeText(&b, []byte(text)) // a strings.Builder never fails
-	b.WriteString("</Message></Response>")
-	return []byte(b.String())
 }
 
 // Status callbacks come in bursts, several for each message. One transaction takes in all that arrived while the ones

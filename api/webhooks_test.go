@@ -118,31 +118,73 @@ func said(sid, body string) url.Values {
 func TestInboundWebhook(t *testing.T) {
 	t.Parallel()
 	e := start(t, nil)
-	say := func(sid, body string) string {
-		w := e.do(webhook(token, "/webhooks/inbound", said(sid, body)))
+	require.NoError(t, e.store.EnsureSender(t.Context(), message.WhatsApp, "+14155238886", noon))
+	say := func(form url.Values) {
+		t.Helper()
+		w := e.do(webhook(token, "/webhooks/inbound", form))
 		require.Equal(t, http.StatusOK, w.Code)
 		require.Equal(t, "text/xml; charset=utf-8", w.Header().Get("Content-Type"))
-		return w.Body.String()
+		require.Equal(t, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Response/>", w.Body.String(), "replies go through the ledger")
 	}
-	const nothing = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Response/>"
-
-	require.Equal(t, nothing, say("SM1", "hello"))
-	stopped := say("SM2", "STOP")
-	require.Contains(t, stopped, "<Response><Message>You have been unsubscribed")
-	require.Equal(t, stopped, say("SM2", "STOP"), "a second delivery gets the same answer")
-	require.Equal(t, nothing, say("SM3", "stop"), "one confirmation only")
+	replies := func() []string {
+		return get[[]string](t, e, `SELECT coalesce(array_agg(reply || ' ' || (variables->>'text') ORDER BY seq), '{}') FROM messages`)
+	}
+	say(said("SM1", "hello"))
+	require.Empty(t, replies())
+	say(said("SM2", "STOP"))
+	require.Equal(t, []string{"stop You have been unsubscribed and will receive no more messages from us. Reply START to subscribe again."}, replies())
+	say(said("SM2", "STOP"))
+	say(said("SM3", "stop"))
+	require.Len(t, replies(), 1, "one confirmation only")
 	require.Equal(t, "STOP", get[string](t, e, "SELECT consent_state FROM users"))
-	require.Contains(t, say("SM4", "START"), "Welcome back!")
+	say(said("SM4", "START"))
+	require.Contains(t, replies()[1], "Welcome back!")
 	require.Equal(t, "OPT_IN", get[string](t, e, "SELECT consent_state FROM users"))
-	require.Contains(t, say("SM5", "Help"), "Reply STOP")
+	say(said("SM5", "Help"))
+	require.Contains(t, replies()[2], "Reply STOP")
 	require.Positive(t, e.woken.Load(), "the outbox is looked at")
 
 	handled := said("SM6", "STOP")
 	handled.Set("OptOutType", "STOP")
-	w := e.do(webhook(token, "/webhooks/inbound", handled))
-	require.Equal(t, nothing, w.Body.String(), "the provider has answered already")
+	say(handled)
+	require.Len(t, replies(), 3, "the provider has answered already")
 	require.Equal(t, "STOP", get[string](t, e, "SELECT consent_state FROM users"))
 	require.EqualValues(t, 6, get[int64](t, e, "SELECT count(*) FROM inbound_messages"))
+}
+
+func TestReplyAPI(t *testing.T) {
+	t.Parallel()
+	e := start(t, local)
+	const replies = "/api/v1/replies"
+	first := e.call(t, 200, "GET", replies, "")
+	require.Empty(t, first["replies"])
+	require.Contains(t, first["standard"], map[string]any{
+		"kind": "unknown_topic", "locale": "en", "text": "We know no topic of that name. Reply STOP to receive no more messages from us.",
+	})
+	const own = `{"replies": [{"kind": "help", "locale": "en", "text": "Call us"}, {"kind": "stop", "locale": "en", "text": ""}]}`
+	set := e.call(t, 200, "PUT", replies, own)
+	require.Equal(t, first["standard"], set["standard"])
+	require.Equal(t, set, e.call(t, 200, "GET", replies, ""))
+	for body, want := range map[string][]string{
+		`{"replies": [{"kind": "bye", "locale": "en", "text": "x"}]}`:          {"replies[0].kind"},
+		`{"replies": [{"kind": "help", "locale": "en!", "text": "x"}]}`:        {"replies[0].locale"},
+		`{"replies": [{"kind": "help", "locale": "en"}]}`:                      {"replies[0].text"},
+		`{"replies": [{"kind": "help", "locale": "en", "text": "Hi {name}"}]}`: {"replies[0].text"},
+		`{"replies": [{"kind": "subscribed", "locale": "en", "text": "{"}]}`:   {"replies[0].text"},
+		`{}`: {"replies"},
+	} {
+		require.Equal(t, want, fields(e.call(t, 422, "PUT", replies, body)), body)
+	}
+	require.Equal(t, set, e.call(t, 200, "GET", replies, ""), "a refused list changes nothing")
+	require.Empty(t, e.call(t, 200, "PUT", replies, `{"replies": []}`)["replies"])
+
+	require.NoError(t, e.store.EnsureSender(t.Context(), message.WhatsApp, "+14155238886", noon))
+	require.Equal(t, 200, e.do(fromHere(webhook("", "/webhooks/inbound", said("SM1", "HELP")))).Code)
+	require.Equal(t, true, e.call(t, 200, "GET", "/api/v1/campaigns/1", "")["built_in"])
+	require.Equal(t, 0.0, e.call(t, 200, "GET", "/api/v1/campaigns", "")["total"], "nobody's campaign")
+	require.Equal(t, 1.0, e.call(t, 200, "GET", "/api/v1/campaigns/1/recipients", "")["total"], "what it sent is on record")
+	e.call(t, 409, "POST", "/api/v1/campaigns/1/cancel", "")
+	e.call(t, 409, "PATCH", "/api/v1/campaigns/1", `{"rate_limit_per_second": 5}`)
 }
 
 func TestInboundWebhookLosesNothing(t *testing.T) {

@@ -31,7 +31,8 @@ func (s *Store) CreateCampaign(ctx context.Context, c campaign.Campaign, now tim
 			RateLimitPerSecond: int32(c.RatePerSecond), Priority: string(cmp.Or(c.Priority, campaign.Bulk)), FailureThresholdPercent: int16(c.FailureThreshold),
 			CanaryPercent: int16(c.Canary), FrequencyCapCount: none(int16(c.FrequencyCap.Count)), FrequencyCapDays: none(int16(c.FrequencyCap.Days)), QuietStart: cast[int16](c.QuietStart), QuietEnd: cast[int16](c.QuietEnd),
 			Timezone: c.Timezone, ScheduleTime: c.ScheduleTime, WindowPolicy: string(cmp.Or(c.WindowPolicy, campaign.ByTemplate)), ExcludeSegmentIds: toInt32(c.ExcludeSegmentIDs),
-			Trigger: string(cmp.Or(c.Trigger, campaign.ByOperator)), TriggerName: c.TriggerName, Now: now,
+			SubscriptionTopicID: cast[int32](c.SubscriptionTopicID),
+			Trigger:             string(cmp.Or(c.Trigger, campaign.ByOperator)), TriggerName: c.TriggerName, Now: now,
 		})
 		if err != nil {
 			return translate(err, "campaign")
@@ -146,7 +147,8 @@ func (s *Store) UpdateCampaign(
 			RateLimitPerSecond: int32(c.RatePerSecond), Priority: string(cmp.Or(c.Priority, campaign.Bulk)), FailureThresholdPercent: int16(c.FailureThreshold),
 			CanaryPercent: int16(c.Canary), FrequencyCapCount: none(int16(c.FrequencyCap.Count)), FrequencyCapDays: none(int16(c.FrequencyCap.Days)), QuietStart: cast[int16](c.QuietStart), QuietEnd: cast[int16](c.QuietEnd),
 			Timezone: c.Timezone, ScheduleTime: c.ScheduleTime, WindowPolicy: string(cmp.Or(c.WindowPolicy, campaign.ByTemplate)), ExcludeSegmentIds: toInt32(c.ExcludeSegmentIDs),
-			Trigger: string(cmp.Or(c.Trigger, campaign.ByOperator)), TriggerName: c.TriggerName, Now: now,
+			SubscriptionTopicID: cast[int32](c.SubscriptionTopicID),
+			Trigger:             string(cmp.Or(c.Trigger, campaign.ByOperator)), TriggerName: c.TriggerName, Now: now,
 		}); err != nil {
 			return translate(err, "campaign")
 		}
@@ -212,9 +214,11 @@ func (s *Store) DeleteCampaign(ctx context.Context, id int64) error {
 }
 
 func (s *Store) checkReferences(ctx context.Context, c campaign.Campaign) error {
-	found, err := s.q(ctx).CampaignReferences(ctx, dbsqlc.CampaignReferencesParams{TemplateID: int32(c.TemplateID), SegmentID: cast[int32](c.SegmentID)})
+	found, err := s.q(ctx).CampaignReferences(ctx, dbsqlc.CampaignReferencesParams{
+		TemplateID: int32(c.TemplateID), SegmentID: cast[int32](c.SegmentID), TopicID: cast[int32](c.SubscriptionTopicID),
+	})
 	if err != nil {
-		return translate(err, "template and segment")
+		return translate(err, "what the campaign names")
 	}
 	var missing []fault.Field
 	if !found.TemplateExists {
@@ -222,6 +226,9 @@ func (s *Store) checkReferences(ctx context.Context, c campaign.Campaign) error 
 	}
 	if !found.SegmentExists {
 		missing = append(missing, fault.Field{Name: "segment_id", Detail: fmt.Sprintf("there is no segment %d", *c.SegmentID)})
+	}
+	if !found.TopicExists {
+		missing = append(missing, fault.Field{Name: "subscription_topic_id", Detail: fmt.Sprintf("there is no topic %d", *c.SubscriptionTopicID)})
 	}
 	return s.checkAudience(ctx, c, missing)
 }
@@ -289,7 +296,8 @@ func toOverview(c dbsqlc.Campaign, t dbsqlc.Template) campaign.Overview {
 func toCampaign(c dbsqlc.Campaign) campaign.Campaign {
 	return campaign.Campaign{
 		ID: int64(c.ID), Topic: c.Topic, TemplateID: int64(c.TemplateID), SegmentID: cast[int64](c.SegmentID), SegmentQuery: c.SegmentQuery,
-		ExcludeSegmentIDs: toInt64(c.ExcludeSegmentIds), SubscriptionTopicID: cast[int64](c.SubscriptionTopicID), Status: campaign.Status(c.Status), StatusReason: c.StatusReason,
+		ExcludeSegmentIDs: toInt64(c.ExcludeSegmentIds), SubscriptionTopicID: cast[int64](c.SubscriptionTopicID), BuiltIn: c.ReplySenderID != nil,
+		Status: campaign.Status(c.Status), StatusReason: c.StatusReason,
 		RatePerSecond: int(c.RateLimitPerSecond), Priority: campaign.Priority(c.Priority), FailureThreshold: int(c.FailureThresholdPercent),
 		Canary: int(c.CanaryPercent), FrequencyCap: campaign.Cap{Count: int(deref(c.FrequencyCapCount)), Days: int(deref(c.FrequencyCapDays))}, QuietStart: cast[int](c.QuietStart), QuietEnd: cast[int](c.QuietEnd), Timezone: c.Timezone,
 		ScheduleTime: c.ScheduleTime, WindowPolicy: campaign.WindowPolicy(c.WindowPolicy),

@@ -38,6 +38,7 @@ func (s *Store) Enlist(ctx context.Context, runID int64, list []ledger.Enlistmen
 			}
 		}
 		p.UserIds, p.DedupeKeys, p.Variables = append(p.UserIds, e.UserID), append(p.DedupeKeys, e.DedupeKey), append(p.Variables, variables)
+		p.Replies = append(p.Replies, e.Reply)
 	}
 	enlisted := make([]ledger.Enlisted, len(list))
 	err := s.InTx(ctx, func(ctx context.Context) error {
@@ -108,6 +109,9 @@ func (s *Store) CloseRun(ctx context.Context, campaignID int64, by string, now t
 }
 
 func (s *Store) closeRun(ctx context.Context, c dbsqlc.CampaignLockRow, by string, now time.Time) error {
+	if c.ReplySenderID != nil {
+		return campaign.IsBuiltIn()
+	}
 	if !campaign.Trigger(c.Trigger).PerPerson() {
 		return fault.New(fault.Conflict, "the campaign is completed by itself once its audience is sent to; cancel it to end it before")
 	}

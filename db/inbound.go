@@ -43,14 +43,25 @@ func (s *Store) receive(ctx context.Context, m inbound.Message, now time.Time) (
 		}
 	}
 	consent := user.ConsentState(sender.ConsentState)
-	intent := user.Classify(m.Body, m.ButtonText, m.OptOutType, consent.OptedOut())
+	intent, err := s.classify(ctx, m.Body, m.ButtonText, m.OptOutType, consent.OptedOut())
+	if err != nil {
+		return inbound.Reception{}, err
+	}
+	topic, err := s.topicOf(ctx, intent)
+	if err != nil {
+		return inbound.Reception{}, err
+	}
 	change := user.Change{Source: sourceOf(m), Evidence: m.SID, Wording: intent.Keyword}
 	switch intent.Action {
 	case user.ActionStop:
 		change.State = user.Stop
 	case user.ActionStart:
 		change.State = user.OptIn
-	case user.ActionHelp, user.ActionNone:
+	case user.ActionSubscribe:
+		if topic.ID != 0 && consent != user.Stop { // only START takes back a STOP
+			change.State = user.OptIn
+		}
+	case user.ActionUnsubscribe, user.ActionHelp, user.ActionNone:
 	}
 	next, err := consent.After(change)
 	if err != nil {
@@ -58,7 +69,7 @@ func (s *Store) receive(ctx context.Context, m inbound.Message, now time.Time) (
 	}
 	row, err := s.q(ctx).InboundTake(ctx, dbsqlc.InboundTakeParams{
 		ProviderSid: m.SID, UserID: none(sender.ID), Channel: string(m.Channel), Intent: cmp.Or(string(intent.Action), noIntent),
-		Body: m.Body, MediaCount: int32(m.MediaCount), Payload: m.Payload, ConsentState: string(next), Now: now,
+		Keyword: intent.Keyword, KeywordLocale: intent.Locale, Body: m.Body, MediaCount: int32(m.MediaCount), Payload: m.Payload, ConsentState: string(next), Now: now,
 	})
 	if err != nil {
 		return inbound.Reception{}, translate(err, "inbound message")
@@ -66,24 +77,56 @@ func (s *Store) receive(ctx context.Context, m inbound.Message, now time.Time) (
 	if !row.Inserted {
 		return s.received(ctx, m.SID, row.UserID, row.Intent)
 	}
-	r := inbound.Reception{Action: intent.Action, Changed: sender.ID != 0 && next != consent}
-	if intent.Action == user.ActionNone && sender.ID != 0 {
-		return r, s.enlistByKeyword(ctx, sender.ID, user.Keyword(cmp.Or(m.Body, m.ButtonText)), m.SID, now)
-	}
-	if !r.Changed {
+	r := inbound.Reception{Action: intent.Action}
+	if sender.ID == 0 {
 		return r, nil
 	}
-	if err := s.recordConsent(ctx, sender.ID, next, change, senderActor, now); err != nil {
-		return inbound.Reception{}, err
+	if intent.Action == user.ActionNone {
+		return r, s.enlistByKeyword(ctx, sender.ID, user.Keyword(cmp.Or(m.Body, m.ButtonText)), m.SID, now)
+	}
+	if next != consent {
+		r.Changed = true
+		if err := s.changeConsent(ctx, sender.ID, next, change, now); err != nil {
+			return inbound.Reception{}, err
+		}
+	}
+	if topic.ID != 0 {
+		subscribed, err := s.subscribe(ctx, sender.ID, topic.ID, intent.Action == user.ActionSubscribe, change, senderActor, now)
+		if err != nil {
+			return inbound.Reception{}, err
+		}
+		r.Changed = r.Changed || subscribed
+	}
+	kind := inbound.ReplyTo(m, intent.Action, consent, r.Changed, topic.ID != 0)
+	return r, s.reply(ctx, m, kind, sender.ID, []string{sender.Language, intent.Locale}, topic, now)
+}
+
+// changeConsent records what a sender's message, named by change.Evidence, made of their consent, and what follows from it.
+func (s *Store) changeConsent(ctx context.Context, userID int64, next user.ConsentState, change user.Change, now time.Time) error {
+	if err := s.recordConsent(ctx, userID, next, change, senderActor, now); err != nil {
+		return err
 	}
 	switch next {
 	case user.Stop:
-		return r, s.Withdraw(ctx, sender.ID, string(compliance.Stopped), now)
+		return s.Withdraw(ctx, userID, string(compliance.Stopped), now)
 	case user.OptIn:
-		return r, s.welcomeBack(ctx, sender.ID, m.SID, now)
+		return s.welcomeBack(ctx, userID, change.Evidence, now)
 	default:
-		return r, nil
+		return nil
 	}
+}
+
+// topicOf finds the topic that a message subscribes to, or ends; its ID is 0 when there is none, or the message is about
+// something else.
+func (s *Store) topicOf(ctx context.Context, intent user.Intent) (user.Topic, error) {
+	if intent.Topic == "" {
+		return user.Topic{}, nil
+	}
+	row, err := s.q(ctx).TopicByKeyword(ctx, intent.Topic)
+	if isNoRows(err) {
+		return user.Topic{}, nil
+	}
+	return toTopic(row), translate(err, "topic")
 }
 
 // sourceOf tells a tapped button from what was written.
@@ -130,6 +173,6 @@ func (s *Store) received(ctx context.Context, sid string, sender *int64, intent 
 		return r, nil
 	}
 	var err error
-	r.Changed, err = s.q(ctx).InboundChangedConsent(ctx, dbsqlc.InboundChangedConsentParams{UserID: *sender, Evidence: sid})
+	r.Changed, err = s.q(ctx).InboundChangedSender(ctx, dbsqlc.InboundChangedSenderParams{UserID: *sender, Evidence: sid})
 	return r, translate(err, "consent event")
 }

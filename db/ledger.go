@@ -13,6 +13,7 @@ import (
 	"github.com/event-stream-engine/ese/db/internal/dbsqlc"
 	"github.com/event-stream-engine/ese/internal/campaign"
 	"github.com/event-stream-engine/ese/internal/compliance"
+	"github.com/event-stream-engine/ese/internal/inbound"
 	"github.com/event-stream-engine/ese/internal/ledger"
 	"github.com/event-stream-engine/ese/internal/message"
 	"github.com/event-stream-engine/ese/internal/phone"
@@ -43,6 +44,10 @@ func (s *Store) Delivery(ctx context.Context, runID int64, seq int) (ledger.Deli
 	}
 	if r.SubscriptionTopicID != nil {
 		d.Subscribed = &r.Subscribed
+	}
+	if r.Reply != nil { // no cap and no pair rate holds for a reply
+		d.Reply = &compliance.Reply{Stop: inbound.ReplyKind(*r.Reply) == inbound.ReplyStop, AskedAt: r.CreatedAt}
+		d.Limits = compliance.Limits{}
 	}
 	d.WindowPolicy, d.Category, d.CollapseWhitespace, d.ErrorCode = campaign.WindowPolicy(r.WindowPolicy), render.Category(r.Category), r.CollapseWhitespace, value(r.ErrorCode)
 	if d.Variants, err = toVariants(r.Variants); err != nil {
@@ -125,7 +130,7 @@ func (s *Store) Begin(ctx context.Context, d ledger.Delivery, a ledger.Attempt, 
 		statuses = anyStatus
 	}
 	row, err := s.q(ctx).AttemptBegin(ctx, dbsqlc.AttemptBeginParams{
-		CampaignID: int32(d.CampaignID), UserID: d.UserID, SendingStatuses: statuses, SendableConsents: sendableConsents,
+		CampaignID: int32(d.CampaignID), UserID: d.UserID, SendingStatuses: statuses, SendableConsents: consentsOf(d),
 		MessageID: d.MessageID, AttemptID: a.ID, LeaseUntil: a.LeaseUntil, GrantedAt: &a.GrantedAt, Now: a.StartedAt,
 		BodySha256: a.BodySHA256[:], ContentSid: none(a.ContentSID), Steps: raw, Scopes: d.Scopes,
 		Limited: places || d.Limits.Capped || d.Limits.PairInterval > 0, PairSeconds: int32(d.Limits.PairInterval / time.Second), Capped: d.Limits.Capped,
@@ -136,7 +141,7 @@ func (s *Store) Begin(ctx context.Context, d ledger.Delivery, a ledger.Attempt, 
 		return "", translate(err, "attempt")
 	case !d.Test && !campaign.Status(row.CampaignStatus).MaySend():
 		return ledger.NotRunning, nil
-	case !user.ConsentState(row.ConsentState).Sendable(), row.Suppressed:
+	case !d.MayBegin(user.ConsentState(row.ConsentState)), row.Suppressed:
 		return ledger.NotConsenting, nil
 	case row.Refusal != "":
 		return ledger.NotNow, nil
@@ -153,6 +158,14 @@ var (
 	sendingStatuses  = namesOf(campaign.Statuses(), campaign.Status.MaySend)
 	sendableConsents = namesOf(user.ConsentStates(), user.ConsentState.Sendable)
 )
+
+// consentsOf are the states of consent in which a send of the delivery may begin.
+func consentsOf(d ledger.Delivery) []string {
+	if d.Reply == nil {
+		return sendableConsents
+	}
+	return namesOf(user.ConsentStates(), d.MayBegin)
+}
 
 func namesOf[T ~string](all []T, keep func(T) bool) []string {
 	var names []string

@@ -128,6 +128,9 @@ func (s *Store) steer(
 			runID = run.ID
 			return err
 		}
+		if to == campaign.Cancelled && c.ReplySenderID != nil {
+			return campaign.IsBuiltIn()
+		}
 		if to == campaign.Running && from != campaign.Paused {
 			return fault.New(fault.Conflict, "only a paused campaign can be resumed; this one is %s", from)
 		}

@@ -132,7 +132,7 @@ func (s *Store) enforce(ctx context.Context, concerned map[string][]int64, now t
 			return translate(err, "waiting messages")
 		}
 		for _, row := range rows {
-			if err := s.signalEnded(ctx, dbsqlc.MessagesWithdrawRow(row), now); err != nil {
+			if err := s.signalRecipient(ctx, row.RunID, row.CampaignID, row.Number, row.Seq, now); err != nil {
 				return err
 			}
 		}

@@ -105,13 +105,17 @@ func (s *Store) TemplateTotal(ctx context.Context) (int64, error) {
 }
 
 // UpdateTemplate replaces the template with t's ID. Whatever changes what is sent makes a new version, which is approved
-// anew; runs that pinned an earlier one go on sending it.
+// anew; runs that pinned an earlier one go on sending it. fault.Conflict for the built-in one of the replies.
 func (s *Store) UpdateTemplate(ctx context.Context, t render.Saved, now time.Time) (render.Saved, error) {
 	t = t.Complete()
 	err := s.InTx(ctx, func(ctx context.Context) error {
 		id := int32(t.ID)
-		if _, err := s.q(ctx).TemplateLock(ctx, id); err != nil {
+		held, err := s.q(ctx).TemplateLock(ctx, id)
+		if err != nil {
 			return translate(err, "this template")
+		}
+		if held.BuiltIn {
+			return fault.New(fault.Conflict, "this template is built in and carries the automatic replies; its texts are those of /api/v1/replies")
 		}
 		old, err := s.Template(ctx, t.ID)
 		if err != nil {

@@ -156,17 +156,17 @@ func (s *Store) endWaiting(ctx context.Context, userIDs []int64, state message.S
 		return translate(err, "waiting messages")
 	}
 	for _, row := range rows {
-		if err := s.signalEnded(ctx, row, now); err != nil {
+		if err := s.signalRecipient(ctx, row.RunID, row.CampaignID, row.Number, row.Seq, now); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// signalEnded tells the workflow of a message that ended while it waited.
-func (s *Store) signalEnded(ctx context.Context, row dbsqlc.MessagesWithdrawRow, now time.Time) error {
+// signalRecipient has the workflow of a message look at what became of it.
+func (s *Store) signalRecipient(ctx context.Context, runID int64, campaignID, number, seq int32, now time.Time) error {
 	return s.enqueue(ctx, outbox.SignalRecipient, outbox.Recipient{
-		Run: outbox.Run{RunID: row.RunID, CampaignID: int64(row.CampaignID), Number: int(row.Number)}, Seq: int(row.Seq),
+		Run: outbox.Run{RunID: runID, CampaignID: int64(campaignID), Number: int(number)}, Seq: int(seq),
 	}, now)
 }
 

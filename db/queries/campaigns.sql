@@ -1,22 +1,25 @@
 -- name: CampaignInsert :one
 INSERT INTO campaigns (topic, template_id, segment_id, segment_query, rate_limit_per_second, priority,
-    failure_threshold_percent, canary_percent, frequency_cap_count, frequency_cap_days, quiet_start, quiet_end, timezone, schedule_time, window_policy, exclude_segment_ids, trigger, trigger_name, created_at, updated_at)
+    failure_threshold_percent, canary_percent, frequency_cap_count, frequency_cap_days, quiet_start, quiet_end, timezone, schedule_time, window_policy, exclude_segment_ids,
+    subscription_topic_id, trigger, trigger_name, created_at, updated_at)
 VALUES (@topic, @template_id, sqlc.narg(segment_id), sqlc.narg(segment_query), @rate_limit_per_second, @priority,
     @failure_threshold_percent, @canary_percent, sqlc.narg(frequency_cap_count), sqlc.narg(frequency_cap_days), sqlc.narg(quiet_start), sqlc.narg(quiet_end), @timezone,
-    sqlc.narg(schedule_time), @window_policy, @exclude_segment_ids, @trigger, @trigger_name, @now, @now)
+    sqlc.narg(schedule_time), @window_policy, @exclude_segment_ids, sqlc.narg(subscription_topic_id), @trigger, @trigger_name, @now, @now)
 RETURNING id;
 
 -- name: CampaignReferences :one
--- Whether what a campaign names exists; a segment that it does not name counts as existing.
+-- Whether what a campaign names exists; what it does not name counts as existing.
 SELECT EXISTS (SELECT 1 FROM templates t WHERE t.id = @template_id) AS template_exists,
-       (sqlc.narg(segment_id)::integer IS NULL OR EXISTS (SELECT 1 FROM segments s WHERE s.id = sqlc.narg(segment_id)))::boolean AS segment_exists;
+       (sqlc.narg(segment_id)::integer IS NULL OR EXISTS (SELECT 1 FROM segments s WHERE s.id = sqlc.narg(segment_id)))::boolean AS segment_exists,
+       (sqlc.narg(topic_id)::integer IS NULL OR EXISTS (SELECT 1 FROM topics t WHERE t.id = sqlc.narg(topic_id)))::boolean AS topic_exists;
 
 -- name: CampaignGet :one
 SELECT sqlc.embed(c), sqlc.embed(t) FROM campaigns c JOIN templates t ON t.id = c.template_id WHERE c.id = @id;
 
 -- name: CampaignList :many
+-- Those that people made; the built-in ones are not among them.
 SELECT sqlc.embed(c), sqlc.embed(t) FROM campaigns c JOIN templates t ON t.id = c.template_id
-WHERE (sqlc.narg(status)::text IS NULL OR c.status = sqlc.narg(status)) AND (sqlc.narg(before)::integer IS NULL OR c.id < sqlc.narg(before))
+WHERE c.reply_sender_id IS NULL AND (sqlc.narg(status)::text IS NULL OR c.status = sqlc.narg(status)) AND (sqlc.narg(before)::integer IS NULL OR c.id < sqlc.narg(before))
 ORDER BY c.id DESC LIMIT @at_most;
 
 -- name: RunsNewest :many
@@ -24,7 +27,7 @@ ORDER BY c.id DESC LIMIT @at_most;
 SELECT DISTINCT ON (campaign_id) * FROM campaign_runs WHERE campaign_id = ANY(@campaign_ids::integer[]) AND kind <> 'test' ORDER BY campaign_id, number DESC;
 
 -- name: CampaignCount :one
-SELECT count(*) FROM campaigns WHERE (sqlc.narg(status)::text IS NULL OR status = sqlc.narg(status));
+SELECT count(*) FROM campaigns WHERE reply_sender_id IS NULL AND (sqlc.narg(status)::text IS NULL OR status = sqlc.narg(status));
 
 -- name: CampaignLockPlan :one
 SELECT * FROM campaigns WHERE id = @id FOR UPDATE;
@@ -33,7 +36,8 @@ SELECT * FROM campaigns WHERE id = @id FOR UPDATE;
 UPDATE campaigns SET topic = @topic, template_id = @template_id, segment_id = sqlc.narg(segment_id), segment_query = sqlc.narg(segment_query),
     rate_limit_per_second = @rate_limit_per_second, priority = @priority, failure_threshold_percent = @failure_threshold_percent,
     canary_percent = @canary_percent, frequency_cap_count = sqlc.narg(frequency_cap_count), frequency_cap_days = sqlc.narg(frequency_cap_days), quiet_start = sqlc.narg(quiet_start), quiet_end = sqlc.narg(quiet_end), timezone = @timezone,
-    schedule_time = sqlc.narg(schedule_time), window_policy = @window_policy, exclude_segment_ids = @exclude_segment_ids, trigger = @trigger, trigger_name = @trigger_name, updated_at = @now
+    schedule_time = sqlc.narg(schedule_time), window_policy = @window_policy, exclude_segment_ids = @exclude_segment_ids,
+    subscription_topic_id = sqlc.narg(subscription_topic_id), trigger = @trigger, trigger_name = @trigger_name, updated_at = @now
 WHERE id = @id;
 
 -- name: CampaignDelete :exec

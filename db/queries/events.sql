@@ -30,12 +30,14 @@ FOR NO KEY UPDATE OF r;
 -- the answer.
 WITH asked AS (
     SELECT unnest(@user_ids::bigint[]) AS user_id, unnest(@dedupe_keys::text[]) AS dedupe_key, unnest(@variables::jsonb[]) AS variables,
+           unnest(@replies::text[]) AS reply,
            generate_subscripts(@user_ids::bigint[], 1) AS place
 ), fresh AS (
-    SELECT n.user_id, n.dedupe_key, n.variables, n.place, n.reason, row_number() OVER (ORDER BY n.place)::integer AS nth,
+    SELECT n.user_id, n.dedupe_key, n.variables, n.reply, n.place, n.reason, row_number() OVER (ORDER BY n.place)::integer AS nth,
            CASE WHEN n.reason = '' THEN count(*) FILTER (WHERE n.reason = '') OVER (ORDER BY n.place) - 1 END AS ahead
     FROM (
-        SELECT DISTINCT ON (a.user_id, a.dedupe_key) a.user_id, a.dedupe_key, a.variables, a.place, (CASE
+        SELECT DISTINCT ON (a.user_id, a.dedupe_key) a.user_id, a.dedupe_key, a.variables, a.reply, a.place, (CASE
+            WHEN a.reply <> '' THEN ''  -- judged by the message that it answers
             WHEN u.consent_state = 'PENDING' THEN @no_consent::text
             WHEN u.consent_state = 'OPT_OUT' THEN @opted_out::text
             WHEN u.consent_state = 'STOP' THEN @stopped::text
@@ -48,12 +50,12 @@ WITH asked AS (
         ORDER BY a.user_id, a.dedupe_key, a.place
     ) n
 ), timed AS (
-    SELECT f.user_id, f.dedupe_key, f.variables, f.reason, f.nth,
+    SELECT f.user_id, f.dedupe_key, f.variables, f.reply, f.reason, f.nth,
            sqlc.arg(start_at)::timestamptz + make_interval(0, 0, 0, 0, 0, 0, sqlc.arg(spacing_seconds)::float8 * f.ahead) AS at
     FROM fresh f
 ), written AS (
-    INSERT INTO messages (id, run_id, user_id, dedupe_key, variables, seq, channel, state, reason, waits_until, created_at, ended_at, updated_at)
-    SELECT uuid_v7(@now), @run_id, f.user_id, f.dedupe_key, nullif(f.variables, '{}'), sqlc.arg(last_seq)::integer + f.nth, @channel,
+    INSERT INTO messages (id, run_id, user_id, dedupe_key, variables, reply, seq, channel, state, reason, waits_until, created_at, ended_at, updated_at)
+    SELECT uuid_v7(@now), @run_id, f.user_id, f.dedupe_key, nullif(f.variables, '{}'), nullif(f.reply, ''), sqlc.arg(last_seq)::integer + f.nth, @channel,
            CASE WHEN f.reason = '' THEN 'pending' ELSE 'suppressed' END, CASE WHEN f.at > @now THEN @rate_limit::text ELSE f.reason END,
            CASE WHEN f.at > @now THEN f.at END, @now, CASE WHEN f.reason <> '' THEN sqlc.arg(now)::timestamptz END, @now
     FROM timed f

@@ -5,8 +5,8 @@ UPDATE inbound_messages SET repeats = repeats + 1 WHERE provider_sid = @provider
 -- name: InboundTake :one
 -- Keeps a message, and with a new one what it changes about its sender, whose row the caller has locked.
 WITH m AS (
-    INSERT INTO inbound_messages AS i (provider_sid, user_id, channel, intent, body, media_count, payload, received_at)
-    VALUES (@provider_sid, sqlc.narg(user_id), @channel, @intent, @body, @media_count, @payload, @now)
+    INSERT INTO inbound_messages AS i (provider_sid, user_id, channel, intent, keyword, keyword_locale, body, media_count, payload, received_at)
+    VALUES (@provider_sid, sqlc.narg(user_id), @channel, @intent, @keyword, @keyword_locale, @body, @media_count, @payload, @now)
     ON CONFLICT (provider_sid) DO UPDATE SET repeats = i.repeats + 1
     RETURNING i.user_id, i.intent, (i.xmax = 0)::boolean AS inserted
 ), sender AS (
@@ -18,7 +18,7 @@ SELECT m.user_id, m.intent, m.inserted FROM m;
 
 -- name: InboundSenderLock :one
 -- The person whose number it is, else the one whose number is their WhatsApp id.
-SELECT id, consent_state FROM users WHERE phone_number IN (@phone_number, @other_number)
+SELECT id, consent_state, coalesce(attributes->>'language', '')::text AS language FROM users WHERE phone_number IN (@phone_number, @other_number)
 ORDER BY (phone_number = @phone_number) DESC LIMIT 1 FOR UPDATE;
 
 -- name: InboundSenderInsert :exec
@@ -31,7 +31,9 @@ WITH u AS (
 INSERT INTO consent_events (user_id, state, source, evidence, actor, created_at)
 SELECT u.id, 'PENDING', @source, @evidence, @actor, @now::timestamptz FROM u;
 
--- name: InboundChangedConsent :one
--- Whether a message, named by its SID, changed its sender's consent.
-SELECT EXISTS (SELECT 1 FROM consent_events
-    WHERE user_id = @user_id AND source IN ('keyword', 'button') AND evidence = @evidence AND state <> 'PENDING');
+-- name: InboundChangedSender :one
+-- Whether a message, named by its SID, changed its sender's consent or a subscription.
+SELECT (EXISTS (SELECT 1 FROM consent_events c
+        WHERE c.user_id = @user_id AND c.source IN ('keyword', 'button') AND c.evidence = @evidence AND c.state <> 'PENDING')
+    OR EXISTS (SELECT 1 FROM subscription_events e
+        WHERE e.user_id = @user_id AND e.source IN ('keyword', 'button') AND e.evidence = @evidence))::boolean AS changed;

@@ -1,7 +1,7 @@
 -- name: DeliveryGet :one
 -- Everything that one send needs to know. The epoch stands for a moment that there is none of; what the template says in
 -- each language comes as one JSON array.
-SELECT m.id, m.state, m.reason, m.waits_until, m.user_id, m.channel, m.accepted_at, m.attempt_count, m.variables,
+SELECT m.id, m.state, m.reason, m.waits_until, m.user_id, m.channel, m.accepted_at, m.attempt_count, m.variables, m.reply, m.created_at,
        r.id AS run_id, r.number AS run_number, r.campaign_id, r.sender_id, (r.kind = 'test')::boolean AS test,
        c.status AS campaign_status, c.rate_limit_per_second, c.priority, c.quiet_start, c.quiet_end, c.timezone, c.subscription_topic_id,
        u.phone_number, u.attributes, u.consent_state, u.zones, u.jurisdiction, u.last_inbound_at,
@@ -24,7 +24,7 @@ CROSS JOIN account_limits l
 CROSS JOIN LATERAL (SELECT (c.priority = 'bulk' AND num_nonnulls(c.frequency_cap_count, l.person_messages_per_day, l.person_messages_per_week,
     l.person_topic_messages_per_day, l.person_topic_messages_per_week) > 0)::boolean AS capped) k
 LEFT JOIN LATERAL (SELECT reached_at(o.state, o.accepted_at, o.updated_at) AS last_at FROM messages o
-    WHERE l.pair_interval_seconds > 0 AND o.user_id = m.user_id AND o.id <> m.id AND o.state IN ('sending', 'accepted', 'sent', 'delivered', 'read', 'unknown')
+    WHERE l.pair_interval_seconds > 0 AND o.user_id = m.user_id AND o.id <> m.id AND o.reply IS NULL AND o.state IN ('sending', 'accepted', 'sent', 'delivered', 'read', 'unknown')
     ORDER BY 1 DESC LIMIT 1) other ON true
 LEFT JOIN LATERAL (SELECT capped_until(m.user_id, c.id, m.id) WHERE k.capped) cap ON true
 LEFT JOIN portfolios p ON p.id = sn.portfolio_id AND p.messaging_limit IS NOT NULL

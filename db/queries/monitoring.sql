@@ -2,7 +2,7 @@
 SELECT consent_state, count(*) AS users FROM users GROUP BY consent_state;
 
 -- name: CampaignStatusCounts :many
-SELECT status, count(*) AS campaigns FROM campaigns GROUP BY status;
+SELECT status, count(*) AS campaigns FROM campaigns WHERE reply_sender_id IS NULL GROUP BY status;
 
 -- name: MessagesRecent :one
 -- What happened since a moment. updated_at is never before the times it is asked with, and has the index.

@@ -17,7 +17,8 @@ FROM templates t JOIN template_versions v ON v.template_id = t.id AND v.version 
 WHERE t.id = @id;
 
 -- name: TemplateLock :one
-SELECT id FROM templates WHERE id = @id FOR UPDATE;
+SELECT t.id, EXISTS (SELECT 1 FROM campaigns c WHERE c.template_id = t.id AND c.reply_sender_id IS NOT NULL)::boolean AS built_in
+FROM templates t WHERE t.id = @id FOR UPDATE;
 
 -- name: TemplateList :many
 SELECT t.*, v.content, v.variables, v.category, v.collapse_whitespace,

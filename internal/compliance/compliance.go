@@ -41,6 +41,8 @@ const (
 	MissingVariable Reason = "missing_variable"
 	EmptyBody       Reason = "empty_body"
 	TooLong         Reason = "too_long"
+	ReplyTooLate    Reason = "reply_too_late"    // what it answers was written too long ago
+	ReplyOutdated   Reason = "reply_outdated"    // the person has said something else since
 	InvalidVariable Reason = "invalid_variable"  // a value that WhatsApp takes in no template
 	OutsideWindow   Reason = "outside_window"    // the campaign sends nothing but free text
 	USMarketing     Reason = "us_marketing"      // WhatsApp delivers no marketing template to the United States
@@ -84,6 +86,7 @@ type Input struct {
 	Legal       Week // zero: no law bounds the hours
 	Limits      Limits
 	Content     Content
+	Reply       *Reply    // nil: it answers nothing
 	WhatsApp    *WhatsApp // nil on another channel
 }
 
@@ -127,8 +130,12 @@ type Finding struct {
 	Detail string `json:"detail,omitempty"`
 }
 
-// Evaluate checks consent, quiet hours, limits and content, in this order; WhatsApp's rules are part of the content's.
+// Evaluate checks consent, quiet hours, limits and content, in this order; WhatsApp's rules are part of the content's. Of a
+// reply it checks only consent and content.
 func Evaluate(in Input) Verdict {
+	if in.Reply != nil {
+		return in.Reply.evaluate(in)
+	}
 	var verdict Verdict
 	found := func(step Step, result Result, detail string) {
 		verdict.Steps = append(verdict.Steps, Finding{step, result, detail})

@@ -14,6 +14,7 @@ type Message struct {
 	SID        string // the provider's id; a second delivery has the same
 	Channel    message.Channel
 	From       phone.Number // "" when the sender is not a phone number
+	To         phone.Number // our address; "" when it is not a phone number
 	WhatsAppID phone.Number // not always the sender's number; "" when there is none
 	Body       string
 	ButtonText string // the label of a button that was tapped
@@ -25,7 +26,7 @@ type Message struct {
 // Reception is what taking in a message came to. A repeated delivery gives the first one's.
 type Reception struct {
 	Action  user.Action
-	Changed bool // the sender's consent is another than before
+	Changed bool // the sender's consent, or a subscription, is another than before
 }
 
 // Kind is what operators are told that a message is.
@@ -38,6 +39,9 @@ const (
 	Help  Kind = "help"
 	Media Kind = "media" // files without a text
 	Text  Kind = "text"
+
+	Subscribe   Kind = "subscribe" // to a topic
+	Unsubscribe Kind = "unsubscribe"
 )
 
 // KindOf classifies a message by the keyword it was taken for, else by what it holds.

@@ -16,6 +16,9 @@ type Enlistment struct {
 	DedupeKey string
 	// Variables go before the person's attributes when the text is made; nil for none.
 	Variables user.Attributes
+	// Reply is the kind of reply that the message is, to what the person has just written; "" for none. Whether a reply is
+	// sent is judged by that message, not by the person's consent.
+	Reply string
 }
 
 // Enlisted is what became of an Enlistment.

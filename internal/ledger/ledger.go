@@ -48,6 +48,8 @@ type Delivery struct {
 	Law        compliance.Week // of where they are
 	Limits     compliance.Limits
 
+	Reply *compliance.Reply // nil: the message answers none of the person's
+
 	Channel message.Channel
 	Content string // the template's text in its own language
 	Sender  string // E.164
@@ -95,10 +97,18 @@ func (d Delivery) Check(now time.Time) (compliance.Verdict, string) {
 	}
 	content.Length, content.MaxLength = render.Length(content.Body), render.MaxLength(d.Channel)
 	return compliance.Evaluate(compliance.Input{
-		Now: now, Consent: d.Consent, Suppressed: d.Suppressed, Subscribed: d.Subscribed, Excluded: d.Excluded, Zones: d.Zones, DefaultZone: d.Timezone, Quiet: d.Quiet,
-		Legal: binding(d.Law, d.Priority), Limits: d.Limits, Content: content,
+		Now: now, Reply: d.Reply, Consent: d.Consent, Suppressed: d.Suppressed, Subscribed: d.Subscribed, Excluded: d.Excluded,
+		Zones: d.Zones, DefaultZone: d.Timezone, Quiet: d.Quiet, Legal: binding(d.Law, d.Priority), Limits: d.Limits, Content: content,
 		WhatsApp: whatsApp,
 	}), content.Body
+}
+
+// MayBegin tells whether a send of the delivery may begin while the person's consent is this.
+func (d Delivery) MayBegin(consent user.ConsentState) bool {
+	if d.Reply != nil {
+		return d.Reply.Answers(consent)
+	}
+	return consent.Sendable()
 }
 
 // Run is a run together with what its campaign says at this moment.

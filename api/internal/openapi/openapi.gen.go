@@ -320,13 +320,36 @@ func (e ImportStatus) Valid() bool {
 	}
 }
 
+// Defines values for KeywordAction.
+const (
+	KeywordActionHelp  KeywordAction = "help"
+	KeywordActionStart KeywordAction = "start"
+	KeywordActionStop  KeywordAction = "stop"
+)
+
+// Valid indicates whether the value is a known member of the KeywordAction enum.
+func (e KeywordAction) Valid() bool {
+	switch e {
+	case KeywordActionHelp:
+		return true
+	case KeywordActionStart:
+		return true
+	case KeywordActionStop:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for MessageClassification.
 const (
-	MessageClassificationHelp  MessageClassification = "help"
-	MessageClassificationMedia MessageClassification = "media"
-	MessageClassificationStart MessageClassification = "start"
-	MessageClassificationStop  MessageClassification = "stop"
-	MessageClassificationText  MessageClassification = "text"
+	MessageClassificationHelp        MessageClassification = "help"
+	MessageClassificationMedia       MessageClassification = "media"
+	MessageClassificationStart       MessageClassification = "start"
+	MessageClassificationStop        MessageClassification = "stop"
+	MessageClassificationSubscribe   MessageClassification = "subscribe"
+	MessageClassificationText        MessageClassification = "text"
+	MessageClassificationUnsubscribe MessageClassification = "unsubscribe"
 )
 
 // Valid indicates whether the value is a known member of the MessageClassification enum.
@@ -340,7 +363,11 @@ func (e MessageClassification) Valid() bool {
 		return true
 	case MessageClassificationStop:
 		return true
+	case MessageClassificationSubscribe:
+		return true
 	case MessageClassificationText:
+		return true
+	case MessageClassificationUnsubscribe:
 		return true
 	default:
 		return false
@@ -413,6 +440,36 @@ func (e ReadinessStatus) Valid() bool {
 	}
 }
 
+// Defines values for ReplyKind.
+const (
+	ReplyKindHelp         ReplyKind = "help"
+	ReplyKindStart        ReplyKind = "start"
+	ReplyKindStop         ReplyKind = "stop"
+	ReplyKindSubscribed   ReplyKind = "subscribed"
+	ReplyKindUnknownTopic ReplyKind = "unknown_topic"
+	ReplyKindUnsubscribed ReplyKind = "unsubscribed"
+)
+
+// Valid indicates whether the value is a known member of the ReplyKind enum.
+func (e ReplyKind) Valid() bool {
+	switch e {
+	case ReplyKindHelp:
+		return true
+	case ReplyKindStart:
+		return true
+	case ReplyKindStop:
+		return true
+	case ReplyKindSubscribed:
+		return true
+	case ReplyKindUnknownTopic:
+		return true
+	case ReplyKindUnsubscribed:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for RunKind.
 const (
 	RunKindEvent   RunKind = "event"
@@ -449,6 +506,30 @@ func (e SegmentKind) Valid() bool {
 	case SegmentKindDynamic:
 		return true
 	case SegmentKindStatic:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for SubscriptionSource.
+const (
+	SubscriptionSourceAPI      SubscriptionSource = "api"
+	SubscriptionSourceButton   SubscriptionSource = "button"
+	SubscriptionSourceKeyword  SubscriptionSource = "keyword"
+	SubscriptionSourceOperator SubscriptionSource = "operator"
+)
+
+// Valid indicates whether the value is a known member of the SubscriptionSource enum.
+func (e SubscriptionSource) Valid() bool {
+	switch e {
+	case SubscriptionSourceAPI:
+		return true
+	case SubscriptionSourceButton:
+		return true
+	case SubscriptionSourceKeyword:
+		return true
+	case SubscriptionSourceOperator:
 		return true
 	default:
 		return false
@@ -729,10 +810,13 @@ type AttemptState string
 // Example: {"age":31,"city":"Colombo","name":"Arjuna Silva"}
 type Attributes = json.RawMessage
 
-// Campaign Example: {"audience_size":null,"canary_percent":0,"channel":"whatsapp","completed_at":null,"created_at":"2026-11-21T22:38:59Z","exclude_segment_ids":[],"failure_threshold_percent":20,"frequency_cap":null,"id":1,"priority":"bulk","quiet_hours_end":null,"quiet_hours_start":null,"rate_limit_per_second":1,"schedule_time":null,"segment_id":2,"segment_query":null,"started_at":null,"status":"DRAFT","status_reason":null,"template":{"channel":"whatsapp","id":1,"name":"Welcome Message","version":1},"template_id":1,"timezone":"UTC","topic":"API Demo Campaign","trigger":"manual","trigger_name":null,"updated_at":"2026-11-21T22:38:59Z","window_policy":"template"}
+// Campaign Example: {"audience_size":null,"built_in":false,"canary_percent":0,"channel":"whatsapp","completed_at":null,"created_at":"2026-11-21T22:38:59Z","exclude_segment_ids":[],"failure_threshold_percent":20,"frequency_cap":null,"id":1,"priority":"bulk","quiet_hours_end":null,"quiet_hours_start":null,"rate_limit_per_second":1,"schedule_time":null,"segment_id":2,"segment_query":null,"started_at":null,"status":"DRAFT","status_reason":null,"subscription_topic_id":null,"template":{"channel":"whatsapp","id":1,"name":"Welcome Message","version":1},"template_id":1,"timezone":"UTC","topic":"API Demo Campaign","trigger":"manual","trigger_name":null,"updated_at":"2026-11-21T22:38:59Z","window_policy":"template"}
 type Campaign struct {
 	// AudienceSize Recipients of the newest run; null before its audience is frozen.
 	AudienceSize *int64 `json:"audience_size"`
+
+	// BuiltIn It carries the automatic replies from one sender; not listed among the campaigns.
+	BuiltIn bool `json:"built_in"`
 
 	// CanaryPercent Share of the audience whose receipts are awaited before the rest is sent to; 0 is none.
 	CanaryPercent int     `json:"canary_percent"`
@@ -774,11 +858,14 @@ type Campaign struct {
 	Status CampaignStatus `json:"status"`
 
 	// StatusReason Why it is in this status.
-	StatusReason *string         `json:"status_reason"`
-	Template     TemplateSummary `json:"template"`
-	TemplateID   int64           `json:"template_id"`
-	Timezone     string          `json:"timezone"`
-	Topic        string          `json:"topic"`
+	StatusReason *string `json:"status_reason"`
+
+	// SubscriptionTopicID Goes to the subscribers of this topic only.
+	SubscriptionTopicID *int64          `json:"subscription_topic_id"`
+	Template            TemplateSummary `json:"template"`
+	TemplateID          int64           `json:"template_id"`
+	Timezone            string          `json:"timezone"`
+	Topic               string          `json:"topic"`
 
 	// Trigger What starts the campaign's messages. `manual`: an operator, for the whole audience. `event`: an event of that name (`POST
 	// /api/v1/ingest/triggers`), for the person whom it names. `keyword`: a message from a person that is that word as a
@@ -1031,7 +1118,10 @@ type CampaignWrite struct {
 
 	// SegmentQuery A segment's definition, instead of `segment_id`.
 	SegmentQuery json.RawMessage `json:"segment_query,omitempty"`
-	TemplateID   int64           `json:"template_id"`
+
+	// SubscriptionTopicID Sends to the subscribers of this topic only.
+	SubscriptionTopicID *int64 `json:"subscription_topic_id,omitempty"`
+	TemplateID          int64  `json:"template_id"`
 
 	// Timezone The IANA zone of recipients whose own is unknown.
 	Timezone *string `json:"timezone,omitempty"`
@@ -1433,6 +1523,32 @@ type InboundList struct {
 	TotalCount int64 `json:"total_count"`
 }
 
+// Keyword Example: {"action":"stop","locale":"cy","text":"peidiwch"}
+type Keyword struct {
+	Action KeywordAction `json:"action"`
+
+	// Locale The language.
+	Locale string `json:"locale"`
+	Text   string `json:"text"`
+}
+
+// KeywordAction defines model for KeywordAction.
+type KeywordAction string
+
+// Keywords defines model for Keywords.
+type Keywords struct {
+	// Additional Count as well, as they are compared.
+	Additional []Keyword `json:"additional"`
+
+	// Reserved Always count.
+	Reserved []Keyword `json:"reserved"`
+}
+
+// KeywordsWrite Example: {"additional":[{"action":"stop","locale":"cy","text":"peidiwch"}]}
+type KeywordsWrite struct {
+	Additional []Keyword `json:"additional"`
+}
+
 // Message defines model for Message.
 type Message struct {
 	AcceptedAt   *time.Time `json:"accepted_at"`
@@ -1660,6 +1776,34 @@ type RecipientList struct {
 	Recipients []Recipient `json:"recipients"`
 	Total      int64       `json:"total"`
 }
+
+// Replies defines model for Replies.
+type Replies struct {
+	Replies []Reply `json:"replies"`
+
+	// Standard Used for the kinds that have no text in `replies`.
+	Standard []Reply `json:"standard"`
+}
+
+// RepliesWrite Example: {"replies":[{"kind":"help","locale":"en","text":"Write to help@example.com. Reply STOP to opt out."}]}
+type RepliesWrite struct {
+	Replies []Reply `json:"replies"`
+}
+
+// Reply Example: {"kind":"help","locale":"en","text":"Write to help@example.com. Reply STOP to opt out."}
+type Reply struct {
+	// Kind What the reply answers. `unknown_topic` is for `SUBSCRIBE` and `UNSUBSCRIBE` with a topic that is not known.
+	Kind ReplyKind `json:"kind"`
+
+	// Locale The language.
+	Locale string `json:"locale"`
+
+	// Text `{topic}` stands for the topic's name in `subscribed` and `unsubscribed`. Empty: nothing is replied.
+	Text string `json:"text"`
+}
+
+// ReplyKind What the reply answers. `unknown_topic` is for `SUBSCRIBE` and `UNSUBSCRIBE` with a topic that is not known.
+type ReplyKind string
 
 // Run defines model for Run.
 type Run struct {
@@ -1969,6 +2113,58 @@ type SenderPatch = json.RawMessage
 // Example: {"delivered":1,"read":1}
 type StateCounts map[string]int64
 
+// Subscriber defines model for Subscriber.
+type Subscriber struct {
+	// ConsentState Only `OPT_IN` may be sent to. `PENDING` is unknown, `OPT_OUT` was withdrawn, `STOP` was said by the person.
+	ConsentState ConsentState `json:"consent_state"`
+
+	// MaskedPhone Example: +94…4577
+	MaskedPhone  *string   `json:"masked_phone"`
+	SubscribedAt time.Time `json:"subscribed_at"`
+}
+
+// SubscriberList defines model for SubscriberList.
+type SubscriberList struct {
+	NextCursor  *string      `json:"next_cursor"`
+	Subscribers []Subscriber `json:"subscribers"`
+	Total       int64        `json:"total"`
+}
+
+// Subscription Example: {"actor":"local","changed_at":"2026-11-21T22:38:59Z","evidence":"Sign-up form, 2026-11-20","keyword":"daily-offers","name":"Daily offers","source":"api","subscribed":true,"topic_id":1}
+type Subscription struct {
+	// Actor Who recorded it.
+	Actor     string    `json:"actor"`
+	ChangedAt time.Time `json:"changed_at"`
+
+	// Evidence The SID of the message, or how it is known.
+	Evidence string  `json:"evidence"`
+	Keyword  *string `json:"keyword"`
+	Name     string  `json:"name"`
+
+	// Source The user's own message or tapped button, the API, or an operator.
+	Source     SubscriptionSource `json:"source"`
+	Subscribed bool               `json:"subscribed"`
+	TopicID    int64              `json:"topic_id"`
+}
+
+// SubscriptionList defines model for SubscriptionList.
+type SubscriptionList struct {
+	Subscriptions []Subscription `json:"subscriptions"`
+}
+
+// SubscriptionSource The user's own message or tapped button, the API, or an operator.
+type SubscriptionSource string
+
+// SubscriptionWrite Example: {"evidence":"Sign-up form, 2026-11-20","subscribed":true}
+type SubscriptionWrite struct {
+	// Evidence How the person said so: a form, a ticket, a call.
+	Evidence string `json:"evidence"`
+
+	// Source Who records it; `api` when left out.
+	Source     *ConsentSource `json:"source,omitempty"`
+	Subscribed bool           `json:"subscribed"`
+}
+
 // Suppression Example: {"actor":"key:2","created_at":"2026-11-21T22:38:59Z","evidence":"Ticket 1293","id":7,"lifted_at":null,"lifted_by":null,"lifted_evidence":null,"masked_phone":"+94…4577","number_hmac":"6ddea498c31e7f2315795a0a0b9456bd34b4b487a14e12843dd1713d4c819b7d","reason":"complaint","scope":"global","source":"api"}
 type Suppression struct {
 	// Actor Who suppressed it.
@@ -2253,6 +2449,36 @@ type TemplateWrite struct {
 
 	// Variants The text in further languages.
 	Variants *[]TemplateVariantWrite `json:"variants,omitempty"`
+}
+
+// Topic Example: {"created_at":"2026-11-21T22:38:59Z","description":"One message a day","id":1,"keyword":"daily-offers","name":"Daily offers"}
+type Topic struct {
+	CreatedAt   time.Time `json:"created_at"`
+	Description string    `json:"description"`
+	ID          int64     `json:"id"`
+
+	// Keyword What follows `SUBSCRIBE` in a message; null when nobody can subscribe by one.
+	Keyword *string `json:"keyword"`
+	Name    string  `json:"name"`
+}
+
+// TopicList defines model for TopicList.
+type TopicList struct {
+	NextCursor *string `json:"next_cursor"`
+	Topics     []Topic `json:"topics"`
+	Total      int64   `json:"total"`
+}
+
+// TopicWrite Example: {"description":"One message a day","keyword":"daily-offers","name":"Daily offers"}
+type TopicWrite struct {
+	Description *string `json:"description,omitempty"`
+
+	// Keyword Unique; lower-case letters and digits, words joined by hyphens. In a message a space stands for a hyphen as well, and case
+	// does not matter. Not one with which `UNSUBSCRIBE` would ask to stop everything, such as `all`.
+	Keyword *string `json:"keyword,omitempty"`
+
+	// Name Unique and not blank.
+	Name string `json:"name"`
 }
 
 // TracedAttempt An attempt with what the provider said of it.
@@ -2577,6 +2803,9 @@ type RunNumber = int
 
 // TaskID defines model for TaskID.
 type TaskID = openapi_types.UUID
+
+// TopicID defines model for TopicID.
+type TopicID = int64
 
 // UserConsent Only `OPT_IN` may be sent to. `PENDING` is unknown, `OPT_OUT` was withdrawn, `STOP` was said by the person.
 type UserConsent = ConsentState
@@ -2971,6 +3200,30 @@ type PreviewTemplateParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// ListTopicsParams defines parameters for ListTopics.
+type ListTopicsParams struct {
+	// Limit How many rows to answer at most.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor The `next_cursor` of the page before.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// CreateTopicParams defines parameters for CreateTopic.
+type CreateTopicParams struct {
+	// IdempotencyKey Makes it safe to repeat this request; chosen by the caller, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// ListSubscribersParams defines parameters for ListSubscribers.
+type ListSubscribersParams struct {
+	// Limit How many rows to answer at most.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor The `next_cursor` of the page before.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
 // ListUsersParams defines parameters for ListUsers.
 type ListUsersParams struct {
 	// Limit How many rows to answer at most.
@@ -3090,8 +3343,14 @@ type IngestUsersJSONRequestBody = IngestUsersJSONBody
 // IngestUsersMultipartRequestBody defines body for IngestUsers for multipart/form-data ContentType.
 type IngestUsersMultipartRequestBody IngestUsersMultipartBody
 
+// SetKeywordsJSONRequestBody defines body for SetKeywords for application/json ContentType.
+type SetKeywordsJSONRequestBody = KeywordsWrite
+
 // DecideMessageJSONRequestBody defines body for DecideMessage for application/json ContentType.
 type DecideMessageJSONRequestBody = MessageDecision
+
+// SetRepliesJSONRequestBody defines body for SetReplies for application/json ContentType.
+type SetRepliesJSONRequestBody = RepliesWrite
 
 // CreateSegmentJSONRequestBody defines body for CreateSegment for application/json ContentType.
 type CreateSegmentJSONRequestBody = SegmentWrite
@@ -3138,6 +3397,12 @@ type UpdateTemplateJSONRequestBody = TemplateWrite
 // PreviewTemplateJSONRequestBody defines body for PreviewTemplate for application/json ContentType.
 type PreviewTemplateJSONRequestBody = TemplatePreviewRequest
 
+// CreateTopicJSONRequestBody defines body for CreateTopic for application/json ContentType.
+type CreateTopicJSONRequestBody = TopicWrite
+
+// UpdateTopicJSONRequestBody defines body for UpdateTopic for application/json ContentType.
+type UpdateTopicJSONRequestBody = TopicWrite
+
 // CreateUserJSONRequestBody defines body for CreateUser for application/json ContentType.
 type CreateUserJSONRequestBody = UserCreate
 
@@ -3152,6 +3417,9 @@ type UpdateUserJSONRequestBody = UserUpdate
 
 // SetConsentJSONRequestBody defines body for SetConsent for application/json ContentType.
 type SetConsentJSONRequestBody = ConsentUpdate
+
+// SetSubscriptionJSONRequestBody defines body for SetSubscription for application/json ContentType.
+type SetSubscriptionJSONRequestBody = SubscriptionWrite
 
 // ServerInterface represents all server handlers.
 type ServerInterface interface {
@@ -3236,6 +3504,12 @@ type ServerInterface interface {
 	// IngestUsers Import users
 	// (POST /api/v1/ingest/users/bulk)
 	IngestUsers(c *gin.Context, params IngestUsersParams)
+	// GetKeywords List the keywords
+	// (GET /api/v1/keywords)
+	GetKeywords(c *gin.Context)
+	// SetKeywords Replace the additional keywords
+	// (PUT /api/v1/keywords)
+	SetKeywords(c *gin.Context)
 	// ListUnknownMessages List messages of unknown outcome
 	// (GET /api/v1/messages/unknown)
 	ListUnknownMessages(c *gin.Context, params ListUnknownMessagesParams)
@@ -3254,6 +3528,12 @@ type ServerInterface interface {
 	// ListInbound List inbound messages
 	// (GET /api/v1/monitoring/inbound)
 	ListInbound(c *gin.Context, params ListInboundParams)
+	// GetReplies List the automatic replies
+	// (GET /api/v1/replies)
+	GetReplies(c *gin.Context)
+	// SetReplies Replace the texts of automatic replies
+	// (PUT /api/v1/replies)
+	SetReplies(c *gin.Context)
 	// GetCampaignSummary Summarise a campaign
 	// (GET /api/v1/reporting/campaigns/{id}/summary)
 	GetCampaignSummary(c *gin.Context, id ID, params GetCampaignSummaryParams)
@@ -3335,6 +3615,24 @@ type ServerInterface interface {
 	// PreviewTemplate Render a template for one person
 	// (POST /api/v1/templates/{id}/preview)
 	PreviewTemplate(c *gin.Context, id ID, params PreviewTemplateParams)
+	// ListTopics List topics
+	// (GET /api/v1/topics)
+	ListTopics(c *gin.Context, params ListTopicsParams)
+	// CreateTopic Create a topic
+	// (POST /api/v1/topics)
+	CreateTopic(c *gin.Context, params CreateTopicParams)
+	// DeleteTopic Delete a topic
+	// (DELETE /api/v1/topics/{id})
+	DeleteTopic(c *gin.Context, id ID)
+	// GetTopic Read a topic
+	// (GET /api/v1/topics/{id})
+	GetTopic(c *gin.Context, id ID)
+	// UpdateTopic Rename a topic
+	// (PUT /api/v1/topics/{id})
+	UpdateTopic(c *gin.Context, id ID)
+	// ListSubscribers List the subscribers of a topic
+	// (GET /api/v1/topics/{id}/subscribers)
+	ListSubscribers(c *gin.Context, id ID, params ListSubscribersParams)
 	// ListUsers List users
 	// (GET /api/v1/users)
 	ListUsers(c *gin.Context, params ListUsersParams)
@@ -3368,6 +3666,12 @@ type ServerInterface interface {
 	// ExportUser Read everything that is held about a user
 	// (GET /api/v1/users/{phone_number}/export)
 	ExportUser(c *gin.Context, phoneNumber PhoneNumber)
+	// GetUserTopics List a user's topics
+	// (GET /api/v1/users/{phone_number}/topics)
+	GetUserTopics(c *gin.Context, phoneNumber PhoneNumber)
+	// SetSubscription Subscribe a user to a topic, or end it
+	// (PUT /api/v1/users/{phone_number}/topics/{topic_id})
+	SetSubscription(c *gin.Context, phoneNumber PhoneNumber, topicID TopicID)
 	// GetHealth Tell that the process lives
 	// (GET /health)
 	GetHealth(c *gin.Context)
@@ -4419,6 +4723,32 @@ func (siw *ServerInterfaceWrapper) IngestUsers(c *gin.Context) {
 	siw.Handler.IngestUsers(c, params)
 }
 
+// GetKeywords operation middleware
+func (siw *ServerInterfaceWrapper) GetKeywords(c *gin.Context) {
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.GetKeywords(c)
+}
+
+// SetKeywords operation middleware
+func (siw *ServerInterfaceWrapper) SetKeywords(c *gin.Context) {
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.SetKeywords(c)
+}
+
 // ListUnknownMessages operation middleware
 func (siw *ServerInterfaceWrapper) ListUnknownMessages(c *gin.Context) {
 
@@ -4595,6 +4925,32 @@ func (siw *ServerInterfaceWrapper) ListInbound(c *gin.Context) {
 	}
 
 	siw.Handler.ListInbound(c, params)
+}
+
+// GetReplies operation middleware
+func (siw *ServerInterfaceWrapper) GetReplies(c *gin.Context) {
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.GetReplies(c)
+}
+
+// SetReplies operation middleware
+func (siw *ServerInterfaceWrapper) SetReplies(c *gin.Context) {
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.SetReplies(c)
 }
 
 // GetCampaignSummary operation middleware
@@ -5593,6 +5949,200 @@ func (siw *ServerInterfaceWrapper) PreviewTemplate(c *gin.Context) {
 	siw.Handler.PreviewTemplate(c, id, params)
 }
 
+// ListTopics operation middleware
+func (siw *ServerInterfaceWrapper) ListTopics(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListTopicsParams
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", c.Request.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter limit: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", c.Request.URL.Query(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter cursor: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ListTopics(c, params)
+}
+
+// CreateTopic operation middleware
+func (siw *ServerInterfaceWrapper) CreateTopic(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params CreateTopicParams
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Idempotency-Key, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Idempotency-Key: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.CreateTopic(c, params)
+}
+
+// DeleteTopic operation middleware
+func (siw *ServerInterfaceWrapper) DeleteTopic(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.DeleteTopic(c, id)
+}
+
+// GetTopic operation middleware
+func (siw *ServerInterfaceWrapper) GetTopic(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.GetTopic(c, id)
+}
+
+// UpdateTopic operation middleware
+func (siw *ServerInterfaceWrapper) UpdateTopic(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.UpdateTopic(c, id)
+}
+
+// ListSubscribers operation middleware
+func (siw *ServerInterfaceWrapper) ListSubscribers(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListSubscribersParams
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", c.Request.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter limit: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", c.Request.URL.Query(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter cursor: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ListSubscribers(c, id, params)
+}
+
 // ListUsers operation middleware
 func (siw *ServerInterfaceWrapper) ListUsers(c *gin.Context) {
 
@@ -5995,6 +6545,65 @@ func (siw *ServerInterfaceWrapper) ExportUser(c *gin.Context) {
 	siw.Handler.ExportUser(c, phoneNumber)
 }
 
+// GetUserTopics operation middleware
+func (siw *ServerInterfaceWrapper) GetUserTopics(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "phone_number" -------------
+	var phoneNumber PhoneNumber
+
+	err = runtime.BindStyledParameterWithOptions("simple", "phone_number", c.Param("phone_number"), &phoneNumber, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter phone_number: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.GetUserTopics(c, phoneNumber)
+}
+
+// SetSubscription operation middleware
+func (siw *ServerInterfaceWrapper) SetSubscription(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "phone_number" -------------
+	var phoneNumber PhoneNumber
+
+	err = runtime.BindStyledParameterWithOptions("simple", "phone_number", c.Param("phone_number"), &phoneNumber, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter phone_number: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Path parameter "topic_id" -------------
+	var topicID TopicID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "topic_id", c.Param("topic_id"), &topicID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter topic_id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.SetSubscription(c, phoneNumber, topicID)
+}
+
 // GetHealth operation middleware
 func (siw *ServerInterfaceWrapper) GetHealth(c *gin.Context) {
 
@@ -6064,6 +6673,8 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 	router.POST(options.BaseURL+"/api/v1/suppressions/:id/lift", wrapper.LiftSuppression)
 	router.POST(options.BaseURL+"/api/v1/suppressions/import", wrapper.ImportSuppressions)
 	router.GET(options.BaseURL+"/api/v1/suppressions/export", wrapper.ExportSuppressions)
+	router.GET(options.BaseURL+"/api/v1/users/:phone_number/topics", wrapper.GetUserTopics)
+	router.PUT(options.BaseURL+"/api/v1/users/:phone_number/topics/:topic_id", wrapper.SetSubscription)
 	router.POST(options.BaseURL+"/api/v1/users/bulk", wrapper.ImportUsers)
 	router.POST(options.BaseURL+"/api/v1/ingest/users/bulk", wrapper.IngestUsers)
 	router.POST(options.BaseURL+"/api/v1/ingest/triggers", wrapper.IngestTriggers)
@@ -6071,6 +6682,16 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 	router.GET(options.BaseURL+"/api/v1/ingest/status/:task_id/errors", wrapper.ListImportErrors)
 	router.GET(options.BaseURL+"/api/v1/imports/:task_id", wrapper.ReadImport)
 	router.GET(options.BaseURL+"/api/v1/imports/:task_id/errors.csv", wrapper.ExportImportErrors)
+	router.GET(options.BaseURL+"/api/v1/topics", wrapper.ListTopics)
+	router.POST(options.BaseURL+"/api/v1/topics", wrapper.CreateTopic)
+	router.DELETE(options.BaseURL+"/api/v1/topics/:id", wrapper.DeleteTopic)
+	router.GET(options.BaseURL+"/api/v1/topics/:id", wrapper.GetTopic)
+	router.PUT(options.BaseURL+"/api/v1/topics/:id", wrapper.UpdateTopic)
+	router.GET(options.BaseURL+"/api/v1/topics/:id/subscribers", wrapper.ListSubscribers)
+	router.GET(options.BaseURL+"/api/v1/keywords", wrapper.GetKeywords)
+	router.PUT(options.BaseURL+"/api/v1/keywords", wrapper.SetKeywords)
+	router.GET(options.BaseURL+"/api/v1/replies", wrapper.GetReplies)
+	router.PUT(options.BaseURL+"/api/v1/replies", wrapper.SetReplies)
 	router.GET(options.BaseURL+"/api/v1/segments", wrapper.ListSegments)
 	router.POST(options.BaseURL+"/api/v1/segments", wrapper.CreateSegment)
 	router.DELETE(options.BaseURL+"/api/v1/segments/:id", wrapper.DeleteSegment)
@@ -10276,6 +10897,291 @@ func (response IngestUsersdefaultApplicationProblemPlusJSONResponse) VisitIngest
 	return err
 }
 
+type GetKeywordsRequestObject struct {
+}
+
+type GetKeywordsResponseObject interface {
+	VisitGetKeywordsResponse(w http.ResponseWriter) error
+}
+
+type GetKeywords200JSONResponse Keywords
+
+func (response GetKeywords200JSONResponse) VisitGetKeywordsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetKeywords400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response GetKeywords400ApplicationProblemPlusJSONResponse) VisitGetKeywordsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetKeywords401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response GetKeywords401ApplicationProblemPlusJSONResponse) VisitGetKeywordsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetKeywords403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response GetKeywords403ApplicationProblemPlusJSONResponse) VisitGetKeywordsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetKeywords500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response GetKeywords500ApplicationProblemPlusJSONResponse) VisitGetKeywordsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetKeywords503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response GetKeywords503ApplicationProblemPlusJSONResponse) VisitGetKeywordsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetKeywordsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetKeywordsdefaultApplicationProblemPlusJSONResponse) VisitGetKeywordsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetKeywordsRequestObject struct {
+	Body *SetKeywordsJSONRequestBody
+}
+
+type SetKeywordsResponseObject interface {
+	VisitSetKeywordsResponse(w http.ResponseWriter) error
+}
+
+type SetKeywords200JSONResponse Keywords
+
+func (response SetKeywords200JSONResponse) VisitSetKeywordsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetKeywords400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response SetKeywords400ApplicationProblemPlusJSONResponse) VisitSetKeywordsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetKeywords401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response SetKeywords401ApplicationProblemPlusJSONResponse) VisitSetKeywordsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetKeywords403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response SetKeywords403ApplicationProblemPlusJSONResponse) VisitSetKeywordsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetKeywords413ApplicationProblemPlusJSONResponse struct {
+	PayloadTooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response SetKeywords413ApplicationProblemPlusJSONResponse) VisitSetKeywordsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetKeywords415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response SetKeywords415ApplicationProblemPlusJSONResponse) VisitSetKeywordsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetKeywords422ApplicationProblemPlusJSONResponse struct {
+	UnprocessableContentApplicationProblemPlusJSONResponse
+}
+
+func (response SetKeywords422ApplicationProblemPlusJSONResponse) VisitSetKeywordsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetKeywords500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response SetKeywords500ApplicationProblemPlusJSONResponse) VisitSetKeywordsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetKeywords503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response SetKeywords503ApplicationProblemPlusJSONResponse) VisitSetKeywordsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetKeywordsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response SetKeywordsdefaultApplicationProblemPlusJSONResponse) VisitSetKeywordsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type ListUnknownMessagesRequestObject struct {
 	Params ListUnknownMessagesParams
 }
@@ -11043,6 +11949,291 @@ type ListInbounddefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response ListInbounddefaultApplicationProblemPlusJSONResponse) VisitListInboundResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetRepliesRequestObject struct {
+}
+
+type GetRepliesResponseObject interface {
+	VisitGetRepliesResponse(w http.ResponseWriter) error
+}
+
+type GetReplies200JSONResponse Replies
+
+func (response GetReplies200JSONResponse) VisitGetRepliesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetReplies400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response GetReplies400ApplicationProblemPlusJSONResponse) VisitGetRepliesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetReplies401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response GetReplies401ApplicationProblemPlusJSONResponse) VisitGetRepliesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetReplies403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response GetReplies403ApplicationProblemPlusJSONResponse) VisitGetRepliesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetReplies500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response GetReplies500ApplicationProblemPlusJSONResponse) VisitGetRepliesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetReplies503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response GetReplies503ApplicationProblemPlusJSONResponse) VisitGetRepliesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetRepliesdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetRepliesdefaultApplicationProblemPlusJSONResponse) VisitGetRepliesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetRepliesRequestObject struct {
+	Body *SetRepliesJSONRequestBody
+}
+
+type SetRepliesResponseObject interface {
+	VisitSetRepliesResponse(w http.ResponseWriter) error
+}
+
+type SetReplies200JSONResponse Replies
+
+func (response SetReplies200JSONResponse) VisitSetRepliesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetReplies400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response SetReplies400ApplicationProblemPlusJSONResponse) VisitSetRepliesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetReplies401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response SetReplies401ApplicationProblemPlusJSONResponse) VisitSetRepliesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetReplies403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response SetReplies403ApplicationProblemPlusJSONResponse) VisitSetRepliesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetReplies413ApplicationProblemPlusJSONResponse struct {
+	PayloadTooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response SetReplies413ApplicationProblemPlusJSONResponse) VisitSetRepliesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetReplies415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response SetReplies415ApplicationProblemPlusJSONResponse) VisitSetRepliesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetReplies422ApplicationProblemPlusJSONResponse struct {
+	UnprocessableContentApplicationProblemPlusJSONResponse
+}
+
+func (response SetReplies422ApplicationProblemPlusJSONResponse) VisitSetRepliesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetReplies500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response SetReplies500ApplicationProblemPlusJSONResponse) VisitSetRepliesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetReplies503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response SetReplies503ApplicationProblemPlusJSONResponse) VisitSetRepliesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetRepliesdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response SetRepliesdefaultApplicationProblemPlusJSONResponse) VisitSetRepliesResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -15406,6 +16597,925 @@ func (response PreviewTemplatedefaultApplicationProblemPlusJSONResponse) VisitPr
 	return err
 }
 
+type ListTopicsRequestObject struct {
+	Params ListTopicsParams
+}
+
+type ListTopicsResponseObject interface {
+	VisitListTopicsResponse(w http.ResponseWriter) error
+}
+
+type ListTopics200JSONResponse TopicList
+
+func (response ListTopics200JSONResponse) VisitListTopicsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListTopics400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response ListTopics400ApplicationProblemPlusJSONResponse) VisitListTopicsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListTopics401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ListTopics401ApplicationProblemPlusJSONResponse) VisitListTopicsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListTopics403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response ListTopics403ApplicationProblemPlusJSONResponse) VisitListTopicsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListTopics500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response ListTopics500ApplicationProblemPlusJSONResponse) VisitListTopicsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListTopics503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response ListTopics503ApplicationProblemPlusJSONResponse) VisitListTopicsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListTopicsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListTopicsdefaultApplicationProblemPlusJSONResponse) VisitListTopicsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateTopicRequestObject struct {
+	Params CreateTopicParams
+	Body   *CreateTopicJSONRequestBody
+}
+
+type CreateTopicResponseObject interface {
+	VisitCreateTopicResponse(w http.ResponseWriter) error
+}
+
+type CreateTopic201JSONResponse Topic
+
+func (response CreateTopic201JSONResponse) VisitCreateTopicResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateTopic400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response CreateTopic400ApplicationProblemPlusJSONResponse) VisitCreateTopicResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateTopic401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response CreateTopic401ApplicationProblemPlusJSONResponse) VisitCreateTopicResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateTopic403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response CreateTopic403ApplicationProblemPlusJSONResponse) VisitCreateTopicResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateTopic409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response CreateTopic409ApplicationProblemPlusJSONResponse) VisitCreateTopicResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateTopic413ApplicationProblemPlusJSONResponse struct {
+	PayloadTooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response CreateTopic413ApplicationProblemPlusJSONResponse) VisitCreateTopicResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateTopic415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response CreateTopic415ApplicationProblemPlusJSONResponse) VisitCreateTopicResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateTopic422ApplicationProblemPlusJSONResponse struct {
+	UnprocessableContentApplicationProblemPlusJSONResponse
+}
+
+func (response CreateTopic422ApplicationProblemPlusJSONResponse) VisitCreateTopicResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateTopic500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response CreateTopic500ApplicationProblemPlusJSONResponse) VisitCreateTopicResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateTopic503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response CreateTopic503ApplicationProblemPlusJSONResponse) VisitCreateTopicResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateTopicdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response CreateTopicdefaultApplicationProblemPlusJSONResponse) VisitCreateTopicResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteTopicRequestObject struct {
+	ID ID `json:"id"`
+}
+
+type DeleteTopicResponseObject interface {
+	VisitDeleteTopicResponse(w http.ResponseWriter) error
+}
+
+type DeleteTopic204Response struct {
+}
+
+func (response DeleteTopic204Response) VisitDeleteTopicResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type DeleteTopic400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteTopic400ApplicationProblemPlusJSONResponse) VisitDeleteTopicResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteTopic401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteTopic401ApplicationProblemPlusJSONResponse) VisitDeleteTopicResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteTopic403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteTopic403ApplicationProblemPlusJSONResponse) VisitDeleteTopicResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteTopic404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteTopic404ApplicationProblemPlusJSONResponse) VisitDeleteTopicResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteTopic409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteTopic409ApplicationProblemPlusJSONResponse) VisitDeleteTopicResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteTopic500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteTopic500ApplicationProblemPlusJSONResponse) VisitDeleteTopicResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteTopic503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteTopic503ApplicationProblemPlusJSONResponse) VisitDeleteTopicResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteTopicdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response DeleteTopicdefaultApplicationProblemPlusJSONResponse) VisitDeleteTopicResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetTopicRequestObject struct {
+	ID ID `json:"id"`
+}
+
+type GetTopicResponseObject interface {
+	VisitGetTopicResponse(w http.ResponseWriter) error
+}
+
+type GetTopic200JSONResponse Topic
+
+func (response GetTopic200JSONResponse) VisitGetTopicResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetTopic400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response GetTopic400ApplicationProblemPlusJSONResponse) VisitGetTopicResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetTopic401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response GetTopic401ApplicationProblemPlusJSONResponse) VisitGetTopicResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetTopic403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response GetTopic403ApplicationProblemPlusJSONResponse) VisitGetTopicResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetTopic404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response GetTopic404ApplicationProblemPlusJSONResponse) VisitGetTopicResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetTopic500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response GetTopic500ApplicationProblemPlusJSONResponse) VisitGetTopicResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetTopic503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response GetTopic503ApplicationProblemPlusJSONResponse) VisitGetTopicResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetTopicdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetTopicdefaultApplicationProblemPlusJSONResponse) VisitGetTopicResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateTopicRequestObject struct {
+	ID   ID `json:"id"`
+	Body *UpdateTopicJSONRequestBody
+}
+
+type UpdateTopicResponseObject interface {
+	VisitUpdateTopicResponse(w http.ResponseWriter) error
+}
+
+type UpdateTopic200JSONResponse Topic
+
+func (response UpdateTopic200JSONResponse) VisitUpdateTopicResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateTopic400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response UpdateTopic400ApplicationProblemPlusJSONResponse) VisitUpdateTopicResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateTopic401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response UpdateTopic401ApplicationProblemPlusJSONResponse) VisitUpdateTopicResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateTopic403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response UpdateTopic403ApplicationProblemPlusJSONResponse) VisitUpdateTopicResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateTopic404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response UpdateTopic404ApplicationProblemPlusJSONResponse) VisitUpdateTopicResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateTopic409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response UpdateTopic409ApplicationProblemPlusJSONResponse) VisitUpdateTopicResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateTopic413ApplicationProblemPlusJSONResponse struct {
+	PayloadTooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response UpdateTopic413ApplicationProblemPlusJSONResponse) VisitUpdateTopicResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateTopic415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response UpdateTopic415ApplicationProblemPlusJSONResponse) VisitUpdateTopicResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateTopic422ApplicationProblemPlusJSONResponse struct {
+	UnprocessableContentApplicationProblemPlusJSONResponse
+}
+
+func (response UpdateTopic422ApplicationProblemPlusJSONResponse) VisitUpdateTopicResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateTopic500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response UpdateTopic500ApplicationProblemPlusJSONResponse) VisitUpdateTopicResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateTopic503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response UpdateTopic503ApplicationProblemPlusJSONResponse) VisitUpdateTopicResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateTopicdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response UpdateTopicdefaultApplicationProblemPlusJSONResponse) VisitUpdateTopicResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListSubscribersRequestObject struct {
+	ID     ID `json:"id"`
+	Params ListSubscribersParams
+}
+
+type ListSubscribersResponseObject interface {
+	VisitListSubscribersResponse(w http.ResponseWriter) error
+}
+
+type ListSubscribers200JSONResponse SubscriberList
+
+func (response ListSubscribers200JSONResponse) VisitListSubscribersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListSubscribers400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response ListSubscribers400ApplicationProblemPlusJSONResponse) VisitListSubscribersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListSubscribers401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ListSubscribers401ApplicationProblemPlusJSONResponse) VisitListSubscribersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListSubscribers403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response ListSubscribers403ApplicationProblemPlusJSONResponse) VisitListSubscribersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListSubscribers404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response ListSubscribers404ApplicationProblemPlusJSONResponse) VisitListSubscribersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListSubscribers500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response ListSubscribers500ApplicationProblemPlusJSONResponse) VisitListSubscribersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListSubscribers503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response ListSubscribers503ApplicationProblemPlusJSONResponse) VisitListSubscribersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListSubscribersdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListSubscribersdefaultApplicationProblemPlusJSONResponse) VisitListSubscribersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type ListUsersRequestObject struct {
 	Params ListUsersParams
 }
@@ -17136,6 +19246,326 @@ func (response ExportUserdefaultApplicationProblemPlusJSONResponse) VisitExportU
 	return err
 }
 
+type GetUserTopicsRequestObject struct {
+	PhoneNumber PhoneNumber `json:"phone_number"`
+}
+
+type GetUserTopicsResponseObject interface {
+	VisitGetUserTopicsResponse(w http.ResponseWriter) error
+}
+
+type GetUserTopics200JSONResponse SubscriptionList
+
+func (response GetUserTopics200JSONResponse) VisitGetUserTopicsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetUserTopics400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response GetUserTopics400ApplicationProblemPlusJSONResponse) VisitGetUserTopicsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetUserTopics401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response GetUserTopics401ApplicationProblemPlusJSONResponse) VisitGetUserTopicsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetUserTopics403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response GetUserTopics403ApplicationProblemPlusJSONResponse) VisitGetUserTopicsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetUserTopics404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response GetUserTopics404ApplicationProblemPlusJSONResponse) VisitGetUserTopicsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetUserTopics500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response GetUserTopics500ApplicationProblemPlusJSONResponse) VisitGetUserTopicsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetUserTopics503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response GetUserTopics503ApplicationProblemPlusJSONResponse) VisitGetUserTopicsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetUserTopicsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetUserTopicsdefaultApplicationProblemPlusJSONResponse) VisitGetUserTopicsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetSubscriptionRequestObject struct {
+	PhoneNumber PhoneNumber `json:"phone_number"`
+	TopicID     TopicID     `json:"topic_id"`
+	Body        *SetSubscriptionJSONRequestBody
+}
+
+type SetSubscriptionResponseObject interface {
+	VisitSetSubscriptionResponse(w http.ResponseWriter) error
+}
+
+type SetSubscription200JSONResponse Subscription
+
+func (response SetSubscription200JSONResponse) VisitSetSubscriptionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetSubscription400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response SetSubscription400ApplicationProblemPlusJSONResponse) VisitSetSubscriptionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetSubscription401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response SetSubscription401ApplicationProblemPlusJSONResponse) VisitSetSubscriptionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetSubscription403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response SetSubscription403ApplicationProblemPlusJSONResponse) VisitSetSubscriptionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetSubscription404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response SetSubscription404ApplicationProblemPlusJSONResponse) VisitSetSubscriptionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetSubscription413ApplicationProblemPlusJSONResponse struct {
+	PayloadTooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response SetSubscription413ApplicationProblemPlusJSONResponse) VisitSetSubscriptionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetSubscription415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response SetSubscription415ApplicationProblemPlusJSONResponse) VisitSetSubscriptionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetSubscription422ApplicationProblemPlusJSONResponse struct {
+	UnprocessableContentApplicationProblemPlusJSONResponse
+}
+
+func (response SetSubscription422ApplicationProblemPlusJSONResponse) VisitSetSubscriptionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetSubscription500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response SetSubscription500ApplicationProblemPlusJSONResponse) VisitSetSubscriptionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetSubscription503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response SetSubscription503ApplicationProblemPlusJSONResponse) VisitSetSubscriptionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetSubscriptiondefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response SetSubscriptiondefaultApplicationProblemPlusJSONResponse) VisitSetSubscriptionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type GetHealthRequestObject struct {
 }
 
@@ -17309,6 +19739,12 @@ type StrictServerInterface interface {
 	// IngestUsers Import users
 	// (POST /api/v1/ingest/users/bulk)
 	IngestUsers(ctx context.Context, request IngestUsersRequestObject) (IngestUsersResponseObject, error)
+	// GetKeywords List the keywords
+	// (GET /api/v1/keywords)
+	GetKeywords(ctx context.Context, request GetKeywordsRequestObject) (GetKeywordsResponseObject, error)
+	// SetKeywords Replace the additional keywords
+	// (PUT /api/v1/keywords)
+	SetKeywords(ctx context.Context, request SetKeywordsRequestObject) (SetKeywordsResponseObject, error)
 	// ListUnknownMessages List messages of unknown outcome
 	// (GET /api/v1/messages/unknown)
 	ListUnknownMessages(ctx context.Context, request ListUnknownMessagesRequestObject) (ListUnknownMessagesResponseObject, error)
@@ -17327,6 +19763,12 @@ type StrictServerInterface interface {
 	// ListInbound List inbound messages
 	// (GET /api/v1/monitoring/inbound)
 	ListInbound(ctx context.Context, request ListInboundRequestObject) (ListInboundResponseObject, error)
+	// GetReplies List the automatic replies
+	// (GET /api/v1/replies)
+	GetReplies(ctx context.Context, request GetRepliesRequestObject) (GetRepliesResponseObject, error)
+	// SetReplies Replace the texts of automatic replies
+	// (PUT /api/v1/replies)
+	SetReplies(ctx context.Context, request SetRepliesRequestObject) (SetRepliesResponseObject, error)
 	// GetCampaignSummary Summarise a campaign
 	// (GET /api/v1/reporting/campaigns/{id}/summary)
 	GetCampaignSummary(ctx context.Context, request GetCampaignSummaryRequestObject) (GetCampaignSummaryResponseObject, error)
@@ -17408,6 +19850,24 @@ type StrictServerInterface interface {
 	// PreviewTemplate Render a template for one person
 	// (POST /api/v1/templates/{id}/preview)
 	PreviewTemplate(ctx context.Context, request PreviewTemplateRequestObject) (PreviewTemplateResponseObject, error)
+	// ListTopics List topics
+	// (GET /api/v1/topics)
+	ListTopics(ctx context.Context, request ListTopicsRequestObject) (ListTopicsResponseObject, error)
+	// CreateTopic Create a topic
+	// (POST /api/v1/topics)
+	CreateTopic(ctx context.Context, request CreateTopicRequestObject) (CreateTopicResponseObject, error)
+	// DeleteTopic Delete a topic
+	// (DELETE /api/v1/topics/{id})
+	DeleteTopic(ctx context.Context, request DeleteTopicRequestObject) (DeleteTopicResponseObject, error)
+	// GetTopic Read a topic
+	// (GET /api/v1/topics/{id})
+	GetTopic(ctx context.Context, request GetTopicRequestObject) (GetTopicResponseObject, error)
+	// UpdateTopic Rename a topic
+	// (PUT /api/v1/topics/{id})
+	UpdateTopic(ctx context.Context, request UpdateTopicRequestObject) (UpdateTopicResponseObject, error)
+	// ListSubscribers List the subscribers of a topic
+	// (GET /api/v1/topics/{id}/subscribers)
+	ListSubscribers(ctx context.Context, request ListSubscribersRequestObject) (ListSubscribersResponseObject, error)
 	// ListUsers List users
 	// (GET /api/v1/users)
 	ListUsers(ctx context.Context, request ListUsersRequestObject) (ListUsersResponseObject, error)
@@ -17441,6 +19901,12 @@ type StrictServerInterface interface {
 	// ExportUser Read everything that is held about a user
 	// (GET /api/v1/users/{phone_number}/export)
 	ExportUser(ctx context.Context, request ExportUserRequestObject) (ExportUserResponseObject, error)
+	// GetUserTopics List a user's topics
+	// (GET /api/v1/users/{phone_number}/topics)
+	GetUserTopics(ctx context.Context, request GetUserTopicsRequestObject) (GetUserTopicsResponseObject, error)
+	// SetSubscription Subscribe a user to a topic, or end it
+	// (PUT /api/v1/users/{phone_number}/topics/{topic_id})
+	SetSubscription(ctx context.Context, request SetSubscriptionRequestObject) (SetSubscriptionResponseObject, error)
 	// GetHealth Tell that the process lives
 	// (GET /health)
 	GetHealth(ctx context.Context, request GetHealthRequestObject) (GetHealthResponseObject, error)
@@ -18438,6 +20904,72 @@ func (sh *strictHandler) IngestUsers(ctx *gin.Context, params IngestUsersParams)
 	}
 }
 
+// GetKeywords operation middleware
+func (sh *strictHandler) GetKeywords(ctx *gin.Context) {
+	var request GetKeywordsRequestObject
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetKeywords(ctx, request.(GetKeywordsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetKeywords")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(GetKeywordsResponseObject); ok {
+		if err := validResponse.VisitGetKeywordsResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// SetKeywords operation middleware
+func (sh *strictHandler) SetKeywords(ctx *gin.Context) {
+	var request SetKeywordsRequestObject
+
+	var body SetKeywordsJSONRequestBody
+	var err error
+	// A request validator built on kin-openapi's openapi3filter with
+	// KeepValidatedValue leaves the value it validated on the body. Bind
+	// that value, matching member names exactly, so the handler receives
+	// what was validated instead of a second, case-insensitive decode.
+	if vb, ok := ctx.Request.Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+		err = ctx.ShouldBindJSON(&body)
+	} else if binding.Validator != nil {
+		// ShouldBindJSON runs the struct validator after decoding; keep that.
+		err = binding.Validator.ValidateStruct(&body)
+	}
+	if err != nil {
+		sh.options.RequestErrorHandlerFunc(ctx, err)
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.SetKeywords(ctx, request.(SetKeywordsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "SetKeywords")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(SetKeywordsResponseObject); ok {
+		if err := validResponse.VisitSetKeywordsResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // ListUnknownMessages operation middleware
 func (sh *strictHandler) ListUnknownMessages(ctx *gin.Context, params ListUnknownMessagesParams) {
 	var request ListUnknownMessagesRequestObject
@@ -18602,6 +21134,72 @@ func (sh *strictHandler) ListInbound(ctx *gin.Context, params ListInboundParams)
 		sh.options.HandlerErrorFunc(ctx, err)
 	} else if validResponse, ok := response.(ListInboundResponseObject); ok {
 		if err := validResponse.VisitListInboundResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// GetReplies operation middleware
+func (sh *strictHandler) GetReplies(ctx *gin.Context) {
+	var request GetRepliesRequestObject
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetReplies(ctx, request.(GetRepliesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetReplies")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(GetRepliesResponseObject); ok {
+		if err := validResponse.VisitGetRepliesResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// SetReplies operation middleware
+func (sh *strictHandler) SetReplies(ctx *gin.Context) {
+	var request SetRepliesRequestObject
+
+	var body SetRepliesJSONRequestBody
+	var err error
+	// A request validator built on kin-openapi's openapi3filter with
+	// KeepValidatedValue leaves the value it validated on the body. Bind
+	// that value, matching member names exactly, so the handler receives
+	// what was validated instead of a second, case-insensitive decode.
+	if vb, ok := ctx.Request.Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+		err = ctx.ShouldBindJSON(&body)
+	} else if binding.Validator != nil {
+		// ShouldBindJSON runs the struct validator after decoding; keep that.
+		err = binding.Validator.ValidateStruct(&body)
+	}
+	if err != nil {
+		sh.options.RequestErrorHandlerFunc(ctx, err)
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.SetReplies(ctx, request.(SetRepliesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "SetReplies")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(SetRepliesResponseObject); ok {
+		if err := validResponse.VisitSetRepliesResponse(ctx.Writer); err != nil {
 			sh.options.ResponseErrorHandlerFunc(ctx, err)
 		}
 	} else if response != nil {
@@ -19559,6 +22157,199 @@ func (sh *strictHandler) PreviewTemplate(ctx *gin.Context, id ID, params Preview
 	}
 }
 
+// ListTopics operation middleware
+func (sh *strictHandler) ListTopics(ctx *gin.Context, params ListTopicsParams) {
+	var request ListTopicsRequestObject
+
+	request.Params = params
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListTopics(ctx, request.(ListTopicsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListTopics")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(ListTopicsResponseObject); ok {
+		if err := validResponse.VisitListTopicsResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// CreateTopic operation middleware
+func (sh *strictHandler) CreateTopic(ctx *gin.Context, params CreateTopicParams) {
+	var request CreateTopicRequestObject
+
+	request.Params = params
+
+	var body CreateTopicJSONRequestBody
+	var err error
+	// A request validator built on kin-openapi's openapi3filter with
+	// KeepValidatedValue leaves the value it validated on the body. Bind
+	// that value, matching member names exactly, so the handler receives
+	// what was validated instead of a second, case-insensitive decode.
+	if vb, ok := ctx.Request.Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+		err = ctx.ShouldBindJSON(&body)
+	} else if binding.Validator != nil {
+		// ShouldBindJSON runs the struct validator after decoding; keep that.
+		err = binding.Validator.ValidateStruct(&body)
+	}
+	if err != nil {
+		sh.options.RequestErrorHandlerFunc(ctx, err)
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.CreateTopic(ctx, request.(CreateTopicRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CreateTopic")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(CreateTopicResponseObject); ok {
+		if err := validResponse.VisitCreateTopicResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// DeleteTopic operation middleware
+func (sh *strictHandler) DeleteTopic(ctx *gin.Context, id ID) {
+	var request DeleteTopicRequestObject
+
+	request.ID = id
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.DeleteTopic(ctx, request.(DeleteTopicRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DeleteTopic")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(DeleteTopicResponseObject); ok {
+		if err := validResponse.VisitDeleteTopicResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// GetTopic operation middleware
+func (sh *strictHandler) GetTopic(ctx *gin.Context, id ID) {
+	var request GetTopicRequestObject
+
+	request.ID = id
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetTopic(ctx, request.(GetTopicRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetTopic")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(GetTopicResponseObject); ok {
+		if err := validResponse.VisitGetTopicResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// UpdateTopic operation middleware
+func (sh *strictHandler) UpdateTopic(ctx *gin.Context, id ID) {
+	var request UpdateTopicRequestObject
+
+	request.ID = id
+
+	var body UpdateTopicJSONRequestBody
+	var err error
+	// A request validator built on kin-openapi's openapi3filter with
+	// KeepValidatedValue leaves the value it validated on the body. Bind
+	// that value, matching member names exactly, so the handler receives
+	// what was validated instead of a second, case-insensitive decode.
+	if vb, ok := ctx.Request.Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+		err = ctx.ShouldBindJSON(&body)
+	} else if binding.Validator != nil {
+		// ShouldBindJSON runs the struct validator after decoding; keep that.
+		err = binding.Validator.ValidateStruct(&body)
+	}
+	if err != nil {
+		sh.options.RequestErrorHandlerFunc(ctx, err)
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.UpdateTopic(ctx, request.(UpdateTopicRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "UpdateTopic")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(UpdateTopicResponseObject); ok {
+		if err := validResponse.VisitUpdateTopicResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ListSubscribers operation middleware
+func (sh *strictHandler) ListSubscribers(ctx *gin.Context, id ID, params ListSubscribersParams) {
+	var request ListSubscribersRequestObject
+
+	request.ID = id
+	request.Params = params
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListSubscribers(ctx, request.(ListSubscribersRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListSubscribers")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(ListSubscribersResponseObject); ok {
+		if err := validResponse.VisitListSubscribersResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // ListUsers operation middleware
 func (sh *strictHandler) ListUsers(ctx *gin.Context, params ListUsersParams) {
 	var request ListUsersRequestObject
@@ -19929,6 +22720,77 @@ func (sh *strictHandler) ExportUser(ctx *gin.Context, phoneNumber PhoneNumber) {
 	}
 }
 
+// GetUserTopics operation middleware
+func (sh *strictHandler) GetUserTopics(ctx *gin.Context, phoneNumber PhoneNumber) {
+	var request GetUserTopicsRequestObject
+
+	request.PhoneNumber = phoneNumber
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetUserTopics(ctx, request.(GetUserTopicsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetUserTopics")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(GetUserTopicsResponseObject); ok {
+		if err := validResponse.VisitGetUserTopicsResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// SetSubscription operation middleware
+func (sh *strictHandler) SetSubscription(ctx *gin.Context, phoneNumber PhoneNumber, topicID TopicID) {
+	var request SetSubscriptionRequestObject
+
+	request.PhoneNumber = phoneNumber
+	request.TopicID = topicID
+
+	var body SetSubscriptionJSONRequestBody
+	var err error
+	// A request validator built on kin-openapi's openapi3filter with
+	// KeepValidatedValue leaves the value it validated on the body. Bind
+	// that value, matching member names exactly, so the handler receives
+	// what was validated instead of a second, case-insensitive decode.
+	if vb, ok := ctx.Request.Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+		err = ctx.ShouldBindJSON(&body)
+	} else if binding.Validator != nil {
+		// ShouldBindJSON runs the struct validator after decoding; keep that.
+		err = binding.Validator.ValidateStruct(&body)
+	}
+	if err != nil {
+		sh.options.RequestErrorHandlerFunc(ctx, err)
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.SetSubscription(ctx, request.(SetSubscriptionRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "SetSubscription")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(SetSubscriptionResponseObject); ok {
+		if err := validResponse.VisitSetSubscriptionResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // GetHealth operation middleware
 func (sh *strictHandler) GetHealth(ctx *gin.Context) {
 	var request GetHealthRequestObject
@@ -19982,477 +22844,514 @@ func (sh *strictHandler) GetReadiness(ctx *gin.Context) {
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7L17c9u4tif6VXB0960ku2lFsp04kevWKXeSPp3ZnUfFzs65E/mKEAlJaFOAmiCtqHM8NZ9mPth8kltY",
-	"CwBBipQoP5L0Hv/T7VB84LGw3uu3vnYiOV9IwUSmOoOvnQVN6ZxlLIV/vchTJVP9V8xUlPJFxqXoDDpn",
-	"M0ZCwb5kowjuCImckGzGyIJOGRmziUxZtxN0uL75j5ylq07QEXTOOoMOPtEJOiqasTnVL5/TL78xMc1m",
-	"ncGT/n7QmXNh/90POguaZSzVb/r/Pp/s/Xe692dv7/no/9k7/+lvnaCTrRb6rSpLuZh2rq6CzuuX9QPm",
-	"MZnySyYIzUiUMqp/coNc0GxWjJHHnaCTsj9ynrK4M8jSnPnjnch0TjN9n8ieHnYCPQE+z+edwX7/8Ojw",
-	"2cHTwyOYBV7su1FykbEpS3GYMZsvZMZEtPoHW60P+Q29YIrwjCg6YSSTJGULRjOSzbgiemxMZcckmknF",
-	"BBmvYPkjmiQsDYhgSzKRKWE0mukHxFS/YMxILAVsDPtC54tED+lg0p/04kO293TSm+wd0h7bex4fPN3r",
-	"0QP6ZNyPj6J+zy7SjNGYpcUyeVPY03No2NP9J0827em/7f2Pxq2cL2SavUxXH3KxvkKvLlm6wtlxRaIZ",
-	"iy5YTKiISSRzkbE4gH8ISXLFUn3PMuVZxkQTacbpapTmojQPM6ixlAmjwhvVG7pY6HGuDevTjKUMtmPC",
-	"E/ZAkUgm+VyogMgULqcskmmsHpALtlIBGbNEiumAUPLfTt+9JXL8O4syfaD0qFSAm7jk2YyEi5kUbCTy",
-	"+ZilYTAUYSSFYiIbqYxmLNTzJTTLUj7OM4bPxDJTZMyyJWOC8EyRhF2yRMGt5lPh12Enk8NOQIYw3WHn",
-	"KsSH9Wj1FRJm7EsWBiQ03x4KmZLQLEoIMxN5kmgqSxi9xOnjvInMsy75NKOZJuZYMkWEzGBy5IKxhYJR",
-	"yaWAS11yIki+SCSNyZyuSETTdKUfpEq/cyjmeZLxBU0zMuEsiUk4x30ICRcqYzTuDkWJwL8OO2/kmCds",
-	"2BmQYcdfQpzymVwK/I3GccqU6kY8W+Fv76XKIhnDs2aV/BsX7udi7fTverWGnaurBjozQ246L8/6z8tM",
-	"cL/5bLyXCY9WdURIMzJmkZwzpWlJnwBFljNJaMrIhdDrTZOU0XjVJWG+iJF+ljMmSMImmd61gMxZOmWq",
-	"IClFuMik3gieanoG+lFkzvRqkvFqKPDPYxKmbJHQiIVkkWcKyV4uH1TeReAeIzx4qo5JSOM4RBqCp+Zm",
-	"41d63F3yAumdTGSSyKUjnaFI84QpkouYpW46cPrdQJAu6rZjgWvo78bfUjbpDDr/1+NCOj7GX9Xj0sIX",
-	"O/GBTWHp60QP8KN0BYcaKE/B+ZJ5Rqj7URPSMXl9+o4c9J8+3esTmixmdG+/kVuxCc2TbJTih5uY75oA",
-	"Pf+6f1XPbn/jc56tz+BXuSRzKlZ6B5U+4lSoJUu1HJ1LlTWNL4G3+cMyI+4MnvR8mdnrbRWW7/WpfQtL",
-	"V7/CuKyapF51+08Pj4Eywp9CYCJjZjk/Cf/v/Z/DLjkh4XJGM0UXi0FIFimb8C9aQFBNViwui8ifnh8e",
-	"HfX3Dw6fPD2q1xd8prJRc/A25rBXOuOHdYrO+d8H/07+/fNPvb3n5597e8/Jw0fdRr3nA4v4gjORvUpT",
-	"mb6QMVtfqnciWZE5U4rqc214PFeE6UecEpfKSx6z9IFq2lq4faQJtkp2O6tBbtQfGFV156dpyCnc3zRC",
-	"/LXpUDw93KSQGA1z6zqfaqG7bcBc4HBBQjeNFn5szYDe4Lvx8zCiXLQ4G2Z301wcwx+CLZnKyiy/cTlz",
-	"ceOdPqPqokk3DzOqLkY8Dkk2Ax2XWSVgSZXhNyyG3W9Q2c0L2unteQ53ehRx8LRuqz8qlhqR07DPKFdb",
-	"bXJJV2u92ebzxWbrMb3kU472Ws2QrITJUAWYcuGUOcVIDI8eE6qFbKx1Z49Lon0k06308EfTyeo/3XSy",
-	"fiLn/6752PnXftB/UiuFrnADmcp+ljFnMMlTNp0zkX0EitAXIikysydOH3ysd3cvphkMqRgcjWOul4cm",
-	"71O5YGkGL53QRLGgs/Aufe1ofb1EJ2MuKEx7nTQKKvuMz527u1AtwrmU9+eEfDz7Ze8ZGAZINIysKbT6",
-	"x1CbAxlLGEgWd4IFGgMJFwx0bmNZEMW03Z6xWBuCkZzPaUAUm/NIJlKArp7RcaHSF8JS/0t/wJ26CU9V",
-	"Bh8AY1JVbQ7CEuWGDjejXlU+dIZMUTGqbBhdLBIegfX9+HfD8Z2s/fy1Q6cMhaPWwsEOzmhKO0Hl/Aw6",
-	"796fjV6/LWjyl5SKC/KGaxO4E3RkFOULanmMXje4XBLVvmw/etq5Cszn95+7z5+IPKXxjC7yVoP4j1Qr",
-	"tJ94gtKnNIiXMspkzRicJuIN5qhzde4fMZ6xuWqnmX4A87JzBfztNT7X7/WMlmUvOGqlaUo1iX/Zm8o9",
-	"c+3zud6Z7ge6NLIGSP4ujtq6KNC/oPoGJmLGNBXqf+Kp1Bxp6/kMnIm19okTZRxVxs+FYpHj17ploYCG",
-	"2K2d/e2nnjwMu5G61IZ290uivsAfeivcH0n4CE6+cRbA5ukpGJ9Cl7zSDAL/RWZUDQWtHGHyUJvucCl8",
-	"BCaSZv4zbbRTUnEo4L3mmv5yLhKmFKHErC9RdKWIzGYsXXLFjgm7ZOlqKOAKuWArZ4P6ngn0y8AyMJRV",
-	"cuL5I4wVV1iKIYklyaTsklfzRbYilzTJmdLfJvpLXEy7QzEUZ+xLppV44LEB/K//VC/WJy5iuVR7/f0n",
-	"+1r3f3H6T9yMmVYuCLq1kOYiIDdtI2/kqQEwVJkORfhfYZe8mxBKljK9GEt54fFRNWMMhqQNbf1l/Xpk",
-	"ttrY0OYvF5YdPxTSyeQ/WSqVHvoiyRVRfCoCa26R/pOhiGY0pVHGUvWoWGHzooCEmgcb8xdOX2huIsZj",
-	"owJt6RherkjGvmRub2FbzO5qfQAO31AYZw4Ff9Ax8eWSNpuWmg70sul3dZE4C++OfkbVCgo4TWqhKQz4",
-	"ws80/oDif4PYWKRynLD5T1Z8tNOk3uNTdWfzDLxy8FkSUSGkVpxw0zQzeSHFJOHRNx/SImXg7YDDqPnf",
-	"mMd6QWFQYOV9yxGdiBWedLQWYRC/wJhiJr710mjWktDoAulVRXLBYECvhVY2afLNV+ddnhLwbqBxlcip",
-	"AtlluZkhL23jwEDfyuwXmYv4Gy9cCgdeSKJyGxqA4bynK61cn0n5G02n7Ftv51jGK+BEUpJEDwAG9VHQ",
-	"PJvJlP/Jvuk6vZWavtCrLTNCtcDhMYHYCQ7rkvKEjpNvuk4nJGYLJmImIlirWC61JZ+uCJ1SLszQFqmM",
-	"tM42TtiLYmDfci/Nt1DsTXLF4mMSAstQIcY0jIRkSazMqFW+0Kori9+wmNMz0KW+DwVqTQRjHqAVap0V",
-	"vlpELjJ6oengyqrnILdOInDjggdVlUyarx3rCxotWDpSLJL61PdBIV9Qno645lmXNDG/qc7gadBZsFRJ",
-	"MSo9G9MVmtQ1vy0Zu0AvIv6YyQWPah4XeZJsugnfo++6qurstfNYc0FcshSUC6VJNdVHesq01Oh21r1C",
-	"jQtQfetvjKqMZFyrMCaWlS1l4WXLJJixOK1j0kMmh7HOmo82rW31sz/nyYX3Ea23FZ8hU5ahQ5ILsn9I",
-	"ZjJP1THGwbR2J6wrRg9CX0WGgU6pdoPCzaizkpS2jcy3FbtkgsR0pXb6UhOFbF4EOYElUPnY3UPgTd9m",
-	"eRop9nYXqWLk1VF+E+02k9eGPd62KVvnv26BBmWe9J5m0Wyrkb6+hhDFgQMWzaiYsi75B1tAOJZrXXnO",
-	"Am1b0Fwx3FptdFjvIZkzKkjMJxOWaokA6oYqBVcauMoTYI7NbO4KfBn+BPotuZUfdtoSd9rAndxbnpZe",
-	"0tuR27jX9NcGczOGcRsvbuYPd/T2Wxj8VfUYlP1aVa+W9+ueuuCLPbnAo7G3kLDtzp15kmVsvgBVpExm",
-	"EU1T3hR5GWuDEvjikmptCHUczUN5Rugk06IyitgioyJiG/hS4dcyKtFI8TrZW43fET3oRBuPbhDaoDRc",
-	"eCJTMkmZsdnbfD1mGeWJ/vDWW7X0j0c0q82PwUwUmWfglNDDgoyEkm8vphnb0xK/zcC8gGTtRpRDmtuJ",
-	"dEJ5wuJRIuWFqg+Iy0mmlRC9rAlXGYlknsSk5Dmoe/EsyxbgXMtVm/3DyJfZL4jUaa0G+G67iSCZVANf",
-	"a+uXMKrYKBcZ7m7F8ABCBXVYb5t1lHBFIpZmlItkReQlCvLa7Vv/3PZ1LS0DrDBSL02jGYuBdnkWkOUM",
-	"nKoVasqFo6f1JRENodJfUjkn/QaN0YzFnrutBKkyqo+6OQDtVkXZePImM8YwoiIe6OspsLkuDcEGGi2L",
-	"qkyjzEzKpBmUQ/zm3NuNq5yP0mzLtOTxgVoNxZ/M2oaEcsFECH5Ru7krlj0KSIhMk8WhTXy0EwtIaGxO",
-	"+ElTSEjH4L0mD/0biWDaUJnRmPDsUTAUoaGZkDzkvhMwk0n8yOSUCS2FPnf0sDpBxw4CnJrwTX0RPtYJ",
-	"OuZ13rSLjT5xnu1mhQzpqiapixtmiZYqStNATxbT5/6JvnGaMnSqr9AXq8dQUbwg0nXQd5GuFzKR87Es",
-	"Ylkn6e+5oOSUJ5fUhJP8EULezt1I2xd0vqB8KiqGNM1jzkTERor/yawpG1FB05VWICLwFfSCjtZUBUu8",
-	"0BoQu36NPZPm2ZRRe6Wz39t/utfv7+33z/b3BwfPBk+e/3dYsSjJYzZSGIQeca0Bfj7HM5CnbJTNUqZm",
-	"MomLMez3gs4E+KSIVqOILuwHNfcATZXLFFd9nCda/f8j5ywbgY00YlpTxfv9y3DI7A8pzdgIdPOyVwGd",
-	"EnGesBGwGXN7MXjICLP/xKi+vcdjWe4KyKnOyw8nv5x17IWRSa4xd1kdA7ShupU3kzZU9YklcJQLqrhk",
-	"qQIC718VbxuZp/Qs/pRCP/nx7IVmm1px1NT5/jV5yeaSOGIJOlnKp1OIqc6pyGlSXBrh13HEmB+4eduX",
-	"EDMamdzAQTHLNbdIhSqrXMylCymbgWMSbyARBwQ7JsyDFLMv08d8kso/WVkpsgnn2wV/9VhUh3U6MyxC",
-	"j8h9dTmTChKUGV9kyEXoknKIguEgMYEZxT8EJzK51d/iqGJLqou57ap6WGs1SBP5A3kPBmcmwed0fSXS",
-	"5wZtZXYtd1gfrwRpwyFTSCtwuO6KEfOcQm9pJNOYxdq4DlW+WKRMgSRziRt48EhovhqHkJ9jUwPWqGR9",
-	"J0ox/6uNPGytHkHvvrkffGEm54nOpZhizIOqzEpqRRbgE+CZpg4UtrFkqp5AKrzya4cmybsJpINsIphf",
-	"7GMv6ALyJapufHDqLmcS5LySmMU6LvmzwEvltkTrtIadFK4qIUlEF+v69rp63bzwBcffcgbM19/b+69q",
-	"ZEN1a4adX38dvHkz7LQy4mpkys1e2CCL1jgOE7EiYzbNhT4GeivAkwi3+8nE66tXkWlfr3nAfSn49TpM",
-	"tSI3d9HdTuxRf6BIzCZcwHOBSblzJ9xS34aFv2Vdq4Wl0sbaMQZtG9o+xbuv1vSJdb4JpR+8nGCZq1ZU",
-	"6aslm0Z1Zu47zedzmq46VR2kHV91WsrXmpGgxlL3i9VX2i3cGd7+Dy5i72mj2tS5PdglEhxkUpnqowu2",
-	"Wso0brWGvqLUViJWFKfNM8PMHK+WYs2axcUr74m3uaVDXT2g9eLZkWuV/po4mce9N0nMNZ2rKtfqWO86",
-	"d/eIqcr4qotbEFCFGAqVK6iopyUtp7TBFSu+pIHV2e6WKH/jqtYtir+q1smLTo2vUVO8UtNW3pdMZjRp",
-	"dXQrJFcMu/xR+8pNC3HdCAsGwrX+Yd/0KeUZu8OQy5pC0ek9G/R6tQQ66Oz38bcGMX/YaxGMWbdGnJP/",
-	"ydYASisd+wzKZcHF49WUQdIoZE6j6tmsK+9c0eCn1+73dlSt/RDHtumvK8eb6Kt6Nir7IPONA6idZ0xX",
-	"5aDX8+0FW6VDBR817znfrMeUVfpb15v9SvOatSpKFR5+7vVNrcJ/7X/u7R2cPxp87u09gTKs87912urV",
-	"d/nBRr17QwDte+nWW4/XnSrfW5kDgUTg5UwmNgfcf6VhURUO923U82266DX4lq+sti6KK5AXfnpcX4Lo",
-	"Kbp+QVCvV33tHavBmz++lZBvpr/erT/8vccN11xMinleDWky0JeQ8unUGqLA7UdNdtaAhFlKhaIRfji0",
-	"Xr5wnCcXYdf8v1IjWAqGlJ7vBOjPrgt6FHOQ05SpapKcHaL1+6ZsTrmAEo6jo+f69INjfb/vuaXfn3w8",
-	"ffUSgi0pUzK51PKmdxU06KLtzTnv42tuMLvEKuMIeDBm4Ait9dPWcbFa51qRY+bFqGyEqe2rr2mF+6u3",
-	"YWA0KypFxowJk0qwNEgDYGJOsGafKzJmXEzJROYitoWE11XGjWnnjDa0rYo9Ks1gk4b+gWWbJIfRoDyi",
-	"LIKgqjP4fNDr9Q7OTVxVQfEPhEFhADFL+CXTIz9fI8DSazanJxwTKmzmsRZLGaFJEtQU6VpF9kZ665Pe",
-	"WhlYLvgfOTO/Fy6ijNXnK4S4BGFAQm8N9D8jKiKW6N+wEMVzaAPIRxFwNVwLqnEMTA2LeMxi5GGmqAhr",
-	"D4YCiyG0maOKskV3ZGZgJcECQjo5mbKMcMOzWtmh5erqUhFdf3MF3frSVQjarOMmEj1tSA0JX7x78/63",
-	"V2evXoYDF/rg5cjHcRG40QcVGRRNU36JoV/DsW0w7/TFr69efvwNGOiHj2/fvn77H52g4Knug/rvk7cv",
-	"Xv2Gt/5y8lr/scbitTTTn9i7pClkecO3UjrRh/XUKJn6rHzIhTm276mJmr+wzgb9t6Ub/S08X+f+Ahk3",
-	"3doKvdBWBpjRTgpqURfl8zyhGb9kA0IhMcfRW4RPUEUc4QaEFv+wiiFwdxLi7oX2MUaj2VDYd0kRmbI2",
-	"GseK5Au9KSE4DUapiwAaEJJK/PCSpXTKRua7K1DEm1OhIU2lyBrT37FPlvOEivCYm1E5NiZzrQc1qkQm",
-	"jwRiiYYRV8Ny14yz7SyP3RO34ax26wz2U2O862VBBpN1Ae8Wb22x4hwLBrbsIMwEfDy4phAMkCmBvBki",
-	"5LIcG4YqJ/3INbfQeiM2zxnPG5Cxx80hkSRJSEHHLZdiyuQ0pYsZj0YxV5jzUouR48XIxyu00QIsRJQq",
-	"I8YBkpl687aM/L1+DXCFOpdiQlU2Mu7PhggzRmgnfAoRzyUo0ggstkOmG5vSZGRsiphNWJrWfc9bgOVM",
-	"EhNyn4DLXusAGYTL9Eda6oKl7+rX1SqzNZ81H2WYr19I2IQuHU6TsaIBLEe1HJDL9HV6Qcuz7x4sNKx1",
-	"6VhoHvoMhZrNh7sOzChzNYsEyV3rqWYyJYmmT0zk5ZihaHX2gVONdh3Hgom4drfeQkbaNBe7Wx2lPOs5",
-	"F3ldvt2pPmPykuH+Wz7W8qy7L/yRs7xuGT9CHeSSrggiiBHBsqVMLwYkVDhj3DuX27fr1PSm70pT9dbY",
-	"B0CLiNdHCRB4JS0XKA3G7au/uw690I3rd73Y72OiGPOVaRO8Ujt/0zdZakkB1RmXtC5k1qBItPoYZkPW",
-	"MVooKV5T4sGOLKdhHgNGABTkydTYCG3Zj1xkI5lnahTnmjWPIi/DcDNP5NksTtnScD6DheCq0FCMI+ak",
-	"leMth+T7i7+hZPA/ex3BwFMCr7ACQpJq0tUGv0rhsdav3JgCjj6q8oQZ0W/AmqS2n2Q03qL1fNBGgZxs",
-	"U5PXWF6ai5HYgLuV5sJhPSgwWzgUw1b1OqfWtPCBO0t8k+YDtivaQzfKzsijiCm1ZfVAaiDOalZwC4+7",
-	"BNfWH9e5XP1C30RLRNi5RjXRud+xgHnjSSmG6+KzeF4y9mWtQERLQ61ap6A1QN27FNOWRK1HJVOajPI0",
-	"aaS9BwogSSaJXFrUmTPzHPnExuTj6wZS1A+3S7GRi9FW39ZNNschGbr98SGNanarOdOmYonXj9XmSgzA",
-	"9Le2vUVSvrkP0yazOF+mx0JqxlijFK4rWlVtplZjrqpJ62pvg2ZQr6TUqvM14r7J2K5jyw38psF0rVdp",
-	"a6zvDaK/XhY2COYGk6rJwquRdevMJNji+1k/YbU80YmFZou73oXS5NmpWMcVfrPJfXlmgHvaOth9ZCpw",
-	"GJawVs+DziVNueZBcGBlGkNyf3+/dwQnrexIq7ysxlsNaI2BQ4mFAHDVm94cDq0BGXOO9F09w5WZtQ9l",
-	"m/oeqw9Zknqg0CifySRmqTpGzOSp9Jk7zP6Bh8DcJScWU+op+Qf/uSb03b+rIp8Knyzv3TYSQ0W5pogc",
-	"UsZL/sUDxyngn51e/zkd96LDvaN+9GTvaHLA9p7RJ0d7B5P+5Cntj/ejA6zo8ktcLNqf5cJX52XtT++4",
-	"wR8duM8/Pnic5uJxv9MIpLFOo68NJKMmdFcugovSWmia8DiLHXbfuqAsq641CoadTTvdwuoV3a1QmWWB",
-	"5zBb3Yps3PkiTaAlf1lbeYvw74NR1ybmvQTrEkU/RJ+cWAZdF0wTiz1XTNrvErBtGpC+4I+jqFmqqfoD",
-	"rq1KKeIPlIt0dEmID4cD30YOHJuAzBan3nRJCJnBeDf8icRGDS7/w/D9u9OzoXhMF/zxZf8xF1Omsscm",
-	"00KFj4o3G7CP5UzOCcfH9XBMljHgmDo9CiIX9glrGWFlukyh7IUOBQzVvX/eJaHmWyOTthoOiJJzBoUd",
-	"gi0D65U7ef8aYBEF4QCC6b/gROu4eebWCEPYgnEMKLriJyFTgomK8KdNjDJhnVTbnZdmFqjXo/GPHnuL",
-	"UU+cJCX4OtSOykkTbqdh7TtBxyyXFhXeZDfmUbhjviWRwpG8ofMK33LJFEUIsIaV9ZtYWevit2MiRbKC",
-	"XaEk1gcqF7iyeCllWaq3UkJRVMKi9nkPu8eTPDZQPbmbzXoTZKwcwzQXCumifwwWXmmW3VtN1tiJM8c+",
-	"c/ZQH0pj22rmXbI05lEj3nTphcem8wdGVuPYRkJLdBK2lmX/xE83mOft8kUKKWO3fZOQgdzrXVTYW6zc",
-	"LRfprlXCNha+Xm1Pt3ZSphfUlmWBT57b/LBqWSi6BYANgi1j+J9LN3AFrGQqmSIIwaXsi2mSEJrwC5ta",
-	"eat536e2gBJLVxdMLrSkSxkcRFOhOsCYeGlOrsC2YN1tCzCHoqjA9HFTV5B3YVw85tOEitWSrioJKN85",
-	"/dxRw/4aOVyvzNNniAi8oFgyWS/9vLu8991LP8EvuZzRDEZoRx80V4QOTJca9Oc6X58ljqGw5bmlkYdd",
-	"8hrBUjB2jKQIOO5WMdLLO5a5H+fpkjM/sdLL4ETlRQqGJHWf73+NOtnjtbQKk1AmhQn6fclITFcVPPBv",
-	"UzKwZhEyA+mNmtQDbJb1pxTsmBSFusSQfFGWjxqJr6NCjthYZjPIL0T9966nuKE42PCgfoNIalEpfLNC",
-	"h5qUD0oyq1ZD+AbaZ/iohRlkel0fY+CHLpNoqlE2ndU0QwyLCYT/Z1VKFHY64pCsa9+vT96ewLk0gPxe",
-	"BFUxOLS8BE11N7UX1S3NeJawY8DsSLUWTwQwisoAvn2ZRuX0QX9D9Eq45g8DkjC9CiowbWswk7hLRmRA",
-	"HpO9sEvwOettQF+HTGNIztF/qGMSUcXgwUUuoiy3aL5DSC2YwzKjIbpER4tcqMD6W7Rpoy7Q3TpjycLL",
-	"SHASuGgUBm67rprxxYLFW9f3jitRfIlcV0RdawQVQC3WVeHh+Ki5apn2+0k/dAIPnb45xfzdGYsu1uuE",
-	"C0TBeqirZSrF9Jgw6PsAmlO+6HauD0GgR2GN6ZrsbDAYzZjqF6h43lukXM80boL7guxmTkXEGhaBIgxa",
-	"o1lvfkdXWQgI3wy6JMYkkyVZZPD9tqfgYrPUnQr7N6A0eK4FN7xuO+AItmiIxcIQFZnTmEHEBg8XOXNR",
-	"aliNmGNMfUGVsmUDrb0LxcacZmxR5yc3ro+Wbgo4tNo+bkJSBH8JtnLV94XX1SMqlGtHGRRt7/xh2GUO",
-	"fEIr0UAtqZcXZ8PJ3Q4QwxRIzrW0Tb1rmEdnA6eYS+dlTtaSTI0bII9mYLbbZjUBCT3tWv8TkYzxAwb5",
-	"MNwesIDPuSlsZg746VeXxsr2keug89MAvLsQdk0Slo64w4WrtpU6PXv3vtMSn+6Sx0xE8NSbngmdPntO",
-	"x1HMJtV/Q/EBu+QyV+strJTMU3hP4Y3W/4MEsY6WizXuX5xXTTVi4Uzh2YBQbKgQJjKiCRQLKZaGlSBC",
-	"AMwDUgDrt95btlo2iV15i5xlfb/NNj15/xqwE8Aqagu16+/JLm36rokl5nZyXYszroIHipy+fhkUcQ5Q",
-	"XKCts+0JZ1Ughe4NRB7zNqPV3KtEUouuDoVYaEhbC8nrC4dxpXZSwBBeXTKgSatWlMcDMAZJCimCeglC",
-	"XIMwKLKWQ7rgYYA8lnqKIfiow3GeZVIUqKGG7KD4WwsPpVXD8YpQMRShjaJhe2vzSGjAVMOuV8DGBeqO",
-	"CPJsfYiTjKVLmsaqHPvBMWtmvOClyA8ODhJW8MMl6NZNeKLulNZtEySfFYVyJlynl3QmlyKowAK5O1cu",
-	"vXw3WVTtclmhJLfZHrkXE/CPeGCYS+ksbWC7v3KVSbR4K9WXlzbhq6VS4HHx74lFY8a9AxCN4UENp6lg",
-	"ygpg+eCorFeWWjpF8nS0WK/YekyvXtkJUbq4DqPGN9Ul4ftXb1++fvsfoWcUB3j7u49nIVAo5l5T+EFL",
-	"xNCxgvIJ9odtXtsJCrlm3qmNES1W25kw713C3btF9lrg/9/lUMyoReF5Mf+PkCe1S8yosYukL8z5VOzl",
-	"C8hRCogT/j1fUOMeFUL6/2XadGUiJlCMPYHWepo1WoOsWxMruomYaxZZmnd7DAc2TUmtCeCEKMl4dMEy",
-	"/Zc+9FU/ZAt/RCE22gwZb74Zt3RhpJWdUGXYrqlE87i38Eu3og0nPKtRLhdabdJMxvyJSNTmagWtdyzj",
-	"ld4eTr5+7V9d/Rv5wBbJiuiTAV10Fo4RRDRjU+ConTcnH/7x6gyPVakDQefX/2yhcoLWB33Dxejjqdf2",
-	"egEJmUComqxXItqi7JZ8fAZ+GBcpW/KEy8d6/zqV5Lo+NK8TNRmDxcq1wwg8sfdf1axvC1mAi99Id6C1",
-	"nMFE1vL50AOCsXZoT6VvlnlGyqi7vrJst6/Ot6KZAaYKxPbdRRAX6D0fz3lmkjC2taGoAfjHHa/5qd7/",
-	"9zpTZJJyJuIEkcwJzcxS1FuBBa20Va8r/uH19n3lZhk2kALRzGuCMGemkVm9reqRbO0cW2SIfq0rb66u",
-	"q09ILlrJU6KAg/iQvK577RqP8voEGIRBs8XmWUPb/qA9EixOSw1jqmI7Flu7gQU2oA7ijzspe9n31vPc",
-	"oHfS9PQjp9hOv3BAt+LGftf7cthB/9OLO/z6n597e8/p3uRk75fzrwf7V7WBBzOWf7YhVl9SPnm6VcCv",
-	"H1FLXa4mwydum7ZiFjTAHpdUkfDrsNMfdgZkCMQ77FyFx6T/v//n/xLOsQgW5WLBaEoRB72iFW9Pi74K",
-	"Oi+pmo0lTeMaF2+U8Us2KsFiVriChcgISIoIGdD/FyAyWibC2WoClwjFvrAICgAaYp6nWGjgR4qriASQ",
-	"G+FSGt34rwlDMGWCpTs7RtYLWkb7h7Om/jkmHaWAL8AyVhpfryC8/lMGKQEAG4ovGf8HZMjYlnc71wJr",
-	"Tlv7zTIWU7pepHyT78uF3hUuRlAlUOOrNYbcTq+TebbxfWDpydRYd21frak8SUal0qL1D7zHdKcBiatA",
-	"HoaqwTlYrZvdUO3J9Osa6wDPisYODn8GvVDC9ktuXZGoP4QNjLdWvJlRcTGWuYhHha+jgXQgZe/yZqSK",
-	"dWpuX3eVd2ussPzGNVJcJ6a609LIJeoPdBMZNa1odf+3M9sKs6sT41hkEL/DXLqGIKhWxh2M2qC2UN5S",
-	"HOKGeY2NfMeIKQ4UMsM6wTqHzquUqjxldYrVrQD/yAVnahtjq8wwBv/shKYAgFzXKW5DZjh8cJSyuaxF",
-	"tysJDCnsCHgGKyskmcu0bV09w7Ubtey4Zrqo7RyDtU+NV7Xav2qDH7ZGQxYsiooVTBnzIYriI+yCkZnG",
-	"UzOWMkhqdC2RE5aRqSxhb9mFNE/GUqDJ6pNkUXJQgI2db3OYeOvsJXkb0lrb8sqSVda9Bcx5pQS5UmuB",
-	"1w7KDQifHvT6T+0lsyCY6mjsfJlnisdIdfuHe5r3Ekz26GKnV81p4KGjJ1eNKZ2taHKXtohNz7sp1Cdp",
-	"mNzJWhPWn0vN4dMiuFlabhXKa5ThtawrDz1wSaneiOq2+xfOkhhl7w65KisvgWgJdf5jRlI+ndUb9oD4",
-	"XpuBmLJjQrFj24JiniYlC5rSOcugE6IwnR8Lm69I1BtB7pwXPdp8kHAUGyPav/CEvRYTub4WE56wek/O",
-	"iSL5IpE0ZnHZawWzsqlnNZwNIhMjiBexZW0pEYQuUBYa9QW/FNhG88jDucDc/OvU67t5rY+odoH89OWd",
-	"AgBwiPdtsvVR8zHfJCppqdd2Q2Js23Tv9YQ8LlzmvBZIyimKgUtmH9PowpXEkbmcm1pCA+lUGsutppFf",
-	"BZ1fGU2yWYUlu3q2Gfy68vvLdfrdXre3HgJpEponyZKuFBnad2E/pLr6KFULa2dY7DSl8weqTaqJEWb2",
-	"hXWTfo3h47vS0K6RtlCqqa0pllN05XPGAj84hhR2IaEwHQN+Kc8yJuoqaoNOnC8SHtGMqdGcpdNasCS5",
-	"tKUUSs4Z4Hcm2vRfERNg1AoynbOY0CnlokhYSNqrec32n0FPMbwolUt1DCLOwiLTjISVklrc88dfTZHa",
-	"1WN8f/sKOaSHGmuxqSiocd3MuFuuw60LgHZprjhdm+YKBzlqAE6DSSGNAbIIi1kckEkBcakuIFHXNQdp",
-	"gyYll2pjk7N3psoMjUOiOJSamfrtRvAnoJVrutQMWMgoYZMaeXFiopnaDj0mPXRsolquDeCg7Xh26JGG",
-	"q9rqcJpDCcXjYJTAvpKQxpDeSi+ZIjQxEa52COjfqJcZ0uGuncyQ+NrlRFmSbVjIjF4wsd52e4PXpigc",
-	"3mqculhGzYdLmtd1VKyiHtdTthpbcrlWV1bM+GfeX6agQGO3JFgnM+zk1s9y5ShVOmU1N8dyMqFZXJ/Y",
-	"VtFlXUXPf8SNfl0w1E7GlHF1dX83jcmq2vFh4TLuDDo/58kFQYnCpbDMplTK3+s/P3gWPWF7R/RgvHcU",
-	"PdnfGz+f9PZ6kyeTo6g/OZo8ebKuGZVGuLEVp7UU/HH5oanmIa4RX1OF+y8y3So/w7p0+M1q1xoKiaFM",
-	"nHfzpjor0dtRayJ2jNuDEgC2IQ7yxJh+JbybTtBJuGCdwcE6XkmzyXlsPH0pWzBqMAkuaZKzXUxOAA0w",
-	"+grcUiq1AAcxF8yrerFxlPWIPxesEc9GL2fgEBIgixOUAVBMfD+TieCxhM3bgttWdhPGEbQxbr1drI8m",
-	"F6redTSx75c3aD3UbaPJJZ3Kq2qhcexaBAIPglhr2/w5eN0JvAL//mhfhP/8YF/nRoAWfp1OhdhVJJMO",
-	"3YUKghPokhOxQu8lSxTWUvsqOGh6zlE5oylqGtBMwqk51c24nYLEko7grWuRoljnAN2xw0KRp1j0VfDb",
-	"KXgtFF5jSMPVJ5SpfXNuUmDaD9ZbaX5hEVSQjWzmS8t+3xBlaY/fMqfqgsUjYKL1Y4a4FhYN+l0RvKS+",
-	"Iu1UG4Uspcb2KUTWT88P//f//F+HT46O2ihscxZzOmpw22jxaPKJwM3JGxodW6iyKKFK8YlWXYxnoUXL",
-	"khflh0x0kF/uHGMAgbIJm7cUQCjiq1BNT+cFciYY2d2Wqc5GBvtbW6GnxvVx2Uf+JhQzKS9ELQvEo9Eg",
-	"B3ZLIC8dsxpBcL0ciJ3FB5+zUUrFlGEFVP12Tihm/1OhliwliZQXCnx63Q2R3wYaP3GeDvAWEvj4dUT4",
-	"psR3t7dr82sRb31TKKbV7BzUz29kONriOrc8t4FUFRUVuS1Z6bVceC5ifpMFYCK+6Rt2ildt90W0NHdv",
-	"Q5xowVgIkRYlkfRmS7XF0wD1n1gFby8oh4jUboRbICIh8+JGjhb2R5NBUkCdGLtgidGIDDHOduiHx3Zt",
-	"93Wtluflmt9bqOjFAt0SnlkJOVOvXZOstHjAzeXAZU4VlAOnJa+HzxiLLa8wjIKaPR5QWskNzPjFmqaz",
-	"ThC2Ns2QMbq+JjI9RpU/BKkfuox4ajRWrPnTf4faSk5WpXSYTC6sW6cTdGYsWVj9ATKSv9RnyJhRvzTF",
-	"grvE/KRN8ylycNbsfVmkAm0i2kriUJV67Fs2LPtL51iohSKow/pLYqZ2BXA/wdfVqUGRqy8fYan/Bl6m",
-	"TN7enMbQ8Az6UcjUQ+EKMBsYFI/Mpk0ZPICAyOuMvQrbUDMHz9PVgsc4jbx2fU8qzT+xUm7G5tcc/gf8",
-	"0lbUxMLp5fbeG2bdPm0gq4ZSwNAAJ4dB0ewn8Fr9kIeV5kqPgk39do4N1CsTXpulagfKoShB+D2c5yrz",
-	"sfkelXpUBl4570Nos+93ntHSvr5NDc8elct7C6B+5f6y8yyal/oA+waQv7aXqI/3DhKhANvfVBDs7Uau",
-	"PrD6iLGPQr1LZ8zbcG6poovjDo1Mru0Sc1MtvtzePfZGCp7J1JQM1qb1N+Q4W+BhcDgtABI4z245H/vY",
-	"ZDBW6mu/e5a2OQeNL7blv22jV3zOVEbnizvs1XfDvOZyEnOJMmpymsvrU5fjXEy5jiq97oaVnERAT+y8",
-	"kImcj6XLfAMo6KLhV7+cm/ekp+cyxQX97R81VcK1XccNOBG2EyChvin07SMP7KxFcnD7vMZS57JWxLg1",
-	"DXHn5kR2udZCHqfvyEH/6dO9PqHJYkb39q+3IlXgfPxcgDtR5DP6smJLbuP7VI4TNm/KMwfnZCrFlDz8",
-	"8MsL8vzwydGjbifYBbBrRhcLJsATyJUrrtieqzgoXLG2vduwkzLF5uOEqWGn0+QrUJtDWgsEcUOnFBeL",
-	"vL365CWC1sg7LhR03234vMxtFSk61qqeZRvENGCKakOqd20k9C2dm17x5i5XziGnqvypVnHfoH0iuZ7f",
-	"r2dn7wneUPrY4f5+Pe/OkoaVuuACynIWSJqApIKofc6XXLRgkFGUpykz+JvFFD8KkxEAlYG2pLOOwdeW",
-	"4xaLWRnNMaHk44fXmppYzWchlWUwTqi42B5jRvc1roRb3LpD+oHRmAumVJWtOxtpzqfY46h0HjsdD8s/",
-	"R6gmqbJpyrbdZpv7lG4T0vqEjetlnyj/UQC7u7ryr7BpSmMW18gON/Qtjdhw4i/w9tapOO7Bbbh+G8yX",
-	"6sfXleXSom+FGKwuf6sH/I1o8UC1g479XOAP1nvrxnmvRykhbRIEjNlXbXLQS8pRaNWZHX4vvZoE1fby",
-	"vXBubhOKxr+FL6+fIZrBW0AXd0ZQvG1Xtb2/EVLhLmN5wGgdtk5j1G6zVChmDDx8e75zCY2wNH8vH6zk",
-	"m2wf0POLKNdJcecwzHcvpKmGKFqEo4umV20y/nz7qg1t1VvYoxrHdcVLvbFKZ7PN47rJNJ/mDcG3W3Zt",
-	"nqU0YvEGB+dtc4jbj1Ktpzo8bZnqsBNt3Xmo6j6StKGoBCNF/vGsHMibBIu8OXoHbOPZrc+x2NWBWO7k",
-	"2tYhbrhHXZ/f67oWS+1a27oUP2C5zE6ttN5WEvX9RjYQEbtmvr62yNXM0WmNb81WB+tzCZgomYT6rut3",
-	"QcDGO81fBKh3Oz8X8rv+9y5Mr72N5JELC1UvZDbClW5IiOPzAifLwrZoQ/X6I7x2w7FugwKdmeYPSfJu",
-	"Al0x20D2f4DHrs5rWxDaHm22O1upn5hB919n18CesyzZRGCuw6LW1GFVOZZqyUuWxvlN2m1sLwhpfGa8",
-	"apLbXER8Udvt8pod2htT3l9nje3cuhsxzryaxF3bh5e/Wds4fHf3pctcgKNoCbRmwKX1r5RdeOfS5yFB",
-	"hXWWeVqJ/rxWyUXa/9buxpY1rEcxDNmHAwsz7R1SO6hjEsJs8SYlAZpTsw+ws46LXpyZhDY3RlWDE6dp",
-	"FFJvXY8yqF48JmHGlHmGkglbkmgmFROm/5mf6GC7dhRrbptO6lfU2/G5uCUpnYsd5HMublcy52JHmfw+",
-	"ldPUuN4qslmN5KQ59OSBGHiRpwERcmkUW54wQklC0ynonVpoj5kWqhCwA6Iw1UeETqVfyt2Oad1AecCD",
-	"dE3t4RoZjZVC5W+icDCV8TloqpvLJT+wOeWAvWaAaFKaMQKdAwIC/QSwAJ5QxWOLem4aAHKLGWkL36+x",
-	"nI3dsupEvBnqBpAAlXFEwLeRYYNXlpIlNjdr44vb0A71bV3xaDtrVrEt8AZeooXNn/jGVaA7i/Hr9nRt",
-	"VzzKTe2lJjIXe9lNCiMbC5o6pVZrL0sph1UZ6wSpSWkp6LGJjLcUUdYf0TpWbXp+ViMkLZplVAKQxnOE",
-	"8evOwMZWHYTKoMP+yGkCmAw0yZkXVzfZxX1rXHTilaBz6LJkqjjNneQkZZR8NEF93ylQP8j18Mm1ErrX",
-	"5rmRjnFBX7qnapKnm89bG+vKfMFZWAY5YG3guztN6jJnTVGx0TWri1HJcd2Sp7q+Njv21NPEDDeT8Ksj",
-	"tsBr0g6kdRUeE0qmqcwXJPzqnlEBSeSUR1emCS38g4Qnb1+GAQnffcDEnLfvzjApDtqQqplMsxm0Svs6",
-	"NJWmlyzlE87iYWdAwCwLA7KcaWUFja8iiwPy5IDswQzHklLyzoxWDUiIZ0J/Xyvk9l9DYX4Y8amQKRtF",
-	"VDF9UyRFRrmAB7Ct2khPRf+TC/sW/GtG4S72hasM/ppm+F94UZLhf+EfKHXgs9BpQ19D394ooSrz/qkV",
-	"wLA7FEPxycLLMTHlBn5AFe1qoXZQXTDoLhB+hRLSmn0qugHDHUXPIcRwxyzFKZcCBhfRJOFiCg4z/ZNf",
-	"+Aur40gRJkdVAT1IsxAb3kH7NhUeI4zKmEEfGzkB5HzXc3co9G7bC3qfjwIydLwM4W+XVA07+jLMBa+l",
-	"jMbDzlVIHmpSWlI1EjILjzclYML/FwnHSyYB89HxUCAKljSyigosszRpDris1SFxYRs8V0Z2cBV2SSwj",
-	"5dIkuvMYki6pIIbv61VgNJpVOvHdhKu36mh5Nx0sDat5pUe1Y0cJxPI22n+/tw5x5P++sfnqr3KJkE+Q",
-	"hwaq9wyB6do3b75q5qNmcoaPtsK8Atnp3E5tcXrMIu4mN12aXsNQ1gEjNbVfK/dSub1rZR3rRagzj7c0",
-	"lN1iI3tPFylllUVwQ60s6gZh2eAtMSpSOHB9qRCo2UpWcGWnOfK2zKBRAhAASI6s9Kg2Dhd5RrjIJPSz",
-	"0dLKe5eiK0V+z02jQN8jUmhq+NJaH4iZye34QVyeV9vdthrubfpDvGSztj4RM4z3BSZfPYZdaZsrMgy6",
-	"eBZBN4hRDjtHMWT1lU9pk9ZePZX94vR83tBMpxwwLcq5n3Yqya566lJejPS+HLRF4rsWVyq9os657B8G",
-	"kwtXjtRqYaaXdGhlVkN25F+H/VUg6Y1/FCtfsgJVe7fofJlym5in2/W69JhEiim68hAtDBUO/ch1ipq3",
-	"M1d/BMXQ2jNdM9cPmBG6i/JQYy1anJrKYS6rUZ6+7elSR3Gxv0bhqAO2ubmB+s11Gn8/qxPYvjFAhHUt",
-	"S67ffmtzSgg4ptIV0aYHkDDw3onMU5Mk0gDE2javPSAxSwFM3gGAol2zu2OqWslaaYplxrRhjT8CHNnu",
-	"wL27oSi1Bjm6AXLRBsSi0lw/uKa63km2SfGfS6m8YxmvrNXKlYfpDTn3A9tKFDAqgc06RKr9q8B7E8DN",
-	"SwnxJpnCn3CqTHP2iUxBCYuQ7txLDrWA5eKSJsZjNqdZNDNVKHOmB4NWVSqXCtC0faX2oCh1G/TX+Mh2",
-	"OE6T/W8LDKBfKo7Fwf/sIlF8Qqt0Z+j16goFzLRrsfT8iuWE+VBhbbuG2JVsfH0FXYsaDHfNCI9JtuQR",
-	"KzJAI5NsoK+2bltitq9ePTJKn3UACGS6LYE2m/QPgz14TCD3HhDKlAOsnzEKIQPF49aokbuZUB49Nq86",
-	"tWsOVSAW43ZG1XU4Q8lKg5Updr4YTUFsxbZsxCY0FP0p5bv5Gmpkd+GvBN5zbe/Lzo++oRlNKajw4BrV",
-	"RPKh8DB33tDfZUpecJjLnWghN/B+V06M4H/kKKih9FgTd6W9ZH/X7pLwpfq9FzGroheaBtraVuof9p88",
-	"2T949uzZUy9epEamNRWYfQ6bprOc0UzRxaLjgiKu54ofxnzWsz9wMcX4kG2ZqQXQRCZcYpUYxWbrEEfi",
-	"YjSR0Ojz8NBP/BuZDkidQX//SS/oqEQuS4Zk72Cvt3/W3x/0eoNeryay4uZb1w1Qc0krKQV51e0/PWzo",
-	"s7i2NmuOD4PzFhb9s5AvQKtW0Bh427rg3QGB2qOq1e1ZbZ6x3rkCZkGxjWhm3l6v92iSYFNBelmSwHpA",
-	"z9qJgQM2REEyOcUCfG1rwr67uiQDSe831eApUSy91LIN22rY9uQKfEpblVS/LKOgy+rgf84VlM54wwQB",
-	"a9trmtl4aXLoDTc7qNqh8JRPQGO8nJr0EVzLmUw0E1kOtKqGQsiieeqdw3QUnkE76EuWti95XT97X5tM",
-	"LbScMwkt0HFY+HXh9qPSwvQ6YNPFmW/MzXFpBGD+YIBH7wYujSmgtAnzUliFCDYPwg1mldi1809qwX0c",
-	"WI/lQvUHsEoC/pzrmI9PsusnsHYPm+VDvffTnNIdnJkga7YBkdjXNg/nvdZ5tmoqDfwKzH696lPWJf9g",
-	"i8wgWkZ0zgIIquWKIRGArWyaP0JNDon5BGpANdfjolJj+7Wecx42SburuohSPTZHhRX73oqtfT22cl9M",
-	"ZS5Qd3EDHngMrWihqSUsAVFN9Ld72v6DP3oFb80FfIjFXfJpJkE02CaFhQN4KEot56zNQTM4ehjHK01z",
-	"baY3Ytp6zuO2jFubY/CLYEtsSswVYBB1yX/wSwCeKi1x6IN7blbbvDarn0/2/jvd+7O397w7InvnP/2t",
-	"NsfhjiKOXgLThr6tu3q2C7mEuD48JYuUYapjBp0IQIRbmFBDA0AABIZUmMYus9J4mf2mrCWbxIe2AEgd",
-	"8BascxKDp2N8XL72G6GNccFWg/1ykkhjZMLr138G7exJf//5gVGDj4JOwif2Fdit3FwYryoXihfh5abY",
-	"BdZnaYE8ms2pNneexjGjh8+fRQd9djTZP+g/OXr+hPZob/z88MnTcXxwOD4cHz47ov1D1t9/dngQx/2j",
-	"/kF8GD3rPx8fxUXlzwBTsihHv3QkYemmiRwDXr5tt9+hC16jS+PqrUth6aF0lXFvb9Z2plixFgG41jqw",
-	"t2G1yY5OdcIMB5DJ109L9ajha+u7d5r4tYsGPZdFxbN7XYDkEtnWtk+FGx4o8uubkxd7p7+e7O0/eRro",
-	"ZZ6xLzRmEZ83lD0UmZMb9ZDi6GOlOmiQSOatnzyF+6+K4+DhpS+4PvnYoMk1hNze0bCuKM9fLDtIr0TP",
-	"0YAbR2BOYCW5raBnn9rWael8M6ssuk6V3QWG39a5nbWo5EqhTrqx7QH4h21ron7Qsc5eF+s+qLPc64yP",
-	"t/Bi2xwtZT7rEQYLHjL0Edttskt3z13aPt28e1O9N/kW+zdt8mBik56yCxMM/WI1TVstr6HWTsvZosFM",
-	"655cdTBcaFaBe9Q6Rx2+3iaPaEHxv/HJTjFUTxP4hPj4DptHTohTH3oByYyicNDrr4tRn7mvZ4F7vnyj",
-	"DhksfqgDsrANnub5ZFeHYVuGcEt5McULdzAnPQ3uVvNj/MHskCOzJlXW/X9Ych9qpWHKL5kwajExIgKN",
-	"DBC3rtuVFSq+ShbLkZDZCBJqwQgwDn+PobIpED9+sBN0wOVUn+BUlWkNqBRFLf6AhKgMhgFmDYMtfExC",
-	"48sYWDcwJiXbq2quINmYZmQqGfYdw1o5vOHYJLgOMNuVCsJjvH8o4AFTWgc3PdBcaKxHqRl9Je2z0FW9",
-	"I7C/yfZ6iE/8lx3rQzuF/1Jz9ei/cFyf+3vPzz/39p6ff+0Fz68e/a2zeTl3Dqg0WhElcQn61tFRf//A",
-	"aFxt1PadGAyCkKRMgTG2MyupjncNDhMSMHKaELVgkBUNhC8I2KSC4lJ5mqb39cPyxw93gJkI4QyEqNaW",
-	"zMcbHbHmk3VNlbKK5+SvZR3jOTOls1WtbLFI5aVmgeZP4AP2qisyQjMzohmbynTVGXTmNL1gGaprtZGd",
-	"SCYJXSg2Ws54xtSCaiIyxBwZ0LVB51dOvmqF4OrfyCeWRHLOMMDxNeLZ6qpLzmZUXGCuwO8SS+1k7vz1",
-	"/0Y+sEWyIqdn795DPezC7Zb5BOIjdX79zx4chKdHz57TcRSzSfXf3iOXNOVaDsEB6HcGtj5k38YYr9pZ",
-	"+ya2lciIArthYvTxtCj4sfMt3DDbq32Cjje4z3ZgMKhz8xv4Zj6fe31m+0FnSVO9dvDLunbsSGALhI2h",
-	"oBN7/1UNoWwA5fY0zu3wno7S2o3phb3/ek0w6mi1OpN/0iRnCu0E15lHCkbgfgQepNEM6nXlhMCr8Lf6",
-	"BrXuEHytQzf1qHfNiFjyhMsHithq+MDFIVLwORqdoAWGag3Bb0ko0w/8091/TWdMe/+KOTs1S3SLNWGl",
-	"U1WL4ZDQiM1kEntJKtg0gAsi0xid4mjY0cWC0ZQa/EenojagSxaKaHF4myQtpKhzQSZ5CpHBhIppTqdM",
-	"dclJqbM3WGDopeepj7hrn9AaGbRCwPVt3z7YHrd/4mBr59HU3trHJoG4isJjQm0hdLYRo6RgYQ3rowjN",
-	"s5lMiZpB5+gLiBxa3BV6CWZo4tKXdp7zJxzA1sCUX1IYOXTRgsL8YJ6h72LVPM5Xz5bKvKHuDBdMuUaQ",
-	"e3TmLeluJY5rcqB2R9TJYmGw/YgUpstGF8v3BPRgDeG6KIW5j0mYC5WP59pONZVjCN1nittsawBs6jCx",
-	"RYyx6bBxTEKrxoSlTHNTIKIZACBs/A55+FBiR3PlXh9zgIU1DwupR2x0unCAtIsLTrS9gZyYFL6rwBd0",
-	"0HJCn1kl56zoOVhuAFAsB+Rmual7oIUF/LfbUPM7TkL/DnPQCqkZv5fe1a4x4FuZvbXD+FgaxodiGEX3",
-	"wJNiGB+KYby3w3hZDOO1HYZHOS886V5zll1kLaMXkKxgBR2AJpHQ6Z4VLf0Y7REazaB/Y6VL6EfBMxab",
-	"gFF3KELNLpjITC+ZkOht0F8LvRMWBkBjbkRQT6gvzRGVRUHiD6ayljfWV5DzjCeYnFb+Zsu9eeO96qN7",
-	"1UnlVd76Fv7XtjblravLRU7d6SJF223ioEtL4Jo3UPSa1DaT2W+m2ah6WfWqhcpz+vrlrWlM3zifrzzd",
-	"TQz9drx09rC2d9E50/Q2/XPFMNo75+xAmirYPKv1JP09F7RitZrM1BuYrYnZ2mdHNYajETI+9dWYc55d",
-	"Ud+cFQGiuHIon6AuTVkGdZElXbfIOIcMWqIyuvLxperLHswc1hTAGU1plFV06O4Wxb8uBIlabKBtrGhG",
-	"JjJJ5FIVZSVO41Weyovy3VN414Of68u7loG4YXG0Fu7SpUxat4DiuyIQsotJsFYRZlVJpzSuD9gtfgvq",
-	"vkblV7Gwta1DDMPHowETqFTH97enMpU/saVZmL1zuy/Rq2Nw4K67+gyvNqzpadGhqIpmf2cJuI0W8AY0",
-	"v022irNK7PObiOh0JaIKf3SwhAXvfaz0bVUIQS1C1thWI6ihPvIWYPCBIjxuhDL0QQp3y7G0H980Y2vz",
-	"rqO9/Yj+s38N59IG/0/pvdfkqY6TNtjpN7G0W5BSu8hPo3Qv8a7nT7eGW76v1ltsZSXa5uc20r0/z7/u",
-	"BwdXDz+P9s6LVEd98dnVo7//bSug09qWbtoH69KpKbOtg2EPhRzJRQZttxIuGAYuMylHiRTT0USmI3tq",
-	"6jWMorJ0XWlqovQ1NQCQtN00N9R/ulnuGmD8BuGZxhhIc3zjdk3H24sRlI3NSmIrODCKIIHBH6qJEQAA",
-	"klUkPxnNkmeBU71NnaCmOzJOGb3QP2V0rGkQirThNWooXPHLBWMLBT6KQi2F3ZuyLNNbhSq4ca08tH4u",
-	"d8xD06tyY+ii3sQ4JiHSTahNBhEjiVBBPESz8OtXo5RfXYXw+zjVM1hTy/5CrM1RQ2Gz3Sqzu1PnwW5h",
-	"EK2KHKP/DZJUAoSCGzPCvtAoS1Ykm0nFqqaek9Q7Dq2U61YR60Enh/mbG0yyenNAxRnCtcGUa8ZCkMuW",
-	"Rnr4fIv+UYkS1DLxUt+Q1hDtRaORqmj78VoKuxGtz38NWv4EWIieGjLEpcXoK0ZNeYy+2S6uH+BZv7o0",
-	"/Kp9kg1KQIjuddWMLxaYDnhpa787+uKciWzvqHfY35R+A21SSmcromnK4a6TlM7Zl06AH+oMOv393hEs",
-	"0cYmRJUCVAHHDbVz6++uFI9CAtklbCkuSX1tuSum2e8fHh0+O3h6eLStcohd1sqCUovHYw998IEiFgl9",
-	"pE9AWE4Tr674NSpjzv0imcHjvfN6XlrsZT2HSBLwFkBpL7U4Q2aR4dkBueSKjxNGTk5fvH7dJa8hlnnB",
-	"FplrRBgQJaFZk20oDdWWVGA63FCgE44mRfGUy6SFVgn6y9XEtSrllYTMxiX6t73/UVsytM2B8mkGVcde",
-	"y065ltzvU7s3oqeHu8md9mCpJiPDBAGdKvNAlSTVMXorp9KHnjaOoMLb1CUnCKJO+k/JP/jPRnqWfFWe",
-	"4LnVwqq1pFqH3mCx97dnd3lsDldRrFqIiRJ31LKiZS+r0lOexLNZf1ZUVzn/Gj9/Z49SYJq0w40W0atL",
-	"XmltmSvyex5PEWkVwVdLxPf5B2DXOw9hf+MQnu02hGedK72224gRV3FPCrY3Xu1BjY9RlsyWFihBTbg5",
-	"t9ANt5ntvnX1RDwjEYQlTFv9lNF2ji+/TX2NPCqkYAJMLIBCD+i5gF+F9kGaQ9uEHqzrdNldVojt0PgN",
-	"VpbFG/rhN/VJDC2UfTgg1NU/6iFCucIxCeN8kXBtCIcDIqRggTdDfyrI+iDzAZyI4YAoxkiIGxv6+a32",
-	"m52g494O2Qbw4Pb6JI99Oah4r6P+hnqKEhGqtXpLMyxoTW4HpgB8zY4NiznN0589fKvzjZygoJnPFUXr",
-	"oNy9rtPrP6fjXnS4d9SPnuwdTQ7Y3jP65GjvYNKfPKX98X504FdIYtasRZq0SRz6pLo+uG5awELqC6MQ",
-	"kusBwCfO1xCpBwSTd5xcc6BctWVUV+cbWZK3Fv4w7Qpf1aSPuo2pki9KIwPmAMfNo2ID7lRTGuzt7aY3",
-	"QmVWmb6bulsZ6qjvi+GIrRamzWX3uXOldj36hqluM4Pqzp3yDl4x1g1np2Azt9DGtNy4sbw8v8iUhLYx",
-	"uSWax195fBWW7Iobd3nku3Z33L35YtXFWu5H6vdCrDQ/rNuIj4iv1bgNzX1FP9nCuSzlLL6m0b21z6jX",
-	"VbbFCjV1bt3Wv7G8CvWJJb6obgdqXV7amsntnKty3ewST6C1TS6xgJ7t4+kWGXHQOU05+Y2KC1qNspNT",
-	"nlxS0wr3T6z+P1GcPvYg6hsRj9sUMVQRXY1Mqx/EZpXaB1EuivlgPc+LCYDjvzSF82v1QbluIsGNEFav",
-	"kwy/tsLN0ESYrwMl+MtUapEvSa5u0Eay1pl85qfQkBBcNIFTkLmyubxtvrDZq9AMk/ZtYGXLVFi3DlCc",
-	"5RDG/JpPh+fg/A/42WOiueLK9VLGqLkwYfNdS1YdfsBaXlxxXNbW6OTtCYHffKoxydBclAaox+WgXXcr",
-	"WLhx751Kdb9xhnvndh3Z19suRyP+WjQnsq+fsyYe7fnaayV3C3ZiZW+zr/1aPcT16No61e1gg03udZzw",
-	"C1iyu8oDM8JhkxzaJDZ+DL5u4nqjJrZ0NmMWx9hAQBXtwzFFMPLQtY/JOhurROv21zzb51/3r67huF2v",
-	"oh3YUHJoqzUHIVmkbMK/BCaIbHAaTIWtCyjDc2F5LcJrZNHtVLeqKfQ1ntr1I6nt4vocJwzcj/CH1kH+",
-	"OYs5bWpn8AtPmPJq//hGHEs2ihKqFJ/YBP12CveL8kN6f+kqkXRrXPsTG8+kvHhv7sZzAyExGxWv64oO",
-	"lR03YOH+Jyqr3rgQAW5bebWLeZbH1UQSt5Sr3lr/DzrQDOCGDXgqy5ebNn+7mBDXMCyvLWy+vxnpSby1",
-	"CV/7YKTFG1vFr+vj1R7Jbhi6TOPmLg7MhWsqfvDr9DAxMstFZdbc7l8Wcufu5lZfanarX5u4LFNvJq5t",
-	"XyNn7EuGFdlCZhB2NcE+LAkoLAKX5WRx373A3y5j3uTDR5yRRbYTOo1+6an3ZP2bbx/2JjfOiO0srIZl",
-	"eYq5oeDq9IMqPI7nL1kjqTJpNp2l0iqtg8xalJfdyBsQW+qtHf3LNdukuWftB4LK+Jrm+BHslRtr4v+g",
-	"AuRrrR5+dXc1GDdQsetqK/7J0phHTZklWLU0ZiTWJqxRaYtERxNesEGtRSojBlbjkgKwsaXPWkgW8+UX",
-	"Vg9s6PDVpjFFs5vbQ/oOzfDCVj6Ly2JdNi2wXb4qddrHPXxAnFEdVVaE5269bKHavi4/KyDjFVnQlM5Z",
-	"VnhMoM6AOwwpyKLBpn6lyM4tY9p+Asj39zLh0aq5kp0kLFNkkjKTOYig8lK4NMflTBqfXAVpvktClxQe",
-	"2A6G2oAKADhYITYW9NwBwWQKq4fCPnVMQv3dkf5uaJ4pBuL1ynMgyU7ImXcV4g9q7Zdc6ZfaE+C/U3+1",
-	"9NK5zSmF8nX3OHkYGgD9EULmh4+65PTNqd27SO9lKlhcrom24+gEHTeljWexthz659VZ8Z6fV7+kjJ3h",
-	"i14L3M3O+RU0aonylGerU30gjL3IaMrSk7yuPPFEkJP3r8kFWwWEKhIyxfQ/lAmvahuZi0wZsw9OGaRF",
-	"wysL8pxl2aJzdQW606QGUvqFS8sDZDNHYHqdT9+cDsgCuxyYTeQpMWw1sH1xVOA2VAVFml+AeJWlnr9D",
-	"gf2ajayFtsZ//3u5crz797+T8ASgM/ifcGVAfoZJkWHe6x1EF2wFf7CwS070khBMRlHGO2rgmbHvCpeY",
-	"LKds0z99ok1lvRqK8MsePBQOTG9gkkh5oQISLlOuF9lCg+Aq1M4Z5hmndKKvhpp4Ics8zfAXlTGWqqEo",
-	"8h/hqj6/M60TUuUARwIS0njORUi4iJI81u9OEiRz1SW/MppkMzN6IfXUzQpq61P9/e+ECrVkaannYEBC",
-	"g+6dAjgmtGvic9YloWfmhQhuB91IQ3vJOpLxwUmGwHeKHQ8FiIo5o142Z8qM5iv0u8FoDB0+epLgW+Dm",
-	"Cc8sRmaGMHh6DpCfA5NIGaBmJIYgHi9SOU7Y/CfNVEPy8MMvL8jzwydHj7rksNdDFAwLVhlR4WXokIf/",
-	"7fTdW6JWIqNfAkLJnCZaSGp25ti9fs3+/qCoaqMxki42A0N0De7K3Y5dkopHV9hKu0tMRJDAZ+Gw6heZ",
-	"FkdD8Ueuif+yAG4y7wxMGzdsPR6bBfkATd00n6Pk/bvTM30wPmEZLwlfx2y+kBkT0WrvH2xlWLmB/EEq",
-	"8DM/S7wYQRwBcNOiEyo6Z0Ohz5K+QXP/LjkxUCggC3LoJ+F6bek7udILd0yog5DFPVAZTxLzwJLifb3n",
-	"ZlIv9HniYqon8/7k7MWvGMCBBZuzdMrIgmbRDHf56OD500cDh8njmhqojOqlVSidi+VKaGRf/fEMUV7M",
-	"eQ08mZMWfcdTeEYTfjbQy2qlMm5o8UEE/nDd9YYCUk+VH4Ry99IMObRmZTiyMz5nlrD1tA4ODp5bDfFP",
-	"OC5///t7r3uavRfCUdiJXG+oOiaJPucG4NZByyvNRkA2IgpzdyjeszRiIoOf01yg4dnTm93v9cyojCql",
-	"P2Yb1lidSH+8aEjDFYlllOMy2k4Tpk8Nnwqa5Skj2IkFzyJdAs0MhiLUdEseL82nHhtbKyQPi8QbGBs1",
-	"YaFjM1fTdIGcLfmb3x5hWU7lXZgLFJKHVRHjXv0oIGOZzcrM5Mvecrnc01xgL08TJiIJ0D/oS/7PPaw3",
-	"3Tu1Ews1fS9TKabeZIGiD0w1Es8g4Rj8HOQ0Sxmdk1eQD+WVLg86/W6v28MutUzQBe8MOgfdXhdwMmk2",
-	"A3XA5q/QCPjmY+z8oX+ZMtCvnUx7HXcG+uIJ3vkb3ggpOQstnuGh/V6vUqLpL4RtGYb6+VbLqvQh0Cea",
-	"OpVAncNhr9/0SjfGxx8FNXIeEs46h72D7Q/9ItMxj2MGfoQnOMXNT7xGgM7EZYA+afOdj4JeUo6mTxFy",
-	"2f6c+Qo4SkwRfueDFkZZ0cvFHLjlTGrNKrIu54wCJKLpFwP6p9FPIOXNuNFtG5kqpMAGHtolr0DvWsr0",
-	"gqVEjrVoMt2J7ZhMIy9FtFpQcBcpusR1RfKuMlsqgBhvcK4VGefJRaECHnv5daBdIqv0gLhdj0e0/cC0",
-	"+CPXUm0U0UWIR6xM9TC3dboH2fOzib/cPslj854rLJF3L4TV3oMR/XQLLy9ZxsYe/BFOtINYgeJJ9GXA",
-	"cW1x+H6msUX2+HZs4bDf4gnjRDiT8jeaohP1sP+kzfA0AYOD8A2LOT1bYUrE4f5+m4fBt6IAj8wUb/6F",
-	"GBmob8xYdXjktW7v1XaZ4Ow2bqbNJHi3lXnuFY3iTis/zloFsWk0eNVYV1Lc8hjoHLKat9z4AuNe2Dp4",
-	"raqtmCk4JDQ3Az0E3Pb6LtDxC2enSzlvdyjt/E7xMaiiuDMOYD8GscsaBnBCFsC5J8Wsf/Bz/xc5RXrB",
-	"izX1jkpB3vWiX6oa9zPmywBS4MsPJ7+chcfOQWaBTE2lGYrfzKZmg+FLcpEwpVyVtKnYDIuuvVAVPxTu",
-	"ClC41w3gof0a+gOGHfDxaA2hQ8YrIgEWSopHJmfPN8RsZ+VYgpuOfeEKK6/gTimS1RAywpiIrc70R85Z",
-	"ZoxZO4Q6NQG9ZHZBd2YXnn39D4aVYnehY9jxmWrtNhpA/9Y/3iT8nZlMNZcDz8QPLvZ7z7c/8UKKScIx",
-	"nHCvJ9yVnoAlQEWR9XYmtzRHoEYlgDoO0yePZayh4FwzCtfsBx1qjtUdk8Pe8yJe0F1jF/hmj11UTt1h",
-	"Q5KdPSJcEXzFj39GDrc/8VZmv9hkiJ0P1V+ERF/Cdl2HRINGd0wz/fS+Odf+V6PDv5KrZxeiKvw6O+kn",
-	"L0EnuY4zaGDCFWV/ug+jGmAqQMrm8hLh/I1mabP2MSoWQ4w2WXXJpxlP2FDQEj/UBBvnCYsDYto7a80O",
-	"ocEDEkJjaPAveG2Cw4CEoOGNQMMbQRzNemf9HyDK9nAssxkGo7Dc+FFAwgnlSZ6yUTZLmZrJJNavj5jI",
-	"9LvL7iUD4Z5ymfJsFZKICn92+ldAx5iARkozvSKUg5VLxmwosK3UciZB2ECNINzr66ggkewbC+QAKtjS",
-	"euUKxPkpw9ATRknxiom86XczEQdFOKXeM1ZiQXensN62P6z63m/qCvsXVITvWsjfa85362EzLBqKN66h",
-	"oCzyrE4qbGHj7/yvIefawscx5aiBl+vPDAU2nz82PO1avM5Eim0uxlxqEQVJHgUASw0/xHKrb8QQd7Dg",
-	"7xnXPeP612NcmH9xuzb/44iKCGFRr6ce1zpMf+GCJl3iuvwbpwGHLAI5ZyTEzyYsDo9t4SwHd6PLThAS",
-	"0hT1tSLTBYNjgpExm3KhuuB00M8PRVZxFshLlta6LeHLt+u2vGPm8z6VU0iX3MqEbAqZ4eT3npK/iEoC",
-	"NLnTwW4O75lzLecL68q7xZP9CgKSBcUtIRfaojuGNh04nFOR0yQkXJCplDGi6gxc2MQiUhJeZHzbnED9",
-	"jvDFuzfvf3t19uplCFniQ7G0LETZmEuXGDZjeQCpYwEWUsb5Lu3CqM2qjb3tL8Uo7hnEvyqDMNRIaOFx",
-	"v0VmAabGLXOKTzeU6iZqivzAM4ucsdStcc/kit1L9vuD++McXGiQeKuCfWFJpsjiWacbU5+Q5iLACgEf",
-	"LSdh8ZSZDADMZyZvaMzQ54pXiJxkTEDNEMwkBHBk5Sqz1uIyjpDv8NB8yLefF6iGuA/MfL/ADFbcpKQU",
-	"qbjTGE3zUXHFoc2H5Z2A6hsH3r2CAiZUJWkecyYih68Op6maT+twYovAuAdeuJ5f96EY07dIsNty54dc",
-	"vDUooS1utkO3KDntn/iAhae7PAIU9kLG7G4lsfve9hy9gpzuGcz3y+ortRVI/dP0fVlMN1KXjWzGVUZP",
-	"eBaALQptfTTjKFrKd8kJlvjCnZSohR6ymjFmi98zeoHoc9iROE+oUZlt90lCtTKeysWMdcmJGApTqQZv",
-	"hCZCisjJpKjaRbOizgBGiIYbsKt/Fd6it+Sx2dyCpzgogDEXFPKRq8BJa5zkxek/bVHajFFt/EDKwGH/",
-	"We8RUMHHs1/2nmmxgT/DeIybeu8lVwupeFaLRvbWq5NMQEErR0j85Oi1Yd6zsu+RGyWXIpGlRJYfg52p",
-	"fH7bnoA1ax4jm+v6EX793oC/N+B/JKNG0yShNhx/e4Z8yjLTP/j2jtqpQUWAskPTc7Am4cDK/TggLhAH",
-	"bQUphywEU7NugCnQx29cCq7aEFsjFagL+r1ak7HVDVqOK0gAM2UJWNU/imQM11Nm28jNqN/Gat4lZz4K",
-	"Box3xqILFmNFPSB+FWgpD5QdmikFLuIDh/v7oC3hWPT756WIZKkkG0aRQuLGjF6yYxNW4InefL2UqDMN",
-	"BUYVEHoDAHWhfB8+mrAoYzEAJggX60CkijoVCyjgr1JA8QHI9TulX7hmB018Vm+Q3sExm+bimITWdh8p",
-	"/ieDsNTMlthaqmYpc1t2n7Rxn7RxN/LjlIm4QAJRcu7cSUiHtyBH8i0lnR/yb1HNeX63nt8W7plc3Dtm",
-	"fhjHTC6+lw2TMQMUfItqFeCl+ekFD5TVJQKTR0AaFRLQpyD/QJIJv/T1KlCDABTYtpKkVm3jmRoKuRSB",
-	"5RcXXMQk1LMLB1rTWs5oBmnxWAFdzX4ItLGFOD6AHVVALqVM82Jla0IhZmJAU1XWHYoXFn7My7IPSOqQ",
-	"uCxkkx6708xU4UL3wMfWVB79ib+KxnPGLMvZpvDs38m3m7Udp8bqLTDRCozq4S7ry2MGyicEIu6Vm3vl",
-	"5u6UG+AbN9djTGLL3VjELn7nZZCAOwpNU3tplPE5C0nC9dmaMRqXclGq+WUODwAb+A9FGKerUZqLcA0f",
-	"AKxQmRrj0ALIGfC+ZRnelkU8ZnERWSxj3JKTSvbdUGxIv1Mk0RIHYv/Q+FIADh8CgBqxZFCGHHBhQHKR",
-	"8cQ465yvAHHdjLeglrfjKP4y7N3Q25Vh8T+UCYsYDVQRxee51iruTdR7Ln5XXFyzyJvlKLGUqjxl6vFX",
-	"89fI4Ak01XG/wtvuMl3IfqLmuH2q8f7FHpwutxibM3pvUv4IyUSCGLoqJxN9VBtA/EqipwZ4jaqMLDTl",
-	"G/sq/E0inYWFd9h+FTow+7iZDo1qQbNZAUZVUP/GGGy1WarXTung6Xok2Td2ZwBRvDH5D/BjqSKhuTms",
-	"zdhDrON/9u/yCOI3mgSeYZoWfLV7XZoxqN+mgbGjoDNWgaOHj2l1yCchM8Rzn5vxORjIj79mVF1UONmm",
-	"5baPiylTmYFPLV4S1gU8afwaPnaXu2C+ULMLNnpp4hwcMkZVUOilDnwXqqnuOeH3w7sQBKnygSKLItfW",
-	"UjFu8a14186ouqh62NYOxGNE6N6Y81TXT3vCEzYgYcIFA7AIzhJApMBkyjBwnQxSuTTFOXC0ZMqnXNAk",
-	"DEyW8pyJ2ABI5Aut8dnoYHcooMg6BchmDHdmUpJEiqlt32AKDYQx0LCNkJxYMcNiaxIZK25rYtZQ7JqZ",
-	"RW6amIU7jpDunfscpnvG9D1zmDzmZAD3oRnBN2RQ9SJ3kwVyL3fvyfuHl7v1ZG2k786St74ioSJJ/sJh",
-	"Ym8mbbL5C0Z1f8K+Y9j4RxEetiYdAhD1xe80mhFogGgd6F5AwOSU8awobjdpdJ6PfTmDFgDY2CYgNMMe",
-	"aFpvVERJCTgyoPxxqn9IWKaGgmcQHU600mmd9l4enpfgZ2OwA5LJBBB9MfXEVS2BsRrCHEZcq962wX8Y",
-	"53jsWBhgtT3EllmiQD4pE0cWJoxccYfg3G3cl5xKk+9KSSKLfjluALaRDVdE0Ql2qSraZM0YTa06DouN",
-	"UtJi55Hww8e3b1+//Y9Qr1v4/uTj6auXYZe8dYl4cxozbHBPxiv3moHfHH9G9UoOxZgRCgH4LvlkUObm",
-	"ucqI6XEEsZtMYgeGotWCNSzCotFCuFYaBrPSmn6aYo8ebSMImyOZpVQoGmWQH8AFBOaBYZvmWjjzAs7O",
-	"gRWYCK87K/plsWRoNwCYXr5ANBTb1eqEKC6mCTPvtIO3L/D30qQymH5QA3K4vw+RiMPeoc12JCqPZrBk",
-	"2DRcgkvFywPVNMizALGma/Me8cCd2fPWwlnntVo3HXx27LRehxxf6fHuGxjXaczeQgh+owiXWdlX2Kr1",
-	"G2cwmI9/YCpP6ttefCq1E/LI3UMMuk9suA+JfUfNBHzHmjYv2xXjrAXEjE4BqV2Px3ly0axVnGYyNZ4P",
-	"dGUhpduOZBR6Ck0SufSapEGrP7ANyUnh6qr05it4PB6eGU3nWkwMse0c5NljGES/ARQJZK5kCSgcJ1Yz",
-	"M1jfKbvkl9AG4fTs3XsrhwRbgjTwGDKK3iJ/fyjC96/evtQiu1u4yYu1MTCxjWuH1QJWe2iWKB8Vu4YJ",
-	"g9rlBxQCbZg43G/6x7a+/2W6+pDv8P43dLHA9r+3IFXqD4C9hTPTn934K+5QOOAnTqKILTakt5ljwO+b",
-	"Ityz7Z3YNpIXJtRusx/XkRFtVuVj0060uZrbGTDjVF5oJWZSRC5sSsEDBc0kS1VHMYfWygCmovVpgGrV",
-	"FqOUF/Cws6BeyPlCMz1rUwyF917NWWXCAqwzwnwxbf+Yns1YRuVSz9AC3Ah2pgdqOqu+KZr0/4U9QeXJ",
-	"bHcG2R0yoLew6ksL6JGl/IfnQX8lj0/R43BiO/cSmWeRnPvVMB8gS12LwBq3T92p/bopUA9tfaHRXpax",
-	"+QLaS5cPa8oixhdZ0Uzdc8NAlrslDgvXAAeNz+vxkIq29HdG4+YTL1lGebIlU/zewfk9W1XMHTG0Iu4W",
-	"/hDzxgeK8LghFenuUpBKJ+4xip+arO0fYdRNWeGhlowhpELbBuq2QTyCEVp2AN6xJeUZi7skFDIbFU+W",
-	"BGxQQBwoL0GbqlKF9VDYEmt0nRluZNtbgzVnPmzBSpntDA+N6vNsyfh0hlagXnrFpfAgUHFYkANuWGtt",
-	"i1fctIJJ/ZCJ2o7B4Sy/de2xXZ3NnNU0SYe+reqv0Lj13in1V7VuXsKh9Ts+X0N/WvNUzaXgmQSGuSFb",
-	"4k1x110eueIrbQAe7zVrHyE4F8by1baecb559OCt7RaF2t34OKZqNpY0jTeRxkt30x1SRvGRBsKY8Gme",
-	"snvK2NAa3+3mA2WX64b0wQW0qN6IPvDa3PPt20n/aqoHMkkSKS/ImEYXEGuFiuamqCD8WAoGutXfPwSN",
-	"k8/zeWdwtN8LOnMu8F99p3xykTEsK7vTVBdc1e2eDbNFzui+92Pcmh+jurTXOUypldLValj3rU3AtRYp",
-	"wPa5w1ONVZtbQZ/r3BauO7r5+g0wH78F+podZiuZcO/8+MZlhfAXb4I/380FsiMkSHGsnLMCkyg3iipj",
-	"8Z3ind9eYEGTZd87Cu0Tinaz9QLL/o5FZzW+Ei6yp4cdT3Tt9w+PDp8dPD082iLBtowQgeEAXQ3ym2a8",
-	"Uaoqu6Y72d4GDHbbOLATfQzpdKlDWtQjMu7Z2hFxEbH6BYtpxvb0s/VJPm2GMmYTCTHrLaOASvvdR3F+",
-	"934PPAV4StsGTxAdBvxp8tK4rCzssc1Czmyp3w/Mkf/PaCYnU9wUgx/k7eQ1wjCKTecVpP11Bntqb/pL",
-	"BxfNLLbr3nZN7nXuW9O5VUFBlkIdUdXrEY2QxK5lmGbFLj/3GFBD3W8xm3ABFWuQMkxF4XED6pZpQC7Y",
-	"CvBdZnTB0LEPpWwQP7aZuUMB6bCQjIvjLcN66TPIo9CkeAnpfXjgssYRrRIaKrmix0xCxGHOICu2tpMZ",
-	"iCSzSj+qr98Mb4cer/3b/naTFWH3i96nI9077HfzycLJI9SS0FamtZ6TZPnd40XKLjlbNqeRvvUQp5BM",
-	"gZMhLzI4Upjw74NeePzN5v7TbBZgkj9VQxEWd4z0sepGUsTwT/W5f969pEnOwmPypHeATBPUP2jxCJws",
-	"kWKKZc6CUDLnIq8vajbT+2twqfc4WHe0v21csjyIjYGSQNMenQPYJM9mZI7NvUwJhckKlkssjjd5aPfx",
-	"y3t2eJchKshzhzAV9bmP1W2EXLbU7eq4pM0Bi5ntfVun9yGmu0vSkCmhmBLvZD1yTV7TwwvfXPCpyjE/",
-	"bMCIMe/liuAL7uHc/jJBd9N3dUcZHjTGSxtpp/eNNdp7v/j3TApsS083cIgHnUVel75ueiOYimWaMkIT",
-	"/ZkVmaTyTyYcMjR2qvFs1gvGFpjips1WBM0haLtiCw8LsAM2dUQFGbOhwPcYhbTOtEbs0zm98A4aidmC",
-	"iZhIsSFxPV/EtMyNfwTTtHdvmt4rb/96/uKERrdkzEKEm2nbkWY37zZWgccyr/1rmJKv7CLcMQpx+XMu",
-	"m7bZboTaTrQd/+WYyj2P+FYGnhVQt2fdPTae7luGiT+JEVplOZOmkRnPrFaEhdJFUWqsNR2qp7ecyYRh",
-	"Kn8G+OlJcuwAKkC5Mt3BIHaQMtN6A4ELhwIUHnMHBBUwkR9hBO3SGbS9Qluq04NoHJvFfGOW5x5UY5fy",
-	"Z7N4H2GPO9+AEeOXECSjESPDImTYiv977e6ec98N536fZ37HRwRfshxPZLKw8nZ2g9SboJOMpUuaGgyt",
-	"4rM+CgZCwHBXkwV8kiWKXY8hD8U2jkxujyGnqC7/izLlexZ7z2LvWez1DOhCw7wuTy2pxsKCLNcjVSCM",
-	"UTZj88B2pZvwVGXIQs0VxBCcUSFYgomcCFqI/BI7CUOtK+aT12aOn5qR3Om51p9oSrtCfxgM4r4IqD55",
-	"KiuWqERreGWbEQZ3uQjb9WwvmkWzOjyV/3b67i2Zs3TKCNyDqOJHB8+fPrK1DUuZXrCUyDFDJEogzITP",
-	"eaawykH/IdgXH19CoO9ajxyJGToqJXLJ4qGI5VKQlEXyErE6UR2BBok0Y8eVXtFLyjOjCJhzzLOZQajD",
-	"O7mY4nhArzCwjVSwZW2+g54lrvydua31y9/DiuuN9N8EK70HY/jpJm/9xr5wWK2NR/9fvxr7Xjzfke8K",
-	"YlSm4xB0szUUBUi/RaqM30Ic0qVkmk1kwiV0jk8ZjWbbeOtaCbZFkeVySyfnU//G71SfkkHRhy1OQRsF",
-	"qipfdftPD20b2wlUxlmIK2uQIVDgjNrUijpbZTGTgo3wvU2WyiGWXrp/rhkudO/P878P/p38++efenvP",
-	"zz/39p6Th4+6e+c//a11TUd5orB5jbUksLNti1u8XTyFB2tGcJIoaUbggrQJn2QsbhoD/lpfuDqhiWJu",
-	"3mMpE0bFHZeReLNskSnvEfZ9tvztZcuX+YXjSv7lHbLmf7HFpAbPGzrkODQKTyGC19kGONiwxyJpg+Zm",
-	"mMbSIG7zjIxZIsVU3+y14dM6lwL80AJnew3rpvgJ1LPi89Z73+AuL9bghw0RFkP8Pnnx3hI1aV3FLfdZ",
-	"8feaVsu6YKQZBzfcijPV+D68ex9jU6xGP8hbz/WByH8oLokUTBEuoiSPNW85sQjIHC3BX9+cvNg7/fVk",
-	"b//JU4SOYF9ozCI+p0lAcmNYMigBAjkdXrDViMchQHyiYWrglpUfGWRzxZJLg3OuVaMLtshupS9YRUW8",
-	"7wt2r0ncVpuvrMzwd9Eomo4t4os3F7WclRHPOfRHgUYgkZyzgCg5Z2SWizjF8m9sYH5sNWfbcENldBUQ",
-	"19RkzBBXz/r9mcq6RJtqULdiYMaHYgJ54oCea8r4AEK9Fn98XnP27gPwNerQPE8yvqBp9lhzmb2YZrTM",
-	"fGiM5UU0eZ/qRc64Zl7Ggll4l7529AbV59vrX47RI0jnzDBj8BQCa9Nrt53J+ZzmM37s3N0lx7+zqMGq",
-	"AcKxvkE7XwLNLkmofwzJw7AbqcswIGH3d+x8iX8k4TGyykdd8so0/5dpjOFKEvrGcUgeytRcCh+Z+OVq",
-	"KGb0kul74QSGgf7TtNc0jQVIyC55zMT/z961NTduW+G/gtmXtlNVzrP95PFuk3TWW9dWug/xTgiRxxLG",
-	"FMABQMlqJv+9g3MAEpRI3Sz5suGrRQMgCJz7+b4Uf8UyHeKHia4mMl/jQX/BAF89fTd13vvM2vW25xuz",
-	"PTGM54XuMexPLE1zNuWR69IQtzpcV3fkF9PlBVGTo3Zwms1HJ5GiazFVwbQVds1X9r8Ez7gFB/7Bvi/H",
-	"+LPb8pdOROzlFw+quF1fWdALtdOE+h4wX9G4uIdINAuzIucWNichRtVT7xrFJbzG9uB0tS19ZPp4pQjR",
-	"IQpHtT5Yx0ZySeZcC7d4k9Q8LTlPYaryzLldQrLEn6qEZeLhwbMbcsl4lqHF4O15C0/2XtZMW6oASZEj",
-	"Z5may6IgqvjakQsD/2ZEllT0lNyy0ULkQpHuLsczYS3huVQDjZcR+9fFvVQSQpBlbdCUCGOyiLvEj+8s",
-	"eZbwotBqzvMQmZoGcFRig+wGjglf5a0aA2F9rxIirzanww4Ix7wHj+m1+qHgMba+gFsk5QaNfuaP+4ZS",
-	"QR9YW4BG6WQDOaBZynTIRnUuOgmjYqC74p6NWn49b2AbyKyzIK7CWt61AeHfYrv9ELa+Nx+OZj6QaiMq",
-	"NIuZ5X3tidZLsmM4Gp7sgOVcTkokAJEZu/v5IxUh8mpFPjwVXaGKRNlOgVCaUaPjg9y6MQaszZy5l6v2",
-	"DI+tlzBTmFjU15F4ZuIfpxzj2GiiIHS0YWohu0Pa70X7xwHDXv33UYA/n71wTegZ1ZGjon7/Gs8yHZz0",
-	"2kRfzDWS49c0xU6aOSlrGGDp9opI5CnmtshTCc7OX4wbwMN9nDNV6lqmsxy4luTUVLzhyHEvNAuOjalA",
-	"65x45KUB5z+F4Wt+TiTldFZMt40UeWkd5dtuSw6Pg7TKxlPRsftV3rmP2CGmqi8nDONj57VaxXQpe4Pl",
-	"KAaLUo++F9HdgOeYLptu6UtBn0UWwW7YZ5VE6sHP3i342d4+aDf8Wff5+eHF7bIeAe01EdB2P1THx0C7",
-	"Rk+OYxPZHDSxaF4iow6aL85PGsOklGyisJOsYuIOj1PV8oTTL8MOaLLGaX8Twc8feu+n936+Y3iy44RL",
-	"sZ4jxtw+XknHpyee2nzJfOxnpabLuSkJt1aLcWmBXJGJmIOk+BHPjYoCRFWxsmclGHYBa7+XOM7rQmuv",
-	"rKJbsD3ZqE3FOYvCGCEnoRG57zrtxdaOYou6lmtd+aA0SoYCtGkUcuwazUbotY0FHL+YViyaE7SPbnnS",
-	"LeTKE9Xu+PhHMRHWnDax4+bZntXBfe4jJEdL6ZSmWYpJp3SPSpBRQyFKpWc8F4ZKKrA3+YJRTTyFAsUM",
-	"2P+w/YdrYBloMQ98mcIO2Vdfv5F4JuXfkOYuqdANMS+T3Hz68vHnLz+S2haGuhwlMXEMV5I51dKIP2hD",
-	"eyIVXrgNeKvqGm8urvKlUy64Kx16Gb9LX2nRK+H9xM9llnlogs3iZ91fIB3g++c6AZgCA2ITgWmAaj4X",
-	"EpCd54LVRj9KJPcrwuJQp8mQXVLWluAAmCkwwzIFsB4+3fJHMh/4vXxQelbmPLRgU9GYZNxJTq2KKdTN",
-	"iPhIFd0QmiV/T4YMXx+ryREePssgYzPg0keQNbAcHixTZdy16BH2DmlbxPmuzHxvgXdSG6Jvj+yNl53b",
-	"Iz3msWFXd//dxY5ZkyPY/3WQJKGmSEptmqlaGI/41pAw+17qe/ncXmSc71/4Vm/qWsfWx9M/ZLZugRxw",
-	"xVFWu8022HLnVpTQvve3+nu41fX3PeRyn43L/HFTEYXS/oMH9Fts1XT3z1w0iiuaHdFqDhoTF6Huoq5M",
-	"dwtxd9XT/nkIK65n7vp6UAKCgcQaNTcC1ox4R2UhpEHdToVgTGLrtIa5QNwCdjf6903gCZCwIOO7rnon",
-	"J8c7T01naVjXXtR74yOf4QchJ2Bs83fk06bm7O6CtcOCG1Q+dkst07u0POPzNyoX6XL35z/q5W25x/jX",
-	"vCjwTr8MCLrbulBHd8KKFJriMk2hsE6KdPhyFbpz78313twekpuO11o4if68m0d39nuck9lYVfNJcwMB",
-	"xFwbJc99x/6gkn1T4U7wcsBMOa7+1RAchS+518pClFBIeZ6PefpomOEiCwC+Qyxm86BYDwq9LZhh7w+X",
-	"KeQ5ZEN2HUBLA6OXb1vKIZuAxnZhktnaw084xRCkdv0WTqU8whIQeGAaCve8ZsCe43sZRhaEIBy3Qw8Y",
-	"oteF9wsgN267LUji2aCwGP0Y2gUIbYOUUqHVXGSgsVKqEBDg2mdqDlk1u9umiValzC5Y8lmRQNqjx4m+",
-	"qw+17VbP5KN/DNynz1asu7CE9n91/1Lq78qe62ulvNxBSbBPHKm7RKr9OP7wYjHUvizqNcuith+gw8qh",
-	"bpxO+0KIa511UT+KOchmAYIOpRUhAIEdYtjD4jwTgrUJgQNSDh6GWZiVHAiKTtRpznsgEqTVBAsFM8nP",
-	"QL13zrhkkInggmDDmVtINyFkdYFOk/n4BSd56eKE7yjz0ZdZvW+U7GdkS1Zs6zN/+/evsdpJnN2iLV7z",
-	"BaCMoUi8s6IrYB1vTa6Y7JQFzjSPIhlUgOX/bJokAffSWJHnaKJvlXwEK90i7QKHrtBMLSS7G13ejmqh",
-	"F2AJSOw5LwDjuRQpqhBwqxf7a2JUqVM4r/4h+VtrQwvYEG49jdz0o/eisxedf9ZSLwTyI9FJ7T+m2Zr3",
-	"bCF65uVWZw7p61SREDJq4DuJidZggJKDuvVIRsbiEM2uKc8ufEZCG+vhx4RnRwnMbfRqAcIRHfl76VdF",
-	"gm2i1cIDlmFlfVVWT/HjRljAe9gt4sqjCLjV/eTf+b1jCcTvshmOaAp1TKnB6dS7ba9KrUQ094ayKPvc",
-	"8mP4c9tExBaA7BGGyIggqU4cOYnVBuJRp3dPHaYgqdl2IW53DLM245KVvUbVGNbCrLAGxZGGFERhTRSI",
-	"raOz/d16vZAIqiUsqQyRXDaFPPOtyi8VMHEXbAo8t9POS/RZqUfDkGOUZVCAdDb4spUu7yca6YS3x8/Q",
-	"YfV6Uyo4DsNDvxSkpRZ2+eH812/xdxtBCBbZaLJczBvZc7/Eb3/Ue3uGWYvtOww8ncZ7jBjH2TI5xzCV",
-	"Mx7KYsiSDCaaZ5Al52wEs0JpnhNh7EJeMO/mUGKBsMJJDuR8SWXDwt7LnFvQQ5aU9bFOztmNMnai4e4/",
-	"n8N4zi9zPiXtfyiSqakUhXH7MNF8xiRA1pqNmIB1J15IMCdlUqwnaRWsPFu6twmbN4yu/umnj8THSU5l",
-	"4KSqvr6HrDKg58iftH46m0P+/mEMXIO+LJ0o+PWbMwzxn71UKXX+4fzDGRqMfqy2XJDnEHPe+4wv3Qq8",
-	"bsoqrAqhg3Yb1vjuJN7WGaO+xLTz6xm3mm0HlRrx7TCropEbUKHrE1xzuQzlMJYpmcIg3GzI2Fo+Lho4",
-	"5F7Xx7xSklwFv24DOaQ29FbUKwt0qC2r8uxDFp6s1+oxsmM0SN1A00b4FbWrWoVXlpeZAHzLAB2iS0mg",
-	"SdGoVx5KoXXUkkI4HkISIho55JgjR8cPTtTVARvFHQkDjV0MXHLr83xtAKPUNo4bOkA9xDtxi5zXobKk",
-	"TTkAmlTkCXqXA9cXDXKtpLBKt4/yT6UZ1m+Mec5limdGZlUMylw4FfkISxSFEL9lUFvf/vh/AAAA//8=",
+	"7L39dts4ti/4KjiaMytJt6xYthMn8pp1xpWkunKr8rFsp3PmxhkRIiEJbQpQE6QVVY7vuk9zH+w+ySzs",
+	"DYAgBUqUbCdVPfmnypFE4mtjf+/f/tqJ5WwuBRO56gy+duY0ozOWswz+9aLIlMz0XwlTccbnOZeiM+hc",
+	"TBmJBPuSD2P4RUTkmORTRuZ0wsiIjWXGep1uh+sf/7Ng2bLT7Qg6Y51BB5/odDsqnrIZ1S+f0S+/MTHJ",
+	"p53Bk/5BtzPjwv673+3MaZ6zTL/p//10uvff6d7v+3vPh//X3ue//nun28mXc/1WlWdcTDo3N93O65fh",
+	"CfOETPg1E4TmJM4Y1V+5Sc5pPi3nyJNOt5OxfxY8Y0lnkGcF8+c7ltmM5vp3In961OnqBfBZMesMDvpH",
+	"x0fPDp8eHcMq8MO+myUXOZuwDKeZsNlc5kzEy1/ZcnXKb+gVU4TnRNExI7kkGZszmpN8yhXRc2MqPyHx",
+	"VComyGgJ2x/TNGVZlwi2IGOZEUbjqX5ATPQLRowkUsDBsC90Nk/1lA7H/fF+csT2no73x3tHdJ/tPU8O",
+	"n+7t00P6ZNRPjuP+vt2kKaMJy8pt8pawp9fQcKYHT56sO9N/2/sfjUc5m8ssf5ktzwqxukOvrlm2xNVx",
+	"ReIpi69YQqhISCwLkbOkC/8QkhSKZfo3i4znORNNpJlky2FWiMo6zKRGUqaMCm9Wb+h8rue5Mq2PU5Yx",
+	"OI4xT9kDRWKZFjOhukRm8HHGYpkl6gG5YkvVJSOWSjEZEEr+2/m7t0SO/sHiXF8oPSvVxUNc8HxKovlU",
+	"CjYUxWzEsqh7KaJYCsVEPlQ5zVmk10tonmd8VOQMn0lkrsiI5QvGBOG5Iim7ZqmCn5qhoq+XnVxedrrk",
+	"EpZ72bmJ8GE9W/0JiXL2JY+6JDJjXwqZkchsSgQrE0WaaipLGb3G5eO6iSzyHvk4pbkm5kQyRYTMYXHk",
+	"irG5glnJhYCPeuRUkGKeSpqQGV2SmGbZUj9IlX7npZgVac7nNMvJmLM0IdEMzyEiXKic0aR3KSoE/vWy",
+	"80aOeMouOwNy2fG3EJd8IRcCv6NJkjGlejHPl/jde6nyWCbwrNkl/4dz93W5d/p7vVuXnZubBjozU266",
+	"L8/6z6tM8KD5bryXKY+XISKkORmxWM6Y0rSkb4Aii6kkNGPkSuj9pmnGaLLskaiYJ0g/iykTJGXjXJ9a",
+	"l8xYNmGqJClFuMilPgieaXoG+lFkxvRuktHyUuCfJyTK2DylMYvIvMgVkr1cPKi9i8BvjPDgmTohEU2S",
+	"CGkInpqZg1/qeffIC6R3MpZpKheOdC5FVqRMkUIkLHPLgdvvJoJ0ETqOOe6hfxr/nrFxZ9D5Px6X0vEx",
+	"fqseVza+PIkzNoGtD4ke4EfZEi41UJ6C+yWLnFD3pSakE/L6/B057D99utcnNJ1P6d5BI7diY1qk+TDD",
+	"gZuY74oA/fz14CbMbn/jM56vruAXuSAzKpb6BJW+4lSoBcu0HJ1JlTfNL4W3+dMyM+4Mnuz7MnN/f6Ow",
+	"fK9v7VvYuvAO47ZqknrV6z89OgHKiP4aARMZMcv5SfR/HvwU9cgpiRZTmis6nw8iMs/YmH/RAoJqsmJJ",
+	"VUT+9fnR8XH/4PDoydPjsL7gM5W1moN3MEf7lTt+FFJ0Pv9l8B/kPz79dX/v+edP+3vPycNHvUa954zF",
+	"fM6ZyF9lmcxeyIStbtU7kS7JjClF9b02PJ4rwvQjTonL5DVPWPZANR0t/HyoCbZOdlurQW7WZ4yq0P1p",
+	"mnIGv2+aIX7bdCmeHq1TSIyGuXGfz7XQ3TRhLnC6IKGbZgtftmZAb/DdODzMqBAt7oY53awQJ/CHYAum",
+	"8irLb9zOQtz6pC+oumrSzaOcqqshTyKST0HHZVYJWFBl+A1L4PQbVHbzgnZ6e1HALz2KOHwaOuoLOecx",
+	"zjk0pP52+C1shQ+KZUb0NdAbyvdWxFbRGVsTnRm+JDo9p5d8wtFuDEzJSrocVZEJF06pVIwk8OgJoVrY",
+	"J1qH97g12mky20iX/2y64f2n6274X8nn/9D89PPXfrf/JCgNb/BQmcp/kglnsMhzNpkxkX8AytQfxFLk",
+	"5kycXvpYn/heQnOYUjk5miRcbw9N32dyzrIcXjqmqWLdztz76GtH2w0V2hlxQWHZqyRaUt4nfO6z+xWq",
+	"Z7iW6vmckg8XP+89AwMFiYaRFcVafxlpsyRnKQMJ5ziJQKMk5YKB7m8sHKLYnGY0Z4k2SGM5m9EuUWzG",
+	"Y5lKATZDTkelaVEKbf0vPYC7/WOeqRwGAKNW1W0fwlLlpg4/Rv2uehENmaKCVjswOp+nPAYvwON/GMnj",
+	"ZP6nrx06YSiktTUA9nhOM9rp1u7PoPPu/cXw9duSJn/OqLgib7g2xTvdjozjYk4tr9P7Bh9XVAZfxzh+",
+	"2rnpmuEPnrvhT0WR0WRK50WrSfwt04r1R56iFKxM4qWMcxmYg9OIvMkcd24++1eM52ym2mnIZ2Dmdm6A",
+	"5b3G5/r7+0bbsx84aqVZRjWJf9mbyD3z2afP+mR6Z3RhZB6Q/H1ctVWRpL9BNRJM1ZxpKtT/xFupOdLG",
+	"+9l1pt7KEKfKOMyMvw3FM8fRelXhhAbhnd39zbeePIx6sbrWBn/vS6q+wB/6KNwfafQIbr5xWsDh6SUY",
+	"30aPvNIMAv9FplRdClq7wuShzMxH0SMw1TTzn9JrRiipOTbwt+YzPXIhUqYUocTsL1F0qYjMpyxbcMVO",
+	"CLtm2fJSwCfkii2dLex7SNA/BNvAUFbJsecXMdZkabFGJJEkl7JHXs3m+ZJc07RgSo9N9EhcTHqX4lJc",
+	"sC+5NiaAx3bhf/2nerM+cpHIhdrrHzw50DbIi/O/42FMtZJD0L2GNBcDuWlbfS1P7QJDldmliP4r6pF3",
+	"Y0LJQmZXIymvPD6qpozBlLTBr0fWr0dmq40ebYZzYdnxQyGdTP6dZVLpqc/TQhHFJ6JrzT7Sf3Ip4inN",
+	"aJyzTD0qd9i8qEsizYONGQ63LzI/IsZzpLra4jK8XJGcfcnd2cKxmNPV+gBcvkthnEoU/FInxJdL2nxb",
+	"aDrQ26bf1UPiLL1M+hkVFBRwm9RcUxjwhZ9ocobif43YmGdylLLZX634aKdJvcenQnfzAryDMCyJqRBS",
+	"K054aJqZvJBinPL4m09pnjHwusBl1PxvxBO9oTApsDa/5YxOxRJvOlqtMImfYU4JE996azRrSWl8hfSq",
+	"YjlnMKHXQiubNP3mu/OuyAh4WdDIS+VEgeyy3MyQl7a1YKJvZf6zLETyjTcugwsvJFGFDVHAdN7TpVau",
+	"L6T8jWYT9q2PcySTJXAiKUmqJwCT+iBokU9lxn9n33Sf3kpNX+hdlzmhWuDwhEAMB6d1TXlKR+k33adT",
+	"krA5EwkTMexVIhfihOTZktAJ5cJMbZ7JWOtso5S9KCf2Lc/SjIVib1wolpyQCFiGijC2YiQkSxNlZq2K",
+	"uVZdWfKGJZxegC71fShQayIYewGtUOusMGoZQcnplaaDG6ueg9w6jcGdDJ5cVTFpvnasT2o4Z9lQsVjq",
+	"W98HhXxOeTbkmmdd09R8pzqDp93OnGVKimHl2YQu0aQOfLdg7Aq9mfglOklWHxdFmq77Eb5H/+qmrrMH",
+	"17HigrhmGSgXSpNqpq/0hGmp0eusulgaN6D+1t8YVTnJuVZhTEwtX8jS25dLMGNxWSdkH5kcxlwDgzbt",
+	"bX3Yn4r0yhtE623lMGTCcnSMckEOjshUFpk6wXic1u6EdcXoSehPkWGgo6rdpPAwQlaS0raRGVuxayZI",
+	"Qpdqq5GaKGT9JsgxbIEqRu43BN70bbankWLvdpNqRl6I8ptot5m81pzxpkPZuP5VC7Rb5UnvaR5PNxrp",
+	"q3sI0SS4YPGUignrkV/ZHMLCXOvKM9bVtgUtFMOj1UaH9R6SGaOCJHw8ZpmWCKBuqEqQp4GrPAHm2Mzm",
+	"bsCX4S+g35Jb+eGvDfGvNdzJveVp5SX7W3Ib95r+ymRuxzDu4sXN/OGe3n4Hk7+pX4OqX6vu1fK+3VNX",
+	"fL4n53g19uYSjt25M0/znM3moIpUySymWcabIkAjbVACX1xQrQ2hjqN5KM8JHedaVMYxm+dUxGwNXyr9",
+	"WkYlGioekr31OCLRk0618egmoQ1Kw4XHMiPjjBmbvc3oCcspT/XAG3+qpX8ypHkwTwczYmSRg1NCTwsy",
+	"Iyq+vYTmbE9L/DYT8wKjwYOohlY3E+mY8pQlw1TKKxUOzMtxrpUQva0pVzmJZZEmpOI5CL14mudzcK4V",
+	"qs35YQTOnBdEDLVWA3y33UKQTOoBuJX9SxlVbFiIHE+3ZngAoYI6rI/NOkq4IjHLcspFuiTyGgV58PhW",
+	"h9u8r5VtgB1G6qVZPGUJ0C7Pu2QxBadqjZoK4ehpdUtEQ8j250zOSL9BYzRzsfduI0GqnOqrbi5Au11R",
+	"Nq69zowxjKiMB/p6ChyuS4ewgUbLomrLqDKTKml2q6kG5t7bg6vdj8pqq7Tk8YGghuIvZuVAIjlnIgK/",
+	"qD3cJcsfdUmETJMlkU3AtAvrksjYnPCVppCIjsB7TR76PySCaUNlShPC80fdSxEZmonIQ+47AXOZJo9M",
+	"bpvQUuhTR0+r0+3YSYBTE8bUH8JgnW7HvM5bdnnQp86z3ayQIV0Fksu4YZZoqaI07erFYhrf39E3TjOG",
+	"TvUl+mL1HGqKF0S6Dvsu0vVCpnI2kmUs6zT7RyEoOefpNTXhJH+GkD90P9L2BZ3NKZ+ImiFNi4QzEbOh",
+	"4r8za8qOCp7mQy6cDhtTQbOl1ihicB7sdztadRUs9WJtQP36vfaS4ssgP9l80jnYP3i61+/vHfQvDg4G",
+	"h88GT57/d9jCOC0SNlQYlR5yrRJ++oyXosjYMJ9mTE1lmpRzONjvdsbAOEW8HMZ0bgfU7ARUVy4zPIZR",
+	"kWp74J8FZ/kQjKYh06or/t7/GG6d/SKjORuCsl51M6CXIilSNgS+Y35eTh5S1ew/Mcxvf+PxMPcJCK7O",
+	"y7PTny869oOhyfqxv/Jsw6FL1jBfWo0EdKfQsZgdMTT4kaVw8UsaumaZguvQvynfNjRP6SX+LoV+8sPF",
+	"C81k9fCalt+/Ji/ZTBJHWt1OnvHJBCKwMyoKmpYfDXF0nDFmNa6niQVEmIYmo3FQrnLFiVKj4TrPc0lO",
+	"yuYNmXQhSB8CNQDT/EHm2ZdppjDO5O+sqkLZ1JfNakJ5ieoTep0TlB/otaNFLmc057HWZlP96ViLTXAJ",
+	"gMPnBHQgLbBZQuhMionJkMdtV558dbndq3e2PovzqWFoOAez6sVUKkjrZnyeI8+jC8ohZoebhGnfqKxA",
+	"KCWXG71Djio3JOaYn93UOUlQ3zVxStBOwDzOJWzY7iqvz6raahhB1rU6XwmykUNekz5Z3HeljxieU+jb",
+	"jWWW6ENWJFLFfJ4xBXLXpZkgVyCRGTWJIJvIJjKsUOnqSVQyFG7WMtiVKg59+ub34LkzGVolRaZU5Vav",
+	"UGQOHgyea+pA1SCRTIUJpMbIv3Zomr4bQ/LKOoL52T72gs4hu6MedAAX9GIqQStREnN/RxXvG/jU3JFo",
+	"Ddzcq9KxJiSJ6XzVOlg1Bpo3vhRHG+6AGf29/f1NQHDVj+ay88svgzdvLjutTM6AwLvdCxsE5QrHYSJR",
+	"ZMQmhdDXQB8FMjn9cz8Fe3X3agL3644X3BfRX3dh6jWhvo2meWqv+gNFEjbmAp7rmgRBd8Mt9a3Z+DvW",
+	"DFvYVW1sM2N+t6Htc/z1zYqys8o3oWCGV9NBC9WKKht0pvoYf5MY7ICgNz5i82dgRPTES5Eud1QEfPVs",
+	"3e5cmN+dF7MZzZadui7Wjr87be3r6o4YzS30jdXb2h3gBf78Vy4S72mj4oWcRewaCR/yz0zt2BVbLmSW",
+	"tDpLX2FsK5lrCuT6lWE+k1cJs+IDwM2rnol3uBXmUmcUYTWhiUQ93dHdrPpVaWK6nqBZJ9xX1MO6CA5J",
+	"iVVB5NFbnUfX97+ksRq9lNpht6bJVxSyCg3U3CMVZTHkFLF0+xtXQX+zUaRbZ4U6iyegUXm1xK3cWrnM",
+	"adrqdteospx2dVD7ynUbsWvoCjMMNG+0b/qY8ZzdYyxrRffp7D8b7O8HCXTQOejjdw0aydF+iyjXquHk",
+	"oidPNkamWpkDF1APDb4zr2gQsnEhJR215Ga1fuu6Cz9v+WB/SyvAjx1tWv6qHr+Ovup3o3YOslg7geA6",
+	"E7qsRhOfb67Iq1wqGNS85/N6latqfdy5iu9DCQT2qqwBefhpv2+KQP7r4NP+3uHnR4NP+3tPoM7u8793",
+	"2poA9zlgo4mwJjL5vcyAjdfrXu2EjcyBQIb1YipTm1zvv9KwqBqH+0aWRJPGfR9bvEk33oFJ+spz6xLL",
+	"Esfjr4/DBa2e4u2Xde3v1197z2r5+sE33prb6dP3G9V477HeFdebYp63R5o6ggUk7jodiihwh1Ljch2Q",
+	"KM+oUDTGgSPr/YxGRXoV9cz/axWnlZBW5XnQ6dOrYOiqXIOcZEzVUx3tFK0/PmMzygUU4hwfP9esBqIh",
+	"B30vlvD+9MP5q5cQMsuYkum1Fm77N90Gxbe9eekNvuIetFusco7wGSNwYOdBsznEMoNOxzJT0Is02jhh",
+	"21fv6J3wd2/NxGhe1vuMGBMmIWRhcCvA5B0jAgRXZMS4mJCxLERiy0F31fyNqeksRDTkyjOqrGCdOXDG",
+	"8nViyqhrHlGWoWzVGXw63N/fP/xsouMKSrggmA0TSFjKr5me+ecVAqy8Zn2SyQmhwuaPaxmYE5qm3UDJ",
+	"t9Wab6UkP9lfKeYrBP9nwcz3pessZ+Gskwi3IOqSyNsD/c+Yipil+jssJ/Ic/QAZU4bNDdeCmioDesRi",
+	"nrAEeZgpDcMKkkuBJS3aplJl8am7MlMwyWADwalFJiwn3PCsVkZvtVa/UgrZX18Hubp1NYI2+7iORM8b",
+	"EnyiF+/evP/t1cWrl9HAhYR4NSJ0Uga09EVFBkWzjF9jAN9wbBuBPX/xy6uXH34DBnr24e3b12//1umW",
+	"PNUNqP8+ffvi1W/4059PX+s/Vli8lmZ6iL1rmkGuPoyV0bG+rOdGo9V35awQ5tq+pyb34YX1bOi/Ld3o",
+	"sfB+ffY3yLgNV3bohTZpwGZ3UlCLuriYFSnN+TUbEArpVY7eYnyCKuIIt0to+Q+rhQJ3JxGeXmQfYzSe",
+	"Xgr7LiliU5xIk0SRYq4PJQIPxTBzkVkDaVOL616zjE7Y0Iy7BK2/OaEdko3K3D89jn2ymu1Vhg3diqox",
+	"Q1loPahRJTLZQBBjNYy4Hq7cMf64tTx2T9yFE9/tMxhrjXHAlyUZjFcFvNu8lc1KCiz72HCCsBJwKOGe",
+	"QpBEZgSyn4iQi2rMHtz2+pEdj9C6PtavGe8bkLHHzSEdKE1JScctt2LC5CSj8ymPhwlXmLkURFzychdG",
+	"SzQIu1hOKlVOjLclN6gBbRn5e/0a4Aoh/2VKVT40vtaGyDtGrsd8ApHgBSjSCFO3Rb4im9B0aGyKhI1Z",
+	"loXG8zZgMZXEpCKMIYSgdYAcwoh6kJa6YGVc/bqgMhsY1gzKsOqilLApXTjUL2OyA/SSajkhl6/t9IKW",
+	"d989WGpYq9Kx1Dz0HYo0m4+2nZhR5gKbBCl6qwmDMiOppk9Mx+aYZ2p19oFTjbadx5yJJHhabyGvcFKI",
+	"7a2OSrb8jIsilDV5ru+YvGZ4/paPtbzrboR/FqwIbeMHqGZd0KWNQgqWL2R2NSCRwhXj2bkMzW2Xpg99",
+	"W5oKW2NngPmRrM4SABUrWi5QGszbV3+3nXqpG4dPvTzvE6IY85VpEylTW4/pmyxBUkB1xpUeCJk3KBKt",
+	"BsOc1hCjhcLwFSUe7MhqMu0JID1AWaXMjI3Qlv3IeT6URa6GSaFZ8zD28kTX80SeT5OMLQznM4gWrpYQ",
+	"xTgimFo53nJKvnP6G0oGf9hdBAPPCLzCCghJ6sloa/wqpXtcv3JtIj/6qKoLZkS/ASvL2g7JaLJB6znT",
+	"RoEcb1KTV1heVoihWIPilhXCIXYoMFs4lDTX9Tqn1rRwuDtLfJ3mA7Yr2kO3ylop4pgptWH3QGogam9e",
+	"cguPu3R31h9XuVx4o2+jJSKIYaOa6NzvWIa+9qaU03XBYLwvOfuyUuajpaFWrTPQGgC9QIpJS6LWs5IZ",
+	"TYdFljbS3gMFwDLjVC4sdtCFeY58ZCPy4XUDKeqHW6Wr5HI+3Ojbus3hOFxMdz4+MFXgtJozf2qWeHiu",
+	"NjFjAKa/te0tLvftfZg2ucb5Mj0WEphjQClcVbTq2kxQY66rSatqb4NmEFZSgup8QNw3GdshttzAbxpM",
+	"17BKG7C+14j+sCxsEMwNJlWThReQdavMpLvB97N6w4I80YmFZos77EJp8uzUrOMav1nnvrww8EttHew+",
+	"vhg4DCvIvZ+7nWuacc2D4MLKLIGii/7B/jHctKojrfaygLcaMDe7DnMYos11b3pzODQAFecc6dt6hmsr",
+	"ax83N1VaVh+yJPVAoVE+lWnCMnWCCNwT6TN3WP0DD8+7R04tMthT8iv/KRBn799XqVaNT1bPbhOJoaIc",
+	"gAKAVPqKf/HQcQr4Z2e//5yO9uOjveN+/GTveHzI9p7RJ8d7h+P++Cntjw7iQ6zLq9QlGcxGy4VvPle1",
+	"P33iBs124IZ/fPg4K8TjfqcRDiVQM2OANTWhuzIe3JTWQtOEx1niEBhXBWVVdQ0oGHY17XQLq1f0NgKe",
+	"VgWeQwB2O7L25Ms0gZb8ZWXnbb8IH9o8mAX4EqxLFP0QfXJiGXRdME0sgmCgLulm8zIgfcGfR1lLFqjd",
+	"BK6tKqnzD5SLdPRIhA9HA99G7jo2AWk0Tr3pkQgylfHX8CcSGzVdHh5G79+dX1yKx3TOH1/3H3MxYSp/",
+	"bDItVPSofLOBbFlM5YxwfFxPx2Q9Axqt06MgcmGfsJYR4gvIDMqB6KWAqbr3z3ok0nxraHJkowFRcsag",
+	"4EWwRdd65U7fvwZwS0E4QJn6LzjVOm6Ruz3CELZgHAOKrihMyIxgViT8abOwTFgn03bntVkF6vVo/KPH",
+	"3nY8IE6SEnwdakfVpAl30rD3nW7HbJcWFd5i1+ZRuGu+IZHCkbyh8xrfcskUZQgwwMr6TaysdVHiCdQW",
+	"wKlQkugLVQjcWfwoY3mmj1JCsVjK4vZ5D9vHkzw2sFpRuM6sN0HG2jXMCmGqGftYxFhZZe9OkzW24syJ",
+	"z5w97I7K3DaaedcsS3jciBpeeeGJ6SODkdUksZHQCp1ErWXZ33HoBvO8Xb5IKWXssa8TMpDovY0Ke4fl",
+	"1tXK6pUK5caC5JvNud1Oyux3g+Vq4JPnNj+sXi6LbgFgg2DLGP7n0g1cYTGZSKYIAqkp+2KapoSm/Mrm",
+	"cd5pkvm5LSzFkt45k3Mt6TIGF9FU7g4wJl5Zkyt8Lll328LUS1FWpvrot0vIuzAuHjM0oWK5oMtaAsp3",
+	"znV31HCwQg67lb/6DBHhMxRLx6slsfeXZL99SSz4JRdTmsMM7ey7zZWyA9PzCP25ztdnieNS2LLlysyj",
+	"HnmNkDcYO0ZSBDR+qxjp7R3Jwo/z9MiFn1jpZXCi8iIFQ5L6UVywQ/3wyUpahUkok8IE/b7kJKHLGqr7",
+	"t6lPWLEImQFmR03qAbZe+10KdkLKAmZiSL6EK0CNxNdRIUdsJPMp5Bei/nvfS1xTNG14UL9BJLWooL5d",
+	"VUUg5YOS3KrVEL6BJig+9mQOmV67Yy/8oWsymmq3TZ8+zRCjcgHRn6Uso1Hf2akS+o9f01F6FBDJZtVO",
+	"eH369hQ4iGkA4cV6FQP2witQaPdTJVInvpznKTsB1JVM2xtEAEurTeDbF5TU+AT09UT/iWs2MiAp07ug",
+	"uqZNEuY898iQDMhjshf1CD5n/SLolZFZAmlE+g91QmKqGDw4L0ScFxY9+hKSIGawzWgyL9AlJOeqaz1D",
+	"2ghTV+gYnrJ07uVOOF2hbJAHDsaemvL5nCUb9/eea2Z83SFUfh4010qoHetU8ZCg1Ey1TFD+qB86hYfO",
+	"35xjpvGUxVer5dMlgmUYWm2RSTE5IQz6jICOV8x7nd1BJPQsrNkfyCMH09bMKbxB5fPeJhV6pUkTvBzk",
+	"YXMqYtawCRRh9xodEOZ7dOpFgCjPoDtoQnJZYacGT3JzsjA2Cd4KEmENzobnBHHTawezkbN5Q9QYpqjI",
+	"jCYMYkt4uciFi6fDbiQco/9zqpQtcGjtBykP5jxn85BH3zhpWjpU4NJqS74JuRM8O9jCWP8u2lXjqVGu",
+	"nWW3bPfoT8Nuc9cntAoNBEm9ujlrbu5miB+mQHKuJJjqU8OMPxvixaw/L8czSDIB/aOIp+BgsM2RuiTy",
+	"7AD9T0TOxgEM0ma0ObQCw7klrGcOOPSra+MP8JESodPYAPzQECBOU5YNuYMdrLcxO794977TEv7wmidM",
+	"xPDUm30T5H32nI7ihI3r/4YyCXbNZaFWW6YpWWTwntJvrv8HqWwdLRcDjmpcV6BusnT78HxAKDbwiFIZ",
+	"0xTKmhTLolq4owvMA5IVw0fvbVuQTWI36jK7Wv/e6qSn718DpATYb22hnf0z2aYt5I5ocO4kV7U449R4",
+	"oMj565fdMiIDigu0M7c9CK0KpNARg9hx3mG0WnudSIJo/lAyhia/teW8PoQYAWsnBQzhhdIWTQK4ojwZ",
+	"gNlKMkhm1FsQ4R5E3TK/OqJzHnWRx1JPMQRvejQq8lyKEqXWkB3UxGvhobRqOFoSKi5FZON92NbdPBIZ",
+	"8N6o55XacYG6I4KKW2/nOGfZgmaJqkapcM6aGc95JUaFk4PUGhy4AhW8Dr/W3dLQMUGaXFnSZwKLekun",
+	"ciG6NUAl98ulS4TfThbVu6rWKMkdtkfu5QL8K941zKVyl9aw3V+4yiXa5rU60WubmtZSKfC4+PeE6DHz",
+	"3gKfx/CghttUMmUFwIpwVVZrYC2dInk6Wgwrth7TCys7EUoX19HWeNF6JHr/6u3L12//FnlGcRd//u7D",
+	"RQQUilniFL7QEjFyrKB6g/1pm9d2uqVcM+/UxogWq+1MmPcuNfDdPH8t8P/vCii71KLwc7n+D5DRtU10",
+	"q7FrqS/M+UTsFXPIpuoSJ/z3fUGNZ1QK6f+HadOViYRA2fgYHDCaNVqDrBeIat1GzDWLLM27PYYDh6ak",
+	"1gRwQZTkPL5iuf5LX/q6x7SFP6IUG22mjD++Hbd0Aa+lXVBt2q6JSfO8N/BLt6MNNzwPKJdzrTZpJmP+",
+	"RORz82kNDHokk6U+Hk6+fu3f3PwbOWPzdEn0zYCuTXPHCGKaswlw1M6b07NfX13gtap0vOj88p8tVE7Q",
+	"+qBfvhh+OPfavc8hdRQIVZP1UsQblN2Kj88AWOMm5QuecvlYn1+nlgbYh2aJIpDbWO5cO3TFU/v7m8D+",
+	"tpAFuPmNdAdaywUsZCXzED0gmBUA7dD0j2WRkypusq8s2+ML+VY0M8CkhsS+uww3A70XoxnPTbrIprYn",
+	"gYYSeOKBr8L+v9e5IuOMM5GkiJxPaG62ImwFlrTSVr2u+YdX20VWm7PYkA/EXXdF7zSN88K2qkeywTW2",
+	"yGX9GirEru+rT0gursozooCD+KDKrlvyCo/y+lIY4EVzxOZZQ9v+pD0SLG9LgDHVUTHLo13DAhvAGPHL",
+	"rZS9/HvreW7SW2l6+pHz1y8roqAdN/bE1WE17KD/6cUdfvnPT/t7z+ne+HTv589fDw9ugoEHM5e/tyFW",
+	"X1I+ebpRwK9eUUtdrnrEJ26bYGM2tIs9Vaki0dfLTv+yMyCXQLyXnZvohPT/9//8X8I5FsGinM8ZzSgi",
+	"2de04s0J3DfdzkuqpiNJsyTg4o1zfs2GFbTQGlewYB5dkiGWB/SbBjCPlil7tu7BpWyxLywuMHIXjM6e",
+	"Y0mEH9OuYydAFodLvqy0DdgBMGHCBMu2doyslt4MD46mTf2aTOJMCbSABbc02a10PTyUwXQAaIlyJOP/",
+	"gFwe22Jx66plzWmDY1ZRo7LVcurbjC/n+lS4GEI9Q8BXawy5rV4ni3zt+8DSk5mx7tq+WlN5mg4rRVCr",
+	"A7zHxKwBSeqQI4aqwTlYr/BdU5fK9OsaKxYvytYgDikHvVDC9uduXTupB8KG2Rtr88ysuBjJQiTD0tfR",
+	"QDqQXHh9O1LFijp3rtvKuxVWWH3jCimuElPotjRyifCFbiKjph2tn/9mZltjdiExjuUQyTvM+msIgmpl",
+	"3AG+DYIl/ZbiEOHMa6TlO0ZMGaOQOVY0hhw6rzKqioyFFKs7gSiSc87UJsZWW2EC/tkxzQAXOtSZcE0O",
+	"Oww4zNhMBnH4KgJDCjsDnsPOCklmMmuLAMBw74YtO/yZrn1bx2DtU6NlUPtXbZDOVmjIwlpRsYQlYz5E",
+	"WSaFfUxy0+hsyjIG6ZeuBXfKcjKRFZQwu5HmyUQKNFl9kiyLI0pYtM+bHCbePnvp6Ia0Vo68tmW1fW+B",
+	"/l4rlq5VheBnh9WGl08P9/tP7UdmQzAp09j5ssgVT5DqDo72NO8lmOzRw87CmtPAQ8dPbhqTT1vR5DZt",
+	"OJued0sIJ2mYLM+gCeuvJXD5tAhulpYbhfIKZXgtEqtT77r0WW9GoeP+mbM0Qdm7Ra7K0ksgWgAiwYiR",
+	"jE+mYcMegPCDuZIZOyEUOwTOKWaUUjKnGZ2xHDpvCtNptLT5ypTCIWT5edGj9RcJZ7E2ov0zT9lrMZar",
+	"ezHmKQt7ck4VKeappAlLql4rWJVNPQtwNohMDCFexBbBoicIXaAsNOoLjtQlpuEj8nAusIpgF2QBt67V",
+	"GQU3yE+03ioAAJf4wKaFHzdf83WiklZ6uzek8LZNTF9NyOPC5fhrgaScoth1afcjGl+54j0ykzNT9WjA",
+	"pypzudOE95tu5xdG03xaY8mu8m4K3y79DoWdfm+/t78aAmkSmqfpgi4VubTvwo5WoUouFQTgMyx2ktHZ",
+	"A9Um1cQIM/vC0KJfY/j4vjS0HdIWKtW/gbI+RZc+ZyyRjhNIthcSSugx4JfxPGci3JMwKeYpj2nO1HDG",
+	"skkQ1kkubNGHkjMGSKOpNv2XxAQYtYJMZywhdEK5KBMW0vZqXrP9Z3BeDC/K5EKdgIizAM40J1Gt+BfP",
+	"/PFXU0538xjf376WD+khYC02lS817puZd8t9uHMB0C7NFZdr01zhIscNEG+wKKQxwEBhCUu6ZFyCcaor",
+	"SNR1PVPa4F7JhVrbpu6dqYdD45AoDkVxptK8EaYKaGVHl5qBNRmmbByQF6cmmqnt0BOyj45NVMu1Adxt",
+	"O58tutzhrra6nOZSQpk7GCVwriSiCaS30mumCE1NhKsdVvs36kaHdLhtLzokvpYN6AzJNmxkTq+YWG3z",
+	"vsZrU5Y4bzROXSwjMHBF89pFxSorhz1lq7FTmesAZsWMf+f9beqWuPGWBEMywy5u9S7XrlKtgVhzzzAn",
+	"E5rF9altTV7VVfT6h9zo1yVD7eRMGVdX7x+mX1tdOz4qXcadQeenIr0iKFG4FJbZVEAH9vvPD5/FT9je",
+	"MT0c7R3HTw72Rs/H+3v74yfj47g/Ph4/ebKqGVVmuLaZqrUU/Hn5oanmKa4QX1Mt/s8y2yg/o1A6/Hq1",
+	"awUvxVAmrrv5UJ2V6J2oNRE7xu1BCUDwEAfOYky/CjJPp9tJuWCdweEqskqzyXliPH0ZmzNq0BOuaVqw",
+	"bUxOgDcw+gr8pFJqAQ5iLphX9WLjKKsRfy5YI/KO3s6uw3KALE5QBkAx8f1MJoLHUjZrC8NbO02YR7eN",
+	"ceudYjiaXKp6u2hi3y9v0Hqo20aTKzqVV9VCk8R1TgQeBLHWtvlz8LpTeAX+/cG+CP95Zl/nZoAWfkin",
+	"QpQtkkuHQ0MFwQX0yKlYoveSpQqrvn0VHDQ956ic0gw1DWh74dSc+mHcTelkRUfw9rVMUQw5QLfsBVHm",
+	"KZYdIPzGD16zh9cY0nD1CVVqX5+b1DVdGcNWml9YBBVkQ5v50rJjO0RZ2iPNzKi6YskQmGh4zhDXwqJB",
+	"v3+Dl9RXpp1qo5Bl1Ng+pcj66/Oj//0//9fRk+PjNgrbjCWcDhvcNlo8mnwicHPyhlbVFlQtTqlSfKxV",
+	"F+NZaNFc5UX1IRMd5NdbxxhAoKxDEa4EEMr4KtT+0lmJ8QlGdq9lqrORwf7R1uipcX9c9pF/COVKqhsR",
+	"ZIF4NRrkwHYJ5JVrFhAEu+VAbC0++IwNMyomDCugwsc5ppj9T4VasIykUl4p8On11kR+G2j81Hk6wFtI",
+	"YPBdRPi6xHd3tivraxFv/dXUWmzhqEWoEFv/5KWyYldi9iUHAEOe8EU8DdZHtbi/Zl6nsb23ZfpkiLOJ",
+	"SUEnbCXzuJJOdVCtIKd7v3/+etA9vHn4abj3uSwo1x8+u3n0l3BJOaxuy76DgWA/XNAyXVC/dc3pnLot",
+	"c5Fr3HrbR3rK0nkwem1eoALZV+60G7yUWrotWJqCmKuAztFsi4JSS2AhbEimWBYMQhsvMxD27UeqI0Pa",
+	"Ybv+JqzZfrU1VJe/uZ+2vjGrfd2qh7XtbvjpMvv7G3Znw5a8KQ3Z+rVGe/5WjiZbjOvY6V1g8MVlBX9L",
+	"1Wsnl7/LsLnNBjCR3PYNW8W3N/suW7rH7kL91Ip0qXS2KKGmt9uqDZ5JqBdH1Az7gXJYb+1muAH8FjK1",
+	"buWYZf9scmCUIE7Gj7DA6GWO6I1bdPpk2zYyNHDeW12fGkbAHSAAYEF/Bamxggms965Jt7ZI583wAVVO",
+	"1a0mWlS8pD5jLI+8xjBKavZ4QGUn1zDjFyuW0SpB2FpWQ8boKh/L7ARdBBFYCZGroKHGwsUaYf13RDI2",
+	"R6SidUqIQ0caMajQ9f8FY6yqOyURmPW8NGXH20hcaRMGy2y+FSkqy6TCdeRcS0Gs05V9y5oDeelclEFQ",
+	"kxC+aZowtW3TilN8XUi1ih1SxRBBQ9ZwOWUygGc0gSaP0INHZh7yYBfrCsCEyW0CpkEW6RK5y9zrADCB",
+	"NXg+8xbcx9n2wf09rTU8xprbKZvtOP0zHGmjrlm6z93Ze9MMndMasmooKo4MWHzULRucdb32ZuRhraHc",
+	"o+66HmMnBt6aCa+1XL3r7qWowJY+nBUq9/FIH1X68nY9YICHPK9129J6QLg1F88fVYECyuYkyv1l11k2",
+	"bPabipgmJMH+yX6PC5AVZYORddAC3mkU6oyFc0985P1tugHfhZtclZ1rt2jetLNz3S21HLm9o/2NFDyX",
+	"mSk+DhYINVRLWLB1cF3PAQa9yO+4suPE5ELXKvW/e72HuQeNL7ZAAm3j4HzGVE5n83vsT3rLColqOUSF",
+	"MgLVEdX9CVVLlEsOUaXX0bWW3QyIsZ0XMpWzkXQ5tAB/XzY57FezfJ/s67VMcEN/+zWAN2BwaIMwZ9hC",
+	"hUT6R5FvOXmwiS3KDNpnSFe6NbYixo0JzVs3ZLPbtRI8PX9HDvtPn+71CU3nU7p3sNuOrLiEJqZ5kT6J",
+	"MjPalxUbsqTfZ3KUsllTxQqEOTIpJuTh2c8vyPOjJ8ePep3uNtB/UzqfMwExBa5cmdbmrOdBGdSxLS0v",
+	"wQk2G6VMXXY6TV4EtT44Pkc4SHRvczEv2qtPXkp5QN5xoaDjeMPwsrD16Oiir8eobDqEAZBVa4pGgjkV",
+	"b+mMKQPCDr9yhWFyoqpDtcog6bYvSdHr++Xi4j3BH1QGOzo4CPPuvMktfsUFFPjNkTQBkwnxP11Uqmw7",
+	"I+O4yDJmMIfLJX4QJrcIaoxtcXiIwQcL+8vNrM3mhFDy4ey1piYWGBaS4gajlIqrzdkqGAjDnXCbG7qk",
+	"Z4wmXDCl6mzd2UgzPsG+bpX72Ol4/UsKBH2TKp9kbNPPbEOzys+EtNEl45Q5IMp/FGAzb278T9gkowlL",
+	"ArLDTX1D80lc+Av8eeukPvfgJoTQNeZLffBVZbmy6RvBSuvb3+oB/yBaPFDvGmaH6/qT9d66dt2r+Q6Q",
+	"gA0CxpyrNjnoNeUotEJmh98/NJDq3l6+l27PTULReL7w5eEVohm8Ab51ayzWu3Zi2983grPcZ1YAMFqH",
+	"0tUY/18vFcoVAw/fXDlRwTWtrN/LLK14LdunBvjl2KukuHWA5ruX5NWDFy0SW8pGf21yh337qg1thS3s",
+	"YcClXfNfr633W2/zuA5azbd5TVjujl2bFxmNWbLGwXnXHOLu41erSVNPWyZNbUVb9x7E+hFjWlOehjEk",
+	"/3rWLuRtwkjeGr0LtvbuhrO1tnUgVrtXt3WIG+4R6m2+q2ux0qK6rUvxjM1T26i3sg1Z+UXLNc3TZWg9",
+	"2jxNaCgv9wNkjVv8WA4NQNB2h15KWOvOBYnMXKItIg7Byayq4zizrlvtmi3aOq/F7eCnr50raCtqo34e",
+	"nmGZ0gLvJ7mEPhH/t3lPL5azXhPEYiD3ZedT85omb8x62bRZy2126X52pr4vV6at68a9sN1G/lgZdDWP",
+	"9Vfox3ETEaBgr+20/tgU+cPFcQHlJMLWJ16MOYl65NVsni8HDr6DK4Jnm9S7uzz1iKKBvcMWt8nTK/c5",
+	"rH2iM0mfK9r9qoTKxgZCAPkLvSLOP/x0/uLs9U+vzPI+vPU+MRje2DjIQjI6FJItYvNJNTjvhbxwPmEL",
+	"FCuat+rL+rZWS+l3RYQkhB1LKsdccDV1CkAgaGEpQCs8AFuXSyjB372lFnZxbB4RuvHY9bksi93Ha3XD",
+	"C2Hvt5D5EHe6oWaBz0ooU4usp4lu9xnu3L221+CZyE0nsTR9NwYp06ar0hk8dvM52M/aNvy1rX4rzWlN",
+	"A6ZVPRj03jxP1xGYa9fN+Bx3lWM1vbxmWVLcpnfb5prdxmdGyyaDiIuYz4Ot042aqraNGDdVJb7OG3sD",
+	"99bC0HqwEeFmZvoVwyJLN42JNogdlHxkI/Lh9fZxIZcsZiQBEmhgwpX9r1XGevfS5yHdGuus8rQK/bnz",
+	"8XsMV7YjKJQMa1gVtobso4HtBOJdUjupE62j5tkSf6QkoKdr9gEOrJOysbtWUoSzgeHGaRqtpo0DwMQJ",
+	"iXKmzDOUjNmCxFOpmDDNdH35ZRurlXtuO5jrVzSJpzsyfwqxhbpZiLs1eQqxlbFTiPeZnGQmplGTzWoo",
+	"x80xfQ9nygvpa91pYTwGPGWEkpRmEzDotdAeMS1UIRMCiMIUiBM6kT7aTjumdQvlAS/SjtrDDknkNSyZ",
+	"b6JwMJXzGbgA1iNanLEZ5QCPa3VNmjMCzZ26BFo+IUYRoYontjGN6SbNLay3xSbaYTsbW6+GRLyZ6hoc",
+	"J5VzbFJkU24MpGxGFnTZFpVkTW/9tyF8j3ZuQsU2IFB5GWw2Me0bA3VsLcZbtgk0V2ZbfA9u4DE0kbmg",
+	"9nZSGNlYt6ntfh0eo5LlXZexTpCaXMGSHpvIeAPORfiKhli1aSBfDz236GdWy+wwLnlMDOoMbNKKQ7kb",
+	"dNg/C5oCbBZNC+YlLJmCjr41LjrJUtAZNMI0QBvml+Q0Y5R8MNlSvrc1PMnVuPRONTQr61xLx7ihL91T",
+	"gXqV5vvWxroyIzgLy4A7rUx8e290qFjB4L4YXbO+GbWygg2lAat7s2WDZk3M8GMSfXXE1nUpRF0E1riJ",
+	"Tgglk0wWcxJ9dc+oLknlBPw54LKAf5Do9O3LqEuid2eY8fj23QVmG0NPezWVWT4Fn8fXSwMGcs0yPuYs",
+	"uewMCJhlUZcsplpZQeOrTI+DBGQgezDDEfWDvDOzVQMS4Z3Q42uF3P7rUpgvhnwiZMaGMVVM/yiWIqdc",
+	"wAPY+Xaol6L/yYV9C/41pfAr9oWrHP6a5PhfeFGa43/hHyh1YFhohqY/w6DJMKUq9/6pFcCodykuhfMg",
+	"MTHhBiFKYQ8OxdIxwDuoKwYNoKKvgPIROCfX5QJBTcq2kNhmB9O/J1wKmFxM05SLCUQi9Fc+NgvsjiNF",
+	"WBxVJTo0zY3nChxJKjpBpLsRg1aDcgzNjZCRk9HyUujTth/ocz7ukkvHy7BDwYKqy47+GNaCn2WMJped",
+	"m4g81KS0oGooZB6drMts71q3O/xpMtsfnVwKBCqVRlZRgUgYJn8Mt7U+JS6G5vvazA5voh5JZKxc/llv",
+	"lkA2OxXE8H29C4zG01qz5Ntw9Vbt0e+nHbphNa/0rLZs+oXtVoz2399fRaH0v1/byf8XuUBUTkjwBdV7",
+	"itjBDbif+0FLrImPmsUZPtoKlhRkp3M7tYVSNJu4ndx0+c8NU1nF9NbUvlNSu3Jn18o61psQjKC55v67",
+	"2Mje02Wubm0T3FRrm7pGWDZ4S4yKFA1c61DspWElK7iyswJ5W24AwwGrCSRHXnlUG4fzIidc5BJaDmpp",
+	"5b1L0aUi/yhML2ffI1JqavjSoA/ErORu/CAugbbtaVsN9y79IV4Wb1ufiJnG+xI2OQwzXDnmmgyDRutl",
+	"NgMkf1x2jhNIl67e0iatvX4r++Xt+bSm32E1E6VE3HnaqVUR6KVLeTXU53LYFix5J65UeUXIuexfBpNk",
+	"XE2B0cJMb+mllVkNaed/HvZX6xpk/KNYUpiXjU+2S3uqUm4T83SnHso7TKWYoCsPAV1R4dCP7II7s5m5",
+	"+jMop9ae6Zq1nmGq/TbKQ8BatFCCtctcVaM8fdvTpY6T8nyNwhHCHry9gfrNdRr/POsL2HwwQIShrnK7",
+	"d0hdn2sHjqlsSbTpASQMvHcsi8xk3zVg5bctGOqShGXQ78dhtKNds71jqg4eUOtbaua0Zo8/AGLs9r0V",
+	"tgO6bI1DeQtwyTWgkpW1njEF1F6Rybba6FOlRmIkk6W1Wrny2q5AnsLAdnsHGHFgsw409OCm670JOgJJ",
+	"CfEmmcGfcKuQmiASrP8fI925lxxpAcvFNU2Nx2xG83hqyvtmTE8GrapMLhQ0PPGV2sOyhnjQX+EjmxHT",
+	"TVmVrdyClvY4F4fQuI1E8QltIyKQt+wg3LEPEpEyH821bWM3u5ONr68BoFLTZkczwhOSL3jMytT62CQb",
+	"6E9bd5YzxxdWj4zSZx0AApluSyz0Jv3DwEOfEChqAhBZ5XoKTRmFkIHiSWtg7+1MKI8em3ed2j2H3CLb",
+	"hmBK1S6coWKlwc6UJ1/OpiS28ljWwkcbit46dzEgu0t/JcJ07ep92frRNzSnGQUVHlyjmkjOSg9z5w39",
+	"h8zICw5ruRct5Bbe79qNEfyfBQpqwHTQxF1PtdsWIQ9GCp+9SFgdYJomCYa/O3/tH/WfPDk4fPbs2VMv",
+	"XqSGpnsomH0ODqyzmNJc0fm844Iiri2eH8Z8tm+/4GKC8SHb1VwLoLFMucTyW1DkTByJi+FYQi/2oyM/",
+	"o3pomlR2Bv2DJ/vdjkrlomJI7h/u7R9c9A8G+/uD/f1AZMWtN9SwWXNJKykFedXrPz1qaIW9sjcrjg8D",
+	"xRuVLU6RL0A3fdAYeFvAhe0x2NoD34bOLJjjqk+uxK9RbC3grHfWq200JdhUkF6WprAfWmwYme2IguRy",
+	"gsgm2taEc3cFn6ZrkN/3jGdEsexayzbsfGYC9VyBT2mjkurXu5V0WZ/8T4WCmkRvmiBgbQd0sxovTQ69",
+	"4eYEVTvgs+oNaIyXU5M+YpLkZaqZyGKgVTUUQhZwXZ8cpqPwnGQsltcsa48lsHr3vjaZWmg553JBM5u7",
+	"j6MLdx61LvO79AMp73xjbo5LIwDzBwM8+jRwa0xluq1EksIqRHB4EG4wu8R2zj8J4qk5fDTLhcIXsE4C",
+	"/ppDzMcn2dUbGDzDZvkQ9n6aW7qFMxNkzcaKC/Pa5um81zrPRk2lgV+B2a93fcJ65Fc2zw3oeExnrAtB",
+	"tUIxJAKwlU1/bih2JAkfQ3G95npc1MALvoY551GTtLsJRZTCoEc1Vux7Kza2XtvIfTGVuWyMgAfwwGNo",
+	"ZZdzLWEJiGqix97X9h/8sV/y1kLAQCzpkY9TCaLB9pEuHcCXotIV2NocNIerh3G8yjJXVnorpq3XPGrL",
+	"uLU5Bt8ItjB1EwrA3Xrkb/wasP4qWxz5+Ovr1Ta/+sOVe/SGZO/zX/89mONwTxFHL4FpTWv9bT3bpVxC",
+	"wDSekXnGMNUxh2ZRIMItkruhASAAAlMqTWOXWWm8zH7f/IpN4mMGAVYZeAtWOYmt1LhvX9yuUP9lKcnu",
+	"STAb3GnVIT6v3aU7CoC5920hNsqTutMwmDeVLSJh+JSL3FRR3ME2heImI9knGyJaTGskAMzTOecTsVfM",
+	"tUoy0yzW/H6/0+1cWUj5TkJ5utyTWgipMsPspf6UuE+VLEBJ7NA5r5Yo2WORcx6Dm6MfApOXWUiLkgT7",
+	"Q7Gk2lii2pZjsmWkqdyAEIc+f/3SCiW/+/hULkwipKvSWi31KWH4NxfdNGWh2Z1sRaAw8XN84qa67V8D",
+	"nSbLQ9gFu808W67TJbtVStDMArx97poTrhzXJkpv0P+8X2x9nefWb7JeF6wMsWma5+64VkmpUKDSaGve",
+	"ihuZkZxCc8ZRkedSYJjx9P3rrgHstA4nP2mg3G98SG8oXDPnnQpmEXiz3NrP1o5J1K/5qou88appW81D",
+	"XQBUFSUHhJpxKMl5fMXyLmSapWlNrXmy0RvV9iZZWdryEjVx9MQn+DDRIEppMxO/YsvBQTVDtA0Tv4B9",
+	"Iv2D54fGB3bc7aR8bF+hWZH7YLSsfVC+CD9uSlxA/UFb48PpjMadQedpkjB69PxZfNhnx+ODw/6T4+dP",
+	"6D7dHz0/evJ0lBwejY5GR8+Oaf+I9Q+eHR0mSf+4f5gcxc/6z0fHSYmnMMB8bMoxKB1L2LpJKkcg1Cqy",
+	"ZRvhUQLDNoqPHfKbfZreyOZbO8C8AwtWOji/CaY3gkG+e02KRw1fW/96q4XvDMXixStqYd1dtdoK2YZm",
+	"gj94oMgvb05f7J3/crp38ORpV2/zlH2hCYv5rKHmsSybWC9+3NVH/C9gM0jmrZ88h99X2JrrZwfCACOp",
+	"EHahqshC+GMhZ1BNX/c3y07SAz7xZLqT8064+5ntJT371LZKSxtYZdkVvBorMMZWKOas7WSuFDqk1ral",
+	"hOCwbR3d73ZspNdp+Icht33I8/gWXmyb12fMZz3C9OqD8jxEzB7L7H7act++u3Y4lHyH/bXXhS+xiXI1",
+	"fgle/nI3Tdtzr+H5VtvZogFw657pIXBj9KmCNmAjow61fF04tKT43/g431FT+4j9Cx3iqRx76lrXKFSk",
+	"f7jf72yhqX2cVjqZGl+I6ZUIRcAWDG8r/WylN1o7hnBXPgH3wm2siFKDu1uvgDeZbdwCdamyGvxDIDPA",
+	"JZnwayaMT4wYEYEeRhC3rhu5FSq+SpbIoZD5EKppwANoov0eQ2UTIH4cUJsm+ZQ12SU1mdaA9VcinA1I",
+	"hMpg1MWSIXCEn5DIBDIGNgaMFUn2UzVTUGlEczKRDPvCY6E8/uDEVLcMsNSFCsIT/P2lgAdMXb1Fr/G8",
+	"N7Waj1JXbYbdqTpeH+IT/2Xn+tAu4b/UTD36L5zXp/7e88+fAItnv/v85lEQisfbzttYeVUroiIuQd86",
+	"Pu4fHBqNq43avhWDQWjHjCnwxO5g6lXnu9JkALIvC5oSNWdQEgWELwg4pAXFrfI0TW/0o+rgR1uA90Vw",
+	"ByJUayu+41tdseabtaNKWUfJ9fcyxHguDG5GXSubzzN5rVmg+ROb85lPXYUxmpkxzdlEZsvOoDOj2RXL",
+	"UV0LpnXEMk3pXLHhYspzpuZUE5Eh5thAWQ86v3DyVSsEN/9GPrI0ljOG2Q1fY54vb3rkYkrFFSYK/kNi",
+	"nb0sXLD+35oQu9wQiDrb+eU/9+EiPD1+9pyO4oSN6//2HrmmGddyCC5AvzOw/rIDm2B0087aN4ktHgjZ",
+	"8MN56Yu16y1jMJtLfbsdb3Kf7MRgUp/NdxCY+aT/ZQFd+t3OgmZ67+CbVe3YkcAGYFBDQaf29zcBQlnT",
+	"6sjTODc3TXCU1m5OL+zvd2s6GKLV+kr+TtOCKbQTXOdkKRiB3yOcO42nANYhxwRehd95Rqjn1nWX4Guo",
+	"Z4RHvStGxIKnXD5QxELhdF0SQgYBR6MTtOhMESD4DV43/cDf3e93dMa096843Lz2rvhd4EkrOxAAcEpp",
+	"zKYyTbwMVWzSxgWRWYIRcTTs6HzOaEYNqr5TURsw+0tFtLy8TZIW6tO4IOMig7QgCxyoeuTUemQnLDf2",
+	"LEZDeOb3MbFPaI0MWs/h/rZHwrTX7e842eA6ShypZmAyCCgovCbUoqDkawHKShbWsD+K0CKfyoyoqSzS",
+	"BCI+Jw50jV6DGZq63OWt1/wRJ7AxEuHjCcSuZ0NJYX4mj4M3LMGsHOcLs6Uqbwjd4ZIpBwS5R2felm6H",
+	"b7AiB4Inok7nc4OYTqQwXQ17WLsvGEu0gSPLiu9SuwdsxJm2U03ZOAKim8p223ANW+WNLYJBYvoWnpDI",
+	"qjFRpczMVIdqBgDwWv+AIjyor6eFcq9PODTbMA8LqWdsdLpogLSLG060vYGcmJS+q64v6KCRn76zSs4Y",
+	"4hPpW1dtq1Zuh4WFxKV7UPBlUyV3oOZ7XIT+HtagFVIzfy+3e0Xn7Ha+7Onh965ppukUVIm3Mn9rp/Gh",
+	"Mo2zchrv3TROy2mcldN4b6fxspzGazsNj3JeeNI9cJddWk1OryBT0Qo6QEwkkdM9a1r6CdojNJ4ybYZ6",
+	"RQz64D4InrPEZIv0LkWk2QUTuendGRF9DHq0yLthURdozM0IwAQg2IWQbBgnxDqW6sH6CnKR8xQz06tj",
+	"tjybN96rPrhXndZe5e1v6X9ta1PeubpcJtSfzzO03cauIUSlZcEtFL0mtc2U9ZllNqpeVr1qofKcv355",
+	"ZxrTN07mry53HUO/Gy+dvaztXXTONL1L/1w5jfbOOTuRpvJ1z2o9zf5RCFqzWk1Zyi3M1tQc7bPjgOFo",
+	"hIxPfQFzzrMrAtmb7EuO6JBcud4JoC5NWA6gCBVdtyw3g/IZonK69MElwzWPZg0rCuCUZjTOazp0b4Pi",
+	"3wyY3dU2VjwlY5mmcqHKmlKn8SpP5UX57im8q8HP1e1dKT9YszlaC3e50qamS0DlfRkI2cYkWCkHt6qk",
+	"UxpXJ+w2vwV171D2XW5ssCGjYfh4NWABNWic/uY85uoQG1ow219u9iV6RYyuZca2PsObNXt6XvZ9rfcI",
+	"u7fqm0YLeA2U7zpbxVkl9vl1RHS+FHGNPzpM4pL3Plb6Z3X8YC1CVthWI6KxvvIWXfiBIjxpxDH2EYq3",
+	"K7Cwg69bsbV5V6Fe/4j+s38N59Ia/0/lvTvyVMdJG+z021jaLUipXeSnUbpXeNfzpxvDLd9X6y2PshZt",
+	"u2Vbi01Huu4crEsnkNcfam4VCTmU8xyaGadcMAxc5lIOUykmw7HMhvbWhDWMElZiVWlqovQVNQD6E7ll",
+	"rgF/cKvcNsD4DcIzjTGQ5vjG3ZqOdxcjqBqbtaoWcGCUQQIDPhiIEQD6oVUkPxrNkkMiLareBiRA0x0Z",
+	"ZYxeQbYtHWkaBIQWeI26FK7y9YqxuQIfRamWwulNWJ7ro0IV3LhWHlo/l7vm0SP0aKwNXYRNjBMSId1U",
+	"mspQQTw40+jrV6OU39xE8P0o0ytYUcv+RKzNUUNps90ps7tX58F2YRCtipyg/w2SVLqIAztihH2hcZ4u",
+	"ST6VitVNPSept5xaJdetJta7nQLWb35gctqbAyrOEA4GU3aMhSCXrcz06PkG/aMWJQgycWgJtAtudQWe",
+	"QLi6GEJJAntmwai3KRm6I6jpSmHU7tFBr3In4EW2bgG/rRMwWbMR1fRlQDyKqSjzhcho2VrZbTDFQtbW",
+	"ShlOFcXN29BGcrgjPx1gBLd30gEh3qmHDiewhXtOP7AD+Mymm3C7K7CC0GhFQCAhal3xWYijn5BULli2",
+	"F1PFSMpycJ5pLo8Z+F3EewTdC0Gop8v5lAnVI689SifU6Bi+LDY/JVSRBUvTLrxWj3MpEskwjW8G0qpH",
+	"3kqAXEAdBJ1uteZo4EKk6gqQ8nI59zL+ypLwiKZp5Aq2y42pM//W1+07wuFUu+S27ptVttVd7ZAJzawC",
+	"4uq01twCYTMB7VLu0uDXdg6/2diY0cxodf0r/b5OQbXTS7NEYoDTy1lTnmDMrIf7B02GXl0bPbJ98iNa",
+	"JpB10VNTPp+bKi4LyNXRH86YyPeO94/669IioSlwReeJaZZx+NVpRmfsS6eLA3UGnf7B/jFs0dqW23Vm",
+	"A2oQek1sHLKG6AOJvddwpLglYcAvh3Bw0D86Pnp2+PToeBOcA7sO6ugfsSnqfM6E1uCo34HKtqcaarqP",
+	"quU79R3fAa7gs49cMHi89zms45ZnGdbc0tRVaApqwV/NJsOzA3LNFR+ljJyev3j9ukdeYw0wm2PKgGZO",
+	"XaIktCbXWqvmFwCBQwUyrUuBwRGaluzLVTgA+9Qj1xOK65RXUf7XbtG/7f2PII7DJsf2xylAQbnzNHC6",
+	"laIrn9q9GT092s4eaN/BwmTKuT6iRlF+oCoWxAlGkSbS7wdkHPRlFKBHTrGzFek/Jb/ynwxDr8QQPMl6",
+	"p2gXK8UODlLPNkTbnHXrsTncRbFsISYq3FHLipad2ytP1bvwzriwJlSd838OGQywSFvhDD+0MMs98orG",
+	"U32l/lEkE9Q8sCNGhfg+/QHY9dZTOFg7hWfbTeFZ50bv7SZixF3ck4LtjZZ7UHtpjFhzpCV0axOYaSsC",
+	"+ZmztEQiXenr38h23zpDieckBl0PS+JIxmi7gIRFZVnTpRelYApMrAsFeNAID0eFnq6aQ9tESwTbcVm3",
+	"Voi1N99xZ1liDyLcbNy056o5gm1/sWjgadl6ilBGdkKipJinPKY5iwZESMG63gr9pSDrg4w0CO5EA6IY",
+	"IxEebOTXHdgxtclo3w5ZYPDg5rpRj325/l3uVNbWuVWIUK3UwZtpaa7iJqYAEdvODRF2zNOfPNDhz2s5",
+	"QUkzn2qK1mGl8/+gs99/Tkf78dHecT9+snc8PmR7z+iT473DcX/8lPZHB/GhX7mO1QwW/t8m1+mbak+8",
+	"XBawkHDBKnoNHgCm/WylTdCAoC3v5JpDSg6Wt958XsuSvL3wp2l3ONC8vTyYOvmiNDIIe3DdPCo2iLsB",
+	"vCbvbNe9ESpmq/Td1HLYUEe4WaEjtiB2tsu6dvdKbXv1DVPdZAaF7p3yLl451zV3p2Qzq7GmrRti+qRf",
+	"356fZUaix3TOH1/3H1uiefyVJzdRxa4oCuxk27YsysWhwe0gM7/Sr9e6P+KmkzGbZCCy6qGvSg9CbxPs",
+	"y93sQwfxAUGPG4/BmK9NAgqYdsZZsqPRXfUXBGTNrJxYix1aBfBy6oRbyOZdCDsSfVHdrtNQdWsDi9ve",
+	"N7mjT9ETaG29irbLQvs8JwtXP+icZ5z8RsUVrWc/kXOeXutPcz5jvyMqy6ni9LHXN6yxDU0b/369zYaR",
+	"aeFJrFep/c42ZZE17OfncgEQkK0s4fNOzSl3TfC6FdTeLmGKlR1uxovFPEqARllkUot8SQp1i97+Qf/m",
+	"hZ/aSCJw0XSdgsyVrbFoM8J6r0IzdvW36fVRpcLQPkDRrIN99mvxHc6O8z/gsCdEc8Ul7pfLZhImwrMt",
+	"lIDDdVmJhpTXZWWPTt+eEvjOpxpTpMJFZYJ6XhXYuvaFZLduiFpDXTFhKu/ehvAh3XE5GvH3ornAaPWe",
+	"NfFoz9celNwt2ImVvc2+9ne7yHY9u7ZOdTvZ7jr3Oi74BWzZfeXnGuGwTg6tExt/DL5ugm3DJrZ0MWW2",
+	"uYzB5UUPbpm6HXstj07IKhurBZAOVjzbn78e3OzguF1FNxjYFJ/IVtEPIjLP2Jh/6ZrkHoOfY5APXKIP",
+	"PBdV9yLaIbt5KzwBTaGv8dauXkltF4dzTzGhaohftE6+mrGE06Yecz/zlCmvJpuvbS7AhnFKleJjWzjV",
+	"TuF+UX1Iny9dppJuzDf6yEZTKa/em1/jvYGQmM1WCghZrLi7BQv3h6jteuNGdPHYqrtdrrM6ryaSuKvc",
+	"hLb6f7cDHdpu2RW1tn2F2g7rV790B8NyZ2Hz/c1IT+KtLHjni5GVb2wVvw7Hqz2SXTN1k3QRhvNmLlxT",
+	"84Pv0ljSyCwXlVlxu3+Zy2xrBAWjLzW71XcmLsvUm4lr02jkgn3JESlDyBzCribYhzlZpUXgsk9tMy4v",
+	"8LfNnNf58HfCHtYvXY8/fD9wZIVxRmxmYQGW5SnmhoLry+/WYcs8f8kKSVVJs+ku1XHOg8jPoy3JO7dZ",
+	"j+Fvbg+GjQO0AbbXa/wA9sqtNfFfqQD5GtTDb+6vNu4WKnao5u3vLEt43JRZgqlgI0YSlzFGvQR0E16w",
+	"Qa15JmMGVuOCQrcZS59BqCwz8gurBza0XW7TLbDZze21X4rM9KJWPovrcl/WbbDdvjp12sc93FZcUYgq",
+	"a8Jzq/SMU0BBCeVndcloSeY0ozOWlx4TqP/iDtsPsmiw03olsnPHjUY+Qh+u9zLl8bIZYYSkLFdknDGT",
+	"0Y2dvqRw6eeLqTQ+uVr7rx6JXLFO17aV1wZUF7q5KMxghLRgEEwG8OJS2KdOSKTHHepxI/NMORGvgbnr",
+	"XOOEnHlXKf4AA2XBlX6pvQH+O/WolZfObJojwIq4x8nDyHQ1G2Ifs+hRj5y/ObdnF+uzzARLqlgVdh6d",
+	"bsctae1dDMJU/LS8KN/z0/LnjLELfNFrgafZ+XwD3TPjIuP58lxfCGMvMpqx7LQIlY2fCnL6/jW5Yssu",
+	"JJEyxfQ/lAmvahuZi1wZsw9uGZSrwCtL8pzm+bxzcwO60zjQ5+eFS8sDxElHYHqfz9+cD8gcW8+ZQ+QZ",
+	"MWy1a5uVqq47UNUt0/wwsxYSIkcsxny1S+ghvLRB196luBR/+UsV0aP3l7+Q6BQgjfjv8MmA/ASLIpfF",
+	"/v5hfMWW8AeLeuRUbwnBZBRlvKOmZw62G+ASk+WU7cSub7RBPFGXIvqyBw9FAxJljCYRSaW8Ul0SLTKu",
+	"N9lCNuEuBNeMickZHetPI028UP2T5fiNyhnL1KUo8x/hU31/p1onpMoBQXVJRJMZFxHhIk6LRL87TZHM",
+	"VY/8wmiaT83shdRLNzuorU/1l78QKtSCZZVG8F0SmZZLGYAWQw9dPmM9EnlmXoSgo1zkkkT2I+tIxgfH",
+	"OQKSKnZyKUBUzBj1sjkzZjRfod8NRmPkmlalKb4FfjzmucUuzhGeVK8B8nNgERkDNKPUEMTjeSZHKZv9",
+	"VTPViDw8+/kFeX705PhRjxzt7yM6kQURjqnwMnTIw/92/u4tUUuR0y9dQsmMplpIanbm2L1+zcHBoKw2",
+	"pgmSLnZoRtQj7sqQT1ySikdXkNmgesREBAkMC5dVv8j0nb0U/yw08V+XgHrmnV3TW5tPhMyASekNOYNO",
+	"25rPUfL+3fmFvhgfEV6BRK8TNpvLnIl4ufcrWxpWbqDYkAr8zM8KL0ZwXQBCtqixis7YpdB3Sf9Ac/8e",
+	"OTUQVSALCmjy5xog619ypTfuhFAH7Y1noHKepuaBBcXf7T83i3qh7xMXE72Y96cXL37BAA5s2IxlE0bm",
+	"NI+neMrHh8+fPho4rDTXaU7lVG+tQulcbldKY/vqDxeIvmXua9eTOZnjUSSDZzTh5wPsZ2J8jHCg5YAI",
+	"yORanl8KSD1VfhDK/ZbmyKE1K8OZXfAZs4Stl3V4ePjcaoi/w3X5y1/eey2t7W8hHAW1O3Cg6oSk+p4b",
+	"4HHX70tNsTvJjCA6fu9SvGdZzEQOX2eFQMNzXx92f3/fzMqoUnow20XU6kR68LJLKFckkXGB22jb/5nm",
+	"oXwiaF5kjGB7TLyLdAE0M7gUkaZb8nhhhnpsbK2IPCwTb2Bu1ISFTsxaTSc8o4ldLPib3x5h0WTtjZgR",
+	"FJGHdUHjBnjUJSOZT6ss5cveYrHY07xgr8hSJmIJwGzoUf7PPUQD2Du3y4s0lS8yKSbekoGuD02tKM8h",
+	"7Ri8HeQ8zxidkVeQFeUBSww6/d5+b18rsnLOBJ3zzqBz2NvvAYoxzaegFNgsFhoD93yMTRn1NxMGWraT",
+	"bK+TzkB/eIq//A1/CIk5cy2k4aGD/f1aAb2/EbabM2rpG+2rykCgVTQ1kYRqh6P9ftMr3RwffxDUSHtI",
+	"O+sc7R9ufuhnmY14kjDwJjzBJa5/4jXCJ6cuD/RJm3E+CHpNORpAZeBl83NmFHCXGIiUzpkWSXnZZtNc",
+	"u8VUav0qto7nnAJgrWnlCVqo0VIg8c04022HzzrgyxpO2iOvQPtayOyKZUSOtICCSDFb2DmZHsuKaOWg",
+	"5DFS9IhrWOt9ymzBACJwwu1WZFSkV6UieOJl2YGOiQzTa5Pg2u+jBQgGxj8LLduGMZ2b0qkq1cPaVuke",
+	"JNBPJgpz9ySPfVVvEMDEvRB2ew9m9Nc7eHnFPjZW4R/hRjsALCinQ48GXNcWl+8nmljcpW/HFo76LZ4w",
+	"roQLKX+jGbpSj/pP2kxPEzC4Cd+whNOLJSZGHB0ctHkYPCwK0CJNaf2fiJGBEseMbYdXXmv4XoWXCdFu",
+	"4mbaWIJ3W5nnXtEo7rQK5GxWEJtGj1eN1SXlTx4DnUNu84YfvsDol/5loLatXCm4JTQ3Az0EnPf6V6Dp",
+	"ly5Pl3je7lLa9Z3jY1BLcW8cwA4GEcwAAzglc+Dc43LVf/B7/ye5RXrDyz31rkpJ3mHRL1XACY1ZM4Dj",
+	"+vLs9OeL6MS5ySzMtKk3Q/Gb2wRtMH9JIVKmlMOwMHWbkTGfhhyBgi+F+wQo3OvV8tCOhl6Byw54erSG",
+	"0AFEAQDtk+KRydzzzTHzSpJIcNaxL1xh/RX8Uop0eQl5YUwkVmf6Z8FZbkxaO4WQmoC+MruhW7MLz8r+",
+	"lWG92H3oGHZ+BkujjQbQv/PBm4S/M5ap5nLgn/iDi/3955ufeCHFOOUYVPihJ9yXnoCFQGWp9WYmtzBX",
+	"IKASQDWHaWHOctZQdq4ZhWvFhm41x+pOyNH+8zJq0FthF/hmj13Ubt1RQ6qdvSJcEXzFH/+OHG1+4q3M",
+	"f7YpEVtfqj8Jib6E49qFRLuN7phm+tn/5lz7X40O/0yunm2IqvTrbKWfvASdZBdn0MAELapedR/kuosJ",
+	"ARmbyWtstmI0S5u7b/qjQ6Q2XfbIxylP2aWgFX6oCTYpUpZ0SVYIhErMCDZu6JIoozkbgn9hOGfZULFY",
+	"CmhPARreEDS8IUTTrHfW/wJibQ9HMp9iSAqLjh91STSmPC0yNsynGVNTmSb69TETuX531b1kGmxkXGY8",
+	"X0aAhuWtTn8LGBlj0EhprneEcrByyYhdCmz6t5hKEDZQKQi/9XVUkEj2jSV+ABVsYb1yZT+QCcMAFMZK",
+	"8RMTf9PvZiLplkGVsGeswoLuT2G9a39Y/b3f1BX2L6gI37eQ/6E536+HzbBoKOHYQUGZF3lIKmxg4+/8",
+	"0ZBzbeDjmHjUwMv1MJci4eMxpFbtzutMvNhmZMykFlGQ6lHCsAT4IRZdfSOGuIUF/4Nx/WBc/3qMC7Mw",
+	"7tbmfxxTESNo9W7qcdBh+jMXNO1ZCG4L4kE5ZBHIGSMRDpuyJDqx5bMc3I0uR0FISFbUn5X5LhgcE4yM",
+	"2IQL1QOng37+UuQ1Z4G8ZlnQbQkj363b8p6Zz/tMTiBpciMTsolkhpP/8JT8SVQSoMmtLnZzeM/cazmb",
+	"W1feHd7sVxCQLCluARnRFuMxsknB0YyKgqaAjjyRMkFsnYELm1hcSsLLvG+bGajfEb149+b9b68uXr2M",
+	"IFf8UiwsC1E25tIjhs1YHkBCLMACyzjfpd0YtV61sT/7UzGKHwziX5VBGGoktPS43yGzAFPjjjnFx1tK",
+	"dRM1RX7gmUXOWOoF3DOFYj8k+4+L+8e5uNC+9k4F+9ySTJnFs0o3pkohK0QX6wR8zJyUJRNmMgAwq5m8",
+	"oQlDnyt+QuQ4ZwIqh2AlEUAkK1eftRKXcYR8j5fmrNh8X6Am4kdg5vsFZrDuJiOVSMW9xmiar4orEW2+",
+	"LO8E1OA4CO8llDGhKkmLhDMRO5R1uE31fFqHFlsGxj0Iw9X8urNyTt8iwW7DL88K8dZghbb4sZ26xcpp",
+	"/8QZlp9u8whQ2AuZsPuVxG68zTl6JTn9YDDfL6uv0lwg82/T92UxvVhdN7IZVx895nkXbFFouqYZR1ez",
+	"GwQSJ6dY6Au/pETN9ZTVlDFbAp/TK2ZarYxlNitSalRm2xuYUK2MZ3I+ZT1yKi6FqVeDN0KLN0XkeFzW",
+	"7qJZETKAEajhFuzqX4W36CN5bA635CkOEGDEBYV85Dp80goneXH+d1uaNmVUGz+QMnDUf7b/CKjgw8XP",
+	"e8+02MCvYT7GTb33kqu5VDwPYpK99aolU1DQqhESPzl6ZZo/WNn3yI2SC5HKSiLLH4OdqWJ2156AFWse",
+	"I5ur+hGO/sOA/2HA/5GMGk2ThNpw/N0Z8hnLTXf3u7tq5wYbAcoOTUfYQMKBlftJl7hAHDR9pRyyEEzl",
+	"uoGnQB+/cSm4akNskFRiL+j3ak3GVjdoOa4gAcyUJWBt/zCWCXyeMdvkc0r9ZlazHrnwsTBgvlMWX7EE",
+	"6+oB96vETHmg7NRMKXAZHzg6OABtCeei3z+rRCQrhdkwiwwSN6b0mp2YsAJP9eHrrUSd6VJgVAEBOMo+",
+	"jzBoyuKcJQCbIFysA/EqQioWUMCfpYDiDMj1O6VfuJYHTXxWH5A+wRGbFOKERNZ2Hyr+O4Ow1NSW2Fqq",
+	"ZhlzR/YjaeNH0sb9yI9zJpISD0TJmXMnIR3egRwpNpR0nhXfoprz8/16flu4ZwrxwzHzh3HMFOJ72TA5",
+	"M3DBd6hWAWqan17wQFldomvyCEijQgL6FOQfSDLm175eBWoQQAPbhpLUqm08V5dCLkTX8osrLhIS6dVF",
+	"A61pLaY0h7R4rICuZz90tbGFaD6AIFUCL2VM82Jla0IhZmKgU1XeuxQvLAiZl2XfJZnD47LATXruTjNT",
+	"pQvdgyBbUXn0EH8WjeeCWZazSeE5uJexm7Udp8bqIzDRCozq4Snrj0cMlE8IRPxQbn4oN/en3ADfuL0e",
+	"YxJb7scidvE7L4ME3FFomtqPhjmfsYikXN+tKaNJJRelnl/m8AB6AB53KaIkWw6zQkQr+ABghcrMGIcW",
+	"Rs5A+C2qILcs5glLyshiFemWnNay7y7FmvQ7RVItcSD2D+0vBaDxIQyoEUsGZcjBF3ZJIXKeGmed8xUg",
+	"upvxFgR5O87iT8PeDb3dGBb/hzJhEaOBKqL4rNBaxQ8T9QcXvy8urlnk7XKUWEZVkTH1+Kv5a2jwBJrq",
+	"uF/hz+4zXcgOEbhuHwPev8QD1eUWaXNKf5iUf4RkIkEMXVWTiT6oNSB+FdETAF6jKidzTfnGvop+k0hn",
+	"UekdtqNCH2YfPdOhUc1pPi3BqErqXxuDrbdM9ZoqHT5djST7xu4UgIrXJv8BiixVJDI/joIZe4h4/Pf+",
+	"fV5BHKNJ4BmmaSFYe7vSjMH+Nm2MHQVdsBooPQym1SGfhMwUP/vcjM/AQH78NafqqsbJ1m23fVxMmMoN",
+	"fGr5kigU8KTJaxjsPk/BjBA4BRu9NHEODhmjqlvqpQ6CF6qpfnDC74d3IQhS5QNF5mWuraViPOI78a5d",
+	"UHVV97CtXIjHiNO9Nucp1FV7zFM2IFHKBQOwCM5SQKTAZMqo6/oZZHJhinPgasmMT7igadQ1WcozJhID",
+	"IFHMtcZno4O9SwFF1hkAN2O4M5eSpFJMbBMHU2ggjIGGzYTk2IoZlliTyFhxGxOzLsW2mVnktolZeOII",
+	"7N75kcP0gzF9zxwmjzkZ2H1oSfANGVRY5K6zQH7I3R/k/YeXu2GyNtJ3a8kbrkioSZI/cZjYW0mbbP6S",
+	"Uf24Yd8xbPxHER62Jh0CEOHidxpPCbRBtA50LyBgcsp4Xha3mzQ6z8e+mEILAGxv0yU0x05oWm9UREkJ",
+	"ODKg/HGqv0hZri4FzyE6nGql0zrtvTw8L8HPxmAHJJcpIPpi6omrWgJjNYI1DLlWvW2b/ygp8NqxqIvV",
+	"9hBbZqkC+aRMHFmYMHLNHYJrt3Ffci5NvislqSy75rgJ2HY2XBFFx9irqmyWNWU0s+o4bDZKSYudR6Kz",
+	"D2/fvn77t0jvW/T+9MP5q5dRj7x1iXgzmjBsc09GS/eagd8if0r1Tl6KESMUAvA98tGgzM0KlRPT6Qhi",
+	"N7nEDgxlqwVrWERlo4VopTQMVqU1/SzDTj3aRhA2RzLPqFA0ziE/gAsIzAPDNi22cOUlnJ0DKzARXndX",
+	"9MsSydBuADC9Yo5oKLa31SlRXExSZt5pJ29f4J+lSWUwXaEG5OjgACIRR/tHNtuRqCKewpZh63AJLhUv",
+	"D1TTIM+7iDUdzHvEC3dh71sLZ53XcN308dmy33oIOb7W6d03MHZpz95CCH6jCJfZ2VfYsPUbZzCYwc+Y",
+	"KtJw24uPlXZCHrl7iEE/Eht+hMS+o2YCvmNNm9ftinFWAmJGp4DUrsejIr1q1irOc5kZzwe6spDSbV8y",
+	"Cj2FxqlceK3SoOEf2IbktHR11Tr0lTweL8+UZjMtJi6x+Rzk2WMYRL8BFAlkrmQBKBynVjMzWN8Zu+bX",
+	"0Abh/OLdeyuHBFuANPAYMoreMn//UkTvX719qUV2r3STl3tjYGIb9w6rBaz20CxRPii2gwmD2uUZCoE2",
+	"TBx+b7rItv79y2x5Vmzx/jd0PscmwHcgVcIXwP6EM9Ol3fgr7lE44BCncczma9LbzDXgP5oi/GDbW7Ft",
+	"JC9MqN1kP64iI16x5UJmyXpkFfgF8Kv5NKPKlhJRdYWlRnLGMPPLIpKhzUJNKzrTpbFMHnaWlmkATBXr",
+	"knkh4rzADruA4DqT/+C9SxGdf/jp/MXZ659emX690HPedOxFJvrh7drfYLLviCmeoCiZhdjphOW/2s24",
+	"R3+NG6OBD9gD+dET6c68Lbm3rd4NudA00uRgKRquAjYnwguxQlckY4pl12igKk3nPJ4Smi7oUpFEnphe",
+	"6jRJtNmJ3ZNM/3HzYnylkAg6FKBSVaPSuzek7Ou/C/Twv8jt+CHs7hkOGPKJk4Sb9sotb/eq+LNFBY9N",
+	"T+1mMBPnvxtl8krb8OMycG8z6h4o6KhcKbpNON7vXFtXiym0MQSHqZRX8LBzIL6Qs7kWm9aldim892rD",
+	"Qqasi2W2mC7dI29NxrWpInaZ1+gAXYv1qSdq2otbB8SfOxBSXczmWIg9IYP5Dru+sHhWecb/8Cr4n0kE",
+	"ly1+x7Z9PZFFHsuZXwx6BkVa2gIMCOXQrf26Lk8NettDn9k8Z7N5rrr1y5qxmPF5rtxF9qIQUORlicOi",
+	"FcFF47MwHKChvPtUHs0QL1lOebqhUOpHfO97dmqaOWJoRdwtwgHmjQ8U4UlDJu79ZeBWbtxjFD+BoqU/",
+	"wqybiqIiLRkjqAQyKScUpWXX6OCWHUBwaEF5zpIeiYTMh+WTFQHbLRF+lFefRFUFYORSWIQRjBwZbgRl",
+	"SmycgzPTDGyxupmyocQ01WxywfhkihaG3nrFpfAQwHFaUAJlWGuwwzkeWsmk/pB1So7B4Sq/tflhd2c9",
+	"Z9WEg3XGIlF/hr7lP2Iyf1Z75yVcWi8Kv4v+tBKomUnBcwkMc02y4JvyV/d55cpR2uAb/9CsfYD8QhjH",
+	"r7b1TOzJowdvbzco1O6HjxOqpiNJs2Qdabx0P7pHyigHaSCMMZ8UGftBGQ1KKKgLdg8fKLtdt6QP48xf",
+	"C77z2vzmW4A9V8niF1M8l0uSSnlFRjS+glQjAPRoSoqBLyu5MG73D45A4+SzYtYZHB/sdzszLvBffad8",
+	"cpEzrKq+10xP3NXNno1avOVHKOHu/Bj1rd3lMmVsnnLWHHGDVCGTCkGo9W32CGRiWj0AkvOkYES/bUlo",
+	"TmZS5bacF5P6FOUJpC3gr8FKkWLMtT1lo2ym2udSQNIjYiBAAA98peT84vTsokc+TplJRqhAB9ZS6Fg6",
+	"Jg+jd/P8XZFrJS16hCg8aJ7gTBsib2dmT+4V9ByHaBAmOfuS/7gpdxt0o0UuNa3FJHPnu3P0DSrcAA/K",
+	"VJctsT4NKExINMdoluCnXGnFKDmBTNjZPDc/njFqk5Y9tBKcXdIjL6ZSMYA5yQ1JEG7a7Gk164EiKRWT",
+	"Ql/Ahxi7pnme8VGRMxLZr6JHXZNCbMBHLZYVXuTyy1diknI1NR9gwUIGaFShsJ9/Re7e8DZv/y5Bv3+B",
+	"m/nDAP4GAT8gBMjZ25KvrMb9Mmsp1wGZ3MjreqdYsDrbah01awQO2th3KCT+bIbluRn9Fm0HvgUAuJ1m",
+	"K7vsRwDiGyPbwF+8qQPXdmGILVEpy2vlAgZYx7fWXDRe13P85bc3Gt+JdFmJUEIHP7t3TUaj/R5xTwLx",
+	"Ci7yp0cdz3w86B8dHz07fHp0vMGK3DBDxCYHgG9UVXijZavsnm7l/zb9SDbNI84Y1cyOAtSbBfvXMzIh",
+	"0uCMuIhZeMMSmrM9/Wy4zqTNVExS1cZZgKGz/Sw+33/sAW8B3tK2CQwIUAoxLXltwka2844thM0t2swf",
+	"mCP//0OfkRkeioGw9U5yh1QIxSazWrO3VQZ7bn/0p07wMavY7P+ye/LDmr8za16VFGQp1BFVWI9o7Irj",
+	"ulb/f+xdbXPjNpL+K6ipq7rMRSM7u7O5iv1hyzWZ3WQrM/GNndsPI9cQIlsSzhSgAiBplNT99y10AyBo",
+	"k3qxJb8tP2Ui0iAIAo3uB93P40xxLBE9ReGKeK2AkZCY3eeBpurUC2e30j0XTyPF6ITPgA7XkU0Fc7hC",
+	"cehAYkUm1oNSf+vM0m4NijzzVUZSJQ8+iYXLJJiAmr6Rd8cqxNOmgIWZjWLauCX5UXqq5+2+ezuE/d/t",
+	"+9ltUUT4XryriOkwg93ORXHlMR6m0EajdRsfCPbuaKZhIWDZXsn4MSE9pmmKloxskacypprzlHcxsW+h",
+	"/JzbSY/qzLkZyKy644tbVv1cSUp3Np+/u+oveDmH7JT95fjPZDTR/XP9IEtWKjkmpi3JOJsKOW/m1fKv",
+	"9zys1Dl1Ni7th0Up651Ym6zQc3OPT1HvQNgJm5K+tK/i94Wpakn8bD4XvMsh6szhIdNEwhmGYTy1PsG3",
+	"kWq5pW/XZCVDHnYBJVho8/tIViwmSirNOFVlx72erKZokJGmlis7dWOZv22hKfXtCsOogY5R/NkkvrnP",
+	"tfse3mvNWWqdO8cP7NF2uPhjJuZvO5/uAYi3HGCfeXm+UD2tgfHSPWbFRlr9DjKKE5FYahKzXgPMKIHD",
+	"ha3E28oodiUVycDxijF1ziUbwkBSO94hbQqtSX5jyq+ThcYKmIEsmJJrisfms4LXrfFTCE2Pu9C0c95e",
+	"6Pn3XoJZPOEGFztye3/B6xsMzb7Z5xFKvg+DcGAhnPrjYkVLe9yI9EIUO744o9LZiIcK8MIGtb/o7sgj",
+	"3XtWKjsriN1zOVFeS1vY4BURV1fFi1Q4T4ebSCuD5XQWJbzK8jRyJPrkPuTFxLMDDV79kbjzBxIdHn8H",
+	"HipQMR0x2Yeh84TvlbfU5AfxovCD+cEPT8fruAsDlx+83/Abv3oAQ0xPIp7GVprGQNIYSOc6766z3Iex",
+	"3Odzm8hie/7fYPGkVVWUtzMM0hyCjizoJdeexrl6bErESCykItZFo52E0sDdDPJAbrLIbH8GWZO7/EKN",
+	"cmdiOxPbmdi7BdCVh3lXm1pzjWXQ+WlmiyImXTuBaS8Io1NtB5pQ/wvR2E+4lFCGmhOkSUd7CUsUSEHW",
+	"fcwnb8wcv/A9Oei6do9oS7siPAw70RXitpdCmfidqrlGv2wKwvCueMJ2t9iL23zSxGn2j4tfP7Ip6DEw",
+	"vIeErf77zz98/zrUNiyVvgbN1BBIDAEnZimmwhqqcnD/kFRbFTKoJWHXruc0mVHUt1RLKAayUEvJNORq",
+	"QXIR5I6gRj+3cFo14/9SWO8I+HUs7MSTpNOdQo6pP+hXeOUALmHZmO/g3pJG/mCwtWv8HEfcfci0JRzp",
+	"N9iHb+/T6gNj4Thaa5f+y2dE6bbnA2FXeEblRW8NCg3SjEKxmSpVZsrlKsQrmC6ltB2pUig25SumgeeT",
+	"Tbb1Fg1KEDIRSm7In05vfKT6FKKODcUpFKMgs8H7/nffv0WtHGHYCKvTA81kCMiIq37CQ2pFU6wymygJ",
+	"X6jdtkjlLdEfxP+9FbjwN79f/dfJX9lfP397/OaHq8/Hb35g37zuv7n69j+2rumovyh+vNZaEvyy2xa3",
+	"JF/xAv+woQdnpVG+B/GQthQjC0VbH+hqM3nEiJcG4nsPlSqBywOXkSRvuUWmfDKxu2z5/WXL1+1FtErp",
+	"zztkzf8tFJN6SSkUaY1MEIlDhM0FDVbSjA1iTui5eaMR+CGEZUMolRy7mxMleOdzGZSwqKSebvHNVZfQ",
+	"PaseH9D7Fri8GoMne0RYdfFx8uKTIWrzuqpbuqz4ztPasi6Y5kxUvNnKMjVgH8m9R6TL3IqDfEygD2Lf",
+	"pe0S+fGZkHk5L5xtOQsiPIIiwZ8+nL17c/HT2Zs//eV7om+Cr7yAXEx52WNzH1gipQbt09k1rL6IIkOa",
+	"bQpMveKPSU8GYWqgXHipLecaXcPM7kWa+oaL2ElTd57EvpSmbd3g7+JRtC1bkrhqL2q5rItuCZToRFqo",
+	"XE2hh4ovbDKXhabyb47F1kHfImo+GstXidrLEIjbNuD+YGyfuVAN61a80tVAjjBPHBnsfRkfqng1SmBN",
+	"G9ZedwDf4A5N56UVM67tkbMybwpued34VGoK59oNskWKMh/BzJKf/njlPlBzvr27ckqIIJ+CN8aIFKJp",
+	"c2O32cilluYzPewq3qWG/wd5S1SDEydgg+F92UhAWbDMXczYN1k/N4usx7K+c8riP8rslEzla8+zpiFX",
+	"uqDjSpalwXHGvlHa/5S99ueXq4Gc8AW4e3EFZj33T9JEzby2HctgIQqQOV7FNB2SKE2WpnsgTfQHBPiq",
+	"x7ertz/PU7vO93xivifCeN7o7sP/xNQ051PuOS8NtSPCcnVTfjlZneK8B9wd3M7m0UlUiV5OVHBthb0V",
+	"K/srITJu0GIZ2ecVGP/ihvyhDyJ2iot7EbfrMgs6o3YYqG+E5xW1hXsXi2ZhOiu5hfWHEJfxrmfN4hJe",
+	"YzM4HYelQ6b3l4qQTKLImBh/2zeTS7bgWrjOm6zSSit5DhNVFi7sEpJlflZlrBCjkRfY55LxokCPwfvz",
+	"Fr7agazEntUMJCFHzjM1Z7MZ0bVWgVxo+IsRReZ6N+UFuGD1cilKoWjvng+nwlric4kNDVeJAPXpQCoJ",
+	"AWS51WhOom1Foh/m23eePMv4bKbVgpcBmZoEgnJ3p1hDHBO+ylN1BkL/HgUij4PTShlL1zvymG5Xvyt5",
+	"jK0W4AZLuWZHP/LTfU2qoAfWlqDROtmgT29WMu+zy+osOgutItAdGK7Skl8vXd9EMus8iHehL8/agfBv",
+	"sdl/CEPfuQ97cx9oayM5Uosny7v6E42LZEs4Gr7aXkXA7vbvi59/pCREHnvk4alkCb09fhtdlSBGID2O",
+	"xa1ro8ea3JmBvOnP8NR7CU8KDxbVciStt/TihCOOjS4KUkcbppayHdJ+Lrt/Chh223+HAvz7+QsfiD0j",
+	"TjlK6vevcS/XwVmvdpt4Ybm2JglUyJo5K2sYYOr2DZPIc1KXx0glBDv/aVDMnug+Tpia68qmsxK4lhTU",
+	"DMGD/6iGITQLgY2JpHXOPPK5ARc/heYrjWwUxnZeTLuPlERpLenbbkjujoM02saaifrT3k3UhfuILWYq",
+	"fjlhGB+6qNUqpueyc1j24rAode1rEd0KuI/rsm6VPhT1WeIRbMd9Fi1SR372bMnPdo5B2+nP2ufP8YP7",
+	"ZR0D2mMyoG0/qfbPgfYBIzmORWQL0KRkfYaKOui+uDhpCOO5ZGOFlWTkrTgHwt9OWctjTlf6LdRktdn+",
+	"JMDP4y766aKfF0xPth+4FPM5Us7t/aV0vP/Kc1uumMd+buR0uTAli2J+FIqMxQIk4Ue8NCoBiGKyslcl",
+	"6LcRaz8XHOdxqbVv9GKdEGBSpuKCRWGMkONQiNxVnXZma0uzRVXL1V45Uhotwwy0qSVybI1mk+7g2gwO",
+	"uuV5p2+4d9gidwNftQMy9pe4EebOVvq561M2Yn620sQpTMK0MYNjTVKCe+iT3ctc5x4nHQGHpW3Xche7",
+	"RIRuj7pzIoJfdLsp3JLB2AhPEtRERRpmPoyXjJuxSyjLkMx8A8GMcGWDrfCApe/2lmglrpIOqny+UOX2",
+	"s3QNSNk8Z44f0FJ32OSjYpNbzKL9o5IexSAriCrjp6lBxApBY/mqXQqhmriP79ccd35NhzG+rGDdBSt7",
+	"cISOkgXdmpD5z8COQvlc2a/nl19+/pgR54n/88JLLFPJMmFSY0CidVQDbDIURCRVPf95a/HGF9mGZCi+",
+	"dLe5PjILZbKhYaLSgffbZBmiNMFaeOw38yDLYvOdriPv3GhKu+3tP4qxsOawa849Z/Nqw3HugLe9LZu5",
+	"qZcq0yzdAXa7rB0YSaWnvBSGSo6Qu++UEWcEpcqJKbDfkR6Ha2AFaLGAIh5wsH/6+qYspwn6xVhuIYvq",
+	"H5i3nJ2///jjzx//TsdawhALWNibbiQ7x66RvvYa+i7CAN0APFUIEFcu9vKhIUAclRZPGb9LBwB2fu9u",
+	"5uesKDx153rzc9vlpT3A80u1EpRjws1I2DpDeQ+PwUohAdWrT1l1KI4WyV1F2mhiYumzM6pqILpMZmaY",
+	"gTwBsF5e0PJrOl7jAzlSejoveaAopKJKybiznFrNJlCRdeEtMftHaJZ9m/UZvj6yLaB8YlFAwabApccn",
+	"NbASRpapecrq5RUo7kLrhc97ZxY7G7yD+hAdfVjnvGxNH+Y1wQx7d/G/2/gxt+wI8iPdyZIQaRil/puJ",
+	"WhqviFCzMLsu6oG8L1cfPu8f+FZPalmn3sfXN7K47YHcYYmjrXaDbZCSyvUoo3HvVvVLWNXV973L4j4a",
+	"zsvrdUVGSvsPHtShkMrMrT9zWis+qjMGqgVoTOwNdUkVc4PriFurGkZzA4WneOd66pavJ+0kmRSs4XQt",
+	"IFThA5WlkAb3diqUZBLBOg0Lgbye7OLy1/OgoylhSc53xQpBQY4PnurBUr+qTarGxmcGhgtCjsHY+nUN",
+	"EQlsL+i8G7hB5ZWfiFJwG0pAvP9clSJfbX//j3r1ab5D+x/4bIZr+mFEAt3QhTrTA1Zs0SPO8hxm1lmR",
+	"llguqp910VwXze1guWl63YKT6OftIrqjP9Kc5bVpHe81NxBE/rRR8sQzWvai7ZsIN4NXvXraB9G1ekoK",
+	"rSwkCbc5L8shz68NM1wUQeCqj8WenjR+pDDagily43CZQ1lC0WcfgqhPULz3tD4lFGPQeLhKNlt7ela3",
+	"MQSrXb2F21KuYQVIzDkJha1+Z0BOvoEMLQtS2ErpAnsM1R3C+wUSaDfcFiTp0BIsRhcDnQax0dKmNNNq",
+	"IQrQWEk4ExDkDKdqAUV8uhumsVZzWZyy7BdFBmkHDiD6rh5q2y6DxqN/DNynL254d6ELzX/q/mSuX5Q/",
+	"1yXoeLuDlmAXHKk9O6d5Oh4/GIbanR4+ZmrO5gl0t4PCc7enfSRFgtYMnb+LBch6gY4OpUcBgEAGJeR4",
+	"cZEJ0T4H4IA2By9TJsyNMxA0nbinueiBRMJvHrAQmElxBu57J4xLBoUIIQgSMrmOtGcJxQV0mJOP3/Ah",
+	"D50k9IJOProUoeetIneP05IbvvWRX/271yBuZc4+oS9e6WmijSEk3nnRkXjae5M3XHY6BS40T5AMKlD0",
+	"P5u6iOZAGivKEl30jZaPZNcarJ0icTYQmqmlZBeXZ58uK6MXaDvJ7LkoAPFcQoqiQlR8sW8yo+Y6h5P4",
+	"B9nrRsIXsAFuPYzd9K13prMznf+u2ZUodEGmk+hxTJ266t5G9MjbrXUpl2SEjOp5pj2S/eyh5SA2K7KR",
+	"qTlEt2vCi1N/IqGN9fT8wqsHe4DAv1qQOMFAfiB9r8iwjbVaekJ/ZJ6ItBOEH9dgAR9ht+R4eovyk3/n",
+	"5861mb7L+pLPCVSYUk3zvAvbHjXpM0fnyCd87rLK9xHPbTIRGwTkLhEiIwHx6uDIWawmktvqePfQMAVZ",
+	"zaYF8WlLmLWOS0Z/jbIxrIXpzBo0RxpyEDNrEiC2Qme7tfV4kAhuS5hSGZBcNoGy8FR+DwWYbFpgt3gJ",
+	"GnSd3Ooiwly3CXsqwuiDygLzBShXvBfFpYVN6yEQ83d7tSxIA6dhd/QQYqRBOHR1Ar5jW8b0ZZUOT0uy",
+	"W0qPt03FfWk3moODL5ujP/C/X3wR9T0euNmfwzddX6VIoIGwt5GCU2b4KpVR9AKKYe+Pud/xIM57bFTF",
+	"h/arAglivE4GQEOqBF2BB+nycQvf9NlZ/UdMyQpb4UkQol9O1K3qqk3VUwZsuqpfHUrhqnrEo1Rc1t5x",
+	"C6v1ghGCLuA/lBaf37TDcrQqFIL1/A7OhN2+zHICvLSTVgfjF6WuDePWGYICZs4/kHmDBt4Y7E/U0gGX",
+	"l39Cy8LynzWglv27DjXkcy3s6tXJ56t04C8hnFTZ5GGlWNRS93wXr5KxPcKUic0jjF5aMsYoQFqsshM8",
+	"I+Ma2HzWZ1kBY80LKLITdgnTmdK8ROINtZSnzFtVymogIV8KQkq+opolYQey5BZ0n2Xzal5mJ+xcGTvW",
+	"cPE/v4T2AsMQjX8w+u71lQRCmmdajTWfMglQmBav0bnbQoI5qNNYPaQxquPFyr1NGLx+snYP//hk/R9k",
+	"VgafPn59rydjQC+gaJyd9Sb/eDUErkGfzZ0p+HzlnBj8Y+8qzXX56uTVETo3vq2mRJQZqFkJ6CBM+cr1",
+	"wAfGRSSSFzr4E/1KfJliK+dk3chXjsrv3Dak+7hghoq9MaIeQqmcC6WSlms6frcf8IHLVcjFtUzJHHph",
+	"Zbsw6GYyUNJwSPy63eY7JQmn9P02UEJuQ2Fn1TMiDm9qAYM6P5YxRsP39aL5S3Qkhyu2nIh8Qm9vLGBU",
+	"l+AM4fgG07yqJ/sNoWE06GMRhQY5qancW9pEZNW73cqvMuGwtQpNBZ8XAnB0g56AnktSUklafefZiRpb",
+	"ndO5ldeVA4+nUC6WCRlhvvHlRJWVYIKbigZqX+8CCQRbxz6qJVTAjms6sCelI/EJ3DwI6bRNmxIgjkTw",
+	"t/fasX9JIx+UFFbp5lb+pjTDpNUhL7nMca7KIh68mVO3NV/DCk0wpG8Ztsur//9XAAAA//8=",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

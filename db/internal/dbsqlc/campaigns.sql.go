@@ -12,7 +12,7 @@ import (
 )
 
 const campaignCount = `-- name: CampaignCount :one
-SELECT count(*) FROM campaigns WHERE ($1::text IS NULL OR status = $1)
+SELECT count(*) FROM campaigns WHERE reply_sender_id IS NULL AND ($1::text IS NULL OR status = $1)
 `
 
 func (q *Queries) CampaignCount(ctx context.Context, status *string) (int64, error) {
@@ -32,7 +32,7 @@ func (q *Queries) CampaignDelete(ctx context.Context, id int32) error {
 }
 
 const campaignGet = `-- name: CampaignGet :one
-SELECT c.id, c.topic, c.template_id, c.segment_id, c.segment_query, c.subscription_topic_id, c.status, c.status_reason, c.rate_limit_per_second, c.quiet_start, c.quiet_end, c.timezone, c.schedule_time, c.created_at, c.updated_at, c.priority, c.failure_threshold_percent, c.canary_percent, c.frequency_cap_count, c.frequency_cap_days, c.window_policy, c.exclude_segment_ids, c.trigger, c.trigger_name, t.id, t.name, t.version, t.channel, t.locale, t.created_at, t.updated_at FROM campaigns c JOIN templates t ON t.id = c.template_id WHERE c.id = $1
+SELECT c.id, c.topic, c.template_id, c.segment_id, c.segment_query, c.subscription_topic_id, c.status, c.status_reason, c.rate_limit_per_second, c.quiet_start, c.quiet_end, c.timezone, c.schedule_time, c.created_at, c.updated_at, c.priority, c.failure_threshold_percent, c.canary_percent, c.frequency_cap_count, c.frequency_cap_days, c.window_policy, c.exclude_segment_ids, c.trigger, c.trigger_name, c.reply_sender_id, t.id, t.name, t.version, t.channel, t.locale, t.created_at, t.updated_at FROM campaigns c JOIN templates t ON t.id = c.template_id WHERE c.id = $1
 `
 
 type CampaignGetRow struct {
@@ -68,6 +68,7 @@ func (q *Queries) CampaignGet(ctx context.Context, id int32) (CampaignGetRow, er
 		&i.Campaign.ExcludeSegmentIds,
 		&i.Campaign.Trigger,
 		&i.Campaign.TriggerName,
+		&i.Campaign.ReplySenderID,
 		&i.Template.ID,
 		&i.Template.Name,
 		&i.Template.Version,
@@ -81,10 +82,11 @@ func (q *Queries) CampaignGet(ctx context.Context, id int32) (CampaignGetRow, er
 
 const campaignInsert = `-- name: CampaignInsert :one
 INSERT INTO campaigns (topic, template_id, segment_id, segment_query, rate_limit_per_second, priority,
-    failure_threshold_percent, canary_percent, frequency_cap_count, frequency_cap_days, quiet_start, quiet_end, timezone, schedule_time, window_policy, exclude_segment_ids, trigger, trigger_name, created_at, updated_at)
+    failure_threshold_percent, canary_percent, frequency_cap_count, frequency_cap_days, quiet_start, quiet_end, timezone, schedule_time, window_policy, exclude_segment_ids,
+    subscription_topic_id, trigger, trigger_name, created_at, updated_at)
 VALUES ($1, $2, $3, $4, $5, $6,
     $7, $8, $9, $10, $11, $12, $13,
-    $14, $15, $16, $17, $18, $19, $19)
+    $14, $15, $16, $17, $18, $19, $20, $20)
 RETURNING id
 `
 
@@ -105,6 +107,7 @@ type CampaignInsertParams struct {
 	ScheduleTime            *time.Time
 	WindowPolicy            string
 	ExcludeSegmentIds       []int32
+	SubscriptionTopicID     *int32
 	Trigger                 string
 	TriggerName             string
 	Now                     time.Time
@@ -128,6 +131,7 @@ func (q *Queries) CampaignInsert(ctx context.Context, arg CampaignInsertParams) 
 		arg.ScheduleTime,
 		arg.WindowPolicy,
 		arg.ExcludeSegmentIds,
+		arg.SubscriptionTopicID,
 		arg.Trigger,
 		arg.TriggerName,
 		arg.Now,
@@ -138,8 +142,8 @@ func (q *Queries) CampaignInsert(ctx context.Context, arg CampaignInsertParams) 
 }
 
 const campaignList = `-- name: CampaignList :many
-SELECT c.id, c.topic, c.template_id, c.segment_id, c.segment_query, c.subscription_topic_id, c.status, c.status_reason, c.rate_limit_per_second, c.quiet_start, c.quiet_end, c.timezone, c.schedule_time, c.created_at, c.updated_at, c.priority, c.failure_threshold_percent, c.canary_percent, c.frequency_cap_count, c.frequency_cap_days, c.window_policy, c.exclude_segment_ids, c.trigger, c.trigger_name, t.id, t.name, t.version, t.channel, t.locale, t.created_at, t.updated_at FROM campaigns c JOIN templates t ON t.id = c.template_id
-WHERE ($1::text IS NULL OR c.status = $1) AND ($2::integer IS NULL OR c.id < $2)
+SELECT c.id, c.topic, c.template_id, c.segment_id, c.segment_query, c.subscription_topic_id, c.status, c.status_reason, c.rate_limit_per_second, c.quiet_start, c.quiet_end, c.timezone, c.schedule_time, c.created_at, c.updated_at, c.priority, c.failure_threshold_percent, c.canary_percent, c.frequency_cap_count, c.frequency_cap_days, c.window_policy, c.exclude_segment_ids, c.trigger, c.trigger_name, c.reply_sender_id, t.id, t.name, t.version, t.channel, t.locale, t.created_at, t.updated_at FROM campaigns c JOIN templates t ON t.id = c.template_id
+WHERE c.reply_sender_id IS NULL AND ($1::text IS NULL OR c.status = $1) AND ($2::integer IS NULL OR c.id < $2)
 ORDER BY c.id DESC LIMIT $3
 `
 
@@ -154,6 +158,7 @@ type CampaignListRow struct {
 	Template Template
 }
 
+// Those that people made; the built-in ones are not among them.
 func (q *Queries) CampaignList(ctx context.Context, arg CampaignListParams) ([]CampaignListRow, error) {
 	rows, err := q.db.Query(ctx, campaignList, arg.Status, arg.Before, arg.AtMost)
 	if err != nil {
@@ -188,6 +193,7 @@ func (q *Queries) CampaignList(ctx context.Context, arg CampaignListParams) ([]C
 			&i.Campaign.ExcludeSegmentIds,
 			&i.Campaign.Trigger,
 			&i.Campaign.TriggerName,
+			&i.Campaign.ReplySenderID,
 			&i.Template.ID,
 			&i.Template.Name,
 			&i.Template.Version,
@@ -207,7 +213,7 @@ func (q *Queries) CampaignList(ctx context.Context, arg CampaignListParams) ([]C
 }
 
 const campaignLockPlan = `-- name: CampaignLockPlan :one
-SELECT id, topic, template_id, segment_id, segment_query, subscription_topic_id, status, status_reason, rate_limit_per_second, quiet_start, quiet_end, timezone, schedule_time, created_at, updated_at, priority, failure_threshold_percent, canary_percent, frequency_cap_count, frequency_cap_days, window_policy, exclude_segment_ids, trigger, trigger_name FROM campaigns WHERE id = $1 FOR UPDATE
+SELECT id, topic, template_id, segment_id, segment_query, subscription_topic_id, status, status_reason, rate_limit_per_second, quiet_start, quiet_end, timezone, schedule_time, created_at, updated_at, priority, failure_threshold_percent, canary_percent, frequency_cap_count, frequency_cap_days, window_policy, exclude_segment_ids, trigger, trigger_name, reply_sender_id FROM campaigns WHERE id = $1 FOR UPDATE
 `
 
 func (q *Queries) CampaignLockPlan(ctx context.Context, id int32) (Campaign, error) {
@@ -238,30 +244,34 @@ func (q *Queries) CampaignLockPlan(ctx context.Context, id int32) (Campaign, err
 		&i.ExcludeSegmentIds,
 		&i.Trigger,
 		&i.TriggerName,
+		&i.ReplySenderID,
 	)
 	return i, err
 }
 
 const campaignReferences = `-- name: CampaignReferences :one
 SELECT EXISTS (SELECT 1 FROM templates t WHERE t.id = $1) AS template_exists,
-       ($2::integer IS NULL OR EXISTS (SELECT 1 FROM segments s WHERE s.id = $2))::boolean AS segment_exists
+       ($2::integer IS NULL OR EXISTS (SELECT 1 FROM segments s WHERE s.id = $2))::boolean AS segment_exists,
+       ($3::integer IS NULL OR EXISTS (SELECT 1 FROM topics t WHERE t.id = $3))::boolean AS topic_exists
 `
 
 type CampaignReferencesParams struct {
 	TemplateID int32
 	SegmentID  *int32
+	TopicID    *int32
 }
 
 type CampaignReferencesRow struct {
 	TemplateExists bool
 	SegmentExists  bool
+	TopicExists    bool
 }
 
-// Whether what a campaign names exists; a segment that it does not name counts as existing.
+// Whether what a campaign names exists; what it does not name counts as existing.
 func (q *Queries) CampaignReferences(ctx context.Context, arg CampaignReferencesParams) (CampaignReferencesRow, error) {
-	row := q.db.QueryRow(ctx, campaignReferences, arg.TemplateID, arg.SegmentID)
+	row := q.db.QueryRow(ctx, campaignReferences, arg.TemplateID, arg.SegmentID, arg.TopicID)
 	var i CampaignReferencesRow
-	err := row.Scan(&i.TemplateExists, &i.SegmentExists)
+	err := row.Scan(&i.TemplateExists, &i.SegmentExists, &i.TopicExists)
 	return i, err
 }
 
@@ -280,8 +290,9 @@ const campaignUpdate = `-- name: CampaignUpdate :exec
 UPDATE campaigns SET topic = $1, template_id = $2, segment_id = $3, segment_query = $4,
     rate_limit_per_second = $5, priority = $6, failure_threshold_percent = $7,
     canary_percent = $8, frequency_cap_count = $9, frequency_cap_days = $10, quiet_start = $11, quiet_end = $12, timezone = $13,
-    schedule_time = $14, window_policy = $15, exclude_segment_ids = $16, trigger = $17, trigger_name = $18, updated_at = $19
-WHERE id = $20
+    schedule_time = $14, window_policy = $15, exclude_segment_ids = $16,
+    subscription_topic_id = $17, trigger = $18, trigger_name = $19, updated_at = $20
+WHERE id = $21
 `
 
 type CampaignUpdateParams struct {
@@ -301,6 +312,7 @@ type CampaignUpdateParams struct {
 	ScheduleTime            *time.Time
 	WindowPolicy            string
 	ExcludeSegmentIds       []int32
+	SubscriptionTopicID     *int32
 	Trigger                 string
 	TriggerName             string
 	Now                     time.Time
@@ -325,6 +337,7 @@ func (q *Queries) CampaignUpdate(ctx context.Context, arg CampaignUpdateParams) 
 		arg.ScheduleTime,
 		arg.WindowPolicy,
 		arg.ExcludeSegmentIds,
+		arg.SubscriptionTopicID,
 		arg.Trigger,
 		arg.TriggerName,
 		arg.Now,

@@ -197,46 +197,48 @@ func (q *Queries) EventsKnown(ctx context.Context, arg EventsKnownParams) ([]Eve
 const messagesEnlist = `-- name: MessagesEnlist :many
 WITH asked AS (
     SELECT unnest($2::bigint[]) AS user_id, unnest($3::text[]) AS dedupe_key, unnest($4::jsonb[]) AS variables,
+           unnest($5::text[]) AS reply,
            generate_subscripts($2::bigint[], 1) AS place
 ), fresh AS (
-    SELECT n.user_id, n.dedupe_key, n.variables, n.place, n.reason, row_number() OVER (ORDER BY n.place)::integer AS nth,
+    SELECT n.user_id, n.dedupe_key, n.variables, n.reply, n.place, n.reason, row_number() OVER (ORDER BY n.place)::integer AS nth,
            CASE WHEN n.reason = '' THEN count(*) FILTER (WHERE n.reason = '') OVER (ORDER BY n.place) - 1 END AS ahead
     FROM (
-        SELECT DISTINCT ON (a.user_id, a.dedupe_key) a.user_id, a.dedupe_key, a.variables, a.place, (CASE
-            WHEN u.consent_state = 'PENDING' THEN $5::text
-            WHEN u.consent_state = 'OPT_OUT' THEN $6::text
-            WHEN u.consent_state = 'STOP' THEN $7::text
-            WHEN u.suppressed && suppression_scopes($8, $9::integer) THEN 'suppressed'
-            WHEN $9::integer IS NOT NULL AND NOT EXISTS (
-                SELECT 1 FROM subscriptions s WHERE s.topic_id = $9 AND s.user_id = u.id) THEN $10::text
+        SELECT DISTINCT ON (a.user_id, a.dedupe_key) a.user_id, a.dedupe_key, a.variables, a.reply, a.place, (CASE
+            WHEN a.reply <> '' THEN ''  -- judged by the message that it answers
+            WHEN u.consent_state = 'PENDING' THEN $6::text
+            WHEN u.consent_state = 'OPT_OUT' THEN $7::text
+            WHEN u.consent_state = 'STOP' THEN $8::text
+            WHEN u.suppressed && suppression_scopes($9, $10::integer) THEN 'suppressed'
+            WHEN $10::integer IS NOT NULL AND NOT EXISTS (
+                SELECT 1 FROM subscriptions s WHERE s.topic_id = $10 AND s.user_id = u.id) THEN $11::text
             ELSE '' END)::text AS reason
         FROM asked a JOIN users u ON u.id = a.user_id
         WHERE NOT EXISTS (SELECT 1 FROM messages m WHERE m.user_id = a.user_id AND m.run_id = $1 AND m.dedupe_key = a.dedupe_key)
         ORDER BY a.user_id, a.dedupe_key, a.place
     ) n
 ), timed AS (
-    SELECT f.user_id, f.dedupe_key, f.variables, f.reason, f.nth,
-           $11::timestamptz + make_interval(0, 0, 0, 0, 0, 0, $12::float8 * f.ahead) AS at
+    SELECT f.user_id, f.dedupe_key, f.variables, f.reply, f.reason, f.nth,
+           $12::timestamptz + make_interval(0, 0, 0, 0, 0, 0, $13::float8 * f.ahead) AS at
     FROM fresh f
 ), written AS (
-    INSERT INTO messages (id, run_id, user_id, dedupe_key, variables, seq, channel, state, reason, waits_until, created_at, ended_at, updated_at)
-    SELECT uuid_v7($13), $1, f.user_id, f.dedupe_key, nullif(f.variables, '{}'), $14::integer + f.nth, $8,
-           CASE WHEN f.reason = '' THEN 'pending' ELSE 'suppressed' END, CASE WHEN f.at > $13 THEN $15::text ELSE f.reason END,
-           CASE WHEN f.at > $13 THEN f.at END, $13, CASE WHEN f.reason <> '' THEN $13::timestamptz END, $13
+    INSERT INTO messages (id, run_id, user_id, dedupe_key, variables, reply, seq, channel, state, reason, waits_until, created_at, ended_at, updated_at)
+    SELECT uuid_v7($14), $1, f.user_id, f.dedupe_key, nullif(f.variables, '{}'), nullif(f.reply, ''), $15::integer + f.nth, $9,
+           CASE WHEN f.reason = '' THEN 'pending' ELSE 'suppressed' END, CASE WHEN f.at > $14 THEN $16::text ELSE f.reason END,
+           CASE WHEN f.at > $14 THEN f.at END, $14, CASE WHEN f.reason <> '' THEN $14::timestamptz END, $14
     FROM timed f
     RETURNING messages.id, messages.user_id, messages.dedupe_key, messages.seq, messages.state, messages.reason
 ), judged AS (
     INSERT INTO compliance_checks (message_id, action, reason, steps, created_at)
-    SELECT w.id, 'suppress', w.reason, jsonb_build_array(jsonb_build_object('step', 'consent', 'result', 'failed', 'detail', w.reason)), $13
+    SELECT w.id, 'suppress', w.reason, jsonb_build_array(jsonb_build_object('step', 'consent', 'result', 'failed', 'detail', w.reason)), $14
     FROM written w WHERE w.state = 'suppressed'
 ), grown AS (
     UPDATE campaign_runs r SET audience_size = r.audience_size + (SELECT count(*) FROM fresh)::integer,
-        next_start_at = coalesce((SELECT max(f.at) FROM timed f) + make_interval(0, 0, 0, 0, 0, 0, $12::float8), r.next_start_at)
+        next_start_at = coalesce((SELECT max(f.at) FROM timed f) + make_interval(0, 0, 0, 0, 0, 0, $13::float8), r.next_start_at)
     WHERE r.id = $1 AND EXISTS (SELECT 1 FROM fresh)
 ), started AS (
     INSERT INTO outbox (kind, payload, created_at, next_attempt_at)
-    SELECT 'recipient.start', jsonb_build_object('run_id', $1::bigint, 'campaign_id', $16::integer,
-           'number', $17::integer, 'seq', $14::integer + f.nth), $13, greatest(f.at, $13)
+    SELECT 'recipient.start', jsonb_build_object('run_id', $1::bigint, 'campaign_id', $17::integer,
+           'number', $18::integer, 'seq', $15::integer + f.nth), $14, greatest(f.at, $14)
     FROM timed f WHERE f.reason = '' ORDER BY f.nth
 )
 SELECT a.place, coalesce(w.id, m.id)::uuid AS id, coalesce(w.seq, m.seq)::integer AS seq, coalesce(w.state, m.state)::text AS state,
@@ -254,6 +256,7 @@ type MessagesEnlistParams struct {
 	UserIds        []int64
 	DedupeKeys     []string
 	Variables      []json.RawMessage
+	Replies        []string
 	NoConsent      string
 	OptedOut       string
 	Stopped        string
@@ -287,6 +290,7 @@ func (q *Queries) MessagesEnlist(ctx context.Context, arg MessagesEnlistParams) 
 		arg.UserIds,
 		arg.DedupeKeys,
 		arg.Variables,
+		arg.Replies,
 		arg.NoConsent,
 		arg.OptedOut,
 		arg.Stopped,

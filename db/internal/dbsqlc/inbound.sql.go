@@ -11,22 +11,24 @@ import (
 	"time"
 )
 
-const inboundChangedConsent = `-- name: InboundChangedConsent :one
-SELECT EXISTS (SELECT 1 FROM consent_events
-    WHERE user_id = $1 AND source IN ('keyword', 'button') AND evidence = $2 AND state <> 'PENDING')
+const inboundChangedSender = `-- name: InboundChangedSender :one
+SELECT (EXISTS (SELECT 1 FROM consent_events c
+        WHERE c.user_id = $1 AND c.source IN ('keyword', 'button') AND c.evidence = $2 AND c.state <> 'PENDING')
+    OR EXISTS (SELECT 1 FROM subscription_events e
+        WHERE e.user_id = $1 AND e.source IN ('keyword', 'button') AND e.evidence = $2))::boolean AS changed
 `
 
-type InboundChangedConsentParams struct {
+type InboundChangedSenderParams struct {
 	UserID   int64
 	Evidence string
 }
 
-// Whether a message, named by its SID, changed its sender's consent.
-func (q *Queries) InboundChangedConsent(ctx context.Context, arg InboundChangedConsentParams) (bool, error) {
-	row := q.db.QueryRow(ctx, inboundChangedConsent, arg.UserID, arg.Evidence)
-	var exists bool
-	err := row.Scan(&exists)
-	return exists, err
+// Whether a message, named by its SID, changed its sender's consent or a subscription.
+func (q *Queries) InboundChangedSender(ctx context.Context, arg InboundChangedSenderParams) (bool, error) {
+	row := q.db.QueryRow(ctx, inboundChangedSender, arg.UserID, arg.Evidence)
+	var changed bool
+	err := row.Scan(&changed)
+	return changed, err
 }
 
 const inboundRepeat = `-- name: InboundRepeat :one
@@ -83,7 +85,7 @@ func (q *Queries) InboundSenderInsert(ctx context.Context, arg InboundSenderInse
 }
 
 const inboundSenderLock = `-- name: InboundSenderLock :one
-SELECT id, consent_state FROM users WHERE phone_number IN ($1, $2)
+SELECT id, consent_state, coalesce(attributes->>'language', '')::text AS language FROM users WHERE phone_number IN ($1, $2)
 ORDER BY (phone_number = $1) DESC LIMIT 1 FOR UPDATE
 `
 
@@ -95,40 +97,43 @@ type InboundSenderLockParams struct {
 type InboundSenderLockRow struct {
 	ID           int64
 	ConsentState string
+	Language     string
 }
 
 // The person whose number it is, else the one whose number is their WhatsApp id.
 func (q *Queries) InboundSenderLock(ctx context.Context, arg InboundSenderLockParams) (InboundSenderLockRow, error) {
 	row := q.db.QueryRow(ctx, inboundSenderLock, arg.PhoneNumber, arg.OtherNumber)
 	var i InboundSenderLockRow
-	err := row.Scan(&i.ID, &i.ConsentState)
+	err := row.Scan(&i.ID, &i.ConsentState, &i.Language)
 	return i, err
 }
 
 const inboundTake = `-- name: InboundTake :one
 WITH m AS (
-    INSERT INTO inbound_messages AS i (provider_sid, user_id, channel, intent, body, media_count, payload, received_at)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+    INSERT INTO inbound_messages AS i (provider_sid, user_id, channel, intent, keyword, keyword_locale, body, media_count, payload, received_at)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
     ON CONFLICT (provider_sid) DO UPDATE SET repeats = i.repeats + 1
     RETURNING i.user_id, i.intent, (i.xmax = 0)::boolean AS inserted
 ), sender AS (
-    UPDATE users SET last_inbound_at = greatest(last_inbound_at, $8::timestamptz), consent_state = $9,
-        updated_at = CASE WHEN consent_state = $9 THEN updated_at ELSE $8::timestamptz END
+    UPDATE users SET last_inbound_at = greatest(last_inbound_at, $10::timestamptz), consent_state = $11,
+        updated_at = CASE WHEN consent_state = $11 THEN updated_at ELSE $10::timestamptz END
     FROM m WHERE users.id = $2 AND m.inserted
 )
 SELECT m.user_id, m.intent, m.inserted FROM m
 `
 
 type InboundTakeParams struct {
-	ProviderSid  string
-	UserID       *int64
-	Channel      string
-	Intent       string
-	Body         string
-	MediaCount   int32
-	Payload      json.RawMessage
-	Now          time.Time
-	ConsentState string
+	ProviderSid   string
+	UserID        *int64
+	Channel       string
+	Intent        string
+	Keyword       string
+	KeywordLocale string
+	Body          string
+	MediaCount    int32
+	Payload       json.RawMessage
+	Now           time.Time
+	ConsentState  string
 }
 
 type InboundTakeRow struct {
@@ -144,6 +149,8 @@ func (q *Queries) InboundTake(ctx context.Context, arg InboundTakeParams) (Inbou
 		arg.UserID,
 		arg.Channel,
 		arg.Intent,
+		arg.Keyword,
+		arg.KeywordLocale,
 		arg.Body,
 		arg.MediaCount,
 		arg.Payload,

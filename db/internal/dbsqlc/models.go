@@ -93,6 +93,7 @@ type Campaign struct {
 	ExcludeSegmentIds       []int32
 	Trigger                 string
 	TriggerName             string
+	ReplySenderID           *int32
 }
 
 type CampaignRun struct {
@@ -237,16 +238,24 @@ type ImportNumber struct {
 }
 
 type InboundMessage struct {
-	ID          int64
-	ProviderSid string
-	UserID      *int64
-	Channel     string
-	Intent      string
-	Body        string
-	MediaCount  int32
-	Payload     json.RawMessage
-	Repeats     int32
-	ReceivedAt  time.Time
+	ID            int64
+	ProviderSid   string
+	UserID        *int64
+	Channel       string
+	Intent        string
+	Body          string
+	MediaCount    int32
+	Payload       json.RawMessage
+	Repeats       int32
+	ReceivedAt    time.Time
+	Keyword       string
+	KeywordLocale string
+}
+
+type Keyword struct {
+	Text   string
+	Action string
+	Locale string
 }
 
 type Message struct {
@@ -269,6 +278,7 @@ type Message struct {
 	EndedAt      *time.Time
 	UpdatedAt    time.Time
 	Variables    json.RawMessage
+	Reply        *string
 }
 
 type Outbox struct {
@@ -304,6 +314,12 @@ type Receipt struct {
 	Payload     json.RawMessage
 	Repeats     int32
 	ReceivedAt  time.Time
+}
+
+type Reply struct {
+	Kind   string
+	Locale string
+	Text   string
 }
 
 type RetentionMark struct {
@@ -344,6 +360,17 @@ type Subscription struct {
 	TopicID   int32
 	UserID    int64
 	CreatedAt time.Time
+}
+
+type SubscriptionEvent struct {
+	ID         int64
+	TopicID    int32
+	UserID     int64
+	Subscribed bool
+	Source     string
+	Evidence   string
+	Actor      string
+	CreatedAt  time.Time
 }
 
 type Suppression struct {
@@ -406,9 +433,11 @@ type Throttle struct {
 }
 
 type Topic struct {
-	ID        int32
-	Name      string
-	CreatedAt time.Time
+	ID          int32
+	Name        string
+	CreatedAt   time.Time
+	Keyword     *string
+	Description string
 }
 
 type User struct {

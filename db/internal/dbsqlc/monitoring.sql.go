@@ -13,7 +13,7 @@ import (
 )
 
 const campaignStatusCounts = `-- name: CampaignStatusCounts :many
-SELECT status, count(*) AS campaigns FROM campaigns GROUP BY status
+SELECT status, count(*) AS campaigns FROM campaigns WHERE reply_sender_id IS NULL GROUP BY status
 `
 
 type CampaignStatusCountsRow struct {

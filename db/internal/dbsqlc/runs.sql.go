@@ -241,7 +241,7 @@ func (q *Queries) CampaignGatesClose(ctx context.Context, ids []int32) error {
 }
 
 const campaignLock = `-- name: CampaignLock :one
-SELECT c.id, c.status, c.template_id, c.schedule_time, c.rate_limit_per_second, c.trigger, t.version AS template_version, t.channel
+SELECT c.id, c.status, c.template_id, c.schedule_time, c.rate_limit_per_second, c.trigger, c.reply_sender_id, t.version AS template_version, t.channel
 FROM campaigns c JOIN templates t ON t.id = c.template_id
 WHERE c.id = $1
 FOR UPDATE OF c
@@ -254,6 +254,7 @@ type CampaignLockRow struct {
 	ScheduleTime       *time.Time
 	RateLimitPerSecond int32
 	Trigger            string
+	ReplySenderID      *int32
 	TemplateVersion    int32
 	Channel            string
 }
@@ -268,6 +269,7 @@ func (q *Queries) CampaignLock(ctx context.Context, id int32) (CampaignLockRow, 
 		&i.ScheduleTime,
 		&i.RateLimitPerSecond,
 		&i.Trigger,
+		&i.ReplySenderID,
 		&i.TemplateVersion,
 		&i.Channel,
 	)

@@ -240,14 +240,20 @@ func (q *Queries) TemplateList(ctx context.Context, arg TemplateListParams) ([]T
 }
 
 const templateLock = `-- name: TemplateLock :one
-SELECT id FROM templates WHERE id = $1 FOR UPDATE
+SELECT t.id, EXISTS (SELECT 1 FROM campaigns c WHERE c.template_id = t.id AND c.reply_sender_id IS NOT NULL)::boolean AS built_in
+FROM templates t WHERE t.id = $1 FOR UPDATE
 `
 
-func (q *Queries) TemplateLock(ctx context.Context, id int32) (int32, error) {
+type TemplateLockRow struct {
+	ID      int32
+	BuiltIn bool
+}
+
+func (q *Queries) TemplateLock(ctx context.Context, id int32) (TemplateLockRow, error) {
 	row := q.db.QueryRow(ctx, templateLock, id)
-	var id_2 int32
-	err := row.Scan(&id_2)
-	return id_2, err
+	var i TemplateLockRow
+	err := row.Scan(&i.ID, &i.BuiltIn)
+	return i, err
 }
 
 const templateTotal = `-- name: TemplateTotal :one
