@@ -21,8 +21,10 @@ type dispatchStore interface {
 	Run(ctx context.Context, id int64) (ledger.Run, error)
 	Freeze(ctx context.Context, run ledger.Run, now time.Time) error
 	FailRun(ctx context.Context, run ledger.Run, reason string, now time.Time) error
+	// MissRun ends a run that is too late to begin; missed is false when it has begun, or is over, by now.
+	MissRun(ctx context.Context, run ledger.Run, reason string, now time.Time) (missed bool, err error)
 	RemainingCohorts(ctx context.Context, runID int64) ([]ledger.Cohort, error)
-	HoldCohort(ctx context.Context, runID int64, c ledger.Cohort, until time.Time, steps []compliance.Finding, now time.Time) error
+	HoldCohort(ctx context.Context, runID int64, c ledger.Cohort, reason compliance.Reason, until time.Time, steps []compliance.Finding, now time.Time) error
 	Backlog(ctx context.Context, runID int64, dueBefore time.Time) (int, error)
 	Batch(ctx context.Context, runID int64, number int) (seqs []int, cut bool, err error)
 	CutBatch(ctx context.Context, runID int64, number int, c ledger.Cohort, size int, now time.Time) (int, error)
@@ -205,12 +207,12 @@ func (a *Dispatch) dispatch(ctx context.Context, run ledger.Run, breaker ledger.
 	if err != nil || plan.Action != "" {
 		return plan, err
 	}
-	open, opens, err := a.openCohorts(ctx, run, cohorts, now)
+	open, opens, reason, err := a.openCohorts(ctx, run, cohorts, now)
 	if err != nil {
 		return Plan{}, err
 	}
 	if len(open) == 0 {
-		return Plan{Action: Wait, Until: a.noLaterThanStuck(opens, now), Reason: string(compliance.InQuietHours)}, nil
+		return Plan{Action: Wait, Until: a.noLaterThanStuck(opens, now), Reason: string(reason)}, nil
 	}
 	backlog, err := a.Store.Backlog(ctx, run.ID, now.Add(2*leadTime))
 	if err != nil {
@@ -233,11 +235,11 @@ func (a *Dispatch) noLaterThanStuck(t, now time.Time) time.Time {
 	return t
 }
 
-// openCohorts returns the cohorts whose people may be written to now, those whose hours end soonest first, and when the
-// first of the others opens. The others' messages are told what they wait for.
+// openCohorts returns the cohorts whose people may be written to now, those whose hours end soonest first, when the first
+// of the others opens, and what that one waits for. The others' messages are told what they wait for.
 func (a *Dispatch) openCohorts(
 	ctx context.Context, run ledger.Run, cohorts []ledger.Cohort, now time.Time,
-) (open []ledger.Cohort, opens time.Time, err error) {
+) (open []ledger.Cohort, opens time.Time, waitsFor compliance.Reason, err error) {
 	closes := map[int]time.Time{}
 	for _, c := range cohorts {
 		window := run.Window(c.Zones, now)
@@ -246,18 +248,21 @@ func (a *Dispatch) openCohorts(
 			closes[c.Number] = window.Closes
 			continue
 		}
+		reason, step := compliance.InQuietHours, compliance.Finding{Step: compliance.StepQuietHours, Result: compliance.Deferred, Detail: run.Quiet.String() + " in " + window.Zone}
+		if notBefore, _ := run.Schedule.Of(c.Zones, run.Timezone); notBefore.After(now) {
+			reason, step = compliance.NotYet, compliance.Finding{Step: compliance.StepSchedule, Result: compliance.Deferred, Detail: run.Schedule.Local.String() + " by the recipient's own clock"}
+		}
 		if opens.IsZero() || window.Opens.Before(opens) {
-			opens = window.Opens
+			opens, waitsFor = window.Opens, reason
 		}
 		if c.WaitsUntil == nil || !c.WaitsUntil.Equal(window.Opens) {
-			steps := []compliance.Finding{{Step: compliance.StepQuietHours, Result: compliance.Deferred, Detail: run.Quiet.String() + " in " + window.Zone}}
-			if err := a.Store.HoldCohort(ctx, run.ID, c, window.Opens, steps, now); err != nil {
-				return nil, opens, err
+			if err := a.Store.HoldCohort(ctx, run.ID, c, reason, window.Opens, []compliance.Finding{step}, now); err != nil {
+				return nil, opens, reason, err
 			}
 		}
 	}
 	slices.SortStableFunc(open, func(x, y ledger.Cohort) int { return compareEnds(closes[x.Number], closes[y.Number]) })
-	return open, opens, nil
+	return open, opens, waitsFor, nil
 }
 
 // compareEnds orders moments; the zero time means never.
@@ -315,11 +320,23 @@ func (a *Dispatch) finish(ctx context.Context, run ledger.Run) (Plan, error) {
 	return Plan{Action: Wait, Until: a.Now().Add(time.Second), Reason: "receipts"}, nil
 }
 
-// FreezeAudience writes the run's audience into the ledger, once.
+// FreezeAudience writes the run's audience into the ledger, once. A run that is too late by its campaign's measure is
+// ended instead, and nobody is sent to.
 func (a *Dispatch) FreezeAudience(ctx context.Context, in outbox.Run) error {
 	run, err := a.Store.Run(ctx, in.RunID)
 	if err != nil {
 		return err
+	}
+	if late, tooLate := run.Late(a.Now()); tooLate && run.FrozenAt == nil {
+		reason := fmt.Sprintf("not sent: it was to begin at %s or within %d minutes from then, and could not before %s",
+			run.Planned().UTC().Format(time.RFC3339), int(run.StartWithin.Minutes()), a.Now().UTC().Format(time.RFC3339))
+		missed, err := a.Store.MissRun(ctx, run, reason, a.Now())
+		if missed {
+			a.Log.WarnContext(ctx, "run missed its time and is not sent", "campaign_id", run.CampaignID, "run_id", run.ID, "late", late.Round(time.Second))
+		}
+		if err != nil || missed {
+			return err
+		}
 	}
 	if err = a.Store.Freeze(ctx, run, a.Now()); fault.Is(err, fault.Invalid) {
 		return a.Store.FailRun(ctx, run, err.Error(), a.Now()) // the segment cannot be evaluated: trying again will not help

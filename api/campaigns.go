@@ -14,6 +14,7 @@ import (
 	"github.com/event-stream-engine/ese/internal/fault"
 	"github.com/event-stream-engine/ese/internal/ledger"
 	"github.com/event-stream-engine/ese/internal/message"
+	"github.com/event-stream-engine/ese/internal/preflight"
 	"github.com/event-stream-engine/ese/internal/report"
 	"github.com/event-stream-engine/ese/internal/segment"
 )
@@ -38,8 +39,8 @@ type campaignStore interface {
 	RunStates(ctx context.Context, runID int64) (ledger.States, error)
 	// Steer pauses, resumes or cancels. When a pause or a cancel returns, no send is under way.
 	Steer(ctx context.Context, campaignID int64, to campaign.Status, by, reason string, now time.Time) (campaign.Steering, error)
-	// Audience counts what compliance would decide for each recipient now. It writes nothing.
-	Audience(ctx context.Context, campaignID int64, now time.Time) ([]campaign.VerdictCount, error)
+	// Preflight foretells what a run triggered now would do, and shows up to samples of its messages. It writes nothing.
+	Preflight(ctx context.Context, campaignID int64, samples int, now time.Time) (preflight.Forecast, error)
 }
 
 func (s *server) ListCampaigns(ctx context.Context, r openapi.ListCampaignsRequestObject) (openapi.ListCampaignsResponseObject, error) {
@@ -108,6 +109,7 @@ func patchPlan(c campaign.Campaign, patch json.RawMessage) (campaign.Campaign, e
 		Topic: c.Topic, TemplateID: c.TemplateID, SegmentID: clone(c.SegmentID), SegmentQuery: slices.Clone(c.SegmentQuery), RateLimitPerSecond: &c.RatePerSecond,
 		Priority: ptr(openapi.CampaignPriority(c.Priority)), FailureThresholdPercent: &c.FailureThreshold, CanaryPercent: &c.Canary,
 		QuietHoursStart: clock(c.QuietStart), QuietHoursEnd: clock(c.QuietEnd), Timezone: &c.Timezone, ScheduleTime: clone(c.ScheduleTime),
+		ScheduleLocalTime: none(c.LocalTime.String()), StartWithinMinutes: none(int(c.StartWithin / time.Minute)),
 	}
 	if err := json.Unmarshal(patch, &w); err != nil { // what it does not name keeps its value, and null becomes nil
 		return c, unreadable(err)
@@ -219,28 +221,6 @@ func (s *server) GetProgress(ctx context.Context, r openapi.GetProgressRequestOb
 	return out, nil
 }
 
-// rehearse answers a dry run.
-func (s *server) rehearse(ctx context.Context, id int64) (openapi.TriggerCampaignResponseObject, error) {
-	c, err := s.Store.Campaign(ctx, id)
-	if err != nil {
-		return nil, err
-	}
-	counts, err := s.Store.Audience(ctx, id, s.Now())
-	if err != nil {
-		return nil, err
-	}
-	var audience int64
-	for _, v := range counts {
-		audience += int64(v.Count)
-	}
-	verdicts := each(counts, func(v campaign.VerdictCount) openapi.VerdictCount {
-		return openapi.VerdictCount{Verdict: openapi.Verdict(v.Action), Reason: none(v.Reason), Count: int64(v.Count)}
-	})
-	return openapi.TriggerCampaign200JSONResponse{
-		CampaignID: id, Status: openapi.CampaignStatus(c.Status), DryRun: true, AudienceSize: &audience, Verdicts: &verdicts,
-	}, nil
-}
-
 func (s *server) PauseCampaign(ctx context.Context, r openapi.PauseCampaignRequestObject) (openapi.PauseCampaignResponseObject, error) {
 	progress, err := s.steer(ctx, r.ID, campaign.Paused)
 	return openapi.PauseCampaign200JSONResponse(progress), err
@@ -273,8 +253,13 @@ func readPlan(w openapi.CampaignWrite) (campaign.Campaign, error) {
 		FailureThreshold: or(w.FailureThresholdPercent, campaign.DefaultFailureThreshold),
 		Canary:           value(w.CanaryPercent),
 		Timezone:         or(w.Timezone, campaign.DefaultTimezone),
+		StartWithin:      time.Duration(value(w.StartWithinMinutes)) * time.Minute,
 	}
 	var refused []fault.Field
+	var ok bool
+	if c.LocalTime, ok = campaign.ParseLocalTime(value(w.ScheduleLocalTime)); !ok {
+		refused = append(refused, fault.Field{Name: "schedule_local_time", Detail: "must be a date and a time without a zone, such as 2026-12-01T10:00"})
+	}
 	if quiet, err := compliance.ParseQuietHours(value(w.QuietHoursStart), value(w.QuietHoursEnd)); err != nil {
 		refused = append(refused, fieldsOf(err)...)
 	} else if !quiet.IsZero() {
@@ -334,6 +319,8 @@ func (s *server) campaign(c campaign.Overview) openapi.Campaign {
 		QuietHoursEnd:           clock(c.QuietEnd),
 		Timezone:                c.Timezone,
 		ScheduleTime:            c.ScheduleTime,
+		ScheduleLocalTime:       none(c.LocalTime.String()),
+		StartWithinMinutes:      none(int(c.StartWithin / time.Minute)),
 		Channel:                 openapi.Channel(c.Template.Channel),
 		CreatedAt:               c.CreatedAt,
 		UpdatedAt:               c.UpdatedAt,

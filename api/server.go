@@ -20,6 +20,7 @@ import (
 	"github.com/event-stream-engine/ese/api/internal/openapi"
 	"github.com/event-stream-engine/ese/api/ui"
 	"github.com/event-stream-engine/ese/internal/fault"
+	"github.com/event-stream-engine/ese/internal/price"
 )
 
 // Deps is what the API needs of its surroundings. All but the marked are required.
@@ -39,10 +40,11 @@ type Deps struct {
 	ListenAddr     string // host:port
 	MaxUploadBytes int64
 	Version        string
-	DefaultRegion  string   // ISO 3166 alpha-2, of numbers without a country code; optional
-	AccountSID     string   // the provider's account that webhooks must come from
-	TwilioTokens   []string // that may have signed a webhook: the present one first, then those being rotated out
-	Replies        Replies  // to keywords; optional
+	DefaultRegion  string      // ISO 3166 alpha-2, of numbers without a country code; optional
+	AccountSID     string      // the provider's account that webhooks must come from
+	TwilioTokens   []string    // that may have signed a webhook: the present one first, then those being rotated out
+	Replies        Replies     // to keywords; optional
+	Prices         price.Table // of messages, for estimates; optional
 	// ErrorMeaning says in one plain sentence what the provider's error code means.
 	ErrorMeaning func(code int) string
 }

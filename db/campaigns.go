@@ -28,7 +28,8 @@ func (s *Store) CreateCampaign(ctx context.Context, c campaign.Campaign, now tim
 			Topic: c.Topic, TemplateID: int32(c.TemplateID), SegmentID: cast[int32](c.SegmentID), SegmentQuery: c.SegmentQuery,
 			RateLimitPerSecond: int32(c.RatePerSecond), Priority: string(cmp.Or(c.Priority, campaign.Bulk)), FailureThresholdPercent: int16(c.FailureThreshold),
 			CanaryPercent: int16(c.Canary), QuietStart: cast[int16](c.QuietStart), QuietEnd: cast[int16](c.QuietEnd),
-			Timezone: c.Timezone, ScheduleTime: c.ScheduleTime, Now: now,
+			Timezone: c.Timezone, ScheduleTime: c.ScheduleTime, ScheduleLocalTime: c.LocalTime.String(), StartWithinMinutes: minutes(c.StartWithin),
+			RecurrenceCron: c.Recurrence.Cron, RecurrenceTimezone: c.Recurrence.Timezone, CreatedBy: c.CreatedBy, Now: now,
 		})
 		if err != nil {
 			return translate(err, "campaign")
@@ -138,7 +139,8 @@ func (s *Store) UpdateCampaign(
 			ID: int32(c.ID), Topic: c.Topic, TemplateID: int32(c.TemplateID), SegmentID: cast[int32](c.SegmentID), SegmentQuery: c.SegmentQuery,
 			RateLimitPerSecond: int32(c.RatePerSecond), Priority: string(cmp.Or(c.Priority, campaign.Bulk)), FailureThresholdPercent: int16(c.FailureThreshold),
 			CanaryPercent: int16(c.Canary), QuietStart: cast[int16](c.QuietStart), QuietEnd: cast[int16](c.QuietEnd),
-			Timezone: c.Timezone, ScheduleTime: c.ScheduleTime, Now: now,
+			Timezone: c.Timezone, ScheduleTime: c.ScheduleTime, ScheduleLocalTime: c.LocalTime.String(), StartWithinMinutes: minutes(c.StartWithin),
+			RecurrenceCron: c.Recurrence.Cron, RecurrenceTimezone: c.Recurrence.Timezone, ChangedBy: by, Now: now,
 		}); err != nil {
 			return translate(err, "campaign")
 		}
@@ -148,6 +150,14 @@ func (s *Store) UpdateCampaign(
 		}
 		if updated, err = s.Campaign(ctx, c.ID); err != nil || !c.Status.Active() {
 			return err
+		}
+		if !c.Recurrence.IsZero() {
+			if err := s.enqueue(ctx, outbox.SyncRecurrence, outbox.Recurrence{CampaignID: c.ID}, now); err != nil {
+				return err
+			}
+		}
+		if updated.Run == nil { // it awaits its first occurrence
+			return nil
 		}
 		if slices.Contains(changes, "quiet_hours_start") || slices.Contains(changes, "quiet_hours_end") {
 			if err := s.releaseQuiet(ctx, updated, now); err != nil {
@@ -236,9 +246,23 @@ func toCampaign(c dbsqlc.Campaign) campaign.Campaign {
 		SubscriptionTopicID: cast[int64](c.SubscriptionTopicID), Status: campaign.Status(c.Status), StatusReason: c.StatusReason,
 		RatePerSecond: int(c.RateLimitPerSecond), Priority: campaign.Priority(c.Priority), FailureThreshold: int(c.FailureThresholdPercent),
 		Canary: int(c.CanaryPercent), QuietStart: cast[int](c.QuietStart), QuietEnd: cast[int](c.QuietEnd), Timezone: c.Timezone,
-		ScheduleTime: c.ScheduleTime, CreatedAt: c.CreatedAt, UpdatedAt: c.UpdatedAt,
+		ScheduleTime: c.ScheduleTime, LocalTime: toLocalTime(c.ScheduleLocalTime), StartWithin: fromMinutes(c.StartWithinMinutes),
+		Recurrence: campaign.Recurrence{Cron: c.RecurrenceCron, Timezone: c.RecurrenceTimezone},
+		CreatedBy:  c.CreatedBy, ChangedBy: c.ChangedBy, ApprovedBy: c.ApprovedBy, ApprovedAt: c.ApprovedAt,
+		CreatedAt: c.CreatedAt, UpdatedAt: c.UpdatedAt,
 	}
 }
+
+// toLocalTime reads what the database checked.
+func toLocalTime(text string) campaign.LocalTime {
+	local, _ := campaign.ParseLocalTime(text)
+	return local
+}
+
+// minutes is a duration as the database keeps it; nil for none.
+func minutes(d time.Duration) *int32 { return nonZero(int(d / time.Minute)) }
+
+func fromMinutes(n *int32) time.Duration { return time.Duration(value(n)) * time.Minute }
 
 // cast converts an optional number; nil stays nil.
 func cast[To, From int | int16 | int32 | int64](p *From) *To {

@@ -24,12 +24,17 @@ func (s *Store) Delivery(ctx context.Context, runID int64, seq int) (ledger.Deli
 	if err != nil {
 		return ledger.Delivery{}, translate(err, fmt.Sprintf("message %d of run %d", seq, runID))
 	}
+	return toDelivery(r)
+}
+
+func toDelivery(r dbsqlc.DeliveryGetRow) (ledger.Delivery, error) {
 	d := ledger.Delivery{
 		MessageID: r.ID, State: message.State(r.State), Reason: r.Reason, WaitsUntil: r.WaitsUntil, AcceptedAt: r.AcceptedAt,
 		RunID: r.RunID, RunNumber: int(r.RunNumber), CampaignID: int64(r.CampaignID), SenderID: int64(r.SenderID),
 		CampaignStatus: campaign.Status(r.CampaignStatus),
 		RatePerSecond:  int(r.RateLimitPerSecond), Quiet: quietHours(r.QuietStart, r.QuietEnd), Timezone: r.Timezone,
 		Channel: message.Channel(r.Channel), Content: r.Content, Sender: r.Sender,
+		Schedule: schedule(r.ScheduleLocalTime, r.StartWithinMinutes, r.BeganAt),
 	}
 	if r.SubscriptionTopicID != nil {
 		d.Subscribed = &r.Subscribed

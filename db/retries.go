@@ -94,7 +94,7 @@ func toRun(r dbsqlc.CampaignRun) campaign.Run {
 	run := campaign.Run{
 		ID: r.ID, CampaignID: int64(r.CampaignID), Number: int(r.Number), Kind: campaign.Kind(r.Kind), TemplateID: int64(r.TemplateID),
 		TemplateVersion: int(r.TemplateVersion), NotBefore: r.NotBefore, FrozenAt: r.FrozenAt, AudienceSize: int(r.AudienceSize),
-		StartedBy: r.StartedBy, StartedAt: r.StartedAt, FinishedAt: r.FinishedAt, SettledAt: r.SettledAt,
+		StartedBy: r.StartedBy, StartedAt: r.StartedAt, OccurrenceAt: r.OccurrenceAt, FinishedAt: r.FinishedAt, SettledAt: r.SettledAt,
 	}
 	for _, state := range r.RetryStates {
 		run.Retry.States = append(run.Retry.States, message.State(state))

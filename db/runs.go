@@ -1,14 +1,10 @@
 package db
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
-	"slices"
 	"time"
-
-	"github.com/jackc/pgx/v5"
 
 	"github.com/event-stream-engine/ese/db/internal/dbsqlc"
 	"github.com/event-stream-engine/ese/internal/campaign"
@@ -31,40 +27,48 @@ func (s *Store) EnsureSender(ctx context.Context, channel message.Channel, e164 
 }
 
 // StartRun triggers a campaign: it pins the template's version, opens a run and leaves its start to the outbox, all at
-// once. The campaign becomes SCHEDULED when its time is still to come, else RUNNING. A campaign that cannot start from
-// where it is gives a Conflict.
+// once. The campaign becomes SCHEDULED when its time is still to come, else RUNNING. One that recurs becomes SCHEDULED as
+// well: its runs are opened by its occurrences, and the run that is returned has no number. A campaign that cannot start
+// from where it is gives a Conflict, and so does one that has to be approved first.
 func (s *Store) StartRun(ctx context.Context, campaignID int64, by string, now time.Time) (run campaign.Run, err error) {
 	err = s.InTx(ctx, func(ctx context.Context) error {
 		c, err := s.q(ctx).CampaignLock(ctx, int32(campaignID))
 		if err != nil {
 			return translate(err, fmt.Sprintf("campaign %d", campaignID))
 		}
-		status := campaign.Running
-		if c.ScheduleTime != nil && c.ScheduleTime.After(now) {
+		status, notBefore := campaign.Running, campaign.Campaign{ScheduleTime: c.ScheduleTime, LocalTime: toLocalTime(c.ScheduleLocalTime)}.NotBefore()
+		if notBefore != nil && notBefore.After(now) || c.RecurrenceCron != "" {
 			status = campaign.Scheduled
 		}
 		if err := campaign.Status(c.Status).Move(status); err != nil {
 			return err
 		}
-		row, err := s.q(ctx).RunInsert(ctx, dbsqlc.RunInsertParams{
-			CampaignID: c.ID, Kind: string(campaign.ByTrigger), TemplateID: c.TemplateID, TemplateVersion: c.TemplateVersion, Channel: c.Channel,
-			StartedBy: by, Now: now, NotBefore: c.ScheduleTime,
-		})
-		if isNoRows(err) {
-			return fault.New(fault.Conflict, "no sender is configured for channel %s", c.Channel)
-		} else if err != nil {
-			return translate(err, "run")
+		if c.RecurrenceCron != "" {
+			return s.recur(ctx, c, by, now)
 		}
-		if err := s.setStatus(ctx, campaignID, status, "", now); err != nil {
-			return err
-		}
-		run = campaign.Run{
-			ID: row.ID, CampaignID: campaignID, Number: int(row.Number), Kind: campaign.ByTrigger, TemplateID: int64(c.TemplateID),
-			TemplateVersion: int(c.TemplateVersion), NotBefore: c.ScheduleTime, StartedBy: by, StartedAt: now,
-		}
-		return s.enqueue(ctx, outbox.StartCampaign, outbox.Run{RunID: run.ID, CampaignID: campaignID, Number: run.Number}, now)
+		run, err = s.openRun(ctx, c, campaign.Run{Kind: campaign.ByTrigger, NotBefore: notBefore, StartedBy: by, StartedAt: now}, status)
+		return err
 	})
 	return run, err
+}
+
+// openRun makes a run of the locked campaign, gives the campaign that status and leaves the run's start to the outbox.
+func (s *Store) openRun(ctx context.Context, c dbsqlc.CampaignLockRow, run campaign.Run, status campaign.Status) (campaign.Run, error) {
+	row, err := s.q(ctx).RunInsert(ctx, dbsqlc.RunInsertParams{
+		CampaignID: c.ID, Kind: string(run.Kind), TemplateID: c.TemplateID, TemplateVersion: c.TemplateVersion, Channel: c.Channel,
+		StartedBy: run.StartedBy, Now: run.StartedAt, NotBefore: run.NotBefore, OccurrenceAt: run.OccurrenceAt,
+	})
+	if isNoRows(err) {
+		return campaign.Run{}, fault.New(fault.Conflict, "no sender is configured for channel %s", c.Channel)
+	} else if err != nil {
+		return campaign.Run{}, translate(err, "run")
+	}
+	run.ID, run.CampaignID, run.Number = row.ID, int64(c.ID), int(row.Number)
+	run.TemplateID, run.TemplateVersion = int64(c.TemplateID), int(c.TemplateVersion)
+	if err := s.setStatus(ctx, run.CampaignID, status, "", run.StartedAt); err != nil {
+		return campaign.Run{}, err
+	}
+	return run, s.enqueue(ctx, outbox.StartCampaign, outbox.Run{RunID: run.ID, CampaignID: run.CampaignID, Number: run.Number}, run.StartedAt)
 }
 
 func (s *Store) setStatus(ctx context.Context, campaignID int64, status campaign.Status, reason string, now time.Time) error {
@@ -126,9 +130,9 @@ func (s *Store) steer(
 		if err := from.Move(to); err != nil {
 			return err
 		}
-		run, err := s.q(ctx).RunActive(ctx, int32(campaignID))
+		run, active, err := s.runToSteer(ctx, c)
 		if err != nil {
-			return translate(err, "active run")
+			return err
 		}
 		runID = run.ID
 		if to == campaign.Running {
@@ -136,7 +140,7 @@ func (s *Store) steer(
 				return translate(err, "resumed run")
 			}
 		}
-		if to == campaign.Running && c.ScheduleTime != nil && c.ScheduleTime.After(now) {
+		if to == campaign.Running && (!active || run.NotBefore != nil && run.NotBefore.After(now)) {
 			to = campaign.Scheduled
 		}
 		if err := s.setStatus(ctx, campaignID, to, reason, now); err != nil {
@@ -157,9 +161,31 @@ func (s *Store) steer(
 		if err := s.audit(ctx, by, "campaign."+string(to), fmt.Sprintf("campaign/%d", campaignID), map[string]any{"reason": reason}, now); err != nil {
 			return err
 		}
+		if c.RecurrenceCron != "" {
+			if err := s.enqueue(ctx, outbox.SyncRecurrence, outbox.Recurrence{CampaignID: campaignID}, now); err != nil {
+				return err
+			}
+		}
+		if run.ID == 0 {
+			return nil
+		}
 		return s.enqueue(ctx, outbox.WakeCampaign, outbox.Run{RunID: run.ID, CampaignID: campaignID, Number: int(run.Number)}, now)
 	})
 	return runID, to, err
+}
+
+// runToSteer returns the run under way. A campaign that recurs has none between its occurrences: then it is the newest, of
+// which something may have to be sent again, or one without an id before the first.
+func (s *Store) runToSteer(ctx context.Context, c dbsqlc.CampaignLockRow) (run dbsqlc.RunActiveRow, active bool, err error) {
+	run, err = s.q(ctx).RunActive(ctx, c.ID)
+	if err == nil || !isNoRows(err) || c.RecurrenceCron == "" {
+		return run, true, translate(err, "active run")
+	}
+	newest, err := s.q(ctx).RunsNewest(ctx, []int32{c.ID})
+	if err != nil || len(newest) == 0 {
+		return dbsqlc.RunActiveRow{}, false, translate(err, "newest run")
+	}
+	return dbsqlc.RunActiveRow{ID: newest[0].ID, Number: newest[0].Number}, false, nil
 }
 
 func (s *Store) newestRun(ctx context.Context, campaignID int64) (dbsqlc.CampaignRun, error) {
@@ -221,11 +247,19 @@ func (s *Store) Run(ctx context.Context, id int64) (ledger.Run, error) {
 	if err != nil {
 		return ledger.Run{}, translate(err, fmt.Sprintf("run %d", id))
 	}
-	return ledger.Run{
+	run := ledger.Run{
 		Run:    toRun(r.CampaignRun),
 		Status: campaign.Status(r.Status), RatePerSecond: int(r.RateLimitPerSecond),
 		Quiet: quietHours(r.QuietStart, r.QuietEnd), Timezone: r.Timezone,
-	}, nil
+		StartWithin: fromMinutes(r.StartWithinMinutes),
+	}
+	if run.Kind != campaign.ByRetry {
+		run.Schedule = schedule(r.ScheduleLocalTime, r.StartWithinMinutes, run.StartedAt)
+		if run.FrozenAt != nil {
+			run.Schedule.Began = *run.FrozenAt
+		}
+	}
+	return run, nil
 }
 
 // UnsettledRuns lists the runs whose workflow ought to be alive, but for those started after the given moment.
@@ -266,7 +300,12 @@ func (s *Store) reopen(ctx context.Context, runIDs []int64, now time.Time) error
 const freezeAudience = `
 WITH audience AS MATERIALIZED (
     SELECT u.id, u.zones, u.region, v.reason,
-           row_number() OVER (ORDER BY v.reason <> '', u.zones, u.region, u.id)::integer AS seq
+           row_number() OVER (ORDER BY v.reason <> '', u.zones, u.region, u.id)::integer AS seq` +
+	judgedPeople + freezeJudged
+
+// judgedPeople selects an audience and says of each person why a freeze suppresses their message, ” when it does not. A
+// forecast selects from it as well. It takes the condition; audience returns it with the arguments.
+const judgedPeople = `
     FROM users u
     CROSS JOIN LATERAL (SELECT CASE
         WHEN u.consent_state = 'PENDING' THEN $4::text
@@ -275,7 +314,9 @@ WITH audience AS MATERIALIZED (
         WHEN $7::integer IS NOT NULL AND NOT EXISTS (
             SELECT 1 FROM subscriptions s WHERE s.topic_id = $7 AND s.user_id = u.id) THEN $8::text
         ELSE '' END AS reason) v
-    WHERE %s
+    WHERE %s`
+
+const freezeJudged = `
 ), written AS (
     INSERT INTO messages (id, run_id, user_id, seq, channel, state, reason, created_at, ended_at, updated_at)
     SELECT uuid_v7($2), $1, id, seq, $3, CASE WHEN reason = '' THEN 'pending' ELSE 'suppressed' END, reason,
@@ -298,24 +339,20 @@ UPDATE campaign_runs SET frozen_at = $2, audience_size = (SELECT count(*) FROM a
 // campaign RUNNING.
 func (s *Store) Freeze(ctx context.Context, run ledger.Run, now time.Time) error {
 	return s.InTx(ctx, func(ctx context.Context) error {
-		source, err := s.q(ctx).AudienceSource(ctx, run.ID)
+		locked, err := s.q(ctx).RunLock(ctx, run.ID)
 		if err != nil {
-			return translate(err, "audience")
+			return translate(err, "run")
 		}
-		if source.CampaignRun.FrozenAt != nil {
+		if locked.FrozenAt != nil {
 			return nil
 		}
-		if source.CampaignRun.FinishedAt != nil { // cancelled before it began: a later run must not let it begin after all
+		if locked.FinishedAt != nil { // cancelled before it began: a later run must not let it begin after all
 			return translate(s.q(ctx).RunFreezeNobody(ctx, dbsqlc.RunFreezeNobodyParams{ID: run.ID, Now: &now}), "run")
 		}
-		where, selection, err := audienceOf(source)
+		where, args, err := s.audience(ctx, locked, now)
 		if err != nil {
 			return err
 		}
-		args := append([]any{
-			run.ID, now, source.Channel, compliance.NoConsent, compliance.OptedOut, compliance.Stopped,
-			source.SubscriptionTopicID, compliance.NotSubscribed,
-		}, selection...)
 		if _, err := s.conn(ctx).Exec(ctx, fmt.Sprintf(freezeAudience, where), args...); err != nil {
 			return translate(err, "freeze of the audience")
 		}
@@ -330,10 +367,24 @@ func (s *Store) Freeze(ctx context.Context, run ledger.Run, now time.Time) error
 	})
 }
 
+// audience returns the condition that selects the audience of a run, or of one that is not started yet and has no id, and
+// every argument that judgedPeople takes with it.
+func (s *Store) audience(ctx context.Context, run dbsqlc.CampaignRun, now time.Time) (where string, args []any, err error) {
+	source, err := s.q(ctx).AudienceSource(ctx, dbsqlc.AudienceSourceParams{RunID: run.ID, CampaignID: run.CampaignID})
+	if err != nil {
+		return "", nil, translate(err, "audience")
+	}
+	where, selection, err := audienceOf(run, source)
+	return where, append([]any{
+		run.ID, now, source.Channel, compliance.NoConsent, compliance.OptedOut, compliance.Stopped,
+		source.SubscriptionTopicID, compliance.NotSubscribed,
+	}, selection...), err
+}
+
 // audienceOf returns the condition that selects the run's audience, and its arguments from $9 on: the segment's, or that of
 // a retry.
-func audienceOf(source dbsqlc.AudienceSourceRow) (where string, args []any, err error) {
-	if r := source.CampaignRun; campaign.Kind(r.Kind) == campaign.ByRetry {
+func audienceOf(r dbsqlc.CampaignRun, source dbsqlc.AudienceSourceRow) (where string, args []any, err error) {
+	if campaign.Kind(r.Kind) == campaign.ByRetry {
 		return retriedPeople, []any{r.CampaignID, r.RetryStates, r.RetryErrorCodes}, nil
 	}
 	expr, err := segment.Parse("segment", source.Definition)
@@ -357,14 +408,16 @@ func (s *Store) RemainingCohorts(ctx context.Context, runID int64) ([]ledger.Coh
 	return cohorts, nil
 }
 
-// HoldCohort notes on the messages of a cohort that no batch holds yet that they wait for its quiet hours to end.
-func (s *Store) HoldCohort(ctx context.Context, runID int64, c ledger.Cohort, until time.Time, steps []compliance.Finding, now time.Time) error {
+// HoldCohort notes on the messages of a cohort that no batch holds yet what they wait for.
+func (s *Store) HoldCohort(
+	ctx context.Context, runID int64, c ledger.Cohort, reason compliance.Reason, until time.Time, steps []compliance.Finding, now time.Time,
+) error {
 	raw, err := json.Marshal(steps)
 	if err != nil {
 		return fmt.Errorf("steps: %w", err)
 	}
 	return translate(s.q(ctx).CohortHold(ctx, dbsqlc.CohortHoldParams{
-		RunID: runID, Number: int32(c.Number), Until: &until, Reason: string(compliance.InQuietHours), Steps: raw, Now: now,
+		RunID: runID, Number: int32(c.Number), Until: &until, Reason: string(reason), Steps: raw, Now: now,
 	}), "waiting cohort")
 }
 
@@ -441,8 +494,8 @@ func (s *Store) UndecidedMessages(ctx context.Context, runID int64) (n int, olde
 	return int(row.Undecided), row.Oldest, translate(err, "undecided messages")
 }
 
-// FinishRun records that nothing of the run is pending or sending any more. A running campaign becomes COMPLETED; one
-// that is paused stays as it is until it is resumed.
+// FinishRun records that nothing of the run is pending or sending any more. A running campaign becomes COMPLETED, or
+// SCHEDULED when it recurs; one that is paused stays as it is until it is resumed.
 func (s *Store) FinishRun(ctx context.Context, run ledger.Run, now time.Time) error {
 	return s.InTx(ctx, func(ctx context.Context) error {
 		c, err := s.q(ctx).CampaignLock(ctx, int32(run.CampaignID))
@@ -458,11 +511,41 @@ func (s *Store) FinishRun(ctx context.Context, run ledger.Run, now time.Time) er
 		if campaign.Status(c.Status) != campaign.Running {
 			return nil
 		}
-		return s.setStatus(ctx, run.CampaignID, campaign.Completed, "", now)
+		return s.setStatus(ctx, run.CampaignID, run.Kind.Ended(), "", now)
 	})
 }
 
-// FailRun ends a run that cannot be carried out. Nothing of it was sent.
+// MissRun ends a run for good that is too late to begin, for the given reason: its campaign is FAILED, or when it recurs
+// awaits its next occurrence. Of a run that has begun after all, or whose campaign is over, it returns false and changes
+// nothing.
+func (s *Store) MissRun(ctx context.Context, run ledger.Run, reason string, now time.Time) (missed bool, err error) {
+	err = s.InTx(ctx, func(ctx context.Context) error {
+		locked, err := s.q(ctx).RunLock(ctx, run.ID)
+		if err != nil {
+			return translate(err, "run")
+		}
+		c, err := s.q(ctx).CampaignLock(ctx, int32(run.CampaignID))
+		if err != nil {
+			return translate(err, "campaign")
+		}
+		if locked.FrozenAt != nil || locked.FinishedAt != nil || !campaign.Status(c.Status).Active() {
+			return nil
+		}
+		missed = true
+		if err := s.FailRun(ctx, run, reason, now); err != nil {
+			return err
+		}
+		if run.Kind == campaign.ByRecurrence {
+			if err := s.setStatus(ctx, run.CampaignID, campaign.Scheduled, reason, now); err != nil {
+				return err
+			}
+		}
+		return s.audit(ctx, "engine", "campaign.missed", fmt.Sprintf("campaign/%d", run.CampaignID), map[string]any{"run": run.Number, "reason": reason}, now)
+	})
+	return missed, err
+}
+
+// FailRun ends a run that cannot be carried out, and its campaign with it, be it one that recurs. Nothing of it was sent.
 func (s *Store) FailRun(ctx context.Context, run ledger.Run, reason string, now time.Time) error {
 	return s.InTx(ctx, func(ctx context.Context) error {
 		if err := s.q(ctx).RunFinish(ctx, dbsqlc.RunFinishParams{ID: run.ID, Now: &now}); err != nil {
@@ -470,6 +553,11 @@ func (s *Store) FailRun(ctx context.Context, run ledger.Run, reason string, now 
 		}
 		if err := s.SettleRun(ctx, run.ID, now); err != nil {
 			return err
+		}
+		if run.Kind == campaign.ByRecurrence {
+			if err := s.enqueue(ctx, outbox.SyncRecurrence, outbox.Recurrence{CampaignID: run.CampaignID}, now); err != nil {
+				return err
+			}
 		}
 		return s.setStatus(ctx, run.CampaignID, campaign.Failed, reason, now)
 	})
@@ -493,51 +581,9 @@ func (s *Store) RunStates(ctx context.Context, runID int64) (ledger.States, erro
 	return states, nil
 }
 
-// Audience tells how compliance would treat the people of a campaign as of now. It writes nothing.
-func (s *Store) Audience(ctx context.Context, campaignID int64, now time.Time) ([]campaign.VerdictCount, error) {
-	source, err := s.q(ctx).CampaignAudienceSource(ctx, int32(campaignID))
-	if err != nil {
-		return nil, translate(err, fmt.Sprintf("campaign %d", campaignID))
-	}
-	expr, err := segment.Parse("segment", source.Definition)
-	if err != nil {
-		return nil, err
-	}
-	where, args := segment.Compile(expr, 1)
-	rows, err := s.conn(ctx).Query(ctx, `
-		SELECT u.id, u.attributes, u.consent_state, u.zones, $1::integer IS NULL OR EXISTS (
-		    SELECT 1 FROM subscriptions s WHERE s.topic_id = $1 AND s.user_id = u.id)
-		FROM users u WHERE `+where, append([]any{source.SubscriptionTopicID}, args...)...)
-	if err != nil {
-		return nil, translate(err, "audience")
-	}
-	d := ledger.Delivery{
-		Quiet: quietHours(source.QuietStart, source.QuietEnd), Timezone: source.Timezone,
-		Channel: message.Channel(source.Channel), Content: source.Content,
-	}
-	counts := map[campaign.VerdictCount]int{}
-	var attributes json.RawMessage
-	var subscribed bool
-	_, err = pgx.ForEachRow(rows, []any{&d.UserID, &attributes, &d.Consent, &d.Zones, &subscribed}, func() error {
-		d.Attributes = nil
-		if err := json.Unmarshal(attributes, &d.Attributes); err != nil {
-			return fmt.Errorf("attributes of a user: %w", err)
-		}
-		d.Subscribed = &subscribed
-		verdict, _ := d.Check(now)
-		counts[campaign.VerdictCount{Action: string(verdict.Action), Reason: string(verdict.Reason)}]++
-		return nil
-	})
-	if err != nil {
-		return nil, translate(err, "audience")
-	}
-	out := make([]campaign.VerdictCount, 0, len(counts))
-	for v, n := range counts {
-		v.Count = n
-		out = append(out, v)
-	}
-	slices.SortFunc(out, func(a, b campaign.VerdictCount) int { return cmp.Or(b.Count-a.Count, cmp.Compare(a.Reason, b.Reason)) })
-	return out, nil
+// schedule is a time by everyone's own clock of a run that began at that moment.
+func schedule(local string, within *int32, began time.Time) ledger.Schedule {
+	return ledger.Schedule{Local: toLocalTime(local), Within: fromMinutes(within), Began: began}
 }
 
 func quietHours(start, end *int16) compliance.QuietHours {

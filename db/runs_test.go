@@ -355,7 +355,7 @@ func TestChangeQuietHoursOfARun(t *testing.T) {
 		b.waits(t, run, 2, message.ReasonRetry, opens)
 		cohorts, err = b.RemainingCohorts(ctx, run.ID)
 		require.NoError(t, err)
-		require.NoError(t, b.HoldCohort(ctx, run.ID, cohorts[0], opens, nil, noon))
+		require.NoError(t, b.HoldCohort(ctx, run.ID, cohorts[0], "quiet_hours", opens, nil, noon))
 		if paused {
 			_, err = b.Steer(ctx, run.CampaignID, campaign.Paused, "tester", "", noon)
 			require.NoError(t, err)
@@ -600,18 +600,4 @@ func TestCutDueRetries(t *testing.T) {
 	due, err = b.CutDue(ctx, run, 3, 100, noon.Add(-time.Minute), noon.Add(31*time.Second))
 	require.NoError(t, err)
 	require.False(t, due, "once")
-}
-
-func TestAudience(t *testing.T) {
-	t.Parallel()
-	b := open(t)
-	b.people(t, 3, "OPT_IN", "LK", "Asia/Colombo")
-	b.people(t, 2, "STOP", "LK", "Asia/Colombo")
-	b.people(t, 1, "OPT_IN", "US", "America/Los_Angeles")
-	id := b.campaign(t)
-	b.exec(t, `UPDATE campaigns SET quiet_start = $1, quiet_end = $2`, 22*60, 8*60)
-	counts, err := b.Audience(t.Context(), id, noon) // 17:30 in Colombo, 4:00 in Los Angeles
-	require.NoError(t, err)
-	require.Equal(t, []campaign.VerdictCount{{Action: "proceed", Count: 3}, {Action: "suppress", Reason: "stopped", Count: 2}, {Action: "wait", Reason: "quiet_hours", Count: 1}}, counts)
-	require.Zero(t, get[int64](t, b, `SELECT count(*) FROM messages`), "campaign %d was not started", id)
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/event-stream-engine/ese/internal/fault"
 	"github.com/event-stream-engine/ese/internal/ledger"
 	"github.com/event-stream-engine/ese/internal/message"
+	"github.com/event-stream-engine/ese/internal/preflight"
 	"github.com/event-stream-engine/ese/internal/render"
 	"github.com/event-stream-engine/ese/internal/report"
 	"github.com/event-stream-engine/ese/internal/segment"
@@ -33,8 +34,8 @@ type campaignStore interface {
 	StartRun(ctx context.Context, campaignID int64, by string, now time.Time) (campaign.Run, error)
 	// Steer pauses, resumes or cancels. When a pause or a cancel returns, no send is under way.
 	Steer(ctx context.Context, campaignID int64, to campaign.Status, by, reason string, now time.Time) (campaign.Steering, error)
-	// Audience counts what compliance would decide for each recipient now. It writes nothing.
-	Audience(ctx context.Context, campaignID int64, now time.Time) ([]campaign.VerdictCount, error)
+	// Preflight foretells what a run triggered now would do, and shows up to samples of its messages. It writes nothing.
+	Preflight(ctx context.Context, campaignID int64, samples int, now time.Time) (preflight.Forecast, error)
 	RunStates(ctx context.Context, runID int64) (ledger.States, error)
 }
 
@@ -259,11 +260,11 @@ func (u *UI) triggerPage(c *gin.Context, status int, problem string) error {
 		return err
 	}
 	body.Content = saved.Content
-	verdicts, err := u.Store.Audience(ctx, id, now)
+	forecast, err := u.Store.Preflight(ctx, id, 0, now)
 	if err != nil {
 		return err
 	}
-	body.Audience = tally(verdicts)
+	body.Audience = tally(forecast.Verdicts)
 	return u.render(c, status, "trigger", view{Title: "Send campaign", Section: "/campaigns", Body: body})
 }
 

@@ -1,8 +1,10 @@
 -- name: CampaignInsert :one
 INSERT INTO campaigns (topic, template_id, segment_id, segment_query, rate_limit_per_second, priority,
-    failure_threshold_percent, canary_percent, quiet_start, quiet_end, timezone, schedule_time, created_at, updated_at)
+    failure_threshold_percent, canary_percent, quiet_start, quiet_end, timezone, schedule_time,
+    schedule_local_time, start_within_minutes, recurrence_cron, recurrence_timezone, created_by, created_at, updated_at)
 VALUES (@topic, @template_id, sqlc.narg(segment_id), sqlc.narg(segment_query), @rate_limit_per_second, @priority,
-    @failure_threshold_percent, @canary_percent, sqlc.narg(quiet_start), sqlc.narg(quiet_end), @timezone, sqlc.narg(schedule_time), @now, @now)
+    @failure_threshold_percent, @canary_percent, sqlc.narg(quiet_start), sqlc.narg(quiet_end), @timezone, sqlc.narg(schedule_time),
+    @schedule_local_time, sqlc.narg(start_within_minutes), @recurrence_cron, @recurrence_timezone, @created_by, @now, @now)
 RETURNING id;
 
 -- name: CampaignReferences :one
@@ -32,8 +34,13 @@ SELECT * FROM campaigns WHERE id = @id FOR UPDATE;
 UPDATE campaigns SET topic = @topic, template_id = @template_id, segment_id = sqlc.narg(segment_id), segment_query = sqlc.narg(segment_query),
     rate_limit_per_second = @rate_limit_per_second, priority = @priority, failure_threshold_percent = @failure_threshold_percent,
     canary_percent = @canary_percent, quiet_start = sqlc.narg(quiet_start), quiet_end = sqlc.narg(quiet_end), timezone = @timezone,
-    schedule_time = sqlc.narg(schedule_time), updated_at = @now
+    schedule_time = sqlc.narg(schedule_time), schedule_local_time = @schedule_local_time, start_within_minutes = sqlc.narg(start_within_minutes),
+    recurrence_cron = @recurrence_cron, recurrence_timezone = @recurrence_timezone, changed_by = @changed_by, approved_by = '', approved_at = NULL,
+    approved_template_version = NULL, updated_at = @now
 WHERE id = @id;
+
+-- name: CampaignsRecurring :many
+SELECT id FROM campaigns WHERE recurrence_cron <> '' AND status IN ('SCHEDULED', 'RUNNING', 'PAUSED') ORDER BY id;
 
 -- name: CampaignDelete :exec
 DELETE FROM campaigns WHERE id = @id;

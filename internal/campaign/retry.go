@@ -15,6 +15,8 @@ type Kind string
 const (
 	ByTrigger Kind = "trigger" // to the campaign's audience
 	ByRetry   Kind = "retry"   // to some of the people of the runs before it, again
+
+	ByRecurrence Kind = "recurrence" // to the campaign's audience, because an occurrence came
 )
 
 // Retry selects whom a retry sends to: the people whose newest message of the campaign is in one of the states and, when

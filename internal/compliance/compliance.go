@@ -28,6 +28,8 @@ const (
 	OptedOut        Reason = "opted_out"         // declined
 	Stopped         Reason = "stopped"           // said STOP
 	NotSubscribed   Reason = "not_subscribed"    // not to the topic that the campaign names
+	NotYet          Reason = "schedule"          // waits: their own clock does not show the campaign's time yet
+	SchedulePassed  Reason = "schedule_passed"   // their own clock had shown it too long before the run began
 	InQuietHours    Reason = "quiet_hours"       // waits
 	NoSendingWindow Reason = "no_sending_window" // the quiet hours of the candidate zones leave no common minute
 	MissingVariable Reason = "missing_variable"
@@ -41,6 +43,7 @@ type Step string
 // The steps. The first one that does not pass decides; later ones are not made.
 const (
 	StepConsent    Step = "consent"
+	StepSchedule   Step = "schedule" // only where the campaign names a time of everyone's own clock
 	StepQuietHours Step = "quiet_hours"
 	StepContent    Step = "content"
 )
@@ -60,6 +63,10 @@ type Input struct {
 	Now        time.Time
 	Consent    user.ConsentState
 	Subscribed *bool // nil: the campaign names no topic
+	// NotBefore is when the person's own clock shows the time that the campaign names; zero when it names none. Missed
+	// says that it had done so for too long when the run began.
+	NotBefore time.Time
+	Missed    bool
 	// Zones are the IANA zones that the person may be in; DefaultZone stands in when there are none, UTC for an empty
 	// DefaultZone. Unknown names are left out.
 	Zones       []string
@@ -93,7 +100,7 @@ type Finding struct {
 	Detail string `json:"detail,omitempty"`
 }
 
-// Evaluate checks consent, quiet hours and content, in this order.
+// Evaluate checks consent, the schedule, quiet hours and content, in this order.
 func Evaluate(in Input) Verdict {
 	var verdict Verdict
 	found := func(step Step, result Result, detail string) {
@@ -109,6 +116,18 @@ func Evaluate(in Input) Verdict {
 		return suppress(StepConsent, reason, string(reason))
 	}
 	found(StepConsent, Passed, "")
+
+	switch {
+	case in.NotBefore.IsZero():
+	case in.Missed:
+		return suppress(StepSchedule, SchedulePassed, "was over when the run began")
+	case in.NotBefore.After(in.Now):
+		found(StepSchedule, Deferred, "by the recipient's own clock")
+		verdict.Action, verdict.Reason, verdict.Until = Wait, NotYet, in.NotBefore
+		return verdict
+	default:
+		found(StepSchedule, Passed, "")
+	}
 
 	window := in.Quiet.Open(in.Now, Zones(in.Zones, in.DefaultZone))
 	verdict.Closes, verdict.Zone = window.Closes, window.Zone

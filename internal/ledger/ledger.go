@@ -34,6 +34,7 @@ type Delivery struct {
 	Quiet          compliance.QuietHours
 	Timezone       string // for a person without zones
 	Subscribed     *bool  // nil: the campaign names no topic
+	Schedule       Schedule
 
 	UserID     int64        // 0: the person was erased
 	Phone      phone.Number // "" with UserID 0
@@ -53,7 +54,9 @@ func (d Delivery) Check(now time.Time) (compliance.Verdict, string) {
 		content.Body, content.Missing = template.Render(d.Attributes)
 	}
 	content.Length, content.MaxLength = render.Length(content.Body), render.MaxLength(d.Channel)
+	notBefore, missed := d.Schedule.Of(d.Zones, d.Timezone)
 	return compliance.Evaluate(compliance.Input{
+		NotBefore: notBefore, Missed: missed,
 		Now: now, Consent: d.Consent, Subscribed: d.Subscribed, Zones: d.Zones, DefaultZone: d.Timezone, Quiet: d.Quiet, Content: content,
 	}), content.Body
 }
@@ -65,11 +68,49 @@ type Run struct {
 	RatePerSecond int
 	Quiet         compliance.QuietHours
 	Timezone      string // for people without zones
+	Schedule      Schedule
+	StartWithin   time.Duration // see campaign.Campaign
 }
 
-// Window tells when people of those candidate zones may be written to, seen from now.
+// Window tells when people of those candidate zones may be written to, seen from now: from the campaign's time by their
+// own clock on, outside quiet hours.
 func (r Run) Window(zones []string, now time.Time) compliance.Window {
+	if notBefore, _ := r.Schedule.Of(zones, r.Timezone); notBefore.After(now) {
+		window := r.Quiet.Open(notBefore, compliance.Zones(zones, r.Timezone))
+		window.Open = false
+		return window
+	}
 	return r.Quiet.Open(now, compliance.Zones(zones, r.Timezone))
+}
+
+// Late tells how much later than planned the run would begin now, and whether that is too late. A retry is never late, and
+// with a time of everyone's own clock each person has a time of their own: see Schedule.
+func (r Run) Late(now time.Time) (by time.Duration, tooLate bool) {
+	by = now.Sub(r.Planned())
+	return by, r.StartWithin > 0 && by > r.StartWithin && r.Kind != campaign.ByRetry && r.Schedule.Local.IsZero()
+}
+
+// Schedule is a time by everyone's own clock. The zero value is none.
+type Schedule struct {
+	Local campaign.LocalTime
+	// Within is how long before Began somebody's clock may have shown it; whose clock showed it earlier is not sent to. 0:
+	// however long.
+	Within time.Duration
+	Began  time.Time // when the audience was frozen
+}
+
+// Of returns when the schedule lets somebody be sent to who may be in any of those zones: when the last of their clocks
+// shows its time. missed says that this was too long before the run began. Without a schedule both are zero.
+func (s Schedule) Of(zones []string, defaultZone string) (notBefore time.Time, missed bool) {
+	if s.Local.IsZero() {
+		return time.Time{}, false
+	}
+	for _, zone := range compliance.Zones(zones, defaultZone) {
+		if at := s.Local.In(zone); at.After(notBefore) {
+			notBefore = at
+		}
+	}
+	return notBefore, s.Within > 0 && notBefore.Add(s.Within).Before(s.Began)
 }
 
 // Cohort is the rest of a range of neighbouring messages whose people share their candidate zones.

@@ -18,6 +18,7 @@ const (
 	WakeCampaign    Kind = "campaign.wake"    // Run: something it waits for may have changed
 	SignalRecipient Kind = "recipient.signal" // Recipient: its ledger row changed
 	StartImport     Kind = "import.start"     // Import
+	SyncRecurrence  Kind = "campaign.recur"   // Recurrence: its schedule in Temporal may have to be made, changed or removed
 )
 
 // Run names a run of a campaign.
@@ -36,6 +37,11 @@ type Recipient struct {
 // Import names a bulk import of users.
 type Import struct {
 	ImportID uuid.UUID `json:"import_id"`
+}
+
+// Recurrence names a campaign that recurs.
+type Recurrence struct {
+	CampaignID int64 `json:"campaign_id"`
 }
 
 // Item is one entry of the outbox.

@@ -411,7 +411,7 @@ type AttemptState string
 // Example: {"age":31,"city":"Colombo","name":"Arjuna Silva"}
 type Attributes = json.RawMessage
 
-// Campaign Example: {"audience_size":null,"canary_percent":0,"channel":"whatsapp","completed_at":null,"created_at":"2026-11-21T22:38:59Z","failure_threshold_percent":20,"id":1,"priority":"bulk","quiet_hours_end":null,"quiet_hours_start":null,"rate_limit_per_second":1,"schedule_time":null,"segment_id":2,"segment_query":null,"started_at":null,"status":"DRAFT","status_reason":null,"template":{"channel":"whatsapp","id":1,"name":"Welcome Message","version":1},"template_id":1,"timezone":"UTC","topic":"API Demo Campaign","updated_at":"2026-11-21T22:38:59Z"}
+// Campaign Example: {"audience_size":null,"canary_percent":0,"channel":"whatsapp","completed_at":null,"created_at":"2026-11-21T22:38:59Z","failure_threshold_percent":20,"id":1,"priority":"bulk","quiet_hours_end":null,"quiet_hours_start":null,"rate_limit_per_second":1,"schedule_local_time":null,"schedule_time":null,"segment_id":2,"segment_query":null,"start_within_minutes":null,"started_at":null,"status":"DRAFT","status_reason":null,"template":{"channel":"whatsapp","id":1,"name":"Welcome Message","version":1},"template_id":1,"timezone":"UTC","topic":"API Demo Campaign","updated_at":"2026-11-21T22:38:59Z"}
 type Campaign struct {
 	// AudienceSize Recipients of the newest run; null before its audience is frozen.
 	AudienceSize *int64 `json:"audience_size"`
@@ -438,13 +438,21 @@ type Campaign struct {
 	QuietHoursStart *string `json:"quiet_hours_start"`
 
 	// RateLimitPerSecond Sends begun in any one second at most.
-	RateLimitPerSecond int        `json:"rate_limit_per_second"`
-	ScheduleTime       *time.Time `json:"schedule_time"`
-	SegmentID          *int64     `json:"segment_id"`
+	RateLimitPerSecond int `json:"rate_limit_per_second"`
+
+	// ScheduleLocalTime A wall clock of each recipient's own zone.
+	//
+	// Example: 2026-12-01T10:00
+	ScheduleLocalTime *string    `json:"schedule_local_time"`
+	ScheduleTime      *time.Time `json:"schedule_time"`
+	SegmentID         *int64     `json:"segment_id"`
 
 	// SegmentQuery A segment's definition, given with the campaign.
 	SegmentQuery json.RawMessage `json:"segment_query"`
-	StartedAt    *time.Time      `json:"started_at"`
+
+	// StartWithinMinutes Later than that after its time a run is not sent.
+	StartWithinMinutes *int       `json:"start_within_minutes"`
+	StartedAt          *time.Time `json:"started_at"`
 
 	// Status `COMPLETED`: nothing is left to send; receipts may still arrive.
 	Status CampaignStatus `json:"status"`
@@ -604,7 +612,7 @@ type CampaignSummary struct {
 
 // CampaignTrigger Example: {}
 type CampaignTrigger struct {
-	// DryRun Decide for every recipient and send nothing.
+	// DryRun Decide for every recipient and send nothing; see `preflight`.
 	DryRun *bool `json:"dry_run,omitempty"`
 }
 
@@ -614,6 +622,9 @@ type CampaignTriggered struct {
 	AudienceSize *int64 `json:"audience_size,omitempty"`
 	CampaignID   int64  `json:"campaign_id"`
 	DryRun       bool   `json:"dry_run"`
+
+	// Preflight Only for a dry run; what `preflight` answers.
+	Preflight *Preflight `json:"preflight,omitempty"`
 
 	// RunNumber Counts the campaign's runs from 1; not for a dry run.
 	RunNumber *int `json:"run_number,omitempty"`
@@ -648,13 +659,26 @@ type CampaignWrite struct {
 	// RateLimitPerSecond Sends begun in any one second at most.
 	RateLimitPerSecond *int `json:"rate_limit_per_second,omitempty"`
 
+	// ScheduleLocalTime A wall clock without a zone, instead of `schedule_time`: each recipient is sent to when the last of the zones they
+	// may be in shows it. Of a time that a clock shows twice the first counts; for one that it skips, the moment at
+	// which it is put forward. The audience is taken when the first zone on Earth shows it.
+	//
+	//
+	// Example: 2026-12-01T10:00
+	ScheduleLocalTime *string `json:"schedule_local_time,omitempty"`
+
 	// ScheduleTime When a triggered run begins; null is at once.
 	ScheduleTime *time.Time `json:"schedule_time,omitempty"`
 	SegmentID    *int64     `json:"segment_id,omitempty"`
 
 	// SegmentQuery A segment's definition, instead of `segment_id`.
 	SegmentQuery json.RawMessage `json:"segment_query,omitempty"`
-	TemplateID   int64           `json:"template_id"`
+
+	// StartWithinMinutes A run that cannot begin within that many minutes from its time is not sent: it ends `FAILED`, with a
+	// `status_reason`. With `schedule_local_time` it holds for each recipient: whose clock showed the time longer ago
+	// than that when the run began is suppressed as `schedule_passed`. Null is however late.
+	StartWithinMinutes *int  `json:"start_within_minutes,omitempty"`
+	TemplateID         int64 `json:"template_id"`
 
 	// Timezone The IANA zone of recipients whose own is unknown.
 	Timezone *string `json:"timezone,omitempty"`
@@ -702,7 +726,7 @@ type ComplianceStep struct {
 	// Result `passed`, `deferred` or `failed`.
 	Result string `json:"result"`
 
-	// Step Such as `consent`, `quiet_hours` or `content`.
+	// Step Such as `consent`, `schedule`, `quiet_hours` or `content`.
 	Step string `json:"step"`
 }
 
@@ -1012,6 +1036,127 @@ type PlaceCount struct {
 
 	// Region ISO 3166-1 alpha-2; null when unknown.
 	Region *string `json:"region"`
+}
+
+// Preflight Example: {"as_of":"2026-12-01T03:30:00Z","audience_size":3,"campaign_id":1,"cost":{"amount":"0.0910","currency":"USD","note":null,"priced":2,"unpriced":0,"unpriced_countries":[]},"first_send_at":"2026-12-01T03:30:00Z","first_send_local":"2026-12-01T09:00","groups":[{"country":"LK","first_send_at":"2026-12-01T03:30:00Z","first_send_local":"2026-12-01T09:00","last_send_at":"2026-12-01T03:30:00.1Z","last_send_local":"2026-12-01T09:00","proceed":2,"suppress":1,"wait":0,"zones":["Asia/Colombo"]}],"groups_left_out":0,"last_send_at":"2026-12-01T03:30:00.1Z","last_send_local":"2026-12-01T09:00","rate":{"account":1000,"campaign":10,"in_force":10,"sender":80},"samples":[{"body":"Hi Ann","country":"LK","masked_phone":"+94…4567","reason":null,"verdict":"proceed"}],"sending_seconds":0.2,"starts_at":"2026-12-01T03:30:00Z","to_send":2,"verdicts":[{"count":2,"reason":null,"verdict":"proceed"},{"count":1,"reason":"stopped","verdict":"suppress"}]}
+type Preflight struct {
+	// AsOf The moment that was looked at.
+	AsOf         time.Time     `json:"as_of"`
+	AudienceSize int64         `json:"audience_size"`
+	CampaignID   int64         `json:"campaign_id"`
+	Cost         PreflightCost `json:"cost"`
+
+	// FirstSendAt Null when nobody would be sent to.
+	FirstSendAt *time.Time `json:"first_send_at"`
+
+	// FirstSendLocal The earliest wall clock that anybody would have then.
+	//
+	// Example: 2026-12-01T09:00
+	FirstSendLocal *string `json:"first_send_local"`
+
+	// Groups By country and time zone, the largest first. People of one group wait and wake together.
+	Groups []PreflightGroup `json:"groups"`
+
+	// GroupsLeftOut Smaller groups that are counted but not listed.
+	GroupsLeftOut int        `json:"groups_left_out"`
+	LastSendAt    *time.Time `json:"last_send_at"`
+
+	// LastSendLocal The latest.
+	//
+	// Example: 2026-12-01T10:40
+	LastSendLocal *string `json:"last_send_local"`
+
+	// Rate Messages a second. What other campaigns send from the same sender meanwhile is not foreseen.
+	Rate    PreflightRate     `json:"rate"`
+	Samples []PreflightSample `json:"samples"`
+
+	// SendingSeconds How long the sends take at the rate in force, waits aside.
+	SendingSeconds float64 `json:"sending_seconds"`
+
+	// StartsAt When the first message may leave, hours and rates aside.
+	StartsAt time.Time `json:"starts_at"`
+
+	// ToSend Of the audience, those who would be sent to, at once or later.
+	ToSend int64 `json:"to_send"`
+
+	// Verdicts The counts add up to `audience_size`. `suppress` counts everyone who would not be sent to in the end, be it that
+	// this shows only after a wait; `wait` those who would be sent to later.
+	Verdicts []VerdictCount `json:"verdicts"`
+}
+
+// PreflightCost defines model for PreflightCost.
+type PreflightCost struct {
+	// Amount A decimal, for what has a price; null when nothing has one.
+	Amount *string `json:"amount"`
+
+	// Currency ISO 4217; null without a price table.
+	Currency *string `json:"currency"`
+
+	// Note Why the amount is unknown or not all.
+	Note *string `json:"note"`
+
+	// Priced Messages, or segments of SMS, that have a price.
+	Priced int64 `json:"priced"`
+
+	// Unpriced Those that have none.
+	Unpriced int64 `json:"unpriced"`
+
+	// UnpricedCountries Where those are; `unknown` for numbers that tell no country.
+	UnpricedCountries []string `json:"unpriced_countries"`
+}
+
+// PreflightGroup defines model for PreflightGroup.
+type PreflightGroup struct {
+	// Country ISO 3166; null when the number tells none.
+	Country *string `json:"country"`
+
+	// FirstSendAt Null when nobody of it would be sent to.
+	FirstSendAt *time.Time `json:"first_send_at"`
+
+	// FirstSendLocal The earliest wall clock then in any of the zones.
+	FirstSendLocal *string    `json:"first_send_local"`
+	LastSendAt     *time.Time `json:"last_send_at"`
+
+	// LastSendLocal The latest.
+	LastSendLocal *string `json:"last_send_local"`
+	Proceed       int64   `json:"proceed"`
+	Suppress      int64   `json:"suppress"`
+	Wait          int64   `json:"wait"`
+
+	// Zones The zones that the people may be in; the campaign's when none is known.
+	Zones []string `json:"zones"`
+}
+
+// PreflightRate Messages a second. What other campaigns send from the same sender meanwhile is not foreseen.
+type PreflightRate struct {
+	Account  int `json:"account"`
+	Campaign int `json:"campaign"`
+
+	// InForce The smallest of the three.
+	InForce float64 `json:"in_force"`
+
+	// Sender Lower than configured while the provider asks for less.
+	Sender float64 `json:"sender"`
+}
+
+// PreflightRequest Example: {"samples":2}
+type PreflightRequest struct {
+	// Samples How many messages to show as they would be sent.
+	Samples *int `json:"samples,omitempty"`
+}
+
+// PreflightSample defines model for PreflightSample.
+type PreflightSample struct {
+	// Body The text as it would be sent.
+	Body        string  `json:"body"`
+	Country     *string `json:"country"`
+	MaskedPhone string  `json:"masked_phone"`
+
+	// Reason What it would wait for.
+	Reason *string `json:"reason"`
+
+	// Verdict What would be done with a recipient now.
+	Verdict Verdict `json:"verdict"`
 }
 
 // Problem What went wrong (RFC 9457).
@@ -1865,6 +2010,9 @@ type PatchCampaignApplicationMergePatchPlusJSONRequestBody = CampaignPatch
 // UpdateCampaignJSONRequestBody defines body for UpdateCampaign for application/json ContentType.
 type UpdateCampaignJSONRequestBody = CampaignWrite
 
+// PreflightCampaignJSONRequestBody defines body for PreflightCampaign for application/json ContentType.
+type PreflightCampaignJSONRequestBody = PreflightRequest
+
 // RetryCampaignJSONRequestBody defines body for RetryCampaign for application/json ContentType.
 type RetryCampaignJSONRequestBody = CampaignRetry
 
@@ -1951,6 +2099,9 @@ type ServerInterface interface {
 	// PauseCampaign Pause a campaign
 	// (POST /api/v1/campaigns/{id}/pause)
 	PauseCampaign(c *gin.Context, id ID, params PauseCampaignParams)
+	// PreflightCampaign Foretell what a campaign would do
+	// (POST /api/v1/campaigns/{id}/preflight)
+	PreflightCampaign(c *gin.Context, id ID)
 	// GetProgress Read how far a campaign is
 	// (GET /api/v1/campaigns/{id}/progress)
 	GetProgress(c *gin.Context, id ID)
@@ -2393,6 +2544,31 @@ func (siw *ServerInterfaceWrapper) PauseCampaign(c *gin.Context) {
 	}
 
 	siw.Handler.PauseCampaign(c, id, params)
+}
+
+// PreflightCampaign operation middleware
+func (siw *ServerInterfaceWrapper) PreflightCampaign(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.PreflightCampaign(c, id)
 }
 
 // GetProgress operation middleware
@@ -3914,6 +4090,7 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 	router.GET(options.BaseURL+"/api/v1/campaigns/:id", wrapper.GetCampaign)
 	router.PATCH(options.BaseURL+"/api/v1/campaigns/:id", wrapper.PatchCampaign)
 	router.PUT(options.BaseURL+"/api/v1/campaigns/:id", wrapper.UpdateCampaign)
+	router.POST(options.BaseURL+"/api/v1/campaigns/:id/preflight", wrapper.PreflightCampaign)
 	router.POST(options.BaseURL+"/api/v1/campaigns/:id/trigger", wrapper.TriggerCampaign)
 	router.POST(options.BaseURL+"/api/v1/campaigns/:id/pause", wrapper.PauseCampaign)
 	router.POST(options.BaseURL+"/api/v1/campaigns/:id/resume", wrapper.ResumeCampaign)
@@ -5509,6 +5686,206 @@ type PauseCampaigndefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response PauseCampaigndefaultApplicationProblemPlusJSONResponse) VisitPauseCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PreflightCampaignRequestObject struct {
+	ID   ID `json:"id"`
+	Body *PreflightCampaignJSONRequestBody
+}
+
+type PreflightCampaignResponseObject interface {
+	VisitPreflightCampaignResponse(w http.ResponseWriter) error
+}
+
+type PreflightCampaign200JSONResponse Preflight
+
+func (response PreflightCampaign200JSONResponse) VisitPreflightCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PreflightCampaign400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response PreflightCampaign400ApplicationProblemPlusJSONResponse) VisitPreflightCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PreflightCampaign401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response PreflightCampaign401ApplicationProblemPlusJSONResponse) VisitPreflightCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PreflightCampaign403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response PreflightCampaign403ApplicationProblemPlusJSONResponse) VisitPreflightCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PreflightCampaign404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response PreflightCampaign404ApplicationProblemPlusJSONResponse) VisitPreflightCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PreflightCampaign409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response PreflightCampaign409ApplicationProblemPlusJSONResponse) VisitPreflightCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PreflightCampaign413ApplicationProblemPlusJSONResponse struct {
+	PayloadTooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response PreflightCampaign413ApplicationProblemPlusJSONResponse) VisitPreflightCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PreflightCampaign415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response PreflightCampaign415ApplicationProblemPlusJSONResponse) VisitPreflightCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PreflightCampaign422ApplicationProblemPlusJSONResponse struct {
+	UnprocessableContentApplicationProblemPlusJSONResponse
+}
+
+func (response PreflightCampaign422ApplicationProblemPlusJSONResponse) VisitPreflightCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PreflightCampaign500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response PreflightCampaign500ApplicationProblemPlusJSONResponse) VisitPreflightCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PreflightCampaign503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response PreflightCampaign503ApplicationProblemPlusJSONResponse) VisitPreflightCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PreflightCampaigndefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response PreflightCampaigndefaultApplicationProblemPlusJSONResponse) VisitPreflightCampaignResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -11685,6 +12062,9 @@ type StrictServerInterface interface {
 	// PauseCampaign Pause a campaign
 	// (POST /api/v1/campaigns/{id}/pause)
 	PauseCampaign(ctx context.Context, request PauseCampaignRequestObject) (PauseCampaignResponseObject, error)
+	// PreflightCampaign Foretell what a campaign would do
+	// (POST /api/v1/campaigns/{id}/preflight)
+	PreflightCampaign(ctx context.Context, request PreflightCampaignRequestObject) (PreflightCampaignResponseObject, error)
 	// GetProgress Read how far a campaign is
 	// (GET /api/v1/campaigns/{id}/progress)
 	GetProgress(ctx context.Context, request GetProgressRequestObject) (GetProgressResponseObject, error)
@@ -12242,6 +12622,53 @@ func (sh *strictHandler) PauseCampaign(ctx *gin.Context, id ID, params PauseCamp
 		sh.options.HandlerErrorFunc(ctx, err)
 	} else if validResponse, ok := response.(PauseCampaignResponseObject); ok {
 		if err := validResponse.VisitPauseCampaignResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// PreflightCampaign operation middleware
+func (sh *strictHandler) PreflightCampaign(ctx *gin.Context, id ID) {
+	var request PreflightCampaignRequestObject
+
+	request.ID = id
+
+	var body PreflightCampaignJSONRequestBody
+	var err error
+	// A request validator built on kin-openapi's openapi3filter with
+	// KeepValidatedValue leaves the value it validated on the body. Bind
+	// that value, matching member names exactly, so the handler receives
+	// what was validated instead of a second, case-insensitive decode.
+	if vb, ok := ctx.Request.Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+		err = ctx.ShouldBindJSON(&body)
+	} else if binding.Validator != nil {
+		// ShouldBindJSON runs the struct validator after decoding; keep that.
+		err = binding.Validator.ValidateStruct(&body)
+	}
+	if err != nil {
+		if !errors.Is(err, io.EOF) {
+			sh.options.RequestErrorHandlerFunc(ctx, err)
+			return
+		}
+	} else {
+		request.Body = &body
+	}
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.PreflightCampaign(ctx, request.(PreflightCampaignRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "PreflightCampaign")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(PreflightCampaignResponseObject); ok {
+		if err := validResponse.VisitPreflightCampaignResponse(ctx.Writer); err != nil {
 			sh.options.ResponseErrorHandlerFunc(ctx, err)
 		}
 	} else if response != nil {
@@ -13667,288 +14094,319 @@ func (sh *strictHandler) GetReadiness(ctx *gin.Context) {
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7L0Lc9s4tgb4V3C1d6s73bIsP5J05Nqa8uQxnZ1O4o2d6a0bZ02IhCSMKUANgFbcud7aX7M/bH/JFg4e",
-	"BElQovxK0tdVU9OORIF4HJz3+c6XXsrnC84IU7I3+tJbYIHnRBEB/3peCMmF/isjMhV0oShnvVHvZEZQ",
-	"wshndZbCEwniE6RmBC3wlKAxmXBBBr1+j+qH/yiIuOz1ewzPSW/UM7/o9XsynZE51oPP8effCJuqWW/0",
-	"eGe335tT5v690+8tsFJE6JH+r4+HW/+Ft/4cbj07+9+2Pv38n71+T10u9KhSCcqmvaurfu/1i/iEaYam",
-	"9IIwhBVKBcH6Kz/JBVazco406/V7gvxRUEGy3kiJgoTznXAxx0o/x9ST/V5fL4DOi3lvtLuz/3T/l70n",
-	"+09hFebDHT9LyhSZEmGmmZH5givC0st/ksvmlN/gcyIRVUjiCUGKI0EWBCukZlQiPTci1QFKZ1wShsaX",
-	"sP0pznMi+oiRJZpwgQhOZ/oHbKoHGBOUcQYHQz7j+SLXU9qb7EyG2T7ZejIZTrb28ZBsPcv2nmwN8R5+",
-	"PN7JnqY7Q7dJM4IzIsptCpawpdfQcqa7jx+vOtP/2Pq/247yNzqnqrk1v/IlmmN2iQRfSr0yzOSSCH2w",
-	"cy5VG+XlMFo4yYxMcJGr3ujxMDzE4XDt6R3NOCNvi/mYtFwPBt8hytDLwc6T/QNElUTJzwma40t9EktB",
-	"lSIMJf/r7t+TATpEyXKGlcSLxShBC0Em9DOiEuE850uSVc/s52f7T5/u7O7tP37yNE7ACz29MzOHlaQc",
-	"HNP+sHJK+7Gb9+mn0d/Q3z7+PNx69unjcOsZ+vHRoPUivicpXVDC1EshuHjOM9Lcqncsv0RzIiWeEomW",
-	"VM0MgRP9E89VBL+gGRE/yLajhcfPUv2K2uo2vpd+1u8JlnqOXacs4Pm2GZpv267Ik/1VN8SyvLX7fKyw",
-	"WrvHlJnpSv1w22zhy8pk/1OQSW/U+1+2S3mxbb6V22/M2Ob1MKOCdbgb9nRFwQ7gD0aWRCq0nBGGcjJR",
-	"iBetd1kU7MYnfYLleZuwSBSW52c0S5CaAdMlqFjkHGdoiaXlNySD02+RIXaAboKkKODJgCL2njSP+sqM",
-	"RaT6O88oARH9QRLxer7gAvhkypkiDP7Ei0VOU5By2/+2hOxZyMcvPTwl5s6nVF2CvFFY4F5fjyEJU2eG",
-	"Bka9d0cnZ6/flgt7JTA7R2+oFjW9fo+nabHAbuu0xIGPKxwoZFlPn/Su+vb1u8/86w9ZIXA2w4ui0yT+",
-	"IXBK0O80N5eqMokXPFU8MgfPYIPJPO1dfQpPhCoyl+vo3ez3e5JykfWu4Nhem9/tDIdWeLgP/CliIbAm",
+	"7L37chu3tjf4KjicM5U4oSjqYjumauqUti87/nZsayx5Z2pb/thQN0hiqwkwAFq04k9T8zTzYPMkU1i4",
+	"NLobTTZ1s52jfxKZbKJxWVj39VtfeimfLzgjTMne6EtvgQWeE0UE/Ot5ISQX+q+MyFTQhaKc9Ua9kxlB",
+	"CSOf1TiFJxLEJ0jNCFrgKUFnZMIFGfT6Paof/qMg4rLX7zE8J71Rz/yi1+/JdEbmWA8+x59/I2yqZr3R",
+	"453dfm9Omfv3Tr+3wEoRoUf6nx8Pt/6Ft/4cbj0b/x9bn37+z16/py4XelSpBGXT3tVVv/f6RXzCNENT",
+	"ekEYwgqlgmD9lZ/kAqtZOUea9fo9Qf4oqCBZb6REQcL5TriYY6WfY+rJfq+vF0Dnxbw32t3Zf7r/y96T",
+	"/aewCvPhjp8lZYpMiTDTzMh8wRVh6eU/yGVzym/wOZGIKiTxhCDFkSALghVSMyqRnhuR6gClMy4JQ2eX",
+	"sP0pznMi+oiRJZpwgQhOZ/oHbKoHOCMo4wwOhnzG80Wup7Q32ZkMs32y9WQynGzt4yHZepbtPdka4j38",
+	"+Gwne5ruDN0mzQjOiCi3KVjCll5Dy5nuPn686kz/Y+v/bjvK3+icqubW/MqXaI7ZJRJ8KfXKMJNLIvTB",
+	"zrlUbZSXw2jhJDMywUWueqPHw/AQh8O1p3c044y8LeZnpOV6MPgOUYZeDnae7B8gqiRKfk7QHF/qk1gK",
+	"qhRhKPnfd/+WDNAhSpYzrCReLEYJWggyoZ8RlQjnOV+SrHpmPz/bf/p0Z3dv//GTp3ECXujpjc0cVpJy",
+	"cEz7w8op7cdu3qefRv+F/uvjz8OtZ58+DreeoR8fDVov4nuS0gUlTL0UgovnPCPNrXrH8ks0J1LiKZFo",
+	"SdXMEDjRP/FcRfALmhHxg2w7Wnh8nOpX1Fa38b30s35PsNRz7DplAc+3zdB823ZFnuyvuiGW5a3d52OF",
+	"1do9psxMV+qH22YLX1Ym+5+CTHqj3v+2XcqLbfOt3H5jxjavhxkVrMPdsKcrCnYAfzCyJFKh5YwwlJOJ",
+	"QrxovcuiYDc+6RMsz9uERaKwPB/TLEFqBkyXoGKRc5yhJZaW35AMTr9FhtgBugmSooAnA4rYe9I86isz",
+	"FpHqbzyjBET0B0nE6/mCC+CTKWeKMPgTLxY5TUHKbf/bErJnIR+/9PCUmDufUnUJ8kZhgXt9PYYkTI0N",
+	"DYx6745Oxq/flgt7JTA7R2+oFjW9fo+nabHAbuu0xIGPKxwoZFlPn/Su+vb1u8/86w9ZIXA2w4ui0yT+",
+	"LnBK0O80N5eqMokXPFU8MgfPYIPJPO1dfQpPhCoyl+vo3ez3e5JykfWu4Nhem9/tDIdWeLgP/CliIbAm",
 	"4M9bU75lP/v4SZ/M4D1e2isEdDkvckUXWKhtTR9bGVYwtXKSOMuoXivOjwRfEKGAFiY4l6TfWwQffelN",
-	"aE7iFK6/MVJJbylSJM8l/NMQpaZqT55jyjDcvibzKYn7o3nZJ/8UH/+bpMrQbfX9h/B2w4oI8utFE0ry",
-	"DCX6ywT9mAxSeZH0UTLQu+T/yJMD9OHk1dYvj/qIC4TR/3787i2C7dUsRcCxyAF6qZUf8y8005f2lCUh",
-	"RSToRy6Q+Sh5hDDLQDbP8AVBGCUVCrTP2s+SRweIXBBxibiaEYHOiRbpKZ8TzRoQVkrQcaFIXw96ymCN",
-	"RL9S6glihszOoIJlRKDEPy8TlHGkOB+gl/OFukQXOC+IRBJfIsZBjxucslN2iJ4f/8tsISwMGcXMnGYK",
-	"B4kFQZJobV6RTKuHKZ/PcR9JMqcpzznrI4XHev+S/wb1Q//M8DqtdaBFjilzjPpHxk9ZTnCmFck/ieBS",
-	"/3CRFxJJOmV9p3ihncconWGBU21APCr3xA7UR4nmgAnsdQL0mtiH0JjznGAm+1rlQSSXBFF5yhT5rGAb",
-	"EZyTHUjrRUt8CcscnLIGjzWEKRf6uOAa/B1n7w3nXMElF4KPczL/2XHLbsLvyPwqRub6mlmGjVLMGFda",
-	"8xMEZwPNNp5zNslpeu9TWgiiqdhoAPq6j2mmrz5MCnS1+5zRIXPXCJQ4mMQrmFNG2H1vjb7JOU7PJTAm",
-	"mfIFgQm9ZloZw/m97867QiCwUYyKlPOpBFbteIclL62pwETfcvWKFyy7540T+rYixpEsnMUJ0znCl1pp",
-	"OuH8Nyym5L6Pc8yzSz0xxTnK9QRgUh8YLtSMC/onudd9ess1fYHQ0qwAa/ZOMwQmuZnWBaY5Huf3uk+H",
-	"KCMLwjJtxeu9yvhS6+PiEuEppsxObSF4qlWUcU6elxO7z7O070JgaU0KSbIDlADLkAmoMObOggoh7axl",
-	"sdCaGsnekIziE1BLvg4FarmPtF5kjC+tosFbUcaJBHJQ+FzTwZXTRkFuHaYpL5gCP4isaPBfes6iO1sQ",
-	"cSZJyvWt1wroVV0JjD7ZsBIviADZKzUxCH1ppkTz5UEvaj2Fil/sBU09sF9dzhFW6WytOrtuwY+7rzd0",
-	"8Kz38FxrfUqR+QIoqzqjFAtB28zhsdYPQPXStqUghmQ1yVCF8ETpc0lTslCYpWCxsyK3bMIYlDWtXNOh",
-	"wjTXb1v7qD7s7AxHvGy/aztca5S8UKCi6dmdM75kFdsgw4psKTonXSYW+GmiW1H19LQM50+p35tgmpPs",
-	"LOf8XMb9hHyiCDO7m1Oth/Eiz1BFFYsNPFNqAap/ERn3Xd0tZR0CB0jP2DgwmNZWUzwn3RZCs5g/oLF/",
-	"OcGSnBVMmdOtcXIgFeAv+tic5km1TSAUpiy/RPzCXOjo8TVft35fK9sAO6zJRBIs0hnJwAtNVR8tZ2Dw",
-	"1aipYJ6emlvCWjxIrwSfo534b9xczqTZ0LUEKRXWl81egG67Ip2bbZVcsKyg9ImF/AQO13tnnbPNMYna",
-	"MqrE2K/6Ou1Nd0dVuxGV9VWpJ7j5KzhZi0cx4QvCEm0X+uO8JOpRHyWGUZEscSEJt5S+1lVBbMNXmiYS",
-	"PAZrGv0YPoiYNq3RDGeIqkf9U5ZYKknQjzS0oxTPs0fG+iNM8/GPPT2tXr/nJgF2IbxTfwgv6/V7drhg",
-	"2eXRHnpTvF0wGUqq80pjOMPIRtgviJDazB5fgnYyQP8yxry2zMELcGkcF3oOFfe+9Y3t7Xjf2HOe8/mY",
-	"l96vQ/HvgmF0TPMLbB1Q4QwhgFE90qrfqe51Cr7dkud0scUXZt1bC65vl7Bmdb/3HM8XmE5ZTRfBRUYJ",
-	"S8mZpH+S3khfO03PDItLLTNTULeG/V46w4yRPHDGga9PD+Nuof2tINh90tsd7j7Z2tnZ2t052d0d7f0y",
-	"evzsvyypF4KcqZkgcsbzrHzV7tCw1B19lygXZh/HRX7e6/f+KChRZzNeCHlGtGpgXhl+DNfGfSGwImcQ",
-	"PKqqWkZTy4qcnAGrsI9LMp0Tpk2y3mi3/KdxYLtnArbjPwFZ03vx/vDVSc99cGbjBvYpfSlzeyWje2kX",
-	"benkd5LD5SzP+YIICSS7c1WOdmZ/pVfxJ2f6lx9OnmvWxxc01fR29Bq9IHOO/PH3e8UiW3NCDb2sRiV1",
-	"ruLjGNKFBmxEACIEIFpNaBnkiBtMX7uJ4H+SqlriQrPrRW+dTOvTOp7ZK6tn5N+6nHGpFYiU0IUytxov",
-	"MQVvm5kkxDasAAZ/i+IHaGjsZBOFjczFnelq4fLcPnZVvzxRHc66DkHiQlxFcVDyr6/Ghbezq9RccVsb",
-	"oW+9ffZ5bdVhG7LCc86mxg+CpXKiR6IFLqQmCr29Rnpoqyq+wzVFy5FJTJVwfGPNWdgrceSev4pwmPoK",
-	"T3u//jp68+a010mdj3Cmmw3YwtEalE9YJtGYTAuGKAORpbVa83gYbW/uXo0zfrkmoYW89Mt1LneN+24i",
-	"0w+R/fEPEmVkQhn8rm+TSGzcF3R8OP8VG3/LMriDztpF77WmTRfaPjZPXzWkUpPfaNVO87gwzFzITlQZ",
-	"CrdVszqxzx0X8zkWl726JOt0vUtZ9yUyEyP3It+EUq8b54up/mb86rSD9Vfovk7D/uzqh9F2rQNWtooL",
-	"NwRhjO80WVuwk/VbX4qzfk30VyRIZVNrFktFusXsFEehv1EZdbuYb2Xn0K5XcK5qgVttkJYJb51sS8UV",
-	"zjuRY41GymlXX+qGXLUR3bxqsXAwyTNQvNxIvwuqIPFMn+KUDNA/yUIhDDlpKZ6TPhqTFCQvqGaYZT5r",
-	"A80JZiijkwkRoPlo/UPWrJyGkOwNfxkNh1G6G/V2d8x3LaJrf3gFHr1wrTv9BjnUNT3vEnwcOgSHba6m",
-	"Vv3Fj7MzXDvQLSsWYfJkk8kGaUQ/fhzufPrbx+HWs0//vftxuLX36dHo43DrMSRyffrPXlfF4y5f2KqY",
-	"hBu8xnd7X8rH2pSjO9VOTiA9FBwnOU69faJnSQSoaZAZsJzxHGyNmovA0nvtutyP/rJOWG+cy1WV5p3T",
-	"6spk4p+340mMgSYQjOrueDBsU+bfrfvlKOAhdQ1M26U+22/K0YQKk1UnSmVVIglWLbbRnhFKlMBM4tS8",
-	"OHFGbDIu8vNkYP9by82r+N4qv+/1jbMl5mMr18Cngsh6WMtN0TklBJljyvRvR0+fPtN3Bhw8uzuBz+To",
-	"8MPxyxfg2xNE8vxCy9FmXKgydCctMXh5w0h1WywVzXObX60nF3VDxO5+1PR1o1Zcos6h2XXoayr34e6t",
-	"mJg2/Fyi1JgQBqs+QEv9hVYJ5o4bzbUhMCaUTdGEFyxzCZ3X1YesOuzVX6OllmdUWcEqJek9Uav4bTP0",
-	"WPrcZW/0cW84HO59so57CZlv4HWHCWQkpxdEz/xTgwArw6yOfx1oc9vmCmhmrhDO834kOdZptdfgmmXe",
-	"4uNhI0+xYPSPgtjvS8tTkXhALDFbkPRREuyB/meKWUpy/Z3J+5LFYqHvPcmSATpkqPTvW64FSW22XoGk",
-	"NCOZ4WGVpLtTZtKXtKYpyyRdf2VmoKjCBkICCJoShajlWZ1MgWpWcyXLc2d1imdz62oEbfdxFYket8Qe",
-	"k+fv3hz99vLk5Ytk5D17tOrYOyj9kvqiGgaFhaAXJtJgObbzNB8///Xliw+/AQN9/+Ht29dv/9HrlzzV",
-	"v1D/ffj2+cvfzKOvDl/rPxosXksz/YqtCywgLwPeJfBEX9Zjq5rpu/K+YPbaHmEbpHnu7D39t6Mb/S5z",
-	"vz6FG2St/8YOPeeFdSF7KahFXVrMixwrekFGCEPk19Nban6BJfKE20e4/IdTp4C7o8ScXuJ+RnA6O2Vu",
-	"LM5Sk/eJcJZJVCz0oSRgt50J7+BODB3W3OMXROApObPvvQT11erAsiUOWiYG6Pe4X1YD0aX316+o6vrl",
-	"hdb5WtU/G6gEV7llxHWv8zXdyBvLY/+L2/CB+X0Gq6PVG/2iJINJU8D7zWtsVlaYFJ81JwgrATPb7Cn4",
-	"GLlAEKZFjC+roQ/IS9Q/ueYROjN29ZrNfQMyDrg5xC3zHJV03HErpoRPBV7MaHqWUWlCrDTmPwxCQONL",
-	"Y9n0TY44lwpNIKWBKSMOBl0Z+ZEeBrhCzKuTY6nOrAeqJYCiZkQSNKFTiEcsQZHWw5GseyqFTyHy4rAj",
-	"yfsflopFUyiUAhdSujV3Szoqi358q8NEzgRC6M2APhco18diUpSoyfxwqurIawSbzmNBWBbVuN9C3H9a",
-	"sM2V7UoC15yyIpbVcKxJi19ADg1B7vp2JHH/hj8KUsS28QMk7C7xpZ69CW6qJRfnI5RIs2Jzdj6DYtOl",
-	"6UPflKbiRsh7qOLJmrNUWp+rKHdAaTDvUOvbdOqlShg/9fK8D5AkJNQhrfdbbvzOUFOPkoKR4j4dj3HV",
-	"Ij87vczknMT4C+S+N3RXMJ+qyS4HUDoCmaNcWNVYdpwJX6gzXih5lhWaI52lQR5HKwtezjjEuTJBlnpC",
-	"VCBbAYPGRC3B9APppTeqFF8dpxQ6FzMyIULEuU91OibEPuHC6Pz6f+wSaa57jdfq0aKsJvJW+069CTAE",
-	"giE0adZD6SvcCaV7Uw+5MrXOuGaqCyZIj4BghK6vJDhbI+zfa12YT9Zphw2WJwp2xlaUeYqC+YoiCdo6",
-	"haztujrjpXkHh6k3QFcJfDDZjBlwo1hnkaZEyjW7B1JDXwB9Uz23CLhL/9pqU5PLxTf6JsqRqXJu1Y68",
-	"r9Zk2q+8KeV0fWTI3BdFPjcSb7U01BqlAK0BCjQ4m3Ykaj0rLnB+Voi8lfZ+kEhLrknOl67S8MT+Dv1O",
-	"xujD6xZS1D/uFrDmi7O1Lp2bHI4vnPfnE5aaRk6rNW5dN0Djc3VR2hFYvM6kdUgSN3fdubi3d+EFLCQy",
-	"x4hS2FS06tpMVGOuq0lNtbdFM4grKVF1PiLu22zMGFtu4TctFltcpY0YnStEf1wWtgjmiPBqcof+Gh9G",
-	"88pEmZzn8+2WY9wV0OahqFl5NQayyg13Iuh0agRcR19xw+mb6dMvWAVvJBqGfwEanblu4Oj0VwHkC6gD",
-	"rgy4vHm2cDYSdGouwyhYK4Itfq52gqGIDwMupZvQwRyM/FjbO9uiYNs7N8j/PECc5ZewExhleicKZtRx",
-	"85EgSmhrlEttFeQk7R4b2dznFJxffctX60DWERkmif0g9VIgYXWOdg5AHFZWObjVgI4/nC4iMtNS0klI",
-	"Kxobc1srEy+IyGgaEzDvGkdqalqd9zXLnLe0QidJZ2n5L/PqFl2mW0ypRO1wx76KO0CKzCZxpFtMPa9m",
-	"mTdSuVszt6/WZ8V4NjXsRzNCwYFBXQy5nhltdCjwgIOcsEqgD0n4HG405UQizg7QEJibgXLKc4Rzeu6S",
-	"Fm4lPccvaLexouvlGod32pSzSJJPmvnHXzEvqCU/+KDhSLYhNM6sv+ezQhm+HFThaO4ntag659fMAJh5",
-	"MfiDRHzJ0J+ckQNUZjyjt9yV2do8e8NfzeqMHx2iYmOuZhBRJdQVtn6VZCZPjjstF6xDyvXNEqIiTm6M",
-	"lFMSwHIfkyll0soBfSEUxLauXzTwTadTtSV7UyaVdY8k5QKS/1kZVZ5ebVlQU5d4ffj2EO6lReAJnGeS",
-	"wKWllWrPu8nRqh+poionB1CEI7ROghgwitoEOqVzhapDLHs7qiWUxTwu5B5Uasm57Bg7/13/6BB+dPzm",
-	"2ATBZyQ9b+Y7l3Xf8fLEpeBseoAIgAtBdLhYDHrXLw/Qs3DaZiTFATQqO6f4BpW/Dzap0CvN2ko0IUWA",
-	"aqu7ZROwKV1t1Xvt98Y1mQCwBckSlJMMKV5hb7YKe30cW09kw3KoFRUUge7tpzfoVtRBFi2eHZiiRHOc",
-	"Ec3UEBcZEQN04n1esBsZNR66BZbS5d50Vr/LgzlWZBFzJlrboKMer38BCmRbvTsYFFCHk+jnkuuKphrl",
-	"uln2S8zGcBpum/shoVVoIErq1c1ZcXPXF28RCcy4EQTWp2aics5rYyJzQRw2SjIRn3aRzhCWJeBZHyWB",
-	"wmaGtTAqsXEbvIAsen7iq1mCeeExL0Qa1VS4A3iDer8EL2jSTIpznAQvKDjATMishZ2YF66AzkwM+KCH",
-	"brVK5gAlRy/fvnj99h9JIN365vF3H04S8Gyb+BmGL45P3h2ZTyWmZUAdCsXDadthe/0S9tCOqUXAybuj",
-	"joLjyDtN3y3Ua2b++66APCzFF0aSmPV/ANfYJqZsK0IjuaCZNgQ1HdEp2yoWkJXeR75IeKgvkT1hOKOm",
-	"TVodfB3jCY7wKpxALLpWbrk5BclHCNsZYqRoek6U/ivFeV63ENZqCuW6uk3ZPNzwTVRWHywodmNeYDkb",
-	"cyyyiCRMFb0gZ5UqqNpFd+l4fa3zM8qmgOwH6XgdHWrO4+sdKuQzScFJ22JtHBtncGij1bOftAntHbhl",
-	"0vo1U56mhBGxcb1yM4pwtrs/awODsT6BMlXK5A7g7HpZOPFX2awsSA4r32RjW+Cm2N03YemNEzA0uUXf",
-	"Wc37Fs3MkJu8ny/0qVB2VkgSCy46zrvRcLxQK8cD1qwFGLDjrkNrKs/zs0o8p/mCI+NzGqGsnjRoqRrn",
-	"eTNZYUWInejhWoOvJyVGQhWQGjOHptg5DJw6oO71YUY7K8rGvGDZGbmIRxQ96YDr7+JmpGqCg/5cN41D",
-	"NlhhdcQGKTaJKXZbWrlE/EK3kVHbjtbPfz2zrTG7qLwwav0749BssRW1juJLNkbR7CRHcaZGIcDsCTUZ",
-	"G5FlXJngbEwDqwW5awEq89leFTrsyd5w54n7yM4D8mkJMckGvFCSZoYn7+5vaUJDS8oyvtSzs55h+NHT",
-	"xxHlw86jA1luBmjW9nu/hLjhbl20UQU+XEtENGl+084a1nKg2i2qQE9Vp96321aZUYz+XlGSZx5Htav/",
-	"4tKE/6DGaAmZJGOCBJ3OVHRXoJo56ugU5MBBRi+wcQdj5Lue/GDQsKvtFkp/4Bm46Lw9sR4PW89ipb3z",
-	"iubkNZvw5l5MaE4MjE/DsSUtFj3JnC9nUgJhOw9XxG4Eu+lsIcgFJcto/BUMK3PxLa82b+o7zE3EGfQQ",
-	"SPMi66giRkDCYV3NGcU26FeCczWrcQUfh57Bt5chsFFvZzAcDJsmRRuY36FBkj51YxkIlVhcU0ZT1u0t",
-	"nwo8/0F2sYWtX8wNGFt0Cehf50y3UnZxDfSerDBAqUSezYmYRjM1+VIiPOaFQpLPCdTM5FoFvkTWMtaC",
-	"As+1cjzFlDkK0wTRUQlYpQfZ1C1LpoIv5QFwP1eKiBVKtvGCbl/sbFM2JVJtm7PY/mKDvlfbFk62s9Zk",
-	"zimiNe1GtKbW/Hq9b3beHffh1nmDhfdtnV4GITdIUCIZyQz2u1lQ95rUewKtMYeyKWRNuZj103Db0LJZ",
-	"Cp8T1kTaXKHblmkaaxFAPahI5MUVln0d3lxmPwRcuhVupiSacE/6ZTFsk2m4+dcAYNoxX/ydb2eThw7t",
-	"sSoj9ArOqBWt5YXpKSKtSg/dJCJiaLRfmsa9Ue/vRa6NXM0xKLcZ72YpPvVpuPNs75f0Mdl6ivfGW0/T",
-	"x7tb42eT4dZw8njyNN2ZPJ08ftyUSJUZrqJorySE8woWu2KKDfJpywh6pS3iNfwxiUVH1sTKPEWVimK5",
-	"7vZD9QpicKJOO+xRaQHUw54QPa/11btf5ZSR3mivmZjXrm0eWIvG9Fwz9g4049hE2zTtH4w8gkcqkTcw",
-	"hCmABLM4HHGAw0sZieZHOPnZ9xlllFU7oqhGvyWSk3nXyqnaacI8+l302uAU49BMpSi/jqT9atBM3hLv",
-	"istU6RUUiS8QpHkRUhxReLJf9ocZoEN2aYp3bT8USH30Cg5YRB4/fobFHM7XNNPQClBMmt1OwkFFxgah",
-	"2zJyUWaIhvXjG9WMl+GLslI8LBAPisJfG8fJywub8FWlNa32xK+nbS8jXfWi7coXvYQWzOxM2TYCHQE6",
-	"wZfTPdt0juU5yc6AhcXnDN6zjE6pkmGddxDXKKNRWuUmAstIB8H/7//5f6H/VQeFZ04yis+8W6QmOGhO",
-	"bOIV+BdoCyKk5f9naY6lpBPbdaEjCMPz6o+sD5JebBx0B3beFdE88OJCthyel0URtjnGeoZx4XH8Kkdb",
-	"o6fW/ekb6q0eQrmS6kZEGZC5Gi1c2Ltuu3Hh8JpF2PD1Ii0bM286J2cCsykx4ej4cU6wqZizvUEBEB2N",
-	"cXo+WOFfbqHxQ29HgvMewcuvI0C9YzciPvzZNtbXwav7plQL6zFAox3fyPBymQ5+e24jr/4aWMfXcVx4",
-	"v/xNNiDskvFtdL7oaC7ehjjRgrEUIh3yU/DNtmqNpQ7JOOBMWroPjAbk8ADWv6BStBGH5rqZo4L80WYO",
-	"lKnMVivXQtMa7rbGoiPCF9kUwGhz7NpGAtYtpFeZbKlK9UWlClDvXZusDJpltORmVTlVrVlGxecQMsby",
-	"yGsMo6TmgAdUdnIFM37e0HSiDeeWXGSOjI3raMLFgVH5E5D6CRAJL7TJazRWcOkl+u9E26j5ZSXopvjC",
-	"OVV6/d6M5AunP0DW6ud4HM7O+gVJqfN0d80F4i6YWEb6GtY2LwOOq4i2Fp6sU48bZcW2v/BmfTQvNFaZ",
-	"lGdEblqb63o9RdSg1Cf7nZm8yxW8TNrsgDnOAMIJoAa4CIqp+7aNu1Y8fJcom5zZR/w6c6/n0EbWEPiZ",
-	"OvAYr5FH9/ewBmdoEuhmZH7N6b83b1pb41W6nPzZB9OMndMKsmprhWMrk5N+ieNS6YPzYw0351F/FZTK",
-	"AVxthggLEHTqmHqnLATRQz/OC6lcZb0e+lEFda+PVnXQ0dI+jkBCVa27TlmDLf1fQasdG+sPa6dtrXUU",
-	"HTGs/DXg476OelWHnuA0CvmexONkLuLd2bAJyPimriVZ4tJtgFFxbYeUX2r55u7OqTecUcWFhUCJJg+2",
-	"ZFJpi2hcGMxFyJTpjO3ZPevrwCbW1dJuv3oumL0HrQO7rOCu0R86J1Lh+eIO0cdumD1VTZWqUEYkc6q6",
-	"P7FMqnLJMaoM8NpqyUD1dljWHt0JuQ5UEAVJMY+Hei1Ts6G//TOSaxzFUbaVIqYbGEr0Q0loHwXFTOsD",
-	"7hskFFVAqToR49r8n41xZ9x2NQIOx+/Q3s6TJ1s7COeLGd7avd6O1KjLvs62OysTiUJZsSapyHVhbclm",
-	"A+ek4GyKfnz/6jl6tv/46aNBr79J9dQMLxaEgSeQSp/CuT5JaFS6Yh1y12lPEEnm45zI016vzVcgVweU",
-	"FliUfbIoWxTd1acgAysi7yiTgCfa8nqur4OB3gLHWt2z7EKItlhSxt2wrml1BO7Nd/L1/SuZb31dfVWn",
-	"qOvKNILm+n49OTkKetb4l+3v7sZ5t8pbduqcMkj+tW2F9TK0pScPSl9yifTB07QQgtj62nKJlcbLyHVe",
-	"jjF4G5Ro28zabA4QRh/ev9bURCKvhSye0TjH7Hx9hNe4r81O+M2NXdL3BGeURRDfvY00p1MDX1O5j71e",
-	"gDxSQGXZgks1FWTdYw7mpfIY484nbF0vu0iGP4XKw6ur8BMyFTgjWUR2+KmvwdgyC39uHu+cyuJ/uK7I",
-	"coX5Un95U1mubPraes/69nf6QXgQHX5QW6Z/XT+cbDDqynU3o5SQlAYCxp6rNjnK5usxsyOESYuk5XWX",
-	"76Vzc51QtP4tM3h8hcYMXlMBu3E56227qutNeWOZqXcWywNG60vuWqN2q6VC0OJY8/D1WZ6V0tBaN994",
-	"I9/uAb2wVKO141X3MMxXz2Cvhyg6hKNNpLRrxlxoX12jY1vwurrjuualXpkev9rm8dhX7bd5RfDtll2b",
-	"JwKnJFvh4LxtDnH7UapmqsOTjqkOG9HWnYeqHiJJK1LpTaQovJ61C3mTYFGlKaG/YCvvbjzHYlMHYhWk",
-	"s6tD3HKPGITrdV2LFSTOri7F9wYpbyPgv7c1FNawtTNExK7Z2Vlb5HJ2v62RTSvq9jdWWlf7kN/136cN",
-	"u7XkUbB/6seuTCWe2emWhDg6Jz4w5YrDtaF6/RleGx5x0KJAu95Nef5u0ht97IaWZlo+XX2Kdu53iJIO",
-	"S7KCfmhhsZrsGtizUvkqAvNAnlpTh12lphCGXxCRFTeB01pfUNH6m/Flm9ymLKULnLeCAm0Mvt2acP5a",
-	"tYJPRt/u0ZaCSqxNkaGr74xiQm/uvvSZC3AVHYFGJlzZ/1rRQ3AvQx7SbJwb8rQK/QWguWXS/VqcW8ca",
-	"mlEMS/bJyPWrCC6pm9QBSmC15iHJTec3qko7q+wOaHB03fZEbeyC3ZIELTbo+KsF1q1KzYJtKC/DRog1",
-	"uSnP+KQ9LBRU9gZRoRFifGmVTpoThFGOxdTA8ft+fBBMgwOz2MwIT3mIL9iNodxAsBsiv6Zkv0a2Ya10",
-	"8l6UASIVnYMWaXf5TI8bq7y1LQyRbWNXtnnoV7pNYEkzYqVTwXIipW23biPy19zOVqTK2+mI6RBLoP1N",
-	"174VK4CV396ggcSddt28lQrH++tvcWe9/OveMGBj/dY+nvU29mE6YF3+eSEX6f7Z1v9+ZXlh/IrGWPWx",
-	"CWnVoxdBUnLPQ1ztnOzujvZ+GT1+9l/gaK4EB61Xx8SWeyMX9/S4AqMe+aPAOVSJ47wgQczbZv7u9Hu2",
-	"nNF+gQ4FweiDja+H9nl8Ts1IxrVyqxvLWkm2Zv9e+F9F8pjbr5erd27MYnNnRCwj1Ra71pdUSxpdk/jZ",
-	"XOGGILSaAuFhlHzxFNL3oeO+KUK8Sg4QRlPBiwVKvvjfyD7K+ZSmVyZf1PwDJYdvXyR9lLx7bzJd3r47",
-	"MVlmakZOmZxxoWbQl/XLqS2cvCCCTijJTnsjBHZO0rfto401U6ZFQOIZ0CrYtaZCEr2zs5UjlBhC1u/X",
-	"Gq771ykD9EBMGXxFmf5/8plKBf+eKvP/RP8nV+b/ie2ZGVy969+hTti9d4PVa2nkpZ7VhpB7Ev6yutZO",
-	"s7915fuVMNO/8iWaY3YJxYeAuy5nBhunO2L5VfsFsIuzF6AlWFZrjwcT2bCZA7GbuBnb8glLLVOpILoB",
-	"3slyxq+XhSb92XWyRfQmxIyRNdDZayyS4Ndlck1tE/xUa5u6gsvdjq3m80S67pGTwrdpswXJKl3tNjuN",
-	"jTtARGRmycDBm3VtrrbxT99ghQUGpxjICk3770tZ23uD/80Fek5hLZHy+ZtL/ziIyQfon+2bqkEeyk1B",
-	"u1vke/xota1SU/Nwlhkbvffzzv7O48e7e7/88suTQKmVZxZBE/px+OK2EPLbam6Vzk3O1vplaPVXys4m",
-	"HCBE9/f7PZnzZUWRG+5tDXdPdnZHw+FoOIwocn6iDbZWCEBit9EiytDLwc6T/Xitc3NRDQeRrfBOSnxO",
-	"kxcGfYrAg9u5SeHmpYB041an9RYMjQijthvKAgtJWuqYa4fUakpi17QBhpxxaH63HKEJWUK2PXYQEPq1",
-	"xlNDFYAbXxDRuUNgSR6tTiJvz0IMFQJk4Nk2E7FZdi6qyqGT+AzknCsEsHMi2S0BbFu8bFfR5Qg2flb1",
-	"DQ/XHKPT9gsdl1dmnZuIH2AO60pP3LDt0znCKp1tIjmilLzf1AJbKH6DhiEtJQbhgNF1BW6J1nV1TIKO",
-	"XilTSUMFWghiHJj6jQemPqrWzB96lSCYkvTlc95fapW5CmZ4KKPDZHLTV3knpu6eWBd/I6ExwvwtXLpW",
-	"vin6osXR1X+g30me8jkx7PKLFtlXA3Qyw+xcwh39NzduQV4IJIm4oCn5D/SeLPJLdHzy7kgr7nzhl9DF",
-	"FWFlUM5TDOkRhJ19OO55ke8mVNo1630JWqEQVN9/GUha0D8+BcB5O5HsyY0rwN0mfrkdWLvOYsTtV+S9",
-	"t+iYqOxkNECX45RoWaKNJRvAMhWhrqcD4hPXgWuxIFhgm9zrmVtL6nClS0Mc6TAM2M4w0/fIgSKQz2pF",
-	"0HaFvyX1Kc3lykPhYPe9nNVmDhl3QW/HVnERve7SwjOI27RWyml0N1fcRI5K8M8qln/Jmw7FvwuGa7zJ",
-	"Whk3YE651dR/gdZDUlI2PQv5xqdYEwAVddc75B4ESMRU+hQwAIadEgW9ISp3pSygBuNHS45L83NyibCI",
-	"43q5KTcuwgwLnKraHWyBvWkutQEavmKiA3QYtAG1AL6m1Zmvntzkejc7Ddjr15ynX38HenpvtMhN1Blv",
-	"q8poaZeVR4YYYd41n91OzGXXyJwMXrGmmNs9qckwxI+L9JUy9TyFNHjB8FjNPN2vWqf7MZW4dU+PywrS",
-	"m8rLm3vXV2RbrGLrnoGvgrl1C97YiXIPulSrPtSu69yufhNneQcoMetNNAuDNhqmYDyIFiRfviTgPEmu",
-	"rhL4fixw6htSljT67Mnadial3lM2gXMqYzDW7rDatg1v/fnpy25/7+rHj2dbn8oubvrDX64e/RTt43aH",
-	"zqDNFKtCkuzAJBhP6QVhfRPoGBNEPuNU5a71cI35ex684dTCZgt13OB+r4D12wcghhD3bDnSiV60SkJ3",
-	"59y5MgO8zom+PawHP6Pm+hs5f4fMN4EDiQqo8tVZY5qZVKaBfvMHU8LZDrLVmn/vuykoQa8N17E2H39T",
-	"sI71OBkxKqruQlyl3hh5oba1XxPbM4BS6KpWQ8Cm5iherdeAe0IL996xoOg3zM5xXdtBxzS/wL2wB2fv",
-	"UFK8HQQwW7tvdfEBQDN812sE+2bT8UlUlaHez8/2nz7d2d2zBRVhZX05YZCNlSl/ulZSwnUVuBu1D7uO",
-	"H6Gxo+3eWGOqgC92KbgC0J9C3iC9Oio1a/AF+iETxWc2pwd7sbX2DavV4fYgQncYgT7KiIAOQaC8lZjF",
-	"neYXUF3jVa4vrQw333r/KKsAMjPOIDHRoxh0d5ncOAWlhlhtRXpA/v1GUziPmlAuv9030qTQNm72HEa4",
-	"K0POcpVVDGwVv/k2GITVhM/a6Bv6rRo2r3UIHNZnGdPefZvyjByg5n2o6be7jZ7In77sXkV16DWmK2R8",
-	"FDhHckHynLLpyPoUUOJc1aMELQSZ0M99JBfabLB9OwwpIMWnBi/KNF6t7kVyDTO49Rq0Uegt+fI6awn9",
-	"nsfNuUESR22lDglnE0Vj8x6d0av5T8yg+j16Ma/uzqtygzsX85b8q2wmHFO5XY+oTHN1S+OlI42ZZCeP",
-	"bGa6LNsCwQCaLFqnYN98q2AAt9cEetMmy+u7H7chEED2TloIqi6P9agWbJ1gQcRhEXOcHjJ0ePQanZNL",
-	"AF1PiAQETImM3EqgAElJmzgAU9UvNEOWOzhTatG7ugKwGtM9o+af9QkJ0HPR9U8HH8Lxm+MRWhC+yI1P",
-	"wQQULW32kcsE6iPvZe+XCQ5BE7IxSTGUu5wykxVprYfBKTtlP/2k10+Ystifg59+Qon+iAv6J3wyQn+H",
-	"RaHTYjjcS8/JJfxBkgE61FuCUiwEJRLJlC+ItDFOk8xDOYM+StIlqGmVjhGSSYTlKUs+b8GPkpHFFDTY",
-	"132ULAXVm+yCN2YXoms2rQUEnuhPAdcwMV1FzDdSESLkKSszP+BToiSaAfS2dEUJqo8SnM0pS1zTMGm6",
-	"MmkZIgfItPeys2dcL93uoGbz8qefHFaLbXMJhnMfJZA2kUCXAwQFfIDIhJKAnyZoyqFXmeIocR9NTOKr",
-	"/eFEGeBDSQ5OGdw3gCkwKRsKUl6xIKAZDlAC3DlxAWZA1oJ2P/rhCVWuGYfSCzNrAJAGWIQgKMEL0w6H",
-	"crZtcXh+/rfkLAlRqdD+cDiq4B9V+4OgH6G5h7xkCn/uI4zmONechmSnzLex08Ps7o5cIaf+nSFdqiSy",
-	"jiJ9QBZM6gAltvNVQFfQ5EMOkDXQTU8RuKx6IAtqdcr+KDTxQ6xCwjLtmH3bQYVOGRcksxvyHlAuoNAF",
-	"Hb07PtEX43fblTB5nZH5givC0sutf5LLpF8Wdzgq0Oo5WSg4RtdAFOYDfjrbV8zWq0k8J6dM3yX9ALS+",
-	"QofMdMfQ/7IlKR4kRD9Jpd64A4R9OzFzBqaixdewwHPDZ3ZRz/V9omyqF3N0ePL8V2NfwYZB3yO0wCqd",
-	"mVN+uvfsyaOR4SFU+gwECEhJ24mCynK7cpy6oT+cIM4grwjua3ldtYLmriLAAWu1DVE1gl4iNhHZHGj5",
-	"QoXPSdDY5pRRBdk+gY3on8XKcGjNyszMTuicOMLWy9rb23vmxOyfcF1++uko6M7jngVrEZrUwIHKA5Tr",
-	"e277xvn8DDkznbrnyFT0D07ZkUeAgyJhYykO9WHvDId2Vr+T8Uzzup9+cpHpsphHkKArKJUo42lhtlGz",
-	"8sKk+1KBJJ0yrAqop7uA5Giox1oCzYxOWaLpFm0v7au2rU2VoB+xz0GBuWFrbh54pDSzQSdL+ua3R8ZB",
-	"XxvLVMIk6Me6iPFDP+qjMdeKd8hMPm8tl8stzQW2CpETps2KzBYBJP/n1smS5pRvHbuFQfWAgcMrFwsU",
-	"vWdS7C2qWQ/6PKBjJQieo5eaxkm80yJfEIYXtDfq7Q2Gg70e2CszUAccHhxOgW9uA+OGb6YElBQv015n",
-	"vZH+8NA8+Zt5UOshcqHFM/xodzishYbDjXB5qEbJWaueVl4E+kRLWqAEL/D+cKdtSD/H7Q8MWzlv8ML2",
-	"h3vrf/SKizHNMgI5sY/NElf/4jXT5iDOPYzf4y7v+RCgXJWG7Prf2beE6LaAr1VmMPpUkOWMa80q9c0s",
-	"8BS8gcdlQpzVT3ojk1p1BdSSxtTFVTx0gF6C3rXk4pwIxMdaNJm+5EubVWmTUCXSWkHJXDh4d6p0B6M3",
-	"KQ+4/99t+6DbJzqTA6j3NRwQ1rsFM/r5FgavKPi2COVbuFM+/QICmcYkgwvTgfz/jjOXcnB/F3N/p8Mv",
-	"jvBlznF2wvlvWJiAxv7O4y7T0zYnF4pkb0hG8Yk2dfSPd3e7/DiAiXQokd8PKwEFipSmQ4OPQDayXMdN",
-	"9EMwspM5Zbf3NnGjlY/nQU94r0HL1uBo+cg2UDlER9c8+Nw4ePST9f5v+WWQP98stKX6KdCxS49NWTjb",
-	"6UrWC3+vPt3h/XcvAydd5PofooVWkPikXPU3fuu/kzukN7zc0+CqlOQdF71cRnxoJgqgrZjkxfvDVyfJ",
-	"gUdHsHa9q783loKF9yAZGJ4OmsBlS2gzgE9QUhaiQX7KKfOfAIUneiRjyP3o3mbs8dMe+Fg4I6c9NL5E",
-	"HLLVOHtkQ1qhIWSHRBmHfBGoKrVoGIQhzvLLU4j0EAOIq3lNiLDgpmA04Sq3MF4qt6Ebs4vAvv0nMVhE",
-	"d6FhuPmZrKpO8n/n1l/eJvq9mYo1lwPPwDcu9IfP1v/iOWeTnBq/9IOWcFdaAtw+hD0NrWdyS3sFIirB",
-	"9heaXdliDxJr7AKiWTMKXxJmHFqe1R2g/eEz48hcUkmaNoUZOWAXtVu33xI6dFeESmSG+PbvyP76X7zl",
-	"6hUvWHatS/WdkOgLOK7rkGi/1R3STj/De+fafzU6/J5cLZsQVelX2Ug/eQE6yXWcMSMbLqj6s8MCi76J",
-	"Zwoy5xdEDtCh0yxdNo6JSmVoIgjJLwfo9xnNySnDFX7oISn7yBZ8as1ugU3EIYkCACV9lICGZ7qpnkEc",
-	"y3lHwy8gyvXjmKuZCQaNIPDzqG/6cBWCnKmZIHLG8+zM9iOxedYLQbmg6jJBKWbhYvS3UPo7AQUUK2Tw",
-	"imSAjjXStq4WLacM4Gnh2VAlBQHkRqQS/bvIzNhk6ZxgJqphnjGRHhOUNJ/YQJcem7CsX0Yv4m6wCse5",
-	"O/30tp1f9XHv1e/1F9R771qmPyjKd+tOsxwZMtCuoY8silgj7HVc+134NsO51rBtMMnbWLd+zSnL6GRC",
-	"xIHrlXMdXmcDsy71Yc61RIKcivGlfpjkkxg/NCmU98QQNzDYHxjXA+P66zEuk+5wuyb+tmksCnl619KG",
-	"o/7RV5ThfIAC3FBsuj2gMYF6waD/6oFrVUHBu+iTAZhBl9WflYklJhLGCBqTKWVyAD4G/ftTpmq+AX5B",
-	"RNRLCW++XS/lHTMfj4C8lgm5jC3LyR8cI9+JSgI0udHFbo/mmXsN2sMtX+vfb3hRK5DMgabj9Z9Y4kEh",
-	"ycNlfbis385lPYJsuFu9qwHCvfVzNunGZviKgvUdlH1ZDpaTbEpsDM9kBKI3tmP+mFhQM2j6doASu5IE",
-	"KZLnRtdv3rspUZ6Q7/DShPD+bfcF8okfXKtfz7VqEk8Eqvga79TL2n5Vqt2fopflHYP89bJ9LJQAsGqH",
-	"BRvahtsErk6TUo4lZ+aH2vYtQ1tBT7Jmhsz7sBHU3afIrHnyfcHeOgDE9Q+7qbvqve6/MC0/N/oJUNhz",
-	"npG7lcTVhmMrs2zC3t8PDOZr5eXgSoer8DZ9XRYzSOVFK5s5zHNf29KHSHhOGQHGUcLNDdChgeIyLcGR",
-	"XOgpyxkhrgZP4XNiO2lNuJgXObYqs0OzQlgr44IvZmSADtkps7UeMOJYEHwuEZ9MtEqt2ZTr3xAzfcnn",
-	"BRc3YVd/Fd6ij2TbHm7JU3xF4pgybHpU1cpxG5zk+fG/XFnHjGBt/EDQb3/nl+EjoIIPJ6+2ftFiw3wN",
-	"87Gep60XVC649I0Q2nqTT2gOClrV6RmmNzam+cDKvkZ2A1+ynFdC0d8GO5PF/LY9AQ1r3gQrmvqRefuD",
-	"Af9gwH9LRo2mSYRdhO32DHnffPMWr9qxrSuGwh1RsGrE0scQfd+mPvK+dcQFmmAKgUVb9WlLu5cA0GZd",
-	"Cq4sD2wiGtQt2+ZWPj8Z0KIhp8MmFidlS2D9uSAOEG6GpfuZmpH5AJ2EdeQw3xlJz4ltOX9guu24POUf",
-	"pJuaLaZzWdUmfVprS2Yuevx5JchQKWqEWQiIxc7wBTmw0QLT9c/2+2NcnTJ+QYQrXgeoGyiApWXDFSg5",
-	"LlvgmVrvmIoFFPC9pEDbpq9fJ6J64hJF2/isPiB9gmMyLdgBSiqtziAZfuba9DiqJoIEPXIe4rAPcdi7",
-	"kB/HhGVlLb1r61py11uQI8Waoqz3xX3UY326W89vB/dMwR4cM9+MY6ZgX8uGce2R70Sz8n7gIBIJZo1R",
-	"cdxHZ4rOSYJySiTC2pqvxDTr2Qe+MmwAAB6nLMnE5ZkoWNKoFANthgurZDgoDwujsqyiNZGUZrY/DXio",
-	"q5BNEX3E7tz3opFYpcD6ML4xHcSUyWGJJJ0XWk990DEedIy70jE0b7pZkHkG2FErY8oA7IMlSuzDSTQQ",
-	"bECo/rVzl4Fg8462a2iP0qHiDK67vRaOrTf6+Cnc7BPifPkqeFlOL0go8OwUP4V7TNmUSGWBaba/KCzP",
-	"z2zhXFvB0uu5Jum73Ev7hsheOtdW0FCtYLJfChuPbQTZcw+a19crZ2KIwjH+INGiTMRwtGiO+FZUrxMs",
-	"z+vqVwtZbxsYtFaW8toE2X2jpTB60bRhzBoMBtz3bcsEK+kScgYAOADHe7hhX9G2CW5YeCb3fssA63Z7",
-	"XOTnYN+0mCpc2HBgsTBBJpaVIHEYYJ4mOV8GuHWAvgh8HAGqEJYK8mKqmMtMDtCh2wpbwy3IhZZ9pwxD",
-	"6xfjGTUOaD3ZAKnZYB8Gbt3k6OXbF6/f/iMZoMSts1ygrQds3YDklGFBPOZgzKAxv3Gd/GuHsBJo2iLt",
-	"bYgzHUOYqSFch6HY68BSd+Bi682w+C1wj1BigJedatBghru3zAwP05QsVLthZamYPsBcPBhGG/FuQ17I",
-	"AYSvZNXN4hcXLNq2AK3t2T0e23Qs+LkW3JO+A0T2AaYfJMBzVqJQGTWNmJS2KZYzAwZPFVKcn8OPHRAy",
-	"es7nC83tXPrhKQvG1SyV56Rv4k7G7zNAb63ryIbVvAvJOKNXlurpiVabyXznSlek3c5KvcudkK1rLDsb",
-	"+fZDD0hbt6ZclWCSE4eFjHihUj4PoyPvib60ti11XcOK3dovVdu6Vp2iTxSAE22Xpn79sromWP4iQ9Cc",
-	"YpYSE492xBF2iwXk7JhbpOx5d2c0bl/xgihM8zZR6hjKgy3xFcFHyh5hnYi7g+ZqR/xBIpp5RXSB1azU",
-	"Q6GlZHtaoM9nLAp4MtBN9540tdBPbTdu24ifSPTlW5h1W3Qn0ZIxAZB3B0nvIPdNcZpjBxCuWWKqSDZA",
-	"CePqrPxlRcD2y5Q3WQZ7tPgIM25OmUu54UK/xbXSs4DhtmMtvNggl/A5cVj7AP1fqCWh05kx4vTWS8pZ",
-	"Welqp6V1jMSy1iQm8M2hlUzqm4z7eAZnVnnfuShlx79VnNXCztuGot8BEO9D2Od7tW5ewKUt5cm19KdG",
-	"JGjOGVUcGOaKwMSb8qm7vHLlW7oU/D1o1kGVOGA9g+WrbT3rdQvoIdjbNQq1f3A7w3I25lhkq0jjhX/o",
-	"DimjfEkLYUzotBDkgTJWNBvwp/mDdNt1Q/qw/TtWZqO9ts/cP0D4r7Y0VXHo4oTGOD2HuhuAhmvz38KX",
-	"Fbet3/3dfdA46byY90ZPd02DPvOvnUiH3DuNKpldXe/ZsEfkje4HP8at+THqW3udyySclK5ntfl3rSpk",
-	"Ngn/VDkoQ3OrTcb/WhCAmNvC493bt9+gBvA+qnHcNDvJhAfnxz1nKcFftA0OYzMXyIYpouW18s4K2/lh",
-	"laiyFt+x6xHxVTpahN5RgNMpAYTjAst9fwYekYivxPXQ9KJrd2f/6f4ve0/2n66RYGtmaAqFoNoGGhnM",
-	"6G313QhOgqyfh+3cjDDky7rKOz0j656NzoiylMQ3bGXv6W5TsR0e1s6iYIrmm8/i0937PcwtMLe0a/AE",
-	"s8z506B7KA7K4CstHr9xjvw/Ay+QC3Mo5m6GJ3mNMIxrhLqSwR67h77r4KJdxXrd2+3Jg859azq3LCmo",
-	"7GdlP9qgR4/3l0PTOzw38gufE3YAVaT+u4xMKAMUBkj1x6z0uAF1c9GH5qdcIDnDi0gw0EgEO8lv1dVu",
-	"p/dV2t64rWlR4l1PooemNw/+8ms2vZH+8q3mGc2UIMdu1na8CYvHffTPNISmqq29TckUunW3cVfhobnN",
-	"d9vcZkNSbG9t00o7w3tmzA/ela+ZWtKVnm7W1SbazsAiLlhsDSwIwrl+zSWaCP4nYa6LoMO/ifcHCOn4",
-	"W9Brhg96zUPiwF+2N8AtaULb5ALnBVY3Rw6rYRDaYb8Pa+ml24Q7Lkivvs5nQrUkR7iCHInni/yvBzv2",
-	"wCPuMn8Easggh8TzCouZBLltHdWMCttgDtmyFSjVFiz0Ha7XhAqpTF2a/cSgms0wYyQ3kQZSthe10GfS",
-	"NBqYCD6PhjZd2/M7vaj6FW1+QSP0YRIPWSpx754qt2hdw/o2SvOW+r31b3TB9yUX50QgPiaXhkI1YUJX",
-	"LhOFp/oOkc9h/QMboEO74BJPXOZ8SbJTlvElQ4Kk/ELfR8WXWGTgTWjrPWj26c40aT34bfcdrI56z+o5",
-	"7NbKi/rXT+59EKd32kfQdEcAsCxLUfo/a5lbI0nXgV+uDq+d+Ke+6/iaW8b6AJvflocI2+3J4ICIHJGW",
-	"hHXbMbbkAguqJ2+gY01RnjZWZzzX9wJRhhJLVQkyzSzbYmxult+q2ejm91WibH5zWgSeO/aHONuDrLtu",
-	"nE2VF3AN52j6lzzbuZtQW8AbusXa/H14CLZ9t8G2jemxPdzWTj/De2fRDxG3rxlx605Utx9zewP4TQZs",
-	"yaLfQ8lwYaH+PRopmnLwL5TtyzxYvtJPYPNNW1CuQu3fhCI0fFCEHgJzf+HA3O2pTtsLQS4oWd4yHvbL",
-	"zzhV+aXv97GYcUbODGyaRW7DSgk6LqANCJWm28cA7Q/3Ec4lD2xBAy8HLYEhlzLS2des4Xux6I7MdP3d",
-	"/zoczc6inbF9Vq6PiWkLM6dSUjZ17ukH5+YD2+rItoxzvJSVEy6AMyyIkJx1VY0CHmYg21Y5N1tQHe+n",
-	"KMvERKltcA4VT63lWKby/gwe6lzw9Nz8anXBkwOpNN0dyZSW+p0kKKNTqgDvMyc40/c6+TmB/kZj23oJ",
-	"cQEwM4gXYCiTz5Aj0Bv1fn62//Rpy4L+aMOw3HkC5WP+n1VIy5/Rp799HG49+/Rlp7/zOApteacIcJJ0",
-	"wNuFc31wHt+a87iOvGgu7QZO45OKfsC4mOOcSpIhxdHLwc6T/QNkgFWNt5jOCfqTM20UCYIyIuiFK3qm",
-	"ynTX4IUCD3J5KROf5oCoPGUelRaGdKBOthFHAK1UVV1MEYjNeIyFZI1PWm/At6q96LkZ3919O6NhV9rA",
-	"X6WJuz44oR90kg3Yz2GWIQzEs5r9NM2nB4jtjSC2YaIPENsPENsPfPYBYntTiG3Dar6EzqOVsb6XAkvL",
-	"To1pOUAOoNpXm1AWAtxIhS8NvxTEoeD0Pc8JBmoJFFqFrVuQ0OqQiOhpPviJvxMSBqLaRFloDwvGqWV4",
-	"b4ryQyjwa4YC1xPQ9UKAR5o9Bjha0VjgP8CjU3G6CxdOcLAr0PNYzYggWkedUJJn3gEEnFLaDFcqa4Yu",
-	"cDaJaQYaqGaop6xuRZvOk0ZZhQz+EcIMkYw6PTbjtjowpkiaSKO/QHdj3n6Al9y3Q/4vZN4+hBa/7wTk",
-	"m5jEVTVt20HKbhxX7MTO3pOUi6wsnDCoYkvXtoFc0IywlDhtz5m8M6ov0qVx9WUCB9awCTraj2VZdaEZ",
-	"0imTiuY5WmKq1nI+4/SPcDvO8kv9JxVIm+HHJ4fvT0qmBxjvuASKOWXLGXc+A4iY6Nf5hf2YSF6IlIz8",
-	"D5JHMb4piXruwX3vpN2uGf2BdT6wzv+p4U3NiizrtO2WqkXTq5nomt66v3F+LhFWiHGUkQVh+v5frmiu",
-	"+9Bat2yta/Z2Gyz/9TsM/XqCPUYJ/DAZgYqMBUHFYoCSjEwFzkiWjNAJmS+4wFBlmvElO3CtvkyECcoX",
-	"QCYIkuNLE5ei6pTlWBExQElR0mEyQkdcqqkgx//Hb248LRO0PDP773p1lPWs1HZ0xXPECMlkTAJMiXoP",
-	"EV7T9vXOaKN8SYQ83oPvhQvkNm8Q3NW7f31w3++EKl1zNn/6KWZoTJAk4oJkUeqsDvmlNyZYEHFYaFbw",
-	"8ZNWfODHVmcqRN4b9bZBIbJjxTxMC8IXOUFac7CRfKvHZL7jHBWOQw1KF7nhUM08gjeYuWwGrBBnKem7",
-	"i0cyp1yNcXo+FVowBSM6D19zzOecZQCRZzMTTMG4i637AXzFeGRWtqGFIp+VCRBUioCCQcp8kliORJC9",
-	"qTjcKGxRasr+fCVodjlq2TU9MmphtDucZULvkoU59ZV9akYu/eDLGc8Jwik4HuHEJKnsoiv3a77nd5PU",
-	"keJ5BVTVYKq6+QUjlcCczbEM7yagBhtF2jZchvkFg4QNNxqjvOICQZRgjHPMUqAZlnn1VB5oCXZOLoFT",
-	"kXCVTqp8uvr/AwAA//8=",
+	"aE7iFK6/MVJJbylSJM8l/NMQpaZqT55nlGG4fU3mUxL3R/OyT/4pfvZvkipDt9X3H8LbDSsiyK8XTSjJ",
+	"M5ToLxP0YzJI5UXSR8lA75L/I08O0IeTV1u/POojLhBG/+P43VsE26tZioBjkQP0Uis/5l9opi/tKUtC",
+	"ikjQj1wg81HyCGGWgWye4QuCMEoqFGiftZ8ljw4QuSDiEnE1IwKdEy3SUz4nmjUgrJSgZ4UifT3oKYM1",
+	"Ev1KqSeIGTI7gwqWEYES/7xMUMaR4nyAXs4X6hJd4LwgEkl8iRgHPW5wyk7ZIXp+/E+zhbAwZBQzc5op",
+	"HCQWBEmitXlFMq0epnw+x30kyZymPOesjxQ+0/uX/C9QP/TPDK/TWgda5Jgyx6h/ZPyU5QRnWpH8kwgu",
+	"9Q8XeSGRpFPWd4oX2nmM0hkWONUGxKNyT+xAfZRoDpjAXidAr4l9CJ1xnhPMZF+rPIjkkiAqT5kinxVs",
+	"I4JzsgNpvWiJL2GZg1PW4LGGMOVCHxdcg7/h7L3hnCu45ELws5zMf3bcspvwOzK/ipG5vmaWYaMUM8aV",
+	"1vwEwdlAs43nnE1ymt77lBaCaCo2GoC+7mc001cfJgW62n3O6JC5awRKHEziFcwpI+y+t0bf5Byn5xIY",
+	"k0z5gsCEXjOtjOH83nfnXSEQ2ChGRcr5VAKrdrzDkpfWVGCib7l6xQuW3fPGCX1bEeNIFs7ihOkc4Uut",
+	"NJ1w/hsWU3Lfx3nGs0s9McU5yvUEYFIfGC7UjAv6J7nXfXrLNX2B0NKsAGv2TjMEJrmZ1gWmOT7L73Wf",
+	"DlFGFoRl2orXe5XxpdbHxSXCU0yZndpC8FSrKGc5eV5O7D7P0r4LgaU1KSTJDlACLEMmoMKYOwsqhLSz",
+	"lsVCa2oke0Myik9ALfk6FKjlPtJ6kTG+tIoGb0UZJxLIQeFzTQdXThsFuXWYprxgCvwgsqLBf+k5i268",
+	"IGIsScr1rdcK6FVdCYw+2bASL4gA2Ss1MQh9aaZE8+VBL2o9hYpf7AVNPbBfXc4RVulsrTq7bsGPu683",
+	"dPCs9/Bca31KkfkCKKs6oxQLQdvM4TOtH4DqpW1LQQzJapKhCuGJ0ueSpmShMEvBYmdFbtmEMShrWrmm",
+	"Q4Vprt+29lF92NkYR7xsv2s7XGuUvFCgounZnTO+ZBXbIMOKbCk6J10mFvhpoltR9fS0DOdPqd+bYJqT",
+	"bJxzfi7jfkI+UYSZ3c2p1sN4kWeooorFBp4ptQDVv4iM+67ulrIOgQOkZ2wcGExrqymek24LoVnMH9DY",
+	"v5xgScYFU+Z0a5wcSAX4iz42p3lSbRMIhSnLLxG/MBc6enzN163f18o2wA5rMpEEi3RGMvBCU9VHyxkY",
+	"fDVqKpinp+aWsBYP0ivB52gn/hs3l7E0G7qWIKXC+rLZC9BtV6Rzs62SC5YVlD6xkJ/A4XrvrHO2OSZR",
+	"W0aVGPtVX6e96e6oajeisr4q9QQ3fwUna/EoJnxBWKLtQn+cl0Q96qPEMCqSJS4k4ZbS17oqiG34StNE",
+	"gs/AmkY/hg8ipk1rNMMZoupR/5QllkoS9CMN7SjF8+yRsf4I03z8Y09Pq9fvuUmAXQjv1B/Cy3r9nh0u",
+	"WHZ5tIfeFG8XTIaS6rzSGM4wshH2CyKkNrPPLkE7GaB/GmNeW+bgBbg0jgs9h4p73/rG9na8b+w5z/n8",
+	"jJfer0Px74JhdEzzC2wdUOEMIYBRPdKq36nudQq+3ZLndLHFF2bdWwuub5ewZnW/9xzPF5hOWU0XwUVG",
+	"CUvJWNI/SW+kr52mZ4bFpZaZKahbw34vnWHGSB4448DXp4dxt9D+VhDsPuntDnefbO3sbO3unOzujvZ+",
+	"GT1+9i9L6oUgYzUTRM54npWv2h0alrqj7xLlwuzjWZGf9/q9PwpK1HjGCyHHRKsG5pXhx3Bt3BcCKzKG",
+	"4FFV1TKaWlbkZJzzFOdjYBj2R/6ryodkOidMW2u90W75T+Pbds/oV4+XVBtR4zllhhiD7yr75ERU78X7",
+	"w1cnPffB2IYb7FP6Luf2JkePwO6VJa/fSQ53uiSPCyIkUPrOVTna2P5Kr/BPzvQvP5w81xyTL2iqyfTo",
+	"NXpB5hx5qun3ikW25mAb6lyNuOrMyIc/pIso2EACBBZAIpuINIgfN5i+rRPB/yRVbcZFdNdL7Dp116d1",
+	"PLM3Xc/Iv3U541LrHSmhC2WYAV5iCk46M0kIiVi5DW4axQ/Q0JjXJngbmYs709Uy6bl97Kp+56Kqn/U4",
+	"gqCGcIziYBtcX/sLL3VXYbvikjci5nr77PPaGMQ20oXnnE2N+wRL5SSWRAtcSE0UenuN0NHGWHyHa/qZ",
+	"I5OYBuLYzZqzsFfiyD1/FWFM9RWe9n79dfTmzWmvkxUQYWg3G7CFETYon7BMojMyLRiiDCSdVobN42GQ",
+	"vrl7UYba0HPRUtupac7Tc33BiHX0Gy7wg0RaBv/ZyHQwzGZ3a7hzsjMcDYddVlzj4l+uSfgh3/9yHWZT",
+	"kxSbqCaHyP74B4kyMqEMfte3uTA2fA2mCtDjCkK4ZVUiLujqh/0bNkYNtkacsYc1J9ebj7Dm8oY5KmCX",
+	"3cytDmp/F9PBWodd7vmxefqqIaGbvFdrx3pJYaS+kJ1uaCjoV83qxD53XMznWFz26lK9E6sr5f6XyEyM",
+	"DhD5JtQAukmBmPVkxq9OO1h/5c7V748/u/phtLG4gK2vkkgNpSDGg5tsPtjJOseJc8SWu1PqAf2azlQR",
+	"vZUTqFmIFbUgZhc6cv6Nyqiby3wrO4fSvWZ4VQuUX/V7QYJhJ1tecYXzTrRbI6hy2tWXuiFXbUQ3L2Ys",
+	"/E7yDDRWN9LvgipI9NOnOCUD9A+yUAhDDmCK56SPzkgKKgvotJhlPksGzQlmKKOTCRGgMmrFTdasyoZ2",
+	"0Rv+YsRgRFHo7e6Y71pk/v7wCjyo4Vp3+g1yqKvI3gX7OHTADttce62Knx9nZ7h2oFvWyMJk1SZHDtK2",
+	"fvw43Pn0Xx+HW88+/a/dj8OtvU+PRh+HW48hce7Tf/a6amx3+cJWjS7c4DW+8latLZj4zpOVM4cJftm/",
+	"2jJ/7JZ/nLg/Ru6P6DruR09bm2R2p4rcCSQEg6ssx6k3LfUsiQANG3JBljOeg+ZbcwrZG1e7sF9X1Qup",
+	"7Jfhpnu5TmPZOCewqtJ0Ts8sk9J/3o4nwwbqUHgphsP6sE3F527deEcBb6yroVySMmt0ytGECpOdKUpr",
+	"QSIJbg5so4YjlCiBmcSpeXHivBrJWZGfJwP7/1qOZ8WHW/l9r2+cdjFfbbkGPhVE1sOjborOSyXIHFOm",
+	"fzt6+vSZvongKNzdCZxoR4cfjl++AB+xIJLnF1o/aMYXK0N3UpWDlze8Fm6LpaJ5bvP0nSXTYWgZ94W4",
+	"USuudecY7zr0NS2ccPdWTAyrMuHujBAGqz5AS/2FVnXmjsfNtTV0RiibogkvWOYSg6+r51mbwNsARlUv",
+	"z6iyglXK33uiVnHxZgi7jN3I3ujj3nA43PtkA0ASMighegMTyEhOL4ie+acGAVaGWR1HPUCYuZwTLSIU",
+	"wnnejyRZO239GlyzzH99PGzkuxaM/lEQ+30pD6LG/rsJSswWJH2UBHug/5lilpJcf2fyB2WxWOh7T7Jk",
+	"gA4ZKuNElmtBcqSteyEpzUhmeFglefOUmTQ4rUHLMtnbX5kZKOCwgZBIhKZEIWp5VicTp5odX8kW3lmd",
+	"KtzcuhpB231cRaLHLTHs5Pm7N0e/vTx5+SIZeVcvrXp6D0pHtb6ohkFhIeiFca1Zju1CD8fPf3354sNv",
+	"wEDff3j79vXbv/f6JU/1L9R/H759/vI38+irw9f6jwaL19JMv2LrAgvI74F3CTzRl/XYKnz6rrwvmL22",
+	"R9gG+547O1b/7ehGv8vcr0/hBlkXSGOHnvPCxhS8FNSiLi3mRY4VvSAjhCGDwNNban6BJfKE20e4/IdT",
+	"0oC7o8ScXuJ+RnA6O2VuLM5Skz+McJZJVCz0oSRgj469r1Mmhg5r8ZILIvCUjO17L0Eptrq9bImnlwkm",
+	"+j3ul9WEhjIc4FdUjQXwQutrraqbDXhD7MQy4noY4ppxhY3lsf/FbTgC/T6DNdUannhRksGkKeD95jU2",
+	"KytMqtiaE4SVgPvA7Ck4eblAEO5HjC+rsTDIb9U/ueYROvN89ZrNfQMyDrg5xL/zvPTZy45bMSV8KvBi",
+	"RtNxRqUJ1dOYEzWICZ5dGnupb2oNuFRoAqkxTBlxMOjKyI/0MMAVYt6qHEs1tp61loiamhFJ0IROIUC1",
+	"BEVaD0ey7ik5PhXNi8OOJO9/WCoWTaFQClwoDdDcLemoLPrxrQ4TORNIxWgmhnCBcn0szrVvSqysqjry",
+	"GsGm81gQlkU17reQPzIt2ObKdiUR0Biy0fiXgkQrWKe7vh1J3L/hj4IUsW38AInfS3ypZ2+i3WrJxfkI",
+	"JdKs2Jydz8TZdGn60DelqbgR8h6qwbLmLJXW5yrKHVAazDvU+jadeqkSxk+9PO8DJAkJdUgbApAbvzPU",
+	"1KOkYKS4T+tkXLXIz04vM7lLMf4CNRQN3RXMp2rS1AGUIEEGMhdWNZYdZ8IXaswLJcdZoTnSOA3ygVpZ",
+	"8HLGIdCYCbLUE6IC2UoqdEbUEkw/kF56o0rx1XFKodM0IxMiRJz7VKdjci4mXNiwooI4tea613itHi3K",
+	"aiJvte/UmwBDIBhCk2Y9t2KFO6F02+ohV6ZoGtdMdcEE6REQjND1lQRna4T9e60L88k67bDB8kTBxmxF",
+	"ubAomK9Mk6CtU8j+r6szXpp3iv9aA3SVwAeTzZgBNwr4FmlKpFyzeyA19AXQN9Vzi4C79K+tNjW5XHyj",
+	"b6IcmWr5Vu3I+2pNxcbKm1JO10e8zH1R5HMjgVtLQ61RCtAaoNCHs2lHotaz4gLn40LkrbT3g0Rack1y",
+	"vnQVqyf2d+h3coY+vG4hRf3jblF7vhivdenc5HA8AIM/n7BkOXJarcH7ugEan6uLPo/A4nUmrUMkubnr",
+	"zgX/vQsvYCGROUaUwqaiVddmohpzXU1qqr0tmkFcSYmq8xFx32ZjxthyC79psdjiKm3E6Fwh+uOysEUw",
+	"R4RXkzv01/gwmlcmyuQ8n2+3HOOugDYPRc3KqzGQVW64E0GnUyPgOvqKG07fTJ9+wSq4NdH0gheg0Znr",
+	"Bo5OfxVAvoA6YL05Vg1eCDLJ6XSmkiAtz1ZkR6JQzXUZjWtF9MVP3s44lPlhBKb0Gzr8jJEfa3tnWxRs",
+	"e+cGGcIHiLP8ErYGo0xvTcGMfm4+EkQJbZ5yqc2EnKTdgyWbO6GCA61vuV6gPRJYX56/mwBqx+pSRPeT",
+	"q0/9GAZMZdk20BKcva1iMsWTq5Qy6xkN0wZ/kHpMSKmeo50DkM+V1w1uNcLkiaOLzM602HYi28rqxtzW",
+	"CukLIjKaxiRebG9hb6w7OMuc+7ZCp0ln8f1P8+oW5apbkKuEo3Fkt4pdQS7SJoGtW6ypqNZINIoNWmsL",
+	"rtanH3m+OexHc5bBo0JdULueu2+UOnDJg+CyWqmPkfgqAzTlRCLODtAQuK3BKMtzhHN67nIzbiUPyi9o",
+	"t7Gi62XDh3fa1GlJkk+aGfJfMQGrJYP9oOHZtjE9zqwD6rNCGb4cVHGW7ieHqzrn16w9Z/0AlTn56C13",
+	"9eO2EsTwV7M649iHMN0ZVzMI8RLqKra/StaYJ8edlgvWoSjgNjLPVtQLLKma8UIhDLvdR5RJZf0WSSWL",
+	"LBnVDik8hqV159s7ZBiFHhCYwuUpsyh/lCE540tAV0HvAAOAzol1OdkZmQfUkqah7WiExwHIFb1RxgGi",
+	"kDynC+liGXPQ6dQpW85oOrNp44sCRO8Si2yAQmsMAtj4nLBy+uZdeuL6mrzEQs3KCZu0nFX1E18zwy8S",
+	"X8FIOXUUnEZnZEqZtBJfsz4FYdXrFzB90/mBbYUeFQr3C0i+kxTB+hq9M9D7tKfUlLFQ5nKK2CWyIxh+",
+	"6atFgjqRkb4twJMSk4CQ9E0xDD5lSaUqIBmg3/UXSYTZJHoULZRlibfqGcbIVvuV19zGQmAuOWdTIhCe",
+	"8lNWlrf4m2npFzPj9fQeMSyDiSywTX95aylcv0OLaa0xmfv7TadYenlhC0ebuvzrw7eHlj9NAsen3Vkt",
+	"NGkFRuBukjbrRKioyskBlGkKbRMgBoK6NoFO+Z2h6h6raYlq6WW5p8vBCWp55Vx2TKb5Xf/oEH50/ObY",
+	"ZMXMSHreLOwoAUXide9Lwdn0ABFArQMaLhaD3vWLpvQsnLUXyXkCi8bOKb5B5e+DTSr0SrO22n/IGaKY",
+	"paRlE7DBRGi1O+335iIngJhEsgTl+tbzitCx8B7rE1v0RDYsmF1RVxbYvn56g26lbmTR4uqFKUo0xxko",
+	"U4iLjAijdxjlAnYjo8ZlrxmWS8brbP6WB3OsyCIWXbC2eUc7Wv8CDLg2IBUw6EEYJPq55LoKQ41y3Sz7",
+	"JRhwOA23zf2Q0Co0ECX16uasuLnry3uJBGbcyAqxYgZi9saNa0L1QWJGlGQiQa4inYEIc0ia/VKa6b8D",
+	"48m8wmJ1xd7R4Atk0fOLWM0ezMuPeSHSqC7JHYooVIcneEGTZsas4yp4QcE7buLpLazFvHAFPnNiEG49",
+	"Pri1NAYoOXr59sXrt39PAknXN4+/+3CSQNjLBNcxfHF88u7IfCoxLbNtAI0knLYdttcvsXXtmFocnLw7",
+	"6ihEjnxE5d1CvWbm/+8KSNJUfGGkiln/B/Cbb+JWaoUBJhc00zaNpik6ZVvFAgph+shDSmj7RNoThjNq",
+	"+oeqg69jQsERXoUTiIXeyy03pyD5CGE7Q20DpudE6b9SnOd1a32t1lCuq9uUzcMNP2Fl9cGCYjfmBZaz",
+	"M45FFpGKqaIXZFwp/axdeper29daLaNsCvCxkKvb0bnuwkHeuUk+kxQiOC324LGJFIX+knpqpNaTfXSn",
+	"rGi5Zj7klDAiNka3aIYYx7v7szbEMeufK/MoTWIRzq6Xohd/lU3ZhMzR8k00cHfs7puclY2zszS5Rd9Z",
+	"LQoRzbSxm7yfL/SpUDYuJIllHjjOu9FwvFArxwPWrAUYsOOuQ2sqz/NxJdjbfMGR8f+OUFbPKLZUjfO8",
+	"mcm0Iv+G6OFaMzNOSkSdatcDzBxkb+cckdR1g1ifg2BnRdkZL1g2JhfxdANPOuCGv7gZqZrMAX+umyYp",
+	"NFhhdcQGKTaJKXZbWrlE/EK3kVHbjtbPfz2zrTG7qLwwKv47E1xosRu1juLruUbR1EVHcaaAKQCGCzUZ",
+	"m67BuDKZGzENrJYBUwtWm8/2qviUT/aGO0/cR3YekGxPiMlE4oWSNDM8eXd/SxMaWlKW8aWenY3SwI+e",
+	"Po4oH3YeHchyM9TMtt/7JcSNeBsuiSrz4Voioknzm3bWsJYD1W5RBd+wOvW+3bbKjGL094qSPPNg3V19",
+	"GZcmFQDi4ktIMzsjSNDpTEV3BSAcoq5oQQ5cX4IFNqEZjHxrrR9My4UqOlHpsR2DE9XbE+ubLuhZrLR3",
+	"XtGcvGYT3tyLCc2JAX1rOLmkbXhCMufXmZTdFpy3K2JDgt00XghyQckymosBhpW5+JZXmzf1HbAzgkAK",
+	"ZWleZB1VxEgnClhXc0axDfqV4FzNalzB56TM4NvLEAavtzMYDoZNk6INMfbQtCs4dWMZwK1YjoGM1rPY",
+	"Wz4VeP6D7GILWx+ZGzC26LJrTJ0z3UpN1jWw3rLCoHETOZ4TMY2mcfOlRPiMFwpJPidQUJdrFfgSWctY",
+	"Cwo818rxFFPmKEwTREclYJUeZPM6LZkKvpQHwP1cnTJWKNnGC7p9sbNN2ZRItW3OYvuLTcC42raY5Z21",
+	"JnNOEa1pN6I1tRbf6H2z8+64D7fOGyyGfOv0Mgh/Q/YiyUhmGoyYBXUvWL8nWC9zKJuCepWLWT8Ntw0t",
+	"m2UCuQ045xW6bZkytRZm2iMpRV5cYdnX4c1lJlLApVsBuUqiCfekX1bKN5mGm38N9aod6Mrf+XY2eegg",
+	"hasyQq9gTK1oLS9MTxFpVXpoWRQRQ6P90jTujXp/K3Jt5GqOQbkthzFL8WmQw51ne7+kj8nWU7x3tvU0",
+	"fby7dfZsMtwaTh5PnqY7k6eTx4+bEqkyw1UU7ZWEcF7BYldMsUE+bdl5r7RFvIY/JrFIyZq4maeoUlEs",
+	"191+qF5BDE7UaYc9GyvGlcZDPa/11Vss5pSR3mivmbXbrm0eWIvGNPY09g50fNpE2zQ9how8gkcqUTgw",
+	"hCkg0bM45n0A9k4ZieYqOfnZ99mdlFXbbqlGUz+Sk3nXssraacI8+l302uAU43h0pSi/jqT9anh03hLv",
+	"CkZXaUgXiS8QpHkRUhxReLJfNiEboEN2aSr7bdMtSIP2Cg5YRL5JyQyLOZyv6dikFaCYNLudlJCKjA3C",
+	"uGXkoswWD8ElNgKUKMMXJYxEiB4RIEa8No6Tlxc2+bJKa1rtiV9P28NMutJm2/o1egktguNY2V41HeGc",
+	"wZfTPfN8juU5ycbAwuJzBu9ZRqdUyRAEIohrlNEorXITgWWkTe3/9//8v9BksYPCMycZxWPvFqkJDpoT",
+	"m30H/gXagh9s+f84zbGUdGJb+3REaHle/ZH1QdKLjQPwwM67ts0IvLiQuYrnZcWU7cC0nmFceKTTytHW",
+	"6Kl1f/qGequHUK6kuhFRBmSuRgsX9q7bblw4vGYRNny9SMvGzJvOyVhgNiUmHB0/zgk25bS2ATV03UBn",
+	"OD0frPAvt9D4obcjTYIYvPw6AtQ7diPiw59tY30dvLpvSrWwHgM02vGNDC+X9eC35zZqbK6BjH8dx4X3",
+	"y99kA8JWTN9Ge6WO5uJtiBMtGEsh0iFXBd9sq9ZY6pCYA86kpfugE8Z48IJKAVUct+9mjgryR5s5UJYV",
+	"WK3c58cSV+/UEf6PbIputjm6dyMZ6xZSrUzmVKUSqlIirPeuTVYGHZla8rSqnKrWkanicwgZY3nkNYZR",
+	"UnPAAyo7uYIZP29oOtGupksuMkfGxnU04eLAqPwJSP0kKI0wGiu49BL9d6Jt1PyyEnRTfOGcKr1+b0by",
+	"hdMfIIP1czwOZ2f9gqTUebq75gJxF0wsI30Na5uXAcdVRFsLT9apx42yYttfeLM+miMaqxLMMyI3Ldx3",
+	"DQUjalDqE//GJgdzBS+TNjtgjjPAdwMcEi6CvPK+yV0vq1MMzBtsUx/x68y9nk8bWUPgZ+rAY7xGHt3f",
+	"wxrWqUmgm5H5Naf/3rxpbb1l6XLyZx9MM3ZOK8iqrd+ahS2AdMnyz7LZ2o81UK1H/VU4SwdwtRkiLIDX",
+	"qgNunrIQYRP9OC+kcrAbeuhHFUjOPlrVpk1L+zg8EVW1Fm4lQIP0fwX93GysPwRWsEAMUejUEBbAtGfw",
+	"IAur2sAFp1HI9yQeJ3MR786GTUDGN3UtyRK0cgMAm2s7pPxSyzd3d0694YwqLiw+UjR5sCWTSltEZ4UB",
+	"ZIVMmc7Av92zvg5sYl0t7far54LZe9A6sMsK7hr9oXMiFZ4v7hCa8IbZU9VUqQplRDKnqvsTy6Qqlxyj",
+	"ygDMsZYMVO+5aO3RnZDrQDVRkBTzeKjXMrUti/4RyTWOgqzbqhHTchIl+qEktI+Cwqb1AfcNEooqiHWd",
+	"iHFt/s/GoFRuuxoBh+N3aG/nyZOtHYTzxQxv7V5vR2rUZV9ne2qWiUShrFiTVHQUQnKEzS/lmE+qBbLD",
+	"vdHecDQc/qvRime012+Ao6TcuM3w3JxhbzgYPtsZ6lkWQhCWaoL8cPzCJLn5bpILQVNiUBIK5v4xLP9h",
+	"7BMBFPjxE4SQhATNudJ+sTHh4DGodKw9+czU/k4FLxYSQEnMey4N6d/yawBwZ+VYg51/VZ5bMZgtejLN",
+	"N61iACegFWLYO6jh1vRyKCnedkzg09Unt+BxTiaAgwSP3+rsXLYvTh3LgQr4EmJxZ9jvUTaecEj+1/8y",
+	"XRd6o1+GWikAijRHYqIRvV8pOmTMkXt5RFWPjffUP3laGr2WyHxpld88vRdWNyshiYeDXWsMypWHrjhs",
+	"A5xAiajy0edD7nZ4f/9LwJPd02CQLuAalz/xZ3zVxNC3tzYOtTY3xoO1g3LOz0mGsOouCxuIRHeCIOQY",
+	"RydUoOf64SYXaOCkBojfgD7hMyFjutFGHqvmjY/tPsEipwQaiXvUBgOYwC6DCUHbCDUzcbQoSoG7V2vn",
+	"5VhZfTZ/u0T23kAUFIxjgxphEszFtDQr0RHhixzKlDkjCIY0djaklOJzbQlNiYPn6AY47Y7u73q0esr8",
+	"MJL+1eBRjbqYOc5zIsz8bL0FLpU9ULe14ZZTaXW/JtVVmd513ZcNlhj3GytibPY2HIr9YdfOpZ13+711",
+	"ZXp++mXD4zo2U12brNfgorEQU+7geiySkKYk26QCQFwpuPJS0jc+a4QlzbpWfgQMu80qsCmPLiKpzaSc",
+	"4AvSt7i1UIKkTyn24tXWgpUE8Vonj1rSt3BsgJ9bY0V9B+kBGOJYdU6GawfzOukC3FUCR5fdGy6IuNQ3",
+	"v5xn4CyB1Auzn4RlfYCGMQLmlFnEKb6UBpzOwKBjOM4DW4G8Yg/surv3I7kBmpiRmSHdNDtNunMNNtlz",
+	"2CaDslezLpVqTCYiOpoMpHmfrIAsb/JKrf45jwWvnU7eBIHISErnOO9D7ivUDMygARso37HOGfpr25V4",
+	"vTXnFf+YfbS/u/PUvcE77eG9SOlhO73CmBIxnzFcP1h3LcsDEuJMxera4Z1B0lawBfEFi0cDXVaO3xz3",
+	"jUAC0W4X1PFClwZQ80JzSYJxXRf1DQYNDalotYe9nliQg8APqunC8FrXWIjkOWLcKRUVPaDJH1deS0ce",
+	"fUegfsODvYiuwB78yqtg9I1IZYA1Itps9nps10Yf9brL9vWbqImdFFQ+gSjHN6GmkhLdLAAFG2ymEN2j",
+	"WtXhGluTuZNBUhrVnR43ZnenR61hHluNw11zrbuMIu4R2A7qQKWWdhgkO3p30nVvor0TbobljtnlBZty",
+	"G1Ju5b19H40e+RJZbOH2BghK/kwOZ9DKkbDMpPj6RDTjX4DKwOWM5h5Ba8IFkcTYXo1UoPX5O/FvS9dG",
+	"7JQlWC4l2p6aCdJZz7VukkZzeb50zeVTzoz3O0NmpdXGifLcIHzlRMrrFDX6tQWb4OfV97u2+nTJHwWx",
+	"nsKOMXNvwuw2S9VK68bDcO31IwaIwVPzFfocdFVk6nNr3oEKfuPuGmDQq1VrPfZL2CTL1iXZ1ucUd5Yb",
+	"SbY+MbWW3bRBKpGpqzXTcb0/NgEb7gxoVI/X1RJbPI+KQBDBjsbpjp/lZN5WvA25uEIbpz++f/UcPdt/",
+	"/PRRkx2sBA6b4cWCMEh8pdIjFqyviR2VOqnrYnPa0wxpfpYTedrrtaXGydX1Ewtt1Tj+Qtmi6J4tEBQc",
+	"R8K7lEnordfyel4ohwkKeaT1RGpXMeO05XjWMTCHaNnNWzy3nWDtUx4jgde6xHcrMlpZNddc368nJ0fI",
+	"PFB52f7ubjxUqfKWnTqnDLAuFoY09TKWXGTyoJRYJeo9T62WXKOqD8zWlOkbiJ4bgKmoh8Lm4LdtZm02",
+	"BwijD+9fa2oikddC0eroLMfsfH1Bk8nWNjvhNzd2Sd8TnFEW6X7sU4LmdGpaOVTuY68XgO4b3+KCSzUV",
+	"ZN1jruVB5THGXQq0zTTcRTL8KYDuXV2Fn5CpwBm48+tWhp/6mn4zZuHPzeOdKzf9D9fhC67I1qm/vJkb",
+	"Utn0tVCH9e3v9IPwIDr8oLZM/7p+ONlg1JXrbhblQA02xFPtuWrjE19gagRdLMsmbBkUtzU7d9d2Anhd",
+	"DNjKvHZly2V9rQF/3BjJ8bYzs93zY2kmFANiuLPSFWC0HmGutUhltVQoVww8fD2oQQUVsbL+oHy4korb",
+	"vX4lRCZqkuLGcbmvDthS11k7VF+ZwqCuBeJhOlEX2oonlI0jedo13XUlGszqFB/f9qX9Nq+wVW85k/dE",
+	"4JRkK/J5b5tD3H5RRrOy70nHyr6NaOvOKzMeCidWIMeYwojwetYu5E1qI4I1Bhds5d2NlxRumi9bbVjX",
+	"Nf/bco9YO8PrZtJWutJ1zaB9b5pEbdTz6m2tI2GjCUSUltezFW2RyxnJ2oPGYaN4wMtVHPyIN3DIC/4n",
+	"Ye1vhLC3W5+vcLn++7Rht5Y8CvYP/ZgJpI3NTrd4pqD1gK3DcFiozhV0vRleuzPXoEWBts6wbo3GXKOe",
+	"9/CzZrOx3017E9NMzbVRqzTesn06muwa2LNS+SoC803ttKYOu0oN7hO/ICIrbtLfYz1+UOtvzi7b5DZl",
+	"KV3gvBUPf+NGtK34Kq9Va9+z6Nt9o4EAeGzTLqnVd0b7o26eresL9eAqOgKNTLiy/zWMn+BehjykmbIQ",
+	"8rQK/QUNJEuMmbU9Hx1raCbtW7JPRq53e3BJ3aQOUAKrNQ9JPic2wOntLGdy29H89kRt7ILdkgQt2Aay",
+	"s2C3KzULtqG8PBJ86gKRnfI+fb5TCWQZFEGMEONLq3TSnCBssv+gSwuV6IxogQeBZzgwm4CC8JSHra2u",
+	"mTraXbAbIr+mZL9O+mkVKfBelAEiFZ2DFml3GZKJYkCTc0wBbDzMloOuZf1K53XIW7PSqWA5kdI20rLp",
+	"RNfcztYmaTHxa6e6InYrFc1zvXsuw8ECdAu0ND3tuvjJVvT0fHuDZurRfuYBpncYSLWlfPcM6Hd/vd47",
+	"4QBSC6OniczHRTaTkC4Vr6XdZx1Gr1L9Xpd/XshJ11Ta0WMbGa9B04tf0RirPjYhrXr0IsDg6PmODjsn",
+	"u7ujvV9Gj5/9CxzNleCg9eqYUqreyJX5eBjdUY/8UeAcQFFxXpCgxMsCXez0exa9z36BDgXB6IMtJwvt",
+	"8/icmpGMa0GJNJa1kmzN/r3wv4rAdrRfLwfv2ZjF5s6IGACDxXasL6mGkbAG56C5wg274mkKhIdR8sVT",
+	"SN+HjvsGc+8qOUDYpu0nX/xvZB/lfErTKwOPYP6BksO3L5I+St69N4Wdb9+dmKJqNSOnTM64UDPMMpR8",
+	"ObU4gRdE0Akl2WlvhMDOSfpoCamDxpopqwChzhpoFexaAwiI3tnZyhFKDCHr92sN1/3rlEGzHEwZfEWZ",
+	"/i/5TKWCf0+V+S+02cmV+S9Jak0eb3KHOjUTvJvmgZZGXupZbdhhxqTBWF1rZ9iSJhPoYq0dTn2uDBSg",
+	"ukSZzZrlXrVfALs4ewFagmXVGQHr2rSPObGbuBnb8vW5LVOpNDCBfL3ljF+v6Fr6s+tki+hNiBkja3p5",
+	"rrFIgl+XtaS1TfBTrW3qCi53O7aazxPpukdOCt+mzRYkq3S12+w0Nm4+HpGZJQMHb9a1udrGP32DFRYY",
+	"nGIgKzTtvy9lbe8N/jcX6DmFtUTQYm8u/eOY3R8Y/aMgUK4DdSk5Zuc37VfZIt/jR+syMENZk2XGRu/9",
+	"vLO/8/jx7t4vv/zyJFBq5dg2jILCUI/lFna7tJqb74QS2lq/DK3+WmaW7u/3ezLny4oiN9zbGu6e7OyO",
+	"hqZMtVkr6ibaYGuFgCakNlpEGXo52HmyH885bC6q4SCygKZJkJULeWFlai7tCoCxOfJdd/jQ2GZHI4za",
+	"bijraCVpge2sHdLaBGZbzsGhyGo5QhPi83iVf61NWFbQy++CiK7ABAF5tDqJvD0LMVQIkIFn20zEZtm5",
+	"qCoUqLkKPot7Y+dEslvqLWlbRToAM0ew8bOqb3i45hidtl/ouLwy69xE/ABzWJdq74Ztn84RVulsE8kR",
+	"peT9phbYQvEb9KpvQdQJB4yuK3BLtK6rI+ZH9EoZ4Cgq0EIQ48DUbzwwcGCu6tPWOELzdARTkr7wzPtL",
+	"rTJXaZEZyugQOwUwm0Y7MXX3xLr4GwmNEeZvu4MaoIMvWhxd/Qf6neQpnxPDLr9okX01QCczzGwK/7+5",
+	"cQvyQiBJxAVNyX+g92SRX6Ljk3dHWnHnC7+ELq4IK4OgQEMvhrDxh+OeF/luQqVds96XoBUKQfX9l4Gk",
+	"Bf3jU9AnZieSPbkx4KnbxC+308Wlsxhx+xV57y06Jio7GQ3Q5TglWpZoY8kGsAwAomtnjPjElkHjxYJg",
+	"gW1yb9eSoRWNfcKA7QwzfY9cfQv5rFYEbVf4W1Kf0lyuPBQOdt/LWW3mkHEX9HZsFRfR6y4tPIO4TWul",
+	"nEZ3c8VN5KjsdVVtXVvypkPx74LhGm+yVsYNmFNuNfVfoOu+lJRNxyHf+BTreaui7vqwhAYc0y4FDIpX",
+	"pkRBK+TKXSlLj8H40ZLj0tcFYRFvY+Gm3LgIMyxwqmp3sAXlvbnURo/MFRMdoMMy1cv1q7uEiI8HC7xR",
+	"RaC7fs15+vV3oKdrlHt5W1VGkcysPDLECPOu+ex2Yi67RuZk8Io12KXuSU2GYbuUSDW9qecppGmPB4/V",
+	"zNP9qnW6H1OJW/f0uARMvKm8vLl3fUW2xSq27hn4qq5ubsEbO1HuQZdq1YfadZ3b1W/iLO8AJWa9iWZh",
+	"0DXa4KMG0YLky5cEnCfJ1ZWp7D8TODWV3RUaffZkbffuUu/x3mSvMgZj7Q77vQVWigg92f/5EW/9+enL",
+	"bn/v6seP461PHw+3/oW3/hxuPdMf/nL16Kf/jLY9uDtn0GaKVSFJdmASjKf0grC+CXScEUQ+41TllxZD",
+	"ocb8PQ/ecGoVoKQaw+73Cli/fQBiCHHPliOd6EWrJHR3zp0rM8DrnOjbgzb2M2quv5HzdwjXRS/NSNSl",
+	"L8f3s8Y0M6lMA/3mD6aEs72nRGv+vW8erAS9Njr12nz8TbGp18NCx6iougtxlXpjoOHa1n7NVlYBcnBX",
+	"tRoCNjVH8Wq9pgQ3PBYU/YbZOa5rO+iY5hfYloz8aVAPKxCPRlAAQr9N3+8ZhOCOPgDAaXCttfWDBr4w",
+	"PomqMtT7+dn+06c7u3segLEEki0nHEGlvFZSwnUVuNrurMN+h4d9ccN1/AiNHW33xhpTBXyxS8EVYNwX",
+	"8gbp1VGpWUPr1Q+ZKD6zOT3Yi631sCor1eH2IEJ31Nw+yoiAhvge0qNUqzu1P2qBXHl9+PbQY674zQ/g",
+	"VoL+g9dGWbmFFJRag0Yr0gPyr9N0vwQJLpff7htpUmgbN3sOI9yVIWe5yioGtorffBsMwmrC4zb69rB8",
+	"ApCVcFifZUx7923KM3KAmvehpt/uVpXrw61/ffqyexXVodeYrpDxUeAcyQXJc8qmI+tTQIlzVY8StBBk",
+	"Qj/3kVxos8G2qTak4IFBze+S6l4k1zCDW69BG4Xeki+vs5bQ73mY+BskcdRW6oDfN1E0PsB9vvHV/Adm",
+	"UP0evZhXd+dVucGdi3lL/lnCzsRUbgerkwHOpaHx0pHGTLKTb+TRCoMVq1OogFLeEhhArOGuK0FK7PSS",
+	"+4DjiaDutCEQQPZOWgiqLo/1qBb1iGBBxGERc5weMnR49Bqdk0voMZoQCQ2fJDJyK4ECJCVt4gBMVb/Q",
+	"DFnu4EypRe/qCsBqTLPomn/WJyTwCyIAQEweLhbgQzh+czxysGsAlAwBRUubfQ/y2Efey94vExz6BiBZ",
+	"E9gZSTGUu5wykxVprYfBKTtlP/2k10+Ysq2uBj/9hBL9ERf0T/hkhP4Gi0KnxXC4l56TS/iDJAN0qLcE",
+	"pVgISiSSKV8QaWOcJpmHcoaYR3YBrUUhRkgmEZanLPm8BT9KRraFjmn12EfJUlC9yS54Y3YhumbTSVfg",
+	"if4U2vgkpom2+UYqQoQ8ZWXmB3xKlEQz6DQpXVGC6qMEZ3PKEkRZmheZHjvPDZ6bHKBfCc7VzM6ecb10",
+	"u4OazcuffnJYLYwsveHcRwmkTSTQ1BdBAR8gMqEk4KcJmnIiEWWKo8R9NDGJr/aHgF4LuX4HpwzuG8AU",
+	"eHw+ATiZBg0SJcCdPYguNJKA7vb64QlVrve00gszawCQBliEICjBC9P9nXK2bXF4fv635CwJUanQ/nA4",
+	"quAfVdthox+hl7W8ZAp/7iOM5jjXnIZkp2yBBZ4TRYQeZnd35Ao59e8M6VIlkXUU6QOyYFIHKDGQU0lA",
+	"V9DTWg6QNdBNC224rHogC2p1yv4oNPFDrELCMu2YfdswnE4ZFySzG/IeUC6g0AUdvTs+0RfjdxPUQMnr",
+	"jMwXXBGWXm79g1wm/QDT2VKBVs/JArDJ0O5+AOsMfjpTdubq1SSek1Om75J+4IxnlwN0yAyQIGBxmpIU",
+	"DxKin6RSb9wBwva17gxMRYuvYYHnhs/sop7r+0TZVC/m6PDk+a/GvoINgzb/aIFVOjOn/HTv2ZNHI8ND",
+	"qPQZCBCQkhYTjspyu3KcuqE/nCDOIK8I7mt5XbWC5q4idL/TahuiagSts20isjnQ8oUKn5Ogj/spowYU",
+	"OLAR/bNYGQ6tWZmZ2QmdE0fYell7e3vPnJj9E67LTz8dBc3o3bNgLRrYUX2g8gDQ2yUCxKkyPwNg+9SM",
+	"zJGp6B+csiPf8ASKhI2lONSHvTMc2ln9Ts5mmtf99JOLTJfFPILopUiaERMzzHhamG3UrLww6b5UIEmn",
+	"DKsC6ukuDBwuQQIvgWZGpyzRdIu2l/ZV29amStCP2OegwNywNTcPPFKa2aCTJX3z2yPjoK+NZSphEvRj",
+	"XcT4oR/10RnXinfITD5vLZfLLc0FtgqRE6bNiswWAST/19bJkuaUbx27hUH1gIHDKxcLFL1nUuwtqlkP",
+	"2hqjYyUInqOXmsbDSPyotzMYDoYmo5owvKC9UW9vMBzs9cBemYE64PDgLGrkNjBu+GZKQEnxMu111hvp",
+	"Dw/Nk7+ZB7UeIhdaPMOPdofDWmg43AiXh2qUnLXqaeVFoE+0pAVK8ALvD3fahvRz3P7AsJXzBi9sf7i3",
+	"/kevuDijWUYgJ/axWeLqX7xm2hzEuYfxe9zlPR8ClKvSkF3/O/uWsJkb4GuVGYw+FWQ541qzSn3vZjwF",
+	"b+BxmRBn9ZPeyKRWXQG1pDF1cRUPHaCXoHctuTgnAvEzLZrAc0SWNqvSJqFKpLWCkrlw8O5U6Q5Gb1Ie",
+	"cP+/WRzP2yc6kwOo9zUcENa7BTP6+RYGryj4tgjlW7hTPv0CApnGJIML04H8/4Yzl3Jwfxdzf6fDL47w",
+	"Zc5xdsL5b1iYgMb+zuMu09M2JxeKZG9IRvGJNnX0j3d3u/w4gIl0KJHfDysBBYqUpkODj5h+Iuu4CbRy",
+	"0CM7mePNk1Zxo5UPby2C2LIatGwNjpaPbAOVQ3R0zYPPjYNHP1nLyWf5ZZA/3yy0pfop0LFLj01ZONvp",
+	"StYLf68+3eH9dy8DJ13k+h+ihVaQ+KRc9Td+67+TO6Q3vNzT4KqU5B0XvbaTSM2DAv4YbcUkL94fvjpJ",
+	"Djw6grXrXf29sRQsvAfJwPB00AQuW0KbAXyCkrIQDfJTTpn/BCg80SMZQ+5H9zZjj5/2XMua0x46u0Qc",
+	"stU4e2RDWqEhZIdEGYd8EagqtWgYhEHXmlOI9BADiKt5TYiw4KZgNOEqtzBequclJvpm7CKwb/9BDBbR",
+	"XWgYbn4mq6qT/N+59Ze3iX5vpmLN5cAz8I0L/eGz9b94ztkkp8Yv/aAl3JWWALcPYRQ0JVjD5Jb2CkRU",
+	"gu0vNLuyxR4k1okCRLNmFL4kzDi0PKs7QPvDZ8aRuaSSNG0KM3LALmq3br8ldOiuCJXIDPHt35H99b94",
+	"y9UrXrDsWpfqOyHRF3Bc1yHRfqs7pJ1+hvfOtf9qdPg9uVo2IarSr7KRfvICdJLrOGNGNlxQ9WeHBRZ9",
+	"E88UZM4viBygQ6dZumwcE5XK0EQQkl8O0O8zmpNThiv80ENS9pEt+NSa3QKbiEMSBQBK+igBDW8MGt4Y",
+	"4ljOOxp+AVGuH8+4mplg0AgCP4/6KJlgmheCjNVMEDnjeTa27bdtnvVCUC6oukxQilm4GP0tlP76vnsG",
+	"r0gG6Fgjbetq0XLKTFdM/WyokoIAciNSif5dZGZssnROMNseCZ4xkR4TlDSf2ECXHhs6OvroRdwNVuE4",
+	"d6ef3rbzqz7uvfq9/oJ6713L9AdF+W7daZYjQwbaNfSRRRHtJLqGa78L32Y41xq2bRrJtrBu/ZpTltHJ",
+	"hIgD1yvnOrzOBmZd6sOca4kEORVnl/phkk9i/NCkUN4TQ9zAYH9gXA+M66/HuEy6w+2a+NspZqmpwbue",
+	"Nhz1j76iDOcDFOCGYtPtAZ0RqBdMzGtzkiUHrlUFBe+iTwZgBl3WtC12iSUmEsYIOiNTyuQAfAz696dM",
+	"1XwD/MK10q55KeHNt+ulvGPm4xGQ1zIhl7FlOfmDY+Q7UUmAJje62O3RPHOvQXu45Wv9+w0vagWSOdB0",
+	"vP4TSzwoJHm4rA+X9du5rEeQDXerd9W1yr3l+/o/ikxLXxccdAXZHmYeg/nD+NJCRyFR5E5aa4vlT2IT",
+	"lyE11hgTEl+aLGbAR613au8bJ42piTFZufYbmxp+eWCxcp3j66DsVOVSWW3eFJY+Kcm+Jyf4ghyUSeau",
+	"Ie8pS7lUA/S2jMFqvUcRZiKeTA3QYaAcmK7uJk/AuaQM8Jvp7Gl2yafUmuRLDGmVymQeTjE7Za6PAMwk",
+	"7AcDydYx95E75zu2mBptpq+s1XRHrM+/r43nTbggKZbqwTZ6sI3uhim/4oIoAn3voN7BX3bDOTLeNSqw",
+	"ikuXfUhsNKpJ6bYOQxSs7xqOlEW7OcmmxGZamLxt9AZnxDq7DQeC1pwHKLFLS5BelfHINLWjKVFe3bjD",
+	"+x02YWnTaqDq4yEA9vUCYCY9UKBKROhOY2HtV6Xaoy96Wd4xqDIqm3zHFBSbgAS3CQJSpvAHS87MD3E6",
+	"CxIQgs6RzTzG92G7vrtPZFzz5PuCvXUwtesfdlN3Ndbdf2EaM2/0E6Cw5zwjd2svVdtCrsyFLMnpgcF8",
+	"vexJXOlDGN6mr8tiBqm8aGUzh3nuKxD7kK+UU0aAcZSgoNo6AMBEZZQHudBTljNCXKW0wufE9juccDEv",
+	"cmwdGw5zEGFtggm+mJEBOmSnzJoPxl4QBJ9rW2uizQnNplyXnZiVQD5rHe4G7Oqvwlv0kWzbwy15iq8b",
+	"P6MMm06CNdCEBid5fvxPV3w3IzgjwqRm7O/8MnwEVPDh5NXWL1psmK9hPlYH3npB5YJL366m1morqAfN",
+	"QUGrhqbCJPTGNB9Y2dfIQeNLpq2rb46dyWJ+2/7ahs/VhJSb+pF5+4Ob9cHN+i0ZNZomEXZ5ELfnbvUt",
+	"km/xqh1b9AcorxQFq+aV+EwP312vj3wEFHGBJphC+oetzbcAHEuA0bQuBecKBZuIBugStgWhryIBTH/I",
+	"vLPlH0nZuF1/LoiD7Zxh6X6mZmQ+QCch2gfMd0ZS8ItOMWUHpieaqyb5Qbqp2ZJnV/tiily0tmTmosef",
+	"V0LBldJzmIWAjJkZ+HdNTNf0ZrVdWRlXp4xfEOEgRgCQDGAKaNkWCxy3ZaNSg8gRU7GAAr6XQhXbmvvr",
+	"5L2cuHT+Nj6rD0if4BmZFuwAJZWGlFCy5IMFjqqJIEEnsweP8INH+C7kxzFhWYl44ppvl9z1FuRIsaZ0",
+	"9n1xH1Wzn+7W89vBPVOwB8fMN+OYKdjXsmFcE/s70ay8HzjIFwGzxqg47qOxonOSoJwSibC25iuZJ/Uc",
+	"MV+/OwCYpVOWZOJyLAqWNOp5QZvhwioZLjpswa6WVUw9ktLMdhEDD3UVWC+ij9id+140EqsU3HVY+Xo6",
+	"iClmxhJJOi+0nvqgYzzoGHelY2jedLNUoBkg/K2MKQP8GpYosQ8n0UCwgQr8585dBoLNO9quoT1Kh102",
+	"uO72WtDM3ujjp3CzT4jz5avgZTm9IKHAs1P8FO4xZVMilYUP2/6isDwf2/LmtrLS13NN0ne5l/YNkb10",
+	"rq2g7WXBZL8UNh6BDnKcHzSvr1d0yhCFY/xBokWZiOFo0RzxraheJ1ie19WvFrLeNmCVrSzltQmy+3Z4",
+	"YfSiacOYNRikzu/blglW0iXkDDCdAGH6cMO+om0T3LDwTO79lgEi+fZZkZ+DfdNiqnBhw4HFwgSZWFZC",
+	"eWIA45vkfBmgiwJGLvBxdOKyXgVf1pDxmRygQ7cVFmlDkAst+04ZhgZdxjNqHNB6sgGevkGoDdy6ydHL",
+	"ty9ev/17MkCJW2e5QFu13boBySnDgnhk2JhBY37zwaK41w5hZTsAi4e6YTeAGA5YrQ9BGIq9TvOADlxs",
+	"vRkWvwXuEUoMPL5TDRrMcPeWmeFhmpKFajesLBXTBzCiB8NoI95tyAu5Ng4rWXWzRNEFi7YtjHZ7do9H",
+	"oD4T/FwL7knfFxC4ANMPEkCUK1GojJp2eTZl2LTsoAopzs/hxw6uHj3n84Xmdi798JQF42qWynPSN3En",
+	"4/cpyxBsWM27kIwzemVBtZ5oteXXd650RZqirdS73AnZ6vOy/5xvEveAh3hrylUJ+TtxiPWIFyrl8zA6",
+	"8p7oS6tl4Op0eX9rv1Rt61oNoT5RgLe1vfT69cvqWhX6iwxBc4pZSkw82hFH2NMbSm5ibpGyM+md0bh9",
+	"xQuiMM3bRKljKA+2xFeEiCo7OXYi7g6aqx3xB4lo5hXRBVazUg+Fxr/taYE+n7Eo4MlAN9170tRCP7Xd",
+	"uG0jfiLRl29h1m3RnURLxgRacbjGIa4xiikhduwAwjVLTBXJBihhXI3LX1YEbL9MeZNBGRCWlYybU+ZS",
+	"bqBS0Tc8tW0dbF9xeLHBl+Jz4jqiQIOWQi0Jnc6MEae3XlLOSjwCOy2tYySWtSYxgW8OrWRS32TcxzM4",
+	"s8r7zkUp+7Ku4qy2OYht+/wdwKU/hH2+V+vmBVzaUp5cS39qRILmnFHFgWGuCEy8KZ+6yytXvqVLwd+D",
+	"Zh1geQAiP1i+2tazXreAHoK9XaNQ+we3MyxnZxyLbBVpvPAP3SFllC9pq/Wm00KQB8pY0RLGn+YP0m3X",
+	"DenDdllamY322j5z/20cfrWlqYpDrz10htNzqLsBAM82/y18WXHb+t3f3QeNk86LeW/0dNe0UTX/2on0",
+	"Mb/TqJLZ1fWeDXtE3uh+8GPcmh+jvrXXuUzCSel6Vpt/16pCZpPwT5UDnDW32mT8rwUBiLktfFcS+/Yb",
+	"1ADeRzWOm2YnmfDg/LjnLCX4i7aBFm3mAtkwRbS8Vt5ZYfvzrBJV1uI7dp18vkrfodA7CqBnJcx7XGC5",
+	"78fgEYn4SlynYy+6dnf2n+7/svdk/+kaCbZmhqZQCKptoN3MjN5Wd6TgJMj6edj++ghDvqyrvNMzsu7Z",
+	"6IwoS0l8wzKsyJb+bTwc22Uqtg/P2lkUTNF881l8unu/h7kF5pZ2DZ5gljl/GvR4xkEZfKUR7zfOkf97",
+	"oLpyYQ7FIpIFJ3mNMIxrV72SwR67h77r4KJdxXrd2+3Jg859azq3LCmo7DpoP9qgk5r3l0NrUjw38guf",
+	"E3YAVaT+u4xMKAMUBkj1x6z0uAF1c9GHFtVcIDnDi0gw0EgEO8lv1dVup/dVmpO5rWlR4l3nuIfWZA/+",
+	"8mu2JpP+8q3mGc2UIMdu1vYlC4vHffTPtO2nqq0JWckUuvUgc1fhoQXZd9uCbENSbG9A1ko7w3tmzA/e",
+	"la+ZWtKVnm7WeyzadMYiLlhsDSwIwrl+zSWaCP4nYa7Xq8O/iXdxCen4W9Brhg96zUPiwF+2g8staULb",
+	"5ALnBVY3Rw6rYRDaYb8Pa+ml24Q7Lkivvs5nQrUkR7iCHInni/yvBzv2wCPuMn8Easggh8TzCouZBLlt",
+	"HdWMCttgDtmyFSjVFiz0Ha4XNGQwdWn2E4NqNsOMkdxEGkjZBNpCn0nTMGIi+Dwa2jy2M7nTi6pf0eYX",
+	"NEIfJvGQpRL37qlyiyqkZj7pRGneUr+3Lrsu+L7k4pwIxM/IpaFQTZjQO9FE4am+Q+RzWP/ABujQLrjE",
+	"E5c5X5LslGV8yZAgKb/Q91HxJRYZeBPaOsSafbozTVoPftvdYauj3rN6Dru18qL+9ZN7H8TpnXZ7Nd0R",
+	"ACzLUpT+31rm1kjSdeCXq8NrJ/6p7zq+5paxPsDmt+UhwnZ7MjggIkekJWHddowtucCC6skb6FhTlKeN",
+	"1RnP9b1AlKHEUlWCTMvhthibm+W3aja6+X2VKJvfnBaB5479Ic72IOuuG2dT5QVcwzma/iXPdu4m1Bbw",
+	"hm6xNn8fHoJt322wbWN6bA+3tdPP8N5Z9EPE7WtG3LoT1e3H3N4AfpMBW7Lo91Ay7DqEejRSNOXgXyjb",
+	"l3mwfNtHFL5pC8pVqP2bUISGD4rQQ2DuLxyYuz3VaXshyAUly1vGw375Gacqv/T9PhYzzsjYwKZZ5Das",
+	"lKBnBbQBodJ0+xig/eE+wrnkgS1o4OWgcTvkUg5iLYv1Gr4Xi+7ITDfoe/w1OJqdRTtj+6z6QRdrieZU",
+	"Ssqmzj394Nx8YFsd2ZZxjpeycsIFcIYFEZKzrqpRwMMMZNsq52YLquP9FGWZmCj0iQVUQtDCW8qxTOX9",
+	"GB7qXPD03PxqdcGTA6l03eBpqd9JgjI6pQrwPnOCM32vk58T6G90ZlsvIS4AZgbxAgxl8hlyBHqj3s/P",
+	"9p8+bVnQH20YljtPoHzM/7MKafkz+vRfH4dbzz592envPI5CW94pApwkHfB24VwfnMe35jyuIy+aS7uB",
+	"0/ikoh8wLuY4p5JkSHH0crDzZP8AGWBV4y2mc4L+5EwbRYKgjAh64YqeqTLdNXihwINcXsrEpzkgKk+Z",
+	"R6WFIR2ok23EEUArVVUXUwRiMx5jIVnjk9Yb8K1qL3puxnd3385o2JU28Fdp4q4PTugHnWQD9nOYZQgD",
+	"8axmP03z6QFieyOIbZjoA8T2A8T2A599gNjeFGLbsJovofNoZazvpcDSslNjWg6QA6j21SaUhQA3UuFL",
+	"wy8FcSg4fc9zgoFaAoVWYesWJLQ6JCJ6mg9+4u+EhIGoNlEW2sOCcWoZ3pui/BAK/JqhwPUEdL0Q4JFm",
+	"jwGOVjQW+Hfw6FSc7sKFExzsCvQ8VjMiiNZRJ5TkmXcAAaeUNsOVypqhC5xNYpqBBqoZ6imrW9Gm86RR",
+	"ViGDf4QwQySjTo/NuK0OjCmSJtLoL9DdmLcf4CX37ZD/C5m3D6HF7zsB+SYmcVVN23aQshvHFTuxs/ck",
+	"5SIrCycMqtjStW0gFzQjLCVO23Mm74zqi3RpXH2ZwIE1bIKO9mNZVl1ohnTKpKJ5jpaYqrWczzj9I9yO",
+	"s/xS/0kF0mb48cnh+5OS6QHGOy6BYk7ZcsadzwAiJvp1fmE/JpIXIiUj/4PkUYxvSqKee3DfO2m3a0Z/",
+	"YJ0PrPO/a3hTsyLLOm27pWrR9Gomuqa37m+cn0uEFWIcZWRBmL7/lyua6z601i1b65q93QbLf/0OQ7+e",
+	"YI9RAj9MRqAiY0FQsRigJCNTgTOSJSN0QuYLLjBUmWZ8yQ5cqy8TYYLyBZAJguT40sSlqDplOVZEDFBS",
+	"lHSYjNARl2oqyPH/+ZsbT8sELc/M/rteHWU9K7UdXfEcMUIyGZMAU6LeQ4TXtH29M9ooXxIhj/fge+EC",
+	"uc0bBHf17l8f3Pc7oUrXnM2ffooZOiNIEnFBsih1Vof80jsjWBBxWGhW8PGTVnzgx1ZnKkTeG/W2QSGy",
+	"Y8U8TAvCFzlBWnOwkXyrx2S+4xwVjkMNShe54VDNPII3mLlsBqwQZynpu4tHMqdcneH0fCq0YApGdB6+",
+	"5pjPOcsAIs9mJpiCcRdb9wP4ivHIrGxDC0U+KxMgqBQBBYOU+SSxHIkge1NxuFHYotSU/flK0Oxy1LJr",
+	"emTUwmh3OMuE3iULc+or+9SMXPrBlzOeE4RTcDzCiUlS2UVX7td8z+8mqSPF8wqoqsFUdfMLRiqBOZtj",
+	"Gd5NQA02irRtuAzzCwYJG240RnnFBYIowRnOMUuBZljm1VN5oCXYObkETkXCVTqp8unq/w8AAP//",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

@@ -32,7 +32,7 @@ func (q *Queries) CampaignDelete(ctx context.Context, id int32) error {
 }
 
 const campaignGet = `-- name: CampaignGet :one
-SELECT c.id, c.topic, c.template_id, c.segment_id, c.segment_query, c.subscription_topic_id, c.status, c.status_reason, c.rate_limit_per_second, c.quiet_start, c.quiet_end, c.timezone, c.schedule_time, c.created_at, c.updated_at, c.priority, c.failure_threshold_percent, c.canary_percent, t.id, t.name, t.version, t.channel, t.locale, t.created_at, t.updated_at FROM campaigns c JOIN templates t ON t.id = c.template_id WHERE c.id = $1
+SELECT c.id, c.topic, c.template_id, c.segment_id, c.segment_query, c.subscription_topic_id, c.status, c.status_reason, c.rate_limit_per_second, c.quiet_start, c.quiet_end, c.timezone, c.schedule_time, c.created_at, c.updated_at, c.priority, c.failure_threshold_percent, c.canary_percent, c.start_within_minutes, c.schedule_local_time, c.recurrence_cron, c.recurrence_timezone, c.created_by, c.changed_by, c.approved_by, c.approved_at, c.approved_template_version, t.id, t.name, t.version, t.channel, t.locale, t.created_at, t.updated_at FROM campaigns c JOIN templates t ON t.id = c.template_id WHERE c.id = $1
 `
 
 type CampaignGetRow struct {
@@ -62,6 +62,15 @@ func (q *Queries) CampaignGet(ctx context.Context, id int32) (CampaignGetRow, er
 		&i.Campaign.Priority,
 		&i.Campaign.FailureThresholdPercent,
 		&i.Campaign.CanaryPercent,
+		&i.Campaign.StartWithinMinutes,
+		&i.Campaign.ScheduleLocalTime,
+		&i.Campaign.RecurrenceCron,
+		&i.Campaign.RecurrenceTimezone,
+		&i.Campaign.CreatedBy,
+		&i.Campaign.ChangedBy,
+		&i.Campaign.ApprovedBy,
+		&i.Campaign.ApprovedAt,
+		&i.Campaign.ApprovedTemplateVersion,
 		&i.Template.ID,
 		&i.Template.Name,
 		&i.Template.Version,
@@ -75,9 +84,11 @@ func (q *Queries) CampaignGet(ctx context.Context, id int32) (CampaignGetRow, er
 
 const campaignInsert = `-- name: CampaignInsert :one
 INSERT INTO campaigns (topic, template_id, segment_id, segment_query, rate_limit_per_second, priority,
-    failure_threshold_percent, canary_percent, quiet_start, quiet_end, timezone, schedule_time, created_at, updated_at)
+    failure_threshold_percent, canary_percent, quiet_start, quiet_end, timezone, schedule_time,
+    schedule_local_time, start_within_minutes, recurrence_cron, recurrence_timezone, created_by, created_at, updated_at)
 VALUES ($1, $2, $3, $4, $5, $6,
-    $7, $8, $9, $10, $11, $12, $13, $13)
+    $7, $8, $9, $10, $11, $12,
+    $13, $14, $15, $16, $17, $18, $18)
 RETURNING id
 `
 
@@ -94,6 +105,11 @@ type CampaignInsertParams struct {
 	QuietEnd                *int16
 	Timezone                string
 	ScheduleTime            *time.Time
+	ScheduleLocalTime       string
+	StartWithinMinutes      *int32
+	RecurrenceCron          string
+	RecurrenceTimezone      string
+	CreatedBy               string
 	Now                     time.Time
 }
 
@@ -111,6 +127,11 @@ func (q *Queries) CampaignInsert(ctx context.Context, arg CampaignInsertParams) 
 		arg.QuietEnd,
 		arg.Timezone,
 		arg.ScheduleTime,
+		arg.ScheduleLocalTime,
+		arg.StartWithinMinutes,
+		arg.RecurrenceCron,
+		arg.RecurrenceTimezone,
+		arg.CreatedBy,
 		arg.Now,
 	)
 	var id int32
@@ -119,7 +140,7 @@ func (q *Queries) CampaignInsert(ctx context.Context, arg CampaignInsertParams) 
 }
 
 const campaignList = `-- name: CampaignList :many
-SELECT c.id, c.topic, c.template_id, c.segment_id, c.segment_query, c.subscription_topic_id, c.status, c.status_reason, c.rate_limit_per_second, c.quiet_start, c.quiet_end, c.timezone, c.schedule_time, c.created_at, c.updated_at, c.priority, c.failure_threshold_percent, c.canary_percent, t.id, t.name, t.version, t.channel, t.locale, t.created_at, t.updated_at FROM campaigns c JOIN templates t ON t.id = c.template_id
+SELECT c.id, c.topic, c.template_id, c.segment_id, c.segment_query, c.subscription_topic_id, c.status, c.status_reason, c.rate_limit_per_second, c.quiet_start, c.quiet_end, c.timezone, c.schedule_time, c.created_at, c.updated_at, c.priority, c.failure_threshold_percent, c.canary_percent, c.start_within_minutes, c.schedule_local_time, c.recurrence_cron, c.recurrence_timezone, c.created_by, c.changed_by, c.approved_by, c.approved_at, c.approved_template_version, t.id, t.name, t.version, t.channel, t.locale, t.created_at, t.updated_at FROM campaigns c JOIN templates t ON t.id = c.template_id
 WHERE ($1::text IS NULL OR c.status = $1) AND ($2::integer IS NULL OR c.id < $2)
 ORDER BY c.id DESC LIMIT $3
 `
@@ -163,6 +184,15 @@ func (q *Queries) CampaignList(ctx context.Context, arg CampaignListParams) ([]C
 			&i.Campaign.Priority,
 			&i.Campaign.FailureThresholdPercent,
 			&i.Campaign.CanaryPercent,
+			&i.Campaign.StartWithinMinutes,
+			&i.Campaign.ScheduleLocalTime,
+			&i.Campaign.RecurrenceCron,
+			&i.Campaign.RecurrenceTimezone,
+			&i.Campaign.CreatedBy,
+			&i.Campaign.ChangedBy,
+			&i.Campaign.ApprovedBy,
+			&i.Campaign.ApprovedAt,
+			&i.Campaign.ApprovedTemplateVersion,
 			&i.Template.ID,
 			&i.Template.Name,
 			&i.Template.Version,
@@ -182,7 +212,7 @@ func (q *Queries) CampaignList(ctx context.Context, arg CampaignListParams) ([]C
 }
 
 const campaignLockPlan = `-- name: CampaignLockPlan :one
-SELECT id, topic, template_id, segment_id, segment_query, subscription_topic_id, status, status_reason, rate_limit_per_second, quiet_start, quiet_end, timezone, schedule_time, created_at, updated_at, priority, failure_threshold_percent, canary_percent FROM campaigns WHERE id = $1 FOR UPDATE
+SELECT id, topic, template_id, segment_id, segment_query, subscription_topic_id, status, status_reason, rate_limit_per_second, quiet_start, quiet_end, timezone, schedule_time, created_at, updated_at, priority, failure_threshold_percent, canary_percent, start_within_minutes, schedule_local_time, recurrence_cron, recurrence_timezone, created_by, changed_by, approved_by, approved_at, approved_template_version FROM campaigns WHERE id = $1 FOR UPDATE
 `
 
 func (q *Queries) CampaignLockPlan(ctx context.Context, id int32) (Campaign, error) {
@@ -207,6 +237,15 @@ func (q *Queries) CampaignLockPlan(ctx context.Context, id int32) (Campaign, err
 		&i.Priority,
 		&i.FailureThresholdPercent,
 		&i.CanaryPercent,
+		&i.StartWithinMinutes,
+		&i.ScheduleLocalTime,
+		&i.RecurrenceCron,
+		&i.RecurrenceTimezone,
+		&i.CreatedBy,
+		&i.ChangedBy,
+		&i.ApprovedBy,
+		&i.ApprovedAt,
+		&i.ApprovedTemplateVersion,
 	)
 	return i, err
 }
@@ -249,8 +288,10 @@ const campaignUpdate = `-- name: CampaignUpdate :exec
 UPDATE campaigns SET topic = $1, template_id = $2, segment_id = $3, segment_query = $4,
     rate_limit_per_second = $5, priority = $6, failure_threshold_percent = $7,
     canary_percent = $8, quiet_start = $9, quiet_end = $10, timezone = $11,
-    schedule_time = $12, updated_at = $13
-WHERE id = $14
+    schedule_time = $12, schedule_local_time = $13, start_within_minutes = $14,
+    recurrence_cron = $15, recurrence_timezone = $16, changed_by = $17, approved_by = '', approved_at = NULL,
+    approved_template_version = NULL, updated_at = $18
+WHERE id = $19
 `
 
 type CampaignUpdateParams struct {
@@ -266,6 +307,11 @@ type CampaignUpdateParams struct {
 	QuietEnd                *int16
 	Timezone                string
 	ScheduleTime            *time.Time
+	ScheduleLocalTime       string
+	StartWithinMinutes      *int32
+	RecurrenceCron          string
+	RecurrenceTimezone      string
+	ChangedBy               string
 	Now                     time.Time
 	ID                      int32
 }
@@ -284,14 +330,43 @@ func (q *Queries) CampaignUpdate(ctx context.Context, arg CampaignUpdateParams) 
 		arg.QuietEnd,
 		arg.Timezone,
 		arg.ScheduleTime,
+		arg.ScheduleLocalTime,
+		arg.StartWithinMinutes,
+		arg.RecurrenceCron,
+		arg.RecurrenceTimezone,
+		arg.ChangedBy,
 		arg.Now,
 		arg.ID,
 	)
 	return err
 }
 
+const campaignsRecurring = `-- name: CampaignsRecurring :many
+SELECT id FROM campaigns WHERE recurrence_cron <> '' AND status IN ('SCHEDULED', 'RUNNING', 'PAUSED') ORDER BY id
+`
+
+func (q *Queries) CampaignsRecurring(ctx context.Context) ([]int32, error) {
+	rows, err := q.db.Query(ctx, campaignsRecurring)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []int32
+	for rows.Next() {
+		var id int32
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		items = append(items, id)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const runsNewest = `-- name: RunsNewest :many
-SELECT DISTINCT ON (campaign_id) id, campaign_id, number, kind, template_id, template_version, sender_id, started_by, started_at, not_before, frozen_at, audience_size, finished_at, settled_at, retry_states, retry_error_codes, canary_passed_at, breaker_since FROM campaign_runs WHERE campaign_id = ANY($1::integer[]) ORDER BY campaign_id, number DESC
+SELECT DISTINCT ON (campaign_id) id, campaign_id, number, kind, template_id, template_version, sender_id, started_by, started_at, not_before, frozen_at, audience_size, finished_at, settled_at, retry_states, retry_error_codes, canary_passed_at, breaker_since, occurrence_at FROM campaign_runs WHERE campaign_id = ANY($1::integer[]) ORDER BY campaign_id, number DESC
 `
 
 // The newest run of each of the campaigns that has one.
@@ -323,6 +398,7 @@ func (q *Queries) RunsNewest(ctx context.Context, campaignIds []int32) ([]Campai
 			&i.RetryErrorCodes,
 			&i.CanaryPassedAt,
 			&i.BreakerSince,
+			&i.OccurrenceAt,
 		); err != nil {
 			return nil, err
 		}

@@ -255,9 +255,116 @@ func (q *Queries) CampaignGate(ctx context.Context, id int32) (string, error) {
 	return status, err
 }
 
+const deliveriesPlanned = `-- name: DeliveriesPlanned :many
+SELECT coalesce(m.id, '00000000-0000-0000-0000-000000000000')::uuid AS id, 'pending'::text AS state, ''::text AS reason, m.waits_until, u.id AS user_id, t.channel, m.accepted_at, 0::smallint AS attempt_count,
+       0::bigint AS run_id, 0::integer AS run_number, c.id AS campaign_id, sn.id AS sender_id,
+       c.schedule_local_time::text AS schedule_local_time, c.start_within_minutes, $1::timestamptz AS began_at,
+       c.status AS campaign_status, c.rate_limit_per_second, c.quiet_start, c.quiet_end, c.timezone, c.subscription_topic_id,
+       u.phone_number, u.attributes, u.consent_state, u.zones,
+       EXISTS (SELECT 1 FROM subscriptions s WHERE s.topic_id = c.subscription_topic_id AND s.user_id = u.id) AS subscribed,
+       tv.content, sn.address AS sender
+FROM campaigns c
+JOIN templates t ON t.id = c.template_id
+JOIN template_versions tv ON tv.template_id = t.id AND tv.version = t.version
+JOIN senders sn ON sn.id = (SELECT max(n.id) FROM senders n WHERE n.channel = t.channel)
+CROSS JOIN unnest($2::bigint[]) p(id)
+LEFT JOIN users u ON u.id = p.id
+LEFT JOIN messages m ON false
+WHERE c.id = $3
+`
+
+type DeliveriesPlannedParams struct {
+	BeganAt    time.Time
+	UserIds    []int64
+	CampaignID int32
+}
+
+type DeliveriesPlannedRow struct {
+	ID                  uuid.UUID
+	State               string
+	Reason              string
+	WaitsUntil          *time.Time
+	UserID              *int64
+	Channel             string
+	AcceptedAt          *time.Time
+	AttemptCount        int16
+	RunID               int64
+	RunNumber           int32
+	CampaignID          int32
+	SenderID            int32
+	ScheduleLocalTime   string
+	StartWithinMinutes  *int32
+	BeganAt             time.Time
+	CampaignStatus      string
+	RateLimitPerSecond  int32
+	QuietStart          *int16
+	QuietEnd            *int16
+	Timezone            string
+	SubscriptionTopicID *int32
+	PhoneNumber         *string
+	Attributes          json.RawMessage
+	ConsentState        *string
+	Zones               []string
+	Subscribed          bool
+	Content             string
+	Sender              string
+}
+
+// What DeliveryGet would say of each of these people, were the campaign triggered: column for column the same, so that a
+// send and its forecast judge by the same things.
+func (q *Queries) DeliveriesPlanned(ctx context.Context, arg DeliveriesPlannedParams) ([]DeliveriesPlannedRow, error) {
+	rows, err := q.db.Query(ctx, deliveriesPlanned, arg.BeganAt, arg.UserIds, arg.CampaignID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []DeliveriesPlannedRow
+	for rows.Next() {
+		var i DeliveriesPlannedRow
+		if err := rows.Scan(
+			&i.ID,
+			&i.State,
+			&i.Reason,
+			&i.WaitsUntil,
+			&i.UserID,
+			&i.Channel,
+			&i.AcceptedAt,
+			&i.AttemptCount,
+			&i.RunID,
+			&i.RunNumber,
+			&i.CampaignID,
+			&i.SenderID,
+			&i.ScheduleLocalTime,
+			&i.StartWithinMinutes,
+			&i.BeganAt,
+			&i.CampaignStatus,
+			&i.RateLimitPerSecond,
+			&i.QuietStart,
+			&i.QuietEnd,
+			&i.Timezone,
+			&i.SubscriptionTopicID,
+			&i.PhoneNumber,
+			&i.Attributes,
+			&i.ConsentState,
+			&i.Zones,
+			&i.Subscribed,
+			&i.Content,
+			&i.Sender,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const deliveryGet = `-- name: DeliveryGet :one
 SELECT m.id, m.state, m.reason, m.waits_until, m.user_id, m.channel, m.accepted_at, m.attempt_count,
        r.id AS run_id, r.number AS run_number, r.campaign_id, r.sender_id,
+       CASE r.kind WHEN 'retry' THEN '' ELSE c.schedule_local_time END::text AS schedule_local_time, c.start_within_minutes, coalesce(r.frozen_at, r.started_at)::timestamptz AS began_at,
        c.status AS campaign_status, c.rate_limit_per_second, c.quiet_start, c.quiet_end, c.timezone, c.subscription_topic_id,
        u.phone_number, u.attributes, u.consent_state, u.zones,
        EXISTS (SELECT 1 FROM subscriptions s WHERE s.topic_id = c.subscription_topic_id AND s.user_id = m.user_id) AS subscribed,
@@ -289,6 +396,9 @@ type DeliveryGetRow struct {
 	RunNumber           int32
 	CampaignID          int32
 	SenderID            int32
+	ScheduleLocalTime   string
+	StartWithinMinutes  *int32
+	BeganAt             time.Time
 	CampaignStatus      string
 	RateLimitPerSecond  int32
 	QuietStart          *int16
@@ -321,6 +431,9 @@ func (q *Queries) DeliveryGet(ctx context.Context, arg DeliveryGetParams) (Deliv
 		&i.RunNumber,
 		&i.CampaignID,
 		&i.SenderID,
+		&i.ScheduleLocalTime,
+		&i.StartWithinMinutes,
+		&i.BeganAt,
 		&i.CampaignStatus,
 		&i.RateLimitPerSecond,
 		&i.QuietStart,

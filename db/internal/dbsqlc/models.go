@@ -81,6 +81,15 @@ type Campaign struct {
 	Priority                string
 	FailureThresholdPercent int16
 	CanaryPercent           int16
+	StartWithinMinutes      *int32
+	ScheduleLocalTime       string
+	RecurrenceCron          string
+	RecurrenceTimezone      string
+	CreatedBy               string
+	ChangedBy               string
+	ApprovedBy              string
+	ApprovedAt              *time.Time
+	ApprovedTemplateVersion *int32
 }
 
 type CampaignRun struct {
@@ -102,6 +111,7 @@ type CampaignRun struct {
 	RetryErrorCodes []int32
 	CanaryPassedAt  *time.Time
 	BreakerSince    *time.Time
+	OccurrenceAt    *time.Time
 }
 
 type Cohort struct {

@@ -14,49 +14,30 @@ import (
 )
 
 const audienceSource = `-- name: AudienceSource :one
-SELECT r.id, r.campaign_id, r.number, r.kind, r.template_id, r.template_version, r.sender_id, r.started_by, r.started_at, r.not_before, r.frozen_at, r.audience_size, r.finished_at, r.settled_at, r.retry_states, r.retry_error_codes, r.canary_passed_at, r.breaker_since, c.subscription_topic_id, coalesce(c.segment_query, s.definition)::jsonb AS definition, t.channel
-FROM campaign_runs r
-JOIN campaigns c ON c.id = r.campaign_id
-JOIN templates t ON t.id = r.template_id
+SELECT c.subscription_topic_id, coalesce(c.segment_query, s.definition)::jsonb AS definition, t.channel
+FROM campaigns c
+LEFT JOIN campaign_runs r ON r.id = $1 AND r.campaign_id = c.id
+JOIN templates t ON t.id = coalesce(r.template_id, c.template_id)
 LEFT JOIN segments s ON s.id = c.segment_id
-WHERE r.id = $1
-FOR UPDATE OF r
+WHERE c.id = $2
 `
 
+type AudienceSourceParams struct {
+	RunID      int64
+	CampaignID int32
+}
+
 type AudienceSourceRow struct {
-	CampaignRun         CampaignRun
 	SubscriptionTopicID *int32
 	Definition          json.RawMessage
 	Channel             string
 }
 
-// What the freeze selects from; the lock lets one freeze at a time work on the run.
-func (q *Queries) AudienceSource(ctx context.Context, id int64) (AudienceSourceRow, error) {
-	row := q.db.QueryRow(ctx, audienceSource, id)
+// What an audience is selected and judged by: that of the run, or with run 0 of the run that a trigger would start.
+func (q *Queries) AudienceSource(ctx context.Context, arg AudienceSourceParams) (AudienceSourceRow, error) {
+	row := q.db.QueryRow(ctx, audienceSource, arg.RunID, arg.CampaignID)
 	var i AudienceSourceRow
-	err := row.Scan(
-		&i.CampaignRun.ID,
-		&i.CampaignRun.CampaignID,
-		&i.CampaignRun.Number,
-		&i.CampaignRun.Kind,
-		&i.CampaignRun.TemplateID,
-		&i.CampaignRun.TemplateVersion,
-		&i.CampaignRun.SenderID,
-		&i.CampaignRun.StartedBy,
-		&i.CampaignRun.StartedAt,
-		&i.CampaignRun.NotBefore,
-		&i.CampaignRun.FrozenAt,
-		&i.CampaignRun.AudienceSize,
-		&i.CampaignRun.FinishedAt,
-		&i.CampaignRun.SettledAt,
-		&i.CampaignRun.RetryStates,
-		&i.CampaignRun.RetryErrorCodes,
-		&i.CampaignRun.CanaryPassedAt,
-		&i.CampaignRun.BreakerSince,
-		&i.SubscriptionTopicID,
-		&i.Definition,
-		&i.Channel,
-	)
+	err := row.Scan(&i.SubscriptionTopicID, &i.Definition, &i.Channel)
 	return i, err
 }
 
@@ -168,41 +149,6 @@ func (q *Queries) BatchGet(ctx context.Context, arg BatchGetParams) ([]int32, er
 	return seqs, err
 }
 
-const campaignAudienceSource = `-- name: CampaignAudienceSource :one
-SELECT c.subscription_topic_id, coalesce(c.segment_query, s.definition)::jsonb AS definition, c.quiet_start, c.quiet_end, c.timezone,
-       t.channel, tv.content
-FROM campaigns c
-JOIN templates t ON t.id = c.template_id
-JOIN template_versions tv ON tv.template_id = t.id AND tv.version = t.version
-LEFT JOIN segments s ON s.id = c.segment_id
-WHERE c.id = $1
-`
-
-type CampaignAudienceSourceRow struct {
-	SubscriptionTopicID *int32
-	Definition          json.RawMessage
-	QuietStart          *int16
-	QuietEnd            *int16
-	Timezone            string
-	Channel             string
-	Content             string
-}
-
-func (q *Queries) CampaignAudienceSource(ctx context.Context, id int32) (CampaignAudienceSourceRow, error) {
-	row := q.db.QueryRow(ctx, campaignAudienceSource, id)
-	var i CampaignAudienceSourceRow
-	err := row.Scan(
-		&i.SubscriptionTopicID,
-		&i.Definition,
-		&i.QuietStart,
-		&i.QuietEnd,
-		&i.Timezone,
-		&i.Channel,
-		&i.Content,
-	)
-	return i, err
-}
-
 const campaignGatesClose = `-- name: CampaignGatesClose :exec
 SELECT campaign_gate_close(id) FROM unnest($1::integer[]) AS id
 `
@@ -215,20 +161,31 @@ func (q *Queries) CampaignGatesClose(ctx context.Context, ids []int32) error {
 }
 
 const campaignLock = `-- name: CampaignLock :one
-SELECT c.id, c.status, c.template_id, c.schedule_time, c.rate_limit_per_second, t.version AS template_version, t.channel
-FROM campaigns c JOIN templates t ON t.id = c.template_id
+SELECT c.id, c.status, c.template_id, c.schedule_time, c.schedule_local_time, c.rate_limit_per_second, t.version AS template_version, t.channel,
+       c.recurrence_cron, c.recurrence_timezone, c.start_within_minutes,
+       c.created_by, c.changed_by, c.approved_at, c.approved_template_version, s.updated_at AS segment_updated_at
+FROM campaigns c JOIN templates t ON t.id = c.template_id LEFT JOIN segments s ON s.id = c.segment_id
 WHERE c.id = $1
 FOR UPDATE OF c
 `
 
 type CampaignLockRow struct {
-	ID                 int32
-	Status             string
-	TemplateID         int32
-	ScheduleTime       *time.Time
-	RateLimitPerSecond int32
-	TemplateVersion    int32
-	Channel            string
+	ID                      int32
+	Status                  string
+	TemplateID              int32
+	ScheduleTime            *time.Time
+	ScheduleLocalTime       string
+	RateLimitPerSecond      int32
+	TemplateVersion         int32
+	Channel                 string
+	RecurrenceCron          string
+	RecurrenceTimezone      string
+	StartWithinMinutes      *int32
+	CreatedBy               string
+	ChangedBy               string
+	ApprovedAt              *time.Time
+	ApprovedTemplateVersion *int32
+	SegmentUpdatedAt        *time.Time
 }
 
 func (q *Queries) CampaignLock(ctx context.Context, id int32) (CampaignLockRow, error) {
@@ -239,9 +196,18 @@ func (q *Queries) CampaignLock(ctx context.Context, id int32) (CampaignLockRow, 
 		&i.Status,
 		&i.TemplateID,
 		&i.ScheduleTime,
+		&i.ScheduleLocalTime,
 		&i.RateLimitPerSecond,
 		&i.TemplateVersion,
 		&i.Channel,
+		&i.RecurrenceCron,
+		&i.RecurrenceTimezone,
+		&i.StartWithinMinutes,
+		&i.CreatedBy,
+		&i.ChangedBy,
+		&i.ApprovedAt,
+		&i.ApprovedTemplateVersion,
+		&i.SegmentUpdatedAt,
 	)
 	return i, err
 }
@@ -422,18 +388,19 @@ func (q *Queries) RetryCount(ctx context.Context, arg RetryCountParams) (int64, 
 }
 
 const runActive = `-- name: RunActive :one
-SELECT id, number FROM campaign_runs WHERE campaign_id = $1 AND finished_at IS NULL
+SELECT id, number, not_before FROM campaign_runs WHERE campaign_id = $1 AND finished_at IS NULL
 `
 
 type RunActiveRow struct {
-	ID     int64
-	Number int32
+	ID        int64
+	Number    int32
+	NotBefore *time.Time
 }
 
 func (q *Queries) RunActive(ctx context.Context, campaignID int32) (RunActiveRow, error) {
 	row := q.db.QueryRow(ctx, runActive, campaignID)
 	var i RunActiveRow
-	err := row.Scan(&i.ID, &i.Number)
+	err := row.Scan(&i.ID, &i.Number, &i.NotBefore)
 	return i, err
 }
 
@@ -462,7 +429,7 @@ func (q *Queries) RunBacklog(ctx context.Context, arg RunBacklogParams) (int64, 
 }
 
 const runByNumber = `-- name: RunByNumber :one
-SELECT id, campaign_id, number, kind, template_id, template_version, sender_id, started_by, started_at, not_before, frozen_at, audience_size, finished_at, settled_at, retry_states, retry_error_codes, canary_passed_at, breaker_since FROM campaign_runs WHERE campaign_id = $1 AND number = $2
+SELECT id, campaign_id, number, kind, template_id, template_version, sender_id, started_by, started_at, not_before, frozen_at, audience_size, finished_at, settled_at, retry_states, retry_error_codes, canary_passed_at, breaker_since, occurrence_at FROM campaign_runs WHERE campaign_id = $1 AND number = $2
 `
 
 type RunByNumberParams struct {
@@ -492,6 +459,7 @@ func (q *Queries) RunByNumber(ctx context.Context, arg RunByNumberParams) (Campa
 		&i.RetryErrorCodes,
 		&i.CanaryPassedAt,
 		&i.BreakerSince,
+		&i.OccurrenceAt,
 	)
 	return i, err
 }
@@ -553,7 +521,8 @@ func (q *Queries) RunFreezeNobody(ctx context.Context, arg RunFreezeNobodyParams
 }
 
 const runGet = `-- name: RunGet :one
-SELECT r.id, r.campaign_id, r.number, r.kind, r.template_id, r.template_version, r.sender_id, r.started_by, r.started_at, r.not_before, r.frozen_at, r.audience_size, r.finished_at, r.settled_at, r.retry_states, r.retry_error_codes, r.canary_passed_at, r.breaker_since, c.status, c.status_reason, c.rate_limit_per_second, c.quiet_start, c.quiet_end, c.timezone
+SELECT r.id, r.campaign_id, r.number, r.kind, r.template_id, r.template_version, r.sender_id, r.started_by, r.started_at, r.not_before, r.frozen_at, r.audience_size, r.finished_at, r.settled_at, r.retry_states, r.retry_error_codes, r.canary_passed_at, r.breaker_since, r.occurrence_at, c.status, c.status_reason, c.rate_limit_per_second, c.quiet_start, c.quiet_end, c.timezone,
+       c.schedule_local_time, c.start_within_minutes
 FROM campaign_runs r JOIN campaigns c ON c.id = r.campaign_id
 WHERE r.id = $1
 `
@@ -566,6 +535,8 @@ type RunGetRow struct {
 	QuietStart         *int16
 	QuietEnd           *int16
 	Timezone           string
+	ScheduleLocalTime  string
+	StartWithinMinutes *int32
 }
 
 func (q *Queries) RunGet(ctx context.Context, id int64) (RunGetRow, error) {
@@ -590,22 +561,25 @@ func (q *Queries) RunGet(ctx context.Context, id int64) (RunGetRow, error) {
 		&i.CampaignRun.RetryErrorCodes,
 		&i.CampaignRun.CanaryPassedAt,
 		&i.CampaignRun.BreakerSince,
+		&i.CampaignRun.OccurrenceAt,
 		&i.Status,
 		&i.StatusReason,
 		&i.RateLimitPerSecond,
 		&i.QuietStart,
 		&i.QuietEnd,
 		&i.Timezone,
+		&i.ScheduleLocalTime,
+		&i.StartWithinMinutes,
 	)
 	return i, err
 }
 
 const runInsert = `-- name: RunInsert :one
 INSERT INTO campaign_runs (campaign_id, number, kind, template_id, template_version, sender_id, started_by, started_at, not_before,
-    retry_states, retry_error_codes)
+    occurrence_at, retry_states, retry_error_codes)
 SELECT $1, coalesce(max(r.number), 0) + 1, $2, $3, $4, s.id, $5, $6, $7,
-    $8::text[], $9::integer[]
-FROM (SELECT id FROM senders WHERE channel = $10 ORDER BY id DESC LIMIT 1) s
+    $8, $9::text[], $10::integer[]
+FROM (SELECT id FROM senders WHERE channel = $11 ORDER BY id DESC LIMIT 1) s
 LEFT JOIN campaign_runs r ON r.campaign_id = $1
 GROUP BY s.id
 RETURNING id, number
@@ -619,6 +593,7 @@ type RunInsertParams struct {
 	StartedBy       string
 	Now             time.Time
 	NotBefore       *time.Time
+	OccurrenceAt    *time.Time
 	RetryStates     []string
 	RetryErrorCodes []int32
 	Channel         string
@@ -638,6 +613,7 @@ func (q *Queries) RunInsert(ctx context.Context, arg RunInsertParams) (RunInsert
 		arg.StartedBy,
 		arg.Now,
 		arg.NotBefore,
+		arg.OccurrenceAt,
 		arg.RetryStates,
 		arg.RetryErrorCodes,
 		arg.Channel,
@@ -677,7 +653,7 @@ func (q *Queries) RunLeases(ctx context.Context, arg RunLeasesParams) (int64, er
 }
 
 const runList = `-- name: RunList :many
-SELECT id, campaign_id, number, kind, template_id, template_version, sender_id, started_by, started_at, not_before, frozen_at, audience_size, finished_at, settled_at, retry_states, retry_error_codes, canary_passed_at, breaker_since FROM campaign_runs WHERE campaign_id = $1 AND ($2::integer IS NULL OR number < $2)
+SELECT id, campaign_id, number, kind, template_id, template_version, sender_id, started_by, started_at, not_before, frozen_at, audience_size, finished_at, settled_at, retry_states, retry_error_codes, canary_passed_at, breaker_since, occurrence_at FROM campaign_runs WHERE campaign_id = $1 AND ($2::integer IS NULL OR number < $2)
 ORDER BY number DESC LIMIT $3
 `
 
@@ -715,6 +691,7 @@ func (q *Queries) RunList(ctx context.Context, arg RunListParams) ([]CampaignRun
 			&i.RetryErrorCodes,
 			&i.CanaryPassedAt,
 			&i.BreakerSince,
+			&i.OccurrenceAt,
 		); err != nil {
 			return nil, err
 		}
@@ -724,6 +701,74 @@ func (q *Queries) RunList(ctx context.Context, arg RunListParams) ([]CampaignRun
 		return nil, err
 	}
 	return items, nil
+}
+
+const runLock = `-- name: RunLock :one
+SELECT id, campaign_id, number, kind, template_id, template_version, sender_id, started_by, started_at, not_before, frozen_at, audience_size, finished_at, settled_at, retry_states, retry_error_codes, canary_passed_at, breaker_since, occurrence_at FROM campaign_runs WHERE id = $1 FOR UPDATE
+`
+
+// Lets one freeze at a time work on the run.
+func (q *Queries) RunLock(ctx context.Context, id int64) (CampaignRun, error) {
+	row := q.db.QueryRow(ctx, runLock, id)
+	var i CampaignRun
+	err := row.Scan(
+		&i.ID,
+		&i.CampaignID,
+		&i.Number,
+		&i.Kind,
+		&i.TemplateID,
+		&i.TemplateVersion,
+		&i.SenderID,
+		&i.StartedBy,
+		&i.StartedAt,
+		&i.NotBefore,
+		&i.FrozenAt,
+		&i.AudienceSize,
+		&i.FinishedAt,
+		&i.SettledAt,
+		&i.RetryStates,
+		&i.RetryErrorCodes,
+		&i.CanaryPassedAt,
+		&i.BreakerSince,
+		&i.OccurrenceAt,
+	)
+	return i, err
+}
+
+const runOfOccurrence = `-- name: RunOfOccurrence :one
+SELECT id, campaign_id, number, kind, template_id, template_version, sender_id, started_by, started_at, not_before, frozen_at, audience_size, finished_at, settled_at, retry_states, retry_error_codes, canary_passed_at, breaker_since, occurrence_at FROM campaign_runs WHERE campaign_id = $1 AND occurrence_at = $2::timestamptz
+`
+
+type RunOfOccurrenceParams struct {
+	CampaignID   int32
+	OccurrenceAt time.Time
+}
+
+func (q *Queries) RunOfOccurrence(ctx context.Context, arg RunOfOccurrenceParams) (CampaignRun, error) {
+	row := q.db.QueryRow(ctx, runOfOccurrence, arg.CampaignID, arg.OccurrenceAt)
+	var i CampaignRun
+	err := row.Scan(
+		&i.ID,
+		&i.CampaignID,
+		&i.Number,
+		&i.Kind,
+		&i.TemplateID,
+		&i.TemplateVersion,
+		&i.SenderID,
+		&i.StartedBy,
+		&i.StartedAt,
+		&i.NotBefore,
+		&i.FrozenAt,
+		&i.AudienceSize,
+		&i.FinishedAt,
+		&i.SettledAt,
+		&i.RetryStates,
+		&i.RetryErrorCodes,
+		&i.CanaryPassedAt,
+		&i.BreakerSince,
+		&i.OccurrenceAt,
+	)
+	return i, err
 }
 
 const runOpen = `-- name: RunOpen :one
