@@ -35,6 +35,8 @@ type dispatchStore interface {
 	FinishRun(ctx context.Context, run ledger.Run, now time.Time) error
 	SettleRun(ctx context.Context, runID int64, now time.Time) error
 	RunStates(ctx context.Context, runID int64) (ledger.States, error)
+	// StartOccurrence opens the run of a recurring campaign's occurrence, or says why there is none.
+	StartOccurrence(ctx context.Context, campaignID int64, r campaign.Recurrence, at, now time.Time) (run campaign.Run, skipped string, err error)
 	Steer(ctx context.Context, campaignID int64, to campaign.Status, by, reason string, now time.Time) (campaign.Steering, error)
 	UpdateCampaign(ctx context.Context, id int64, by string, change func(campaign.Campaign) (campaign.Campaign, error), now time.Time) (campaign.Overview, error)
 	breakerStore

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -28,6 +29,8 @@ type campaignStore interface {
 	// UpdateCampaign stores what change makes of the campaign's plan; a run under way obeys it at once.
 	UpdateCampaign(ctx context.Context, id int64, by string, change func(campaign.Campaign) (campaign.Campaign, error), now time.Time) (campaign.Overview, error)
 	DeleteCampaign(ctx context.Context, id int64) error
+	// ApproveCampaign records that by agrees to a DRAFT as it stands.
+	ApproveCampaign(ctx context.Context, id int64, by string, now time.Time) (campaign.Overview, error)
 	StartRun(ctx context.Context, campaignID int64, by string, now time.Time) (campaign.Run, error)
 	// RetryRun starts a run to some of the people again. Its AudienceSize is how many they are.
 	RetryRun(ctx context.Context, campaignID int64, retry campaign.Retry, by string, now time.Time) (campaign.Run, error)
@@ -66,6 +69,7 @@ func (s *server) CreateCampaign(ctx context.Context, r openapi.CreateCampaignReq
 	if err != nil {
 		return nil, err
 	}
+	plan.CreatedBy = principalOf(ctx).Name
 	c, err := s.Store.CreateCampaign(ctx, plan, s.Now())
 	return openapi.CreateCampaign201JSONResponse(s.campaign(c)), err
 }
@@ -110,6 +114,7 @@ func patchPlan(c campaign.Campaign, patch json.RawMessage) (campaign.Campaign, e
 		Priority: ptr(openapi.CampaignPriority(c.Priority)), FailureThresholdPercent: &c.FailureThreshold, CanaryPercent: &c.Canary,
 		QuietHoursStart: clock(c.QuietStart), QuietHoursEnd: clock(c.QuietEnd), Timezone: &c.Timezone, ScheduleTime: clone(c.ScheduleTime),
 		ScheduleLocalTime: none(c.LocalTime.String()), StartWithinMinutes: none(int(c.StartWithin / time.Minute)),
+		RecurrenceCron: none(c.Recurrence.Cron), RecurrenceTimezone: none(c.Recurrence.Timezone),
 	}
 	if err := json.Unmarshal(patch, &w); err != nil { // what it does not name keeps its value, and null becomes nil
 		return c, unreadable(err)
@@ -119,6 +124,11 @@ func patchPlan(c campaign.Campaign, patch json.RawMessage) (campaign.Campaign, e
 
 func (s *server) DeleteCampaign(ctx context.Context, r openapi.DeleteCampaignRequestObject) (openapi.DeleteCampaignResponseObject, error) {
 	return openapi.DeleteCampaign204Response{}, s.Store.DeleteCampaign(ctx, r.ID)
+}
+
+func (s *server) ApproveCampaign(ctx context.Context, r openapi.ApproveCampaignRequestObject) (openapi.ApproveCampaignResponseObject, error) {
+	c, err := s.Store.ApproveCampaign(ctx, r.ID, principalOf(ctx).Name, s.Now())
+	return openapi.ApproveCampaign200JSONResponse(s.campaign(c)), err
 }
 
 func (s *server) TriggerCampaign(ctx context.Context, r openapi.TriggerCampaignRequestObject) (openapi.TriggerCampaignResponseObject, error) {
@@ -131,6 +141,9 @@ func (s *server) TriggerCampaign(ctx context.Context, r openapi.TriggerCampaignR
 		return nil, err
 	}
 	status := campaign.Running
+	if run.Number == 0 { // it recurs: its occurrences open the runs
+		return openapi.TriggerCampaign200JSONResponse{CampaignID: r.ID, Status: openapi.CampaignStatus(campaign.Scheduled)}, nil
+	}
 	if run.Began(now) == nil {
 		status = campaign.Scheduled
 	}
@@ -255,6 +268,9 @@ func readPlan(w openapi.CampaignWrite) (campaign.Campaign, error) {
 		Timezone:         or(w.Timezone, campaign.DefaultTimezone),
 		StartWithin:      time.Duration(value(w.StartWithinMinutes)) * time.Minute,
 	}
+	if cron, zone := value(w.RecurrenceCron), value(w.RecurrenceTimezone); cron != "" || zone != "" {
+		c.Recurrence = campaign.Recurrence{Cron: cron, Timezone: cmp.Or(zone, c.Timezone)}
+	}
 	var refused []fault.Field
 	var ok bool
 	if c.LocalTime, ok = campaign.ParseLocalTime(value(w.ScheduleLocalTime)); !ok {
@@ -321,7 +337,13 @@ func (s *server) campaign(c campaign.Overview) openapi.Campaign {
 		ScheduleTime:            c.ScheduleTime,
 		ScheduleLocalTime:       none(c.LocalTime.String()),
 		StartWithinMinutes:      none(int(c.StartWithin / time.Minute)),
+		RecurrenceCron:          none(c.Recurrence.Cron),
+		RecurrenceTimezone:      none(c.Recurrence.Timezone),
+		NextOccurrences:         c.NextOccurrences(s.Now(), nextOccurrences),
 		Channel:                 openapi.Channel(c.Template.Channel),
+		CreatedBy:               none(c.CreatedBy),
+		ApprovedBy:              none(c.ApprovedBy),
+		ApprovedAt:              c.ApprovedAt,
 		CreatedAt:               c.CreatedAt,
 		UpdatedAt:               c.UpdatedAt,
 	}
@@ -336,6 +358,9 @@ func (s *server) campaign(c campaign.Overview) openapi.Campaign {
 	}
 	return out
 }
+
+// nextOccurrences is how many of a recurring campaign's occurrences are shown.
+const nextOccurrences = 5
 
 // clock writes minutes after midnight as 22:00; nil stays nil.
 func clock(minutes *int) *string {

@@ -163,7 +163,7 @@ func TestPatchCampaign(t *testing.T) {
 	require.Equal(t, []any{40.0, nil, nil, 0.0, "transactional"}, []any{c["rate_limit_per_second"], c["quiet_hours_start"], c["quiet_hours_end"], c["failure_threshold_percent"], c["priority"]})
 	held := patch(409, merge, `{"topic":"Other","canary_percent":1,"rate_limit_per_second":1}`)
 	require.Equal(t, []string{"topic", "canary_percent"}, fields(held))
-	require.Contains(t, held["detail"], "only rate_limit_per_second, priority, failure_threshold_percent, quiet_hours_start, quiet_hours_end can be changed")
+	require.Contains(t, held["detail"], "only rate_limit_per_second, priority, failure_threshold_percent, quiet_hours_start, quiet_hours_end, recurrence_cron, recurrence_timezone can be changed")
 	e.call(t, 200, "POST", path+"/cancel", "")
 	require.Contains(t, patch(409, merge, `{"rate_limit_per_second":1}`)["detail"], "CANCELLED")
 }

@@ -170,6 +170,29 @@ func (s *Store) UpdateCampaign(
 	return updated, err
 }
 
+// ApproveCampaign records that by agrees to the plan of a DRAFT as it stands; see campaign.Campaign.MayApprove. Every change
+// of the plan withdraws it.
+func (s *Store) ApproveCampaign(ctx context.Context, id int64, by string, now time.Time) (approved campaign.Overview, err error) {
+	err = s.InTx(ctx, func(ctx context.Context) error {
+		row, err := s.q(ctx).CampaignLockPlan(ctx, int32(id))
+		if err != nil {
+			return translate(err, fmt.Sprintf("campaign %d", id))
+		}
+		if err := toCampaign(row).MayApprove(by); err != nil {
+			return err
+		}
+		if err := s.q(ctx).CampaignApprove(ctx, dbsqlc.CampaignApproveParams{ID: int32(id), ApprovedBy: by, Now: &now}); err != nil {
+			return translate(err, "approval")
+		}
+		if err := s.audit(ctx, by, "campaign.approve", fmt.Sprintf("campaign/%d", id), nil, now); err != nil {
+			return err
+		}
+		approved, err = s.Campaign(ctx, id)
+		return err
+	})
+	return approved, err
+}
+
 // releaseQuiet has the messages that wait for quiet hours judged anew.
 func (s *Store) releaseQuiet(ctx context.Context, c campaign.Overview, now time.Time) error {
 	if err := s.unbounded(ctx); err != nil {

@@ -43,6 +43,15 @@ func (s *Store) StartRun(ctx context.Context, campaignID int64, by string, now t
 		if err := campaign.Status(c.Status).Move(status); err != nil {
 			return err
 		}
+		if s.ApprovalsRequired {
+			given := campaign.Approval{TemplateVersion: int(value(c.ApprovedTemplateVersion))}
+			if c.ApprovedAt != nil {
+				given.At = *c.ApprovedAt
+			}
+			if err := given.Check(int(c.TemplateVersion), c.SegmentUpdatedAt); err != nil {
+				return err
+			}
+		}
 		if c.RecurrenceCron != "" {
 			return s.recur(ctx, c, by, now)
 		}

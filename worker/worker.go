@@ -44,6 +44,7 @@ func Register(r sdkworker.Registry, a Activities) {
 	r.RegisterWorkflow(workflows.Batch)
 	r.RegisterWorkflow(workflows.Recipient)
 	r.RegisterWorkflow(workflows.Import)
+	r.RegisterWorkflow(workflows.Occurrence)
 	r.RegisterActivity(a.Dispatch)
 	r.RegisterActivity(a.Delivery)
 	r.RegisterActivity(a.Imports)

@@ -57,6 +57,7 @@ func typeOf(h *historypb.History) string {
 // code is each workflow's name in histories, and what carries it out.
 var code = map[string]any{
 	"Campaign": workflows.Campaign, "Batch": workflows.Batch, "Recipient": workflows.Recipient, "Import": workflows.Import,
+	"Occurrence": workflows.Occurrence,
 }
 
 // TestReplay has today's workflows go through what earlier ones did: whoever changes their order breaks the workflows
@@ -82,6 +83,7 @@ func TestReplayNoticesChanges(t *testing.T) {
 	t.Parallel()
 	other := map[string]any{
 		"Campaign": workflows.Recipient, "Batch": workflows.Import, "Recipient": workflows.Campaign, "Import": workflows.Batch,
+		"Occurrence": workflows.Batch,
 	}
 	for name, history := range histories(t) {
 		replayer := sdkworker.NewWorkflowReplayer()

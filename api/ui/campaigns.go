@@ -143,6 +143,7 @@ func (u *UI) createCampaign(c *gin.Context) error {
 		if err != nil {
 			return "", err
 		}
+		plan.CreatedBy = u.Principal(c.Request)
 		created, err := u.Store.CreateCampaign(ctx, plan, u.Now())
 		return fmt.Sprintf("/campaign/%d/summary", created.ID), err
 	})

@@ -39,6 +39,7 @@ func runAPI(ctx context.Context, getenv func(string) string) error {
 		return err
 	}
 	defer store.Close()
+	store.ApprovalsRequired = cfg.ApprovalsRequired
 	if err := ensureSenders(ctx, store, cfg); err != nil {
 		return err
 	}

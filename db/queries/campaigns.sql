@@ -39,6 +39,10 @@ UPDATE campaigns SET topic = @topic, template_id = @template_id, segment_id = sq
     approved_template_version = NULL, updated_at = @now
 WHERE id = @id;
 
+-- name: CampaignApprove :exec
+UPDATE campaigns c SET approved_by = @approved_by, approved_at = @now, approved_template_version = t.version, updated_at = @now
+FROM templates t WHERE c.id = @id AND t.id = c.template_id;
+
 -- name: CampaignsRecurring :many
 SELECT id FROM campaigns WHERE recurrence_cron <> '' AND status IN ('SCHEDULED', 'RUNNING', 'PAUSED') ORDER BY id;
 

@@ -33,15 +33,21 @@ type Overview struct {
 // Began returns the moment from which the run could send: when it was triggered, or the time it was scheduled for;
 // nil while that lies ahead.
 func (r Run) Began(now time.Time) *time.Time {
-	began := r.Planned()
+	began := r.StartedAt
+	if r.NotBefore != nil && r.NotBefore.After(began) {
+		began = *r.NotBefore
+	}
 	if began.After(now) {
 		return nil
 	}
 	return &began
 }
 
-// Planned returns the moment from which the run was to send: its schedule, or when it was triggered.
+// Planned returns the moment from which the run was to send: its occurrence, its schedule, or when it was triggered.
 func (r Run) Planned() time.Time {
+	if r.OccurrenceAt != nil {
+		return *r.OccurrenceAt
+	}
 	if r.NotBefore != nil && r.NotBefore.After(r.StartedAt) {
 		return *r.NotBefore
 	}

@@ -13,8 +13,8 @@ import (
 
 // Recurrence says when a campaign is sent again and again. The zero value is never.
 type Recurrence struct {
-	Cron     string // minute, hour, day of month, month, day of week
-	Timezone string // IANA; whose clock the expression means
+	Cron     string `json:"cron"`     // minute, hour, day of month, month, day of week
+	Timezone string `json:"timezone"` // IANA; whose clock the expression means
 }
 
 // Field names of a recurrence, as faults name them.
@@ -126,6 +126,15 @@ func repeated(at time.Time) bool {
 	_, now := at.Zone()
 	_, before := change.Add(-time.Second).Zone()
 	return at.Before(change.Add(time.Duration(before-now) * time.Second))
+}
+
+// NextOccurrences returns the next n times at which the campaign is sent, or would be once it is triggered; none while it
+// is paused, when it is over, and when it does not recur.
+func (c Campaign) NextOccurrences(now time.Time, n int) []time.Time {
+	if c.Recurrence.IsZero() || c.Status == Paused || c.Status != Draft && !c.Status.Active() {
+		return []time.Time{}
+	}
+	return c.Recurrence.Next(now, n)
 }
 
 // ScheduleID names a recurring campaign's schedule in Temporal.

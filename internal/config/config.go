@@ -38,7 +38,9 @@ type Config struct {
 	TemporalUIURL  string
 	MaxUploadBytes int64
 	DefaultRegion  string // ISO 3166, of numbers without a country code
-	PriceTable     string // the file that holds what messages cost; "" for none
+	// ApprovalsRequired has a campaign approved by somebody else before it can be triggered.
+	ApprovalsRequired bool
+	PriceTable        string // the file that holds what messages cost; "" for none
 
 	Twilio Twilio
 
@@ -79,6 +81,7 @@ func Load(role Role, getenv func(string) string) (Config, error) {
 		if c.DefaultRegion = p.text("DEFAULT_REGION", ""); c.DefaultRegion != "" && !phone.KnownRegion(c.DefaultRegion) {
 			p.fail("DEFAULT_REGION", "must be a country such as LK")
 		}
+		c.ApprovalsRequired = p.oneOf("APPROVALS_REQUIRED", "false", "true") == "true"
 		c.PriceTable = p.text("PRICE_TABLE", "")
 		c.Twilio = p.twilio()
 	case Worker:

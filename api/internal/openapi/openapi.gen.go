@@ -319,13 +319,16 @@ func (e ReadinessStatus) Valid() bool {
 
 // Defines values for RunKind.
 const (
-	RunKindRetry   RunKind = "retry"
-	RunKindTrigger RunKind = "trigger"
+	RunKindRecurrence RunKind = "recurrence"
+	RunKindRetry      RunKind = "retry"
+	RunKindTrigger    RunKind = "trigger"
 )
 
 // Valid indicates whether the value is a known member of the RunKind enum.
 func (e RunKind) Valid() bool {
 	switch e {
+	case RunKindRecurrence:
+		return true
 	case RunKindRetry:
 		return true
 	case RunKindTrigger:
@@ -411,8 +414,13 @@ type AttemptState string
 // Example: {"age":31,"city":"Colombo","name":"Arjuna Silva"}
 type Attributes = json.RawMessage
 
-// Campaign Example: {"audience_size":null,"canary_percent":0,"channel":"whatsapp","completed_at":null,"created_at":"2026-11-21T22:38:59Z","failure_threshold_percent":20,"id":1,"priority":"bulk","quiet_hours_end":null,"quiet_hours_start":null,"rate_limit_per_second":1,"schedule_local_time":null,"schedule_time":null,"segment_id":2,"segment_query":null,"start_within_minutes":null,"started_at":null,"status":"DRAFT","status_reason":null,"template":{"channel":"whatsapp","id":1,"name":"Welcome Message","version":1},"template_id":1,"timezone":"UTC","topic":"API Demo Campaign","updated_at":"2026-11-21T22:38:59Z"}
+// Campaign Example: {"approved_at":null,"approved_by":null,"audience_size":null,"canary_percent":0,"channel":"whatsapp","completed_at":null,"created_at":"2026-11-21T22:38:59Z","created_by":"key:1","failure_threshold_percent":20,"id":1,"next_occurrences":[],"priority":"bulk","quiet_hours_end":null,"quiet_hours_start":null,"rate_limit_per_second":1,"recurrence_cron":null,"recurrence_timezone":null,"schedule_local_time":null,"schedule_time":null,"segment_id":2,"segment_query":null,"start_within_minutes":null,"started_at":null,"status":"DRAFT","status_reason":null,"template":{"channel":"whatsapp","id":1,"name":"Welcome Message","version":1},"template_id":1,"timezone":"UTC","topic":"API Demo Campaign","updated_at":"2026-11-21T22:38:59Z"}
 type Campaign struct {
+	ApprovedAt *time.Time `json:"approved_at"`
+
+	// ApprovedBy Null when nobody approved the plan as it stands.
+	ApprovedBy *string `json:"approved_by"`
+
 	// AudienceSize Recipients of the newest run; null before its audience is frozen.
 	AudienceSize *int64 `json:"audience_size"`
 
@@ -424,9 +432,15 @@ type Campaign struct {
 	CompletedAt *time.Time `json:"completed_at"`
 	CreatedAt   time.Time  `json:"created_at"`
 
+	// CreatedBy The principal; null when it was not kept.
+	CreatedBy *string `json:"created_by"`
+
 	// FailureThresholdPercent More failures than this among the last outcomes pause it; 0 never does.
 	FailureThresholdPercent int   `json:"failure_threshold_percent"`
 	ID                      int64 `json:"id"`
+
+	// NextOccurrences When a recurring campaign is sent next, or would be if it were triggered; empty while it is paused and after its end.
+	NextOccurrences []time.Time `json:"next_occurrences"`
 
 	// Priority Whose messages go first where campaigns share a sender: `transactional` before `bulk`. `bulk` when left out.
 	Priority CampaignPriority `json:"priority"`
@@ -439,6 +453,14 @@ type Campaign struct {
 
 	// RateLimitPerSecond Sends begun in any one second at most.
 	RateLimitPerSecond int `json:"rate_limit_per_second"`
+
+	// RecurrenceCron Minute, hour, day of month, month, day of week.
+	//
+	// Example: 0 10 * * 1-5
+	RecurrenceCron *string `json:"recurrence_cron"`
+
+	// RecurrenceTimezone The zone of `recurrence_cron`.
+	RecurrenceTimezone *string `json:"recurrence_timezone"`
 
 	// ScheduleLocalTime A wall clock of each recipient's own zone.
 	//
@@ -626,13 +648,13 @@ type CampaignTriggered struct {
 	// Preflight Only for a dry run; what `preflight` answers.
 	Preflight *Preflight `json:"preflight,omitempty"`
 
-	// RunNumber Counts the campaign's runs from 1; not for a dry run.
+	// RunNumber Counts the campaign's runs from 1; not for a dry run and for a campaign that recurs.
 	RunNumber *int `json:"run_number,omitempty"`
 
 	// Status `COMPLETED`: nothing is left to send; receipts may still arrive.
 	Status CampaignStatus `json:"status"`
 
-	// TaskID The run's workflow id in Temporal; null for a dry run.
+	// TaskID The run's workflow id in Temporal; null for a dry run and for a campaign that recurs.
 	TaskID *string `json:"task_id"`
 
 	// Verdicts Only for a dry run; the counts add up to `audience_size`.
@@ -659,6 +681,19 @@ type CampaignWrite struct {
 	// RateLimitPerSecond Sends begun in any one second at most.
 	RateLimitPerSecond *int `json:"rate_limit_per_second,omitempty"`
 
+	// RecurrenceCron Sends the campaign again and again, instead of once: minute, hour, day of month, month and day of week (0 is
+	// Sunday), by the clock of `recurrence_timezone`. Either the day of month or the day of week is `*`. A time that
+	// the clock skips is left out; one that it shows twice counts once.
+	//
+	//
+	// Example: 0 10 * * 1-5
+	RecurrenceCron *string `json:"recurrence_cron,omitempty"`
+
+	// RecurrenceTimezone IANA; `timezone` when left out.
+	//
+	// Example: Asia/Colombo
+	RecurrenceTimezone *string `json:"recurrence_timezone,omitempty"`
+
 	// ScheduleLocalTime A wall clock without a zone, instead of `schedule_time`: each recipient is sent to when the last of the zones they
 	// may be in shows it. Of a time that a clock shows twice the first counts; for one that it skips, the moment at
 	// which it is put forward. The audience is taken when the first zone on Earth shows it.
@@ -676,7 +711,9 @@ type CampaignWrite struct {
 
 	// StartWithinMinutes A run that cannot begin within that many minutes from its time is not sent: it ends `FAILED`, with a
 	// `status_reason`. With `schedule_local_time` it holds for each recipient: whose clock showed the time longer ago
-	// than that when the run began is suppressed as `schedule_passed`. Null is however late.
+	// than that when the run began is suppressed as `schedule_passed`. An occurrence of a recurring campaign that comes
+	// too late is left out; the next one comes at its time. Null is however late, but an hour for an occurrence that
+	// was missed altogether.
 	StartWithinMinutes *int  `json:"start_within_minutes,omitempty"`
 	TemplateID         int64 `json:"template_id"`
 
@@ -1294,7 +1331,7 @@ type Run struct {
 	// FrozenAt When its audience was taken.
 	FrozenAt *time.Time `json:"frozen_at"`
 
-	// Kind `trigger`: to the campaign's audience; `retry`: to some of it again.
+	// Kind `trigger`: to the campaign's audience; `retry`: to some of it again; `recurrence`: to the audience, because an occurrence came.
 	Kind RunKind `json:"kind"`
 
 	// NotBefore The time it was scheduled for.
@@ -1326,7 +1363,7 @@ type Run struct {
 	TemporalURL *string `json:"temporal_url"`
 }
 
-// RunKind `trigger`: to the campaign's audience; `retry`: to some of it again.
+// RunKind `trigger`: to the campaign's audience; `retry`: to some of it again; `recurrence`: to the audience, because an occurrence came.
 type RunKind string
 
 // RunList defines model for RunList.
@@ -1755,6 +1792,12 @@ type CreateCampaignParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// ApproveCampaignParams defines parameters for ApproveCampaign.
+type ApproveCampaignParams struct {
+	// IdempotencyKey Makes it safe to repeat this request; chosen by the caller, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
 // CancelCampaignParams defines parameters for CancelCampaign.
 type CancelCampaignParams struct {
 	// IdempotencyKey Makes it safe to repeat this request; chosen by the caller, new for each thing to be done.
@@ -2093,6 +2136,9 @@ type ServerInterface interface {
 	// UpdateCampaign Replace a campaign
 	// (PUT /api/v1/campaigns/{id})
 	UpdateCampaign(c *gin.Context, id ID)
+	// ApproveCampaign Approve a campaign
+	// (POST /api/v1/campaigns/{id}/approve)
+	ApproveCampaign(c *gin.Context, id ID, params ApproveCampaignParams)
 	// CancelCampaign Cancel a campaign
 	// (POST /api/v1/campaigns/{id}/cancel)
 	CancelCampaign(c *gin.Context, id ID, params CancelCampaignParams)
@@ -2446,6 +2492,55 @@ func (siw *ServerInterfaceWrapper) UpdateCampaign(c *gin.Context) {
 	}
 
 	siw.Handler.UpdateCampaign(c, id)
+}
+
+// ApproveCampaign operation middleware
+func (siw *ServerInterfaceWrapper) ApproveCampaign(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ApproveCampaignParams
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Idempotency-Key, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Idempotency-Key: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ApproveCampaign(c, id, params)
 }
 
 // CancelCampaign operation middleware
@@ -4090,6 +4185,7 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 	router.GET(options.BaseURL+"/api/v1/campaigns/:id", wrapper.GetCampaign)
 	router.PATCH(options.BaseURL+"/api/v1/campaigns/:id", wrapper.PatchCampaign)
 	router.PUT(options.BaseURL+"/api/v1/campaigns/:id", wrapper.UpdateCampaign)
+	router.POST(options.BaseURL+"/api/v1/campaigns/:id/approve", wrapper.ApproveCampaign)
 	router.POST(options.BaseURL+"/api/v1/campaigns/:id/preflight", wrapper.PreflightCampaign)
 	router.POST(options.BaseURL+"/api/v1/campaigns/:id/trigger", wrapper.TriggerCampaign)
 	router.POST(options.BaseURL+"/api/v1/campaigns/:id/pause", wrapper.PauseCampaign)
@@ -5382,6 +5478,158 @@ type UpdateCampaigndefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response UpdateCampaigndefaultApplicationProblemPlusJSONResponse) VisitUpdateCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ApproveCampaignRequestObject struct {
+	ID     ID `json:"id"`
+	Params ApproveCampaignParams
+}
+
+type ApproveCampaignResponseObject interface {
+	VisitApproveCampaignResponse(w http.ResponseWriter) error
+}
+
+type ApproveCampaign200JSONResponse Campaign
+
+func (response ApproveCampaign200JSONResponse) VisitApproveCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ApproveCampaign400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response ApproveCampaign400ApplicationProblemPlusJSONResponse) VisitApproveCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ApproveCampaign401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ApproveCampaign401ApplicationProblemPlusJSONResponse) VisitApproveCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ApproveCampaign403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response ApproveCampaign403ApplicationProblemPlusJSONResponse) VisitApproveCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ApproveCampaign404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response ApproveCampaign404ApplicationProblemPlusJSONResponse) VisitApproveCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ApproveCampaign409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response ApproveCampaign409ApplicationProblemPlusJSONResponse) VisitApproveCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ApproveCampaign500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response ApproveCampaign500ApplicationProblemPlusJSONResponse) VisitApproveCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ApproveCampaign503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response ApproveCampaign503ApplicationProblemPlusJSONResponse) VisitApproveCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ApproveCampaigndefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ApproveCampaigndefaultApplicationProblemPlusJSONResponse) VisitApproveCampaignResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -12056,6 +12304,9 @@ type StrictServerInterface interface {
 	// UpdateCampaign Replace a campaign
 	// (PUT /api/v1/campaigns/{id})
 	UpdateCampaign(ctx context.Context, request UpdateCampaignRequestObject) (UpdateCampaignResponseObject, error)
+	// ApproveCampaign Approve a campaign
+	// (POST /api/v1/campaigns/{id}/approve)
+	ApproveCampaign(ctx context.Context, request ApproveCampaignRequestObject) (ApproveCampaignResponseObject, error)
 	// CancelCampaign Cancel a campaign
 	// (POST /api/v1/campaigns/{id}/cancel)
 	CancelCampaign(ctx context.Context, request CancelCampaignRequestObject) (CancelCampaignResponseObject, error)
@@ -12568,6 +12819,33 @@ func (sh *strictHandler) UpdateCampaign(ctx *gin.Context, id ID) {
 		sh.options.HandlerErrorFunc(ctx, err)
 	} else if validResponse, ok := response.(UpdateCampaignResponseObject); ok {
 		if err := validResponse.VisitUpdateCampaignResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ApproveCampaign operation middleware
+func (sh *strictHandler) ApproveCampaign(ctx *gin.Context, id ID, params ApproveCampaignParams) {
+	var request ApproveCampaignRequestObject
+
+	request.ID = id
+	request.Params = params
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ApproveCampaign(ctx, request.(ApproveCampaignRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ApproveCampaign")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(ApproveCampaignResponseObject); ok {
+		if err := validResponse.VisitApproveCampaignResponse(ctx.Writer); err != nil {
 			sh.options.ResponseErrorHandlerFunc(ctx, err)
 		}
 	} else if response != nil {
@@ -14094,319 +14372,332 @@ func (sh *strictHandler) GetReadiness(ctx *gin.Context) {
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7L37chu3tjf4KjicM5U4oSjqYjumauqUti87/nZsayx5Z2pb/thQN0hiqwkwAFq04k9T8zTzYPMkU1i4",
-	"NLobTTZ1s52jfxKZbKJxWVj39VtfeimfLzgjTMne6EtvgQWeE0UE/Ot5ISQX+q+MyFTQhaKc9Ua9kxlB",
-	"CSOf1TiFJxLEJ0jNCFrgKUFnZMIFGfT6Paof/qMg4rLX7zE8J71Rz/yi1+/JdEbmWA8+x59/I2yqZr3R",
-	"453dfm9Omfv3Tr+3wEoRoUf6nx8Pt/6Ft/4cbj0b/x9bn37+z16/py4XelSpBGXT3tVVv/f6RXzCNENT",
-	"ekEYwgqlgmD9lZ/kAqtZOUea9fo9Qf4oqCBZb6REQcL5TriYY6WfY+rJfq+vF0Dnxbw32t3Zf7r/y96T",
-	"/aewCvPhjp8lZYpMiTDTzMh8wRVh6eU/yGVzym/wOZGIKiTxhCDFkSALghVSMyqRnhuR6gClMy4JQ2eX",
-	"sP0pznMi+oiRJZpwgQhOZ/oHbKoHOCMo4wwOhnzG80Wup7Q32ZkMs32y9WQynGzt4yHZepbtPdka4j38",
-	"+Gwne5ruDN0mzQjOiCi3KVjCll5Dy5nuPn686kz/Y+v/bjvK3+icqubW/MqXaI7ZJRJ8KfXKMJNLIvTB",
-	"zrlUbZSXw2jhJDMywUWueqPHw/AQh8O1p3c044y8LeZnpOV6MPgOUYZeDnae7B8gqiRKfk7QHF/qk1gK",
-	"qhRhKPnfd/+WDNAhSpYzrCReLEYJWggyoZ8RlQjnOV+SrHpmPz/bf/p0Z3dv//GTp3ECXujpjc0cVpJy",
-	"cEz7w8op7cdu3qefRv+F/uvjz8OtZ58+DreeoR8fDVov4nuS0gUlTL0UgovnPCPNrXrH8ks0J1LiKZFo",
-	"SdXMEDjRP/FcRfALmhHxg2w7Wnh8nOpX1Fa38b30s35PsNRz7DplAc+3zdB823ZFnuyvuiGW5a3d52OF",
-	"1do9psxMV+qH22YLX1Ym+5+CTHqj3v+2XcqLbfOt3H5jxjavhxkVrMPdsKcrCnYAfzCyJFKh5YwwlJOJ",
-	"QrxovcuiYDc+6RMsz9uERaKwPB/TLEFqBkyXoGKRc5yhJZaW35AMTr9FhtgBugmSooAnA4rYe9I86isz",
-	"FpHqbzyjBET0B0nE6/mCC+CTKWeKMPgTLxY5TUHKbf/bErJnIR+/9PCUmDufUnUJ8kZhgXt9PYYkTI0N",
-	"DYx6745Oxq/flgt7JTA7R2+oFjW9fo+nabHAbuu0xIGPKxwoZFlPn/Su+vb1u8/86w9ZIXA2w4ui0yT+",
-	"LnBK0O80N5eqMokXPFU8MgfPYIPJPO1dfQpPhCoyl+vo3ez3e5JykfWu4Nhem9/tDIdWeLgP/CliIbAm",
-	"4M9bU75lP/v4SZ/M4D1e2isEdDkvckUXWKhtTR9bGVYwtXKSOMuoXivOjwRfEKGAFiY4l6TfWwQffelN",
-	"aE7iFK6/MVJJbylSJM8l/NMQpaZqT55nlGG4fU3mUxL3R/OyT/4pfvZvkipDt9X3H8LbDSsiyK8XTSjJ",
-	"M5ToLxP0YzJI5UXSR8lA75L/I08O0IeTV1u/POojLhBG/+P43VsE26tZioBjkQP0Uis/5l9opi/tKUtC",
-	"ikjQj1wg81HyCGGWgWye4QuCMEoqFGiftZ8ljw4QuSDiEnE1IwKdEy3SUz4nmjUgrJSgZ4UifT3oKYM1",
-	"Ev1KqSeIGTI7gwqWEYES/7xMUMaR4nyAXs4X6hJd4LwgEkl8iRgHPW5wyk7ZIXp+/E+zhbAwZBQzc5op",
-	"HCQWBEmitXlFMq0epnw+x30kyZymPOesjxQ+0/uX/C9QP/TPDK/TWgda5Jgyx6h/ZPyU5QRnWpH8kwgu",
-	"9Q8XeSGRpFPWd4oX2nmM0hkWONUGxKNyT+xAfZRoDpjAXidAr4l9CJ1xnhPMZF+rPIjkkiAqT5kinxVs",
-	"I4JzsgNpvWiJL2GZg1PW4LGGMOVCHxdcg7/h7L3hnCu45ELws5zMf3bcspvwOzK/ipG5vmaWYaMUM8aV",
-	"1vwEwdlAs43nnE1ymt77lBaCaCo2GoC+7mc001cfJgW62n3O6JC5awRKHEziFcwpI+y+t0bf5Byn5xIY",
-	"k0z5gsCEXjOtjOH83nfnXSEQ2ChGRcr5VAKrdrzDkpfWVGCib7l6xQuW3fPGCX1bEeNIFs7ihOkc4Uut",
-	"NJ1w/hsWU3Lfx3nGs0s9McU5yvUEYFIfGC7UjAv6J7nXfXrLNX2B0NKsAGv2TjMEJrmZ1gWmOT7L73Wf",
-	"DlFGFoRl2orXe5XxpdbHxSXCU0yZndpC8FSrKGc5eV5O7D7P0r4LgaU1KSTJDlACLEMmoMKYOwsqhLSz",
-	"lsVCa2oke0Myik9ALfk6FKjlPtJ6kTG+tIoGb0UZJxLIQeFzTQdXThsFuXWYprxgCvwgsqLBf+k5i268",
-	"IGIsScr1rdcK6FVdCYw+2bASL4gA2Ss1MQh9aaZE8+VBL2o9hYpf7AVNPbBfXc4RVulsrTq7bsGPu683",
-	"dPCs9/Bca31KkfkCKKs6oxQLQdvM4TOtH4DqpW1LQQzJapKhCuGJ0ueSpmShMEvBYmdFbtmEMShrWrmm",
-	"Q4Vprt+29lF92NkYR7xsv2s7XGuUvFCgounZnTO+ZBXbIMOKbCk6J10mFvhpoltR9fS0DOdPqd+bYJqT",
-	"bJxzfi7jfkI+UYSZ3c2p1sN4kWeooorFBp4ptQDVv4iM+67ulrIOgQOkZ2wcGExrqymek24LoVnMH9DY",
-	"v5xgScYFU+Z0a5wcSAX4iz42p3lSbRMIhSnLLxG/MBc6enzN163f18o2wA5rMpEEi3RGMvBCU9VHyxkY",
-	"fDVqKpinp+aWsBYP0ivB52gn/hs3l7E0G7qWIKXC+rLZC9BtV6Rzs62SC5YVlD6xkJ/A4XrvrHO2OSZR",
-	"W0aVGPtVX6e96e6oajeisr4q9QQ3fwUna/EoJnxBWKLtQn+cl0Q96qPEMCqSJS4k4ZbS17oqiG34StNE",
-	"gs/AmkY/hg8ipk1rNMMZoupR/5QllkoS9CMN7SjF8+yRsf4I03z8Y09Pq9fvuUmAXQjv1B/Cy3r9nh0u",
-	"WHZ5tIfeFG8XTIaS6rzSGM4wshH2CyKkNrPPLkE7GaB/GmNeW+bgBbg0jgs9h4p73/rG9na8b+w5z/n8",
-	"jJfer0Px74JhdEzzC2wdUOEMIYBRPdKq36nudQq+3ZLndLHFF2bdWwuub5ewZnW/9xzPF5hOWU0XwUVG",
-	"CUvJWNI/SW+kr52mZ4bFpZaZKahbw34vnWHGSB4448DXp4dxt9D+VhDsPuntDnefbO3sbO3unOzujvZ+",
-	"GT1+9i9L6oUgYzUTRM54npWv2h0alrqj7xLlwuzjWZGf9/q9PwpK1HjGCyHHRKsG5pXhx3Bt3BcCKzKG",
-	"4FFV1TKaWlbkZJzzFOdjYBj2R/6ryodkOidMW2u90W75T+Pbds/oV4+XVBtR4zllhhiD7yr75ERU78X7",
-	"w1cnPffB2IYb7FP6Luf2JkePwO6VJa/fSQ53uiSPCyIkUPrOVTna2P5Kr/BPzvQvP5w81xyTL2iqyfTo",
-	"NXpB5hx5qun3ikW25mAb6lyNuOrMyIc/pIso2EACBBZAIpuINIgfN5i+rRPB/yRVbcZFdNdL7Dp116d1",
-	"PLM3Xc/Iv3U541LrHSmhC2WYAV5iCk46M0kIiVi5DW4axQ/Q0JjXJngbmYs709Uy6bl97Kp+56Kqn/U4",
-	"gqCGcIziYBtcX/sLL3VXYbvikjci5nr77PPaGMQ20oXnnE2N+wRL5SSWRAtcSE0UenuN0NHGWHyHa/qZ",
-	"I5OYBuLYzZqzsFfiyD1/FWFM9RWe9n79dfTmzWmvkxUQYWg3G7CFETYon7BMojMyLRiiDCSdVobN42GQ",
-	"vrl7UYba0HPRUtupac7Tc33BiHX0Gy7wg0RaBv/ZyHQwzGZ3a7hzsjMcDYddVlzj4l+uSfgh3/9yHWZT",
-	"kxSbqCaHyP74B4kyMqEMfte3uTA2fA2mCtDjCkK4ZVUiLujqh/0bNkYNtkacsYc1J9ebj7Dm8oY5KmCX",
-	"3cytDmp/F9PBWodd7vmxefqqIaGbvFdrx3pJYaS+kJ1uaCjoV83qxD53XMznWFz26lK9E6sr5f6XyEyM",
-	"DhD5JtQAukmBmPVkxq9OO1h/5c7V748/u/phtLG4gK2vkkgNpSDGg5tsPtjJOseJc8SWu1PqAf2azlQR",
-	"vZUTqFmIFbUgZhc6cv6Nyqiby3wrO4fSvWZ4VQuUX/V7QYJhJ1tecYXzTrRbI6hy2tWXuiFXbUQ3L2Ys",
-	"/E7yDDRWN9LvgipI9NOnOCUD9A+yUAhDDmCK56SPzkgKKgvotJhlPksGzQlmKKOTCRGgMmrFTdasyoZ2",
-	"0Rv+YsRgRFHo7e6Y71pk/v7wCjyo4Vp3+g1yqKvI3gX7OHTADttce62Knx9nZ7h2oFvWyMJk1SZHDtK2",
-	"fvw43Pn0Xx+HW88+/a/dj8OtvU+PRh+HW48hce7Tf/a6amx3+cJWjS7c4DW+8latLZj4zpOVM4cJftm/",
-	"2jJ/7JZ/nLg/Ru6P6DruR09bm2R2p4rcCSQEg6ssx6k3LfUsiQANG3JBljOeg+ZbcwrZG1e7sF9X1Qup",
-	"7Jfhpnu5TmPZOCewqtJ0Ts8sk9J/3o4nwwbqUHgphsP6sE3F527deEcBb6yroVySMmt0ytGECpOdKUpr",
-	"QSIJbg5so4YjlCiBmcSpeXHivBrJWZGfJwP7/1qOZ8WHW/l9r2+cdjFfbbkGPhVE1sOjborOSyXIHFOm",
-	"fzt6+vSZvongKNzdCZxoR4cfjl++AB+xIJLnF1o/aMYXK0N3UpWDlze8Fm6LpaJ5bvP0nSXTYWgZ94W4",
-	"USuudecY7zr0NS2ccPdWTAyrMuHujBAGqz5AS/2FVnXmjsfNtTV0RiibogkvWOYSg6+r51mbwNsARlUv",
-	"z6iyglXK33uiVnHxZgi7jN3I3ujj3nA43PtkA0ASMighegMTyEhOL4ie+acGAVaGWR1HPUCYuZwTLSIU",
-	"wnnejyRZO239GlyzzH99PGzkuxaM/lEQ+30pD6LG/rsJSswWJH2UBHug/5lilpJcf2fyB2WxWOh7T7Jk",
-	"gA4ZKuNElmtBcqSteyEpzUhmeFglefOUmTQ4rUHLMtnbX5kZKOCwgZBIhKZEIWp5VicTp5odX8kW3lmd",
-	"KtzcuhpB231cRaLHLTHs5Pm7N0e/vTx5+SIZeVcvrXp6D0pHtb6ohkFhIeiFca1Zju1CD8fPf3354sNv",
-	"wEDff3j79vXbv/f6JU/1L9R/H759/vI38+irw9f6jwaL19JMv2LrAgvI74F3CTzRl/XYKnz6rrwvmL22",
-	"R9gG+547O1b/7ehGv8vcr0/hBlkXSGOHnvPCxhS8FNSiLi3mRY4VvSAjhCGDwNNban6BJfKE20e4/IdT",
-	"0oC7o8ScXuJ+RnA6O2VuLM5Skz+McJZJVCz0oSRgj469r1Mmhg5r8ZILIvCUjO17L0Eptrq9bImnlwkm",
-	"+j3ul9WEhjIc4FdUjQXwQutrraqbDXhD7MQy4noY4ppxhY3lsf/FbTgC/T6DNdUannhRksGkKeD95jU2",
-	"KytMqtiaE4SVgPvA7Ck4eblAEO5HjC+rsTDIb9U/ueYROvN89ZrNfQMyDrg5xL/zvPTZy45bMSV8KvBi",
-	"RtNxRqUJ1dOYEzWICZ5dGnupb2oNuFRoAqkxTBlxMOjKyI/0MMAVYt6qHEs1tp61loiamhFJ0IROIUC1",
-	"BEVaD0ey7ik5PhXNi8OOJO9/WCoWTaFQClwoDdDcLemoLPrxrQ4TORNIxWgmhnCBcn0szrVvSqysqjry",
-	"GsGm81gQlkU17reQPzIt2ObKdiUR0Biy0fiXgkQrWKe7vh1J3L/hj4IUsW38AInfS3ypZ2+i3WrJxfkI",
-	"JdKs2Jydz8TZdGn60DelqbgR8h6qwbLmLJXW5yrKHVAazDvU+jadeqkSxk+9PO8DJAkJdUgbApAbvzPU",
-	"1KOkYKS4T+tkXLXIz04vM7lLMf4CNRQN3RXMp2rS1AGUIEEGMhdWNZYdZ8IXaswLJcdZoTnSOA3ygVpZ",
-	"8HLGIdCYCbLUE6IC2UoqdEbUEkw/kF56o0rx1XFKodM0IxMiRJz7VKdjci4mXNiwooI4tea613itHi3K",
-	"aiJvte/UmwBDIBhCk2Y9t2KFO6F02+ohV6ZoGtdMdcEE6REQjND1lQRna4T9e60L88k67bDB8kTBxmxF",
-	"ubAomK9Mk6CtU8j+r6szXpp3iv9aA3SVwAeTzZgBNwr4FmlKpFyzeyA19AXQN9Vzi4C79K+tNjW5XHyj",
-	"b6IcmWr5Vu3I+2pNxcbKm1JO10e8zH1R5HMjgVtLQ61RCtAaoNCHs2lHotaz4gLn40LkrbT3g0Rack1y",
-	"vnQVqyf2d+h3coY+vG4hRf3jblF7vhivdenc5HA8AIM/n7BkOXJarcH7ugEan6uLPo/A4nUmrUMkubnr",
-	"zgX/vQsvYCGROUaUwqaiVddmohpzXU1qqr0tmkFcSYmq8xFx32ZjxthyC79psdjiKm3E6Fwh+uOysEUw",
-	"R4RXkzv01/gwmlcmyuQ8n2+3HOOugDYPRc3KqzGQVW64E0GnUyPgOvqKG07fTJ9+wSq4NdH0gheg0Znr",
-	"Bo5OfxVAvoA6YL05Vg1eCDLJ6XSmkiAtz1ZkR6JQzXUZjWtF9MVP3s44lPlhBKb0Gzr8jJEfa3tnWxRs",
-	"e+cGGcIHiLP8ErYGo0xvTcGMfm4+EkQJbZ5yqc2EnKTdgyWbO6GCA61vuV6gPRJYX56/mwBqx+pSRPeT",
-	"q0/9GAZMZdk20BKcva1iMsWTq5Qy6xkN0wZ/kHpMSKmeo50DkM+V1w1uNcLkiaOLzM602HYi28rqxtzW",
-	"CukLIjKaxiRebG9hb6w7OMuc+7ZCp0ln8f1P8+oW5apbkKuEo3Fkt4pdQS7SJoGtW6ypqNZINIoNWmsL",
-	"rtanH3m+OexHc5bBo0JdULueu2+UOnDJg+CyWqmPkfgqAzTlRCLODtAQuK3BKMtzhHN67nIzbiUPyi9o",
-	"t7Gi62XDh3fa1GlJkk+aGfJfMQGrJYP9oOHZtjE9zqwD6rNCGb4cVHGW7ieHqzrn16w9Z/0AlTn56C13",
-	"9eO2EsTwV7M649iHMN0ZVzMI8RLqKra/StaYJ8edlgvWoSjgNjLPVtQLLKma8UIhDLvdR5RJZf0WSSWL",
-	"LBnVDik8hqV159s7ZBiFHhCYwuUpsyh/lCE540tAV0HvAAOAzol1OdkZmQfUkqah7WiExwHIFb1RxgGi",
-	"kDynC+liGXPQ6dQpW85oOrNp44sCRO8Si2yAQmsMAtj4nLBy+uZdeuL6mrzEQs3KCZu0nFX1E18zwy8S",
-	"X8FIOXUUnEZnZEqZtBJfsz4FYdXrFzB90/mBbYUeFQr3C0i+kxTB+hq9M9D7tKfUlLFQ5nKK2CWyIxh+",
-	"6atFgjqRkb4twJMSk4CQ9E0xDD5lSaUqIBmg3/UXSYTZJHoULZRlibfqGcbIVvuV19zGQmAuOWdTIhCe",
-	"8lNWlrf4m2npFzPj9fQeMSyDiSywTX95aylcv0OLaa0xmfv7TadYenlhC0ebuvzrw7eHlj9NAsen3Vkt",
-	"NGkFRuBukjbrRKioyskBlGkKbRMgBoK6NoFO+Z2h6h6raYlq6WW5p8vBCWp55Vx2TKb5Xf/oEH50/ObY",
-	"ZMXMSHreLOwoAUXide9Lwdn0ABFArQMaLhaD3vWLpvQsnLUXyXkCi8bOKb5B5e+DTSr0SrO22n/IGaKY",
-	"paRlE7DBRGi1O+335iIngJhEsgTl+tbzitCx8B7rE1v0RDYsmF1RVxbYvn56g26lbmTR4uqFKUo0xxko",
-	"U4iLjAijdxjlAnYjo8ZlrxmWS8brbP6WB3OsyCIWXbC2eUc7Wv8CDLg2IBUw6EEYJPq55LoKQ41y3Sz7",
-	"JRhwOA23zf2Q0Co0ECX16uasuLnry3uJBGbcyAqxYgZi9saNa0L1QWJGlGQiQa4inYEIc0ia/VKa6b8D",
-	"48m8wmJ1xd7R4Atk0fOLWM0ezMuPeSHSqC7JHYooVIcneEGTZsas4yp4QcE7buLpLazFvHAFPnNiEG49",
-	"Pri1NAYoOXr59sXrt39PAknXN4+/+3CSQNjLBNcxfHF88u7IfCoxLbNtAI0knLYdttcvsXXtmFocnLw7",
-	"6ihEjnxE5d1CvWbm/+8KSNJUfGGkiln/B/Cbb+JWaoUBJhc00zaNpik6ZVvFAgph+shDSmj7RNoThjNq",
-	"+oeqg69jQsERXoUTiIXeyy03pyD5CGE7Q20DpudE6b9SnOd1a32t1lCuq9uUzcMNP2Fl9cGCYjfmBZaz",
-	"M45FFpGKqaIXZFwp/axdeper29daLaNsCvCxkKvb0bnuwkHeuUk+kxQiOC324LGJFIX+knpqpNaTfXSn",
-	"rGi5Zj7klDAiNka3aIYYx7v7szbEMeufK/MoTWIRzq6Xohd/lU3ZhMzR8k00cHfs7puclY2zszS5Rd9Z",
-	"LQoRzbSxm7yfL/SpUDYuJIllHjjOu9FwvFArxwPWrAUYsOOuQ2sqz/NxJdjbfMGR8f+OUFbPKLZUjfO8",
-	"mcm0Iv+G6OFaMzNOSkSdatcDzBxkb+cckdR1g1ifg2BnRdkZL1g2JhfxdANPOuCGv7gZqZrMAX+umyYp",
-	"NFhhdcQGKTaJKXZbWrlE/EK3kVHbjtbPfz2zrTG7qLwwKv47E1xosRu1juLruUbR1EVHcaaAKQCGCzUZ",
-	"m67BuDKZGzENrJYBUwtWm8/2qviUT/aGO0/cR3YekGxPiMlE4oWSNDM8eXd/SxMaWlKW8aWenY3SwI+e",
-	"Po4oH3YeHchyM9TMtt/7JcSNeBsuiSrz4Voioknzm3bWsJYD1W5RBd+wOvW+3bbKjGL094qSPPNg3V19",
-	"GZcmFQDi4ktIMzsjSNDpTEV3BSAcoq5oQQ5cX4IFNqEZjHxrrR9My4UqOlHpsR2DE9XbE+ubLuhZrLR3",
-	"XtGcvGYT3tyLCc2JAX1rOLmkbXhCMufXmZTdFpy3K2JDgt00XghyQckymosBhpW5+JZXmzf1HbAzgkAK",
-	"ZWleZB1VxEgnClhXc0axDfqV4FzNalzB56TM4NvLEAavtzMYDoZNk6INMfbQtCs4dWMZwK1YjoGM1rPY",
-	"Wz4VeP6D7GILWx+ZGzC26LJrTJ0z3UpN1jWw3rLCoHETOZ4TMY2mcfOlRPiMFwpJPidQUJdrFfgSWctY",
-	"Cwo818rxFFPmKEwTREclYJUeZPM6LZkKvpQHwP1cnTJWKNnGC7p9sbNN2ZRItW3OYvuLTcC42raY5Z21",
-	"JnNOEa1pN6I1tRbf6H2z8+64D7fOGyyGfOv0Mgh/Q/YiyUhmGoyYBXUvWL8nWC9zKJuCepWLWT8Ntw0t",
-	"m2UCuQ045xW6bZkytRZm2iMpRV5cYdnX4c1lJlLApVsBuUqiCfekX1bKN5mGm38N9aod6Mrf+XY2eegg",
-	"hasyQq9gTK1oLS9MTxFpVXpoWRQRQ6P90jTujXp/K3Jt5GqOQbkthzFL8WmQw51ne7+kj8nWU7x3tvU0",
-	"fby7dfZsMtwaTh5PnqY7k6eTx4+bEqkyw1UU7ZWEcF7BYldMsUE+bdl5r7RFvIY/JrFIyZq4maeoUlEs",
-	"191+qF5BDE7UaYc9GyvGlcZDPa/11Vss5pSR3mivmbXbrm0eWIvGNPY09g50fNpE2zQ9how8gkcqUTgw",
-	"hCkg0bM45n0A9k4ZieYqOfnZ99mdlFXbbqlGUz+Sk3nXssraacI8+l302uAU43h0pSi/jqT9anh03hLv",
-	"CkZXaUgXiS8QpHkRUhxReLJfNiEboEN2aSr7bdMtSIP2Cg5YRL5JyQyLOZyv6dikFaCYNLudlJCKjA3C",
-	"uGXkoswWD8ElNgKUKMMXJYxEiB4RIEa8No6Tlxc2+bJKa1rtiV9P28NMutJm2/o1egktguNY2V41HeGc",
-	"wZfTPfN8juU5ycbAwuJzBu9ZRqdUyRAEIohrlNEorXITgWWkTe3/9//8v9BksYPCMycZxWPvFqkJDpoT",
-	"m30H/gXagh9s+f84zbGUdGJb+3REaHle/ZH1QdKLjQPwwM67ts0IvLiQuYrnZcWU7cC0nmFceKTTytHW",
-	"6Kl1f/qGequHUK6kuhFRBmSuRgsX9q7bblw4vGYRNny9SMvGzJvOyVhgNiUmHB0/zgk25bS2ATV03UBn",
-	"OD0frPAvt9D4obcjTYIYvPw6AtQ7diPiw59tY30dvLpvSrWwHgM02vGNDC+X9eC35zZqbK6BjH8dx4X3",
-	"y99kA8JWTN9Ge6WO5uJtiBMtGEsh0iFXBd9sq9ZY6pCYA86kpfugE8Z48IJKAVUct+9mjgryR5s5UJYV",
-	"WK3c58cSV+/UEf6PbIputjm6dyMZ6xZSrUzmVKUSqlIirPeuTVYGHZla8rSqnKrWkanicwgZY3nkNYZR",
-	"UnPAAyo7uYIZP29oOtGupksuMkfGxnU04eLAqPwJSP0kKI0wGiu49BL9d6Jt1PyyEnRTfOGcKr1+b0by",
-	"hdMfIIP1czwOZ2f9gqTUebq75gJxF0wsI30Na5uXAcdVRFsLT9apx42yYttfeLM+miMaqxLMMyI3Ldx3",
-	"DQUjalDqE//GJgdzBS+TNjtgjjPAdwMcEi6CvPK+yV0vq1MMzBtsUx/x68y9nk8bWUPgZ+rAY7xGHt3f",
-	"wxrWqUmgm5H5Naf/3rxpbb1l6XLyZx9MM3ZOK8iqrd+ahS2AdMnyz7LZ2o81UK1H/VU4SwdwtRkiLIDX",
-	"qgNunrIQYRP9OC+kcrAbeuhHFUjOPlrVpk1L+zg8EVW1Fm4lQIP0fwX93GysPwRWsEAMUejUEBbAtGfw",
-	"IAur2sAFp1HI9yQeJ3MR786GTUDGN3UtyRK0cgMAm2s7pPxSyzd3d0694YwqLiw+UjR5sCWTSltEZ4UB",
-	"ZIVMmc7Av92zvg5sYl0t7far54LZe9A6sMsK7hr9oXMiFZ4v7hCa8IbZU9VUqQplRDKnqvsTy6Qqlxyj",
-	"ygDMsZYMVO+5aO3RnZDrQDVRkBTzeKjXMrUti/4RyTWOgqzbqhHTchIl+qEktI+Cwqb1AfcNEooqiHWd",
-	"iHFt/s/GoFRuuxoBh+N3aG/nyZOtHYTzxQxv7V5vR2rUZV9ne2qWiUShrFiTVHQUQnKEzS/lmE+qBbLD",
-	"vdHecDQc/qvRime012+Ao6TcuM3w3JxhbzgYPtsZ6lkWQhCWaoL8cPzCJLn5bpILQVNiUBIK5v4xLP9h",
-	"7BMBFPjxE4SQhATNudJ+sTHh4DGodKw9+czU/k4FLxYSQEnMey4N6d/yawBwZ+VYg51/VZ5bMZgtejLN",
-	"N61iACegFWLYO6jh1vRyKCnedkzg09Unt+BxTiaAgwSP3+rsXLYvTh3LgQr4EmJxZ9jvUTaecEj+1/8y",
-	"XRd6o1+GWikAijRHYqIRvV8pOmTMkXt5RFWPjffUP3laGr2WyHxpld88vRdWNyshiYeDXWsMypWHrjhs",
-	"A5xAiajy0edD7nZ4f/9LwJPd02CQLuAalz/xZ3zVxNC3tzYOtTY3xoO1g3LOz0mGsOouCxuIRHeCIOQY",
-	"RydUoOf64SYXaOCkBojfgD7hMyFjutFGHqvmjY/tPsEipwQaiXvUBgOYwC6DCUHbCDUzcbQoSoG7V2vn",
-	"5VhZfTZ/u0T23kAUFIxjgxphEszFtDQr0RHhixzKlDkjCIY0djaklOJzbQlNiYPn6AY47Y7u73q0esr8",
-	"MJL+1eBRjbqYOc5zIsz8bL0FLpU9ULe14ZZTaXW/JtVVmd513ZcNlhj3GytibPY2HIr9YdfOpZ13+711",
-	"ZXp++mXD4zo2U12brNfgorEQU+7geiySkKYk26QCQFwpuPJS0jc+a4QlzbpWfgQMu80qsCmPLiKpzaSc",
-	"4AvSt7i1UIKkTyn24tXWgpUE8Vonj1rSt3BsgJ9bY0V9B+kBGOJYdU6GawfzOukC3FUCR5fdGy6IuNQ3",
-	"v5xn4CyB1Auzn4RlfYCGMQLmlFnEKb6UBpzOwKBjOM4DW4G8Yg/surv3I7kBmpiRmSHdNDtNunMNNtlz",
-	"2CaDslezLpVqTCYiOpoMpHmfrIAsb/JKrf45jwWvnU7eBIHISErnOO9D7ivUDMygARso37HOGfpr25V4",
-	"vTXnFf+YfbS/u/PUvcE77eG9SOlhO73CmBIxnzFcP1h3LcsDEuJMxera4Z1B0lawBfEFi0cDXVaO3xz3",
-	"jUAC0W4X1PFClwZQ80JzSYJxXRf1DQYNDalotYe9nliQg8APqunC8FrXWIjkOWLcKRUVPaDJH1deS0ce",
-	"fUegfsODvYiuwB78yqtg9I1IZYA1Itps9nps10Yf9brL9vWbqImdFFQ+gSjHN6GmkhLdLAAFG2ymEN2j",
-	"WtXhGluTuZNBUhrVnR43ZnenR61hHluNw11zrbuMIu4R2A7qQKWWdhgkO3p30nVvor0TbobljtnlBZty",
-	"G1Ju5b19H40e+RJZbOH2BghK/kwOZ9DKkbDMpPj6RDTjX4DKwOWM5h5Ba8IFkcTYXo1UoPX5O/FvS9dG",
-	"7JQlWC4l2p6aCdJZz7VukkZzeb50zeVTzoz3O0NmpdXGifLcIHzlRMrrFDX6tQWb4OfV97u2+nTJHwWx",
-	"nsKOMXNvwuw2S9VK68bDcO31IwaIwVPzFfocdFVk6nNr3oEKfuPuGmDQq1VrPfZL2CTL1iXZ1ucUd5Yb",
-	"SbY+MbWW3bRBKpGpqzXTcb0/NgEb7gxoVI/X1RJbPI+KQBDBjsbpjp/lZN5WvA25uEIbpz++f/UcPdt/",
-	"/PRRkx2sBA6b4cWCMEh8pdIjFqyviR2VOqnrYnPa0wxpfpYTedrrtaXGydX1Ewtt1Tj+Qtmi6J4tEBQc",
-	"R8K7lEnordfyel4ohwkKeaT1RGpXMeO05XjWMTCHaNnNWzy3nWDtUx4jgde6xHcrMlpZNddc368nJ0fI",
-	"PFB52f7ubjxUqfKWnTqnDLAuFoY09TKWXGTyoJRYJeo9T62WXKOqD8zWlOkbiJ4bgKmoh8Lm4LdtZm02",
-	"BwijD+9fa2oikddC0eroLMfsfH1Bk8nWNjvhNzd2Sd8TnFEW6X7sU4LmdGpaOVTuY68XgO4b3+KCSzUV",
-	"ZN1jruVB5THGXQq0zTTcRTL8KYDuXV2Fn5CpwBm48+tWhp/6mn4zZuHPzeOdKzf9D9fhC67I1qm/vJkb",
-	"Utn0tVCH9e3v9IPwIDr8oLZM/7p+ONlg1JXrbhblQA02xFPtuWrjE19gagRdLMsmbBkUtzU7d9d2Anhd",
-	"DNjKvHZly2V9rQF/3BjJ8bYzs93zY2kmFANiuLPSFWC0HmGutUhltVQoVww8fD2oQQUVsbL+oHy4korb",
-	"vX4lRCZqkuLGcbmvDthS11k7VF+ZwqCuBeJhOlEX2oonlI0jedo13XUlGszqFB/f9qX9Nq+wVW85k/dE",
-	"4JRkK/J5b5tD3H5RRrOy70nHyr6NaOvOKzMeCidWIMeYwojwetYu5E1qI4I1Bhds5d2NlxRumi9bbVjX",
-	"Nf/bco9YO8PrZtJWutJ1zaB9b5pEbdTz6m2tI2GjCUSUltezFW2RyxnJ2oPGYaN4wMtVHPyIN3DIC/4n",
-	"Ye1vhLC3W5+vcLn++7Rht5Y8CvYP/ZgJpI3NTrd4pqD1gK3DcFiozhV0vRleuzPXoEWBts6wbo3GXKOe",
-	"9/CzZrOx3017E9NMzbVRqzTesn06muwa2LNS+SoC803ttKYOu0oN7hO/ICIrbtLfYz1+UOtvzi7b5DZl",
-	"KV3gvBUPf+NGtK34Kq9Va9+z6Nt9o4EAeGzTLqnVd0b7o26eresL9eAqOgKNTLiy/zWMn+BehjykmbIQ",
-	"8rQK/QUNJEuMmbU9Hx1raCbtW7JPRq53e3BJ3aQOUAKrNQ9JPic2wOntLGdy29H89kRt7ILdkgQt2Aay",
-	"s2C3KzULtqG8PBJ86gKRnfI+fb5TCWQZFEGMEONLq3TSnCBssv+gSwuV6IxogQeBZzgwm4CC8JSHra2u",
-	"mTraXbAbIr+mZL9O+mkVKfBelAEiFZ2DFml3GZKJYkCTc0wBbDzMloOuZf1K53XIW7PSqWA5kdI20rLp",
-	"RNfcztYmaTHxa6e6InYrFc1zvXsuw8ECdAu0ND3tuvjJVvT0fHuDZurRfuYBpncYSLWlfPcM6Hd/vd47",
-	"4QBSC6OniczHRTaTkC4Vr6XdZx1Gr1L9Xpd/XshJ11Ta0WMbGa9B04tf0RirPjYhrXr0IsDg6PmODjsn",
-	"u7ujvV9Gj5/9CxzNleCg9eqYUqreyJX5eBjdUY/8UeAcQFFxXpCgxMsCXez0exa9z36BDgXB6IMtJwvt",
-	"8/icmpGMa0GJNJa1kmzN/r3wv4rAdrRfLwfv2ZjF5s6IGACDxXasL6mGkbAG56C5wg274mkKhIdR8sVT",
-	"SN+HjvsGc+8qOUDYpu0nX/xvZB/lfErTKwOPYP6BksO3L5I+St69N4Wdb9+dmKJqNSOnTM64UDPMMpR8",
-	"ObU4gRdE0Akl2WlvhMDOSfpoCamDxpopqwChzhpoFexaAwiI3tnZyhFKDCHr92sN1/3rlEGzHEwZfEWZ",
-	"/i/5TKWCf0+V+S+02cmV+S9Jak0eb3KHOjUTvJvmgZZGXupZbdhhxqTBWF1rZ9iSJhPoYq0dTn2uDBSg",
-	"ukSZzZrlXrVfALs4ewFagmXVGQHr2rSPObGbuBnb8vW5LVOpNDCBfL3ljF+v6Fr6s+tki+hNiBkja3p5",
-	"rrFIgl+XtaS1TfBTrW3qCi53O7aazxPpukdOCt+mzRYkq3S12+w0Nm4+HpGZJQMHb9a1udrGP32DFRYY",
-	"nGIgKzTtvy9lbe8N/jcX6DmFtUTQYm8u/eOY3R8Y/aMgUK4DdSk5Zuc37VfZIt/jR+syMENZk2XGRu/9",
-	"vLO/8/jx7t4vv/zyJFBq5dg2jILCUI/lFna7tJqb74QS2lq/DK3+WmaW7u/3ezLny4oiN9zbGu6e7OyO",
-	"hqZMtVkr6ibaYGuFgCakNlpEGXo52HmyH885bC6q4SCygKZJkJULeWFlai7tCoCxOfJdd/jQ2GZHI4za",
-	"bijraCVpge2sHdLaBGZbzsGhyGo5QhPi83iVf61NWFbQy++CiK7ABAF5tDqJvD0LMVQIkIFn20zEZtm5",
-	"qCoUqLkKPot7Y+dEslvqLWlbRToAM0ew8bOqb3i45hidtl/ouLwy69xE/ABzWJdq74Ztn84RVulsE8kR",
-	"peT9phbYQvEb9KpvQdQJB4yuK3BLtK6rI+ZH9EoZ4Cgq0EIQ48DUbzwwcGCu6tPWOELzdARTkr7wzPtL",
-	"rTJXaZEZyugQOwUwm0Y7MXX3xLr4GwmNEeZvu4MaoIMvWhxd/Qf6neQpnxPDLr9okX01QCczzGwK/7+5",
-	"cQvyQiBJxAVNyX+g92SRX6Ljk3dHWnHnC7+ELq4IK4OgQEMvhrDxh+OeF/luQqVds96XoBUKQfX9l4Gk",
-	"Bf3jU9AnZieSPbkx4KnbxC+308Wlsxhx+xV57y06Jio7GQ3Q5TglWpZoY8kGsAwAomtnjPjElkHjxYJg",
-	"gW1yb9eSoRWNfcKA7QwzfY9cfQv5rFYEbVf4W1Kf0lyuPBQOdt/LWW3mkHEX9HZsFRfR6y4tPIO4TWul",
-	"nEZ3c8VN5KjsdVVtXVvypkPx74LhGm+yVsYNmFNuNfVfoOu+lJRNxyHf+BTreaui7vqwhAYc0y4FDIpX",
-	"pkRBK+TKXSlLj8H40ZLj0tcFYRFvY+Gm3LgIMyxwqmp3sAXlvbnURo/MFRMdoMMy1cv1q7uEiI8HC7xR",
-	"RaC7fs15+vV3oKdrlHt5W1VGkcysPDLECPOu+ex2Yi67RuZk8Io12KXuSU2GYbuUSDW9qecppGmPB4/V",
-	"zNP9qnW6H1OJW/f0uARMvKm8vLl3fUW2xSq27hn4qq5ubsEbO1HuQZdq1YfadZ3b1W/iLO8AJWa9iWZh",
-	"0DXa4KMG0YLky5cEnCfJ1ZWp7D8TODWV3RUaffZkbffuUu/x3mSvMgZj7Q77vQVWigg92f/5EW/9+enL",
-	"bn/v6seP461PHw+3/oW3/hxuPdMf/nL16Kf/jLY9uDtn0GaKVSFJdmASjKf0grC+CXScEUQ+41TllxZD",
-	"ocb8PQ/ecGoVoKQaw+73Cli/fQBiCHHPliOd6EWrJHR3zp0rM8DrnOjbgzb2M2quv5HzdwjXRS/NSNSl",
-	"L8f3s8Y0M6lMA/3mD6aEs72nRGv+vW8erAS9Njr12nz8TbGp18NCx6iougtxlXpjoOHa1n7NVlYBcnBX",
-	"tRoCNjVH8Wq9pgQ3PBYU/YbZOa5rO+iY5hfYloz8aVAPKxCPRlAAQr9N3+8ZhOCOPgDAaXCttfWDBr4w",
-	"PomqMtT7+dn+06c7u3segLEEki0nHEGlvFZSwnUVuNrurMN+h4d9ccN1/AiNHW33xhpTBXyxS8EVYNwX",
-	"8gbp1VGpWUPr1Q+ZKD6zOT3Yi631sCor1eH2IEJ31Nw+yoiAhvge0qNUqzu1P2qBXHl9+PbQY674zQ/g",
-	"VoL+g9dGWbmFFJRag0Yr0gPyr9N0vwQJLpff7htpUmgbN3sOI9yVIWe5yioGtorffBsMwmrC4zb69rB8",
-	"ApCVcFifZUx7923KM3KAmvehpt/uVpXrw61/ffqyexXVodeYrpDxUeAcyQXJc8qmI+tTQIlzVY8StBBk",
-	"Qj/3kVxos8G2qTak4IFBze+S6l4k1zCDW69BG4Xeki+vs5bQ73mY+BskcdRW6oDfN1E0PsB9vvHV/Adm",
-	"UP0evZhXd+dVucGdi3lL/lnCzsRUbgerkwHOpaHx0pHGTLKTb+TRCoMVq1OogFLeEhhArOGuK0FK7PSS",
-	"+4DjiaDutCEQQPZOWgiqLo/1qBb1iGBBxGERc5weMnR49Bqdk0voMZoQCQ2fJDJyK4ECJCVt4gBMVb/Q",
-	"DFnu4EypRe/qCsBqTLPomn/WJyTwCyIAQEweLhbgQzh+czxysGsAlAwBRUubfQ/y2Efey94vExz6BiBZ",
-	"E9gZSTGUu5wykxVprYfBKTtlP/2k10+Ysq2uBj/9hBL9ERf0T/hkhP4Gi0KnxXC4l56TS/iDJAN0qLcE",
-	"pVgISiSSKV8QaWOcJpmHcoaYR3YBrUUhRkgmEZanLPm8BT9KRraFjmn12EfJUlC9yS54Y3YhumbTSVfg",
-	"if4U2vgkpom2+UYqQoQ8ZWXmB3xKlEQz6DQpXVGC6qMEZ3PKEkRZmheZHjvPDZ6bHKBfCc7VzM6ecb10",
-	"u4OazcuffnJYLYwsveHcRwmkTSTQ1BdBAR8gMqEk4KcJmnIiEWWKo8R9NDGJr/aHgF4LuX4HpwzuG8AU",
-	"eHw+ATiZBg0SJcCdPYguNJKA7vb64QlVrve00gszawCQBliEICjBC9P9nXK2bXF4fv635CwJUanQ/nA4",
-	"quAfVdthox+hl7W8ZAp/7iOM5jjXnIZkp2yBBZ4TRYQeZnd35Ao59e8M6VIlkXUU6QOyYFIHKDGQU0lA",
-	"V9DTWg6QNdBNC224rHogC2p1yv4oNPFDrELCMu2YfdswnE4ZFySzG/IeUC6g0AUdvTs+0RfjdxPUQMnr",
-	"jMwXXBGWXm79g1wm/QDT2VKBVs/JArDJ0O5+AOsMfjpTdubq1SSek1Om75J+4IxnlwN0yAyQIGBxmpIU",
-	"DxKin6RSb9wBwva17gxMRYuvYYHnhs/sop7r+0TZVC/m6PDk+a/GvoINgzb/aIFVOjOn/HTv2ZNHI8ND",
-	"qPQZCBCQkhYTjspyu3KcuqE/nCDOIK8I7mt5XbWC5q4idL/TahuiagSts20isjnQ8oUKn5Ogj/spowYU",
-	"OLAR/bNYGQ6tWZmZ2QmdE0fYell7e3vPnJj9E67LTz8dBc3o3bNgLRrYUX2g8gDQ2yUCxKkyPwNg+9SM",
-	"zJGp6B+csiPf8ASKhI2lONSHvTMc2ln9Ts5mmtf99JOLTJfFPILopUiaERMzzHhamG3UrLww6b5UIEmn",
-	"DKsC6ukuDBwuQQIvgWZGpyzRdIu2l/ZV29amStCP2OegwNywNTcPPFKa2aCTJX3z2yPjoK+NZSphEvRj",
-	"XcT4oR/10RnXinfITD5vLZfLLc0FtgqRE6bNiswWAST/19bJkuaUbx27hUH1gIHDKxcLFL1nUuwtqlkP",
-	"2hqjYyUInqOXmsbDSPyotzMYDoYmo5owvKC9UW9vMBzs9cBemYE64PDgLGrkNjBu+GZKQEnxMu111hvp",
-	"Dw/Nk7+ZB7UeIhdaPMOPdofDWmg43AiXh2qUnLXqaeVFoE+0pAVK8ALvD3fahvRz3P7AsJXzBi9sf7i3",
-	"/kevuDijWUYgJ/axWeLqX7xm2hzEuYfxe9zlPR8ClKvSkF3/O/uWsJkb4GuVGYw+FWQ541qzSn3vZjwF",
-	"b+BxmRBn9ZPeyKRWXQG1pDF1cRUPHaCXoHctuTgnAvEzLZrAc0SWNqvSJqFKpLWCkrlw8O5U6Q5Gb1Ie",
-	"cP+/WRzP2yc6kwOo9zUcENa7BTP6+RYGryj4tgjlW7hTPv0CApnGJIML04H8/4Yzl3Jwfxdzf6fDL47w",
-	"Zc5xdsL5b1iYgMb+zuMu09M2JxeKZG9IRvGJNnX0j3d3u/w4gIl0KJHfDysBBYqUpkODj5h+Iuu4CbRy",
-	"0CM7mePNk1Zxo5UPby2C2LIatGwNjpaPbAOVQ3R0zYPPjYNHP1nLyWf5ZZA/3yy0pfop0LFLj01ZONvp",
-	"StYLf68+3eH9dy8DJ13k+h+ihVaQ+KRc9Td+67+TO6Q3vNzT4KqU5B0XvbaTSM2DAv4YbcUkL94fvjpJ",
-	"Djw6grXrXf29sRQsvAfJwPB00AQuW0KbAXyCkrIQDfJTTpn/BCg80SMZQ+5H9zZjj5/2XMua0x46u0Qc",
-	"stU4e2RDWqEhZIdEGYd8EagqtWgYhEHXmlOI9BADiKt5TYiw4KZgNOEqtzBequclJvpm7CKwb/9BDBbR",
-	"XWgYbn4mq6qT/N+59Ze3iX5vpmLN5cAz8I0L/eGz9b94ztkkp8Yv/aAl3JWWALcPYRQ0JVjD5Jb2CkRU",
-	"gu0vNLuyxR4k1okCRLNmFL4kzDi0PKs7QPvDZ8aRuaSSNG0KM3LALmq3br8ldOiuCJXIDPHt35H99b94",
-	"y9UrXrDsWpfqOyHRF3Bc1yHRfqs7pJ1+hvfOtf9qdPg9uVo2IarSr7KRfvICdJLrOGNGNlxQ9WeHBRZ9",
-	"E88UZM4viBygQ6dZumwcE5XK0EQQkl8O0O8zmpNThiv80ENS9pEt+NSa3QKbiEMSBQBK+igBDW8MGt4Y",
-	"4ljOOxp+AVGuH8+4mplg0AgCP4/6KJlgmheCjNVMEDnjeTa27bdtnvVCUC6oukxQilm4GP0tlP76vnsG",
-	"r0gG6Fgjbetq0XLKTFdM/WyokoIAciNSif5dZGZssnROMNseCZ4xkR4TlDSf2ECXHhs6OvroRdwNVuE4",
-	"d6ef3rbzqz7uvfq9/oJ6713L9AdF+W7daZYjQwbaNfSRRRHtJLqGa78L32Y41xq2bRrJtrBu/ZpTltHJ",
-	"hIgD1yvnOrzOBmZd6sOca4kEORVnl/phkk9i/NCkUN4TQ9zAYH9gXA+M66/HuEy6w+2a+NspZqmpwbue",
-	"Nhz1j76iDOcDFOCGYtPtAZ0RqBdMzGtzkiUHrlUFBe+iTwZgBl3WtC12iSUmEsYIOiNTyuQAfAz696dM",
-	"1XwD/MK10q55KeHNt+ulvGPm4xGQ1zIhl7FlOfmDY+Q7UUmAJje62O3RPHOvQXu45Wv9+w0vagWSOdB0",
-	"vP4TSzwoJHm4rA+X9du5rEeQDXerd9W1yr3l+/o/ikxLXxccdAXZHmYeg/nD+NJCRyFR5E5aa4vlT2IT",
-	"lyE11hgTEl+aLGbAR613au8bJ42piTFZufYbmxp+eWCxcp3j66DsVOVSWW3eFJY+Kcm+Jyf4ghyUSeau",
-	"Ie8pS7lUA/S2jMFqvUcRZiKeTA3QYaAcmK7uJk/AuaQM8Jvp7Gl2yafUmuRLDGmVymQeTjE7Za6PAMwk",
-	"7AcDydYx95E75zu2mBptpq+s1XRHrM+/r43nTbggKZbqwTZ6sI3uhim/4oIoAn3voN7BX3bDOTLeNSqw",
-	"ikuXfUhsNKpJ6bYOQxSs7xqOlEW7OcmmxGZamLxt9AZnxDq7DQeC1pwHKLFLS5BelfHINLWjKVFe3bjD",
-	"+x02YWnTaqDq4yEA9vUCYCY9UKBKROhOY2HtV6Xaoy96Wd4xqDIqm3zHFBSbgAS3CQJSpvAHS87MD3E6",
-	"CxIQgs6RzTzG92G7vrtPZFzz5PuCvXUwtesfdlN3Ndbdf2EaM2/0E6Cw5zwjd2svVdtCrsyFLMnpgcF8",
-	"vexJXOlDGN6mr8tiBqm8aGUzh3nuKxD7kK+UU0aAcZSgoNo6AMBEZZQHudBTljNCXKW0wufE9juccDEv",
-	"cmwdGw5zEGFtggm+mJEBOmSnzJoPxl4QBJ9rW2uizQnNplyXnZiVQD5rHe4G7Oqvwlv0kWzbwy15iq8b",
-	"P6MMm06CNdCEBid5fvxPV3w3IzgjwqRm7O/8MnwEVPDh5NXWL1psmK9hPlYH3npB5YJL366m1morqAfN",
-	"QUGrhqbCJPTGNB9Y2dfIQeNLpq2rb46dyWJ+2/7ahs/VhJSb+pF5+4Ob9cHN+i0ZNZomEXZ5ELfnbvUt",
-	"km/xqh1b9AcorxQFq+aV+EwP312vj3wEFHGBJphC+oetzbcAHEuA0bQuBecKBZuIBugStgWhryIBTH/I",
-	"vLPlH0nZuF1/LoiD7Zxh6X6mZmQ+QCch2gfMd0ZS8ItOMWUHpieaqyb5Qbqp2ZJnV/tiily0tmTmosef",
-	"V0LBldJzmIWAjJkZ+HdNTNf0ZrVdWRlXp4xfEOEgRgCQDGAKaNkWCxy3ZaNSg8gRU7GAAr6XQhXbmvvr",
-	"5L2cuHT+Nj6rD0if4BmZFuwAJZWGlFCy5IMFjqqJIEEnsweP8INH+C7kxzFhWYl44ppvl9z1FuRIsaZ0",
-	"9n1xH1Wzn+7W89vBPVOwB8fMN+OYKdjXsmFcE/s70ay8HzjIFwGzxqg47qOxonOSoJwSibC25iuZJ/Uc",
-	"MV+/OwCYpVOWZOJyLAqWNOp5QZvhwioZLjpswa6WVUw9ktLMdhEDD3UVWC+ij9id+140EqsU3HVY+Xo6",
-	"iClmxhJJOi+0nvqgYzzoGHelY2jedLNUoBkg/K2MKQP8GpYosQ8n0UCwgQr8585dBoLNO9quoT1Kh102",
-	"uO72WtDM3ujjp3CzT4jz5avgZTm9IKHAs1P8FO4xZVMilYUP2/6isDwf2/LmtrLS13NN0ne5l/YNkb10",
-	"rq2g7WXBZL8UNh6BDnKcHzSvr1d0yhCFY/xBokWZiOFo0RzxraheJ1ie19WvFrLeNmCVrSzltQmy+3Z4",
-	"YfSiacOYNRikzu/blglW0iXkDDCdAGH6cMO+om0T3LDwTO79lgEi+fZZkZ+DfdNiqnBhw4HFwgSZWFZC",
-	"eWIA45vkfBmgiwJGLvBxdOKyXgVf1pDxmRygQ7cVFmlDkAst+04ZhgZdxjNqHNB6sgGevkGoDdy6ydHL",
-	"ty9ev/17MkCJW2e5QFu13boBySnDgnhk2JhBY37zwaK41w5hZTsAi4e6YTeAGA5YrQ9BGIq9TvOADlxs",
-	"vRkWvwXuEUoMPL5TDRrMcPeWmeFhmpKFajesLBXTBzCiB8NoI95tyAu5Ng4rWXWzRNEFi7YtjHZ7do9H",
-	"oD4T/FwL7knfFxC4ANMPEkCUK1GojJp2eTZl2LTsoAopzs/hxw6uHj3n84Xmdi798JQF42qWynPSN3En",
-	"4/cpyxBsWM27kIwzemVBtZ5oteXXd650RZqirdS73AnZ6vOy/5xvEveAh3hrylUJ+TtxiPWIFyrl8zA6",
-	"8p7oS6tl4Op0eX9rv1Rt61oNoT5RgLe1vfT69cvqWhX6iwxBc4pZSkw82hFH2NMbSm5ibpGyM+md0bh9",
-	"xQuiMM3bRKljKA+2xFeEiCo7OXYi7g6aqx3xB4lo5hXRBVazUg+Fxr/taYE+n7Eo4MlAN9170tRCP7Xd",
-	"uG0jfiLRl29h1m3RnURLxgRacbjGIa4xiikhduwAwjVLTBXJBihhXI3LX1YEbL9MeZNBGRCWlYybU+ZS",
-	"bqBS0Tc8tW0dbF9xeLHBl+Jz4jqiQIOWQi0Jnc6MEae3XlLOSjwCOy2tYySWtSYxgW8OrWRS32TcxzM4",
-	"s8r7zkUp+7Ku4qy2OYht+/wdwKU/hH2+V+vmBVzaUp5cS39qRILmnFHFgWGuCEy8KZ+6yytXvqVLwd+D",
-	"Zh1geQAiP1i+2tazXreAHoK9XaNQ+we3MyxnZxyLbBVpvPAP3SFllC9pq/Wm00KQB8pY0RLGn+YP0m3X",
-	"DenDdllamY322j5z/20cfrWlqYpDrz10htNzqLsBAM82/y18WXHb+t3f3QeNk86LeW/0dNe0UTX/2on0",
-	"Mb/TqJLZ1fWeDXtE3uh+8GPcmh+jvrXXuUzCSel6Vpt/16pCZpPwT5UDnDW32mT8rwUBiLktfFcS+/Yb",
-	"1ADeRzWOm2YnmfDg/LjnLCX4i7aBFm3mAtkwRbS8Vt5ZYfvzrBJV1uI7dp18vkrfodA7CqBnJcx7XGC5",
-	"78fgEYn4SlynYy+6dnf2n+7/svdk/+kaCbZmhqZQCKptoN3MjN5Wd6TgJMj6edj++ghDvqyrvNMzsu7Z",
-	"6IwoS0l8wzKsyJb+bTwc22Uqtg/P2lkUTNF881l8unu/h7kF5pZ2DZ5gljl/GvR4xkEZfKUR7zfOkf97",
-	"oLpyYQ7FIpIFJ3mNMIxrV72SwR67h77r4KJdxXrd2+3Jg859azq3LCmo7DpoP9qgk5r3l0NrUjw38guf",
-	"E3YAVaT+u4xMKAMUBkj1x6z0uAF1c9GHFtVcIDnDi0gw0EgEO8lv1dVup/dVmpO5rWlR4l3nuIfWZA/+",
-	"8mu2JpP+8q3mGc2UIMdu1vYlC4vHffTPtO2nqq0JWckUuvUgc1fhoQXZd9uCbENSbG9A1ko7w3tmzA/e",
-	"la+ZWtKVnm7WeyzadMYiLlhsDSwIwrl+zSWaCP4nYa7Xq8O/iXdxCen4W9Brhg96zUPiwF+2g8staULb",
-	"5ALnBVY3Rw6rYRDaYb8Pa+ml24Q7Lkivvs5nQrUkR7iCHInni/yvBzv2wCPuMn8Easggh8TzCouZBLlt",
-	"HdWMCttgDtmyFSjVFiz0Ha4XNGQwdWn2E4NqNsOMkdxEGkjZBNpCn0nTMGIi+Dwa2jy2M7nTi6pf0eYX",
-	"NEIfJvGQpRL37qlyiyqkZj7pRGneUr+3Lrsu+L7k4pwIxM/IpaFQTZjQO9FE4am+Q+RzWP/ABujQLrjE",
-	"E5c5X5LslGV8yZAgKb/Q91HxJRYZeBPaOsSafbozTVoPftvdYauj3rN6Dru18qL+9ZN7H8TpnXZ7Nd0R",
-	"ACzLUpT+31rm1kjSdeCXq8NrJ/6p7zq+5paxPsDmt+UhwnZ7MjggIkekJWHddowtucCC6skb6FhTlKeN",
-	"1RnP9b1AlKHEUlWCTMvhthibm+W3aja6+X2VKJvfnBaB5479Ic72IOuuG2dT5QVcwzma/iXPdu4m1Bbw",
-	"hm6xNn8fHoJt322wbWN6bA+3tdPP8N5Z9EPE7WtG3LoT1e3H3N4AfpMBW7Lo91Ay7DqEejRSNOXgXyjb",
-	"l3mwfNtHFL5pC8pVqP2bUISGD4rQQ2DuLxyYuz3VaXshyAUly1vGw375Gacqv/T9PhYzzsjYwKZZ5Das",
-	"lKBnBbQBodJ0+xig/eE+wrnkgS1o4OWgcTvkUg5iLYv1Gr4Xi+7ITDfoe/w1OJqdRTtj+6z6QRdrieZU",
-	"Ssqmzj394Nx8YFsd2ZZxjpeycsIFcIYFEZKzrqpRwMMMZNsq52YLquP9FGWZmCj0iQVUQtDCW8qxTOX9",
-	"GB7qXPD03PxqdcGTA6l03eBpqd9JgjI6pQrwPnOCM32vk58T6G90ZlsvIS4AZgbxAgxl8hlyBHqj3s/P",
-	"9p8+bVnQH20YljtPoHzM/7MKafkz+vRfH4dbzz592envPI5CW94pApwkHfB24VwfnMe35jyuIy+aS7uB",
-	"0/ikoh8wLuY4p5JkSHH0crDzZP8AGWBV4y2mc4L+5EwbRYKgjAh64YqeqTLdNXihwINcXsrEpzkgKk+Z",
-	"R6WFIR2ok23EEUArVVUXUwRiMx5jIVnjk9Yb8K1qL3puxnd3385o2JU28Fdp4q4PTugHnWQD9nOYZQgD",
-	"8axmP03z6QFieyOIbZjoA8T2A8T2A599gNjeFGLbsJovofNoZazvpcDSslNjWg6QA6j21SaUhQA3UuFL",
-	"wy8FcSg4fc9zgoFaAoVWYesWJLQ6JCJ6mg9+4u+EhIGoNlEW2sOCcWoZ3pui/BAK/JqhwPUEdL0Q4JFm",
-	"jwGOVjQW+Hfw6FSc7sKFExzsCvQ8VjMiiNZRJ5TkmXcAAaeUNsOVypqhC5xNYpqBBqoZ6imrW9Gm86RR",
-	"ViGDf4QwQySjTo/NuK0OjCmSJtLoL9DdmLcf4CX37ZD/C5m3D6HF7zsB+SYmcVVN23aQshvHFTuxs/ck",
-	"5SIrCycMqtjStW0gFzQjLCVO23Mm74zqi3RpXH2ZwIE1bIKO9mNZVl1ohnTKpKJ5jpaYqrWczzj9I9yO",
-	"s/xS/0kF0mb48cnh+5OS6QHGOy6BYk7ZcsadzwAiJvp1fmE/JpIXIiUj/4PkUYxvSqKee3DfO2m3a0Z/",
-	"YJ0PrPO/a3hTsyLLOm27pWrR9Gomuqa37m+cn0uEFWIcZWRBmL7/lyua6z601i1b65q93QbLf/0OQ7+e",
-	"YI9RAj9MRqAiY0FQsRigJCNTgTOSJSN0QuYLLjBUmWZ8yQ5cqy8TYYLyBZAJguT40sSlqDplOVZEDFBS",
-	"lHSYjNARl2oqyPH/+ZsbT8sELc/M/rteHWU9K7UdXfEcMUIyGZMAU6LeQ4TXtH29M9ooXxIhj/fge+EC",
-	"uc0bBHf17l8f3Pc7oUrXnM2ffooZOiNIEnFBsih1Vof80jsjWBBxWGhW8PGTVnzgx1ZnKkTeG/W2QSGy",
-	"Y8U8TAvCFzlBWnOwkXyrx2S+4xwVjkMNShe54VDNPII3mLlsBqwQZynpu4tHMqdcneH0fCq0YApGdB6+",
-	"5pjPOcsAIs9mJpiCcRdb9wP4ivHIrGxDC0U+KxMgqBQBBYOU+SSxHIkge1NxuFHYotSU/flK0Oxy1LJr",
-	"emTUwmh3OMuE3iULc+or+9SMXPrBlzOeE4RTcDzCiUlS2UVX7td8z+8mqSPF8wqoqsFUdfMLRiqBOZtj",
-	"Gd5NQA02irRtuAzzCwYJG240RnnFBYIowRnOMUuBZljm1VN5oCXYObkETkXCVTqp8unq/w8AAP//",
+	"7L37chu31i/4Kvg431TshKKpi+2YqqmvtG1nx2fHto4l70xty4cNdYMktpoAA6BFMz6amqeZB5snOYWF",
+	"S6O70WRTF19y9E8ik83GbWHd12997qV8vuCMMCV7o8+9BRZ4ThQR8K/nhZBc6L8yIlNBF4py1hv1TmcE",
+	"JYx8UuMUnkgQnyA1I2iBpwSdkwkXZNDr96h++I+CiFWv32N4TnqjnvlFr9+T6YzMsX75HH/6jbCpmvVG",
+	"j3f3+r05Ze7fu/3eAitFhH7T//hwtPMvvPPncOfZ+P/a+fjTf/b6PbVa6LdKJSib9q6u+r1XL+ITphma",
+	"0kvCEFYoFQTrr/wkF1jNyjnSrNfvCfJHQQXJeiMlChLOd8LFHCv9HFNPDnp9vQA6L+a90d7uwdODn/ef",
+	"HDyFVZgPd/0sKVNkSoSZZkbmC64IS1f/IKvmlF/jCyIRVUjiCUGKI0EWBCukZlQiPTci1SFKZ1wShs5X",
+	"sP0pznMi+oiRJZpwgQhOZ/oHbKpfcE5QxhkcDPmE54tcT2l/sjsZZgdk58lkONk5wEOy8yzbf7IzxPv4",
+	"8flu9jTdHbpNmhGcEVFuU7CEHb2GljPde/x43Zn+x87/03aUv9E5Vc2t+ZUv0RyzFRJ8KfXKMJNLIvTB",
+	"zrlUbZSXw9vCSWZkgotc9UaPh+EhDocbT+94xhl5U8zPScv1YPAdogy9HOw+OThEVEmU/JSgOV7pk1gK",
+	"qhRhKPk/9/6WDNARSpYzrCReLEYJWggyoZ8QlQjnOV+SrHpmPz07ePp0d2//4PGTp3ECXujpjc0c1pJy",
+	"cEwHw8opHcRu3scfR/+F/uvDT8OdZx8/DHeeoQcPB60X8R1J6YISpl4KwcVznpHmVr1l+QrNiZR4SiRa",
+	"UjUzBE70TzxXEfySZkT8INuOFh4fp3qI2uq2vpd+1u8IlnqOXacs4Pm2GZpv267Ik4N1N8SyvI37fKKw",
+	"2rjHlJnpSv1w22zhy8pk/1OQSW/U+z8elfLikflWPnpt3m2GhxkVrMPdsKcrCnYIfzCyJFKh5YwwlJOJ",
+	"QrxovcuiYDc+6VMsL9qERaKwvBjTLEFqBkyXoGKRc5yhJZaW35AMTr9FhtgXdBMkRQFPBhSx/6R51Ffm",
+	"XUSqv/GMEhDR7yURr+YLLoBPppwpwuBPvFjkNAUp9+jflpA9C/nwuYenxNz5lKoVyBuFBe719TskYWps",
+	"aGDUe3t8On71plzYLwKzC/SaalHT6/d4mhYL7LZOSxz4uMKBQpb19Envqm+H33vmhz9ihcDZDC+KTpP4",
+	"u8ApQb/T3FyqyiRe8FTxyBw8gw0m87R39TE8EarIXG6id7Pf70jKRda7gmN7ZX63Oxxa4eE+8KeIhcCa",
+	"gD/tTPmO/ezDR30yg3d4aa8Q0OW8yBVdYKEeafrYybCCqZWTxFlG9Vpxfiz4gggFtDDBuST93iL46HNv",
+	"QnMSp3D9jZFKekuRInku4Z+GKDVVe/I8pwzD7Wsyn5K4P5jBPvqn+Pm/SaoM3VbHP4LRDSsiyK8XTSjJ",
+	"M5ToLxP0IBmk8jLpo2Sgd8n/kSeH6P3pLzs/P+wjLhBG/+3k7RsE26tZioBjkQP0Uis/5l9opi/tGUtC",
+	"ikjQAy6Q+Sh5iDDLQDbP8CVBGCUVCrTP2s+Sh4eIXBKxQlzNiEAXRIv0lM+JZg0IKyXoeaFIX7/0jMEa",
+	"iR5S6glihszOoIJlRKDEPy8TlHGkOB+gl/OFWqFLnBdEIolXiHHQ4wZn7Iwdoecn/zRbCAtDRjEzp5nC",
+	"QWJBkCRam1ck0+phyudz3EeSzGnKc876SOFzvX/J/wT1Q//M8DqtdaBFjilzjPoB42csJzjTiuSfRHCp",
+	"f7jIC4kknbK+U7zQ7mOUzrDAqTYgHpZ7Yl/UR4nmgAnsdQL0mtiH0DnnOcFM9rXKg0guCaLyjCnyScE2",
+	"Ijgn+yKtFy3xCpY5OGMNHmsIUy70ccE1+BvO3hnOuYZLLgQ/z8n8J8ctuwm/Y/OrGJnra2YZNkoxY1xp",
+	"zU8QnA0023jO2SSn6Ref0kIQTcVGA9DX/Zxm+urDpEBX+5IzOmLuGoESB5P4BeaUEfalt0bf5BynFxIY",
+	"k0z5gsCEXjGtjOH8i+/O20IgsFGMipTzqQRW7XiHJS+tqcBE33D1Cy9Y9oU3TujbihhHsnAWJ0znGK+0",
+	"0nTK+W9YTMmXPs5znq30xBTnKNcTgEm9Z7hQMy7on+SL7tMbrukLhJZmBVizd5ohMMnNtC4xzfF5/kX3",
+	"6QhlZEFYpq14vVcZX2p9XKwQnmLK7NQWgqdaRTnPyfNyYl/yLO1YCCytSSFJdogSYBkyARXG3FlQIaSd",
+	"tSwWWlMj2WuSUXwKasnXoUAt95HWi4zxpVU0GBVlnEggB4UvNB1cOW0U5NZRmvKCKfCDyIoG/7nnLLrx",
+	"goixJCnXt14roFd1JTD6ZMNKvCQCZK/UxCD0pZkSzZcHvaj1FCp+sQGaemC/upxjrNLZRnV204Ifd19v",
+	"6ODZ7OG51vqUIvMFUFZ1RikWgraZw+daPwDVS9uWghiS1SRDFcITpc8lTclCYZaCxc6K3LIJY1DWtHJN",
+	"hwrTXI+28VF92NkYR7xsv2s7XGuUvFCgounZXTC+ZBXbIMOK7Cg6J10mFvhpoltR9fS0vM6fUr83wTQn",
+	"2Tjn/ELG/YR8oggzu5tTrYfxIs9QRRWLvXim1AJU/yLy3rd1t5R1CBwiPWPjwGBaW03xnHRbCM1i/oDG",
+	"/uUESzIumDKnW+PkQCrAX/SxOc2TaptAKExZvkL80lzo6PE1h9u8r5VtgB3WZCIJFumMZOCFpqqPljMw",
+	"+GrUVDBPT80tYS0epF8En6Pd+G/cXMbSbOhGgpQK68tmL0C3XZHOzbZOLlhWUPrEQn4Ch+u9s87Z5phE",
+	"bRlVYuxXfZ32prujqt2Iyvqq1BPc/DWcrMWjmPAFYYm2C/1xroh62EeJYVQkS1xIwi2lr3VVENvwlaaJ",
+	"BJ+DNY0ehA8ipk1rNMMZouph/4wllkoS9ICGdpTiefbQWH+EaT7+oaen1ev33CTALoQx9YcwWK/fs68L",
+	"ll0e7ZE3xdsFk6GkOq80hjO82Qj7BRFSm9nnK9BOBuifxpjXljl4AVbGcaHnUHHvW9/Y/q73jT3nOZ+f",
+	"89L7dST+XTCMTmh+ia0DKpwhBDCqR1r1O9W9TsG3O/KCLnb4wqx7Z8H17RLWrO73nuP5AtMpq+kieKGP",
+	"z94jfen65UfnK/9RkVHCUjKW9E/iPkwxw2KlJWsKStmw30tnmDGSBy478AjqwVRlDAjj2U96e8O9Jzu7",
+	"uzt7u6d7e6P9n0ePn/2rVz6jp9G7IKvRrr0lhSBjNRNEznielePvDQ033u33IMLJ07QQQk9b9kYfPurL",
+	"SbkwB3Ne5Be9fu+PghI1nvFCyDHRuoaZXfgx3EP3hcCKjCEaVdXdNLm6wcap0JRlf1B+rJnSn5z57dP8",
+	"JityMs55inP4uvFV5UMynROmDcbeaK/8p3Gvu2f0ZMdLqu248Zwycx+C7yqH4KRk78W7o19Oe+6DsY14",
+	"2Kc0O8ktM4mer9tzQ+G/kxzYSkmhl0RIuGy7V+XbxvZX5a703p8+10ybL2iqb8rxK/SCzDnyhNvvFYts",
+	"A9U0NMoKfX++pvJTuRF1lvom0BzAaHBPGy6aY4awCQcrzDLZSQ2s3bf6kD5uJF0oxkZgICIDqowJ5YPc",
+	"di/TbG4i+J+kqga6UPhmVad+4evTOplZFqln5EddzrjUCltK6EIZLoqXmIJ300wSYklW4QH/luKHaGj8",
+	"EibqHZmLo8T1wvy5feyqzoaiOrN11YKGA3EsxcGour7aHPK5rlpKyPfiqjZlKV3gPNRaqVHftIS9IAvV",
+	"icrW8NJGToM+J/u8NtexjUXiOWdT4+DCUjmdQqIFLqSmPn2ORi3Q5nL8KGsatKPHiF7Z4OrRU8TIcF19",
+	"kqllHp60GLiluUBLMCfOCaJgrS2JJkRBp1MiSHaICLjxnfKrfw5LysCjbUw7fbcscfjgU7cTLsNOj2tR",
+	"pqtQSm0gbbu0Y/f8VUSe1TforPfrr6PXr896nQgkIgdv9sIW+dlgJIRlEp2TacEQZaBxaaPMPB4mizRp",
+	"pCGHG5QMUrGP9Kr6KDOhpzlnatZ3/7MfLgm5qKZvDNHuEP2IfkS7O487LTcm/WNXWn+jh0xq00867WpU",
+	"k2jYmGiJ8xylOU8v9FDEBtmMIPlBIq3//tnIMjJSdm9nuHu6OxwNh1vNx83kerwzVHg+X0de1VSkbcyC",
+	"I2R//INEGZlQBr/r2zw0mzpCPHtZc0y3rMbHNbz6Yf+GjUMBWwdKybD05msOWTAjXxWwxW6ujg4mdxez",
+	"3XpmuvC2E/P0VUM1bTL+lWXTYZZM0U3bCjXcdbM6tc+dFPM5FqteXZ3tJMRCRtCciVF+I9+Eqm83MRPz",
+	"XJj3V6cdrL9y5+r3x59d/TDa2HogytbpGg29MiZ3mqIt2Mk6x4lzxJa70xQZcb4dUT8qqlrVSuhXDI9S",
+	"Xa2r9hUNsXLKNQ9QRXuN+X3clfmNyqgb23wrO6fKeLPrqqmiBAnEnXx1iiucd7ofNaItp10d1L1y3UZ0",
+	"i1LE0mtInoFh5d70u6AKEnn1KU7JAP2DLJQ16lI8J310TlJQeEEf1xqiy4JDc4IZyuhkQgRYNtq+kDWv",
+	"UUNr6w1/NqI2ooD19nbNdy261MHwCiIk4Vp3+w1yqFtyPsTyOAywDNtc961mg3/P7nDji25Z0w2T0Ztc",
+	"P0jLfPBhuPvxvz4Md559/J97H4Y7+x8fjj4Mdx5DYuzH/+x11YTvcsBWTTnc4A2xsKg2HKZ3D4f15NXr",
+	"qrRrM2LX7ExQF/DTo3g+cqt+G4y5+2T9KHqbPx9c7Zg/9so/Tt0fI/fH+hncqUa7MRX2TlXeUyhbsD6r",
+	"1Ptx9CyJAPsLMtaWM56DjVBzXVu+UWM7X1cpDu/Kz8Nt93KTbrd15nJV+eucRN7linjFMbwUzevdVBHv",
+	"NthwHHD4usLOJSlz26ccTagwOeSitKskkuBTxDa3YYQSJTCTODUDJ86FmJwX+UUysP+vZaJXIk2V3/f6",
+	"JhIQiyiVa+BTQWQ9icNN0TmyBZljyvRvR0+fPtM3EWISe7uBn/346P3JyxcQyRJE8vxSaznNLIjKqzsZ",
+	"FcHgDX+H22KpaJ7baiJn83V4tYz7A91bKwFAF77r+upr2oLh7q2ZGFZlWvA5IQxWfYiW+gutsM0dj5tr",
+	"u/GcUDZFE16wzJUvXFdbtdaTt5aMUVOeUWUF61TYd0St4+LNRJsywix7ow/7w+Fw/6MNU0vI84YYM0wg",
+	"Izm9JHrmHxsEWHnN+myPQ4SZy4zTIkIhnOf9SCmIszmuwTUDd+mwkZVfMPpHQez3pTyIukXeTlBitiDp",
+	"oyTYA/3PFLOU5Po7k+Usi8VC33uSJQN0xFAZzbZcC1K4bXUeSWlGMsPDKinmZ8wk62o7QJYlKf7KzMCM",
+	"gA2EdEc0JQpRy7M6GWrVGp5KTcPu+oKG5tbVCNru4zoSPWnJtEmev319/NvL05cvkpGPq9BqWOWwjArp",
+	"i2oYFBaCXhonpOXYLjp58vzXly/e/wYM9N37N29evfl7r1/yVD+g/vvozfOXv5lHfzl6pf9osHgtzfQQ",
+	"O5dYQBYijCXwRF/WE6vw6bvyrmD22h5jm5Lw3Fnj+m9HN3osc78+hhtknUWNHXrOCxvA81JQi7q0mBc5",
+	"VvSSjCCSgTNPb6n5BZbIE24f4fIfTkkD7o4Sc3qJ+xnB6eyMuXdxlpoqB4SzTKJioQ8lAat67L3CMjF0",
+	"WAupXhKBp2Rsx12BUmwtFNmS9VOmwelx3C+raVdl7M2vqBp444XW11pVN5uWA4FKy4jrMb9rBvG2lsf+",
+	"F7fhMvX7DDZha4juRUkGk6aA95vX2KysMAmtG04QVgJOELOn4A7nAkFSEmJ8WQ08Qxa+/sk1j9A5Gdav",
+	"2dw3IOOAm0OWTp6X0Q3ZcSumhE8FXsxoOs6oNAlFNOZuDgLw5ytjL/VNRRSXCk0ggY8pIw4GXRn5sX4N",
+	"cIWYzy3HUo2tf7Al8KlmRBI0oVMI0kJEE+4+ybonDvqEWS8OO5K8/2GpWDSFQilwoYBJc7eko7Lo3291",
+	"mMiZQMJYM32NC5TrY3FBEFMIalXVkdcItp3HgrAsqnG/gSy3acG2V7Yr6crGkI1GRxWkg8I63fXtSOJ+",
+	"hD8KUsS28T2UpyzxSs/epJaoJRcXI5RIs2Jzdj5fcNul6UPflqbiRsg7qFnNmrNUWp+rKHdAaTDvUOvb",
+	"duqlShg/9fK8D5EkJNQhbbBEbj1mqKlHScFIcZ98zrhqkZ+dBjMZljH+ApVeDd0VzKdqauchFEpCnQQX",
+	"VjWWHWfCF2rMCyXHWaE50jgNshZbWfByxiEkmwmy1BOiAtl6T3RO1BJMP5BeeqNK8dVxSqHrNyMTIkSc",
+	"+1SnYxKcJlzYAKyCLAbNda8xrH5blNVERrVj6k2AV0CiA1gW9USmNe6E0vmsX7k2kdy4ZqoLJki/AcEb",
+	"ug5JcLZB2L/TujCfbNIOGyxPFGzM1oAaiIL5+lkJ2jqFGqW6OuOleadIuTVA1wl8MNmMGXCj0HiRpkTK",
+	"DbsHUkNfAH1TPbcIuEv/2mpTk8vFN/omypHB9GjVjryv1tSVrb0p5XR93M7cF0U+NcpMtDTUGqUArQHK",
+	"ETmbdiRqPSsucD4uRN5Kez9IpCXXJOdLV1d/an+Hfifn6P2rFlLUP+6W38AX440unZscjoeJ8ecTAitE",
+	"Tqs1zaFugMbn6mLoI7B4nUnrcJNu7rpzaRLehRewkMgcI0phU9GqazNRjbmuJjXV3hbNIK6kRNX5iLhv",
+	"szFjbLmF37RYbHGVNmJ0rhH9cVnYIpgjwqvJHfobfBjNKxNlcp7Pt1uOcVdAm4eiZuXVGMg6N9ypyVzd",
+	"wlfccPpm+vQLVkHXiiZJvACNzlw3cHT6qwDyBdQB682xavBCkElOpzOVBEmbFjciEoVqrstoXGuiL37y",
+	"dsahzA8jMKXf0KH8jPy7Hu0+EgV7tBspIuiajn+IOMtXsDUYZXprCmb0c/ORIEpo85RLbSbkJO0eLNne",
+	"CRUcaH3L9QLtkcD68vztBLCF1hdMu59cfezHkKoqy7aBluDsba2lKfFep5RZz2iYYPmD1O+E+oU52j0E",
+	"+VwZLthkn/MNSh0kLLRknl9X4/K000WkZ1qqO4luRfm2U98o4i+JyGgak5exk4Gdtc7kLHPO3wqVJ52F",
+	"/z/N0C2qWbcQWQm55Yh2HbODfKxtwmK3V+ZVK8JqVDO1Fi9dbU7B8lx32I/mw4M/hrqQeL3MxqiE4NAH",
+	"sWd1Wh9h8QVBaMqJRJwdoiHwaoPDmOcI5/TCZXbcSi6YX9BeY0XXqycJOYKpRZUknzRrTL5iElpLdcRh",
+	"wy9uI4KcWffVJ4UyvBpUseS+TB5bdc6vWHttwCEq6z3QG+4wMmzRluHOZnUmLABBvnOuZhAgJtShUnyV",
+	"zDlPjrstF6xDwclNs++i9zqkaoBuMddY/9VHlEllHR8cTJ75pgIW+HVQw4IeDAGR66RgGV497HvMWVcK",
+	"kkSS+pIBekm9yy8cBfHKZzAClSj5EdDIoL5ASy+DnmbGkBd0IX30lxfqELbXOF0UkjNAg13S1IslvVSb",
+	"t9NWfXM3iYy1u3D05ugQJX5TmnkN5fSOJMWPyoLvr5ERuabiZ0nVjBcKYbjHFbJKKtmNyah2/cMLvrRh",
+	"JsudjQjSLwQqXp0xi5FLmT1UqgboLSDoOLrQWo4hiuDUS5+GOf9D0FgqNKJJyMXY5mBrqDO2nNF05urz",
+	"ClAJl1hkAxR6CSCxAl8QVk7fjGWqrhh6iYWalROukV2kAuprZp5GCx594SLok+dkSpm0qqYWqsrcp2tX",
+	"sX7TeattpVoVCvcLSL6T1NX6Gr2T2sdaptQUolHmct3YygoHayf5eq+g0mukbwuIncQkxiR9U86Gz1hS",
+	"qetJBuh3/UUSYTaJfotW92SJVu4ZxsiWfJfX3MboYC45Z1MiEJ5yLSFcgZq/mZZ+sanYLT21WAYTWeAy",
+	"LassyDHoHZHaX7NvWo88YwZQTpGqNPIqGGD/GOhL5fdvgN7Ym6TXohVN/YY+Otf8lIEgNhZWZTZGCC6x",
+	"RHNqlpB7YC5gMd90drJXliwsQ9PO1bLRF66KSiBKEtAYaQUn6G7ynev3RFGVk0OAExDaILagDLUJdEqN",
+	"Du3WWOFc1EQtYQlc+lqAlCHnsmMe2u/6R0fwo5PXJyahbEbSi2ZlV4kYFge2WQrOpmU9O2GoWAx616/M",
+	"1LNwnpBIuiCY83ZO8Q0qfx9sUqFXmrWB+0C6HcUsJS2bgA3oUatPxn5vOEECkIgkS1CuGROvyEWL37U5",
+	"J0xPZEtghzXFq4FfyE+vW+23IouWKAlMUaI5zkDfQ1xkRBjVyOg/sBsZNdEuzVNdHmtn3095MCeKLGKB",
+	"OeuY6uhE0r8A70UbUhp4s0BeJfq55Lo6TY1y3Sz7Jdp/OA23zf2Q0Co0ECX16uasubkdjBUJzLiRUGUl",
+	"IaS7mAiIyXIJcpqiJBOxRYt0BlLWQWX3S4Gr/w48B2YIC8YZG6PBF8ii5xexnj2YwU94IdKoussdTDiA",
+	"iyR4QWNGmeUqeEEhsGRSUVpYixlwTQOGxEDY+wYg1hgaoOT45ZsXr978PQkkXd88/vb9aQIRY5OXguGL",
+	"k9O3x+ZTiWmZqAZwY+G07Wt7/RI8375Ti4PTt8cdhcixD0a+XahXzPz/bQH5zYovjFQx638PIadtfKqt",
+	"OP/kkmZaAdI0Radsp1hADVkfecAmbUJJe8JwRk3naPXlm5hQcIRX4QRiWSvllptTkHyEsJ2hNlPTC6L6",
+	"4IrP87qraqPWUK6r25TNww0neWX1wYJiN+YFlrNzjkUWkYqpopdkXKn9rl16l+be14o301ozFxbppmNc",
+	"ykVSvWeffCIpBD9bTNYTE2QNnYX1rGKtYvvAaFkMds1U4ilhRGyNwtSMzo/3DmZtkKLWOV2mIJucPJxd",
+	"L7s1PpTNdoak63IkGnhk9g5MutfWiY2a3KJjVuupRDPj8ibj84U+FcrGhSSxpB3Hebd6HS/U2vcBa9YC",
+	"DNhx11drKs/zcSVPojnAsQl+jFBWT8a3VI3zvJkEuCZ1jejXtSY1nZbIb9W2Rpg5TP7O6VWpa/e0OX3H",
+	"zoqyc16wbEwu45k6nnQgBnV5M1I1STf+XLfN72mwwuobG6TYJKbYbWnlEvEL3UZGbTtaP//NzLbG7KLy",
+	"wqj4b01krcVu1DqKL4UcRbN+HcWZ2r8A+TXUZGymE+PKJD3FNLBa8lgtz8N8tl8FoH6yP9x94j6y84A6",
+	"FUJMEh8vlKSZ4cl7BzvgoVlSlvGlnp0NUcKPnj6OKB92Hh3IcjtY7Lbf+yXEjXgbK4wq8+FaIqJJ85t2",
+	"1rCRA9VuUQXAuDr1vt22yoxi9PcLJXnmu3F09WWsTBYNpJR45D5BpzMV3RXAcIl6ywU5dI2HFtgEszDy",
+	"vTN/MD2VqoGd0qk8Bj+vtyc2d1XSs1hr7/xCc/KKTXhzLyY0JwZSteHkkrajWYlTOCnbKTlvVyzgpe2m",
+	"8UKQS0qW0TQmMKzMxbe82ozUd50bEMR6KEvzIuuoIkZaTcG6mjOKbdCvBOdqVuMKPp1rBt+uQpDZ3u5g",
+	"OBg2TYo2SPgj04/ozL3LIBnGEmxktBTM3vKpwPMfZBdb2PrI3Atjiy7bwtU5062UM14DkzQrTLsNIsdz",
+	"IqbRCgi+lAif80IhyecEalFzrQKvkLWMtaDAc2JD247CNEF0VALW6UE2JdqSqeBLeQjcz5X4Y4WSR3hB",
+	"H13uPqJsSqR6ZM7i0WebfXT1yDYl6aw1mXOKaE17Ea2ptW5N75udd8d9uHXeYJvEtE4vg9wPSPwlGclM",
+	"BzGzoO5YD18IO9AcyrbIgeViNk/DbUPLZplYc6Nfwxrdtkwn3NhHwkOpRQausOzr8OYyDS/g0q2ofyXR",
+	"hHvSL0EmmkzDzb8Ge9eOdOfvfDubPHI9A6oyQq9gTK1oLS9MTxFpVXroSRgRQ6OD0jTujXp/K3Jt5GqO",
+	"QbmtJDNL8RnEw91n+z+nj8nOU7x/vvM0fby3c/5sMtwZTh5Pnqa7k6eTx4+bEqkyw3UU7ZWEcF7BYtdM",
+	"sUE+bZmrv2iLeAN/TGKRkg1xM09RpaJYrrv9UL2CGJyo0w57NpyNK50Fe17rq/dQzikjvdF+M+G9Xds8",
+	"tBaN6dxt7B1o6biNtmmaCBp5BI9UonBgCFNoNcPiTW2Cbi40mpxUys++T4ymrNpXUzW69pKczLtWJNdO",
+	"E+bR76LXBqcYB6QsRfl1JO1XA6T0lnhXNMpKx9lIfIEgzYuQ4ojCk/2yy+gAHbGVAcWwXTUhvcErOCbP",
+	"z3Uhm2Exh/M1LRm1AhSTZreTtVKRsUEYt4xclIUWIS7LVlgsZfiiRGAJgVcCsJVXxnHy8tJmHldpTas9",
+	"8etpm5RKhwpge7tHL6GFcB0r24yuY9sB8OV0L9qYY3lBsjGwsPicwXuW0SlVMsRPCeIaZTRKq9xEYBnp",
+	"Q////7//H3RR7qDwzElG8di7RWqCg+bEJgiCf4G2ALNb/j9OcywlndjefR3BjZ5Xf2R9kPRy6wA8sPOu",
+	"fbECLy6kbeN5WWxoWyxuZhiXHk65crQ1emrdn76h3uohlCupbkSUAZmr0cKFveu2GxcOr1mEDV8v0rI1",
+	"86ZzMhaYTYkJR8ePc4JNmrIpOkLQVgud4/RisMa/3ELjR96ONDlsMPh1BKh37EbEhz/bxvo6eHVfl2ph",
+	"PQZotOOb9b+xWQ9+e26jPO0aHVyu47jwfvmbbEDYa/Hb6J/Y0Vy8DXGiBWMpRDrkquCbbdUGSx0Sc0wL",
+	"F/dBp0YGwQCV2sM45OXNHBXkjzZzoKypsVq5T+Elrp6/I3Im2RYYcPsWAo1krFtItTKZU5UywEp1vd67",
+	"NlkZtFxsydOqcqpay8WKzyFkjOWR1xhGSc0BD6js5Bpm/Lyh6UTbli+5yBwZG9fRhItDo/InIPWToHpD",
+	"uf5FGCX670TbqPmqEnRTfOGcKr1+b0byhdMfIIP1UzwOZ2f9gqTUebq75gJxF0wsI30Na5uXAcd1RFsL",
+	"T9apx71lzba/8GZ9NEc0ViKbZ0Rui3nhOgZH1KDUJ/6NTQ7mGl4mbXbAHGcAjQgQPlwEqe99k15fFtAY",
+	"hETYpj7i15l7PZ82sobAz9SBx3iNPLq/RzWYYJNANyPza07/nRlpY7Fx6XLyZx9MM3ZOa8iqraGqRfyA",
+	"dMnyz7Kb6oMaHt3D/jqIskNk6ggIC5Dp6li1ZywEp0UP5oVUDrFGv/phBc22j9b1YdXSPo7sRVWtR2uJ",
+	"bSL9X0HDVhvrDzFJLIZJFHU4RNQwPWA8Psm6Pq/BaRTyHYnHyVzEu7NhE5DxTV1LssR73QL76doOKb/U",
+	"cuTuzqnXnFHFhYUWiyYPtmRSaYvovDBYxpAp0xkzu3vW16FNrKul3X71XDB7D1pf7LKCu0Z/6JxIheeL",
+	"O0T1vGH2VDVVqkIZkcyp6v7EMqnKJceoMsBBrSUD1ZsqW3t0N+Q6UE0UJMU8Huq1TG1ftH9Eco2j/Qls",
+	"1YjpKY0S/VAS2kdBYdPmgPsWCUUVsMdOxLgx/2drPDe3XY2Aw8lbtL/75MnOLsL5YoZ39q63IzXqssPZ",
+	"ptllIlEoKzYkFR2HaDZhd2s55pNqDe9wf7Q/HA2H/2r04hrt9xu4Qik3bjM8N2fYGw6Gz3aHepamzk8T",
+	"5PuTFybJzfdqXgiaEgMRUjD3j2H5D2OfCGo6U0MISUjQnCvNjRsTDh6DYszak89MefJU8GIhAc/HjLMy",
+	"pH/LwwBW1dp3DXb/VXluzcts0ZNpbW0VAzgBrRDD3kGZuaaXSqH9x6uPbsHjnEwAQgwev9XZuWxfnDqW",
+	"A/APJTrp7rDfo2w84ZD8r/9lGpb0Rj8PtVIAFGmOxEQjer9SdMSYI/fyiKoeG++pf/K0NHotkfnSKr95",
+	"ei+sblaieQ8He9YYlGsPXXHYBjiBEk7og8+H3Oswfv9zwJPd02CQLuAalz/xZ3zVbD9hb20cpXBujAdr",
+	"B+WcX5AMYdVdFjbAvO4EfMsxjk6AWs/1w00usLHTuM+EjOlGW3msmjc+tvsEi5xqey0AljCYDmwVTAg6",
+	"rqiZiaNFgRTcvdo4L8fK6rP52wrZewNRUDCODbCFSTAX09KsRMeEL3JiEFQIglcaOxtSSvGFtoRsYXZn",
+	"rHZ3dH/Xb6unzA8j6V8NHtWoi5njPCfCzM/WW+BS2QN1WxtuOZVW92tSXZXpXdd92WCJcb+xIlKtaxZ8",
+	"MOzaErrzbr+zrkzPTz9veVwnZqobk/UaXDQWYsodVpWF0dKUZPu7AP4xBVdeSvrGZ42wpFnXyo+AYbdZ",
+	"BTbl0UUktZmUE3xpoYGkKUHSpxQbeL21YCVBvNbJA6v0LZIhQE/XWFHfoY4A/D5WnZPh2pHsTrug1pWY",
+	"62Xjk0siVvrml/MMnCWQemH2k7CsD+g1yiMYAdwaX0qD62g6CGA4zkNbgbxmD+y6u7fyuQGUnpGZId00",
+	"W826cw022XPYJoOyV7MulWpMJiI6mgykeZ+sgCxv8lqt/jmPBa+dTt4EgchISuc470PuK9QMzKB3ISjf",
+	"saYz+mvb+nyzNecV/5h9dLC3+9SN4J32MC5S+rWdhjCmRMxnDNcP1l3L8oCEOFOxuvH1ziBpK9iC+IKF",
+	"zIEGRSevT/pGIIFotwvqeKFLA6h5obkkwXuZPYItXhoaUtFqD3s9sSCHgR9U04Xhta4nF8lzxLhTKip6",
+	"QJM/rr2Wjjz6jkD9hgd7EV2BPfi1V8HoG5HKAGtEtNns9diujT7qdUu/8duoiZ0UVD6BKMc3oaaSEtov",
+	"wC0bbKcQfUG1qsM1tiZzJ4OkNKo7PW7M7k6PWsM8thoHDee63hlF3IPEHdYxfi3tMEh29O6k695Eeyfc",
+	"DMsds8sLNuU2pNzae/suGj3yJbLYYk0OEJT8mRzOoAsqYZlJ8fWJaMa/AJWByxnNPcjXhAsiibG9GqlA",
+	"m/N34t+Wro3YKUuwXEpAQDUTpLOea90k9ff+xpcQlMIMpZwZ73eGzEqrPUflhQEhy4mU1ylq9GsLNsHP",
+	"q+93bf3pkj8KYj2FHWPm3oTZa5aqldaNh+Ha70cMEAP55iv0OeiqyNTn1rwDFfDSvQ2ouFfr1nril7BN",
+	"lq1Lsq3PKe4sN5Jsc2JqLbtpi1QiU1drpuPa5myDtN0Z0Kger6sltngeFYEggh2N0x0/z8m8rXgbcnGF",
+	"Nk4fvPvlOXp28PjpwyY7WAscNsOLBWGQ+EqlRyzYXBM7KnVS1wDqrKcZ0vw8J/Ks12tLjZPr6ycW2qpx",
+	"/IWyRdE9WyAoOI6EdymT0JayZXheKAdbCnmk9URqVzHjtOV41jEwh2jZzRs8t02U7VMeI4FPZXWoTkVG",
+	"a6vmmuv79fT0GJkHKoMd7O3FQ5Uqb9mpC8oA62JhSFMvY8lFJg9LiVU2jChREqtLfM9sTZm+gei5AZiK",
+	"eihsDn7bZtZmc4gwev/ulaYmEhkWilZH5zlmF5sLmky2ttkJv7mxS/qO4IyySONwnxI0p1PTBaVyH3u9",
+	"oF+F8S0uuFRTQTY95rqFVB5j3KVA20zDPSTDnwLo3tVV+AmZCpyBO79uZfipb2jVZBb+3DzeuXLT/3AT",
+	"vuCabJ364M3ckMqmb4Q6rG9/px+EB9HhB7Vl+uH64WSDt65dd7MoB2qwIZ5qz1Ubn/gSUyPoYlk2Ybet",
+	"uK3ZuTG9E8CbYsBW5rUrWy7rawP449ZIjredme2eH0szoRgQw52VrgCj9QhzrUUq66VCuWLg4ZtBDSqo",
+	"iJX1B+XDlVTc7vUrITJRkxS3jst9dcCWus7aofrKFAZ1LRAP04m60FY8oWwcydOu6a5r0WDWp/j4jknt",
+	"t3mNrXrLmbynAqckW5PPe9sc4vaLMpqVfU86VvZtRVt3XplxXzixBjnGFEaE17N2IW9SGxGsMbhga+9u",
+	"vKRw23zZaq/HrvnflnvEOoFeN5O20tCxawbtO9Nfbat2cW9qzTwbfSqitLyZrWiLXM5I1h40duEuyJwh",
+	"E4hRynpb4O0c8oL/SVj7iBD2duvzFS7XH08bdhvJo2D/0I+ZQNrY7HSLZwq6I9g6DIeF6lxB15vhtZva",
+	"DVoUaOsM69ajz3Wpegc/a/bp+910YDF9CF0HwkpTOttKpMmugT0rla8jMN8PUmvqsKvU4D7xSyKy4iYt",
+	"SDbjB7X+5nzVJrcpS+kC5614+Fv3cG7FV3mlWnsCRkf3jQYC4LFtGwxXx4y2Ft4+W9cX6sFVdAQamXBl",
+	"/2sYP8G9DHlIM2Uh5GkV+gt6r5YYMxvbpTrW0Ezat2SfjEybvcoldZM6RAms1jwk+ZzYACfYWYdhH63y",
+	"PWWyjGs2XW0Tkjq8QWut24kEO1u+NW6rF+yWJHHBtpDBBbtd6VuwLeXuseBTF9DslD/q86ZKQMygmGKE",
+	"GF9a5ZXmBGGTRQgNaahE50QLTghgw8HbRBaEpzzsD3fNFNTuCoK5LNfUEK6TxlpFHPwiSgWRis5BG7W7",
+	"DElJMcDKOaYAWh5m3UHrvz6CfgUuE07SzOX9FCwnUtqeYTYt6Zrb2dppMCbG7VTXxIClonmud89lSlig",
+	"b4GWpjFkF3/bmra6b2JN5LtZrJLEEq0CbPAwIGtLAr8wMODWovq6zX+74QlSC8eniczHV7aTtC6lr6Vn",
+	"bh2Or1JFX5ejXlhK19fd0WMbGW9A5Ytf0RirPjGhsXoUJMDy6PnOELune3uj/Z9Hj5/9CxzWlSCj9Q6Z",
+	"kqzeyJULeTjeUY/8UeAcwFVxXpCgVMwCZuz2exYF0H6BjgTB6L0tSwvt/PicmhGRa0GSNJa1lmzN/r3w",
+	"v4rAf7RfLwcT2pjF9k6NGJCDxYisL6mGtbABL6G5wi0bAGoKhIdR8tlTSN+HoPsGu+8qOUTYpv8nn/1v",
+	"ZB/lfErTKwOzYP6BkqM3L5I+St6+MwWib96emuJsNSNnTM64UDPMMpR8PrN4g5dE0Akl2VlvhMBeSvpo",
+	"CSmIxioqqwmhXhtoFexjAyyI3trZyhFKDCHr8bWm7P51xqDpDqYMvqJM/5d8olLBv6fK/Bfa9eTK/Jck",
+	"tX6WN7lDnfom3k2fREsjL/WstuxUY9JprK61O2xJtwl0sdY2wT7nBgpZXcLNdh2nr9ovgF2cvQAtQbfq",
+	"jIB1eUO+K4yy3cTt2Jav822ZSqURCuT9LWf8esXb0p9dJ1tEb0LMGNnQtnSDRRL8uqxJrW2Cn2ptU9dw",
+	"udux1Xy+Sdc9clL4Nm22IOmlq91mp7F1B/+IzCwZOHjFrs3Vtv7pa6ywwOBcA1mhaf9dKWt7r/G/uUDP",
+	"Kawlgjp7c+kfx/5+z+gfBYGyH6hvyTG7uGnfyxb5Hj9al8kZyposMzZ676fdg93Hj/f2f/755yeBUivH",
+	"tvEUFJh6TLiwa6bV3HxHldDW+nlo9dcyQ/XgoN+TOV9WFLnh/s5w73R3bzQ05a7NmlM30QZbKwQ0M7VR",
+	"J8rQy8Huk4N47mJzUQ1HkwVGTYLsXsgvK1N8aVcgje0R9LrDkMY2Oxqp1HZDWY8rSQv8Z+2QNiZC27IQ",
+	"DsVayxGaEJ8PrPywNvFZQU/ASyK6AhwE5NHqJPL2LMRiIdAGHnIzEZut56KznNkm5jYre4almxPJbqlH",
+	"pW056YDQHMHGz6q+4eGaY3TafqHj8sqscxvxA8xhU8q+e237dI6xSmfbSI4oJR80tcAWig8Vu+H6Bsot",
+	"yDzhC6PrCtwSrevqiB0SvVIGgIoKtBDEODD1iIcGVsxVj9paSegTj2BK0heweX+pVeYqrTZDGR1isAD2",
+	"02g3pu6e2lBBIzEywvxtl1EDmPBZi6Or/0C/kzzlc2LY5Wctsq8G6HSGmS0F+Dc3bkFeCCSJuKQp+Q/0",
+	"jizyFTo5fXusFXe+8Evo4oqwMggKPfRiCBu/P+l5ke8mVNo1m30JWqEQVN9/GUha0D8+Bv1mdiNZmFsD",
+	"p7pN/Hw73WA6ixG3X5Fxb9ExUdnJaKAvxynRskQbSzYQZoAUXVtkxCe2nBovFgQLbJOEu5YerWkQFAZ+",
+	"Z5jpe+TqZMgntSb4u8bfkvrU6HLloXCw+17OajuHjLugt2OruMhgd2nhGcRtWivlNLqbK24ix2XPrGoL",
+	"3JI3HYl/FwzXeJO1Mm7AnHKrqf8M3fulpGw6DvnGx1jvXBV114elOOCYdqlkUAQzJQpaKlfuSlnCDMaP",
+	"lhwrX1+ERbwdhpty4yLMsMCpqt3BFrT45lIbvTbXTHSAjsqUMdf3bgURHw86eKPKQnf9mvP06+9AT9co",
+	"G/O2qowioll5ZIgR5l3z2e3GXHaNDMxgiA0YqO5JTYZh25VIVb6pCyqkabMHj9XM04OqdXoQU4lb9/Sk",
+	"BF68qby8uXd9TdbGOrbuGfi67nBuwVs7Ub6ALtWqD7XrOrer38RZ3iFKzHoTzcKg+7TBWQ2iBcnnzwk4",
+	"T5KrK4MQcC5wairEKzT67MnGLuCl3uO9yV5lDN61N+z3FlgpIvRk/8cHvPPnx897/f2rBx/GOx8/HO38",
+	"C+/8Odx5pj/8+erhj/8ZbZ9wd86g7RSrQpLs0CQqT+klYX0T6DgniHzCqcpXFouhxvw9D95yahXApRrD",
+	"7vcKWL99AGIIcc+WI53oRaskhnfOwSszyeuc6NuDSPYzaq6/kTt4BNdFL81I1KUv6/ezxjQzKVEDPfJ7",
+	"Uwra3puiNY/fNyFWgl4b5XpjXv+2GNeb4aVjVFTdhbhKvTVgcW1rv2ZLrACBuKtaDQGbmqN4vV5TgiSe",
+	"CIp+w+wC17UddELzS2xLT/406IkVqEgjKADp35YB9AzScEcfAOA9uBbd+kEDgxifRFUZ6v307ODp0929",
+	"fQ/kWALSlhOOoFteKynhugpcbXc2YcjDw75I4jp+hMaOtntjjakCvtil4Aqw8gt5gzTtqNSsof7qh0wU",
+	"n9mcHuzF1mZ4lrXqcHsQoTv6bh9lREBjfQ8NUqrVndootUC3vDp6c+SxW/zmB7AtQR/Da6O13EIKSq3R",
+	"oxXpAfnXabpfgg2Xy2/3jTQptI2bPYc33JUhZ7nKOga2jt98GwzCasLjNvr28H4CEJpwWOdlTHv3bcoz",
+	"coia96Gm3+5VleujnX99/Lx3FdWhN5iukPFR4BzJBclzyqYj61NAiXNVjxK0EGRCP/WRXGizwba7NqTg",
+	"AUbN75LqXiTXMINbr0Ebhd6SL6+zltDvebj5GyRx1FbqAOS3UTTew32+8dX8B2ZQRR+9mFd351W5wZ2L",
+	"eUv+WcLXxFRuB8+TAV6mofHSkcZMspNvCNIKpxWrU6iAW94SqECsca8rZUrs9JIvAesTQe9pQzKA7J20",
+	"EFStTvRbLXoSwYKIoyLmOD1i6Oj4FbogK+hVmhAJjaMkMnIrgUImJW3iAExVD2heWe7gTKlF7+oKQG9M",
+	"0+maf9YnJPBLIgCITB4tFuBDOHl9MnLwbQC4DAFFS5t9DxbZR97L3i8THPoGaFkT2DlJMZTNnDGTFWmt",
+	"h8EZO2M//qjXT5iyLbMGP/6IEv0RF/RP+GSE/gaLQmfFcLifXpAV/EGSATrSW4JSLAQlEsmUL4i0MU6T",
+	"zEM5Q8wjxIDWohAjJJMIyzOWfNqBHyUj24rHtIzso2QpqN5kF7wxuxBds+nIK/BEfwrtgBLTjNt8IxUh",
+	"Qp6xMvMDPiVKohl0rJSuKEH1UYKzOWUJoizNi0y/O88NLpwcoF8JztXMzp5xvXS7g5rNyx9/dJgvjCy9",
+	"4dxHCaRNJNAcGEEhICA7oSTgpwmaciIRZYqjxH00MYmv9oeAggu5fodnDO4bwB14nD8BeJsGVRIlwJ09",
+	"GC80pIAu+frhCVWuh7XSCzNrALAHWIQgKMEL00WecvbI4vn89G/JWRKiW6GD4XBUwVGqttVGD6Antlwx",
+	"hT/1EUZznGtOQ7IztsACz4kiQr9mb2/kCkL17wzpUiWRdRTpA7KgVIcoMdBVSUBX0BtbDpA10E0rbris",
+	"+kUWHOuM/VFo4odYhYRl2nf2beNxOmVckMxuyDtAy4BCF3T89uRUX4zfTVADJa8yMl9wRVi62vkHWSX9",
+	"ABvaUoFWz8kCMM7Q3kEADw1+OlO+5urVJJ6TM6bvkn7gnGerATpiBpAQMD1NSYoHG9FPUqk37hBhO6w7",
+	"A1PR4mtY4LnhM7uo5/o+UTbVizk+On3+q7GvYMPmREwJWmCVzswpP91/9uThyPAQKn0GAgSkpMWWo7Lc",
+	"rhyn7tXvTxFnkFcE97W8rlpBc1cRuuhptQ1RNYIKPZuIbA60HFDhCxL0gz9j1IALBzaifxYrw6E1KzMz",
+	"O6Vz4ghbL2t/f/+ZE7N/wnX58cfjoKm9exasRQNfqg9UHgIKvESAXFXmZwD8n5qROTLIAIMzduwbp0Cx",
+	"sbEUh/qwd4dDO6vfyflM87off3SR6bKYRxC9FEkzYmKGGU8Ls42unNGIAkmnDKsC6ukuDawuQQIvgWZG",
+	"ZyzRdIseLe1Qj6xNlaAH2OegwNywNTcPPeKa2aDTJX3920PjoK+9y1TCJOhBXcT4Vz/so3OuFe+QmXza",
+	"WS6XO5oL7BQiJ0ybFZktAkj+753TJc0p3zlxC4PqAQOrVy4WKHrfpNhbdLQetEdGJ0oQPEcvNY2HkfhR",
+	"b3cwHAxNRjVheEF7o97+YDjY74G9MgN1wOHKWfTJR8C44ZspASXFy7RXWW+kPzwyT/5mHtR6iFxo8Qw/",
+	"2hsOa6HhcCNcHqpRcjaqp5WBQJ9oSQuU4AU+GO62vdLP8dF7hq2cN7hjB8P9zT/6hYtzmmUEcmIfmyWu",
+	"/8Urps1BnHs4wMddxnkfoGWVhuzm39lRwqZwgNNVZjD6VJDljGvNKvU9oPEUvIEnZUKc1U96I5NadQXU",
+	"ksbUxXU8dIBegt615OKCCMTPtWgCzxFZ2qxKm4QqkdYKSubCwbtTpTt4e5PygPv/zeKB3j7RmRxAva/h",
+	"C2G9OzCjn27h5RUF3xahfAt3yqdfQCDTmGRwYTqQ/99w5lIOvtzFPNjt8ItjvMo5zk45/w0LE9A42H3c",
+	"ZXra5uRCkew1ySg+1aaO/vHeXpcfB3CTDm3y+2EloECR0nRo8BHTl2QTN4GWEPrNTuZ486RV3Gjlw1uL",
+	"ILasBi1bg6PlI4+AyiE6uuHB58bBo5+s5eSzfBXkzzcLbal+CnTs0mNTFs52upL1wt+rj3d4/91g4KSL",
+	"XP8jtNAKEp+Uq/7Gb/13cof0hpd7GlyVkrzjotd2JKl5UMAfo62Y5MW7o19Ok0OPjmDteld/bywFi/VB",
+	"MjA8HTSBy5bQZgCfoKQsRIP8lDPmPwEKT/SbjCH3wI1m7PGznmt9c9ZD5yvEIVuNs4c2pBUaQvaVKOOQ",
+	"LwJVpRYNgzDofnMGkR5igHU1rwkRFtwUjCZc5RbGS/W8xFbfjl0E9u0/iME0ugsNw83PZFV1kv+7tz54",
+	"m+j3ZirWXA48A9+40B8+2/yL55xNcmr80vdawl1pCXD7EEZBc4MNTG5pr0BEJXj0mWZXttiDxDpagGjW",
+	"jMKXhBmHlmd1h+hg+Mw4MpdUkqZNYd4csIvarTtoCR26K0IlMq/49u/IweZfvOHqF16w7FqX6jsh0Rdw",
+	"XNch0X6rO6SdfoZfnGv/1ejwe3K1bENUpV9lK/3kBegk13HGjGy4oOrPDgss+iaeKcicXxI5QEdOs3TZ",
+	"OCYqlaGJICRfDdDvM5qTM4Yr/NBDW/aRLfjUmt0Cm4hDEgUASvooAQ1vDBreGOJYzjsafgFRrgfnXM1M",
+	"MGgEgZ+HfZRMMM0LQcZqJoic8Twb2zbe+t0LQbmgagU6rUNKMaW8hZD9EExvnArO3NDBxy6FJ0EpZmcs",
+	"2A3MMlM77BsAGsAjGcBrjbSxrGXTGTPtOfWzoU4LEsy9kUr07yIz7yZL50WzfZrgGRMqMlFN84mNlOl3",
+	"Q2tJH/6I+9EqLOvuFNzb9p7V3/tFHWd/QcX5rpWCe037bv1xlqVDCts1FJpFEW1puoHtvw1HM5xrA983",
+	"HW1beL8e5oxldDIh4tA17bkOr7ORXZc7MedapEFSxvlKP0zySYwfmhzML8QQt7D47xnXPeP66zEuky9x",
+	"uz6CR3ixEPzSVP1cS5+OeliPpoKYVofex2qzP0xd3wgdDPet1sfRHGegU3JR6nEKigj6xgsBoLq+0sj5",
+	"Yo8cTzOOzjO2yDED9TMTeCmhTBpXn/G+1B+kqbHmwn3jPKtzyByBpoNCzaBbJTItis1W4dxlAhkedMYe",
+	"JEfHx+/e/vPot5Pxu5f//f2rdy9fJA/7DU7v2mzYLc+C3KdyVREua5+/Xc/sV+aXfb8L996f74P7HJnz",
+	"2or7tMcsDfNJMUtNBfEt8p5fKMP5AAWox9j0vEHnBKqdEzNsTrLk0DXsoRAb8alMzGBjm+btLi3OxPEZ",
+	"QedkSpkcAG/Svz9jqubZ5JdERGMsMPJ3dZM9fvtGDcjlm1qWe3+xvxN7CGjyVu81mC63fK1/v+FFrQDK",
+	"B2aWN75iaVOFJPeX9f6yfjuX9di0JrnNu+oaht/yff1vRaalr0ttcHASvkkGBt8L40sLfIdEkTtpPRGE",
+	"/Els2QUk9htPhsQrU4MB6M6VJuVI8b7xEJuKPqNX229sYcvq0Pqvndv+sOzX5xLxbdYnlj6l0o6TE3xJ",
+	"DssSGdeW/IylXKoBelNmkGijSxFm8jWYAkvFKwcMII5MlpO2APQ0DWyl6W9sdskXBJjUcQxJ4crkTU8x",
+	"O2OuCwrMJOyKBaUiMd+1O+c7dtc0mu1fWZfNHbE+P14bz5twQVIs1b1j5t4xczdM+RcuiCLQ/ROqtfxl",
+	"N5wj411jmuu4dNlFycbSm5Ruq8hEwfquXVIJOZCTbEpsnpipOkGvcUZspM1wIGhQfIgSu7QE6VUZd3BT",
+	"O5oS5dWNO7zfYQupNq0Gatbuw/dfL3xvkpsFqsSz7zSS335Vqp1Ko5flLYMaSXBAtioo1i8Itwli2qZs",
+	"EUvOzA9xOqs69lz/3GYW9ruwaendp2FvePJdwd44kO3ND7upO4SI7r8w7em3+glQ2HOekbu1l6rNcddm",
+	"cpfkdM9gvl7uN650Yw1v09dlMYNUXraymaM89/XTfci2zCkjwDhKSGNtHUAoQhnlQS70lOWMEIfzoPAF",
+	"sV1fJ1zMixxbx4ZDTEVYm2CCL2ZkgI7YGbPmg7EXBMEX2taaaHNCsynXIyxmJZBPWoe7Abv6q/AWfSSP",
+	"7OGWPMWjXpxThk0/1RrkS4OTPD/5pysdnhGcEWESyw52fx4+BCp4f/rLzs9abJivYT5WB955QeWCS99s",
+	"q9YoMKhmz0FBq8bFwxKaxjTvWdnXyKDlS6atq2+Oncliftv+2obP1eSzNPUjM/q9m/XezfotGTWaJhF2",
+	"SVi35271jeJv8aqdWOwaKA4XBasmtfk0M98btI98BBRxgSaYQu6ZRRax8EFLAAG2LgXnCgWbiAbYOLaB",
+	"qq+Bg44kZa4ws9gr45Rn8LkgDnR4hqX7mZqR+QCdhlhFMN8ZScEvatp2Q4pHkL9hp2YBG1zlninR09qS",
+	"mYt+/7wSCq4AZ8AsBKTrzcC/a2K6prO07SnNuDpj/JIIB5AEcIoAskLLpn7guC3bLBs8oZiKBRTwvZTZ",
+	"vQNy/UpJd6cuK6aNz+oD0id4TqYFO0RJpZ0uFFz6YIGjaiJI0Ifx3iN87xG+C/lxQlhW4jVBJ3oH2QN0",
+	"eAtypNhQ+P+u+BI1/x/v1vPbwT1TsHvHzDfjmCnY17JhbAbl3WhW3g8c5IuYHFEDJyYh6opySiTC2oyv",
+	"hHyVKWxKCyFtCppEycnzX1++eP/byxeJTdIHBMSJftkZ46krnpIemNApdoBGtGSH6JyoJTHR67k1sYK3",
+	"Gu5TSX2pJ6n51NwBoNSdsSQTq7EoWNKAQwB1igur5bjwtMUKXFYhSUlKM9uEERZVxSWNKET26L4Xlchq",
+	"JXcd176eEmSwILBEks4LrSjfKzn3Ss5dKTmaM90sF2kGAKlrg9qAXoklSuzDSTQSbZBW/7l7l5FoM0bb",
+	"NbRH6aAfB9fdXos53Bt9+Bhu9ilxwQQVDJbTSxJKXDvFj+EeUzYlUln0xUefFZYXY4sO0VaV/2quSfou",
+	"99KOENlL51sLugYXTPZLYeMBPCHJ+l71+3o1+wxROMYfJFqUmSCOFs0R34rud4rlRV3/ayHrRwbrt5Wl",
+	"vDJRft9NNAyfNI0oswYDdPx9G1PBSrrEvAHlGBCg72/YVzSughsWnskXv2XQ0OHReZFfgIHVYitxYeOR",
+	"xcJEuVhWIiFjwDKd5HwZgDMDxDjwcXTq0m4FX9YaizA5QEduKyxQkSCXWvadMQz9DY0RZTzgerJBOxID",
+	"8B34lZPjl29evHrz92SAErfOcoG2uWDrBiRnDAvigbVjBo35zXvbBKN2CGu7qVg46S2bqcRgFGttXMJY",
+	"8HV6r3TgYpvNsPgtcI9QYrqLONWgwQz3bpkZHqUpWah2w8pSMb3Hcrs3jLbi3Ya8kOuCs5ZVNwu0XbTq",
+	"ke1C0J5e5AH8zwW/0IJ70vcVDC7C9YMEDPpKGCyjptuozVk2HY+oQorzC/ix6/aBnvP5QnM7l/94xoL3",
+	"apbKc9I3gS/j9ynrIGxcz7uQjDd8LZyEnmi1Y+J3rnRFekqu1bvcCVnsjbJ9p++xeQ8ne2vKVYmYPnEN",
+	"PxAvVMrnYXjmHdGXVsvA9fn6/tZ+rtrWtSJGfaKADm5bkfbrl9V1evUXGaL2FLOUmIC4Iw6XPwgXjc7j",
+	"CfplY+c7o3E7xAuiMM3bRKljKPe2xFdE2Csb4XYi7g6aq33jDxLRzCuiC6xmpR4KfdPb8xJ9QmVRwJOB",
+	"brr/pKmFfmy7cY+M+ImEf76FWbeFlxItGRPoZOT6Lrm+UqaG2bEDCNcsMVUkG6CEcTUuf1kRsP0y504G",
+	"dUhYVlJ+zpjL+YFSSd8v2nbFGaAjP7BB14OYlUlmg/5WhVoSOp0ZI05vvaSclYAIdlpax0gsa01iAt8c",
+	"Wsmkvsm4j2dwZpVfOhmmbGu9jrNW0HW+h24T92Gf79W6eQGXtpQn19KfGpGgOWdUcWCYawITr8un7vLK",
+	"laN0qTi816wDMBFoaAKWr7b1rNctoIdgbzco1P7BRxmWs3OORbaONF74h+6QMspB2orN6bQQ5J4y1nTU",
+	"8qf5g3TbdUP6sE3q1qbDvbLPfPkuOL/a2ljFoVUpOsfpBRT+AHxxm/8Wvqy4bf3u7x2Axknnxbw3erpn",
+	"ulCbf+02+/DebVTJ7Opmz4Y9Im903/sxbs2PUd/a61wm4aR0Pa3Oj7Wuktolpjm4bXOrTcnBRhSCmNvC",
+	"N3Wyo9+gCPFLlAO5aXaSCffOjy+cpQR/0TbUpO1cIFvmqJbXyjsrbHuzdaLKWnwnrhHaV2nbFnpHAXWt",
+	"7JIRF1ju+zF4RCK+Etco3ouuvd2Dpwc/7z85eLpBgm2YoalUgnIf6NY1o7fVXC44CbJ5HqaBVoYw5Mu6",
+	"0j8qvXs2OiPKUhLfsAwrsqN/Gw/HdpmKbWO2cRYFUzTffhYf797vYW6BuaVdgyeYZc6fBi3ycVCHX+lj",
+	"/o1z5P89MK25MIdiIdGCk7xGGMZ1+1/LYE/cQ991cNGuYrPu7fbkXue+NZ1blhRUNm21H23RiNL7y6Gz",
+	"M54b+YUvCDuEMlb/XUYmlAEMBKT6Y1Z63IC6uehDh38ukJzhRSQYaCSCneS36mq30/sqvR3d1rQo8Q4e",
+	"/r6z472//JqdHaW/fOt5RjMlyLGbjW0dw+p1H/1jgBNDVVsPx5IpdGvh6K7CfQfH77aD45ak2N6/sZV2",
+	"hl+YMd97V75maklXerpZ68Zoyy0L+WDBPbAgCOd6mBWaCP4nYa5VtgPgifewCun4W9Brhvd6zX3iwF+2",
+	"f9UtaUKPyCXOC6xuDl1WA0G0r/0+rKWXbhPuuCC9OpzPhGpJjnAFORLPF/lfD/fsnkfcZf4I1JBBDonn",
+	"FRa0CXLbOqoZFbbBHLRmK1KrLVjoO2Ax6Ahh6tLsJwZWbYYZI7mJNJCyh77FXpOmY8VE8Hk0tHliZ3Kn",
+	"F1UP0eYXNEIfJnGfpRL37qlyiyqkZj7pRGneUv9iTcpd8H3JxQURiJ+TlaFQTZjQOdZE4am+Q+RTWP/A",
+	"BujILrgENJc5X5LsjGV8yZAgKb/U91HxJRYZeBPa+mObfbozTVq//LZ7Y1ff+oXVc9ittRf1r5/cey9O",
+	"77TXtWnPAGhdlqL0/zYyt0aSrkPfXB9eO/VPfdfxNbeMzQE2vy33Ebbbk8EBETkiLQnrtmNsySUWVE/e",
+	"YNeaojxtrM54ru8FogwllqoSZBqut8XY3Cy/VbPRze+rRNn85rQIPHfs93G2e1l33TibKi/gBs7R9C95",
+	"tnM3obaAN3SLtfn7cB9s+26DbVvTY3u4rZ1+hl+cRd9H3L5mxK07Ud1+zO014DcZsCULvw8lw65FqUcj",
+	"RVMO/oWyf5pH67eNTOGbtqBchdq/CUVoeK8I3Qfm/sKBudtTnR4tBLmkZHnLgNwvP+FU5SvfcGQx44yM",
+	"DWyaRW7DSgl6XkAfEipNu5EBOhgeIJxLHtiCBl4OOsdDLuUg1jNZr+F7seiOzXSDxstfg6PZWbQztk+q",
+	"H7TRlmhOpaRs6tzT987Ne7bVkW0Z53gpKydcAGdYECE566oaBTzMQLatc262oDp+maIsExOFRrWASgha",
+	"eEs5lqm8H8NDnQuenptfrS94ciCVrh09LfU7SVBGp1QB3mdOcKbvdfJTAg2Wzm3vJ8QFwMwgXoChTD5B",
+	"jkBv1Pvp2cHTpy0L+qMNw3L3CZSP+X9WIS1/Qh//68Nw59nHz7v93cdRaMs7RYCTpAPeLpzrvfP41pzH",
+	"deRFc2m3cBqfVvQDxsUc51SSDCmOXg52nxwcIgOsarzFdE7Qn5xpo0gQlBFBL13RM1WmuwYvFHiQy0uZ",
+	"+DQHROUZ86i08EoH6mQbcQTQSlXVxRSB2IzHWEjW+KT1Bnyr2ouem/HdfWlnNOxKG/irNHHXeyf0vU6y",
+	"Bfs5yjKEgXjWs5+m+XQPsb0VxDZM9B5i+x5i+57P3kNsbwuxbVjN59B5tDbW91JgadmpMS0HyAFU+2oT",
+	"ykKAG6nwyvBLQRwKTt/znOBFLYFCq7B1CxJaHRIRPc17P/F3QsJAVNsoC+1hwTi1DL+YonwfCvyaocDN",
+	"BHS9EOCxZo8BjlY0Fvh38OhUnO7ChRMc7Ao0XVYzIojWUSeU5Jl3AAGnlDbDlcqaoQucTWKagQaqGeoZ",
+	"q1vRpvOkUVYhg3+EMEMko06PzbitDowpkibS6C/Q3Zi372GQL+2Q/wuZt/ehxe87AfkmJnFVTXvkIGW3",
+	"jit2YmfvSMpFVhZOGFSxpWvbQC5pRlhKnLbnTN4Z1RdpZVx9mcCBNWyCjvZjWVZdaIZ0xqSieY6WmKqN",
+	"nM84/SPcjrN8pf+kAmkz/OT06N1pyfQA4x2XQDFnbDnjzmcAERM9nF/Yg0TyQqRk5H+QPIzxTUnUcw/u",
+	"eyftds3b71nnPev83zW8qVmRZZ223VK1aHo9E93QW/c3zi8kwgoxjjKyIEzf/9Wa5rr3rXXL1rpmbx+B",
+	"5b95h6FfT7DHKIEfJiNQkbEgqFgMUJKRqcAZyZIROiXzBRcYqkwz6PZuWayJMEH5AsgEQXK8MnEpqs5Y",
+	"jhURA5QUJR0mI3TMpZoKcvLff3Pv0zJByzOz/65XR1nPSm1HVzxHjJBMxiTAlKh3EOE1bV/vjDbKQSLk",
+	"8Q58L1wgt3mD4K7e/fDBfb8TqnTN2fzpp5ihc4IkEZcki1Jn9ZWfe+cECyKOCs0KPnzUig/82OpMhch7",
+	"o94jUIjsu2IepgXhi5wgrTnYSL7VYzLfcY4Kx6EGpYvccKhmHsFrzFw2A1aIs5T03cUjmVOuznF6MRVa",
+	"MAVvdB6+5jufc5YBRJ7NTDAF4y627l/gK8Yjs7INLRT5pEyAoFIEFLykzCeJ5UgE2ZuKw43CFqWm7M9X",
+	"gmaXby27pkfeWhjtDmeZ0LtkYU59ZZ+akZV/+XLGc4JwCo5HODFJKrvoyv2a4/xukjpSPK+AqhpMVTe/",
+	"4E0lMGfzXYZ3E1CDjSJtGy7D/IKXhA03Gm/5hQsEUYJznGOWAs2wzKun8lBLsAuyAk5FwlU6qfLx6n8F",
+	"AAD//w==",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

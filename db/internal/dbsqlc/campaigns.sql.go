@@ -11,6 +11,22 @@ import (
 	"time"
 )
 
+const campaignApprove = `-- name: CampaignApprove :exec
+UPDATE campaigns c SET approved_by = $1, approved_at = $2, approved_template_version = t.version, updated_at = $2
+FROM templates t WHERE c.id = $3 AND t.id = c.template_id
+`
+
+type CampaignApproveParams struct {
+	ApprovedBy string
+	Now        *time.Time
+	ID         int32
+}
+
+func (q *Queries) CampaignApprove(ctx context.Context, arg CampaignApproveParams) error {
+	_, err := q.db.Exec(ctx, campaignApprove, arg.ApprovedBy, arg.Now, arg.ID)
+	return err
+}
+
 const campaignCount = `-- name: CampaignCount :one
 SELECT count(*) FROM campaigns WHERE ($1::text IS NULL OR status = $1)
 `
