@@ -119,6 +119,9 @@ func patchPlan(c campaign.Campaign, patch json.RawMessage) (campaign.Campaign, e
 	if err := json.Unmarshal(patch, &w); err != nil { // what it does not name keeps its value, and null becomes nil
 		return c, unreadable(err)
 	}
+	if w.RecurrenceCron == nil && value(w.RecurrenceTimezone) == c.Recurrence.Timezone { // its zone went with it
+		w.RecurrenceTimezone = nil
+	}
 	return readPlan(w)
 }
 

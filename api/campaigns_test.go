@@ -424,6 +424,11 @@ func TestScheduleAPI(t *testing.T) {
 	require.Equal(t, "0 11 * * 1-5", e.call(t, http.StatusOK, "PATCH", path, `{"recurrence_cron":"0 11 * * 1-5"}`)["recurrence_cron"])
 	require.Equal(t, "CANCELLED", e.call(t, http.StatusOK, "POST", path+"/cancel", "")["status"])
 
+	draft := e.call(t, http.StatusCreated, "POST", "/api/v1/campaigns", `{"topic":"x","template_id":1,"segment_id":1,"recurrence_cron":"0 10 * * *","recurrence_timezone":"Asia/Colombo"}`)
+	once := e.call(t, http.StatusOK, "PATCH", fmt.Sprintf("/api/v1/campaigns/%.0f", draft["id"]), `{"recurrence_cron":null}`)
+	require.Nil(t, once["recurrence_timezone"])
+	require.Empty(t, once["next_occurrences"])
+
 	for body, want := range map[string][]string{
 		`{"schedule_local_time":"2026-02-30T10:00"}`:                                        {"schedule_local_time"},
 		`{"schedule_local_time":"2026-03-03 10:00"}`:                                        {"schedule_local_time"},

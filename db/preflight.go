@@ -9,9 +9,9 @@ import (
 
 	"github.com/event-stream-engine/ese/db/internal/dbsqlc"
 	"github.com/event-stream-engine/ese/internal/campaign"
-	"github.com/event-stream-engine/ese/internal/fault"
 	"github.com/event-stream-engine/ese/internal/ledger"
 	"github.com/event-stream-engine/ese/internal/preflight"
+	"github.com/event-stream-engine/ese/internal/throttle"
 )
 
 // preflightChunk is how many people of an audience are in memory at once.
@@ -26,7 +26,7 @@ type planned struct {
 }
 
 // Preflight foretells what the campaign would do, were it triggered now, and shows up to samples of its messages. It
-// reads one moment of the database, in chunks, and writes nothing. A campaign without a sender gives a Conflict.
+// reads one moment of the database, in chunks, and writes nothing.
 func (s *Store) Preflight(ctx context.Context, campaignID int64, samples int, now time.Time) (f preflight.Forecast, err error) {
 	err = s.InTx(ctx, func(ctx context.Context) error {
 		// A plan for the first rows would be the wrong one: all are read.
@@ -79,15 +79,12 @@ func (s *Store) newTally(ctx context.Context, c campaign.Overview, samples int, 
 	if err != nil {
 		return nil, err
 	}
-	rates := preflight.Rates{Campaign: c.RatePerSecond}
+	rates := preflight.Rates{Campaign: c.RatePerSecond, Sender: float64(throttle.DefaultRate(c.Template.Channel))} // until there is one
 	for _, sender := range senders { // newest first, and the newest sends
 		if sender.Channel == c.Template.Channel {
 			rates.Sender = sender.Limit.Rate(now)
 			break
 		}
-	}
-	if rates.Sender == 0 {
-		return nil, fault.New(fault.Conflict, "no sender is configured for channel %s", c.Template.Channel)
 	}
 	if rates.Account, err = s.AccountRate(ctx); err != nil {
 		return nil, err

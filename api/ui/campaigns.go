@@ -255,7 +255,8 @@ func (u *UI) triggerPage(c *gin.Context, status int, problem string) error {
 	if body.Overview, err = u.Store.Campaign(ctx, id); err != nil {
 		return err
 	}
-	body.Later = body.ScheduleTime != nil && body.ScheduleTime.After(now)
+	notBefore := body.NotBefore()
+	body.Later = notBefore != nil && notBefore.After(now) || !body.Recurrence.IsZero()
 	saved, err := u.Store.Template(ctx, body.TemplateID)
 	if err != nil {
 		return err

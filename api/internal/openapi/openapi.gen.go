@@ -1810,6 +1810,12 @@ type PauseCampaignParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// PreflightCampaignParams defines parameters for PreflightCampaign.
+type PreflightCampaignParams struct {
+	// IdempotencyKey Makes it safe to repeat this request; chosen by the caller, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
 // ListRecipientsParams defines parameters for ListRecipients.
 type ListRecipientsParams struct {
 	// Limit How many rows to answer at most.
@@ -2147,7 +2153,7 @@ type ServerInterface interface {
 	PauseCampaign(c *gin.Context, id ID, params PauseCampaignParams)
 	// PreflightCampaign Foretell what a campaign would do
 	// (POST /api/v1/campaigns/{id}/preflight)
-	PreflightCampaign(c *gin.Context, id ID)
+	PreflightCampaign(c *gin.Context, id ID, params PreflightCampaignParams)
 	// GetProgress Read how far a campaign is
 	// (GET /api/v1/campaigns/{id}/progress)
 	GetProgress(c *gin.Context, id ID)
@@ -2656,6 +2662,30 @@ func (siw *ServerInterfaceWrapper) PreflightCampaign(c *gin.Context) {
 		return
 	}
 
+	// Parameter object where we will unmarshal all parameters from the context
+	var params PreflightCampaignParams
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Idempotency-Key, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Idempotency-Key: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
 	for _, middleware := range siw.HandlerMiddlewares {
 		middleware(c)
 		if c.IsAborted() {
@@ -2663,7 +2693,7 @@ func (siw *ServerInterfaceWrapper) PreflightCampaign(c *gin.Context) {
 		}
 	}
 
-	siw.Handler.PreflightCampaign(c, id)
+	siw.Handler.PreflightCampaign(c, id, params)
 }
 
 // GetProgress operation middleware
@@ -5946,8 +5976,9 @@ func (response PauseCampaigndefaultApplicationProblemPlusJSONResponse) VisitPaus
 }
 
 type PreflightCampaignRequestObject struct {
-	ID   ID `json:"id"`
-	Body *PreflightCampaignJSONRequestBody
+	ID     ID `json:"id"`
+	Params PreflightCampaignParams
+	Body   *PreflightCampaignJSONRequestBody
 }
 
 type PreflightCampaignResponseObject interface {
@@ -12908,10 +12939,11 @@ func (sh *strictHandler) PauseCampaign(ctx *gin.Context, id ID, params PauseCamp
 }
 
 // PreflightCampaign operation middleware
-func (sh *strictHandler) PreflightCampaign(ctx *gin.Context, id ID) {
+func (sh *strictHandler) PreflightCampaign(ctx *gin.Context, id ID, params PreflightCampaignParams) {
 	var request PreflightCampaignRequestObject
 
 	request.ID = id
+	request.Params = params
 
 	var body PreflightCampaignJSONRequestBody
 	var err error
@@ -14630,74 +14662,74 @@ var swaggerSpec = []string{
 	"B2aWN75iaVOFJPeX9f6yfjuX9di0JrnNu+oaht/yff1vRaalr0ttcHASvkkGBt8L40sLfIdEkTtpPRGE",
 	"/Els2QUk9htPhsQrU4MB6M6VJuVI8b7xEJuKPqNX229sYcvq0Pqvndv+sOzX5xLxbdYnlj6l0o6TE3xJ",
 	"DssSGdeW/IylXKoBelNmkGijSxFm8jWYAkvFKwcMII5MlpO2APQ0DWyl6W9sdskXBJjUcQxJ4crkTU8x",
-	"O2OuCwrMJOyKBaUiMd+1O+c7dtc0mu1fWZfNHbE+P14bz5twQVIs1b1j5t4xczdM+RcuiCLQ/ROqtfxl",
-	"N5wj411jmuu4dNlFycbSm5Ruq8hEwfquXVIJOZCTbEpsnpipOkGvcUZspM1wIGhQfIgSu7QE6VUZd3BT",
-	"O5oS5dWNO7zfYQupNq0Gatbuw/dfL3xvkpsFqsSz7zSS335Vqp1Ko5flLYMaSXBAtioo1i8Itwli2qZs",
-	"EUvOzA9xOqs69lz/3GYW9ruwaendp2FvePJdwd44kO3ND7upO4SI7r8w7em3+glQ2HOekbu1l6rNcddm",
-	"cpfkdM9gvl7uN650Yw1v09dlMYNUXraymaM89/XTfci2zCkjwDhKSGNtHUAoQhnlQS70lOWMEIfzoPAF",
-	"sV1fJ1zMixxbx4ZDTEVYm2CCL2ZkgI7YGbPmg7EXBMEX2taaaHNCsynXIyxmJZBPWoe7Abv6q/AWfSSP",
-	"7OGWPMWjXpxThk0/1RrkS4OTPD/5pysdnhGcEWESyw52fx4+BCp4f/rLzs9abJivYT5WB955QeWCS99s",
-	"q9YoMKhmz0FBq8bFwxKaxjTvWdnXyKDlS6atq2+Oncliftv+2obP1eSzNPUjM/q9m/XezfotGTWaJhF2",
-	"SVi35271jeJv8aqdWOwaKA4XBasmtfk0M98btI98BBRxgSaYQu6ZRRax8EFLAAG2LgXnCgWbiAbYOLaB",
-	"qq+Bg44kZa4ws9gr45Rn8LkgDnR4hqX7mZqR+QCdhlhFMN8ZScEvatp2Q4pHkL9hp2YBG1zlninR09qS",
-	"mYt+/7wSCq4AZ8AsBKTrzcC/a2K6prO07SnNuDpj/JIIB5AEcIoAskLLpn7guC3bLBs8oZiKBRTwvZTZ",
-	"vQNy/UpJd6cuK6aNz+oD0id4TqYFO0RJpZ0uFFz6YIGjaiJI0Ifx3iN87xG+C/lxQlhW4jVBJ3oH2QN0",
-	"eAtypNhQ+P+u+BI1/x/v1vPbwT1TsHvHzDfjmCnY17JhbAbl3WhW3g8c5IuYHFEDJyYh6opySiTC2oyv",
-	"hHyVKWxKCyFtCppEycnzX1++eP/byxeJTdIHBMSJftkZ46krnpIemNApdoBGtGSH6JyoJTHR67k1sYK3",
-	"Gu5TSX2pJ6n51NwBoNSdsSQTq7EoWNKAQwB1igur5bjwtMUKXFYhSUlKM9uEERZVxSWNKET26L4Xlchq",
-	"JXcd176eEmSwILBEks4LrSjfKzn3Ss5dKTmaM90sF2kGAKlrg9qAXoklSuzDSTQSbZBW/7l7l5FoM0bb",
-	"NbRH6aAfB9fdXos53Bt9+Bhu9ilxwQQVDJbTSxJKXDvFj+EeUzYlUln0xUefFZYXY4sO0VaV/2quSfou",
-	"99KOENlL51sLugYXTPZLYeMBPCHJ+l71+3o1+wxROMYfJFqUmSCOFs0R34rud4rlRV3/ayHrRwbrt5Wl",
-	"vDJRft9NNAyfNI0oswYDdPx9G1PBSrrEvAHlGBCg72/YVzSughsWnskXv2XQ0OHReZFfgIHVYitxYeOR",
-	"xcJEuVhWIiFjwDKd5HwZgDMDxDjwcXTq0m4FX9YaizA5QEduKyxQkSCXWvadMQz9DY0RZTzgerJBOxID",
-	"8B34lZPjl29evHrz92SAErfOcoG2uWDrBiRnDAvigbVjBo35zXvbBKN2CGu7qVg46S2bqcRgFGttXMJY",
-	"8HV6r3TgYpvNsPgtcI9QYrqLONWgwQz3bpkZHqUpWah2w8pSMb3Hcrs3jLbi3Ya8kOuCs5ZVNwu0XbTq",
-	"ke1C0J5e5AH8zwW/0IJ70vcVDC7C9YMEDPpKGCyjptuozVk2HY+oQorzC/ix6/aBnvP5QnM7l/94xoL3",
-	"apbKc9I3gS/j9ynrIGxcz7uQjDd8LZyEnmi1Y+J3rnRFekqu1bvcCVnsjbJ9p++xeQ8ne2vKVYmYPnEN",
-	"PxAvVMrnYXjmHdGXVsvA9fn6/tZ+rtrWtSJGfaKADm5bkfbrl9V1evUXGaL2FLOUmIC4Iw6XPwgXjc7j",
-	"CfplY+c7o3E7xAuiMM3bRKljKPe2xFdE2Csb4XYi7g6aq33jDxLRzCuiC6xmpR4KfdPb8xJ9QmVRwJOB",
-	"brr/pKmFfmy7cY+M+ImEf76FWbeFlxItGRPoZOT6Lrm+UqaG2bEDCNcsMVUkG6CEcTUuf1kRsP0y504G",
-	"dUhYVlJ+zpjL+YFSSd8v2nbFGaAjP7BB14OYlUlmg/5WhVoSOp0ZI05vvaSclYAIdlpax0gsa01iAt8c",
-	"Wsmkvsm4j2dwZpVfOhmmbGu9jrNW0HW+h24T92Gf79W6eQGXtpQn19KfGpGgOWdUcWCYawITr8un7vLK",
-	"laN0qTi816wDMBFoaAKWr7b1rNctoIdgbzco1P7BRxmWs3OORbaONF74h+6QMspB2orN6bQQ5J4y1nTU",
-	"8qf5g3TbdUP6sE3q1qbDvbLPfPkuOL/a2ljFoVUpOsfpBRT+AHxxm/8Wvqy4bf3u7x2Axknnxbw3erpn",
-	"ulCbf+02+/DebVTJ7Opmz4Y9Im903/sxbs2PUd/a61wm4aR0Pa3Oj7Wuktolpjm4bXOrTcnBRhSCmNvC",
-	"N3Wyo9+gCPFLlAO5aXaSCffOjy+cpQR/0TbUpO1cIFvmqJbXyjsrbHuzdaLKWnwnrhHaV2nbFnpHAXWt",
-	"7JIRF1ju+zF4RCK+Etco3ouuvd2Dpwc/7z85eLpBgm2YoalUgnIf6NY1o7fVXC44CbJ5HqaBVoYw5Mu6",
-	"0j8qvXs2OiPKUhLfsAwrsqN/Gw/HdpmKbWO2cRYFUzTffhYf797vYW6BuaVdgyeYZc6fBi3ycVCHX+lj",
-	"/o1z5P89MK25MIdiIdGCk7xGGMZ1+1/LYE/cQ991cNGuYrPu7fbkXue+NZ1blhRUNm21H23RiNL7y6Gz",
-	"M54b+YUvCDuEMlb/XUYmlAEMBKT6Y1Z63IC6uehDh38ukJzhRSQYaCSCneS36mq30/sqvR3d1rQo8Q4e",
-	"/r6z472//JqdHaW/fOt5RjMlyLGbjW0dw+p1H/1jgBNDVVsPx5IpdGvh6K7CfQfH77aD45ak2N6/sZV2",
-	"hl+YMd97V75maklXerpZ68Zoyy0L+WDBPbAgCOd6mBWaCP4nYa5VtgPgifewCun4W9Brhvd6zX3iwF+2",
-	"f9UtaUKPyCXOC6xuDl1WA0G0r/0+rKWXbhPuuCC9OpzPhGpJjnAFORLPF/lfD/fsnkfcZf4I1JBBDonn",
-	"FRa0CXLbOqoZFbbBHLRmK1KrLVjoO2Ax6Ahh6tLsJwZWbYYZI7mJNJCyh77FXpOmY8VE8Hk0tHliZ3Kn",
-	"F1UP0eYXNEIfJnGfpRL37qlyiyqkZj7pRGneUv9iTcpd8H3JxQURiJ+TlaFQTZjQOdZE4am+Q+RTWP/A",
-	"BujILrgENJc5X5LsjGV8yZAgKb/U91HxJRYZeBPa+mObfbozTVq//LZ7Y1ff+oXVc9ittRf1r5/cey9O",
-	"77TXtWnPAGhdlqL0/zYyt0aSrkPfXB9eO/VPfdfxNbeMzQE2vy33Ebbbk8EBETkiLQnrtmNsySUWVE/e",
-	"YNeaojxtrM54ru8FogwllqoSZBqut8XY3Cy/VbPRze+rRNn85rQIPHfs93G2e1l33TibKi/gBs7R9C95",
-	"tnM3obaAN3SLtfn7cB9s+26DbVvTY3u4rZ1+hl+cRd9H3L5mxK07Ud1+zO014DcZsCULvw8lw65FqUcj",
-	"RVMO/oWyf5pH67eNTOGbtqBchdq/CUVoeK8I3Qfm/sKBudtTnR4tBLmkZHnLgNwvP+FU5SvfcGQx44yM",
-	"DWyaRW7DSgl6XkAfEipNu5EBOhgeIJxLHtiCBl4OOsdDLuUg1jNZr+F7seiOzXSDxstfg6PZWbQztk+q",
-	"H7TRlmhOpaRs6tzT987Ne7bVkW0Z53gpKydcAGdYECE566oaBTzMQLatc262oDp+maIsExOFRrWASgha",
-	"eEs5lqm8H8NDnQuenptfrS94ciCVrh09LfU7SVBGp1QB3mdOcKbvdfJTAg2Wzm3vJ8QFwMwgXoChTD5B",
-	"jkBv1Pvp2cHTpy0L+qMNw3L3CZSP+X9WIS1/Qh//68Nw59nHz7v93cdRaMs7RYCTpAPeLpzrvfP41pzH",
-	"deRFc2m3cBqfVvQDxsUc51SSDCmOXg52nxwcIgOsarzFdE7Qn5xpo0gQlBFBL13RM1WmuwYvFHiQy0uZ",
-	"+DQHROUZ86i08EoH6mQbcQTQSlXVxRSB2IzHWEjW+KT1Bnyr2ouem/HdfWlnNOxKG/irNHHXeyf0vU6y",
-	"Bfs5yjKEgXjWs5+m+XQPsb0VxDZM9B5i+x5i+57P3kNsbwuxbVjN59B5tDbW91JgadmpMS0HyAFU+2oT",
-	"ykKAG6nwyvBLQRwKTt/znOBFLYFCq7B1CxJaHRIRPc17P/F3QsJAVNsoC+1hwTi1DL+YonwfCvyaocDN",
-	"BHS9EOCxZo8BjlY0Fvh38OhUnO7ChRMc7Ao0XVYzIojWUSeU5Jl3AAGnlDbDlcqaoQucTWKagQaqGeoZ",
-	"q1vRpvOkUVYhg3+EMEMko06PzbitDowpkibS6C/Q3Zi372GQL+2Q/wuZt/ehxe87AfkmJnFVTXvkIGW3",
-	"jit2YmfvSMpFVhZOGFSxpWvbQC5pRlhKnLbnTN4Z1RdpZVx9mcCBNWyCjvZjWVZdaIZ0xqSieY6WmKqN",
-	"nM84/SPcjrN8pf+kAmkz/OT06N1pyfQA4x2XQDFnbDnjzmcAERM9nF/Yg0TyQqRk5H+QPIzxTUnUcw/u",
-	"eyftds3b71nnPev83zW8qVmRZZ223VK1aHo9E93QW/c3zi8kwgoxjjKyIEzf/9Wa5rr3rXXL1rpmbx+B",
-	"5b95h6FfT7DHKIEfJiNQkbEgqFgMUJKRqcAZyZIROiXzBRcYqkwz6PZuWayJMEH5AsgEQXK8MnEpqs5Y",
-	"jhURA5QUJR0mI3TMpZoKcvLff3Pv0zJByzOz/65XR1nPSm1HVzxHjJBMxiTAlKh3EOE1bV/vjDbKQSLk",
-	"8Q58L1wgt3mD4K7e/fDBfb8TqnTN2fzpp5ihc4IkEZcki1Jn9ZWfe+cECyKOCs0KPnzUig/82OpMhch7",
-	"o94jUIjsu2IepgXhi5wgrTnYSL7VYzLfcY4Kx6EGpYvccKhmHsFrzFw2A1aIs5T03cUjmVOuznF6MRVa",
-	"MAVvdB6+5jufc5YBRJ7NTDAF4y627l/gK8Yjs7INLRT5pEyAoFIEFLykzCeJ5UgE2ZuKw43CFqWm7M9X",
-	"gmaXby27pkfeWhjtDmeZ0LtkYU59ZZ+akZV/+XLGc4JwCo5HODFJKrvoyv2a4/xukjpSPK+AqhpMVTe/",
-	"4E0lMGfzXYZ3E1CDjSJtGy7D/IKXhA03Gm/5hQsEUYJznGOWAs2wzKun8lBLsAuyAk5FwlU6qfLx6n8F",
-	"AAD//w==",
+	"O2OuCwrMJOyKBaUiMd+1O+dvPcOj0a3/yvp87oh3+vHamOaEC5Jiqe49O/eenbvh6r9wQRSB9qFQ7uW5",
+	"hWE9Ge8aFF3H5ss2TDYY36R0W4YmCtZ3/ZZKzIKcZFNiE81M2Qp6jTNiQ3WGhUGH40OU2KUlSK/K+JOb",
+	"6tWUKK+v3OH9DntQtalFUPR2H///evF/kx0tUCUgfqepAO1XpdrqNHpZ3jIosgQPZquGYx2LcJsgKG7q",
+	"HrHkzPwQp7OqZ9A14G2mcb8Lu57efR73hiffFeyNQ+ne/LCbuoOY6P4L099+q58AhT3nGblbg6vaXXdt",
+	"KnhJTvcM5uslj+NKO9fwNn1dFjNI5WUrmznKc1+A3Yd0zZwyAoyjxETW5gXEMpRRHuRCT1nOCHFAEQpf",
+	"ENs2dsLFvMix9Yw4yFWEtQ0n+GJGBuiInTFrfxiDQxB8oY21ibZHNJtyTcZiZgb5pHW4G7Crvwpv0Ufy",
+	"yB5uyVM8bMY5Zdg0ZK1hxjQ4yfOTf7ra4xnBGREmM+1g9+fhQ6CC96e/7PysxYb5GuZjdeCdF1QuuPTd",
+	"umqdBoNy+BwUtGpgPazBaUzznpV9jRRcvmTauvrm2Jks5rft8G04bU1CTFM/MqPf+2nv/bTfklGjaRJh",
+	"l8V1e/5a32n+Fq/aiQW/gepyUbBqVpzPU/PNRfvIh1ARF2iCKSSvWWgSiz+0BBRh61JwvlSwiWgArmM7",
+	"sPoiOmhpUiYbMwveMk55Bp8L4lCLZ1i6n6kZmQ/QaQh2BPOdkRQcq6bvN+SIBAkgdmoW8cGV/pkaP60t",
+	"mbno988rseQK8gbMQkC+3wwcxCYobFpT26bUjKszxi+JcAhLgMcIKC207AoInt+yT7MBJIqpWEAB30ud",
+	"3jsg16+UtXfq0mra+Kw+IH2C52RasEOUVPrxQsWmjzY4qiaCBI0c7z3C9x7hu5AfJ4RlJeATtLJ3mD9A",
+	"h7cgR4oNyAHvii8BGvDxbj2/HdwzBbt3zHwzjpmCfS0bxqZg3o1m5f3AQcKJSTI1eGQSwrYop0QirM34",
+	"SsxYmcqotBDS5rBJlJw8//Xli/e/vXyR2Cx/gFCc6JedMZ666ivpkQ2dYgdwRkt2iM6JWhIT/p5bEyt4",
+	"q+E+ldyZepabz+0dAMzdGUsysRqLgiUNPAVQp7iwWo6Lb1uwwWUV05SkNLNdHGFRVWDTiEJkj+57UYms",
+	"VnLXce3rKUEGTAJLJOm80IryvZJzr+TclZKjOdPNkplmgLC6NqgN8JdYosQ+nEQj0Qaq9Z+7dxmJNmO0",
+	"XUN7lA47cnDd7bWgxb3Rh4/hZp8SF0xQwWA5vSShxLVT/BjuMWVTIpWFb3z0WWF5MbbwEm1l/a/mmqTv",
+	"ci/tCJG9dL61oO1wwWS/FDYeARSytO9Vv69X9M8QhWP8QaJFmQniaNEc8a3ofqdYXtT1vxayfmTAgltZ",
+	"yisT5fftSMPwSdOIMmswSMnftzEVrKRLzBtgkgFC+v6GfUXjKrhh4Zl88VsGHSEenRf5BRhYLbYSFzYe",
+	"WSxMlItlJZQyBjDUSc6XAbozYJQDH0enLm9X8GWtMwmTA3TktsIiHQlyqWXfGcPQINEYUcYDricb9DMx",
+	"COGBXzk5fvnmxas3f08GKHHrLBdouxO2bkByxrAgHpk7ZtCY37y3XTRqh7C2HYvFo96yG0sMh7HWByaM",
+	"BV+neUsHLrbZDIvfAvcIJaY9iVMNGsxw75aZ4VGakoVqN6wsFdN7MLh7w2gr3m3IC7k2OmtZdbPC20Wr",
+	"Htk2Bu3pRb4DwLngF1pwT/q+BMJFuH6QAGJfCYNl1LQrtTnLpmUSVUhxfgE/du1C0HM+X2hu5/Ifz1jw",
+	"Xs1SeU76JvBl/D5lIYWN63kXkvGGr8Wj0BOttlz8zpWuSFPKtXqXOyEL3lH2//RNOu/xaG9NuSoh1yeu",
+	"YwjihUr5PAzPvCP60moZuD5f39/az1XbulYFqU8U4MVtL9N+/bK6VrH+IkPUnmKWEhMQd8Th8gfhotF5",
+	"PEG/7Ax9ZzRuh3hBFKZ5myh1DOXelviKEH1lJ91OxN1Bc7Vv/EEimnlFdIHVrNRDofF6e16iT6gsCngy",
+	"0E33nzS10I9tN+6RET+R8M+3MOu28FKiJWMCrZBc4ybXmMoUQTt2AOGaJaaKZAOUMK7G5S8rArZf5tzJ",
+	"oA4Jy0rKzxlzOT9Qa+kbTtu2OgN05Ac28HwQszLJbNAgq1BLQqczY8TprZeUsxJRwU5L6xiJZa1JTOCb",
+	"QyuZ1DcZ9/EMzqzySyfDlH2x13HWCjzP99Cu4j7s871aNy/g0pby5Fr6UyMSNOeMKg4Mc01g4nX51F1e",
+	"uXKULhWH95p1gEYCHVHA8tW2nvW6BfQQ7O0Ghdo/+CjDcnbOscjWkcYL/9AdUkY5SFuxOZ0WgtxTxpqW",
+	"XP40f5Buu25IH7bL3dp0uFf2mS/fRudXWxurOPQ6Rec4vYDCH8A/bvPfwpcVt63f/b0D0DjpvJj3Rk/3",
+	"TBtr86/dZiPfu40qmV3d7NmwR+SN7ns/xq35Mepbe53LJJyUrqfV+bHWVVK7xDSH121utSk52IhCEHNb",
+	"+K5QdvQbFCF+iXIgN81OMuHe+fGFs5TgL9oGu7SdC2TLHNXyWnlnhe2Ptk5UWYvvxHVS+yp930LvKMC2",
+	"lW024gLLfT8Gj0jEV+I6zXvRtbd78PTg5/0nB083SLANMzSVSlDuA+2+ZvS2utMFJ0E2z8N04MoQhnxZ",
+	"V/pHpXfPRmdEWUriG5ZhRXb0b+Ph2C5TsX3QNs6iYIrm28/i4937PcwtMLe0a/AEs8z506DHPg7q8CuN",
+	"0L9xjvy/Byg2F+ZQLKZacJLXCMNYGOj1DPbEPfRdBxftKjbr3m5P7nXuW9O5ZUlBZddX+9EWnSy9vxxa",
+	"Q+O5kV/4grBDKGP132VkQhnAQECqP2alxw2om4s+uiArqNOY4UUkGGgkgp3kt+pqt9P7Ks0h3da0KPEO",
+	"X/6+NeS9v/yarSGlv3zreUYzJcixm419IcPqdR/9Y4ATQ1VbE8iSKXTrAemuwn0LyO+2BeSWpNjeALKV",
+	"doZfmDHfe1e+ZmpJV3q6We/HaM8uC/lgwT2wIAjnepgVmgj+J2Gu17YD4Ik3wQrp+FvQa4b3es194sBf",
+	"tgHWLWlCj8glzgusbg5dVgNBtK/9Pqyll24T7rggvTqcz4RqSY5wBTkSzxf5Xw/37J5H3GX+CNSQQQ6J",
+	"5xUWtAly2zqqGRW2wRy0ZitSqy1Y6DtgMWgpYerS7CcGVm2GGSO5iTSQsgm/xV6TpuXFRPB5NLR5Ymdy",
+	"pxdVD9HmFzRCHyZxn6US9+6pcosqpGY+6URp3lL/Yl3OXfB9ycUFEYifk5WhUE2Y0HrWROGpvkPkU1j/",
+	"wAboyC64BDSXOV+S7IxlfMmQICm/1PdR8SUWGXgT2hpsm326M01av/y2m2tX3/qF1XPYrbUX9a+f3Hsv",
+	"Tu+0WbZpzwBoXZai9P82MrdGkq5D31wfXjv1T33X8TW3jM0BNr8t9xG225PBARE5Ii0J67ZjbMklFlRP",
+	"3mDXmqI8bazOeK7vBaIMJZaqEmQ6trfF2Nwsv1Wz0c3vq0TZ/Oa0CDx37PdxtntZd904myov4AbO0fQv",
+	"ebZzN6G2gDd0i7X5+3AfbPtug21b02N7uK2dfoZfnEXfR9y+ZsStO1HdfsztNeA3GbAlC78PJcOux6lH",
+	"I0VTDv6Fsn+aR+u3nVDhm7agXIXavwlFaHivCN0H5v7CgbnbU50eLQS5pGR5y4DcLz/hVOUr33BkMeOM",
+	"jA1smkVuw0oJel5AHxIqTbuRAToYHiCcSx7YggZeDlrPQy7lINZ0Wa/he7Hojs10g8bLX4Oj2Vm0M7ZP",
+	"qh/04ZZoTqWkbOrc0/fOzXu21ZFtGed4KSsnXABnWBAhOeuqGgU8zEC2rXNutqA6fpmiLBMThUa1gEoI",
+	"WnhLOZapvB/DQ50Lnp6bX60veHIgla6fPS31O0lQRqdUAd5nTnCm73XyUwINls5t7yfEBcDMIF6AoUw+",
+	"QY5Ab9T76dnB06ctC/qjDcNy9wmUj/l/ViEtf0If/+vDcOfZx8+7/d3HUWjLO0WAk6QD3i6c673z+Nac",
+	"x3XkRXNpt3Aan1b0A8bFHOdUkgwpjl4Odp8cHCIDrGq8xXRO0J+caaNIEJQRQS9d0TNVprsGLxR4kMtL",
+	"mfg0B0TlGfOotPBKB+pkG3EE0EpV1cUUgdiMx1hI1vik9QZ8q9qLnpvx3X1pZzTsShv4qzRx13sn9L1O",
+	"sgX7OcoyhIF41rOfpvl0D7G9FcQ2TPQeYvseYvuez95DbG8LsW1YzefQebQ21vdSYGnZqTEtB8gBVPtq",
+	"E8pCgBup8MrwS0EcCk7f85zgRS2BQquwdQsSWh0SET3Nez/xd0LCQFTbKAvtYcE4tQy/mKJ8Hwr8mqHA",
+	"zQR0vRDgsWaPAY5WNBb4d/DoVJzuwoUTHOwKNF1WMyKI1lEnlOSZdwABp5Q2w5XKmqELnE1imoEGqhnq",
+	"Gatb0abzpFFWIYN/hDBDJKNOj824rQ6MKZIm0ugv0N2Yt+9hkC/tkP8Lmbf3ocXvOwH5JiZxVU175CBl",
+	"t44rdmJn70jKRVYWThhUsaVr20AuaUZYSpy250zeGdUXaWVcfZnAgTVsgo72Y1lWXWiGdMakonmOlpiq",
+	"jZzPOP0j3I6zfKX/pAJpM/zk9Ojdacn0AOMdl0AxZ2w5485nABETPZxf2INE8kKkZOR/kDyM8U1J1HMP",
+	"7nsn7XbN2+9Z5z3r/N81vKlZkWWdtt1StWh6PRPd0Fv3N84vJMIKMY4ysiBM3//Vmua69611y9a6Zm8f",
+	"geW/eYehX0+wxyiBHyYjUJGxIKhYDFCSkanAGcmSETol8wUXGKpMM+j2blmsiTBB+QLIBEFyvDJxKarO",
+	"WI4VEQOUFCUdJiN0zKWaCnLy339z79MyQcszs/+uV0dZz0ptR1c8R4yQTMYkwJSodxDhNW1f74w2ykEi",
+	"5PEOfC9cILd5g+Cu3v3wwX2/E6p0zdn86aeYoXOCJBGXJItSZ/WVn3vnBAsijgrNCj581IoP/NjqTIXI",
+	"e6PeI1CI7LtiHqYF4YucIK052Ei+1WMy33GOCsehBqWL3HCoZh7Ba8xcNgNWiLOU9N3FI5lTrs5xejEV",
+	"WjAFb3QevuY7n3OWAUSezUwwBeMutu5f4CvGI7OyDS0U+aRMgKBSBBS8pMwnieVIBNmbisONwhalpuzP",
+	"V4Jml28tu6ZH3loY7Q5nmdC7ZGFOfWWfmpGVf/lyxnOCcAqORzgxSSq76Mr9muP8bpI6UjyvgKoaTFU3",
+	"v+BNJTBn812GdxNQg40ibRsuw/yCl4QNNxpv+YULBFGCc5xjlgLNsMyrp/JQS7ALsgJORcJVOqny8ep/",
+	"BQAA//8=",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

@@ -257,16 +257,16 @@ func (q *Queries) CampaignGate(ctx context.Context, id int32) (string, error) {
 
 const deliveriesPlanned = `-- name: DeliveriesPlanned :many
 SELECT coalesce(m.id, '00000000-0000-0000-0000-000000000000')::uuid AS id, 'pending'::text AS state, ''::text AS reason, m.waits_until, u.id AS user_id, t.channel, m.accepted_at, 0::smallint AS attempt_count,
-       0::bigint AS run_id, 0::integer AS run_number, c.id AS campaign_id, sn.id AS sender_id,
+       0::bigint AS run_id, 0::integer AS run_number, c.id AS campaign_id, coalesce(sn.id, 0)::integer AS sender_id,
        c.schedule_local_time::text AS schedule_local_time, c.start_within_minutes, $1::timestamptz AS began_at,
        c.status AS campaign_status, c.rate_limit_per_second, c.quiet_start, c.quiet_end, c.timezone, c.subscription_topic_id,
        u.phone_number, u.attributes, u.consent_state, u.zones,
        EXISTS (SELECT 1 FROM subscriptions s WHERE s.topic_id = c.subscription_topic_id AND s.user_id = u.id) AS subscribed,
-       tv.content, sn.address AS sender
+       tv.content, coalesce(sn.address, '')::text AS sender
 FROM campaigns c
 JOIN templates t ON t.id = c.template_id
 JOIN template_versions tv ON tv.template_id = t.id AND tv.version = t.version
-JOIN senders sn ON sn.id = (SELECT max(n.id) FROM senders n WHERE n.channel = t.channel)
+LEFT JOIN senders sn ON sn.id = (SELECT max(n.id) FROM senders n WHERE n.channel = t.channel)
 CROSS JOIN unnest($2::bigint[]) p(id)
 LEFT JOIN users u ON u.id = p.id
 LEFT JOIN messages m ON false
