@@ -263,10 +263,11 @@ func (s *Store) Run(ctx context.Context, id int64) (ledger.Run, error) {
 		StartWithin: fromMinutes(r.StartWithinMinutes),
 	}
 	if run.Kind != campaign.ByRetry {
-		run.Schedule = schedule(r.ScheduleLocalTime, r.StartWithinMinutes, run.StartedAt)
+		began := run.StartedAt
 		if run.FrozenAt != nil {
-			run.Schedule.Began = *run.FrozenAt
+			began = *run.FrozenAt
 		}
+		run.Schedule = schedule(r.ScheduleLocalTime, r.StartWithinMinutes, began)
 	}
 	return run, nil
 }
@@ -592,6 +593,9 @@ func (s *Store) RunStates(ctx context.Context, runID int64) (ledger.States, erro
 
 // schedule is a time by everyone's own clock of a run that began at that moment.
 func schedule(local string, within *int32, began time.Time) ledger.Schedule {
+	if local == "" {
+		return ledger.Schedule{}
+	}
 	return ledger.Schedule{Local: toLocalTime(local), Within: fromMinutes(within), Began: began}
 }
 
