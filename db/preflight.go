@@ -80,7 +80,7 @@ func (s *Store) newTally(ctx context.Context, c campaign.Overview, samples int, 
 		return nil, err
 	}
 	rates := preflight.Rates{Campaign: c.RatePerSecond, Sender: float64(throttle.DefaultRate(c.Template.Channel))} // until there is one
-	for _, sender := range senders { // newest first, and the newest sends
+	for _, sender := range senders {                                                                               // newest first, and the newest sends
 		if sender.Channel == c.Template.Channel {
 			rates.Sender = sender.Limit.Rate(now)
 			break
