@@ -55,9 +55,15 @@ KILLS ?= 30
 chaos: ## Kill processes and break the network under campaigns, then judge: make chaos SEED=1 KILLS=30
 	@cd devstack && go run ./cmd/chaos -seed $(SEED) -kills $(KILLS) $(ARGS)
 
-.PHONY: bench scale pauses replay-record
+.PHONY: bench bench-segments bench-import scale pauses replay-record
 bench: ## Measure webhooks and a campaign on this machine: make bench ARGS="-workers 4 -only campaign"
 	@cd devstack && go run ./cmd/bench $(ARGS)
+
+ROWS ?= 1000000
+bench-segments: $(BIN)/devstack ## Measure counts of segments on a throw-away PostgreSQL: make bench-segments ROWS=1000000
+	ROWS=$(ROWS) $(BIN)/devstack test -- go test -run '^$$' -bench '^BenchmarkSegments$$' -benchtime 5x -timeout 30m ./db
+bench-import: ## Import one large file and count what came of it: make bench-import ROWS=1000000 ARGS="-kills 2"
+	@cd devstack && go run ./cmd/benchimport -rows $(ROWS) $(ARGS)
 
 RECIPIENTS ?= 100000
 scale: ## Send one large campaign, watch and judge it: make scale RECIPIENTS=100000 ARGS="-workers 2"

@@ -35,8 +35,11 @@ type Next struct {
 }
 
 // jitter spreads what would happen at one moment over a fifth of d, so that many waiters do not wake together.
-func jitter(d time.Duration) time.Duration {
-	return d + time.Duration(rand.Int64N(int64(d)/5+1)) //nolint:gosec // no secret: only spreads load
+func jitter(d time.Duration) time.Duration { return d + spread(d/5) }
+
+// spread returns a random time from 0 to d.
+func spread(d time.Duration) time.Duration {
+	return time.Duration(rand.Int64N(int64(d) + 1)) //nolint:gosec // no secret: only spreads load
 }
 
 func isNotFound(err error) bool { return fault.Is(err, fault.NotFound) }

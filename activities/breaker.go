@@ -18,8 +18,8 @@ type breakerStore interface {
 	PauseForFault(ctx context.Context, campaignID int64, scope message.Scope, reason string, now time.Time) error
 }
 
-// brake pauses a campaign of whose newest outcomes too many are failures, while something is left to be sent. It returns what
-// it went by, and the plan to follow instead when it did.
+// brake pauses a campaign of whose newest outcomes too many are failures, while something is left to be sent, or may be
+// added. It returns what it went by, and the plan to follow instead when it did.
 func (a *Dispatch) brake(ctx context.Context, run ledger.Run, now time.Time) (ledger.Breaker, Plan, error) {
 	b, err := a.Store.Breaker(ctx, run.ID)
 	if err != nil {
@@ -30,7 +30,7 @@ func (a *Dispatch) brake(ctx context.Context, run ledger.Run, now time.Time) (le
 		return b, Plan{}, err
 	}
 	states, err := a.Store.RunStates(ctx, run.ID)
-	if err != nil || states[message.Pending] == 0 {
+	if err != nil || states[message.Pending] == 0 && !run.Open() {
 		return b, Plan{}, err
 	}
 	plan, err := a.stop(ctx, run, outcomes.Describe(fmt.Sprintf("the last %d", outcomes.Decided), b.Threshold, a.ErrorMeaning), now)

@@ -83,6 +83,8 @@ const (
 	lateness = 50 * time.Millisecond
 	// holdInterval is how often a message of a paused campaign looks whether it may go on, should the signal be lost.
 	holdInterval = 3 * time.Minute
+	// placeSpread is the time over which those are spread who wait for the next place of a portfolio.
+	placeSpread = 5 * time.Second
 	// clockSkew is how much earlier than our attempt the provider's clock may put its message.
 	clockSkew = 5 * time.Second
 	// maxFailedLooks ends the search when the provider's list cannot be read.
@@ -106,7 +108,7 @@ func (a *Delivery) judge(ctx context.Context, d ledger.Delivery) (Next, complian
 	if d.State != message.Pending {
 		return a.follow(d), compliance.Verdict{}, "", nil
 	}
-	if d.CampaignStatus == campaign.Cancelled { // the message was being sent then, and the provider gave it back
+	if d.CampaignStatus == campaign.Cancelled && !d.Test { // the message was being sent then, and the provider gave it back
 		err := a.Store.Cancel(ctx, d.MessageID, message.ReasonCancelled, now)
 		return Next{Do: Done, Reason: message.ReasonCancelled}, compliance.Verdict{}, "", err
 	}
@@ -115,17 +117,27 @@ func (a *Delivery) judge(ctx context.Context, d ledger.Delivery) (Next, complian
 			return Next{Do: Check, At: *d.WaitsUntil, Reason: d.Reason}, compliance.Verdict{}, "", nil
 		}
 	}
-	if d.CampaignStatus == campaign.Paused {
+	if d.CampaignStatus == campaign.Paused && !d.Test {
 		next, err := a.wait(ctx, d, message.ReasonPaused, now.Add(jitter(holdInterval)), nil)
 		return next, compliance.Verdict{}, "", err
 	}
-	if !d.CampaignStatus.MaySend() {
+	if !d.CampaignStatus.MaySend() && !d.Test {
 		return Next{Do: Done, Reason: string(d.CampaignStatus)}, compliance.Verdict{}, "", nil
 	}
 	verdict, body := d.Check(now)
 	switch verdict.Action {
 	case compliance.Wait:
-		next, err := a.wait(ctx, d, string(verdict.Reason), verdict.Until, verdict.Steps)
+		until := verdict.Until
+		switch verdict.Reason {
+		case compliance.RefusedTemplate:
+			next, err := a.refuseTemplate(ctx, d, verdict)
+			return next, verdict, "", err
+		case compliance.AwaitsApproval: // many wait for the same
+			until = now.Add(jitter(until.Sub(now)))
+		case compliance.MessagingTier: // others wait for the same place
+			until = until.Add(spread(placeSpread))
+		}
+		next, err := a.wait(ctx, d, string(verdict.Reason), until, verdict.Steps)
 		return next, verdict, "", err
 	case compliance.Suppress:
 		err := a.Store.Suppress(ctx, d.MessageID, string(verdict.Reason), verdict.Steps, now)
@@ -133,6 +145,18 @@ func (a *Delivery) judge(ctx context.Context, d ledger.Delivery) (Next, complian
 	default:
 		return Next{Do: Send}, verdict, body, nil
 	}
+}
+
+// refuseTemplate pauses the campaign whose template WhatsApp does not let it send: that is the operator's to mend. One that
+// is over, and only sends again what the carrier gave back, cannot be paused.
+func (a *Delivery) refuseTemplate(ctx context.Context, d ledger.Delivery, verdict compliance.Verdict) (Next, error) {
+	if d.CampaignStatus != campaign.Running {
+		err := a.Store.Suppress(ctx, d.MessageID, string(verdict.Reason), verdict.Steps, a.Now())
+		return Next{Do: Done, Reason: string(verdict.Reason)}, err
+	}
+	reason := d.Variant().Refusal()
+	a.Log.WarnContext(ctx, "campaign paused by the engine", "campaign_id", d.CampaignID, "run_id", d.RunID, "reason", reason)
+	return Next{Do: Check}, a.Store.PauseForFault(ctx, d.CampaignID, message.ScopeCampaign, reason, a.Now())
 }
 
 func (a *Delivery) wait(ctx context.Context, d ledger.Delivery, reason string, until time.Time, steps []compliance.Finding) (Next, error) {
@@ -178,11 +202,16 @@ func (a *Delivery) SendMessage(ctx context.Context, in Message) (Next, error) {
 		return next, err
 	}
 	if !verdict.Closes.IsZero() && !slot.Before(verdict.Closes) {
-		return a.CheckCompliance(ctx, in) // quiet hours begin before its moment
+		return a.CheckCompliance(ctx, in) // quiet hours begin, or the window for free text closes, before its moment
 	}
 	now := a.Now()
 	attempt := ledger.Attempt{
 		ID: uuid.Must(uuid.NewV7()), StartedAt: now, GrantedAt: slot, LeaseUntil: now.Add(a.Lease), BodySHA256: sha256.Sum256([]byte(body)),
+	}
+	var contentVariables string
+	if verdict.Template {
+		variant := d.Variant()
+		attempt.ContentSID, contentVariables = variant.ContentSID, d.ContentVariables(variant)
 	}
 	begun, err := a.Store.Begin(ctx, d, attempt, verdict.Steps)
 	if err != nil {
@@ -196,6 +225,7 @@ func (a *Delivery) SendMessage(ctx context.Context, in Message) (Next, error) {
 	_ = sleep(ctx, slot.Sub(a.Now())) // never fails: nothing cancels it
 	outcome := a.Sender.Send(ctx, message.Outbound{
 		AttemptID: attempt.ID, Channel: d.Channel, From: d.Sender, To: d.Phone.String(), Body: body,
+		ContentSID: attempt.ContentSID, ContentVariables: contentVariables,
 		Validity: validity(verdict, slot), Lease: attempt.LeaseUntil,
 	})
 	return a.record(ctx, d, attempt, outcome)
@@ -261,7 +291,7 @@ func (a *Delivery) recordRefusal(ctx context.Context, d ledger.Delivery, attempt
 			then = ledger.Then{State: message.Pending, Reason: message.ReasonConcurrency, WaitsUntil: &until}
 		}
 	case message.Stop:
-		if d.CampaignStatus != campaign.Running { // one that is over cannot be paused, mended and resumed
+		if d.CampaignStatus != campaign.Running || d.Test { // one that is over cannot be paused, mended and resumed
 			break
 		}
 		until := now.Add(jitter(holdInterval))
@@ -278,6 +308,9 @@ func (a *Delivery) recordRefusal(ctx context.Context, d ledger.Delivery, attempt
 			return Next{}, err
 		}
 	case message.Stop:
+		if d.Test { // what it tries out need not be what the campaign sends
+			break
+		}
 		if err := a.Store.PauseForFault(ctx, d.CampaignID, o.Policy.Scope, fmt.Sprintf("provider error %d: %s", o.Code, o.Policy.Meaning), now); err != nil {
 			return Next{}, err
 		}
@@ -366,7 +399,7 @@ func (a *Delivery) look(ctx context.Context, d ledger.Delivery, attempt ledger.A
 	var fitting []message.Remote
 	var sids []string
 	for _, r := range list {
-		if r.Outbound && !r.CreatedAt.Before(since) && sha256.Sum256([]byte(r.Body)) == attempt.BodySHA256 {
+		if r.Outbound && !r.CreatedAt.Before(since) && says(r, attempt) {
 			fitting, sids = append(fitting, r), append(sids, r.SID)
 		}
 	}
@@ -384,6 +417,12 @@ func (a *Delivery) look(ctx context.Context, d ledger.Delivery, attempt ledger.A
 		}
 	}
 	return found, nil
+}
+
+// says reports whether the provider's message has the attempt's text. Of a template the list shows the text, filled, or
+// none at all.
+func says(r message.Remote, attempt ledger.Attempt) bool {
+	return sha256.Sum256([]byte(r.Body)) == attempt.BodySHA256 || attempt.ContentSID != "" && r.Body == ""
 }
 
 // adopt takes a message that the provider shows as the attempt's.

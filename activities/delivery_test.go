@@ -192,7 +192,10 @@ func TestDeliveryKilledAfterTheRequest(t *testing.T) {
 	t.Parallel()
 	l := newLane(t, 1, twiliosim.Faults{}).brief()
 	d, a := l.begin(t, 1)
-	outcome := l.Sender.Send(t.Context(), message.Outbound{AttemptID: a.ID, Channel: d.Channel, From: d.Sender, To: d.Phone.String(), Body: "Hi Ann", Lease: time.Now().Add(time.Minute)})
+	outcome := l.Sender.Send(t.Context(), message.Outbound{
+		AttemptID: a.ID, Channel: d.Channel, From: d.Sender, To: d.Phone.String(), Body: "Hi Ann", ContentSID: d.Variant().ContentSID,
+		ContentVariables: d.ContentVariables(d.Variant()), Lease: time.Now().Add(time.Minute),
+	})
 	require.Equal(t, message.ResultAccepted, outcome.Result)
 	require.Equal(t, "read [accepted]", l.drive(t, 1))
 	require.Equal(t, outcome.SID, l.text(t, `SELECT provider_sid FROM attempts`))
@@ -498,6 +501,7 @@ func TestDeliveryHoldsNoMessageIntoTheNight(t *testing.T) {
 	require.InDelta(t, 30*time.Minute, kept.sent.Validity, float64(2*time.Minute), "until the quiet hours begin")
 	require.Equal(t, message.Outbound{
 		AttemptID: kept.sent.AttemptID, Channel: message.WhatsApp, From: ours, To: "+94771000001", Body: "Hi Ann",
+		ContentSID: l.text(t, `SELECT content_sid FROM template_variants`), ContentVariables: `{"1":"Ann"}`,
 		Validity: kept.sent.Validity, Lease: kept.sent.Lease,
 	}, kept.sent)
 

@@ -15,16 +15,22 @@ import (
 	"github.com/event-stream-engine/ese/internal/ledger"
 	"github.com/event-stream-engine/ese/internal/message"
 	"github.com/event-stream-engine/ese/internal/outbox"
+	"github.com/event-stream-engine/ese/internal/render"
 )
 
 type dispatchStore interface {
 	Run(ctx context.Context, id int64) (ledger.Run, error)
 	Freeze(ctx context.Context, run ledger.Run, now time.Time) error
+	HoldForTemplate(ctx context.Context, runID int64, steps []compliance.Finding, now time.Time) error
+	ReleaseTemplate(ctx context.Context, runID int64, now time.Time) error
 	FailRun(ctx context.Context, run ledger.Run, reason string, now time.Time) error
 	// MissRun ends a run that is too late to begin; missed is false when it has begun, or is over, by now.
 	MissRun(ctx context.Context, run ledger.Run, reason string, now time.Time) (missed bool, err error)
 	RemainingCohorts(ctx context.Context, runID int64) ([]ledger.Cohort, error)
 	HoldCohort(ctx context.Context, runID int64, c ledger.Cohort, reason compliance.Reason, until time.Time, steps []compliance.Finding, now time.Time) error
+	// PortfolioRoom tells how many more people a portfolio may reach now, and when the next place is free; ok is false when
+	// it has no limit any more.
+	PortfolioRoom(ctx context.Context, id int64, now time.Time) (free int, frees time.Time, ok bool, err error)
 	Backlog(ctx context.Context, runID int64, dueBefore time.Time) (int, error)
 	Batch(ctx context.Context, runID int64, number int) (seqs []int, cut bool, err error)
 	CutBatch(ctx context.Context, runID int64, number int, c ledger.Cohort, size int, now time.Time) (int, error)
@@ -68,6 +74,8 @@ const (
 	minBatch = 5
 	// maxAhead bounds the recipients that are started ahead, however fast the campaign may be.
 	maxAhead = 1000
+	// holdFrom is the shortest wait for a place of the portfolio that messages are told of which no batch holds.
+	holdFrom = time.Minute
 	// maxWatch is how long a run waits at most between looks at messages that are overdue.
 	maxWatch = 30 * time.Second
 	// manyMessages and countInterval say of which runs the progress is told only so often.
@@ -75,6 +83,8 @@ const (
 	countInterval = 10 * time.Second
 	// idle is how long a run waits at most before it looks at the ledger again.
 	idle = 5 * time.Minute
+	// approvalLook is how long a run waits at most for word of its template's approval before it looks itself.
+	approvalLook = 2 * time.Minute
 )
 
 // Action is what a run does next.
@@ -169,6 +179,9 @@ func (a *Dispatch) plan(ctx context.Context, run ledger.Run, batch int) (Plan, e
 	if plan, err := a.rescue(ctx, run, batch); err != nil || plan.Action != "" {
 		return plan, err
 	}
+	if run.Kind == campaign.ByTest {
+		return a.watch(ctx, run)
+	}
 	if run.Status == campaign.Paused {
 		return Plan{Action: Wait, Until: now.Add(idle), Reason: message.ReasonPaused}, nil
 	}
@@ -205,6 +218,9 @@ func (a *Dispatch) dispatch(ctx context.Context, run ledger.Run, breaker ledger.
 		return Plan{}, err
 	}
 	now := a.Now()
+	if plan, err := a.template(ctx, run, now); err != nil || plan.Action != "" {
+		return plan, err
+	}
 	room, plan, err := a.canary(ctx, run, breaker, now)
 	if err != nil || plan.Action != "" {
 		return plan, err
@@ -225,8 +241,56 @@ func (a *Dispatch) dispatch(ctx context.Context, run ledger.Run, breaker ledger.
 		drain := time.Duration(float64(backlog-ahead/2) / float64(run.RatePerSecond) * float64(time.Second))
 		return Plan{Action: Wait, Until: now.Add(min(max(drain, 250*time.Millisecond), leadTime)), Reason: message.ReasonRateLimit}, nil
 	}
-	size, err := a.Store.CutBatch(ctx, run.ID, batch, open[0], min(ahead, maxBatch, room), now)
+	places, plan, err := a.places(ctx, run, open, backlog, now)
+	if err != nil || plan.Action != "" {
+		return plan, err
+	}
+	size, err := a.Store.CutBatch(ctx, run.ID, batch, open[0], min(ahead, maxBatch, room, places), now)
 	return Plan{Action: StartBatch, Size: size}, err
+}
+
+// places returns for how many people beyond the backlog there is a place within the portfolio's messaging limit. While there
+// is none it plans the wait for the next one, and the messages of the cohorts are told what they wait for.
+func (a *Dispatch) places(ctx context.Context, run ledger.Run, open []ledger.Cohort, backlog int, now time.Time) (int, Plan, error) {
+	if run.Portfolio == 0 {
+		return maxAhead, Plan{}, nil
+	}
+	free, frees, ok, err := a.Store.PortfolioRoom(ctx, run.Portfolio, now)
+	if err != nil || !ok {
+		return maxAhead, Plan{}, err
+	}
+	if free > backlog {
+		return free - backlog, Plan{}, nil
+	}
+	until := now.Add(leadTime) // places free one by one: they are given out some at a time
+	if free == 0 && frees.After(until) {
+		until = frees
+	}
+	for _, c := range open {
+		if until.Sub(now) < holdFrom || c.WaitsUntil != nil && c.WaitsUntil.After(now) {
+			continue // nobody waits for long, or they know it already
+		}
+		steps := []compliance.Finding{{Step: compliance.StepLimits, Result: compliance.Deferred, Detail: "the portfolio has reached as many people as it may within 24 hours"}}
+		if err := a.Store.HoldCohort(ctx, run.ID, c, compliance.MessagingTier, until, steps, now); err != nil {
+			return 0, Plan{}, err
+		}
+	}
+	return 0, Plan{Action: Wait, Until: a.noLaterThanStuck(until, now), Reason: string(compliance.MessagingTier)}, nil
+}
+
+// template keeps a run from starting recipients who could only wait for the approval of its template, and pauses it when
+// WhatsApp refused that in every language. An empty plan: it may go on.
+func (a *Dispatch) template(ctx context.Context, run ledger.Run, now time.Time) (Plan, error) {
+	switch {
+	case run.Template.Refused():
+		return a.stop(ctx, run, render.Variant{Approval: run.Template, Reason: run.TemplateReason}.Refusal(), now)
+	case run.Template.Undecided():
+		steps := []compliance.Finding{{Step: compliance.StepContent, Result: compliance.Deferred, Detail: "the template is not approved yet"}}
+		return Plan{Action: Wait, Until: now.Add(jitter(approvalLook)), Reason: string(compliance.AwaitsApproval)}, a.Store.HoldForTemplate(ctx, run.ID, steps, now)
+	case run.AwaitsTemplate:
+		return Plan{}, a.Store.ReleaseTemplate(ctx, run.ID, now)
+	}
+	return Plan{}, nil
 }
 
 // noLaterThanStuck keeps a long wait short enough to notice what stands still.
@@ -244,13 +308,13 @@ func (a *Dispatch) openCohorts(
 ) (open []ledger.Cohort, opens time.Time, waitsFor compliance.Reason, err error) {
 	closes := map[int]time.Time{}
 	for _, c := range cohorts {
-		window := run.Window(c.Zones, now)
+		window := run.Window(c, now)
 		if window.Open || window.Opens.IsZero() { // whoever may never be written to is told so by their own check
 			open = append(open, c)
 			closes[c.Number] = window.Closes
 			continue
 		}
-		reason, step := compliance.InQuietHours, compliance.Finding{Step: compliance.StepQuietHours, Result: compliance.Deferred, Detail: run.Quiet.String() + " in " + window.Zone}
+		reason, step := window.Reason, run.Hours(c).Finding(window)
 		if notBefore, _ := run.Schedule.Of(c.Zones, run.Timezone); notBefore.After(now) {
 			reason, step = compliance.NotYet, compliance.Finding{Step: compliance.StepSchedule, Result: compliance.Deferred, Detail: run.Schedule.Local.String() + " by the recipient's own clock"}
 		}
@@ -296,6 +360,9 @@ func (a *Dispatch) watch(ctx context.Context, run ledger.Run) (Plan, error) {
 		}
 		return Plan{Action: Wait, Until: a.noLaterThanStuck(until, now), Reason: "recipients"}, nil
 	}
+	if run.Status.Active() && run.Open() {
+		return a.watchOpen(ctx, run, now)
+	}
 	if run.FinishedAt == nil {
 		a.Log.InfoContext(ctx, "run finished", "campaign_id", run.CampaignID, "run_id", run.ID, "audience", run.AudienceSize)
 		return a.finish(ctx, run)
@@ -313,6 +380,19 @@ func (a *Dispatch) watch(ctx context.Context, run ledger.Run) (Plan, error) {
 		wait = overdue.Sub(now)
 	}
 	return Plan{Action: Wait, Until: now.Add(wait), Reason: "receipts"}, nil
+}
+
+// watchOpen waits for what may be added to a run, and for the receipts: a message that the carrier gives back is to be sent
+// again soon.
+func (a *Dispatch) watchOpen(ctx context.Context, run ledger.Run, now time.Time) (Plan, error) {
+	undecided, _, err := a.Store.UndecidedMessages(ctx, run.ID)
+	if err != nil {
+		return Plan{}, err
+	}
+	if undecided > 0 {
+		return Plan{Action: Wait, Until: now.Add(maxWatch), Reason: "receipts"}, nil
+	}
+	return Plan{Action: Wait, Until: now.Add(idle), Reason: "events"}, nil
 }
 
 func (a *Dispatch) finish(ctx context.Context, run ledger.Run) (Plan, error) {

@@ -20,6 +20,7 @@ import (
 	"github.com/event-stream-engine/ese/internal/ledger"
 	"github.com/event-stream-engine/ese/internal/message"
 	"github.com/event-stream-engine/ese/internal/outbox"
+	"github.com/event-stream-engine/ese/internal/render"
 	"github.com/event-stream-engine/ese/internal/twilio"
 	"github.com/event-stream-engine/ese/internal/twiliosim"
 )
@@ -41,7 +42,7 @@ type world struct {
 func newWorld(t *testing.T, n int, now time.Time, change func(*campaign.Campaign)) *world {
 	t.Helper()
 	ctx, url := t.Context(), dbtest.URL(t)
-	store, err := db.Open(ctx, url)
+	store, err := db.Open(ctx, url, db.SuppressionKeys(dbtest.Keys))
 	require.NoError(t, err)
 	t.Cleanup(store.Close)
 	pool, err := pgxpool.New(ctx, url)
@@ -51,6 +52,7 @@ func newWorld(t *testing.T, n int, now time.Time, change func(*campaign.Campaign
 	w.people(t, n, "LK", "Asia/Colombo")
 	w.exec(t, `INSERT INTO templates (name, channel, locale, created_at, updated_at) VALUES ('Welcome', 'whatsapp', 'en_US', now(), now())`)
 	w.exec(t, `INSERT INTO template_versions (template_id, version, content, variables, created_at) VALUES (1, 1, 'Hi {name}', '{name}', now())`)
+	w.variant(t, 0, "en_US", "Hi {name}", someContent, render.Approved)
 	require.NoError(t, store.EnsureSender(ctx, message.WhatsApp, ours, now))
 
 	plan := campaign.Campaign{
@@ -66,6 +68,16 @@ func newWorld(t *testing.T, n int, now time.Time, change func(*campaign.Campaign
 	require.NoError(t, err)
 	w.run = w.load(t, run.ID)
 	return w
+}
+
+// someContent is the SID of a content that no provider is asked about.
+const someContent = "HX00000000000000000000000000000000"
+
+// variant adds what the template says in a language.
+func (w *world) variant(t *testing.T, position int, locale, content, sid string, approval render.Approval) {
+	t.Helper()
+	w.exec(t, `INSERT INTO template_variants (template_id, version, position, locale, content, variables, mapping, content_sid, approval)
+		VALUES (1, 1, $1, $2, $3, '{name}', '{"1": "name"}', nullif($4, ''), $5)`, position, locale, content, sid, approval)
 }
 
 // people adds n people who agreed.
@@ -152,8 +164,19 @@ func newLaneWith(t *testing.T, n int, faults twiliosim.Faults, delays twiliosim.
 		Lease: 5 * time.Second, Looks: []time.Duration{20 * time.Millisecond, 60 * time.Millisecond},
 		ReceiptDeadline: time.Millisecond, Patience: time.Second,
 	}}
+	l.approve(t)
 	l.faults(t, faults)
 	return l
+}
+
+// approve has the provider approve the template.
+func (l *lane) approve(t *testing.T) {
+	t.Helper()
+	c := client(t, l.provider)
+	sid, err := c.CreateContent(t.Context(), render.Submission{Name: "welcome", Locale: "en_US", Body: "Hi {{1}}"})
+	require.NoError(t, err)
+	require.NoError(t, c.SubmitContent(t.Context(), sid, "welcome", render.Marketing))
+	l.exec(t, `UPDATE template_variants SET content_sid = $1, approval = 'approved'`, sid)
 }
 
 func client(t *testing.T, url string) *twilio.Client {

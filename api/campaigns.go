@@ -18,6 +18,7 @@ import (
 	"github.com/event-stream-engine/ese/internal/preflight"
 	"github.com/event-stream-engine/ese/internal/report"
 	"github.com/event-stream-engine/ese/internal/segment"
+	"github.com/event-stream-engine/ese/internal/user"
 )
 
 type campaignStore interface {
@@ -112,7 +113,10 @@ func patchPlan(c campaign.Campaign, patch json.RawMessage) (campaign.Campaign, e
 	w := openapi.CampaignWrite{
 		Topic: c.Topic, TemplateID: c.TemplateID, SegmentID: clone(c.SegmentID), SegmentQuery: slices.Clone(c.SegmentQuery), RateLimitPerSecond: &c.RatePerSecond,
 		Priority: ptr(openapi.CampaignPriority(c.Priority)), FailureThresholdPercent: &c.FailureThreshold, CanaryPercent: &c.Canary,
-		QuietHoursStart: clock(c.QuietStart), QuietHoursEnd: clock(c.QuietEnd), Timezone: &c.Timezone, ScheduleTime: clone(c.ScheduleTime),
+		FrequencyCap: frequencyCap(c.FrequencyCap), QuietHoursStart: clock(c.QuietStart), QuietHoursEnd: clock(c.QuietEnd), Timezone: &c.Timezone, ScheduleTime: clone(c.ScheduleTime),
+		WindowPolicy:      ptr(openapi.WindowPolicy(cmp.Or(c.WindowPolicy, campaign.ByTemplate))),
+		ExcludeSegmentIds: ptr(slices.Clone(c.ExcludeSegmentIDs)),
+		Trigger:           ptr(openapi.CampaignTriggerKind(c.Trigger)), TriggerName: none(c.TriggerName),
 		ScheduleLocalTime: none(c.LocalTime.String()), StartWithinMinutes: none(int(c.StartWithin / time.Minute)),
 		RecurrenceCron: none(c.Recurrence.Cron), RecurrenceTimezone: none(c.Recurrence.Timezone),
 	}
@@ -268,11 +272,22 @@ func readPlan(w openapi.CampaignWrite) (campaign.Campaign, error) {
 		Priority:         campaign.Priority(or(w.Priority, openapi.CampaignPriority(campaign.Bulk))),
 		FailureThreshold: or(w.FailureThresholdPercent, campaign.DefaultFailureThreshold),
 		Canary:           value(w.CanaryPercent),
-		Timezone:         or(w.Timezone, campaign.DefaultTimezone),
-		StartWithin:      time.Duration(value(w.StartWithinMinutes)) * time.Minute,
+
+		ExcludeSegmentIDs: value(w.ExcludeSegmentIds),
+		Timezone:          or(w.Timezone, campaign.DefaultTimezone),
+		WindowPolicy:      campaign.WindowPolicy(or(w.WindowPolicy, openapi.WindowPolicy(campaign.ByTemplate))),
+		Trigger:           campaign.Trigger(or(w.Trigger, openapi.CampaignTriggerKind(campaign.ByOperator))),
+		TriggerName:       value(w.TriggerName),
+		StartWithin:       time.Duration(value(w.StartWithinMinutes)) * time.Minute,
 	}
 	if cron, zone := value(w.RecurrenceCron), value(w.RecurrenceTimezone); cron != "" || zone != "" {
 		c.Recurrence = campaign.Recurrence{Cron: cron, Timezone: cmp.Or(zone, c.Timezone)}
+	}
+	if limit := w.FrequencyCap; limit != nil {
+		c.FrequencyCap = campaign.Cap{Count: limit.Count, Days: limit.Days}
+	}
+	if word := user.Keyword(c.TriggerName); c.Trigger == campaign.OnKeyword && word != "" {
+		c.TriggerName = word
 	}
 	var refused []fault.Field
 	var ok bool
@@ -328,16 +343,21 @@ func (s *server) campaign(c campaign.Overview) openapi.Campaign {
 		Template:                openapi.TemplateSummary{ID: c.Template.ID, Name: c.Template.Name, Channel: openapi.Channel(c.Template.Channel), Version: c.Template.Version},
 		SegmentID:               c.SegmentID,
 		SegmentQuery:            c.SegmentQuery,
+		ExcludeSegmentIds:       c.ExcludeSegmentIDs,
 		Status:                  openapi.CampaignStatus(c.Status),
 		StatusReason:            none(c.StatusReason),
 		RateLimitPerSecond:      c.RatePerSecond,
 		Priority:                openapi.CampaignPriority(c.Priority),
 		FailureThresholdPercent: c.FailureThreshold,
 		CanaryPercent:           c.Canary,
+		FrequencyCap:            frequencyCap(c.FrequencyCap),
 		QuietHoursStart:         clock(c.QuietStart),
 		QuietHoursEnd:           clock(c.QuietEnd),
 		Timezone:                c.Timezone,
 		ScheduleTime:            c.ScheduleTime,
+		WindowPolicy:            openapi.WindowPolicy(c.WindowPolicy),
+		Trigger:                 openapi.CampaignTriggerKind(cmp.Or(c.Trigger, campaign.ByOperator)),
+		TriggerName:             none(c.TriggerName),
 		ScheduleLocalTime:       none(c.LocalTime.String()),
 		StartWithinMinutes:      none(int(c.StartWithin / time.Minute)),
 		RecurrenceCron:          none(c.Recurrence.Cron),
@@ -364,6 +384,14 @@ func (s *server) campaign(c campaign.Overview) openapi.Campaign {
 
 // nextOccurrences is how many of a recurring campaign's occurrences are shown.
 const nextOccurrences = 5
+
+// frequencyCap is nil for no cap.
+func frequencyCap(c campaign.Cap) *openapi.FrequencyCap {
+	if c.IsZero() {
+		return nil
+	}
+	return &openapi.FrequencyCap{Count: c.Count, Days: c.Days}
+}
 
 // clock writes minutes after midnight as 22:00; nil stays nil.
 func clock(minutes *int) *string {

@@ -23,6 +23,8 @@ func (e *engine) campaign(t *testing.T) int64 {
 	t.Helper()
 	e.exec(t, `INSERT INTO templates (name, channel, locale, created_at, updated_at) VALUES ('Welcome', 'whatsapp', 'en_US', $1, $1) ON CONFLICT DO NOTHING`, noon)
 	e.exec(t, `INSERT INTO template_versions (template_id, version, content, variables, created_at) VALUES (1, 1, 'Hi {name}', '{name}', $1) ON CONFLICT DO NOTHING`, noon)
+	e.exec(t, `INSERT INTO template_variants (template_id, version, position, locale, content, variables, mapping, content_sid, approval)
+		VALUES (1, 1, 0, 'en_US', 'Hi {name}', '{name}', '{"1": "name"}', 'HX00000000000000000000000000000000', 'approved') ON CONFLICT DO NOTHING`)
 	e.exec(t, `INSERT INTO segments (name, definition, created_at, updated_at) VALUES ('Towns', '{"attribute":"city","operator":"exists"}', $1, $1) ON CONFLICT DO NOTHING`, noon)
 	require.NoError(t, e.store.EnsureSender(t.Context(), message.WhatsApp, "+14155238886", noon))
 	return get[int64](t, e, `INSERT INTO campaigns (topic, template_id, segment_id, created_at, updated_at) VALUES ('Spring', 1, 1, $1, $1) RETURNING id::bigint`, noon)
@@ -147,8 +149,13 @@ func TestPatchCampaign(t *testing.T) {
 	require.Nil(t, c["schedule_time"])
 	require.Equal(t, map[string]any{"city": "Galle"}, c["segment_query"])
 	require.Equal(t, map[string]any{"age": 3.0}, patch(200, merge, `{"segment_query":{"age":3}}`)["segment_query"], "replaced, not merged")
+	require.Equal(t, map[string]any{"count": 2.0, "days": 7.0}, patch(200, merge, `{"frequency_cap":{"count":2,"days":7}}`)["frequency_cap"])
+	require.Nil(t, patch(200, merge, `{"frequency_cap":null}`)["frequency_cap"])
+	require.Contains(t, patch(422, merge, `{"frequency_cap":{"count":2}}`)["detail"], "frequency_cap.days: is missing")
+	require.Contains(t, patch(422, merge, `{"frequency_cap":{"count":0,"days":2}}`)["detail"], "frequency_cap.count: must be from 1 to 100")
 	for body, want := range map[string][]string{
 		`{"segment_id":1}`:                 {"segment_query"},
+		`{"frequency_cap":{"count":2}}`:    {"frequency_cap.days"},
 		`{"quiet_hours_end":null}`:         {"quiet_hours_end"},
 		`{"rate_limit_per_second":null}`:   {"rate_limit_per_second"},
 		`{"priority":"urgent"}`:            {"priority"},
@@ -163,11 +170,12 @@ func TestPatchCampaign(t *testing.T) {
 	require.Equal(t, 404, e.send("PATCH", "/api/v1/campaigns/99", merge, `{"topic":"x"}`).Code)
 
 	e.call(t, 200, "POST", path+"/trigger", "")
-	c = patch(200, merge, `{"rate_limit_per_second":40,"quiet_hours_start":null,"quiet_hours_end":null,"failure_threshold_percent":0,"priority":"transactional"}`)
-	require.Equal(t, []any{40.0, nil, nil, 0.0, "transactional"}, []any{c["rate_limit_per_second"], c["quiet_hours_start"], c["quiet_hours_end"], c["failure_threshold_percent"], c["priority"]})
+	c = patch(200, merge, `{"rate_limit_per_second":40,"quiet_hours_start":null,"quiet_hours_end":null,"failure_threshold_percent":0,"priority":"transactional","frequency_cap":{"count":1,"days":1}}`)
+	require.Equal(t, []any{40.0, nil, nil, 0.0, "transactional", map[string]any{"count": 1.0, "days": 1.0}},
+		[]any{c["rate_limit_per_second"], c["quiet_hours_start"], c["quiet_hours_end"], c["failure_threshold_percent"], c["priority"], c["frequency_cap"]})
 	held := patch(409, merge, `{"topic":"Other","canary_percent":1,"rate_limit_per_second":1}`)
 	require.Equal(t, []string{"topic", "canary_percent"}, fields(held))
-	require.Contains(t, held["detail"], "only rate_limit_per_second, priority, failure_threshold_percent, quiet_hours_start, quiet_hours_end, recurrence_cron, recurrence_timezone can be changed")
+	require.Contains(t, held["detail"], "only rate_limit_per_second, priority, failure_threshold_percent, frequency_cap, quiet_hours_start, quiet_hours_end, window_policy, recurrence_cron, recurrence_timezone can be changed")
 	e.call(t, 200, "POST", path+"/cancel", "")
 	require.Contains(t, patch(409, merge, `{"rate_limit_per_second":1}`)["detail"], "CANCELLED")
 }
@@ -323,6 +331,7 @@ func TestReportingAPI(t *testing.T) {
 	first := get[uuid.UUID](t, e, "SELECT id FROM messages WHERE seq = 1")
 	detail := e.call(t, http.StatusOK, "GET", "/api/v1/messages/"+first.String(), "")
 	require.Equal(t, "SM1", detail["attempts"].([]any)[0].(map[string]any)["provider_sid"])
+	require.Nil(t, detail["attempts"].([]any)[0].(map[string]any)["content_sid"])
 	require.Equal(t, "read", detail["message"].(map[string]any)["state"])
 	check := detail["compliance_checks"].([]any)[0].(map[string]any)
 	require.Equal(t, "wait", check["verdict"])

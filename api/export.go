@@ -23,24 +23,43 @@ func (s *server) ExportRecipients(ctx context.Context, r openapi.ExportRecipient
 	if err != nil {
 		return nil, err
 	}
-	x := &recipientExport{name: fmt.Sprintf("campaign-%d-recipients.csv", c.ID)}
-	x.page = func(int) ([]report.Message, error) { return nil, nil }
+	name, page := fmt.Sprintf("campaign-%d-recipients.csv", c.ID), func(int) ([]report.Message, error) { return nil, nil }
 	if c.Run != nil {
-		x.name = fmt.Sprintf("campaign-%d-run-%d-recipients.csv", c.ID, c.Run.Number)
-		x.page = func(after int) ([]report.Message, error) {
+		name = fmt.Sprintf("campaign-%d-run-%d-recipients.csv", c.ID, c.Run.Number)
+		page = func(after int) ([]report.Message, error) {
 			return s.Store.RunRecipients(ctx, c.Run.ID, filter, after, exportPage)
 		}
 	}
-	x.write(recipientColumns...)
-	if err := x.more(); err != nil { // the first page now, while an error can still be told
+	x := &download{}
+	x.writePlainCSV(recipientColumns...)
+	after := 0
+	x.page = func() (bool, error) {
+		rows, err := page(after)
+		for _, m := range rows {
+			after = m.Seq
+			x.writeCSV(recipientCells(m)...)
+		}
+		return len(rows) < exportPage, err
+	}
+	if err := x.more(); err != nil {
 		return nil, err
 	}
 	return openapi.ExportRecipients200TextCsvResponse{
-		Body: x, Headers: openapi.ExportRecipients200ResponseHeaders{ContentDisposition: `attachment; filename="` + x.name + `"`},
+		Body: x, Headers: openapi.ExportRecipients200ResponseHeaders{ContentDisposition: attachment(name)},
 	}, nil
 }
 
-// exportPage is how many recipients an export holds in memory.
+func recipientCells(m report.Message) []string {
+	return []string{
+		strconv.Itoa(m.Seq), m.ID.String(), value(masked(m.Phone)), string(m.State), m.Reason, timeCell(m.WaitsUntil),
+		strconv.Itoa(m.AttemptCount), numberCell(m.ErrorCode), timeCell(&m.CreatedAt), timeCell(m.AcceptedAt), timeCell(m.SentAt),
+		timeCell(m.DeliveredAt), timeCell(m.ReadAt), timeCell(m.EndedAt), timeCell(&m.UpdatedAt),
+	}
+}
+
+func attachment(name string) string { return `attachment; filename="` + name + `"` }
+
+// exportPage is how many rows an export holds in memory.
 const exportPage = 2000
 
 var recipientColumns = []string{
@@ -48,54 +67,45 @@ var recipientColumns = []string{
 	"created_at", "accepted_at", "sent_at", "delivered_at", "read_at", "ended_at", "updated_at",
 }
 
-// recipientExport reads as CSV. It asks for a page when the one before was taken, each in a statement of its own: none takes
-// long, however long the caller takes, and none is asked for once the caller is gone.
-type recipientExport struct {
-	name  string
-	page  func(after int) ([]report.Message, error)
-	text  bytes.Buffer // not taken yet
-	after int
-	done  bool
+// download reads as a file that is written page by page. It asks for a page when the one before was taken, each in a
+// statement of its own: none takes long, however long the caller takes, and none is asked for once the caller is gone.
+// Whoever makes one asks for the first page, while an error can still be told.
+type download struct {
+	page func() (last bool, err error) // writes the next page
+	text bytes.Buffer                  // not taken yet
+	done bool
 }
 
-func (x *recipientExport) Read(p []byte) (int, error) {
-	if x.text.Len() == 0 && !x.done {
-		if err := x.more(); err != nil {
+func (d *download) Read(p []byte) (int, error) {
+	for d.text.Len() == 0 && !d.done {
+		if err := d.more(); err != nil {
 			return 0, err
 		}
 	}
-	if x.text.Len() == 0 {
+	if d.text.Len() == 0 {
 		return 0, io.EOF
 	}
-	return x.text.Read(p)
+	return d.text.Read(p)
 }
 
-// more writes the next page.
-func (x *recipientExport) more() error {
-	rows, err := x.page(x.after)
-	if err != nil {
-		return err
-	}
-	x.done = len(rows) < exportPage
-	for _, m := range rows {
-		x.after = m.Seq
-		x.write(
-			strconv.Itoa(m.Seq), m.ID.String(), value(masked(m.Phone)), string(m.State), m.Reason, timeCell(m.WaitsUntil),
-			strconv.Itoa(m.AttemptCount), numberCell(m.ErrorCode), timeCell(&m.CreatedAt), timeCell(m.AcceptedAt), timeCell(m.SentAt),
-			timeCell(m.DeliveredAt), timeCell(m.ReadAt), timeCell(m.EndedAt), timeCell(&m.UpdatedAt),
-		)
-	}
-	return nil
+func (d *download) more() (err error) {
+	d.done, err = d.page()
+	return err
 }
 
-func (x *recipientExport) write(cells ...string) {
-	safe := make([]string, len(cells))
+// writeCSV writes a line, with no cell that a spreadsheet would take for a formula.
+func (d *download) writeCSV(cells ...string) {
 	for i, cell := range cells {
-		safe[i] = harmless(cell)
+		cells[i] = harmless(cell)
 	}
-	w := csv.NewWriter(&x.text)
+	d.writePlainCSV(cells...)
+}
+
+// writePlainCSV writes cells that are known to be harmless.
+func (d *download) writePlainCSV(cells ...string) {
+	w := csv.NewWriter(&d.text)
 	w.UseCRLF = true
-	_ = w.Write(safe) // a buffer never fails
+	_ = w.Write(cells) // a buffer never fails
 	w.Flush()
 }
 

@@ -145,7 +145,7 @@ func messageID(m report.Message) uuid.UUID { return m.ID }
 func toAttempt(a report.Attempt) openapi.Attempt {
 	return openapi.Attempt{
 		ID: a.ID, Number: a.Number, State: openapi.AttemptState(a.State), Carrier: none(string(a.Carrier)), ProviderSID: none(a.SID),
-		HTTPStatus: none(a.HTTPStatus), ErrorCode: none(a.ErrorCode), Detail: none(a.Detail), Looks: a.Looks, FailedLooks: a.FailedLooks,
+		ContentSID: none(a.ContentSID), HTTPStatus: none(a.HTTPStatus), ErrorCode: none(a.ErrorCode), Detail: none(a.Detail), Looks: a.Looks, FailedLooks: a.FailedLooks,
 		StartedAt: a.StartedAt, LeaseUntil: a.LeaseUntil, EndedAt: a.EndedAt,
 	}
 }
@@ -153,7 +153,7 @@ func toAttempt(a report.Attempt) openapi.Attempt {
 func toTracedAttempt(a report.TracedAttempt) openapi.TracedAttempt {
 	t := toAttempt(a.Attempt)
 	return openapi.TracedAttempt{
-		ID: t.ID, Number: t.Number, State: t.State, Carrier: t.Carrier, ProviderSID: t.ProviderSID, HTTPStatus: t.HTTPStatus,
+		ID: t.ID, Number: t.Number, State: t.State, Carrier: t.Carrier, ProviderSID: t.ProviderSID, ContentSID: t.ContentSID, HTTPStatus: t.HTTPStatus,
 		ErrorCode: t.ErrorCode, Detail: t.Detail, Looks: t.Looks, FailedLooks: t.FailedLooks, StartedAt: t.StartedAt, LeaseUntil: t.LeaseUntil,
 		EndedAt: t.EndedAt, Receipts: each(a.Receipts, toReceipt),
 	}

@@ -62,7 +62,7 @@ func TestRecipientsTellWhatWasTried(t *testing.T) {
 	first := attempts[0].(map[string]any)
 	delete(first, "id")
 	require.Equal(t, map[string]any{
-		"number": 1.0, "state": "refused", "carrier": nil, "provider_sid": nil, "http_status": 429.0, "error_code": 20429.0, "detail": "too many requests",
+		"number": 1.0, "state": "refused", "carrier": nil, "provider_sid": nil, "content_sid": nil, "http_status": 429.0, "error_code": 20429.0, "detail": "too many requests",
 		"looks": 3.0, "failed_looks": 1.0, "started_at": "2026-03-02T12:00:00Z", "lease_until": "2026-03-02T12:00:00Z", "ended_at": "2026-03-02T12:00:00Z", "receipts": []any{},
 	}, first)
 	require.Equal(t, []any{

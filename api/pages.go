@@ -16,12 +16,12 @@ import (
 // mountPages adds the pages. They pass the same sign-in and are told the same of an error as callers of the API.
 func (s *server) mountPages(r gin.IRoutes) error {
 	pages, err := ui.New(ui.Deps{
-		Store: s.Store, Now: s.Now, Log: s.Log,
+		Store: s.Store, Now: s.Now, Log: s.Log, RequireOptOut: s.RequireOptOut,
 		Authorize: s.authorize,
 		Principal: func(r *http.Request) string { return principalOf(r.Context()).Name },
 		Explain:   explain,
 		Import: func(ctx context.Context, upload *multipart.Reader) (uuid.UUID, error) {
-			accepted, err := s.acceptImport(ctx, nil, nil, upload)
+			accepted, err := s.acceptImport(ctx, openapi.ImportUsersParams{}, nil, upload)
 			return accepted.TaskID, err
 		},
 		Health:         s.pageHealth,

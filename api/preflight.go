@@ -8,6 +8,7 @@ import (
 
 	"github.com/event-stream-engine/ese/api/internal/openapi"
 	"github.com/event-stream-engine/ese/internal/campaign"
+	"github.com/event-stream-engine/ese/internal/compliance"
 	"github.com/event-stream-engine/ese/internal/preflight"
 	"github.com/event-stream-engine/ese/internal/price"
 )
@@ -24,30 +25,34 @@ func (s *server) PreflightCampaign(ctx context.Context, r openapi.PreflightCampa
 	if r.Body != nil {
 		samples = or(r.Body.Samples, defaultSamples)
 	}
-	f, err := s.Store.Preflight(ctx, r.ID, samples, s.Now())
-	return openapi.PreflightCampaign200JSONResponse(s.forecast(r.ID, f)), err
+	c, f, err := s.preflight(ctx, r.ID, samples)
+	return openapi.PreflightCampaign200JSONResponse(s.forecast(c, f)), err
+}
+
+func (s *server) preflight(ctx context.Context, id int64, samples int) (c campaign.Overview, f preflight.Forecast, err error) {
+	if c, err = s.Store.Campaign(ctx, id); err != nil {
+		return c, f, err
+	}
+	f, err = s.Store.Preflight(ctx, id, samples, s.Now())
+	return c, f, err
 }
 
 // rehearse answers a dry run.
 func (s *server) rehearse(ctx context.Context, id int64) (openapi.TriggerCampaignResponseObject, error) {
-	c, err := s.Store.Campaign(ctx, id)
+	c, f, err := s.preflight(ctx, id, defaultSamples)
 	if err != nil {
 		return nil, err
 	}
-	f, err := s.Store.Preflight(ctx, id, defaultSamples, s.Now())
-	if err != nil {
-		return nil, err
-	}
-	forecast := s.forecast(id, f)
+	forecast := s.forecast(c, f)
 	return openapi.TriggerCampaign200JSONResponse{
 		CampaignID: id, Status: openapi.CampaignStatus(c.Status), DryRun: true,
 		AudienceSize: &forecast.AudienceSize, Verdicts: &forecast.Verdicts, Preflight: &forecast,
 	}, nil
 }
 
-func (s *server) forecast(id int64, f preflight.Forecast) openapi.Preflight {
+func (s *server) forecast(c campaign.Overview, f preflight.Forecast) openapi.Preflight {
 	out := openapi.Preflight{
-		CampaignID: id, AsOf: f.AsOf, StartsAt: f.StartsAt, AudienceSize: int64(f.Audience), ToSend: int64(f.ToSend),
+		CampaignID: c.ID, AsOf: f.AsOf, StartsAt: f.StartsAt, AudienceSize: int64(f.Audience), ToSend: int64(f.ToSend),
 		Verdicts: each(f.Verdicts, func(v campaign.VerdictCount) openapi.VerdictCount {
 			return openapi.VerdictCount{Verdict: openapi.Verdict(v.Action), Reason: none(v.Reason), Count: int64(v.Count)}
 		}),
@@ -61,15 +66,26 @@ func (s *server) forecast(id int64, f preflight.Forecast) openapi.Preflight {
 			}
 		}),
 	}
+	if c.Trigger.PerPerson() {
+		out.Note = ptr("the campaign has no audience: it is sent to " + c.Trigger.Describe(c.TriggerName) + ", one person at a time")
+	}
 	listed := f.Groups[:min(len(f.Groups), maxGroups)]
 	out.GroupsLeftOut = len(f.Groups) - len(listed)
 	out.Groups = each(listed, func(g preflight.Group) openapi.PreflightGroup {
 		return openapi.PreflightGroup{
-			Country: none(g.Region), Zones: g.Zones, Proceed: int64(g.Proceed), Wait: int64(g.Wait), Suppress: int64(g.Suppress),
+			Country: none(g.Region), Zones: g.Zones, Law: law(g.Law), Proceed: int64(g.Proceed), Wait: int64(g.Wait), Suppress: int64(g.Suppress),
 			FirstSendAt: moment(g.FirstSend), LastSendAt: moment(g.LastSend), FirstSendLocal: none(g.FirstLocal), LastSendLocal: none(g.LastLocal),
 		}
 	})
 	return out
+}
+
+// law is nil where none holds.
+func law(w compliance.Week) *string {
+	if w.IsZero() {
+		return nil
+	}
+	return ptr(w.String())
 }
 
 // cost estimates what the messages of a forecast cost, and says what it does not know.

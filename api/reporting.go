@@ -52,6 +52,8 @@ func (s *server) GetCampaignSummary(ctx context.Context, r openapi.GetCampaignSu
 		OptOutsDuringCampaign:      int64(sum.OptOuts),
 		QuietHoursWaiting:          int64(sum.QuietHoursWaiting),
 		QuietHoursDeferred:         int64(sum.QuietHoursDeferred),
+		LegalWindowWaiting:         int64(sum.LegalWaiting),
+		LegalWindowDeferred:        int64(sum.LegalDeferred),
 		RateLimitWaits:             int64(sum.RateLimitWaits),
 		TemplateErrors:             int64(sum.TemplateErrors),
 		AverageDeliveryTimeSeconds: seconds(sum.AverageDelivery),

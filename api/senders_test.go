@@ -29,9 +29,11 @@ func TestSenderAPI(t *testing.T) {
 	require.NoError(t, e.store.EnsureSender(t.Context(), message.SMS, "+14155238886", noon))
 	sms := map[string]any{
 		"id": 2.0, "channel": "sms", "address": "+14155238886", "messages_per_second": 10.0, "rate_in_force": 10.0, "slowed_at": nil, "campaigns_running": 0.0,
+		"portfolio": nil, "messaging_limit": nil, "recipients_reached": nil,
 	}
 	whatsapp := map[string]any{
 		"id": 1.0, "channel": "whatsapp", "address": "+14155238886", "messages_per_second": 80.0, "rate_in_force": 80.0, "slowed_at": nil, "campaigns_running": 1.0,
+		"portfolio": "default", "messaging_limit": nil, "recipients_reached": nil,
 	}
 	require.Equal(t, map[string]any{"senders": []any{sms, whatsapp}}, e.call(t, 200, "GET", "/api/v1/senders", ""))
 
@@ -50,15 +52,63 @@ func TestSenderAPI(t *testing.T) {
 	require.Equal(t, 415, e.send("PATCH", "/api/v1/senders/2", "application/json-patch+json", `[]`).Code)
 }
 
+func TestPortfolioAPI(t *testing.T) {
+	t.Parallel()
+	e := start(t, local)
+	e.run(t, e.campaign(t))
+	require.NoError(t, e.store.EnsureSender(t.Context(), message.SMS, "+14155238886", noon))
+	limits := func(sender map[string]any) []any {
+		return []any{sender["portfolio"], sender["messaging_limit"], sender["recipients_reached"]}
+	}
+	require.Equal(t, []any{"default", 2000.0, 0.0}, limits(e.patch(t, 200, "/api/v1/senders/1", `{"messaging_limit":2000}`)))
+	require.Equal(t, []any{"Second Brand", 250.0, 0.0}, limits(e.patch(t, 200, "/api/v1/senders/1", `{"portfolio":"Second Brand","messaging_limit":250}`)))
+	require.Equal(t, []any{"Second Brand", nil, nil}, limits(e.patch(t, 200, "/api/v1/senders/1", `{"messaging_limit":null}`)))
+	require.Equal(t, []any{"default", nil, nil}, limits(e.patch(t, 200, "/api/v1/senders/1", `{"portfolio":"default","messaging_limit":null,"messages_per_second":7}`)))
+	require.JSONEq(t, `{"messages_per_second": 7, "portfolio": "default", "was": {"messages_per_second": 80, "portfolio": "Second Brand"}}`,
+		get[string](t, e, `SELECT detail::text FROM audit_events ORDER BY id DESC LIMIT 1`))
+
+	for body, detail := range map[string]string{
+		`{"portfolio":"Second Brand"}`:             "is missing: give the limit of the portfolio",
+		`{"portfolio":""}`:                         "portfolio",
+		`{"portfolio":"a/b","messaging_limit":1}`:  "portfolio",
+		`{"portfolio":null,"messaging_limit":250}`: "must not be null",
+		`{"messaging_limit":0}`:                    "must be from 1",
+		`{"messaging_limit":"250"}`:                "must be a whole number",
+		`{"messaging_limit":25.5}`:                 "must be a whole number",
+		`{"messaging_limit":1e3}`:                  "without a point or an exponent",
+	} {
+		require.Contains(t, e.patch(t, 422, "/api/v1/senders/1", body)["detail"], detail, body)
+	}
+	require.Contains(t, e.patch(t, 422, "/api/v1/senders/2", `{"messaging_limit":250}`)["detail"], "is for a sender of WhatsApp")
+	require.Contains(t, e.patch(t, 422, "/api/v1/senders/2", `{"portfolio":"x","messaging_limit":250}`)["detail"], "is for a sender of WhatsApp")
+}
+
 func TestAccountLimitsAPI(t *testing.T) {
 	t.Parallel()
 	e := start(t, local)
 	const path = "/api/v1/account/limits"
-	require.Equal(t, map[string]any{"messages_per_second": 1000.0}, e.call(t, 200, "GET", path, ""))
-	require.Equal(t, map[string]any{"messages_per_second": 2000.0}, e.patch(t, 200, path, `{"messages_per_second":2000}`))
-	require.Equal(t, map[string]any{"messages_per_second": 2000.0}, e.call(t, 200, "GET", path, ""))
-	require.Equal(t, `local account.change account {"was": 1000, "messages_per_second": 2000}`,
-		get[string](t, e, `SELECT concat_ws(' ', principal, action, subject, detail) FROM audit_events`))
+	limits := map[string]any{
+		"messages_per_second": 1000.0, "pair_interval_seconds": 6.0, "person_messages_per_day": nil, "person_messages_per_week": nil,
+		"person_topic_messages_per_day": nil, "person_topic_messages_per_week": nil,
+	}
+	require.Equal(t, limits, e.call(t, 200, "GET", path, ""))
+	limits["messages_per_second"] = 2000.0
+	require.Equal(t, limits, e.patch(t, 200, path, `{"messages_per_second":2000}`))
+	limits["pair_interval_seconds"], limits["person_messages_per_day"], limits["person_topic_messages_per_week"] = 0.0, 1.0, 3.0
+	require.Equal(t, limits, e.patch(t, 200, path, `{"pair_interval_seconds":0,"person_messages_per_day":1,"person_topic_messages_per_week":3}`))
+	limits["person_messages_per_day"] = nil
+	require.Equal(t, limits, e.patch(t, 200, path, `{"person_messages_per_day":null}`))
+	require.Equal(t, limits, e.call(t, 200, "GET", path, ""))
+	require.Equal(t, `local account.change account {"was": {"messages_per_second": 1000}, "messages_per_second": 2000}`,
+		get[string](t, e, `SELECT concat_ws(' ', principal, action, subject, detail) FROM audit_events ORDER BY id LIMIT 1`))
+	for body, detail := range map[string]string{
+		`{"pair_interval_seconds":601}`:          "must be from 0 to 600",
+		`{"pair_interval_seconds":null}`:         "must not be null",
+		`{"person_messages_per_day":0}`:          "must be from 1 to 1000",
+		`{"person_topic_messages_per_day":1001}`: "must be from 1 to 1000",
+	} {
+		require.Contains(t, e.patch(t, 422, path, body)["detail"], detail, body)
+	}
 }
 
 func TestLimitsAreChecked(t *testing.T) {
@@ -68,7 +118,7 @@ func TestLimitsAreChecked(t *testing.T) {
 	for path, most := range map[string]string{"/api/v1/senders/1": "1000", "/api/v1/account/limits": "2000"} {
 		bounds := "must be from 1 to " + most
 		for body, detail := range map[string]string{
-			`{}`:                               "is missing",
+			`{}`:                               "",
 			`{"messages_per_second":null}`:     "must not be null",
 			`{"messages_per_second":0}`:        bounds,
 			`{"messages_per_second":2001}`:     bounds,

@@ -45,6 +45,8 @@ type Deps struct {
 	TwilioTokens   []string    // that may have signed a webhook: the present one first, then those being rotated out
 	Replies        Replies     // to keywords; optional
 	Prices         price.Table // of messages, for estimates; optional
+	// RequireOptOut refuses a marketing template that does not say how to stop; else it is saved with a warning.
+	RequireOptOut bool
 	// ErrorMeaning says in one plain sentence what the provider's error code means.
 	ErrorMeaning func(code int) string
 }
@@ -55,10 +57,13 @@ type Store interface {
 	keyStore
 	idempotencyStore
 	userStore
+	privacyStore
+	suppressionStore
 	importStore
 	segmentStore
 	templateStore
 	campaignStore
+	triggerStore
 	senderStore
 	reportStore
 	monitoringStore

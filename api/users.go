@@ -9,6 +9,7 @@ import (
 	"github.com/event-stream-engine/ese/api/internal/openapi"
 	"github.com/event-stream-engine/ese/internal/fault"
 	"github.com/event-stream-engine/ese/internal/phone"
+	"github.com/event-stream-engine/ese/internal/suppression"
 	"github.com/event-stream-engine/ese/internal/user"
 )
 
@@ -20,14 +21,10 @@ type userStore interface {
 	UserTotal(ctx context.Context, consent user.ConsentState, prefix string) (int64, error)
 	// UpdateUser leaves attributes alone when they are nil.
 	UpdateUser(ctx context.Context, number phone.Number, attributes user.Attributes, change user.Change, actor string, now time.Time) (user.User, error)
-	EraseUser(ctx context.Context, number phone.Number, actor string, now time.Time) error
 }
 
 func (s *server) ListUsers(ctx context.Context, r openapi.ListUsersRequestObject) (openapi.ListUsersResponseObject, error) {
-	consent, prefix := user.ConsentState(value(r.Params.ConsentState)), ""
-	if r.Params.Q != nil {
-		prefix = "+" + strings.TrimLeft(*r.Params.Q, "+ ")
-	}
+	consent, prefix := user.ConsentState(value(r.Params.ConsentState)), numberPrefix(r.Params.Q)
 	p, err := newPage(r.Params.Limit, r.Params.Cursor, consent, prefix)
 	if err != nil {
 		return nil, err
@@ -49,6 +46,73 @@ func (s *server) ListUsers(ctx context.Context, r openapi.ListUsersRequestObject
 	return openapi.ListUsers200JSONResponse{Users: shown, NextCursor: next, Total: total}, err
 }
 
+// numberPrefix is how the numbers begin that digits ask for; "" for any.
+func numberPrefix(digits *string) string {
+	if digits == nil {
+		return ""
+	}
+	return "+" + strings.TrimLeft(*digits, "+ ")
+}
+
+func (s *server) ExportUsersCsv(ctx context.Context, r openapi.ExportUsersCsvRequestObject) (openapi.ExportUsersCsvResponseObject, error) {
+	x := &download{}
+	x.writePlainCSV(userColumns...)
+	x.page = s.userPages(ctx, user.ConsentState(value(r.Params.ConsentState)), numberPrefix(r.Params.Q), func(u openapi.User) error {
+		x.writePlainCSV( // a number is one, and nothing else: it keeps its plus
+			u.PhoneNumber, string(u.ConsentState), value(u.Region), strings.Join(u.Timezones, " "), timeCell(&u.CreatedAt), timeCell(&u.UpdatedAt),
+			timeCell(u.LastInboundAt), harmless(value(u.Name)), string(u.Attributes),
+		)
+		return nil
+	})
+	if err := x.more(); err != nil {
+		return nil, err
+	}
+	return openapi.ExportUsersCsv200TextCsvResponse{
+		Body: x, Headers: openapi.ExportUsersCsv200ResponseHeaders{ContentDisposition: attachment("users.csv")},
+	}, nil
+}
+
+var userColumns = []string{
+	"phone_number", "consent_state", "region", "timezones", "created_at", "updated_at", "last_inbound_at", "name", "attributes",
+}
+
+func (s *server) ExportUsersJsonl(ctx context.Context, r openapi.ExportUsersJsonlRequestObject) (openapi.ExportUsersJsonlResponseObject, error) {
+	x := &download{}
+	lines := json.NewEncoder(&x.text)
+	x.page = s.userPages(ctx, user.ConsentState(value(r.Params.ConsentState)), numberPrefix(r.Params.Q), func(u openapi.User) error { return lines.Encode(u) })
+	if err := x.more(); err != nil {
+		return nil, err
+	}
+	return openapi.ExportUsersJsonl200ApplicationXNdjsonResponse{
+		Body: x, Headers: openapi.ExportUsersJsonl200ResponseHeaders{ContentDisposition: attachment("users.jsonl")},
+	}, nil
+}
+
+// userPage is how many users an export holds in memory: each may have 64 KiB of attributes.
+const userPage = 500
+
+// userPages gives users to write, a page at each call, newest first.
+func (s *server) userPages(ctx context.Context, consent user.ConsentState, prefix string, write func(openapi.User) error) func() (last bool, err error) {
+	var after *int64
+	return func() (bool, error) {
+		users, err := s.Store.Users(ctx, consent, prefix, after, userPage)
+		if err != nil {
+			return false, err
+		}
+		for _, u := range users {
+			shown, err := showUser(u)
+			if err == nil {
+				err = write(shown)
+			}
+			if err != nil {
+				return false, err
+			}
+			after = &u.ID
+		}
+		return len(users) < userPage, nil
+	}
+}
+
 func (s *server) CreateUser(ctx context.Context, r openapi.CreateUserRequestObject) (openapi.CreateUserResponseObject, error) {
 	region, err := s.region(r.Body.DefaultRegion)
 	if err != nil {
@@ -62,7 +126,7 @@ func (s *server) CreateUser(ctx context.Context, r openapi.CreateUserRequestObje
 	if err != nil {
 		return nil, err
 	}
-	change := user.Change{State: user.ConsentState(value(r.Body.ConsentState)), Source: user.SourceEdit}
+	change := user.Change{State: user.ConsentState(value(r.Body.ConsentState)), Source: user.SourceAPI, CallerIP: callerIP(ctx)}
 	u, err := s.Store.CreateUser(ctx, number, attributes, change, principalOf(ctx).Name, s.Now())
 	if err != nil {
 		return nil, err
@@ -93,14 +157,17 @@ func (s *server) UpdateUser(ctx context.Context, r openapi.UpdateUserRequestObje
 		}
 	}
 	shown, err := s.changeUser(ctx, r.PhoneNumber, attributes, user.Change{
-		State: user.ConsentState(value(r.Body.ConsentState)), Source: user.SourceEdit,
+		State: user.ConsentState(value(r.Body.ConsentState)), Source: user.SourceAPI, CallerIP: callerIP(ctx),
 	})
 	return openapi.UpdateUser200JSONResponse(shown), err
 }
 
 // SetConsent records a decision. Only as an operator's, who answers for the evidence, can it lift a STOP.
 func (s *server) SetConsent(ctx context.Context, r openapi.SetConsentRequestObject) (openapi.SetConsentResponseObject, error) {
-	change := user.Change{State: user.ConsentState(r.Body.ConsentState), Source: user.SourceEdit, Evidence: r.Body.Evidence}
+	change := user.Change{
+		State: user.ConsentState(r.Body.ConsentState), Source: user.SourceAPI, Evidence: r.Body.Evidence, Wording: value(r.Body.Wording),
+		CallerIP: callerIP(ctx),
+	}
 	if value(r.Body.Source) == openapi.ConsentSourceOperator {
 		change.Source = user.SourceOperator
 	}
@@ -118,14 +185,6 @@ func (s *server) changeUser(ctx context.Context, path string, attributes user.At
 		return openapi.User{}, err
 	}
 	return showUser(u)
-}
-
-func (s *server) DeleteUser(ctx context.Context, r openapi.DeleteUserRequestObject) (openapi.DeleteUserResponseObject, error) {
-	number, err := s.pathNumber(r.PhoneNumber)
-	if err != nil {
-		return nil, err
-	}
-	return openapi.DeleteUser204Response{}, s.Store.EraseUser(ctx, number, principalOf(ctx).Name, s.Now())
 }
 
 // region is the country of numbers without a country code: the given one, else the engine's own.
@@ -159,7 +218,8 @@ func showUser(u user.User) (openapi.User, error) {
 	}
 	return openapi.User{
 		PhoneNumber: u.Phone.String(), Name: none(name), Attributes: attributes, ConsentState: openapi.ConsentState(u.Consent),
-		Region: none(u.Region), Timezones: zones, CreatedAt: u.CreatedAt, UpdatedAt: u.UpdatedAt, LastInboundAt: u.LastInboundAt,
+		Suppressed: each(u.Suppressed, func(s suppression.Scope) openapi.SuppressionScope { return openapi.SuppressionScope(s) }),
+		Region:     none(u.Region), Timezones: zones, CreatedAt: u.CreatedAt, UpdatedAt: u.UpdatedAt, LastInboundAt: u.LastInboundAt,
 	}, nil
 }
 

@@ -49,7 +49,7 @@ type engine struct {
 func start(t *testing.T, change func(*api.Deps)) *engine {
 	t.Helper()
 	dsn := dbtest.URL(t)
-	store, err := db.Open(t.Context(), dsn)
+	store, err := db.Open(t.Context(), dsn, db.SuppressionKeys(dbtest.Keys))
 	require.NoError(t, err)
 	t.Cleanup(store.Close)
 	pool, err := pgxpool.New(t.Context(), dsn)

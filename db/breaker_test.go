@@ -28,6 +28,7 @@ func (b books) running(t *testing.T) ledger.Run {
 // neighbours are runs of three campaigns to n people: the first two send from one address, the third from another.
 func (b books) neighbours(t *testing.T, n int) [3]ledger.Run {
 	t.Helper()
+	b.exec(t, `UPDATE account_limits SET pair_interval_seconds = 0`) // they send to the same people at the same moment
 	b.people(t, n, "OPT_IN", "LK", "Asia/Colombo")
 	b.sender(t)
 	one, two := b.running(t), b.running(t)

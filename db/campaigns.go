@@ -9,10 +9,12 @@ import (
 
 	"github.com/event-stream-engine/ese/db/internal/dbsqlc"
 	"github.com/event-stream-engine/ese/internal/campaign"
+	"github.com/event-stream-engine/ese/internal/compliance"
 	"github.com/event-stream-engine/ese/internal/fault"
 	"github.com/event-stream-engine/ese/internal/message"
 	"github.com/event-stream-engine/ese/internal/outbox"
 	"github.com/event-stream-engine/ese/internal/report"
+	"github.com/event-stream-engine/ese/internal/segment"
 )
 
 // CreateCampaign stores a plan as a DRAFT. The plan is checked, and what it refers to must exist.
@@ -27,12 +29,17 @@ func (s *Store) CreateCampaign(ctx context.Context, c campaign.Campaign, now tim
 		id, err := s.q(ctx).CampaignInsert(ctx, dbsqlc.CampaignInsertParams{
 			Topic: c.Topic, TemplateID: int32(c.TemplateID), SegmentID: cast[int32](c.SegmentID), SegmentQuery: c.SegmentQuery,
 			RateLimitPerSecond: int32(c.RatePerSecond), Priority: string(cmp.Or(c.Priority, campaign.Bulk)), FailureThresholdPercent: int16(c.FailureThreshold),
-			CanaryPercent: int16(c.Canary), QuietStart: cast[int16](c.QuietStart), QuietEnd: cast[int16](c.QuietEnd),
-			Timezone: c.Timezone, ScheduleTime: c.ScheduleTime, ScheduleLocalTime: c.LocalTime.String(), StartWithinMinutes: minutes(c.StartWithin),
+			CanaryPercent: int16(c.Canary), FrequencyCapCount: none(int16(c.FrequencyCap.Count)), FrequencyCapDays: none(int16(c.FrequencyCap.Days)), QuietStart: cast[int16](c.QuietStart), QuietEnd: cast[int16](c.QuietEnd),
+			Timezone: c.Timezone, ScheduleTime: c.ScheduleTime, WindowPolicy: string(cmp.Or(c.WindowPolicy, campaign.ByTemplate)), ExcludeSegmentIds: toInt32(c.ExcludeSegmentIDs),
+			Trigger: string(cmp.Or(c.Trigger, campaign.ByOperator)), TriggerName: c.TriggerName,
+			ScheduleLocalTime: c.LocalTime.String(), StartWithinMinutes: minutes(c.StartWithin),
 			RecurrenceCron: c.Recurrence.Cron, RecurrenceTimezone: c.Recurrence.Timezone, CreatedBy: c.CreatedBy, Now: now,
 		})
 		if err != nil {
 			return translate(err, "campaign")
+		}
+		if err := s.noteAudience(ctx, id, c); err != nil {
+			return err
 		}
 		created, err = s.Campaign(ctx, int64(id))
 		return err
@@ -114,8 +121,9 @@ func (s *Store) Campaigns(ctx context.Context, status campaign.Status, before *i
 }
 
 // UpdateCampaign changes a campaign's plan: change gets it as it stands and returns what it becomes, or why it must not.
-// A run under way obeys the new plan at once: it is woken, and when the quiet hours changed, whoever waits for them is
-// judged anew.
+// A run under way obeys the new plan at once: it is woken, and when the quiet hours or the window policy changed,
+// or whether the law's hours hold,
+// whoever waits because of them is judged anew.
 func (s *Store) UpdateCampaign(
 	ctx context.Context, id int64, by string, change func(campaign.Campaign) (campaign.Campaign, error), now time.Time,
 ) (updated campaign.Overview, err error) {
@@ -138,11 +146,16 @@ func (s *Store) UpdateCampaign(
 		if err := s.q(ctx).CampaignUpdate(ctx, dbsqlc.CampaignUpdateParams{
 			ID: int32(c.ID), Topic: c.Topic, TemplateID: int32(c.TemplateID), SegmentID: cast[int32](c.SegmentID), SegmentQuery: c.SegmentQuery,
 			RateLimitPerSecond: int32(c.RatePerSecond), Priority: string(cmp.Or(c.Priority, campaign.Bulk)), FailureThresholdPercent: int16(c.FailureThreshold),
-			CanaryPercent: int16(c.Canary), QuietStart: cast[int16](c.QuietStart), QuietEnd: cast[int16](c.QuietEnd),
-			Timezone: c.Timezone, ScheduleTime: c.ScheduleTime, ScheduleLocalTime: c.LocalTime.String(), StartWithinMinutes: minutes(c.StartWithin),
+			CanaryPercent: int16(c.Canary), FrequencyCapCount: none(int16(c.FrequencyCap.Count)), FrequencyCapDays: none(int16(c.FrequencyCap.Days)), QuietStart: cast[int16](c.QuietStart), QuietEnd: cast[int16](c.QuietEnd),
+			Timezone: c.Timezone, ScheduleTime: c.ScheduleTime, WindowPolicy: string(cmp.Or(c.WindowPolicy, campaign.ByTemplate)), ExcludeSegmentIds: toInt32(c.ExcludeSegmentIDs),
+			Trigger: string(cmp.Or(c.Trigger, campaign.ByOperator)), TriggerName: c.TriggerName,
+			ScheduleLocalTime: c.LocalTime.String(), StartWithinMinutes: minutes(c.StartWithin),
 			RecurrenceCron: c.Recurrence.Cron, RecurrenceTimezone: c.Recurrence.Timezone, ChangedBy: by, Now: now,
 		}); err != nil {
 			return translate(err, "campaign")
+		}
+		if err := s.noteAudience(ctx, int32(id), c); err != nil {
+			return err
 		}
 		changes := was.Changes(c)
 		if err := s.audit(ctx, by, "campaign.change", fmt.Sprintf("campaign/%d", id), map[string]any{"fields": changes}, now); err != nil {
@@ -159,8 +172,20 @@ func (s *Store) UpdateCampaign(
 		if updated.Run == nil { // it awaits its first occurrence
 			return nil
 		}
-		if slices.Contains(changes, "quiet_hours_start") || slices.Contains(changes, "quiet_hours_end") {
-			if err := s.releaseQuiet(ctx, updated, now); err != nil {
+		if slices.ContainsFunc(changes, func(name string) bool {
+			return name == "quiet_hours_start" || name == "quiet_hours_end" || name == "priority"
+		}) {
+			if err := s.releaseHours(ctx, updated, now); err != nil {
+				return err
+			}
+		}
+		if slices.Contains(changes, "window_policy") {
+			if err := s.signalWaiting(ctx, updated.Run.ID, updated.RatePerSecond, now); err != nil {
+				return err
+			}
+		}
+		if c.Trigger.PerPerson() && c.RatePerSecond != was.RatePerSecond {
+			if err := s.respace(ctx, updated.Run.ID, was.RatePerSecond, c.RatePerSecond, now); err != nil {
 				return err
 			}
 		}
@@ -193,13 +218,13 @@ func (s *Store) ApproveCampaign(ctx context.Context, id int64, by string, now ti
 	return approved, err
 }
 
-// releaseQuiet has the messages that wait for quiet hours judged anew.
-func (s *Store) releaseQuiet(ctx context.Context, c campaign.Overview, now time.Time) error {
+// releaseHours has the messages judged anew that wait for quiet hours to end or for the hours that the law allows.
+func (s *Store) releaseHours(ctx context.Context, c campaign.Overview, now time.Time) error {
 	if err := s.unbounded(ctx); err != nil {
 		return err
 	}
-	return translate(s.q(ctx).RunReleaseQuiet(ctx, dbsqlc.RunReleaseQuietParams{
-		RunID: c.Run.ID, Paused: c.Status == campaign.Paused, SpacingSeconds: 1 / float64(c.RatePerSecond), Now: now,
+	return translate(s.q(ctx).RunReleaseWaits(ctx, dbsqlc.RunReleaseWaitsParams{
+		RunID: c.Run.ID, Reasons: []string{string(compliance.InQuietHours), string(compliance.LegalWindow)}, Paused: c.Status == campaign.Paused, SpacingSeconds: 1 / float64(c.RatePerSecond), Now: now,
 	}), "waits for quiet hours")
 }
 
@@ -233,7 +258,40 @@ func (s *Store) checkReferences(ctx context.Context, c campaign.Campaign) error 
 	if !found.SegmentExists {
 		missing = append(missing, fault.Field{Name: "segment_id", Detail: fmt.Sprintf("there is no segment %d", *c.SegmentID)})
 	}
-	return fault.Fields(missing...)
+	return s.checkAudience(ctx, c, missing)
+}
+
+// checkAudience refuses a plan whose audience cannot be told, or that has what is missing besides.
+func (s *Store) checkAudience(ctx context.Context, c campaign.Campaign, missing []fault.Field) error {
+	known, err := s.q(ctx).SegmentsKnown(ctx, toInt32(c.ExcludeSegmentIDs))
+	if err != nil {
+		return translate(err, "segments")
+	}
+	for i, id := range c.ExcludeSegmentIDs {
+		if !slices.Contains(known, int32(id)) {
+			missing = append(missing, fault.Field{Name: fmt.Sprintf("exclude_segment_ids[%d]", i), Detail: fmt.Sprintf("there is no segment %d", id)})
+		}
+	}
+	if err := fault.Fields(missing...); err != nil || len(c.SegmentQuery) == 0 {
+		return err
+	}
+	expr, err := segment.Parse("segment_query", c.SegmentQuery)
+	if err != nil {
+		return err
+	}
+	return s.checkDefinition(ctx, "segment_query", expr, segment.MaxConditions+segment.MaxReferences*segment.MaxResolved)
+}
+
+// noteAudience records which segments the campaign's plan uses.
+func (s *Store) noteAudience(ctx context.Context, id int32, c campaign.Campaign) error {
+	var expr segment.Expr
+	if len(c.SegmentQuery) > 0 {
+		var err error
+		if expr, err = segment.Parse("segment_query", c.SegmentQuery); err != nil {
+			return err
+		}
+	}
+	return s.noteUses(ctx, nil, &id, expr, c.ExcludeSegmentIDs...)
 }
 
 func (s *Store) addRuns(ctx context.Context, campaigns []campaign.Overview) error {
@@ -266,10 +324,12 @@ func toOverview(c dbsqlc.Campaign, t dbsqlc.Template) campaign.Overview {
 func toCampaign(c dbsqlc.Campaign) campaign.Campaign {
 	return campaign.Campaign{
 		ID: int64(c.ID), Topic: c.Topic, TemplateID: int64(c.TemplateID), SegmentID: cast[int64](c.SegmentID), SegmentQuery: c.SegmentQuery,
-		SubscriptionTopicID: cast[int64](c.SubscriptionTopicID), Status: campaign.Status(c.Status), StatusReason: c.StatusReason,
+		ExcludeSegmentIDs: toInt64(c.ExcludeSegmentIds), SubscriptionTopicID: cast[int64](c.SubscriptionTopicID), Status: campaign.Status(c.Status), StatusReason: c.StatusReason,
 		RatePerSecond: int(c.RateLimitPerSecond), Priority: campaign.Priority(c.Priority), FailureThreshold: int(c.FailureThresholdPercent),
-		Canary: int(c.CanaryPercent), QuietStart: cast[int](c.QuietStart), QuietEnd: cast[int](c.QuietEnd), Timezone: c.Timezone,
-		ScheduleTime: c.ScheduleTime, LocalTime: toLocalTime(c.ScheduleLocalTime), StartWithin: fromMinutes(c.StartWithinMinutes),
+		Canary: int(c.CanaryPercent), FrequencyCap: campaign.Cap{Count: int(deref(c.FrequencyCapCount)), Days: int(deref(c.FrequencyCapDays))}, QuietStart: cast[int](c.QuietStart), QuietEnd: cast[int](c.QuietEnd), Timezone: c.Timezone,
+		ScheduleTime: c.ScheduleTime, WindowPolicy: campaign.WindowPolicy(c.WindowPolicy),
+		Trigger: campaign.Trigger(c.Trigger), TriggerName: c.TriggerName,
+		LocalTime: toLocalTime(c.ScheduleLocalTime), StartWithin: fromMinutes(c.StartWithinMinutes),
 		Recurrence: campaign.Recurrence{Cron: c.RecurrenceCron, Timezone: c.RecurrenceTimezone},
 		CreatedBy:  c.CreatedBy, ChangedBy: c.ChangedBy, ApprovedBy: c.ApprovedBy, ApprovedAt: c.ApprovedAt,
 		CreatedAt: c.CreatedAt, UpdatedAt: c.UpdatedAt,

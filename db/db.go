@@ -15,7 +15,9 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/event-stream-engine/ese/db/internal/dbsqlc"
+	"github.com/event-stream-engine/ese/internal/compliance"
 	"github.com/event-stream-engine/ese/internal/fault"
+	"github.com/event-stream-engine/ese/internal/suppression"
 )
 
 // Store is the database. Make one with Open; it is safe for concurrent use.
@@ -24,16 +26,29 @@ type Store struct {
 	ApprovalsRequired bool
 
 	pool *pgxpool.Pool
+	keys suppression.Keys
+	law  compliance.Law
 }
 
-// Option changes how Open connects.
-type Option func(*pgxpool.Config)
+// Option changes how Open connects, and what the store knows.
+type Option func(*options)
+
+type options struct {
+	*pgxpool.Config
+	keys suppression.Keys
+}
 
 // StatementTimeout bounds every statement: the server ends one that takes longer. Without it none is bounded.
 func StatementTimeout(limit time.Duration) Option {
-	return func(cfg *pgxpool.Config) {
-		cfg.ConnConfig.RuntimeParams["statement_timeout"] = strconv.FormatInt(limit.Milliseconds(), 10)
+	return func(o *options) {
+		o.ConnConfig.RuntimeParams["statement_timeout"] = strconv.FormatInt(limit.Milliseconds(), 10)
 	}
+}
+
+// SuppressionKeys are what numbers in the list of suppressions are hashed under. Without them nobody is suppressed or
+// erased, and, while anybody is suppressed, nobody is added.
+func SuppressionKeys(keys suppression.Keys) Option {
+	return func(o *options) { o.keys = keys }
 }
 
 // defaultConns bounds the connections of one process where its URL does not say how many.
@@ -41,7 +56,7 @@ const defaultConns = 16
 
 // Open connects to the database at url, a postgres:// URL whose pool_max_conns may bound the connections. It does not
 // migrate.
-func Open(ctx context.Context, url string, options ...Option) (*Store, error) {
+func Open(ctx context.Context, url string, opts ...Option) (*Store, error) {
 	cfg, err := pgxpool.ParseConfig(url)
 	if err != nil {
 		return nil, errors.New("DATABASE_URL is not a valid PostgreSQL URL") // err may repeat the password
@@ -52,15 +67,19 @@ func Open(ctx context.Context, url string, options ...Option) (*Store, error) {
 		cfg.MaxConns = defaultConns
 	}
 	cfg.MaxConnIdleTime = 5 * time.Minute
-	for _, option := range options {
-		option(cfg)
+	o := options{Config: cfg}
+	for _, option := range opts {
+		option(&o)
 	}
 	pool, err := pgxpool.NewWithConfig(ctx, cfg)
 	if err != nil {
 		return nil, fmt.Errorf("connection pool: %w", err)
 	}
-	return &Store{pool: pool}, nil
+	return &Store{pool: pool, keys: o.keys, law: compliance.ListedLaw()}, nil
 }
+
+// Obey has another law hold than the listed one. It is called before anything else is asked of the store.
+func (s *Store) Obey(law compliance.Law) { s.law = law }
 
 // Close waits for queries under way and closes every connection.
 func (s *Store) Close() { s.pool.Close() }
@@ -108,6 +127,7 @@ var conflicts = map[string]string{
 	"campaign_runs_one_active":                        "the campaign is running already",
 	"campaigns_template_id_fkey":                      "a campaign uses this template",
 	"campaigns_segment_id_fkey":                       "a campaign uses this segment",
+	"segment_uses_segment_id_fkey":                    "a campaign or another segment uses this segment",
 	"campaign_runs_template_id_template_version_fkey": "a campaign was sent with this template",
 }
 

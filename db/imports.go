@@ -2,19 +2,14 @@ package db
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"reflect"
-	"runtime"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/jackc/pgx/v5"
 
 	"github.com/event-stream-engine/ese/db/internal/dbsqlc"
 	"github.com/event-stream-engine/ese/internal/fault"
@@ -26,39 +21,46 @@ import (
 )
 
 // CreateImport stores an upload's rows as next gives them, until io.EOF, and has its workflow started. Nothing stays
-// when next fails. It holds one row at a time.
+// when next fails. It holds one chunk of rows at a time.
 func (s *Store) CreateImport(ctx context.Context, imp intake.Import, next func() (intake.Row, error), now time.Time) (total int, err error) {
+	if imp.Policy == "" {
+		imp.Policy = intake.Update
+	}
+	mapping, err := imp.Mapping.MarshalJSON()
+	if err != nil {
+		return 0, fmt.Errorf("mapping: %w", err)
+	}
+	comma := ""
+	if imp.Comma != 0 {
+		comma = string(imp.Comma)
+	}
 	err = s.InTx(ctx, func(ctx context.Context) error {
 		err := s.q(ctx).ImportInsert(ctx, dbsqlc.ImportInsertParams{
-			ID: imp.ID, FileName: imp.FileName, Format: string(imp.Format), DefaultRegion: imp.DefaultRegion,
-			CreatedBy: imp.CreatedBy, Now: now,
+			ID: imp.ID, FileName: imp.FileName, Format: string(imp.Format), DefaultRegion: imp.DefaultRegion, Policy: string(imp.Policy),
+			DryRun: imp.DryRun, Mapping: mapping, Comma: comma, Header: notNil(imp.Header), CreatedBy: imp.CreatedBy, Now: now,
 		})
 		if err != nil {
 			return translate(err, "import")
 		}
-		var failed error // of next: the driver would pass on its text alone
-		copied, err := s.conn(ctx).CopyFrom(ctx, pgx.Identifier{"import_rows"},
-			[]string{"import_id", "line", "data", "error_field", "error_detail"},
-			pgx.CopyFromFunc(func() ([]any, error) {
-				row, err := next()
-				if errors.Is(err, io.EOF) {
-					return nil, nil
-				} else if err != nil {
-					failed = err
-					return nil, err
-				}
-				return []any{imp.ID, int32(row.Line), row.Data, row.Problem.Name, row.Problem.Detail}, nil
-			}))
-		if failed != nil {
-			return failed
-		} else if err != nil {
-			return fmt.Errorf("import rows: %w", err)
+		rows := importRows{id: imp.ID, chunk: intake.Chunk{Number: 1}}
+		for {
+			row, err := next()
+			if errors.Is(err, io.EOF) {
+				break
+			} else if err != nil {
+				return err
+			}
+			if err := s.storeRow(ctx, &rows, row); err != nil {
+				return err
+			}
 		}
-		if copied == 0 {
+		if err := s.storeRows(ctx, &rows); err != nil {
+			return err
+		}
+		if total = rows.total; total == 0 {
 			return fault.Refuse("file", "has no records")
 		}
-		total = int(copied)
-		if err := s.q(ctx).ImportSetTotal(ctx, dbsqlc.ImportSetTotalParams{ID: imp.ID, Total: int32(copied)}); err != nil {
+		if err := s.q(ctx).ImportSetTotal(ctx, dbsqlc.ImportSetTotalParams{ID: imp.ID, Total: int32(total), Failed: int32(rows.failed)}); err != nil {
 			return translate(err, "import")
 		}
 		return s.enqueue(ctx, outbox.StartImport, outbox.Import{ImportID: imp.ID}, now)
@@ -66,10 +68,69 @@ func (s *Store) CreateImport(ctx context.Context, imp intake.Import, next func()
 	return total, err
 }
 
+// importRows are rows of an upload on their way into the database.
+type importRows struct {
+	id      uuid.UUID
+	chunk   intake.Chunk
+	refused []intake.RowError
+
+	total, failed int // of all rows so far
+}
+
+func (s *Store) storeRow(ctx context.Context, rows *importRows, row intake.Row) error {
+	rows.total++
+	if !row.Refused() {
+		rows.chunk.Append(row)
+		if !rows.chunk.Full() {
+			return nil
+		}
+		return s.storeRows(ctx, rows)
+	}
+	rows.failed++
+	rows.refused = append(rows.refused, intake.RowError{Line: row.Line, Field: row.Problem.Name, Detail: row.Problem.Detail, Text: row.Text})
+	if len(rows.refused) < intake.MaxRefusedHeld {
+		return nil
+	}
+	return s.storeRows(ctx, rows)
+}
+
+func (s *Store) storeRows(ctx context.Context, rows *importRows) error {
+	if err := s.refuseRows(ctx, rows.id, rows.refused); err != nil {
+		return err
+	}
+	rows.refused = rows.refused[:0]
+	if len(rows.chunk.Lines) == 0 {
+		return nil
+	}
+	err := s.q(ctx).ImportChunkInsert(ctx, dbsqlc.ImportChunkInsertParams{
+		ImportID: rows.id, Number: int32(rows.chunk.Number), Lines: rows.chunk.Lines, Records: rows.chunk.Records,
+	})
+	rows.chunk.Next()
+	return translate(err, "import rows")
+}
+
+// refuseRows keeps what was wrong with rows.
+func (s *Store) refuseRows(ctx context.Context, id uuid.UUID, refused []intake.RowError) error {
+	if len(refused) == 0 {
+		return nil
+	}
+	in := dbsqlc.ImportErrorsInsertParams{ImportID: id}
+	for _, e := range refused {
+		in.Lines = append(in.Lines, int32(e.Line))
+		in.Fields = append(in.Fields, e.Field)
+		in.Details = append(in.Details, e.Detail)
+		in.Records = append(in.Records, e.Text)
+	}
+	return translate(s.q(ctx).ImportErrorsInsert(ctx, in), "refused rows")
+}
+
 // Import reads an import and how far it has come.
 func (s *Store) Import(ctx context.Context, id uuid.UUID) (intake.Import, error) {
 	row, err := s.q(ctx).ImportGet(ctx, id)
-	return toImport(row), translate(err, "this import")
+	if err != nil {
+		return intake.Import{}, translate(err, "this import")
+	}
+	return toImport(row)
 }
 
 // ImportErrors lists refused rows in the order of the file, with a line above after (nil for no bound).
@@ -80,7 +141,7 @@ func (s *Store) ImportErrors(ctx context.Context, id uuid.UUID, after *int64, at
 	}
 	refused := make([]intake.RowError, len(rows))
 	for i, row := range rows {
-		refused[i] = intake.RowError{Line: int(row.Line), Field: row.ErrorField, Detail: row.ErrorDetail}
+		refused[i] = intake.RowError{Line: int(row.Line), Field: row.Field, Detail: row.Detail, Text: row.Record}
 	}
 	return refused, nil
 }
@@ -93,371 +154,328 @@ func (s *Store) FailImport(ctx context.Context, id uuid.UUID, reason string, now
 		if err != nil || n == 0 {
 			return translate(err, "import")
 		}
-		return translate(s.q(ctx).ImportRowsDrop(ctx, id), "import rows")
-	})
-}
-
-// ProcessImport takes over the next rows of an import, in the order of the file, together with its counters. Called
-// again after any interruption it loses and doubles nothing. done reports that no row is left.
-//
-// Within one import the last row of a number wins, key by key. A STOP stays, "not known" changes nothing, and whoever
-// is no longer to be written to is withdrawn at once.
-func (s *Store) ProcessImport(ctx context.Context, id uuid.UUID, atMost int, now time.Time) (done bool, err error) {
-	err = s.InTx(ctx, func(ctx context.Context) error {
-		row, err := s.q(ctx).ImportLock(ctx, id)
-		if err != nil {
-			return translate(err, "this import")
-		}
-		imp := toImport(row)
-		if imp.Status.Over() {
-			done = true
-			return nil
-		}
-		rows, err := s.q(ctx).ImportRowsNext(ctx, dbsqlc.ImportRowsNextParams{ImportID: id, AtMost: int32(atMost)})
-		if err != nil {
+		if err := s.q(ctx).ImportChunksDrop(ctx, id); err != nil {
 			return translate(err, "import rows")
 		}
-		c := &importChunk{imp: imp, people: map[phone.Number]*importPerson{}}
-		c.read(rows)
-		if err := s.saveChunk(ctx, c, now); err != nil {
-			return err
-		}
-		done = len(rows) < atMost
-		return s.advanceImport(ctx, c, done, now)
+		return translate(s.q(ctx).ImportNumbersForget(ctx, id), "import numbers")
 	})
-	return done, err
 }
 
-// importChunk is some rows of an import on their way into users.
-type importChunk struct {
-	imp      intake.Import
-	people   map[phone.Number]*importPerson
-	refused  []intake.RowError
-	repeated int // rows of a number that an earlier row of the chunk named
+// ImportChunk reads the next chunk of an import that waits, with a number above after. found is false when there is none.
+func (s *Store) ImportChunk(ctx context.Context, id uuid.UUID, after int) (chunk intake.Chunk, found bool, err error) {
+	row, err := s.q(ctx).ImportChunkNext(ctx, dbsqlc.ImportChunkNextParams{ImportID: id, After: int32(after)})
+	if isNoRows(err) {
+		return intake.Chunk{}, false, nil
+	} else if err != nil {
+		return intake.Chunk{}, false, translate(err, "import rows")
+	}
+	return intake.Chunk{Number: int(row.Number), Lines: row.Lines, Records: row.Records, Revision: int(row.Revision)}, true, nil
 }
 
-// importPerson is what all rows of one number say together.
-type importPerson struct {
-	number     phone.Number
-	region     string
-	attributes user.Attributes
-	rows       []importRow
-}
+// errImportOver rolls a chunk back that is taken in too late.
+var errImportOver = errors.New("the import is over")
 
-type importRow struct {
-	line    int
-	consent user.ConsentState
-}
-
-// read parses rows and joins those of one number.
-func (c *importChunk) read(rows []dbsqlc.ImportRowsNextRow) {
-	for i, parsed := range parseRows(rows, c.imp.DefaultRegion) {
-		row, line := rows[i], int(rows[i].Line)
-		if row.Data == nil {
-			c.refused = append(c.refused, intake.RowError{Line: line, Field: row.ErrorField, Detail: row.ErrorDetail})
-			continue
+// SaveImportBatch takes over a chunk of an import, together with the import's counters. A chunk that was taken over before
+// is left alone, so that nothing is lost or doubled whatever interrupts it, and whoever else works at the same import. The
+// caller sees to it that a chunk waits for those before it that name a number of its own.
+//
+// A STOP stays, "not known" changes nothing, and whoever is no longer to be written to is withdrawn at once.
+func (s *Store) SaveImportBatch(ctx context.Context, imp intake.Import, b *intake.Batch, now time.Time) error {
+	err := s.InTx(ctx, func(ctx context.Context) error {
+		taken, err := s.q(ctx).ImportChunkTake(ctx, dbsqlc.ImportChunkTakeParams{ImportID: imp.ID, Number: int32(b.Chunk), Revision: int32(b.Revision)})
+		if err != nil || taken == 0 {
+			return translate(err, "import rows")
 		}
-		if parsed.err != nil {
-			c.refuse(line, parsed.err)
-			continue
+		if err := s.shareSuppressions(ctx); err != nil {
+			return err
 		}
-		person := c.people[parsed.Phone]
-		if person == nil {
-			person = &importPerson{number: parsed.Phone, region: parsed.region, attributes: user.Attributes{}}
-			c.people[parsed.Phone] = person
+		c := &importBatch{imp: imp, Batch: b, now: now}
+		if imp.DryRun {
+			err = s.countPeople(ctx, c)
 		} else {
-			c.repeated++
+			err = s.savePeople(ctx, c)
 		}
-		for key, value := range parsed.Attributes {
-			person.attributes[key] = value
+		if err != nil {
+			return err
 		}
-		person.rows = append(person.rows, importRow{line: line, consent: parsed.Consent})
-	}
-}
-
-type parsedRow struct {
-	intake.Person
-	region string
-	err    error
-}
-
-// parseRows parses rows on all processors: what a number tells takes about as long to find out as a row to store.
-func parseRows(rows []dbsqlc.ImportRowsNextRow, defaultRegion string) []parsedRow {
-	parsed := make([]parsedRow, len(rows))
-	workers := runtime.GOMAXPROCS(0)
-	var wg sync.WaitGroup
-	for first := range workers {
-		wg.Go(func() {
-			for i := first; i < len(rows); i += workers {
-				if rows[i].Data == nil {
-					continue
-				}
-				p := &parsed[i]
-				if p.Person, p.err = intake.ParsePerson(rows[i].Data, defaultRegion); p.err == nil {
-					p.region = phone.Region(p.Phone)
-				}
-			}
+		if err := s.refuseRows(ctx, imp.ID, b.Refused); err != nil {
+			return err
+		}
+		n, err := s.q(ctx).ImportAdvance(ctx, dbsqlc.ImportAdvanceParams{
+			ID: imp.ID, Succeeded: int32(c.succeeded), Failed: int32(len(b.Refused)), Skipped: int32(c.skipped), Merged: int32(c.merged), Now: &now,
 		})
-	}
-	wg.Wait()
-	return parsed
-}
-
-func (c *importChunk) refuse(line int, err error) {
-	e := intake.RowError{Line: line, Detail: "cannot be read"}
-	if f, ok := errors.AsType[*fault.Fault](err); ok && len(f.Fields) > 0 {
-		e.Field, e.Detail = f.Fields[0].Name, f.Fields[0].Detail
-	}
-	c.refused = append(c.refused, e)
-}
-
-// refusePerson refuses every row of a number.
-func (c *importChunk) refusePerson(person *importPerson, err error) {
-	delete(c.people, person.number)
-	c.repeated -= len(person.rows) - 1
-	for _, row := range person.rows {
-		c.refuse(row.line, err)
-	}
-}
-
-// consent applies the rows in their order; line is that of the last one that changed anything.
-func (p *importPerson) consent(before user.ConsentState) (after user.ConsentState, line int, err error) {
-	after = before
-	for _, row := range p.rows {
-		next, err := after.After(user.Change{State: row.consent, Source: user.SourceImport})
-		if err != nil {
-			return "", 0, err
+		if err == nil && n == 0 {
+			return errImportOver
 		}
-		if next != after {
-			after, line = next, row.line
-		}
+		return translate(err, "import")
+	})
+	if errors.Is(err, errImportOver) {
+		return nil
 	}
-	return after, line, nil
+	return err
 }
 
-// saveChunk writes people, consent events and what follows from them, and settles the rows.
-func (s *Store) saveChunk(ctx context.Context, c *importChunk, now time.Time) error {
-	fresh := make([]*importPerson, 0, len(c.people))
-	for _, person := range c.people {
-		fresh = append(fresh, person)
-	}
-	// One order for all imports: two that add the same numbers must not wait for each other in a circle.
-	slices.SortFunc(fresh, func(a, b *importPerson) int { return strings.Compare(string(a.number), string(b.number)) })
+// FinishImport ends an import of which nothing waits any more. It reports whether that is so.
+func (s *Store) FinishImport(ctx context.Context, id uuid.UUID, now time.Time) (finished bool, err error) {
+	err = s.InTx(ctx, func(ctx context.Context) error {
+		n, err := s.q(ctx).ImportFinish(ctx, dbsqlc.ImportFinishParams{ID: id, Now: &now})
+		if finished = n > 0; err != nil || !finished {
+			return translate(err, "import")
+		}
+		return translate(s.q(ctx).ImportNumbersForget(ctx, id), "import numbers")
+	})
+	return finished, err
+}
 
-	var events dbsqlc.ImportConsentEventsParams
-	record := func(userID int64, state user.ConsentState, line int) {
-		events.UserIds = append(events.UserIds, userID)
-		events.States = append(events.States, string(state))
-		events.Evidences = append(events.Evidences, fmt.Sprintf("import %s line %d", c.imp.ID, line))
-	}
-	// People whom somebody else adds at the same time are found at the second look.
-	for len(fresh) > 0 {
-		known, err := s.lockPeople(ctx, fresh)
+// importBatch is a batch on its way into users.
+type importBatch struct {
+	*intake.Batch
+	imp    intake.Import
+	now    time.Time
+	events dbsqlc.ImportConsentEventsParams
+
+	succeeded, skipped, merged int // rows
+}
+
+func (c *importBatch) record(userID int64, state user.ConsentState, line int) {
+	c.events.UserIds = append(c.events.UserIds, userID)
+	c.events.States = append(c.events.States, string(state))
+	c.events.Evidences = append(c.events.Evidences, fmt.Sprintf("import %s line %d", c.imp.ID, line))
+}
+
+// savePeople writes people, consent events and what follows from them. Whoever is not known is added first, in the order of
+// the numbers, and whoever is known is locked after that, in the order of ids: two imports that name the same people never
+// wait for each other in a circle.
+func (s *Store) savePeople(ctx context.Context, c *importBatch) error {
+	for people := c.People; len(people) > 0; {
+		added, err := s.addPeople(ctx, c, people)
 		if err != nil {
 			return err
 		}
-		if err := s.updatePeople(ctx, c, known, record, now); err != nil {
+		people = slices.DeleteFunc(slices.Clone(people), func(e *intake.Entry) bool { return added[e.Phone] })
+		if people, err = s.mergePeople(ctx, c, people); err != nil {
 			return err
-		}
-		fresh = slices.DeleteFunc(fresh, func(p *importPerson) bool { _, found := known[p.number]; return found })
-		added, err := s.insertPeople(ctx, c, fresh, record, now)
-		if err != nil {
-			return err
-		}
-		fresh = slices.DeleteFunc(fresh, func(p *importPerson) bool { return added[p.number] })
+		} // somebody who was known and erased meanwhile is left: they are added
 	}
-	if len(events.UserIds) > 0 {
-		events.Actor, events.Now = c.imp.CreatedBy, now
-		if err := s.q(ctx).ImportConsentEvents(ctx, events); err != nil {
-			return translate(err, "consent events")
-		}
+	if len(c.events.UserIds) == 0 {
+		return nil
 	}
-	return s.settleRows(ctx, c)
+	c.events.Actor, c.events.Now = c.imp.CreatedBy, c.now
+	return translate(s.q(ctx).ImportConsentEvents(ctx, c.events), "consent events")
 }
 
-func (s *Store) lockPeople(ctx context.Context, people []*importPerson) (map[phone.Number]dbsqlc.ImportUsersLockRow, error) {
-	numbers := make([]string, len(people))
-	for i, p := range people {
-		numbers[i] = string(p.number)
-	}
-	rows, err := s.q(ctx).ImportUsersLock(ctx, numbers)
-	if err != nil {
-		return nil, translate(err, "known users")
-	}
-	known := make(map[phone.Number]dbsqlc.ImportUsersLockRow, len(rows))
-	for _, row := range rows {
-		known[phone.Number(row.PhoneNumber)] = row
-	}
-	return known, nil
-}
-
-// updatePeople merges what the chunk says into the people that are known.
-func (s *Store) updatePeople(ctx context.Context, c *importChunk, known map[phone.Number]dbsqlc.ImportUsersLockRow,
-	record func(int64, user.ConsentState, int), now time.Time,
-) error {
-	var update dbsqlc.ImportUsersUpdateParams
-	withdrawn := map[user.ConsentState][]int64{}
-	for number, row := range known {
-		person := c.people[number]
-		before := user.ConsentState(row.ConsentState)
-		consent, line, err := person.consent(before)
-		if err != nil {
-			return err
-		}
-		attributes, err := decodeAttributes(row.Attributes)
-		if err != nil {
-			return fmt.Errorf("user %d: %w", row.ID, err)
-		}
-		changed := merge(attributes, person.attributes)
-		raw, err := boundedAttributes(attributes)
-		if err != nil {
-			c.refusePerson(person, err)
-			continue
-		}
-		c.repeated++ // the first row of the number is about somebody known, too
-		if !changed && consent == before {
-			continue
-		}
-		zones, source := user.ResolveZones(attributes, number)
-		update.Ids = append(update.Ids, row.ID)
-		update.Attributes = append(update.Attributes, raw)
-		update.ConsentStates = append(update.ConsentStates, string(consent))
-		update.Zones = append(update.Zones, strings.Join(zones, " "))
-		update.ZoneSources = append(update.ZoneSources, string(source))
-		if consent != before {
-			record(row.ID, consent, line)
-			if before.Sendable() {
-				withdrawn[consent] = append(withdrawn[consent], row.ID)
-			}
-		}
-	}
-	if len(update.Ids) > 0 {
-		update.Now = now
-		if err := s.q(ctx).ImportUsersUpdate(ctx, update); err != nil {
-			return translate(err, "known users")
-		}
-	}
-	for consent, ids := range withdrawn {
-		if err := s.endWaiting(ctx, ids, message.Suppressed, withdrawalReason(consent), now); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// insertPeople adds those who are not known. added lacks whom somebody else added meanwhile.
-func (s *Store) insertPeople(ctx context.Context, c *importChunk, people []*importPerson,
-	record func(int64, user.ConsentState, int), now time.Time,
-) (added map[phone.Number]bool, err error) {
-	if len(people) == 0 {
-		return nil, nil
-	}
-	added = make(map[phone.Number]bool, len(people))
-	insert := dbsqlc.ImportUsersInsertParams{Now: now}
-	for _, person := range people {
-		consent, _, err := person.consent("")
+// addPeople adds those who are not known.
+func (s *Store) addPeople(ctx context.Context, c *importBatch, people []*intake.Entry) (added map[phone.Number]bool, err error) {
+	in := dbsqlc.ImportUsersInsertParams{Now: c.now}
+	grow(len(people), &in.PhoneNumbers, &in.ConsentStates, &in.Regions, &in.Zones, &in.ZoneSources)
+	for _, e := range people {
+		consent, _, err := e.Consent("")
 		if err != nil {
 			return nil, err
 		}
-		raw, err := boundedAttributes(person.attributes)
-		if err != nil {
-			c.refusePerson(person, err)
-			added[person.number] = true // nothing more to do about them
-			continue
-		}
-		zones, source := user.ResolveZones(person.attributes, person.number)
-		insert.PhoneNumbers = append(insert.PhoneNumbers, string(person.number))
-		insert.Attributes = append(insert.Attributes, raw)
-		insert.ConsentStates = append(insert.ConsentStates, string(consent))
-		insert.Regions = append(insert.Regions, person.region)
-		insert.Zones = append(insert.Zones, strings.Join(zones, " "))
-		insert.ZoneSources = append(insert.ZoneSources, string(source))
+		zones, source := user.ResolveZones(e.Attributes, e.Phone)
+		in.PhoneNumbers = append(in.PhoneNumbers, string(e.Phone))
+		in.Attributes = append(in.Attributes, e.Encoded)
+		in.ConsentStates = append(in.ConsentStates, string(consent))
+		in.Regions = append(in.Regions, e.Region)
+		in.Zones = append(in.Zones, strings.Join(zones, " "))
+		in.ZoneSources = append(in.ZoneSources, string(source))
 	}
-	rows, err := s.q(ctx).ImportUsersInsert(ctx, insert)
+	rows, err := s.q(ctx).ImportUsersInsert(ctx, in)
 	if err != nil {
 		return nil, translate(err, "new users")
 	}
+	added = make(map[phone.Number]bool, len(rows))
+	numbers, created := make([]phone.Number, len(rows)), make([]int64, len(rows))
+	for i, row := range rows {
+		numbers[i], created[i] = phone.Number(row.PhoneNumber), row.ID
+		added[numbers[i]] = true
+		e := c.Of(numbers[i])
+		c.succeeded += len(e.Rows)
+		c.merged += len(e.Rows) - 1
+		consent, line, err := e.Consent("")
+		if err != nil {
+			return nil, err
+		}
+		c.record(row.ID, consent, line)
+	}
+	if c.imp.Policy == intake.Add && len(numbers) > 0 { // later rows about them are about somebody whom this file brought
+		brought := dbsqlc.ImportNumbersInsertParams{ImportID: c.imp.ID, PhoneNumbers: texts(numbers)}
+		if _, err := s.q(ctx).ImportNumbersInsert(ctx, brought); err != nil {
+			return nil, translate(err, "import numbers")
+		}
+	}
+	if err := s.suppressAdded(ctx, numbers); err != nil {
+		return nil, err
+	}
+	return added, s.enlistCreated(ctx, created, c.now)
+}
+
+func grow(n int, lists ...*[]string) {
+	for _, list := range lists {
+		*list = make([]string, 0, n)
+	}
+}
+
+func numbersOf(people []*intake.Entry) []string {
+	numbers := make([]string, len(people))
+	for i, e := range people {
+		numbers[i] = string(e.Phone)
+	}
+	return numbers
+}
+
+// leaveKnown leaves people alone whom the import did not bring itself, and returns the others.
+func (s *Store) leaveKnown(ctx context.Context, c *importBatch, people []*intake.Entry) ([]*intake.Entry, error) {
+	met, err := s.q(ctx).ImportNumbersMet(ctx, dbsqlc.ImportNumbersMetParams{ImportID: c.imp.ID, PhoneNumbers: numbersOf(people)})
+	if err != nil {
+		return nil, translate(err, "import numbers")
+	}
+	brought := make(map[string]bool, len(met))
+	for _, number := range met {
+		brought[number] = true
+	}
+	return slices.DeleteFunc(people, func(e *intake.Entry) bool {
+		if brought[string(e.Phone)] {
+			return false
+		}
+		c.skipped += len(e.Rows)
+		return true
+	}), nil
+}
+
+// mergePeople puts what the batch says over what is known of people. missing are those who are not known after all.
+func (s *Store) mergePeople(ctx context.Context, c *importBatch, people []*intake.Entry) (missing []*intake.Entry, err error) {
+	if c.imp.Policy == intake.Add && len(people) > 0 {
+		if people, err = s.leaveKnown(ctx, c, people); err != nil {
+			return nil, err
+		}
+	}
+	if len(people) == 0 {
+		return nil, nil
+	}
+	rows, err := s.q(ctx).ImportUsersLock(ctx, numbersOf(people))
+	if err != nil {
+		return nil, translate(err, "known users")
+	}
+	update := dbsqlc.ImportUsersUpdateParams{Now: c.now}
+	withdrawn := map[user.ConsentState][]int64{}
+	known := make(map[phone.Number]bool, len(rows))
 	for _, row := range rows {
 		number := phone.Number(row.PhoneNumber)
-		added[number] = true
-		if consent, line, err := c.people[number].consent(""); err != nil {
+		known[number] = true
+		before := user.ConsentState(row.ConsentState)
+		consent, err := c.merge(row, &update)
+		if err != nil {
 			return nil, err
-		} else if consent != user.Pending {
-			record(row.ID, consent, line)
+		}
+		if consent != before && before.Sendable() {
+			withdrawn[consent] = append(withdrawn[consent], row.ID)
 		}
 	}
-	return added, nil
+	if len(update.Ids) > 0 {
+		if err := s.q(ctx).ImportUsersUpdate(ctx, update); err != nil {
+			return nil, translate(err, "known users")
+		}
+	}
+	for consent, ids := range withdrawn {
+		if err := s.endWaiting(ctx, ids, message.Suppressed, withdrawalReason(consent), c.now); err != nil {
+			return nil, err
+		}
+	}
+	return slices.DeleteFunc(people, func(e *intake.Entry) bool { return known[e.Phone] }), nil
 }
 
-// settleRows drops the rows that were taken over, and leaves of the refused ones what was wrong with them.
-func (s *Store) settleRows(ctx context.Context, c *importChunk) error {
-	taken := dbsqlc.ImportRowsDoneParams{ImportID: c.imp.ID}
-	for _, person := range c.people {
-		for _, row := range person.rows {
-			taken.Lines = append(taken.Lines, int32(row.line))
-		}
+// merge adds to update what changes for somebody known, and returns their consent after it.
+func (c *importBatch) merge(row dbsqlc.ImportUsersLockRow, update *dbsqlc.ImportUsersUpdateParams) (user.ConsentState, error) {
+	e := c.Of(phone.Number(row.PhoneNumber))
+	before := user.ConsentState(row.ConsentState)
+	consent, line, err := e.Consent(before)
+	if err != nil {
+		return "", err
 	}
-	if len(taken.Lines) > 0 {
-		if err := s.q(ctx).ImportRowsDone(ctx, taken); err != nil {
-			return translate(err, "import rows")
-		}
+	attributes, err := decodeAttributes(row.Attributes)
+	if err != nil {
+		return "", fmt.Errorf("user %d: %w", row.ID, err)
 	}
-	if len(c.refused) == 0 {
+	attributes, changed := c.imp.Policy.Apply(attributes, e.Attributes)
+	raw, err := intake.Encode(attributes)
+	if err != nil {
+		c.RefuseEntry(e, err)
+		return before, nil
+	}
+	c.succeeded += len(e.Rows)
+	c.merged += len(e.Rows)
+	if !changed && consent == before {
+		return before, nil
+	}
+	zones, source := user.ResolveZones(attributes, e.Phone)
+	update.Ids = append(update.Ids, row.ID)
+	update.Attributes = append(update.Attributes, raw)
+	update.ConsentStates = append(update.ConsentStates, string(consent))
+	update.Zones = append(update.Zones, strings.Join(zones, " "))
+	update.ZoneSources = append(update.ZoneSources, string(source))
+	if consent != before {
+		c.record(row.ID, consent, line)
+	}
+	return consent, nil
+}
+
+// countPeople finds out what savePeople would do, and does nothing.
+func (s *Store) countPeople(ctx context.Context, c *importBatch) error {
+	if len(c.People) == 0 {
 		return nil
 	}
-	refuse := dbsqlc.ImportRowsRefuseParams{ImportID: c.imp.ID}
-	for _, e := range c.refused {
-		refuse.Lines = append(refuse.Lines, int32(e.Line))
-		refuse.Fields = append(refuse.Fields, e.Field)
-		refuse.Details = append(refuse.Details, e.Detail)
+	rows, err := s.q(ctx).ImportUsersKnown(ctx, numbersOf(c.People))
+	if err != nil {
+		return translate(err, "known users")
 	}
-	return translate(s.q(ctx).ImportRowsRefuse(ctx, refuse), "refused rows")
-}
-
-func (s *Store) advanceImport(ctx context.Context, c *importChunk, done bool, now time.Time) error {
-	succeeded := 0
-	for _, person := range c.people {
-		succeeded += len(person.rows)
+	known := make(map[phone.Number]bool, len(rows))
+	for _, row := range rows {
+		e := c.Of(phone.Number(row.PhoneNumber))
+		known[e.Phone] = true
+		if c.imp.Policy == intake.Add {
+			c.skipped += len(e.Rows)
+			continue
+		}
+		attributes, err := decodeAttributes(row.Attributes)
+		if err != nil {
+			return fmt.Errorf("known users: %w", err)
+		}
+		attributes, _ = c.imp.Policy.Apply(attributes, e.Attributes)
+		if _, err := intake.Encode(attributes); err != nil {
+			c.RefuseEntry(e, err)
+		}
+		c.succeeded += len(e.Rows)
+		c.merged += len(e.Rows)
 	}
-	imp := c.imp
-	advance := dbsqlc.ImportAdvanceParams{
-		ID: imp.ID, Status: string(intake.Running), StartedAt: imp.StartedAt,
-		Processed: int32(imp.Processed + succeeded + len(c.refused)), Succeeded: int32(imp.Succeeded + succeeded),
-		Failed: int32(imp.Failed + len(c.refused)), Merged: int32(imp.Merged + c.repeated),
-	}
-	if advance.StartedAt == nil {
-		advance.StartedAt = &now
-	}
-	if done {
-		advance.Status, advance.CompletedAt = string(intake.Completed), &now
-	}
-	return translate(s.q(ctx).ImportAdvance(ctx, advance), "import")
-}
-
-// merge puts news over what is known and reports whether that changed anything.
-func merge(known, news user.Attributes) (changed bool) {
-	for key, value := range news {
-		if old, ok := known[key]; !ok || !reflect.DeepEqual(old, value) {
-			known[key] = value
-			changed = true
+	var fresh []string
+	for _, e := range c.People {
+		if !known[e.Phone] {
+			fresh = append(fresh, string(e.Phone))
+			c.succeeded += len(e.Rows)
+			c.merged += len(e.Rows)
 		}
 	}
-	return changed
+	added, err := s.q(ctx).ImportNumbersInsert(ctx, dbsqlc.ImportNumbersInsertParams{ImportID: c.imp.ID, PhoneNumbers: notNil(fresh)})
+	c.merged -= int(added)
+	return translate(err, "import numbers")
 }
 
-func boundedAttributes(attributes user.Attributes) (json.RawMessage, error) {
-	raw, err := encodeAttributes(attributes)
-	if err == nil && len(raw) > user.MaxAttributesBytes {
-		return nil, fault.Refuse("attributes", "would become too large: at most %d bytes", user.MaxAttributesBytes)
+func toImport(row dbsqlc.Import) (intake.Import, error) {
+	mapping, err := intake.ParseMapping(row.Mapping)
+	if err != nil {
+		return intake.Import{}, fmt.Errorf("import %s: %w", row.ID, err)
 	}
-	return raw, err
-}
-
-func toImport(row dbsqlc.Import) intake.Import {
+	comma := rune(0)
+	for _, comma = range row.Comma {
+		break
+	}
 	return intake.Import{
 		ID: row.ID, FileName: row.FileName, Format: intake.Format(row.Format), DefaultRegion: row.DefaultRegion,
+		Mapping: mapping, Policy: intake.Policy(row.Policy), DryRun: row.DryRun, Comma: comma, Header: row.Header,
 		Status: intake.Status(row.Status), StatusReason: row.StatusReason, Total: int(row.Total), Processed: int(row.Processed),
-		Succeeded: int(row.Succeeded), Failed: int(row.Failed), Merged: int(row.Merged), CreatedBy: row.CreatedBy,
+		Succeeded: int(row.Succeeded), Failed: int(row.Failed), Skipped: int(row.Skipped), Merged: int(row.Merged), CreatedBy: row.CreatedBy,
 		CreatedAt: row.CreatedAt, StartedAt: row.StartedAt, CompletedAt: row.CompletedAt,
-	}
+	}, nil
 }

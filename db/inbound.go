@@ -44,7 +44,7 @@ func (s *Store) receive(ctx context.Context, m inbound.Message, now time.Time) (
 	}
 	consent := user.ConsentState(sender.ConsentState)
 	intent := user.Classify(m.Body, m.ButtonText, m.OptOutType, consent.OptedOut())
-	change := user.Change{Source: user.SourceKeyword, Evidence: m.SID}
+	change := user.Change{Source: sourceOf(m), Evidence: m.SID, Wording: intent.Keyword}
 	switch intent.Action {
 	case user.ActionStop:
 		change.State = user.Stop
@@ -67,16 +67,31 @@ func (s *Store) receive(ctx context.Context, m inbound.Message, now time.Time) (
 		return s.received(ctx, m.SID, row.UserID, row.Intent)
 	}
 	r := inbound.Reception{Action: intent.Action, Changed: sender.ID != 0 && next != consent}
+	if intent.Action == user.ActionNone && sender.ID != 0 {
+		return r, s.enlistByKeyword(ctx, sender.ID, user.Keyword(cmp.Or(m.Body, m.ButtonText)), m.SID, now)
+	}
 	if !r.Changed {
 		return r, nil
 	}
 	if err := s.recordConsent(ctx, sender.ID, next, change, senderActor, now); err != nil {
 		return inbound.Reception{}, err
 	}
-	if next == user.Stop {
+	switch next {
+	case user.Stop:
 		return r, s.Withdraw(ctx, sender.ID, string(compliance.Stopped), now)
+	case user.OptIn:
+		return r, s.welcomeBack(ctx, sender.ID, m.SID, now)
+	default:
+		return r, nil
 	}
-	return r, nil
+}
+
+// sourceOf tells a tapped button from what was written.
+func sourceOf(m inbound.Message) user.Source {
+	if m.ButtonText != "" {
+		return user.SourceButton
+	}
+	return user.SourceKeyword
 }
 
 // lockSender finds the person by number, else by their WhatsApp id. Their row stays locked.
@@ -88,11 +103,18 @@ func (s *Store) lockSender(ctx context.Context, m inbound.Message) (dbsqlc.Inbou
 
 // addSender makes the person known, whatever else does so at the same time. Their row stays locked.
 func (s *Store) addSender(ctx context.Context, m inbound.Message, now time.Time) (dbsqlc.InboundSenderLockRow, error) {
+	if err := s.shareSuppressions(ctx); err != nil {
+		return dbsqlc.InboundSenderLockRow{}, err
+	}
 	zones, source := user.ResolveZones(nil, m.From)
 	if err := s.q(ctx).InboundSenderInsert(ctx, dbsqlc.InboundSenderInsertParams{
 		PhoneNumber: m.From.String(), Region: phone.Region(m.From), Zones: notNil(zones), ZoneSource: string(source), Now: now,
+		Source: string(sourceOf(m)), Evidence: m.SID, Actor: senderActor,
 	}); err != nil {
 		return dbsqlc.InboundSenderLockRow{}, translate(err, "sender")
+	}
+	if err := s.suppressAdded(ctx, []phone.Number{m.From}); err != nil {
+		return dbsqlc.InboundSenderLockRow{}, err
 	}
 	row, err := s.lockSender(ctx, m)
 	return row, translate(err, "sender")

@@ -1,6 +1,7 @@
 package db
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -15,6 +16,7 @@ import (
 	"github.com/event-stream-engine/ese/internal/ledger"
 	"github.com/event-stream-engine/ese/internal/message"
 	"github.com/event-stream-engine/ese/internal/phone"
+	"github.com/event-stream-engine/ese/internal/render"
 	"github.com/event-stream-engine/ese/internal/user"
 )
 
@@ -24,27 +26,50 @@ func (s *Store) Delivery(ctx context.Context, runID int64, seq int) (ledger.Deli
 	if err != nil {
 		return ledger.Delivery{}, translate(err, fmt.Sprintf("message %d of run %d", seq, runID))
 	}
-	return toDelivery(r)
+	return s.toDelivery(r)
 }
 
-func toDelivery(r dbsqlc.DeliveryGetRow) (ledger.Delivery, error) {
+func (s *Store) toDelivery(r dbsqlc.DeliveryGetRow) (ledger.Delivery, error) {
 	d := ledger.Delivery{
 		MessageID: r.ID, State: message.State(r.State), Reason: r.Reason, WaitsUntil: r.WaitsUntil, AcceptedAt: r.AcceptedAt,
 		RunID: r.RunID, RunNumber: int(r.RunNumber), CampaignID: int64(r.CampaignID), SenderID: int64(r.SenderID),
 		CampaignStatus: campaign.Status(r.CampaignStatus),
-		RatePerSecond:  int(r.RateLimitPerSecond), Quiet: quietHours(r.QuietStart, r.QuietEnd), Timezone: r.Timezone,
+		Test:           r.Test,
+		RatePerSecond:  int(r.RateLimitPerSecond), Priority: campaign.Priority(r.Priority), Quiet: quietHours(r.QuietStart, r.QuietEnd), Timezone: r.Timezone,
 		Channel: message.Channel(r.Channel), Content: r.Content, Sender: r.Sender,
 		Schedule: schedule(r.ScheduleLocalTime, r.StartWithinMinutes, r.BeganAt),
+		Scopes:   r.Scopes, Suppressed: r.Suppressed,
+		Limits: compliance.Limits{
+			PairInterval: time.Duration(r.PairIntervalSeconds) * time.Second, LastMessage: moment(r.LastMessageAt),
+			Capped: r.Capped, CappedUntil: moment(r.CappedUntil),
+			Portfolio: int64(deref(r.PortfolioID)), MessagingLimit: int(deref(r.MessagingLimit)), PlaceFrees: moment(r.PlaceFreesAt),
+			LastInbound: deref(r.LastInboundAt),
+		},
 	}
 	if r.SubscriptionTopicID != nil {
 		d.Subscribed = &r.Subscribed
+	}
+	d.WindowPolicy, d.Category, d.CollapseWhitespace, d.ErrorCode = campaign.WindowPolicy(r.WindowPolicy), render.Category(r.Category), r.CollapseWhitespace, value(r.ErrorCode)
+	var err error
+	if d.Variants, err = toVariants(r.Variants); err != nil {
+		return ledger.Delivery{}, err
 	}
 	if r.UserID == nil || r.PhoneNumber == nil || r.ConsentState == nil {
 		return d, nil
 	}
 	d.UserID, d.Phone, d.Consent, d.Zones = *r.UserID, phone.Number(*r.PhoneNumber), user.ConsentState(*r.ConsentState), r.Zones
+	d.Law = s.law.Of(deref(r.Jurisdiction))
+	d.LastInboundAt = r.LastInboundAt
+	if r.Region != nil {
+		d.Region = *r.Region
+	}
 	if err := json.Unmarshal(r.Attributes, &d.Attributes); err != nil {
 		return ledger.Delivery{}, fmt.Errorf("attributes of a user: %w", err)
+	}
+	if r.Variables != nil { // what the event says goes before what is known of the person
+		if err := json.Unmarshal(r.Variables, &d.Attributes); err != nil {
+			return ledger.Delivery{}, fmt.Errorf("variables of message %s: %w", d.MessageID, err)
+		}
 	}
 	return d, nil
 }
@@ -62,7 +87,9 @@ func (s *Store) Wait(ctx context.Context, d ledger.Delivery, reason string, unti
 		}
 		rows, err := s.q(ctx).MessageWait(ctx, dbsqlc.MessageWaitParams{
 			ID: d.MessageID, Reason: reason, Until: &until, Steps: raw, Now: now, CampaignID: int32(d.CampaignID),
-			CampaignStatus: string(d.CampaignStatus), QuietStart: int32(d.Quiet.Start), QuietEnd: int32(d.Quiet.End),
+			CampaignStatus: string(d.CampaignStatus), QuietStart: int32(d.Quiet.Start), QuietEnd: int32(d.Quiet.End), Priority: string(d.Priority),
+			PortfolioID: int32(d.Limits.Portfolio), MessagingLimit: int32(d.Limits.MessagingLimit),
+			WindowPolicy: string(cmp.Or(d.WindowPolicy, campaign.ByTemplate)),
 		})
 		noted = rows > 0
 		return err
@@ -86,25 +113,39 @@ func (s *Store) Cancel(ctx context.Context, id uuid.UUID, reason string, now tim
 }
 
 // Begin opens an attempt at a pending message: the one step that decides that it is sent now, by this caller and by no
-// other. It re-reads what may have changed, the campaign's status and the person's consent, and holds both until the
-// attempt is recorded, so that a pause or a STOP that was answered before is never overtaken.
+// other. It re-reads what may have changed, the campaign's status, the person's consent and suppressions and what else
+// they were sent, and holds it until the attempt is recorded, so that a pause or a STOP that was answered before is never
+// overtaken, and no two messages take the last place that a limit leaves.
 func (s *Store) Begin(ctx context.Context, d ledger.Delivery, a ledger.Attempt, steps []compliance.Finding) (ledger.Begun, error) {
 	raw, err := json.Marshal(steps)
 	if err != nil {
 		return "", fmt.Errorf("steps: %w", err)
 	}
+	var portfolio int32
+	places := d.Limits.TakesPlace(a.StartedAt)
+	if places {
+		portfolio = int32(d.Limits.Portfolio)
+	}
+	statuses := sendingStatuses
+	if d.Test {
+		statuses = anyStatus
+	}
 	row, err := s.q(ctx).AttemptBegin(ctx, dbsqlc.AttemptBeginParams{
-		CampaignID: int32(d.CampaignID), UserID: d.UserID, SendingStatuses: sendingStatuses, SendableConsents: sendableConsents,
+		CampaignID: int32(d.CampaignID), UserID: d.UserID, SendingStatuses: statuses, SendableConsents: sendableConsents,
 		MessageID: d.MessageID, AttemptID: a.ID, LeaseUntil: a.LeaseUntil, GrantedAt: &a.GrantedAt, Now: a.StartedAt,
-		BodySha256: a.BodySHA256[:], Steps: raw,
+		BodySha256: a.BodySHA256[:], ContentSid: none(a.ContentSID), Steps: raw, Scopes: d.Scopes,
+		Limited: places || d.Limits.Capped || d.Limits.PairInterval > 0, PairSeconds: int32(d.Limits.PairInterval / time.Second), Capped: d.Limits.Capped,
+		PortfolioID: portfolio,
 	})
 	switch {
 	case err != nil:
 		return "", translate(err, "attempt")
-	case !campaign.Status(row.CampaignStatus).MaySend():
+	case !d.Test && !campaign.Status(row.CampaignStatus).MaySend():
 		return ledger.NotRunning, nil
-	case !user.ConsentState(row.ConsentState).Sendable():
+	case !user.ConsentState(row.ConsentState).Sendable(), row.Suppressed:
 		return ledger.NotConsenting, nil
+	case row.Refusal != "":
+		return ledger.NotNow, nil
 	case row.AttemptNumber == 0:
 		return ledger.NotMine, nil
 	default:
@@ -114,6 +155,7 @@ func (s *Store) Begin(ctx context.Context, d ledger.Delivery, a ledger.Attempt, 
 
 // The statuses and states of consent that let a send begin, as the database is asked for them.
 var (
+	anyStatus        = namesOf(campaign.Statuses(), func(campaign.Status) bool { return true }) // of a test
 	sendingStatuses  = namesOf(campaign.Statuses(), campaign.Status.MaySend)
 	sendableConsents = namesOf(user.ConsentStates(), user.ConsentState.Sendable)
 )
@@ -189,6 +231,9 @@ func (s *Store) OpenAttempt(ctx context.Context, messageID uuid.UUID) (a ledger.
 		Looks: int(r.Looks), FailedLooks: int(r.FailedLooks),
 	}
 	copy(a.BodySHA256[:], r.BodySha256)
+	if r.ContentSid != nil {
+		a.ContentSID = *r.ContentSid
+	}
 	return a, true, nil
 }
 
@@ -250,6 +295,14 @@ func (s *Store) TakenSIDs(ctx context.Context, attemptID uuid.UUID, sids []strin
 // NoteOverdue notes that the provider was asked about an accepted message and knew nothing decisive.
 func (s *Store) NoteOverdue(ctx context.Context, messageID uuid.UUID, now time.Time) error {
 	return translate(s.q(ctx).MessageOverdue(ctx, dbsqlc.MessageOverdueParams{ID: messageID, Now: now}), "overdue receipt")
+}
+
+// moment is t, or zero for the epoch: there is none.
+func moment(t time.Time) time.Time {
+	if t.Unix() == 0 {
+		return time.Time{}
+	}
+	return t
 }
 
 func nonZero(n int) *int32 {

@@ -16,6 +16,7 @@ import (
 	"github.com/event-stream-engine/ese/internal/ledger"
 	"github.com/event-stream-engine/ese/internal/message"
 	"github.com/event-stream-engine/ese/internal/phone"
+	"github.com/event-stream-engine/ese/internal/render"
 	"github.com/event-stream-engine/ese/internal/user"
 )
 
@@ -88,8 +89,10 @@ func TestDelivery(t *testing.T) {
 	d := b.delivery(t, run, 1)
 	require.Equal(t, ledger.Delivery{
 		MessageID: d.MessageID, State: message.Pending, RunID: run.ID, RunNumber: 1, CampaignID: run.CampaignID, SenderID: 1, CampaignStatus: campaign.Running,
-		RatePerSecond: 10, Timezone: "UTC", UserID: d.UserID, Phone: phone.Number("+94771000001"), Attributes: user.Attributes{"city": "Kandy"},
-		Consent: user.OptIn, Zones: []string{"Asia/Colombo"}, Channel: message.WhatsApp, Content: "Hi", Sender: "+14155238886",
+		RatePerSecond: 10, Priority: campaign.Bulk, Timezone: "UTC", Limits: compliance.Limits{PairInterval: 6 * time.Second}, UserID: d.UserID, Phone: phone.Number("+94771000001"), Attributes: user.Attributes{"city": "Kandy"},
+		Consent: user.OptIn, Zones: []string{"Asia/Colombo"}, Channel: message.WhatsApp, Content: "Hi", Sender: "+14155238886", Scopes: []string{"global", "channel:whatsapp"},
+		Variants: []render.Variant{{Locale: "en_US", Content: "Hi", Mapping: map[string]string{}, ContentSID: "HX00000000000000000000000000000000", Approval: render.Approved}},
+		Category: render.Marketing, WindowPolicy: campaign.ByTemplate, Region: "LK",
 	}, d)
 
 	b.exec(t, `INSERT INTO topics (name, created_at) VALUES ('News', $1)`, noon)
@@ -99,7 +102,7 @@ func TestDelivery(t *testing.T) {
 	_, err := b.Delivery(ctx, run.ID, 2)
 	require.True(t, fault.Is(err, fault.NotFound))
 
-	require.NoError(t, b.EraseUser(ctx, "+94771000001", "tester", noon))
+	b.erase(t, "+94771000001")
 	d = b.delivery(t, run, 1)
 	require.Zero(t, d.UserID)
 	require.Empty(t, d.Phone)
@@ -195,7 +198,7 @@ func TestBeginWithoutConsent(t *testing.T) {
 	stopped, erased := b.delivery(t, run, 1), b.delivery(t, run, 2)
 	_, err := b.Receive(ctx, said("SM1", stopped.Phone, "STOP"), noon)
 	require.NoError(t, err)
-	require.NoError(t, b.EraseUser(ctx, erased.Phone, "tester", noon))
+	b.erase(t, erased.Phone)
 	for _, d := range []ledger.Delivery{stopped, erased} {
 		begun, err := b.Begin(ctx, d, attemptAt(noon, time.Second), nil)
 		require.NoError(t, err)

@@ -169,7 +169,7 @@ func (s *Store) AttemptsOf(ctx context.Context, messages []uuid.UUID) (map[uuid.
 	for _, a := range rows {
 		traced[a.MessageID] = append(traced[a.MessageID], report.TracedAttempt{Receipts: heard[a.ID], Attempt: report.Attempt{
 			ID: a.ID, Number: int(a.Number), State: a.State, Carrier: message.State(a.Carrier), SID: deref(a.ProviderSid),
-			HTTPStatus: int(deref(a.HttpStatus)), ErrorCode: int(deref(a.ErrorCode)), Detail: a.Detail, Looks: int(a.Looks), FailedLooks: int(a.FailedLooks),
+			ContentSID: deref(a.ContentSid), HTTPStatus: int(deref(a.HttpStatus)), ErrorCode: int(deref(a.ErrorCode)), Detail: a.Detail, Looks: int(a.Looks), FailedLooks: int(a.FailedLooks),
 			StartedAt: a.StartedAt, LeaseUntil: a.LeaseUntil, EndedAt: a.EndedAt,
 		}})
 	}

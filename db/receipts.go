@@ -328,7 +328,7 @@ func (s *Store) carrierOptOut(ctx context.Context, userID int64, evidence string
 	if err != nil || changed == 0 {
 		return translate(err, "consent")
 	}
-	change := user.Change{State: user.OptOut, Source: user.SourceProvider, Evidence: evidence}
+	change := user.Change{State: user.OptOut, Source: user.SourceCarrier, Evidence: evidence}
 	if err := s.recordConsent(ctx, userID, user.OptOut, change, "provider", now); err != nil {
 		return err
 	}

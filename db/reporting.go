@@ -47,6 +47,8 @@ func (s *Store) CampaignSummary(ctx context.Context, campaignID int64, run int, 
 		switch w.Reason {
 		case string(compliance.InQuietHours):
 			sum.QuietHoursDeferred = int(w.Messages)
+		case string(compliance.LegalWindow):
+			sum.LegalDeferred = int(w.Messages)
 		case message.ReasonRateLimit:
 			sum.RateLimitWaits = int(w.Waits)
 		}

@@ -29,7 +29,7 @@ type books struct {
 func open(t *testing.T) books {
 	t.Helper()
 	url := dbtest.URL(t)
-	store, err := db.Open(t.Context(), url)
+	store, err := db.Open(t.Context(), url, db.SuppressionKeys(dbtest.Keys))
 	require.NoError(t, err)
 	t.Cleanup(store.Close)
 	pool, err := pgxpool.New(t.Context(), url)
@@ -58,6 +58,8 @@ func (b books) plan(t *testing.T) campaign.Campaign {
 	t.Helper()
 	b.exec(t, `INSERT INTO templates (name, channel, locale, created_at, updated_at) VALUES ('Welcome', 'whatsapp', 'en_US', $1, $1) ON CONFLICT DO NOTHING`, noon)
 	b.exec(t, `INSERT INTO template_versions (template_id, version, content, variables, created_at) VALUES (1, 1, 'Hi', '{}', $1) ON CONFLICT DO NOTHING`, noon)
+	b.exec(t, `INSERT INTO template_variants (template_id, version, position, locale, content, variables, mapping, content_sid, approval)
+		VALUES (1, 1, 0, 'en_US', 'Hi', '{}', '{}', 'HX00000000000000000000000000000000', 'approved') ON CONFLICT DO NOTHING`)
 	b.exec(t, `INSERT INTO segments (name, definition, created_at, updated_at) VALUES ('All', '{"attribute":"city","operator":"exists"}', $1, $1) ON CONFLICT DO NOTHING`, noon)
 	segment := int64(1)
 	return campaign.Campaign{Topic: "Spring", TemplateID: 1, SegmentID: &segment, RatePerSecond: 10, Timezone: "UTC", FailureThreshold: 20}

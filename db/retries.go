@@ -25,6 +25,9 @@ func (s *Store) RetryRun(ctx context.Context, campaignID int64, retry campaign.R
 		if err != nil {
 			return translate(err, fmt.Sprintf("campaign %d", campaignID))
 		}
+		if campaign.Trigger(c.Trigger).PerPerson() {
+			return fault.New(fault.Conflict, "a triggered campaign is not retried: what its events said is theirs alone; send the event again, under a new id")
+		}
 		status, err := campaign.Status(c.Status).Retry()
 		if err != nil {
 			return err
@@ -86,7 +89,7 @@ const retriedPeople = `u.id IN (
     SELECT n.user_id FROM (
         SELECT DISTINCT ON (m.user_id) m.user_id, m.state, m.error_code
         FROM messages m JOIN campaign_runs r ON r.id = m.run_id
-        WHERE r.campaign_id = $9 AND r.id <> $1 AND m.user_id IS NOT NULL
+        WHERE r.campaign_id = $9 AND r.id <> $1 AND r.kind <> 'test' AND m.user_id IS NOT NULL
         ORDER BY m.user_id, r.number DESC, m.id DESC) n
     WHERE n.state = ANY($10::text[]) AND (cardinality($11::integer[]) = 0 OR n.error_code = ANY($11)))`
 
@@ -94,7 +97,8 @@ func toRun(r dbsqlc.CampaignRun) campaign.Run {
 	run := campaign.Run{
 		ID: r.ID, CampaignID: int64(r.CampaignID), Number: int(r.Number), Kind: campaign.Kind(r.Kind), TemplateID: int64(r.TemplateID),
 		TemplateVersion: int(r.TemplateVersion), NotBefore: r.NotBefore, FrozenAt: r.FrozenAt, AudienceSize: int(r.AudienceSize),
-		StartedBy: r.StartedBy, StartedAt: r.StartedAt, OccurrenceAt: r.OccurrenceAt, FinishedAt: r.FinishedAt, SettledAt: r.SettledAt,
+		StartedBy: r.StartedBy, StartedAt: r.StartedAt, OccurrenceAt: r.OccurrenceAt, ClosedAt: r.ClosedAt, FinishedAt: r.FinishedAt, SettledAt: r.SettledAt,
+		AwaitsTemplate: r.AwaitsTemplate,
 	}
 	for _, state := range r.RetryStates {
 		run.Retry.States = append(run.Retry.States, message.State(state))

@@ -13,6 +13,7 @@ import (
 	"github.com/event-stream-engine/ese/internal/ledger"
 	"github.com/event-stream-engine/ese/internal/message"
 	"github.com/event-stream-engine/ese/internal/outbox"
+	"github.com/event-stream-engine/ese/internal/render"
 	"github.com/event-stream-engine/ese/internal/segment"
 	"github.com/event-stream-engine/ese/internal/throttle"
 )
@@ -28,8 +29,9 @@ func (s *Store) EnsureSender(ctx context.Context, channel message.Channel, e164 
 
 // StartRun triggers a campaign: it pins the template's version, opens a run and leaves its start to the outbox, all at
 // once. The campaign becomes SCHEDULED when its time is still to come, else RUNNING. One that recurs becomes SCHEDULED as
-// well: its runs are opened by its occurrences, and the run that is returned has no number. A campaign that cannot start
-// from where it is gives a Conflict, and so does one that has to be approved first.
+// well: its runs are opened by its occurrences, and the run that is returned has no number. The run of a triggered campaign
+// has nobody to send to yet: it is open to what comes (Enlist). A campaign that cannot start from where it is gives a
+// Conflict, and so does one that has to be approved first.
 func (s *Store) StartRun(ctx context.Context, campaignID int64, by string, now time.Time) (run campaign.Run, err error) {
 	err = s.InTx(ctx, func(ctx context.Context) error {
 		c, err := s.q(ctx).CampaignLock(ctx, int32(campaignID))
@@ -55,7 +57,8 @@ func (s *Store) StartRun(ctx context.Context, campaignID int64, by string, now t
 		if c.RecurrenceCron != "" {
 			return s.recur(ctx, c, by, now)
 		}
-		run, err = s.openRun(ctx, c, campaign.Run{Kind: campaign.ByTrigger, NotBefore: notBefore, StartedBy: by, StartedAt: now}, status)
+		kind := campaign.Trigger(c.Trigger).RunKind()
+		run, err = s.openRun(ctx, c, campaign.Run{Kind: kind, NotBefore: notBefore, StartedBy: by, StartedAt: now}, status)
 		return err
 	})
 	return run, err
@@ -76,6 +79,12 @@ func (s *Store) openRun(ctx context.Context, c dbsqlc.CampaignLockRow, run campa
 	run.TemplateID, run.TemplateVersion = int64(c.TemplateID), int(c.TemplateVersion)
 	if err := s.setStatus(ctx, run.CampaignID, status, "", run.StartedAt); err != nil {
 		return campaign.Run{}, err
+	}
+	if run.Kind == campaign.ByEvent {
+		run.FrozenAt = &run.StartedAt
+		if err := s.q(ctx).EventRunOpen(ctx, dbsqlc.EventRunOpenParams{ID: run.ID, Now: run.FrozenAt}); err != nil {
+			return campaign.Run{}, translate(err, "event run")
+		}
 	}
 	return run, s.enqueue(ctx, outbox.StartCampaign, outbox.Run{RunID: run.ID, CampaignID: run.CampaignID, Number: run.Number}, run.StartedAt)
 }
@@ -258,11 +267,12 @@ func (s *Store) Run(ctx context.Context, id int64) (ledger.Run, error) {
 	}
 	run := ledger.Run{
 		Run:    toRun(r.CampaignRun),
-		Status: campaign.Status(r.Status), RatePerSecond: int(r.RateLimitPerSecond),
-		Quiet: quietHours(r.QuietStart, r.QuietEnd), Timezone: r.Timezone,
+		Status: campaign.Status(r.Status), RatePerSecond: int(r.RateLimitPerSecond), Priority: campaign.Priority(r.Priority),
+		Quiet: quietHours(r.QuietStart, r.QuietEnd), Timezone: r.Timezone, Portfolio: int64(r.PortfolioID),
+		Template: render.Best(approvals(r.Approvals)), TemplateReason: r.ApprovalReason,
 		StartWithin: fromMinutes(r.StartWithinMinutes),
 	}
-	if run.Kind != campaign.ByRetry {
+	if run.Kind.Scheduled() {
 		began := run.StartedAt
 		if run.FrozenAt != nil {
 			began = *run.FrozenAt
@@ -270,6 +280,32 @@ func (s *Store) Run(ctx context.Context, id int64) (ledger.Run, error) {
 		run.Schedule = schedule(r.ScheduleLocalTime, r.StartWithinMinutes, began)
 	}
 	return run, nil
+}
+
+func approvals(names []string) []render.Approval {
+	all := make([]render.Approval, len(names))
+	for i, name := range names {
+		all[i] = render.Approval(name)
+	}
+	return all
+}
+
+// HoldForTemplate notes on the run's messages that no batch holds yet that they wait for the template to be approved.
+func (s *Store) HoldForTemplate(ctx context.Context, runID int64, steps []compliance.Finding, now time.Time) error {
+	raw, err := json.Marshal(steps)
+	if err != nil {
+		return fmt.Errorf("steps: %w", err)
+	}
+	return translate(s.q(ctx).RunHoldForTemplate(ctx, dbsqlc.RunHoldForTemplateParams{
+		RunID: runID, Reason: string(compliance.AwaitsApproval), Steps: raw, Now: now,
+	}), "run that waits for its template")
+}
+
+// ReleaseTemplate takes back what HoldForTemplate noted.
+func (s *Store) ReleaseTemplate(ctx context.Context, runID int64, now time.Time) error {
+	return translate(s.q(ctx).RunReleaseTemplate(ctx, dbsqlc.RunReleaseTemplateParams{
+		RunID: runID, Reason: string(compliance.AwaitsApproval), Now: now,
+	}), "run that waited for its template")
 }
 
 // UnsettledRuns lists the runs whose workflow ought to be alive, but for those started after the given moment.
@@ -305,26 +341,31 @@ func (s *Store) reopen(ctx context.Context, runIDs []int64, now time.Time) error
 	return nil
 }
 
-// freezeAudience numbers the audience, those who may be sent to first and neighbours by zones and region, and writes a
-// message for each. It takes the condition that selects it.
+// freezeAudience numbers the audience, those who may be sent to first and neighbours by zones, region and law, and writes a
+// message for each. It takes what judgedPeople takes.
 const freezeAudience = `
 WITH audience AS MATERIALIZED (
-    SELECT u.id, u.zones, u.region, v.reason,
-           row_number() OVER (ORDER BY v.reason <> '', u.zones, u.region, u.id)::integer AS seq` +
+    SELECT u.id, u.zones, u.region, j.law, v.reason,
+           row_number() OVER (ORDER BY v.reason <> '', u.zones, u.region, j.law, u.id)::integer AS seq` +
 	judgedPeople + freezeJudged
 
-// judgedPeople selects an audience and says of each person why a freeze suppresses their message, ” when it does not. A
-// forecast selects from it as well. It takes the condition; audience returns it with the arguments.
+// judgedPeople selects an audience and says of each person why a freeze suppresses their message, an empty text when it does
+// not. A forecast selects from it as well. It takes the condition that selects them, the number of the argument that lists
+// the places whose law is known, and the CASE's branch of those who are left out; audience fills them in and returns the
+// arguments.
 const judgedPeople = `
     FROM users u
+    CROSS JOIN LATERAL (SELECT CASE WHEN u.jurisdiction = ANY($%[2]d::text[]) THEN u.jurisdiction WHEN u.region = ANY($%[2]d::text[]) THEN u.region ELSE '' END AS law) j
     CROSS JOIN LATERAL (SELECT CASE
         WHEN u.consent_state = 'PENDING' THEN $4::text
         WHEN u.consent_state = 'OPT_OUT' THEN $5::text
         WHEN u.consent_state = 'STOP' THEN $6::text
+        WHEN u.suppressed && suppression_scopes($3, $7) THEN 'suppressed'
         WHEN $7::integer IS NOT NULL AND NOT EXISTS (
             SELECT 1 FROM subscriptions s WHERE s.topic_id = $7 AND s.user_id = u.id) THEN $8::text
+        %[3]s
         ELSE '' END AS reason) v
-    WHERE %s`
+    WHERE %[1]s`
 
 const freezeJudged = `
 ), written AS (
@@ -338,9 +379,9 @@ const freezeJudged = `
     SELECT id, 'suppress', reason, jsonb_build_array(jsonb_build_object('step', 'consent', 'result', 'failed', 'detail', reason)), $2
     FROM written WHERE state = 'suppressed'
 ), grouped AS (
-    INSERT INTO cohorts (run_id, number, seq_from, seq_to, next_seq, zones, region)
-    SELECT $1, row_number() OVER (ORDER BY min(seq)), min(seq), max(seq), min(seq), zones, region
-    FROM audience WHERE reason = '' GROUP BY zones, region
+    INSERT INTO cohorts (run_id, number, seq_from, seq_to, next_seq, zones, region, jurisdiction)
+    SELECT $1, row_number() OVER (ORDER BY min(seq)), min(seq), max(seq), min(seq), zones, region, law
+    FROM audience WHERE reason = '' GROUP BY zones, region, law
 )
 UPDATE campaign_runs SET frozen_at = $2, audience_size = (SELECT count(*) FROM audience) WHERE id = $1`
 
@@ -359,11 +400,14 @@ func (s *Store) Freeze(ctx context.Context, run ledger.Run, now time.Time) error
 		if locked.FinishedAt != nil { // cancelled before it began: a later run must not let it begin after all
 			return translate(s.q(ctx).RunFreezeNobody(ctx, dbsqlc.RunFreezeNobodyParams{ID: run.ID, Now: &now}), "run")
 		}
-		where, args, err := s.audience(ctx, locked, now)
+		freeze, args, err := s.audience(ctx, freezeAudience, locked, now)
 		if err != nil {
 			return err
 		}
-		if _, err := s.conn(ctx).Exec(ctx, fmt.Sprintf(freezeAudience, where), args...); err != nil {
+		if err := s.planWithArguments(ctx); err != nil {
+			return err
+		}
+		if _, err := s.conn(ctx).Exec(ctx, freeze, args...); err != nil {
 			return translate(err, "freeze of the audience")
 		}
 		c, err := s.q(ctx).CampaignLock(ctx, int32(run.CampaignID))
@@ -377,32 +421,67 @@ func (s *Store) Freeze(ctx context.Context, run ledger.Run, now time.Time) error
 	})
 }
 
-// audience returns the condition that selects the audience of a run, or of one that is not started yet and has no id, and
-// every argument that judgedPeople takes with it.
-func (s *Store) audience(ctx context.Context, run dbsqlc.CampaignRun, now time.Time) (where string, args []any, err error) {
+// audience returns the statement, which takes what judgedPeople takes, filled in for the audience of a run, or of one that is
+// not started yet and has no id, and its arguments.
+func (s *Store) audience(ctx context.Context, statement string, run dbsqlc.CampaignRun, now time.Time) (filled string, args []any, err error) {
 	source, err := s.q(ctx).AudienceSource(ctx, dbsqlc.AudienceSourceParams{RunID: run.ID, CampaignID: run.CampaignID})
 	if err != nil {
 		return "", nil, translate(err, "audience")
 	}
-	where, selection, err := audienceOf(run, source)
-	return where, append([]any{
+	where, selection, err := s.audienceOf(ctx, run, source, now)
+	if err != nil {
+		return "", nil, err
+	}
+	excluded, exclusion, err := s.excluded(ctx, source.ExcludeSegmentIds, now, 8+len(selection))
+	if err != nil {
+		return "", nil, err
+	}
+	args = append([]any{
 		run.ID, now, source.Channel, compliance.NoConsent, compliance.OptedOut, compliance.Stopped,
 		source.SubscriptionTopicID, compliance.NotSubscribed,
-	}, selection...), err
+	}, append(selection, exclusion...)...)
+	args = append(args, s.law.Places())
+	return fmt.Sprintf(statement, where, len(args), excluded), args, nil
 }
 
 // audienceOf returns the condition that selects the run's audience, and its arguments from $9 on: the segment's, or that of
 // a retry.
-func audienceOf(r dbsqlc.CampaignRun, source dbsqlc.AudienceSourceRow) (where string, args []any, err error) {
+func (s *Store) audienceOf(
+	ctx context.Context, r dbsqlc.CampaignRun, source dbsqlc.AudienceSourceRow, now time.Time,
+) (where string, args []any, err error) {
 	if campaign.Kind(r.Kind) == campaign.ByRetry {
 		return retriedPeople, []any{r.CampaignID, r.RetryStates, r.RetryErrorCodes}, nil
 	}
-	expr, err := segment.Parse("segment", source.Definition)
+	return s.selection(ctx, source.Definition, now, 8)
+}
+
+// selection returns the condition on u that a definition stands for, and its arguments from $argOffset+1 on.
+func (s *Store) selection(ctx context.Context, definition json.RawMessage, now time.Time, argOffset int) (where string, args []any, err error) {
+	expr, err := segment.Parse("segment", definition)
 	if err != nil {
 		return "", nil, err
 	}
-	where, args = segment.Compile(expr, 8)
+	resolved, err := s.resolve(ctx, "segment", expr)
+	if err != nil {
+		return "", nil, err
+	}
+	where, args = segment.Compile(resolved, now, argOffset)
 	return where, args, nil
+}
+
+// excluded returns the branch of the freeze's CASE for whoever is in one of the segments, "" when there are none, and its
+// arguments from $argOffset+1 on.
+func (s *Store) excluded(ctx context.Context, segmentIDs []int32, now time.Time, argOffset int) (when string, args []any, err error) {
+	if len(segmentIDs) == 0 {
+		return "", nil, nil
+	}
+	resolved, err := s.resolve(ctx, "exclude_segment_ids", segment.AnyOf(toInt64(segmentIDs)))
+	if err != nil {
+		return "", nil, err
+	}
+	where, args := segment.Compile(resolved, now, argOffset)
+	args = append(args, compliance.Excluded)
+	return fmt.Sprintf("WHEN %s THEN $%d::text", where, argOffset+len(args)), args, nil
 }
 
 // RemainingCohorts lists the cohorts of the run that have messages in no batch yet.
@@ -413,12 +492,12 @@ func (s *Store) RemainingCohorts(ctx context.Context, runID int64) ([]ledger.Coh
 	}
 	cohorts := make([]ledger.Cohort, len(rows))
 	for i, r := range rows {
-		cohorts[i] = ledger.Cohort{Number: int(r.Number), NextSeq: int(r.NextSeq), LastSeq: int(r.SeqTo), Zones: r.Zones, WaitsUntil: r.WaitsUntil}
+		cohorts[i] = ledger.Cohort{Number: int(r.Number), NextSeq: int(r.NextSeq), LastSeq: int(r.SeqTo), Zones: r.Zones, Law: s.law.Of(r.Jurisdiction), WaitsUntil: r.WaitsUntil}
 	}
 	return cohorts, nil
 }
 
-// HoldCohort notes on the messages of a cohort that no batch holds yet what they wait for.
+// HoldCohort notes on the messages of a cohort that no batch holds yet what they wait for, and until when.
 func (s *Store) HoldCohort(
 	ctx context.Context, runID int64, c ledger.Cohort, reason compliance.Reason, until time.Time, steps []compliance.Finding, now time.Time,
 ) error {
@@ -467,7 +546,7 @@ func (s *Store) CutBatch(ctx context.Context, runID int64, number int, c ledger.
 // the campaign is paused, or they have not moved since the given moment. It reports whether there were any.
 func (s *Store) CutDue(ctx context.Context, run ledger.Run, number, size int, since, now time.Time) (bool, error) {
 	rows, err := s.q(ctx).BatchCutDue(ctx, dbsqlc.BatchCutDueParams{
-		RunID: run.ID, Number: int32(number), AtMost: int32(size), UntouchedSince: since, Paused: run.Status == campaign.Paused, Now: now,
+		RunID: run.ID, Number: int32(number), AtMost: int32(size), UntouchedSince: since, Paused: run.Status == campaign.Paused && run.Kind != campaign.ByTest, Now: now,
 	})
 	return len(rows) > 0, translate(err, "messages that are due")
 }
@@ -505,20 +584,20 @@ func (s *Store) UndecidedMessages(ctx context.Context, runID int64) (n int, olde
 }
 
 // FinishRun records that nothing of the run is pending or sending any more. A running campaign becomes COMPLETED, or
-// SCHEDULED when it recurs; one that is paused stays as it is until it is resumed.
+// SCHEDULED when it recurs; one that is paused stays as it is until it is resumed. A test's end is its own alone.
 func (s *Store) FinishRun(ctx context.Context, run ledger.Run, now time.Time) error {
 	return s.InTx(ctx, func(ctx context.Context) error {
 		c, err := s.q(ctx).CampaignLock(ctx, int32(run.CampaignID))
 		if err != nil {
 			return translate(err, "campaign")
 		}
-		if campaign.Status(c.Status) == campaign.Paused {
+		if campaign.Status(c.Status) == campaign.Paused && run.Kind != campaign.ByTest {
 			return nil
 		}
 		if err := s.q(ctx).RunFinish(ctx, dbsqlc.RunFinishParams{ID: run.ID, Now: &now}); err != nil {
 			return translate(err, "run")
 		}
-		if campaign.Status(c.Status) != campaign.Running {
+		if campaign.Status(c.Status) != campaign.Running || run.Kind == campaign.ByTest {
 			return nil
 		}
 		return s.setStatus(ctx, run.CampaignID, run.Kind.Ended(), "", now)

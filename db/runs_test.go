@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/event-stream-engine/ese/internal/campaign"
+	"github.com/event-stream-engine/ese/internal/compliance"
 	"github.com/event-stream-engine/ese/internal/fault"
 	"github.com/event-stream-engine/ese/internal/ledger"
 	"github.com/event-stream-engine/ese/internal/message"
@@ -355,7 +356,7 @@ func TestChangeQuietHoursOfARun(t *testing.T) {
 		b.waits(t, run, 2, message.ReasonRetry, opens)
 		cohorts, err = b.RemainingCohorts(ctx, run.ID)
 		require.NoError(t, err)
-		require.NoError(t, b.HoldCohort(ctx, run.ID, cohorts[0], "quiet_hours", opens, nil, noon))
+		require.NoError(t, b.HoldCohort(ctx, run.ID, cohorts[0], compliance.InQuietHours, opens, nil, noon))
 		if paused {
 			_, err = b.Steer(ctx, run.CampaignID, campaign.Paused, "tester", "", noon)
 			require.NoError(t, err)

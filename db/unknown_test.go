@@ -87,7 +87,7 @@ func TestDecideNotSentOfWhatIsOver(t *testing.T) {
 		id, _ := b.unknown(t, run, seq)
 		switch seq {
 		case 1:
-			require.NoError(t, b.EraseUser(ctx, phone.Number(get[string](t, b, `SELECT u.phone_number FROM users u JOIN messages m ON m.user_id = u.id WHERE m.id = $1`, id)), "tester", noon))
+			b.erase(t, phone.Number(get[string](t, b, `SELECT u.phone_number FROM users u JOIN messages m ON m.user_id = u.id WHERE m.id = $1`, id)))
 		case 2:
 			b.exec(t, `INSERT INTO attempts (id, message_id, number, state, lease_until, started_at, ended_at, body_sha256)
 				SELECT gen_random_uuid(), $1, n, 'absent', $2, $2, $2, '' FROM generate_series(2, $3) n`, id, noon, message.MaxAttempts)

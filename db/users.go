@@ -2,6 +2,7 @@ package db
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -27,6 +28,9 @@ func (s *Store) CreateUser(ctx context.Context, number phone.Number, attributes 
 	}
 	zones, source := user.ResolveZones(attributes, number)
 	err = s.InTx(ctx, func(ctx context.Context) error {
+		if err := s.shareSuppressions(ctx); err != nil {
+			return err
+		}
 		row, err := s.q(ctx).UserInsert(ctx, dbsqlc.UserInsertParams{
 			PhoneNumber: string(number), Attributes: raw, ConsentState: string(consent), Region: phone.Region(number),
 			Zones: notNil(zones), ZoneSource: string(source), Now: now,
@@ -34,12 +38,16 @@ func (s *Store) CreateUser(ctx context.Context, number phone.Number, attributes 
 		if err != nil {
 			return translate(err, "user")
 		}
-		if change.State != "" {
-			if err := s.recordConsent(ctx, row.ID, consent, change, actor, now); err != nil {
-				return err
-			}
+		if err := s.recordConsent(ctx, row.ID, consent, change, actor, now); err != nil {
+			return err
 		}
-		u, err = toUser(row)
+		if err := s.suppressAdded(ctx, []phone.Number{number}); err != nil {
+			return err
+		}
+		if err := s.enlistCreated(ctx, []int64{row.ID}, now); err != nil {
+			return err
+		}
+		u, err = s.UserByPhone(ctx, number)
 		return err
 	})
 	return u, err
@@ -119,34 +127,6 @@ func (s *Store) UpdateUser(ctx context.Context, number phone.Number, attributes 
 	return u, err
 }
 
-// EraseUser forgets a person: what still waits for them is cancelled, their ledger rows stay without them, and what
-// the provider told of them is emptied.
-func (s *Store) EraseUser(ctx context.Context, number phone.Number, actor string, now time.Time) error {
-	return s.InTx(ctx, func(ctx context.Context) error {
-		row, err := s.q(ctx).UserLock(ctx, string(number))
-		if err != nil {
-			return translate(err, "this user")
-		}
-		if err := s.q(ctx).UserMessagesLock(ctx, row.ID); err != nil {
-			return translate(err, "erasure")
-		}
-		if err := s.endWaiting(ctx, []int64{row.ID}, message.Cancelled, message.ReasonErased, now); err != nil {
-			return err
-		}
-		for _, scrub := range []func(context.Context, int64) error{
-			s.q(ctx).UserReceiptsScrub, s.q(ctx).UserInboundScrub, s.q(ctx).UserDelete,
-		} {
-			if err := scrub(ctx, row.ID); err != nil {
-				return translate(err, "erasure")
-			}
-		}
-		if err := s.q(ctx).UserAnswersForget(ctx, string(number)); err != nil {
-			return translate(err, "erasure")
-		}
-		return s.audit(ctx, actor, "user.erase", fmt.Sprintf("user/%d", row.ID), nil, now)
-	})
-}
-
 // Withdraw suppresses at once what waits to be sent to a person, and wakes the workflows that wait with it. The caller
 // has changed the person's row in the same transaction, so that nothing is sent in between.
 func (s *Store) Withdraw(ctx context.Context, userID int64, reason string, now time.Time) error {
@@ -176,27 +156,54 @@ func (s *Store) endWaiting(ctx context.Context, userIDs []int64, state message.S
 		return translate(err, "waiting messages")
 	}
 	for _, row := range rows {
-		if err := s.enqueue(ctx, outbox.SignalRecipient, outbox.Recipient{
-			Run: outbox.Run{RunID: row.RunID, CampaignID: int64(row.CampaignID), Number: int(row.Number)}, Seq: int(row.Seq),
-		}, now); err != nil {
+		if err := s.signalEnded(ctx, row, now); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// sourceNames are the sources as consent_events calls them.
-var sourceNames = map[user.Source]string{
-	user.SourceImport:   "import",
-	user.SourceEdit:     "api",
-	user.SourceKeyword:  "keyword",
-	user.SourceProvider: "carrier",
-	user.SourceOperator: "operator",
+// signalEnded tells the workflow of a message that ended while it waited.
+func (s *Store) signalEnded(ctx context.Context, row dbsqlc.MessagesWithdrawRow, now time.Time) error {
+	return s.enqueue(ctx, outbox.SignalRecipient, outbox.Recipient{
+		Run: outbox.Run{RunID: row.RunID, CampaignID: int64(row.CampaignID), Number: int(row.Number)}, Seq: int(row.Seq),
+	}, now)
+}
+
+// ConsentHistory lists the changes of a person's consent, newest first, with ids below before (nil for no bound), and
+// counts all.
+func (s *Store) ConsentHistory(ctx context.Context, number phone.Number, before *int64, atMost int) ([]user.Event, int64, error) {
+	u, err := s.UserByPhone(ctx, number)
+	if err != nil {
+		return nil, 0, err
+	}
+	events, err := s.consentEvents(ctx, u.ID, before, atMost)
+	if err != nil {
+		return nil, 0, err
+	}
+	total, err := s.q(ctx).ConsentEventCount(ctx, u.ID)
+	return events, total, translate(err, "consent events")
+}
+
+func (s *Store) consentEvents(ctx context.Context, userID int64, before *int64, atMost int) ([]user.Event, error) {
+	rows, err := s.q(ctx).ConsentEventList(ctx, dbsqlc.ConsentEventListParams{UserID: userID, Before: before, AtMost: int32(atMost)})
+	if err != nil {
+		return nil, translate(err, "consent events")
+	}
+	events := make([]user.Event, len(rows))
+	for i, r := range rows {
+		events[i] = user.Event{
+			ID: r.ID, State: user.ConsentState(r.State), Previous: user.ConsentState(r.PreviousState), Source: user.Source(r.Source),
+			Evidence: r.Evidence, Wording: r.Wording, CallerIP: r.CallerIp, Actor: r.Actor, At: r.CreatedAt,
+		}
+	}
+	return events, nil
 }
 
 func (s *Store) recordConsent(ctx context.Context, userID int64, state user.ConsentState, change user.Change, actor string, now time.Time) error {
 	return translate(s.q(ctx).ConsentEventInsert(ctx, dbsqlc.ConsentEventInsertParams{
-		UserID: userID, State: string(state), Source: sourceNames[change.Source], Evidence: change.Evidence, Actor: actor, Now: now,
+		UserID: userID, State: string(state), Source: string(cmp.Or(change.Source, user.SourceUnknown)), Evidence: change.Evidence, Wording: change.Wording,
+		CallerIp: change.CallerIP, Actor: actor, Now: now,
 	}), "consent event")
 }
 
@@ -227,7 +234,7 @@ func toUser(row dbsqlc.User) (user.User, error) {
 	return user.User{
 		ID: row.ID, Phone: phone.Number(row.PhoneNumber), Attributes: attributes, Consent: user.ConsentState(row.ConsentState),
 		Region: row.Region, Zones: row.Zones, ZoneSource: user.ZoneSource(row.ZoneSource), LastInboundAt: row.LastInboundAt,
-		CreatedAt: row.CreatedAt, UpdatedAt: row.UpdatedAt,
+		Suppressed: toScopes(row.Suppressed), CreatedAt: row.CreatedAt, UpdatedAt: row.UpdatedAt,
 	}, nil
 }
 

@@ -36,7 +36,7 @@ func TestCreateUser(t *testing.T) {
 	require.Equal(t, []string{"Asia/Colombo"}, u.Zones)
 	require.Equal(t, user.ZonesFromNumber, u.ZoneSource)
 	require.Equal(t, user.Attributes{"age": json.Number("40")}, u.Attributes)
-	require.Empty(t, b.events(t))
+	require.Equal(t, []string{"PENDING unknown  local"}, b.events(t), "the history begins with the first state")
 
 	found, err := b.UserByPhone(ctx, frank)
 	require.NoError(t, err)
@@ -48,9 +48,9 @@ func TestCreateUser(t *testing.T) {
 	require.True(t, fault.Is(err, fault.NotFound), err)
 
 	_, err = b.CreateUser(ctx, "+94771234571", user.Attributes{"timezone": "Europe/London"},
-		user.Change{State: user.OptIn, Source: user.SourceEdit}, "key:1", noon)
+		user.Change{State: user.OptIn, Source: user.SourceAPI}, "key:1", noon)
 	require.NoError(t, err)
-	require.Equal(t, []string{"OPT_IN api  key:1"}, b.events(t))
+	require.Equal(t, []string{"PENDING unknown  local", "OPT_IN api  key:1"}, b.events(t))
 }
 
 func TestUsers(t *testing.T) {
@@ -99,7 +99,7 @@ func TestUpdateUserWithdraws(t *testing.T) {
 	require.JSONEq(t, fmt.Sprintf(`{"run_id": %d, "campaign_id": 1, "number": 1, "seq": 1}`, run),
 		string(get[json.RawMessage](t, b, `SELECT payload FROM outbox WHERE kind = 'recipient.signal'`)))
 
-	_, err = b.UpdateUser(ctx, frank, user.Attributes{"city": "Galle"}, user.Change{State: user.OptIn, Source: user.SourceEdit}, "key:2", noon)
+	_, err = b.UpdateUser(ctx, frank, user.Attributes{"city": "Galle"}, user.Change{State: user.OptIn, Source: user.SourceAPI}, "key:2", noon)
 	require.True(t, fault.Is(err, fault.Conflict), "an edit does not lift a STOP: %v", err)
 	require.Equal(t, "Matara", get[string](t, b, `SELECT attributes->>'city' FROM users`), "a refused change changes nothing")
 
@@ -108,40 +108,6 @@ func TestUpdateUserWithdraws(t *testing.T) {
 	require.Equal(t, user.OptIn, u.Consent)
 	require.Empty(t, u.Attributes, "given attributes replace all")
 	require.Len(t, b.events(t), 2)
-}
-
-func TestEraseUser(t *testing.T) {
-	t.Parallel()
-	b, ctx := open(t), t.Context()
-	person := b.user(t, string(frank), "LK", `{"name": "Frank"}`, "OPT_IN")
-	run := b.run(t, b.campaign(t))
-	waiting := b.message(t, run, 1, row{user: person, state: message.Pending})
-	sent := b.message(t, run, 2, row{state: message.Delivered})
-	b.exec(t, `UPDATE messages SET user_id = $1, dedupe_key = 'second' WHERE id = $2`, person, sent)
-	b.exec(t, `INSERT INTO attempts (id, message_id, number, state, lease_until, started_at, provider_sid, body_sha256)
-		VALUES (gen_random_uuid(), $1, 1, 'accepted', $2, $2, 'SM1', '')`, sent, noon)
-	b.exec(t, `INSERT INTO receipts (provider_sid, attempt_id, status, payload, received_at)
-		SELECT 'SM1', id, 'delivered', '{"To": "+94771234576"}', $1 FROM attempts`, noon)
-	b.exec(t, `INSERT INTO inbound_messages (provider_sid, user_id, channel, intent, body, payload, received_at)
-		VALUES ('SM2', $1, 'whatsapp', 'none', 'it is Frank', '{"Body": "it is Frank"}', $2)`, person, noon)
-	require.NoError(t, b.SaveIdempotentAnswer(ctx, "local", "k", access.Answer{RequestSHA256: []byte("x"), Status: 201, Body: []byte(`{"phone_number":"+94771234576"}`)}, noon, noon))
-
-	require.NoError(t, b.EraseUser(ctx, frank, "key:1", noon))
-
-	require.Zero(t, get[int64](t, b, `SELECT count(*) FROM users`))
-	require.Equal(t, "cancelled user_erased", get[string](t, b, `SELECT state || ' ' || reason FROM messages WHERE id = $1`, waiting))
-	require.Equal(t, "delivered", get[string](t, b, `SELECT state FROM messages WHERE id = $1 AND user_id IS NULL`, sent), "the ledger keeps what was sent")
-	require.Equal(t, "{}", get[string](t, b, `SELECT payload::text FROM receipts`))
-	require.Equal(t, " {}", get[string](t, b, `SELECT body || ' ' || payload::text FROM inbound_messages WHERE user_id IS NULL`))
-	require.Zero(t, get[int64](t, b, `SELECT count(*) FROM idempotency_keys`))
-	require.Equal(t, int64(1), get[int64](t, b, `SELECT count(*) FROM outbox WHERE kind = 'recipient.signal'`))
-	require.Equal(t, fmt.Sprintf("key:1 user.erase user/%d", person), get[string](t, b, `SELECT principal || ' ' || action || ' ' || subject FROM audit_events`))
-	require.True(t, fault.Is(b.EraseUser(ctx, frank, "key:1", noon), fault.NotFound))
-
-	late := message.Report{SID: "SM1", Status: "read", State: message.Read, Payload: []byte(`{"To": "+94771234576"}`)}
-	_, err := b.RecordReceipts(ctx, []message.Report{late}, noon)
-	require.NoError(t, err)
-	require.Equal(t, "{}", get[string](t, b, `SELECT payload::text FROM receipts WHERE status = 'read'`), "what comes later does not name them again")
 }
 
 func TestSegments(t *testing.T) {
@@ -159,7 +125,7 @@ func TestSegments(t *testing.T) {
 
 	expr, err := segment.Parse("definition", saved.Definition)
 	require.NoError(t, err)
-	count, sendable, sample, err := b.EvaluateSegment(ctx, expr, 1)
+	count, sendable, sample, err := b.EvaluateSegment(ctx, expr, 1, noon)
 	require.NoError(t, err)
 	require.Equal(t, []int64{2, 1}, []int64{count, sendable})
 	require.Len(t, sample, 1)
@@ -201,6 +167,7 @@ func TestTemplates(t *testing.T) {
 	renamed, err = b.UpdateTemplate(ctx, renamed, noon.Add(time.Hour))
 	require.NoError(t, err)
 	require.Equal(t, 1, renamed.Version, "the text is the same")
+	require.Equal(t, []string{"template.approve"}, b.outbox(t), "the same text is not submitted again")
 	changed := renamed
 	changed.Content, changed.Variables = "Hello", nil
 	changed, err = b.UpdateTemplate(ctx, changed, noon.Add(time.Hour))
@@ -210,6 +177,7 @@ func TestTemplates(t *testing.T) {
 	read, err := b.Template(ctx, first.ID)
 	require.NoError(t, err)
 	require.Equal(t, changed, read)
+	require.Equal(t, []string{"template.approve"}, b.outbox(t))
 
 	_, err = b.CreateTemplate(ctx, changed, noon)
 	require.True(t, fault.Is(err, fault.Conflict), err)

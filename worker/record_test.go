@@ -1,12 +1,15 @@
 package worker_test
 
 import (
+	"bytes"
 	"compress/gzip"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -37,6 +40,7 @@ import (
 	"github.com/event-stream-engine/ese/internal/render"
 	"github.com/event-stream-engine/ese/internal/report"
 	"github.com/event-stream-engine/ese/internal/twilio"
+	"github.com/event-stream-engine/ese/internal/twiliosim"
 	"github.com/event-stream-engine/ese/internal/user"
 	"github.com/event-stream-engine/ese/worker"
 	"github.com/event-stream-engine/ese/workflows"
@@ -60,7 +64,7 @@ func TestRecord(t *testing.T) {
 	require.NoError(t, os.MkdirAll(recorded, 0o755))
 	for name, scenario := range map[string]func(*testing.T, *recorder){
 		"pause": recordPause, "cancel": recordCancel, "night": recordNight, "provider": recordProvider, "schedule": recordSchedule,
-		"terminated": recordTerminated, "import": recordImport, "recurrence": recordRecurrence,
+		"terminated": recordTerminated, "import": recordImport, "templates": recordTemplates, "recurrence": recordRecurrence,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -246,8 +250,90 @@ type recorder struct {
 	provider *scripted
 	template int64
 
+	simulator string // the address of the provider of templates
+
 	mu    sync.Mutex
 	added int // people
+}
+
+// recordTemplates has templates approved after a while, rejected, and found to be another one than was thought, and a campaign
+// that waits for the first of these.
+func recordTemplates(t *testing.T, r *recorder) {
+	t.Helper()
+	made := func(name, sid string) outbox.Template {
+		saved, err := r.store.CreateTemplate(t.Context(), render.Saved{
+			Name: name, Content: greeting, Channel: message.WhatsApp, Locale: "en", Variants: []render.Variant{{Locale: "en", Content: greeting, ContentSID: sid}},
+		}, time.Now())
+		require.NoError(t, err)
+		return outbox.Template{TemplateID: saved.ID, Version: 1, Locale: "en"}
+	}
+	r.reviews(t, twiliosim.ApprovalFaults{DelayMS: 5000})
+	slow := made("Slow", "")
+	r.people(t, 3)
+	run := r.triggerWith(t, slow.TemplateID, campaign.Campaign{RatePerSecond: 10})
+	r.settled(t, run)
+	r.save(t, "approval-approved", workflows.ApprovalID(slow))
+	r.save(t, "template-approval-campaign", workflows.CampaignID(run))
+
+	r.reviews(t, twiliosim.ApprovalFaults{Reject: "INVALID_FORMAT"})
+	rejected := made("Rejected", "")
+	r.decided(t, rejected)
+	r.save(t, "approval-rejected", workflows.ApprovalID(rejected))
+
+	invalid := made("Invalid", "HX00000000000000000000000000000000")
+	r.decided(t, invalid)
+	r.save(t, "approval-invalid", workflows.ApprovalID(invalid))
+
+	require.NoError(t, r.store.RequestSync(t.Context(), "test", time.Now()))
+	r.relay.Wake()
+	require.Eventually(t, func() bool {
+		_, total, err := r.store.Contents(t.Context(), "", 10)
+		require.NoError(t, err)
+		return total > 0
+	}, time.Minute, 50*time.Millisecond)
+	r.save(t, "templates-sync", outbox.SyncID)
+}
+
+// decided waits until nobody is asked about a template any more.
+func (r *recorder) decided(t *testing.T, in outbox.Template) {
+	t.Helper()
+	r.relay.Wake()
+	require.Eventually(t, func() bool {
+		v, _, err := r.store.Variant(t.Context(), in)
+		require.NoError(t, err)
+		return !v.Approval.Undecided()
+	}, time.Minute, 50*time.Millisecond)
+}
+
+// contents is a simulated provider of templates.
+func (r *recorder) contents(t *testing.T) *twilio.Client {
+	t.Helper()
+	const account, token = "AC00000000000000000000000000000000", "localstack"
+	sim, err := twiliosim.New(twiliosim.Config{AccountSID: account, AuthToken: token, DataDir: t.TempDir()})
+	require.NoError(t, err)
+	server := httptest.NewServer(sim.Handler())
+	c, err := twilio.New(twilio.Config{AccountSID: account, AuthToken: token, BaseURL: server.URL})
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		c.Close()
+		require.NoError(t, sim.Close())
+		server.Close()
+	})
+	r.simulator = server.URL
+	return c
+}
+
+// reviews says how WhatsApp treats what is submitted from now on.
+func (r *recorder) reviews(t *testing.T, rules twiliosim.ApprovalFaults) {
+	t.Helper()
+	body, err := json.Marshal(twiliosim.Faults{Approvals: rules})
+	require.NoError(t, err)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPut, r.simulator+"/sim/faults", bytes.NewReader(body))
+	require.NoError(t, err)
+	res, err := http.DefaultClient.Do(req)
+	require.NoError(t, err)
+	require.NoError(t, res.Body.Close())
+	require.Equal(t, http.StatusOK, res.StatusCode)
 }
 
 func newRecorder(t *testing.T, address string) *recorder {
@@ -269,7 +355,8 @@ func newRecorder(t *testing.T, address string) *recorder {
 			Store: store, Sender: r.provider, Pace: activities.NewPace(store, time.Now, log), Now: time.Now, Log: log, Lease: time.Second,
 			Looks: []time.Duration{time.Second, 2 * time.Second}, ReceiptDeadline: receiptDeadline, Patience: 500 * time.Millisecond,
 		},
-		Imports: &activities.Imports{Store: store, Now: time.Now},
+		Imports:   &activities.Imports{Store: store, Now: time.Now},
+		Templates: &activities.Templates{Store: store, Provider: r.contents(t), Now: time.Now, Log: log},
 	}, time.Second)
 	require.NoError(t, w.Start())
 	t.Cleanup(w.Stop)
@@ -285,6 +372,7 @@ func newRecorder(t *testing.T, address string) *recorder {
 	template, err := store.CreateTemplate(t.Context(), render.Saved{Name: "Greeting", Content: greeting, Channel: message.WhatsApp, Locale: "en"}, time.Now())
 	require.NoError(t, err)
 	r.template = template.ID
+	approve(t, store, template, time.Now())
 	return r
 }
 
@@ -307,7 +395,14 @@ func (r *recorder) people(t *testing.T, n int) []string {
 // trigger makes n more people known and starts a campaign to all of the test's.
 func (r *recorder) trigger(t *testing.T, n int, plan campaign.Campaign) outbox.Run {
 	t.Helper()
-	c := r.campaign(t, n, plan)
+	r.people(t, n)
+	return r.triggerWith(t, r.template, plan)
+}
+
+// triggerWith starts a campaign by a template to all people of the test's.
+func (r *recorder) triggerWith(t *testing.T, template int64, plan campaign.Campaign) outbox.Run {
+	t.Helper()
+	c := r.campaign(t, template, plan)
 	run, err := r.store.StartRun(t.Context(), c, "test", time.Now())
 	require.NoError(t, err)
 	r.relay.Wake()
@@ -317,18 +412,18 @@ func (r *recorder) trigger(t *testing.T, n int, plan campaign.Campaign) outbox.R
 // recurring is trigger for a campaign that has no run yet.
 func (r *recorder) recurring(t *testing.T, n int, plan campaign.Campaign) int64 {
 	t.Helper()
-	c := r.campaign(t, n, plan)
+	r.people(t, n)
+	c := r.campaign(t, r.template, plan)
 	_, err := r.store.StartRun(t.Context(), c, "test", time.Now())
 	require.NoError(t, err)
 	r.relay.Wake()
 	return c
 }
 
-// campaign makes n more people known and a campaign to all of the test's.
-func (r *recorder) campaign(t *testing.T, n int, plan campaign.Campaign) int64 {
+// campaign makes a campaign by a template to all people of the test's.
+func (r *recorder) campaign(t *testing.T, template int64, plan campaign.Campaign) int64 {
 	t.Helper()
-	r.people(t, n)
-	plan.Topic, plan.TemplateID, plan.Timezone = "Test", r.template, "UTC"
+	plan.Topic, plan.TemplateID, plan.Timezone = "Test", template, "UTC"
 	query, err := json.Marshal(map[string]string{"attribute": "test", "operator": "equals", "value": t.Name()})
 	require.NoError(t, err)
 	plan.SegmentQuery = query

@@ -16,6 +16,9 @@ type Activities struct {
 	Dispatch *activities.Dispatch
 	Delivery *activities.Delivery
 	Imports  *activities.Imports
+	Privacy  *activities.Privacy
+
+	Templates *activities.Templates
 }
 
 // New makes a worker that serves until it is stopped; activities under way then get grace to end.
@@ -45,7 +48,13 @@ func Register(r sdkworker.Registry, a Activities) {
 	r.RegisterWorkflow(workflows.Recipient)
 	r.RegisterWorkflow(workflows.Import)
 	r.RegisterWorkflow(workflows.Occurrence)
+	r.RegisterWorkflow(workflows.Erasure)
+	r.RegisterWorkflow(workflows.Retention)
+	r.RegisterWorkflow(workflows.Approval)
+	r.RegisterWorkflow(workflows.TemplateSync)
 	r.RegisterActivity(a.Dispatch)
 	r.RegisterActivity(a.Delivery)
 	r.RegisterActivity(a.Imports)
+	r.RegisterActivity(a.Privacy)
+	r.RegisterActivity(a.Templates)
 }

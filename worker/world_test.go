@@ -163,6 +163,8 @@ func (w *world) deliver(item outbox.Item) error {
 		run, err := outbox.Decode[outbox.Run](item)
 		wake(workflows.CampaignID(run))
 		return err
+	case outbox.StartApproval:
+		return nil // approved already: its workflow would do nothing
 	case outbox.SignalRecipient:
 		recipient, err := outbox.Decode[outbox.Recipient](item)
 		wake(workflows.RecipientID(recipient))
@@ -212,8 +214,11 @@ func (w *world) add(now time.Time, attributes user.Attributes, numbers ...string
 // trigger makes a campaign to everybody added and starts it.
 func (w *world) trigger(plan campaign.Campaign) {
 	w.t.Helper()
-	template, err := w.store.CreateTemplate(w.t.Context(), render.Saved{Name: "Greeting", Content: "Hello", Channel: message.WhatsApp, Locale: "en"}, w.begin)
+	template, err := w.store.CreateTemplate(w.t.Context(), render.Saved{
+		Name: "Greeting", Content: "Hello", Channel: message.WhatsApp, Locale: "en", Category: render.Utility, // some are in the United States
+	}, w.begin)
 	require.NoError(w.t, err)
+	approve(w.t, w.store, template, w.begin)
 	plan.Topic, plan.TemplateID, plan.Timezone = "Test", template.ID, "UTC"
 	plan.SegmentQuery = []byte(`{"attribute": "audience", "operator": "exists"}`)
 	c, err := w.store.CreateCampaign(w.t.Context(), plan, w.begin)
@@ -227,6 +232,14 @@ func (w *world) start(campaignID int64) {
 	run, err := w.store.StartRun(w.t.Context(), campaignID, "test", w.begin)
 	require.NoError(w.t, err)
 	w.run = outbox.Run{RunID: run.ID, CampaignID: campaignID, Number: run.Number}
+}
+
+// approve is the word of the provider and of WhatsApp on a new template.
+func approve(t *testing.T, store *db.Store, template render.Saved, now time.Time) {
+	t.Helper()
+	in := outbox.Template{TemplateID: template.ID, Version: template.Version, Locale: template.Locale}
+	require.NoError(t, store.NoteSubmission(t.Context(), in, "HX00000000000000000000000000000000", now))
+	require.NoError(t, store.RecordApproval(t.Context(), in, render.Approved, "", now))
 }
 
 func (w *world) overview() campaign.Overview {

@@ -40,3 +40,9 @@ func OccurrenceID(campaignID int64) string { return fmt.Sprintf("campaign/%d/occ
 
 // ImportID is the id of an import's workflow: import/<uuid>.
 func ImportID(id uuid.UUID) string { return "import/" + id.String() }
+
+// ErasureID is the id of an erasure's workflow: erasure/<uuid>.
+func ErasureID(id uuid.UUID) string { return "erasure/" + id.String() }
+
+// RetentionID is the id of the schedule that starts the workflow Retention, and what the ids of those begin with.
+const RetentionID = "retention"

@@ -58,6 +58,7 @@ func typeOf(h *historypb.History) string {
 var code = map[string]any{
 	"Campaign": workflows.Campaign, "Batch": workflows.Batch, "Recipient": workflows.Recipient, "Import": workflows.Import,
 	"Occurrence": workflows.Occurrence,
+	"Approval":   workflows.Approval, "TemplateSync": workflows.TemplateSync,
 }
 
 // TestReplay has today's workflows go through what earlier ones did: whoever changes their order breaks the workflows
@@ -84,6 +85,7 @@ func TestReplayNoticesChanges(t *testing.T) {
 	other := map[string]any{
 		"Campaign": workflows.Recipient, "Batch": workflows.Import, "Recipient": workflows.Campaign, "Import": workflows.Batch,
 		"Occurrence": workflows.Batch,
+		"Approval":   workflows.Import, "TemplateSync": workflows.Batch,
 	}
 	for name, history := range histories(t) {
 		replayer := sdkworker.NewWorkflowReplayer()
@@ -98,7 +100,7 @@ func TestHistoriesHoldNoPersonalData(t *testing.T) {
 	t.Parallel()
 	for name, history := range histories(t) {
 		text := prototext.Format(history)
-		require.Regexp(t, `campaign_id|import_id`, text, "inputs can be read")
+		require.Regexp(t, `campaign_id|import_id|template_id|TemplateSync`, text, "inputs can be read")
 		require.NotRegexp(t, `\+[1-9][0-9]{6,14}`, text, name)
 		require.NotContains(t, text, "9477100", name) // begins the numbers of the recorded campaigns
 		require.NotContains(t, text, "greeting", name)

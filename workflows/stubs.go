@@ -22,6 +22,9 @@ var (
 	dispatch *activities.Dispatch
 	delivery *activities.Delivery
 	imports  *activities.Imports
+	private  *activities.Privacy
+
+	templates *activities.Templates
 )
 
 // forever retries until it works: a database or a provider that is down comes back.
@@ -97,13 +100,37 @@ func startOccurrence(ctx workflow.Context, in activities.Occurrence) (out string
 
 func processImport(ctx workflow.Context, in outbox.Import) error {
 	ctx = workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
-		StartToCloseTimeout: 24 * time.Hour, HeartbeatTimeout: time.Minute, RetryPolicy: forever, Summary: "take the rows in",
+		StartToCloseTimeout: 24 * time.Hour, HeartbeatTimeout: 15 * time.Second, RetryPolicy: forever, Summary: "take the rows in",
 	})
 	return workflow.ExecuteActivity(ctx, imports.ProcessImport, in).Get(ctx, nil)
 }
 
 func failImport(ctx workflow.Context, in outbox.Import) error {
 	return workflow.ExecuteActivity(regular(ctx, time.Minute, "record the failure"), imports.FailImport, in).Get(ctx, nil)
+}
+
+func eraseCopies(ctx workflow.Context, in outbox.Erasure) (out activities.ErasureStep, err error) {
+	ctx = workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
+		StartToCloseTimeout: time.Hour, HeartbeatTimeout: time.Minute, RetryPolicy: forever, Summary: "have the provider's copies removed",
+	})
+	err = workflow.ExecuteActivity(ctx, private.EraseCopies, in).Get(ctx, &out)
+	return out, err
+}
+
+func retire(ctx workflow.Context) error {
+	ctx = workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
+		StartToCloseTimeout: 24 * time.Hour, HeartbeatTimeout: 5 * time.Minute, RetryPolicy: forever, Summary: "empty what was kept for long enough",
+	})
+	return workflow.ExecuteActivity(ctx, private.Retire).Get(ctx, nil)
+}
+
+func advanceApproval(ctx workflow.Context, in outbox.Template) (out activities.Next, err error) {
+	err = workflow.ExecuteActivity(regular(ctx, 2*time.Minute, "submit the template, or see whether it is approved"), templates.AdvanceApproval, in).Get(ctx, &out)
+	return out, err
+}
+
+func syncContents(ctx workflow.Context) error {
+	return workflow.ExecuteActivity(regular(ctx, 10*time.Minute, "look at the provider's templates"), templates.SyncContents).Get(ctx, nil)
 }
 
 // executeBatch starts a batch that lives on when this workflow's run ends.

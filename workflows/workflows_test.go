@@ -28,6 +28,7 @@ var (
 	dispatch *activities.Dispatch
 	delivery *activities.Delivery
 	imports  *activities.Imports
+	private  *activities.Privacy
 
 	run     = outbox.Run{RunID: 1, CampaignID: 2, Number: 3}
 	someday = time.Date(2026, 6, 10, 12, 0, 0, 0, time.UTC)
@@ -38,7 +39,7 @@ func newEnv() *testsuite.TestWorkflowEnvironment {
 	suite.SetLogger(quiet)
 	env := suite.NewTestWorkflowEnvironment()
 	env.SetStartTime(someday)
-	worker.Register(env, worker.Activities{Dispatch: &activities.Dispatch{}, Delivery: &activities.Delivery{}, Imports: &activities.Imports{}})
+	worker.Register(env, worker.Activities{Dispatch: &activities.Dispatch{}, Delivery: &activities.Delivery{}, Imports: &activities.Imports{}, Privacy: &activities.Privacy{}})
 	return env
 }
 
@@ -350,6 +351,45 @@ func TestImport(t *testing.T) {
 			require.Equal(t, test.failed, failed)
 		})
 	}
+}
+
+// TestErasure comes back when it is told to, until nothing is left.
+func TestErasure(t *testing.T) {
+	t.Parallel()
+	in := outbox.Erasure{ErasureID: uuid.New()}
+	env := newEnv()
+	var passes []time.Duration
+	env.OnActivity(private.EraseCopies, mock.Anything, in).Return(func(context.Context, outbox.Erasure) (activities.ErasureStep, error) {
+		passes = append(passes, env.Now().Sub(someday))
+		if len(passes) == 3 {
+			return activities.ErasureStep{Done: true}, nil
+		}
+		return activities.ErasureStep{At: env.Now().Add(time.Hour)}, nil
+	})
+	env.ExecuteWorkflow(workflows.Erasure, in)
+	require.NoError(t, env.GetWorkflowError())
+	require.Equal(t, []time.Duration{0, time.Hour, 2 * time.Hour}, passes)
+	require.Equal(t, "erasure/"+in.ErasureID.String(), workflows.ErasureID(in.ErasureID))
+}
+
+func TestErasureContinues(t *testing.T) {
+	t.Parallel()
+	in := outbox.Erasure{ErasureID: uuid.New()}
+	env := newEnv()
+	env.OnActivity(private.EraseCopies, mock.Anything, in).Return(activities.ErasureStep{At: someday.Add(time.Hour)}, nil)
+	env.SetContinueAsNewSuggested(true)
+	env.ExecuteWorkflow(workflows.Erasure, in)
+	var next *workflow.ContinueAsNewError
+	require.ErrorAs(t, env.GetWorkflowError(), &next)
+}
+
+func TestRetention(t *testing.T) {
+	t.Parallel()
+	env := newEnv()
+	env.OnActivity(private.Retire, mock.Anything).Return(nil).Once()
+	env.ExecuteWorkflow(workflows.Retention)
+	require.NoError(t, env.GetWorkflowError())
+	env.AssertExpectations(t)
 }
 
 // asked is what came of an update.

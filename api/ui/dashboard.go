@@ -16,10 +16,10 @@ import (
 
 type monitoringStore interface {
 	Dashboard(ctx context.Context, now time.Time) (report.Dashboard, error)
-	// Senders returns every sender, newest first.
-	Senders(ctx context.Context) ([]throttle.Sender, error)
-	// AccountRate is how many messages a second the whole account may send.
-	AccountRate(ctx context.Context) (int, error)
+	// Senders returns every sender, newest first, as of now.
+	Senders(ctx context.Context, now time.Time) ([]throttle.Sender, error)
+	// Account returns what bounds all campaigns together.
+	Account(ctx context.Context) (throttle.Account, error)
 	// InboundMessages lists up to limit messages received since then with ids below before, newest first, and counts all.
 	InboundMessages(ctx context.Context, since time.Time, before *int64, limit int) ([]report.Inbound, int, error)
 }
@@ -124,16 +124,18 @@ func (u *UI) monitoring(c *gin.Context) error {
 	if body.Campaigns, err = u.campaignRows(ctx, recent, func(campaign.Status) bool { return true }); err != nil {
 		return err
 	}
-	senders, err := u.Store.Senders(ctx)
+	senders, err := u.Store.Senders(ctx, now)
 	if err != nil {
 		return err
 	}
 	for _, sender := range senders {
 		body.Senders = append(body.Senders, senderRow{sender, sender.Limit.Rate(now), sender.Limit.Slowed(now)})
 	}
-	if body.Account, err = u.Store.AccountRate(ctx); err != nil {
+	account, err := u.Store.Account(ctx)
+	if err != nil {
 		return err
 	}
+	body.Account = account.PerSecond
 	rows, total, err := u.Store.InboundMessages(ctx, now.Add(-body.Period.span), before, listSize+1)
 	if err != nil {
 		return err

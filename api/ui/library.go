@@ -24,7 +24,7 @@ type segmentStore interface {
 	Segment(ctx context.Context, id int64) (segment.Saved, error)
 	Segments(ctx context.Context, after *int64, atMost int) ([]segment.Saved, error)
 	SegmentTotal(ctx context.Context) (int64, error)
-	EvaluateSegment(ctx context.Context, expr segment.Expr, sampleSize int) (count, sendable int64, sample []user.User, err error)
+	EvaluateSegment(ctx context.Context, expr segment.Expr, sampleSize int, now time.Time) (count, sendable int64, sample []user.User, err error)
 }
 
 type templateStore interface {
@@ -134,7 +134,7 @@ func (u *UI) showSegment(c *gin.Context) error {
 		return err
 	}
 	body := segmentBody{segmentRow: segmentRow{saved, segment.Describe(expr)}}
-	if body.Count, body.Sendable, body.Sample, err = u.Store.EvaluateSegment(ctx, expr, sampleSize); err != nil {
+	if body.Count, body.Sendable, body.Sample, err = u.Store.EvaluateSegment(ctx, expr, sampleSize, u.Now()); err != nil {
 		return err
 	}
 	return u.render(c, http.StatusOK, "segment", view{Title: saved.Name, Section: "/segments", Body: body})
@@ -145,12 +145,14 @@ type templatesBody struct {
 	Pager     pager
 	Form      *form
 	Channels  []message.Channel
+
+	Categories []render.Category
 }
 
 const defaultLocale = "en_US"
 
 func (u *UI) templates(c *gin.Context) error {
-	return u.listTemplates(c, http.StatusOK, newForm("channel", string(message.WhatsApp), "locale", defaultLocale))
+	return u.listTemplates(c, http.StatusOK, newForm("channel", string(message.WhatsApp), "locale", defaultLocale, "category", string(render.Marketing)))
 }
 
 func (u *UI) listTemplates(c *gin.Context, status int, f *form) error {
@@ -167,7 +169,7 @@ func (u *UI) listTemplates(c *gin.Context, status int, f *form) error {
 	if err != nil {
 		return err
 	}
-	body := templatesBody{Form: f, Channels: []message.Channel{message.WhatsApp, message.SMS}}
+	body := templatesBody{Form: f, Channels: []message.Channel{message.WhatsApp, message.SMS}, Categories: render.Categories()}
 	body.Templates, body.Pager = paginate(c, saved, int(total), func(t render.Saved) int64 { return t.ID })
 	return u.render(c, status, "templates", view{Title: "Templates", Section: "/templates", Body: body})
 }
@@ -179,6 +181,9 @@ func (u *UI) createTemplate(c *gin.Context) error {
 	}
 	err = u.submit(c, f, func(ctx context.Context) (string, error) {
 		t, err := readTemplate(f)
+		if err == nil && u.RequireOptOut {
+			err = t.CheckOptOut()
+		}
 		if err != nil {
 			return "", err
 		}
@@ -202,19 +207,18 @@ const maxLocale = 20 // characters
 func readTemplate(f *form) (render.Saved, error) {
 	t := render.Saved{
 		Name: f.Get("name"), Content: f.Get("content"), Channel: message.Channel(f.Get("channel")),
-		Locale: cmp.Or(f.Get("locale"), defaultLocale),
-	}
+		Locale: cmp.Or(f.Get("locale"), defaultLocale), Category: render.Category(f.Get("category")),
+	}.Complete()
 	refused := fieldsOf(checkName(t.Name))
 	if len(t.Locale) > maxLocale || !localeForm.MatchString(t.Locale) {
 		refused = append(refused, fault.Field{Name: "locale", Detail: "must be a language such as en or en_US"})
 	}
-	parsed, err := render.Parse(t.Content)
-	refused = append(refused, fieldsOf(err)...)
 	if t.Channel != message.WhatsApp && t.Channel != message.SMS {
-		refused = append(refused, fault.Field{Name: "channel", Detail: "must be whatsapp or sms"})
-	} else if err == nil {
-		refused = append(refused, fieldsOf(parsed.CheckLength(t.Channel))...)
+		_, err := render.Parse(t.Content)
+		refused = append(append(refused, fieldsOf(err)...), fault.Field{Name: "channel", Detail: "must be whatsapp or sms"})
+	} else {
+		refused = append(refused, fieldsOf(t.Check())...)
 	}
-	t.Variables = parsed.Variables()
+	t.Variables = t.Variants[0].Variables
 	return t, fault.Fields(refused...)
 }

@@ -69,6 +69,9 @@ func (u *UI) summary(c *gin.Context) error {
 
 // audienceText says whom a campaign is for.
 func (u *UI) audienceText(ctx context.Context, plan campaign.Overview) (string, error) {
+	if plan.Trigger.PerPerson() {
+		return "one person at a time: " + plan.Trigger.Describe(plan.TriggerName), nil
+	}
 	if plan.SegmentID == nil {
 		return describeSegment(plan.SegmentQuery), nil
 	}

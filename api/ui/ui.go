@@ -41,6 +41,8 @@ type Deps struct {
 	// ErrorMeaning says in a sentence what a provider's error code means.
 	ErrorMeaning func(code int) string
 
+	// RequireOptOut refuses a marketing template that does not say how to stop.
+	RequireOptOut  bool
 	MaxUploadBytes int64
 	TemporalUIURL  string // without a slash at the end; optional
 	Namespace      string // Temporal's

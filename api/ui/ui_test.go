@@ -22,6 +22,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
 
+	"github.com/event-stream-engine/ese/activities"
 	"github.com/event-stream-engine/ese/api/ui"
 	"github.com/event-stream-engine/ese/db"
 	"github.com/event-stream-engine/ese/db/dbtest"
@@ -30,6 +31,7 @@ import (
 	"github.com/event-stream-engine/ese/internal/fault"
 	"github.com/event-stream-engine/ese/internal/intake"
 	"github.com/event-stream-engine/ese/internal/message"
+	"github.com/event-stream-engine/ese/internal/outbox"
 	"github.com/event-stream-engine/ese/internal/phone"
 	"github.com/event-stream-engine/ese/internal/render"
 	"github.com/event-stream-engine/ese/internal/user"
@@ -105,7 +107,11 @@ func (s *site) importFile(ctx context.Context, upload *multipart.Reader) (uuid.U
 	if imp.Format == "" {
 		return uuid.Nil, fault.Refuse("file", "must be named .csv, .json or .jsonl")
 	}
-	rows, err := intake.NewReader(imp.Format, part)
+	content, err := io.ReadAll(part)
+	if err != nil {
+		return uuid.Nil, err
+	}
+	rows, err := intake.Open(&imp, bytes.NewReader(content))
 	if err != nil {
 		return uuid.Nil, err
 	}
@@ -200,7 +206,7 @@ const numbers = "+9477123"
 func (s *site) person(t *testing.T, n int, consent user.ConsentState, attributes user.Attributes) phone.Number {
 	t.Helper()
 	number := phone.Number(numbers + strconv.Itoa(1000+n))
-	_, err := s.CreateUser(t.Context(), number, attributes, user.Change{State: consent, Source: user.SourceEdit}, "tester", noon)
+	_, err := s.CreateUser(t.Context(), number, attributes, user.Change{State: consent, Source: user.SourceAPI}, "tester", noon)
 	require.NoError(t, err)
 	return number
 }
@@ -422,9 +428,8 @@ func TestImport(t *testing.T) {
 	require.Contains(t, waiting, `hx-trigger="every 2s"`)
 
 	id := uuid.MustParse(strings.TrimPrefix(place, "/imports/"))
-	done, err := s.ProcessImport(t.Context(), id, 10, noon)
-	require.NoError(t, err)
-	require.True(t, done)
+	imports := &activities.Imports{Store: s.Store, Now: func() time.Time { return noon }}
+	require.NoError(t, imports.ProcessImport(t.Context(), outbox.Import{ImportID: id}))
 	over := s.get(t, place)
 	for _, says := range []string{"people.csv COMPLETED", "2 of 2 rows, 100.0 %", "Taken over 1", "Refused 1", "3 phone_number must be"} {
 		require.Contains(t, text(over), says)
@@ -468,7 +473,7 @@ func TestLibrary(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "Hi {name}\nBye", saved.Content)
 	require.Equal(t, []string{"name"}, saved.Variables)
-	require.Contains(t, text(s.get(t, "/templates")), "Welcome whatsapp en_US 1 Hi {name} Bye name")
+	require.Contains(t, text(s.get(t, "/templates")), "Welcome whatsapp en_US 1 marketing en_US: unsubmitted Hi {name} Bye name")
 }
 
 func TestCreateCampaign(t *testing.T) {
@@ -568,7 +573,7 @@ func TestTriggerAndSteer(t *testing.T) {
 	require.Equal(t, http.StatusConflict, w.Code)
 	require.Contains(t, text(w.Body.String()), "This campaign is RUNNING")
 	require.Equal(t, 1, s.count(t, `SELECT count(*) FROM campaign_runs`))
-	require.Equal(t, 1, s.count(t, `SELECT count(*) FROM outbox`))
+	require.Equal(t, 1, s.count(t, `SELECT count(*) FROM outbox WHERE kind LIKE 'campaign.%'`))
 
 	run, err := s.Run(t.Context(), 1)
 	require.NoError(t, err)

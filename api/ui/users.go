@@ -134,7 +134,7 @@ func (u *UI) createUser(c *gin.Context) error {
 		if err := fault.Fields(refused...); err != nil {
 			return "", err
 		}
-		change := user.Change{State: consent, Source: user.SourceEdit}
+		change := user.Change{State: consent, Source: user.SourceAPI, CallerIP: c.RemoteIP()}
 		_, err = u.Store.CreateUser(ctx, number, attributes, change, u.Principal(c.Request), u.Now())
 		return "/users", err
 	})
@@ -180,9 +180,11 @@ func (u *UI) startImport(c *gin.Context) error {
 
 type importBody struct {
 	intake.Import
-	Percent float64
-	Errors  []intake.RowError
-	Pager   pager
+	Percent   float64
+	PerSecond int           // rows; 0 before the first
+	Left      time.Duration // at that rate; 0 when nothing is left
+	Errors    []intake.RowError
+	Pager     pager
 }
 
 func (u *UI) showImport(c *gin.Context) error {
@@ -204,6 +206,8 @@ func (u *UI) showImport(c *gin.Context) error {
 		return err
 	}
 	body := importBody{Import: imp, Percent: report.Percent(imp.Processed, imp.Total)}
+	perSecond, left := imp.Rate(u.Now())
+	body.PerSecond, body.Left = int(perSecond), left.Round(time.Second)
 	body.Errors, body.Pager = paginate(c, refused, imp.Failed, func(e intake.RowError) int64 { return int64(e.Line) })
 	v := view{Title: "Import", Section: "/users", Body: body}
 	if !imp.Status.Over() {

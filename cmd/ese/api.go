@@ -34,12 +34,18 @@ func runAPI(ctx context.Context, getenv func(string) string) error {
 	if err != nil {
 		return err
 	}
-	store, err := openStore(ctx, cfg.DatabaseURL, db.StatementTimeout(statementTimeout))
+	store, err := openStore(ctx, cfg.DatabaseURL, db.StatementTimeout(statementTimeout), db.SuppressionKeys(cfg.SuppressionKeys))
 	if err != nil {
 		return err
 	}
 	defer store.Close()
 	store.ApprovalsRequired = cfg.ApprovalsRequired
+	if err := store.CheckSuppressionKeys(ctx); err != nil {
+		return err
+	}
+	if err := obeyLaw(store, cfg.LegalWindowsFile); err != nil {
+		return err
+	}
 	if err := ensureSenders(ctx, store, cfg); err != nil {
 		return err
 	}
@@ -59,6 +65,7 @@ func runAPI(ctx context.Context, getenv func(string) string) error {
 		TemporalUIURL: cfg.TemporalUIURL, Namespace: namespace, PublicURL: cfg.PublicURL,
 		LocalAuth: cfg.LocalAuth, ListenAddr: cfg.ListenAddr, MaxUploadBytes: cfg.MaxUploadBytes, Version: version,
 		Prices:        prices,
+		RequireOptOut: cfg.RequireOptOut,
 		DefaultRegion: cfg.DefaultRegion, AccountSID: cfg.Twilio.AccountSID,
 		TwilioTokens: append([]string{cfg.Twilio.AuthToken}, cfg.Twilio.NextAuthTokens...),
 		ErrorMeaning: func(code int) string { return twilio.PolicyOf(code).Meaning },

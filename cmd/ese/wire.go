@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"os"
 	"time"
 
 	"go.temporal.io/sdk/client"
@@ -13,6 +14,7 @@ import (
 	"github.com/event-stream-engine/ese/activities"
 	"github.com/event-stream-engine/ese/api"
 	"github.com/event-stream-engine/ese/db"
+	"github.com/event-stream-engine/ese/internal/compliance"
 	"github.com/event-stream-engine/ese/internal/config"
 	"github.com/event-stream-engine/ese/internal/message"
 	"github.com/event-stream-engine/ese/internal/twilio"
@@ -20,8 +22,10 @@ import (
 
 // What each part asks for is what the other gives.
 var (
-	_ activities.Sender = (*twilio.Client)(nil)
-	_ api.Store         = (*db.Store)(nil)
+	_ activities.Sender   = (*twilio.Client)(nil)
+	_ activities.Archive  = (*twilio.Client)(nil)
+	_ activities.Contents = (*twilio.Client)(nil)
+	_ api.Store           = (*db.Store)(nil)
 )
 
 // openStore connects to the database and checks that it answers.
@@ -35,6 +39,23 @@ func openStore(ctx context.Context, url string, options ...db.Option) (*db.Store
 		return nil, fmt.Errorf("database: %w", err)
 	}
 	return store, nil
+}
+
+// obeyLaw adds what the file at path says of legal windows to those that are listed; "" adds nothing.
+func obeyLaw(store *db.Store, path string) error {
+	if path == "" {
+		return nil
+	}
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return fmt.Errorf("LEGAL_WINDOWS: %w", err)
+	}
+	law, err := compliance.ParseLaw(raw)
+	if err != nil {
+		return fmt.Errorf("LEGAL_WINDOWS: %w", err)
+	}
+	store.Obey(compliance.ListedLaw().With(law))
+	return nil
 }
 
 // temporalClient reaches Temporal by its own environment variables. It connects when it is first used, so that Temporal

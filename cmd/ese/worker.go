@@ -8,7 +8,9 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/event-stream-engine/ese/activities"
+	"github.com/event-stream-engine/ese/db"
 	"github.com/event-stream-engine/ese/internal/config"
+	"github.com/event-stream-engine/ese/internal/privacy"
 	"github.com/event-stream-engine/ese/internal/relay"
 	"github.com/event-stream-engine/ese/internal/twilio"
 	"github.com/event-stream-engine/ese/worker"
@@ -25,6 +27,8 @@ const (
 	patience = 4 * time.Second
 	// relayAge is how old an outbox item must be before a worker takes it from the API, which relays its own at once.
 	relayAge = 2 * time.Second
+
+	day = 24 * time.Hour
 )
 
 // runWorker runs workflows and activities until ctx ends, then lets those under way finish.
@@ -34,11 +38,17 @@ func runWorker(ctx context.Context, getenv func(string) string) error {
 		return err
 	}
 	log := newLogger(cfg.LogLevel, "worker")
-	store, err := openStore(ctx, cfg.DatabaseURL)
+	store, err := openStore(ctx, cfg.DatabaseURL, db.SuppressionKeys(cfg.SuppressionKeys))
 	if err != nil {
 		return err
 	}
 	defer store.Close()
+	if err := store.CheckSuppressionKeys(ctx); err != nil {
+		return err
+	}
+	if err := obeyLaw(store, cfg.LegalWindowsFile); err != nil {
+		return err
+	}
 	temporal, _, err := temporalClient(log)
 	if err != nil {
 		return err
@@ -63,12 +73,23 @@ func runWorker(ctx context.Context, getenv func(string) string) error {
 			Lease: requestTimeout, Looks: cfg.ResolveLooks, ReceiptDeadline: cfg.ReceiptDeadline, Patience: patience,
 		},
 		Imports: &activities.Imports{Store: store, Now: time.Now},
+		Privacy: &activities.Privacy{
+			Store: store, Provider: provider, Now: time.Now, Log: log,
+			Settled:   requestTimeout + cfg.ResolveLooks[len(cfg.ResolveLooks)-1],
+			Retention: privacy.Retention{Payloads: time.Duration(cfg.PayloadDays) * day, Bodies: time.Duration(cfg.BodyDays) * day},
+		},
+		Templates: &activities.Templates{Store: store, Provider: provider, Now: time.Now, Log: log},
 	}, cfg.ShutdownGrace)
 	if err := startWorker(ctx, w.Start, log); err != nil {
 		return err
 	}
 	outbox := relay.New(store, temporal, time.Now, log, relayAge)
 	var g errgroup.Group
+	g.Go(func() error {
+		// It fails only when the worker is to end before Temporal took them.
+		_ = startWorker(ctx, func() error { return worker.EnsureSchedules(ctx, temporal) }, log)
+		return nil
+	})
 	g.Go(func() error {
 		outbox.Run(ctx)
 		return nil
@@ -83,7 +104,7 @@ func runWorker(ctx context.Context, getenv func(string) string) error {
 	return g.Wait()
 }
 
-// startWorker starts the worker, and waits for Temporal while it is down.
+// startWorker does what needs Temporal to begin with, and waits for Temporal while it is down.
 func startWorker(ctx context.Context, start func() error, log *slog.Logger) error {
 	for wait := time.Second; ; wait = min(2*wait, 30*time.Second) {
 		err := start()

@@ -16,14 +16,18 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/event-stream-engine/ese/db"
+	"github.com/event-stream-engine/ese/internal/suppression"
 )
+
+// Keys are what the stores of tests hash suppressed numbers under.
+var Keys = suppression.NewKeys("a key that only tests know: 1234567890")
 
 // New returns a store on a fresh database that is dropped when the test ends. The server is the one of
 // TEST_DATABASE_URL; without it the test fails, as a skipped test proves nothing. The database runs in a time zone that
 // exposes whoever assumes UTC.
 func New(t testing.TB) *db.Store {
 	t.Helper()
-	store, err := db.Open(t.Context(), URL(t))
+	store, err := db.Open(t.Context(), URL(t), db.SuppressionKeys(Keys))
 	require.NoError(t, err)
 	t.Cleanup(store.Close)
 	return store

@@ -1,6 +1,6 @@
 -- name: RunAtFault :one
 -- What a fault met by the campaign's active run may concern.
-SELECT id, sender_id FROM campaign_runs WHERE campaign_id = @campaign_id AND finished_at IS NULL;
+SELECT id, sender_id FROM campaign_runs WHERE campaign_id = @campaign_id AND finished_at IS NULL AND kind <> 'test';
 
 -- name: AttemptsAtFault :many
 -- What a fault reported of an attempt may concern. None of it ever changes, so nothing is locked.
@@ -10,14 +10,14 @@ WHERE a.id = ANY(@attempt_ids::uuid[]);
 
 -- name: CampaignsAtFault :many
 -- The running campaigns that faults concern, in the order in which they are to be locked.
-SELECT c.id FROM campaigns c JOIN campaign_runs r ON r.campaign_id = c.id AND r.finished_at IS NULL
+SELECT c.id FROM campaigns c JOIN campaign_runs r ON r.campaign_id = c.id AND r.finished_at IS NULL AND r.kind <> 'test'
 WHERE c.status = 'RUNNING' AND (@account::boolean OR r.id = ANY(@run_ids::bigint[]) OR r.sender_id = ANY(@sender_ids::integer[]))
 ORDER BY c.id;
 
 -- name: CampaignsAtFaultLock :many
 -- Those that are still running, locked.
 SELECT c.id, r.id AS run_id, r.sender_id, r.breaker_since
-FROM campaigns c JOIN campaign_runs r ON r.campaign_id = c.id AND r.finished_at IS NULL
+FROM campaigns c JOIN campaign_runs r ON r.campaign_id = c.id AND r.finished_at IS NULL AND r.kind <> 'test'
 WHERE c.id = ANY(@ids::integer[]) AND c.status = 'RUNNING'
 ORDER BY c.id FOR UPDATE OF c;
 

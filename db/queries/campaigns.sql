@@ -1,9 +1,10 @@
 -- name: CampaignInsert :one
 INSERT INTO campaigns (topic, template_id, segment_id, segment_query, rate_limit_per_second, priority,
-    failure_threshold_percent, canary_percent, quiet_start, quiet_end, timezone, schedule_time,
+    failure_threshold_percent, canary_percent, frequency_cap_count, frequency_cap_days, quiet_start, quiet_end, timezone, schedule_time, window_policy, exclude_segment_ids, trigger, trigger_name,
     schedule_local_time, start_within_minutes, recurrence_cron, recurrence_timezone, created_by, created_at, updated_at)
 VALUES (@topic, @template_id, sqlc.narg(segment_id), sqlc.narg(segment_query), @rate_limit_per_second, @priority,
-    @failure_threshold_percent, @canary_percent, sqlc.narg(quiet_start), sqlc.narg(quiet_end), @timezone, sqlc.narg(schedule_time),
+    @failure_threshold_percent, @canary_percent, sqlc.narg(frequency_cap_count), sqlc.narg(frequency_cap_days), sqlc.narg(quiet_start), sqlc.narg(quiet_end), @timezone,
+    sqlc.narg(schedule_time), @window_policy, @exclude_segment_ids, @trigger, @trigger_name,
     @schedule_local_time, sqlc.narg(start_within_minutes), @recurrence_cron, @recurrence_timezone, @created_by, @now, @now)
 RETURNING id;
 
@@ -21,8 +22,8 @@ WHERE (sqlc.narg(status)::text IS NULL OR c.status = sqlc.narg(status)) AND (sql
 ORDER BY c.id DESC LIMIT @at_most;
 
 -- name: RunsNewest :many
--- The newest run of each of the campaigns that has one.
-SELECT DISTINCT ON (campaign_id) * FROM campaign_runs WHERE campaign_id = ANY(@campaign_ids::integer[]) ORDER BY campaign_id, number DESC;
+-- The newest run of each of the campaigns that has one; a test does not count.
+SELECT DISTINCT ON (campaign_id) * FROM campaign_runs WHERE campaign_id = ANY(@campaign_ids::integer[]) AND kind <> 'test' ORDER BY campaign_id, number DESC;
 
 -- name: CampaignCount :one
 SELECT count(*) FROM campaigns WHERE (sqlc.narg(status)::text IS NULL OR status = sqlc.narg(status));
@@ -33,8 +34,9 @@ SELECT * FROM campaigns WHERE id = @id FOR UPDATE;
 -- name: CampaignUpdate :exec
 UPDATE campaigns SET topic = @topic, template_id = @template_id, segment_id = sqlc.narg(segment_id), segment_query = sqlc.narg(segment_query),
     rate_limit_per_second = @rate_limit_per_second, priority = @priority, failure_threshold_percent = @failure_threshold_percent,
-    canary_percent = @canary_percent, quiet_start = sqlc.narg(quiet_start), quiet_end = sqlc.narg(quiet_end), timezone = @timezone,
-    schedule_time = sqlc.narg(schedule_time), schedule_local_time = @schedule_local_time, start_within_minutes = sqlc.narg(start_within_minutes),
+    canary_percent = @canary_percent, frequency_cap_count = sqlc.narg(frequency_cap_count), frequency_cap_days = sqlc.narg(frequency_cap_days), quiet_start = sqlc.narg(quiet_start), quiet_end = sqlc.narg(quiet_end), timezone = @timezone,
+    schedule_time = sqlc.narg(schedule_time), window_policy = @window_policy, exclude_segment_ids = @exclude_segment_ids, trigger = @trigger, trigger_name = @trigger_name,
+    schedule_local_time = @schedule_local_time, start_within_minutes = sqlc.narg(start_within_minutes),
     recurrence_cron = @recurrence_cron, recurrence_timezone = @recurrence_timezone, changed_by = @changed_by, approved_by = '', approved_at = NULL,
     approved_template_version = NULL, updated_at = @now
 WHERE id = @id;

@@ -23,10 +23,15 @@ ORDER BY (phone_number = @phone_number) DESC LIMIT 1 FOR UPDATE;
 
 -- name: InboundSenderInsert :exec
 -- Somebody who wrote first: known, but not yet asked whether they may be written to.
-INSERT INTO users (phone_number, consent_state, region, zones, zone_source, last_inbound_at, created_at, updated_at)
-VALUES (@phone_number, 'PENDING', @region, @zones, @zone_source, @now::timestamptz, @now::timestamptz, @now::timestamptz)
-ON CONFLICT (phone_number) DO NOTHING;
+WITH u AS (
+    INSERT INTO users (phone_number, consent_state, region, zones, zone_source, last_inbound_at, created_at, updated_at)
+    VALUES (@phone_number, 'PENDING', @region, @zones, @zone_source, @now::timestamptz, @now::timestamptz, @now::timestamptz)
+    ON CONFLICT (phone_number) DO NOTHING RETURNING id
+)
+INSERT INTO consent_events (user_id, state, source, evidence, actor, created_at)
+SELECT u.id, 'PENDING', @source, @evidence, @actor, @now::timestamptz FROM u;
 
 -- name: InboundChangedConsent :one
 -- Whether a message, named by its SID, changed its sender's consent.
-SELECT EXISTS (SELECT 1 FROM consent_events WHERE user_id = @user_id AND source = 'keyword' AND evidence = @evidence);
+SELECT EXISTS (SELECT 1 FROM consent_events
+    WHERE user_id = @user_id AND source IN ('keyword', 'button') AND evidence = @evidence AND state <> 'PENDING');

@@ -1,41 +1,82 @@
 -- name: DeliveryGet :one
--- Everything that one send needs to know.
-SELECT m.id, m.state, m.reason, m.waits_until, m.user_id, m.channel, m.accepted_at, m.attempt_count,
-       r.id AS run_id, r.number AS run_number, r.campaign_id, r.sender_id,
-       CASE r.kind WHEN 'retry' THEN '' ELSE c.schedule_local_time END::text AS schedule_local_time, c.start_within_minutes, coalesce(r.frozen_at, r.started_at)::timestamptz AS began_at,
-       c.status AS campaign_status, c.rate_limit_per_second, c.quiet_start, c.quiet_end, c.timezone, c.subscription_topic_id,
-       u.phone_number, u.attributes, u.consent_state, u.zones,
+-- Everything that one send needs to know. The epoch stands for a moment that there is none of; what the template says in
+-- each language comes as one JSON array.
+SELECT m.id, m.state, m.reason, m.waits_until, m.user_id, m.channel, m.accepted_at, m.attempt_count, m.variables,
+       r.id AS run_id, r.number AS run_number, r.campaign_id, r.sender_id, (r.kind = 'test')::boolean AS test,
+       CASE WHEN r.kind IN ('trigger', 'recurrence') THEN c.schedule_local_time ELSE '' END::text AS schedule_local_time, c.start_within_minutes, coalesce(r.frozen_at, r.started_at)::timestamptz AS began_at,
+       c.status AS campaign_status, c.rate_limit_per_second, c.priority, c.quiet_start, c.quiet_end, c.timezone, c.subscription_topic_id,
+       u.phone_number, u.attributes, u.consent_state, u.zones, u.jurisdiction, u.last_inbound_at,
+       suppression_scopes(m.channel, c.subscription_topic_id)::text[] AS scopes,
+       coalesce(u.suppressed && suppression_scopes(m.channel, c.subscription_topic_id), false)::boolean AS suppressed,
+       l.pair_interval_seconds, coalesce(other.last_at, 'epoch')::timestamptz AS last_message_at,
+       k.capped, coalesce(cap.capped_until, 'epoch')::timestamptz AS capped_until,
+       p.id AS portfolio_id, p.messaging_limit, coalesce(place.frees_at, 'epoch')::timestamptz AS place_frees_at,
        EXISTS (SELECT 1 FROM subscriptions s WHERE s.topic_id = c.subscription_topic_id AND s.user_id = m.user_id) AS subscribed,
-       tv.content, sn.address AS sender
+       tv.content, sn.address AS sender,
+       c.window_policy, tv.category, tv.collapse_whitespace, u.region, m.error_code,
+       (SELECT jsonb_agg(to_jsonb(v) - 'variables' ORDER BY v.position) FROM template_variants v
+        WHERE v.template_id = r.template_id AND v.version = r.template_version)::jsonb AS variants
 FROM messages m
 JOIN campaign_runs r ON r.id = m.run_id
 JOIN campaigns c ON c.id = r.campaign_id
 JOIN template_versions tv ON tv.template_id = r.template_id AND tv.version = r.template_version
 JOIN senders sn ON sn.id = r.sender_id
+CROSS JOIN account_limits l
+CROSS JOIN LATERAL (SELECT (c.priority = 'bulk' AND num_nonnulls(c.frequency_cap_count, l.person_messages_per_day, l.person_messages_per_week,
+    l.person_topic_messages_per_day, l.person_topic_messages_per_week) > 0)::boolean AS capped) k
+LEFT JOIN LATERAL (SELECT reached_at(o.state, o.accepted_at, o.updated_at) AS last_at FROM messages o
+    WHERE l.pair_interval_seconds > 0 AND o.user_id = m.user_id AND o.id <> m.id AND o.state IN ('sending', 'accepted', 'sent', 'delivered', 'read', 'unknown')
+    ORDER BY 1 DESC LIMIT 1) other ON true
+LEFT JOIN LATERAL (SELECT capped_until(m.user_id, c.id, m.id) WHERE k.capped) cap ON true
+LEFT JOIN portfolios p ON p.id = sn.portfolio_id AND p.messaging_limit IS NOT NULL
+LEFT JOIN LATERAL (SELECT x.until AS frees_at FROM portfolio_places x
+    WHERE p.places_taken >= p.messaging_limit AND x.portfolio_id = p.id
+      AND NOT EXISTS (SELECT 1 FROM portfolio_places mine WHERE mine.portfolio_id = p.id AND mine.user_id = m.user_id)
+    ORDER BY x.until OFFSET greatest(p.places_taken - p.messaging_limit, 0) LIMIT 1) place ON true
 LEFT JOIN users u ON u.id = m.user_id
 WHERE m.run_id = @run_id AND m.seq = @seq;
 
 -- name: DeliveriesPlanned :many
 -- What DeliveryGet would say of each of these people, were the campaign triggered: column for column the same, so that a
 -- send and its forecast judge by the same things.
-SELECT coalesce(m.id, '00000000-0000-0000-0000-000000000000')::uuid AS id, 'pending'::text AS state, ''::text AS reason, m.waits_until, u.id AS user_id, t.channel, m.accepted_at, 0::smallint AS attempt_count,
-       0::bigint AS run_id, 0::integer AS run_number, c.id AS campaign_id, coalesce(sn.id, 0)::integer AS sender_id,
+SELECT coalesce(m.id, '00000000-0000-0000-0000-000000000000')::uuid AS id, 'pending'::text AS state, ''::text AS reason, m.waits_until, u.id AS user_id, t.channel, m.accepted_at, 0::smallint AS attempt_count, m.variables,
+       0::bigint AS run_id, 0::integer AS run_number, c.id AS campaign_id, coalesce(sn.id, 0)::integer AS sender_id, false::boolean AS test,
        c.schedule_local_time::text AS schedule_local_time, c.start_within_minutes, @began_at::timestamptz AS began_at,
-       c.status AS campaign_status, c.rate_limit_per_second, c.quiet_start, c.quiet_end, c.timezone, c.subscription_topic_id,
-       u.phone_number, u.attributes, u.consent_state, u.zones,
+       c.status AS campaign_status, c.rate_limit_per_second, c.priority, c.quiet_start, c.quiet_end, c.timezone, c.subscription_topic_id,
+       u.phone_number, u.attributes, u.consent_state, u.zones, u.jurisdiction, u.last_inbound_at,
+       suppression_scopes(t.channel, c.subscription_topic_id)::text[] AS scopes,
+       coalesce(u.suppressed && suppression_scopes(t.channel, c.subscription_topic_id), false)::boolean AS suppressed,
+       l.pair_interval_seconds, coalesce(other.last_at, 'epoch')::timestamptz AS last_message_at,
+       k.capped, coalesce(cap.capped_until, 'epoch')::timestamptz AS capped_until,
+       p.id AS portfolio_id, p.messaging_limit, coalesce(place.frees_at, 'epoch')::timestamptz AS place_frees_at,
        EXISTS (SELECT 1 FROM subscriptions s WHERE s.topic_id = c.subscription_topic_id AND s.user_id = u.id) AS subscribed,
-       tv.content, coalesce(sn.address, '')::text AS sender
+       tv.content, coalesce(sn.address, '')::text AS sender,
+       c.window_policy, tv.category, tv.collapse_whitespace, u.region, m.error_code,
+       (SELECT jsonb_agg(to_jsonb(v) - 'variables' ORDER BY v.position) FROM template_variants v
+        WHERE v.template_id = tv.template_id AND v.version = tv.version)::jsonb AS variants
 FROM campaigns c
 JOIN templates t ON t.id = c.template_id
 JOIN template_versions tv ON tv.template_id = t.id AND tv.version = t.version
 LEFT JOIN senders sn ON sn.id = (SELECT max(n.id) FROM senders n WHERE n.channel = t.channel)
-CROSS JOIN unnest(@user_ids::bigint[]) p(id)
-LEFT JOIN users u ON u.id = p.id
+CROSS JOIN account_limits l
+CROSS JOIN LATERAL (SELECT (c.priority = 'bulk' AND num_nonnulls(c.frequency_cap_count, l.person_messages_per_day, l.person_messages_per_week,
+    l.person_topic_messages_per_day, l.person_topic_messages_per_week) > 0)::boolean AS capped) k
+CROSS JOIN unnest(@user_ids::bigint[]) who(id)
+LEFT JOIN LATERAL (SELECT reached_at(o.state, o.accepted_at, o.updated_at) AS last_at FROM messages o
+    WHERE l.pair_interval_seconds > 0 AND o.user_id = who.id AND o.state IN ('sending', 'accepted', 'sent', 'delivered', 'read', 'unknown')
+    ORDER BY 1 DESC LIMIT 1) other ON true
+LEFT JOIN LATERAL (SELECT capped_until(who.id, c.id, '00000000-0000-0000-0000-000000000000') WHERE k.capped) cap ON true
+LEFT JOIN portfolios p ON p.id = sn.portfolio_id AND p.messaging_limit IS NOT NULL
+LEFT JOIN LATERAL (SELECT x.until AS frees_at FROM portfolio_places x
+    WHERE p.places_taken >= p.messaging_limit AND x.portfolio_id = p.id
+      AND NOT EXISTS (SELECT 1 FROM portfolio_places mine WHERE mine.portfolio_id = p.id AND mine.user_id = who.id)
+    ORDER BY x.until OFFSET greatest(p.places_taken - p.messaging_limit, 0) LIMIT 1) place ON true
+LEFT JOIN users u ON u.id = who.id
 LEFT JOIN messages m ON false
 WHERE c.id = @campaign_id;
 
 -- name: MessageWait :execrows
--- Only while the campaign is what the wait was judged by; whoever changes that tells those that wait already, not those
+-- Only while the campaign, and with it its window policy, is what the wait was judged by; whoever changes that tells those that wait already, not those
 -- that come after.
 WITH m AS (
     UPDATE messages SET reason = @reason, waits_until = @until, updated_at = @now
@@ -43,6 +84,10 @@ WITH m AS (
     WHERE messages.id = @id AND state = 'pending' AND c.id = @campaign_id AND c.status = @campaign_status
       AND coalesce(c.quiet_start, 0) = sqlc.arg(quiet_start)::integer
       AND coalesce(c.quiet_end, 0) = sqlc.arg(quiet_end)::integer
+      AND c.priority = @priority
+      AND (@reason <> 'messaging_tier' OR EXISTS (SELECT 1 FROM campaign_runs r JOIN senders s ON s.id = r.sender_id JOIN portfolios p ON p.id = s.portfolio_id
+          WHERE r.id = messages.run_id AND p.id = sqlc.arg(portfolio_id)::integer AND p.messaging_limit = sqlc.arg(messaging_limit)::integer))
+      AND c.window_policy = @window_policy
     RETURNING messages.id
 )
 INSERT INTO compliance_checks (message_id, action, reason, until, steps, created_at)
@@ -70,24 +115,34 @@ SELECT consent_state FROM users WHERE id = @id FOR SHARE;
 
 -- name: AttemptBegin :one
 -- The one way from pending to sending: no attempt count means that the message is somebody else's, or done. In one
--- statement, and locking in the order campaign, person, message, it looks at what may have changed, the campaign's status
--- and the person's consent, and holds both until the attempt is recorded.
+-- statement, and locking in the order campaign, person, portfolio, message, it looks at what may have changed, the
+-- campaign's status, the person's consent and suppressions and what else was sent to them, and holds them until the
+-- attempt is recorded.
 WITH gate AS MATERIALIZED (
     SELECT campaign_gate(@campaign_id) AS status
 ), person AS MATERIALIZED (
-    SELECT u.consent_state FROM gate JOIN users u ON u.id = @user_id WHERE gate.status = ANY(@sending_statuses::text[]) FOR SHARE OF u
+    SELECT u.id, u.consent_state, coalesce(u.suppressed && @scopes::text[], u.suppressed <> '{}') AS suppressed
+    FROM gate JOIN users u ON u.id = @user_id WHERE gate.status = ANY(@sending_statuses::text[]) FOR NO KEY UPDATE OF u
+), room AS MATERIALIZED (
+    SELECT person.consent_state, person.suppressed,
+        CASE WHEN @limited::boolean AND person.consent_state = ANY(@sendable_consents::text[]) AND NOT person.suppressed
+        THEN send_room(person.id, @campaign_id, @message_id, @pair_seconds, @capped, @portfolio_id, @now) ELSE '' END AS refusal
+    FROM person
 ), m AS (
     UPDATE messages SET state = 'sending', reason = '', waits_until = NULL, attempt_count = attempt_count + 1, updated_at = @now
-    FROM person WHERE messages.id = @message_id AND state = 'pending' AND person.consent_state = ANY(@sendable_consents::text[])
+    FROM room WHERE messages.id = @message_id AND state = 'pending' AND room.consent_state = ANY(@sendable_consents::text[])
+      AND NOT room.suppressed AND room.refusal = ''
     RETURNING messages.id, attempt_count
 ), a AS (
-    INSERT INTO attempts (id, message_id, number, state, lease_until, started_at, granted_at, body_sha256)
-    SELECT @attempt_id, m.id, m.attempt_count, 'open', @lease_until, @now, @granted_at, @body_sha256 FROM m RETURNING attempts.id, attempts.message_id
+    INSERT INTO attempts (id, message_id, number, state, lease_until, started_at, granted_at, body_sha256, content_sid)
+    SELECT @attempt_id, m.id, m.attempt_count, 'open', @lease_until, @now, @granted_at, @body_sha256, sqlc.narg(content_sid) FROM m RETURNING attempts.id, attempts.message_id
 ), k AS (
     INSERT INTO compliance_checks (message_id, attempt_id, action, reason, steps, created_at)
     SELECT a.message_id, a.id, 'proceed', '', @steps, @now FROM a
 )
 SELECT coalesce((SELECT status FROM gate), '')::text AS campaign_status, coalesce((SELECT consent_state FROM person), '')::text AS consent_state,
+       coalesce((SELECT suppressed FROM person), false)::boolean AS suppressed,
+       coalesce((SELECT refusal FROM room), '')::text AS refusal,
        coalesce((SELECT attempt_count FROM m), 0)::smallint AS attempt_number;
 
 -- name: AttemptAccepted :exec
@@ -117,7 +172,7 @@ WHERE id = @id AND state = 'open';
 UPDATE attempts SET http_status = sqlc.narg(http_status), detail = @detail WHERE id = @id AND state = 'open';
 
 -- name: AttemptOpen :one
-SELECT id, number, lease_until, started_at, body_sha256, looks, failed_looks FROM attempts WHERE message_id = @message_id AND state = 'open';
+SELECT id, number, lease_until, started_at, body_sha256, content_sid, looks, failed_looks FROM attempts WHERE message_id = @message_id AND state = 'open';
 
 -- name: AttemptStanding :one
 -- The newest attempt that the provider took and the carrier did not fail.

@@ -26,7 +26,7 @@ ORDER BY m.id DESC LIMIT @at_most;
 -- Over completed campaigns; no row when there is none.
 SELECT avg(extract(epoch FROM r.finished_at - greatest(r.started_at, r.not_before)))::float8 AS seconds
 FROM campaign_runs r JOIN campaigns c ON c.id = r.campaign_id
-WHERE c.status = 'COMPLETED' AND r.finished_at IS NOT NULL HAVING count(*) > 0;
+WHERE c.status = 'COMPLETED' AND r.finished_at IS NOT NULL AND r.kind <> 'test' HAVING count(*) > 0;
 
 -- name: InboundCount :one
 SELECT count(*) FROM inbound_messages WHERE received_at >= @since;

@@ -1,5 +1,7 @@
 -- name: SenderEnsure :exec
-INSERT INTO senders (channel, address, messages_per_second, created_at) VALUES (@channel, @address, @messages_per_second, @now)
+-- A new sender of WhatsApp belongs to the oldest portfolio.
+INSERT INTO senders (channel, address, messages_per_second, portfolio_id, created_at)
+VALUES (@channel, @address, @messages_per_second, (SELECT min(p.id) FROM portfolios p WHERE @channel = 'whatsapp'), @now)
 ON CONFLICT ON CONSTRAINT senders_address_unique DO NOTHING;
 
 -- name: CampaignGatesClose :exec
@@ -8,7 +10,7 @@ ON CONFLICT ON CONSTRAINT senders_address_unique DO NOTHING;
 SELECT campaign_gate_close(id) FROM unnest(@ids::integer[]) AS id;
 
 -- name: CampaignLock :one
-SELECT c.id, c.status, c.template_id, c.schedule_time, c.schedule_local_time, c.rate_limit_per_second, t.version AS template_version, t.channel,
+SELECT c.id, c.status, c.template_id, c.schedule_time, c.schedule_local_time, c.rate_limit_per_second, c.trigger, t.version AS template_version, t.channel,
        c.recurrence_cron, c.recurrence_timezone, c.start_within_minutes,
        c.created_by, c.changed_by, c.approved_at, c.approved_template_version, s.updated_at AS segment_updated_at
 FROM campaigns c JOIN templates t ON t.id = c.template_id LEFT JOIN segments s ON s.id = c.segment_id
@@ -29,7 +31,7 @@ GROUP BY s.id
 RETURNING id, number;
 
 -- name: RunActive :one
-SELECT id, number, not_before FROM campaign_runs WHERE campaign_id = @campaign_id AND finished_at IS NULL;
+SELECT id, number, not_before FROM campaign_runs WHERE campaign_id = @campaign_id AND finished_at IS NULL AND kind <> 'test';
 
 -- name: RunOfOccurrence :one
 SELECT * FROM campaign_runs WHERE campaign_id = @campaign_id AND occurrence_at = @occurrence_at::timestamptz;
@@ -42,9 +44,17 @@ WHERE r.started_at <= @started_before AND (r.settled_at IS NULL
 ORDER BY r.id;
 
 -- name: RunGet :one
-SELECT sqlc.embed(r), c.status, c.status_reason, c.rate_limit_per_second, c.quiet_start, c.quiet_end, c.timezone,
-       c.schedule_local_time, c.start_within_minutes
+-- With it come the approvals of what its template says in each language; none where free text may do as well.
+SELECT sqlc.embed(r), c.status, c.status_reason, c.rate_limit_per_second, c.priority, c.quiet_start, c.quiet_end, c.timezone,
+       c.schedule_local_time, c.start_within_minutes,
+       coalesce(p.id, 0)::integer AS portfolio_id,
+       ARRAY(SELECT v.approval FROM template_variants v
+             WHERE v.template_id = r.template_id AND v.version = r.template_version AND c.window_policy = 'template')::text[] AS approvals,
+       coalesce((SELECT min(v.approval_reason) FROM template_variants v
+                 WHERE v.template_id = r.template_id AND v.version = r.template_version AND v.approval_reason <> ''), '')::text AS approval_reason
 FROM campaign_runs r JOIN campaigns c ON c.id = r.campaign_id
+JOIN senders s ON s.id = r.sender_id
+LEFT JOIN portfolios p ON p.id = s.portfolio_id AND p.messaging_limit IS NOT NULL
 WHERE r.id = @id;
 
 -- name: RunByNumber :one
@@ -65,7 +75,7 @@ SELECT run_id, state, count(*) AS messages FROM messages WHERE run_id = ANY(@run
 SELECT count(*) FROM (
     SELECT DISTINCT ON (m.user_id) m.state, m.error_code
     FROM messages m JOIN campaign_runs r ON r.id = m.run_id
-    WHERE r.campaign_id = @campaign_id AND m.user_id IS NOT NULL
+    WHERE r.campaign_id = @campaign_id AND r.kind <> 'test' AND m.user_id IS NOT NULL
     ORDER BY m.user_id, r.number DESC, m.id DESC) n
 WHERE n.state = ANY(@states::text[]) AND (cardinality(@error_codes::integer[]) = 0 OR n.error_code = ANY(@error_codes::integer[]));
 
@@ -75,7 +85,7 @@ SELECT * FROM campaign_runs WHERE id = @id FOR UPDATE;
 
 -- name: AudienceSource :one
 -- What an audience is selected and judged by: that of the run, or with run 0 of the run that a trigger would start.
-SELECT c.subscription_topic_id, coalesce(c.segment_query, s.definition)::jsonb AS definition, t.channel
+SELECT c.subscription_topic_id, coalesce(c.segment_query, s.definition)::jsonb AS definition, c.exclude_segment_ids, t.channel
 FROM campaigns c
 LEFT JOIN campaign_runs r ON r.id = @run_id AND r.campaign_id = c.id
 JOIN templates t ON t.id = coalesce(r.template_id, c.template_id)
@@ -89,7 +99,7 @@ UPDATE campaign_runs SET frozen_at = @now WHERE id = @id;
 UPDATE campaigns SET status = 'RUNNING', updated_at = @now WHERE id = @campaign_id AND status = 'SCHEDULED';
 
 -- name: CohortsRemaining :many
-SELECT number, next_seq, seq_to, zones, waits_until FROM cohorts WHERE run_id = @run_id AND next_seq <= seq_to ORDER BY number;
+SELECT number, next_seq, seq_to, zones, jurisdiction, waits_until FROM cohorts WHERE run_id = @run_id AND next_seq <= seq_to ORDER BY number;
 
 -- name: RunBacklog :one
 -- Messages of batches already cut that are to be sent within the given moment. Counted cohort by cohort, so that those in
@@ -205,13 +215,13 @@ INSERT INTO outbox (kind, payload, created_at, next_attempt_at)
 SELECT 'recipient.signal', jsonb_build_object('run_id', run_id, 'campaign_id', campaign_id, 'number', number, 'seq', seq), @now, at
 FROM told ORDER BY at;
 
--- name: RunReleaseQuiet :exec
--- Has every message of the run that waits for quiet hours judged anew. Those in no batch are just set free; the workflows
+-- name: RunReleaseWaits :exec
+-- Has every message of the run that waits for one of the reasons judged anew. Those in no batch are just set free; the workflows
 -- of the others are told one after the other, spacing_seconds apart, and until then wait for the rate. While the campaign
 -- is paused they are left asleep, as paused ones that the resume tells.
 WITH held AS (
     SELECT m.id, m.seq FROM messages m
-    WHERE m.run_id = @run_id AND m.state = 'pending' AND m.reason = 'quiet_hours'
+    WHERE m.run_id = @run_id AND m.state = 'pending' AND m.reason = ANY(@reasons::text[])
     ORDER BY m.id FOR UPDATE
 ), driven AS (
     SELECT h.id, h.seq, row_number() OVER (ORDER BY h.seq) - 1 AS place
@@ -243,3 +253,29 @@ SELECT coalesce(max(number), 0)::integer AS number FROM batches WHERE run_id = @
 -- A settled run in which something has to be sent again is not settled.
 UPDATE campaign_runs SET settled_at = NULL WHERE id = ANY(@ids::bigint[]) AND settled_at IS NOT NULL
 RETURNING id, campaign_id, number;
+
+-- name: RunHoldForTemplate :exec
+-- Notes on the run's messages that no batch holds yet that they wait for the template's approval; once, until it is decided.
+WITH held AS (
+    UPDATE campaign_runs SET awaits_template = true WHERE campaign_runs.id = @run_id AND NOT awaits_template RETURNING campaign_runs.id
+), m AS (
+    UPDATE messages SET reason = @reason, waits_until = NULL, updated_at = @now
+    FROM held JOIN cohorts c ON c.run_id = held.id
+    WHERE messages.run_id = held.id AND messages.seq BETWEEN c.next_seq AND c.seq_to AND messages.state = 'pending' RETURNING messages.id
+)
+INSERT INTO compliance_checks (message_id, action, reason, steps, created_at)
+SELECT m.id, 'wait', @reason, @steps, @now FROM m;
+
+-- name: RunReleaseTemplate :exec
+-- The messages of a run that wait for a decision about their template and are in no batch are just set free.
+WITH freed AS (
+    UPDATE campaign_runs SET awaits_template = false WHERE campaign_runs.id = @run_id AND awaits_template RETURNING campaign_runs.id
+)
+UPDATE messages SET reason = '', waits_until = NULL, updated_at = @now
+FROM freed JOIN cohorts c ON c.run_id = freed.id
+WHERE messages.run_id = freed.id AND messages.seq BETWEEN c.next_seq AND c.seq_to AND messages.state = 'pending' AND messages.reason = @reason;
+
+-- name: RunsOfTemplate :many
+-- The runs under way that send a version of a template.
+SELECT r.id, r.campaign_id, r.number, c.rate_limit_per_second FROM campaign_runs r JOIN campaigns c ON c.id = r.campaign_id
+WHERE r.template_id = @template_id AND r.template_version = @version AND r.finished_at IS NULL ORDER BY r.id;

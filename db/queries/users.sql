@@ -28,12 +28,31 @@ UPDATE users SET attributes = @attributes, consent_state = @consent_state, regio
 WHERE id = @id
 RETURNING *;
 
+-- name: UserMembershipsForget :exec
+DELETE FROM segment_members WHERE user_id = @user_id;
+
+-- name: UserVariablesScrub :exec
+UPDATE messages SET variables = NULL WHERE user_id = @user_id::bigint AND variables IS NOT NULL;
+
 -- name: UserDelete :exec
 DELETE FROM users WHERE id = @id;
 
 -- name: ConsentEventInsert :exec
-INSERT INTO consent_events (user_id, state, source, evidence, actor, created_at)
-VALUES (@user_id, @state, @source, @evidence, @actor, @now);
+INSERT INTO consent_events (user_id, state, source, evidence, wording, caller_ip, actor, created_at)
+VALUES (@user_id, @state, @source, @evidence, @wording, @caller_ip, @actor, @now);
+
+-- name: ConsentEventList :many
+-- Newest first, each with the state before it.
+SELECT e.id, e.state, coalesce(p.state, '')::text AS previous_state, e.source, e.evidence, e.wording, e.caller_ip, e.actor, e.created_at
+FROM consent_events e
+LEFT JOIN LATERAL (
+    SELECT o.state FROM consent_events o WHERE o.user_id = e.user_id AND o.id < e.id ORDER BY o.id DESC LIMIT 1
+) p ON true
+WHERE e.user_id = @user_id AND (sqlc.narg(before)::bigint IS NULL OR e.id < sqlc.narg(before))
+ORDER BY e.id DESC LIMIT @at_most;
+
+-- name: ConsentEventCount :one
+SELECT count(*) FROM consent_events WHERE user_id = @user_id;
 
 -- name: MessagesWithdraw :many
 -- Ends what these people still wait for. The caller holds their rows.
@@ -45,18 +64,17 @@ FROM waiting w, campaign_runs r
 WHERE m.id = w.id AND m.state = 'pending' AND r.id = m.run_id
 RETURNING m.run_id, r.campaign_id, r.number, m.seq;
 
--- name: UserMessagesLock :exec
--- Messages before their attempts and receipts, in the order of their ids, like everyone who locks several. A receipt that
--- is just being taken in is complete afterwards.
-SELECT id FROM messages WHERE user_id = @user_id::bigint ORDER BY id FOR UPDATE;
-
--- name: UserReceiptsScrub :exec
-UPDATE receipts SET payload = '{}'
-WHERE attempt_id IN (SELECT a.id FROM attempts a JOIN messages m ON m.id = a.message_id WHERE m.user_id = @user_id::bigint);
-
--- name: UserInboundScrub :exec
-UPDATE inbound_messages SET payload = '{}', body = '' WHERE user_id = @user_id::bigint;
-
--- name: UserAnswersForget :exec
--- Kept answers that show the person.
-DELETE FROM idempotency_keys WHERE position(convert_to(@phone_number::text, 'UTF8') IN response_body) > 0;
+-- name: MessagesSuppress :many
+-- Ends what these people still wait for and a suppression of one of the scopes forbids. The caller holds their rows.
+WITH waiting AS (
+    SELECT o.id FROM messages o
+    JOIN campaign_runs r ON r.id = o.run_id
+    JOIN campaigns c ON c.id = r.campaign_id
+    WHERE o.user_id = ANY(@user_ids::bigint[]) AND o.state = 'pending'
+      AND suppression_scopes(o.channel, c.subscription_topic_id) && @scopes::text[]
+    ORDER BY o.id FOR UPDATE OF o
+)
+UPDATE messages m SET state = 'suppressed', reason = @reason, waits_until = NULL, ended_at = @now, updated_at = @now
+FROM waiting w, campaign_runs r
+WHERE m.id = w.id AND m.state = 'pending' AND r.id = m.run_id
+RETURNING m.run_id, r.campaign_id, r.number, m.seq;

@@ -20,7 +20,7 @@ CREATE INDEX campaigns_recurring ON campaigns (id) WHERE recurrence_cron <> '' A
 -- An occurrence is started once, however often it is asked for.
 ALTER TABLE campaign_runs ADD COLUMN occurrence_at timestamptz,
     DROP CONSTRAINT campaign_runs_kind_known,
-    ADD CONSTRAINT campaign_runs_kind_known CHECK (kind IN ('trigger', 'retry', 'recurrence', 'event')),
+    ADD CONSTRAINT campaign_runs_kind_known CHECK (kind IN ('trigger', 'retry', 'recurrence', 'event', 'test')),
     ADD CONSTRAINT campaign_runs_occurrence CHECK ((kind = 'recurrence') = (occurrence_at IS NOT NULL));
 CREATE UNIQUE INDEX campaign_runs_occurrence_once ON campaign_runs (campaign_id, occurrence_at) WHERE occurrence_at IS NOT NULL;
 

@@ -157,6 +157,12 @@ func (s *story) retries() {
 	}
 }
 
+// window: what came too late as free text is sent once more, as a template.
+func (s *story) window() {
+	s.start(nil)
+	s.completes(2, 3)
+}
+
 // uncertain: what became of the request is found out, and it is sent exactly once.
 func (s *story) uncertain() {
 	s.start(nil)
@@ -166,8 +172,10 @@ func (s *story) uncertain() {
 func (s *story) tell() {
 	s.t.Helper()
 	switch s.Class {
-	case "permanent", "window":
+	case "permanent":
 		s.permanent()
+	case "window":
+		s.window()
 	case "opt_out":
 		s.optOut()
 	case "stop":
@@ -195,7 +203,7 @@ func TestErrorTable(t *testing.T) {
 		}
 		for i := range s.people {
 			s.people[i] = person{number: fmt.Sprintf("%s%02d", prefix, i)}
-			row := object{"phone_number": s.people[i].number, "name": "Zoe", "city": city, "consent_state": "OPT_IN"}
+			row := object{"phone_number": s.people[i].number, "name": "Zoe", "city": city, "consent_state": "OPT_IN", "timezone": whereItIsNoon()}
 			if i == 0 {
 				first = append(first, row)
 			} else {
@@ -243,4 +251,9 @@ func TestErrorTable(t *testing.T) {
 		tell(s)
 	}
 	require.Greater(t, len(wide), 10)
+}
+
+// whereItIsNoon is a time zone in which no law forbids a message at this hour.
+func whereItIsNoon() string {
+	return fmt.Sprintf("Etc/GMT%+d", time.Now().UTC().Hour()-12)
 }

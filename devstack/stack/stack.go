@@ -7,9 +7,11 @@ package stack
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"net"
 	"net/http"
@@ -217,6 +219,9 @@ func (s *Stack) connect(ctx context.Context) (err error) {
 
 // prepare builds the processes without starting any.
 func (s *Stack) prepare(ctx context.Context) (err error) {
+	if err := ensureKey(filepath.Join(s.opts.Dir, "suppression.key")); err != nil {
+		return err
+	}
 	if s.opts.DatabaseURL == "" {
 		s.server, err = postgres.Prepare(ctx, postgres.Options{
 			Dir: postgresDir(s.opts.Dir), Port: s.ports.Postgres, Log: s.opts.Log,
@@ -258,6 +263,19 @@ func (s *Stack) prepare(ctx context.Context) (err error) {
 		s.processes[role] = p
 	}
 	return nil
+}
+
+// ensureKey makes a random key, unless there is one from an earlier life of the
+// stack: its data are of no use with another.
+func ensureKey(path string) error {
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(file, rand.Text()+rand.Text())
+	return errors.Join(err, file.Close())
 }
 
 func (s *Stack) command(role Role) *exec.Cmd {
@@ -312,6 +330,8 @@ func (s *Stack) settings(role Role) map[string]string {
 		"SIMULATOR_INBOUND_URL": s.URL() + "/webhooks/inbound",
 		"RECEIPT_DEADLINE":      "20s",
 		"RESOLVE_LOOKS":         "1s,3s,10s",
+		"SUPPRESSION_KEY":       "", // the file holds it, whatever the shell knows
+		"SUPPRESSION_KEY_FILE":  filepath.Join(s.opts.Dir, "suppression.key"),
 	}
 	if role.Kind() == API {
 		settings["AUTH"] = "local"

@@ -20,8 +20,8 @@ const module = "github.com/event-stream-engine/ese"
 // domain is the pure part: it knows no database, no provider, no Temporal and no HTTP framework.
 var domain = []string{
 	"internal/access", "internal/campaign", "internal/compliance", "internal/fault", "internal/inbound", "internal/intake",
-	"internal/ledger", "internal/message", "internal/outbox", "internal/phone", "internal/preflight", "internal/price", "internal/render", "internal/report",
-	"internal/segment", "internal/throttle", "internal/user",
+	"internal/ledger", "internal/message", "internal/outbox", "internal/phone", "internal/preflight", "internal/price", "internal/privacy", "internal/render", "internal/report",
+	"internal/segment", "internal/suppression", "internal/throttle", "internal/user",
 }
 
 // may is what a package may import besides the standard library.
@@ -55,10 +55,10 @@ var architecture = func() map[string]may {
 
 		"db":                 {join(domain, "db/internal/dbsqlc"), []string{uuid, "github.com/jackc/pgx/v5", "github.com/pressly/goose/v3"}},
 		"db/internal/dbsqlc": {nil, []string{uuid, "github.com/jackc/pgx/v5"}},
-		"db/dbtest":          {[]string{"db"}, []string{uuid, "github.com/jackc/pgx/v5", "github.com/stretchr/testify"}},
+		"db/dbtest":          {[]string{"db", "internal/suppression"}, []string{uuid, "github.com/jackc/pgx/v5", "github.com/stretchr/testify"}},
 
-		"internal/relay":     {join(domain, "workflows"), join(temporal, errgroup)},
-		"internal/config":    {[]string{"internal/phone"}, nil},
+		"internal/relay":     {join(domain, "workflows"), join(temporal, errgroup, uuid)},
+		"internal/config":    {[]string{"internal/phone", "internal/suppression"}, nil},
 		"internal/telemetry": {domain, []string{"*"}},
 		"internal/twilio":    {domain, []string{uuid, "github.com/twilio/twilio-go"}},
 		"internal/twiliosim": {nil, nil}, // shares nothing with the client, so that no mistake hides another
@@ -67,6 +67,7 @@ var architecture = func() map[string]may {
 		m[name] = may{domain, []string{uuid, text}}
 	}
 	m["internal/campaign"] = may{domain, []string{uuid, text, "github.com/robfig/cron/v3"}}
+	m["internal/intake"] = may{domain, []string{uuid, text, "github.com/xuri/excelize/v2"}}
 	m["internal/phone"] = may{domain, []string{text, "github.com/nyaruka/phonenumbers"}}
 	return m
 }()

@@ -66,8 +66,9 @@ type Campaign struct {
 	ID                  int64
 	Topic               string // a title; restricts nobody
 	TemplateID          int64
-	SegmentID           *int64          // exactly one of SegmentID and SegmentQuery is given:
+	SegmentID           *int64          // exactly one of SegmentID and SegmentQuery is given, unless the campaign is triggered:
 	SegmentQuery        json.RawMessage // nothing ever means everyone by omission
+	ExcludeSegmentIDs   []int64         // whoever is in one of these is not sent to, and recorded as excluded
 	SubscriptionTopicID *int64          // only subscribers of this topic
 	Status              Status
 	StatusReason        string
@@ -75,10 +76,14 @@ type Campaign struct {
 	Priority            Priority // "" is Bulk
 	FailureThreshold    int      // percent of the last outcomes that may be failures; 0: any number
 	Canary              int      // percent of the audience that is sent to, and awaited, first; 0: nobody
+	FrequencyCap        Cap      // nobody who had so many bulk messages gets one of this campaign
+	Trigger             Trigger  // "" is ByOperator
+	TriggerName         string   // with OnEvent its name, with OnKeyword the word as it is compared; else ""
 	QuietStart          *int     // minutes after local midnight; both or neither
 	QuietEnd            *int
 	Timezone            string // IANA; for people without a zone of their own
 	ScheduleTime        *time.Time
+	WindowPolicy        WindowPolicy  // "" is ByTemplate
 	LocalTime           LocalTime     // each person is sent to when their own clock shows it; not with ScheduleTime
 	Recurrence          Recurrence    // sent again at each of its occurrences; with neither of the above
 	StartWithin         time.Duration // what is later than that is not sent any more; 0: however late
@@ -92,11 +97,23 @@ type Campaign struct {
 
 // Bounds of what a campaign may ask for.
 const (
-	MaxRate   = 1000 // messages a second
-	MaxCanary = 50   // percent of the audience
+	MaxRate     = 1000 // messages a second
+	MaxCanary   = 50   // percent of the audience
+	MaxCapCount = 100  // messages
+	MaxCapDays  = 90
+	MaxExcluded = 20 // segments
 	// MaxStartWithin bounds how much later than planned a campaign may begin where that is limited; the least is a minute.
 	MaxStartWithin = 7 * 24 * time.Hour
 )
+
+// Cap bounds how many bulk messages, of whatever campaign, one person gets within some days. The zero value bounds nothing.
+type Cap struct {
+	Count int // 1…100
+	Days  int // 1…90, of 24 hours each, counted back from the moment of sending
+}
+
+// IsZero tells whether there is no cap.
+func (c Cap) IsZero() bool { return c == Cap{} }
 
 // What a campaign has that says nothing of it.
 const (
@@ -117,6 +134,19 @@ const (
 // Priorities lists every priority, the first to go first.
 func Priorities() []Priority { return []Priority{Transactional, Bulk} }
 
+// WindowPolicy says what becomes of WhatsApp's rule that free text reaches only those who wrote within 24 hours.
+type WindowPolicy string
+
+// The policies.
+const (
+	ByTemplate WindowPolicy = "template"  // everybody gets the approved template
+	ByFreeText WindowPolicy = "free_text" // free text within the window, the approved template outside of it
+	InWindow   WindowPolicy = "suppress"  // free text within the window, nothing outside of it
+)
+
+// WindowPolicies lists every policy.
+func WindowPolicies() []WindowPolicy { return []WindowPolicy{ByTemplate, ByFreeText, InWindow} }
+
 // Run is one execution of a campaign over an audience that was frozen once.
 type Run struct {
 	ID              int64
@@ -130,11 +160,16 @@ type Run struct {
 	OccurrenceAt    *time.Time // with ByRecurrence: which one
 	FrozenAt        *time.Time
 	AudienceSize    int
+	AwaitsTemplate  bool // its messages are told to wait for the approval of the template
 	StartedBy       string
 	StartedAt       time.Time
+	ClosedAt        *time.Time // of ByEvent: it takes no more messages
 	FinishedAt      *time.Time // no message pending or sending any more
 	SettledAt       *time.Time // every receipt in, or overdue
 }
+
+// Open reports whether messages may still be added to the run: it is not over when none is left to be sent.
+func (r Run) Open() bool { return r.Kind == ByEvent && r.ClosedAt == nil && r.FinishedAt == nil }
 
 // WorkflowID names the run's workflow; it is also what the API calls the run's task.
 func WorkflowID(campaignID int64, number int) string {

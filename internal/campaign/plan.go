@@ -79,10 +79,15 @@ func (c Campaign) Check(now time.Time) error {
 		refuse("template_id", "must name a template")
 	}
 	switch {
+	case c.Trigger.PerPerson():
+		c.refuseForPerson(refuse)
 	case c.SegmentID == nil && len(c.SegmentQuery) == 0:
 		refuse("segment_id", "a campaign needs an audience: give segment_id or segment_query")
 	case c.SegmentID != nil && len(c.SegmentQuery) > 0:
 		refuse("segment_query", "give either segment_id or segment_query, not both")
+	}
+	if len(c.ExcludeSegmentIDs) > MaxExcluded {
+		refuse("exclude_segment_ids", "must name at most %d segments", MaxExcluded)
 	}
 	if c.RatePerSecond < 1 || c.RatePerSecond > MaxRate {
 		refuse("rate_limit_per_second", "must be from 1 to %d", MaxRate)
@@ -95,6 +100,12 @@ func (c Campaign) Check(now time.Time) error {
 	}
 	if c.Canary < 0 || c.Canary > MaxCanary {
 		refuse("canary_percent", "must be from 0 to %d; 0 sends to everyone at once", MaxCanary)
+	}
+	if b := c.FrequencyCap; !b.IsZero() && (b.Count < 1 || b.Count > MaxCapCount || b.Days < 1 || b.Days > MaxCapDays) {
+		refuse("frequency_cap", "must be from 1 to %d messages within 1 to %d days", MaxCapCount, MaxCapDays)
+	}
+	if c.WindowPolicy != "" && !slices.Contains(WindowPolicies(), c.WindowPolicy) {
+		refuse("window_policy", "must be %s, %s or %s", ByTemplate, ByFreeText, InWindow)
 	}
 	if _, err := time.LoadLocation(c.Timezone); err != nil || c.Timezone == "" || strings.EqualFold(c.Timezone, "local") {
 		refuse("timezone", "must be an IANA time zone such as Asia/Colombo")
@@ -117,6 +128,7 @@ func (c Campaign) Check(now time.Time) error {
 	if c.StartWithin != 0 && (c.StartWithin < time.Minute || c.StartWithin > MaxStartWithin || c.StartWithin%time.Minute != 0) {
 		refuse("start_within_minutes", "must be from 1 to %d; leave it out to start however late", int(MaxStartWithin.Minutes()))
 	}
+	c.checkTrigger(refuse)
 	return fault.Fields(refused...)
 }
 
@@ -133,18 +145,25 @@ var parts = []part{
 	{"template_id", false, func(a, b Campaign) bool { return a.TemplateID == b.TemplateID }},
 	{"segment_id", false, func(a, b Campaign) bool { return equal(a.SegmentID, b.SegmentID) }},
 	{"segment_query", false, func(a, b Campaign) bool { return sameJSON(a.SegmentQuery, b.SegmentQuery) }},
+	{"exclude_segment_ids", false, func(a, b Campaign) bool { return slices.Equal(a.ExcludeSegmentIDs, b.ExcludeSegmentIDs) }},
 	{"rate_limit_per_second", true, func(a, b Campaign) bool { return a.RatePerSecond == b.RatePerSecond }},
 	{"priority", true, func(a, b Campaign) bool { return cmp.Or(a.Priority, Bulk) == cmp.Or(b.Priority, Bulk) }},
 	{"failure_threshold_percent", true, func(a, b Campaign) bool { return a.FailureThreshold == b.FailureThreshold }},
 	{"canary_percent", false, func(a, b Campaign) bool { return a.Canary == b.Canary }},
+	{"frequency_cap", true, func(a, b Campaign) bool { return a.FrequencyCap == b.FrequencyCap }},
 	{"quiet_hours_start", true, func(a, b Campaign) bool { return equal(a.QuietStart, b.QuietStart) }},
 	{"quiet_hours_end", true, func(a, b Campaign) bool { return equal(a.QuietEnd, b.QuietEnd) }},
 	{"timezone", false, func(a, b Campaign) bool { return a.Timezone == b.Timezone }},
+	{"window_policy", true, func(a, b Campaign) bool {
+		return cmp.Or(a.WindowPolicy, ByTemplate) == cmp.Or(b.WindowPolicy, ByTemplate)
+	}},
 	{"schedule_time", false, func(a, b Campaign) bool { return sameTime(a.ScheduleTime, b.ScheduleTime) }},
 	{"schedule_local_time", false, func(a, b Campaign) bool { return a.LocalTime == b.LocalTime }},
 	{cronField, true, func(a, b Campaign) bool { return a.Recurrence.Cron == b.Recurrence.Cron }},
 	{timezoneField, true, func(a, b Campaign) bool { return a.Recurrence.Timezone == b.Recurrence.Timezone }},
 	{"start_within_minutes", false, func(a, b Campaign) bool { return a.StartWithin == b.StartWithin }},
+	{"trigger", false, func(a, b Campaign) bool { return cmp.Or(a.Trigger, ByOperator) == cmp.Or(b.Trigger, ByOperator) }},
+	{"trigger_name", false, func(a, b Campaign) bool { return a.TriggerName == b.TriggerName }},
 }
 
 // Changes names the fields in which two plans differ.

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/event-stream-engine/ese/internal/campaign"
+	"github.com/event-stream-engine/ese/internal/render"
 	"github.com/event-stream-engine/ese/internal/user"
 )
 
@@ -27,14 +29,25 @@ const (
 	NoConsent       Reason = "no_consent"        // never agreed, or it is not known
 	OptedOut        Reason = "opted_out"         // declined
 	Stopped         Reason = "stopped"           // said STOP
+	Suppressed      Reason = "suppressed"        // the number is on the list of suppressions
 	NotSubscribed   Reason = "not_subscribed"    // not to the topic that the campaign names
 	NotYet          Reason = "schedule"          // waits: their own clock does not show the campaign's time yet
 	SchedulePassed  Reason = "schedule_passed"   // their own clock had shown it too long before the run began
-	InQuietHours    Reason = "quiet_hours"       // waits
-	NoSendingWindow Reason = "no_sending_window" // the quiet hours of the candidate zones leave no common minute
+	Excluded        Reason = "excluded"          // in a segment that the campaign leaves out
+	InQuietHours    Reason = "quiet_hours"       // waits for the campaign's quiet hours to end
+	LegalWindow     Reason = "legal_window"      // waits for the hours that the law allows
+	NoSendingWindow Reason = "no_sending_window" // quiet hours and law leave no common minute in the candidate zones
+	PairRate        Reason = "pair_rate"         // waits: another message to the person was sent just now
+	FrequencyCap    Reason = "frequency_cap"     // the person had as many messages as a cap allows
+	MessagingTier   Reason = "messaging_tier"    // waits for a place among the people that the portfolio may reach in a day
 	MissingVariable Reason = "missing_variable"
 	EmptyBody       Reason = "empty_body"
 	TooLong         Reason = "too_long"
+	InvalidVariable Reason = "invalid_variable"  // a value that WhatsApp takes in no template
+	OutsideWindow   Reason = "outside_window"    // the campaign sends nothing but free text
+	USMarketing     Reason = "us_marketing"      // WhatsApp delivers no marketing template to the United States
+	AwaitsApproval  Reason = "template_approval" // waits
+	RefusedTemplate Reason = "template_refused"  // waits: the campaign cannot go on as it is
 )
 
 // Step names one of the checks, in the order in which they are made.
@@ -43,8 +56,9 @@ type Step string
 // The steps. The first one that does not pass decides; later ones are not made.
 const (
 	StepConsent    Step = "consent"
-	StepSchedule   Step = "schedule" // only where the campaign names a time of everyone's own clock
-	StepQuietHours Step = "quiet_hours"
+	StepSchedule   Step = "schedule"    // only where the campaign names a time of everyone's own clock
+	StepQuietHours Step = "quiet_hours" // of the campaign, and what the law allows
+	StepLimits     Step = "limits"      // caps, pair rate and messaging limit; the rates are waited for by the caller
 	StepContent    Step = "content"
 )
 
@@ -62,7 +76,9 @@ const (
 type Input struct {
 	Now        time.Time
 	Consent    user.ConsentState
+	Suppressed bool  // the number is, for this message
 	Subscribed *bool // nil: the campaign names no topic
+	Excluded   bool  // in a segment that the campaign leaves out; known when the audience is chosen, not later
 	// NotBefore is when the person's own clock shows the time that the campaign names; zero when it names none. Missed
 	// says that it had done so for too long when the run began.
 	NotBefore time.Time
@@ -72,7 +88,23 @@ type Input struct {
 	Zones       []string
 	DefaultZone string
 	Quiet       QuietHours
+	Legal       Week // zero: no law bounds the hours
+	Limits      Limits
 	Content     Content
+	WhatsApp    *WhatsApp // nil on another channel
+}
+
+// WhatsApp is what its rules depend on.
+type WhatsApp struct {
+	LastInboundAt *time.Time // nil: the person never wrote
+	// Closed says that the provider took free text for being outside of the window, whatever LastInboundAt says.
+	Closed    bool
+	Policy    campaign.WindowPolicy // "" is ByTemplate
+	Region    string                // of the number, ISO 3166; "" when unknown
+	Category  render.Category
+	Approval  render.Approval // of the text in the person's language
+	Unfit     []string        // variables whose values no template takes
+	MaxLength int             // of a filled template, in the unit of Content.Length
 }
 
 // Content is what is known of the rendered message.
@@ -89,8 +121,10 @@ type Verdict struct {
 	Reason Reason    // "" with Proceed
 	Until  time.Time // with Wait: when to ask again; else zero
 	Closes time.Time // when the window that is open now, or opens at Until, closes; zero when it does not
-	Zone   string    // the zone that decides about the window; "" without quiet hours
-	Steps  []Finding // the checks made, in order, for the audit record
+	Zone   string    // the zone that decides about the window; "" without hours to heed
+	// Template says, with Proceed, that the approved template has to be sent and not free text.
+	Template bool
+	Steps    []Finding // the checks made, in order, for the audit record
 }
 
 // Finding is the outcome of one step. It holds no personal data.
@@ -100,7 +134,8 @@ type Finding struct {
 	Detail string `json:"detail,omitempty"`
 }
 
-// Evaluate checks consent, the schedule, quiet hours and content, in this order.
+// Evaluate checks consent, the schedule, quiet hours, limits and content, in this order; WhatsApp's rules are part of the
+// content's.
 func Evaluate(in Input) Verdict {
 	var verdict Verdict
 	found := func(step Step, result Result, detail string) {
@@ -129,24 +164,98 @@ func Evaluate(in Input) Verdict {
 		found(StepSchedule, Passed, "")
 	}
 
-	window := in.Quiet.Open(in.Now, Zones(in.Zones, in.DefaultZone))
+	hours := Hours{Quiet: in.Quiet, Legal: in.Legal}
+	window := hours.Open(in.Now, Zones(in.Zones, in.DefaultZone))
 	verdict.Closes, verdict.Zone = window.Closes, window.Zone
 	switch {
 	case window.Opens.IsZero():
-		return suppress(StepQuietHours, NoSendingWindow, "never outside "+in.Quiet.String()+" in all candidate zones at once")
+		return suppress(StepQuietHours, NoSendingWindow, hours.String()+": no hour is left in all candidate zones at once")
 	case !window.Open:
-		found(StepQuietHours, Deferred, in.Quiet.String()+" in "+window.Zone)
-		verdict.Action, verdict.Reason, verdict.Until = Wait, InQuietHours, window.Opens
+		verdict.Steps = append(verdict.Steps, hours.Finding(window))
+		verdict.Action, verdict.Reason, verdict.Until = Wait, window.Reason, window.Opens
 		return verdict
 	}
 	found(StepQuietHours, Passed, "")
 
+	switch action, reason, until, detail := in.Limits.check(in.Now); action {
+	case Suppress:
+		return suppress(StepLimits, reason, detail)
+	case Wait:
+		found(StepLimits, Deferred, detail)
+		verdict.Action, verdict.Reason, verdict.Until = Wait, reason, until
+		return verdict
+	default:
+		found(StepLimits, Passed, "")
+	}
+
 	if reason, detail := in.Content.check(); reason != "" {
 		return suppress(StepContent, reason, detail)
 	}
-	found(StepContent, Passed, "")
-	verdict.Action = Proceed
+	if in.WhatsApp == nil {
+		found(StepContent, Passed, "")
+		verdict.Action = Proceed
+		return verdict
+	}
+	form := in.WhatsApp.form(in.Now, in.Content)
+	switch {
+	case form.wait:
+		found(StepContent, Deferred, form.detail)
+		verdict.Action, verdict.Reason, verdict.Until = Wait, form.reason, in.Now.Add(approvalInterval)
+		return verdict
+	case form.reason != "":
+		return suppress(StepContent, form.reason, form.detail)
+	}
+	found(StepContent, Passed, form.detail)
+	verdict.Action, verdict.Template = Proceed, form.template
+	if !form.closes.IsZero() && (verdict.Closes.IsZero() || form.closes.Before(verdict.Closes)) {
+		verdict.Closes = form.closes
+	}
 	return verdict
+}
+
+const (
+	// serviceWindow is how long after a person's message free text reaches them: WhatsApp's 24 hours, less a minute for
+	// clocks that differ.
+	serviceWindow = 24*time.Hour - time.Minute
+	// approvalInterval is how long to wait before asking again about an approval. Its decision wakes whoever waits.
+	approvalInterval = 2 * time.Minute
+	regionUS         = "US"
+)
+
+// form is how a message is to be sent on WhatsApp, or why it is not.
+type form struct {
+	template bool
+	closes   time.Time // of the window, for free text
+	wait     bool
+	reason   Reason // "" to send it
+	detail   string
+}
+
+func (w WhatsApp) form(now time.Time, c Content) form {
+	var closes time.Time
+	if w.LastInboundAt != nil && !w.Closed {
+		closes = w.LastInboundAt.Add(serviceWindow)
+	}
+	open := now.Before(closes)
+	barred := w.Category == render.Marketing && w.Region == regionUS
+	switch {
+	case open && (barred || w.Policy == campaign.ByFreeText || w.Policy == campaign.InWindow):
+		return form{closes: closes, detail: "free text, within 24 hours of the person's message"}
+	case w.Policy == campaign.InWindow:
+		return form{reason: OutsideWindow, detail: "free text, and the person has not written within 24 hours"}
+	case barred:
+		return form{reason: USMarketing, detail: "WhatsApp delivers no marketing template to the United States"}
+	case len(w.Unfit) > 0:
+		return form{reason: InvalidVariable, detail: "a template takes values on one line, without tabs and four spaces together, and not those of " + strings.Join(w.Unfit, ", ")}
+	case c.Length > w.MaxLength:
+		return form{reason: TooLong, detail: "longer than a template may be"}
+	case w.Approval.Refused():
+		return form{wait: true, reason: RefusedTemplate, detail: "the template is " + string(w.Approval)}
+	case w.Approval != render.Approved:
+		return form{wait: true, reason: AwaitsApproval, detail: "the template is not approved yet"}
+	default:
+		return form{template: true, detail: "approved template"}
+	}
 }
 
 func consent(in Input) Reason {
@@ -157,8 +266,12 @@ func consent(in Input) Reason {
 		return OptedOut
 	case !in.Consent.Sendable():
 		return NoConsent
+	case in.Suppressed:
+		return Suppressed
 	case in.Subscribed != nil && !*in.Subscribed:
 		return NotSubscribed
+	case in.Excluded:
+		return Excluded
 	default:
 		return ""
 	}

@@ -30,8 +30,8 @@ func TestEvaluate(t *testing.T) {
 		reason compliance.Reason
 		steps  int
 	}{
-		{"Valid", func(*compliance.Input) {}, compliance.Proceed, "", 3},
-		{"Subscribed", func(in *compliance.Input) { in.Subscribed = &yes }, compliance.Proceed, "", 3},
+		{"Valid", func(*compliance.Input) {}, compliance.Proceed, "", 4},
+		{"Subscribed", func(in *compliance.Input) { in.Subscribed = &yes }, compliance.Proceed, "", 4},
 		{"NotSubscribed", func(in *compliance.Input) { in.Subscribed = &no }, compliance.Suppress, compliance.NotSubscribed, 1},
 		{"UnknownConsent", func(in *compliance.Input) { in.Consent = "" }, compliance.Suppress, compliance.NoConsent, 1},
 		{"Pending", func(in *compliance.Input) { in.Consent = user.Pending }, compliance.Suppress, compliance.NoConsent, 1},
@@ -39,7 +39,7 @@ func TestEvaluate(t *testing.T) {
 		{"Stopped", func(in *compliance.Input) { in.Consent = user.Stop }, compliance.Suppress, compliance.Stopped, 1},
 		{"StoppedAtNight", func(in *compliance.Input) { in.Now, in.Consent = night, user.Stop }, compliance.Suppress, compliance.Stopped, 1},
 		{"Night", func(in *compliance.Input) { in.Now = night }, compliance.Wait, compliance.InQuietHours, 2},
-		{"NightWithoutQuietHours", func(in *compliance.Input) { in.Now, in.Quiet = night, compliance.QuietHours{} }, compliance.Proceed, "", 3},
+		{"NightWithoutQuietHours", func(in *compliance.Input) { in.Now, in.Quiet = night, compliance.QuietHours{} }, compliance.Proceed, "", 4},
 		{"NightInTheDefaultZone", func(in *compliance.Input) { in.Zones, in.DefaultZone = nil, "Pacific/Auckland" }, compliance.Wait, compliance.InQuietHours, 2},
 		{"NightInUTC", func(in *compliance.Input) { in.Now, in.Zones = night, nil }, compliance.Wait, compliance.InQuietHours, 2},
 		{"UnknownZonesFallBack", func(in *compliance.Input) {
@@ -50,14 +50,47 @@ func TestEvaluate(t *testing.T) {
 			in.Zones, in.Quiet = []string{"Europe/London", "Pacific/Auckland"}, compliance.QuietHours{Start: 20 * 60, End: 9 * 60}
 		}, compliance.Suppress, compliance.NoSendingWindow, 2},
 		{"BeforeTheirTime", func(in *compliance.Input) { in.NotBefore = noon.Add(time.Hour) }, compliance.Wait, compliance.NotYet, 2},
-		{"AtTheirTime", func(in *compliance.Input) { in.NotBefore = noon }, compliance.Proceed, "", 4},
+		{"AtTheirTime", func(in *compliance.Input) { in.NotBefore = noon }, compliance.Proceed, "", 5},
 		{"AtTheirTimeAtNight", func(in *compliance.Input) { in.Now, in.NotBefore = night, noon }, compliance.Wait, compliance.InQuietHours, 3},
 		{"TheirTimeWasMissed", func(in *compliance.Input) { in.NotBefore, in.Missed = noon.Add(-time.Hour), true }, compliance.Suppress, compliance.SchedulePassed, 2},
 		{"StoppedBeforeTheirTime", func(in *compliance.Input) { in.NotBefore, in.Consent = noon.Add(time.Hour), user.Stop }, compliance.Suppress, compliance.Stopped, 1},
-		{"MissingVariable", func(in *compliance.Input) { in.Content.Missing = []string{"city", "name"} }, compliance.Suppress, compliance.MissingVariable, 3},
-		{"EmptyBody", func(in *compliance.Input) { in.Content.Body = " \n" }, compliance.Suppress, compliance.EmptyBody, 3},
-		{"AsLongAsAllowed", func(in *compliance.Input) { in.Content.Length = 1600 }, compliance.Proceed, "", 3},
-		{"TooLong", func(in *compliance.Input) { in.Content.Length = 1601 }, compliance.Suppress, compliance.TooLong, 3},
+		{"LegalWindow", func(in *compliance.Input) {
+			in.Now, in.Quiet, in.Legal = night, compliance.QuietHours{}, compliance.ListedLaw().Of("US")
+		}, compliance.Wait, compliance.LegalWindow, 2},
+		{"WithinTheLegalWindow", func(in *compliance.Input) { in.Legal = compliance.ListedLaw().Of("US-TX") }, compliance.Proceed, "", 4},
+		{"NeitherLawNorQuietHours", func(in *compliance.Input) {
+			in.Quiet, in.Legal = compliance.QuietHours{Start: 8 * 60, End: 20 * 60}, compliance.ListedLaw().Of("US-FL")
+		}, compliance.Suppress, compliance.NoSendingWindow, 2},
+		{"PairRate", func(in *compliance.Input) {
+			in.Limits = compliance.Limits{PairInterval: 6 * time.Second, LastMessage: noon.Add(-5 * time.Second)}
+		}, compliance.Wait, compliance.PairRate, 3},
+		{"PairRateIsOver", func(in *compliance.Input) {
+			in.Limits = compliance.Limits{PairInterval: 6 * time.Second, LastMessage: noon.Add(-6 * time.Second)}
+		}, compliance.Proceed, "", 4},
+		{"NoPairRate", func(in *compliance.Input) { in.Limits = compliance.Limits{LastMessage: noon} }, compliance.Proceed, "", 4},
+		{"FrequencyCap", func(in *compliance.Input) {
+			in.Limits = compliance.Limits{Capped: true, CappedUntil: noon.Add(time.Nanosecond)}
+		}, compliance.Suppress, compliance.FrequencyCap, 3},
+		{"FrequencyCapIsOver", func(in *compliance.Input) { in.Limits = compliance.Limits{Capped: true, CappedUntil: noon} }, compliance.Proceed, "", 4},
+		{"NotCapped", func(in *compliance.Input) { in.Limits = compliance.Limits{CappedUntil: noon.Add(time.Hour)} }, compliance.Proceed, "", 4},
+		{"PairRateBeforeTheCap", func(in *compliance.Input) {
+			in.Limits = compliance.Limits{PairInterval: 6 * time.Second, LastMessage: noon, Capped: true, CappedUntil: noon.Add(time.Second)}
+		}, compliance.Wait, compliance.PairRate, 3},
+		{"MessagingTier", func(in *compliance.Input) {
+			in.Limits = compliance.Limits{Portfolio: 1, PlaceFrees: noon.Add(time.Hour), LastInbound: noon.Add(-24 * time.Hour)}
+		}, compliance.Wait, compliance.MessagingTier, 3},
+		{"APlaceIsFree", func(in *compliance.Input) { in.Limits = compliance.Limits{Portfolio: 1, PlaceFrees: noon} }, compliance.Proceed, "", 4},
+		{"InTheServiceWindow", func(in *compliance.Input) {
+			in.Limits = compliance.Limits{Portfolio: 1, PlaceFrees: noon.Add(time.Hour), LastInbound: noon.Add(time.Nanosecond - 24*time.Hour)}
+		}, compliance.Proceed, "", 4},
+		{"NoMessagingLimit", func(in *compliance.Input) { in.Limits = compliance.Limits{PlaceFrees: noon.Add(time.Hour)} }, compliance.Proceed, "", 4},
+		{"QuietHoursBeforeTheCap", func(in *compliance.Input) {
+			in.Now, in.Limits = night, compliance.Limits{Capped: true, CappedUntil: night.Add(time.Hour)}
+		}, compliance.Wait, compliance.InQuietHours, 2},
+		{"MissingVariable", func(in *compliance.Input) { in.Content.Missing = []string{"city", "name"} }, compliance.Suppress, compliance.MissingVariable, 4},
+		{"EmptyBody", func(in *compliance.Input) { in.Content.Body = " \n" }, compliance.Suppress, compliance.EmptyBody, 4},
+		{"AsLongAsAllowed", func(in *compliance.Input) { in.Content.Length = 1600 }, compliance.Proceed, "", 4},
+		{"TooLong", func(in *compliance.Input) { in.Content.Length = 1601 }, compliance.Suppress, compliance.TooLong, 4},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -90,7 +123,7 @@ func TestEvaluate(t *testing.T) {
 	in := valid()
 	in.Content.Missing = []string{"city", "name"}
 	verdict := compliance.Evaluate(in)
-	require.True(t, strings.HasSuffix(verdict.Steps[2].Detail, "city, name"))
+	require.True(t, strings.HasSuffix(verdict.Steps[3].Detail, "city, name"))
 	verdict = compliance.Evaluate(valid())
 	require.Equal(t, "Europe/London", verdict.Zone)
 	require.Equal(t, time.Date(2026, 11, 22, 22, 0, 0, 0, time.UTC), verdict.Closes.UTC())

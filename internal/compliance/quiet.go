@@ -79,70 +79,129 @@ func (q QuietHours) String() string {
 	return fmt.Sprintf("%02d:%02d–%02d:%02d", q.Start/60, q.Start%60, q.End/60, q.End%60)
 }
 
+// Hours is all that bounds when one person may be written to: the quiet hours of the campaign and the law of where they are.
+// The zero value bounds nothing.
+type Hours struct {
+	Quiet QuietHours
+	Legal Week
+}
+
 // Window is when somebody may be written to, seen from an instant.
 type Window struct {
 	Open   bool
 	Opens  time.Time // the first instant, from then on, at which it is open: now when Open; zero when it never opens
 	Closes time.Time // the first instant after Opens at which it is closed again; zero when it does not close
-	Zone   string    // the zone that decides: the last one to open while closed, the first one to close while open
+	// Zone and Reason say where and why it is closed: until Opens for the last one to open, while open for the first one to
+	// close. "" without hours.
+	Zone   string
+	Reason Reason // InQuietHours or LegalWindow
 }
 
 // Open returns the window at now of somebody who may be in any of the zones: it is open while it is outside quiet
-// hours in all of them. Without quiet hours or without zones it is always open.
+// hours, and within what the law allows, in all of them. Without hours or without zones it is always open.
 //
 // What counts is the wall clock. When clocks go forward over the end of the quiet hours, they end at the change; when
 // clocks go back, what the clock shows twice counts twice. A window that does not open within eight days never does.
-func (q QuietHours) Open(now time.Time, zones []*time.Location) Window {
-	if q.IsZero() || len(zones) == 0 {
+func (h Hours) Open(now time.Time, zones []*time.Location) Window {
+	if h.IsZero() || len(zones) == 0 {
 		return Window{Open: true, Opens: now}
 	}
 	end := now.Add(horizon)
-	blocking := func(at time.Time) *time.Location { return q.blocking(at, zones) }
+	ends := h.ends()
 
 	window := Window{}
 	opens := now
-	for zone := blocking(opens); zone != nil; zone = blocking(opens) {
-		window.Zone = zone.String()
-		if opens = q.nextChange(opens, zones); opens.After(end) {
+	for zone, reason := h.blocking(opens, zones); zone != nil; zone, reason = h.blocking(opens, zones) {
+		window.Zone, window.Reason = zone.String(), reason
+		if opens = nextChange(opens, zones, ends); opens.After(end) {
 			return window
 		}
 	}
 	window.Open, window.Opens = opens.Equal(now), opens
 
 	closes := opens
-	for zone := blocking(closes); zone == nil; zone = blocking(closes) {
-		if closes = q.nextChange(closes, zones); closes.After(opens.Add(horizon)) {
+	for {
+		if zone, reason := h.blocking(closes, zones); zone != nil {
+			if window.Open {
+				window.Zone, window.Reason = zone.String(), reason
+			}
+			break
+		}
+		if closes = nextChange(closes, zones, ends); closes.After(opens.Add(horizon)) {
 			return window
 		}
 	}
 	window.Closes = closes
-	if window.Open {
-		window.Zone = blocking(closes).String()
-	}
 	return window
 }
 
-// blocking returns the first zone in which it is quiet, nil when there is none.
-func (q QuietHours) blocking(at time.Time, zones []*time.Location) *time.Location {
+// IsZero tells whether there are no hours to heed.
+func (h Hours) IsZero() bool { return h.Quiet.IsZero() && h.Legal.IsZero() }
+
+// String says which hours are heeded, such as "quiet hours 22:00–08:00, law of US-FL".
+func (h Hours) String() string {
+	switch {
+	case h.IsZero():
+		return "none"
+	case h.Legal.IsZero():
+		return "quiet hours " + h.Quiet.String()
+	case h.Quiet.IsZero():
+		return "law of " + h.Legal.String()
+	default:
+		return "quiet hours " + h.Quiet.String() + ", law of " + h.Legal.String()
+	}
+}
+
+// Finding is what the audit tells of a closed window.
+func (h Hours) Finding(w Window) Finding {
+	detail := "quiet hours " + h.Quiet.String()
+	if w.Reason == LegalWindow {
+		detail = "law of " + h.Legal.String()
+	}
+	return Finding{Step: StepQuietHours, Result: Deferred, Detail: detail + " in " + w.Zone}
+}
+
+// blocking returns the first zone in which nobody is written to, and why; nil when there is none.
+func (h Hours) blocking(at time.Time, zones []*time.Location) (*time.Location, Reason) {
+	var where *time.Location
 	for _, zone := range zones {
-		if local := at.In(zone); q.quiet(local.Hour()*60 + local.Minute()) {
-			return zone
+		local := at.In(zone)
+		if h.Quiet.quiet(minuteOf(local)) {
+			return zone, InQuietHours
+		}
+		if where == nil && !h.Legal.open(local) {
+			where = zone
 		}
 	}
-	return nil
+	return where, LegalWindow
 }
+
+func minuteOf(local time.Time) int { return local.Hour()*60 + local.Minute() }
 
 // quiet tells whether a minute of the day lies within the quiet hours.
 func (q QuietHours) quiet(minute int) bool {
-	if q.Start < q.End {
+	switch {
+	case q.IsZero():
+		return false
+	case q.Start < q.End:
 		return q.Start <= minute && minute < q.End
+	default:
+		return minute >= q.Start || minute < q.End
 	}
-	return minute >= q.Start || minute < q.End
+}
+
+// ends are the minutes of a day at which the answer may change.
+func (h Hours) ends() []int {
+	ends := h.Legal.ends()
+	if !h.Quiet.IsZero() {
+		ends = append(ends, h.Quiet.Start, h.Quiet.End)
+	}
+	return ends
 }
 
 // nextChange returns the first instant after at when the answer may change in any of the zones: a wall clock reaches
-// an end of the quiet hours, or is put forward or back.
-func (q QuietHours) nextChange(at time.Time, zones []*time.Location) time.Time {
+// one of the ends, in minutes since midnight, or is put forward or back.
+func nextChange(at time.Time, zones []*time.Location, ends []int) time.Time {
 	var next time.Time
 	sooner := func(candidate time.Time) {
 		if next.IsZero() || candidate.Before(next) {
@@ -153,7 +212,7 @@ func (q QuietHours) nextChange(at time.Time, zones []*time.Location) time.Time {
 		local := at.In(zone)
 		sinceMidnight := time.Duration(local.Hour())*time.Hour + time.Duration(local.Minute())*time.Minute +
 			time.Duration(local.Second())*time.Second + time.Duration(local.Nanosecond())
-		for _, minute := range []int{q.Start, q.End} {
+		for _, minute := range ends {
 			wait := time.Duration(minute)*time.Minute - sinceMidnight
 			if wait <= 0 {
 				wait += day

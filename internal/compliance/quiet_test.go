@@ -1,6 +1,8 @@
 package compliance_test
 
 import (
+	"encoding/json"
+	"fmt"
 	"math/rand/v2"
 	"testing"
 	"time"
@@ -113,7 +115,7 @@ func TestOpen(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			window := quiet(t, tt.start, tt.end).Open(instant(t, tt.now), zones(t, tt.zones...))
+			window := compliance.Hours{Quiet: quiet(t, tt.start, tt.end)}.Open(instant(t, tt.now), zones(t, tt.zones...))
 			show := func(at time.Time) string {
 				if at.IsZero() {
 					return ""
@@ -130,7 +132,8 @@ func TestOpen(t *testing.T) {
 	}
 }
 
-// Open agrees with a look at every wall clock in every minute, around the clock changes of the year and away from them.
+// Open agrees with a look at every wall clock in every minute, around the clock changes of the year and away from them, for
+// quiet hours, for a law whose hours differ from day to day, and for both.
 func TestOpenAgreesWithEveryMinute(t *testing.T) {
 	t.Parallel()
 	names := []string{
@@ -144,31 +147,44 @@ func TestOpenAgreesWithEveryMinute(t *testing.T) {
 	}
 	r := rand.New(rand.NewPCG(1, 20261122))
 	start := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-	closed, never := 0, 0
-	for range 400 {
+	closed, never, reasons := 0, 0, map[compliance.Reason]int{}
+	for range 600 {
 		candidates := make([]*time.Location, 1+r.IntN(3))
 		for i := range candidates {
 			candidates[i] = zones(t, names[r.IntN(len(names))])[0]
 		}
-		q := compliance.QuietHours{Start: r.IntN(1440), End: r.IntN(1440)}
-		if r.IntN(2) == 0 { // ends near the hours at which clocks change
-			q.End = r.IntN(240)
+		var q compliance.QuietHours
+		if r.IntN(3) > 0 {
+			q = compliance.QuietHours{Start: r.IntN(1440), End: r.IntN(1440)}
+			if r.IntN(2) == 0 { // ends near the hours at which clocks change
+				q.End = r.IntN(240)
+			}
 		}
-		if q.IsZero() {
-			continue
+		week, law := randomWeek(t, r)
+		if r.IntN(3) == 0 {
+			week, law = nil, compliance.Week{}
 		}
+		hours := compliance.Hours{Quiet: q, Legal: law}
 		now := start.Add(time.Duration(r.Int64N(int64(365 * 24 * time.Hour))))
 		if r.IntN(2) == 0 {
 			around, err := time.Parse(time.DateOnly, changes[r.IntN(len(changes))])
 			require.NoError(t, err)
 			now = around.Add(time.Duration(r.Int64N(int64(48*time.Hour))) - 24*time.Hour)
 		}
+		if hours.IsZero() {
+			window := hours.Open(now, candidates)
+			require.Equal(t, compliance.Window{Open: true, Opens: now}, window)
+			continue
+		}
 
 		isOpen := func(at time.Time) bool {
 			for _, zone := range candidates {
 				minute := at.In(zone).Hour()*60 + at.In(zone).Minute()
-				for m := q.Start; m != q.End; m = (m + 1) % 1440 {
-					if m == minute {
+				if q.Start < q.End && q.Start <= minute && minute < q.End || q.Start > q.End && (minute >= q.Start || minute < q.End) {
+					return false
+				}
+				if week != nil {
+					if day := week[at.In(zone).Weekday()]; minute < day[0] || minute >= day[1] {
 						return false
 					}
 				}
@@ -184,19 +200,52 @@ func TestOpenAgreesWithEveryMinute(t *testing.T) {
 			return time.Time{}
 		}
 		opens := next(now, true)
-		window := q.Open(now, candidates)
+		window := hours.Open(now, candidates)
 		require.Equal(t, isOpen(now), window.Open)
-		require.True(t, opens.Equal(window.Opens), "%v %v from %v: opens %v, not %v", q, candidates, now, opens, window.Opens)
+		if opens.After(now.Add(8 * 24 * time.Hour)) {
+			opens = time.Time{} // beyond the horizon: never
+		}
+		require.True(t, opens.Equal(window.Opens), "%v %v from %v: opens %v, not %v", hours, candidates, now, opens, window.Opens)
 		if opens.IsZero() {
 			never++
 			continue
 		}
 		if !window.Open {
 			closed++
+			reasons[window.Reason]++
 		}
 		closes := next(opens, false)
-		require.True(t, closes.Equal(window.Closes), "%v %v from %v: closes %v, not %v", q, candidates, now, closes, window.Closes)
+		if closes.After(opens.Add(8 * 24 * time.Hour)) {
+			closes = time.Time{}
+		}
+		require.True(t, closes.Equal(window.Closes), "%v %v from %v: closes %v, not %v", hours, candidates, now, closes, window.Closes)
 	}
-	require.Greater(t, closed, 50)
+	require.Greater(t, closed, 100)
 	require.Positive(t, never)
+	require.Greater(t, reasons[compliance.InQuietHours], 20)
+	require.Greater(t, reasons[compliance.LegalWindow], 20)
+}
+
+// randomWeek returns the same hours as minutes by day, and as a law of them. One day in seven is closed.
+func randomWeek(t *testing.T, r *rand.Rand) (*[7][2]int, compliance.Week) {
+	t.Helper()
+	week := [7][2]int{}
+	days := map[string]string{}
+	for day, name := range []string{"sun", "mon", "tue", "wed", "thu", "fri", "sat"} {
+		if r.IntN(7) == 0 {
+			continue
+		}
+		from := r.IntN(1200)
+		to := from + 1 + r.IntN(1440-from)
+		week[day] = [2]int{from, to}
+		days[name] = fmt.Sprintf("%02d:%02d-%02d:%02d", from/60, from%60, to/60, to%60)
+	}
+	if len(days) == 0 {
+		days["mon"], week[1] = "08:00-21:00", [2]int{480, 1260}
+	}
+	raw, err := json.Marshal(map[string]any{"ZZ": map[string]any{"source": "test", "hours": days}})
+	require.NoError(t, err)
+	law, err := compliance.ParseLaw(raw)
+	require.NoError(t, err)
+	return &week, law.Of("ZZ")
 }

@@ -7,12 +7,14 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/event-stream-engine/ese/internal/phone"
+	"github.com/event-stream-engine/ese/internal/suppression"
 )
 
 // Role is a part of the engine that runs as a process of its own.
@@ -37,12 +39,18 @@ type Config struct {
 	LocalAuth      bool
 	TemporalUIURL  string
 	MaxUploadBytes int64
+	RequireOptOut  bool   // of marketing templates: a line that says how to stop
 	DefaultRegion  string // ISO 3166, of numbers without a country code
 	// ApprovalsRequired has a campaign approved by somebody else before it can be triggered.
 	ApprovalsRequired bool
 	PriceTable        string // the file that holds what messages cost; "" for none
 
 	Twilio Twilio
+
+	SuppressionKeys  suppression.Keys
+	PayloadDays      int    // how long what webhooks said is kept; 0: for good
+	BodyDays         int    // likewise what people wrote
+	LegalWindowsFile string // JSON, see compliance.ParseLaw; "": only what is listed
 
 	ReceiptDeadline time.Duration
 	ResolveLooks    []time.Duration
@@ -77,13 +85,16 @@ func Load(role Role, getenv func(string) string) (Config, error) {
 		c.PublicURL = strings.TrimSuffix(p.url("PUBLIC_URL", true), "/")
 		c.LocalAuth = p.oneOf("AUTH", "", "local") == "local"
 		c.TemporalUIURL = strings.TrimSuffix(p.url("TEMPORAL_UI_URL", false), "/")
+		c.RequireOptOut = p.oneOf("TEMPLATE_OPT_OUT_LINE", "warn", "require") == "require"
 		c.MaxUploadBytes = int64(p.integer("MAX_UPLOAD_MB", 200, 1, 10_000)) << 20
 		if c.DefaultRegion = p.text("DEFAULT_REGION", ""); c.DefaultRegion != "" && !phone.KnownRegion(c.DefaultRegion) {
 			p.fail("DEFAULT_REGION", "must be a country such as LK")
 		}
 		c.ApprovalsRequired = p.oneOf("APPROVALS_REQUIRED", "false", "true") == "true"
 		c.PriceTable = p.text("PRICE_TABLE", "")
+		c.LegalWindowsFile = p.text("LEGAL_WINDOWS", "")
 		c.Twilio = p.twilio()
+		c.SuppressionKeys = p.suppressionKeys()
 	case Worker:
 		c.DatabaseURL = p.required("DATABASE_URL")
 		c.PublicURL = strings.TrimSuffix(p.url("PUBLIC_URL", true), "/")
@@ -94,6 +105,10 @@ func Load(role Role, getenv func(string) string) (Config, error) {
 			p.fail("RESOLVE_LOOKS", "must be ascending: each is counted from the end of the lease")
 		}
 		c.StuckAfter = p.duration("STUCK_AFTER", 2*time.Minute)
+		c.SuppressionKeys = p.suppressionKeys()
+		c.PayloadDays = p.integer("RETENTION_PAYLOAD_DAYS", 0, 0, maxRetentionDays)
+		c.BodyDays = p.integer("RETENTION_BODY_DAYS", 0, 0, maxRetentionDays)
+		c.LegalWindowsFile = p.text("LEGAL_WINDOWS", "")
 	case Simulator:
 		c.Twilio = p.twilio()
 		c.SimulatorAddr = p.text("SIMULATOR_ADDR", "127.0.0.1:8010")
@@ -108,6 +123,8 @@ func Load(role Role, getenv func(string) string) (Config, error) {
 	}
 	return c, errors.Join(p.errs...)
 }
+
+const maxRetentionDays = 36_500
 
 // parser reads variables and collects what is wrong with them.
 type parser struct {
@@ -231,4 +248,33 @@ func (p *parser) twilio() Twilio {
 		t.PhoneNumber = number
 	}
 	return t
+}
+
+// suppressionKeys reads the present key, from the environment or a file, and those before it.
+func (p *parser) suppressionKeys() suppression.Keys {
+	present, file := p.text("SUPPRESSION_KEY", ""), p.text("SUPPRESSION_KEY_FILE", "")
+	switch {
+	case present != "" && file != "":
+		p.fail("SUPPRESSION_KEY", "is set, and so is SUPPRESSION_KEY_FILE: one of them is meant")
+	case file != "":
+		content, err := os.ReadFile(file)
+		if err != nil {
+			p.fail("SUPPRESSION_KEY_FILE", "cannot be read")
+			return nil
+		}
+		if present = strings.TrimSpace(string(content)); len(present) < suppression.MinKeyBytes {
+			p.fail("SUPPRESSION_KEY_FILE", "must hold at least %d characters", suppression.MinKeyBytes)
+		}
+	case present == "":
+		p.fail("SUPPRESSION_KEY", "is not set")
+	case len(present) < suppression.MinKeyBytes:
+		p.fail("SUPPRESSION_KEY", "must have at least %d characters", suppression.MinKeyBytes)
+	}
+	var earlier []string
+	for key := range strings.SplitSeq(p.text("SUPPRESSION_KEY_PREVIOUS", ""), ",") {
+		if key = strings.TrimSpace(key); key != "" {
+			earlier = append(earlier, key)
+		}
+	}
+	return suppression.NewKeys(present, earlier...)
 }

@@ -2,6 +2,8 @@ package config_test
 
 import (
 	"log/slog"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -10,6 +12,7 @@ import (
 
 	"github.com/event-stream-engine/ese/internal/config"
 	"github.com/event-stream-engine/ese/internal/phone"
+	"github.com/event-stream-engine/ese/internal/suppression"
 )
 
 func env(pairs ...string) func(string) string {
@@ -25,8 +28,11 @@ func least(more ...string) func(string) string {
 	return env(append([]string{
 		"DATABASE_URL", "postgres://ese@db/ese", "PUBLIC_URL", "https://campaigns.example.com/", "TWILIO_ACCOUNT_SID", "AC00",
 		"TWILIO_AUTH_TOKEN", "token", "TWILIO_PHONE_NUMBER", "whatsapp:+14155238886",
+		"SUPPRESSION_KEY", suppressionKey,
 	}, more...)...)
 }
+
+const suppressionKey = "0123456789abcdef0123456789abcdef"
 
 func TestDefaults(t *testing.T) {
 	t.Parallel()
@@ -37,6 +43,7 @@ func TestDefaults(t *testing.T) {
 	require.Equal(t, config.Config{
 		DatabaseURL: "postgres://ese@db/ese", LogLevel: slog.LevelInfo, ShutdownGrace: 20 * time.Second,
 		ListenAddr: "127.0.0.1:8000", PublicURL: "https://campaigns.example.com", MaxUploadBytes: 200 << 20, Twilio: account,
+		SuppressionKeys: suppression.NewKeys(suppressionKey),
 	}, c, "closed by default, and on loopback")
 
 	c, err = config.Load(config.Worker, least())
@@ -59,22 +66,40 @@ func TestDefaults(t *testing.T) {
 func TestGiven(t *testing.T) {
 	t.Parallel()
 	c, err := config.Load(config.API, least("LOG_LEVEL", "debug", "SHUTDOWN_GRACE", " 5s ", "LISTEN_ADDR", ":80", "AUTH", "local",
-		"TEMPORAL_UI_URL", "http://127.0.0.1:8233/", "MAX_UPLOAD_MB", "1", "DEFAULT_REGION", "LK",
+		"TEMPORAL_UI_URL", "http://127.0.0.1:8233/", "MAX_UPLOAD_MB", "1", "DEFAULT_REGION", "LK", "TEMPLATE_OPT_OUT_LINE", "require",
 		"TWILIO_AUTH_TOKEN_NEXT", "one, two,", "TWILIO_BASE_URL", "http://127.0.0.1:8010"))
 	require.NoError(t, err)
 	require.Equal(t, slog.LevelDebug, c.LogLevel)
 	require.Equal(t, 5*time.Second, c.ShutdownGrace)
 	require.True(t, c.LocalAuth)
+	require.True(t, c.RequireOptOut)
 	require.Equal(t, "http://127.0.0.1:8233", c.TemporalUIURL)
 	require.EqualValues(t, 1<<20, c.MaxUploadBytes)
 	require.Equal(t, []string{"one", "two"}, c.Twilio.NextAuthTokens)
 	require.Equal(t, "http://127.0.0.1:8010", c.Twilio.BaseURL)
 
-	c, err = config.Load(config.Worker, least("RESOLVE_LOOKS", "1s, 3s,10s", "RECEIPT_DEADLINE", "20s", "STUCK_AFTER", "1m"))
+	c, err = config.Load(config.Worker, least("RESOLVE_LOOKS", "1s, 3s,10s", "RECEIPT_DEADLINE", "20s", "STUCK_AFTER", "1m",
+		"RETENTION_PAYLOAD_DAYS", "90", "RETENTION_BODY_DAYS", "30"))
 	require.NoError(t, err)
+	require.Equal(t, []int{90, 30}, []int{c.PayloadDays, c.BodyDays})
 	require.Equal(t, []time.Duration{time.Second, 3 * time.Second, 10 * time.Second}, c.ResolveLooks)
 	require.Equal(t, 20*time.Second, c.ReceiptDeadline)
 	require.Equal(t, time.Minute, c.StuckAfter)
+}
+
+func TestSuppressionKeyInAFile(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "key")
+	require.NoError(t, os.WriteFile(file, []byte(suppressionKey+"\n"), 0o600))
+	c, err := config.Load(config.Worker, least("SUPPRESSION_KEY", "", "SUPPRESSION_KEY_FILE", file, "SUPPRESSION_KEY_PREVIOUS", "one, two"))
+	require.NoError(t, err)
+	require.Equal(t, suppression.NewKeys(suppressionKey, "one", "two"), c.SuppressionKeys)
+
+	require.NoError(t, os.WriteFile(file, []byte("short"), 0o600))
+	for _, name := range []string{file, file + "x"} {
+		_, err = config.Load(config.Worker, least("SUPPRESSION_KEY", "", "SUPPRESSION_KEY_FILE", name))
+		require.Equal(t, []string{"SUPPRESSION_KEY_FILE"}, mistakes(t, err))
+	}
 }
 
 // mistakes returns the names of the variables that an error complains of, in order.
@@ -96,8 +121,8 @@ func TestEveryMistakeAtOnce(t *testing.T) {
 		role config.Role
 		want []string
 	}{
-		{config.API, []string{"DATABASE_URL", "PUBLIC_URL", "TWILIO_ACCOUNT_SID", "TWILIO_AUTH_TOKEN", "TWILIO_PHONE_NUMBER"}},
-		{config.Worker, []string{"DATABASE_URL", "PUBLIC_URL", "TWILIO_ACCOUNT_SID", "TWILIO_AUTH_TOKEN", "TWILIO_PHONE_NUMBER"}},
+		{config.API, []string{"DATABASE_URL", "PUBLIC_URL", "TWILIO_ACCOUNT_SID", "TWILIO_AUTH_TOKEN", "TWILIO_PHONE_NUMBER", "SUPPRESSION_KEY"}},
+		{config.Worker, []string{"DATABASE_URL", "PUBLIC_URL", "TWILIO_ACCOUNT_SID", "TWILIO_AUTH_TOKEN", "TWILIO_PHONE_NUMBER", "SUPPRESSION_KEY"}},
 		{config.Simulator, []string{"TWILIO_ACCOUNT_SID", "TWILIO_AUTH_TOKEN", "TWILIO_PHONE_NUMBER"}},
 		{config.Admin, []string{"DATABASE_URL"}},
 	} {
@@ -106,13 +131,15 @@ func TestEveryMistakeAtOnce(t *testing.T) {
 	}
 
 	_, err := config.Load(config.API, env("LOG_LEVEL", "loud", "SHUTDOWN_GRACE", "0s", "DATABASE_URL", "postgres://db/ese",
-		"PUBLIC_URL", "campaigns.example.com", "AUTH", "off", "TEMPORAL_UI_URL", "ftp://ui", "MAX_UPLOAD_MB", "0", "DEFAULT_REGION", "Ceylon",
-		"TWILIO_ACCOUNT_SID", "AC00", "TWILIO_AUTH_TOKEN", "token", "TWILIO_BASE_URL", "https://twilio.example.com/?a=b", "TWILIO_PHONE_NUMBER", "12"))
-	require.Equal(t, []string{"LOG_LEVEL", "SHUTDOWN_GRACE", "PUBLIC_URL", "AUTH", "TEMPORAL_UI_URL", "MAX_UPLOAD_MB", "DEFAULT_REGION", "TWILIO_BASE_URL",
-		"TWILIO_PHONE_NUMBER"}, mistakes(t, err))
+		"PUBLIC_URL", "campaigns.example.com", "AUTH", "off", "TEMPORAL_UI_URL", "ftp://ui", "MAX_UPLOAD_MB", "0", "DEFAULT_REGION", "Ceylon", "TEMPLATE_OPT_OUT_LINE", "no",
+		"TWILIO_ACCOUNT_SID", "AC00", "TWILIO_AUTH_TOKEN", "token", "TWILIO_BASE_URL", "https://twilio.example.com/?a=b", "TWILIO_PHONE_NUMBER", "12", "SUPPRESSION_KEY", "short"))
+	require.Equal(t, []string{"LOG_LEVEL", "SHUTDOWN_GRACE", "PUBLIC_URL", "AUTH", "TEMPORAL_UI_URL", "TEMPLATE_OPT_OUT_LINE", "MAX_UPLOAD_MB", "DEFAULT_REGION", "TWILIO_BASE_URL",
+		"TWILIO_PHONE_NUMBER", "SUPPRESSION_KEY"}, mistakes(t, err))
 
-	_, err = config.Load(config.Worker, least("RECEIPT_DEADLINE", "soon", "RESOLVE_LOOKS", "10s,5s", "STUCK_AFTER", "-1m"))
-	require.Equal(t, []string{"RECEIPT_DEADLINE", "RESOLVE_LOOKS", "STUCK_AFTER"}, mistakes(t, err))
+	_, err = config.Load(config.Worker, least("RECEIPT_DEADLINE", "soon", "RESOLVE_LOOKS", "10s,5s", "STUCK_AFTER", "-1m",
+		"SUPPRESSION_KEY_FILE", "/else/where", "RETENTION_PAYLOAD_DAYS", "-1", "RETENTION_BODY_DAYS", "a year"))
+	require.Equal(t, []string{"RECEIPT_DEADLINE", "RESOLVE_LOOKS", "STUCK_AFTER", "SUPPRESSION_KEY", "RETENTION_PAYLOAD_DAYS", "RETENTION_BODY_DAYS"},
+		mistakes(t, err))
 }
 
 // TestErrorsKeepSecrets fills every variable with a secret: whatever is wrong with it, it is never repeated.

@@ -1,9 +1,8 @@
-// Package intake reads lists of people: CSV, JSON and JSON lines. It splits an upload into rows without holding more
-// than one of them, and tells what a row says about a person. It is pure; nothing here stores anything.
+// Package intake reads lists of people: CSV, spreadsheets, JSON and JSON lines. It splits an upload into records without
+// holding more than one of them, and tells what a record says about a person. It is pure; nothing here stores anything.
 package intake
 
 import (
-	"encoding/json"
 	"path"
 	"strings"
 	"time"
@@ -11,8 +10,6 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/event-stream-engine/ese/internal/fault"
-	"github.com/event-stream-engine/ese/internal/phone"
-	"github.com/event-stream-engine/ese/internal/user"
 )
 
 // Format is how an upload is written.
@@ -21,6 +18,7 @@ type Format string
 // The formats.
 const (
 	CSV   Format = "csv"   // with a header; separated by comma, semicolon, tab or |
+	XLSX  Format = "xlsx"  // the first sheet of a workbook, with a header
 	JSON  Format = "json"  // an array of objects, or objects one after the other
 	JSONL Format = "jsonl" // an object a line
 )
@@ -28,16 +26,20 @@ const (
 // FormatOf tells the format of a file by its name, else by its media type; "" when neither tells.
 func FormatOf(fileName, mediaType string) Format {
 	switch strings.ToLower(path.Ext(fileName)) {
-	case ".csv":
+	case ".csv", ".tsv", ".txt":
 		return CSV
+	case ".xlsx":
+		return XLSX
 	case ".json":
 		return JSON
 	case ".jsonl", ".ndjson":
 		return JSONL
 	}
 	switch mediaType {
-	case "text/csv":
+	case "text/csv", "text/tab-separated-values":
 		return CSV
+	case "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet":
+		return XLSX
 	case "application/json":
 		return JSON
 	case "application/jsonl", "application/x-ndjson", "application/jsonlines":
@@ -46,6 +48,19 @@ func FormatOf(fileName, mediaType string) Format {
 	return ""
 }
 
+// tabular reports whether the file has columns, named by a header.
+func (f Format) tabular() bool { return f == CSV || f == XLSX }
+
+// Policy is what an import does with people who are known already. Their consent follows its own rules under each.
+type Policy string
+
+// The policies.
+const (
+	Add     Policy = "add"     // leaves them as they are
+	Update  Policy = "update"  // merges attributes into theirs, objects member by member
+	Replace Policy = "replace" // puts attributes in place of theirs
+)
+
 // Status is where an import is in its life.
 type Status string
 
@@ -53,7 +68,7 @@ type Status string
 const (
 	Pending   Status = "PENDING" // stored, not begun
 	Running   Status = "RUNNING"
-	Completed Status = "COMPLETED" // every row was taken over or refused
+	Completed Status = "COMPLETED" // every row was taken over, left out or refused
 	Failed    Status = "FAILED"    // given up; rows done before stay done
 )
 
@@ -66,92 +81,62 @@ type Import struct {
 	FileName      string // as uploaded; "" for a request body
 	Format        Format
 	DefaultRegion string // of numbers without a country code; "" refuses those
-	Status        Status
-	StatusReason  string // why it failed
-	Total         int    // rows
-	Processed     int    // succeeded + failed
-	Succeeded     int
-	Failed        int
-	Merged        int    // rows about somebody already known, or named again in the file
-	CreatedBy     string // principal
-	CreatedAt     time.Time
-	StartedAt     *time.Time
-	CompletedAt   *time.Time
+	Mapping       Mapping
+	Policy        Policy // the zero value is Update
+	DryRun        bool   // everything is checked and counted, and nobody is written
+
+	// What Open finds out about a file with columns.
+	Comma  rune     // between its cells
+	Header []string // names of its columns, trimmed
+
+	Status       Status
+	StatusReason string // why it failed
+	Total        int    // rows
+	Processed    int    // succeeded + failed + skipped
+	Succeeded    int
+	Failed       int
+	Skipped      int    // rows about somebody known whom the policy left alone
+	Merged       int    // rows about somebody already known, or named again in the file; part of Succeeded
+	CreatedBy    string // principal
+	CreatedAt    time.Time
+	StartedAt    *time.Time
+	CompletedAt  *time.Time
 }
 
-// RowError is a refused row. It never repeats the row's content.
+// Rate is how many rows were done in a second, and the time that the others will take at that rate. Both are 0 before the
+// first rows are done, and left is 0 when the import is over.
+func (i Import) Rate(now time.Time) (perSecond float64, left time.Duration) {
+	if i.StartedAt == nil {
+		return 0, 0
+	}
+	if i.CompletedAt != nil {
+		now = *i.CompletedAt
+	}
+	took := now.Sub(*i.StartedAt).Seconds()
+	if took <= 0 || i.Processed == 0 {
+		return 0, 0
+	}
+	perSecond = float64(i.Processed) / took
+	if i.Status.Over() {
+		return perSecond, 0
+	}
+	return perSecond, time.Duration(float64(i.Total-i.Processed) / perSecond * float64(time.Second))
+}
+
+// Row is one record of an upload.
+type Row struct {
+	Line    int         // where it begins in the file, from 1; in a JSON array the number of the record
+	Text    string      // as it stands there, in UTF-8; what cannot be shown and what is too much is replaced
+	Problem fault.Field // why it cannot be read; the zero value when it may be
+}
+
+// Refused reports whether the row could not be read.
+func (r Row) Refused() bool { return r.Problem.Detail != "" }
+
+// RowError is a refused row.
 type RowError struct {
-	Line   int    // in the file, from 1; for JSON the number of the record
+	Line   int    // as in Row
 	Field  string // "" when the row could not be read
-	Detail string
-}
-
-// Person is what one row says about somebody.
-type Person struct {
-	Phone      phone.Number
-	Consent    user.ConsentState // the zero value when the row does not say, or says something unknown
-	Attributes user.Attributes
-}
-
-// reserved are the keys that are no attributes.
-var reserved = map[string]bool{"phone_number": true, "phone": true, "consent_state": true, "consent": true, "attributes": true}
-
-// ParsePerson reads a row's object. The number is under phone_number or phone, the consent under consent_state or
-// consent, in any letter case; every other key is an attribute. An object under attributes stands for its members. An
-// empty value (null, "") says nothing. Its fault names the field.
-func ParsePerson(row json.RawMessage, defaultRegion string) (Person, error) {
-	values, err := user.ParseAttributes("", row)
-	if err != nil {
-		return Person{}, err
-	}
-	p := Person{Attributes: make(user.Attributes, len(values))}
-	var number, consent string
-	for key, value := range values {
-		if value == nil || value == "" {
-			continue
-		}
-		switch name := strings.ToLower(strings.TrimSpace(key)); name {
-		case "phone_number", "phone":
-			if number == "" || name == "phone_number" {
-				number = text(value)
-			}
-		case "consent_state", "consent":
-			if consent == "" || name == "consent_state" {
-				consent = text(value)
-			}
-		case "attributes":
-			nested, ok := value.(map[string]any)
-			if !ok {
-				p.Attributes[key] = value
-				continue
-			}
-			for k, v := range nested {
-				if _, stated := values[k]; !stated && v != nil && v != "" && !reserved[strings.ToLower(k)] {
-					p.Attributes[k] = v
-				}
-			}
-		default:
-			p.Attributes[key] = value
-		}
-	}
-	if number == "" {
-		return Person{}, fault.Refuse("phone_number", "is missing")
-	}
-	if p.Phone, err = phone.Parse(number, defaultRegion); err != nil {
-		return Person{}, err
-	}
-	p.Consent, _ = user.ParseConsent("consent_state", consent) // what is unknown is not consent
-	return p, nil
-}
-
-// text returns a scalar as written; "" for anything else.
-func text(value any) string {
-	switch v := value.(type) {
-	case string:
-		return v
-	case json.Number:
-		return v.String()
-	default:
-		return ""
-	}
+	Detail string // never repeats the row's content
+	Text   string // the row itself, for whoever is to mend it
 }

@@ -1,14 +1,11 @@
 package intake
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/csv"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
-	"regexp"
 	"strings"
 	"unicode/utf8"
 
@@ -16,122 +13,129 @@ import (
 	"github.com/event-stream-engine/ese/internal/user"
 )
 
-// Row is one record of an upload.
-type Row struct {
-	Line    int             // in the file, from 1; for JSON the number of the record
-	Data    json.RawMessage // an object that the database can store; nil when the row could not be read
-	Problem fault.Field     // why it could not; with nil Data
-}
-
-// maxRowBytes bounds how much of a file is looked at to find the end of one row.
-const maxRowBytes = 1 << 20
-
-// Reader splits an upload into rows.
+// Reader splits an upload into rows. It does not look into them: Import.Person does.
 type Reader struct {
-	next func() (Row, error)
-	in   *bounded
+	next  func() (Row, error)
+	close func() error // nil when there is nothing to close
 }
 
-// NewReader prepares to read r. It fails, like Next, with a fault when the file as a whole cannot be read.
-func NewReader(format Format, r io.Reader) (*Reader, error) {
-	in := &bounded{r: r, left: maxRowBytes}
-	buffered := bufio.NewReader(in)
-	if err := skipMark(buffered); err != nil {
+// Open prepares to read an upload. It finds out the columns of a file that has any, and puts them into imp. It fails, like
+// Next, with a fault when the file as a whole cannot be read. The reader must be closed.
+func Open(imp *Import, source Source) (*Reader, error) {
+	if source.Size() == 0 {
+		return nil, unreadable("is empty")
+	}
+	if imp.Format == XLSX {
+		return openSheet(imp, source)
+	}
+	r, err := text(source)
+	if err != nil {
 		return nil, err
 	}
-	reader := &Reader{in: in}
-	var err error
-	switch format {
+	reader := &Reader{}
+	switch imp.Format {
 	case CSV:
-		reader.next, err = readCSV(buffered)
+		reader.next, err = readCSV(imp, r)
 	case JSON:
-		reader.next, err = readJSON(buffered)
+		reader.next, err = readJSON(r)
 	default:
-		reader.next = readLines(buffered)
+		reader.next = readLines(r)
 	}
 	return reader, err
 }
 
 // Next returns the next row, and io.EOF after the last. A row that cannot be read is a Row with a Problem, not an error.
-func (r *Reader) Next() (Row, error) {
-	r.in.left = maxRowBytes
-	return r.next()
-}
+func (r *Reader) Next() (Row, error) { return r.next() }
 
-// bounded fails when one row makes it read too much.
-type bounded struct {
-	r    io.Reader
-	left int
-}
-
-func (b *bounded) Read(p []byte) (int, error) {
-	if b.left <= 0 {
-		return 0, unreadable("a row is longer than %d bytes; perhaps a quotation mark is never closed", maxRowBytes)
+// Close lets go of what a reader holds besides its source.
+func (r *Reader) Close() error {
+	if r.close == nil {
+		return nil
 	}
-	n, err := b.r.Read(p)
-	b.left -= n
-	return n, err
+	return r.close()
 }
 
 func unreadable(format string, args ...any) error { return fault.Refuse("file", format, args...) }
 
-// skipMark skips the mark that some programs put before UTF-8 text.
-func skipMark(r *bufio.Reader) error {
-	start, _ := r.Peek(3)
+// shownRowBytes bounds what is kept of a row that cannot be read.
+const shownRowBytes = 4 << 10
+
+// refused is a row that cannot be read.
+func refused(line int, record []byte, field, detail string) Row {
+	return Row{Line: line, Text: shown(record), Problem: fault.Field{Name: field, Detail: detail}}
+}
+
+// shown is as much of a record as can be kept and read.
+func shown(record []byte) string {
+	cut := record[:min(len(record), shownRowBytes)]
+	clean := strings.ReplaceAll(strings.ToValidUTF8(string(cut), "\ufffd"), "\x00", "\u2400")
+	if len(cut) < len(record) {
+		clean += "…"
+	}
+	return clean
+}
+
+const tooLong = "is longer than a row may be"
+
+// storable says why text that PostgreSQL cannot hold is refused; "" when it can.
+func storable(record []byte) string {
 	switch {
-	case bytes.HasPrefix(start, []byte("\xef\xbb\xbf")):
-		_, _ = r.Discard(3)
-	case bytes.HasPrefix(start, []byte("\xff\xfe")), bytes.HasPrefix(start, []byte("\xfe\xff")):
-		return unreadable("must be UTF-8, not UTF-16")
+	case bytes.IndexByte(record, 0) >= 0:
+		return "must not hold a NUL character"
+	case !utf8.Valid(record):
+		return "is not UTF-8 text"
+	default:
+		return ""
 	}
-	return nil
 }
 
-// object checks a record and makes a row of it.
-func object(line int, record []byte) Row {
-	record = bytes.TrimSpace(record)
-	if len(record) == 0 || record[0] != '{' {
-		return refused(line, "", "must be an object with a phone_number")
-	}
-	if _, err := user.ParseAttributes("", record); err != nil {
-		if f, ok := errors.AsType[*fault.Fault](err); ok && len(f.Fields) > 0 {
-			return refused(line, f.Fields[0].Name, f.Fields[0].Detail)
-		}
-		return refused(line, "", "cannot be read")
-	}
-	return Row{Line: line, Data: bytes.Clone(record)}
-}
-
-func refused(line int, field, detail string) Row {
-	return Row{Line: line, Problem: fault.Field{Name: strings.TrimPrefix(field, "."), Detail: detail}}
-}
-
-func readLines(r *bufio.Reader) func() (Row, error) {
-	line := 0
+func readLines(r io.Reader) func() (Row, error) {
+	l := newLines(r)
 	return func() (Row, error) {
 		for {
-			record, err := r.ReadBytes('\n')
-			if err != nil && !errors.Is(err, io.EOF) {
-				return Row{}, err
+			number := l.number
+			size, whole := l.line(0)
+			record := bytes.TrimSpace(l.take(size))
+			if !whole {
+				row := refused(number, record, "", tooLong)
+				l.skipLine()
+				return row, l.failed()
 			}
-			line++
-			if len(bytes.TrimSpace(record)) > 0 {
-				return object(line, record), nil
+			if len(record) > 0 {
+				return recordRow(number, record), l.failed()
 			}
-			if err != nil {
+			if size == 0 {
+				if err := l.failed(); err != nil {
+					return Row{}, err
+				}
 				return Row{}, io.EOF
 			}
 		}
 	}
 }
 
-func readJSON(r *bufio.Reader) (func() (Row, error), error) {
-	start, err := firstByte(r)
+// recordRow is a row of a JSON record.
+func recordRow(line int, record []byte) Row {
+	if why := storable(record); why != "" {
+		return refused(line, record, "", why)
+	}
+	if len(record) > 2*user.MaxAttributesBytes {
+		return refused(line, record, "", tooLong)
+	}
+	return Row{Line: line, Text: string(record)}
+}
+
+// longestRecord bounds what is looked at to find the end of one record of a JSON array: beyond it nothing tells where the
+// next one begins.
+const longestRecord = 1 << 20
+
+func readJSON(r io.Reader) (func() (Row, error), error) {
+	in := &bounded{r: r, left: longestRecord}
+	start, rest, err := firstByte(in)
 	if err != nil {
 		return nil, err
 	}
-	decoder := json.NewDecoder(r)
-	decoder.UseNumber()
+	decoder := json.NewDecoder(rest)
 	array := start == '['
 	if array {
 		_, _ = decoder.Token()
@@ -140,6 +144,7 @@ func readJSON(r *bufio.Reader) (func() (Row, error), error) {
 	}
 	number := 0
 	return func() (Row, error) {
+		in.left = longestRecord
 		if array && !decoder.More() {
 			if _, err := decoder.Token(); err != nil {
 				return Row{}, broken(err, number+1)
@@ -154,21 +159,37 @@ func readJSON(r *bufio.Reader) (func() (Row, error), error) {
 			return Row{}, broken(err, number+1)
 		}
 		number++
-		return object(number, record), nil
+		return recordRow(number, record), nil
 	}, nil
 }
 
-// firstByte returns the first byte that is no white space, unread.
-func firstByte(r *bufio.Reader) (byte, error) {
+// bounded fails when one record makes it read too much.
+type bounded struct {
+	r    io.Reader
+	left int
+}
+
+func (b *bounded) Read(p []byte) (int, error) {
+	if b.left <= 0 {
+		return 0, unreadable("has a record that is longer than %d bytes", longestRecord)
+	}
+	n, err := b.r.Read(p)
+	b.left -= n
+	return n, err
+}
+
+// firstByte returns the first byte that is no white space, and the text from there on.
+func firstByte(r io.Reader) (byte, io.Reader, error) {
+	block := make([]byte, 4096)
 	for {
-		b, err := r.ReadByte()
-		if errors.Is(err, io.EOF) {
-			return 0, unreadable("is empty")
-		} else if err != nil {
-			return 0, err
+		n, err := r.Read(block)
+		if rest := bytes.TrimLeft(block[:n], " \t\r\n"); len(rest) > 0 {
+			return rest[0], io.MultiReader(bytes.NewReader(rest), r), nil
 		}
-		if !bytes.ContainsRune([]byte(" \t\r\n"), rune(b)) {
-			return b, r.UnreadByte()
+		if errors.Is(err, io.EOF) {
+			return 0, nil, unreadable("is empty")
+		} else if err != nil {
+			return 0, nil, err
 		}
 	}
 }
@@ -182,114 +203,126 @@ func broken(err error, record int) error {
 	return err
 }
 
-func readCSV(r *bufio.Reader) (func() (Row, error), error) {
-	reader := csv.NewReader(r)
-	reader.Comma = delimiter(r)
-	reader.FieldsPerRecord = -1
-	reader.ReuseRecord = true
-	first, err := reader.Read()
+func readCSV(imp *Import, r io.Reader) (func() (Row, error), error) {
+	l := newLines(r)
+	header, err := csvHeader(l)
 	if err != nil {
-		return nil, headerProblem(err)
+		return nil, err
 	}
-	header := make([]string, len(first))
-	seen, phone := map[string]bool{}, -1
-	for i, name := range first {
-		header[i] = strings.TrimSpace(name)
-		switch {
-		case !utf8.ValidString(name) || strings.ContainsRune(name, 0):
-			return nil, unreadable("must be UTF-8 text: its header is not")
-		case header[i] != "" && seen[header[i]]:
-			return nil, unreadable("names column %d like an earlier one", i+1)
-		}
-		seen[header[i]] = true
-		if lower := strings.ToLower(header[i]); lower == "phone_number" || lower == "phone" {
-			phone = i
-		}
+	comma := delimiter(header)
+	imp.Comma = rune(comma)
+	names, err := cells(string(header), imp.Comma)
+	if err != nil {
+		return nil, unreadable("has a header that is not valid CSV: %v", err)
 	}
-	if phone < 0 {
-		return nil, unreadable("needs a header with a column phone_number")
+	if err := imp.setHeader(names); err != nil {
+		return nil, err
 	}
 	return func() (Row, error) {
-		record, err := reader.Read()
-		if parse, ok := errors.AsType[*csv.ParseError](err); ok {
-			return refused(parse.StartLine, "", "is not valid CSV: "+parse.Err.Error()), nil
-		} else if err != nil {
-			return Row{}, err
+		for {
+			number := l.number
+			size, whole, closed := l.record(comma)
+			record := trimBreak(l.take(size))
+			switch {
+			case !whole:
+				row := refused(number, record, "", tooLong)
+				l.skipLine()
+				return row, l.failed()
+			case !closed:
+				return refused(number, record, "", "is not valid CSV: a quotation mark is never closed"), l.failed()
+			case len(record) > 0:
+				return imp.csvRow(number, record), l.failed()
+			case size == 0:
+				if err := l.failed(); err != nil {
+					return Row{}, err
+				}
+				return Row{}, io.EOF
+			}
 		}
-		line, _ := reader.FieldPos(0)
-		return cells(line, header, record), nil
 	}, nil
 }
 
-func headerProblem(err error) error {
-	if errors.Is(err, io.EOF) {
-		return unreadable("is empty")
-	}
-	if parse, ok := errors.AsType[*csv.ParseError](err); ok {
-		return unreadable("has a header that is not valid CSV: %v", parse.Err)
-	}
-	return err
-}
-
-// cells makes an object of a CSV record. Empty cells are left out.
-func cells(line int, header, record []string) Row {
-	if len(record) > len(header) {
-		return refused(line, "", fmt.Sprintf("has %d cells, but the header has %d", len(record), len(header)))
-	}
-	values := make(map[string]any, len(record))
-	for i, cell := range record {
-		name := header[i]
-		cell = strings.TrimSpace(cell)
+// csvHeader takes the first record that is not empty. Which delimiter it has is not known yet, and does not matter to where
+// it ends but for the strangest of names.
+func csvHeader(l *lines) ([]byte, error) {
+	for {
+		size, whole, closed := l.record(',')
+		header := bytes.Clone(trimBreak(l.take(size)))
 		switch {
-		case name == "" || cell == "":
-			continue
-		case !utf8.ValidString(cell):
-			return refused(line, name, "is not UTF-8 text")
+		case !whole:
+			return nil, unreadable("has a header that is too long")
+		case !closed:
+			return nil, unreadable("has a header that is not valid CSV: a quotation mark is never closed")
+		case storable(header) != "":
+			return nil, unreadable("must be text in UTF-8, UTF-16 or Windows-1252: its header is not")
+		case len(bytes.TrimSpace(header)) > 0:
+			return header, nil
+		case size == 0:
+			if err := l.failed(); err != nil {
+				return nil, err
+			}
+			return nil, unreadable("is empty")
 		}
-		values[name] = cellValue(name, cell)
 	}
-	data, err := json.Marshal(values)
-	if err != nil {
-		return refused(line, "", "cannot be read")
-	}
-	return object(line, data)
 }
 
-var canonicalNumber = regexp.MustCompile(`^-?(0|[1-9][0-9]*)(\.[0-9]+)?$`)
+func trimBreak(record []byte) []byte {
+	return bytes.TrimSuffix(bytes.TrimSuffix(record, []byte("\n")), []byte("\r"))
+}
 
-const maxNumberChars = 15 // every reader of JSON holds such a number exactly
+// csvRow is the row of a CSV record. One that cannot be stored is taken apart here, to name the cell.
+func (i *Import) csvRow(line int, record []byte) Row {
+	why := storable(record)
+	if why == "" {
+		return Row{Line: line, Text: string(record)}
+	}
+	found, _ := cells(string(record), i.Comma)
+	for n, cell := range found {
+		if n < len(i.Header) && storable([]byte(cell)) != "" {
+			return refused(line, record, i.Header[n], why)
+		}
+	}
+	return refused(line, record, "", why)
+}
 
-// cellValue gives a cell the JSON type that it is written as, so that conditions on numbers and booleans work: a
-// number in its plain form (no leading zeros or plus sign, 15 characters at most) and true or false. Phone numbers and
-// everything else stay text.
-func cellValue(name, cell string) any {
-	lower := strings.ToLower(name)
-	if lower == "phone" || lower == "phone_number" {
-		return cell
+// cells takes a CSV record apart.
+func cells(record string, comma rune) ([]string, error) {
+	if strings.IndexByte(record, '"') < 0 {
+		return strings.Split(record, string(comma)), nil
 	}
-	switch {
-	case strings.EqualFold(cell, "true"):
-		return true
-	case strings.EqualFold(cell, "false"):
-		return false
-	case len(cell) <= maxNumberChars && canonicalNumber.MatchString(cell):
-		return json.Number(cell)
-	default:
-		return cell
+	reader := csv.NewReader(strings.NewReader(record))
+	reader.Comma, reader.FieldsPerRecord = comma, -1
+	found, err := reader.Read()
+	if parse, ok := errors.AsType[*csv.ParseError](err); ok {
+		return nil, parse.Err
 	}
+	return found, err
 }
 
 // delimiter guesses what separates the cells: whichever of the usual is most frequent in the header.
-func delimiter(r *bufio.Reader) rune {
-	start, _ := r.Peek(r.Size())
-	header, _, _ := bytes.Cut(start, []byte("\n"))
-	best, most := ',', 0
-	for _, candidate := range ",;\t|" {
-		if n := bytes.Count(header, []byte(string(candidate))); n > most {
+func delimiter(header []byte) byte {
+	best, most := byte(','), 0
+	for _, candidate := range []byte(",;\t|") {
+		if n := bytes.Count(header, []byte{candidate}); n > most {
 			best, most = candidate, n
 		}
 	}
 	return best
+}
+
+// setHeader takes the names of the columns over, and checks that they and the mapping make sense together.
+func (i *Import) setHeader(names []string) error {
+	i.Header = make([]string, len(names))
+	seen := map[string]bool{}
+	for n, name := range names {
+		i.Header[n] = strings.TrimSpace(name)
+		if i.Header[n] != "" && seen[i.Header[n]] {
+			return unreadable("names column %d like an earlier one", n+1)
+		}
+		seen[i.Header[n]] = true
+	}
+	_, err := i.columns()
+	return err
 }
 
 // Records gives the elements of a JSON array as rows, like Reader.Next.
@@ -300,6 +333,6 @@ func Records(records []json.RawMessage) func() (Row, error) {
 			return Row{}, io.EOF
 		}
 		number++
-		return object(number, records[number-1]), nil
+		return recordRow(number, bytes.TrimSpace(records[number-1])), nil
 	}
 }

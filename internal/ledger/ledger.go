@@ -30,10 +30,15 @@ type Delivery struct {
 	CampaignID     int64
 	SenderID       int64
 	CampaignStatus campaign.Status
+	Test           bool // it is sent whatever the campaign's status
 	RatePerSecond  int
+	Priority       campaign.Priority
 	Quiet          compliance.QuietHours
-	Timezone       string // for a person without zones
-	Subscribed     *bool  // nil: the campaign names no topic
+	Timezone       string   // for a person without zones
+	Subscribed     *bool    // nil: the campaign names no topic
+	Scopes         []string // of suppressions that forbid it
+	Suppressed     bool     // the person's number is, for one of the scopes
+	Excluded       bool     // in a segment that the campaign leaves out: the freeze decides that, for a message it is false
 	Schedule       Schedule
 
 	UserID     int64        // 0: the person was erased
@@ -41,23 +46,61 @@ type Delivery struct {
 	Attributes user.Attributes
 	Consent    user.ConsentState
 	Zones      []string
+	Law        compliance.Week // of where they are
+	Limits     compliance.Limits
 
 	Channel message.Channel
-	Content string // the template's text
+	Content string // the template's text in its own language
 	Sender  string // E.164
+
+	Variants           []render.Variant // what the template says in each language, its own first; none: Content alone
+	Category           render.Category
+	CollapseWhitespace bool
+	WindowPolicy       campaign.WindowPolicy
+	LastInboundAt      *time.Time // nil: the person never wrote
+	Region             string     // of the number, ISO 3166
+	ErrorCode          int        // the provider's last; 0 for none
+}
+
+// codeOutsideWindow is the provider's word that free text came too late.
+const codeOutsideWindow = 63016
+
+// Variant is what the person is to be told, in their language.
+func (d Delivery) Variant() render.Variant {
+	if len(d.Variants) == 0 {
+		return render.Variant{Content: d.Content}
+	}
+	return render.Choose(d.Variants, d.Attributes)
+}
+
+// ContentVariables is what the provider fills the variant's content with; see render.ContentVariables.
+func (d Delivery) ContentVariables(v render.Variant) string {
+	return render.ContentVariables(v.Mapping, d.Attributes, d.CollapseWhitespace)
 }
 
 // Check renders the delivery and judges it as of now. The text is "" when it cannot be rendered.
 func (d Delivery) Check(now time.Time) (compliance.Verdict, string) {
 	var content compliance.Content
-	if template, err := render.Parse(d.Content); err == nil { // an unreadable text is an empty one: never sent
-		content.Body, content.Missing = template.Render(d.Attributes)
+	variant := d.Variant()
+	var fill render.Fill
+	if template, err := render.Parse(variant.Content); err == nil { // an unreadable text is an empty one: never sent
+		fill = template.Fill(d.Attributes, d.CollapseWhitespace)
+	}
+	content.Body, content.Missing = fill.Text, fill.Missing
+	var whatsApp *compliance.WhatsApp
+	if d.Channel == message.WhatsApp {
+		whatsApp = &compliance.WhatsApp{
+			LastInboundAt: d.LastInboundAt, Closed: d.ErrorCode == codeOutsideWindow, Policy: d.WindowPolicy, Region: d.Region,
+			Category: d.Category, Approval: variant.Approval, Unfit: fill.Unfit, MaxLength: render.MaxTemplateLength,
+		}
 	}
 	content.Length, content.MaxLength = render.Length(content.Body), render.MaxLength(d.Channel)
 	notBefore, missed := d.Schedule.Of(d.Zones, d.Timezone)
 	return compliance.Evaluate(compliance.Input{
 		NotBefore: notBefore, Missed: missed,
-		Now: now, Consent: d.Consent, Subscribed: d.Subscribed, Zones: d.Zones, DefaultZone: d.Timezone, Quiet: d.Quiet, Content: content,
+		Now: now, Consent: d.Consent, Suppressed: d.Suppressed, Subscribed: d.Subscribed, Excluded: d.Excluded, Zones: d.Zones, DefaultZone: d.Timezone, Quiet: d.Quiet,
+		Legal: binding(d.Law, d.Priority), Limits: d.Limits, Content: content,
+		WhatsApp: whatsApp,
 	}), content.Body
 }
 
@@ -66,28 +109,40 @@ type Run struct {
 	campaign.Run
 	Status        campaign.Status
 	RatePerSecond int
+	Priority      campaign.Priority
 	Quiet         compliance.QuietHours
 	Timezone      string // for people without zones
 	Schedule      Schedule
 	StartWithin   time.Duration // see campaign.Campaign
+	// Portfolio is the one whose messaging limit bounds the run; 0 for none.
+	Portfolio int64
+
+	Template       render.Approval // the best of its variants'; NotNeeded when none has to be approved for the run
+	TemplateReason string          // for which WhatsApp refused one of them; "" for none
 }
 
-// Window tells when people of those candidate zones may be written to, seen from now: from the campaign's time by their
-// own clock on, outside quiet hours.
-func (r Run) Window(zones []string, now time.Time) compliance.Window {
-	if notBefore, _ := r.Schedule.Of(zones, r.Timezone); notBefore.After(now) {
-		window := r.Quiet.Open(notBefore, compliance.Zones(zones, r.Timezone))
+// Hours returns what bounds when the people of a cohort may be written to.
+func (r Run) Hours(c Cohort) compliance.Hours {
+	return compliance.Hours{Quiet: r.Quiet, Legal: binding(c.Law, r.Priority)}
+}
+
+// Window tells when the people of a cohort may be written to, seen from now: from the campaign's time by their own clock on,
+// within their hours.
+func (r Run) Window(c Cohort, now time.Time) compliance.Window {
+	zones := compliance.Zones(c.Zones, r.Timezone)
+	if notBefore, _ := r.Schedule.Of(c.Zones, r.Timezone); notBefore.After(now) {
+		window := r.Hours(c).Open(notBefore, zones)
 		window.Open = false
 		return window
 	}
-	return r.Quiet.Open(now, compliance.Zones(zones, r.Timezone))
+	return r.Hours(c).Open(now, zones)
 }
 
-// Late tells how much later than planned the run would begin now, and whether that is too late. A retry is never late, and
-// with a time of everyone's own clock each person has a time of their own: see Schedule.
+// Late tells how much later than planned the run would begin now, and whether that is too late. A run that heeds no
+// time is never late, and with a time of everyone's own clock each person has a time of their own: see Schedule.
 func (r Run) Late(now time.Time) (by time.Duration, tooLate bool) {
 	by = now.Sub(r.Planned())
-	return by, r.StartWithin > 0 && by > r.StartWithin && r.Kind != campaign.ByRetry && r.Schedule.Local.IsZero()
+	return by, r.StartWithin > 0 && by > r.StartWithin && r.Kind.Scheduled() && r.Schedule.Local.IsZero()
 }
 
 // Schedule is a time by everyone's own clock. The zero value is none.
@@ -113,12 +168,22 @@ func (s Schedule) Of(zones []string, defaultZone string) (notBefore time.Time, m
 	return notBefore, s.Within > 0 && notBefore.Add(s.Within).Before(s.Began)
 }
 
-// Cohort is the rest of a range of neighbouring messages whose people share their candidate zones.
+// binding is the law that holds for messages of that priority: it bounds solicitations, and whoever waits for a code or a
+// receipt is not solicited.
+func binding(law compliance.Week, p campaign.Priority) compliance.Week {
+	if p == campaign.Transactional {
+		return compliance.Week{}
+	}
+	return law
+}
+
+// Cohort is the rest of a range of neighbouring messages whose people share their candidate zones and their law.
 type Cohort struct {
 	Number  int
 	NextSeq int // the first that no batch holds
 	LastSeq int
 	Zones   []string
+	Law     compliance.Week
 	// WaitsUntil is the opening that its messages were last told to wait for; nil for none.
 	WaitsUntil *time.Time
 }
@@ -164,7 +229,8 @@ type Attempt struct {
 	StartedAt   time.Time
 	GrantedAt   time.Time // the moment that the rate limits gave it
 	BodySHA256  [32]byte
-	Looks       int // successful looks at the provider's list
+	ContentSID  string // of the provider's template that was sent; "" for free text
+	Looks       int    // successful looks at the provider's list
 	FailedLooks int
 }
 
@@ -304,7 +370,7 @@ func (m *Message) to(state message.State, now time.Time) {
 // fail ends the message, or sets it back to pending where the provider's error is worth another attempt.
 func (m *Message) fail(state message.State, attempts []Attempt, r message.Report, now time.Time) {
 	m.ErrorCode = r.Code
-	if r.Policy.Class == message.Retry {
+	if r.Policy.Class == message.Retry || r.Policy.Class == message.Window { // the latter as a template, for its code stays
 		same := 0
 		for _, a := range attempts {
 			if a.ErrorCode == r.Code {
@@ -362,7 +428,8 @@ const (
 	BegunNow      Begun = "begun"          // it is the caller's to send
 	NotMine       Begun = "not_mine"       // the message is not pending any more
 	NotRunning    Begun = "not_running"    // the campaign is paused or over
-	NotConsenting Begun = "not_consenting" // consent was withdrawn, or the person erased
+	NotConsenting Begun = "not_consenting" // consent was withdrawn, the number suppressed, or the person erased
+	NotNow        Begun = "not_now"        // another message to the person, or of the portfolio, came first
 )
 
 // Then is what becomes of a message after an attempt that the provider does not have.

@@ -14,6 +14,7 @@ import (
 	"github.com/event-stream-engine/ese/internal/compliance"
 	"github.com/event-stream-engine/ese/internal/ledger"
 	"github.com/event-stream-engine/ese/internal/message"
+	"github.com/event-stream-engine/ese/internal/render"
 	"github.com/event-stream-engine/ese/internal/user"
 )
 
@@ -331,9 +332,35 @@ func TestStates(t *testing.T) {
 func TestCheck(t *testing.T) {
 	t.Parallel()
 	d := ledger.Delivery{Content: "Hi {first_name}", Attributes: user.Attributes{"first_name": "Ann"}, Consent: user.OptIn, Channel: message.WhatsApp, Timezone: "UTC"}
+	verdict, _ := d.Check(now)
+	require.Equal(t, compliance.AwaitsApproval, verdict.Reason, "no text of which nothing is known is approved")
+	d.Variants = []render.Variant{{Locale: "en", Content: "Hi {first_name}", Mapping: map[string]string{"1": "first_name"}, Approval: render.Approved}}
 	verdict, body := d.Check(now)
+	require.True(t, verdict.Template)
+	require.JSONEq(t, `{"1": "Ann"}`, d.ContentVariables(d.Variant()))
 	require.Equal(t, compliance.Proceed, verdict.Action)
 	require.Equal(t, "Hi Ann", body)
+
+	french := d
+	french.Attributes = user.Attributes{"first_name": "Ann", "language": "fr"}
+	french.Variants = append(french.Variants, render.Variant{Locale: "fr", Content: "Salut {first_name}", Approval: render.Submitted})
+	verdict, body = french.Check(now)
+	require.Equal(t, []any{compliance.AwaitsApproval, "Salut Ann"}, []any{verdict.Reason, body}, "each language is approved by itself")
+
+	// The provider took free text for being too late, whatever our own clock says.
+	seen := now.Add(-time.Hour)
+	late := d
+	late.WindowPolicy, late.LastInboundAt = campaign.ByFreeText, &seen
+	verdict, _ = late.Check(now)
+	require.False(t, verdict.Template)
+	late.ErrorCode = 63016
+	verdict, _ = late.Check(now)
+	require.True(t, verdict.Template)
+
+	sms := d
+	sms.Channel, sms.Variants = message.SMS, nil
+	verdict, _ = sms.Check(now)
+	require.Equal(t, []any{compliance.Proceed, false}, []any{verdict.Action, verdict.Template}, "an SMS needs nobody's approval")
 
 	erased := d
 	erased.Consent, erased.Attributes = "", nil
@@ -346,7 +373,7 @@ func TestCheck(t *testing.T) {
 	require.Equal(t, compliance.MissingVariable, verdict.Reason)
 
 	unreadable := d
-	unreadable.Content = "Hi {"
+	unreadable.Variants = []render.Variant{{Content: "Hi {", Approval: render.Approved}}
 	verdict, body = unreadable.Check(now)
 	require.Equal(t, compliance.EmptyBody, verdict.Reason)
 	require.Empty(t, body)
@@ -390,10 +417,10 @@ func TestWindowOfSchedule(t *testing.T) {
 	require.True(t, ok)
 	run := ledger.Run{Timezone: "UTC", Schedule: ledger.Schedule{Local: local}, Quiet: compliance.QuietHours{Start: 22 * 60, End: 8 * 60}}
 	opens := time.Date(2026, 3, 3, 2, 30, 0, 0, time.UTC)
-	w := run.Window([]string{"Asia/Colombo"}, opens.Add(-24*time.Hour))
+	w := run.Window(ledger.Cohort{Zones: []string{"Asia/Colombo"}}, opens.Add(-24*time.Hour))
 	require.False(t, w.Open, "the hours are not quiet, but it is a day early")
 	require.Equal(t, opens, w.Opens, "six o'clock, and then the end of the quiet hours")
-	require.True(t, run.Window([]string{"Asia/Colombo"}, opens).Open)
+	require.True(t, run.Window(ledger.Cohort{Zones: []string{"Asia/Colombo"}}, opens).Open)
 }
 
 func TestLate(t *testing.T) {

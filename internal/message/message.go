@@ -25,6 +25,10 @@ type Outbound struct {
 	From      string // E.164
 	To        string // E.164
 	Body      string
+	// ContentSID, when it is not empty, names the provider's template that says Body once it is filled with
+	// ContentVariables (a JSON object; "" for none): it is sent in place of Body.
+	ContentSID       string
+	ContentVariables string
 	// Validity is how long the provider may hold the message in its queue; whole seconds, 1 s to 10 h.
 	Validity time.Duration
 	// Lease is the moment after which the request may neither begin nor go on.
@@ -67,7 +71,7 @@ const (
 	Retry     Class = "retry"     // a new attempt after Delay, at most Retries times
 	OptOut    Class = "opt_out"   // the recipient does not want messages: record it, never retry
 	Stop      Class = "stop"      // the fault is ours (credentials, sender, template): see Scope for what must not go on
-	Window    Class = "window"    // free text outside WhatsApp's 24-hour window
+	Window    Class = "window"    // free text outside WhatsApp's 24-hour window: a new attempt as a template
 	Uncertain Class = "uncertain" // the outcome is unknown and has to be found out
 )
 
@@ -86,7 +90,7 @@ type Policy struct {
 	Class   Class
 	Scope   Scope         // with Stop; "" otherwise
 	Delay   time.Duration // before the first retry; grows with each
-	Retries int           // how many new attempts the code allows; 0 but for Retry
+	Retries int           // how many new attempts the code allows; 0 but for Retry and Window
 	Slows   bool          // the sender is faster than the provider takes it: it slows down
 	Meaning string        // one plain sentence for operators
 }

@@ -16,9 +16,13 @@ type Kind string
 const (
 	StartCampaign   Kind = "campaign.start"   // Run
 	WakeCampaign    Kind = "campaign.wake"    // Run: something it waits for may have changed
+	StartRecipient  Kind = "recipient.start"  // Recipient: of a message that no batch holds
 	SignalRecipient Kind = "recipient.signal" // Recipient: its ledger row changed
 	StartImport     Kind = "import.start"     // Import
 	SyncRecurrence  Kind = "campaign.recur"   // Recurrence: its schedule in Temporal may have to be made, changed or removed
+	StartErasure    Kind = "erasure.start"    // Erasure
+	StartApproval   Kind = "template.approve" // Template: it has to be submitted, or looked at
+	SyncTemplates   Kind = "templates.sync"   // Sync
 )
 
 // Run names a run of a campaign.
@@ -43,6 +47,24 @@ type Import struct {
 type Recurrence struct {
 	CampaignID int64 `json:"campaign_id"`
 }
+
+// Erasure names the erasure of a person.
+type Erasure struct {
+	ErasureID uuid.UUID `json:"erasure_id"`
+}
+
+// Template names what a version of a template says in one language.
+type Template struct {
+	TemplateID int64  `json:"template_id"`
+	Version    int    `json:"version"`
+	Locale     string `json:"locale"`
+}
+
+// SyncID is the id of the workflow that looks at all of the provider's templates; there is one at a time.
+const SyncID = "templates/sync"
+
+// Sync asks for a look at all of the provider's templates. It names nothing: there is one at a time.
+type Sync struct{}
 
 // Item is one entry of the outbox.
 type Item struct {

@@ -41,6 +41,14 @@ func Parse(input, defaultRegion string) (Number, error) {
 	if len(input) > maxInput {
 		return "", refuse("is too long: at most %d characters", maxInput)
 	}
+	if canonical(input) {
+		return Number(input), nil
+	}
+	return parse(input, defaultRegion)
+}
+
+// parse is Parse by the library alone.
+func parse(input, defaultRegion string) (Number, error) {
 	rest, prefixed := cutPrefix(norm.NFKC.String(input))
 	lostPlus := prefixed || (defaultRegion == "" && strings.HasPrefix(rest, " "))
 	digits, ok := strip(rest)
@@ -72,6 +80,15 @@ func refuse(format string, args ...any) error { return fault.Refuse("phone_numbe
 
 // KnownRegion reports whether region (ISO 3166, such as "LK") can be a default region.
 func KnownRegion(region string) bool { return phonenumbers.GetSupportedRegions()[region] }
+
+// KnownCallingCode reports whether code, digits such as "94", is a country calling code. None is the beginning of another.
+func KnownCallingCode(code string) bool {
+	n, err := strconv.Atoi(code)
+	return err == nil && phonenumbers.GetSupportedCallingCodes()[n]
+}
+
+// CallingCode returns the digits of the number's country calling code; "" for the zero value.
+func (n Number) CallingCode() string { return strings.TrimPrefix(n.countryPrefix(), "+") }
 
 // cutPrefix removes a channel prefix, whatever its case.
 func cutPrefix(s string) (rest string, found bool) {
@@ -112,6 +129,11 @@ func (n Number) Masked() string {
 	return n.countryPrefix() + "…" + string(n[len(n)-shown:])
 }
 
+// National returns the digits behind the country code; all of them when the code is unknown.
+func (n Number) National() string {
+	return strings.TrimPrefix(strings.TrimPrefix(string(n), n.countryPrefix()), "+")
+}
+
 // LogValue keeps the full number out of structured logs.
 func (n Number) LogValue() slog.Value { return slog.StringValue(n.Masked()) }
 
@@ -145,10 +167,8 @@ func Zones(n Number) []string {
 	return slices.Compact(zones)
 }
 
-// Region returns the ISO 3166 code of the number's country. Where the numbering plan cannot tell (a number that is
-// possible but not assigned) it is the main country of the country code; "" for numbers of no country and for the
-// zero value.
-func Region(n Number) string {
+// regionOf is Region by the library alone.
+func regionOf(n Number) string {
 	parsed, err := phonenumbers.Parse(string(n), "")
 	if err != nil {
 		return ""

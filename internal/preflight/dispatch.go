@@ -19,9 +19,9 @@ type queue struct {
 }
 
 // look sees to it that the window is that of now.
-func (q *queue) look(window func([]string, time.Time) compliance.Window, now time.Time) {
+func (q *queue) look(window func(*Group, time.Time) compliance.Window, now time.Time) {
 	if q.window == (compliance.Window{}) || !q.until.IsZero() && !now.Before(q.until) {
-		q.window = window(q.Zones, now)
+		q.window = window(q.Group, now)
 		q.until = q.window.Opens
 		if q.window.Open {
 			q.until = q.window.Closes
@@ -31,7 +31,7 @@ func (q *queue) look(window func([]string, time.Time) compliance.Window, now tim
 
 // dispatch plays the sends as a run makes them: at the rate, to the group whose hours end soonest, and whoever is not
 // sent to before they end waits for the next opening. It notes on each group when its first and its last message leave.
-func dispatch(groups []*Group, window func([]string, time.Time) compliance.Window, starts time.Time, rate float64) {
+func dispatch(groups []*Group, window func(*Group, time.Time) compliance.Window, starts time.Time, rate float64) {
 	var queues []*queue
 	for _, g := range groups {
 		if n := g.Proceed + g.Wait; n > 0 {

@@ -31,7 +31,7 @@ type Forecast struct {
 	// Verdicts counts the people, the most first. Proceed is sent to as soon as the rate lets it; Wait is sent to later,
 	// Reason says why; Suppress is never sent to, be it that this shows after a wait only.
 	Verdicts []campaign.VerdictCount
-	Groups   []Group // by country and candidate zones, the largest first
+	Groups   []Group // by country, candidate zones and law, the largest first
 	ToSend   int     // people who would be sent to, at once or later
 
 	Channel       message.Channel
@@ -52,10 +52,11 @@ type Forecast struct {
 	Samples []Sample
 }
 
-// Group is the people who share their country and candidate zones: they wait and wake together.
+// Group is the people who share their country, candidate zones and law: they wait and wake together.
 type Group struct {
-	Region   string   // ISO 3166; "" when unknown
-	Zones    []string // those to judge by: the people's own, else the campaign's
+	Region   string          // ISO 3166; "" when unknown
+	Zones    []string        // those to judge by: the people's own, else the campaign's
+	Law      compliance.Week // that bounds their hours
 	Proceed  int
 	Wait     int
 	Suppress int
@@ -107,13 +108,13 @@ func New(run ledger.Run, channel message.Channel, rates Rates, samples int, asOf
 func (t *Tally) Starts() time.Time { return t.starts }
 
 // Exclude counts somebody whom the freeze of the audience would suppress.
-func (t *Tally) Exclude(region string, zones []string, reason string) {
-	t.count(region, zones, compliance.Suppress, compliance.Reason(reason))
+func (t *Tally) Exclude(region string, zones []string, law compliance.Week, reason string) {
+	t.count(region, zones, law, compliance.Suppress, compliance.Reason(reason))
 }
 
 // Judge counts somebody whom the freeze would leave pending. Whoever has to wait is judged again at the end of the wait,
 // as their message would be.
-func (t *Tally) Judge(region string, d ledger.Delivery) {
+func (t *Tally) Judge(d ledger.Delivery) {
 	at := t.starts
 	verdict, body := d.Check(at)
 	action, reason := verdict.Action, verdict.Reason
@@ -126,7 +127,7 @@ func (t *Tally) Judge(region string, d ledger.Delivery) {
 			action, reason = verdict.Action, verdict.Reason
 		}
 	}
-	t.count(region, d.Zones, action, reason)
+	t.count(d.Region, d.Zones, d.Law, action, reason)
 	if action == compliance.Suppress {
 		return
 	}
@@ -134,18 +135,19 @@ func (t *Tally) Judge(region string, d ledger.Delivery) {
 	if d.Channel == message.SMS {
 		units = render.Segments(body)
 	}
-	t.forecast.Units[region] += units
+	t.forecast.Units[d.Region] += units
 	if len(t.forecast.Samples) < t.samples {
-		t.forecast.Samples = append(t.forecast.Samples, Sample{Phone: d.Phone.Masked(), Region: region, Action: action, Reason: reason, Body: body})
+		t.forecast.Samples = append(t.forecast.Samples, Sample{Phone: d.Phone.Masked(), Region: d.Region, Action: action, Reason: reason, Body: body})
 	}
 }
 
-func (t *Tally) count(region string, zones []string, action compliance.Action, reason compliance.Reason) {
+func (t *Tally) count(region string, zones []string, law compliance.Week, action compliance.Action, reason compliance.Reason) {
 	t.verdicts[campaign.VerdictCount{Action: string(action), Reason: string(reason)}]++
-	key := region + " " + strings.Join(zones, " ")
+	law = t.run.Hours(ledger.Cohort{Law: law}).Legal
+	key := region + " " + law.String() + " " + strings.Join(zones, " ")
 	g := t.groups[key]
 	if g == nil {
-		g = &Group{Region: region}
+		g = &Group{Region: region, Law: law}
 		for _, zone := range compliance.Zones(zones, t.run.Timezone) {
 			g.Zones = append(g.Zones, zone.String())
 		}
@@ -173,11 +175,14 @@ func (t *Tally) Forecast() Forecast {
 	slices.SortFunc(f.Verdicts, func(a, b campaign.VerdictCount) int { return cmp.Or(b.Count-a.Count, cmp.Compare(a.Reason, b.Reason)) })
 
 	groups := slices.SortedFunc(maps.Values(t.groups), func(a, b *Group) int {
-		return cmp.Or(b.size()-a.size(), cmp.Compare(a.Region, b.Region), slices.Compare(a.Zones, b.Zones))
+		return cmp.Or(b.size()-a.size(), cmp.Compare(a.Region, b.Region), slices.Compare(a.Zones, b.Zones), cmp.Compare(a.Law.String(), b.Law.String()))
 	})
 	f.CampaignRate, f.SenderRate, f.AccountRate = t.rates.Campaign, t.rates.Sender, t.rates.Account
 	f.RatePerSecond = min(float64(t.rates.Campaign), t.rates.Sender, float64(t.rates.Account))
-	dispatch(groups, t.run.Window, t.starts, f.RatePerSecond)
+	window := func(g *Group, now time.Time) compliance.Window {
+		return t.run.Window(ledger.Cohort{Zones: g.Zones, Law: g.Law}, now)
+	}
+	dispatch(groups, window, t.starts, f.RatePerSecond)
 	for _, g := range groups {
 		f.ToSend += g.Proceed + g.Wait
 		if !g.FirstSend.IsZero() {

@@ -11,6 +11,7 @@ import (
 	"github.com/event-stream-engine/ese/internal/ledger"
 	"github.com/event-stream-engine/ese/internal/message"
 	"github.com/event-stream-engine/ese/internal/preflight"
+	"github.com/event-stream-engine/ese/internal/render"
 	"github.com/event-stream-engine/ese/internal/user"
 )
 
@@ -20,13 +21,14 @@ var (
 )
 
 // tally is that of a run with these quiet hours that is triggered at noon, and the deliveries of its people.
-func tally(quiet compliance.QuietHours, rate int) (*preflight.Tally, func(zone, name string) ledger.Delivery) {
+func tally(quiet compliance.QuietHours, rate int) (*preflight.Tally, func(region, zone, name string) ledger.Delivery) {
 	run := ledger.Run{Run: campaign.Run{StartedAt: noon}, RatePerSecond: rate, Quiet: quiet, Timezone: "UTC"}
 	return preflight.New(run, message.WhatsApp, preflight.Rates{Campaign: rate, Sender: 80, Account: 1000}, 2, noon),
-		func(zone, name string) ledger.Delivery {
+		func(region, zone, name string) ledger.Delivery {
 			d := ledger.Delivery{
-				Phone: "+94771234567", Consent: user.OptIn, Zones: []string{zone}, Quiet: quiet, Timezone: "UTC", Channel: message.WhatsApp, Content: "Hi {name}",
-				Attributes: user.Attributes{},
+				Phone: "+94771234567", Consent: user.OptIn, Zones: []string{zone}, Quiet: quiet, Timezone: "UTC", Channel: message.WhatsApp,
+				Variants:   []render.Variant{{Content: "Hi {name}", Approval: render.Approved}},
+				Attributes: user.Attributes{}, Region: region,
 			}
 			if name != "" {
 				d.Attributes["name"] = name
@@ -39,14 +41,14 @@ func TestForecast(t *testing.T) {
 	t.Parallel()
 	day, person := tally(night, 10)
 	for range 20 {
-		day.Judge("LK", person("Asia/Colombo", "Ann")) // 17:30 there
+		day.Judge(person("LK", "Asia/Colombo", "Ann")) // 17:30 there
 	}
 	for range 10 {
-		day.Judge("US", person("America/Los_Angeles", "Bob")) // 4:00
+		day.Judge(person("US", "America/Los_Angeles", "Bob")) // 4:00
 	}
-	day.Judge("US", person("America/Los_Angeles", "")) // shows only when the night is over
-	day.Exclude("LK", []string{"Asia/Colombo"}, "stopped")
-	day.Exclude("", nil, "no_consent")
+	day.Judge(person("US", "America/Los_Angeles", "")) // shows only when the night is over
+	day.Exclude("LK", []string{"Asia/Colombo"}, compliance.Week{}, "stopped")
+	day.Exclude("", nil, compliance.Week{}, "no_consent")
 
 	f := day.Forecast()
 	require.Equal(t, 33, f.Audience)
@@ -78,7 +80,7 @@ func TestForecastOverNight(t *testing.T) {
 	t.Parallel()
 	slow, person := tally(night, 1)
 	for range 17_000 { // 16,200 seconds are left of the day in Colombo
-		slow.Judge("LK", person("Asia/Colombo", "Ann"))
+		slow.Judge(person("LK", "Asia/Colombo", "Ann"))
 	}
 	f := slow.Forecast()
 	morning := time.Date(2026, 3, 3, 2, 30, 0, 0, time.UTC)
@@ -96,7 +98,7 @@ func TestForecastOfLocalTime(t *testing.T) {
 	run := ledger.Run{Run: campaign.Run{StartedAt: noon, NotBefore: &first}, RatePerSecond: 10, Timezone: "UTC", Schedule: ledger.Schedule{Local: at, Began: first}}
 	own := preflight.New(run, message.SMS, preflight.Rates{Campaign: 10, Sender: 10, Account: 1000}, 0, noon)
 	for _, zone := range []string{"Asia/Colombo", "America/New_York"} {
-		own.Judge("", ledger.Delivery{Phone: "+94771234567", Consent: user.OptIn, Zones: []string{zone}, Timezone: "UTC", Channel: message.SMS, Content: "Hi", Schedule: run.Schedule})
+		own.Judge(ledger.Delivery{Phone: "+94771234567", Consent: user.OptIn, Zones: []string{zone}, Timezone: "UTC", Channel: message.SMS, Content: "Hi", Schedule: run.Schedule})
 	}
 	f := own.Forecast()
 	require.Equal(t, []campaign.VerdictCount{{Action: "wait", Reason: "schedule", Count: 2}}, f.Verdicts)

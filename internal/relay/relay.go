@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/google/uuid"
 	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/sdk/client"
@@ -18,13 +19,15 @@ import (
 	"github.com/event-stream-engine/ese/workflows"
 )
 
-// store is the outbox, and what a restarted campaign goes on from.
+// store is the outbox, what a restarted campaign goes on from, and what else ought to be under way.
 type store interface {
 	Relay(ctx context.Context, atMost int, writtenBefore, now time.Time, deliver func([]outbox.Item) []error) (delivered, failed int, err error)
 	UnsettledRuns(ctx context.Context, startedBefore time.Time) ([]outbox.Run, error)
 	LastBatch(ctx context.Context, runID int64) (int, error)
 	Schedule(ctx context.Context, campaignID int64) (campaign.Schedule, error)
 	RecurringCampaigns(ctx context.Context) ([]int64, error)
+	OpenErasures(ctx context.Context, requestedBefore time.Time) ([]uuid.UUID, error)
+	UndecidedTemplates(ctx context.Context) ([]outbox.Template, error)
 }
 
 // Relay brings the outbox to Temporal. Any number of them may run at once.
@@ -115,6 +118,13 @@ func (r *Relay) deliver(ctx context.Context, item outbox.Item) error {
 			return err
 		}
 		return r.signal(ctx, workflows.CampaignID(run))
+	case outbox.StartRecipient:
+		m, err := outbox.Decode[outbox.Recipient](item)
+		if err != nil {
+			return err
+		}
+		summary := fmt.Sprintf("Campaign %d, run %d: recipient %d", m.CampaignID, m.Number, m.Seq)
+		return r.start(ctx, workflows.RecipientID(m), summary, workflows.Recipient, workflows.RecipientInput{Message: m, SendFirst: true})
 	case outbox.SignalRecipient:
 		recipient, err := outbox.Decode[outbox.Recipient](item)
 		if err != nil {
@@ -133,6 +143,20 @@ func (r *Relay) deliver(ctx context.Context, item outbox.Item) error {
 			return err
 		}
 		return r.start(ctx, workflows.ImportID(in.ImportID), "Import of users", workflows.Import, in)
+	case outbox.StartErasure:
+		in, err := outbox.Decode[outbox.Erasure](item)
+		if err != nil {
+			return err
+		}
+		return r.startErasure(ctx, in)
+	case outbox.StartApproval:
+		in, err := outbox.Decode[outbox.Template](item)
+		if err != nil {
+			return err
+		}
+		return r.startApproval(ctx, in)
+	case outbox.SyncTemplates:
+		return r.start(ctx, outbox.SyncID, "Look at the provider's templates", workflows.TemplateSync, outbox.Sync{})
 	default:
 		return fmt.Errorf("outbox item %d is of unknown kind %q", item.ID, item.Kind)
 	}
@@ -146,6 +170,15 @@ func (r *Relay) startCampaign(ctx context.Context, run outbox.Run) error {
 	}
 	summary := fmt.Sprintf("Campaign %d, run %d", run.CampaignID, run.Number)
 	return r.start(ctx, workflows.CampaignID(run), summary, workflows.Campaign, workflows.CampaignInput{Run: run, Batches: last})
+}
+
+func (r *Relay) startErasure(ctx context.Context, in outbox.Erasure) error {
+	return r.start(ctx, workflows.ErasureID(in.ErasureID), "Erasure of a user", workflows.Erasure, in)
+}
+
+func (r *Relay) startApproval(ctx context.Context, in outbox.Template) error {
+	summary := fmt.Sprintf("Approval of template %d, version %d (%s)", in.TemplateID, in.Version, in.Locale)
+	return r.start(ctx, workflows.ApprovalID(in), summary, workflows.Approval, in)
 }
 
 func (r *Relay) start(ctx context.Context, id, summary string, workflow, in any) error {
@@ -166,8 +199,9 @@ func (r *Relay) signal(ctx context.Context, id string) error {
 	return err
 }
 
-// Keep sees to it, until ctx ends, that every run that is not settled has a workflow, and every campaign that recurs its
-// schedule: whoever terminated one by hand, or lost Temporal's database, finds the campaign going on.
+// Keep sees to it, until ctx ends, that every run that is not settled, every erasure that is not complete and every approval
+// that is not decided has a workflow, and every campaign that recurs its schedule: whoever terminated one by hand, or lost
+// Temporal's database, finds it going on.
 func (r *Relay) Keep(ctx context.Context) {
 	tick := time.NewTicker(keepInterval)
 	defer tick.Stop()
@@ -186,8 +220,17 @@ func (r *Relay) Keep(ctx context.Context) {
 		for _, id := range recurring {
 			err = errors.Join(err, r.keepSchedule(ctx, id))
 		}
-		if err != nil && ctx.Err() == nil {
-			r.log.WarnContext(ctx, "campaigns could not be seen to; they are looked at again", "error", err)
+		erasures, failed := r.store.OpenErasures(ctx, r.now().Add(-keepInterval))
+		err = errors.Join(err, failed)
+		for _, id := range erasures {
+			err = errors.Join(err, r.startErasure(ctx, outbox.Erasure{ErasureID: id}))
+		}
+		undecided, failed := r.store.UndecidedTemplates(ctx)
+		for _, in := range undecided {
+			failed = errors.Join(failed, r.startApproval(ctx, in))
+		}
+		if err = errors.Join(err, failed); err != nil && ctx.Err() == nil {
+			r.log.WarnContext(ctx, "campaigns, erasures or approvals could not be seen to; they are looked at again", "error", err)
 		}
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/sdk/client"
 
+	"github.com/event-stream-engine/ese/activities"
 	"github.com/event-stream-engine/ese/internal/campaign"
 	"github.com/event-stream-engine/ese/internal/outbox"
 	"github.com/event-stream-engine/ese/workflows"
@@ -23,6 +24,7 @@ type fakeStore struct {
 	errs      []error
 	before    time.Time
 	lastBatch int
+	undecided []outbox.Template
 }
 
 func (s *fakeStore) Relay(_ context.Context, _ int, writtenBefore, _ time.Time, deliver func([]outbox.Item) []error) (delivered, failed int, err error) {
@@ -41,9 +43,14 @@ func (s *fakeStore) Schedule(context.Context, int64) (campaign.Schedule, error) 
 	return campaign.Schedule{}, nil
 }
 
-func (s *fakeStore) RecurringCampaigns(context.Context) ([]int64, error) { return nil, nil }
+func (s *fakeStore) RecurringCampaigns(context.Context) ([]int64, error)          { return nil, nil }
+func (s *fakeStore) OpenErasures(context.Context, time.Time) ([]uuid.UUID, error) { return nil, nil }
 
 func (s *fakeStore) UnsettledRuns(context.Context, time.Time) ([]outbox.Run, error) { return nil, nil }
+
+func (s *fakeStore) UndecidedTemplates(context.Context) ([]outbox.Template, error) {
+	return s.undecided, nil
+}
 
 // fakeClient keeps what reaches Temporal. Methods that the relay has no business with panic.
 type fakeClient struct {
@@ -85,7 +92,10 @@ func TestDrain(t *testing.T) {
 		fail bool
 	}{
 		{"a campaign's start", item(outbox.StartCampaign, `{"run_id": 70, "campaign_id": 7, "number": 2}`), false},
+		{"a recipient's start", item(outbox.StartRecipient, `{"run_id": 70, "campaign_id": 7, "number": 2, "seq": 9}`), false},
 		{"an import's start", item(outbox.StartImport, `{"import_id": "`+id.String()+`"}`), false},
+		{"an approval's start", item(outbox.StartApproval, `{"template_id": 4, "version": 2, "locale": "en_US"}`), false},
+		{"a look at all templates", item(outbox.SyncTemplates, `{}`), false},
 		{"a signal to a recipient that has ended", item(outbox.SignalRecipient, `{"run_id": 70, "campaign_id": 7, "number": 2, "seq": 1}`), false},
 		{"a signal that fails", item(outbox.WakeCampaign, `{"run_id": 70, "campaign_id": 7, "number": 2}`), true},
 		{"an unreadable item", item(outbox.WakeCampaign, `[]`), true},
@@ -97,8 +107,14 @@ func TestDrain(t *testing.T) {
 	}
 	require.Equal(t, now.Add(-2*time.Second), s.before, "fresh items are left to whoever wrote them")
 	require.Equal(t, map[string]any{
-		"campaign/7/run/2":      workflows.CampaignInput{Run: outbox.Run{RunID: 70, CampaignID: 7, Number: 2}, Batches: 3},
+		"campaign/7/run/2": workflows.CampaignInput{Run: outbox.Run{RunID: 70, CampaignID: 7, Number: 2}, Batches: 3},
+		"campaign/7/run/2/recipient/9": workflows.RecipientInput{
+			Message: activities.Message{Run: outbox.Run{RunID: 70, CampaignID: 7, Number: 2}, Seq: 9}, SendFirst: true,
+		},
 		"import/" + id.String(): outbox.Import{ImportID: id},
+
+		"template/4/version/2/locale/en_US": outbox.Template{TemplateID: 4, Version: 2, Locale: "en_US"},
+		"templates/sync":                    outbox.Sync{},
 	}, c.started, "a campaign goes on where its batches end")
 	require.Equal(t, []string{"campaign/7/run/2/recipient/1", "campaign/7/run/2"}, c.signaled)
 }

@@ -156,20 +156,8 @@ func (t Template) CheckDeclared(declared []string) error {
 // Render fills the template. missing names the variables without a usable value: absent, null, empty text, or a list
 // or object; the text then has nothing in their place and must not be sent. 0 and false are values like any other.
 func (t Template) Render(attributes user.Attributes) (text string, missing []string) {
-	var b strings.Builder
-	for _, p := range t.parts {
-		if p.variable == "" {
-			b.WriteString(p.text)
-			continue
-		}
-		value, _ := attributes.Lookup(strings.Split(p.variable, ".")...)
-		printed := display(value)
-		if printed == "" && !slices.Contains(missing, p.variable) {
-			missing = append(missing, p.variable)
-		}
-		b.WriteString(printed)
-	}
-	return b.String(), missing
+	f := t.Fill(attributes, false)
+	return f.Text, f.Missing
 }
 
 // display returns a value as people read it, "" when it has no such form.
@@ -214,6 +202,15 @@ func Length(body string) int {
 
 // CheckLength refuses a template whose fixed text alone is too long for a channel, or leaves no room for its values.
 func (t Template) CheckLength(channel message.Channel) error {
+	length := t.minLength()
+	if limit := MaxLength(channel); length > limit {
+		return fault.Refuse(contentField, "is too long for %s: at least %d characters once filled, at most %d are allowed", channel, length, limit)
+	}
+	return nil
+}
+
+// minLength is the least length of the filled template.
+func (t Template) minLength() int {
 	length := 0
 	for _, p := range t.parts {
 		if p.variable != "" {
@@ -221,8 +218,5 @@ func (t Template) CheckLength(channel message.Channel) error {
 		}
 		length += Length(p.text)
 	}
-	if limit := MaxLength(channel); length > limit {
-		return fault.Refuse(contentField, "is too long for %s: at least %d characters once filled, at most %d are allowed", channel, length, limit)
-	}
-	return nil
+	return length
 }

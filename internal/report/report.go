@@ -44,7 +44,8 @@ type Attempt struct {
 	State       string
 	Carrier     message.State // the best the carrier reported of it; "" for nothing
 	SID         string
-	HTTPStatus  int // 0: no answer came
+	ContentSID  string // of the provider's template that was sent; "" for free text
+	HTTPStatus  int    // 0: no answer came
 	ErrorCode   int
 	Detail      string
 	Looks       int // at the provider's list, while its outcome was unknown
@@ -181,6 +182,8 @@ type Summary struct {
 
 	QuietHoursWaiting  int // recipients whose quiet hours it is
 	QuietHoursDeferred int // recipients who waited for them at any time
+	LegalWaiting       int // recipients who wait for the hours that the law allows
+	LegalDeferred      int // recipients who waited for them at any time
 	RateLimitWaits     int // how often a send waited for the rate limit
 	OptOuts            int // recipients who withdrew their consent between begin and end
 	TemplateErrors     int // recipients whose text could not be made

@@ -32,10 +32,12 @@ func Summarise(c campaign.Overview, tallies []Tally, now time.Time) Summary {
 		switch {
 		case t.State == message.Pending && compliance.Reason(t.Reason) == compliance.InQuietHours:
 			s.QuietHoursWaiting += t.Count
+		case t.State == message.Pending && compliance.Reason(t.Reason) == compliance.LegalWindow:
+			s.LegalWaiting += t.Count
 		case t.State == message.Suppressed:
 			reasons[t.Reason] += t.Count
 			switch compliance.Reason(t.Reason) {
-			case compliance.MissingVariable, compliance.EmptyBody, compliance.TooLong:
+			case compliance.MissingVariable, compliance.EmptyBody, compliance.TooLong, compliance.InvalidVariable:
 				s.TemplateErrors += t.Count
 			}
 		}

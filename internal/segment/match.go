@@ -5,14 +5,36 @@ import (
 	"math/big"
 	"slices"
 	"strings"
+	"time"
 	"unicode"
 
+	"github.com/event-stream-engine/ese/internal/phone"
 	"github.com/event-stream-engine/ese/internal/user"
 )
 
-// Match tells whether e is true of a person.
-func Match(e Expr, attributes user.Attributes, consent user.ConsentState) bool {
-	matches := func(condition Expr) bool { return Match(condition, attributes, consent) }
+// Person is what Match judges: the facts about one person at one moment. What became of campaigns and who is in which
+// segment is no attribute of a person: whoever asks about them has looked them up.
+type Person struct {
+	Attributes    user.Attributes
+	Consent       user.ConsentState
+	Phone         phone.Number
+	Region        string // "" when unknown
+	CreatedAt     time.Time
+	LastInboundAt *time.Time          // nil: never wrote
+	Topics        []Topic             // subscribed to
+	Outcomes      map[int64][]Outcome // by campaign
+	Segments      []int64             // in which the person is
+}
+
+// Topic names one that a person is subscribed to.
+type Topic struct {
+	ID   int64
+	Name string
+}
+
+// Match tells whether e is true of a person as of now.
+func Match(e Expr, p Person, now time.Time) bool {
+	matches := func(condition Expr) bool { return Match(condition, p, now) }
 	switch e.logic {
 	case And:
 		return !slices.ContainsFunc(e.conditions, func(c Expr) bool { return !matches(c) })
@@ -24,28 +46,72 @@ func Match(e Expr, attributes user.Attributes, consent user.ConsentState) bool {
 	if e.IsZero() {
 		return false
 	}
-	value, found := attributes.Lookup(e.path()...)
-	if e.attribute == ConsentAttribute {
-		value, found = string(consent), true
+	positive, negated := e.positive()
+	return positive.holds(p, now) != negated
+}
+
+// holds judges a condition whose operator does not say not; exists asks whether there is something.
+func (e Expr) holds(p Person, now time.Time) bool {
+	switch {
+	case e.subject == aSegment:
+		return slices.Contains(p.Segments, e.id)
+	case e.subject == aCampaign:
+		return slices.Contains(p.Outcomes[e.id], Outcome(e.values[0].(string)))
+	case e.subject == aField:
+		return e.fieldHolds(p, now)
+	case e.attribute == ConsentAttribute:
+		return slices.Contains(e.values, any(string(p.Consent)))
 	}
+	value, found := p.Attributes.Lookup(e.path()...)
 	if !found {
-		return e.operator == NotEquals || e.operator == Exists && e.values[0] == false
+		return false
 	}
+	text, isText := value.(string)
 	switch e.operator {
 	case Equals, In:
 		return slices.ContainsFunc(e.values, func(v any) bool { return equal(value, v) })
-	case NotEquals:
-		return !equal(value, e.values[0])
+	case Has:
+		elements, _ := value.([]any)
+		return slices.ContainsFunc(elements, func(element any) bool { return equal(element, e.values[0]) })
 	case Exists:
-		return e.values[0] == true
+		return true
 	case Contains:
-		text, ok := value.(string)
-		return ok && strings.Contains(fold(text), fold(e.values[0].(string)))
+		return isText && strings.Contains(fold(text), fold(e.values[0].(string)))
+	case StartsWith:
+		return isText && strings.HasPrefix(fold(text), fold(e.values[0].(string)))
+	case EqualsIgnoreCase:
+		return isText && fold(text) == fold(e.values[0].(string))
+	case Before, After, WithinLast, WithinNext:
+		at, isTime := readTime(text)
+		return isTime && e.period(now).holds(at)
 	default:
 		order, ok := compare(value, e.values[0])
 		return ok && (order > 0 && (e.operator == GT || e.operator == GTE) ||
 			order < 0 && (e.operator == LT || e.operator == LTE) ||
 			order == 0 && (e.operator == GTE || e.operator == LTE))
+	}
+}
+
+func (e Expr) fieldHolds(p Person, now time.Time) bool {
+	switch e.attribute {
+	case fieldRegion:
+		if e.operator == Exists {
+			return p.Region != ""
+		}
+		return slices.Contains(e.values, any(p.Region))
+	case fieldCallingCode:
+		return slices.Contains(e.values, any(p.Phone.CallingCode()))
+	case fieldPhoneNumber:
+		return strings.HasPrefix(string(p.Phone), e.values[0].(string))
+	case fieldCreatedAt:
+		return e.period(now).holds(p.CreatedAt)
+	case fieldLastInboundAt:
+		return p.LastInboundAt != nil && (e.operator == Exists || e.period(now).holds(*p.LastInboundAt))
+	default: // fieldTopics
+		name, isName := e.values[0].(string)
+		return slices.ContainsFunc(p.Topics, func(t Topic) bool {
+			return isName && t.Name == name || !isName && t.ID == topicID(e.values[0])
+		})
 	}
 }
 

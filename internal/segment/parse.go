@@ -6,11 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
 	"github.com/event-stream-engine/ese/internal/fault"
+	"github.com/event-stream-engine/ese/internal/phone"
 	"github.com/event-stream-engine/ese/internal/user"
 )
 
@@ -19,7 +22,9 @@ const (
 	MaxBytes      = 64 << 10
 	MaxDepth      = 10   // groups within groups
 	MaxConditions = 200  // in the whole definition, groups included
-	MaxValues     = 1000 // of one "in"
+	MaxValues     = 1000 // of one "in" or "not_in"
+	MaxReferences = 10   // to other segments
+	MaxResolved   = 500  // conditions of a saved definition with those of all that it refers to
 	maxTextBytes  = 1024 // of one value
 	maxPathBytes  = 256
 	maxPathKeys   = 10
@@ -44,8 +49,9 @@ func Parse(field string, raw json.RawMessage) (Expr, error) {
 
 // parser collects all refusals, so that an author mends a definition once.
 type parser struct {
-	refused []fault.Field
-	count   int
+	refused    []fault.Field
+	count      int
+	references int
 }
 
 func (p *parser) refuse(field, format string, args ...any) {
@@ -77,7 +83,7 @@ func (p *parser) expr(field string, raw json.RawMessage, depth int) Expr {
 	case o.has("attribute"), o.has("operator"), o.has("value"):
 		return p.condition(field, o)
 	case depth > 1:
-		p.refuse(field, `must be a condition ("attribute", "operator", "value") or a group ("conditions", "logic")`)
+		p.refuse(field, `must be a condition ("attribute" or "field", "operator", "value") or a group ("conditions", "logic")`)
 	default:
 		return p.shorthand(field, o)
 	}
@@ -114,43 +120,181 @@ func (p *parser) group(field string, o object, depth int) Expr {
 }
 
 func (p *parser) condition(field string, o object) Expr {
-	p.onlyKeys(field, o, "attribute", "operator", "value")
-	expr := Expr{operator: Equals}
+	operator := Operator("")
+	if raw, ok := o.get("operator"); ok {
+		text, _ := readScalar(raw).(string)
+		operator = Operator(text)
+	}
+	switch {
+	case o.has("attribute"):
+		return p.attribute(field, o, operator)
+	case o.has("field"):
+		return p.field(field, o, operator)
+	case o.has("campaign"):
+		return p.campaign(field, o, operator)
+	case operator == InSegment:
+		return p.segment(field, o)
+	default:
+		p.onlyKeys(field, o, "attribute", "operator", "value")
+		p.refuse(field+".attribute", "must name an attribute")
+		return Expr{}
+	}
+}
 
+func (p *parser) attribute(field string, o object, operator Operator) Expr {
+	p.onlyKeys(field, o, "attribute", "operator", "value")
 	raw, _ := o.get("attribute")
-	if attribute, ok := readScalar(raw).(string); ok {
-		expr.attribute = attribute
-		p.path(field+".attribute", attribute)
+	path, ok := readScalar(raw).(string)
+	if ok {
+		p.path(field+".attribute", path)
 	} else {
 		p.refuse(field+".attribute", "must name an attribute")
 	}
-
-	if raw, ok := o.get("operator"); ok {
-		text, _ := readScalar(raw).(string)
-		expr.operator = Operator(text)
+	expr := Expr{attribute: path, operator: operator}
+	if !o.has("operator") {
+		expr.operator = Equals
 	}
-	if !known(expr.operator) {
-		names := make([]string, len(operators))
-		for i, op := range operators {
-			names[i] = string(op)
-		}
-		p.refuse(field+".operator", "must be one of %s", strings.Join(names, ", "))
+	if !slices.Contains(attributeOperators, expr.operator) {
+		p.refuse(field+".operator", "must be one of %s", operatorNames(attributeOperators))
 		return Expr{}
 	}
+	if expr.values, ok = p.value(field, o, expr.operator); ok && path == ConsentAttribute {
+		p.consent(field, &expr)
+	}
+	return expr
+}
 
+// value reads the values of a condition; ok is false when it has none.
+func (p *parser) value(field string, o object, operator Operator) (values []any, ok bool) {
 	raw, found := o.get("value")
-	if expr.operator == Exists && !found {
+	if operator == Exists && !found {
 		raw, found = json.RawMessage("true"), true
 	}
 	if !found {
 		p.refuse(field+".value", "is missing")
+		return nil, false
+	}
+	return p.values(field+".value", operator, raw), true
+}
+
+// field reads a condition on what the engine itself knows.
+func (p *parser) field(field string, o object, operator Operator) Expr {
+	p.onlyKeys(field, o, "field", "operator", "value")
+	raw, _ := o.get("field")
+	name, _ := readScalar(raw).(string)
+	operators := fieldOperators(name)
+	if operators == nil {
+		names := make([]string, len(fields))
+		for i, f := range fields {
+			names[i] = f.name
+		}
+		p.refuse(field+".field", "must be one of %s; what else is known of a person is an attribute", strings.Join(names, ", "))
 		return Expr{}
 	}
-	expr.values = p.values(field+".value", expr.operator, raw)
-	if expr.attribute == ConsentAttribute {
+	if !o.has("operator") {
+		operator = operators[0]
+	}
+	if !slices.Contains(operators, operator) {
+		p.refuse(field+".operator", "%s takes %s", name, operatorNames(operators))
+		return Expr{}
+	}
+	expr := Expr{subject: aField, attribute: name, operator: operator}
+	var ok bool
+	if expr.values, ok = p.value(field, o, operator); !ok {
+		return Expr{}
+	}
+	if name == ConsentAttribute {
+		expr.subject = anAttribute
 		p.consent(field, &expr)
+		return expr
+	}
+	for i, value := range expr.values {
+		if value == nil || operator == Exists {
+			continue // refused already, or checked
+		}
+		at := field + ".value"
+		if operator.several() {
+			at = fmt.Sprintf("%s[%d]", at, i)
+		}
+		expr.values[i] = p.fieldValue(at, name, value)
 	}
 	return expr
+}
+
+var (
+	callingCode = regexp.MustCompile(`^\+?[1-9][0-9]{0,2}$`)
+	phonePrefix = regexp.MustCompile(`^\+[1-9][0-9]{0,14}$`)
+)
+
+// fieldValue checks a value and brings it to its canonical spelling.
+func (p *parser) fieldValue(field, name string, value any) any {
+	text, isText := value.(string)
+	switch name {
+	case fieldRegion:
+		if text = strings.ToUpper(text); !phone.KnownRegion(text) {
+			p.refuse(field, "must be a country by its ISO 3166-1 code, such as LK")
+		}
+		return text
+	case fieldCallingCode:
+		if number, ok := value.(json.Number); ok {
+			text = number.String()
+		}
+		if !callingCode.MatchString(text) || !phone.KnownCallingCode(strings.TrimPrefix(text, "+")) {
+			p.refuse(field, "must be a country calling code, such as 94")
+		}
+		return strings.TrimPrefix(text, "+")
+	case fieldPhoneNumber:
+		if !phonePrefix.MatchString(text) {
+			p.refuse(field, "must be the beginning of a number, such as +9477")
+		}
+	case fieldTopics:
+		if isText && text != "" {
+			return value
+		}
+		number, _ := value.(json.Number)
+		if id, err := strconv.ParseInt(number.String(), 10, 32); err != nil || id <= 0 {
+			p.refuse(field, "must be a topic's id or name")
+			return nil
+		}
+	}
+	return value
+}
+
+func (p *parser) campaign(field string, o object, operator Operator) Expr {
+	p.onlyKeys(field, o, "campaign", "operator", "value")
+	expr := Expr{subject: aCampaign, operator: operator, id: p.id(field+".campaign", o, "campaign")}
+	if !o.has("operator") {
+		expr.operator = Was
+	}
+	if expr.operator != Was && expr.operator != WasNot {
+		p.refuse(field+".operator", "of a campaign must be was or was_not")
+	}
+	raw, _ := o.get("value")
+	outcome, _ := readScalar(raw).(string)
+	if !slices.Contains(Outcomes(), Outcome(outcome)) {
+		p.refuse(field+".value", "must be sent, delivered, read, replied or failed")
+	}
+	expr.values = []any{outcome}
+	return expr
+}
+
+func (p *parser) segment(field string, o object) Expr {
+	p.onlyKeys(field, o, "operator", "value")
+	p.references++
+	if p.references > MaxReferences {
+		p.refuse(field, "is one segment too many: at most %d may be referred to", MaxReferences)
+	}
+	return Expr{subject: aSegment, operator: InSegment, id: p.id(field+".value", o, "value")}
+}
+
+func (p *parser) id(field string, o object, key string) int64 {
+	raw, _ := o.get(key)
+	number, _ := readScalar(raw).(json.Number)
+	id, err := strconv.ParseInt(number.String(), 10, 32)
+	if err != nil || id <= 0 {
+		p.refuse(field, "must be an id: a whole number from 1")
+	}
+	return id
 }
 
 // shorthand reads {"attribute": value, …}.
@@ -187,7 +331,7 @@ func (p *parser) path(field, path string) {
 
 // values reads what an operator compares with and checks that it can.
 func (p *parser) values(field string, op Operator, raw json.RawMessage) []any {
-	if op == In {
+	if op.several() {
 		var elements []json.RawMessage
 		if json.Unmarshal(raw, &elements) != nil || len(elements) == 0 || len(elements) > MaxValues {
 			p.refuse(field, "must be a list of 1 to %d values", MaxValues)
@@ -206,10 +350,18 @@ func (p *parser) values(field string, op Operator, raw json.RawMessage) []any {
 	case value == nil: // refused already
 	case op == Exists && !isBool:
 		p.refuse(field, "must be true or false (or left out)")
-	case op == Contains && !isText:
+	case (op == Contains || op == StartsWith || op == EqualsIgnoreCase) && !isText:
 		p.refuse(field, "must be text")
-	case op == Contains && value == "":
-		p.refuse(field, "must not be empty: every text contains it")
+	case (op == Contains || op == StartsWith) && value == "":
+		p.refuse(field, "must not be empty: every text %s it", strings.ReplaceAll(string(op), "_", " "))
+	case op == Before || op == After:
+		if text, _ := value.(string); !isTime(text) {
+			p.refuse(field, "must be a date, or a time with its zone, from the years 1000 to 2999: 2026-03-01 or 2026-03-01T09:30:00+05:30")
+		}
+	case op == WithinLast || op == WithinNext:
+		if text, _ := value.(string); !span.MatchString(text) {
+			p.refuse(field, "must be a whole number of minutes, hours, days or weeks up to 9999: 30m, 24h, 7d or 2w")
+		}
 	case (op == GT || op == GTE || op == LT || op == LTE) && isBool:
 		p.refuse(field, "must be a number or text: true and false have no order")
 	}
@@ -238,8 +390,8 @@ func (p *parser) scalar(field string, raw json.RawMessage) any {
 
 // consent checks a condition on the person's consent and brings its values to their canonical spelling.
 func (p *parser) consent(field string, e *Expr) {
-	if e.operator != Equals && e.operator != NotEquals && e.operator != In {
-		p.refuse(field+".operator", "%s takes equals, not_equals or in", ConsentAttribute)
+	if !slices.Contains(consentOperators, e.operator) {
+		p.refuse(field+".operator", "%s takes %s", ConsentAttribute, operatorNames(consentOperators))
 		return
 	}
 	for i, value := range e.values {

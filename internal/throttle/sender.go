@@ -12,6 +12,12 @@ type Sender struct {
 	Address          phone.Number
 	Limit            Limit // its Next is not known
 	CampaignsRunning int   // RUNNING campaigns that send from it
+	// Portfolio is the business portfolio of a WhatsApp sender, "" for other channels. MessagingLimit is how many people it may
+	// reach through all its senders within 24 hours outside their service window, nil for any number; Reached is how many
+	// count towards that now.
+	Portfolio      string
+	MessagingLimit *int
+	Reached        int
 }
 
 // DefaultRate is how many messages a second a new sender of the channel may send.

@@ -3,6 +3,7 @@
 package twilio
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -47,7 +48,7 @@ var (
 type Config struct {
 	AccountSID string
 	AuthToken  string
-	// BaseURL is the root of the API; empty means https://api.twilio.com. TWILIO_EDGE and TWILIO_REGION have no
+	// BaseURL is the root of all APIs; empty means https://api.twilio.com, and the Content API's own. TWILIO_EDGE and TWILIO_REGION have no
 	// effect: a region is chosen here.
 	BaseURL string
 	// StatusCallback is the public URL of the status webhook; each message adds the id of its attempt. Empty means
@@ -61,6 +62,7 @@ type Config struct {
 type Client struct {
 	account, token string
 	base           *url.URL
+	contentBase    *url.URL // the Content API's: a host of its own at Twilio, the same when BaseURL is given
 	callback       *url.URL // nil: no callbacks
 	timeout        time.Duration
 	http           *http.Client
@@ -75,12 +77,13 @@ func New(cfg Config) (*Client, error) {
 	if cfg.AuthToken == "" {
 		errs = append(errs, errors.New("auth token: missing"))
 	}
-	if cfg.BaseURL == "" {
-		cfg.BaseURL = "https://api.twilio.com"
-	}
-	base, err := absoluteURL(cfg.BaseURL)
+	base, err := absoluteURL(cmp.Or(cfg.BaseURL, "https://api.twilio.com"))
 	if err != nil {
 		errs = append(errs, fmt.Errorf("base URL: %w", err))
+	}
+	contentBase := base
+	if cfg.BaseURL == "" {
+		contentBase = &url.URL{Scheme: "https", Host: contentHost}
 	}
 	var callback *url.URL
 	if cfg.StatusCallback != "" {
@@ -109,6 +112,8 @@ func New(cfg Config) (*Client, error) {
 		callback: callback,
 		timeout:  cfg.Timeout,
 		http:     newHTTPClient(cfg.MaxConns),
+
+		contentBase: contentBase,
 	}, nil
 }
 
@@ -127,7 +132,14 @@ func (c *Client) Send(ctx context.Context, out message.Outbound) message.Outcome
 	params := &openapi.CreateMessageParams{}
 	params.SetFrom(Address(out.Channel, out.From))
 	params.SetTo(Address(out.Channel, out.To))
-	params.SetBody(out.Body)
+	if out.ContentSID == "" {
+		params.SetBody(out.Body)
+	} else {
+		params.SetContentSid(out.ContentSID)
+		if out.ContentVariables != "" {
+			params.SetContentVariables(out.ContentVariables)
+		}
+	}
 	params.SetValidityPeriod(int(min(max(out.Validity, minValidity), maxValidity) / time.Second))
 	if c.callback != nil {
 		params.SetStatusCallback(callbackURL(c.callback, out.AttemptID))
@@ -198,6 +210,27 @@ func (c *Client) Fetch(ctx context.Context, sid string) (message.Remote, error) 
 		return message.Remote{}, fmt.Errorf("message %s at Twilio: %w", sid, err)
 	}
 	return remote(m)
+}
+
+// Delete removes one message, its text, numbers and media. A SID that Twilio does not know is a fault.NotFound; a message
+// that Twilio is not done with is a fault.Conflict and can be removed later. Every other failure is an *Error.
+func (c *Client) Delete(ctx context.Context, sid string) error {
+	if !sidPattern.MatchString(sid) {
+		return fault.New(fault.NotFound, "not a message SID")
+	}
+	err := c.api(ctx).DeleteMessage(sid, nil)
+	if e, ok := errors.AsType[*Error](err); ok {
+		switch {
+		case e.HTTPStatus == http.StatusNotFound && (e.Code == codeNotFound || e.Code == 0):
+			return fault.New(fault.NotFound, "Twilio does not know message %s", sid)
+		case e.Code == codeUnfinished || e.HTTPStatus == http.StatusConflict:
+			return fault.New(fault.Conflict, "Twilio is not done with message %s", sid)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("removal of message %s at Twilio: %w", sid, err)
+	}
+	return nil
 }
 
 // List reads the messages between two numbers that were created at or after since (in Twilio's whole seconds), newest

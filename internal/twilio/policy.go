@@ -16,6 +16,9 @@ const (
 	codeThrottled   = 20429
 )
 
+// codeUnfinished refuses to remove a message that is still on its way.
+const codeUnfinished = 20009
+
 // codeNotForUS is Meta's refusal to deliver a marketing message: a matter of time everywhere but in the United
 // States, where no such message is delivered at all.
 const codeNotForUS = 63049
@@ -110,8 +113,8 @@ var policies = map[int]message.Policy{
 	21619: stop(campaign, "The message has neither text nor media"),
 	21620: stop(campaign, "The media address is not valid"),
 	21623: stop(campaign, "The message has too many media"),
-	21654: stop(campaign, "The Content template does not exist"),
-	21655: stop(campaign, "The Content template's SID is not valid"),
+	21654: stop(campaign, "Content variables were given without a Content template"),
+	21655: stop(campaign, "The Content template does not exist, or its SID is not valid"),
 	21656: permanent("The recipient's Content variables are not valid"),
 	21658: permanent("The recipient's Content variables are too long"),
 	21910: stop(campaign, "Sender and recipient are on different channels"),
@@ -167,7 +170,7 @@ var policies = map[int]message.Policy{
 	63013: permanent("The message violates the channel's policy"),
 	63014: optOut("The recipient has blocked the sender"),
 	63015: permanent("The recipient has not joined the sandbox"),
-	63016: {Class: message.Window, Meaning: "Free text is allowed only within 24 hours of the recipient's last message"},
+	63016: {Class: message.Window, Retries: 1, Delay: time.Second, Meaning: "Free text is allowed only within 24 hours of the recipient's last message"},
 	63017: tooFast(5*time.Second, 10, "The account sends more than 2,000 messages a second"),
 	63018: tooFast(30*time.Second, 5, "The sender exceeded its rate or its daily number of recipients"),
 	63019: retry(time.Minute, 1, "The media could not be downloaded"),

@@ -25,8 +25,9 @@ func TestPolicies(t *testing.T) {
 	for code, policy := range Policies() {
 		got[policy.Class] = append(got[policy.Class], code)
 		require.NotEmpty(t, policy.Meaning, code)
-		require.Equal(t, policy.Class == message.Retry, policy.Retries > 0, code)
-		require.Equal(t, policy.Class == message.Retry, policy.Delay > 0, code)
+		again := policy.Class == message.Retry || policy.Class == message.Window
+		require.Equal(t, again, policy.Retries > 0, code)
+		require.Equal(t, again, policy.Delay > 0, code)
 		require.Equal(t, policy.Class == message.Stop, policy.Scope != "", code)
 		require.Equal(t, policy, PolicyOf(code))
 	}

@@ -69,7 +69,7 @@ func newHTTPClient(conns int) *http.Client {
 
 // api is twilio-go's typed API for the calls made under ctx.
 func (c *Client) api(ctx context.Context) *openapi.ApiService {
-	return openapi.NewApiServiceWithClient(&session{client: c, ctx: ctx})
+	return openapi.NewApiServiceWithClient(&session{client: c, ctx: ctx, base: c.base})
 }
 
 // session is the client.BaseClient of one call. twilio-go's methods take no context and its own client loses what an
@@ -78,6 +78,7 @@ func (c *Client) api(ctx context.Context) *openapi.ApiService {
 type session struct {
 	client *Client
 	ctx    context.Context
+	base   *url.URL // of the API that is called
 }
 
 var _ client.BaseClient = (*session)(nil)
@@ -140,9 +141,8 @@ func (s *session) request(ctx context.Context, method, rawURL string, data url.V
 	if err != nil {
 		return nil, errors.New("unusable address")
 	}
-	base := s.client.base
-	target.Scheme, target.Host = base.Scheme, base.Host
-	target.Path = strings.TrimSuffix(base.Path, "/") + target.Path
+	target.Scheme, target.Host = s.base.Scheme, s.base.Host
+	target.Path = strings.TrimSuffix(s.base.Path, "/") + target.Path
 	payload := body
 	switch {
 	case method == http.MethodGet || method == http.MethodDelete:

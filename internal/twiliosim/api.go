@@ -19,7 +19,7 @@ const maxRequest = 1 << 20
 
 var contentPattern = regexp.MustCompile(`^HX[0-9a-fA-F]{32}$`)
 
-// Handler serves the Messages API and the control API. Pages of strangers that a browser shows cannot use it.
+// Handler serves the Messages API, the Content API and the control API. Pages of strangers that a browser shows cannot use it.
 func (s *Simulator) Handler() http.Handler {
 	mux := http.NewServeMux()
 	const list = "/" + apiVersion + "/Accounts/{account}/Messages.json"
@@ -29,6 +29,7 @@ func (s *Simulator) Handler() http.Handler {
 	mux.Handle("GET "+one, s.api("fetch", s.fetch))
 	mux.Handle("POST "+one, s.api("update", s.update))
 	mux.Handle("DELETE "+one, s.api("delete", s.remove))
+	s.contentAPI(mux)
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { fail(w, refuse(20404)) })
 	s.control(mux)
 	return http.NewCrossOriginProtection().Handler(mux)
@@ -51,7 +52,7 @@ func (s *Simulator) api(operation string, serve func(http.ResponseWriter, *http.
 		if err := r.ParseForm(); err != nil {
 			unreadable = refuse(20001)
 		}
-		if r.PathValue("account") != s.account {
+		if operation != "content" && r.PathValue("account") != s.account {
 			fail(w, refuse(20404))
 			return
 		}
@@ -171,6 +172,9 @@ func (s *Simulator) create(w http.ResponseWriter, r *http.Request, unreadable *r
 			if met != nil && met.Sync {
 				return refuse(met.Code)
 			}
+			if refused := s.fillContent(m); refused != nil {
+				return refused
+			}
 			return s.plan(m, now, met)
 		})
 	}
@@ -221,7 +225,10 @@ func newRecord(form url.Values) (*record, *refusal) {
 		return nil, refuse(21910)
 	case m.ContentSID != "" && !contentPattern.MatchString(m.ContentSID):
 		return nil, refuse(21655)
-	case m.ContentVariables != "" && json.Unmarshal([]byte(m.ContentVariables), &map[string]any{}) != nil:
+	case m.ContentVariables != "" && m.ContentSID == "":
+		return nil, refuse(21654)
+	}
+	if _, ok := parseVariables(m.ContentVariables); !ok {
 		return nil, refuse(21656)
 	}
 	if m.StatusCallback != "" {
@@ -323,14 +330,21 @@ func (s *Simulator) update(w http.ResponseWriter, r *http.Request, unreadable *r
 	s.mu.Lock()
 	s.enqueue(m)
 	res := m.resource(s.account, s.now())
+	scrubbed := s.scrub(m)
 	s.mu.Unlock()
+	if scrubbed != nil {
+		s.log.Error("journal not scrubbed", "error", scrubbed)
+		fail(w, refuse(20500))
+		return
+	}
 	reply(w, http.StatusOK, res)
 }
 
 func (s *Simulator) remove(w http.ResponseWriter, r *http.Request, _ *refusal) {
+	var m *record
 	refused := s.durably(func(now time.Time) (entry, *refusal) {
-		m, refused := s.message(r)
-		if refused != nil {
+		var refused *refusal
+		if m, refused = s.message(r); refused != nil {
 			return entry{}, refused
 		}
 		if !m.ended(now) {
@@ -340,6 +354,14 @@ func (s *Simulator) remove(w http.ResponseWriter, r *http.Request, _ *refusal) {
 	})
 	if refused != nil {
 		fail(w, refused)
+		return
+	}
+	s.mu.Lock()
+	err := s.scrub(m)
+	s.mu.Unlock()
+	if err != nil {
+		s.log.Error("journal not scrubbed", "error", err)
+		fail(w, refuse(20500))
 		return
 	}
 	w.WriteHeader(http.StatusNoContent)

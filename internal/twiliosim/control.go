@@ -19,6 +19,7 @@ func (s *Simulator) control(mux *http.ServeMux) {
 	mux.HandleFunc("PUT /sim/faults", s.putFaults)
 	mux.HandleFunc("DELETE /sim/faults", func(w http.ResponseWriter, _ *http.Request) { s.setFaults(w, Faults{}) })
 	mux.HandleFunc("POST /sim/inbound", s.postInbound)
+	mux.HandleFunc("PUT /sim/contents/{sid}/approval", s.putReview)
 	mux.HandleFunc("GET /sim/stats", s.getStats)
 	mux.HandleFunc("GET /sim/recipients", s.getRecipients)
 	mux.HandleFunc("GET /sim/messages", s.getMessages)
@@ -228,7 +229,7 @@ func repliesOf(answer webhookAnswer) []string {
 }
 
 // Stats is the body of GET /sim/stats. Accepted and Recipients count messages that the Messages API accepted
-// (outbound-api) within the filters; the rest is about everything since the last reset.
+// (outbound-api) within the filters, Recipients those that are not deleted; the rest is about everything since the last reset.
 type Stats struct {
 	Accepted   int            `json:"accepted"`
 	Recipients map[string]int `json:"recipients,omitzero"` // by address; left out at ?by_recipient=false
@@ -313,7 +314,7 @@ func (s *Simulator) stats(keep func(*record) bool, byRecipient bool) (Stats, []t
 		}
 		stats.Accepted++
 		stats.LastAcceptedAt = m.created()
-		if byRecipient {
+		if byRecipient && !m.deleted {
 			stats.Recipients[m.To]++
 		}
 		window := recent[m.From]
@@ -382,7 +383,7 @@ func (s *Simulator) recipients(keep func(*record) bool) []*Recipient {
 	recipients := []*Recipient{} // in the order of their first message
 	index := map[string]*Recipient{}
 	for _, m := range s.state.messages {
-		if m.Direction != directionAPI || !keep(m) {
+		if m.Direction != directionAPI || m.deleted || !keep(m) {
 			continue
 		}
 		to := index[m.To]

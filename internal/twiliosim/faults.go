@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// Faults is the body of PUT /sim/faults: everything that goes wrong. The zero value is a Twilio without faults. Chance
+// Faults is the body of PUT /sim/faults: everything that goes wrong. The zero value is a Twilio without faults, which
+// enforces WhatsApp's 24-hour window as Twilio does. Chance
 // is drawn from Seed and the number of the request or message alone, so that the same traffic meets the same faults.
 type Faults struct {
 	Seed uint64 `json:"seed"`
@@ -24,8 +25,16 @@ type Faults struct {
 	// MPS is how many messages a second leave a sender's queue; 0 means without limit. A message that would wait
 	// longer than it is valid fails with 30036; a queue longer than Twilio keeps refuses with 21611.
 	MPS float64 `json:"mps,omitempty"`
-	// Window makes free text to a person who did not write within 24 hours fail with 63016 (WhatsApp).
-	Window bool `json:"window,omitempty"`
+	// NoWindow lifts WhatsApp's rule that free text to a person who did not write within 24 hours fails with 63016.
+	NoWindow bool `json:"no_window,omitempty"`
+	// Approvals says how WhatsApp treats contents that are submitted from now on.
+	Approvals ApprovalFaults `json:"approvals,omitzero"`
+}
+
+// ApprovalFaults slow down or refuse the approval of contents. The zero value approves at once.
+type ApprovalFaults struct {
+	DelayMS int    `json:"delay_ms,omitempty"` // until the decision; pending meanwhile
+	Reject  string `json:"reject,omitempty"`   // the reason for which each is rejected; none if empty
 }
 
 // RequestFault goes wrong with every nth request, or by chance.
@@ -40,7 +49,7 @@ type RequestFault struct {
 	//	hang_after    the same after accepting
 	//	truncate      half the answer, then the connection breaks; the message is accepted
 	Fault string `json:"fault"`
-	// On is the operation: create (if not given), list or fetch.
+	// On is the operation: create (if not given), list or fetch of messages, or content for the whole Content API.
 	On          string  `json:"on,omitempty"`
 	Every       int     `json:"every,omitempty"`       // applies to every nth request of the operation
 	Probability float64 `json:"probability,omitempty"` // or to this share of them
@@ -82,10 +91,10 @@ func (f Faults) validate() error {
 		switch {
 		case !known:
 			refuse("unknown fault")
-		case r.On != "" && r.On != "create" && r.On != "list" && r.On != "fetch":
-			refuse("on: want create, list or fetch")
-		case after && r.Fault != "truncate" && r.On != "" && r.On != "create":
-			refuse("only a create can be accepted")
+		case r.On != "" && r.On != "create" && r.On != "list" && r.On != "fetch" && r.On != "content":
+			refuse("on: want create, list, fetch or content")
+		case after && r.Fault != "truncate" && r.On != "" && r.On != "create" && r.On != "content":
+			refuse("only a create, or a request to the Content API, can be accepted")
 		case (r.Every > 0) == (r.Probability > 0):
 			refuse("want either every or probability")
 		case r.Every < 0 || !share(r.Probability) || r.Limit < 0 || r.RetryAfterSeconds < 0 || r.HangMS < 0:
@@ -105,8 +114,8 @@ func (f Faults) validate() error {
 	if !share(f.Receipts.Drop) || !share(f.Receipts.Double) || !share(f.Receipts.Reorder) {
 		errs = append(errs, errors.New("receipts: want shares from 0 to 1"))
 	}
-	if f.LatencyMS < 0 || f.ListLagMS < 0 || f.MPS < 0 {
-		errs = append(errs, errors.New("latency_ms, list_lag_ms, mps: must not be negative"))
+	if f.LatencyMS < 0 || f.ListLagMS < 0 || f.MPS < 0 || f.Approvals.DelayMS < 0 {
+		errs = append(errs, errors.New("latency_ms, list_lag_ms, mps, approvals.delay_ms: must not be negative"))
 	}
 	return errors.Join(errs...)
 }
@@ -225,14 +234,21 @@ var explanations = map[int]string{
 	21612: "Message cannot be sent with the current combination of 'To' and 'From' parameters",
 	21614: "'To' number is not a valid mobile number",
 	21617: "The concatenated message body exceeds the 1600 character limit.",
-	21655: "The ContentSid is invalid.",
+	21654: "ContentSid Required",
+	21655: "The ContentSid is Invalid",
 	21656: "The ContentVariables parameter is invalid.",
 	21701: "The Messaging Service does not exist",
 	21910: "Twilio could not find a Channel with the specified From address",
 	30036: "Validity Period Expired",
 	30400: "Only one of Body and Status may be updated",
 	30409: "The message is not in a cancelable state",
+	63013: "Channel policy violation",
 	63016: "Failed to send freeform message because you are outside the allowed window.",
+	63021: "Channel invalid content error",
+	63028: "Number of parameters provided does not match the expected number of parameters",
+	63040: "Template Rejected",
+	63041: "Template Paused",
+	63042: "Template Disabled",
 	90007: "Invalid validity period value",
 }
 

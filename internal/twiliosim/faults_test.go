@@ -171,28 +171,6 @@ func TestSenderSpeed(t *testing.T) {
 	require.EqualValues(t, 21611, body["code"])
 }
 
-func TestWindow(t *testing.T) {
-	t.Parallel()
-	s := serve(t, Config{Delays: quick, InboundURL: newHook(t, nil).URL})
-	s.faults(t, Faults{Window: true})
-	end := func(more ...string) string {
-		_, body := s.send(t, more...)
-		path := messages + "/" + body["sid"].(string) + ".json"
-		require.Eventually(t, func() bool {
-			_, _, body = s.call(t, http.MethodGet, path, nil)
-			return body["status"] == "read" || body["status"] == "failed"
-		}, eventually, tick)
-		if body["error_code"] != nil {
-			return fmt.Sprint(body["error_code"])
-		}
-		return body["status"].(string)
-	}
-	require.Equal(t, "63016", end())
-	require.Equal(t, "read", end("ContentSid", "HX"+testAccount[2:]))
-	require.Equal(t, 200, s.ask(t, http.MethodPost, "/sim/inbound", Phone{From: "+94771234567", To: "+14155238886", Body: "Hi"}, nil))
-	require.Equal(t, "read", end())
-}
-
 func TestFaultsAreValidated(t *testing.T) {
 	t.Parallel()
 	s := serve(t, Config{})
@@ -209,10 +187,11 @@ func TestFaultsAreValidated(t *testing.T) {
 		"StatusOfNumber": Faults{Numbers: map[string]NumberFault{"+94771234567": {Code: 1, Status: "read"}}},
 		"ShareTooLarge":  Faults{Receipts: ReceiptFaults{Drop: 1.5}},
 		"NegativeMPS":    Faults{MPS: -1},
+		"NegativeDelay":  Faults{Approvals: ApprovalFaults{DelayMS: -1}},
 	} {
 		require.Equal(t, 400, s.ask(t, http.MethodPut, "/sim/faults", body, nil), name)
 	}
-	want := Faults{Seed: 3, LatencyMS: 20, Requests: []RequestFault{{Fault: "throttle", Every: 3}}}
+	want := Faults{Seed: 3, NoWindow: true, LatencyMS: 20, Requests: []RequestFault{{Fault: "throttle", Every: 3}}}
 	s.faults(t, want)
 	var got Faults
 	s.ask(t, http.MethodGet, "/sim/faults", nil, &got)

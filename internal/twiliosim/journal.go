@@ -22,6 +22,16 @@ type entry struct {
 	Redact string      `json:"redact,omitempty"` // a SID
 	Delete string      `json:"delete,omitempty"` // a SID
 	Faults *Faults     `json:"faults,omitempty"`
+
+	Content     *content `json:"content,omitempty"`
+	Approve     *verdict `json:"approve,omitempty"`
+	DropContent string   `json:"drop_content,omitempty"` // a SID
+}
+
+// verdict is what WhatsApp says, or will say, of a content.
+type verdict struct {
+	SID      string   `json:"sid"`
+	Approval approval `json:"approval"`
 }
 
 // settlement ends one callback of a message.
@@ -36,17 +46,22 @@ type withdrawal struct {
 	At  time.Time `json:"at"`
 }
 
+// place is where in the file an entry's line lies, the line feed aside.
+type place struct{ offset, length int64 }
+
 // lazyFlush is the longest that an entry nobody waits for stays in memory.
 const lazyFlush = 100 * time.Millisecond
 
 // journal is an append-only file of entries. Entries that arrive while the disk is busy reach it together, so that a
 // hundred requests in flight cost one fsync and not a hundred.
 type journal struct {
-	file *os.File
+	file  *os.File
+	patch *os.File // the same file, for what is written elsewhere than at its end
 
 	writing sync.Mutex // held while the file is written
 
 	mu      sync.Mutex
+	end     int64 // of the file, once what is pending is written
 	pending []byte
 	batch   *batch // of the pending bytes
 	closed  bool
@@ -69,7 +84,7 @@ func (b *batch) wait() error {
 
 // openJournal hands every entry of the folder's journal to apply. What a kill left of a last, unfinished entry is cut
 // off: nobody was told that it was kept.
-func openJournal(dir string, apply func(entry)) (*journal, error) {
+func openJournal(dir string, apply func(entry, place)) (*journal, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("data folder: %w", err)
 	}
@@ -78,11 +93,18 @@ func openJournal(dir string, apply func(entry)) (*journal, error) {
 	if err != nil {
 		return nil, fmt.Errorf("journal: %w", err)
 	}
-	if err := replay(file, apply); err != nil {
+	end, err := replay(file, apply)
+	if err != nil {
 		return nil, errors.Join(fmt.Errorf("journal %s: %w", path, err), file.Close())
+	}
+	patch, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("journal: %w", err), file.Close())
 	}
 	j := &journal{
 		file:    file,
+		patch:   patch,
+		end:     end,
 		batch:   newBatch(),
 		wake:    make(chan struct{}, 1),
 		stop:    make(chan struct{}),
@@ -92,42 +114,44 @@ func openJournal(dir string, apply func(entry)) (*journal, error) {
 	return j, nil
 }
 
-func replay(file *os.File, apply func(entry)) error {
+// replay returns the length of what is good.
+func replay(file *os.File, apply func(entry, place)) (good int64, err error) {
 	in := bufio.NewReaderSize(file, 1<<20)
-	var good int64
 	for line := 1; ; line++ {
 		text, err := in.ReadBytes('\n')
 		if errors.Is(err, io.EOF) {
-			return file.Truncate(good)
+			return good, file.Truncate(good)
 		} else if err != nil {
-			return err
+			return 0, err
 		}
 		var e entry
 		if err := json.Unmarshal(text, &e); err != nil {
 			if _, err := in.Peek(1); errors.Is(err, io.EOF) {
-				return file.Truncate(good)
+				return good, file.Truncate(good)
 			}
-			return fmt.Errorf("line %d is damaged", line)
+			return 0, fmt.Errorf("line %d is damaged", line)
 		}
-		apply(e)
+		apply(e, place{good, int64(len(text)) - 1})
 		good += int64(len(text))
 	}
 }
 
 func newBatch() *batch { return &batch{done: make(chan struct{})} }
 
-// append takes an entry and returns the batch to wait for. An entry that nobody waits for is lazy: it is written with
-// the next batch, or within lazyFlush.
-func (j *journal) append(e entry, lazy bool) (*batch, error) {
+// append takes an entry and returns where it will lie and the batch to wait for. An entry that nobody waits for is lazy: it
+// is written with the next batch, or within lazyFlush.
+func (j *journal) append(e entry, lazy bool) (place, *batch, error) {
 	var line bytes.Buffer
 	if err := json.NewEncoder(&line).Encode(e); err != nil { // ends with a line feed
-		return nil, err
+		return place{}, nil, err
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if j.closed {
-		return nil, os.ErrClosed
+		return place{}, nil, os.ErrClosed
 	}
+	at := place{j.end, int64(line.Len()) - 1}
+	j.end += int64(line.Len())
 	j.pending = append(j.pending, line.Bytes()...)
 	if !lazy {
 		select {
@@ -135,7 +159,37 @@ func (j *journal) append(e entry, lazy bool) (*batch, error) {
 		default:
 		}
 	}
-	return j.batch, nil
+	return at, j.batch, nil
+}
+
+// scrub takes out of an accepted message, which is on disk, what change takes out of it. Nothing of it stays in the file.
+func (j *journal) scrub(at place, change func(*record)) error {
+	j.writing.Lock()
+	defer j.writing.Unlock()
+	line := make([]byte, at.length)
+	if _, err := j.patch.ReadAt(line, at.offset); err != nil {
+		return err
+	}
+	var e entry
+	if err := json.Unmarshal(line, &e); err != nil || e.Accept == nil {
+		return fmt.Errorf("no message lies at %d: %w", at.offset, err)
+	}
+	change(e.Accept)
+	text, err := json.Marshal(e)
+	if err != nil {
+		return err
+	}
+	if len(text) > len(line) {
+		return fmt.Errorf("a scrubbed message is longer than it was: %d bytes, not %d", len(text), len(line))
+	}
+	text = append(text, bytes.Repeat([]byte(" "), len(line)-len(text))...)
+	if bytes.Equal(text, line) {
+		return nil
+	}
+	if _, err := j.patch.WriteAt(text, at.offset); err != nil {
+		return err
+	}
+	return j.patch.Sync()
 }
 
 func (j *journal) run() {
@@ -189,6 +243,9 @@ func (j *journal) reset() error {
 	if err := j.file.Truncate(0); err != nil {
 		return err
 	}
+	j.mu.Lock()
+	j.end = 0
+	j.mu.Unlock()
 	return j.file.Sync()
 }
 
@@ -199,5 +256,5 @@ func (j *journal) close() error {
 	j.mu.Unlock()
 	close(j.stop)
 	<-j.stopped
-	return j.file.Close()
+	return errors.Join(j.file.Close(), j.patch.Close())
 }

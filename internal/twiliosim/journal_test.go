@@ -3,6 +3,7 @@ package twiliosim
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -118,6 +119,7 @@ func TestReopenWithoutClose(t *testing.T) {
 	dir := t.TempDir()
 	first, err := New(Config{AccountSID: testAccount, AuthToken: testToken, DataDir: dir, Delays: quick})
 	require.NoError(t, err)
+	first.state.faults.NoWindow = true
 	server := httptest.NewServer(first.Handler())
 	t.Cleanup(server.Close)
 	s := &served{first, server.URL}
@@ -271,5 +273,75 @@ func BenchmarkReplay(b *testing.B) {
 		require.NoError(b, err)
 		require.Len(b, again.state.messages, 100_000)
 		require.NoError(b, again.Close())
+	}
+}
+
+// TestDeletedMessagesLeaveNothing: neither a page nor the journal shows a number or a text any more, not after a restart
+// either; that a message was accepted is still counted.
+func TestDeletedMessagesLeaveNothing(t *testing.T) {
+	t.Parallel()
+	hook := newHook(t, nil)
+	dir := t.TempDir()
+	cfg := Config{AccountSID: testAccount, AuthToken: testToken, DataDir: dir, Delays: quick, InboundURL: hook.URL}
+	first, err := New(cfg)
+	require.NoError(t, err)
+	server := httptest.NewServer(first.Handler())
+	s := &served{first, server.URL}
+	const number, text = "+94771234500", "Hello Zebulon"
+	_, redacted := s.send(t, "Body", "Secret of Quuxley")
+	_, sent := s.send(t, "To", "whatsapp:"+number, "Body", text)
+	s.ask(t, http.MethodPost, "/sim/inbound", Phone{From: number, To: numberOf(sender), Body: text, SID: "SM00000000000000000000000000000077"}, nil)
+	for _, sid := range []string{sent["sid"].(string), "SM00000000000000000000000000000077"} {
+		require.Eventually(t, func() bool {
+			status, _, _ := s.call(t, http.MethodDelete, messages+"/"+sid+".json", nil)
+			return status == 204
+		}, eventually, tick)
+	}
+	require.Eventually(t, func() bool {
+		status, _, _ := s.call(t, http.MethodPost, messages+"/"+redacted["sid"].(string)+".json", url.Values{"Body": {""}})
+		return status == 200
+	}, eventually, tick)
+	nothing := func(s *served) {
+		t.Helper()
+		journal, err := os.ReadFile(filepath.Join(dir, "journal.jsonl"))
+		require.NoError(t, err)
+		shown := string(journal)
+		for _, path := range []string{"/sim/stats", "/sim/recipients", "/sim/messages"} {
+			var page json.RawMessage
+			require.Equal(t, 200, s.ask(t, http.MethodGet, path, nil, &page))
+			shown += string(page)
+		}
+		for _, trace := range []string{number, number[1:], "Zebulon", "Quuxley"} {
+			require.NotContains(t, shown, trace)
+		}
+		require.Equal(t, 2, s.totals(t).Accepted)
+	}
+	nothing(s)
+	server.Close()
+	require.NoError(t, first.Close())
+
+	again := serve(t, cfg)
+	nothing(again)
+	status, _, _ := again.call(t, http.MethodGet, messages+"/"+sent["sid"].(string)+".json", nil)
+	require.Equal(t, 404, status)
+}
+
+// TestKillBeforeTheScrub: a deletion that is on disk is carried through by the next start.
+func TestKillBeforeTheScrub(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	cfg := Config{AccountSID: testAccount, AuthToken: testToken, DataDir: dir}
+	path := filepath.Join(dir, "journal.jsonl")
+	const sid = "SM00000000000000000000000000000078"
+	require.NoError(t, os.WriteFile(path, []byte(`{"accept":{"n":1,"sid":"`+sid+`","direction":"outbound-api","from":"whatsapp:+14155238886","to":"whatsapp:+94771234500",`+
+		`"body":"Hello Zebulon","steps":[{"status":"queued","at":"2026-05-01T12:00:00Z"}]}}`+"\n"+`{"delete":"`+sid+`"}`+"\n"), 0o600))
+	for range 2 {
+		sim, err := New(cfg)
+		require.NoError(t, err)
+		require.NoError(t, sim.Close())
+		journal, err := os.ReadFile(path)
+		require.NoError(t, err)
+		require.NotContains(t, string(journal), "94771234500")
+		require.NotContains(t, string(journal), "Zebulon")
 	}
 }

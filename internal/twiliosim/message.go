@@ -32,8 +32,23 @@ type record struct {
 	Callbacks        []callback    `json:"callbacks,omitempty"`
 	Dropped          int           `json:"dropped,omitempty"` // callbacks that a fault keeps from ever being sent
 
-	deleted bool
-	queued  int // how many of its callbacks have been put into the queue
+	deleted  bool
+	redacted bool
+	place    place // in the journal
+	queued   int   // how many of its callbacks have been put into the queue
+}
+
+// redact takes its text out of the message.
+func (r *record) redact() { r.Body, r.ContentVariables = "", "" }
+
+// forget takes out of the message what tells of a person: its text, and their number.
+func (r *record) forget() {
+	r.redact()
+	if r.Direction == directionInbound {
+		r.From = ""
+	} else {
+		r.To = ""
+	}
 }
 
 // step is a status and the moment from which the message has it.

@@ -98,6 +98,9 @@ func New(cfg Config) (*Simulator, error) {
 	}
 	for _, r := range s.state.messages {
 		s.enqueue(r)
+		if err := s.scrub(r); err != nil { // a kill may have come between
+			return nil, errors.Join(fmt.Errorf("simulator: %w", err), s.journal.close())
+		}
 	}
 	s.log.Info("simulator opened", "messages", len(s.state.messages), "callbacks_owed", s.state.owed)
 	return s, nil
@@ -116,11 +119,11 @@ func (s *Simulator) Close() error {
 
 // commit changes the state and returns the batch that makes the change durable. s.mu is held.
 func (s *Simulator) commit(e entry, lazy bool) (*batch, error) {
-	b, err := s.journal.append(e, lazy)
+	at, b, err := s.journal.append(e, lazy)
 	if err != nil {
 		return nil, err
 	}
-	s.state.apply(e)
+	s.state.apply(e, at)
 	return b, nil
 }
 
@@ -142,6 +145,18 @@ func (s *Simulator) durably(build func(now time.Time) (entry, *refusal)) *refusa
 		return refuse(20500)
 	}
 	return nil
+}
+
+// scrub leaves nothing in the journal of what was deleted or redacted, once that is on disk.
+func (s *Simulator) scrub(r *record) error {
+	switch {
+	case r.deleted:
+		return s.journal.scrub(r.place, (*record).forget)
+	case r.redacted:
+		return s.journal.scrub(r.place, (*record).redact)
+	default:
+		return nil
+	}
 }
 
 // accept keeps a message and starts its journey once it is on disk.
@@ -178,11 +193,12 @@ func (s *Simulator) plan(r *record, now time.Time, fault *NumberFault) *refusal 
 	next := func(status string, at time.Time, code int) {
 		r.Steps = append(r.Steps, step{Status: status, At: at, Code: code})
 	}
+	declined := s.decline(r, now)
 	switch {
 	case r.Validity > 0 && leaves.Sub(now) > r.Validity:
 		next("failed", now.Add(r.Validity), 30036)
-	case fault == nil && s.outsideWindow(r, now):
-		next("failed", leaves, 63016)
+	case fault == nil && declined != 0:
+		next("failed", leaves, declined)
 	case fault != nil && fault.Status != "undelivered":
 		next("failed", leaves, fault.Code)
 	case fault != nil:
@@ -229,12 +245,36 @@ func (s *Simulator) planCallbacks(r *record) {
 	}
 }
 
-func (s *Simulator) outsideWindow(r *record, now time.Time) bool {
-	if !s.state.faults.Window || channelOf(r.From) != "whatsapp" || r.ContentSID != "" {
-		return false
+// fillContent gives a message that names a content its text. s.mu is held.
+func (s *Simulator) fillContent(r *record) *refusal {
+	if r.ContentSID == "" {
+		return nil
 	}
-	seen := s.state.lastSeen[conversation{sender: r.From, person: r.To}]
-	return now.Sub(seen) > 24*time.Hour
+	c := s.state.contents[r.ContentSID]
+	if c == nil {
+		return refuse(21655)
+	}
+	variables, _ := parseVariables(r.ContentVariables) // checked before
+	r.Body, _ = c.fill(variables)
+	return nil
+}
+
+// decline tells with which code WhatsApp fails the message, 0 for none: free text outside of the 24 hours after the
+// person's own message, or a content that it does not take. s.mu is held.
+func (s *Simulator) decline(r *record, now time.Time) int {
+	if channelOf(r.From) != "whatsapp" {
+		return 0
+	}
+	open := s.state.faults.NoWindow || now.Sub(s.state.lastSeen[conversation{sender: r.From, person: r.To}]) <= 24*time.Hour
+	if c := s.state.contents[r.ContentSID]; c != nil {
+		variables, _ := parseVariables(r.ContentVariables)
+		text, complete := c.fill(variables)
+		return c.decline(variables, text, complete, open, now)
+	}
+	if !open {
+		return 63016
+	}
+	return 0
 }
 
 func queueOf(sender string) time.Duration {

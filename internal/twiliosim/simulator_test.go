@@ -99,6 +99,7 @@ func serve(t *testing.T, cfg Config) *served {
 	}
 	sim, err := New(cfg)
 	require.NoError(t, err)
+	sim.state.faults.NoWindow = true // most tests are about other things: see enforceWindow
 	server := httptest.NewServer(sim.Handler())
 	ctx, cancel := context.WithCancel(context.Background())
 	ran := make(chan error, 1)
@@ -161,8 +162,16 @@ func (s *served) ask(t *testing.T, method, path string, body, into any) int {
 	return res.StatusCode
 }
 
+// enforceWindow has free text fail that WhatsApp does not let through.
+func (s *served) enforceWindow(t *testing.T) {
+	t.Helper()
+	require.Equal(t, 200, s.ask(t, http.MethodDelete, "/sim/faults", nil, nil))
+}
+
+// faults puts faults in force; none of them is the 24-hour window.
 func (s *served) faults(t *testing.T, f Faults) {
 	t.Helper()
+	f.NoWindow = true
 	require.Equal(t, 200, s.ask(t, http.MethodPut, "/sim/faults", f, nil))
 }
 
@@ -176,6 +185,7 @@ func (s *served) totals(t *testing.T) Stats {
 func TestCreate(t *testing.T) {
 	t.Parallel()
 	s := serve(t, Config{})
+	greeting := s.content(t, "Hi {{1}}")
 	for name, tc := range map[string]struct {
 		with   []string
 		status int
@@ -183,7 +193,10 @@ func TestCreate(t *testing.T) {
 	}{
 		"Accepted":              {nil, 201, 0},
 		"SMS":                   {[]string{"From", "+14155238886", "To", "+94771234567"}, 201, 0},
-		"Template":              {[]string{"Body", "", "ContentSid", "HX" + testAccount[2:], "ContentVariables", `{"1":"Ann"}`}, 201, 0},
+		"Template":              {[]string{"Body", "", "ContentSid", greeting, "ContentVariables", `{"1":"Ann"}`}, 201, 0},
+		"UnknownTemplate":       {[]string{"Body", "", "ContentSid", "HX" + testAccount[2:]}, 400, 21655},
+		"VariablesAlone":        {[]string{"ContentVariables", `{"1":"Ann"}`}, 400, 21654},
+		"EmptyVariable":         {[]string{"ContentSid", greeting, "ContentVariables", `{"1":""}`}, 400, 21656},
 		"NoRecipient":           {[]string{"To", ""}, 400, 21604},
 		"NoSender":              {[]string{"From", ""}, 400, 21603},
 		"NoText":                {[]string{"Body", ""}, 400, 21602},
@@ -198,7 +211,7 @@ func TestCreate(t *testing.T) {
 		"ValidityTooLong":       {[]string{"ValidityPeriod", "36001"}, 400, 90007},
 		"ValidityZero":          {[]string{"ValidityPeriod", "0"}, 400, 90007},
 		"ContentSidMalformed":   {[]string{"ContentSid", "HX1"}, 400, 21655},
-		"VariablesNotJSON":      {[]string{"ContentSid", "HX" + testAccount[2:], "ContentVariables", "Ann"}, 400, 21656},
+		"VariablesNotJSON":      {[]string{"ContentSid", greeting, "ContentVariables", "Ann"}, 400, 21656},
 		"MessagingService":      {[]string{"MessagingServiceSid", "MG" + testAccount[2:]}, 400, 21701},
 		"TestNumberInvalid":     {[]string{"To", "whatsapp:+15005550001"}, 400, 21211},
 		"TestNumberUnroutable":  {[]string{"To", "+15005550002"}, 400, 21612},
@@ -433,6 +446,7 @@ func TestCallbackCutShortStaysOwed(t *testing.T) {
 	dir := t.TempDir()
 	sim, err := New(Config{AccountSID: testAccount, AuthToken: testToken, DataDir: dir, Delays: Delays{Sent: -1, Delivered: time.Hour}})
 	require.NoError(t, err)
+	sim.state.faults.NoWindow = true
 	server := httptest.NewServer(sim.Handler())
 	t.Cleanup(server.Close)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -664,7 +678,7 @@ func BenchmarkControl(b *testing.B) {
 			SID: newSID(), Direction: directionAPI, From: sender, To: fmt.Sprintf("whatsapp:+9477%07d", i), Body: strings.Repeat("x", 100),
 			Steps: []step{{Status: "queued", At: time.Now()}, {Status: "sent", At: time.Now()}, {Status: "read", At: time.Now()}},
 		}
-		s.state.apply(entry{Accept: r})
+		s.state.apply(entry{Accept: r}, place{})
 	}
 	s.tally.answered = make([]time.Duration, 3*n)
 	for i := range s.tally.answered {

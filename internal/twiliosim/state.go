@@ -14,6 +14,9 @@ type state struct {
 	lastSeen map[conversation]time.Time
 	faults   Faults
 
+	contents     map[string]*content
+	contentOrder []string // their SIDs, the oldest first
+
 	owed, delivered, failed, dropped int // callbacks
 }
 
@@ -26,12 +29,14 @@ func newState() *state {
 		byTo:     map[string][]*record{},
 		lastSent: map[string]time.Time{},
 		lastSeen: map[conversation]time.Time{},
+		contents: map[string]*content{},
 	}
 }
 
-func (s *state) apply(e entry) {
+func (s *state) apply(e entry, at place) {
 	switch {
 	case e.Accept != nil:
+		e.Accept.place = at
 		s.accept(e.Accept)
 	case e.Settle != nil:
 		if r := s.bySID[e.Settle.SID]; r != nil && e.Settle.Callback < len(r.Callbacks) {
@@ -43,16 +48,25 @@ func (s *state) apply(e entry) {
 		}
 	case e.Redact != "":
 		if r := s.bySID[e.Redact]; r != nil {
-			r.Body = ""
+			r.redacted = true
+			r.redact()
 		}
 	case e.Delete != "":
 		if r := s.bySID[e.Delete]; r != nil {
-			r.deleted = true
-			s.withdraw(r)
-			delete(s.bySID, r.SID)
+			s.remove(r)
 		}
 	case e.Faults != nil:
 		s.faults = *e.Faults
+	case e.Content != nil:
+		s.contents[e.Content.SID] = e.Content
+		s.contentOrder = append(s.contentOrder, e.Content.SID)
+	case e.Approve != nil:
+		if c := s.contents[e.Approve.SID]; c != nil {
+			c.Approval = e.Approve.Approval
+		}
+	case e.DropContent != "":
+		delete(s.contents, e.DropContent)
+		s.contentOrder = slices.DeleteFunc(s.contentOrder, func(sid string) bool { return sid == e.DropContent })
 	}
 }
 
@@ -71,6 +85,21 @@ func (s *state) accept(r *record) {
 			s.lastSent[r.From] = st.At
 		}
 	}
+}
+
+// remove keeps of a message only that it was accepted, and when.
+func (s *state) remove(r *record) {
+	r.deleted = true
+	s.withdraw(r)
+	delete(s.bySID, r.SID)
+	s.byTo[r.To] = slices.DeleteFunc(s.byTo[r.To], func(other *record) bool { return other == r })
+	if len(s.byTo[r.To]) == 0 {
+		delete(s.byTo, r.To)
+	}
+	if r.Direction == directionInbound {
+		delete(s.lastSeen, conversation{sender: r.To, person: r.From})
+	}
+	r.forget()
 }
 
 func (s *state) settle(r *record, end *settlement) {

@@ -2,6 +2,7 @@ package user
 
 import (
 	"strings"
+	"time"
 
 	"github.com/event-stream-engine/ese/internal/fault"
 )
@@ -38,17 +39,34 @@ type Source string
 // The sources of a change.
 const (
 	SourceImport   Source = "import"   // a row of a file
-	SourceEdit     Source = "edit"     // a person's record was edited
-	SourceKeyword  Source = "keyword"  // the person wrote STOP or START
-	SourceProvider Source = "provider" // the provider or carrier reported a block
+	SourceAPI      Source = "api"      // a person's record was made or edited
+	SourceKeyword  Source = "keyword"  // the person wrote to us: STOP, START, or for the first time
+	SourceButton   Source = "button"   // the person tapped a button of ours
 	SourceOperator Source = "operator" // a decision about consent itself
+	SourceCarrier  Source = "carrier"  // the provider or carrier reported a block
+	SourceUnknown  Source = "unknown"  // not recorded at the time
 )
 
 // Change is a wish to change somebody's consent.
 type Change struct {
 	State    ConsentState // the zero value says nothing about consent
 	Source   Source
-	Evidence string // why an operator may lift a STOP: what the person said, where and when
+	Evidence string // how it is known: a message's SID, an import and its line, what the person said, where and when
+	Wording  string // the text that the person was shown, or sent; "" when it is not known
+	CallerIP string // of a change over the API; "" for others
+}
+
+// Event is one entry of a person's history of consent. The history begins with the state they were added in.
+type Event struct {
+	ID       int64
+	State    ConsentState
+	Previous ConsentState // "" in the first event
+	Source   Source
+	Evidence string
+	Wording  string
+	CallerIP string
+	Actor    string // who made it
+	At       time.Time
 }
 
 // After returns the state that follows from a change; it equals c when the change changes nothing.
@@ -59,25 +77,25 @@ type Change struct {
 // undo what is known, and a provider's report never opts anybody in.
 func (c ConsentState) After(change Change) (ConsentState, error) {
 	wanted := change.State
-	unattended := change.Source == SourceImport || change.Source == SourceProvider
+	unattended := change.Source == SourceImport || change.Source == SourceCarrier
 	switch {
-	case c == "" && (wanted == "" || wanted == OptIn && change.Source == SourceProvider):
+	case c == "" && (wanted == "" || wanted == OptIn && change.Source == SourceCarrier):
 		return Pending, nil
 	case wanted == "" || wanted == c:
 		return c, nil
 	case c == "":
 		return wanted, nil
-	case wanted == Pending && unattended, wanted == OptIn && change.Source == SourceProvider:
+	case wanted == Pending && unattended, wanted == OptIn && change.Source == SourceCarrier:
 		return c, nil
 	case c != Stop:
 		return wanted, nil
-	case change.Source == SourceKeyword && wanted == OptIn:
+	case (change.Source == SourceKeyword || change.Source == SourceButton) && wanted == OptIn:
 		return OptIn, nil
 	case change.Source == SourceOperator && strings.TrimSpace(change.Evidence) != "":
 		return wanted, nil
 	case change.Source == SourceOperator:
 		return c, fault.New(fault.Conflict, "this person said STOP: lifting it needs evidence of their consent")
-	case change.Source == SourceEdit:
+	case change.Source == SourceAPI:
 		return c, fault.New(fault.Conflict, "this person said STOP: an edit cannot lift it; they can write START, or an operator can record evidence of their consent")
 	default:
 		return c, nil

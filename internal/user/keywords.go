@@ -122,6 +122,24 @@ func match(text string, optedOut bool) Intent {
 	return Intent{}
 }
 
+// MaxKeyword bounds a campaign's keyword, in bytes of its normalised form.
+const MaxKeyword = 100
+
+// Keyword is a text as keywords are compared: words of letters and digits, in lower case, with single spaces between. ""
+// is for one that can be no keyword, being empty or too long.
+func Keyword(text string) string {
+	if len(text) > maxKeywordBytes {
+		return ""
+	}
+	if text = normalise(text); len(text) > MaxKeyword {
+		return ""
+	}
+	return text
+}
+
+// Reserved reports whether a normalised text has a meaning of its own: to stop, to start, to ask for help.
+func Reserved(keyword string) bool { return match(keyword, true).Action != ActionNone }
+
 // maxKeywordBytes spares long messages the normalisation: no phrase is nearly as long, decoration included.
 const maxKeywordBytes = 1024
 

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/event-stream-engine/ese/internal/phone"
+	"github.com/event-stream-engine/ese/internal/suppression"
 )
 
 // User is one contact.
@@ -16,7 +17,8 @@ type User struct {
 	Region        string   // ISO 3166; "" when unknown
 	Zones         []string // candidate IANA zones, sorted; empty when unknown
 	ZoneSource    ZoneSource
-	LastInboundAt *time.Time // nil before their first message to us
+	LastInboundAt *time.Time          // nil before their first message to us
+	Suppressed    []suppression.Scope // what their number is suppressed for; empty: nothing
 	CreatedAt     time.Time
 	UpdatedAt     time.Time
 }

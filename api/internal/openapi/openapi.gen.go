@@ -104,6 +104,30 @@ func (e CampaignStatus) Valid() bool {
 	}
 }
 
+// Defines values for CampaignTriggerKind.
+const (
+	CampaignTriggerKindEvent       CampaignTriggerKind = "event"
+	CampaignTriggerKindKeyword     CampaignTriggerKind = "keyword"
+	CampaignTriggerKindManual      CampaignTriggerKind = "manual"
+	CampaignTriggerKindUserCreated CampaignTriggerKind = "user_created"
+)
+
+// Valid indicates whether the value is a known member of the CampaignTriggerKind enum.
+func (e CampaignTriggerKind) Valid() bool {
+	switch e {
+	case CampaignTriggerKindEvent:
+		return true
+	case CampaignTriggerKindKeyword:
+		return true
+	case CampaignTriggerKindManual:
+		return true
+	case CampaignTriggerKindUserCreated:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for Channel.
 const (
 	ChannelSMS      Channel = "sms"
@@ -134,6 +158,39 @@ func (e CheckStatus) Valid() bool {
 	case CheckStatusDown:
 		return true
 	case CheckStatusUp:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ConsentEventSource.
+const (
+	ConsentEventSourceAPI      ConsentEventSource = "api"
+	ConsentEventSourceButton   ConsentEventSource = "button"
+	ConsentEventSourceCarrier  ConsentEventSource = "carrier"
+	ConsentEventSourceImport   ConsentEventSource = "import"
+	ConsentEventSourceKeyword  ConsentEventSource = "keyword"
+	ConsentEventSourceOperator ConsentEventSource = "operator"
+	ConsentEventSourceUnknown  ConsentEventSource = "unknown"
+)
+
+// Valid indicates whether the value is a known member of the ConsentEventSource enum.
+func (e ConsentEventSource) Valid() bool {
+	switch e {
+	case ConsentEventSourceAPI:
+		return true
+	case ConsentEventSourceButton:
+		return true
+	case ConsentEventSourceCarrier:
+		return true
+	case ConsentEventSourceImport:
+		return true
+	case ConsentEventSourceKeyword:
+		return true
+	case ConsentEventSourceOperator:
+		return true
+	case ConsentEventSourceUnknown:
 		return true
 	default:
 		return false
@@ -194,6 +251,45 @@ func (e DecidedOutcome) Valid() bool {
 	case DecidedOutcomeNotSent:
 		return true
 	case DecidedOutcomeSent:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ErasureStatus.
+const (
+	ErasureStatusCOMPLETED ErasureStatus = "COMPLETED"
+	ErasureStatusRUNNING   ErasureStatus = "RUNNING"
+)
+
+// Valid indicates whether the value is a known member of the ErasureStatus enum.
+func (e ErasureStatus) Valid() bool {
+	switch e {
+	case ErasureStatusCOMPLETED:
+		return true
+	case ErasureStatusRUNNING:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ImportPolicy.
+const (
+	ImportPolicyPolicyAdd     ImportPolicy = "add"
+	ImportPolicyPolicyReplace ImportPolicy = "replace"
+	ImportPolicyPolicyUpdate  ImportPolicy = "update"
+)
+
+// Valid indicates whether the value is a known member of the ImportPolicy enum.
+func (e ImportPolicy) Valid() bool {
+	switch e {
+	case ImportPolicyPolicyAdd:
+		return true
+	case ImportPolicyPolicyReplace:
+		return true
+	case ImportPolicyPolicyUpdate:
 		return true
 	default:
 		return false
@@ -319,19 +415,202 @@ func (e ReadinessStatus) Valid() bool {
 
 // Defines values for RunKind.
 const (
+	RunKindEvent      RunKind = "event"
 	RunKindRecurrence RunKind = "recurrence"
 	RunKindRetry      RunKind = "retry"
+	RunKindTest       RunKind = "test"
 	RunKindTrigger    RunKind = "trigger"
 )
 
 // Valid indicates whether the value is a known member of the RunKind enum.
 func (e RunKind) Valid() bool {
 	switch e {
+	case RunKindEvent:
+		return true
 	case RunKindRecurrence:
 		return true
 	case RunKindRetry:
 		return true
+	case RunKindTest:
+		return true
 	case RunKindTrigger:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for SegmentKind.
+const (
+	SegmentKindDynamic SegmentKind = "dynamic"
+	SegmentKindStatic  SegmentKind = "static"
+)
+
+// Valid indicates whether the value is a known member of the SegmentKind enum.
+func (e SegmentKind) Valid() bool {
+	switch e {
+	case SegmentKindDynamic:
+		return true
+	case SegmentKindStatic:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for SuppressionSource.
+const (
+	SuppressionSourceAPI     SuppressionSource = "api"
+	SuppressionSourceErasure SuppressionSource = "erasure"
+	SuppressionSourceImport  SuppressionSource = "import"
+)
+
+// Valid indicates whether the value is a known member of the SuppressionSource enum.
+func (e SuppressionSource) Valid() bool {
+	switch e {
+	case SuppressionSourceAPI:
+		return true
+	case SuppressionSourceErasure:
+		return true
+	case SuppressionSourceImport:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for SuppressionReason.
+const (
+	SuppressionReasonComplaint     SuppressionReason = "complaint"
+	SuppressionReasonDoNotContact  SuppressionReason = "do_not_contact"
+	SuppressionReasonErased        SuppressionReason = "erased"
+	SuppressionReasonInvalidNumber SuppressionReason = "invalid_number"
+	SuppressionReasonLegal         SuppressionReason = "legal"
+	SuppressionReasonOther         SuppressionReason = "other"
+)
+
+// Valid indicates whether the value is a known member of the SuppressionReason enum.
+func (e SuppressionReason) Valid() bool {
+	switch e {
+	case SuppressionReasonComplaint:
+		return true
+	case SuppressionReasonDoNotContact:
+		return true
+	case SuppressionReasonErased:
+		return true
+	case SuppressionReasonInvalidNumber:
+		return true
+	case SuppressionReasonLegal:
+		return true
+	case SuppressionReasonOther:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for SuppressionWriteReason.
+const (
+	SuppressionWriteReasonComplaint     SuppressionWriteReason = "complaint"
+	SuppressionWriteReasonDoNotContact  SuppressionWriteReason = "do_not_contact"
+	SuppressionWriteReasonInvalidNumber SuppressionWriteReason = "invalid_number"
+	SuppressionWriteReasonLegal         SuppressionWriteReason = "legal"
+	SuppressionWriteReasonOther         SuppressionWriteReason = "other"
+)
+
+// Valid indicates whether the value is a known member of the SuppressionWriteReason enum.
+func (e SuppressionWriteReason) Valid() bool {
+	switch e {
+	case SuppressionWriteReasonComplaint:
+		return true
+	case SuppressionWriteReasonDoNotContact:
+		return true
+	case SuppressionWriteReasonInvalidNumber:
+		return true
+	case SuppressionWriteReasonLegal:
+		return true
+	case SuppressionWriteReasonOther:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for TemplateApproval.
+const (
+	TemplateApprovalApproved    TemplateApproval = "approved"
+	TemplateApprovalDisabled    TemplateApproval = "disabled"
+	TemplateApprovalInvalid     TemplateApproval = "invalid"
+	TemplateApprovalNotNeeded   TemplateApproval = "not_needed"
+	TemplateApprovalPaused      TemplateApproval = "paused"
+	TemplateApprovalPending     TemplateApproval = "pending"
+	TemplateApprovalReceived    TemplateApproval = "received"
+	TemplateApprovalRejected    TemplateApproval = "rejected"
+	TemplateApprovalUnsubmitted TemplateApproval = "unsubmitted"
+)
+
+// Valid indicates whether the value is a known member of the TemplateApproval enum.
+func (e TemplateApproval) Valid() bool {
+	switch e {
+	case TemplateApprovalApproved:
+		return true
+	case TemplateApprovalDisabled:
+		return true
+	case TemplateApprovalInvalid:
+		return true
+	case TemplateApprovalNotNeeded:
+		return true
+	case TemplateApprovalPaused:
+		return true
+	case TemplateApprovalPending:
+		return true
+	case TemplateApprovalReceived:
+		return true
+	case TemplateApprovalRejected:
+		return true
+	case TemplateApprovalUnsubmitted:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for TemplateCategory.
+const (
+	TemplateCategoryAuthentication TemplateCategory = "authentication"
+	TemplateCategoryMarketing      TemplateCategory = "marketing"
+	TemplateCategoryUtility        TemplateCategory = "utility"
+)
+
+// Valid indicates whether the value is a known member of the TemplateCategory enum.
+func (e TemplateCategory) Valid() bool {
+	switch e {
+	case TemplateCategoryAuthentication:
+		return true
+	case TemplateCategoryMarketing:
+		return true
+	case TemplateCategoryUtility:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for TriggerResultStatus.
+const (
+	TriggerResultStatusAccepted  TriggerResultStatus = "accepted"
+	TriggerResultStatusDuplicate TriggerResultStatus = "duplicate"
+	TriggerResultStatusRefused   TriggerResultStatus = "refused"
+)
+
+// Valid indicates whether the value is a known member of the TriggerResultStatus enum.
+func (e TriggerResultStatus) Valid() bool {
+	switch e {
+	case TriggerResultStatusAccepted:
+		return true
+	case TriggerResultStatusDuplicate:
+		return true
+	case TriggerResultStatusRefused:
 		return true
 	default:
 		return false
@@ -359,22 +638,61 @@ func (e Verdict) Valid() bool {
 	}
 }
 
-// AccountLimits Example: {"messages_per_second":1000}
+// Defines values for WindowPolicy.
+const (
+	WindowPolicyByFreeText WindowPolicy = "free_text"
+	WindowPolicyByTemplate WindowPolicy = "template"
+	WindowPolicyInWindow   WindowPolicy = "suppress"
+)
+
+// Valid indicates whether the value is a known member of the WindowPolicy enum.
+func (e WindowPolicy) Valid() bool {
+	switch e {
+	case WindowPolicyByFreeText:
+		return true
+	case WindowPolicyByTemplate:
+		return true
+	case WindowPolicyInWindow:
+		return true
+	default:
+		return false
+	}
+}
+
+// AccountLimits Example: {"messages_per_second":1000,"pair_interval_seconds":6,"person_messages_per_day":1,"person_messages_per_week":4,"person_topic_messages_per_day":null,"person_topic_messages_per_week":null}
 type AccountLimits struct {
 	// MessagesPerSecond Over all senders together.
 	MessagesPerSecond int `json:"messages_per_second"`
+
+	// PairIntervalSeconds Least time between two messages to one person; 0 is none.
+	PairIntervalSeconds int `json:"pair_interval_seconds"`
+
+	// PersonMessagesPerDay Bulk messages that one person gets within 24 hours; null is any number.
+	PersonMessagesPerDay *int `json:"person_messages_per_day"`
+
+	// PersonMessagesPerWeek The same within seven days.
+	PersonMessagesPerWeek *int `json:"person_messages_per_week"`
+
+	// PersonTopicMessagesPerDay Bulk messages of one subscription topic that one person gets within 24 hours; null is any number.
+	PersonTopicMessagesPerDay *int `json:"person_topic_messages_per_day"`
+
+	// PersonTopicMessagesPerWeek The same within seven days.
+	PersonTopicMessagesPerWeek *int `json:"person_topic_messages_per_week"`
 }
 
-// AccountLimitsPatch Example: {"messages_per_second":500}
-type AccountLimitsPatch struct {
-	MessagesPerSecond int `json:"messages_per_second"`
-}
+// AccountLimitsPatch The limits to change. Kept as it came, because null and left out mean different things.
+//
+// Example: {"messages_per_second":500,"person_messages_per_week":4}
+type AccountLimitsPatch = json.RawMessage
 
 // Attempt defines model for Attempt.
 type Attempt struct {
 	// Carrier The best that was reported of it after acceptance.
 	Carrier *string `json:"carrier"`
-	Detail  *string `json:"detail"`
+
+	// ContentSID Of the provider's template that was sent; null for free text.
+	ContentSID *string `json:"content_sid"`
+	Detail     *string `json:"detail"`
 
 	// EndedAt When its outcome was known.
 	EndedAt *time.Time `json:"ended_at"`
@@ -414,7 +732,7 @@ type AttemptState string
 // Example: {"age":31,"city":"Colombo","name":"Arjuna Silva"}
 type Attributes = json.RawMessage
 
-// Campaign Example: {"approved_at":null,"approved_by":null,"audience_size":null,"canary_percent":0,"channel":"whatsapp","completed_at":null,"created_at":"2026-11-21T22:38:59Z","created_by":"key:1","failure_threshold_percent":20,"id":1,"next_occurrences":[],"priority":"bulk","quiet_hours_end":null,"quiet_hours_start":null,"rate_limit_per_second":1,"recurrence_cron":null,"recurrence_timezone":null,"schedule_local_time":null,"schedule_time":null,"segment_id":2,"segment_query":null,"start_within_minutes":null,"started_at":null,"status":"DRAFT","status_reason":null,"template":{"channel":"whatsapp","id":1,"name":"Welcome Message","version":1},"template_id":1,"timezone":"UTC","topic":"API Demo Campaign","updated_at":"2026-11-21T22:38:59Z"}
+// Campaign Example: {"approved_at":null,"approved_by":null,"audience_size":null,"canary_percent":0,"channel":"whatsapp","completed_at":null,"created_at":"2026-11-21T22:38:59Z","created_by":"key:1","exclude_segment_ids":[],"failure_threshold_percent":20,"frequency_cap":null,"id":1,"next_occurrences":[],"priority":"bulk","quiet_hours_end":null,"quiet_hours_start":null,"rate_limit_per_second":1,"recurrence_cron":null,"recurrence_timezone":null,"schedule_local_time":null,"schedule_time":null,"segment_id":2,"segment_query":null,"start_within_minutes":null,"started_at":null,"status":"DRAFT","status_reason":null,"template":{"channel":"whatsapp","id":1,"name":"Welcome Message","version":1},"template_id":1,"timezone":"UTC","topic":"API Demo Campaign","trigger":"manual","trigger_name":null,"updated_at":"2026-11-21T22:38:59Z","window_policy":"template"}
 type Campaign struct {
 	ApprovedAt *time.Time `json:"approved_at"`
 
@@ -435,9 +753,15 @@ type Campaign struct {
 	// CreatedBy The principal; null when it was not kept.
 	CreatedBy *string `json:"created_by"`
 
+	// ExcludeSegmentIds Whoever is in one of these segments is recorded as `suppressed` with the reason `excluded`.
+	ExcludeSegmentIds []int64 `json:"exclude_segment_ids"`
+
 	// FailureThresholdPercent More failures than this among the last outcomes pause it; 0 never does.
-	FailureThresholdPercent int   `json:"failure_threshold_percent"`
-	ID                      int64 `json:"id"`
+	FailureThresholdPercent int `json:"failure_threshold_percent"`
+
+	// FrequencyCap Nobody who had so many bulk messages gets one of this campaign; null is no cap.
+	FrequencyCap *FrequencyCap `json:"frequency_cap"`
+	ID           int64         `json:"id"`
 
 	// NextOccurrences When a recurring campaign is sent next, or would be if it were triggered; empty while it is paused and after its end.
 	NextOccurrences []time.Time `json:"next_occurrences"`
@@ -485,7 +809,21 @@ type Campaign struct {
 	TemplateID   int64           `json:"template_id"`
 	Timezone     string          `json:"timezone"`
 	Topic        string          `json:"topic"`
-	UpdatedAt    time.Time       `json:"updated_at"`
+
+	// Trigger What starts the campaign's messages. `manual`: an operator, for the whole audience. `event`: an event of that name (`POST
+	// /api/v1/ingest/triggers`), for the person whom it names. `keyword`: a message from a person that is that word as a
+	// whole, for them. `user_created`: somebody new, by the API or an import, for them. All but `manual` have neither
+	// audience nor canary nor schedule, and are live from their start until they are completed or cancelled.
+	Trigger CampaignTriggerKind `json:"trigger"`
+
+	// TriggerName The event's name or the keyword.
+	TriggerName *string   `json:"trigger_name"`
+	UpdatedAt   time.Time `json:"updated_at"`
+
+	// WindowPolicy WhatsApp lets free text reach only those who wrote within 24 hours. `template`, the default, sends everybody the approved
+	// template; `free_text` sends free text within the 24 hours and the approved template otherwise; `suppress` sends free
+	// text within them and nothing otherwise (`outside_window`). SMS is not concerned.
+	WindowPolicy WindowPolicy `json:"window_policy"`
 }
 
 // CampaignList defines model for CampaignList.
@@ -555,8 +893,14 @@ type CampaignSummary struct {
 	GeographicDistribution []PlaceCount `json:"geographic_distribution"`
 
 	// LastUpdated When these figures were counted.
-	LastUpdated       time.Time `json:"last_updated"`
-	MessagesCancelled int64     `json:"messages_cancelled"`
+	LastUpdated time.Time `json:"last_updated"`
+
+	// LegalWindowDeferred Recipients who waited for that at any time.
+	LegalWindowDeferred int64 `json:"legal_window_deferred"`
+
+	// LegalWindowWaiting Recipients who wait for the hours that the law of their place allows.
+	LegalWindowWaiting int64 `json:"legal_window_waiting"`
+	MessagesCancelled  int64 `json:"messages_cancelled"`
 
 	// MessagesDelivered `delivered` or `read`.
 	MessagesDelivered int64 `json:"messages_delivered"`
@@ -632,11 +976,36 @@ type CampaignSummary struct {
 	TotalRecipients int64 `json:"total_recipients"`
 }
 
+// CampaignTest Example: {"phone_numbers":["+94771234567"],"variables":{"order":"1207"}}
+type CampaignTest struct {
+	// PhoneNumbers Of users, in E.164 form.
+	PhoneNumbers []string `json:"phone_numbers"`
+
+	// Variables Values for the template's placeholders; they go before the users' attributes. At most 16 KiB.
+	Variables json.RawMessage `json:"variables,omitempty"`
+}
+
+// CampaignTested Example: {"messages":[{"campaign_id":3,"message_id":"019ab0c4-71c5-7f3e-8a57-3f1f6a1b2c3d","reason":null,"state":"pending"}],"run_number":1,"task_id":"campaign/3/run/1"}
+type CampaignTested struct {
+	// Messages In the order of the numbers.
+	Messages  []TriggeredMessage `json:"messages"`
+	RunNumber int                `json:"run_number"`
+
+	// TaskID The run's workflow in Temporal.
+	TaskID string `json:"task_id"`
+}
+
 // CampaignTrigger Example: {}
 type CampaignTrigger struct {
 	// DryRun Decide for every recipient and send nothing; see `preflight`.
 	DryRun *bool `json:"dry_run,omitempty"`
 }
+
+// CampaignTriggerKind What starts the campaign's messages. `manual`: an operator, for the whole audience. `event`: an event of that name (`POST
+// /api/v1/ingest/triggers`), for the person whom it names. `keyword`: a message from a person that is that word as a
+// whole, for them. `user_created`: somebody new, by the API or an import, for them. All but `manual` have neither
+// audience nor canary nor schedule, and are live from their start until they are completed or cancelled.
+type CampaignTriggerKind string
 
 // CampaignTriggered Example: {"campaign_id":1,"dry_run":false,"run_number":1,"status":"RUNNING","task_id":"campaign/1/run/1"}
 type CampaignTriggered struct {
@@ -666,8 +1035,16 @@ type CampaignWrite struct {
 	// CanaryPercent Sends to this share of the audience first and awaits their receipts before it goes on; 0 sends to all alike.
 	CanaryPercent *int `json:"canary_percent,omitempty"`
 
+	// ExcludeSegmentIds Segments whose people are not sent to: when the audience is frozen they are recorded as `suppressed` with the reason
+	// `excluded`, unless they may not be sent to anyway.
+	ExcludeSegmentIds *[]int64 `json:"exclude_segment_ids,omitempty"`
+
 	// FailureThresholdPercent More failures than this among the last outcomes pause the campaign by itself; 0 never does.
 	FailureThresholdPercent *int `json:"failure_threshold_percent,omitempty"`
+
+	// FrequencyCap Nobody who had so many bulk messages, of whatever campaign, gets one of this campaign: theirs is suppressed with the
+	// reason `frequency_cap`. It is counted when each message is about to be sent. Transactional campaigns have none.
+	FrequencyCap *FrequencyCap `json:"frequency_cap,omitempty"`
 
 	// Priority Whose messages go first where campaigns share a sender: `transactional` before `bulk`. `bulk` when left out.
 	Priority *CampaignPriority `json:"priority,omitempty"`
@@ -722,6 +1099,24 @@ type CampaignWrite struct {
 
 	// Topic A title; restricts nobody.
 	Topic string `json:"topic"`
+
+	// Trigger What starts the campaign's messages. `manual`: an operator, for the whole audience. `event`: an event of that name (`POST
+	// /api/v1/ingest/triggers`), for the person whom it names. `keyword`: a message from a person that is that word as a
+	// whole, for them. `user_created`: somebody new, by the API or an import, for them. All but `manual` have neither
+	// audience nor canary nor schedule, and are live from their start until they are completed or cancelled.
+	Trigger *CampaignTriggerKind `json:"trigger,omitempty"`
+
+	// TriggerName With `event` its name: letters, digits and `. _ : / -`. With `keyword` the word, or words; case and punctuation do
+	// not matter, and what stops, starts or asks for help cannot be one.
+	//
+	//
+	// Example: order.shipped
+	TriggerName *string `json:"trigger_name,omitempty"`
+
+	// WindowPolicy WhatsApp lets free text reach only those who wrote within 24 hours. `template`, the default, sends everybody the approved
+	// template; `free_text` sends free text within the 24 hours and the approved template otherwise; `suppress` sends free
+	// text within them and nothing otherwise (`outside_window`). SMS is not concerned.
+	WindowPolicy *WindowPolicy `json:"window_policy,omitempty"`
 }
 
 // Channel defines model for Channel.
@@ -763,8 +1158,45 @@ type ComplianceStep struct {
 	// Result `passed`, `deferred` or `failed`.
 	Result string `json:"result"`
 
-	// Step Such as `consent`, `schedule`, `quiet_hours` or `content`.
+	// Step Such as `consent`, `schedule`, `quiet_hours`, `limits` or `content`.
 	Step string `json:"step"`
+}
+
+// ConsentEvent Example: {"actor":"user","caller_ip":null,"consent_state":"STOP","created_at":"2026-11-21T22:38:59Z","evidence":"SM0123456789abcdef0123456789abcdef","previous_state":"OPT_IN","source":"keyword","wording":"stop"}
+type ConsentEvent struct {
+	// Actor Who recorded it: a key, `local`, `user` for the person, `provider`.
+	Actor string `json:"actor"`
+
+	// CallerIP The address that the call to the API came from.
+	CallerIP *string `json:"caller_ip"`
+
+	// ConsentState Only `OPT_IN` may be sent to. `PENDING` is unknown, `OPT_OUT` was withdrawn, `STOP` was said by the person.
+	ConsentState ConsentState `json:"consent_state"`
+	CreatedAt    time.Time    `json:"created_at"`
+
+	// Evidence A message's SID, an import and its line, or the words of whoever recorded it.
+	Evidence *string `json:"evidence"`
+
+	// PreviousState The state before; null in the first event.
+	PreviousState *string `json:"previous_state"`
+
+	// Source How it was said: in a row of an `import`, over the `api`, with a `keyword` or a `button` by the person, as a decision by an
+	// `operator`, or by the `carrier`. `unknown` in what was recorded afterwards.
+	Source ConsentEventSource `json:"source"`
+
+	// Wording The text that the person was shown, or the keyword that they sent.
+	Wording *string `json:"wording"`
+}
+
+// ConsentEventSource How it was said: in a row of an `import`, over the `api`, with a `keyword` or a `button` by the person, as a decision by an
+// `operator`, or by the `carrier`. `unknown` in what was recorded afterwards.
+type ConsentEventSource string
+
+// ConsentHistory defines model for ConsentHistory.
+type ConsentHistory struct {
+	Events     []ConsentEvent `json:"events"`
+	NextCursor *string        `json:"next_cursor"`
+	Total      int64          `json:"total"`
 }
 
 // ConsentSource Who records it; `api` when left out.
@@ -773,7 +1205,7 @@ type ConsentSource string
 // ConsentState Only `OPT_IN` may be sent to. `PENDING` is unknown, `OPT_OUT` was withdrawn, `STOP` was said by the person.
 type ConsentState string
 
-// ConsentUpdate Example: {"consent_state":"OPT_IN","evidence":"Sign-up form, 2026-11-20","source":"api"}
+// ConsentUpdate Example: {"consent_state":"OPT_IN","evidence":"Sign-up form, 2026-11-20","source":"api","wording":"Yes, send me offers over WhatsApp."}
 type ConsentUpdate struct {
 	// ConsentState Only `OPT_IN` may be sent to. `PENDING` is unknown, `OPT_OUT` was withdrawn, `STOP` was said by the person.
 	ConsentState ConsentState `json:"consent_state"`
@@ -783,7 +1215,53 @@ type ConsentUpdate struct {
 
 	// Source Who records it; `api` when left out.
 	Source *ConsentSource `json:"source,omitempty"`
+
+	// Wording The text that the person was shown when they said so.
+	Wording *string `json:"wording,omitempty"`
 }
+
+// Content Example: {"approval":"approved","approval_reason":null,"body":"Hi {{1}}! Reply STOP to opt out.","category":"MARKETING","content_sid":"HX0123456789abcdef0123456789abcdef","locale":"en_US","name":"spring_offer","synced_at":"2026-11-21T22:38:59Z","template_id":null,"type":"twilio/text","variables":{"1":"Ann"}}
+type Content struct {
+	// Approval WhatsApp's word on a text. `not_needed` on another channel; `unsubmitted`, `received` and `pending` wait for the
+	// decision; `approved` may be sent at any time; `rejected`, `paused` and `disabled` may not. `invalid`: the content at
+	// Twilio is missing, was refused or says something else.
+	Approval       TemplateApproval `json:"approval"`
+	ApprovalReason *string          `json:"approval_reason"`
+
+	// Body The text with Twilio's placeholders; empty for a type without one.
+	Body string `json:"body"`
+
+	// Category WhatsApp's word; empty before it was submitted.
+	Category   string `json:"category"`
+	ContentSID string `json:"content_sid"`
+	Locale     string `json:"locale"`
+
+	// Name Its friendly name at Twilio.
+	Name     string    `json:"name"`
+	SyncedAt time.Time `json:"synced_at"`
+
+	// TemplateID Our template that is sent by it.
+	TemplateID *int64 `json:"template_id"`
+
+	// Type Such as twilio/text.
+	Type string `json:"type"`
+
+	// Variables Its placeholders with their samples.
+	Variables map[string]string `json:"variables"`
+}
+
+// ContentList defines model for ContentList.
+type ContentList struct {
+	Contents   []Content `json:"contents"`
+	NextCursor *string   `json:"next_cursor"`
+	Total      int64     `json:"total"`
+}
+
+// ContentSID Example: HX0123456789abcdef0123456789abcdef
+type ContentSID = string
+
+// ContentVariables Our variable for each placeholder of the content, such as `{"1": "name"}`; 1…n in order of appearance when left out.
+type ContentVariables map[string]string
 
 // Dashboard defines model for Dashboard.
 type Dashboard struct {
@@ -823,6 +1301,26 @@ type Dashboard struct {
 // DecidedOutcome What was found out: the provider has the message, or never had it.
 type DecidedOutcome string
 
+// Erasure defines model for Erasure.
+type Erasure struct {
+	CompletedAt *time.Time `json:"completed_at"`
+
+	// Copies Messages that the provider had, as far as is known.
+	Copies int64 `json:"copies"`
+
+	// CopiesRemoved Of these the ones that it has no more.
+	CopiesRemoved int64              `json:"copies_removed"`
+	ErasureID     openapi_types.UUID `json:"erasure_id"`
+	RequestedAt   time.Time          `json:"requested_at"`
+	RequestedBy   string             `json:"requested_by"`
+
+	// Status `COMPLETED`: the provider has nothing any more, and the number is not known here. It does not let go of messages that it is not done with.
+	Status ErasureStatus `json:"status"`
+}
+
+// ErasureStatus `COMPLETED`: the provider has nothing any more, and the number is not known here. It does not let go of messages that it is not done with.
+type ErasureStatus string
+
 // ErrorCodeCount Example: {"count":3,"error_code":63016,"error_message":"Free text outside the 24-hour window.","percentage":75}
 type ErrorCodeCount struct {
 	Count int64 `json:"count"`
@@ -857,6 +1355,15 @@ type FileInfo struct {
 	RecordsPreview int64 `json:"records_preview"`
 }
 
+// FrequencyCap Example: {"count":2,"days":7}
+type FrequencyCap struct {
+	// Count Messages that a person gets at most.
+	Count int `json:"count"`
+
+	// Days Within so many times 24 hours, counted back from the moment of sending.
+	Days int `json:"days"`
+}
+
 // Health Example: {"status":"healthy","version":"1.0.0"}
 type Health struct {
 	// Status Always "healthy".
@@ -871,6 +1378,9 @@ type Import struct {
 	CompletedAt *time.Time `json:"completed_at"`
 	CreatedAt   time.Time  `json:"created_at"`
 
+	// DryRun Counts say what would have been done; no user was written.
+	DryRun bool `json:"dry_run"`
+
 	// DuplicatesMerged Rows about someone already known, or named again in the file.
 	DuplicatesMerged int64 `json:"duplicates_merged"`
 
@@ -881,10 +1391,20 @@ type Import struct {
 	Failed int64 `json:"failed"`
 
 	// Filename As uploaded; empty for a JSON body.
-	Filename string `json:"filename"`
+	Filename string       `json:"filename"`
+	Policy   ImportPolicy `json:"policy"`
 
-	// Processed Rows done; succeeded plus failed.
-	Processed int64        `json:"processed"`
+	// Processed Rows done; succeeded, failed and skipped ones.
+	Processed int64 `json:"processed"`
+
+	// RowsPerSecond On the average since it started; null before the first rows.
+	RowsPerSecond *float64 `json:"rows_per_second"`
+
+	// SecondsLeft At that rate; 0 when it is over, null before the first rows.
+	SecondsLeft *int64 `json:"seconds_left"`
+
+	// Skipped Rows about someone known, whom the policy `add` leaves alone.
+	Skipped   int64        `json:"skipped"`
 	StartedAt *time.Time   `json:"started_at"`
 	Status    ImportStatus `json:"status"`
 
@@ -928,6 +1448,9 @@ type ImportErrorList struct {
 	NextCursor *string       `json:"next_cursor"`
 	Total      int64         `json:"total"`
 }
+
+// ImportPolicy defines model for ImportPolicy.
+type ImportPolicy string
 
 // ImportRecord One user to import, an object. Anything else is a refused row and does not harm the other rows.
 type ImportRecord = json.RawMessage
@@ -1075,7 +1598,7 @@ type PlaceCount struct {
 	Region *string `json:"region"`
 }
 
-// Preflight Example: {"as_of":"2026-12-01T03:30:00Z","audience_size":3,"campaign_id":1,"cost":{"amount":"0.0910","currency":"USD","note":null,"priced":2,"unpriced":0,"unpriced_countries":[]},"first_send_at":"2026-12-01T03:30:00Z","first_send_local":"2026-12-01T09:00","groups":[{"country":"LK","first_send_at":"2026-12-01T03:30:00Z","first_send_local":"2026-12-01T09:00","last_send_at":"2026-12-01T03:30:00.1Z","last_send_local":"2026-12-01T09:00","proceed":2,"suppress":1,"wait":0,"zones":["Asia/Colombo"]}],"groups_left_out":0,"last_send_at":"2026-12-01T03:30:00.1Z","last_send_local":"2026-12-01T09:00","rate":{"account":1000,"campaign":10,"in_force":10,"sender":80},"samples":[{"body":"Hi Ann","country":"LK","masked_phone":"+94…4567","reason":null,"verdict":"proceed"}],"sending_seconds":0.2,"starts_at":"2026-12-01T03:30:00Z","to_send":2,"verdicts":[{"count":2,"reason":null,"verdict":"proceed"},{"count":1,"reason":"stopped","verdict":"suppress"}]}
+// Preflight Example: {"as_of":"2026-12-01T03:30:00Z","audience_size":3,"campaign_id":1,"cost":{"amount":"0.0910","currency":"USD","note":null,"priced":2,"unpriced":0,"unpriced_countries":[]},"first_send_at":"2026-12-01T03:30:00Z","first_send_local":"2026-12-01T09:00","groups":[{"country":"LK","first_send_at":"2026-12-01T03:30:00Z","first_send_local":"2026-12-01T09:00","last_send_at":"2026-12-01T03:30:00.1Z","last_send_local":"2026-12-01T09:00","law":null,"proceed":2,"suppress":1,"wait":0,"zones":["Asia/Colombo"]}],"groups_left_out":0,"last_send_at":"2026-12-01T03:30:00.1Z","last_send_local":"2026-12-01T09:00","note":null,"rate":{"account":1000,"campaign":10,"in_force":10,"sender":80},"samples":[{"body":"Hi Ann","country":"LK","masked_phone":"+94…4567","reason":null,"verdict":"proceed"}],"sending_seconds":0.2,"starts_at":"2026-12-01T03:30:00Z","to_send":2,"verdicts":[{"count":2,"reason":null,"verdict":"proceed"},{"count":1,"reason":"stopped","verdict":"suppress"}]}
 type Preflight struct {
 	// AsOf The moment that was looked at.
 	AsOf         time.Time     `json:"as_of"`
@@ -1091,7 +1614,7 @@ type Preflight struct {
 	// Example: 2026-12-01T09:00
 	FirstSendLocal *string `json:"first_send_local"`
 
-	// Groups By country and time zone, the largest first. People of one group wait and wake together.
+	// Groups By country, time zone and law, the largest first. People of one group wait and wake together.
 	Groups []PreflightGroup `json:"groups"`
 
 	// GroupsLeftOut Smaller groups that are counted but not listed.
@@ -1102,6 +1625,9 @@ type Preflight struct {
 	//
 	// Example: 2026-12-01T10:40
 	LastSendLocal *string `json:"last_send_local"`
+
+	// Note Why there is nobody to judge
+	Note *string `json:"note"`
 
 	// Rate Messages a second. What other campaigns send from the same sender meanwhile is not foreseen.
 	Rate    PreflightRate     `json:"rate"`
@@ -1156,9 +1682,14 @@ type PreflightGroup struct {
 
 	// LastSendLocal The latest.
 	LastSendLocal *string `json:"last_send_local"`
-	Proceed       int64   `json:"proceed"`
-	Suppress      int64   `json:"suppress"`
-	Wait          int64   `json:"wait"`
+
+	// Law The place whose law bounds their hours, in ISO 3166-1 or 3166-2; null when none does.
+	//
+	// Example: US-FL
+	Law      *string `json:"law"`
+	Proceed  int64   `json:"proceed"`
+	Suppress int64   `json:"suppress"`
+	Wait     int64   `json:"wait"`
 
 	// Zones The zones that the people may be in; the campaign's when none is known.
 	Zones []string `json:"zones"`
@@ -1331,7 +1862,7 @@ type Run struct {
 	// FrozenAt When its audience was taken.
 	FrozenAt *time.Time `json:"frozen_at"`
 
-	// Kind `trigger`: to the campaign's audience; `retry`: to some of it again; `recurrence`: to the audience, because an occurrence came.
+	// Kind `trigger`: to the campaign's audience; `retry`: to some of it again; `recurrence`: to the audience, because an occurrence came; `event`: to one person at a time, as they are named; `test`: to a few chosen people.
 	Kind RunKind `json:"kind"`
 
 	// NotBefore The time it was scheduled for.
@@ -1363,7 +1894,7 @@ type Run struct {
 	TemporalURL *string `json:"temporal_url"`
 }
 
-// RunKind `trigger`: to the campaign's audience; `retry`: to some of it again; `recurrence`: to the audience, because an occurrence came.
+// RunKind `trigger`: to the campaign's audience; `retry`: to some of it again; `recurrence`: to the audience, because an occurrence came; `event`: to one person at a time, as they are named; `test`: to a few chosen people.
 type RunKind string
 
 // RunList defines model for RunList.
@@ -1411,25 +1942,40 @@ type RunProgress struct {
 	StatusReason *string `json:"status_reason"`
 }
 
-// Segment Example: {"created_at":"2026-11-21T22:38:59Z","definition_json":{"attribute":"city","operator":"equals","value":"Colombo"},"id":1,"name":"Colombo Area Users","updated_at":"2026-11-21T22:38:59Z"}
+// Segment Example: {"created_at":"2026-11-21T22:38:59Z","definition_json":{"attribute":"city","operator":"equals","value":"Colombo"},"id":1,"kind":"dynamic","name":"Colombo Area Users","updated_at":"2026-11-21T22:38:59Z"}
 type Segment struct {
 	CreatedAt time.Time `json:"created_at"`
 
 	// DefinitionJSON A condition `{attribute, operator, value}`; a group `{conditions, logic}` with logic `AND`, `OR` or `NOT`; or the
 	// shorthand `{"phone_verified": true}`, where every attribute must equal its value. Operators: `equals`, `not_equals`,
-	// `contains`, `in`, `exists`, `gt`, `gte`, `lt`, `lte`.
+	// `equals_ignore_case`, `contains`, `starts_with`, `in`, `not_in`, `has`, `exists`, `gt`, `gte`, `lt`, `lte`, `before`,
+	// `after`, `within_last`, `within_next`.
+	//
+	// What the engine knows by itself is asked by `{field, operator, value}` with the fields `consent_state`, `region`,
+	// `calling_code`, `phone_number`, `created_at`, `last_inbound_at` and `topics`; what became of a campaign by
+	// `{"campaign": 7, "operator": "was", "value": "read"}` (or `was_not`; `sent`, `delivered`, `read`, `replied`, `failed`);
+	// and who is in another segment by `{"operator": "in_segment", "value": 3}`. docs/segments.md has an example of each.
 	//
 	//
 	// Example: {"attribute":"city","operator":"equals","value":"Colombo"}
 	DefinitionJSON SegmentDefinition `json:"definition_json"`
 	ID             int64             `json:"id"`
-	Name           string            `json:"name"`
-	UpdatedAt      time.Time         `json:"updated_at"`
+
+	// Kind `dynamic`: whoever the definition is true of at any moment. `static`: whoever was put into it; its definition says just that.
+	Kind      SegmentKind `json:"kind"`
+	Name      string      `json:"name"`
+	UpdatedAt time.Time   `json:"updated_at"`
 }
 
 // SegmentDefinition A condition `{attribute, operator, value}`; a group `{conditions, logic}` with logic `AND`, `OR` or `NOT`; or the
 // shorthand `{"phone_verified": true}`, where every attribute must equal its value. Operators: `equals`, `not_equals`,
-// `contains`, `in`, `exists`, `gt`, `gte`, `lt`, `lte`.
+// `equals_ignore_case`, `contains`, `starts_with`, `in`, `not_in`, `has`, `exists`, `gt`, `gte`, `lt`, `lte`, `before`,
+// `after`, `within_last`, `within_next`.
+//
+// What the engine knows by itself is asked by `{field, operator, value}` with the fields `consent_state`, `region`,
+// `calling_code`, `phone_number`, `created_at`, `last_inbound_at` and `topics`; what became of a campaign by
+// `{"campaign": 7, "operator": "was", "value": "read"}` (or `was_not`; `sent`, `delivered`, `read`, `replied`, `failed`);
+// and who is in another segment by `{"operator": "in_segment", "value": 3}`. docs/segments.md has an example of each.
 //
 // Example: {"attribute":"city","operator":"equals","value":"Colombo"}
 type SegmentDefinition = json.RawMessage
@@ -1452,6 +1998,9 @@ type SegmentEvaluation struct {
 	SegmentID    int64  `json:"segment_id"`
 }
 
+// SegmentKind `dynamic`: whoever the definition is true of at any moment. `static`: whoever was put into it; its definition says just that.
+type SegmentKind string
+
 // SegmentList defines model for SegmentList.
 type SegmentList struct {
 	NextCursor *string   `json:"next_cursor"`
@@ -1459,21 +2008,114 @@ type SegmentList struct {
 	Total      int64     `json:"total"`
 }
 
-// SegmentWrite Example: {"definition_json":{"conditions":[{"attribute":"city","operator":"equals","value":"Colombo"},{"attribute":"city","operator":"equals","value":"Matara"}],"logic":"OR"},"name":"Major Cities"}
-type SegmentWrite struct {
+// SegmentPreview Example: {"count":2,"description":"last_inbound_at is within the last \"7d\"","evaluated_at":"2026-11-21T22:38:59Z","opted_in_count":1,"sample":[{"consent_state":"OPT_IN","masked_phone":"+94…4576","region":"LK"}],"took_ms":3}
+type SegmentPreview struct {
+	// Count Users selected.
+	Count int64 `json:"count"`
+
+	// Description The definition in words.
+	//
+	// Example: city is "Colombo"
+	Description string    `json:"description"`
+	EvaluatedAt time.Time `json:"evaluated_at"`
+
+	// OptedInCount Of these the ones who may be sent to.
+	OptedInCount int64 `json:"opted_in_count"`
+
+	// Sample Some of them, the newest first.
+	Sample []SegmentPreviewUser `json:"sample"`
+
+	// TookMs How long count and sample took.
+	TookMs int64 `json:"took_ms"`
+}
+
+// SegmentPreviewRequest Example: {"definition_json":{"field":"last_inbound_at","operator":"within_last","value":"7d"},"sample_size":3}
+type SegmentPreviewRequest struct {
 	// DefinitionJSON A condition `{attribute, operator, value}`; a group `{conditions, logic}` with logic `AND`, `OR` or `NOT`; or the
 	// shorthand `{"phone_verified": true}`, where every attribute must equal its value. Operators: `equals`, `not_equals`,
-	// `contains`, `in`, `exists`, `gt`, `gte`, `lt`, `lte`.
+	// `equals_ignore_case`, `contains`, `starts_with`, `in`, `not_in`, `has`, `exists`, `gt`, `gte`, `lt`, `lte`, `before`,
+	// `after`, `within_last`, `within_next`.
+	//
+	// What the engine knows by itself is asked by `{field, operator, value}` with the fields `consent_state`, `region`,
+	// `calling_code`, `phone_number`, `created_at`, `last_inbound_at` and `topics`; what became of a campaign by
+	// `{"campaign": 7, "operator": "was", "value": "read"}` (or `was_not`; `sent`, `delivered`, `read`, `replied`, `failed`);
+	// and who is in another segment by `{"operator": "in_segment", "value": 3}`. docs/segments.md has an example of each.
 	//
 	//
 	// Example: {"attribute":"city","operator":"equals","value":"Colombo"}
 	DefinitionJSON SegmentDefinition `json:"definition_json"`
 
+	// SampleSize How many users to show.
+	SampleSize *int `json:"sample_size,omitempty"`
+}
+
+// SegmentPreviewUser defines model for SegmentPreviewUser.
+type SegmentPreviewUser struct {
+	// ConsentState Only `OPT_IN` may be sent to. `PENDING` is unknown, `OPT_OUT` was withdrawn, `STOP` was said by the person.
+	ConsentState ConsentState `json:"consent_state"`
+
+	// MaskedPhone Country code and last four digits.
+	MaskedPhone string `json:"masked_phone"`
+
+	// Region ISO 3166-1 alpha-2, derived from the number.
+	Region *string `json:"region"`
+}
+
+// SegmentUploadError defines model for SegmentUploadError.
+type SegmentUploadError struct {
+	// Detail Why; never repeats the value.
+	Detail string `json:"detail"`
+
+	// Line In the file, from 1.
+	Line int64 `json:"line"`
+}
+
+// SegmentUploadResult Example: {"errors":[{"detail":"nobody with this number is known: import them first","line":2},{"detail":"has too few or too many digits for its country","line":4}],"invalid":1,"matched":1,"members":1,"rows":3,"segment_id":3,"unknown":1}
+type SegmentUploadResult struct {
+	// Errors The first of the unknown and invalid rows.
+	Errors []SegmentUploadError `json:"errors"`
+
+	// Invalid Rows without a telephone number.
+	Invalid int64 `json:"invalid"`
+
+	// Matched Rows with the number of a known user; twice the same counts twice.
+	Matched int64 `json:"matched"`
+
+	// Members Users in the segment now.
+	Members int64 `json:"members"`
+
+	// Rows Of the upload; blank lines and the header aside.
+	Rows      int64 `json:"rows"`
+	SegmentID int64 `json:"segment_id"`
+
+	// Unknown Rows with a number that no user has.
+	Unknown int64 `json:"unknown"`
+}
+
+// SegmentWrite Example: {"definition_json":{"conditions":[{"attribute":"city","operator":"equals","value":"Colombo"},{"attribute":"city","operator":"equals","value":"Matara"}],"logic":"OR"},"name":"Major Cities"}
+type SegmentWrite struct {
+	// DefinitionJSON A condition `{attribute, operator, value}`; a group `{conditions, logic}` with logic `AND`, `OR` or `NOT`; or the
+	// shorthand `{"phone_verified": true}`, where every attribute must equal its value. Operators: `equals`, `not_equals`,
+	// `equals_ignore_case`, `contains`, `starts_with`, `in`, `not_in`, `has`, `exists`, `gt`, `gte`, `lt`, `lte`, `before`,
+	// `after`, `within_last`, `within_next`.
+	//
+	// What the engine knows by itself is asked by `{field, operator, value}` with the fields `consent_state`, `region`,
+	// `calling_code`, `phone_number`, `created_at`, `last_inbound_at` and `topics`; what became of a campaign by
+	// `{"campaign": 7, "operator": "was", "value": "read"}` (or `was_not`; `sent`, `delivered`, `read`, `replied`, `failed`);
+	// and who is in another segment by `{"operator": "in_segment", "value": 3}`. docs/segments.md has an example of each.
+	//
+	//
+	// Example: {"attribute":"city","operator":"equals","value":"Colombo"}
+	DefinitionJSON SegmentDefinition `json:"definition_json,omitempty"`
+
+	// Kind `dynamic`: whoever the definition is true of at any moment. `static`: whoever was put into it; its definition says just that.
+	Kind *SegmentKind `json:"kind,omitempty"`
+
 	// Name Unique and not blank.
 	Name string `json:"name"`
 }
 
-// Sender Example: {"address":"+14155238886","campaigns_running":2,"channel":"whatsapp","id":1,"messages_per_second":80,"rate_in_force":44,"slowed_at":"2026-03-02T12:00:00Z"}
+// Sender Example: {"address":"+14155238886","campaigns_running":2,"channel":"whatsapp","id":1,"messages_per_second":80,"messaging_limit":2000,"portfolio":"default","rate_in_force":44,"recipients_reached":1250,"slowed_at":"2026-03-02T12:00:00Z"}
 type Sender struct {
 	// Address Our own number in E.164.
 	Address string `json:"address"`
@@ -1486,8 +2128,17 @@ type Sender struct {
 	// MessagesPerSecond The limit that was set.
 	MessagesPerSecond int `json:"messages_per_second"`
 
+	// MessagingLimit People that all senders of the portfolio together may reach within 24 hours outside their service window; null is any number.
+	MessagingLimit *int `json:"messaging_limit"`
+
+	// Portfolio Business portfolio of a WhatsApp sender; null for other channels.
+	Portfolio *string `json:"portfolio"`
+
 	// RateInForce Messages a second that hold now: fewer than the limit while it recovers.
 	RateInForce float64 `json:"rate_in_force"`
+
+	// RecipientsReached How many count towards that limit now; null without one.
+	RecipientsReached *int64 `json:"recipients_reached"`
 
 	// SlowedAt When the provider last asked for fewer requests; null once the sender has recovered.
 	SlowedAt *time.Time `json:"slowed_at"`
@@ -1498,31 +2149,181 @@ type SenderList struct {
 	Senders []Sender `json:"senders"`
 }
 
-// SenderPatch Example: {"messages_per_second":40}
-type SenderPatch struct {
-	MessagesPerSecond int `json:"messages_per_second"`
-}
+// SenderPatch The limits to change. Kept as it came, because null and left out mean different things.
+//
+// Example: {"messages_per_second":40,"messaging_limit":2000}
+type SenderPatch = json.RawMessage
 
 // StateCounts Messages by their present state; each message counts once. States without messages may be left out.
 //
 // Example: {"delivered":1,"read":1}
 type StateCounts map[string]int64
 
-// Template Example: {"channel":"whatsapp","content":"Hi {name}! Welcome from {city}. Thanks for joining our service! Reply STOP to opt out.","created_at":"2026-11-21T22:38:59Z","id":1,"locale":"en_US","name":"Welcome Message","updated_at":"2026-11-21T22:38:59Z","variables":["name","city"],"version":1}
-type Template struct {
-	Channel   Channel   `json:"channel"`
-	Content   string    `json:"content"`
+// Suppression Example: {"actor":"key:2","created_at":"2026-11-21T22:38:59Z","evidence":"Ticket 1293","id":7,"lifted_at":null,"lifted_by":null,"lifted_evidence":null,"masked_phone":"+94…4577","number_hmac":"6ddea498c31e7f2315795a0a0b9456bd34b4b487a14e12843dd1713d4c819b7d","reason":"complaint","scope":"global","source":"api"}
+type Suppression struct {
+	// Actor Who suppressed it.
+	Actor     string    `json:"actor"`
 	CreatedAt time.Time `json:"created_at"`
+	Evidence  *string   `json:"evidence"`
 	ID        int64     `json:"id"`
-	Locale    string    `json:"locale"`
-	Name      string    `json:"name"`
-	UpdatedAt time.Time `json:"updated_at"`
+
+	// LiftedAt Null while it is in force.
+	LiftedAt       *time.Time `json:"lifted_at"`
+	LiftedBy       *string    `json:"lifted_by"`
+	LiftedEvidence *string    `json:"lifted_evidence"`
+
+	// MaskedPhone The last digits; null when no user has the number.
+	//
+	// Example: +94…4577
+	MaskedPhone *string `json:"masked_phone"`
+
+	// NumberHmac The number's HMAC-SHA-256, in hexadecimal.
+	NumberHmac string `json:"number_hmac"`
+
+	// Reason `erased` is given by the erasure of a user alone.
+	Reason SuppressionReason `json:"reason"`
+
+	// Scope What is not sent: `global`, everything; `channel:whatsapp` or `channel:sms`, what goes over the channel; `topic:` and an id, what
+	// goes to the topic's subscribers.
+	//
+	//
+	// Example: global
+	Scope  SuppressionScope  `json:"scope"`
+	Source SuppressionSource `json:"source"`
+}
+
+// SuppressionSource defines model for Suppression.Source.
+type SuppressionSource string
+
+// SuppressionImport Example: {"added":1,"errors":[{"detail":"is missing","field":"phone_number","line":4}],"failed":1,"known":1,"total":3}
+type SuppressionImport struct {
+	// Added Numbers that are suppressed now and were not before.
+	Added int64 `json:"added"`
+
+	// Errors The first refused rows.
+	Errors []ImportError `json:"errors"`
+
+	// Failed Rows refused.
+	Failed int64 `json:"failed"`
+
+	// Known Rows about a number that was suppressed already, or named before.
+	Known int64 `json:"known"`
+
+	// Total Rows in the file.
+	Total int64 `json:"total"`
+}
+
+// SuppressionLift Example: {"evidence":"Written request of 2026-11-20, ticket 1301"}
+type SuppressionLift struct {
+	// Evidence Why the number may be written to again.
+	Evidence string `json:"evidence"`
+}
+
+// SuppressionList defines model for SuppressionList.
+type SuppressionList struct {
+	NextCursor   *string       `json:"next_cursor"`
+	Suppressions []Suppression `json:"suppressions"`
+	Total        int64         `json:"total"`
+}
+
+// SuppressionReason `erased` is given by the erasure of a user alone.
+type SuppressionReason string
+
+// SuppressionScope What is not sent: `global`, everything; `channel:whatsapp` or `channel:sms`, what goes over the channel; `topic:` and an id, what
+// goes to the topic's subscribers.
+//
+// Example: global
+type SuppressionScope = string
+
+// SuppressionWrite Example: {"evidence":"Ticket 1293","phone_number":"+94771234577","reason":"complaint","scope":"global"}
+type SuppressionWrite struct {
+	// Evidence What it rests on.
+	Evidence *string `json:"evidence,omitempty"`
+
+	// PhoneNumber Any usual spelling of an international number.
+	PhoneNumber string `json:"phone_number"`
+
+	// Reason `other` when left out.
+	Reason *SuppressionWriteReason `json:"reason,omitempty"`
+
+	// Scope What is not sent: `global`, everything; `channel:whatsapp` or `channel:sms`, what goes over the channel; `topic:` and an id, what
+	// goes to the topic's subscribers.
+	//
+	//
+	// Example: global
+	Scope *SuppressionScope `json:"scope,omitempty"`
+}
+
+// SuppressionWriteReason `other` when left out.
+type SuppressionWriteReason string
+
+// Template Example: {"approval":"approved","approval_reason":null,"category":"marketing","channel":"whatsapp","collapse_whitespace":false,"content":"Hi {name}! Welcome from {city}. Thanks for joining our service! Reply STOP to opt out.","content_sid":"HX0123456789abcdef0123456789abcdef","content_variables":{"1":"name","2":"city"},"created_at":"2026-11-21T22:38:59Z","id":1,"locale":"en_US","name":"Welcome Message","updated_at":"2026-11-21T22:38:59Z","variables":["name","city"],"variants":[],"version":1,"warnings":[]}
+type Template struct {
+	// Approval WhatsApp's word on a text. `not_needed` on another channel; `unsubmitted`, `received` and `pending` wait for the
+	// decision; `approved` may be sent at any time; `rejected`, `paused` and `disabled` may not. `invalid`: the content at
+	// Twilio is missing, was refused or says something else.
+	Approval TemplateApproval `json:"approval"`
+
+	// ApprovalReason Why it was refused.
+	ApprovalReason *string `json:"approval_reason"`
+
+	// Category What WhatsApp takes a template for. `marketing` when left out; it reaches no number of the United States.
+	// `authentication` needs a `content_sid`, for WhatsApp has a form of its own for it.
+	Category TemplateCategory `json:"category"`
+	Channel  Channel          `json:"channel"`
+
+	// CollapseWhitespace Values are sent with one space for each run of white space.
+	CollapseWhitespace bool   `json:"collapse_whitespace"`
+	Content            string `json:"content"`
+
+	// ContentSID Twilio's template, once there is one.
+	ContentSID *string `json:"content_sid"`
+
+	// ContentVariables Our variable for each placeholder of the content, such as `{"1": "name"}`; 1…n in order of appearance when left out.
+	ContentVariables ContentVariables `json:"content_variables"`
+	CreatedAt        time.Time        `json:"created_at"`
+	ID               int64            `json:"id"`
+	Locale           string           `json:"locale"`
+	Name             string           `json:"name"`
+	UpdatedAt        time.Time        `json:"updated_at"`
 
 	// Variables The placeholders in the text, in order of first appearance.
 	Variables []string `json:"variables"`
 
-	// Version Counts the changes of the text from 1.
+	// Variants What it says in further languages. A person gets that of their attribute `language`, else `locale`.
+	Variants []TemplateVariant `json:"variants"`
+
+	// Version Counts the changes of what is sent from 1.
 	Version int `json:"version"`
+
+	// Warnings What its author should know; it was saved all the same.
+	Warnings []TemplateWarning `json:"warnings"`
+}
+
+// TemplateApproval WhatsApp's word on a text. `not_needed` on another channel; `unsubmitted`, `received` and `pending` wait for the
+// decision; `approved` may be sent at any time; `rejected`, `paused` and `disabled` may not. `invalid`: the content at
+// Twilio is missing, was refused or says something else.
+type TemplateApproval string
+
+// TemplateCategory What WhatsApp takes a template for. `marketing` when left out; it reaches no number of the United States.
+// `authentication` needs a `content_sid`, for WhatsApp has a form of its own for it.
+type TemplateCategory string
+
+// TemplateImport Example: {"content_sid":"HX0123456789abcdef0123456789abcdef","content_variables":{"1":"name"},"name":"Spring offer"}
+type TemplateImport struct {
+	// Category What WhatsApp takes a template for. `marketing` when left out; it reaches no number of the United States.
+	// `authentication` needs a `content_sid`, for WhatsApp has a form of its own for it.
+	Category           *TemplateCategory `json:"category,omitempty"`
+	CollapseWhitespace *bool             `json:"collapse_whitespace,omitempty"`
+
+	// ContentSID Example: HX0123456789abcdef0123456789abcdef
+	ContentSID ContentSID `json:"content_sid"`
+
+	// ContentVariables Our variable for each placeholder of the content, such as `{"1": "name"}`; 1…n in order of appearance when left out.
+	ContentVariables *ContentVariables `json:"content_variables,omitempty"`
+
+	// Name Unique and not blank.
+	Name string `json:"name"`
 }
 
 // TemplateList defines model for TemplateList.
@@ -1532,13 +2333,16 @@ type TemplateList struct {
 	Total      int64      `json:"total"`
 }
 
-// TemplatePreview Example: {"content":"Hi Arjuna! Welcome from Colombo. Thanks for joining our service! Reply STOP to opt out.","length":87,"missing_variables":[]}
+// TemplatePreview Example: {"content":"Hi Arjuna! Welcome from Colombo. Thanks for joining our service! Reply STOP to opt out.","length":87,"locale":"en_US","missing_variables":[]}
 type TemplatePreview struct {
 	// Content The text as this person would get it; placeholders without a value stay as they are.
 	Content string `json:"content"`
 
 	// Length Characters in the text.
 	Length int `json:"length"`
+
+	// Locale The language, which follows from the attributes `language` and `locale`.
+	Locale string `json:"locale"`
 
 	// MissingVariables Placeholders without a value. A recipient with any is suppressed.
 	MissingVariables []string `json:"missing_variables"`
@@ -1563,26 +2367,92 @@ type TemplateSummary struct {
 	Version int     `json:"version"`
 }
 
+// TemplateSync Example: {"task_id":"templates/sync","temporal_url":null}
+type TemplateSync struct {
+	// TaskID The workflow's id.
+	TaskID      string  `json:"task_id"`
+	TemporalURL *string `json:"temporal_url,omitempty"`
+}
+
+// TemplateVariant defines model for TemplateVariant.
+type TemplateVariant struct {
+	// Approval WhatsApp's word on a text. `not_needed` on another channel; `unsubmitted`, `received` and `pending` wait for the
+	// decision; `approved` may be sent at any time; `rejected`, `paused` and `disabled` may not. `invalid`: the content at
+	// Twilio is missing, was refused or says something else.
+	Approval TemplateApproval `json:"approval"`
+
+	// ApprovalReason Why it was refused.
+	ApprovalReason *string `json:"approval_reason"`
+	Content        string  `json:"content"`
+
+	// ContentSID Twilio's template, once there is one.
+	ContentSID *string `json:"content_sid"`
+
+	// ContentVariables Our variable for each placeholder of the content, such as `{"1": "name"}`; 1…n in order of appearance when left out.
+	ContentVariables ContentVariables `json:"content_variables"`
+	Locale           string           `json:"locale"`
+	Variables        []string         `json:"variables"`
+}
+
+// TemplateVariantWrite defines model for TemplateVariantWrite.
+type TemplateVariantWrite struct {
+	Content string `json:"content"`
+
+	// ContentSID Example: HX0123456789abcdef0123456789abcdef
+	ContentSID *ContentSID `json:"content_sid,omitempty"`
+
+	// ContentVariables Our variable for each placeholder of the content, such as `{"1": "name"}`; 1…n in order of appearance when left out.
+	ContentVariables *ContentVariables `json:"content_variables,omitempty"`
+	Locale           string            `json:"locale"`
+}
+
+// TemplateWarning defines model for TemplateWarning.
+type TemplateWarning struct {
+	// Code `no_opt_out_line` or `too_long_for_template`.
+	Code   string `json:"code"`
+	Detail string `json:"detail"`
+	Locale string `json:"locale"`
+}
+
 // TemplateWrite Example: {"content":"Hi {name}! Welcome from {city}. Thanks for joining our service! Reply STOP to opt out.","name":"Welcome Message","variables":["name","city"]}
 type TemplateWrite struct {
-	Channel *Channel `json:"channel,omitempty"`
+	// Category What WhatsApp takes a template for. `marketing` when left out; it reaches no number of the United States.
+	// `authentication` needs a `content_sid`, for WhatsApp has a form of its own for it.
+	Category *TemplateCategory `json:"category,omitempty"`
+	Channel  *Channel          `json:"channel,omitempty"`
+
+	// CollapseWhitespace Makes one space of each run of white space in a value. Without it, a value with a line break, a tab or four spaces
+	// together keeps its recipient from getting the template (`invalid_variable`).
+	CollapseWhitespace *bool `json:"collapse_whitespace,omitempty"`
 
 	// Content The text; `{name}` stands for an attribute, `{{` and `}}` for braces.
-	Content string  `json:"content"`
-	Locale  *string `json:"locale,omitempty"`
+	Content string `json:"content"`
+
+	// ContentSID Example: HX0123456789abcdef0123456789abcdef
+	ContentSID *ContentSID `json:"content_sid,omitempty"`
+
+	// ContentVariables Our variable for each placeholder of the content, such as `{"1": "name"}`; 1…n in order of appearance when left out.
+	ContentVariables *ContentVariables `json:"content_variables,omitempty"`
+	Locale           *string           `json:"locale,omitempty"`
 
 	// Name Unique and not blank.
 	Name string `json:"name"`
 
 	// Variables The placeholders used; when given, must be exactly those in the text.
 	Variables *[]string `json:"variables,omitempty"`
+
+	// Variants The text in further languages.
+	Variants *[]TemplateVariantWrite `json:"variants,omitempty"`
 }
 
 // TracedAttempt An attempt with what the provider said of it.
 type TracedAttempt struct {
 	// Carrier The best that was reported of it after acceptance.
 	Carrier *string `json:"carrier"`
-	Detail  *string `json:"detail"`
+
+	// ContentSID Of the provider's template that was sent; null for free text.
+	ContentSID *string `json:"content_sid"`
+	Detail     *string `json:"detail"`
 
 	// EndedAt When its outcome was known.
 	EndedAt *time.Time `json:"ended_at"`
@@ -1616,6 +2486,82 @@ type TracedAttempt struct {
 	State AttemptState `json:"state"`
 }
 
+// TriggerEvent Example: {"event":"order.shipped","event_id":"shipment-7041","phone_number":"+94771234567","variables":{"carrier":"Aramex","order":"1207"}}
+type TriggerEvent struct {
+	// CampaignID Only this one of the campaigns that the event triggers.
+	CampaignID *int64 `json:"campaign_id,omitempty"`
+
+	// Event What happened; a campaign's `trigger_name`.
+	//
+	// Example: order.shipped
+	Event string `json:"event"`
+
+	// EventID The teller's own name of this one event: visible ASCII. It is kept for ever, so it must not hold anything
+	// personal, such as a number or a name.
+	//
+	//
+	// Example: shipment-7041
+	EventID string `json:"event_id"`
+
+	// PhoneNumber Whom it happened to.
+	//
+	// Example: +94771234567
+	PhoneNumber string `json:"phone_number"`
+
+	// Variables Values for the template's placeholders; they go before the user's attributes. At most 16 KiB.
+	Variables json.RawMessage `json:"variables,omitempty"`
+}
+
+// TriggerEvents One event, or an array of them. Each is judged by itself.
+//
+// Example: [{"event":"order.shipped","event_id":"shipment-7041","phone_number":"+94771234567","variables":{"carrier":"Aramex","order":"1207"}},{"event":"order.shipped","event_id":"shipment-7042","phone_number":"+94771234568","variables":{"carrier":"Aramex","order":"1208"}}]
+type TriggerEvents = json.RawMessage
+
+// TriggerResult defines model for TriggerResult.
+type TriggerResult struct {
+	Errors []FieldError `json:"errors"`
+
+	// EventID Null when it could not be read.
+	EventID *string `json:"event_id"`
+
+	// Messages What the event led to, now or when it was told of first; one for each campaign.
+	Messages []TriggeredMessage `json:"messages"`
+
+	// Status `accepted`: a message was added; `duplicate`: none, the event was told of before; `refused`: see `errors`.
+	Status TriggerResultStatus `json:"status"`
+}
+
+// TriggerResultStatus `accepted`: a message was added; `duplicate`: none, the event was told of before; `refused`: see `errors`.
+type TriggerResultStatus string
+
+// TriggerResults Example: {"accepted":1,"duplicates":0,"refused":1,"results":[{"errors":[],"event_id":"shipment-7041","messages":[{"campaign_id":3,"message_id":"019ab0c4-71c5-7f3e-8a57-3f1f6a1b2c3d","reason":null,"state":"pending"}],"status":"accepted"},{"errors":[{"detail":"is nobody's whom the engine knows: create the user first","field":"phone_number"}],"event_id":"shipment-7042","messages":[],"status":"refused"}]}
+type TriggerResults struct {
+	// Accepted Events that led to a message now.
+	Accepted int `json:"accepted"`
+
+	// Duplicates Events that were told of before.
+	Duplicates int `json:"duplicates"`
+	Refused    int `json:"refused"`
+
+	// Results In the order of the events.
+	Results []TriggerResult `json:"results"`
+}
+
+// TriggeredMessage defines model for TriggeredMessage.
+type TriggeredMessage struct {
+	CampaignID int64 `json:"campaign_id"`
+
+	// MessageID For `/api/v1/messages/{id}`.
+	MessageID openapi_types.UUID `json:"message_id"`
+
+	// Reason Why it waits, or is not sent.
+	Reason *string `json:"reason"`
+
+	// State `pending`, `sending`, `accepted` (by the provider), `sent`, `delivered`, `read`; or an end: `failed`, `undelivered`,
+	// `suppressed` (must not be sent), `cancelled`, `unknown` (it cannot be told whether the provider has it).
+	State MessageState `json:"state"`
+}
+
 // UnknownMessage defines model for UnknownMessage.
 type UnknownMessage struct {
 	// Attempts What was tried, oldest first.
@@ -1630,7 +2576,7 @@ type UnknownMessageList struct {
 	Total      int64            `json:"total"`
 }
 
-// User Example: {"attributes":{"city":"Colombo","country":"Sri Lanka","name":"Arjuna Silva","timezone":"Asia/Colombo"},"consent_state":"OPT_IN","created_at":"2026-11-21T22:38:59Z","last_inbound_at":null,"name":"Arjuna Silva","phone_number":"+94771234567","region":"LK","timezones":["Asia/Colombo"],"updated_at":"2026-11-21T22:38:59Z"}
+// User Example: {"attributes":{"city":"Colombo","country":"Sri Lanka","name":"Arjuna Silva","timezone":"Asia/Colombo"},"consent_state":"OPT_IN","created_at":"2026-11-21T22:38:59Z","last_inbound_at":null,"name":"Arjuna Silva","phone_number":"+94771234567","region":"LK","suppressed":[],"timezones":["Asia/Colombo"],"updated_at":"2026-11-21T22:38:59Z"}
 type User struct {
 	// Attributes What is known of a person, by name. Values are of any JSON type.
 	//
@@ -1653,9 +2599,20 @@ type User struct {
 	// Region ISO 3166-1 alpha-2, derived from the number.
 	Region *string `json:"region"`
 
+	// Suppressed The scopes of the suppressions in force for the number; empty when there is none.
+	Suppressed []SuppressionScope `json:"suppressed"`
+
 	// Timezones IANA zones the person may be in; empty when none is known.
 	Timezones []string  `json:"timezones"`
 	UpdatedAt time.Time `json:"updated_at"`
+}
+
+// UserAttempt defines model for UserAttempt.
+type UserAttempt struct {
+	Attempt Attempt `json:"attempt"`
+
+	// Receipts Oldest first.
+	Receipts []UserReceipt `json:"receipts"`
 }
 
 // UserCreate Example: {"attributes":{"city":"Colombo","name":"Arjuna Silva"},"consent_state":"OPT_IN","phone_number":"+94771234567"}
@@ -1675,11 +2632,67 @@ type UserCreate struct {
 	PhoneNumber string `json:"phone_number"`
 }
 
+// UserInbound defines model for UserInbound.
+type UserInbound struct {
+	Body        string  `json:"body"`
+	ChannelType Channel `json:"channel_type"`
+
+	// MediaCount Files sent with it.
+	MediaCount int `json:"media_count"`
+
+	// MessageClassification The keyword it was taken for; else `media` without a text, or a `text` reply.
+	MessageClassification MessageClassification `json:"message_classification"`
+
+	// Payload All that the provider said, by parameter; empty once it is not kept any more.
+	Payload     WebhookPayload `json:"payload"`
+	ProviderSID string         `json:"provider_sid"`
+	ReceivedAt  time.Time      `json:"received_at"`
+}
+
 // UserList defines model for UserList.
 type UserList struct {
 	NextCursor *string `json:"next_cursor"`
 	Total      int64   `json:"total"`
 	Users      []User  `json:"users"`
+}
+
+// UserMessage defines model for UserMessage.
+type UserMessage struct {
+	// Attempts Oldest first.
+	Attempts []UserAttempt `json:"attempts"`
+	Message  Message       `json:"message"`
+}
+
+// UserReceipt defines model for UserReceipt.
+type UserReceipt struct {
+	// Payload All that the provider said, by parameter; empty once it is not kept any more.
+	Payload WebhookPayload `json:"payload"`
+	Receipt Receipt        `json:"receipt"`
+}
+
+// UserRecord defines model for UserRecord.
+type UserRecord struct {
+	// ConsentEvents Newest first.
+	ConsentEvents []ConsentEvent `json:"consent_events"`
+	ExportedAt    time.Time      `json:"exported_at"`
+
+	// InboundMessages Oldest first.
+	InboundMessages []UserInbound `json:"inbound_messages"`
+
+	// Messages Oldest first. Texts are not kept; they follow from the template and the attributes.
+	Messages      []UserMessage      `json:"messages"`
+	Subscriptions []UserSubscription `json:"subscriptions"`
+	Suppressions  []Suppression      `json:"suppressions"`
+
+	// User Example: {"attributes":{"city":"Colombo","country":"Sri Lanka","name":"Arjuna Silva","timezone":"Asia/Colombo"},"consent_state":"OPT_IN","created_at":"2026-11-21T22:38:59Z","last_inbound_at":null,"name":"Arjuna Silva","phone_number":"+94771234567","region":"LK","suppressed":[],"timezones":["Asia/Colombo"],"updated_at":"2026-11-21T22:38:59Z"}
+	User User `json:"user"`
+}
+
+// UserSubscription defines model for UserSubscription.
+type UserSubscription struct {
+	SubscribedAt time.Time `json:"subscribed_at"`
+	Topic        string    `json:"topic"`
+	TopicID      int64     `json:"topic_id"`
 }
 
 // UserUpdate Example: {"attributes":{"city":"Kandy","name":"Arjuna Silva"}}
@@ -1707,6 +2720,14 @@ type VerdictCount struct {
 	Verdict Verdict `json:"verdict"`
 }
 
+// WebhookPayload All that the provider said, by parameter; empty once it is not kept any more.
+type WebhookPayload = json.RawMessage
+
+// WindowPolicy WhatsApp lets free text reach only those who wrote within 24 hours. `template`, the default, sends everybody the approved
+// template; `free_text` sends free text within the 24 hours and the approved template otherwise; `suppress` sends free
+// text within them and nothing otherwise (`outside_window`). SMS is not concerned.
+type WindowPolicy string
+
 // Cursor defines model for Cursor.
 type Cursor = string
 
@@ -1715,6 +2736,15 @@ type ID = int64
 
 // IdempotencyKey defines model for IdempotencyKey.
 type IdempotencyKey = string
+
+// ImportDryRun defines model for ImportDryRun.
+type ImportDryRun = bool
+
+// ImportMapping defines model for ImportMapping.
+type ImportMapping = string
+
+// ImportRegion defines model for ImportRegion.
+type ImportRegion = string
 
 // Limit defines model for Limit.
 type Limit = int
@@ -1737,6 +2767,12 @@ type RunNumber = int
 
 // TaskID defines model for TaskID.
 type TaskID = openapi_types.UUID
+
+// UserConsent Only `OPT_IN` may be sent to. `PENDING` is unknown, `OPT_OUT` was withdrawn, `STOP` was said by the person.
+type UserConsent = ConsentState
+
+// UserDigits defines model for UserDigits.
+type UserDigits = string
 
 // BadRequest What went wrong (RFC 9457).
 type BadRequest = Problem
@@ -1800,6 +2836,12 @@ type ApproveCampaignParams struct {
 
 // CancelCampaignParams defines parameters for CancelCampaign.
 type CancelCampaignParams struct {
+	// IdempotencyKey Makes it safe to repeat this request; chosen by the caller, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// CompleteCampaignParams defines parameters for CompleteCampaign.
+type CompleteCampaignParams struct {
 	// IdempotencyKey Makes it safe to repeat this request; chosen by the caller, new for each thing to be done.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
@@ -1873,6 +2915,12 @@ type ListRunsParams struct {
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 }
 
+// TestCampaignParams defines parameters for TestCampaign.
+type TestCampaignParams struct {
+	// IdempotencyKey Makes it safe to repeat this request; chosen by the caller, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
 // TriggerCampaignParams defines parameters for TriggerCampaign.
 type TriggerCampaignParams struct {
 	// IdempotencyKey Makes it safe to repeat this request; chosen by the caller, new for each thing to be done.
@@ -1888,6 +2936,15 @@ type ListImportErrorsParams struct {
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 }
 
+// IngestTriggersParams defines parameters for IngestTriggers.
+type IngestTriggersParams struct {
+	// DefaultRegion The country of numbers without a country code; ISO 3166-1 alpha-2.
+	DefaultRegion *string `form:"default_region,omitempty" json:"default_region,omitempty"`
+
+	// IdempotencyKey Makes it safe to repeat this request; chosen by the caller, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
 // IngestUsersJSONBody defines parameters for IngestUsers.
 type IngestUsersJSONBody = []json.RawMessage
 
@@ -1895,12 +2952,29 @@ type IngestUsersJSONBody = []json.RawMessage
 type IngestUsersMultipartBody struct {
 	// File The file; its name tells its format.
 	File openapi_types.File `json:"file"`
+
+	// Mapping As the parameter of this name.
+	Mapping *string `json:"mapping,omitempty"`
 }
 
 // IngestUsersParams defines parameters for IngestUsers.
 type IngestUsersParams struct {
 	// DefaultRegion The country of numbers without a country code; ISO 3166-1 alpha-2.
-	DefaultRegion *string `form:"default_region,omitempty" json:"default_region,omitempty"`
+	DefaultRegion *ImportRegion `form:"default_region,omitempty" json:"default_region,omitempty"`
+
+	// Policy What becomes of users who are known already. `update`, when left out, merges attributes into theirs, objects member by
+	// member; `replace` puts the row's attributes in place of theirs; `add` leaves them as they are. Consent follows its own
+	// rules under `update` and `replace`.
+	Policy *ImportPolicy `form:"policy,omitempty" json:"policy,omitempty"`
+
+	// DryRun Everything is checked and counted, and no user is written.
+	DryRun *ImportDryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
+
+	// Mapping Where the file's columns, or the records' keys, belong: a JSON object of names, each with `phone_number`,
+	// `consent_state`, an attribute with dots between its levels, an object `{"to", "type"}` with the type `text`, `number`
+	// or `boolean`, or null to leave the column out. What it does not name keeps its own name. An upload may carry it as the
+	// multipart field `mapping` instead.
+	Mapping *ImportMapping `form:"mapping,omitempty" json:"mapping,omitempty"`
 
 	// IdempotencyKey Makes it safe to repeat this request; chosen by the caller, new for each thing to be done.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
@@ -1975,8 +3049,84 @@ type CreateSegmentParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// PreviewSegmentParams defines parameters for PreviewSegment.
+type PreviewSegmentParams struct {
+	// IdempotencyKey Makes it safe to repeat this request; chosen by the caller, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
 // EvaluateSegmentParams defines parameters for EvaluateSegment.
 type EvaluateSegmentParams struct {
+	// IdempotencyKey Makes it safe to repeat this request; chosen by the caller, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// AddSegmentMembersMultipartBody defines parameters for AddSegmentMembers.
+type AddSegmentMembersMultipartBody struct {
+	File openapi_types.File `json:"file"`
+}
+
+// AddSegmentMembersParams defines parameters for AddSegmentMembers.
+type AddSegmentMembersParams struct {
+	// DefaultRegion The country of numbers without a country code; ISO 3166-1 alpha-2.
+	DefaultRegion *string `form:"default_region,omitempty" json:"default_region,omitempty"`
+
+	// IdempotencyKey Makes it safe to repeat this request; chosen by the caller, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// ReplaceSegmentMembersMultipartBody defines parameters for ReplaceSegmentMembers.
+type ReplaceSegmentMembersMultipartBody struct {
+	File openapi_types.File `json:"file"`
+}
+
+// ReplaceSegmentMembersParams defines parameters for ReplaceSegmentMembers.
+type ReplaceSegmentMembersParams struct {
+	// DefaultRegion The country of numbers without a country code; ISO 3166-1 alpha-2.
+	DefaultRegion *string `form:"default_region,omitempty" json:"default_region,omitempty"`
+}
+
+// ListSuppressionsParams defines parameters for ListSuppressions.
+type ListSuppressionsParams struct {
+	// Limit How many rows to answer at most.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor The `next_cursor` of the page before.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// PhoneNumber Only those of this number, in E.164. It is found whether or not a user has it.
+	PhoneNumber *string `form:"phone_number,omitempty" json:"phone_number,omitempty"`
+
+	// Scope Only those of this scope.
+	Scope *SuppressionScope `form:"scope,omitempty" json:"scope,omitempty"`
+
+	// Lifted Also those that are lifted.
+	Lifted *bool `form:"lifted,omitempty" json:"lifted,omitempty"`
+}
+
+// AddSuppressionParams defines parameters for AddSuppression.
+type AddSuppressionParams struct {
+	// IdempotencyKey Makes it safe to repeat this request; chosen by the caller, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// ImportSuppressionsMultipartBody defines parameters for ImportSuppressions.
+type ImportSuppressionsMultipartBody struct {
+	// File The file; its name tells its format.
+	File openapi_types.File `json:"file"`
+}
+
+// ImportSuppressionsParams defines parameters for ImportSuppressions.
+type ImportSuppressionsParams struct {
+	// DefaultRegion The country of numbers without a country code; ISO 3166-1 alpha-2.
+	DefaultRegion *string `form:"default_region,omitempty" json:"default_region,omitempty"`
+
+	// IdempotencyKey Makes it safe to repeat this request; chosen by the caller, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// LiftSuppressionParams defines parameters for LiftSuppression.
+type LiftSuppressionParams struct {
 	// IdempotencyKey Makes it safe to repeat this request; chosen by the caller, new for each thing to be done.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
@@ -1996,6 +3146,27 @@ type CreateTemplateParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// ListContentsParams defines parameters for ListContents.
+type ListContentsParams struct {
+	// Limit How many rows to answer at most.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor The `next_cursor` of the page before.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// ImportTemplateParams defines parameters for ImportTemplate.
+type ImportTemplateParams struct {
+	// IdempotencyKey Makes it safe to repeat this request; chosen by the caller, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// SyncTemplatesParams defines parameters for SyncTemplates.
+type SyncTemplatesParams struct {
+	// IdempotencyKey Makes it safe to repeat this request; chosen by the caller, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
 // PreviewTemplateParams defines parameters for PreviewTemplate.
 type PreviewTemplateParams struct {
 	// IdempotencyKey Makes it safe to repeat this request; chosen by the caller, new for each thing to be done.
@@ -2011,16 +3182,34 @@ type ListUsersParams struct {
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 
 	// ConsentState Only users in this state.
-	ConsentState *ConsentState `form:"consent_state,omitempty" json:"consent_state,omitempty"`
+	ConsentState *UserConsent `form:"consent_state,omitempty" json:"consent_state,omitempty"`
 
 	// Q Only numbers that begin with these digits; a leading `+` may be given or left out.
-	Q *string `form:"q,omitempty" json:"q,omitempty"`
+	Q *UserDigits `form:"q,omitempty" json:"q,omitempty"`
 }
 
 // CreateUserParams defines parameters for CreateUser.
 type CreateUserParams struct {
 	// IdempotencyKey Makes it safe to repeat this request; chosen by the caller, new for each thing to be done.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// ExportUsersCsvParams defines parameters for ExportUsersCsv.
+type ExportUsersCsvParams struct {
+	// ConsentState Only users in this state.
+	ConsentState *UserConsent `form:"consent_state,omitempty" json:"consent_state,omitempty"`
+
+	// Q Only numbers that begin with these digits; a leading `+` may be given or left out.
+	Q *UserDigits `form:"q,omitempty" json:"q,omitempty"`
+}
+
+// ExportUsersJsonlParams defines parameters for ExportUsersJsonl.
+type ExportUsersJsonlParams struct {
+	// ConsentState Only users in this state.
+	ConsentState *UserConsent `form:"consent_state,omitempty" json:"consent_state,omitempty"`
+
+	// Q Only numbers that begin with these digits; a leading `+` may be given or left out.
+	Q *UserDigits `form:"q,omitempty" json:"q,omitempty"`
 }
 
 // ImportUsersJSONBody defines parameters for ImportUsers.
@@ -2030,15 +3219,41 @@ type ImportUsersJSONBody = []json.RawMessage
 type ImportUsersMultipartBody struct {
 	// File The file; its name tells its format.
 	File openapi_types.File `json:"file"`
+
+	// Mapping As the parameter of this name.
+	Mapping *string `json:"mapping,omitempty"`
 }
 
 // ImportUsersParams defines parameters for ImportUsers.
 type ImportUsersParams struct {
 	// DefaultRegion The country of numbers without a country code; ISO 3166-1 alpha-2.
-	DefaultRegion *string `form:"default_region,omitempty" json:"default_region,omitempty"`
+	DefaultRegion *ImportRegion `form:"default_region,omitempty" json:"default_region,omitempty"`
+
+	// Policy What becomes of users who are known already. `update`, when left out, merges attributes into theirs, objects member by
+	// member; `replace` puts the row's attributes in place of theirs; `add` leaves them as they are. Consent follows its own
+	// rules under `update` and `replace`.
+	Policy *ImportPolicy `form:"policy,omitempty" json:"policy,omitempty"`
+
+	// DryRun Everything is checked and counted, and no user is written.
+	DryRun *ImportDryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
+
+	// Mapping Where the file's columns, or the records' keys, belong: a JSON object of names, each with `phone_number`,
+	// `consent_state`, an attribute with dots between its levels, an object `{"to", "type"}` with the type `text`, `number`
+	// or `boolean`, or null to leave the column out. What it does not name keeps its own name. An upload may carry it as the
+	// multipart field `mapping` instead.
+	Mapping *ImportMapping `form:"mapping,omitempty" json:"mapping,omitempty"`
 
 	// IdempotencyKey Makes it safe to repeat this request; chosen by the caller, new for each thing to be done.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// ListConsentHistoryParams defines parameters for ListConsentHistory.
+type ListConsentHistoryParams struct {
+	// Limit How many rows to answer at most.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor The `next_cursor` of the page before.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 }
 
 // PatchAccountLimitsJSONRequestBody defines body for PatchAccountLimits for application/json ContentType.
@@ -2065,8 +3280,14 @@ type PreflightCampaignJSONRequestBody = PreflightRequest
 // RetryCampaignJSONRequestBody defines body for RetryCampaign for application/json ContentType.
 type RetryCampaignJSONRequestBody = CampaignRetry
 
+// TestCampaignJSONRequestBody defines body for TestCampaign for application/json ContentType.
+type TestCampaignJSONRequestBody = CampaignTest
+
 // TriggerCampaignJSONRequestBody defines body for TriggerCampaign for application/json ContentType.
 type TriggerCampaignJSONRequestBody = CampaignTrigger
+
+// IngestTriggersJSONRequestBody defines body for IngestTriggers for application/json ContentType.
+type IngestTriggersJSONRequestBody = TriggerEvents
 
 // IngestUsersJSONRequestBody defines body for IngestUsers for application/json ContentType.
 type IngestUsersJSONRequestBody = IngestUsersJSONBody
@@ -2080,11 +3301,20 @@ type DecideMessageJSONRequestBody = MessageDecision
 // CreateSegmentJSONRequestBody defines body for CreateSegment for application/json ContentType.
 type CreateSegmentJSONRequestBody = SegmentWrite
 
+// PreviewSegmentJSONRequestBody defines body for PreviewSegment for application/json ContentType.
+type PreviewSegmentJSONRequestBody = SegmentPreviewRequest
+
 // UpdateSegmentJSONRequestBody defines body for UpdateSegment for application/json ContentType.
 type UpdateSegmentJSONRequestBody = SegmentWrite
 
 // EvaluateSegmentJSONRequestBody defines body for EvaluateSegment for application/json ContentType.
 type EvaluateSegmentJSONRequestBody = SegmentEvaluate
+
+// AddSegmentMembersMultipartRequestBody defines body for AddSegmentMembers for multipart/form-data ContentType.
+type AddSegmentMembersMultipartRequestBody AddSegmentMembersMultipartBody
+
+// ReplaceSegmentMembersMultipartRequestBody defines body for ReplaceSegmentMembers for multipart/form-data ContentType.
+type ReplaceSegmentMembersMultipartRequestBody ReplaceSegmentMembersMultipartBody
 
 // PatchSenderJSONRequestBody defines body for PatchSender for application/json ContentType.
 type PatchSenderJSONRequestBody = SenderPatch
@@ -2092,8 +3322,20 @@ type PatchSenderJSONRequestBody = SenderPatch
 // PatchSenderApplicationMergePatchPlusJSONRequestBody defines body for PatchSender for application/merge-patch+json ContentType.
 type PatchSenderApplicationMergePatchPlusJSONRequestBody = SenderPatch
 
+// AddSuppressionJSONRequestBody defines body for AddSuppression for application/json ContentType.
+type AddSuppressionJSONRequestBody = SuppressionWrite
+
+// ImportSuppressionsMultipartRequestBody defines body for ImportSuppressions for multipart/form-data ContentType.
+type ImportSuppressionsMultipartRequestBody ImportSuppressionsMultipartBody
+
+// LiftSuppressionJSONRequestBody defines body for LiftSuppression for application/json ContentType.
+type LiftSuppressionJSONRequestBody = SuppressionLift
+
 // CreateTemplateJSONRequestBody defines body for CreateTemplate for application/json ContentType.
 type CreateTemplateJSONRequestBody = TemplateWrite
+
+// ImportTemplateJSONRequestBody defines body for ImportTemplate for application/json ContentType.
+type ImportTemplateJSONRequestBody = TemplateImport
 
 // UpdateTemplateJSONRequestBody defines body for UpdateTemplate for application/json ContentType.
 type UpdateTemplateJSONRequestBody = TemplateWrite
@@ -2121,7 +3363,7 @@ type ServerInterface interface {
 	// GetAccountLimits Read the limits of the whole account
 	// (GET /api/v1/account/limits)
 	GetAccountLimits(c *gin.Context)
-	// PatchAccountLimits Change how fast the whole account sends
+	// PatchAccountLimits Change what bounds all campaigns together
 	// (PATCH /api/v1/account/limits)
 	PatchAccountLimits(c *gin.Context)
 	// ListCampaigns List campaigns
@@ -2148,6 +3390,9 @@ type ServerInterface interface {
 	// CancelCampaign Cancel a campaign
 	// (POST /api/v1/campaigns/{id}/cancel)
 	CancelCampaign(c *gin.Context, id ID, params CancelCampaignParams)
+	// CompleteCampaign Complete a triggered campaign
+	// (POST /api/v1/campaigns/{id}/complete)
+	CompleteCampaign(c *gin.Context, id ID, params CompleteCampaignParams)
 	// PauseCampaign Pause a campaign
 	// (POST /api/v1/campaigns/{id}/pause)
 	PauseCampaign(c *gin.Context, id ID, params PauseCampaignParams)
@@ -2172,18 +3417,33 @@ type ServerInterface interface {
 	// ListRuns List a campaign's runs
 	// (GET /api/v1/campaigns/{id}/runs)
 	ListRuns(c *gin.Context, id ID, params ListRunsParams)
+	// TestCampaign Send a test
+	// (POST /api/v1/campaigns/{id}/test)
+	TestCampaign(c *gin.Context, id ID, params TestCampaignParams)
 	// TriggerCampaign Start a campaign
 	// (POST /api/v1/campaigns/{id}/trigger)
 	TriggerCampaign(c *gin.Context, id ID, params TriggerCampaignParams)
+	// GetErasure Read how far an erasure is
+	// (GET /api/v1/erasures/{erasure_id})
+	GetErasure(c *gin.Context, erasureID openapi_types.UUID)
 	// GetHealthV1 Tell that the process lives
 	// (GET /api/v1/health)
 	GetHealthV1(c *gin.Context)
+	// ReadImport Read an import's progress
+	// (GET /api/v1/imports/{task_id})
+	ReadImport(c *gin.Context, taskID TaskID)
+	// ExportImportErrors Download an import's refused rows
+	// (GET /api/v1/imports/{task_id}/errors.csv)
+	ExportImportErrors(c *gin.Context, taskID TaskID)
 	// GetImport Read an import's progress
 	// (GET /api/v1/ingest/status/{task_id})
 	GetImport(c *gin.Context, taskID TaskID)
 	// ListImportErrors List an import's refused rows
 	// (GET /api/v1/ingest/status/{task_id}/errors)
 	ListImportErrors(c *gin.Context, taskID TaskID, params ListImportErrorsParams)
+	// IngestTriggers Tell of events
+	// (POST /api/v1/ingest/triggers)
+	IngestTriggers(c *gin.Context, params IngestTriggersParams)
 	// IngestUsers Import users
 	// (POST /api/v1/ingest/users/bulk)
 	IngestUsers(c *gin.Context, params IngestUsersParams)
@@ -2217,6 +3477,9 @@ type ServerInterface interface {
 	// CreateSegment Create a segment
 	// (POST /api/v1/segments)
 	CreateSegment(c *gin.Context, params CreateSegmentParams)
+	// PreviewSegment Count the users a definition selects now
+	// (POST /api/v1/segments/preview)
+	PreviewSegment(c *gin.Context, params PreviewSegmentParams)
 	// DeleteSegment Delete a segment
 	// (DELETE /api/v1/segments/{id})
 	DeleteSegment(c *gin.Context, id ID)
@@ -2229,18 +3492,48 @@ type ServerInterface interface {
 	// EvaluateSegment Count the users a segment selects now
 	// (POST /api/v1/segments/{id}/evaluate)
 	EvaluateSegment(c *gin.Context, id ID, params EvaluateSegmentParams)
+	// AddSegmentMembers Put the people of an upload into a static segment
+	// (POST /api/v1/segments/{id}/members)
+	AddSegmentMembers(c *gin.Context, id ID, params AddSegmentMembersParams)
+	// ReplaceSegmentMembers Replace who is in a static segment
+	// (PUT /api/v1/segments/{id}/members)
+	ReplaceSegmentMembers(c *gin.Context, id ID, params ReplaceSegmentMembersParams)
 	// GetSenders List the senders
 	// (GET /api/v1/senders)
 	GetSenders(c *gin.Context)
-	// PatchSender Change how fast a sender sends
+	// PatchSender Change how fast a sender sends, and how many people its portfolio may reach
 	// (PATCH /api/v1/senders/{id})
 	PatchSender(c *gin.Context, id ID)
+	// ListSuppressions List suppressions
+	// (GET /api/v1/suppressions)
+	ListSuppressions(c *gin.Context, params ListSuppressionsParams)
+	// AddSuppression Suppress a number
+	// (POST /api/v1/suppressions)
+	AddSuppression(c *gin.Context, params AddSuppressionParams)
+	// ExportSuppressions Download the suppressions
+	// (GET /api/v1/suppressions/export)
+	ExportSuppressions(c *gin.Context)
+	// ImportSuppressions Suppress many numbers
+	// (POST /api/v1/suppressions/import)
+	ImportSuppressions(c *gin.Context, params ImportSuppressionsParams)
+	// LiftSuppression Lift a suppression
+	// (POST /api/v1/suppressions/{id}/lift)
+	LiftSuppression(c *gin.Context, id ID, params LiftSuppressionParams)
 	// ListTemplates List templates
 	// (GET /api/v1/templates)
 	ListTemplates(c *gin.Context, params ListTemplatesParams)
 	// CreateTemplate Create a template
 	// (POST /api/v1/templates)
 	CreateTemplate(c *gin.Context, params CreateTemplateParams)
+	// ListContents List Twilio's content templates
+	// (GET /api/v1/templates/contents)
+	ListContents(c *gin.Context, params ListContentsParams)
+	// ImportTemplate Make a template of a content
+	// (POST /api/v1/templates/import)
+	ImportTemplate(c *gin.Context, params ImportTemplateParams)
+	// SyncTemplates Look at all of Twilio's content templates
+	// (POST /api/v1/templates/sync)
+	SyncTemplates(c *gin.Context, params SyncTemplatesParams)
 	// DeleteTemplate Delete a template
 	// (DELETE /api/v1/templates/{id})
 	DeleteTemplate(c *gin.Context, id ID)
@@ -2259,6 +3552,12 @@ type ServerInterface interface {
 	// CreateUser Add a user
 	// (POST /api/v1/users)
 	CreateUser(c *gin.Context, params CreateUserParams)
+	// ExportUsersCsv Download users as CSV
+	// (GET /api/v1/users.csv)
+	ExportUsersCsv(c *gin.Context, params ExportUsersCsvParams)
+	// ExportUsersJsonl Download users as JSON lines
+	// (GET /api/v1/users.jsonl)
+	ExportUsersJsonl(c *gin.Context, params ExportUsersJsonlParams)
 	// ImportUsers Import users
 	// (POST /api/v1/users/bulk)
 	ImportUsers(c *gin.Context, params ImportUsersParams)
@@ -2274,6 +3573,12 @@ type ServerInterface interface {
 	// SetConsent Record a user's consent
 	// (PUT /api/v1/users/{phone_number}/consent)
 	SetConsent(c *gin.Context, phoneNumber PhoneNumber)
+	// ListConsentHistory List the changes of a user's consent
+	// (GET /api/v1/users/{phone_number}/consent/history)
+	ListConsentHistory(c *gin.Context, phoneNumber PhoneNumber, params ListConsentHistoryParams)
+	// ExportUser Read everything that is held about a user
+	// (GET /api/v1/users/{phone_number}/export)
+	ExportUser(c *gin.Context, phoneNumber PhoneNumber)
 	// GetHealth Tell that the process lives
 	// (GET /health)
 	GetHealth(c *gin.Context)
@@ -2596,6 +3901,55 @@ func (siw *ServerInterfaceWrapper) CancelCampaign(c *gin.Context) {
 	}
 
 	siw.Handler.CancelCampaign(c, id, params)
+}
+
+// CompleteCampaign operation middleware
+func (siw *ServerInterfaceWrapper) CompleteCampaign(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params CompleteCampaignParams
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Idempotency-Key, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Idempotency-Key: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.CompleteCampaign(c, id, params)
 }
 
 // PauseCampaign operation middleware
@@ -2999,6 +4353,55 @@ func (siw *ServerInterfaceWrapper) ListRuns(c *gin.Context) {
 	siw.Handler.ListRuns(c, id, params)
 }
 
+// TestCampaign operation middleware
+func (siw *ServerInterfaceWrapper) TestCampaign(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params TestCampaignParams
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Idempotency-Key, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Idempotency-Key: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.TestCampaign(c, id, params)
+}
+
 // TriggerCampaign operation middleware
 func (siw *ServerInterfaceWrapper) TriggerCampaign(c *gin.Context) {
 
@@ -3048,6 +4451,31 @@ func (siw *ServerInterfaceWrapper) TriggerCampaign(c *gin.Context) {
 	siw.Handler.TriggerCampaign(c, id, params)
 }
 
+// GetErasure operation middleware
+func (siw *ServerInterfaceWrapper) GetErasure(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "erasure_id" -------------
+	var erasureID openapi_types.UUID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "erasure_id", c.Param("erasure_id"), &erasureID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter erasure_id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.GetErasure(c, erasureID)
+}
+
 // GetHealthV1 operation middleware
 func (siw *ServerInterfaceWrapper) GetHealthV1(c *gin.Context) {
 
@@ -3059,6 +4487,56 @@ func (siw *ServerInterfaceWrapper) GetHealthV1(c *gin.Context) {
 	}
 
 	siw.Handler.GetHealthV1(c)
+}
+
+// ReadImport operation middleware
+func (siw *ServerInterfaceWrapper) ReadImport(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "task_id" -------------
+	var taskID TaskID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "task_id", c.Param("task_id"), &taskID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter task_id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ReadImport(c, taskID)
+}
+
+// ExportImportErrors operation middleware
+func (siw *ServerInterfaceWrapper) ExportImportErrors(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "task_id" -------------
+	var taskID TaskID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "task_id", c.Param("task_id"), &taskID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter task_id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ExportImportErrors(c, taskID)
 }
 
 // GetImport operation middleware
@@ -3130,6 +4608,54 @@ func (siw *ServerInterfaceWrapper) ListImportErrors(c *gin.Context) {
 	siw.Handler.ListImportErrors(c, taskID, params)
 }
 
+// IngestTriggers operation middleware
+func (siw *ServerInterfaceWrapper) IngestTriggers(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params IngestTriggersParams
+
+	// ------------- Optional query parameter "default_region" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "default_region", c.Request.URL.Query(), &params.DefaultRegion, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter default_region: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Idempotency-Key, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Idempotency-Key: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.IngestTriggers(c, params)
+}
+
 // IngestUsers operation middleware
 func (siw *ServerInterfaceWrapper) IngestUsers(c *gin.Context) {
 
@@ -3144,6 +4670,30 @@ func (siw *ServerInterfaceWrapper) IngestUsers(c *gin.Context) {
 	err = runtime.BindQueryParameterWithOptions("form", true, false, "default_region", c.Request.URL.Query(), &params.DefaultRegion, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
 	if err != nil {
 		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter default_region: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "policy" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "policy", c.Request.URL.Query(), &params.Policy, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter policy: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "dry_run" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "dry_run", c.Request.URL.Query(), &params.DryRun, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter dry_run: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "mapping" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "mapping", c.Request.URL.Query(), &params.Mapping, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter mapping: %w", err), http.StatusBadRequest)
 		return
 	}
 
@@ -3534,6 +5084,46 @@ func (siw *ServerInterfaceWrapper) CreateSegment(c *gin.Context) {
 	siw.Handler.CreateSegment(c, params)
 }
 
+// PreviewSegment operation middleware
+func (siw *ServerInterfaceWrapper) PreviewSegment(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params PreviewSegmentParams
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Idempotency-Key, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Idempotency-Key: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.PreviewSegment(c, params)
+}
+
 // DeleteSegment operation middleware
 func (siw *ServerInterfaceWrapper) DeleteSegment(c *gin.Context) {
 
@@ -3658,6 +5248,99 @@ func (siw *ServerInterfaceWrapper) EvaluateSegment(c *gin.Context) {
 	siw.Handler.EvaluateSegment(c, id, params)
 }
 
+// AddSegmentMembers operation middleware
+func (siw *ServerInterfaceWrapper) AddSegmentMembers(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params AddSegmentMembersParams
+
+	// ------------- Optional query parameter "default_region" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "default_region", c.Request.URL.Query(), &params.DefaultRegion, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter default_region: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Idempotency-Key, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Idempotency-Key: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.AddSegmentMembers(c, id, params)
+}
+
+// ReplaceSegmentMembers operation middleware
+func (siw *ServerInterfaceWrapper) ReplaceSegmentMembers(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ReplaceSegmentMembersParams
+
+	// ------------- Optional query parameter "default_region" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "default_region", c.Request.URL.Query(), &params.DefaultRegion, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter default_region: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ReplaceSegmentMembers(c, id, params)
+}
+
 // GetSenders operation middleware
 func (siw *ServerInterfaceWrapper) GetSenders(c *gin.Context) {
 
@@ -3694,6 +5377,215 @@ func (siw *ServerInterfaceWrapper) PatchSender(c *gin.Context) {
 	}
 
 	siw.Handler.PatchSender(c, id)
+}
+
+// ListSuppressions operation middleware
+func (siw *ServerInterfaceWrapper) ListSuppressions(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListSuppressionsParams
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", c.Request.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter limit: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", c.Request.URL.Query(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter cursor: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "phone_number" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "phone_number", c.Request.URL.Query(), &params.PhoneNumber, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter phone_number: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "scope" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "scope", c.Request.URL.Query(), &params.Scope, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter scope: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "lifted" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "lifted", c.Request.URL.Query(), &params.Lifted, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter lifted: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ListSuppressions(c, params)
+}
+
+// AddSuppression operation middleware
+func (siw *ServerInterfaceWrapper) AddSuppression(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params AddSuppressionParams
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Idempotency-Key, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Idempotency-Key: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.AddSuppression(c, params)
+}
+
+// ExportSuppressions operation middleware
+func (siw *ServerInterfaceWrapper) ExportSuppressions(c *gin.Context) {
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ExportSuppressions(c)
+}
+
+// ImportSuppressions operation middleware
+func (siw *ServerInterfaceWrapper) ImportSuppressions(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ImportSuppressionsParams
+
+	// ------------- Optional query parameter "default_region" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "default_region", c.Request.URL.Query(), &params.DefaultRegion, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter default_region: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Idempotency-Key, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Idempotency-Key: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ImportSuppressions(c, params)
+}
+
+// LiftSuppression operation middleware
+func (siw *ServerInterfaceWrapper) LiftSuppression(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params LiftSuppressionParams
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Idempotency-Key, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Idempotency-Key: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.LiftSuppression(c, id, params)
 }
 
 // ListTemplates operation middleware
@@ -3769,6 +5661,121 @@ func (siw *ServerInterfaceWrapper) CreateTemplate(c *gin.Context) {
 	}
 
 	siw.Handler.CreateTemplate(c, params)
+}
+
+// ListContents operation middleware
+func (siw *ServerInterfaceWrapper) ListContents(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListContentsParams
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", c.Request.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter limit: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", c.Request.URL.Query(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter cursor: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ListContents(c, params)
+}
+
+// ImportTemplate operation middleware
+func (siw *ServerInterfaceWrapper) ImportTemplate(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ImportTemplateParams
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Idempotency-Key, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Idempotency-Key: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ImportTemplate(c, params)
+}
+
+// SyncTemplates operation middleware
+func (siw *ServerInterfaceWrapper) SyncTemplates(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params SyncTemplatesParams
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Idempotency-Key, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Idempotency-Key: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.SyncTemplates(c, params)
 }
 
 // DeleteTemplate operation middleware
@@ -3986,6 +5993,76 @@ func (siw *ServerInterfaceWrapper) CreateUser(c *gin.Context) {
 	siw.Handler.CreateUser(c, params)
 }
 
+// ExportUsersCsv operation middleware
+func (siw *ServerInterfaceWrapper) ExportUsersCsv(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ExportUsersCsvParams
+
+	// ------------- Optional query parameter "consent_state" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "consent_state", c.Request.URL.Query(), &params.ConsentState, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter consent_state: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "q" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "q", c.Request.URL.Query(), &params.Q, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter q: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ExportUsersCsv(c, params)
+}
+
+// ExportUsersJsonl operation middleware
+func (siw *ServerInterfaceWrapper) ExportUsersJsonl(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ExportUsersJsonlParams
+
+	// ------------- Optional query parameter "consent_state" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "consent_state", c.Request.URL.Query(), &params.ConsentState, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter consent_state: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "q" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "q", c.Request.URL.Query(), &params.Q, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter q: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ExportUsersJsonl(c, params)
+}
+
 // ImportUsers operation middleware
 func (siw *ServerInterfaceWrapper) ImportUsers(c *gin.Context) {
 
@@ -4000,6 +6077,30 @@ func (siw *ServerInterfaceWrapper) ImportUsers(c *gin.Context) {
 	err = runtime.BindQueryParameterWithOptions("form", true, false, "default_region", c.Request.URL.Query(), &params.DefaultRegion, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
 	if err != nil {
 		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter default_region: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "policy" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "policy", c.Request.URL.Query(), &params.Policy, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter policy: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "dry_run" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "dry_run", c.Request.URL.Query(), &params.DryRun, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter dry_run: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "mapping" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "mapping", c.Request.URL.Query(), &params.Mapping, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter mapping: %w", err), http.StatusBadRequest)
 		return
 	}
 
@@ -4134,6 +6235,75 @@ func (siw *ServerInterfaceWrapper) SetConsent(c *gin.Context) {
 	siw.Handler.SetConsent(c, phoneNumber)
 }
 
+// ListConsentHistory operation middleware
+func (siw *ServerInterfaceWrapper) ListConsentHistory(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "phone_number" -------------
+	var phoneNumber PhoneNumber
+
+	err = runtime.BindStyledParameterWithOptions("simple", "phone_number", c.Param("phone_number"), &phoneNumber, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter phone_number: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListConsentHistoryParams
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", c.Request.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter limit: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", c.Request.URL.Query(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter cursor: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ListConsentHistory(c, phoneNumber, params)
+}
+
+// ExportUser operation middleware
+func (siw *ServerInterfaceWrapper) ExportUser(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "phone_number" -------------
+	var phoneNumber PhoneNumber
+
+	err = runtime.BindStyledParameterWithOptions("simple", "phone_number", c.Param("phone_number"), &phoneNumber, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter phone_number: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ExportUser(c, phoneNumber)
+}
+
 // GetHealth operation middleware
 func (siw *ServerInterfaceWrapper) GetHealth(c *gin.Context) {
 
@@ -4189,22 +6359,41 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 
 	router.GET(options.BaseURL+"/api/v1/users", wrapper.ListUsers)
 	router.POST(options.BaseURL+"/api/v1/users", wrapper.CreateUser)
+	router.GET(options.BaseURL+"/api/v1/users.csv", wrapper.ExportUsersCsv)
+	router.GET(options.BaseURL+"/api/v1/users.jsonl", wrapper.ExportUsersJsonl)
 	router.DELETE(options.BaseURL+"/api/v1/users/:phone_number", wrapper.DeleteUser)
 	router.GET(options.BaseURL+"/api/v1/users/:phone_number", wrapper.GetUser)
 	router.PUT(options.BaseURL+"/api/v1/users/:phone_number", wrapper.UpdateUser)
 	router.PUT(options.BaseURL+"/api/v1/users/:phone_number/consent", wrapper.SetConsent)
+	router.GET(options.BaseURL+"/api/v1/users/:phone_number/consent/history", wrapper.ListConsentHistory)
+	router.GET(options.BaseURL+"/api/v1/users/:phone_number/export", wrapper.ExportUser)
+	router.GET(options.BaseURL+"/api/v1/erasures/:erasure_id", wrapper.GetErasure)
+	router.GET(options.BaseURL+"/api/v1/suppressions", wrapper.ListSuppressions)
+	router.POST(options.BaseURL+"/api/v1/suppressions", wrapper.AddSuppression)
+	router.POST(options.BaseURL+"/api/v1/suppressions/:id/lift", wrapper.LiftSuppression)
+	router.POST(options.BaseURL+"/api/v1/suppressions/import", wrapper.ImportSuppressions)
+	router.GET(options.BaseURL+"/api/v1/suppressions/export", wrapper.ExportSuppressions)
 	router.POST(options.BaseURL+"/api/v1/users/bulk", wrapper.ImportUsers)
 	router.POST(options.BaseURL+"/api/v1/ingest/users/bulk", wrapper.IngestUsers)
+	router.POST(options.BaseURL+"/api/v1/ingest/triggers", wrapper.IngestTriggers)
 	router.GET(options.BaseURL+"/api/v1/ingest/status/:task_id", wrapper.GetImport)
 	router.GET(options.BaseURL+"/api/v1/ingest/status/:task_id/errors", wrapper.ListImportErrors)
+	router.GET(options.BaseURL+"/api/v1/imports/:task_id", wrapper.ReadImport)
+	router.GET(options.BaseURL+"/api/v1/imports/:task_id/errors.csv", wrapper.ExportImportErrors)
 	router.GET(options.BaseURL+"/api/v1/segments", wrapper.ListSegments)
 	router.POST(options.BaseURL+"/api/v1/segments", wrapper.CreateSegment)
 	router.DELETE(options.BaseURL+"/api/v1/segments/:id", wrapper.DeleteSegment)
 	router.GET(options.BaseURL+"/api/v1/segments/:id", wrapper.GetSegment)
 	router.PUT(options.BaseURL+"/api/v1/segments/:id", wrapper.UpdateSegment)
 	router.POST(options.BaseURL+"/api/v1/segments/:id/evaluate", wrapper.EvaluateSegment)
+	router.POST(options.BaseURL+"/api/v1/segments/preview", wrapper.PreviewSegment)
+	router.POST(options.BaseURL+"/api/v1/segments/:id/members", wrapper.AddSegmentMembers)
+	router.PUT(options.BaseURL+"/api/v1/segments/:id/members", wrapper.ReplaceSegmentMembers)
 	router.GET(options.BaseURL+"/api/v1/templates", wrapper.ListTemplates)
 	router.POST(options.BaseURL+"/api/v1/templates", wrapper.CreateTemplate)
+	router.POST(options.BaseURL+"/api/v1/templates/sync", wrapper.SyncTemplates)
+	router.GET(options.BaseURL+"/api/v1/templates/contents", wrapper.ListContents)
+	router.POST(options.BaseURL+"/api/v1/templates/import", wrapper.ImportTemplate)
 	router.DELETE(options.BaseURL+"/api/v1/templates/:id", wrapper.DeleteTemplate)
 	router.GET(options.BaseURL+"/api/v1/templates/:id", wrapper.GetTemplate)
 	router.PUT(options.BaseURL+"/api/v1/templates/:id", wrapper.UpdateTemplate)
@@ -4218,9 +6407,11 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 	router.POST(options.BaseURL+"/api/v1/campaigns/:id/approve", wrapper.ApproveCampaign)
 	router.POST(options.BaseURL+"/api/v1/campaigns/:id/preflight", wrapper.PreflightCampaign)
 	router.POST(options.BaseURL+"/api/v1/campaigns/:id/trigger", wrapper.TriggerCampaign)
+	router.POST(options.BaseURL+"/api/v1/campaigns/:id/test", wrapper.TestCampaign)
 	router.POST(options.BaseURL+"/api/v1/campaigns/:id/pause", wrapper.PauseCampaign)
 	router.POST(options.BaseURL+"/api/v1/campaigns/:id/resume", wrapper.ResumeCampaign)
 	router.POST(options.BaseURL+"/api/v1/campaigns/:id/cancel", wrapper.CancelCampaign)
+	router.POST(options.BaseURL+"/api/v1/campaigns/:id/complete", wrapper.CompleteCampaign)
 	router.POST(options.BaseURL+"/api/v1/campaigns/:id/retry", wrapper.RetryCampaign)
 	router.GET(options.BaseURL+"/api/v1/campaigns/:id/runs", wrapper.ListRuns)
 	router.GET(options.BaseURL+"/api/v1/campaigns/:id/progress", wrapper.GetProgress)
@@ -5823,6 +8014,158 @@ func (response CancelCampaigndefaultApplicationProblemPlusJSONResponse) VisitCan
 	return err
 }
 
+type CompleteCampaignRequestObject struct {
+	ID     ID `json:"id"`
+	Params CompleteCampaignParams
+}
+
+type CompleteCampaignResponseObject interface {
+	VisitCompleteCampaignResponse(w http.ResponseWriter) error
+}
+
+type CompleteCampaign200JSONResponse Campaign
+
+func (response CompleteCampaign200JSONResponse) VisitCompleteCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CompleteCampaign400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response CompleteCampaign400ApplicationProblemPlusJSONResponse) VisitCompleteCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CompleteCampaign401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response CompleteCampaign401ApplicationProblemPlusJSONResponse) VisitCompleteCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CompleteCampaign403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response CompleteCampaign403ApplicationProblemPlusJSONResponse) VisitCompleteCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CompleteCampaign404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response CompleteCampaign404ApplicationProblemPlusJSONResponse) VisitCompleteCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CompleteCampaign409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response CompleteCampaign409ApplicationProblemPlusJSONResponse) VisitCompleteCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CompleteCampaign500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response CompleteCampaign500ApplicationProblemPlusJSONResponse) VisitCompleteCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CompleteCampaign503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response CompleteCampaign503ApplicationProblemPlusJSONResponse) VisitCompleteCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CompleteCampaigndefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response CompleteCampaigndefaultApplicationProblemPlusJSONResponse) VisitCompleteCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type PauseCampaignRequestObject struct {
 	ID     ID `json:"id"`
 	Params PauseCampaignParams
@@ -7084,6 +9427,207 @@ func (response ListRunsdefaultApplicationProblemPlusJSONResponse) VisitListRunsR
 	return err
 }
 
+type TestCampaignRequestObject struct {
+	ID     ID `json:"id"`
+	Params TestCampaignParams
+	Body   *TestCampaignJSONRequestBody
+}
+
+type TestCampaignResponseObject interface {
+	VisitTestCampaignResponse(w http.ResponseWriter) error
+}
+
+type TestCampaign202JSONResponse CampaignTested
+
+func (response TestCampaign202JSONResponse) VisitTestCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(202)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type TestCampaign400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response TestCampaign400ApplicationProblemPlusJSONResponse) VisitTestCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type TestCampaign401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response TestCampaign401ApplicationProblemPlusJSONResponse) VisitTestCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type TestCampaign403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response TestCampaign403ApplicationProblemPlusJSONResponse) VisitTestCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type TestCampaign404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response TestCampaign404ApplicationProblemPlusJSONResponse) VisitTestCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type TestCampaign409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response TestCampaign409ApplicationProblemPlusJSONResponse) VisitTestCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type TestCampaign413ApplicationProblemPlusJSONResponse struct {
+	PayloadTooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response TestCampaign413ApplicationProblemPlusJSONResponse) VisitTestCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type TestCampaign415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response TestCampaign415ApplicationProblemPlusJSONResponse) VisitTestCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type TestCampaign422ApplicationProblemPlusJSONResponse struct {
+	UnprocessableContentApplicationProblemPlusJSONResponse
+}
+
+func (response TestCampaign422ApplicationProblemPlusJSONResponse) VisitTestCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type TestCampaign500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response TestCampaign500ApplicationProblemPlusJSONResponse) VisitTestCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type TestCampaign503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response TestCampaign503ApplicationProblemPlusJSONResponse) VisitTestCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type TestCampaigndefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response TestCampaigndefaultApplicationProblemPlusJSONResponse) VisitTestCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type TriggerCampaignRequestObject struct {
 	ID     ID `json:"id"`
 	Params TriggerCampaignParams
@@ -7285,6 +9829,141 @@ func (response TriggerCampaigndefaultApplicationProblemPlusJSONResponse) VisitTr
 	return err
 }
 
+type GetErasureRequestObject struct {
+	ErasureID openapi_types.UUID `json:"erasure_id"`
+}
+
+type GetErasureResponseObject interface {
+	VisitGetErasureResponse(w http.ResponseWriter) error
+}
+
+type GetErasure200JSONResponse Erasure
+
+func (response GetErasure200JSONResponse) VisitGetErasureResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetErasure400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response GetErasure400ApplicationProblemPlusJSONResponse) VisitGetErasureResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetErasure401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response GetErasure401ApplicationProblemPlusJSONResponse) VisitGetErasureResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetErasure403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response GetErasure403ApplicationProblemPlusJSONResponse) VisitGetErasureResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetErasure404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response GetErasure404ApplicationProblemPlusJSONResponse) VisitGetErasureResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetErasure500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response GetErasure500ApplicationProblemPlusJSONResponse) VisitGetErasureResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetErasure503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response GetErasure503ApplicationProblemPlusJSONResponse) VisitGetErasureResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetErasuredefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetErasuredefaultApplicationProblemPlusJSONResponse) VisitGetErasureResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type GetHealthV1RequestObject struct {
 }
 
@@ -7312,6 +9991,288 @@ type GetHealthV1defaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response GetHealthV1defaultApplicationProblemPlusJSONResponse) VisitGetHealthV1Response(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReadImportRequestObject struct {
+	TaskID TaskID `json:"task_id"`
+}
+
+type ReadImportResponseObject interface {
+	VisitReadImportResponse(w http.ResponseWriter) error
+}
+
+type ReadImport200JSONResponse Import
+
+func (response ReadImport200JSONResponse) VisitReadImportResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReadImport400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response ReadImport400ApplicationProblemPlusJSONResponse) VisitReadImportResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReadImport401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ReadImport401ApplicationProblemPlusJSONResponse) VisitReadImportResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReadImport403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response ReadImport403ApplicationProblemPlusJSONResponse) VisitReadImportResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReadImport404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response ReadImport404ApplicationProblemPlusJSONResponse) VisitReadImportResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReadImport500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response ReadImport500ApplicationProblemPlusJSONResponse) VisitReadImportResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReadImport503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response ReadImport503ApplicationProblemPlusJSONResponse) VisitReadImportResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReadImportdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ReadImportdefaultApplicationProblemPlusJSONResponse) VisitReadImportResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportImportErrorsRequestObject struct {
+	TaskID TaskID `json:"task_id"`
+}
+
+type ExportImportErrorsResponseObject interface {
+	VisitExportImportErrorsResponse(w http.ResponseWriter) error
+}
+
+type ExportImportErrors200ResponseHeaders struct {
+	ContentDisposition string
+}
+
+type ExportImportErrors200TextCsvResponse struct {
+	Body          io.Reader
+	Headers       ExportImportErrors200ResponseHeaders
+	ContentLength int64
+}
+
+func (response ExportImportErrors200TextCsvResponse) VisitExportImportErrorsResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", "text/csv")
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	w.Header().Set("Content-Disposition", fmt.Sprint(response.Headers.ContentDisposition))
+	w.WriteHeader(200)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	_, err := io.Copy(w, response.Body)
+	return err
+}
+
+type ExportImportErrors400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response ExportImportErrors400ApplicationProblemPlusJSONResponse) VisitExportImportErrorsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportImportErrors401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ExportImportErrors401ApplicationProblemPlusJSONResponse) VisitExportImportErrorsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportImportErrors403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response ExportImportErrors403ApplicationProblemPlusJSONResponse) VisitExportImportErrorsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportImportErrors404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response ExportImportErrors404ApplicationProblemPlusJSONResponse) VisitExportImportErrorsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportImportErrors500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response ExportImportErrors500ApplicationProblemPlusJSONResponse) VisitExportImportErrorsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportImportErrors503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response ExportImportErrors503ApplicationProblemPlusJSONResponse) VisitExportImportErrorsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportImportErrorsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ExportImportErrorsdefaultApplicationProblemPlusJSONResponse) VisitExportImportErrorsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -7583,6 +10544,206 @@ type ListImportErrorsdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response ListImportErrorsdefaultApplicationProblemPlusJSONResponse) VisitListImportErrorsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type IngestTriggersRequestObject struct {
+	Params IngestTriggersParams
+	Body   *IngestTriggersJSONRequestBody
+}
+
+type IngestTriggersResponseObject interface {
+	VisitIngestTriggersResponse(w http.ResponseWriter) error
+}
+
+type IngestTriggers202JSONResponse TriggerResults
+
+func (response IngestTriggers202JSONResponse) VisitIngestTriggersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(202)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type IngestTriggers400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response IngestTriggers400ApplicationProblemPlusJSONResponse) VisitIngestTriggersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type IngestTriggers401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response IngestTriggers401ApplicationProblemPlusJSONResponse) VisitIngestTriggersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type IngestTriggers403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response IngestTriggers403ApplicationProblemPlusJSONResponse) VisitIngestTriggersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type IngestTriggers404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response IngestTriggers404ApplicationProblemPlusJSONResponse) VisitIngestTriggersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type IngestTriggers409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response IngestTriggers409ApplicationProblemPlusJSONResponse) VisitIngestTriggersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type IngestTriggers413ApplicationProblemPlusJSONResponse struct {
+	PayloadTooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response IngestTriggers413ApplicationProblemPlusJSONResponse) VisitIngestTriggersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type IngestTriggers415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response IngestTriggers415ApplicationProblemPlusJSONResponse) VisitIngestTriggersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type IngestTriggers422ApplicationProblemPlusJSONResponse struct {
+	UnprocessableContentApplicationProblemPlusJSONResponse
+}
+
+func (response IngestTriggers422ApplicationProblemPlusJSONResponse) VisitIngestTriggersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type IngestTriggers500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response IngestTriggers500ApplicationProblemPlusJSONResponse) VisitIngestTriggersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type IngestTriggers503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response IngestTriggers503ApplicationProblemPlusJSONResponse) VisitIngestTriggersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type IngestTriggersdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response IngestTriggersdefaultApplicationProblemPlusJSONResponse) VisitIngestTriggersResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -9131,6 +12292,206 @@ func (response CreateSegmentdefaultApplicationProblemPlusJSONResponse) VisitCrea
 	return err
 }
 
+type PreviewSegmentRequestObject struct {
+	Params PreviewSegmentParams
+	Body   *PreviewSegmentJSONRequestBody
+}
+
+type PreviewSegmentResponseObject interface {
+	VisitPreviewSegmentResponse(w http.ResponseWriter) error
+}
+
+type PreviewSegment200JSONResponse SegmentPreview
+
+func (response PreviewSegment200JSONResponse) VisitPreviewSegmentResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PreviewSegment400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response PreviewSegment400ApplicationProblemPlusJSONResponse) VisitPreviewSegmentResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PreviewSegment401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response PreviewSegment401ApplicationProblemPlusJSONResponse) VisitPreviewSegmentResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PreviewSegment403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response PreviewSegment403ApplicationProblemPlusJSONResponse) VisitPreviewSegmentResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PreviewSegment404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response PreviewSegment404ApplicationProblemPlusJSONResponse) VisitPreviewSegmentResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PreviewSegment409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response PreviewSegment409ApplicationProblemPlusJSONResponse) VisitPreviewSegmentResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PreviewSegment413ApplicationProblemPlusJSONResponse struct {
+	PayloadTooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response PreviewSegment413ApplicationProblemPlusJSONResponse) VisitPreviewSegmentResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PreviewSegment415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response PreviewSegment415ApplicationProblemPlusJSONResponse) VisitPreviewSegmentResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PreviewSegment422ApplicationProblemPlusJSONResponse struct {
+	UnprocessableContentApplicationProblemPlusJSONResponse
+}
+
+func (response PreviewSegment422ApplicationProblemPlusJSONResponse) VisitPreviewSegmentResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PreviewSegment500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response PreviewSegment500ApplicationProblemPlusJSONResponse) VisitPreviewSegmentResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PreviewSegment503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response PreviewSegment503ApplicationProblemPlusJSONResponse) VisitPreviewSegmentResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PreviewSegmentdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response PreviewSegmentdefaultApplicationProblemPlusJSONResponse) VisitPreviewSegmentResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type DeleteSegmentRequestObject struct {
 	ID ID `json:"id"`
 }
@@ -9796,6 +13157,408 @@ func (response EvaluateSegmentdefaultApplicationProblemPlusJSONResponse) VisitEv
 	return err
 }
 
+type AddSegmentMembersRequestObject struct {
+	ID     ID `json:"id"`
+	Params AddSegmentMembersParams
+	Body   *multipart.Reader
+}
+
+type AddSegmentMembersResponseObject interface {
+	VisitAddSegmentMembersResponse(w http.ResponseWriter) error
+}
+
+type AddSegmentMembers200JSONResponse SegmentUploadResult
+
+func (response AddSegmentMembers200JSONResponse) VisitAddSegmentMembersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddSegmentMembers400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response AddSegmentMembers400ApplicationProblemPlusJSONResponse) VisitAddSegmentMembersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddSegmentMembers401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response AddSegmentMembers401ApplicationProblemPlusJSONResponse) VisitAddSegmentMembersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddSegmentMembers403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response AddSegmentMembers403ApplicationProblemPlusJSONResponse) VisitAddSegmentMembersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddSegmentMembers404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response AddSegmentMembers404ApplicationProblemPlusJSONResponse) VisitAddSegmentMembersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddSegmentMembers409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response AddSegmentMembers409ApplicationProblemPlusJSONResponse) VisitAddSegmentMembersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddSegmentMembers413ApplicationProblemPlusJSONResponse struct {
+	PayloadTooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response AddSegmentMembers413ApplicationProblemPlusJSONResponse) VisitAddSegmentMembersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddSegmentMembers415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response AddSegmentMembers415ApplicationProblemPlusJSONResponse) VisitAddSegmentMembersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddSegmentMembers422ApplicationProblemPlusJSONResponse struct {
+	UnprocessableContentApplicationProblemPlusJSONResponse
+}
+
+func (response AddSegmentMembers422ApplicationProblemPlusJSONResponse) VisitAddSegmentMembersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddSegmentMembers500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response AddSegmentMembers500ApplicationProblemPlusJSONResponse) VisitAddSegmentMembersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddSegmentMembers503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response AddSegmentMembers503ApplicationProblemPlusJSONResponse) VisitAddSegmentMembersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddSegmentMembersdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response AddSegmentMembersdefaultApplicationProblemPlusJSONResponse) VisitAddSegmentMembersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReplaceSegmentMembersRequestObject struct {
+	ID     ID `json:"id"`
+	Params ReplaceSegmentMembersParams
+	Body   *multipart.Reader
+}
+
+type ReplaceSegmentMembersResponseObject interface {
+	VisitReplaceSegmentMembersResponse(w http.ResponseWriter) error
+}
+
+type ReplaceSegmentMembers200JSONResponse SegmentUploadResult
+
+func (response ReplaceSegmentMembers200JSONResponse) VisitReplaceSegmentMembersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReplaceSegmentMembers400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response ReplaceSegmentMembers400ApplicationProblemPlusJSONResponse) VisitReplaceSegmentMembersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReplaceSegmentMembers401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ReplaceSegmentMembers401ApplicationProblemPlusJSONResponse) VisitReplaceSegmentMembersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReplaceSegmentMembers403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response ReplaceSegmentMembers403ApplicationProblemPlusJSONResponse) VisitReplaceSegmentMembersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReplaceSegmentMembers404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response ReplaceSegmentMembers404ApplicationProblemPlusJSONResponse) VisitReplaceSegmentMembersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReplaceSegmentMembers409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response ReplaceSegmentMembers409ApplicationProblemPlusJSONResponse) VisitReplaceSegmentMembersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReplaceSegmentMembers413ApplicationProblemPlusJSONResponse struct {
+	PayloadTooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response ReplaceSegmentMembers413ApplicationProblemPlusJSONResponse) VisitReplaceSegmentMembersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReplaceSegmentMembers415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response ReplaceSegmentMembers415ApplicationProblemPlusJSONResponse) VisitReplaceSegmentMembersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReplaceSegmentMembers422ApplicationProblemPlusJSONResponse struct {
+	UnprocessableContentApplicationProblemPlusJSONResponse
+}
+
+func (response ReplaceSegmentMembers422ApplicationProblemPlusJSONResponse) VisitReplaceSegmentMembersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReplaceSegmentMembers500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response ReplaceSegmentMembers500ApplicationProblemPlusJSONResponse) VisitReplaceSegmentMembersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReplaceSegmentMembers503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response ReplaceSegmentMembers503ApplicationProblemPlusJSONResponse) VisitReplaceSegmentMembersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReplaceSegmentMembersdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ReplaceSegmentMembersdefaultApplicationProblemPlusJSONResponse) VisitReplaceSegmentMembersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type GetSendersRequestObject struct {
 }
 
@@ -10072,6 +13835,824 @@ type PatchSenderdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response PatchSenderdefaultApplicationProblemPlusJSONResponse) VisitPatchSenderResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListSuppressionsRequestObject struct {
+	Params ListSuppressionsParams
+}
+
+type ListSuppressionsResponseObject interface {
+	VisitListSuppressionsResponse(w http.ResponseWriter) error
+}
+
+type ListSuppressions200JSONResponse SuppressionList
+
+func (response ListSuppressions200JSONResponse) VisitListSuppressionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListSuppressions400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response ListSuppressions400ApplicationProblemPlusJSONResponse) VisitListSuppressionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListSuppressions401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ListSuppressions401ApplicationProblemPlusJSONResponse) VisitListSuppressionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListSuppressions403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response ListSuppressions403ApplicationProblemPlusJSONResponse) VisitListSuppressionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListSuppressions500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response ListSuppressions500ApplicationProblemPlusJSONResponse) VisitListSuppressionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListSuppressions503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response ListSuppressions503ApplicationProblemPlusJSONResponse) VisitListSuppressionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListSuppressionsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListSuppressionsdefaultApplicationProblemPlusJSONResponse) VisitListSuppressionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddSuppressionRequestObject struct {
+	Params AddSuppressionParams
+	Body   *AddSuppressionJSONRequestBody
+}
+
+type AddSuppressionResponseObject interface {
+	VisitAddSuppressionResponse(w http.ResponseWriter) error
+}
+
+type AddSuppression201JSONResponse Suppression
+
+func (response AddSuppression201JSONResponse) VisitAddSuppressionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddSuppression400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response AddSuppression400ApplicationProblemPlusJSONResponse) VisitAddSuppressionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddSuppression401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response AddSuppression401ApplicationProblemPlusJSONResponse) VisitAddSuppressionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddSuppression403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response AddSuppression403ApplicationProblemPlusJSONResponse) VisitAddSuppressionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddSuppression409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response AddSuppression409ApplicationProblemPlusJSONResponse) VisitAddSuppressionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddSuppression413ApplicationProblemPlusJSONResponse struct {
+	PayloadTooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response AddSuppression413ApplicationProblemPlusJSONResponse) VisitAddSuppressionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddSuppression415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response AddSuppression415ApplicationProblemPlusJSONResponse) VisitAddSuppressionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddSuppression422ApplicationProblemPlusJSONResponse struct {
+	UnprocessableContentApplicationProblemPlusJSONResponse
+}
+
+func (response AddSuppression422ApplicationProblemPlusJSONResponse) VisitAddSuppressionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddSuppression500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response AddSuppression500ApplicationProblemPlusJSONResponse) VisitAddSuppressionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddSuppression503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response AddSuppression503ApplicationProblemPlusJSONResponse) VisitAddSuppressionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddSuppressiondefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response AddSuppressiondefaultApplicationProblemPlusJSONResponse) VisitAddSuppressionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportSuppressionsRequestObject struct {
+}
+
+type ExportSuppressionsResponseObject interface {
+	VisitExportSuppressionsResponse(w http.ResponseWriter) error
+}
+
+type ExportSuppressions200ResponseHeaders struct {
+	ContentDisposition string
+}
+
+type ExportSuppressions200TextCsvResponse struct {
+	Body          io.Reader
+	Headers       ExportSuppressions200ResponseHeaders
+	ContentLength int64
+}
+
+func (response ExportSuppressions200TextCsvResponse) VisitExportSuppressionsResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", "text/csv")
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	w.Header().Set("Content-Disposition", fmt.Sprint(response.Headers.ContentDisposition))
+	w.WriteHeader(200)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	_, err := io.Copy(w, response.Body)
+	return err
+}
+
+type ExportSuppressions400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response ExportSuppressions400ApplicationProblemPlusJSONResponse) VisitExportSuppressionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportSuppressions401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ExportSuppressions401ApplicationProblemPlusJSONResponse) VisitExportSuppressionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportSuppressions403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response ExportSuppressions403ApplicationProblemPlusJSONResponse) VisitExportSuppressionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportSuppressions500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response ExportSuppressions500ApplicationProblemPlusJSONResponse) VisitExportSuppressionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportSuppressions503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response ExportSuppressions503ApplicationProblemPlusJSONResponse) VisitExportSuppressionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportSuppressionsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ExportSuppressionsdefaultApplicationProblemPlusJSONResponse) VisitExportSuppressionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ImportSuppressionsRequestObject struct {
+	Params ImportSuppressionsParams
+	Body   *multipart.Reader
+}
+
+type ImportSuppressionsResponseObject interface {
+	VisitImportSuppressionsResponse(w http.ResponseWriter) error
+}
+
+type ImportSuppressions200JSONResponse SuppressionImport
+
+func (response ImportSuppressions200JSONResponse) VisitImportSuppressionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ImportSuppressions400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response ImportSuppressions400ApplicationProblemPlusJSONResponse) VisitImportSuppressionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ImportSuppressions401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ImportSuppressions401ApplicationProblemPlusJSONResponse) VisitImportSuppressionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ImportSuppressions403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response ImportSuppressions403ApplicationProblemPlusJSONResponse) VisitImportSuppressionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ImportSuppressions409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response ImportSuppressions409ApplicationProblemPlusJSONResponse) VisitImportSuppressionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ImportSuppressions413ApplicationProblemPlusJSONResponse struct {
+	PayloadTooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response ImportSuppressions413ApplicationProblemPlusJSONResponse) VisitImportSuppressionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ImportSuppressions415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response ImportSuppressions415ApplicationProblemPlusJSONResponse) VisitImportSuppressionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ImportSuppressions422ApplicationProblemPlusJSONResponse struct {
+	UnprocessableContentApplicationProblemPlusJSONResponse
+}
+
+func (response ImportSuppressions422ApplicationProblemPlusJSONResponse) VisitImportSuppressionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ImportSuppressions500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response ImportSuppressions500ApplicationProblemPlusJSONResponse) VisitImportSuppressionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ImportSuppressions503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response ImportSuppressions503ApplicationProblemPlusJSONResponse) VisitImportSuppressionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ImportSuppressionsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ImportSuppressionsdefaultApplicationProblemPlusJSONResponse) VisitImportSuppressionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type LiftSuppressionRequestObject struct {
+	ID     ID `json:"id"`
+	Params LiftSuppressionParams
+	Body   *LiftSuppressionJSONRequestBody
+}
+
+type LiftSuppressionResponseObject interface {
+	VisitLiftSuppressionResponse(w http.ResponseWriter) error
+}
+
+type LiftSuppression200JSONResponse Suppression
+
+func (response LiftSuppression200JSONResponse) VisitLiftSuppressionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type LiftSuppression400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response LiftSuppression400ApplicationProblemPlusJSONResponse) VisitLiftSuppressionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type LiftSuppression401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response LiftSuppression401ApplicationProblemPlusJSONResponse) VisitLiftSuppressionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type LiftSuppression403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response LiftSuppression403ApplicationProblemPlusJSONResponse) VisitLiftSuppressionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type LiftSuppression404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response LiftSuppression404ApplicationProblemPlusJSONResponse) VisitLiftSuppressionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type LiftSuppression409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response LiftSuppression409ApplicationProblemPlusJSONResponse) VisitLiftSuppressionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type LiftSuppression413ApplicationProblemPlusJSONResponse struct {
+	PayloadTooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response LiftSuppression413ApplicationProblemPlusJSONResponse) VisitLiftSuppressionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type LiftSuppression415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response LiftSuppression415ApplicationProblemPlusJSONResponse) VisitLiftSuppressionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type LiftSuppression422ApplicationProblemPlusJSONResponse struct {
+	UnprocessableContentApplicationProblemPlusJSONResponse
+}
+
+func (response LiftSuppression422ApplicationProblemPlusJSONResponse) VisitLiftSuppressionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type LiftSuppression500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response LiftSuppression500ApplicationProblemPlusJSONResponse) VisitLiftSuppressionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type LiftSuppression503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response LiftSuppression503ApplicationProblemPlusJSONResponse) VisitLiftSuppressionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type LiftSuppressiondefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response LiftSuppressiondefaultApplicationProblemPlusJSONResponse) VisitLiftSuppressionResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -10375,6 +14956,444 @@ type CreateTemplatedefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response CreateTemplatedefaultApplicationProblemPlusJSONResponse) VisitCreateTemplateResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListContentsRequestObject struct {
+	Params ListContentsParams
+}
+
+type ListContentsResponseObject interface {
+	VisitListContentsResponse(w http.ResponseWriter) error
+}
+
+type ListContents200JSONResponse ContentList
+
+func (response ListContents200JSONResponse) VisitListContentsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListContents400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response ListContents400ApplicationProblemPlusJSONResponse) VisitListContentsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListContents401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ListContents401ApplicationProblemPlusJSONResponse) VisitListContentsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListContents403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response ListContents403ApplicationProblemPlusJSONResponse) VisitListContentsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListContents500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response ListContents500ApplicationProblemPlusJSONResponse) VisitListContentsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListContents503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response ListContents503ApplicationProblemPlusJSONResponse) VisitListContentsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListContentsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListContentsdefaultApplicationProblemPlusJSONResponse) VisitListContentsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ImportTemplateRequestObject struct {
+	Params ImportTemplateParams
+	Body   *ImportTemplateJSONRequestBody
+}
+
+type ImportTemplateResponseObject interface {
+	VisitImportTemplateResponse(w http.ResponseWriter) error
+}
+
+type ImportTemplate201JSONResponse Template
+
+func (response ImportTemplate201JSONResponse) VisitImportTemplateResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ImportTemplate400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response ImportTemplate400ApplicationProblemPlusJSONResponse) VisitImportTemplateResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ImportTemplate401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ImportTemplate401ApplicationProblemPlusJSONResponse) VisitImportTemplateResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ImportTemplate403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response ImportTemplate403ApplicationProblemPlusJSONResponse) VisitImportTemplateResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ImportTemplate404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response ImportTemplate404ApplicationProblemPlusJSONResponse) VisitImportTemplateResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ImportTemplate409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response ImportTemplate409ApplicationProblemPlusJSONResponse) VisitImportTemplateResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ImportTemplate413ApplicationProblemPlusJSONResponse struct {
+	PayloadTooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response ImportTemplate413ApplicationProblemPlusJSONResponse) VisitImportTemplateResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ImportTemplate415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response ImportTemplate415ApplicationProblemPlusJSONResponse) VisitImportTemplateResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ImportTemplate422ApplicationProblemPlusJSONResponse struct {
+	UnprocessableContentApplicationProblemPlusJSONResponse
+}
+
+func (response ImportTemplate422ApplicationProblemPlusJSONResponse) VisitImportTemplateResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ImportTemplate500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response ImportTemplate500ApplicationProblemPlusJSONResponse) VisitImportTemplateResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ImportTemplate503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response ImportTemplate503ApplicationProblemPlusJSONResponse) VisitImportTemplateResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ImportTemplatedefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ImportTemplatedefaultApplicationProblemPlusJSONResponse) VisitImportTemplateResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SyncTemplatesRequestObject struct {
+	Params SyncTemplatesParams
+}
+
+type SyncTemplatesResponseObject interface {
+	VisitSyncTemplatesResponse(w http.ResponseWriter) error
+}
+
+type SyncTemplates202JSONResponse TemplateSync
+
+func (response SyncTemplates202JSONResponse) VisitSyncTemplatesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(202)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SyncTemplates400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response SyncTemplates400ApplicationProblemPlusJSONResponse) VisitSyncTemplatesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SyncTemplates401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response SyncTemplates401ApplicationProblemPlusJSONResponse) VisitSyncTemplatesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SyncTemplates403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response SyncTemplates403ApplicationProblemPlusJSONResponse) VisitSyncTemplatesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SyncTemplates500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response SyncTemplates500ApplicationProblemPlusJSONResponse) VisitSyncTemplatesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SyncTemplates503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response SyncTemplates503ApplicationProblemPlusJSONResponse) VisitSyncTemplatesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SyncTemplatesdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response SyncTemplatesdefaultApplicationProblemPlusJSONResponse) VisitSyncTemplatesResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -11354,6 +16373,291 @@ func (response CreateUserdefaultApplicationProblemPlusJSONResponse) VisitCreateU
 	return err
 }
 
+type ExportUsersCsvRequestObject struct {
+	Params ExportUsersCsvParams
+}
+
+type ExportUsersCsvResponseObject interface {
+	VisitExportUsersCsvResponse(w http.ResponseWriter) error
+}
+
+type ExportUsersCsv200ResponseHeaders struct {
+	ContentDisposition string
+}
+
+type ExportUsersCsv200TextCsvResponse struct {
+	Body          io.Reader
+	Headers       ExportUsersCsv200ResponseHeaders
+	ContentLength int64
+}
+
+func (response ExportUsersCsv200TextCsvResponse) VisitExportUsersCsvResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", "text/csv")
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	w.Header().Set("Content-Disposition", fmt.Sprint(response.Headers.ContentDisposition))
+	w.WriteHeader(200)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	_, err := io.Copy(w, response.Body)
+	return err
+}
+
+type ExportUsersCsv400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response ExportUsersCsv400ApplicationProblemPlusJSONResponse) VisitExportUsersCsvResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportUsersCsv401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ExportUsersCsv401ApplicationProblemPlusJSONResponse) VisitExportUsersCsvResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportUsersCsv403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response ExportUsersCsv403ApplicationProblemPlusJSONResponse) VisitExportUsersCsvResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportUsersCsv500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response ExportUsersCsv500ApplicationProblemPlusJSONResponse) VisitExportUsersCsvResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportUsersCsv503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response ExportUsersCsv503ApplicationProblemPlusJSONResponse) VisitExportUsersCsvResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportUsersCsvdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ExportUsersCsvdefaultApplicationProblemPlusJSONResponse) VisitExportUsersCsvResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportUsersJsonlRequestObject struct {
+	Params ExportUsersJsonlParams
+}
+
+type ExportUsersJsonlResponseObject interface {
+	VisitExportUsersJsonlResponse(w http.ResponseWriter) error
+}
+
+type ExportUsersJsonl200ResponseHeaders struct {
+	ContentDisposition string
+}
+
+type ExportUsersJsonl200ApplicationXNdjsonResponse struct {
+	Body          io.Reader
+	Headers       ExportUsersJsonl200ResponseHeaders
+	ContentLength int64
+}
+
+func (response ExportUsersJsonl200ApplicationXNdjsonResponse) VisitExportUsersJsonlResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	w.Header().Set("Content-Disposition", fmt.Sprint(response.Headers.ContentDisposition))
+	w.WriteHeader(200)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	flusher, ok := w.(http.Flusher)
+	if !ok {
+		// If w doesn't support flushing, fall back to io.Copy.
+		_, err := io.Copy(w, response.Body)
+		return err
+	}
+	// text/event-stream messages are typically small; use a
+	// modest buffer and flush after each chunk so clients see
+	// events immediately instead of waiting on OS buffering.
+	buf := make([]byte, 4096)
+	for {
+		n, err := response.Body.Read(buf)
+		if n > 0 {
+			if _, writeErr := w.Write(buf[:n]); writeErr != nil {
+				return writeErr
+			}
+			flusher.Flush()
+		}
+		if err != nil {
+			if err == io.EOF {
+				return nil
+			}
+			return err
+		}
+	}
+}
+
+type ExportUsersJsonl400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response ExportUsersJsonl400ApplicationProblemPlusJSONResponse) VisitExportUsersJsonlResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportUsersJsonl401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ExportUsersJsonl401ApplicationProblemPlusJSONResponse) VisitExportUsersJsonlResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportUsersJsonl403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response ExportUsersJsonl403ApplicationProblemPlusJSONResponse) VisitExportUsersJsonlResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportUsersJsonl500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response ExportUsersJsonl500ApplicationProblemPlusJSONResponse) VisitExportUsersJsonlResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportUsersJsonl503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response ExportUsersJsonl503ApplicationProblemPlusJSONResponse) VisitExportUsersJsonlResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportUsersJsonldefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ExportUsersJsonldefaultApplicationProblemPlusJSONResponse) VisitExportUsersJsonlResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type ImportUsersRequestObject struct {
 	Params        ImportUsersParams
 	JSONBody      *ImportUsersJSONRequestBody
@@ -11547,10 +16851,16 @@ type DeleteUserResponseObject interface {
 	VisitDeleteUserResponse(w http.ResponseWriter) error
 }
 
+type DeleteUser204ResponseHeaders struct {
+	Location string
+}
+
 type DeleteUser204Response struct {
+	Headers DeleteUser204ResponseHeaders
 }
 
 func (response DeleteUser204Response) VisitDeleteUserResponse(w http.ResponseWriter) error {
+	w.Header().Set("Location", fmt.Sprint(response.Headers.Location))
 	w.WriteHeader(204)
 	return nil
 }
@@ -12219,6 +17529,277 @@ func (response SetConsentdefaultApplicationProblemPlusJSONResponse) VisitSetCons
 	return err
 }
 
+type ListConsentHistoryRequestObject struct {
+	PhoneNumber PhoneNumber `json:"phone_number"`
+	Params      ListConsentHistoryParams
+}
+
+type ListConsentHistoryResponseObject interface {
+	VisitListConsentHistoryResponse(w http.ResponseWriter) error
+}
+
+type ListConsentHistory200JSONResponse ConsentHistory
+
+func (response ListConsentHistory200JSONResponse) VisitListConsentHistoryResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListConsentHistory400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response ListConsentHistory400ApplicationProblemPlusJSONResponse) VisitListConsentHistoryResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListConsentHistory401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ListConsentHistory401ApplicationProblemPlusJSONResponse) VisitListConsentHistoryResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListConsentHistory403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response ListConsentHistory403ApplicationProblemPlusJSONResponse) VisitListConsentHistoryResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListConsentHistory404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response ListConsentHistory404ApplicationProblemPlusJSONResponse) VisitListConsentHistoryResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListConsentHistory500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response ListConsentHistory500ApplicationProblemPlusJSONResponse) VisitListConsentHistoryResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListConsentHistory503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response ListConsentHistory503ApplicationProblemPlusJSONResponse) VisitListConsentHistoryResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListConsentHistorydefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListConsentHistorydefaultApplicationProblemPlusJSONResponse) VisitListConsentHistoryResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportUserRequestObject struct {
+	PhoneNumber PhoneNumber `json:"phone_number"`
+}
+
+type ExportUserResponseObject interface {
+	VisitExportUserResponse(w http.ResponseWriter) error
+}
+
+type ExportUser200JSONResponse UserRecord
+
+func (response ExportUser200JSONResponse) VisitExportUserResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportUser400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response ExportUser400ApplicationProblemPlusJSONResponse) VisitExportUserResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportUser401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ExportUser401ApplicationProblemPlusJSONResponse) VisitExportUserResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportUser403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response ExportUser403ApplicationProblemPlusJSONResponse) VisitExportUserResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportUser404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response ExportUser404ApplicationProblemPlusJSONResponse) VisitExportUserResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportUser500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response ExportUser500ApplicationProblemPlusJSONResponse) VisitExportUserResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportUser503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response ExportUser503ApplicationProblemPlusJSONResponse) VisitExportUserResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportUserdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ExportUserdefaultApplicationProblemPlusJSONResponse) VisitExportUserResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type GetHealthRequestObject struct {
 }
 
@@ -12314,7 +17895,7 @@ type StrictServerInterface interface {
 	// GetAccountLimits Read the limits of the whole account
 	// (GET /api/v1/account/limits)
 	GetAccountLimits(ctx context.Context, request GetAccountLimitsRequestObject) (GetAccountLimitsResponseObject, error)
-	// PatchAccountLimits Change how fast the whole account sends
+	// PatchAccountLimits Change what bounds all campaigns together
 	// (PATCH /api/v1/account/limits)
 	PatchAccountLimits(ctx context.Context, request PatchAccountLimitsRequestObject) (PatchAccountLimitsResponseObject, error)
 	// ListCampaigns List campaigns
@@ -12341,6 +17922,9 @@ type StrictServerInterface interface {
 	// CancelCampaign Cancel a campaign
 	// (POST /api/v1/campaigns/{id}/cancel)
 	CancelCampaign(ctx context.Context, request CancelCampaignRequestObject) (CancelCampaignResponseObject, error)
+	// CompleteCampaign Complete a triggered campaign
+	// (POST /api/v1/campaigns/{id}/complete)
+	CompleteCampaign(ctx context.Context, request CompleteCampaignRequestObject) (CompleteCampaignResponseObject, error)
 	// PauseCampaign Pause a campaign
 	// (POST /api/v1/campaigns/{id}/pause)
 	PauseCampaign(ctx context.Context, request PauseCampaignRequestObject) (PauseCampaignResponseObject, error)
@@ -12365,18 +17949,33 @@ type StrictServerInterface interface {
 	// ListRuns List a campaign's runs
 	// (GET /api/v1/campaigns/{id}/runs)
 	ListRuns(ctx context.Context, request ListRunsRequestObject) (ListRunsResponseObject, error)
+	// TestCampaign Send a test
+	// (POST /api/v1/campaigns/{id}/test)
+	TestCampaign(ctx context.Context, request TestCampaignRequestObject) (TestCampaignResponseObject, error)
 	// TriggerCampaign Start a campaign
 	// (POST /api/v1/campaigns/{id}/trigger)
 	TriggerCampaign(ctx context.Context, request TriggerCampaignRequestObject) (TriggerCampaignResponseObject, error)
+	// GetErasure Read how far an erasure is
+	// (GET /api/v1/erasures/{erasure_id})
+	GetErasure(ctx context.Context, request GetErasureRequestObject) (GetErasureResponseObject, error)
 	// GetHealthV1 Tell that the process lives
 	// (GET /api/v1/health)
 	GetHealthV1(ctx context.Context, request GetHealthV1RequestObject) (GetHealthV1ResponseObject, error)
+	// ReadImport Read an import's progress
+	// (GET /api/v1/imports/{task_id})
+	ReadImport(ctx context.Context, request ReadImportRequestObject) (ReadImportResponseObject, error)
+	// ExportImportErrors Download an import's refused rows
+	// (GET /api/v1/imports/{task_id}/errors.csv)
+	ExportImportErrors(ctx context.Context, request ExportImportErrorsRequestObject) (ExportImportErrorsResponseObject, error)
 	// GetImport Read an import's progress
 	// (GET /api/v1/ingest/status/{task_id})
 	GetImport(ctx context.Context, request GetImportRequestObject) (GetImportResponseObject, error)
 	// ListImportErrors List an import's refused rows
 	// (GET /api/v1/ingest/status/{task_id}/errors)
 	ListImportErrors(ctx context.Context, request ListImportErrorsRequestObject) (ListImportErrorsResponseObject, error)
+	// IngestTriggers Tell of events
+	// (POST /api/v1/ingest/triggers)
+	IngestTriggers(ctx context.Context, request IngestTriggersRequestObject) (IngestTriggersResponseObject, error)
 	// IngestUsers Import users
 	// (POST /api/v1/ingest/users/bulk)
 	IngestUsers(ctx context.Context, request IngestUsersRequestObject) (IngestUsersResponseObject, error)
@@ -12410,6 +18009,9 @@ type StrictServerInterface interface {
 	// CreateSegment Create a segment
 	// (POST /api/v1/segments)
 	CreateSegment(ctx context.Context, request CreateSegmentRequestObject) (CreateSegmentResponseObject, error)
+	// PreviewSegment Count the users a definition selects now
+	// (POST /api/v1/segments/preview)
+	PreviewSegment(ctx context.Context, request PreviewSegmentRequestObject) (PreviewSegmentResponseObject, error)
 	// DeleteSegment Delete a segment
 	// (DELETE /api/v1/segments/{id})
 	DeleteSegment(ctx context.Context, request DeleteSegmentRequestObject) (DeleteSegmentResponseObject, error)
@@ -12422,18 +18024,48 @@ type StrictServerInterface interface {
 	// EvaluateSegment Count the users a segment selects now
 	// (POST /api/v1/segments/{id}/evaluate)
 	EvaluateSegment(ctx context.Context, request EvaluateSegmentRequestObject) (EvaluateSegmentResponseObject, error)
+	// AddSegmentMembers Put the people of an upload into a static segment
+	// (POST /api/v1/segments/{id}/members)
+	AddSegmentMembers(ctx context.Context, request AddSegmentMembersRequestObject) (AddSegmentMembersResponseObject, error)
+	// ReplaceSegmentMembers Replace who is in a static segment
+	// (PUT /api/v1/segments/{id}/members)
+	ReplaceSegmentMembers(ctx context.Context, request ReplaceSegmentMembersRequestObject) (ReplaceSegmentMembersResponseObject, error)
 	// GetSenders List the senders
 	// (GET /api/v1/senders)
 	GetSenders(ctx context.Context, request GetSendersRequestObject) (GetSendersResponseObject, error)
-	// PatchSender Change how fast a sender sends
+	// PatchSender Change how fast a sender sends, and how many people its portfolio may reach
 	// (PATCH /api/v1/senders/{id})
 	PatchSender(ctx context.Context, request PatchSenderRequestObject) (PatchSenderResponseObject, error)
+	// ListSuppressions List suppressions
+	// (GET /api/v1/suppressions)
+	ListSuppressions(ctx context.Context, request ListSuppressionsRequestObject) (ListSuppressionsResponseObject, error)
+	// AddSuppression Suppress a number
+	// (POST /api/v1/suppressions)
+	AddSuppression(ctx context.Context, request AddSuppressionRequestObject) (AddSuppressionResponseObject, error)
+	// ExportSuppressions Download the suppressions
+	// (GET /api/v1/suppressions/export)
+	ExportSuppressions(ctx context.Context, request ExportSuppressionsRequestObject) (ExportSuppressionsResponseObject, error)
+	// ImportSuppressions Suppress many numbers
+	// (POST /api/v1/suppressions/import)
+	ImportSuppressions(ctx context.Context, request ImportSuppressionsRequestObject) (ImportSuppressionsResponseObject, error)
+	// LiftSuppression Lift a suppression
+	// (POST /api/v1/suppressions/{id}/lift)
+	LiftSuppression(ctx context.Context, request LiftSuppressionRequestObject) (LiftSuppressionResponseObject, error)
 	// ListTemplates List templates
 	// (GET /api/v1/templates)
 	ListTemplates(ctx context.Context, request ListTemplatesRequestObject) (ListTemplatesResponseObject, error)
 	// CreateTemplate Create a template
 	// (POST /api/v1/templates)
 	CreateTemplate(ctx context.Context, request CreateTemplateRequestObject) (CreateTemplateResponseObject, error)
+	// ListContents List Twilio's content templates
+	// (GET /api/v1/templates/contents)
+	ListContents(ctx context.Context, request ListContentsRequestObject) (ListContentsResponseObject, error)
+	// ImportTemplate Make a template of a content
+	// (POST /api/v1/templates/import)
+	ImportTemplate(ctx context.Context, request ImportTemplateRequestObject) (ImportTemplateResponseObject, error)
+	// SyncTemplates Look at all of Twilio's content templates
+	// (POST /api/v1/templates/sync)
+	SyncTemplates(ctx context.Context, request SyncTemplatesRequestObject) (SyncTemplatesResponseObject, error)
 	// DeleteTemplate Delete a template
 	// (DELETE /api/v1/templates/{id})
 	DeleteTemplate(ctx context.Context, request DeleteTemplateRequestObject) (DeleteTemplateResponseObject, error)
@@ -12452,6 +18084,12 @@ type StrictServerInterface interface {
 	// CreateUser Add a user
 	// (POST /api/v1/users)
 	CreateUser(ctx context.Context, request CreateUserRequestObject) (CreateUserResponseObject, error)
+	// ExportUsersCsv Download users as CSV
+	// (GET /api/v1/users.csv)
+	ExportUsersCsv(ctx context.Context, request ExportUsersCsvRequestObject) (ExportUsersCsvResponseObject, error)
+	// ExportUsersJsonl Download users as JSON lines
+	// (GET /api/v1/users.jsonl)
+	ExportUsersJsonl(ctx context.Context, request ExportUsersJsonlRequestObject) (ExportUsersJsonlResponseObject, error)
 	// ImportUsers Import users
 	// (POST /api/v1/users/bulk)
 	ImportUsers(ctx context.Context, request ImportUsersRequestObject) (ImportUsersResponseObject, error)
@@ -12467,6 +18105,12 @@ type StrictServerInterface interface {
 	// SetConsent Record a user's consent
 	// (PUT /api/v1/users/{phone_number}/consent)
 	SetConsent(ctx context.Context, request SetConsentRequestObject) (SetConsentResponseObject, error)
+	// ListConsentHistory List the changes of a user's consent
+	// (GET /api/v1/users/{phone_number}/consent/history)
+	ListConsentHistory(ctx context.Context, request ListConsentHistoryRequestObject) (ListConsentHistoryResponseObject, error)
+	// ExportUser Read everything that is held about a user
+	// (GET /api/v1/users/{phone_number}/export)
+	ExportUser(ctx context.Context, request ExportUserRequestObject) (ExportUserResponseObject, error)
 	// GetHealth Tell that the process lives
 	// (GET /health)
 	GetHealth(ctx context.Context, request GetHealthRequestObject) (GetHealthResponseObject, error)
@@ -12911,6 +18555,33 @@ func (sh *strictHandler) CancelCampaign(ctx *gin.Context, id ID, params CancelCa
 	}
 }
 
+// CompleteCampaign operation middleware
+func (sh *strictHandler) CompleteCampaign(ctx *gin.Context, id ID, params CompleteCampaignParams) {
+	var request CompleteCampaignRequestObject
+
+	request.ID = id
+	request.Params = params
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.CompleteCampaign(ctx, request.(CompleteCampaignRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CompleteCampaign")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(CompleteCampaignResponseObject); ok {
+		if err := validResponse.VisitCompleteCampaignResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // PauseCampaign operation middleware
 func (sh *strictHandler) PauseCampaign(ctx *gin.Context, id ID, params PauseCampaignParams) {
 	var request PauseCampaignRequestObject
@@ -13165,6 +18836,51 @@ func (sh *strictHandler) ListRuns(ctx *gin.Context, id ID, params ListRunsParams
 	}
 }
 
+// TestCampaign operation middleware
+func (sh *strictHandler) TestCampaign(ctx *gin.Context, id ID, params TestCampaignParams) {
+	var request TestCampaignRequestObject
+
+	request.ID = id
+	request.Params = params
+
+	var body TestCampaignJSONRequestBody
+	var err error
+	// A request validator built on kin-openapi's openapi3filter with
+	// KeepValidatedValue leaves the value it validated on the body. Bind
+	// that value, matching member names exactly, so the handler receives
+	// what was validated instead of a second, case-insensitive decode.
+	if vb, ok := ctx.Request.Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+		err = ctx.ShouldBindJSON(&body)
+	} else if binding.Validator != nil {
+		// ShouldBindJSON runs the struct validator after decoding; keep that.
+		err = binding.Validator.ValidateStruct(&body)
+	}
+	if err != nil {
+		sh.options.RequestErrorHandlerFunc(ctx, err)
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.TestCampaign(ctx, request.(TestCampaignRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "TestCampaign")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(TestCampaignResponseObject); ok {
+		if err := validResponse.VisitTestCampaignResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // TriggerCampaign operation middleware
 func (sh *strictHandler) TriggerCampaign(ctx *gin.Context, id ID, params TriggerCampaignParams) {
 	var request TriggerCampaignRequestObject
@@ -13213,6 +18929,32 @@ func (sh *strictHandler) TriggerCampaign(ctx *gin.Context, id ID, params Trigger
 	}
 }
 
+// GetErasure operation middleware
+func (sh *strictHandler) GetErasure(ctx *gin.Context, erasureID openapi_types.UUID) {
+	var request GetErasureRequestObject
+
+	request.ErasureID = erasureID
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetErasure(ctx, request.(GetErasureRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetErasure")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(GetErasureResponseObject); ok {
+		if err := validResponse.VisitGetErasureResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // GetHealthV1 operation middleware
 func (sh *strictHandler) GetHealthV1(ctx *gin.Context) {
 	var request GetHealthV1RequestObject
@@ -13230,6 +18972,58 @@ func (sh *strictHandler) GetHealthV1(ctx *gin.Context) {
 		sh.options.HandlerErrorFunc(ctx, err)
 	} else if validResponse, ok := response.(GetHealthV1ResponseObject); ok {
 		if err := validResponse.VisitGetHealthV1Response(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ReadImport operation middleware
+func (sh *strictHandler) ReadImport(ctx *gin.Context, taskID TaskID) {
+	var request ReadImportRequestObject
+
+	request.TaskID = taskID
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ReadImport(ctx, request.(ReadImportRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ReadImport")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(ReadImportResponseObject); ok {
+		if err := validResponse.VisitReadImportResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ExportImportErrors operation middleware
+func (sh *strictHandler) ExportImportErrors(ctx *gin.Context, taskID TaskID) {
+	var request ExportImportErrorsRequestObject
+
+	request.TaskID = taskID
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ExportImportErrors(ctx, request.(ExportImportErrorsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ExportImportErrors")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(ExportImportErrorsResponseObject); ok {
+		if err := validResponse.VisitExportImportErrorsResponse(ctx.Writer); err != nil {
 			sh.options.ResponseErrorHandlerFunc(ctx, err)
 		}
 	} else if response != nil {
@@ -13283,6 +19077,50 @@ func (sh *strictHandler) ListImportErrors(ctx *gin.Context, taskID TaskID, param
 		sh.options.HandlerErrorFunc(ctx, err)
 	} else if validResponse, ok := response.(ListImportErrorsResponseObject); ok {
 		if err := validResponse.VisitListImportErrorsResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// IngestTriggers operation middleware
+func (sh *strictHandler) IngestTriggers(ctx *gin.Context, params IngestTriggersParams) {
+	var request IngestTriggersRequestObject
+
+	request.Params = params
+
+	var body IngestTriggersJSONRequestBody
+	var err error
+	// A request validator built on kin-openapi's openapi3filter with
+	// KeepValidatedValue leaves the value it validated on the body. Bind
+	// that value, matching member names exactly, so the handler receives
+	// what was validated instead of a second, case-insensitive decode.
+	if vb, ok := ctx.Request.Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+		err = ctx.ShouldBindJSON(&body)
+	} else if binding.Validator != nil {
+		// ShouldBindJSON runs the struct validator after decoding; keep that.
+		err = binding.Validator.ValidateStruct(&body)
+	}
+	if err != nil {
+		sh.options.RequestErrorHandlerFunc(ctx, err)
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.IngestTriggers(ctx, request.(IngestTriggersRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "IngestTriggers")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(IngestTriggersResponseObject); ok {
+		if err := validResponse.VisitIngestTriggersResponse(ctx.Writer); err != nil {
 			sh.options.ResponseErrorHandlerFunc(ctx, err)
 		}
 	} else if response != nil {
@@ -13639,6 +19477,50 @@ func (sh *strictHandler) CreateSegment(ctx *gin.Context, params CreateSegmentPar
 	}
 }
 
+// PreviewSegment operation middleware
+func (sh *strictHandler) PreviewSegment(ctx *gin.Context, params PreviewSegmentParams) {
+	var request PreviewSegmentRequestObject
+
+	request.Params = params
+
+	var body PreviewSegmentJSONRequestBody
+	var err error
+	// A request validator built on kin-openapi's openapi3filter with
+	// KeepValidatedValue leaves the value it validated on the body. Bind
+	// that value, matching member names exactly, so the handler receives
+	// what was validated instead of a second, case-insensitive decode.
+	if vb, ok := ctx.Request.Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+		err = ctx.ShouldBindJSON(&body)
+	} else if binding.Validator != nil {
+		// ShouldBindJSON runs the struct validator after decoding; keep that.
+		err = binding.Validator.ValidateStruct(&body)
+	}
+	if err != nil {
+		sh.options.RequestErrorHandlerFunc(ctx, err)
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.PreviewSegment(ctx, request.(PreviewSegmentRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "PreviewSegment")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(PreviewSegmentResponseObject); ok {
+		if err := validResponse.VisitPreviewSegmentResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // DeleteSegment operation middleware
 func (sh *strictHandler) DeleteSegment(ctx *gin.Context, id ID) {
 	var request DeleteSegmentRequestObject
@@ -13783,6 +19665,74 @@ func (sh *strictHandler) EvaluateSegment(ctx *gin.Context, id ID, params Evaluat
 	}
 }
 
+// AddSegmentMembers operation middleware
+func (sh *strictHandler) AddSegmentMembers(ctx *gin.Context, id ID, params AddSegmentMembersParams) {
+	var request AddSegmentMembersRequestObject
+
+	request.ID = id
+	request.Params = params
+
+	if reader, err := ctx.Request.MultipartReader(); err != nil {
+		sh.options.RequestErrorHandlerFunc(ctx, err)
+		return
+	} else {
+		request.Body = reader
+	}
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.AddSegmentMembers(ctx, request.(AddSegmentMembersRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AddSegmentMembers")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(AddSegmentMembersResponseObject); ok {
+		if err := validResponse.VisitAddSegmentMembersResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ReplaceSegmentMembers operation middleware
+func (sh *strictHandler) ReplaceSegmentMembers(ctx *gin.Context, id ID, params ReplaceSegmentMembersParams) {
+	var request ReplaceSegmentMembersRequestObject
+
+	request.ID = id
+	request.Params = params
+
+	if reader, err := ctx.Request.MultipartReader(); err != nil {
+		sh.options.RequestErrorHandlerFunc(ctx, err)
+		return
+	} else {
+		request.Body = reader
+	}
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ReplaceSegmentMembers(ctx, request.(ReplaceSegmentMembersRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ReplaceSegmentMembers")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(ReplaceSegmentMembersResponseObject); ok {
+		if err := validResponse.VisitReplaceSegmentMembersResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // GetSenders operation middleware
 func (sh *strictHandler) GetSenders(ctx *gin.Context) {
 	var request GetSendersRequestObject
@@ -13875,6 +19825,178 @@ func (sh *strictHandler) PatchSender(ctx *gin.Context, id ID) {
 	}
 }
 
+// ListSuppressions operation middleware
+func (sh *strictHandler) ListSuppressions(ctx *gin.Context, params ListSuppressionsParams) {
+	var request ListSuppressionsRequestObject
+
+	request.Params = params
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListSuppressions(ctx, request.(ListSuppressionsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListSuppressions")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(ListSuppressionsResponseObject); ok {
+		if err := validResponse.VisitListSuppressionsResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// AddSuppression operation middleware
+func (sh *strictHandler) AddSuppression(ctx *gin.Context, params AddSuppressionParams) {
+	var request AddSuppressionRequestObject
+
+	request.Params = params
+
+	var body AddSuppressionJSONRequestBody
+	var err error
+	// A request validator built on kin-openapi's openapi3filter with
+	// KeepValidatedValue leaves the value it validated on the body. Bind
+	// that value, matching member names exactly, so the handler receives
+	// what was validated instead of a second, case-insensitive decode.
+	if vb, ok := ctx.Request.Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+		err = ctx.ShouldBindJSON(&body)
+	} else if binding.Validator != nil {
+		// ShouldBindJSON runs the struct validator after decoding; keep that.
+		err = binding.Validator.ValidateStruct(&body)
+	}
+	if err != nil {
+		sh.options.RequestErrorHandlerFunc(ctx, err)
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.AddSuppression(ctx, request.(AddSuppressionRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AddSuppression")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(AddSuppressionResponseObject); ok {
+		if err := validResponse.VisitAddSuppressionResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ExportSuppressions operation middleware
+func (sh *strictHandler) ExportSuppressions(ctx *gin.Context) {
+	var request ExportSuppressionsRequestObject
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ExportSuppressions(ctx, request.(ExportSuppressionsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ExportSuppressions")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(ExportSuppressionsResponseObject); ok {
+		if err := validResponse.VisitExportSuppressionsResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ImportSuppressions operation middleware
+func (sh *strictHandler) ImportSuppressions(ctx *gin.Context, params ImportSuppressionsParams) {
+	var request ImportSuppressionsRequestObject
+
+	request.Params = params
+
+	if reader, err := ctx.Request.MultipartReader(); err != nil {
+		sh.options.RequestErrorHandlerFunc(ctx, err)
+		return
+	} else {
+		request.Body = reader
+	}
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ImportSuppressions(ctx, request.(ImportSuppressionsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ImportSuppressions")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(ImportSuppressionsResponseObject); ok {
+		if err := validResponse.VisitImportSuppressionsResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// LiftSuppression operation middleware
+func (sh *strictHandler) LiftSuppression(ctx *gin.Context, id ID, params LiftSuppressionParams) {
+	var request LiftSuppressionRequestObject
+
+	request.ID = id
+	request.Params = params
+
+	var body LiftSuppressionJSONRequestBody
+	var err error
+	// A request validator built on kin-openapi's openapi3filter with
+	// KeepValidatedValue leaves the value it validated on the body. Bind
+	// that value, matching member names exactly, so the handler receives
+	// what was validated instead of a second, case-insensitive decode.
+	if vb, ok := ctx.Request.Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+		err = ctx.ShouldBindJSON(&body)
+	} else if binding.Validator != nil {
+		// ShouldBindJSON runs the struct validator after decoding; keep that.
+		err = binding.Validator.ValidateStruct(&body)
+	}
+	if err != nil {
+		sh.options.RequestErrorHandlerFunc(ctx, err)
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.LiftSuppression(ctx, request.(LiftSuppressionRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "LiftSuppression")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(LiftSuppressionResponseObject); ok {
+		if err := validResponse.VisitLiftSuppressionResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // ListTemplates operation middleware
 func (sh *strictHandler) ListTemplates(ctx *gin.Context, params ListTemplatesParams) {
 	var request ListTemplatesRequestObject
@@ -13938,6 +20060,102 @@ func (sh *strictHandler) CreateTemplate(ctx *gin.Context, params CreateTemplateP
 		sh.options.HandlerErrorFunc(ctx, err)
 	} else if validResponse, ok := response.(CreateTemplateResponseObject); ok {
 		if err := validResponse.VisitCreateTemplateResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ListContents operation middleware
+func (sh *strictHandler) ListContents(ctx *gin.Context, params ListContentsParams) {
+	var request ListContentsRequestObject
+
+	request.Params = params
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListContents(ctx, request.(ListContentsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListContents")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(ListContentsResponseObject); ok {
+		if err := validResponse.VisitListContentsResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ImportTemplate operation middleware
+func (sh *strictHandler) ImportTemplate(ctx *gin.Context, params ImportTemplateParams) {
+	var request ImportTemplateRequestObject
+
+	request.Params = params
+
+	var body ImportTemplateJSONRequestBody
+	var err error
+	// A request validator built on kin-openapi's openapi3filter with
+	// KeepValidatedValue leaves the value it validated on the body. Bind
+	// that value, matching member names exactly, so the handler receives
+	// what was validated instead of a second, case-insensitive decode.
+	if vb, ok := ctx.Request.Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+		err = ctx.ShouldBindJSON(&body)
+	} else if binding.Validator != nil {
+		// ShouldBindJSON runs the struct validator after decoding; keep that.
+		err = binding.Validator.ValidateStruct(&body)
+	}
+	if err != nil {
+		sh.options.RequestErrorHandlerFunc(ctx, err)
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ImportTemplate(ctx, request.(ImportTemplateRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ImportTemplate")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(ImportTemplateResponseObject); ok {
+		if err := validResponse.VisitImportTemplateResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// SyncTemplates operation middleware
+func (sh *strictHandler) SyncTemplates(ctx *gin.Context, params SyncTemplatesParams) {
+	var request SyncTemplatesRequestObject
+
+	request.Params = params
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.SyncTemplates(ctx, request.(SyncTemplatesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "SyncTemplates")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(SyncTemplatesResponseObject); ok {
+		if err := validResponse.VisitSyncTemplatesResponse(ctx.Writer); err != nil {
 			sh.options.ResponseErrorHandlerFunc(ctx, err)
 		}
 	} else if response != nil {
@@ -14156,6 +20374,58 @@ func (sh *strictHandler) CreateUser(ctx *gin.Context, params CreateUserParams) {
 	}
 }
 
+// ExportUsersCsv operation middleware
+func (sh *strictHandler) ExportUsersCsv(ctx *gin.Context, params ExportUsersCsvParams) {
+	var request ExportUsersCsvRequestObject
+
+	request.Params = params
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ExportUsersCsv(ctx, request.(ExportUsersCsvRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ExportUsersCsv")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(ExportUsersCsvResponseObject); ok {
+		if err := validResponse.VisitExportUsersCsvResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ExportUsersJsonl operation middleware
+func (sh *strictHandler) ExportUsersJsonl(ctx *gin.Context, params ExportUsersJsonlParams) {
+	var request ExportUsersJsonlRequestObject
+
+	request.Params = params
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ExportUsersJsonl(ctx, request.(ExportUsersJsonlRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ExportUsersJsonl")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(ExportUsersJsonlResponseObject); ok {
+		if err := validResponse.VisitExportUsersJsonlResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // ImportUsers operation middleware
 func (sh *strictHandler) ImportUsers(ctx *gin.Context, params ImportUsersParams) {
 	var request ImportUsersRequestObject
@@ -14351,6 +20621,59 @@ func (sh *strictHandler) SetConsent(ctx *gin.Context, phoneNumber PhoneNumber) {
 	}
 }
 
+// ListConsentHistory operation middleware
+func (sh *strictHandler) ListConsentHistory(ctx *gin.Context, phoneNumber PhoneNumber, params ListConsentHistoryParams) {
+	var request ListConsentHistoryRequestObject
+
+	request.PhoneNumber = phoneNumber
+	request.Params = params
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListConsentHistory(ctx, request.(ListConsentHistoryRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListConsentHistory")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(ListConsentHistoryResponseObject); ok {
+		if err := validResponse.VisitListConsentHistoryResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ExportUser operation middleware
+func (sh *strictHandler) ExportUser(ctx *gin.Context, phoneNumber PhoneNumber) {
+	var request ExportUserRequestObject
+
+	request.PhoneNumber = phoneNumber
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ExportUser(ctx, request.(ExportUserRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ExportUser")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(ExportUserResponseObject); ok {
+		if err := validResponse.VisitExportUserResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // GetHealth operation middleware
 func (sh *strictHandler) GetHealth(ctx *gin.Context) {
 	var request GetHealthRequestObject
@@ -14404,332 +20727,524 @@ func (sh *strictHandler) GetReadiness(ctx *gin.Context) {
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7L37chu31i/4Kvg431TshKKpi+2YqqmvtG1nx2fHto4l70xty4cNdYMktpoAA6BFMz6amqeZB5snOYWF",
-	"S6O70WRTF19y9E8ik83GbWHd12997qV8vuCMMCV7o8+9BRZ4ThQR8K/nhZBc6L8yIlNBF4py1hv1TmcE",
-	"JYx8UuMUnkgQnyA1I2iBpwSdkwkXZNDr96h++I+CiFWv32N4TnqjnvlFr9+T6YzMsX75HH/6jbCpmvVG",
-	"j3f3+r05Ze7fu/3eAitFhH7T//hwtPMvvPPncOfZ+P/a+fjTf/b6PbVa6LdKJSib9q6u+r1XL+ITphma",
-	"0kvCEFYoFQTrr/wkF1jNyjnSrNfvCfJHQQXJeiMlChLOd8LFHCv9HFNPDnp9vQA6L+a90d7uwdODn/ef",
-	"HDyFVZgPd/0sKVNkSoSZZkbmC64IS1f/IKvmlF/jCyIRVUjiCUGKI0EWBCukZlQiPTci1SFKZ1wShs5X",
-	"sP0pznMi+oiRJZpwgQhOZ/oHbKpfcE5QxhkcDPmE54tcT2l/sjsZZgdk58lkONk5wEOy8yzbf7IzxPv4",
-	"8flu9jTdHbpNmhGcEVFuU7CEHb2GljPde/x43Zn+x87/03aUv9E5Vc2t+ZUv0RyzFRJ8KfXKMJNLIvTB",
-	"zrlUbZSXw9vCSWZkgotc9UaPh+EhDocbT+94xhl5U8zPScv1YPAdogy9HOw+OThEVEmU/JSgOV7pk1gK",
-	"qhRhKPk/9/6WDNARSpYzrCReLEYJWggyoZ8QlQjnOV+SrHpmPz07ePp0d2//4PGTp3ECXujpjc0c1pJy",
-	"cEwHw8opHcRu3scfR/+F/uvDT8OdZx8/DHeeoQcPB60X8R1J6YISpl4KwcVznpHmVr1l+QrNiZR4SiRa",
-	"UjUzBE70TzxXEfySZkT8INuOFh4fp3qI2uq2vpd+1u8IlnqOXacs4Pm2GZpv267Ik4N1N8SyvI37fKKw",
-	"2rjHlJnpSv1w22zhy8pk/1OQSW/U+z8elfLikflWPnpt3m2GhxkVrMPdsKcrCnYIfzCyJFKh5YwwlJOJ",
-	"QrxovcuiYDc+6VMsL9qERaKwvBjTLEFqBkyXoGKRc5yhJZaW35AMTr9FhtgXdBMkRQFPBhSx/6R51Ffm",
-	"XUSqv/GMEhDR7yURr+YLLoBPppwpwuBPvFjkNAUp9+jflpA9C/nwuYenxNz5lKoVyBuFBe719TskYWps",
-	"aGDUe3t8On71plzYLwKzC/SaalHT6/d4mhYL7LZOSxz4uMKBQpb19Envqm+H33vmhz9ihcDZDC+KTpP4",
-	"u8ApQb/T3FyqyiRe8FTxyBw8gw0m87R39TE8EarIXG6id7Pf70jKRda7gmN7ZX63Oxxa4eE+8KeIhcCa",
-	"gD/tTPmO/ezDR30yg3d4aa8Q0OW8yBVdYKEeafrYybCCqZWTxFlG9Vpxfiz4gggFtDDBuST93iL46HNv",
-	"QnMSp3D9jZFKekuRInku4Z+GKDVVe/I8pwzD7Wsyn5K4P5jBPvqn+Pm/SaoM3VbHP4LRDSsiyK8XTSjJ",
-	"M5ToLxP0IBmk8jLpo2Sgd8n/kSeH6P3pLzs/P+wjLhBG/+3k7RsE26tZioBjkQP0Uis/5l9opi/tGUtC",
-	"ikjQAy6Q+Sh5iDDLQDbP8CVBGCUVCrTP2s+Sh4eIXBKxQlzNiEAXRIv0lM+JZg0IKyXoeaFIX7/0jMEa",
-	"iR5S6glihszOoIJlRKDEPy8TlHGkOB+gl/OFWqFLnBdEIolXiHHQ4wZn7Iwdoecn/zRbCAtDRjEzp5nC",
-	"QWJBkCRam1ck0+phyudz3EeSzGnKc876SOFzvX/J/wT1Q//M8DqtdaBFjilzjPoB42csJzjTiuSfRHCp",
-	"f7jIC4kknbK+U7zQ7mOUzrDAqTYgHpZ7Yl/UR4nmgAnsdQL0mtiH0DnnOcFM9rXKg0guCaLyjCnyScE2",
-	"Ijgn+yKtFy3xCpY5OGMNHmsIUy70ccE1+BvO3hnOuYZLLgQ/z8n8J8ctuwm/Y/OrGJnra2YZNkoxY1xp",
-	"zU8QnA0023jO2SSn6Ref0kIQTcVGA9DX/Zxm+urDpEBX+5IzOmLuGoESB5P4BeaUEfalt0bf5BynFxIY",
-	"k0z5gsCEXjGtjOH8i+/O20IgsFGMipTzqQRW7XiHJS+tqcBE33D1Cy9Y9oU3TujbihhHsnAWJ0znGK+0",
-	"0nTK+W9YTMmXPs5znq30xBTnKNcTgEm9Z7hQMy7on+SL7tMbrukLhJZmBVizd5ohMMnNtC4xzfF5/kX3",
-	"6QhlZEFYpq14vVcZX2p9XKwQnmLK7NQWgqdaRTnPyfNyYl/yLO1YCCytSSFJdogSYBkyARXG3FlQIaSd",
-	"tSwWWlMj2WuSUXwKasnXoUAt95HWi4zxpVU0GBVlnEggB4UvNB1cOW0U5NZRmvKCKfCDyIoG/7nnLLrx",
-	"goixJCnXt14roFd1JTD6ZMNKvCQCZK/UxCD0pZkSzZcHvaj1FCp+sQGaemC/upxjrNLZRnV204Ifd19v",
-	"6ODZ7OG51vqUIvMFUFZ1RikWgraZw+daPwDVS9uWghiS1SRDFcITpc8lTclCYZaCxc6K3LIJY1DWtHJN",
-	"hwrTXI+28VF92NkYR7xsv2s7XGuUvFCgounZXTC+ZBXbIMOK7Cg6J10mFvhpoltR9fS0vM6fUr83wTQn",
-	"2Tjn/ELG/YR8oggzu5tTrYfxIs9QRRWLvXim1AJU/yLy3rd1t5R1CBwiPWPjwGBaW03xnHRbCM1i/oDG",
-	"/uUESzIumDKnW+PkQCrAX/SxOc2TaptAKExZvkL80lzo6PE1h9u8r5VtgB3WZCIJFumMZOCFpqqPljMw",
-	"+GrUVDBPT80tYS0epF8En6Pd+G/cXMbSbOhGgpQK68tmL0C3XZHOzbZOLlhWUPrEQn4Ch+u9s87Z5phE",
-	"bRlVYuxXfZ32prujqt2Iyvqq1BPc/DWcrMWjmPAFYYm2C/1xroh62EeJYVQkS1xIwi2lr3VVENvwlaaJ",
-	"BJ+DNY0ehA8ipk1rNMMZouph/4wllkoS9ICGdpTiefbQWH+EaT7+oaen1ev33CTALoQx9YcwWK/fs68L",
-	"ll0e7ZE3xdsFk6GkOq80hjO82Qj7BRFSm9nnK9BOBuifxpjXljl4AVbGcaHnUHHvW9/Y/q73jT3nOZ+f",
-	"89L7dST+XTCMTmh+ia0DKpwhBDCqR1r1O9W9TsG3O/KCLnb4wqx7Z8H17RLWrO73nuP5AtMpq+kieKGP",
-	"z94jfen65UfnK/9RkVHCUjKW9E/iPkwxw2KlJWsKStmw30tnmDGSBy478AjqwVRlDAjj2U96e8O9Jzu7",
-	"uzt7u6d7e6P9n0ePn/2rVz6jp9G7IKvRrr0lhSBjNRNEznielePvDQ033u33IMLJ07QQQk9b9kYfPurL",
-	"SbkwB3Ne5Be9fu+PghI1nvFCyDHRuoaZXfgx3EP3hcCKjCEaVdXdNLm6wcap0JRlf1B+rJnSn5z57dP8",
-	"JityMs55inP4uvFV5UMynROmDcbeaK/8p3Gvu2f0ZMdLqu248Zwycx+C7yqH4KRk78W7o19Oe+6DsY14",
-	"2Kc0O8ktM4mer9tzQ+G/kxzYSkmhl0RIuGy7V+XbxvZX5a703p8+10ybL2iqb8rxK/SCzDnyhNvvFYts",
-	"A9U0NMoKfX++pvJTuRF1lvom0BzAaHBPGy6aY4awCQcrzDLZSQ2s3bf6kD5uJF0oxkZgICIDqowJ5YPc",
-	"di/TbG4i+J+kqga6UPhmVad+4evTOplZFqln5EddzrjUCltK6EIZLoqXmIJ300wSYklW4QH/luKHaGj8",
-	"EibqHZmLo8T1wvy5feyqzoaiOrN11YKGA3EsxcGour7aHPK5rlpKyPfiqjZlKV3gPNRaqVHftIS9IAvV",
-	"icrW8NJGToM+J/u8NtexjUXiOWdT4+DCUjmdQqIFLqSmPn2ORi3Q5nL8KGsatKPHiF7Z4OrRU8TIcF19",
-	"kqllHp60GLiluUBLMCfOCaJgrS2JJkRBp1MiSHaICLjxnfKrfw5LysCjbUw7fbcscfjgU7cTLsNOj2tR",
-	"pqtQSm0gbbu0Y/f8VUSe1TforPfrr6PXr896nQgkIgdv9sIW+dlgJIRlEp2TacEQZaBxaaPMPB4mizRp",
-	"pCGHG5QMUrGP9Kr6KDOhpzlnatZ3/7MfLgm5qKZvDNHuEP2IfkS7O487LTcm/WNXWn+jh0xq00867WpU",
-	"k2jYmGiJ8xylOU8v9FDEBtmMIPlBIq3//tnIMjJSdm9nuHu6OxwNh1vNx83kerwzVHg+X0de1VSkbcyC",
-	"I2R//INEGZlQBr/r2zw0mzpCPHtZc0y3rMbHNbz6Yf+GjUMBWwdKybD05msOWTAjXxWwxW6ujg4mdxez",
-	"3XpmuvC2E/P0VUM1bTL+lWXTYZZM0U3bCjXcdbM6tc+dFPM5FqteXZ3tJMRCRtCciVF+I9+Eqm83MRPz",
-	"XJj3V6cdrL9y5+r3x59d/TDa2HogytbpGg29MiZ3mqIt2Mk6x4lzxJa70xQZcb4dUT8qqlrVSuhXDI9S",
-	"Xa2r9hUNsXLKNQ9QRXuN+X3clfmNyqgb23wrO6fKeLPrqqmiBAnEnXx1iiucd7ofNaItp10d1L1y3UZ0",
-	"i1LE0mtInoFh5d70u6AKEnn1KU7JAP2DLJQ16lI8J310TlJQeEEf1xqiy4JDc4IZyuhkQgRYNtq+kDWv",
-	"UUNr6w1/NqI2ooD19nbNdy261MHwCiIk4Vp3+w1yqFtyPsTyOAywDNtc961mg3/P7nDji25Z0w2T0Ztc",
-	"P0jLfPBhuPvxvz4Md559/J97H4Y7+x8fjj4Mdx5DYuzH/+x11YTvcsBWTTnc4A2xsKg2HKZ3D4f15NXr",
-	"qrRrM2LX7ExQF/DTo3g+cqt+G4y5+2T9KHqbPx9c7Zg/9so/Tt0fI/fH+hncqUa7MRX2TlXeUyhbsD6r",
-	"1Ptx9CyJAPsLMtaWM56DjVBzXVu+UWM7X1cpDu/Kz8Nt93KTbrd15nJV+eucRN7linjFMbwUzevdVBHv",
-	"NthwHHD4usLOJSlz26ccTagwOeSitKskkuBTxDa3YYQSJTCTODUDJ86FmJwX+UUysP+vZaJXIk2V3/f6",
-	"JhIQiyiVa+BTQWQ9icNN0TmyBZljyvRvR0+fPtM3EWISe7uBn/346P3JyxcQyRJE8vxSaznNLIjKqzsZ",
-	"FcHgDX+H22KpaJ7baiJn83V4tYz7A91bKwFAF77r+upr2oLh7q2ZGFZlWvA5IQxWfYiW+gutsM0dj5tr",
-	"u/GcUDZFE16wzJUvXFdbtdaTt5aMUVOeUWUF61TYd0St4+LNRJsywix7ow/7w+Fw/6MNU0vI84YYM0wg",
-	"Izm9JHrmHxsEWHnN+myPQ4SZy4zTIkIhnOf9SCmIszmuwTUDd+mwkZVfMPpHQez3pTyIukXeTlBitiDp",
-	"oyTYA/3PFLOU5Po7k+Usi8VC33uSJQN0xFAZzbZcC1K4bXUeSWlGMsPDKinmZ8wk62o7QJYlKf7KzMCM",
-	"gA2EdEc0JQpRy7M6GWrVGp5KTcPu+oKG5tbVCNru4zoSPWnJtEmev319/NvL05cvkpGPq9BqWOWwjArp",
-	"i2oYFBaCXhonpOXYLjp58vzXly/e/wYM9N37N29evfl7r1/yVD+g/vvozfOXv5lHfzl6pf9osHgtzfQQ",
-	"O5dYQBYijCXwRF/WE6vw6bvyrmD22h5jm5Lw3Fnj+m9HN3osc78+hhtknUWNHXrOCxvA81JQi7q0mBc5",
-	"VvSSjCCSgTNPb6n5BZbIE24f4fIfTkkD7o4Sc3qJ+xnB6eyMuXdxlpoqB4SzTKJioQ8lAat67L3CMjF0",
-	"WAupXhKBp2Rsx12BUmwtFNmS9VOmwelx3C+raVdl7M2vqBp444XW11pVN5uWA4FKy4jrMb9rBvG2lsf+",
-	"F7fhMvX7DDZha4juRUkGk6aA95vX2KysMAmtG04QVgJOELOn4A7nAkFSEmJ8WQ08Qxa+/sk1j9A5Gdav",
-	"2dw3IOOAm0OWTp6X0Q3ZcSumhE8FXsxoOs6oNAlFNOZuDgLw5ytjL/VNRRSXCk0ggY8pIw4GXRn5sX4N",
-	"cIWYzy3HUo2tf7Al8KlmRBI0oVMI0kJEE+4+ybonDvqEWS8OO5K8/2GpWDSFQilwoYBJc7eko7Lo3291",
-	"mMiZQMJYM32NC5TrY3FBEFMIalXVkdcItp3HgrAsqnG/gSy3acG2V7Yr6crGkI1GRxWkg8I63fXtSOJ+",
-	"hD8KUsS28T2UpyzxSs/epJaoJRcXI5RIs2Jzdj5fcNul6UPflqbiRsg7qFnNmrNUWp+rKHdAaTDvUOvb",
-	"duqlShg/9fK8D5EkJNQhbbBEbj1mqKlHScFIcZ98zrhqkZ+dBjMZljH+ApVeDd0VzKdqauchFEpCnQQX",
-	"VjWWHWfCF2rMCyXHWaE50jgNshZbWfByxiEkmwmy1BOiAtl6T3RO1BJMP5BeeqNK8dVxSqHrNyMTIkSc",
-	"+1SnYxKcJlzYAKyCLAbNda8xrH5blNVERrVj6k2AV0CiA1gW9USmNe6E0vmsX7k2kdy4ZqoLJki/AcEb",
-	"ug5JcLZB2L/TujCfbNIOGyxPFGzM1oAaiIL5+lkJ2jqFGqW6OuOleadIuTVA1wl8MNmMGXCj0HiRpkTK",
-	"DbsHUkNfAH1TPbcIuEv/2mpTk8vFN/omypHB9GjVjryv1tSVrb0p5XR93M7cF0U+NcpMtDTUGqUArQHK",
-	"ETmbdiRqPSsucD4uRN5Kez9IpCXXJOdLV1d/an+Hfifn6P2rFlLUP+6W38AX440unZscjoeJ8ecTAitE",
-	"Tqs1zaFugMbn6mLoI7B4nUnrcJNu7rpzaRLehRewkMgcI0phU9GqazNRjbmuJjXV3hbNIK6kRNX5iLhv",
-	"szFjbLmF37RYbHGVNmJ0rhH9cVnYIpgjwqvJHfobfBjNKxNlcp7Pt1uOcVdAm4eiZuXVGMg6N9ypyVzd",
-	"wlfccPpm+vQLVkHXiiZJvACNzlw3cHT6qwDyBdQB682xavBCkElOpzOVBEmbFjciEoVqrstoXGuiL37y",
-	"dsahzA8jMKXf0KH8jPy7Hu0+EgV7tBspIuiajn+IOMtXsDUYZXprCmb0c/ORIEpo85RLbSbkJO0eLNne",
-	"CRUcaH3L9QLtkcD68vztBLCF1hdMu59cfezHkKoqy7aBluDsba2lKfFep5RZz2iYYPmD1O+E+oU52j0E",
-	"+VwZLthkn/MNSh0kLLRknl9X4/K000WkZ1qqO4luRfm2U98o4i+JyGgak5exk4Gdtc7kLHPO3wqVJ52F",
-	"/z/N0C2qWbcQWQm55Yh2HbODfKxtwmK3V+ZVK8JqVDO1Fi9dbU7B8lx32I/mw4M/hrqQeL3MxqiE4NAH",
-	"sWd1Wh9h8QVBaMqJRJwdoiHwaoPDmOcI5/TCZXbcSi6YX9BeY0XXqycJOYKpRZUknzRrTL5iElpLdcRh",
-	"wy9uI4KcWffVJ4UyvBpUseS+TB5bdc6vWHttwCEq6z3QG+4wMmzRluHOZnUmLABBvnOuZhAgJtShUnyV",
-	"zDlPjrstF6xDwclNs++i9zqkaoBuMddY/9VHlEllHR8cTJ75pgIW+HVQw4IeDAGR66RgGV497HvMWVcK",
-	"kkSS+pIBekm9yy8cBfHKZzAClSj5EdDIoL5ASy+DnmbGkBd0IX30lxfqELbXOF0UkjNAg13S1IslvVSb",
-	"t9NWfXM3iYy1u3D05ugQJX5TmnkN5fSOJMWPyoLvr5ERuabiZ0nVjBcKYbjHFbJKKtmNyah2/cMLvrRh",
-	"JsudjQjSLwQqXp0xi5FLmT1UqgboLSDoOLrQWo4hiuDUS5+GOf9D0FgqNKJJyMXY5mBrqDO2nNF05urz",
-	"ClAJl1hkAxR6CSCxAl8QVk7fjGWqrhh6iYWalROukV2kAuprZp5GCx594SLok+dkSpm0qqYWqsrcp2tX",
-	"sX7TeattpVoVCvcLSL6T1NX6Gr2T2sdaptQUolHmct3YygoHayf5eq+g0mukbwuIncQkxiR9U86Gz1hS",
-	"qetJBuh3/UUSYTaJfotW92SJVu4ZxsiWfJfX3MboYC45Z1MiEJ5yLSFcgZq/mZZ+sanYLT21WAYTWeAy",
-	"LassyDHoHZHaX7NvWo88YwZQTpGqNPIqGGD/GOhL5fdvgN7Ym6TXohVN/YY+Otf8lIEgNhZWZTZGCC6x",
-	"RHNqlpB7YC5gMd90drJXliwsQ9PO1bLRF66KSiBKEtAYaQUn6G7ynev3RFGVk0OAExDaILagDLUJdEqN",
-	"Du3WWOFc1EQtYQlc+lqAlCHnsmMe2u/6R0fwo5PXJyahbEbSi2ZlV4kYFge2WQrOpmU9O2GoWAx616/M",
-	"1LNwnpBIuiCY83ZO8Q0qfx9sUqFXmrWB+0C6HcUsJS2bgA3oUatPxn5vOEECkIgkS1CuGROvyEWL37U5",
-	"J0xPZEtghzXFq4FfyE+vW+23IouWKAlMUaI5zkDfQ1xkRBjVyOg/sBsZNdEuzVNdHmtn3095MCeKLGKB",
-	"OeuY6uhE0r8A70UbUhp4s0BeJfq55Lo6TY1y3Sz7Jdp/OA23zf2Q0Co0ECX16uasubkdjBUJzLiRUGUl",
-	"IaS7mAiIyXIJcpqiJBOxRYt0BlLWQWX3S4Gr/w48B2YIC8YZG6PBF8ii5xexnj2YwU94IdKoussdTDiA",
-	"iyR4QWNGmeUqeEEhsGRSUVpYixlwTQOGxEDY+wYg1hgaoOT45ZsXr978PQkkXd88/vb9aQIRY5OXguGL",
-	"k9O3x+ZTiWmZqAZwY+G07Wt7/RI8375Ti4PTt8cdhcixD0a+XahXzPz/bQH5zYovjFQx638PIadtfKqt",
-	"OP/kkmZaAdI0Radsp1hADVkfecAmbUJJe8JwRk3naPXlm5hQcIRX4QRiWSvllptTkHyEsJ2hNlPTC6L6",
-	"4IrP87qraqPWUK6r25TNww0neWX1wYJiN+YFlrNzjkUWkYqpopdkXKn9rl16l+be14o301ozFxbppmNc",
-	"ykVSvWeffCIpBD9bTNYTE2QNnYX1rGKtYvvAaFkMds1U4ilhRGyNwtSMzo/3DmZtkKLWOV2mIJucPJxd",
-	"L7s1PpTNdoak63IkGnhk9g5MutfWiY2a3KJjVuupRDPj8ibj84U+FcrGhSSxpB3Hebd6HS/U2vcBa9YC",
-	"DNhx11drKs/zcSVPojnAsQl+jFBWT8a3VI3zvJkEuCZ1jejXtSY1nZbIb9W2Rpg5TP7O6VWpa/e0OX3H",
-	"zoqyc16wbEwu45k6nnQgBnV5M1I1STf+XLfN72mwwuobG6TYJKbYbWnlEvEL3UZGbTtaP//NzLbG7KLy",
-	"wqj4b01krcVu1DqKL4UcRbN+HcWZ2r8A+TXUZGymE+PKJD3FNLBa8lgtz8N8tl8FoH6yP9x94j6y84A6",
-	"FUJMEh8vlKSZ4cl7BzvgoVlSlvGlnp0NUcKPnj6OKB92Hh3IcjtY7Lbf+yXEjXgbK4wq8+FaIqJJ85t2",
-	"1rCRA9VuUQXAuDr1vt22yoxi9PcLJXnmu3F09WWsTBYNpJR45D5BpzMV3RXAcIl6ywU5dI2HFtgEszDy",
-	"vTN/MD2VqoGd0qk8Bj+vtyc2d1XSs1hr7/xCc/KKTXhzLyY0JwZSteHkkrajWYlTOCnbKTlvVyzgpe2m",
-	"8UKQS0qW0TQmMKzMxbe82ozUd50bEMR6KEvzIuuoIkZaTcG6mjOKbdCvBOdqVuMKPp1rBt+uQpDZ3u5g",
-	"OBg2TYo2SPgj04/ozL3LIBnGEmxktBTM3vKpwPMfZBdb2PrI3Atjiy7bwtU5062UM14DkzQrTLsNIsdz",
-	"IqbRCgi+lAif80IhyecEalFzrQKvkLWMtaDAc2JD247CNEF0VALW6UE2JdqSqeBLeQjcz5X4Y4WSR3hB",
-	"H13uPqJsSqR6ZM7i0WebfXT1yDYl6aw1mXOKaE17Ea2ptW5N75udd8d9uHXeYJvEtE4vg9wPSPwlGclM",
-	"BzGzoO5YD18IO9AcyrbIgeViNk/DbUPLZplYc6Nfwxrdtkwn3NhHwkOpRQausOzr8OYyDS/g0q2ofyXR",
-	"hHvSL0EmmkzDzb8Ge9eOdOfvfDubPHI9A6oyQq9gTK1oLS9MTxFpVXroSRgRQ6OD0jTujXp/K3Jt5GqO",
-	"QbmtJDNL8RnEw91n+z+nj8nOU7x/vvM0fby3c/5sMtwZTh5Pnqa7k6eTx4+bEqkyw3UU7ZWEcF7BYtdM",
-	"sUE+bZmrv2iLeAN/TGKRkg1xM09RpaJYrrv9UL2CGJyo0w57NpyNK50Fe17rq/dQzikjvdF+M+G9Xds8",
-	"tBaN6dxt7B1o6biNtmmaCBp5BI9UonBgCFNoNcPiTW2Cbi40mpxUys++T4ymrNpXUzW69pKczLtWJNdO",
-	"E+bR76LXBqcYB6QsRfl1JO1XA6T0lnhXNMpKx9lIfIEgzYuQ4ojCk/2yy+gAHbGVAcWwXTUhvcErOCbP",
-	"z3Uhm2Exh/M1LRm1AhSTZreTtVKRsUEYt4xclIUWIS7LVlgsZfiiRGAJgVcCsJVXxnHy8tJmHldpTas9",
-	"8etpm5RKhwpge7tHL6GFcB0r24yuY9sB8OV0L9qYY3lBsjGwsPicwXuW0SlVMsRPCeIaZTRKq9xEYBnp",
-	"Q////7//H3RR7qDwzElG8di7RWqCg+bEJgiCf4G2ALNb/j9OcywlndjefR3BjZ5Xf2R9kPRy6wA8sPOu",
-	"fbECLy6kbeN5WWxoWyxuZhiXHk65crQ1emrdn76h3uohlCupbkSUAZmr0cKFveu2GxcOr1mEDV8v0rI1",
-	"86ZzMhaYTYkJR8ePc4JNmrIpOkLQVgud4/RisMa/3ELjR96ONDlsMPh1BKh37EbEhz/bxvo6eHVfl2ph",
-	"PQZotOOb9b+xWQ9+e26jPO0aHVyu47jwfvmbbEDYa/Hb6J/Y0Vy8DXGiBWMpRDrkquCbbdUGSx0Sc0wL",
-	"F/dBp0YGwQCV2sM45OXNHBXkjzZzoKypsVq5T+Elrp6/I3Im2RYYcPsWAo1krFtItTKZU5UywEp1vd67",
-	"NlkZtFxsydOqcqpay8WKzyFkjOWR1xhGSc0BD6js5Bpm/Lyh6UTbli+5yBwZG9fRhItDo/InIPWToHpD",
-	"uf5FGCX670TbqPmqEnRTfOGcKr1+b0byhdMfIIP1UzwOZ2f9gqTUebq75gJxF0wsI30Na5uXAcd1RFsL",
-	"T9apx71lzba/8GZ9NEc0ViKbZ0Rui3nhOgZH1KDUJ/6NTQ7mGl4mbXbAHGcAjQgQPlwEqe99k15fFtAY",
-	"hETYpj7i15l7PZ82sobAz9SBx3iNPLq/RzWYYJNANyPza07/nRlpY7Fx6XLyZx9MM3ZOa8iqraGqRfyA",
-	"dMnyz7Kb6oMaHt3D/jqIskNk6ggIC5Dp6li1ZywEp0UP5oVUDrFGv/phBc22j9b1YdXSPo7sRVWtR2uJ",
-	"bSL9X0HDVhvrDzFJLIZJFHU4RNQwPWA8Psm6Pq/BaRTyHYnHyVzEu7NhE5DxTV1LssR73QL76doOKb/U",
-	"cuTuzqnXnFHFhYUWiyYPtmRSaYvovDBYxpAp0xkzu3vW16FNrKul3X71XDB7D1pf7LKCu0Z/6JxIheeL",
-	"O0T1vGH2VDVVqkIZkcyp6v7EMqnKJceoMsBBrSUD1ZsqW3t0N+Q6UE0UJMU8Huq1TG1ftH9Eco2j/Qls",
-	"1YjpKY0S/VAS2kdBYdPmgPsWCUUVsMdOxLgx/2drPDe3XY2Aw8lbtL/75MnOLsL5YoZ39q63IzXqssPZ",
-	"ptllIlEoKzYkFR2HaDZhd2s55pNqDe9wf7Q/HA2H/2r04hrt9xu4Qik3bjM8N2fYGw6Gz3aHepamzk8T",
-	"5PuTFybJzfdqXgiaEgMRUjD3j2H5D2OfCGo6U0MISUjQnCvNjRsTDh6DYszak89MefJU8GIhAc/HjLMy",
-	"pH/LwwBW1dp3DXb/VXluzcts0ZNpbW0VAzgBrRDD3kGZuaaXSqH9x6uPbsHjnEwAQgwev9XZuWxfnDqW",
-	"A/APJTrp7rDfo2w84ZD8r/9lGpb0Rj8PtVIAFGmOxEQjer9SdMSYI/fyiKoeG++pf/K0NHotkfnSKr95",
-	"ei+sblaieQ8He9YYlGsPXXHYBjiBEk7og8+H3Oswfv9zwJPd02CQLuAalz/xZ3zVbD9hb20cpXBujAdr",
-	"B+WcX5AMYdVdFjbAvO4EfMsxjk6AWs/1w00usLHTuM+EjOlGW3msmjc+tvsEi5xqey0AljCYDmwVTAg6",
-	"rqiZiaNFgRTcvdo4L8fK6rP52wrZewNRUDCODbCFSTAX09KsRMeEL3JiEFQIglcaOxtSSvGFtoRsYXZn",
-	"rHZ3dH/Xb6unzA8j6V8NHtWoi5njPCfCzM/WW+BS2QN1WxtuOZVW92tSXZXpXdd92WCJcb+xIlKtaxZ8",
-	"MOzaErrzbr+zrkzPTz9veVwnZqobk/UaXDQWYsodVpWF0dKUZPu7AP4xBVdeSvrGZ42wpFnXyo+AYbdZ",
-	"BTbl0UUktZmUE3xpoYGkKUHSpxQbeL21YCVBvNbJA6v0LZIhQE/XWFHfoY4A/D5WnZPh2pHsTrug1pWY",
-	"62Xjk0siVvrml/MMnCWQemH2k7CsD+g1yiMYAdwaX0qD62g6CGA4zkNbgbxmD+y6u7fyuQGUnpGZId00",
-	"W826cw022XPYJoOyV7MulWpMJiI6mgykeZ+sgCxv8lqt/jmPBa+dTt4EgchISuc470PuK9QMzKB3ISjf",
-	"saYz+mvb+nyzNecV/5h9dLC3+9SN4J32MC5S+rWdhjCmRMxnDNcP1l3L8oCEOFOxuvH1ziBpK9iC+IKF",
-	"zIEGRSevT/pGIIFotwvqeKFLA6h5obkkwXuZPYItXhoaUtFqD3s9sSCHgR9U04Xhta4nF8lzxLhTKip6",
-	"QJM/rr2Wjjz6jkD9hgd7EV2BPfi1V8HoG5HKAGtEtNns9diujT7qdUu/8duoiZ0UVD6BKMc3oaaSEtov",
-	"wC0bbKcQfUG1qsM1tiZzJ4OkNKo7PW7M7k6PWsM8thoHDee63hlF3IPEHdYxfi3tMEh29O6k695Eeyfc",
-	"DMsds8sLNuU2pNzae/suGj3yJbLYYk0OEJT8mRzOoAsqYZlJ8fWJaMa/AJWByxnNPcjXhAsiibG9GqlA",
-	"m/N34t+Wro3YKUuwXEpAQDUTpLOea90k9ff+xpcQlMIMpZwZ73eGzEqrPUflhQEhy4mU1ylq9GsLNsHP",
-	"q+93bf3pkj8KYj2FHWPm3oTZa5aqldaNh+Ha70cMEAP55iv0OeiqyNTn1rwDFfDSvQ2ouFfr1nril7BN",
-	"lq1Lsq3PKe4sN5Jsc2JqLbtpi1QiU1drpuPa5myDtN0Z0Kger6sltngeFYEggh2N0x0/z8m8rXgbcnGF",
-	"Nk4fvPvlOXp28PjpwyY7WAscNsOLBWGQ+EqlRyzYXBM7KnVS1wDqrKcZ0vw8J/Ks12tLjZPr6ycW2qpx",
-	"/IWyRdE9WyAoOI6EdymT0JayZXheKAdbCnmk9URqVzHjtOV41jEwh2jZzRs8t02U7VMeI4FPZXWoTkVG",
-	"a6vmmuv79fT0GJkHKoMd7O3FQ5Uqb9mpC8oA62JhSFMvY8lFJg9LiVU2jChREqtLfM9sTZm+gei5AZiK",
-	"eihsDn7bZtZmc4gwev/ulaYmEhkWilZH5zlmF5sLmky2ttkJv7mxS/qO4IyySONwnxI0p1PTBaVyH3u9",
-	"oF+F8S0uuFRTQTY95rqFVB5j3KVA20zDPSTDnwLo3tVV+AmZCpyBO79uZfipb2jVZBb+3DzeuXLT/3AT",
-	"vuCabJ364M3ckMqmb4Q6rG9/px+EB9HhB7Vl+uH64WSDt65dd7MoB2qwIZ5qz1Ubn/gSUyPoYlk2Ybet",
-	"uK3ZuTG9E8CbYsBW5rUrWy7rawP449ZIjredme2eH0szoRgQw52VrgCj9QhzrUUq66VCuWLg4ZtBDSqo",
-	"iJX1B+XDlVTc7vUrITJRkxS3jst9dcCWus7aofrKFAZ1LRAP04m60FY8oWwcydOu6a5r0WDWp/j4jknt",
-	"t3mNrXrLmbynAqckW5PPe9sc4vaLMpqVfU86VvZtRVt3XplxXzixBjnGFEaE17N2IW9SGxGsMbhga+9u",
-	"vKRw23zZaq/HrvnflnvEOoFeN5O20tCxawbtO9Nfbat2cW9qzTwbfSqitLyZrWiLXM5I1h40duEuyJwh",
-	"E4hRynpb4O0c8oL/SVj7iBD2duvzFS7XH08bdhvJo2D/0I+ZQNrY7HSLZwq6I9g6DIeF6lxB15vhtZva",
-	"DVoUaOsM69ajz3Wpegc/a/bp+910YDF9CF0HwkpTOttKpMmugT0rla8jMN8PUmvqsKvU4D7xSyKy4iYt",
-	"SDbjB7X+5nzVJrcpS+kC5614+Fv3cG7FV3mlWnsCRkf3jQYC4LFtGwxXx4y2Ft4+W9cX6sFVdAQamXBl",
-	"/2sYP8G9DHlIM2Uh5GkV+gt6r5YYMxvbpTrW0Ezat2SfjEybvcoldZM6RAms1jwk+ZzYACfYWYdhH63y",
-	"PWWyjGs2XW0Tkjq8QWut24kEO1u+NW6rF+yWJHHBtpDBBbtd6VuwLeXuseBTF9DslD/q86ZKQMygmGKE",
-	"GF9a5ZXmBGGTRQgNaahE50QLTghgw8HbRBaEpzzsD3fNFNTuCoK5LNfUEK6TxlpFHPwiSgWRis5BG7W7",
-	"DElJMcDKOaYAWh5m3UHrvz6CfgUuE07SzOX9FCwnUtqeYTYt6Zrb2dppMCbG7VTXxIClonmud89lSlig",
-	"b4GWpjFkF3/bmra6b2JN5LtZrJLEEq0CbPAwIGtLAr8wMODWovq6zX+74QlSC8eniczHV7aTtC6lr6Vn",
-	"bh2Or1JFX5ejXlhK19fd0WMbGW9A5Ytf0RirPjGhsXoUJMDy6PnOELune3uj/Z9Hj5/9CxzWlSCj9Q6Z",
-	"kqzeyJULeTjeUY/8UeAcwFVxXpCgVMwCZuz2exYF0H6BjgTB6L0tSwvt/PicmhGRa0GSNJa1lmzN/r3w",
-	"v4rAf7RfLwcT2pjF9k6NGJCDxYisL6mGtbABL6G5wi0bAGoKhIdR8tlTSN+HoPsGu+8qOUTYpv8nn/1v",
-	"ZB/lfErTKwOzYP6BkqM3L5I+St6+MwWib96emuJsNSNnTM64UDPMMpR8PrN4g5dE0Akl2VlvhMBeSvpo",
-	"CSmIxioqqwmhXhtoFexjAyyI3trZyhFKDCHr8bWm7P51xqDpDqYMvqJM/5d8olLBv6fK/Bfa9eTK/Jck",
-	"tX6WN7lDnfom3k2fREsjL/WstuxUY9JprK61O2xJtwl0sdY2wT7nBgpZXcLNdh2nr9ovgF2cvQAtQbfq",
-	"jIB1eUO+K4yy3cTt2Jav822ZSqURCuT9LWf8esXb0p9dJ1tEb0LMGNnQtnSDRRL8uqxJrW2Cn2ptU9dw",
-	"udux1Xy+Sdc9clL4Nm22IOmlq91mp7F1B/+IzCwZOHjFrs3Vtv7pa6ywwOBcA1mhaf9dKWt7r/G/uUDP",
-	"Kawlgjp7c+kfx/5+z+gfBYGyH6hvyTG7uGnfyxb5Hj9al8kZyposMzZ676fdg93Hj/f2f/755yeBUivH",
-	"tvEUFJh6TLiwa6bV3HxHldDW+nlo9dcyQ/XgoN+TOV9WFLnh/s5w73R3bzQ05a7NmlM30QZbKwQ0M7VR",
-	"J8rQy8Huk4N47mJzUQ1HkwVGTYLsXsgvK1N8aVcgje0R9LrDkMY2Oxqp1HZDWY8rSQv8Z+2QNiZC27IQ",
-	"DsVayxGaEJ8PrPywNvFZQU/ASyK6AhwE5NHqJPL2LMRiIdAGHnIzEZut56KznNkm5jYre4almxPJbqlH",
-	"pW056YDQHMHGz6q+4eGaY3TafqHj8sqscxvxA8xhU8q+e237dI6xSmfbSI4oJR80tcAWig8Vu+H6Bsot",
-	"yDzhC6PrCtwSrevqiB0SvVIGgIoKtBDEODD1iIcGVsxVj9paSegTj2BK0heweX+pVeYqrTZDGR1isAD2",
-	"02g3pu6e2lBBIzEywvxtl1EDmPBZi6Or/0C/kzzlc2LY5Wctsq8G6HSGmS0F+Dc3bkFeCCSJuKQp+Q/0",
-	"jizyFTo5fXusFXe+8Evo4oqwMggKPfRiCBu/P+l5ke8mVNo1m30JWqEQVN9/GUha0D8+Bv1mdiNZmFsD",
-	"p7pN/Hw73WA6ixG3X5Fxb9ExUdnJaKAvxynRskQbSzYQZoAUXVtkxCe2nBovFgQLbJOEu5YerWkQFAZ+",
-	"Z5jpe+TqZMgntSb4u8bfkvrU6HLloXCw+17OajuHjLugt2OruMhgd2nhGcRtWivlNLqbK24ix2XPrGoL",
-	"3JI3HYl/FwzXeJO1Mm7AnHKrqf8M3fulpGw6DvnGx1jvXBV114elOOCYdqlkUAQzJQpaKlfuSlnCDMaP",
-	"lhwrX1+ERbwdhpty4yLMsMCpqt3BFrT45lIbvTbXTHSAjsqUMdf3bgURHw86eKPKQnf9mvP06+9AT9co",
-	"G/O2qowioll5ZIgR5l3z2e3GXHaNDMxgiA0YqO5JTYZh25VIVb6pCyqkabMHj9XM04OqdXoQU4lb9/Sk",
-	"BF68qby8uXd9TdbGOrbuGfi67nBuwVs7Ub6ALtWqD7XrOrer38RZ3iFKzHoTzcKg+7TBWQ2iBcnnzwk4",
-	"T5KrK4MQcC5wairEKzT67MnGLuCl3uO9yV5lDN61N+z3FlgpIvRk/8cHvPPnx897/f2rBx/GOx8/HO38",
-	"C+/8Odx5pj/8+erhj/8ZbZ9wd86g7RSrQpLs0CQqT+klYX0T6DgniHzCqcpXFouhxvw9D95yahXApRrD",
-	"7vcKWL99AGIIcc+WI53oRaskhnfOwSszyeuc6NuDSPYzaq6/kTt4BNdFL81I1KUv6/ezxjQzKVEDPfJ7",
-	"Uwra3puiNY/fNyFWgl4b5XpjXv+2GNeb4aVjVFTdhbhKvTVgcW1rv2ZLrACBuKtaDQGbmqN4vV5TgiSe",
-	"CIp+w+wC17UddELzS2xLT/406IkVqEgjKADp35YB9AzScEcfAOA9uBbd+kEDgxifRFUZ6v307ODp0929",
-	"fQ/kWALSlhOOoFteKynhugpcbXc2YcjDw75I4jp+hMaOtntjjakCvtil4Aqw8gt5gzTtqNSsof7qh0wU",
-	"n9mcHuzF1mZ4lrXqcHsQoTv6bh9lREBjfQ8NUqrVndootUC3vDp6c+SxW/zmB7AtQR/Da6O13EIKSq3R",
-	"oxXpAfnXabpfgg2Xy2/3jTQptI2bPYc33JUhZ7nKOga2jt98GwzCasLjNvr28H4CEJpwWOdlTHv3bcoz",
-	"coia96Gm3+5VleujnX99/Lx3FdWhN5iukPFR4BzJBclzyqYj61NAiXNVjxK0EGRCP/WRXGizwba7NqTg",
-	"AUbN75LqXiTXMINbr0Ebhd6SL6+zltDvebj5GyRx1FbqAOS3UTTew32+8dX8B2ZQRR+9mFd351W5wZ2L",
-	"eUv+WcLXxFRuB8+TAV6mofHSkcZMspNvCNIKpxWrU6iAW94SqECsca8rZUrs9JIvAesTQe9pQzKA7J20",
-	"EFStTvRbLXoSwYKIoyLmOD1i6Oj4FbogK+hVmhAJjaMkMnIrgUImJW3iAExVD2heWe7gTKlF7+oKQG9M",
-	"0+maf9YnJPBLIgCITB4tFuBDOHl9MnLwbQC4DAFFS5t9DxbZR97L3i8THPoGaFkT2DlJMZTNnDGTFWmt",
-	"h8EZO2M//qjXT5iyLbMGP/6IEv0RF/RP+GSE/gaLQmfFcLifXpAV/EGSATrSW4JSLAQlEsmUL4i0MU6T",
-	"zEM5Q8wjxIDWohAjJJMIyzOWfNqBHyUj24rHtIzso2QpqN5kF7wxuxBds+nIK/BEfwrtgBLTjNt8IxUh",
-	"Qp6xMvMDPiVKohl0rJSuKEH1UYKzOWUJoizNi0y/O88NLpwcoF8JztXMzp5xvXS7g5rNyx9/dJgvjCy9",
-	"4dxHCaRNJNAcGEEhICA7oSTgpwmaciIRZYqjxH00MYmv9oeAggu5fodnDO4bwB14nD8BeJsGVRIlwJ09",
-	"GC80pIAu+frhCVWuh7XSCzNrALAHWIQgKMEL00WecvbI4vn89G/JWRKiW6GD4XBUwVGqttVGD6Antlwx",
-	"hT/1EUZznGtOQ7IztsACz4kiQr9mb2/kCkL17wzpUiWRdRTpA7KgVIcoMdBVSUBX0BtbDpA10E0rbris",
-	"+kUWHOuM/VFo4odYhYRl2nf2beNxOmVckMxuyDtAy4BCF3T89uRUX4zfTVADJa8yMl9wRVi62vkHWSX9",
-	"ABvaUoFWz8kCMM7Q3kEADw1+OlO+5urVJJ6TM6bvkn7gnGerATpiBpAQMD1NSYoHG9FPUqk37hBhO6w7",
-	"A1PR4mtY4LnhM7uo5/o+UTbVizk+On3+q7GvYMPmREwJWmCVzswpP91/9uThyPAQKn0GAgSkpMWWo7Lc",
-	"rhyn7tXvTxFnkFcE97W8rlpBc1cRuuhptQ1RNYIKPZuIbA60HFDhCxL0gz9j1IALBzaifxYrw6E1KzMz",
-	"O6Vz4ghbL2t/f/+ZE7N/wnX58cfjoKm9exasRQNfqg9UHgIKvESAXFXmZwD8n5qROTLIAIMzduwbp0Cx",
-	"sbEUh/qwd4dDO6vfyflM87off3SR6bKYRxC9FEkzYmKGGU8Ls42unNGIAkmnDKsC6ukuDawuQQIvgWZG",
-	"ZyzRdIseLe1Qj6xNlaAH2OegwNywNTcPPeKa2aDTJX3920PjoK+9y1TCJOhBXcT4Vz/so3OuFe+QmXza",
-	"WS6XO5oL7BQiJ0ybFZktAkj+753TJc0p3zlxC4PqAQOrVy4WKHrfpNhbdLQetEdGJ0oQPEcvNY2HkfhR",
-	"b3cwHAxNRjVheEF7o97+YDjY74G9MgN1wOHKWfTJR8C44ZspASXFy7RXWW+kPzwyT/5mHtR6iFxo8Qw/",
-	"2hsOa6HhcCNcHqpRcjaqp5WBQJ9oSQuU4AU+GO62vdLP8dF7hq2cN7hjB8P9zT/6hYtzmmUEcmIfmyWu",
-	"/8Urps1BnHs4wMddxnkfoGWVhuzm39lRwqZwgNNVZjD6VJDljGvNKvU9oPEUvIEnZUKc1U96I5NadQXU",
-	"ksbUxXU8dIBegt615OKCCMTPtWgCzxFZ2qxKm4QqkdYKSubCwbtTpTt4e5PygPv/zeKB3j7RmRxAva/h",
-	"C2G9OzCjn27h5RUF3xahfAt3yqdfQCDTmGRwYTqQ/99w5lIOvtzFPNjt8ItjvMo5zk45/w0LE9A42H3c",
-	"ZXra5uRCkew1ySg+1aaO/vHeXpcfB3CTDm3y+2EloECR0nRo8BHTl2QTN4GWEPrNTuZ486RV3Gjlw1uL",
-	"ILasBi1bg6PlI4+AyiE6uuHB58bBo5+s5eSzfBXkzzcLbal+CnTs0mNTFs52upL1wt+rj3d4/91g4KSL",
-	"XP8jtNAKEp+Uq/7Gb/13cof0hpd7GlyVkrzjotd2JKl5UMAfo62Y5MW7o19Ok0OPjmDteld/bywFi/VB",
-	"MjA8HTSBy5bQZgCfoKQsRIP8lDPmPwEKT/SbjCH3wI1m7PGznmt9c9ZD5yvEIVuNs4c2pBUaQvaVKOOQ",
-	"LwJVpRYNgzDofnMGkR5igHU1rwkRFtwUjCZc5RbGS/W8xFbfjl0E9u0/iME0ugsNw83PZFV1kv+7tz54",
-	"m+j3ZirWXA48A9+40B8+2/yL55xNcmr80vdawl1pCXD7EEZBc4MNTG5pr0BEJXj0mWZXttiDxDpagGjW",
-	"jMKXhBmHlmd1h+hg+Mw4MpdUkqZNYd4csIvarTtoCR26K0IlMq/49u/IweZfvOHqF16w7FqX6jsh0Rdw",
-	"XNch0X6rO6SdfoZfnGv/1ejwe3K1bENUpV9lK/3kBegk13HGjGy4oOrPDgss+iaeKcicXxI5QEdOs3TZ",
-	"OCYqlaGJICRfDdDvM5qTM4Yr/NBDW/aRLfjUmt0Cm4hDEgUASvooAQ1vDBreGOJYzjsafgFRrgfnXM1M",
-	"MGgEgZ+HfZRMMM0LQcZqJoic8Twb2zbe+t0LQbmgagU6rUNKMaW8hZD9EExvnArO3NDBxy6FJ0EpZmcs",
-	"2A3MMlM77BsAGsAjGcBrjbSxrGXTGTPtOfWzoU4LEsy9kUr07yIz7yZL50WzfZrgGRMqMlFN84mNlOl3",
-	"Q2tJH/6I+9EqLOvuFNzb9p7V3/tFHWd/QcX5rpWCe037bv1xlqVDCts1FJpFEW1puoHtvw1HM5xrA983",
-	"HW1beL8e5oxldDIh4tA17bkOr7ORXZc7MedapEFSxvlKP0zySYwfmhzML8QQt7D47xnXPeP66zEuky9x",
-	"uz6CR3ixEPzSVP1cS5+OeliPpoKYVofex2qzP0xd3wgdDPet1sfRHGegU3JR6nEKigj6xgsBoLq+0sj5",
-	"Yo8cTzOOzjO2yDED9TMTeCmhTBpXn/G+1B+kqbHmwn3jPKtzyByBpoNCzaBbJTItis1W4dxlAhkedMYe",
-	"JEfHx+/e/vPot5Pxu5f//f2rdy9fJA/7DU7v2mzYLc+C3KdyVREua5+/Xc/sV+aXfb8L996f74P7HJnz",
-	"2or7tMcsDfNJMUtNBfEt8p5fKMP5AAWox9j0vEHnBKqdEzNsTrLk0DXsoRAb8alMzGBjm+btLi3OxPEZ",
-	"QedkSpkcAG/Svz9jqubZ5JdERGMsMPJ3dZM9fvtGDcjlm1qWe3+xvxN7CGjyVu81mC63fK1/v+FFrQDK",
-	"B2aWN75iaVOFJPeX9f6yfjuX9di0JrnNu+oaht/yff1vRaalr0ttcHASvkkGBt8L40sLfIdEkTtpPRGE",
-	"/Els2QUk9htPhsQrU4MB6M6VJuVI8b7xEJuKPqNX229sYcvq0Pqvndv+sOzX5xLxbdYnlj6l0o6TE3xJ",
-	"DssSGdeW/IylXKoBelNmkGijSxFm8jWYAkvFKwcMII5MlpO2APQ0DWyl6W9sdskXBJjUcQxJ4crkTU8x",
-	"O2OuCwrMJOyKBaUiMd+1O+dvPcOj0a3/yvp87oh3+vHamOaEC5Jiqe49O/eenbvh6r9wQRSB9qFQ7uW5",
-	"hWE9Ge8aFF3H5ss2TDYY36R0W4YmCtZ3/ZZKzIKcZFNiE81M2Qp6jTNiQ3WGhUGH40OU2KUlSK/K+JOb",
-	"6tWUKK+v3OH9DntQtalFUPR2H///evF/kx0tUCUgfqepAO1XpdrqNHpZ3jIosgQPZquGYx2LcJsgKG7q",
-	"HrHkzPwQp7OqZ9A14G2mcb8Lu57efR73hiffFeyNQ+ne/LCbuoOY6P4L099+q58AhT3nGblbg6vaXXdt",
-	"KnhJTvcM5uslj+NKO9fwNn1dFjNI5WUrmznKc1+A3Yd0zZwyAoyjxETW5gXEMpRRHuRCT1nOCHFAEQpf",
-	"ENs2dsLFvMix9Yw4yFWEtQ0n+GJGBuiInTFrfxiDQxB8oY21ibZHNJtyTcZiZgb5pHW4G7Crvwpv0Ufy",
-	"yB5uyVM8bMY5Zdg0ZK1hxjQ4yfOTf7ra4xnBGREmM+1g9+fhQ6CC96e/7PysxYb5GuZjdeCdF1QuuPTd",
-	"umqdBoNy+BwUtGpgPazBaUzznpV9jRRcvmTauvrm2Jks5rft8G04bU1CTFM/MqPf+2nv/bTfklGjaRJh",
-	"l8V1e/5a32n+Fq/aiQW/gepyUbBqVpzPU/PNRfvIh1ARF2iCKSSvWWgSiz+0BBRh61JwvlSwiWgArmM7",
-	"sPoiOmhpUiYbMwveMk55Bp8L4lCLZ1i6n6kZmQ/QaQh2BPOdkRQcq6bvN+SIBAkgdmoW8cGV/pkaP60t",
-	"mbno988rseQK8gbMQkC+3wwcxCYobFpT26bUjKszxi+JcAhLgMcIKC207AoInt+yT7MBJIqpWEAB30ud",
-	"3jsg16+UtXfq0mra+Kw+IH2C52RasEOUVPrxQsWmjzY4qiaCBI0c7z3C9x7hu5AfJ4RlJeATtLJ3mD9A",
-	"h7cgR4oNyAHvii8BGvDxbj2/HdwzBbt3zHwzjpmCfS0bxqZg3o1m5f3AQcKJSTI1eGQSwrYop0QirM34",
-	"SsxYmcqotBDS5rBJlJw8//Xli/e/vXyR2Cx/gFCc6JedMZ666ivpkQ2dYgdwRkt2iM6JWhIT/p5bEyt4",
-	"q+E+ldyZepabz+0dAMzdGUsysRqLgiUNPAVQp7iwWo6Lb1uwwWUV05SkNLNdHGFRVWDTiEJkj+57UYms",
-	"VnLXce3rKUEGTAJLJOm80IryvZJzr+TclZKjOdPNkplmgLC6NqgN8JdYosQ+nEQj0Qaq9Z+7dxmJNmO0",
-	"XUN7lA47cnDd7bWgxb3Rh4/hZp8SF0xQwWA5vSShxLVT/BjuMWVTIpWFb3z0WWF5MbbwEm1l/a/mmqTv",
-	"ci/tCJG9dL61oO1wwWS/FDYeARSytO9Vv69X9M8QhWP8QaJFmQniaNEc8a3ofqdYXtT1vxayfmTAgltZ",
-	"yisT5fftSMPwSdOIMmswSMnftzEVrKRLzBtgkgFC+v6GfUXjKrhh4Zl88VsGHSEenRf5BRhYLbYSFzYe",
-	"WSxMlItlJZQyBjDUSc6XAbozYJQDH0enLm9X8GWtMwmTA3TktsIiHQlyqWXfGcPQINEYUcYDricb9DMx",
-	"COGBXzk5fvnmxas3f08GKHHrLBdouxO2bkByxrAgHpk7ZtCY37y3XTRqh7C2HYvFo96yG0sMh7HWByaM",
-	"BV+neUsHLrbZDIvfAvcIJaY9iVMNGsxw75aZ4VGakoVqN6wsFdN7MLh7w2gr3m3IC7k2OmtZdbPC20Wr",
-	"Htk2Bu3pRb4DwLngF1pwT/q+BMJFuH6QAGJfCYNl1LQrtTnLpmUSVUhxfgE/du1C0HM+X2hu5/Ifz1jw",
-	"Xs1SeU76JvBl/D5lIYWN63kXkvGGr8Wj0BOttlz8zpWuSFPKtXqXOyEL3lH2//RNOu/xaG9NuSoh1yeu",
-	"YwjihUr5PAzPvCP60moZuD5f39/az1XbulYFqU8U4MVtL9N+/bK6VrH+IkPUnmKWEhMQd8Th8gfhotF5",
-	"PEG/7Ax9ZzRuh3hBFKZ5myh1DOXelviKEH1lJ91OxN1Bc7Vv/EEimnlFdIHVrNRDofF6e16iT6gsCngy",
-	"0E33nzS10I9tN+6RET+R8M+3MOu28FKiJWMCrZBc4ybXmMoUQTt2AOGaJaaKZAOUMK7G5S8rArZf5tzJ",
-	"oA4Jy0rKzxlzOT9Qa+kbTtu2OgN05Ac28HwQszLJbNAgq1BLQqczY8TprZeUsxJRwU5L6xiJZa1JTOCb",
-	"QyuZ1DcZ9/EMzqzySyfDlH2x13HWCjzP99Cu4j7s871aNy/g0pby5Fr6UyMSNOeMKg4Mc01g4nX51F1e",
-	"uXKULhWH95p1gEYCHVHA8tW2nvW6BfQQ7O0Ghdo/+CjDcnbOscjWkcYL/9AdUkY5SFuxOZ0WgtxTxpqW",
-	"XP40f5Buu25IH7bL3dp0uFf2mS/fRudXWxurOPQ6Rec4vYDCH8A/bvPfwpcVt63f/b0D0DjpvJj3Rk/3",
-	"TBtr86/dZiPfu40qmV3d7NmwR+SN7ns/xq35Mepbe53LJJyUrqfV+bHWVVK7xDSH121utSk52IhCEHNb",
-	"+K5QdvQbFCF+iXIgN81OMuHe+fGFs5TgL9oGu7SdC2TLHNXyWnlnhe2Ptk5UWYvvxHVS+yp930LvKMC2",
-	"lW024gLLfT8Gj0jEV+I6zXvRtbd78PTg5/0nB083SLANMzSVSlDuA+2+ZvS2utMFJ0E2z8N04MoQhnxZ",
-	"V/pHpXfPRmdEWUriG5ZhRXb0b+Ph2C5TsX3QNs6iYIrm28/i4937PcwtMLe0a/AEs8z506DHPg7q8CuN",
-	"0L9xjvy/Byg2F+ZQLKZacJLXCMNYGOj1DPbEPfRdBxftKjbr3m5P7nXuW9O5ZUlBZddX+9EWnSy9vxxa",
-	"Q+O5kV/4grBDKGP132VkQhnAQECqP2alxw2om4s+uiArqNOY4UUkGGgkgp3kt+pqt9P7Ks0h3da0KPEO",
-	"X/6+NeS9v/yarSGlv3zreUYzJcixm419IcPqdR/9Y4ATQ1VbE8iSKXTrAemuwn0LyO+2BeSWpNjeALKV",
-	"doZfmDHfe1e+ZmpJV3q6We/HaM8uC/lgwT2wIAjnepgVmgj+J2Gu17YD4Ik3wQrp+FvQa4b3es194sBf",
-	"tgHWLWlCj8glzgusbg5dVgNBtK/9Pqyll24T7rggvTqcz4RqSY5wBTkSzxf5Xw/37J5H3GX+CNSQQQ6J",
-	"5xUWtAly2zqqGRW2wRy0ZitSqy1Y6DtgMWgpYerS7CcGVm2GGSO5iTSQsgm/xV6TpuXFRPB5NLR5Ymdy",
-	"pxdVD9HmFzRCHyZxn6US9+6pcosqpGY+6URp3lL/Yl3OXfB9ycUFEYifk5WhUE2Y0HrWROGpvkPkU1j/",
-	"wAboyC64BDSXOV+S7IxlfMmQICm/1PdR8SUWGXgT2hpsm326M01av/y2m2tX3/qF1XPYrbUX9a+f3Hsv",
-	"Tu+0WbZpzwBoXZai9P82MrdGkq5D31wfXjv1T33X8TW3jM0BNr8t9xG225PBARE5Ii0J67ZjbMklFlRP",
-	"3mDXmqI8bazOeK7vBaIMJZaqEmQ6trfF2Nwsv1Wz0c3vq0TZ/Oa0CDx37PdxtntZd904myov4AbO0fQv",
-	"ebZzN6G2gDd0i7X5+3AfbPtug21b02N7uK2dfoZfnEXfR9y+ZsStO1HdfsztNeA3GbAlC78PJcOux6lH",
-	"I0VTDv6Fsn+aR+u3nVDhm7agXIXavwlFaHivCN0H5v7CgbnbU50eLQS5pGR5y4DcLz/hVOUr33BkMeOM",
-	"jA1smkVuw0oJel5AHxIqTbuRAToYHiCcSx7YggZeDlrPQy7lINZ0Wa/he7Hojs10g8bLX4Oj2Vm0M7ZP",
-	"qh/04ZZoTqWkbOrc0/fOzXu21ZFtGed4KSsnXABnWBAhOeuqGgU8zEC2rXNutqA6fpmiLBMThUa1gEoI",
-	"WnhLOZapvB/DQ50Lnp6bX60veHIgla6fPS31O0lQRqdUAd5nTnCm73XyUwINls5t7yfEBcDMIF6AoUw+",
-	"QY5Ab9T76dnB06ctC/qjDcNy9wmUj/l/ViEtf0If/+vDcOfZx8+7/d3HUWjLO0WAk6QD3i6c673z+Nac",
-	"x3XkRXNpt3Aan1b0A8bFHOdUkgwpjl4Odp8cHCIDrGq8xXRO0J+caaNIEJQRQS9d0TNVprsGLxR4kMtL",
-	"mfg0B0TlGfOotPBKB+pkG3EE0EpV1cUUgdiMx1hI1vik9QZ8q9qLnpvx3X1pZzTsShv4qzRx13sn9L1O",
-	"sgX7OcoyhIF41rOfpvl0D7G9FcQ2TPQeYvseYvuez95DbG8LsW1YzefQebQ21vdSYGnZqTEtB8gBVPtq",
-	"E8pCgBup8MrwS0EcCk7f85zgRS2BQquwdQsSWh0SET3Nez/xd0LCQFTbKAvtYcE4tQy/mKJ8Hwr8mqHA",
-	"zQR0vRDgsWaPAY5WNBb4d/DoVJzuwoUTHOwKNF1WMyKI1lEnlOSZdwABp5Q2w5XKmqELnE1imoEGqhnq",
-	"Gatb0abzpFFWIYN/hDBDJKNOj824rQ6MKZIm0ugv0N2Yt+9hkC/tkP8Lmbf3ocXvOwH5JiZxVU175CBl",
-	"t44rdmJn70jKRVYWThhUsaVr20AuaUZYSpy250zeGdUXaWVcfZnAgTVsgo72Y1lWXWiGdMakonmOlpiq",
-	"jZzPOP0j3I6zfKX/pAJpM/zk9Ojdacn0AOMdl0AxZ2w5485nABETPZxf2INE8kKkZOR/kDyM8U1J1HMP",
-	"7nsn7XbN2+9Z5z3r/N81vKlZkWWdtt1StWh6PRPd0Fv3N84vJMIKMY4ysiBM3//Vmua69611y9a6Zm8f",
-	"geW/eYehX0+wxyiBHyYjUJGxIKhYDFCSkanAGcmSETol8wUXGKpMM+j2blmsiTBB+QLIBEFyvDJxKarO",
-	"WI4VEQOUFCUdJiN0zKWaCnLy339z79MyQcszs/+uV0dZz0ptR1c8R4yQTMYkwJSodxDhNW1f74w2ykEi",
-	"5PEOfC9cILd5g+Cu3v3wwX2/E6p0zdn86aeYoXOCJBGXJItSZ/WVn3vnBAsijgrNCj581IoP/NjqTIXI",
-	"e6PeI1CI7LtiHqYF4YucIK052Ei+1WMy33GOCsehBqWL3HCoZh7Ba8xcNgNWiLOU9N3FI5lTrs5xejEV",
-	"WjAFb3QevuY7n3OWAUSezUwwBeMutu5f4CvGI7OyDS0U+aRMgKBSBBS8pMwnieVIBNmbisONwhalpuzP",
-	"V4Jml28tu6ZH3loY7Q5nmdC7ZGFOfWWfmpGVf/lyxnOCcAqORzgxSSq76Mr9muP8bpI6UjyvgKoaTFU3",
-	"v+BNJTBn812GdxNQg40ibRsuw/yCl4QNNxpv+YULBFGCc5xjlgLNsMyrp/JQS7ALsgJORcJVOqny8ep/",
-	"BQAA//8=",
+	"7L17cxs5tif4VXC5vVF2dYomJdmyqdiYUNmuW54uP1aS23ev6WGCmSCJVhJgJzJFs3w1MZ9mPth8kg2c",
+	"AyCRLzIpS66qDv9jU2Q+8Dg47/M7X3qRXK6kYCJTvdGX3oqmdMkylsJfz/NUyVR/ipmKUr7KuBS9Ue9y",
+	"wUgo2OdsEsEVIZEzki0YWdE5I1M2kynr94Ie1xf/M2fpphf0BF2y3qiHd/SCnooWbEn1w5f0869MzLNF",
+	"b/R4eBj0llzYv4dBb0WzjKX6Sf/j49nBf9KD3wYHzyb/z8Gnv/6lF/SyzUo/VWUpF/PezU3Qe/WiecA8",
+	"JnN+zQShGYlSRvVPbpArmi2KMfK4F/RS9s+cpyzujbI0Z/54ZzJd0kxfJ7Inx71AT4Av82VvdDg8Pjl+",
+	"evTk+ARmgV8O3Si5yNicpTjMmC1XMmMi2vyNbepDfk2vmCI8I4rOGMkkSdmK0YxkC66IHhtT2SmJFlIx",
+	"QaYbWP6IJglLAyLYmsxkShiNFvoGMdcPmDISSwEbwz7T5SrRQzqaDWeD+JgdPJkNZgfHdMAOnsVHTw4G",
+	"9Ig+ng7jk2g4sIu0YDRmabFM3hQO9Bxa9vTw8eNte/pvB/+zdSuXK5lmL9LNeS7qK/TymqUbnB1XJFqw",
+	"6IrFhIqYRDIXGYsD+ENIkiuW6mvWKc8yJtpIM043kzQXpXmYQU2lTBgV3qhe09VKj7M2rA8LljLYjhlP",
+	"2A+KRDLJl0IFRKbwdcoimcbqB3LFNiogU5ZIMR8RSv77xds3RE7/waJMHyg9KhXgJq55tiDhaiEFm4h8",
+	"OWVpGIxFGEmhmMgmKqMZC/V8Cc2ylE/zjOE9scwUmbJszZggPFMkYdcsUXCpeVX4ZdzL5LgXkDFMd9y7",
+	"CfFmPVr9DQkz9jkLAxKad4+FTEloFiWEmYk8STSVJYxe4/Rx3kTmWZ98WNBME3MsmSJCZjA5csXYSsGo",
+	"5FrAV31yJki+SiSNyZJuSETTdKNvpEo/cyyWeZLxFU0zMuMsiUm4xH0ICRcqYzTuj0WJwL+Me6/llCds",
+	"3BuRcc9fQpzypVwL/I3GccqU6kc82+Bv76TKIhnDvWaV/AtX7udi7fTverXGvZubFjozQ247L0+Hz8pM",
+	"8LD9bLyTCY82TURIMzJlkVwypWlJnwBF1gtJaMrIldDrTZOU0XjTJ2G+ipF+1gsmSMJmmd61gCxZOmeq",
+	"IClFuMik3gieanoG+lFkyfRqkulmLPDjKQlTtkpoxEKyyjOFZC/XP1SeReAaIzx4qk5JSOM4RBqCu5Zm",
+	"4zd63H3yHOmdzGSSyLUjnbFI84QpkouYpW46cPrdQJAumrZjhWvo78ZfUjbrjXr/16NCOj7CX9Wj0sIX",
+	"O3HO5rD0TaIH+FG6gUMNlKfgfMk8I9T9qAnplLy6eEuOhk+eHAwJTVYLenDYyq3YjOZJNknxxW3MtyZA",
+	"P305vGlmt7/yJc/qM/hFrsmSio3eQaWPOBVqzVItR5dSZW3jS+Bp/rDMiHujxwNfZg4GO4XlO31q38DS",
+	"Na8wLqsmqZf94ZPjU6CM8K8hMJEps5yfhP/34U9hn5yRcL2gmaKr1Sgkq5TN+GctIKgmKxaXReRfnx2f",
+	"nAwPj44fPzlp1hd8prJVc/A25nhQOuPHTYrOpx9H/438t49/HRw8+/RxcPCMPHjYb9V7zlnEV5yJ7GWa",
+	"yvS5jFl9qd6KZEOWTCmqz7Xh8VwRpm9xSlwqr3nM0h9U29bC5RNNsFWy21sNcqM+Z1Q1nZ+2IadwfdsI",
+	"8de2Q/HkeJtCYjTMnet8oYXurgFzgcMFCd02WvixMwN6jc/G18OIctHhbJjdTXNxCh8EWzOVlVl+63Lm",
+	"4qt3+pKqqzbdPMyouprwOCTZAnRcZpWANVWG37AYdr9FZTcP6Ka35zlc6VHE0ZOmrX6vWGpETss+o1zt",
+	"tMklXa3zZpvXF5utx/SCzznaaw1DshImQxVgzoVT5hQjMdx6SqgWsrHWnT0uifaRTHfSwz/bTtbwybaT",
+	"9Vfy6b9pPvbpyzAYPm6UQje4gUxlP8mYM5jkBZsvmcjeA0XoLyIpMrMnTh98pHf3IKYZDKkYHI1jrpeH",
+	"Ju9SuWJpBg+d0USxoLfyvvrS0/p6iU6mXFCYdp00Cir7iPd9clehWoRzKe/PGXl/+fPBUzAMkGgYqSm0",
+	"+sdQmwMZSxhIFneCBRoDCRcMdG5jWRDFtN2esVgbgpFcLmlAFFvySCZSgK6e0Wmh0hfCUv+lX+BO3Yyn",
+	"KoMXgDGpqjYHYYlyQ4eLUa8qHzpDpqgYVTaMrlYJj8D6fvQPw/GdrP34pUfnDIWj1sLBDs5oSntB5fyM",
+	"em/fXU5evSlo8ueUiivymmsTuBf0ZBTlK2p5jF43+Lokqn3ZfvKkdxOY1x8+c68/E3lK4wVd5Z0G8e+p",
+	"Vmg/8ASlT2kQL2SUyYYxOE3EG8xJ7+aTf8R4xpaqm2Z6DuZl7wb42yu8bzgYGC3LfuGolaYp1ST++WAu",
+	"D8x3Hz/pnemf07WRNUDy93HU6qJA/4LqG5iIGdNUqP/EU6k50s7zGTgTq/aKM2UcVcbPhWKR49v6ZaGA",
+	"htidnf3dp548CPuRutaGdv9zoj7DB70V7kMSPoSTb5wFsHl6Csan0CcvNYPAv8iCqrGglSNMHmjTHb4K",
+	"H4KJpJn/QhvtlFQcCnit+U6/ORcJU4pQYtaXKLpRRGYLlq65YqeEXbN0MxbwDbliG2eD+p4J9MvAMjCU",
+	"VXLm+SOMFVdYiiGJJcmk7JOXy1W2Idc0yZnS7yb6TVzM+2MxFpfsc6aVeOCxAfw3fKIX6wMXsVyrg+Hh",
+	"40Ot+z+/+DtuxkIrFwTdWkhzEZCbtpG38tQAGKpMxyL8r7BP3s4IJWuZXk2lvPL4qFowBkPShrZ+s348",
+	"MlttbGjzlwvLjh8I6WTybyyVSg99leSKKD4XgTW3yPDxWEQLmtIoY6l6WKyweVBAQs2DjfkLpy80FxHj",
+	"sVGBtnQML1ckY58zt7ewLWZ3tT4Ah28sjDOHgj/olPhySZtNa00Hetn0s/pInIV3R9+jGgUFnCa10hQG",
+	"fOEnGp+j+N8iNlapnCZs+VcrPrppUu/wrqazeQleOXgtiagQUitOuGmamTyXYpbw6JsPaZUy8HbAYdT8",
+	"b8pjvaAwKLDyvuWIzsQGTzpaizCIn2FMMRPfemk0a0lodIX0qiK5YjCgV0IrmzT55qvzNk8JeDfQuErk",
+	"XIHsstzMkJe2cWCgb2T2s8xF/I0XLoUDLyRRuQ0NwHDe0Y1Wri+l/JWmc/att3Mq4w1wIilJogcAg3ov",
+	"aJ4tZMp/Y990nd5ITV/o1ZYZoVrg8JhA7ASHdU15QqfJN12nMxKzFRMxExGsVSzX2pJPN4TOKRdmaKtU",
+	"RlpnmybseTGwb7mX5l0o9ma5YvEpCYFlqBBjGkZCsiRWZtQqX2nVlcWvWczpJehSvw8Fak0EYx6gFWqd",
+	"Fd5aRC4yeqXp4Maq5yC3ziJw44IHVZVMmi896wuarFg6USyS+tQPQSFfUZ5OuOZZ1zQxv6ne6EnQW7FU",
+	"STEp3RvTDZrUDb+tGbtCLyL+mMkVjxpuF3mSbLsIn6Ovuqnq7I3zqLkgrlkKyoXSpJrqIz1nWmr0e3Wv",
+	"UOsCVJ/6K6MqIxnXKoyJZWVrWXjZMglmLE7rlAyQyWGss+GlbWtbfe1PeXLlvUTrbcVryJxl6JDkghwe",
+	"k4XMU3WKcTCt3QnritGD0N8iw0CnVLdB4WY0WUlK20bm3YpdM0FiulF7vamNQrYvgpzBEqh86q4h8KRv",
+	"szytFHu3i1Qx8poov41228lryx7v2pSd869boEGZJ72jWbTYaaTX1xCiOHDAogUVc9Ynf2MrCMdyrSsv",
+	"WaBtC5orhlurjQ7rPSRLRgWJ+WzGUi0RQN1QpeBKC1d5DMyxnc3dgC/Dn8CwI7fyw0474k5buJN7ypPS",
+	"QwZ7chv3mGFtMF/HMO7iwe384Z6efgeDv6keg7Jfq+rV8n49UFd8dSBXeDQOVhK23bkzz7KMLVegipTJ",
+	"LKJpytsiL1NtUAJfXFOtDaGOo3kozwidZVpURhFbZVREbAtfKvxaRiWaKN4ke6vxO6IHnWjj0Q1CG5SG",
+	"C89kSmYpMzZ7l7fHLKM80S/eeamW/vGEZo35MZiJIvMMnBJ6WJCRUPLtxTRjB1ridxmYF5Bs3IhySHM3",
+	"kc4oT1g8SaS8Us0BcTnLtBKilzXhKiORzJOYlDwHTQ9eZNkKnGu56rJ/GPky+wWROq3VAN/tNhEkk2rg",
+	"q7Z+CaOKTXKR4e5WDA8gVFCH9bZZRwlXJGJpRrlINkReoyBv3L7663ava2kZYIWRemkaLVgMtMuzgKwX",
+	"4FStUFMuHD3Vl0S0hEp/TuWSDFs0RjMWe+52EqTKqD7q5gB0WxVl48nbzBjDiIp4oK+nwOa6NAQbaLQs",
+	"qjKNMjMpk2ZQDvGbc283rnI+SrMt05LHBxo1FH8ytQ0J5YqJEPyidnM3LHsYkBCZJotDm/hoJxaQ0Nic",
+	"8JOmkJBOwXtNHvgXEsG0obKgMeHZw2AsQkMzIXnAfSdgJpP4ockpE1oKfezpYfWCnh0EODXhnfpLeFkv",
+	"6JnHedMuNvrMebbbFTKkq4akLm6YJVqqKE0DPVlMn/s7+sZpytCpvkFfrB5DRfGCSNfR0EW6nstELqey",
+	"iGWdpf/IBSUXPLmmJpzkjxDydu5H2j6nyxXlc1ExpOlKb585VWjIuq+mzralecyZiNhE8d+Y/TKigqYb",
+	"rWZE4FEYBD2tzwqWeAE4OBL6ZVnpHZAsbL7pHQ4OnxwMhweHw8vDw9HR09HjZ//ZK67Rw+hdsc1oCIsd",
+	"JXnMJgrj1xOulcePn/D45CmbZIuUqYVM4mJgh4OgNwMWK6LNJKIrOwrNeLQGxD5nExlFeZrqSZoHrlIu",
+	"U9zGaZ5oe+KfOWfZBIyuCdOqLz7F/xpOrf0hpRmbgLJfdlNo4rYvm0SppkNzQ/G1Zmi/SeEWW/OqOE/Y",
+	"JJERTeDn2k+lL936QL6a/RNzDuw1erATNOYmSy7w9Hi/lbbMStjei/Ozny979ouJSQsyV1ntCPS4Jmqw",
+	"a47n4QNLgAkV9HzNUgVHc3hTPG1i7ipWpff+8rlm+Frl1efq3Svygi0lcWQe9LKUz+cQDV5SkdOk+GqC",
+	"b8cRY2bjdlJcQ7RrYrIaR8Usaw6d0nn6ckvVq3QCqyz8jae3gIfNXo1cO6HCWJIqoyJWnZTQyvmuvtKl",
+	"Zymb8WQSnSDxCRQpLFAArcE+TLPVWSp/Y2Ul1Cb471a0qgymOqyLhWHJekTureuFVJAQzvgqQ65N15RD",
+	"1BEHiQnjqG5BMCiTO/1bjpZ3pBaZy26qbK9RYzeRVtCvwMDPJPj4bq+0+3y1q47k89lmRZ+LiK9o4uvM",
+	"HJVHLdGv2KqbqdPIu+sLI0GN4JACpjVz3GDFiLlPoRs8kmnMYk3rocpXq5QpUFFcRg7yJRKat8YhJF7Z",
+	"nI8aOda3vJTMcbNVwtQKTTSZmevByWmS2ehSijkGs6jKrAqmyAqcPTzTZIhaVCyZaqbEiiT70qNJ8nYG",
+	"eT7bKPNne9tzuoJEmGp8BnjJeiFBgVMS05OnJUcluB/dlmhjxXDbwgcpJInoqk4OdbupfeHr8rjx9FCC",
+	"8lKfIDsQd6QFxN9lStZgRE4Z4eAhWEMhCYoBFp8SBtkP1uTRt8NeYM0LuhM0TzOHsk4+W09WkSz0uE5O",
+	"hX6xg6WYqb2z1980aCLVBRr3fvll9Pr1uNfpYDZoMF/3wBbNp8bAmYgVmbJ5LvRh1wQHjnC43M+Fr9NI",
+	"TYOqHUHQZwLwkQckxpSepRTZIrD/mS/XjF2Vs9MHZDggP5IfyfDgcafpNultTaz0N3N4wsrww06r2qgD",
+	"1jwLZE2ThESJjK70q5hJXkIB/gOWBf1Wq1lDxefwYDC8HA5Gg8Fe47EjuZ3M8lXVL7fREyrK7T7m35kV",
+	"Kj8oErMZF3BfYLJ2nSyx7GXLNt2xudasm9dieBTdSNS4zQqGBXE9qhU05MoZsMVuDq4OjpYuzhrjj+vC",
+	"2y7w6puaUVFn/BvDpv388LybluvbJttGdWmuu8iXS5puelVDpJv24DGC+kjQbGn6xRot3RbuEi//Gxex",
+	"d7exb5o4ELtGYodEUFM8ecU2a5nGndbQt5a6isGK9bR9ZphY6JWC1ZxxuHjlPfE2t8RQqsyhWQl15Fql",
+	"vzZJ5knvbXphzYSpam9Norcu3T1iqjLd6uIWBFQhhmbp0cJn6uK1WcY1qGolc6JsyQYl47gwqarmZ8mK",
+	"KVFcxStasrCafKH2lPzKVWOYCX9VnZPBnXOhwTrwSvc7ebMzmdGkEy+pnIFi2OWX2kduW4jbRqwxsUir",
+	"E/ZJH1KesXsMYdc03N7gKaolDcpq73CIv7XonceDDsHturfBBU0f7wxIdzJtLwF+wHhpXI0uJOFDJQpa",
+	"fO0m6t4VYr4FcjjY06L1Q8a7pl+3SbfRV/VsVPZB5lsH0DjPmG7KSQTPdhfAlg4VvNQ859N2pa5sSd+5",
+	"IecjdzSsVVH69eDjYGhqv/7r8OPg4OjTw9HHwcFjKGv99JdeV0PvPl/YaghuSUjoZOz55diDQbVA7rYW",
+	"29Z61i0r44Go/PVRczVxq/lWqfTb9hYo8zu+OcAPh8WHS/thZD9sH8G9Gmw72dS9WnQ7mSyBApX1Qia2",
+	"Nsl/pGH1FUnx+9p8/ll5undy0C7T5RZSpfOR2feIOLvIPxT1433PVtP2l+88Hl9n7txv9PedJ6tqfnfF",
+	"PFevNPVWayhwcEonURB0oSYXeUTCLKVC0QhfHNoYSzjNk6uwb/6vVMSXQv+l+3sBBlubQvzFHOQ8Zaqa",
+	"Em6HaGOFKVtSLqBg8eTkmeYpEAs+HHqhzHdn7y9evoDUgpQpmVxrbWBwE7RYCt2tf+/lNcekXWKVcYT3",
+	"mTLnnOnw6ObK+ddFRrWXkWHzKbo++pZOG3/1tgyMZkVd5JQxYRLn1gZXBzwSM0So4YpMGRdzMpO5iG3Z",
+	"/G1NJeMJcDY+muLFHpVmsM1+OmfZNnlk9FuPKIuUH9UbfTwaDAZHn0wWkYJSV0j6gQHELOHXTI/8U40A",
+	"S4/Znox3SqiwdTZa2GWEJknQAElhzYyvsioeD2pFz7ng/8yZ+b2QbI3+y7czEuIShAEJvTXQf0ZURCzR",
+	"v2HZpRflA0irIr3IcC2oPTWgbCziMYuRh5kSWqy0Gwss/dNGqCqK9N2RWYANCwsIxVNkzjLCDc/q5CUo",
+	"Y4mUSsaH2+vF60tXIWizjttI9KIlETJ8/vb1u19fXr58EY5c4JmX486nRdhcH1RkUDRN+TVGCwzHtgkg",
+	"F89/efni/a/AQM/fv3nz6s2/94KCp7oX6s9nb56//BUv/fnslf5QY/FamulXHFzTFGqa4F0pnenDemFU",
+	"V31WznNhju07anLEnltXkP5s6Ua/C8/XJ3+BjFe3tkLPtQ0ITg4nBbWoi/JlntCMX7MRhBxp7Ogtwjuo",
+	"Io5wA0KLP6y6CdydhLh7ob2N0WgxFvZZUkSmiJvGsSL5Sm9KCC6diQvfKAO5Vck5uWYpnbOJee8G1Pv2",
+	"wh9IyixypPV77J3lrNgiOcHNqJyZIHOtB7WqRCZrEjI5DCOuJkXcMsthb3ns7riL2IZbZ7BuW5MAXhRk",
+	"MKsLeLd4tcWKcyyP27GDMBPwwOGaQtxKpgSyRImQ63JmDtT06ltuuYXWV7R9znjegIw9bg5pk0lShCFV",
+	"x6WYMzlP6WrBo0nMFWZ4NiLCeRlK0w1afgGW3UuVEeOeygy6SldG/k4/BrhCk8M3oSqbGOd0S4YCpq3M",
+	"+BzSQCD1wMBo7pHXzeY0mRibImYzlqZN7/MWYL2QxCQ8zSDCo3WADKLr+iUddcHSe/XjGpXZhtealzKs",
+	"TiskbELXDpXQ2OYADac6DsjVtTi9oOPZdzcWGlZdOhaahz5DoWbz4b4DM8pcwyJBKnM9sVqmJNH0acO2",
+	"iMxldPaRU432HceKibhxt95A/vU8F/tbHaWqIvRNNOZzZFC2APO0fKzjWXdv+GfO8qZlfA9V/2u6IYiX",
+	"SQTL1jK9GpFQ4Yxx71wm+75T05u+L001W2PngI0U10cJgK8lLRcoDcbtq7/7Dr3QjZt3vdjvU6IY85Vp",
+	"E+tUe7/TN1kaSQHVGVeiJWTWokh0ehnm/jcxWgDQqCnxYEeWiw5OAREHys9lamyEruxHrrKJzDM1iXPN",
+	"mieRl0+/nSfybBGnbG04n0H+cTXXKMYRYdnK8Y5D8r3531Ay+K+9jWDgKYFHWAEhSTXldYtfpYgn6Edu",
+	"LXhCH1V5wozoJ2AFbtdXMhrv0HrOtVEgZ7vU5BrLS3MxEVtQJtNcOGQjBWYLB+iHql7n1JpOuT3GEt+m",
+	"+YDtivbQVyXz5FHElNqxeiA1EFU8K7iFx12CW+uPdS7XvNBfoyUiyGqrmujc7wjXsfWkFMN10XM8Lxn7",
+	"XCuH1NJQq9YpaA2A8iLFvCNR61HJlCaTPE1aae8HBQBcs0SuLcbapbmPfGBT8v5VCynqm7tlZMnVZKdv",
+	"62s2x+H2uv3xAfwadqs9MatiiTeP1WayjMD0t7a97Rvw9T5Mm/vkfJkeC2kYY4NSWFe0qtpMo8ZcVZPq",
+	"am+LZtCspDSq8w3ivs3YbmLLLfymxXRtVmkbrO8tor9ZFrYI5haTqs3Ca5B1dWYS7PD91E9YI090YqHd",
+	"4m52obR5dirWcYXfbHNfXhqYuq4Odh+HERyGJWTxT0HvmqZc8yA4sDKNoSBseDg4gZNWdqRVHtbgrQZs",
+	"4sBhokNYuepNbw+Hbi8Q2M8zXJlZ9wC5qWa1+pAlqR8UGuULmcQsVafYIWAufeYOs//B6zfQJ2cWQfEJ",
+	"+Rv/qSGgPryvktYKnyzv3S4SQ0W5ATIF6mhK/sUjxyngz95g+IxOB9HxwckwenxwMjtiB0/p45ODo9lw",
+	"9oQOp4fREdYv+2WRFtvWcuGbT2XtT++4Qdseudc/OnqU5uLRsNcKG1Wn0VcGgFgTuivWw0XpLDQvbXmM",
+	"Q6qtC8qy6tqgYNjZdNMtrF7R3wkMXRZ4DqHcrcjWnS/SBDryl9rK2342fuuFxrTJF2BdouiH6JMTy6Dr",
+	"gmliXOzGJF+lbJbw+SILvVXwm+TsmhfkM/gDKwpfG4regY2rUnnDD8qFPvokxJvDkW80B45vQAKN03f6",
+	"JITMcrwaPiL1UdOW5kH47u3F5Vg8oiv+6Hr4iIs5U9kjk3qhwofFkw3W1Xohl4Tj7Xo4JksdYLydYgWh",
+	"DHuHNZUQmEWmUBxIxwKG6p6/7JNQM7KJyTIOR0TJJYPyN8HWgXXTnb17BajAgnDAgPYfcKaV3jxza4Qx",
+	"bcE4RhhdLaqQKcG8Uvho869MnCfVhui1mQUq+ugNQBe+bdFCnGgl+DhUl8pZFG6nYe17Qc8sl5Yd3mS3",
+	"Jla4c78js8KdAUP4FUbmsiuKmGADbxu28bbOtcinRIpkA7tCSaxPWC5wZfGrlGWp3koJpaMJi7onQuwf",
+	"YPL4QvXk6gmak929XPOdu6Veq/m2Nm2TROGxEANzg2CQ2/wMJupZYQNpLhTS5fAUTM7S67xFdoWXcOgg",
+	"rbKlbvW2ToS9JEnsCxMPk2mfoe+0Wq9ZGvOotVlEZWeyRREojmMb2C1RedhZNP8dX93ibeiW/lIITUu0",
+	"22QmJPrvo5HfHUpGBcOiBgbRiv1wszu338nIQdBYlAohBm7T3aoYA+jlACYOppnh3i57wqEhkLlkiiB+",
+	"prIPpklCaMKvbP7pnRYZXNgiecRBWDG50nI6Za4IkGRyhCH+0pwcWkMheLoW2Y9FUWXvg55vII3EeKzM",
+	"qwkVmzXdVPJpfudaB0cNhzVyuF0pv89OETVJsWRWL++/vyKL/cv7wc2q5QiM0I4+aK/6H5kWc+iedq5L",
+	"SxxjYSEYSiMP++QVIp1hKBxJEcqUrVqnl3cqcz9s1SeXfp6ol5CKqpcUDEnqe3HJLVACTmtZIiY/TgoT",
+	"w/yckZhuKs08vk19Ss3AbS1pPyUFTAExJF9gvKA+42vYkPI2ldkC0iVRe7/vKW6BRjA8aNgikjrgJHxt",
+	"VU2jJPRZGcCio+DTnwLbIRQxjCM2IstduAtwtwe9QB4MCFdjcZGLmG4eOvvLIRiEDcU6YZ+85C7u67/F",
+	"FjX7b+CKhD9Ci0Ioi9f63lgU71BXfKVcLqTMs9OigRPPiFpAj8Y1j5wip6dabYpaAY24nwKlylk4e3N2",
+	"SkK3KPUs32J4Z4rTRwUe3e9R6bQFqKJo3aknUiKrsFS1FI4qx98/4E6pQZGMSpt+IGojY2F6snFhNpVn",
+	"ptGMowttFyBReLteBLZw/09Bxy/RiCYhm3G2BCdPNhbrBY8WFlYmByNqTdO4Ty4rildGr5goho/vQrAQ",
+	"QV7SNFsUA66QXQNwx+9ZUdaI0+PwdsACg/55Pmx5hufp1qBXf+h6tDaEkRKFuwmEf5KStOocXaaCS7ix",
+	"PRK5sJUfYmOEg/EsOJgSD6BkpE8LiJ0Q08TDAPVJOhZhCZsh7JMP0MC7gdmE+ilax1dFy3bHMEbGMiqO",
+	"uUnUgrEkUsxZSuhcaglhcVXcyTT0S0VF5wUDyQ5kRYsihQIbAcFFGyCrcN208TAW2KwlY2Vp5FQwACrG",
+	"zlSZW78+eWNOkp6L1t31EwJwUFIBghh9EqXRoBBcU0WWHKeQuLYSwGL+0FWHhYsbcSDrniEtGx3eUlrK",
+	"RlIMNEZeAjW+nzrG6jnJeJawU0AfTHmUKYPhWBnAty95rLBtOFjo0HdtA0ckYXoVVGAanmJVTp9MyIg8",
+	"IgfuQFpHPYYJZBobHLY0VqckoorBjatcRFlu+8CMgWssYZnRh7vGGIXUYtWEKjQNqys80wuWrLzsPmf+",
+	"FYIRQmB9teCrFYt3ru89V3X65mATfk2jB66AnLRefg9HVS1VxxKaD/qmM7jp4vUF1sIsWHRVR0QpsOib",
+	"QZLXqRTzAjOPCZKv+r3boz/pUVhHb0OlE3grzZiaF6i431ukXM80bgOKhkohTkXEWhaBIoB2q8vZ/I5s",
+	"O4TeUAz668ckkyUlxiDD7y5n0QPZE1NpC0CW5/Z2w+uGL5exVUteEwxRkSWNQTnH+DLqsaiswmrEHPPT",
+	"tAC0JXidXdvFxlxkbNUUczZ+944+cji0lGeqDYMfnPWgXIT6uvC2CmiFcu0og6Jhuj8Mu8yBT2glGmgk",
+	"9fLibDm5HSxLBZKzVgJh1BZIUMckJMxL96oQGkmmwXGQRwtQiWyb06DQjvRnz82j/8R+OPgyg58f7k4E",
+	"gFe76WxnFDiMl9fG3evjn0P/4BEESSGdKUlYOuEOIrzanPji8u27Xjf8cnbNY61q6bteD0xK0tNndBrF",
+	"bFb9G4r62DWXuao3QlYyT+E5RVBX/weJ1z0tIxuiqDivhir/wqvPsxGh2JYvBOUZinAVS8NKLD4ARgKp",
+	"9c1k4C1bI8uM4xRDAqYWSF9vqzjO3r0CxCgwCro2bPH3ZJ9m77dDSC52sq7RGZ/1D4pcvHoRFOkCoMRo",
+	"Lcl1FrfqkEI/O8Ice5vRae5VImns0QUFzujRtWa271gAxa6bRDCE15Rkb8qVFOXxCLySJIXUe70EIa5B",
+	"GBTVQCFdcWfMeUoiBEvDaZ5lUhS9JwzZAVSLFiRKq4nTDaFiLEKbjBLCsppbQtOSI+x7heHaBi1aBdlg",
+	"1ixj4IdR5RQKHDPA1PFSAgUODhJB8cWlBiDbulK4U9q0TZDUXRSgm6wXvaQLuRZBBZ3RXbnZheTZwi/L",
+	"p6ZGSW6zPXIvJuAf8cAwl9JZ2sJ2f+Eqk+g2qaAaXNtE6o4KgsfFf08EPjPuPeD3DA9qOU0FU1aAAQ5H",
+	"pcGXa+gUydPRYrOS6zG9ZsUnROkSEuMTNT7UPgnfvXzz4tWbfw89AznAy9++vwyBQrGmicIPWiKGjhWU",
+	"T7A/bPPYXlDINfNMbZhosdrNnHnnEtnfrrJXAv9/mwNIgBaFn4r5v4f8432SF6ri3g3VF+Z8Lg7yFeT+",
+	"BsQJ/4EvqHGPCiH9/zFtxjIREwA5mUGDds0arXHWb0ha+Box1y6yNO/2GA5smpJaE8AJUZLx6IplAaTI",
+	"JEk1INbBN1GIjS5Dxou/jls6D93GTqhfi8HsGvcOfulWtOWEZw3KJeCdaibjoE8dCioUavgpwlMZb/T2",
+	"cPLly/Dm5t/IOVslG6JPBvRiXTlGENGMzYGj9l6fnf/t5SUeq1Ifu94v/9FB5QStT8+Eicn7i6JNkVpB",
+	"oQMQqibrjYh2KLslf59pBYOLlK15wuUjvX+9StL6EFqgi4ZM/GLlukE1n9nrbxrWt4MswMVvpTvQWi5h",
+	"IrU8efSGYNIXNDm2saxyLxFfWbbb1+Rn0cwAU9pcd4IimwjoPZ8ueWZyGXc1M2xoE4c73vBTsy/wVabI",
+	"LOVMxAn2wyI0M0vRbBEWtNJVva74iutN4MstF23AD9JqbtlaJjPtsJvtVo9kG+fYofLiSxNsSHVdfUJy",
+	"aTM8JQo4iJ9HaTlNnUd53eYM0LPZYnOvoW1/0B4JFqelgTFVIbaLrd3CAluwlvHHvZS97PfW89yg99L0",
+	"9C0Xr16UREE3buyJq6NyCEL/6cUgfvmPj4ODZ/Rgdnbw86cvRy2xWTOWv3chVl9SPn6yU8DXj6ilriLg",
+	"5hG3DcWbBQ2Isg6iL+PecNwbkTEQ77h3E56S4f/5X/9bOCcjWJSrFaMpxe5OFa14d7nRTdB7QdViKmka",
+	"N7h7o4xfs0kJDLzCFSz0VEBSRJ7Sphm2iemYT26r9FxGLvvMIiisawmcX2ABn5+yVEX6gSQ9Vxngxn9L",
+	"eJ85E9qe2JNz1wtFJ4fHi7YurCYvsoAFQngIGt8OaKX5VQaBCICQijdxLy/ENk7fG2NDc9rGd5YxDtM6",
+	"+MfXvF+u9K5wMYHquwa/rTHk9nqczLOtzwNLT6bGuuv6aE3lSTIplezWX/AO825HJK4CZBmqBudgFY9i",
+	"C4oC049rra+/LNrVOVw39EIJAvfsUemvXwQl5bsryc2ouJjKXMSTwtfRQjqQO379daSK9d9uX/eVdzVW",
+	"WH5ijRTrxNR0Wlq5RPOBbiOjthWt7v9uZlthdk1iHIv34reY1N0SENXKuIMnHTUC0FiKQzxOrz2u7xgx",
+	"RfdCZlh/3+TQeZlSlaesSbG6E0A9ueJM7WJslRnG4J+d0RTaPjT1G99SYAUvnKRsKRtRY0sCwyTwYabd",
+	"AroOkqVMu+LVMFy7Sce+3aYX997xWHsXtlHcEhLfgstZoyELwgjJUzI1lYNFUa/NncL2xQuWMsiujyXD",
+	"7xOWkbksYVrahTR3xlKgyeqTZFG5V4B4ftrlMPHW2as2MqRV2/LKklXWvUNzlwq0R6VkEb87Krexf3I0",
+	"GD6xX5kFwZx7Y+fLPFM8Rqo7PD6A1ClM/NCrYwpG4KaTxzettQWdaHKf5vpt97spNCdsmCT+RhPWn0vD",
+	"4dMiuF1a7hTKNcrwGp+Xhx646ghvRE3b/TNnSYyyd4+8lY2XTOQ6QaZ8vmg27KHPTWMaa8pOCcW+3yuK",
+	"WeaUrGhKlyyDfvrQKryUgFRke04gAdOLHm0/SDiKrRHtn3nCXomZrK/FjCes2ZNzpki+SiSNi76X6LWC",
+	"Wdk0tKZMdJnGagLxIrZurMiF0AXKQqO+4JsCYtq4Iw/nAovEboOD4+ZVH1HjAvl1NHsFAOAQH9qqn5P2",
+	"Y75NVLqadCieaqnQ6Fp3VE/O48KVcGmBpJyiGLiqqimNrlxluU1KRz075ogTdT/1TDdB7xdGk2xRYcmu",
+	"LHwBv278Xt+9YX/QH9RDIG1C8yxZ040iY/ssbEvaVKirGuFiDYudp3T5g+qSamKEmX1g06RfYfj4vjS0",
+	"W6QtlLAqGmq+Fd34nLHA5Y+hlkpIAHzBgF/KswwbedfL2+N8lfCIZkxNliydN4IQyrWt6VNyyQAXO9Gm",
+	"/4aYAKNWkOmSmcKiImEh6a7mtdt/BpXM8KJUrtUpiDjbboBmJKwgU+CeP/piqqVvHuHzu5dqIz00WItt",
+	"1amt62bG3XEd7lwAdEt5xenalFc4yFELIClMCmkMELtYzOKAzAroaHUFSbuuJVoXlEa5Vlt7Db815c5o",
+	"HBLFofTGwKC0gioCrdzSpWZAuCYJmzXIizMTzdR26CkZuK7qHAPDQdfx7NEmF1e10+E0hxIwWMAogX0l",
+	"IY0h1ZVeM0VoYiJc3TqLfKOWskiH+zaUReLrlhNlSbZlIbGWS+9hV69NAXCx0zh1sYyGF5c0r9uoWAUw",
+	"hKdstXZGdR1HrZjxz7y/TEHR5cSSYJPMsJOrn+XKUar0B21vCepkQru4PjNY0RVdRc9/wo1+XTDUXsaU",
+	"cXX1/6FsW9SydnxcuIx7o95PeXJFUKJwKSyzKSHiDIbPjp5Gj9nBCT2aHpxEjw8Pps9mg4PB7PHsJBrO",
+	"TmaPH9c1o9IIt/b9t5aCPy4/NNU+xBrxtSGx/CzTnfIzbEqN36521dC9DGXivNs31VmJ3o5aE7Fn3B6U",
+	"AGAccVBixvQr4cj1gl7CBeuNjuo4YO0m56nx9KVsxaiB1rmmSc72MTkB3MboK3BJqewCHMRcMK8CxsZR",
+	"6hF/3lg6XOhXgQP6gSxOUAZAMfH9TCaCxxK27AoaX9lNGEfQxbj1drE5mlyoerfRxH6/vEHroe4aTS7p",
+	"VF6FC41j1xgZeBDEWrvmz8HjzuAR+Pm9fRD+eW4f50aAFn6TToWYkCSTDiSNCoIT6JMzsUHvJUsUgnr4",
+	"KjjiAFhH5YKmqGlAkyan5lQ3426qWks6greuRYpikwN0z85FRZ5i0a/Ib1PktSZ6hSENV59QpvbtuUmB",
+	"abrcbKX5RUZQTTaxmS/bC7Ow8uzGwMl1h0FbUnXF4gkw0eYxQ1wLCwj9bkNeUl+RdqqNQpZSY/sUIuuv",
+	"z47/z//638ePT066KGxLFnM6aXHbaPFo8onAzcmz/rYo8CRKqFJ8plUX41no0ArsefkmEx3k13vHGECg",
+	"bMO8LwUQivgqwLrQZYFIDUZ2v2Oqs5HB/tZW6Kl1fVz2kb8JxUzKC9HIAvFotMiB/RLIS8esQRDcLgdi",
+	"b/HBl2ySUjFnWAHVvJ0zitn/CONHEimvFPj0+lsivy00fuY8HVjjDi+/jQjflvju9rY2vw7x1teFYlrN",
+	"zkH9/KsMR1to55bnLgAfo6I6tyMrvZULz0XMv2YBmIi/9gl7xat2+yI6mrt3IU60YCyESIfySPp1S7XD",
+	"0wC1oFgRb78o4C+6jXAH9DJkXnyVo4X9s80gKTC3jF3gID6YbfrQsc8s27eNpgGT3+v4VOp/76C6F4t1",
+	"S8CaJURqvXZtstLi7LeXBpc5VVAOnJa8Hj5jLLa8wjAKavZ4QGkltzDj5zVNp04QtjbNkDG6vmYyPUWV",
+	"PwSpH3roTqixYs2f/hxqKznZlNJhMrmybp1e0FuwZGX1B8hI/tycIWNG/cIUC+4T85M2zafIwanZ+7JI",
+	"BdpGtJXEoSr12KdsWfYXzrHQCEvQBDqbxEzt2xjlDB/XpAZFrtZ8gmX/W3iZMnl7SxpDI1Ho8yRTDxon",
+	"wGzgAmAL+4nCMgVE3mbsVQiHhjl4nq4OPMZp5I3re1Zpqo2Vcgu2vOXwz/FNO+F7C6eX23tvmE37tIWs",
+	"WkoBQ9OQACr0i4+uhR55UGla+DDY1sfu1CCmM+G1L6x2dh6LEpbsg2WuMh8k9mGp93PglfM+4Fmlo5uW",
+	"9s3t33j2sFzeWzTAUe6TnWfRFNxvXGMa3TT26Pb7qIBEKJrYbCsI9nYjV+esOWLsd3fYp+P0XTi3VNEd",
+	"eY8GYbd2ibmpFm/u7h57LQXPZGpKBhvT+ltynC1+PzicVoCsn2d3nI99ajIYK/W1v3uWtjkHrQ+25b9d",
+	"o1d8yVRGl6t77IH7lXnN5STmEmU05DSX16cpx7mYchNVel2DKzmJAOPbKzA4jT069LkOoI15uXmPB3ou",
+	"c1zQX//WUCVswIEbgYqwTQ8J9UWhbx95wGcdkoO75zWWOoJ2IsadaYh7N/2zy1ULeVy8JUfDJ08OhoQm",
+	"qwU9OLzdilQb0uDrAtyJIp/RlxU7chvf+f0h/PphNZGzMsbn4Gh0NBgNBv+pKbncKeMoqHXqiKTpprXE",
+	"PewN+oNnw4EeJeIAaoJ8f/EC08+ZrdxdpTxiCLqfC/vHoPgD7ZMUKPDjJwhipQo051KRcG3A3mVQpFi5",
+	"8hnCl85Tma9MIyZ4zwZJ/45fAx3Ktj6rP/zP0nVbH7YuFg8gt2D1rI4Am6F1Y1hGQKTVpFPC5P1088nO",
+	"HeLcmuXA5Xc6UH+bbXkOjSwngiL5orPtcBD0uJjMJFTz678UtJ3sjZ4OtK6AZaqwU0X1+pkQ9hQUO1d2",
+	"5DgH/pOTWqcsB/LlFlKvi1HZipb4g/6hsRHVVlrIJCwJ7EbRt+Ojn+i58/3BF49V26vBTsVchuIWt983",
+	"n+ol7XiYmztcLtGmMOZRIuUViwnNuovIWtece+lyY/lJp841z/XFdeZQa0/tWLAwTQpsnnaTyrSXI6vO",
+	"CJpWn9E04dqM8/CoMYlXbLwBQXpktsDwWiP+sjtju8ZlOVx1ND9tiDk3ARrMgF9KRUwSug5MWVg6L0xO",
+	"8g7bewD6OiPwXLTBIeudXmkryYC6djVP3f79u35atdBt0JC8WGNatWrWJYAH4fhshnShCIIqDtUqXJVx",
+	"DTzSK3PB27o2azyy2aecMZX1t8BsH3faZuS1Tb4TvSEG9xgoLJPkH3k83z2FoLeGW73uRaYgysGJyxnA",
+	"joEuAzztpuD0nfb93DhcHXv/sifhXOCi7Ux6rTH1pkBYYtusmPY5mqZNLRq08ubgcIxYgJ51QhWPu1aO",
+	"evKjzXYxaZc2bqqNOUh/DEz3cihh1vTS9OLtNo0RTM2lb24/A9PBDLqoVzhjYLHTtRGoqbZrymF7B6vL",
+	"Lt2qimZAob0YehxCKZkbZ6Xvj4kSMBEHgMGfuT4MXBl0e+jnBvBshMJ2nhpozi1rYOZdbid0Ty20UIT7",
+	"dFMVvMW+eovsGH6dVZqjWRWSFXbXIMnqrKx+noy8Lk6yYUlbTZDnsinSbg2IOv5hzCK+pAl2R4RqggWg",
+	"9oGl4BtYtpRR/2wSh3ebns5KaTLmjg+HJ/YNLsIA7yWZfmz/q5k0wXlXUlIgfxCBsTrgNaL11FYuBMEQ",
+	"ZXt2yRm5eH0RoIQEhcNMqOO5Lqy1+rmWinnPFd1zt5usvsYKOXNKacpOPaetpgvTgdaUEbMk0RLLqDol",
+	"xaTOJreeTksegSVQt+DeWjTOoMtRQAWooaDHmDZtDoZqINqESvW8lVv4fZTXTmozyP0/iPLMij5FXhOW",
+	"/n4a2jfU8zo8b92S+JBQQKXRhJ/QNYEMI9sP0JTkcUE835NM8dNhmTkK5prCFVrn+4uDn3/txmaM06GT",
+	"GVe4JTpdjo6LTpca10bTSv1WlPFjdgZYLq4jz2m1BWmxLj62wG05hTmzdoS4o8W6mUl6S3MXInkrdzlv",
+	"DMi5MlJq2nv1ASLSpMUWXe8AS9KVd0JuH/pmoOZ7veCJ66sykylTDO3WWnbV7pSo5l8Lt1AjAjEYfEUP",
+	"pmyRss5KuXExVZ/7q1xDnI8KEkmBAYWY4ExL0T/XIyJhSt2mXN3NzVsEN67Ardr23UU0g33SEJy9dViv",
+	"gy1MMdf55ChosJawy44rRZagWBNqunGWhEOpAvhwR/fJm21zvXBT2Cdx2eYtV8fUHH9Aebs717eSMLZH",
+	"dhYiJuBwwIUyQ7CDru2AO7clqIZAK7lCjlM1NBKAFW2mOzlN2LINqQbSm1NtST84//k5eXb8+ORhnR1s",
+	"bf+xoKsVE5BLzJWDZ9qNdjAqNGfzDRn3NENaThOmxr1eW7ah2l4Us8KWMMhfuFjl3RMwPCiJhog5Fyqj",
+	"oo2zpTK3OJSYmlvNTbdlUFan3wIW01hL9YYusV0dMVc5QCg5r2gHnSrHgu5QNHp+v1xeviN4Qellx4eH",
+	"zdHfLGlZqSsuANhrhaQJWOzYA8hJLMAKvGbpxmtMVVGAhKkpBGxBCwoZtEn/9sWsjOaUUPL+/JWmJtbw",
+	"WiiGHU0TKq52V6lhAjyuhFvcpkN6zmjMhdG7/MCwy7Ja8nkK6Xal89jreU310SW7kiqbp2zXZZnphF66",
+	"TEibVW6SNw+J8m+F1jk3N/43bJ7SGEIhVVvIDX17xpOZ+HO8vHMxr7txV5egLQlQ1ZfX021Ki76zYVF1",
+	"+Tvd4G9Ehxsq03SvC/zBek/dOu96nRMAL0CI2uyrNpHpNeUo6JoSl85BBLm0htsjHxUCeFdY3ci8dmXL",
+	"JtLtaOG0dz+mu052t9e3gjLfZzUQMFqHzt9a97NdKhQzBh6+GzGl1NuoNH+voryU3dy9JMiHYayT4t4x",
+	"zd8diquqs3YoaMNaq66YAX6GVhfaas7RmzSkvld01604X9uzps5tlk/7ad5iq95xcvRlSiMWb0mRvmsO",
+	"cfd1LvViyScdiyX3oq17L3b5XouyBZYKa03841k5kF9TbuLN0TtgW89uc5XmvinIRcJf59BzwT0aDuut",
+	"k5O9gXRPSj5HwK0KC6tm5zT48j2on1pr8Fsi/miLXC1Y3B7htkE5yDpiMwioKibirwgbpPI3JtrfCDF6",
+	"Oz9XNHT792nDbid55MI2vhUym+BKt3imoCG1KW2xwO/WFXS7ERa1eo0obBW3d5oLA/s+7Lco0MYZRpPk",
+	"7Qxy2bo0AD6H224+BU36CSXwVKJYwqICDcs0NcFewXV2Dew5y5JtBIbmvalagVXlCPYmr1ka51/T9X03",
+	"pFTrPdNNm9zmIuIrmrR2td1t81VLI9pAc15loExfzRK5JhyAMy+NPdff2iXFQzVs7rutHzHJ02TXO1FU",
+	"2peSD2xK3r/aPwHa1T7CUbQE2jDg0vpXgJu8c+nzkHp+hc/TSvTn9ifwgINKy9HCrv/Gm9JwQkP24cg2",
+	"qvQOqR3UKQlhtniRkkuTfoV2Fvxq/VrFc4rMnimLaA79sP3O7BFd6gdj+224Swqn5cFh1eQdOK8+TRlC",
+	"J56SMGPK3EPJjK1JtJCKCRNs86ssbfvwYruKofYM7Aesn2outzzPxR1J+1zsIedzcbcSPhd7yvZ3qZzb",
+	"0Gmn/F6XSFbAKXs1MCMi5NooyDxhhGKCp5YCWvhPmRbOEMoH4jKZPYTOpQ8qe8sU4e5KCB7IW2oht0kz",
+	"LkOmfhPFhamML0Hj3Q7ceM6WlEMXGD8NEXoYBwQ6G9vUQMVjmwGVi4QpZfAdPQjeWyynft0EXlfBu2xS",
+	"FcxQt8SZVcaxF6/NGTGdU1Kyppuu4JslRILtZOUs8Q6AlWwH0LIf9DWVnN8Yj3JvdaBjZ3xzZPaFseQG",
+	"BVITmYvh7CfNbY5j2dHTigJZAj+oymonkE1xbUGPbWS8A86x+Yg2seoLDL9VIy0d2nZXApnGA4WVdL2R",
+	"rfJyYO6jHvtnThNAh6ZJzrwKP4NzMrRGSi/eCLrkUdFn0VxJzlJGyXtTXug7F5oHWQ/D3ApapjbPrXSM",
+	"C/rC3dUA49J+3rpYaeYNzlIzGMa1ge/vfGnC8DDwpkZnrS5GBW1jB2JGfW1a0z7wCFaTaDUxw8Uk/OKI",
+	"LXAR8wDxI2/CU0JNkUf4xd2jApLIOY9uEGgD/yDh2ZsXYUDCt+dYIvzm7SWW52cLNhZqIdNsQUUMLdgQ",
+	"8/KapXzGWTzujQiYd2FAsNoAjbiinhQq9oHswZxHcEvy1oxWjUiIZ0K/Xyv29q+xMD9M+FzIlE0iqpi+",
+	"KJIio1zADSa5Wk9F/8mFfQp+WlC4in3mKoNP8wz/hQclGf4Lf6DUgddCUrn+Dn2Ek4SqzPtTK4BhfyzG",
+	"4oPNT2Nizg0QssJWk4olM0AxVFcM+hyHXwDMsmGfXDNHxO5UMMOimyziJcy5FDC4iCYJF3NwvOmffAhS",
+	"WB1HijA5qoomSDQLoQQhzOSKRyo8xRRsbVigLeIVikw3Y6F3236h9/kkIGPHy7AR35qqcU9/DXPB71JG",
+	"43HvJiQPNCmtqZoImYWn26Ag4P9VwvErAwXx8HQssB+HNLKKCsxsM+kSuKzVIXExMb9XRnZ0E/ZJLCPl",
+	"0i36yxgT0AUxfF+vAqPRwqBBeNW1t+bqlZ6DjzF5qtSGsMol7gq60rCal3pUe/a2xiQyo/0PBy1JZp51",
+	"YBLNhoPWTDOoiLdpZlvaW3TMKCtPzvDRTt03QHY691XXjgFmEfeTmw4woGUo9dZVmtpvhQKh3N51so71",
+	"IjSZx+ZsdLW/alEGd3dR3F5ZBDfUyqJuEZYtXhejIoUjvWoAo4wtI61kBZd4miNvy0xfLIAkBsmRlW7V",
+	"xuEqzwgXmYTO+lpaec9SdKPIP7Qwyxa01JOt0NTwoY0+EDOTu/GDuHyxrrttNdy79Id4SWtdfSJmGO+K",
+	"7kDN3XRK21yRYXpTveAdxDrHvZMYsgPLp7RNa6+eymFxej5uaevfUpd+8qRXgd3QU5fyaqL35ahrT6Bb",
+	"caXSI5qc1P5hMDl15YivFmZ6ScdWZrVkWf552F+lnNj4WRGDKyv6e+4X5S9TbhvzdLveWpwKC4F9S1Dh",
+	"0LfcBl51N3P1R1AMrTvTNXO9RXJ6g7VoEfMrh7msRnn6tqdLncTF/lr0kgaI/a83UL+5TuPvZ3UCuzcG",
+	"iLCpebrPvXY2TtcXu1SF7aklzzHbnGjTwwAN6HMk89Qkm7S0hOuKsBOQmKXQ1tbVqqBds79jqpYn7y+K",
+	"G9OWNX4PjVH2byG4Xz+Hzu0WvqKHwpbeCaW5njMF1F6SyTa5/mMpJRiBLtBq5crrLgq5+yMD74/dsoDN",
+	"ut4YhzeB9yRofCslBJ9kCh/hVCE1QURZ/19UOeBDjrWA5eKaJsZjtqRZtDB4WEsG1aMIvyLXCmpffKX2",
+	"qADdGw1rfGR3YzBTRWALFSi0MYSxuEYE+0gUn9A6wGe4aTd29fGxUxPmNy3p2r/crmTr4yt9PqjpJqsZ",
+	"4SnJ1lBPbTNJTbk/fNu5gbrZvmb1yCh91gEgkOl2bPnVCp+AXZBOCeTwQ68U5VrnLhjFOrEqYMMWVWQ/",
+	"E8qjx/ZVp64weEEz121vQdVtOEPJSoOVKXa+GE1BbMW2bO2SZCj6Q8r38zU0yO7CXwm859bel71vfU0z",
+	"mlJQ4cE1qonkvPAw917Tf8iUPOcwl3vRQr7C+105MYL/M0dBDegamriNivIrE/NsUSgp7u+d6Ru0BZD4",
+	"whVi+k6zOMbwd++vw+Ph48eHR0+fPn3ixYvUJDXtTrTZ51Dye+sFzRRdrXouKOK6v/thzKcD+wMXc4wP",
+	"9UaHwDe1AJrJhEusNgNFzsSRimrU42M/gXCSMmrEyOHjQdBTiVyXDMnB0cHg8HJ4OBogYFgdtcvOt8Zn",
+	"8pRoLmklpSAv+8Mnx80VjPW1qTk+TMeZ0KvxBb5QFPryrgil+7cm6N7fpWnPGvOV9c4ViGaKbe2r4u11",
+	"9WEG4Qor7pLEVDm7yj9HFA7oCmxN2HdX32Sa4/rtvXlKFEuvtWzDBt8mUM8V+JR2Kql+eUdBlzVAr1xB",
+	"CY43TBCwH/RhOFutzGy8dDtT541b0w0xoXICdlaUGxQQCRA965FW1WxhdeZ2zlSQZyRlkbxmaXfwzfrZ",
+	"+9JmaqHlnMk1TWND7vh24fbDqj9tcCUdsgiKM9+am+PSCMD8wQCP3g1cGlOIaRPvAXDJIlIZtGmzSuzW",
+	"+SeNbQZc2wDLhZoPYJUE/Dk3MR+fZOsnsHEP2+VDs/fTnNI9nJkga3bBONjHtg/nndZ5dmoqLfwKzH69",
+	"6nPWJ39jK1ujHtGll60HRAC2MptlmqdAbQ+J+QxqSTXX46JSq/ulmXMet0m7m6aIUjNKeIUV+96KnR3G",
+	"d3JfTIku+v/hBvzgMbSAqDxa6IXSEpaAqCb63QNt/8GHQcFbcwEvYgBrIUE0GBLzHMBjAcfQsW2LR4ZY",
+	"ZxjHK02zNtOvYtp6ztOujFubY/CLYGvIwtSzXNKY9cm/82togVFa4tBvM7ZdbVvRLGOpHtH/+Hh28J/0",
+	"4LfBwbP+hBx8+utfGnMc7ini6CUwtZ6rL3t7tgu5hB0GeEpWKcNUxwx6IoMIt8B7hgaAAAgMqTCNXWal",
+	"8TLbc1k5gWWQbQD3B29BnZMYDBjj4/K13whtjCu2GR2Wk0RaIxNMSxbAE+hd8uiKZWR4+OzIqMEnQS/h",
+	"M/sIRKA1X0w3lS+KB+HXbbELrPPSAnmyWFJt7jyJY0aPnz2NjobsZHZ4NHx88uwxHdDB9Nnx4yfT+Oh4",
+	"ejw9fnpCh8dsePj0+CiOhyfDo/g4ejp8Nj2JPZBeTMmiHP3SkYSlmydyigh0MgcdpEdXvEGXxtWrS2Hp",
+	"9Qspd+D7ugb4xYp1CMB11oG9DWsB5TKqE2Y4gEy+fVqqRw1fOl+918RvXXzouSwqnt3btmoskW3TSPCC",
+	"HxT55fXZ84OLX84ODh8/AYStBftMDRZhf3ul4lY9pDj6WPEOGiSSeec7L+D6m+I4eJ1bV1yffHCmgueF",
+	"qjxtqrhv0gcrHnB/sewgvVI/RwNuHIE5gZXktoKefWqr09Kn7awSm6rW3QWG3za5nbWo5EqhTrq1ATP4",
+	"h00jFkioNM5eF+s+arLcm4yPNz4UIU2Zz3qE6UoLGfoIXzqTaVcf4W4/s9f9trtTudK9eJc32S5So9/R",
+	"DKDjhLZ5MAEhpeLCBEO/WE2aAM4EVDdAfcp+y9mh1f2MJ7fqY2kbzSOJ2Il6nX62eUQLiv+Vz/aKoXqa",
+	"wAfs1OswfuSMOPVhEJDMKApHg2FdjPrMvRm11GyKUYdMV2AoCrLwD57m+Xhfh2FXhnBHeTHFA/cwJz0N",
+	"7k7zY/zB7JEjU5Mqdf8flu6HWmmY82smjFpMjIhAIwPELU2MM8QKFV8li+VEyGwCCbVgBBiHv8dQ2RyI",
+	"H1/YC3rgcmpOcKrKtBZ0i6Kmf0RCVAbDALOGwRY+JaHxZYysGxiTku23aqkg2ZhmZC6ZguJQrLnDC05N",
+	"gusIs12pIDzG68cCbjCldXDRD5oLTfUoNaOvpH0Wuqp3BA632V4P8I7/smN9YKfwX2qpHv4Xjuvj8ODZ",
+	"p4+Dg2efvgyCZzcP/9Lbvpx7B1RarYiSuAR96+RkeHhkNK4uavteDAbBTFKmwBjbm5VUx1vDk4YEjJwm",
+	"RK0YZEUD4QsCNqmguFSepum9/bj88uM94CpCOAMhqrUl8/Grjlj7ybqlSlnFhfLXsonxXJoS3KpWtlql",
+	"8hpaxOBH4AP220m5IUpEMzaX0MplSdMrlqG61hjZiWSS0JVik/WCZ0ytqCYiQ8yRAW+DJjFftEJw82/k",
+	"A0siuWQY4PgS8Wxz0yeXCyoMhOc/JJbaydz56/+NnLNVsiEXl2/fQXHsyu2WeQXiLPV++Y8BHIQnJ0+f",
+	"0WkUs1n1b++Wa5pyLYfgAAx7I1sfcmhjjDfdrH0T2wL8V70XTEzeXxQFP3a+hRtmd7VP0PMG99EODAb1",
+	"yfwGvpmPnwAzEt0W0G8o1WtnezRVtGNHAjugcAwFndnrbxoIZUt7UE/j3I327iit25ie2+tv1467iVar",
+	"M/k7TXKm0E4AEE2eLcDnB9cjgCGNFlCvK2cEHoW/eUboVMqEUYEvNYfgSxPOqUe9NSNizRMuf1DEVtUH",
+	"Lg6BnUQ6Q+o3EfyOhDJ9w9/d9bd0xnT3r5iz07BEd1gTVjpVrcjeC5nEXpIKti/mgsg0Rqc4GnZ0tWI0",
+	"pQZHsitGtX942yQtpKhzQWZ5CpHBhIp5TudM9cmZxQSYs8zYs+il56nf+8/eoTUyaMqM6xt2R8MyFPd3",
+	"HGzjPApIinaME4irKDwm1BZCZ1uxTgoW1rI+itA8W8iUqAUA915B5NDit9BrMEMTl76095w/4AB2Bqb8",
+	"ksLIoZQWFOYH8wx9F6vmcb5mtlTmDU1nuGDKDYLcozNvSfcrcazJgcYdUWerlcEIJFKYft99LN8TjMXa",
+	"wJFF0Veh3edC5dOltlNN5RhCAJriNtuk2OEyY5QoNr2+T0lo1ZiwlGluCkQ0AwAsjn9AHj6U2NFcucfH",
+	"HOBlzc1C6hEbnS4cIe3ighNtbyAnJoXvKvAFHbTz0GdWySVDiAJ96sqtiIvlgNwsN3UP/LBoROo21PyO",
+	"k9C/wxy0QmrG76V3fao3jvp8oF9/cE1TTaegSryR2Rs7jPelYZwXw3jnhnFWDOO8GMY7O4wXxTBe2WF4",
+	"lPPck+4NZ9lF1jJ6BckKVtAB+BIJne5Z0dJP0R6h0YJBH6wij1Fv3HvBMxabgFF/LELNLpjITFf7kOht",
+	"0G8LvRMWYjMbNyJsaKOFitdcy6SyljfWV5DzjCeYnFZ+Z8e9ee096r171FnlUd76Fv7XrjblnavLRU7d",
+	"xSpF223mIFBLIJ1foei1qW0ms99Ms1X1supVB5Xn4tWLO9OYvnE+X3m62xj63Xjp7GHt7qJzpuld+ueK",
+	"YXR3ztmBtFWweVbrWfqPXNCK1WoyU7/CbE3M1j49aTAcjZDxqa/BnPPsivZuC5DZb9FCQV2aswzqIku6",
+	"bpFxDhm0RGV044NNNZc9mDnUFMAFTWmUVXTo/g7FvykEiVpsoG2saEFmMknkWhVlJU7jVZ7Ki/LdU3jr",
+	"wc/68tYyELcsjtbCXbqUSesWUHxXBEK+qm2NVSWd0lgfsFv8DtR9i8qvYmEbm5gbho9HAyZQqY4f7k5l",
+	"Kr9iG9c4K67c7Uv06hgcSOy+PsObLWt6kS+XFKVYFRX/3hJwWy3gLaiA22wVZ5XY+7cR0cVGRBX+6OAN",
+	"C977SOnLqlCEphNpeaFawRH1kbdAhT8owuNWSEQf7HC/HEv78m0ztjZvHe3tj+g/+9dwLm3x/5See0ue",
+	"6jhpi53+NZZ2B1LqFvlple4l3vXsyc5wy++r9RZbWYm2+bmN9OC3T18Og6ObBx8nB5+KVEf95dObhz/+",
+	"ZSegU21Lt+2Ddek0lNk2wbmHQk7kCrq1ThIuGAYuMykniRTzyUymE3tqmjWMorK0rjS1UXpNDQBEbjfN",
+	"LfWfbpb7Bhi/QXimNQbSHt+4W9Px7mIEZWOzktgKDowiSGDwhxpiBACAZBXJD0az5FngVG9TJ6jpjkxT",
+	"Rq/0TxmdahqEIm14jBoLV/xyxdhKgY+iUEth9+Ysy7hppe1cKw+sn8sd8/AhejS2hi6aTYxTEiLdhNpk",
+	"EDGSCBXEQzQLv3wxSvnNDbaGnaZ6BjW17E/E2hw1FDbbnTK7e3Ue7BcG0arIKfrfIEklQCi4KSPsM42y",
+	"ZGNaAFdMPSep9xxaKdetItaDXg7zNxeYZPX2gIozhBuDKbeMhSCXLY30+NkO/aMSJWhk4qX+I52h3ouG",
+	"JVXRZvDXG5blrIKjiggtAKwib9M6xfZk2qWFuRHV51+DqD8DFqKnhgxx7XrIulFTHqNvto/rB+DWL68N",
+	"v+qeZIMSEKJ7fbXgqxWmA17b2u+e/nLJRHZwMjgebku/gXYrpbMV0TTlcNVZSpfscy/AF/VGveHh4ASW",
+	"aGszo0oBqoDjhtq59XdXikchgewathSXpLm2vGgDOjw+OX569OT4ZFflELtulAWlVpGnHvrgD4pYRPWJ",
+	"PgFhOU28uuK3qIz55BfJjB4dfGrmpcVeNnOIJAFvAZT2UoszZBYZ7h2Ra674NGHk7OL5q1d98gpimVds",
+	"lbmGhgFREpo+ae6omTNUW1KB6XBjgU44mhTFUy6TFlou6DdXE9eqlFcSMluX6N8O/mdjydAuB8qHBVQd",
+	"e60/ZS2536d2b0RPjveTO93BUk1GhgkCOlXmB1WSVKforZxLH3raOIIKb1OfnCGIOhk+IX/jPxnpWfJV",
+	"eYLnTgurakm1Dr3BYu/vzu7y2Byuoth0EBMl7qhlRceeWKW7PIlns/6sqK5y/ho/f2uPEqSGawVRX2gR",
+	"vfrkpdaWuSL/yOM5Iq0i+GqJ+D7+Adj13kM43DqEp/sN4WnvRq/tLmLEVTyQgh1MNwdQ42OUJbOlBUpQ",
+	"G27OHXTVbWe7b1w9Ec9IBGEJLL0gKaPdHF+2ALBFHhVSMAEmFkChB/RcwLdCGyLNoW1CD9Z1uuwuK8T2",
+	"aCAHK8tiuxFNqJwt/RZDC2Ufjgh19Y96iFCucErCOF8lXBvC4Qga5AfeDP2pIOuDzAdwIoYjohgjIW5s",
+	"6Oe32nf2gp57OmQbwI2765M89uWg4t2ubK2nKBGhqtVbmmFpruIGpgB8zY4NiznN3R89fKtPWzlBQTMf",
+	"K4rWUbkLXm8wfEang+j44GQYPT44mR2xg6f08cnB0Ww4e0KH08PoyK+QxKxZizRpkzj0SXX9dN20gIU0",
+	"F0YhJNcPAJ+4rCFSjwgm7zi55kC5Gsuobj5tZUneWvjDtCt805A+6jamSr4ojQyYAxw3j4oNuFNDabC3",
+	"t9ueCJVZZfpu65JlqKO5L4YjtkaYNpfd586V2vfoG6a6ywxqOnfKO3jFWLecnYLN3EE71HIDyPLy/CxT",
+	"EtoG55ZoHn3h8U1Ysiu+ulsk37dL5P5NHKsu1nJfU7+nYqWJYtNGvEd8rdZtaO9P+sEWzmUpZ/Etje6d",
+	"/Uq97rQdVqitA+yuPpDlVWhOLPFFdTdQ6/LSNkxu71yV22aXeAKta3KJBfTsHk+3yIij3kXKya9UXNFq",
+	"lJ1c8OSampa6v2H1/5ni9JEHUd+KeNyliKGK6GpkWvMgtqvUPohyUcwH6/mpmAA4/ktT+HSrPii3TST4",
+	"KoTV2yTD11a4HZoI83WgBH+dSi3yJcnVV7SjbHQmX/opNCQEF03gFGSubC5vlzds9yq0w6R9G1jZMhU2",
+	"rQMUZzmEMb/m0+E5OP8DvvaUaK64cT2ZMWouTNh835JVhx9Qy4srjkttjc7enBH4zacakwzNRWmAelwO",
+	"2nW/goWv7r1Tqe43znDv3NaRfb3tcjTir0V7Inv9nLXxaM/X3ii5O7ATK3vbfe236kWuR9fVqW4HG2xz",
+	"r+OEn8OS3VcemBEO2+TQNrHxx+DrJq43aWNLlwtmcYwNBFTRhhxTBCMPXfuU1NlYJVp3WPNsf/pyeHML",
+	"x229inZkQ8mhrdYchWSVshn/HJggssFpMBW2LqAM94XltQhvkUW3V92qptBXeGrrR1Lbxc05Thi4n+AP",
+	"nYP8SxZz2tbO4GeeMOXV/vGtOJZsEiVUKT6zCfrdFO7n5Zv0/tJNIunOuPYHNl1IefXOXI3nBkJiNire",
+	"1F0dKju+goX7r6iseutCBLht5dUu5lkeVxtJ3FGuemf9P+hBM4CvbMBTWb7ctPnbx4S4hWF5a2Hz+5uR",
+	"nsSrTfjWByMtntgpft0cr/ZIdsvQZRq3d3FgLlxT8YPfpoeJkVkuKlNzu39eyb27pFt9qd2tfmvisky9",
+	"nbh2vY1css8ZVmQLmUHY1QT7sCSgsAhclpPFffcCf/uMeZsPH3FGVtle6DT6oRfenc1PvnvYm9w4I3az",
+	"sAaW5SnmhoKr0w+q8Diev6RGUmXSbDtLpVWqg8xalJf9yBsQW5qtHf3LLdukuXvtC4LK+Nrm+B7sla/W",
+	"xP9GBcjXRj385v5qML5CxW6qrfg7S2MetWWWYNXSlJFYm7BGpS0SHU14wQa1VqmMGFiNawrAxpY+GyFZ",
+	"zJufWz2wpcNXl8YU7W5uD+k7NMMLO/ksrot12bbAdvmq1Glv9/ABcUZNVFkRnvv1soVq+6b8rIBMN2RF",
+	"U7pkWeExgToD7jCkIIsGm/qVIjt3jGn7ASDf38mER5v2SnaSsEyRWcpM5iCCykvh0hzXC2l8chWk+T4J",
+	"XVJ4YDsYagMqAOBghdhY0HMHBJMprB4Le9cpCfV7J/q9obmnGIjXK8+BJDshZ55ViD+otV9zpR9qT4D/",
+	"TP3W0kOXNqcUytfd7eRBaAD0JwiZHz7sk4vXF3bvIr2XqWBxuSbajqMX9NyUtp7FxnLonzaXxXN+2vyc",
+	"MnaJD3olcDd7n26gUUuUpzzbXOgDYexFRlOWnuVN5Ylngpy9e0Wu2CYgVJGQKab/UCa8qm1kLjJlzD44",
+	"ZZAWDY8syHORZavezQ3oTrMGSOnnLi0PkM0cgel1vnh9MSIr7HJgNpGnxLDVwPbFUYHbUBUUaX4B4lWW",
+	"ev6OBfZrNrIW2hr/+GO5crz/448kPAPoDP4bfDMiP8GkyDgfDI6iK7aBDyzskzO9JASTUZTxjhp4Zuy7",
+	"wiUmyynb9E+faFNZr8Yi/HwAN4Uj0xuYJFJeqYCE65TrRbbQILgKjXOGecYpnelvQ028kGWeZviLyhhL",
+	"1VgU+Y/wrT6/C60TUuUARwIS0njJRUi4iJI81s9OEiRz1Se/MJpkCzN6IfXUzQpq61P9+COhQq1ZWuo5",
+	"GJDQoHunAI4J7Zr4kvVJ6Jl5IYLbQTfS0H5lHcl44yxD4DvFTscCRMWSUS+bM2VG8xX62WA0hg4fPUnw",
+	"KXDxjGcWIzNDGDw9B8jPgUmkDFAzEkMQj1apnCZs+VfNVEPy4Pzn5+TZ8eOTh31yPBggCoYFq4yo8DJ0",
+	"yIP/fvH2DVEbkdHPAaFkSRMtJDU7c+xeP+bwcFRUtdEYSRebgSG6BnflbqcuScWjK2yl3ScmIkjgtXBY",
+	"9YNMi6Ox+Geuif+6AG4yzwxMGzdsPR6bBTmHpm6az1Hy7u3FpT4YH7CMl4SvYrZcyYyJaHPwN7YxrNxA",
+	"/iAV+JmfJV6MII4AuGnRCRVdsrHQZ0lfoLl/n5wZKBSQBTn0k3C9tvSVXOmFOyXUQcjiHqiMJ4m5YU3x",
+	"usEzM6nn+jxxMdeTeXd2+fwXDODAgi1ZOmdkRbNogbt8cvTsycORw+RxTQ1URvXSKpTOxXIlNLKPfn+J",
+	"KC/mvAaezEmLvuMp3KMJPxvpZbVSGTe0eCECf7juemMBqafKD0K5a2mGHFqzMhzZJV8yS9h6WkdHR8+s",
+	"hvgbHJcff3zndU+z10I4CjuR6w1VpyTR59wA3DpoeaXZCMhGRGHuj8U7lkZMZPBzmgs0PAd6s4eDgRmV",
+	"UaX0y2zDGqsT6ZcXDWm4IrGMclxG22nC9Knhc0GzPGUEO7HgWaRroJnRWISabsmjtXnVI2NrheRBkXgD",
+	"Y6MmLHRq5mqaLpDLNX/960Msy6k8C3OBQvKgKmLcox8GZCqzRZmZfD5Yr9cHmgsc5GnCRCQB+gd9yf9x",
+	"gPWmBxd2YqGm73UqxdybLFD0kalG4hkkHIOfg1xkKaNL8hLyobzS5VFv2B/0B9illgm64r1R76g/6ANO",
+	"Js0WoA7Y/BUaAd98hJ0/9C9zBvq1k2mv4t5If3mGV/6KF0JKzkqLZ7jpcDColGj6C2FbhqF+vtOyKr0I",
+	"9Im2TiVQ53A8GLY90o3x0XtBjZyHhLPe8eBo900/y3TK45iBH+ExTnH7Ha8QoDNxGaCPu7znvaDXlKPp",
+	"U4Rcdt9n3gKOElOE3zvXwigrermYA7deSK1ZRdblnFGARDT9YkD/NPoJpLwZN7ptI1OFFNjCQ/vkJehd",
+	"a5lesZTIqRZNpjuxHZNp5KWIVgsK7iJFn7iuSN63zJYKIMYbnGtFpnlyVaiAp15+HWiXyCo9IG7X4xFt",
+	"PzAt/plrqTaJ6CrEI1amephbne5B9vxk4i93T/LYvOcGS+TdA2G1D2BEf72Dh5csY2MP/hFOtINYgeJJ",
+	"9GXAce1w+H6isUX2+HZs4XjY4Q7jRLiU8leaohP1ePi4y/A0AYOD8DWLOb3cYErE8eFhl5vBt6IAj8wU",
+	"b/6JGBmob8xYdXjktW7v1XaZ4OwubqbNJHi2lXnuEa3iTis/zloFsWk0eNVaV1Jc8gjoHLKad1z4HONe",
+	"2Dq4VtVWzBQcEpqbgR4Cbnt9Fej4hbPTpZx3O5R2fhd4G1RR3BsHsC+D2GUDAzgjK+Dcs2LWf/Bz/yc5",
+	"RXrBizX1jkpB3s2iX6oG9zPmywBS4Ivzs58vw1PnILNApqbSDMVvZlOzwfAluUiYUq5K2lRshkXXXqiK",
+	"Hwv3DVC41w3ggX0b+gPGPfDxaA2hR6YbIgEWSoqHJmfPN8RsZ+VYgpuOfeYKK6/gSimSzRgywpiIrc70",
+	"z5yzzBizdghNagJ6yeyC7s0uPPv6bwwrxe5Dx7DjM9XaXTSA4Z2/vE34OzOZai4Hnok/uNgfPNt9x3Mp",
+	"ZgnHcMJ3PeG+9AQsASqKrHczubU5Ag0qAdRxmD55LGMtBeeaUbhmP+hQc6zulBwPnhXxgn6NXeCTPXZR",
+	"OXXHLUl29ohwRfARf/wzcrz7jjcy+9kmQ+x9qP4kJPoCtus2JBq0umPa6Wfwzbn2vxod/plcPfsQVeHX",
+	"2Us/eQE6yW2cQSMTrij7030Y1QBTAVK2lNcI5280S5u1j1GxGGK0yaZPPix4wsaClvihJtg4T1gcENPe",
+	"WWt2CA0ekBAaQ4N/wWsTHAYkBA1vAhreBOJo1jvr/wBRtgdTmS0wGIXlxg8DEs4oT/KUTbJFytRCJrF+",
+	"fMREpp9ddi8FJFylXKY824CSCxpqanuL56lCvPc8TZmI2CRKpcCxjIX/vc33D0lEhb88VMQIrzEDlZbq",
+	"xy4pBzPZIsGPyHohtbAaCygyhGt9JRdEmn1iAT1ABVtbt14BWT9nGLvCMCt+Y0J3+tlMz9HFY5pdayUe",
+	"dn8a71071KrP/aa+tH9BTfq+tYTvqvf9uugMj4fqj1toOKs8axIrO+TAW/9tyLl2CALMWWoRBvo1Y4Hd",
+	"608NT7sVrzOhZpvMsZRaxkGWSIHg0sAPsV7rGzHEPVwA3xnXd8b1r8e4MIHjbp0Gj0zOIdZn3EbBbnS5",
+	"ns1Thq09ndPVpKMgvOiIHA+OjNYnyZLGoFPKtNDjMiibDtAtYRJNDdaCdc6eWZ6Gns+xWCVUgPoZp3St",
+	"oDsCLV/jY45B5qR0WCHW1bqEVBb9Nplmi4QppdV3yN4yiNE2NQl50Fg8CM/evTt/+/ezXy8m5y//3/ev",
+	"zl++CB8GNU4PbheZFWmeRTJWMasGLmuuv1tX7e/MLwO3Ct/dQX8O7mM6SO3FfdqDmMh8IioiBHW+Q97z",
+	"Mxc06VuIags+RDnkQMklIyG+NmFxeGrL/jkES1xulZCQZK2/K/L0MLQvGJmyOReqD7xJ3z8WWcXVKa9Z",
+	"2hh0gTf/qU7yu1TOIdl7pwZkE2ANy/1+sP8k9hDQ5N2ea7lc2UDEHZ7sl5BOUVDcGio5LDZtaIsZwiUV",
+	"OU1CwgWZSxkjJtjIBX0tnq4W8rZexWY062eEz9++fvfry8uXL0JQPcZibVmIshHjPjFsxvIA0sQCLCCW",
+	"i7zYhVHb7Sp72b+UyP/OIP6sDMJQI6GFnnqHzAL8HHfMKT58pVQ3OR/IDzyfjPPU9Bt8w7li3yX794P7",
+	"xzm40N71TgX7KmWzhM8X2R2f1/+ex1pVt4lRtgkFzWPOtPFPwVEr5FrLTUiHzhOr2s9Sxn5jpmgMhDgK",
+	"c2jlu7CZ2a78GLskyADDSYicg0a4+cWU5W1OTbDLBv1OCzlvy4hMzjpVWQH2C+9JGL1mp0WBHzf1z2MR",
+	"SZX1yZsi/2yd8ixjArO9tGJx5qkRAhQUzJG0wTOoYcEaF6ztKsqZsPCFQklLhlUfcyrGQsg14nVj323H",
+	"xbDQrSnQZff5j54f9s4O1LEZ4yC+J97p3tfGNGcyZRFV2Xc38Hc38P1w9Z9lyjIGwOtQrFqYQ8B6Ytk1",
+	"pWIbmzeaQZFqXqd0U0Sb5iLAMlYf0jFh8ZyZNFUsuiOvacxMXB9ZmJxlTEBhO0wthA4eysEH1JKHnL5y",
+	"j+f7PN+tFkHJ7vfsod8vewjLwlNSSqe510Si9qPiEEzaD8tbASXirsNMo4ZjohBwmqpFX66ZQSmMYBG2",
+	"60Ug58WYvkUVyI4rz3PxxkDZd7jYDt1COXa/4xzRUfa5BSjsuYzZ/Rpc7n27C0kKcvrOYH6/0pNS76vU",
+	"P02/L4vpR+q6lc04+J4ZmDWCYe9JzTgCzW6wzw05w8BnhsqDWukhqwVjFqEpo1cIkUz1v8s8ocYzYluk",
+	"E6ptuFSuFqxPzsRYGPsDDY6U0SttrM0KaBn0HjWZGYgj9hXs6l+Ft+gteWQ2t+ApDq9qygWForkqumeN",
+	"kzy/+LtFTlgwGrMU81qPh08HD4EK3l/+fPBUiw38GcZjdOCDF1ytpOJZI2TuGw/MIwEFrZyF41fw1Yb5",
+	"nZX9Hgn8ci20dfWHY2cqX961w7fmtMXsubp+hG//7qf97qf9Ixk1miYJtSmfd+evTVmG/bbv8KhdGOgu",
+	"wMYwjbEbklqt3I8D4vItoPc15ZDpaoCVDHoahnKNS8FBYmD/zgIaTD9XazK2BFfLcVVUJggDPTWJZAzf",
+	"p8z2Ol5Qv9fqsk8ufag2GO+CReBYnVMuTjGhzMsWM0MzeDVFGPj48BC0JRyLfv6ylHhSwg2CUaSQHLwA",
+	"BzFGj3nCjNMWdaaxwOAxuo+h6wNgTMFLExZlLAbPr3AhbYRTa1KxgAL+LFW+50Cuv1OKr+vI1cZn9Qbp",
+	"HZyyeS5OSWht94nivzHIPnDRBkvVLGVuy757hL97hO9HflwwERdwdUounTsJ6fAO5Ei+A3fkPP8WkCOf",
+	"7tfz28E9k4vvjpk/jGMmF7+XDZMxddch8AsA9fWzyH5QVpcITLoYaVVIQJ+CNDNJZvza16tADYLOFbbf",
+	"ObVqG8/UWMi1CCy/uOIiJqGeXTjSmtZ6QTMACjAh6EqSW2Ay+hEsrcii01am5sXKApdAzMQk4KusPxbP",
+	"LUauV8kZkNTBxVpcUT12p5mpwoXuIeTWVB79ij+LxnPJLMvZpfAc3su727Udp8bqLTDRCozq4S7rr6cM",
+	"lE8IRHxXbr4rN/en3ADf+Ho9xuQv3o9F7OJ3XqIgVhIhCq6CdBuScH2oFozGpVyfDMvfozxVplBBkfDi",
+	"+S8vX7z/9eWL0JRyAnC3ZdyRrbBXDk/b4+xErsUpmbJszZjBhjf5zcVTUWss5TxW85hdAVcfwJXHIozT",
+	"zSTNRVhD0QIzWKbGOrV5SQbiel1uAsEiHrO4CG2WO0H4CwOugbHYkuatSKJFHiQfQHt4AWjVCJNv5KLB",
+	"4nTw3gHJRcYTsyTOWYHox8Zd0ShccBR/GvliCP6e06JuZ0MjkhlVRPFlrtWa7zbydzFyX2JEM8ivy4Vl",
+	"KVV5ytSjL+bTxKButaEdvcTL7jNfyb6i4bh9aHA/xkEpJxWR6Bf0u037R8hmEsTQVTmb6b3aAnVdEj0N",
+	"8MRUZWSlKd8YeOGvEuksLNzT9q2aE5fQ5R1m64pmiwKytaD+rUFgF73Oc2zMXzQdPXpSD2X71vYCGnls",
+	"zT6ELgtUkdBcHDamDGJHkL8P7/MI4jvaBJ5hmrZFQf+2NGN642Dv9YKCLlmlaRO8TKtDPgmZIX7yuRlf",
+	"goX+6EtG1VWFk21bbnu7mDOVmSYDxUPCpogrjV/By+5zF8wbGnbBhk9NoIVDyqoKCr3UtaiAqt3vnPD3",
+	"Q4UTBKnyB0VWRbKvpWLc4jtx711SdVV18dUOxCPsY7M16eoVOkYgt8ry2BlP2IiECRcMINU4SwC3DbM5",
+	"jSVn+gaZIlA4WjLlcy5oEgYmTXrJRGxQ0vKV1vhseLI/FoAklEJjE4y3ZlKSRIq5bXJmCtqEMdCw2aac",
+	"WTHDYmsSGStuZ2bYWOybGka+NjMMdxwbH/W+J1F9Z0y/ZxKVx5xMWypo2fUNGVSzyN1mgXyXu9/J+w8v",
+	"d5vJ2kjfvSVvc0lERZL8iePU3ky6lBMUjOr7Cfsd49Z/FOFhsU8gAtIMskKjBYE24daB7gUETFIbzwoQ",
+	"FZPH5/nY1wtolIXtHwNCMwRw03qjIkpKAEsE5Y9T/UPCMjUWPIPwdKKVTuu09xIBvQxDGwQekUwm0PcC",
+	"c19c2RQYqyHMYcK16s1N2DuMczx2LAwQ1QWC2yxRIJ+UCWQLE8euuENw7jbwTC6kSbilJJFFV0k3ANvu",
+	"kSui6Ax7uRbNZBeMplYdh8VGKWmLzUl4/v7Nm1dv/j3U6xa+O3t/8fJF2CdvXCYggOZhN83pxj1mZNJ+",
+	"YCMWVK/kWEwZoZAB0CcfEEuZLHOVVeveoU9Z0ZDMGhZh0Y4srNWmway0pp+m2MlS2wjCJmlmKRWKRhkk",
+	"KHCMgQHDNi1oceYFZrMDxTEhZndW9MNiydBuAMTofIWoW7b36xlRXMwTZp5pB28f4O+lyaUwXVNH5Pjw",
+	"ECIRx4Njm25JVB4tYMkMQAC4VLxEVE2DPAuwI0tj4iUeuEt73jo460AxSjeAdIB9LmG1saTf/hjJmJ2S",
+	"VxdvydHwyZODIaHJakEPDtv6KxneNUnZnEPv8ELKeA65Q0BK16yyN+r9j49nB//56cvhzV8ajKXgjxLh",
+	"MisLbSXVt06hMC8/ZypPmpvDfSg13fTI3UOm+55Z8T0k9jtqJuA71rR53a0aqBYQMzoF5JY9mubJVbtW",
+	"cZHJ1Hg+0JWFlG779lLovDlL5NprJQwNscE2JGeFq6vSwbrg8Xh4FjRdajExxubMkOiPYRD9BFAkkLmS",
+	"NaA9nVnNzHTESdk1v4ZmYf8/e9f33LatrP8VjOfOtL2V5bTNaW/thzOeJOekZ+rUN3ZvHiJPCIsrCcck",
+	"oAFAKWrn/O93sAuQoE3qhy3Jdsq3xKRAEAQWu4tvv+/i8rfzsA9JmONuEBlk2nqrAoKBTM7fvHvttux+",
+	"lSavxiYhkd7WsaNyheA9tO8odBy0Mewgp0pL3ATWMeJ4/7nKxHCx/v2v9eJ9sUH7Z3w6xW1lG7tK8wII",
+	"twi3eAzokK/Y4eZAjzgdDmG6BF/nl4HopMM6s72R2abpRYjeVfHjXfrvAOs88qL77eXkZQBzrdWNc2JG",
+	"1clFgBR8ZVByvVb2lIoU3XTPUYNqpxgxKnWDPy4jqFcqnzqjF2KKgYzadZZVZdCjQifCi1XEWb6Oq4Se",
+	"UQS4lFTTdfR3eunggT3vTFD9ZVYng8IX8soOOOrzwChitXjyNug5ZXwqJfAR80uNqcIOVR6X47xHmLzb",
+	"ApfzM5Wr9s9lB/Uf3BdFOWprIZ9a07u9WDUMQUytKRdylIZBmH2YHIEvAheayJsJmfzM2+Xxgn/Ea7Bc",
+	"ZCug6l2C8zEF3fJyMqw1udfIh/gWvzJMpC1QpN1BkGor7oi2nwbY+FPodRssPXE7Y4JQaH/mxmm37HnS",
+	"22AOMDs258JC2meJVPZT9cvaBturOBZMBNDmplbiPZChxptSZ94aIU4bRshwGR4cSLFdwEW5VBeSFnYO",
+	"YjyhKNANvRFKRlTb1C3EgHvTmjRt+PTRKiP1JIHapYGjt9x38XMYneWWtabdggD9LinVRTc7Up11izY6",
+	"hriP/3QnU5UrKaxCg7kELXFW3bXLJVc9ZR2Gyc6zjpnoC+kjXxfr+eRbNB+isV3hUJc3HqXcTK4V1+my",
+	"qfG6vGmHM6N6SBu5sBgXGrqZ0eKEorsQxvArE4brgfNDyGvcJpbRH/zi79kH3WZ9Wrz11QNWsUypG3bN",
+	"hzd41ool1W2ngnixdhhYjv73L9HjFHmRHxz/9P2L3kEuJP3vu9L5FNIClZXtFOpCo7o6s+E/URl0d3mM",
+	"reUxbg/tfRaTDrv07XLc8lnLmHNDQWsQc6ZVTVWbK1mnm9IW4Xjrwj/9AaST+6B/C91ca0/okh97LivE",
+	"f4k2mY3NUiAbcpJUy6pMVhCIculW5SO+C7pz/xvWbzJb1LKjKNMTxq5twwrXqeisIVcipP3x5UG0dX3/",
+	"3cufXv7PDz++/GnFDraih8RMh/RuiG+aiNZd1YQx3Sj29my0q/ox1MCdseNYZx+oHoUp07ONPRJyCM0D",
+	"lnILh+63zSCfdbpyDSOFZ9YreoGV9pv34mr3eQ9aBbRK1z08IXoazKepmU9ZBd7lgEK2odTvCVvkv4Zi",
+	"stL0UTyBUfQl73EM4zWClxvYi3DTsz5c9G+x2vcOY9L53FvzuU01g8IMLSdVsx/RyolcSlY5U1zic0+Q",
+	"trS8lsJISKxYQ8gwl1XGDWe30j12Awvkd5nwKVBiH0vZ8Pw4IHMHEuGwCMb1ato1XjG3BsUw8RAvqaIH",
+	"H5eocaLLROG+sujRKjxxyAFRsY2Kmbgl+VF6qrl+370PHpSxRqL/u20/uy2KCN+Ld3CkLmG/WU4WVx7j",
+	"YQqtNFp3MUnB3h1NNcwEzNthpJFunp+maMnIFnkeKQL8x6QXkX0L2H9uJz0C+XMzkEl1xye3rPpDJVP8",
+	"r/n43VV/xrMCkhP2txc/kNFE9w+lhNGSZUqOqcxZMs5yIQvbpqrnXu95WKlz6mykq7fPc8l6J5YelPTc",
+	"3OM5sl0KO2E5qYv5EgqPClZzKo73OLTu/LIzh7s8okKcOx5T8dj6BN9Gqvmavl2TlQwYsBSCxnqT30ek",
+	"8iVIQ2nGCRJf7vVkNUWDiBi1XNmpW8v8ZQtHjG9XGEYNdHRuz+bQ3et7b7iH91rPS1vnzos9e7RdXvwx",
+	"QYHrzqcHJMR7B9OiCb7uxRl8xTLXwHjmHrNgI63+AFlSU5NUThSz3gBMCeLmwlYizWEUu5KGSCDYwZia",
+	"VJkHktrxDmlTaE3cpzm/iRYaS2EKMmVKLgGuF9OU163xUwhNX3Shaee8fXn54owPtxTM4gk3uNiR24fL",
+	"nd2ix/LNPo9Q8k0YhB2zENcfV6Jp2+NGrO2k2PGLMyqdjdhXgBc2qO1Fd0c+071lnvrTlKhV5hPlldSE",
+	"DV4RFUpXRamp83S4e735RGVAUH6L/OlZdlISVKBz5eXJ8OxAg9f+IOLCgUSHx9+BhwoE5CcawTB0nm2v",
+	"8paa/CCepn4wz/zwdKQam5Q/+8H7Hb/xwR4MMT2JSDJaOTICQ0ao+O+8u85y78Zynxc2lpwk8qVg8aRV",
+	"VZS3cRqkOQQdWdBzrj2HVvXYmAWDKGBEWZOFdhIyA/czyAO5yiKz7RlkTe7yF2qUOxPbmdjOxN4vgK48",
+	"zPva1JprLAPJcjNTBdEY2QnkvSCLNxLaWDKh/i/EITjhUkJGQE4iLSR7SVLGWOtKePJG5PiF78lO17V7",
+	"RBvsivJh2ImuCKgZPGWrIarNNfrLqiAM7ypP2O4Xe3E7nDTxqfzr4rd3LAc9Bob3EKv4Tz/8/OM3obZh",
+	"rvQNaKaugZgocWJmIhfWUJWD+4eEzzG/hKTctes5TWZUVMrUHNKBTNVcMg1DNSOuTnJHUKGRWzi5JVY9",
+	"58J6R8CvY2EnnqGO7hRyTP1Bv8LTNnIJ80a8g3tLGvmdpa1d4+c44u5Dxi3hSB9iH759SKt7zoXjaC1d",
+	"+l9+NXa3Pe8od4VnVF5xCOV0/YxCpt8KKhNrmCNcSmk7UplQKF2vgQ8nq2zrnRLswCIr1Aop6Yv4xkeq",
+	"T7FY9BGKUyhGwarKN/3vfnwZdHRHWBkXKK5CQEZEgRMeoBVNscp0oiR8onbbIpWXVHpZ/vdO4MIP/7j6",
+	"7+O/s79//PbF4c9XH18c/sy+/qZ/ePXtf61d01F/Ufx4rbUk+GXXLW6JvuIF/rChB6eZUb4H5SFtJkYW",
+	"0rY+0NXmwtURzwyU732tVAZc7riMJHrLNZDy0cTu0PLbQ8vX7UVpleI/b4Ca/0coJvV83qiQU7JRRA4R",
+	"NhcEcEiwJzBpo+fmjcbcM24Ly64hU3Lsbo5k+JzPZZA/tOLZvsN1U11C96x6fMjet6TLqzF4skeEVRcf",
+	"BxcfDVGb11Xd0qHiO09rzbpgmjMl3fBalqkh9xHde0SiWK15kHdR6oOY/2i7ZEqCYUIOsyIFFJ32DMiC",
+	"IsG3Z6evDi/enh5+/7cfiToCPvMUhiLnWY8VPrAELAHCfTq5gcUnkSZI8UmBqadbNvHJIOQGspnnOXeu",
+	"0Q1M7VZ0wW65iJ0uWOdJbEvmy9YN/iYeRduyJX7x9qKWyzrjuUB9FBQCGaocesyoHNikkKmm8m8SMD8J",
+	"nnMQ3DCWL3qsFDUJGvIh7w/G9pkL1bBuxdOMD+QIceLInuvL+JBCvZF/PG9Ye90BfIM7lBeZFVOu7ZGz",
+	"Mocpt7xufHhK5UU8O9dukK1wxstHMNPoT38euA/UjLd3V04oI8hz8MYYM4Vo2tzYrTZysaX5SA+7Ku9S",
+	"1/+GYUtUgxMn5AbD+zIUu2SJu5iwr5P+0MySHkv6/yblS/pHlpyQqfymz9548X+lUzquZEkcHCfsa6X9",
+	"n5Jv/PnlYiAnfAbuXlyBSc/908tremEBlsBMpCCHeBVhOqQPEy1NVL7Gib7HBF/1+HbpvOd5atf5nk/M",
+	"98Q0nje62/A/EZrmfMot49KQtzosVzfl55PFCUmT4+7gdjafnUSJrvlEBddW2Duxsr8SIuMGHviRfV6B",
+	"8a9uyPd9ELFRXNwr83YdsqAzartJ9Y3wvKK2cO9j0Szk04xbWH4IcVne9axZXMJrrE5Ol8PSZaa3B0WI",
+	"JlGYqtXE2jaTSzLjWrjOm6TSacn4ECYqS13YJSRL/KxKWCpGI69uyCXjaYoeg/fnLXy2A1kpbakpSMoc",
+	"Oc/UnE6nJBVfBXKh4U9GpEkpT8ktu5yLTCjau4vrXFhLfC5lQ9eLSP3rZCCVhJBkudPokARj0ki7xLfv",
+	"PHmW8OlUqxnPQmZqEshRSQ2ynTgmfJWn6gyE/j1KirwcnBY/IEzzjjym29XvSx5jqwW4wlIu2dGP/HRf",
+	"AhX0ibU5aLRONogDmoUc9tlldRadhFYx0V1qz0Ylv143sIlk1nkQr0JfnrUD4d9itf8Qhr5zH7bmPtDW",
+	"RlJoFk+WN/UnGhfJmulo+Gx7LONyXKAAiEzZxS+vCYTIyx759FS0hEoRZTsBYmnGHR1v5Na10WNN7sxA",
+	"3vZneOy9hCeFB4tqOZLOTHxxwjGPjS4KUkcbpuayPaX9XHb/OGHYbf9dFuCv5y+cEXtGOeUI1O9f40Gu",
+	"g7Ney+SLuUZx/Eqm2FkzZ2UNA4Ru3zKJfIhnWxSphGDnK+Ma8HQfx0wVurLpLAOuJQU1pW44atwLzUJg",
+	"Y0rSOmceeWHAxU+h+UqfE0U5nRfT7iNFUVoLfNsNyf3zII22cVdy7L6XF+4jtpip8ssJw/i1i1qtYrqQ",
+	"ncOyFYdFqRtfi+hWwENcl2WrdF/UZ5FHsB73WWmROvKzZ0t+tnEM2k5/1j5/XuzdL+sY0B6TAW39SbV9",
+	"DrQzjOQ4FpHNQJOK5ikq6qD74uKkaxgXko0VVpKVStzhdkItjzld6bdQk9Vm+5NIfr7oop8u+vmC6cm2",
+	"ky5FPEfMub09SMebz3xoswXzuZ9bmC4XpiTcWi2uCwsUiozFDCTlj3hmVJQgKsHKXpWg30as/VzyOI9L",
+	"rX2rF+2G7bONylRcsCiMEXIcCpG7qtPObK1ptqhqudorR0qjZZiCNjUgx7rZbKReWwrg+N00ctHsoHx0",
+	"xZ2uI6+8UO2at78WY2HNbg923HNWn+rgOHcZkq0d6RSmDsWkWboBEuSytiFKpXOeCUOQCqxNPmGEiadU",
+	"oMiB/YHlP1wDS0GLWdDLFLbPPnj8RuKVlD+hzF1SshviuUxy/ubd61/e/ZO2bWGoylGSEkf/1mFO2TXS",
+	"D1pSnkjACzcAT3W7xpWLvdz3kQuOSsu+jN+lQ1p0m/Bm5uc0TT01wXLzczdeoD3A18+1EjAFBcQ6A1MP",
+	"t/lMSEB1nhNWOf1okdxVpMWhSpM+O6VTW6IDYGaKJywTAOvp0y2/IfeBD+RI6bzIeCjBJtCYZNxZTq2m",
+	"E6iKEfGWMrshNEu+TfoMXx/R5EgPn6aQshy49BlkDSyDkWWqiKsWPcPefcoW8XmvzGxjg7dTH6Irj+yc",
+	"l7XLIz3nsWGvLv5vHT/mjh3B+q97WRIqiqSjTTNRc+MZ32oWZtNFPZAPrUXG5/0L3+pJLevY+/h8KNO7",
+	"Hsg9ljjaajfYBkvuXI8SGvduVX8Jq7r6vvdZ3EfXRXazDEShtP/ggf0WSzXd+jMnNXBFvSJazUDjwUXA",
+	"XVTIdNcRt1a97J+nsOI6d8vXkxIQDSRi1FwLiBnxgcpcSIN7OwHBmMTSaQ0zgbwF7OLyt/OgEyBhTs53",
+	"hXqnIMcHT/VgqV9hL6qx8ZnPcEHIMRhbv4562lSc3Q5Yu19yg+Bj76lkep2SZ7z/XGViuFj//td68b7Y",
+	"oP0zPp3imt4PCbobuoCj2yEihR5xOhzC1Dor0hLLlezOXTTXRXMbWG6aXnfSSfTn9SK6oz/jM5mlqJo3",
+	"mhsIJObaKHnsK/Z7pe2bCDeDFz1miuvyp4boKDzkXisL0YHCkGfZNR/eGGa4SAOBbx/BbJ4Ua6Qw2oIc",
+	"a3+4HEKWQdpnZ4G0NCh6+bKlDNIxaCwXJputPf2E2xiC1a7ewm0pN7AAJB6YBOCe3xmw5nggQ8uCGITj",
+	"cugeQ/a68H6B5MYNtwVJOhuUFqOLoVyA2DZoU5pqNRMpaERKTQUEuvZczSAtn+6GaaxVIdMTlvyqyCBt",
+	"UONE39Wn2tbDM/nsHwP36dNb3l3oQvNP3U8K/UX5cx1WytsdtASb5JHaIVLN0/HF3nKoHSzqMWFRqyfQ",
+	"/eBQ525Pe0eMa624qH+KGcg6AEEHaEVIQGCFGNawuMiEaG1C4oA2B0/DLMytMxA0nbinueiBRJBuH7BQ",
+	"MpPiDNz3jhmXDFIRQhAsOHMdaReELBfQbk4+fseH7Buc8AWdfHQwq+fNkv2A05JbvvWRX/2bY6zWMmfv",
+	"0Rev9ALQxlAm3nnRJbGO9yZvuex0CpxqHmUyCIDl/2zqIgEDaazIMnTRV1o+opVusHZBQ1dopuaSXVye",
+	"vr+sjF6gJSCz56IAzOdSpqhkwC1f7OvEqEIP4bj8QfJNY0EL2JBu3Y3d9K13prMznX9VqBcS+ZHppPIf",
+	"Uy/Ne7ARPfJ2q/UM6cNEkREyqucriUnWoIeWg6r1yEbG5hDdrglPT/yJhDbW048Jr44SlNvo1QKFIwby",
+	"A+l7RYZtrNXcE5Yhsr6E1VP+uJYW8BF2g7nyLAKud2/9Oz93LoH4XZbTEU2gyinVNJ26sO1RpZVI5t7Q",
+	"Kcomq3wb8dwqE7GCIPsSU2QkkFQdHDmL1UTiUR3v7jpNQVazaUG8XzPNWs9Llv4aoTGshXxqDZojDUMQ",
+	"U2uiRGyVne3W1uOlRHBbQkhlyOSyCWSpL1XeV8LELbAJ8MxOWhfRr0rdGIYaoyyFKUjngy8a5fLeUks7",
+	"XD3+CS1er3elQuDQv++XgmGhhV0cHH+8ir/bJYRkkY0elolZ7fTcd/HqP9XYHuGpxeoRBj6cxGOMHMfp",
+	"IjnGNJVzHoppnyUpjDVPIU2O2SXkU6V5RoKxc3nCfJhDBwvEFU52IOMLgg0LO5AZt6D7LCmqaZ0cs3Nl",
+	"7FjDxf/+GtpzcZmLKWn8A0imklIUxo3DWPOcSYC08TRiDNbNeCHB7FRJsXpIo2Hl6cK9TRi8frT0d//4",
+	"yHzsZFYGTary63vKKgN6hvpJd2dnvck/D66Ba9CnhTMFH6+cY4g/9lal0NnB8cEROoy+raazIK8h5qL3",
+	"nC9cD/zelJZcFUKH3a1f8buTeburGPUulp2/e+JWqe3gpkZ6O8yqqOUaVejdB5xxuQhwGMuUHEIvrGxI",
+	"2Z3zuKjhcPZ6t81XSlKo4PttIIOhDbUVVc+CHGpDr7z6kIXP1u/qMbNj1EhVQNMk+BWVq1qFS5YXqQB8",
+	"y0AdogtJpElRq688lUJjqwWlcDyFJEQycqgxR4GOb5ykqwM3ipsSBmqjGLTk7j7nQ40YpfJxXNOB6iEe",
+	"ifeoeR2QJU2bA6BLRZGgDzmwf1EjZ0oKq3RzK/9QmiF+45pnXA5xzsi0zEGZE7dF3sACTSHEbxm2rav/",
+	"/H8AAAD//w==",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

@@ -120,6 +120,9 @@ func TestEveryInputIsClosedAndBounded(t *testing.T) {
 			return
 		}
 		switch {
+		case s.Type.Is("object") && s.AdditionalProperties.Schema != nil: // a map is closed by its bounds
+			require.NotNil(t, s.MaxProps, where)
+			check(where+".*", s.AdditionalProperties.Schema)
 		case s.Type.Is("object"):
 			require.NotNil(t, s.AdditionalProperties.Has, where)
 			require.False(t, *s.AdditionalProperties.Has, where)

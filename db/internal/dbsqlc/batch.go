@@ -7,6 +7,7 @@ package dbsqlc
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"time"
 
@@ -17,6 +18,75 @@ import (
 var (
 	ErrBatchAlreadyClosed = errors.New("batch already closed")
 )
+
+const contentPut = `-- name: ContentPut :batchexec
+INSERT INTO contents (sid, friendly_name, language, content_type, body, variables, category, approval, approval_reason, synced_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+ON CONFLICT (sid) DO UPDATE SET friendly_name = excluded.friendly_name, language = excluded.language, content_type = excluded.content_type,
+    body = excluded.body, variables = excluded.variables, category = excluded.category, approval = excluded.approval,
+    approval_reason = excluded.approval_reason, synced_at = excluded.synced_at
+`
+
+type ContentPutBatchResults struct {
+	br     pgx.BatchResults
+	tot    int
+	closed bool
+}
+
+type ContentPutParams struct {
+	Sid            string
+	FriendlyName   string
+	Language       string
+	ContentType    string
+	Body           string
+	Variables      json.RawMessage
+	Category       string
+	Approval       string
+	ApprovalReason string
+	SyncedAt       time.Time
+}
+
+func (q *Queries) ContentPut(ctx context.Context, arg []ContentPutParams) *ContentPutBatchResults {
+	batch := &pgx.Batch{}
+	for _, a := range arg {
+		vals := []interface{}{
+			a.Sid,
+			a.FriendlyName,
+			a.Language,
+			a.ContentType,
+			a.Body,
+			a.Variables,
+			a.Category,
+			a.Approval,
+			a.ApprovalReason,
+			a.SyncedAt,
+		}
+		batch.Queue(contentPut, vals...)
+	}
+	br := q.db.SendBatch(ctx, batch)
+	return &ContentPutBatchResults{br, len(arg), false}
+}
+
+func (b *ContentPutBatchResults) Exec(f func(int, error)) {
+	defer b.br.Close()
+	for t := 0; t < b.tot; t++ {
+		if b.closed {
+			if f != nil {
+				f(t, ErrBatchAlreadyClosed)
+			}
+			continue
+		}
+		_, err := b.br.Exec()
+		if f != nil {
+			f(t, err)
+		}
+	}
+}
+
+func (b *ContentPutBatchResults) Close() error {
+	b.closed = true
+	return b.br.Close()
+}
 
 const messageUpdate = `-- name: MessageUpdate :batchexec
 UPDATE messages SET state = $1, reason = $2, waits_until = $3, error_code = $4, accepted_at = $5,
@@ -83,6 +153,72 @@ func (b *MessageUpdateBatchResults) Exec(f func(int, error)) {
 }
 
 func (b *MessageUpdateBatchResults) Close() error {
+	b.closed = true
+	return b.br.Close()
+}
+
+const templateVariantInsert = `-- name: TemplateVariantInsert :batchexec
+INSERT INTO template_variants (template_id, version, position, locale, content, variables, mapping, content_sid, given, approval)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+`
+
+type TemplateVariantInsertBatchResults struct {
+	br     pgx.BatchResults
+	tot    int
+	closed bool
+}
+
+type TemplateVariantInsertParams struct {
+	TemplateID int32
+	Version    int32
+	Position   int16
+	Locale     string
+	Content    string
+	Variables  []string
+	Mapping    json.RawMessage
+	ContentSid *string
+	Given      bool
+	Approval   string
+}
+
+func (q *Queries) TemplateVariantInsert(ctx context.Context, arg []TemplateVariantInsertParams) *TemplateVariantInsertBatchResults {
+	batch := &pgx.Batch{}
+	for _, a := range arg {
+		vals := []interface{}{
+			a.TemplateID,
+			a.Version,
+			a.Position,
+			a.Locale,
+			a.Content,
+			a.Variables,
+			a.Mapping,
+			a.ContentSid,
+			a.Given,
+			a.Approval,
+		}
+		batch.Queue(templateVariantInsert, vals...)
+	}
+	br := q.db.SendBatch(ctx, batch)
+	return &TemplateVariantInsertBatchResults{br, len(arg), false}
+}
+
+func (b *TemplateVariantInsertBatchResults) Exec(f func(int, error)) {
+	defer b.br.Close()
+	for t := 0; t < b.tot; t++ {
+		if b.closed {
+			if f != nil {
+				f(t, ErrBatchAlreadyClosed)
+			}
+			continue
+		}
+		_, err := b.br.Exec()
+		if f != nil {
+			f(t, err)
+		}
+	}
+}
+
+func (b *TemplateVariantInsertBatchResults) Close() error {
 	b.closed = true
 	return b.br.Close()
 }

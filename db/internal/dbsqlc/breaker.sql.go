@@ -52,7 +52,7 @@ func (q *Queries) AttemptsAtFault(ctx context.Context, attemptIds []uuid.UUID) (
 }
 
 const campaignsAtFault = `-- name: CampaignsAtFault :many
-SELECT c.id FROM campaigns c JOIN campaign_runs r ON r.campaign_id = c.id AND r.finished_at IS NULL
+SELECT c.id FROM campaigns c JOIN campaign_runs r ON r.campaign_id = c.id AND r.finished_at IS NULL AND r.kind <> 'test'
 WHERE c.status = 'RUNNING' AND ($1::boolean OR r.id = ANY($2::bigint[]) OR r.sender_id = ANY($3::integer[]))
 ORDER BY c.id
 `
@@ -86,7 +86,7 @@ func (q *Queries) CampaignsAtFault(ctx context.Context, arg CampaignsAtFaultPara
 
 const campaignsAtFaultLock = `-- name: CampaignsAtFaultLock :many
 SELECT c.id, r.id AS run_id, r.sender_id, r.breaker_since
-FROM campaigns c JOIN campaign_runs r ON r.campaign_id = c.id AND r.finished_at IS NULL
+FROM campaigns c JOIN campaign_runs r ON r.campaign_id = c.id AND r.finished_at IS NULL AND r.kind <> 'test'
 WHERE c.id = ANY($1::integer[]) AND c.status = 'RUNNING'
 ORDER BY c.id FOR UPDATE OF c
 `
@@ -125,7 +125,7 @@ func (q *Queries) CampaignsAtFaultLock(ctx context.Context, ids []int32) ([]Camp
 }
 
 const runAtFault = `-- name: RunAtFault :one
-SELECT id, sender_id FROM campaign_runs WHERE campaign_id = $1 AND finished_at IS NULL
+SELECT id, sender_id FROM campaign_runs WHERE campaign_id = $1 AND finished_at IS NULL AND kind <> 'test'
 `
 
 type RunAtFaultRow struct {

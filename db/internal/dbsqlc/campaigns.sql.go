@@ -48,7 +48,7 @@ func (q *Queries) CampaignDelete(ctx context.Context, id int32) error {
 }
 
 const campaignGet = `-- name: CampaignGet :one
-SELECT c.id, c.topic, c.template_id, c.segment_id, c.segment_query, c.subscription_topic_id, c.status, c.status_reason, c.rate_limit_per_second, c.quiet_start, c.quiet_end, c.timezone, c.schedule_time, c.created_at, c.updated_at, c.priority, c.failure_threshold_percent, c.canary_percent, c.start_within_minutes, c.schedule_local_time, c.recurrence_cron, c.recurrence_timezone, c.created_by, c.changed_by, c.approved_by, c.approved_at, c.approved_template_version, t.id, t.name, t.version, t.channel, t.locale, t.created_at, t.updated_at FROM campaigns c JOIN templates t ON t.id = c.template_id WHERE c.id = $1
+SELECT c.id, c.topic, c.template_id, c.segment_id, c.segment_query, c.subscription_topic_id, c.status, c.status_reason, c.rate_limit_per_second, c.quiet_start, c.quiet_end, c.timezone, c.schedule_time, c.created_at, c.updated_at, c.priority, c.failure_threshold_percent, c.canary_percent, c.frequency_cap_count, c.frequency_cap_days, c.window_policy, c.exclude_segment_ids, c.trigger, c.trigger_name, c.start_within_minutes, c.schedule_local_time, c.recurrence_cron, c.recurrence_timezone, c.created_by, c.changed_by, c.approved_by, c.approved_at, c.approved_template_version, t.id, t.name, t.version, t.channel, t.locale, t.created_at, t.updated_at FROM campaigns c JOIN templates t ON t.id = c.template_id WHERE c.id = $1
 `
 
 type CampaignGetRow struct {
@@ -78,6 +78,12 @@ func (q *Queries) CampaignGet(ctx context.Context, id int32) (CampaignGetRow, er
 		&i.Campaign.Priority,
 		&i.Campaign.FailureThresholdPercent,
 		&i.Campaign.CanaryPercent,
+		&i.Campaign.FrequencyCapCount,
+		&i.Campaign.FrequencyCapDays,
+		&i.Campaign.WindowPolicy,
+		&i.Campaign.ExcludeSegmentIds,
+		&i.Campaign.Trigger,
+		&i.Campaign.TriggerName,
 		&i.Campaign.StartWithinMinutes,
 		&i.Campaign.ScheduleLocalTime,
 		&i.Campaign.RecurrenceCron,
@@ -100,11 +106,12 @@ func (q *Queries) CampaignGet(ctx context.Context, id int32) (CampaignGetRow, er
 
 const campaignInsert = `-- name: CampaignInsert :one
 INSERT INTO campaigns (topic, template_id, segment_id, segment_query, rate_limit_per_second, priority,
-    failure_threshold_percent, canary_percent, quiet_start, quiet_end, timezone, schedule_time,
+    failure_threshold_percent, canary_percent, frequency_cap_count, frequency_cap_days, quiet_start, quiet_end, timezone, schedule_time, window_policy, exclude_segment_ids, trigger, trigger_name,
     schedule_local_time, start_within_minutes, recurrence_cron, recurrence_timezone, created_by, created_at, updated_at)
 VALUES ($1, $2, $3, $4, $5, $6,
-    $7, $8, $9, $10, $11, $12,
-    $13, $14, $15, $16, $17, $18, $18)
+    $7, $8, $9, $10, $11, $12, $13,
+    $14, $15, $16, $17, $18,
+    $19, $20, $21, $22, $23, $24, $24)
 RETURNING id
 `
 
@@ -117,10 +124,16 @@ type CampaignInsertParams struct {
 	Priority                string
 	FailureThresholdPercent int16
 	CanaryPercent           int16
+	FrequencyCapCount       *int16
+	FrequencyCapDays        *int16
 	QuietStart              *int16
 	QuietEnd                *int16
 	Timezone                string
 	ScheduleTime            *time.Time
+	WindowPolicy            string
+	ExcludeSegmentIds       []int32
+	Trigger                 string
+	TriggerName             string
 	ScheduleLocalTime       string
 	StartWithinMinutes      *int32
 	RecurrenceCron          string
@@ -139,10 +152,16 @@ func (q *Queries) CampaignInsert(ctx context.Context, arg CampaignInsertParams) 
 		arg.Priority,
 		arg.FailureThresholdPercent,
 		arg.CanaryPercent,
+		arg.FrequencyCapCount,
+		arg.FrequencyCapDays,
 		arg.QuietStart,
 		arg.QuietEnd,
 		arg.Timezone,
 		arg.ScheduleTime,
+		arg.WindowPolicy,
+		arg.ExcludeSegmentIds,
+		arg.Trigger,
+		arg.TriggerName,
 		arg.ScheduleLocalTime,
 		arg.StartWithinMinutes,
 		arg.RecurrenceCron,
@@ -156,7 +175,7 @@ func (q *Queries) CampaignInsert(ctx context.Context, arg CampaignInsertParams) 
 }
 
 const campaignList = `-- name: CampaignList :many
-SELECT c.id, c.topic, c.template_id, c.segment_id, c.segment_query, c.subscription_topic_id, c.status, c.status_reason, c.rate_limit_per_second, c.quiet_start, c.quiet_end, c.timezone, c.schedule_time, c.created_at, c.updated_at, c.priority, c.failure_threshold_percent, c.canary_percent, c.start_within_minutes, c.schedule_local_time, c.recurrence_cron, c.recurrence_timezone, c.created_by, c.changed_by, c.approved_by, c.approved_at, c.approved_template_version, t.id, t.name, t.version, t.channel, t.locale, t.created_at, t.updated_at FROM campaigns c JOIN templates t ON t.id = c.template_id
+SELECT c.id, c.topic, c.template_id, c.segment_id, c.segment_query, c.subscription_topic_id, c.status, c.status_reason, c.rate_limit_per_second, c.quiet_start, c.quiet_end, c.timezone, c.schedule_time, c.created_at, c.updated_at, c.priority, c.failure_threshold_percent, c.canary_percent, c.frequency_cap_count, c.frequency_cap_days, c.window_policy, c.exclude_segment_ids, c.trigger, c.trigger_name, c.start_within_minutes, c.schedule_local_time, c.recurrence_cron, c.recurrence_timezone, c.created_by, c.changed_by, c.approved_by, c.approved_at, c.approved_template_version, t.id, t.name, t.version, t.channel, t.locale, t.created_at, t.updated_at FROM campaigns c JOIN templates t ON t.id = c.template_id
 WHERE ($1::text IS NULL OR c.status = $1) AND ($2::integer IS NULL OR c.id < $2)
 ORDER BY c.id DESC LIMIT $3
 `
@@ -200,6 +219,12 @@ func (q *Queries) CampaignList(ctx context.Context, arg CampaignListParams) ([]C
 			&i.Campaign.Priority,
 			&i.Campaign.FailureThresholdPercent,
 			&i.Campaign.CanaryPercent,
+			&i.Campaign.FrequencyCapCount,
+			&i.Campaign.FrequencyCapDays,
+			&i.Campaign.WindowPolicy,
+			&i.Campaign.ExcludeSegmentIds,
+			&i.Campaign.Trigger,
+			&i.Campaign.TriggerName,
 			&i.Campaign.StartWithinMinutes,
 			&i.Campaign.ScheduleLocalTime,
 			&i.Campaign.RecurrenceCron,
@@ -228,7 +253,7 @@ func (q *Queries) CampaignList(ctx context.Context, arg CampaignListParams) ([]C
 }
 
 const campaignLockPlan = `-- name: CampaignLockPlan :one
-SELECT id, topic, template_id, segment_id, segment_query, subscription_topic_id, status, status_reason, rate_limit_per_second, quiet_start, quiet_end, timezone, schedule_time, created_at, updated_at, priority, failure_threshold_percent, canary_percent, start_within_minutes, schedule_local_time, recurrence_cron, recurrence_timezone, created_by, changed_by, approved_by, approved_at, approved_template_version FROM campaigns WHERE id = $1 FOR UPDATE
+SELECT id, topic, template_id, segment_id, segment_query, subscription_topic_id, status, status_reason, rate_limit_per_second, quiet_start, quiet_end, timezone, schedule_time, created_at, updated_at, priority, failure_threshold_percent, canary_percent, frequency_cap_count, frequency_cap_days, window_policy, exclude_segment_ids, trigger, trigger_name, start_within_minutes, schedule_local_time, recurrence_cron, recurrence_timezone, created_by, changed_by, approved_by, approved_at, approved_template_version FROM campaigns WHERE id = $1 FOR UPDATE
 `
 
 func (q *Queries) CampaignLockPlan(ctx context.Context, id int32) (Campaign, error) {
@@ -253,6 +278,12 @@ func (q *Queries) CampaignLockPlan(ctx context.Context, id int32) (Campaign, err
 		&i.Priority,
 		&i.FailureThresholdPercent,
 		&i.CanaryPercent,
+		&i.FrequencyCapCount,
+		&i.FrequencyCapDays,
+		&i.WindowPolicy,
+		&i.ExcludeSegmentIds,
+		&i.Trigger,
+		&i.TriggerName,
 		&i.StartWithinMinutes,
 		&i.ScheduleLocalTime,
 		&i.RecurrenceCron,
@@ -303,11 +334,12 @@ func (q *Queries) CampaignRunsExist(ctx context.Context, id int32) (bool, error)
 const campaignUpdate = `-- name: CampaignUpdate :exec
 UPDATE campaigns SET topic = $1, template_id = $2, segment_id = $3, segment_query = $4,
     rate_limit_per_second = $5, priority = $6, failure_threshold_percent = $7,
-    canary_percent = $8, quiet_start = $9, quiet_end = $10, timezone = $11,
-    schedule_time = $12, schedule_local_time = $13, start_within_minutes = $14,
-    recurrence_cron = $15, recurrence_timezone = $16, changed_by = $17, approved_by = '', approved_at = NULL,
-    approved_template_version = NULL, updated_at = $18
-WHERE id = $19
+    canary_percent = $8, frequency_cap_count = $9, frequency_cap_days = $10, quiet_start = $11, quiet_end = $12, timezone = $13,
+    schedule_time = $14, window_policy = $15, exclude_segment_ids = $16, trigger = $17, trigger_name = $18,
+    schedule_local_time = $19, start_within_minutes = $20,
+    recurrence_cron = $21, recurrence_timezone = $22, changed_by = $23, approved_by = '', approved_at = NULL,
+    approved_template_version = NULL, updated_at = $24
+WHERE id = $25
 `
 
 type CampaignUpdateParams struct {
@@ -319,10 +351,16 @@ type CampaignUpdateParams struct {
 	Priority                string
 	FailureThresholdPercent int16
 	CanaryPercent           int16
+	FrequencyCapCount       *int16
+	FrequencyCapDays        *int16
 	QuietStart              *int16
 	QuietEnd                *int16
 	Timezone                string
 	ScheduleTime            *time.Time
+	WindowPolicy            string
+	ExcludeSegmentIds       []int32
+	Trigger                 string
+	TriggerName             string
 	ScheduleLocalTime       string
 	StartWithinMinutes      *int32
 	RecurrenceCron          string
@@ -342,10 +380,16 @@ func (q *Queries) CampaignUpdate(ctx context.Context, arg CampaignUpdateParams) 
 		arg.Priority,
 		arg.FailureThresholdPercent,
 		arg.CanaryPercent,
+		arg.FrequencyCapCount,
+		arg.FrequencyCapDays,
 		arg.QuietStart,
 		arg.QuietEnd,
 		arg.Timezone,
 		arg.ScheduleTime,
+		arg.WindowPolicy,
+		arg.ExcludeSegmentIds,
+		arg.Trigger,
+		arg.TriggerName,
 		arg.ScheduleLocalTime,
 		arg.StartWithinMinutes,
 		arg.RecurrenceCron,
@@ -382,10 +426,10 @@ func (q *Queries) CampaignsRecurring(ctx context.Context) ([]int32, error) {
 }
 
 const runsNewest = `-- name: RunsNewest :many
-SELECT DISTINCT ON (campaign_id) id, campaign_id, number, kind, template_id, template_version, sender_id, started_by, started_at, not_before, frozen_at, audience_size, finished_at, settled_at, retry_states, retry_error_codes, canary_passed_at, breaker_since, occurrence_at FROM campaign_runs WHERE campaign_id = ANY($1::integer[]) ORDER BY campaign_id, number DESC
+SELECT DISTINCT ON (campaign_id) id, campaign_id, number, kind, template_id, template_version, sender_id, started_by, started_at, not_before, frozen_at, audience_size, finished_at, settled_at, retry_states, retry_error_codes, canary_passed_at, breaker_since, awaits_template, closed_at, next_start_at, occurrence_at FROM campaign_runs WHERE campaign_id = ANY($1::integer[]) AND kind <> 'test' ORDER BY campaign_id, number DESC
 `
 
-// The newest run of each of the campaigns that has one.
+// The newest run of each of the campaigns that has one; a test does not count.
 func (q *Queries) RunsNewest(ctx context.Context, campaignIds []int32) ([]CampaignRun, error) {
 	rows, err := q.db.Query(ctx, runsNewest, campaignIds)
 	if err != nil {
@@ -414,6 +458,9 @@ func (q *Queries) RunsNewest(ctx context.Context, campaignIds []int32) ([]Campai
 			&i.RetryErrorCodes,
 			&i.CanaryPassedAt,
 			&i.BreakerSince,
+			&i.AwaitsTemplate,
+			&i.ClosedAt,
+			&i.NextStartAt,
 			&i.OccurrenceAt,
 		); err != nil {
 			return nil, err

@@ -13,35 +13,115 @@ import (
 	"github.com/google/uuid"
 )
 
-const importAdvance = `-- name: ImportAdvance :exec
-UPDATE imports SET status = $1, started_at = $2, completed_at = $3,
-    processed = $4, succeeded = $5, failed = $6, merged = $7
-WHERE id = $8
+const importAdvance = `-- name: ImportAdvance :execrows
+UPDATE imports i SET status = 'RUNNING', started_at = coalesce(i.started_at, $1), processed = i.processed + x.succeeded + x.failed + x.skipped,
+    succeeded = i.succeeded + x.succeeded, failed = i.failed + x.failed, skipped = i.skipped + x.skipped, merged = i.merged + x.merged
+FROM (SELECT $3::integer AS succeeded, $4::integer AS failed, $5::integer AS skipped, $6::integer AS merged) x
+WHERE i.id = $2 AND i.status IN ('PENDING', 'RUNNING')
 `
 
 type ImportAdvanceParams struct {
-	Status      string
-	StartedAt   *time.Time
-	CompletedAt *time.Time
-	Processed   int32
-	Succeeded   int32
-	Failed      int32
-	Merged      int32
-	ID          uuid.UUID
+	Now       *time.Time
+	ID        uuid.UUID
+	Succeeded int32
+	Failed    int32
+	Skipped   int32
+	Merged    int32
 }
 
-// The counters are the new totals: the caller holds the row.
-func (q *Queries) ImportAdvance(ctx context.Context, arg ImportAdvanceParams) error {
-	_, err := q.db.Exec(ctx, importAdvance,
-		arg.Status,
-		arg.StartedAt,
-		arg.CompletedAt,
-		arg.Processed,
+// None when the import is over. Last in its transaction: others add to the same counters.
+func (q *Queries) ImportAdvance(ctx context.Context, arg ImportAdvanceParams) (int64, error) {
+	result, err := q.db.Exec(ctx, importAdvance,
+		arg.Now,
+		arg.ID,
 		arg.Succeeded,
 		arg.Failed,
+		arg.Skipped,
 		arg.Merged,
-		arg.ID,
 	)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
+const importChunkInsert = `-- name: ImportChunkInsert :exec
+INSERT INTO import_chunks (import_id, number, lines, records) VALUES ($1, $2, $3, $4)
+`
+
+type ImportChunkInsertParams struct {
+	ImportID uuid.UUID
+	Number   int32
+	Lines    []int32
+	Records  []string
+}
+
+func (q *Queries) ImportChunkInsert(ctx context.Context, arg ImportChunkInsertParams) error {
+	_, err := q.db.Exec(ctx, importChunkInsert,
+		arg.ImportID,
+		arg.Number,
+		arg.Lines,
+		arg.Records,
+	)
+	return err
+}
+
+const importChunkNext = `-- name: ImportChunkNext :one
+SELECT number, lines, records, revision FROM import_chunks
+WHERE import_id = $1 AND number > $2
+ORDER BY number LIMIT 1
+`
+
+type ImportChunkNextParams struct {
+	ImportID uuid.UUID
+	After    int32
+}
+
+type ImportChunkNextRow struct {
+	Number   int32
+	Lines    []int32
+	Records  []string
+	Revision int32
+}
+
+func (q *Queries) ImportChunkNext(ctx context.Context, arg ImportChunkNextParams) (ImportChunkNextRow, error) {
+	row := q.db.QueryRow(ctx, importChunkNext, arg.ImportID, arg.After)
+	var i ImportChunkNextRow
+	err := row.Scan(
+		&i.Number,
+		&i.Lines,
+		&i.Records,
+		&i.Revision,
+	)
+	return i, err
+}
+
+const importChunkTake = `-- name: ImportChunkTake :execrows
+DELETE FROM import_chunks WHERE import_id = $1 AND number = $2 AND revision = $3
+`
+
+type ImportChunkTakeParams struct {
+	ImportID uuid.UUID
+	Number   int32
+	Revision int32
+}
+
+// Whoever deletes a chunk takes it in. Others wait for the outcome and find nothing left, and so does whoever read it
+// before it changed.
+func (q *Queries) ImportChunkTake(ctx context.Context, arg ImportChunkTakeParams) (int64, error) {
+	result, err := q.db.Exec(ctx, importChunkTake, arg.ImportID, arg.Number, arg.Revision)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
+const importChunksDrop = `-- name: ImportChunksDrop :exec
+DELETE FROM import_chunks WHERE import_id = $1
+`
+
+func (q *Queries) ImportChunksDrop(ctx context.Context, importID uuid.UUID) error {
+	_, err := q.db.Exec(ctx, importChunksDrop, importID)
 	return err
 }
 
@@ -70,8 +150,8 @@ func (q *Queries) ImportConsentEvents(ctx context.Context, arg ImportConsentEven
 }
 
 const importErrors = `-- name: ImportErrors :many
-SELECT line, error_field, error_detail FROM import_rows
-WHERE import_id = $1 AND processed AND ($2::integer IS NULL OR line > $2)
+SELECT line, field, detail, record FROM import_errors
+WHERE import_id = $1 AND ($2::integer IS NULL OR line > $2)
 ORDER BY line LIMIT $3
 `
 
@@ -82,9 +162,10 @@ type ImportErrorsParams struct {
 }
 
 type ImportErrorsRow struct {
-	Line        int32
-	ErrorField  string
-	ErrorDetail string
+	Line   int32
+	Field  string
+	Detail string
+	Record string
 }
 
 func (q *Queries) ImportErrors(ctx context.Context, arg ImportErrorsParams) ([]ImportErrorsRow, error) {
@@ -96,7 +177,12 @@ func (q *Queries) ImportErrors(ctx context.Context, arg ImportErrorsParams) ([]I
 	var items []ImportErrorsRow
 	for rows.Next() {
 		var i ImportErrorsRow
-		if err := rows.Scan(&i.Line, &i.ErrorField, &i.ErrorDetail); err != nil {
+		if err := rows.Scan(
+			&i.Line,
+			&i.Field,
+			&i.Detail,
+			&i.Record,
+		); err != nil {
 			return nil, err
 		}
 		items = append(items, i)
@@ -105,6 +191,41 @@ func (q *Queries) ImportErrors(ctx context.Context, arg ImportErrorsParams) ([]I
 		return nil, err
 	}
 	return items, nil
+}
+
+const importErrorsForget = `-- name: ImportErrorsForget :exec
+UPDATE import_errors SET record = ''
+WHERE record <> '' AND position($1::text IN regexp_replace(record, '[^0-9]', '', 'g')) > 0
+`
+
+// Digits of a number say it however it is written. Everything is looked at: there is no other trace of whose row it was.
+func (q *Queries) ImportErrorsForget(ctx context.Context, digits string) error {
+	_, err := q.db.Exec(ctx, importErrorsForget, digits)
+	return err
+}
+
+const importErrorsInsert = `-- name: ImportErrorsInsert :exec
+INSERT INTO import_errors (import_id, line, field, detail, record)
+SELECT $1, unnest($2::integer[]), unnest($3::text[]), unnest($4::text[]), unnest($5::text[])
+`
+
+type ImportErrorsInsertParams struct {
+	ImportID uuid.UUID
+	Lines    []int32
+	Fields   []string
+	Details  []string
+	Records  []string
+}
+
+func (q *Queries) ImportErrorsInsert(ctx context.Context, arg ImportErrorsInsertParams) error {
+	_, err := q.db.Exec(ctx, importErrorsInsert,
+		arg.ImportID,
+		arg.Lines,
+		arg.Fields,
+		arg.Details,
+		arg.Records,
+	)
+	return err
 }
 
 const importFail = `-- name: ImportFail :execrows
@@ -126,8 +247,26 @@ func (q *Queries) ImportFail(ctx context.Context, arg ImportFailParams) (int64, 
 	return result.RowsAffected(), nil
 }
 
+const importFinish = `-- name: ImportFinish :execrows
+UPDATE imports SET status = 'COMPLETED', started_at = coalesce(started_at, $1), completed_at = $1
+WHERE id = $2 AND status IN ('PENDING', 'RUNNING') AND NOT EXISTS (SELECT FROM import_chunks WHERE import_id = $2)
+`
+
+type ImportFinishParams struct {
+	Now *time.Time
+	ID  uuid.UUID
+}
+
+func (q *Queries) ImportFinish(ctx context.Context, arg ImportFinishParams) (int64, error) {
+	result, err := q.db.Exec(ctx, importFinish, arg.Now, arg.ID)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
 const importGet = `-- name: ImportGet :one
-SELECT id, file_name, format, default_region, status, status_reason, total, processed, succeeded, failed, merged, created_by, created_at, started_at, completed_at FROM imports WHERE id = $1
+SELECT id, file_name, format, default_region, status, status_reason, total, processed, succeeded, failed, merged, created_by, created_at, started_at, completed_at, policy, dry_run, mapping, comma, header, skipped FROM imports WHERE id = $1
 `
 
 func (q *Queries) ImportGet(ctx context.Context, id uuid.UUID) (Import, error) {
@@ -149,13 +288,19 @@ func (q *Queries) ImportGet(ctx context.Context, id uuid.UUID) (Import, error) {
 		&i.CreatedAt,
 		&i.StartedAt,
 		&i.CompletedAt,
+		&i.Policy,
+		&i.DryRun,
+		&i.Mapping,
+		&i.Comma,
+		&i.Header,
+		&i.Skipped,
 	)
 	return i, err
 }
 
 const importInsert = `-- name: ImportInsert :exec
-INSERT INTO imports (id, file_name, format, default_region, status, total, created_by, created_at)
-VALUES ($1, $2, $3, $4, 'PENDING', 0, $5, $6)
+INSERT INTO imports (id, file_name, format, default_region, policy, dry_run, mapping, comma, header, status, total, created_by, created_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'PENDING', 0, $10, $11)
 `
 
 type ImportInsertParams struct {
@@ -163,6 +308,11 @@ type ImportInsertParams struct {
 	FileName      string
 	Format        string
 	DefaultRegion string
+	Policy        string
+	DryRun        bool
+	Mapping       json.RawMessage
+	Comma         string
+	Header        []string
 	CreatedBy     string
 	Now           time.Time
 }
@@ -173,98 +323,69 @@ func (q *Queries) ImportInsert(ctx context.Context, arg ImportInsertParams) erro
 		arg.FileName,
 		arg.Format,
 		arg.DefaultRegion,
+		arg.Policy,
+		arg.DryRun,
+		arg.Mapping,
+		arg.Comma,
+		arg.Header,
 		arg.CreatedBy,
 		arg.Now,
 	)
 	return err
 }
 
-const importLock = `-- name: ImportLock :one
-SELECT id, file_name, format, default_region, status, status_reason, total, processed, succeeded, failed, merged, created_by, created_at, started_at, completed_at FROM imports WHERE id = $1 FOR UPDATE
+const importNumbersForget = `-- name: ImportNumbersForget :exec
+DELETE FROM import_numbers WHERE import_id = $1
 `
 
-func (q *Queries) ImportLock(ctx context.Context, id uuid.UUID) (Import, error) {
-	row := q.db.QueryRow(ctx, importLock, id)
-	var i Import
-	err := row.Scan(
-		&i.ID,
-		&i.FileName,
-		&i.Format,
-		&i.DefaultRegion,
-		&i.Status,
-		&i.StatusReason,
-		&i.Total,
-		&i.Processed,
-		&i.Succeeded,
-		&i.Failed,
-		&i.Merged,
-		&i.CreatedBy,
-		&i.CreatedAt,
-		&i.StartedAt,
-		&i.CompletedAt,
-	)
-	return i, err
-}
-
-const importRowsDone = `-- name: ImportRowsDone :exec
-DELETE FROM import_rows WHERE import_id = $1 AND line = ANY($2::integer[])
-`
-
-type ImportRowsDoneParams struct {
-	ImportID uuid.UUID
-	Lines    []int32
-}
-
-func (q *Queries) ImportRowsDone(ctx context.Context, arg ImportRowsDoneParams) error {
-	_, err := q.db.Exec(ctx, importRowsDone, arg.ImportID, arg.Lines)
+func (q *Queries) ImportNumbersForget(ctx context.Context, importID uuid.UUID) error {
+	_, err := q.db.Exec(ctx, importNumbersForget, importID)
 	return err
 }
 
-const importRowsDrop = `-- name: ImportRowsDrop :exec
-DELETE FROM import_rows WHERE import_id = $1 AND NOT processed
+const importNumbersInsert = `-- name: ImportNumbersInsert :execrows
+INSERT INTO import_numbers (import_id, number_hash)
+SELECT $1, hashtextextended(n, 0) FROM unnest($2::text[]) n
+ON CONFLICT DO NOTHING
 `
 
-func (q *Queries) ImportRowsDrop(ctx context.Context, importID uuid.UUID) error {
-	_, err := q.db.Exec(ctx, importRowsDrop, importID)
-	return err
+type ImportNumbersInsertParams struct {
+	ImportID     uuid.UUID
+	PhoneNumbers []string
 }
 
-const importRowsNext = `-- name: ImportRowsNext :many
-SELECT line, data, error_field, error_detail FROM import_rows
-WHERE import_id = $1 AND NOT processed
-ORDER BY line LIMIT $2
+// Answers how many the import had not met before.
+func (q *Queries) ImportNumbersInsert(ctx context.Context, arg ImportNumbersInsertParams) (int64, error) {
+	result, err := q.db.Exec(ctx, importNumbersInsert, arg.ImportID, arg.PhoneNumbers)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
+const importNumbersMet = `-- name: ImportNumbersMet :many
+SELECT n::text FROM unnest($1::text[]) n
+WHERE EXISTS (SELECT FROM import_numbers WHERE import_id = $2 AND number_hash = hashtextextended(n, 0))
 `
 
-type ImportRowsNextParams struct {
-	ImportID uuid.UUID
-	AtMost   int32
+type ImportNumbersMetParams struct {
+	PhoneNumbers []string
+	ImportID     uuid.UUID
 }
 
-type ImportRowsNextRow struct {
-	Line        int32
-	Data        json.RawMessage
-	ErrorField  string
-	ErrorDetail string
-}
-
-func (q *Queries) ImportRowsNext(ctx context.Context, arg ImportRowsNextParams) ([]ImportRowsNextRow, error) {
-	rows, err := q.db.Query(ctx, importRowsNext, arg.ImportID, arg.AtMost)
+func (q *Queries) ImportNumbersMet(ctx context.Context, arg ImportNumbersMetParams) ([]string, error) {
+	rows, err := q.db.Query(ctx, importNumbersMet, arg.PhoneNumbers, arg.ImportID)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	var items []ImportRowsNextRow
+	var items []string
 	for rows.Next() {
-		var i ImportRowsNextRow
-		if err := rows.Scan(
-			&i.Line,
-			&i.Data,
-			&i.ErrorField,
-			&i.ErrorDetail,
-		); err != nil {
+		var n string
+		if err := rows.Scan(&n); err != nil {
 			return nil, err
 		}
-		items = append(items, i)
+		items = append(items, n)
 	}
 	if err := rows.Err(); err != nil {
 		return nil, err
@@ -272,41 +393,19 @@ func (q *Queries) ImportRowsNext(ctx context.Context, arg ImportRowsNextParams) 
 	return items, nil
 }
 
-const importRowsRefuse = `-- name: ImportRowsRefuse :exec
-UPDATE import_rows r SET data = NULL, processed = true, error_field = x.field, error_detail = x.detail
-FROM (SELECT unnest($2::integer[]) AS line, unnest($3::text[]) AS field, unnest($4::text[]) AS detail) x
-WHERE r.import_id = $1 AND r.line = x.line
-`
-
-type ImportRowsRefuseParams struct {
-	ImportID uuid.UUID
-	Lines    []int32
-	Fields   []string
-	Details  []string
-}
-
-// The content goes: only what was wrong with it stays.
-func (q *Queries) ImportRowsRefuse(ctx context.Context, arg ImportRowsRefuseParams) error {
-	_, err := q.db.Exec(ctx, importRowsRefuse,
-		arg.ImportID,
-		arg.Lines,
-		arg.Fields,
-		arg.Details,
-	)
-	return err
-}
-
 const importSetTotal = `-- name: ImportSetTotal :exec
-UPDATE imports SET total = $1 WHERE id = $2
+UPDATE imports SET total = $1, processed = $2, failed = $2 WHERE id = $3
 `
 
 type ImportSetTotalParams struct {
-	Total int32
-	ID    uuid.UUID
+	Total  int32
+	Failed int32
+	ID     uuid.UUID
 }
 
+// Rows that cannot be read are settled when they are stored.
 func (q *Queries) ImportSetTotal(ctx context.Context, arg ImportSetTotalParams) error {
-	_, err := q.db.Exec(ctx, importSetTotal, arg.Total, arg.ID)
+	_, err := q.db.Exec(ctx, importSetTotal, arg.Total, arg.Failed, arg.ID)
 	return err
 }
 
@@ -336,7 +435,7 @@ type ImportUsersInsertRow struct {
 	PhoneNumber string
 }
 
-// A number that someone else has added meanwhile is left out of the answer.
+// A number that is known, or that someone else has just added, is left out of the answer.
 func (q *Queries) ImportUsersInsert(ctx context.Context, arg ImportUsersInsertParams) ([]ImportUsersInsertRow, error) {
 	rows, err := q.db.Query(ctx, importUsersInsert,
 		arg.Now,
@@ -355,6 +454,35 @@ func (q *Queries) ImportUsersInsert(ctx context.Context, arg ImportUsersInsertPa
 	for rows.Next() {
 		var i ImportUsersInsertRow
 		if err := rows.Scan(&i.ID, &i.PhoneNumber); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const importUsersKnown = `-- name: ImportUsersKnown :many
+SELECT phone_number, attributes FROM users WHERE phone_number = ANY($1::text[])
+`
+
+type ImportUsersKnownRow struct {
+	PhoneNumber string
+	Attributes  json.RawMessage
+}
+
+func (q *Queries) ImportUsersKnown(ctx context.Context, phoneNumbers []string) ([]ImportUsersKnownRow, error) {
+	rows, err := q.db.Query(ctx, importUsersKnown, phoneNumbers)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []ImportUsersKnownRow
+	for rows.Next() {
+		var i ImportUsersKnownRow
+		if err := rows.Scan(&i.PhoneNumber, &i.Attributes); err != nil {
 			return nil, err
 		}
 		items = append(items, i)

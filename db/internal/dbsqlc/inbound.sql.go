@@ -12,7 +12,8 @@ import (
 )
 
 const inboundChangedConsent = `-- name: InboundChangedConsent :one
-SELECT EXISTS (SELECT 1 FROM consent_events WHERE user_id = $1 AND source = 'keyword' AND evidence = $2)
+SELECT EXISTS (SELECT 1 FROM consent_events
+    WHERE user_id = $1 AND source IN ('keyword', 'button') AND evidence = $2 AND state <> 'PENDING')
 `
 
 type InboundChangedConsentParams struct {
@@ -46,27 +47,37 @@ func (q *Queries) InboundRepeat(ctx context.Context, providerSid string) (Inboun
 }
 
 const inboundSenderInsert = `-- name: InboundSenderInsert :exec
-INSERT INTO users (phone_number, consent_state, region, zones, zone_source, last_inbound_at, created_at, updated_at)
-VALUES ($1, 'PENDING', $2, $3, $4, $5::timestamptz, $5::timestamptz, $5::timestamptz)
-ON CONFLICT (phone_number) DO NOTHING
+WITH u AS (
+    INSERT INTO users (phone_number, consent_state, region, zones, zone_source, last_inbound_at, created_at, updated_at)
+    VALUES ($5, 'PENDING', $6, $7, $8, $4::timestamptz, $4::timestamptz, $4::timestamptz)
+    ON CONFLICT (phone_number) DO NOTHING RETURNING id
+)
+INSERT INTO consent_events (user_id, state, source, evidence, actor, created_at)
+SELECT u.id, 'PENDING', $1, $2, $3, $4::timestamptz FROM u
 `
 
 type InboundSenderInsertParams struct {
+	Source      string
+	Evidence    string
+	Actor       string
+	Now         time.Time
 	PhoneNumber string
 	Region      string
 	Zones       []string
 	ZoneSource  string
-	Now         time.Time
 }
 
 // Somebody who wrote first: known, but not yet asked whether they may be written to.
 func (q *Queries) InboundSenderInsert(ctx context.Context, arg InboundSenderInsertParams) error {
 	_, err := q.db.Exec(ctx, inboundSenderInsert,
+		arg.Source,
+		arg.Evidence,
+		arg.Actor,
+		arg.Now,
 		arg.PhoneNumber,
 		arg.Region,
 		arg.Zones,
 		arg.ZoneSource,
-		arg.Now,
 	)
 	return err
 }

@@ -48,61 +48,91 @@ const attemptBegin = `-- name: AttemptBegin :one
 WITH gate AS MATERIALIZED (
     SELECT campaign_gate($1) AS status
 ), person AS MATERIALIZED (
-    SELECT u.consent_state FROM gate JOIN users u ON u.id = $2 WHERE gate.status = ANY($3::text[]) FOR SHARE OF u
+    SELECT u.id, u.consent_state, coalesce(u.suppressed && $2::text[], u.suppressed <> '{}') AS suppressed
+    FROM gate JOIN users u ON u.id = $3 WHERE gate.status = ANY($4::text[]) FOR NO KEY UPDATE OF u
+), room AS MATERIALIZED (
+    SELECT person.consent_state, person.suppressed,
+        CASE WHEN $5::boolean AND person.consent_state = ANY($6::text[]) AND NOT person.suppressed
+        THEN send_room(person.id, $1, $7, $8, $9, $10, $11) ELSE '' END AS refusal
+    FROM person
 ), m AS (
-    UPDATE messages SET state = 'sending', reason = '', waits_until = NULL, attempt_count = attempt_count + 1, updated_at = $4
-    FROM person WHERE messages.id = $5 AND state = 'pending' AND person.consent_state = ANY($6::text[])
+    UPDATE messages SET state = 'sending', reason = '', waits_until = NULL, attempt_count = attempt_count + 1, updated_at = $11
+    FROM room WHERE messages.id = $7 AND state = 'pending' AND room.consent_state = ANY($6::text[])
+      AND NOT room.suppressed AND room.refusal = ''
     RETURNING messages.id, attempt_count
 ), a AS (
-    INSERT INTO attempts (id, message_id, number, state, lease_until, started_at, granted_at, body_sha256)
-    SELECT $7, m.id, m.attempt_count, 'open', $8, $4, $9, $10 FROM m RETURNING attempts.id, attempts.message_id
+    INSERT INTO attempts (id, message_id, number, state, lease_until, started_at, granted_at, body_sha256, content_sid)
+    SELECT $12, m.id, m.attempt_count, 'open', $13, $11, $14, $15, $16 FROM m RETURNING attempts.id, attempts.message_id
 ), k AS (
     INSERT INTO compliance_checks (message_id, attempt_id, action, reason, steps, created_at)
-    SELECT a.message_id, a.id, 'proceed', '', $11, $4 FROM a
+    SELECT a.message_id, a.id, 'proceed', '', $17, $11 FROM a
 )
 SELECT coalesce((SELECT status FROM gate), '')::text AS campaign_status, coalesce((SELECT consent_state FROM person), '')::text AS consent_state,
+       coalesce((SELECT suppressed FROM person), false)::boolean AS suppressed,
+       coalesce((SELECT refusal FROM room), '')::text AS refusal,
        coalesce((SELECT attempt_count FROM m), 0)::smallint AS attempt_number
 `
 
 type AttemptBeginParams struct {
 	CampaignID       int32
+	Scopes           []string
 	UserID           int64
 	SendingStatuses  []string
-	Now              time.Time
-	MessageID        uuid.UUID
+	Limited          bool
 	SendableConsents []string
+	MessageID        uuid.UUID
+	PairSeconds      int32
+	Capped           bool
+	PortfolioID      int32
+	Now              time.Time
 	AttemptID        uuid.UUID
 	LeaseUntil       time.Time
 	GrantedAt        *time.Time
 	BodySha256       []byte
+	ContentSid       *string
 	Steps            json.RawMessage
 }
 
 type AttemptBeginRow struct {
 	CampaignStatus string
 	ConsentState   string
+	Suppressed     bool
+	Refusal        string
 	AttemptNumber  int16
 }
 
 // The one way from pending to sending: no attempt count means that the message is somebody else's, or done. In one
-// statement, and locking in the order campaign, person, message, it looks at what may have changed, the campaign's status
-// and the person's consent, and holds both until the attempt is recorded.
+// statement, and locking in the order campaign, person, portfolio, message, it looks at what may have changed, the
+// campaign's status, the person's consent and suppressions and what else was sent to them, and holds them until the
+// attempt is recorded.
 func (q *Queries) AttemptBegin(ctx context.Context, arg AttemptBeginParams) (AttemptBeginRow, error) {
 	row := q.db.QueryRow(ctx, attemptBegin,
 		arg.CampaignID,
+		arg.Scopes,
 		arg.UserID,
 		arg.SendingStatuses,
-		arg.Now,
-		arg.MessageID,
+		arg.Limited,
 		arg.SendableConsents,
+		arg.MessageID,
+		arg.PairSeconds,
+		arg.Capped,
+		arg.PortfolioID,
+		arg.Now,
 		arg.AttemptID,
 		arg.LeaseUntil,
 		arg.GrantedAt,
 		arg.BodySha256,
+		arg.ContentSid,
 		arg.Steps,
 	)
 	var i AttemptBeginRow
-	err := row.Scan(&i.CampaignStatus, &i.ConsentState, &i.AttemptNumber)
+	err := row.Scan(
+		&i.CampaignStatus,
+		&i.ConsentState,
+		&i.Suppressed,
+		&i.Refusal,
+		&i.AttemptNumber,
+	)
 	return i, err
 }
 
@@ -152,7 +182,7 @@ func (q *Queries) AttemptLooked(ctx context.Context, arg AttemptLookedParams) er
 }
 
 const attemptOpen = `-- name: AttemptOpen :one
-SELECT id, number, lease_until, started_at, body_sha256, looks, failed_looks FROM attempts WHERE message_id = $1 AND state = 'open'
+SELECT id, number, lease_until, started_at, body_sha256, content_sid, looks, failed_looks FROM attempts WHERE message_id = $1 AND state = 'open'
 `
 
 type AttemptOpenRow struct {
@@ -161,6 +191,7 @@ type AttemptOpenRow struct {
 	LeaseUntil  time.Time
 	StartedAt   time.Time
 	BodySha256  []byte
+	ContentSid  *string
 	Looks       int16
 	FailedLooks int16
 }
@@ -174,6 +205,7 @@ func (q *Queries) AttemptOpen(ctx context.Context, messageID uuid.UUID) (Attempt
 		&i.LeaseUntil,
 		&i.StartedAt,
 		&i.BodySha256,
+		&i.ContentSid,
 		&i.Looks,
 		&i.FailedLooks,
 	)
@@ -256,19 +288,39 @@ func (q *Queries) CampaignGate(ctx context.Context, id int32) (string, error) {
 }
 
 const deliveriesPlanned = `-- name: DeliveriesPlanned :many
-SELECT coalesce(m.id, '00000000-0000-0000-0000-000000000000')::uuid AS id, 'pending'::text AS state, ''::text AS reason, m.waits_until, u.id AS user_id, t.channel, m.accepted_at, 0::smallint AS attempt_count,
-       0::bigint AS run_id, 0::integer AS run_number, c.id AS campaign_id, coalesce(sn.id, 0)::integer AS sender_id,
+SELECT coalesce(m.id, '00000000-0000-0000-0000-000000000000')::uuid AS id, 'pending'::text AS state, ''::text AS reason, m.waits_until, u.id AS user_id, t.channel, m.accepted_at, 0::smallint AS attempt_count, m.variables,
+       0::bigint AS run_id, 0::integer AS run_number, c.id AS campaign_id, coalesce(sn.id, 0)::integer AS sender_id, false::boolean AS test,
        c.schedule_local_time::text AS schedule_local_time, c.start_within_minutes, $1::timestamptz AS began_at,
-       c.status AS campaign_status, c.rate_limit_per_second, c.quiet_start, c.quiet_end, c.timezone, c.subscription_topic_id,
-       u.phone_number, u.attributes, u.consent_state, u.zones,
+       c.status AS campaign_status, c.rate_limit_per_second, c.priority, c.quiet_start, c.quiet_end, c.timezone, c.subscription_topic_id,
+       u.phone_number, u.attributes, u.consent_state, u.zones, u.jurisdiction, u.last_inbound_at,
+       suppression_scopes(t.channel, c.subscription_topic_id)::text[] AS scopes,
+       coalesce(u.suppressed && suppression_scopes(t.channel, c.subscription_topic_id), false)::boolean AS suppressed,
+       l.pair_interval_seconds, coalesce(other.last_at, 'epoch')::timestamptz AS last_message_at,
+       k.capped, coalesce(cap.capped_until, 'epoch')::timestamptz AS capped_until,
+       p.id AS portfolio_id, p.messaging_limit, coalesce(place.frees_at, 'epoch')::timestamptz AS place_frees_at,
        EXISTS (SELECT 1 FROM subscriptions s WHERE s.topic_id = c.subscription_topic_id AND s.user_id = u.id) AS subscribed,
-       tv.content, coalesce(sn.address, '')::text AS sender
+       tv.content, coalesce(sn.address, '')::text AS sender,
+       c.window_policy, tv.category, tv.collapse_whitespace, u.region, m.error_code,
+       (SELECT jsonb_agg(to_jsonb(v) - 'variables' ORDER BY v.position) FROM template_variants v
+        WHERE v.template_id = tv.template_id AND v.version = tv.version)::jsonb AS variants
 FROM campaigns c
 JOIN templates t ON t.id = c.template_id
 JOIN template_versions tv ON tv.template_id = t.id AND tv.version = t.version
 LEFT JOIN senders sn ON sn.id = (SELECT max(n.id) FROM senders n WHERE n.channel = t.channel)
-CROSS JOIN unnest($2::bigint[]) p(id)
-LEFT JOIN users u ON u.id = p.id
+CROSS JOIN account_limits l
+CROSS JOIN LATERAL (SELECT (c.priority = 'bulk' AND num_nonnulls(c.frequency_cap_count, l.person_messages_per_day, l.person_messages_per_week,
+    l.person_topic_messages_per_day, l.person_topic_messages_per_week) > 0)::boolean AS capped) k
+CROSS JOIN unnest($2::bigint[]) who(id)
+LEFT JOIN LATERAL (SELECT reached_at(o.state, o.accepted_at, o.updated_at) AS last_at FROM messages o
+    WHERE l.pair_interval_seconds > 0 AND o.user_id = who.id AND o.state IN ('sending', 'accepted', 'sent', 'delivered', 'read', 'unknown')
+    ORDER BY 1 DESC LIMIT 1) other ON true
+LEFT JOIN LATERAL (SELECT capped_until(who.id, c.id, '00000000-0000-0000-0000-000000000000') WHERE k.capped) cap ON true
+LEFT JOIN portfolios p ON p.id = sn.portfolio_id AND p.messaging_limit IS NOT NULL
+LEFT JOIN LATERAL (SELECT x.until AS frees_at FROM portfolio_places x
+    WHERE p.places_taken >= p.messaging_limit AND x.portfolio_id = p.id
+      AND NOT EXISTS (SELECT 1 FROM portfolio_places mine WHERE mine.portfolio_id = p.id AND mine.user_id = who.id)
+    ORDER BY x.until OFFSET greatest(p.places_taken - p.messaging_limit, 0) LIMIT 1) place ON true
+LEFT JOIN users u ON u.id = who.id
 LEFT JOIN messages m ON false
 WHERE c.id = $3
 `
@@ -288,15 +340,18 @@ type DeliveriesPlannedRow struct {
 	Channel             string
 	AcceptedAt          *time.Time
 	AttemptCount        int16
+	Variables           json.RawMessage
 	RunID               int64
 	RunNumber           int32
 	CampaignID          int32
 	SenderID            int32
+	Test                bool
 	ScheduleLocalTime   string
 	StartWithinMinutes  *int32
 	BeganAt             time.Time
 	CampaignStatus      string
 	RateLimitPerSecond  int32
+	Priority            string
 	QuietStart          *int16
 	QuietEnd            *int16
 	Timezone            string
@@ -305,9 +360,26 @@ type DeliveriesPlannedRow struct {
 	Attributes          json.RawMessage
 	ConsentState        *string
 	Zones               []string
+	Jurisdiction        *string
+	LastInboundAt       *time.Time
+	Scopes              []string
+	Suppressed          bool
+	PairIntervalSeconds int16
+	LastMessageAt       time.Time
+	Capped              bool
+	CappedUntil         time.Time
+	PortfolioID         *int32
+	MessagingLimit      *int32
+	PlaceFreesAt        time.Time
 	Subscribed          bool
 	Content             string
 	Sender              string
+	WindowPolicy        string
+	Category            string
+	CollapseWhitespace  bool
+	Region              *string
+	ErrorCode           *int32
+	Variants            json.RawMessage
 }
 
 // What DeliveryGet would say of each of these people, were the campaign triggered: column for column the same, so that a
@@ -330,15 +402,18 @@ func (q *Queries) DeliveriesPlanned(ctx context.Context, arg DeliveriesPlannedPa
 			&i.Channel,
 			&i.AcceptedAt,
 			&i.AttemptCount,
+			&i.Variables,
 			&i.RunID,
 			&i.RunNumber,
 			&i.CampaignID,
 			&i.SenderID,
+			&i.Test,
 			&i.ScheduleLocalTime,
 			&i.StartWithinMinutes,
 			&i.BeganAt,
 			&i.CampaignStatus,
 			&i.RateLimitPerSecond,
+			&i.Priority,
 			&i.QuietStart,
 			&i.QuietEnd,
 			&i.Timezone,
@@ -347,9 +422,26 @@ func (q *Queries) DeliveriesPlanned(ctx context.Context, arg DeliveriesPlannedPa
 			&i.Attributes,
 			&i.ConsentState,
 			&i.Zones,
+			&i.Jurisdiction,
+			&i.LastInboundAt,
+			&i.Scopes,
+			&i.Suppressed,
+			&i.PairIntervalSeconds,
+			&i.LastMessageAt,
+			&i.Capped,
+			&i.CappedUntil,
+			&i.PortfolioID,
+			&i.MessagingLimit,
+			&i.PlaceFreesAt,
 			&i.Subscribed,
 			&i.Content,
 			&i.Sender,
+			&i.WindowPolicy,
+			&i.Category,
+			&i.CollapseWhitespace,
+			&i.Region,
+			&i.ErrorCode,
+			&i.Variants,
 		); err != nil {
 			return nil, err
 		}
@@ -362,18 +454,38 @@ func (q *Queries) DeliveriesPlanned(ctx context.Context, arg DeliveriesPlannedPa
 }
 
 const deliveryGet = `-- name: DeliveryGet :one
-SELECT m.id, m.state, m.reason, m.waits_until, m.user_id, m.channel, m.accepted_at, m.attempt_count,
-       r.id AS run_id, r.number AS run_number, r.campaign_id, r.sender_id,
-       CASE r.kind WHEN 'retry' THEN '' ELSE c.schedule_local_time END::text AS schedule_local_time, c.start_within_minutes, coalesce(r.frozen_at, r.started_at)::timestamptz AS began_at,
-       c.status AS campaign_status, c.rate_limit_per_second, c.quiet_start, c.quiet_end, c.timezone, c.subscription_topic_id,
-       u.phone_number, u.attributes, u.consent_state, u.zones,
+SELECT m.id, m.state, m.reason, m.waits_until, m.user_id, m.channel, m.accepted_at, m.attempt_count, m.variables,
+       r.id AS run_id, r.number AS run_number, r.campaign_id, r.sender_id, (r.kind = 'test')::boolean AS test,
+       CASE WHEN r.kind IN ('trigger', 'recurrence') THEN c.schedule_local_time ELSE '' END::text AS schedule_local_time, c.start_within_minutes, coalesce(r.frozen_at, r.started_at)::timestamptz AS began_at,
+       c.status AS campaign_status, c.rate_limit_per_second, c.priority, c.quiet_start, c.quiet_end, c.timezone, c.subscription_topic_id,
+       u.phone_number, u.attributes, u.consent_state, u.zones, u.jurisdiction, u.last_inbound_at,
+       suppression_scopes(m.channel, c.subscription_topic_id)::text[] AS scopes,
+       coalesce(u.suppressed && suppression_scopes(m.channel, c.subscription_topic_id), false)::boolean AS suppressed,
+       l.pair_interval_seconds, coalesce(other.last_at, 'epoch')::timestamptz AS last_message_at,
+       k.capped, coalesce(cap.capped_until, 'epoch')::timestamptz AS capped_until,
+       p.id AS portfolio_id, p.messaging_limit, coalesce(place.frees_at, 'epoch')::timestamptz AS place_frees_at,
        EXISTS (SELECT 1 FROM subscriptions s WHERE s.topic_id = c.subscription_topic_id AND s.user_id = m.user_id) AS subscribed,
-       tv.content, sn.address AS sender
+       tv.content, sn.address AS sender,
+       c.window_policy, tv.category, tv.collapse_whitespace, u.region, m.error_code,
+       (SELECT jsonb_agg(to_jsonb(v) - 'variables' ORDER BY v.position) FROM template_variants v
+        WHERE v.template_id = r.template_id AND v.version = r.template_version)::jsonb AS variants
 FROM messages m
 JOIN campaign_runs r ON r.id = m.run_id
 JOIN campaigns c ON c.id = r.campaign_id
 JOIN template_versions tv ON tv.template_id = r.template_id AND tv.version = r.template_version
 JOIN senders sn ON sn.id = r.sender_id
+CROSS JOIN account_limits l
+CROSS JOIN LATERAL (SELECT (c.priority = 'bulk' AND num_nonnulls(c.frequency_cap_count, l.person_messages_per_day, l.person_messages_per_week,
+    l.person_topic_messages_per_day, l.person_topic_messages_per_week) > 0)::boolean AS capped) k
+LEFT JOIN LATERAL (SELECT reached_at(o.state, o.accepted_at, o.updated_at) AS last_at FROM messages o
+    WHERE l.pair_interval_seconds > 0 AND o.user_id = m.user_id AND o.id <> m.id AND o.state IN ('sending', 'accepted', 'sent', 'delivered', 'read', 'unknown')
+    ORDER BY 1 DESC LIMIT 1) other ON true
+LEFT JOIN LATERAL (SELECT capped_until(m.user_id, c.id, m.id) WHERE k.capped) cap ON true
+LEFT JOIN portfolios p ON p.id = sn.portfolio_id AND p.messaging_limit IS NOT NULL
+LEFT JOIN LATERAL (SELECT x.until AS frees_at FROM portfolio_places x
+    WHERE p.places_taken >= p.messaging_limit AND x.portfolio_id = p.id
+      AND NOT EXISTS (SELECT 1 FROM portfolio_places mine WHERE mine.portfolio_id = p.id AND mine.user_id = m.user_id)
+    ORDER BY x.until OFFSET greatest(p.places_taken - p.messaging_limit, 0) LIMIT 1) place ON true
 LEFT JOIN users u ON u.id = m.user_id
 WHERE m.run_id = $1 AND m.seq = $2
 `
@@ -392,15 +504,18 @@ type DeliveryGetRow struct {
 	Channel             string
 	AcceptedAt          *time.Time
 	AttemptCount        int16
+	Variables           json.RawMessage
 	RunID               int64
 	RunNumber           int32
 	CampaignID          int32
 	SenderID            int32
+	Test                bool
 	ScheduleLocalTime   string
 	StartWithinMinutes  *int32
 	BeganAt             time.Time
 	CampaignStatus      string
 	RateLimitPerSecond  int32
+	Priority            string
 	QuietStart          *int16
 	QuietEnd            *int16
 	Timezone            string
@@ -409,12 +524,30 @@ type DeliveryGetRow struct {
 	Attributes          json.RawMessage
 	ConsentState        *string
 	Zones               []string
+	Jurisdiction        *string
+	LastInboundAt       *time.Time
+	Scopes              []string
+	Suppressed          bool
+	PairIntervalSeconds int16
+	LastMessageAt       time.Time
+	Capped              bool
+	CappedUntil         time.Time
+	PortfolioID         *int32
+	MessagingLimit      *int32
+	PlaceFreesAt        time.Time
 	Subscribed          bool
 	Content             string
 	Sender              string
+	WindowPolicy        string
+	Category            string
+	CollapseWhitespace  bool
+	Region              *string
+	ErrorCode           *int32
+	Variants            json.RawMessage
 }
 
-// Everything that one send needs to know.
+// Everything that one send needs to know. The epoch stands for a moment that there is none of; what the template says in
+// each language comes as one JSON array.
 func (q *Queries) DeliveryGet(ctx context.Context, arg DeliveryGetParams) (DeliveryGetRow, error) {
 	row := q.db.QueryRow(ctx, deliveryGet, arg.RunID, arg.Seq)
 	var i DeliveryGetRow
@@ -427,15 +560,18 @@ func (q *Queries) DeliveryGet(ctx context.Context, arg DeliveryGetParams) (Deliv
 		&i.Channel,
 		&i.AcceptedAt,
 		&i.AttemptCount,
+		&i.Variables,
 		&i.RunID,
 		&i.RunNumber,
 		&i.CampaignID,
 		&i.SenderID,
+		&i.Test,
 		&i.ScheduleLocalTime,
 		&i.StartWithinMinutes,
 		&i.BeganAt,
 		&i.CampaignStatus,
 		&i.RateLimitPerSecond,
+		&i.Priority,
 		&i.QuietStart,
 		&i.QuietEnd,
 		&i.Timezone,
@@ -444,9 +580,26 @@ func (q *Queries) DeliveryGet(ctx context.Context, arg DeliveryGetParams) (Deliv
 		&i.Attributes,
 		&i.ConsentState,
 		&i.Zones,
+		&i.Jurisdiction,
+		&i.LastInboundAt,
+		&i.Scopes,
+		&i.Suppressed,
+		&i.PairIntervalSeconds,
+		&i.LastMessageAt,
+		&i.Capped,
+		&i.CappedUntil,
+		&i.PortfolioID,
+		&i.MessagingLimit,
+		&i.PlaceFreesAt,
 		&i.Subscribed,
 		&i.Content,
 		&i.Sender,
+		&i.WindowPolicy,
+		&i.Category,
+		&i.CollapseWhitespace,
+		&i.Region,
+		&i.ErrorCode,
+		&i.Variants,
 	)
 	return i, err
 }
@@ -551,6 +704,10 @@ WITH m AS (
     WHERE messages.id = $5 AND state = 'pending' AND c.id = $6 AND c.status = $7
       AND coalesce(c.quiet_start, 0) = $8::integer
       AND coalesce(c.quiet_end, 0) = $9::integer
+      AND c.priority = $10
+      AND ($1 <> 'messaging_tier' OR EXISTS (SELECT 1 FROM campaign_runs r JOIN senders s ON s.id = r.sender_id JOIN portfolios p ON p.id = s.portfolio_id
+          WHERE r.id = messages.run_id AND p.id = $11::integer AND p.messaging_limit = $12::integer))
+      AND c.window_policy = $13
     RETURNING messages.id
 )
 INSERT INTO compliance_checks (message_id, action, reason, until, steps, created_at)
@@ -567,9 +724,13 @@ type MessageWaitParams struct {
 	CampaignStatus string
 	QuietStart     int32
 	QuietEnd       int32
+	Priority       string
+	PortfolioID    int32
+	MessagingLimit int32
+	WindowPolicy   string
 }
 
-// Only while the campaign is what the wait was judged by; whoever changes that tells those that wait already, not those
+// Only while the campaign, and with it its window policy, is what the wait was judged by; whoever changes that tells those that wait already, not those
 // that come after.
 func (q *Queries) MessageWait(ctx context.Context, arg MessageWaitParams) (int64, error) {
 	result, err := q.db.Exec(ctx, messageWait,
@@ -582,6 +743,10 @@ func (q *Queries) MessageWait(ctx context.Context, arg MessageWaitParams) (int64
 		arg.CampaignStatus,
 		arg.QuietStart,
 		arg.QuietEnd,
+		arg.Priority,
+		arg.PortfolioID,
+		arg.MessagingLimit,
+		arg.WindowPolicy,
 	)
 	if err != nil {
 		return 0, err

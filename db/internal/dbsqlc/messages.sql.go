@@ -56,7 +56,7 @@ func (q *Queries) AttemptsUnknownAbsent(ctx context.Context, messageID uuid.UUID
 }
 
 const messageAttempts = `-- name: MessageAttempts :many
-SELECT id, message_id, number, state, carrier, lease_until, started_at, ended_at, provider_sid, http_status, error_code, detail, body_sha256, looks, failed_looks, granted_at FROM attempts WHERE message_id = ANY($1::uuid[]) ORDER BY message_id, number
+SELECT id, message_id, number, state, carrier, lease_until, started_at, ended_at, provider_sid, http_status, error_code, detail, body_sha256, looks, failed_looks, granted_at, content_sid FROM attempts WHERE message_id = ANY($1::uuid[]) ORDER BY message_id, number
 `
 
 func (q *Queries) MessageAttempts(ctx context.Context, messageIds []uuid.UUID) ([]Attempt, error) {
@@ -85,6 +85,7 @@ func (q *Queries) MessageAttempts(ctx context.Context, messageIds []uuid.UUID) (
 			&i.Looks,
 			&i.FailedLooks,
 			&i.GrantedAt,
+			&i.ContentSid,
 		); err != nil {
 			return nil, err
 		}
@@ -141,7 +142,7 @@ func (q *Queries) MessageCountUnknown(ctx context.Context) (int64, error) {
 }
 
 const messageList = `-- name: MessageList :many
-SELECT m.id, m.run_id, m.user_id, m.dedupe_key, m.seq, m.channel, m.state, m.reason, m.waits_until, m.error_code, m.attempt_count, m.created_at, m.accepted_at, m.sent_at, m.delivered_at, m.read_at, m.ended_at, m.updated_at, u.phone_number, r.number AS run_number, r.campaign_id
+SELECT m.id, m.run_id, m.user_id, m.dedupe_key, m.seq, m.channel, m.state, m.reason, m.waits_until, m.error_code, m.attempt_count, m.created_at, m.accepted_at, m.sent_at, m.delivered_at, m.read_at, m.ended_at, m.updated_at, m.variables, u.phone_number, r.number AS run_number, r.campaign_id
 FROM messages m
 JOIN campaign_runs r ON r.id = m.run_id
 LEFT JOIN users u ON u.id = m.user_id
@@ -204,6 +205,7 @@ func (q *Queries) MessageList(ctx context.Context, arg MessageListParams) ([]Mes
 			&i.Message.ReadAt,
 			&i.Message.EndedAt,
 			&i.Message.UpdatedAt,
+			&i.Message.Variables,
 			&i.PhoneNumber,
 			&i.RunNumber,
 			&i.CampaignID,
@@ -228,7 +230,7 @@ WITH fitting AS MATERIALIZED (
 ), page AS (
     SELECT fitting.id FROM fitting ORDER BY fitting.id DESC LIMIT $7
 )
-SELECT m.id, m.run_id, m.user_id, m.dedupe_key, m.seq, m.channel, m.state, m.reason, m.waits_until, m.error_code, m.attempt_count, m.created_at, m.accepted_at, m.sent_at, m.delivered_at, m.read_at, m.ended_at, m.updated_at, u.phone_number, r.number AS run_number, r.campaign_id
+SELECT m.id, m.run_id, m.user_id, m.dedupe_key, m.seq, m.channel, m.state, m.reason, m.waits_until, m.error_code, m.attempt_count, m.created_at, m.accepted_at, m.sent_at, m.delivered_at, m.read_at, m.ended_at, m.updated_at, m.variables, u.phone_number, r.number AS run_number, r.campaign_id
 FROM page
 JOIN messages m ON m.id = page.id
 JOIN campaign_runs r ON r.id = m.run_id
@@ -290,6 +292,7 @@ func (q *Queries) MessageListSparse(ctx context.Context, arg MessageListSparsePa
 			&i.Message.ReadAt,
 			&i.Message.EndedAt,
 			&i.Message.UpdatedAt,
+			&i.Message.Variables,
 			&i.PhoneNumber,
 			&i.RunNumber,
 			&i.CampaignID,
@@ -305,7 +308,7 @@ func (q *Queries) MessageListSparse(ctx context.Context, arg MessageListSparsePa
 }
 
 const messageListUnknown = `-- name: MessageListUnknown :many
-SELECT m.id, m.run_id, m.user_id, m.dedupe_key, m.seq, m.channel, m.state, m.reason, m.waits_until, m.error_code, m.attempt_count, m.created_at, m.accepted_at, m.sent_at, m.delivered_at, m.read_at, m.ended_at, m.updated_at, u.phone_number, r.number AS run_number, r.campaign_id
+SELECT m.id, m.run_id, m.user_id, m.dedupe_key, m.seq, m.channel, m.state, m.reason, m.waits_until, m.error_code, m.attempt_count, m.created_at, m.accepted_at, m.sent_at, m.delivered_at, m.read_at, m.ended_at, m.updated_at, m.variables, u.phone_number, r.number AS run_number, r.campaign_id
 FROM messages m
 JOIN campaign_runs r ON r.id = m.run_id
 LEFT JOIN users u ON u.id = m.user_id
@@ -353,6 +356,7 @@ func (q *Queries) MessageListUnknown(ctx context.Context, arg MessageListUnknown
 			&i.Message.ReadAt,
 			&i.Message.EndedAt,
 			&i.Message.UpdatedAt,
+			&i.Message.Variables,
 			&i.PhoneNumber,
 			&i.RunNumber,
 			&i.CampaignID,
@@ -401,7 +405,7 @@ func (q *Queries) MessageLock(ctx context.Context, id uuid.UUID) (MessageLockRow
 }
 
 const messageRead = `-- name: MessageRead :one
-SELECT m.id, m.run_id, m.user_id, m.dedupe_key, m.seq, m.channel, m.state, m.reason, m.waits_until, m.error_code, m.attempt_count, m.created_at, m.accepted_at, m.sent_at, m.delivered_at, m.read_at, m.ended_at, m.updated_at, u.phone_number, r.number AS run_number, r.campaign_id
+SELECT m.id, m.run_id, m.user_id, m.dedupe_key, m.seq, m.channel, m.state, m.reason, m.waits_until, m.error_code, m.attempt_count, m.created_at, m.accepted_at, m.sent_at, m.delivered_at, m.read_at, m.ended_at, m.updated_at, m.variables, u.phone_number, r.number AS run_number, r.campaign_id
 FROM messages m
 JOIN campaign_runs r ON r.id = m.run_id
 LEFT JOIN users u ON u.id = m.user_id
@@ -437,6 +441,7 @@ func (q *Queries) MessageRead(ctx context.Context, id uuid.UUID) (MessageReadRow
 		&i.Message.ReadAt,
 		&i.Message.EndedAt,
 		&i.Message.UpdatedAt,
+		&i.Message.Variables,
 		&i.PhoneNumber,
 		&i.RunNumber,
 		&i.CampaignID,
@@ -520,7 +525,7 @@ func (q *Queries) RecipientCount(ctx context.Context, arg RecipientCountParams) 
 }
 
 const recipientList = `-- name: RecipientList :many
-SELECT m.id, m.run_id, m.user_id, m.dedupe_key, m.seq, m.channel, m.state, m.reason, m.waits_until, m.error_code, m.attempt_count, m.created_at, m.accepted_at, m.sent_at, m.delivered_at, m.read_at, m.ended_at, m.updated_at, u.phone_number, r.number AS run_number, r.campaign_id
+SELECT m.id, m.run_id, m.user_id, m.dedupe_key, m.seq, m.channel, m.state, m.reason, m.waits_until, m.error_code, m.attempt_count, m.created_at, m.accepted_at, m.sent_at, m.delivered_at, m.read_at, m.ended_at, m.updated_at, m.variables, u.phone_number, r.number AS run_number, r.campaign_id
 FROM messages m
 JOIN campaign_runs r ON r.id = m.run_id
 LEFT JOIN users u ON u.id = m.user_id
@@ -582,6 +587,7 @@ func (q *Queries) RecipientList(ctx context.Context, arg RecipientListParams) ([
 			&i.Message.ReadAt,
 			&i.Message.EndedAt,
 			&i.Message.UpdatedAt,
+			&i.Message.Variables,
 			&i.PhoneNumber,
 			&i.RunNumber,
 			&i.CampaignID,

@@ -12,8 +12,13 @@ import (
 )
 
 type AccountLimit struct {
-	OnlyRow           bool
-	MessagesPerSecond int32
+	OnlyRow                    bool
+	MessagesPerSecond          int32
+	PairIntervalSeconds        int16
+	PersonMessagesPerDay       *int16
+	PersonMessagesPerWeek      *int16
+	PersonTopicMessagesPerDay  *int16
+	PersonTopicMessagesPerWeek *int16
 }
 
 type ApiKey struct {
@@ -44,6 +49,7 @@ type Attempt struct {
 	Looks       int16
 	FailedLooks int16
 	GrantedAt   *time.Time
+	ContentSid  *string
 }
 
 type AuditEvent struct {
@@ -81,6 +87,12 @@ type Campaign struct {
 	Priority                string
 	FailureThresholdPercent int16
 	CanaryPercent           int16
+	FrequencyCapCount       *int16
+	FrequencyCapDays        *int16
+	WindowPolicy            string
+	ExcludeSegmentIds       []int32
+	Trigger                 string
+	TriggerName             string
 	StartWithinMinutes      *int32
 	ScheduleLocalTime       string
 	RecurrenceCron          string
@@ -111,18 +123,22 @@ type CampaignRun struct {
 	RetryErrorCodes []int32
 	CanaryPassedAt  *time.Time
 	BreakerSince    *time.Time
+	AwaitsTemplate  bool
+	ClosedAt        *time.Time
+	NextStartAt     *time.Time
 	OccurrenceAt    *time.Time
 }
 
 type Cohort struct {
-	RunID      int64
-	Number     int32
-	SeqFrom    int32
-	SeqTo      int32
-	NextSeq    int32
-	Zones      []string
-	Region     string
-	WaitsUntil *time.Time
+	RunID        int64
+	Number       int32
+	SeqFrom      int32
+	SeqTo        int32
+	NextSeq      int32
+	Zones        []string
+	Region       string
+	WaitsUntil   *time.Time
+	Jurisdiction string
 }
 
 type ComplianceCheck struct {
@@ -144,6 +160,35 @@ type ConsentEvent struct {
 	Evidence  string
 	Actor     string
 	CreatedAt time.Time
+	Wording   string
+	CallerIp  string
+}
+
+type Content struct {
+	Sid            string
+	FriendlyName   string
+	Language       string
+	ContentType    string
+	Body           string
+	Variables      json.RawMessage
+	Category       string
+	Approval       string
+	ApprovalReason string
+	SyncedAt       time.Time
+}
+
+type Erasure struct {
+	ID          uuid.UUID
+	PhoneNumber *string
+	RequestedBy string
+	RequestedAt time.Time
+	CompletedAt *time.Time
+}
+
+type ErasureCopy struct {
+	ErasureID   uuid.UUID
+	ProviderSid string
+	RemovedAt   *time.Time
 }
 
 type IdempotencyKey struct {
@@ -172,15 +217,33 @@ type Import struct {
 	CreatedAt     time.Time
 	StartedAt     *time.Time
 	CompletedAt   *time.Time
+	Policy        string
+	DryRun        bool
+	Mapping       json.RawMessage
+	Comma         string
+	Header        []string
+	Skipped       int32
 }
 
-type ImportRow struct {
-	ImportID    uuid.UUID
-	Line        int32
-	Data        json.RawMessage
-	ErrorField  string
-	ErrorDetail string
-	Processed   bool
+type ImportChunk struct {
+	ImportID uuid.UUID
+	Number   int32
+	Lines    []int32
+	Records  []string
+	Revision int32
+}
+
+type ImportError struct {
+	ImportID uuid.UUID
+	Line     int32
+	Field    string
+	Detail   string
+	Record   string
+}
+
+type ImportNumber struct {
+	ImportID   uuid.UUID
+	NumberHash int64
 }
 
 type InboundMessage struct {
@@ -215,6 +278,7 @@ type Message struct {
 	ReadAt       *time.Time
 	EndedAt      *time.Time
 	UpdatedAt    time.Time
+	Variables    json.RawMessage
 }
 
 type Outbox struct {
@@ -225,6 +289,20 @@ type Outbox struct {
 	LastError     string
 	CreatedAt     time.Time
 	NextAttemptAt time.Time
+}
+
+type Portfolio struct {
+	ID             int32
+	Name           string
+	MessagingLimit *int32
+	PlacesTaken    int32
+	CreatedAt      time.Time
+}
+
+type PortfolioPlace struct {
+	PortfolioID int32
+	UserID      int64
+	Until       time.Time
 }
 
 type Receipt struct {
@@ -238,12 +316,29 @@ type Receipt struct {
 	ReceivedAt  time.Time
 }
 
+type RetentionMark struct {
+	Kind    string
+	Through int64
+}
+
 type Segment struct {
 	ID         int32
 	Name       string
 	Definition json.RawMessage
 	CreatedAt  time.Time
 	UpdatedAt  time.Time
+	Kind       string
+}
+
+type SegmentMember struct {
+	SegmentID int32
+	UserID    int64
+}
+
+type SegmentUse struct {
+	SegmentID    int32
+	BySegmentID  *int32
+	ByCampaignID *int32
 }
 
 type Sender struct {
@@ -252,12 +347,29 @@ type Sender struct {
 	Address           string
 	CreatedAt         time.Time
 	MessagesPerSecond int32
+	PortfolioID       *int32
 }
 
 type Subscription struct {
 	TopicID   int32
 	UserID    int64
 	CreatedAt time.Time
+}
+
+type Suppression struct {
+	ID             int64
+	NumberHmac     []byte
+	KeyID          string
+	Scope          string
+	UserID         *int64
+	Reason         string
+	Evidence       string
+	Source         string
+	Actor          string
+	CreatedAt      time.Time
+	LiftedAt       *time.Time
+	LiftedBy       string
+	LiftedEvidence string
 }
 
 type Template struct {
@@ -270,12 +382,30 @@ type Template struct {
 	UpdatedAt time.Time
 }
 
+type TemplateVariant struct {
+	TemplateID     int32
+	Version        int32
+	Position       int16
+	Locale         string
+	Content        string
+	Variables      []string
+	Mapping        json.RawMessage
+	ContentSid     *string
+	Given          bool
+	Approval       string
+	ApprovalReason string
+	SubmittedAt    *time.Time
+	CheckedAt      *time.Time
+}
+
 type TemplateVersion struct {
-	TemplateID int32
-	Version    int32
-	Content    string
-	Variables  []string
-	CreatedAt  time.Time
+	TemplateID         int32
+	Version            int32
+	Content            string
+	Variables          []string
+	CreatedAt          time.Time
+	Category           string
+	CollapseWhitespace bool
 }
 
 type Throttle struct {
@@ -302,4 +432,6 @@ type User struct {
 	LastInboundAt *time.Time
 	CreatedAt     time.Time
 	UpdatedAt     time.Time
+	Suppressed    []string
+	Jurisdiction  string
 }

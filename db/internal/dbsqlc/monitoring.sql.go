@@ -201,7 +201,7 @@ func (q *Queries) MessagesRecent(ctx context.Context, since time.Time) (Messages
 const runAverageSeconds = `-- name: RunAverageSeconds :one
 SELECT avg(extract(epoch FROM r.finished_at - greatest(r.started_at, r.not_before)))::float8 AS seconds
 FROM campaign_runs r JOIN campaigns c ON c.id = r.campaign_id
-WHERE c.status = 'COMPLETED' AND r.finished_at IS NOT NULL HAVING count(*) > 0
+WHERE c.status = 'COMPLETED' AND r.finished_at IS NOT NULL AND r.kind <> 'test' HAVING count(*) > 0
 `
 
 // Over completed campaigns; no row when there is none.

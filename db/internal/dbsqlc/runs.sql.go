@@ -14,7 +14,7 @@ import (
 )
 
 const audienceSource = `-- name: AudienceSource :one
-SELECT c.subscription_topic_id, coalesce(c.segment_query, s.definition)::jsonb AS definition, t.channel
+SELECT c.subscription_topic_id, coalesce(c.segment_query, s.definition)::jsonb AS definition, c.exclude_segment_ids, t.channel
 FROM campaigns c
 LEFT JOIN campaign_runs r ON r.id = $1 AND r.campaign_id = c.id
 JOIN templates t ON t.id = coalesce(r.template_id, c.template_id)
@@ -30,6 +30,7 @@ type AudienceSourceParams struct {
 type AudienceSourceRow struct {
 	SubscriptionTopicID *int32
 	Definition          json.RawMessage
+	ExcludeSegmentIds   []int32
 	Channel             string
 }
 
@@ -37,7 +38,12 @@ type AudienceSourceRow struct {
 func (q *Queries) AudienceSource(ctx context.Context, arg AudienceSourceParams) (AudienceSourceRow, error) {
 	row := q.db.QueryRow(ctx, audienceSource, arg.RunID, arg.CampaignID)
 	var i AudienceSourceRow
-	err := row.Scan(&i.SubscriptionTopicID, &i.Definition, &i.Channel)
+	err := row.Scan(
+		&i.SubscriptionTopicID,
+		&i.Definition,
+		&i.ExcludeSegmentIds,
+		&i.Channel,
+	)
 	return i, err
 }
 
@@ -161,7 +167,7 @@ func (q *Queries) CampaignGatesClose(ctx context.Context, ids []int32) error {
 }
 
 const campaignLock = `-- name: CampaignLock :one
-SELECT c.id, c.status, c.template_id, c.schedule_time, c.schedule_local_time, c.rate_limit_per_second, t.version AS template_version, t.channel,
+SELECT c.id, c.status, c.template_id, c.schedule_time, c.schedule_local_time, c.rate_limit_per_second, c.trigger, t.version AS template_version, t.channel,
        c.recurrence_cron, c.recurrence_timezone, c.start_within_minutes,
        c.created_by, c.changed_by, c.approved_at, c.approved_template_version, s.updated_at AS segment_updated_at
 FROM campaigns c JOIN templates t ON t.id = c.template_id LEFT JOIN segments s ON s.id = c.segment_id
@@ -176,6 +182,7 @@ type CampaignLockRow struct {
 	ScheduleTime            *time.Time
 	ScheduleLocalTime       string
 	RateLimitPerSecond      int32
+	Trigger                 string
 	TemplateVersion         int32
 	Channel                 string
 	RecurrenceCron          string
@@ -198,6 +205,7 @@ func (q *Queries) CampaignLock(ctx context.Context, id int32) (CampaignLockRow, 
 		&i.ScheduleTime,
 		&i.ScheduleLocalTime,
 		&i.RateLimitPerSecond,
+		&i.Trigger,
 		&i.TemplateVersion,
 		&i.Channel,
 		&i.RecurrenceCron,
@@ -283,15 +291,16 @@ func (q *Queries) CohortHold(ctx context.Context, arg CohortHoldParams) error {
 }
 
 const cohortsRemaining = `-- name: CohortsRemaining :many
-SELECT number, next_seq, seq_to, zones, waits_until FROM cohorts WHERE run_id = $1 AND next_seq <= seq_to ORDER BY number
+SELECT number, next_seq, seq_to, zones, jurisdiction, waits_until FROM cohorts WHERE run_id = $1 AND next_seq <= seq_to ORDER BY number
 `
 
 type CohortsRemainingRow struct {
-	Number     int32
-	NextSeq    int32
-	SeqTo      int32
-	Zones      []string
-	WaitsUntil *time.Time
+	Number       int32
+	NextSeq      int32
+	SeqTo        int32
+	Zones        []string
+	Jurisdiction string
+	WaitsUntil   *time.Time
 }
 
 func (q *Queries) CohortsRemaining(ctx context.Context, runID int64) ([]CohortsRemainingRow, error) {
@@ -308,6 +317,7 @@ func (q *Queries) CohortsRemaining(ctx context.Context, runID int64) ([]CohortsR
 			&i.NextSeq,
 			&i.SeqTo,
 			&i.Zones,
+			&i.Jurisdiction,
 			&i.WaitsUntil,
 		); err != nil {
 			return nil, err
@@ -368,7 +378,7 @@ const retryCount = `-- name: RetryCount :one
 SELECT count(*) FROM (
     SELECT DISTINCT ON (m.user_id) m.state, m.error_code
     FROM messages m JOIN campaign_runs r ON r.id = m.run_id
-    WHERE r.campaign_id = $1 AND m.user_id IS NOT NULL
+    WHERE r.campaign_id = $1 AND r.kind <> 'test' AND m.user_id IS NOT NULL
     ORDER BY m.user_id, r.number DESC, m.id DESC) n
 WHERE n.state = ANY($2::text[]) AND (cardinality($3::integer[]) = 0 OR n.error_code = ANY($3::integer[]))
 `
@@ -388,7 +398,7 @@ func (q *Queries) RetryCount(ctx context.Context, arg RetryCountParams) (int64, 
 }
 
 const runActive = `-- name: RunActive :one
-SELECT id, number, not_before FROM campaign_runs WHERE campaign_id = $1 AND finished_at IS NULL
+SELECT id, number, not_before FROM campaign_runs WHERE campaign_id = $1 AND finished_at IS NULL AND kind <> 'test'
 `
 
 type RunActiveRow struct {
@@ -429,7 +439,7 @@ func (q *Queries) RunBacklog(ctx context.Context, arg RunBacklogParams) (int64, 
 }
 
 const runByNumber = `-- name: RunByNumber :one
-SELECT id, campaign_id, number, kind, template_id, template_version, sender_id, started_by, started_at, not_before, frozen_at, audience_size, finished_at, settled_at, retry_states, retry_error_codes, canary_passed_at, breaker_since, occurrence_at FROM campaign_runs WHERE campaign_id = $1 AND number = $2
+SELECT id, campaign_id, number, kind, template_id, template_version, sender_id, started_by, started_at, not_before, frozen_at, audience_size, finished_at, settled_at, retry_states, retry_error_codes, canary_passed_at, breaker_since, awaits_template, closed_at, next_start_at, occurrence_at FROM campaign_runs WHERE campaign_id = $1 AND number = $2
 `
 
 type RunByNumberParams struct {
@@ -459,6 +469,9 @@ func (q *Queries) RunByNumber(ctx context.Context, arg RunByNumberParams) (Campa
 		&i.RetryErrorCodes,
 		&i.CanaryPassedAt,
 		&i.BreakerSince,
+		&i.AwaitsTemplate,
+		&i.ClosedAt,
+		&i.NextStartAt,
 		&i.OccurrenceAt,
 	)
 	return i, err
@@ -521,9 +534,16 @@ func (q *Queries) RunFreezeNobody(ctx context.Context, arg RunFreezeNobodyParams
 }
 
 const runGet = `-- name: RunGet :one
-SELECT r.id, r.campaign_id, r.number, r.kind, r.template_id, r.template_version, r.sender_id, r.started_by, r.started_at, r.not_before, r.frozen_at, r.audience_size, r.finished_at, r.settled_at, r.retry_states, r.retry_error_codes, r.canary_passed_at, r.breaker_since, r.occurrence_at, c.status, c.status_reason, c.rate_limit_per_second, c.quiet_start, c.quiet_end, c.timezone,
-       c.schedule_local_time, c.start_within_minutes
+SELECT r.id, r.campaign_id, r.number, r.kind, r.template_id, r.template_version, r.sender_id, r.started_by, r.started_at, r.not_before, r.frozen_at, r.audience_size, r.finished_at, r.settled_at, r.retry_states, r.retry_error_codes, r.canary_passed_at, r.breaker_since, r.awaits_template, r.closed_at, r.next_start_at, r.occurrence_at, c.status, c.status_reason, c.rate_limit_per_second, c.priority, c.quiet_start, c.quiet_end, c.timezone,
+       c.schedule_local_time, c.start_within_minutes,
+       coalesce(p.id, 0)::integer AS portfolio_id,
+       ARRAY(SELECT v.approval FROM template_variants v
+             WHERE v.template_id = r.template_id AND v.version = r.template_version AND c.window_policy = 'template')::text[] AS approvals,
+       coalesce((SELECT min(v.approval_reason) FROM template_variants v
+                 WHERE v.template_id = r.template_id AND v.version = r.template_version AND v.approval_reason <> ''), '')::text AS approval_reason
 FROM campaign_runs r JOIN campaigns c ON c.id = r.campaign_id
+JOIN senders s ON s.id = r.sender_id
+LEFT JOIN portfolios p ON p.id = s.portfolio_id AND p.messaging_limit IS NOT NULL
 WHERE r.id = $1
 `
 
@@ -532,13 +552,18 @@ type RunGetRow struct {
 	Status             string
 	StatusReason       string
 	RateLimitPerSecond int32
+	Priority           string
 	QuietStart         *int16
 	QuietEnd           *int16
 	Timezone           string
 	ScheduleLocalTime  string
 	StartWithinMinutes *int32
+	PortfolioID        int32
+	Approvals          []string
+	ApprovalReason     string
 }
 
+// With it come the approvals of what its template says in each language; none where free text may do as well.
 func (q *Queries) RunGet(ctx context.Context, id int64) (RunGetRow, error) {
 	row := q.db.QueryRow(ctx, runGet, id)
 	var i RunGetRow
@@ -561,17 +586,54 @@ func (q *Queries) RunGet(ctx context.Context, id int64) (RunGetRow, error) {
 		&i.CampaignRun.RetryErrorCodes,
 		&i.CampaignRun.CanaryPassedAt,
 		&i.CampaignRun.BreakerSince,
+		&i.CampaignRun.AwaitsTemplate,
+		&i.CampaignRun.ClosedAt,
+		&i.CampaignRun.NextStartAt,
 		&i.CampaignRun.OccurrenceAt,
 		&i.Status,
 		&i.StatusReason,
 		&i.RateLimitPerSecond,
+		&i.Priority,
 		&i.QuietStart,
 		&i.QuietEnd,
 		&i.Timezone,
 		&i.ScheduleLocalTime,
 		&i.StartWithinMinutes,
+		&i.PortfolioID,
+		&i.Approvals,
+		&i.ApprovalReason,
 	)
 	return i, err
+}
+
+const runHoldForTemplate = `-- name: RunHoldForTemplate :exec
+WITH held AS (
+    UPDATE campaign_runs SET awaits_template = true WHERE campaign_runs.id = $4 AND NOT awaits_template RETURNING campaign_runs.id
+), m AS (
+    UPDATE messages SET reason = $1, waits_until = NULL, updated_at = $3
+    FROM held JOIN cohorts c ON c.run_id = held.id
+    WHERE messages.run_id = held.id AND messages.seq BETWEEN c.next_seq AND c.seq_to AND messages.state = 'pending' RETURNING messages.id
+)
+INSERT INTO compliance_checks (message_id, action, reason, steps, created_at)
+SELECT m.id, 'wait', $1, $2, $3 FROM m
+`
+
+type RunHoldForTemplateParams struct {
+	Reason string
+	Steps  json.RawMessage
+	Now    time.Time
+	RunID  int64
+}
+
+// Notes on the run's messages that no batch holds yet that they wait for the template's approval; once, until it is decided.
+func (q *Queries) RunHoldForTemplate(ctx context.Context, arg RunHoldForTemplateParams) error {
+	_, err := q.db.Exec(ctx, runHoldForTemplate,
+		arg.Reason,
+		arg.Steps,
+		arg.Now,
+		arg.RunID,
+	)
+	return err
 }
 
 const runInsert = `-- name: RunInsert :one
@@ -653,7 +715,7 @@ func (q *Queries) RunLeases(ctx context.Context, arg RunLeasesParams) (int64, er
 }
 
 const runList = `-- name: RunList :many
-SELECT id, campaign_id, number, kind, template_id, template_version, sender_id, started_by, started_at, not_before, frozen_at, audience_size, finished_at, settled_at, retry_states, retry_error_codes, canary_passed_at, breaker_since, occurrence_at FROM campaign_runs WHERE campaign_id = $1 AND ($2::integer IS NULL OR number < $2)
+SELECT id, campaign_id, number, kind, template_id, template_version, sender_id, started_by, started_at, not_before, frozen_at, audience_size, finished_at, settled_at, retry_states, retry_error_codes, canary_passed_at, breaker_since, awaits_template, closed_at, next_start_at, occurrence_at FROM campaign_runs WHERE campaign_id = $1 AND ($2::integer IS NULL OR number < $2)
 ORDER BY number DESC LIMIT $3
 `
 
@@ -691,6 +753,9 @@ func (q *Queries) RunList(ctx context.Context, arg RunListParams) ([]CampaignRun
 			&i.RetryErrorCodes,
 			&i.CanaryPassedAt,
 			&i.BreakerSince,
+			&i.AwaitsTemplate,
+			&i.ClosedAt,
+			&i.NextStartAt,
 			&i.OccurrenceAt,
 		); err != nil {
 			return nil, err
@@ -704,7 +769,7 @@ func (q *Queries) RunList(ctx context.Context, arg RunListParams) ([]CampaignRun
 }
 
 const runLock = `-- name: RunLock :one
-SELECT id, campaign_id, number, kind, template_id, template_version, sender_id, started_by, started_at, not_before, frozen_at, audience_size, finished_at, settled_at, retry_states, retry_error_codes, canary_passed_at, breaker_since, occurrence_at FROM campaign_runs WHERE id = $1 FOR UPDATE
+SELECT id, campaign_id, number, kind, template_id, template_version, sender_id, started_by, started_at, not_before, frozen_at, audience_size, finished_at, settled_at, retry_states, retry_error_codes, canary_passed_at, breaker_since, awaits_template, closed_at, next_start_at, occurrence_at FROM campaign_runs WHERE id = $1 FOR UPDATE
 `
 
 // Lets one freeze at a time work on the run.
@@ -730,13 +795,16 @@ func (q *Queries) RunLock(ctx context.Context, id int64) (CampaignRun, error) {
 		&i.RetryErrorCodes,
 		&i.CanaryPassedAt,
 		&i.BreakerSince,
+		&i.AwaitsTemplate,
+		&i.ClosedAt,
+		&i.NextStartAt,
 		&i.OccurrenceAt,
 	)
 	return i, err
 }
 
 const runOfOccurrence = `-- name: RunOfOccurrence :one
-SELECT id, campaign_id, number, kind, template_id, template_version, sender_id, started_by, started_at, not_before, frozen_at, audience_size, finished_at, settled_at, retry_states, retry_error_codes, canary_passed_at, breaker_since, occurrence_at FROM campaign_runs WHERE campaign_id = $1 AND occurrence_at = $2::timestamptz
+SELECT id, campaign_id, number, kind, template_id, template_version, sender_id, started_by, started_at, not_before, frozen_at, audience_size, finished_at, settled_at, retry_states, retry_error_codes, canary_passed_at, breaker_since, awaits_template, closed_at, next_start_at, occurrence_at FROM campaign_runs WHERE campaign_id = $1 AND occurrence_at = $2::timestamptz
 `
 
 type RunOfOccurrenceParams struct {
@@ -766,6 +834,9 @@ func (q *Queries) RunOfOccurrence(ctx context.Context, arg RunOfOccurrenceParams
 		&i.RetryErrorCodes,
 		&i.CanaryPassedAt,
 		&i.BreakerSince,
+		&i.AwaitsTemplate,
+		&i.ClosedAt,
+		&i.NextStartAt,
 		&i.OccurrenceAt,
 	)
 	return i, err
@@ -789,10 +860,31 @@ func (q *Queries) RunOpen(ctx context.Context, runID int64) (RunOpenRow, error) 
 	return i, err
 }
 
-const runReleaseQuiet = `-- name: RunReleaseQuiet :exec
+const runReleaseTemplate = `-- name: RunReleaseTemplate :exec
+WITH freed AS (
+    UPDATE campaign_runs SET awaits_template = false WHERE campaign_runs.id = $3 AND awaits_template RETURNING campaign_runs.id
+)
+UPDATE messages SET reason = '', waits_until = NULL, updated_at = $1
+FROM freed JOIN cohorts c ON c.run_id = freed.id
+WHERE messages.run_id = freed.id AND messages.seq BETWEEN c.next_seq AND c.seq_to AND messages.state = 'pending' AND messages.reason = $2
+`
+
+type RunReleaseTemplateParams struct {
+	Now    time.Time
+	Reason string
+	RunID  int64
+}
+
+// The messages of a run that wait for a decision about their template and are in no batch are just set free.
+func (q *Queries) RunReleaseTemplate(ctx context.Context, arg RunReleaseTemplateParams) error {
+	_, err := q.db.Exec(ctx, runReleaseTemplate, arg.Now, arg.Reason, arg.RunID)
+	return err
+}
+
+const runReleaseWaits = `-- name: RunReleaseWaits :exec
 WITH held AS (
     SELECT m.id, m.seq FROM messages m
-    WHERE m.run_id = $3 AND m.state = 'pending' AND m.reason = 'quiet_hours'
+    WHERE m.run_id = $3 AND m.state = 'pending' AND m.reason = ANY($5::text[])
     ORDER BY m.id FOR UPDATE
 ), driven AS (
     SELECT h.id, h.seq, row_number() OVER (ORDER BY h.seq) - 1 AS place
@@ -813,22 +905,24 @@ FROM driven d JOIN campaign_runs r ON r.id = $3
 WHERE NOT $4::boolean ORDER BY d.place
 `
 
-type RunReleaseQuietParams struct {
+type RunReleaseWaitsParams struct {
 	Now            time.Time
 	SpacingSeconds float64
 	RunID          int64
 	Paused         bool
+	Reasons        []string
 }
 
-// Has every message of the run that waits for quiet hours judged anew. Those in no batch are just set free; the workflows
+// Has every message of the run that waits for one of the reasons judged anew. Those in no batch are just set free; the workflows
 // of the others are told one after the other, spacing_seconds apart, and until then wait for the rate. While the campaign
 // is paused they are left asleep, as paused ones that the resume tells.
-func (q *Queries) RunReleaseQuiet(ctx context.Context, arg RunReleaseQuietParams) error {
-	_, err := q.db.Exec(ctx, runReleaseQuiet,
+func (q *Queries) RunReleaseWaits(ctx context.Context, arg RunReleaseWaitsParams) error {
+	_, err := q.db.Exec(ctx, runReleaseWaits,
 		arg.Now,
 		arg.SpacingSeconds,
 		arg.RunID,
 		arg.Paused,
+		arg.Reasons,
 	)
 	return err
 }
@@ -976,6 +1070,49 @@ func (q *Queries) RunUndecided(ctx context.Context, runID int64) (RunUndecidedRo
 	return i, err
 }
 
+const runsOfTemplate = `-- name: RunsOfTemplate :many
+SELECT r.id, r.campaign_id, r.number, c.rate_limit_per_second FROM campaign_runs r JOIN campaigns c ON c.id = r.campaign_id
+WHERE r.template_id = $1 AND r.template_version = $2 AND r.finished_at IS NULL ORDER BY r.id
+`
+
+type RunsOfTemplateParams struct {
+	TemplateID int32
+	Version    int32
+}
+
+type RunsOfTemplateRow struct {
+	ID                 int64
+	CampaignID         int32
+	Number             int32
+	RateLimitPerSecond int32
+}
+
+// The runs under way that send a version of a template.
+func (q *Queries) RunsOfTemplate(ctx context.Context, arg RunsOfTemplateParams) ([]RunsOfTemplateRow, error) {
+	rows, err := q.db.Query(ctx, runsOfTemplate, arg.TemplateID, arg.Version)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []RunsOfTemplateRow
+	for rows.Next() {
+		var i RunsOfTemplateRow
+		if err := rows.Scan(
+			&i.ID,
+			&i.CampaignID,
+			&i.Number,
+			&i.RateLimitPerSecond,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const runsStates = `-- name: RunsStates :many
 SELECT run_id, state, count(*) AS messages FROM messages WHERE run_id = ANY($1::bigint[]) GROUP BY run_id, state
 `
@@ -1041,7 +1178,8 @@ func (q *Queries) RunsUnsettled(ctx context.Context, startedBefore time.Time) ([
 }
 
 const senderEnsure = `-- name: SenderEnsure :exec
-INSERT INTO senders (channel, address, messages_per_second, created_at) VALUES ($1, $2, $3, $4)
+INSERT INTO senders (channel, address, messages_per_second, portfolio_id, created_at)
+VALUES ($1, $2, $3, (SELECT min(p.id) FROM portfolios p WHERE $1 = 'whatsapp'), $4)
 ON CONFLICT ON CONSTRAINT senders_address_unique DO NOTHING
 `
 
@@ -1052,6 +1190,7 @@ type SenderEnsureParams struct {
 	Now               time.Time
 }
 
+// A new sender of WhatsApp belongs to the oldest portfolio.
 func (q *Queries) SenderEnsure(ctx context.Context, arg SenderEnsureParams) error {
 	_, err := q.db.Exec(ctx, senderEnsure,
 		arg.Channel,

@@ -11,6 +11,30 @@ import (
 	"time"
 )
 
+const campaignsKnown = `-- name: CampaignsKnown :many
+SELECT id FROM campaigns WHERE id = ANY($1::integer[])
+`
+
+func (q *Queries) CampaignsKnown(ctx context.Context, ids []int32) ([]int32, error) {
+	rows, err := q.db.Query(ctx, campaignsKnown, ids)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []int32
+	for rows.Next() {
+		var id int32
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		items = append(items, id)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const segmentDelete = `-- name: SegmentDelete :execrows
 DELETE FROM segments WHERE id = $1
 `
@@ -23,8 +47,25 @@ func (q *Queries) SegmentDelete(ctx context.Context, id int32) (int64, error) {
 	return result.RowsAffected(), nil
 }
 
+const segmentFill = `-- name: SegmentFill :one
+UPDATE segments SET updated_at = $1 WHERE id = $2 RETURNING kind
+`
+
+type SegmentFillParams struct {
+	Now time.Time
+	ID  int32
+}
+
+// Begins an upload; one at a time.
+func (q *Queries) SegmentFill(ctx context.Context, arg SegmentFillParams) (string, error) {
+	row := q.db.QueryRow(ctx, segmentFill, arg.Now, arg.ID)
+	var kind string
+	err := row.Scan(&kind)
+	return kind, err
+}
+
 const segmentGet = `-- name: SegmentGet :one
-SELECT id, name, definition, created_at, updated_at FROM segments WHERE id = $1
+SELECT id, name, definition, created_at, updated_at, kind FROM segments WHERE id = $1
 `
 
 func (q *Queries) SegmentGet(ctx context.Context, id int32) (Segment, error) {
@@ -36,22 +77,34 @@ func (q *Queries) SegmentGet(ctx context.Context, id int32) (Segment, error) {
 		&i.Definition,
 		&i.CreatedAt,
 		&i.UpdatedAt,
+		&i.Kind,
 	)
 	return i, err
 }
 
 const segmentInsert = `-- name: SegmentInsert :one
-INSERT INTO segments (name, definition, created_at, updated_at) VALUES ($1, $2, $3, $3) RETURNING id, name, definition, created_at, updated_at
+WITH fresh AS (SELECT nextval(pg_get_serial_sequence('segments', 'id'))::integer AS id)
+INSERT INTO segments (id, name, kind, definition, created_at, updated_at) OVERRIDING SYSTEM VALUE
+SELECT fresh.id, $1, $2, coalesce($3::jsonb, jsonb_build_object('operator', 'in_segment', 'value', fresh.id)), $4, $4
+FROM fresh
+RETURNING id, name, definition, created_at, updated_at, kind
 `
 
 type SegmentInsertParams struct {
 	Name       string
+	Kind       string
 	Definition json.RawMessage
 	Now        time.Time
 }
 
+// A static segment's definition is that one is in it, so it needs its own id.
 func (q *Queries) SegmentInsert(ctx context.Context, arg SegmentInsertParams) (Segment, error) {
-	row := q.db.QueryRow(ctx, segmentInsert, arg.Name, arg.Definition, arg.Now)
+	row := q.db.QueryRow(ctx, segmentInsert,
+		arg.Name,
+		arg.Kind,
+		arg.Definition,
+		arg.Now,
+	)
 	var i Segment
 	err := row.Scan(
 		&i.ID,
@@ -59,12 +112,13 @@ func (q *Queries) SegmentInsert(ctx context.Context, arg SegmentInsertParams) (S
 		&i.Definition,
 		&i.CreatedAt,
 		&i.UpdatedAt,
+		&i.Kind,
 	)
 	return i, err
 }
 
 const segmentList = `-- name: SegmentList :many
-SELECT id, name, definition, created_at, updated_at FROM segments WHERE $1::integer IS NULL OR id < $1 ORDER BY id DESC LIMIT $2
+SELECT id, name, definition, created_at, updated_at, kind FROM segments WHERE $1::integer IS NULL OR id < $1 ORDER BY id DESC LIMIT $2
 `
 
 type SegmentListParams struct {
@@ -87,6 +141,7 @@ func (q *Queries) SegmentList(ctx context.Context, arg SegmentListParams) ([]Seg
 			&i.Definition,
 			&i.CreatedAt,
 			&i.UpdatedAt,
+			&i.Kind,
 		); err != nil {
 			return nil, err
 		}
@@ -96,6 +151,63 @@ func (q *Queries) SegmentList(ctx context.Context, arg SegmentListParams) ([]Seg
 		return nil, err
 	}
 	return items, nil
+}
+
+const segmentMembersAdd = `-- name: SegmentMembersAdd :many
+WITH given AS (
+    SELECT n.number, n.place, u.id FROM unnest($1::text[]) WITH ORDINALITY AS n(number, place)
+    LEFT JOIN users u ON u.phone_number = n.number
+), added AS (
+    INSERT INTO segment_members (segment_id, user_id)
+    SELECT $2::integer, given.id FROM given WHERE given.id IS NOT NULL ON CONFLICT DO NOTHING
+)
+SELECT (place - 1)::integer AS place FROM given WHERE id IS NULL ORDER BY place
+`
+
+type SegmentMembersAddParams struct {
+	Numbers   []string
+	SegmentID int32
+}
+
+// Puts the people with these numbers in, and returns the places, from 0, of the numbers that nobody has.
+func (q *Queries) SegmentMembersAdd(ctx context.Context, arg SegmentMembersAddParams) ([]int32, error) {
+	rows, err := q.db.Query(ctx, segmentMembersAdd, arg.Numbers, arg.SegmentID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []int32
+	for rows.Next() {
+		var place int32
+		if err := rows.Scan(&place); err != nil {
+			return nil, err
+		}
+		items = append(items, place)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const segmentMembersClear = `-- name: SegmentMembersClear :exec
+DELETE FROM segment_members WHERE segment_id = $1
+`
+
+func (q *Queries) SegmentMembersClear(ctx context.Context, segmentID int32) error {
+	_, err := q.db.Exec(ctx, segmentMembersClear, segmentID)
+	return err
+}
+
+const segmentMembersTotal = `-- name: SegmentMembersTotal :one
+SELECT count(*) FROM segment_members WHERE segment_id = $1
+`
+
+func (q *Queries) SegmentMembersTotal(ctx context.Context, segmentID int32) (int64, error) {
+	row := q.db.QueryRow(ctx, segmentMembersTotal, segmentID)
+	var count int64
+	err := row.Scan(&count)
+	return count, err
 }
 
 const segmentTotal = `-- name: SegmentTotal :one
@@ -110,7 +222,7 @@ func (q *Queries) SegmentTotal(ctx context.Context) (int64, error) {
 }
 
 const segmentUpdate = `-- name: SegmentUpdate :one
-UPDATE segments SET name = $1, definition = $2, updated_at = $3 WHERE id = $4 RETURNING id, name, definition, created_at, updated_at
+UPDATE segments SET name = $1, definition = coalesce($2::jsonb, definition), updated_at = $3 WHERE id = $4 RETURNING id, name, definition, created_at, updated_at, kind
 `
 
 type SegmentUpdateParams struct {
@@ -134,6 +246,142 @@ func (q *Queries) SegmentUpdate(ctx context.Context, arg SegmentUpdateParams) (S
 		&i.Definition,
 		&i.CreatedAt,
 		&i.UpdatedAt,
+		&i.Kind,
 	)
 	return i, err
+}
+
+const segmentUsesForget = `-- name: SegmentUsesForget :exec
+DELETE FROM segment_uses WHERE by_segment_id = $1 OR by_campaign_id = $2
+`
+
+type SegmentUsesForgetParams struct {
+	BySegmentID  *int32
+	ByCampaignID *int32
+}
+
+func (q *Queries) SegmentUsesForget(ctx context.Context, arg SegmentUsesForgetParams) error {
+	_, err := q.db.Exec(ctx, segmentUsesForget, arg.BySegmentID, arg.ByCampaignID)
+	return err
+}
+
+const segmentUsesInsert = `-- name: SegmentUsesInsert :exec
+INSERT INTO segment_uses (segment_id, by_segment_id, by_campaign_id)
+SELECT DISTINCT id, $1::integer, $2::integer FROM unnest($3::integer[]) AS id
+`
+
+type SegmentUsesInsertParams struct {
+	BySegmentID  *int32
+	ByCampaignID *int32
+	SegmentIds   []int32
+}
+
+func (q *Queries) SegmentUsesInsert(ctx context.Context, arg SegmentUsesInsertParams) error {
+	_, err := q.db.Exec(ctx, segmentUsesInsert, arg.BySegmentID, arg.ByCampaignID, arg.SegmentIds)
+	return err
+}
+
+const segmentsKnown = `-- name: SegmentsKnown :many
+SELECT id FROM segments WHERE id = ANY($1::integer[])
+`
+
+func (q *Queries) SegmentsKnown(ctx context.Context, ids []int32) ([]int32, error) {
+	rows, err := q.db.Query(ctx, segmentsKnown, ids)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []int32
+	for rows.Next() {
+		var id int32
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		items = append(items, id)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const segmentsLock = `-- name: SegmentsLock :exec
+SELECT pg_advisory_xact_lock(2, 0)
+`
+
+// One change of segments at a time: what one refers to must not change while it is checked.
+func (q *Queries) SegmentsLock(ctx context.Context) error {
+	_, err := q.db.Exec(ctx, segmentsLock)
+	return err
+}
+
+const segmentsUsing = `-- name: SegmentsUsing :many
+WITH RECURSIVE users_of AS (
+    SELECT su.by_segment_id AS id FROM segment_uses su WHERE su.segment_id = $1 AND su.by_segment_id IS NOT NULL
+    UNION
+    SELECT su.by_segment_id FROM users_of u JOIN segment_uses su ON su.segment_id = u.id WHERE su.by_segment_id IS NOT NULL
+)
+SELECT s.id, s.name, s.definition, s.created_at, s.updated_at, s.kind FROM segments s JOIN users_of ON users_of.id = s.id ORDER BY s.id
+`
+
+// The segments that refer to this one, directly or through others.
+func (q *Queries) SegmentsUsing(ctx context.Context, id int32) ([]Segment, error) {
+	rows, err := q.db.Query(ctx, segmentsUsing, id)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []Segment
+	for rows.Next() {
+		var i Segment
+		if err := rows.Scan(
+			&i.ID,
+			&i.Name,
+			&i.Definition,
+			&i.CreatedAt,
+			&i.UpdatedAt,
+			&i.Kind,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const topicsKnown = `-- name: TopicsKnown :many
+SELECT id, name FROM topics WHERE id = ANY($1::integer[]) OR name = ANY($2::text[])
+`
+
+type TopicsKnownParams struct {
+	Ids   []int32
+	Names []string
+}
+
+type TopicsKnownRow struct {
+	ID   int32
+	Name string
+}
+
+func (q *Queries) TopicsKnown(ctx context.Context, arg TopicsKnownParams) ([]TopicsKnownRow, error) {
+	rows, err := q.db.Query(ctx, topicsKnown, arg.Ids, arg.Names)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []TopicsKnownRow
+	for rows.Next() {
+		var i TopicsKnownRow
+		if err := rows.Scan(&i.ID, &i.Name); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }

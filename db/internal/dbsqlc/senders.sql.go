@@ -10,45 +10,88 @@ import (
 	"time"
 )
 
-const accountRate = `-- name: AccountRate :one
-SELECT messages_per_second FROM account_limits
+const accountLimits = `-- name: AccountLimits :one
+SELECT only_row, messages_per_second, pair_interval_seconds, person_messages_per_day, person_messages_per_week, person_topic_messages_per_day, person_topic_messages_per_week FROM account_limits
 `
 
-func (q *Queries) AccountRate(ctx context.Context) (int32, error) {
-	row := q.db.QueryRow(ctx, accountRate)
-	var messages_per_second int32
-	err := row.Scan(&messages_per_second)
-	return messages_per_second, err
+func (q *Queries) AccountLimits(ctx context.Context) (AccountLimit, error) {
+	row := q.db.QueryRow(ctx, accountLimits)
+	var i AccountLimit
+	err := row.Scan(
+		&i.OnlyRow,
+		&i.MessagesPerSecond,
+		&i.PairIntervalSeconds,
+		&i.PersonMessagesPerDay,
+		&i.PersonMessagesPerWeek,
+		&i.PersonTopicMessagesPerDay,
+		&i.PersonTopicMessagesPerWeek,
+	)
+	return i, err
 }
 
-const accountRateLock = `-- name: AccountRateLock :one
-SELECT messages_per_second FROM account_limits FOR NO KEY UPDATE
+const accountLimitsLock = `-- name: AccountLimitsLock :one
+SELECT only_row, messages_per_second, pair_interval_seconds, person_messages_per_day, person_messages_per_week, person_topic_messages_per_day, person_topic_messages_per_week FROM account_limits FOR NO KEY UPDATE
 `
 
-func (q *Queries) AccountRateLock(ctx context.Context) (int32, error) {
-	row := q.db.QueryRow(ctx, accountRateLock)
-	var messages_per_second int32
-	err := row.Scan(&messages_per_second)
-	return messages_per_second, err
+func (q *Queries) AccountLimitsLock(ctx context.Context) (AccountLimit, error) {
+	row := q.db.QueryRow(ctx, accountLimitsLock)
+	var i AccountLimit
+	err := row.Scan(
+		&i.OnlyRow,
+		&i.MessagesPerSecond,
+		&i.PairIntervalSeconds,
+		&i.PersonMessagesPerDay,
+		&i.PersonMessagesPerWeek,
+		&i.PersonTopicMessagesPerDay,
+		&i.PersonTopicMessagesPerWeek,
+	)
+	return i, err
 }
 
-const accountSetRate = `-- name: AccountSetRate :exec
-UPDATE account_limits SET messages_per_second = $1
+const accountLimitsSet = `-- name: AccountLimitsSet :exec
+UPDATE account_limits SET messages_per_second = $1, pair_interval_seconds = $2,
+    person_messages_per_day = $3, person_messages_per_week = $4,
+    person_topic_messages_per_day = $5,
+    person_topic_messages_per_week = $6
 `
 
-func (q *Queries) AccountSetRate(ctx context.Context, messagesPerSecond int32) error {
-	_, err := q.db.Exec(ctx, accountSetRate, messagesPerSecond)
+type AccountLimitsSetParams struct {
+	MessagesPerSecond          int32
+	PairIntervalSeconds        int16
+	PersonMessagesPerDay       *int16
+	PersonMessagesPerWeek      *int16
+	PersonTopicMessagesPerDay  *int16
+	PersonTopicMessagesPerWeek *int16
+}
+
+func (q *Queries) AccountLimitsSet(ctx context.Context, arg AccountLimitsSetParams) error {
+	_, err := q.db.Exec(ctx, accountLimitsSet,
+		arg.MessagesPerSecond,
+		arg.PairIntervalSeconds,
+		arg.PersonMessagesPerDay,
+		arg.PersonMessagesPerWeek,
+		arg.PersonTopicMessagesPerDay,
+		arg.PersonTopicMessagesPerWeek,
+	)
 	return err
 }
 
 const senderList = `-- name: SenderList :many
 SELECT s.id, s.channel, s.address, s.messages_per_second, t.slowed_at, t.slowed_rate,
+       p.name AS portfolio, p.messaging_limit,
+       (SELECT count(*) FROM portfolio_places x WHERE x.portfolio_id = p.id AND x.until > $1) AS recipients_reached,
        (SELECT count(*) FROM campaign_runs r JOIN campaigns c ON c.id = r.campaign_id
         WHERE r.sender_id = s.id AND r.finished_at IS NULL AND c.status = 'RUNNING') AS campaigns_running
 FROM senders s LEFT JOIN throttles t ON t.key = 'sender/' || s.id
-WHERE $1::integer IS NULL OR s.id = $1
+LEFT JOIN portfolios p ON p.id = s.portfolio_id
+WHERE $2::integer IS NULL OR s.id = $2
 ORDER BY s.id DESC
 `
+
+type SenderListParams struct {
+	Now time.Time
+	ID  *int32
+}
 
 type SenderListRow struct {
 	ID                int32
@@ -57,12 +100,15 @@ type SenderListRow struct {
 	MessagesPerSecond int32
 	SlowedAt          *time.Time
 	SlowedRate        *float32
+	Portfolio         *string
+	MessagingLimit    *int32
+	RecipientsReached int64
 	CampaignsRunning  int64
 }
 
 // Every sender, newest first, or the one that is named.
-func (q *Queries) SenderList(ctx context.Context, id *int32) ([]SenderListRow, error) {
-	rows, err := q.db.Query(ctx, senderList, id)
+func (q *Queries) SenderList(ctx context.Context, arg SenderListParams) ([]SenderListRow, error) {
+	rows, err := q.db.Query(ctx, senderList, arg.Now, arg.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -77,6 +123,9 @@ func (q *Queries) SenderList(ctx context.Context, id *int32) ([]SenderListRow, e
 			&i.MessagesPerSecond,
 			&i.SlowedAt,
 			&i.SlowedRate,
+			&i.Portfolio,
+			&i.MessagingLimit,
+			&i.RecipientsReached,
 			&i.CampaignsRunning,
 		); err != nil {
 			return nil, err
@@ -87,17 +136,6 @@ func (q *Queries) SenderList(ctx context.Context, id *int32) ([]SenderListRow, e
 		return nil, err
 	}
 	return items, nil
-}
-
-const senderRateLock = `-- name: SenderRateLock :one
-SELECT messages_per_second FROM senders WHERE id = $1 FOR NO KEY UPDATE
-`
-
-func (q *Queries) SenderRateLock(ctx context.Context, id int32) (int32, error) {
-	row := q.db.QueryRow(ctx, senderRateLock, id)
-	var messages_per_second int32
-	err := row.Scan(&messages_per_second)
-	return messages_per_second, err
 }
 
 const senderSetRate = `-- name: SenderSetRate :exec

@@ -7,8 +7,98 @@ package dbsqlc
 
 import (
 	"context"
+	"encoding/json"
 	"time"
 )
+
+const contentCount = `-- name: ContentCount :one
+SELECT count(*) FROM contents
+`
+
+func (q *Queries) ContentCount(ctx context.Context) (int64, error) {
+	row := q.db.QueryRow(ctx, contentCount)
+	var count int64
+	err := row.Scan(&count)
+	return count, err
+}
+
+const contentGet = `-- name: ContentGet :one
+SELECT sid, friendly_name, language, content_type, body, variables, category, approval, approval_reason, synced_at FROM contents WHERE sid = $1
+`
+
+func (q *Queries) ContentGet(ctx context.Context, sid string) (Content, error) {
+	row := q.db.QueryRow(ctx, contentGet, sid)
+	var i Content
+	err := row.Scan(
+		&i.Sid,
+		&i.FriendlyName,
+		&i.Language,
+		&i.ContentType,
+		&i.Body,
+		&i.Variables,
+		&i.Category,
+		&i.Approval,
+		&i.ApprovalReason,
+		&i.SyncedAt,
+	)
+	return i, err
+}
+
+const contentList = `-- name: ContentList :many
+SELECT c.sid, c.friendly_name, c.language, c.content_type, c.body, c.variables, c.category, c.approval, c.approval_reason, c.synced_at, coalesce((SELECT min(v.template_id) FROM template_variants v WHERE v.content_sid = c.sid), 0)::integer AS template_id
+FROM contents c WHERE ($1::text = '' OR c.sid > $1) ORDER BY c.sid LIMIT $2
+`
+
+type ContentListParams struct {
+	After  string
+	AtMost int32
+}
+
+type ContentListRow struct {
+	Content    Content
+	TemplateID int32
+}
+
+func (q *Queries) ContentList(ctx context.Context, arg ContentListParams) ([]ContentListRow, error) {
+	rows, err := q.db.Query(ctx, contentList, arg.After, arg.AtMost)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []ContentListRow
+	for rows.Next() {
+		var i ContentListRow
+		if err := rows.Scan(
+			&i.Content.Sid,
+			&i.Content.FriendlyName,
+			&i.Content.Language,
+			&i.Content.ContentType,
+			&i.Content.Body,
+			&i.Content.Variables,
+			&i.Content.Category,
+			&i.Content.Approval,
+			&i.Content.ApprovalReason,
+			&i.Content.SyncedAt,
+			&i.TemplateID,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const contentsDelete = `-- name: ContentsDelete :exec
+DELETE FROM contents WHERE synced_at < $1
+`
+
+func (q *Queries) ContentsDelete(ctx context.Context, syncedAt time.Time) error {
+	_, err := q.db.Exec(ctx, contentsDelete, syncedAt)
+	return err
+}
 
 const templateDelete = `-- name: TemplateDelete :execrows
 DELETE FROM templates WHERE id = $1
@@ -23,21 +113,25 @@ func (q *Queries) TemplateDelete(ctx context.Context, id int32) (int64, error) {
 }
 
 const templateGet = `-- name: TemplateGet :one
-SELECT t.id, t.name, t.version, t.channel, t.locale, t.created_at, t.updated_at, v.content, v.variables FROM templates t
-JOIN template_versions v ON v.template_id = t.id AND v.version = t.version
+SELECT t.id, t.name, t.version, t.channel, t.locale, t.created_at, t.updated_at, v.content, v.variables, v.category, v.collapse_whitespace,
+       (SELECT jsonb_agg(to_jsonb(o) ORDER BY o.position) FROM template_variants o WHERE o.template_id = v.template_id AND o.version = v.version)::jsonb AS variants
+FROM templates t JOIN template_versions v ON v.template_id = t.id AND v.version = t.version
 WHERE t.id = $1
 `
 
 type TemplateGetRow struct {
-	ID        int32
-	Name      string
-	Version   int32
-	Channel   string
-	Locale    string
-	CreatedAt time.Time
-	UpdatedAt time.Time
-	Content   string
-	Variables []string
+	ID                 int32
+	Name               string
+	Version            int32
+	Channel            string
+	Locale             string
+	CreatedAt          time.Time
+	UpdatedAt          time.Time
+	Content            string
+	Variables          []string
+	Category           string
+	CollapseWhitespace bool
+	Variants           json.RawMessage
 }
 
 func (q *Queries) TemplateGet(ctx context.Context, id int32) (TemplateGetRow, error) {
@@ -53,6 +147,9 @@ func (q *Queries) TemplateGet(ctx context.Context, id int32) (TemplateGetRow, er
 		&i.UpdatedAt,
 		&i.Content,
 		&i.Variables,
+		&i.Category,
+		&i.CollapseWhitespace,
+		&i.Variants,
 	)
 	return i, err
 }
@@ -82,8 +179,9 @@ func (q *Queries) TemplateInsert(ctx context.Context, arg TemplateInsertParams) 
 }
 
 const templateList = `-- name: TemplateList :many
-SELECT t.id, t.name, t.version, t.channel, t.locale, t.created_at, t.updated_at, v.content, v.variables FROM templates t
-JOIN template_versions v ON v.template_id = t.id AND v.version = t.version
+SELECT t.id, t.name, t.version, t.channel, t.locale, t.created_at, t.updated_at, v.content, v.variables, v.category, v.collapse_whitespace,
+       (SELECT jsonb_agg(to_jsonb(o) ORDER BY o.position) FROM template_variants o WHERE o.template_id = v.template_id AND o.version = v.version)::jsonb AS variants
+FROM templates t JOIN template_versions v ON v.template_id = t.id AND v.version = t.version
 WHERE $1::integer IS NULL OR t.id < $1
 ORDER BY t.id DESC LIMIT $2
 `
@@ -94,15 +192,18 @@ type TemplateListParams struct {
 }
 
 type TemplateListRow struct {
-	ID        int32
-	Name      string
-	Version   int32
-	Channel   string
-	Locale    string
-	CreatedAt time.Time
-	UpdatedAt time.Time
-	Content   string
-	Variables []string
+	ID                 int32
+	Name               string
+	Version            int32
+	Channel            string
+	Locale             string
+	CreatedAt          time.Time
+	UpdatedAt          time.Time
+	Content            string
+	Variables          []string
+	Category           string
+	CollapseWhitespace bool
+	Variants           json.RawMessage
 }
 
 func (q *Queries) TemplateList(ctx context.Context, arg TemplateListParams) ([]TemplateListRow, error) {
@@ -124,6 +225,9 @@ func (q *Queries) TemplateList(ctx context.Context, arg TemplateListParams) ([]T
 			&i.UpdatedAt,
 			&i.Content,
 			&i.Variables,
+			&i.Category,
+			&i.CollapseWhitespace,
+			&i.Variants,
 		); err != nil {
 			return nil, err
 		}
@@ -136,21 +240,14 @@ func (q *Queries) TemplateList(ctx context.Context, arg TemplateListParams) ([]T
 }
 
 const templateLock = `-- name: TemplateLock :one
-SELECT t.version, v.content FROM templates t
-JOIN template_versions v ON v.template_id = t.id AND v.version = t.version
-WHERE t.id = $1 FOR UPDATE OF t
+SELECT id FROM templates WHERE id = $1 FOR UPDATE
 `
 
-type TemplateLockRow struct {
-	Version int32
-	Content string
-}
-
-func (q *Queries) TemplateLock(ctx context.Context, id int32) (TemplateLockRow, error) {
+func (q *Queries) TemplateLock(ctx context.Context, id int32) (int32, error) {
 	row := q.db.QueryRow(ctx, templateLock, id)
-	var i TemplateLockRow
-	err := row.Scan(&i.Version, &i.Content)
-	return i, err
+	var id_2 int32
+	err := row.Scan(&id_2)
+	return id_2, err
 }
 
 const templateTotal = `-- name: TemplateTotal :one
@@ -191,16 +288,18 @@ func (q *Queries) TemplateUpdate(ctx context.Context, arg TemplateUpdateParams) 
 }
 
 const templateVersionInsert = `-- name: TemplateVersionInsert :exec
-INSERT INTO template_versions (template_id, version, content, variables, created_at)
-VALUES ($1, $2, $3, $4, $5)
+INSERT INTO template_versions (template_id, version, content, variables, category, collapse_whitespace, created_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7)
 `
 
 type TemplateVersionInsertParams struct {
-	TemplateID int32
-	Version    int32
-	Content    string
-	Variables  []string
-	Now        time.Time
+	TemplateID         int32
+	Version            int32
+	Content            string
+	Variables          []string
+	Category           string
+	CollapseWhitespace bool
+	Now                time.Time
 }
 
 func (q *Queries) TemplateVersionInsert(ctx context.Context, arg TemplateVersionInsertParams) error {
@@ -209,7 +308,217 @@ func (q *Queries) TemplateVersionInsert(ctx context.Context, arg TemplateVersion
 		arg.Version,
 		arg.Content,
 		arg.Variables,
+		arg.Category,
+		arg.CollapseWhitespace,
 		arg.Now,
 	)
 	return err
+}
+
+const variantApproval = `-- name: VariantApproval :execrows
+UPDATE template_variants SET approval = $1, approval_reason = $2
+WHERE template_id = $3 AND version = $4 AND locale = $5
+  AND (approval, approval_reason) IS DISTINCT FROM ($1::text, $2::text)
+`
+
+type VariantApprovalParams struct {
+	Approval       string
+	ApprovalReason string
+	TemplateID     int32
+	Version        int32
+	Locale         string
+}
+
+// No row: it was so before.
+func (q *Queries) VariantApproval(ctx context.Context, arg VariantApprovalParams) (int64, error) {
+	result, err := q.db.Exec(ctx, variantApproval,
+		arg.Approval,
+		arg.ApprovalReason,
+		arg.TemplateID,
+		arg.Version,
+		arg.Locale,
+	)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
+const variantChecked = `-- name: VariantChecked :exec
+UPDATE template_variants SET checked_at = $1 WHERE template_id = $2 AND version = $3 AND locale = $4
+`
+
+type VariantCheckedParams struct {
+	Now        *time.Time
+	TemplateID int32
+	Version    int32
+	Locale     string
+}
+
+func (q *Queries) VariantChecked(ctx context.Context, arg VariantCheckedParams) error {
+	_, err := q.db.Exec(ctx, variantChecked,
+		arg.Now,
+		arg.TemplateID,
+		arg.Version,
+		arg.Locale,
+	)
+	return err
+}
+
+const variantGet = `-- name: VariantGet :one
+SELECT v.template_id, v.version, v.position, v.locale, v.content, v.variables, v.mapping, v.content_sid, v.given, v.approval, v.approval_reason, v.submitted_at, v.checked_at, tv.category FROM template_variants v
+JOIN template_versions tv ON tv.template_id = v.template_id AND tv.version = v.version
+WHERE v.template_id = $1 AND v.version = $2 AND v.locale = $3
+`
+
+type VariantGetParams struct {
+	TemplateID int32
+	Version    int32
+	Locale     string
+}
+
+type VariantGetRow struct {
+	TemplateID     int32
+	Version        int32
+	Position       int16
+	Locale         string
+	Content        string
+	Variables      []string
+	Mapping        json.RawMessage
+	ContentSid     *string
+	Given          bool
+	Approval       string
+	ApprovalReason string
+	SubmittedAt    *time.Time
+	CheckedAt      *time.Time
+	Category       string
+}
+
+func (q *Queries) VariantGet(ctx context.Context, arg VariantGetParams) (VariantGetRow, error) {
+	row := q.db.QueryRow(ctx, variantGet, arg.TemplateID, arg.Version, arg.Locale)
+	var i VariantGetRow
+	err := row.Scan(
+		&i.TemplateID,
+		&i.Version,
+		&i.Position,
+		&i.Locale,
+		&i.Content,
+		&i.Variables,
+		&i.Mapping,
+		&i.ContentSid,
+		&i.Given,
+		&i.Approval,
+		&i.ApprovalReason,
+		&i.SubmittedAt,
+		&i.CheckedAt,
+		&i.Category,
+	)
+	return i, err
+}
+
+const variantSubmitted = `-- name: VariantSubmitted :exec
+UPDATE template_variants SET content_sid = coalesce(content_sid, $1), submitted_at = coalesce(submitted_at, $2)
+WHERE template_id = $3 AND version = $4 AND locale = $5
+`
+
+type VariantSubmittedParams struct {
+	ContentSid *string
+	Now        *time.Time
+	TemplateID int32
+	Version    int32
+	Locale     string
+}
+
+func (q *Queries) VariantSubmitted(ctx context.Context, arg VariantSubmittedParams) error {
+	_, err := q.db.Exec(ctx, variantSubmitted,
+		arg.ContentSid,
+		arg.Now,
+		arg.TemplateID,
+		arg.Version,
+		arg.Locale,
+	)
+	return err
+}
+
+const variantsUndecided = `-- name: VariantsUndecided :many
+SELECT v.template_id, v.version, v.locale FROM template_variants v JOIN templates t ON t.id = v.template_id
+WHERE v.approval IN ('unsubmitted', 'received', 'pending') AND (v.version = t.version OR EXISTS (
+    SELECT 1 FROM campaign_runs r WHERE r.template_id = v.template_id AND r.template_version = v.version AND r.finished_at IS NULL))
+ORDER BY v.template_id, v.version, v.position
+`
+
+type VariantsUndecidedRow struct {
+	TemplateID int32
+	Version    int32
+	Locale     string
+}
+
+// Those that may still be sent: of the newest versions and of runs under way.
+func (q *Queries) VariantsUndecided(ctx context.Context) ([]VariantsUndecidedRow, error) {
+	rows, err := q.db.Query(ctx, variantsUndecided)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []VariantsUndecidedRow
+	for rows.Next() {
+		var i VariantsUndecidedRow
+		if err := rows.Scan(&i.TemplateID, &i.Version, &i.Locale); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const variantsWithContent = `-- name: VariantsWithContent :many
+SELECT v.template_id, v.version, v.locale, v.content, v.mapping, v.content_sid, v.given, v.approval FROM template_variants v
+JOIN templates t ON t.id = v.template_id
+WHERE v.content_sid IS NOT NULL AND v.approval <> 'unsubmitted' AND (v.version = t.version OR EXISTS (
+    SELECT 1 FROM campaign_runs r WHERE r.template_id = v.template_id AND r.template_version = v.version AND r.finished_at IS NULL))
+ORDER BY v.template_id, v.version, v.position
+`
+
+type VariantsWithContentRow struct {
+	TemplateID int32
+	Version    int32
+	Locale     string
+	Content    string
+	Mapping    json.RawMessage
+	ContentSid *string
+	Given      bool
+	Approval   string
+}
+
+// Those that may still be sent: of the newest versions and of runs under way.
+func (q *Queries) VariantsWithContent(ctx context.Context) ([]VariantsWithContentRow, error) {
+	rows, err := q.db.Query(ctx, variantsWithContent)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []VariantsWithContentRow
+	for rows.Next() {
+		var i VariantsWithContentRow
+		if err := rows.Scan(
+			&i.TemplateID,
+			&i.Version,
+			&i.Locale,
+			&i.Content,
+			&i.Mapping,
+			&i.ContentSid,
+			&i.Given,
+			&i.Approval,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }

@@ -11,9 +11,20 @@ import (
 	"time"
 )
 
+const consentEventCount = `-- name: ConsentEventCount :one
+SELECT count(*) FROM consent_events WHERE user_id = $1
+`
+
+func (q *Queries) ConsentEventCount(ctx context.Context, userID int64) (int64, error) {
+	row := q.db.QueryRow(ctx, consentEventCount, userID)
+	var count int64
+	err := row.Scan(&count)
+	return count, err
+}
+
 const consentEventInsert = `-- name: ConsentEventInsert :exec
-INSERT INTO consent_events (user_id, state, source, evidence, actor, created_at)
-VALUES ($1, $2, $3, $4, $5, $6)
+INSERT INTO consent_events (user_id, state, source, evidence, wording, caller_ip, actor, created_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
 `
 
 type ConsentEventInsertParams struct {
@@ -21,6 +32,8 @@ type ConsentEventInsertParams struct {
 	State    string
 	Source   string
 	Evidence string
+	Wording  string
+	CallerIp string
 	Actor    string
 	Now      time.Time
 }
@@ -31,10 +44,131 @@ func (q *Queries) ConsentEventInsert(ctx context.Context, arg ConsentEventInsert
 		arg.State,
 		arg.Source,
 		arg.Evidence,
+		arg.Wording,
+		arg.CallerIp,
 		arg.Actor,
 		arg.Now,
 	)
 	return err
+}
+
+const consentEventList = `-- name: ConsentEventList :many
+SELECT e.id, e.state, coalesce(p.state, '')::text AS previous_state, e.source, e.evidence, e.wording, e.caller_ip, e.actor, e.created_at
+FROM consent_events e
+LEFT JOIN LATERAL (
+    SELECT o.state FROM consent_events o WHERE o.user_id = e.user_id AND o.id < e.id ORDER BY o.id DESC LIMIT 1
+) p ON true
+WHERE e.user_id = $1 AND ($2::bigint IS NULL OR e.id < $2)
+ORDER BY e.id DESC LIMIT $3
+`
+
+type ConsentEventListParams struct {
+	UserID int64
+	Before *int64
+	AtMost int32
+}
+
+type ConsentEventListRow struct {
+	ID            int64
+	State         string
+	PreviousState string
+	Source        string
+	Evidence      string
+	Wording       string
+	CallerIp      string
+	Actor         string
+	CreatedAt     time.Time
+}
+
+// Newest first, each with the state before it.
+func (q *Queries) ConsentEventList(ctx context.Context, arg ConsentEventListParams) ([]ConsentEventListRow, error) {
+	rows, err := q.db.Query(ctx, consentEventList, arg.UserID, arg.Before, arg.AtMost)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []ConsentEventListRow
+	for rows.Next() {
+		var i ConsentEventListRow
+		if err := rows.Scan(
+			&i.ID,
+			&i.State,
+			&i.PreviousState,
+			&i.Source,
+			&i.Evidence,
+			&i.Wording,
+			&i.CallerIp,
+			&i.Actor,
+			&i.CreatedAt,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const messagesSuppress = `-- name: MessagesSuppress :many
+WITH waiting AS (
+    SELECT o.id FROM messages o
+    JOIN campaign_runs r ON r.id = o.run_id
+    JOIN campaigns c ON c.id = r.campaign_id
+    WHERE o.user_id = ANY($3::bigint[]) AND o.state = 'pending'
+      AND suppression_scopes(o.channel, c.subscription_topic_id) && $4::text[]
+    ORDER BY o.id FOR UPDATE OF o
+)
+UPDATE messages m SET state = 'suppressed', reason = $1, waits_until = NULL, ended_at = $2, updated_at = $2
+FROM waiting w, campaign_runs r
+WHERE m.id = w.id AND m.state = 'pending' AND r.id = m.run_id
+RETURNING m.run_id, r.campaign_id, r.number, m.seq
+`
+
+type MessagesSuppressParams struct {
+	Reason  string
+	Now     *time.Time
+	UserIds []int64
+	Scopes  []string
+}
+
+type MessagesSuppressRow struct {
+	RunID      int64
+	CampaignID int32
+	Number     int32
+	Seq        int32
+}
+
+// Ends what these people still wait for and a suppression of one of the scopes forbids. The caller holds their rows.
+func (q *Queries) MessagesSuppress(ctx context.Context, arg MessagesSuppressParams) ([]MessagesSuppressRow, error) {
+	rows, err := q.db.Query(ctx, messagesSuppress,
+		arg.Reason,
+		arg.Now,
+		arg.UserIds,
+		arg.Scopes,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []MessagesSuppressRow
+	for rows.Next() {
+		var i MessagesSuppressRow
+		if err := rows.Scan(
+			&i.RunID,
+			&i.CampaignID,
+			&i.Number,
+			&i.Seq,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }
 
 const messagesWithdraw = `-- name: MessagesWithdraw :many
@@ -92,16 +226,6 @@ func (q *Queries) MessagesWithdraw(ctx context.Context, arg MessagesWithdrawPara
 	return items, nil
 }
 
-const userAnswersForget = `-- name: UserAnswersForget :exec
-DELETE FROM idempotency_keys WHERE position(convert_to($1::text, 'UTF8') IN response_body) > 0
-`
-
-// Kept answers that show the person.
-func (q *Queries) UserAnswersForget(ctx context.Context, phoneNumber string) error {
-	_, err := q.db.Exec(ctx, userAnswersForget, phoneNumber)
-	return err
-}
-
 const userDelete = `-- name: UserDelete :exec
 DELETE FROM users WHERE id = $1
 `
@@ -112,7 +236,7 @@ func (q *Queries) UserDelete(ctx context.Context, id int64) error {
 }
 
 const userGet = `-- name: UserGet :one
-SELECT phone_number, id, attributes, consent_state, region, zones, zone_source, last_inbound_at, created_at, updated_at FROM users WHERE phone_number = $1
+SELECT phone_number, id, attributes, consent_state, region, zones, zone_source, last_inbound_at, created_at, updated_at, suppressed, jurisdiction FROM users WHERE phone_number = $1
 `
 
 func (q *Queries) UserGet(ctx context.Context, phoneNumber string) (User, error) {
@@ -129,23 +253,16 @@ func (q *Queries) UserGet(ctx context.Context, phoneNumber string) (User, error)
 		&i.LastInboundAt,
 		&i.CreatedAt,
 		&i.UpdatedAt,
+		&i.Suppressed,
+		&i.Jurisdiction,
 	)
 	return i, err
-}
-
-const userInboundScrub = `-- name: UserInboundScrub :exec
-UPDATE inbound_messages SET payload = '{}', body = '' WHERE user_id = $1::bigint
-`
-
-func (q *Queries) UserInboundScrub(ctx context.Context, userID int64) error {
-	_, err := q.db.Exec(ctx, userInboundScrub, userID)
-	return err
 }
 
 const userInsert = `-- name: UserInsert :one
 INSERT INTO users (phone_number, attributes, consent_state, region, zones, zone_source, created_at, updated_at)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $7)
-RETURNING phone_number, id, attributes, consent_state, region, zones, zone_source, last_inbound_at, created_at, updated_at
+RETURNING phone_number, id, attributes, consent_state, region, zones, zone_source, last_inbound_at, created_at, updated_at, suppressed, jurisdiction
 `
 
 type UserInsertParams struct {
@@ -180,12 +297,14 @@ func (q *Queries) UserInsert(ctx context.Context, arg UserInsertParams) (User, e
 		&i.LastInboundAt,
 		&i.CreatedAt,
 		&i.UpdatedAt,
+		&i.Suppressed,
+		&i.Jurisdiction,
 	)
 	return i, err
 }
 
 const userList = `-- name: UserList :many
-SELECT phone_number, id, attributes, consent_state, region, zones, zone_source, last_inbound_at, created_at, updated_at FROM users
+SELECT phone_number, id, attributes, consent_state, region, zones, zone_source, last_inbound_at, created_at, updated_at, suppressed, jurisdiction FROM users
 WHERE ($1::text IS NULL OR consent_state = $1)
   AND ($2::text IS NULL OR phone_number LIKE $2 || '%')
   AND ($3::bigint IS NULL OR id < $3)
@@ -225,6 +344,8 @@ func (q *Queries) UserList(ctx context.Context, arg UserListParams) ([]User, err
 			&i.LastInboundAt,
 			&i.CreatedAt,
 			&i.UpdatedAt,
+			&i.Suppressed,
+			&i.Jurisdiction,
 		); err != nil {
 			return nil, err
 		}
@@ -237,7 +358,7 @@ func (q *Queries) UserList(ctx context.Context, arg UserListParams) ([]User, err
 }
 
 const userLock = `-- name: UserLock :one
-SELECT phone_number, id, attributes, consent_state, region, zones, zone_source, last_inbound_at, created_at, updated_at FROM users WHERE phone_number = $1 FOR UPDATE
+SELECT phone_number, id, attributes, consent_state, region, zones, zone_source, last_inbound_at, created_at, updated_at, suppressed, jurisdiction FROM users WHERE phone_number = $1 FOR UPDATE
 `
 
 func (q *Queries) UserLock(ctx context.Context, phoneNumber string) (User, error) {
@@ -254,28 +375,18 @@ func (q *Queries) UserLock(ctx context.Context, phoneNumber string) (User, error
 		&i.LastInboundAt,
 		&i.CreatedAt,
 		&i.UpdatedAt,
+		&i.Suppressed,
+		&i.Jurisdiction,
 	)
 	return i, err
 }
 
-const userMessagesLock = `-- name: UserMessagesLock :exec
-SELECT id FROM messages WHERE user_id = $1::bigint ORDER BY id FOR UPDATE
+const userMembershipsForget = `-- name: UserMembershipsForget :exec
+DELETE FROM segment_members WHERE user_id = $1
 `
 
-// Messages before their attempts and receipts, in the order of their ids, like everyone who locks several. A receipt that
-// is just being taken in is complete afterwards.
-func (q *Queries) UserMessagesLock(ctx context.Context, userID int64) error {
-	_, err := q.db.Exec(ctx, userMessagesLock, userID)
-	return err
-}
-
-const userReceiptsScrub = `-- name: UserReceiptsScrub :exec
-UPDATE receipts SET payload = '{}'
-WHERE attempt_id IN (SELECT a.id FROM attempts a JOIN messages m ON m.id = a.message_id WHERE m.user_id = $1::bigint)
-`
-
-func (q *Queries) UserReceiptsScrub(ctx context.Context, userID int64) error {
-	_, err := q.db.Exec(ctx, userReceiptsScrub, userID)
+func (q *Queries) UserMembershipsForget(ctx context.Context, userID int64) error {
+	_, err := q.db.Exec(ctx, userMembershipsForget, userID)
 	return err
 }
 
@@ -301,7 +412,7 @@ const userUpdate = `-- name: UserUpdate :one
 UPDATE users SET attributes = $1, consent_state = $2, region = $3, zones = $4,
     zone_source = $5, updated_at = $6
 WHERE id = $7
-RETURNING phone_number, id, attributes, consent_state, region, zones, zone_source, last_inbound_at, created_at, updated_at
+RETURNING phone_number, id, attributes, consent_state, region, zones, zone_source, last_inbound_at, created_at, updated_at, suppressed, jurisdiction
 `
 
 type UserUpdateParams struct {
@@ -336,6 +447,17 @@ func (q *Queries) UserUpdate(ctx context.Context, arg UserUpdateParams) (User, e
 		&i.LastInboundAt,
 		&i.CreatedAt,
 		&i.UpdatedAt,
+		&i.Suppressed,
+		&i.Jurisdiction,
 	)
 	return i, err
+}
+
+const userVariablesScrub = `-- name: UserVariablesScrub :exec
+UPDATE messages SET variables = NULL WHERE user_id = $1::bigint AND variables IS NOT NULL
+`
+
+func (q *Queries) UserVariablesScrub(ctx context.Context, userID int64) error {
+	_, err := q.db.Exec(ctx, userVariablesScrub, userID)
+	return err
 }

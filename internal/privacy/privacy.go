@@ -1,0 +1,87 @@
+// Package privacy is what a person may ask of whoever keeps their data: to see all of it, and to have it erased; and for
+// how long it is kept when nobody asks.
+package privacy
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/event-stream-engine/ese/internal/inbound"
+	"github.com/event-stream-engine/ese/internal/message"
+	"github.com/event-stream-engine/ese/internal/phone"
+	"github.com/event-stream-engine/ese/internal/report"
+	"github.com/event-stream-engine/ese/internal/suppression"
+	"github.com/event-stream-engine/ese/internal/user"
+)
+
+// Erasure is the erasure of one person. Here it is done at once; it is complete when the provider has nothing either.
+type Erasure struct {
+	ID          uuid.UUID
+	Phone       phone.Number // "" once the provider's list was read for the last time
+	RequestedBy string
+	RequestedAt time.Time
+	CompletedAt *time.Time // nil: not yet
+	Copies      int        // messages that the provider had, as far as they are known
+	Removed     int        // of these the ones that it has no more
+}
+
+// Address is one of our own.
+type Address struct {
+	Channel message.Channel
+	E164    string
+}
+
+// Record is everything that is held about a person.
+type Record struct {
+	User          user.User
+	Consent       []user.Event // newest first
+	Subscriptions []Subscription
+	Suppressions  []suppression.Entry
+	Messages      []Message // oldest first
+	Inbound       []Inbound // oldest first
+	At            time.Time
+}
+
+// Subscription is to a topic.
+type Subscription struct {
+	TopicID int64
+	Topic   string
+	Since   time.Time
+}
+
+// Message is one that was to be sent to the person, with what was tried and heard.
+type Message struct {
+	report.Message
+	Attempts []Attempt
+}
+
+// Attempt is one request to the provider with its callbacks.
+type Attempt struct {
+	report.Attempt
+	Receipts []Receipt
+}
+
+// Receipt is a callback with all that it said.
+type Receipt struct {
+	report.Receipt
+	Payload json.RawMessage
+}
+
+// Inbound is a message that the person wrote, with all that came with it.
+type Inbound struct {
+	SID        string
+	Channel    message.Channel
+	Kind       inbound.Kind
+	Body       string
+	MediaCount int
+	Payload    json.RawMessage
+	ReceivedAt time.Time
+}
+
+// Retention says for how long what came from the provider is kept; zero keeps it.
+type Retention struct {
+	Payloads time.Duration // of status callbacks and of messages from people, as they came
+	Bodies   time.Duration // texts of messages from people, and their payloads with them
+}
