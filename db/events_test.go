@@ -94,7 +94,7 @@ func TestEnlist(t *testing.T) {
 	require.Equal(t, []string{"4 pending rate_limit again", "5 pending "}, shown(again))
 	require.Equal(t, []string{"recipient.start 5"}, b.outbox(t))
 
-	require.NoError(t, b.EraseUser(t.Context(), d.Phone, "tester", noon))
+	b.erase(t, d.Phone)
 	require.Zero(t, get[int64](t, b, `SELECT count(*) FROM messages WHERE variables IS NOT NULL`), "what the event said of the person goes with them")
 }
 
@@ -350,7 +350,7 @@ func TestTakeEvents(t *testing.T) {
 	))
 	require.Equal(t, []string{"1: 1 pending  again;2: 1 pending  again;"}, take(event("a", "order.shipped", nobody, 0)))
 
-	require.NoError(t, b.EraseUser(ctx, ann, "tester", noon))
+	b.erase(t, ann)
 	require.Equal(t, []string{"1: 1 cancelled user_erased again;2: 1 cancelled user_erased again;"}, take(event("a", "order.shipped", bob, 0)))
 
 	require.NoError(t, b.CloseRun(ctx, other.CampaignID, "tester", noon))
@@ -423,9 +423,9 @@ func TestUserCreatedTriggers(t *testing.T) {
 	plan := b.onEvent(t, "")
 	plan.Trigger = campaign.OnUserCreated
 	runs := []ledger.Run{b.started(t, plan), b.started(t, plan)}
-	_, err := b.CreateUser(ctx, frank, nil, user.Change{State: user.OptIn, Source: user.SourceEdit}, "key:1", noon)
+	_, err := b.CreateUser(ctx, frank, nil, user.Change{State: user.OptIn, Source: user.SourceAPI}, "key:1", noon)
 	require.NoError(t, err)
-	id := b.upload(t, intake.CSV, "phone_number,consent_state\n+94771000001,OPT_IN\n+94772000001,OPT_IN\n+94772000002,\n+94772000001,OPT_IN\nx,\n")
+	id := b.upload(t, intake.CSV, "phone_number,consent_state\n+94771000001,OPT_IN\n+94772000001,OPT_IN\n+94772000002,\n+94772000001,OPT_IN\nx,\n", nil)
 	imp := b.process(t, id, 2)
 	require.Equal(t, 1, imp.Failed)
 	for _, run := range runs {

@@ -113,7 +113,7 @@ func TestErasureFindsWaitingRows(t *testing.T) {
 	t.Parallel()
 	b := open(t)
 	b.user(t, string(frank), "LK", `{}`, "OPT_IN")
-	id := b.upload(t, intake.CSV, "phone_number,name,consent_state\n077 123-4576,Frank,OPT_IN\nwhatsapp:+94 77 1234576,Frank,OPT_IN\n+94771234577,Grace,OPT_IN\n+447771234576,Heidi,OPT_IN\n")
+	id := b.upload(t, intake.CSV, "phone_number,name,consent_state\n077 123-4576,Frank,OPT_IN\nwhatsapp:+94 77 1234576,Frank,OPT_IN\n+94771234577,Grace,OPT_IN\n+447771234576,Heidi,OPT_IN\n", nil)
 	b.erase(t, frank)
 	require.EqualValues(t, 2, get[int64](t, b, `SELECT count(*) FROM import_chunks c, unnest(c.records) record WHERE record <> ''`))
 	require.Zero(t, get[int64](t, b, `SELECT count(*) FROM import_chunks WHERE records::text LIKE '%Frank%'`))
@@ -125,7 +125,7 @@ func TestErasureFindsWaitingRows(t *testing.T) {
 	require.Contains(t, refused[0].Detail, "erased")
 	require.Zero(t, get[int64](t, b, `SELECT count(*) FROM users WHERE phone_number = $1`, string(frank)))
 
-	imp = b.process(t, b.upload(t, intake.CSV, "phone_number,consent_state\n+94771234576,OPT_IN\n"), 10)
+	imp = b.process(t, b.upload(t, intake.CSV, "phone_number,consent_state\n+94771234576,OPT_IN\n", nil), 10)
 	require.Equal(t, 1, imp.Succeeded)
 	require.Equal(t, []string{"global"}, b.suppressed(t, frank), "whoever imports them again does not write to them")
 }
@@ -153,7 +153,7 @@ func TestConsentHistory(t *testing.T) {
 	t.Parallel()
 	b, ctx := open(t), t.Context()
 	const imported, wrote phone.Number = "+94771234561", "+94771234562"
-	id := b.upload(t, intake.CSV, "phone_number\n"+string(imported)+"\n")
+	id := b.upload(t, intake.CSV, "phone_number\n"+string(imported)+"\n", nil)
 	b.process(t, id, 10)
 	_, err := b.UpdateUser(ctx, imported, nil, user.Change{State: user.OptIn, Source: user.SourceAPI, Evidence: "form", Wording: "Yes, write to me", CallerIP: "192.0.2.1"}, "key:1", noon)
 	require.NoError(t, err)

@@ -85,7 +85,7 @@ func TestSuppressionOfSomebodyUnknown(t *testing.T) {
 	u, err := b.CreateUser(ctx, byAPI, nil, user.Change{State: user.OptIn, Source: user.SourceAPI}, "key:1", noon)
 	require.NoError(t, err)
 	require.Equal(t, []suppression.Scope{suppression.Global}, u.Suppressed)
-	imp := b.process(t, b.upload(t, intake.CSV, "phone_number,consent_state\n"+string(byImport)+",OPT_IN\n"+string(free)+",OPT_IN\n"), 10)
+	imp := b.process(t, b.upload(t, intake.CSV, "phone_number,consent_state\n"+string(byImport)+",OPT_IN\n"+string(free)+",OPT_IN\n", nil), 10)
 	require.Equal(t, 2, imp.Succeeded)
 	_, err = b.Receive(ctx, said("SM1", byWriting, "hello"), noon)
 	require.NoError(t, err)

@@ -18,6 +18,7 @@ func TestStartTest(t *testing.T) {
 	t.Parallel()
 	b, ctx := open(t), t.Context()
 	id := b.campaign(t)
+	b.exec(t, `UPDATE account_limits SET pair_interval_seconds = 0`)
 	b.people(t, 2, "OPT_IN", "LK", "Asia/Colombo")
 	b.people(t, 1, "PENDING", "LK", "Asia/Colombo")
 	numbers := []phone.Number{"+94771000002", "+94771000003", "+94771000001"}

@@ -1,6 +1,6 @@
 -- name: SegmentsLock :exec
 -- One change of segments at a time: what one refers to must not change while it is checked.
-SELECT pg_advisory_xact_lock(2, 0);
+SELECT pg_advisory_xact_lock(3, 0);
 
 -- name: SegmentInsert :one
 -- A static segment's definition is that one is in it, so it needs its own id.

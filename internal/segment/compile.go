@@ -90,10 +90,10 @@ func texts(values []any) []string {
 // Of the messages of campaign %s to a person.
 const (
 	messagesOf = "(u.id IN (SELECT m.user_id FROM campaign_runs r JOIN messages m ON m.run_id = r.id " +
-		"WHERE r.campaign_id = %s AND m.user_id IS NOT NULL AND m.state IN (%s)))"
+		"WHERE r.campaign_id = %s AND r.kind <> 'test' AND m.user_id IS NOT NULL AND m.state IN (%s)))"
 	repliesTo = "(u.id IN (SELECT m.user_id FROM campaign_runs r JOIN messages m ON m.run_id = r.id " +
 		"JOIN inbound_messages i ON i.user_id = m.user_id AND i.received_at >= m.accepted_at AND i.received_at < m.accepted_at + %s::interval " +
-		"WHERE r.campaign_id = %s AND m.user_id IS NOT NULL))"
+		"WHERE r.campaign_id = %s AND r.kind <> 'test' AND m.user_id IS NOT NULL))"
 )
 
 // The states of a message that an outcome is true of.

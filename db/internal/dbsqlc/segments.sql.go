@@ -306,7 +306,7 @@ func (q *Queries) SegmentsKnown(ctx context.Context, ids []int32) ([]int32, erro
 }
 
 const segmentsLock = `-- name: SegmentsLock :exec
-SELECT pg_advisory_xact_lock(2, 0)
+SELECT pg_advisory_xact_lock(3, 0)
 `
 
 // One change of segments at a time: what one refers to must not change while it is checked.
