@@ -12,6 +12,14 @@ import (
 	"github.com/event-stream-engine/ese/internal/message"
 )
 
+// verdicts is how many people of a campaign compliance would treat alike, were it triggered then.
+func (b books) verdicts(t *testing.T, campaignID int64, at time.Time) []campaign.VerdictCount {
+	t.Helper()
+	f, err := b.Preflight(t.Context(), campaignID, 0, at)
+	require.NoError(t, err)
+	return f.Verdicts
+}
+
 func TestPreflight(t *testing.T) {
 	t.Parallel()
 	b, ctx := open(t), t.Context()
