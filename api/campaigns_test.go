@@ -375,7 +375,7 @@ func TestPreflightAPI(t *testing.T) {
 	require.EqualValues(t, 2, f["to_send"])
 	require.Equal(t, []any{map[string]any{"verdict": "proceed", "reason": nil, "count": 2.0}, map[string]any{"verdict": "suppress", "reason": "stopped", "count": 1.0}}, f["verdicts"])
 	require.Equal(t, map[string]any{
-		"country": "LK", "zones": []any{"Asia/Colombo"}, "proceed": 2.0, "wait": 0.0, "suppress": 1.0,
+		"country": "LK", "law": nil, "zones": []any{"Asia/Colombo"}, "proceed": 2.0, "wait": 0.0, "suppress": 1.0,
 		"first_send_at": "2026-03-02T12:00:00Z", "last_send_at": "2026-03-02T12:00:00.1Z", "first_send_local": "2026-03-02T17:30", "last_send_local": "2026-03-02T17:30",
 	}, f["groups"].([]any)[0])
 	require.Equal(t, map[string]any{"in_force": 10.0, "campaign": 10.0, "sender": 80.0, "account": 1000.0}, f["rate"])

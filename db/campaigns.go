@@ -218,13 +218,14 @@ func (s *Store) ApproveCampaign(ctx context.Context, id int64, by string, now ti
 	return approved, err
 }
 
-// releaseHours has the messages judged anew that wait for quiet hours to end or for the hours that the law allows.
+// releaseHours has the messages judged anew that wait for quiet hours to end or for the hours that the law allows, be it that
+// they were told to wait for their time first.
 func (s *Store) releaseHours(ctx context.Context, c campaign.Overview, now time.Time) error {
 	if err := s.unbounded(ctx); err != nil {
 		return err
 	}
 	return translate(s.q(ctx).RunReleaseWaits(ctx, dbsqlc.RunReleaseWaitsParams{
-		RunID: c.Run.ID, Reasons: []string{string(compliance.InQuietHours), string(compliance.LegalWindow)}, Paused: c.Status == campaign.Paused, SpacingSeconds: 1 / float64(c.RatePerSecond), Now: now,
+		RunID: c.Run.ID, Reasons: []string{string(compliance.InQuietHours), string(compliance.LegalWindow), string(compliance.NotYet)}, Paused: c.Status == campaign.Paused, SpacingSeconds: 1 / float64(c.RatePerSecond), Now: now,
 	}), "waits for quiet hours")
 }
 

@@ -1,6 +1,7 @@
 package db_test
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -10,6 +11,7 @@ import (
 	"github.com/event-stream-engine/ese/internal/fault"
 	"github.com/event-stream-engine/ese/internal/ledger"
 	"github.com/event-stream-engine/ese/internal/message"
+	"github.com/event-stream-engine/ese/internal/suppression"
 )
 
 // verdicts is how many people of a campaign compliance would treat alike, were it triggered then.
@@ -31,6 +33,7 @@ func TestPreflight(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, 6, f.Audience, "before there is a sender")
 	b.sender(t)
+	b.exec(t, `UPDATE template_versions SET category = 'utility'`) // nothing else reaches the United States
 	b.exec(t, `UPDATE campaigns SET quiet_start = $1, quiet_end = $2`, 22*60, 8*60)
 
 	f, err = b.Preflight(ctx, id, 2, noon) // 17:30 in Colombo, 4:00 in Los Angeles
@@ -70,6 +73,10 @@ func TestPreflightOfManyIsTheFreezes(t *testing.T) {
 	b.exec(t, `INSERT INTO topics (name, created_at) VALUES ('News', $1)`, noon)
 	b.exec(t, `UPDATE campaigns SET subscription_topic_id = 1`)
 	b.exec(t, `INSERT INTO subscriptions (topic_id, user_id, created_at) SELECT 1, id, $1 FROM users WHERE id % 3 = 0`, noon)
+	b.exec(t, `UPDATE users SET attributes = '{"city":"Galle"}' WHERE id % 7 = 0`)
+	b.exec(t, `INSERT INTO segments (name, definition, created_at, updated_at) VALUES ('Galle', '{"attribute":"city","operator":"equals","value":"Galle"}', $1, $1)`, noon)
+	b.exec(t, `UPDATE campaigns SET exclude_segment_ids = '{2}'`)
+	b.suppress(t, "+94771000006", suppression.Global)
 	f, err := b.Preflight(ctx, id, 0, noon)
 	require.NoError(t, err)
 
@@ -92,7 +99,35 @@ func TestPreflightOfManyIsTheFreezes(t *testing.T) {
 	}
 	require.Equal(t, frozen, foretold)
 	require.Equal(t, 5000, f.Audience)
-	require.Len(t, frozen, 4)
+	require.Len(t, frozen, 6)
+	require.Equal(t, 1, frozen["suppressed"])
+}
+
+// People of one country and zone whose hours different laws bound wait for different hours.
+func TestPreflightByLaw(t *testing.T) {
+	t.Parallel()
+	b, ctx := open(t), t.Context()
+	for i, state := range []string{"RI", "NY", "RI", "CT"} {
+		b.user(t, fmt.Sprintf("+1401555%04d", i), "US", `{"city":"X","state":"`+state+`"}`, "OPT_IN")
+	}
+	b.exec(t, `UPDATE users SET zones = '{America/New_York}'`)
+	b.sender(t)
+	id := b.campaign(t)
+	b.exec(t, `UPDATE template_versions SET category = 'utility'`) // nothing else reaches the United States
+	f, err := b.Preflight(ctx, id, 0, noon)                        // 7:00 in New York, on a Monday
+	require.NoError(t, err)
+	require.Equal(t, []campaign.VerdictCount{{Action: "wait", Reason: "legal_window", Count: 4}}, f.Verdicts)
+	first := map[string]string{}
+	for _, g := range f.Groups {
+		first[g.Law.String()] = g.FirstLocal
+	}
+	require.Equal(t, map[string]string{"US-RI": "2026-03-02T09:00", "US": "2026-03-02T08:00", "US-CT": "2026-03-02T09:00"}, first)
+
+	b.exec(t, `UPDATE campaigns SET priority = 'transactional'`)
+	f, err = b.Preflight(ctx, id, 0, noon)
+	require.NoError(t, err)
+	require.Equal(t, []campaign.VerdictCount{{Action: "proceed", Count: 4}}, f.Verdicts)
+	require.Len(t, f.Groups, 1, "no law bounds what people wait for")
 }
 
 func TestMissRun(t *testing.T) {
