@@ -24,6 +24,8 @@ type dispatchStore interface {
 	HoldForTemplate(ctx context.Context, runID int64, steps []compliance.Finding, now time.Time) error
 	ReleaseTemplate(ctx context.Context, runID int64, now time.Time) error
 	FailRun(ctx context.Context, run ledger.Run, reason string, now time.Time) error
+	// MissRun ends a run that is too late to begin; missed is false when it has begun, or is over, by now.
+	MissRun(ctx context.Context, run ledger.Run, reason string, now time.Time) (missed bool, err error)
 	RemainingCohorts(ctx context.Context, runID int64) ([]ledger.Cohort, error)
 	HoldCohort(ctx context.Context, runID int64, c ledger.Cohort, reason compliance.Reason, until time.Time, steps []compliance.Finding, now time.Time) error
 	// PortfolioRoom tells how many more people a portfolio may reach now, and when the next place is free; ok is false when
@@ -39,6 +41,8 @@ type dispatchStore interface {
 	FinishRun(ctx context.Context, run ledger.Run, now time.Time) error
 	SettleRun(ctx context.Context, runID int64, now time.Time) error
 	RunStates(ctx context.Context, runID int64) (ledger.States, error)
+	// StartOccurrence opens the run of a recurring campaign's occurrence, or says why there is none.
+	StartOccurrence(ctx context.Context, campaignID int64, r campaign.Recurrence, at, now time.Time) (run campaign.Run, skipped string, err error)
 	Steer(ctx context.Context, campaignID int64, to campaign.Status, by, reason string, now time.Time) (campaign.Steering, error)
 	UpdateCampaign(ctx context.Context, id int64, by string, change func(campaign.Campaign) (campaign.Campaign, error), now time.Time) (campaign.Overview, error)
 	breakerStore
@@ -297,11 +301,11 @@ func (a *Dispatch) noLaterThanStuck(t, now time.Time) time.Time {
 	return t
 }
 
-// openCohorts returns the cohorts whose people may be written to now, those whose hours end soonest first, and when the
-// first of the others opens and what it waits for. The others' messages are told what they wait for.
+// openCohorts returns the cohorts whose people may be written to now, those whose hours end soonest first, when the first
+// of the others opens, and what that one waits for. The others' messages are told what they wait for.
 func (a *Dispatch) openCohorts(
 	ctx context.Context, run ledger.Run, cohorts []ledger.Cohort, now time.Time,
-) (open []ledger.Cohort, opens time.Time, reason compliance.Reason, err error) {
+) (open []ledger.Cohort, opens time.Time, waitsFor compliance.Reason, err error) {
 	closes := map[int]time.Time{}
 	for _, c := range cohorts {
 		window := run.Window(c, now)
@@ -310,18 +314,21 @@ func (a *Dispatch) openCohorts(
 			closes[c.Number] = window.Closes
 			continue
 		}
+		reason, step := window.Reason, run.Hours(c).Finding(window)
+		if notBefore, _ := run.Schedule.Of(c.Zones, run.Timezone); notBefore.After(now) {
+			reason, step = compliance.NotYet, compliance.Finding{Step: compliance.StepSchedule, Result: compliance.Deferred, Detail: run.Schedule.Local.String() + " by the recipient's own clock"}
+		}
 		if opens.IsZero() || window.Opens.Before(opens) {
-			opens, reason = window.Opens, window.Reason
+			opens, waitsFor = window.Opens, reason
 		}
 		if c.WaitsUntil == nil || !c.WaitsUntil.Equal(window.Opens) {
-			steps := []compliance.Finding{run.Hours(c).Finding(window)}
-			if err := a.Store.HoldCohort(ctx, run.ID, c, window.Reason, window.Opens, steps, now); err != nil {
+			if err := a.Store.HoldCohort(ctx, run.ID, c, reason, window.Opens, []compliance.Finding{step}, now); err != nil {
 				return nil, opens, reason, err
 			}
 		}
 	}
 	slices.SortStableFunc(open, func(x, y ledger.Cohort) int { return compareEnds(closes[x.Number], closes[y.Number]) })
-	return open, opens, reason, nil
+	return open, opens, waitsFor, nil
 }
 
 // compareEnds orders moments; the zero time means never.
@@ -395,11 +402,23 @@ func (a *Dispatch) finish(ctx context.Context, run ledger.Run) (Plan, error) {
 	return Plan{Action: Wait, Until: a.Now().Add(time.Second), Reason: "receipts"}, nil
 }
 
-// FreezeAudience writes the run's audience into the ledger, once.
+// FreezeAudience writes the run's audience into the ledger, once. A run that is too late by its campaign's measure is
+// ended instead, and nobody is sent to.
 func (a *Dispatch) FreezeAudience(ctx context.Context, in outbox.Run) error {
 	run, err := a.Store.Run(ctx, in.RunID)
 	if err != nil {
 		return err
+	}
+	if late, tooLate := run.Late(a.Now()); tooLate && run.FrozenAt == nil {
+		reason := fmt.Sprintf("not sent: it was to begin at %s or within %d minutes from then, and could not before %s",
+			run.Planned().UTC().Format(time.RFC3339), int(run.StartWithin.Minutes()), a.Now().UTC().Format(time.RFC3339))
+		missed, err := a.Store.MissRun(ctx, run, reason, a.Now())
+		if missed {
+			a.Log.WarnContext(ctx, "run missed its time and is not sent", "campaign_id", run.CampaignID, "run_id", run.ID, "late", late.Round(time.Second))
+		}
+		if err != nil || missed {
+			return err
+		}
 	}
 	if err = a.Store.Freeze(ctx, run, a.Now()); fault.Is(err, fault.Invalid) {
 		return a.Store.FailRun(ctx, run, err.Error(), a.Now()) // the segment cannot be evaluated: trying again will not help

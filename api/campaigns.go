@@ -15,6 +15,7 @@ import (
 	"github.com/event-stream-engine/ese/internal/fault"
 	"github.com/event-stream-engine/ese/internal/ledger"
 	"github.com/event-stream-engine/ese/internal/message"
+	"github.com/event-stream-engine/ese/internal/preflight"
 	"github.com/event-stream-engine/ese/internal/report"
 	"github.com/event-stream-engine/ese/internal/segment"
 	"github.com/event-stream-engine/ese/internal/user"
@@ -29,6 +30,8 @@ type campaignStore interface {
 	// UpdateCampaign stores what change makes of the campaign's plan; a run under way obeys it at once.
 	UpdateCampaign(ctx context.Context, id int64, by string, change func(campaign.Campaign) (campaign.Campaign, error), now time.Time) (campaign.Overview, error)
 	DeleteCampaign(ctx context.Context, id int64) error
+	// ApproveCampaign records that by agrees to a DRAFT as it stands.
+	ApproveCampaign(ctx context.Context, id int64, by string, now time.Time) (campaign.Overview, error)
 	StartRun(ctx context.Context, campaignID int64, by string, now time.Time) (campaign.Run, error)
 	// RetryRun starts a run to some of the people again. Its AudienceSize is how many they are.
 	RetryRun(ctx context.Context, campaignID int64, retry campaign.Retry, by string, now time.Time) (campaign.Run, error)
@@ -40,8 +43,8 @@ type campaignStore interface {
 	RunStates(ctx context.Context, runID int64) (ledger.States, error)
 	// Steer pauses, resumes or cancels. When a pause or a cancel returns, no send is under way.
 	Steer(ctx context.Context, campaignID int64, to campaign.Status, by, reason string, now time.Time) (campaign.Steering, error)
-	// Audience counts what compliance would decide for each recipient now. It writes nothing.
-	Audience(ctx context.Context, campaignID int64, now time.Time) ([]campaign.VerdictCount, error)
+	// Preflight foretells what a run triggered now would do, and shows up to samples of its messages. It writes nothing.
+	Preflight(ctx context.Context, campaignID int64, samples int, now time.Time) (preflight.Forecast, error)
 }
 
 func (s *server) ListCampaigns(ctx context.Context, r openapi.ListCampaignsRequestObject) (openapi.ListCampaignsResponseObject, error) {
@@ -67,6 +70,7 @@ func (s *server) CreateCampaign(ctx context.Context, r openapi.CreateCampaignReq
 	if err != nil {
 		return nil, err
 	}
+	plan.CreatedBy = principalOf(ctx).Name
 	c, err := s.Store.CreateCampaign(ctx, plan, s.Now())
 	return openapi.CreateCampaign201JSONResponse(s.campaign(c)), err
 }
@@ -114,15 +118,25 @@ func patchPlan(c campaign.Campaign, patch json.RawMessage) (campaign.Campaign, e
 		ExcludeSegmentIds:   ptr(slices.Clone(c.ExcludeSegmentIDs)),
 		SubscriptionTopicID: clone(c.SubscriptionTopicID),
 		Trigger:             ptr(openapi.CampaignTriggerKind(c.Trigger)), TriggerName: none(c.TriggerName),
+		ScheduleLocalTime: none(c.LocalTime.String()), StartWithinMinutes: none(int(c.StartWithin / time.Minute)),
+		RecurrenceCron: none(c.Recurrence.Cron), RecurrenceTimezone: none(c.Recurrence.Timezone),
 	}
 	if err := json.Unmarshal(patch, &w); err != nil { // what it does not name keeps its value, and null becomes nil
 		return c, unreadable(err)
+	}
+	if w.RecurrenceCron == nil && value(w.RecurrenceTimezone) == c.Recurrence.Timezone { // its zone went with it
+		w.RecurrenceTimezone = nil
 	}
 	return readPlan(w)
 }
 
 func (s *server) DeleteCampaign(ctx context.Context, r openapi.DeleteCampaignRequestObject) (openapi.DeleteCampaignResponseObject, error) {
 	return openapi.DeleteCampaign204Response{}, s.Store.DeleteCampaign(ctx, r.ID)
+}
+
+func (s *server) ApproveCampaign(ctx context.Context, r openapi.ApproveCampaignRequestObject) (openapi.ApproveCampaignResponseObject, error) {
+	c, err := s.Store.ApproveCampaign(ctx, r.ID, principalOf(ctx).Name, s.Now())
+	return openapi.ApproveCampaign200JSONResponse(s.campaign(c)), err
 }
 
 func (s *server) TriggerCampaign(ctx context.Context, r openapi.TriggerCampaignRequestObject) (openapi.TriggerCampaignResponseObject, error) {
@@ -135,6 +149,9 @@ func (s *server) TriggerCampaign(ctx context.Context, r openapi.TriggerCampaignR
 		return nil, err
 	}
 	status := campaign.Running
+	if run.Number == 0 { // it recurs: its occurrences open the runs
+		return openapi.TriggerCampaign200JSONResponse{CampaignID: r.ID, Status: openapi.CampaignStatus(campaign.Scheduled)}, nil
+	}
 	if run.Began(now) == nil {
 		status = campaign.Scheduled
 	}
@@ -225,28 +242,6 @@ func (s *server) GetProgress(ctx context.Context, r openapi.GetProgressRequestOb
 	return out, nil
 }
 
-// rehearse answers a dry run.
-func (s *server) rehearse(ctx context.Context, id int64) (openapi.TriggerCampaignResponseObject, error) {
-	c, err := s.Store.Campaign(ctx, id)
-	if err != nil {
-		return nil, err
-	}
-	counts, err := s.Store.Audience(ctx, id, s.Now())
-	if err != nil {
-		return nil, err
-	}
-	var audience int64
-	for _, v := range counts {
-		audience += int64(v.Count)
-	}
-	verdicts := each(counts, func(v campaign.VerdictCount) openapi.VerdictCount {
-		return openapi.VerdictCount{Verdict: openapi.Verdict(v.Action), Reason: none(v.Reason), Count: int64(v.Count)}
-	})
-	return openapi.TriggerCampaign200JSONResponse{
-		CampaignID: id, Status: openapi.CampaignStatus(c.Status), DryRun: true, AudienceSize: &audience, Verdicts: &verdicts,
-	}, nil
-}
-
 func (s *server) PauseCampaign(ctx context.Context, r openapi.PauseCampaignRequestObject) (openapi.PauseCampaignResponseObject, error) {
 	progress, err := s.steer(ctx, r.ID, campaign.Paused)
 	return openapi.PauseCampaign200JSONResponse(progress), err
@@ -285,6 +280,10 @@ func readPlan(w openapi.CampaignWrite) (campaign.Campaign, error) {
 		WindowPolicy:        campaign.WindowPolicy(or(w.WindowPolicy, openapi.WindowPolicy(campaign.ByTemplate))),
 		Trigger:             campaign.Trigger(or(w.Trigger, openapi.CampaignTriggerKind(campaign.ByOperator))),
 		TriggerName:         value(w.TriggerName),
+		StartWithin:         time.Duration(value(w.StartWithinMinutes)) * time.Minute,
+	}
+	if cron, zone := value(w.RecurrenceCron), value(w.RecurrenceTimezone); cron != "" || zone != "" {
+		c.Recurrence = campaign.Recurrence{Cron: cron, Timezone: cmp.Or(zone, c.Timezone)}
 	}
 	if limit := w.FrequencyCap; limit != nil {
 		c.FrequencyCap = campaign.Cap{Count: limit.Count, Days: limit.Days}
@@ -293,6 +292,10 @@ func readPlan(w openapi.CampaignWrite) (campaign.Campaign, error) {
 		c.TriggerName = word
 	}
 	var refused []fault.Field
+	var ok bool
+	if c.LocalTime, ok = campaign.ParseLocalTime(value(w.ScheduleLocalTime)); !ok {
+		refused = append(refused, fault.Field{Name: "schedule_local_time", Detail: "must be a date and a time without a zone, such as 2026-12-01T10:00"})
+	}
 	if quiet, err := compliance.ParseQuietHours(value(w.QuietHoursStart), value(w.QuietHoursEnd)); err != nil {
 		refused = append(refused, fieldsOf(err)...)
 	} else if !quiet.IsZero() {
@@ -359,7 +362,15 @@ func (s *server) campaign(c campaign.Overview) openapi.Campaign {
 		WindowPolicy:            openapi.WindowPolicy(c.WindowPolicy),
 		Trigger:                 openapi.CampaignTriggerKind(cmp.Or(c.Trigger, campaign.ByOperator)),
 		TriggerName:             none(c.TriggerName),
+		ScheduleLocalTime:       none(c.LocalTime.String()),
+		StartWithinMinutes:      none(int(c.StartWithin / time.Minute)),
+		RecurrenceCron:          none(c.Recurrence.Cron),
+		RecurrenceTimezone:      none(c.Recurrence.Timezone),
+		NextOccurrences:         c.NextOccurrences(s.Now(), nextOccurrences),
 		Channel:                 openapi.Channel(c.Template.Channel),
+		CreatedBy:               none(c.CreatedBy),
+		ApprovedBy:              none(c.ApprovedBy),
+		ApprovedAt:              c.ApprovedAt,
 		CreatedAt:               c.CreatedAt,
 		UpdatedAt:               c.UpdatedAt,
 	}
@@ -374,6 +385,9 @@ func (s *server) campaign(c campaign.Overview) openapi.Campaign {
 	}
 	return out
 }
+
+// nextOccurrences is how many of a recurring campaign's occurrences are shown.
+const nextOccurrences = 5
 
 // frequencyCap is nil for no cap.
 func frequencyCap(c campaign.Cap) *openapi.FrequencyCap {

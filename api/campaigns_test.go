@@ -7,11 +7,15 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
+	"github.com/event-stream-engine/ese/api"
 	"github.com/event-stream-engine/ese/internal/message"
+	"github.com/event-stream-engine/ese/internal/price"
 )
 
 // campaign makes template 1 and segment 1 (people with a city) where they are missing, and a campaign of both.
@@ -171,7 +175,7 @@ func TestPatchCampaign(t *testing.T) {
 		[]any{c["rate_limit_per_second"], c["quiet_hours_start"], c["quiet_hours_end"], c["failure_threshold_percent"], c["priority"], c["frequency_cap"]})
 	held := patch(409, merge, `{"topic":"Other","canary_percent":1,"rate_limit_per_second":1}`)
 	require.Equal(t, []string{"topic", "canary_percent"}, fields(held))
-	require.Contains(t, held["detail"], "only rate_limit_per_second, priority, failure_threshold_percent, frequency_cap, quiet_hours_start, quiet_hours_end, window_policy can be changed")
+	require.Contains(t, held["detail"], "only rate_limit_per_second, priority, failure_threshold_percent, frequency_cap, quiet_hours_start, quiet_hours_end, window_policy, recurrence_cron, recurrence_timezone can be changed")
 	e.call(t, 200, "POST", path+"/cancel", "")
 	require.Contains(t, patch(409, merge, `{"rate_limit_per_second":1}`)["detail"], "CANCELLED")
 }
@@ -355,4 +359,148 @@ func TestReportingAPI(t *testing.T) {
 	raw, err := json.Marshal([]any{events, recipients, status, detail, dashboard})
 	require.NoError(t, err)
 	require.NotContains(t, string(raw), "9477000", "no list shows a number in full")
+}
+
+func TestPreflightAPI(t *testing.T) {
+	t.Parallel()
+	e := start(t, local)
+	id := e.campaign(t)
+	path := fmt.Sprintf("/api/v1/campaigns/%d/preflight", id)
+	for i, consent := range []string{"OPT_IN", "OPT_IN", "STOP"} {
+		e.exec(t, `INSERT INTO users (phone_number, attributes, consent_state, region, zones, created_at, updated_at) VALUES ($1, '{"city":"Galle","name":"Ann"}', $2, 'LK', '{Asia/Colombo}', $3, $3)`,
+			fmt.Sprintf("+9477111000%d", i), consent, noon)
+	}
+	f := e.call(t, http.StatusOK, "POST", path, "")
+	require.EqualValues(t, 3, f["audience_size"])
+	require.EqualValues(t, 2, f["to_send"])
+	require.Equal(t, []any{map[string]any{"verdict": "proceed", "reason": nil, "count": 2.0}, map[string]any{"verdict": "suppress", "reason": "stopped", "count": 1.0}}, f["verdicts"])
+	require.Equal(t, map[string]any{
+		"country": "LK", "law": nil, "zones": []any{"Asia/Colombo"}, "proceed": 2.0, "wait": 0.0, "suppress": 1.0,
+		"first_send_at": "2026-03-02T12:00:00Z", "last_send_at": "2026-03-02T12:00:00.1Z", "first_send_local": "2026-03-02T17:30", "last_send_local": "2026-03-02T17:30",
+	}, f["groups"].([]any)[0])
+	require.Equal(t, map[string]any{"in_force": 10.0, "campaign": 10.0, "sender": 80.0, "account": 1000.0}, f["rate"])
+	cost := f["cost"].(map[string]any)
+	require.Nil(t, cost["amount"])
+	require.Equal(t, "the cost is unknown: no price table is configured (PRICE_TABLE)", cost["note"])
+	require.Len(t, f["samples"], 2)
+	sample := f["samples"].([]any)[0].(map[string]any)
+	require.Regexp(t, `^\+94…000[01]$`, sample["masked_phone"])
+	require.Contains(t, sample["body"], "Ann")
+	require.Len(t, e.call(t, http.StatusOK, "POST", path, `{"samples":1}`)["samples"], 1)
+	require.Equal(t, []string{"samples"}, fields(e.call(t, http.StatusUnprocessableEntity, "POST", path, `{"samples":21}`)))
+	e.call(t, http.StatusNotFound, "POST", "/api/v1/campaigns/99/preflight", "")
+	require.Zero(t, get[int64](t, e, "SELECT count(*) FROM campaign_runs"))
+	require.Zero(t, get[int64](t, e, "SELECT count(*) FROM outbox"))
+}
+
+func TestPreflightCost(t *testing.T) {
+	t.Parallel()
+	prices, err := price.Parse([]byte(`{"currency":"USD","whatsapp":{"LK":"0.0455"}}`))
+	require.NoError(t, err)
+	e := start(t, func(d *api.Deps) { d.LocalAuth, d.Prices = true, prices })
+	id := e.campaign(t)
+	for i, region := range []string{"LK", "LK", "IN", ""} {
+		e.exec(t, `INSERT INTO users (phone_number, attributes, consent_state, region, created_at, updated_at) VALUES ($1, '{"city":"Galle","name":"Ann"}', 'OPT_IN', $2, $3, $3)`,
+			fmt.Sprintf("+9477111000%d", i), region, noon)
+	}
+	f := e.call(t, http.StatusOK, "POST", fmt.Sprintf("/api/v1/campaigns/%d/trigger", id), `{"dry_run":true}`)["preflight"].(map[string]any)
+	require.Equal(t, map[string]any{
+		"currency": "USD", "amount": "0.0910", "priced": 2.0, "unpriced": 2.0, "unpriced_countries": []any{"unknown", "IN"},
+		"note": "the table has no price on whatsapp for unknown, IN",
+	}, f["cost"])
+}
+
+func TestScheduleAPI(t *testing.T) {
+	t.Parallel()
+	e := start(t, local)
+	id := e.campaign(t)
+	path := fmt.Sprintf("/api/v1/campaigns/%d", id)
+	got := e.call(t, http.StatusOK, "PATCH", path, `{"schedule_local_time":"2026-03-03T10:00","start_within_minutes":30}`)
+	require.Equal(t, "2026-03-03T10:00", got["schedule_local_time"])
+	require.EqualValues(t, 30, got["start_within_minutes"])
+	require.Equal(t, "SCHEDULED", e.call(t, http.StatusOK, "POST", path+"/trigger", "")["status"])
+
+	daily := e.call(t, http.StatusCreated, "POST", "/api/v1/campaigns", `{"topic":"x","template_id":1,"segment_id":1,"timezone":"Asia/Colombo","recurrence_cron":"0 10 * * 1-5"}`)
+	require.Equal(t, "Asia/Colombo", daily["recurrence_timezone"], "the campaign's own zone")
+	require.Equal(t, []any{"2026-03-03T04:30:00Z", "2026-03-04T04:30:00Z", "2026-03-05T04:30:00Z", "2026-03-06T04:30:00Z", "2026-03-09T04:30:00Z"}, daily["next_occurrences"])
+	path = fmt.Sprintf("/api/v1/campaigns/%.0f", daily["id"])
+	triggered := e.call(t, http.StatusOK, "POST", path+"/trigger", "")
+	require.Equal(t, map[string]any{"campaign_id": daily["id"], "status": "SCHEDULED", "task_id": nil, "dry_run": false}, triggered)
+	require.Equal(t, "PAUSED", e.call(t, http.StatusOK, "POST", path+"/pause", "")["status"])
+	require.Empty(t, e.call(t, http.StatusOK, "GET", path, "")["next_occurrences"])
+	require.Equal(t, "SCHEDULED", e.call(t, http.StatusOK, "POST", path+"/resume", "")["status"])
+	require.Equal(t, "SCHEDULED", e.call(t, http.StatusOK, "GET", path+"/progress", "")["status"])
+	require.Equal(t, "0 11 * * 1-5", e.call(t, http.StatusOK, "PATCH", path, `{"recurrence_cron":"0 11 * * 1-5"}`)["recurrence_cron"])
+	require.Equal(t, "CANCELLED", e.call(t, http.StatusOK, "POST", path+"/cancel", "")["status"])
+
+	draft := e.call(t, http.StatusCreated, "POST", "/api/v1/campaigns", `{"topic":"x","template_id":1,"segment_id":1,"recurrence_cron":"0 10 * * *","recurrence_timezone":"Asia/Colombo"}`)
+	once := e.call(t, http.StatusOK, "PATCH", fmt.Sprintf("/api/v1/campaigns/%.0f", draft["id"]), `{"recurrence_cron":null}`)
+	require.Nil(t, once["recurrence_timezone"])
+	require.Empty(t, once["next_occurrences"])
+
+	for body, want := range map[string][]string{
+		`{"schedule_local_time":"2026-02-30T10:00"}`:                                        {"schedule_local_time"},
+		`{"schedule_local_time":"2026-03-03 10:00"}`:                                        {"schedule_local_time"},
+		`{"schedule_local_time":"2026-03-03T10:00","schedule_time":"2026-03-03T10:00:00Z"}`: {"schedule_local_time"},
+		`{"start_within_minutes":0}`:                                                        {"start_within_minutes"},
+		`{"recurrence_cron":"61 * * * *"}`:                                                  {"recurrence_cron"},
+		`{"recurrence_cron":"0 10 1 * 1"}`:                                                  {"recurrence_cron"},
+		`{"recurrence_cron":"0 10 * * *","recurrence_timezone":"Mars/Olympus"}`:             {"recurrence_timezone"},
+		`{"recurrence_timezone":"UTC"}`:                                                     {"recurrence_timezone"},
+		`{"recurrence_cron":"0 10 * * *","schedule_time":"2026-03-03T10:00:00Z"}`:           {"recurrence_cron"},
+		`{"recurrence_cron":"every day at ten","schedule_local_time":"2026-03-03T10:00"}`:   {"recurrence_cron"},
+	} {
+		body = strings.Replace(body, "{", `{"topic":"x","template_id":1,"segment_id":1,`, 1)
+		require.Equal(t, want, fields(e.call(t, http.StatusUnprocessableEntity, "POST", "/api/v1/campaigns", body)), body)
+	}
+}
+
+func TestApprovalAPI(t *testing.T) {
+	t.Parallel()
+	e := start(t, local)
+	e.store.ApprovalsRequired = true
+	e.campaign(t)
+	key := func(name string, scopes ...string) func(want int, method, target, body string) map[string]any {
+		secret, err := e.store.CreateKey(t.Context(), name, scopes, noon)
+		require.NoError(t, err)
+		return func(want int, method, target, body string) map[string]any {
+			t.Helper()
+			r := httptest.NewRequest(method, target, strings.NewReader(body))
+			r.Header.Set("Authorization", "Bearer "+secret)
+			r.Header.Set("Content-Type", "application/json")
+			w := e.do(r)
+			require.Equal(t, want, w.Code, w.Body.String())
+			var answer map[string]any
+			require.NoError(t, json.Unmarshal(w.Body.Bytes(), &answer))
+			return answer
+		}
+	}
+	author, editor, boss := key("author", "write", "send"), key("editor", "write", "send"), key("boss", "send", "write")
+	made := author(http.StatusCreated, "POST", "/api/v1/campaigns", `{"topic":"x","template_id":1,"segment_id":1}`)
+	require.Equal(t, "key:1", made["created_by"])
+	path := fmt.Sprintf("/api/v1/campaigns/%.0f", made["id"])
+	refused := author(http.StatusConflict, "POST", path+"/trigger", "{}")
+	require.Contains(t, refused["detail"], "nobody approved the campaign")
+	author(http.StatusForbidden, "POST", path+"/approve", "")
+	approved := editor(http.StatusOK, "POST", path+"/approve", "")
+	require.Equal(t, "key:2", approved["approved_by"])
+
+	withdrawn := editor(http.StatusOK, "PATCH", path, `{"topic":"y"}`)
+	require.Nil(t, withdrawn["approved_by"], "what was agreed to is no more")
+	require.Nil(t, withdrawn["approved_at"])
+	author(http.StatusConflict, "POST", path+"/trigger", "{}")
+	editor(http.StatusForbidden, "POST", path+"/approve", "")
+	boss(http.StatusOK, "POST", path+"/approve", "")
+	e.exec(t, `UPDATE segments SET updated_at = $1`, noon.Add(time.Second))
+	require.Contains(t, author(http.StatusConflict, "POST", path+"/trigger", "{}")["detail"], "the segment was changed")
+	e.exec(t, `UPDATE segments SET updated_at = $1`, noon)
+	require.Equal(t, "RUNNING", author(http.StatusOK, "POST", path+"/trigger", "{}")["status"])
+	boss(http.StatusConflict, "POST", path+"/approve", "")
+	require.Equal(t, []string{"key:2 campaign.approve", "key:2 campaign.change", "key:3 campaign.approve"}, func() []string {
+		rows, err := e.pool.Query(t.Context(), `SELECT principal || ' ' || action FROM audit_events WHERE replace(subject, 'campaign/', 'campaigns/') = $1 ORDER BY id`, strings.TrimPrefix(path, "/api/v1/"))
+		require.NoError(t, err)
+		found, err := pgx.CollectRows(rows, pgx.RowTo[string])
+		require.NoError(t, err)
+		return found
+	}())
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/event-stream-engine/ese/api/internal/openapi"
 	"github.com/event-stream-engine/ese/api/ui"
 	"github.com/event-stream-engine/ese/internal/fault"
+	"github.com/event-stream-engine/ese/internal/price"
 )
 
 // Deps is what the API needs of its surroundings. All but the marked are required.
@@ -39,9 +40,10 @@ type Deps struct {
 	ListenAddr     string // host:port
 	MaxUploadBytes int64
 	Version        string
-	DefaultRegion  string   // ISO 3166 alpha-2, of numbers without a country code; optional
-	AccountSID     string   // the provider's account that webhooks must come from
-	TwilioTokens   []string // that may have signed a webhook: the present one first, then those being rotated out
+	DefaultRegion  string      // ISO 3166 alpha-2, of numbers without a country code; optional
+	AccountSID     string      // the provider's account that webhooks must come from
+	TwilioTokens   []string    // that may have signed a webhook: the present one first, then those being rotated out
+	Prices         price.Table // of messages, for estimates; optional
 	// RequireOptOut refuses a marketing template that does not say how to stop; else it is saved with a warning.
 	RequireOptOut bool
 	// ErrorMeaning says in one plain sentence what the provider's error code means.

@@ -86,18 +86,21 @@ func TestTriggerFieldsOfACampaign(t *testing.T) {
 	e := start(t, local)
 	e.campaign(t)
 	for body, want := range map[string][]string{
-		`{"topic":"x","template_id":1,"trigger":"event"}`:                                       {"trigger_name"},
-		`{"topic":"x","template_id":1,"trigger":"keyword","trigger_name":"Stop!"}`:              {"trigger_name"},
-		`{"topic":"x","template_id":1,"trigger":"user_created","segment_id":1}`:                 {"segment_id"},
-		`{"topic":"x","template_id":1,"trigger":"sunrise"}`:                                     {"trigger"},
-		`{"topic":"x","template_id":1,"segment_id":1,"trigger_name":"order.shipped"}`:           {"trigger_name"},
-		`{"topic":"x","template_id":1,"trigger":"event","trigger_name":"a","canary_percent":5}`: {"canary_percent"},
+		`{"topic":"x","template_id":1,"trigger":"event"}`:                                         {"trigger_name"},
+		`{"topic":"x","template_id":1,"trigger":"keyword","trigger_name":"Stop!"}`:                {"trigger_name"},
+		`{"topic":"x","template_id":1,"trigger":"user_created","segment_id":1}`:                   {"segment_id"},
+		`{"topic":"x","template_id":1,"trigger":"sunrise"}`:                                       {"trigger"},
+		`{"topic":"x","template_id":1,"segment_id":1,"trigger_name":"order.shipped"}`:             {"trigger_name"},
+		`{"topic":"x","template_id":1,"trigger":"event","trigger_name":"a","canary_percent":5}`:   {"canary_percent"},
+		`{"topic":"x","template_id":1,"trigger":"user_created","recurrence_cron":"0 10 * * 1-5"}`: {"recurrence_cron"},
 	} {
 		require.Equal(t, want, fields(e.call(t, http.StatusUnprocessableEntity, "POST", "/api/v1/campaigns", body)), body)
 	}
 	made := e.call(t, http.StatusCreated, "POST", "/api/v1/campaigns", `{"topic":"x","template_id":1,"trigger":"keyword","trigger_name":" Summer-SALE! "}`)
 	require.Equal(t, "summer sale", made["trigger_name"], "as keywords are compared")
 	path := fmt.Sprint("/api/v1/campaigns/", made["id"])
+	forecast := e.call(t, http.StatusOK, "POST", path+"/preflight", "")
+	require.Equal(t, []any{0.0, "the campaign has no audience: it is sent to whoever writes “summer sale”, one person at a time"}, []any{forecast["audience_size"], forecast["note"]})
 	patched := e.call(t, http.StatusOK, "PATCH", path, `{"trigger":"user_created","trigger_name":null}`)
 	require.Nil(t, patched["trigger_name"])
 	patched = e.call(t, http.StatusOK, "PATCH", path, `{"trigger":"manual","segment_id":1}`)

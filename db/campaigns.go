@@ -32,7 +32,9 @@ func (s *Store) CreateCampaign(ctx context.Context, c campaign.Campaign, now tim
 			CanaryPercent: int16(c.Canary), FrequencyCapCount: none(int16(c.FrequencyCap.Count)), FrequencyCapDays: none(int16(c.FrequencyCap.Days)), QuietStart: cast[int16](c.QuietStart), QuietEnd: cast[int16](c.QuietEnd),
 			Timezone: c.Timezone, ScheduleTime: c.ScheduleTime, WindowPolicy: string(cmp.Or(c.WindowPolicy, campaign.ByTemplate)), ExcludeSegmentIds: toInt32(c.ExcludeSegmentIDs),
 			SubscriptionTopicID: cast[int32](c.SubscriptionTopicID),
-			Trigger:             string(cmp.Or(c.Trigger, campaign.ByOperator)), TriggerName: c.TriggerName, Now: now,
+			Trigger:             string(cmp.Or(c.Trigger, campaign.ByOperator)), TriggerName: c.TriggerName,
+			ScheduleLocalTime: c.LocalTime.String(), StartWithinMinutes: minutes(c.StartWithin),
+			RecurrenceCron: c.Recurrence.Cron, RecurrenceTimezone: c.Recurrence.Timezone, CreatedBy: c.CreatedBy, Now: now,
 		})
 		if err != nil {
 			return translate(err, "campaign")
@@ -148,7 +150,9 @@ func (s *Store) UpdateCampaign(
 			CanaryPercent: int16(c.Canary), FrequencyCapCount: none(int16(c.FrequencyCap.Count)), FrequencyCapDays: none(int16(c.FrequencyCap.Days)), QuietStart: cast[int16](c.QuietStart), QuietEnd: cast[int16](c.QuietEnd),
 			Timezone: c.Timezone, ScheduleTime: c.ScheduleTime, WindowPolicy: string(cmp.Or(c.WindowPolicy, campaign.ByTemplate)), ExcludeSegmentIds: toInt32(c.ExcludeSegmentIDs),
 			SubscriptionTopicID: cast[int32](c.SubscriptionTopicID),
-			Trigger:             string(cmp.Or(c.Trigger, campaign.ByOperator)), TriggerName: c.TriggerName, Now: now,
+			Trigger:             string(cmp.Or(c.Trigger, campaign.ByOperator)), TriggerName: c.TriggerName,
+			ScheduleLocalTime: c.LocalTime.String(), StartWithinMinutes: minutes(c.StartWithin),
+			RecurrenceCron: c.Recurrence.Cron, RecurrenceTimezone: c.Recurrence.Timezone, ChangedBy: by, Now: now,
 		}); err != nil {
 			return translate(err, "campaign")
 		}
@@ -161,6 +165,14 @@ func (s *Store) UpdateCampaign(
 		}
 		if updated, err = s.Campaign(ctx, c.ID); err != nil || !c.Status.Active() {
 			return err
+		}
+		if !c.Recurrence.IsZero() {
+			if err := s.enqueue(ctx, outbox.SyncRecurrence, outbox.Recurrence{CampaignID: c.ID}, now); err != nil {
+				return err
+			}
+		}
+		if updated.Run == nil { // it awaits its first occurrence
+			return nil
 		}
 		if slices.ContainsFunc(changes, func(name string) bool {
 			return name == "quiet_hours_start" || name == "quiet_hours_end" || name == "priority"
@@ -185,13 +197,37 @@ func (s *Store) UpdateCampaign(
 	return updated, err
 }
 
-// releaseHours has the messages judged anew that wait for quiet hours to end or for the hours that the law allows.
+// ApproveCampaign records that by agrees to the plan of a DRAFT as it stands; see campaign.Campaign.MayApprove. Every change
+// of the plan withdraws it.
+func (s *Store) ApproveCampaign(ctx context.Context, id int64, by string, now time.Time) (approved campaign.Overview, err error) {
+	err = s.InTx(ctx, func(ctx context.Context) error {
+		row, err := s.q(ctx).CampaignLockPlan(ctx, int32(id))
+		if err != nil {
+			return translate(err, fmt.Sprintf("campaign %d", id))
+		}
+		if err := toCampaign(row).MayApprove(by); err != nil {
+			return err
+		}
+		if err := s.q(ctx).CampaignApprove(ctx, dbsqlc.CampaignApproveParams{ID: int32(id), ApprovedBy: by, Now: &now}); err != nil {
+			return translate(err, "approval")
+		}
+		if err := s.audit(ctx, by, "campaign.approve", fmt.Sprintf("campaign/%d", id), nil, now); err != nil {
+			return err
+		}
+		approved, err = s.Campaign(ctx, id)
+		return err
+	})
+	return approved, err
+}
+
+// releaseHours has the messages judged anew that wait for quiet hours to end or for the hours that the law allows, be it that
+// they were told to wait for their time first.
 func (s *Store) releaseHours(ctx context.Context, c campaign.Overview, now time.Time) error {
 	if err := s.unbounded(ctx); err != nil {
 		return err
 	}
 	return translate(s.q(ctx).RunReleaseWaits(ctx, dbsqlc.RunReleaseWaitsParams{
-		RunID: c.Run.ID, Reasons: []string{string(compliance.InQuietHours), string(compliance.LegalWindow)}, Paused: c.Status == campaign.Paused, SpacingSeconds: 1 / float64(c.RatePerSecond), Now: now,
+		RunID: c.Run.ID, Reasons: []string{string(compliance.InQuietHours), string(compliance.LegalWindow), string(compliance.NotYet)}, Paused: c.Status == campaign.Paused, SpacingSeconds: 1 / float64(c.RatePerSecond), Now: now,
 	}), "waits for quiet hours")
 }
 
@@ -301,9 +337,24 @@ func toCampaign(c dbsqlc.Campaign) campaign.Campaign {
 		RatePerSecond: int(c.RateLimitPerSecond), Priority: campaign.Priority(c.Priority), FailureThreshold: int(c.FailureThresholdPercent),
 		Canary: int(c.CanaryPercent), FrequencyCap: campaign.Cap{Count: int(deref(c.FrequencyCapCount)), Days: int(deref(c.FrequencyCapDays))}, QuietStart: cast[int](c.QuietStart), QuietEnd: cast[int](c.QuietEnd), Timezone: c.Timezone,
 		ScheduleTime: c.ScheduleTime, WindowPolicy: campaign.WindowPolicy(c.WindowPolicy),
-		Trigger: campaign.Trigger(c.Trigger), TriggerName: c.TriggerName, CreatedAt: c.CreatedAt, UpdatedAt: c.UpdatedAt,
+		Trigger: campaign.Trigger(c.Trigger), TriggerName: c.TriggerName,
+		LocalTime: toLocalTime(c.ScheduleLocalTime), StartWithin: fromMinutes(c.StartWithinMinutes),
+		Recurrence: campaign.Recurrence{Cron: c.RecurrenceCron, Timezone: c.RecurrenceTimezone},
+		CreatedBy:  c.CreatedBy, ChangedBy: c.ChangedBy, ApprovedBy: c.ApprovedBy, ApprovedAt: c.ApprovedAt,
+		CreatedAt: c.CreatedAt, UpdatedAt: c.UpdatedAt,
 	}
 }
+
+// toLocalTime reads what the database checked.
+func toLocalTime(text string) campaign.LocalTime {
+	local, _ := campaign.ParseLocalTime(text)
+	return local
+}
+
+// minutes is a duration as the database keeps it; nil for none.
+func minutes(d time.Duration) *int32 { return nonZero(int(d / time.Minute)) }
+
+func fromMinutes(n *int32) time.Duration { return time.Duration(value(n)) * time.Minute }
 
 // cast converts an optional number; nil stays nil.
 func cast[To, From int | int16 | int32 | int64](p *From) *To {

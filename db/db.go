@@ -22,6 +22,9 @@ import (
 
 // Store is the database. Make one with Open; it is safe for concurrent use.
 type Store struct {
+	// ApprovalsRequired has StartRun refuse campaigns that nobody approved as they stand. Set it before the first use.
+	ApprovalsRequired bool
+
 	pool *pgxpool.Pool
 	keys suppression.Keys
 	law  compliance.Law

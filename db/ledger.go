@@ -27,6 +27,10 @@ func (s *Store) Delivery(ctx context.Context, runID int64, seq int) (ledger.Deli
 	if err != nil {
 		return ledger.Delivery{}, translate(err, fmt.Sprintf("message %d of run %d", seq, runID))
 	}
+	return s.toDelivery(r)
+}
+
+func (s *Store) toDelivery(r dbsqlc.DeliveryGetRow) (ledger.Delivery, error) {
 	d := ledger.Delivery{
 		MessageID: r.ID, State: message.State(r.State), Reason: r.Reason, WaitsUntil: r.WaitsUntil, AcceptedAt: r.AcceptedAt,
 		RunID: r.RunID, RunNumber: int(r.RunNumber), CampaignID: int64(r.CampaignID), SenderID: int64(r.SenderID),
@@ -34,7 +38,8 @@ func (s *Store) Delivery(ctx context.Context, runID int64, seq int) (ledger.Deli
 		Test:           r.Test,
 		RatePerSecond:  int(r.RateLimitPerSecond), Priority: campaign.Priority(r.Priority), Quiet: quietHours(r.QuietStart, r.QuietEnd), Timezone: r.Timezone,
 		Channel: message.Channel(r.Channel), Content: r.Content, Sender: r.Sender,
-		Scopes: r.Scopes, Suppressed: r.Suppressed,
+		Schedule: schedule(r.ScheduleLocalTime, r.StartWithinMinutes, r.BeganAt),
+		Scopes:   r.Scopes, Suppressed: r.Suppressed,
 		Limits: compliance.Limits{
 			PairInterval: time.Duration(r.PairIntervalSeconds) * time.Second, LastMessage: moment(r.LastMessageAt),
 			Capped: r.Capped, CappedUntil: moment(r.CappedUntil),
@@ -50,6 +55,7 @@ func (s *Store) Delivery(ctx context.Context, runID int64, seq int) (ledger.Deli
 		d.Limits = compliance.Limits{}
 	}
 	d.WindowPolicy, d.Category, d.CollapseWhitespace, d.ErrorCode = campaign.WindowPolicy(r.WindowPolicy), render.Category(r.Category), r.CollapseWhitespace, value(r.ErrorCode)
+	var err error
 	if d.Variants, err = toVariants(r.Variants); err != nil {
 		return ledger.Delivery{}, err
 	}

@@ -97,7 +97,7 @@ func toRun(r dbsqlc.CampaignRun) campaign.Run {
 	run := campaign.Run{
 		ID: r.ID, CampaignID: int64(r.CampaignID), Number: int(r.Number), Kind: campaign.Kind(r.Kind), TemplateID: int64(r.TemplateID),
 		TemplateVersion: int(r.TemplateVersion), NotBefore: r.NotBefore, FrozenAt: r.FrozenAt, AudienceSize: int(r.AudienceSize),
-		StartedBy: r.StartedBy, StartedAt: r.StartedAt, ClosedAt: r.ClosedAt, FinishedAt: r.FinishedAt, SettledAt: r.SettledAt,
+		StartedBy: r.StartedBy, StartedAt: r.StartedAt, OccurrenceAt: r.OccurrenceAt, ClosedAt: r.ClosedAt, FinishedAt: r.FinishedAt, SettledAt: r.SettledAt,
 		AwaitsTemplate: r.AwaitsTemplate,
 	}
 	for _, state := range r.RetryStates {

@@ -1,14 +1,10 @@
 package db
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
-	"slices"
 	"time"
-
-	"github.com/jackc/pgx/v5"
 
 	"github.com/event-stream-engine/ese/db/internal/dbsqlc"
 	"github.com/event-stream-engine/ese/internal/campaign"
@@ -32,47 +28,65 @@ func (s *Store) EnsureSender(ctx context.Context, channel message.Channel, e164 
 }
 
 // StartRun triggers a campaign: it pins the template's version, opens a run and leaves its start to the outbox, all at
-// once. The run of a triggered campaign has nobody to send to yet: it is open to what comes (Enlist). The campaign becomes SCHEDULED when its time is still to come, else RUNNING. A campaign that cannot start from
-// where it is gives a Conflict.
+// once. The campaign becomes SCHEDULED when its time is still to come, else RUNNING. One that recurs becomes SCHEDULED as
+// well: its runs are opened by its occurrences, and the run that is returned has no number. The run of a triggered campaign
+// has nobody to send to yet: it is open to what comes (Enlist). A campaign that cannot start from where it is gives a
+// Conflict, and so does one that has to be approved first.
 func (s *Store) StartRun(ctx context.Context, campaignID int64, by string, now time.Time) (run campaign.Run, err error) {
 	err = s.InTx(ctx, func(ctx context.Context) error {
 		c, err := s.q(ctx).CampaignLock(ctx, int32(campaignID))
 		if err != nil {
 			return translate(err, fmt.Sprintf("campaign %d", campaignID))
 		}
-		status := campaign.Running
-		if c.ScheduleTime != nil && c.ScheduleTime.After(now) {
+		status, notBefore := campaign.Running, campaign.Campaign{ScheduleTime: c.ScheduleTime, LocalTime: toLocalTime(c.ScheduleLocalTime)}.NotBefore()
+		if notBefore != nil && notBefore.After(now) || c.RecurrenceCron != "" {
 			status = campaign.Scheduled
 		}
 		if err := campaign.Status(c.Status).Move(status); err != nil {
 			return err
 		}
-		kind := campaign.Trigger(c.Trigger).RunKind()
-		row, err := s.q(ctx).RunInsert(ctx, dbsqlc.RunInsertParams{
-			CampaignID: c.ID, Kind: string(kind), TemplateID: c.TemplateID, TemplateVersion: c.TemplateVersion, Channel: c.Channel,
-			StartedBy: by, Now: now, NotBefore: c.ScheduleTime,
-		})
-		if isNoRows(err) {
-			return fault.New(fault.Conflict, "no sender is configured for channel %s", c.Channel)
-		} else if err != nil {
-			return translate(err, "run")
-		}
-		if err := s.setStatus(ctx, campaignID, status, "", now); err != nil {
-			return err
-		}
-		run = campaign.Run{
-			ID: row.ID, CampaignID: campaignID, Number: int(row.Number), Kind: kind, TemplateID: int64(c.TemplateID),
-			TemplateVersion: int(c.TemplateVersion), NotBefore: c.ScheduleTime, StartedBy: by, StartedAt: now,
-		}
-		if kind == campaign.ByEvent {
-			run.FrozenAt = &now
-			if err := s.q(ctx).EventRunOpen(ctx, dbsqlc.EventRunOpenParams{ID: run.ID, Now: &now}); err != nil {
-				return translate(err, "event run")
+		if s.ApprovalsRequired {
+			given := campaign.Approval{TemplateVersion: int(value(c.ApprovedTemplateVersion))}
+			if c.ApprovedAt != nil {
+				given.At = *c.ApprovedAt
+			}
+			if err := given.Check(int(c.TemplateVersion), c.SegmentUpdatedAt); err != nil {
+				return err
 			}
 		}
-		return s.enqueue(ctx, outbox.StartCampaign, outbox.Run{RunID: run.ID, CampaignID: campaignID, Number: run.Number}, now)
+		if c.RecurrenceCron != "" {
+			return s.recur(ctx, c, by, now)
+		}
+		kind := campaign.Trigger(c.Trigger).RunKind()
+		run, err = s.openRun(ctx, c, campaign.Run{Kind: kind, NotBefore: notBefore, StartedBy: by, StartedAt: now}, status)
+		return err
 	})
 	return run, err
+}
+
+// openRun makes a run of the locked campaign, gives the campaign that status and leaves the run's start to the outbox.
+func (s *Store) openRun(ctx context.Context, c dbsqlc.CampaignLockRow, run campaign.Run, status campaign.Status) (campaign.Run, error) {
+	row, err := s.q(ctx).RunInsert(ctx, dbsqlc.RunInsertParams{
+		CampaignID: c.ID, Kind: string(run.Kind), TemplateID: c.TemplateID, TemplateVersion: c.TemplateVersion, Channel: c.Channel,
+		StartedBy: run.StartedBy, Now: run.StartedAt, NotBefore: run.NotBefore, OccurrenceAt: run.OccurrenceAt,
+	})
+	if isNoRows(err) {
+		return campaign.Run{}, fault.New(fault.Conflict, "no sender is configured for channel %s", c.Channel)
+	} else if err != nil {
+		return campaign.Run{}, translate(err, "run")
+	}
+	run.ID, run.CampaignID, run.Number = row.ID, int64(c.ID), int(row.Number)
+	run.TemplateID, run.TemplateVersion = int64(c.TemplateID), int(c.TemplateVersion)
+	if err := s.setStatus(ctx, run.CampaignID, status, "", run.StartedAt); err != nil {
+		return campaign.Run{}, err
+	}
+	if run.Kind == campaign.ByEvent {
+		run.FrozenAt = &run.StartedAt
+		if err := s.q(ctx).EventRunOpen(ctx, dbsqlc.EventRunOpenParams{ID: run.ID, Now: run.FrozenAt}); err != nil {
+			return campaign.Run{}, translate(err, "event run")
+		}
+	}
+	return run, s.enqueue(ctx, outbox.StartCampaign, outbox.Run{RunID: run.ID, CampaignID: run.CampaignID, Number: run.Number}, run.StartedAt)
 }
 
 func (s *Store) setStatus(ctx context.Context, campaignID int64, status campaign.Status, reason string, now time.Time) error {
@@ -137,9 +151,9 @@ func (s *Store) steer(
 		if err := from.Move(to); err != nil {
 			return err
 		}
-		run, err := s.q(ctx).RunActive(ctx, int32(campaignID))
+		run, active, err := s.runToSteer(ctx, c)
 		if err != nil {
-			return translate(err, "active run")
+			return err
 		}
 		runID = run.ID
 		if to == campaign.Running {
@@ -147,7 +161,7 @@ func (s *Store) steer(
 				return translate(err, "resumed run")
 			}
 		}
-		if to == campaign.Running && c.ScheduleTime != nil && c.ScheduleTime.After(now) {
+		if to == campaign.Running && (!active || run.NotBefore != nil && run.NotBefore.After(now)) {
 			to = campaign.Scheduled
 		}
 		if err := s.setStatus(ctx, campaignID, to, reason, now); err != nil {
@@ -168,9 +182,31 @@ func (s *Store) steer(
 		if err := s.audit(ctx, by, "campaign."+string(to), fmt.Sprintf("campaign/%d", campaignID), map[string]any{"reason": reason}, now); err != nil {
 			return err
 		}
+		if c.RecurrenceCron != "" {
+			if err := s.enqueue(ctx, outbox.SyncRecurrence, outbox.Recurrence{CampaignID: campaignID}, now); err != nil {
+				return err
+			}
+		}
+		if run.ID == 0 {
+			return nil
+		}
 		return s.enqueue(ctx, outbox.WakeCampaign, outbox.Run{RunID: run.ID, CampaignID: campaignID, Number: int(run.Number)}, now)
 	})
 	return runID, to, err
+}
+
+// runToSteer returns the run under way. A campaign that recurs has none between its occurrences: then it is the newest, of
+// which something may have to be sent again, or one without an id before the first.
+func (s *Store) runToSteer(ctx context.Context, c dbsqlc.CampaignLockRow) (run dbsqlc.RunActiveRow, active bool, err error) {
+	run, err = s.q(ctx).RunActive(ctx, c.ID)
+	if err == nil || !isNoRows(err) || c.RecurrenceCron == "" {
+		return run, true, translate(err, "active run")
+	}
+	newest, err := s.q(ctx).RunsNewest(ctx, []int32{c.ID})
+	if err != nil || len(newest) == 0 {
+		return dbsqlc.RunActiveRow{}, false, translate(err, "newest run")
+	}
+	return dbsqlc.RunActiveRow{ID: newest[0].ID, Number: newest[0].Number}, false, nil
 }
 
 func (s *Store) newestRun(ctx context.Context, campaignID int64) (dbsqlc.CampaignRun, error) {
@@ -232,12 +268,21 @@ func (s *Store) Run(ctx context.Context, id int64) (ledger.Run, error) {
 	if err != nil {
 		return ledger.Run{}, translate(err, fmt.Sprintf("run %d", id))
 	}
-	return ledger.Run{
+	run := ledger.Run{
 		Run:    toRun(r.CampaignRun),
 		Status: campaign.Status(r.Status), RatePerSecond: int(r.RateLimitPerSecond), Priority: campaign.Priority(r.Priority),
 		Quiet: quietHours(r.QuietStart, r.QuietEnd), Timezone: r.Timezone, Portfolio: int64(r.PortfolioID),
 		Template: render.Best(approvals(r.Approvals)), TemplateReason: r.ApprovalReason,
-	}, nil
+		StartWithin: fromMinutes(r.StartWithinMinutes),
+	}
+	if run.Kind.Scheduled() {
+		began := run.StartedAt
+		if run.FrozenAt != nil {
+			began = *run.FrozenAt
+		}
+		run.Schedule = schedule(r.ScheduleLocalTime, r.StartWithinMinutes, began)
+	}
+	return run, nil
 }
 
 func approvals(names []string) []render.Approval {
@@ -300,12 +345,18 @@ func (s *Store) reopen(ctx context.Context, runIDs []int64, now time.Time) error
 }
 
 // freezeAudience numbers the audience, those who may be sent to first and neighbours by zones, region and law, and writes a
-// message for each. It takes the condition that selects it, the number of the argument that lists the places whose law is
-// known, and the CASE's branch of those who are left out.
+// message for each. It takes what judgedPeople takes.
 const freezeAudience = `
 WITH audience AS MATERIALIZED (
     SELECT u.id, u.zones, u.region, j.law, v.reason,
-           row_number() OVER (ORDER BY v.reason <> '', u.zones, u.region, j.law, u.id)::integer AS seq
+           row_number() OVER (ORDER BY v.reason <> '', u.zones, u.region, j.law, u.id)::integer AS seq` +
+	judgedPeople + freezeJudged
+
+// judgedPeople selects an audience and says of each person why a freeze suppresses their message, an empty text when it does
+// not. A forecast selects from it as well. It takes the condition that selects them, the number of the argument that lists
+// the places whose law is known, and the CASE's branch of those who are left out; audience fills them in and returns the
+// arguments.
+const judgedPeople = `
     FROM users u
     CROSS JOIN LATERAL (SELECT CASE WHEN u.jurisdiction = ANY($%[2]d::text[]) THEN u.jurisdiction WHEN u.region = ANY($%[2]d::text[]) THEN u.region ELSE '' END AS law) j
     CROSS JOIN LATERAL (SELECT CASE
@@ -317,7 +368,9 @@ WITH audience AS MATERIALIZED (
             SELECT 1 FROM subscriptions s WHERE s.topic_id = $7 AND s.user_id = u.id) THEN $8::text
         %[3]s
         ELSE '' END AS reason) v
-    WHERE %[1]s
+    WHERE %[1]s`
+
+const freezeJudged = `
 ), written AS (
     INSERT INTO messages (id, run_id, user_id, seq, channel, state, reason, created_at, ended_at, updated_at)
     SELECT uuid_v7($2), $1, id, seq, $3, CASE WHEN reason = '' THEN 'pending' ELSE 'suppressed' END, reason,
@@ -340,33 +393,24 @@ UPDATE campaign_runs SET frozen_at = $2, audience_size = (SELECT count(*) FROM a
 // campaign RUNNING.
 func (s *Store) Freeze(ctx context.Context, run ledger.Run, now time.Time) error {
 	return s.InTx(ctx, func(ctx context.Context) error {
-		source, err := s.q(ctx).AudienceSource(ctx, run.ID)
+		locked, err := s.q(ctx).RunLock(ctx, run.ID)
 		if err != nil {
-			return translate(err, "audience")
+			return translate(err, "run")
 		}
-		if source.CampaignRun.FrozenAt != nil {
+		if locked.FrozenAt != nil {
 			return nil
 		}
-		if source.CampaignRun.FinishedAt != nil { // cancelled before it began: a later run must not let it begin after all
+		if locked.FinishedAt != nil { // cancelled before it began: a later run must not let it begin after all
 			return translate(s.q(ctx).RunFreezeNobody(ctx, dbsqlc.RunFreezeNobodyParams{ID: run.ID, Now: &now}), "run")
 		}
-		where, selection, err := s.audienceOf(ctx, source, now)
-		if err != nil {
-			return err
-		}
-		excluded, exclusion, err := s.excluded(ctx, source.ExcludeSegmentIds, now, 8+len(selection))
+		freeze, args, err := s.audience(ctx, freezeAudience, locked, now)
 		if err != nil {
 			return err
 		}
 		if err := s.planWithArguments(ctx); err != nil {
 			return err
 		}
-		args := append([]any{
-			run.ID, now, source.Channel, compliance.NoConsent, compliance.OptedOut, compliance.Stopped,
-			source.SubscriptionTopicID, compliance.NotSubscribed,
-		}, append(selection, exclusion...)...)
-		args = append(args, s.law.Places())
-		if _, err := s.conn(ctx).Exec(ctx, fmt.Sprintf(freezeAudience, where, len(args), excluded), args...); err != nil {
+		if _, err := s.conn(ctx).Exec(ctx, freeze, args...); err != nil {
 			return translate(err, "freeze of the audience")
 		}
 		c, err := s.q(ctx).CampaignLock(ctx, int32(run.CampaignID))
@@ -380,10 +424,35 @@ func (s *Store) Freeze(ctx context.Context, run ledger.Run, now time.Time) error
 	})
 }
 
+// audience returns the statement, which takes what judgedPeople takes, filled in for the audience of a run, or of one that is
+// not started yet and has no id, and its arguments.
+func (s *Store) audience(ctx context.Context, statement string, run dbsqlc.CampaignRun, now time.Time) (filled string, args []any, err error) {
+	source, err := s.q(ctx).AudienceSource(ctx, dbsqlc.AudienceSourceParams{RunID: run.ID, CampaignID: run.CampaignID})
+	if err != nil {
+		return "", nil, translate(err, "audience")
+	}
+	where, selection, err := s.audienceOf(ctx, run, source, now)
+	if err != nil {
+		return "", nil, err
+	}
+	excluded, exclusion, err := s.excluded(ctx, source.ExcludeSegmentIds, now, 8+len(selection))
+	if err != nil {
+		return "", nil, err
+	}
+	args = append([]any{
+		run.ID, now, source.Channel, compliance.NoConsent, compliance.OptedOut, compliance.Stopped,
+		source.SubscriptionTopicID, compliance.NotSubscribed,
+	}, append(selection, exclusion...)...)
+	args = append(args, s.law.Places())
+	return fmt.Sprintf(statement, where, len(args), excluded), args, nil
+}
+
 // audienceOf returns the condition that selects the run's audience, and its arguments from $9 on: the segment's, or that of
 // a retry.
-func (s *Store) audienceOf(ctx context.Context, source dbsqlc.AudienceSourceRow, now time.Time) (where string, args []any, err error) {
-	if r := source.CampaignRun; campaign.Kind(r.Kind) == campaign.ByRetry {
+func (s *Store) audienceOf(
+	ctx context.Context, r dbsqlc.CampaignRun, source dbsqlc.AudienceSourceRow, now time.Time,
+) (where string, args []any, err error) {
+	if campaign.Kind(r.Kind) == campaign.ByRetry {
 		return retriedPeople, []any{r.CampaignID, r.RetryStates, r.RetryErrorCodes}, nil
 	}
 	return s.selection(ctx, source.Definition, now, 8)
@@ -517,8 +586,8 @@ func (s *Store) UndecidedMessages(ctx context.Context, runID int64) (n int, olde
 	return int(row.Undecided), row.Oldest, translate(err, "undecided messages")
 }
 
-// FinishRun records that nothing of the run is pending or sending any more. A running campaign becomes COMPLETED; one
-// that is paused stays as it is until it is resumed. A test's end is its own alone.
+// FinishRun records that nothing of the run is pending or sending any more. A running campaign becomes COMPLETED, or
+// SCHEDULED when it recurs; one that is paused stays as it is until it is resumed. A test's end is its own alone.
 func (s *Store) FinishRun(ctx context.Context, run ledger.Run, now time.Time) error {
 	return s.InTx(ctx, func(ctx context.Context) error {
 		c, err := s.q(ctx).CampaignLock(ctx, int32(run.CampaignID))
@@ -534,11 +603,41 @@ func (s *Store) FinishRun(ctx context.Context, run ledger.Run, now time.Time) er
 		if campaign.Status(c.Status) != campaign.Running || run.Kind == campaign.ByTest {
 			return nil
 		}
-		return s.setStatus(ctx, run.CampaignID, campaign.Completed, "", now)
+		return s.setStatus(ctx, run.CampaignID, run.Kind.Ended(), "", now)
 	})
 }
 
-// FailRun ends a run that cannot be carried out. Nothing of it was sent.
+// MissRun ends a run for good that is too late to begin, for the given reason: its campaign is FAILED, or when it recurs
+// awaits its next occurrence. Of a run that has begun after all, or whose campaign is over, it returns false and changes
+// nothing.
+func (s *Store) MissRun(ctx context.Context, run ledger.Run, reason string, now time.Time) (missed bool, err error) {
+	err = s.InTx(ctx, func(ctx context.Context) error {
+		locked, err := s.q(ctx).RunLock(ctx, run.ID)
+		if err != nil {
+			return translate(err, "run")
+		}
+		c, err := s.q(ctx).CampaignLock(ctx, int32(run.CampaignID))
+		if err != nil {
+			return translate(err, "campaign")
+		}
+		if locked.FrozenAt != nil || locked.FinishedAt != nil || !campaign.Status(c.Status).Active() {
+			return nil
+		}
+		missed = true
+		if err := s.FailRun(ctx, run, reason, now); err != nil {
+			return err
+		}
+		if run.Kind == campaign.ByRecurrence {
+			if err := s.setStatus(ctx, run.CampaignID, campaign.Scheduled, reason, now); err != nil {
+				return err
+			}
+		}
+		return s.audit(ctx, "engine", "campaign.missed", fmt.Sprintf("campaign/%d", run.CampaignID), map[string]any{"run": run.Number, "reason": reason}, now)
+	})
+	return missed, err
+}
+
+// FailRun ends a run that cannot be carried out, and its campaign with it, be it one that recurs. Nothing of it was sent.
 func (s *Store) FailRun(ctx context.Context, run ledger.Run, reason string, now time.Time) error {
 	return s.InTx(ctx, func(ctx context.Context) error {
 		if err := s.q(ctx).RunFinish(ctx, dbsqlc.RunFinishParams{ID: run.ID, Now: &now}); err != nil {
@@ -546,6 +645,11 @@ func (s *Store) FailRun(ctx context.Context, run ledger.Run, reason string, now 
 		}
 		if err := s.SettleRun(ctx, run.ID, now); err != nil {
 			return err
+		}
+		if run.Kind == campaign.ByRecurrence {
+			if err := s.enqueue(ctx, outbox.SyncRecurrence, outbox.Recurrence{CampaignID: run.CampaignID}, now); err != nil {
+				return err
+			}
 		}
 		return s.setStatus(ctx, run.CampaignID, campaign.Failed, reason, now)
 	})
@@ -569,67 +673,12 @@ func (s *Store) RunStates(ctx context.Context, runID int64) (ledger.States, erro
 	return states, nil
 }
 
-// Audience tells how compliance would treat the people of a campaign as of now. It writes nothing.
-func (s *Store) Audience(ctx context.Context, campaignID int64, now time.Time) ([]campaign.VerdictCount, error) {
-	source, err := s.q(ctx).CampaignAudienceSource(ctx, int32(campaignID))
-	if err != nil {
-		return nil, translate(err, fmt.Sprintf("campaign %d", campaignID))
+// schedule is a time by everyone's own clock of a run that began at that moment.
+func schedule(local string, within *int32, began time.Time) ledger.Schedule {
+	if local == "" {
+		return ledger.Schedule{}
 	}
-	if source.Trigger != string(campaign.ByOperator) {
-		return nil, nil // nobody is known before it happens
-	}
-	where, args, err := s.selection(ctx, source.Definition, now, 4)
-	if err != nil {
-		return nil, err
-	}
-	excluded, exclusion, err := s.excluded(ctx, source.ExcludeSegmentIds, now, 4+len(args))
-	if err != nil {
-		return nil, err
-	}
-	rows, err := s.conn(ctx).Query(ctx, `
-		SELECT u.id, u.attributes, u.consent_state, u.zones, u.suppressed && suppression_scopes($2, $1), u.region, u.last_inbound_at, $1::integer IS NULL OR EXISTS (
-		    SELECT 1 FROM subscriptions s WHERE s.topic_id = $1 AND s.user_id = u.id),
-		    u.jurisdiction, CASE WHEN $3 THEN capped_until(u.id, $4, '00000000-0000-0000-0000-000000000000') END,
-		    CASE WHEN false THEN '' `+excluded+` ELSE '' END <> ''
-		FROM users u WHERE `+where, append(append([]any{source.SubscriptionTopicID, source.Channel, source.Capped, campaignID}, args...), exclusion...)...)
-	if err != nil {
-		return nil, translate(err, "audience")
-	}
-	d := ledger.Delivery{
-		Quiet: quietHours(source.QuietStart, source.QuietEnd), Timezone: source.Timezone, Priority: campaign.Priority(source.Priority),
-		Channel: message.Channel(source.Channel), Content: source.Content, WindowPolicy: campaign.WindowPolicy(source.WindowPolicy),
-		Category: render.Category(source.Category), CollapseWhitespace: source.CollapseWhitespace,
-	}
-	if d.Variants, err = toVariants(source.Variants); err != nil {
-		rows.Close()
-		return nil, err
-	}
-	counts := map[campaign.VerdictCount]int{}
-	var attributes json.RawMessage
-	var subscribed bool
-	var jurisdiction string
-	var cappedUntil *time.Time
-	_, err = pgx.ForEachRow(rows, []any{&d.UserID, &attributes, &d.Consent, &d.Zones, &d.Suppressed, &d.Region, &d.LastInboundAt, &subscribed, &jurisdiction, &cappedUntil, &d.Excluded}, func() error {
-		d.Attributes = nil
-		if err := json.Unmarshal(attributes, &d.Attributes); err != nil {
-			return fmt.Errorf("attributes of a user: %w", err)
-		}
-		d.Subscribed, d.Law = &subscribed, s.law.Of(jurisdiction)
-		d.Limits = compliance.Limits{Capped: source.Capped, CappedUntil: deref(cappedUntil)}
-		verdict, _ := d.Check(now)
-		counts[campaign.VerdictCount{Action: string(verdict.Action), Reason: string(verdict.Reason)}]++
-		return nil
-	})
-	if err != nil {
-		return nil, translate(err, "audience")
-	}
-	out := make([]campaign.VerdictCount, 0, len(counts))
-	for v, n := range counts {
-		v.Count = n
-		out = append(out, v)
-	}
-	slices.SortFunc(out, func(a, b campaign.VerdictCount) int { return cmp.Or(b.Count-a.Count, cmp.Compare(a.Reason, b.Reason)) })
-	return out, nil
+	return ledger.Schedule{Local: toLocalTime(local), Within: fromMinutes(within), Began: began}
 }
 
 func quietHours(start, end *int16) compliance.QuietHours {

@@ -602,17 +602,3 @@ func TestCutDueRetries(t *testing.T) {
 	require.NoError(t, err)
 	require.False(t, due, "once")
 }
-
-func TestAudience(t *testing.T) {
-	t.Parallel()
-	b := open(t)
-	b.people(t, 3, "OPT_IN", "LK", "Asia/Colombo")
-	b.people(t, 2, "STOP", "LK", "Asia/Colombo")
-	b.people(t, 1, "OPT_IN", "US", "America/Los_Angeles")
-	id := b.campaign(t)
-	b.exec(t, `UPDATE campaigns SET quiet_start = $1, quiet_end = $2`, 22*60, 8*60)
-	counts, err := b.Audience(t.Context(), id, noon) // 17:30 in Colombo, 4:00 in Los Angeles
-	require.NoError(t, err)
-	require.Equal(t, []campaign.VerdictCount{{Action: "proceed", Count: 3}, {Action: "suppress", Reason: "stopped", Count: 2}, {Action: "wait", Reason: "quiet_hours", Count: 1}}, counts)
-	require.Zero(t, get[int64](t, b, `SELECT count(*) FROM messages`), "campaign %d was not started", id)
-}

@@ -258,11 +258,9 @@ func TestFreezeExcludes(t *testing.T) {
 	require.Equal(t, plan.ExcludeSegmentIDs, created.ExcludeSegmentIDs)
 	require.True(t, fault.Is(b.DeleteSegment(ctx, guests), fault.Conflict), "the campaign uses it")
 
-	counts, err := b.Audience(ctx, created.ID, noon)
-	require.NoError(t, err)
 	require.Equal(t, []campaign.VerdictCount{
 		{Action: "proceed", Count: 3}, {Action: "suppress", Reason: "excluded", Count: 3}, {Action: "suppress", Reason: "stopped", Count: 2},
-	}, counts)
+	}, b.verdicts(t, created.ID, noon))
 
 	started, err := b.StartRun(ctx, created.ID, "tester", noon)
 	require.NoError(t, err)

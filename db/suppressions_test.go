@@ -135,8 +135,7 @@ func TestSuppressionForbids(t *testing.T) {
 			}
 			const before, after phone.Number = "+94771000001", "+94771000002"
 			b.suppress(t, before, tt.scope)
-			audience, err := b.Audience(ctx, run.CampaignID, noon)
-			require.NoError(t, err)
+			audience := b.verdicts(t, run.CampaignID, noon)
 			require.NoError(t, b.Freeze(ctx, run, noon))
 			if !tt.forbids {
 				require.Len(t, audience, 1)

@@ -5,6 +5,7 @@ import (
 	"compress/gzip"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -20,6 +21,7 @@ import (
 	"github.com/stretchr/testify/require"
 	enumspb "go.temporal.io/api/enums/v1"
 	historypb "go.temporal.io/api/history/v1"
+	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/sdk/client"
 	sdklog "go.temporal.io/sdk/log"
 	"google.golang.org/protobuf/encoding/protojson"
@@ -62,7 +64,7 @@ func TestRecord(t *testing.T) {
 	require.NoError(t, os.MkdirAll(recorded, 0o755))
 	for name, scenario := range map[string]func(*testing.T, *recorder){
 		"pause": recordPause, "cancel": recordCancel, "night": recordNight, "provider": recordProvider, "schedule": recordSchedule,
-		"terminated": recordTerminated, "import": recordImport, "templates": recordTemplates,
+		"terminated": recordTerminated, "import": recordImport, "templates": recordTemplates, "recurrence": recordRecurrence,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -181,6 +183,42 @@ func recordTerminated(t *testing.T, r *recorder) {
 	r.save(t, "send-first-campaign-taken-up-again", workflows.CampaignID(run))
 	r.save(t, "send-first-recipient-rate-limit", r.recipient(run, waiting[1]))
 	r.save(t, "send-first-recipient-taken-up-again", r.recipient(run, last))
+}
+
+// recordRecurrence waits for the first occurrence of a campaign that recurs every minute, and has another come while that
+// one's run is under way.
+func recordRecurrence(t *testing.T, r *recorder) {
+	t.Helper()
+	id := r.recurring(t, 60, campaign.Campaign{RatePerSecond: 5, Recurrence: campaign.Recurrence{Cron: "* * * * *", Timezone: "UTC"}})
+	var first campaign.Run
+	require.Eventually(t, func() bool {
+		c, err := r.store.Campaign(t.Context(), id)
+		require.NoError(t, err)
+		if c.Run != nil {
+			first = *c.Run
+		}
+		return c.Run != nil
+	}, 2*time.Minute, 50*time.Millisecond)
+	schedule := r.temporal.ScheduleClient().GetHandle(t.Context(), campaign.ScheduleID(id))
+	require.NoError(t, schedule.Trigger(t.Context(), client.ScheduleTriggerOptions{}))
+	var occurrences []client.ScheduleActionResult
+	require.Eventually(t, func() bool {
+		described, err := schedule.Describe(t.Context())
+		require.NoError(t, err)
+		occurrences = described.Info.RecentActions
+		return len(occurrences) > 1
+	}, time.Minute, 50*time.Millisecond)
+	_, err := r.store.Steer(t.Context(), id, campaign.Cancelled, "test", "", time.Now())
+	require.NoError(t, err)
+	r.relay.Wake()
+	r.settled(t, outbox.Run{RunID: first.ID, CampaignID: id, Number: first.Number})
+	r.save(t, "occurrence", occurrences[0].StartWorkflowResult.WorkflowID)
+	r.save(t, "occurrence-left-out", occurrences[1].StartWorkflowResult.WorkflowID)
+	require.Eventually(t, func() bool {
+		_, err := schedule.Describe(t.Context())
+		_, gone := errors.AsType[*serviceerror.NotFound](err)
+		return gone
+	}, time.Minute, 50*time.Millisecond)
 }
 
 func recordImport(t *testing.T, r *recorder) {
@@ -364,16 +402,34 @@ func (r *recorder) trigger(t *testing.T, n int, plan campaign.Campaign) outbox.R
 // triggerWith starts a campaign by a template to all people of the test's.
 func (r *recorder) triggerWith(t *testing.T, template int64, plan campaign.Campaign) outbox.Run {
 	t.Helper()
+	c := r.campaign(t, template, plan)
+	run, err := r.store.StartRun(t.Context(), c, "test", time.Now())
+	require.NoError(t, err)
+	r.relay.Wake()
+	return outbox.Run{RunID: run.ID, CampaignID: c, Number: run.Number}
+}
+
+// recurring is trigger for a campaign that has no run yet.
+func (r *recorder) recurring(t *testing.T, n int, plan campaign.Campaign) int64 {
+	t.Helper()
+	r.people(t, n)
+	c := r.campaign(t, r.template, plan)
+	_, err := r.store.StartRun(t.Context(), c, "test", time.Now())
+	require.NoError(t, err)
+	r.relay.Wake()
+	return c
+}
+
+// campaign makes a campaign by a template to all people of the test's.
+func (r *recorder) campaign(t *testing.T, template int64, plan campaign.Campaign) int64 {
+	t.Helper()
 	plan.Topic, plan.TemplateID, plan.Timezone = "Test", template, "UTC"
 	query, err := json.Marshal(map[string]string{"attribute": "test", "operator": "equals", "value": t.Name()})
 	require.NoError(t, err)
 	plan.SegmentQuery = query
 	c, err := r.store.CreateCampaign(t.Context(), plan, time.Now())
 	require.NoError(t, err)
-	run, err := r.store.StartRun(t.Context(), c.ID, "test", time.Now())
-	require.NoError(t, err)
-	r.relay.Wake()
-	return outbox.Run{RunID: run.ID, CampaignID: c.ID, Number: run.Number}
+	return c.ID
 }
 
 func (r *recorder) messages(t *testing.T, run outbox.Run, state message.State, reason string) []report.Message {

@@ -47,6 +47,7 @@ func Register(r sdkworker.Registry, a Activities) {
 	r.RegisterWorkflow(workflows.Batch)
 	r.RegisterWorkflow(workflows.Recipient)
 	r.RegisterWorkflow(workflows.Import)
+	r.RegisterWorkflow(workflows.Occurrence)
 	r.RegisterWorkflow(workflows.Erasure)
 	r.RegisterWorkflow(workflows.Retention)
 	r.RegisterWorkflow(workflows.Approval)

@@ -51,13 +51,17 @@ type world struct {
 	provider *provider
 	begin    time.Time
 	run      outbox.Run
+	url      string // of the database
 }
 
 // newWorld makes a world in which it is now.
 func newWorld(t *testing.T, now time.Time) *world {
 	t.Helper()
-	store := dbtest.New(t)
-	w := &world{t: t, store: store, grants: &grants{Store: store}, provider: &provider{requests: map[string]int{}}}
+	url := dbtest.URL(t)
+	store, err := db.Open(t.Context(), url)
+	require.NoError(t, err)
+	t.Cleanup(store.Close)
+	w := &world{t: t, store: store, url: url, grants: &grants{Store: store}, provider: &provider{requests: map[string]int{}}}
 	w.renew(now)
 	require.NoError(t, store.EnsureSender(t.Context(), message.WhatsApp, "+14155238886", now))
 	return w
@@ -219,9 +223,15 @@ func (w *world) trigger(plan campaign.Campaign) {
 	plan.SegmentQuery = []byte(`{"attribute": "audience", "operator": "exists"}`)
 	c, err := w.store.CreateCampaign(w.t.Context(), plan, w.begin)
 	require.NoError(w.t, err)
-	run, err := w.store.StartRun(w.t.Context(), c.ID, "test", w.begin)
+	w.start(c.ID)
+}
+
+// start triggers a campaign.
+func (w *world) start(campaignID int64) {
+	w.t.Helper()
+	run, err := w.store.StartRun(w.t.Context(), campaignID, "test", w.begin)
 	require.NoError(w.t, err)
-	w.run = outbox.Run{RunID: run.ID, CampaignID: c.ID, Number: run.Number}
+	w.run = outbox.Run{RunID: run.ID, CampaignID: campaignID, Number: run.Number}
 }
 
 // approve is the word of the provider and of WhatsApp on a new template.

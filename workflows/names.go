@@ -35,6 +35,9 @@ func RecipientID(r outbox.Recipient) string {
 	return fmt.Sprintf("%s/recipient/%d", CampaignID(r.Run), r.Seq)
 }
 
+// OccurrenceID is the beginning of the id of a workflow that opens a recurring campaign's run: Temporal adds the moment.
+func OccurrenceID(campaignID int64) string { return fmt.Sprintf("campaign/%d/occurrence", campaignID) }
+
 // ImportID is the id of an import's workflow: import/<uuid>.
 func ImportID(id uuid.UUID) string { return "import/" + id.String() }
 

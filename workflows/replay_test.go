@@ -57,7 +57,8 @@ func typeOf(h *historypb.History) string {
 // code is each workflow's name in histories, and what carries it out.
 var code = map[string]any{
 	"Campaign": workflows.Campaign, "Batch": workflows.Batch, "Recipient": workflows.Recipient, "Import": workflows.Import,
-	"Approval": workflows.Approval, "TemplateSync": workflows.TemplateSync,
+	"Occurrence": workflows.Occurrence,
+	"Approval":   workflows.Approval, "TemplateSync": workflows.TemplateSync,
 }
 
 // TestReplay has today's workflows go through what earlier ones did: whoever changes their order breaks the workflows
@@ -83,7 +84,8 @@ func TestReplayNoticesChanges(t *testing.T) {
 	t.Parallel()
 	other := map[string]any{
 		"Campaign": workflows.Recipient, "Batch": workflows.Import, "Recipient": workflows.Campaign, "Import": workflows.Batch,
-		"Approval": workflows.Import, "TemplateSync": workflows.Batch,
+		"Occurrence": workflows.Batch,
+		"Approval":   workflows.Import, "TemplateSync": workflows.Batch,
 	}
 	for name, history := range histories(t) {
 		replayer := sdkworker.NewWorkflowReplayer()

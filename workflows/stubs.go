@@ -93,6 +93,11 @@ func sweepReceipts(ctx workflow.Context, in outbox.Run) error {
 	return workflow.ExecuteActivity(regular(ctx, 2*time.Minute, "ask the provider for overdue receipts"), delivery.SweepReceipts, in).Get(ctx, nil)
 }
 
+func startOccurrence(ctx workflow.Context, in activities.Occurrence) (out string, err error) {
+	err = workflow.ExecuteActivity(regular(ctx, time.Minute, "open the occurrence's run"), dispatch.StartOccurrence, in).Get(ctx, &out)
+	return out, err
+}
+
 func processImport(ctx workflow.Context, in outbox.Import) error {
 	ctx = workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
 		StartToCloseTimeout: 24 * time.Hour, HeartbeatTimeout: 15 * time.Second, RetryPolicy: forever, Summary: "take the rows in",

@@ -16,6 +16,7 @@ import (
 	"github.com/event-stream-engine/ese/internal/fault"
 	"github.com/event-stream-engine/ese/internal/ledger"
 	"github.com/event-stream-engine/ese/internal/message"
+	"github.com/event-stream-engine/ese/internal/preflight"
 	"github.com/event-stream-engine/ese/internal/render"
 	"github.com/event-stream-engine/ese/internal/report"
 	"github.com/event-stream-engine/ese/internal/segment"
@@ -33,8 +34,8 @@ type campaignStore interface {
 	StartRun(ctx context.Context, campaignID int64, by string, now time.Time) (campaign.Run, error)
 	// Steer pauses, resumes or cancels. When a pause or a cancel returns, no send is under way.
 	Steer(ctx context.Context, campaignID int64, to campaign.Status, by, reason string, now time.Time) (campaign.Steering, error)
-	// Audience counts what compliance would decide for each recipient now. It writes nothing.
-	Audience(ctx context.Context, campaignID int64, now time.Time) ([]campaign.VerdictCount, error)
+	// Preflight foretells what a run triggered now would do, and shows up to samples of its messages. It writes nothing.
+	Preflight(ctx context.Context, campaignID int64, samples int, now time.Time) (preflight.Forecast, error)
 	RunStates(ctx context.Context, runID int64) (ledger.States, error)
 }
 
@@ -142,6 +143,7 @@ func (u *UI) createCampaign(c *gin.Context) error {
 		if err != nil {
 			return "", err
 		}
+		plan.CreatedBy = u.Principal(c.Request)
 		created, err := u.Store.CreateCampaign(ctx, plan, u.Now())
 		return fmt.Sprintf("/campaign/%d/summary", created.ID), err
 	})
@@ -253,17 +255,18 @@ func (u *UI) triggerPage(c *gin.Context, status int, problem string) error {
 	if body.Overview, err = u.Store.Campaign(ctx, id); err != nil {
 		return err
 	}
-	body.Later = body.ScheduleTime != nil && body.ScheduleTime.After(now)
+	notBefore := body.NotBefore()
+	body.Later = notBefore != nil && notBefore.After(now) || !body.Recurrence.IsZero()
 	saved, err := u.Store.Template(ctx, body.TemplateID)
 	if err != nil {
 		return err
 	}
 	body.Content = saved.Content
-	verdicts, err := u.Store.Audience(ctx, id, now)
+	forecast, err := u.Store.Preflight(ctx, id, 0, now)
 	if err != nil {
 		return err
 	}
-	body.Audience = tally(verdicts)
+	body.Audience = tally(forecast.Verdicts)
 	return u.render(c, status, "trigger", view{Title: "Send campaign", Section: "/campaigns", Body: body})
 }
 

@@ -757,3 +757,26 @@ func TestIncompleteDeps(t *testing.T) {
 	_, err := ui.New(ui.Deps{})
 	require.Error(t, err)
 }
+
+func TestPagesOfSchedules(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	s.sender(t)
+	for change, want := range map[string][2]string{
+		`schedule_local_time = '2030-12-01T10:00'`:                               {"Each of them is sent to when their own clock shows 2030-12-01T10:00", "Planned for 2030-12-01T10:00 by everyone's own clock"},
+		`recurrence_cron = '0 10 * * 1-5', recurrence_timezone = 'Asia/Colombo'`: {"It is sent again and again, at 0 10 * * 1-5 in Asia/Colombo", "Recurs 0 10 * * 1-5 in Asia/Colombo"},
+	} {
+		s.person(t, len(change), user.OptIn, user.Attributes{"name": "Ann", "city": "Galle"})
+		id := s.plan(t, change[:10])
+		s.exec(t, `UPDATE campaigns SET `+change+` WHERE id = $1`, id)
+		page := "/campaign/" + strconv.FormatInt(id, 10)
+		confirm := text(s.get(t, page+"/trigger"))
+		require.Contains(t, confirm, want[0])
+		require.Contains(t, confirm, "Schedule to")
+		_, err := s.StartRun(t.Context(), id, "tester", noon)
+		require.NoError(t, err)
+		require.Contains(t, text(s.get(t, page+"/summary")), want[1])
+		require.Contains(t, text(s.get(t, "/campaigns?status=SCHEDULED")), change[:10])
+		require.Contains(t, text(s.get(t, page+"/pause")), "Pause")
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"os"
 	"time"
 
 	"go.temporal.io/sdk/client"
@@ -14,6 +15,7 @@ import (
 	"github.com/event-stream-engine/ese/api"
 	"github.com/event-stream-engine/ese/db"
 	"github.com/event-stream-engine/ese/internal/config"
+	"github.com/event-stream-engine/ese/internal/price"
 	"github.com/event-stream-engine/ese/internal/relay"
 	"github.com/event-stream-engine/ese/internal/twilio"
 )
@@ -28,11 +30,16 @@ func runAPI(ctx context.Context, getenv func(string) string) error {
 		return err
 	}
 	log := newLogger(cfg.LogLevel, "api")
+	prices, err := readPrices(cfg.PriceTable)
+	if err != nil {
+		return err
+	}
 	store, err := openStore(ctx, cfg.DatabaseURL, db.StatementTimeout(statementTimeout), db.SuppressionKeys(cfg.SuppressionKeys))
 	if err != nil {
 		return err
 	}
 	defer store.Close()
+	store.ApprovalsRequired = cfg.ApprovalsRequired
 	if err := store.CheckSuppressionKeys(ctx); err != nil {
 		return err
 	}
@@ -57,6 +64,7 @@ func runAPI(ctx context.Context, getenv func(string) string) error {
 		},
 		TemporalUIURL: cfg.TemporalUIURL, Namespace: namespace, PublicURL: cfg.PublicURL,
 		LocalAuth: cfg.LocalAuth, ListenAddr: cfg.ListenAddr, MaxUploadBytes: cfg.MaxUploadBytes, Version: version,
+		Prices:        prices,
 		RequireOptOut: cfg.RequireOptOut,
 		DefaultRegion: cfg.DefaultRegion, AccountSID: cfg.Twilio.AccountSID,
 		TwilioTokens: append([]string{cfg.Twilio.AuthToken}, cfg.Twilio.NextAuthTokens...),
@@ -81,6 +89,22 @@ func runAPI(ctx context.Context, getenv func(string) string) error {
 	err = serve(ctx, listeners, handler, cfg.ShutdownGrace)
 	stopBackground() // only now: the last requests may have left something to relay
 	return errors.Join(err, g.Wait())
+}
+
+// readPrices reads the table of prices; without a file there are none.
+func readPrices(file string) (price.Table, error) {
+	if file == "" {
+		return price.Table{}, nil
+	}
+	raw, err := os.ReadFile(file) //nolint:gosec // the operator names it
+	if err != nil {
+		return price.Table{}, fmt.Errorf("PRICE_TABLE: %w", err)
+	}
+	table, err := price.Parse(raw)
+	if err != nil {
+		return price.Table{}, fmt.Errorf("PRICE_TABLE: %w", err)
+	}
+	return table, nil
 }
 
 // listen opens addr, and with a name that stands for several addresses, such as localhost, each of them.

@@ -1,10 +1,12 @@
 -- name: CampaignInsert :one
 INSERT INTO campaigns (topic, template_id, segment_id, segment_query, rate_limit_per_second, priority,
     failure_threshold_percent, canary_percent, frequency_cap_count, frequency_cap_days, quiet_start, quiet_end, timezone, schedule_time, window_policy, exclude_segment_ids,
-    subscription_topic_id, trigger, trigger_name, created_at, updated_at)
+    subscription_topic_id, trigger, trigger_name,
+    schedule_local_time, start_within_minutes, recurrence_cron, recurrence_timezone, created_by, created_at, updated_at)
 VALUES (@topic, @template_id, sqlc.narg(segment_id), sqlc.narg(segment_query), @rate_limit_per_second, @priority,
     @failure_threshold_percent, @canary_percent, sqlc.narg(frequency_cap_count), sqlc.narg(frequency_cap_days), sqlc.narg(quiet_start), sqlc.narg(quiet_end), @timezone,
-    sqlc.narg(schedule_time), @window_policy, @exclude_segment_ids, sqlc.narg(subscription_topic_id), @trigger, @trigger_name, @now, @now)
+    sqlc.narg(schedule_time), @window_policy, @exclude_segment_ids, sqlc.narg(subscription_topic_id), @trigger, @trigger_name,
+    @schedule_local_time, sqlc.narg(start_within_minutes), @recurrence_cron, @recurrence_timezone, @created_by, @now, @now)
 RETURNING id;
 
 -- name: CampaignReferences :one
@@ -37,8 +39,18 @@ UPDATE campaigns SET topic = @topic, template_id = @template_id, segment_id = sq
     rate_limit_per_second = @rate_limit_per_second, priority = @priority, failure_threshold_percent = @failure_threshold_percent,
     canary_percent = @canary_percent, frequency_cap_count = sqlc.narg(frequency_cap_count), frequency_cap_days = sqlc.narg(frequency_cap_days), quiet_start = sqlc.narg(quiet_start), quiet_end = sqlc.narg(quiet_end), timezone = @timezone,
     schedule_time = sqlc.narg(schedule_time), window_policy = @window_policy, exclude_segment_ids = @exclude_segment_ids,
-    subscription_topic_id = sqlc.narg(subscription_topic_id), trigger = @trigger, trigger_name = @trigger_name, updated_at = @now
+    subscription_topic_id = sqlc.narg(subscription_topic_id), trigger = @trigger, trigger_name = @trigger_name,
+    schedule_local_time = @schedule_local_time, start_within_minutes = sqlc.narg(start_within_minutes),
+    recurrence_cron = @recurrence_cron, recurrence_timezone = @recurrence_timezone, changed_by = @changed_by, approved_by = '', approved_at = NULL,
+    approved_template_version = NULL, updated_at = @now
 WHERE id = @id;
+
+-- name: CampaignApprove :exec
+UPDATE campaigns c SET approved_by = @approved_by, approved_at = @now, approved_template_version = t.version, updated_at = @now
+FROM templates t WHERE c.id = @id AND t.id = c.template_id;
+
+-- name: CampaignsRecurring :many
+SELECT id FROM campaigns WHERE recurrence_cron <> '' AND status IN ('SCHEDULED', 'RUNNING', 'PAUSED') ORDER BY id;
 
 -- name: CampaignDelete :exec
 DELETE FROM campaigns WHERE id = @id;

@@ -3,6 +3,7 @@
 -- each language comes as one JSON array.
 SELECT m.id, m.state, m.reason, m.waits_until, m.user_id, m.channel, m.accepted_at, m.attempt_count, m.variables, m.reply, m.created_at,
        r.id AS run_id, r.number AS run_number, r.campaign_id, r.sender_id, (r.kind = 'test')::boolean AS test,
+       CASE WHEN r.kind IN ('trigger', 'recurrence') THEN c.schedule_local_time ELSE '' END::text AS schedule_local_time, c.start_within_minutes, coalesce(r.frozen_at, r.started_at)::timestamptz AS began_at,
        c.status AS campaign_status, c.rate_limit_per_second, c.priority, c.quiet_start, c.quiet_end, c.timezone, c.subscription_topic_id,
        u.phone_number, u.attributes, u.consent_state, u.zones, u.jurisdiction, u.last_inbound_at,
        suppression_scopes(m.channel, c.subscription_topic_id)::text[] AS scopes,
@@ -34,6 +35,45 @@ LEFT JOIN LATERAL (SELECT x.until AS frees_at FROM portfolio_places x
     ORDER BY x.until OFFSET greatest(p.places_taken - p.messaging_limit, 0) LIMIT 1) place ON true
 LEFT JOIN users u ON u.id = m.user_id
 WHERE m.run_id = @run_id AND m.seq = @seq;
+
+-- name: DeliveriesPlanned :many
+-- What DeliveryGet would say of each of these people, were the campaign triggered: column for column the same, so that a
+-- send and its forecast judge by the same things.
+SELECT coalesce(m.id, '00000000-0000-0000-0000-000000000000')::uuid AS id, 'pending'::text AS state, ''::text AS reason, m.waits_until, u.id AS user_id, t.channel, m.accepted_at, 0::smallint AS attempt_count, m.variables, m.reply, c.created_at,
+       0::bigint AS run_id, 0::integer AS run_number, c.id AS campaign_id, coalesce(sn.id, 0)::integer AS sender_id, false::boolean AS test,
+       c.schedule_local_time::text AS schedule_local_time, c.start_within_minutes, @began_at::timestamptz AS began_at,
+       c.status AS campaign_status, c.rate_limit_per_second, c.priority, c.quiet_start, c.quiet_end, c.timezone, c.subscription_topic_id,
+       u.phone_number, u.attributes, u.consent_state, u.zones, u.jurisdiction, u.last_inbound_at,
+       suppression_scopes(t.channel, c.subscription_topic_id)::text[] AS scopes,
+       coalesce(u.suppressed && suppression_scopes(t.channel, c.subscription_topic_id), false)::boolean AS suppressed,
+       l.pair_interval_seconds, coalesce(other.last_at, 'epoch')::timestamptz AS last_message_at,
+       k.capped, coalesce(cap.capped_until, 'epoch')::timestamptz AS capped_until,
+       p.id AS portfolio_id, p.messaging_limit, coalesce(place.frees_at, 'epoch')::timestamptz AS place_frees_at,
+       EXISTS (SELECT 1 FROM subscriptions s WHERE s.topic_id = c.subscription_topic_id AND s.user_id = u.id) AS subscribed,
+       tv.content, coalesce(sn.address, '')::text AS sender,
+       c.window_policy, tv.category, tv.collapse_whitespace, u.region, m.error_code,
+       (SELECT jsonb_agg(to_jsonb(v) - 'variables' ORDER BY v.position) FROM template_variants v
+        WHERE v.template_id = tv.template_id AND v.version = tv.version)::jsonb AS variants
+FROM campaigns c
+JOIN templates t ON t.id = c.template_id
+JOIN template_versions tv ON tv.template_id = t.id AND tv.version = t.version
+LEFT JOIN senders sn ON sn.id = (SELECT max(n.id) FROM senders n WHERE n.channel = t.channel)
+CROSS JOIN account_limits l
+CROSS JOIN LATERAL (SELECT (c.priority = 'bulk' AND num_nonnulls(c.frequency_cap_count, l.person_messages_per_day, l.person_messages_per_week,
+    l.person_topic_messages_per_day, l.person_topic_messages_per_week) > 0)::boolean AS capped) k
+CROSS JOIN unnest(@user_ids::bigint[]) who(id)
+LEFT JOIN LATERAL (SELECT reached_at(o.state, o.accepted_at, o.updated_at) AS last_at FROM messages o
+    WHERE l.pair_interval_seconds > 0 AND o.user_id = who.id AND o.reply IS NULL AND o.state IN ('sending', 'accepted', 'sent', 'delivered', 'read', 'unknown')
+    ORDER BY 1 DESC LIMIT 1) other ON true
+LEFT JOIN LATERAL (SELECT capped_until(who.id, c.id, '00000000-0000-0000-0000-000000000000') WHERE k.capped) cap ON true
+LEFT JOIN portfolios p ON p.id = sn.portfolio_id AND p.messaging_limit IS NOT NULL
+LEFT JOIN LATERAL (SELECT x.until AS frees_at FROM portfolio_places x
+    WHERE p.places_taken >= p.messaging_limit AND x.portfolio_id = p.id
+      AND NOT EXISTS (SELECT 1 FROM portfolio_places mine WHERE mine.portfolio_id = p.id AND mine.user_id = who.id)
+    ORDER BY x.until OFFSET greatest(p.places_taken - p.messaging_limit, 0) LIMIT 1) place ON true
+LEFT JOIN users u ON u.id = who.id
+LEFT JOIN messages m ON false
+WHERE c.id = @campaign_id;
 
 -- name: MessageWait :execrows
 -- Only while the campaign, and with it its window policy, is what the wait was judged by; whoever changes that tells those that wait already, not those

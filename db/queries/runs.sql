@@ -10,8 +10,10 @@ ON CONFLICT ON CONSTRAINT senders_address_unique DO NOTHING;
 SELECT campaign_gate_close(id) FROM unnest(@ids::integer[]) AS id;
 
 -- name: CampaignLock :one
-SELECT c.id, c.status, c.template_id, c.schedule_time, c.rate_limit_per_second, c.trigger, c.reply_sender_id, t.version AS template_version, t.channel
-FROM campaigns c JOIN templates t ON t.id = c.template_id
+SELECT c.id, c.status, c.template_id, c.schedule_time, c.schedule_local_time, c.rate_limit_per_second, c.trigger, c.reply_sender_id, t.version AS template_version, t.channel,
+       c.recurrence_cron, c.recurrence_timezone, c.start_within_minutes,
+       c.created_by, c.changed_by, c.approved_at, c.approved_template_version, s.updated_at AS segment_updated_at
+FROM campaigns c JOIN templates t ON t.id = c.template_id LEFT JOIN segments s ON s.id = c.segment_id
 WHERE c.id = @id
 FOR UPDATE OF c;
 
@@ -20,16 +22,19 @@ UPDATE campaigns SET status = @status, status_reason = @status_reason, updated_a
 
 -- name: RunInsert :one
 INSERT INTO campaign_runs (campaign_id, number, kind, template_id, template_version, sender_id, started_by, started_at, not_before,
-    retry_states, retry_error_codes)
+    occurrence_at, retry_states, retry_error_codes)
 SELECT @campaign_id, coalesce(max(r.number), 0) + 1, @kind, @template_id, @template_version, s.id, @started_by, @now, sqlc.narg(not_before),
-    sqlc.narg(retry_states)::text[], sqlc.narg(retry_error_codes)::integer[]
+    sqlc.narg(occurrence_at), sqlc.narg(retry_states)::text[], sqlc.narg(retry_error_codes)::integer[]
 FROM (SELECT id FROM senders WHERE channel = @channel ORDER BY id DESC LIMIT 1) s
 LEFT JOIN campaign_runs r ON r.campaign_id = @campaign_id
 GROUP BY s.id
 RETURNING id, number;
 
 -- name: RunActive :one
-SELECT id, number FROM campaign_runs WHERE campaign_id = @campaign_id AND finished_at IS NULL AND kind <> 'test';
+SELECT id, number, not_before FROM campaign_runs WHERE campaign_id = @campaign_id AND finished_at IS NULL AND kind <> 'test';
+
+-- name: RunOfOccurrence :one
+SELECT * FROM campaign_runs WHERE campaign_id = @campaign_id AND occurrence_at = @occurrence_at::timestamptz;
 
 -- name: RunsUnsettled :many
 -- A settled run counts as well while something is to be sent in it: a receipt may take a message back just as it settles.
@@ -41,6 +46,7 @@ ORDER BY r.id;
 -- name: RunGet :one
 -- With it come the approvals of what its template says in each language; none where free text may do as well.
 SELECT sqlc.embed(r), c.status, c.status_reason, c.rate_limit_per_second, c.priority, c.quiet_start, c.quiet_end, c.timezone,
+       c.schedule_local_time, c.start_within_minutes,
        coalesce(p.id, 0)::integer AS portfolio_id,
        ARRAY(SELECT v.approval FROM template_variants v
              WHERE v.template_id = r.template_id AND v.version = r.template_version AND c.window_policy = 'template')::text[] AS approvals,
@@ -73,29 +79,18 @@ SELECT count(*) FROM (
     ORDER BY m.user_id, r.number DESC, m.id DESC) n
 WHERE n.state = ANY(@states::text[]) AND (cardinality(@error_codes::integer[]) = 0 OR n.error_code = ANY(@error_codes::integer[]));
 
--- name: AudienceSource :one
--- What the freeze selects from; the lock lets one freeze at a time work on the run.
-SELECT sqlc.embed(r), c.subscription_topic_id, coalesce(c.segment_query, s.definition)::jsonb AS definition, c.exclude_segment_ids, t.channel
-FROM campaign_runs r
-JOIN campaigns c ON c.id = r.campaign_id
-JOIN templates t ON t.id = r.template_id
-LEFT JOIN segments s ON s.id = c.segment_id
-WHERE r.id = @id
-FOR UPDATE OF r;
+-- name: RunLock :one
+-- Lets one freeze at a time work on the run.
+SELECT * FROM campaign_runs WHERE id = @id FOR UPDATE;
 
--- name: CampaignAudienceSource :one
-SELECT c.subscription_topic_id, coalesce(c.segment_query, s.definition)::jsonb AS definition, c.priority, c.exclude_segment_ids, c.quiet_start, c.quiet_end, c.timezone,
-       c.trigger, t.channel, tv.content, (c.priority = 'bulk' AND num_nonnulls(c.frequency_cap_count, l.person_messages_per_day, l.person_messages_per_week,
-           l.person_topic_messages_per_day, l.person_topic_messages_per_week) > 0)::boolean AS capped,
-       c.window_policy, tv.category, tv.collapse_whitespace,
-       (SELECT jsonb_agg(to_jsonb(v) - 'variables' ORDER BY v.position) FROM template_variants v
-        WHERE v.template_id = tv.template_id AND v.version = tv.version)::jsonb AS variants
+-- name: AudienceSource :one
+-- What an audience is selected and judged by: that of the run, or with run 0 of the run that a trigger would start.
+SELECT c.subscription_topic_id, coalesce(c.segment_query, s.definition)::jsonb AS definition, c.exclude_segment_ids, t.channel
 FROM campaigns c
-CROSS JOIN account_limits l
-JOIN templates t ON t.id = c.template_id
-JOIN template_versions tv ON tv.template_id = t.id AND tv.version = t.version
+LEFT JOIN campaign_runs r ON r.id = @run_id AND r.campaign_id = c.id
+JOIN templates t ON t.id = coalesce(r.template_id, c.template_id)
 LEFT JOIN segments s ON s.id = c.segment_id
-WHERE c.id = @id;
+WHERE c.id = @campaign_id;
 
 -- name: RunFreezeNobody :exec
 UPDATE campaign_runs SET frozen_at = @now WHERE id = @id;

@@ -20,7 +20,7 @@ const module = "github.com/event-stream-engine/ese"
 // domain is the pure part: it knows no database, no provider, no Temporal and no HTTP framework.
 var domain = []string{
 	"internal/access", "internal/campaign", "internal/compliance", "internal/fault", "internal/inbound", "internal/intake",
-	"internal/ledger", "internal/message", "internal/outbox", "internal/phone", "internal/privacy", "internal/render", "internal/report",
+	"internal/ledger", "internal/message", "internal/outbox", "internal/phone", "internal/preflight", "internal/price", "internal/privacy", "internal/render", "internal/report",
 	"internal/segment", "internal/suppression", "internal/throttle", "internal/user",
 }
 
@@ -66,6 +66,7 @@ var architecture = func() map[string]may {
 	for _, name := range domain {
 		m[name] = may{domain, []string{uuid, text}}
 	}
+	m["internal/campaign"] = may{domain, []string{uuid, text, "github.com/robfig/cron/v3"}}
 	m["internal/intake"] = may{domain, []string{uuid, text, "github.com/xuri/excelize/v2"}}
 	m["internal/phone"] = may{domain, []string{text, "github.com/nyaruka/phonenumbers"}}
 	return m

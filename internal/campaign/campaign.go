@@ -45,12 +45,21 @@ func (s Status) Move(to Status) error {
 	return fault.New(fault.Conflict, "a campaign that is %s cannot become %s", s, to)
 }
 
+// Ended returns what a campaign becomes when nothing of its run is left to send: one that recurs awaits its next
+// occurrence, unless the run was a retry of one that is over.
+func (k Kind) Ended() Status {
+	if k == ByRecurrence {
+		return Scheduled
+	}
+	return Completed
+}
+
 // Active reports whether a run of the campaign is under way.
 func (s Status) Active() bool { return s == Scheduled || s == Running || s == Paused }
 
-// MaySend reports whether a message of the campaign may be sent: a completed one may have to send again what the carrier
-// gave back.
-func (s Status) MaySend() bool { return s == Running || s == Completed }
+// MaySend reports whether a message of the campaign may be sent: a completed one, and one that awaits its next occurrence,
+// may have to send again what the carrier gave back.
+func (s Status) MaySend() bool { return s == Running || s == Completed || s == Scheduled }
 
 // Campaign is the plan: what to send, to whom, when and how fast.
 type Campaign struct {
@@ -75,7 +84,14 @@ type Campaign struct {
 	QuietEnd            *int
 	Timezone            string // IANA; for people without a zone of their own
 	ScheduleTime        *time.Time
-	WindowPolicy        WindowPolicy // "" is ByTemplate
+	WindowPolicy        WindowPolicy  // "" is ByTemplate
+	LocalTime           LocalTime     // each person is sent to when their own clock shows it; not with ScheduleTime
+	Recurrence          Recurrence    // sent again at each of its occurrences; with neither of the above
+	StartWithin         time.Duration // what is later than that is not sent any more; 0: however late
+	CreatedBy           string        // the principal; "": it was not kept
+	ChangedBy           string        // who changed the plan last; "": nobody
+	ApprovedBy          string        // "": nobody approved the plan as it stands
+	ApprovedAt          *time.Time
 	CreatedAt           time.Time
 	UpdatedAt           time.Time
 }
@@ -87,6 +103,8 @@ const (
 	MaxCapCount = 100  // messages
 	MaxCapDays  = 90
 	MaxExcluded = 20 // segments
+	// MaxStartWithin bounds how much later than planned a campaign may begin where that is limited; the least is a minute.
+	MaxStartWithin = 7 * 24 * time.Hour
 )
 
 // Cap bounds how many bulk messages, of whatever campaign, one person gets within some days. The zero value bounds nothing.
@@ -140,6 +158,7 @@ type Run struct {
 	TemplateID      int64
 	TemplateVersion int
 	NotBefore       *time.Time
+	OccurrenceAt    *time.Time // with ByRecurrence: which one
 	FrozenAt        *time.Time
 	AudienceSize    int
 	AwaitsTemplate  bool // its messages are told to wait for the approval of the template

@@ -42,7 +42,7 @@ func TestStatus(t *testing.T) {
 		}
 	}
 	require.Equal(t, []campaign.Status{campaign.Scheduled, campaign.Running, campaign.Paused}, active)
-	require.Equal(t, []campaign.Status{campaign.Running, campaign.Completed}, sending)
+	require.Equal(t, []campaign.Status{campaign.Scheduled, campaign.Running, campaign.Completed}, sending)
 }
 
 func TestWorkflowID(t *testing.T) {

@@ -3,6 +3,7 @@ package campaign
 import (
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"reflect"
 	"slices"
@@ -40,6 +41,26 @@ func (r Run) Began(now time.Time) *time.Time {
 		return nil
 	}
 	return &began
+}
+
+// Planned returns the moment from which the run was to send: its occurrence, its schedule, or when it was triggered.
+func (r Run) Planned() time.Time {
+	if r.OccurrenceAt != nil {
+		return *r.OccurrenceAt
+	}
+	if r.NotBefore != nil && r.NotBefore.After(r.StartedAt) {
+		return *r.NotBefore
+	}
+	return r.StartedAt
+}
+
+// NotBefore returns when a run of the plan may have its audience taken at the earliest; nil is at once.
+func (c Campaign) NotBefore() *time.Time {
+	if !c.LocalTime.IsZero() {
+		first := c.LocalTime.First()
+		return &first
+	}
+	return c.ScheduleTime
 }
 
 const maxTopic = 100 // characters
@@ -92,6 +113,21 @@ func (c Campaign) Check(now time.Time) error {
 	if c.ScheduleTime != nil && !c.ScheduleTime.After(now) {
 		refuse("schedule_time", "must be in the future; leave it out to start at once")
 	}
+	switch {
+	case c.LocalTime.IsZero():
+	case c.ScheduleTime != nil:
+		refuse("schedule_local_time", "give either schedule_time or schedule_local_time, not both")
+	case !c.LocalTime.Last().After(now):
+		refuse("schedule_local_time", "must be in the future somewhere on Earth; it is over in every time zone")
+	}
+	if !c.Recurrence.IsZero() && (c.ScheduleTime != nil || !c.LocalTime.IsZero()) {
+		refuse(cronField, "give either a recurrence or one time, not both")
+	} else if f, ok := errors.AsType[*fault.Fault](c.Recurrence.Check()); ok {
+		refused = append(refused, f.Fields...)
+	}
+	if c.StartWithin != 0 && (c.StartWithin < time.Minute || c.StartWithin > MaxStartWithin || c.StartWithin%time.Minute != 0) {
+		refuse("start_within_minutes", "must be from 1 to %d; leave it out to start however late", int(MaxStartWithin.Minutes()))
+	}
 	c.checkTrigger(refuse)
 	return fault.Fields(refused...)
 }
@@ -123,6 +159,10 @@ var parts = []part{
 		return cmp.Or(a.WindowPolicy, ByTemplate) == cmp.Or(b.WindowPolicy, ByTemplate)
 	}},
 	{"schedule_time", false, func(a, b Campaign) bool { return sameTime(a.ScheduleTime, b.ScheduleTime) }},
+	{"schedule_local_time", false, func(a, b Campaign) bool { return a.LocalTime == b.LocalTime }},
+	{cronField, true, func(a, b Campaign) bool { return a.Recurrence.Cron == b.Recurrence.Cron }},
+	{timezoneField, true, func(a, b Campaign) bool { return a.Recurrence.Timezone == b.Recurrence.Timezone }},
+	{"start_within_minutes", false, func(a, b Campaign) bool { return a.StartWithin == b.StartWithin }},
 	{"trigger", false, func(a, b Campaign) bool { return cmp.Or(a.Trigger, ByOperator) == cmp.Or(b.Trigger, ByOperator) }},
 	{"trigger_name", false, func(a, b Campaign) bool { return a.TriggerName == b.TriggerName }},
 }
@@ -143,7 +183,8 @@ func (c Campaign) Changes(to Campaign) []string {
 func (c Campaign) Edit(to Campaign, now time.Time) (Campaign, error) {
 	edited := to
 	edited.ID, edited.Status, edited.StatusReason = c.ID, c.Status, c.StatusReason
-	edited.BuiltIn, edited.CreatedAt, edited.UpdatedAt = c.BuiltIn, c.CreatedAt, now
+	edited.BuiltIn, edited.CreatedBy, edited.ApprovedBy, edited.ApprovedAt = c.BuiltIn, c.CreatedBy, "", nil
+	edited.CreatedAt, edited.UpdatedAt = c.CreatedAt, now
 	if c.BuiltIn {
 		return c, IsBuiltIn()
 	}
@@ -159,14 +200,17 @@ func (c Campaign) Edit(to Campaign, now time.Time) (Campaign, error) {
 			held = append(held, fault.Field{Name: p.name, Detail: "is part of the run that is under way: it can be changed in a DRAFT only"})
 		}
 	}
+	if c.Recurrence.IsZero() != to.Recurrence.IsZero() {
+		held = append(held, fault.Field{Name: cronField, Detail: "whether a campaign recurs can be changed in a DRAFT only"})
+	}
 	if len(held) > 0 {
 		return c, fault.Conflicts(fmt.Sprintf("of a campaign that is %s only %s can be changed", c.Status, liveNames()), held...)
 	}
-	edited.ScheduleTime = nil // it may be over by now
+	edited.ScheduleTime, edited.LocalTime = nil, LocalTime{} // they may be over by now
 	if err := edited.Check(now); err != nil {
 		return c, err
 	}
-	edited.ScheduleTime = c.ScheduleTime
+	edited.ScheduleTime, edited.LocalTime = c.ScheduleTime, c.LocalTime
 	return edited, nil
 }
 

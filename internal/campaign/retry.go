@@ -17,7 +17,13 @@ const (
 	ByRetry   Kind = "retry"   // to some of the people of the runs before it, again
 	ByTest    Kind = "test"    // to a few chosen people, to see what the campaign's messages are like
 	ByEvent   Kind = "event"   // to one person at a time, as events name them, until it is closed
+
+	ByRecurrence Kind = "recurrence" // to the campaign's audience, because an occurrence came
 )
+
+// Scheduled tells whether runs of this kind heed the campaign's time: they are neither to some people again, nor a test, nor
+// about what happened to one person.
+func (k Kind) Scheduled() bool { return k == ByTrigger || k == ByRecurrence }
 
 // Retry selects whom a retry sends to: the people whose newest message of the campaign is in one of the states and, when
 // codes are given, ended with one of them.

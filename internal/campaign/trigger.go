@@ -90,6 +90,9 @@ func (c Campaign) refuseForPerson(refuse func(field, format string, args ...any)
 		{"segment_query", len(c.SegmentQuery) > 0},
 		{"canary_percent", c.Canary != 0},
 		{"schedule_time", c.ScheduleTime != nil},
+		{"schedule_local_time", !c.LocalTime.IsZero()},
+		{cronField, !c.Recurrence.IsZero()},
+		{"start_within_minutes", c.StartWithin != 0},
 	} {
 		if field.given {
 			refuse(field.name, "is about an audience: what triggers this campaign names its people one by one")

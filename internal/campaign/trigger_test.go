@@ -44,6 +44,11 @@ func TestCheckTrigger(t *testing.T) {
 		{campaign.OnUserCreated, "", func(c *campaign.Campaign) { c.SegmentQuery = []byte(`{"a":1}`) }, "segment_query"},
 		{campaign.OnUserCreated, "", func(c *campaign.Campaign) { c.Canary = 5 }, "canary_percent"},
 		{campaign.OnUserCreated, "", func(c *campaign.Campaign) { c.ScheduleTime = &later }, "schedule_time"},
+		{campaign.OnUserCreated, "", func(c *campaign.Campaign) { c.LocalTime, _ = campaign.ParseLocalTime("2099-12-01T10:00") }, "schedule_local_time"},
+		{campaign.OnUserCreated, "", func(c *campaign.Campaign) {
+			c.Recurrence = campaign.Recurrence{Cron: "0 10 * * *", Timezone: "Asia/Colombo"}
+		}, "recurrence_cron"},
+		{campaign.OnUserCreated, "", func(c *campaign.Campaign) { c.StartWithin = time.Hour }, "start_within_minutes"},
 	} {
 		c := plan()
 		c.SegmentID, c.Trigger, c.TriggerName = nil, tt.trigger, tt.name

@@ -31,6 +31,8 @@ const (
 	Stopped         Reason = "stopped"           // said STOP
 	Suppressed      Reason = "suppressed"        // the number is on the list of suppressions
 	NotSubscribed   Reason = "not_subscribed"    // not to the topic that the campaign names
+	NotYet          Reason = "schedule"          // waits: their own clock does not show the campaign's time yet
+	SchedulePassed  Reason = "schedule_passed"   // their own clock had shown it too long before the run began
 	Excluded        Reason = "excluded"          // in a segment that the campaign leaves out
 	InQuietHours    Reason = "quiet_hours"       // waits for the campaign's quiet hours to end
 	LegalWindow     Reason = "legal_window"      // waits for the hours that the law allows
@@ -56,6 +58,7 @@ type Step string
 // The steps. The first one that does not pass decides; later ones are not made.
 const (
 	StepConsent    Step = "consent"
+	StepSchedule   Step = "schedule"    // only where the campaign names a time of everyone's own clock
 	StepQuietHours Step = "quiet_hours" // of the campaign, and what the law allows
 	StepLimits     Step = "limits"      // caps, pair rate and messaging limit; the rates are waited for by the caller
 	StepContent    Step = "content"
@@ -78,6 +81,10 @@ type Input struct {
 	Suppressed bool  // the number is, for this message
 	Subscribed *bool // nil: the campaign names no topic
 	Excluded   bool  // in a segment that the campaign leaves out; known when the audience is chosen, not later
+	// NotBefore is when the person's own clock shows the time that the campaign names; zero when it names none. Missed
+	// says that it had done so for too long when the run began.
+	NotBefore time.Time
+	Missed    bool
 	// Zones are the IANA zones that the person may be in; DefaultZone stands in when there are none, UTC for an empty
 	// DefaultZone. Unknown names are left out.
 	Zones       []string
@@ -130,8 +137,8 @@ type Finding struct {
 	Detail string `json:"detail,omitempty"`
 }
 
-// Evaluate checks consent, quiet hours, limits and content, in this order; WhatsApp's rules are part of the content's. Of a
-// reply it checks only consent and content.
+// Evaluate checks consent, the schedule, quiet hours, limits and content, in this order; WhatsApp's rules are part of the
+// content's. Of a reply it checks only consent and content.
 func Evaluate(in Input) Verdict {
 	if in.Reply != nil {
 		return in.Reply.evaluate(in)
@@ -150,6 +157,18 @@ func Evaluate(in Input) Verdict {
 		return suppress(StepConsent, reason, string(reason))
 	}
 	found(StepConsent, Passed, "")
+
+	switch {
+	case in.NotBefore.IsZero():
+	case in.Missed:
+		return suppress(StepSchedule, SchedulePassed, "was over when the run began")
+	case in.NotBefore.After(in.Now):
+		found(StepSchedule, Deferred, "by the recipient's own clock")
+		verdict.Action, verdict.Reason, verdict.Until = Wait, NotYet, in.NotBefore
+		return verdict
+	default:
+		found(StepSchedule, Passed, "")
+	}
 
 	hours := Hours{Quiet: in.Quiet, Legal: in.Legal}
 	window := hours.Open(in.Now, Zones(in.Zones, in.DefaultZone))

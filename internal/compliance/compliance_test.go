@@ -49,6 +49,11 @@ func TestEvaluate(t *testing.T) {
 		{"NoCommonWindow", func(in *compliance.Input) {
 			in.Zones, in.Quiet = []string{"Europe/London", "Pacific/Auckland"}, compliance.QuietHours{Start: 20 * 60, End: 9 * 60}
 		}, compliance.Suppress, compliance.NoSendingWindow, 2},
+		{"BeforeTheirTime", func(in *compliance.Input) { in.NotBefore = noon.Add(time.Hour) }, compliance.Wait, compliance.NotYet, 2},
+		{"AtTheirTime", func(in *compliance.Input) { in.NotBefore = noon }, compliance.Proceed, "", 5},
+		{"AtTheirTimeAtNight", func(in *compliance.Input) { in.Now, in.NotBefore = night, noon }, compliance.Wait, compliance.InQuietHours, 3},
+		{"TheirTimeWasMissed", func(in *compliance.Input) { in.NotBefore, in.Missed = noon.Add(-time.Hour), true }, compliance.Suppress, compliance.SchedulePassed, 2},
+		{"StoppedBeforeTheirTime", func(in *compliance.Input) { in.NotBefore, in.Consent = noon.Add(time.Hour), user.Stop }, compliance.Suppress, compliance.Stopped, 1},
 		{"LegalWindow", func(in *compliance.Input) {
 			in.Now, in.Quiet, in.Legal = night, compliance.QuietHours{}, compliance.ListedLaw().Of("US")
 		}, compliance.Wait, compliance.LegalWindow, 2},

@@ -41,6 +41,9 @@ type Config struct {
 	MaxUploadBytes int64
 	RequireOptOut  bool   // of marketing templates: a line that says how to stop
 	DefaultRegion  string // ISO 3166, of numbers without a country code
+	// ApprovalsRequired has a campaign approved by somebody else before it can be triggered.
+	ApprovalsRequired bool
+	PriceTable        string // the file that holds what messages cost; "" for none
 
 	Twilio Twilio
 
@@ -87,6 +90,8 @@ func Load(role Role, getenv func(string) string) (Config, error) {
 		if c.DefaultRegion = p.text("DEFAULT_REGION", ""); c.DefaultRegion != "" && !phone.KnownRegion(c.DefaultRegion) {
 			p.fail("DEFAULT_REGION", "must be a country such as LK")
 		}
+		c.ApprovalsRequired = p.oneOf("APPROVALS_REQUIRED", "false", "true") == "true"
+		c.PriceTable = p.text("PRICE_TABLE", "")
 		c.LegalWindowsFile = p.text("LEGAL_WINDOWS", "")
 		c.Twilio = p.twilio()
 		c.SuppressionKeys = p.suppressionKeys()

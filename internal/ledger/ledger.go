@@ -39,6 +39,7 @@ type Delivery struct {
 	Scopes         []string // of suppressions that forbid it
 	Suppressed     bool     // the person's number is, for one of the scopes
 	Excluded       bool     // in a segment that the campaign leaves out: the freeze decides that, for a message it is false
+	Schedule       Schedule
 
 	UserID     int64        // 0: the person was erased
 	Phone      phone.Number // "" with UserID 0
@@ -96,7 +97,9 @@ func (d Delivery) Check(now time.Time) (compliance.Verdict, string) {
 		}
 	}
 	content.Length, content.MaxLength = render.Length(content.Body), render.MaxLength(d.Channel)
+	notBefore, missed := d.Schedule.Of(d.Zones, d.Timezone)
 	return compliance.Evaluate(compliance.Input{
+		NotBefore: notBefore, Missed: missed,
 		Now: now, Reply: d.Reply, Consent: d.Consent, Suppressed: d.Suppressed, Subscribed: d.Subscribed, Excluded: d.Excluded,
 		Zones: d.Zones, DefaultZone: d.Timezone, Quiet: d.Quiet, Legal: binding(d.Law, d.Priority), Limits: d.Limits, Content: content,
 		WhatsApp: whatsApp,
@@ -119,6 +122,8 @@ type Run struct {
 	Priority      campaign.Priority
 	Quiet         compliance.QuietHours
 	Timezone      string // for people without zones
+	Schedule      Schedule
+	StartWithin   time.Duration // see campaign.Campaign
 	// Portfolio is the one whose messaging limit bounds the run; 0 for none.
 	Portfolio int64
 
@@ -131,9 +136,46 @@ func (r Run) Hours(c Cohort) compliance.Hours {
 	return compliance.Hours{Quiet: r.Quiet, Legal: binding(c.Law, r.Priority)}
 }
 
-// Window tells when the people of a cohort may be written to, seen from now.
+// Window tells when the people of a cohort may be written to, seen from now: from the campaign's time by their own clock on,
+// within their hours.
 func (r Run) Window(c Cohort, now time.Time) compliance.Window {
-	return r.Hours(c).Open(now, compliance.Zones(c.Zones, r.Timezone))
+	zones := compliance.Zones(c.Zones, r.Timezone)
+	if notBefore, _ := r.Schedule.Of(c.Zones, r.Timezone); notBefore.After(now) {
+		window := r.Hours(c).Open(notBefore, zones)
+		window.Open = false
+		return window
+	}
+	return r.Hours(c).Open(now, zones)
+}
+
+// Late tells how much later than planned the run would begin now, and whether that is too late. A run that heeds no
+// time is never late, and with a time of everyone's own clock each person has a time of their own: see Schedule.
+func (r Run) Late(now time.Time) (by time.Duration, tooLate bool) {
+	by = now.Sub(r.Planned())
+	return by, r.StartWithin > 0 && by > r.StartWithin && r.Kind.Scheduled() && r.Schedule.Local.IsZero()
+}
+
+// Schedule is a time by everyone's own clock. The zero value is none.
+type Schedule struct {
+	Local campaign.LocalTime
+	// Within is how long before Began somebody's clock may have shown it; whose clock showed it earlier is not sent to. 0:
+	// however long.
+	Within time.Duration
+	Began  time.Time // when the audience was frozen
+}
+
+// Of returns when the schedule lets somebody be sent to who may be in any of those zones: when the last of their clocks
+// shows its time. missed says that this was too long before the run began. Without a schedule both are zero.
+func (s Schedule) Of(zones []string, defaultZone string) (notBefore time.Time, missed bool) {
+	if s.Local.IsZero() {
+		return time.Time{}, false
+	}
+	for _, zone := range compliance.Zones(zones, defaultZone) {
+		if at := s.Local.In(zone); at.After(notBefore) {
+			notBefore = at
+		}
+	}
+	return notBefore, s.Within > 0 && notBefore.Add(s.Within).Before(s.Began)
 }
 
 // binding is the law that holds for messages of that priority: it bounds solicitations, and whoever waits for a code or a

@@ -385,6 +385,69 @@ func TestCheck(t *testing.T) {
 	require.Equal(t, now.Add(time.Hour), verdict.Until)
 }
 
+func TestSchedule(t *testing.T) {
+	t.Parallel()
+	local, ok := campaign.ParseLocalTime("2026-03-03T10:00")
+	require.True(t, ok)
+	inColombo, inNewYork := time.Date(2026, 3, 3, 4, 30, 0, 0, time.UTC), time.Date(2026, 3, 3, 15, 0, 0, 0, time.UTC)
+	s := ledger.Schedule{Local: local, Within: 2 * time.Hour, Began: inColombo.Add(2 * time.Hour)}
+
+	at, missed := s.Of([]string{"Asia/Colombo"}, "UTC")
+	require.Equal(t, inColombo, at)
+	require.False(t, missed, "just within")
+	at, missed = s.Of([]string{"America/New_York", "Asia/Colombo"}, "UTC")
+	require.Equal(t, inNewYork, at, "the last of the zones decides")
+	require.False(t, missed)
+	at, _ = s.Of(nil, "America/New_York")
+	require.Equal(t, inNewYork, at, "the campaign's zone for whoever has none")
+	s.Began = s.Began.Add(time.Second)
+	_, missed = s.Of([]string{"Asia/Colombo"}, "UTC")
+	require.True(t, missed)
+	s.Within = 0
+	_, missed = s.Of([]string{"Asia/Colombo"}, "UTC")
+	require.False(t, missed, "however late")
+	at, missed = ledger.Schedule{Within: time.Minute, Began: now}.Of([]string{"Asia/Colombo"}, "UTC")
+	require.Zero(t, at)
+	require.False(t, missed)
+}
+
+func TestWindowOfSchedule(t *testing.T) {
+	t.Parallel()
+	local, ok := campaign.ParseLocalTime("2026-03-03T06:00")
+	require.True(t, ok)
+	run := ledger.Run{Timezone: "UTC", Schedule: ledger.Schedule{Local: local}, Quiet: compliance.QuietHours{Start: 22 * 60, End: 8 * 60}}
+	opens := time.Date(2026, 3, 3, 2, 30, 0, 0, time.UTC)
+	w := run.Window(ledger.Cohort{Zones: []string{"Asia/Colombo"}}, opens.Add(-24*time.Hour))
+	require.False(t, w.Open, "the hours are not quiet, but it is a day early")
+	require.Equal(t, opens, w.Opens, "six o'clock, and then the end of the quiet hours")
+	require.True(t, run.Window(ledger.Cohort{Zones: []string{"Asia/Colombo"}}, opens).Open)
+}
+
+func TestLate(t *testing.T) {
+	t.Parallel()
+	at := now.Add(time.Hour)
+	run := ledger.Run{Run: campaign.Run{Kind: campaign.ByTrigger, StartedAt: now, NotBefore: &at}, StartWithin: 30 * time.Minute}
+	for _, tt := range []struct {
+		name string
+		run  func(*ledger.Run)
+		now  time.Time
+		want bool
+	}{
+		{"in time", func(*ledger.Run) {}, at, false},
+		{"just in time", func(*ledger.Run) {}, at.Add(30 * time.Minute), false},
+		{"too late", func(*ledger.Run) {}, at.Add(30*time.Minute + time.Second), true},
+		{"without a limit", func(r *ledger.Run) { r.StartWithin = 0 }, at.Add(time.Hour), false},
+		{"begun at once", func(r *ledger.Run) { r.NotBefore = nil }, now.Add(31 * time.Minute), true},
+		{"a retry", func(r *ledger.Run) { r.Kind = campaign.ByRetry }, at.Add(time.Hour), false},
+		{"by everyone's own clock", func(r *ledger.Run) { r.Schedule.Local, _ = campaign.ParseLocalTime("2026-03-03T10:00") }, at.Add(time.Hour), false},
+	} {
+		r := run
+		tt.run(&r)
+		_, late := r.Late(tt.now)
+		require.Equal(t, tt.want, late, tt.name)
+	}
+}
+
 // An attempt that the provider does not have sends the message back, unless an earlier attempt turned out to be accepted.
 func TestConclude(t *testing.T) {
 	t.Parallel()

@@ -19,6 +19,7 @@ const (
 	StartRecipient  Kind = "recipient.start"  // Recipient: of a message that no batch holds
 	SignalRecipient Kind = "recipient.signal" // Recipient: its ledger row changed
 	StartImport     Kind = "import.start"     // Import
+	SyncRecurrence  Kind = "campaign.recur"   // Recurrence: its schedule in Temporal may have to be made, changed or removed
 	StartErasure    Kind = "erasure.start"    // Erasure
 	StartApproval   Kind = "template.approve" // Template: it has to be submitted, or looked at
 	SyncTemplates   Kind = "templates.sync"   // Sync
@@ -40,6 +41,11 @@ type Recipient struct {
 // Import names a bulk import of users.
 type Import struct {
 	ImportID uuid.UUID `json:"import_id"`
+}
+
+// Recurrence names a campaign that recurs.
+type Recurrence struct {
+	CampaignID int64 `json:"campaign_id"`
 }
 
 // Erasure names the erasure of a person.

@@ -14,6 +14,7 @@ import (
 	"go.temporal.io/sdk/client"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/event-stream-engine/ese/internal/campaign"
 	"github.com/event-stream-engine/ese/internal/outbox"
 	"github.com/event-stream-engine/ese/workflows"
 )
@@ -23,6 +24,8 @@ type store interface {
 	Relay(ctx context.Context, atMost int, writtenBefore, now time.Time, deliver func([]outbox.Item) []error) (delivered, failed int, err error)
 	UnsettledRuns(ctx context.Context, startedBefore time.Time) ([]outbox.Run, error)
 	LastBatch(ctx context.Context, runID int64) (int, error)
+	Schedule(ctx context.Context, campaignID int64) (campaign.Schedule, error)
+	RecurringCampaigns(ctx context.Context) ([]int64, error)
 	OpenErasures(ctx context.Context, requestedBefore time.Time) ([]uuid.UUID, error)
 	UndecidedTemplates(ctx context.Context) ([]outbox.Template, error)
 }
@@ -128,6 +131,12 @@ func (r *Relay) deliver(ctx context.Context, item outbox.Item) error {
 			return err
 		}
 		return r.signal(ctx, workflows.RecipientID(recipient))
+	case outbox.SyncRecurrence:
+		in, err := outbox.Decode[outbox.Recurrence](item)
+		if err != nil {
+			return err
+		}
+		return r.syncSchedule(ctx, in.CampaignID)
 	case outbox.StartImport:
 		in, err := outbox.Decode[outbox.Import](item)
 		if err != nil {
@@ -191,7 +200,8 @@ func (r *Relay) signal(ctx context.Context, id string) error {
 }
 
 // Keep sees to it, until ctx ends, that every run that is not settled, every erasure that is not complete and every approval
-// that is not decided has a workflow: whoever terminated one by hand, or lost Temporal's database, finds it going on.
+// that is not decided has a workflow, and every campaign that recurs its schedule: whoever terminated one by hand, or lost
+// Temporal's database, finds it going on.
 func (r *Relay) Keep(ctx context.Context) {
 	tick := time.NewTicker(keepInterval)
 	defer tick.Stop()
@@ -204,6 +214,11 @@ func (r *Relay) Keep(ctx context.Context) {
 		runs, err := r.store.UnsettledRuns(ctx, r.now().Add(-keepInterval))
 		for _, run := range runs {
 			err = errors.Join(err, r.startCampaign(ctx, run))
+		}
+		recurring, failed := r.store.RecurringCampaigns(ctx)
+		err = errors.Join(err, failed)
+		for _, id := range recurring {
+			err = errors.Join(err, r.keepSchedule(ctx, id))
 		}
 		erasures, failed := r.store.OpenErasures(ctx, r.now().Add(-keepInterval))
 		err = errors.Join(err, failed)

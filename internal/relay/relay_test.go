@@ -13,6 +13,7 @@ import (
 	"go.temporal.io/sdk/client"
 
 	"github.com/event-stream-engine/ese/activities"
+	"github.com/event-stream-engine/ese/internal/campaign"
 	"github.com/event-stream-engine/ese/internal/outbox"
 	"github.com/event-stream-engine/ese/workflows"
 )
@@ -38,6 +39,11 @@ func (s *fakeStore) Relay(_ context.Context, _ int, writtenBefore, _ time.Time, 
 
 func (s *fakeStore) LastBatch(context.Context, int64) (int, error) { return s.lastBatch, nil }
 
+func (s *fakeStore) Schedule(context.Context, int64) (campaign.Schedule, error) {
+	return campaign.Schedule{}, nil
+}
+
+func (s *fakeStore) RecurringCampaigns(context.Context) ([]int64, error)          { return nil, nil }
 func (s *fakeStore) OpenErasures(context.Context, time.Time) ([]uuid.UUID, error) { return nil, nil }
 
 func (s *fakeStore) UnsettledRuns(context.Context, time.Time) ([]outbox.Run, error) { return nil, nil }

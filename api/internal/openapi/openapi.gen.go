@@ -472,16 +472,19 @@ func (e ReplyKind) Valid() bool {
 
 // Defines values for RunKind.
 const (
-	RunKindEvent   RunKind = "event"
-	RunKindRetry   RunKind = "retry"
-	RunKindTest    RunKind = "test"
-	RunKindTrigger RunKind = "trigger"
+	RunKindEvent      RunKind = "event"
+	RunKindRecurrence RunKind = "recurrence"
+	RunKindRetry      RunKind = "retry"
+	RunKindTest       RunKind = "test"
+	RunKindTrigger    RunKind = "trigger"
 )
 
 // Valid indicates whether the value is a known member of the RunKind enum.
 func (e RunKind) Valid() bool {
 	switch e {
 	case RunKindEvent:
+		return true
+	case RunKindRecurrence:
 		return true
 	case RunKindRetry:
 		return true
@@ -810,8 +813,13 @@ type AttemptState string
 // Example: {"age":31,"city":"Colombo","name":"Arjuna Silva"}
 type Attributes = json.RawMessage
 
-// Campaign Example: {"audience_size":null,"built_in":false,"canary_percent":0,"channel":"whatsapp","completed_at":null,"created_at":"2026-11-21T22:38:59Z","exclude_segment_ids":[],"failure_threshold_percent":20,"frequency_cap":null,"id":1,"priority":"bulk","quiet_hours_end":null,"quiet_hours_start":null,"rate_limit_per_second":1,"schedule_time":null,"segment_id":2,"segment_query":null,"started_at":null,"status":"DRAFT","status_reason":null,"subscription_topic_id":null,"template":{"channel":"whatsapp","id":1,"name":"Welcome Message","version":1},"template_id":1,"timezone":"UTC","topic":"API Demo Campaign","trigger":"manual","trigger_name":null,"updated_at":"2026-11-21T22:38:59Z","window_policy":"template"}
+// Campaign Example: {"approved_at":null,"approved_by":null,"audience_size":null,"built_in":false,"canary_percent":0,"channel":"whatsapp","completed_at":null,"created_at":"2026-11-21T22:38:59Z","created_by":"key:1","exclude_segment_ids":[],"failure_threshold_percent":20,"frequency_cap":null,"id":1,"next_occurrences":[],"priority":"bulk","quiet_hours_end":null,"quiet_hours_start":null,"rate_limit_per_second":1,"recurrence_cron":null,"recurrence_timezone":null,"schedule_local_time":null,"schedule_time":null,"segment_id":2,"segment_query":null,"start_within_minutes":null,"started_at":null,"status":"DRAFT","status_reason":null,"subscription_topic_id":null,"template":{"channel":"whatsapp","id":1,"name":"Welcome Message","version":1},"template_id":1,"timezone":"UTC","topic":"API Demo Campaign","trigger":"manual","trigger_name":null,"updated_at":"2026-11-21T22:38:59Z","window_policy":"template"}
 type Campaign struct {
+	ApprovedAt *time.Time `json:"approved_at"`
+
+	// ApprovedBy Null when nobody approved the plan as it stands.
+	ApprovedBy *string `json:"approved_by"`
+
 	// AudienceSize Recipients of the newest run; null before its audience is frozen.
 	AudienceSize *int64 `json:"audience_size"`
 
@@ -826,6 +834,9 @@ type Campaign struct {
 	CompletedAt *time.Time `json:"completed_at"`
 	CreatedAt   time.Time  `json:"created_at"`
 
+	// CreatedBy The principal; null when it was not kept.
+	CreatedBy *string `json:"created_by"`
+
 	// ExcludeSegmentIds Whoever is in one of these segments is recorded as `suppressed` with the reason `excluded`.
 	ExcludeSegmentIds []int64 `json:"exclude_segment_ids"`
 
@@ -835,6 +846,9 @@ type Campaign struct {
 	// FrequencyCap Nobody who had so many bulk messages gets one of this campaign; null is no cap.
 	FrequencyCap *FrequencyCap `json:"frequency_cap"`
 	ID           int64         `json:"id"`
+
+	// NextOccurrences When a recurring campaign is sent next, or would be if it were triggered; empty while it is paused and after its end.
+	NextOccurrences []time.Time `json:"next_occurrences"`
 
 	// Priority Whose messages go first where campaigns share a sender: `transactional` before `bulk`. `bulk` when left out.
 	Priority CampaignPriority `json:"priority"`
@@ -846,13 +860,29 @@ type Campaign struct {
 	QuietHoursStart *string `json:"quiet_hours_start"`
 
 	// RateLimitPerSecond Sends begun in any one second at most.
-	RateLimitPerSecond int        `json:"rate_limit_per_second"`
-	ScheduleTime       *time.Time `json:"schedule_time"`
-	SegmentID          *int64     `json:"segment_id"`
+	RateLimitPerSecond int `json:"rate_limit_per_second"`
+
+	// RecurrenceCron Minute, hour, day of month, month, day of week.
+	//
+	// Example: 0 10 * * 1-5
+	RecurrenceCron *string `json:"recurrence_cron"`
+
+	// RecurrenceTimezone The zone of `recurrence_cron`.
+	RecurrenceTimezone *string `json:"recurrence_timezone"`
+
+	// ScheduleLocalTime A wall clock of each recipient's own zone.
+	//
+	// Example: 2026-12-01T10:00
+	ScheduleLocalTime *string    `json:"schedule_local_time"`
+	ScheduleTime      *time.Time `json:"schedule_time"`
+	SegmentID         *int64     `json:"segment_id"`
 
 	// SegmentQuery A segment's definition, given with the campaign.
 	SegmentQuery json.RawMessage `json:"segment_query"`
-	StartedAt    *time.Time      `json:"started_at"`
+
+	// StartWithinMinutes Later than that after its time a run is not sent.
+	StartWithinMinutes *int       `json:"start_within_minutes"`
+	StartedAt          *time.Time `json:"started_at"`
 
 	// Status `COMPLETED`: nothing is left to send; receipts may still arrive.
 	Status CampaignStatus `json:"status"`
@@ -1054,7 +1084,7 @@ type CampaignTested struct {
 
 // CampaignTrigger Example: {}
 type CampaignTrigger struct {
-	// DryRun Decide for every recipient and send nothing.
+	// DryRun Decide for every recipient and send nothing; see `preflight`.
 	DryRun *bool `json:"dry_run,omitempty"`
 }
 
@@ -1071,13 +1101,16 @@ type CampaignTriggered struct {
 	CampaignID   int64  `json:"campaign_id"`
 	DryRun       bool   `json:"dry_run"`
 
-	// RunNumber Counts the campaign's runs from 1; not for a dry run.
+	// Preflight Only for a dry run; what `preflight` answers.
+	Preflight *Preflight `json:"preflight,omitempty"`
+
+	// RunNumber Counts the campaign's runs from 1; not for a dry run and for a campaign that recurs.
 	RunNumber *int `json:"run_number,omitempty"`
 
 	// Status `COMPLETED`: nothing is left to send; receipts may still arrive.
 	Status CampaignStatus `json:"status"`
 
-	// TaskID The run's workflow id in Temporal; null for a dry run.
+	// TaskID The run's workflow id in Temporal; null for a dry run and for a campaign that recurs.
 	TaskID *string `json:"task_id"`
 
 	// Verdicts Only for a dry run; the counts add up to `audience_size`.
@@ -1112,12 +1145,40 @@ type CampaignWrite struct {
 	// RateLimitPerSecond Sends begun in any one second at most.
 	RateLimitPerSecond *int `json:"rate_limit_per_second,omitempty"`
 
+	// RecurrenceCron Sends the campaign again and again, instead of once: minute, hour, day of month, month and day of week (0 is
+	// Sunday), by the clock of `recurrence_timezone`. Either the day of month or the day of week is `*`. A time that
+	// the clock skips is left out; one that it shows twice counts once.
+	//
+	//
+	// Example: 0 10 * * 1-5
+	RecurrenceCron *string `json:"recurrence_cron,omitempty"`
+
+	// RecurrenceTimezone IANA; `timezone` when left out.
+	//
+	// Example: Asia/Colombo
+	RecurrenceTimezone *string `json:"recurrence_timezone,omitempty"`
+
+	// ScheduleLocalTime A wall clock without a zone, instead of `schedule_time`: each recipient is sent to when the last of the zones they
+	// may be in shows it. Of a time that a clock shows twice the first counts; for one that it skips, the moment at
+	// which it is put forward. The audience is taken when the first zone on Earth shows it.
+	//
+	//
+	// Example: 2026-12-01T10:00
+	ScheduleLocalTime *string `json:"schedule_local_time,omitempty"`
+
 	// ScheduleTime When a triggered run begins; null is at once.
 	ScheduleTime *time.Time `json:"schedule_time,omitempty"`
 	SegmentID    *int64     `json:"segment_id,omitempty"`
 
 	// SegmentQuery A segment's definition, instead of `segment_id`.
 	SegmentQuery json.RawMessage `json:"segment_query,omitempty"`
+
+	// StartWithinMinutes A run that cannot begin within that many minutes from its time is not sent: it ends `FAILED`, with a
+	// `status_reason`. With `schedule_local_time` it holds for each recipient: whose clock showed the time longer ago
+	// than that when the run began is suppressed as `schedule_passed`. An occurrence of a recurring campaign that comes
+	// too late is left out; the next one comes at its time. Null is however late, but an hour for an occurrence that
+	// was missed altogether.
+	StartWithinMinutes *int `json:"start_within_minutes,omitempty"`
 
 	// SubscriptionTopicID Sends to the subscribers of this topic only.
 	SubscriptionTopicID *int64 `json:"subscription_topic_id,omitempty"`
@@ -1187,7 +1248,7 @@ type ComplianceStep struct {
 	// Result `passed`, `deferred` or `failed`.
 	Result string `json:"result"`
 
-	// Step Such as `consent`, `quiet_hours`, `limits` or `content`.
+	// Step Such as `consent`, `schedule`, `quiet_hours`, `limits` or `content`.
 	Step string `json:"step"`
 }
 
@@ -1653,6 +1714,135 @@ type PlaceCount struct {
 	Region *string `json:"region"`
 }
 
+// Preflight Example: {"as_of":"2026-12-01T03:30:00Z","audience_size":3,"campaign_id":1,"cost":{"amount":"0.0910","currency":"USD","note":null,"priced":2,"unpriced":0,"unpriced_countries":[]},"first_send_at":"2026-12-01T03:30:00Z","first_send_local":"2026-12-01T09:00","groups":[{"country":"LK","first_send_at":"2026-12-01T03:30:00Z","first_send_local":"2026-12-01T09:00","last_send_at":"2026-12-01T03:30:00.1Z","last_send_local":"2026-12-01T09:00","law":null,"proceed":2,"suppress":1,"wait":0,"zones":["Asia/Colombo"]}],"groups_left_out":0,"last_send_at":"2026-12-01T03:30:00.1Z","last_send_local":"2026-12-01T09:00","note":null,"rate":{"account":1000,"campaign":10,"in_force":10,"sender":80},"samples":[{"body":"Hi Ann","country":"LK","masked_phone":"+94…4567","reason":null,"verdict":"proceed"}],"sending_seconds":0.2,"starts_at":"2026-12-01T03:30:00Z","to_send":2,"verdicts":[{"count":2,"reason":null,"verdict":"proceed"},{"count":1,"reason":"stopped","verdict":"suppress"}]}
+type Preflight struct {
+	// AsOf The moment that was looked at.
+	AsOf         time.Time     `json:"as_of"`
+	AudienceSize int64         `json:"audience_size"`
+	CampaignID   int64         `json:"campaign_id"`
+	Cost         PreflightCost `json:"cost"`
+
+	// FirstSendAt Null when nobody would be sent to.
+	FirstSendAt *time.Time `json:"first_send_at"`
+
+	// FirstSendLocal The earliest wall clock that anybody would have then.
+	//
+	// Example: 2026-12-01T09:00
+	FirstSendLocal *string `json:"first_send_local"`
+
+	// Groups By country, time zone and law, the largest first. People of one group wait and wake together.
+	Groups []PreflightGroup `json:"groups"`
+
+	// GroupsLeftOut Smaller groups that are counted but not listed.
+	GroupsLeftOut int        `json:"groups_left_out"`
+	LastSendAt    *time.Time `json:"last_send_at"`
+
+	// LastSendLocal The latest.
+	//
+	// Example: 2026-12-01T10:40
+	LastSendLocal *string `json:"last_send_local"`
+
+	// Note Why nobody is judged: the campaign has no audience.
+	Note *string `json:"note"`
+
+	// Rate Messages a second. What other campaigns send from the same sender meanwhile is not foreseen.
+	Rate    PreflightRate     `json:"rate"`
+	Samples []PreflightSample `json:"samples"`
+
+	// SendingSeconds How long the sends take at the rate in force, waits aside.
+	SendingSeconds float64 `json:"sending_seconds"`
+
+	// StartsAt When the first message may leave, hours and rates aside.
+	StartsAt time.Time `json:"starts_at"`
+
+	// ToSend Of the audience, those who would be sent to, at once or later.
+	ToSend int64 `json:"to_send"`
+
+	// Verdicts The counts add up to `audience_size`. `suppress` counts everyone who would not be sent to in the end, be it that
+	// this shows only after a wait; `wait` those who would be sent to later.
+	Verdicts []VerdictCount `json:"verdicts"`
+}
+
+// PreflightCost defines model for PreflightCost.
+type PreflightCost struct {
+	// Amount A decimal, for what has a price; null when nothing has one.
+	Amount *string `json:"amount"`
+
+	// Currency ISO 4217; null without a price table.
+	Currency *string `json:"currency"`
+
+	// Note Why the amount is unknown or not all.
+	Note *string `json:"note"`
+
+	// Priced Messages, or segments of SMS, that have a price.
+	Priced int64 `json:"priced"`
+
+	// Unpriced Those that have none.
+	Unpriced int64 `json:"unpriced"`
+
+	// UnpricedCountries Where those are; `unknown` for numbers that tell no country.
+	UnpricedCountries []string `json:"unpriced_countries"`
+}
+
+// PreflightGroup defines model for PreflightGroup.
+type PreflightGroup struct {
+	// Country ISO 3166; null when the number tells none.
+	Country *string `json:"country"`
+
+	// FirstSendAt Null when nobody of it would be sent to.
+	FirstSendAt *time.Time `json:"first_send_at"`
+
+	// FirstSendLocal The earliest wall clock then in any of the zones.
+	FirstSendLocal *string    `json:"first_send_local"`
+	LastSendAt     *time.Time `json:"last_send_at"`
+
+	// LastSendLocal The latest.
+	LastSendLocal *string `json:"last_send_local"`
+
+	// Law The place whose law bounds their hours, in ISO 3166-1 or 3166-2; null when none does.
+	//
+	// Example: US-FL
+	Law      *string `json:"law"`
+	Proceed  int64   `json:"proceed"`
+	Suppress int64   `json:"suppress"`
+	Wait     int64   `json:"wait"`
+
+	// Zones The zones that the people may be in; the campaign's when none is known.
+	Zones []string `json:"zones"`
+}
+
+// PreflightRate Messages a second. What other campaigns send from the same sender meanwhile is not foreseen.
+type PreflightRate struct {
+	Account  int `json:"account"`
+	Campaign int `json:"campaign"`
+
+	// InForce The smallest of the three.
+	InForce float64 `json:"in_force"`
+
+	// Sender Lower than configured while the provider asks for less.
+	Sender float64 `json:"sender"`
+}
+
+// PreflightRequest Example: {"samples":2}
+type PreflightRequest struct {
+	// Samples How many messages to show as they would be sent.
+	Samples *int `json:"samples,omitempty"`
+}
+
+// PreflightSample defines model for PreflightSample.
+type PreflightSample struct {
+	// Body The text as it would be sent.
+	Body        string  `json:"body"`
+	Country     *string `json:"country"`
+	MaskedPhone string  `json:"masked_phone"`
+
+	// Reason What it would wait for.
+	Reason *string `json:"reason"`
+
+	// Verdict What would be done with a recipient now.
+	Verdict Verdict `json:"verdict"`
+}
+
 // Problem What went wrong (RFC 9457).
 type Problem struct {
 	// Detail What happened this time.
@@ -1816,7 +2006,7 @@ type Run struct {
 	// FrozenAt When its audience was taken.
 	FrozenAt *time.Time `json:"frozen_at"`
 
-	// Kind `trigger`: to the campaign's audience; `retry`: to some of it again; `event`: to one person at a time, as they are named; `test`: to a few chosen people.
+	// Kind `trigger`: to the campaign's audience; `retry`: to some of it again; `recurrence`: to the audience, because an occurrence came; `event`: to one person at a time, as they are named; `test`: to a few chosen people.
 	Kind RunKind `json:"kind"`
 
 	// NotBefore The time it was scheduled for.
@@ -1848,7 +2038,7 @@ type Run struct {
 	TemporalURL *string `json:"temporal_url"`
 }
 
-// RunKind `trigger`: to the campaign's audience; `retry`: to some of it again; `event`: to one person at a time, as they are named; `test`: to a few chosen people.
+// RunKind `trigger`: to the campaign's audience; `retry`: to some of it again; `recurrence`: to the audience, because an occurrence came; `event`: to one person at a time, as they are named; `test`: to a few chosen people.
 type RunKind string
 
 // RunList defines model for RunList.
@@ -2867,6 +3057,12 @@ type CreateCampaignParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// ApproveCampaignParams defines parameters for ApproveCampaign.
+type ApproveCampaignParams struct {
+	// IdempotencyKey Makes it safe to repeat this request; chosen by the caller, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
 // CancelCampaignParams defines parameters for CancelCampaign.
 type CancelCampaignParams struct {
 	// IdempotencyKey Makes it safe to repeat this request; chosen by the caller, new for each thing to be done.
@@ -2881,6 +3077,12 @@ type CompleteCampaignParams struct {
 
 // PauseCampaignParams defines parameters for PauseCampaign.
 type PauseCampaignParams struct {
+	// IdempotencyKey Makes it safe to repeat this request; chosen by the caller, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// PreflightCampaignParams defines parameters for PreflightCampaign.
+type PreflightCampaignParams struct {
 	// IdempotencyKey Makes it safe to repeat this request; chosen by the caller, new for each thing to be done.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
@@ -3325,6 +3527,9 @@ type PatchCampaignApplicationMergePatchPlusJSONRequestBody = CampaignPatch
 // UpdateCampaignJSONRequestBody defines body for UpdateCampaign for application/json ContentType.
 type UpdateCampaignJSONRequestBody = CampaignWrite
 
+// PreflightCampaignJSONRequestBody defines body for PreflightCampaign for application/json ContentType.
+type PreflightCampaignJSONRequestBody = PreflightRequest
+
 // RetryCampaignJSONRequestBody defines body for RetryCampaign for application/json ContentType.
 type RetryCampaignJSONRequestBody = CampaignRetry
 
@@ -3447,6 +3652,9 @@ type ServerInterface interface {
 	// UpdateCampaign Replace a campaign
 	// (PUT /api/v1/campaigns/{id})
 	UpdateCampaign(c *gin.Context, id ID)
+	// ApproveCampaign Approve a campaign
+	// (POST /api/v1/campaigns/{id}/approve)
+	ApproveCampaign(c *gin.Context, id ID, params ApproveCampaignParams)
 	// CancelCampaign Cancel a campaign
 	// (POST /api/v1/campaigns/{id}/cancel)
 	CancelCampaign(c *gin.Context, id ID, params CancelCampaignParams)
@@ -3456,6 +3664,9 @@ type ServerInterface interface {
 	// PauseCampaign Pause a campaign
 	// (POST /api/v1/campaigns/{id}/pause)
 	PauseCampaign(c *gin.Context, id ID, params PauseCampaignParams)
+	// PreflightCampaign Foretell what a campaign would do
+	// (POST /api/v1/campaigns/{id}/preflight)
+	PreflightCampaign(c *gin.Context, id ID, params PreflightCampaignParams)
 	// GetProgress Read how far a campaign is
 	// (GET /api/v1/campaigns/{id}/progress)
 	GetProgress(c *gin.Context, id ID)
@@ -3898,6 +4109,55 @@ func (siw *ServerInterfaceWrapper) UpdateCampaign(c *gin.Context) {
 	siw.Handler.UpdateCampaign(c, id)
 }
 
+// ApproveCampaign operation middleware
+func (siw *ServerInterfaceWrapper) ApproveCampaign(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ApproveCampaignParams
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Idempotency-Key, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Idempotency-Key: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ApproveCampaign(c, id, params)
+}
+
 // CancelCampaign operation middleware
 func (siw *ServerInterfaceWrapper) CancelCampaign(c *gin.Context) {
 
@@ -4043,6 +4303,55 @@ func (siw *ServerInterfaceWrapper) PauseCampaign(c *gin.Context) {
 	}
 
 	siw.Handler.PauseCampaign(c, id, params)
+}
+
+// PreflightCampaign operation middleware
+func (siw *ServerInterfaceWrapper) PreflightCampaign(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params PreflightCampaignParams
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Idempotency-Key, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Idempotency-Key: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.PreflightCampaign(c, id, params)
 }
 
 // GetProgress operation middleware
@@ -6716,6 +7025,8 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 	router.GET(options.BaseURL+"/api/v1/campaigns/:id", wrapper.GetCampaign)
 	router.PATCH(options.BaseURL+"/api/v1/campaigns/:id", wrapper.PatchCampaign)
 	router.PUT(options.BaseURL+"/api/v1/campaigns/:id", wrapper.UpdateCampaign)
+	router.POST(options.BaseURL+"/api/v1/campaigns/:id/approve", wrapper.ApproveCampaign)
+	router.POST(options.BaseURL+"/api/v1/campaigns/:id/preflight", wrapper.PreflightCampaign)
 	router.POST(options.BaseURL+"/api/v1/campaigns/:id/trigger", wrapper.TriggerCampaign)
 	router.POST(options.BaseURL+"/api/v1/campaigns/:id/test", wrapper.TestCampaign)
 	router.POST(options.BaseURL+"/api/v1/campaigns/:id/pause", wrapper.PauseCampaign)
@@ -8020,6 +8331,158 @@ func (response UpdateCampaigndefaultApplicationProblemPlusJSONResponse) VisitUpd
 	return err
 }
 
+type ApproveCampaignRequestObject struct {
+	ID     ID `json:"id"`
+	Params ApproveCampaignParams
+}
+
+type ApproveCampaignResponseObject interface {
+	VisitApproveCampaignResponse(w http.ResponseWriter) error
+}
+
+type ApproveCampaign200JSONResponse Campaign
+
+func (response ApproveCampaign200JSONResponse) VisitApproveCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ApproveCampaign400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response ApproveCampaign400ApplicationProblemPlusJSONResponse) VisitApproveCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ApproveCampaign401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ApproveCampaign401ApplicationProblemPlusJSONResponse) VisitApproveCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ApproveCampaign403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response ApproveCampaign403ApplicationProblemPlusJSONResponse) VisitApproveCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ApproveCampaign404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response ApproveCampaign404ApplicationProblemPlusJSONResponse) VisitApproveCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ApproveCampaign409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response ApproveCampaign409ApplicationProblemPlusJSONResponse) VisitApproveCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ApproveCampaign500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response ApproveCampaign500ApplicationProblemPlusJSONResponse) VisitApproveCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ApproveCampaign503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response ApproveCampaign503ApplicationProblemPlusJSONResponse) VisitApproveCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ApproveCampaigndefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ApproveCampaigndefaultApplicationProblemPlusJSONResponse) VisitApproveCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type CancelCampaignRequestObject struct {
 	ID     ID `json:"id"`
 	Params CancelCampaignParams
@@ -8465,6 +8928,207 @@ type PauseCampaigndefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response PauseCampaigndefaultApplicationProblemPlusJSONResponse) VisitPauseCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PreflightCampaignRequestObject struct {
+	ID     ID `json:"id"`
+	Params PreflightCampaignParams
+	Body   *PreflightCampaignJSONRequestBody
+}
+
+type PreflightCampaignResponseObject interface {
+	VisitPreflightCampaignResponse(w http.ResponseWriter) error
+}
+
+type PreflightCampaign200JSONResponse Preflight
+
+func (response PreflightCampaign200JSONResponse) VisitPreflightCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PreflightCampaign400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response PreflightCampaign400ApplicationProblemPlusJSONResponse) VisitPreflightCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PreflightCampaign401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response PreflightCampaign401ApplicationProblemPlusJSONResponse) VisitPreflightCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PreflightCampaign403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response PreflightCampaign403ApplicationProblemPlusJSONResponse) VisitPreflightCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PreflightCampaign404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response PreflightCampaign404ApplicationProblemPlusJSONResponse) VisitPreflightCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PreflightCampaign409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response PreflightCampaign409ApplicationProblemPlusJSONResponse) VisitPreflightCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PreflightCampaign413ApplicationProblemPlusJSONResponse struct {
+	PayloadTooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response PreflightCampaign413ApplicationProblemPlusJSONResponse) VisitPreflightCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PreflightCampaign415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response PreflightCampaign415ApplicationProblemPlusJSONResponse) VisitPreflightCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PreflightCampaign422ApplicationProblemPlusJSONResponse struct {
+	UnprocessableContentApplicationProblemPlusJSONResponse
+}
+
+func (response PreflightCampaign422ApplicationProblemPlusJSONResponse) VisitPreflightCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PreflightCampaign500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response PreflightCampaign500ApplicationProblemPlusJSONResponse) VisitPreflightCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PreflightCampaign503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response PreflightCampaign503ApplicationProblemPlusJSONResponse) VisitPreflightCampaignResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PreflightCampaigndefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response PreflightCampaigndefaultApplicationProblemPlusJSONResponse) VisitPreflightCampaignResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -19682,6 +20346,9 @@ type StrictServerInterface interface {
 	// UpdateCampaign Replace a campaign
 	// (PUT /api/v1/campaigns/{id})
 	UpdateCampaign(ctx context.Context, request UpdateCampaignRequestObject) (UpdateCampaignResponseObject, error)
+	// ApproveCampaign Approve a campaign
+	// (POST /api/v1/campaigns/{id}/approve)
+	ApproveCampaign(ctx context.Context, request ApproveCampaignRequestObject) (ApproveCampaignResponseObject, error)
 	// CancelCampaign Cancel a campaign
 	// (POST /api/v1/campaigns/{id}/cancel)
 	CancelCampaign(ctx context.Context, request CancelCampaignRequestObject) (CancelCampaignResponseObject, error)
@@ -19691,6 +20358,9 @@ type StrictServerInterface interface {
 	// PauseCampaign Pause a campaign
 	// (POST /api/v1/campaigns/{id}/pause)
 	PauseCampaign(ctx context.Context, request PauseCampaignRequestObject) (PauseCampaignResponseObject, error)
+	// PreflightCampaign Foretell what a campaign would do
+	// (POST /api/v1/campaigns/{id}/preflight)
+	PreflightCampaign(ctx context.Context, request PreflightCampaignRequestObject) (PreflightCampaignResponseObject, error)
 	// GetProgress Read how far a campaign is
 	// (GET /api/v1/campaigns/{id}/progress)
 	GetProgress(ctx context.Context, request GetProgressRequestObject) (GetProgressResponseObject, error)
@@ -20297,6 +20967,33 @@ func (sh *strictHandler) UpdateCampaign(ctx *gin.Context, id ID) {
 	}
 }
 
+// ApproveCampaign operation middleware
+func (sh *strictHandler) ApproveCampaign(ctx *gin.Context, id ID, params ApproveCampaignParams) {
+	var request ApproveCampaignRequestObject
+
+	request.ID = id
+	request.Params = params
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ApproveCampaign(ctx, request.(ApproveCampaignRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ApproveCampaign")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(ApproveCampaignResponseObject); ok {
+		if err := validResponse.VisitApproveCampaignResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // CancelCampaign operation middleware
 func (sh *strictHandler) CancelCampaign(ctx *gin.Context, id ID, params CancelCampaignParams) {
 	var request CancelCampaignRequestObject
@@ -20371,6 +21068,54 @@ func (sh *strictHandler) PauseCampaign(ctx *gin.Context, id ID, params PauseCamp
 		sh.options.HandlerErrorFunc(ctx, err)
 	} else if validResponse, ok := response.(PauseCampaignResponseObject); ok {
 		if err := validResponse.VisitPauseCampaignResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// PreflightCampaign operation middleware
+func (sh *strictHandler) PreflightCampaign(ctx *gin.Context, id ID, params PreflightCampaignParams) {
+	var request PreflightCampaignRequestObject
+
+	request.ID = id
+	request.Params = params
+
+	var body PreflightCampaignJSONRequestBody
+	var err error
+	// A request validator built on kin-openapi's openapi3filter with
+	// KeepValidatedValue leaves the value it validated on the body. Bind
+	// that value, matching member names exactly, so the handler receives
+	// what was validated instead of a second, case-insensitive decode.
+	if vb, ok := ctx.Request.Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+		err = ctx.ShouldBindJSON(&body)
+	} else if binding.Validator != nil {
+		// ShouldBindJSON runs the struct validator after decoding; keep that.
+		err = binding.Validator.ValidateStruct(&body)
+	}
+	if err != nil {
+		if !errors.Is(err, io.EOF) {
+			sh.options.RequestErrorHandlerFunc(ctx, err)
+			return
+		}
+	} else {
+		request.Body = &body
+	}
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.PreflightCampaign(ctx, request.(PreflightCampaignRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "PreflightCampaign")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(PreflightCampaignResponseObject); ok {
+		if err := validResponse.VisitPreflightCampaignResponse(ctx.Writer); err != nil {
 			sh.options.ResponseErrorHandlerFunc(ctx, err)
 		}
 	} else if response != nil {
@@ -22844,514 +23589,559 @@ func (sh *strictHandler) GetReadiness(ctx *gin.Context) {
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7L39dts4ti/4KjiaMytJt6xYthMn8pp1xpWkunKr8rFsp3PmxhkRIiEJbQpQE6QVVY7vuk9zH+w+ySzs",
-	"DYAgBUqUbCdVPfmnypFE4mtjf+/f/tqJ5WwuBRO56gy+duY0ozOWswz+9aLIlMz0XwlTccbnOZeiM+hc",
-	"TBmJBPuSD2P4RUTkmORTRuZ0wsiIjWXGep1uh+sf/7Ng2bLT7Qg6Y51BB5/odDsqnrIZ1S+f0S+/MTHJ",
-	"p53Bk/5BtzPjwv673+3MaZ6zTL/p//10uvff6d7v+3vPh//X3ue//nun28mXc/1WlWdcTDo3N93O65fh",
-	"CfOETPg1E4TmJM4Y1V+5Sc5pPi3nyJNOt5OxfxY8Y0lnkGcF8+c7ltmM5vp3In961OnqBfBZMesMDvpH",
-	"x0fPDp8eHcMq8MO+myUXOZuwDKeZsNlc5kzEy1/ZcnXKb+gVU4TnRNExI7kkGZszmpN8yhXRc2MqPyHx",
-	"VComyGgJ2x/TNGVZlwi2IGOZEUbjqX5ATPQLRowkUsDBsC90Nk/1lA7H/fF+csT2no73x3tHdJ/tPU8O",
-	"n+7t00P6ZNRPjuP+vt2kKaMJy8pt8pawp9fQcKYHT56sO9N/2/sfjUc5m8ssf5ktzwqxukOvrlm2xNVx",
-	"ReIpi69YQqhISCwLkbOkC/8QkhSKZfo3i4znORNNpJlky2FWiMo6zKRGUqaMCm9Wb+h8rue5Mq2PU5Yx",
-	"OI4xT9kDRWKZFjOhukRm8HHGYpkl6gG5YkvVJSOWSjEZEEr+2/m7t0SO/sHiXF8oPSvVxUNc8HxKovlU",
-	"CjYUxWzEsqh7KaJYCsVEPlQ5zVmk10tonmd8VOQMn0lkrsiI5QvGBOG5Iim7ZqmCn5qhoq+XnVxedrrk",
-	"EpZ72bmJ8GE9W/0JiXL2JY+6JDJjXwqZkchsSgQrE0WaaipLGb3G5eO6iSzyHvk4pbkm5kQyRYTMYXHk",
-	"irG5glnJhYCPeuRUkGKeSpqQGV2SmGbZUj9IlX7npZgVac7nNMvJmLM0IdEMzyEiXKic0aR3KSoE/vWy",
-	"80aOeMouOwNy2fG3EJd8IRcCv6NJkjGlejHPl/jde6nyWCbwrNkl/4dz93W5d/p7vVuXnZubBjozU266",
-	"L8/6z6tM8KD5bryXKY+XISKkORmxWM6Y0rSkb4Aii6kkNGPkSuj9pmnGaLLskaiYJ0g/iykTJGXjXJ9a",
-	"l8xYNmGqJClFuMilPgieaXoG+lFkxvRuktHyUuCfJyTK2DylMYvIvMgVkr1cPKi9i8BvjPDgmTohEU2S",
-	"CGkInpqZg1/qeffIC6R3MpZpKheOdC5FVqRMkUIkLHPLgdvvJoJ0ETqOOe6hfxr/nrFxZ9D5Px6X0vEx",
-	"fqseVza+PIkzNoGtD4ke4EfZEi41UJ6C+yWLnFD3pSakE/L6/B057D99utcnNJ1P6d5BI7diY1qk+TDD",
-	"gZuY74oA/fz14CbMbn/jM56vruAXuSAzKpb6BJW+4lSoBcu0HJ1JlTfNL4W3+dMyM+4Mnuz7MnN/f6Ow",
-	"fK9v7VvYuvAO47ZqknrV6z89OgHKiP4aARMZMcv5SfR/HvwU9cgpiRZTmis6nw8iMs/YmH/RAoJqsmJJ",
-	"VUT+9fnR8XH/4PDoydPjsL7gM5W1moN3MEf7lTt+FFJ0Pv9l8B/kPz79dX/v+edP+3vPycNHvUa954zF",
-	"fM6ZyF9lmcxeyIStbtU7kS7JjClF9b02PJ4rwvQjTonL5DVPWPZANR0t/HyoCbZOdlurQW7WZ4yq0P1p",
-	"mnIGv2+aIX7bdCmeHq1TSIyGuXGfz7XQ3TRhLnC6IKGbZgtftmZAb/DdODzMqBAt7oY53awQJ/CHYAum",
-	"8irLb9zOQtz6pC+oumrSzaOcqqshTyKST0HHZVYJWFBl+A1L4PQbVHbzgnZ6e1HALz2KOHwaOuoLOecx",
-	"zjk0pP52+C1shQ+KZUb0NdAbyvdWxFbRGVsTnRm+JDo9p5d8wtFuDEzJSrocVZEJF06pVIwk8OgJoVrY",
-	"J1qH97g12mky20iX/2y64f2n6274X8nn/9D89PPXfrf/JCgNb/BQmcp/kglnsMhzNpkxkX8AytQfxFLk",
-	"5kycXvpYn/heQnOYUjk5miRcbw9N32dyzrIcXjqmqWLdztz76GtH2w0V2hlxQWHZqyRaUt4nfO6z+xWq",
-	"Z7iW6vmckg8XP+89AwMFiYaRFcVafxlpsyRnKQMJ5ziJQKMk5YKB7m8sHKLYnGY0Z4k2SGM5m9EuUWzG",
-	"Y5lKATZDTkelaVEKbf0vPYC7/WOeqRwGAKNW1W0fwlLlpg4/Rv2uehENmaKCVjswOp+nPAYvwON/GMnj",
-	"ZP6nrx06YSiktTUA9nhOM9rp1u7PoPPu/cXw9duSJn/OqLgib7g2xTvdjozjYk4tr9P7Bh9XVAZfxzh+",
-	"2rnpmuEPnrvhT0WR0WRK50WrSfwt04r1R56iFKxM4qWMcxmYg9OIvMkcd24++1eM52ym2mnIZ2Dmdm6A",
-	"5b3G5/r7+0bbsx84aqVZRjWJf9mbyD3z2afP+mR6Z3RhZB6Q/H1ctVWRpL9BNRJM1ZxpKtT/xFupOdLG",
-	"+9l1pt7KEKfKOMyMvw3FM8fRelXhhAbhnd39zbeePIx6sbrWBn/vS6q+wB/6KNwfafQIbr5xWsDh6SUY",
-	"30aPvNIMAv9FplRdClq7wuShzMxH0SMw1TTzn9JrRiipOTbwt+YzPXIhUqYUocTsL1F0qYjMpyxbcMVO",
-	"CLtm2fJSwCfkii2dLex7SNA/BNvAUFbJsecXMdZkabFGJJEkl7JHXs3m+ZJc07RgSo9N9EhcTHqX4lJc",
-	"sC+5NiaAx3bhf/2nerM+cpHIhdrrHzw50DbIi/O/42FMtZJD0L2GNBcDuWlbfS1P7QJDldmliP4r6pF3",
-	"Y0LJQmZXIymvPD6qpozBlLTBr0fWr0dmq40ebYZzYdnxQyGdTP6dZVLpqc/TQhHFJ6JrzT7Sf3Ip4inN",
-	"aJyzTD0qd9i8qEsizYONGQ63LzI/IsZzpLra4jK8XJGcfcnd2cKxmNPV+gBcvkthnEoU/FInxJdL2nxb",
-	"aDrQ26bf1UPiLL1M+hkVFBRwm9RcUxjwhZ9ocobif43YmGdylLLZX634aKdJvcenQnfzAryDMCyJqRBS",
-	"K054aJqZvJBinPL4m09pnjHwusBl1PxvxBO9oTApsDa/5YxOxRJvOlqtMImfYU4JE996azRrSWl8hfSq",
-	"YjlnMKHXQiubNP3mu/OuyAh4WdDIS+VEgeyy3MyQl7a1YKJvZf6zLETyjTcugwsvJFGFDVHAdN7TpVau",
-	"L6T8jWYT9q2PcySTJXAiKUmqJwCT+iBokU9lxn9n33Sf3kpNX+hdlzmhWuDwhEAMB6d1TXlKR+k33adT",
-	"krA5EwkTMexVIhfihOTZktAJ5cJMbZ7JWOtso5S9KCf2Lc/SjIVib1wolpyQCFiGijC2YiQkSxNlZq2K",
-	"uVZdWfKGJZxegC71fShQayIYewGtUOusMGoZQcnplaaDG6ueg9w6jcGdDJ5cVTFpvnasT2o4Z9lQsVjq",
-	"W98HhXxOeTbkmmdd09R8pzqDp93OnGVKimHl2YQu0aQOfLdg7Aq9mfglOklWHxdFmq77Eb5H/+qmrrMH",
-	"17HigrhmGSgXSpNqpq/0hGmp0eusulgaN6D+1t8YVTnJuVZhTEwtX8jS25dLMGNxWSdkH5kcxlwDgzbt",
-	"bX3Yn4r0yhtE623lMGTCcnSMckEOjshUFpk6wXic1u6EdcXoSehPkWGgo6rdpPAwQlaS0raRGVuxayZI",
-	"Qpdqq5GaKGT9JsgxbIEqRu43BN70bbankWLvdpNqRl6I8ptot5m81pzxpkPZuP5VC7Rb5UnvaR5PNxrp",
-	"q3sI0SS4YPGUignrkV/ZHMLCXOvKM9bVtgUtFMOj1UaH9R6SGaOCJHw8ZpmWCKBuqEqQp4GrPAHm2Mzm",
-	"bsCX4S+g35Jb+eGvDfGvNdzJveVp5SX7W3Ib95r+ymRuxzDu4sXN/OGe3n4Hk7+pX4OqX6vu1fK+3VNX",
-	"fL4n53g19uYSjt25M0/znM3moIpUySymWcabIkAjbVACX1xQrQ2hjqN5KM8JHedaVMYxm+dUxGwNXyr9",
-	"WkYlGioekr31OCLRk0618egmoQ1Kw4XHMiPjjBmbvc3oCcspT/XAG3+qpX8ypHkwTwczYmSRg1NCTwsy",
-	"Iyq+vYTmbE9L/DYT8wKjwYOohlY3E+mY8pQlw1TKKxUOzMtxrpUQva0pVzmJZZEmpOI5CL14mudzcK4V",
-	"qs35YQTOnBdEDLVWA3y33UKQTOoBuJX9SxlVbFiIHE+3ZngAoYI6rI/NOkq4IjHLcspFuiTyGgV58PhW",
-	"h9u8r5VtgB1G6qVZPGUJ0C7Pu2QxBadqjZoK4ehpdUtEQ8j250zOSL9BYzRzsfduI0GqnOqrbi5Au11R",
-	"Nq69zowxjKiMB/p6ChyuS4ewgUbLomrLqDKTKml2q6kG5t7bg6vdj8pqq7Tk8YGghuIvZuVAIjlnIgK/",
-	"qD3cJcsfdUmETJMlkU3AtAvrksjYnPCVppCIjsB7TR76PySCaUNlShPC80fdSxEZmonIQ+47AXOZJo9M",
-	"bpvQUuhTR0+r0+3YSYBTE8bUH8JgnW7HvM5bdnnQp86z3ayQIV0Fksu4YZZoqaI07erFYhrf39E3TjOG",
-	"TvUl+mL1HGqKF0S6Dvsu0vVCpnI2kmUs6zT7RyEoOefpNTXhJH+GkD90P9L2BZ3NKZ+ImiFNi4QzEbOh",
-	"4r8za8qOCp7mQy6cDhtTQbOl1ihicB7sdztadRUs9WJtQP36vfaS4ssgP9l80jnYP3i61+/vHfQvDg4G",
-	"h88GT57/d9jCOC0SNlQYlR5yrRJ++oyXosjYMJ9mTE1lmpRzONjvdsbAOEW8HMZ0bgfU7ARUVy4zPIZR",
-	"kWp74J8FZ/kQjKYh06or/t7/GG6d/SKjORuCsl51M6CXIilSNgS+Y35eTh5S1ew/Mcxvf+PxMPcJCK7O",
-	"y7PTny869oOhyfqxv/Jsw6FL1jBfWo0EdKfQsZgdMTT4kaVw8UsaumaZguvQvynfNjRP6SX+LoV+8sPF",
-	"C81k9fCalt+/Ji/ZTBJHWt1OnvHJBCKwMyoKmpYfDXF0nDFmNa6niQVEmIYmo3FQrnLFiVKj4TrPc0lO",
-	"yuYNmXQhSB8CNQDT/EHm2ZdppjDO5O+sqkLZ1JfNakJ5ieoTep0TlB/otaNFLmc057HWZlP96ViLTXAJ",
-	"gMPnBHQgLbBZQuhMionJkMdtV558dbndq3e2PovzqWFoOAez6sVUKkjrZnyeI8+jC8ohZoebhGnfqKxA",
-	"KCWXG71Djio3JOaYn93UOUlQ3zVxStBOwDzOJWzY7iqvz6raahhB1rU6XwmykUNekz5Z3HeljxieU+jb",
-	"jWWW6ENWJFLFfJ4xBXLXpZkgVyCRGTWJIJvIJjKsUOnqSVQyFG7WMtiVKg59+ub34LkzGVolRaZU5Vav",
-	"UGQOHgyea+pA1SCRTIUJpMbIv3Zomr4bQ/LKOoL52T72gs4hu6MedAAX9GIqQStREnN/RxXvG/jU3JFo",
-	"Ddzcq9KxJiSJ6XzVOlg1Bpo3vhRHG+6AGf29/f1NQHDVj+ay88svgzdvLjutTM6AwLvdCxsE5QrHYSJR",
-	"ZMQmhdDXQB8FMjn9cz8Fe3X3agL3644X3BfRX3dh6jWhvo2meWqv+gNFEjbmAp7rmgRBd8Mt9a3Z+DvW",
-	"DFvYVW1sM2N+t6Htc/z1zYqys8o3oWCGV9NBC9WKKht0pvoYf5MY7ICgNz5i82dgRPTES5Eud1QEfPVs",
-	"3e5cmN+dF7MZzZadui7Wjr87be3r6o4YzS30jdXb2h3gBf78Vy4S72mj4oWcRewaCR/yz0zt2BVbLmSW",
-	"tDpLX2FsK5lrCuT6lWE+k1cJs+IDwM2rnol3uBXmUmcUYTWhiUQ93dHdrPpVaWK6nqBZJ9xX1MO6CA5J",
-	"iVVB5NFbnUfX97+ksRq9lNpht6bJVxSyCg3U3CMVZTHkFLF0+xtXQX+zUaRbZ4U6iyegUXm1xK3cWrnM",
-	"adrqdteospx2dVD7ynUbsWvoCjMMNG+0b/qY8ZzdYyxrRffp7D8b7O8HCXTQOejjdw0aydF+iyjXquHk",
-	"oidPNkamWpkDF1APDb4zr2gQsnEhJR215Ga1fuu6Cz9v+WB/SyvAjx1tWv6qHr+Ovup3o3YOslg7geA6",
-	"E7qsRhOfb67Iq1wqGNS85/N6latqfdy5iu9DCQT2qqwBefhpv2+KQP7r4NP+3uHnR4NP+3tPoM7u8793",
-	"2poA9zlgo4mwJjL5vcyAjdfrXu2EjcyBQIb1YipTm1zvv9KwqBqH+0aWRJPGfR9bvEk33oFJ+spz6xLL",
-	"Esfjr4/DBa2e4u2Xde3v1197z2r5+sE33prb6dP3G9V477HeFdebYp63R5o6ggUk7jodiihwh1Ljch2Q",
-	"KM+oUDTGgSPr/YxGRXoV9cz/axWnlZBW5XnQ6dOrYOiqXIOcZEzVUx3tFK0/PmMzygUU4hwfP9esBqIh",
-	"B30vlvD+9MP5q5cQMsuYkum1Fm77N90Gxbe9eekNvuIetFusco7wGSNwYOdBsznEMoNOxzJT0Is02jhh",
-	"21fv6J3wd2/NxGhe1vuMGBMmIWRhcCvA5B0jAgRXZMS4mJCxLERiy0F31fyNqeksRDTkyjOqrGCdOXDG",
-	"8nViyqhrHlGWoWzVGXw63N/fP/xsouMKSrggmA0TSFjKr5me+ecVAqy8Zn2SyQmhwuaPaxmYE5qm3UDJ",
-	"t9Wab6UkP9lfKeYrBP9nwcz3pessZ+Gskwi3IOqSyNsD/c+Yipil+jssJ/Ic/QAZU4bNDdeCmioDesRi",
-	"nrAEeZgpDcMKkkuBJS3aplJl8am7MlMwyWADwalFJiwn3PCsVkZvtVa/UgrZX18Hubp1NYI2+7iORM8b",
-	"EnyiF+/evP/t1cWrl9HAhYR4NSJ0Uga09EVFBkWzjF9jAN9wbBuBPX/xy6uXH34DBnr24e3b12//1umW",
-	"PNUNqP8+ffvi1W/4059PX+s/Vli8lmZ6iL1rmkGuPoyV0bG+rOdGo9V35awQ5tq+pyb34YX1bOi/Ld3o",
-	"sfB+ffY3yLgNV3bohTZpwGZ3UlCLuriYFSnN+TUbEArpVY7eYnyCKuIIt0to+Q+rhQJ3JxGeXmQfYzSe",
-	"Xgr7LiliU5xIk0SRYq4PJQIPxTBzkVkDaVOL616zjE7Y0Iy7BK2/OaEdko3K3D89jn2ymu1Vhg3diqox",
-	"Q1loPahRJTLZQBBjNYy4Hq7cMf64tTx2T9yFE9/tMxhrjXHAlyUZjFcFvNu8lc1KCiz72HCCsBJwKOGe",
-	"QpBEZgSyn4iQi2rMHtz2+pEdj9C6PtavGe8bkLHHzSEdKE1JScctt2LC5CSj8ymPhwlXmLkURFzychdG",
-	"SzQIu1hOKlVOjLclN6gBbRn5e/0a4Aoh/2VKVT40vtaGyDtGrsd8ApHgBSjSCFO3Rb4im9B0aGyKhI1Z",
-	"loXG8zZgMZXEpCKMIYSgdYAcwoh6kJa6YGVc/bqgMhsY1gzKsOqilLApXTjUL2OyA/SSajkhl6/t9IKW",
-	"d989WGpYq9Kx1Dz0HYo0m4+2nZhR5gKbBCl6qwmDMiOppk9Mx+aYZ2p19oFTjbadx5yJJHhabyGvcFKI",
-	"7a2OSrb8jIsilDV5ru+YvGZ4/paPtbzrboR/FqwIbeMHqGZd0KWNQgqWL2R2NSCRwhXj2bkMzW2Xpg99",
-	"W5oKW2NngPmRrM4SABUrWi5QGszbV3+3nXqpG4dPvTzvE6IY85VpEylTW4/pmyxBUkB1xpUeCJk3KBKt",
-	"BsOc1hCjhcLwFSUe7MhqMu0JID1AWaXMjI3Qlv3IeT6URa6GSaFZ8zD28kTX80SeT5OMLQznM4gWrpYQ",
-	"xTgimFo53nJKvnP6G0oGf9hdBAPPCLzCCghJ6sloa/wqpXtcv3JtIj/6qKoLZkS/ASvL2g7JaLJB6znT",
-	"RoEcb1KTV1heVoihWIPilhXCIXYoMFs4lDTX9Tqn1rRwuDtLfJ3mA7Yr2kO3ylop4pgptWH3QGogam9e",
-	"cguPu3R31h9XuVx4o2+jJSKIYaOa6NzvWIa+9qaU03XBYLwvOfuyUuajpaFWrTPQGgC9QIpJS6LWs5IZ",
-	"TYdFljbS3gMFwDLjVC4sdtCFeY58ZCPy4XUDKeqHW6Wr5HI+3Ojbus3hOFxMdz4+MFXgtJozf2qWeHiu",
-	"NjFjAKa/te0tLvftfZg2ucb5Mj0WEphjQClcVbTq2kxQY66rSatqb4NmEFZSgup8QNw3GdshttzAbxpM",
-	"17BKG7C+14j+sCxsEMwNJlWThReQdavMpLvB97N6w4I80YmFZos77EJp8uzUrOMav1nnvrww8EttHew+",
-	"vhg4DCvIvZ+7nWuacc2D4MLKLIGii/7B/jHctKojrfaygLcaMDe7DnMYos11b3pzODQAFecc6dt6hmsr",
-	"ax83N1VaVh+yJPVAoVE+lWnCMnWCCNwT6TN3WP0DD8+7R04tMthT8iv/KRBn799XqVaNT1bPbhOJoaIc",
-	"gAKAVPqKf/HQcQr4Z2e//5yO9uOjveN+/GTveHzI9p7RJ8d7h+P++Cntjw7iQ6zLq9QlGcxGy4VvPle1",
-	"P33iBs124IZ/fPg4K8TjfqcRDiVQM2OANTWhuzIe3JTWQtOEx1niEBhXBWVVdQ0oGHY17XQLq1f0NgKe",
-	"VgWeQwB2O7L25Ms0gZb8ZWXnbb8IH9o8mAX4EqxLFP0QfXJiGXRdME0sgmCgLulm8zIgfcGfR1lLFqjd",
-	"BK6tKqnzD5SLdPRIhA9HA99G7jo2AWk0Tr3pkQgylfHX8CcSGzVdHh5G79+dX1yKx3TOH1/3H3MxYSp/",
-	"bDItVPSofLOBbFlM5YxwfFxPx2Q9Axqt06MgcmGfsJYR4gvIDMqB6KWAqbr3z3ok0nxraHJkowFRcsag",
-	"4EWwRdd65U7fvwZwS0E4QJn6LzjVOm6Ruz3CELZgHAOKrihMyIxgViT8abOwTFgn03bntVkF6vVo/KPH",
-	"3nY8IE6SEnwdakfVpAl30rD3nW7HbJcWFd5i1+ZRuGu+IZHCkbyh8xrfcskUZQgwwMr6TaysdVHiCdQW",
-	"wKlQkugLVQjcWfwoY3mmj1JCsVjK4vZ5D9vHkzw2sFpRuM6sN0HG2jXMCmGqGftYxFhZZe9OkzW24syJ",
-	"z5w97I7K3DaaedcsS3jciBpeeeGJ6SODkdUksZHQCp1ErWXZ33HoBvO8Xb5IKWXssa8TMpDovY0Ke4fl",
-	"1tXK6pUK5caC5JvNud1Oyux3g+Vq4JPnNj+sXi6LbgFgg2DLGP7n0g1cYTGZSKYIAqkp+2KapoSm/Mrm",
-	"cd5pkvm5LSzFkt45k3Mt6TIGF9FU7g4wJl5Zkyt8Lll328LUS1FWpvrot0vIuzAuHjM0oWK5oMtaAsp3",
-	"znV31HCwQg67lb/6DBHhMxRLx6slsfeXZL99SSz4JRdTmsMM7ey7zZWyA9PzCP25ztdnieNS2LLlysyj",
-	"HnmNkDcYO0ZSBDR+qxjp7R3Jwo/z9MiFn1jpZXCi8iIFQ5L6UVywQ/3wyUpahUkok8IE/b7kJKHLGqr7",
-	"t6lPWLEImQFmR03qAbZe+10KdkLKAmZiSL6EK0CNxNdRIUdsJPMp5Bei/nvfS1xTNG14UL9BJLWooL5d",
-	"VUUg5YOS3KrVEL6BJig+9mQOmV67Yy/8oWsymmq3TZ8+zRCjcgHRn6Uso1Hf2akS+o9f01F6FBDJZtVO",
-	"eH369hQ4iGkA4cV6FQP2witQaPdTJVInvpznKTsB1JVM2xtEAEurTeDbF5TU+AT09UT/iWs2MiAp07ug",
-	"uqZNEuY898iQDMhjshf1CD5n/SLolZFZAmlE+g91QmKqGDw4L0ScFxY9+hKSIGawzWgyL9AlJOeqaz1D",
-	"2ghTV+gYnrJ07uVOOF2hbJAHDsaemvL5nCUb9/eea2Z83SFUfh4010qoHetU8ZCg1Ey1TFD+qB86hYfO",
-	"35xjpvGUxVer5dMlgmUYWm2RSTE5IQz6jICOV8x7nd1BJPQsrNkfyCMH09bMKbxB5fPeJhV6pUkTvBzk",
-	"YXMqYtawCRRh9xodEOZ7dOpFgCjPoDtoQnJZYacGT3JzsjA2Cd4KEmENzobnBHHTawezkbN5Q9QYpqjI",
-	"jCYMYkt4uciFi6fDbiQco/9zqpQtcGjtBykP5jxn85BH3zhpWjpU4NJqS74JuRM8O9jCWP8u2lXjqVGu",
-	"nWW3bPfoT8Nuc9cntAoNBEm9ujlrbu5miB+mQHKuJJjqU8OMPxvixaw/L8czSDIB/aOIp+BgsM2RuiTy",
-	"7AD9T0TOxgEM0ma0ObQCw7klrGcOOPSra+MP8JESodPYAPzQECBOU5YNuYMdrLcxO794977TEv7wmidM",
-	"xPDUm30T5H32nI7ihI3r/4YyCXbNZaFWW6YpWWTwntJvrv8HqWwdLRcDjmpcV6BusnT78HxAKDbwiFIZ",
-	"0xTKmhTLolq4owvMA5IVw0fvbVuQTWI36jK7Wv/e6qSn718DpATYb22hnf0z2aYt5I5ocO4kV7U449R4",
-	"oMj565fdMiIDigu0M7c9CK0KpNARg9hx3mG0WnudSIJo/lAyhia/teW8PoQYAWsnBQzhhdIWTQK4ojwZ",
-	"gNlKMkhm1FsQ4R5E3TK/OqJzHnWRx1JPMQRvejQq8lyKEqXWkB3UxGvhobRqOFoSKi5FZON92NbdPBIZ",
-	"8N6o55XacYG6I4KKW2/nOGfZgmaJqkapcM6aGc95JUaFk4PUGhy4AhW8Dr/W3dLQMUGaXFnSZwKLekun",
-	"ciG6NUAl98ulS4TfThbVu6rWKMkdtkfu5QL8K941zKVyl9aw3V+4yiXa5rU60WubmtZSKfC4+PeE6DHz",
-	"3gKfx/CghttUMmUFwIpwVVZrYC2dInk6Wgwrth7TCys7EUoX19HWeNF6JHr/6u3L12//FnlGcRd//u7D",
-	"RQQUilniFL7QEjFyrKB6g/1pm9d2uqVcM+/UxogWq+1MmPcuNfDdPH8t8P/vCii71KLwc7n+D5DRtU10",
-	"q7FrqS/M+UTsFXPIpuoSJ/z3fUGNZ1QK6f+HadOViYRA2fgYHDCaNVqDrBeIat1GzDWLLM27PYYDh6ak",
-	"1gRwQZTkPL5iuf5LX/q6x7SFP6IUG22mjD++Hbd0Aa+lXVBt2q6JSfO8N/BLt6MNNzwPKJdzrTZpJmP+",
-	"RORz82kNDHokk6U+Hk6+fu3f3PwbOWPzdEn0zYCuTXPHCGKaswlw1M6b07NfX13gtap0vOj88p8tVE7Q",
-	"+qBfvhh+OPfavc8hdRQIVZP1UsQblN2Kj88AWOMm5QuecvlYn1+nlgbYh2aJIpDbWO5cO3TFU/v7m8D+",
-	"tpAFuPmNdAdaywUsZCXzED0gmBUA7dD0j2WRkypusq8s2+ML+VY0M8CkhsS+uww3A70XoxnPTbrIprYn",
-	"gYYSeOKBr8L+v9e5IuOMM5GkiJxPaG62ImwFlrTSVr2u+YdX20VWm7PYkA/EXXdF7zSN88K2qkeywTW2",
-	"yGX9GirEru+rT0gursozooCD+KDKrlvyCo/y+lIY4EVzxOZZQ9v+pD0SLG9LgDHVUTHLo13DAhvAGPHL",
-	"rZS9/HvreW7SW2l6+pHz1y8roqAdN/bE1WE17KD/6cUdfvnPT/t7z+ne+HTv589fDw9ugoEHM5e/tyFW",
-	"X1I+ebpRwK9eUUtdrnrEJ26bYGM2tIs9Vaki0dfLTv+yMyCXQLyXnZvohPT/9//8X8I5FsGinM8ZzSgi",
-	"2de04s0J3DfdzkuqpiNJsyTg4o1zfs2GFbTQGlewYB5dkiGWB/SbBjCPlil7tu7BpWyxLywuMHIXjM6e",
-	"Y0mEH9OuYydAFodLvqy0DdgBMGHCBMu2doyslt4MD46mTf2aTOJMCbSABbc02a10PTyUwXQAaIlyJOP/",
-	"gFwe22Jx66plzWmDY1ZRo7LVcurbjC/n+lS4GEI9Q8BXawy5rV4ni3zt+8DSk5mx7tq+WlN5mg4rRVCr",
-	"A7zHxKwBSeqQI4aqwTlYr/BdU5fK9OsaKxYvytYgDikHvVDC9uduXTupB8KG2Rtr88ysuBjJQiTD0tfR",
-	"QDqQXHh9O1LFijp3rtvKuxVWWH3jCimuElPotjRyifCFbiKjph2tn/9mZltjdiExjuUQyTvM+msIgmpl",
-	"3AG+DYIl/ZbiEOHMa6TlO0ZMGaOQOVY0hhw6rzKqioyFFKs7gSiSc87UJsZWW2EC/tkxzQAXOtSZcE0O",
-	"Oww4zNhMBnH4KgJDCjsDnsPOCklmMmuLAMBw74YtO/yZrn1bx2DtU6NlUPtXbZDOVmjIwlpRsYQlYz5E",
-	"WSaFfUxy0+hsyjIG6ZeuBXfKcjKRFZQwu5HmyUQKNFl9kiyLI0pYtM+bHCbePnvp6Ia0Vo68tmW1fW+B",
-	"/l4rlq5VheBnh9WGl08P9/tP7UdmQzAp09j5ssgVT5DqDo72NO8lmOzRw87CmtPAQ8dPbhqTT1vR5DZt",
-	"OJued0sIJ2mYLM+gCeuvJXD5tAhulpYbhfIKZXgtEqtT77r0WW9GoeP+mbM0Qdm7Ra7K0ksgWgAiwYiR",
-	"jE+mYcMegPCDuZIZOyEUOwTOKWaUUjKnGZ2xHDpvCtNptLT5ypTCIWT5edGj9RcJZ7E2ov0zT9lrMZar",
-	"ezHmKQt7ck4VKeappAlLql4rWJVNPQtwNohMDCFexBbBoicIXaAsNOoLjtQlpuEj8nAusIpgF2QBt67V",
-	"GQU3yE+03ioAAJf4wKaFHzdf83WiklZ6uzek8LZNTF9NyOPC5fhrgaScoth1afcjGl+54j0ykzNT9WjA",
-	"pypzudOE95tu5xdG03xaY8mu8m4K3y79DoWdfm+/t78aAmkSmqfpgi4VubTvwo5WoUouFQTgMyx2ktHZ",
-	"A9Um1cQIM/vC0KJfY/j4vjS0HdIWKtW/gbI+RZc+ZyyRjhNIthcSSugx4JfxPGci3JMwKeYpj2nO1HDG",
-	"skkQ1kkubNGHkjMGSKOpNv2XxAQYtYJMZywhdEK5KBMW0vZqXrP9Z3BeDC/K5EKdgIizAM40J1Gt+BfP",
-	"/PFXU0538xjf376WD+khYC02lS817puZd8t9uHMB0C7NFZdr01zhIscNEG+wKKQxwEBhCUu6ZFyCcaor",
-	"SNR1PVPa4F7JhVrbpu6dqYdD45AoDkVxptK8EaYKaGVHl5qBNRmmbByQF6cmmqnt0BOyj45NVMu1Adxt",
-	"O58tutzhrra6nOZSQpk7GCVwriSiCaS30mumCE1NhKsdVvs36kaHdLhtLzokvpYN6AzJNmxkTq+YWG3z",
-	"vsZrU5Y4bzROXSwjMHBF89pFxSorhz1lq7FTmesAZsWMf+f9beqWuPGWBEMywy5u9S7XrlKtgVhzzzAn",
-	"E5rF9altTV7VVfT6h9zo1yVD7eRMGVdX7x+mX1tdOz4qXcadQeenIr0iKFG4FJbZVEAH9vvPD5/FT9je",
-	"MT0c7R3HTw72Rs/H+3v74yfj47g/Ph4/ebKqGVVmuLaZqrUU/Hn5oanmKa4QX1Mt/s8y2yg/o1A6/Hq1",
-	"awUvxVAmrrv5UJ2V6J2oNRE7xu1BCUDwEAfOYky/CjJPp9tJuWCdweEqskqzyXliPH0ZmzNq0BOuaVqw",
-	"bUxOgDcw+gr8pFJqAQ5iLphX9WLjKKsRfy5YI/KO3s6uw3KALE5QBkAx8f1MJoLHUjZrC8NbO02YR7eN",
-	"ceudYjiaXKp6u2hi3y9v0Hqo20aTKzqVV9VCk8R1TgQeBLHWtvlz8LpTeAX+/cG+CP95Zl/nZoAWfkin",
-	"QpQtkkuHQ0MFwQX0yKlYoveSpQqrvn0VHDQ956ic0gw1DWh74dSc+mHcTelkRUfw9rVMUQw5QLfsBVHm",
-	"KZYdIPzGD16zh9cY0nD1CVVqX5+b1DVdGcNWml9YBBVkQ5v50rJjO0RZ2iPNzKi6YskQmGh4zhDXwqJB",
-	"v3+Dl9RXpp1qo5Bl1Ng+pcj66/Oj//0//9fRk+PjNgrbjCWcDhvcNlo8mnwicHPyhlbVFlQtTqlSfKxV",
-	"F+NZaNFc5UX1IRMd5NdbxxhAoKxDEa4EEMr4KtT+0lmJ8QlGdq9lqrORwf7R1uipcX9c9pF/COVKqhsR",
-	"ZIF4NRrkwHYJ5JVrFhAEu+VAbC0++IwNMyomDCugwsc5ppj9T4VasIykUl4p8On11kR+G2j81Hk6wFtI",
-	"YPBdRPi6xHd3tivraxFv/dXUWmzhqEWoEFv/5KWyYldi9iUHAEOe8EU8DdZHtbi/Zl6nsb23ZfpkiLOJ",
-	"SUEnbCXzuJJOdVCtIKd7v3/+etA9vHn4abj3uSwo1x8+u3n0l3BJOaxuy76DgWA/XNAyXVC/dc3pnLot",
-	"c5Fr3HrbR3rK0nkwem1eoALZV+60G7yUWrotWJqCmKuAztFsi4JSS2AhbEimWBYMQhsvMxD27UeqI0Pa",
-	"Ybv+JqzZfrU1VJe/uZ+2vjGrfd2qh7XtbvjpMvv7G3Znw5a8KQ3Z+rVGe/5WjiZbjOvY6V1g8MVlBX9L",
-	"1Wsnl7/LsLnNBjCR3PYNW8W3N/suW7rH7kL91Ip0qXS2KKGmt9uqDZ5JqBdH1Az7gXJYb+1muAH8FjK1",
-	"buWYZf9scmCUIE7Gj7DA6GWO6I1bdPpk2zYyNHDeW12fGkbAHSAAYEF/Bamxggms965Jt7ZI583wAVVO",
-	"1a0mWlS8pD5jLI+8xjBKavZ4QGUn1zDjFyuW0SpB2FpWQ8boKh/L7ARdBBFYCZGroKHGwsUaYf13RDI2",
-	"R6SidUqIQ0caMajQ9f8FY6yqOyURmPW8NGXH20hcaRMGy2y+FSkqy6TCdeRcS0Gs05V9y5oDeelclEFQ",
-	"kxC+aZowtW3TilN8XUi1ih1SxRBBQ9ZwOWUygGc0gSaP0INHZh7yYBfrCsCEyW0CpkEW6RK5y9zrADCB",
-	"NXg+8xbcx9n2wf09rTU8xprbKZvtOP0zHGmjrlm6z93Ze9MMndMasmooKo4MWHzULRucdb32ZuRhraHc",
-	"o+66HmMnBt6aCa+1XL3r7qWowJY+nBUq9/FIH1X68nY9YICHPK9129J6QLg1F88fVYECyuYkyv1l11k2",
-	"bPabipgmJMH+yX6PC5AVZYORddAC3mkU6oyFc0985P1tugHfhZtclZ1rt2jetLNz3S21HLm9o/2NFDyX",
-	"mSk+DhYINVRLWLB1cF3PAQa9yO+4suPE5ELXKvW/e72HuQeNL7ZAAm3j4HzGVE5n83vsT3rLColqOUSF",
-	"MgLVEdX9CVVLlEsOUaXX0bWW3QyIsZ0XMpWzkXQ5tAB/XzY57FezfJ/s67VMcEN/+zWAN2BwaIMwZ9hC",
-	"hUT6R5FvOXmwiS3KDNpnSFe6NbYixo0JzVs3ZLPbtRI8PX9HDvtPn+71CU3nU7p3sNuOrLiEJqZ5kT6J",
-	"MjPalxUbsqTfZ3KUsllTxQqEOTIpJuTh2c8vyPOjJ8ePep3uNtB/UzqfMwExBa5cmdbmrOdBGdSxLS0v",
-	"wQk2G6VMXXY6TV4EtT44Pkc4SHRvczEv2qtPXkp5QN5xoaDjeMPwsrD16Oiir8eobDqEAZBVa4pGgjkV",
-	"b+mMKQPCDr9yhWFyoqpDtcog6bYvSdHr++Xi4j3BH1QGOzo4CPPuvMktfsUFFPjNkTQBkwnxP11Uqmw7",
-	"I+O4yDJmMIfLJX4QJrcIaoxtcXiIwQcL+8vNrM3mhFDy4ey1piYWGBaS4gajlIqrzdkqGAjDnXCbG7qk",
-	"Z4wmXDCl6mzd2UgzPsG+bpX72Ol4/UsKBH2TKp9kbNPPbEOzys+EtNEl45Q5IMp/FGAzb278T9gkowlL",
-	"ArLDTX1D80lc+Av8eeukPvfgJoTQNeZLffBVZbmy6RvBSuvb3+oB/yBaPFDvGmaH6/qT9d66dt2r+Q6Q",
-	"gA0CxpyrNjnoNeUotEJmh98/NJDq3l6+l27PTULReL7w5eEVohm8Ab51ayzWu3Zi2983grPcZ1YAMFqH",
-	"0tUY/18vFcoVAw/fXDlRwTWtrN/LLK14LdunBvjl2KukuHWA5ruX5NWDFy0SW8pGf21yh337qg1thS3s",
-	"YcClXfNfr633W2/zuA5azbd5TVjujl2bFxmNWbLGwXnXHOLu41erSVNPWyZNbUVb9x7E+hFjWlOehjEk",
-	"/3rWLuRtwkjeGr0LtvbuhrO1tnUgVrtXt3WIG+4R6m2+q2ux0qK6rUvxjM1T26i3sg1Z+UXLNc3TZWg9",
-	"2jxNaCgv9wNkjVv8WA4NQNB2h15KWOvOBYnMXKItIg7Byayq4zizrlvtmi3aOq/F7eCnr50raCtqo34e",
-	"nmGZ0gLvJ7mEPhH/t3lPL5azXhPEYiD3ZedT85omb8x62bRZy2126X52pr4vV6at68a9sN1G/lgZdDWP",
-	"9Vfox3ETEaBgr+20/tgU+cPFcQHlJMLWJ16MOYl65NVsni8HDr6DK4Jnm9S7uzz1iKKBvcMWt8nTK/c5",
-	"rH2iM0mfK9r9qoTKxgZCAPkLvSLOP/x0/uLs9U+vzPI+vPU+MRje2DjIQjI6FJItYvNJNTjvhbxwPmEL",
-	"FCuat+rL+rZWS+l3RYQkhB1LKsdccDV1CkAgaGEpQCs8AFuXSyjB372lFnZxbB4RuvHY9bksi93Ha3XD",
-	"C2Hvt5D5EHe6oWaBz0ooU4usp4lu9xnu3L221+CZyE0nsTR9NwYp06ar0hk8dvM52M/aNvy1rX4rzWlN",
-	"A6ZVPRj03jxP1xGYa9fN+Bx3lWM1vbxmWVLcpnfb5prdxmdGyyaDiIuYz4Ot042aqraNGDdVJb7OG3sD",
-	"99bC0HqwEeFmZvoVwyJLN42JNogdlHxkI/Lh9fZxIZcsZiQBEmhgwpX9r1XGevfS5yHdGuus8rQK/bnz",
-	"8XsMV7YjKJQMa1gVtobso4HtBOJdUjupE62j5tkSf6QkoKdr9gEOrJOysbtWUoSzgeHGaRqtpo0DwMQJ",
-	"iXKmzDOUjNmCxFOpmDDNdH35ZRurlXtuO5jrVzSJpzsyfwqxhbpZiLs1eQqxlbFTiPeZnGQmplGTzWoo",
-	"x80xfQ9nygvpa91pYTwGPGWEkpRmEzDotdAeMS1UIRMCiMIUiBM6kT7aTjumdQvlAS/SjtrDDknkNSyZ",
-	"b6JwMJXzGbgA1iNanLEZ5QCPa3VNmjMCzZ26BFo+IUYRoYontjGN6SbNLay3xSbaYTsbW6+GRLyZ6hoc",
-	"J5VzbFJkU24MpGxGFnTZFpVkTW/9tyF8j3ZuQsU2IFB5GWw2Me0bA3VsLcZbtgk0V2ZbfA9u4DE0kbmg",
-	"9nZSGNlYt6ntfh0eo5LlXZexTpCaXMGSHpvIeAPORfiKhli1aSBfDz236GdWy+wwLnlMDOoMbNKKQ7kb",
-	"dNg/C5oCbBZNC+YlLJmCjr41LjrJUtAZNMI0QBvml+Q0Y5R8MNlSvrc1PMnVuPRONTQr61xLx7ihL91T",
-	"gXqV5vvWxroyIzgLy4A7rUx8e290qFjB4L4YXbO+GbWygg2lAat7s2WDZk3M8GMSfXXE1nUpRF0E1riJ",
-	"Tgglk0wWcxJ9dc+oLknlBPw54LKAf5Do9O3LqEuid2eY8fj23QVmG0NPezWVWT4Fn8fXSwMGcs0yPuYs",
-	"uewMCJhlUZcsplpZQeOrTI+DBGQgezDDEfWDvDOzVQMS4Z3Q42uF3P7rUpgvhnwiZMaGMVVM/yiWIqdc",
-	"wAPY+Xaol6L/yYV9C/41pfAr9oWrHP6a5PhfeFGa43/hHyh1YFhohqY/w6DJMKUq9/6pFcCodykuhfMg",
-	"MTHhBiFKYQ8OxdIxwDuoKwYNoKKvgPIROCfX5QJBTcq2kNhmB9O/J1wKmFxM05SLCUQi9Fc+NgvsjiNF",
-	"WBxVJTo0zY3nChxJKjpBpLsRg1aDcgzNjZCRk9HyUujTth/ocz7ukkvHy7BDwYKqy47+GNaCn2WMJped",
-	"m4g81KS0oGooZB6drMts71q3O/xpMtsfnVwKBCqVRlZRgUgYJn8Mt7U+JS6G5vvazA5voh5JZKxc/llv",
-	"lkA2OxXE8H29C4zG01qz5Ntw9Vbt0e+nHbphNa/0rLZs+oXtVoz2399fRaH0v1/byf8XuUBUTkjwBdV7",
-	"itjBDbif+0FLrImPmsUZPtoKlhRkp3M7tYVSNJu4ndx0+c8NU1nF9NbUvlNSu3Jn18o61psQjKC55v67",
-	"2Mje02Wubm0T3FRrm7pGWDZ4S4yKFA1c61DspWElK7iyswJ5W24AwwGrCSRHXnlUG4fzIidc5BJaDmpp",
-	"5b1L0aUi/yhML2ffI1JqavjSoA/ErORu/CAugbbtaVsN9y79IV4Wb1ufiJnG+xI2OQwzXDnmmgyDRutl",
-	"NgMkf1x2jhNIl67e0iatvX4r++Xt+bSm32E1E6VE3HnaqVUR6KVLeTXU53LYFix5J65UeUXIuexfBpNk",
-	"XE2B0cJMb+mllVkNaed/HvZX6xpk/KNYUpiXjU+2S3uqUm4T83SnHso7TKWYoCsPAV1R4dCP7II7s5m5",
-	"+jMop9ae6Zq1nmGq/TbKQ8BatFCCtctcVaM8fdvTpY6T8nyNwhHCHry9gfrNdRr/POsL2HwwQIShrnK7",
-	"d0hdn2sHjqlsSbTpASQMvHcsi8xk3zVg5bctGOqShGXQ78dhtKNds71jqg4eUOtbaua0Zo8/AGLs9r0V",
-	"tgO6bI1DeQtwyTWgkpW1njEF1F6Rybba6FOlRmIkk6W1Wrny2q5AnsLAdnsHGHFgsw409OCm670JOgJJ",
-	"CfEmmcGfcKuQmiASrP8fI925lxxpAcvFNU2Nx2xG83hqyvtmTE8GrapMLhQ0PPGV2sOyhnjQX+EjmxHT",
-	"TVmVrdyClvY4F4fQuI1E8QltIyKQt+wg3LEPEpEyH821bWM3u5ONr68BoFLTZkczwhOSL3jMytT62CQb",
-	"6E9bd5YzxxdWj4zSZx0AApluSyz0Jv3DwEOfEChqAhBZ5XoKTRmFkIHiSWtg7+1MKI8em3ed2j2H3CLb",
-	"hmBK1S6coWKlwc6UJ1/OpiS28ljWwkcbit46dzEgu0t/JcJ07ep92frRNzSnGQUVHlyjmkjOSg9z5w39",
-	"h8zICw5ruRct5Bbe79qNEfyfBQpqwHTQxF1PtdsWIQ9GCp+9SFgdYJomCYa/O3/tH/WfPDk4fPbs2VMv",
-	"XqSGpnsomH0ODqyzmNJc0fm844Iiri2eH8Z8tm+/4GKC8SHb1VwLoLFMucTyW1DkTByJi+FYQi/2oyM/",
-	"o3pomlR2Bv2DJ/vdjkrlomJI7h/u7R9c9A8G+/uD/f1AZMWtN9SwWXNJKykFedXrPz1qaIW9sjcrjg8D",
-	"xRuVLU6RL0A3fdAYeFvAhe0x2NoD34bOLJjjqk+uxK9RbC3grHfWq200JdhUkF6WprAfWmwYme2IguRy",
-	"gsgm2taEc3cFn6ZrkN/3jGdEsexayzbsfGYC9VyBT2mjkurXu5V0WZ/8T4WCmkRvmiBgbQd0sxovTQ69",
-	"4eYEVTvgs+oNaIyXU5M+YpLkZaqZyGKgVTUUQhZwXZ8cpqPwnGQsltcsa48lsHr3vjaZWmg553JBM5u7",
-	"j6MLdx61LvO79AMp73xjbo5LIwDzBwM8+jRwa0xluq1EksIqRHB4EG4wu8R2zj8J4qk5fDTLhcIXsE4C",
-	"/ppDzMcn2dUbGDzDZvkQ9n6aW7qFMxNkzcaKC/Pa5um81zrPRk2lgV+B2a93fcJ65Fc2zw3oeExnrAtB",
-	"tUIxJAKwlU1/bih2JAkfQ3G95npc1MALvoY551GTtLsJRZTCoEc1Vux7Kza2XtvIfTGVuWyMgAfwwGNo",
-	"ZZdzLWEJiGqix97X9h/8sV/y1kLAQCzpkY9TCaLB9pEuHcCXotIV2NocNIerh3G8yjJXVnorpq3XPGrL",
-	"uLU5Bt8ItjB1EwrA3Xrkb/wasP4qWxz5+Ovr1Ta/+sOVe/SGZO/zX/89mONwTxFHL4FpTWv9bT3bpVxC",
-	"wDSekXnGMNUxh2ZRIMItkruhASAAAlMqTWOXWWm8zH7f/IpN4mMGAVYZeAtWOYmt1LhvX9yuUP9lKcnu",
-	"STAb3GnVIT6v3aU7CoC5920hNsqTutMwmDeVLSJh+JSL3FRR3ME2heImI9knGyJaTGskAMzTOecTsVfM",
-	"tUoy0yzW/H6/0+1cWUj5TkJ5utyTWgipMsPspf6UuE+VLEBJ7NA5r5Yo2WORcx6Dm6MfApOXWUiLkgT7",
-	"Q7Gk2lii2pZjsmWkqdyAEIc+f/3SCiW/+/hULkwipKvSWi31KWH4NxfdNGWh2Z1sRaAw8XN84qa67V8D",
-	"nSbLQ9gFu808W67TJbtVStDMArx97poTrhzXJkpv0P+8X2x9nefWb7JeF6wMsWma5+64VkmpUKDSaGve",
-	"ihuZkZxCc8ZRkedSYJjx9P3rrgHstA4nP2mg3G98SG8oXDPnnQpmEXiz3NrP1o5J1K/5qou88appW81D",
-	"XQBUFSUHhJpxKMl5fMXyLmSapWlNrXmy0RvV9iZZWdryEjVx9MQn+DDRIEppMxO/YsvBQTVDtA0Tv4B9",
-	"Iv2D54fGB3bc7aR8bF+hWZH7YLSsfVC+CD9uSlxA/UFb48PpjMadQedpkjB69PxZfNhnx+ODw/6T4+dP",
-	"6D7dHz0/evJ0lBwejY5GR8+Oaf+I9Q+eHR0mSf+4f5gcxc/6z0fHSYmnMMB8bMoxKB1L2LpJKkcg1Cqy",
-	"ZRvhUQLDNoqPHfKbfZreyOZbO8C8AwtWOji/CaY3gkG+e02KRw1fW/96q4XvDMXixStqYd1dtdoK2YZm",
-	"gj94oMgvb05f7J3/crp38ORpV2/zlH2hCYv5rKHmsSybWC9+3NVH/C9gM0jmrZ88h99X2JrrZwfCACOp",
-	"EHahqshC+GMhZ1BNX/c3y07SAz7xZLqT8064+5ntJT371LZKSxtYZdkVvBorMMZWKOas7WSuFDqk1ral",
-	"hOCwbR3d73ZspNdp+Icht33I8/gWXmyb12fMZz3C9OqD8jxEzB7L7H7act++u3Y4lHyH/bXXhS+xiXI1",
-	"fgle/nI3Tdtzr+H5VtvZogFw657pIXBj9KmCNmAjow61fF04tKT43/g431FT+4j9Cx3iqRx76lrXKFSk",
-	"f7jf72yhqX2cVjqZGl+I6ZUIRcAWDG8r/WylN1o7hnBXPgH3wm2siFKDu1uvgDeZbdwCdamyGvxDIDPA",
-	"JZnwayaMT4wYEYEeRhC3rhu5FSq+SpbIoZD5EKppwANoov0eQ2UTIH4cUJsm+ZQ12SU1mdaA9VcinA1I",
-	"hMpg1MWSIXCEn5DIBDIGNgaMFUn2UzVTUGlEczKRDPvCY6E8/uDEVLcMsNSFCsIT/P2lgAdMXb1Fr/G8",
-	"N7Waj1JXbYbdqTpeH+IT/2Xn+tAu4b/UTD36L5zXp/7e88+fAItnv/v85lEQisfbzttYeVUroiIuQd86",
-	"Pu4fHBqNq43avhWDQWjHjCnwxO5g6lXnu9JkALIvC5oSNWdQEgWELwg4pAXFrfI0TW/0o+rgR1uA90Vw",
-	"ByJUayu+41tdseabtaNKWUfJ9fcyxHguDG5GXSubzzN5rVmg+ROb85lPXYUxmpkxzdlEZsvOoDOj2RXL",
-	"UV0LpnXEMk3pXLHhYspzpuZUE5Eh5thAWQ86v3DyVSsEN/9GPrI0ljOG2Q1fY54vb3rkYkrFFSYK/kNi",
-	"nb0sXLD+35oQu9wQiDrb+eU/9+EiPD1+9pyO4oSN6//2HrmmGddyCC5AvzOw/rIDm2B0087aN4ktHgjZ",
-	"8MN56Yu16y1jMJtLfbsdb3Kf7MRgUp/NdxCY+aT/ZQFd+t3OgmZ67+CbVe3YkcAGYFBDQaf29zcBQlnT",
-	"6sjTODc3TXCU1m5OL+zvd2s6GKLV+kr+TtOCKbQTXOdkKRiB3yOcO42nANYhxwRehd95Rqjn1nWX4Guo",
-	"Z4RHvStGxIKnXD5QxELhdF0SQgYBR6MTtOhMESD4DV43/cDf3e93dMa096843Lz2rvhd4EkrOxAAcEpp",
-	"zKYyTbwMVWzSxgWRWYIRcTTs6HzOaEYNqr5TURsw+0tFtLy8TZIW6tO4IOMig7QgCxyoeuTUemQnLDf2",
-	"LEZDeOb3MbFPaI0MWs/h/rZHwrTX7e842eA6ShypZmAyCCgovCbUoqDkawHKShbWsD+K0CKfyoyoqSzS",
-	"BCI+Jw50jV6DGZq63OWt1/wRJ7AxEuHjCcSuZ0NJYX4mj4M3LMGsHOcLs6Uqbwjd4ZIpBwS5R2felm6H",
-	"b7AiB4Inok7nc4OYTqQwXQ17WLsvGEu0gSPLiu9SuwdsxJm2U03ZOAKim8p223ANW+WNLYJBYvoWnpDI",
-	"qjFRpczMVIdqBgDwWv+AIjyor6eFcq9PODTbMA8LqWdsdLpogLSLG060vYGcmJS+q64v6KCRn76zSs4Y",
-	"4hPpW1dtq1Zuh4WFxKV7UPBlUyV3oOZ7XIT+HtagFVIzfy+3e0Xn7Ha+7Onh965ppukUVIm3Mn9rp/Gh",
-	"Mo2zchrv3TROy2mcldN4b6fxspzGazsNj3JeeNI9cJddWk1OryBT0Qo6QEwkkdM9a1r6CdojNJ4ybYZ6",
-	"RQz64D4InrPEZIv0LkWk2QUTuendGRF9DHq0yLthURdozM0IwAQg2IWQbBgnxDqW6sH6CnKR8xQz06tj",
-	"tjybN96rPrhXndZe5e1v6X9ta1PeubpcJtSfzzO03cauIUSlZcEtFL0mtc2U9ZllNqpeVr1qofKcv355",
-	"ZxrTN07mry53HUO/Gy+dvaztXXTONL1L/1w5jfbOOTuRpvJ1z2o9zf5RCFqzWk1Zyi3M1tQc7bPjgOFo",
-	"hIxPfQFzzrMrAtmb7EuO6JBcud4JoC5NWA6gCBVdtyw3g/IZonK69MElwzWPZg0rCuCUZjTOazp0b4Pi",
-	"3wyY3dU2VjwlY5mmcqHKmlKn8SpP5UX57im8q8HP1e1dKT9YszlaC3e50qamS0DlfRkI2cYkWCkHt6qk",
-	"UxpXJ+w2vwV171D2XW5ssCGjYfh4NWABNWic/uY85uoQG1ow219u9iV6RYyuZca2PsObNXt6XvZ9rfcI",
-	"u7fqm0YLeA2U7zpbxVkl9vl1RHS+FHGNPzpM4pL3Plb6Z3X8YC1CVthWI6KxvvIWXfiBIjxpxDH2EYq3",
-	"K7Cwg69bsbV5V6Fe/4j+s38N59Ia/0/lvTvyVMdJG+z021jaLUipXeSnUbpXeNfzpxvDLd9X6y2PshZt",
-	"u2Vbi01Huu4crEsnkNcfam4VCTmU8xyaGadcMAxc5lIOUykmw7HMhvbWhDWMElZiVWlqovQVNQD6E7ll",
-	"rgF/cKvcNsD4DcIzjTGQ5vjG3ZqOdxcjqBqbtaoWcGCUQQIDPhiIEQD6oVUkPxrNkkMiLareBiRA0x0Z",
-	"ZYxeQbYtHWkaBIQWeI26FK7y9YqxuQIfRamWwulNWJ7ro0IV3LhWHlo/l7vm0SP0aKwNXYRNjBMSId1U",
-	"mspQQTw40+jrV6OU39xE8P0o0ytYUcv+RKzNUUNps90ps7tX58F2YRCtipyg/w2SVLqIAztihH2hcZ4u",
-	"ST6VitVNPSept5xaJdetJta7nQLWb35gctqbAyrOEA4GU3aMhSCXrcz06PkG/aMWJQgycWgJtAtudQWe",
-	"QLi6GEJJAntmwai3KRm6I6jpSmHU7tFBr3In4EW2bgG/rRMwWbMR1fRlQDyKqSjzhcho2VrZbTDFQtbW",
-	"ShlOFcXN29BGcrgjPx1gBLd30gEh3qmHDiewhXtOP7AD+Mymm3C7K7CC0GhFQCAhal3xWYijn5BULli2",
-	"F1PFSMpycJ5pLo8Z+F3EewTdC0Gop8v5lAnVI689SifU6Bi+LDY/JVSRBUvTLrxWj3MpEskwjW8G0qpH",
-	"3kqAXEAdBJ1uteZo4EKk6gqQ8nI59zL+ypLwiKZp5Aq2y42pM//W1+07wuFUu+S27ptVttVd7ZAJzawC",
-	"4uq01twCYTMB7VLu0uDXdg6/2diY0cxodf0r/b5OQbXTS7NEYoDTy1lTnmDMrIf7B02GXl0bPbJ98iNa",
-	"JpB10VNTPp+bKi4LyNXRH86YyPeO94/669IioSlwReeJaZZx+NVpRmfsS6eLA3UGnf7B/jFs0dqW23Vm",
-	"A2oQek1sHLKG6AOJvddwpLglYcAvh3Bw0D86Pnp2+PToeBOcA7sO6ugfsSnqfM6E1uCo34HKtqcaarqP",
-	"quU79R3fAa7gs49cMHi89zms45ZnGdbc0tRVaApqwV/NJsOzA3LNFR+ljJyev3j9ukdeYw0wm2PKgGZO",
-	"XaIktCbXWqvmFwCBQwUyrUuBwRGaluzLVTgA+9Qj1xOK65RXUf7XbtG/7f2PII7DJsf2xylAQbnzNHC6",
-	"laIrn9q9GT092s4eaN/BwmTKuT6iRlF+oCoWxAlGkSbS7wdkHPRlFKBHTrGzFek/Jb/ynwxDr8QQPMl6",
-	"p2gXK8UODlLPNkTbnHXrsTncRbFsISYq3FHLipad2ytP1bvwzriwJlSd838OGQywSFvhDD+0MMs98orG",
-	"U32l/lEkE9Q8sCNGhfg+/QHY9dZTOFg7hWfbTeFZ50bv7SZixF3ck4LtjZZ7UHtpjFhzpCV0axOYaSsC",
-	"+ZmztEQiXenr38h23zpDieckBl0PS+JIxmi7gIRFZVnTpRelYApMrAsFeNAID0eFnq6aQ9tESwTbcVm3",
-	"Voi1N99xZ1liDyLcbNy056o5gm1/sWjgadl6ilBGdkKipJinPKY5iwZESMG63gr9pSDrg4w0CO5EA6IY",
-	"IxEebOTXHdgxtclo3w5ZYPDg5rpRj325/l3uVNbWuVWIUK3UwZtpaa7iJqYAEdvODRF2zNOfPNDhz2s5",
-	"QUkzn2qK1mGl8/+gs99/Tkf78dHecT9+snc8PmR7z+iT473DcX/8lPZHB/GhX7mO1QwW/t8m1+mbak+8",
-	"XBawkHDBKnoNHgCm/WylTdCAoC3v5JpDSg6Wt958XsuSvL3wp2l3ONC8vTyYOvmiNDIIe3DdPCo2iLsB",
-	"vCbvbNe9ESpmq/Td1HLYUEe4WaEjtiB2tsu6dvdKbXv1DVPdZAaF7p3yLl451zV3p2Qzq7GmrRti+qRf",
-	"356fZUaix3TOH1/3H1uiefyVJzdRxa4oCuxk27YsysWhwe0gM7/Sr9e6P+KmkzGbZCCy6qGvSg9CbxPs",
-	"y93sQwfxAUGPG4/BmK9NAgqYdsZZsqPRXfUXBGTNrJxYix1aBfBy6oRbyOZdCDsSfVHdrtNQdWsDi9ve",
-	"N7mjT9ETaG29irbLQvs8JwtXP+icZ5z8RsUVrWc/kXOeXutPcz5jvyMqy6ni9LHXN6yxDU0b/369zYaR",
-	"aeFJrFep/c42ZZE17OfncgEQkK0s4fNOzSl3TfC6FdTeLmGKlR1uxovFPEqARllkUot8SQp1i97+Qf/m",
-	"hZ/aSCJw0XSdgsyVrbFoM8J6r0IzdvW36fVRpcLQPkDRrIN99mvxHc6O8z/gsCdEc8Ul7pfLZhImwrMt",
-	"lIDDdVmJhpTXZWWPTt+eEvjOpxpTpMJFZYJ6XhXYuvaFZLduiFpDXTFhKu/ehvAh3XE5GvH3ornAaPWe",
-	"NfFoz9celNwt2ImVvc2+9ne7yHY9u7ZOdTvZ7jr3Oi74BWzZfeXnGuGwTg6tExt/DL5ugm3DJrZ0MWW2",
-	"uYzB5UUPbpm6HXstj07IKhurBZAOVjzbn78e3OzguF1FNxjYFJ/IVtEPIjLP2Jh/6ZrkHoOfY5APXKIP",
-	"PBdV9yLaIbt5KzwBTaGv8dauXkltF4dzTzGhaohftE6+mrGE06Yecz/zlCmvJpuvbS7AhnFKleJjWzjV",
-	"TuF+UX1Iny9dppJuzDf6yEZTKa/em1/jvYGQmM1WCghZrLi7BQv3h6jteuNGdPHYqrtdrrM6ryaSuKvc",
-	"hLb6f7cDHdpu2RW1tn2F2g7rV790B8NyZ2Hz/c1IT+KtLHjni5GVb2wVvw7Hqz2SXTN1k3QRhvNmLlxT",
-	"84Pv0ljSyCwXlVlxu3+Zy2xrBAWjLzW71XcmLsvUm4lr02jkgn3JESlDyBzCribYhzlZpUXgsk9tMy4v",
-	"8LfNnNf58HfCHtYvXY8/fD9wZIVxRmxmYQGW5SnmhoLry+/WYcs8f8kKSVVJs+ku1XHOg8jPoy3JO7dZ",
-	"j+Fvbg+GjQO0AbbXa/wA9sqtNfFfqQD5GtTDb+6vNu4WKnao5u3vLEt43JRZgqlgI0YSlzFGvQR0E16w",
-	"Qa15JmMGVuOCQrcZS59BqCwz8gurBza0XW7TLbDZze21X4rM9KJWPovrcl/WbbDdvjp12sc93FZcUYgq",
-	"a8Jzq/SMU0BBCeVndcloSeY0ozOWlx4TqP/iDtsPsmiw03olsnPHjUY+Qh+u9zLl8bIZYYSkLFdknDGT",
-	"0Y2dvqRw6eeLqTQ+uVr7rx6JXLFO17aV1wZUF7q5KMxghLRgEEwG8OJS2KdOSKTHHepxI/NMORGvgbnr",
-	"XOOEnHlXKf4AA2XBlX6pvQH+O/WolZfObJojwIq4x8nDyHQ1G2Ifs+hRj5y/ObdnF+uzzARLqlgVdh6d",
-	"bsctae1dDMJU/LS8KN/z0/LnjLELfNFrgafZ+XwD3TPjIuP58lxfCGMvMpqx7LQIlY2fCnL6/jW5Yssu",
-	"JJEyxfQ/lAmvahuZi1wZsw9uGZSrwCtL8pzm+bxzcwO60zjQ5+eFS8sDxElHYHqfz9+cD8gcW8+ZQ+QZ",
-	"MWy1a5uVqq47UNUt0/wwsxYSIkcsxny1S+ghvLRB196luBR/+UsV0aP3l7+Q6BQgjfjv8MmA/ASLIpfF",
-	"/v5hfMWW8AeLeuRUbwnBZBRlvKOmZw62G+ASk+WU7cSub7RBPFGXIvqyBw9FAxJljCYRSaW8Ul0SLTKu",
-	"N9lCNuEuBNeMickZHetPI028UP2T5fiNyhnL1KUo8x/hU31/p1onpMoBQXVJRJMZFxHhIk6LRL87TZHM",
-	"VY/8wmiaT83shdRLNzuorU/1l78QKtSCZZVG8F0SmZZLGYAWQw9dPmM9EnlmXoSgo1zkkkT2I+tIxgfH",
-	"OQKSKnZyKUBUzBj1sjkzZjRfod8NRmPkmlalKb4FfjzmucUuzhGeVK8B8nNgERkDNKPUEMTjeSZHKZv9",
-	"VTPViDw8+/kFeX705PhRjxzt7yM6kQURjqnwMnTIw/92/u4tUUuR0y9dQsmMplpIanbm2L1+zcHBoKw2",
-	"pgmSLnZoRtQj7sqQT1ySikdXkNmgesREBAkMC5dVv8j0nb0U/yw08V+XgHrmnV3TW5tPhMyASekNOYNO",
-	"25rPUfL+3fmFvhgfEV6BRK8TNpvLnIl4ufcrWxpWbqDYkAr8zM8KL0ZwXQBCtqixis7YpdB3Sf9Ac/8e",
-	"OTUQVSALCmjy5xog619ypTfuhFAH7Y1noHKepuaBBcXf7T83i3qh7xMXE72Y96cXL37BAA5s2IxlE0bm",
-	"NI+neMrHh8+fPho4rDTXaU7lVG+tQulcbldKY/vqDxeIvmXua9eTOZnjUSSDZzTh5wPsZ2J8jHCg5YAI",
-	"yORanl8KSD1VfhDK/ZbmyKE1K8OZXfAZs4Stl3V4ePjcaoi/w3X5y1/eey2t7W8hHAW1O3Cg6oSk+p4b",
-	"4HHX70tNsTvJjCA6fu9SvGdZzEQOX2eFQMNzXx92f3/fzMqoUnow20XU6kR68LJLKFckkXGB22jb/5nm",
-	"oXwiaF5kjGB7TLyLdAE0M7gUkaZb8nhhhnpsbK2IPCwTb2Bu1ISFTsxaTSc8o4ldLPib3x5h0WTtjZgR",
-	"FJGHdUHjBnjUJSOZT6ss5cveYrHY07xgr8hSJmIJwGzoUf7PPUQD2Du3y4s0lS8yKSbekoGuD02tKM8h",
-	"7Ri8HeQ8zxidkVeQFeUBSww6/d5+b18rsnLOBJ3zzqBz2NvvAYoxzaegFNgsFhoD93yMTRn1NxMGWraT",
-	"bK+TzkB/eIq//A1/CIk5cy2k4aGD/f1aAb2/EbabM2rpG+2rykCgVTQ1kYRqh6P9ftMr3RwffxDUSHtI",
-	"O+sc7R9ufuhnmY14kjDwJjzBJa5/4jXCJ6cuD/RJm3E+CHpNORpAZeBl83NmFHCXGIiUzpkWSXnZZtNc",
-	"u8VUav0qto7nnAJgrWnlCVqo0VIg8c04022HzzrgyxpO2iOvQPtayOyKZUSOtICCSDFb2DmZHsuKaOWg",
-	"5DFS9IhrWOt9ymzBACJwwu1WZFSkV6UieOJl2YGOiQzTa5Pg2u+jBQgGxj8LLduGMZ2b0qkq1cPaVuke",
-	"JNBPJgpz9ySPfVVvEMDEvRB2ew9m9Nc7eHnFPjZW4R/hRjsALCinQ48GXNcWl+8nmljcpW/HFo76LZ4w",
-	"roQLKX+jGbpSj/pP2kxPEzC4Cd+whNOLJSZGHB0ctHkYPCwK0CJNaf2fiJGBEseMbYdXXmv4XoWXCdFu",
-	"4mbaWIJ3W5nnXtEo7rQK5GxWEJtGj1eN1SXlTx4DnUNu84YfvsDol/5loLatXCm4JTQ3Az0EnPf6V6Dp",
-	"ly5Pl3je7lLa9Z3jY1BLcW8cwA4GEcwAAzglc+Dc43LVf/B7/ye5RXrDyz31rkpJ3mHRL1XACY1ZM4Dj",
-	"+vLs9OeL6MS5ySzMtKk3Q/Gb2wRtMH9JIVKmlMOwMHWbkTGfhhyBgi+F+wQo3OvV8tCOhl6Byw54erSG",
-	"0AFEAQDtk+KRydzzzTHzSpJIcNaxL1xh/RX8Uop0eQl5YUwkVmf6Z8FZbkxaO4WQmoC+MruhW7MLz8r+",
-	"lWG92H3oGHZ+BkujjQbQv/PBm4S/M5ap5nLgn/iDi/3955ufeCHFOOUYVPihJ9yXnoCFQGWp9WYmtzBX",
-	"IKASQDWHaWHOctZQdq4ZhWvFhm41x+pOyNH+8zJq0FthF/hmj13Ubt1RQ6qdvSJcEXzFH/+OHG1+4q3M",
-	"f7YpEVtfqj8Jib6E49qFRLuN7phm+tn/5lz7X40O/0yunm2IqvTrbKWfvASdZBdn0MAELapedR/kuosJ",
-	"ARmbyWtstmI0S5u7b/qjQ6Q2XfbIxylP2aWgFX6oCTYpUpZ0SVYIhErMCDZu6JIoozkbgn9hOGfZULFY",
-	"CmhPARreEDS8IUTTrHfW/wJibQ9HMp9iSAqLjh91STSmPC0yNsynGVNTmSb69TETuX531b1kGmxkXGY8",
-	"X0aAhuWtTn8LGBlj0EhprneEcrByyYhdCmz6t5hKEDZQKQi/9XVUkEj2jSV+ABVsYb1yZT+QCcMAFMZK",
-	"8RMTf9PvZiLplkGVsGeswoLuT2G9a39Y/b3f1BX2L6gI37eQ/6E536+HzbBoKOHYQUGZF3lIKmxg4+/8",
-	"0ZBzbeDjmHjUwMv1MJci4eMxpFbtzutMvNhmZMykFlGQ6lHCsAT4IRZdfSOGuIUF/4Nx/WBc/3qMC7Mw",
-	"7tbmfxxTESNo9W7qcdBh+jMXNO1ZCG4L4kE5ZBHIGSMRDpuyJDqx5bMc3I0uR0FISFbUn5X5LhgcE4yM",
-	"2IQL1QOng37+UuQ1Z4G8ZlnQbQkj363b8p6Zz/tMTiBpciMTsolkhpP/8JT8SVQSoMmtLnZzeM/cazmb",
-	"W1feHd7sVxCQLCluARnRFuMxsknB0YyKgqaAjjyRMkFsnYELm1hcSsLLvG+bGajfEb149+b9b68uXr2M",
-	"IFf8UiwsC1E25tIjhs1YHkBCLMACyzjfpd0YtV61sT/7UzGKHwziX5VBGGoktPS43yGzAFPjjjnFx1tK",
-	"dRM1RX7gmUXOWOoF3DOFYj8k+4+L+8e5uNC+9k4F+9ySTJnFs0o3pkohK0QX6wR8zJyUJRNmMgAwq5m8",
-	"oQlDnyt+QuQ4ZwIqh2AlEUAkK1eftRKXcYR8j5fmrNh8X6Am4kdg5vsFZrDuJiOVSMW9xmiar4orEW2+",
-	"LO8E1OA4CO8llDGhKkmLhDMRO5R1uE31fFqHFlsGxj0Iw9X8urNyTt8iwW7DL88K8dZghbb4sZ26xcpp",
-	"/8QZlp9u8whQ2AuZsPuVxG68zTl6JTn9YDDfL6uv0lwg82/T92UxvVhdN7IZVx895nkXbFFouqYZR1ez",
-	"GwQSJ6dY6Au/pETN9ZTVlDFbAp/TK2ZarYxlNitSalRm2xuYUK2MZ3I+ZT1yKi6FqVeDN0KLN0XkeFzW",
-	"7qJZETKAEajhFuzqX4W36CN5bA635CkOEGDEBYV85Dp80goneXH+d1uaNmVUGz+QMnDUf7b/CKjgw8XP",
-	"e8+02MCvYT7GTb33kqu5VDwPYpK99aolU1DQqhESPzl6ZZo/WNn3yI2SC5HKSiLLH4OdqWJ2156AFWse",
-	"I5ur+hGO/sOA/2HA/5GMGk2ThNpw/N0Z8hnLTXf3u7tq5wYbAcoOTUfYQMKBlftJl7hAHDR9pRyyEEzl",
-	"uoGnQB+/cSm4akNskFRiL+j3ak3GVjdoOa4gAcyUJWBt/zCWCXyeMdvkc0r9ZlazHrnwsTBgvlMWX7EE",
-	"6+oB96vETHmg7NRMKXAZHzg6OABtCeei3z+rRCQrhdkwiwwSN6b0mp2YsAJP9eHrrUSd6VJgVAEBOMo+",
-	"jzBoyuKcJQCbIFysA/EqQioWUMCfpYDiDMj1O6VfuJYHTXxWH5A+wRGbFOKERNZ2Hyr+O4Ow1NSW2Fqq",
-	"ZhlzR/YjaeNH0sb9yI9zJpISD0TJmXMnIR3egRwpNpR0nhXfoprz8/16flu4ZwrxwzHzh3HMFOJ72TA5",
-	"M3DBd6hWAWqan17wQFldomvyCEijQgL6FOQfSDLm175eBWoQQAPbhpLUqm08V5dCLkTX8osrLhIS6dVF",
-	"A61pLaY0h7R4rICuZz90tbGFaD6AIFUCL2VM82Jla0IhZmKgU1XeuxQvLAiZl2XfJZnD47LATXruTjNT",
-	"pQvdgyBbUXn0EH8WjeeCWZazSeE5uJexm7Udp8bqIzDRCozq4Snrj0cMlE8IRPxQbn4oN/en3ADfuL0e",
-	"YxJb7scidvE7L4ME3FFomtqPhjmfsYikXN+tKaNJJRelnl/m8AB6AB53KaIkWw6zQkQr+ABghcrMGIcW",
-	"Rs5A+C2qILcs5glLyshiFemWnNay7y7FmvQ7RVItcSD2D+0vBaDxIQyoEUsGZcjBF3ZJIXKeGmed8xUg",
-	"upvxFgR5O87iT8PeDb3dGBb/hzJhEaOBKqL4rNBaxQ8T9QcXvy8urlnk7XKUWEZVkTH1+Kv5a2jwBJrq",
-	"uF/hz+4zXcgOEbhuHwPev8QD1eUWaXNKf5iUf4RkIkEMXVWTiT6oNSB+FdETAF6jKidzTfnGvop+k0hn",
-	"UekdtqNCH2YfPdOhUc1pPi3BqErqXxuDrbdM9ZoqHT5djST7xu4UgIrXJv8BiixVJDI/joIZe4h4/Pf+",
-	"fV5BHKNJ4BmmaSFYe7vSjMH+Nm2MHQVdsBooPQym1SGfhMwUP/vcjM/AQH78NafqqsbJ1m23fVxMmMoN",
-	"fGr5kigU8KTJaxjsPk/BjBA4BRu9NHEODhmjqlvqpQ6CF6qpfnDC74d3IQhS5QNF5mWuraViPOI78a5d",
-	"UHVV97CtXIjHiNO9Nucp1FV7zFM2IFHKBQOwCM5SQKTAZMqo6/oZZHJhinPgasmMT7igadQ1WcozJhID",
-	"IFHMtcZno4O9SwFF1hkAN2O4M5eSpFJMbBMHU2ggjIGGzYTk2IoZlliTyFhxGxOzLsW2mVnktolZeOII",
-	"7N75kcP0gzF9zxwmjzkZ2H1oSfANGVRY5K6zQH7I3R/k/YeXu2GyNtJ3a8kbrkioSZI/cZjYW0mbbP6S",
-	"Uf24Yd8xbPxHER62Jh0CEOHidxpPCbRBtA50LyBgcsp4Xha3mzQ6z8e+mEILAGxv0yU0x05oWm9UREkJ",
-	"ODKg/HGqv0hZri4FzyE6nGql0zrtvTw8L8HPxmAHJJcpIPpi6omrWgJjNYI1DLlWvW2b/ygp8NqxqIvV",
-	"9hBbZqkC+aRMHFmYMHLNHYJrt3Ffci5NvislqSy75rgJ2HY2XBFFx9irqmyWNWU0s+o4bDZKSYudR6Kz",
-	"D2/fvn77t0jvW/T+9MP5q5dRj7x1iXgzmjBsc09GS/eagd8if0r1Tl6KESMUAvA98tGgzM0KlRPT6Qhi",
-	"N7nEDgxlqwVrWERlo4VopTQMVqU1/SzDTj3aRhA2RzLPqFA0ziE/gAsIzAPDNi22cOUlnJ0DKzARXndX",
-	"9MsSydBuADC9Yo5oKLa31SlRXExSZt5pJ29f4J+lSWUwXaEG5OjgACIRR/tHNtuRqCKewpZh63AJLhUv",
-	"D1TTIM+7iDUdzHvEC3dh71sLZ53XcN308dmy33oIOb7W6d03MHZpz95CCH6jCJfZ2VfYsPUbZzCYwc+Y",
-	"KtJw24uPlXZCHrl7iEE/Eht+hMS+o2YCvmNNm9ftinFWAmJGp4DUrsejIr1q1irOc5kZzwe6spDSbV8y",
-	"Cj2FxqlceK3SoOEf2IbktHR11Tr0lTweL8+UZjMtJi6x+Rzk2WMYRL8BFAlkrmQBKBynVjMzWN8Zu+bX",
-	"0Abh/OLdeyuHBFuANPAYMoreMn//UkTvX719qUV2r3STl3tjYGIb9w6rBaz20CxRPii2gwmD2uUZCoE2",
-	"TBx+b7rItv79y2x5Vmzx/jd0PscmwHcgVcIXwP6EM9Ol3fgr7lE44BCncczma9LbzDXgP5oi/GDbW7Ft",
-	"JC9MqN1kP64iI16x5UJmyXpkFfgF8Kv5NKPKlhJRdYWlRnLGMPPLIpKhzUJNKzrTpbFMHnaWlmkATBXr",
-	"knkh4rzADruA4DqT/+C9SxGdf/jp/MXZ659emX690HPedOxFJvrh7drfYLLviCmeoCiZhdjphOW/2s24",
-	"R3+NG6OBD9gD+dET6c68Lbm3rd4NudA00uRgKRquAjYnwguxQlckY4pl12igKk3nPJ4Smi7oUpFEnphe",
-	"6jRJtNmJ3ZNM/3HzYnylkAg6FKBSVaPSuzek7Ou/C/Twv8jt+CHs7hkOGPKJk4Sb9sotb/eq+LNFBY9N",
-	"T+1mMBPnvxtl8krb8OMycG8z6h4o6KhcKbpNON7vXFtXiym0MQSHqZRX8LBzIL6Qs7kWm9aldim892rD",
-	"Qqasi2W2mC7dI29NxrWpInaZ1+gAXYv1qSdq2otbB8SfOxBSXczmWIg9IYP5Dru+sHhWecb/8Cr4n0kE",
-	"ly1+x7Z9PZFFHsuZXwx6BkVa2gIMCOXQrf26Lk8NettDn9k8Z7N5rrr1y5qxmPF5rtxF9qIQUORlicOi",
-	"FcFF47MwHKChvPtUHs0QL1lOebqhUOpHfO97dmqaOWJoRdwtwgHmjQ8U4UlDJu79ZeBWbtxjFD+BoqU/",
-	"wqybiqIiLRkjqAQyKScUpWXX6OCWHUBwaEF5zpIeiYTMh+WTFQHbLRF+lFefRFUFYORSWIQRjBwZbgRl",
-	"SmycgzPTDGyxupmyocQ01WxywfhkihaG3nrFpfAQwHFaUAJlWGuwwzkeWsmk/pB1So7B4Sq/tflhd2c9",
-	"Z9WEg3XGIlF/hr7lP2Iyf1Z75yVcWi8Kv4v+tBKomUnBcwkMc02y4JvyV/d55cpR2uAb/9CsfYD8QhjH",
-	"r7b1TOzJowdvbzco1O6HjxOqpiNJs2Qdabx0P7pHyigHaSCMMZ8UGftBGQ1KKKgLdg8fKLtdt6QP48xf",
-	"C77z2vzmW4A9V8niF1M8l0uSSnlFRjS+glQjAPRoSoqBLyu5MG73D45A4+SzYtYZHB/sdzszLvBffad8",
-	"cpEzrKq+10xP3NXNno1avOVHKOHu/Bj1rd3lMmVsnnLWHHGDVCGTCkGo9W32CGRiWj0AkvOkYES/bUlo",
-	"TmZS5bacF5P6FOUJpC3gr8FKkWLMtT1lo2ym2udSQNIjYiBAAA98peT84vTsokc+TplJRqhAB9ZS6Fg6",
-	"Jg+jd/P8XZFrJS16hCg8aJ7gTBsib2dmT+4V9ByHaBAmOfuS/7gpdxt0o0UuNa3FJHPnu3P0DSrcAA/K",
-	"VJctsT4NKExINMdoluCnXGnFKDmBTNjZPDc/njFqk5Y9tBKcXdIjL6ZSMYA5yQ1JEG7a7Gk164EiKRWT",
-	"Ql/Ahxi7pnme8VGRMxLZr6JHXZNCbMBHLZYVXuTyy1diknI1NR9gwUIGaFShsJ9/Re7e8DZv/y5Bv3+B",
-	"m/nDAP4GAT8gBMjZ25KvrMb9Mmsp1wGZ3MjreqdYsDrbah01awQO2th3KCT+bIbluRn9Fm0HvgUAuJ1m",
-	"K7vsRwDiGyPbwF+8qQPXdmGILVEpy2vlAgZYx7fWXDRe13P85bc3Gt+JdFmJUEIHP7t3TUaj/R5xTwLx",
-	"Ci7yp0cdz3w86B8dHz07fHp0vMGK3DBDxCYHgG9UVXijZavsnm7l/zb9SDbNI84Y1cyOAtSbBfvXMzIh",
-	"0uCMuIhZeMMSmrM9/Wy4zqTNVExS1cZZgKGz/Sw+33/sAW8B3tK2CQwIUAoxLXltwka2844thM0t2swf",
-	"mCP//0OfkRkeioGw9U5yh1QIxSazWrO3VQZ7bn/0p07wMavY7P+ye/LDmr8za16VFGQp1BFVWI9o7Irj",
-	"ulb/f+xdbXPjNpL+K6ipq7rMRSM7u7O5iv1hyzWZ3WQrM/GNndsPI9cQIlsSzhSgAiBplNT99y10AyBo",
-	"k3qxJb8tP2Ui0iAIAo3uB93P40xxLBE9ReGKeK2AkZCY3eeBpurUC2e30j0XTyPF6ITPgA7XkU0Fc7hC",
-	"cehAYkUm1oNSf+vM0m4NijzzVUZSJQ8+iYXLJJiAmr6Rd8cqxNOmgIWZjWLauCX5UXqq5+2+ezuE/d/t",
-	"+9ltUUT4XryriOkwg93ORXHlMR6m0EajdRsfCPbuaKZhIWDZXsn4MSE9pmmKloxskacypprzlHcxsW+h",
-	"/JzbSY/qzLkZyKy644tbVv1cSUp3Np+/u+oveDmH7JT95fjPZDTR/XP9IEtWKjkmpi3JOJsKOW/m1fKv",
-	"9zys1Dl1Ni7th0Up651Ym6zQc3OPT1HvQNgJm5K+tK/i94Wpakn8bD4XvMsh6szhIdNEwhmGYTy1PsG3",
-	"kWq5pW/XZCVDHnYBJVho8/tIViwmSirNOFVlx72erKZokJGmlis7dWOZv22hKfXtCsOogY5R/NkkvrnP",
-	"tfse3mvNWWqdO8cP7NF2uPhjJuZvO5/uAYi3HGCfeXm+UD2tgfHSPWbFRlr9DjKKE5FYahKzXgPMKIHD",
-	"ha3E28oodiUVycDxijF1ziUbwkBSO94hbQqtSX5jyq+ThcYKmIEsmJJrisfms4LXrfFTCE2Pu9C0c95e",
-	"6Pn3XoJZPOEGFztye3/B6xsMzb7Z5xFKvg+DcGAhnPrjYkVLe9yI9EIUO744o9LZiIcK8MIGtb/o7sgj",
-	"3XtWKjsriN1zOVFeS1vY4BURV1fFi1Q4T4ebSCuD5XQWJbzK8jRyJPrkPuTFxLMDDV79kbjzBxIdHn8H",
-	"HipQMR0x2Yeh84TvlbfU5AfxovCD+cEPT8fruAsDlx+83/Abv3oAQ0xPIp7GVprGQNIYSOc6766z3Iex",
-	"3Odzm8hie/7fYPGkVVWUtzMM0hyCjizoJdeexrl6bErESCykItZFo52E0sDdDPJAbrLIbH8GWZO7/EKN",
-	"cmdiOxPbmdi7BdCVh3lXm1pzjWXQ+WlmiyImXTuBaS8Io1NtB5pQ/wvR2E+4lFCGmhOkSUd7CUsUSEHW",
-	"fcwnb8wcv/A9Oei6do9oS7siPAw70RXitpdCmfidqrlGv2wKwvCueMJ2t9iL23zSxGn2j4tfP7Ip6DEw",
-	"vIeErf77zz98/zrUNiyVvgbN1BBIDAEnZimmwhqqcnD/kFRbFTKoJWHXruc0mVHUt1RLKAayUEvJNORq",
-	"QXIR5I6gRj+3cFo14/9SWO8I+HUs7MSTpNOdQo6pP+hXeOUALmHZmO/g3pJG/mCwtWv8HEfcfci0JRzp",
-	"N9iHb+/T6gNj4Thaa5f+y2dE6bbnA2FXeEblRW8NCg3SjEKxmSpVZsrlKsQrmC6ltB2pUig25SumgeeT",
-	"Tbb1Fg1KEDIRSm7In05vfKT6FKKODcUpFKMgs8H7/nffv0WtHGHYCKvTA81kCMiIq37CQ2pFU6wymygJ",
-	"X6jdtkjlLdEfxP+9FbjwN79f/dfJX9lfP397/OaHq8/Hb35g37zuv7n69j+2rumovyh+vNZaEvyy2xa3",
-	"JF/xAv+woQdnpVG+B/GQthQjC0VbH+hqM3nEiJcG4nsPlSqBywOXkSRvuUWmfDKxu2z5/WXL1+1FtErp",
-	"zztkzf8tFJN6SSkUaY1MEIlDhM0FDVbSjA1iTui5eaMR+CGEZUMolRy7mxMleOdzGZSwqKSebvHNVZfQ",
-	"PaseH9D7Fri8GoMne0RYdfFx8uKTIWrzuqpbuqz4ztPasi6Y5kxUvNnKMjVgH8m9R6TL3IqDfEygD2Lf",
-	"pe0S+fGZkHk5L5xtOQsiPIIiwZ8+nL17c/HT2Zs//eV7om+Cr7yAXEx52WNzH1gipQbt09k1rL6IIkOa",
-	"bQpMveKPSU8GYWqgXHipLecaXcPM7kWa+oaL2ElTd57EvpSmbd3g7+JRtC1bkrhqL2q5rItuCZToRFqo",
-	"XE2hh4ovbDKXhabyb47F1kHfImo+GstXidrLEIjbNuD+YGyfuVAN61a80tVAjjBPHBnsfRkfqng1SmBN",
-	"G9ZedwDf4A5N56UVM67tkbMybwpued34VGoK59oNskWKMh/BzJKf/njlPlBzvr27ckqIIJ+CN8aIFKJp",
-	"c2O32cilluYzPewq3qWG/wd5S1SDEydgg+F92UhAWbDMXczYN1k/N4usx7K+c8riP8rslEzla8+zpiFX",
-	"uqDjSpalwXHGvlHa/5S99ueXq4Gc8AW4e3EFZj33T9JEzby2HctgIQqQOV7FNB2SKE2WpnsgTfQHBPiq",
-	"x7ertz/PU7vO93xivifCeN7o7sP/xNQ051PuOS8NtSPCcnVTfjlZneK8B9wd3M7m0UlUiV5OVHBthb0V",
-	"K/srITJu0GIZ2ecVGP/ihvyhDyJ2iot7EbfrMgs6o3YYqG+E5xW1hXsXi2ZhOiu5hfWHEJfxrmfN4hJe",
-	"YzM4HYelQ6b3l4qQTKLImBh/2zeTS7bgWrjOm6zSSit5DhNVFi7sEpJlflZlrBCjkRfY55LxokCPwfvz",
-	"Fr7agazEntUMJCFHzjM1Z7MZ0bVWgVxo+IsRReZ6N+UFuGD1cilKoWjvng+nwlric4kNDVeJAPXpQCoJ",
-	"AWS51WhOom1Foh/m23eePMv4bKbVgpcBmZoEgnJ3p1hDHBO+ylN1BkL/HgUij4PTShlL1zvymG5Xvyt5",
-	"jK0W4AZLuWZHP/LTfU2qoAfWlqDROtmgT29WMu+zy+osOgutItAdGK7Skl8vXd9EMus8iHehL8/agfBv",
-	"sdl/CEPfuQ97cx9oayM5Uosny7v6E42LZEs4Gr7aXkXA7vbvi59/pCREHnvk4alkCb09fhtdlSBGID2O",
-	"xa1ro8ea3JmBvOnP8NR7CU8KDxbVciStt/TihCOOjS4KUkcbppayHdJ+Lrt/Chh223+HAvz7+QsfiD0j",
-	"TjlK6vevcS/XwVmvdpt4Ybm2JglUyJo5K2sYYOr2DZPIc1KXx0glBDv/aVDMnug+Tpia68qmsxK4lhTU",
-	"DMGD/6iGITQLgY2JpHXOPPK5ARc/heYrjWwUxnZeTLuPlERpLenbbkjujoM02saaifrT3k3UhfuILWYq",
-	"fjlhGB+6qNUqpueyc1j24rAode1rEd0KuI/rsm6VPhT1WeIRbMd9Fi1SR372bMnPdo5B2+nP2ufP8YP7",
-	"ZR0D2mMyoG0/qfbPgfYBIzmORWQL0KRkfYaKOui+uDhpCOO5ZGOFlWTkrTgHwt9OWctjTlf6LdRktdn+",
-	"JMDP4y766aKfF0xPth+4FPM5Us7t/aV0vP/Kc1uumMd+buR0uTAli2J+FIqMxQIk4Ue8NCoBiGKyslcl",
-	"6LcRaz8XHOdxqbVv9GKdEGBSpuKCRWGMkONQiNxVnXZma0uzRVXL1V45Uhotwwy0qSVybI1mk+7g2gwO",
-	"uuV5p2+4d9gidwNftQMy9pe4EebOVvq561M2Yn620sQpTMK0MYNjTVKCe+iT3ctc5x4nHQGHpW3Xche7",
-	"RIRuj7pzIoJfdLsp3JLB2AhPEtRERRpmPoyXjJuxSyjLkMx8A8GMcGWDrfCApe/2lmglrpIOqny+UOX2",
-	"s3QNSNk8Z44f0FJ32OSjYpNbzKL9o5IexSAriCrjp6lBxApBY/mqXQqhmriP79ccd35NhzG+rGDdBSt7",
-	"cISOkgXdmpD5z8COQvlc2a/nl19+/pgR54n/88JLLFPJMmFSY0CidVQDbDIURCRVPf95a/HGF9mGZCi+",
-	"dLe5PjILZbKhYaLSgffbZBmiNMFaeOw38yDLYvOdriPv3GhKu+3tP4qxsOawa849Z/Nqw3HugLe9LZu5",
-	"qZcq0yzdAXa7rB0YSaWnvBSGSo6Qu++UEWcEpcqJKbDfkR6Ha2AFaLGAIh5wsH/6+qYspwn6xVhuIYvq",
-	"H5i3nJ2///jjzx//TsdawhALWNibbiQ7x66RvvYa+i7CAN0APFUIEFcu9vKhIUAclRZPGb9LBwB2fu9u",
-	"5uesKDx153rzc9vlpT3A80u1EpRjws1I2DpDeQ+PwUohAdWrT1l1KI4WyV1F2mhiYumzM6pqILpMZmaY",
-	"gTwBsF5e0PJrOl7jAzlSejoveaAopKJKybiznFrNJlCRdeEtMftHaJZ9m/UZvj6yLaB8YlFAwabApccn",
-	"NbASRpapecrq5RUo7kLrhc97ZxY7G7yD+hAdfVjnvGxNH+Y1wQx7d/G/2/gxt+wI8iPdyZIQaRil/puJ",
-	"WhqviFCzMLsu6oG8L1cfPu8f+FZPalmn3sfXN7K47YHcYYmjrXaDbZCSyvUoo3HvVvVLWNXV973L4j4a",
-	"zsvrdUVGSvsPHtShkMrMrT9zWis+qjMGqgVoTOwNdUkVc4PriFurGkZzA4WneOd66pavJ+0kmRSs4XQt",
-	"IFThA5WlkAb3diqUZBLBOg0Lgbye7OLy1/OgoylhSc53xQpBQY4PnurBUr+qTarGxmcGhgtCjsHY+nUN",
-	"EQlsL+i8G7hB5ZWfiFJwG0pAvP9clSJfbX//j3r1ab5D+x/4bIZr+mFEAt3QhTrTA1Zs0SPO8hxm1lmR",
-	"llguqp910VwXze1guWl63YKT6OftIrqjP9Kc5bVpHe81NxBE/rRR8sQzWvai7ZsIN4NXvXraB9G1ekoK",
-	"rSwkCbc5L8shz68NM1wUQeCqj8WenjR+pDDagily43CZQ1lC0WcfgqhPULz3tD4lFGPQeLhKNlt7ela3",
-	"MQSrXb2F21KuYQVIzDkJha1+Z0BOvoEMLQtS2ErpAnsM1R3C+wUSaDfcFiTp0BIsRhcDnQax0dKmNNNq",
-	"IQrQWEk4ExDkDKdqAUV8uhumsVZzWZyy7BdFBmkHDiD6rh5q2y6DxqN/DNynL254d6ELzX/q/mSuX5Q/",
-	"1yXoeLuDlmAXHKk9O6d5Oh4/GIbanR4+ZmrO5gl0t4PCc7enfSRFgtYMnb+LBch6gY4OpUcBgEAGJeR4",
-	"cZEJ0T4H4IA2By9TJsyNMxA0nbinueiBRMJvHrAQmElxBu57J4xLBoUIIQgSMrmOtGcJxQV0mJOP3/Ah",
-	"D50k9IJOProUoeetIneP05IbvvWRX/271yBuZc4+oS9e6WmijSEk3nnRkXjae5M3XHY6BS40T5AMKlD0",
-	"P5u6iOZAGivKEl30jZaPZNcarJ0icTYQmqmlZBeXZ58uK6MXaDvJ7LkoAPFcQoqiQlR8sW8yo+Y6h5P4",
-	"B9nrRsIXsAFuPYzd9K13prMznf+u2ZUodEGmk+hxTJ266t5G9MjbrXUpl2SEjOp5pj2S/eyh5SA2K7KR",
-	"qTlEt2vCi1N/IqGN9fT8wqsHe4DAv1qQOMFAfiB9r8iwjbVaekJ/ZJ6ItBOEH9dgAR9ht+R4eovyk3/n",
-	"5861mb7L+pLPCVSYUk3zvAvbHjXpM0fnyCd87rLK9xHPbTIRGwTkLhEiIwHx6uDIWawmktvqePfQMAVZ",
-	"zaYF8WlLmLWOS0Z/jbIxrIXpzBo0RxpyEDNrEiC2Qme7tfV4kAhuS5hSGZBcNoGy8FR+DwWYbFpgt3gJ",
-	"GnSd3Ooiwly3CXsqwuiDygLzBShXvBfFpYVN6yEQ83d7tSxIA6dhd/QQYqRBOHR1Ar5jW8b0ZZUOT0uy",
-	"W0qPt03FfWk3moODL5ujP/C/X3wR9T0euNmfwzddX6VIoIGwt5GCU2b4KpVR9AKKYe+Pud/xIM57bFTF",
-	"h/arAglivE4GQEOqBF2BB+nycQvf9NlZ/UdMyQpb4UkQol9O1K3qqk3VUwZsuqpfHUrhqnrEo1Rc1t5x",
-	"C6v1ghGCLuA/lBaf37TDcrQqFIL1/A7OhN2+zHICvLSTVgfjF6WuDePWGYICZs4/kHmDBt4Y7E/U0gGX",
-	"l39Cy8LynzWglv27DjXkcy3s6tXJ56t04C8hnFTZ5GGlWNRS93wXr5KxPcKUic0jjF5aMsYoQFqsshM8",
-	"I+Ma2HzWZ1kBY80LKLITdgnTmdK8ROINtZSnzFtVymogIV8KQkq+opolYQey5BZ0n2Xzal5mJ+xcGTvW",
-	"cPE/v4T2AsMQjX8w+u71lQRCmmdajTWfMglQmBav0bnbQoI5qNNYPaQxquPFyr1NGLx+snYP//hk/R9k",
-	"VgafPn59rydjQC+gaJyd9Sb/eDUErkGfzZ0p+HzlnBj8Y+8qzXX56uTVETo3vq2mRJQZqFkJ6CBM+cr1",
-	"wAfGRSSSFzr4E/1KfJliK+dk3chXjsrv3Dak+7hghoq9MaIeQqmcC6WSlms6frcf8IHLVcjFtUzJHHph",
-	"Zbsw6GYyUNJwSPy63eY7JQmn9P02UEJuQ2Fn1TMiDm9qAYM6P5YxRsP39aL5S3Qkhyu2nIh8Qm9vLGBU",
-	"l+AM4fgG07yqJ/sNoWE06GMRhQY5qancW9pEZNW73cqvMuGwtQpNBZ8XAnB0g56AnktSUklafefZiRpb",
-	"ndO5ldeVA4+nUC6WCRlhvvHlRJWVYIKbigZqX+8CCQRbxz6qJVTAjms6sCelI/EJ3DwI6bRNmxIgjkTw",
-	"t/fasX9JIx+UFFbp5lb+pjTDpNUhL7nMca7KIh68mVO3NV/DCk0wpG8Ztsur//9XAAAA//8=",
+	"7L37dttGly/4KtWcnhU7gWhSkm/UmnVG8aXjk/gylvylp00PUQSKJD6BVQwKEM24ddZ5mvNg50lm1d5V",
+	"hQJQIEFacpJe+SeRSQJ127Xv+7e/9CKxXAnOeC57oy+9Fc3okuUsg389KzIpMvVXzGSUJas8Ebw36l0u",
+	"GAk5+5xPIvhFSMSM5AtGVnTOyJTNRMb6vaCXqB//VrBs0wt6nC5Zb9TDJ3pBT0YLtqTq5Uv6+RfG5/mi",
+	"N3o4PA56y4Sbfw+D3ormOcvUm/6/j+dH/0GPfh8cPZ38X0effvjXXtDLNyv1VplnCZ/3bm6C3qvn/gkn",
+	"MZkn14wTmpMoY1R9ZSe5ovminGMS94Jexn4rkozFvVGeFcyd70xkS5qr3/H80WkvUAtIlsWyNzoenj4+",
+	"fXLy6PQxrAI/HNpZJjxnc5bhNGO2XImc8WjzM9s0p/yaXjFJkpxIOmMkFyRjK0Zzki8SSdTcmMzPSLQQ",
+	"knEy3cD2RzRNWRYQztZkJjLCaLRQD/C5esGUkVhwOBj2mS5XqZrSyWw4G8Sn7OjRbDA7OqUDdvQ0Pnl0",
+	"NKAn9OF0GD+OhgOzSQtGY5aV2+Qs4UitoeVMjx8+3Ham/3L0P1qPcrkSWf4827wveHOHXlyzbIOrSySJ",
+	"Fiy6YjGhPCaRKHjO4gD+wQUpJMvUb9ZZkueMt5FmnG0mWcEr69CTmgqRMsqdWb2mq5WaZ2Navy5YxuA4",
+	"ZknKvpMkEmmx5DIgIoOPMxaJLJbfkSu2kQGZslTw+YhQ8t8v3r4hYvpPFuXqQqlZyQAPcZ3kCxKuFoKz",
+	"CS+WU5aFwZiHkeCS8Xwic5qzUK2X0DzPkmmRM3wmFrkkU5avGeMkySVJ2TVLJfxUDxV+GfdyMe4FZAzL",
+	"HfduQnxYzVZ9QsKcfc7DgIR67DEXGQn1poSwMl6kqaKylNFrXD6um4gi75NfFzRXxBwLJgkXOSyOXDG2",
+	"kjArsebwUZ+cc1KsUkFjsqQbEtEs26gHqVTvHPNlkebJimY5mSUsjUm4xHMIScJlzmjcH/MKgX8Z916L",
+	"aZKycW9Exj13C3HJl2LN8TsaxxmTsh8l+Qa/eydkHokYntW75P5wZb8u9059r3Zr3Lu5aaEzPeW2+/Jk",
+	"+LTKBI/b78Y7kSbRxkeENCdTFoklk4qW1A2QZL0QhGaMXHG13zTNGI03fRIWqxjpZ71gnKRslqtTC8iS",
+	"ZXMmS5KSJOG5UAeRZIqegX4kWTK1m2S6GXP884yEGVulNGIhWRW5RLIX6+9q7yLwGy08kkyekZDGcYg0",
+	"BE8t9cFv1Lz75BnSO5mJNBVrSzpjnhUpk6TgMcvscuD224kgXfiOY4V76J7Gv2Zs1hv1/o8HpXR8gN/K",
+	"B5WNL0/iPZvD1vtED/CjbAOXGihPwv0SRU6o/VIR0hl5dfGWnAwfPToaEpquFvTouJVbsRkt0nyS4cBt",
+	"zLchQD99Ob7xs9tfkmWSN1fwk1iTJeUbdYJSXXHK5ZplSo4uhczb5pfC29xp6Rn3Rg8HrswcDHYKy3fq",
+	"1r6BrfPvMG6rIqkX/eGj0zOgjPCHEJjIlBnOT8L/8/jHsE/OSbhe0FzS1WoUklXGZslnJSCoIisWV0Xk",
+	"D09PHz8eHp+cPnz02K8vuExlq+bgHMzpoHLHT32KzqfvR/+N/LePPwyOnn76ODh6Su7d77fqPe9ZlKwS",
+	"xvMXWSayZyJmza16y9MNWTIpqbrXmscnkjD1iFXiMnGdxCz7TrYdLfx8ogi2TnZ7q0F21u8Zlb770zbl",
+	"DH7fNkP8tu1SPDrdppBoDXPnPl8oobtrwgnH6YKEbpstfNmZAb3Gd+PwMKOCd7gb+nSzgp/BH5ytmcyr",
+	"LL91Owv+1Sd9SeVVm24e5lReTZI4JPkCdFxmlIA1lZrfsBhOv0Vl1y/oprcXBfzSoYiTR76jvhSrJMI5",
+	"+4ZU306+ha3wQbJMi74WekP53onYKjpjZ6LTw5dEp+b0PJknaDd6pmQkXY6qyDzhVqmUjMTw6BmhStjH",
+	"Sod3uDXaaSLbSZe/td3w4aNtN/wH8um/KX766cswGD70SsMbPFQm8x9FnDBY5AWbLxnPPwBlqg8iwXN9",
+	"JlYvfaBO/CimOUypnByN40RtD03fZWLFshxeOqOpZEFv5Xz0pafshgrtTBNOYdlNEi0p7yM+98n+CtUz",
+	"XEv1fM7Jh8uXR0/AQEGiYaShWKsvQ2WW5CxlIOEsJ+FolKQJZ6D7awuHSLaiGc1ZrAzSSCyXNCCSLZNI",
+	"pIKDzZDTaWlalEJb/UsNYG//LMlkDgOAUSvrtg9hqbRThx+jfle9iJpMUUGrHRhdrdIkAi/Ag39qyWNl",
+	"/scvPTpnKKSVNQD2eE4z2gtq92fUe/vucvLqTUmTLzPKr8jrRJnivaAnoqhYUcPr1L7BxxWVwdUxHj/q",
+	"3QR6+OOndvhzXmQ0XtBV0WkS/5YpxfrXJEUpWJnEcxHlwjMHqxE5k3ncu/nkXrEkZ0vZTUN+D2Zu7wZY",
+	"3it8bjgYaG3PfGCplWYZVST++WgujvRnHz+pk+m/p2st84Dk7+KqNUWS+gbVSDBVc6aoUP0Tb6XiSDvv",
+	"Z2BNvcYQ51I7zLS/DcVzgqP1q8IJDcJbu/u7bz25F/Yjea0M/v7nVH6GP9RR2D/S8D7cfO20gMNTS9C+",
+	"jT55oRgE/ossqBxzWrvC5J7I9EfhfTDVFPNf0GtGKKk5NvC3+jM1csFTJiWhRO8vkXQjicgXLFsnkp0R",
+	"ds2yzZjDJ+SKbawt7HpI0D8E28BQVomZ4xfR1mRpsYYkFiQXok9eLFf5hlzTtGBSjU3USAmf98d8zC/Z",
+	"51wZE8BjA/jf8JHarF8THou1PBoePzxWNsizi3/gYSyUkkPQvYY0FwG5KVt9K08NgKGKbMzD/wz75O2M",
+	"ULIW2dVUiCuHj8oFYzAlZfCrkdXrkdkqo0eZ4Qk37PgeF1Ym/84yIdXUV2khiUzmPDBmHxk+HPNoQTMa",
+	"5SyT98sd1i8KSKh4sDbD4faF+kdEe45koCwuzcslydnn3J4tHIs+XaUPwOUbc+1UouCXOiOuXFLm21rR",
+	"gdo29a4+EmfpZVLPSK+ggNskV4rCgC/8SOP3KP63iI1VJqYpW/5gxEc3TeodPuW7m5fgHYRhSUQ5F0px",
+	"wkNTzOSZ4LM0ib75lFYZA68LXEbF/6ZJrDYUJgXW5rec0Tnf4E1HqxUm8RLmFDP+rbdGsZaURldIrzIS",
+	"KwYTesWVsknTb747b4uMgJcFjbxUzCXILsPNNHkpWwsm+kbkL0XB42+8cRlceC6ILEyIAqbzjm6Ucn0p",
+	"xC80m7NvfZxTEW+AEwlBUjUBmNQHTot8IbLkd/ZN9+mNUPSF3nWRE6oEThITiOHgtK5pktJp+k336ZzE",
+	"bMV4zHgEexWLNT8jebYhdE4Trqe2ykSkdLZpyp6VE/uWZ6nHQrE3KySLz0gILEOGGFvREpKlsdSzlsVK",
+	"qa4sfs3ihF6CLvXHUKDSRDD2Alqh0llh1DKCktMrRQc3Rj0HuXUegTsZPLmyYtJ86Rmf1GTFsolkkVC3",
+	"fggK+Yom2SRRPOuapvo72Rs9CnorlknBJ5VnY7pBk9rz3ZqxK/Rm4pfoJGk+zos03fYjfI/61U1dZ/eu",
+	"o+GCuGYZKBdSkWqmrvScKanR7zVdLK0bUH/rL4zKnOSJUmF0TC1fi9LblwswY3FZZ2SATA5jrp5B2/a2",
+	"PuyPRXrlDKL0tnIYMmc5OkYTTo5PyUIUmTzDeJzS7rhxxahJqE+RYaCjqtuk8DB8VpJUtpEeW7JrxklM",
+	"N3KvkdooZPsmiBlsgSym9jcE3vRttqeVYm93k2pGno/y22i3nby2nPGuQ9m5/qYFGlR50juaR4udRnpz",
+	"DyGaBBcsWlA+Z33yM1tBWDhRuvKSBcq2oIVkeLTK6DDeQ7JklJM4mc1YpiQCqBuyEuRp4SoPgTm2s7kb",
+	"8GW4Cxh25FZu+GtH/GsLd7JveVR5yWBPbmNfM2xM5usYxm28uJ0/3NHbb2HyN/VrUPVr1b1azrdH8ipZ",
+	"HYkVXo2jlYBjt+7M8zxnyxWoIlUyi2iWJW0RoKkyKIEvrqnShlDHUTw0yQmd5UpURhFb5ZRHbAtfKv1a",
+	"WiWayMQne+txRKImnSrj0U5CGZSaC89ERmYZ0zZ7l9FjltMkVQPv/KmS/vGE5t48HcyIEUUOTgk1LciM",
+	"qPj2YpqzIyXxu0zMCYx6D6IaWt1NpDOapCyepEJcSX9gXsxypYSobU0TmZNIFGlMKp4D34sXeb4C51oh",
+	"u5wfRuD0eUHEUGk1wHe7LQTJpB6Aa+xfyqhkk4LneLo1wwMIFdRhdWzGUZJIErEspwlPN0RcoyD3Hl9z",
+	"uN37WtkG2GGkXppFCxYD7SZ5QNYLcKrWqKnglp6aW8JbQrYvM7EkwxaNUc/F3LudBClzqq66vgDddkWa",
+	"uPY2M0YzojIe6OopcLg2HcIEGg2Lqi2jykyqpBlUUw30vTcHV7sfldVWacnhA14NxV1M40BCsWI8BL+o",
+	"OdwNy+8HJESmyeLQJGCahQUk1DYnfKUoJKRT8F6Te+4PCWfKUFnQmCT5/WDMQ00zIbmXuE7AXKTxfZ3b",
+	"xpUU+thT0+oFPTMJcGrCmOpDGKwX9PTrnGWXB31uPdvtChnSlSe5LNHMEi1VlKaBWiym8f0DfeM0Y+hU",
+	"36AvVs2hpnhBpOtkaCNdz0QqllNRxrLOs38WnJKLJL2mOpzkzhDyh+5G2j6jyxVN5rxmSNOVOj59q9CQ",
+	"tR9NrW1LizhhPGITmfzOzIfTIknzScKtphtRTrON0jsicDEMgp5ScDlLnYgc3BE1el4ZFLKY9Se948Hx",
+	"o6Ph8Oh4eHl8PDp5Mnr49D965W/UvHpXbDMawu5HaRGzicSA9iRR2uTHT3ifioxN8kXG5EKkcTmx40HQ",
+	"mwHP5dFmEtGVmYXiREolYp/ziYiiIsvUqvULV1kiMjzXaZEqA+O3ImH5BKywCVO6ML7F/Riusfkiozmb",
+	"gPZf9VsoajeDTaJMEaZ+oPxYcbjfBbe7r5hXXKRskoqIpvB146vKh3Z/IJHO/BOTEMxv1GQnaN1NlgnH",
+	"6+R8VzkyI3J7z9+fv7zsmQ8mOl/J/Mqxaic2zUR/aXQp0Pp8pGIOBG/PrywFllVS/zXLJFzk4U35tol+",
+	"qtyy3ofLZ0o8qOHVLXz3ijxnS0HspQh6eZbM5xA7XlJe0LT8aIKj44wxH3M7na4hNjbRuZijcpUN90/l",
+	"9n05UFGr3Nc6w3/jaDngjzO/Rh6fUq7tTplTHstOKmuNG9SHtEll0uRp6fQsSNcCtQvLKkDHMC9TTHiW",
+	"id9ZVWU1qUa71bKSHdUn9ConKK/RS0qLXCxpnkTKekjVpzOlpoALBhxsZ6BzKgWJxYQuBZ/rigQkFuno",
+	"MzaXvsn96rO4WGgBgnPQq14vhIQ0epascpQxdE0TiJHiJmGaPSqHELrKxU5vnL1LOxKh9M9u6jzZa1/o",
+	"uDBog+COyAVs2OEmhsv0u2p0rhDwmyUJj5IVTV0NP0FVVx3rFVt1M8y8gqW5MQKUngQS1hQJ4QFLRUvw",
+	"nESnfSSyWFGTJKEsVquMSVCobP4QMk0S6lHjENLETIZK4zo0j7ySenKzVfw1ynMUmenfg0tWp96VpJ9S",
+	"mRuFUZIVuKaSXJEh6nyxYNJPiTUx+6VH0/TtDLKStlHmS/PYM7qCtJ16NAl42XohQN2UApO6pxW3KjhL",
+	"7ZEo00pf4NJjygWJ6KpJDk0rr33jm8qC9/ZQgsJc3SAzEXulOWQLiIysweSdMpKAP2MN5Tcohlh8Rhjk",
+	"ahgDTT0OZ4GVQuj8UDxVX8om+Wy9WWVq08MmOZXKzw6Wopf2zvz+xqMm1Tdo3Pvpp9Hr1+Nep4vpUa++",
+	"7oUtalmDgTMeSzJl84Kry64IDmWG+rlbQdCkkYZ617iCoGwF4NEPSIwJSEvB80Vg/qc/XDN2Vc3pH5Dh",
+	"gHxPvifDo4edlutTKn2s9Hd9ecLa9MNOu+pVUBt+ELKmaUqiVERXaiimU61QgfgOi6l+b1T6oeJ1fDQY",
+	"Xg4Ho8Fgr/mYmRwms1w9+sshekpN897HWD03QuU7SWI2Szg8F+gcYytLDHvZcky3bFz6DYdGxJGi04tq",
+	"J1/JsCAKSZWCiFw5B7bYzR3XwS3UxbWkvYddeNsF/vqmYfE0Gf9Gs2k3m73opmW3GE71Mf5NYKwWcnbw",
+	"EZP+ByNiIFHwdHOgXu3aaNt251L/7qJYLmm26dUNsm5ajMOQGjuizTffN8Z463aAl/jznxMeO09rO8/H",
+	"Cdk1XjpIn9Wlr1dssxZZ3OksXauxqziuWZHbV4bpmE4hX8OFiZtXPRPncCuMrc6k/MpwG4k6ppi9WfWr",
+	"0iZ0HUVjmwrbsLbqiqZPS2gqIg691eVDff9LGqvRi1/QtbDEpibgF8cerbJi+VSN/qDiRyitv7qlXjG4",
+	"KkRZczdXjEGfk9lcpF8S6Y3faUO5c5a99cN4DBkHm6FTmCAXOU07sZvaNSmnXR3UvHLbRhyaCoAZW4pZ",
+	"mzf9miU5u8PcgIYy3hs8QQ3Ko1f3jof4XYuKfDrokDXQdIzYaPTDnZH+Tlb4JeBLaIeWLcKG6gYo8UHj",
+	"tN2a3ruOzTWWjgd7Gt9uLH7X8pvm8zb6qt+N2jmIYusEvOuM6aaanfF0d4Vz5VLBoPo9n7brn1Wj/9Zt",
+	"TheaxbNXZU3dvY+DoS6q+8/jj4Ojk0/3Rx8HRw+hbvnTv/a62qR3OWCrzbol06OTXerW2w8G9crDQ43L",
+	"rQXLW3bGQcn54YG/XLzV0qyVUG4bBeonT2+O8I/j8o9L88fI/LF9BndqW+5kU3dqfO5ksgQqf9YLkZqi",
+	"L/eVmtXXJMUfa566d+XJ3llXrQbaXRzcLlPqABHW+X7uex+tnebewCYvuWMrbvvgO+/i15lfdxvDf+cI",
+	"xkY8QjLHBS501dwaylSshkskBKOoDniNSJhnlEsa4cChiT2F0yK9Cvv6/zV8hUoCR+V5MAHTK2+iRrkG",
+	"Mc+YrCf2mymaGG7GljThUHb6+PFTxcAggH88dOLP784/XLx4DgkiGZMivVaqx+AmaDFLunsjnMEbDluz",
+	"xTJPECxqyqzTqsOr/fgHr8u8eCevxmTFdH31gc4sd/e2TIzmZXXrlDGu0x/XGqUJPCQzxDtKJJmyhM/J",
+	"TBQ8NuAHh9pl2jNhHQpo95dnVFnBNmPtPcu3CT+tTDtEWSZuyd7o48lgMDj5pHPBJBQsQ+oWTCBmaXLN",
+	"1Mw/NQiw8prtKZVnhHJTLaUka05omgYegBNj03yVCfNw0ChdL3jyW8H096UY9fp1385IiFsQBiR09kD9",
+	"M6I8Yqn6DotnnegnAKSVSWKaa0EFsYb4Y1ESsxh5mC6ExnrJMccCTmXxyhJqwV6ZBRjMsIHgAyVzlpNE",
+	"86xOLokqMk2l8H+4veq/uXU1gtb7uI1EL1rSWcNnb1+/++XF5Yvn4cgG5JNqPP6sTCdQFxUZFM2y5Bqj",
+	"KJpjm6ydi2c/vXj+4RdgoO8/vHnz6s2/9YKSp9oB1d/nb569+AV/+vL8lfqjweKVNFNDHF3TDCrTYKyM",
+	"ztRlvdB6sror7wuur+07qjP9nhm/k/rb0I0aC+/XJ3eDtJe5sUPPlMEJHhUrBZWoi4plkdI8uWYjCMXS",
+	"2NJbhE9QSSzhBoSW/zC6LXB3EuLpheYxRqPFmJt3CR7pUnwax5IUK3UoIfiPJjasJTWAWy0X6JpldM4m",
+	"etwN2BLt5VuQWltmuqtxzJPV3OYyacOuqJqxIQqlB7WqRDr3FTJcNCOuJ4scmP2xtzy2T9xGzMfuM5jS",
+	"rckRz0symDUFvN28xmbFBRY57jhBWAm4+3BPIZ4nMgK5voSLdTVjCqI86pEDj9A4pravGe8bkLHDzSH5",
+	"NU3L8KzsuBVzJuYZXS2SaBInEvN0vfiCTubYdINmZoDgCULmRPvCco2R05WRv1OvAa7g8y6nVOYT7Qlv",
+	"ydzAdJ5ZMof0GEjJ0KCse2TnszlNJ9qmiNmMZZlvPGcD1gtBdCLYDCJOSgfIIetADdJRF6yMq17nVWY9",
+	"w+pBGdYYlhI2pWuLcakdAQA0KDtOyFYnWb2g4923D5YaVlM6lpqHukOhYvPhvhPTypxnkyAhvZkeLzKS",
+	"Kvo04WzEedM6+8iqRvvOY8V47D2tN5BFPy/4/lZHpTYMHSHePJccik9gnYaPdbzrdoTfClb4tvEDYDes",
+	"6cYErTnL1yK7GpFQ4orx7Gw9wr5LU4e+L035rbH3gHAVN2cJ8MEVLRcoDebtqr/7Tr3Ujf2nXp73GZGM",
+	"ucq0DqzKvcd0TRYvKaA6YwvtuMhbFIlOg2EFh4/RAgxKQ4kHO7JaOnIGuEYAIiAybSN0ZT9ilU9EkctJ",
+	"XCjWPImcqojtPDHJF3HG1przafwmWzmPYhzxuo0c7zglN3TwDSWDO+whgiHJCLzCCAhB6qnAW/wqZfBC",
+	"vXJr2Rr6qKoLZkS9Aeuouw7JaLxD63mvjAIx26UmN1heVvAJ34JZmhXc4lNJMFsSAPCo63VWremU86Qt",
+	"8W2aD9iuaA99VZJTEUVMyh27B1IDMerzkls43CU4WH9scjn/Rn+NloiQva1qonW/I+jK1ptSTteG6vG+",
+	"5Oxzo6hVSUOlWmegNQBWj+DzjkStZiUymk6KLG2lve8kwKjNUrE2SHmX+jnyK5uSD69aSFE93Cm7KRer",
+	"yU7f1tccjkWBtufjwjB6Tqs9UaxmifvnatJmRmD6G9vedKH4eh+mycWyvkyHhXjm6FEKm4pWXZvxasx1",
+	"Namp9rZoBn4lxavOe8R9m7HtY8st/KbFdPWrtB7re4vo98vCFsHcYlK1WXgeWddkJsEO30/zhnl5ohUL",
+	"7Ra334XS5tmpWcc1frPNfXmpwQa7OthdNE1wGFZw6j8FvWuaJYoHwYUVWQyFesPjwWO4aVVHWu1lHm81",
+	"IEwHFmEfYth1b3p7OHR74cR+nuHayrpH43VNstGHDEl9J9EoX4g0Zpk8w34Tc+Eyd1j9d073ij45NziY",
+	"j8jPyY+e6P3wrgqTa3yyena7SAwVZQ/wDdQXVfyLJ5ZTwD97g+FTOh1Ep0ePh9HDo8ezE3b0hD58fHQy",
+	"G84e0eH0ODrBKvRKLatGKDZc+OZTVftTJ66x20d2+AcnD7KCPxj2WsG/PBWLGkZaEbotosRN6Sw0L03Z",
+	"kMUbbgrKqurqUTDMarrpFkav6O+E964KPIt3b3dk68mXaQId+Utj5013JLeRhzdH8zlYlyj6IfpkxTLo",
+	"umCaaBe7NslXGZulyXyRh74y0Zvd64J8BndiZUGyB7oA2LislH18J23oo09CfDgcuUZzYPkGZOtYfadP",
+	"Qsh0x1/Dn0h9VDc5uhe+e3txOeYP6Cp5cD18kPA5k/kDnXohw/vlmzVi2XohliTBx9V0dNY8gLFbxQpC",
+	"GeYJYyohvI7IoGiSjjlM1b5/2SehYmQTndIcjogUSwZlgZytA+OmO3/3CrCdOUkAydt9wblSeovc7hHG",
+	"tDlLMMJoa3S5yAgmscKfJtlLx3kyZYhe61Wgoo/eAHThm4Y/xIpWgq9DdamaRWFPGva+F/T0dinZ4Sx2",
+	"a2KFvfc7MivsHdCEX2NkNruijAl6eNuwjbd1rhE/g9oUOBVKYnXDCo47ix9lLM/UUQooqU1Z1D0RYv8A",
+	"k8MXmgXe9mZ3L2N9Zx9p1rC+bSxbJ1E4LESDFSGk5zY/g4561thAVnBd3D7EmvbKcM4m24JUuHSQw9lS",
+	"z3uoE2EvSRK7wsRB1tpn6jut1muWxUnU2vKjdjL5ogwUx7EJ7FaoPOwsmv+BQ7d4G7qlv5RC0xDtNpkJ",
+	"VQX7aOS3B21SAx5pgHS0YnLc7C4ksDJyEHiLdSHEkJh0tzr2Ano5gImDaaa5t82esCgVZC6YJIiCKs2L",
+	"aZoSmiZXJtn1VisaLgx4AOJDrJhYKTmdMVscSXIxwhB/ZU0WRaMUPF3BB8a8RB9woes3kEaiPVZ6aEL5",
+	"Zk03tXyaP7iwwlLDcYMcDoM4cNkpYl9Jls6asAd3V9GxP+wBuFmVHIEZmtkH7WgII92wEN3T1nVpiGPM",
+	"DTRFZeZhn7xCvDoMhSMpQvm2UevU9k5F4Yat+uTSzRN1ElJR9RKcIUn9XclyAHrCWSNLROfHCa5jmJ9z",
+	"EtNNrSXLtymGaRi4raX+Z6SEbyCa5EvsG9RnXA0bUt6mIl9AuiRq73e9xC2QEZoHDVtEUgf8iK8t4fFK",
+	"QpeVAbg9Cj71V2D6zSISdcRGZLkLjwKediApyL0BSeSYXxQ8ppv71v6yyA6hpzIo7JMXiY37uqOYImt3",
+	"hESS8HtoeAlwAUrfG/NyDHmVrKTNhRRFfla24UpyIhfQ8XOdRFaRU0utt9itgWncTTVU7S6cvzk/I6Hd",
+	"lGaWbzm9c5nQByWq4B9RVrUFwKNsBKsWUiGrsFIiFY5q19+94FapQZGMSpt6IWojY6476yVcH2qS63ZB",
+	"li6UXYBE4Zx6GdjC8z8DHb9CI4qETMbZEpw8+ZivF0m0MHA7BRhRa5rFfXJZU7xyesV4OX0cC0FUOHlB",
+	"s3xRTrhGdh5Akz+yfM2LX2RxiMACgy6ILvh8jvfpYDCwP3XxWxvySoXC7QLCv0j9W32NNlPBJtyYTpcJ",
+	"N5UffKOFg/YsWPgWB7hlpG4LiJ0Q08TDAPVJOuZhBQgi7JNfoR28h9mE6i1Kx5c29FoyjJG2jMprrhO1",
+	"YC6p4HOWEToXSkIYvBl7MzX9Ul7TecFAMhNZ0bJIoQRiQIhYD5QX7psyHsYcW+7krCqNrAoGcNPYXyy3",
+	"+9cnb/RNUmtRurt6QwAOSspBEKNPojIbFIJrKskywSWktjkIsJg7KnFsNbYPAqH589dHls54RBJt+rCU",
+	"FLeIWVklb0oy0G2TCoj23VRc1m90nuQpOwP8yCyJcqlRQGsT+PbFmTUBAywAQw+2TeWIpEztggx0g12s",
+	"H+qTCRmRB+TIsg4TUsCAhshijaSXxfKMRFQyeHBV8CgvTN+hMfC3JWwzepvXGE0RSgHQQRV12+QVcp8F",
+	"S1dOHqI1VEsRDsG6vlwkqxWLd+7vHdefuoarD/nH6yssQUNNPMJB4pVL2bHY51f10Dk8dPH6Aqt2Fiy6",
+	"agLFlL0P/KDc60zweYl6yDgpVv3e4fhdahbGJe2pyQK/qp6Tf4PK551NKtRK4zZgcqhpSiiPWMsmUARs",
+	"b3WO6+9RwITQi4zFIUmVvBMVdqo7EewuvFET2RONagvEmeOgt9PrhnCWs1VLBhZMUZIljcGMwEg4atyo",
+	"VsNuxAlm0ilRbYoFOzvhy4O5yNnKFx3XEYKO3ny4tDTJZVvPBwgrgBoUqt+Fh6rKNco1s7RnVJ2G2ebA",
+	"JbQKDXhJvbo5W25uBxtYguRsFGtoBQtS6TFdCjPonXoJL8l49I8iWoDyZtrqBqUep/52HFLqn9h/CQfT",
+	"/RrC3SkLMLRdznZGgdN4ca0d0y7ePvSrHkE4FxKv0pRlk8Qi0NebYV9cvn3X6waPz66TWCmF6qnXA508",
+	"9eQpnUYxm9X/DeWH7DoRhWw23paiyOA9ZfhZ/Q9SxHtKRnrivbguDx5BGX9I8hGh2AYyBDUfyoUly8Ja",
+	"1kAAjASKAPxk4Gybl2XGcYbBC121pH5v9NPzd68ASAvMl64Ngtwz2cVW4Me2bvgQjOvyJJsanfaufyfJ",
+	"xavnQZnYAEqM0pJsJ3ujDkmMCCBQtXMYndZeJxJvTzgoxUbfs3EIuC4QUOy6SQRNeL5yAF1YJWkSj8B/",
+	"SjIoElBbEOIehEFZtxTSVWLNTkdJhLBuOC3yXPCy14kmO0CwUYJEKjVxuiGUj3lo0mZC2Fb9SKhbwIR9",
+	"p4RdWctlayoTdpvlDDxGsprsgXMG9L6kkuqBk4OUVRy40nBmWxcUe0t9xwTp52WpvM7PUVu6EGse1HAt",
+	"7S83u7BYW/hl9dY0KMketkPu5QLcKx5o5lK5S1vY7k+JzAU6eGr4C9cm5bujguBw8T8SmFDPew9UQs2D",
+	"Wm5TyZQloLjDVfF4nTWdInlaWvQruQ7T8ys+IUqXkGjvrfb29kn47sWb56/e/FvoGMgB/vzth8sQKBSr",
+	"ryh8oSRiaFlB9Qa709av7QWlXNPvVIaJEqvdzJl3NuX+7Sp/xfH/bwuAM1Ci8FO5/g+QKb1PmkVd3Nup",
+	"usI8mfOjYgVZygGxwn/gCmo8o1JI/79MmbGMxwTgWGbgjFGs0RhnfU96xdeIuXaRpXi3w3Dg0KRQmgAu",
+	"iJI8ia5YHkAyT5rWQ3cdfBOl2OgyZfzx13FL60vcmAX1G9GiXfPewS/tjrbc8NyjXAIMrGIyFhHWgsNC",
+	"SYmbzDwV8UYdT0K+fBne3PwLec9W6YaomwG9f1eWEUQ0Z3PgqL3X5+9/fnGJ16rSN7H30793UDlB61Mr",
+	"YXzy4aJsiyVXUJIBhKrIesOjHcpuxd+nmwnhJuXrJE3EA3V+vVp6/RBa7nNPzUC5c91Ars/N7288+9tB",
+	"FuDmt9IdaC2XsJBGRj96QzA9DZpqm6hbtRuMqyyb4/P5WRQzwOQ721+izHsCei+myyTXWZe7mmd62hLi",
+	"iXu+8vsCX+WSzLKE8TjF/muE5nor/BZhSStd1euar7gmrIqs1uLThCYhAehQEHXdft1vtzok611jhxqR",
+	"Lz6Ak/q+uoRkE3ySjEjgIG7Gp+E0TR7ldDfU+Nf6iPWzmrbdSTskWN4WD2Oqg5OXR7uFBbZAUOOXeyl7",
+	"+R+t59lJ76XpqUcuXj2viIJu3NgRVyfVEIT6pxOD+OnfPw6OntKj2fnRy09fTlqiyHou/+hCrK6kfPho",
+	"p4BvXlFDXWVo0CFukzSgNzQg0jiIvox7w3FvRMZAvOPeTXhGhv/7f/4vbp2MYFGuVoxmFPtz1bTi3YVR",
+	"N0HvOZWLqaBZ7HH3RnlyzSYVjPQaVzAgWQHJECNLmWbY6Kdj5rupJ7S5w+wziwqM4nlD/BdYaugmV9Ux",
+	"iSCd0NYwVJqhHQBENGdc2RN7cu5mSevk+HTR1vVXZ3CWAEYIZEHjwyBh/ENprCSAbCpHSpwMFtOof280",
+	"EMVpvWNW0RizJkzJ14wvVupUEj6BOkGP31Ybcnu9ThT51veBpScybd11fbWi8jSdVIqLmwO8wwzhEYnr",
+	"UF6aqsE5WEfO2IL3wNTrWpEALsuGhxaBDr1QnMAze2ASqIGg+H13zbueVcKnouDxpPR1tJAOZLlffx2p",
+	"YqW6Pdd95V2DFVbf2CDFJjH5bksrl/Bf6DYyatvR+vnvZrY1ZucT41hmGL/F9POWgKhSxi2Q6sgLlWMo",
+	"DpFDnXbMrmNEwwNwkSNSgM+h8yKjssiYT7G6Feg/sUqY3MXYaiuMwT87oxl0w/D1t99SCgYDTjK2FF58",
+	"24rA0KmGmBO4gL6RZCmyrsg6DPdu0rFPvO79vnc81jyFjTC3hMS3IIg2aMjARUKal8h0jWNZfmyyvLBd",
+	"9oJlDOoAYsHw85TlZC4q6JtmI/WTseBosrokWdYYlnCjn3Y5TJx9duqiNGk1jry2ZbV979DzpgZCUiuu",
+	"xM9OKk3eR49OBsNH5iO9IVgdoO18UeQyiZHqjk+PIMkLEz/U7ujSFnjo8cOb1iqITjRZzmo78nB/y/N2",
+	"Cf6EDV1u4DVh3bV4Lp8Swe3ScqdQblCG02i/OvXA1nE4M/Id98uEpTHK3j3yVjZOMpHt5Zkl84XfsIf2",
+	"P96E24ydEYp95lcU8+EpWdGMLlmujglb01cSkMq81AmkijrRo+0XCWexNaL9MknZKz4Tzb2YJSnze3LO",
+	"JSlWqaBx2bkUvVawKpOG5suZF1ksJxAvYmtv7TCELlAWavUFRwpIplEagYcnHMvZDkHssetqzsi7QW7F",
+	"z14BALjEx6Y+6XH7Nd8mKm31PJR5tdSSdK2QaibnJdwWmymBJK2iGNj6rymNrmwNvEmfRz07ThDR6m4q",
+	"r26C3k+MpvmixpJtAfsCvt243eJ7w/6gP2iGQNqE5nm6phtJxuZd2FjWV1IsvcC2msXOM7r8TnZJNdHC",
+	"zLzQt+hXGD6+Kw3tgLSFCqqGpzpd0o3LGcsOAjFUfXEB0DQY8MuSPMdW8M1C/LhYpUlEcyYnS5bNvXCJ",
+	"Ym2qD6VYMkDwTpXpvyE6wKgUZLpkugSqTFhIu6t57fafxk/TvCgTa3kGIs40RqA5CWsYGnjmD77ouu6b",
+	"B/j+7kXlSA8ea7GtjrZ13/S8O+7DrQuAbimvuFyT8goXOWqBToVFIY0BthiLWRyQWQlyLa8gadd2iuuC",
+	"JynWcmu36Le6MBuNQyITKBLSgC2t8I9AKwe61DRc2CRlM4+8ONfRTGWHnpGB7YufYGA46DqfPRod4652",
+	"upz6UgJaDBglcK4kpDGkutJrJglNdYSrWw+Ub9QUGOlw35bASHwd+wBrkm3ZSKw6U2fY1WtTQnHsNE5t",
+	"LMMzcEXzOkTFKiEsHGWrtWGsbcRqxIx7591tCsp+LIYEfTLDLK55l2tXqdY2tb1TqpUJ7eL6XKNa13QV",
+	"tf5JovXrkqH2cia1q6v/T2m6xVa149PSZdwb9X4s0iuCEiUR3DCbCnbPYPj05En0kB09pifTo8fRw+Oj",
+	"6dPZ4Ggwezh7HA1nj2cPHzY1o8oMt90Haym483JDU+1TbBBfG2bMS5HtlJ+hLzV+u9rVwCHTlInrbj9U",
+	"ayU6J2pMxJ52e1AC0HbEgp5p06+CeNcLemnCWW900kQsazc5z7SnL2MrRjUI0DVNC7aPyQkwPFpfgZ9U",
+	"yi7AQZxw5lTAmDhKM+KfeIucS/0qsJBEkMUJygAoJq6fSUfwWMqWXeHta6cJ8wi6GLfOKfqjyaWqd4gm",
+	"9sflDRoPdddockWncipcaBzbftHAgyDW2jV/Dl53Dq/Avz+YF+E/35vX2Rmghe/TqRC9kuTCwrlRTnAB",
+	"fXLON+i9ZKlE+BFXBUfEAuOoXNAMNQ1oJ2XVnPph3E79bUVHcPa1TFH0OUD37LFU5imWnZXchkpOE6VX",
+	"GNKw9QlVat+emxToXtR+K80tMoJqsonJfNlemIWVZzca+K47YNuSyisWT4CJ+ucMcS0sIHT7IjlJfWXa",
+	"qTIKWUa17VOKrB+env7v//m/Th8+ftxFYVuyOKGTFreNEo86nwjcnEne3xYFnkQplTKZKdVFexY6NC17",
+	"Vn1IRweT671jDCBQtqHzVwIIZXwV6oDpssTOBiO73zHVWctg92hr9NS6Pzb7yD2EciXVjfCyQLwaLXJg",
+	"vwTyyjXzCILDciD2Fh/Jkk0yyucMK6D8xzmjmP2PgIMkFeJKgk+vvyXy20Lj59bTgdX4MPghInxb4rs9",
+	"28b6OsRbf9a1Fns4ahGzytQ/OamsYJNAtumot2JJnKyjhbc+qsP91fM6j8y9LdMnfZyNzws6Z43M40o6",
+	"1XG1mpwe/f7py3FwcnPv4+ToU1lcrj58cnP/e395Oaxuz36+nmA/XNAyXVC9dcvpnNsts5Fr3HrElAp6",
+	"C5auvNFr/QLpyb6yp93ipVTSbc3SFMRcBbuVZnsUlxoC82EuM8kybxBae5mBsL9+pDrishk2cDdhy/bL",
+	"vTEj3c39uPeNafZLrR7WvrvhpssMBjt2Z8eWvC4N2fq1Rnv+qxxNpjDXstPbgLKNymr+jqrXQS5/m2Hz",
+	"NRvAePy1b9grvr3bd9nRPXYb6qdSpEuls0M5Nf26rdrhmYTacUTQMB+UwD7dZrgDVB4ytb7KMct+a3Ng",
+	"lGiC2o9gwYuYaWfTsYM227dBsG6Tsdf1qeEF3AIaABb3VyCDK1j7au/adGvTQaQdSqDKqYJqokXFS+oy",
+	"xvLIawyjpGaHB1R2cgszftawjJoEYWpZNRmjq3wmsjN0EYRgJYQObh1auFgjrP4OScZWiFq0TQmxSElT",
+	"BhW67r9gjKa6UxKBXs9zXXa8j8QVJmGwzOZrSFFRJhVuI+daCmKdrsxbthzIc+ui9AKc+IC205jJfZtB",
+	"nePrfKpVZFErJgggsoXLSZ0BvKQxNE+G3nYic+DAAqwrKEEFsYcybFNAxCFzr4PBeNbg+Mw7cB9r23v3",
+	"91xWDXSsuV2w5YHTf48j7dQ1S/e5PXtnmr5z2kJWLUXFoW7CAlgf5Z+2bSi5V2vUej/Y1rvzTHeJYNxp",
+	"2VrvZj/mFfzse8tC5i4w9v1Kv/vAAQa4l+S1LpZKD/C3vEzy+1WggLLpl7R/mXVq5upyVs1W3ThYtZVX",
+	"pYOX27hrG7SAcxqFfM/8uSduR5t9uuzfhptclh3h92iKeLBz3S61HLm7o/214EkuMl187C0QaqmWMD1L",
+	"wHW9gm4iRX7LlR1nOhe6Vqn/h9d76HvQ+mIDJNA1Dp4smczpcnWHfb+/skKiWg5RoQxPdUR1f3zVEuWS",
+	"fVTpdEqvZTcDdHmvxB3WlurQ5TqAW+hk+T4cqLXMcUN/+dmDN6AB0b2QZ9iajITqR6FrOTkQih3KDLpn",
+	"SFe6IHcixp0JzXs3OjXb1QieXrwlJ8NHj46GhKarBT06PmxHGi6huW4KqE6izIx2ZcWOLOl3bk8c1xUk",
+	"J2JWxTUenIxOBqPB4D8UJVe7A50Eje5EkdAdBJd4hr1Bf/B0OFCzROxTRZAfLp5jIQszGACrLIkYNhop",
+	"uPnHoPwHWi4ZUODHTxAOzyRozhW4gcaEnZ+BG6v2y6cI2TzPRLHSzedgnA2S/i0PA10Zt76rP/yPyu+2",
+	"vmxdbh6A98HuGR0BDkPpxrCNgMKtSKeCQ/7p5pNZO2TMKJYDP7/VibrHbAr9aGQ4Ebj4ym7ew0HQS/hk",
+	"JgAXRP1LQqvd3ujJQOkKWPAOJ1XiYJxzbm5BeXJVF48NBT563OgOaOEC7UaqfdEqm23mORr0j7X1KLfS",
+	"Qi5gS+A0yl5FH92U8Z3jB18cVm1+DRYsZkWVj9jz9vlh8TL7u/ou0abQ5lEqxBWLCc27i8hGp7A76exl",
+	"+Emnbl3P1I+bzKHRkt+yYK4bs5iKD5/KtJeLq8kIfLvPaJYmyoxzMPixHIBvnAlBonW+wEC9F3Pe3rFd",
+	"8zIcrj6bHzdE35sADWZAQqY8JildB7rANJuXJid5hy2NoOMEI/BetMGhfoZeKStJA1l3NU/t+f2betvu",
+	"GICHaTXq4pcAQ4bzM7UWpSIIqjjUvSWyipDikF6VCx7q9GzwSL+3OWcy729pLXDa6ZiR1/p8J9z2Y/ln",
+	"Ec9ZPKp2FtHVkrahZCd/cQdnqz3a99rbajn4lz1p4wL3ZWeGfINv+6LmqekepbuCKbLVhasZ4L+DtzFi",
+	"AbrVCZVJ3LXM3BERbeaJztE2SRbKXoNcaezbgoDZah7egbebLVr2+Otk7fkGujHjeiEazC8wLSGUnacI",
+	"s2t+cntjvssuTfjKHmeh+TG0boW6UzvPWjszHSJgPA6gtUhu28skUjftgDaVgOVIKBznmcbx3bIHet3V",
+	"Lml31BkQpbRLN3XZWp6rs8mWpze5ob6adTlY42geYdXkVs37pEVyeZM119lqZTwTvrQcYyM0wVJjFiVL",
+	"mmLTVyg9WgDEJxgDrg1l6p7V17rKYLd1aQ0Rn712ejx8bEaw4QUYl+Tqtf2v48NwC2Hdtfw1SDZGFL0O",
+	"4K5oILXVFkIkRJpWhGJGLl5fBCgEQafQC+p4r0uDrHmvhWTOe3n3Qg+fYectp9W3lGbszPHLKrrQjbU1",
+	"5gBLUyXBtDZT0T2abHLr7TTkERgCtRvu7IV3BV2uAuo4nuo/bb20+RDqUWgdJ1Xrlnbj99FPO2nGYgZR",
+	"lz+FfszK9mtOb6n+fkrYN1TlOrxv3ZL1kFKAsFKEn9I1gXRE0+ZU1+8mnDjuJZHhX8dV5siZ7XVZKpYf",
+	"Lo5e/tKNzWi/QidLrfQ8dPo5+iY6/VR7L3w79XuJ+YGpGWCc2EZjZ/XOyuW+uEAkh3IKfWfNDPFEy33T",
+	"i3S25jZE8lbu8t4bc7M151R3LewDnqzOoS+beQLwrK0Fh0RgdL8AQMR6kaS2XdRMZEwyNE0bqVW786H8",
+	"35aeHy9cOdh0ZWu5fJGxzkq59iLV3/uLWEMoj3ISCY4xg5jgSisBPttQJmVSHoJtYdfmbIKdV2B3bfvp",
+	"IvTJPpkG1t46bhbNl6aYbZN0EnisJWweZnELBCjWNs+yIhwqcAHHO5rq3mxb64Vdwj5VDqbIoT4nf4gB",
+	"5e3uwoBattgeqVkIr4LTAS/JDJFRunY579zDpB7lrCUKWU7l6ToCO+qnOzFN2bIN1gpqITJlSd97//IZ",
+	"eXr68PH9JjvY2itoQVcrxqHwIJEWy203NMqo1Jz1J2QMmbLLacrkuNdrSzWU2yvoVtg/CvlLwldF9xwL",
+	"B3fGExRPuMwpb+NsmSgMaC3m8dcLWUzNpNHptyBLeQsv39AlduEk+lcWPU7Ma9pBpzLToDtulVrfT5eX",
+	"7wj+oDLY6fGxP8Cbt+XOXyUcUABXSJrQuAEbhlmJBcCi1yzbOP32agoQ1wXIAERqEGSDNunfvpm12ZwR",
+	"Sj68f6WoiXmGhcr50TSl/Gp3SStWy+BO2M31XdL3jMYJ13qXG/u1iVTLZJ5Brl3lPvbK14566HVdCZnP",
+	"M7brZzlbrkRm9F/9My5MCYrO3Dwm0n0U+mzd3LifsHlGY4h21G0hO/XtSU164c/w550r/+2Du1qKbclx",
+	"qg/ezKipbPrO7mb17e/0gHsQHR6oLdMOF7iTdd66dd3NokhAaYEotD5XZSLTa5qgoPPlJr0HEWQzFw6H",
+	"SSsF8K7IuZZ57cqWyZXb0e9t7+Ztt53pbn7fiuB+l6WDwGhtK4/WIsHtUqFcMfDw3fBKlUZolfU78BOV",
+	"1Obu9YMuZmuTFPcOW/7huH11nbVD9SsWZnYFGHGTsLrQlj8Nb+LJe6/prltBAbcnRr03iTztt3mLrXrL",
+	"+c+XGY1YvCUL+rY5xO0XuTQrqx91rKzei7buvNLl70KULRh2WGjiXs/ahfyaWhNnjc4F23p3/SXd+2YZ",
+	"lzl9nUPPJffwXNaD84+diXTPO37PVqleeHUbsvKLjmtapRvfepR5GlMfeMcHgJYxTeYSdESXER90uySc",
+	"hHou4R5lCd7JNNVxnFlgV7tli/YufrU7+PFLT60OgCfTVbXpUVn3Cu8nuYDG0v+3fk8/Est+Wx8mT2LW",
+	"wadWpj483Fkau2uzNvvs0t3sTH1fcJQOe2Hak/+5yuxrae1foIH3TUiAgqW9Q/CxRgKGi2OrzuIQe6U7",
+	"hWhx2Ccvlqt8M7Kx7kQSPNu43g7+kUMULewdtrhLMX+5z37tE51J6lzR7pdlP80JrBD6AkJz6YsPP148",
+	"e//qxxd6eR/eOJ/oRp/wiO3bZKHK9yjgi6sVfE5dDM7Hb4Ei7GlNN6xnNnqCpA7govm5mjhUKh6IuzhL",
+	"eCIXLG5PHTIUABmbbAaZKpLx+CvisZn4nfH2ESH5yazPlmIePl6nG15wc7+5yCe40y0u/2RZ9jsz7XeM",
+	"j/2wGZYV0F4s3Fo8MSu4br4z7Ld4JnSUgabp2xlIma2uGv3q9/DYzafAd/UogbcSyVIWlZikurVclszn",
+	"zBNkAL03z9NtBIZ+U13xB7uaIOSuuGZZXLDDt7UDsGfrM9NNm0GU8ChZ0bTf5pDe7Uyrl5W1QRe+ysFL",
+	"cTVLxZokAF9+qR1l/a296hxsaY+nW79iUmTprjHRBjGDkl/ZlHx4tX/xiK0o15IACdQz4cr+1+AznXvp",
+	"8pBm4prL0yr0Z88ncOAbK9vhFUqaNTSFrSb7cGTahTuX1EzqTOmoebbBH0kBLVYV+wAHFnxrAgble8qU",
+	"ySmLaCEZINfZyAK0JD8jIUAe4VOCW/MZLqsi7yosDQBYn5EwZ1I/Q8mMrUm0EJJxncXgij69Oue4yqn2",
+	"NPga7J/M28TcLZlRBd9DbS347ZpOBd/LaCr4u0zMTU5Kp9oIm6FbNrVw6geVDrbWnockZYRicrySAkr4",
+	"T5kSzpAjBcSlUyYJnQsX2v/A8oruSgheyAO1kENKNKrA9d9EcWEyT5bgStgOn/2eLWkCvfjc/O40WSZ5",
+	"QH4rEpabnGuZxCa1tOApk1KjbDuNEA7YTjXcBIaroY77VAU91S0JPDJP0lTtnknG0/3rMrKmm64Q6BWc",
+	"l+1kZV2cHWDD2Y52F242ja6C/8ao4HurA90CikZp2xdMPNFY3IrIbHB8P2lukserHvRWLO4KpExdVluB",
+	"rIEJSnpsI+MdoNr+K+pj1ReY11APYTvAVm39pGsZItq1j1XIvZGpkLUtdUY99ltBU+jRQdOCOdXRGj1q",
+	"aIyUXrzhdJlEZbdr/UtynjFKPujSbNdr659kM759EGBXY51b6Rg39Ll9ygOO1X7fulhpegRrqelOEo2J",
+	"7+/V9iEjaZB5rbPWN6OGYbQDh6i5N62OMLyC9eoERczwYxJ+scQW2FSkAFG8b8IzQnWBXPjFPiMDkoo5",
+	"+IXA9QH/IOH5m+dhQMK37xFe4c3bS4Q2yRdszOVCZPkCfCdfxhp5/JplySxh8bg3ImDehQFZQ8I8GnFl",
+	"LT6gnQDZgzmPEOPkrZ6tHJEQ74QaXyn25l9jrr+YJHMuMjaJqGTqR5HgOU04PKCrVtRS1D8Tbt6Cfy0o",
+	"/Ip9TmQOf81z/C+8KM3xv/APlDowLFTrqM8w+DJJqcydfyoFMOyP+ZhbTxTj80S3o5DY8FuydAZY0vKK",
+	"xeqj8AtAinvOybbURgR1CSsse/oj1sw8ERwmF9E0TfgcIhrqKxcIHnbHkiIsjsqyFSXNtQcMHFIyPMPa",
+	"FmVYoC1Cy4q86WbM1WmbD9Q5Pw7I2PIybIe8pnLcUx/DWvCzjNF43LsJyT1FSmsqJ1zk4dk2GJ3AuO/h",
+	"Tw2jc/9szLErmtCyinJMGdZ5aLit9SklfKK/r83s5Cbsk1hE0uax9ZcxVvZwovm+2gVGo4VG0nGQCQ7m",
+	"6rXOzw/RAVxpBl3nErcFIK5ZzQs1K7pfXAKzc7X2Pxy0ZO861oHO4B0OWlN4AU3E5O9uaTLWMVW3ujjN",
+	"Rzv1QAPZad1XXfs26U3cT25asJWWqTQbiCpqPwhBR9qz62Qdq03wRuJwW7vaX43wrX26BAapbYKdam1T",
+	"twjLFq+LVpHCkdo1aGaBjbuNZAWXeFYgb8t1d1JoDAGSI688qozDVZGThOeCJPkZSCvnXZJuJPmnEmb5",
+	"glY645aaGr7U6wPRK7kdP4hNxO162kbDvU1/iJMN3NUnoqfxruzR6O9pWDnmmgxTh+pkRUASybj3OIa0",
+	"6+otbdPa67dyWN4eAMpwpK+6owBv1Y7p8fhRrwZZpJYuxNVEnctJ186MB3Glyit8Tmr3Muhk5WoqjRJm",
+	"akvHRma1pK//ddhfDYpB+1kRvzAvu6zvlz5Vpdw25mlPvbXqP0K0cB4TnDBRjxwCcr+bubozKKfWnenq",
+	"tR5Q9eOxFk3fotplrqpRjr7t6FKP4/J8DfKTp9HR1xuo31yncc+zvoDdBwNE6NF5KtxrF7Ao/NjmgG3P",
+	"2XuGZTxEmR4apEXdI1FkOouvpTFvV3SygMQsS66ZUwSIds3+jqlGAZK7KXZOW/b4A7Sn27+R835dtTo3",
+	"vfqKTlZbOlhV1vqeSaD2ikw2VUsfK7UWCBKEVmsinR7vkO8w0k2WsGcpsFnboez4JnDepGyvXAgIPokM",
+	"/oRbhdQEEWX1/7J8DF9yqgRswq9pqj1mS5pHC40luGRQlo/QVWItoajQVWpPSsDS0bDBR3a3Z9XlWaYC",
+	"jEIzaZiLbQe1j0RxCa0D9JBdtre3ootInTK3dVxHKWp3svX1tW5rVPf0V4zwjORrAKowKfoaRwU+7ToB",
+	"c3x+9UgrfcYBwJHpdmy82opLg70ozwgUR0HHOgTBUd8tGMUC3DoSzhZVZD8TyqHH9l2nFnFhQXPb83hB",
+	"5SGcoWKlwc6UJ1/OpiS28li29qrUFL13DqRHdpf+SuwJcqj3Ze9HX9OcZhRUeHCNKiJ5X3qYe6/pP0VG",
+	"niWwljvRQr7C+127MTz5rUBBDbBFirjrKXv7tuOBkfxnbyrcq51dMPzd+2F4Onz48PjkyZMnj5x4kZxk",
+	"uumcMvts75HeekFzSVerng2KmIB4JYz5ZGC+SPgc40O90THwTSWAZiJNBJbxgiKn40hlmf/pqZuZPckY",
+	"1WLk+OEg6MlUrCuG5ODkaHB8OTweDRBs0dd5xoT7a3ymyIjikkZScvKiP3x06i8Nb+5Nw/Gh+/6FDngC",
+	"8IUSQSHpiu68f8OX7l32fGfmzZVVJ1eiQUq2tbudc9b1l2l0QCxlTlMNH2FLqi1RWJBAsDXh3G3h6KmO",
+	"yIsiVzxfw55Ill0r2bZOeCzWOlCfSPAp7VRS3bq5ki4bYIiFhNpGZ5ogYH9Vl+F8tdKrcdLtNIAGHo3s",
+	"jJo3aQe6aEB16GR7Adhn65FS1QxiRW5PTkNz5CRjkbhmWXfg4ubd+9JmaqHlnIs1zUwNAI7O7XkY9acN",
+	"B6pDFkF551tzc2waAZg/GOBRp4FboyvcTUUTINkZqD+N1K93iR2cf+Jt3mKbsRgu5L+AdRJw1+xjPi7J",
+	"Nm+g9wzb5YPf+6lv6R7OTJA1Oys39Gvbp/NO6Tw7NZUWfgVmv9r1OeuTn9nKgH9EdOlk6wERgK3MZlB3",
+	"AEWTJE5mUKSvuF7CayAIX/yc87RN2t34Ikr+Dgs1Vux6K1x3xfAg7osp0WUXZjyA7xyGFhBZRAu1UUrC",
+	"EhDVRI09UPYf/DEoeWvBYSAGeEECRIMmMccBPOZwDS3bNkCPCCKJcbzKMhsr/SqmrdY87cq4lTkG33C2",
+	"1vUXEjrJ9Mm/JdfQWKiyxaHb7HW72uZWkdiykf6EHH364V+9OQ53FHF0Epha79WXvT3bpVzC7ixJRlYZ",
+	"w1RHNeIZ9twxiKaaBoAACEypNI1tZqX2Mpt7WbuB1QYF0BgFvAVNTmIqPu7aF3doX+GyJOXwJJgd7rTq",
+	"EJ+27tItBcDs+/YQG+VJ3WoYzJnKHpEwfMpGbqotY8E2NQhsKGO2R7SY0kgA4Kd3kcz5UbFSKslSsVj9",
+	"+0Ev6F2Z/rW9mCbp5kgoISTLDLPn6lNiP5WiACWxR1dJtdTJHItYJRG2XvB1rhWZT4sSoP9kMYurXayr",
+	"PcDne0aayg3wceiLV8+NUNL3H9KoF2KtEyFttVezZKjs+bu7eKctC83sZCcChYlf4BM31W23r54KkTKK",
+	"+e32EA5pFKOfLddpk90qpWx6Ac4+B/qEK8e1i9Jb9D/nF3tf55Xxm2zXBStD7JrmhT2uJikVElQaZc0b",
+	"cSMyktPVCnHdc8ExzHj+7lWgu4MZh5ObNFDuNz6kNhSumfVOebMInFnu7WfrxiTq17zpIm+9aspWc9Ab",
+	"AJ1FihGhehxK8iS6YnkAmWaINuyoNQ93eqO63iQjSzteojaOHrsE7ycaRNZsZ+JXbDM6rmaIdmHil7BP",
+	"ZHj89ET7wB4HvTSZmVdg6w79wXRT+6B8EX7clriA+oOyxieLJY16o96jOGb09OmT6GTIHs+OT4YPHz99",
+	"SAd0MH16+vDRND45nZ5OT588psNTNjx+cnoSx8PHw5P4NHoyfDp9HDvdTTAfmyYYlI4EbN08FVPE9XZl",
+	"yz7Co+xC1yo+Dshvdml6J5vv7ABzDqwF6lj7TTC9EQzyw2tSHGr40vnXey38YEgXJ15RC+seqtVWyNY3",
+	"E/zBd5L89Pr82dHFT+dHxw8fAW7xgn2mGuG9vx3/Zbv4sVcfccSAzSCZd37yAn5fYWtGPqAwwEgqhF2o",
+	"LDIfjpnPGVTT193NMpN0AFQcmW7lvBXubmZ7Sc8utTVpaQerfLU0bSCrsQJtbPlizspOTqREh5TJJXFT",
+	"n6vBYd3BEqopdKTXavgnPre9z/P4xgV4pxlzWQ8Xa+w4wzKmm0LMRNY1QLg7yGwQQfeKKOO+dg4lm03y",
+	"Bh31BDouaFv4EnAna/FL8PKXu0lTQO8DdQmKU/fbTmu6eUZPylyKQyKl+OpAk4hZqNMidVs4tKT4X5JZ",
+	"fqCmprS8nHGLnCpmjroWaIWKDE8Gw94emprpBaEPRftC1nqsXJSgenvpZ7Xd68oQbssnYF+4jxVRanC3",
+	"6xVwJrOPW6AuVZrBPwREA3yTeXLNuPaJES0i0MMI4pamOhJihIqrksViwkU+gWoa8ADqaL/DUNkciB8H",
+	"VKZJvmBtdklNprVgBpZIaSMSojIYBlgyBI7wMxLqQMbIxICxIsl8KpcSKo1oTuaCSUCGwIJ7/MGZrm4Z",
+	"YakL5SSJ8fdjDg/ounqDguN4b2o1H6Wu2g7fU3W83sMn/tPM9Z5Zwn/Kpbz/nzivj8Ojp58+AqbPIHh6",
+	"c98L6eNs59dYeVUroiIuQd96/Hh4fKI1ri5q+14MBiEiMybBE3uAqVedb6NLD2RfFjQlcsWgJAoInxNw",
+	"SHOKW+Voms7op9XBT/cAAQzhDoSo1lZ8x191xdpv1oEqZR1t191LH+O51Pgbda1stcrENfTWxD+BD5hP",
+	"J9VOkhHN2VxAD8wlza5YjuqaN60jEmlKV5JN1oskZ3JFFRFpYo40JDZ01/yiFIKbfyG/sjQSS4bZDV+i",
+	"JN/c9MnlgnLdGOGfAuvsRWGD9f/Shvxlh0D02t5P/z6Ai/Do8ZOndBrFbFb/t/PINc0SJYfgAgx7I+Mv",
+	"OzYJRjfdrH2d2OKAmU0+XJS+WLPeMgazu9Q36DmT+2gmBpP6pL+DwMzHT4DEj24LaNSaqb0zzW1r2rEl",
+	"gR0Ao5qCzs3vbzyE0oqpWdE4d/fQspTWbU7PzO8PSnjx0mp9Jf+gacEk2gnQmiDJFxDwg98jLDyNFgDW",
+	"IWYEXoXfOUao49a1l+CLr3uEQ70NI2KdpIn4ThIDqRPYJIQMAo6dG5X5CH6H10098A/7+wOdMd39KxZ/",
+	"r7sr/hCY08oOtPRLWog0djJUc/Y5B2+DyGKMiKNhR1crRjOq0fm7dv5xL2+bpIX6tISTWZFBWpABIJR9",
+	"cm48snOWa3sWoyFJ5jZNN08ojSyV6gPY3+6Imua6/QMn611HiUfVDnAGAQWJ14QaFJR8K9BZycJa9kcS",
+	"WuQLkRG5gHYoV5A2ZMDb6DWYoanNXd57zb/iBHZGIlw8gcj2figpzM3ksTCJJSiW5Xx+tlTlDb47XDJl",
+	"jyB36MzZ0v3wDRpywHsi8ny10sjrRHBIWP+c97F2nzMWKwNHlBXfpXYPGItLZafqsnEEVteV7StEywlt",
+	"txtMEYlZlKgNPCOhUWPCSpmZrg5VDACAuP4JRXhQX08LaV8fJ9C0Qz/MhZqx1ulC3dIWN5woewM5MSl9",
+	"V4Er6KBJorqzUiwZ4hOpW6etEK1Nltth4CVx6Q6kPHTbh1XbA9Xf4yLU97AGpZDq+Tu53Q2dM+h9PlLD",
+	"H13TTNEpqBJvRP7GTONDZRrvy2m8s9M4L6fxvpzGOzON5+U0XplpOJTzzJHunrts02pyegWZikbQAfIi",
+	"Ca3uWdPSz9AeodGCQbfhsohBHdwHnuQs1tki/TEPFbtgPE8iMCVCoo5BjRY6NyzEFqF2RtgmVAkVhHbD",
+	"OCHWsVQP1lWQizxJMTO9OmbHs3ntvOqDfdV57VXO/pb+16425a2ry2VC/cUqQ9ttZhtLVFoffIWi16a2",
+	"6bI+vcxW1cuoVx1UnotXz29NY/rGyfzV5W5j6LfjpTOXtbuLzpqmt+mfK6fR3TlnJtJWvu5YrefZPwtO",
+	"a1arLkv5CrM11Uf75LHHcNRCxqU+jznn2BXtPeygrM/0YAB1ac5yAEWo6LpluRmUzxCZ042LNOmvedRr",
+	"aCiAC5rRKK/p0P0din878HagbKxoQWYiTcValjWlVuOVjsqL8t1ReJvBz+b2NsoPtmyO0sJtrrSu6eJQ",
+	"eV8GQr6qGahRJa3S2Jyw3fwO1H1A2Xe5sUBoSg6VtViW4ePVgAXUoHGGu/OYq0Ns4xrn5S93+xKdIkbb",
+	"emNfn+HNlj29KJZLilKs3mvszqpvWi3gLZDA22wVa5WY57cR0cWGRzX+aLGNS977QKqf1XGIlQhpsK1W",
+	"ZGR15Q1K8XeSJHErHrKLdLxfgYUZfNuKjc3bhHr9M/rP/ms4l7b4fyrvPZCnWk7aYqd/jaXdgZS6RX5a",
+	"pXuFdz19tDPc8sdqveVR1qJtX9keY9eRbjsH49Lx5PX7mmSFXEzEKp+IIp+kCWcYuMyFmKSCzyczkU3M",
+	"rfFrGCWsRFNpaqP0hhoAfY7sMreAP9hV7htg/AbhmdYYSHt843ZNx9uLEVSNzVpVCzgwyiCBBh/0xAgA",
+	"/dAokr9qzTKBRFpUvTVIgKI7Ms0YvYJsWzpVNAgILfAaOea28vWKsZUEH0WplsLpzVmeq6NCFVy7Vu4Z",
+	"P5e95uF99GhsDV34TYwzEiLdVJrTUE4cONPwyxetlN/chPD9NFMraKhlfyHWZqmhtNluldndqfNgvzCI",
+	"UkXO0P8GSSoB4sBOGWGfaZSnG5IvhGR1U89K6j2nVsl1q4n1oFfA+vUPdE57e0DFGsLeYMqBsRDkspWZ",
+	"nj7doX/UogReJg6thQ7Bra7AE3BbF0MoiWHPDBj1PiVDtwQ1XSmMOjw66FTueLzIxi3gtocCJqs3opq+",
+	"DIhHEeVlvhCZbjoruy2mmM/aapThVFHcnA1tJYdb8tMBRnB3Jx0Q4q166HACe7jn1AMHgM/suglfdwUa",
+	"CI1GBHgSorYVn/k4+hlJxZplRxGVjKQsB+eZ4vKYgR8g3iPoXghCvdisFozLPnnlUDqhWsdwZbH+KaGS",
+	"rFmaBvBaNc6Yx4JhGt8SpFWfvBEAuYA6CDrdak3WwIVI5RUg5eVi5WT8lSXhIU3T0BZslxtTZ/6dr9sf",
+	"CIdT7bbbuf9W2Z632WkTmmJ5xNV5rbkFwmYC2qU4pFGw6UB+s7PBo55Rc/2NvmHnoNqppRki0cDp5axp",
+	"EmPMrI/7Bx2HXlxrPbJ78iNaJpB10ZeLZLXSVVwGkKunPlwynh89HpwOt6VFQnPhis4T0SxL4FfnGV2y",
+	"z70AB+qNesPjwWPYoq2tu+vMBtQg9JqYOGQN0QcSe6/hSHFL/IBfFuHgeHj6+PTJyaPTx7vgHNi1V0f/",
+	"FZurrlaMKw2Oup2sTJuriaL7sFq+U9/xA+AKPrnIBaMHR5/8Om55ln7NLU1thSanBvxVbzI8OyLXiUym",
+	"KSPnF89eveqTV1gDzFaYMqCYU0CkgBbnSmtV/AIgcChHpjXmGByhacm+bIUDsE81cj2huE55FeV/6xb9",
+	"y9H/8OI47HJs/7oAKCh7nhpOt1J05VK7M6NHp/vZA907WOhMOduPVCvK38mKBXGGUaS5cPsBaQd9GQXo",
+	"k3PsbEWGj8jPyY+aoVdiCI5kvVW0i0axg4XUMw3RdmfdOmwOd5FvOoiJCndUsqJjB/jKU/VuvsuEGxOq",
+	"zvk/+QwGWKSpcIYfGpjlPnlBo4W6Uv8s4jlqHtgRo0J8H/8E7HrvKRxvncKT/abwpHej9nYXMeIuHgnO",
+	"jqabI6i91EasPtISurUNzLQTgbxMWFoikdYV+Xa2+8YaSklOItD1sCSOZIx2C0gYVJYt3X5RCqbAxAIo",
+	"wINGeDgq9IZVHNokWiLYjs26NUKsu/mOO8ticxD+puW6PVfNEWz6i4UjR8tWU4QysjMSxsUqTSKas3BE",
+	"uOAscFboLgVZH2SkQXAnHBHJGAnxYEO37sCMqUxG83bIAoMHd9eNOuzL9u+yp7K1zq1ChLJRB6+npbiK",
+	"nZgERGwzN0TY0U9/dECHP23lBCXNfKwpWif2S3xyMHxKp4Po9OjxMHp49Hh2wo6e0IePj05mw9kjOpwe",
+	"Rydu5TpWMxj4f5Ncp26qOfFyWcBC/AWr6DX4DjDtl402QSOCtryVaxYp2VveevNpK0ty9sKdptlhTxP4",
+	"8mDq5IvSSCPswXVzqFgj7nrwmpyz3fZGqJit0ndb62JNHf5mhZbYvNjZNuva3iu579XXTHWXGeS7d9K5",
+	"eOVct9ydks00Y017N8R0Sb++PS9FRsIHdJU8uB4+METz4EsS34QVu6IosCNu17IoG4cGt4PI3Eq/fuf+",
+	"iLtORm+Shsiqh74qPQidTTAvt7P3HcQHBD1uPQZtvrYJKGDaWcLiA43uqr/AI2uW5cQ67FATwMuqE3Yh",
+	"u3fB70h0RXW3TkPVrfUsbn/f5IE+RUegdfUqmi4L3fOcDFz9qHeRJeQXyq9oPfuJXCTptfo0T5bsd0Rl",
+	"OZcJfeD0DWttQ9PFv19vs6Flmn8S21Vqt7NNWWQN+/mpXAAEZCtL+HRQc8pDE7y+CmrvkDBFY4fb8WIx",
+	"jxKgUdaZUCJfkEIeDvTi929euqmNJAQXTWAV5ESaGosuI2z3KrRjV3+bXh9VKvTtAxTNWthntxbf4uxY",
+	"/wMOe0YUV9zgftlsJq4jPPtCCVhcl0Y0pLwujT06f3NO4DuXanSRSsIrE1TzqsDWdS8k++qGqDXUFR2m",
+	"cu6tDx/SHpelEXcv2guMmvesjUc7vnav5O7ATozsbfe1vz1EtqvZdXWqm8kG29zruOBnsGV3lZ+rhcM2",
+	"ObRNbPw5+LoOtk3a2NLlgpnmMhqXFz24Zep25LQ8OiNNNlYLIB03PNufvhzfHOC4baIbjEyKT2iq6Ech",
+	"WWVslnwOdHKPxs/RyAc20QeeC6t7ER6Q3bwXnoCi0Fd4a5tXUtnF/txTTKia4Bedk6+WLE5oW4+5l0nK",
+	"pFOTnWxtLsAmUUqlTGamcKqbwv2s+pA6X7pJBd2Zb/Qrmy6EuHqnf433BkJiJlvJI2Sx4u4rWLg7RG3X",
+	"WzciwGOr7na5zuq82kjitnITuur/QQ86tH1lV9Ta9hVyP6xf9dIDDMuDhc0fb0Y6Eq+x4IMvRla+sVP8",
+	"2h+vdkh2y9R10oUfzpvZcE3ND35IY0kts2xUpuF2/7wS2d4IClpfanerH0xchqm3E9eu0cgl+5wjUgYX",
+	"OYRddbAPc7JKi8Bmn5pmXE7gb585b/PhH4Q9rF66HX/4buDICu2M2M3CPCzLUcw1BdeXH9Rhyxx/SYOk",
+	"qqTZdpfqOOde5OfpnuSdm6xH/zdfD4aNA3QBtldr/AD2yldr4j9TDvLVq4ff3F1t3Feo2L6at3+wLE6i",
+	"tswSTAWbMhLbjDHqJKDr8IIJaq0yETGwGtcUus0Y+vRCZemRnxk9sKXtcpduge1ubqf9UqinF3byWVyX",
+	"+7Jtg8321anTPO7gtuKKfFRZE557pWecAwqKLz8rINMNWdGMLlleekyg/iux2H6QRYOd1iuRnVtuNPIr",
+	"9OF6J9Ik2rQjjJCU5ZLMMqYzurHTl+A2/Xy9ENonV2v/1SehLdYJTFt5ZUAF0M1FYgYjpAWDYNKAF2Nu",
+	"njojoRp3osYN9TPlRJwG5rZzjRVy+l2l+AMMlHUi1UvNDXDfqUatvHRp0hwBVsQ+Tu6FuqvZBPuYhff7",
+	"5OL1hTm7SJ1lxllcxaow8+gFPbukrXfRC1Px4+ayfM+Pm5cZY5f4olccT7P36Qa6Z0ZFluSbC3UhtL3I",
+	"aMay88JXNn7Oyfm7V+SKbQJIImWSqX9IHV5VNnLCc6nNPrhlUK4CryzJc5Hnq97NDehOM0+fn2c2LQ8Q",
+	"Jy2BqX2+eH0xIitsPacPMcmIZquBaVYqA3ugMijT/DCzFhIipyzCfLUx9BDemKBrf8zH/Pvvq4ge/e+/",
+	"J+E5QBolv8MnI/IjLIqMi8HgJLpiG/iDhX1yrraEYDKK1N5R3TMH2w0kApPlpOnErm60RjyRYx5+PoKH",
+	"whEJM0bjkKRCXMmAhOssUZtsIJtwF7xrxsTkjM7Up6EiXqj+yXL8RuaMZXLMy/xH+FTd34XSCam0QFAB",
+	"CWm8THhIEh6lRazenaZI5rJPfmI0zRd69lyopesdVNan/P57Qrlcs6zSCD4goW65lAFoMfTQTZasT0LH",
+	"zAsRdDThuSCh+cg4kvHBWY6ApJKdjTmIiiWjTjZnxrTmy9W7wWgMbdOqNMW3wI9nSW6wi3OEJ1VrgPwc",
+	"WETGAM0o1QTxYJWJacqWPyimGpJ7718+I09PHz6+3yengwGiExkQ4YhyJ0OH3PvvF2/fELnhOf0cEEqW",
+	"NFVCUrEzy+7Va46PR2W1MY2RdLFDM6IeJbYM+cwmqTh0BZkNsk90RJDAsHBZ1Yt039kx/61QxH9dAurp",
+	"dwa6t3Yy5yIDJqU25D102lZ8jpJ3by8u1cX4FeEVSPgqZsuVyBmPNkc/s41m5RqKDanAzfys8GIE1wUg",
+	"ZIMaK+mSjbm6S+oHivv3ybmGqAJZUECTP9sAWf0ykWrjzgi10N54BjJP0lQ/sKb4u8FTvahn6j4lfK4W",
+	"8+788tlPGMCBDVuybM7IiubRAk/58cnTR/dHFivNdpqTOVVbK1E6l9uV0si8+sMlom/p+xo4MiezPIpk",
+	"8Iwi/HyE/Uy0jxEOtBwQAZlsy/Mxh9RT6Qah7G9pjhxasTKc2WWyZIaw1bJOTk6eGg3xd7gu33//zmlp",
+	"bX4L4Sio3YEDlWckVfdcA4/bfl9ygd1JlgTR8ftj/o5lEeM5fJ0VHA3PgTrs4WCgZ6VVKTWY6SJqdCI1",
+	"eNklNJEkFlGB22ja/+nmocmc07zIGMH2mHgX6RpoZjTmoaJb8mCth3qgba2Q3CsTb2BuVIeFzvRadSc8",
+	"rYldrpPXv9zHosnaGzEjKCT36oLGDnA/IFORL6os5fPRer0+UrzgqMhSxiMBwGzoUf73I0QDOLowywsV",
+	"la8zwefOkoGuT3StaJJD2jF4O8hFnjG6JC8gK8oBlhj1hv1Bf6AUWbFinK6S3qh30h/0AcWY5gtQCkwW",
+	"C42Aez7ApozqmzkDLdtKtldxb6Q+PMdf/oI/hMSclRLS8NDxYFAroHc3wnRzRi19p31VGQi0irYmklDt",
+	"cDoYtr3SzvHBB061tIe0s97p4GT3Qy9FNk3imIE34SEucfsTrxA+ObV5oA+7jPOB02uaoAFUBl52P6dH",
+	"AXeJhkjpvVciKS/bbOprt14IpV9FxvGcUwCs1a08QQvVWgokvmlnuunwWQd82cJJ++QFaF9rkV2xjIip",
+	"ElAQKWZrMyfdY1kSpRyUPEbwPrENa51PmSkYQAROuN2STIv0qlQEz5wsO9AxkWE6bRJs+320AMHA+K1Q",
+	"sm0S0ZUunapSPaytSfcggX7UUZjbJ3nsq3qDACb2hbDbRzCjH27h5RX7WFuFf4YbbQGwoJwOPRpwXTtc",
+	"vh9pbHCXvh1bOB12eEK7Ei6F+IVm6Eo9HT7sMj1FwOAmfM3ihF5uMDHi9Pi4y8PgYZGAFqlL6/9CjAyU",
+	"OKZtO7zySsN3Krx0iHYXN1PGErzbyDz7ilZxp1Qga7OC2NR6vGytLil/8gDoHHKbd/zwGUa/1C89tW3l",
+	"SsEtobgZ6CHgvFe/Ak2/dHnaxPNul9Ks7wIfg1qKO+MAZjCIYHoYwDlZAeeelav+k9/7v8gtUhte7qlz",
+	"VUry9ot+IT1OaMyaARzX5+/PX16GZ9ZNZmCmdb0Zit/cJGiD+UsKnjIpLYaFrtsMtfk0SRAoeMztJ0Dh",
+	"Tq+We2Y09AqMe+DpURpCDxAFALRP8Ps6c881x/QrSSzAWcc+JxLrr+CXgqebMeSFMR4bnem3ImG5NmnN",
+	"FHxqAvrKzIbuzS4cK/tnhvVid6FjmPlpLI0uGsDw1gdvE/7WWKaKy4F/4k8u9gdPdz/xTPBZmmBQ4W89",
+	"4a70BCwEKkutdzO5tb4CHpUAqjl0C3OWs5ayc8UobCs2dKtZVndGTgdPy6hBv8Eu8M0Ou6jdutOWVDtz",
+	"RRJJ8BV//jtyuvuJNyJ/aVIi9r5UfxESfQ7HdQiJBq3umHb6GXxzrv1fjQ7/Sq6efYiq9OvspZ88B53k",
+	"EGfQSActql51F+Q6wISAjC3FNTZb0Zqlyd3X/dEhUptu+uTXRZKyMacVfqgINi5SFgckKzhCJWYEGzcE",
+	"JMxozibgX5isWDaRLBIc2lOAhjcBDW8C0TTjnXW/gFjbvanIFxiSwqLj+wEJZzRJi4xN8kXG5EKksXp9",
+	"xHiu3l11LwUkXGWJyJJ8A0ouaKioJ2csKjKJ3TiKLGM8YpMoExznMubu5ybrPwQ4LWd7KI8RZGMGKi1V",
+	"r13SBMxk06djRNYLoYTVmEOpIfzWVXJBpJk3lgAElLO1ceuVDUXmDCNYGGzFT3QAT72bqTXaqIzftVbh",
+	"YXen8d62Q63+3m/qS/svqEnftZbwt+p9ty46zeOhBuQADWdV5D6xskMOvHVHQ861QxBg5lKLMFDDjHmc",
+	"zGaQm3U4r9MBZ5PSsRRKxkGuSInj4uGHWLX1jRjiHi6AvxnX34zrvx7jwjSO23UaPNCZh1ilcYiC7XW5",
+	"ns8zho2XrdNVJ6Ug4OSInA5OtNYnyJLGoFOKrNTjciieDtAtodNNNeKCcc6eG56Gns8xX6WUg/oZZ3Qt",
+	"oXcNrf7GRR6D/ElhEUOMq3UJCS1qNJHli5RJqdR3yOHSeP4mQQl50JjfC8/fvXv/9h/nv1xM3r/4fz68",
+	"ev/ieXg/aHB6cLuIvEz2LFOyylV5uKz+/e26av9gfhnYXfjbHfTX4D66v99e3Kc9iInMJ6I8Qsj9W+Q9",
+	"LxNO075pIGAgiGgCOVBiyUiIw6YsDs9M8X8CwRKbYcUFpFqrz8psPQztc0ambJ5w2QfepJ4f87zm6hTX",
+	"LPMGXWDkv9RNfpeJOaR879SATBqsZrl/X+y/iD0ENHm791osVyYQcYs3+wWkU5QUt4Z6DoNQG5qShnBJ",
+	"eUFTwHafCxEjMtjIBn0Nqq4S8qZqxeQ1q3eEz96+fvfLi8sXz0NQPcZ8bViINBHjPtFsxvAA4mMBBhbL",
+	"Rl7MxsjtdpX52X8pkf83g/irMghNjYSWeuotMgvwc9wyp/j1K6W6zvlAfuD4ZKynpu/xDReS/S3Z/764",
+	"f56LC823b1WwrzI2S5P5Ir/l+/rfi1ip6iYxyrQIokWcMGX8U3DUcrFWchPSoYvUqPazjLHfmS4dAyGO",
+	"whwarS9MZrYtQsZeCSLAcBLi56ARrr/RxXmbMx3sMkG/s1LOm2IinbNOZV5C/sI4KaPX7Kws80t0FfSY",
+	"R0Lm0D7D5J+tsyTPGcdsL6VYnDtqBAcFBXMkTfAMKlmw0gUrvMqiJix/oVDYkmPVx5zyMedijajdOXh+",
+	"LRfDcjdfoMuc8589P+ydmahlM9pBfEe8047XxjRnImMRlfnfbuC/3cB3w9VfiozlDODXoWS1NIeA9cSi",
+	"a0rFNjavNYMy1bxJ6bqUNit4gMWsLrBjyuI502mqWHpHXtOY6bg+sjAxyxmH8nZYWgh9PKQFEWgkD1l9",
+	"5Q7v9/tit1oEhbt/Zw/9cdlDWByekUo6zZ0mErVfFYtj0n5Z3nIoFLd9Zrwajo5CwG2qF33ZlgaVMILB",
+	"2W4Wgbwv5/QtqkB2/PJ9wd9oQPsOPzZTN4CO3Z94jxgp+zwCFPZMxOxuDS473u5CkpKc/mYwf1zpSaUD",
+	"Vubepj+WxfQjed3KZiyIzwzMGs6wM7BiHIFiN9jthpxj4DNH5UGu1JTlgjGD05TTK6b7Ac5EtixSqj0j",
+	"ui6fE6psuEysFqxPzvmYa/sDDY6M0StlrM1KgBn0HvnMDEQT+wp29V+Ft6gjeaAPt+QpFrVqmnAKRXN1",
+	"jM8GJ3l28Q+Dn7BgNGYZ5rWeDp8M7gMVfLh8efREiQ38GuajdeCj54lcCZnkXuDcNw6kRwoKWjULx63g",
+	"a0zzb1b2RyTwizVX1tWfjp3JYnnbDt+G0xaz55r6EY7+t5/2bz/tn8moUTRJqEn5vD1/bcagK8mtXrUL",
+	"DeAF2BhZwasptDap1cj9OCA234KIjMxoApmuGl5JY6hhKFe7FCwkBnbxLAHC1HuVJmNKcJUcl2VlAtcA",
+	"VJNIxPB5xkwn+gV1O64u++TSBWyD+S5YBI7VOU34GSaUOdliemoar6YMA58eH4O2hHNR719WEk8q6EEw",
+	"iwySgxfgIMbocZIy7bRFnWnMMXiM7uOyGTkMmrIoZzF4frkNaSOomk/FAgr4q1T5vgdy/YNSfG1frjY+",
+	"qw5IneCUzQt+RkJju09k8juD7AMbbTBUzTJmj+xvj/DfHuG7kR8XjMclaJ0US+tOQjq8BTlS7MAdeV98",
+	"C8iRT3fr+e3gnin4346ZP41jpuB/lA2TM3nbIfALgPZ1s8i+k0aXCHS6GGlVSECfgjQzQWbJtatXgRoE",
+	"/StM13Nq1LYkl2Mu1jww/OIq4TEJ1erCkdK01guaA1CADkHXktwCndGPYGllFp2yMhUvlga4BGImOgFf",
+	"5v0xf2aQcp1KzoBkFjTWoIuquVvNTJYudAcnt6HyqCH+KhrPJTMsZ5fCc3wnY7drO1aNVUegoxUY1cNT",
+	"Vh9PGSifEIj4W7n5W7m5O+UG+MbX6zE6f/FuLGIbv3MSBbGSCLFwJaTbkDRRl2rBaFzJ9cmx/D0qMqkL",
+	"FSQJL5799OL5h19ePA91KSfAdxvGHZkKe2lRtR3OTsSan5Epy9eMaYR4nd9cvhW1xkrOYz2P2RZw9QFi",
+	"eczDONtMsoKHDRQtMINFpq1Tk5ekga7X1VYQLEpiFpehzWo/CHdjwDUw5lvSvCVJlciD5ANoEs8BsxrB",
+	"8rVc1FicFuQ7+P/Z+9rmtnFr/6+CyXRmd/+ryE42zf5rv+i4SdpN7ybxjZ3uzI1yQ4iEJNQkoAFAa9VM",
+	"v/sdnHNAQhKpB0fyQ8pXmzUpEARxDs7j78dK5WROS1IFKxADmcIVjYcLzuLBnC+04Q9cFnUzHxqRzLhl",
+	"VhalN2s6H7k7Rg51jHgF+XW1sMJwWxphj77Qvz4T6lYb2tErvO2Q9UrhEQ3i9ltD+DHrLdSkIh79hHc+",
+	"7X2oZlKM9tViNdMHuwbqeuHoaYAn5taxqd/55OAlv2rcZ0kdng5P9Zp4AWO+wmydcjepIVvr3b82CVxl",
+	"r8sS6flr6tGfnq+msmNvewJ0HmurD4FrgVuW0M1JY8kg8oL848khRRCf0XbgkdIMRAX9m+4ZYshBBvZ6",
+	"B12KJeomeJg3h+ItRFP8FGszWYCHfvTFcXu1pMnWLXf4uRoL64hkoB4kacq48uw1POyQX4Ge0PAVQvqU",
+	"Ei0SSlZtr7ZLK6IK6NrtNOHdocIphrvyO8umdbFv2MX4ifcS3rvk9mo5xLciEEfIZrO26Oo1Bkagtiro",
+	"2JHMxQlLcqkEQKpJkQNuG1ZzkidH7EHUBAqipY0cS8XzpEdl0oVQGaGklVNv8YX0ZH+gAEnIAL0J5lud",
+	"1izXahyozqihTZGDhpSbehSOGZEFl4i8uI2VYQO1a2kY+9rKMPziSH/0qCui6hTTXRZRRcqJyKmAuOsW",
+	"FVTzkbvOA+nO3W573/tzt3lb0+m788nb3BKxdJI84Dx19CbbtBPUiqqTsDvMW9+XwyNgn0AGpBlkhacT",
+	"BmThIYAeJQSoqE26GkSF6viiGPtsAkRZSALZY9whgJu3Gy2zWgNYIhh/kvsLuXB2oKSD9HTujc4QtI8K",
+	"AaMKw5AEPmFO58B7gbUvVdsUOKsJvMNn6U1vSWnvJCtR7ETSQ1QXSG6L3ML5ZCmRrSiPvRQOwXcPiWd2",
+	"oanglrNc19yS1QQC6aO0zPIRMrrWlLITwU0wx2Gx8ZQMzeYsef/h7dvXb/+W+HVLzs8+XLx6mfTZ26oS",
+	"EEDzkFNzOK+GOaGyH/gQE+5XcqCGgnGoAOiz3xBLmRWldct978BTVhOSBcciqenIkpXeNHgrb+kbg3yW",
+	"3kdQoUjTGa4sTx0UKEjMgYHCJiJafPMas7kCxaEUcyUrfrBMC/QbADG6nCLqVmCAPWNWqnEuaMww+TBA",
+	"/C2ploK4U0/Ys6dPIRPx7PhZKLdktkwnsGQEEAAhlagQ1e9B6XrIyNJYeIkCdxnkbYtgHRhGZg5IB8h2",
+	"CauNLf3hYqozccpeX7xjPz15/vzxE8bz6YQ/ftrGr0S667MRYwkM4vUpEwXkngJSuleVj04e/e/Hs8f/",
+	"8+nL03//ocFZ6t2XDBetLNBK2tsuoaCHvxe2zJvJ4X5bIN2MtnuETNdVVnQpsTu0TCB27Pfm9XbdQCsJ",
+	"MbIpoLbsaFjmV+1WxYXThiIfGMrCnR7Yezkwb45yPYsIhYEWG3xDdlaHupZ4rGsdj8Iz4abwx8QAKZqh",
+	"0B/TIH4EMCRQubIZoD2dBcuMGHGMuJbXQBZ2cfnuPJxDSszgNIgUMh69dQPBQCXnr96+9Ed2vw6T12uT",
+	"IElv69phu0KwHtpPFEwH7Vx2UGCnJRwC2yhxuP9c5zKdb3//SzN/X+4w/hs+ncKxso9TpVkAwi3SC48V",
+	"JsQrDng44CPO0lRM19TXkRjIjjqsU9s7qW3cXljRu8l/XIX/vhLzmTbZemgXuAP01XRiuA29TNxeYa+T",
+	"LgRWfgVELPRZOBE2E5d5Xb1ceVrIjZ5yK3psWqrUlSBgWNtW6H/K/kAlFx/+cvHi/eu/vGKD8vj4p9Tp",
+	"qUzhn4KU6Ie3a+/BauOhsDLDo6RoUqdj4f4rLMYB4zXVM1r0QPggHXPo3qItLlrWSEIu/R5pC7CULaKA",
+	"FJ4oECv7ihlhhblGB9X6fS7TCeP5jM8ty/Qpc9DWyLPMu53IMYp4k44GxiGVRtSjhl1ql3bp/h2pMPyd",
+	"8Gt8I9LRHXYH5ryAeuIsg7Qqz7eV7tXjL3Q1HJUKDPh2NJUqfjc0+sr78KM6cR8q6r6zLPcKJ+76zSTK",
+	"N0G0Adk3BEy1voIfVwHEF7qY+mMzhNQGKhrXOxY6Fz3s88Vy6Ro3ktqYq8prDICuxZT2E/2ALx0CEA87",
+	"EbL4MptzIeELEbERrPosAGo5I++9Cf6QjuBKHPSIkagxXbpUF3E36nvoEvMe4Hp4wkpqv6yrU/vNf1Hp",
+	"LOPOiWLqbG9ZWI1IhZw6WwlylIWALrOwOQJcEgiaLJrxCGnnHdJ4pEe8FI7LfEOnVpffu0s+06LaDFtt",
+	"7i3SATTid5bJrKUS93AVuAsSd4THT0PX1H2YdVtXVuJPxgQ6gajkhONp2SMbPKgDSA7NuHQi67NEafe5",
+	"/uXCAdurIYZs1J/E7QLCyUAFiBPMHJE2gjYlMQKA5/DgwAkhbEgl5rlXkzMhxxP0MPzSW6lVxDSB04IW",
+	"KFKtSdOBjx+tVlL3sk+pUnD4lrftfoTVWa9ZF6jLoD+ty8l0/s6BSNe90EZZ+JvYTyuJmkIr6TQozDXF",
+	"gm/quw4pcvVTtgFY7izrmIilVBT49b4e5Z6i/RCt7QaDurrxKON2MtTcZOu2xsvqpgPujPohbdj6clwa",
+	"0e2MFiMUzIWwht/ZsFxfuT8omL8W/ec13XMbaNOL2+IXap5zmuVaX7EhT6+g1AgQRdqKYuDiQi1MtfpP",
+	"n4HFKYuyeHTy89Pj3qNCKvy/J5XxKZUT2FV90EpPXNXNkY2lfEuXSthfHGN5aW8iTEZMcynaM25QKkSl",
+	"EIyH2GafQSVmsAOgOE8rwfxoc8YdK7R1oZ0Xi/oslxmULeDd4KVoNZLenwpZNur2GSgoekQMBEjgQayU",
+	"XVyevb8MhLcr2IVLJXQiH7Hvk3dT96503khLfkAYIHRPcKYtmbf3tCYHRV3HR7QcJk787jpJ2W/SjZdO",
+	"+72WMlN93xtn36DDDQCpqLtsjv1psMOURneMmwz/Kq03jLJTqIQtpo5uLgQPRcsRWgnOLuuzFxNtBcCc",
+	"ONoSTBKdqzezvrMs52pcegH8HnPX3Dkjh6UTLAmXkh96VEJMKC4BTAsFub74So1zaSf0h4pIqiXtF4vI",
+	"/h1vGv1Okn7fgGR2DvAtJPxgI0DN3o56ZTXvZ4KnvIwIVT15HXlLwFTqs1cAPoeWNQIHbSQ+ajr+QoXl",
+	"BT39K3gPbgOBPExzK7+sS0DcMrIN/Eu2MT3ulobYERazFqsqYYB9fGvdRYq6XuCdt+80vlP5fCFDCUyx",
+	"Ye3anMZwHXFPGvIVUrnnzx5F7uPTJ89+fvb/f3r+7OcNXuSGGSI4OiCMo6kiWz1bG9Z0p/g3EaJsmkdq",
+	"BPfKjgPUW2AbkLZKkTbOSKpUNC9Yxp147H/b3GeyzVSoqGrjLMDR2X0Wnw6fe0ApQCndtoABEVIhp6Wv",
+	"KW0UqH9CI6wLaDP3WCP/Z9gz2uBHIQzd6EveoBTCinGxxDa3qmAvwk0PusCH3mJz/CusSefN782bt/UO",
+	"Cju02lTNdkQrLU/FmuxVcdUiegrMGdW1TIykguo+CjTVWS/Y3dr0vD8NEKMTPhWYXAc0FajhCs2hAwUd",
+	"mdAPivNdhLb2MijThLqMlI4efFI1LiNjA3DHV7g7TkM8rRDQmNnksuORRKt0X/PtNL0d3P4n+352mxcR",
+	"vhfvOmK6mMFueVGQPMbDFtqotFbjA0HfHU2NuJZi1t7JGFG30zYFTYa6iKCMsec8xl2M9FtoP+du0sM+",
+	"c24HKqnv+OzFqp9qheXO9uOTT/1rnpciOWV/PP4JlSaYf34eqMlyrcaItKUYZ4VUpWsjdvev9zC01DlO",
+	"NqJ2v80o5eIk1hYr9Pze4wUQLkg3YQUSXFMXPzWm6hnis1EteFdD1KnDQ5aJhByGZTzWPsG2UXq2pW3X",
+	"pCVDHXYmcuFEm92HvGZVoaQ2jGNXdnXWo9aUDTzWOHKtp5bE/FkLTCmNKy3DATpE8QdT+OY/1+5neK+1",
+	"Zql17xzfskXbxcXvsjB/2/30FQHxlgT2GfEDhu5pIxjP/WPmbGT0v4Sq2JGQrTXyWa+EmGIBh3dbEbeV",
+	"oe+KNJYB4xV86pQrNhQDheOQQdrkWiP9RsGvIkFjmZgKlTGt1jSPldOML2rj++CaHneuaWe8faP57704",
+	"s5DhFt535O7rGbeXEJpp2IfhSr4Ki3BgIpzFx1UdLe1+I8ALoe/4zSmVTkfcloMXDqj9eXdHFOneM1Xa",
+	"WYbonrOJJjJv6YJVhFhdNS5S5i0dbitYGWinc0DhleenFUYiFfcBLibkDowg+knEzh8oMHjoDkgqYDMd",
+	"ItmHpSPA99paarKDeJbRYr6h5elwHXdB4KLF+wDf+NEtKGJ8EuI0tsI0BpDGADrXWXed5j6M5j4vXcTL",
+	"Tfi/QeMpp2svb+cwSLMLOnLCzLghGOf6sTEQI6KQyqovGvSkyK24mUIeqE0ame1PIRs0l79Rpdyp2E7F",
+	"dir2Zg50bWHeVKcumMYq8Pw0o0Uhkq6biKIXmNmxtwNUKP0FYewnXCmRh54TgEkHfSlmQJACqPtQT95Y",
+	"OX5BMzmoXPtHtJVdYTwMJtE14ra3QtnqO9V7Df+yyQmDu6oM2818L+7SSROm2d8v3r1lhTBjweAeJLb6",
+	"+ac/Pf8h9DbMtLkShumhQDIE2Ji5LKSz2OXg/6GwtypUUCuMXfuZ42YGUt9cz0Q2UJmeKWZEqq+RLgLN",
+	"ET+K4U6c1sPQL6UjQ4DkWLoJgaTjnVKNcT5gVxBzAFdi1ljv4N8SV/5gYWs/+DmsuP+Q8Uiw0o9hDj9+",
+	"zai3HAuH1Vor+t8+Ikp3PB8odgU5KiK9tUA0iDsKyGbqUpmCq3nwV6BcShs30rnUrOBzZgRPJ5t06woM",
+	"SiAykVptqJ+Ob7yj/hSEjg3NKeijALLBq/6T58+AK0daNoLu9AAzGRwyxKqf8FBa0eSrTCdaic84bpun",
+	"8gzhD6r/XXFc+ON/ffp/J39mf/744/HjP336ePz4T+z7H/qPP/34h617OhZfFD5eay8JfNltm1uir3gB",
+	"P2yYwVluNc2gStLmcuRE1jYHvNoMHjHiuRXVew+1zgVXB24jid5yi0r5aGN31fL7q5Zf1BeVVor/vEPV",
+	"/F9DMylRSgFJa4UEERlEMFzgYEXO2EDmBJYbKY2ADyEdG4pcq7G/OWKC9zaXBQqLmuppBW+uvgTmWf34",
+	"EL1vCZfXa3BvU4T1FO+mLj5aojarq76lq4rvLK0t+4Jxz1SMN1tppobYR3TvEfIyt8ZB3kahD0TfxeMS",
+	"8PGZVGleZl63nAUSHome4C9vzl48vvjl7PHTPz5H+CbxO89EKgue91hJjiVAauA5nVyJ+WeZJQCzjY4p",
+	"Mf7YODMoCivya6La8qbRlZi6vVBTL5mIHTV1Z0nsi2naLSr8XSyKNrFFiqv2ppbLRdItCRSdAAuV6kL0",
+	"gPGFTUqVGWz/5tBsHfgtKs5H6/g8YnsZCsS2DXF/YV2feVcN+laI6WqgRlAnDgj21MYHLF6NFFhFg+x1",
+	"CfgGc6gocyen3Lgjr2UeZ9zxReVTsymcG7/IDiDKyIOZRn/68sh/oOZ6e3/lFCOCvBCkjCFSCKrNr91m",
+	"JRdrmo/4sE/VXXr4T5G2eDWwcUJsMLwvG0mRZyzxFxP2fdJP7XXSY0nfG2XVP/LkFFXlD4SzZkSqTYbp",
+	"SpbEznHCvteG/pT8QPnL+UBN+LXw94IEJj3/T+RETYjbjiXiWmZCpXAVynSQojQSTf9A3Oi3GOCrH9/O",
+	"3v4ws3ad7XnPbE8I45HS3Yf9CaVp3qbcc10acEcEcfVbfjaZn8K+F3A6+JONopPAEj2b6GDaSrfiK9OV",
+	"4Bk3cLGM3MNyjH/1S37biYid/OJeFbfrKgs6pXaYUN8I8hULgnsTjeZEMc25E+uTEJfVXQ8axSW8xubg",
+	"dLUsXWR6f6UI0SaqEBOrv+0bySW55kb6yduk5krLeSomOs+82yUVS2hXJSyToxER7HPFeJaBxUD2vBO/",
+	"u4GqyZ71VCiMHHnL1J5NpwjXWjtyYeDPVmaJn13BM+Gd1cuZzKXGs7scFtI5xHOpBhrOIwLq04HSSoQg",
+	"y8qgKZK2ZRF/GI3vLXmW8OnU6Gueh8jUJACU+zvlGuCY8FXuqzEQ5ncnIfJqcVohY/F6Bx7Tneo3BY9x",
+	"tQBu0JRrTvQj2u5rSgUpsDYTBrSTC/z0dq7SPrusc9FJGBUC3QHhKm75Jer6JpBZb0G8CHN50AYEvcVm",
+	"+yEsfWc+7M18wKMN6UgdZJZ3tScahWTLcLT43fVqAHZ/fl+8folFiLyaEYWnIhF6dvysMlUCGYGiOBZ3",
+	"foweazJnBmrZnuGx9RKeFB4sa3FErrf44oRDHBtMFICOtkzPVHtI+6Gc/nHAsDv+uyjAf5698AbRM6ot",
+	"h0X99BpfZTp47dWuEy8cN85GjgpqM69lLRNQur2kEnmK7PLgqQRn5zsLZPYI93HCdGlqnc5ywY1Cp2Yo",
+	"KPgPbBjSsODY2Aq0zqtHXlrh/acwfM2RDcTY3oppt5EiL62lfNsvyc3jII26cUFFPd27irrwH7FFTVVf",
+	"TlrGh95rdZqZUnUGy14MFq2vqBfRS8DXmC7rpPS2oM8ii2A77LNKI3XgZw8W/GxnH7Qd/qx9/xzful3W",
+	"IaDdJQLa9ptq/xhob8CT49BEdi0MMlmfAaMOmC/eTxqKcanYWEMnGVor3oCg27FqeczxSr8Fmmxht9+L",
+	"4Odx5/103s83DE+2n3Ap1HPEmNv7K+l49TtPXT5nFPtZqunybkpSkfmhKzKW10Jh/IjnVkcBoqpYmVgJ",
+	"+m3A2g8ljnO30NpLs1hHBBi1qXhnUVor1Tg0Inddp53a2lJtYddyfVaOtAHNMBXGLhRybB3NRt7BtRUc",
+	"eMvDLt/w77BF7Qa8ahfI2F/hRtg7W/Hnri/ZqOqztUFMYSSmrSo41hQl+Ife27PMT+5uyhFgWdpOLX+x",
+	"K0TozqgbFyKQ0O3GcIsKY2N4EkNN2KRhy2F1yfodOxN5HoqZlyKYVbiyQVdQwJKmvWW0EqSkC1U+3FDl",
+	"9rt0TZCyec8c36Km7mKTdxqb3GIX7T8qSVEM1ILAMn4aK0ToELSOz9upEOqNe/d2zXFn13Qxxm/LWffO",
+	"yh4MoaNIoFsLMn8L6ChYz5W8O7/8/Pptgpgn9POMKJaxZRljUmMBQOvABtikKBBIqn7+w+birV5kG5Ch",
+	"6qW7w/WOUSijAw0KlQ583kZiCNQEa8NjH+ytiMXmO/1EXvjVVG7b21/KsXT2sDLnn7NZ2mCdu8Db3sSm",
+	"tIutyrhLdwi7XS4kjJQ2Bc+lxZYjwO47ZYgZgaVyshDsXwCPw41gmTDyWmRVgoP9Rv1NSYob9LN13Imk",
+	"Yv+AuuXk/NXbl6/f/g3TWtIiClg4m5aKnaupIb/2GvgujAH6BbivIUCQXJjlbYcAYVVaLGX4Ll0AsLN7",
+	"d1M/Z1lG0J3r1c+qyYtnAOFLtQKUQ8HNSLpFhPIepMFyqQSwV5+yOikOGslfBdhoRGLpszPsakC4TGan",
+	"UIE8EcIRvaDjV5he4wM10qYocx4gCrGpUjHuNafR04mowbrglqr6RxqW/Jj0Gbw+oC0AfWKWiYwVgiuK",
+	"TxrBcjFyTJcxqhcxUNwE1gue98Je76zwDmpDdPBhnfGyNXwYcYJZ9uLiH9vYMSt6BPCRbqRJEDQMS//t",
+	"RM8sMSIsaJhdhXqgvharD573d3ireyXWsfXx+2OVrVogNxBx0NV+sS1AUvkZJbjunVR/C1Jdf9+bCPfR",
+	"sMyv1jUZaUMfPLBDAZSZlz97utB8tIgYqK+FgcLe0JdUIzf4iXhZNWJUWpERxDs3hRdfAu1EmhTo4fQj",
+	"QKiCHJWZVBbOdmyUZAqCdUZcS8D1ZBeX784Dj6YSMzS+a1QIdHLIeVp0lvp1b1K9NlQZGC5INRbWLV43",
+	"oooEtjd03iy4ge2V7xFScBtIQLj/XOcynW9//0szf1/uMP4bPp2CTN8OSaBfutBnesCOLXzEWZqKqfNa",
+	"pMWXq9jPOm+u8+Z20Ny4vVbCSfjn7Ty6oy9xzfLaso5XhlsRSP6M1eqEEC17le6bSL+D573Fsg+EayVI",
+	"CqOdiApuU57nQ55eWWa5zALBVR+aPQk0fqTB2xIFYONwlYo8F1mfvQmkPoHxnmB9cpGNhYHkKupsQ/Cs",
+	"/mAIWrt+C3+kXIm5AGDOSWhspZMBMPkGKowskWErhgvsMWB3CO8XQKD9cjuhkIcWw2J4McBpIBotHkpT",
+	"o69lJgx0Ek6lCHSGhb4WWfV0v0xjo0uVnbLkV40KaQcMIPyuFGrbroKGon9M+E+fLVl3YQrNP/U/Kc03",
+	"Zc91BTqkd0AT7BJHaq/Oad6Ox7cWQ+2yh3dZmrN5A90sUXjuz7S3yEjQWqHzN3kt1GKDjgmtRyEAAQhK",
+	"gPHiPROEfQ6BAzwciKZM2qUcCKhOONO894Ak4csJFgxmop8B594J44qJTAYXBACZ/ETaq4QqATpM5uMD",
+	"POS2i4S+ocxHVyL0sFnkviJbsmRbH5H0796DuJU6ew+2eM2nCToGI/Heiq6Ap8maXDLZMQucGR5FMrBB",
+	"kf5sF0k0B8o6medgom/UfEi71qDtNJKzCWmYnil2cXn2/rJWegG2E9We9wIgnouRooohqnqx7xOrS5OK",
+	"k+oHyQ+NgC/ChXDrYfQmjd6pzk51/qdWVwLRBapOhMexi9BVX61Ej0hvrSu5RCVkdY+Q9pD2sweaA9Gs",
+	"UEfG6hDMrgnPTikjYawjeH5J7MEUIKBXCxQn4MgPFM0KFdvY6BkB+gPyRAU7gfHjhbAAedgtNZ6kUX6h",
+	"d37oWJvxu6xv+ZyIOqa0wHneuW13WvSZgnFEBZ+7SPk+/LlNKmIDgdwlhMiQQLxOHHmN1QRyW6d3Dx2m",
+	"QK3ZJBDvtwyzLsYlK3sNqzGcE8XUWVBHRqRCTp2NArF1dLaTrbsLicCxBCWVIZLLJiLPCMrvtgImmwRs",
+	"BZeggdfJSxcC5vpDmKAIKxtUZVAvgLXivYpcWrq4HwJi/v6sVhly4DScjhRCrGAQDt2dAO/YVjF9WZfD",
+	"o0h2onR3x1R1Lu0Gc3BwsTn6Av/9TE3UX/HAzfYcvOn6LkUMGki3Gik4ZZbPYxpFIlAMZ39V+10l4shi",
+	"wy4+0F91kKDy11EBGBEzQdfBg1h8vODbPjtb/COUZIWj8CQQ0c8meqW7alP3lBUulupHh2K4qh9xJx2X",
+	"C++4hdb6hiMEncN/KC4+OrSDODodGsF6dIIz6bZvs5wInrtJq4Hxq9ZXlnHnFUEmpt4+UGkDB95YuF9w",
+	"pAOKFz2hRbDos4aoZf+mSy3S0kg3f3Ty8VO88JciZKpc9LBcXi+U7tEUP0VrewQlE5tXGKy0aI2BgDSb",
+	"JyeQI+NGsHLaZ0kmxoZnIktO2KUoptrwHIA39EydMtKqWNWARL7ohOR8jj1L0g1Uzp0wfZaU9b5MTti5",
+	"tm5sxMV//xrGCwhDuP5B6fvX10pgpHlq9NjwgikhMttiNXpzWyphD2o01g9p9Op4NvdvExavH8nu4R8f",
+	"yf9BdmWw6auvT3wyVphrkTXuzsUhvzwaCm6EOSu9Kvj4yRsx8GMylUqTPzp5dATGDY3VVIgyFXqaCzAQ",
+	"Cj73MyDHOKuA5KUJ9kS/Jl9G38obWUv1yhXzO3cN5T7emcFmb/CohyLX3oTS0cgLPH6rD3jD1TzU4jqm",
+	"VSp6QbK9G7RcDBQNHAq/Vsd8oRXGKWneVuQidaGxs54ZAoc3jQBOHa1l5aPB+xJp/gwMyeGczSYyneDb",
+	"WyfAq4viDCF9A2Ve9ZPpQGhYDfxYCKGBRmpM9xYPUaHqrY7yTkUYtk6DquBlJgWsbuATMKVCJpVo1BeE",
+	"TtQ4aol5K+KVExRPwVosGyrCaPDZROc1YYLfilYsfL0LABBsXfuKLaEO7PihA3pSvBLvhd8HoZy26VAS",
+	"EEfC8DdZ7TC/aJA3WkmnTfMof9WGQdHqkOdcpbBXVVYl3uypP5qvxBxUsIjfMhyXn/79fwEAAP//",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

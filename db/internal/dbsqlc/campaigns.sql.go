@@ -11,6 +11,22 @@ import (
 	"time"
 )
 
+const campaignApprove = `-- name: CampaignApprove :exec
+UPDATE campaigns c SET approved_by = $1, approved_at = $2, approved_template_version = t.version, updated_at = $2
+FROM templates t WHERE c.id = $3 AND t.id = c.template_id
+`
+
+type CampaignApproveParams struct {
+	ApprovedBy string
+	Now        *time.Time
+	ID         int32
+}
+
+func (q *Queries) CampaignApprove(ctx context.Context, arg CampaignApproveParams) error {
+	_, err := q.db.Exec(ctx, campaignApprove, arg.ApprovedBy, arg.Now, arg.ID)
+	return err
+}
+
 const campaignCount = `-- name: CampaignCount :one
 SELECT count(*) FROM campaigns WHERE reply_sender_id IS NULL AND ($1::text IS NULL OR status = $1)
 `
@@ -32,7 +48,7 @@ func (q *Queries) CampaignDelete(ctx context.Context, id int32) error {
 }
 
 const campaignGet = `-- name: CampaignGet :one
-SELECT c.id, c.topic, c.template_id, c.segment_id, c.segment_query, c.subscription_topic_id, c.status, c.status_reason, c.rate_limit_per_second, c.quiet_start, c.quiet_end, c.timezone, c.schedule_time, c.created_at, c.updated_at, c.priority, c.failure_threshold_percent, c.canary_percent, c.frequency_cap_count, c.frequency_cap_days, c.window_policy, c.exclude_segment_ids, c.trigger, c.trigger_name, c.reply_sender_id, t.id, t.name, t.version, t.channel, t.locale, t.created_at, t.updated_at FROM campaigns c JOIN templates t ON t.id = c.template_id WHERE c.id = $1
+SELECT c.id, c.topic, c.template_id, c.segment_id, c.segment_query, c.subscription_topic_id, c.status, c.status_reason, c.rate_limit_per_second, c.quiet_start, c.quiet_end, c.timezone, c.schedule_time, c.created_at, c.updated_at, c.priority, c.failure_threshold_percent, c.canary_percent, c.frequency_cap_count, c.frequency_cap_days, c.window_policy, c.exclude_segment_ids, c.trigger, c.trigger_name, c.start_within_minutes, c.schedule_local_time, c.recurrence_cron, c.recurrence_timezone, c.created_by, c.changed_by, c.approved_by, c.approved_at, c.approved_template_version, c.reply_sender_id, t.id, t.name, t.version, t.channel, t.locale, t.created_at, t.updated_at FROM campaigns c JOIN templates t ON t.id = c.template_id WHERE c.id = $1
 `
 
 type CampaignGetRow struct {
@@ -68,6 +84,15 @@ func (q *Queries) CampaignGet(ctx context.Context, id int32) (CampaignGetRow, er
 		&i.Campaign.ExcludeSegmentIds,
 		&i.Campaign.Trigger,
 		&i.Campaign.TriggerName,
+		&i.Campaign.StartWithinMinutes,
+		&i.Campaign.ScheduleLocalTime,
+		&i.Campaign.RecurrenceCron,
+		&i.Campaign.RecurrenceTimezone,
+		&i.Campaign.CreatedBy,
+		&i.Campaign.ChangedBy,
+		&i.Campaign.ApprovedBy,
+		&i.Campaign.ApprovedAt,
+		&i.Campaign.ApprovedTemplateVersion,
 		&i.Campaign.ReplySenderID,
 		&i.Template.ID,
 		&i.Template.Name,
@@ -83,10 +108,12 @@ func (q *Queries) CampaignGet(ctx context.Context, id int32) (CampaignGetRow, er
 const campaignInsert = `-- name: CampaignInsert :one
 INSERT INTO campaigns (topic, template_id, segment_id, segment_query, rate_limit_per_second, priority,
     failure_threshold_percent, canary_percent, frequency_cap_count, frequency_cap_days, quiet_start, quiet_end, timezone, schedule_time, window_policy, exclude_segment_ids,
-    subscription_topic_id, trigger, trigger_name, created_at, updated_at)
+    subscription_topic_id, trigger, trigger_name,
+    schedule_local_time, start_within_minutes, recurrence_cron, recurrence_timezone, created_by, created_at, updated_at)
 VALUES ($1, $2, $3, $4, $5, $6,
     $7, $8, $9, $10, $11, $12, $13,
-    $14, $15, $16, $17, $18, $19, $20, $20)
+    $14, $15, $16, $17, $18, $19,
+    $20, $21, $22, $23, $24, $25, $25)
 RETURNING id
 `
 
@@ -110,6 +137,11 @@ type CampaignInsertParams struct {
 	SubscriptionTopicID     *int32
 	Trigger                 string
 	TriggerName             string
+	ScheduleLocalTime       string
+	StartWithinMinutes      *int32
+	RecurrenceCron          string
+	RecurrenceTimezone      string
+	CreatedBy               string
 	Now                     time.Time
 }
 
@@ -134,6 +166,11 @@ func (q *Queries) CampaignInsert(ctx context.Context, arg CampaignInsertParams) 
 		arg.SubscriptionTopicID,
 		arg.Trigger,
 		arg.TriggerName,
+		arg.ScheduleLocalTime,
+		arg.StartWithinMinutes,
+		arg.RecurrenceCron,
+		arg.RecurrenceTimezone,
+		arg.CreatedBy,
 		arg.Now,
 	)
 	var id int32
@@ -142,7 +179,7 @@ func (q *Queries) CampaignInsert(ctx context.Context, arg CampaignInsertParams) 
 }
 
 const campaignList = `-- name: CampaignList :many
-SELECT c.id, c.topic, c.template_id, c.segment_id, c.segment_query, c.subscription_topic_id, c.status, c.status_reason, c.rate_limit_per_second, c.quiet_start, c.quiet_end, c.timezone, c.schedule_time, c.created_at, c.updated_at, c.priority, c.failure_threshold_percent, c.canary_percent, c.frequency_cap_count, c.frequency_cap_days, c.window_policy, c.exclude_segment_ids, c.trigger, c.trigger_name, c.reply_sender_id, t.id, t.name, t.version, t.channel, t.locale, t.created_at, t.updated_at FROM campaigns c JOIN templates t ON t.id = c.template_id
+SELECT c.id, c.topic, c.template_id, c.segment_id, c.segment_query, c.subscription_topic_id, c.status, c.status_reason, c.rate_limit_per_second, c.quiet_start, c.quiet_end, c.timezone, c.schedule_time, c.created_at, c.updated_at, c.priority, c.failure_threshold_percent, c.canary_percent, c.frequency_cap_count, c.frequency_cap_days, c.window_policy, c.exclude_segment_ids, c.trigger, c.trigger_name, c.start_within_minutes, c.schedule_local_time, c.recurrence_cron, c.recurrence_timezone, c.created_by, c.changed_by, c.approved_by, c.approved_at, c.approved_template_version, c.reply_sender_id, t.id, t.name, t.version, t.channel, t.locale, t.created_at, t.updated_at FROM campaigns c JOIN templates t ON t.id = c.template_id
 WHERE c.reply_sender_id IS NULL AND ($1::text IS NULL OR c.status = $1) AND ($2::integer IS NULL OR c.id < $2)
 ORDER BY c.id DESC LIMIT $3
 `
@@ -193,6 +230,15 @@ func (q *Queries) CampaignList(ctx context.Context, arg CampaignListParams) ([]C
 			&i.Campaign.ExcludeSegmentIds,
 			&i.Campaign.Trigger,
 			&i.Campaign.TriggerName,
+			&i.Campaign.StartWithinMinutes,
+			&i.Campaign.ScheduleLocalTime,
+			&i.Campaign.RecurrenceCron,
+			&i.Campaign.RecurrenceTimezone,
+			&i.Campaign.CreatedBy,
+			&i.Campaign.ChangedBy,
+			&i.Campaign.ApprovedBy,
+			&i.Campaign.ApprovedAt,
+			&i.Campaign.ApprovedTemplateVersion,
 			&i.Campaign.ReplySenderID,
 			&i.Template.ID,
 			&i.Template.Name,
@@ -213,7 +259,7 @@ func (q *Queries) CampaignList(ctx context.Context, arg CampaignListParams) ([]C
 }
 
 const campaignLockPlan = `-- name: CampaignLockPlan :one
-SELECT id, topic, template_id, segment_id, segment_query, subscription_topic_id, status, status_reason, rate_limit_per_second, quiet_start, quiet_end, timezone, schedule_time, created_at, updated_at, priority, failure_threshold_percent, canary_percent, frequency_cap_count, frequency_cap_days, window_policy, exclude_segment_ids, trigger, trigger_name, reply_sender_id FROM campaigns WHERE id = $1 FOR UPDATE
+SELECT id, topic, template_id, segment_id, segment_query, subscription_topic_id, status, status_reason, rate_limit_per_second, quiet_start, quiet_end, timezone, schedule_time, created_at, updated_at, priority, failure_threshold_percent, canary_percent, frequency_cap_count, frequency_cap_days, window_policy, exclude_segment_ids, trigger, trigger_name, start_within_minutes, schedule_local_time, recurrence_cron, recurrence_timezone, created_by, changed_by, approved_by, approved_at, approved_template_version, reply_sender_id FROM campaigns WHERE id = $1 FOR UPDATE
 `
 
 func (q *Queries) CampaignLockPlan(ctx context.Context, id int32) (Campaign, error) {
@@ -244,6 +290,15 @@ func (q *Queries) CampaignLockPlan(ctx context.Context, id int32) (Campaign, err
 		&i.ExcludeSegmentIds,
 		&i.Trigger,
 		&i.TriggerName,
+		&i.StartWithinMinutes,
+		&i.ScheduleLocalTime,
+		&i.RecurrenceCron,
+		&i.RecurrenceTimezone,
+		&i.CreatedBy,
+		&i.ChangedBy,
+		&i.ApprovedBy,
+		&i.ApprovedAt,
+		&i.ApprovedTemplateVersion,
 		&i.ReplySenderID,
 	)
 	return i, err
@@ -291,8 +346,11 @@ UPDATE campaigns SET topic = $1, template_id = $2, segment_id = $3, segment_quer
     rate_limit_per_second = $5, priority = $6, failure_threshold_percent = $7,
     canary_percent = $8, frequency_cap_count = $9, frequency_cap_days = $10, quiet_start = $11, quiet_end = $12, timezone = $13,
     schedule_time = $14, window_policy = $15, exclude_segment_ids = $16,
-    subscription_topic_id = $17, trigger = $18, trigger_name = $19, updated_at = $20
-WHERE id = $21
+    subscription_topic_id = $17, trigger = $18, trigger_name = $19,
+    schedule_local_time = $20, start_within_minutes = $21,
+    recurrence_cron = $22, recurrence_timezone = $23, changed_by = $24, approved_by = '', approved_at = NULL,
+    approved_template_version = NULL, updated_at = $25
+WHERE id = $26
 `
 
 type CampaignUpdateParams struct {
@@ -315,6 +373,11 @@ type CampaignUpdateParams struct {
 	SubscriptionTopicID     *int32
 	Trigger                 string
 	TriggerName             string
+	ScheduleLocalTime       string
+	StartWithinMinutes      *int32
+	RecurrenceCron          string
+	RecurrenceTimezone      string
+	ChangedBy               string
 	Now                     time.Time
 	ID                      int32
 }
@@ -340,14 +403,43 @@ func (q *Queries) CampaignUpdate(ctx context.Context, arg CampaignUpdateParams) 
 		arg.SubscriptionTopicID,
 		arg.Trigger,
 		arg.TriggerName,
+		arg.ScheduleLocalTime,
+		arg.StartWithinMinutes,
+		arg.RecurrenceCron,
+		arg.RecurrenceTimezone,
+		arg.ChangedBy,
 		arg.Now,
 		arg.ID,
 	)
 	return err
 }
 
+const campaignsRecurring = `-- name: CampaignsRecurring :many
+SELECT id FROM campaigns WHERE recurrence_cron <> '' AND status IN ('SCHEDULED', 'RUNNING', 'PAUSED') ORDER BY id
+`
+
+func (q *Queries) CampaignsRecurring(ctx context.Context) ([]int32, error) {
+	rows, err := q.db.Query(ctx, campaignsRecurring)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []int32
+	for rows.Next() {
+		var id int32
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		items = append(items, id)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const runsNewest = `-- name: RunsNewest :many
-SELECT DISTINCT ON (campaign_id) id, campaign_id, number, kind, template_id, template_version, sender_id, started_by, started_at, not_before, frozen_at, audience_size, finished_at, settled_at, retry_states, retry_error_codes, canary_passed_at, breaker_since, awaits_template, closed_at, next_start_at FROM campaign_runs WHERE campaign_id = ANY($1::integer[]) AND kind <> 'test' ORDER BY campaign_id, number DESC
+SELECT DISTINCT ON (campaign_id) id, campaign_id, number, kind, template_id, template_version, sender_id, started_by, started_at, not_before, frozen_at, audience_size, finished_at, settled_at, retry_states, retry_error_codes, canary_passed_at, breaker_since, awaits_template, closed_at, next_start_at, occurrence_at FROM campaign_runs WHERE campaign_id = ANY($1::integer[]) AND kind <> 'test' ORDER BY campaign_id, number DESC
 `
 
 // The newest run of each of the campaigns that has one; a test does not count.
@@ -382,6 +474,7 @@ func (q *Queries) RunsNewest(ctx context.Context, campaignIds []int32) ([]Campai
 			&i.AwaitsTemplate,
 			&i.ClosedAt,
 			&i.NextStartAt,
+			&i.OccurrenceAt,
 		); err != nil {
 			return nil, err
 		}

@@ -287,9 +287,180 @@ func (q *Queries) CampaignGate(ctx context.Context, id int32) (string, error) {
 	return status, err
 }
 
+const deliveriesPlanned = `-- name: DeliveriesPlanned :many
+SELECT coalesce(m.id, '00000000-0000-0000-0000-000000000000')::uuid AS id, 'pending'::text AS state, ''::text AS reason, m.waits_until, u.id AS user_id, t.channel, m.accepted_at, 0::smallint AS attempt_count, m.variables, m.reply, c.created_at,
+       0::bigint AS run_id, 0::integer AS run_number, c.id AS campaign_id, coalesce(sn.id, 0)::integer AS sender_id, false::boolean AS test,
+       c.schedule_local_time::text AS schedule_local_time, c.start_within_minutes, $1::timestamptz AS began_at,
+       c.status AS campaign_status, c.rate_limit_per_second, c.priority, c.quiet_start, c.quiet_end, c.timezone, c.subscription_topic_id,
+       u.phone_number, u.attributes, u.consent_state, u.zones, u.jurisdiction, u.last_inbound_at,
+       suppression_scopes(t.channel, c.subscription_topic_id)::text[] AS scopes,
+       coalesce(u.suppressed && suppression_scopes(t.channel, c.subscription_topic_id), false)::boolean AS suppressed,
+       l.pair_interval_seconds, coalesce(other.last_at, 'epoch')::timestamptz AS last_message_at,
+       k.capped, coalesce(cap.capped_until, 'epoch')::timestamptz AS capped_until,
+       p.id AS portfolio_id, p.messaging_limit, coalesce(place.frees_at, 'epoch')::timestamptz AS place_frees_at,
+       EXISTS (SELECT 1 FROM subscriptions s WHERE s.topic_id = c.subscription_topic_id AND s.user_id = u.id) AS subscribed,
+       tv.content, coalesce(sn.address, '')::text AS sender,
+       c.window_policy, tv.category, tv.collapse_whitespace, u.region, m.error_code,
+       (SELECT jsonb_agg(to_jsonb(v) - 'variables' ORDER BY v.position) FROM template_variants v
+        WHERE v.template_id = tv.template_id AND v.version = tv.version)::jsonb AS variants
+FROM campaigns c
+JOIN templates t ON t.id = c.template_id
+JOIN template_versions tv ON tv.template_id = t.id AND tv.version = t.version
+LEFT JOIN senders sn ON sn.id = (SELECT max(n.id) FROM senders n WHERE n.channel = t.channel)
+CROSS JOIN account_limits l
+CROSS JOIN LATERAL (SELECT (c.priority = 'bulk' AND num_nonnulls(c.frequency_cap_count, l.person_messages_per_day, l.person_messages_per_week,
+    l.person_topic_messages_per_day, l.person_topic_messages_per_week) > 0)::boolean AS capped) k
+CROSS JOIN unnest($2::bigint[]) who(id)
+LEFT JOIN LATERAL (SELECT reached_at(o.state, o.accepted_at, o.updated_at) AS last_at FROM messages o
+    WHERE l.pair_interval_seconds > 0 AND o.user_id = who.id AND o.reply IS NULL AND o.state IN ('sending', 'accepted', 'sent', 'delivered', 'read', 'unknown')
+    ORDER BY 1 DESC LIMIT 1) other ON true
+LEFT JOIN LATERAL (SELECT capped_until(who.id, c.id, '00000000-0000-0000-0000-000000000000') WHERE k.capped) cap ON true
+LEFT JOIN portfolios p ON p.id = sn.portfolio_id AND p.messaging_limit IS NOT NULL
+LEFT JOIN LATERAL (SELECT x.until AS frees_at FROM portfolio_places x
+    WHERE p.places_taken >= p.messaging_limit AND x.portfolio_id = p.id
+      AND NOT EXISTS (SELECT 1 FROM portfolio_places mine WHERE mine.portfolio_id = p.id AND mine.user_id = who.id)
+    ORDER BY x.until OFFSET greatest(p.places_taken - p.messaging_limit, 0) LIMIT 1) place ON true
+LEFT JOIN users u ON u.id = who.id
+LEFT JOIN messages m ON false
+WHERE c.id = $3
+`
+
+type DeliveriesPlannedParams struct {
+	BeganAt    time.Time
+	UserIds    []int64
+	CampaignID int32
+}
+
+type DeliveriesPlannedRow struct {
+	ID                  uuid.UUID
+	State               string
+	Reason              string
+	WaitsUntil          *time.Time
+	UserID              *int64
+	Channel             string
+	AcceptedAt          *time.Time
+	AttemptCount        int16
+	Variables           json.RawMessage
+	Reply               *string
+	CreatedAt           time.Time
+	RunID               int64
+	RunNumber           int32
+	CampaignID          int32
+	SenderID            int32
+	Test                bool
+	ScheduleLocalTime   string
+	StartWithinMinutes  *int32
+	BeganAt             time.Time
+	CampaignStatus      string
+	RateLimitPerSecond  int32
+	Priority            string
+	QuietStart          *int16
+	QuietEnd            *int16
+	Timezone            string
+	SubscriptionTopicID *int32
+	PhoneNumber         *string
+	Attributes          json.RawMessage
+	ConsentState        *string
+	Zones               []string
+	Jurisdiction        *string
+	LastInboundAt       *time.Time
+	Scopes              []string
+	Suppressed          bool
+	PairIntervalSeconds int16
+	LastMessageAt       time.Time
+	Capped              bool
+	CappedUntil         time.Time
+	PortfolioID         *int32
+	MessagingLimit      *int32
+	PlaceFreesAt        time.Time
+	Subscribed          bool
+	Content             string
+	Sender              string
+	WindowPolicy        string
+	Category            string
+	CollapseWhitespace  bool
+	Region              *string
+	ErrorCode           *int32
+	Variants            json.RawMessage
+}
+
+// What DeliveryGet would say of each of these people, were the campaign triggered: column for column the same, so that a
+// send and its forecast judge by the same things.
+func (q *Queries) DeliveriesPlanned(ctx context.Context, arg DeliveriesPlannedParams) ([]DeliveriesPlannedRow, error) {
+	rows, err := q.db.Query(ctx, deliveriesPlanned, arg.BeganAt, arg.UserIds, arg.CampaignID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []DeliveriesPlannedRow
+	for rows.Next() {
+		var i DeliveriesPlannedRow
+		if err := rows.Scan(
+			&i.ID,
+			&i.State,
+			&i.Reason,
+			&i.WaitsUntil,
+			&i.UserID,
+			&i.Channel,
+			&i.AcceptedAt,
+			&i.AttemptCount,
+			&i.Variables,
+			&i.Reply,
+			&i.CreatedAt,
+			&i.RunID,
+			&i.RunNumber,
+			&i.CampaignID,
+			&i.SenderID,
+			&i.Test,
+			&i.ScheduleLocalTime,
+			&i.StartWithinMinutes,
+			&i.BeganAt,
+			&i.CampaignStatus,
+			&i.RateLimitPerSecond,
+			&i.Priority,
+			&i.QuietStart,
+			&i.QuietEnd,
+			&i.Timezone,
+			&i.SubscriptionTopicID,
+			&i.PhoneNumber,
+			&i.Attributes,
+			&i.ConsentState,
+			&i.Zones,
+			&i.Jurisdiction,
+			&i.LastInboundAt,
+			&i.Scopes,
+			&i.Suppressed,
+			&i.PairIntervalSeconds,
+			&i.LastMessageAt,
+			&i.Capped,
+			&i.CappedUntil,
+			&i.PortfolioID,
+			&i.MessagingLimit,
+			&i.PlaceFreesAt,
+			&i.Subscribed,
+			&i.Content,
+			&i.Sender,
+			&i.WindowPolicy,
+			&i.Category,
+			&i.CollapseWhitespace,
+			&i.Region,
+			&i.ErrorCode,
+			&i.Variants,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const deliveryGet = `-- name: DeliveryGet :one
 SELECT m.id, m.state, m.reason, m.waits_until, m.user_id, m.channel, m.accepted_at, m.attempt_count, m.variables, m.reply, m.created_at,
        r.id AS run_id, r.number AS run_number, r.campaign_id, r.sender_id, (r.kind = 'test')::boolean AS test,
+       CASE WHEN r.kind IN ('trigger', 'recurrence') THEN c.schedule_local_time ELSE '' END::text AS schedule_local_time, c.start_within_minutes, coalesce(r.frozen_at, r.started_at)::timestamptz AS began_at,
        c.status AS campaign_status, c.rate_limit_per_second, c.priority, c.quiet_start, c.quiet_end, c.timezone, c.subscription_topic_id,
        u.phone_number, u.attributes, u.consent_state, u.zones, u.jurisdiction, u.last_inbound_at,
        suppression_scopes(m.channel, c.subscription_topic_id)::text[] AS scopes,
@@ -345,6 +516,9 @@ type DeliveryGetRow struct {
 	CampaignID          int32
 	SenderID            int32
 	Test                bool
+	ScheduleLocalTime   string
+	StartWithinMinutes  *int32
+	BeganAt             time.Time
 	CampaignStatus      string
 	RateLimitPerSecond  int32
 	Priority            string
@@ -400,6 +574,9 @@ func (q *Queries) DeliveryGet(ctx context.Context, arg DeliveryGetParams) (Deliv
 		&i.CampaignID,
 		&i.SenderID,
 		&i.Test,
+		&i.ScheduleLocalTime,
+		&i.StartWithinMinutes,
+		&i.BeganAt,
 		&i.CampaignStatus,
 		&i.RateLimitPerSecond,
 		&i.Priority,

@@ -93,6 +93,15 @@ type Campaign struct {
 	ExcludeSegmentIds       []int32
 	Trigger                 string
 	TriggerName             string
+	StartWithinMinutes      *int32
+	ScheduleLocalTime       string
+	RecurrenceCron          string
+	RecurrenceTimezone      string
+	CreatedBy               string
+	ChangedBy               string
+	ApprovedBy              string
+	ApprovedAt              *time.Time
+	ApprovedTemplateVersion *int32
 	ReplySenderID           *int32
 }
 
@@ -118,6 +127,7 @@ type CampaignRun struct {
 	AwaitsTemplate  bool
 	ClosedAt        *time.Time
 	NextStartAt     *time.Time
+	OccurrenceAt    *time.Time
 }
 
 type Cohort struct {

@@ -14,49 +14,31 @@ import (
 )
 
 const audienceSource = `-- name: AudienceSource :one
-SELECT r.id, r.campaign_id, r.number, r.kind, r.template_id, r.template_version, r.sender_id, r.started_by, r.started_at, r.not_before, r.frozen_at, r.audience_size, r.finished_at, r.settled_at, r.retry_states, r.retry_error_codes, r.canary_passed_at, r.breaker_since, r.awaits_template, r.closed_at, r.next_start_at, c.subscription_topic_id, coalesce(c.segment_query, s.definition)::jsonb AS definition, c.exclude_segment_ids, t.channel
-FROM campaign_runs r
-JOIN campaigns c ON c.id = r.campaign_id
-JOIN templates t ON t.id = r.template_id
+SELECT c.subscription_topic_id, coalesce(c.segment_query, s.definition)::jsonb AS definition, c.exclude_segment_ids, t.channel
+FROM campaigns c
+LEFT JOIN campaign_runs r ON r.id = $1 AND r.campaign_id = c.id
+JOIN templates t ON t.id = coalesce(r.template_id, c.template_id)
 LEFT JOIN segments s ON s.id = c.segment_id
-WHERE r.id = $1
-FOR UPDATE OF r
+WHERE c.id = $2
 `
 
+type AudienceSourceParams struct {
+	RunID      int64
+	CampaignID int32
+}
+
 type AudienceSourceRow struct {
-	CampaignRun         CampaignRun
 	SubscriptionTopicID *int32
 	Definition          json.RawMessage
 	ExcludeSegmentIds   []int32
 	Channel             string
 }
 
-// What the freeze selects from; the lock lets one freeze at a time work on the run.
-func (q *Queries) AudienceSource(ctx context.Context, id int64) (AudienceSourceRow, error) {
-	row := q.db.QueryRow(ctx, audienceSource, id)
+// What an audience is selected and judged by: that of the run, or with run 0 of the run that a trigger would start.
+func (q *Queries) AudienceSource(ctx context.Context, arg AudienceSourceParams) (AudienceSourceRow, error) {
+	row := q.db.QueryRow(ctx, audienceSource, arg.RunID, arg.CampaignID)
 	var i AudienceSourceRow
 	err := row.Scan(
-		&i.CampaignRun.ID,
-		&i.CampaignRun.CampaignID,
-		&i.CampaignRun.Number,
-		&i.CampaignRun.Kind,
-		&i.CampaignRun.TemplateID,
-		&i.CampaignRun.TemplateVersion,
-		&i.CampaignRun.SenderID,
-		&i.CampaignRun.StartedBy,
-		&i.CampaignRun.StartedAt,
-		&i.CampaignRun.NotBefore,
-		&i.CampaignRun.FrozenAt,
-		&i.CampaignRun.AudienceSize,
-		&i.CampaignRun.FinishedAt,
-		&i.CampaignRun.SettledAt,
-		&i.CampaignRun.RetryStates,
-		&i.CampaignRun.RetryErrorCodes,
-		&i.CampaignRun.CanaryPassedAt,
-		&i.CampaignRun.BreakerSince,
-		&i.CampaignRun.AwaitsTemplate,
-		&i.CampaignRun.ClosedAt,
-		&i.CampaignRun.NextStartAt,
 		&i.SubscriptionTopicID,
 		&i.Definition,
 		&i.ExcludeSegmentIds,
@@ -173,62 +155,6 @@ func (q *Queries) BatchGet(ctx context.Context, arg BatchGetParams) ([]int32, er
 	return seqs, err
 }
 
-const campaignAudienceSource = `-- name: CampaignAudienceSource :one
-SELECT c.subscription_topic_id, coalesce(c.segment_query, s.definition)::jsonb AS definition, c.priority, c.exclude_segment_ids, c.quiet_start, c.quiet_end, c.timezone,
-       c.trigger, t.channel, tv.content, (c.priority = 'bulk' AND num_nonnulls(c.frequency_cap_count, l.person_messages_per_day, l.person_messages_per_week,
-           l.person_topic_messages_per_day, l.person_topic_messages_per_week) > 0)::boolean AS capped,
-       c.window_policy, tv.category, tv.collapse_whitespace,
-       (SELECT jsonb_agg(to_jsonb(v) - 'variables' ORDER BY v.position) FROM template_variants v
-        WHERE v.template_id = tv.template_id AND v.version = tv.version)::jsonb AS variants
-FROM campaigns c
-CROSS JOIN account_limits l
-JOIN templates t ON t.id = c.template_id
-JOIN template_versions tv ON tv.template_id = t.id AND tv.version = t.version
-LEFT JOIN segments s ON s.id = c.segment_id
-WHERE c.id = $1
-`
-
-type CampaignAudienceSourceRow struct {
-	SubscriptionTopicID *int32
-	Definition          json.RawMessage
-	Priority            string
-	ExcludeSegmentIds   []int32
-	QuietStart          *int16
-	QuietEnd            *int16
-	Timezone            string
-	Trigger             string
-	Channel             string
-	Content             string
-	Capped              bool
-	WindowPolicy        string
-	Category            string
-	CollapseWhitespace  bool
-	Variants            json.RawMessage
-}
-
-func (q *Queries) CampaignAudienceSource(ctx context.Context, id int32) (CampaignAudienceSourceRow, error) {
-	row := q.db.QueryRow(ctx, campaignAudienceSource, id)
-	var i CampaignAudienceSourceRow
-	err := row.Scan(
-		&i.SubscriptionTopicID,
-		&i.Definition,
-		&i.Priority,
-		&i.ExcludeSegmentIds,
-		&i.QuietStart,
-		&i.QuietEnd,
-		&i.Timezone,
-		&i.Trigger,
-		&i.Channel,
-		&i.Content,
-		&i.Capped,
-		&i.WindowPolicy,
-		&i.Category,
-		&i.CollapseWhitespace,
-		&i.Variants,
-	)
-	return i, err
-}
-
 const campaignGatesClose = `-- name: CampaignGatesClose :exec
 SELECT campaign_gate_close(id) FROM unnest($1::integer[]) AS id
 `
@@ -241,22 +167,33 @@ func (q *Queries) CampaignGatesClose(ctx context.Context, ids []int32) error {
 }
 
 const campaignLock = `-- name: CampaignLock :one
-SELECT c.id, c.status, c.template_id, c.schedule_time, c.rate_limit_per_second, c.trigger, c.reply_sender_id, t.version AS template_version, t.channel
-FROM campaigns c JOIN templates t ON t.id = c.template_id
+SELECT c.id, c.status, c.template_id, c.schedule_time, c.schedule_local_time, c.rate_limit_per_second, c.trigger, c.reply_sender_id, t.version AS template_version, t.channel,
+       c.recurrence_cron, c.recurrence_timezone, c.start_within_minutes,
+       c.created_by, c.changed_by, c.approved_at, c.approved_template_version, s.updated_at AS segment_updated_at
+FROM campaigns c JOIN templates t ON t.id = c.template_id LEFT JOIN segments s ON s.id = c.segment_id
 WHERE c.id = $1
 FOR UPDATE OF c
 `
 
 type CampaignLockRow struct {
-	ID                 int32
-	Status             string
-	TemplateID         int32
-	ScheduleTime       *time.Time
-	RateLimitPerSecond int32
-	Trigger            string
-	ReplySenderID      *int32
-	TemplateVersion    int32
-	Channel            string
+	ID                      int32
+	Status                  string
+	TemplateID              int32
+	ScheduleTime            *time.Time
+	ScheduleLocalTime       string
+	RateLimitPerSecond      int32
+	Trigger                 string
+	ReplySenderID           *int32
+	TemplateVersion         int32
+	Channel                 string
+	RecurrenceCron          string
+	RecurrenceTimezone      string
+	StartWithinMinutes      *int32
+	CreatedBy               string
+	ChangedBy               string
+	ApprovedAt              *time.Time
+	ApprovedTemplateVersion *int32
+	SegmentUpdatedAt        *time.Time
 }
 
 func (q *Queries) CampaignLock(ctx context.Context, id int32) (CampaignLockRow, error) {
@@ -267,11 +204,20 @@ func (q *Queries) CampaignLock(ctx context.Context, id int32) (CampaignLockRow, 
 		&i.Status,
 		&i.TemplateID,
 		&i.ScheduleTime,
+		&i.ScheduleLocalTime,
 		&i.RateLimitPerSecond,
 		&i.Trigger,
 		&i.ReplySenderID,
 		&i.TemplateVersion,
 		&i.Channel,
+		&i.RecurrenceCron,
+		&i.RecurrenceTimezone,
+		&i.StartWithinMinutes,
+		&i.CreatedBy,
+		&i.ChangedBy,
+		&i.ApprovedAt,
+		&i.ApprovedTemplateVersion,
+		&i.SegmentUpdatedAt,
 	)
 	return i, err
 }
@@ -454,18 +400,19 @@ func (q *Queries) RetryCount(ctx context.Context, arg RetryCountParams) (int64, 
 }
 
 const runActive = `-- name: RunActive :one
-SELECT id, number FROM campaign_runs WHERE campaign_id = $1 AND finished_at IS NULL AND kind <> 'test'
+SELECT id, number, not_before FROM campaign_runs WHERE campaign_id = $1 AND finished_at IS NULL AND kind <> 'test'
 `
 
 type RunActiveRow struct {
-	ID     int64
-	Number int32
+	ID        int64
+	Number    int32
+	NotBefore *time.Time
 }
 
 func (q *Queries) RunActive(ctx context.Context, campaignID int32) (RunActiveRow, error) {
 	row := q.db.QueryRow(ctx, runActive, campaignID)
 	var i RunActiveRow
-	err := row.Scan(&i.ID, &i.Number)
+	err := row.Scan(&i.ID, &i.Number, &i.NotBefore)
 	return i, err
 }
 
@@ -494,7 +441,7 @@ func (q *Queries) RunBacklog(ctx context.Context, arg RunBacklogParams) (int64, 
 }
 
 const runByNumber = `-- name: RunByNumber :one
-SELECT id, campaign_id, number, kind, template_id, template_version, sender_id, started_by, started_at, not_before, frozen_at, audience_size, finished_at, settled_at, retry_states, retry_error_codes, canary_passed_at, breaker_since, awaits_template, closed_at, next_start_at FROM campaign_runs WHERE campaign_id = $1 AND number = $2
+SELECT id, campaign_id, number, kind, template_id, template_version, sender_id, started_by, started_at, not_before, frozen_at, audience_size, finished_at, settled_at, retry_states, retry_error_codes, canary_passed_at, breaker_since, awaits_template, closed_at, next_start_at, occurrence_at FROM campaign_runs WHERE campaign_id = $1 AND number = $2
 `
 
 type RunByNumberParams struct {
@@ -527,6 +474,7 @@ func (q *Queries) RunByNumber(ctx context.Context, arg RunByNumberParams) (Campa
 		&i.AwaitsTemplate,
 		&i.ClosedAt,
 		&i.NextStartAt,
+		&i.OccurrenceAt,
 	)
 	return i, err
 }
@@ -588,7 +536,8 @@ func (q *Queries) RunFreezeNobody(ctx context.Context, arg RunFreezeNobodyParams
 }
 
 const runGet = `-- name: RunGet :one
-SELECT r.id, r.campaign_id, r.number, r.kind, r.template_id, r.template_version, r.sender_id, r.started_by, r.started_at, r.not_before, r.frozen_at, r.audience_size, r.finished_at, r.settled_at, r.retry_states, r.retry_error_codes, r.canary_passed_at, r.breaker_since, r.awaits_template, r.closed_at, r.next_start_at, c.status, c.status_reason, c.rate_limit_per_second, c.priority, c.quiet_start, c.quiet_end, c.timezone,
+SELECT r.id, r.campaign_id, r.number, r.kind, r.template_id, r.template_version, r.sender_id, r.started_by, r.started_at, r.not_before, r.frozen_at, r.audience_size, r.finished_at, r.settled_at, r.retry_states, r.retry_error_codes, r.canary_passed_at, r.breaker_since, r.awaits_template, r.closed_at, r.next_start_at, r.occurrence_at, c.status, c.status_reason, c.rate_limit_per_second, c.priority, c.quiet_start, c.quiet_end, c.timezone,
+       c.schedule_local_time, c.start_within_minutes,
        coalesce(p.id, 0)::integer AS portfolio_id,
        ARRAY(SELECT v.approval FROM template_variants v
              WHERE v.template_id = r.template_id AND v.version = r.template_version AND c.window_policy = 'template')::text[] AS approvals,
@@ -609,6 +558,8 @@ type RunGetRow struct {
 	QuietStart         *int16
 	QuietEnd           *int16
 	Timezone           string
+	ScheduleLocalTime  string
+	StartWithinMinutes *int32
 	PortfolioID        int32
 	Approvals          []string
 	ApprovalReason     string
@@ -640,6 +591,7 @@ func (q *Queries) RunGet(ctx context.Context, id int64) (RunGetRow, error) {
 		&i.CampaignRun.AwaitsTemplate,
 		&i.CampaignRun.ClosedAt,
 		&i.CampaignRun.NextStartAt,
+		&i.CampaignRun.OccurrenceAt,
 		&i.Status,
 		&i.StatusReason,
 		&i.RateLimitPerSecond,
@@ -647,6 +599,8 @@ func (q *Queries) RunGet(ctx context.Context, id int64) (RunGetRow, error) {
 		&i.QuietStart,
 		&i.QuietEnd,
 		&i.Timezone,
+		&i.ScheduleLocalTime,
+		&i.StartWithinMinutes,
 		&i.PortfolioID,
 		&i.Approvals,
 		&i.ApprovalReason,
@@ -686,10 +640,10 @@ func (q *Queries) RunHoldForTemplate(ctx context.Context, arg RunHoldForTemplate
 
 const runInsert = `-- name: RunInsert :one
 INSERT INTO campaign_runs (campaign_id, number, kind, template_id, template_version, sender_id, started_by, started_at, not_before,
-    retry_states, retry_error_codes)
+    occurrence_at, retry_states, retry_error_codes)
 SELECT $1, coalesce(max(r.number), 0) + 1, $2, $3, $4, s.id, $5, $6, $7,
-    $8::text[], $9::integer[]
-FROM (SELECT id FROM senders WHERE channel = $10 ORDER BY id DESC LIMIT 1) s
+    $8, $9::text[], $10::integer[]
+FROM (SELECT id FROM senders WHERE channel = $11 ORDER BY id DESC LIMIT 1) s
 LEFT JOIN campaign_runs r ON r.campaign_id = $1
 GROUP BY s.id
 RETURNING id, number
@@ -703,6 +657,7 @@ type RunInsertParams struct {
 	StartedBy       string
 	Now             time.Time
 	NotBefore       *time.Time
+	OccurrenceAt    *time.Time
 	RetryStates     []string
 	RetryErrorCodes []int32
 	Channel         string
@@ -722,6 +677,7 @@ func (q *Queries) RunInsert(ctx context.Context, arg RunInsertParams) (RunInsert
 		arg.StartedBy,
 		arg.Now,
 		arg.NotBefore,
+		arg.OccurrenceAt,
 		arg.RetryStates,
 		arg.RetryErrorCodes,
 		arg.Channel,
@@ -761,7 +717,7 @@ func (q *Queries) RunLeases(ctx context.Context, arg RunLeasesParams) (int64, er
 }
 
 const runList = `-- name: RunList :many
-SELECT id, campaign_id, number, kind, template_id, template_version, sender_id, started_by, started_at, not_before, frozen_at, audience_size, finished_at, settled_at, retry_states, retry_error_codes, canary_passed_at, breaker_since, awaits_template, closed_at, next_start_at FROM campaign_runs WHERE campaign_id = $1 AND ($2::integer IS NULL OR number < $2)
+SELECT id, campaign_id, number, kind, template_id, template_version, sender_id, started_by, started_at, not_before, frozen_at, audience_size, finished_at, settled_at, retry_states, retry_error_codes, canary_passed_at, breaker_since, awaits_template, closed_at, next_start_at, occurrence_at FROM campaign_runs WHERE campaign_id = $1 AND ($2::integer IS NULL OR number < $2)
 ORDER BY number DESC LIMIT $3
 `
 
@@ -802,6 +758,7 @@ func (q *Queries) RunList(ctx context.Context, arg RunListParams) ([]CampaignRun
 			&i.AwaitsTemplate,
 			&i.ClosedAt,
 			&i.NextStartAt,
+			&i.OccurrenceAt,
 		); err != nil {
 			return nil, err
 		}
@@ -811,6 +768,80 @@ func (q *Queries) RunList(ctx context.Context, arg RunListParams) ([]CampaignRun
 		return nil, err
 	}
 	return items, nil
+}
+
+const runLock = `-- name: RunLock :one
+SELECT id, campaign_id, number, kind, template_id, template_version, sender_id, started_by, started_at, not_before, frozen_at, audience_size, finished_at, settled_at, retry_states, retry_error_codes, canary_passed_at, breaker_since, awaits_template, closed_at, next_start_at, occurrence_at FROM campaign_runs WHERE id = $1 FOR UPDATE
+`
+
+// Lets one freeze at a time work on the run.
+func (q *Queries) RunLock(ctx context.Context, id int64) (CampaignRun, error) {
+	row := q.db.QueryRow(ctx, runLock, id)
+	var i CampaignRun
+	err := row.Scan(
+		&i.ID,
+		&i.CampaignID,
+		&i.Number,
+		&i.Kind,
+		&i.TemplateID,
+		&i.TemplateVersion,
+		&i.SenderID,
+		&i.StartedBy,
+		&i.StartedAt,
+		&i.NotBefore,
+		&i.FrozenAt,
+		&i.AudienceSize,
+		&i.FinishedAt,
+		&i.SettledAt,
+		&i.RetryStates,
+		&i.RetryErrorCodes,
+		&i.CanaryPassedAt,
+		&i.BreakerSince,
+		&i.AwaitsTemplate,
+		&i.ClosedAt,
+		&i.NextStartAt,
+		&i.OccurrenceAt,
+	)
+	return i, err
+}
+
+const runOfOccurrence = `-- name: RunOfOccurrence :one
+SELECT id, campaign_id, number, kind, template_id, template_version, sender_id, started_by, started_at, not_before, frozen_at, audience_size, finished_at, settled_at, retry_states, retry_error_codes, canary_passed_at, breaker_since, awaits_template, closed_at, next_start_at, occurrence_at FROM campaign_runs WHERE campaign_id = $1 AND occurrence_at = $2::timestamptz
+`
+
+type RunOfOccurrenceParams struct {
+	CampaignID   int32
+	OccurrenceAt time.Time
+}
+
+func (q *Queries) RunOfOccurrence(ctx context.Context, arg RunOfOccurrenceParams) (CampaignRun, error) {
+	row := q.db.QueryRow(ctx, runOfOccurrence, arg.CampaignID, arg.OccurrenceAt)
+	var i CampaignRun
+	err := row.Scan(
+		&i.ID,
+		&i.CampaignID,
+		&i.Number,
+		&i.Kind,
+		&i.TemplateID,
+		&i.TemplateVersion,
+		&i.SenderID,
+		&i.StartedBy,
+		&i.StartedAt,
+		&i.NotBefore,
+		&i.FrozenAt,
+		&i.AudienceSize,
+		&i.FinishedAt,
+		&i.SettledAt,
+		&i.RetryStates,
+		&i.RetryErrorCodes,
+		&i.CanaryPassedAt,
+		&i.BreakerSince,
+		&i.AwaitsTemplate,
+		&i.ClosedAt,
+		&i.NextStartAt,
+		&i.OccurrenceAt,
+	)
+	return i, err
 }
 
 const runOpen = `-- name: RunOpen :one
