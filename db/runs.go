@@ -46,7 +46,7 @@ func (s *Store) StartRun(ctx context.Context, campaignID int64, by string, now t
 			return err
 		}
 		if s.ApprovalsRequired {
-			given := campaign.Approval{TemplateVersion: int(value(c.ApprovedTemplateVersion))}
+			given := campaign.Approval{TemplateVersion: value(c.ApprovedTemplateVersion)}
 			if c.ApprovedAt != nil {
 				given.At = *c.ApprovedAt
 			}

@@ -96,7 +96,7 @@ func readPrices(file string) (price.Table, error) {
 	if file == "" {
 		return price.Table{}, nil
 	}
-	raw, err := os.ReadFile(file) //nolint:gosec // the operator names it
+	raw, err := os.ReadFile(file)
 	if err != nil {
 		return price.Table{}, fmt.Errorf("PRICE_TABLE: %w", err)
 	}
