@@ -328,20 +328,24 @@ func TestDeliveryIsReleasedBeforeItWaits(t *testing.T) {
 	}{
 		"resumed": {
 			func(t *testing.T, l *lane) error {
+				t.Helper()
 				_, err := l.Steer(t.Context(), l.run.CampaignID, campaign.Paused, "tester", "", now)
 				return err
 			},
 			func(t *testing.T, l *lane) error {
+				t.Helper()
 				_, err := l.Steer(t.Context(), l.run.CampaignID, campaign.Running, "tester", "", now)
 				return err
 			},
 		},
 		"other quiet hours": {
 			func(t *testing.T, l *lane) error {
+				t.Helper()
 				_, err := l.UpdateCampaign(t.Context(), l.run.CampaignID, "tester", quietIn(-2), now)
 				return err
 			},
 			func(t *testing.T, l *lane) error {
+				t.Helper()
 				_, err := l.UpdateCampaign(t.Context(), l.run.CampaignID, "tester", quietIn(8), now)
 				return err
 			},

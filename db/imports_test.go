@@ -61,7 +61,7 @@ func (b books) process(t testing.TB, id uuid.UUID, rows int) intake.Import {
 }
 
 // saveNext takes the first chunk in that waits.
-func (b books) saveNext(t testing.TB, ctx context.Context, id uuid.UUID) {
+func (b books) saveNext(ctx context.Context, t testing.TB, id uuid.UUID) {
 	t.Helper()
 	imp, err := b.Import(ctx, id)
 	require.NoError(t, err)
@@ -165,12 +165,12 @@ func TestImportIsTakenUpAgain(t *testing.T) {
 	b.cutChunks(t, id, 4)
 	crash := errors.New("killed before the commit")
 	err := b.InTx(ctx, func(ctx context.Context) error {
-		b.saveNext(t, ctx, id)
+		b.saveNext(ctx, t, id)
 		return crash
 	})
 	require.ErrorIs(t, err, crash)
 	require.Zero(t, b.countImported(t, "users"))
-	b.saveNext(t, ctx, id)
+	b.saveNext(ctx, t, id)
 	imp, err := b.Import(ctx, id)
 	require.NoError(t, err)
 	require.Equal(t, intake.Running, imp.Status)
@@ -293,7 +293,7 @@ func TestFailImport(t *testing.T) {
 	b, ctx := open(t), t.Context()
 	id := b.upload(t, intake.CSV, people, nil)
 	b.cutChunks(t, id, 4)
-	b.saveNext(t, ctx, id)
+	b.saveNext(ctx, t, id)
 	require.NoError(t, b.FailImport(ctx, id, "the disk is full", noon))
 	imp, err := b.Import(ctx, id)
 	require.NoError(t, err)

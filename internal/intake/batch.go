@@ -89,13 +89,14 @@ func (c *Chunk) Read(policy Policy, parse func(text string) (Person, error)) *Ba
 		}
 		row := EntryRow{Line: line, Consent: p.Consent, Text: text}
 		e := b.byNumber[p.Phone]
-		if e == nil {
+		switch {
+		case e == nil:
 			e = &Entry{Phone: p.Phone, Region: phone.Region(p.Phone), Attributes: p.Attributes}
 			b.byNumber[p.Phone] = e
 			b.People = append(b.People, e)
-		} else if policy == Replace {
+		case policy == Replace:
 			e.Attributes = p.Attributes
-		} else {
+		default:
 			Merge(e.Attributes, p.Attributes)
 		}
 		e.Rows = append(e.Rows, row)

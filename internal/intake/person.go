@@ -76,7 +76,8 @@ func parseCells(record string, comma rune, columns []column, defaultRegion strin
 			}
 		}
 	}
-	return p, p.identify(number, consent, defaultRegion)
+	err = p.identify(number, consent, defaultRegion)
+	return p, err
 }
 
 // put sets the attribute at a path.
@@ -161,7 +162,8 @@ func parseRecord(record json.RawMessage, mapping Mapping, defaultRegion string) 
 			return Person{}, err
 		}
 	}
-	return p, p.identify(number, consent, defaultRegion)
+	err = p.identify(number, consent, defaultRegion)
+	return p, err
 }
 
 // putMapped sets the attribute that a key of a record is mapped to.
