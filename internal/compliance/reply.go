@@ -51,6 +51,8 @@ func (r Reply) evaluate(in Input) Verdict {
 		return suppress(StepConsent, Suppressed, string(Suppressed))
 	case !in.Now.Before(r.closes()):
 		return suppress(StepConsent, ReplyTooLate, "what it answers was written too long ago")
+	case in.WhatsApp != nil && in.WhatsApp.Closed:
+		return suppress(StepContent, OutsideWindow, "the provider took it for being too late")
 	}
 	verdict.Steps = append(verdict.Steps, Finding{StepConsent, Passed, "answers the person's message"})
 	if reason, detail := in.Content.check(); reason != "" {

@@ -58,3 +58,18 @@ func TestEvaluateReply(t *testing.T) {
 		})
 	}
 }
+
+// What would be sent as a template from now on is no reply, and to a number that is suppressed none is sent.
+func TestReplyThatIsNotTaken(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 11, 22, 23, 0, 0, 0, time.UTC)
+	in := compliance.Input{
+		Now: now, Consent: user.OptIn, Reply: &compliance.Reply{AskedAt: now}, Content: compliance.Content{Body: "Hi", Length: 2, MaxLength: 1600},
+		WhatsApp: &compliance.WhatsApp{LastInboundAt: &now, Closed: true},
+	}
+	require.Equal(t, compliance.OutsideWindow, compliance.Evaluate(in).Reason)
+	in.WhatsApp = nil
+	require.Equal(t, compliance.Proceed, compliance.Evaluate(in).Action)
+	in.Suppressed = true
+	require.Equal(t, compliance.Suppressed, compliance.Evaluate(in).Reason)
+}
