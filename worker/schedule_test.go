@@ -81,8 +81,11 @@ func TestPreflightIsTrue(t *testing.T) {
 			w.exec(`INSERT INTO topics (name, created_at) VALUES ('News', now())`)
 			w.exec(`INSERT INTO subscriptions (topic_id, user_id, created_at) SELECT 1, id, now() FROM users WHERE id % 7 <> 0`)
 
-			template, err := w.store.CreateTemplate(t.Context(), render.Saved{Name: "Greeting", Content: "Hello {name} {text}", Channel: message.WhatsApp, Locale: "en"}, noon)
+			template, err := w.store.CreateTemplate(t.Context(), render.Saved{
+				Name: "Greeting", Content: "Hello {name} {text}", Channel: message.WhatsApp, Locale: "en", Category: render.Utility,
+			}, noon)
 			require.NoError(t, err)
+			approve(t, w.store, template, noon)
 			plan.Topic, plan.TemplateID, plan.Timezone = "Test", template.ID, "UTC"
 			plan.SegmentQuery = []byte(`{"attribute": "audience", "operator": "exists"}`)
 			c, err := w.store.CreateCampaign(t.Context(), plan, noon)
@@ -136,7 +139,9 @@ func TestLocalTime(t *testing.T) {
 	people("2026-03-08T02:30:00Z", user.Attributes{"timezone": "Europe/London"}, numbers(london, 5)...)
 	people("2026-03-08T07:00:00Z", nil, numbers(newYork, 5)...) // 2:30 does not exist there: clocks go from 2 to 3
 	people("2026-03-08T10:00:00Z", nil, "+12085551234")         // Boise or Los Angeles: when both are there, at 3 in Los Angeles
-	w.trigger(campaign.Campaign{RatePerSecond: 10, LocalTime: localTime(t, "2026-03-08T02:30"), StartWithin: time.Minute})
+	w.trigger(campaign.Campaign{ // no solicitation: the law lets nobody be solicited at that hour
+		RatePerSecond: 10, LocalTime: localTime(t, "2026-03-08T02:30"), StartWithin: time.Minute, Priority: campaign.Transactional,
+	})
 	require.Equal(t, campaign.Scheduled, w.overview().Status)
 	held := map[string]report.Message{}
 	w.at(38*time.Hour, func() { held = w.ledger() })
