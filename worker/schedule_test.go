@@ -139,7 +139,7 @@ func TestLocalTime(t *testing.T) {
 	people("2026-03-08T02:30:00Z", user.Attributes{"timezone": "Europe/London"}, numbers(london, 5)...)
 	people("2026-03-08T07:00:00Z", nil, numbers(newYork, 5)...) // 2:30 does not exist there: clocks go from 2 to 3
 	people("2026-03-08T10:00:00Z", nil, "+12085551234")         // Boise or Los Angeles: when both are there, at 3 in Los Angeles
-	w.trigger(campaign.Campaign{ // no solicitation: the law lets nobody be solicited at that hour
+	w.trigger(campaign.Campaign{                                // no solicitation: the law lets nobody be solicited at that hour
 		RatePerSecond: 10, LocalTime: localTime(t, "2026-03-08T02:30"), StartWithin: time.Minute, Priority: campaign.Transactional,
 	})
 	require.Equal(t, campaign.Scheduled, w.overview().Status)
