@@ -76,8 +76,8 @@ LEFT JOIN messages m ON false
 WHERE c.id = @campaign_id;
 
 -- name: MessageWait :execrows
--- Only while the campaign, and with it its window policy, is what the wait was judged by; whoever changes that tells those that wait already, not those
--- that come after.
+-- Only while the campaign, its window policy and the portfolio's limit are what the wait was judged by; whoever changes
+-- those tells whoever waits already, not whoever comes after.
 WITH m AS (
     UPDATE messages SET reason = @reason, waits_until = @until, updated_at = @now
     FROM campaigns c

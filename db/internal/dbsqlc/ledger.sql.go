@@ -738,8 +738,8 @@ type MessageWaitParams struct {
 	WindowPolicy   string
 }
 
-// Only while the campaign, and with it its window policy, is what the wait was judged by; whoever changes that tells those that wait already, not those
-// that come after.
+// Only while the campaign, its window policy and the portfolio's limit are what the wait was judged by; whoever changes
+// those tells whoever waits already, not whoever comes after.
 func (q *Queries) MessageWait(ctx context.Context, arg MessageWaitParams) (int64, error) {
 	result, err := q.db.Exec(ctx, messageWait,
 		arg.Reason,
