@@ -201,6 +201,7 @@ func (a *Delivery) SendMessage(ctx context.Context, in Message) (Next, error) {
 		}
 		return next, err
 	}
+	defer a.Pace.Release()
 	if !verdict.Closes.IsZero() && !slot.Before(verdict.Closes) {
 		return a.CheckCompliance(ctx, in) // quiet hours begin, or the window for free text closes, before its moment
 	}
@@ -231,8 +232,8 @@ func (a *Delivery) SendMessage(ctx context.Context, in Message) (Next, error) {
 	return a.record(ctx, d, attempt, outcome)
 }
 
-// turn waits for a moment that the rate limits grant, and returns shortly before it. When patience ends first, ok is
-// false, and slot is when to come back.
+// turn waits for a moment that the rate limits grant and for which there is room, and returns shortly before it; the caller
+// then owes a.Pace a Release. When patience ends first, ok is false, and slot is when to come back.
 func (a *Delivery) turn(ctx context.Context, d ledger.Delivery) (slot time.Time, ok bool, err error) {
 	began := time.Now()
 	for {
@@ -241,11 +242,13 @@ func (a *Delivery) turn(ctx context.Context, d ledger.Delivery) (slot time.Time,
 			return slot, ok, err
 		}
 		if err := sleep(ctx, slot.Add(-beginLead).Sub(a.Now())); err != nil {
+			a.Pace.Release()
 			return slot, false, err
 		}
 		if a.Now().Before(slot.Add(lateness)) {
 			return slot, true, nil
 		}
+		a.Pace.Release()
 	}
 }
 

@@ -503,6 +503,33 @@ func TestDeliveryWaitsForTheRate(t *testing.T) {
 	require.Equal(t, "0", l.text(t, `SELECT count(*)::text FROM (SELECT granted_at - lag(granted_at) OVER (ORDER BY granted_at) AS apart FROM attempts) a WHERE apart < '0.5 s'`))
 }
 
+// TestDeliveryWaitsForRoom sends several messages where one request may be under way: no lease runs while its request waits.
+func TestDeliveryWaitsForRoom(t *testing.T) {
+	t.Parallel()
+	l := newLane(t, 4, twiliosim.Faults{LatencyMS: 100})
+	l.Pace = activities.NewPace(l.world.Store, time.Now, slog.New(slog.DiscardHandler), 1)
+	l.Patience = time.Minute
+	var wg sync.WaitGroup
+	for seq := 1; seq <= 3; seq++ {
+		wg.Go(func() { _, _ = l.SendMessage(t.Context(), l.message(seq)) })
+	}
+	wg.Wait()
+	require.Len(t, l.judge(t), 3)
+	require.Equal(t, "0", l.text(t, `SELECT count(*)::text FROM (SELECT started_at < lag(ended_at) OVER (ORDER BY started_at) AS early FROM attempts) a WHERE early`))
+
+	_, ok, err := l.Pace.Wait(t.Context(), 1, 1, 80, time.Minute)
+	require.NoError(t, err)
+	require.True(t, ok, "each has made room again")
+	l.Patience = 100 * time.Millisecond
+	before := time.Now()
+	next := l.step(t, l.message(4), activities.Next{Do: activities.Send})
+	require.Equal(t, "pending rate_limit", l.stands(t, 4))
+	require.WithinDuration(t, before.Add(200*time.Millisecond), next.At, 5*time.Second)
+	l.Pace.Release()
+	l.drive(t, 4)
+	require.Equal(t, 1, l.accepted(t, 4))
+}
+
 func TestDeliverySlowsDown(t *testing.T) {
 	t.Parallel()
 	l := newLane(t, 1, faults(twiliosim.RequestFault{Fault: "throttle", Every: 1, Limit: 1, RetryAfterSeconds: 3}))
@@ -550,7 +577,7 @@ func TestDeliveryQuietHoursBeginWhileItWaits(t *testing.T) {
 	now := time.Date(2026, 6, 10, 21, 59, 59, 900_000_000, colombo)
 	l.Now = func() time.Time { return now }
 	var late sync.Once
-	l.Pace = activities.NewPace(lateGrants{l.world.Store, func() { late.Do(func() { now = now.Add(100 * time.Millisecond) }) }}, l.Now, slog.New(slog.DiscardHandler))
+	l.Pace = activities.NewPace(lateGrants{l.world.Store, func() { late.Do(func() { now = now.Add(100 * time.Millisecond) }) }}, l.Now, slog.New(slog.DiscardHandler), 100)
 	next := l.step(t, l.message(1), activities.Next{Do: activities.Send})
 	require.Equal(t, activities.Check, next.Do)
 	require.Equal(t, time.Date(2026, 6, 11, 8, 0, 0, 0, colombo).UTC(), next.At.UTC())

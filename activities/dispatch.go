@@ -31,7 +31,7 @@ type dispatchStore interface {
 	// PortfolioRoom tells how many more people a portfolio may reach now, and when the next place is free; ok is false when
 	// it has no limit any more.
 	PortfolioRoom(ctx context.Context, id int64, now time.Time) (free int, frees time.Time, ok bool, err error)
-	Backlog(ctx context.Context, runID int64, dueBefore time.Time) (int, error)
+	Backlog(ctx context.Context, runID int64, dueBefore time.Time) (waiting, sending int, err error)
 	Batch(ctx context.Context, runID int64, number int) (seqs []int, cut bool, err error)
 	CutBatch(ctx context.Context, runID int64, number int, c ledger.Cohort, size int, now time.Time) (int, error)
 	CutDue(ctx context.Context, run ledger.Run, number, size int, since, now time.Time) (bool, error)
@@ -68,6 +68,8 @@ type Dispatch struct {
 const (
 	// leadTime is how far ahead of its sending a recipient is started: the rate times this is the backlog aimed at.
 	leadTime = 2 * time.Second
+	// slowest is how long an answer of the provider may take that still counts as one.
+	slowest = 10 * time.Second
 	// maxBatch bounds the recipients of one batch: its workflow's history stays small.
 	maxBatch = 250
 	// minBatch keeps slow campaigns from starting recipients one by one.
@@ -232,16 +234,19 @@ func (a *Dispatch) dispatch(ctx context.Context, run ledger.Run, breaker ledger.
 	if len(open) == 0 {
 		return Plan{Action: Wait, Until: a.noLaterThanStuck(opens, now), Reason: string(reason)}, nil
 	}
-	backlog, err := a.Store.Backlog(ctx, run.ID, now.Add(2*leadTime))
+	waiting, sending, err := a.Store.Backlog(ctx, run.ID, now.Add(2*leadTime))
 	if err != nil {
 		return Plan{}, err
 	}
 	ahead := min(max(minBatch, int(leadTime.Seconds())*run.RatePerSecond), maxAhead)
+	slow := min(int(slowest.Seconds())*run.RatePerSecond, maxAhead)
+	// What is being sent is not ahead, unless the provider does not even answer.
+	backlog := waiting + max(sending-slow, 0)
 	if backlog >= ahead {
 		drain := time.Duration(float64(backlog-ahead/2) / float64(run.RatePerSecond) * float64(time.Second))
 		return Plan{Action: Wait, Until: now.Add(min(max(drain, 250*time.Millisecond), leadTime)), Reason: message.ReasonRateLimit}, nil
 	}
-	places, plan, err := a.places(ctx, run, open, backlog, now)
+	places, plan, err := a.places(ctx, run, open, waiting+sending, now)
 	if err != nil || plan.Action != "" {
 		return plan, err
 	}

@@ -85,14 +85,20 @@ func (d *desk) waits(t *testing.T, reason string, wait time.Duration) {
 func (d *desk) send(t *testing.T, seqs ...int) {
 	t.Helper()
 	for _, seq := range seqs {
-		delivery, err := d.world.Delivery(t.Context(), d.run.ID, seq)
-		require.NoError(t, err)
-		a := ledger.Attempt{ID: uuid.Must(uuid.NewV7()), StartedAt: d.now, LeaseUntil: d.now.Add(time.Second), BodySHA256: sha256.Sum256(nil)}
-		begun, err := d.Begin(t.Context(), delivery, a, nil)
-		require.NoError(t, err)
-		require.Equal(t, ledger.BegunNow, begun)
-		require.NoError(t, d.Accept(t.Context(), a.ID, sid(seq), 201, d.now))
+		require.NoError(t, d.Accept(t.Context(), d.begin(t, seq), sid(seq), 201, d.now))
 	}
+}
+
+// begin begins to send a message, and returns the attempt.
+func (d *desk) begin(t *testing.T, seq int) uuid.UUID {
+	t.Helper()
+	delivery, err := d.world.Delivery(t.Context(), d.run.ID, seq)
+	require.NoError(t, err)
+	a := ledger.Attempt{ID: uuid.Must(uuid.NewV7()), StartedAt: d.now, LeaseUntil: d.now.Add(time.Second), BodySHA256: sha256.Sum256(nil)}
+	begun, err := d.Begin(t.Context(), delivery, a, nil)
+	require.NoError(t, err)
+	require.Equal(t, ledger.BegunNow, begun)
+	return a.ID
 }
 
 func sid(seq int) string { return fmt.Sprintf("SM%d", seq) }
@@ -161,6 +167,22 @@ func TestPlanRunFast(t *testing.T) {
 	require.Equal(t, activities.StartBatch, d.plan(t).Action)
 	require.Equal(t, ints(1, 160), d.seqs(t))
 	d.waits(t, message.ReasonRateLimit, time.Second) // until half of two seconds' work is left
+}
+
+func TestPlanRunAtASlowProvider(t *testing.T) {
+	t.Parallel()
+	d := frozen(t, 60, rate(2))
+	for range 4 { // what is being sent is not ahead, for as long as an answer may take
+		require.Equal(t, activities.StartBatch, d.plan(t).Action)
+		for _, seq := range d.seqs(t) {
+			d.begin(t, seq)
+		}
+	}
+	require.Equal(t, activities.StartBatch, d.plan(t).Action)
+	for _, seq := range d.seqs(t) {
+		d.begin(t, seq)
+	}
+	d.waits(t, message.ReasonRateLimit, 1500*time.Millisecond) // 25 are being sent, and ten seconds at 2/s are 20: it does not answer
 }
 
 func TestPlanRunOfNobody(t *testing.T) {

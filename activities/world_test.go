@@ -159,7 +159,7 @@ func newLaneWith(t *testing.T, n int, faults twiliosim.Faults, delays twiliosim.
 		server.Close()
 	})
 	l := &lane{world: w, provider: server.URL, Delivery: &activities.Delivery{
-		Store: w.Store, Sender: client(t, server.URL), Pace: activities.NewPace(w.Store, time.Now, slog.New(slog.DiscardHandler)),
+		Store: w.Store, Sender: client(t, server.URL), Pace: activities.NewPace(w.Store, time.Now, slog.New(slog.DiscardHandler), 100),
 		Now: time.Now, Log: slog.New(slog.DiscardHandler),
 		Lease: 5 * time.Second, Looks: []time.Duration{20 * time.Millisecond, 60 * time.Millisecond},
 		ReceiptDeadline: time.Millisecond, Patience: time.Second,

@@ -513,10 +513,10 @@ func (s *Store) HoldCohort(
 	}), "waiting cohort")
 }
 
-// Backlog counts the messages of cut batches that are to be sent before the given moment.
-func (s *Store) Backlog(ctx context.Context, runID int64, dueBefore time.Time) (int, error) {
+// Backlog counts the messages of cut batches that are to be sent before the given moment, and those being sent.
+func (s *Store) Backlog(ctx context.Context, runID int64, dueBefore time.Time) (waiting, sending int, err error) {
 	n, err := s.q(ctx).RunBacklog(ctx, dbsqlc.RunBacklogParams{RunID: runID, DueBefore: &dueBefore})
-	return int(n), translate(err, "backlog")
+	return int(n.Waiting), int(n.Sending), translate(err, "backlog")
 }
 
 // Batch returns the messages of a batch, in order, and whether it was cut at all.

@@ -531,7 +531,7 @@ func TestBatches(t *testing.T) {
 	require.Equal(t, 3, last)
 
 	b.waits(t, run, 1, "quiet_hours", noon.Add(time.Hour))
-	backlog, err := b.Backlog(ctx, run.ID, noon.Add(time.Minute))
+	backlog, _, err := b.Backlog(ctx, run.ID, noon.Add(time.Minute))
 	require.NoError(t, err)
 	require.Equal(t, 5, backlog, "who waits for long is no backlog")
 	open, due, err := b.OpenMessages(ctx, run.ID)

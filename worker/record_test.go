@@ -352,12 +352,12 @@ func newRecorder(t *testing.T, address string) *recorder {
 			ErrorMeaning: func(code int) string { return twilio.PolicyOf(code).Meaning },
 		},
 		Delivery: &activities.Delivery{
-			Store: store, Sender: r.provider, Pace: activities.NewPace(store, time.Now, log), Now: time.Now, Log: log, Lease: time.Second,
+			Store: store, Sender: r.provider, Pace: activities.NewPace(store, time.Now, log, 100), Now: time.Now, Log: log, Lease: time.Second,
 			Looks: []time.Duration{time.Second, 2 * time.Second}, ReceiptDeadline: receiptDeadline, Patience: 500 * time.Millisecond,
 		},
 		Imports:   &activities.Imports{Store: store, Now: time.Now},
 		Templates: &activities.Templates{Store: store, Provider: r.contents(t), Now: time.Now, Log: log},
-	}, time.Second)
+	}, 100, time.Second)
 	require.NoError(t, w.Start())
 	t.Cleanup(w.Stop)
 	ctx, stop := context.WithCancel(context.Background())

@@ -21,13 +21,16 @@ type Activities struct {
 	Templates *activities.Templates
 }
 
-// New makes a worker that serves until it is stopped; activities under way then get grace to end.
-func New(c client.Client, a Activities, grace time.Duration) sdkworker.Worker {
+// New makes a worker that serves until it is stopped; activities under way then get grace to end. requests is how many the
+// activities may have under way at the provider at once.
+func New(c client.Client, a Activities, requests int, grace time.Duration) sdkworker.Worker {
+	// A send holds its slot, and its workflow's, while it waits for the rate limits and for the provider's answer. A worker that
+	// took more tasks than it has requests for would keep them from one that has.
+	sends := 2 * requests
 	w := sdkworker.New(c, workflows.TaskQueue, sdkworker.Options{
-		// A send holds its slot, and its workflow's, while it waits for the rate limits and for the provider's answer.
-		MaxConcurrentLocalActivityExecutionSize: 2000,
+		MaxConcurrentLocalActivityExecutionSize: sends,
 		MaxConcurrentActivityExecutionSize:      64,
-		MaxConcurrentWorkflowTaskExecutionSize:  2000,
+		MaxConcurrentWorkflowTaskExecutionSize:  sends,
 		// Two pollers, the library's default, cannot keep one worker busy.
 		WorkflowTaskPollerBehavior: sdkworker.NewPollerBehaviorAutoscaling(sdkworker.PollerBehaviorAutoscalingOptions{
 			InitialNumberOfPollers: 8, MinimumNumberOfPollers: 2, MaximumNumberOfPollers: 32,

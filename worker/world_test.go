@@ -80,7 +80,7 @@ func (w *world) renew(now time.Time) {
 	worker.Register(w.env, worker.Activities{
 		Dispatch: &activities.Dispatch{Store: w.store, Now: w.env.Now, Log: log, ReceiptDeadline: receiptDeadline, StuckAfter: stuckAfter},
 		Delivery: &activities.Delivery{
-			Store: w.store, Sender: w.provider, Pace: activities.NewPace(w.grants, w.env.Now, log), Now: w.env.Now, Log: log,
+			Store: w.store, Sender: w.provider, Pace: activities.NewPace(w.grants, w.env.Now, log, 100), Now: w.env.Now, Log: log,
 			Lease: 10 * time.Second, Looks: looks, ReceiptDeadline: receiptDeadline, Patience: 100 * time.Millisecond,
 		},
 		Imports: &activities.Imports{Store: w.store, Now: w.env.Now},

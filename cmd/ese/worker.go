@@ -20,8 +20,6 @@ import (
 const (
 	// requestTimeout bounds one request to the provider; an attempt's lease is as long.
 	requestTimeout = 10 * time.Second
-	// maxRequests bounds the requests to the provider that are under way at once.
-	maxRequests = 256
 	// patience is how long a message waits for the rate limits before its workflow sleeps instead: longer than the
 	// messages take that are started ahead, and short enough for a task of Temporal's.
 	patience = 4 * time.Second
@@ -56,7 +54,7 @@ func runWorker(ctx context.Context, getenv func(string) string) error {
 	defer temporal.Close()
 	provider, err := twilio.New(twilio.Config{
 		AccountSID: cfg.Twilio.AccountSID, AuthToken: cfg.Twilio.AuthToken, BaseURL: cfg.Twilio.BaseURL,
-		StatusCallback: cfg.PublicURL + "/webhooks/status", Timeout: requestTimeout, MaxConns: maxRequests,
+		StatusCallback: cfg.PublicURL + "/webhooks/status", Timeout: requestTimeout, MaxConns: cfg.MaxRequests,
 	})
 	if err != nil {
 		return err
@@ -69,7 +67,7 @@ func runWorker(ctx context.Context, getenv func(string) string) error {
 			ErrorMeaning: func(code int) string { return twilio.PolicyOf(code).Meaning },
 		},
 		Delivery: &activities.Delivery{
-			Store: store, Sender: provider, Pace: activities.NewPace(store, time.Now, log), Now: time.Now, Log: log,
+			Store: store, Sender: provider, Pace: activities.NewPace(store, time.Now, log, cfg.MaxRequests), Now: time.Now, Log: log,
 			Lease: requestTimeout, Looks: cfg.ResolveLooks, ReceiptDeadline: cfg.ReceiptDeadline, Patience: patience,
 		},
 		Imports: &activities.Imports{Store: store, Now: time.Now},
@@ -79,7 +77,7 @@ func runWorker(ctx context.Context, getenv func(string) string) error {
 			Retention: privacy.Retention{Payloads: time.Duration(cfg.PayloadDays) * day, Bodies: time.Duration(cfg.BodyDays) * day},
 		},
 		Templates: &activities.Templates{Store: store, Provider: provider, Now: time.Now, Log: log},
-	}, cfg.ShutdownGrace)
+	}, cfg.MaxRequests, cfg.ShutdownGrace)
 	if err := startWorker(ctx, w.Start, log); err != nil {
 		return err
 	}

@@ -102,11 +102,11 @@ UPDATE campaigns SET status = 'RUNNING', updated_at = @now WHERE id = @campaign_
 SELECT number, next_seq, seq_to, zones, jurisdiction, waits_until FROM cohorts WHERE run_id = @run_id AND next_seq <= seq_to ORDER BY number;
 
 -- name: RunBacklog :one
--- Messages of batches already cut that are to be sent within the given moment. Counted cohort by cohort, so that those in
--- no batch yet, most of a large run, are never looked at.
-SELECT coalesce(sum(b.messages), 0)::bigint AS messages FROM cohorts c
+-- Messages of batches already cut: those that are to be sent within the given moment, and those being sent. Counted cohort by
+-- cohort, so that those in no batch yet, most of a large run, are never looked at.
+SELECT coalesce(sum(b.waiting), 0)::bigint AS waiting, coalesce(sum(b.sending), 0)::bigint AS sending FROM cohorts c
 CROSS JOIN LATERAL (
-    SELECT count(*) AS messages FROM messages m
+    SELECT count(*) FILTER (WHERE state = 'pending') AS waiting, count(*) FILTER (WHERE state = 'sending') AS sending FROM messages m
     WHERE m.run_id = c.run_id AND m.seq BETWEEN c.seq_from AND c.next_seq - 1
       AND m.state IN ('pending', 'sending') AND (m.waits_until IS NULL OR m.waits_until <= @due_before)
 ) b

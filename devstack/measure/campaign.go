@@ -33,7 +33,8 @@ func (s *Stack) SetSenderRate(ctx context.Context, perSecond int) error {
 	return err
 }
 
-// Campaign makes a campaign to everybody of a city, at so many messages a second, and returns its id.
+// Campaign makes a campaign to everybody of a city, at so many messages a second, and returns its id once its template is
+// approved.
 func (s *Stack) Campaign(ctx context.Context, city string, rate int) (int, error) {
 	var segment, template, campaign struct{ ID int }
 	for _, step := range []struct {
@@ -53,7 +54,16 @@ func (s *Stack) Campaign(ctx context.Context, city string, rate int) (int, error
 			return 0, err
 		}
 	}
-	return campaign.ID, nil
+	return campaign.ID, s.approved(ctx, template.ID)
+}
+
+// approved returns once WhatsApp has approved a template.
+func (s *Stack) approved(ctx context.Context, template int) error {
+	return Until(ctx, 200*time.Millisecond, func() (bool, error) {
+		var t struct{ Approval string }
+		err := Call(ctx, http.MethodGet, fmt.Sprintf("%s/api/v1/templates/%d", s.URL(), template), nil, &t)
+		return t.Approval == "approved", err
+	})
 }
 
 // Run is a campaign that was triggered.

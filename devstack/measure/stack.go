@@ -27,9 +27,9 @@ type Stack struct {
 	dir string
 }
 
-// Start builds the product and runs it on free ports, with an empty database and so many workers. Close it. ctx bounds
-// the start alone.
-func Start(ctx context.Context, workers int) (_ *Stack, err error) {
+// Start builds the product and runs it on free ports, with an empty database and so many workers, whose settings worker adds
+// to. Close it. ctx bounds the start alone.
+func Start(ctx context.Context, workers int, worker map[string]string) (_ *Stack, err error) {
 	root, err := filepath.Abs(".")
 	if err != nil {
 		return nil, err
@@ -53,7 +53,9 @@ func Start(ctx context.Context, workers int) (_ *Stack, err error) {
 	if err := os.Chmod(s.dir, 0o755); err != nil { // PostgreSQL's own user must reach its folder
 		return nil, err
 	}
-	if s.Stack, err = stack.Start(ctx, stack.Options{Binaries: binaries, Dir: s.dir, Workers: workers}); err != nil {
+	if s.Stack, err = stack.Start(ctx, stack.Options{
+		Binaries: binaries, Dir: s.dir, Workers: workers, Env: map[stack.Role]map[string]string{stack.Worker: worker},
+	}); err != nil {
 		return nil, err
 	}
 	s.DB, err = pgxpool.New(ctx, s.DatabaseURL())

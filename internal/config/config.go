@@ -52,6 +52,7 @@ type Config struct {
 	BodyDays         int    // likewise what people wrote
 	LegalWindowsFile string // JSON, see compliance.ParseLaw; "": only what is listed
 
+	MaxRequests     int // to Twilio, of one worker, that are under way at once
 	ReceiptDeadline time.Duration
 	ResolveLooks    []time.Duration
 	StuckAfter      time.Duration
@@ -99,6 +100,7 @@ func Load(role Role, getenv func(string) string) (Config, error) {
 		c.DatabaseURL = p.required("DATABASE_URL")
 		c.PublicURL = strings.TrimSuffix(p.url("PUBLIC_URL", true), "/")
 		c.Twilio = p.twilio()
+		c.MaxRequests = p.integer("TWILIO_MAX_REQUESTS", 256, 1, 2000)
 		c.ReceiptDeadline = p.duration("RECEIPT_DEADLINE", 12*time.Hour)
 		c.ResolveLooks = p.durations("RESOLVE_LOOKS", 5*time.Second, 30*time.Second, 2*time.Minute, 10*time.Minute)
 		if !slices.IsSorted(c.ResolveLooks) {

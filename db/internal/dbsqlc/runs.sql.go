@@ -417,9 +417,9 @@ func (q *Queries) RunActive(ctx context.Context, campaignID int32) (RunActiveRow
 }
 
 const runBacklog = `-- name: RunBacklog :one
-SELECT coalesce(sum(b.messages), 0)::bigint AS messages FROM cohorts c
+SELECT coalesce(sum(b.waiting), 0)::bigint AS waiting, coalesce(sum(b.sending), 0)::bigint AS sending FROM cohorts c
 CROSS JOIN LATERAL (
-    SELECT count(*) AS messages FROM messages m
+    SELECT count(*) FILTER (WHERE state = 'pending') AS waiting, count(*) FILTER (WHERE state = 'sending') AS sending FROM messages m
     WHERE m.run_id = c.run_id AND m.seq BETWEEN c.seq_from AND c.next_seq - 1
       AND m.state IN ('pending', 'sending') AND (m.waits_until IS NULL OR m.waits_until <= $1)
 ) b
@@ -431,13 +431,18 @@ type RunBacklogParams struct {
 	RunID     int64
 }
 
-// Messages of batches already cut that are to be sent within the given moment. Counted cohort by cohort, so that those in
-// no batch yet, most of a large run, are never looked at.
-func (q *Queries) RunBacklog(ctx context.Context, arg RunBacklogParams) (int64, error) {
+type RunBacklogRow struct {
+	Waiting int64
+	Sending int64
+}
+
+// Messages of batches already cut: those that are to be sent within the given moment, and those being sent. Counted cohort by
+// cohort, so that those in no batch yet, most of a large run, are never looked at.
+func (q *Queries) RunBacklog(ctx context.Context, arg RunBacklogParams) (RunBacklogRow, error) {
 	row := q.db.QueryRow(ctx, runBacklog, arg.DueBefore, arg.RunID)
-	var messages int64
-	err := row.Scan(&messages)
-	return messages, err
+	var i RunBacklogRow
+	err := row.Scan(&i.Waiting, &i.Sending)
+	return i, err
 }
 
 const runByNumber = `-- name: RunByNumber :one

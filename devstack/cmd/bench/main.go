@@ -18,6 +18,7 @@ import (
 	"os/signal"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"text/tabwriter"
@@ -39,7 +40,7 @@ func main() {
 // settings are what the command line says.
 type settings struct {
 	only                          string
-	workers                       int
+	workers, requests             int
 	recipients, latency, rate     int
 	small                         int
 	connections, seconds          int
@@ -50,6 +51,7 @@ func parse() settings {
 	var s settings
 	flag.StringVar(&s.only, "only", "", "phases to measure, with commas between them: webhooks, first-send, campaign, load; all if not given")
 	flag.IntVar(&s.workers, "workers", 1, "worker processes")
+	flag.IntVar(&s.requests, "requests", 256, "requests to Twilio that one worker has under way at once")
 	flag.IntVar(&s.latency, "latency", 100, "milliseconds that the simulated Twilio takes to answer a send")
 	flag.IntVar(&s.recipients, "recipients", 1000, "people of the campaign")
 	flag.IntVar(&s.rate, "rate", 1000, "messages a second that the campaign may send")
@@ -92,7 +94,7 @@ func run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	s, err := measure.Start(ctx, set.workers)
+	s, err := measure.Start(ctx, set.workers, map[string]string{"TWILIO_MAX_REQUESTS": strconv.Itoa(set.requests)})
 	if err != nil {
 		return err
 	}
@@ -103,7 +105,7 @@ func run(ctx context.Context) (err error) {
 	b := &bench{Stack: s, settings: set}
 	peaks := s.WatchMemory(ctx)
 	b.row("machine", "%d cores, %s/%s", runtime.NumCPU(), runtime.GOOS, runtime.GOARCH)
-	b.row("worker processes", "%d", set.workers)
+	b.row("worker processes", "%d, each with %d requests at once", set.workers, set.requests)
 	for _, phase := range phases {
 		if !slices.Contains(wanted, phase) {
 			continue

@@ -38,7 +38,7 @@ func run(ctx context.Context) (err error) {
 	again := flag.Bool("again", false, "import the same file once more: nobody is new")
 	workers := flag.Int("workers", 1, "worker processes")
 	flag.Parse()
-	s, err := measure.Start(ctx, *workers)
+	s, err := measure.Start(ctx, *workers, nil)
 	if err != nil {
 		return err
 	}

@@ -65,7 +65,7 @@ func run(ctx context.Context) (err error) {
 	set := parse()
 	ctx, cancel := context.WithTimeout(ctx, set.timeout)
 	defer cancel()
-	s, err := measure.Start(ctx, set.workers)
+	s, err := measure.Start(ctx, set.workers, nil)
 	if err != nil {
 		return err
 	}
