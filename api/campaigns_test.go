@@ -476,7 +476,9 @@ func TestApprovalAPI(t *testing.T) {
 		}
 	}
 	author, editor, boss := key("author", "write", "send"), key("editor", "write", "send"), key("boss", "send", "write")
-	made := author(http.StatusCreated, "POST", "/api/v1/campaigns", `{"topic":"x","template_id":1,"segment_id":1}`)
+	inner := get[int64](t, e, `INSERT INTO segments (name, definition, created_at, updated_at) SELECT 'Inner', definition, $1, $1 FROM segments WHERE id = 1 RETURNING id`, noon)
+	outer := author(http.StatusCreated, "POST", "/api/v1/segments", fmt.Sprintf(`{"name":"Outer","definition_json":{"operator":"in_segment","value":%d}}`, inner))
+	made := author(http.StatusCreated, "POST", "/api/v1/campaigns", fmt.Sprintf(`{"topic":"x","template_id":1,"segment_id":1,"exclude_segment_ids":[%.0f]}`, outer["id"]))
 	require.Equal(t, "key:1", made["created_by"])
 	path := fmt.Sprintf("/api/v1/campaigns/%.0f", made["id"])
 	refused := author(http.StatusConflict, "POST", path+"/trigger", "{}")
@@ -491,9 +493,11 @@ func TestApprovalAPI(t *testing.T) {
 	author(http.StatusConflict, "POST", path+"/trigger", "{}")
 	editor(http.StatusForbidden, "POST", path+"/approve", "")
 	boss(http.StatusOK, "POST", path+"/approve", "")
-	e.exec(t, `UPDATE segments SET updated_at = $1`, noon.Add(time.Second))
-	require.Contains(t, author(http.StatusConflict, "POST", path+"/trigger", "{}")["detail"], "the segment was changed")
-	e.exec(t, `UPDATE segments SET updated_at = $1`, noon)
+	for _, segment := range []int64{1, inner, int64(outer["id"].(float64))} { // its own, and whom it leaves out, at second hand too
+		e.exec(t, `UPDATE segments SET updated_at = $1 WHERE id = $2`, noon.Add(time.Second), segment)
+		require.Contains(t, author(http.StatusConflict, "POST", path+"/trigger", "{}")["detail"], "a segment was changed")
+		e.exec(t, `UPDATE segments SET updated_at = $1`, noon)
+	}
 	require.Equal(t, "RUNNING", author(http.StatusOK, "POST", path+"/trigger", "{}")["status"])
 	boss(http.StatusConflict, "POST", path+"/approve", "")
 	require.Equal(t, []string{"key:2 campaign.approve", "key:2 campaign.change", "key:3 campaign.approve"}, func() []string {

@@ -50,7 +50,11 @@ func (s *Store) StartRun(ctx context.Context, campaignID int64, by string, now t
 			if c.ApprovedAt != nil {
 				given.At = *c.ApprovedAt
 			}
-			if err := given.Check(int(c.TemplateVersion), c.SegmentUpdatedAt); err != nil {
+			changed, err := s.q(ctx).CampaignSegmentsChanged(ctx, c.ID)
+			if err != nil {
+				return translate(err, "segments")
+			}
+			if err := given.Check(int(c.TemplateVersion), changed); err != nil {
 				return err
 			}
 		}

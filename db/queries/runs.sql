@@ -12,8 +12,8 @@ SELECT campaign_gate_close(id) FROM unnest(@ids::integer[]) AS id;
 -- name: CampaignLock :one
 SELECT c.id, c.status, c.template_id, c.schedule_time, c.schedule_local_time, c.rate_limit_per_second, c.trigger, c.reply_sender_id, t.version AS template_version, t.channel,
        c.recurrence_cron, c.recurrence_timezone, c.start_within_minutes,
-       c.created_by, c.changed_by, c.approved_at, c.approved_template_version, s.updated_at AS segment_updated_at
-FROM campaigns c JOIN templates t ON t.id = c.template_id LEFT JOIN segments s ON s.id = c.segment_id
+       c.created_by, c.changed_by, c.approved_at, c.approved_template_version
+FROM campaigns c JOIN templates t ON t.id = c.template_id
 WHERE c.id = @id
 FOR UPDATE OF c;
 

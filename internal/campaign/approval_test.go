@@ -14,13 +14,13 @@ func TestApproval(t *testing.T) {
 	t.Parallel()
 	before, after := now.Add(-time.Hour), now.Add(time.Hour)
 	given := campaign.Approval{At: now, TemplateVersion: 2}
-	require.NoError(t, given.Check(2, nil))
-	require.NoError(t, given.Check(2, &before))
+	require.NoError(t, given.Check(2, time.Time{}))
+	require.NoError(t, given.Check(2, before))
 	for want, err := range map[string]error{
-		"nobody approved":            campaign.Approval{}.Check(2, nil),
-		"the template was changed":   given.Check(3, nil),
-		"the segment was changed":    given.Check(2, &after),
-		"approved again before it i": given.Check(3, &after),
+		"nobody approved":            campaign.Approval{}.Check(2, time.Time{}),
+		"the template was changed":   given.Check(3, time.Time{}),
+		"a segment was changed":      given.Check(2, after),
+		"approved again before it i": given.Check(3, after),
 	} {
 		require.True(t, fault.Is(err, fault.Conflict), want)
 		require.ErrorContains(t, err, want)

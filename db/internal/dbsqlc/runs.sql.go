@@ -169,8 +169,8 @@ func (q *Queries) CampaignGatesClose(ctx context.Context, ids []int32) error {
 const campaignLock = `-- name: CampaignLock :one
 SELECT c.id, c.status, c.template_id, c.schedule_time, c.schedule_local_time, c.rate_limit_per_second, c.trigger, c.reply_sender_id, t.version AS template_version, t.channel,
        c.recurrence_cron, c.recurrence_timezone, c.start_within_minutes,
-       c.created_by, c.changed_by, c.approved_at, c.approved_template_version, s.updated_at AS segment_updated_at
-FROM campaigns c JOIN templates t ON t.id = c.template_id LEFT JOIN segments s ON s.id = c.segment_id
+       c.created_by, c.changed_by, c.approved_at, c.approved_template_version
+FROM campaigns c JOIN templates t ON t.id = c.template_id
 WHERE c.id = $1
 FOR UPDATE OF c
 `
@@ -193,7 +193,6 @@ type CampaignLockRow struct {
 	ChangedBy               string
 	ApprovedAt              *time.Time
 	ApprovedTemplateVersion *int32
-	SegmentUpdatedAt        *time.Time
 }
 
 func (q *Queries) CampaignLock(ctx context.Context, id int32) (CampaignLockRow, error) {
@@ -217,7 +216,6 @@ func (q *Queries) CampaignLock(ctx context.Context, id int32) (CampaignLockRow, 
 		&i.ChangedBy,
 		&i.ApprovedAt,
 		&i.ApprovedTemplateVersion,
-		&i.SegmentUpdatedAt,
 	)
 	return i, err
 }
