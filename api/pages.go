@@ -30,6 +30,7 @@ func (s *server) mountPages(r *gin.Engine) error {
 		ErrorMeaning:   s.ErrorMeaning,
 		MaxUploadBytes: s.MaxUploadBytes, TemporalUIURL: s.TemporalUIURL, Namespace: s.Namespace, Version: s.Version,
 		DefaultRegion: s.DefaultRegion,
+		Phones:        s.Phones,
 	})
 	if err != nil {
 		return fmt.Errorf("pages: %w", err)

@@ -46,6 +46,8 @@ type Deps struct {
 	Prices         price.Table // of messages, for estimates; optional
 	// RequireOptOut refuses a marketing template that does not say how to stop; else it is saved with a warning.
 	RequireOptOut bool
+	// Phones are those of the simulator, for a page that shows them; optional. Refused without LocalAuth.
+	Phones ui.Phones
 	// ErrorMeaning says in one plain sentence what the provider's error code means.
 	ErrorMeaning func(code int) string
 }
@@ -86,6 +88,9 @@ type server struct {
 func New(deps Deps) (http.Handler, error) {
 	if deps.LocalAuth && !loopbackHost(deps.ListenAddr) {
 		return nil, fmt.Errorf("AUTH=local needs a listener on a loopback address such as 127.0.0.1:8000, not %q", deps.ListenAddr)
+	}
+	if deps.Phones != nil && !deps.LocalAuth {
+		return nil, errors.New("simulated phones are for AUTH=local alone")
 	}
 	document, err := openapi.GetSpec()
 	if err != nil {

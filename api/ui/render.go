@@ -63,20 +63,22 @@ type view struct {
 	Poll    int    // seconds between refreshes of the "live" part; 0 for none
 	// Scripts are the modules that this page needs beside those of all pages, as their files are called in static.
 	Scripts []string
+	URL     string // where the live part is refreshed from; render sets it to the address of the request
 	Body    any
 
 	// Set by render.
-	URL      string
 	Now      time.Time
 	Version  string
 	Flash    string // what was just done; "" for nothing to tell
+	HasPhone bool   // there are simulated phones to show
 	Styles   []string
 	Deferred []string
 }
 
 // render answers with a page, or with its live part alone when htmx asks. Nothing is sent before all of it is known.
 func (u *UI) render(c *gin.Context, status int, name string, v view) error {
-	v.URL, v.Now, v.Version = c.Request.URL.RequestURI(), u.Now(), u.Version
+	v.URL, v.Now, v.Version = cmp.Or(v.URL, c.Request.URL.RequestURI()), u.Now(), u.Version
+	v.HasPhone = u.Phones != nil
 	v.Styles, v.Deferred = u.assets.styles, u.assets.scripts
 	part := "layout"
 	if c.GetHeader("HX-Request") == "true" {

@@ -51,6 +51,12 @@ type site struct {
 
 func open(t *testing.T) *site {
 	t.Helper()
+	return openWith(t, func(*ui.Deps) {})
+}
+
+// openWith is open with other surroundings.
+func openWith(t *testing.T, change func(*ui.Deps)) *site {
+	t.Helper()
 	address := dbtest.URL(t)
 	store, err := db.Open(t.Context(), address)
 	require.NoError(t, err)
@@ -60,7 +66,7 @@ func open(t *testing.T) *site {
 	t.Cleanup(pool.Close)
 
 	s := &site{Store: store, pool: pool}
-	pages, err := ui.New(ui.Deps{
+	deps := ui.Deps{
 		Store: store, Now: func() time.Time { return noon }, Log: slog.New(slog.DiscardHandler),
 		Authorize: func(_ *gin.Context, scope access.Scope) error {
 			if scope == s.refused {
@@ -76,7 +82,9 @@ func open(t *testing.T) *site {
 		},
 		ErrorMeaning:   func(code int) string { return "meaning of " + strconv.Itoa(code) },
 		MaxUploadBytes: 1 << 20, TemporalUIURL: "http://temporal.test", Namespace: "default", Version: "1.2.3",
-	})
+	}
+	change(&deps)
+	pages, err := ui.New(deps)
 	require.NoError(t, err)
 	gin.SetMode(gin.TestMode)
 	r := gin.New()
