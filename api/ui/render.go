@@ -63,11 +63,12 @@ func (u *UI) parsePages() (map[string]*page, error) {
 type view struct {
 	Title   string
 	Section string // the path of the entry in the navigation
-	Poll    int    // seconds between refreshes of the "live" part; 0 for none
+	Poll    int    // seconds between two looks at the "live" part; 0: it does not change any more
 	Body    any
 
 	// Set by render.
 	URL     string
+	Stream  string // the address of the live part's events
 	Now     time.Time
 	Version string
 	Styles  []string
@@ -78,6 +79,12 @@ type view struct {
 func (u *UI) render(c *gin.Context, status int, name string, v view) error {
 	v.URL, v.Now, v.Version = c.Request.URL.RequestURI(), u.Now(), u.Version
 	v.Styles, v.Scripts = u.assets.styles, u.assets.scripts
+	if live, asked := c.Get(liveKey); asked {
+		return u.renderLive(live.(*livePart), name, v)
+	}
+	stream := c.Request.URL.Query()
+	stream.Set(liveParam, "yes")
+	v.Stream = c.Request.URL.Path + "?" + stream.Encode()
 	part := "layout"
 	if c.GetHeader("HX-Request") == "true" {
 		part = "refresh"
@@ -87,6 +94,16 @@ func (u *UI) render(c *gin.Context, status int, name string, v view) error {
 		return fmt.Errorf("page %s: %w", name, err)
 	}
 	c.Data(status, "text/html; charset=utf-8", b.Bytes())
+	return nil
+}
+
+// renderLive makes the live part alone.
+func (u *UI) renderLive(to *livePart, name string, v view) error {
+	var b bytes.Buffer
+	if err := u.pages[name].templates.ExecuteTemplate(&b, "live", v); err != nil {
+		return fmt.Errorf("live part of page %s: %w", name, err)
+	}
+	to.content, to.every = b.Bytes(), time.Duration(v.Poll)*time.Second
 	return nil
 }
 
@@ -271,7 +288,7 @@ func loadAssets() (*assets, error) {
 	a.built = tabler && htmx
 	if a.built {
 		a.styles = []string{a.url("vendor/tabler.min.css"), a.url("app.css")}
-		a.scripts = []string{a.url("vendor/htmx.min.js"), a.url("app.js")}
+		a.scripts = []string{a.url("vendor/htmx.min.js"), a.url("vendor/hx-sse.min.js"), a.url("live.js"), a.url("app.js")}
 	} else {
 		a.styles = []string{a.url("plain.css"), a.url("app.css")}
 		a.scripts = []string{a.url("app.js")}

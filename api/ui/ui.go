@@ -1,6 +1,11 @@
 // Package ui is the pages of the engine: plain HTML from the same store as the JSON API, so that a page shows nothing
-// that the API cannot. Pages are complete without JavaScript; with it their figures refresh in place and a button that
-// was pressed rests. That a form counts once is the server's doing.
+// that the API cannot. Pages are complete without JavaScript; with it their figures change in place as they change in the
+// database, by server-sent events (live.go), and a button that was pressed rests. That a form counts once is the server's
+// doing.
+//
+// A page is live by defining the template "live", which {{template "refresh" .}} puts into its content, and by setting
+// view.Poll, the seconds between two looks at it. Its handler is asked again for the live part alone, once for all who watch
+// the same address in the same role: it must not write anything, and what it shows must depend on nothing else.
 //
 // Their looks (Tabler) and the refreshing (htmx) are pinned npm packages, which npm ci && npm run build copies into
 // static/vendor, from where they are embedded. A build without that folder is complete, but plain.
@@ -30,6 +35,10 @@ type Deps struct {
 
 	// Authorize lets a request pass that may do what the scope says, and puts its principal into the request's context.
 	Authorize func(c *gin.Context, scope access.Scope) error
+	// Role names what a request that passed may see and do: requests of one role get the same live parts.
+	Role func(r *http.Request) string
+	// Stopping is closed when the process is about to end, which ends what is kept open; optional.
+	Stopping <-chan struct{}
 	// Principal names who makes a request that passed.
 	Principal func(r *http.Request) string
 	// Explain decides the status of an error, and what the visitor is told of it.
@@ -75,12 +84,14 @@ type UI struct {
 	Deps
 	pages  map[string]*page
 	assets *assets
+	hub    hub
+	beat   time.Duration // between two signs of life of a live page
 }
 
 // New prepares the pages.
 func New(deps Deps) (*UI, error) {
 	switch {
-	case deps.Store == nil, deps.Now == nil, deps.Log == nil, deps.Principal == nil, deps.Explain == nil,
+	case deps.Store == nil, deps.Now == nil, deps.Log == nil, deps.Principal == nil, deps.Role == nil, deps.Explain == nil,
 		deps.Import == nil, deps.Health == nil, deps.ErrorMeaning == nil:
 		return nil, errors.New("pages: a dependency is missing")
 	case deps.Authorize == nil:
@@ -88,7 +99,7 @@ func New(deps Deps) (*UI, error) {
 	case deps.MaxUploadBytes <= 0:
 		return nil, errors.New("pages: MaxUploadBytes must be above zero")
 	}
-	u := &UI{Deps: deps}
+	u := &UI{Deps: deps, beat: beatEvery}
 	var err error
 	if u.assets, err = loadAssets(); err != nil {
 		return nil, err
@@ -156,7 +167,11 @@ func (u *UI) handle(scope access.Scope, h handler) gin.HandlerFunc {
 		c.Header("Content-Security-Policy", policy)
 		c.Header("Vary", "HX-Request")
 		err := u.Authorize(c, scope)
-		if err == nil {
+		switch {
+		case err != nil:
+		case c.Query(liveParam) != "" && c.Request.Method == http.MethodGet:
+			err = u.stream(c, scope, h)
+		default:
 			err = h(c)
 		}
 		if err != nil {

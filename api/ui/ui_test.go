@@ -14,6 +14,8 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -45,8 +47,20 @@ type site struct {
 	*db.Store
 	pool    *pgxpool.Pool
 	handler http.Handler
-	refused access.Scope // requests that need this scope are turned away
+	pages   *ui.UI
+	refused access.Scope // requests that need this scope are turned away; while pages are live, refuse sets it
+	mu      sync.Mutex   // guards refused
 	down    bool         // a dependency is
+
+	stopping chan struct{}
+	looks    atomic.Int64 // at the dependencies, which the dashboard shows
+}
+
+// refuse has requests turned away that need the scope.
+func (s *site) refuse(scope access.Scope) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.refused = scope
 }
 
 func open(t *testing.T) *site {
@@ -59,25 +73,31 @@ func open(t *testing.T) *site {
 	require.NoError(t, err)
 	t.Cleanup(pool.Close)
 
-	s := &site{Store: store, pool: pool}
+	s := &site{Store: store, pool: pool, stopping: make(chan struct{})}
 	pages, err := ui.New(ui.Deps{
 		Store: store, Now: func() time.Time { return noon }, Log: slog.New(slog.DiscardHandler),
 		Authorize: func(_ *gin.Context, scope access.Scope) error {
+			s.mu.Lock()
+			defer s.mu.Unlock()
 			if scope == s.refused {
 				return errNoKey
 			}
 			return nil
 		},
 		Principal: func(*http.Request) string { return "tester" },
+		Role:      func(*http.Request) string { return "" },
+		Stopping:  s.stopping,
 		Explain:   explain,
 		Import:    s.importFile,
 		Health: func(context.Context) []ui.Check {
+			s.looks.Add(1)
 			return []ui.Check{{Name: "PostgreSQL", Up: true}, {Name: "Temporal", Up: !s.down, Detail: map[bool]string{true: "no answer"}[s.down]}}
 		},
 		ErrorMeaning:   func(code int) string { return "meaning of " + strconv.Itoa(code) },
 		MaxUploadBytes: 1 << 20, TemporalUIURL: "http://temporal.test", Namespace: "default", Version: "1.2.3",
 	})
 	require.NoError(t, err)
+	s.pages = pages
 	gin.SetMode(gin.TestMode)
 	r := gin.New()
 	pages.Register(r)
@@ -293,33 +313,6 @@ func TestSendersOnMonitoring(t *testing.T) {
 	require.Contains(t, text(s.get(t, "/monitoring")), "80/s 44.0/s slowed down since 2026-03-02 11:59:59 UTC")
 }
 
-func TestRefresh(t *testing.T) {
-	t.Parallel()
-	s := open(t)
-	s.person(t, 1, user.OptIn, nil)
-	r := httptest.NewRequest(http.MethodGet, "/campaigns?status=DRAFT", http.NoBody)
-	r.Header.Set("HX-Request", "true")
-	w := s.do(r)
-	require.Equal(t, http.StatusOK, w.Code)
-	fragment := strings.TrimSpace(w.Body.String())
-	require.True(t, strings.HasPrefix(fragment, `<div id="live" hx-get="/campaigns?status=DRAFT" hx-trigger="every 4s" hx-swap="outerMorph">`), fragment[:100])
-	require.NotContains(t, fragment, "<html")
-	require.Contains(t, s.get(t, "/campaigns?status=DRAFT"), fragment, "a page holds what its refresh gives")
-	require.Equal(t, "HX-Request", w.Header().Get("Vary"))
-
-	s.sender(t)
-	id := s.plan(t, "Spring")
-	path := "/campaign/" + strconv.FormatInt(id, 10) + "/summary"
-	require.Contains(t, s.get(t, path), `hx-trigger="every 30s"`, "a draft")
-	_, err := s.StartRun(t.Context(), id, "tester", noon)
-	require.NoError(t, err)
-	require.Contains(t, s.get(t, path), `hx-trigger="every 4s"`, "a run under way")
-	s.exec(t, `UPDATE campaigns SET status = 'COMPLETED'`)
-	require.Contains(t, s.get(t, path), `hx-trigger="every 4s"`, "receipts still arrive")
-	s.exec(t, `UPDATE campaign_runs SET finished_at = $1, settled_at = $1`, noon)
-	require.Contains(t, s.get(t, path), `hx-trigger="every 30s"`, "all is said")
-}
-
 func TestUsers(t *testing.T) {
 	t.Parallel()
 	s := open(t)
@@ -425,7 +418,7 @@ func TestImport(t *testing.T) {
 	waiting := s.get(t, place)
 	require.Contains(t, text(waiting), "people.csv PENDING")
 	require.Contains(t, text(waiting), "0 of 2 rows")
-	require.Contains(t, waiting, `hx-trigger="every 2s"`)
+	require.Contains(t, waiting, `hx-sse:connect=`)
 
 	id := uuid.MustParse(strings.TrimPrefix(place, "/imports/"))
 	imports := &activities.Imports{Store: s.Store, Now: func() time.Time { return noon }}
@@ -434,7 +427,7 @@ func TestImport(t *testing.T) {
 	for _, says := range []string{"people.csv COMPLETED", "2 of 2 rows, 100.0 %", "Taken over 1", "Refused 1", "3 phone_number must be"} {
 		require.Contains(t, text(over), says)
 	}
-	require.NotContains(t, over, "hx-trigger", "what is over is not asked for again")
+	require.NotContains(t, over, "hx-sse", "what is over is not asked for again")
 
 	w = s.do(upload(t, "people.pdf", "x"))
 	require.Equal(t, http.StatusUnprocessableEntity, w.Code)

@@ -58,6 +58,7 @@ func runAPI(ctx context.Context, getenv func(string) string) error {
 
 	handler, err := api.New(api.Deps{
 		Store: store, Now: time.Now, Log: log, Wake: outbox.Wake,
+		Stopping: ctx.Done(),
 		TemporalHealth: func(ctx context.Context) error {
 			_, err := temporal.CheckHealth(ctx, &client.CheckHealthRequest{})
 			return err

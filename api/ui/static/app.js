@@ -20,19 +20,6 @@ window.addEventListener("pageshow", () => {
   }
 });
 
-// Pages that nobody sees ask for nothing.
-document.addEventListener("htmx:before:request", (event) => {
-  if (document.hidden) event.preventDefault();
-});
-
-// Figures that could not be refreshed are not passed off as fresh.
-function stale(yes) {
-  document.getElementById("stale").hidden = !yes;
-}
-document.addEventListener("htmx:error", () => stale(true));
-document.addEventListener("htmx:response:error", () => stale(true));
-document.addEventListener("htmx:after:swap", () => stale(false));
-
 // The zones that the browser knows, offered while typing.
 const zones = document.getElementById("zones");
 if (zones && Intl.supportedValuesOf) {
