@@ -28,6 +28,8 @@ func (s *server) mountPages(r gin.IRoutes) error {
 		},
 		Health:         s.pageHealth,
 		ErrorMeaning:   s.ErrorMeaning,
+		ErrorAdvice:    s.ErrorAdvice,
+		Prices:         s.Prices,
 		MaxUploadBytes: s.MaxUploadBytes, TemporalUIURL: s.TemporalUIURL, Namespace: s.Namespace, Version: s.Version,
 		DefaultRegion: s.DefaultRegion,
 	})

@@ -50,6 +50,8 @@ type Deps struct {
 	RequireOptOut bool
 	// ErrorMeaning says in one plain sentence what the provider's error code means.
 	ErrorMeaning func(code int) string
+	// ErrorAdvice says in one plain sentence what an operator can do about it.
+	ErrorAdvice func(code int) string
 }
 
 // Store is everything the API asks of the database, each part declared beside the handlers that use it.

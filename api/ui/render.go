@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"net/url"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -23,6 +24,7 @@ import (
 	"github.com/event-stream-engine/ese/internal/campaign"
 	"github.com/event-stream-engine/ese/internal/fault"
 	"github.com/event-stream-engine/ese/internal/phone"
+	"github.com/event-stream-engine/ese/internal/report"
 )
 
 //go:embed pages static
@@ -62,8 +64,9 @@ func (u *UI) parsePages() (map[string]*page, error) {
 // view is what a page is made from.
 type view struct {
 	Title   string
-	Section string // the path of the entry in the navigation
-	Poll    int    // seconds between two looks at the "live" part; 0: it does not change any more
+	Section string   // the path of the entry in the navigation
+	Poll    int      // seconds between two looks at the "live" part; 0: it does not change any more
+	Scripts []string // static files that the page needs beside those of all pages; render makes addresses of them all
 	Body    any
 
 	// Set by render.
@@ -72,13 +75,12 @@ type view struct {
 	Now     time.Time
 	Version string
 	Styles  []string
-	Scripts []string
 }
 
 // render answers with a page, or with its live part alone when htmx asks. Nothing is sent before all of it is known.
 func (u *UI) render(c *gin.Context, status int, name string, v view) error {
 	v.URL, v.Now, v.Version = c.Request.URL.RequestURI(), u.Now(), u.Version
-	v.Styles, v.Scripts = u.assets.styles, u.assets.scripts
+	v.Styles, v.Scripts = u.assets.styles, u.assets.with(v.Scripts)
 	if live, asked := c.Get(liveKey); asked {
 		return u.renderLive(live.(*livePart), name, v)
 	}
@@ -111,6 +113,7 @@ func (u *UI) functions() template.FuncMap {
 	return template.FuncMap{
 		"asset":    func(name string) string { return u.assets.url(name) },
 		"meaning":  u.ErrorMeaning,
+		"advice":   u.ErrorAdvice,
 		"workflow": u.workflowURL,
 		"number":   number,
 		"percent":  func(share float64) string { return strconv.FormatFloat(share, 'f', 1, 64) + " %" },
@@ -118,18 +121,29 @@ func (u *UI) functions() template.FuncMap {
 		"clock":    clock,
 		"words":    func(v any) string { return strings.ReplaceAll(fmt.Sprint(v), "_", " ") },
 		"masked":   masked,
-		"indent":   indent,
-		"tone":     func(v any) string { return cmp.Or(tones[fmt.Sprint(v)], "secondary") },
-		"args":     args,
+		"why":      reasonText,
+		"recipient": func(m report.Message) string {
+			return u.temporalURL(fmt.Sprintf("%s/recipient/%d", campaign.WorkflowID(m.CampaignID, m.RunNumber), m.Seq))
+		},
+		"indent": indent,
+		"tone":   func(v any) string { return cmp.Or(tones[fmt.Sprint(v)], "secondary") },
+		"args":   args,
 	}
 }
 
 // workflowURL is the page of a run's workflow in the Temporal Web UI; "" when it is not known where that is.
 func (u *UI) workflowURL(run *campaign.Run) string {
-	if u.TemporalUIURL == "" || run == nil {
+	if run == nil {
 		return ""
 	}
-	id := campaign.WorkflowID(run.CampaignID, run.Number)
+	return u.temporalURL(campaign.WorkflowID(run.CampaignID, run.Number))
+}
+
+// temporalURL is the page of a workflow in the Temporal Web UI; "" when it is not known where that is.
+func (u *UI) temporalURL(id string) string {
+	if u.TemporalUIURL == "" {
+		return ""
+	}
 	return u.TemporalUIURL + "/namespaces/" + url.PathEscape(u.Namespace) + "/workflows/" + url.PathEscape(id)
 }
 
@@ -297,6 +311,17 @@ func loadAssets() (*assets, error) {
 }
 
 func (a *assets) url(name string) string { return staticPath + name + "?v=" + a.files[name].version }
+
+// with lists the addresses of the scripts of all pages and of those named, as far as they were built.
+func (a *assets) with(names []string) []string {
+	scripts := slices.Clone(a.scripts)
+	for _, name := range names {
+		if _, built := a.files[name]; built {
+			scripts = append(scripts, a.url(name))
+		}
+	}
+	return scripts
+}
 
 func (a *assets) serve(c *gin.Context) {
 	file, found := a.files[strings.TrimPrefix(c.Param("file"), "/")]

@@ -25,6 +25,7 @@ import (
 
 	"github.com/event-stream-engine/ese/internal/access"
 	"github.com/event-stream-engine/ese/internal/fault"
+	"github.com/event-stream-engine/ese/internal/price"
 )
 
 // Deps is what the pages need of their surroundings. All but the marked are required.
@@ -49,7 +50,10 @@ type Deps struct {
 	Health func(ctx context.Context) []Check
 	// ErrorMeaning says in a sentence what a provider's error code means.
 	ErrorMeaning func(code int) string
+	// ErrorAdvice says in a sentence what an operator can do about it.
+	ErrorAdvice func(code int) string
 
+	Prices price.Table // of messages, for estimates; optional
 	// RequireOptOut refuses a marketing template that does not say how to stop.
 	RequireOptOut  bool
 	MaxUploadBytes int64
@@ -86,20 +90,24 @@ type UI struct {
 	assets *assets
 	hub    hub
 	beat   time.Duration // between two signs of life of a live page
+
+	patience  patience
+	details   memo[*details]  // by run
+	forecasts memo[*forecast] // by draft and its last change
 }
 
 // New prepares the pages.
 func New(deps Deps) (*UI, error) {
 	switch {
 	case deps.Store == nil, deps.Now == nil, deps.Log == nil, deps.Principal == nil, deps.Role == nil, deps.Explain == nil,
-		deps.Import == nil, deps.Health == nil, deps.ErrorMeaning == nil:
+		deps.Import == nil, deps.Health == nil, deps.ErrorMeaning == nil, deps.ErrorAdvice == nil:
 		return nil, errors.New("pages: a dependency is missing")
 	case deps.Authorize == nil:
 		return nil, errors.New("pages: without Authorize they would be open to everyone")
 	case deps.MaxUploadBytes <= 0:
 		return nil, errors.New("pages: MaxUploadBytes must be above zero")
 	}
-	u := &UI{Deps: deps, beat: beatEvery}
+	u := &UI{Deps: deps, beat: beatEvery, patience: defaultPatience}
 	var err error
 	if u.assets, err = loadAssets(); err != nil {
 		return nil, err
@@ -141,13 +149,22 @@ func (u *UI) Register(r gin.IRoutes) {
 	get("/campaigns", u.campaigns)
 	get("/campaigns/new", u.newCampaign)
 	post("/campaigns", access.Write, u.createCampaign)
+	get("/campaign/:id", u.summary)
 	get("/campaign/:id/summary", u.summary)
+	get("/campaign/:id/edit", u.editCampaign)
+	post("/campaign/:id/edit", access.Write, u.updateCampaign)
+	post("/campaign/:id/rate", access.Write, u.changeRest(changeRate))
+	post("/campaign/:id/quiet-hours", access.Write, u.changeRest(changeQuietHours))
+	get("/campaign/:id/retry", u.confirmRetry)
+	post("/campaign/:id/retry", access.Send, u.retry)
+	get("/campaign/:id/replies", u.replies)
+	get("/messages/:id", u.message)
 	get("/campaign/:id/recipients", u.recipients)
 	get("/campaign/:id/trigger", u.confirmTrigger)
 	post("/campaign/:id/trigger", access.Send, u.trigger)
 	for _, s := range steps {
 		get("/campaign/:id/"+s.Verb, u.confirmStep(s))
-		post("/campaign/:id/"+s.Verb, access.Send, u.take(s))
+		post("/campaign/:id/"+s.Verb, s.scope(), u.take(s))
 	}
 }
 

@@ -70,6 +70,7 @@ func runAPI(ctx context.Context, getenv func(string) string) error {
 		DefaultRegion: cfg.DefaultRegion, AccountSID: cfg.Twilio.AccountSID,
 		TwilioTokens: append([]string{cfg.Twilio.AuthToken}, cfg.Twilio.NextAuthTokens...),
 		ErrorMeaning: func(code int) string { return twilio.PolicyOf(code).Meaning },
+		ErrorAdvice:  func(code int) string { return twilio.PolicyOf(code).Advice() },
 	})
 	if err != nil {
 		return err
