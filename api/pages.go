@@ -27,6 +27,7 @@ func (s *server) mountPages(r gin.IRoutes) error {
 			return accepted.TaskID, err
 		},
 		Health:         s.pageHealth,
+		Queues:         s.queues,
 		ErrorMeaning:   s.ErrorMeaning,
 		ErrorAdvice:    s.ErrorAdvice,
 		Prices:         s.Prices,

@@ -21,6 +21,7 @@ import (
 	"github.com/event-stream-engine/ese/api/ui"
 	"github.com/event-stream-engine/ese/internal/fault"
 	"github.com/event-stream-engine/ese/internal/price"
+	"github.com/event-stream-engine/ese/internal/report"
 )
 
 // Deps is what the API needs of its surroundings. All but the marked are required.
@@ -32,6 +33,8 @@ type Deps struct {
 	Wake func()
 	// TemporalHealth returns nil when Temporal answers. It is called with a deadline.
 	TemporalHealth func(ctx context.Context) error
+	// Queues tells how Temporal serves the engine's task queue. It is called with a deadline.
+	Queues func(ctx context.Context) ([]report.Queue, error)
 	// Stopping is closed when the process is about to end, which ends the live pages; optional.
 	Stopping      <-chan struct{}
 	TemporalUIURL string // of the Web UI, without a slash at the end; optional

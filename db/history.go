@@ -139,7 +139,7 @@ func (s *Store) Rates(ctx context.Context, now time.Time) (report.Rates, error) 
 	if err != nil {
 		return r, translate(err, "pace of messages")
 	}
-	r.Accepted = int(pace.Accepted)
+	r.Accepted, r.Trouble = int(pace.Accepted), int(pace.Trouble)
 	r.DeliveryP50 = time.Duration(pace.MedianSeconds * float64(time.Second))
 	r.DeliveryP95 = time.Duration(pace.P95Seconds * float64(time.Second))
 	receipts, err := s.q(ctx).ReceiptsCount(ctx, since)

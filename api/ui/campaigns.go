@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -51,19 +52,19 @@ type campaignStore interface {
 	RunStates(ctx context.Context, runID int64) (ledger.States, error)
 }
 
-// campaignRow is a campaign in a list. What became of its messages is counted for some only.
+// campaignRow is a campaign in a list.
 type campaignRow struct {
 	campaign.Overview
 	Began   *time.Time
-	Counted bool
+	Counted bool // what became of its messages is known
 	Bars    []bar
 	Done    int     // messages that are neither pending nor sending
 	Total   int     // the audience
 	Percent float64 // done of total
 }
 
-// campaignRows counts the messages of those campaigns whose status asks for it.
-func (u *UI) campaignRows(ctx context.Context, campaigns []campaign.Overview, counted func(campaign.Status) bool) ([]campaignRow, error) {
+// campaignRows counts the messages of the campaigns' newest runs.
+func (u *UI) campaignRows(ctx context.Context, campaigns []campaign.Overview) ([]campaignRow, error) {
 	rows := make([]campaignRow, len(campaigns))
 	for i, c := range campaigns {
 		rows[i].Overview = c
@@ -71,12 +72,12 @@ func (u *UI) campaignRows(ctx context.Context, campaigns []campaign.Overview, co
 			continue
 		}
 		rows[i].Began, rows[i].Total = c.Run.Began(u.Now()), c.Run.AudienceSize
-		if !counted(c.Status) {
-			continue
-		}
-		states, err := u.Store.RunStates(ctx, c.Run.ID)
+		states, known, err := u.runStates(ctx, *c.Run)
 		if err != nil {
 			return nil, err
+		}
+		if !known {
+			continue
 		}
 		rows[i].Counted = true
 		rows[i].Bars = stack(states)
@@ -84,6 +85,15 @@ func (u *UI) campaignRows(ctx context.Context, campaigns []campaign.Overview, co
 		rows[i].Percent = report.Percent(rows[i].Done, rows[i].Total)
 	}
 	return rows, nil
+}
+
+// runStates counts the messages of a run; known is false while that takes long. A run that is over is rarely counted anew.
+func (u *UI) runStates(ctx context.Context, run campaign.Run) (_ ledger.States, known bool, err error) {
+	p := u.patience
+	if run.SettledAt != nil && p.age > 0 {
+		p.age, p.old = time.Minute, time.Hour
+	}
+	return u.states.get(ctx, p, strconv.FormatInt(run.ID, 10), func(ctx context.Context) (ledger.States, error) { return u.Store.RunStates(ctx, run.ID) })
 }
 
 type campaignsBody struct {
@@ -108,7 +118,7 @@ func (u *UI) campaigns(c *gin.Context) error {
 		return err
 	}
 	rows, body.Pager = paginate(c, rows, total, func(v campaign.Overview) int64 { return v.ID })
-	if body.Campaigns, err = u.campaignRows(ctx, rows, campaign.Status.Active); err != nil {
+	if body.Campaigns, err = u.campaignRows(ctx, rows); err != nil {
 		return err
 	}
 	return u.render(c, http.StatusOK, "campaigns", view{Title: "Campaigns", Section: "/campaigns", Poll: pollSeconds, Body: body})

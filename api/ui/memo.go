@@ -16,7 +16,7 @@ type patience struct {
 	old   time.Duration // what is older than that is not shown, but waited for
 }
 
-var defaultPatience = patience{age: 2 * time.Second, share: 20, wait: 100 * time.Millisecond, old: time.Minute}
+var defaultPatience = patience{age: 2 * time.Second, share: 20, wait: 150 * time.Millisecond, old: time.Minute}
 
 const (
 	countLimit = time.Minute // for one count

@@ -25,7 +25,9 @@ import (
 
 	"github.com/event-stream-engine/ese/internal/access"
 	"github.com/event-stream-engine/ese/internal/fault"
+	"github.com/event-stream-engine/ese/internal/ledger"
 	"github.com/event-stream-engine/ese/internal/price"
+	"github.com/event-stream-engine/ese/internal/report"
 )
 
 // Deps is what the pages need of their surroundings. All but the marked are required.
@@ -48,6 +50,8 @@ type Deps struct {
 	Import func(ctx context.Context, upload *multipart.Reader) (uuid.UUID, error)
 	// Health looks at the dependencies; it bounds its own time.
 	Health func(ctx context.Context) []Check
+	// Queues tells how the engine's workers keep up; it bounds its own time.
+	Queues func(ctx context.Context) ([]report.Queue, error)
 	// ErrorMeaning says in a sentence what a provider's error code means.
 	ErrorMeaning func(code int) string
 	// ErrorAdvice says in a sentence what an operator can do about it.
@@ -92,15 +96,18 @@ type UI struct {
 	beat   time.Duration // between two signs of life of a live page
 
 	patience  patience
-	details   memo[*details]  // by run
-	forecasts memo[*forecast] // by draft and its last change
+	details   memo[*details]      // by run
+	forecasts memo[*forecast]     // by draft and its last change
+	overviews memo[*overview]     // one
+	allRates  memo[*rates]        // one
+	states    memo[ledger.States] // by run
 }
 
 // New prepares the pages.
 func New(deps Deps) (*UI, error) {
 	switch {
 	case deps.Store == nil, deps.Now == nil, deps.Log == nil, deps.Principal == nil, deps.Role == nil, deps.Explain == nil,
-		deps.Import == nil, deps.Health == nil, deps.ErrorMeaning == nil, deps.ErrorAdvice == nil:
+		deps.Import == nil, deps.Health == nil, deps.Queues == nil, deps.ErrorMeaning == nil, deps.ErrorAdvice == nil:
 		return nil, errors.New("pages: a dependency is missing")
 	case deps.Authorize == nil:
 		return nil, errors.New("pages: without Authorize they would be open to everyone")

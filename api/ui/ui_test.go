@@ -36,6 +36,7 @@ import (
 	"github.com/event-stream-engine/ese/internal/outbox"
 	"github.com/event-stream-engine/ese/internal/phone"
 	"github.com/event-stream-engine/ese/internal/render"
+	"github.com/event-stream-engine/ese/internal/report"
 	"github.com/event-stream-engine/ese/internal/user"
 )
 
@@ -92,6 +93,9 @@ func open(t *testing.T) *site {
 		Health: func(context.Context) []ui.Check {
 			s.looks.Add(1)
 			return []ui.Check{{Name: "PostgreSQL", Up: true}, {Name: "Temporal", Up: !s.down, Detail: map[bool]string{true: "no answer"}[s.down]}}
+		},
+		Queues: func(context.Context) ([]report.Queue, error) {
+			return []report.Queue{{Kind: "workflows", Workers: 2, Backlog: 7}, {Kind: "activities", Workers: 2, Added: 1.5}}, nil
 		},
 		ErrorMeaning:   func(code int) string { return "meaning of " + strconv.Itoa(code) },
 		ErrorAdvice:    func(code int) string { return "advice on " + strconv.Itoa(code) },

@@ -61,7 +61,8 @@ SELECT count(*) FROM receipts WHERE received_at >= @since::timestamptz;
 -- name: MessagesPace :one
 -- What happened since a moment, and how long the provider took to deliver.
 SELECT count(*) FILTER (WHERE accepted_at >= @since::timestamptz) AS accepted,
-       count(*) FILTER (WHERE delivered_at >= @since::timestamptz) AS delivered,
+       count(*) FILTER (WHERE (state IN ('failed', 'undelivered') AND ended_at >= @since::timestamptz)
+           OR (state = 'pending' AND reason IN ('provider_busy', 'provider_retry'))) AS trouble,
        coalesce(percentile_cont(0.5) WITHIN GROUP (ORDER BY extract(epoch FROM delivered_at - accepted_at)) FILTER (WHERE delivered_at >= @since::timestamptz), 0)::float8 AS median_seconds,
        coalesce(percentile_cont(0.95) WITHIN GROUP (ORDER BY extract(epoch FROM delivered_at - accepted_at)) FILTER (WHERE delivered_at >= @since::timestamptz), 0)::float8 AS p95_seconds
 FROM messages WHERE updated_at >= @since::timestamptz;

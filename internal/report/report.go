@@ -138,8 +138,8 @@ type Tally struct {
 	ErrorCode    int // 0 for none
 	Count        int
 	WaitsUntil   *time.Time // of the pending ones, the first moment that one waits for; nil for none
-	Timed        int     // of these the ones with a time of delivery
-	DeliverySecs float64 // the sum of their times from acceptance to delivery
+	Timed        int        // of these the ones with a time of delivery
+	DeliverySecs float64    // the sum of their times from acceptance to delivery
 }
 
 // ReasonCount counts messages by reason.
@@ -201,7 +201,7 @@ type Summary struct {
 
 // Waiting is what some of the pending messages wait for.
 type Waiting struct {
-	Reason string     // "" for their turn
+	Reason string // "" for their turn
 	Count  int
 	Until  *time.Time // the first moment at which one of them may go on; nil: it is not known
 }
@@ -264,6 +264,7 @@ type Dashboard struct {
 	Users            Consents
 	Recent           Recent
 	DeliveryRate     float64 // percent delivered of sent, over all time
+	ReadRate         float64 // percent read of delivered, over all time
 	Errors           []Error // the newest messages with an error
 	AverageExecution *time.Duration
 	At               time.Time
@@ -288,17 +289,28 @@ type HistoryStep struct {
 
 // Rates is how much happens at the moment, and how much waits.
 type Rates struct {
-	Span          time.Duration // over which the first three were counted
-	Accepted      int           // messages that the provider took
-	Receipts      int           // status callbacks that told something new
-	Inbound       int           // messages from people
-	DeliveryP50   time.Duration // from acceptance to delivery, of the messages delivered within Span; 0 when none was
-	DeliveryP95   time.Duration
-	Outbox        int        // instructions to Temporal that wait to be relayed
-	OutboxSince   *time.Time // since when the oldest does
-	Unknown       int        // messages whose outcome somebody has to decide
-	Errors        []CodeCount // within Window, the most frequent first, at most MaxErrors
-	At            time.Time
+	Span        time.Duration // over which the first three were counted
+	Accepted    int           // messages that the provider took
+	Trouble     int           // messages that failed, or wait because the provider did not take them
+	Receipts    int           // status callbacks that told something new
+	Inbound     int           // messages from people
+	DeliveryP50 time.Duration // from acceptance to delivery, of the messages delivered within Span; 0 when none was
+	DeliveryP95 time.Duration
+	Outbox      int         // instructions to Temporal that wait to be relayed
+	OutboxSince *time.Time  // since when the oldest does
+	Unknown     int         // messages whose outcome somebody has to decide
+	Errors      []CodeCount // within Window, the most frequent first, at most MaxErrors
+	At          time.Time
+}
+
+// Queue is how the engine's workflows, or its activities, are served by its workers.
+type Queue struct {
+	Kind       string        // workflows or activities
+	Workers    int           // processes that asked for work lately
+	Backlog    int           // tasks that wait, about
+	Oldest     time.Duration // how long the oldest does, about
+	Added      float64       // tasks a second
+	Dispatched float64
 }
 
 // RateSpan is over how long rates are counted.

@@ -293,7 +293,8 @@ func (q *Queries) MessagesHistory(ctx context.Context, arg MessagesHistoryParams
 
 const messagesPace = `-- name: MessagesPace :one
 SELECT count(*) FILTER (WHERE accepted_at >= $1::timestamptz) AS accepted,
-       count(*) FILTER (WHERE delivered_at >= $1::timestamptz) AS delivered,
+       count(*) FILTER (WHERE (state IN ('failed', 'undelivered') AND ended_at >= $1::timestamptz)
+           OR (state = 'pending' AND reason IN ('provider_busy', 'provider_retry'))) AS trouble,
        coalesce(percentile_cont(0.5) WITHIN GROUP (ORDER BY extract(epoch FROM delivered_at - accepted_at)) FILTER (WHERE delivered_at >= $1::timestamptz), 0)::float8 AS median_seconds,
        coalesce(percentile_cont(0.95) WITHIN GROUP (ORDER BY extract(epoch FROM delivered_at - accepted_at)) FILTER (WHERE delivered_at >= $1::timestamptz), 0)::float8 AS p95_seconds
 FROM messages WHERE updated_at >= $1::timestamptz
@@ -301,7 +302,7 @@ FROM messages WHERE updated_at >= $1::timestamptz
 
 type MessagesPaceRow struct {
 	Accepted      int64
-	Delivered     int64
+	Trouble       int64
 	MedianSeconds float64
 	P95Seconds    float64
 }
@@ -312,7 +313,7 @@ func (q *Queries) MessagesPace(ctx context.Context, since time.Time) (MessagesPa
 	var i MessagesPaceRow
 	err := row.Scan(
 		&i.Accepted,
-		&i.Delivered,
+		&i.Trouble,
 		&i.MedianSeconds,
 		&i.P95Seconds,
 	)
