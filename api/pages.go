@@ -11,6 +11,7 @@ import (
 
 	"github.com/event-stream-engine/ese/api/internal/openapi"
 	"github.com/event-stream-engine/ese/api/ui"
+	"github.com/event-stream-engine/ese/internal/access"
 )
 
 // mountPages adds the pages. They pass the same sign-in and are told the same of an error as callers of the API.
@@ -19,6 +20,7 @@ func (s *server) mountPages(r gin.IRoutes) error {
 		Store: s.Store, Now: s.Now, Log: s.Log, RequireOptOut: s.RequireOptOut,
 		Authorize: s.authorize,
 		Principal: func(r *http.Request) string { return principalOf(r.Context()).Name },
+		Visitor:   func(r *http.Request) access.Principal { return principalOf(r.Context()) },
 		Explain:   explain,
 		Import: func(ctx context.Context, upload *multipart.Reader) (uuid.UUID, error) {
 			accepted, err := s.acceptImport(ctx, openapi.ImportUsersParams{}, nil, upload)

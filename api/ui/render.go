@@ -16,10 +16,12 @@ import (
 	"path"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/gin-gonic/gin"
 
+	"github.com/event-stream-engine/ese/internal/access"
 	"github.com/event-stream-engine/ese/internal/campaign"
 	"github.com/event-stream-engine/ese/internal/fault"
 	"github.com/event-stream-engine/ese/internal/phone"
@@ -28,8 +30,34 @@ import (
 //go:embed pages static
 var embedded embed.FS
 
-// page is a template set with the page's own "content" and, when its figures refresh, "live".
-type page struct{ templates *template.Template }
+// page is a template set with the page's own "content" and, when its figures refresh, "live". It is kept once for each
+// set of scopes that visitors have, because functions belong to a set and not to its execution.
+type page struct {
+	blank *template.Template // never executed: only such a one can be cloned
+	mu    sync.Mutex
+	sets  map[string]*template.Template // by scopes
+}
+
+// forVisitor returns the templates in which the function may answers for the visitor.
+func (p *page) forVisitor(visitor access.Principal) (*template.Template, error) {
+	var key strings.Builder
+	for _, scope := range access.Scopes() {
+		if visitor.May(scope) {
+			key.WriteString(string(scope) + " ")
+		}
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if set := p.sets[key.String()]; set != nil {
+		return set, nil
+	}
+	set, err := p.blank.Clone()
+	if err != nil {
+		return nil, err
+	}
+	p.sets[key.String()] = set.Funcs(template.FuncMap{"may": func(scope access.Scope) bool { return visitor.May(scope) }})
+	return set, nil
+}
 
 // parsePages reads every page together with the layout and the parts they share.
 func (u *UI) parsePages() (map[string]*page, error) {
@@ -54,7 +82,7 @@ func (u *UI) parsePages() (map[string]*page, error) {
 		if err != nil {
 			return nil, fmt.Errorf("page %s: %w", name, err)
 		}
-		pages[name] = &page{set}
+		pages[name] = &page{blank: set, sets: map[string]*template.Template{}}
 	}
 	return pages, nil
 }
@@ -72,18 +100,24 @@ type view struct {
 	Version string
 	Styles  []string
 	Scripts []string
+	Visitor access.Principal // nobody on the pages before sign-in
 }
 
 // render answers with a page, or with its live part alone when htmx asks. Nothing is sent before all of it is known.
 func (u *UI) render(c *gin.Context, status int, name string, v view) error {
 	v.URL, v.Now, v.Version = c.Request.URL.RequestURI(), u.Now(), u.Version
 	v.Styles, v.Scripts = u.assets.styles, u.assets.scripts
+	v.Visitor = u.Visitor(c.Request)
 	part := "layout"
 	if c.GetHeader("HX-Request") == "true" {
 		part = "refresh"
 	}
+	templates, err := u.pages[name].forVisitor(v.Visitor)
+	if err != nil {
+		return fmt.Errorf("page %s: %w", name, err)
+	}
 	var b bytes.Buffer
-	if err := u.pages[name].templates.ExecuteTemplate(&b, part, v); err != nil {
+	if err := templates.ExecuteTemplate(&b, part, v); err != nil {
 		return fmt.Errorf("page %s: %w", name, err)
 	}
 	c.Data(status, "text/html; charset=utf-8", b.Bytes())
@@ -104,6 +138,7 @@ func (u *UI) functions() template.FuncMap {
 		"indent":   indent,
 		"tone":     func(v any) string { return cmp.Or(tones[fmt.Sprint(v)], "secondary") },
 		"args":     args,
+		"may":      func(access.Scope) bool { return false }, // forVisitor sets it
 	}
 }
 

@@ -32,6 +32,8 @@ type Deps struct {
 	Authorize func(c *gin.Context, scope access.Scope) error
 	// Principal names who makes a request that passed.
 	Principal func(r *http.Request) string
+	// Visitor is who makes the request: nobody before sign-in. Templates ask with may "send" what the visitor may do.
+	Visitor func(r *http.Request) access.Principal
 	// Explain decides the status of an error, and what the visitor is told of it.
 	Explain func(ctx context.Context, err error) (status int, detail string, fields []fault.Field)
 	// Import takes in an upload and returns the id of its import, as the API's import does.
@@ -80,7 +82,7 @@ type UI struct {
 // New prepares the pages.
 func New(deps Deps) (*UI, error) {
 	switch {
-	case deps.Store == nil, deps.Now == nil, deps.Log == nil, deps.Principal == nil, deps.Explain == nil,
+	case deps.Store == nil, deps.Now == nil, deps.Log == nil, deps.Principal == nil, deps.Visitor == nil, deps.Explain == nil,
 		deps.Import == nil, deps.Health == nil, deps.ErrorMeaning == nil:
 		return nil, errors.New("pages: a dependency is missing")
 	case deps.Authorize == nil:

@@ -47,6 +47,7 @@ type site struct {
 	handler http.Handler
 	refused access.Scope // requests that need this scope are turned away
 	down    bool         // a dependency is
+	scopes  []access.Scope
 }
 
 func open(t *testing.T) *site {
@@ -59,7 +60,7 @@ func open(t *testing.T) *site {
 	require.NoError(t, err)
 	t.Cleanup(pool.Close)
 
-	s := &site{Store: store, pool: pool}
+	s := &site{Store: store, pool: pool, scopes: []access.Scope{access.Admin}}
 	pages, err := ui.New(ui.Deps{
 		Store: store, Now: func() time.Time { return noon }, Log: slog.New(slog.DiscardHandler),
 		Authorize: func(_ *gin.Context, scope access.Scope) error {
@@ -69,6 +70,7 @@ func open(t *testing.T) *site {
 			return nil
 		},
 		Principal: func(*http.Request) string { return "tester" },
+		Visitor:   func(*http.Request) access.Principal { return access.Principal{Name: "tester", Scopes: s.scopes} },
 		Explain:   explain,
 		Import:    s.importFile,
 		Health: func(context.Context) []ui.Check {
