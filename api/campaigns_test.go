@@ -461,7 +461,7 @@ func TestApprovalAPI(t *testing.T) {
 	e.store.ApprovalsRequired = true
 	e.campaign(t)
 	key := func(name string, scopes ...string) func(want int, method, target, body string) map[string]any {
-		secret, err := e.store.CreateKey(t.Context(), name, scopes, noon)
+		_, secret, err := e.store.CreateKey(t.Context(), name, scopes, "operator", noon)
 		require.NoError(t, err)
 		return func(want int, method, target, body string) map[string]any {
 			t.Helper()

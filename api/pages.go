@@ -18,10 +18,14 @@ import (
 func (s *server) mountPages(r gin.IRoutes) error {
 	pages, err := ui.New(ui.Deps{
 		Store: s.Store, Now: s.Now, Log: s.Log, RequireOptOut: s.RequireOptOut,
-		Authorize: s.authorize,
-		Principal: func(r *http.Request) string { return principalOf(r.Context()).Name },
-		Visitor:   func(r *http.Request) access.Principal { return principalOf(r.Context()) },
-		Explain:   explain,
+		Authorize:  s.authorize,
+		Principal:  func(r *http.Request) string { return principalOf(r.Context()).Name },
+		Visitor:    func(r *http.Request) access.Principal { return principalOf(r.Context()) },
+		Explain:    explain,
+		SameOrigin: crossOrigin.Check,
+		Cookie:     readCookie,
+		SetCookie:  setCookie,
+		PagesURL:   s.PagesURL, OIDC: s.OIDC, OIDCName: s.OIDCName, Admission: s.Admission,
 		Import: func(ctx context.Context, upload *multipart.Reader) (uuid.UUID, error) {
 			accepted, err := s.acceptImport(ctx, openapi.ImportUsersParams{}, nil, upload)
 			return accepted.TaskID, err

@@ -50,15 +50,33 @@ func (s *Store) InviteAccount(ctx context.Context, email string, role access.Rol
 	return a, token, err
 }
 
-// AdmitAccount makes an account for somebody whom the identity provider vouches for.
+// AdmitAccount finds the account of somebody whom the identity provider vouches for. A newcomer gets one when role is not "",
+// else fault.Forbidden. Who was invited needs the invitation no longer.
 func (s *Store) AdmitAccount(ctx context.Context, email, name string, role access.Role, now time.Time) (a access.Account, err error) {
 	err = s.InTx(ctx, func(ctx context.Context) error {
-		a, err = s.insertAccount(ctx, access.Account{Email: email, Name: name, Role: role}, "oidc", "account.admit", now)
-		return err
+		a, err = s.AccountByEmail(ctx, email)
+		switch {
+		case fault.Is(err, fault.NotFound) && role == "":
+			return fault.New(fault.Forbidden, "nobody invited this e-mail address: ask an admin")
+		case fault.Is(err, fault.NotFound):
+			a, err = s.insertAccount(ctx, access.Account{Email: email, Name: name, Role: role}, "", "account.admit", now)
+			return err
+		case err != nil || a.Name != "" || a.DisabledAt != nil:
+			return err
+		}
+		a.Name = name
+		if err := s.q(ctx).AccountSetPassword(ctx, dbsqlc.AccountSetPasswordParams{ID: int32(a.ID), Name: name, PasswordHash: a.PasswordHash}); err != nil {
+			return translate(err, "account")
+		}
+		if err := s.q(ctx).LinksDelete(ctx, dbsqlc.LinksDeleteParams{AccountID: narrow(&a.ID), Now: now}); err != nil {
+			return translate(err, "links")
+		}
+		return s.audit(ctx, a.Principal(), "account.join", accountSubject(a.ID), map[string]any{"by": "oidc"}, now)
 	})
 	return a, err
 }
 
+// insertAccount makes an account; by is "" for one that makes itself.
 func (s *Store) insertAccount(ctx context.Context, a access.Account, by, action string, now time.Time) (access.Account, error) {
 	row, err := s.q(ctx).AccountInsert(ctx, dbsqlc.AccountInsertParams{
 		Email: a.Email, Name: a.Name, Role: string(a.Role), PasswordHash: a.PasswordHash, Now: now,

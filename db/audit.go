@@ -57,6 +57,14 @@ func (s *Store) AuditEvents(ctx context.Context, f access.EventFilter, after *in
 	return events, nil
 }
 
+// AuditTotal counts the entries that fit the filter.
+func (s *Store) AuditTotal(ctx context.Context, f access.EventFilter) (int64, error) {
+	total, err := s.q(ctx).AuditTotal(ctx, dbsqlc.AuditTotalParams{
+		Principal: none(f.Principal), Action: none(f.Action), Subject: none(f.Subject), Since: f.Since, Until: f.Until,
+	})
+	return total, translate(err, "audit log")
+}
+
 // AuditTerms lists the actions and the principals that the audit log knows.
 func (s *Store) AuditTerms(ctx context.Context) (actions, principals []string, err error) {
 	if actions, err = s.q(ctx).AuditActions(ctx); err != nil {

@@ -61,7 +61,7 @@ func (p *page) forVisitor(visitor access.Principal) (*template.Template, error) 
 
 // parsePages reads every page together with the layout and the parts they share.
 func (u *UI) parsePages() (map[string]*page, error) {
-	shared, err := template.New("").Funcs(u.functions()).ParseFS(embedded, "pages/layout.html", "pages/parts.html")
+	shared, err := template.New("").Funcs(u.functions()).ParseFS(embedded, "pages/layout.html", "pages/parts.html", "pages/access.html")
 	if err != nil {
 		return nil, fmt.Errorf("pages: %w", err)
 	}
@@ -72,7 +72,7 @@ func (u *UI) parsePages() (map[string]*page, error) {
 	pages := map[string]*page{}
 	for _, file := range files {
 		name := strings.TrimSuffix(path.Base(file), ".html")
-		if name == "layout" || name == "parts" {
+		if name == "layout" || name == "parts" || name == "access" {
 			continue
 		}
 		set, err := shared.Clone()
@@ -136,6 +136,7 @@ func (u *UI) functions() template.FuncMap {
 		"words":    func(v any) string { return strings.ReplaceAll(fmt.Sprint(v), "_", " ") },
 		"masked":   masked,
 		"indent":   indent,
+		"jsonText": jsonText,
 		"tone":     func(v any) string { return cmp.Or(tones[fmt.Sprint(v)], "secondary") },
 		"args":     args,
 		"may":      func(access.Scope) bool { return false }, // forVisitor sets it
@@ -193,6 +194,12 @@ func masked(n phone.Number) string {
 // indent writes a value as JSON that people can read.
 func indent(v any) (string, error) {
 	text, err := json.MarshalIndent(v, "", "  ")
+	return string(text), err
+}
+
+// jsonText writes a value as JSON in one line.
+func jsonText(v any) (string, error) {
+	text, err := json.Marshal(v)
 	return string(text), err
 }
 

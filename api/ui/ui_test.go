@@ -69,10 +69,13 @@ func open(t *testing.T) *site {
 			}
 			return nil
 		},
-		Principal: func(*http.Request) string { return "tester" },
-		Visitor:   func(*http.Request) access.Principal { return access.Principal{Name: "tester", Scopes: s.scopes} },
-		Explain:   explain,
-		Import:    s.importFile,
+		Principal:  func(*http.Request) string { return "tester" },
+		Visitor:    func(*http.Request) access.Principal { return access.Principal{Name: "tester", Scopes: s.scopes} },
+		Explain:    explain,
+		SameOrigin: http.NewCrossOriginProtection().Check,
+		Cookie:     func(*http.Request, string) string { return "" },
+		SetCookie:  func(*gin.Context, string, string, time.Duration) {},
+		Import:     s.importFile,
 		Health: func(context.Context) []ui.Check {
 			return []ui.Check{{Name: "PostgreSQL", Up: true}, {Name: "Temporal", Up: !s.down, Detail: map[bool]string{true: "no answer"}[s.down]}}
 		},

@@ -20,7 +20,7 @@ SELECT EXISTS (SELECT 1 FROM accounts);
 
 -- name: AccountsLock :exec
 -- One transaction at a time decides by all accounts: which is the first, which the last admin.
-SELECT pg_advisory_xact_lock(hashtextextended('accounts', 0));
+SELECT pg_advisory_xact_lock(16, 0);
 
 -- name: AccountAdmins :one
 SELECT count(*) FROM accounts WHERE role = 'admin' AND disabled_at IS NULL;

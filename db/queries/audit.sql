@@ -14,6 +14,14 @@ WHERE (sqlc.narg(principal)::text IS NULL OR e.principal = sqlc.narg(principal))
 ORDER BY e.created_at DESC, e.id DESC
 LIMIT @at_most;
 
+-- name: AuditTotal :one
+SELECT count(*) FROM audit_events e
+WHERE (sqlc.narg(principal)::text IS NULL OR e.principal = sqlc.narg(principal))
+  AND (sqlc.narg(action)::text IS NULL OR e.action = sqlc.narg(action))
+  AND (sqlc.narg(subject)::text IS NULL OR e.subject = sqlc.narg(subject))
+  AND (sqlc.narg(since)::timestamptz IS NULL OR e.created_at >= sqlc.narg(since))
+  AND (sqlc.narg(until)::timestamptz IS NULL OR e.created_at < sqlc.narg(until));
+
 -- name: AuditActions :many
 -- Every action there is, by one look into the index for each.
 WITH RECURSIVE found AS (

@@ -12,6 +12,8 @@ import (
 
 	"github.com/pquerna/otp"
 	"github.com/pquerna/otp/totp"
+
+	"github.com/event-stream-engine/ese/internal/fault"
 )
 
 // issuer names the engine in an authenticator.
@@ -21,6 +23,8 @@ const issuer = "Event Stream Engine"
 // quite right.
 const stepSeconds = 30
 
+const factorBytes = 20
+
 // Factor is a second factor that is being set up.
 type Factor struct {
 	Secret string // base32, for those who type it
@@ -29,7 +33,7 @@ type Factor struct {
 
 // NewFactor makes a second factor for the account with that address.
 func NewFactor(email string) (Factor, error) {
-	key, err := totp.Generate(totp.GenerateOpts{Issuer: issuer, AccountName: email, SecretSize: 20})
+	key, err := totp.Generate(totp.GenerateOpts{Issuer: issuer, AccountName: email, SecretSize: factorBytes})
 	if err != nil {
 		return Factor{}, fmt.Errorf("second factor: %w", err)
 	}
@@ -39,8 +43,8 @@ func NewFactor(email string) (Factor, error) {
 // FactorOf shows a second factor again whose secret is known.
 func FactorOf(secret, email string) (Factor, error) {
 	raw, err := base32.StdEncoding.WithPadding(base32.NoPadding).DecodeString(secret)
-	if err != nil {
-		return Factor{}, fmt.Errorf("second factor: %w", err)
+	if err != nil || len(raw) != factorBytes {
+		return Factor{}, fault.Refuse("secret", "must be the key that was shown")
 	}
 	key, err := totp.Generate(totp.GenerateOpts{Issuer: issuer, AccountName: email, Secret: raw})
 	if err != nil {
@@ -61,12 +65,21 @@ func drawFactor(key *otp.Key) (Factor, error) {
 	return Factor{Secret: key.Secret(), PNG: b.Bytes()}, nil
 }
 
+// CodeAt is the code that an authenticator with that secret shows at a time.
+func CodeAt(secret string, at time.Time) (string, error) {
+	code, err := totp.GenerateCode(secret, at)
+	if err != nil {
+		return "", fmt.Errorf("code: %w", err)
+	}
+	return code, nil
+}
+
 // CodeStep finds the time step around now whose code this is, later than the one used last: a code counts once.
 func CodeStep(secret, code string, used int64, now time.Time) (step int64, ok bool) {
 	code = strings.ReplaceAll(strings.TrimSpace(code), " ", "")
 	present := now.Unix() / stepSeconds
 	for s := present - 1; s <= present+1; s++ {
-		right, err := totp.GenerateCode(secret, time.Unix(s*stepSeconds, 0))
+		right, err := CodeAt(secret, time.Unix(s*stepSeconds, 0))
 		if err == nil && s > used && subtle.ConstantTimeCompare([]byte(right), []byte(code)) == 1 {
 			step, ok = s, true
 		}

@@ -26,6 +26,24 @@ import (
 	openapi_types "github.com/oapi-codegen/runtime/types"
 )
 
+// Defines values for AccountLinkKind.
+const (
+	AccountLinkKindInvitation AccountLinkKind = "invitation"
+	AccountLinkKindReset      AccountLinkKind = "reset"
+)
+
+// Valid indicates whether the value is a known member of the AccountLinkKind enum.
+func (e AccountLinkKind) Valid() bool {
+	switch e {
+	case AccountLinkKindInvitation:
+		return true
+	case AccountLinkKindReset:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for AttemptState.
 const (
 	AttemptStateAbsent   AttemptState = "absent"
@@ -470,6 +488,30 @@ func (e ReplyKind) Valid() bool {
 	}
 }
 
+// Defines values for Role.
+const (
+	RoleAdmin    Role = "admin"
+	RoleEditor   Role = "editor"
+	RoleOperator Role = "operator"
+	RoleViewer   Role = "viewer"
+)
+
+// Valid indicates whether the value is a known member of the Role enum.
+func (e Role) Valid() bool {
+	switch e {
+	case RoleAdmin:
+		return true
+	case RoleEditor:
+		return true
+	case RoleOperator:
+		return true
+	case RoleViewer:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for RunKind.
 const (
 	RunKindEvent      RunKind = "event"
@@ -491,6 +533,30 @@ func (e RunKind) Valid() bool {
 	case RunKindTest:
 		return true
 	case RunKindTrigger:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for Scope.
+const (
+	ScopeAdmin Scope = "admin"
+	ScopeRead  Scope = "read"
+	ScopeSend  Scope = "send"
+	ScopeWrite Scope = "write"
+)
+
+// Valid indicates whether the value is a known member of the Scope enum.
+func (e Scope) Valid() bool {
+	switch e {
+	case ScopeAdmin:
+		return true
+	case ScopeRead:
+		return true
+	case ScopeSend:
+		return true
+	case ScopeWrite:
 		return true
 	default:
 		return false
@@ -740,6 +806,36 @@ func (e WindowPolicy) Valid() bool {
 	}
 }
 
+// Account Example: {"created_at":"2026-11-21T22:38:59Z","disabled":false,"email":"kamala@example.com","id":2,"name":"Kamala Perera","role":"operator","second_factor":true,"signed_in_at":null}
+type Account struct {
+	CreatedAt time.Time `json:"created_at"`
+
+	// Disabled It lets nobody in.
+	Disabled bool   `json:"disabled"`
+	Email    string `json:"email"`
+	ID       int64  `json:"id"`
+
+	// Name Null until the invitation is taken up.
+	Name *string `json:"name"`
+
+	// Role What an account may do, as scopes: a viewer has `read`, an editor `write` too, an operator `send` too, an admin `admin`.
+	Role Role `json:"role"`
+
+	// SecondFactor A code is asked for after the password.
+	SecondFactor bool `json:"second_factor"`
+
+	// SignedInAt The last time.
+	SignedInAt *time.Time `json:"signed_in_at"`
+}
+
+// AccountInvite Example: {"email":"kamala@example.com","role":"operator"}
+type AccountInvite struct {
+	Email string `json:"email"`
+
+	// Role What an account may do, as scopes: a viewer has `read`, an editor `write` too, an operator `send` too, an admin `admin`.
+	Role Role `json:"role"`
+}
+
 // AccountLimits Example: {"messages_per_second":1000,"pair_interval_seconds":6,"person_messages_per_day":1,"person_messages_per_week":4,"person_topic_messages_per_day":null,"person_topic_messages_per_week":null}
 type AccountLimits struct {
 	// MessagesPerSecond Over all senders together.
@@ -765,6 +861,28 @@ type AccountLimits struct {
 //
 // Example: {"messages_per_second":500,"person_messages_per_week":4}
 type AccountLimitsPatch = json.RawMessage
+
+// AccountLink defines model for AccountLink.
+type AccountLink struct {
+	// Account Example: {"created_at":"2026-11-21T22:38:59Z","disabled":false,"email":"kamala@example.com","id":2,"name":"Kamala Perera","role":"operator","second_factor":true,"signed_in_at":null}
+	Account   Account         `json:"account"`
+	ExpiresAt time.Time       `json:"expires_at"`
+	Kind      AccountLinkKind `json:"kind"`
+
+	// URL Works once.
+	URL string `json:"url"`
+}
+
+// AccountLinkKind defines model for AccountLink.Kind.
+type AccountLinkKind string
+
+// AccountPatch Example: {"role":"editor"}
+type AccountPatch = json.RawMessage
+
+// Accounts defines model for Accounts.
+type Accounts struct {
+	Accounts []Account `json:"accounts"`
+}
 
 // Attempt defines model for Attempt.
 type Attempt struct {
@@ -812,6 +930,32 @@ type AttemptState string
 //
 // Example: {"age":31,"city":"Colombo","name":"Arjuna Silva"}
 type Attributes = json.RawMessage
+
+// AuditEvent Example: {"action":"sender.change","address":"203.0.113.7","created_at":"2026-11-21T22:38:59Z","detail":{"messages_per_second":40,"was":{"messages_per_second":80}},"id":12,"principal":"account:1","subject":"sender/1"}
+type AuditEvent struct {
+	Action string `json:"action"`
+
+	// Address The network address it was asked from; null for the engine itself and its commands.
+	Address   *string   `json:"address"`
+	CreatedAt time.Time `json:"created_at"`
+
+	// Detail What became of which field; under `was`, what it was before.
+	Detail map[string]interface{} `json:"detail"`
+	ID     int64                  `json:"id"`
+
+	// Principal Who: `account:<id>`, `key:<id>`, `local`, `operator` (a command), `engine`; null when nobody was signed in.
+	Principal *string `json:"principal"`
+
+	// Subject To which thing.
+	Subject string `json:"subject"`
+}
+
+// AuditEventList defines model for AuditEventList.
+type AuditEventList struct {
+	Events     []AuditEvent `json:"events"`
+	NextCursor *string      `json:"next_cursor"`
+	Total      int64        `json:"total"`
+}
 
 // Campaign Example: {"approved_at":null,"approved_by":null,"audience_size":null,"built_in":false,"canary_percent":0,"channel":"whatsapp","completed_at":null,"created_at":"2026-11-21T22:38:59Z","created_by":"key:1","exclude_segment_ids":[],"failure_threshold_percent":20,"frequency_cap":null,"id":1,"next_occurrences":[],"priority":"bulk","quiet_hours_end":null,"quiet_hours_start":null,"rate_limit_per_second":1,"recurrence_cron":null,"recurrence_timezone":null,"schedule_local_time":null,"schedule_time":null,"segment_id":2,"segment_query":null,"start_within_minutes":null,"started_at":null,"status":"DRAFT","status_reason":null,"subscription_topic_id":null,"template":{"channel":"whatsapp","id":1,"name":"Welcome Message","version":1},"template_id":1,"timezone":"UTC","topic":"API Demo Campaign","trigger":"manual","trigger_name":null,"updated_at":"2026-11-21T22:38:59Z","window_policy":"template"}
 type Campaign struct {
@@ -1584,6 +1728,49 @@ type InboundList struct {
 	TotalCount int64 `json:"total_count"`
 }
 
+// Key Example: {"created_at":"2026-11-21T22:38:59Z","created_by":"account:1","id":3,"last_used_at":null,"name":"shop","prefix":"ese_a1B2c3","revoked_at":null,"scopes":["read","send"]}
+type Key struct {
+	CreatedAt time.Time `json:"created_at"`
+
+	// CreatedBy A principal.
+	CreatedBy string `json:"created_by"`
+	ID        int64  `json:"id"`
+
+	// LastUsedAt To the minute.
+	LastUsedAt *time.Time `json:"last_used_at"`
+	Name       string     `json:"name"`
+
+	// Prefix How it begins, to tell keys apart.
+	Prefix string `json:"prefix"`
+
+	// RevokedAt Null while it is valid.
+	RevokedAt *time.Time `json:"revoked_at"`
+	Scopes    []Scope    `json:"scopes"`
+}
+
+// KeyCreate Example: {"name":"shop","scopes":["read","send"]}
+type KeyCreate struct {
+	// Name What it is for; unique.
+	Name   string  `json:"name"`
+	Scopes []Scope `json:"scopes"`
+}
+
+// KeyCreated defines model for KeyCreated.
+type KeyCreated struct {
+	// Key Example: {"created_at":"2026-11-21T22:38:59Z","created_by":"account:1","id":3,"last_used_at":null,"name":"shop","prefix":"ese_a1B2c3","revoked_at":null,"scopes":["read","send"]}
+	Key Key `json:"key"`
+
+	// Secret The key itself, for `Authorization: Bearer`.
+	Secret string `json:"secret"`
+}
+
+// KeyList defines model for KeyList.
+type KeyList struct {
+	Keys       []Key   `json:"keys"`
+	NextCursor *string `json:"next_cursor"`
+	Total      int64   `json:"total"`
+}
+
 // Keyword Example: {"action":"stop","locale":"cy","text":"peidiwch"}
 type Keyword struct {
 	Action KeywordAction `json:"action"`
@@ -1995,6 +2182,9 @@ type Reply struct {
 // ReplyKind What the reply answers. `unknown_topic` is for `SUBSCRIBE` and `UNSUBSCRIBE` with a topic that is not known.
 type ReplyKind string
 
+// Role What an account may do, as scopes: a viewer has `read`, an editor `write` too, an operator `send` too, an admin `admin`.
+type Role string
+
 // Run defines model for Run.
 type Run struct {
 	// AudienceSize Null before the audience is taken.
@@ -2085,6 +2275,9 @@ type RunProgress struct {
 	// StatusReason Why it is in this status.
 	StatusReason *string `json:"status_reason"`
 }
+
+// Scope Of `read`, `write` and `send` none includes another; `admin` includes all.
+type Scope string
 
 // Segment Example: {"created_at":"2026-11-21T22:38:59Z","definition_json":{"attribute":"city","operator":"equals","value":"Colombo"},"id":1,"kind":"dynamic","name":"Colombo Area Users","updated_at":"2026-11-21T22:38:59Z"}
 type Segment struct {
@@ -3039,6 +3232,30 @@ type UnsupportedMediaType = Problem
 // UserImport defines model for UserImport.
 type UserImport = []json.RawMessage
 
+// ListAuditEventsParams defines parameters for ListAuditEvents.
+type ListAuditEventsParams struct {
+	// Limit How many rows to answer at most.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor The `next_cursor` of the page before.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// Principal Only what this principal did.
+	Principal *string `form:"principal,omitempty" json:"principal,omitempty"`
+
+	// Action Only this.
+	Action *string `form:"action,omitempty" json:"action,omitempty"`
+
+	// Subject Only what was done to this.
+	Subject *string `form:"subject,omitempty" json:"subject,omitempty"`
+
+	// Since Only from this time on.
+	Since *time.Time `form:"since,omitempty" json:"since,omitempty"`
+
+	// Until Only before this time.
+	Until *time.Time `form:"until,omitempty" json:"until,omitempty"`
+}
+
 // ListCampaignsParams defines parameters for ListCampaigns.
 type ListCampaignsParams struct {
 	// Limit How many rows to answer at most.
@@ -3207,6 +3424,15 @@ type IngestUsersParams struct {
 
 	// IdempotencyKey Makes it safe to repeat this request; chosen by the caller, new for each thing to be done.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// ListKeysParams defines parameters for ListKeys.
+type ListKeysParams struct {
+	// Limit How many rows to answer at most.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor The `next_cursor` of the page before.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 }
 
 // ListUnknownMessagesParams defines parameters for ListUnknownMessages.
@@ -3515,6 +3741,15 @@ type PatchAccountLimitsJSONRequestBody = AccountLimitsPatch
 // PatchAccountLimitsApplicationMergePatchPlusJSONRequestBody defines body for PatchAccountLimits for application/merge-patch+json ContentType.
 type PatchAccountLimitsApplicationMergePatchPlusJSONRequestBody = AccountLimitsPatch
 
+// InviteAccountJSONRequestBody defines body for InviteAccount for application/json ContentType.
+type InviteAccountJSONRequestBody = AccountInvite
+
+// PatchAccountJSONRequestBody defines body for PatchAccount for application/json ContentType.
+type PatchAccountJSONRequestBody = AccountPatch
+
+// PatchAccountApplicationMergePatchPlusJSONRequestBody defines body for PatchAccount for application/merge-patch+json ContentType.
+type PatchAccountApplicationMergePatchPlusJSONRequestBody = AccountPatch
+
 // CreateCampaignJSONRequestBody defines body for CreateCampaign for application/json ContentType.
 type CreateCampaignJSONRequestBody = CampaignWrite
 
@@ -3547,6 +3782,9 @@ type IngestUsersJSONRequestBody = IngestUsersJSONBody
 
 // IngestUsersMultipartRequestBody defines body for IngestUsers for multipart/form-data ContentType.
 type IngestUsersMultipartRequestBody IngestUsersMultipartBody
+
+// CreateKeyJSONRequestBody defines body for CreateKey for application/json ContentType.
+type CreateKeyJSONRequestBody = KeyCreate
 
 // SetKeywordsJSONRequestBody defines body for SetKeywords for application/json ContentType.
 type SetKeywordsJSONRequestBody = KeywordsWrite
@@ -3634,6 +3872,27 @@ type ServerInterface interface {
 	// PatchAccountLimits Change what bounds all campaigns together
 	// (PATCH /api/v1/account/limits)
 	PatchAccountLimits(c *gin.Context)
+	// GetAccounts Read all accounts
+	// (GET /api/v1/accounts)
+	GetAccounts(c *gin.Context)
+	// InviteAccount Invite somebody
+	// (POST /api/v1/accounts)
+	InviteAccount(c *gin.Context)
+	// GetAccount Read an account
+	// (GET /api/v1/accounts/{id})
+	GetAccount(c *gin.Context, id ID)
+	// PatchAccount Change what an account may do
+	// (PATCH /api/v1/accounts/{id})
+	PatchAccount(c *gin.Context, id ID)
+	// ResetAccount Make a link to set another password
+	// (POST /api/v1/accounts/{id}/reset)
+	ResetAccount(c *gin.Context, id ID)
+	// RemoveSecondFactor Remove the second factor of an account
+	// (DELETE /api/v1/accounts/{id}/second-factor)
+	RemoveSecondFactor(c *gin.Context, id ID)
+	// ListAuditEvents List who changed what
+	// (GET /api/v1/audit)
+	ListAuditEvents(c *gin.Context, params ListAuditEventsParams)
 	// ListCampaigns List campaigns
 	// (GET /api/v1/campaigns)
 	ListCampaigns(c *gin.Context, params ListCampaignsParams)
@@ -3715,6 +3974,15 @@ type ServerInterface interface {
 	// IngestUsers Import users
 	// (POST /api/v1/ingest/users/bulk)
 	IngestUsers(c *gin.Context, params IngestUsersParams)
+	// ListKeys List API keys
+	// (GET /api/v1/keys)
+	ListKeys(c *gin.Context, params ListKeysParams)
+	// CreateKey Create an API key
+	// (POST /api/v1/keys)
+	CreateKey(c *gin.Context)
+	// RevokeKey Revoke an API key
+	// (DELETE /api/v1/keys/{id})
+	RevokeKey(c *gin.Context, id ID)
 	// GetKeywords List the keywords
 	// (GET /api/v1/keywords)
 	GetKeywords(c *gin.Context)
@@ -3924,6 +4192,207 @@ func (siw *ServerInterfaceWrapper) PatchAccountLimits(c *gin.Context) {
 	}
 
 	siw.Handler.PatchAccountLimits(c)
+}
+
+// GetAccounts operation middleware
+func (siw *ServerInterfaceWrapper) GetAccounts(c *gin.Context) {
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.GetAccounts(c)
+}
+
+// InviteAccount operation middleware
+func (siw *ServerInterfaceWrapper) InviteAccount(c *gin.Context) {
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.InviteAccount(c)
+}
+
+// GetAccount operation middleware
+func (siw *ServerInterfaceWrapper) GetAccount(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.GetAccount(c, id)
+}
+
+// PatchAccount operation middleware
+func (siw *ServerInterfaceWrapper) PatchAccount(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.PatchAccount(c, id)
+}
+
+// ResetAccount operation middleware
+func (siw *ServerInterfaceWrapper) ResetAccount(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ResetAccount(c, id)
+}
+
+// RemoveSecondFactor operation middleware
+func (siw *ServerInterfaceWrapper) RemoveSecondFactor(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.RemoveSecondFactor(c, id)
+}
+
+// ListAuditEvents operation middleware
+func (siw *ServerInterfaceWrapper) ListAuditEvents(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListAuditEventsParams
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", c.Request.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter limit: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", c.Request.URL.Query(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter cursor: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "principal" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "principal", c.Request.URL.Query(), &params.Principal, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter principal: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "action" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "action", c.Request.URL.Query(), &params.Action, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter action: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "subject" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "subject", c.Request.URL.Query(), &params.Subject, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter subject: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "since" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "since", c.Request.URL.Query(), &params.Since, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter since: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "until" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "until", c.Request.URL.Query(), &params.Until, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter until: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ListAuditEvents(c, params)
 }
 
 // ListCampaigns operation middleware
@@ -5030,6 +5499,79 @@ func (siw *ServerInterfaceWrapper) IngestUsers(c *gin.Context) {
 	}
 
 	siw.Handler.IngestUsers(c, params)
+}
+
+// ListKeys operation middleware
+func (siw *ServerInterfaceWrapper) ListKeys(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListKeysParams
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", c.Request.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter limit: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", c.Request.URL.Query(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter cursor: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ListKeys(c, params)
+}
+
+// CreateKey operation middleware
+func (siw *ServerInterfaceWrapper) CreateKey(c *gin.Context) {
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.CreateKey(c)
+}
+
+// RevokeKey operation middleware
+func (siw *ServerInterfaceWrapper) RevokeKey(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.RevokeKey(c, id)
 }
 
 // GetKeywords operation middleware
@@ -7050,6 +7592,16 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 	router.GET(options.BaseURL+"/api/v1/monitoring", wrapper.GetMonitoring)
 	router.GET(options.BaseURL+"/api/v1/monitoring/inbound", wrapper.ListInbound)
 	router.GET(options.BaseURL+"/api/v1/monitoring/dashboard", wrapper.GetDashboard)
+	router.GET(options.BaseURL+"/api/v1/accounts", wrapper.GetAccounts)
+	router.POST(options.BaseURL+"/api/v1/accounts", wrapper.InviteAccount)
+	router.GET(options.BaseURL+"/api/v1/accounts/:id", wrapper.GetAccount)
+	router.PATCH(options.BaseURL+"/api/v1/accounts/:id", wrapper.PatchAccount)
+	router.POST(options.BaseURL+"/api/v1/accounts/:id/reset", wrapper.ResetAccount)
+	router.DELETE(options.BaseURL+"/api/v1/accounts/:id/second-factor", wrapper.RemoveSecondFactor)
+	router.GET(options.BaseURL+"/api/v1/keys", wrapper.ListKeys)
+	router.POST(options.BaseURL+"/api/v1/keys", wrapper.CreateKey)
+	router.DELETE(options.BaseURL+"/api/v1/keys/:id", wrapper.RevokeKey)
+	router.GET(options.BaseURL+"/api/v1/audit", wrapper.ListAuditEvents)
 	router.GET(options.BaseURL+"/health", wrapper.GetHealth)
 	router.GET(options.BaseURL+"/api/v1/health", wrapper.GetHealthV1)
 	router.GET(options.BaseURL+"/health/ready", wrapper.GetReadiness)
@@ -7336,6 +7888,1058 @@ type PatchAccountLimitsdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response PatchAccountLimitsdefaultApplicationProblemPlusJSONResponse) VisitPatchAccountLimitsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetAccountsRequestObject struct {
+}
+
+type GetAccountsResponseObject interface {
+	VisitGetAccountsResponse(w http.ResponseWriter) error
+}
+
+type GetAccounts200JSONResponse Accounts
+
+func (response GetAccounts200JSONResponse) VisitGetAccountsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetAccounts400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response GetAccounts400ApplicationProblemPlusJSONResponse) VisitGetAccountsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetAccounts401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response GetAccounts401ApplicationProblemPlusJSONResponse) VisitGetAccountsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetAccounts403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response GetAccounts403ApplicationProblemPlusJSONResponse) VisitGetAccountsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetAccounts500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response GetAccounts500ApplicationProblemPlusJSONResponse) VisitGetAccountsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetAccounts503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response GetAccounts503ApplicationProblemPlusJSONResponse) VisitGetAccountsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetAccountsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetAccountsdefaultApplicationProblemPlusJSONResponse) VisitGetAccountsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type InviteAccountRequestObject struct {
+	Body *InviteAccountJSONRequestBody
+}
+
+type InviteAccountResponseObject interface {
+	VisitInviteAccountResponse(w http.ResponseWriter) error
+}
+
+type InviteAccount201JSONResponse AccountLink
+
+func (response InviteAccount201JSONResponse) VisitInviteAccountResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type InviteAccount400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response InviteAccount400ApplicationProblemPlusJSONResponse) VisitInviteAccountResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type InviteAccount401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response InviteAccount401ApplicationProblemPlusJSONResponse) VisitInviteAccountResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type InviteAccount403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response InviteAccount403ApplicationProblemPlusJSONResponse) VisitInviteAccountResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type InviteAccount409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response InviteAccount409ApplicationProblemPlusJSONResponse) VisitInviteAccountResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type InviteAccount413ApplicationProblemPlusJSONResponse struct {
+	PayloadTooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response InviteAccount413ApplicationProblemPlusJSONResponse) VisitInviteAccountResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type InviteAccount415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response InviteAccount415ApplicationProblemPlusJSONResponse) VisitInviteAccountResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type InviteAccount422ApplicationProblemPlusJSONResponse struct {
+	UnprocessableContentApplicationProblemPlusJSONResponse
+}
+
+func (response InviteAccount422ApplicationProblemPlusJSONResponse) VisitInviteAccountResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type InviteAccount500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response InviteAccount500ApplicationProblemPlusJSONResponse) VisitInviteAccountResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type InviteAccount503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response InviteAccount503ApplicationProblemPlusJSONResponse) VisitInviteAccountResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type InviteAccountdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response InviteAccountdefaultApplicationProblemPlusJSONResponse) VisitInviteAccountResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetAccountRequestObject struct {
+	ID ID `json:"id"`
+}
+
+type GetAccountResponseObject interface {
+	VisitGetAccountResponse(w http.ResponseWriter) error
+}
+
+type GetAccount200JSONResponse Account
+
+func (response GetAccount200JSONResponse) VisitGetAccountResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetAccount400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response GetAccount400ApplicationProblemPlusJSONResponse) VisitGetAccountResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetAccount401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response GetAccount401ApplicationProblemPlusJSONResponse) VisitGetAccountResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetAccount403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response GetAccount403ApplicationProblemPlusJSONResponse) VisitGetAccountResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetAccount404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response GetAccount404ApplicationProblemPlusJSONResponse) VisitGetAccountResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetAccount500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response GetAccount500ApplicationProblemPlusJSONResponse) VisitGetAccountResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetAccount503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response GetAccount503ApplicationProblemPlusJSONResponse) VisitGetAccountResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetAccountdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetAccountdefaultApplicationProblemPlusJSONResponse) VisitGetAccountResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PatchAccountRequestObject struct {
+	ID                                ID `json:"id"`
+	JSONBody                          *PatchAccountJSONRequestBody
+	ApplicationMergePatchPlusJSONBody *PatchAccountApplicationMergePatchPlusJSONRequestBody
+}
+
+type PatchAccountResponseObject interface {
+	VisitPatchAccountResponse(w http.ResponseWriter) error
+}
+
+type PatchAccount200JSONResponse Account
+
+func (response PatchAccount200JSONResponse) VisitPatchAccountResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PatchAccount400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response PatchAccount400ApplicationProblemPlusJSONResponse) VisitPatchAccountResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PatchAccount401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response PatchAccount401ApplicationProblemPlusJSONResponse) VisitPatchAccountResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PatchAccount403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response PatchAccount403ApplicationProblemPlusJSONResponse) VisitPatchAccountResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PatchAccount404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response PatchAccount404ApplicationProblemPlusJSONResponse) VisitPatchAccountResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PatchAccount409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response PatchAccount409ApplicationProblemPlusJSONResponse) VisitPatchAccountResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PatchAccount413ApplicationProblemPlusJSONResponse struct {
+	PayloadTooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response PatchAccount413ApplicationProblemPlusJSONResponse) VisitPatchAccountResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PatchAccount415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response PatchAccount415ApplicationProblemPlusJSONResponse) VisitPatchAccountResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PatchAccount422ApplicationProblemPlusJSONResponse struct {
+	UnprocessableContentApplicationProblemPlusJSONResponse
+}
+
+func (response PatchAccount422ApplicationProblemPlusJSONResponse) VisitPatchAccountResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PatchAccount500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response PatchAccount500ApplicationProblemPlusJSONResponse) VisitPatchAccountResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PatchAccount503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response PatchAccount503ApplicationProblemPlusJSONResponse) VisitPatchAccountResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PatchAccountdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response PatchAccountdefaultApplicationProblemPlusJSONResponse) VisitPatchAccountResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ResetAccountRequestObject struct {
+	ID ID `json:"id"`
+}
+
+type ResetAccountResponseObject interface {
+	VisitResetAccountResponse(w http.ResponseWriter) error
+}
+
+type ResetAccount201JSONResponse AccountLink
+
+func (response ResetAccount201JSONResponse) VisitResetAccountResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ResetAccount400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response ResetAccount400ApplicationProblemPlusJSONResponse) VisitResetAccountResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ResetAccount401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ResetAccount401ApplicationProblemPlusJSONResponse) VisitResetAccountResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ResetAccount403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response ResetAccount403ApplicationProblemPlusJSONResponse) VisitResetAccountResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ResetAccount404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response ResetAccount404ApplicationProblemPlusJSONResponse) VisitResetAccountResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ResetAccount409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response ResetAccount409ApplicationProblemPlusJSONResponse) VisitResetAccountResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ResetAccount500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response ResetAccount500ApplicationProblemPlusJSONResponse) VisitResetAccountResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ResetAccount503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response ResetAccount503ApplicationProblemPlusJSONResponse) VisitResetAccountResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ResetAccountdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ResetAccountdefaultApplicationProblemPlusJSONResponse) VisitResetAccountResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RemoveSecondFactorRequestObject struct {
+	ID ID `json:"id"`
+}
+
+type RemoveSecondFactorResponseObject interface {
+	VisitRemoveSecondFactorResponse(w http.ResponseWriter) error
+}
+
+type RemoveSecondFactor204Response struct {
+}
+
+func (response RemoveSecondFactor204Response) VisitRemoveSecondFactorResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type RemoveSecondFactor400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response RemoveSecondFactor400ApplicationProblemPlusJSONResponse) VisitRemoveSecondFactorResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RemoveSecondFactor401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response RemoveSecondFactor401ApplicationProblemPlusJSONResponse) VisitRemoveSecondFactorResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RemoveSecondFactor403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response RemoveSecondFactor403ApplicationProblemPlusJSONResponse) VisitRemoveSecondFactorResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RemoveSecondFactor404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response RemoveSecondFactor404ApplicationProblemPlusJSONResponse) VisitRemoveSecondFactorResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RemoveSecondFactor409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response RemoveSecondFactor409ApplicationProblemPlusJSONResponse) VisitRemoveSecondFactorResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RemoveSecondFactor500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response RemoveSecondFactor500ApplicationProblemPlusJSONResponse) VisitRemoveSecondFactorResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RemoveSecondFactor503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response RemoveSecondFactor503ApplicationProblemPlusJSONResponse) VisitRemoveSecondFactorResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RemoveSecondFactordefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response RemoveSecondFactordefaultApplicationProblemPlusJSONResponse) VisitRemoveSecondFactorResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListAuditEventsRequestObject struct {
+	Params ListAuditEventsParams
+}
+
+type ListAuditEventsResponseObject interface {
+	VisitListAuditEventsResponse(w http.ResponseWriter) error
+}
+
+type ListAuditEvents200JSONResponse AuditEventList
+
+func (response ListAuditEvents200JSONResponse) VisitListAuditEventsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListAuditEvents400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response ListAuditEvents400ApplicationProblemPlusJSONResponse) VisitListAuditEventsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListAuditEvents401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ListAuditEvents401ApplicationProblemPlusJSONResponse) VisitListAuditEventsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListAuditEvents403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response ListAuditEvents403ApplicationProblemPlusJSONResponse) VisitListAuditEventsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListAuditEvents500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response ListAuditEvents500ApplicationProblemPlusJSONResponse) VisitListAuditEventsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListAuditEvents503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response ListAuditEvents503ApplicationProblemPlusJSONResponse) VisitListAuditEventsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListAuditEventsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListAuditEventsdefaultApplicationProblemPlusJSONResponse) VisitListAuditEventsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -11550,6 +13154,437 @@ type IngestUsersdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response IngestUsersdefaultApplicationProblemPlusJSONResponse) VisitIngestUsersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListKeysRequestObject struct {
+	Params ListKeysParams
+}
+
+type ListKeysResponseObject interface {
+	VisitListKeysResponse(w http.ResponseWriter) error
+}
+
+type ListKeys200JSONResponse KeyList
+
+func (response ListKeys200JSONResponse) VisitListKeysResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListKeys400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response ListKeys400ApplicationProblemPlusJSONResponse) VisitListKeysResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListKeys401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ListKeys401ApplicationProblemPlusJSONResponse) VisitListKeysResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListKeys403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response ListKeys403ApplicationProblemPlusJSONResponse) VisitListKeysResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListKeys500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response ListKeys500ApplicationProblemPlusJSONResponse) VisitListKeysResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListKeys503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response ListKeys503ApplicationProblemPlusJSONResponse) VisitListKeysResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListKeysdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListKeysdefaultApplicationProblemPlusJSONResponse) VisitListKeysResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateKeyRequestObject struct {
+	Body *CreateKeyJSONRequestBody
+}
+
+type CreateKeyResponseObject interface {
+	VisitCreateKeyResponse(w http.ResponseWriter) error
+}
+
+type CreateKey201JSONResponse KeyCreated
+
+func (response CreateKey201JSONResponse) VisitCreateKeyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateKey400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response CreateKey400ApplicationProblemPlusJSONResponse) VisitCreateKeyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateKey401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response CreateKey401ApplicationProblemPlusJSONResponse) VisitCreateKeyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateKey403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response CreateKey403ApplicationProblemPlusJSONResponse) VisitCreateKeyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateKey409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response CreateKey409ApplicationProblemPlusJSONResponse) VisitCreateKeyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateKey413ApplicationProblemPlusJSONResponse struct {
+	PayloadTooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response CreateKey413ApplicationProblemPlusJSONResponse) VisitCreateKeyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateKey415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response CreateKey415ApplicationProblemPlusJSONResponse) VisitCreateKeyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateKey422ApplicationProblemPlusJSONResponse struct {
+	UnprocessableContentApplicationProblemPlusJSONResponse
+}
+
+func (response CreateKey422ApplicationProblemPlusJSONResponse) VisitCreateKeyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateKey500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response CreateKey500ApplicationProblemPlusJSONResponse) VisitCreateKeyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateKey503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response CreateKey503ApplicationProblemPlusJSONResponse) VisitCreateKeyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateKeydefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response CreateKeydefaultApplicationProblemPlusJSONResponse) VisitCreateKeyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RevokeKeyRequestObject struct {
+	ID ID `json:"id"`
+}
+
+type RevokeKeyResponseObject interface {
+	VisitRevokeKeyResponse(w http.ResponseWriter) error
+}
+
+type RevokeKey204Response struct {
+}
+
+func (response RevokeKey204Response) VisitRevokeKeyResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type RevokeKey400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response RevokeKey400ApplicationProblemPlusJSONResponse) VisitRevokeKeyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RevokeKey401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response RevokeKey401ApplicationProblemPlusJSONResponse) VisitRevokeKeyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RevokeKey403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response RevokeKey403ApplicationProblemPlusJSONResponse) VisitRevokeKeyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RevokeKey404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response RevokeKey404ApplicationProblemPlusJSONResponse) VisitRevokeKeyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RevokeKey500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response RevokeKey500ApplicationProblemPlusJSONResponse) VisitRevokeKeyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RevokeKey503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response RevokeKey503ApplicationProblemPlusJSONResponse) VisitRevokeKeyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RevokeKeydefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response RevokeKeydefaultApplicationProblemPlusJSONResponse) VisitRevokeKeyResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -20328,6 +22363,27 @@ type StrictServerInterface interface {
 	// PatchAccountLimits Change what bounds all campaigns together
 	// (PATCH /api/v1/account/limits)
 	PatchAccountLimits(ctx context.Context, request PatchAccountLimitsRequestObject) (PatchAccountLimitsResponseObject, error)
+	// GetAccounts Read all accounts
+	// (GET /api/v1/accounts)
+	GetAccounts(ctx context.Context, request GetAccountsRequestObject) (GetAccountsResponseObject, error)
+	// InviteAccount Invite somebody
+	// (POST /api/v1/accounts)
+	InviteAccount(ctx context.Context, request InviteAccountRequestObject) (InviteAccountResponseObject, error)
+	// GetAccount Read an account
+	// (GET /api/v1/accounts/{id})
+	GetAccount(ctx context.Context, request GetAccountRequestObject) (GetAccountResponseObject, error)
+	// PatchAccount Change what an account may do
+	// (PATCH /api/v1/accounts/{id})
+	PatchAccount(ctx context.Context, request PatchAccountRequestObject) (PatchAccountResponseObject, error)
+	// ResetAccount Make a link to set another password
+	// (POST /api/v1/accounts/{id}/reset)
+	ResetAccount(ctx context.Context, request ResetAccountRequestObject) (ResetAccountResponseObject, error)
+	// RemoveSecondFactor Remove the second factor of an account
+	// (DELETE /api/v1/accounts/{id}/second-factor)
+	RemoveSecondFactor(ctx context.Context, request RemoveSecondFactorRequestObject) (RemoveSecondFactorResponseObject, error)
+	// ListAuditEvents List who changed what
+	// (GET /api/v1/audit)
+	ListAuditEvents(ctx context.Context, request ListAuditEventsRequestObject) (ListAuditEventsResponseObject, error)
 	// ListCampaigns List campaigns
 	// (GET /api/v1/campaigns)
 	ListCampaigns(ctx context.Context, request ListCampaignsRequestObject) (ListCampaignsResponseObject, error)
@@ -20409,6 +22465,15 @@ type StrictServerInterface interface {
 	// IngestUsers Import users
 	// (POST /api/v1/ingest/users/bulk)
 	IngestUsers(ctx context.Context, request IngestUsersRequestObject) (IngestUsersResponseObject, error)
+	// ListKeys List API keys
+	// (GET /api/v1/keys)
+	ListKeys(ctx context.Context, request ListKeysRequestObject) (ListKeysResponseObject, error)
+	// CreateKey Create an API key
+	// (POST /api/v1/keys)
+	CreateKey(ctx context.Context, request CreateKeyRequestObject) (CreateKeyResponseObject, error)
+	// RevokeKey Revoke an API key
+	// (DELETE /api/v1/keys/{id})
+	RevokeKey(ctx context.Context, request RevokeKeyRequestObject) (RevokeKeyResponseObject, error)
 	// GetKeywords List the keywords
 	// (GET /api/v1/keywords)
 	GetKeywords(ctx context.Context, request GetKeywordsRequestObject) (GetKeywordsResponseObject, error)
@@ -20726,6 +22791,244 @@ func (sh *strictHandler) PatchAccountLimits(ctx *gin.Context) {
 		sh.options.HandlerErrorFunc(ctx, err)
 	} else if validResponse, ok := response.(PatchAccountLimitsResponseObject); ok {
 		if err := validResponse.VisitPatchAccountLimitsResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// GetAccounts operation middleware
+func (sh *strictHandler) GetAccounts(ctx *gin.Context) {
+	var request GetAccountsRequestObject
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetAccounts(ctx, request.(GetAccountsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetAccounts")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(GetAccountsResponseObject); ok {
+		if err := validResponse.VisitGetAccountsResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// InviteAccount operation middleware
+func (sh *strictHandler) InviteAccount(ctx *gin.Context) {
+	var request InviteAccountRequestObject
+
+	var body InviteAccountJSONRequestBody
+	var err error
+	// A request validator built on kin-openapi's openapi3filter with
+	// KeepValidatedValue leaves the value it validated on the body. Bind
+	// that value, matching member names exactly, so the handler receives
+	// what was validated instead of a second, case-insensitive decode.
+	if vb, ok := ctx.Request.Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+		err = ctx.ShouldBindJSON(&body)
+	} else if binding.Validator != nil {
+		// ShouldBindJSON runs the struct validator after decoding; keep that.
+		err = binding.Validator.ValidateStruct(&body)
+	}
+	if err != nil {
+		sh.options.RequestErrorHandlerFunc(ctx, err)
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.InviteAccount(ctx, request.(InviteAccountRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "InviteAccount")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(InviteAccountResponseObject); ok {
+		if err := validResponse.VisitInviteAccountResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// GetAccount operation middleware
+func (sh *strictHandler) GetAccount(ctx *gin.Context, id ID) {
+	var request GetAccountRequestObject
+
+	request.ID = id
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetAccount(ctx, request.(GetAccountRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetAccount")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(GetAccountResponseObject); ok {
+		if err := validResponse.VisitGetAccountResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// PatchAccount operation middleware
+func (sh *strictHandler) PatchAccount(ctx *gin.Context, id ID) {
+	var request PatchAccountRequestObject
+
+	request.ID = id
+	if strings.HasPrefix(ctx.GetHeader("Content-Type"), "application/json") {
+
+		var body PatchAccountJSONRequestBody
+		var err error
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		if vb, ok := ctx.Request.Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = ctx.ShouldBindJSON(&body)
+		} else if binding.Validator != nil {
+			// ShouldBindJSON runs the struct validator after decoding; keep that.
+			err = binding.Validator.ValidateStruct(&body)
+		}
+		if err != nil {
+			sh.options.RequestErrorHandlerFunc(ctx, err)
+			return
+		}
+		request.JSONBody = &body
+
+	}
+	if strings.HasPrefix(ctx.GetHeader("Content-Type"), "application/merge-patch+json") {
+
+		var body PatchAccountApplicationMergePatchPlusJSONRequestBody
+		var err error
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		if vb, ok := ctx.Request.Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = ctx.ShouldBindJSON(&body)
+		} else if binding.Validator != nil {
+			// ShouldBindJSON runs the struct validator after decoding; keep that.
+			err = binding.Validator.ValidateStruct(&body)
+		}
+		if err != nil {
+			sh.options.RequestErrorHandlerFunc(ctx, err)
+			return
+		}
+		request.ApplicationMergePatchPlusJSONBody = &body
+
+	}
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.PatchAccount(ctx, request.(PatchAccountRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "PatchAccount")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(PatchAccountResponseObject); ok {
+		if err := validResponse.VisitPatchAccountResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ResetAccount operation middleware
+func (sh *strictHandler) ResetAccount(ctx *gin.Context, id ID) {
+	var request ResetAccountRequestObject
+
+	request.ID = id
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ResetAccount(ctx, request.(ResetAccountRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ResetAccount")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(ResetAccountResponseObject); ok {
+		if err := validResponse.VisitResetAccountResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// RemoveSecondFactor operation middleware
+func (sh *strictHandler) RemoveSecondFactor(ctx *gin.Context, id ID) {
+	var request RemoveSecondFactorRequestObject
+
+	request.ID = id
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.RemoveSecondFactor(ctx, request.(RemoveSecondFactorRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "RemoveSecondFactor")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(RemoveSecondFactorResponseObject); ok {
+		if err := validResponse.VisitRemoveSecondFactorResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ListAuditEvents operation middleware
+func (sh *strictHandler) ListAuditEvents(ctx *gin.Context, params ListAuditEventsParams) {
+	var request ListAuditEventsRequestObject
+
+	request.Params = params
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListAuditEvents(ctx, request.(ListAuditEventsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListAuditEvents")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(ListAuditEventsResponseObject); ok {
+		if err := validResponse.VisitListAuditEventsResponse(ctx.Writer); err != nil {
 			sh.options.ResponseErrorHandlerFunc(ctx, err)
 		}
 	} else if response != nil {
@@ -21642,6 +23945,100 @@ func (sh *strictHandler) IngestUsers(ctx *gin.Context, params IngestUsersParams)
 		sh.options.HandlerErrorFunc(ctx, err)
 	} else if validResponse, ok := response.(IngestUsersResponseObject); ok {
 		if err := validResponse.VisitIngestUsersResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ListKeys operation middleware
+func (sh *strictHandler) ListKeys(ctx *gin.Context, params ListKeysParams) {
+	var request ListKeysRequestObject
+
+	request.Params = params
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListKeys(ctx, request.(ListKeysRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListKeys")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(ListKeysResponseObject); ok {
+		if err := validResponse.VisitListKeysResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// CreateKey operation middleware
+func (sh *strictHandler) CreateKey(ctx *gin.Context) {
+	var request CreateKeyRequestObject
+
+	var body CreateKeyJSONRequestBody
+	var err error
+	// A request validator built on kin-openapi's openapi3filter with
+	// KeepValidatedValue leaves the value it validated on the body. Bind
+	// that value, matching member names exactly, so the handler receives
+	// what was validated instead of a second, case-insensitive decode.
+	if vb, ok := ctx.Request.Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+		err = ctx.ShouldBindJSON(&body)
+	} else if binding.Validator != nil {
+		// ShouldBindJSON runs the struct validator after decoding; keep that.
+		err = binding.Validator.ValidateStruct(&body)
+	}
+	if err != nil {
+		sh.options.RequestErrorHandlerFunc(ctx, err)
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.CreateKey(ctx, request.(CreateKeyRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CreateKey")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(CreateKeyResponseObject); ok {
+		if err := validResponse.VisitCreateKeyResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// RevokeKey operation middleware
+func (sh *strictHandler) RevokeKey(ctx *gin.Context, id ID) {
+	var request RevokeKeyRequestObject
+
+	request.ID = id
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.RevokeKey(ctx, request.(RevokeKeyRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "RevokeKey")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(RevokeKeyResponseObject); ok {
+		if err := validResponse.VisitRevokeKeyResponse(ctx.Writer); err != nil {
 			sh.options.ResponseErrorHandlerFunc(ctx, err)
 		}
 	} else if response != nil {
@@ -23589,559 +25986,595 @@ func (sh *strictHandler) GetReadiness(ctx *gin.Context) {
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7L37dttGly/4KtWcnhU7gWhSkm/UmnVG8aXjk/gylvylp00PUQSKJD6BVQwKEM24ddZ5mvNg50lm1d5V",
-	"hQJQIEFacpJe+SeRSQJ127Xv+7e/9CKxXAnOeC57oy+9Fc3okuUsg389KzIpMvVXzGSUJas8Ebw36l0u",
-	"GAk5+5xPIvhFSMSM5AtGVnTOyJTNRMb6vaCXqB//VrBs0wt6nC5Zb9TDJ3pBT0YLtqTq5Uv6+RfG5/mi",
-	"N3o4PA56y4Sbfw+D3ormOcvUm/6/j+dH/0GPfh8cPZ38X0effvjXXtDLNyv1VplnCZ/3bm6C3qvn/gkn",
-	"MZkn14wTmpMoY1R9ZSe5ovminGMS94Jexn4rkozFvVGeFcyd70xkS5qr3/H80WkvUAtIlsWyNzoenj4+",
-	"fXLy6PQxrAI/HNpZJjxnc5bhNGO2XImc8WjzM9s0p/yaXjFJkpxIOmMkFyRjK0Zzki8SSdTcmMzPSLQQ",
-	"knEy3cD2RzRNWRYQztZkJjLCaLRQD/C5esGUkVhwOBj2mS5XqZrSyWw4G8Sn7OjRbDA7OqUDdvQ0Pnl0",
-	"NKAn9OF0GD+OhgOzSQtGY5aV2+Qs4UitoeVMjx8+3Ham/3L0P1qPcrkSWf4827wveHOHXlyzbIOrSySJ",
-	"Fiy6YjGhPCaRKHjO4gD+wQUpJMvUb9ZZkueMt5FmnG0mWcEr69CTmgqRMsqdWb2mq5WaZ2Navy5YxuA4",
-	"ZknKvpMkEmmx5DIgIoOPMxaJLJbfkSu2kQGZslTw+YhQ8t8v3r4hYvpPFuXqQqlZyQAPcZ3kCxKuFoKz",
-	"CS+WU5aFwZiHkeCS8Xwic5qzUK2X0DzPkmmRM3wmFrkkU5avGeMkySVJ2TVLJfxUDxV+GfdyMe4FZAzL",
-	"HfduQnxYzVZ9QsKcfc7DgIR67DEXGQn1poSwMl6kqaKylNFrXD6um4gi75NfFzRXxBwLJgkXOSyOXDG2",
-	"kjArsebwUZ+cc1KsUkFjsqQbEtEs26gHqVTvHPNlkebJimY5mSUsjUm4xHMIScJlzmjcH/MKgX8Z916L",
-	"aZKycW9Exj13C3HJl2LN8TsaxxmTsh8l+Qa/eydkHokYntW75P5wZb8u9059r3Zr3Lu5aaEzPeW2+/Jk",
-	"+LTKBI/b78Y7kSbRxkeENCdTFoklk4qW1A2QZL0QhGaMXHG13zTNGI03fRIWqxjpZ71gnKRslqtTC8iS",
-	"ZXMmS5KSJOG5UAeRZIqegX4kWTK1m2S6GXP884yEGVulNGIhWRW5RLIX6+9q7yLwGy08kkyekZDGcYg0",
-	"BE8t9cFv1Lz75BnSO5mJNBVrSzpjnhUpk6TgMcvscuD224kgXfiOY4V76J7Gv2Zs1hv1/o8HpXR8gN/K",
-	"B5WNL0/iPZvD1vtED/CjbAOXGihPwv0SRU6o/VIR0hl5dfGWnAwfPToaEpquFvTouJVbsRkt0nyS4cBt",
-	"zLchQD99Ob7xs9tfkmWSN1fwk1iTJeUbdYJSXXHK5ZplSo4uhczb5pfC29xp6Rn3Rg8HrswcDHYKy3fq",
-	"1r6BrfPvMG6rIqkX/eGj0zOgjPCHEJjIlBnOT8L/8/jHsE/OSbhe0FzS1WoUklXGZslnJSCoIisWV0Xk",
-	"D09PHz8eHp+cPnz02K8vuExlq+bgHMzpoHLHT32KzqfvR/+N/LePPwyOnn76ODh6Su7d77fqPe9ZlKwS",
-	"xvMXWSayZyJmza16y9MNWTIpqbrXmscnkjD1iFXiMnGdxCz7TrYdLfx8ogi2TnZ7q0F21u8Zlb770zbl",
-	"DH7fNkP8tu1SPDrdppBoDXPnPl8oobtrwgnH6YKEbpstfNmZAb3Gd+PwMKOCd7gb+nSzgp/BH5ytmcyr",
-	"LL91Owv+1Sd9SeVVm24e5lReTZI4JPkCdFxmlIA1lZrfsBhOv0Vl1y/oprcXBfzSoYiTR76jvhSrJMI5",
-	"+4ZU306+ha3wQbJMi74WekP53onYKjpjZ6LTw5dEp+b0PJknaDd6pmQkXY6qyDzhVqmUjMTw6BmhStjH",
-	"Sod3uDXaaSLbSZe/td3w4aNtN/wH8um/KX766cswGD70SsMbPFQm8x9FnDBY5AWbLxnPPwBlqg8iwXN9",
-	"JlYvfaBO/CimOUypnByN40RtD03fZWLFshxeOqOpZEFv5Xz0pafshgrtTBNOYdlNEi0p7yM+98n+CtUz",
-	"XEv1fM7Jh8uXR0/AQEGiYaShWKsvQ2WW5CxlIOEsJ+FolKQJZ6D7awuHSLaiGc1ZrAzSSCyXNCCSLZNI",
-	"pIKDzZDTaWlalEJb/UsNYG//LMlkDgOAUSvrtg9hqbRThx+jfle9iJpMUUGrHRhdrdIkAi/Ag39qyWNl",
-	"/scvPTpnKKSVNQD2eE4z2gtq92fUe/vucvLqTUmTLzPKr8jrRJnivaAnoqhYUcPr1L7BxxWVwdUxHj/q",
-	"3QR6+OOndvhzXmQ0XtBV0WkS/5YpxfrXJEUpWJnEcxHlwjMHqxE5k3ncu/nkXrEkZ0vZTUN+D2Zu7wZY",
-	"3it8bjgYaG3PfGCplWYZVST++WgujvRnHz+pk+m/p2st84Dk7+KqNUWS+gbVSDBVc6aoUP0Tb6XiSDvv",
-	"Z2BNvcYQ51I7zLS/DcVzgqP1q8IJDcJbu/u7bz25F/Yjea0M/v7nVH6GP9RR2D/S8D7cfO20gMNTS9C+",
-	"jT55oRgE/ossqBxzWrvC5J7I9EfhfTDVFPNf0GtGKKk5NvC3+jM1csFTJiWhRO8vkXQjicgXLFsnkp0R",
-	"ds2yzZjDJ+SKbawt7HpI0D8E28BQVomZ4xfR1mRpsYYkFiQXok9eLFf5hlzTtGBSjU3USAmf98d8zC/Z",
-	"51wZE8BjA/jf8JHarF8THou1PBoePzxWNsizi3/gYSyUkkPQvYY0FwG5KVt9K08NgKGKbMzD/wz75O2M",
-	"ULIW2dVUiCuHj8oFYzAlZfCrkdXrkdkqo0eZ4Qk37PgeF1Ym/84yIdXUV2khiUzmPDBmHxk+HPNoQTMa",
-	"5SyT98sd1i8KSKh4sDbD4faF+kdEe45koCwuzcslydnn3J4tHIs+XaUPwOUbc+1UouCXOiOuXFLm21rR",
-	"gdo29a4+EmfpZVLPSK+ggNskV4rCgC/8SOP3KP63iI1VJqYpW/5gxEc3TeodPuW7m5fgHYRhSUQ5F0px",
-	"wkNTzOSZ4LM0ib75lFYZA68LXEbF/6ZJrDYUJgXW5rec0Tnf4E1HqxUm8RLmFDP+rbdGsZaURldIrzIS",
-	"KwYTesWVsknTb747b4uMgJcFjbxUzCXILsPNNHkpWwsm+kbkL0XB42+8cRlceC6ILEyIAqbzjm6Ucn0p",
-	"xC80m7NvfZxTEW+AEwlBUjUBmNQHTot8IbLkd/ZN9+mNUPSF3nWRE6oEThITiOHgtK5pktJp+k336ZzE",
-	"bMV4zHgEexWLNT8jebYhdE4Trqe2ykSkdLZpyp6VE/uWZ6nHQrE3KySLz0gILEOGGFvREpKlsdSzlsVK",
-	"qa4sfs3ihF6CLvXHUKDSRDD2Alqh0llh1DKCktMrRQc3Rj0HuXUegTsZPLmyYtJ86Rmf1GTFsolkkVC3",
-	"fggK+Yom2SRRPOuapvo72Rs9CnorlknBJ5VnY7pBk9rz3ZqxK/Rm4pfoJGk+zos03fYjfI/61U1dZ/eu",
-	"o+GCuGYZKBdSkWqmrvScKanR7zVdLK0bUH/rL4zKnOSJUmF0TC1fi9LblwswY3FZZ2SATA5jrp5B2/a2",
-	"PuyPRXrlDKL0tnIYMmc5OkYTTo5PyUIUmTzDeJzS7rhxxahJqE+RYaCjqtuk8DB8VpJUtpEeW7JrxklM",
-	"N3KvkdooZPsmiBlsgSym9jcE3vRttqeVYm93k2pGno/y22i3nby2nPGuQ9m5/qYFGlR50juaR4udRnpz",
-	"DyGaBBcsWlA+Z33yM1tBWDhRuvKSBcq2oIVkeLTK6DDeQ7JklJM4mc1YpiQCqBuyEuRp4SoPgTm2s7kb",
-	"8GW4Cxh25FZu+GtH/GsLd7JveVR5yWBPbmNfM2xM5usYxm28uJ0/3NHbb2HyN/VrUPVr1b1azrdH8ipZ",
-	"HYkVXo2jlYBjt+7M8zxnyxWoIlUyi2iWJW0RoKkyKIEvrqnShlDHUTw0yQmd5UpURhFb5ZRHbAtfKv1a",
-	"WiWayMQne+txRKImnSrj0U5CGZSaC89ERmYZ0zZ7l9FjltMkVQPv/KmS/vGE5t48HcyIEUUOTgk1LciM",
-	"qPj2YpqzIyXxu0zMCYx6D6IaWt1NpDOapCyepEJcSX9gXsxypYSobU0TmZNIFGlMKp4D34sXeb4C51oh",
-	"u5wfRuD0eUHEUGk1wHe7LQTJpB6Aa+xfyqhkk4LneLo1wwMIFdRhdWzGUZJIErEspwlPN0RcoyD3Hl9z",
-	"uN37WtkG2GGkXppFCxYD7SZ5QNYLcKrWqKnglp6aW8JbQrYvM7EkwxaNUc/F3LudBClzqq66vgDddkWa",
-	"uPY2M0YzojIe6OopcLg2HcIEGg2Lqi2jykyqpBlUUw30vTcHV7sfldVWacnhA14NxV1M40BCsWI8BL+o",
-	"OdwNy+8HJESmyeLQJGCahQUk1DYnfKUoJKRT8F6Te+4PCWfKUFnQmCT5/WDMQ00zIbmXuE7AXKTxfZ3b",
-	"xpUU+thT0+oFPTMJcGrCmOpDGKwX9PTrnGWXB31uPdvtChnSlSe5LNHMEi1VlKaBWiym8f0DfeM0Y+hU",
-	"36AvVs2hpnhBpOtkaCNdz0QqllNRxrLOs38WnJKLJL2mOpzkzhDyh+5G2j6jyxVN5rxmSNOVOj59q9CQ",
-	"tR9NrW1LizhhPGITmfzOzIfTIknzScKtphtRTrON0jsicDEMgp5ScDlLnYgc3BE1el4ZFLKY9Se948Hx",
-	"o6Ph8Oh4eHl8PDp5Mnr49D965W/UvHpXbDMawu5HaRGzicSA9iRR2uTHT3ifioxN8kXG5EKkcTmx40HQ",
-	"mwHP5dFmEtGVmYXiREolYp/ziYiiIsvUqvULV1kiMjzXaZEqA+O3ImH5BKywCVO6ML7F/Riusfkiozmb",
-	"gPZf9VsoajeDTaJMEaZ+oPxYcbjfBbe7r5hXXKRskoqIpvB146vKh3Z/IJHO/BOTEMxv1GQnaN1NlgnH",
-	"6+R8VzkyI3J7z9+fv7zsmQ8mOl/J/Mqxaic2zUR/aXQp0Pp8pGIOBG/PrywFllVS/zXLJFzk4U35tol+",
-	"qtyy3ofLZ0o8qOHVLXz3ijxnS0HspQh6eZbM5xA7XlJe0LT8aIKj44wxH3M7na4hNjbRuZijcpUN90/l",
-	"9n05UFGr3Nc6w3/jaDngjzO/Rh6fUq7tTplTHstOKmuNG9SHtEll0uRp6fQsSNcCtQvLKkDHMC9TTHiW",
-	"id9ZVWU1qUa71bKSHdUn9ConKK/RS0qLXCxpnkTKekjVpzOlpoALBhxsZ6BzKgWJxYQuBZ/rigQkFuno",
-	"MzaXvsn96rO4WGgBgnPQq14vhIQ0epascpQxdE0TiJHiJmGaPSqHELrKxU5vnL1LOxKh9M9u6jzZa1/o",
-	"uDBog+COyAVs2OEmhsv0u2p0rhDwmyUJj5IVTV0NP0FVVx3rFVt1M8y8gqW5MQKUngQS1hQJ4QFLRUvw",
-	"nESnfSSyWFGTJKEsVquMSVCobP4QMk0S6lHjENLETIZK4zo0j7ySenKzVfw1ynMUmenfg0tWp96VpJ9S",
-	"mRuFUZIVuKaSXJEh6nyxYNJPiTUx+6VH0/TtDLKStlHmS/PYM7qCtJ16NAl42XohQN2UApO6pxW3KjhL",
-	"7ZEo00pf4NJjygWJ6KpJDk0rr33jm8qC9/ZQgsJc3SAzEXulOWQLiIysweSdMpKAP2MN5Tcohlh8Rhjk",
-	"ahgDTT0OZ4GVQuj8UDxVX8om+Wy9WWVq08MmOZXKzw6Wopf2zvz+xqMm1Tdo3Pvpp9Hr1+Nep4vpUa++",
-	"7oUtalmDgTMeSzJl84Kry64IDmWG+rlbQdCkkYZ617iCoGwF4NEPSIwJSEvB80Vg/qc/XDN2Vc3pH5Dh",
-	"gHxPvifDo4edlutTKn2s9Hd9ecLa9MNOu+pVUBt+ELKmaUqiVERXaiimU61QgfgOi6l+b1T6oeJ1fDQY",
-	"Xg4Ho8Fgr/mYmRwms1w9+sshekpN897HWD03QuU7SWI2Szg8F+gcYytLDHvZcky3bFz6DYdGxJGi04tq",
-	"J1/JsCAKSZWCiFw5B7bYzR3XwS3UxbWkvYddeNsF/vqmYfE0Gf9Gs2k3m73opmW3GE71Mf5NYKwWcnbw",
-	"EZP+ByNiIFHwdHOgXu3aaNt251L/7qJYLmm26dUNsm5ajMOQGjuizTffN8Z463aAl/jznxMeO09rO8/H",
-	"Cdk1XjpIn9Wlr1dssxZZ3OksXauxqziuWZHbV4bpmE4hX8OFiZtXPRPncCuMrc6k/MpwG4k6ppi9WfWr",
-	"0iZ0HUVjmwrbsLbqiqZPS2gqIg691eVDff9LGqvRi1/QtbDEpibgF8cerbJi+VSN/qDiRyitv7qlXjG4",
-	"KkRZczdXjEGfk9lcpF8S6Y3faUO5c5a99cN4DBkHm6FTmCAXOU07sZvaNSmnXR3UvHLbRhyaCoAZW4pZ",
-	"mzf9miU5u8PcgIYy3hs8QQ3Ko1f3jof4XYuKfDrokDXQdIzYaPTDnZH+Tlb4JeBLaIeWLcKG6gYo8UHj",
-	"tN2a3ruOzTWWjgd7Gt9uLH7X8pvm8zb6qt+N2jmIYusEvOuM6aaanfF0d4Vz5VLBoPo9n7brn1Wj/9Zt",
-	"TheaxbNXZU3dvY+DoS6q+8/jj4Ojk0/3Rx8HRw+hbvnTv/a62qR3OWCrzbol06OTXerW2w8G9crDQ43L",
-	"rQXLW3bGQcn54YG/XLzV0qyVUG4bBeonT2+O8I/j8o9L88fI/LF9BndqW+5kU3dqfO5ksgQqf9YLkZqi",
-	"L/eVmtXXJMUfa566d+XJ3llXrQbaXRzcLlPqABHW+X7uex+tnebewCYvuWMrbvvgO+/i15lfdxvDf+cI",
-	"xkY8QjLHBS501dwaylSshkskBKOoDniNSJhnlEsa4cChiT2F0yK9Cvv6/zV8hUoCR+V5MAHTK2+iRrkG",
-	"Mc+YrCf2mymaGG7GljThUHb6+PFTxcAggH88dOLP784/XLx4DgkiGZMivVaqx+AmaDFLunsjnMEbDluz",
-	"xTJPECxqyqzTqsOr/fgHr8u8eCevxmTFdH31gc4sd/e2TIzmZXXrlDGu0x/XGqUJPCQzxDtKJJmyhM/J",
-	"TBQ8NuAHh9pl2jNhHQpo95dnVFnBNmPtPcu3CT+tTDtEWSZuyd7o48lgMDj5pHPBJBQsQ+oWTCBmaXLN",
-	"1Mw/NQiw8prtKZVnhHJTLaUka05omgYegBNj03yVCfNw0ChdL3jyW8H096UY9fp1385IiFsQBiR09kD9",
-	"M6I8Yqn6DotnnegnAKSVSWKaa0EFsYb4Y1ESsxh5mC6ExnrJMccCTmXxyhJqwV6ZBRjMsIHgAyVzlpNE",
-	"86xOLokqMk2l8H+4veq/uXU1gtb7uI1EL1rSWcNnb1+/++XF5Yvn4cgG5JNqPP6sTCdQFxUZFM2y5Bqj",
-	"KJpjm6ydi2c/vXj+4RdgoO8/vHnz6s2/9YKSp9oB1d/nb569+AV/+vL8lfqjweKVNFNDHF3TDCrTYKyM",
-	"ztRlvdB6sror7wuur+07qjP9nhm/k/rb0I0aC+/XJ3eDtJe5sUPPlMEJHhUrBZWoi4plkdI8uWYjCMXS",
-	"2NJbhE9QSSzhBoSW/zC6LXB3EuLpheYxRqPFmJt3CR7pUnwax5IUK3UoIfiPJjasJTWAWy0X6JpldM4m",
-	"etwN2BLt5VuQWltmuqtxzJPV3OYyacOuqJqxIQqlB7WqRDr3FTJcNCOuJ4scmP2xtzy2T9xGzMfuM5jS",
-	"rckRz0symDUFvN28xmbFBRY57jhBWAm4+3BPIZ4nMgK5voSLdTVjCqI86pEDj9A4pravGe8bkLHDzSH5",
-	"NU3L8KzsuBVzJuYZXS2SaBInEvN0vfiCTubYdINmZoDgCULmRPvCco2R05WRv1OvAa7g8y6nVOYT7Qlv",
-	"ydzAdJ5ZMof0GEjJ0KCse2TnszlNJ9qmiNmMZZlvPGcD1gtBdCLYDCJOSgfIIetADdJRF6yMq17nVWY9",
-	"w+pBGdYYlhI2pWuLcakdAQA0KDtOyFYnWb2g4923D5YaVlM6lpqHukOhYvPhvhPTypxnkyAhvZkeLzKS",
-	"Kvo04WzEedM6+8iqRvvOY8V47D2tN5BFPy/4/lZHpTYMHSHePJccik9gnYaPdbzrdoTfClb4tvEDYDes",
-	"6cYErTnL1yK7GpFQ4orx7Gw9wr5LU4e+L035rbH3gHAVN2cJ8MEVLRcoDebtqr/7Tr3Ujf2nXp73GZGM",
-	"ucq0DqzKvcd0TRYvKaA6YwvtuMhbFIlOg2EFh4/RAgxKQ4kHO7JaOnIGuEYAIiAybSN0ZT9ilU9EkctJ",
-	"XCjWPImcqojtPDHJF3HG1przafwmWzmPYhzxuo0c7zglN3TwDSWDO+whgiHJCLzCCAhB6qnAW/wqZfBC",
-	"vXJr2Rr6qKoLZkS9Aeuouw7JaLxD63mvjAIx26UmN1heVvAJ34JZmhXc4lNJMFsSAPCo63VWremU86Qt",
-	"8W2aD9iuaA99VZJTEUVMyh27B1IDMerzkls43CU4WH9scjn/Rn+NloiQva1qonW/I+jK1ptSTteG6vG+",
-	"5Oxzo6hVSUOlWmegNQBWj+DzjkStZiUymk6KLG2lve8kwKjNUrE2SHmX+jnyK5uSD69aSFE93Cm7KRer",
-	"yU7f1tccjkWBtufjwjB6Tqs9UaxmifvnatJmRmD6G9vedKH4eh+mycWyvkyHhXjm6FEKm4pWXZvxasx1",
-	"Namp9rZoBn4lxavOe8R9m7HtY8st/KbFdPWrtB7re4vo98vCFsHcYlK1WXgeWddkJsEO30/zhnl5ohUL",
-	"7Ra334XS5tmpWcc1frPNfXmpwQa7OthdNE1wGFZw6j8FvWuaJYoHwYUVWQyFesPjwWO4aVVHWu1lHm81",
-	"IEwHFmEfYth1b3p7OHR74cR+nuHayrpH43VNstGHDEl9J9EoX4g0Zpk8w34Tc+Eyd1j9d073ij45NziY",
-	"j8jPyY+e6P3wrgqTa3yyena7SAwVZQ/wDdQXVfyLJ5ZTwD97g+FTOh1Ep0ePh9HDo8ezE3b0hD58fHQy",
-	"G84e0eH0ODrBKvRKLatGKDZc+OZTVftTJ66x20d2+AcnD7KCPxj2WsG/PBWLGkZaEbotosRN6Sw0L03Z",
-	"kMUbbgrKqurqUTDMarrpFkav6O+E964KPIt3b3dk68mXaQId+Utj5013JLeRhzdH8zlYlyj6IfpkxTLo",
-	"umCaaBe7NslXGZulyXyRh74y0Zvd64J8BndiZUGyB7oA2LislH18J23oo09CfDgcuUZzYPkGZOtYfadP",
-	"Qsh0x1/Dn0h9VDc5uhe+e3txOeYP6Cp5cD18kPA5k/kDnXohw/vlmzVi2XohliTBx9V0dNY8gLFbxQpC",
-	"GeYJYyohvI7IoGiSjjlM1b5/2SehYmQTndIcjogUSwZlgZytA+OmO3/3CrCdOUkAydt9wblSeovc7hHG",
-	"tDlLMMJoa3S5yAgmscKfJtlLx3kyZYhe61Wgoo/eAHThm4Y/xIpWgq9DdamaRWFPGva+F/T0dinZ4Sx2",
-	"a2KFvfc7MivsHdCEX2NkNruijAl6eNuwjbd1rhE/g9oUOBVKYnXDCo47ix9lLM/UUQooqU1Z1D0RYv8A",
-	"k8MXmgXe9mZ3L2N9Zx9p1rC+bSxbJ1E4LESDFSGk5zY/g4561thAVnBd3D7EmvbKcM4m24JUuHSQw9lS",
-	"z3uoE2EvSRK7wsRB1tpn6jut1muWxUnU2vKjdjL5ogwUx7EJ7FaoPOwsmv+BQ7d4G7qlv5RC0xDtNpkJ",
-	"VQX7aOS3B21SAx5pgHS0YnLc7C4ksDJyEHiLdSHEkJh0tzr2Ano5gImDaaa5t82esCgVZC6YJIiCKs2L",
-	"aZoSmiZXJtn1VisaLgx4AOJDrJhYKTmdMVscSXIxwhB/ZU0WRaMUPF3BB8a8RB9woes3kEaiPVZ6aEL5",
-	"Zk03tXyaP7iwwlLDcYMcDoM4cNkpYl9Jls6asAd3V9GxP+wBuFmVHIEZmtkH7WgII92wEN3T1nVpiGPM",
-	"DTRFZeZhn7xCvDoMhSMpQvm2UevU9k5F4Yat+uTSzRN1ElJR9RKcIUn9XclyAHrCWSNLROfHCa5jmJ9z",
-	"EtNNrSXLtymGaRi4raX+Z6SEbyCa5EvsG9RnXA0bUt6mIl9AuiRq73e9xC2QEZoHDVtEUgf8iK8t4fFK",
-	"QpeVAbg9Cj71V2D6zSISdcRGZLkLjwKediApyL0BSeSYXxQ8ppv71v6yyA6hpzIo7JMXiY37uqOYImt3",
-	"hESS8HtoeAlwAUrfG/NyDHmVrKTNhRRFfla24UpyIhfQ8XOdRFaRU0utt9itgWncTTVU7S6cvzk/I6Hd",
-	"lGaWbzm9c5nQByWq4B9RVrUFwKNsBKsWUiGrsFIiFY5q19+94FapQZGMSpt6IWojY6476yVcH2qS63ZB",
-	"li6UXYBE4Zx6GdjC8z8DHb9CI4qETMbZEpw8+ZivF0m0MHA7BRhRa5rFfXJZU7xyesV4OX0cC0FUOHlB",
-	"s3xRTrhGdh5Akz+yfM2LX2RxiMACgy6ILvh8jvfpYDCwP3XxWxvySoXC7QLCv0j9W32NNlPBJtyYTpcJ",
-	"N5UffKOFg/YsWPgWB7hlpG4LiJ0Q08TDAPVJOuZhBQgi7JNfoR28h9mE6i1Kx5c29FoyjJG2jMprrhO1",
-	"YC6p4HOWEToXSkIYvBl7MzX9Ul7TecFAMhNZ0bJIoQRiQIhYD5QX7psyHsYcW+7krCqNrAoGcNPYXyy3",
-	"+9cnb/RNUmtRurt6QwAOSspBEKNPojIbFIJrKskywSWktjkIsJg7KnFsNbYPAqH589dHls54RBJt+rCU",
-	"FLeIWVklb0oy0G2TCoj23VRc1m90nuQpOwP8yCyJcqlRQGsT+PbFmTUBAywAQw+2TeWIpEztggx0g12s",
-	"H+qTCRmRB+TIsg4TUsCAhshijaSXxfKMRFQyeHBV8CgvTN+hMfC3JWwzepvXGE0RSgHQQRV12+QVcp8F",
-	"S1dOHqI1VEsRDsG6vlwkqxWLd+7vHdefuoarD/nH6yssQUNNPMJB4pVL2bHY51f10Dk8dPH6Aqt2Fiy6",
-	"agLFlL0P/KDc60zweYl6yDgpVv3e4fhdahbGJe2pyQK/qp6Tf4PK551NKtRK4zZgcqhpSiiPWMsmUARs",
-	"b3WO6+9RwITQi4zFIUmVvBMVdqo7EewuvFET2RONagvEmeOgt9PrhnCWs1VLBhZMUZIljcGMwEg4atyo",
-	"VsNuxAlm0ilRbYoFOzvhy4O5yNnKFx3XEYKO3ny4tDTJZVvPBwgrgBoUqt+Fh6rKNco1s7RnVJ2G2ebA",
-	"JbQKDXhJvbo5W25uBxtYguRsFGtoBQtS6TFdCjPonXoJL8l49I8iWoDyZtrqBqUep/52HFLqn9h/CQfT",
-	"/RrC3SkLMLRdznZGgdN4ca0d0y7ePvSrHkE4FxKv0pRlk8Qi0NebYV9cvn3X6waPz66TWCmF6qnXA508",
-	"9eQpnUYxm9X/DeWH7DoRhWw23paiyOA9ZfhZ/Q9SxHtKRnrivbguDx5BGX9I8hGh2AYyBDUfyoUly8Ja",
-	"1kAAjASKAPxk4Gybl2XGcYbBC121pH5v9NPzd68ASAvMl64Ngtwz2cVW4Me2bvgQjOvyJJsanfaufyfJ",
-	"xavnQZnYAEqM0pJsJ3ujDkmMCCBQtXMYndZeJxJvTzgoxUbfs3EIuC4QUOy6SQRNeL5yAF1YJWkSj8B/",
-	"SjIoElBbEOIehEFZtxTSVWLNTkdJhLBuOC3yXPCy14kmO0CwUYJEKjVxuiGUj3lo0mZC2Fb9SKhbwIR9",
-	"p4RdWctlayoTdpvlDDxGsprsgXMG9L6kkuqBk4OUVRy40nBmWxcUe0t9xwTp52WpvM7PUVu6EGse1HAt",
-	"7S83u7BYW/hl9dY0KMketkPu5QLcKx5o5lK5S1vY7k+JzAU6eGr4C9cm5bujguBw8T8SmFDPew9UQs2D",
-	"Wm5TyZQloLjDVfF4nTWdInlaWvQruQ7T8ys+IUqXkGjvrfb29kn47sWb56/e/FvoGMgB/vzth8sQKBSr",
-	"ryh8oSRiaFlB9Qa709av7QWlXNPvVIaJEqvdzJl3NuX+7Sp/xfH/bwuAM1Ci8FO5/g+QKb1PmkVd3Nup",
-	"usI8mfOjYgVZygGxwn/gCmo8o1JI/79MmbGMxwTgWGbgjFGs0RhnfU96xdeIuXaRpXi3w3Dg0KRQmgAu",
-	"iJI8ia5YHkAyT5rWQ3cdfBOl2OgyZfzx13FL60vcmAX1G9GiXfPewS/tjrbc8NyjXAIMrGIyFhHWgsNC",
-	"SYmbzDwV8UYdT0K+fBne3PwLec9W6YaomwG9f1eWEUQ0Z3PgqL3X5+9/fnGJ16rSN7H30793UDlB61Mr",
-	"YXzy4aJsiyVXUJIBhKrIesOjHcpuxd+nmwnhJuXrJE3EA3V+vVp6/RBa7nNPzUC5c91Ars/N7288+9tB",
-	"FuDmt9IdaC2XsJBGRj96QzA9DZpqm6hbtRuMqyyb4/P5WRQzwOQ721+izHsCei+myyTXWZe7mmd62hLi",
-	"iXu+8vsCX+WSzLKE8TjF/muE5nor/BZhSStd1euar7gmrIqs1uLThCYhAehQEHXdft1vtzok611jhxqR",
-	"Lz6Ak/q+uoRkE3ySjEjgIG7Gp+E0TR7ldDfU+Nf6iPWzmrbdSTskWN4WD2Oqg5OXR7uFBbZAUOOXeyl7",
-	"+R+t59lJ76XpqUcuXj2viIJu3NgRVyfVEIT6pxOD+OnfPw6OntKj2fnRy09fTlqiyHou/+hCrK6kfPho",
-	"p4BvXlFDXWVo0CFukzSgNzQg0jiIvox7w3FvRMZAvOPeTXhGhv/7f/4vbp2MYFGuVoxmFPtz1bTi3YVR",
-	"N0HvOZWLqaBZ7HH3RnlyzSYVjPQaVzAgWQHJECNLmWbY6Kdj5rupJ7S5w+wziwqM4nlD/BdYaugmV9Ux",
-	"iSCd0NYwVJqhHQBENGdc2RN7cu5mSevk+HTR1vVXZ3CWAEYIZEHjwyBh/ENprCSAbCpHSpwMFtOof280",
-	"EMVpvWNW0RizJkzJ14wvVupUEj6BOkGP31Ybcnu9ThT51veBpScybd11fbWi8jSdVIqLmwO8wwzhEYnr",
-	"UF6aqsE5WEfO2IL3wNTrWpEALsuGhxaBDr1QnMAze2ASqIGg+H13zbueVcKnouDxpPR1tJAOZLlffx2p",
-	"YqW6Pdd95V2DFVbf2CDFJjH5bksrl/Bf6DYyatvR+vnvZrY1ZucT41hmGL/F9POWgKhSxi2Q6sgLlWMo",
-	"DpFDnXbMrmNEwwNwkSNSgM+h8yKjssiYT7G6Feg/sUqY3MXYaiuMwT87oxl0w/D1t99SCgYDTjK2FF58",
-	"24rA0KmGmBO4gL6RZCmyrsg6DPdu0rFPvO79vnc81jyFjTC3hMS3IIg2aMjARUKal8h0jWNZfmyyvLBd",
-	"9oJlDOoAYsHw85TlZC4q6JtmI/WTseBosrokWdYYlnCjn3Y5TJx9duqiNGk1jry2ZbV979DzpgZCUiuu",
-	"xM9OKk3eR49OBsNH5iO9IVgdoO18UeQyiZHqjk+PIMkLEz/U7ujSFnjo8cOb1iqITjRZzmo78nB/y/N2",
-	"Cf6EDV1u4DVh3bV4Lp8Swe3ScqdQblCG02i/OvXA1nE4M/Id98uEpTHK3j3yVjZOMpHt5Zkl84XfsIf2",
-	"P96E24ydEYp95lcU8+EpWdGMLlmujglb01cSkMq81AmkijrRo+0XCWexNaL9MknZKz4Tzb2YJSnze3LO",
-	"JSlWqaBx2bkUvVawKpOG5suZF1ksJxAvYmtv7TCELlAWavUFRwpIplEagYcnHMvZDkHssetqzsi7QW7F",
-	"z14BALjEx6Y+6XH7Nd8mKm31PJR5tdSSdK2QaibnJdwWmymBJK2iGNj6rymNrmwNvEmfRz07ThDR6m4q",
-	"r26C3k+MpvmixpJtAfsCvt243eJ7w/6gP2iGQNqE5nm6phtJxuZd2FjWV1IsvcC2msXOM7r8TnZJNdHC",
-	"zLzQt+hXGD6+Kw3tgLSFCqqGpzpd0o3LGcsOAjFUfXEB0DQY8MuSPMdW8M1C/LhYpUlEcyYnS5bNvXCJ",
-	"Ym2qD6VYMkDwTpXpvyE6wKgUZLpkugSqTFhIu6t57fafxk/TvCgTa3kGIs40RqA5CWsYGnjmD77ouu6b",
-	"B/j+7kXlSA8ea7GtjrZ13/S8O+7DrQuAbimvuFyT8goXOWqBToVFIY0BthiLWRyQWQlyLa8gadd2iuuC",
-	"JynWcmu36Le6MBuNQyITKBLSgC2t8I9AKwe61DRc2CRlM4+8ONfRTGWHnpGB7YufYGA46DqfPRod4652",
-	"upz6UgJaDBglcK4kpDGkutJrJglNdYSrWw+Ub9QUGOlw35bASHwd+wBrkm3ZSKw6U2fY1WtTQnHsNE5t",
-	"LMMzcEXzOkTFKiEsHGWrtWGsbcRqxIx7591tCsp+LIYEfTLDLK55l2tXqdY2tb1TqpUJ7eL6XKNa13QV",
-	"tf5JovXrkqH2cia1q6v/T2m6xVa149PSZdwb9X4s0iuCEiUR3DCbCnbPYPj05En0kB09pifTo8fRw+Oj",
-	"6dPZ4Ggwezh7HA1nj2cPHzY1o8oMt90Haym483JDU+1TbBBfG2bMS5HtlJ+hLzV+u9rVwCHTlInrbj9U",
-	"ayU6J2pMxJ52e1AC0HbEgp5p06+CeNcLemnCWW900kQsazc5z7SnL2MrRjUI0DVNC7aPyQkwPFpfgZ9U",
-	"yi7AQZxw5lTAmDhKM+KfeIucS/0qsJBEkMUJygAoJq6fSUfwWMqWXeHta6cJ8wi6GLfOKfqjyaWqd4gm",
-	"9sflDRoPdddockWncipcaBzbftHAgyDW2jV/Dl53Dq/Avz+YF+E/35vX2Rmghe/TqRC9kuTCwrlRTnAB",
-	"fXLON+i9ZKlE+BFXBUfEAuOoXNAMNQ1oJ2XVnPph3E79bUVHcPa1TFH0OUD37LFU5imWnZXchkpOE6VX",
-	"GNKw9QlVat+emxToXtR+K80tMoJqsonJfNlemIWVZzca+K47YNuSyisWT4CJ+ucMcS0sIHT7IjlJfWXa",
-	"qTIKWUa17VOKrB+env7v//m/Th8+ftxFYVuyOKGTFreNEo86nwjcnEne3xYFnkQplTKZKdVFexY6NC17",
-	"Vn1IRweT671jDCBQtqHzVwIIZXwV6oDpssTOBiO73zHVWctg92hr9NS6Pzb7yD2EciXVjfCyQLwaLXJg",
-	"vwTyyjXzCILDciD2Fh/Jkk0yyucMK6D8xzmjmP2PgIMkFeJKgk+vvyXy20Lj59bTgdX4MPghInxb4rs9",
-	"28b6OsRbf9a1Fns4ahGzytQ/OamsYJNAtumot2JJnKyjhbc+qsP91fM6j8y9LdMnfZyNzws6Z43M40o6",
-	"1XG1mpwe/f7py3FwcnPv4+ToU1lcrj58cnP/e395Oaxuz36+nmA/XNAyXVC9dcvpnNsts5Fr3HrElAp6",
-	"C5auvNFr/QLpyb6yp93ipVTSbc3SFMRcBbuVZnsUlxoC82EuM8kybxBae5mBsL9+pDrishk2cDdhy/bL",
-	"vTEj3c39uPeNafZLrR7WvrvhpssMBjt2Z8eWvC4N2fq1Rnv+qxxNpjDXstPbgLKNymr+jqrXQS5/m2Hz",
-	"NRvAePy1b9grvr3bd9nRPXYb6qdSpEuls0M5Nf26rdrhmYTacUTQMB+UwD7dZrgDVB4ytb7KMct+a3Ng",
-	"lGiC2o9gwYuYaWfTsYM227dBsG6Tsdf1qeEF3AIaABb3VyCDK1j7au/adGvTQaQdSqDKqYJqokXFS+oy",
-	"xvLIawyjpGaHB1R2cgszftawjJoEYWpZNRmjq3wmsjN0EYRgJYQObh1auFgjrP4OScZWiFq0TQmxSElT",
-	"BhW67r9gjKa6UxKBXs9zXXa8j8QVJmGwzOZrSFFRJhVuI+daCmKdrsxbthzIc+ui9AKc+IC205jJfZtB",
-	"nePrfKpVZFErJgggsoXLSZ0BvKQxNE+G3nYic+DAAqwrKEEFsYcybFNAxCFzr4PBeNbg+Mw7cB9r23v3",
-	"91xWDXSsuV2w5YHTf48j7dQ1S/e5PXtnmr5z2kJWLUXFoW7CAlgf5Z+2bSi5V2vUej/Y1rvzTHeJYNxp",
-	"2VrvZj/mFfzse8tC5i4w9v1Kv/vAAQa4l+S1LpZKD/C3vEzy+1WggLLpl7R/mXVq5upyVs1W3ThYtZVX",
-	"pYOX27hrG7SAcxqFfM/8uSduR5t9uuzfhptclh3h92iKeLBz3S61HLm7o/214EkuMl187C0QaqmWMD1L",
-	"wHW9gm4iRX7LlR1nOhe6Vqn/h9d76HvQ+mIDJNA1Dp4smczpcnWHfb+/skKiWg5RoQxPdUR1f3zVEuWS",
-	"fVTpdEqvZTcDdHmvxB3WlurQ5TqAW+hk+T4cqLXMcUN/+dmDN6AB0b2QZ9iajITqR6FrOTkQih3KDLpn",
-	"SFe6IHcixp0JzXs3OjXb1QieXrwlJ8NHj46GhKarBT06PmxHGi6huW4KqE6izIx2ZcWOLOl3bk8c1xUk",
-	"J2JWxTUenIxOBqPB4D8UJVe7A50Eje5EkdAdBJd4hr1Bf/B0OFCzROxTRZAfLp5jIQszGACrLIkYNhop",
-	"uPnHoPwHWi4ZUODHTxAOzyRozhW4gcaEnZ+BG6v2y6cI2TzPRLHSzedgnA2S/i0PA10Zt76rP/yPyu+2",
-	"vmxdbh6A98HuGR0BDkPpxrCNgMKtSKeCQ/7p5pNZO2TMKJYDP7/VibrHbAr9aGQ4Ebj4ym7ew0HQS/hk",
-	"JgAXRP1LQqvd3ujJQOkKWPAOJ1XiYJxzbm5BeXJVF48NBT563OgOaOEC7UaqfdEqm23mORr0j7X1KLfS",
-	"Qi5gS+A0yl5FH92U8Z3jB18cVm1+DRYsZkWVj9jz9vlh8TL7u/ou0abQ5lEqxBWLCc27i8hGp7A76exl",
-	"+Emnbl3P1I+bzKHRkt+yYK4bs5iKD5/KtJeLq8kIfLvPaJYmyoxzMPixHIBvnAlBonW+wEC9F3Pe3rFd",
-	"8zIcrj6bHzdE35sADWZAQqY8JildB7rANJuXJid5hy2NoOMEI/BetMGhfoZeKStJA1l3NU/t+f2betvu",
-	"GICHaTXq4pcAQ4bzM7UWpSIIqjjUvSWyipDikF6VCx7q9GzwSL+3OWcy729pLXDa6ZiR1/p8J9z2Y/ln",
-	"Ec9ZPKp2FtHVkrahZCd/cQdnqz3a99rbajn4lz1p4wL3ZWeGfINv+6LmqekepbuCKbLVhasZ4L+DtzFi",
-	"AbrVCZVJ3LXM3BERbeaJztE2SRbKXoNcaezbgoDZah7egbebLVr2+Otk7fkGujHjeiEazC8wLSGUnacI",
-	"s2t+cntjvssuTfjKHmeh+TG0boW6UzvPWjszHSJgPA6gtUhu28skUjftgDaVgOVIKBznmcbx3bIHet3V",
-	"Lml31BkQpbRLN3XZWp6rs8mWpze5ob6adTlY42geYdXkVs37pEVyeZM119lqZTwTvrQcYyM0wVJjFiVL",
-	"mmLTVyg9WgDEJxgDrg1l6p7V17rKYLd1aQ0Rn712ejx8bEaw4QUYl+Tqtf2v48NwC2Hdtfw1SDZGFL0O",
-	"4K5oILXVFkIkRJpWhGJGLl5fBCgEQafQC+p4r0uDrHmvhWTOe3n3Qg+fYectp9W3lGbszPHLKrrQjbU1",
-	"5gBLUyXBtDZT0T2abHLr7TTkERgCtRvu7IV3BV2uAuo4nuo/bb20+RDqUWgdJ1Xrlnbj99FPO2nGYgZR",
-	"lz+FfszK9mtOb6n+fkrYN1TlOrxv3ZL1kFKAsFKEn9I1gXRE0+ZU1+8mnDjuJZHhX8dV5siZ7XVZKpYf",
-	"Lo5e/tKNzWi/QidLrfQ8dPo5+iY6/VR7L3w79XuJ+YGpGWCc2EZjZ/XOyuW+uEAkh3IKfWfNDPFEy33T",
-	"i3S25jZE8lbu8t4bc7M151R3LewDnqzOoS+beQLwrK0Fh0RgdL8AQMR6kaS2XdRMZEwyNE0bqVW786H8",
-	"35aeHy9cOdh0ZWu5fJGxzkq59iLV3/uLWEMoj3ISCY4xg5jgSisBPttQJmVSHoJtYdfmbIKdV2B3bfvp",
-	"IvTJPpkG1t46bhbNl6aYbZN0EnisJWweZnELBCjWNs+yIhwqcAHHO5rq3mxb64Vdwj5VDqbIoT4nf4gB",
-	"5e3uwoBattgeqVkIr4LTAS/JDJFRunY579zDpB7lrCUKWU7l6ToCO+qnOzFN2bIN1gpqITJlSd97//IZ",
-	"eXr68PH9JjvY2itoQVcrxqHwIJEWy203NMqo1Jz1J2QMmbLLacrkuNdrSzWU2yvoVtg/CvlLwldF9xwL",
-	"B3fGExRPuMwpb+NsmSgMaC3m8dcLWUzNpNHptyBLeQsv39AlduEk+lcWPU7Ma9pBpzLToDtulVrfT5eX",
-	"7wj+oDLY6fGxP8Cbt+XOXyUcUABXSJrQuAEbhlmJBcCi1yzbOP32agoQ1wXIAERqEGSDNunfvpm12ZwR",
-	"Sj68f6WoiXmGhcr50TSl/Gp3SStWy+BO2M31XdL3jMYJ13qXG/u1iVTLZJ5Brl3lPvbK14566HVdCZnP",
-	"M7brZzlbrkRm9F/9My5MCYrO3Dwm0n0U+mzd3LifsHlGY4h21G0hO/XtSU164c/w550r/+2Du1qKbclx",
-	"qg/ezKipbPrO7mb17e/0gHsQHR6oLdMOF7iTdd66dd3NokhAaYEotD5XZSLTa5qgoPPlJr0HEWQzFw6H",
-	"SSsF8K7IuZZ57cqWyZXb0e9t7+Ztt53pbn7fiuB+l6WDwGhtK4/WIsHtUqFcMfDw3fBKlUZolfU78BOV",
-	"1Obu9YMuZmuTFPcOW/7huH11nbVD9SsWZnYFGHGTsLrQlj8Nb+LJe6/prltBAbcnRr03iTztt3mLrXrL",
-	"+c+XGY1YvCUL+rY5xO0XuTQrqx91rKzei7buvNLl70KULRh2WGjiXs/ahfyaWhNnjc4F23p3/SXd+2YZ",
-	"lzl9nUPPJffwXNaD84+diXTPO37PVqleeHUbsvKLjmtapRvfepR5GlMfeMcHgJYxTeYSdESXER90uySc",
-	"hHou4R5lCd7JNNVxnFlgV7tli/YufrU7+PFLT60OgCfTVbXpUVn3Cu8nuYDG0v+3fk8/Est+Wx8mT2LW",
-	"wadWpj483Fkau2uzNvvs0t3sTH1fcJQOe2Hak/+5yuxrae1foIH3TUiAgqW9Q/CxRgKGi2OrzuIQe6U7",
-	"hWhx2Ccvlqt8M7Kx7kQSPNu43g7+kUMULewdtrhLMX+5z37tE51J6lzR7pdlP80JrBD6AkJz6YsPP148",
-	"e//qxxd6eR/eOJ/oRp/wiO3bZKHK9yjgi6sVfE5dDM7Hb4Ei7GlNN6xnNnqCpA7govm5mjhUKh6IuzhL",
-	"eCIXLG5PHTIUABmbbAaZKpLx+CvisZn4nfH2ESH5yazPlmIePl6nG15wc7+5yCe40y0u/2RZ9jsz7XeM",
-	"j/2wGZYV0F4s3Fo8MSu4br4z7Ld4JnSUgabp2xlIma2uGv3q9/DYzafAd/UogbcSyVIWlZikurVclszn",
-	"zBNkAL03z9NtBIZ+U13xB7uaIOSuuGZZXLDDt7UDsGfrM9NNm0GU8ChZ0bTf5pDe7Uyrl5W1QRe+ysFL",
-	"cTVLxZokAF9+qR1l/a296hxsaY+nW79iUmTprjHRBjGDkl/ZlHx4tX/xiK0o15IACdQz4cr+1+AznXvp",
-	"8pBm4prL0yr0Z88ncOAbK9vhFUqaNTSFrSb7cGTahTuX1EzqTOmoebbBH0kBLVYV+wAHFnxrAgble8qU",
-	"ySmLaCEZINfZyAK0JD8jIUAe4VOCW/MZLqsi7yosDQBYn5EwZ1I/Q8mMrUm0EJJxncXgij69Oue4yqn2",
-	"NPga7J/M28TcLZlRBd9DbS347ZpOBd/LaCr4u0zMTU5Kp9oIm6FbNrVw6geVDrbWnockZYRicrySAkr4",
-	"T5kSzpAjBcSlUyYJnQsX2v/A8oruSgheyAO1kENKNKrA9d9EcWEyT5bgStgOn/2eLWkCvfjc/O40WSZ5",
-	"QH4rEpabnGuZxCa1tOApk1KjbDuNEA7YTjXcBIaroY77VAU91S0JPDJP0lTtnknG0/3rMrKmm64Q6BWc",
-	"l+1kZV2cHWDD2Y52F242ja6C/8ao4HurA90CikZp2xdMPNFY3IrIbHB8P2lukserHvRWLO4KpExdVluB",
-	"rIEJSnpsI+MdoNr+K+pj1ReY11APYTvAVm39pGsZItq1j1XIvZGpkLUtdUY99ltBU+jRQdOCOdXRGj1q",
-	"aIyUXrzhdJlEZbdr/UtynjFKPujSbNdr659kM759EGBXY51b6Rg39Ll9ygOO1X7fulhpegRrqelOEo2J",
-	"7+/V9iEjaZB5rbPWN6OGYbQDh6i5N62OMLyC9eoERczwYxJ+scQW2FSkAFG8b8IzQnWBXPjFPiMDkoo5",
-	"+IXA9QH/IOH5m+dhQMK37xFe4c3bS4Q2yRdszOVCZPkCfCdfxhp5/JplySxh8bg3ImDehQFZQ8I8GnFl",
-	"LT6gnQDZgzmPEOPkrZ6tHJEQ74QaXyn25l9jrr+YJHMuMjaJqGTqR5HgOU04PKCrVtRS1D8Tbt6Cfy0o",
-	"/Ip9TmQOf81z/C+8KM3xv/APlDowLFTrqM8w+DJJqcydfyoFMOyP+ZhbTxTj80S3o5DY8FuydAZY0vKK",
-	"xeqj8AtAinvOybbURgR1CSsse/oj1sw8ERwmF9E0TfgcIhrqKxcIHnbHkiIsjsqyFSXNtQcMHFIyPMPa",
-	"FmVYoC1Cy4q86WbM1WmbD9Q5Pw7I2PIybIe8pnLcUx/DWvCzjNF43LsJyT1FSmsqJ1zk4dk2GJ3AuO/h",
-	"Tw2jc/9szLErmtCyinJMGdZ5aLit9SklfKK/r83s5Cbsk1hE0uax9ZcxVvZwovm+2gVGo4VG0nGQCQ7m",
-	"6rXOzw/RAVxpBl3nErcFIK5ZzQs1K7pfXAKzc7X2Pxy0ZO861oHO4B0OWlN4AU3E5O9uaTLWMVW3ujjN",
-	"Rzv1QAPZad1XXfs26U3cT25asJWWqTQbiCpqPwhBR9qz62Qdq03wRuJwW7vaX43wrX26BAapbYKdam1T",
-	"twjLFq+LVpHCkdo1aGaBjbuNZAWXeFYgb8t1d1JoDAGSI688qozDVZGThOeCJPkZSCvnXZJuJPmnEmb5",
-	"glY645aaGr7U6wPRK7kdP4hNxO162kbDvU1/iJMN3NUnoqfxruzR6O9pWDnmmgxTh+pkRUASybj3OIa0",
-	"6+otbdPa67dyWN4eAMpwpK+6owBv1Y7p8fhRrwZZpJYuxNVEnctJ186MB3Glyit8Tmr3Muhk5WoqjRJm",
-	"akvHRma1pK//ddhfDYpB+1kRvzAvu6zvlz5Vpdw25mlPvbXqP0K0cB4TnDBRjxwCcr+bubozKKfWnenq",
-	"tR5Q9eOxFk3fotplrqpRjr7t6FKP4/J8DfKTp9HR1xuo31yncc+zvoDdBwNE6NF5KtxrF7Ao/NjmgG3P",
-	"2XuGZTxEmR4apEXdI1FkOouvpTFvV3SygMQsS66ZUwSIds3+jqlGAZK7KXZOW/b4A7Sn27+R835dtTo3",
-	"vfqKTlZbOlhV1vqeSaD2ikw2VUsfK7UWCBKEVmsinR7vkO8w0k2WsGcpsFnboez4JnDepGyvXAgIPokM",
-	"/oRbhdQEEWX1/7J8DF9yqgRswq9pqj1mS5pHC40luGRQlo/QVWItoajQVWpPSsDS0bDBR3a3Z9XlWaYC",
-	"jEIzaZiLbQe1j0RxCa0D9JBdtre3ootInTK3dVxHKWp3svX1tW5rVPf0V4zwjORrAKowKfoaRwU+7ToB",
-	"c3x+9UgrfcYBwJHpdmy82opLg70ozwgUR0HHOgTBUd8tGMUC3DoSzhZVZD8TyqHH9l2nFnFhQXPb83hB",
-	"5SGcoWKlwc6UJ1/OpiS28li29qrUFL13DqRHdpf+SuwJcqj3Ze9HX9OcZhRUeHCNKiJ5X3qYe6/pP0VG",
-	"niWwljvRQr7C+127MTz5rUBBDbBFirjrKXv7tuOBkfxnbyrcq51dMPzd+2F4Onz48PjkyZMnj5x4kZxk",
-	"uumcMvts75HeekFzSVerng2KmIB4JYz5ZGC+SPgc40O90THwTSWAZiJNBJbxgiKn40hlmf/pqZuZPckY",
-	"1WLk+OEg6MlUrCuG5ODkaHB8OTweDRBs0dd5xoT7a3ymyIjikkZScvKiP3x06i8Nb+5Nw/Gh+/6FDngC",
-	"8IUSQSHpiu68f8OX7l32fGfmzZVVJ1eiQUq2tbudc9b1l2l0QCxlTlMNH2FLqi1RWJBAsDXh3G3h6KmO",
-	"yIsiVzxfw55Ill0r2bZOeCzWOlCfSPAp7VRS3bq5ki4bYIiFhNpGZ5ogYH9Vl+F8tdKrcdLtNIAGHo3s",
-	"jJo3aQe6aEB16GR7Adhn65FS1QxiRW5PTkNz5CRjkbhmWXfg4ubd+9JmaqHlnIs1zUwNAI7O7XkY9acN",
-	"B6pDFkF551tzc2waAZg/GOBRp4FboyvcTUUTINkZqD+N1K93iR2cf+Jt3mKbsRgu5L+AdRJw1+xjPi7J",
-	"Nm+g9wzb5YPf+6lv6R7OTJA1Oys39Gvbp/NO6Tw7NZUWfgVmv9r1OeuTn9nKgH9EdOlk6wERgK3MZlB3",
-	"AEWTJE5mUKSvuF7CayAIX/yc87RN2t34Ikr+Dgs1Vux6K1x3xfAg7osp0WUXZjyA7xyGFhBZRAu1UUrC",
-	"EhDVRI09UPYf/DEoeWvBYSAGeEECRIMmMccBPOZwDS3bNkCPCCKJcbzKMhsr/SqmrdY87cq4lTkG33C2",
-	"1vUXEjrJ9Mm/JdfQWKiyxaHb7HW72uZWkdiykf6EHH364V+9OQ53FHF0Epha79WXvT3bpVzC7ixJRlYZ",
-	"w1RHNeIZ9twxiKaaBoAACEypNI1tZqX2Mpt7WbuB1QYF0BgFvAVNTmIqPu7aF3doX+GyJOXwJJgd7rTq",
-	"EJ+27tItBcDs+/YQG+VJ3WoYzJnKHpEwfMpGbqotY8E2NQhsKGO2R7SY0kgA4Kd3kcz5UbFSKslSsVj9",
-	"+0Ev6F2Z/rW9mCbp5kgoISTLDLPn6lNiP5WiACWxR1dJtdTJHItYJRG2XvB1rhWZT4sSoP9kMYurXayr",
-	"PcDne0aayg3wceiLV8+NUNL3H9KoF2KtEyFttVezZKjs+bu7eKctC83sZCcChYlf4BM31W23r54KkTKK",
-	"+e32EA5pFKOfLddpk90qpWx6Ac4+B/qEK8e1i9Jb9D/nF3tf55Xxm2zXBStD7JrmhT2uJikVElQaZc0b",
-	"cSMyktPVCnHdc8ExzHj+7lWgu4MZh5ObNFDuNz6kNhSumfVOebMInFnu7WfrxiTq17zpIm+9aspWc9Ab",
-	"AJ1FihGhehxK8iS6YnkAmWaINuyoNQ93eqO63iQjSzteojaOHrsE7ycaRNZsZ+JXbDM6rmaIdmHil7BP",
-	"ZHj89ET7wB4HvTSZmVdg6w79wXRT+6B8EX7clriA+oOyxieLJY16o96jOGb09OmT6GTIHs+OT4YPHz99",
-	"SAd0MH16+vDRND45nZ5OT588psNTNjx+cnoSx8PHw5P4NHoyfDp9HDvdTTAfmyYYlI4EbN08FVPE9XZl",
-	"yz7Co+xC1yo+Dshvdml6J5vv7ABzDqwF6lj7TTC9EQzyw2tSHGr40vnXey38YEgXJ15RC+seqtVWyNY3",
-	"E/zBd5L89Pr82dHFT+dHxw8fAW7xgn2mGuG9vx3/Zbv4sVcfccSAzSCZd37yAn5fYWtGPqAwwEgqhF2o",
-	"LDIfjpnPGVTT193NMpN0AFQcmW7lvBXubmZ7Sc8utTVpaQerfLU0bSCrsQJtbPlizspOTqREh5TJJXFT",
-	"n6vBYd3BEqopdKTXavgnPre9z/P4xgV4pxlzWQ8Xa+w4wzKmm0LMRNY1QLg7yGwQQfeKKOO+dg4lm03y",
-	"Bh31BDouaFv4EnAna/FL8PKXu0lTQO8DdQmKU/fbTmu6eUZPylyKQyKl+OpAk4hZqNMidVs4tKT4X5JZ",
-	"fqCmprS8nHGLnCpmjroWaIWKDE8Gw94emprpBaEPRftC1nqsXJSgenvpZ7Xd68oQbssnYF+4jxVRanC3",
-	"6xVwJrOPW6AuVZrBPwREA3yTeXLNuPaJES0i0MMI4pamOhJihIqrksViwkU+gWoa8ADqaL/DUNkciB8H",
-	"VKZJvmBtdklNprVgBpZIaSMSojIYBlgyBI7wMxLqQMbIxICxIsl8KpcSKo1oTuaCSUCGwIJ7/MGZrm4Z",
-	"YakL5SSJ8fdjDg/ounqDguN4b2o1H6Wu2g7fU3W83sMn/tPM9Z5Zwn/Kpbz/nzivj8Ojp58+AqbPIHh6",
-	"c98L6eNs59dYeVUroiIuQd96/Hh4fKI1ri5q+14MBiEiMybBE3uAqVedb6NLD2RfFjQlcsWgJAoInxNw",
-	"SHOKW+Voms7op9XBT/cAAQzhDoSo1lZ8x191xdpv1oEqZR1t191LH+O51Pgbda1stcrENfTWxD+BD5hP",
-	"J9VOkhHN2VxAD8wlza5YjuqaN60jEmlKV5JN1oskZ3JFFRFpYo40JDZ01/yiFIKbfyG/sjQSS4bZDV+i",
-	"JN/c9MnlgnLdGOGfAuvsRWGD9f/Shvxlh0D02t5P/z6Ai/Do8ZOndBrFbFb/t/PINc0SJYfgAgx7I+Mv",
-	"OzYJRjfdrH2d2OKAmU0+XJS+WLPeMgazu9Q36DmT+2gmBpP6pL+DwMzHT4DEj24LaNSaqb0zzW1r2rEl",
-	"gR0Ao5qCzs3vbzyE0oqpWdE4d/fQspTWbU7PzO8PSnjx0mp9Jf+gacEk2gnQmiDJFxDwg98jLDyNFgDW",
-	"IWYEXoXfOUao49a1l+CLr3uEQ70NI2KdpIn4ThIDqRPYJIQMAo6dG5X5CH6H10098A/7+wOdMd39KxZ/",
-	"r7sr/hCY08oOtPRLWog0djJUc/Y5B2+DyGKMiKNhR1crRjOq0fm7dv5xL2+bpIX6tISTWZFBWpABIJR9",
-	"cm48snOWa3sWoyFJ5jZNN08ojSyV6gPY3+6Imua6/QMn611HiUfVDnAGAQWJ14QaFJR8K9BZycJa9kcS",
-	"WuQLkRG5gHYoV5A2ZMDb6DWYoanNXd57zb/iBHZGIlw8gcj2figpzM3ksTCJJSiW5Xx+tlTlDb47XDJl",
-	"jyB36MzZ0v3wDRpywHsi8ny10sjrRHBIWP+c97F2nzMWKwNHlBXfpXYPGItLZafqsnEEVteV7StEywlt",
-	"txtMEYlZlKgNPCOhUWPCSpmZrg5VDACAuP4JRXhQX08LaV8fJ9C0Qz/MhZqx1ulC3dIWN5woewM5MSl9",
-	"V4Er6KBJorqzUiwZ4hOpW6etEK1Nltth4CVx6Q6kPHTbh1XbA9Xf4yLU97AGpZDq+Tu53Q2dM+h9PlLD",
-	"H13TTNEpqBJvRP7GTONDZRrvy2m8s9M4L6fxvpzGOzON5+U0XplpOJTzzJHunrts02pyegWZikbQAfIi",
-	"Ca3uWdPSz9AeodGCQbfhsohBHdwHnuQs1tki/TEPFbtgPE8iMCVCoo5BjRY6NyzEFqF2RtgmVAkVhHbD",
-	"OCHWsVQP1lWQizxJMTO9OmbHs3ntvOqDfdV57VXO/pb+16425a2ry2VC/cUqQ9ttZhtLVFoffIWi16a2",
-	"6bI+vcxW1cuoVx1UnotXz29NY/rGyfzV5W5j6LfjpTOXtbuLzpqmt+mfK6fR3TlnJtJWvu5YrefZPwtO",
-	"a1arLkv5CrM11Uf75LHHcNRCxqU+jznn2BXtPeygrM/0YAB1ac5yAEWo6LpluRmUzxCZ042LNOmvedRr",
-	"aCiAC5rRKK/p0P0din878HagbKxoQWYiTcValjWlVuOVjsqL8t1ReJvBz+b2NsoPtmyO0sJtrrSu6eJQ",
-	"eV8GQr6qGahRJa3S2Jyw3fwO1H1A2Xe5sUBoSg6VtViW4ePVgAXUoHGGu/OYq0Ns4xrn5S93+xKdIkbb",
-	"emNfn+HNlj29KJZLilKs3mvszqpvWi3gLZDA22wVa5WY57cR0cWGRzX+aLGNS977QKqf1XGIlQhpsK1W",
-	"ZGR15Q1K8XeSJHErHrKLdLxfgYUZfNuKjc3bhHr9M/rP/ms4l7b4fyrvPZCnWk7aYqd/jaXdgZS6RX5a",
-	"pXuFdz19tDPc8sdqveVR1qJtX9keY9eRbjsH49Lx5PX7mmSFXEzEKp+IIp+kCWcYuMyFmKSCzyczkU3M",
-	"rfFrGCWsRFNpaqP0hhoAfY7sMreAP9hV7htg/AbhmdYYSHt843ZNx9uLEVSNzVpVCzgwyiCBBh/0xAgA",
-	"/dAokr9qzTKBRFpUvTVIgKI7Ms0YvYJsWzpVNAgILfAaOea28vWKsZUEH0WplsLpzVmeq6NCFVy7Vu4Z",
-	"P5e95uF99GhsDV34TYwzEiLdVJrTUE4cONPwyxetlN/chPD9NFMraKhlfyHWZqmhtNluldndqfNgvzCI",
-	"UkXO0P8GSSoB4sBOGWGfaZSnG5IvhGR1U89K6j2nVsl1q4n1oFfA+vUPdE57e0DFGsLeYMqBsRDkspWZ",
-	"nj7doX/UogReJg6thQ7Bra7AE3BbF0MoiWHPDBj1PiVDtwQ1XSmMOjw66FTueLzIxi3gtocCJqs3opq+",
-	"DIhHEeVlvhCZbjoruy2mmM/aapThVFHcnA1tJYdb8tMBRnB3Jx0Q4q166HACe7jn1AMHgM/suglfdwUa",
-	"CI1GBHgSorYVn/k4+hlJxZplRxGVjKQsB+eZ4vKYgR8g3iPoXghCvdisFozLPnnlUDqhWsdwZbH+KaGS",
-	"rFmaBvBaNc6Yx4JhGt8SpFWfvBEAuYA6CDrdak3WwIVI5RUg5eVi5WT8lSXhIU3T0BZslxtTZ/6dr9sf",
-	"CIdT7bbbuf9W2Z632WkTmmJ5xNV5rbkFwmYC2qU4pFGw6UB+s7PBo55Rc/2NvmHnoNqppRki0cDp5axp",
-	"EmPMrI/7Bx2HXlxrPbJ78iNaJpB10ZeLZLXSVVwGkKunPlwynh89HpwOt6VFQnPhis4T0SxL4FfnGV2y",
-	"z70AB+qNesPjwWPYoq2tu+vMBtQg9JqYOGQN0QcSe6/hSHFL/IBfFuHgeHj6+PTJyaPTx7vgHNi1V0f/",
-	"FZurrlaMKw2Oup2sTJuriaL7sFq+U9/xA+AKPrnIBaMHR5/8Om55ln7NLU1thSanBvxVbzI8OyLXiUym",
-	"KSPnF89eveqTV1gDzFaYMqCYU0CkgBbnSmtV/AIgcChHpjXmGByhacm+bIUDsE81cj2huE55FeV/6xb9",
-	"y9H/8OI47HJs/7oAKCh7nhpOt1J05VK7M6NHp/vZA907WOhMOduPVCvK38mKBXGGUaS5cPsBaQd9GQXo",
-	"k3PsbEWGj8jPyY+aoVdiCI5kvVW0i0axg4XUMw3RdmfdOmwOd5FvOoiJCndUsqJjB/jKU/VuvsuEGxOq",
-	"zvk/+QwGWKSpcIYfGpjlPnlBo4W6Uv8s4jlqHtgRo0J8H/8E7HrvKRxvncKT/abwpHej9nYXMeIuHgnO",
-	"jqabI6i91EasPtISurUNzLQTgbxMWFoikdYV+Xa2+8YaSklOItD1sCSOZIx2C0gYVJYt3X5RCqbAxAIo",
-	"wINGeDgq9IZVHNokWiLYjs26NUKsu/mOO8ticxD+puW6PVfNEWz6i4UjR8tWU4QysjMSxsUqTSKas3BE",
-	"uOAscFboLgVZH2SkQXAnHBHJGAnxYEO37sCMqUxG83bIAoMHd9eNOuzL9u+yp7K1zq1ChLJRB6+npbiK",
-	"nZgERGwzN0TY0U9/dECHP23lBCXNfKwpWif2S3xyMHxKp4Po9OjxMHp49Hh2wo6e0IePj05mw9kjOpwe",
-	"Rydu5TpWMxj4f5Ncp26qOfFyWcBC/AWr6DX4DjDtl402QSOCtryVaxYp2VveevNpK0ty9sKdptlhTxP4",
-	"8mDq5IvSSCPswXVzqFgj7nrwmpyz3fZGqJit0ndb62JNHf5mhZbYvNjZNuva3iu579XXTHWXGeS7d9K5",
-	"eOVct9ydks00Y017N8R0Sb++PS9FRsIHdJU8uB4+METz4EsS34QVu6IosCNu17IoG4cGt4PI3Eq/fuf+",
-	"iLtORm+Shsiqh74qPQidTTAvt7P3HcQHBD1uPQZtvrYJKGDaWcLiA43uqr/AI2uW5cQ67FATwMuqE3Yh",
-	"u3fB70h0RXW3TkPVrfUsbn/f5IE+RUegdfUqmi4L3fOcDFz9qHeRJeQXyq9oPfuJXCTptfo0T5bsd0Rl",
-	"OZcJfeD0DWttQ9PFv19vs6Flmn8S21Vqt7NNWWQN+/mpXAAEZCtL+HRQc8pDE7y+CmrvkDBFY4fb8WIx",
-	"jxKgUdaZUCJfkEIeDvTi929euqmNJAQXTWAV5ESaGosuI2z3KrRjV3+bXh9VKvTtAxTNWthntxbf4uxY",
-	"/wMOe0YUV9zgftlsJq4jPPtCCVhcl0Y0pLwujT06f3NO4DuXanSRSsIrE1TzqsDWdS8k++qGqDXUFR2m",
-	"cu6tDx/SHpelEXcv2guMmvesjUc7vnav5O7ATozsbfe1vz1EtqvZdXWqm8kG29zruOBnsGV3lZ+rhcM2",
-	"ObRNbPw5+LoOtk3a2NLlgpnmMhqXFz24Zep25LQ8OiNNNlYLIB03PNufvhzfHOC4baIbjEyKT2iq6Ech",
-	"WWVslnwOdHKPxs/RyAc20QeeC6t7ER6Q3bwXnoCi0Fd4a5tXUtnF/txTTKia4Bedk6+WLE5oW4+5l0nK",
-	"pFOTnWxtLsAmUUqlTGamcKqbwv2s+pA6X7pJBd2Zb/Qrmy6EuHqnf433BkJiJlvJI2Sx4u4rWLg7RG3X",
-	"WzciwGOr7na5zuq82kjitnITuur/QQ86tH1lV9Ta9hVyP6xf9dIDDMuDhc0fb0Y6Eq+x4IMvRla+sVP8",
-	"2h+vdkh2y9R10oUfzpvZcE3ND35IY0kts2xUpuF2/7wS2d4IClpfanerH0xchqm3E9eu0cgl+5wjUgYX",
-	"OYRddbAPc7JKi8Bmn5pmXE7gb585b/PhH4Q9rF66HX/4buDICu2M2M3CPCzLUcw1BdeXH9Rhyxx/SYOk",
-	"qqTZdpfqOOde5OfpnuSdm6xH/zdfD4aNA3QBtldr/AD2yldr4j9TDvLVq4ff3F1t3Feo2L6at3+wLE6i",
-	"tswSTAWbMhLbjDHqJKDr8IIJaq0yETGwGtcUus0Y+vRCZemRnxk9sKXtcpduge1ubqf9UqinF3byWVyX",
-	"+7Jtg8321anTPO7gtuKKfFRZE557pWecAwqKLz8rINMNWdGMLlleekyg/iux2H6QRYOd1iuRnVtuNPIr",
-	"9OF6J9Ik2rQjjJCU5ZLMMqYzurHTl+A2/Xy9ENonV2v/1SehLdYJTFt5ZUAF0M1FYgYjpAWDYNKAF2Nu",
-	"njojoRp3osYN9TPlRJwG5rZzjRVy+l2l+AMMlHUi1UvNDXDfqUatvHRp0hwBVsQ+Tu6FuqvZBPuYhff7",
-	"5OL1hTm7SJ1lxllcxaow8+gFPbukrXfRC1Px4+ayfM+Pm5cZY5f4olccT7P36Qa6Z0ZFluSbC3UhtL3I",
-	"aMay88JXNn7Oyfm7V+SKbQJIImWSqX9IHV5VNnLCc6nNPrhlUK4CryzJc5Hnq97NDehOM0+fn2c2LQ8Q",
-	"Jy2BqX2+eH0xIitsPacPMcmIZquBaVYqA3ugMijT/DCzFhIipyzCfLUx9BDemKBrf8zH/Pvvq4ge/e+/",
-	"J+E5QBolv8MnI/IjLIqMi8HgJLpiG/iDhX1yrraEYDKK1N5R3TMH2w0kApPlpOnErm60RjyRYx5+PoKH",
-	"whEJM0bjkKRCXMmAhOssUZtsIJtwF7xrxsTkjM7Up6EiXqj+yXL8RuaMZXLMy/xH+FTd34XSCam0QFAB",
-	"CWm8THhIEh6lRazenaZI5rJPfmI0zRd69lyopesdVNan/P57Qrlcs6zSCD4goW65lAFoMfTQTZasT0LH",
-	"zAsRdDThuSCh+cg4kvHBWY6ApJKdjTmIiiWjTjZnxrTmy9W7wWgMbdOqNMW3wI9nSW6wi3OEJ1VrgPwc",
-	"WETGAM0o1QTxYJWJacqWPyimGpJ7718+I09PHz6+3yengwGiExkQ4YhyJ0OH3PvvF2/fELnhOf0cEEqW",
-	"NFVCUrEzy+7Va46PR2W1MY2RdLFDM6IeJbYM+cwmqTh0BZkNsk90RJDAsHBZ1Yt039kx/61QxH9dAurp",
-	"dwa6t3Yy5yIDJqU25D102lZ8jpJ3by8u1cX4FeEVSPgqZsuVyBmPNkc/s41m5RqKDanAzfys8GIE1wUg",
-	"ZIMaK+mSjbm6S+oHivv3ybmGqAJZUECTP9sAWf0ykWrjzgi10N54BjJP0lQ/sKb4u8FTvahn6j4lfK4W",
-	"8+788tlPGMCBDVuybM7IiubRAk/58cnTR/dHFivNdpqTOVVbK1E6l9uV0si8+sMlom/p+xo4MiezPIpk",
-	"8Iwi/HyE/Uy0jxEOtBwQAZlsy/Mxh9RT6Qah7G9pjhxasTKc2WWyZIaw1bJOTk6eGg3xd7gu33//zmlp",
-	"bX4L4Sio3YEDlWckVfdcA4/bfl9ygd1JlgTR8ftj/o5lEeM5fJ0VHA3PgTrs4WCgZ6VVKTWY6SJqdCI1",
-	"eNklNJEkFlGB22ja/+nmocmc07zIGMH2mHgX6RpoZjTmoaJb8mCth3qgba2Q3CsTb2BuVIeFzvRadSc8",
-	"rYldrpPXv9zHosnaGzEjKCT36oLGDnA/IFORL6os5fPRer0+UrzgqMhSxiMBwGzoUf73I0QDOLowywsV",
-	"la8zwefOkoGuT3StaJJD2jF4O8hFnjG6JC8gK8oBlhj1hv1Bf6AUWbFinK6S3qh30h/0AcWY5gtQCkwW",
-	"C42Aez7ApozqmzkDLdtKtldxb6Q+PMdf/oI/hMSclRLS8NDxYFAroHc3wnRzRi19p31VGQi0irYmklDt",
-	"cDoYtr3SzvHBB061tIe0s97p4GT3Qy9FNk3imIE34SEucfsTrxA+ObV5oA+7jPOB02uaoAFUBl52P6dH",
-	"AXeJhkjpvVciKS/bbOprt14IpV9FxvGcUwCs1a08QQvVWgokvmlnuunwWQd82cJJ++QFaF9rkV2xjIip",
-	"ElAQKWZrMyfdY1kSpRyUPEbwPrENa51PmSkYQAROuN2STIv0qlQEz5wsO9AxkWE6bRJs+320AMHA+K1Q",
-	"sm0S0ZUunapSPaytSfcggX7UUZjbJ3nsq3qDACb2hbDbRzCjH27h5RX7WFuFf4YbbQGwoJwOPRpwXTtc",
-	"vh9pbHCXvh1bOB12eEK7Ei6F+IVm6Eo9HT7sMj1FwOAmfM3ihF5uMDHi9Pi4y8PgYZGAFqlL6/9CjAyU",
-	"OKZtO7zySsN3Krx0iHYXN1PGErzbyDz7ilZxp1Qga7OC2NR6vGytLil/8gDoHHKbd/zwGUa/1C89tW3l",
-	"SsEtobgZ6CHgvFe/Ak2/dHnaxPNul9Ks7wIfg1qKO+MAZjCIYHoYwDlZAeeelav+k9/7v8gtUhte7qlz",
-	"VUry9ot+IT1OaMyaARzX5+/PX16GZ9ZNZmCmdb0Zit/cJGiD+UsKnjIpLYaFrtsMtfk0SRAoeMztJ0Dh",
-	"Tq+We2Y09AqMe+DpURpCDxAFALRP8Ps6c881x/QrSSzAWcc+JxLrr+CXgqebMeSFMR4bnem3ImG5NmnN",
-	"FHxqAvrKzIbuzS4cK/tnhvVid6FjmPlpLI0uGsDw1gdvE/7WWKaKy4F/4k8u9gdPdz/xTPBZmmBQ4W89",
-	"4a70BCwEKkutdzO5tb4CHpUAqjl0C3OWs5ayc8UobCs2dKtZVndGTgdPy6hBv8Eu8M0Ou6jdutOWVDtz",
-	"RRJJ8BV//jtyuvuJNyJ/aVIi9r5UfxESfQ7HdQiJBq3umHb6GXxzrv1fjQ7/Sq6efYiq9OvspZ88B53k",
-	"EGfQSActql51F+Q6wISAjC3FNTZb0Zqlyd3X/dEhUptu+uTXRZKyMacVfqgINi5SFgckKzhCJWYEGzcE",
-	"JMxozibgX5isWDaRLBIc2lOAhjcBDW8C0TTjnXW/gFjbvanIFxiSwqLj+wEJZzRJi4xN8kXG5EKksXp9",
-	"xHiu3l11LwUkXGWJyJJ8A0ouaKioJ2csKjKJ3TiKLGM8YpMoExznMubu5ybrPwQ4LWd7KI8RZGMGKi1V",
-	"r13SBMxk06djRNYLoYTVmEOpIfzWVXJBpJk3lgAElLO1ceuVDUXmDCNYGGzFT3QAT72bqTXaqIzftVbh",
-	"YXen8d62Q63+3m/qS/svqEnftZbwt+p9ty46zeOhBuQADWdV5D6xskMOvHVHQ861QxBg5lKLMFDDjHmc",
-	"zGaQm3U4r9MBZ5PSsRRKxkGuSInj4uGHWLX1jRjiHi6AvxnX34zrvx7jwjSO23UaPNCZh1ilcYiC7XW5",
-	"ns8zho2XrdNVJ6Ug4OSInA5OtNYnyJLGoFOKrNTjciieDtAtodNNNeKCcc6eG56Gns8xX6WUg/oZZ3Qt",
-	"oXcNrf7GRR6D/ElhEUOMq3UJCS1qNJHli5RJqdR3yOHSeP4mQQl50JjfC8/fvXv/9h/nv1xM3r/4fz68",
-	"ev/ieXg/aHB6cLuIvEz2LFOyylV5uKz+/e26av9gfhnYXfjbHfTX4D66v99e3Kc9iInMJ6I8Qsj9W+Q9",
-	"LxNO075pIGAgiGgCOVBiyUiIw6YsDs9M8X8CwRKbYcUFpFqrz8psPQztc0ambJ5w2QfepJ4f87zm6hTX",
-	"LPMGXWDkv9RNfpeJOaR879SATBqsZrl/X+y/iD0ENHm791osVyYQcYs3+wWkU5QUt4Z6DoNQG5qShnBJ",
-	"eUFTwHafCxEjMtjIBn0Nqq4S8qZqxeQ1q3eEz96+fvfLi8sXz0NQPcZ8bViINBHjPtFsxvAA4mMBBhbL",
-	"Rl7MxsjtdpX52X8pkf83g/irMghNjYSWeuotMgvwc9wyp/j1K6W6zvlAfuD4ZKynpu/xDReS/S3Z/764",
-	"f56LC823b1WwrzI2S5P5Ir/l+/rfi1ip6iYxyrQIokWcMGX8U3DUcrFWchPSoYvUqPazjLHfmS4dAyGO",
-	"whwarS9MZrYtQsZeCSLAcBLi56ARrr/RxXmbMx3sMkG/s1LOm2IinbNOZV5C/sI4KaPX7Kws80t0FfSY",
-	"R0Lm0D7D5J+tsyTPGcdsL6VYnDtqBAcFBXMkTfAMKlmw0gUrvMqiJix/oVDYkmPVx5zyMedijajdOXh+",
-	"LRfDcjdfoMuc8589P+ydmahlM9pBfEe8047XxjRnImMRlfnfbuC/3cB3w9VfiozlDODXoWS1NIeA9cSi",
-	"a0rFNjavNYMy1bxJ6bqUNit4gMWsLrBjyuI502mqWHpHXtOY6bg+sjAxyxmH8nZYWgh9PKQFEWgkD1l9",
-	"5Q7v9/tit1oEhbt/Zw/9cdlDWByekUo6zZ0mErVfFYtj0n5Z3nIoFLd9Zrwajo5CwG2qF33ZlgaVMILB",
-	"2W4Wgbwv5/QtqkB2/PJ9wd9oQPsOPzZTN4CO3Z94jxgp+zwCFPZMxOxuDS473u5CkpKc/mYwf1zpSaUD",
-	"Vubepj+WxfQjed3KZiyIzwzMGs6wM7BiHIFiN9jthpxj4DNH5UGu1JTlgjGD05TTK6b7Ac5EtixSqj0j",
-	"ui6fE6psuEysFqxPzvmYa/sDDY6M0StlrM1KgBn0HvnMDEQT+wp29V+Ft6gjeaAPt+QpFrVqmnAKRXN1",
-	"jM8GJ3l28Q+Dn7BgNGYZ5rWeDp8M7gMVfLh8efREiQ38GuajdeCj54lcCZnkXuDcNw6kRwoKWjULx63g",
-	"a0zzb1b2RyTwizVX1tWfjp3JYnnbDt+G0xaz55r6EY7+t5/2bz/tn8moUTRJqEn5vD1/bcagK8mtXrUL",
-	"DeAF2BhZwasptDap1cj9OCA234KIjMxoApmuGl5JY6hhKFe7FCwkBnbxLAHC1HuVJmNKcJUcl2VlAtcA",
-	"VJNIxPB5xkwn+gV1O64u++TSBWyD+S5YBI7VOU34GSaUOdliemoar6YMA58eH4O2hHNR719WEk8q6EEw",
-	"iwySgxfgIMbocZIy7bRFnWnMMXiM7uOyGTkMmrIoZzF4frkNaSOomk/FAgr4q1T5vgdy/YNSfG1frjY+",
-	"qw5IneCUzQt+RkJju09k8juD7AMbbTBUzTJmj+xvj/DfHuG7kR8XjMclaJ0US+tOQjq8BTlS7MAdeV98",
-	"C8iRT3fr+e3gnin4346ZP41jpuB/lA2TM3nbIfALgPZ1s8i+k0aXCHS6GGlVSECfgjQzQWbJtatXgRoE",
-	"/StM13Nq1LYkl2Mu1jww/OIq4TEJ1erCkdK01guaA1CADkHXktwCndGPYGllFp2yMhUvlga4BGImOgFf",
-	"5v0xf2aQcp1KzoBkFjTWoIuquVvNTJYudAcnt6HyqCH+KhrPJTMsZ5fCc3wnY7drO1aNVUegoxUY1cNT",
-	"Vh9PGSifEIj4W7n5W7m5O+UG+MbX6zE6f/FuLGIbv3MSBbGSCLFwJaTbkDRRl2rBaFzJ9cmx/D0qMqkL",
-	"FSQJL5799OL5h19ePA91KSfAdxvGHZkKe2lRtR3OTsSan5Epy9eMaYR4nd9cvhW1xkrOYz2P2RZw9QFi",
-	"eczDONtMsoKHDRQtMINFpq1Tk5ekga7X1VYQLEpiFpehzWo/CHdjwDUw5lvSvCVJlciD5ANoEs8BsxrB",
-	"8rVc1FicFuQ7+P/Z+9rmtnFr/6+CyXRmd/+ryE42zf5rv+i4SdpN7ybxjZ3uzI1yQ4iEJNQkoAFAa9VM",
-	"v/sdnHNAQhKpB0fyQ8pXmzUpEARxDs7j78dK5WROS1IFKxADmcIVjYcLzuLBnC+04Q9cFnUzHxqRzLhl",
-	"VhalN2s6H7k7Rg51jHgF+XW1sMJwWxphj77Qvz4T6lYb2tErvO2Q9UrhEQ3i9ltD+DHrLdSkIh79hHc+",
-	"7X2oZlKM9tViNdMHuwbqeuHoaYAn5taxqd/55OAlv2rcZ0kdng5P9Zp4AWO+wmydcjepIVvr3b82CVxl",
-	"r8sS6flr6tGfnq+msmNvewJ0HmurD4FrgVuW0M1JY8kg8oL848khRRCf0XbgkdIMRAX9m+4ZYshBBvZ6",
-	"B12KJeomeJg3h+ItRFP8FGszWYCHfvTFcXu1pMnWLXf4uRoL64hkoB4kacq48uw1POyQX4Ge0PAVQvqU",
-	"Ei0SSlZtr7ZLK6IK6NrtNOHdocIphrvyO8umdbFv2MX4ifcS3rvk9mo5xLciEEfIZrO26Oo1Bkagtiro",
-	"2JHMxQlLcqkEQKpJkQNuG1ZzkidH7EHUBAqipY0cS8XzpEdl0oVQGaGklVNv8YX0ZH+gAEnIAL0J5lud",
-	"1izXahyozqihTZGDhpSbehSOGZEFl4i8uI2VYQO1a2kY+9rKMPziSH/0qCui6hTTXRZRRcqJyKmAuOsW",
-	"FVTzkbvOA+nO3W573/tzt3lb0+m788nb3BKxdJI84Dx19CbbtBPUiqqTsDvMW9+XwyNgn0AGpBlkhacT",
-	"BmThIYAeJQSoqE26GkSF6viiGPtsAkRZSALZY9whgJu3Gy2zWgNYIhh/kvsLuXB2oKSD9HTujc4QtI8K",
-	"AaMKw5AEPmFO58B7gbUvVdsUOKsJvMNn6U1vSWnvJCtR7ETSQ1QXSG6L3ML5ZCmRrSiPvRQOwXcPiWd2",
-	"oanglrNc19yS1QQC6aO0zPIRMrrWlLITwU0wx2Gx8ZQMzeYsef/h7dvXb/+W+HVLzs8+XLx6mfTZ26oS",
-	"EEDzkFNzOK+GOaGyH/gQE+5XcqCGgnGoAOiz3xBLmRWldct978BTVhOSBcciqenIkpXeNHgrb+kbg3yW",
-	"3kdQoUjTGa4sTx0UKEjMgYHCJiJafPMas7kCxaEUcyUrfrBMC/QbADG6nCLqVmCAPWNWqnEuaMww+TBA",
-	"/C2ploK4U0/Ys6dPIRPx7PhZKLdktkwnsGQEEAAhlagQ1e9B6XrIyNJYeIkCdxnkbYtgHRhGZg5IB8h2",
-	"CauNLf3hYqozccpeX7xjPz15/vzxE8bz6YQ/ftrGr0S667MRYwkM4vUpEwXkngJSuleVj04e/e/Hs8f/",
-	"8+nL03//ocFZ6t2XDBetLNBK2tsuoaCHvxe2zJvJ4X5bIN2MtnuETNdVVnQpsTu0TCB27Pfm9XbdQCsJ",
-	"MbIpoLbsaFjmV+1WxYXThiIfGMrCnR7Yezkwb45yPYsIhYEWG3xDdlaHupZ4rGsdj8Iz4abwx8QAKZqh",
-	"0B/TIH4EMCRQubIZoD2dBcuMGHGMuJbXQBZ2cfnuPJxDSszgNIgUMh69dQPBQCXnr96+9Ed2vw6T12uT",
-	"IElv69phu0KwHtpPFEwH7Vx2UGCnJRwC2yhxuP9c5zKdb3//SzN/X+4w/hs+ncKxso9TpVkAwi3SC48V",
-	"JsQrDng44CPO0lRM19TXkRjIjjqsU9s7qW3cXljRu8l/XIX/vhLzmTbZemgXuAP01XRiuA29TNxeYa+T",
-	"LgRWfgVELPRZOBE2E5d5Xb1ceVrIjZ5yK3psWqrUlSBgWNtW6H/K/kAlFx/+cvHi/eu/vGKD8vj4p9Tp",
-	"qUzhn4KU6Ie3a+/BauOhsDLDo6RoUqdj4f4rLMYB4zXVM1r0QPggHXPo3qItLlrWSEIu/R5pC7CULaKA",
-	"FJ4oECv7ihlhhblGB9X6fS7TCeP5jM8ty/Qpc9DWyLPMu53IMYp4k44GxiGVRtSjhl1ql3bp/h2pMPyd",
-	"8Gt8I9LRHXYH5ryAeuIsg7Qqz7eV7tXjL3Q1HJUKDPh2NJUqfjc0+sr78KM6cR8q6r6zLPcKJ+76zSTK",
-	"N0G0Adk3BEy1voIfVwHEF7qY+mMzhNQGKhrXOxY6Fz3s88Vy6Ro3ktqYq8prDICuxZT2E/2ALx0CEA87",
-	"EbL4MptzIeELEbERrPosAGo5I++9Cf6QjuBKHPSIkagxXbpUF3E36nvoEvMe4Hp4wkpqv6yrU/vNf1Hp",
-	"LOPOiWLqbG9ZWI1IhZw6WwlylIWALrOwOQJcEgiaLJrxCGnnHdJ4pEe8FI7LfEOnVpffu0s+06LaDFtt",
-	"7i3SATTid5bJrKUS93AVuAsSd4THT0PX1H2YdVtXVuJPxgQ6gajkhONp2SMbPKgDSA7NuHQi67NEafe5",
-	"/uXCAdurIYZs1J/E7QLCyUAFiBPMHJE2gjYlMQKA5/DgwAkhbEgl5rlXkzMhxxP0MPzSW6lVxDSB04IW",
-	"KFKtSdOBjx+tVlL3sk+pUnD4lrftfoTVWa9ZF6jLoD+ty8l0/s6BSNe90EZZ+JvYTyuJmkIr6TQozDXF",
-	"gm/quw4pcvVTtgFY7izrmIilVBT49b4e5Z6i/RCt7QaDurrxKON2MtTcZOu2xsvqpgPujPohbdj6clwa",
-	"0e2MFiMUzIWwht/ZsFxfuT8omL8W/ec13XMbaNOL2+IXap5zmuVaX7EhT6+g1AgQRdqKYuDiQi1MtfpP",
-	"n4HFKYuyeHTy89Pj3qNCKvy/J5XxKZUT2FV90EpPXNXNkY2lfEuXSthfHGN5aW8iTEZMcynaM25QKkSl",
-	"EIyH2GafQSVmsAOgOE8rwfxoc8YdK7R1oZ0Xi/oslxmULeDd4KVoNZLenwpZNur2GSgoekQMBEjgQayU",
-	"XVyevb8MhLcr2IVLJXQiH7Hvk3dT96503khLfkAYIHRPcKYtmbf3tCYHRV3HR7QcJk787jpJ2W/SjZdO",
-	"+72WMlN93xtn36DDDQCpqLtsjv1psMOURneMmwz/Kq03jLJTqIQtpo5uLgQPRcsRWgnOLuuzFxNtBcCc",
-	"ONoSTBKdqzezvrMs52pcegH8HnPX3Dkjh6UTLAmXkh96VEJMKC4BTAsFub74So1zaSf0h4pIqiXtF4vI",
-	"/h1vGv1Okn7fgGR2DvAtJPxgI0DN3o56ZTXvZ4KnvIwIVT15HXlLwFTqs1cAPoeWNQIHbSQ+ajr+QoXl",
-	"BT39K3gPbgOBPExzK7+sS0DcMrIN/Eu2MT3ulobYERazFqsqYYB9fGvdRYq6XuCdt+80vlP5fCFDCUyx",
-	"Ye3anMZwHXFPGvIVUrnnzx5F7uPTJ89+fvb/f3r+7OcNXuSGGSI4OiCMo6kiWz1bG9Z0p/g3EaJsmkdq",
-	"BPfKjgPUW2AbkLZKkTbOSKpUNC9Yxp147H/b3GeyzVSoqGrjLMDR2X0Wnw6fe0ApQCndtoABEVIhp6Wv",
-	"KW0UqH9CI6wLaDP3WCP/Z9gz2uBHIQzd6EveoBTCinGxxDa3qmAvwk0PusCH3mJz/CusSefN782bt/UO",
-	"Cju02lTNdkQrLU/FmuxVcdUiegrMGdW1TIykguo+CjTVWS/Y3dr0vD8NEKMTPhWYXAc0FajhCs2hAwUd",
-	"mdAPivNdhLb2MijThLqMlI4efFI1LiNjA3DHV7g7TkM8rRDQmNnksuORRKt0X/PtNL0d3P4n+352mxcR",
-	"vhfvOmK6mMFueVGQPMbDFtqotFbjA0HfHU2NuJZi1t7JGFG30zYFTYa6iKCMsec8xl2M9FtoP+du0sM+",
-	"c24HKqnv+OzFqp9qheXO9uOTT/1rnpciOWV/PP4JlSaYf34eqMlyrcaItKUYZ4VUpWsjdvev9zC01DlO",
-	"NqJ2v80o5eIk1hYr9Pze4wUQLkg3YQUSXFMXPzWm6hnis1EteFdD1KnDQ5aJhByGZTzWPsG2UXq2pW3X",
-	"pCVDHXYmcuFEm92HvGZVoaQ2jGNXdnXWo9aUDTzWOHKtp5bE/FkLTCmNKy3DATpE8QdT+OY/1+5neK+1",
-	"Zql17xzfskXbxcXvsjB/2/30FQHxlgT2GfEDhu5pIxjP/WPmbGT0v4Sq2JGQrTXyWa+EmGIBh3dbEbeV",
-	"oe+KNJYB4xV86pQrNhQDheOQQdrkWiP9RsGvIkFjmZgKlTGt1jSPldOML2rj++CaHneuaWe8faP57704",
-	"s5DhFt535O7rGbeXEJpp2IfhSr4Ki3BgIpzFx1UdLe1+I8ALoe/4zSmVTkfcloMXDqj9eXdHFOneM1Xa",
-	"WYbonrOJJjJv6YJVhFhdNS5S5i0dbitYGWinc0DhleenFUYiFfcBLibkDowg+knEzh8oMHjoDkgqYDMd",
-	"ItmHpSPA99paarKDeJbRYr6h5elwHXdB4KLF+wDf+NEtKGJ8EuI0tsI0BpDGADrXWXed5j6M5j4vXcTL",
-	"Tfi/QeMpp2svb+cwSLMLOnLCzLghGOf6sTEQI6KQyqovGvSkyK24mUIeqE0ame1PIRs0l79Rpdyp2E7F",
-	"dir2Zg50bWHeVKcumMYq8Pw0o0Uhkq6biKIXmNmxtwNUKP0FYewnXCmRh54TgEkHfSlmQJACqPtQT95Y",
-	"OX5BMzmoXPtHtJVdYTwMJtE14ra3QtnqO9V7Df+yyQmDu6oM2818L+7SSROm2d8v3r1lhTBjweAeJLb6",
-	"+ac/Pf8h9DbMtLkShumhQDIE2Ji5LKSz2OXg/6GwtypUUCuMXfuZ42YGUt9cz0Q2UJmeKWZEqq+RLgLN",
-	"ET+K4U6c1sPQL6UjQ4DkWLoJgaTjnVKNcT5gVxBzAFdi1ljv4N8SV/5gYWs/+DmsuP+Q8Uiw0o9hDj9+",
-	"zai3HAuH1Vor+t8+Ikp3PB8odgU5KiK9tUA0iDsKyGbqUpmCq3nwV6BcShs30rnUrOBzZgRPJ5t06woM",
-	"SiAykVptqJ+Ob7yj/hSEjg3NKeijALLBq/6T58+AK0daNoLu9AAzGRwyxKqf8FBa0eSrTCdaic84bpun",
-	"8gzhD6r/XXFc+ON/ffp/J39mf/744/HjP336ePz4T+z7H/qPP/34h617OhZfFD5eay8JfNltm1uir3gB",
-	"P2yYwVluNc2gStLmcuRE1jYHvNoMHjHiuRXVew+1zgVXB24jid5yi0r5aGN31fL7q5Zf1BeVVor/vEPV",
-	"/F9DMylRSgFJa4UEERlEMFzgYEXO2EDmBJYbKY2ADyEdG4pcq7G/OWKC9zaXBQqLmuppBW+uvgTmWf34",
-	"EL1vCZfXa3BvU4T1FO+mLj5aojarq76lq4rvLK0t+4Jxz1SMN1tppobYR3TvEfIyt8ZB3kahD0TfxeMS",
-	"8PGZVGleZl63nAUSHome4C9vzl48vvjl7PHTPz5H+CbxO89EKgue91hJjiVAauA5nVyJ+WeZJQCzjY4p",
-	"Mf7YODMoCivya6La8qbRlZi6vVBTL5mIHTV1Z0nsi2naLSr8XSyKNrFFiqv2ppbLRdItCRSdAAuV6kL0",
-	"gPGFTUqVGWz/5tBsHfgtKs5H6/g8YnsZCsS2DXF/YV2feVcN+laI6WqgRlAnDgj21MYHLF6NFFhFg+x1",
-	"CfgGc6gocyen3Lgjr2UeZ9zxReVTsymcG7/IDiDKyIOZRn/68sh/oOZ6e3/lFCOCvBCkjCFSCKrNr91m",
-	"JRdrmo/4sE/VXXr4T5G2eDWwcUJsMLwvG0mRZyzxFxP2fdJP7XXSY0nfG2XVP/LkFFXlD4SzZkSqTYbp",
-	"SpbEznHCvteG/pT8QPnL+UBN+LXw94IEJj3/T+RETYjbjiXiWmZCpXAVynSQojQSTf9A3Oi3GOCrH9/O",
-	"3v4ws3ad7XnPbE8I45HS3Yf9CaVp3qbcc10acEcEcfVbfjaZn8K+F3A6+JONopPAEj2b6GDaSrfiK9OV",
-	"4Bk3cLGM3MNyjH/1S37biYid/OJeFbfrKgs6pXaYUN8I8hULgnsTjeZEMc25E+uTEJfVXQ8axSW8xubg",
-	"dLUsXWR6f6UI0SaqEBOrv+0bySW55kb6yduk5krLeSomOs+82yUVS2hXJSyToxER7HPFeJaBxUD2vBO/",
-	"u4GqyZ71VCiMHHnL1J5NpwjXWjtyYeDPVmaJn13BM+Gd1cuZzKXGs7scFtI5xHOpBhrOIwLq04HSSoQg",
-	"y8qgKZK2ZRF/GI3vLXmW8OnU6Gueh8jUJACU+zvlGuCY8FXuqzEQ5ncnIfJqcVohY/F6Bx7Tneo3BY9x",
-	"tQBu0JRrTvQj2u5rSgUpsDYTBrSTC/z0dq7SPrusc9FJGBUC3QHhKm75Jer6JpBZb0G8CHN50AYEvcVm",
-	"+yEsfWc+7M18wKMN6UgdZJZ3tScahWTLcLT43fVqAHZ/fl+8folFiLyaEYWnIhF6dvysMlUCGYGiOBZ3",
-	"foweazJnBmrZnuGx9RKeFB4sa3FErrf44oRDHBtMFICOtkzPVHtI+6Gc/nHAsDv+uyjAf5698AbRM6ot",
-	"h0X99BpfZTp47dWuEy8cN85GjgpqM69lLRNQur2kEnmK7PLgqQRn5zsLZPYI93HCdGlqnc5ywY1Cp2Yo",
-	"KPgPbBjSsODY2Aq0zqtHXlrh/acwfM2RDcTY3oppt5EiL62lfNsvyc3jII26cUFFPd27irrwH7FFTVVf",
-	"TlrGh95rdZqZUnUGy14MFq2vqBfRS8DXmC7rpPS2oM8ii2A77LNKI3XgZw8W/GxnH7Qd/qx9/xzful3W",
-	"IaDdJQLa9ptq/xhob8CT49BEdi0MMlmfAaMOmC/eTxqKcanYWEMnGVor3oCg27FqeczxSr8Fmmxht9+L",
-	"4Odx5/103s83DE+2n3Ap1HPEmNv7K+l49TtPXT5nFPtZqunybkpSkfmhKzKW10Jh/IjnVkcBoqpYmVgJ",
-	"+m3A2g8ljnO30NpLs1hHBBi1qXhnUVor1Tg0Inddp53a2lJtYddyfVaOtAHNMBXGLhRybB3NRt7BtRUc",
-	"eMvDLt/w77BF7Qa8ahfI2F/hRtg7W/Hnri/ZqOqztUFMYSSmrSo41hQl+Ife27PMT+5uyhFgWdpOLX+x",
-	"K0TozqgbFyKQ0O3GcIsKY2N4EkNN2KRhy2F1yfodOxN5HoqZlyKYVbiyQVdQwJKmvWW0EqSkC1U+3FDl",
-	"9rt0TZCyec8c36Km7mKTdxqb3GIX7T8qSVEM1ILAMn4aK0ToELSOz9upEOqNe/d2zXFn13Qxxm/LWffO",
-	"yh4MoaNIoFsLMn8L6ChYz5W8O7/8/Pptgpgn9POMKJaxZRljUmMBQOvABtikKBBIqn7+w+birV5kG5Ch",
-	"6qW7w/WOUSijAw0KlQ583kZiCNQEa8NjH+ytiMXmO/1EXvjVVG7b21/KsXT2sDLnn7NZ2mCdu8Db3sSm",
-	"tIutyrhLdwi7XS4kjJQ2Bc+lxZYjwO47ZYgZgaVyshDsXwCPw41gmTDyWmRVgoP9Rv1NSYob9LN13Imk",
-	"Yv+AuuXk/NXbl6/f/g3TWtIiClg4m5aKnaupIb/2GvgujAH6BbivIUCQXJjlbYcAYVVaLGX4Ll0AsLN7",
-	"d1M/Z1lG0J3r1c+qyYtnAOFLtQKUQ8HNSLpFhPIepMFyqQSwV5+yOikOGslfBdhoRGLpszPsakC4TGan",
-	"UIE8EcIRvaDjV5he4wM10qYocx4gCrGpUjHuNafR04mowbrglqr6RxqW/Jj0Gbw+oC0AfWKWiYwVgiuK",
-	"TxrBcjFyTJcxqhcxUNwE1gue98Je76zwDmpDdPBhnfGyNXwYcYJZ9uLiH9vYMSt6BPCRbqRJEDQMS//t",
-	"RM8sMSIsaJhdhXqgvharD573d3ireyXWsfXx+2OVrVogNxBx0NV+sS1AUvkZJbjunVR/C1Jdf9+bCPfR",
-	"sMyv1jUZaUMfPLBDAZSZlz97utB8tIgYqK+FgcLe0JdUIzf4iXhZNWJUWpERxDs3hRdfAu1EmhTo4fQj",
-	"QKiCHJWZVBbOdmyUZAqCdUZcS8D1ZBeX784Dj6YSMzS+a1QIdHLIeVp0lvp1b1K9NlQZGC5INRbWLV43",
-	"oooEtjd03iy4ge2V7xFScBtIQLj/XOcynW9//0szf1/uMP4bPp2CTN8OSaBfutBnesCOLXzEWZqKqfNa",
-	"pMWXq9jPOm+u8+Z20Ny4vVbCSfjn7Ty6oy9xzfLaso5XhlsRSP6M1eqEEC17le6bSL+D573Fsg+EayVI",
-	"CqOdiApuU57nQ55eWWa5zALBVR+aPQk0fqTB2xIFYONwlYo8F1mfvQmkPoHxnmB9cpGNhYHkKupsQ/Cs",
-	"/mAIWrt+C3+kXIm5AGDOSWhspZMBMPkGKowskWErhgvsMWB3CO8XQKD9cjuhkIcWw2J4McBpIBotHkpT",
-	"o69lJgx0Ek6lCHSGhb4WWfV0v0xjo0uVnbLkV40KaQcMIPyuFGrbroKGon9M+E+fLVl3YQrNP/U/Kc03",
-	"Zc91BTqkd0AT7BJHaq/Oad6Ox7cWQ+2yh3dZmrN5A90sUXjuz7S3yEjQWqHzN3kt1GKDjgmtRyEAAQhK",
-	"gPHiPROEfQ6BAzwciKZM2qUcCKhOONO894Ak4csJFgxmop8B594J44qJTAYXBACZ/ETaq4QqATpM5uMD",
-	"POS2i4S+ocxHVyL0sFnkviJbsmRbH5H0796DuJU6ew+2eM2nCToGI/Heiq6Ap8maXDLZMQucGR5FMrBB",
-	"kf5sF0k0B8o6medgom/UfEi71qDtNJKzCWmYnil2cXn2/rJWegG2E9We9wIgnouRooohqnqx7xOrS5OK",
-	"k+oHyQ+NgC/ChXDrYfQmjd6pzk51/qdWVwLRBapOhMexi9BVX61Ej0hvrSu5RCVkdY+Q9pD2sweaA9Gs",
-	"UEfG6hDMrgnPTikjYawjeH5J7MEUIKBXCxQn4MgPFM0KFdvY6BkB+gPyRAU7gfHjhbAAedgtNZ6kUX6h",
-	"d37oWJvxu6xv+ZyIOqa0wHneuW13WvSZgnFEBZ+7SPk+/LlNKmIDgdwlhMiQQLxOHHmN1QRyW6d3Dx2m",
-	"QK3ZJBDvtwyzLsYlK3sNqzGcE8XUWVBHRqRCTp2NArF1dLaTrbsLicCxBCWVIZLLJiLPCMrvtgImmwRs",
-	"BZeggdfJSxcC5vpDmKAIKxtUZVAvgLXivYpcWrq4HwJi/v6sVhly4DScjhRCrGAQDt2dAO/YVjF9WZfD",
-	"o0h2onR3x1R1Lu0Gc3BwsTn6Av/9TE3UX/HAzfYcvOn6LkUMGki3Gik4ZZbPYxpFIlAMZ39V+10l4shi",
-	"wy4+0F91kKDy11EBGBEzQdfBg1h8vODbPjtb/COUZIWj8CQQ0c8meqW7alP3lBUulupHh2K4qh9xJx2X",
-	"C++4hdb6hiMEncN/KC4+OrSDODodGsF6dIIz6bZvs5wInrtJq4Hxq9ZXlnHnFUEmpt4+UGkDB95YuF9w",
-	"pAOKFz2hRbDos4aoZf+mSy3S0kg3f3Ty8VO88JciZKpc9LBcXi+U7tEUP0VrewQlE5tXGKy0aI2BgDSb",
-	"JyeQI+NGsHLaZ0kmxoZnIktO2KUoptrwHIA39EydMtKqWNWARL7ohOR8jj1L0g1Uzp0wfZaU9b5MTti5",
-	"tm5sxMV//xrGCwhDuP5B6fvX10pgpHlq9NjwgikhMttiNXpzWyphD2o01g9p9Op4NvdvExavH8nu4R8f",
-	"yf9BdmWw6auvT3wyVphrkTXuzsUhvzwaCm6EOSu9Kvj4yRsx8GMylUqTPzp5dATGDY3VVIgyFXqaCzAQ",
-	"Cj73MyDHOKuA5KUJ9kS/Jl9G38obWUv1yhXzO3cN5T7emcFmb/CohyLX3oTS0cgLPH6rD3jD1TzU4jqm",
-	"VSp6QbK9G7RcDBQNHAq/Vsd8oRXGKWneVuQidaGxs54ZAoc3jQBOHa1l5aPB+xJp/gwMyeGczSYyneDb",
-	"WyfAq4viDCF9A2Ve9ZPpQGhYDfxYCKGBRmpM9xYPUaHqrY7yTkUYtk6DquBlJgWsbuATMKVCJpVo1BeE",
-	"TtQ4aol5K+KVExRPwVosGyrCaPDZROc1YYLfilYsfL0LABBsXfuKLaEO7PihA3pSvBLvhd8HoZy26VAS",
-	"EEfC8DdZ7TC/aJA3WkmnTfMof9WGQdHqkOdcpbBXVVYl3uypP5qvxBxUsIjfMhyXn/79fwEAAP//",
+	"7L39dtu2ti/6Kti6+44mLa1IthMn8rhjHzdJd3PaJhmxs7LvjnNFmIQkLFOASlBW1GyfcZ7mPNh5kjsw",
+	"JwCCJChRspOudUb/aR1JJL4m5vf8zS+9RM4XUjBRqN7oS29BczpnBcvhX8+XuZK5/itlKsn5ouBS9Ea9",
+	"ixkjsWCfi3ECv4iJnJBixsiCThm5YhOZs34v6nH949+XLF/3op6gc9Yb9fCJXtRTyYzNqX75nH7+lYlp",
+	"MeuNHg8Po96cC/vvYdRb0KJguX7T//fx7OA/6cEfg4Nn4//n4NMP/9qLesV6od+qipyLae/2Nuq9ehGe",
+	"ME/JlN8wQWhBkpxR/ZWb5IIWs3KOPO1FvZz9vuQ5S3ujIl8yf74Tmc9poX8niifHvUgvgM+X897ocHh8",
+	"cvz06MnxCawCPxy6WXJRsCnLcZopmy9kwUSy/oWtm1P+jV4zRXhBFJ0wUkiSswWjBSlmXBE9N6aKU5LM",
+	"pGKCXK1h+xOaZSyPiGArMpE5YTSZ6QfEVL/gipFUCjgY9pnOF5me0tFkOBmkx+zgyWQwOTimA3bwLD16",
+	"cjCgR/Tx1TA9SYYDu0kzRlOWl9vkLeFAr6HlTA8fP950pv9y8D9aj3K+kHnxIl+/W4rmDr28YfkaV8cV",
+	"SWYsuWYpoSIliVyKgqUR/ENIslQs179Z5bwomGgjzTRfj/OlqKzDTOpKyoxR4c3qN7pY6Hk2pvVhxnIG",
+	"xzHhGftOkURmy7lQEZE5fJyzROap+o5cs7WKyBXLpJiOCCX//fzNayKv/s6SQl8oPSsV4SGueDEj8WIm",
+	"BRuL5fyK5XF0KeJECsVEMVYFLVis10toUeT8alkwfCaVhSJXrFgxJggvFMnYDcsU/NQMFX+57BXysheR",
+	"S1juZe82xof1bPUnJC7Y5yKOSGzGvhQyJ7HZlBhWJpZZpqksY/QGl4/rJnJZ9MmHGS00MaeSKSJkAYsj",
+	"14wtFMxKrgR81CdngiwXmaQpmdM1SWier/WDVOl3Xor5Miv4guYFmXCWpSSe4znEhAtVMJr2L0WFwL9c",
+	"9n6TVzxjl70Ruez5W4hLvpArgd/RNM2ZUv2EF2v87q1URSJTeNbskv/Dhfu63Dv9vd6ty97tbQudmSm3",
+	"3Zenw2dVJnjYfjfeyown6xAR0oJcsUTOmdK0pG+AIquZJDRn5Fro/aZZzmi67pN4uUiRflYzJkjGJoU+",
+	"tYjMWT5lqiQpRbgopD4Inmt6BvpRZM70bpKr9aXAP09JnLNFRhMWk8WyUEj2cvVd7V0EfmOEB8/VKYlp",
+	"msZIQ/DU3Bz8Ws+7T54jvZOJzDK5cqRzKfJlxhRZipTlbjlw+91EkC5Cx7HAPfRP419zNumNev/Xo1I6",
+	"PsJv1aPKxpcn8Y5NYetDogf4Ub6GSw2Up+B+yWVBqPtSE9IpeXX+hhwNnzw5GBKaLWb04LCVW7EJXWbF",
+	"OMeB25hvQ4B++nJ4G2a3v/I5L5or+FmuyJyKtT5Bpa84FWrFci1H51IVbfPL4G3+tMyMe6PHA19mDgZb",
+	"heVbfWtfw9aFdxi3VZPUy/7wyfEpUEb8QwxM5IpZzk/i//vwx7hPzki8mtFC0cViFJNFzib8sxYQVJMV",
+	"S6si8odnxycnw8Oj48dPTsL6gs9UNmoO3sEcDyp3/Dik6Hz6fvRv5N8+/jA4ePbp4+DgGXnwsN+q97xj",
+	"CV9wJoqXeS7z5zJlza16I7I1mTOlqL7XhsdzRZh+xClxubzhKcu/U21HCz8fa4Ktk93OapCb9TtGVej+",
+	"tE05h9+3zRC/bbsUT443KSRGw9y6z+da6G6bMBc4XZDQbbOFLzszoN/w3Tg8zGgpOtwNc7r5UpzCH4Kt",
+	"mCqqLL91O5fizid9QdV1m24eF1Rdj3kak2IGOi6zSsCKKsNvWAqn36Kymxd009uXS/ilRxFHT0JHfSEX",
+	"PME5h4bU346/ha3wXrHciL4WekP53onYKjpjZ6Izw5dEp+f0gk852o2BKVlJV6AqMuXCKZWKkRQePSVU",
+	"C/tU6/Aet0Y7TeZb6fL3ths+fLLphv9APv2b5qefvgyj4eOgNLzFQ2Wq+FGmnMEiz9l0zkTxHihTf5BI",
+	"UZgzcXrpI33iByktYErl5Giacr09NHubywXLC3jphGaKRb2F99GXnrYbKrRzxQWFZTdJtKS8j/jcJ/cr",
+	"VM9wLdXzOSPvL346eAoGChINIw3FWn8Za7OkYBkDCec4iUCjJOOCge5vLByi2ILmtGCpNkgTOZ/TiCg2",
+	"54nMpACboaBXpWlRCm39Lz2Au/0TnqsCBgCjVtVtH8Iy5aYOP0b9rnoRDZmiglY7MLpYZDwBL8CjvxvJ",
+	"42T+xy89OmUopLU1APZ4QXPai2r3Z9R78/Zi/Op1SZM/5VRck9+4NsV7UU8myXJBLa/T+wYfV1QGX8c4",
+	"edK7jczwh8/c8GdimdN0RhfLTpP491wr1h94hlKwMokXMilkYA5OI/Imc9K7/eRfMV6wueqmIb8DM7d3",
+	"CyzvFT43HAyMtmc/cNRK85xqEv98MJUH5rOPn/TJ9N/RlZF5QPJf46o1RZL+BtVIMFULpqlQ/xNvpeZI",
+	"W+9n5Ey9xhBnyjjMjL8NxTPH0fpV4YQG4b3d/e23njyI+4m60QZ//3OmPsMf+ijcH1n8EG6+cVrA4ekl",
+	"GN9Gn7zUDAL/RWZUXQpau8LkgczNR/FDMNU085/RG0YoqTk28LfmMz3yUmRMKUKJ2V+i6FoRWcxYvuKK",
+	"nRJ2w/L1pYBPyDVbO1vY95Cgfwi2gaGskhPPL2KsydJijUkqSSFln7ycL4o1uaHZkik9NtEjcTHtX4pL",
+	"ccE+F9qYAB4bwf+GT/RmfeAilSt1MDx8fKhtkOfnf8PDmGklh6B7DWkuAXLTtvpGnhoBQ5X5pYj/K+6T",
+	"NxNCyUrm11dSXnt8VM0Ygylpg1+PrF+PzFYbPdoM58Ky4wdCOpn8B8ul0lNfZEtFFJ+KyJp9ZPj4UiQz",
+	"mtOkYLl6WO6weVFEYs2DjRkOty82PyLGc6QibXEZXq5IwT4X7mzhWMzpan0ALt+lME4lCn6pU+LLJW2+",
+	"rTQd6G3T7+ojcZZeJv2MCgoKuE1qoSkM+MKPNH2H4n+D2Fjk8ipj8x+s+OimSb3Fp0J38wK8gzAsSagQ",
+	"UitOeGiamTyXYpLx5JtPaZEz8LrAZdT874qnekNhUmBtfssZnYk13nS0WmESP8GcUia+9dZo1pLR5Brp",
+	"VSVywWBCr4RWNmn2zXfnzTIn4GVBIy+TUwWyy3IzQ17a1oKJvpbFT3Ip0m+8cTlceCGJWtoQBUznLV1r",
+	"5fpCyl9pPmXf+jivZLoGTiQlyfQEYFLvBV0WM5nzP9g33afXUtMXetdlQagWODwlEMPBad1QntGr7Jvu",
+	"0xlJ2YKJlIkE9iqVK3FKinxN6JRyYaa2yGWidbarjD0vJ/Ytz9KMhWJvslQsPSUxsAwVY2zFSEiWpcrM",
+	"Wi0XWnVl6W8s5fQCdKk/hwK1JoKxF9AKtc4Ko5YRlIJeazq4teo5yK2zBNzJFWPmSw/CnSwdg7J6ODh8",
+	"cjAcHhwOLw4PR0dPR4+f/Wcv6qUcDit1ijKbU571Rr1rOqcZ/W/mdf1EzrUxnoJr2Vgbv8BPyFuWM7BO",
+	"cgmOU5w0BntZIkU6nlAwPayXhE8FS8dcwMTEMstu6/q5P3PPIE5pwQ4KPmchnbtcSV3pflWQjGmNXuI2",
+	"g/uwHuFzK//SfDVPgz6dusvGbkx9/NdLYMQFz4D0uLjhBZ6q5jn0mgmyXOg56b3Ae4071ZgI7vBmSnun",
+	"f3Pb2PuGJQKRB1AE1TVLIXBMJ9okQQNFqZXM0/BOVU8wZEZlVBVEn1TFYPLPb8taa3YOuNvwgMwum82o",
+	"r9Ojg8gno9qkmyZTZC/RK308bKtB6d2zjVemfikatO7IrhI7r7qqj+5EC7W9tNsIL9iwERAXUjWeYj3c",
+	"4wXLx7j1aN9HvQXl+VhfhvyGZuY71Rs9iXoLlispxpVnU7pGB13guxVj1xgbwS/R5dp8XNPQph/he4Ic",
+	"JriOhkPzhuVgqigt+HKtIEyZ1kH7wdvfsgH1t/7K7OVwEfpiJcvYQSHBKYbLOiUDVJkwgyMwaNve1of9",
+	"cZlde4NoK7Achkw1g1xxrZKRw2Myk8tcnWJ0X7MIYR27G9jUlknhYYSYhaJzZsdW7IYJktK12mmkNgrZ",
+	"vAlyAlugllfuNwTe9G22p5Vi73eTatc/RPlttNtOXhvOeNuhbF3/Vp70lhbJbCuHDkgleFpfsGRGxZT1",
+	"yS9sAUkmXFvecxaRK5bQpWJ4tFSkLhZB5owKkvLJhOVavwTjRVVCxi1c5TEwx3Y2dwus3l/AsCO38oPp",
+	"W6LpG7iTe8uTyksGO3Ib95phYzJ3Yxj38eJ2/vCV3n4Pk7+tX4Oql7zuI/e+PVDXfHEgF3g1DhYSjt0F",
+	"R9xdEjDFKqnR0pTYpFlYi0PrzZ8XPGdqJ2X9miMFM6E342Ov1InBSaeYr6KVjy3zLJD0JPNrRaRIfAnZ",
+	"okfa1ZkZ4BsrS9jAfLqxHY8dGN2PpdxoftvuuW/DNNXunTS+XUinXKJqJQjVOQ7kkUYlyNNyFiq85UXB",
+	"5ouiOZ2E5jlvy3m4Ylqz0rJ7RbX9j1a9lvO8MNYNTRK2KKihlq0Wl3ECjBUP6Yf1zBmiJ53RgpWTUEwU",
+	"RlPQJtYkZ8ZL3WX0lBXGONj6U62hpkF77MPM5IDKZQFueD0tyAXc1ziL/FSg4EFUk4m2M9IJ5RlLx5mU",
+	"1yqciiYnhVaU9bZmXBUkkcssJRVfeejFs6JYQDhpqbqcH+acmPOCHBmteYNu0G0hNVeBSTlp7F/GqGJj",
+	"8AkETHNjhnMMX9jQAFckYXlBucjWRN6gstmN3XbY18o2wA4j9dI8mRn3AC8isppBGLFGTUvh6CngFGlJ",
+	"Uvopl3MybLFqzFzsvdtKkKqg+a4eI2UzuTZyM2REZQZMwy3hEgBtao1lUbVlVJlJlTSjanKduff24Gr3",
+	"o7LaKi15fGADV21JYYvlgokYIoH2cNeseBiRGJkmS2NbcmAXFpHYeFnhK00hMb2CeC154P+QCKaN6RlN",
+	"CS8eRpciNjQTkwfcD3sVMksfmmxuoxzoafWinp0EaAgwpv4QBtOCHF8XVBvOXCy3XXojXQXSqblhluib",
+	"RY0v0ovFxPW/YTSY5gzDyGuMPuo51IwDyO04Grrcjucyk/MrWWZvnOV/XwpKznl2Q00ChT9DyJj9Shrh",
+	"MuXFyxvWcCHTxGwFekD6aDfpfcdceHAsH/UH/eHwqH9Sdbm1+5ydVAvaNceDqLei7XbP08GtYbTDQ33F",
+	"uEj4gmZaz0CNYjTUV2SJW2Sn/mjYdL3Z1QVcvm59wdRKVqxkfk3Mj7RyAQmL6EjN5dwT+PoSMDHlArgm",
+	"yyZgVUKwX87nVKSqmx6yj0fc7fOOJK+N4DnQ82rGkxkGS05tLHFFFdQMYGmHXnhZ+tXgOJ1d5945NhUY",
+	"OQIeBId7uRwMjhKewv9ZHJH4mq0Dn2YyoZn+w7peY/KA2k3XTA1PJa4Ke4gQgOQDd7EJFmwXP5baGuQi",
+	"zR6aYGcnR3e5F5Gl0XIITzpYIq2QR5Dvu/v9K1cBpZrdsJ00/JJdNJT8qOdVCHYS3YUs8NS3UkndkY2z",
+	"ro5o3xfahud0vqB8KupMbqGllLlc6FN2H105NzNdppyJhI0V/4PZD6+WPCvGXDjrL6GC5mvNrxLgpoOo",
+	"p3mmYJmXageqgB69qAzahXfa3+h59TThD0HIJNkyZWOFmapjnqre6OMnVBuWORsXs5ypmczScmKHg6g3",
+	"AdVSJOtxQhd2FsBYzZ7KJFnmuV61eeEi5zJH8XW1zK57Ue/3JWfFGByiY6bZM77F/xi0FftFTgs2Bkdc",
+	"NYSgj9YONk5yfXnMA+XHmtH9IYXbfU2P6TJjY7jr8HXjq8qHbn8gjGn/idnF9jd6smN0tI7nXKDW4H1X",
+	"OTJrWfRevDv76aJnPxibQgT7K8/BPHb54+ZLazKCcRsiFXsgqCR8YBloZqWQv2G5AmYzvC3fNjZPlVvW",
+	"e3/xHG7Hgida2Xj7irxgc0ncpYh6Rc6nU0gKnVOxBPZjPhrj6DhjLLTaTKcrSHobmyKrUbnKphD2b9+X",
+	"Pe3Ryn0Nxl99/m5/japsRoVxAauiszyucYP6kK5aRNkCDFN3AXUYIHBQaIImYF+mdc1JLv9gVcvcssPt",
+	"1mfJjgIxcDRLMP2BLgs5pwVPSM4Wmf5Uqy0YDQF16RRMa20HspTQuRRTU2qMxKLCgeE696vP4nxm9GSc",
+	"g1n1aiYV1McyvihQlaYryiH5ETcJ62fRBoactEJuDYy5u7SlwsH87LbOk4NuFJPwCRoCRAYKCRu2vydl",
+	"H8XOFwJh74vRH3zdxuhq+liv2aKb/ykoWALqGdh2HCpRNAnhAStNS/CcwmycROappiZFYrVcLLTqou1G",
+	"VxiATJPEZtQ0hvoPq5B00CHrmsgG8deou9dkZn4P0VFTU1OSPqQ0GLtYkQVEiXihyRBN21QyFabEmpj9",
+	"0qNZ9mYC5QabKPMn+9hzuoB8/HqaGOqqMwlWtZJYrXlViXBC3NIdCVfuApfBSyFJQgPpJzvlvTSUheDt",
+	"oQSFub5BdiLuSgtIA5Y5WYFn74oRDm7bFdTVoxhi6SlhkIRt/VD6cTgLhABAH6/mqeZSNsln480qaxYe",
+	"N8mpVH62sBSztLf297cBNam+QZe9n38e/fbbZa/TxQyoV3d7YYta1mDgTKTa3psuhb7smuBQZuif+6XB",
+	"TRppqHeNKwjKVgTB9YikWFkwl6KYRfZ/5sMVY9fVYt0BGQ7I9+R7Mjx43Gm5IaUyxEr/MJcnrk0/7mYW",
+	"hhTUZibWimYZSTKZXOuhmKmhQAXiO0RJ+KMB4YGK1+HBYHgxHIwGg53mY2eyn8zy9egv++gpNc17FwfF",
+	"mRUq3ymSsgkX8FxkigedLLHsZcMx3bMPLWw4NJJ/KPr2qYlllAwLEoKoVhCRKxfAFrtFHTp4v7t40E2Q",
+	"pAtvO8df3zYsnibjXxs27ZepLlVXt0rIcKqP8e8S06YgGR8fsXU9MCLm9EiRrffUq30bbdPuXJjfnS/n",
+	"c5qve3WDrJsW4zGkgLMEzLfQN9Z463aAF/jzX7hIvafH4QxWzQnB2/KdqYszjs1rtrZZolvP0rcau4rj",
+	"mhW5eWVYZ+UhdDT8arh51TPxDrfC2OpMKqwMt5GoZ4q5m1W/Km1C11M0NqmwDWurrmiGtISmIuLRW10+",
+	"1Pe/pLEavYQFXQtLbGoCYXEc0Corlk/V6I8qfoTS+qtb6rWkYI8oa1G1ijG4yZkY9qg6Q7mzU9X5Yf5M",
+	"l2o57d29qvtm5WEphmbW9k0fcl6wr5im11DGe4OnqEEF9Ore4RC/a1GRjwcdEnuajhGXGPZ4a9JdJyv8",
+	"AoDjjEPLoStB2TLU7qNx2m5N7wxQ4RtLh4MdjW8/LW7b8pvm8yb6qt+N2jnY3LaWCQTXmdJ1NVHy2Xbo",
+	"osqlMiln8J5Pm/XPqtF/7zanj7kY2KsSLOPBx8HQoGX81+HHwcHRp4ejj4ODxwBI9Olfe11t0q85YKvN",
+	"uiHpspNd6ldiDAZ1SJF9jcuNSEQbdsaDv/zhURgHqtXSrGGjbBoFgFGObw/wj8Pyjwv7x8j+sXkGX9W2",
+	"3MqmvqrxuZXJEijpX81kZtEc/FcaVl+TFH+ueerflac7J0C3Gmhf4+C2mVJ7iLDO93PX++jsNP8GNnnJ",
+	"V7biNg++9S7ezfz6OnTcEHSheIRingtcGjiMFdSfOw2XKAhGURPwGpG4yKlQmG9Bs9jGnuKrZXYd983/",
+	"a8BplTy1yvNgAmbXwXy0cg1yarOM/Lpd87WN4eZsTrkAPJmTk2eagUEA/3DoxZ/fnr0/f/kC8uBypmR2",
+	"o1WPQbOw1n91J2+EN3jDYWu3WBUcUWCvmHNadXh1GNjst7JEzUsftMl/XV+9pzPL370NE6NFCVtzxZgw",
+	"Wd6ravIUAJlyRa4YF1MykUuRWlSzfe0y45lwDgW0+8szqqxgk7H2jhWbhF+gyNXlp6re6OPRYDA4+mRS",
+	"XhUgEUGGKkwgZRm/YXrmn5rVrv5rNmeOnxIqLAyClqwFoVkWBZALrU1zJxPm8aCBSbUU/PclM9+XYjTo",
+	"130zITFuQRyR2NsD/c+EioRl+jtExfGin4B8XObCGq4F0EAGu5slPGUp8jCDcIRAKJcCkVm0xatKDDV3",
+	"ZWZgMMMGgg+UTFlBuOFZnVwSVcjJCqLXcDOcV3PragRt9nETiZ63ZO3Hz9/89vbXlxcvX8QjF5Dn1Xj8",
+	"aZlOoC8qMiia5/wGoyiGY9usnfPnP7988f5XYKDv3r9+/er1v/eikqe6AfXfZ6+fv/wVf/rT2Sv9R4PF",
+	"a2mmhzi4oTlATsBYOZ3oy3pu9GR9V94thbm2b6lJaH5u/U76b0s3eiy8X5/8DTJe5sYOPYe6GgifWZ6l",
+	"RV2ynC8zWvAbNoJQLE0dvWEljtZeHeFGhJb/sLotcHcS4+nF9jFGk9mlsO+SIjEYWzRNFVku9KHE4D8a",
+	"u7CWMsjMtVygG5bTKRubcddgS7RXUkMFQVnQo8exT1azOsukDbeiasaGXF5lG8wTk+IPGS6GEdeTRfbM",
+	"/thZHrsn7iPm4/YZTOnW5IgXJRlMmgLebV5js9IlopdsOUFYCbj7cE8hnidzA5kh5KqaMQVRHv3Inkdo",
+	"HVOb14z3DcjY4+aQ459lZXhWddyKKZPTnC5mPBmnXGE5QhA43Mscu1qjmRkhKppUBTG+sMKAX3Zl5G/1",
+	"a56Hq/KiXkZVMTae8JbMDUznmfAppMdASobptrBDERKb0mxsbIqUTVieh8bzNmA1k8QkgmEqvdYBCsg6",
+	"aGCLtN+Yyrj6dUFlNjCsy98Hn1YpYTO6cuD1xhEACOKq44RcVYPTCzreffdgqWE1pWOpeeg7FGs2H+86",
+	"MaPMBTYJ6m6aVUAyJ5mmTxvOxnoIo7OPnGq06zwWTKTB03oNxULTpdjd6qjUlKAjJJjnUkCNHazT8rGO",
+	"d92N8PuSLUPb+B4KKVZ0bYPWpqBkRGKFK8azc2VXuy5NH/quNBW2xt4BdG3anCX0BalouUBpMG9f/d11",
+	"6qVuHD718rxPiWLMV6ZNYFXtPKZvsgRJAdUZV08sZNGiSHQaDAvVQowW8A0bSjzYkdUKuVMALDWFLcZG",
+	"6Mp+5KIYy2WhxulSs+Zx4lVFbOaJvJilOVsZzmeAWR2IDYpxbMRj5XjHKfmhg28oGfxh9xEMPCfwCisg",
+	"JKmnAm/wq5TBC/3KjdW56KOqLpgR/QaENOk6JKPpFq3nnTYK5GSbmtxgeflSjMWGZgT5UjjgWQVmCwdk",
+	"vrpe59SaTjlPxhLfpPmA7Yr20J2SnJZJwpTasnsgNbD5VFFyC4+7RHvrj00uF97ou2iJ2IujVU107ndE",
+	"U9x4U8rpulA93peCfW7U7mtpqFXrHLQGAOGUWCvXJVuKzRcyp9k4iA1iaO87BfjIk0yuLAT2hXmOfGBX",
+	"5P2rFlLUD3fKbirkYrzVt3WXw3HtXdz5+PjqgdNqTxSrWeLhudq0mRGY/ta2t+3l7u7DtLlYzpfpsZDA",
+	"HANKYVPRqmszQY25riY11d4WzSCspATV+YC4bzO2Q2y5hd+0mK5hlTZgfW8Q/WFZ2CKYW0yqNgsvIOua",
+	"zCTa4vtp3rAgT3Riod3iDrtQ2jw7Neu4xm82uS8vDIp4Vwe7D5MPDsNKA6pPUe+G5lzzILiwMk+hUG94",
+	"ODiBm1Z1pNVeFvBWQ+uYyLXOghh23ZveHg7dXDixm2e4trLu0XgDvWD1IUtS3yk0ymcyS1muTrGR3FT6",
+	"zB1W/53Xlq5PzizA/RPyC/8xEL0ffi38hRqfrJ7dNhJDRTmAQQf1RRX/4pHjFPDP3mD4jF4NkuODk2Hy",
+	"+OBkcsQOntLHJwdHk+HkCR1eHSZHCLZRqWU1rUcsF779VNX+9ImbpkwjN/yjo0f5UoQgGMrZNioWTX8Y",
+	"TeiuiBI3pbPQvLBlQx7SVV1QVlXXgIJhV9NNt7B6xfZS/6rAc42s3I5sPPkyTaAjf2nsvG176nfoC+Zo",
+	"vgDrEkU/RJ+cWAZdF0wT42I3JvkiZ5OMT2dFHCoTvd2+rl+4LT4yEysLkgNwFcDGVaXs4zvlQh99EuPD",
+	"8cg3miPHNyBbx+k7fRJDpjv+Gv5E6qOme+mD+O2b84tL8Ygu+KOb4SMupkwVj0zqhYoflm824KGrmZwT",
+	"jo/r6Ziseeiy5BQrCGXYJ6yphChiMoeiSXopYKru/fM+iTUjG5uU5nhElJwzKAsUbBVZN93Z21fQtEUQ",
+	"Di16/BecaaV3Wbg9wpi2YBwjjK5GV8icYBIr/GmTvUycJ9eG6I1ZBSr66A1wqNdrjEBZ0UrwdaguVbMo",
+	"3EnD3veintkuLTu8xW5MrHD3fktmhbsDhvBrjMxlV5QxwQBvG7bxts414qdQm4IQ3CTVN2wpcGfxo5wV",
+	"uT5KCSW1GUu6J0LsHmDy+EKzwNvd7O5lrG/dI80a1jeNZZskCo+FGEw2xOrf5GcwUc8aG8iXwhS3D7Gm",
+	"vTKct8muIBUuHeRwttTz7utE2EmSpL4w8fCEdpn6Vqv1huUpT1p7+dVOppiVgeI0tYHdCpXHnUXz33Do",
+	"552gIlvSX0qhaYl2k8yEqoJdNPL7gzapAY80QDpaMTlutxcSOBk5iILFuhBi4DbdrY69gF4OYOJgmhnu",
+	"7bInHEoFmUqmCAKSK/timmWEZvzaJrvea0XDuQUPQHyIBZMLLadz5oojSSFHGOKvrMmhaJSCpyv4wKUo",
+	"0Qf8nlRrSCMxHiszNKFivaLrWj7Nn1xY4ajhsEEO+0Ec+OwUIf4UyyZN2IOvV9GxO+xBhNBltIAZ2tlH",
+	"7WgII9OJHN3TznVpieNSWGiKyszjPnmFsJwYCkdShPJtq9bp7b2SSz9s1ScXfp6ol5CKqpcUDEnqr0qW",
+	"PdATThtZIiY/TgoTw/xckJSua70Wv00xTMPAbS31PyUlfAMxJF9i36A+42vYkPJ2JYsZpEui9v61l7gB",
+	"MsLwoGGLSOqAH3HXEp6gJPRZGXStQsGn/4oIF6ow0S8Jfu/5NjwKeNqDpCAPBoSrS3G+FCldP3T2l0N2",
+	"iAOVQXGfvOQu7uuPYous/RG4IvH30Mke4AK0vncpyjHUNV8olwspl8Vp2V+XF0TNoJX/iidOkQPYdLS/",
+	"2sA0vk41VO0unL0+OyWx25Rmlm85vTPF6aMSPPXPKKvaAOChZYZm+BTucYWs4kqJVDyqXX//gjulBkUy",
+	"Km36haiNXArTMpsLc6i8MH1AHV1ouwCJwjv1MrCF538KOn6FRjQJ2YyzOTh5ikuBGJYGbmcJRtSK5mmf",
+	"XNQUL2xn5aaPYyGIiiAvaV7MygnXyC4AaPJnlq8F8YscDhFYYNDe3O8DU7g2BP8HFr+1Ia9UKNwtIP4n",
+	"qX+rr9FlKriEG9vCngtb+SHWRjgYz4KDb/GAW0b6toDYiTFNPI5Qn6SXIq4AQcR98kF/EQeYTazfonV8",
+	"5UKvJcMYGcuovOYmUQvmkkkxZTmhU6klhMWbcTfT0C8VNZ0XDCQ7kQUtixRKIAZEwg5AeeG+aePhUmAv",
+	"zYJVpZFTwQBVHxsHF27/+uS1uUl6LVp312+IwEFJBQhi9ElUZoNCcEUVmXNcQub6dAGL+Uoljq3G9l4g",
+	"NP/49ZGlMx6RRJs+LC3FHWJWXsmbUgx0W17pFfB1Ki7rN7rgRcZOAT8y54nrA1mbwLcvzqwJGGABGHpw",
+	"/edHJGN6F1REUj4FqFCRkrhPxmREHpEDxzpsSAEDGjJPDZJenqpTklDF4MHFUiTF0jYUvQT+NodtRm/z",
+	"CqMpUisAJqiib5u6Ru4zY9nCy0N0hmopwiFY11czvlhgFsSfWX/qG64h5J+gr7AEDbXxCA+JV81Vx2Kf",
+	"D/qhM3jo/LdzrNqZsSTQb6kEaQ/3HljlUkxL1EPXK3Rf/C49C+uSDtRkgV/VzCm8QeXz3iYt9UrTtv4L",
+	"UNPEqUhYyyZQ7EvR6hw336OAiaHJMEtjkml5Jyvs1DRc2V54oyeyIxrVBogzz0HvptcN4axgi5YMLJii",
+	"InOaghmBkXDUuFGtht1IOWbSaVFtiwU7O+HLgzkv2CIUHTcRgo7efLi0lBeqrbUNhBVADYr17+J7ag9r",
+	"Z+nOqDoNu82RT2gVGgiSenVzNtzcDjawAsnZKNYwChak0mO6FGbQe/USQZIJ6B/LZAbKm0nL1u+0epz+",
+	"23NIQXcEaIWIg5m2NPH2lAUY2i1nM6PAabQ0FZG5vqsKUh8SmmUsH3OHQG9WMLapJucXb952bC3Cbniq",
+	"lUL91G8Dkzz19Bm9SlI2qf8byg/ZDZdL5cZ68/Zi/Oq1phi5zOE9ZfhZ/w9SxHtaRgbbiYQ6LX+YyTL+",
+	"wIsRodjfvexQoTcirmUNRMBIoAggTAbetgVZpulN4qqW9O+tfnr29hUAaYH50rUPmn8m29gK/NjVDe+D",
+	"cV2eZFOjM9717xQ5f/UiKhMbXGuVjAsWWf8ZaEEYEUCgau8wOq29TiTB9qxQio2+Z+sQ8F0goNh1kwiG",
+	"8ELlAKawSlGejsB/SnIoEtBbEOMexFFZtxTTBXdmp6ckQlg3vloWhRRlSydDdoBgowWJ0mri1ZpQcSnK",
+	"JiqwreaR2HS6ivteCbu2lssOfDbsNikYeIxUNdkD5wzofbyS6oGTg5RV102+7Ku1qdmTu6WhY4L087JU",
+	"3uTn6C2dyZWIariW7pfrbVisLfyyemsalOQO2yP3cgH+FY96tr35lk4v5ur9zFUh0cFzp04vFS7+z9Xr",
+	"xfCglttUMmUFKO5wVQJeZ0OnSJ6OFsNKrsf0wopPjNIlJsZ7a7y9fRK/ffn6xavX/x57BnKEP3/z/iIG",
+	"CsXqKwpfaIkYO1ZQvcH+tM1re1Ep18w7tWGixWo3c+atS7l/syheCfz/myXAGWhR+Klc/3vIlN4lzaIu",
+	"7t1UfWHOp+JguYAs5Yg44T/wBTWeUSmk/1+mzVgmUgJwLBNwxmjWaI2zfiC94i5irl1kad7tMRw4NCW1",
+	"JoALoqTgyTUrIkjmybJ66K6Db6IUG12mjD++G7d0vsS1XVC/ES3aNu8t/NLtaMsNLwLKJcDAYjs4gwjr",
+	"wGGhpMRPZr6S6VofDydfvgxvb/+FvGOLbE30zYA2/AvHCBJasClw1N5vZ+9+eXmB16rSHrb38390UDlB",
+	"64O2wGL8/rzs/qcWUJIBhKrJei2SLcpuxd9nmgnhJhUrnnH5SJ9fr5ZeP9QalBCBmoFy57qBXJ/Z398G",
+	"9reDLMDNb6U70FouYCGNjH70hmB6mn6vi7pVu8H4yrI9vpCfRTMDTL5z/SXKvCeg9+XVnBcm63Jbj+BA",
+	"91U88cBXYV/gq0KRSc6ZSDNsM0loYbYibBGWtNJVva75imvCapnXOhnb0CQkAO0Log6ftNmtHskG19ih",
+	"RuRLCOCkvq8+IbkEH54TBRxEBZoYNnmU18TV4F+bIzbPGtr2J+2RYHlbAoypDk5eHu0GFtgCQY1f7qTs",
+	"FX+2nucmvZOmpx85f/WiIgq6cWNPXB1VQxD6n14M4uf/+Dg4eEYPJmcHP336ctQSRTZz+VsXYvUl5eMn",
+	"WwV884pa6ipDgx5x26QBs6ERUdZB9OWyN7zsjcglEO9l7zY+JcP//T//l3BORrAoFwtGc4r9uWpa8fbC",
+	"qNuo94Kq2ZWkeRpqKV/wGzauYKTXuIIFyYpIjhhZ2jTDRj8dM99tPaHLHWafWbLEKF4wxH+OpYZ+clUd",
+	"kwjSCV0NQ6UZ2h5ARFMmtD2xI+dulrSOD49nbc3NTQZnCWCEQBY03Q8SJjyUwUoCyKZyJO5lsBweI0bC",
+	"zmggmtMGx6yiMeZNmJK7jC8X+lS4GEOdYMBvawy5nV4nl8XG94GlJ3Nj3XV9tabyLBtXioubA7zFDOER",
+	"SetQXoaqwTlYR87YgPfA9OtakQAuyoaHDoEOvVCCwDM7YBLogaD4fXvNu5kVF1dyKdJx6etoIR3Icr+5",
+	"G6lipbo7113lXYMVVt/YIMUmMYVuSyuXCF/oNjJq29H6+W9ntjVmFxLjWGaYvsH085aAqFbGHZDqKAiV",
+	"YykOkUO9rvO+Y8TAAwhZIFJAyKHzMqdqmbOQYnUv0H9ywZnaxthqK0zBPzuhOXTDMJ3pu5aCwYDjnM1l",
+	"EN+2IjBMqiHmBM6gbySZmybfHcZiuHf1TBQTnQ3Ex35fQi3zjvFY+xQ2wtwQEt+AINqgIQsXCWleMjc1",
+	"jmX5sc3ygr0nM5YzqANIJcPPM1aQqaygb9qNNE+mUqDJ6pNkWWNYwo1+2uYw8fbZq4sypNU48tqW1fa9",
+	"Q8+bGghJrbgSPzuKPJDf3ujJ0WD4xH5kNgSrA4ydL5eF4ilS3eHxASR5YeKH3h1T2gIPnTy+ba2C6EST",
+	"5aw2Iw/3NzzvlhBO2DDlBkET1l9L4PJpEdwuLbcK5QZluNXWpx65Og5vRqHj/omzLEXZu0PeytpLJnK9",
+	"PHM+nYUNe2j/E0y4zdkpoeS/n795TRYU8+EpWdCczlmhjwlcI9Xc8DIvdQypol70aPNFwllsjGj/xDP2",
+	"Skxkcy8mPGNhT86ZIstFJmladi5FrxWsyqahhXLmZZ6qMcSL2CpYOwyhC5SFRn3BkSKSG5RG4OFcYDnb",
+	"Pog9bl3NGQU3yK/42SkAAJf40NYnnbRf802i0lXPQ5lXSy1J1wqpZnIeF67YTAsk5RTFyNV/XdHk2tXA",
+	"2/R51LNTjohWX6fy6jbq/cxoVsxqLNkVsM/g27XfLb437A/6g2YIpE1onmUrulbk0r4LG8uGSopVENjW",
+	"sNhpTuffqS6pJkaY2ReGFv0Kw8dfS0PbI22hgqoRqE5XdO1zxrKDQApVX0ICNA0G/HJeFNgKvlmIny4X",
+	"GU9owdR4zvJpEC5Rrmz1oZJzBgjemTb918QEGLWCTOfMlECVCQtZdzWv3f4z+GmGF+VypU5BxNnGCLQg",
+	"cQ1DA8/80RdT1337CN/fvagc6SFgLbbV0bbum5l3x324dwHQLeUVl2tTXuEiJy3QqbAopDHAFmMpSyMy",
+	"KUGu1TUk7bpOcV3wJOVKbewW/cYUZqNxSBSHIiED2NIK/wi0sqdLzcCFjTM2CciLMxPN1HboKRm4vvgc",
+	"A8NR1/ns0OgYd7XT5TSXEtBiwCiBcyUxTSHVld4wRWhmIlzdeqB8o6bASIe7tgRG4uvYB9iQbMtGYtWZ",
+	"PsOuXpsSimOrcepiGYGBK5rXPipWCWHhKVutDWNdI1YrZvw7729TVPZjsSQYkhl2cc27XLtKtbap7Z1S",
+	"nUxoF9dnBtW6pqvo9Y+50a9LhtormDKurv7fle0WW9WOj0uXcW/U+3GZXROUKFwKy2wq2D2D4bOjp8lj",
+	"dnBCj64OTpLHhwdXzyaDg8Hk8eQkGU5OJo8fNzWjygw33QdnKfjz8kNT7VNsEF8bZsxPMt8qP+NQavxm",
+	"tauBQ2YoE9fdfqjOSvRO1JqIPeP2oASg7YgDPTOmXwXxrhf1Mi5Yb3TURCxrNzlPjacvZwtGDQjQDc2W",
+	"bBeTE2B4jL4CP6mUXYCDmAvmVcDYOEoz4s+DRc6lfhU5SCLI4gRlABQT389kIngsY/Ou8Pa104R5RF2M",
+	"W+8Uw9HkUtXbRxP78/IGrYe6azS5olN5FS40TV2/aOBBEGvtmj8HrzuDV+Df7+2L8J/v7OvcDNDCD+lU",
+	"iF5JCung3KgguIA+ORNr9F6yTCH8iK+CI2KBdVTOaI6aBrSTcmpO/TDup/62oiN4+1qmKIYcoDv2WCrz",
+	"FMvOSn5DJa+J0isMabj6hCq1b85Nikwv6rCV5hcZQTXZ2Ga+bC7MwsqzWwN81x2wbU7VNUvHwETDc4a4",
+	"FhYQ+n2RvKS+Mu1UG4Usp8b2KUXWD8+O//f//F/Hj09Ouihsc5ZyOm5x22jxaPKJwM3Ji/6mKPA4yahS",
+	"fKJVF+NZ6NC07Hn1IRMd5Dc7xxhAoGxC568EEMr4KtQB03mJnQ1Gdr9jqrORwf7R1uipdX9c9pF/COVK",
+	"qhsRZIF4NVrkwG4J5JVrFhAE++VA7Cw++JyNcyqmDCugwsc5oZj9j4CDJJPyWoFPr78h8ttC42fO04HV",
+	"+DD4PiJ8U+K7O9vG+jrEW39h63oAp0OBlf3N1VqfYgITGA17Uc8ADCNatjJvwaRUm+A6kwusgZjwz71R",
+	"jyk2psMfD5MjoMkbeV15SiVygVzdwLQrJkIdJffx0vmraJYXLXIuEr4IYvjiQjvx5epWNPgyVmIhjsT+",
+	"iCHW6xQqWoJtbikjQuiSCArCWJaRa7ZWhC5MV7UAGyyPp9GVBwUKz5jxpdzQjKd3AEExB9+Rw5zrn29F",
+	"kPSTNc3WuJEq9FCzdCuHWNmHljv1HJ7eJfxRvR5dyb4FRaAMNE9kfkoQbX0PqIN9D6F0uR7fsUOo9YXg",
+	"RDbudiDF8Jpt9Z5qBoguw5wVYcXpmlnAQ8RMjs+WxUzm/A+QtCPyI6N5uD6zthg9HTdUy1rC8lZfzM7H",
+	"YJb0p1lbMNnuttYvptxvh8uCsIm2BNerpgC3GBQ8jHoLxlO+SmbBEt0OKqSZ11liVccygz+kXIvpkk5Z",
+	"o/ilcscOq4Am9OCPT18Oo6PbBx/HB59KfBP94dPbh9+HEU5gdTu2lA/km4GOWGas67duOJ0zt2UueQq3",
+	"HmENo96MZYtgApV5gQokALvTbgmUaQNrxbIMLK0KfDjNd8A3sAQWgv1niuXBPCgT6ATV5u4j1UH/7bCR",
+	"vwkbtl/tDFvsb+7HnW9MU9JUD2vX3fAzNgeDLbuzZUt+K32p9WuNLuU7xTosNoTT6O8DTT0pAWU6Wv97",
+	"RZ1dkuddNoCJ9K5v2CnFanv4rGOE5j48ICuqPL9HB0QPeret2hIcA/gSBHGyH5TYct1muKWvCSQL3yk2",
+	"yH5v86GXgLbGle3w85jtqNYtgLm9CLfeo950atrp+tQga+4BkAbxZSqo9ZV2L3rv2tw7tolVO5pNlVNF",
+	"1Vy/ivniM8byyGsMo6RmjwdUdnIDM37ecM4F1WiAUzBkjNFasE/ASx2Doyr2oFPRyYowFfrvmORsgcB5",
+	"m5QQB9Z3xcDC8P8FYzTVnZIIzHpeGOSLXSSutDnrZUJ5Q4rKMq99EznXsuDrdGXfsuFAXrgoWRBjK9Tr",
+	"IUuZ2rUf4Rm+LqRaJQ44aYwYVhu4nDJFKHOaQv9+aK8qcw+RMsLSthLXFtv4wzZFRO4z9zoeWWANXti2",
+	"A/dx7uXg/p6pqo8YYR9mbL7n9N/hSFt1zTKC687em2bonDaQVQuuRWz6gAHcVPmn61xNHtR6hT+MNrWP",
+	"PjWNipjwuoZH1Y7S0aWotHB4MF+qwu/NoIdwzYXwaYNN84AXtUbKWg8Id13mxcMqVk3Zd1K5v+w6DXP1",
+	"Oathq34qRrWbZKWJpN87chO6jXcaS/WOhdMf/aZqnShqQ3u0XX0H2N13vWNf3r09Dm6p5cjd/Q+/ScEL",
+	"mRv8i2CNakvBnm2bBdHTBTS0Whb3XFx4aspxamAxf3rJobkHrS+2WDZdU7H4nKmCzhctoNu4CRM+hbYl",
+	"K5Yzm2/d6mJuaXm7d5FetSKvQhmBAr3q/oQK9solh6jybUaTcIENdM/oldD3xlId+lwHoHO9QpPHA72W",
+	"KW7or78EIG9MT44g6iZ2xySx/lHsW04eim+HSrfuRTqVRvydiHFrTc3OvbbtdjXyd87fkKPhkycHQ0Kz",
+	"xYweHO63Iw2X0NT0pdUnURbn+LJiS6HOW78tm+8KUmM5qULrD45GR4PRYPCfmpKrDeqOokaDvESaJrZz",
+	"PMPeoD94NhzoWSL8tibI9+cvsJaS2djdIucJw15XS2H/MSj/gZZLDhT48RNkZOUKNOdK9LExYe9n4Maq",
+	"/fIZdg2Y5nK5MP1PYZw1kv49DwOhoY3v6g//s/K7jS9blZsH+LGwe1ZHgMPQujFsIzSC0KRTaYXx6faT",
+	"XTskbWqWAz+/14n6x2xrzU0c2Lr4XFdpKNLmYjyRAE2l/6Wg23tv9HSgdQXEXIGTKqGYzoSwt6A8uaqL",
+	"x2WjPDlpNKh1iLVuI/W+GJXN9ZMeDfqHxnpUG2mhkLAlcBplu7yPftXS1vGjLx6rtr8GCxYTc8tH3HmH",
+	"/LB4mcON5edoUxjzKJPymqWEFt1FZKNZ5VdpLmn5SaeGkc/1j5vMoSX+zIQBdi+LDkMq004uriYjCO0+",
+	"o3nGtRnntYHBijSx9iYEtT7FDHPFgm1P3B3bNi/L4eqz+XFNzL2J0GAGMH4qUpLRVWQwDvJpaXKSt9hV",
+	"D5oeMQLvRRscSjjptbaSTC+FruapO79/12/bHgMIMK0GNMsckDBxfrbcr1QEQRWH0muuqiBd9XQMj4j2",
+	"o4gGjwx7mwumiv6G7jbHnY4ZeW3IdyJcS7C/L9MpS0fV5lamYN/1NO7kL+7gbHVH+854Wx0H/7IjbZzj",
+	"vmwt0mrw7VA+S2YbGJrGlJpsDXZCDi1IwNuYsAjd6oQqnnZFOvFERJt5YsqEbJ6fttegXAdbh2HPBj2P",
+	"4MCbzRYje8JQDe58I9MbeDWTDeYX2a5E2s7ThNm1RKa9N+xFlz6wZZvN2P4YuocD9IGbZ62jpgkRMJFG",
+	"0N2qcB3OuDJ9o6BTMsAJEwrHeWqg5DfsgVl3tVHnV2pOi1Lap5u6bC3P1dtkx9Ob3NBczbocrHG0gLBq",
+	"cqvmfTIiubzJhutstDKey1CmirURmgl1KUv4nGaYQwPVrzNAmQZjwLehLPSG/toUum23Lp0hErLXjg+H",
+	"J3YEF16AcUmhX9u/Gx+GWwjrrqVQQ70LArl2wBdHA6mtvB0iIcp2w5UTcv7beYRCEHQKs6CO97o0yJr3",
+	"WirmvVd0rzUMGXZBRAdzS2nOTj2/rKYLZLkW9oZlmZZgRpup6B5NNrnxdlryiCyBug339iK4gi5XAXWc",
+	"QAG6sV7afAj1KLSJk+p1K7fxu+innTRjOYGoyz+EfszKDqBee8P+bkrYN1TlOrxv1ZL1kFFAUdSEn9EV",
+	"gYx422nbQEhwQTz3kszxr8MqcxTMtVsuFcv35wc//dqNzRi/QidLrfQ8dPo5+iY6/dR4L0I79UcJO4Wp",
+	"GWCcuF6Xp/Xm/uW++FhY+3IKc2ftDPFEy30zi/S25j5E8kbu8i4Yc3OwJ9Q0zu0DpLkp4yr7SQP2uYMj",
+	"gVoUdL8ARpHJ2MaskonMmWJomjZSq7bnQ4W/LT0/wY4ZYNOV3U2LWc46K+XGi1R/769yBaE8KkgiBcYM",
+	"UpObXgnwuZ5mGVNqH3gltzZvE9y8Irdrm08X0bd2yTRw9tZhE7elNMVcp76jKGAtYf9KB50jQbF2eZYV",
+	"4VBBrDnc0tf9dtNaz90Sdim0s3V29TmFQwwob7fXptWyxXZIzcLkepwOeEkmCM61dcxd22jVo5y1RCHH",
+	"qQKNr2BHw3QnrzI2b0NWhHK8XFvSD9799Jw8O3588rDJDja2q5vRxYIJqH3jysGJbkfnGpWas/mEXEKm",
+	"7PwqY+qy12tLNVSbi7gX2MIQ+QsXi2X3HAsP+iwQFOdCFVS0cbZcLi1uOpaS1Wspbdm+1ek3gBsGa/9f",
+	"0zk2gibmVw7AVE5r2kEnpIOoO3SiXt/PFxdvCf6gMtjx4WE4wFu05c5fcwFAtAskTegdhD0rncQCbOsb",
+	"lq+9lq81BUgYDAzAwrYg5lGb9G/fzNpsTgkl79+90tTEAsMCeMvoKqPiejuqAhZs4k64zQ1d0neMplwY",
+	"vcuP/bpEqjmf5pBrV7mPvfK1ox56XRdSFdOcbftZweYLmVv91/xMSFsFaTI3D4nyH4VWj7e3/idsmtMU",
+	"oh11W8hNfXNSk1n4c/x5Z/AZ9+C2rpYbcpzqgzczaiqbvrXBZn37Oz3gH0SHB2rLdMNF/mS9t25cd7Mu",
+	"H4DCIAptzlWbyPSGchR0odykdyCCXObC/kidpQDeFjk3Mq9d2bK5cltaju7cP/S+M93t71ubiHzN6nVg",
+	"tK6bVGud+mapUK4YePj2mrhKL87K+j0EpEpqc/cSdh82vEmKO4ct/3To2LrO2gGAAbEBumJc+UlYXWgr",
+	"nIY3DuS913TXjbi0mxOj3tlEnvbbvMFWvef854ucJizdkAV93xzi/otcmuAeTzqCe+xEW1+90uWvQpQN",
+	"MKpYaOJfz9qFvEutibdG74JtvLvhKudds4zLnL7OoeeSewQu6975x95Euucdv2OLzCy8ug15+UXHNS2y",
+	"YMW3Nk9TGsKPeg/oZrbPKUdHdBnxQbcLFyQ2c4l3KEsITqapjuPMIrfaDVu0c/Gr28GPX3p6dYB9nC2q",
+	"fffKuld4Pykk0T/6b+Y9/UTO+22tAAOJWXufWpn68Hhraey2zVrvsktfZ2fq+4KjdNiLX/QP/+HK7Gtp",
+	"7V8KueDJbUyAgpW7Q/CxAaOHi+OqztIYUj9irxAtjfvk5XxRrEcu1s0VwbNN6zAdTzyiaMOV4JBGsL2Y",
+	"v9znsPaJziR9rmj3q7Kl8xhWGBtMERKfv//x/Pm7Vz++NMt7/9r7xPSahkdc60DXLWOHAr60WsHn1cXg",
+	"fMIWqMza1GsqiHHKQzwplQAtgOgiI0LJDWcrU/mDpUgAq8dSXug1r/RtiEkhJaLtWTcl1DyVn9N0rikA",
+	"/hdXq4fw/foDeGW1szU8EF4RYonXtN16rmYg7OuhGNuf66OA2ss9wYwnXHA1a0EB+uDnb0AOKptA7o3e",
+	"oTtEmHP5BxPtI0I6l12fKy7df7xOPGspLMcSshjjTrcEMfi8bCJqe9rZqMGeiE+upjsIMF+LkOZLYTra",
+	"DfstvhYTN6FZ9mYCcnOj88m8+h08dvspCt41Am8limUsKYG+Tb/WnE+nLBA2AU2+KLJNBIaeYFPDCLvK",
+	"Ecde3rA8Xd4BSKsDWnbrM1frNhNvE5AYKN5q10K5NjzgVwX4Xa4nmVwRDj1BLozrr7+xAazXsCHguzev",
+	"GC/zbNuYaFXZQckHdkXev9q9HMbVyBvZhgQamHBl/2uY1N699HlIMxXP52kV+nPnE3mYyJXtCIpZwxqa",
+	"6oMh+3gEkGvVS2ondapFT5Gv8UdKQt9yzT7AJQff2hBI+Z4yCfSKJXSpGAgoFyvR4+gXA44gPiWFcwjA",
+	"ZdXkXQXaga4QpyQumDLPUDJhK5LMpGLC5GX4wtyszjuucqo9g2gK+6eKNjF3T4bhUuygiC/F/RqDS7GT",
+	"GbgUb3M5tVk2nao9XM5x2SnKq4jUWuXK+FJ4xgjFdH8tBbTwv2JaOEPWFxCXSQIldCr9fjl7Fox0V0Lw",
+	"Qu6phexTdFLtBvNNFBemCj4H58jmnhTv2JxyaHDrZ6xnfM6LiPy+5KywWeSKpzZZdikyppQB+vO6C+2x",
+	"nXq4MQxXa+URUhXMVDekJKmCZ5nePZteaJrC5mRF1137ilSQazaTlXPadujFwbb0kPLzg0xd/zdutbGz",
+	"OtAtRGqVtl07dHDT4EITmQv37ybNbTp8NSbQ2uCiApJTl9VOIBuohZIe28h4S6eK8BUNsWrEtwzVYVhj",
+	"0ZqIYBKjVYiJidh/TREqID/v1JqH3jeYJ+5HXntRD95n8T83mYjnmEWyB5hvLR/HBFKw5rs3svXIzk4d",
+	"9djvS5pBUy6aLZlXi26wuobWgOqla0HnPOk59F/zS3KWM0rem0J430cenuS9wP0G1rnxjuGGvnBP7QT7",
+	"28WCNCM4K7INxHf3GMIG2FujT9c3o4YYtQX1qbk3rW5HZA/1WhB90eDHJP7iiC1yHpUI23bcxqeEmnLE",
+	"+It7RkUkk1PwwoGjCf5B4rPXL/QNfPMOwSxev7lAIJlixi6Fmsm8mMG1/HJpWo3csJxPOEsveyMCpmcc",
+	"kRWUJ6CBWSIfALYMkD24GrCnCHljZqtGJMY7ocfXRof916UwX4z5VMicjROqmP5RIkVBuYAHTI2QXor+",
+	"Jxf2LfjXjMKv2GeuCvhrWuB/4UVZgf+Ff6BEhGGhNgoYEoS6xhlVhfdPrZzG/UtxKZzfj4kpN/2nFLmy",
+	"iLfQPEJds1R/FH+BHiKBc8KDQFHMslTBCgFoDNg1IvtMuRQwuYRmGRdTiB/pr/zOL7A7jhRhcVSVvadp",
+	"YZgruP9UfIqVRNroQTuJlvWPV+tLoU/bfqDP+SQil46X6Q8ueyuqLnv6Y1gLfqa572XvNiYPwO9H1VjI",
+	"Ij7dBFoU2WAJ/GlAix6eXgpsgyqNHDUCwFby4LbWp8TF2Hxfm9nRbdwnqUyUyxrsz1OsoxLE8H29C4wm",
+	"M+N59HAg9ubqc/rZv9OP0d3ufzSsc4n76hhiWM1LPasdIbUxF9pYJsNBS660Z7mYfOnhoDVhGrBbbLb0",
+	"hq6iHROjq4szfLRT01OQnc611rVRo9nE3eSmg7ZpmUqzY7im9r3wipQ7u06Wu96EYNwTt7WrbdgIlrun",
+	"SxiW2ia4qdY2dYOwbPEIGRUpHuldg+5VehtL8Qzu+nyJvK0w7cihExRIjqLyqDZcF8uCcFFIwotTkFbe",
+	"uxRdK/J3LcyKGa20wi81NXzpJh3zfnw0Lu25M7q80XDv01fj5V539deYabwtmzKHmxhXjrkmw/Shejko",
+	"kLJz2TtJIcm9ekvbtPb6rRyWtwdgSTzpq+8ogIm1I6icPOnVAKL00qW8HutzOerainkvrlR5RciB7l8G",
+	"kxpeTVzSwkxv6aWVWS3FAv887K8GfGF8wIgWCYWibLV7slqVctuYpzv1VowFjJ9Cu1hUOPQj+3S12c5c",
+	"/RmUU+vOdM1a96ixCliLtlFh7TJX1ShP3/Z0qZO0PF+LsxXobHh3A/Wb6zT+edYXsP1ggAgDOk+Fe22D",
+	"cYUfu4y7zRmSz7FoimjTw0Di6Hskl7nJmWxpfNMVCy4iKcv5DfNKLtGu2d1p1ij38jfFzWnDHr+HfrQt",
+	"6c/31kazc5fLO7Su3NCysrLWd0wBtVdksq0R+1ipbEFIJrRauUsMtQXEI9NVEZuUA5t1LUkPbyPvTdr2",
+	"KqSEwJjM4U+4VUhNEO3W/y+L9fAlx1rAcgFNkkB4z2mRzAxy45wBCAIChcmVghJOX6k9KuFhR8MGH9ne",
+	"j90Uw9l6O30PzFxc/8ddJIpPaB2Antyyg82UffzvjPm9YjtKUbeTra+vtVeleObACE9JsQJYEFsQYVBr",
+	"4NOuE7DHF1aPjNJnHQACmW7HTuutKEDYfPqUQCkatKhFyCH93YxRLHeu4w5tUEV2M6E8emzfderwLWZU",
+	"rxs7mM6o2oczVKw02Jny5MvZlMRWHsvG5tSGonfOOA3I7tJfiR1Y9vW+7Pzob7SgOQUVHlyjmkjelR7m",
+	"3m/07zInzzms5atoIXfwftduDPQHA0IGkChN3Dv3MQu1FAufvcUTqPbRwdB874fh8fDx48Ojp0+fPvFi",
+	"WWqcmy6z2uxznV56qxktFF0sei4oYoP1lRDr04H9gospxq56o0Pgm1oATWTGJRZNgyJnYlwlqMLxsZ8H",
+	"P84ZNWLk8PEg6qlMriqG5ODoYHB4MTwcDRDaMtTnx6Yi1PjMMieaS1pJKcjL/vDJcbgQv7k3DceHafQb",
+	"e1AVwBdKvAreFUt79/Y63dvqhs4smJmsT67E3lRsYztb76zrLzNYjFg4nmUGrMMVsDuicJCMYGvCubsy",
+	"3WOTLSCXheb5BmRGsfxGy7YVF6lcmSQCrsCntFVJ9asUS7psQE8uFVSSetMEAftBX4azxcKsxksFNHAl",
+	"eDSqM0bhuB1WpAGMYkobJCDNrUZaVbP4IIU7Ode6MmeJvGF5d5jo5t370mZqoeVcyBXNbcUFji7ceVj1",
+	"pw11q0OGQ3nnW/OGXIoDmD8Y4NGngVtj8ARs/RjgBlpgRZMdbXaJ7Z0bE2yV41rfWC4UvoB1EvDXHGI+",
+	"Psk2b2DwDNvlQ9j7aW7pDs5MkDVb62TMa9un81brPFs1lRZ+BWa/3vUp65Nf2MJCrSR07mUSAhGArcwm",
+	"UOUBJaok5ROARNBcj4sa5MSXMOc8bpN2t6GIUrifRY0V+94K310x3Iv7Yro22gUlyX/nMbSIqGUy0xul",
+	"JSwBUU302ANt/8Efg5K3LgUMxACdSYJoMCTmOYAvBVxDx7YtrCZCdmIcr7LMxkrvxLT1mq+6Mm5tjsE3",
+	"gq1MtYuCvj198u/8Bto4VbY49ru7b1bb/JodV6TTH5ODTz/8azDH4StFHL3kqtZ79WVnz3Ypl7AXDs/J",
+	"ImeYhqlHPMUORxY/1tAAEACBKZWmscv6NF5mey9rN7DaDgISisBb0OQktr7ma/vimrXGJ51qjcsCoP2T",
+	"YLa406pDfNq4S/cUAHPv20FslCd1r2Ewbyo7RMLwKRe5qTboBdvU4t2hjNkc0WJaIwE4pd45n4qD5UKr",
+	"JHPNYs3vB72od227BfdSyrP1gdRCSJUZZi/0p8R9quQSlMQeXfBqYZk9FrngCTa6CPUJlnlIi5Kg/+Qp",
+	"Sw1ja1pA3oK7RprKDQhx6PNXL6xQMvcfUrxn2MndRz5sljOVHZb3byVvd7ITgcLEz/GJ2+q2u1dfSZkx",
+	"irn37hD2actjni3X6ZLdKoWDZgHePkfmhCvHtY3SW/Q/7xc7X+eF9Zts1gUrQ2yb5rk7riYpLRWoNNqa",
+	"t+JG5qSgiwWi6BdSYJjx7O2ryPRisw4nP2mg3G98SG8oXDPnnQpmEXiz3NnP1o1J1K9500XeetW0reZh",
+	"ZQAWjpIjQs04lBQ8uWZFBJlmmLPrqTWPu3TV73STrCzteInaOHrqE3yYaBDHtJ2JX7P16LCaIdqFiV/A",
+	"PpHh4bMj4wM7iXoZn9hXYKMU88HVuvZB+SL8uC1xAfUHbY2PZ3Oa9Ea9J2nK6PGzp8nRkJ1MDo+Gj0+e",
+	"PaYDOrh6dvz4yVV6dHx1fHX89IQOj9nw8OnxUZoOT4ZH6XHydPjs6iT1eslgrjjlGJTG7O/eNJNXiKLu",
+	"y5ZdhEfZ869VfOyR3+zT9FY239kB5h1YC7C08ZtgeiMY5PvXy3jU8KXzr3da+N4AOl68ohbW3VerrZBt",
+	"aCb4g+8U+fm3s+cH5z+fHRw+fgIo0TP2mRo8/f5mtJ3N4sddfURtAzZjixw6PolFERW2ZuUDCgOMpELY",
+	"haplHkKNCzmDavq6v1l2kh5cjSfTnZx3wt3PbC/p2ae2Ji1tYZWv5rbpZjVWYIytUMxZ28lcKXRI2VwS",
+	"P/W5Ghw2/UKhmsJEep2GfxRy24c8j699OH2aM5/1CLnC/j4sZ6YFx0TmXQOE24PMFn91p4gy7mvnULLd",
+	"pGDQ0Uyg44I2hS8B5bMWvwQvf7mbNAOsRFCXoHB2t+10pltgdF7mUuwTKcVXR4ZE7EK9hrSbwqElxf/K",
+	"J8WemprW8gomHE6tnHjqWmQUKjI8Ggx7O2hqtvOGORTjC1mZsQpZQhjupJ/Vdq8rQ7gvn4B74S5WRKnB",
+	"3a9XwJvMLm6BulRpBv8Qfg7QZKb8hgnjEyNGRKCHEcQtzUwkxAoVXyVL5VjIYgzVNOABNNF+j6GyKRA/",
+	"DqhNk2LG2uySmkxrQWgscelGJEZlMI6wZAgc4ackNoGMkY0BY0WS/VTNFVQa0YJMJVOAWoFgAPiDU1Pd",
+	"MsJSFyoIT/H3lwIeMDX/FnPI897Uaj5KXbUdLKnqeH2AT/yXnesDu4T/UnP18L9wXh+HB88+fQQEpUH0",
+	"7PZhEEDJ2867WHlVK6IiLkHfOjkZHh4ZjauL2r4Tg0FAzpwp8MTuYepV59voiQTZl0uaEbVgUBIFhC8I",
+	"OKQFxa3yNE1v9OPq4Mc7QC7GcAdiVGsrvuM7XbH2m7WnSlnHNvb3MsR4Lgw2SF0rWyxyeQOdTPFP4AP2",
+	"03G1b2dCCzaV0HF0TvNrVqC6FkzrSGSW0YVi49WMF0wtqCYiQ8yJASCHXqZftEJw+y/kA8sSOWeY3fAl",
+	"4cX6tk8uZlSYNhR/l4gBIJcuWP8vbThrbgjECu79/B8DuAhPTp4+o1dJyib1f3uP3NCcazkEF2DYG1l/",
+	"2aFNMLrtZu2bxBYPOm78/rz0xdr1ljGY7aW+Uc+b3Ec7MZjUJ/MdBGY+foK+B+i2gLa4ud4720q4ph07",
+	"EtgC52oo6Mz+/jZAKK0IphWNc3vHMkdp3eb03P5+r4SXIK3WV/I3mi2ZQjsBGkHwYgYBP/g9gvDTZAZA",
+	"InJC4FX4nWeEem5ddwm+hHp1eNTbMCJWPOPyO0Us3E/kkhByCDh2bgsXIvgtXjf9wN/c7/d0xnT3rzi0",
+	"w+6u+H1AZSs70NKdaiaz1MtQLdjnArwNMk8xIo6GHV0sGM2p6YXQtc+Sf3nbJC3Up3FBJssc0oIs3KPq",
+	"kzPrkZ2ywtizGA3hud+i3j6hNbJM6Q9gf7vjl9rr9jecbHAdJVZWO/gaBBQUXhNqEVqKjSBsJQtr2R9F",
+	"6LKYyZyoGTSfuYa0IQssR2/ADM1c7vLOa/6AE9gaifDxBBLXaaOkMD+Tx4FSloBdjvOF2VKVN4TucMmU",
+	"A4LcozNvS3fDN2jIgeCJqLPFwuDcEykgYf1z0cfafcFYqg0cWVZ8l9o9IFrOtZ1qysYRxt5Uti8QySd2",
+	"vYUwRSRlCdcbeEpiq8bElTIzUx2qGQCAhP0divCgvp4ulXt9yqFFinlYSD1jo9PFpoEwbjjR9gZyYlL6",
+	"riJf0EFLSn1nlZwzxE7St66KeVluhwXzxKV7AP5as8dVuwM13+Mi9PewBq2Qmvl7ud0NnTPqfT7Qwx/c",
+	"0FzTKagSr2Xx2k7jfWUa78ppvHXTOCun8a6cxls7jRflNF7ZaXiU89yT7oG77NJqCnoNmYpW0AEqJImd",
+	"7lnT0k/RHqHJjEFv57KIQR/ce8ELlppskf6liDW7YKLgCZgSMdHHoEeLvRsWY0NWNyNsyqqFCsLOYZwQ",
+	"61iqB+sryMuCZ5iZXh2z49n85r3qvXvVWe1V3v6W/teuNuW9q8tlQv35IkfbbeLaeFQaTdxB0WtT20xZ",
+	"n1lmq+pl1asOKs/5qxf3pjF942T+6nI3MfT78dLZy9rdRedM0/v0z5XT6O6csxNpK1/3rNaz/O9LQWtW",
+	"qylLuYPZmpmjfXoSMByNkPGpL2DOeXZFe8dAKOuzHS9AXZqyAkARKrpuWW4G5TNEFXTto2CGax7NGhoK",
+	"4IzmNClqOnR/i+LfDnMeaRsrmZGJzDK5UmVNqdN4lafyonz3FN5m8LO5vY3ygw2bo7VwlyttaroEVN6X",
+	"gZA7tV61qqRTGpsTdpvfgbr3KPsuNxYITcuhshbLMXy8GrCAGjTOcHsec3WITVzjrPzldl+iV8ToGp3s",
+	"6jO83bCn58v5nKIUq3d2+2rVN60W8Aa44k22irNK7PObiOh8LZIaf3S4yyXvfaT0z+oYyVqENNhWK2qz",
+	"vvIWQfk7RXjaitXsozDvVmBhB9+0YmvzNmFo/xH9Z/9nOJc2+H8q792TpzpO2mKn38XS7kBK3SI/rdK9",
+	"wruePdkabvlztd7yKGvRtjs2I9l2pJvOwbp0Ann9oZZksZBjuSjGclmMMy4YBi4LKceZFNPxROZje2vC",
+	"GkYJK9FUmtoovaEGQFcpt8wN4A9ulbsGGL9BeKY1BtIe37hf0/H+YgRVY7NW1QIOjDJIYMAHAzECQD+0",
+	"iuQHo1lySKRF1duABGi6I1c5o9eQbUuvNA0CQgu8Rl0KV/l6zdhCgY+iVEvh9KasKPRRoQpuXCsPrJ/L",
+	"XfP4IXo0NoYuwibGKYmRbiqtgKggHpxp/OWLUcpvb2P4/irXK2ioZf9ErM1RQ2mz3Suz+6rOg93CIFoV",
+	"OUX/GySpRIgDe8UI+0yTIluTYiYVq5t6TlLvOLVKrltNrEe9Jazf/MDktLcHVJwhHAym7BkLQS5bmenx",
+	"sy36Ry1KEGTi0MhpH9zqCjyBcHUxhJIU9syCUe9SMnRPUNOVwqj9o4Ne5U7Ai2zdAn4zLmCyZiOq6cuA",
+	"eJRQUeYLkat1Z2W3xRQLWVuNMpwqipu3oa3kcE9+OsAI7u6kA0K8Vw8dTmAH95x+YA/wmW034W5XoIHQ",
+	"aEVAICFqU/FZiKOfkkyuWH6QUMVIxgpwnmkujxn4EeI9gu6FINSz9WLGhOqTVx6lE2p0DF8Wm58SqsiK",
+	"ZVkEr9XjXIpUMkzjm4O06pPXEiAXUAdBp1utpR24EKm6BqS8Qi68jL+yJDymWRa7gu1yY+rMv/N1+xPh",
+	"cKq9jTv3BiubITf7mkLDroC4Oqs13kDYTEC7lPu0Zbb93m+3ttM0M2quv9HT7AxUO700SyQGOL2cNeUp",
+	"xsz6uH/QDenljdEjuyc/omUCWRd9NeOLhanisoBcPf3hnIni4GRwPNyUFgmtnCs6T0LznMOvznI6Z597",
+	"EQ7UG/WGh4MT2KKNjdLrzAbUIPSa2DhkDdEHEntv4EhxS8KAXw7h4HB4fHL89OjJ8ck2OAd2E9TRP2Ar",
+	"28WCCa3BUb/Llm3BNdZ0H1fLd+o7vgdcwScfuWD06OBTWMctzzKsuWWZq9AU1IK/mk2GZ0fkhit+lTFy",
+	"dv781as+eYU1wGyBKQOaOUVESWgor7VWzS8AAocKZFqXAoMjNCvZl6twAPapR64nFNcpr6L8b9yifzn4",
+	"H0Ech22O7Q8zgIJy52ngdCtFVz61ezN6crybPdC9g4XJlHPdX42i/J2qWBCnGEWaSr9XkXHQl1GAPjnD",
+	"rltk+IT8wn80DL0SQ/Ak672iXTSKHRyknm3Wtj3r1mNzuIti3UFMVLijlhUd++1Xnqr3Tp5zYU2oOuf/",
+	"FDIYYJG2whl+aGGW++QlTWb6Sv19mU5R88COGBXi+/gPwK53nsLhxik83W0KT3u3em+3ESPu4oEU7OBq",
+	"fQC1l8aINUdaQre2gZl2IpCfOMtKJNK6It/Odl87Q4kXJAFdD0viSM5ot4CERWXZ0FsZpWAGTCyCAjxo",
+	"0oejQt9azaFtoiWC7bisWyvEupvvuLMstQcRbhFvWofVHMG291k88rRsPUUoIzslcbpcZDyhBYtH0OMq",
+	"8lboLwVZH2SkQXAnHhHFGInxYGO/7sCOqU1G+3bIAoMHt9eNeuzL9RZzp7Kxzq1ChKpRB2+mpbmKm5gC",
+	"RGw7N0TYMU9/9ECHP23kBCXNfKwpWkfuS3xyMHxGrwbJ8cHJMHl8cDI5YgdP6eOTg6PJcPKEDq8OkyO/",
+	"ch2rGSz8v02u0zfVnni5LGAh4YJV9Bp8B5j280aboBFBW97JNYeUHCxvvf20kSV5e+FP0+5woOV+eTB1",
+	"8kVpZBD24Lp5VGwQdwN4Td7ZbnojVMxW6butrbKhjnAjRUdsQexsl3Xt7pXa9eobprrNDArdO+VdvHKu",
+	"G+5OyWaasaadm3X6pF/fnp9kTuJHdMEf3QwfWaJ59IWnt3HFrlgusVtv17IoF4cGt4PM/Uq/fufejdtO",
+	"xmySgciqh74q/RG9TbAvd7MPHcR7BD1uPQZjvrYJKGDaOWfpnkZ31V8QkDXzcmIddqgJ4OXUCbeQ7bsQ",
+	"diT6orpbp6Hq1gYWt7tvck+foifQunoVbZeF7nlOFq5+1DvPOfmVimtaz34i5zy70Z8WfM7+QFSWM8Xp",
+	"I69vWGsbmi7+/XqbDSPTwpPYrFL7nW3KImvYz0/lAiAgW1nCp72aU+6b4HUnqL19whSNHW7Hi8U8SoBG",
+	"WeVSi3xJlmp/oJewf/PCT20kMbhoIqcgc2VrLLqMsNmr0I5d/W16fVSpMLQPUDTrYJ/9WnyHs+P8Dzjs",
+	"KdFccY375bKZhInw7Aol4HBdGtGQ8ro09ujs9RmB73yqMUUqXFQmiH1xPdi67oVkd26IWkNdMWEq796G",
+	"8CHdcTka8feivcCoec/aeLTnaw9K7g7sxMredl/7m31ku55dV6e6nWy0yb2OC34OW/a18nONcNgkhzaJ",
+	"jX8Mvm6CbeM2tnQxY7a5jMHlRQ9umbqdeC2PTkmTjdUCSIcNz/anL4e3ezhum+gGI5viE9sq+lFMFjmb",
+	"8M+RSe4x+DkG+cAl+sBzcXUv4j2ym3fCE9AU+gpvbfNKars4nHuKCVVj/KJz8tWcpZy29Zj7iWdMeTXZ",
+	"fGNzATZOMqoUn9jCqW4K9/PqQ/p86TqTdGu+0Qd2NZPy+q35Nd4bCInZbKWAkMWKuzuwcH+I2q63bkSE",
+	"x1bd7XKd1Xm1kcR95SZ01f+jHnRou2NX1Nr2LdVuWL/6pXsYlnsLmz/fjPQkXmPBe1+MvHxjp/h1OF7t",
+	"keyGqZukizCcN3PhmpoffJ/GkkZmuahMw+3+eSHznREUjL7U7lbfm7gsU28nrm2jkQv2uUCkDCELCLua",
+	"YB/mZJUWgcs+tc24vMDfLnPe5MPfC3tYv3Qz/vDXgSNbGmfEdhYWYFmeYm4ouL78qA5b5vlLGiRVJc22",
+	"u1THOQ8iP1/tSN6FzXoMf3N3MGwcoAuwvV7je7BX7qyJ/0IFyNegHn779Wrj7qBih2re/sbylCdtmSWY",
+	"CnbFSOoyxqiXgG7CCzaotchlwsBqXFHoNmPpMwiVZUZ+bvXAlrbLXboFtru5vfZLsZle3MlncVPuy6YN",
+	"tttXp077uIfbiisKUWVNeO6UnnEGKCih/KyIXK3JguZ0zorSYwL1X9xh+0EWDXZar0R27rnRyAfow/VW",
+	"ZjxZtyOMkIwVikxyZjK6sdOXFC79fDWTxidXa//VJ7Er1olsW3ltQEXQzUVhBiOkBYNgMoAXl8I+dUpi",
+	"Pe5YjxubZ8qJeA3MXecaJ+TMu0rxBxgoK670S+0N8N+pR628dG7THAFWxD1OHsSmq9kY+5jFD/vk/Ldz",
+	"e3aJPstcsLSKVWHn0Yt6bkkb72IQpuLH9UX5nh/XP+WMXeCLXgk8zd6nW+iemSxzXqzP9YUw9iKjOcvP",
+	"lqGy8TNBzt6+ItdsHUESKVNM/0OZ8CoUYQElA1L/xP5YQcdmaNgkDRgT3EAoZYHhStKdFcWid3sLetUk",
+	"0APouUvZAzRKR3z6DM5/Ox+RBbalMwfMc2JYbmQbmarIHbaKyhRAzLqFZMkrlmAu2yX0F17bgGz/UlyK",
+	"77+von30v/+exGcAd8T/gE9G5EdYFLlcDgZHyTVbwx8s7pMzvR0EE1WU8ZyafjrYioBLTKRTtku73jSD",
+	"hqIuRfz5AB6KRyTOGU1jkkl5rSISr3KuD8DCOeEuBNeMScs5nehPY03YUBmUF/iNKhjL1aUocyPhU323",
+	"Z1pfpMqBREUkpumci5hwkWTLVL87y/AKqD75mdGsmJnZC6mXrnfgKpcrZcGJ9Zv4VLAU4LuEox5sGZRY",
+	"lChNSNDxS10KmgAvjqzqCq8o7OFoo1d9/z2hQq1YXuk/H5HYdHrKASsZWvfyOeuT2LMuY8Q65aKQJLYf",
+	"Wf81PjgpEAdVsdNLARJqzqiXRJozo3AL/W6wVWPXKyvL8C3w4wkvLGRygaioeg2QFgSLyBmAKGWG1h4t",
+	"cnmVsfkPmpfH5MG7n56TZ8ePTx72yfFggKBIFrs4ocJLDCIP/vv5m9dErUVBP0eEkjnNtGzWXNRJGf2a",
+	"w8NRWeRMU7wV2BgawZa4q34+dbkxHslCQoXqExOIJDAs8AD9ItPu9lL8vtT36qbE8TPvjExLbz4VMgfe",
+	"qDfkHTT41uyVkrdvzi/0nfuAqA4kfpWy+UIWTCTrg1/Y2kgQgwCHVOAnnFZEAGL6Av6yBatVdM4uhb6m",
+	"+gda6PTJmUHGAhG0hN6Cru+y/iVXeuNOCXWI4ngGquBZZh5YUfzd4FmffEAaEXZ+M5npC34pFEtyVkSm",
+	"2TNbY35rxsV1VBP7eDCYD2vnYKvScdOea1bAxVRv1tuzi+c/Y1wKDmTO8qm+aEUyQyo6OXr25OHIQcC5",
+	"BnqqoProFI5eHkdGE/vq9xcIKmZYTeSJ0tyxV5LDM/piFSNs02Jcp0Aw5YCIM+U6uV8KyKhVfmzN/ZYW",
+	"KHg0F8aZXfA5sxdHL+vo6OiZVXz/gOv4/fdvvU7d9rcQZYOSJDgQdUoyzUcMnrprY6bFGIp8BP3vX4q3",
+	"LE+YKODrfCmQKQ00MQ0HAzMroyHqwWxzVKvq6cHL5qdckVQmS9xG29XQ9ETlU0GLZc4Idv3Eu05XQJOj",
+	"SxHre0EercxQj4wJGZMHZT4RzI2aaNepWatp8GcUzIsV/+3Xh1gLWnsjJjrF5EFdRroBHkbkShazKsv6",
+	"fLBarQ40rzlY5hkTiQS8OXSU/8cBghwcnNvlxfoWrXIppt6S4d4cmRJYXkA2NThxyHmRMzonLyHZy8PL",
+	"GPWG/UF/oPVzuWCCLnhv1DvqD/oAzkyLGeg6NjnHiJRH2GtSfzNlYDw4ofwq7Y30h2f4y1/xh5BvtND6",
+	"BTx0OBjUcAH8jbBNqtH42Go2VgYChaitNyYUcRwPhm2vdHN89F5Qo6hANl3veHC0/aGfZH7F05SBk+Qx",
+	"LnHzE68QFTpz6a2Pu4zzXtAbytGuK+NJ258zo4AXyCC/9N5pkVeU3UPNtVvNpFYNE+tPLyjg8JoOpaBc",
+	"GwUL8vlMjMA2Lq3j2GzgpH3yEhTHlcyvWU7klRaAEABnKzsn0zpaEa18lDxGij5xfXi9T5mtg0BgUbjd",
+	"ilwts+tShz31kgdBPUaG6XV/gGuHaoI2bMFu+n2pZec4oQtTEValelhbk+5Bwv1ogkv3T/LYLvYWcVnc",
+	"C2G3D2BGP9zDyytmvzF2/xFutMP1gipBdNTAde1w+X6kqYWT+nZs4XjY4QnjIbmQ8leao4f4ePi4y/Q0",
+	"AYP38zeWcnqxxnyP48PDLg+D40gBCKZBDPgnYmSgxDFjluKV1xaEV7hmIs/buJm28+DdNZnXRdp9C0HX",
+	"eiPsPOvJnv/Q9+GfSUxqeqLlQVsqOksS428qiQisfWzSrAJOZ4RY0WYNvs552aTA+AJYMuRqbQqXDWYr",
+	"y8EOAxsDi/mwnQhZUKVWMk/7BFmjuDbN20BTNrYT9F0ZaStWGQ+THoCCvYXo2+iBZIgpAFUy2gpz2WfE",
+	"9HBHQFk3+ZAo5OKGF+zM6Q9fUQq+gqG6yajh/csocb3lPjq/gD6Wf3TpNHi2/YnnUkwyji79v8TZV2I4",
+	"SNWAwm0SXDqwm4DQgiqKDpLrGwiuLffkH/5qHG9/4rUsfrJ5CP9Ukk0EbL3Ncs26QlVrXXD5k0evXkCp",
+	"2H4G4qtCEWUTpZnwTDP04XtCSkgCMywDuhmbFNtsta8rn76SffZnWmZbJR7oFwa45Z/AJtv1av8lJv8R",
+	"rT5PnZ7TNUnl3YSmHhll5n68Lqj4b1PP+0RrlIrMaVrWgthVGcgJmjMylTLV3C6TYsryU9AvrRFAuIrI",
+	"UhQ8M449GO5SQMTD8EqescqruSK2C0eIW8JWtGoKf2nVfzZ/+Se5rdrsNVE6wNxihWulY4n3jndWsUSK",
+	"9GDitWrPWMHCJcdWuYZ8m0yqwjafKtMWAEckNX5giCdh1YXylA4Td4MgdvDuzOUNO4eJ/WQbWNdu0HEL",
+	"dqW90cAbMG2Ii7+o/Z9Fs9YHj/FvOH2CZGk6gn59hdu/JcuUF54Z2EBC0HQNsjRCr5Ocm7SR1YzlLKql",
+	"+2AiDgakXTKQSYYw6AnkVWGi9UISi0tFUlpQcrUssAGWYMVK5tfWrxS6PRlXxZme/EubHLzbRkAQAfAw",
+	"tvzwOVZM6F8G8NAMNBxXZJFzkfCFXgui+pewVeZER4eQmNwb9SB3o8yddY/atC5aw5RtolvVoXd/eDCC",
+	"Lr0/PPy3IKx4K5hbdaYOeObt2fvzly9a5ksTU2Kzx2QRM23cDwKEbdpkTUKQhQtZJm0Tf3TSMme1tBmd",
+	"wUl3BX0b9x+NDnaZe5liBe5bbC0cnCAX0BGvnF63UqngqA6EzIzbNihog7sP+ulrmpLuUkP1VUDbO3PZ",
+	"kaDGyulfoYz7EEt6u0HjQX6PzHtntcvF1Vp9i5pzuxzUP4tvl+E/a21hck7r7bQgU92I2K7vHB/7ujfG",
+	"Drb9vrhV/3Vj7u3GJB4p26tSknc4HyboAsAKeejZ+OLd2U8X8alLibctZQ1bx5yUwoIxQc4pWYqMKeXw",
+	"6g1Ga2xyCsccm4JeCvcJUHis34Q5nA/saJiKe9mDzG0p2GUP0MOhQZcUDw1Kh5+jaF5JUgnZlewzV4i1",
+	"CL+UIltfAgYEE6ll278vOStMHqmdQkjPw7x4u6E7swsvtfUXhtiQX8Ola+dncPO/bcjRbU6LZ8RlkFLN",
+	"5SAp+K9o419u1E5uVAT9K2GVtzO5lbkCAZXAxRzbnC8gmkHHtxo/5rI7VncK3hVXIdRvsAt8s8cuujlU",
+	"3BXhiuAr0r+8Kf8cJPoCjmsfEo1aY9/t9DP45lz7r/D3nxj+3oGoymTnbxQAH5lKoWqpid/QNsLiX3Q0",
+	"qz45s5qlxemylt4kZyxb98mHGc/YpaAVfqgJNl1mLI1IvhTYFi0n2KQ9InFOCzaGpNvxguVj9GjGEYlB",
+	"wxuDhjeG6jhbsuB/AbVzD65kMcM6MAQYfhiReEJ5tszZuJjlTM1klurXJ0wU+t3VnOuIxIucy5wXa1By",
+	"I3ROYgP1ZJkr7Ly/zHMmEjZOcilwLpfC/9wifMWQ5uZtDxUpAupPQKWl+rVzyiF31PbkH2nTWQurSwGw",
+	"ovBbX8kFkWbfWIKNU8FWNtcdIx7W3apHZZ4D1lTN6XczvUZTCtWWw1DhYV9P473vLIb6e79pGsP/gZr0",
+	"XxkM/9wZDIbHQznjHhrOYlmExMoWOfDGH60sM94gCDBHuEUY6GEuRconk/+fva99btvW0v9XMJnfTJvf",
+	"VWQnzba99ocdb+Le5t4m8dpO+6HKhJB4JGFNARoAlKp29n/fwTkASEqkXmzJL7n8stsb0SQIAgfn5TnP",
+	"gzwMt7d1vgsztGhPlDvjsORUaDbU2ENiaLwng7hDCqA1XK3h+voMF/U27zdpcORZRvaMujobaQBDkgHB",
+	"JJYxiifs9fF33utThL0SFpuygx9nkSi5Q2kJTy3j2dVDcvYs2DTKfPbkNOMS3c9Uc+T0QN2q8jVllSHk",
+	"SlFRHSCkWifYKeKeprQdZ2BMbIr32t2BFYBsUE9+m5xdXFx+/PXsl6svl+f//end5fnb5HlnxdJj2kXZ",
+	"gtil4EEo3qrGyvrr95uqfWB72Ymz0KaDnob1OaPvtZP1WensWzI+Ay4HJK+9R9vzk5A86wax8CA3wgWi",
+	"adQEWEKPzSBNTkOrlcBiSaQdkAppldy/FRQZ1O8qgfVhJGQJkNaTdinVqWaga4su+OQntZMvtBohvdNG",
+	"Dyhwz4QugXZjP414CNfkfve1mkxDIWKPO/sce4yLFTdH7ragRpkEDppkwmXOM9RxRtg2qgCdxKJvUNDE",
+	"pk7PUBfIhNw9kjcf31/8cn59/jZB16Mn58GEmFAx7jJvZirtmssmIEjgxMpLmBizPq4Kl31VR35rIJ6q",
+	"gfCrkfHCT92jscA8x54txW93PNU95oPsQSknEzM13ZrccG6gPdnbjft4Nu4FknTt82CfahhmYjTed5fW",
+	"P/PUueoBGMU8JyrPUwEu+OeYqJVq7s5N7A3Js+DaDzXAn+CpIPEQ9wR0fEG8kEhXFPtTSRdddaicRFoZ",
+	"FIT7Xzy+fnHqi12h6HdanPOBwc8TOXFjC3lPfE4GfAanVaS++6EnB8pYlMoP+LO5FtaCJLSXcyzOSm6E",
+	"RAeFMJKheIb0bkT/RrSKBZMgccJxZHuz1D8w4rInpZqTQq/FzG+0YgRhrit0he/82PFhF2Gg0cz4BPGB",
+	"bGd8XpPRHCoNA25smwZu08CHseo/KQ0WUGoZeWKLcAhNT6ULdy2kYp2Z955BU//SNfHFgbHO1nSIQbYs",
+	"4pZBOgIPUyU+Svaep+Dr+mTC1NCCRCprfLUENftNJAxfAQ9Ff+WA+/sy3+wWYfdjix56OPQQkT1rVoHT",
+	"HBRI1LxVomZB82b5KJGdmVTImzwcX4XA3bTMhBjlyytlhKCpu9oEclmM6T66QDZceZnLD168eouLw9CD",
+	"eNv2f3FJegi7/AmusDcqhcMGXPF5mxtJiuXUGpiHaz0pDMs3pvRJHtzEdAdm1mhmomDHEMMaiUQUgIaj",
+	"gxT2OgXtwgssfFpyHszUDdmMAYImi+U3RITB3f+d5Bn3mRFPVi0ZdzGcVtMxdNmZ7Ekff1DAoYHfuGBt",
+	"WIhJUPaoLswg5aA7mKuvxba4T3LkP25Ny2hfSI5Nc8v9oiuW5M3Vr4FUfAw8BU241tcvfzx+jqvg0/VP",
+	"L350xwb9jOPxPvCLt8JMlRG2ViTzQ4lHP0MHrYrCKXfwrQyzNWUPAeBXc+miq0dnzkw+2XfCdyVpS+i5",
+	"bh2xTj5p87RtnvZRBTVuTSKrLEI+95ev1WD1Ys9b7coL8iBhvM5lFUIbQa3h3E87LOItmNJsyAUiXb2m",
+	"iddEolKuTylEnvgh1nAKwR9P4hVbcN05borOBOlVX74gYVBCvF1iBrKDfEH+z+wYJkjbWwgw4XjHMMDE",
+	"6ogLeUqAshJazA/NizgUZeDXr16ht0RjcfefVIAnFUkNHIVGcPAYE8QFNxglbcln6kkqHlP6GFkWkTUJ",
+	"H5rBwEKKmV8ZS9okklRPhmT14ql0+V7icn0giO91qG022Vn3gcbItzPK5SlLQuz+xYg/AdEHsdoQVjVo",
+	"iJ+szQi3GeHDnB9XINNCKcqoSUwn0TrcwzmSb+Aduczvg3Lk82Ezv1ukZ3LZJmYeTWImlw8Vw1gw+y6B",
+	"X6GMZxlF9o0JvkTHw8VYo0OC/pQn8RqKWdmvQjcIteqRIg6V1rzbhqKFai47wV7cCJmyxL1dcuI8rfmY",
+	"WyQK8CXoJZBbxyP6SUGoQNG5KNPZYhOIS4hBlAD4xnZ78k1Qvix1cnaYjiKQQdLPjT16ZqZIoZd0L1dc",
+	"HveIp+LxXEMwOZscnlcHeXaztxPdWPcJfLWCqnr0ld0/9wGdT5Btubt1bg7q3KDduLsf4/GLh4mIY/2u",
+	"BBSkTiIirfVMhZlwm2qMYi9nS3EzddX7RgXDkqs3P5+//fTL+dvEt3KiHG8w3IPQYW+iSm7JsjM1l6es",
+	"D3YO4NWgPb65uCt5jRXM4zKOOTZwdVHXtCeTVC++6FwmKyxaGAYr7aPTgEvy6rLzquw7DEQKaVHarGq/",
+	"lycGUwM9uQbmbVjmjjwEH0g1Z0qiUCwJY/tz0QvURWXdQNgtqskKEgb16Yraw4VG8WTOF7/gDwyLul0M",
+	"TUxm3DAjJrlza9oYuT1GDnWMOAN5NywsaG5yDeboL/9fXzYo/ZzTZYfEK4VH1Gy332rSj2mngkklEegx",
+	"b2Pax4Bmksyvqyqa6ZNZo/9aOXpqlC+4sWzqVr4P8JJfFK2zpEhPh6fOuakKL0fO1im344KytVj9a4vA",
+	"sXqd53hliRT6u+9rqI9LO22M8vxr0YcocM4NS/zFSS1kkHT+f315yC1Iz2g68LzRDOrd3duuGecYCrt4",
+	"dvL75/IKuoaA+rClhzl3qLyE/BA/l62ZmGCEfvSX5eZmyZKtm+7w53IExnrl7eImSV3Flafv8GGH/Ar+",
+	"CTVfIZRPfaFFIGTVdAq/NKq3Y9duawkfUhSNVuU3hk0LsG9YxfSJ95Leu+bmZjnFt7IhjrCYuB509Y4S",
+	"I4itCjZ2KDI4YUkmJCClmoAMedsIzekjOQwW1dw3geLWUlqMhORZ0vEw6QnI1LOk5VPn8YXyZLcnkUlI",
+	"o+Y/1VutInGiKCpKsC3pA7QbmNpTL4ThDDikISTyUdxGZFhP7goNY3dFhtEXx/WyBeq7BVG1humAIKqS",
+	"cdIwRKCGVvP7NFD1R+66CKQ9d9vl/ejP3fpl7U/fnU/e+paIpZPkCdepS2+yTTtBYajaHfaAdevHcngE",
+	"7hOsgNSTrPDBmMEMZEyglwoCHtQmbEGi4nF8pRz7fKyw1CCds9NhqHM/QDkLbphRCskS0fkT3P2QgTU9",
+	"KSyWpzPndIakfQkIWEIYhiLwCbMqQ90Lwr7EtikMVhN8hy/Cud7Cl72TNKdtB0mHWF2wuA2ZwfPJ+EK2",
+	"9HXspXQIvXsoPLMr5QG3nKQMo7PrB+DT+lgd4UPn5fZkTDU6xzLo0tFkR4lQbDZnyeWnDx/effhH4uYt",
+	"IdWwpMs+RCQgkubdSDWXrL+ItznxsB/8EGPuZrIn+8A4IgC67DfiUmaT3NjlvvcRYAUpTHoILBKTT6fu",
+	"SAA3lUu9afhWztPXmuOwXIwgA0jTai4NiZqh34xVKWewT6noQ29ecDZHUhxfYo57xd0sVUBxAzJG51Ni",
+	"3UK6U6TgNkKOMvD3DIMPNyh/S4+lmGrVz2Bywl6/eoWViNfHr6OotckHY5wyTxCAKZUSENWtQWE7pMhS",
+	"C7ykDXcd9tsWyTp0jPQCmQ6wqYXiKmrpDz8OVAqn7N3VR/bdy++/f/GS8Ww65i9eNekredv1RcNojbTc",
+	"qxVVts9/vfrfBjG2x1Hh8jPrVQrvGULhH34JJs+sacy+L8k34tIsMdO1yIq2JPaAngnmjt3anG3XDbRS",
+	"EPM+BWLLjvp5dtPsVVxZpX3mg1JZtNIpKX7KOJsrfTPM1BwPEBPSYz42ZGdFqqsgTXXOUcnG0+YZcz1x",
+	"x0SPZI4R6E9lEHcHdCTIuLI5sj2dBc/MK+JomIkZioVdXX+8COeQhDmeBiWDTEdv0UDQk8nF+Ye37sju",
+	"FmnyYm6wTWElf175XUP0HppPFCoH7Qw7mFCnJR4C2xhxvP5CZWKw2P76t3pxme9w//d8OsVjZR+nSv0G",
+	"CJcIt3kM6JCvOODhQI84GwxgugZf57eBaKXDWrO9k9mm5UWI3k3x4yr99w0s1iP5/+UueNIZkn/BYnNm",
+	"xM1Dx1l7dUPxhWFCDrI8ffQ78SnlPc4u3uFMb625Xus8OHN5AyE29E2AyO7oY25U6z/xYT6ZUxf8jlHC",
+	"MxC0upjPBUUxSkVUPY9rwD2BGzaHLGvWy3Rnz2HimX/BgkQB71vlMj648ai6gUV7OrWn007CljLs/Z2F",
+	"rp292ChoiZlCt6F9PkyW0b/ktReBAqbKZjwTRfm8BqXirEDY3ttIW6JFMsF8tNn1B6pfudnfebndtR3s",
+	"BhZzpdP1BHl4BS7F6VhzEzrCubmhjnE1AcLPB15RyvxyNh+rDJiQffcxih6wmK+21LvODXTYNJcDm+M6",
+	"pg6Bifof0e3J5OrTf129uXz3X+eslx8ffzewaioG+J/gQ9FPH9ZeQz1bfTAipYB8UrdvRuA8RpqMw/p0",
+	"9IzmIwp/b323vflutjStpV117dZIU5kqb9gKJIROG2JlXTENBvTMu+FunYvBmPFszheGpeqUWSSH4GkK",
+	"aVBqJ9Zu629Mt5SKuCNrVqlZWqUHcd/w9g+iUvaV7I7WKTuwchh2ZaUpgtN4tu3uXk0ihN7Qo1xiGrSZ",
+	"ky5WQfvandNqOCzgj6Ev4RvDMmdwytwpqaD97YluAUUNhWVWqRv841iGfaMmU3dshsJkT5buO1DSqAw6",
+	"xJZCTWcF+7Yng4n9a1RGXqvM4Qb6iV46lHGedrKk+jKb8ybhC3l5SJz1eaAltVq06ZM9HsFxO6gh81uN",
+	"qdwO1KTM6XGJvfZCjjaQPMdd+9c6tP9v7osKaxi3FiZTazrLm1XDAMTUmriRS1gO7NUPiyOQTuJGE5N6",
+	"Vme/8g7pPPpHvAXLRbah372N4x5SFX4SF8NWi3sLUIW/4zeGibShn+lwfUyVHXdEx09N7/ljGHVT7jVx",
+	"J2OCuVUP3OV0Wna8Dx7MAUJs5lxYSLsskcp+Kf6ycsB2CqJGU+ry5qbCE9eTgSiO8DfeGmGzNwxRJiM8",
+	"OChrgQmArCxzZnIOYjSmCMNNvRFKVtLBsZHcm9ak7sCnj1YYqUfZ7R0NHL3lfYcfYXbWW9aKACx2+bfI",
+	"ljbeOUzTBm7aEpbxNv7TCtxloqSwCg3mmpaL98VVh9xyxVO2kaloPeuynF0uffncxXoewVNaD6W53eBQ",
+	"xwuPUm7GfcV1um5pvI0XHXBlFA9pUigSo1xDuzIanFB0F8IcfmPCdN1xffhk/lrkxTt/zX1odlSXxc+e",
+	"gsAqlil1w/p8cIOAbeRla4IW448VRHGc/Vev0eMUk3zy7OSHV8edZxMh6X+9jM6nkBaIm+ag/TI0q5sz",
+	"G0v1lraUsL88xvLU3mYzaZhmAporbgi49oBSxkNus8uwnyX4AdjioCQwd7cF45ZNlLGBFIVaIwwXKYI/",
+	"6WqMUpQcChdPhSqb75nuSWwdISYpLOBhrpRdXZ9dXnfZb0E/sMoAvdSIANmQfZt8nNqPuXVOWvKcyBQp",
+	"PKGRNlTeLv2cHFS7hh7RcJhY+MO2O2W/RTeeW+XW2oDp+H1vXX1DngCk9fQ9+gvq8scVJhWFY1yn9K/C",
+	"OMcoPcV+osnU+osnwEPrV4nzjUaXdtmbsTKAZHHWLwkmvCi+c7O+MSzjcpS7Dfgt1a65tVr0cwssCT8l",
+	"zzu+Ectz4QVKUtrIxY/ncpQJM/b/EOU4G8p+5S2y/8Db3/1Bin5fwc5sA+B7KPjhQsDOhx3tymrdT4dI",
+	"eZlXMz55nQReYKbssnOk8CXPmugXN8pH1h1/oU/lyj/9DupR96HjEoa5VVzWFiDumR8Q/0s06WXvVobY",
+	"EU1WbKtYMCA2hLXhos+6XtGV9x80fpTZolKhRER2mLumoDH8TuxxNfUKIe33r5+VwsdXL1//8PrH775/",
+	"/cOGKHLDCEliBnVayFURjZGtCXO6U/7by8ptGgcByVPsi9dRs0mYWCKtHZGQA6ifsJRbeOH+tr5bd5uh",
+	"eFDVxlFgoLP7KD4fvvZAu4B26bYABuKZx5qWmvmyURBQDHQiNnD2PWKL/O/hzyhNH8UrEZS+5C2gEAZG",
+	"kyXN3lUDexUuetIAH/8Wm/NfYU7aaH5v0bwpVlBYoXFR1fsRjeKGASNebWE6Rf2x+FsKQyER3ecTTUXV",
+	"C1e30h1sW1CamTGfAhXXkZMOMVyBYqMnkdcCWTVovFWBELcHxSDxvdpSlR58EulfSPfKYE4hsBdahfm0",
+	"CSC9RXOblZ+lx1pv98PbIex/ue9nN0UR4Xvxtq+4zRncqnMrLKGNRms1PxDs3dFUw0zAvJkP4kNJOoKW",
+	"KVoyskVeEIKYe8rs1SX7Fkh8uB13iK2Hm55Miiu+uG3VHShJcGfz+8vP3RnPckhO2X8cf0dGE90/Nw6y",
+	"ZJmSI+IrlYyziZB5PTupf72nYaUuaLBxa99vlrI6iLVghY5be3yCslXCjtkEMz+BC8nTe6g5sdx6LHiL",
+	"IWrN4SFhIqGGYRgvW5/g20g139K3q7OSm5pcy+qwESipNOPEbRPPerKawnZr0IvuzoWd2q6zNdxXGEY3",
+	"aHVZngzwzX2u3c/wTiNmqXHtHN+zR9vmxR8SmL/terpDQryhgH3mVZZD97QGxjP3mAUbavUnyKgxSZr3",
+	"pZj1BmBKAA4XthL7PaPYlcTAA1M+xtQDLlkfepLu4x3SutCaRMwm/Ka00VgKU5ApU3JN81g+TXnVGj+G",
+	"0PS4DU1b5+0rrX/vJZjFCje42JFbuLN05JLOhb/t0wglz8MkHFhOsPq42NHSHDciSSPFjl+dUWltxH0F",
+	"eOGA2l90d+Qz3XsWnD1LiSN9PlaeDU3Y4BUR42nBLpk6T4ebSCuD7XQWhVCz7DQyTXtwH7IpYe1Agxfx",
+	"JgWinkSHx1+BRQVqpiM9oDB1Xjan8Jbq/CCepn4y3/vpadmxd+Ex9ZP3Cb/xs3swxPQkYrtuJLsOVNeB",
+	"urf17lrLfRjLfZF7uUNQ0wy8ikKweNKqIsrbOQ1SH4IOLeg5114Mo3hsmc6auNxF7ItGOwmZgdsZ5J7c",
+	"ZJHZ/gyyJnf5KzXKrYltTWxrYm8XQBce5m1tasU1lkEtsZ4tivQI7BgmHSZhDsb63g40of5fSAxozKWE",
+	"LPScoNgM2kuYo8wcahchnrwWOX7lR3LQfe0e0QS7onwYDqJtxG1uhTLxOxVrjf5lUxCGV8UK2+1iL24H",
+	"4zpOs39effzAJqBHwPAakgf94bu/f/889DbMlb4BzVQfSFIKF2YmJsIa6nJANmrqrQoIakm5azdyWsxz",
+	"bpjJ1BzSnkzVXDINAzUj0S1yR9xdNLdwWtzG/6Ww3hHw+1jYsZeaoSuFHNF40K/w+ktcwrwW7+Dekmb+",
+	"YGlrd/MLnHH3Ict3wpl+gWP4213ues+5cJyttVv/62dEaY/nA+WusEaFaJghNyjXTCsKJfsKqMyEy0WI",
+	"VxAupbQdqkwoNuELpoEPxpts6woNSpCDE0puwE+XL3yg/hSijg3NKRSjILPBeffl969RcVAYNsTu9EAz",
+	"GQIyUvwZ8wCtqItVpmMl4QvdtylSeU30B/F/rgQu/MWfn///yX+y//z9b8cv/v759+MXf2ffPu+++Py3",
+	"/7d1T0f1RfHjNfaS4Jfdtrml9BWv8A9rRnCWGeVHEIu0mRhaSJvGQL/Wk0cMeWYgvndfqQy4PHAbSekt",
+	"t0DKlxZ2i5bfH1q+ai+iVSr/8w6o+Z9CM6kXCUGp+8gEUXKI8HZByZ6U94MkJnpu3mgEfghhWR8yJUfu",
+	"4kAd4X0ug0JghWDmCt9c8RO6Z8XjQ/a+IV1ezMGjLREWQ3wYXHxpipq8ruKSFhXfelpb9gXTmom6gVtZ",
+	"pprcR+naI/gD+xSb8iAfSqkPYt+l43JJpoqdBSlDQZHgz+/P3ry4+vnsxav/+J7om+APnsJATHjWYbkP",
+	"LEm5BM/p5AYWX0SaIM02BaZeN9GUK4MwMZDNvGCpc41uYGpROjFqHnPL+hr4jWFqOAzEmsgLDPUQepqC",
+	"JRdxw/Fu4Q97NDCzqlGILah9IYkFYNljWjEGb65+DYnxMXA3LRjBv3754/FznLhP1z+9+NH5LvQzjsev",
+	"3RdvhZkqI+hWK58OobhlLfpmitaVYbaexB4QsGousdJiqwZ/F4+iaduSUGhzU8t1VbpUoNA50kIN1AQ6",
+	"qPjCxrlMNbV/c2y2DvoWUTnbWL4oqb30gbhtQ94fjO0yF6ph34rXC+3JIeLEkcHet/GhFmqtkOikZu+1",
+	"Bfgad2iSZ1ZMubZHzsq8SLnlVeNTqClcaDfJFinKfAQzLf3TX8/cB6rH27tfTgt9OjLGmClE0+bmbrOR",
+	"K1ua3+lhn+NVqv8/MGiIanDhhNxgeF82FJClLHE/JuzbpDsws6TDkq5zyuJ/ZMkpmcrnnmdNw0DplMqV",
+	"LCkHxwn7Vmn/T8lzX79c9OSYz8Bdizsw6bj/JGX5xCsEswRmIgU5wF8RpkNC76Wt6R5IC/0eE3zF44Om",
+	"7NdStWt9z0fme2IazxvdffifCE1zPuWecWmoHRG2q1vy8/HiFNc94OngTjafnTR8gZQswbUVdiVW9r+E",
+	"yLhGi2Von1Zg/Iub8vsuROwUF3di3q5FFrRG7TCpviHWKyob9zYWzcJkmnEL64sQ1/GqJ83iEl5jc3I6",
+	"Tkubmd4fFKG0iCJjYvy3fTO5JDOuhRu8SQqttIwPYKyy1IVdQrLEr6qEpWI4BN2hvmDG0xQ9Bu/PW/jD",
+	"9mShhKumIClz5DxTczadEl1rEciFG38xIk3c6FA8l1t2PReZUHR25/2JsJb4XOKNUEx7rvTNMFPz055U",
+	"EkKSZeWmAxJtS0v6Yf7+zpNnCZ9OtZrxLGSmxoGg3F0p1hDHhK/yWJ2BML4HSZHHyWmkjKXfW/KY9lS/",
+	"LXmMLTbgBku55kQ/8st9DVTQJ9bmoNE6YZKcG8vMQg667LqoRSfhrpjoDgxX5ZZfRvmwOpJZ50G8CWN5",
+	"0g6Ef4vN/kOY+tZ92Jv7QEcbyZFarCzv6k/UbpIt09Hwh+0UBOzu/L5695ZAiDyOyKenSlvo9fHr6KoE",
+	"MQLp81jcunt0WJ0705PL/gwvey/hSeHBotiOpPVW/nHMMY+NLgpSRxum5rI5pf1UTv9ywrA9/tsswL+f",
+	"v/Ce2DPikiNQv3+NO7kOzno128Qry7U1pUCFrJmzsoYBQreXTCIfkLo8Rioh2PnGoJg90X2cMJXrwqaz",
+	"DLiWFNT0wSf/UQ1DaBYCGxNJ65x55LkBFz+F2xca2SiM7byYZh+pFKU1wLfdlNw+D1JrGysm6tXeTdSV",
+	"+4gNZip+OWEY77uo1Sqmc9k6LHtxWJS68b2IbgfcxXVZt0vvi/qs5BFsx30WLVJLfvZkyc92jkGb6c+a",
+	"18/xvftlLQPaQzKgbb+o9s+B9h4jOY5NZDPQpGR9hoo66L64OKkPo1yykcJOMvJWnAPhLyfU8ojTL90G",
+	"arLKan8Uyc/jNvppo5+vmJ5sP+lSxHOUObf3B+k4/4MPbLZgPvezhOlyYUoSxfwoFBmJGUjKH/HMqFKC",
+	"KIKVvSpBt4lY+6nkcR6WWntpFOuEAEttKi5YFMYIOQqNyG3XaWu2tjRb1LVcnJVDpdEyTEGbCpBj62w2",
+	"6Q6uRXDQJU8bvuHeYQvsBr5qm8jYH3AjrJ2t9HPXQzYiPltp4hQmYdqI4FgDSnAPfbRnmRvcw8ARcFqa",
+	"Ti33YwtEaM+oWwMR/KbbTeGWDMbG9CSlmqhJw+T9+JNxK3YOWRbAzEsZzJiurLEVPmHph71lthJ3SZuq",
+	"fLqpyu1X6ZokZf2aOb5HS93mJh80N7nFKtp/VtJnMcgKosr4adkgYoegsXzRLIVQLNyH92uOW7+mzTF+",
+	"XcG6C1b24AgdlTZ0IyDzt8COQniu5OPF9Zd3HxLiPPF/nnqJZWpZppzUCJBoHdUA6wwFEUkVz3/aWrzx",
+	"RbYhGYov3R6uD8xCWTrQEKh04PO2tA1RmmBteuyTuZdtsflKN5A3bjal3fbyt2IkrDnsnnPP2bzbcJ7b",
+	"xNvetk1uqq3KtEp3SLtdVwpGUukJz4ShliPk7jtlxBlBUDkxAfYn0uNwDSwFLWaQxgIH+833NyUDWqBf",
+	"jOUWkqj+gbjl5OL8w9t3H/5BZS1hiAUsnE1LYOc4NNLXXkPfRTlANwGPNQWIOxdHed8pQJyVBk8Zv0ub",
+	"AGz93t3Mz1maeurO9eZn1eWlM8DzSzUSlCPgZihslaG8g2WwTEhA9epTVhTF0SK5X5E2mphYuuyMuhqI",
+	"LpOZKSKQxwDWywtafkPlNd6TQ6UnecYDRSE1VUrGneXUajqGgqwLL4noH6FZ8reky/D1kW0B5RPTFFI2",
+	"AS59flIDy2BomcrLrF5egeI2tF74vDdmtrPBO6gP0dKHtc7L1vRhXhPMsDdXv27jx6zYEeRHupUlIdIw",
+	"gv6bsZobr4hQsTC7buqevCtXHz7vn/hWj2pbl72PP17IdNUDucUWR1vtJtsgJZUbUULz3u7qr2FXF9/3",
+	"Npv7qJ9nN+uajJT2HzyoQyGVmdt/5rTSfFRlDFQz0AjsDX1JBXODG4jbqxqGuYHUU7xzPXHb15N2kkwK",
+	"9nC6O2CqwgcqcyENnu3UKMkkJus0zATyerKr648XQUdTwpyc74IVgoIcHzxVg6Vu0ZtUzI1HBoYfhByB",
+	"sdXfNcRMYHND5+2SG9ReeUmUgttQAuL1FyoTg8X217/Vi8t8h/u/59Mp7un7EQl0Uxf6TA/YsUWPOBsM",
+	"YGqdFWmI5aL6WRvNtdHcDpabltdKOon+ebuI7uivMmZ5LazjXHMDQeRPGyVPPKNlJ9q+sXAreNGpwj6I",
+	"rtVTUmhloQS4HfAs6/PBjWGGizQIXHWx2dOTxg8VRlswQW4cLgeQZZB22fsg6hMU7z2tTwbpCDQWV8lm",
+	"a0/P6g6GYLWLt3BHyg0sAIk5x6Gx1Z8MyMnXk+HOghS2ynSBHYbqDuH9Agm0m24LknRoKS1GPwY6DWKj",
+	"pUNpqtVMpKCxk3AqIMgZTtQM0vh0N00jrXKZnrLkF0UGaQcOIPquPtW2HYLGZ/8YuE+fLnl3YQj1f+r+",
+	"JNdflT/XAnS83UFLsEseqRmdU78cj+8th9pWDx8SmrN5Ad2uUHjhzrQPpEjQiND5h5iBrDbo6NB6FBIQ",
+	"yKCEHC8uMiHa55A4oMPBy5QJs1QDQdOJZ5qLHkgkfLnAQslMijPw3DthXDJIRQhBkJDJDaQZJRQ30GEq",
+	"H5/wIfcNEvqKKh8tROhpq8jdoVqy5Fsf+d2/ew/iVubsEn3xQk8TbQxl4p0XHYmnvTe55LJTFTjVvJTJ",
+	"oAZF/8+mKqLZk8aKLEMXfaPlI9m1GmunSJwNhGZqLtnV9dnldWH0Am0nmT0XBWA+lzJFUSEqvti3iVG5",
+	"HsBJ/IPkeS3hC9iQbj2M3fR3b01nazr/XdGVKHRBppPocUyVuurORvTI2611kEsyQkZ1PNMeyX520HIQ",
+	"mxXZyLI5RLdrzNNTX5HQxnp6fuHVg32CwL9akDjBQL4n/ajIsI20mntCf2SeiLQTlD+upAV8hN2A8fQW",
+	"5Wf/zk+da7P8LutbPsdQ5JQqmudt2PagoM8BOkce8LnLLt9HPLfJRGwQkLvGFBkJiBeFI2ex6khui/Lu",
+	"odMUZDXrNsTllmnWal4y+muExrAWJlNr0BxpGICYWlNKxBbZ2XZvPVxKBI8lhFSGTC4bQ5Z6Kr/7Sphs",
+	"2mArvAQ1uk5udxFhrjuEPRVh9EFlingBwop3ori0sOV+CMz5u7NapqSBU3M6+hRipEE4dHcCvmMTYvq6",
+	"gMPTlmy30sMdU/Fc2o3m4ODb5ugv/P9ffBP1HR642Z/DN13fpUhJA2FXMwWnzPBFWUbRCyiGsz9iv2Mh",
+	"znts1MWH9qtIEsR4nQyAhrISdJE8KG8ft/FNl51V/xEhWeEoPAlC9POxWumu2tQ9ZcCWd/WzQylcFY94",
+	"kI7LyjtuYbW+4gxBG/AfSovPH9phO1oVGsE6/gRnwm7fZjkGntlxo4Pxi1I3hnHrDEEKU+cfyEGNBt4I",
+	"7M90pwNuL/+Eho3lP2vIWnZvO9UwyLWwi2cnv38uT/w1hEqVLT0sE7MKdM8P8XNpbo8QMrF5htFLK80x",
+	"CpCmi+QEa2RcA8unXZakMNI8hTQ5YdcwmSrNMyTeUHN5yrxVJVQDCflSEJLxBfUsCduTGbeguyzJi3WZ",
+	"nLALZexIw9V//xLuFxiGaP6D0XevryRQpnmq1UjzCZMAqWnwGp27LSSYgzqNxUNqozqeLtzbhMnrlvbu",
+	"4R9f2v8HWZXBp49f3+vJGNAzSGtXZ/WWfz3rA9egz3JnCn7/7JwY/GPvKuU6e3by7AidG3+vOiDKFNQ0",
+	"A3QQJnzhRuAD4zQSyQsd/IluIb5MsZVzspbwylH5ndsauI8LZqjZGyPqPmTKuVCqdOeKjt/qA95zuQhY",
+	"XMuUHEAn7GwXBi2DgUo3DsCv1Xu+UZLylH7cBjIY2NDYWYyMiMPr7oBBnZ/LGKPh+3rR/Dk6kv0Fm4/F",
+	"YExvbyxgVFfKM4TyDcK8iif7A6FmNuhjEYUGOallubfyLSKr3updPsoSh61VaCp4ngrA2Q16AjqXpKRS",
+	"uusbz05Ue9ec6lZeVw58PoWwWCYgwvzN52OVFYIJbikaqHy9KyQQbJz7qJZQJHbcrQN7UnkmLsGtgwCn",
+	"rTuUAPNIlP72XjuOr3ST90oKq3T9Xc7oNUyHnV28c1/flFQZ1IjUbZUPFejLl259NhigUVq57U9KM8TC",
+	"9nnG5QC3gExjPc+cuhP/BhZo2aE8eeEU/vy//xcAAP//",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

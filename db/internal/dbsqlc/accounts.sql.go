@@ -248,7 +248,7 @@ func (q *Queries) AccountsExist(ctx context.Context) (bool, error) {
 }
 
 const accountsLock = `-- name: AccountsLock :exec
-SELECT pg_advisory_xact_lock(hashtextextended('accounts', 0))
+SELECT pg_advisory_xact_lock(16, 0)
 `
 
 // One transaction at a time decides by all accounts: which is the first, which the last admin.

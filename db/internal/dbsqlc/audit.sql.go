@@ -154,3 +154,33 @@ func (q *Queries) AuditPrincipals(ctx context.Context) ([]string, error) {
 	}
 	return items, nil
 }
+
+const auditTotal = `-- name: AuditTotal :one
+SELECT count(*) FROM audit_events e
+WHERE ($1::text IS NULL OR e.principal = $1)
+  AND ($2::text IS NULL OR e.action = $2)
+  AND ($3::text IS NULL OR e.subject = $3)
+  AND ($4::timestamptz IS NULL OR e.created_at >= $4)
+  AND ($5::timestamptz IS NULL OR e.created_at < $5)
+`
+
+type AuditTotalParams struct {
+	Principal *string
+	Action    *string
+	Subject   *string
+	Since     *time.Time
+	Until     *time.Time
+}
+
+func (q *Queries) AuditTotal(ctx context.Context, arg AuditTotalParams) (int64, error) {
+	row := q.db.QueryRow(ctx, auditTotal,
+		arg.Principal,
+		arg.Action,
+		arg.Subject,
+		arg.Since,
+		arg.Until,
+	)
+	var count int64
+	err := row.Scan(&count)
+	return count, err
+}
