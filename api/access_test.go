@@ -478,13 +478,13 @@ func TestKeysOnThePages(t *testing.T) {
 	require.Equal(t, 303, here("POST", "/settings/keys", form).Code, "the same form makes no second key")
 	require.NotContains(t, here("GET", "/settings/keys", nil).Body.String(), secret)
 	require.Contains(t, here("POST", "/settings/keys", url.Values{"form": {uuid.NewString()}, "name": {"x"}}).Body.String(), "must name one of read, write, send, admin at least")
-	require.Contains(t, here("GET", "/settings/keys/2/revoke", nil).Body.String(), "cannot be made valid again")
-	require.Equal(t, 303, here("POST", "/settings/keys/2/revoke", url.Values{"form": {uuid.NewString()}}).Code)
+	require.Contains(t, here("GET", "/settings/keys/3/revoke", nil).Body.String(), "cannot be made valid again")
+	require.Equal(t, 303, here("POST", "/settings/keys/3/revoke", url.Values{"form": {uuid.NewString()}}).Code)
 	require.Equal(t, 401, e.do(with(secret, "GET", "/api/v1/users", "")).Code)
 	e.call(t, 204, "DELETE", "/api/v1/keys/1", "")
 	e.call(t, 404, "DELETE", "/api/v1/keys/1", "")
 	require.Equal(t, []string{
-		"local key.create key/1", "local key.create key/2", "local key.revoke key/2", "local key.revoke key/1",
+		"local key.create key/1", "local key.create key/3", "local key.revoke key/3", "local key.revoke key/1",
 	}, e.actions(t))
 }
 

@@ -51,7 +51,8 @@ func (s *server) authorize(c *gin.Context, scope access.Scope) error {
 		c.Header("WWW-Authenticate", `Bearer realm="event-stream-engine"`)
 		return err
 	}
-	c.Request = c.Request.WithContext(context.WithValue(c.Request.Context(), principalKey{}, principal))
+	ctx := access.WithCaller(c.Request.Context(), principal.Name)
+	c.Request = c.Request.WithContext(context.WithValue(ctx, principalKey{}, principal))
 	if !principal.May(scope) && principal.Session != nil {
 		return refuse(http.StatusForbidden, fmt.Sprintf("the role %s lacks the scope %q", principal.Session.Account.Role, scope))
 	}

@@ -4,10 +4,14 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"reflect"
+	"slices"
 	"time"
 
 	"github.com/event-stream-engine/ese/db/internal/dbsqlc"
 	"github.com/event-stream-engine/ese/internal/access"
+	"github.com/event-stream-engine/ese/internal/campaign"
+	"github.com/event-stream-engine/ese/internal/user"
 )
 
 // audit records who did what, and from where, in the transaction that ctx carries. subject is such as campaign/7; neither it nor
@@ -36,6 +40,83 @@ func (c changes) note(field string, was, to any) {
 		c["was"] = map[string]any{}
 	}
 	c[field], c["was"].(map[string]any)[field] = to, was
+}
+
+// elided is a JSON value without what conditions compare with: that may be somebody's name or number.
+func elided(raw json.RawMessage) any {
+	var value any
+	if json.Unmarshal(raw, &value) != nil {
+		return nil
+	}
+	return elide(value)
+}
+
+func elide(value any) any {
+	switch v := value.(type) {
+	case map[string]any:
+		for key, member := range v {
+			if v[key] = elide(member); key == "value" {
+				v[key] = "…"
+			}
+		}
+	case []any:
+		for i, element := range v {
+			v[i] = elide(element)
+		}
+	}
+	return value
+}
+
+// noteJSON is note for values that Go cannot compare.
+func (c changes) noteJSON(field string, was, to any) {
+	before, _ := json.Marshal(was) // what cannot be written cannot be audited either, and fails there
+	after, _ := json.Marshal(to)
+	if string(before) == string(after) {
+		return
+	}
+	if c["was"] == nil {
+		c["was"] = map[string]any{}
+	}
+	c[field], c["was"].(map[string]any)[field] = to, was
+}
+
+// attributeChanges names the attributes that were added, changed or removed. Their values are personal data.
+func attributeChanges(was, to user.Attributes) []string {
+	names := []string{}
+	for name := range to {
+		if before, known := was[name]; !known || !reflect.DeepEqual(before, to[name]) {
+			names = append(names, name)
+		}
+	}
+	for name := range was {
+		if _, kept := to[name]; !kept {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// planOf is a campaign's plan by the names of its fields.
+func planOf(c campaign.Campaign) map[string]any {
+	return map[string]any{
+		"topic": c.Topic, "template_id": c.TemplateID, "segment_id": c.SegmentID, "segment_query": elided(c.SegmentQuery),
+		"exclude_segment_ids": c.ExcludeSegmentIDs, "subscription_topic_id": c.SubscriptionTopicID, "rate_limit_per_second": c.RatePerSecond,
+		"priority": c.Priority, "failure_threshold_percent": c.FailureThreshold, "canary_percent": c.Canary,
+		"frequency_cap":     map[string]int{"count": c.FrequencyCap.Count, "days": c.FrequencyCap.Days},
+		"quiet_hours_start": c.QuietStart, "quiet_hours_end": c.QuietEnd, "timezone": c.Timezone, "window_policy": c.WindowPolicy,
+		"schedule_time": c.ScheduleTime, "schedule_local_time": c.LocalTime.String(), "recurrence_cron": c.Recurrence.Cron,
+		"recurrence_timezone": c.Recurrence.Timezone, "start_within_minutes": int(c.StartWithin.Minutes()), "trigger": c.Trigger, "trigger_name": c.TriggerName,
+	}
+}
+
+// planChanges tells what became of the fields that differ.
+func planChanges(was, to campaign.Campaign) changes {
+	before, after, detail := planOf(was), planOf(to), changes{"was": map[string]any{}}
+	for _, name := range was.Changes(to) {
+		detail[name], detail["was"].(map[string]any)[name] = after[name], before[name]
+	}
+	return detail
 }
 
 // AuditEvents lists what the audit log holds, newest first, after the entry with that id (nil for the newest).

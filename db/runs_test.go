@@ -395,8 +395,8 @@ func TestChangeQuietHoursOfARun(t *testing.T) {
 			require.Equal(t, noon.Add(250*time.Millisecond), b.delivery(t, run, 3).WaitsUntil.UTC())
 			require.Contains(t, b.outbox(t), "campaign.wake")
 		}
-		require.JSONEq(t, `{"fields": ["rate_limit_per_second", "quiet_hours_start", "quiet_hours_end"]}`,
-			get[string](t, b, `SELECT detail::text FROM audit_events WHERE principal = 'tester' AND action = 'campaign.change' ORDER BY id DESC LIMIT 1`))
+		require.Equal(t, []string{"quiet_hours_end", "quiet_hours_start", "rate_limit_per_second"},
+			get[[]string](t, b, `SELECT array(SELECT jsonb_object_keys(detail->'was') ORDER BY 1) FROM audit_events WHERE principal = 'tester' AND action = 'campaign.change' ORDER BY id DESC LIMIT 1`))
 		b.addsUp(t, run)
 	}
 }

@@ -146,13 +146,13 @@ func TestSegments(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, list, 1)
 
-	require.NoError(t, b.DeleteSegment(ctx, second.ID))
-	require.True(t, fault.Is(b.DeleteSegment(ctx, second.ID), fault.NotFound))
+	require.NoError(t, b.DeleteSegment(ctx, second.ID, noon))
+	require.True(t, fault.Is(b.DeleteSegment(ctx, second.ID, noon), fault.NotFound))
 	plan := b.plan(t)
 	plan.SegmentID = &saved.ID
 	_, err = b.CreateCampaign(ctx, plan, noon)
 	require.NoError(t, err)
-	require.True(t, fault.Is(b.DeleteSegment(ctx, saved.ID), fault.Conflict), "a campaign uses it")
+	require.True(t, fault.Is(b.DeleteSegment(ctx, saved.ID, noon), fault.Conflict), "a campaign uses it")
 }
 
 func TestTemplates(t *testing.T) {
@@ -187,7 +187,7 @@ func TestTemplates(t *testing.T) {
 	plan.TemplateID = first.ID
 	_, err = b.CreateCampaign(ctx, plan, noon)
 	require.NoError(t, err)
-	require.True(t, fault.Is(b.DeleteTemplate(ctx, first.ID), fault.Conflict), "a campaign uses it")
+	require.True(t, fault.Is(b.DeleteTemplate(ctx, first.ID, noon), fault.Conflict), "a campaign uses it")
 }
 
 func TestKeys(t *testing.T) {

@@ -22,6 +22,21 @@ type EventFilter struct {
 	Since, Until               *time.Time // from Since on, before Until
 }
 
+type callerKey struct{}
+
+// WithCaller notes who asks, for the audit log.
+func WithCaller(ctx context.Context, principal string) context.Context {
+	return context.WithValue(ctx, callerKey{}, principal)
+}
+
+// CallerOf returns the principal that asks; "engine" when nobody does.
+func CallerOf(ctx context.Context) string {
+	if principal, _ := ctx.Value(callerKey{}).(string); principal != "" {
+		return principal
+	}
+	return "engine"
+}
+
 type addressKey struct{}
 
 // WithAddress notes the network address of the caller, for the audit log.
