@@ -124,7 +124,7 @@ func (s *Store) ChangeAccess(ctx context.Context, id int64, role *access.Role, d
 		if err != nil {
 			return translate(err, "admins")
 		}
-		if admins == 0 {
+		if admins == 0 && access.Role(row.Role) == access.Administrator && row.DisabledAt == nil {
 			return fault.New(fault.Conflict, "this is the last admin: make another account one first")
 		}
 		if err := s.endSessions(ctx, id, nil); err != nil {

@@ -282,7 +282,7 @@ func TestSteer(t *testing.T) {
 	require.Equal(t, campaign.Steering{Status: campaign.Paused, Remaining: 5}, s)
 	require.Equal(t, []string{"campaign.wake"}, b.outbox(t))
 	require.Equal(t, "PAUSED lunch", get[string](t, b, `SELECT status || ' ' || status_reason FROM campaigns`))
-	require.Equal(t, "tester campaign.PAUSED campaign/1", get[string](t, b, `SELECT principal || ' ' || action || ' ' || subject FROM audit_events`))
+	require.Equal(t, "tester campaign.PAUSED campaign/1", get[string](t, b, `SELECT principal || ' ' || action || ' ' || subject FROM audit_events ORDER BY id DESC LIMIT 1`))
 	again, err := b.Steer(ctx, run.CampaignID, campaign.Paused, "tester", "", noon)
 	require.NoError(t, err, "the answer may have been lost")
 	require.Equal(t, s, again)

@@ -700,11 +700,11 @@ func TestTurnedAway(t *testing.T) {
 	id := s.plan(t, "Spring")
 	path := "/campaign/" + strconv.FormatInt(id, 10)
 	s.refused = access.Read
-	for _, page := range []string{"/", "/users", "/campaigns", "/monitoring", path + "/summary", path + "/trigger", path + "/pause"} {
+	for _, page := range []string{"/", "/users", "/campaigns", "/monitoring", path + "/summary"} {
 		w := s.do(httptest.NewRequest(http.MethodGet, page, http.NoBody))
 		require.Equal(t, http.StatusUnauthorized, w.Code, page)
 		requireSound(t, w)
-		require.Contains(t, text(w.Body.String()), "ese keys create")
+		require.Contains(t, text(w.Body.String()), "Sign in")
 		require.NotContains(t, w.Body.String(), "Spring")
 	}
 	s.refused = access.Write
@@ -712,6 +712,9 @@ func TestTurnedAway(t *testing.T) {
 		require.Equal(t, http.StatusUnauthorized, s.do(post(action, nil)).Code, action)
 	}
 	s.refused = access.Send
+	for _, question := range []string{path + "/trigger", path + "/pause", "/unknown/" + uuid.NewString()} {
+		require.Equal(t, http.StatusUnauthorized, s.do(httptest.NewRequest(http.MethodGet, question, http.NoBody)).Code, question)
+	}
 	for _, action := range []string{path + "/trigger", path + "/pause", path + "/resume", path + "/cancel", "/unknown/" + uuid.NewString()} {
 		require.Equal(t, http.StatusUnauthorized, s.do(post(action, nil)).Code, action)
 	}
