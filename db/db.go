@@ -129,6 +129,7 @@ var conflicts = map[string]string{
 	"campaigns_segment_id_fkey":                       "a campaign uses this segment",
 	"segment_uses_segment_id_fkey":                    "a campaign or another segment uses this segment",
 	"campaigns_subscription_topic_id_fkey":            "a campaign goes to this topic's subscribers",
+	"accounts_email_unique":                           "this e-mail address has an account",
 	"topics_name_unique":                              "a topic with this name exists",
 	"topics_keyword_unique":                           "a topic with this keyword exists",
 	"campaign_runs_template_id_template_version_fkey": "a campaign was sent with this template",

@@ -34,7 +34,7 @@ type campaignStore interface {
 	StartRun(ctx context.Context, campaignID int64, by string, now time.Time) (campaign.Run, error)
 	// UpdateCampaign stores what change makes of the campaign's plan; a run under way obeys it at once.
 	UpdateCampaign(ctx context.Context, id int64, by string, change func(campaign.Campaign) (campaign.Campaign, error), now time.Time) (campaign.Overview, error)
-	DeleteCampaign(ctx context.Context, id int64) error
+	DeleteCampaign(ctx context.Context, id int64, now time.Time) error
 	// ApproveCampaign records that by agrees to a DRAFT as it stands.
 	ApproveCampaign(ctx context.Context, id int64, by string, now time.Time) (campaign.Overview, error)
 	// RetryRun starts a run to some of the people again.
@@ -245,8 +245,8 @@ var steps = []step{
 	},
 	{
 		"delete", "Delete draft", "The draft is gone for good. It was sent to nobody.", "red", fromStatus(campaign.Draft),
-		func(ctx context.Context, s Store, id int64, _ string, _ time.Time) error {
-			return s.DeleteCampaign(ctx, id)
+		func(ctx context.Context, s Store, id int64, _ string, now time.Time) error {
+			return s.DeleteCampaign(ctx, id, now)
 		},
 		func(int64) string { return "/campaigns" },
 	},

@@ -129,11 +129,20 @@ const formPeriod = 24 * time.Hour
 // submit does what a form asks for, once: sent again, the same form leads to the place that the first time led to.
 // do returns that place.
 func (u *UI) submit(c *gin.Context, f *form, do func(ctx context.Context) (place string, err error)) error {
+	place, _, err := u.once(c, f, do)
+	if err == nil {
+		redirect(c, place)
+	}
+	return err
+}
+
+// once is submit without the answer, for pages that show what nobody may see twice: first is false when the form was sent
+// before, and do did nothing.
+func (u *UI) once(c *gin.Context, f *form, do func(ctx context.Context) (place string, err error)) (place string, first bool, err error) {
 	now, principal, key := u.Now(), u.Principal(c.Request), "form:"+f.Token
 	since := now.Add(-formPeriod)
 	sum := sha256.Sum256([]byte(c.FullPath() + "\n" + f.Values.Encode()))
-	var place string
-	err := u.Store.InTx(c.Request.Context(), func(ctx context.Context) error {
+	err = u.Store.InTx(c.Request.Context(), func(ctx context.Context) error {
 		locked, err := u.Store.LockIdempotencyKey(ctx, principal, key)
 		if err != nil {
 			return err
@@ -155,12 +164,10 @@ func (u *UI) submit(c *gin.Context, f *form, do func(ctx context.Context) (place
 		if place, err = do(ctx); err != nil {
 			return err
 		}
+		first = true
 		return u.Store.SaveIdempotentAnswer(ctx, principal, key, access.Answer{
 			RequestSHA256: sum[:], Status: http.StatusSeeOther, Type: "text/html", Body: []byte(place),
 		}, now, since)
 	})
-	if err == nil {
-		redirect(c, place)
-	}
-	return err
+	return place, first, err
 }

@@ -44,8 +44,15 @@ type Deps struct {
 	Stopping <-chan struct{}
 	// Principal names who makes a request that passed.
 	Principal func(r *http.Request) string
+	// Visitor is who makes the request: nobody before sign-in. Templates ask with may "send" what the visitor may do.
+	Visitor func(r *http.Request) access.Principal
 	// Explain decides the status of an error, and what the visitor is told of it.
 	Explain func(ctx context.Context, err error) (status int, detail string, fields []fault.Field)
+	// SameOrigin refuses a request that a browser makes for another site's page.
+	SameOrigin func(r *http.Request) error
+	// Cookie reads a cookie that SetCookie set; an empty value takes it away.
+	Cookie    func(r *http.Request, name string) string
+	SetCookie func(c *gin.Context, name, value string, life time.Duration)
 	// Import takes in an upload and returns the id of its import, as the API's import does.
 	Import func(ctx context.Context, upload *multipart.Reader) (uuid.UUID, error)
 	// Health looks at the dependencies; it bounds its own time.
@@ -66,6 +73,11 @@ type Deps struct {
 	Version        string
 	DefaultRegion  string // ISO 3166 alpha-2, of numbers without a country code; optional
 	Phones         Phones // of the simulator; optional: without them there is no page that shows them
+
+	PagesURL  string           // under which people reach the pages, without a slash at the end
+	OIDC      OIDC             // optional
+	OIDCName  string           // what people call it
+	Admission access.Admission // whom it lets in who was not invited
 }
 
 // Check is what is known of one dependency.
@@ -87,6 +99,11 @@ type Store interface {
 	monitoringStore
 	unknownStore
 	phoneStore
+	signInStore
+	ownStore
+	accountStore
+	keyStore
+	auditStore
 }
 
 // UI answers the requests of the pages.
@@ -108,7 +125,8 @@ type UI struct {
 // New prepares the pages.
 func New(deps Deps) (*UI, error) {
 	switch {
-	case deps.Store == nil, deps.Now == nil, deps.Log == nil, deps.Principal == nil, deps.Role == nil, deps.Explain == nil,
+	case deps.Store == nil, deps.Now == nil, deps.Log == nil, deps.Principal == nil, deps.Role == nil, deps.Visitor == nil, deps.Explain == nil,
+		deps.SameOrigin == nil, deps.Cookie == nil, deps.SetCookie == nil,
 		deps.Import == nil, deps.Health == nil, deps.Queues == nil, deps.ErrorMeaning == nil, deps.ErrorAdvice == nil:
 		return nil, errors.New("pages: a dependency is missing")
 	case deps.Authorize == nil:
@@ -135,13 +153,15 @@ func (u *UI) Register(r gin.IRoutes) {
 	r.GET(staticPath+"*file", u.assets.serve)
 
 	get := func(path string, h handler) { r.GET(path, u.handle(access.Read, h)) }
+	// ask is for a page whose only use is to ask before what post does: who may not do it is not asked.
+	ask := func(path string, scope access.Scope, h handler) { r.GET(path, u.handle(scope, h)) }
 	post := func(path string, scope access.Scope, h handler) { r.POST(path, u.handle(scope, h)) }
 
 	get("/", u.dashboard)
 	get("/monitoring", u.monitoring)
 
 	get("/unknown", u.unknown)
-	get("/unknown/:id", u.confirmDecision)
+	ask("/unknown/:id", access.Send, u.confirmDecision)
 	post("/unknown/:id", access.Send, u.decide)
 
 	if u.Phones != nil {
@@ -161,7 +181,7 @@ func (u *UI) Register(r gin.IRoutes) {
 	post("/templates", access.Write, u.createTemplate)
 
 	get("/campaigns", u.campaigns)
-	get("/campaigns/new", u.newCampaign)
+	ask("/campaigns/new", access.Write, u.newCampaign)
 	post("/campaigns", access.Write, u.createCampaign)
 	get("/campaign/:id", u.summary)
 	get("/campaign/:id/summary", u.summary)
@@ -174,10 +194,11 @@ func (u *UI) Register(r gin.IRoutes) {
 	get("/campaign/:id/replies", u.replies)
 	get("/messages/:id", u.message)
 	get("/campaign/:id/recipients", u.recipients)
-	get("/campaign/:id/trigger", u.confirmTrigger)
+	ask("/campaign/:id/trigger", access.Send, u.confirmTrigger)
 	post("/campaign/:id/trigger", access.Send, u.trigger)
+	u.registerAccess(r, ask, post)
 	for _, s := range steps {
-		get("/campaign/:id/"+s.Verb, u.confirmStep(s))
+		ask("/campaign/:id/"+s.Verb, access.Send, u.confirmStep(s))
 		post("/campaign/:id/"+s.Verb, s.scope(), u.take(s))
 	}
 }
@@ -211,6 +232,22 @@ func (u *UI) handle(scope access.Scope, h handler) gin.HandlerFunc {
 	}
 }
 
+// open answers those who are not signed in as well. What changes something must come from a page of ours.
+func (u *UI) open(h handler) gin.HandlerFunc {
+	return func(c *gin.Context) {
+		c.Header("Content-Security-Policy", policy)
+		err := u.SameOrigin(c.Request)
+		if err != nil {
+			err = fault.New(fault.Forbidden, "this request comes from another site's page")
+		} else {
+			err = h(c)
+		}
+		if err != nil {
+			u.fail(c, err)
+		}
+	}
+}
+
 // fail shows the error page. It is the only way an error leaves the pages.
 func (u *UI) fail(c *gin.Context, err error) {
 	ctx := c.Request.Context()
@@ -222,6 +259,10 @@ func (u *UI) fail(c *gin.Context, err error) {
 	}
 	c.Abort()
 	if c.Writer.Written() {
+		return
+	}
+	if status == http.StatusUnauthorized {
+		u.askToSignIn(c)
 		return
 	}
 	body := failure{Status: status, Title: http.StatusText(status), Detail: detail, Fields: fields, RequestID: requestID}

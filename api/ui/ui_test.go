@@ -53,6 +53,7 @@ type site struct {
 	mu      sync.Mutex   // guards refused
 	down    bool         // a dependency is
 
+	scopes   []access.Scope // of the visitor
 	stopping chan struct{}
 	looks    atomic.Int64 // at the dependencies, which the dashboard shows
 }
@@ -80,7 +81,7 @@ func openWith(t *testing.T, change func(*ui.Deps)) *site {
 	require.NoError(t, err)
 	t.Cleanup(pool.Close)
 
-	s := &site{Store: store, pool: pool, stopping: make(chan struct{})}
+	s := &site{Store: store, pool: pool, scopes: []access.Scope{access.Admin}, stopping: make(chan struct{})}
 	deps := ui.Deps{
 		Store: store, Now: func() time.Time { return noon }, Log: slog.New(slog.DiscardHandler),
 		Authorize: func(_ *gin.Context, scope access.Scope) error {
@@ -91,11 +92,15 @@ func openWith(t *testing.T, change func(*ui.Deps)) *site {
 			}
 			return nil
 		},
-		Principal: func(*http.Request) string { return "tester" },
-		Role:      func(*http.Request) string { return "" },
-		Stopping:  s.stopping,
-		Explain:   explain,
-		Import:    s.importFile,
+		Principal:  func(*http.Request) string { return "tester" },
+		Role:       func(*http.Request) string { return "" },
+		Stopping:   s.stopping,
+		Visitor:    func(*http.Request) access.Principal { return access.Principal{Name: "tester", Scopes: s.scopes} },
+		Explain:    explain,
+		SameOrigin: http.NewCrossOriginProtection().Check,
+		Cookie:     func(*http.Request, string) string { return "" },
+		SetCookie:  func(*gin.Context, string, string, time.Duration) {},
+		Import:     s.importFile,
 		Health: func(context.Context) []ui.Check {
 			s.looks.Add(1)
 			return []ui.Check{{Name: "PostgreSQL", Up: true}, {Name: "Temporal", Up: !s.down, Detail: map[bool]string{true: "no answer"}[s.down]}}
@@ -448,11 +453,11 @@ func TestTurnedAway(t *testing.T) {
 	id := s.plan(t, "Spring")
 	path := "/campaign/" + strconv.FormatInt(id, 10)
 	s.refused = access.Read
-	for _, page := range []string{"/", "/users", "/campaigns", "/monitoring", path + "/summary", path + "/trigger", path + "/pause"} {
+	for _, page := range []string{"/", "/users", "/campaigns", "/monitoring", path + "/summary"} {
 		w := s.do(httptest.NewRequest(http.MethodGet, page, http.NoBody))
 		require.Equal(t, http.StatusUnauthorized, w.Code, page)
 		requireSound(t, w)
-		require.Contains(t, text(w.Body.String()), "ese keys create")
+		require.Contains(t, text(w.Body.String()), "Sign in")
 		require.NotContains(t, w.Body.String(), "Spring")
 	}
 	s.refused = access.Write
@@ -460,6 +465,9 @@ func TestTurnedAway(t *testing.T) {
 		require.Equal(t, http.StatusUnauthorized, s.do(post(action, nil)).Code, action)
 	}
 	s.refused = access.Send
+	for _, question := range []string{path + "/trigger", path + "/pause", "/unknown/" + uuid.NewString()} {
+		require.Equal(t, http.StatusUnauthorized, s.do(httptest.NewRequest(http.MethodGet, question, http.NoBody)).Code, question)
+	}
 	for _, action := range []string{path + "/trigger", path + "/pause", path + "/resume", path + "/cancel", "/unknown/" + uuid.NewString()} {
 		require.Equal(t, http.StatusUnauthorized, s.do(post(action, nil)).Code, action)
 	}
