@@ -121,7 +121,7 @@ func TestTriggerAndSteer(t *testing.T) {
 	require.NotContains(t, summary, "Resume…")
 	require.NotContains(t, summary, "Send…")
 	recipients := text(s.get(t, place+"/recipients?state=suppressed"))
-	require.Contains(t, recipients, "+94…1003 suppressed stopped")
+	require.Contains(t, recipients, "+94…1003 suppressed said STOP")
 	require.Contains(t, recipients, "1 in all")
 
 	require.Contains(t, text(s.get(t, place+"/pause")), "2 messages are still to be sent.")

@@ -25,8 +25,9 @@ type reportStore interface {
 	AddDetails(ctx context.Context, sum *report.Summary) error
 	// CampaignHistory tells when the run's messages were accepted, delivered, read and failed.
 	CampaignHistory(ctx context.Context, campaignID int64, run int, now time.Time) (report.History, error)
-	// CampaignReplies lists up to limit of what people wrote after the run sent to them, with ids below before, newest first.
-	CampaignReplies(ctx context.Context, campaignID int64, run int, before *int64, limit int, now time.Time) ([]report.Inbound, error)
+	// CampaignReplies lists up to limit of what people wrote after the run sent to them, with ids below before, newest first, and
+	// counts all.
+	CampaignReplies(ctx context.Context, campaignID int64, run int, before *int64, limit int, now time.Time) ([]report.Inbound, int, error)
 	// Recipients lists up to limit messages of a run with numbers above after, in order, and counts all that fit.
 	Recipients(ctx context.Context, campaignID int64, filter report.RecipientFilter, after, limit int) ([]report.Message, int, error)
 	// Runs lists up to limit runs with numbers below before, newest first, each counted, and counts all.
@@ -162,7 +163,7 @@ func (u *UI) runDetails(ctx context.Context, sum report.Summary) (*details, erro
 			return nil, err
 		}
 		d.Chart = chartOf(d.history, false)
-		d.Newest, err = u.Store.CampaignReplies(ctx, run.CampaignID, run.Number, nil, recentRows, sum.At)
+		d.Newest, _, err = u.Store.CampaignReplies(ctx, run.CampaignID, run.Number, nil, recentRows, sum.At)
 		return d, err
 	})
 	if err != nil || !ok {
