@@ -40,7 +40,7 @@ func TestCampaignPage(t *testing.T) {
 	for _, says := range []string{
 		"COMPLETED", "4 of 4 done (100.0 %)", "Audience 4 100.0 %", "Read 1 25.0 % 100.0 % of the delivered", "Replied 1 25.0 %", "Failed 2 50.0 %", "Suppressed 1 25.0 %",
 		"30003 meaning of 30003. advice on 30003 1 50.0 %", "Not sent to never agreed to messages, or it is not known 1", "1 people wrote 1 messages", "STOP <b>",
-		"unknown 4 1", "Retry failed…",
+		"Delivered LK 4 1", "unknown LK 4 1", "Retry failed…",
 	} {
 		require.Contains(t, text(page), says)
 	}

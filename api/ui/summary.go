@@ -193,7 +193,7 @@ func funnel(b summaryBody) []stage {
 	if b.Details != nil {
 		replied = at("Replied", b.Details.Replies.People, "the sent", sent, "")
 	}
-	lines = append(lines, replied, at("Failed", s[message.Failed]+s[message.Undelivered], "", 0, message.Failed), at("Suppressed", s[message.Suppressed], "", 0, message.Suppressed))
+	lines = append(lines, replied, at("Failed", s.Failed(), "", 0, message.Failed), at("Suppressed", s[message.Suppressed], "", 0, message.Suppressed))
 	for _, state := range []message.State{message.Cancelled, message.Unknown} {
 		if s[state] > 0 {
 			lines = append(lines, at(strings.ToUpper(string(state[:1]))+string(state[1:]), s[state], "", 0, state))
