@@ -96,11 +96,12 @@ type UI struct {
 	beat   time.Duration // between two signs of life of a live page
 
 	patience  patience
-	details   memo[*details]      // by run
-	forecasts memo[*forecast]     // by draft and its last change
-	overviews memo[*overview]     // one
-	allRates  memo[*rates]        // one
-	states    memo[ledger.States] // by run
+	progress  memo[report.Summary] // by run
+	details   memo[*details]       // by run
+	forecasts memo[*forecast]      // by draft and its last change
+	overviews memo[*overview]      // one
+	allRates  memo[*rates]         // one
+	states    memo[ledger.States]  // by run
 }
 
 // New prepares the pages.
