@@ -90,8 +90,8 @@ func (u *UI) campaignRows(ctx context.Context, campaigns []campaign.Overview) ([
 // runStates counts the messages of a run; known is false while that takes long. A run that is over is rarely counted anew.
 func (u *UI) runStates(ctx context.Context, run campaign.Run) (_ ledger.States, known bool, err error) {
 	p := u.patience
-	if run.SettledAt != nil && p.age > 0 {
-		p.age, p.old = time.Minute, time.Hour
+	if run.SettledAt != nil {
+		p = p.settled()
 	}
 	return u.states.get(ctx, p, strconv.FormatInt(run.ID, 10), func(ctx context.Context) (ledger.States, error) { return u.Store.RunStates(ctx, run.ID) })
 }
@@ -194,7 +194,7 @@ type step struct {
 }
 
 // scope is the right that the step takes, as in the JSON API.
-func (s step) scope() access.Scope {
+func (s step) Scope() access.Scope {
 	if s.Verb == "delete" {
 		return access.Write
 	}

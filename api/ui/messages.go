@@ -100,8 +100,7 @@ func joinWords(a, b string) string {
 type repliesBody struct {
 	campaign.Overview
 	Replies []report.Inbound
-	First   string
-	Next    string
+	Pager   pager
 }
 
 // replies lists what people wrote after a campaign's run sent to them.
@@ -122,12 +121,10 @@ func (u *UI) replies(c *gin.Context) error {
 	if body.Overview, err = u.Store.CampaignRun(c.Request.Context(), id, run); err != nil {
 		return err
 	}
-	rows, err := u.Store.CampaignReplies(c.Request.Context(), id, run, before, listSize+1, u.Now())
+	rows, total, err := u.Store.CampaignReplies(c.Request.Context(), id, run, before, listSize+1, u.Now())
 	if err != nil {
 		return err
 	}
-	var p pager
-	body.Replies, p = paginate(c, rows, 0, func(m report.Inbound) int64 { return m.ID })
-	body.First, body.Next = p.First, p.Next
+	body.Replies, body.Pager = paginate(c, rows, total, func(m report.Inbound) int64 { return m.ID })
 	return u.render(c, http.StatusOK, "replies", view{Title: "Replies", Section: "/campaigns", Poll: pollSeconds, Body: body})
 }

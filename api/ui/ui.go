@@ -115,11 +115,12 @@ type UI struct {
 	beat   time.Duration // between two signs of life of a live page
 
 	patience  patience
-	details   memo[*details]      // by run
-	forecasts memo[*forecast]     // by draft and its last change
-	overviews memo[*overview]     // one
-	allRates  memo[*rates]        // one
-	states    memo[ledger.States] // by run
+	progress  memo[report.Summary] // by run
+	details   memo[*details]       // by run
+	forecasts memo[*forecast]      // by draft and its last change
+	overviews memo[*overview]      // one
+	allRates  memo[*rates]         // one
+	states    memo[ledger.States]  // by run
 }
 
 // New prepares the pages.
@@ -185,11 +186,11 @@ func (u *UI) Register(r gin.IRoutes) {
 	post("/campaigns", access.Write, u.createCampaign)
 	get("/campaign/:id", u.summary)
 	get("/campaign/:id/summary", u.summary)
-	get("/campaign/:id/edit", u.editCampaign)
+	ask("/campaign/:id/edit", access.Write, u.editCampaign)
 	post("/campaign/:id/edit", access.Write, u.updateCampaign)
 	post("/campaign/:id/rate", access.Write, u.changeRest(changeRate))
 	post("/campaign/:id/quiet-hours", access.Write, u.changeRest(changeQuietHours))
-	get("/campaign/:id/retry", u.confirmRetry)
+	ask("/campaign/:id/retry", access.Send, u.confirmRetry)
 	post("/campaign/:id/retry", access.Send, u.retry)
 	get("/campaign/:id/replies", u.replies)
 	get("/messages/:id", u.message)
@@ -198,8 +199,8 @@ func (u *UI) Register(r gin.IRoutes) {
 	post("/campaign/:id/trigger", access.Send, u.trigger)
 	u.registerAccess(r, ask, post)
 	for _, s := range steps {
-		ask("/campaign/:id/"+s.Verb, access.Send, u.confirmStep(s))
-		post("/campaign/:id/"+s.Verb, s.scope(), u.take(s))
+		ask("/campaign/:id/"+s.Verb, s.Scope(), u.confirmStep(s))
+		post("/campaign/:id/"+s.Verb, s.Scope(), u.take(s))
 	}
 }
 

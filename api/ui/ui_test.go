@@ -134,7 +134,7 @@ func explain(_ context.Context, err error) (status int, detail string, fields []
 	if !ok {
 		return http.StatusInternalServerError, "an internal error", nil
 	}
-	return map[fault.Kind]int{fault.Invalid: 422, fault.NotFound: 404, fault.Conflict: 409}[f.Kind], f.Detail, f.Fields
+	return map[fault.Kind]int{fault.Invalid: 422, fault.NotFound: 404, fault.Conflict: 409, fault.Forbidden: 403}[f.Kind], f.Detail, f.Fields
 }
 
 func (s *site) importFile(ctx context.Context, upload *multipart.Reader) (uuid.UUID, error) {
