@@ -109,6 +109,7 @@ func (u *UI) functions() template.FuncMap {
 		"tone":     func(v any) string { return cmp.Or(tones[fmt.Sprint(v)], "secondary") },
 		"args":     args,
 		"trail":    trail,
+		"settings": settingGroups,
 	}
 }
 

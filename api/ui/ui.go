@@ -49,6 +49,12 @@ type Deps struct {
 	Version        string
 	DefaultRegion  string // ISO 3166 alpha-2, of numbers without a country code; optional
 	Phones         Phones // of the simulator; optional: without them there is no page that shows them
+
+	// ImportSuppressions takes in an upload of numbers not to be written to, as the API does.
+	ImportSuppressions func(ctx context.Context, upload *multipart.Reader) (SuppressionImport, error)
+	PublicURL          string // where the provider reaches us, without a slash at the end
+	// PayloadDays and BodyDays are how long what webhooks said, and what people wrote, is kept; 0: for good.
+	PayloadDays, BodyDays int
 }
 
 // Check is what is known of one dependency.
@@ -70,6 +76,7 @@ type Store interface {
 	monitoringStore
 	unknownStore
 	phoneStore
+	settingStore
 }
 
 // UI answers the requests of the pages.
@@ -83,7 +90,7 @@ type UI struct {
 func New(deps Deps) (*UI, error) {
 	switch {
 	case deps.Store == nil, deps.Now == nil, deps.Log == nil, deps.Principal == nil, deps.Explain == nil,
-		deps.Import == nil, deps.Health == nil, deps.ErrorMeaning == nil:
+		deps.Import == nil, deps.Health == nil, deps.ErrorMeaning == nil, deps.ImportSuppressions == nil:
 		return nil, errors.New("pages: a dependency is missing")
 	case deps.Authorize == nil:
 		return nil, errors.New("pages: without Authorize they would be open to everyone")
@@ -113,6 +120,28 @@ func (u *UI) Register(r gin.IRoutes) {
 
 	get("/", u.dashboard)
 	get("/monitoring", u.monitoring)
+
+	get("/settings", u.settings)
+	get("/settings/senders", u.senders)
+	post("/settings/senders/:id", access.Send, u.changeSender)
+	post("/settings/account", access.Send, u.changeAccount)
+	get("/settings/topics", u.topics)
+	post("/settings/topics", access.Write, u.createTopic)
+	get("/settings/topics/:id", u.showTopic)
+	post("/settings/topics/:id", access.Write, u.changeTopic)
+	post("/settings/topics/:id/delete", access.Write, u.deleteTopic)
+	get("/settings/keywords", u.keywords)
+	post("/settings/keywords", access.Write, u.changeKeywords)
+	get("/settings/replies", u.replies)
+	post("/settings/replies", access.Write, u.changeReplies)
+	get("/settings/hours", u.hours)
+	get("/settings/suppressions", u.suppressions)
+	post("/settings/suppressions", access.Write, u.addSuppression)
+	post("/settings/suppressions/import", access.Write, u.importSuppressions)
+	get("/settings/suppressions/:id/lift", u.confirmLift)
+	post("/settings/suppressions/:id/lift", access.Write, u.liftSuppression)
+	get("/settings/retention", u.retention)
+	get("/settings/webhooks", u.webhooks)
 
 	get("/unknown", u.unknown)
 	get("/unknown/:id", u.confirmDecision)

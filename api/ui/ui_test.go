@@ -58,7 +58,7 @@ func open(t *testing.T) *site {
 func openWith(t *testing.T, change func(*ui.Deps)) *site {
 	t.Helper()
 	address := dbtest.URL(t)
-	store, err := db.Open(t.Context(), address)
+	store, err := db.Open(t.Context(), address, db.SuppressionKeys(dbtest.Keys))
 	require.NoError(t, err)
 	t.Cleanup(store.Close)
 	pool, err := pgxpool.New(t.Context(), address)
@@ -77,6 +77,10 @@ func openWith(t *testing.T, change func(*ui.Deps)) *site {
 		Principal: func(*http.Request) string { return "tester" },
 		Explain:   explain,
 		Import:    s.importFile,
+		ImportSuppressions: func(context.Context, *multipart.Reader) (ui.SuppressionImport, error) {
+			return ui.SuppressionImport{Total: 3, Added: 1, Known: 1, Failed: 1, Errors: []intake.RowError{{Line: 4, Field: "scope", Detail: "is odd"}}}, nil
+		},
+		PublicURL: "https://campaigns.example.com",
 		Health: func(context.Context) []ui.Check {
 			return []ui.Check{{Name: "PostgreSQL", Up: true}, {Name: "Temporal", Up: !s.down, Detail: map[bool]string{true: "no answer"}[s.down]}}
 		},
