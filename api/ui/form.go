@@ -36,8 +36,8 @@ type form struct {
 	Fields []fault.Field
 }
 
-// tokenField is the hidden input that holds the token.
-const tokenField = "form"
+// tokenField is the hidden input that holds the token. Called form, it would hide the property of that name from scripts.
+const tokenField = "form_token"
 
 // newForm is a form with these values in it, pair by pair.
 func newForm(pairs ...string) *form {

@@ -164,13 +164,13 @@ func (s *site) submit(t *testing.T, page, action string, fields ...string) *http
 	return s.do(post(action, filled(t, s.get(t, page), fields...)))
 }
 
-var tokenInput = regexp.MustCompile(`name="form" value="([^"]+)"`)
+var tokenInput = regexp.MustCompile(`name="form_token" value="([^"]+)"`)
 
 func filled(t *testing.T, page string, fields ...string) url.Values {
 	t.Helper()
 	values := url.Values{}
 	if token := tokenInput.FindStringSubmatch(page); token != nil {
-		values.Set("form", token[1])
+		values.Set("form_token", token[1])
 	}
 	for i := 0; i < len(fields); i += 2 {
 		values.Set(fields[i], fields[i+1])

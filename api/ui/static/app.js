@@ -81,15 +81,6 @@ document.addEventListener("htmx:before:request", (event) => {
   if (document.hidden) event.preventDefault();
 });
 
-// A form that htmx sends is under way once.
-document.addEventListener("htmx:before:request", (event) => {
-  const form = event.detail.ctx.sourceElement;
-  if (!form.matches("form")) return;
-  if (form.dataset.sending) event.preventDefault();
-  form.dataset.sending = "yes";
-});
-document.addEventListener("htmx:finally:request", (event) => { delete event.detail.ctx.sourceElement.dataset.sending; });
-
 // Figures that could not be refreshed are not passed off as fresh.
 function stale(yes) {
   document.getElementById("stale").hidden = !yes;
