@@ -14,6 +14,7 @@ import (
 	"github.com/event-stream-engine/ese/api/internal/openapi"
 	"github.com/event-stream-engine/ese/api/ui"
 	"github.com/event-stream-engine/ese/internal/access"
+	"github.com/event-stream-engine/ese/internal/intake"
 )
 
 // mountPages adds the pages. They pass the same sign-in and are told the same of an error as callers of the API.
@@ -42,6 +43,16 @@ func (s *server) mountPages(r *gin.Engine) error {
 		MaxUploadBytes: s.MaxUploadBytes, TemporalUIURL: s.TemporalUIURL, Namespace: s.Namespace, Version: s.Version,
 		DefaultRegion: s.DefaultRegion,
 		Phones:        s.Phones,
+		PublicURL:     s.PublicURL, PayloadDays: s.PayloadDays, BodyDays: s.BodyDays,
+		ImportSuppressions: func(ctx context.Context, upload *multipart.Reader) (ui.SuppressionImport, error) {
+			result, err := s.importSuppressions(ctx, s.DefaultRegion, upload)
+			return ui.SuppressionImport{
+				Total: int(result.Total), Added: int(result.Added), Known: int(result.Known), Failed: int(result.Failed),
+				Errors: each(result.Errors, func(e openapi.ImportError) intake.RowError {
+					return intake.RowError{Line: int(e.Line), Field: e.Field, Detail: e.Detail}
+				}),
+			}, err
+		},
 	})
 	if err != nil {
 		return fmt.Errorf("pages: %w", err)

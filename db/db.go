@@ -81,6 +81,9 @@ func Open(ctx context.Context, url string, opts ...Option) (*Store, error) {
 // Obey has another law hold than the listed one. It is called before anything else is asked of the store.
 func (s *Store) Obey(law compliance.Law) { s.law = law }
 
+// Law is what bounds the hours in which people are written to.
+func (s *Store) Law() compliance.Law { return s.law }
+
 // Close waits for queries under way and closes every connection.
 func (s *Store) Close() { s.pool.Close() }
 

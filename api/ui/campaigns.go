@@ -193,7 +193,7 @@ type step struct {
 	place  func(id int64) string // where it leads to
 }
 
-// scope is the right that the step takes, as in the JSON API.
+// Scope is the right that the step takes, as in the JSON API.
 func (s step) Scope() access.Scope {
 	if s.Verb == "delete" {
 		return access.Write

@@ -36,8 +36,8 @@ type form struct {
 	Fields []fault.Field
 }
 
-// tokenField is the hidden input that holds the token.
-const tokenField = "form"
+// tokenField is the hidden input that holds the token. Called form, it would hide the property of that name from scripts.
+const tokenField = "form_token"
 
 // newForm is a form with these values in it, pair by pair.
 func newForm(pairs ...string) *form {
@@ -112,6 +112,47 @@ func (f *form) whole(name string, otherwise int) (int, error) {
 	return n, nil
 }
 
+// optional writes a limit that may be none.
+func optional(n *int) string {
+	if n == nil {
+		return ""
+	}
+	return strconv.Itoa(*n)
+}
+
+// within reads a whole number of the form between two bounds.
+func (f *form) within(name string, least, most int) (int, error) {
+	n, err := strconv.Atoi(f.Get(name))
+	if err != nil || n < least || n > most {
+		return 0, fault.Refuse(name, "must be a whole number from %d to %d", least, most)
+	}
+	return n, nil
+}
+
+// atMost is within for a limit that may be left empty: nil for none.
+func (f *form) atMost(name string, most int) (*int, error) {
+	if f.Get(name) == "" {
+		return nil, nil
+	}
+	n, err := f.within(name, 1, most)
+	return &n, err
+}
+
+// rows reads fields that repeat row by row; the shortest tells how many there are.
+func (f *form) rows(names ...string) [][]string {
+	var rows [][]string
+	for i := 0; ; i++ {
+		row := make([]string, len(names))
+		for n, name := range names {
+			if i >= len(f.Values[name]) {
+				return rows
+			}
+			row[n] = strings.TrimSpace(f.Values[name][i])
+		}
+		rows = append(rows, row)
+	}
+}
+
 // refuse notes what is wrong, for the form to be shown again, with the status to do so. Every error that the visitor
 // cannot mend in the form is returned.
 func (u *UI) refuse(c *gin.Context, f *form, err error) (int, error) {
@@ -121,6 +162,18 @@ func (u *UI) refuse(c *gin.Context, f *form, err error) (int, error) {
 	status, detail, fields := u.Explain(c.Request.Context(), err)
 	f.Detail, f.Fields, f.Token = detail, fields, uuid.NewString()
 	return status, nil
+}
+
+// refused shows the form again with what is wrong with it; it does nothing when nothing is.
+func (u *UI) refused(c *gin.Context, f *form, err error, again func(status int) error) error {
+	if err == nil || f == nil {
+		return err
+	}
+	status, err := u.refuse(c, f, err)
+	if err != nil {
+		return err
+	}
+	return again(status)
 }
 
 // formPeriod is how long a form that was sent is known again.

@@ -97,14 +97,14 @@ func joinWords(a, b string) string {
 	return a + ", " + b
 }
 
-type repliesBody struct {
+type campaignRepliesBody struct {
 	campaign.Overview
 	Replies []report.Inbound
 	Pager   pager
 }
 
-// replies lists what people wrote after a campaign's run sent to them.
-func (u *UI) replies(c *gin.Context) error {
+// campaignReplies lists what people wrote after a campaign's run sent to them.
+func (u *UI) campaignReplies(c *gin.Context) error {
 	id, err := pathID(c)
 	if err != nil {
 		return err
@@ -117,7 +117,7 @@ func (u *UI) replies(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	body := repliesBody{}
+	body := campaignRepliesBody{}
 	if body.Overview, err = u.Store.CampaignRun(c.Request.Context(), id, run); err != nil {
 		return err
 	}
@@ -126,5 +126,5 @@ func (u *UI) replies(c *gin.Context) error {
 		return err
 	}
 	body.Replies, body.Pager = paginate(c, rows, total, func(m report.Inbound) int64 { return m.ID })
-	return u.render(c, http.StatusOK, "replies", view{Title: "Replies", Section: "/campaigns", Poll: pollSeconds, Body: body})
+	return u.render(c, http.StatusOK, "campaign_replies", view{Title: "Replies", Section: "/campaigns", Poll: pollSeconds, Body: body})
 }

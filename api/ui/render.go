@@ -172,6 +172,7 @@ func (u *UI) functions() template.FuncMap {
 		"args":     args,
 		"trail":    trail,
 		"may":      func(access.Scope) bool { return false }, // forVisitor sets it
+		"settings": settingGroups,
 	}
 }
 

@@ -78,6 +78,11 @@ type Deps struct {
 	OIDC      OIDC             // optional
 	OIDCName  string           // what people call it
 	Admission access.Admission // whom it lets in who was not invited
+	// ImportSuppressions takes in an upload of numbers not to be written to, as the API does.
+	ImportSuppressions func(ctx context.Context, upload *multipart.Reader) (SuppressionImport, error)
+	PublicURL          string // where the provider reaches us, without a slash at the end
+	// PayloadDays and BodyDays are how long what webhooks said, and what people wrote, is kept; 0: for good.
+	PayloadDays, BodyDays int
 }
 
 // Check is what is known of one dependency.
@@ -104,6 +109,7 @@ type Store interface {
 	accountStore
 	keyStore
 	auditStore
+	settingStore
 }
 
 // UI answers the requests of the pages.
@@ -127,7 +133,7 @@ type UI struct {
 func New(deps Deps) (*UI, error) {
 	switch {
 	case deps.Store == nil, deps.Now == nil, deps.Log == nil, deps.Principal == nil, deps.Role == nil, deps.Visitor == nil, deps.Explain == nil,
-		deps.SameOrigin == nil, deps.Cookie == nil, deps.SetCookie == nil,
+		deps.SameOrigin == nil, deps.Cookie == nil, deps.SetCookie == nil, deps.ImportSuppressions == nil,
 		deps.Import == nil, deps.Health == nil, deps.Queues == nil, deps.ErrorMeaning == nil, deps.ErrorAdvice == nil:
 		return nil, errors.New("pages: a dependency is missing")
 	case deps.Authorize == nil:
@@ -161,6 +167,28 @@ func (u *UI) Register(r gin.IRoutes) {
 	get("/", u.dashboard)
 	get("/monitoring", u.monitoring)
 
+	get("/settings", u.settings)
+	get("/settings/senders", u.senders)
+	post("/settings/senders/:id", access.Send, u.changeSender)
+	post("/settings/account", access.Send, u.changeAccount)
+	get("/settings/topics", u.topics)
+	post("/settings/topics", access.Write, u.createTopic)
+	get("/settings/topics/:id", u.showTopic)
+	post("/settings/topics/:id", access.Write, u.changeTopic)
+	post("/settings/topics/:id/delete", access.Write, u.deleteTopic)
+	get("/settings/keywords", u.keywords)
+	post("/settings/keywords", access.Write, u.changeKeywords)
+	get("/settings/replies", u.replies)
+	post("/settings/replies", access.Write, u.changeReplies)
+	get("/settings/hours", u.hours)
+	get("/settings/suppressions", u.suppressions)
+	post("/settings/suppressions", access.Write, u.addSuppression)
+	post("/settings/suppressions/import", access.Write, u.importSuppressions)
+	get("/settings/suppressions/:id/lift", u.confirmLift)
+	post("/settings/suppressions/:id/lift", access.Write, u.liftSuppression)
+	get("/settings/retention", u.retention)
+	get("/settings/webhooks", u.webhooks)
+
 	get("/unknown", u.unknown)
 	ask("/unknown/:id", access.Send, u.confirmDecision)
 	post("/unknown/:id", access.Send, u.decide)
@@ -192,7 +220,7 @@ func (u *UI) Register(r gin.IRoutes) {
 	post("/campaign/:id/quiet-hours", access.Write, u.changeRest(changeQuietHours))
 	ask("/campaign/:id/retry", access.Send, u.confirmRetry)
 	post("/campaign/:id/retry", access.Send, u.retry)
-	get("/campaign/:id/replies", u.replies)
+	get("/campaign/:id/replies", u.campaignReplies)
 	get("/messages/:id", u.message)
 	get("/campaign/:id/recipients", u.recipients)
 	ask("/campaign/:id/trigger", access.Send, u.confirmTrigger)

@@ -74,7 +74,7 @@ func open(t *testing.T) *site {
 func openWith(t *testing.T, change func(*ui.Deps)) *site {
 	t.Helper()
 	address := dbtest.URL(t)
-	store, err := db.Open(t.Context(), address)
+	store, err := db.Open(t.Context(), address, db.SuppressionKeys(dbtest.Keys))
 	require.NoError(t, err)
 	t.Cleanup(store.Close)
 	pool, err := pgxpool.New(t.Context(), address)
@@ -101,6 +101,10 @@ func openWith(t *testing.T, change func(*ui.Deps)) *site {
 		Cookie:     func(*http.Request, string) string { return "" },
 		SetCookie:  func(*gin.Context, string, string, time.Duration) {},
 		Import:     s.importFile,
+		ImportSuppressions: func(context.Context, *multipart.Reader) (ui.SuppressionImport, error) {
+			return ui.SuppressionImport{Total: 3, Added: 1, Known: 1, Failed: 1, Errors: []intake.RowError{{Line: 4, Field: "scope", Detail: "is odd"}}}, nil
+		},
+		PublicURL: "https://campaigns.example.com",
 		Health: func(context.Context) []ui.Check {
 			s.looks.Add(1)
 			return []ui.Check{{Name: "PostgreSQL", Up: true}, {Name: "Temporal", Up: !s.down, Detail: map[bool]string{true: "no answer"}[s.down]}}
@@ -191,13 +195,13 @@ func (s *site) submit(t *testing.T, page, action string, fields ...string) *http
 	return s.do(post(action, filled(t, s.get(t, page), fields...)))
 }
 
-var tokenInput = regexp.MustCompile(`name="form" value="([^"]+)"`)
+var tokenInput = regexp.MustCompile(`name="form_token" value="([^"]+)"`)
 
 func filled(t *testing.T, page string, fields ...string) url.Values {
 	t.Helper()
 	values := url.Values{}
 	if token := tokenInput.FindStringSubmatch(page); token != nil {
-		values.Set("form", token[1])
+		values.Set("form_token", token[1])
 	}
 	for i := 0; i < len(fields); i += 2 {
 		values.Set(fields[i], fields[i+1])

@@ -82,6 +82,8 @@ func runAPI(ctx context.Context, getenv func(string) string) error {
 		TemporalUIURL: cfg.TemporalUIURL, Namespace: namespace, PublicURL: cfg.PublicURL,
 		LocalAuth: cfg.LocalAuth, ListenAddr: cfg.ListenAddr, MaxUploadBytes: cfg.MaxUploadBytes, Version: version,
 		Phones:        phones(cfg.SimulatorURL),
+		PayloadDays:   cfg.PayloadDays,
+		BodyDays:      cfg.BodyDays,
 		Prices:        prices,
 		RequireOptOut: cfg.RequireOptOut,
 		DefaultRegion: cfg.DefaultRegion, AccountSID: cfg.Twilio.AccountSID,

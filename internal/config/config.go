@@ -121,6 +121,7 @@ func Load(role Role, getenv func(string) string) (Config, error) {
 		c.LegalWindowsFile = p.text("LEGAL_WINDOWS", "")
 		c.Twilio = p.twilio()
 		c.SuppressionKeys = p.suppressionKeys()
+		c.PayloadDays, c.BodyDays = p.retention() // to show them
 	case Worker:
 		c.DatabaseURL = p.required("DATABASE_URL")
 		c.PublicURL = strings.TrimSuffix(p.url("PUBLIC_URL", true), "/")
@@ -133,8 +134,7 @@ func Load(role Role, getenv func(string) string) (Config, error) {
 		}
 		c.StuckAfter = p.duration("STUCK_AFTER", 2*time.Minute)
 		c.SuppressionKeys = p.suppressionKeys()
-		c.PayloadDays = p.integer("RETENTION_PAYLOAD_DAYS", 0, 0, maxRetentionDays)
-		c.BodyDays = p.integer("RETENTION_BODY_DAYS", 0, 0, maxRetentionDays)
+		c.PayloadDays, c.BodyDays = p.retention()
 		c.LegalWindowsFile = p.text("LEGAL_WINDOWS", "")
 	case Simulator:
 		c.Twilio = p.twilio()
@@ -152,6 +152,10 @@ func Load(role Role, getenv func(string) string) (Config, error) {
 }
 
 const maxRetentionDays = 36_500
+
+func (p *parser) retention() (payloadDays, bodyDays int) {
+	return p.integer("RETENTION_PAYLOAD_DAYS", 0, 0, maxRetentionDays), p.integer("RETENTION_BODY_DAYS", 0, 0, maxRetentionDays)
+}
 
 // parser reads variables and collects what is wrong with them.
 type parser struct {
