@@ -347,7 +347,7 @@ func TestAnotherSitesPageChangesNothing(t *testing.T) {
 	cookie := &http.Cookie{Name: "__Host-ese_session", Value: e.session(t, a)}
 	for _, target := range []string{"/users", "/api/v1/users", "/sign-out", "/sign-in", "/account/sessions/end", "/settings/keys", "/api/v1/keys"} {
 		for header, value := range map[string]string{"Sec-Fetch-Site": "cross-site", "Origin": "https://evil.example"} {
-			r := httptest.NewRequest("POST", "https://ese.example"+target, strings.NewReader(`{}`))
+			r := httptest.NewRequest(http.MethodPost, "https://ese.example"+target, strings.NewReader(`{}`))
 			r.Header.Set(header, value)
 			r.Header.Set("Content-Type", "application/json")
 			r.AddCookie(cookie)

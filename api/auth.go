@@ -136,6 +136,7 @@ func cookieName(r *http.Request, name string) (full string, secure bool) {
 // setCookie gives the browser a cookie for that long; an empty value takes it away.
 func setCookie(c *gin.Context, name, value string, life time.Duration) {
 	full, secure := cookieName(c.Request, name)
+	//nolint:gosec // G124: without Secure on this machine alone
 	cookie := &http.Cookie{Name: full, Value: value, Path: "/", MaxAge: int(life.Seconds()), Secure: secure, HttpOnly: true, SameSite: http.SameSiteLaxMode}
 	if value == "" {
 		cookie.MaxAge = -1

@@ -1,6 +1,7 @@
 package db
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -71,7 +72,7 @@ func elide(value any) any {
 func (c changes) noteJSON(field string, was, to any) {
 	before, _ := json.Marshal(was) // what cannot be written cannot be audited either, and fails there
 	after, _ := json.Marshal(to)
-	if string(before) == string(after) {
+	if bytes.Equal(before, after) {
 		return
 	}
 	if c["was"] == nil {

@@ -53,7 +53,7 @@ func (p *page) forVisitor(visitor access.Principal) (*template.Template, error) 
 	if err != nil {
 		return nil, err
 	}
-	p.sets[key.String()] = set.Funcs(template.FuncMap{"may": func(scope access.Scope) bool { return visitor.May(scope) }})
+	p.sets[key.String()] = set.Funcs(template.FuncMap{"may": visitor.May})
 	return set, nil
 }
 

@@ -128,8 +128,8 @@ func (u *UI) showSignIn(c *gin.Context) error {
 	return u.renderSignIn(c, http.StatusOK, newForm("next", c.Query("next")))
 }
 
-// wrongPassword does not tell whether there is such an account.
-const wrongPassword = "the e-mail address or the password is not right"
+// notRight does not tell whether there is such an account.
+const notRight = "the e-mail address or the password is not right"
 
 func (u *UI) signIn(c *gin.Context) error {
 	f, err := readForm(c)
@@ -162,7 +162,7 @@ func (u *UI) signIn(c *gin.Context) error {
 		if err := u.Store.SessionRefused(ctx, account.ID, why, now); err != nil {
 			return err
 		}
-		f.Detail = wrongPassword
+		f.Detail = notRight
 		return u.renderSignIn(c, http.StatusUnauthorized, f)
 	}
 	next := ownPath(f.Get("next"))

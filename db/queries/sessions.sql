@@ -23,7 +23,7 @@ DELETE FROM sessions WHERE id = @id AND account_id = @account_id;
 DELETE FROM sessions WHERE account_id = @account_id AND id IS DISTINCT FROM sqlc.narg(keep)::uuid;
 
 -- name: SessionsExpire :exec
-DELETE FROM sessions WHERE id IN (SELECT e.id FROM sessions e WHERE e.expires_at <= @now LIMIT 100);
+DELETE FROM sessions WHERE id IN (SELECT e.id FROM sessions e WHERE e.expires_at <= @now LIMIT 100 FOR UPDATE SKIP LOCKED);
 
 -- name: TryCount :one
 -- Counts a try before it is made, so that no two can pass as the last one.
@@ -40,4 +40,4 @@ DELETE FROM sign_in_tries WHERE subject = @subject;
 UPDATE sign_in_tries SET tries = tries - 1 WHERE subject = @subject AND tries > 0;
 
 -- name: TriesExpire :exec
-DELETE FROM sign_in_tries WHERE subject IN (SELECT e.subject FROM sign_in_tries e WHERE e.since <= @window_since LIMIT 100);
+DELETE FROM sign_in_tries WHERE subject IN (SELECT e.subject FROM sign_in_tries e WHERE e.since <= @window_since LIMIT 100 FOR UPDATE SKIP LOCKED);

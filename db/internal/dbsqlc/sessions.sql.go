@@ -186,7 +186,7 @@ func (q *Queries) SessionsDelete(ctx context.Context, arg SessionsDeleteParams) 
 }
 
 const sessionsExpire = `-- name: SessionsExpire :exec
-DELETE FROM sessions WHERE id IN (SELECT e.id FROM sessions e WHERE e.expires_at <= $1 LIMIT 100)
+DELETE FROM sessions WHERE id IN (SELECT e.id FROM sessions e WHERE e.expires_at <= $1 LIMIT 100 FOR UPDATE SKIP LOCKED)
 `
 
 func (q *Queries) SessionsExpire(ctx context.Context, now time.Time) error {
@@ -195,7 +195,7 @@ func (q *Queries) SessionsExpire(ctx context.Context, now time.Time) error {
 }
 
 const triesExpire = `-- name: TriesExpire :exec
-DELETE FROM sign_in_tries WHERE subject IN (SELECT e.subject FROM sign_in_tries e WHERE e.since <= $1 LIMIT 100)
+DELETE FROM sign_in_tries WHERE subject IN (SELECT e.subject FROM sign_in_tries e WHERE e.since <= $1 LIMIT 100 FOR UPDATE SKIP LOCKED)
 `
 
 func (q *Queries) TriesExpire(ctx context.Context, windowSince time.Time) error {
