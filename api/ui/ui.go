@@ -184,7 +184,7 @@ func (u *UI) Register(r gin.IRoutes) {
 	get("/settings/suppressions", u.suppressions)
 	post("/settings/suppressions", access.Write, u.addSuppression)
 	post("/settings/suppressions/import", access.Write, u.importSuppressions)
-	get("/settings/suppressions/:id/lift", u.confirmLift)
+	ask("/settings/suppressions/:id/lift", access.Write, u.confirmLift)
 	post("/settings/suppressions/:id/lift", access.Write, u.liftSuppression)
 	get("/settings/retention", u.retention)
 	get("/settings/webhooks", u.webhooks)
