@@ -50,11 +50,14 @@ type Config struct {
 	SuppressionKeys  suppression.Keys
 	PayloadDays      int    // how long what webhooks said is kept; 0: for good
 	BodyDays         int    // likewise what people wrote
+	ImportDays       int    // likewise the refused rows of imports
 	LegalWindowsFile string // JSON, see compliance.ParseLaw; "": only what is listed
 
 	ReceiptDeadline time.Duration
 	ResolveLooks    []time.Duration
 	StuckAfter      time.Duration
+	// TemplateSyncInterval is between two looks at all of Twilio's templates; 0 for none.
+	TemplateSyncInterval time.Duration
 
 	SimulatorAddr       string
 	SimulatorData       string
@@ -108,6 +111,8 @@ func Load(role Role, getenv func(string) string) (Config, error) {
 		c.SuppressionKeys = p.suppressionKeys()
 		c.PayloadDays = p.integer("RETENTION_PAYLOAD_DAYS", 0, 0, maxRetentionDays)
 		c.BodyDays = p.integer("RETENTION_BODY_DAYS", 0, 0, maxRetentionDays)
+		c.ImportDays = p.integer("RETENTION_IMPORT_DAYS", 0, 0, maxRetentionDays)
+		c.TemplateSyncInterval = p.interval("TEMPLATE_SYNC_INTERVAL", time.Hour)
 		c.LegalWindowsFile = p.text("LEGAL_WINDOWS", "")
 	case Simulator:
 		c.Twilio = p.twilio()
@@ -182,6 +187,19 @@ func (p *parser) duration(name string, fallback time.Duration) time.Duration {
 	d, err := time.ParseDuration(v)
 	if err != nil || d <= 0 {
 		p.fail(name, "must be a duration such as 20s or 12h")
+	}
+	return d
+}
+
+// interval is a duration between things that are done again and again; 0 for not at all.
+func (p *parser) interval(name string, fallback time.Duration) time.Duration {
+	v := p.text(name, "")
+	if v == "" {
+		return fallback
+	}
+	d, err := time.ParseDuration(v)
+	if err != nil || d != 0 && d < time.Minute {
+		p.fail(name, "must be a duration of a minute or more such as 30m, or 0 for never")
 	}
 	return d
 }
