@@ -9,7 +9,6 @@ import (
 
 	"github.com/event-stream-engine/ese/db/internal/dbsqlc"
 	"github.com/event-stream-engine/ese/internal/campaign"
-	"github.com/event-stream-engine/ese/internal/compliance"
 	"github.com/event-stream-engine/ese/internal/fault"
 	"github.com/event-stream-engine/ese/internal/ledger"
 	"github.com/event-stream-engine/ese/internal/message"
@@ -18,7 +17,7 @@ import (
 )
 
 // Enlist adds messages to a run that is open, each for one person, and has their workflows started, at the campaign's
-// rate. Whoever may not be sent to at all is suppressed there and then. It answers in the order of the list; asked for
+// rate. Whoever may not be sent to at all, or is in a segment that the campaign leaves out, is suppressed there and then. It answers in the order of the list; asked for
 // again, a message is as it stands. A run that takes no messages gives a Conflict.
 //
 // It takes part in the caller's transaction, which commits the messages together with what they are about. It holds the
@@ -26,8 +25,7 @@ import (
 // the people of all of them before (LockPeople).
 func (s *Store) Enlist(ctx context.Context, runID int64, list []ledger.Enlistment, now time.Time) ([]ledger.Enlisted, error) {
 	p := dbsqlc.MessagesEnlistParams{
-		RunID: runID, NoConsent: string(compliance.NoConsent), OptedOut: string(compliance.OptedOut), Stopped: string(compliance.Stopped),
-		NotSubscribed: string(compliance.NotSubscribed), RateLimit: message.ReasonRateLimit, StartAt: now, Now: now,
+		RunID: runID, RateLimit: message.ReasonRateLimit, StartAt: now, Now: now,
 	}
 	for _, e := range list {
 		variables := json.RawMessage(`{}`)
@@ -54,6 +52,11 @@ func (s *Store) Enlist(ctx context.Context, runID int64, list []ledger.Enlistmen
 		}
 		p.CampaignID, p.RunNumber, p.LastSeq, p.Channel, p.TopicID = r.CampaignID, r.Number, r.AudienceSize, r.Channel, r.SubscriptionTopicID
 		p.SpacingSeconds = 1 / float64(r.RateLimitPerSecond)
+		if campaign.Kind(r.Kind) != campaign.ByTest { // whoever tries a message out was named, whatever its audience is
+			if p.ExcludedIds, err = s.excludedOf(ctx, p.UserIds, r.ExcludeSegmentIds, now); err != nil {
+				return err
+			}
+		}
 		if r.NextStartAt != nil && r.NextStartAt.After(now) {
 			p.StartAt = *r.NextStartAt
 		}

@@ -51,8 +51,12 @@ func (s *Store) toDelivery(r dbsqlc.DeliveryGetRow) (ledger.Delivery, error) {
 		d.Subscribed = &r.Subscribed
 	}
 	if r.Reply != nil { // no cap and no pair rate holds for a reply
-		d.Reply = &compliance.Reply{Stop: inbound.ReplyKind(*r.Reply) == inbound.ReplyStop, AskedAt: r.CreatedAt}
+		kind := inbound.ReplyKind(*r.Reply)
+		d.Reply = &compliance.Reply{Stop: kind == inbound.ReplyStop, Help: kind == inbound.ReplyHelp, AskedAt: r.CreatedAt}
 		d.Limits = compliance.Limits{}
+		if d.Reply.Help {
+			d.Scopes = []string{}
+		}
 	}
 	d.WindowPolicy, d.Category, d.CollapseWhitespace, d.ErrorCode = campaign.WindowPolicy(r.WindowPolicy), render.Category(r.Category), r.CollapseWhitespace, value(r.ErrorCode)
 	var err error

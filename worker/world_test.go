@@ -49,16 +49,17 @@ type world struct {
 	store    *db.Store
 	grants   *grants
 	provider *provider
+	delivery *activities.Delivery
 	begin    time.Time
 	run      outbox.Run
 	url      string // of the database
 }
 
 // newWorld makes a world in which it is now.
-func newWorld(t *testing.T, now time.Time) *world {
+func newWorld(t *testing.T, now time.Time, options ...db.Option) *world {
 	t.Helper()
 	url := dbtest.URL(t)
-	store, err := db.Open(t.Context(), url)
+	store, err := db.Open(t.Context(), url, options...)
 	require.NoError(t, err)
 	t.Cleanup(store.Close)
 	w := &world{t: t, store: store, url: url, grants: &grants{Store: store}, provider: &provider{requests: map[string]int{}}}
@@ -77,13 +78,14 @@ func (w *world) renew(now time.Time) {
 	w.env.SetTestTimeout(time.Minute)
 	w.env.RegisterWorkflow(server)
 	w.provider.world = w
+	w.delivery = &activities.Delivery{
+		Store: w.store, Sender: w.provider, Pace: activities.NewPace(w.grants, w.env.Now, log, 100), Now: w.env.Now, Log: log,
+		Lease: 10 * time.Second, Looks: looks, ReceiptDeadline: receiptDeadline, Patience: 100 * time.Millisecond,
+	}
 	worker.Register(w.env, worker.Activities{
 		Dispatch: &activities.Dispatch{Store: w.store, Now: w.env.Now, Log: log, ReceiptDeadline: receiptDeadline, StuckAfter: stuckAfter},
-		Delivery: &activities.Delivery{
-			Store: w.store, Sender: w.provider, Pace: activities.NewPace(w.grants, w.env.Now, log, 100), Now: w.env.Now, Log: log,
-			Lease: 10 * time.Second, Looks: looks, ReceiptDeadline: receiptDeadline, Patience: 100 * time.Millisecond,
-		},
-		Imports: &activities.Imports{Store: w.store, Now: w.env.Now},
+		Delivery: w.delivery,
+		Imports:  &activities.Imports{Store: w.store, Now: w.env.Now},
 	})
 }
 
@@ -252,7 +254,12 @@ func (w *world) overview() campaign.Overview {
 // ledger returns the run's messages by number.
 func (w *world) ledger() map[string]report.Message {
 	w.t.Helper()
-	messages, _, err := w.store.Recipients(w.t.Context(), w.run.CampaignID, report.RecipientFilter{}, 0, 10_000)
+	return w.ledgerOf(w.run.CampaignID)
+}
+
+func (w *world) ledgerOf(campaignID int64) map[string]report.Message {
+	w.t.Helper()
+	messages, _, err := w.store.Recipients(w.t.Context(), campaignID, report.RecipientFilter{}, 0, 10_000)
 	require.NoError(w.t, err)
 	found := make(map[string]report.Message, len(messages))
 	for _, m := range messages {

@@ -46,3 +46,6 @@ func ErasureID(id uuid.UUID) string { return "erasure/" + id.String() }
 
 // RetentionID is the id of the schedule that starts the workflow Retention, and what the ids of those begin with.
 const RetentionID = "retention"
+
+// TemplateSyncID is likewise that of the workflow TemplateSync. One that was asked for has the id outbox.SyncID.
+const TemplateSyncID = "templates-sync"

@@ -59,6 +59,7 @@ var code = map[string]any{
 	"Campaign": workflows.Campaign, "Batch": workflows.Batch, "Recipient": workflows.Recipient, "Import": workflows.Import,
 	"Occurrence": workflows.Occurrence,
 	"Approval":   workflows.Approval, "TemplateSync": workflows.TemplateSync,
+	"Erasure": workflows.Erasure, "Retention": workflows.Retention,
 }
 
 // TestReplay has today's workflows go through what earlier ones did: whoever changes their order breaks the workflows
@@ -86,6 +87,7 @@ func TestReplayNoticesChanges(t *testing.T) {
 		"Campaign": workflows.Recipient, "Batch": workflows.Import, "Recipient": workflows.Campaign, "Import": workflows.Batch,
 		"Occurrence": workflows.Batch,
 		"Approval":   workflows.Import, "TemplateSync": workflows.Batch,
+		"Erasure": workflows.Batch, "Retention": workflows.Batch,
 	}
 	for name, history := range histories(t) {
 		replayer := sdkworker.NewWorkflowReplayer()
@@ -100,7 +102,7 @@ func TestHistoriesHoldNoPersonalData(t *testing.T) {
 	t.Parallel()
 	for name, history := range histories(t) {
 		text := prototext.Format(history)
-		require.Regexp(t, `campaign_id|import_id|template_id|TemplateSync`, text, "inputs can be read")
+		require.Regexp(t, `campaign_id|import_id|template_id|erasure_id|TemplateSync|Retention`, text, "inputs can be read")
 		require.NotRegexp(t, `\+[1-9][0-9]{6,14}`, text, name)
 		require.NotContains(t, text, "9477100", name) // begins the numbers of the recorded campaigns
 		require.NotContains(t, text, "greeting", name)

@@ -113,10 +113,10 @@ func (u *UI) hours(c *gin.Context) error {
 	return u.renderSetting(c, http.StatusOK, "hours", "Hours and legal rules", rows)
 }
 
-type retentionBody struct{ PayloadDays, BodyDays int }
+type retentionBody struct{ PayloadDays, BodyDays, ImportDays int }
 
 func (u *UI) retention(c *gin.Context) error {
-	return u.renderSetting(c, http.StatusOK, "retention", "Retention", retentionBody{u.PayloadDays, u.BodyDays})
+	return u.renderSetting(c, http.StatusOK, "retention", "Retention", retentionBody{u.PayloadDays, u.BodyDays, u.ImportDays})
 }
 
 type webhooksBody struct {

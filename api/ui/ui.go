@@ -81,8 +81,9 @@ type Deps struct {
 	// ImportSuppressions takes in an upload of numbers not to be written to, as the API does.
 	ImportSuppressions func(ctx context.Context, upload *multipart.Reader) (SuppressionImport, error)
 	PublicURL          string // where the provider reaches us, without a slash at the end
-	// PayloadDays and BodyDays are how long what webhooks said, and what people wrote, is kept; 0: for good.
-	PayloadDays, BodyDays int
+	// PayloadDays, BodyDays and ImportDays are how long what webhooks said, what people wrote and the refused rows of imports
+	// are kept; 0: for good.
+	PayloadDays, BodyDays, ImportDays int
 }
 
 // Check is what is known of one dependency.

@@ -84,6 +84,7 @@ func runAPI(ctx context.Context, getenv func(string) string) error {
 		Phones:        phones(cfg.SimulatorURL),
 		PayloadDays:   cfg.PayloadDays,
 		BodyDays:      cfg.BodyDays,
+		ImportDays:    cfg.ImportDays,
 		Prices:        prices,
 		RequireOptOut: cfg.RequireOptOut,
 		DefaultRegion: cfg.DefaultRegion, AccountSID: cfg.Twilio.AccountSID,

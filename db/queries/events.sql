@@ -17,7 +17,7 @@ SELECT id FROM users WHERE id = ANY(@user_ids::bigint[]) ORDER BY id FOR KEY SHA
 -- name: EnlistRun :one
 -- Whoever holds the row is the only one who adds messages to the run.
 SELECT r.campaign_id, r.number, r.kind, r.audience_size, r.next_start_at, r.closed_at, r.finished_at,
-       c.status, c.rate_limit_per_second, c.subscription_topic_id, t.channel
+       c.status, c.rate_limit_per_second, c.subscription_topic_id, c.exclude_segment_ids, t.channel
 FROM campaign_runs r
 JOIN campaigns c ON c.id = r.campaign_id
 JOIN templates t ON t.id = r.template_id
@@ -26,7 +26,7 @@ FOR NO KEY UPDATE OF r;
 
 -- name: MessagesEnlist :many
 -- Adds a message for each person and key that has none, numbered on from last_seq, and has the recipients started,
--- spacing_seconds apart. The caller holds the people and the run. Places count from 1; those who are gone have no row in
+-- spacing_seconds apart. Those in excluded_ids are in a segment that the campaign leaves out. The caller holds the people and the run. Places count from 1; those who are gone have no row in
 -- the answer.
 WITH asked AS (
     SELECT unnest(@user_ids::bigint[]) AS user_id, unnest(@dedupe_keys::text[]) AS dedupe_key, unnest(@variables::jsonb[]) AS variables,
@@ -38,13 +38,9 @@ WITH asked AS (
     FROM (
         SELECT DISTINCT ON (a.user_id, a.dedupe_key) a.user_id, a.dedupe_key, a.variables, a.reply, a.place, (CASE
             WHEN a.reply <> '' THEN ''  -- judged by the message that it answers
-            WHEN u.consent_state = 'PENDING' THEN @no_consent::text
-            WHEN u.consent_state = 'OPT_OUT' THEN @opted_out::text
-            WHEN u.consent_state = 'STOP' THEN @stopped::text
-            WHEN u.suppressed && suppression_scopes(@channel, sqlc.narg(topic_id)::integer) THEN 'suppressed'
-            WHEN sqlc.narg(topic_id)::integer IS NOT NULL AND NOT EXISTS (
-                SELECT 1 FROM subscriptions s WHERE s.topic_id = sqlc.narg(topic_id) AND s.user_id = u.id) THEN @not_subscribed::text
-            ELSE '' END)::text AS reason
+            ELSE consent_reason(u.consent_state, u.suppressed && suppression_scopes(@channel, sqlc.narg(topic_id)::integer),
+                sqlc.narg(topic_id)::integer IS NOT NULL AND NOT EXISTS (SELECT 1 FROM subscriptions s WHERE s.topic_id = sqlc.narg(topic_id) AND s.user_id = u.id),
+                u.id = ANY(@excluded_ids::bigint[])) END)::text AS reason
         FROM asked a JOIN users u ON u.id = a.user_id
         WHERE NOT EXISTS (SELECT 1 FROM messages m WHERE m.user_id = a.user_id AND m.run_id = @run_id AND m.dedupe_key = a.dedupe_key)
         ORDER BY a.user_id, a.dedupe_key, a.place

@@ -21,14 +21,15 @@ SELECT t.id, EXISTS (SELECT 1 FROM campaigns c WHERE c.template_id = t.id AND c.
 FROM templates t WHERE t.id = @id FOR UPDATE;
 
 -- name: TemplateList :many
+-- Those that people made: the built-in ones of the replies are not listed.
 SELECT t.*, v.content, v.variables, v.category, v.collapse_whitespace,
        (SELECT jsonb_agg(to_jsonb(o) ORDER BY o.position) FROM template_variants o WHERE o.template_id = v.template_id AND o.version = v.version)::jsonb AS variants
 FROM templates t JOIN template_versions v ON v.template_id = t.id AND v.version = t.version
-WHERE sqlc.narg(after)::integer IS NULL OR t.id < sqlc.narg(after)
+WHERE (sqlc.narg(after)::integer IS NULL OR t.id < sqlc.narg(after)) AND t.id <> ALL (ARRAY(SELECT c.template_id FROM campaigns c WHERE c.reply_sender_id IS NOT NULL))
 ORDER BY t.id DESC LIMIT @at_most;
 
 -- name: TemplateTotal :one
-SELECT count(*) FROM templates;
+SELECT count(*) FROM templates t WHERE t.id <> ALL (ARRAY(SELECT c.template_id FROM campaigns c WHERE c.reply_sender_id IS NOT NULL));
 
 -- name: TemplateUpdate :exec
 UPDATE templates SET name = @name, version = @version, channel = @channel, locale = @locale, updated_at = @now

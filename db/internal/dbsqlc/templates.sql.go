@@ -182,7 +182,7 @@ const templateList = `-- name: TemplateList :many
 SELECT t.id, t.name, t.version, t.channel, t.locale, t.created_at, t.updated_at, v.content, v.variables, v.category, v.collapse_whitespace,
        (SELECT jsonb_agg(to_jsonb(o) ORDER BY o.position) FROM template_variants o WHERE o.template_id = v.template_id AND o.version = v.version)::jsonb AS variants
 FROM templates t JOIN template_versions v ON v.template_id = t.id AND v.version = t.version
-WHERE $1::integer IS NULL OR t.id < $1
+WHERE ($1::integer IS NULL OR t.id < $1) AND t.id <> ALL (ARRAY(SELECT c.template_id FROM campaigns c WHERE c.reply_sender_id IS NOT NULL))
 ORDER BY t.id DESC LIMIT $2
 `
 
@@ -206,6 +206,7 @@ type TemplateListRow struct {
 	Variants           json.RawMessage
 }
 
+// Those that people made: the built-in ones of the replies are not listed.
 func (q *Queries) TemplateList(ctx context.Context, arg TemplateListParams) ([]TemplateListRow, error) {
 	rows, err := q.db.Query(ctx, templateList, arg.After, arg.AtMost)
 	if err != nil {
@@ -257,7 +258,7 @@ func (q *Queries) TemplateLock(ctx context.Context, id int32) (TemplateLockRow, 
 }
 
 const templateTotal = `-- name: TemplateTotal :one
-SELECT count(*) FROM templates
+SELECT count(*) FROM templates t WHERE t.id <> ALL (ARRAY(SELECT c.template_id FROM campaigns c WHERE c.reply_sender_id IS NOT NULL))
 `
 
 func (q *Queries) TemplateTotal(ctx context.Context) (int64, error) {
