@@ -63,6 +63,7 @@ type Store interface {
 	topicStore
 	keywordStore
 	replyStore
+	invitationStore
 	templateStore
 	campaignStore
 	triggerStore

@@ -53,6 +53,7 @@ func (s *Store) Enlist(ctx context.Context, runID int64, list []ledger.Enlistmen
 			return fault.New(fault.Conflict, "run %d of campaign %d takes no messages", r.Number, r.CampaignID)
 		}
 		p.CampaignID, p.RunNumber, p.LastSeq, p.Channel, p.TopicID = r.CampaignID, r.Number, r.AudienceSize, r.Channel, r.SubscriptionTopicID
+		p.Inviting = campaign.Trigger(r.Trigger) == campaign.OnInvitation && campaign.Kind(r.Kind) != campaign.ByTest
 		p.SpacingSeconds = 1 / float64(r.RateLimitPerSecond)
 		if r.NextStartAt != nil && r.NextStartAt.After(now) {
 			p.StartAt = *r.NextStartAt

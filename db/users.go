@@ -47,6 +47,11 @@ func (s *Store) CreateUser(ctx context.Context, number phone.Number, attributes 
 		if err := s.enlistCreated(ctx, []int64{row.ID}, now); err != nil {
 			return err
 		}
+		if change.Invite {
+			if err := s.inviteOne(ctx, row.ID, 0, change.Evidence, actor, now); err != nil {
+				return err
+			}
+		}
 		u, err = s.UserByPhone(ctx, number)
 		return err
 	})
@@ -194,7 +199,7 @@ func (s *Store) consentEvents(ctx context.Context, userID int64, before *int64, 
 	for i, r := range rows {
 		events[i] = user.Event{
 			ID: r.ID, State: user.ConsentState(r.State), Previous: user.ConsentState(r.PreviousState), Source: user.Source(r.Source),
-			Evidence: r.Evidence, Wording: r.Wording, CallerIP: r.CallerIp, Actor: r.Actor, At: r.CreatedAt,
+			Evidence: r.Evidence, Wording: r.Wording, CallerIP: r.CallerIp, Invitation: r.InvitationID, Actor: r.Actor, At: r.CreatedAt,
 		}
 	}
 	return events, nil
@@ -203,7 +208,7 @@ func (s *Store) consentEvents(ctx context.Context, userID int64, before *int64, 
 func (s *Store) recordConsent(ctx context.Context, userID int64, state user.ConsentState, change user.Change, actor string, now time.Time) error {
 	return translate(s.q(ctx).ConsentEventInsert(ctx, dbsqlc.ConsentEventInsertParams{
 		UserID: userID, State: string(state), Source: string(cmp.Or(change.Source, user.SourceUnknown)), Evidence: change.Evidence, Wording: change.Wording,
-		CallerIp: change.CallerIP, Actor: actor, Now: now,
+		CallerIp: change.CallerIP, Actor: actor, InvitationID: change.Invitation, Now: now,
 	}), "consent event")
 }
 

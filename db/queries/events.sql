@@ -17,7 +17,7 @@ SELECT id FROM users WHERE id = ANY(@user_ids::bigint[]) ORDER BY id FOR KEY SHA
 -- name: EnlistRun :one
 -- Whoever holds the row is the only one who adds messages to the run.
 SELECT r.campaign_id, r.number, r.kind, r.audience_size, r.next_start_at, r.closed_at, r.finished_at,
-       c.status, c.rate_limit_per_second, c.subscription_topic_id, t.channel
+       c.status, c.rate_limit_per_second, c.subscription_topic_id, c.trigger, t.channel
 FROM campaign_runs r
 JOIN campaigns c ON c.id = r.campaign_id
 JOIN templates t ON t.id = r.template_id
@@ -38,7 +38,7 @@ WITH asked AS (
     FROM (
         SELECT DISTINCT ON (a.user_id, a.dedupe_key) a.user_id, a.dedupe_key, a.variables, a.reply, a.place, (CASE
             WHEN a.reply <> '' THEN ''  -- judged by the message that it answers
-            WHEN u.consent_state = 'PENDING' THEN @no_consent::text
+            WHEN u.consent_state = 'PENDING' THEN CASE WHEN @inviting::boolean THEN '' ELSE @no_consent::text END
             WHEN u.consent_state = 'OPT_OUT' THEN @opted_out::text
             WHEN u.consent_state = 'STOP' THEN @stopped::text
             WHEN u.suppressed && suppression_scopes(@channel, sqlc.narg(topic_id)::integer) THEN 'suppressed'
@@ -98,7 +98,8 @@ WHERE kind = 'recipient.start' AND (payload->>'run_id')::bigint = sqlc.arg(run_i
 -- name: TriggeredRuns :many
 -- The open runs of campaigns that such a thing triggers, in the order in which they are to be locked; names narrows events
 -- and keywords down, campaigns_triggered finds them.
-SELECT r.id, r.campaign_id, c.trigger_name FROM campaigns c
+SELECT r.id, r.campaign_id, c.trigger_name, t.channel FROM campaigns c
+JOIN templates t ON t.id = c.template_id
 JOIN campaign_runs r ON r.campaign_id = c.id AND r.kind = 'event' AND r.finished_at IS NULL AND r.closed_at IS NULL
 WHERE c.trigger = @trigger AND c.trigger <> 'manual' AND c.trigger_name = ANY(@names::text[]) AND c.status IN ('RUNNING', 'PAUSED')
 ORDER BY r.id;

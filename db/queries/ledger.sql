@@ -2,7 +2,7 @@
 -- Everything that one send needs to know. The epoch stands for a moment that there is none of; what the template says in
 -- each language comes as one JSON array.
 SELECT m.id, m.state, m.reason, m.waits_until, m.user_id, m.channel, m.accepted_at, m.attempt_count, m.variables, m.reply, m.created_at,
-       r.id AS run_id, r.number AS run_number, r.campaign_id, r.sender_id, (r.kind = 'test')::boolean AS test,
+       r.id AS run_id, r.number AS run_number, r.campaign_id, r.sender_id, (r.kind = 'test')::boolean AS test, (c.trigger = 'invitation' AND r.kind <> 'test')::boolean AS invitation,
        CASE WHEN r.kind IN ('trigger', 'recurrence') THEN c.schedule_local_time ELSE '' END::text AS schedule_local_time, c.start_within_minutes, coalesce(r.frozen_at, r.started_at)::timestamptz AS began_at,
        c.status AS campaign_status, c.rate_limit_per_second, c.priority, c.quiet_start, c.quiet_end, c.timezone, c.subscription_topic_id,
        u.phone_number, u.attributes, u.consent_state, u.zones, u.jurisdiction, u.last_inbound_at,
@@ -40,7 +40,7 @@ WHERE m.run_id = @run_id AND m.seq = @seq;
 -- What DeliveryGet would say of each of these people, were the campaign triggered: column for column the same, so that a
 -- send and its forecast judge by the same things.
 SELECT coalesce(m.id, '00000000-0000-0000-0000-000000000000')::uuid AS id, 'pending'::text AS state, ''::text AS reason, m.waits_until, u.id AS user_id, t.channel, m.accepted_at, 0::smallint AS attempt_count, m.variables, m.reply, c.created_at,
-       0::bigint AS run_id, 0::integer AS run_number, c.id AS campaign_id, coalesce(sn.id, 0)::integer AS sender_id, false::boolean AS test,
+       0::bigint AS run_id, 0::integer AS run_number, c.id AS campaign_id, coalesce(sn.id, 0)::integer AS sender_id, false::boolean AS test, (c.trigger = 'invitation')::boolean AS invitation,
        c.schedule_local_time::text AS schedule_local_time, c.start_within_minutes, @began_at::timestamptz AS began_at,
        c.status AS campaign_status, c.rate_limit_per_second, c.priority, c.quiet_start, c.quiet_end, c.timezone, c.subscription_topic_id,
        u.phone_number, u.attributes, u.consent_state, u.zones, u.jurisdiction, u.last_inbound_at,

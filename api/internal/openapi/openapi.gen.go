@@ -107,6 +107,7 @@ func (e CampaignStatus) Valid() bool {
 // Defines values for CampaignTriggerKind.
 const (
 	CampaignTriggerKindEvent       CampaignTriggerKind = "event"
+	CampaignTriggerKindInvitation  CampaignTriggerKind = "invitation"
 	CampaignTriggerKindKeyword     CampaignTriggerKind = "keyword"
 	CampaignTriggerKindManual      CampaignTriggerKind = "manual"
 	CampaignTriggerKindUserCreated CampaignTriggerKind = "user_created"
@@ -116,6 +117,8 @@ const (
 func (e CampaignTriggerKind) Valid() bool {
 	switch e {
 	case CampaignTriggerKindEvent:
+		return true
+	case CampaignTriggerKindInvitation:
 		return true
 	case CampaignTriggerKindKeyword:
 		return true
@@ -442,6 +445,7 @@ func (e ReadinessStatus) Valid() bool {
 
 // Defines values for ReplyKind.
 const (
+	ReplyKindConfirmed    ReplyKind = "confirmed"
 	ReplyKindHelp         ReplyKind = "help"
 	ReplyKindStart        ReplyKind = "start"
 	ReplyKindStop         ReplyKind = "stop"
@@ -453,6 +457,8 @@ const (
 // Valid indicates whether the value is a known member of the ReplyKind enum.
 func (e ReplyKind) Valid() bool {
 	switch e {
+	case ReplyKindConfirmed:
+		return true
 	case ReplyKindHelp:
 		return true
 	case ReplyKindStart:
@@ -899,8 +905,8 @@ type Campaign struct {
 
 	// Trigger What starts the campaign's messages. `manual`: an operator, for the whole audience. `event`: an event of that name (`POST
 	// /api/v1/ingest/triggers`), for the person whom it names. `keyword`: a message from a person that is that word as a
-	// whole, for them. `user_created`: somebody new, by the API or an import, for them. All but `manual` have neither
-	// audience nor canary nor schedule, and are live from their start until they are completed or cancelled.
+	// whole, for them. `user_created`: somebody new, by the API or an import, for them. `invitation`: somebody `PENDING` who is
+	// to be asked for consent, for them. All but `manual` have neither audience nor canary nor schedule, and are live from their start until they are completed or cancelled.
 	Trigger CampaignTriggerKind `json:"trigger"`
 
 	// TriggerName The event's name or the keyword.
@@ -1090,8 +1096,8 @@ type CampaignTrigger struct {
 
 // CampaignTriggerKind What starts the campaign's messages. `manual`: an operator, for the whole audience. `event`: an event of that name (`POST
 // /api/v1/ingest/triggers`), for the person whom it names. `keyword`: a message from a person that is that word as a
-// whole, for them. `user_created`: somebody new, by the API or an import, for them. All but `manual` have neither
-// audience nor canary nor schedule, and are live from their start until they are completed or cancelled.
+// whole, for them. `user_created`: somebody new, by the API or an import, for them. `invitation`: somebody `PENDING` who is
+// to be asked for consent, for them. All but `manual` have neither audience nor canary nor schedule, and are live from their start until they are completed or cancelled.
 type CampaignTriggerKind string
 
 // CampaignTriggered Example: {"campaign_id":1,"dry_run":false,"run_number":1,"status":"RUNNING","task_id":"campaign/1/run/1"}
@@ -1192,8 +1198,8 @@ type CampaignWrite struct {
 
 	// Trigger What starts the campaign's messages. `manual`: an operator, for the whole audience. `event`: an event of that name (`POST
 	// /api/v1/ingest/triggers`), for the person whom it names. `keyword`: a message from a person that is that word as a
-	// whole, for them. `user_created`: somebody new, by the API or an import, for them. All but `manual` have neither
-	// audience nor canary nor schedule, and are live from their start until they are completed or cancelled.
+	// whole, for them. `user_created`: somebody new, by the API or an import, for them. `invitation`: somebody `PENDING` who is
+	// to be asked for consent, for them. All but `manual` have neither audience nor canary nor schedule, and are live from their start until they are completed or cancelled.
 	Trigger *CampaignTriggerKind `json:"trigger,omitempty"`
 
 	// TriggerName With `event` its name: letters, digits and `. _ : / -`. With `keyword` the word, or words; case and punctuation do
@@ -1252,7 +1258,7 @@ type ComplianceStep struct {
 	Step string `json:"step"`
 }
 
-// ConsentEvent Example: {"actor":"user","caller_ip":null,"consent_state":"STOP","created_at":"2026-11-21T22:38:59Z","evidence":"SM0123456789abcdef0123456789abcdef","previous_state":"OPT_IN","source":"keyword","wording":"stop"}
+// ConsentEvent Example: {"actor":"user","caller_ip":null,"consent_state":"STOP","created_at":"2026-11-21T22:38:59Z","evidence":"SM0123456789abcdef0123456789abcdef","invitation_message_id":null,"previous_state":"OPT_IN","source":"keyword","wording":"stop"}
 type ConsentEvent struct {
 	// Actor Who recorded it: a key, `local`, `user` for the person, `provider`.
 	Actor string `json:"actor"`
@@ -1266,6 +1272,9 @@ type ConsentEvent struct {
 
 	// Evidence A message's SID, an import and its line, or the words of whoever recorded it.
 	Evidence *string `json:"evidence"`
+
+	// InvitationMessageID The invitation that was confirmed; `wording` is its text, with its placeholders.
+	InvitationMessageID *openapi_types.UUID `json:"invitation_message_id"`
 
 	// PreviousState The state before; null in the first event.
 	PreviousState *string `json:"previous_state"`
@@ -1582,6 +1591,51 @@ type InboundList struct {
 
 	// TotalCount All of the time range.
 	TotalCount int64 `json:"total_count"`
+}
+
+// Invitation Example: {"actor":"local","campaign_id":7,"confirm_until":"2026-11-24T22:39:01Z","confirmed_at":null,"created_at":"2026-11-21T22:38:59Z","evidence":"Sign-up form, 2026-11-20","message_id":"01932f4e-7c1a-7d3e-9f00-0123456789ab","reason":null,"state":"delivered","waits_until":null}
+type Invitation struct {
+	// Actor Who had them invited.
+	Actor      string `json:"actor"`
+	CampaignID int64  `json:"campaign_id"`
+
+	// ConfirmUntil Until when a confirming reply is consent; null before the provider took the message.
+	ConfirmUntil *time.Time `json:"confirm_until"`
+	ConfirmedAt  *time.Time `json:"confirmed_at"`
+	CreatedAt    time.Time  `json:"created_at"`
+
+	// Evidence Why the person was invited: an import and its line, or the words of whoever did.
+	Evidence  *string            `json:"evidence"`
+	MessageID openapi_types.UUID `json:"message_id"`
+
+	// Reason Why it waits, or was not sent.
+	Reason *string `json:"reason"`
+
+	// State The message's state.
+	State      string     `json:"state"`
+	WaitsUntil *time.Time `json:"waits_until"`
+}
+
+// InvitationCreate Example: {"evidence":"Sign-up form, 2026-11-20"}
+type InvitationCreate struct {
+	// CampaignID The campaign that invites; its trigger is `invitation`. The newest that is live when left out.
+	CampaignID *int64 `json:"campaign_id,omitempty"`
+
+	// Evidence Why this person is asked: a form, a call.
+	Evidence *string `json:"evidence,omitempty"`
+}
+
+// InvitationRules Example: {"confirm_within_hours":72,"invite_again_after_days":30,"words":["count me in"]}
+type InvitationRules struct {
+	// ConfirmWithinHours After the provider took the invitation. A later reply is no consent.
+	ConfirmWithinHours int `json:"confirm_within_hours"`
+
+	// InviteAgainAfterDays Nobody is invited more often.
+	InviteAgainAfterDays int `json:"invite_again_after_days"`
+
+	// Words Words, and labels of buttons, that confirm besides YES, I AGREE and their like in other languages. They count as the whole
+	// message, whatever case and punctuation, and only for somebody who was invited.
+	Words *[]string `json:"words,omitempty"`
 }
 
 // Keyword Example: {"action":"stop","locale":"cy","text":"peidiwch"}
@@ -1982,7 +2036,8 @@ type RepliesWrite struct {
 
 // Reply Example: {"kind":"help","locale":"en","text":"Write to help@example.com. Reply STOP to opt out."}
 type Reply struct {
-	// Kind What the reply answers. `unknown_topic` is for `SUBSCRIBE` and `UNSUBSCRIBE` with a topic that is not known.
+	// Kind What the reply answers. `unknown_topic` is for `SUBSCRIBE` and `UNSUBSCRIBE` with a topic that is not known, `confirmed` for
+	// the confirmation of an invitation.
 	Kind ReplyKind `json:"kind"`
 
 	// Locale The language.
@@ -1992,7 +2047,8 @@ type Reply struct {
 	Text string `json:"text"`
 }
 
-// ReplyKind What the reply answers. `unknown_topic` is for `SUBSCRIBE` and `UNSUBSCRIBE` with a topic that is not known.
+// ReplyKind What the reply answers. `unknown_topic` is for `SUBSCRIBE` and `UNSUBSCRIBE` with a topic that is not known, `confirmed` for
+// the confirmation of an invitation.
 type ReplyKind string
 
 // Run defines model for Run.
@@ -2854,6 +2910,10 @@ type UserCreate struct {
 	// DefaultRegion The country of a number without a country code; ISO 3166-1 alpha-2.
 	DefaultRegion *string `json:"default_region,omitempty"`
 
+	// Invite Double opt-in: the user is asked for their consent at once, as by `POST /api/v1/users/{phone_number}/consent/invitation`.
+	// Nobody is added when they may not be asked. Not with a `consent_state`.
+	Invite *bool `json:"invite,omitempty"`
+
 	// PhoneNumber Any usual spelling: with a `whatsapp:` prefix, spaces, or national together with `default_region`.
 	PhoneNumber string `json:"phone_number"`
 }
@@ -2904,6 +2964,9 @@ type UserRecord struct {
 
 	// InboundMessages Oldest first.
 	InboundMessages []UserInbound `json:"inbound_messages"`
+
+	// Invitations Newest first.
+	Invitations []Invitation `json:"invitations"`
 
 	// Messages Oldest first. Texts are not kept; they follow from the template and the attributes.
 	Messages      []UserMessage      `json:"messages"`
@@ -2965,6 +3028,9 @@ type IdempotencyKey = string
 
 // ImportDryRun defines model for ImportDryRun.
 type ImportDryRun = bool
+
+// ImportInvite defines model for ImportInvite.
+type ImportInvite = bool
 
 // ImportMapping defines model for ImportMapping.
 type ImportMapping = string
@@ -3198,6 +3264,11 @@ type IngestUsersParams struct {
 
 	// DryRun Everything is checked and counted, and no user is written.
 	DryRun *ImportDryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
+
+	// Invite Double opt-in: everybody in the file who is `PENDING` after it is asked for their consent, as by
+	// `POST /api/v1/users/{phone_number}/consent/invitation`; whoever may not be asked is left alone. 409 when no campaign that
+	// invites is live.
+	Invite *ImportInvite `form:"invite,omitempty" json:"invite,omitempty"`
 
 	// Mapping Where the file's columns, or the records' keys, belong: a JSON object of names, each with `phone_number`,
 	// `consent_state`, an attribute with dots between its levels, an object `{"to", "type"}` with the type `text`, `number`
@@ -3490,6 +3561,11 @@ type ImportUsersParams struct {
 	// DryRun Everything is checked and counted, and no user is written.
 	DryRun *ImportDryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
 
+	// Invite Double opt-in: everybody in the file who is `PENDING` after it is asked for their consent, as by
+	// `POST /api/v1/users/{phone_number}/consent/invitation`; whoever may not be asked is left alone. 409 when no campaign that
+	// invites is live.
+	Invite *ImportInvite `form:"invite,omitempty" json:"invite,omitempty"`
+
 	// Mapping Where the file's columns, or the records' keys, belong: a JSON object of names, each with `phone_number`,
 	// `consent_state`, an attribute with dots between its levels, an object `{"to", "type"}` with the type `text`, `number`
 	// or `boolean`, or null to leave the column out. What it does not name keeps its own name. An upload may carry it as the
@@ -3507,6 +3583,12 @@ type ListConsentHistoryParams struct {
 
 	// Cursor The `next_cursor` of the page before.
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// InviteUserParams defines parameters for InviteUser.
+type InviteUserParams struct {
+	// IdempotencyKey Makes it safe to repeat this request; chosen by the caller, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
 // PatchAccountLimitsJSONRequestBody defines body for PatchAccountLimits for application/json ContentType.
@@ -3547,6 +3629,9 @@ type IngestUsersJSONRequestBody = IngestUsersJSONBody
 
 // IngestUsersMultipartRequestBody defines body for IngestUsers for multipart/form-data ContentType.
 type IngestUsersMultipartRequestBody IngestUsersMultipartBody
+
+// SetInvitationRulesJSONRequestBody defines body for SetInvitationRules for application/json ContentType.
+type SetInvitationRulesJSONRequestBody = InvitationRules
 
 // SetKeywordsJSONRequestBody defines body for SetKeywords for application/json ContentType.
 type SetKeywordsJSONRequestBody = KeywordsWrite
@@ -3622,6 +3707,9 @@ type UpdateUserJSONRequestBody = UserUpdate
 
 // SetConsentJSONRequestBody defines body for SetConsent for application/json ContentType.
 type SetConsentJSONRequestBody = ConsentUpdate
+
+// InviteUserJSONRequestBody defines body for InviteUser for application/json ContentType.
+type InviteUserJSONRequestBody = InvitationCreate
 
 // SetSubscriptionJSONRequestBody defines body for SetSubscription for application/json ContentType.
 type SetSubscriptionJSONRequestBody = SubscriptionWrite
@@ -3715,6 +3803,12 @@ type ServerInterface interface {
 	// IngestUsers Import users
 	// (POST /api/v1/ingest/users/bulk)
 	IngestUsers(c *gin.Context, params IngestUsersParams)
+	// GetInvitationRules Read how users are asked for consent
+	// (GET /api/v1/invitations)
+	GetInvitationRules(c *gin.Context)
+	// SetInvitationRules Replace how users are asked for consent
+	// (PUT /api/v1/invitations)
+	SetInvitationRules(c *gin.Context)
 	// GetKeywords List the keywords
 	// (GET /api/v1/keywords)
 	GetKeywords(c *gin.Context)
@@ -3874,6 +3968,12 @@ type ServerInterface interface {
 	// ListConsentHistory List the changes of a user's consent
 	// (GET /api/v1/users/{phone_number}/consent/history)
 	ListConsentHistory(c *gin.Context, phoneNumber PhoneNumber, params ListConsentHistoryParams)
+	// GetInvitation Read a user's newest invitation
+	// (GET /api/v1/users/{phone_number}/consent/invitation)
+	GetInvitation(c *gin.Context, phoneNumber PhoneNumber)
+	// InviteUser Ask a user for consent
+	// (POST /api/v1/users/{phone_number}/consent/invitation)
+	InviteUser(c *gin.Context, phoneNumber PhoneNumber, params InviteUserParams)
 	// ExportUser Read everything that is held about a user
 	// (GET /api/v1/users/{phone_number}/export)
 	ExportUser(c *gin.Context, phoneNumber PhoneNumber)
@@ -4993,6 +5093,14 @@ func (siw *ServerInterfaceWrapper) IngestUsers(c *gin.Context) {
 		return
 	}
 
+	// ------------- Optional query parameter "invite" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "invite", c.Request.URL.Query(), &params.Invite, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter invite: %w", err), http.StatusBadRequest)
+		return
+	}
+
 	// ------------- Optional query parameter "mapping" -------------
 
 	err = runtime.BindQueryParameterWithOptions("form", true, false, "mapping", c.Request.URL.Query(), &params.Mapping, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
@@ -5030,6 +5138,32 @@ func (siw *ServerInterfaceWrapper) IngestUsers(c *gin.Context) {
 	}
 
 	siw.Handler.IngestUsers(c, params)
+}
+
+// GetInvitationRules operation middleware
+func (siw *ServerInterfaceWrapper) GetInvitationRules(c *gin.Context) {
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.GetInvitationRules(c)
+}
+
+// SetInvitationRules operation middleware
+func (siw *ServerInterfaceWrapper) SetInvitationRules(c *gin.Context) {
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.SetInvitationRules(c)
 }
 
 // GetKeywords operation middleware
@@ -6646,6 +6780,14 @@ func (siw *ServerInterfaceWrapper) ImportUsers(c *gin.Context) {
 		return
 	}
 
+	// ------------- Optional query parameter "invite" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "invite", c.Request.URL.Query(), &params.Invite, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter invite: %w", err), http.StatusBadRequest)
+		return
+	}
+
 	// ------------- Optional query parameter "mapping" -------------
 
 	err = runtime.BindQueryParameterWithOptions("form", true, false, "mapping", c.Request.URL.Query(), &params.Mapping, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
@@ -6829,6 +6971,80 @@ func (siw *ServerInterfaceWrapper) ListConsentHistory(c *gin.Context) {
 	siw.Handler.ListConsentHistory(c, phoneNumber, params)
 }
 
+// GetInvitation operation middleware
+func (siw *ServerInterfaceWrapper) GetInvitation(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "phone_number" -------------
+	var phoneNumber PhoneNumber
+
+	err = runtime.BindStyledParameterWithOptions("simple", "phone_number", c.Param("phone_number"), &phoneNumber, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter phone_number: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.GetInvitation(c, phoneNumber)
+}
+
+// InviteUser operation middleware
+func (siw *ServerInterfaceWrapper) InviteUser(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "phone_number" -------------
+	var phoneNumber PhoneNumber
+
+	err = runtime.BindStyledParameterWithOptions("simple", "phone_number", c.Param("phone_number"), &phoneNumber, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter phone_number: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params InviteUserParams
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Idempotency-Key, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Idempotency-Key: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.InviteUser(c, phoneNumber, params)
+}
+
 // ExportUser operation middleware
 func (siw *ServerInterfaceWrapper) ExportUser(c *gin.Context) {
 
@@ -6974,6 +7190,8 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 	router.GET(options.BaseURL+"/api/v1/users/:phone_number", wrapper.GetUser)
 	router.PUT(options.BaseURL+"/api/v1/users/:phone_number", wrapper.UpdateUser)
 	router.PUT(options.BaseURL+"/api/v1/users/:phone_number/consent", wrapper.SetConsent)
+	router.GET(options.BaseURL+"/api/v1/users/:phone_number/consent/invitation", wrapper.GetInvitation)
+	router.POST(options.BaseURL+"/api/v1/users/:phone_number/consent/invitation", wrapper.InviteUser)
 	router.GET(options.BaseURL+"/api/v1/users/:phone_number/consent/history", wrapper.ListConsentHistory)
 	router.GET(options.BaseURL+"/api/v1/users/:phone_number/export", wrapper.ExportUser)
 	router.GET(options.BaseURL+"/api/v1/erasures/:erasure_id", wrapper.GetErasure)
@@ -6984,6 +7202,8 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 	router.GET(options.BaseURL+"/api/v1/suppressions/export", wrapper.ExportSuppressions)
 	router.GET(options.BaseURL+"/api/v1/users/:phone_number/topics", wrapper.GetUserTopics)
 	router.PUT(options.BaseURL+"/api/v1/users/:phone_number/topics/:topic_id", wrapper.SetSubscription)
+	router.GET(options.BaseURL+"/api/v1/invitations", wrapper.GetInvitationRules)
+	router.PUT(options.BaseURL+"/api/v1/invitations", wrapper.SetInvitationRules)
 	router.POST(options.BaseURL+"/api/v1/users/bulk", wrapper.ImportUsers)
 	router.POST(options.BaseURL+"/api/v1/ingest/users/bulk", wrapper.IngestUsers)
 	router.POST(options.BaseURL+"/api/v1/ingest/triggers", wrapper.IngestTriggers)
@@ -11550,6 +11770,275 @@ type IngestUsersdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response IngestUsersdefaultApplicationProblemPlusJSONResponse) VisitIngestUsersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetInvitationRulesRequestObject struct {
+}
+
+type GetInvitationRulesResponseObject interface {
+	VisitGetInvitationRulesResponse(w http.ResponseWriter) error
+}
+
+type GetInvitationRules200JSONResponse InvitationRules
+
+func (response GetInvitationRules200JSONResponse) VisitGetInvitationRulesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetInvitationRules401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response GetInvitationRules401ApplicationProblemPlusJSONResponse) VisitGetInvitationRulesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetInvitationRules403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response GetInvitationRules403ApplicationProblemPlusJSONResponse) VisitGetInvitationRulesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetInvitationRules500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response GetInvitationRules500ApplicationProblemPlusJSONResponse) VisitGetInvitationRulesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetInvitationRules503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response GetInvitationRules503ApplicationProblemPlusJSONResponse) VisitGetInvitationRulesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetInvitationRulesdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetInvitationRulesdefaultApplicationProblemPlusJSONResponse) VisitGetInvitationRulesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetInvitationRulesRequestObject struct {
+	Body *SetInvitationRulesJSONRequestBody
+}
+
+type SetInvitationRulesResponseObject interface {
+	VisitSetInvitationRulesResponse(w http.ResponseWriter) error
+}
+
+type SetInvitationRules200JSONResponse InvitationRules
+
+func (response SetInvitationRules200JSONResponse) VisitSetInvitationRulesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetInvitationRules400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response SetInvitationRules400ApplicationProblemPlusJSONResponse) VisitSetInvitationRulesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetInvitationRules401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response SetInvitationRules401ApplicationProblemPlusJSONResponse) VisitSetInvitationRulesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetInvitationRules403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response SetInvitationRules403ApplicationProblemPlusJSONResponse) VisitSetInvitationRulesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetInvitationRules413ApplicationProblemPlusJSONResponse struct {
+	PayloadTooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response SetInvitationRules413ApplicationProblemPlusJSONResponse) VisitSetInvitationRulesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetInvitationRules415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response SetInvitationRules415ApplicationProblemPlusJSONResponse) VisitSetInvitationRulesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetInvitationRules422ApplicationProblemPlusJSONResponse struct {
+	UnprocessableContentApplicationProblemPlusJSONResponse
+}
+
+func (response SetInvitationRules422ApplicationProblemPlusJSONResponse) VisitSetInvitationRulesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetInvitationRules500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response SetInvitationRules500ApplicationProblemPlusJSONResponse) VisitSetInvitationRulesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetInvitationRules503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response SetInvitationRules503ApplicationProblemPlusJSONResponse) VisitSetInvitationRulesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetInvitationRulesdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response SetInvitationRulesdefaultApplicationProblemPlusJSONResponse) VisitSetInvitationRulesResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -19775,6 +20264,342 @@ func (response ListConsentHistorydefaultApplicationProblemPlusJSONResponse) Visi
 	return err
 }
 
+type GetInvitationRequestObject struct {
+	PhoneNumber PhoneNumber `json:"phone_number"`
+}
+
+type GetInvitationResponseObject interface {
+	VisitGetInvitationResponse(w http.ResponseWriter) error
+}
+
+type GetInvitation200JSONResponse Invitation
+
+func (response GetInvitation200JSONResponse) VisitGetInvitationResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetInvitation400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response GetInvitation400ApplicationProblemPlusJSONResponse) VisitGetInvitationResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetInvitation401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response GetInvitation401ApplicationProblemPlusJSONResponse) VisitGetInvitationResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetInvitation403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response GetInvitation403ApplicationProblemPlusJSONResponse) VisitGetInvitationResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetInvitation404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response GetInvitation404ApplicationProblemPlusJSONResponse) VisitGetInvitationResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetInvitation500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response GetInvitation500ApplicationProblemPlusJSONResponse) VisitGetInvitationResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetInvitation503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response GetInvitation503ApplicationProblemPlusJSONResponse) VisitGetInvitationResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetInvitationdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetInvitationdefaultApplicationProblemPlusJSONResponse) VisitGetInvitationResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type InviteUserRequestObject struct {
+	PhoneNumber PhoneNumber `json:"phone_number"`
+	Params      InviteUserParams
+	Body        *InviteUserJSONRequestBody
+}
+
+type InviteUserResponseObject interface {
+	VisitInviteUserResponse(w http.ResponseWriter) error
+}
+
+type InviteUser202JSONResponse Invitation
+
+func (response InviteUser202JSONResponse) VisitInviteUserResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(202)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type InviteUser400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response InviteUser400ApplicationProblemPlusJSONResponse) VisitInviteUserResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type InviteUser401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response InviteUser401ApplicationProblemPlusJSONResponse) VisitInviteUserResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type InviteUser403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response InviteUser403ApplicationProblemPlusJSONResponse) VisitInviteUserResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type InviteUser404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response InviteUser404ApplicationProblemPlusJSONResponse) VisitInviteUserResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type InviteUser409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response InviteUser409ApplicationProblemPlusJSONResponse) VisitInviteUserResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type InviteUser413ApplicationProblemPlusJSONResponse struct {
+	PayloadTooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response InviteUser413ApplicationProblemPlusJSONResponse) VisitInviteUserResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type InviteUser415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response InviteUser415ApplicationProblemPlusJSONResponse) VisitInviteUserResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type InviteUser422ApplicationProblemPlusJSONResponse struct {
+	UnprocessableContentApplicationProblemPlusJSONResponse
+}
+
+func (response InviteUser422ApplicationProblemPlusJSONResponse) VisitInviteUserResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type InviteUser500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response InviteUser500ApplicationProblemPlusJSONResponse) VisitInviteUserResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type InviteUser503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response InviteUser503ApplicationProblemPlusJSONResponse) VisitInviteUserResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type InviteUserdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response InviteUserdefaultApplicationProblemPlusJSONResponse) VisitInviteUserResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type ExportUserRequestObject struct {
 	PhoneNumber PhoneNumber `json:"phone_number"`
 }
@@ -20409,6 +21234,12 @@ type StrictServerInterface interface {
 	// IngestUsers Import users
 	// (POST /api/v1/ingest/users/bulk)
 	IngestUsers(ctx context.Context, request IngestUsersRequestObject) (IngestUsersResponseObject, error)
+	// GetInvitationRules Read how users are asked for consent
+	// (GET /api/v1/invitations)
+	GetInvitationRules(ctx context.Context, request GetInvitationRulesRequestObject) (GetInvitationRulesResponseObject, error)
+	// SetInvitationRules Replace how users are asked for consent
+	// (PUT /api/v1/invitations)
+	SetInvitationRules(ctx context.Context, request SetInvitationRulesRequestObject) (SetInvitationRulesResponseObject, error)
 	// GetKeywords List the keywords
 	// (GET /api/v1/keywords)
 	GetKeywords(ctx context.Context, request GetKeywordsRequestObject) (GetKeywordsResponseObject, error)
@@ -20568,6 +21399,12 @@ type StrictServerInterface interface {
 	// ListConsentHistory List the changes of a user's consent
 	// (GET /api/v1/users/{phone_number}/consent/history)
 	ListConsentHistory(ctx context.Context, request ListConsentHistoryRequestObject) (ListConsentHistoryResponseObject, error)
+	// GetInvitation Read a user's newest invitation
+	// (GET /api/v1/users/{phone_number}/consent/invitation)
+	GetInvitation(ctx context.Context, request GetInvitationRequestObject) (GetInvitationResponseObject, error)
+	// InviteUser Ask a user for consent
+	// (POST /api/v1/users/{phone_number}/consent/invitation)
+	InviteUser(ctx context.Context, request InviteUserRequestObject) (InviteUserResponseObject, error)
 	// ExportUser Read everything that is held about a user
 	// (GET /api/v1/users/{phone_number}/export)
 	ExportUser(ctx context.Context, request ExportUserRequestObject) (ExportUserResponseObject, error)
@@ -21642,6 +22479,72 @@ func (sh *strictHandler) IngestUsers(ctx *gin.Context, params IngestUsersParams)
 		sh.options.HandlerErrorFunc(ctx, err)
 	} else if validResponse, ok := response.(IngestUsersResponseObject); ok {
 		if err := validResponse.VisitIngestUsersResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// GetInvitationRules operation middleware
+func (sh *strictHandler) GetInvitationRules(ctx *gin.Context) {
+	var request GetInvitationRulesRequestObject
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetInvitationRules(ctx, request.(GetInvitationRulesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetInvitationRules")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(GetInvitationRulesResponseObject); ok {
+		if err := validResponse.VisitGetInvitationRulesResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// SetInvitationRules operation middleware
+func (sh *strictHandler) SetInvitationRules(ctx *gin.Context) {
+	var request SetInvitationRulesRequestObject
+
+	var body SetInvitationRulesJSONRequestBody
+	var err error
+	// A request validator built on kin-openapi's openapi3filter with
+	// KeepValidatedValue leaves the value it validated on the body. Bind
+	// that value, matching member names exactly, so the handler receives
+	// what was validated instead of a second, case-insensitive decode.
+	if vb, ok := ctx.Request.Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+		err = ctx.ShouldBindJSON(&body)
+	} else if binding.Validator != nil {
+		// ShouldBindJSON runs the struct validator after decoding; keep that.
+		err = binding.Validator.ValidateStruct(&body)
+	}
+	if err != nil {
+		sh.options.RequestErrorHandlerFunc(ctx, err)
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.SetInvitationRules(ctx, request.(SetInvitationRulesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "SetInvitationRules")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(SetInvitationRulesResponseObject); ok {
+		if err := validResponse.VisitSetInvitationRulesResponse(ctx.Writer); err != nil {
 			sh.options.ResponseErrorHandlerFunc(ctx, err)
 		}
 	} else if response != nil {
@@ -23439,6 +24342,77 @@ func (sh *strictHandler) ListConsentHistory(ctx *gin.Context, phoneNumber PhoneN
 	}
 }
 
+// GetInvitation operation middleware
+func (sh *strictHandler) GetInvitation(ctx *gin.Context, phoneNumber PhoneNumber) {
+	var request GetInvitationRequestObject
+
+	request.PhoneNumber = phoneNumber
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetInvitation(ctx, request.(GetInvitationRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetInvitation")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(GetInvitationResponseObject); ok {
+		if err := validResponse.VisitGetInvitationResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// InviteUser operation middleware
+func (sh *strictHandler) InviteUser(ctx *gin.Context, phoneNumber PhoneNumber, params InviteUserParams) {
+	var request InviteUserRequestObject
+
+	request.PhoneNumber = phoneNumber
+	request.Params = params
+
+	var body InviteUserJSONRequestBody
+	var err error
+	// A request validator built on kin-openapi's openapi3filter with
+	// KeepValidatedValue leaves the value it validated on the body. Bind
+	// that value, matching member names exactly, so the handler receives
+	// what was validated instead of a second, case-insensitive decode.
+	if vb, ok := ctx.Request.Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+		err = ctx.ShouldBindJSON(&body)
+	} else if binding.Validator != nil {
+		// ShouldBindJSON runs the struct validator after decoding; keep that.
+		err = binding.Validator.ValidateStruct(&body)
+	}
+	if err != nil {
+		sh.options.RequestErrorHandlerFunc(ctx, err)
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.InviteUser(ctx, request.(InviteUserRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "InviteUser")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(InviteUserResponseObject); ok {
+		if err := validResponse.VisitInviteUserResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // ExportUser operation middleware
 func (sh *strictHandler) ExportUser(ctx *gin.Context, phoneNumber PhoneNumber) {
 	var request ExportUserRequestObject
@@ -23589,559 +24563,581 @@ func (sh *strictHandler) GetReadiness(ctx *gin.Context) {
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7L37dttGly/4KtWcnhU7gWhSkm/UmnVG8aXjk/gylvylp00PUQSKJD6BVQwKEM24ddZ5mvNg50lm1d5V",
-	"hQJQIEFacpJe+SeRSQJ127Xv+7e/9CKxXAnOeC57oy+9Fc3okuUsg389KzIpMvVXzGSUJas8Ebw36l0u",
-	"GAk5+5xPIvhFSMSM5AtGVnTOyJTNRMb6vaCXqB//VrBs0wt6nC5Zb9TDJ3pBT0YLtqTq5Uv6+RfG5/mi",
-	"N3o4PA56y4Sbfw+D3ormOcvUm/6/j+dH/0GPfh8cPZ38X0effvjXXtDLNyv1VplnCZ/3bm6C3qvn/gkn",
-	"MZkn14wTmpMoY1R9ZSe5ovminGMS94Jexn4rkozFvVGeFcyd70xkS5qr3/H80WkvUAtIlsWyNzoenj4+",
-	"fXLy6PQxrAI/HNpZJjxnc5bhNGO2XImc8WjzM9s0p/yaXjFJkpxIOmMkFyRjK0Zzki8SSdTcmMzPSLQQ",
-	"knEy3cD2RzRNWRYQztZkJjLCaLRQD/C5esGUkVhwOBj2mS5XqZrSyWw4G8Sn7OjRbDA7OqUDdvQ0Pnl0",
-	"NKAn9OF0GD+OhgOzSQtGY5aV2+Qs4UitoeVMjx8+3Ham/3L0P1qPcrkSWf4827wveHOHXlyzbIOrSySJ",
-	"Fiy6YjGhPCaRKHjO4gD+wQUpJMvUb9ZZkueMt5FmnG0mWcEr69CTmgqRMsqdWb2mq5WaZ2Navy5YxuA4",
-	"ZknKvpMkEmmx5DIgIoOPMxaJLJbfkSu2kQGZslTw+YhQ8t8v3r4hYvpPFuXqQqlZyQAPcZ3kCxKuFoKz",
-	"CS+WU5aFwZiHkeCS8Xwic5qzUK2X0DzPkmmRM3wmFrkkU5avGeMkySVJ2TVLJfxUDxV+GfdyMe4FZAzL",
-	"HfduQnxYzVZ9QsKcfc7DgIR67DEXGQn1poSwMl6kqaKylNFrXD6um4gi75NfFzRXxBwLJgkXOSyOXDG2",
-	"kjArsebwUZ+cc1KsUkFjsqQbEtEs26gHqVTvHPNlkebJimY5mSUsjUm4xHMIScJlzmjcH/MKgX8Z916L",
-	"aZKycW9Exj13C3HJl2LN8TsaxxmTsh8l+Qa/eydkHokYntW75P5wZb8u9059r3Zr3Lu5aaEzPeW2+/Jk",
-	"+LTKBI/b78Y7kSbRxkeENCdTFoklk4qW1A2QZL0QhGaMXHG13zTNGI03fRIWqxjpZ71gnKRslqtTC8iS",
-	"ZXMmS5KSJOG5UAeRZIqegX4kWTK1m2S6GXP884yEGVulNGIhWRW5RLIX6+9q7yLwGy08kkyekZDGcYg0",
-	"BE8t9cFv1Lz75BnSO5mJNBVrSzpjnhUpk6TgMcvscuD224kgXfiOY4V76J7Gv2Zs1hv1/o8HpXR8gN/K",
-	"B5WNL0/iPZvD1vtED/CjbAOXGihPwv0SRU6o/VIR0hl5dfGWnAwfPToaEpquFvTouJVbsRkt0nyS4cBt",
-	"zLchQD99Ob7xs9tfkmWSN1fwk1iTJeUbdYJSXXHK5ZplSo4uhczb5pfC29xp6Rn3Rg8HrswcDHYKy3fq",
-	"1r6BrfPvMG6rIqkX/eGj0zOgjPCHEJjIlBnOT8L/8/jHsE/OSbhe0FzS1WoUklXGZslnJSCoIisWV0Xk",
-	"D09PHz8eHp+cPnz02K8vuExlq+bgHMzpoHLHT32KzqfvR/+N/LePPwyOnn76ODh6Su7d77fqPe9ZlKwS",
-	"xvMXWSayZyJmza16y9MNWTIpqbrXmscnkjD1iFXiMnGdxCz7TrYdLfx8ogi2TnZ7q0F21u8Zlb770zbl",
-	"DH7fNkP8tu1SPDrdppBoDXPnPl8oobtrwgnH6YKEbpstfNmZAb3Gd+PwMKOCd7gb+nSzgp/BH5ytmcyr",
-	"LL91Owv+1Sd9SeVVm24e5lReTZI4JPkCdFxmlIA1lZrfsBhOv0Vl1y/oprcXBfzSoYiTR76jvhSrJMI5",
-	"+4ZU306+ha3wQbJMi74WekP53onYKjpjZ6LTw5dEp+b0PJknaDd6pmQkXY6qyDzhVqmUjMTw6BmhStjH",
-	"Sod3uDXaaSLbSZe/td3w4aNtN/wH8um/KX766cswGD70SsMbPFQm8x9FnDBY5AWbLxnPPwBlqg8iwXN9",
-	"JlYvfaBO/CimOUypnByN40RtD03fZWLFshxeOqOpZEFv5Xz0pafshgrtTBNOYdlNEi0p7yM+98n+CtUz",
-	"XEv1fM7Jh8uXR0/AQEGiYaShWKsvQ2WW5CxlIOEsJ+FolKQJZ6D7awuHSLaiGc1ZrAzSSCyXNCCSLZNI",
-	"pIKDzZDTaWlalEJb/UsNYG//LMlkDgOAUSvrtg9hqbRThx+jfle9iJpMUUGrHRhdrdIkAi/Ag39qyWNl",
-	"/scvPTpnKKSVNQD2eE4z2gtq92fUe/vucvLqTUmTLzPKr8jrRJnivaAnoqhYUcPr1L7BxxWVwdUxHj/q",
-	"3QR6+OOndvhzXmQ0XtBV0WkS/5YpxfrXJEUpWJnEcxHlwjMHqxE5k3ncu/nkXrEkZ0vZTUN+D2Zu7wZY",
-	"3it8bjgYaG3PfGCplWYZVST++WgujvRnHz+pk+m/p2st84Dk7+KqNUWS+gbVSDBVc6aoUP0Tb6XiSDvv",
-	"Z2BNvcYQ51I7zLS/DcVzgqP1q8IJDcJbu/u7bz25F/Yjea0M/v7nVH6GP9RR2D/S8D7cfO20gMNTS9C+",
-	"jT55oRgE/ossqBxzWrvC5J7I9EfhfTDVFPNf0GtGKKk5NvC3+jM1csFTJiWhRO8vkXQjicgXLFsnkp0R",
-	"ds2yzZjDJ+SKbawt7HpI0D8E28BQVomZ4xfR1mRpsYYkFiQXok9eLFf5hlzTtGBSjU3USAmf98d8zC/Z",
-	"51wZE8BjA/jf8JHarF8THou1PBoePzxWNsizi3/gYSyUkkPQvYY0FwG5KVt9K08NgKGKbMzD/wz75O2M",
-	"ULIW2dVUiCuHj8oFYzAlZfCrkdXrkdkqo0eZ4Qk37PgeF1Ym/84yIdXUV2khiUzmPDBmHxk+HPNoQTMa",
-	"5SyT98sd1i8KSKh4sDbD4faF+kdEe45koCwuzcslydnn3J4tHIs+XaUPwOUbc+1UouCXOiOuXFLm21rR",
-	"gdo29a4+EmfpZVLPSK+ggNskV4rCgC/8SOP3KP63iI1VJqYpW/5gxEc3TeodPuW7m5fgHYRhSUQ5F0px",
-	"wkNTzOSZ4LM0ib75lFYZA68LXEbF/6ZJrDYUJgXW5rec0Tnf4E1HqxUm8RLmFDP+rbdGsZaURldIrzIS",
-	"KwYTesWVsknTb747b4uMgJcFjbxUzCXILsPNNHkpWwsm+kbkL0XB42+8cRlceC6ILEyIAqbzjm6Ucn0p",
-	"xC80m7NvfZxTEW+AEwlBUjUBmNQHTot8IbLkd/ZN9+mNUPSF3nWRE6oEThITiOHgtK5pktJp+k336ZzE",
-	"bMV4zHgEexWLNT8jebYhdE4Trqe2ykSkdLZpyp6VE/uWZ6nHQrE3KySLz0gILEOGGFvREpKlsdSzlsVK",
-	"qa4sfs3ihF6CLvXHUKDSRDD2Alqh0llh1DKCktMrRQc3Rj0HuXUegTsZPLmyYtJ86Rmf1GTFsolkkVC3",
-	"fggK+Yom2SRRPOuapvo72Rs9CnorlknBJ5VnY7pBk9rz3ZqxK/Rm4pfoJGk+zos03fYjfI/61U1dZ/eu",
-	"o+GCuGYZKBdSkWqmrvScKanR7zVdLK0bUH/rL4zKnOSJUmF0TC1fi9LblwswY3FZZ2SATA5jrp5B2/a2",
-	"PuyPRXrlDKL0tnIYMmc5OkYTTo5PyUIUmTzDeJzS7rhxxahJqE+RYaCjqtuk8DB8VpJUtpEeW7JrxklM",
-	"N3KvkdooZPsmiBlsgSym9jcE3vRttqeVYm93k2pGno/y22i3nby2nPGuQ9m5/qYFGlR50juaR4udRnpz",
-	"DyGaBBcsWlA+Z33yM1tBWDhRuvKSBcq2oIVkeLTK6DDeQ7JklJM4mc1YpiQCqBuyEuRp4SoPgTm2s7kb",
-	"8GW4Cxh25FZu+GtH/GsLd7JveVR5yWBPbmNfM2xM5usYxm28uJ0/3NHbb2HyN/VrUPVr1b1azrdH8ipZ",
-	"HYkVXo2jlYBjt+7M8zxnyxWoIlUyi2iWJW0RoKkyKIEvrqnShlDHUTw0yQmd5UpURhFb5ZRHbAtfKv1a",
-	"WiWayMQne+txRKImnSrj0U5CGZSaC89ERmYZ0zZ7l9FjltMkVQPv/KmS/vGE5t48HcyIEUUOTgk1LciM",
-	"qPj2YpqzIyXxu0zMCYx6D6IaWt1NpDOapCyepEJcSX9gXsxypYSobU0TmZNIFGlMKp4D34sXeb4C51oh",
-	"u5wfRuD0eUHEUGk1wHe7LQTJpB6Aa+xfyqhkk4LneLo1wwMIFdRhdWzGUZJIErEspwlPN0RcoyD3Hl9z",
-	"uN37WtkG2GGkXppFCxYD7SZ5QNYLcKrWqKnglp6aW8JbQrYvM7EkwxaNUc/F3LudBClzqq66vgDddkWa",
-	"uPY2M0YzojIe6OopcLg2HcIEGg2Lqi2jykyqpBlUUw30vTcHV7sfldVWacnhA14NxV1M40BCsWI8BL+o",
-	"OdwNy+8HJESmyeLQJGCahQUk1DYnfKUoJKRT8F6Te+4PCWfKUFnQmCT5/WDMQ00zIbmXuE7AXKTxfZ3b",
-	"xpUU+thT0+oFPTMJcGrCmOpDGKwX9PTrnGWXB31uPdvtChnSlSe5LNHMEi1VlKaBWiym8f0DfeM0Y+hU",
-	"36AvVs2hpnhBpOtkaCNdz0QqllNRxrLOs38WnJKLJL2mOpzkzhDyh+5G2j6jyxVN5rxmSNOVOj59q9CQ",
-	"tR9NrW1LizhhPGITmfzOzIfTIknzScKtphtRTrON0jsicDEMgp5ScDlLnYgc3BE1el4ZFLKY9Se948Hx",
-	"o6Ph8Oh4eHl8PDp5Mnr49D965W/UvHpXbDMawu5HaRGzicSA9iRR2uTHT3ifioxN8kXG5EKkcTmx40HQ",
-	"mwHP5dFmEtGVmYXiREolYp/ziYiiIsvUqvULV1kiMjzXaZEqA+O3ImH5BKywCVO6ML7F/Riusfkiozmb",
-	"gPZf9VsoajeDTaJMEaZ+oPxYcbjfBbe7r5hXXKRskoqIpvB146vKh3Z/IJHO/BOTEMxv1GQnaN1NlgnH",
-	"6+R8VzkyI3J7z9+fv7zsmQ8mOl/J/Mqxaic2zUR/aXQp0Pp8pGIOBG/PrywFllVS/zXLJFzk4U35tol+",
-	"qtyy3ofLZ0o8qOHVLXz3ijxnS0HspQh6eZbM5xA7XlJe0LT8aIKj44wxH3M7na4hNjbRuZijcpUN90/l",
-	"9n05UFGr3Nc6w3/jaDngjzO/Rh6fUq7tTplTHstOKmuNG9SHtEll0uRp6fQsSNcCtQvLKkDHMC9TTHiW",
-	"id9ZVWU1qUa71bKSHdUn9ConKK/RS0qLXCxpnkTKekjVpzOlpoALBhxsZ6BzKgWJxYQuBZ/rigQkFuno",
-	"MzaXvsn96rO4WGgBgnPQq14vhIQ0epascpQxdE0TiJHiJmGaPSqHELrKxU5vnL1LOxKh9M9u6jzZa1/o",
-	"uDBog+COyAVs2OEmhsv0u2p0rhDwmyUJj5IVTV0NP0FVVx3rFVt1M8y8gqW5MQKUngQS1hQJ4QFLRUvw",
-	"nESnfSSyWFGTJKEsVquMSVCobP4QMk0S6lHjENLETIZK4zo0j7ySenKzVfw1ynMUmenfg0tWp96VpJ9S",
-	"mRuFUZIVuKaSXJEh6nyxYNJPiTUx+6VH0/TtDLKStlHmS/PYM7qCtJ16NAl42XohQN2UApO6pxW3KjhL",
-	"7ZEo00pf4NJjygWJ6KpJDk0rr33jm8qC9/ZQgsJc3SAzEXulOWQLiIysweSdMpKAP2MN5Tcohlh8Rhjk",
-	"ahgDTT0OZ4GVQuj8UDxVX8om+Wy9WWVq08MmOZXKzw6Wopf2zvz+xqMm1Tdo3Pvpp9Hr1+Nep4vpUa++",
-	"7oUtalmDgTMeSzJl84Kry64IDmWG+rlbQdCkkYZ617iCoGwF4NEPSIwJSEvB80Vg/qc/XDN2Vc3pH5Dh",
-	"gHxPvifDo4edlutTKn2s9Hd9ecLa9MNOu+pVUBt+ELKmaUqiVERXaiimU61QgfgOi6l+b1T6oeJ1fDQY",
-	"Xg4Ho8Fgr/mYmRwms1w9+sshekpN897HWD03QuU7SWI2Szg8F+gcYytLDHvZcky3bFz6DYdGxJGi04tq",
-	"J1/JsCAKSZWCiFw5B7bYzR3XwS3UxbWkvYddeNsF/vqmYfE0Gf9Gs2k3m73opmW3GE71Mf5NYKwWcnbw",
-	"EZP+ByNiIFHwdHOgXu3aaNt251L/7qJYLmm26dUNsm5ajMOQGjuizTffN8Z463aAl/jznxMeO09rO8/H",
-	"Cdk1XjpIn9Wlr1dssxZZ3OksXauxqziuWZHbV4bpmE4hX8OFiZtXPRPncCuMrc6k/MpwG4k6ppi9WfWr",
-	"0iZ0HUVjmwrbsLbqiqZPS2gqIg691eVDff9LGqvRi1/QtbDEpibgF8cerbJi+VSN/qDiRyitv7qlXjG4",
-	"KkRZczdXjEGfk9lcpF8S6Y3faUO5c5a99cN4DBkHm6FTmCAXOU07sZvaNSmnXR3UvHLbRhyaCoAZW4pZ",
-	"mzf9miU5u8PcgIYy3hs8QQ3Ko1f3jof4XYuKfDrokDXQdIzYaPTDnZH+Tlb4JeBLaIeWLcKG6gYo8UHj",
-	"tN2a3ruOzTWWjgd7Gt9uLH7X8pvm8zb6qt+N2jmIYusEvOuM6aaanfF0d4Vz5VLBoPo9n7brn1Wj/9Zt",
-	"TheaxbNXZU3dvY+DoS6q+8/jj4Ojk0/3Rx8HRw+hbvnTv/a62qR3OWCrzbol06OTXerW2w8G9crDQ43L",
-	"rQXLW3bGQcn54YG/XLzV0qyVUG4bBeonT2+O8I/j8o9L88fI/LF9BndqW+5kU3dqfO5ksgQqf9YLkZqi",
-	"L/eVmtXXJMUfa566d+XJ3llXrQbaXRzcLlPqABHW+X7uex+tnebewCYvuWMrbvvgO+/i15lfdxvDf+cI",
-	"xkY8QjLHBS501dwaylSshkskBKOoDniNSJhnlEsa4cChiT2F0yK9Cvv6/zV8hUoCR+V5MAHTK2+iRrkG",
-	"Mc+YrCf2mymaGG7GljThUHb6+PFTxcAggH88dOLP784/XLx4DgkiGZMivVaqx+AmaDFLunsjnMEbDluz",
-	"xTJPECxqyqzTqsOr/fgHr8u8eCevxmTFdH31gc4sd/e2TIzmZXXrlDGu0x/XGqUJPCQzxDtKJJmyhM/J",
-	"TBQ8NuAHh9pl2jNhHQpo95dnVFnBNmPtPcu3CT+tTDtEWSZuyd7o48lgMDj5pHPBJBQsQ+oWTCBmaXLN",
-	"1Mw/NQiw8prtKZVnhHJTLaUka05omgYegBNj03yVCfNw0ChdL3jyW8H096UY9fp1385IiFsQBiR09kD9",
-	"M6I8Yqn6DotnnegnAKSVSWKaa0EFsYb4Y1ESsxh5mC6ExnrJMccCTmXxyhJqwV6ZBRjMsIHgAyVzlpNE",
-	"86xOLokqMk2l8H+4veq/uXU1gtb7uI1EL1rSWcNnb1+/++XF5Yvn4cgG5JNqPP6sTCdQFxUZFM2y5Bqj",
-	"KJpjm6ydi2c/vXj+4RdgoO8/vHnz6s2/9YKSp9oB1d/nb569+AV/+vL8lfqjweKVNFNDHF3TDCrTYKyM",
-	"ztRlvdB6sror7wuur+07qjP9nhm/k/rb0I0aC+/XJ3eDtJe5sUPPlMEJHhUrBZWoi4plkdI8uWYjCMXS",
-	"2NJbhE9QSSzhBoSW/zC6LXB3EuLpheYxRqPFmJt3CR7pUnwax5IUK3UoIfiPJjasJTWAWy0X6JpldM4m",
-	"etwN2BLt5VuQWltmuqtxzJPV3OYyacOuqJqxIQqlB7WqRDr3FTJcNCOuJ4scmP2xtzy2T9xGzMfuM5jS",
-	"rckRz0symDUFvN28xmbFBRY57jhBWAm4+3BPIZ4nMgK5voSLdTVjCqI86pEDj9A4pravGe8bkLHDzSH5",
-	"NU3L8KzsuBVzJuYZXS2SaBInEvN0vfiCTubYdINmZoDgCULmRPvCco2R05WRv1OvAa7g8y6nVOYT7Qlv",
-	"ydzAdJ5ZMof0GEjJ0KCse2TnszlNJ9qmiNmMZZlvPGcD1gtBdCLYDCJOSgfIIetADdJRF6yMq17nVWY9",
-	"w+pBGdYYlhI2pWuLcakdAQA0KDtOyFYnWb2g4923D5YaVlM6lpqHukOhYvPhvhPTypxnkyAhvZkeLzKS",
-	"Kvo04WzEedM6+8iqRvvOY8V47D2tN5BFPy/4/lZHpTYMHSHePJccik9gnYaPdbzrdoTfClb4tvEDYDes",
-	"6cYErTnL1yK7GpFQ4orx7Gw9wr5LU4e+L035rbH3gHAVN2cJ8MEVLRcoDebtqr/7Tr3Ujf2nXp73GZGM",
-	"ucq0DqzKvcd0TRYvKaA6YwvtuMhbFIlOg2EFh4/RAgxKQ4kHO7JaOnIGuEYAIiAybSN0ZT9ilU9EkctJ",
-	"XCjWPImcqojtPDHJF3HG1przafwmWzmPYhzxuo0c7zglN3TwDSWDO+whgiHJCLzCCAhB6qnAW/wqZfBC",
-	"vXJr2Rr6qKoLZkS9Aeuouw7JaLxD63mvjAIx26UmN1heVvAJ34JZmhXc4lNJMFsSAPCo63VWremU86Qt",
-	"8W2aD9iuaA99VZJTEUVMyh27B1IDMerzkls43CU4WH9scjn/Rn+NloiQva1qonW/I+jK1ptSTteG6vG+",
-	"5Oxzo6hVSUOlWmegNQBWj+DzjkStZiUymk6KLG2lve8kwKjNUrE2SHmX+jnyK5uSD69aSFE93Cm7KRer",
-	"yU7f1tccjkWBtufjwjB6Tqs9UaxmifvnatJmRmD6G9vedKH4eh+mycWyvkyHhXjm6FEKm4pWXZvxasx1",
-	"Namp9rZoBn4lxavOe8R9m7HtY8st/KbFdPWrtB7re4vo98vCFsHcYlK1WXgeWddkJsEO30/zhnl5ohUL",
-	"7Ra334XS5tmpWcc1frPNfXmpwQa7OthdNE1wGFZw6j8FvWuaJYoHwYUVWQyFesPjwWO4aVVHWu1lHm81",
-	"IEwHFmEfYth1b3p7OHR74cR+nuHayrpH43VNstGHDEl9J9EoX4g0Zpk8w34Tc+Eyd1j9d073ij45NziY",
-	"j8jPyY+e6P3wrgqTa3yyena7SAwVZQ/wDdQXVfyLJ5ZTwD97g+FTOh1Ep0ePh9HDo8ezE3b0hD58fHQy",
-	"G84e0eH0ODrBKvRKLatGKDZc+OZTVftTJ66x20d2+AcnD7KCPxj2WsG/PBWLGkZaEbotosRN6Sw0L03Z",
-	"kMUbbgrKqurqUTDMarrpFkav6O+E964KPIt3b3dk68mXaQId+Utj5013JLeRhzdH8zlYlyj6IfpkxTLo",
-	"umCaaBe7NslXGZulyXyRh74y0Zvd64J8BndiZUGyB7oA2LislH18J23oo09CfDgcuUZzYPkGZOtYfadP",
-	"Qsh0x1/Dn0h9VDc5uhe+e3txOeYP6Cp5cD18kPA5k/kDnXohw/vlmzVi2XohliTBx9V0dNY8gLFbxQpC",
-	"GeYJYyohvI7IoGiSjjlM1b5/2SehYmQTndIcjogUSwZlgZytA+OmO3/3CrCdOUkAydt9wblSeovc7hHG",
-	"tDlLMMJoa3S5yAgmscKfJtlLx3kyZYhe61Wgoo/eAHThm4Y/xIpWgq9DdamaRWFPGva+F/T0dinZ4Sx2",
-	"a2KFvfc7MivsHdCEX2NkNruijAl6eNuwjbd1rhE/g9oUOBVKYnXDCo47ix9lLM/UUQooqU1Z1D0RYv8A",
-	"k8MXmgXe9mZ3L2N9Zx9p1rC+bSxbJ1E4LESDFSGk5zY/g4561thAVnBd3D7EmvbKcM4m24JUuHSQw9lS",
-	"z3uoE2EvSRK7wsRB1tpn6jut1muWxUnU2vKjdjL5ogwUx7EJ7FaoPOwsmv+BQ7d4G7qlv5RC0xDtNpkJ",
-	"VQX7aOS3B21SAx5pgHS0YnLc7C4ksDJyEHiLdSHEkJh0tzr2Ano5gImDaaa5t82esCgVZC6YJIiCKs2L",
-	"aZoSmiZXJtn1VisaLgx4AOJDrJhYKTmdMVscSXIxwhB/ZU0WRaMUPF3BB8a8RB9woes3kEaiPVZ6aEL5",
-	"Zk03tXyaP7iwwlLDcYMcDoM4cNkpYl9Jls6asAd3V9GxP+wBuFmVHIEZmtkH7WgII92wEN3T1nVpiGPM",
-	"DTRFZeZhn7xCvDoMhSMpQvm2UevU9k5F4Yat+uTSzRN1ElJR9RKcIUn9XclyAHrCWSNLROfHCa5jmJ9z",
-	"EtNNrSXLtymGaRi4raX+Z6SEbyCa5EvsG9RnXA0bUt6mIl9AuiRq73e9xC2QEZoHDVtEUgf8iK8t4fFK",
-	"QpeVAbg9Cj71V2D6zSISdcRGZLkLjwKediApyL0BSeSYXxQ8ppv71v6yyA6hpzIo7JMXiY37uqOYImt3",
-	"hESS8HtoeAlwAUrfG/NyDHmVrKTNhRRFfla24UpyIhfQ8XOdRFaRU0utt9itgWncTTVU7S6cvzk/I6Hd",
-	"lGaWbzm9c5nQByWq4B9RVrUFwKNsBKsWUiGrsFIiFY5q19+94FapQZGMSpt6IWojY6476yVcH2qS63ZB",
-	"li6UXYBE4Zx6GdjC8z8DHb9CI4qETMbZEpw8+ZivF0m0MHA7BRhRa5rFfXJZU7xyesV4OX0cC0FUOHlB",
-	"s3xRTrhGdh5Akz+yfM2LX2RxiMACgy6ILvh8jvfpYDCwP3XxWxvySoXC7QLCv0j9W32NNlPBJtyYTpcJ",
-	"N5UffKOFg/YsWPgWB7hlpG4LiJ0Q08TDAPVJOuZhBQgi7JNfoR28h9mE6i1Kx5c29FoyjJG2jMprrhO1",
-	"YC6p4HOWEToXSkIYvBl7MzX9Ul7TecFAMhNZ0bJIoQRiQIhYD5QX7psyHsYcW+7krCqNrAoGcNPYXyy3",
-	"+9cnb/RNUmtRurt6QwAOSspBEKNPojIbFIJrKskywSWktjkIsJg7KnFsNbYPAqH589dHls54RBJt+rCU",
-	"FLeIWVklb0oy0G2TCoj23VRc1m90nuQpOwP8yCyJcqlRQGsT+PbFmTUBAywAQw+2TeWIpEztggx0g12s",
-	"H+qTCRmRB+TIsg4TUsCAhshijaSXxfKMRFQyeHBV8CgvTN+hMfC3JWwzepvXGE0RSgHQQRV12+QVcp8F",
-	"S1dOHqI1VEsRDsG6vlwkqxWLd+7vHdefuoarD/nH6yssQUNNPMJB4pVL2bHY51f10Dk8dPH6Aqt2Fiy6",
-	"agLFlL0P/KDc60zweYl6yDgpVv3e4fhdahbGJe2pyQK/qp6Tf4PK551NKtRK4zZgcqhpSiiPWMsmUARs",
-	"b3WO6+9RwITQi4zFIUmVvBMVdqo7EewuvFET2RONagvEmeOgt9PrhnCWs1VLBhZMUZIljcGMwEg4atyo",
-	"VsNuxAlm0ilRbYoFOzvhy4O5yNnKFx3XEYKO3ny4tDTJZVvPBwgrgBoUqt+Fh6rKNco1s7RnVJ2G2ebA",
-	"JbQKDXhJvbo5W25uBxtYguRsFGtoBQtS6TFdCjPonXoJL8l49I8iWoDyZtrqBqUep/52HFLqn9h/CQfT",
-	"/RrC3SkLMLRdznZGgdN4ca0d0y7ePvSrHkE4FxKv0pRlk8Qi0NebYV9cvn3X6waPz66TWCmF6qnXA508",
-	"9eQpnUYxm9X/DeWH7DoRhWw23paiyOA9ZfhZ/Q9SxHtKRnrivbguDx5BGX9I8hGh2AYyBDUfyoUly8Ja",
-	"1kAAjASKAPxk4Gybl2XGcYbBC121pH5v9NPzd68ASAvMl64Ngtwz2cVW4Me2bvgQjOvyJJsanfaufyfJ",
-	"xavnQZnYAEqM0pJsJ3ujDkmMCCBQtXMYndZeJxJvTzgoxUbfs3EIuC4QUOy6SQRNeL5yAF1YJWkSj8B/",
-	"SjIoElBbEOIehEFZtxTSVWLNTkdJhLBuOC3yXPCy14kmO0CwUYJEKjVxuiGUj3lo0mZC2Fb9SKhbwIR9",
-	"p4RdWctlayoTdpvlDDxGsprsgXMG9L6kkuqBk4OUVRy40nBmWxcUe0t9xwTp52WpvM7PUVu6EGse1HAt",
-	"7S83u7BYW/hl9dY0KMketkPu5QLcKx5o5lK5S1vY7k+JzAU6eGr4C9cm5bujguBw8T8SmFDPew9UQs2D",
-	"Wm5TyZQloLjDVfF4nTWdInlaWvQruQ7T8ys+IUqXkGjvrfb29kn47sWb56/e/FvoGMgB/vzth8sQKBSr",
-	"ryh8oSRiaFlB9Qa709av7QWlXNPvVIaJEqvdzJl3NuX+7Sp/xfH/bwuAM1Ci8FO5/g+QKb1PmkVd3Nup",
-	"usI8mfOjYgVZygGxwn/gCmo8o1JI/79MmbGMxwTgWGbgjFGs0RhnfU96xdeIuXaRpXi3w3Dg0KRQmgAu",
-	"iJI8ia5YHkAyT5rWQ3cdfBOl2OgyZfzx13FL60vcmAX1G9GiXfPewS/tjrbc8NyjXAIMrGIyFhHWgsNC",
-	"SYmbzDwV8UYdT0K+fBne3PwLec9W6YaomwG9f1eWEUQ0Z3PgqL3X5+9/fnGJ16rSN7H30793UDlB61Mr",
-	"YXzy4aJsiyVXUJIBhKrIesOjHcpuxd+nmwnhJuXrJE3EA3V+vVp6/RBa7nNPzUC5c91Ars/N7288+9tB",
-	"FuDmt9IdaC2XsJBGRj96QzA9DZpqm6hbtRuMqyyb4/P5WRQzwOQ721+izHsCei+myyTXWZe7mmd62hLi",
-	"iXu+8vsCX+WSzLKE8TjF/muE5nor/BZhSStd1euar7gmrIqs1uLThCYhAehQEHXdft1vtzok611jhxqR",
-	"Lz6Ak/q+uoRkE3ySjEjgIG7Gp+E0TR7ldDfU+Nf6iPWzmrbdSTskWN4WD2Oqg5OXR7uFBbZAUOOXeyl7",
-	"+R+t59lJ76XpqUcuXj2viIJu3NgRVyfVEIT6pxOD+OnfPw6OntKj2fnRy09fTlqiyHou/+hCrK6kfPho",
-	"p4BvXlFDXWVo0CFukzSgNzQg0jiIvox7w3FvRMZAvOPeTXhGhv/7f/4vbp2MYFGuVoxmFPtz1bTi3YVR",
-	"N0HvOZWLqaBZ7HH3RnlyzSYVjPQaVzAgWQHJECNLmWbY6Kdj5rupJ7S5w+wziwqM4nlD/BdYaugmV9Ux",
-	"iSCd0NYwVJqhHQBENGdc2RN7cu5mSevk+HTR1vVXZ3CWAEYIZEHjwyBh/ENprCSAbCpHSpwMFtOof280",
-	"EMVpvWNW0RizJkzJ14wvVupUEj6BOkGP31Ybcnu9ThT51veBpScybd11fbWi8jSdVIqLmwO8wwzhEYnr",
-	"UF6aqsE5WEfO2IL3wNTrWpEALsuGhxaBDr1QnMAze2ASqIGg+H13zbueVcKnouDxpPR1tJAOZLlffx2p",
-	"YqW6Pdd95V2DFVbf2CDFJjH5bksrl/Bf6DYyatvR+vnvZrY1ZucT41hmGL/F9POWgKhSxi2Q6sgLlWMo",
-	"DpFDnXbMrmNEwwNwkSNSgM+h8yKjssiYT7G6Feg/sUqY3MXYaiuMwT87oxl0w/D1t99SCgYDTjK2FF58",
-	"24rA0KmGmBO4gL6RZCmyrsg6DPdu0rFPvO79vnc81jyFjTC3hMS3IIg2aMjARUKal8h0jWNZfmyyvLBd",
-	"9oJlDOoAYsHw85TlZC4q6JtmI/WTseBosrokWdYYlnCjn3Y5TJx9duqiNGk1jry2ZbV979DzpgZCUiuu",
-	"xM9OKk3eR49OBsNH5iO9IVgdoO18UeQyiZHqjk+PIMkLEz/U7ujSFnjo8cOb1iqITjRZzmo78nB/y/N2",
-	"Cf6EDV1u4DVh3bV4Lp8Swe3ScqdQblCG02i/OvXA1nE4M/Id98uEpTHK3j3yVjZOMpHt5Zkl84XfsIf2",
-	"P96E24ydEYp95lcU8+EpWdGMLlmujglb01cSkMq81AmkijrRo+0XCWexNaL9MknZKz4Tzb2YJSnze3LO",
-	"JSlWqaBx2bkUvVawKpOG5suZF1ksJxAvYmtv7TCELlAWavUFRwpIplEagYcnHMvZDkHssetqzsi7QW7F",
-	"z14BALjEx6Y+6XH7Nd8mKm31PJR5tdSSdK2QaibnJdwWmymBJK2iGNj6rymNrmwNvEmfRz07ThDR6m4q",
-	"r26C3k+MpvmixpJtAfsCvt243eJ7w/6gP2iGQNqE5nm6phtJxuZd2FjWV1IsvcC2msXOM7r8TnZJNdHC",
-	"zLzQt+hXGD6+Kw3tgLSFCqqGpzpd0o3LGcsOAjFUfXEB0DQY8MuSPMdW8M1C/LhYpUlEcyYnS5bNvXCJ",
-	"Ym2qD6VYMkDwTpXpvyE6wKgUZLpkugSqTFhIu6t57fafxk/TvCgTa3kGIs40RqA5CWsYGnjmD77ouu6b",
-	"B/j+7kXlSA8ea7GtjrZ13/S8O+7DrQuAbimvuFyT8goXOWqBToVFIY0BthiLWRyQWQlyLa8gadd2iuuC",
-	"JynWcmu36Le6MBuNQyITKBLSgC2t8I9AKwe61DRc2CRlM4+8ONfRTGWHnpGB7YufYGA46DqfPRod4652",
-	"upz6UgJaDBglcK4kpDGkutJrJglNdYSrWw+Ub9QUGOlw35bASHwd+wBrkm3ZSKw6U2fY1WtTQnHsNE5t",
-	"LMMzcEXzOkTFKiEsHGWrtWGsbcRqxIx7591tCsp+LIYEfTLDLK55l2tXqdY2tb1TqpUJ7eL6XKNa13QV",
-	"tf5JovXrkqH2cia1q6v/T2m6xVa149PSZdwb9X4s0iuCEiUR3DCbCnbPYPj05En0kB09pifTo8fRw+Oj",
-	"6dPZ4Ggwezh7HA1nj2cPHzY1o8oMt90Haym483JDU+1TbBBfG2bMS5HtlJ+hLzV+u9rVwCHTlInrbj9U",
-	"ayU6J2pMxJ52e1AC0HbEgp5p06+CeNcLemnCWW900kQsazc5z7SnL2MrRjUI0DVNC7aPyQkwPFpfgZ9U",
-	"yi7AQZxw5lTAmDhKM+KfeIucS/0qsJBEkMUJygAoJq6fSUfwWMqWXeHta6cJ8wi6GLfOKfqjyaWqd4gm",
-	"9sflDRoPdddockWncipcaBzbftHAgyDW2jV/Dl53Dq/Avz+YF+E/35vX2Rmghe/TqRC9kuTCwrlRTnAB",
-	"fXLON+i9ZKlE+BFXBUfEAuOoXNAMNQ1oJ2XVnPph3E79bUVHcPa1TFH0OUD37LFU5imWnZXchkpOE6VX",
-	"GNKw9QlVat+emxToXtR+K80tMoJqsonJfNlemIWVZzca+K47YNuSyisWT4CJ+ucMcS0sIHT7IjlJfWXa",
-	"qTIKWUa17VOKrB+env7v//m/Th8+ftxFYVuyOKGTFreNEo86nwjcnEne3xYFnkQplTKZKdVFexY6NC17",
-	"Vn1IRweT671jDCBQtqHzVwIIZXwV6oDpssTOBiO73zHVWctg92hr9NS6Pzb7yD2EciXVjfCyQLwaLXJg",
-	"vwTyyjXzCILDciD2Fh/Jkk0yyucMK6D8xzmjmP2PgIMkFeJKgk+vvyXy20Lj59bTgdX4MPghInxb4rs9",
-	"28b6OsRbf9a1Fns4ahGzytQ/OamsYJNAtumot2JJnKyjhbc+qsP91fM6j8y9LdMnfZyNzws6Z43M40o6",
-	"1XG1mpwe/f7py3FwcnPv4+ToU1lcrj58cnP/e395Oaxuz36+nmA/XNAyXVC9dcvpnNsts5Fr3HrElAp6",
-	"C5auvNFr/QLpyb6yp93ipVTSbc3SFMRcBbuVZnsUlxoC82EuM8kybxBae5mBsL9+pDrishk2cDdhy/bL",
-	"vTEj3c39uPeNafZLrR7WvrvhpssMBjt2Z8eWvC4N2fq1Rnv+qxxNpjDXstPbgLKNymr+jqrXQS5/m2Hz",
-	"NRvAePy1b9grvr3bd9nRPXYb6qdSpEuls0M5Nf26rdrhmYTacUTQMB+UwD7dZrgDVB4ytb7KMct+a3Ng",
-	"lGiC2o9gwYuYaWfTsYM227dBsG6Tsdf1qeEF3AIaABb3VyCDK1j7au/adGvTQaQdSqDKqYJqokXFS+oy",
-	"xvLIawyjpGaHB1R2cgszftawjJoEYWpZNRmjq3wmsjN0EYRgJYQObh1auFgjrP4OScZWiFq0TQmxSElT",
-	"BhW67r9gjKa6UxKBXs9zXXa8j8QVJmGwzOZrSFFRJhVuI+daCmKdrsxbthzIc+ui9AKc+IC205jJfZtB",
-	"nePrfKpVZFErJgggsoXLSZ0BvKQxNE+G3nYic+DAAqwrKEEFsYcybFNAxCFzr4PBeNbg+Mw7cB9r23v3",
-	"91xWDXSsuV2w5YHTf48j7dQ1S/e5PXtnmr5z2kJWLUXFoW7CAlgf5Z+2bSi5V2vUej/Y1rvzTHeJYNxp",
-	"2VrvZj/mFfzse8tC5i4w9v1Kv/vAAQa4l+S1LpZKD/C3vEzy+1WggLLpl7R/mXVq5upyVs1W3ThYtZVX",
-	"pYOX27hrG7SAcxqFfM/8uSduR5t9uuzfhptclh3h92iKeLBz3S61HLm7o/214EkuMl187C0QaqmWMD1L",
-	"wHW9gm4iRX7LlR1nOhe6Vqn/h9d76HvQ+mIDJNA1Dp4smczpcnWHfb+/skKiWg5RoQxPdUR1f3zVEuWS",
-	"fVTpdEqvZTcDdHmvxB3WlurQ5TqAW+hk+T4cqLXMcUN/+dmDN6AB0b2QZ9iajITqR6FrOTkQih3KDLpn",
-	"SFe6IHcixp0JzXs3OjXb1QieXrwlJ8NHj46GhKarBT06PmxHGi6huW4KqE6izIx2ZcWOLOl3bk8c1xUk",
-	"J2JWxTUenIxOBqPB4D8UJVe7A50Eje5EkdAdBJd4hr1Bf/B0OFCzROxTRZAfLp5jIQszGACrLIkYNhop",
-	"uPnHoPwHWi4ZUODHTxAOzyRozhW4gcaEnZ+BG6v2y6cI2TzPRLHSzedgnA2S/i0PA10Zt76rP/yPyu+2",
-	"vmxdbh6A98HuGR0BDkPpxrCNgMKtSKeCQ/7p5pNZO2TMKJYDP7/VibrHbAr9aGQ4Ebj4ym7ew0HQS/hk",
-	"JgAXRP1LQqvd3ujJQOkKWPAOJ1XiYJxzbm5BeXJVF48NBT563OgOaOEC7UaqfdEqm23mORr0j7X1KLfS",
-	"Qi5gS+A0yl5FH92U8Z3jB18cVm1+DRYsZkWVj9jz9vlh8TL7u/ou0abQ5lEqxBWLCc27i8hGp7A76exl",
-	"+Emnbl3P1I+bzKHRkt+yYK4bs5iKD5/KtJeLq8kIfLvPaJYmyoxzMPixHIBvnAlBonW+wEC9F3Pe3rFd",
-	"8zIcrj6bHzdE35sADWZAQqY8JildB7rANJuXJid5hy2NoOMEI/BetMGhfoZeKStJA1l3NU/t+f2betvu",
-	"GICHaTXq4pcAQ4bzM7UWpSIIqjjUvSWyipDikF6VCx7q9GzwSL+3OWcy729pLXDa6ZiR1/p8J9z2Y/ln",
-	"Ec9ZPKp2FtHVkrahZCd/cQdnqz3a99rbajn4lz1p4wL3ZWeGfINv+6LmqekepbuCKbLVhasZ4L+DtzFi",
-	"AbrVCZVJ3LXM3BERbeaJztE2SRbKXoNcaezbgoDZah7egbebLVr2+Otk7fkGujHjeiEazC8wLSGUnacI",
-	"s2t+cntjvssuTfjKHmeh+TG0boW6UzvPWjszHSJgPA6gtUhu28skUjftgDaVgOVIKBznmcbx3bIHet3V",
-	"Lml31BkQpbRLN3XZWp6rs8mWpze5ob6adTlY42geYdXkVs37pEVyeZM119lqZTwTvrQcYyM0wVJjFiVL",
-	"mmLTVyg9WgDEJxgDrg1l6p7V17rKYLd1aQ0Rn712ejx8bEaw4QUYl+Tqtf2v48NwC2Hdtfw1SDZGFL0O",
-	"4K5oILXVFkIkRJpWhGJGLl5fBCgEQafQC+p4r0uDrHmvhWTOe3n3Qg+fYectp9W3lGbszPHLKrrQjbU1",
-	"5gBLUyXBtDZT0T2abHLr7TTkERgCtRvu7IV3BV2uAuo4nuo/bb20+RDqUWgdJ1Xrlnbj99FPO2nGYgZR",
-	"lz+FfszK9mtOb6n+fkrYN1TlOrxv3ZL1kFKAsFKEn9I1gXRE0+ZU1+8mnDjuJZHhX8dV5siZ7XVZKpYf",
-	"Lo5e/tKNzWi/QidLrfQ8dPo5+iY6/VR7L3w79XuJ+YGpGWCc2EZjZ/XOyuW+uEAkh3IKfWfNDPFEy33T",
-	"i3S25jZE8lbu8t4bc7M151R3LewDnqzOoS+beQLwrK0Fh0RgdL8AQMR6kaS2XdRMZEwyNE0bqVW786H8",
-	"35aeHy9cOdh0ZWu5fJGxzkq59iLV3/uLWEMoj3ISCY4xg5jgSisBPttQJmVSHoJtYdfmbIKdV2B3bfvp",
-	"IvTJPpkG1t46bhbNl6aYbZN0EnisJWweZnELBCjWNs+yIhwqcAHHO5rq3mxb64Vdwj5VDqbIoT4nf4gB",
-	"5e3uwoBattgeqVkIr4LTAS/JDJFRunY579zDpB7lrCUKWU7l6ToCO+qnOzFN2bIN1gpqITJlSd97//IZ",
-	"eXr68PH9JjvY2itoQVcrxqHwIJEWy203NMqo1Jz1J2QMmbLLacrkuNdrSzWU2yvoVtg/CvlLwldF9xwL",
-	"B3fGExRPuMwpb+NsmSgMaC3m8dcLWUzNpNHptyBLeQsv39AlduEk+lcWPU7Ma9pBpzLToDtulVrfT5eX",
-	"7wj+oDLY6fGxP8Cbt+XOXyUcUABXSJrQuAEbhlmJBcCi1yzbOP32agoQ1wXIAERqEGSDNunfvpm12ZwR",
-	"Sj68f6WoiXmGhcr50TSl/Gp3SStWy+BO2M31XdL3jMYJ13qXG/u1iVTLZJ5Brl3lPvbK14566HVdCZnP",
-	"M7brZzlbrkRm9F/9My5MCYrO3Dwm0n0U+mzd3LifsHlGY4h21G0hO/XtSU164c/w550r/+2Du1qKbclx",
-	"qg/ezKipbPrO7mb17e/0gHsQHR6oLdMOF7iTdd66dd3NokhAaYEotD5XZSLTa5qgoPPlJr0HEWQzFw6H",
-	"SSsF8K7IuZZ57cqWyZXb0e9t7+Ztt53pbn7fiuB+l6WDwGhtK4/WIsHtUqFcMfDw3fBKlUZolfU78BOV",
-	"1Obu9YMuZmuTFPcOW/7huH11nbVD9SsWZnYFGHGTsLrQlj8Nb+LJe6/prltBAbcnRr03iTztt3mLrXrL",
-	"+c+XGY1YvCUL+rY5xO0XuTQrqx91rKzei7buvNLl70KULRh2WGjiXs/ahfyaWhNnjc4F23p3/SXd+2YZ",
-	"lzl9nUPPJffwXNaD84+diXTPO37PVqleeHUbsvKLjmtapRvfepR5GlMfeMcHgJYxTeYSdESXER90uySc",
-	"hHou4R5lCd7JNNVxnFlgV7tli/YufrU7+PFLT60OgCfTVbXpUVn3Cu8nuYDG0v+3fk8/Est+Wx8mT2LW",
-	"wadWpj483Fkau2uzNvvs0t3sTH1fcJQOe2Hak/+5yuxrae1foIH3TUiAgqW9Q/CxRgKGi2OrzuIQe6U7",
-	"hWhx2Ccvlqt8M7Kx7kQSPNu43g7+kUMULewdtrhLMX+5z37tE51J6lzR7pdlP80JrBD6AkJz6YsPP148",
-	"e//qxxd6eR/eOJ/oRp/wiO3bZKHK9yjgi6sVfE5dDM7Hb4Ei7GlNN6xnNnqCpA7govm5mjhUKh6IuzhL",
-	"eCIXLG5PHTIUABmbbAaZKpLx+CvisZn4nfH2ESH5yazPlmIePl6nG15wc7+5yCe40y0u/2RZ9jsz7XeM",
-	"j/2wGZYV0F4s3Fo8MSu4br4z7Ld4JnSUgabp2xlIma2uGv3q9/DYzafAd/UogbcSyVIWlZikurVclszn",
-	"zBNkAL03z9NtBIZ+U13xB7uaIOSuuGZZXLDDt7UDsGfrM9NNm0GU8ChZ0bTf5pDe7Uyrl5W1QRe+ysFL",
-	"cTVLxZokAF9+qR1l/a296hxsaY+nW79iUmTprjHRBjGDkl/ZlHx4tX/xiK0o15IACdQz4cr+1+AznXvp",
-	"8pBm4prL0yr0Z88ncOAbK9vhFUqaNTSFrSb7cGTahTuX1EzqTOmoebbBH0kBLVYV+wAHFnxrAgble8qU",
-	"ySmLaCEZINfZyAK0JD8jIUAe4VOCW/MZLqsi7yosDQBYn5EwZ1I/Q8mMrUm0EJJxncXgij69Oue4yqn2",
-	"NPga7J/M28TcLZlRBd9DbS347ZpOBd/LaCr4u0zMTU5Kp9oIm6FbNrVw6geVDrbWnockZYRicrySAkr4",
-	"T5kSzpAjBcSlUyYJnQsX2v/A8oruSgheyAO1kENKNKrA9d9EcWEyT5bgStgOn/2eLWkCvfjc/O40WSZ5",
-	"QH4rEpabnGuZxCa1tOApk1KjbDuNEA7YTjXcBIaroY77VAU91S0JPDJP0lTtnknG0/3rMrKmm64Q6BWc",
-	"l+1kZV2cHWDD2Y52F242ja6C/8ao4HurA90CikZp2xdMPNFY3IrIbHB8P2lukserHvRWLO4KpExdVluB",
-	"rIEJSnpsI+MdoNr+K+pj1ReY11APYTvAVm39pGsZItq1j1XIvZGpkLUtdUY99ltBU+jRQdOCOdXRGj1q",
-	"aIyUXrzhdJlEZbdr/UtynjFKPujSbNdr659kM759EGBXY51b6Rg39Ll9ygOO1X7fulhpegRrqelOEo2J",
-	"7+/V9iEjaZB5rbPWN6OGYbQDh6i5N62OMLyC9eoERczwYxJ+scQW2FSkAFG8b8IzQnWBXPjFPiMDkoo5",
-	"+IXA9QH/IOH5m+dhQMK37xFe4c3bS4Q2yRdszOVCZPkCfCdfxhp5/JplySxh8bg3ImDehQFZQ8I8GnFl",
-	"LT6gnQDZgzmPEOPkrZ6tHJEQ74QaXyn25l9jrr+YJHMuMjaJqGTqR5HgOU04PKCrVtRS1D8Tbt6Cfy0o",
-	"/Ip9TmQOf81z/C+8KM3xv/APlDowLFTrqM8w+DJJqcydfyoFMOyP+ZhbTxTj80S3o5DY8FuydAZY0vKK",
-	"xeqj8AtAinvOybbURgR1CSsse/oj1sw8ERwmF9E0TfgcIhrqKxcIHnbHkiIsjsqyFSXNtQcMHFIyPMPa",
-	"FmVYoC1Cy4q86WbM1WmbD9Q5Pw7I2PIybIe8pnLcUx/DWvCzjNF43LsJyT1FSmsqJ1zk4dk2GJ3AuO/h",
-	"Tw2jc/9szLErmtCyinJMGdZ5aLit9SklfKK/r83s5Cbsk1hE0uax9ZcxVvZwovm+2gVGo4VG0nGQCQ7m",
-	"6rXOzw/RAVxpBl3nErcFIK5ZzQs1K7pfXAKzc7X2Pxy0ZO861oHO4B0OWlN4AU3E5O9uaTLWMVW3ujjN",
-	"Rzv1QAPZad1XXfs26U3cT25asJWWqTQbiCpqPwhBR9qz62Qdq03wRuJwW7vaX43wrX26BAapbYKdam1T",
-	"twjLFq+LVpHCkdo1aGaBjbuNZAWXeFYgb8t1d1JoDAGSI688qozDVZGThOeCJPkZSCvnXZJuJPmnEmb5",
-	"glY645aaGr7U6wPRK7kdP4hNxO162kbDvU1/iJMN3NUnoqfxruzR6O9pWDnmmgxTh+pkRUASybj3OIa0",
-	"6+otbdPa67dyWN4eAMpwpK+6owBv1Y7p8fhRrwZZpJYuxNVEnctJ186MB3Glyit8Tmr3Muhk5WoqjRJm",
-	"akvHRma1pK//ddhfDYpB+1kRvzAvu6zvlz5Vpdw25mlPvbXqP0K0cB4TnDBRjxwCcr+bubozKKfWnenq",
-	"tR5Q9eOxFk3fotplrqpRjr7t6FKP4/J8DfKTp9HR1xuo31yncc+zvoDdBwNE6NF5KtxrF7Ao/NjmgG3P",
-	"2XuGZTxEmR4apEXdI1FkOouvpTFvV3SygMQsS66ZUwSIds3+jqlGAZK7KXZOW/b4A7Sn27+R835dtTo3",
-	"vfqKTlZbOlhV1vqeSaD2ikw2VUsfK7UWCBKEVmsinR7vkO8w0k2WsGcpsFnboez4JnDepGyvXAgIPokM",
-	"/oRbhdQEEWX1/7J8DF9yqgRswq9pqj1mS5pHC40luGRQlo/QVWItoajQVWpPSsDS0bDBR3a3Z9XlWaYC",
-	"jEIzaZiLbQe1j0RxCa0D9JBdtre3ootInTK3dVxHKWp3svX1tW5rVPf0V4zwjORrAKowKfoaRwU+7ToB",
-	"c3x+9UgrfcYBwJHpdmy82opLg70ozwgUR0HHOgTBUd8tGMUC3DoSzhZVZD8TyqHH9l2nFnFhQXPb83hB",
-	"5SGcoWKlwc6UJ1/OpiS28li29qrUFL13DqRHdpf+SuwJcqj3Ze9HX9OcZhRUeHCNKiJ5X3qYe6/pP0VG",
-	"niWwljvRQr7C+127MTz5rUBBDbBFirjrKXv7tuOBkfxnbyrcq51dMPzd+2F4Onz48PjkyZMnj5x4kZxk",
-	"uumcMvts75HeekFzSVerng2KmIB4JYz5ZGC+SPgc40O90THwTSWAZiJNBJbxgiKn40hlmf/pqZuZPckY",
-	"1WLk+OEg6MlUrCuG5ODkaHB8OTweDRBs0dd5xoT7a3ymyIjikkZScvKiP3x06i8Nb+5Nw/Gh+/6FDngC",
-	"8IUSQSHpiu68f8OX7l32fGfmzZVVJ1eiQUq2tbudc9b1l2l0QCxlTlMNH2FLqi1RWJBAsDXh3G3h6KmO",
-	"yIsiVzxfw55Ill0r2bZOeCzWOlCfSPAp7VRS3bq5ki4bYIiFhNpGZ5ogYH9Vl+F8tdKrcdLtNIAGHo3s",
-	"jJo3aQe6aEB16GR7Adhn65FS1QxiRW5PTkNz5CRjkbhmWXfg4ubd+9JmaqHlnIs1zUwNAI7O7XkY9acN",
-	"B6pDFkF551tzc2waAZg/GOBRp4FboyvcTUUTINkZqD+N1K93iR2cf+Jt3mKbsRgu5L+AdRJw1+xjPi7J",
-	"Nm+g9wzb5YPf+6lv6R7OTJA1Oys39Gvbp/NO6Tw7NZUWfgVmv9r1OeuTn9nKgH9EdOlk6wERgK3MZlB3",
-	"AEWTJE5mUKSvuF7CayAIX/yc87RN2t34Ikr+Dgs1Vux6K1x3xfAg7osp0WUXZjyA7xyGFhBZRAu1UUrC",
-	"EhDVRI09UPYf/DEoeWvBYSAGeEECRIMmMccBPOZwDS3bNkCPCCKJcbzKMhsr/SqmrdY87cq4lTkG33C2",
-	"1vUXEjrJ9Mm/JdfQWKiyxaHb7HW72uZWkdiykf6EHH364V+9OQ53FHF0Epha79WXvT3bpVzC7ixJRlYZ",
-	"w1RHNeIZ9twxiKaaBoAACEypNI1tZqX2Mpt7WbuB1QYF0BgFvAVNTmIqPu7aF3doX+GyJOXwJJgd7rTq",
-	"EJ+27tItBcDs+/YQG+VJ3WoYzJnKHpEwfMpGbqotY8E2NQhsKGO2R7SY0kgA4Kd3kcz5UbFSKslSsVj9",
-	"+0Ev6F2Z/rW9mCbp5kgoISTLDLPn6lNiP5WiACWxR1dJtdTJHItYJRG2XvB1rhWZT4sSoP9kMYurXayr",
-	"PcDne0aayg3wceiLV8+NUNL3H9KoF2KtEyFttVezZKjs+bu7eKctC83sZCcChYlf4BM31W23r54KkTKK",
-	"+e32EA5pFKOfLddpk90qpWx6Ac4+B/qEK8e1i9Jb9D/nF3tf55Xxm2zXBStD7JrmhT2uJikVElQaZc0b",
-	"cSMyktPVCnHdc8ExzHj+7lWgu4MZh5ObNFDuNz6kNhSumfVOebMInFnu7WfrxiTq17zpIm+9aspWc9Ab",
-	"AJ1FihGhehxK8iS6YnkAmWaINuyoNQ93eqO63iQjSzteojaOHrsE7ycaRNZsZ+JXbDM6rmaIdmHil7BP",
-	"ZHj89ET7wB4HvTSZmVdg6w79wXRT+6B8EX7clriA+oOyxieLJY16o96jOGb09OmT6GTIHs+OT4YPHz99",
-	"SAd0MH16+vDRND45nZ5OT588psNTNjx+cnoSx8PHw5P4NHoyfDp9HDvdTTAfmyYYlI4EbN08FVPE9XZl",
-	"yz7Co+xC1yo+Dshvdml6J5vv7ABzDqwF6lj7TTC9EQzyw2tSHGr40vnXey38YEgXJ15RC+seqtVWyNY3",
-	"E/zBd5L89Pr82dHFT+dHxw8fAW7xgn2mGuG9vx3/Zbv4sVcfccSAzSCZd37yAn5fYWtGPqAwwEgqhF2o",
-	"LDIfjpnPGVTT193NMpN0AFQcmW7lvBXubmZ7Sc8utTVpaQerfLU0bSCrsQJtbPlizspOTqREh5TJJXFT",
-	"n6vBYd3BEqopdKTXavgnPre9z/P4xgV4pxlzWQ8Xa+w4wzKmm0LMRNY1QLg7yGwQQfeKKOO+dg4lm03y",
-	"Bh31BDouaFv4EnAna/FL8PKXu0lTQO8DdQmKU/fbTmu6eUZPylyKQyKl+OpAk4hZqNMidVs4tKT4X5JZ",
-	"fqCmprS8nHGLnCpmjroWaIWKDE8Gw94emprpBaEPRftC1nqsXJSgenvpZ7Xd68oQbssnYF+4jxVRanC3",
-	"6xVwJrOPW6AuVZrBPwREA3yTeXLNuPaJES0i0MMI4pamOhJihIqrksViwkU+gWoa8ADqaL/DUNkciB8H",
-	"VKZJvmBtdklNprVgBpZIaSMSojIYBlgyBI7wMxLqQMbIxICxIsl8KpcSKo1oTuaCSUCGwIJ7/MGZrm4Z",
-	"YakL5SSJ8fdjDg/ounqDguN4b2o1H6Wu2g7fU3W83sMn/tPM9Z5Zwn/Kpbz/nzivj8Ojp58+AqbPIHh6",
-	"c98L6eNs59dYeVUroiIuQd96/Hh4fKI1ri5q+14MBiEiMybBE3uAqVedb6NLD2RfFjQlcsWgJAoInxNw",
-	"SHOKW+Voms7op9XBT/cAAQzhDoSo1lZ8x191xdpv1oEqZR1t191LH+O51Pgbda1stcrENfTWxD+BD5hP",
-	"J9VOkhHN2VxAD8wlza5YjuqaN60jEmlKV5JN1oskZ3JFFRFpYo40JDZ01/yiFIKbfyG/sjQSS4bZDV+i",
-	"JN/c9MnlgnLdGOGfAuvsRWGD9f/Shvxlh0D02t5P/z6Ai/Do8ZOndBrFbFb/t/PINc0SJYfgAgx7I+Mv",
-	"OzYJRjfdrH2d2OKAmU0+XJS+WLPeMgazu9Q36DmT+2gmBpP6pL+DwMzHT4DEj24LaNSaqb0zzW1r2rEl",
-	"gR0Ao5qCzs3vbzyE0oqpWdE4d/fQspTWbU7PzO8PSnjx0mp9Jf+gacEk2gnQmiDJFxDwg98jLDyNFgDW",
-	"IWYEXoXfOUao49a1l+CLr3uEQ70NI2KdpIn4ThIDqRPYJIQMAo6dG5X5CH6H10098A/7+wOdMd39KxZ/",
-	"r7sr/hCY08oOtPRLWog0djJUc/Y5B2+DyGKMiKNhR1crRjOq0fm7dv5xL2+bpIX6tISTWZFBWpABIJR9",
-	"cm48snOWa3sWoyFJ5jZNN08ojSyV6gPY3+6Imua6/QMn611HiUfVDnAGAQWJ14QaFJR8K9BZycJa9kcS",
-	"WuQLkRG5gHYoV5A2ZMDb6DWYoanNXd57zb/iBHZGIlw8gcj2figpzM3ksTCJJSiW5Xx+tlTlDb47XDJl",
-	"jyB36MzZ0v3wDRpywHsi8ny10sjrRHBIWP+c97F2nzMWKwNHlBXfpXYPGItLZafqsnEEVteV7StEywlt",
-	"txtMEYlZlKgNPCOhUWPCSpmZrg5VDACAuP4JRXhQX08LaV8fJ9C0Qz/MhZqx1ulC3dIWN5woewM5MSl9",
-	"V4Er6KBJorqzUiwZ4hOpW6etEK1Nltth4CVx6Q6kPHTbh1XbA9Xf4yLU97AGpZDq+Tu53Q2dM+h9PlLD",
-	"H13TTNEpqBJvRP7GTONDZRrvy2m8s9M4L6fxvpzGOzON5+U0XplpOJTzzJHunrts02pyegWZikbQAfIi",
-	"Ca3uWdPSz9AeodGCQbfhsohBHdwHnuQs1tki/TEPFbtgPE8iMCVCoo5BjRY6NyzEFqF2RtgmVAkVhHbD",
-	"OCHWsVQP1lWQizxJMTO9OmbHs3ntvOqDfdV57VXO/pb+16425a2ry2VC/cUqQ9ttZhtLVFoffIWi16a2",
-	"6bI+vcxW1cuoVx1UnotXz29NY/rGyfzV5W5j6LfjpTOXtbuLzpqmt+mfK6fR3TlnJtJWvu5YrefZPwtO",
-	"a1arLkv5CrM11Uf75LHHcNRCxqU+jznn2BXtPeygrM/0YAB1ac5yAEWo6LpluRmUzxCZ042LNOmvedRr",
-	"aCiAC5rRKK/p0P0din878HagbKxoQWYiTcValjWlVuOVjsqL8t1ReJvBz+b2NsoPtmyO0sJtrrSu6eJQ",
-	"eV8GQr6qGahRJa3S2Jyw3fwO1H1A2Xe5sUBoSg6VtViW4ePVgAXUoHGGu/OYq0Ns4xrn5S93+xKdIkbb",
-	"emNfn+HNlj29KJZLilKs3mvszqpvWi3gLZDA22wVa5WY57cR0cWGRzX+aLGNS977QKqf1XGIlQhpsK1W",
-	"ZGR15Q1K8XeSJHErHrKLdLxfgYUZfNuKjc3bhHr9M/rP/ms4l7b4fyrvPZCnWk7aYqd/jaXdgZS6RX5a",
-	"pXuFdz19tDPc8sdqveVR1qJtX9keY9eRbjsH49Lx5PX7mmSFXEzEKp+IIp+kCWcYuMyFmKSCzyczkU3M",
-	"rfFrGCWsRFNpaqP0hhoAfY7sMreAP9hV7htg/AbhmdYYSHt843ZNx9uLEVSNzVpVCzgwyiCBBh/0xAgA",
-	"/dAokr9qzTKBRFpUvTVIgKI7Ms0YvYJsWzpVNAgILfAaOea28vWKsZUEH0WplsLpzVmeq6NCFVy7Vu4Z",
-	"P5e95uF99GhsDV34TYwzEiLdVJrTUE4cONPwyxetlN/chPD9NFMraKhlfyHWZqmhtNluldndqfNgvzCI",
-	"UkXO0P8GSSoB4sBOGWGfaZSnG5IvhGR1U89K6j2nVsl1q4n1oFfA+vUPdE57e0DFGsLeYMqBsRDkspWZ",
-	"nj7doX/UogReJg6thQ7Bra7AE3BbF0MoiWHPDBj1PiVDtwQ1XSmMOjw66FTueLzIxi3gtocCJqs3opq+",
-	"DIhHEeVlvhCZbjoruy2mmM/aapThVFHcnA1tJYdb8tMBRnB3Jx0Q4q166HACe7jn1AMHgM/suglfdwUa",
-	"CI1GBHgSorYVn/k4+hlJxZplRxGVjKQsB+eZ4vKYgR8g3iPoXghCvdisFozLPnnlUDqhWsdwZbH+KaGS",
-	"rFmaBvBaNc6Yx4JhGt8SpFWfvBEAuYA6CDrdak3WwIVI5RUg5eVi5WT8lSXhIU3T0BZslxtTZ/6dr9sf",
-	"CIdT7bbbuf9W2Z632WkTmmJ5xNV5rbkFwmYC2qU4pFGw6UB+s7PBo55Rc/2NvmHnoNqppRki0cDp5axp",
-	"EmPMrI/7Bx2HXlxrPbJ78iNaJpB10ZeLZLXSVVwGkKunPlwynh89HpwOt6VFQnPhis4T0SxL4FfnGV2y",
-	"z70AB+qNesPjwWPYoq2tu+vMBtQg9JqYOGQN0QcSe6/hSHFL/IBfFuHgeHj6+PTJyaPTx7vgHNi1V0f/",
-	"FZurrlaMKw2Oup2sTJuriaL7sFq+U9/xA+AKPrnIBaMHR5/8Om55ln7NLU1thSanBvxVbzI8OyLXiUym",
-	"KSPnF89eveqTV1gDzFaYMqCYU0CkgBbnSmtV/AIgcChHpjXmGByhacm+bIUDsE81cj2huE55FeV/6xb9",
-	"y9H/8OI47HJs/7oAKCh7nhpOt1J05VK7M6NHp/vZA907WOhMOduPVCvK38mKBXGGUaS5cPsBaQd9GQXo",
-	"k3PsbEWGj8jPyY+aoVdiCI5kvVW0i0axg4XUMw3RdmfdOmwOd5FvOoiJCndUsqJjB/jKU/VuvsuEGxOq",
-	"zvk/+QwGWKSpcIYfGpjlPnlBo4W6Uv8s4jlqHtgRo0J8H/8E7HrvKRxvncKT/abwpHej9nYXMeIuHgnO",
-	"jqabI6i91EasPtISurUNzLQTgbxMWFoikdYV+Xa2+8YaSklOItD1sCSOZIx2C0gYVJYt3X5RCqbAxAIo",
-	"wINGeDgq9IZVHNokWiLYjs26NUKsu/mOO8ticxD+puW6PVfNEWz6i4UjR8tWU4QysjMSxsUqTSKas3BE",
-	"uOAscFboLgVZH2SkQXAnHBHJGAnxYEO37sCMqUxG83bIAoMHd9eNOuzL9u+yp7K1zq1ChLJRB6+npbiK",
-	"nZgERGwzN0TY0U9/dECHP23lBCXNfKwpWif2S3xyMHxKp4Po9OjxMHp49Hh2wo6e0IePj05mw9kjOpwe",
-	"Rydu5TpWMxj4f5Ncp26qOfFyWcBC/AWr6DX4DjDtl402QSOCtryVaxYp2VveevNpK0ty9sKdptlhTxP4",
-	"8mDq5IvSSCPswXVzqFgj7nrwmpyz3fZGqJit0ndb62JNHf5mhZbYvNjZNuva3iu579XXTHWXGeS7d9K5",
-	"eOVct9ydks00Y017N8R0Sb++PS9FRsIHdJU8uB4+METz4EsS34QVu6IosCNu17IoG4cGt4PI3Eq/fuf+",
-	"iLtORm+Shsiqh74qPQidTTAvt7P3HcQHBD1uPQZtvrYJKGDaWcLiA43uqr/AI2uW5cQ67FATwMuqE3Yh",
-	"u3fB70h0RXW3TkPVrfUsbn/f5IE+RUegdfUqmi4L3fOcDFz9qHeRJeQXyq9oPfuJXCTptfo0T5bsd0Rl",
-	"OZcJfeD0DWttQ9PFv19vs6Flmn8S21Vqt7NNWWQN+/mpXAAEZCtL+HRQc8pDE7y+CmrvkDBFY4fb8WIx",
-	"jxKgUdaZUCJfkEIeDvTi929euqmNJAQXTWAV5ESaGosuI2z3KrRjV3+bXh9VKvTtAxTNWthntxbf4uxY",
-	"/wMOe0YUV9zgftlsJq4jPPtCCVhcl0Y0pLwujT06f3NO4DuXanSRSsIrE1TzqsDWdS8k++qGqDXUFR2m",
-	"cu6tDx/SHpelEXcv2guMmvesjUc7vnav5O7ATozsbfe1vz1EtqvZdXWqm8kG29zruOBnsGV3lZ+rhcM2",
-	"ObRNbPw5+LoOtk3a2NLlgpnmMhqXFz24Zep25LQ8OiNNNlYLIB03PNufvhzfHOC4baIbjEyKT2iq6Ech",
-	"WWVslnwOdHKPxs/RyAc20QeeC6t7ER6Q3bwXnoCi0Fd4a5tXUtnF/txTTKia4Bedk6+WLE5oW4+5l0nK",
-	"pFOTnWxtLsAmUUqlTGamcKqbwv2s+pA6X7pJBd2Zb/Qrmy6EuHqnf433BkJiJlvJI2Sx4u4rWLg7RG3X",
-	"WzciwGOr7na5zuq82kjitnITuur/QQ86tH1lV9Ta9hVyP6xf9dIDDMuDhc0fb0Y6Eq+x4IMvRla+sVP8",
-	"2h+vdkh2y9R10oUfzpvZcE3ND35IY0kts2xUpuF2/7wS2d4IClpfanerH0xchqm3E9eu0cgl+5wjUgYX",
-	"OYRddbAPc7JKi8Bmn5pmXE7gb585b/PhH4Q9rF66HX/4buDICu2M2M3CPCzLUcw1BdeXH9Rhyxx/SYOk",
-	"qqTZdpfqOOde5OfpnuSdm6xH/zdfD4aNA3QBtldr/AD2yldr4j9TDvLVq4ff3F1t3Feo2L6at3+wLE6i",
-	"tswSTAWbMhLbjDHqJKDr8IIJaq0yETGwGtcUus0Y+vRCZemRnxk9sKXtcpduge1ubqf9UqinF3byWVyX",
-	"+7Jtg8321anTPO7gtuKKfFRZE557pWecAwqKLz8rINMNWdGMLlleekyg/iux2H6QRYOd1iuRnVtuNPIr",
-	"9OF6J9Ik2rQjjJCU5ZLMMqYzurHTl+A2/Xy9ENonV2v/1SehLdYJTFt5ZUAF0M1FYgYjpAWDYNKAF2Nu",
-	"njojoRp3osYN9TPlRJwG5rZzjRVy+l2l+AMMlHUi1UvNDXDfqUatvHRp0hwBVsQ+Tu6FuqvZBPuYhff7",
-	"5OL1hTm7SJ1lxllcxaow8+gFPbukrXfRC1Px4+ayfM+Pm5cZY5f4olccT7P36Qa6Z0ZFluSbC3UhtL3I",
-	"aMay88JXNn7Oyfm7V+SKbQJIImWSqX9IHV5VNnLCc6nNPrhlUK4CryzJc5Hnq97NDehOM0+fn2c2LQ8Q",
-	"Jy2BqX2+eH0xIitsPacPMcmIZquBaVYqA3ugMijT/DCzFhIipyzCfLUx9BDemKBrf8zH/Pvvq4ge/e+/",
-	"J+E5QBolv8MnI/IjLIqMi8HgJLpiG/iDhX1yrraEYDKK1N5R3TMH2w0kApPlpOnErm60RjyRYx5+PoKH",
-	"whEJM0bjkKRCXMmAhOssUZtsIJtwF7xrxsTkjM7Up6EiXqj+yXL8RuaMZXLMy/xH+FTd34XSCam0QFAB",
-	"CWm8THhIEh6lRazenaZI5rJPfmI0zRd69lyopesdVNan/P57Qrlcs6zSCD4goW65lAFoMfTQTZasT0LH",
-	"zAsRdDThuSCh+cg4kvHBWY6ApJKdjTmIiiWjTjZnxrTmy9W7wWgMbdOqNMW3wI9nSW6wi3OEJ1VrgPwc",
-	"WETGAM0o1QTxYJWJacqWPyimGpJ7718+I09PHz6+3yengwGiExkQ4YhyJ0OH3PvvF2/fELnhOf0cEEqW",
-	"NFVCUrEzy+7Va46PR2W1MY2RdLFDM6IeJbYM+cwmqTh0BZkNsk90RJDAsHBZ1Yt039kx/61QxH9dAurp",
-	"dwa6t3Yy5yIDJqU25D102lZ8jpJ3by8u1cX4FeEVSPgqZsuVyBmPNkc/s41m5RqKDanAzfys8GIE1wUg",
-	"ZIMaK+mSjbm6S+oHivv3ybmGqAJZUECTP9sAWf0ykWrjzgi10N54BjJP0lQ/sKb4u8FTvahn6j4lfK4W",
-	"8+788tlPGMCBDVuybM7IiubRAk/58cnTR/dHFivNdpqTOVVbK1E6l9uV0si8+sMlom/p+xo4MiezPIpk",
-	"8Iwi/HyE/Uy0jxEOtBwQAZlsy/Mxh9RT6Qah7G9pjhxasTKc2WWyZIaw1bJOTk6eGg3xd7gu33//zmlp",
-	"bX4L4Sio3YEDlWckVfdcA4/bfl9ygd1JlgTR8ftj/o5lEeM5fJ0VHA3PgTrs4WCgZ6VVKTWY6SJqdCI1",
-	"eNklNJEkFlGB22ja/+nmocmc07zIGMH2mHgX6RpoZjTmoaJb8mCth3qgba2Q3CsTb2BuVIeFzvRadSc8",
-	"rYldrpPXv9zHosnaGzEjKCT36oLGDnA/IFORL6os5fPRer0+UrzgqMhSxiMBwGzoUf73I0QDOLowywsV",
-	"la8zwefOkoGuT3StaJJD2jF4O8hFnjG6JC8gK8oBlhj1hv1Bf6AUWbFinK6S3qh30h/0AcWY5gtQCkwW",
-	"C42Aez7ApozqmzkDLdtKtldxb6Q+PMdf/oI/hMSclRLS8NDxYFAroHc3wnRzRi19p31VGQi0irYmklDt",
-	"cDoYtr3SzvHBB061tIe0s97p4GT3Qy9FNk3imIE34SEucfsTrxA+ObV5oA+7jPOB02uaoAFUBl52P6dH",
-	"AXeJhkjpvVciKS/bbOprt14IpV9FxvGcUwCs1a08QQvVWgokvmlnuunwWQd82cJJ++QFaF9rkV2xjIip",
-	"ElAQKWZrMyfdY1kSpRyUPEbwPrENa51PmSkYQAROuN2STIv0qlQEz5wsO9AxkWE6bRJs+320AMHA+K1Q",
-	"sm0S0ZUunapSPaytSfcggX7UUZjbJ3nsq3qDACb2hbDbRzCjH27h5RX7WFuFf4YbbQGwoJwOPRpwXTtc",
-	"vh9pbHCXvh1bOB12eEK7Ei6F+IVm6Eo9HT7sMj1FwOAmfM3ihF5uMDHi9Pi4y8PgYZGAFqlL6/9CjAyU",
-	"OKZtO7zySsN3Krx0iHYXN1PGErzbyDz7ilZxp1Qga7OC2NR6vGytLil/8gDoHHKbd/zwGUa/1C89tW3l",
-	"SsEtobgZ6CHgvFe/Ak2/dHnaxPNul9Ks7wIfg1qKO+MAZjCIYHoYwDlZAeeelav+k9/7v8gtUhte7qlz",
-	"VUry9ot+IT1OaMyaARzX5+/PX16GZ9ZNZmCmdb0Zit/cJGiD+UsKnjIpLYaFrtsMtfk0SRAoeMztJ0Dh",
-	"Tq+We2Y09AqMe+DpURpCDxAFALRP8Ps6c881x/QrSSzAWcc+JxLrr+CXgqebMeSFMR4bnem3ImG5NmnN",
-	"FHxqAvrKzIbuzS4cK/tnhvVid6FjmPlpLI0uGsDw1gdvE/7WWKaKy4F/4k8u9gdPdz/xTPBZmmBQ4W89",
-	"4a70BCwEKkutdzO5tb4CHpUAqjl0C3OWs5ayc8UobCs2dKtZVndGTgdPy6hBv8Eu8M0Ou6jdutOWVDtz",
-	"RRJJ8BV//jtyuvuJNyJ/aVIi9r5UfxESfQ7HdQiJBq3umHb6GXxzrv1fjQ7/Sq6efYiq9OvspZ88B53k",
-	"EGfQSActql51F+Q6wISAjC3FNTZb0Zqlyd3X/dEhUptu+uTXRZKyMacVfqgINi5SFgckKzhCJWYEGzcE",
-	"JMxozibgX5isWDaRLBIc2lOAhjcBDW8C0TTjnXW/gFjbvanIFxiSwqLj+wEJZzRJi4xN8kXG5EKksXp9",
-	"xHiu3l11LwUkXGWJyJJ8A0ouaKioJ2csKjKJ3TiKLGM8YpMoExznMubu5ybrPwQ4LWd7KI8RZGMGKi1V",
-	"r13SBMxk06djRNYLoYTVmEOpIfzWVXJBpJk3lgAElLO1ceuVDUXmDCNYGGzFT3QAT72bqTXaqIzftVbh",
-	"YXen8d62Q63+3m/qS/svqEnftZbwt+p9ty46zeOhBuQADWdV5D6xskMOvHVHQ861QxBg5lKLMFDDjHmc",
-	"zGaQm3U4r9MBZ5PSsRRKxkGuSInj4uGHWLX1jRjiHi6AvxnX34zrvx7jwjSO23UaPNCZh1ilcYiC7XW5",
-	"ns8zho2XrdNVJ6Ug4OSInA5OtNYnyJLGoFOKrNTjciieDtAtodNNNeKCcc6eG56Gns8xX6WUg/oZZ3Qt",
-	"oXcNrf7GRR6D/ElhEUOMq3UJCS1qNJHli5RJqdR3yOHSeP4mQQl50JjfC8/fvXv/9h/nv1xM3r/4fz68",
-	"ev/ieXg/aHB6cLuIvEz2LFOyylV5uKz+/e26av9gfhnYXfjbHfTX4D66v99e3Kc9iInMJ6I8Qsj9W+Q9",
-	"LxNO075pIGAgiGgCOVBiyUiIw6YsDs9M8X8CwRKbYcUFpFqrz8psPQztc0ambJ5w2QfepJ4f87zm6hTX",
-	"LPMGXWDkv9RNfpeJOaR879SATBqsZrl/X+y/iD0ENHm791osVyYQcYs3+wWkU5QUt4Z6DoNQG5qShnBJ",
-	"eUFTwHafCxEjMtjIBn0Nqq4S8qZqxeQ1q3eEz96+fvfLi8sXz0NQPcZ8bViINBHjPtFsxvAA4mMBBhbL",
-	"Rl7MxsjtdpX52X8pkf83g/irMghNjYSWeuotMgvwc9wyp/j1K6W6zvlAfuD4ZKynpu/xDReS/S3Z/764",
-	"f56LC823b1WwrzI2S5P5Ir/l+/rfi1ip6iYxyrQIokWcMGX8U3DUcrFWchPSoYvUqPazjLHfmS4dAyGO",
-	"whwarS9MZrYtQsZeCSLAcBLi56ARrr/RxXmbMx3sMkG/s1LOm2IinbNOZV5C/sI4KaPX7Kws80t0FfSY",
-	"R0Lm0D7D5J+tsyTPGcdsL6VYnDtqBAcFBXMkTfAMKlmw0gUrvMqiJix/oVDYkmPVx5zyMedijajdOXh+",
-	"LRfDcjdfoMuc8589P+ydmahlM9pBfEe8047XxjRnImMRlfnfbuC/3cB3w9VfiozlDODXoWS1NIeA9cSi",
-	"a0rFNjavNYMy1bxJ6bqUNit4gMWsLrBjyuI502mqWHpHXtOY6bg+sjAxyxmH8nZYWgh9PKQFEWgkD1l9",
-	"5Q7v9/tit1oEhbt/Zw/9cdlDWByekUo6zZ0mErVfFYtj0n5Z3nIoFLd9Zrwajo5CwG2qF33ZlgaVMILB",
-	"2W4Wgbwv5/QtqkB2/PJ9wd9oQPsOPzZTN4CO3Z94jxgp+zwCFPZMxOxuDS473u5CkpKc/mYwf1zpSaUD",
-	"Vubepj+WxfQjed3KZiyIzwzMGs6wM7BiHIFiN9jthpxj4DNH5UGu1JTlgjGD05TTK6b7Ac5EtixSqj0j",
-	"ui6fE6psuEysFqxPzvmYa/sDDY6M0StlrM1KgBn0HvnMDEQT+wp29V+Ft6gjeaAPt+QpFrVqmnAKRXN1",
-	"jM8GJ3l28Q+Dn7BgNGYZ5rWeDp8M7gMVfLh8efREiQ38GuajdeCj54lcCZnkXuDcNw6kRwoKWjULx63g",
-	"a0zzb1b2RyTwizVX1tWfjp3JYnnbDt+G0xaz55r6EY7+t5/2bz/tn8moUTRJqEn5vD1/bcagK8mtXrUL",
-	"DeAF2BhZwasptDap1cj9OCA234KIjMxoApmuGl5JY6hhKFe7FCwkBnbxLAHC1HuVJmNKcJUcl2VlAtcA",
-	"VJNIxPB5xkwn+gV1O64u++TSBWyD+S5YBI7VOU34GSaUOdliemoar6YMA58eH4O2hHNR719WEk8q6EEw",
-	"iwySgxfgIMbocZIy7bRFnWnMMXiM7uOyGTkMmrIoZzF4frkNaSOomk/FAgr4q1T5vgdy/YNSfG1frjY+",
-	"qw5IneCUzQt+RkJju09k8juD7AMbbTBUzTJmj+xvj/DfHuG7kR8XjMclaJ0US+tOQjq8BTlS7MAdeV98",
-	"C8iRT3fr+e3gnin4346ZP41jpuB/lA2TM3nbIfALgPZ1s8i+k0aXCHS6GGlVSECfgjQzQWbJtatXgRoE",
-	"/StM13Nq1LYkl2Mu1jww/OIq4TEJ1erCkdK01guaA1CADkHXktwCndGPYGllFp2yMhUvlga4BGImOgFf",
-	"5v0xf2aQcp1KzoBkFjTWoIuquVvNTJYudAcnt6HyqCH+KhrPJTMsZ5fCc3wnY7drO1aNVUegoxUY1cNT",
-	"Vh9PGSifEIj4W7n5W7m5O+UG+MbX6zE6f/FuLGIbv3MSBbGSCLFwJaTbkDRRl2rBaFzJ9cmx/D0qMqkL",
-	"FSQJL5799OL5h19ePA91KSfAdxvGHZkKe2lRtR3OTsSan5Epy9eMaYR4nd9cvhW1xkrOYz2P2RZw9QFi",
-	"eczDONtMsoKHDRQtMINFpq1Tk5ekga7X1VYQLEpiFpehzWo/CHdjwDUw5lvSvCVJlciD5ANoEs8BsxrB",
-	"8rVc1FicFuQ7+P/Z+9rmtnFr/6+CyXRmd/+ryE42zf5rv+i4SdpN7ybxjZ3uzI1yQ4iEJNQkoAFAa9VM",
-	"v/sdnHNAQhKpB0fyQ8pXmzUpEARxDs7j78dK5WROS1IFKxADmcIVjYcLzuLBnC+04Q9cFnUzHxqRzLhl",
-	"VhalN2s6H7k7Rg51jHgF+XW1sMJwWxphj77Qvz4T6lYb2tErvO2Q9UrhEQ3i9ltD+DHrLdSkIh79hHc+",
-	"7X2oZlKM9tViNdMHuwbqeuHoaYAn5taxqd/55OAlv2rcZ0kdng5P9Zp4AWO+wmydcjepIVvr3b82CVxl",
-	"r8sS6flr6tGfnq+msmNvewJ0HmurD4FrgVuW0M1JY8kg8oL848khRRCf0XbgkdIMRAX9m+4ZYshBBvZ6",
-	"B12KJeomeJg3h+ItRFP8FGszWYCHfvTFcXu1pMnWLXf4uRoL64hkoB4kacq48uw1POyQX4Ge0PAVQvqU",
-	"Ei0SSlZtr7ZLK6IK6NrtNOHdocIphrvyO8umdbFv2MX4ifcS3rvk9mo5xLciEEfIZrO26Oo1Bkagtiro",
-	"2JHMxQlLcqkEQKpJkQNuG1ZzkidH7EHUBAqipY0cS8XzpEdl0oVQGaGklVNv8YX0ZH+gAEnIAL0J5lud",
-	"1izXahyozqihTZGDhpSbehSOGZEFl4i8uI2VYQO1a2kY+9rKMPziSH/0qCui6hTTXRZRRcqJyKmAuOsW",
-	"FVTzkbvOA+nO3W573/tzt3lb0+m788nb3BKxdJI84Dx19CbbtBPUiqqTsDvMW9+XwyNgn0AGpBlkhacT",
-	"BmThIYAeJQSoqE26GkSF6viiGPtsAkRZSALZY9whgJu3Gy2zWgNYIhh/kvsLuXB2oKSD9HTujc4QtI8K",
-	"AaMKw5AEPmFO58B7gbUvVdsUOKsJvMNn6U1vSWnvJCtR7ETSQ1QXSG6L3ML5ZCmRrSiPvRQOwXcPiWd2",
-	"oanglrNc19yS1QQC6aO0zPIRMrrWlLITwU0wx2Gx8ZQMzeYsef/h7dvXb/+W+HVLzs8+XLx6mfTZ26oS",
-	"EEDzkFNzOK+GOaGyH/gQE+5XcqCGgnGoAOiz3xBLmRWldct978BTVhOSBcciqenIkpXeNHgrb+kbg3yW",
-	"3kdQoUjTGa4sTx0UKEjMgYHCJiJafPMas7kCxaEUcyUrfrBMC/QbADG6nCLqVmCAPWNWqnEuaMww+TBA",
-	"/C2ploK4U0/Ys6dPIRPx7PhZKLdktkwnsGQEEAAhlagQ1e9B6XrIyNJYeIkCdxnkbYtgHRhGZg5IB8h2",
-	"CauNLf3hYqozccpeX7xjPz15/vzxE8bz6YQ/ftrGr0S667MRYwkM4vUpEwXkngJSuleVj04e/e/Hs8f/",
-	"8+nL03//ocFZ6t2XDBetLNBK2tsuoaCHvxe2zJvJ4X5bIN2MtnuETNdVVnQpsTu0TCB27Pfm9XbdQCsJ",
-	"MbIpoLbsaFjmV+1WxYXThiIfGMrCnR7Yezkwb45yPYsIhYEWG3xDdlaHupZ4rGsdj8Iz4abwx8QAKZqh",
-	"0B/TIH4EMCRQubIZoD2dBcuMGHGMuJbXQBZ2cfnuPJxDSszgNIgUMh69dQPBQCXnr96+9Ed2vw6T12uT",
-	"IElv69phu0KwHtpPFEwH7Vx2UGCnJRwC2yhxuP9c5zKdb3//SzN/X+4w/hs+ncKxso9TpVkAwi3SC48V",
-	"JsQrDng44CPO0lRM19TXkRjIjjqsU9s7qW3cXljRu8l/XIX/vhLzmTbZemgXuAP01XRiuA29TNxeYa+T",
-	"LgRWfgVELPRZOBE2E5d5Xb1ceVrIjZ5yK3psWqrUlSBgWNtW6H/K/kAlFx/+cvHi/eu/vGKD8vj4p9Tp",
-	"qUzhn4KU6Ie3a+/BauOhsDLDo6RoUqdj4f4rLMYB4zXVM1r0QPggHXPo3qItLlrWSEIu/R5pC7CULaKA",
-	"FJ4oECv7ihlhhblGB9X6fS7TCeP5jM8ty/Qpc9DWyLPMu53IMYp4k44GxiGVRtSjhl1ql3bp/h2pMPyd",
-	"8Gt8I9LRHXYH5ryAeuIsg7Qqz7eV7tXjL3Q1HJUKDPh2NJUqfjc0+sr78KM6cR8q6r6zLPcKJ+76zSTK",
-	"N0G0Adk3BEy1voIfVwHEF7qY+mMzhNQGKhrXOxY6Fz3s88Vy6Ro3ktqYq8prDICuxZT2E/2ALx0CEA87",
-	"EbL4MptzIeELEbERrPosAGo5I++9Cf6QjuBKHPSIkagxXbpUF3E36nvoEvMe4Hp4wkpqv6yrU/vNf1Hp",
-	"LOPOiWLqbG9ZWI1IhZw6WwlylIWALrOwOQJcEgiaLJrxCGnnHdJ4pEe8FI7LfEOnVpffu0s+06LaDFtt",
-	"7i3SATTid5bJrKUS93AVuAsSd4THT0PX1H2YdVtXVuJPxgQ6gajkhONp2SMbPKgDSA7NuHQi67NEafe5",
-	"/uXCAdurIYZs1J/E7QLCyUAFiBPMHJE2gjYlMQKA5/DgwAkhbEgl5rlXkzMhxxP0MPzSW6lVxDSB04IW",
-	"KFKtSdOBjx+tVlL3sk+pUnD4lrftfoTVWa9ZF6jLoD+ty8l0/s6BSNe90EZZ+JvYTyuJmkIr6TQozDXF",
-	"gm/quw4pcvVTtgFY7izrmIilVBT49b4e5Z6i/RCt7QaDurrxKON2MtTcZOu2xsvqpgPujPohbdj6clwa",
-	"0e2MFiMUzIWwht/ZsFxfuT8omL8W/ec13XMbaNOL2+IXap5zmuVaX7EhT6+g1AgQRdqKYuDiQi1MtfpP",
-	"n4HFKYuyeHTy89Pj3qNCKvy/J5XxKZUT2FV90EpPXNXNkY2lfEuXSthfHGN5aW8iTEZMcynaM25QKkSl",
-	"EIyH2GafQSVmsAOgOE8rwfxoc8YdK7R1oZ0Xi/oslxmULeDd4KVoNZLenwpZNur2GSgoekQMBEjgQayU",
-	"XVyevb8MhLcr2IVLJXQiH7Hvk3dT96503khLfkAYIHRPcKYtmbf3tCYHRV3HR7QcJk787jpJ2W/SjZdO",
-	"+72WMlN93xtn36DDDQCpqLtsjv1psMOURneMmwz/Kq03jLJTqIQtpo5uLgQPRcsRWgnOLuuzFxNtBcCc",
-	"ONoSTBKdqzezvrMs52pcegH8HnPX3Dkjh6UTLAmXkh96VEJMKC4BTAsFub74So1zaSf0h4pIqiXtF4vI",
-	"/h1vGv1Okn7fgGR2DvAtJPxgI0DN3o56ZTXvZ4KnvIwIVT15HXlLwFTqs1cAPoeWNQIHbSQ+ajr+QoXl",
-	"BT39K3gPbgOBPExzK7+sS0DcMrIN/Eu2MT3ulobYERazFqsqYYB9fGvdRYq6XuCdt+80vlP5fCFDCUyx",
-	"Ye3anMZwHXFPGvIVUrnnzx5F7uPTJ89+fvb/f3r+7OcNXuSGGSI4OiCMo6kiWz1bG9Z0p/g3EaJsmkdq",
-	"BPfKjgPUW2AbkLZKkTbOSKpUNC9Yxp147H/b3GeyzVSoqGrjLMDR2X0Wnw6fe0ApQCndtoABEVIhp6Wv",
-	"KW0UqH9CI6wLaDP3WCP/Z9gz2uBHIQzd6EveoBTCinGxxDa3qmAvwk0PusCH3mJz/CusSefN782bt/UO",
-	"Cju02lTNdkQrLU/FmuxVcdUiegrMGdW1TIykguo+CjTVWS/Y3dr0vD8NEKMTPhWYXAc0FajhCs2hAwUd",
-	"mdAPivNdhLb2MijThLqMlI4efFI1LiNjA3DHV7g7TkM8rRDQmNnksuORRKt0X/PtNL0d3P4n+352mxcR",
-	"vhfvOmK6mMFueVGQPMbDFtqotFbjA0HfHU2NuJZi1t7JGFG30zYFTYa6iKCMsec8xl2M9FtoP+du0sM+",
-	"c24HKqnv+OzFqp9qheXO9uOTT/1rnpciOWV/PP4JlSaYf34eqMlyrcaItKUYZ4VUpWsjdvev9zC01DlO",
-	"NqJ2v80o5eIk1hYr9Pze4wUQLkg3YQUSXFMXPzWm6hnis1EteFdD1KnDQ5aJhByGZTzWPsG2UXq2pW3X",
-	"pCVDHXYmcuFEm92HvGZVoaQ2jGNXdnXWo9aUDTzWOHKtp5bE/FkLTCmNKy3DATpE8QdT+OY/1+5neK+1",
-	"Zql17xzfskXbxcXvsjB/2/30FQHxlgT2GfEDhu5pIxjP/WPmbGT0v4Sq2JGQrTXyWa+EmGIBh3dbEbeV",
-	"oe+KNJYB4xV86pQrNhQDheOQQdrkWiP9RsGvIkFjmZgKlTGt1jSPldOML2rj++CaHneuaWe8faP57704",
-	"s5DhFt535O7rGbeXEJpp2IfhSr4Ki3BgIpzFx1UdLe1+I8ALoe/4zSmVTkfcloMXDqj9eXdHFOneM1Xa",
-	"WYbonrOJJjJv6YJVhFhdNS5S5i0dbitYGWinc0DhleenFUYiFfcBLibkDowg+knEzh8oMHjoDkgqYDMd",
-	"ItmHpSPA99paarKDeJbRYr6h5elwHXdB4KLF+wDf+NEtKGJ8EuI0tsI0BpDGADrXWXed5j6M5j4vXcTL",
-	"Tfi/QeMpp2svb+cwSLMLOnLCzLghGOf6sTEQI6KQyqovGvSkyK24mUIeqE0ame1PIRs0l79Rpdyp2E7F",
-	"dir2Zg50bWHeVKcumMYq8Pw0o0Uhkq6biKIXmNmxtwNUKP0FYewnXCmRh54TgEkHfSlmQJACqPtQT95Y",
-	"OX5BMzmoXPtHtJVdYTwMJtE14ra3QtnqO9V7Df+yyQmDu6oM2818L+7SSROm2d8v3r1lhTBjweAeJLb6",
-	"+ac/Pf8h9DbMtLkShumhQDIE2Ji5LKSz2OXg/6GwtypUUCuMXfuZ42YGUt9cz0Q2UJmeKWZEqq+RLgLN",
-	"ET+K4U6c1sPQL6UjQ4DkWLoJgaTjnVKNcT5gVxBzAFdi1ljv4N8SV/5gYWs/+DmsuP+Q8Uiw0o9hDj9+",
-	"zai3HAuH1Vor+t8+Ikp3PB8odgU5KiK9tUA0iDsKyGbqUpmCq3nwV6BcShs30rnUrOBzZgRPJ5t06woM",
-	"SiAykVptqJ+Ob7yj/hSEjg3NKeijALLBq/6T58+AK0daNoLu9AAzGRwyxKqf8FBa0eSrTCdaic84bpun",
-	"8gzhD6r/XXFc+ON/ffp/J39mf/744/HjP336ePz4T+z7H/qPP/34h617OhZfFD5eay8JfNltm1uir3gB",
-	"P2yYwVluNc2gStLmcuRE1jYHvNoMHjHiuRXVew+1zgVXB24jid5yi0r5aGN31fL7q5Zf1BeVVor/vEPV",
-	"/F9DMylRSgFJa4UEERlEMFzgYEXO2EDmBJYbKY2ADyEdG4pcq7G/OWKC9zaXBQqLmuppBW+uvgTmWf34",
-	"EL1vCZfXa3BvU4T1FO+mLj5aojarq76lq4rvLK0t+4Jxz1SMN1tppobYR3TvEfIyt8ZB3kahD0TfxeMS",
-	"8PGZVGleZl63nAUSHome4C9vzl48vvjl7PHTPz5H+CbxO89EKgue91hJjiVAauA5nVyJ+WeZJQCzjY4p",
-	"Mf7YODMoCivya6La8qbRlZi6vVBTL5mIHTV1Z0nsi2naLSr8XSyKNrFFiqv2ppbLRdItCRSdAAuV6kL0",
-	"gPGFTUqVGWz/5tBsHfgtKs5H6/g8YnsZCsS2DXF/YV2feVcN+laI6WqgRlAnDgj21MYHLF6NFFhFg+x1",
-	"CfgGc6gocyen3Lgjr2UeZ9zxReVTsymcG7/IDiDKyIOZRn/68sh/oOZ6e3/lFCOCvBCkjCFSCKrNr91m",
-	"JRdrmo/4sE/VXXr4T5G2eDWwcUJsMLwvG0mRZyzxFxP2fdJP7XXSY0nfG2XVP/LkFFXlD4SzZkSqTYbp",
-	"SpbEznHCvteG/pT8QPnL+UBN+LXw94IEJj3/T+RETYjbjiXiWmZCpXAVynSQojQSTf9A3Oi3GOCrH9/O",
-	"3v4ws3ad7XnPbE8I45HS3Yf9CaVp3qbcc10acEcEcfVbfjaZn8K+F3A6+JONopPAEj2b6GDaSrfiK9OV",
-	"4Bk3cLGM3MNyjH/1S37biYid/OJeFbfrKgs6pXaYUN8I8hULgnsTjeZEMc25E+uTEJfVXQ8axSW8xubg",
-	"dLUsXWR6f6UI0SaqEBOrv+0bySW55kb6yduk5krLeSomOs+82yUVS2hXJSyToxER7HPFeJaBxUD2vBO/",
-	"u4GqyZ71VCiMHHnL1J5NpwjXWjtyYeDPVmaJn13BM+Gd1cuZzKXGs7scFtI5xHOpBhrOIwLq04HSSoQg",
-	"y8qgKZK2ZRF/GI3vLXmW8OnU6Gueh8jUJACU+zvlGuCY8FXuqzEQ5ncnIfJqcVohY/F6Bx7Tneo3BY9x",
-	"tQBu0JRrTvQj2u5rSgUpsDYTBrSTC/z0dq7SPrusc9FJGBUC3QHhKm75Jer6JpBZb0G8CHN50AYEvcVm",
-	"+yEsfWc+7M18wKMN6UgdZJZ3tScahWTLcLT43fVqAHZ/fl+8folFiLyaEYWnIhF6dvysMlUCGYGiOBZ3",
-	"foweazJnBmrZnuGx9RKeFB4sa3FErrf44oRDHBtMFICOtkzPVHtI+6Gc/nHAsDv+uyjAf5698AbRM6ot",
-	"h0X99BpfZTp47dWuEy8cN85GjgpqM69lLRNQur2kEnmK7PLgqQRn5zsLZPYI93HCdGlqnc5ywY1Cp2Yo",
-	"KPgPbBjSsODY2Aq0zqtHXlrh/acwfM2RDcTY3oppt5EiL62lfNsvyc3jII26cUFFPd27irrwH7FFTVVf",
-	"TlrGh95rdZqZUnUGy14MFq2vqBfRS8DXmC7rpPS2oM8ii2A77LNKI3XgZw8W/GxnH7Qd/qx9/xzful3W",
-	"IaDdJQLa9ptq/xhob8CT49BEdi0MMlmfAaMOmC/eTxqKcanYWEMnGVor3oCg27FqeczxSr8Fmmxht9+L",
-	"4Odx5/103s83DE+2n3Ap1HPEmNv7K+l49TtPXT5nFPtZqunybkpSkfmhKzKW10Jh/IjnVkcBoqpYmVgJ",
-	"+m3A2g8ljnO30NpLs1hHBBi1qXhnUVor1Tg0Inddp53a2lJtYddyfVaOtAHNMBXGLhRybB3NRt7BtRUc",
-	"eMvDLt/w77BF7Qa8ahfI2F/hRtg7W/Hnri/ZqOqztUFMYSSmrSo41hQl+Ife27PMT+5uyhFgWdpOLX+x",
-	"K0TozqgbFyKQ0O3GcIsKY2N4EkNN2KRhy2F1yfodOxN5HoqZlyKYVbiyQVdQwJKmvWW0EqSkC1U+3FDl",
-	"9rt0TZCyec8c36Km7mKTdxqb3GIX7T8qSVEM1ILAMn4aK0ToELSOz9upEOqNe/d2zXFn13Qxxm/LWffO",
-	"yh4MoaNIoFsLMn8L6ChYz5W8O7/8/Pptgpgn9POMKJaxZRljUmMBQOvABtikKBBIqn7+w+birV5kG5Ch",
-	"6qW7w/WOUSijAw0KlQ583kZiCNQEa8NjH+ytiMXmO/1EXvjVVG7b21/KsXT2sDLnn7NZ2mCdu8Db3sSm",
-	"tIutyrhLdwi7XS4kjJQ2Bc+lxZYjwO47ZYgZgaVyshDsXwCPw41gmTDyWmRVgoP9Rv1NSYob9LN13Imk",
-	"Yv+AuuXk/NXbl6/f/g3TWtIiClg4m5aKnaupIb/2GvgujAH6BbivIUCQXJjlbYcAYVVaLGX4Ll0AsLN7",
-	"d1M/Z1lG0J3r1c+qyYtnAOFLtQKUQ8HNSLpFhPIepMFyqQSwV5+yOikOGslfBdhoRGLpszPsakC4TGan",
-	"UIE8EcIRvaDjV5he4wM10qYocx4gCrGpUjHuNafR04mowbrglqr6RxqW/Jj0Gbw+oC0AfWKWiYwVgiuK",
-	"TxrBcjFyTJcxqhcxUNwE1gue98Je76zwDmpDdPBhnfGyNXwYcYJZ9uLiH9vYMSt6BPCRbqRJEDQMS//t",
-	"RM8sMSIsaJhdhXqgvharD573d3ireyXWsfXx+2OVrVogNxBx0NV+sS1AUvkZJbjunVR/C1Jdf9+bCPfR",
-	"sMyv1jUZaUMfPLBDAZSZlz97utB8tIgYqK+FgcLe0JdUIzf4iXhZNWJUWpERxDs3hRdfAu1EmhTo4fQj",
-	"QKiCHJWZVBbOdmyUZAqCdUZcS8D1ZBeX784Dj6YSMzS+a1QIdHLIeVp0lvp1b1K9NlQZGC5INRbWLV43",
-	"oooEtjd03iy4ge2V7xFScBtIQLj/XOcynW9//0szf1/uMP4bPp2CTN8OSaBfutBnesCOLXzEWZqKqfNa",
-	"pMWXq9jPOm+u8+Z20Ny4vVbCSfjn7Ty6oy9xzfLaso5XhlsRSP6M1eqEEC17le6bSL+D573Fsg+EayVI",
-	"CqOdiApuU57nQ55eWWa5zALBVR+aPQk0fqTB2xIFYONwlYo8F1mfvQmkPoHxnmB9cpGNhYHkKupsQ/Cs",
-	"/mAIWrt+C3+kXIm5AGDOSWhspZMBMPkGKowskWErhgvsMWB3CO8XQKD9cjuhkIcWw2J4McBpIBotHkpT",
-	"o69lJgx0Ek6lCHSGhb4WWfV0v0xjo0uVnbLkV40KaQcMIPyuFGrbroKGon9M+E+fLVl3YQrNP/U/Kc03",
-	"Zc91BTqkd0AT7BJHaq/Oad6Ox7cWQ+2yh3dZmrN5A90sUXjuz7S3yEjQWqHzN3kt1GKDjgmtRyEAAQhK",
-	"gPHiPROEfQ6BAzwciKZM2qUcCKhOONO894Ak4csJFgxmop8B594J44qJTAYXBACZ/ETaq4QqATpM5uMD",
-	"POS2i4S+ocxHVyL0sFnkviJbsmRbH5H0796DuJU6ew+2eM2nCToGI/Heiq6Ap8maXDLZMQucGR5FMrBB",
-	"kf5sF0k0B8o6medgom/UfEi71qDtNJKzCWmYnil2cXn2/rJWegG2E9We9wIgnouRooohqnqx7xOrS5OK",
-	"k+oHyQ+NgC/ChXDrYfQmjd6pzk51/qdWVwLRBapOhMexi9BVX61Ej0hvrSu5RCVkdY+Q9pD2sweaA9Gs",
-	"UEfG6hDMrgnPTikjYawjeH5J7MEUIKBXCxQn4MgPFM0KFdvY6BkB+gPyRAU7gfHjhbAAedgtNZ6kUX6h",
-	"d37oWJvxu6xv+ZyIOqa0wHneuW13WvSZgnFEBZ+7SPk+/LlNKmIDgdwlhMiQQLxOHHmN1QRyW6d3Dx2m",
-	"QK3ZJBDvtwyzLsYlK3sNqzGcE8XUWVBHRqRCTp2NArF1dLaTrbsLicCxBCWVIZLLJiLPCMrvtgImmwRs",
-	"BZeggdfJSxcC5vpDmKAIKxtUZVAvgLXivYpcWrq4HwJi/v6sVhly4DScjhRCrGAQDt2dAO/YVjF9WZfD",
-	"o0h2onR3x1R1Lu0Gc3BwsTn6Av/9TE3UX/HAzfYcvOn6LkUMGki3Gik4ZZbPYxpFIlAMZ39V+10l4shi",
-	"wy4+0F91kKDy11EBGBEzQdfBg1h8vODbPjtb/COUZIWj8CQQ0c8meqW7alP3lBUulupHh2K4qh9xJx2X",
-	"C++4hdb6hiMEncN/KC4+OrSDODodGsF6dIIz6bZvs5wInrtJq4Hxq9ZXlnHnFUEmpt4+UGkDB95YuF9w",
-	"pAOKFz2hRbDos4aoZf+mSy3S0kg3f3Ty8VO88JciZKpc9LBcXi+U7tEUP0VrewQlE5tXGKy0aI2BgDSb",
-	"JyeQI+NGsHLaZ0kmxoZnIktO2KUoptrwHIA39EydMtKqWNWARL7ohOR8jj1L0g1Uzp0wfZaU9b5MTti5",
-	"tm5sxMV//xrGCwhDuP5B6fvX10pgpHlq9NjwgikhMttiNXpzWyphD2o01g9p9Op4NvdvExavH8nu4R8f",
-	"yf9BdmWw6auvT3wyVphrkTXuzsUhvzwaCm6EOSu9Kvj4yRsx8GMylUqTPzp5dATGDY3VVIgyFXqaCzAQ",
-	"Cj73MyDHOKuA5KUJ9kS/Jl9G38obWUv1yhXzO3cN5T7emcFmb/CohyLX3oTS0cgLPH6rD3jD1TzU4jqm",
-	"VSp6QbK9G7RcDBQNHAq/Vsd8oRXGKWneVuQidaGxs54ZAoc3jQBOHa1l5aPB+xJp/gwMyeGczSYyneDb",
-	"WyfAq4viDCF9A2Ve9ZPpQGhYDfxYCKGBRmpM9xYPUaHqrY7yTkUYtk6DquBlJgWsbuATMKVCJpVo1BeE",
-	"TtQ4aol5K+KVExRPwVosGyrCaPDZROc1YYLfilYsfL0LABBsXfuKLaEO7PihA3pSvBLvhd8HoZy26VAS",
-	"EEfC8DdZ7TC/aJA3WkmnTfMof9WGQdHqkOdcpbBXVVYl3uypP5qvxBxUsIjfMhyXn/79fwEAAP//",
+	"7P37dtvGticKv0ptfvsbsROKJiXZsqlxRh/FlxV34sux5JXd2/IhSkCRrCWwikEBohlv9ein6QfrJzmj",
+	"5qwqFIACCdKyk7VG/klkEJe6zJr3+Zufe7FcLKVgIle98efekmZ0wXKWwb+eFpmSmf4rYSrO+DLnUvTG",
+	"vYs5I5Fgn/JJDHdERE5JPmdkSWeMXLGpzNig1+9xffNvBcvWvX5P0AXrjXv4RK/fU/GcLah++YJ++oWJ",
+	"WT7vjR+ODvu9BRf236N+b0nznGX6Tf/vh7OD/6QHvw8Pnkz+r4OPP/x7r9/L10v9VpVnXMx6t7f93stn",
+	"4QHzhMz4DROE5iTOGNU/uUEuaT4vx8iTXr+Xsd8KnrGkN86zgvnjncpsQXN9n8gfHff6egJ8USx648PR",
+	"8cnx46NHxycwC7w4cqPkImczluEwE7ZYypyJeP0zWzeH/IpeM0V4ThSdMpJLkrEloznJ51wRPTam8lMS",
+	"z6ViglytYfljmqYs6xPBVmQqM8JoPNcPiJl+wRUjiRSwMewTXSxTPaSj6Wg6TI7ZwaPpcHpwTIfs4Ely",
+	"9OhgSI/ow6tRchKPhnaR5owmLCuXyZvCgZ5Dy54ePny4aU//7eB/tm7lYimz/Fm2fleI5go9v2HZGmfH",
+	"FYnnLL5mCaEiIbEsRM6SPvxDSFIolul7VhnPcybaSDPJ1pOsEJV5mEFdSZkyKrxRvRQ3PGfNUT2TxVXK",
+	"iFzmB1yMCdODvJLJmnABezTlKSOrudTjid4+f/3s5eu/RYROcz3EXF+lSs9D718+ZzwjsRSKibxPqCJX",
+	"60sRvX1zfkEe0CV/cDN6oOemHnxezqVgE1Esrlh2+8A88oDrQQKlR6f6o3o0ZEHXRMhc0wN+iiuSsmlO",
+	"aKrJgxwPn5DVnAm9cjFdLCmf6aHT/FLA+zRZKpLyGza4FC1LiTdWVjJhU1qkeW88pali/faVfUWXS00B",
+	"jaX9dc4y5hbxO0VimRYLofoE14pkLJZZor4j12yt+uSKpVLMxoSS/37+5jWRV/9gca5ZlR6k6uPxWPF8",
+	"TiJ/+aL+pYjMCk5UTnMWaUoiNM8zflXkDJ9JZK7IFctXjAnCc72GNyxVcKv5VPT5spfLy16fXMJ0L3u3",
+	"ET6sR6uvkChnn/KoTyLz7UshMxKZRYlgZqJIU31+U0ZvcPo4byKLfEB+ndNcE04imYJt1ZMj14wtFYxK",
+	"rgRcGpAzQYplKmkCFBDTLFvrB6nS77wUiyLN+ZJmOZlyliYkWuA+RIQLlTOa4G6XrOPzZe+VvOIpu+yN",
+	"yWXPX0Kc8oVcCfyNJknGlBrEPF/jb2+lymOZwLNmlfwbl+7ncu3073q1Lnu3ty1kZ4bcxokej55Uxcth",
+	"O9d5K1Mer0NESPXRieWCKU1LcP7gQNOMkWuh15umGaPJekCiYpkg/cCBglMmi7xPFiybMVWSlCJc5BIP",
+	"vKZnoB9FFkyvJpx6/POURBlbpjRmEVkWuUKyl6vvau8icI8RyzxTpySiSRIhDcFTC7Pxaz3uAXmK9E6m",
+	"Mk3lypHOpciKlClSiIRlbjrAV91A2rnAEtfQ341/z9i0N+79/x6UescD/FU9qCx8uRPv2AyWPiTUgdNn",
+	"azjUQHkKzpcsckLdj5qQTsnL8zfkaPTo0cGI0HQ5pweHrXIAOdUkww+3ibWGavLx8+FtWJD9whc8b87g",
+	"J7kiCyrWegeVPuJUqBXLtIaykCpvG18Kbwvy1odDXxsZDreqIW/1qX0NSxdeYVxWTVLPB6NHx6dAGdEP",
+	"ETCRK2ZlKon+/4c/RgNyRqLVnOaKLpfjiCwzNuWfQKhpsmJJVfn44cnxycno8Oj44aOTsCbmM5WNOpm3",
+	"McfDyhk/DqmQH78f/zfy3z78MDx48vHD8OAJuXd/0KpRvmMxX3Im8udZJrOnMgmI/TciXZMFU4rqc214",
+	"PFeE6UecepzJG56w7DvVtrVw+0QTbJ3sdlYw3ajfMapC56dtyBnc3zZC/LXtUDw63qTqGd196zqfa6G7",
+	"bcCgT3FFQEK3jRZ+7MyAXuG78fMwokJ0OBtmd7NCnMIfgq2Yyqssv3U5C/HFO31B1XWb1RPlVF1PeBKB",
+	"BgfDM0rAiirDb1gCu99iDJkXdLOIigLu9Cji6FFoqy/kksc45tAn9a+Tb2GFvVcsM6Kvhd5QvncitorO",
+	"2JnozOdLotNjesZnHC3ywJCspMtRFZlx4ZRKxUgCj54SqoV9oq0jj1ujBSyzrXT5W9sJHz3adMJ/IB//",
+	"m+anHz+P+qOHQWl4i5vKVP6jTDiDSZ6z2YKJ/D1Qpr4QS5GbPXF66QO94wcJzWFI5eBoknC9PDR9m8kl",
+	"y3J4qbEylt6lzz1tN1Ro54oLCtNukmhJeR/wuY/uLlTPcC7V/Tkj7y9eHDxGK89YfA3FWv8YabMkZykD",
+	"Cec4iUCjJOWCge5vLByi2JJmNGeJNvVjuVjQPlFswWOZSgE2Q06vStOiFNr6X/oD7vRPeaZy+AC4C1Td",
+	"9iEsVaw0VjOVo35XPYiGTFFBq20YXS5THoPV+eAfRvI4mf/hc4/OGAppbQ2ApyOnGe31a+dn3Hvz9mLy",
+	"8nVJky8yKq7JK56moAzIOC6W1PI6vW5wuaIy+DrGyaPebd98/vCJ+/yZKDKazOmy6DSIv2Vasf6VpygF",
+	"K4N4JuNcBsbgNCJvMCe924/+EeM5W6huGvI7MHN7t8DyXuJzo+HQaHv2gqNWmmVUk/ing5k8MNc+fNQ7",
+	"M3hHV0bmAcl/jaPWFEn6F1QjwVTNmaZC/U88lZojbT2ffWfqNT5xpowr0ngyUTxz/NqgKpzQILyzs7/9",
+	"1JN70SBWN9rgH3xK1Sf4Q2+F+yON7sPJN04L2Dw9BePbGJDnmkHgv8icqktBa0eY3JOZuRTdB1NNM/85",
+	"vWGEkppjA+811/SXC5EypQglZn2JomtFZD5n2YordooOrUsBV8g1Wztb2PeQoOcNloGhrJJTzy9irMnS",
+	"Yo1IIkku5YA8XyzzNbmhacGU/jbRX+JiNrgUl+KCfQIPGfDYPvxv9Egv1q9cJHKlDkaHDw+1DfL0/O+4",
+	"GXOt5BB0XCLNxUBu2lbfyFP7wFBldimi/4oG5M2UULKS2fWVlNceH1VzxmBI2uDXX9avR2arjR5thnNh",
+	"2fE9IZ1M/p1lUumhL9NCEcVnom/NPjJ6eCniOc1onLNM3S9X2LyoTyLNg40ZDqcvMjcR4zlSfW1xGV6u",
+	"SM4+5W5vYVvM7mp9AA7fpTBOJQp+qVPiyyVtvq00Hehl0+8aIHGWXib9jAoKCjhNaqkpDPjCjzR5h+J/",
+	"g9hYZvIqZYsfrPjopkm9xadCZ/MCvIPwWRJTYdyfsGmamTyVYpry+JsPaZkx8LrAYdT874onekFhUGBt",
+	"fssRnYk1nnS0WmEQL2BMCRPfemk0a0lpfI30qmK5ZDCgl0IrmzT95qvzpsgIeFnQyEvlTIHsstzMkJe2",
+	"tWCgr2X+QhYi+cYLl8GBF5KowgZ/YDhv6Vor1xdS/kKzGfvW24khEKWZPEn1AGBQ7wUt8rnM+O/sm67T",
+	"a6npC73rMidUCxyeEIiO4bBuKE/pVfpN1+mMJGzJRMJEDGuVyJU4JXm2JnRGuTBDW2Yy1jrbVcqelgP7",
+	"lntpvoVib1oolpySCFiGijC2YiQkSxNlRq2KpVZdWfKKJZxegC71x1Cg1kQw9gJaodZZ4atlBCWn15oO",
+	"bq16DnLrLAZ3MnhyVcWk+dyzPqnJkmUTxWKpT/0IFPIl5dmEa551Q1Pzm+qNH/V7S5YpKSaVZxO6RpM6",
+	"8NuKsWv0ZuKP6CRpPi6KNN10E75H33Vb19mD82i4IG5YBsqF0qSa6SM9Y1pqDHpNF0vrAtTf+gujKic5",
+	"1yqMianlK1l6+3IJZixO65QMkclhNDvw0ba1rX/2xyK99j6i9bbyM2TGcnSMckEOj8lcFpk6xXic1u6E",
+	"dcXoQeiryDDQUdVtULgZIStJadvIfFuxGyZIQtdqpy+1UcjmRZBTWAJVXLl7CLzp2yxPK8Xe7SLVjLwQ",
+	"5bfRbjt5bdjjbZuydf5NC7Rf5UlvaR7PtxrpzTWEaBIcsHhOxYwNyM9sCWFhrnXlBetr24IWiuHWaqPD",
+	"eg/JglFBEj6dskxLBFA3VCXI08JVHgJzbGdzt+DL8Ccw6sit/PDXlvjXBu7k3vKo8pLhjtzGvWbUGMyX",
+	"MYy7eHE7f/hKb7+Dwd/Wj0HVr1X3anm/HqhrvjyQSzwaB0sJ2+7cmWd5zhZLUEWqZBbTLONtEaArbVAC",
+	"X1xRrQ2hjqN5KM9NUg+NY7bMqYjZBr5U+rWMSjRRPCR763FEogedauPRDUIblIYLT2VGphkzNnuXrycs",
+	"pzzVH956q5b+yYTmwTwdzIiRRQ5OCT0syIyo+PYSmrMDLfG7DMwLjAY3ohpa3U6kU8pTlkxSKa9VODAv",
+	"pznDvCeScpWTWBZpQiqeg9CL53m+BOdaobrsH0bgzH6ZrCtwzS9Yt4kgmdQDcI31SxlVbFKIHHe3ZngA",
+	"oYI6rLfNOkq4IjHLcspFuibyBgV5cPuan9u+rpVlgBVG6qVZPDf5bzzvk9UcnKo1aiqEo6fmkoiWkO2L",
+	"TC7IqEVjNGOx524rQaqc6qNuDkC3VVE2rr3JjDGMqIwH+noKbK5Lh7CBRsuiatOoMpMqafarqQbm3NuN",
+	"q52PymyrtOTxgaCG4k+msSGRXDIRgV/Ubu6a5ff7JEKmyZLIprbaifVJZGxO+ElTSESvwHtN7vk3EgHJ",
+	"jnOaEJ7f71+KyNBMRO5x3wmYyzS5b3LbhJZCH3p6WL1+zw4CnJrwTX0RPtbr98zrvGmXG33mPNvtChnS",
+	"VSC5jBtmiZYqStO+niym8f0dfeM0Y+hUX6MvVo+hpnhBpOto5CJdT2UqF1eyjGWdZf8oBCXnPL2hJpzk",
+	"jxDyh76OtH1q8kprhjRd6u0zpwoNWXfpytm2tEg4EzGbKP47sxevCp7mEy6cphtTQbO11jticDEM+z2t",
+	"4AqWehE5OCP663nlo5Afbq70DoeHjw5Go4PD0cXh4fjo8fjhk//slffocfWu2Xo8gtWP0yJhE4UB7QnX",
+	"2uSHj3ieioxN8nnG1FymSTmww2G/NwWeK+L1JKZLOwrNibRKxD7lExnHRZbpWZsXLjMuM9zXqyLVBsZv",
+	"BWf5BKywCdO6ML7FvwzH2P6Q0ZxNQPuv+i00tduPTeJME6Z5oLysOdzvUrjV18wrKVI2SWVMU/i58VPl",
+	"olsfSKSz/8QkBHuPHuwErbvJggs8Tt5vlS2zIrf37N3Zi4uevTAx+Ur2Ls+qnbg0E/Oj1aVA6wuRit0Q",
+	"PD2/shRYVkn9NyxTcJBHt+XbJuapcsl67y+eavGgP69P4duX5BlbSOIORb+XZ3w2g9jxgoqCpuWlCX4d",
+	"R4z5mJvpdAWxsYnJxRyXs2y4fyqn7/OeilrlvNYZ/mtPywF/nL0beXxKhbE7VU5FojqprDVuUP+kSypT",
+	"Nk/LpGdBuhaoXViwAjqGfZlmwtNM/s6qKqtNNdqulpXsqD6glzlBeY1eUlrkckFzHmvrIdVXp1pNARcM",
+	"ONhOQefUChJLCF1IMTO1HkgsytNnXC59k/vVR3E+NwIEx2BmvZpLBWn0jC9zlDF0RTnESHGRMM0elUMI",
+	"XeVyqzfOnaUtiVDmtts6Tw7aFyYuDNoguCNyCQu2v4nhM/2uGp0vBMJmCRcxX9LU1/A5qrp6W6/Zspth",
+	"FhQszYXBCg8OCWuahHCDlaYleE6h0z6WWaKpSZFIFctlxhQoVC5/CJkmicxXkwjSxGyGSuM4NLe8knpy",
+	"u1H8NQqfNJmZ+8Ela1LvStJPqcqtwqjIElxTPNdkiDpfIpkKU2JNzH7u0TR9M4WspE2U+cI+9pQuIW2n",
+	"Hk0CXraaS1A3lcSk7quKWxWcpW5LtGllDnDpMYV6m2WTHJpWXvvCN5WF4OmhBIW5PkGuxsceaQHZAjIj",
+	"KzB5rxjh4M9YQfkNiiGWnBIGuRrWQNOPw15gDZataFLEHMom+Ww8WWVq08MmOZXKzxaWYqb21t5/G1CT",
+	"6gt02fvpp/GrV5e9TgczoF592Qtb1LIGA2ciUeSKzQqhD7smOJQZ+na/gqBJIw31rnEEQdnqg0e/TxJM",
+	"QFpIkc/79n/m4oqx62pO/5CMhuR78j0ZHTzsNN2QUhlipb+bwxPVhh91WtWggtrwg5AVTVMSpzK+1p9i",
+	"JtUKFYjvsJjq90YNJSpehwfD0cVoOB4OdxqPHcl+MsvXoz/vo6fUNO9djNUzK1S+UyRhUy7gub7JMXay",
+	"xLKXDdt0x8Zl2HBoRBwpOr2ocfKVDAuikFQriMiVc2CL3dxxHdxCXVxLxnvYhbed4923DYunyfjXhk37",
+	"2exFNy27xXCqf+NvEmO1kLODj9j0P/giBhKlSNd76tW+jbZpdS7MfefFYkGzda9ukHXTYjyG1FgRY76F",
+	"frHGW7cNvMDbf+Yi8Z42dl6IE7IbPHSQPmtKX6/ZeiWzpNNe+lZjV3FcsyI3zwzTMb1CvoYLExevuife",
+	"5lYYW51JhZXhNhL1TDF3supHpU3oeorGJhW2YW3VFc2QltBURDx6q8uH+vqXNFajl7Cga2GJTU0gLI4D",
+	"WmXF8qka/f2KH6G0/uqWesXgqhBlzd1cMQZDTmZ7kH7hKhi/M4Zy5yx754cJGDIe6kWnMEEuc5p2Yje1",
+	"Y1IOu/pR+8pNC7FvKgBmbGlmbd/0a8Zz9hVzAxrKeG/4GDWogF7dOxzhby0q8vGwQ9ZA0zHiotEPt0b6",
+	"O1nhF4DcYRxarggbqhugxAeN03Zreuc6Nt9YOhzuaHz7sfht02+az5voq342avsgi40DCM4zoetqdsaT",
+	"7RXOlUMFHzXv+bhZ/6wa/Xduc/qgN4G1Kmvq7n0YjkxR3X8dfhgeHH28P/4wPHgIdcsf/73X1Sb9mh9s",
+	"tVk3ZHp0skv9evvhsF55uK9xubFgecPKePhDPzwIl4u3Wpq1EspNX4H6yePbA/zjsPzjwv4xtn9sHsFX",
+	"tS23sqmvanxuZbIEKn9Wc5naoi//lYbV1yTFH2ue+mfl8c5ZV60G2tfYuG2m1B4irPP53PU8OjvNP4FN",
+	"XvKVrbjNH996Fr/M/Pq6Mfy3nmBsxCMU81zg0lTNraBMxWm4REEwipqA15hEeUaFojF+OLKxp+iqSK+j",
+	"gfl/DV+hksBReR5MwPQ6mKhRzkHOMqbqif12iDaGm7EF5QLKTk9OnmgGBgH8w5EXf3579v78+TNIEMmY",
+	"kumNVj2Gt/0Ws6S7N8L7eMNha5dY5RzBoq6Yc1p1eHUY/+BVmRfv5dXYrJiur97TmeWv3oaB0bysbr1i",
+	"TJj0x5VBaQIPyRTxjrgiV4yLGZnKQiQW/GBfu8x4JpxDAe3+co8qM9hkrL1j+SbhZ5RpjyjLxC3VG384",
+	"Gg6HRx9NLpiCgmVI3YIBJCzlN0yP/GODACuv2ZxSeUqosNVSWrLmhKZpPwBwYm2aLzJhHg4bpeuF4L8V",
+	"zPxeitGgX/fNlES4BFGfRN4a6H/GVMQs1b9h8awX/QSAtDJJzHAtqCA24Iks5glLkIeZQmisl7wUWMCp",
+	"LV5VQi24IzMHgxkWEHygZMZywg3P6uSSqCLTVAr/R5ur/ptLVyNos46bSPS8JZ01evrm1dtfnl88fxaN",
+	"XUCeV+Pxp2U6gT6oyKBolvEbjKIYjm2zds6f/vT82ftfgIG+e//69cvXf+v1S57qPqj/Pnv99PkveOuL",
+	"s5f6jwaL19JMf+LghmZQmQbfyuhUH9Zzoyfrs/KuEObYvqUm0++p9Tvpvy3d6G/h+froL5DxMjdW6Kk2",
+	"OMGj4qSgFnVxsShSmvMbNoZQLE0cvcX4BFXEEW6f0PIfVrcF7k4i3L3IPsZoPL8U9l1SxKYUnyaJIsVS",
+	"b0oE/qOJC2spA+BWywW6YRmdsYn57hpsifbyLUitLTPd9Xfsk9Xc5jJpw82omrEB8Jnt5onJfYUMF8OI",
+	"68kie2Z/7CyP3RN3EfNx6wymdGtyxLOSDKZNAe8Wr7FYSYFFjlt2EGYC7j5cU4jnyYxAri8RclXNmIIo",
+	"j35kzy20jqnNc8bzBmTscXNIfk3TMjyrOi7FjMlZRpdzHk8SrjBPN4gv6GWOXa3RzOwjeIJUOTG+sNxg",
+	"5HRl5G/1a4ArhLzLKVX5xHjCWzI3MJ1nymeQHgMpGQbudofsfDaj6cTYFAmbsiwLfc9bgNVcEpMIhsC0",
+	"WgfIIetAf6SjLlj5rn5dUJkNfNai4WKNYSlhU7pyGJfGEQBAg6rjgFx1ktMLOp5992CpYTWlY6l56DMU",
+	"aTYf7Towo8wFFgkS0pvp8TIjqaZPhygMOG9GZx871WjXcSyZSIK79Rqy6GeF2N3qqNSGoSMkmOeSQ/EJ",
+	"zNPysY5n3X3ht4IVoWV8D9gNK7q2QWvB8pXMrsckUjhj3DtXj7Dr1PSm70pTYWvsHSBcJc1RAnxwRcsF",
+	"SoNx++rvrkMvdePwrpf7fUoUY74ybQKraudv+iZLkBRQnXGFdkLmLYpEp49hBUeI0QIMSkOJBzuyWjpy",
+	"CrhGACIgM2MjdGU/cplPZJGrSVJo1jyJvaqIzTyR5/MkY6sqQrirnEcxjkjoVo53HJIfOviGksH/7D6C",
+	"gWcEXmEFhCT1VOANfpUyeKFfubFsDX1U1Qkzot+AddRdP8loskXreaeNAjndpiY3WF5WiInYgFmaFcLh",
+	"UykwWzgAeNT1OqfWdMp5Mpb4Js0HbFe0h74oyamIY6bUltUDqYHo/3nJLTzu0t9bf2xyufBCf4mWiJC9",
+	"rWqic78j6MrGk1IO14Xq8bzk7FOjqFVLQ61aZ6A1AFaPFLOORK1HJTOaToosbaW97xTAqE1TubJIeRfm",
+	"OfIruyLvX7aQon64U3ZTLpeTrb6tL9kchwLt9seHYQzsVnuiWM0SD4/Vps2MwfS3tr3t7/HlPkybi+V8",
+	"mR4LCYwxoBQ2Fa26NhPUmOtqUlPtbdEMwkpKUJ0PiPs2YzvEllv4TYvpGlZpA9b3BtEfloUtgrnFpGqz",
+	"8AKyrslM+lt8P80TFuSJTiy0W9xhF0qbZ6dmHdf4zSb35YUBG+zqYPfRNMFhWMGp/9jv3dCMax4EB1Zm",
+	"CRTqjQ6HJ3DSqo602ssC3mpAmO47hH2IYde96e3h0M2FE7t5hmsz6x6NNzXJVh+yJPWdQqN8LtOEZeoU",
+	"+03MpM/cYfbfed0rBuTM4mA+Ij/zHwPR+9HXKkyu8cnq3m0jMVSUA8A3UF9U8S8eOU4B/+wNR0/o1TA+",
+	"PjgZxQ8PTqZH7OAxfXhycDQdTR/R0dVhfIRV6JVaVoNQbLnw7ceq9qd33GC3j93nHxw9yArxYNRrBf8K",
+	"VCwaGGlN6K6IEhels9C8sGVDDm+4KSirqmtAwbCz6aZbWL1isBXeuyrwHN69W5GNO1+mCXTkL42Vt32n",
+	"Ak2S6t5fbV2i6IfokxPLoOuCaWJc7MYkX2ZsmvLZPI9CZaK32+cF+Qz+wMqC5AB0AbBxVSn7+E650MeA",
+	"RPhwNPaN5r7jG5Ct4/SdAYkg0x3vhj+R+qhpcnQPOmFdCtsKi4sZU/kDk3qhovvlmw1i2WouF4Tj43o4",
+	"JmsewNidYgWhDPuENZUQXkdmUDRJLwUM1b1/MSCRZmQTk9IcjYmSCwZlgYKt+tZNd/b2JWA7C8IBybvy",
+	"Aq9Zl/d42SMMm4ZdCvS7lF3CXH+w8l1nWoEucrfeGB8XjINbw5X7Cv005MPCnzZvzISMMgZNvnBB0GZA",
+	"xwJGA2zvIOKkNMHXoeZVTchwRAPb2Ov3zMprMeStGzQjsKuwMWHD8ZMtGRvubJkDVWOQLmujjDUGeOao",
+	"jWd2rj0/hZoX2CFKEn1yC4HLjJcylmeaRCSU6qYs7p5gsXvgyuM3zcJxxzG6l8e+dY80a2PfNKZtkjM8",
+	"1mRAkBAqdJP/wkRTa+wlK4Qpmh9hrXzlc94iV5rZYQFsS53wvs6JnSRU4gspD7Frl6FvtYZvWJbwuLWV",
+	"SG1n8nkZgE4SGzCuUHnUWeT/HT/d4sXollZTCmNLtJtkMVQr7KLp3x1kSg3QpAH+0Yr1cbu9QMHJ3mE/",
+	"WAQMoQtu0+jqmA7oPQGODiafYeUuK8OhX5CZZIoguqqyL6ZpSmjKr20S7Z1WSpxbUALEnVgyudTyP2Ou",
+	"6JLkcoypA5U5OXSOUgp1BTW4FCWqgQ+Jv/b7YppPEyrWK7qu5en8wQUbjhoOG+SwH3SCz04RU0uxdNqE",
+	"U/h6lSK7wymA+1bLERihHX2/HWVhbBohotvbuUQtcVwKC3lRGXk0IC8RBw9D7EiKUBZu1UW9vFey8MNh",
+	"A3Lh5596ia6ohklhOqf+VSGzByrDaSP7xOTdSWFio59yktB1rdXLtymyaRjOrRACp6SEhSCG5EtMHdRn",
+	"fHUbUumuZD6HNEzU5L/2FDdAURgeNGoRSR1wKb60NCgoCX1WBqD5KPj0X33bxxYRrmM2JottOBfwtAd1",
+	"Qe4NwQQ7L0RC1/edXecQI6JAxVE0IM+5iyf7X7HF2/4XuCLR99BIE2AIsO9y+Q11zZfK5VjKIj8t23vx",
+	"nKg5dBJd8dgpcnqq9da9NZCOr1NlVTsLZ6/PTknkFqWZPVwO70xx+qBEK/wjyrU2AIOUDWb1RCpkFVVK",
+	"r6Jx7fj7B9wpNSiSUWnTL0Rt5FKYjn1cmE3luWlD5OhC2wVIFN6ulwEz3P9T0PErNKJJyGayLcB5lF+K",
+	"1ZzHcwvjU4ARtaJZMiAXNcUrp9dMlMPHbyE4iyDPaZbPywHXyC4AlPJHlsUFcZEcvhFYYNBd0Qe1z/E8",
+	"7Q0y9qcuqmtDdKlQuJtA9E9SV1efo8uAcIk8toMmF7aiRKyNcDCeBQcL4wHCjPVpAbETYfp51Ed9kl6K",
+	"qAIwEQ3Ir9BmPsBsIv0WreMrF9ItGcbYWEblMTcJYDCWVIoZywidSS0hLI6NO5mGfqmo6bxgINmBLGlZ",
+	"/FACPCD0bAAiDNdNGw+XAlv55KwqjZwKBjDW2Lcsd+s3IK/NSdJz0bq7fkMfnJVUgCBGn0RlNCgEV1SR",
+	"BccppK7pCLCYr1Q62Wps7wVu8+evuyyd/IhQ2vRhaSnukLiySj6WYqDb8go499ep5Kyf6JznKTsFXMqM",
+	"x7ky6KK1AXz7os+agAEWgCEN1/5yTFKmV0H1TeNerEsakAkZkwfkwLEOG6rAQInMEoPQlyXqlMRUMXhw",
+	"WYg4L2w/o0vgbwtYZvQ2rzBKI7UCYII1+rSpa+Q+c5YuvfxGZ6iWIhyCgAM158slS7au71eua/UN1xCi",
+	"UNBXWIKR2uCEh/CrFqpjEdGv+qEzeOj81TlWA81ZfN0EoCl7KoTBvleZFLMSTZEJUiwHvf1xwfQorEs6",
+	"UOsFflUzpvAClc97i1TomSZtgOdQK8WpiFnLIlAEgm91jpvfUcBE0OOMJRFJtbyTFXZqOhxsL+jRA9kR",
+	"5WoDdJrnoHfD64aclrNlS2YXDFGRBU3AjMAIO2rcqFbDaiQcM/S0qLZFiJ2d8OXGnOdsGYq6mwhBR28+",
+	"HFrKc9XWSwLCCqAGRfq+aF9VuUa5dpRuj6rDsMvc9wmtQgNBUq8uzoaT28EGViA5G0UgRsGCFH1Mw8LM",
+	"fK8OI0gyAf2jiOegvNl2vf1Sj9N/ew4p/U/s64QfM30gou2pEPBpN53NjAKH8fzGOKZ9HH/ogz2G2C4k",
+	"dKUpyybcIdvXm2yfX7x52+sGu89ueKKVQv3Uq6FJynr8hF7FCZvW/12JJ0/8lBvTJS9jN1wWqtntW8ki",
+	"g4+UgWr9P8hL72kBGggG46QDIAhlcILnY0Kx92QENgDUKCuWRbVUhT5wGag8CNOIt6ZBfpokGUY2TKmU",
+	"vt8qr2dvXwJ6F9g2XbsS+Ru2jefAza5YeR9g7XKbm+qe2cfvFDl/+axfZlOAhqNVKNc+3+pKCsMFiI7t",
+	"bUanubdQUGjVy1vLfkyxFFOeLaBJpiGhiJhOO9iXGbil/qefLLeXzKvTc7BnHpSqow/dOjZ8Vw4oqN0k",
+	"mzkjoXIJU3imKE/G4AcmGRRR6N2KcLuiflnXFdEld+azp+xCeDq6KvJcirIXjDkhgPCjBaLSC361JlRc",
+	"isimFUVAAeaRyLTIiQZeib+2+svWXTZ8OM0ZeL5UNYMFxwzohrySv4KDg5Re/HClIc+mLjGOoYS2CdLz",
+	"SygBk7+kl3QuV6Jfw/10d663YdW28P3qAW9Qktts72SWE/C5Udt56Rv+WGEHG8TKT1zlEh1YNdyKG5sq",
+	"31EB8qTUHwnoaMa9A5qjYaMtp6yUKwrQ7+EIBbzqhn6RbB2NhpV4j2+HFbsIBWREjHfaeLMHXppa6QDo",
+	"4+1v3l9EQLlYtUbhBy3xI8ciqifbH7Z5ba9fimbzTm14abWhm7n21pUqvFnmLwX+/00BMBBamn8s5/8e",
+	"Msx3SSOpqzNuqL6ywmfioFhCdnefOOVm6OsauEelnvE/mDbTmUgIwNhMwdmkWaY1PgeB9JEvkdTtUlfz",
+	"dI8RwaYpqZUZnBAlOY+vWd6HZKU0rYcmO/heSnHSZch485dxUecrXdsJDRrRsG3j3sJH3Yq2nPA8oDwD",
+	"fK5mMg5J14HqQimOnwR+JZO13h5OPn8e3d7+G3nHluma6JMBPZOXjhHENGcz4Ki9V2fvfn5+gceq0m+y",
+	"99N/dFCpQXHVM2Fi8v68bCemllDKAoSqyXot4i3KfMWfaZow4SLlK55y+UDvX69WljDSSqAQgVqLcuW6",
+	"gYOf2ftvA+vbQRbg4rfSHWgzFzCRRiUEensw/Q6akduoYrWLjq/v2+0L+ZE0M8DkQteXo8zrAnovrhY8",
+	"N1ml25qOBto54o4Hfgr7Ol/mikwzzkSSYt86QnOzFGGLt6SVrhZCzRdeE1ZFVmuNakOvkOC0L/i8aVsf",
+	"tss9kg3OsUNtzecQMEx9XX1CcglMPCMKOIif0Wo5TZNHeV0hDW642WLzrKFtf9AeCZanJcCY6qDu5dZu",
+	"YIEt0N34407KXv5H63lu0DtpevqR85fPKqKgGzf2xNVRNcSi/+nFWH76jw/Dgyf0YHp28OLj56OWKLkZ",
+	"y9+7EKsvKR8+2irgm0fUUlcZ+vSI2yZFmAXtE2UdYJ8ve6PL3phcAvFe9m6jUzL6P//rfwvnRAVLc7lk",
+	"NKPY16ymFW8vKLvt955RNb+SNEsC7uw45zdsUsGWr3EFCy7WJxlii2mTDRskdczst3WYLjeafWJxgVHK",
+	"YArDOZZo+sljdSwnSJd0BRuVJnJ7ADjNmND2xI6cu1kKPDk8nrd1SzYZqiXwEwKA0GQ/KJ3wpwzGFEBd",
+	"lV/iXobO4TFiS+yMoqI5bfCbVRTLrAnv8iXfl0u9K1xMoL4y4Jc2htxOr5NFvvF9YOnJzFh3XV+tqTxN",
+	"J5Wi7OYH3mIG9JgkdQg0Q9Xg36wjjmzAyWD6da0IChdlo0iH3IfeKUHgmR2wHPSHADRgO1aAGRUXV7IQ",
+	"yaT0dbSQDmTx33wZqWKFv9vXXeVdgxVW39ggxSYxhU5LK5cIH+g2Mmpb0fr+b2e2NWYXEuNYnpm8wfT6",
+	"loCvVsYdAO04CDFkKQ4RV7021r5jxMAqCJkjwkLIofM8o6rIWEixuhPIRLnkTG1jbLUZJuC3ndIMuoiY",
+	"VtddS93gg5OMLWQQF7giMEwqJeY8zqHfJlnIrCsiEcO1m3Tsr2965u8cb7ZPYQPRDSH/DcirDRqyMJuQ",
+	"xiYzU9BZlm3bLDZsMz5nGYM6h0QyvJ6ynMxkBbXULqR5MpECTVafJMsayhKm9eM2h4m3zl7dlyGtxpbX",
+	"lqy27h16BdXAW2rFo3jtqNIcf/zoaDh6ZC+ZBcHqB2PnyyJXPEGqOzw+gCQ2TGzRq2NKd+Chk4e3rVUe",
+	"nWiyHNVmxObBhufdFMIJKaacImjC+nMJHD4tgtul5Vah3KAMN9v60PuuTsUbUWi7X3CWJih7d8jLWXvJ",
+	"Uq4HasZn87BhD22TggnFGTslFPvzLynm+1OypBldsFxvE7b0ryRYlXm3E0iF9aJKmw8SjmJjxP4FT9lL",
+	"MZXNtZjylIU9OWeKFMtU0qTs+IpeK5iVTbML1QTILFETiCOxVbA2GkIXKAuN+oJf6pPMoFsCD+cCy/X2",
+	"QTpy82qOKLhAfkXTTgEAOMSHtv7qpP2YbxKVDnUAythaamW6VoA1kw+5cMV0WiAppyj2XX3bFY2vXcG/",
+	"LQ9APTvhiAT2dSrLbvu9nxhN83mNJbsC/Tn8uva77PdGg+Fg2AyBtAnNs3RF14pc2ndhQ95QybQKAgIb",
+	"FjvL6OI71SWVxggz+8LQpF9iWPlraWh7ZF5U0EgC1feKrn3OWHZeSKCqTUiA9MGAX8bzHFvoN4EGkmKZ",
+	"8pjmTE0WLJsFYSblylZXKrlggHyeatN/TUyAUSvIdMFMiVeZyJB2V/Pa7T+DO2d4USZX6hREnG0oQXMS",
+	"1bBHcM8ffDZ167cP8P3di+aRHgLWYludcOu6mXF3XIc7FwDdUnpxujalFw5y3AI5C5NCGgNMNpawpE+m",
+	"JTi4uoakZNdhrwsOp1ypjV2235jCczQOieJQBGWAblphM4FW9nSpGZi1ScqmAXlxZqKZ2g49JUN0bKJa",
+	"rg3gftfx7NAgGle10+E0hxJQdsAogX0lEU0glZfeMEVoaiJc3XrHfKNmykiHu7ZSRuLr2D/ZkGzLQmJV",
+	"nd7Drl6bEmpkq3HqYhmBD1c0r31UrBKiw1O2Whvtuga2Vsz4Z95fpn7Zx8aSYEhm2Mk1z3LtKNXazbZ3",
+	"mHUyoV1cnxk08Jquouc/4Ua/LhlqL2fKuLoG/1C2y25VOz4uXca9ce/HIr0mKFG4FJbZVLCJhqMnR4/j",
+	"h+zghB5dHZzEDw8Prp5MhwfD6cPpSTyankwfPmxqRpURbjoPzlLwx+WHptqH2CC+NkycFzLbKj+jUBrk",
+	"ZrWrgd9mKBPn3b6pzkr0dtSaiD3j9qAEIAGJA4szpl8FKbDX76VcsN74qIn01m5ynhpPX8aWjBqQoxua",
+	"FmwXkxNghoy+ArdUykrAQcwF8yp8bBylGfHnwSLuUr/qO8glyO4EZQAUE9/PZCJ4LGWLrm0BarsJ4+h3",
+	"MW69XQxHk0tVbx9N7I/LG7Qe6q7R5IpO5VXw0CRxfbaBB0GstWv+HLzuDF6Bf7+3L8J/vrOvcyNACz+k",
+	"UyHqJ8mlg8GjguAEBuRMrNF7yVKF8Cq+Co6IDNZROacZahrQhsupOfXNuJv64oqO4K1rmaIYcoDu2Juq",
+	"zFMsO1L5jai85lMvMaTh6i+q1L45N6lveniHrTS/iAqq5SY282Vz4RlW1t0alL/ugHQLADOcABMNjxni",
+	"Wlgg6feT8pL6yrRTbRSyjBrbpxRZPzw5/j//638fPzw56aKwLVjC6aTFbaPFo8knMsn7g01R4EmcUqX4",
+	"VKsuxrPQodnb0+pDJjrIb3aOMYBA2dTVoBJAKOOrUOdMFyXmOBjZg46pzkYG+1tbo6fW9XHZR/4mlDOp",
+	"LkSQBeLRaJEDuyWQV45ZQBDslwOxs/jgCzbJqJgxrPAKb+eUYlUAAiqSVMprBT69wYbIbwuNnzlPB6IN",
+	"wMf3EeGbEt/d3jbm1yHe+rKECg2Xn0FOW68GkXkC6Y5Tni1sCWOZnXoM2alPxsPRf/bcbWZnTeXajiVq",
+	"7VnfdQDoo8PpMTs4iUf04CQ5YgdPpsPhgZ/v1QoA7QPjV2oz9W27lKnNaWJapeqVbcsV3b1RXnW5mz2Y",
+	"cm74ObXVUlr+Z5DJDOBrArsM1Z0bjmflUl77kfP98Vmqe/4t/a7tufe/ztf19HWzQeOdi98S3s1fUa10",
+	"6xD+3ugoAars274iFkBl0NV/06IUlHWAcFOQWmu1yndQiVypaWrClrL2EmWvcipQC1U/JzVa3MwAn8J7",
+	"duoi3IFJbWtaHahorwDFIJWqU6x1RHAMADjzoK6x3N2kWtlMbcCdbiRtNuFONgbCth0orjzdEdQUv5yl",
+	"rYilSRwbtuVdsTGDNlhJBCRgUIyMqD85NFV1bAIq2ASKFCcY6TsaYg2MckE2smCEi0DL5/DbG4IfOgeG",
+	"+Wu5cQNyBtg9WcmnhbSsuhInPDncGrNsndznMDYodxwQ8ltQja189OjRw20fNYvWIA59GRMAUnrFUmCf",
+	"WOQJqGkAgATrSK6Y4glT5H88P++Tl+Tsb++eP7epNjwjKb8G/DY0TlMqZgXC4F/M2RpDrsRkfAGcvGvc",
+	"2/ehTZvILjg4ByjuoOKxKZpbmhps7Y5IOH6e4nAbeHOIrtp3NcTKfjb1tDucFcRXteX4XlkS+Jehcmjc",
+	"WzKe8FU8D5brd7DFzLjOYmuDlaUwISsVt7hRRVZZ7cMq8hE9+P3j58P+0e29D5ODjyUQkr74+Pb+92Eo",
+	"JJjdjpsaSNwEKVWWfui3btidM7dkLgsRlx7xT/u9OUuXwUxE8wIVyKR3u90ScdZHZMXStG/OStl0gGY7",
+	"AKFYAgv1HWGKZcGEQpMxAEf1y79U7zpiP9v3F2HD8qud8c39xf2w84lpCpDqZu26GhWWso2nbFmSV2VQ",
+	"on6sMTbzRfq7BZFxpvFdtF2IS+Spjm60vdI3XLb0lywAE8mXvmGnXMXtceiOhshduBK1DC0diB2gf+iX",
+	"LVV348le2NGG2tZYCbLuvyjIzn5rC0aVyNcmJuSANplt6dgtE2B7NbvhCa6a3bSK2+n43L29GLATK/2m",
+	"9Nq1+Um325RVTtWvJs1WrEufMZZbXmMYJTV7PKCykhuY8dOGl7tJEBavxJAxpj1MZXaK4Z4IPL6Rh7GM",
+	"0QrEgdF/R2hvVEohAkqIQ/W8YoDC4v8LvtFUd0oiMPN5ZqBldpG40hZ/lJUZDSkqywKRTeRcKyep05V9",
+	"y4YNeebCzUEwvlBTmDTRdvhuDVHP8HUh1Sp2CGsTBLvbwOWUqeZa0IQBQjblud74Erq2jzWiJQC2fsgg",
+	"4vWJ3GfsdeDCwBy8/IcO3MfFaYLre6aqhjXip8zZYs/hv8MvbdU1y1QIt/feMEP7tIGsWgBiItOIEHDp",
+	"yj9d63xyz6K8mNnf72/qX39qOqUxkYwdXF6/2tK+fykqvV7uLQqV+01c9CdcSzJ82oA/3eN5rZO71gPC",
+	"bd95fr8KBlU2vlXuLztPw1x9zmrYqp/TVG1nW+li6zev3QQf5e1God6xcB6x39WxE0Vt6M+4a8wK24uv",
+	"d2wMvneihJtq+eXuSROvpOC5zAyQTLDYu6Xy1fbagzSEJbTBK/I7rtI9NXVtNdSlP7x215yD1hdbUKiu",
+	"OY18wVROF8sWdH5chCmfQX+jFcuYLVxoDfi09Nzeu9q1WtpaoYxApWt1fUKVr+WUQ1T5NqVxuFIN2uz0",
+	"yh4ZxlId+VwHMLa9iq2HQz2XGS7oLz8H3PumeU8Qnhfb85JI3xT5lpMH990hvNa92s2byOduxLi1OG3n",
+	"Zv92uRqJcOdvyNHo0aODEaHpck4PDvdbkYZLaGYaY+udKKvcfFmxpeLtrd+/0XcFqYmcVntwDI/GR8Px",
+	"cPifmpKrnSyP+o1OmrE0XbQXuIe94WD4ZDTUo0Scfk2Q78+fYVEyKyFWecywKV4h7D+G5T/QcsmAAj98",
+	"hNTGTIHmXAmyNwbs3YZh/uqdT7C9yCyTxdI0YIbvrJH07/gz0Jl847sGkFFQ3rfxZaty8QBoGlbP6giw",
+	"GVo3hmWEjjGadCo9cz7efrRzh+xnzXLg9jsdqL/NFrSBxpYTgYvPtbUHtAMuJlMJGG/6X/r1LOuNHw+1",
+	"roDgRbBTJabZmRD2FJQ7V3XxuLSuRyeNBAkHbe0WUq+LUdlcQ/vxcHBorEe1kRZyCUsCu1H21fzgl/9t",
+	"/X7/s8eq7d1gwWKGe/mI2++QHxYPczAojjV7zjxKpbxmCaF5dxHZ6Gr7VbrQWn7SqbPsU31zkzk0woOO",
+	"BQvTRNBW74ZUpp1cXE1GEFp9RrOUazPO6xeFpZ1i7Q0IiubyOcYsg/2R3BnbNi7L4eqj+dFEGLN1Hw1m",
+	"6NqBUc1V34CFZLPS5CRvsf0mdEdjBN6LNjjUQtNrbSWZpitdzVO3f3/Tb9seAwgwrQbG0QKgZnF8tm62",
+	"VARBFQcMA66qGUwe6VW54L5OzwaPDHubc6bywYY2WMedthl5bch3IlxI/B9FMmPJuNoFzyBfuKbqnfzF",
+	"HZytbmvfGW+r4+Cfd6SNc1yXrdWODb4dyoBMbadT08FWk60BIcmgVxF4G2PWR7c6oYonXSGDPBHRZp6Y",
+	"ejubMKvtNah7wx6D2NxFjyP44c1mi5E9YcwTt79900QccgFqzK9v25dpOw9yNzraZe1NpC+6NIwu+/FG",
+	"9mZ2w7I1YIi4cdZa75oQARNJH9rg5a4VIlemwRxkQEBeAaGwnaem58SGNTDzrqZGfKUu1iilfbqpy9Zy",
+	"X71Fdjy9yQ3N0azLwRpHCwirJrdqnicjksuTbLjORivjqQylWFsboYndn7CYL2jah8wVKCOfA4w7GAO+",
+	"DWUxbPTPpmJ0u3XpDJGQvXZ8ODqxX3DhBfguyfVrB1/Gh+EUwrxrtQhQOIbJZB0A/NFAasOJgEiIsm2z",
+	"5ZScvzo3SUmgU5gJdTzXpUHWPNdSMe+9onvRbsiwC0KjmFNKM3bq+WU1XSDLtfhRLE0xtQy0mYru0WST",
+	"G0+nJY++JVC34N5aBGfQ5SigjhNAcjDWS5sPoR6FNnFSPW/lFn4X/bSTZiynEHX5U+jHrGwV7PVBHeym",
+	"hH1DVa7D+1YtWQ8pBThSTfgpXREoLbEt+Q0WCxfEcy/JDP86rDJHwVxf9lKxfH9+8OKXbmzG+BU6WWql",
+	"56HT7eib6HSr8V6EVur3Er8NUzPAOHFNcU8rWu53ylsXH1RuX05hzqwdIe5ouW5mkt7S3IVI3shd3gVj",
+	"bg4/iJoO2wPoDWBSTsvG89BEwOH6QFEXul8A7Gs156lrbTqVGVMMTdNGatX2fKjwr6XnJ9iSBmy6sg1y",
+	"Ps9YZ6XceJHq7/1FriCURwWm686KDPr365lWAnyu+WHKlNoHp8zNzVsEN66+W7XNu4swdrtkGjh767AJ",
+	"gFSaYq6l51E/YC1ho1uHQSVBsXZ5lhXhUMmurmR0D4NBk/a5nrsp7FKxagtW62MKhxhQ3m6vcqlli+2Q",
+	"moVQeTgc8JJMEeVu6zd37bdXj3LWEoUcpwp0yIMVDdOdvErZog2iFOpaM21J33v34il5cvzw5H6THWzs",
+	"azmnyyUTUETKlcPl3Q5zNy41Z3OFXEKm7OIqZeqy12tLNVSb0RCW2Ot0aqoYlkX3HAsPQzAQFOdC5VS0",
+	"cbZMFrYBAdZk1ouSLf6F1ek3oIQGi25e0wV2jCfmLocELGc17aATZEi/Owapnt9PFxdvCd5Q+djx4WE4",
+	"wJu35c5fcwGIzkskTWjOhc1tncQCkPgblq293tA1BUgYMBkAlbfdAPpt0r99MWujOSWUvH/3UlMTC3wW",
+	"UJDGVykV19vhSbDyGVfCLW7okL5jNOHC6F1+7NclUi34LINcu8p57JWvHffQ67qUKp9lbNttOVssZWb1",
+	"X3ObkLac2GRuHhLlPwo9YW9v/StsltEEoh11W8gNfXNSk5n4U7y9M4qTe3Bb+9sNOU71jzczaiqLvrUT",
+	"b335Oz3gb0SHB2rTdJ/r+4P13rpx3k2AC0Dcgyi02VdtItMbylHQhXKT3oEIcpkL+0PelgJ4W+TcyLx2",
+	"Zcvmym3pTbxz08W7znS397d24/maMBDAaF1btlbAh81SoZwx8PDtUJmVpr2V+XtQYpXU5u5YED7+fpMU",
+	"dw5b/uEYzHWd9a5LuStJWF1oq3t9dE133QjwvDkx6p1N5Gk/zRts1TvOf77IaMySDVnQd80h7r7IpYmS",
+	"8+jkD4UJ2LPS5a9ClA14xFho4h/P2oH8kloTb47eAdt4dsPwPLtmGZc5fZ1DzyX3CBzWvfOPvYF0zzt+",
+	"x5apmXh1GbLyh45zWqbr0Hy0eZrQEBDbe4AJtI2EOTqiy4gPul24IJEZS7RDWUJwME11HEfWd7PdsEQ7",
+	"F7+6FfzwuadnByDi6bLawLKse4X3k1wSfdP/bd4ziOVi0NZTM5CYtfeulakPD7eWxm5brPUuq/R1Vqa+",
+	"LviVDmvxs77xT1dmX0tr/5zLJY9vIwIUrNwZgsumqwMcHFd1lkSQ+hF5hWhJNCDPF8t8PXaxbq4I7m1S",
+	"m9roURh6xKcKWOIuxfzlOoe1T3Qm6X1Fu1+VPdMnMEPo8TyFWoH3P54/fffyx+dmeu9fe1dMM3d4xCG7",
+	"uLYzfRI5fBuI+l4K0+xPX8Me+tgu3sMcqRThbCn7S6p1f141Dc7CB9gJ27AIgl/TLuu5kYEwq4dQZW/X",
+	"U4daxz1RuKdccDVnSXvykaUhyPlkU8h1UUwkXxDRzeTvTLR/EdKn7PxcMef+3+vEIwphOYSQ+QRXuiVo",
+	"wBdl91vbjNF66fcbYVlDHeyMUItIZoUwrRhHgxbfholT0DR9MwU5tdHZY179Dh67/dgPHV5K4K1EsZTF",
+	"JUK9aTSMEExNTRo05zxPNxEYel5NzaDBmQFdXd6wLCm+AHOtA8x76zNX6zaTiouYL2k6aHNpb3fH1QvT",
+	"2oCsX+bg57iepnJFODSzuTCutsHGzsVep5GAr9y8YlJk6bZvohVjP0p+ZVfk/cvdy09cTbqRJUiggQFX",
+	"1r8Gpu6dS5+HNFPffJ5WoT+3P30PzLuyHEGxZlhDU1wbso/GmifWDqkd1KnWcvNsjTcpCQ33NfsAFxj8",
+	"akMO5XvKpMsrFtMCkJq82IT+jn4xAGDiU1I4AxwOqybvKrANtDM5JVHOlHmGkilbkXguFRMmD8Kvfjez",
+	"87arHGrPQPHC+qm8TczdkSFWiB0U30LcrfFViJ3MrkK8zeTMZrV0qq5wOb5lizOvAlFrcSvju+ApIxTT",
+	"67UU0ML/imnhDFlWQFwm6ZLQmfQbPe1ZoNFdCcEDuacWsk+RR7WN0TdRXJjK+QKcEZubqbxjC8qhM7Of",
+	"IZ7yBc/75LeCs9xmbSue2OTUQqRMKdNzxWuLtcdy6s9N4HO1HjQhVcEMdUMKkMp5murVs+l8pptxRlZ0",
+	"3bUhTgUpZjNZOSdphyYybEvzMz8fx9TRf+MeMTurA91CklZp27W1DDedWbjywuu7SXObft7EKA12ZqmA",
+	"0tRltRPIBtqgpMc2Mt7SYiV8REOs+hwzI+pB8A44zLUcExMcwDrm3tjW2LoGi+Me+62gKXRso2nBvPpq",
+	"gz81skZKL1kLugAb0vR4MXeSs4xR8t4Ud/t+3/AgmxHyvSC/GvPcSMe4oM/cUwF4rfbz1sVKM19wlprp",
+	"K9YY+O5+8RC2kmk5ZHTW+mLUUJC2IBk116bVlYZHsF7foIkZbibRZ0dsfZfM1MeeLrfRKaGmxC767J5R",
+	"fZLKGXiWwHkC/yDR2etnUZ9Eb94hQMPrNxcIjpLP2aVQc5nlc/C+fL40fWhuWMannCWXvTEB8y7qkxWk",
+	"3KMRV1bzA14KkD2Y89hwhrwxo1VjEuGZ0N/Xir3916UwP0z4TMiMTWKqWIQ+nZxyAQ+Yuhc9Ff1PLuxb",
+	"8K85hbvYJ65y+GuW43/hRWmO/4V/oNSBz0K9j75mwEZTqnLvn1oBjAaX4lI4XxYTM26akylypbmrYunU",
+	"gf7qS9FnaDAT2CfcCBR3LE0UzBDAs4AlIlrNjEsBg4tpmnIxg5iI/slvCwSr40gRJkdV2Zic5saHBs4p",
+	"FZ1idYw2LNAWoWVN39X6Uujdthf0Pp/0yaXjZfrCZW9F1WVPX4a54LWM0eSydxuRe5qUVlRNhMyj001A",
+	"PH0bAIA/DRDP/dNLgT1ypZFVVGDSsclkw2WtD4mLifm9NrKj22hAEhkrlwk3WCRYGySI4ft6FRiN58YN",
+	"6GEb7M3VF/STf6YfogvZvzSqc4m7aidjWM1zPaodsbsxv9do/6NhS/6vZx2YHODRsDUJGPBIbAbwhpaz",
+	"HZN9q5MzfLRTR1yQnc591bWLp1nE3eSmg2tpGUqznbym9r0weJTbu07WsV6EYCwPl7Wr/dUIALunS2iR",
+	"2iK4odYWdYOwbPG6GBUpGrveA3oZS/EMLvGsQN6Wm1710CYMJEdeeVQbh8siJ1zkkvAcEeW9dym6VuQf",
+	"hYGQ990jpaaGLw36QMxM7sYP4lJ5u+621XDv0h/i5RN39YmYYbwtO3aHO1xXtrkmw/SmenkVkIZy2TtJ",
+	"IHG7ekrbtPb6qRyVpwegNjzpq88oAGS1o4KcPOrVQI/01KW8nuh9Oerap3svrlR5RchJ7R8Gk+5cTcbR",
+	"wkwv6aWVWS0J8P887K8G5mD8rIiAmJeNIHZLwKpSbhvzdLveihtgIPlFQnDA0Pdgn5ZH25mrP4JyaN2Z",
+	"rpnrHnVDAWvRdrGsHeaqGuXp254udZKU+2uxowJtL7/cQP3mOo2/n/UJbN8YIMKAzlPhXtugSeFml0W2",
+	"OevvKRYCEW16GJgXfY5kkZk8wEE4Ia8rvlmfJCzjN8wrI0S7ZnfHVKOEyV8UN6YNa/wemhW3pPTeWY/V",
+	"zi1Qv6Cv6YZ+ppW5vmMKqL0ik23d04dKtQbCDKHVyl2yoy2KHdt2UdDnC9is61d7eNv33qRtr1xKCD5J",
+	"aAGDpwqpCSLK+v9lARq+5FgLWC5uaGo8Zguax3ODRrhgUNiP4FdypaAs0Vdqj0rI0/GowUe2N+s3BV62",
+	"hgx6YuFYXHPQXSSKT2gdwIvctIOdtn1M65T5jYQ7SlG3kq2vr/XepbjnwAhPSb4CqAub5G+QWOBq1wHY",
+	"7QurR0bpsw4AgUy3Yxv+VmQb7Ex+SqC8CrqbKdtjh8wZxRLeOpbOBlVkNxPKo8f2VacOs2FO9byxve2c",
+	"qn04Q8VKg5Upd74cTUls5bZs7FxuKHrnLMqA7C79ldhVZF/vy86PvqI5zSio8OAa1UTyrvQw917Rf8iM",
+	"POUwl6+ihXyB97ve9JD/VqCgBuAjTdz1pL9dG/rAl8J7b2vkq71hMPzd+2F0PHr48PDo8ePHj7x4kZpk",
+	"pgWxNvtc95Leak5zRZfLnguK2IB4JYz5eGh/4GKG8aHe+BD4phZAU5lyiYXAoMiZOFIJFHB87Od2TzJG",
+	"jRg5fDjs91QqVxVDcnh0MDy8GB2OhwjXGOpdY8P9NT5TZERzSSspBXk+GD063tj80lubhuPDdIGOPPgF",
+	"4AslBgPvig+9e8uY7j2XQ3sWzLbVO1fiSSq2sdext9f1lxl8QSyGTlMDQOGKsh1ROJhBsDVh313p6bGJ",
+	"yMsi1zzfAKcolt1o2bbiIpErE6jnCnxKW5VUv/KupMsGnGKhoDrSGyYI2F/1YThbLs1svHQ7A8GBW6M6",
+	"4+5N2qEyGmAfJl1fAnraaqxVNYt5kbudM+AeOclYLG9Y1h36uHn2PreZWmg553JFM1tFgF8Xbj+s+tOG",
+	"JNUhi6A88625OS6NAMwfDPDo3cClMTXytiYKsPAsWKDB+jerxPbOPwm2f3HtXCwXCh/AOgn4cw4xH59k",
+	"mycwuIft8iHs/TSndAdnJsiarbUf5rXtw3mrdZ6tmkoLvwKzX6/6jA3Iz2xp4UNiuvCy9YAIwFY2XUah",
+	"7JIkfApl/prrcVGDUfgc5pzHbdLuNhRRCvdoqLFi31uxtYPmVu6LKdFoF5Qk/53H0PpEFfFcL5SWsARE",
+	"NdHfHmr7D/4Ylry1EPAhBohD2HfSkJjnAL4UcAwd27ZQkQhDiXG8yjQbM/0ipq3nfNWVcWtzDH4RbGUq",
+	"OBT0ohmQv/EbaE1UWeLIb/2/WW3z61Bc4clgQg4+/vDvve0tZe8s4uglMLWeq887e7ZLuYT9XXhGlhnD",
+	"VEf9xVPs2mMxUQ0NAAEQGFJpGrvMSuNl9rv/VmwSv8UBtFYBb0GTk9jqj6/ti2vWz550qp8ty1P2T4LZ",
+	"4k6rfuLjxlW6owCYe98OYqPcqTsNg3lD2SEShk+5yE216SzYphbDDWXM5ohWl1bb/d617YDbSyhP1wdS",
+	"CyFVZpg901eJu6pkAUpijy55tezJbotc8hibN4R638ospEVJ0H+yhCWGsTUtIG/CX97aXnPo85fPrFBy",
+	"/Y9lRuZyZRIhHZpfs2So7Bq8vXinLQvNrmQnAoWBn+MTt9Vld6++kjJlFPPb3Sbs02rGPFvO0yW7Vcra",
+	"zATCDebL7dpG6S36n3fHzsd5af0mm3XByie2DfPcbVeTlAoFKo225q24kRnJ6XKJyPC5FBhmPHv7sm/6",
+	"i1mHk580UK43PqQXFI6Z804Fswi8Ue7sZ+vGJOrHvOkibz1q2lbz8B8A30VJv+V9zuNrlm9qfr+lZ3i3",
+	"k2RlacdD1MbRE5/gw0SD2JztTPyarceH1QzRLkz8AtaJjA6fHBkf2Em/l/KpfQU2/zAXrta1C+WL8HJb",
+	"4gLqD9oan8wXNO6Ne4+ShNHjJ4/joxE7mR4ejR6ePHlIh3R49eT44aOr5Oj46vjq+PEJHR2z0eHj46Mk",
+	"GZ2MjpLj+PHoydVJ4vVHwXxsyjEoHUtYulkqrxAZ3JctuwiPso9dq/jYI7/Zp+mtbL6zA8zbsBawZOM3",
+	"wfRGMMj3r0nxqOFz57t3mvjeoDBevKIW1t1Xq62QbWgkeMN3ivz06uzpwflPZweHDx8B8vGcfaIGI36w",
+	"GUFms/hxRx+RyIDNIJl3fvIc7q+wNSsfUBhgJBXCLlQVWQgJLeQMqunr/mLZQXoQLJ5Md3LeCXc/s72k",
+	"Z5/amrS0hVW+XNhGktVYgTG2QjFnbSdzpdAhZXNJ/NTnanDY9MCEagoT6XUa/lHIbR/yPL72IeJpxnzW",
+	"I+QKe9awjJm2ElOZdQ0Qbg8yW0zRnSLKuK6dQ8l2kYJBRzOAjhPaFL4E5Mpa/BK8/OVq0hTw/0BdguLU",
+	"3ZbTmW6Br/Myl2KfSCm+um9IxE7Ua7K6KRxaUvwvfJrvqalpLS9nwmGvyqmnrvWNQkVGR8NRbwdNzXaT",
+	"MJtifCEr861clrB8O+lntdXryhDuyifgXriLFVFqcHfrFfAGs4tboC5VmsE/hFQDhJQZv2HC+MSIERHo",
+	"YQRxS1MTCbFCxVfJEjkRMp9ANQ14AE2032OobAbEjx/Upkk+Z212SU2mtaAOllhrYxKhMhj1sWQIHOGn",
+	"JDKBjLGNAWNFkr2qFgoqjWhOZpIpQIbAgnu84dRUt4yx1IUKwhO8/1LAA6au3uLoeN6bWs1Hqau2AwBV",
+	"Ha/38In/smO9Z6fwX2qh7v8XjuvD6ODJxw+ACjTsP7m9HwQF8pbzS6y8qhVREZegb52cjA6PjMbVRW3f",
+	"icEgyGTGFHhi9zD1quNt9PmB7MuCpkQtGZREOSwfvR8Ul8rTNL2vH1c/frwDjGAEZyBCtbbiO/6iI9Z+",
+	"svZUKet4vf5ahhjPhcHfqGtly2Umb6A7J/4JfMBenVR7UcY0ZzMJXTQXNLtmOaprwbSOWKYpXSo2Wc15",
+	"ztSSaiIyxBwbUG3oz/lZKwS3/0Z+ZWksFwyzGz7HPF/fDsjFnArTWuEfEuvsZeGC9f/Whh3mPoH4t72f",
+	"/mMIB+HRyeMn9CpO2LT+b++RG5pxLYfgAIx6Y+svO7QJRrfdrH2T2OLBoU3en5e+WDvfMgazvdS33/MG",
+	"98EODAb10fwGgZkPHwHLH90W0Oo102tn2+PWtGNHAlsgSg0Fndn7bwOE0orKWdE4t3fhcpTWbUxP7f17",
+	"JbwEabU+k7/TtGAK7QRobsDzOQT84H4ElqfxHMA65JTAq/A3zwj13LruEHwO9Z/wqLdhRKx4yuV3ilhI",
+	"nb5LQsgg4Ni51VmI4Ld43fQDf3f37+mM6e5fcQh+3V3x+wClVlagpePSXKaJl6Gas085eBtklmBEHA07",
+	"ulwymlGD79+1d5B/eNskLdSncUGmRQZpQRbCUA3ImfXIzlhu7FmMhvDMb7tun9AaWar0BVjf7pic9rj9",
+	"HQcbnEeJR9UOcAYBBYXHhFoUlHwj0FnJwlrWRxFa5HOZETWHhirXkDZkwdvoDZihqctd3nnOv+IAtkYi",
+	"fDyB2HWPKCnMz+RxQIslKJbjfGG2VOUNoTNcMuWAIPfozFvS3fANGnIguCPqbLk02O1ECkhY/5QPsHZf",
+	"MJZoA0eWFd+ldg94iwttp5qycYRmN5XtS0TLiVy/HEwRSVjM9QKeksiqMVGlzMxUh2oGAEBc/4AiPKiv",
+	"p4Vyr084tP0wDwupR2x0usg0xcUFJ9reQE5MSt9V3xd00GZRn1klFwzxifSpqwJQlsthoSZx6h4oPfTr",
+	"h1m7DTW/4yT07zAHrZCa8Xu53Q2ds9/7dKA/f3BDM02noEq8lvlrO4z3lWG8K4fx1g3jrBzGu3IYb+0w",
+	"npXDeGmH4VHOU0+6B86yS6vJ6TVkKlpBB8iLJHK6Z01LP0V7hMZzBv2KyyIGvXHvBc9ZYrJFBpci0uyC",
+	"iZzHYEpERG+D/lrknbAIm4y6EWGjUS1UENoN44RYx1LdWF9BLnKeYmZ69Zsd9+aV96r37lVntVd561v6",
+	"X7valHeuLpcJ9efLDG23qWtNUWme8AWKXpvaZsr6zDRbVS+rXnVQec5fPrszjekbJ/NXp7uJod+Nl84e",
+	"1u4uOmea3qV/rhxGd+ecHUhb+bpntZ5l/ygErVmtpizlC8zW1Gzt45OA4WiEjE99AXPOsyvau+BBWZ/t",
+	"4gDq0ozlAIpQ0XXLcjMonyEqp2sfaTJc82jm0FAA5zSjcV7ToQdbFP926O6+trHiOZnKNJUrVdaUOo1X",
+	"eSovyndP4W0GP5vL2yg/2LA4Wgt3udKmpktA5X0ZCPmidqJWlXRKY3PAbvE7UPceZd/lwgKhaTlU1mI5",
+	"ho9HAyZQg8YZbc9jrn5iE9c4K+/c7kv0ihhd845dfYa3G9b0vFgsKEqxereyr1Z902oBb4AE3mSrOKvE",
+	"Pr+JiM7XIq7xR4dtXPLeB0rfVsch1iKkwbZakZH1kbcoxd8pwpNWPGQf6Xi3Agv78U0ztjZvE+r1z+g/",
+	"+9dwLm3w/1TeuydPdZy0xU7/Eku7Ayl1i/y0SvcK73ryaGu45Y/VesutrEXbvrDBxrYt3bQP1qUTyOsP",
+	"tdmKhJzIZT6RRT5JuWAYuMylnKRSzCZTmU3sqQlrGCWsRFNpaqP0hhoAnZLcNDeAP7hZ7hpg/AbhmdYY",
+	"SHt8425Nx7uLEVSNzVpVCzgwyiCBAR8MxAgA/dAqkr8azZJDIi2q3gYkQNMducoYvYZsW3qlaRAQWuA1",
+	"6lK4ytdrxpYKfBSlWgq7N2N5rrcKVXDjWrln/VzumEf30aOxMXQRNjFOSYR0U2lvQwXx4Eyjz5+NUn57",
+	"C81byFWmZ9BQy/6JWJujhtJmu1Nm91WdB7uFQbQqcor+N0hS6SMO7BUj7BON83RN8rlUrG7qOUm949Aq",
+	"uW41sd7vFTB/c4PJaW8PqDhDOBhM2TMWgly2MtLjJ1v0j1qUIMjEoc3QPrjVFXgC4epiCCUJrJkFo96l",
+	"ZOiOoKYrhVH7Rwe9yp2AF9m6BfwGU8BkzUJU05cB8SimoswXIlfrzspuiykWsrYaZThVFDdvQVvJ4Y78",
+	"dIAR3N1JB4R4px46HMAO7jn9wB7gM9tOwpcdgQZCoxUBgYSoTcVnIY5+SlK5YtlBTBUjKcvBeaa5PGbg",
+	"9xHvEXQvBKGer5dzJtSAvPQonVCjY/iy2NxKqCIrlqZ9eK3+zqVIJMM0vgVIqwF5LQFyAXUQdLrV2rSB",
+	"C5Gqa0DKy+XSy/grS8IjmqaRK9guF6bO/Dsftz8QDqfar7dz/62ywW+zVyc0xQqIq7NacwuEzQS0S7lP",
+	"q2Hbw/x2a4tIM6Lm/Bt9w85AtdNTs0RigNPLUVOeYMxsgOsHHYee3xg9snvyI1omkHUxUHO+XJoqLgvI",
+	"1dMXF0zkByfD49GmtEhoT1zReWKaZRzuOsvogn3q9fFDvXFvdDg8gSXa2Py7zmxADUKviY1D1hB9ILH3",
+	"BrYUlyQM+OUQDg5HxyfHj48eHZ9sg3NgN0Ed/Vdsz7pcMqE1OOp3srJtriaa7qNq+U59xfeAK/joIxeM",
+	"Hxx8DOu45V6GNbc0dRWaglrwV7PI8OyY3HDFr1JGzs6fvnw5IC+xBpgtMWVAM6c+URKapGutVfMLgMCh",
+	"ApnWpcDgCE1L9uUqHIB96i/XE4rrlFdR/jcu0b8d/M8gjsM2x/avc4CCcvtp4HQrRVc+tXsjenS8mz3Q",
+	"vYOFyZRzHU2NovydqlgQpxhFmkm/H5Bx0JdRgAE5w85WZPSI/Mx/NAy9EkPwJOudol00ih0cpJ5tiLY9",
+	"69Zjc7iKYt1BTFS4o5YVHXvIV56q9wNecGFNqDrn/xgyGGCStsIZbrQwywPynMZzfaT+USQz1DywI0aF",
+	"+D78Cdj1zkM43DiEx7sN4XHvVq/tNmLEVTyQgh1crQ+g9tIYsWZLS+jWNjDTTgTygrO0RCKtK/LtbPe1",
+	"M5R4TmLQ9bAkjmSMdgtIWFSWDf2CUQqmwMT6UIAHjfDwq9AbVnNom2iJYDsu69YKse7mO64sS+xGhNue",
+	"m/ZcNUew7S8WjT0tWw8RyshOSZQUy5THNGfRmAgpWN+boT8VZH2QkQbBnWhMFGMkwo2N/LoD+01tMtq3",
+	"QxYYPLi9btRjX65/l9uVjXVuFSJUjTp4MyzNVdzAFCBi27Ehwo55+oMHOvxxIycoaeZDTdE6cj/ik8PR",
+	"E3o1jI8PTkbxw4OT6RE7eEwfnhwcTUfTR3R0dRgf+ZXrWM1g4f9tcp0+qXbHy2kBCwkXrKLX4DvAtF80",
+	"2gSNCdryTq45pORgeevtx40syVsLf5h2hQNt5MuNqZMvSiODsAfHzaNig7gbwGvy9nbTG6Fitkrfba2L",
+	"DXWEmxU6YgtiZ7usa3eu1K5H3zDVbWZQ6Nwp7+CVY91wdko204w17dwQ0yf9+vK8kBmJHtAlf3AzemCJ",
+	"5sFnntxGFbuiKLAjbteyKBeHBreDzPxKv0Hn/ojbdsYskoHIqoe+Kj0IvUWwL3ejD23EewQ9bt0GY762",
+	"CShg2hlnyZ5Gd9VfEJA1i3JgHVaoCeDl1Ak3ke2rEHYk+qK6W6eh6tIGJre7b3JPn6In0Lp6FW2Xhe55",
+	"Thauftw7zzj5hYprWs9+Iuc8vdFXc75gvyMqy5ni9IHXN6y1DU0X/369zYaRaeFBbFap/c42ZZE1rOfH",
+	"cgIQkK1M4eNezSn3TfD6Iqi9fcIUjRVux4vFPEqARlllUot8SQq1P9BL2L954ac2kghcNH2nIHNlayy6",
+	"fGGzV6Edu/rb9PqoUmFoHaBo1sE++7X4DmfH+R/ws6dEc8U1rpfLZhImwrMrlIDDdWlEQ8rj0lijs9dn",
+	"BH7zqcYUqXBRGaAeVwW2rnsh2Rc3RK2hrpgwlXduQ/iQbrscjfhr0V5g1DxnbTza87UHJXcHdmJlb7uv",
+	"/c0+sl2PrqtT3Q62v8m9jhN+Ckv2tfJzjXDYJIc2iY0/B183wbZJG1u6mDPbXMbg8qIHt0zdjr2WR6ek",
+	"ycZqAaTDhmf74+fD26DjlosbE6ncnCP0DNDTiVzmB1yMS2vR9ZY1fIxnxKyVxT7uEwp4udHbN+cXxCr9",
+	"0LHqwWd/824fmCcfwKCw3mlwKV5j2Jsbv4XjjWtb/aY5EwwCY4AmB6nWvrYtS2hXeIexe7+FERhHZJmx",
+	"Kf/UN9lNBkDIQD+4TCd4LqoSQ7RHevdOgAr6iL5EttXkSXpdw8m3mFE2wR86Z58tWMJpW5O9FzxlyitK",
+	"5xu7K7BJnFKl+NRWjnWzOJ5WH9L7S9eppFsTrn5lV3Mpr9+au5FxQEzQpmsFtAwsOfwCGeZ/orbqrQvR",
+	"x22rrnY5z+q42kjirpIzuhpA/R4c+C9sC1tbvkLtBnasX7qHZb23tP3j7WhP5DcmvPfByMo3dgrghwP2",
+	"HsluGLrJOgnjmTMXr6oFAvbprGmEtgtLNeIOn5Yy2xlCwiiM7XGFvYnLMvXbYHM2Iz7vanFeujduIOZt",
+	"syMX7FOO0CRaaF+zZW6iq5gEV5pgLt3Xdj/zIq27rNGmoMleYM/6pZsBn78O/lthvD/bWWaARXqWkDkx",
+	"VRKpL0a/jhrnuasaBF09GG0nuQ4zHwTevtrxcOU26TT8y5djkeMHuvQV0HN8D+biFxtCP1MB0j1oBt1+",
+	"vdLEL7BwQiWHf2dZwuO2xB7MxLtiJHEJe9TL/zfRHRtTXGYyZmC0ryg0+7H0GUQqM19+arXQlq7XXZo1",
+	"tkcZvO5XkRle1MlldFOuy6YFtstXp077uAebizMKUWVNdO+UHXMGIDSh9Li+NuaWNKMLlpcOKyi/4w5a",
+	"EZKYsNF9JbB2x31efoU2aG9lyuN1O8ALSVmuyDRjJqEeG61J4bL/V3NpXKK17msDErlaqb7t6q/Ntz40",
+	"01GYQArmKYgpgzdyKexTpyTS353o70bmmXIgXv941zjIiTzzrlIYAgTNiiv9UnsC/Hfqr1ZeurBZpoDq",
+	"4h4n9yLTVG6CbeSi+wNy/urc7l2s9zITLKlChdhx9Po9N6WNZzGIEvLj+qJ8z4/rFxljF/iilwJ3s/fx",
+	"FpqXxkXG8/W5PhDGWmU0Y9lZEaraPxPk7O1Lcs3W4G6ImGL6H8pEt7WFzkWujNEJpwz8APDKkjzneb7s",
+	"3d6CDjUNtFl66rIiAfDTEZhe5/NX52OyxM5/ZhNLZ0jf9opVfbehql9mWWJiM+SjXrEY0wUvoYXz2sa8",
+	"B5fiUnz/fRVQZfD99yQ6A0Qp/jtcGZMfYVLkshgOj+JrtoY/WDQgZ3pJCOYCKeOcNi2LsNsDl5irqGwj",
+	"fH2iDeCMuhTRpwN4KBqTKGM0iUgq5bXqk2iVcb3IFjELVyE4Z8wLz+hUX4008ULxVZbjLypnLFOXokw/",
+	"hav6/M61hkiVw+Hqk4gmCy4iwkWcFol+d5oimasB+YnRNJ+b0Qupp25WUNu+6vvvCRVqxbJKH/4+iUzH",
+	"qwwwo6GFMV+wAYk8IzNCzFcuckkie8n68fHBaY54sIqdXgoQFQtGvWTajBk9WOh3g8kauZ5haYpvgZun",
+	"PLfQ0Tmiw+o5QHoUTCJjACaVGoJ4sMzkVcoWP2imGpF77148JU+OH57cH5Dj4RAddxbDOabCS5Ai9/77",
+	"+ZvXRK1FTj/1CSULmmohqdmZY/f6NYeH47LYmyZIutggG0GnuKsCP3U5Qh5dQWKJGhATkCXwWTis+kWm",
+	"7e+l+K3QxH9T4hmad/ZNa3M+EzIDJqUX5B00Otd8jpK3b84v9MH4FdEtSPQyYYulzJmI1wc/s7Vh5QYJ",
+	"D6nAT7yt8GLENgYcagvaq+iCXQp9lvQNmvsPyJlBCANZUECPRdd/Wt/JlV64U0Idsjrugcp5mpoHVhTv",
+	"Gz4xk3qqzxMXMz2Zt2cXT3/C+Bks2IJlM0aWNI/nuMsnR08e3R87qDrX6E/lVC+tQulcLldKY/vq9xcI",
+	"fmbOa9+TOZnjUSSDZzTh52NsJ2M8nLCh5QcRD8t1nL8UkPmr/Bigu5fmyKE1K8ORXfAFs4Stp3V0dPTE",
+	"aoi/w3H5/vu3Xkdxey9EA6F0CjZUnZJUn3OD++7arak5NodZEGxOMLgUb1kWM5HDz1kh0Awd6s0eDYdm",
+	"VEaV0h+zTVytTqQ/XjZp5YokMi5wGW33RdO7lc8EzYuMEexOimeRroBmxpfCOMhX5lMPjK0VkXtl3hOM",
+	"jZqo3KmZq2lEaDSxixV/9ct9rFmtvRETsiJyry5o3Afu98mVzOdVlvLpYLVaHWhecFBkKROxBFw89Gf/",
+	"xwGCMRyc2+lFmspXmRQzb8pA10fGCc9zyPoGXws5zzNGF+Q5JKV5uB7j3mgwHAy1IiuXTNAl7417R4Ph",
+	"AECkaT4HpcDGE2gM3PMB9sTUv8wYaNlOsr1MemN98Qzv/AVvhLyopRbS8NDhcFjDL/AXwjbTRi19q31V",
+	"+RBoFW09PKHY5Hg4anulG+OD94IaaQ9Zf73j4dH2h17I7IonCQPfwkOc4uYnXiJ6derScB92+c57QW8o",
+	"RwOojHttf858BZwnBqGm906LpLzscmqO3WoutX4VW7d3TgEv2HRSBS3UaCmQd2hc+bbBah1vZwMnHZDn",
+	"oH2tZHbNMiKvtICCQD1b2TGZFteKaOWg5DFSDIjrF+xdZbZeAwFQ4XQrclWk16UieOolOYKOiQzT61IB",
+	"xw7FuLYAwcD4rdCybRLTpYlzVake5take5BAP5oY0N2TPLa1vUX8GPdCWO0DGNEPd/Dyin1srMI/w4l2",
+	"+GNQzYgeDTiuHQ7fjzSxsFffji0cjzo8YVwJF1L+QjN0rB6PHnYZniZgcBO+YgmnF2vMSzk+POzyMHhY",
+	"FIB1GmSDfyJGBkocM7YdHnmt4XsFdiZAvI2baWMJ3m1lnntFq7jTKpCzWUFsGj1etRb3lLc8ADqH1PIt",
+	"Nz7F2Ju+M1BaWM4U3BKam4EeAq58fRdo+qXL0+X9dzuUdn7n+BiUsnw1DmA/BvHTAAM4I0vg3NNy1n/y",
+	"c/9Pcor0gpdr6h2VkrzDol+qgBMak5YARvfZu7MXF9Gpc5NZlG9T7ofiN7f58WD+kkKkTCkHIWLKZiNj",
+	"Pk044jRfCncFKNxrlXPPfg29Apc98PRoDaEHgA6AmSjFfZM46Ztj5pUkkeCsY5+4wvI3uFOKdH0JaXlM",
+	"JFZn+q3gLDcmrR1CSE1AX5ld0J3ZhWdl/8ywXO9r6Bh2fAbKpIsGMLrzj7cJf2csU83lwD/xJxf7wyfb",
+	"n3gqxTTlGFT4S0/4WnoC1mGVle7bmdzKHIGASgDFNKaDPMtZS9W/ZhSuEx661RyrOyXHwydl1GDQYBf4",
+	"Zo9d1E7dcUumoz0iXBF8xZ//jBxvf+K1zF/YhIydD9U/CYk+g+3ah0T7re6YdvoZfnOu/a9Gh/9Mrp5d",
+	"iKr06+yknzwDnWQfZ9DYBC2qXnUfY7yPCQEZW8gb7HVjNEtbOmHa00OkNl0PyK9znrJLQSv8UBNsUqQs",
+	"6ZOsEIhUmRHsm9EnUUZzNgH/wmTJsolisRTQHQQ0vAloeBOIplnvrP8DxNruXcl8jiEprPm+3yfRlPK0",
+	"yNgkn2dMzWWa6NfHTOT63VX3Up9Ey4zLjOdrUHJBQ0U9OWNxkSlshlJkGRMxm8SZFDiWS+Fft0UXEaCZ",
+	"ectDRYIYJ1NQaal+7YJyMJNtm5QxWc2lFlaXAio94V5fyQWRZt9Y4j9QwVbWrVf2c5kxjGBhsBWvmACe",
+	"fjfTc3RRmbBrrcLDvp7Ge9cOtfp7v6kv7V9Qk/7aWsJfqvfXddEZHg8lOHtoOMsiD4mVLXLgjf815Fxb",
+	"BAFmLrUIA/2ZS5Hw6RRys/bndSbgbFM6FlLLOMgVKWF0AvwQi+a+EUPcwQXwF+P6i3H96zEuTOO4W6fB",
+	"A5N5iDUi+yjYQZfr2Sxj2PfaOV1NUgrifY7J8fDIaH2SLGgCOqXMSj0uh9r1ProlTLqpAbywztkzy9PQ",
+	"83kplikVoH4mGV0paB1Eq/f4wG+QPykdYIt1tS4goUV/TWb5PGVKafUdcrhMOwWboIQ86FLci87evn33",
+	"5u9nv5xP3j3/f96/fPf8WXS/3+D04HaReZnsWaZklbMKcFlz/926av9gftl3q/CXO+ifg/uY9oo7cZ/2",
+	"ICYyn5iKGDse3CHvecEFTQe2f4NFgKIccqDkgpEIP5uyJDq19cUcgiUuw0pISLXW18psPQztC0au2IwL",
+	"NQDepJ+/FHnN1SlvWBYMusCX/6lO8ttMziDle6sGZNNgDcv962D/k9hDQJN3e67lYmkDEXd4sp9DOkVJ",
+	"cSuo57AAwZEtaYgWVBQ0BWj9mZQJArONXdDXghprIW+rVmxes35H9PTNq7e/PL94/iwC1eNSrCwLUTZi",
+	"PCCGzVgeQEIswKKSuciLXRi12a6yt/1Lify/GMQ/K4Mw1EhoqafeIbMAP8cdc4pfv1Cqm5wP5AeeT8Z5",
+	"agYB33Ch2F+S/a+D++c5uND7/E4F+zJj05TP5vkdn9f/XiRaVbeJUbZDEy0SzrTxT8FRK+RKy01Ihy5S",
+	"q9pPM8Z+Z6Z0DIQ4CnPocz+3mdmuCBlbVcg+hpMQvQeNcPOLKc5bn5pglw36nZZy3hYTmZx1qvIScRm+",
+	"kzJ6w07LMj9uqqAvRSxVDshFNv9slfE8ZwKzvbRiceapEQIUFMyRtMEzRGCCShes8CqLmrD8hUJhS45V",
+	"HzMqLoWQKwRNz8Hz67gYlruFAl12n//s+WFv7UAdmzEO4q/EO9332pjmVGYspir/yw38lxv463D1FzJj",
+	"OQP0eyhZLc0hYD2J7JpSsYnNG82gTDVvUroppc0K0cdiVh9XM2XJjJk0VYPW9oomzMT1kYXJac4ElLfD",
+	"1CJoo6IciEAjecjpK1/xfL8rtqtFULj7V/bQH5c9hMXhGamk03zVRKL2o+JwTNoPyxsBheKuzU9QwzFR",
+	"CDhN9aIv11GiEkawMOfNIpB35Zi+RRXIljvfFeK16SfQ4WY7dIun2f2Jd4iRsssjQGFPZcK+rsHlvre9",
+	"kKQkp78YzB9XelJpQJb5p+mPZTGDWN20shkH4jMFs0YwbMysGUdfsxtsNkTOMPCZo/KglnrIas6YxWnK",
+	"6TUz7RinMlsUKTWeEVOXLwjVNlwml3M2IGfiUhj7Aw2OjNFrbaxNS4AZ9B6FzAxEE/sCdvWvwlv0ljww",
+	"m1vyFIdadcUFhaK5OsJog5M8Pf+7xU+YM5qwDPNaj0ePh/eBCt5fvDh4rMUG/gzjMTrwwTOullLxPIhb",
+	"/NqD9EhBQatm4fgVfP8fe9/a3DaObftXUKlTlc5tWXbSPukZ+8MpnyQznXM7j2s701W3lRtCJCRhTAEq",
+	"AJRanZr/fgt7b4CUROrhSH5k+Gl6LIYEQWBjP9Zea2WYrSm7DwC/nikfXT04c2aL8b4TvitJW0TPrfpH",
+	"+PQ2T9vmaR9SUOPXJOMB8rm/fK0RIAqz1612RQRewI1hCrUIoY2g1nDuZx0W8RZMGzbgEpCuRK9EHGpY",
+	"yqWUQqTEQBHVkiDM39d7MqEF15/jtuxMUERA9SXVGfzdCOx/7QAlUSl4O+6y6wX2ej/ekUghsTrkUp0j",
+	"oKyCFqOhEV9NWQY+ffECvCUci7//eAF4ssAeBKMwAA4eQYIYq8cyF5S0RZ+pp7B4jOnjUgseHpqL1IkM",
+	"Mr8qlrSRVK3OxYIV8Fi6fC9hud4TxDfKojXZWf+B/Bfsi2GhzlkSYvcvVv4pAH0Qqw1hVQsj4idrM8Jt",
+	"Rvgw58eVUFlJWmf1OKaTcB3u4RwpNvCOXBZ3QTny+bCZ3y3SM4VqEzMPJjFTqPuKYZyw+y6BXwG1bxVF",
+	"9tQGX6JDcDHW6JCAPwUwM80Gclr1q8ANAvWMIDrPg9smne0pPVOdYC9upMpY4t8uOfOe1mzEHRAFUAl6",
+	"CeTWIUQ/kqWVKDofZXpbbANxCdRMCIBvXbenXgWm3EonZ4eZSBob2EX92KNnZssUeoUnd8Xl8Y94LB7P",
+	"tQgmZ5PD8+Igz272dqIb6z8BVSuwqodf2f+5L8D5hEJE69y0zs3hnBuwG9/uxxB+8TARcazfVYCC2EmE",
+	"XLgW4DYsl35TjQTPFrA+Dtvf08JYalSwLLl69cub159+ffM6oVZOoO8OhjsNHfY2smpXLDvTM3XO+sLN",
+	"hCCGeMI3l3dFr3EB87iMY44NXF2gWO6pJDPzL6ZQyQqLFoTB2lB0GnBJRHQ9W5SCEKnMSEgOXmpRD6I6",
+	"MZAa6Kk1MG/Lcn/kAfgANPoVcFYjWT6di8TFGUm+O6xQTuY0JTFZgRzIlK6oPVxwFI/mfKEFf2BY1O1i",
+	"aGQy45ZZOS68W9PGyO0xcqhjxBvIb8PCCsNtYYQ9/kr/9YVYt5rYjt7gZYfEK4VH1Gy332rSj1lnAZOK",
+	"fPQj3sa0DwHNpBitq0U00ye7hup64eipoSfm1rGJX/kU4CW/alxnSZmeDk/1lniBYz5ytk64G5WUreXq",
+	"X1sEjtXrooArK8KnP71cLWVXo+0RyHmsRR+C1gK3LKGLk1rIIOqC/OP5IbcgPqPpwCOjGYQKurddM6SQ",
+	"gwL45Qq6FkvSTfAw7w5VlxAN8XPVmskxROjHXx23N0uWbN10h3+uhsI6Ehkob5LUVVx59hYedsivQE+o",
+	"+QqhfEqFFgmQVdsp/dIoVAFdu60lvD9WOMVwVT61bFKCfcMqxk+8l/TeNbc3yym+lQ1xjGo2a0FXbzEx",
+	"AtiqYGMHMhdnLMmlEkCpJkUOvG2I5qRIjtSDqAkUtpY2cigVz5MOwaTHQmXEklZMvMcXypPdngImIQPy",
+	"JlhvdVqzXKthkDqjhjZFARoKcOpBOGZEFkIiiuI2IsN6aldoGPtWZBh+cZQ/etKCqFrDdJ8gqopxInEq",
+	"EO66QwNVf+Sui0Dac7dd3g/+3K1f1nT67nzy1rdELJ0kj7hOXXmTbdoJSkPV7rB7rFs/lMMjcJ9ABaSe",
+	"ZIWnIwbS4SGBXikIEKhNupJEhXB8lRz7bARCWSgC2WHcIYGb9xsts1oDWSI4f5L7H3LhbE9JB+Xp3Dud",
+	"IWlfAQJWEIahCHzGnM5B9wKxL7FtCoLVBN7hi/Sut6Syd5IVuO1E0kFWFyhui9zC+WSpkK2ojr2UDsF3",
+	"D4VndqUJcMtZrkttyTiAIPooLbN8gIqupaTsSHAT3HGYbDwlQ7M5Sy4/vX//9v3fEz9vyceLT1dvXidd",
+	"9j4iAYE0DzU1+/N4mzOC/cCHGHE/kz3VF4wDAqDLfkMuZTYurFvuewedslKQLAQWSSlHlqz0psFbeU/f",
+	"GNSz9DGCCiBNZ7iyPHUAUJBYAwODTUK0+OYlZ3MkxaESc9wr/maZFhg3AGN0MUHWraAAe8GsVMNc0D3D",
+	"4MMNqt+SsBSknXrGTl+8gErE6clpgFsyW6QjmDIiCICUSgWI6tegdB1UZKkFXuKGuw77bYtkHThGZg5M",
+	"B6h2CbONLf3hx1Rn4py9vfrAfnr+8uXRc8bzyYgfvWjSVyLb9cWIoQQF8fKUqSTkXgBTujeVT86e/L/f",
+	"L47+7+evL/71HzXBUuehVLhoZkFW0t41hIIefilskdeLw/22ILpZWe4VZroWWdGWxO7RM4HcsV+b0+26",
+	"gVYKYuRTALbsuF/kN81exZXThjIfmMrClR7Uezkobw5yPasICoMsNsSG7KJMdS3pWJc2HjfPiJuxPyZ6",
+	"KNEMQH8sg/g7gCOBxpXNgO3pInhmpIhjxFROQSzs6vrDx3AOKTGD06BikPHoLRsIeir5+Ob9a39kd8s0",
+	"eTk3CYr0Ns4dtisE76H5RMFy0M6wgzF2WsIhsI0Rh+s/6lym8+2vf23ml8UO93+rpnK7Tky8/h2fTOAY",
+	"2scpVL9hwiXSbzYrTMhvHPAwwUdcpKmYrMHj0baRrdRYa+Z3MvO4vBABvCneXKULl36Lwqpeq7P9Nl52",
+	"WeTioBQty49qRBrlopXaXoM5gAUBhw7S8fiQho6zLdEHRW1aLq4XoivBHqhSZPNGiAlCweVYxNr1nA35",
+	"VPgANfx/SwFlhbU95PmWmg3hFLGriT9bvy73H4vULsm762DbZUc8HqGK9jw4rIzEN9mA1YPiRsxn2mTr",
+	"OcPgCnCEJyPDbWiS5fYGm2j1WCCkOFAtYjKMs9lI5z5YBk3tsi0mpvActvNyKzpsUqjUFbAfEDQ91v+U",
+	"3Z5Krj7999Wry7f//Yb1ipOTn1KnJzKF/xTknX96v/YabGPpCyszjFHGdX76ULj/HSbjgLs+PqNhu4cP",
+	"0kpS7y2N7yrTWtkf136N7HJI+s+D2tC4IVbWFTPCCjPFzKf161ymI8bzGZ9blulz5qBfnmeZyMK5ikTG",
+	"jm6Mt1Qa6fRqVqldWqX7PxXD7e9FuOk72R3tKXjgUxAaVbIM8Do833Z3rx5/oV3uuFCQGWqm6YqFob7R",
+	"N96lHZSIsADVfmpZ7g1OlU4ik7i/iftTgM6bdMxpfQP/OFamXunxxB+boVbTU5X7+uNd56KDBBLYh1MS",
+	"EhM/RmzpwcraWrECP9BP+NIhs/24K+yLL7O5yB6+ECnmwazPAlOjM/LBu9qP6QiO20EPGG01pguX6nGV",
+	"5uAS2o+lGm7gvY279us6APRv/otKZxl3PhJ1trO8WY1IhZw4GzdypbwN7cthcQQePthoclxPdEsr75DO",
+	"Iz3itXBc5htagFvgyH0KZY/jYthqcW9RZ6Y7PrVMZg0tHodr7VjYccd4/NS04z6EUTe1+yb+ZEygxZSw",
+	"jBxPyw754MEcAOpgxqUTWZclSrsv5b9cOGA7JXedrTS+crtAndVTgTsLIQlkjaD/VQxAOSA8OIgNCRsw",
+	"KnnuzeRMyOEIIww/9VZqVZEwwmFBby2Z1qTuwMePVhqpB9kAGw0cvuVdhx9hdtZb1gVNTGh8bov9bbxz",
+	"GBw7bNoKvOs2/tMKAmCslXQaDOaa4tC78qpDbrnyKdsw97eedVXhq1BUIfSx3moGuDK3GxzqeOFxxu2o",
+	"r7nJ1i2N1/GiA66M8iFNoi1yWJi2WtjkhIK7EObwqQ3T9Y3rg5L5a2nl3tI1dyFjsLgsfqGubKdZrvUN",
+	"6/P0BjCsQFXVhLaEHxdAlnH2X5yCxynHxfjJ2c8vTjpPxlLh/3senU+pnEC6joO2EOCsbs5sLNVb2lLC",
+	"/vIYy1N7m81kxCSXorniBrV0wtgxHnKbXQYQ/+AHAOpbK8H83eaMOzbW1gWeCESLWy4zwMPh1RClaDWQ",
+	"Pp4KVTZqI+0pQNMjuQ4U8CBXyq6uLy6vg5L6CinuEjZb5AP2Q/Jh4j4UzjtpyTPkl8PwBEfaUHm7pDk5",
+	"qJwHPqLhMHHiD9fulP0W3XjhtF9rKTPx+966+gat08B0SG3Lc2x8hhWmNIZj3GT4V2m9Y5SdQ4vFeOLo",
+	"4rHgAeFSocHC0WVd9mqkrVAlfsXfiHTCvZv11LKcq2HhN+APWLvmzhnZL5xgSfgpedah3hRCugSWRtzI",
+	"5Y9v1DCXdkR/iAqFDWW/6hbZf+BNd7+Xot93sDPbAPgOCn6wEAAMvqNdWa37mRApL1MNxievUwULZH1d",
+	"9gZYTdGzRka6jYp6dcdfgO5f0dO/QVDnLqQtwjC3isvaAsQdU6bBf8kmCeHdyhA78i2X2yoWDLBBfG24",
+	"SFnXK7zy7oPGDyqfL1QoQYI8zF1T0Bh+R0KtmnqFVO7l6ZNK+Pji+enPp3/56eXpzxuiyA0jRNUNkK5A",
+	"V0U2RrY2zOlO+W9S2to0jtQI7o0dBw7RIGMjbSyR1o5IqlTUT1jGnTjy/7a+gXGboRCoauMoINDZfRSf",
+	"D197wF2Au3RbAANSb0NNS0+pbBQ05QLDggs0Zg/YIv97+DPa4EchcvbKl7wFFMKK4XhJxnTVwF6Fix41",
+	"wIfeYnP+K8xJG83vLZq35QoKKzQuqno/olHvLcrxe1McuQfOQZIp/paJgVSA7qNEU1n1gtWtTcfH08Bd",
+	"PeITgcV1oOkCDFdgHegpaPUHogEc76Jmgt+DMk2ofVXpyoPPIiMGSgFZyCkEQjenIZ82FtDxXxey45FE",
+	"s/RQ6+00vB3C/uf7fnZTFBG+F29bJ9ucwW51Udh5jIcltNForeYHgr07nhgxlWLW3CL/vsKmj8sULBna",
+	"IuLIRzKTKqFvxb4FXhPuRh0kMOG2p5Lyii9+W3VTrRDubH9//rk75XkhknP2nyc/odEE98+PAy1ZrtUQ",
+	"KRwV42wsVVFP2Eiv9zis1EccbNzad5ulXBzEWrBCx689PgYlH+lGbIxtWkQPQ4wHeobEn4QFbzFErTk8",
+	"JEwk1DAs41XrE3wbpWdb+nZ1VjLgsDORCyea/D4UzIxASW0YR7qPeNaj1ZSuW4Ne9Hcu7dTSNj9t4L+m",
+	"+0rL8AatVMWjAb75z7X7Gd5pxCw1rp2TO/Zo27z4fQLzt11P35AQbyhgX5DwbOieNoLx3D9mzgZG/ylU",
+	"lN1DGfBKzHojxAQBHD5sRUJwhrEr6iMH8nCIqVOuWF/0FN6HHNK60Bp1ncb8prLRWCYmQmVMqzXNY8Uk",
+	"44vW+CGEpidtaNo6b99p/XsvwSxUuIWPHbkT36ymt0T9T7d9HKHkmzAJB1ZYW3xc7GhpjhuBtw5jx+/O",
+	"qLQ24q4CvHBA7S+6O6ZM9541OC8ypI2ejbQP0oBsOHhFSAJZEuhl3tPhNtLKQDudA23IPD+P5LsE7gPC",
+	"ZagdGEG6xijK0lPg8NAVUFTAZjqUSAlTR0oipbdU5wfxLKPJfEfT0xIG70LVSJP3Cb7xkzswxPgkJABu",
+	"5P8N7L+BzbT17lrLfRjL/bEgBTiUfUdi+WDxlNNllLdzGqQ+BB04YWbckD5A+dgqwy/SW8vYFw12UuRW",
+	"3M4g99Qmi8z2Z5ANusvfqVFuTWxrYlsTe7sAuvQwb2tTF1xjFQTk6tmikKLdjcS4w5SYCeuotwNMKP0F",
+	"9VFGXCmRh54T0N8AeylmoLwFci6AJ69Fjl/RSA66r/0jmmBXmA+DQbSNuM2tUDZ+p3Kt4V82BWFwVayw",
+	"3S724i4d1XGa/c/Vh/dsLMxQMLgGFRN//umvL5+F3oaZNjfCMN0XqLIDCzOXY+ksdjn4/1DYWxUQ1Apz",
+	"137kxCbMLbO5nomspzI9U8yIVE9RhwjdEX8Xw504L29D/1I6cgRoH0s3IvUNvFKqIY4H/AqSpOFKzGrx",
+	"Dv4tceYPlrb2N/8IM+4/ZPVOMNNHMIYfv+Wud5wLh9lau/W/f0aU9ng+UO4KalSkpm5BwRZXFKiYlVCZ",
+	"MVfzEK8AXEobN9C51GzM58wIno422dYVGpSgkLWWJR/w09UL76k/BaljQ3MKxijAbPCm+/zlKYiwScsG",
+	"0J0eaCZDQIYiKCMeoBV1scpkpJX4gvdtilROkf4g/t+VwIUf/fn5f539F/uv3388Ofrr599Pjv7KfnjW",
+	"Pfr8439s3dOx+KLw8Rp7SeDLbtvcUvmKV/APa0ZwkVtNI4hF2lwOnMiaxoC/1pNHDHhuRXzvvta54OrA",
+	"bSSVt9wCKV9Z2C1afn9o+UV7Ea1S9c87oOb/FppJSasQ1L8jE0TFIYLbBXFvFCMPKoHguZHRCPwQ0rG+",
+	"yLUa+osDdQT5XBa0kUoNwRW+ufIncM/Kx4fsfUO6vJyDB1siLId4P7j4yhQ1eV3lJS0qvvW0tuwLxjUT",
+	"pdS2skw1uY/Ktcco+N+YB3lfSX0g+y4el8CPz6RK8yLztuUiqLtJjAR/eXfx6ujql4ujF//5EumbxB88",
+	"E6kc87zDCgosgVIDz+nkRsy/yCwBmm0MTElKzlYrg2JsRT4lDUfvGt2IiQM1uSgDyx3rG8FvLNODQSDW",
+	"BF5gUQ+hxylYchE3HO9O/OGOUztdNAqxBbUvFbIALHtMK8bg1dU/QmJ8JLifFojgT5//5eQZTNyn678d",
+	"/cX7LvgzjIfW7tFraSfaSrzVyqcDKG5VnruZonVlmK0nsQcErJ4pqLS4RYO/i0fRtG1RO7G5qeV6Uc1R",
+	"gvYz0EKleiw6oPjCRoXKDLZ/c2i2DvoWUUzYOj6vqL30BXLbhry/sK7LfKgGfSskodhTA8CJA4M9tfGB",
+	"PGSttuK4Zu+1Bfgad2hc5E5OuHHH3socZdzxReNTqil8NH6SHVCUUQQzqfzp6xP/gerx9v6Xc8wI8rEg",
+	"YwyZQjBtfu42G7mqpfkdH/Y5XqX7/xRpQ1QDCyfkBsP7soEUecYS/2PCfki6qZ0mHZZ0vVMW/yNPztFU",
+	"PiOeNSNSbTIsV7KkGhwn7Adt6E/JM6pfzntqxKfCXws7MOn4/0Sx7YREU1kipjITKoVfAaaD2teVrekf",
+	"iAv9DhN85eODbOb3UrVrfc8H5ntCGo+M7j78T4CmeZ9yz7g00I4I29Uv+dlofg7rXsDp4E82yk5aPgdK",
+	"luDaSrcSK9MvITKu0WIZuMcVGP/qp/yuCxE7xcWdmLdrkQWtUTtMqm8A9YqFjXsbixZ0UtcXIa7jVY+a",
+	"xSW8xubkdJyWNjO9PyhCZRFFxsT4t30zuSRTbqQfvE1KrbScp2Kk88yHXVKxhFZVwjI5GAjTwb5gxrMM",
+	"PAby5534w/VUypXSjvUF0xOhMHPkPVN7MZkgXWsZyIUbf7EyS/zoxjwTPli9nslcajy7i/5YOod8LvFG",
+	"/TnjgHsY5Hp23lNaiZBkWblpiqJtWUU/jO7vPXmW8MnE6CnPQ2ZqFAjKQQJ5DXFM+CoP1RkI47uXFHmc",
+	"nEbKWFKebslj2lP9luQxrtyAGyzlmhP9mJb7GqggJdZAcB1F1FnOrWN2rtIuuy5r0Um4KyS6A8NVteWX",
+	"YT6sjmTWexCvwlgetQNBb7HZfwhT37oPe3Mf8GhDOVIHleVd/YnaTbJlOlr84TolAbs/v6/evkYQIo8j",
+	"ovRUZQudnpxGVyWIESjKY3Hn79Fhde5MTy37M7zqvYQnhQfLcjui1lv1xxGHPDa4KEAdbZmeqeaU9mM5",
+	"/asJw/b4b7MA/37+wjtkz4hLDkH99Brf5Dp469VsE68cN85WAhW0Zt7KWiYAur1kEnmK6vIQqYRg56kF",
+	"MXuk+zhjujClTWe54EZhUNMXlPwHNQxpWAhsbCSt8+aRF1b4+CncvtTIBmFs78U0+0iVKK0Bvu2n5PZ5",
+	"kFrbuGCiXuzdRF35j9hgpuKXk5bxvo9anWamUK3DsheHResb6kX0O+BbXJd1u/SuqM8qHsF23GfRIrXk",
+	"Z4+W/GznGLSZ/qx5/ZzcuV/WMqDdJwPa9otq/xxo7yCS49BENhUGlawvQFEH3BcfJ/XFsFBsqKGTDL0V",
+	"70DQ5YhaHnL8pdtATbaw2h9E8vOkjX7a6Oc7pifbT7oU8BxVzu39QTre/MFTl88Z5X6WMF0+TEmimB+G",
+	"IkM5FQrzRzy3upIgimBlUiXoNhFrP5Y8zv1Say+NYp0QYKVNxQeL0lqphqERue06bc3WlmYLu5bLs3Kg",
+	"DViGiTB2AcixdTYbdQfXIjjwkscN3/DvsAV2A161TWTsD7gR1s5W+rnrIRsRn60NcgqjMG1EcKwBJfiH",
+	"PtizzA/ufuAIMC1Np5b/sQUitGfUrYEItOl2U7hFg7ExPYmpJmzSsEU//mT9ip2JPA9g5qUMZkxX1tgK",
+	"SljSsLfMVsIuaVOVjzdVuf0qXZOkrF8zJ3doqdvc5L3mJrdYRfvPSlIWA60gqIyfVw0idAhax+fNUgjl",
+	"wr1/v+ak9WvaHOP3Faz7YGUPjtBxZUM3AjJ/C+woiOdKPny8/vL2fYKcJ/TPM5JYxpZlzEkNBRCtgxpg",
+	"naFAIqny+Y9bize+yDYkQ/Gl28P1nlkoKwcaAJUOfN5WtiFIE6xNj32yd7ItNl/pB/LKz6Zy217+Wg6l",
+	"s4fdc/45m3cbzHObeNvbtinsYqsyrtId0m7XCwUjpc2Y59JiyxFw950z5IxAqJwcC/Yn0ONwI1gmjJyK",
+	"LBY42G/U35SkuEC/WMedSKL6B+CWk49v3r9++/7vWNaSFlnAwtm0BHaOQ0N97TX0XZgD9BPwUFOAsHNh",
+	"lHedAoRZafCU4bu0CcDW793N/FxkGVF3rjc/qy4vngHEL9VIUA6Am4F0iwzlHSiD5VIJUK8+Z2VRHCyS",
+	"/xVoo5GJpcsusKsB6TKZnQACeSSEI3lBx2+wvMZ7aqDNuMh5oCjEpkrFuLecRk9GoiTrgksi+kcalvyY",
+	"dBm8PrAtgHxilomMjQVXlJ80guVi4JguqqxepEBxG1oveN4rO93Z4B3Uh2jpw1rnZWv6MNIEs+zV1T+2",
+	"8WNW7AjwI93KkiBpGEL/7UjPLCkiLFiYXTd1T30rVx8873/grR7Utq56H38cqWzVA7nFFgdb7SfbAiWV",
+	"H1GC897u6u9hV5ff9zab+7hf5Dfrmoy0oQ8e1KGAyszvP3u+0Hy0yBiop8IAsDf0JZXMDX4gfq8aMSis",
+	"yIjinZux375E2okyKdDD6e8AqQoKVGZSWTjbsVGSKUjWGTGVwOvJrq4/fAw6mkrM0PkuWSEwyKHgaTFY",
+	"6pa9SeXcEDIw/CDVUFi3+LsRMRPY3NB5u+QGtldeIqXgNpSAcP1Hnct0vv31r838stjh/m/VFOt4W17/",
+	"jk8mYAPuRlTQT3XoSz1ghxc+4iJNxcR5q9MQ+0W1tDb6a6O/HSw9Lq+V9BP+ebsI8PhrFeO8FgbyxnAr",
+	"giigsVqdEQNmJ9rKkfQreN5ZhIkgvStRWBjtRAWgm/I87/P0xjLLZRYEsbrQHEok8wMN0ZkYA5cOV6nI",
+	"c5F12bsgAhQU8okGKBfZUBgoxqKNN0Tn6g+SYOXLt/BH0I2YCyDyHIVGWDpJgMOvp8KdJSpyVekFOwzU",
+	"IML7BdJoP91OKNStxTQa/hjoN5C9Fg+xidFTmQkDnYcTKYL84VhPRRaf7qdpaHShsnOW/KrRIO3AGYTf",
+	"lVJz2yFuKFvIhP/02ZI3GIZQ/0/9PynMd+X/tYAesjtgCXbJOzWjeeqX48md5VzbauN9Qnk2L6DbFRY/",
+	"+jPtPSoYNCJ6/i6nQi029JjQqhQSFsC4BJwwPpJBmuiQaMDDgWTNpF2qmYDphDPNRxsoKr5ckMHkJ8Yl",
+	"cO6dMa6YyGQIWYDAyQ+kGVUUN9BhKiWf4CF3DSr6jiolLaTocavOfUN1Zcm3Pqbdv3vP4lbm7BJ88VJ/",
+	"E2wMZu69Fx2JqsmbXHLZsWqcGV7JfGBDI/3ZLopu9pR1Ms/BRd9o+VCmrcbaaRRzE9IwPVPs6vri8ro0",
+	"eoHmE82ejwIg/4uZpagoFV/sh8TqwqTiLP6D5FktQYxwIT17GLtJd29NZ2s6/13RmCCMgaYT6XTsItXV",
+	"NxvRY7Jb6yCaaISs7hAzH8qEdsByIPsV2siqOQS3a8Szc6pgGOuIzl+S2jAlCOjVgiQKBPI9RaNCwzY0",
+	"ekYCAMBUEWkqMN+8kBagCLsBE0oW5Rd658fOzVl9l/UtoiNR5pQWNNLbsO1eQaIpOEcEEN1ll+8jntvW",
+	"REg1lS6mqJoyEG/Lqw646itPaVLOifR5JA9yuuRSzbilsBBe7Ps7wB9f7uKpDVZJVlfR4fMZtZXY17ro",
+	"54LpiTuS6gzVsYOws/ecpWUl6rMUx4+WNjZuYhIZFpntsg+lk55qNZBmLNUQUiXzDinLQn4ecalIQ13W",
+	"QsO02AS4UmyHjUMZeBwbJ86rw+nEFqtIDAkPi1XU4PFD3OGDguouATWuoREi67BMpLlUIvNxRAxIOvQu",
+	"JahVr8vul8TbtOsgvZ9rNewpPtQdFNCunzvU9ZnWl3zhkocMlC1N1i5w2Rd3ZDJ9PFOuLvqMfuHM+LyN",
+	"bNrI5kB4W3sTLKqPIvYZ2GyQyb0Gu+LACyjhMT7OqqPyL0Fshy6uYKxXt0MvtywOL9rbmGVCzKlzYjxx",
+	"Fk4CI1IhJ85WysdlTbl1hu7PGYJgGhpHQv2ZjUSeEWHxXZV5Nm2wFfalGh/c7y6UBfDuAhEux8yZygAV",
+	"iR1xkFUAel7pql2f4Nhow4TKUOmv5vCnwmckezp0Dya8Y1Nf2HXZ9Idbst1K9xdcx7hiNzKng2+b46/w",
+	"v1+IKuYbHrg5CwVvup6LAUsd0q3WN86Z5fOqWDTJRIeMRexwi/Ahin6QqwDsV1naiFUGNABG9FQ4rkRW",
+	"xufV7eM3vu2yi8U/AvA8HIVnS1HZQg/5ph5xK1x1Vz85lI5n+Yh74ZVYeMctrNZ3XNdonflDKQ7ToR22",
+	"o9Oh3b1DJziTbnsyiZHguRs1Ohi/an1jGXfeEGRi4v0DldYo/Q6F+wXvdMDtRU9o2Fj0WUOttXvbqRZp",
+	"YaSbPzn7/XN14q9FwNe4ysNyOV1oUKAhfq7M7TEAPTfPMHhplTkGmfVsnpwBsocbwYpJlyWZGBqeiSw5",
+	"Y9diPNGG50AvpmfqnJFVRSwmcB5SEJLzOXZmS9dTOXfCdFlSlOsyOWMftXVDI67+z6/hfoFHEec/GH3/",
+	"+loJrI9PjB4aPmZKiMw2eI3e3ZZK2IM6jeVDaqM6ns3924TJ61b27uEfX9n/B1mVwaePX59U86wwU5HV",
+	"rs7FW3590hfcCHNReFPw+2fvxMA/JlepMPmTsyfH4NzQvergsxOhJ7kAB2HM534EFBhnUS5HxvyDtyGK",
+	"j705wtjKO1lLXVnUMostuCsgZR/MIKUNRNR9kWvvQunKnRfUilcf8I6reeg4ckyrVHTCzvZh0DKEuXLj",
+	"AFdfvecrrbC6SuO2IhepC/QV5chQHqXuDhDU0VzGGA3e1w+HSE0t68/ZbCTTEb69dQKiukqeIYBOAJxe",
+	"PpkOhJrZoMw6EIWhk1oVta3eInIHr97lg6ow9TsNpoIXmRQwuzE5XigqGpV3fUXp6Nq7Foi2IfVcQfkU",
+	"RJDbgGOnm89GOi9lofxStGLh610BTXLj3JdFrZjY8bcO6fLqTFwKvw5CE1DdoSQgj4RFe/LaYXyVm7zT",
+	"Sjpt6u/yN20YtNr0ec5VCmtVZREuZM/90Xwj5mCCRfUtw3H5+V//PwAA//8=",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

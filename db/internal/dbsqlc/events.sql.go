@@ -40,7 +40,7 @@ func (q *Queries) EnlistPeople(ctx context.Context, userIds []int64) ([]int64, e
 
 const enlistRun = `-- name: EnlistRun :one
 SELECT r.campaign_id, r.number, r.kind, r.audience_size, r.next_start_at, r.closed_at, r.finished_at,
-       c.status, c.rate_limit_per_second, c.subscription_topic_id, t.channel
+       c.status, c.rate_limit_per_second, c.subscription_topic_id, c.trigger, t.channel
 FROM campaign_runs r
 JOIN campaigns c ON c.id = r.campaign_id
 JOIN templates t ON t.id = r.template_id
@@ -59,6 +59,7 @@ type EnlistRunRow struct {
 	Status              string
 	RateLimitPerSecond  int32
 	SubscriptionTopicID *int32
+	Trigger             string
 	Channel             string
 }
 
@@ -77,6 +78,7 @@ func (q *Queries) EnlistRun(ctx context.Context, id int64) (EnlistRunRow, error)
 		&i.Status,
 		&i.RateLimitPerSecond,
 		&i.SubscriptionTopicID,
+		&i.Trigger,
 		&i.Channel,
 	)
 	return i, err
@@ -205,12 +207,12 @@ WITH asked AS (
     FROM (
         SELECT DISTINCT ON (a.user_id, a.dedupe_key) a.user_id, a.dedupe_key, a.variables, a.reply, a.place, (CASE
             WHEN a.reply <> '' THEN ''  -- judged by the message that it answers
-            WHEN u.consent_state = 'PENDING' THEN $6::text
-            WHEN u.consent_state = 'OPT_OUT' THEN $7::text
-            WHEN u.consent_state = 'STOP' THEN $8::text
-            WHEN u.suppressed && suppression_scopes($9, $10::integer) THEN 'suppressed'
-            WHEN $10::integer IS NOT NULL AND NOT EXISTS (
-                SELECT 1 FROM subscriptions s WHERE s.topic_id = $10 AND s.user_id = u.id) THEN $11::text
+            WHEN u.consent_state = 'PENDING' THEN CASE WHEN $6::boolean THEN '' ELSE $7::text END
+            WHEN u.consent_state = 'OPT_OUT' THEN $8::text
+            WHEN u.consent_state = 'STOP' THEN $9::text
+            WHEN u.suppressed && suppression_scopes($10, $11::integer) THEN 'suppressed'
+            WHEN $11::integer IS NOT NULL AND NOT EXISTS (
+                SELECT 1 FROM subscriptions s WHERE s.topic_id = $11 AND s.user_id = u.id) THEN $12::text
             ELSE '' END)::text AS reason
         FROM asked a JOIN users u ON u.id = a.user_id
         WHERE NOT EXISTS (SELECT 1 FROM messages m WHERE m.user_id = a.user_id AND m.run_id = $1 AND m.dedupe_key = a.dedupe_key)
@@ -218,27 +220,27 @@ WITH asked AS (
     ) n
 ), timed AS (
     SELECT f.user_id, f.dedupe_key, f.variables, f.reply, f.reason, f.nth,
-           $12::timestamptz + make_interval(0, 0, 0, 0, 0, 0, $13::float8 * f.ahead) AS at
+           $13::timestamptz + make_interval(0, 0, 0, 0, 0, 0, $14::float8 * f.ahead) AS at
     FROM fresh f
 ), written AS (
     INSERT INTO messages (id, run_id, user_id, dedupe_key, variables, reply, seq, channel, state, reason, waits_until, created_at, ended_at, updated_at)
-    SELECT uuid_v7($14), $1, f.user_id, f.dedupe_key, nullif(f.variables, '{}'), nullif(f.reply, ''), $15::integer + f.nth, $9,
-           CASE WHEN f.reason = '' THEN 'pending' ELSE 'suppressed' END, CASE WHEN f.at > $14 THEN $16::text ELSE f.reason END,
-           CASE WHEN f.at > $14 THEN f.at END, $14, CASE WHEN f.reason <> '' THEN $14::timestamptz END, $14
+    SELECT uuid_v7($15), $1, f.user_id, f.dedupe_key, nullif(f.variables, '{}'), nullif(f.reply, ''), $16::integer + f.nth, $10,
+           CASE WHEN f.reason = '' THEN 'pending' ELSE 'suppressed' END, CASE WHEN f.at > $15 THEN $17::text ELSE f.reason END,
+           CASE WHEN f.at > $15 THEN f.at END, $15, CASE WHEN f.reason <> '' THEN $15::timestamptz END, $15
     FROM timed f
     RETURNING messages.id, messages.user_id, messages.dedupe_key, messages.seq, messages.state, messages.reason
 ), judged AS (
     INSERT INTO compliance_checks (message_id, action, reason, steps, created_at)
-    SELECT w.id, 'suppress', w.reason, jsonb_build_array(jsonb_build_object('step', 'consent', 'result', 'failed', 'detail', w.reason)), $14
+    SELECT w.id, 'suppress', w.reason, jsonb_build_array(jsonb_build_object('step', 'consent', 'result', 'failed', 'detail', w.reason)), $15
     FROM written w WHERE w.state = 'suppressed'
 ), grown AS (
     UPDATE campaign_runs r SET audience_size = r.audience_size + (SELECT count(*) FROM fresh)::integer,
-        next_start_at = coalesce((SELECT max(f.at) FROM timed f) + make_interval(0, 0, 0, 0, 0, 0, $13::float8), r.next_start_at)
+        next_start_at = coalesce((SELECT max(f.at) FROM timed f) + make_interval(0, 0, 0, 0, 0, 0, $14::float8), r.next_start_at)
     WHERE r.id = $1 AND EXISTS (SELECT 1 FROM fresh)
 ), started AS (
     INSERT INTO outbox (kind, payload, created_at, next_attempt_at)
-    SELECT 'recipient.start', jsonb_build_object('run_id', $1::bigint, 'campaign_id', $17::integer,
-           'number', $18::integer, 'seq', $15::integer + f.nth), $14, greatest(f.at, $14)
+    SELECT 'recipient.start', jsonb_build_object('run_id', $1::bigint, 'campaign_id', $18::integer,
+           'number', $19::integer, 'seq', $16::integer + f.nth), $15, greatest(f.at, $15)
     FROM timed f WHERE f.reason = '' ORDER BY f.nth
 )
 SELECT a.place, coalesce(w.id, m.id)::uuid AS id, coalesce(w.seq, m.seq)::integer AS seq, coalesce(w.state, m.state)::text AS state,
@@ -257,6 +259,7 @@ type MessagesEnlistParams struct {
 	DedupeKeys     []string
 	Variables      []json.RawMessage
 	Replies        []string
+	Inviting       bool
 	NoConsent      string
 	OptedOut       string
 	Stopped        string
@@ -291,6 +294,7 @@ func (q *Queries) MessagesEnlist(ctx context.Context, arg MessagesEnlistParams) 
 		arg.DedupeKeys,
 		arg.Variables,
 		arg.Replies,
+		arg.Inviting,
 		arg.NoConsent,
 		arg.OptedOut,
 		arg.Stopped,
@@ -361,7 +365,8 @@ func (q *Queries) RunRespace(ctx context.Context, arg RunRespaceParams) error {
 }
 
 const triggeredRuns = `-- name: TriggeredRuns :many
-SELECT r.id, r.campaign_id, c.trigger_name FROM campaigns c
+SELECT r.id, r.campaign_id, c.trigger_name, t.channel FROM campaigns c
+JOIN templates t ON t.id = c.template_id
 JOIN campaign_runs r ON r.campaign_id = c.id AND r.kind = 'event' AND r.finished_at IS NULL AND r.closed_at IS NULL
 WHERE c.trigger = $1 AND c.trigger <> 'manual' AND c.trigger_name = ANY($2::text[]) AND c.status IN ('RUNNING', 'PAUSED')
 ORDER BY r.id
@@ -376,6 +381,7 @@ type TriggeredRunsRow struct {
 	ID          int64
 	CampaignID  int32
 	TriggerName string
+	Channel     string
 }
 
 // The open runs of campaigns that such a thing triggers, in the order in which they are to be locked; names narrows events
@@ -389,7 +395,12 @@ func (q *Queries) TriggeredRuns(ctx context.Context, arg TriggeredRunsParams) ([
 	var items []TriggeredRunsRow
 	for rows.Next() {
 		var i TriggeredRunsRow
-		if err := rows.Scan(&i.ID, &i.CampaignID, &i.TriggerName); err != nil {
+		if err := rows.Scan(
+			&i.ID,
+			&i.CampaignID,
+			&i.TriggerName,
+			&i.Channel,
+		); err != nil {
 			return nil, err
 		}
 		items = append(items, i)

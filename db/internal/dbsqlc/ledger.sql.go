@@ -289,7 +289,7 @@ func (q *Queries) CampaignGate(ctx context.Context, id int32) (string, error) {
 
 const deliveriesPlanned = `-- name: DeliveriesPlanned :many
 SELECT coalesce(m.id, '00000000-0000-0000-0000-000000000000')::uuid AS id, 'pending'::text AS state, ''::text AS reason, m.waits_until, u.id AS user_id, t.channel, m.accepted_at, 0::smallint AS attempt_count, m.variables, m.reply, c.created_at,
-       0::bigint AS run_id, 0::integer AS run_number, c.id AS campaign_id, coalesce(sn.id, 0)::integer AS sender_id, false::boolean AS test,
+       0::bigint AS run_id, 0::integer AS run_number, c.id AS campaign_id, coalesce(sn.id, 0)::integer AS sender_id, false::boolean AS test, (c.trigger = 'invitation')::boolean AS invitation,
        c.schedule_local_time::text AS schedule_local_time, c.start_within_minutes, $1::timestamptz AS began_at,
        c.status AS campaign_status, c.rate_limit_per_second, c.priority, c.quiet_start, c.quiet_end, c.timezone, c.subscription_topic_id,
        u.phone_number, u.attributes, u.consent_state, u.zones, u.jurisdiction, u.last_inbound_at,
@@ -348,6 +348,7 @@ type DeliveriesPlannedRow struct {
 	CampaignID          int32
 	SenderID            int32
 	Test                bool
+	Invitation          bool
 	ScheduleLocalTime   string
 	StartWithinMinutes  *int32
 	BeganAt             time.Time
@@ -412,6 +413,7 @@ func (q *Queries) DeliveriesPlanned(ctx context.Context, arg DeliveriesPlannedPa
 			&i.CampaignID,
 			&i.SenderID,
 			&i.Test,
+			&i.Invitation,
 			&i.ScheduleLocalTime,
 			&i.StartWithinMinutes,
 			&i.BeganAt,
@@ -459,7 +461,7 @@ func (q *Queries) DeliveriesPlanned(ctx context.Context, arg DeliveriesPlannedPa
 
 const deliveryGet = `-- name: DeliveryGet :one
 SELECT m.id, m.state, m.reason, m.waits_until, m.user_id, m.channel, m.accepted_at, m.attempt_count, m.variables, m.reply, m.created_at,
-       r.id AS run_id, r.number AS run_number, r.campaign_id, r.sender_id, (r.kind = 'test')::boolean AS test,
+       r.id AS run_id, r.number AS run_number, r.campaign_id, r.sender_id, (r.kind = 'test')::boolean AS test, (c.trigger = 'invitation' AND r.kind <> 'test')::boolean AS invitation,
        CASE WHEN r.kind IN ('trigger', 'recurrence') THEN c.schedule_local_time ELSE '' END::text AS schedule_local_time, c.start_within_minutes, coalesce(r.frozen_at, r.started_at)::timestamptz AS began_at,
        c.status AS campaign_status, c.rate_limit_per_second, c.priority, c.quiet_start, c.quiet_end, c.timezone, c.subscription_topic_id,
        u.phone_number, u.attributes, u.consent_state, u.zones, u.jurisdiction, u.last_inbound_at,
@@ -516,6 +518,7 @@ type DeliveryGetRow struct {
 	CampaignID          int32
 	SenderID            int32
 	Test                bool
+	Invitation          bool
 	ScheduleLocalTime   string
 	StartWithinMinutes  *int32
 	BeganAt             time.Time
@@ -574,6 +577,7 @@ func (q *Queries) DeliveryGet(ctx context.Context, arg DeliveryGetParams) (Deliv
 		&i.CampaignID,
 		&i.SenderID,
 		&i.Test,
+		&i.Invitation,
 		&i.ScheduleLocalTime,
 		&i.StartWithinMinutes,
 		&i.BeganAt,

@@ -154,15 +154,16 @@ type ComplianceCheck struct {
 }
 
 type ConsentEvent struct {
-	ID        int64
-	UserID    int64
-	State     string
-	Source    string
-	Evidence  string
-	Actor     string
-	CreatedAt time.Time
-	Wording   string
-	CallerIp  string
+	ID           int64
+	UserID       int64
+	State        string
+	Source       string
+	Evidence     string
+	Actor        string
+	CreatedAt    time.Time
+	Wording      string
+	CallerIp     string
+	InvitationID *uuid.UUID
 }
 
 type Content struct {
@@ -224,6 +225,7 @@ type Import struct {
 	Comma         string
 	Header        []string
 	Skipped       int32
+	Invite        bool
 }
 
 type ImportChunk struct {
@@ -260,6 +262,23 @@ type InboundMessage struct {
 	ReceivedAt    time.Time
 	Keyword       string
 	KeywordLocale string
+}
+
+type Invitation struct {
+	MessageID          uuid.UUID
+	UserID             int64
+	ConfirmWithinHours int16
+	Evidence           string
+	Actor              string
+	CreatedAt          time.Time
+	ConfirmedAt        *time.Time
+}
+
+type InvitationSetting struct {
+	OnlyRow              bool
+	ConfirmWithinHours   int16
+	InviteAgainAfterDays int16
+	Words                []string
 }
 
 type Keyword struct {
