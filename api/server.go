@@ -64,6 +64,7 @@ type Store interface {
 	keywordStore
 	replyStore
 	invitationStore
+	enrolmentStore
 	templateStore
 	campaignStore
 	triggerStore

@@ -93,6 +93,11 @@ func (s *Store) receive(ctx context.Context, m inbound.Message, now time.Time) (
 	if sender.ID == 0 {
 		return r, nil
 	}
+	if intent.Action != user.ActionStop { // which ends every enrolment, as a STOP
+		if err := s.exitByReply(ctx, sender.ID, now); err != nil {
+			return inbound.Reception{}, err
+		}
+	}
 	if intent.Action == user.ActionNone {
 		return r, s.enlistByKeyword(ctx, sender.ID, user.Keyword(cmp.Or(m.Body, m.ButtonText)), m.SID, now)
 	}

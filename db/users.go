@@ -152,8 +152,11 @@ func withdrawalReason(consent user.ConsentState) string {
 	}
 }
 
-// endWaiting ends the pending messages of people whose rows the transaction holds.
+// endWaiting ends the pending messages and the enrolments of people whose rows the transaction holds.
 func (s *Store) endWaiting(ctx context.Context, userIDs []int64, state message.State, reason string, now time.Time) error {
+	if _, err := s.exitEnrolments(ctx, userIDs, false, reason, now); err != nil {
+		return err
+	}
 	rows, err := s.q(ctx).MessagesWithdraw(ctx, dbsqlc.MessagesWithdrawParams{
 		UserIds: userIDs, State: string(state), Reason: reason, Now: &now,
 	})

@@ -357,6 +357,7 @@ func newRecorder(t *testing.T, address string) *recorder {
 		},
 		Imports:   &activities.Imports{Store: store, Now: time.Now},
 		Templates: &activities.Templates{Store: store, Provider: r.contents(t), Now: time.Now, Log: log},
+		Drip:      &activities.Drip{Store: store, Now: time.Now},
 	}, time.Second)
 	require.NoError(t, w.Start())
 	t.Cleanup(w.Stop)

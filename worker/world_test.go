@@ -84,6 +84,7 @@ func (w *world) renew(now time.Time) {
 			Lease: 10 * time.Second, Looks: looks, ReceiptDeadline: receiptDeadline, Patience: 100 * time.Millisecond,
 		},
 		Imports: &activities.Imports{Store: w.store, Now: w.env.Now},
+		Drip:    &activities.Drip{Store: w.store, Now: w.env.Now},
 	})
 }
 

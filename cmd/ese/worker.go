@@ -79,6 +79,7 @@ func runWorker(ctx context.Context, getenv func(string) string) error {
 			Retention: privacy.Retention{Payloads: time.Duration(cfg.PayloadDays) * day, Bodies: time.Duration(cfg.BodyDays) * day},
 		},
 		Templates: &activities.Templates{Store: store, Provider: provider, Now: time.Now, Log: log},
+		Drip:      &activities.Drip{Store: store, Now: time.Now},
 	}, cfg.ShutdownGrace)
 	if err := startWorker(ctx, w.Start, log); err != nil {
 		return err

@@ -20,7 +20,9 @@ const (
 )
 
 // Triggers lists every trigger.
-func Triggers() []Trigger { return []Trigger{ByOperator, OnEvent, OnKeyword, OnUserCreated, OnInvitation} }
+func Triggers() []Trigger {
+	return []Trigger{ByOperator, OnEvent, OnKeyword, OnUserCreated, OnInvitation}
+}
 
 // PerPerson reports whether messages are started for one person at a time. Such a campaign has no audience of its own.
 func (t Trigger) PerPerson() bool { return t != ByOperator && t != "" }

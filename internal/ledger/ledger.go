@@ -128,6 +128,7 @@ type Run struct {
 	Timezone      string // for people without zones
 	Schedule      Schedule
 	StartWithin   time.Duration // see campaign.Campaign
+	Enrolled      bool          // somebody is on their way through its steps
 	// Portfolio is the one whose messaging limit bounds the run; 0 for none.
 	Portfolio int64
 

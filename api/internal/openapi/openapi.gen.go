@@ -260,6 +260,30 @@ func (e DecidedOutcome) Valid() bool {
 	}
 }
 
+// Defines values for EnrolmentState.
+const (
+	EnrolmentStateActive    EnrolmentState = "active"
+	EnrolmentStateCancelled EnrolmentState = "cancelled"
+	EnrolmentStateCompleted EnrolmentState = "completed"
+	EnrolmentStateExited    EnrolmentState = "exited"
+)
+
+// Valid indicates whether the value is a known member of the EnrolmentState enum.
+func (e EnrolmentState) Valid() bool {
+	switch e {
+	case EnrolmentStateActive:
+		return true
+	case EnrolmentStateCancelled:
+		return true
+	case EnrolmentStateCompleted:
+		return true
+	case EnrolmentStateExited:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ErasureStatus.
 const (
 	ErasureStatusCOMPLETED ErasureStatus = "COMPLETED"
@@ -819,7 +843,7 @@ type AttemptState string
 // Example: {"age":31,"city":"Colombo","name":"Arjuna Silva"}
 type Attributes = json.RawMessage
 
-// Campaign Example: {"approved_at":null,"approved_by":null,"audience_size":null,"built_in":false,"canary_percent":0,"channel":"whatsapp","completed_at":null,"created_at":"2026-11-21T22:38:59Z","created_by":"key:1","exclude_segment_ids":[],"failure_threshold_percent":20,"frequency_cap":null,"id":1,"next_occurrences":[],"priority":"bulk","quiet_hours_end":null,"quiet_hours_start":null,"rate_limit_per_second":1,"recurrence_cron":null,"recurrence_timezone":null,"schedule_local_time":null,"schedule_time":null,"segment_id":2,"segment_query":null,"start_within_minutes":null,"started_at":null,"status":"DRAFT","status_reason":null,"subscription_topic_id":null,"template":{"channel":"whatsapp","id":1,"name":"Welcome Message","version":1},"template_id":1,"timezone":"UTC","topic":"API Demo Campaign","trigger":"manual","trigger_name":null,"updated_at":"2026-11-21T22:38:59Z","window_policy":"template"}
+// Campaign Example: {"approved_at":null,"approved_by":null,"audience_size":null,"built_in":false,"canary_percent":0,"channel":"whatsapp","completed_at":null,"created_at":"2026-11-21T22:38:59Z","created_by":"key:1","exclude_segment_ids":[],"exit_on":{"read":false,"reply":false,"segment_id":null},"failure_threshold_percent":20,"frequency_cap":null,"id":1,"next_occurrences":[],"priority":"bulk","quiet_hours_end":null,"quiet_hours_start":null,"rate_limit_per_second":1,"recurrence_cron":null,"recurrence_timezone":null,"schedule_local_time":null,"schedule_time":null,"segment_id":2,"segment_query":null,"start_within_minutes":null,"started_at":null,"status":"DRAFT","status_reason":null,"steps":[],"subscription_topic_id":null,"template":{"channel":"whatsapp","id":1,"name":"Welcome Message","version":1},"template_id":1,"timezone":"UTC","topic":"API Demo Campaign","trigger":"manual","trigger_name":null,"updated_at":"2026-11-21T22:38:59Z","window_policy":"template"}
 type Campaign struct {
 	ApprovedAt *time.Time `json:"approved_at"`
 
@@ -845,6 +869,9 @@ type Campaign struct {
 
 	// ExcludeSegmentIds Whoever is in one of these segments is recorded as `suppressed` with the reason `excluded`.
 	ExcludeSegmentIds []int64 `json:"exclude_segment_ids"`
+
+	// ExitOn What ends somebody's way through the steps early. A STOP always does.
+	ExitOn ExitOn `json:"exit_on"`
 
 	// FailureThresholdPercent More failures than this among the last outcomes pause it; 0 never does.
 	FailureThresholdPercent int `json:"failure_threshold_percent"`
@@ -895,6 +922,9 @@ type Campaign struct {
 
 	// StatusReason Why it is in this status.
 	StatusReason *string `json:"status_reason"`
+
+	// Steps Messages sent one after the other; empty for a campaign of one message.
+	Steps []CampaignStep `json:"steps"`
 
 	// SubscriptionTopicID Goes to the subscribers of this topic only.
 	SubscriptionTopicID *int64          `json:"subscription_topic_id"`
@@ -963,6 +993,14 @@ type CampaignRetry struct {
 
 // CampaignStatus `COMPLETED`: nothing is left to send; receipts may still arrive.
 type CampaignStatus string
+
+// CampaignStep defines model for CampaignStep.
+type CampaignStep struct {
+	TemplateID int64 `json:"template_id"`
+
+	// WaitSeconds Since the step before was sent, or since the enrolment.
+	WaitSeconds int `json:"wait_seconds"`
+}
 
 // CampaignSummary Counts of messages are cumulative: a read message counts as delivered, a delivered one as sent. `states` counts each
 // message once, and adds up to `total_recipients`.
@@ -1132,6 +1170,9 @@ type CampaignWrite struct {
 	// `excluded`, unless they may not be sent to anyway.
 	ExcludeSegmentIds *[]int64 `json:"exclude_segment_ids,omitempty"`
 
+	// ExitOn What ends somebody's way through the steps early. A STOP always does.
+	ExitOn *ExitOn `json:"exit_on,omitempty"`
+
 	// FailureThresholdPercent More failures than this among the last outcomes pause the campaign by itself; 0 never does.
 	FailureThresholdPercent *int `json:"failure_threshold_percent,omitempty"`
 
@@ -1185,6 +1226,10 @@ type CampaignWrite struct {
 	// too late is left out; the next one comes at its time. Null is however late, but an hour for an occurrence that
 	// was missed altogether.
 	StartWithinMinutes *int `json:"start_within_minutes,omitempty"`
+
+	// Steps A drip sequence: these messages one after the other, instead of one. Whoever triggers the campaign is enrolled. The first
+	// step's template is `template_id`; all are of one channel.
+	Steps *[]CampaignStep `json:"steps,omitempty"`
 
 	// SubscriptionTopicID Sends to the subscribers of this topic only.
 	SubscriptionTopicID *int64 `json:"subscription_topic_id,omitempty"`
@@ -1400,6 +1445,54 @@ type Dashboard struct {
 // DecidedOutcome What was found out: the provider has the message, or never had it.
 type DecidedOutcome string
 
+// Enrolment Example: {"created_at":"2026-11-21T09:00:00Z","ended_at":null,"id":12,"masked_phone":"+94*****4567","next_at":"2026-11-24T09:00:00Z","next_step":2,"reason":null,"state":"active"}
+type Enrolment struct {
+	CreatedAt time.Time  `json:"created_at"`
+	EndedAt   *time.Time `json:"ended_at"`
+	ID        int64      `json:"id"`
+
+	// MaskedPhone Null when the person was erased.
+	MaskedPhone *string `json:"masked_phone"`
+
+	// NextAt When that is looked at next; null after the end.
+	NextAt *time.Time `json:"next_at"`
+
+	// NextStep The number of the step to come; null after the end.
+	NextStep *int `json:"next_step"`
+
+	// Reason Why it was left: `reply`, `read`, `segment`, `stopped`, `user_erased`, or another reason for which the person may not be
+	// written to at all.
+	Reason *string `json:"reason"`
+
+	// State `active`: steps are to come. `completed`: the last one was taken. `exited`: it ended before, see `reason`. `cancelled`:
+	// together with the campaign.
+	State EnrolmentState `json:"state"`
+}
+
+// EnrolmentCount defines model for EnrolmentCount.
+type EnrolmentCount struct {
+	Count  int64   `json:"count"`
+	Reason *string `json:"reason"`
+
+	// State `active`: steps are to come. `completed`: the last one was taken. `exited`: it ended before, see `reason`. `cancelled`:
+	// together with the campaign.
+	State EnrolmentState `json:"state"`
+}
+
+// EnrolmentList defines model for EnrolmentList.
+type EnrolmentList struct {
+	Counts     []EnrolmentCount `json:"counts"`
+	Enrolments []Enrolment      `json:"enrolments"`
+	NextCursor *string          `json:"next_cursor"`
+
+	// Total In the state that is asked for.
+	Total int64 `json:"total"`
+}
+
+// EnrolmentState `active`: steps are to come. `completed`: the last one was taken. `exited`: it ended before, see `reason`. `cancelled`:
+// together with the campaign.
+type EnrolmentState string
+
 // Erasure defines model for Erasure.
 type Erasure struct {
 	CompletedAt *time.Time `json:"completed_at"`
@@ -1432,6 +1525,18 @@ type ErrorCodeCount struct {
 
 	// Percentage Of all messages with an error.
 	Percentage float64 `json:"percentage"`
+}
+
+// ExitOn What ends somebody's way through the steps early. A STOP always does.
+type ExitOn struct {
+	// Read The person reads a step.
+	Read *bool `json:"read,omitempty"`
+
+	// Reply The person writes anything.
+	Reply *bool `json:"reply,omitempty"`
+
+	// SegmentID The person is in this segment when a step is due.
+	SegmentID *int64 `json:"segment_id,omitempty"`
 }
 
 // FieldError defines model for FieldError.
@@ -2359,6 +2464,29 @@ type SenderPatch = json.RawMessage
 // Example: {"delivered":1,"read":1}
 type StateCounts map[string]int64
 
+// StepCounts Example: {"number":1,"states":{"delivered":40,"read":12,"suppressed":1},"template_id":4,"template_name":"Welcome","template_version":2,"wait_seconds":0,"waiting":3}
+type StepCounts struct {
+	Number int `json:"number"`
+
+	// States Messages by their present state; each message counts once. States without messages may be left out.
+	//
+	// Example: {"delivered":1,"read":1}
+	States          StateCounts `json:"states"`
+	TemplateID      int64       `json:"template_id"`
+	TemplateName    string      `json:"template_name"`
+	TemplateVersion int         `json:"template_version"`
+	WaitSeconds     int         `json:"wait_seconds"`
+
+	// Waiting Enrolments whose next step it is.
+	Waiting int64 `json:"waiting"`
+}
+
+// StepReport defines model for StepReport.
+type StepReport struct {
+	Enrolments []EnrolmentCount `json:"enrolments"`
+	Steps      []StepCounts     `json:"steps"`
+}
+
 // Subscriber defines model for Subscriber.
 type Subscriber struct {
 	// ConsentState Only `OPT_IN` may be sent to. `PENDING` is unknown, `OPT_OUT` was withdrawn, `STOP` was said by the person.
@@ -2833,15 +2961,17 @@ type TriggerResults struct {
 type TriggeredMessage struct {
 	CampaignID int64 `json:"campaign_id"`
 
-	// MessageID For `/api/v1/messages/{id}`.
-	MessageID openapi_types.UUID `json:"message_id"`
+	// EnrolmentID In a campaign with steps.
+	EnrolmentID *int64 `json:"enrolment_id"`
+
+	// MessageID For `/api/v1/messages/{id}`; null when the person was enrolled.
+	MessageID *openapi_types.UUID `json:"message_id"`
 
 	// Reason Why it waits, or is not sent.
 	Reason *string `json:"reason"`
 
-	// State `pending`, `sending`, `accepted` (by the provider), `sent`, `delivered`, `read`; or an end: `failed`, `undelivered`,
-	// `suppressed` (must not be sent), `cancelled`, `unknown` (it cannot be told whether the provider has it).
-	State MessageState `json:"state"`
+	// State The message's state; null when the person was enrolled.
+	State *string `json:"state"`
 }
 
 // UnknownMessage defines model for UnknownMessage.
@@ -3139,6 +3269,18 @@ type CancelCampaignParams struct {
 type CompleteCampaignParams struct {
 	// IdempotencyKey Makes it safe to repeat this request; chosen by the caller, new for each thing to be done.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// ListEnrolmentsParams defines parameters for ListEnrolments.
+type ListEnrolmentsParams struct {
+	// State Only those in this state.
+	State *EnrolmentState `form:"state,omitempty" json:"state,omitempty"`
+
+	// Limit How many rows to answer at most.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor The `next_cursor` of the page before.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 }
 
 // PauseCampaignParams defines parameters for PauseCampaign.
@@ -3749,6 +3891,9 @@ type ServerInterface interface {
 	// CompleteCampaign Complete a triggered campaign
 	// (POST /api/v1/campaigns/{id}/complete)
 	CompleteCampaign(c *gin.Context, id ID, params CompleteCampaignParams)
+	// ListEnrolments List who is on their way through a campaign's steps
+	// (GET /api/v1/campaigns/{id}/enrolments)
+	ListEnrolments(c *gin.Context, id ID, params ListEnrolmentsParams)
 	// PauseCampaign Pause a campaign
 	// (POST /api/v1/campaigns/{id}/pause)
 	PauseCampaign(c *gin.Context, id ID, params PauseCampaignParams)
@@ -3773,6 +3918,9 @@ type ServerInterface interface {
 	// ListRuns List a campaign's runs
 	// (GET /api/v1/campaigns/{id}/runs)
 	ListRuns(c *gin.Context, id ID, params ListRunsParams)
+	// GetSteps Read what became of each of a campaign's steps
+	// (GET /api/v1/campaigns/{id}/steps)
+	GetSteps(c *gin.Context, id ID)
 	// TestCampaign Send a test
 	// (POST /api/v1/campaigns/{id}/test)
 	TestCampaign(c *gin.Context, id ID, params TestCampaignParams)
@@ -4356,6 +4504,58 @@ func (siw *ServerInterfaceWrapper) CompleteCampaign(c *gin.Context) {
 	siw.Handler.CompleteCampaign(c, id, params)
 }
 
+// ListEnrolments operation middleware
+func (siw *ServerInterfaceWrapper) ListEnrolments(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListEnrolmentsParams
+
+	// ------------- Optional query parameter "state" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "state", c.Request.URL.Query(), &params.State, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter state: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", c.Request.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter limit: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", c.Request.URL.Query(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter cursor: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ListEnrolments(c, id, params)
+}
+
 // PauseCampaign operation middleware
 func (siw *ServerInterfaceWrapper) PauseCampaign(c *gin.Context) {
 
@@ -4755,6 +4955,31 @@ func (siw *ServerInterfaceWrapper) ListRuns(c *gin.Context) {
 	}
 
 	siw.Handler.ListRuns(c, id, params)
+}
+
+// GetSteps operation middleware
+func (siw *ServerInterfaceWrapper) GetSteps(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.GetSteps(c, id)
 }
 
 // TestCampaign operation middleware
@@ -7255,6 +7480,8 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 	router.POST(options.BaseURL+"/api/v1/campaigns/:id/complete", wrapper.CompleteCampaign)
 	router.POST(options.BaseURL+"/api/v1/campaigns/:id/retry", wrapper.RetryCampaign)
 	router.GET(options.BaseURL+"/api/v1/campaigns/:id/runs", wrapper.ListRuns)
+	router.GET(options.BaseURL+"/api/v1/campaigns/:id/enrolments", wrapper.ListEnrolments)
+	router.GET(options.BaseURL+"/api/v1/campaigns/:id/steps", wrapper.GetSteps)
 	router.GET(options.BaseURL+"/api/v1/campaigns/:id/progress", wrapper.GetProgress)
 	router.GET(options.BaseURL+"/api/v1/campaigns/:id/recipients.csv", wrapper.ExportRecipients)
 	router.GET(options.BaseURL+"/api/v1/campaigns/:id/recipients", wrapper.ListRecipients)
@@ -9007,6 +9234,142 @@ func (response CompleteCampaigndefaultApplicationProblemPlusJSONResponse) VisitC
 	return err
 }
 
+type ListEnrolmentsRequestObject struct {
+	ID     ID `json:"id"`
+	Params ListEnrolmentsParams
+}
+
+type ListEnrolmentsResponseObject interface {
+	VisitListEnrolmentsResponse(w http.ResponseWriter) error
+}
+
+type ListEnrolments200JSONResponse EnrolmentList
+
+func (response ListEnrolments200JSONResponse) VisitListEnrolmentsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListEnrolments400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response ListEnrolments400ApplicationProblemPlusJSONResponse) VisitListEnrolmentsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListEnrolments401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ListEnrolments401ApplicationProblemPlusJSONResponse) VisitListEnrolmentsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListEnrolments403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response ListEnrolments403ApplicationProblemPlusJSONResponse) VisitListEnrolmentsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListEnrolments404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response ListEnrolments404ApplicationProblemPlusJSONResponse) VisitListEnrolmentsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListEnrolments500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response ListEnrolments500ApplicationProblemPlusJSONResponse) VisitListEnrolmentsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListEnrolments503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response ListEnrolments503ApplicationProblemPlusJSONResponse) VisitListEnrolmentsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListEnrolmentsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListEnrolmentsdefaultApplicationProblemPlusJSONResponse) VisitListEnrolmentsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type PauseCampaignRequestObject struct {
 	ID     ID `json:"id"`
 	Params PauseCampaignParams
@@ -10257,6 +10620,141 @@ type ListRunsdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response ListRunsdefaultApplicationProblemPlusJSONResponse) VisitListRunsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetStepsRequestObject struct {
+	ID ID `json:"id"`
+}
+
+type GetStepsResponseObject interface {
+	VisitGetStepsResponse(w http.ResponseWriter) error
+}
+
+type GetSteps200JSONResponse StepReport
+
+func (response GetSteps200JSONResponse) VisitGetStepsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetSteps400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response GetSteps400ApplicationProblemPlusJSONResponse) VisitGetStepsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetSteps401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response GetSteps401ApplicationProblemPlusJSONResponse) VisitGetStepsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetSteps403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response GetSteps403ApplicationProblemPlusJSONResponse) VisitGetStepsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetSteps404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response GetSteps404ApplicationProblemPlusJSONResponse) VisitGetStepsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetSteps500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response GetSteps500ApplicationProblemPlusJSONResponse) VisitGetStepsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetSteps503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response GetSteps503ApplicationProblemPlusJSONResponse) VisitGetStepsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetStepsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetStepsdefaultApplicationProblemPlusJSONResponse) VisitGetStepsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -21180,6 +21678,9 @@ type StrictServerInterface interface {
 	// CompleteCampaign Complete a triggered campaign
 	// (POST /api/v1/campaigns/{id}/complete)
 	CompleteCampaign(ctx context.Context, request CompleteCampaignRequestObject) (CompleteCampaignResponseObject, error)
+	// ListEnrolments List who is on their way through a campaign's steps
+	// (GET /api/v1/campaigns/{id}/enrolments)
+	ListEnrolments(ctx context.Context, request ListEnrolmentsRequestObject) (ListEnrolmentsResponseObject, error)
 	// PauseCampaign Pause a campaign
 	// (POST /api/v1/campaigns/{id}/pause)
 	PauseCampaign(ctx context.Context, request PauseCampaignRequestObject) (PauseCampaignResponseObject, error)
@@ -21204,6 +21705,9 @@ type StrictServerInterface interface {
 	// ListRuns List a campaign's runs
 	// (GET /api/v1/campaigns/{id}/runs)
 	ListRuns(ctx context.Context, request ListRunsRequestObject) (ListRunsResponseObject, error)
+	// GetSteps Read what became of each of a campaign's steps
+	// (GET /api/v1/campaigns/{id}/steps)
+	GetSteps(ctx context.Context, request GetStepsRequestObject) (GetStepsResponseObject, error)
 	// TestCampaign Send a test
 	// (POST /api/v1/campaigns/{id}/test)
 	TestCampaign(ctx context.Context, request TestCampaignRequestObject) (TestCampaignResponseObject, error)
@@ -21885,6 +22389,33 @@ func (sh *strictHandler) CompleteCampaign(ctx *gin.Context, id ID, params Comple
 	}
 }
 
+// ListEnrolments operation middleware
+func (sh *strictHandler) ListEnrolments(ctx *gin.Context, id ID, params ListEnrolmentsParams) {
+	var request ListEnrolmentsRequestObject
+
+	request.ID = id
+	request.Params = params
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListEnrolments(ctx, request.(ListEnrolmentsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListEnrolments")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(ListEnrolmentsResponseObject); ok {
+		if err := validResponse.VisitListEnrolmentsResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // PauseCampaign operation middleware
 func (sh *strictHandler) PauseCampaign(ctx *gin.Context, id ID, params PauseCampaignParams) {
 	var request PauseCampaignRequestObject
@@ -22132,6 +22663,32 @@ func (sh *strictHandler) ListRuns(ctx *gin.Context, id ID, params ListRunsParams
 		sh.options.HandlerErrorFunc(ctx, err)
 	} else if validResponse, ok := response.(ListRunsResponseObject); ok {
 		if err := validResponse.VisitListRunsResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// GetSteps operation middleware
+func (sh *strictHandler) GetSteps(ctx *gin.Context, id ID) {
+	var request GetStepsRequestObject
+
+	request.ID = id
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetSteps(ctx, request.(GetStepsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetSteps")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(GetStepsResponseObject); ok {
+		if err := validResponse.VisitGetStepsResponse(ctx.Writer); err != nil {
 			sh.options.ResponseErrorHandlerFunc(ctx, err)
 		}
 	} else if response != nil {
@@ -24563,581 +25120,600 @@ func (sh *strictHandler) GetReadiness(ctx *gin.Context) {
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7P37dtvGticKv0ptfvsbsROKJiXZsqlxRh/FlxV34sux5JXd2/IhSkCRrCWwikEBohlv9ein6QfrJzmj",
-	"5qwqFIACCdKyk7VG/klkEJe6zJr3+Zufe7FcLKVgIle98efekmZ0wXKWwb+eFpmSmf4rYSrO+DLnUvTG",
-	"vYs5I5Fgn/JJDHdERE5JPmdkSWeMXLGpzNig1+9xffNvBcvWvX5P0AXrjXv4RK/fU/GcLah++YJ++oWJ",
-	"WT7vjR+ODvu9BRf236N+b0nznGX6Tf/vh7OD/6QHvw8Pnkz+r4OPP/x7r9/L10v9VpVnXMx6t7f93stn",
-	"4QHzhMz4DROE5iTOGNU/uUEuaT4vx8iTXr+Xsd8KnrGkN86zgvnjncpsQXN9n8gfHff6egJ8USx648PR",
-	"8cnx46NHxycwC7w4cqPkImczluEwE7ZYypyJeP0zWzeH/IpeM0V4ThSdMpJLkrEloznJ51wRPTam8lMS",
-	"z6ViglytYfljmqYs6xPBVmQqM8JoPNcPiJl+wRUjiRSwMewTXSxTPaSj6Wg6TI7ZwaPpcHpwTIfs4Ely",
-	"9OhgSI/ow6tRchKPhnaR5owmLCuXyZvCgZ5Dy54ePny4aU//7eB/tm7lYimz/Fm2fleI5go9v2HZGmfH",
-	"FYnnLL5mCaEiIbEsRM6SPvxDSFIolul7VhnPcybaSDPJ1pOsEJV5mEFdSZkyKrxRvRQ3PGfNUT2TxVXK",
-	"iFzmB1yMCdODvJLJmnABezTlKSOrudTjid4+f/3s5eu/RYROcz3EXF+lSs9D718+ZzwjsRSKibxPqCJX",
-	"60sRvX1zfkEe0CV/cDN6oOemHnxezqVgE1Esrlh2+8A88oDrQQKlR6f6o3o0ZEHXRMhc0wN+iiuSsmlO",
-	"aKrJgxwPn5DVnAm9cjFdLCmf6aHT/FLA+zRZKpLyGza4FC1LiTdWVjJhU1qkeW88pali/faVfUWXS00B",
-	"jaX9dc4y5hbxO0VimRYLofoE14pkLJZZor4j12yt+uSKpVLMxoSS/37+5jWRV/9gca5ZlR6k6uPxWPF8",
-	"TiJ/+aL+pYjMCk5UTnMWaUoiNM8zflXkDJ9JZK7IFctXjAnCc72GNyxVcKv5VPT5spfLy16fXMJ0L3u3",
-	"ET6sR6uvkChnn/KoTyLz7UshMxKZRYlgZqJIU31+U0ZvcPo4byKLfEB+ndNcE04imYJt1ZMj14wtFYxK",
-	"rgRcGpAzQYplKmkCFBDTLFvrB6nS77wUiyLN+ZJmOZlyliYkWuA+RIQLlTOa4G6XrOPzZe+VvOIpu+yN",
-	"yWXPX0Kc8oVcCfyNJknGlBrEPF/jb2+lymOZwLNmlfwbl+7ncu3073q1Lnu3ty1kZ4bcxokej55Uxcth",
-	"O9d5K1Mer0NESPXRieWCKU1LcP7gQNOMkWuh15umGaPJekCiYpkg/cCBglMmi7xPFiybMVWSlCJc5BIP",
-	"vKZnoB9FFkyvJpx6/POURBlbpjRmEVkWuUKyl6vvau8icI8RyzxTpySiSRIhDcFTC7Pxaz3uAXmK9E6m",
-	"Mk3lypHOpciKlClSiIRlbjrAV91A2rnAEtfQ341/z9i0N+79/x6UescD/FU9qCx8uRPv2AyWPiTUgdNn",
-	"azjUQHkKzpcsckLdj5qQTsnL8zfkaPTo0cGI0HQ5pweHrXIAOdUkww+3ibWGavLx8+FtWJD9whc8b87g",
-	"J7kiCyrWegeVPuJUqBXLtIaykCpvG18Kbwvy1odDXxsZDreqIW/1qX0NSxdeYVxWTVLPB6NHx6dAGdEP",
-	"ETCRK2ZlKon+/4c/RgNyRqLVnOaKLpfjiCwzNuWfQKhpsmJJVfn44cnxycno8Oj44aOTsCbmM5WNOpm3",
-	"McfDyhk/DqmQH78f/zfy3z78MDx48vHD8OAJuXd/0KpRvmMxX3Im8udZJrOnMgmI/TciXZMFU4rqc214",
-	"PFeE6UecepzJG56w7DvVtrVw+0QTbJ3sdlYw3ajfMapC56dtyBnc3zZC/LXtUDw63qTqGd196zqfa6G7",
-	"bcCgT3FFQEK3jRZ+7MyAXuG78fMwokJ0OBtmd7NCnMIfgq2Yyqssv3U5C/HFO31B1XWb1RPlVF1PeBKB",
-	"BgfDM0rAiirDb1gCu99iDJkXdLOIigLu9Cji6FFoqy/kksc45tAn9a+Tb2GFvVcsM6Kvhd5QvncitorO",
-	"2JnozOdLotNjesZnHC3ywJCspMtRFZlx4ZRKxUgCj54SqoV9oq0jj1ujBSyzrXT5W9sJHz3adMJ/IB//",
-	"m+anHz+P+qOHQWl4i5vKVP6jTDiDSZ6z2YKJ/D1Qpr4QS5GbPXF66QO94wcJzWFI5eBoknC9PDR9m8kl",
-	"y3J4qbEylt6lzz1tN1Ro54oLCtNukmhJeR/wuY/uLlTPcC7V/Tkj7y9eHDxGK89YfA3FWv8YabMkZykD",
-	"Cec4iUCjJOWCge5vLByi2JJmNGeJNvVjuVjQPlFswWOZSgE2Q06vStOiFNr6X/oD7vRPeaZy+AC4C1Td",
-	"9iEsVaw0VjOVo35XPYiGTFFBq20YXS5THoPV+eAfRvI4mf/hc4/OGAppbQ2ApyOnGe31a+dn3Hvz9mLy",
-	"8nVJky8yKq7JK56moAzIOC6W1PI6vW5wuaIy+DrGyaPebd98/vCJ+/yZKDKazOmy6DSIv2Vasf6VpygF",
-	"K4N4JuNcBsbgNCJvMCe924/+EeM5W6huGvI7MHN7t8DyXuJzo+HQaHv2gqNWmmVUk/ing5k8MNc+fNQ7",
-	"M3hHV0bmAcl/jaPWFEn6F1QjwVTNmaZC/U88lZojbT2ffWfqNT5xpowr0ngyUTxz/NqgKpzQILyzs7/9",
-	"1JN70SBWN9rgH3xK1Sf4Q2+F+yON7sPJN04L2Dw9BePbGJDnmkHgv8icqktBa0eY3JOZuRTdB1NNM/85",
-	"vWGEkppjA+811/SXC5EypQglZn2JomtFZD5n2YordooOrUsBV8g1Wztb2PeQoOcNloGhrJJTzy9irMnS",
-	"Yo1IIkku5YA8XyzzNbmhacGU/jbRX+JiNrgUl+KCfQIPGfDYPvxv9Egv1q9cJHKlDkaHDw+1DfL0/O+4",
-	"GXOt5BB0XCLNxUBu2lbfyFP7wFBldimi/4oG5M2UULKS2fWVlNceH1VzxmBI2uDXX9avR2arjR5thnNh",
-	"2fE9IZ1M/p1lUumhL9NCEcVnom/NPjJ6eCniOc1onLNM3S9X2LyoTyLNg40ZDqcvMjcR4zlSfW1xGV6u",
-	"SM4+5W5vYVvM7mp9AA7fpTBOJQp+qVPiyyVtvq00Hehl0+8aIHGWXib9jAoKCjhNaqkpDPjCjzR5h+J/",
-	"g9hYZvIqZYsfrPjopkm9xadCZ/MCvIPwWRJTYdyfsGmamTyVYpry+JsPaZkx8LrAYdT874onekFhUGBt",
-	"fssRnYk1nnS0WmEQL2BMCRPfemk0a0lpfI30qmK5ZDCgl0IrmzT95qvzpsgIeFnQyEvlTIHsstzMkJe2",
-	"tWCgr2X+QhYi+cYLl8GBF5KowgZ/YDhv6Vor1xdS/kKzGfvW24khEKWZPEn1AGBQ7wUt8rnM+O/sm67T",
-	"a6npC73rMidUCxyeEIiO4bBuKE/pVfpN1+mMJGzJRMJEDGuVyJU4JXm2JnRGuTBDW2Yy1jrbVcqelgP7",
-	"lntpvoVib1oolpySCFiGijC2YiQkSxNlRq2KpVZdWfKKJZxegC71x1Cg1kQw9gJaodZZ4atlBCWn15oO",
-	"bq16DnLrLAZ3MnhyVcWk+dyzPqnJkmUTxWKpT/0IFPIl5dmEa551Q1Pzm+qNH/V7S5YpKSaVZxO6RpM6",
-	"8NuKsWv0ZuKP6CRpPi6KNN10E75H33Vb19mD82i4IG5YBsqF0qSa6SM9Y1pqDHpNF0vrAtTf+gujKic5",
-	"1yqMianlK1l6+3IJZixO65QMkclhNDvw0ba1rX/2xyK99j6i9bbyM2TGcnSMckEOj8lcFpk6xXic1u6E",
-	"dcXoQeiryDDQUdVtULgZIStJadvIfFuxGyZIQtdqpy+1UcjmRZBTWAJVXLl7CLzp2yxPK8Xe7SLVjLwQ",
-	"5bfRbjt5bdjjbZuydf5NC7Rf5UlvaR7PtxrpzTWEaBIcsHhOxYwNyM9sCWFhrnXlBetr24IWiuHWaqPD",
-	"eg/JglFBEj6dskxLBFA3VCXI08JVHgJzbGdzt+DL8Ccw6sit/PDXlvjXBu7k3vKo8pLhjtzGvWbUGMyX",
-	"MYy7eHE7f/hKb7+Dwd/Wj0HVr1X3anm/HqhrvjyQSzwaB0sJ2+7cmWd5zhZLUEWqZBbTLONtEaArbVAC",
-	"X1xRrQ2hjqN5KM9NUg+NY7bMqYjZBr5U+rWMSjRRPCR763FEogedauPRDUIblIYLT2VGphkzNnuXrycs",
-	"pzzVH956q5b+yYTmwTwdzIiRRQ5OCT0syIyo+PYSmrMDLfG7DMwLjAY3ohpa3U6kU8pTlkxSKa9VODAv",
-	"pznDvCeScpWTWBZpQiqeg9CL53m+BOdaobrsH0bgzH6ZrCtwzS9Yt4kgmdQDcI31SxlVbFKIHHe3ZngA",
-	"oYI6rLfNOkq4IjHLcspFuibyBgV5cPuan9u+rpVlgBVG6qVZPDf5bzzvk9UcnKo1aiqEo6fmkoiWkO2L",
-	"TC7IqEVjNGOx524rQaqc6qNuDkC3VVE2rr3JjDGMqIwH+noKbK5Lh7CBRsuiatOoMpMqafarqQbm3NuN",
-	"q52PymyrtOTxgaCG4k+msSGRXDIRgV/Ubu6a5ff7JEKmyZLIprbaifVJZGxO+ElTSESvwHtN7vk3EgHJ",
-	"jnOaEJ7f71+KyNBMRO5x3wmYyzS5b3LbhJZCH3p6WL1+zw4CnJrwTX0RPtbr98zrvGmXG33mPNvtChnS",
-	"VSC5jBtmiZYqStO+niym8f0dfeM0Y+hUX6MvVo+hpnhBpOto5CJdT2UqF1eyjGWdZf8oBCXnPL2hJpzk",
-	"jxDyh76OtH1q8kprhjRd6u0zpwoNWXfpytm2tEg4EzGbKP47sxevCp7mEy6cphtTQbO11jticDEM+z2t",
-	"4AqWehE5OCP663nlo5Afbq70DoeHjw5Go4PD0cXh4fjo8fjhk//slffocfWu2Xo8gtWP0yJhE4UB7QnX",
-	"2uSHj3ieioxN8nnG1FymSTmww2G/NwWeK+L1JKZLOwrNibRKxD7lExnHRZbpWZsXLjMuM9zXqyLVBsZv",
-	"BWf5BKywCdO6ML7FvwzH2P6Q0ZxNQPuv+i00tduPTeJME6Z5oLysOdzvUrjV18wrKVI2SWVMU/i58VPl",
-	"olsfSKSz/8QkBHuPHuwErbvJggs8Tt5vlS2zIrf37N3Zi4uevTAx+Ur2Ls+qnbg0E/Oj1aVA6wuRit0Q",
-	"PD2/shRYVkn9NyxTcJBHt+XbJuapcsl67y+eavGgP69P4duX5BlbSOIORb+XZ3w2g9jxgoqCpuWlCX4d",
-	"R4z5mJvpdAWxsYnJxRyXs2y4fyqn7/OeilrlvNYZ/mtPywF/nL0beXxKhbE7VU5FojqprDVuUP+kSypT",
-	"Nk/LpGdBuhaoXViwAjqGfZlmwtNM/s6qKqtNNdqulpXsqD6glzlBeY1eUlrkckFzHmvrIdVXp1pNARcM",
-	"ONhOQefUChJLCF1IMTO1HkgsytNnXC59k/vVR3E+NwIEx2BmvZpLBWn0jC9zlDF0RTnESHGRMM0elUMI",
-	"XeVyqzfOnaUtiVDmtts6Tw7aFyYuDNoguCNyCQu2v4nhM/2uGp0vBMJmCRcxX9LU1/A5qrp6W6/Zspth",
-	"FhQszYXBCg8OCWuahHCDlaYleE6h0z6WWaKpSZFIFctlxhQoVC5/CJkmicxXkwjSxGyGSuM4NLe8knpy",
-	"u1H8NQqfNJmZ+8Ela1LvStJPqcqtwqjIElxTPNdkiDpfIpkKU2JNzH7u0TR9M4WspE2U+cI+9pQuIW2n",
-	"Hk0CXraaS1A3lcSk7quKWxWcpW5LtGllDnDpMYV6m2WTHJpWXvvCN5WF4OmhBIW5PkGuxsceaQHZAjIj",
-	"KzB5rxjh4M9YQfkNiiGWnBIGuRrWQNOPw15gDZataFLEHMom+Ww8WWVq08MmOZXKzxaWYqb21t5/G1CT",
-	"6gt02fvpp/GrV5e9TgczoF592Qtb1LIGA2ciUeSKzQqhD7smOJQZ+na/gqBJIw31rnEEQdnqg0e/TxJM",
-	"QFpIkc/79n/m4oqx62pO/5CMhuR78j0ZHTzsNN2QUhlipb+bwxPVhh91WtWggtrwg5AVTVMSpzK+1p9i",
-	"JtUKFYjvsJjq90YNJSpehwfD0cVoOB4OdxqPHcl+MsvXoz/vo6fUNO9djNUzK1S+UyRhUy7gub7JMXay",
-	"xLKXDdt0x8Zl2HBoRBwpOr2ocfKVDAuikFQriMiVc2CL3dxxHdxCXVxLxnvYhbed4923DYunyfjXhk37",
-	"2exFNy27xXCqf+NvEmO1kLODj9j0P/giBhKlSNd76tW+jbZpdS7MfefFYkGzda9ukHXTYjyG1FgRY76F",
-	"frHGW7cNvMDbf+Yi8Z42dl6IE7IbPHSQPmtKX6/ZeiWzpNNe+lZjV3FcsyI3zwzTMb1CvoYLExevuife",
-	"5lYYW51JhZXhNhL1TDF3supHpU3oeorGJhW2YW3VFc2QltBURDx6q8uH+vqXNFajl7Cga2GJTU0gLI4D",
-	"WmXF8qka/f2KH6G0/uqWesXgqhBlzd1cMQZDTmZ7kH7hKhi/M4Zy5yx754cJGDIe6kWnMEEuc5p2Yje1",
-	"Y1IOu/pR+8pNC7FvKgBmbGlmbd/0a8Zz9hVzAxrKeG/4GDWogF7dOxzhby0q8vGwQ9ZA0zHiotEPt0b6",
-	"O1nhF4DcYRxarggbqhugxAeN03Zreuc6Nt9YOhzuaHz7sfht02+az5voq342avsgi40DCM4zoetqdsaT",
-	"7RXOlUMFHzXv+bhZ/6wa/Xduc/qgN4G1Kmvq7n0YjkxR3X8dfhgeHH28P/4wPHgIdcsf/73X1Sb9mh9s",
-	"tVk3ZHp0skv9evvhsF55uK9xubFgecPKePhDPzwIl4u3Wpq1EspNX4H6yePbA/zjsPzjwv4xtn9sHsFX",
-	"tS23sqmvanxuZbIEKn9Wc5naoi//lYbV1yTFH2ue+mfl8c5ZV60G2tfYuG2m1B4irPP53PU8OjvNP4FN",
-	"XvKVrbjNH996Fr/M/Pq6Mfy3nmBsxCMU81zg0lTNraBMxWm4REEwipqA15hEeUaFojF+OLKxp+iqSK+j",
-	"gfl/DV+hksBReR5MwPQ6mKhRzkHOMqbqif12iDaGm7EF5QLKTk9OnmgGBgH8w5EXf3579v78+TNIEMmY",
-	"kumNVj2Gt/0Ws6S7N8L7eMNha5dY5RzBoq6Yc1p1eHUY/+BVmRfv5dXYrJiur97TmeWv3oaB0bysbr1i",
-	"TJj0x5VBaQIPyRTxjrgiV4yLGZnKQiQW/GBfu8x4JpxDAe3+co8qM9hkrL1j+SbhZ5RpjyjLxC3VG384",
-	"Gg6HRx9NLpiCgmVI3YIBJCzlN0yP/GODACuv2ZxSeUqosNVSWrLmhKZpPwBwYm2aLzJhHg4bpeuF4L8V",
-	"zPxeitGgX/fNlES4BFGfRN4a6H/GVMQs1b9h8awX/QSAtDJJzHAtqCA24Iks5glLkIeZQmisl7wUWMCp",
-	"LV5VQi24IzMHgxkWEHygZMZywg3P6uSSqCLTVAr/R5ur/ptLVyNos46bSPS8JZ01evrm1dtfnl88fxaN",
-	"XUCeV+Pxp2U6gT6oyKBolvEbjKIYjm2zds6f/vT82ftfgIG+e//69cvXf+v1S57qPqj/Pnv99PkveOuL",
-	"s5f6jwaL19JMf+LghmZQmQbfyuhUH9Zzoyfrs/KuEObYvqUm0++p9Tvpvy3d6G/h+froL5DxMjdW6Kk2",
-	"OMGj4qSgFnVxsShSmvMbNoZQLE0cvcX4BFXEEW6f0PIfVrcF7k4i3L3IPsZoPL8U9l1SxKYUnyaJIsVS",
-	"b0oE/qOJC2spA+BWywW6YRmdsYn57hpsifbyLUitLTPd9Xfsk9Xc5jJpw82omrEB8Jnt5onJfYUMF8OI",
-	"68kie2Z/7CyP3RN3EfNx6wymdGtyxLOSDKZNAe8Wr7FYSYFFjlt2EGYC7j5cU4jnyYxAri8RclXNmIIo",
-	"j35kzy20jqnNc8bzBmTscXNIfk3TMjyrOi7FjMlZRpdzHk8SrjBPN4gv6GWOXa3RzOwjeIJUOTG+sNxg",
-	"5HRl5G/1a4ArhLzLKVX5xHjCWzI3MJ1nymeQHgMpGQbudofsfDaj6cTYFAmbsiwLfc9bgNVcEpMIhsC0",
-	"WgfIIetAf6SjLlj5rn5dUJkNfNai4WKNYSlhU7pyGJfGEQBAg6rjgFx1ktMLOp5992CpYTWlY6l56DMU",
-	"aTYf7Towo8wFFgkS0pvp8TIjqaZPhygMOG9GZx871WjXcSyZSIK79Rqy6GeF2N3qqNSGoSMkmOeSQ/EJ",
-	"zNPysY5n3X3ht4IVoWV8D9gNK7q2QWvB8pXMrsckUjhj3DtXj7Dr1PSm70pTYWvsHSBcJc1RAnxwRcsF",
-	"SoNx++rvrkMvdePwrpf7fUoUY74ybQKraudv+iZLkBRQnXGFdkLmLYpEp49hBUeI0QIMSkOJBzuyWjpy",
-	"CrhGACIgM2MjdGU/cplPZJGrSVJo1jyJvaqIzTyR5/MkY6sqQrirnEcxjkjoVo53HJIfOviGksH/7D6C",
-	"gWcEXmEFhCT1VOANfpUyeKFfubFsDX1U1Qkzot+AddRdP8loskXreaeNAjndpiY3WF5WiInYgFmaFcLh",
-	"UykwWzgAeNT1OqfWdMp5Mpb4Js0HbFe0h74oyamIY6bUltUDqYHo/3nJLTzu0t9bf2xyufBCf4mWiJC9",
-	"rWqic78j6MrGk1IO14Xq8bzk7FOjqFVLQ61aZ6A1AFaPFLOORK1HJTOaToosbaW97xTAqE1TubJIeRfm",
-	"OfIruyLvX7aQon64U3ZTLpeTrb6tL9kchwLt9seHYQzsVnuiWM0SD4/Vps2MwfS3tr3t7/HlPkybi+V8",
-	"mR4LCYwxoBQ2Fa26NhPUmOtqUlPtbdEMwkpKUJ0PiPs2YzvEllv4TYvpGlZpA9b3BtEfloUtgrnFpGqz",
-	"8AKyrslM+lt8P80TFuSJTiy0W9xhF0qbZ6dmHdf4zSb35YUBG+zqYPfRNMFhWMGp/9jv3dCMax4EB1Zm",
-	"CRTqjQ6HJ3DSqo602ssC3mpAmO47hH2IYde96e3h0M2FE7t5hmsz6x6NNzXJVh+yJPWdQqN8LtOEZeoU",
-	"+03MpM/cYfbfed0rBuTM4mA+Ij/zHwPR+9HXKkyu8cnq3m0jMVSUA8A3UF9U8S8eOU4B/+wNR0/o1TA+",
-	"PjgZxQ8PTqZH7OAxfXhycDQdTR/R0dVhfIRV6JVaVoNQbLnw7ceq9qd33GC3j93nHxw9yArxYNRrBf8K",
-	"VCwaGGlN6K6IEhels9C8sGVDDm+4KSirqmtAwbCz6aZbWL1isBXeuyrwHN69W5GNO1+mCXTkL42Vt32n",
-	"Ak2S6t5fbV2i6IfokxPLoOuCaWJc7MYkX2ZsmvLZPI9CZaK32+cF+Qz+wMqC5AB0AbBxVSn7+E650MeA",
-	"RPhwNPaN5r7jG5Ct4/SdAYkg0x3vhj+R+qhpcnQPOmFdCtsKi4sZU/kDk3qhovvlmw1i2WouF4Tj43o4",
-	"JmsewNidYgWhDPuENZUQXkdmUDRJLwUM1b1/MSCRZmQTk9IcjYmSCwZlgYKt+tZNd/b2JWA7C8IBybvy",
-	"Aq9Zl/d42SMMm4ZdCvS7lF3CXH+w8l1nWoEucrfeGB8XjINbw5X7Cv005MPCnzZvzISMMgZNvnBB0GZA",
-	"xwJGA2zvIOKkNMHXoeZVTchwRAPb2Ov3zMprMeStGzQjsKuwMWHD8ZMtGRvubJkDVWOQLmujjDUGeOao",
-	"jWd2rj0/hZoX2CFKEn1yC4HLjJcylmeaRCSU6qYs7p5gsXvgyuM3zcJxxzG6l8e+dY80a2PfNKZtkjM8",
-	"1mRAkBAqdJP/wkRTa+wlK4Qpmh9hrXzlc94iV5rZYQFsS53wvs6JnSRU4gspD7Frl6FvtYZvWJbwuLWV",
-	"SG1n8nkZgE4SGzCuUHnUWeT/HT/d4sXollZTCmNLtJtkMVQr7KLp3x1kSg3QpAH+0Yr1cbu9QMHJ3mE/",
-	"WAQMoQtu0+jqmA7oPQGODiafYeUuK8OhX5CZZIoguqqyL6ZpSmjKr20S7Z1WSpxbUALEnVgyudTyP2Ou",
-	"6JLkcoypA5U5OXSOUgp1BTW4FCWqgQ+Jv/b7YppPEyrWK7qu5en8wQUbjhoOG+SwH3SCz04RU0uxdNqE",
-	"U/h6lSK7wymA+1bLERihHX2/HWVhbBohotvbuUQtcVwKC3lRGXk0IC8RBw9D7EiKUBZu1UW9vFey8MNh",
-	"A3Lh5596ia6ohklhOqf+VSGzByrDaSP7xOTdSWFio59yktB1rdXLtymyaRjOrRACp6SEhSCG5EtMHdRn",
-	"fHUbUumuZD6HNEzU5L/2FDdAURgeNGoRSR1wKb60NCgoCX1WBqD5KPj0X33bxxYRrmM2JottOBfwtAd1",
-	"Qe4NwQQ7L0RC1/edXecQI6JAxVE0IM+5iyf7X7HF2/4XuCLR99BIE2AIsO9y+Q11zZfK5VjKIj8t23vx",
-	"nKg5dBJd8dgpcnqq9da9NZCOr1NlVTsLZ6/PTknkFqWZPVwO70xx+qBEK/wjyrU2AIOUDWb1RCpkFVVK",
-	"r6Jx7fj7B9wpNSiSUWnTL0Rt5FKYjn1cmE3luWlD5OhC2wVIFN6ulwEz3P9T0PErNKJJyGayLcB5lF+K",
-	"1ZzHcwvjU4ARtaJZMiAXNcUrp9dMlMPHbyE4iyDPaZbPywHXyC4AlPJHlsUFcZEcvhFYYNBd0Qe1z/E8",
-	"7Q0y9qcuqmtDdKlQuJtA9E9SV1efo8uAcIk8toMmF7aiRKyNcDCeBQcL4wHCjPVpAbETYfp51Ed9kl6K",
-	"qAIwEQ3Ir9BmPsBsIv0WreMrF9ItGcbYWEblMTcJYDCWVIoZywidSS0hLI6NO5mGfqmo6bxgINmBLGlZ",
-	"/FACPCD0bAAiDNdNGw+XAlv55KwqjZwKBjDW2Lcsd+s3IK/NSdJz0bq7fkMfnJVUgCBGn0RlNCgEV1SR",
-	"BccppK7pCLCYr1Q62Wps7wVu8+evuyyd/IhQ2vRhaSnukLiySj6WYqDb8go499ep5Kyf6JznKTsFXMqM",
-	"x7ky6KK1AXz7os+agAEWgCEN1/5yTFKmV0H1TeNerEsakAkZkwfkwLEOG6rAQInMEoPQlyXqlMRUMXhw",
-	"WYg4L2w/o0vgbwtYZvQ2rzBKI7UCYII1+rSpa+Q+c5YuvfxGZ6iWIhyCgAM158slS7au71eua/UN1xCi",
-	"UNBXWIKR2uCEh/CrFqpjEdGv+qEzeOj81TlWA81ZfN0EoCl7KoTBvleZFLMSTZEJUiwHvf1xwfQorEs6",
-	"UOsFflUzpvAClc97i1TomSZtgOdQK8WpiFnLIlAEgm91jpvfUcBE0OOMJRFJtbyTFXZqOhxsL+jRA9kR",
-	"5WoDdJrnoHfD64aclrNlS2YXDFGRBU3AjMAIO2rcqFbDaiQcM/S0qLZFiJ2d8OXGnOdsGYq6mwhBR28+",
-	"HFrKc9XWSwLCCqAGRfq+aF9VuUa5dpRuj6rDsMvc9wmtQgNBUq8uzoaT28EGViA5G0UgRsGCFH1Mw8LM",
-	"fK8OI0gyAf2jiOegvNl2vf1Sj9N/ew4p/U/s64QfM30gou2pEPBpN53NjAKH8fzGOKZ9HH/ogz2G2C4k",
-	"dKUpyybcIdvXm2yfX7x52+sGu89ueKKVQv3Uq6FJynr8hF7FCZvW/12JJ0/8lBvTJS9jN1wWqtntW8ki",
-	"g4+UgWr9P8hL72kBGggG46QDIAhlcILnY0Kx92QENgDUKCuWRbVUhT5wGag8CNOIt6ZBfpokGUY2TKmU",
-	"vt8qr2dvXwJ6F9g2XbsS+Ru2jefAza5YeR9g7XKbm+qe2cfvFDl/+axfZlOAhqNVKNc+3+pKCsMFiI7t",
-	"bUanubdQUGjVy1vLfkyxFFOeLaBJpiGhiJhOO9iXGbil/qefLLeXzKvTc7BnHpSqow/dOjZ8Vw4oqN0k",
-	"mzkjoXIJU3imKE/G4AcmGRRR6N2KcLuiflnXFdEld+azp+xCeDq6KvJcirIXjDkhgPCjBaLSC361JlRc",
-	"isimFUVAAeaRyLTIiQZeib+2+svWXTZ8OM0ZeL5UNYMFxwzohrySv4KDg5Re/HClIc+mLjGOoYS2CdLz",
-	"SygBk7+kl3QuV6Jfw/10d663YdW28P3qAW9Qktts72SWE/C5Udt56Rv+WGEHG8TKT1zlEh1YNdyKG5sq",
-	"31EB8qTUHwnoaMa9A5qjYaMtp6yUKwrQ7+EIBbzqhn6RbB2NhpV4j2+HFbsIBWREjHfaeLMHXppa6QDo",
-	"4+1v3l9EQLlYtUbhBy3xI8ciqifbH7Z5ba9fimbzTm14abWhm7n21pUqvFnmLwX+/00BMBBamn8s5/8e",
-	"Msx3SSOpqzNuqL6ywmfioFhCdnefOOVm6OsauEelnvE/mDbTmUgIwNhMwdmkWaY1PgeB9JEvkdTtUlfz",
-	"dI8RwaYpqZUZnBAlOY+vWd6HZKU0rYcmO/heSnHSZch485dxUecrXdsJDRrRsG3j3sJH3Yq2nPA8oDwD",
-	"fK5mMg5J14HqQimOnwR+JZO13h5OPn8e3d7+G3nHluma6JMBPZOXjhHENGcz4Ki9V2fvfn5+gceq0m+y",
-	"99N/dFCpQXHVM2Fi8v68bCemllDKAoSqyXot4i3KfMWfaZow4SLlK55y+UDvX69WljDSSqAQgVqLcuW6",
-	"gYOf2ftvA+vbQRbg4rfSHWgzFzCRRiUEensw/Q6akduoYrWLjq/v2+0L+ZE0M8DkQteXo8zrAnovrhY8",
-	"N1ml25qOBto54o4Hfgr7Ol/mikwzzkSSYt86QnOzFGGLt6SVrhZCzRdeE1ZFVmuNakOvkOC0L/i8aVsf",
-	"tss9kg3OsUNtzecQMEx9XX1CcglMPCMKOIif0Wo5TZNHeV0hDW642WLzrKFtf9AeCZanJcCY6qDu5dZu",
-	"YIEt0N34407KXv5H63lu0DtpevqR85fPKqKgGzf2xNVRNcSi/+nFWH76jw/Dgyf0YHp28OLj56OWKLkZ",
-	"y9+7EKsvKR8+2irgm0fUUlcZ+vSI2yZFmAXtE2UdYJ8ve6PL3phcAvFe9m6jUzL6P//rfwvnRAVLc7lk",
-	"NKPY16ymFW8vKLvt955RNb+SNEsC7uw45zdsUsGWr3EFCy7WJxlii2mTDRskdczst3WYLjeafWJxgVHK",
-	"YArDOZZo+sljdSwnSJd0BRuVJnJ7ADjNmND2xI6cu1kKPDk8nrd1SzYZqiXwEwKA0GQ/KJ3wpwzGFEBd",
-	"lV/iXobO4TFiS+yMoqI5bfCbVRTLrAnv8iXfl0u9K1xMoL4y4Jc2htxOr5NFvvF9YOnJzFh3XV+tqTxN",
-	"J5Wi7OYH3mIG9JgkdQg0Q9Xg36wjjmzAyWD6da0IChdlo0iH3IfeKUHgmR2wHPSHADRgO1aAGRUXV7IQ",
-	"yaT0dbSQDmTx33wZqWKFv9vXXeVdgxVW39ggxSYxhU5LK5cIH+g2Mmpb0fr+b2e2NWYXEuNYnpm8wfT6",
-	"loCvVsYdAO04CDFkKQ4RV7021r5jxMAqCJkjwkLIofM8o6rIWEixuhPIRLnkTG1jbLUZJuC3ndIMuoiY",
-	"VtddS93gg5OMLWQQF7giMEwqJeY8zqHfJlnIrCsiEcO1m3Tsr2965u8cb7ZPYQPRDSH/DcirDRqyMJuQ",
-	"xiYzU9BZlm3bLDZsMz5nGYM6h0QyvJ6ynMxkBbXULqR5MpECTVafJMsayhKm9eM2h4m3zl7dlyGtxpbX",
-	"lqy27h16BdXAW2rFo3jtqNIcf/zoaDh6ZC+ZBcHqB2PnyyJXPEGqOzw+gCQ2TGzRq2NKd+Chk4e3rVUe",
-	"nWiyHNVmxObBhufdFMIJKaacImjC+nMJHD4tgtul5Vah3KAMN9v60PuuTsUbUWi7X3CWJih7d8jLWXvJ",
-	"Uq4HasZn87BhD22TggnFGTslFPvzLynm+1OypBldsFxvE7b0ryRYlXm3E0iF9aJKmw8SjmJjxP4FT9lL",
-	"MZXNtZjylIU9OWeKFMtU0qTs+IpeK5iVTbML1QTILFETiCOxVbA2GkIXKAuN+oJf6pPMoFsCD+cCy/X2",
-	"QTpy82qOKLhAfkXTTgEAOMSHtv7qpP2YbxKVDnUAythaamW6VoA1kw+5cMV0WiAppyj2XX3bFY2vXcG/",
-	"LQ9APTvhiAT2dSrLbvu9nxhN83mNJbsC/Tn8uva77PdGg+Fg2AyBtAnNs3RF14pc2ndhQ95QybQKAgIb",
-	"FjvL6OI71SWVxggz+8LQpF9iWPlraWh7ZF5U0EgC1feKrn3OWHZeSKCqTUiA9MGAX8bzHFvoN4EGkmKZ",
-	"8pjmTE0WLJsFYSblylZXKrlggHyeatN/TUyAUSvIdMFMiVeZyJB2V/Pa7T+DO2d4USZX6hREnG0oQXMS",
-	"1bBHcM8ffDZ167cP8P3di+aRHgLWYludcOu6mXF3XIc7FwDdUnpxujalFw5y3AI5C5NCGgNMNpawpE+m",
-	"JTi4uoakZNdhrwsOp1ypjV2235jCczQOieJQBGWAblphM4FW9nSpGZi1ScqmAXlxZqKZ2g49JUN0bKJa",
-	"rg3gftfx7NAgGle10+E0hxJQdsAogX0lEU0glZfeMEVoaiJc3XrHfKNmykiHu7ZSRuLr2D/ZkGzLQmJV",
-	"nd7Drl6bEmpkq3HqYhmBD1c0r31UrBKiw1O2Whvtuga2Vsz4Z95fpn7Zx8aSYEhm2Mk1z3LtKNXazbZ3",
-	"mHUyoV1cnxk08Jquouc/4Ua/LhlqL2fKuLoG/1C2y25VOz4uXca9ce/HIr0mKFG4FJbZVLCJhqMnR4/j",
-	"h+zghB5dHZzEDw8Prp5MhwfD6cPpSTyankwfPmxqRpURbjoPzlLwx+WHptqH2CC+NkycFzLbKj+jUBrk",
-	"ZrWrgd9mKBPn3b6pzkr0dtSaiD3j9qAEIAGJA4szpl8FKbDX76VcsN74qIn01m5ynhpPX8aWjBqQoxua",
-	"FmwXkxNghoy+ArdUykrAQcwF8yp8bBylGfHnwSLuUr/qO8glyO4EZQAUE9/PZCJ4LGWLrm0BarsJ4+h3",
-	"MW69XQxHk0tVbx9N7I/LG7Qe6q7R5IpO5VXw0CRxfbaBB0GstWv+HLzuDF6Bf7+3L8J/vrOvcyNACz+k",
-	"UyHqJ8mlg8GjguAEBuRMrNF7yVKF8Cq+Co6IDNZROacZahrQhsupOfXNuJv64oqO4K1rmaIYcoDu2Juq",
-	"zFMsO1L5jai85lMvMaTh6i+q1L45N6lveniHrTS/iAqq5SY282Vz4RlW1t0alL/ugHQLADOcABMNjxni",
-	"Wlgg6feT8pL6yrRTbRSyjBrbpxRZPzw5/j//638fPzw56aKwLVjC6aTFbaPFo8knMsn7g01R4EmcUqX4",
-	"VKsuxrPQodnb0+pDJjrIb3aOMYBA2dTVoBJAKOOrUOdMFyXmOBjZg46pzkYG+1tbo6fW9XHZR/4mlDOp",
-	"LkSQBeLRaJEDuyWQV45ZQBDslwOxs/jgCzbJqJgxrPAKb+eUYlUAAiqSVMprBT69wYbIbwuNnzlPB6IN",
-	"wMf3EeGbEt/d3jbm1yHe+rKECg2Xn0FOW68GkXkC6Y5Tni1sCWOZnXoM2alPxsPRf/bcbWZnTeXajiVq",
-	"7VnfdQDoo8PpMTs4iUf04CQ5YgdPpsPhgZ/v1QoA7QPjV2oz9W27lKnNaWJapeqVbcsV3b1RXnW5mz2Y",
-	"cm74ObXVUlr+Z5DJDOBrArsM1Z0bjmflUl77kfP98Vmqe/4t/a7tufe/ztf19HWzQeOdi98S3s1fUa10",
-	"6xD+3ugoAars274iFkBl0NV/06IUlHWAcFOQWmu1yndQiVypaWrClrL2EmWvcipQC1U/JzVa3MwAn8J7",
-	"duoi3IFJbWtaHahorwDFIJWqU6x1RHAMADjzoK6x3N2kWtlMbcCdbiRtNuFONgbCth0orjzdEdQUv5yl",
-	"rYilSRwbtuVdsTGDNlhJBCRgUIyMqD85NFV1bAIq2ASKFCcY6TsaYg2MckE2smCEi0DL5/DbG4IfOgeG",
-	"+Wu5cQNyBtg9WcmnhbSsuhInPDncGrNsndznMDYodxwQ8ltQja189OjRw20fNYvWIA59GRMAUnrFUmCf",
-	"WOQJqGkAgATrSK6Y4glT5H88P++Tl+Tsb++eP7epNjwjKb8G/DY0TlMqZgXC4F/M2RpDrsRkfAGcvGvc",
-	"2/ehTZvILjg4ByjuoOKxKZpbmhps7Y5IOH6e4nAbeHOIrtp3NcTKfjb1tDucFcRXteX4XlkS+Jehcmjc",
-	"WzKe8FU8D5brd7DFzLjOYmuDlaUwISsVt7hRRVZZ7cMq8hE9+P3j58P+0e29D5ODjyUQkr74+Pb+92Eo",
-	"JJjdjpsaSNwEKVWWfui3btidM7dkLgsRlx7xT/u9OUuXwUxE8wIVyKR3u90ScdZHZMXStG/OStl0gGY7",
-	"AKFYAgv1HWGKZcGEQpMxAEf1y79U7zpiP9v3F2HD8qud8c39xf2w84lpCpDqZu26GhWWso2nbFmSV2VQ",
-	"on6sMTbzRfq7BZFxpvFdtF2IS+Spjm60vdI3XLb0lywAE8mXvmGnXMXtceiOhshduBK1DC0diB2gf+iX",
-	"LVV348le2NGG2tZYCbLuvyjIzn5rC0aVyNcmJuSANplt6dgtE2B7NbvhCa6a3bSK2+n43L29GLATK/2m",
-	"9Nq1+Um325RVTtWvJs1WrEufMZZbXmMYJTV7PKCykhuY8dOGl7tJEBavxJAxpj1MZXaK4Z4IPL6Rh7GM",
-	"0QrEgdF/R2hvVEohAkqIQ/W8YoDC4v8LvtFUd0oiMPN5ZqBldpG40hZ/lJUZDSkqywKRTeRcKyep05V9",
-	"y4YNeebCzUEwvlBTmDTRdvhuDVHP8HUh1Sp2CGsTBLvbwOWUqeZa0IQBQjblud74Erq2jzWiJQC2fsgg",
-	"4vWJ3GfsdeDCwBy8/IcO3MfFaYLre6aqhjXip8zZYs/hv8MvbdU1y1QIt/feMEP7tIGsWgBiItOIEHDp",
-	"yj9d63xyz6K8mNnf72/qX39qOqUxkYwdXF6/2tK+fykqvV7uLQqV+01c9CdcSzJ82oA/3eN5rZO71gPC",
-	"bd95fr8KBlU2vlXuLztPw1x9zmrYqp/TVG1nW+li6zev3QQf5e1God6xcB6x39WxE0Vt6M+4a8wK24uv",
-	"d2wMvneihJtq+eXuSROvpOC5zAyQTLDYu6Xy1fbagzSEJbTBK/I7rtI9NXVtNdSlP7x215yD1hdbUKiu",
-	"OY18wVROF8sWdH5chCmfQX+jFcuYLVxoDfi09Nzeu9q1WtpaoYxApWt1fUKVr+WUQ1T5NqVxuFIN2uz0",
-	"yh4ZxlId+VwHMLa9iq2HQz2XGS7oLz8H3PumeU8Qnhfb85JI3xT5lpMH990hvNa92s2byOduxLi1OG3n",
-	"Zv92uRqJcOdvyNHo0aODEaHpck4PDvdbkYZLaGYaY+udKKvcfFmxpeLtrd+/0XcFqYmcVntwDI/GR8Px",
-	"cPifmpKrnSyP+o1OmrE0XbQXuIe94WD4ZDTUo0Scfk2Q78+fYVEyKyFWecywKV4h7D+G5T/QcsmAAj98",
-	"hNTGTIHmXAmyNwbs3YZh/uqdT7C9yCyTxdI0YIbvrJH07/gz0Jl847sGkFFQ3rfxZaty8QBoGlbP6giw",
-	"GVo3hmWEjjGadCo9cz7efrRzh+xnzXLg9jsdqL/NFrSBxpYTgYvPtbUHtAMuJlMJGG/6X/r1LOuNHw+1",
-	"roDgRbBTJabZmRD2FJQ7V3XxuLSuRyeNBAkHbe0WUq+LUdlcQ/vxcHBorEe1kRZyCUsCu1H21fzgl/9t",
-	"/X7/s8eq7d1gwWKGe/mI2++QHxYPczAojjV7zjxKpbxmCaF5dxHZ6Gr7VbrQWn7SqbPsU31zkzk0woOO",
-	"BQvTRNBW74ZUpp1cXE1GEFp9RrOUazPO6xeFpZ1i7Q0IiubyOcYsg/2R3BnbNi7L4eqj+dFEGLN1Hw1m",
-	"6NqBUc1V34CFZLPS5CRvsf0mdEdjBN6LNjjUQtNrbSWZpitdzVO3f3/Tb9seAwgwrQbG0QKgZnF8tm62",
-	"VARBFQcMA66qGUwe6VW54L5OzwaPDHubc6bywYY2WMedthl5bch3IlxI/B9FMmPJuNoFzyBfuKbqnfzF",
-	"HZytbmvfGW+r4+Cfd6SNc1yXrdWODb4dyoBMbadT08FWk60BIcmgVxF4G2PWR7c6oYonXSGDPBHRZp6Y",
-	"ejubMKvtNah7wx6D2NxFjyP44c1mi5E9YcwTt79900QccgFqzK9v25dpOw9yNzraZe1NpC+6NIwu+/FG",
-	"9mZ2w7I1YIi4cdZa75oQARNJH9rg5a4VIlemwRxkQEBeAaGwnaem58SGNTDzrqZGfKUu1iilfbqpy9Zy",
-	"X71Fdjy9yQ3N0azLwRpHCwirJrdqnicjksuTbLjORivjqQylWFsboYndn7CYL2jah8wVKCOfA4w7GAO+",
-	"DWUxbPTPpmJ0u3XpDJGQvXZ8ODqxX3DhBfguyfVrB1/Gh+EUwrxrtQhQOIbJZB0A/NFAasOJgEiIsm2z",
-	"5ZScvzo3SUmgU5gJdTzXpUHWPNdSMe+9onvRbsiwC0KjmFNKM3bq+WU1XSDLtfhRLE0xtQy0mYru0WST",
-	"G0+nJY++JVC34N5aBGfQ5SigjhNAcjDWS5sPoR6FNnFSPW/lFn4X/bSTZiynEHX5U+jHrGwV7PVBHeym",
-	"hH1DVa7D+1YtWQ8pBThSTfgpXREoLbEt+Q0WCxfEcy/JDP86rDJHwVxf9lKxfH9+8OKXbmzG+BU6WWql",
-	"56HT7eib6HSr8V6EVur3Er8NUzPAOHFNcU8rWu53ylsXH1RuX05hzqwdIe5ouW5mkt7S3IVI3shd3gVj",
-	"bg4/iJoO2wPoDWBSTsvG89BEwOH6QFEXul8A7Gs156lrbTqVGVMMTdNGatX2fKjwr6XnJ9iSBmy6sg1y",
-	"Ps9YZ6XceJHq7/1FriCURwWm686KDPr365lWAnyu+WHKlNoHp8zNzVsEN66+W7XNu4swdrtkGjh767AJ",
-	"gFSaYq6l51E/YC1ho1uHQSVBsXZ5lhXhUMmurmR0D4NBk/a5nrsp7FKxagtW62MKhxhQ3m6vcqlli+2Q",
-	"moVQeTgc8JJMEeVu6zd37bdXj3LWEoUcpwp0yIMVDdOdvErZog2iFOpaM21J33v34il5cvzw5H6THWzs",
-	"azmnyyUTUETKlcPl3Q5zNy41Z3OFXEKm7OIqZeqy12tLNVSb0RCW2Ot0aqoYlkX3HAsPQzAQFOdC5VS0",
-	"cbZMFrYBAdZk1ouSLf6F1ek3oIQGi25e0wV2jCfmLocELGc17aATZEi/Owapnt9PFxdvCd5Q+djx4WE4",
-	"wJu35c5fcwGIzkskTWjOhc1tncQCkPgblq293tA1BUgYMBkAlbfdAPpt0r99MWujOSWUvH/3UlMTC3wW",
-	"UJDGVykV19vhSbDyGVfCLW7okL5jNOHC6F1+7NclUi34LINcu8p57JWvHffQ67qUKp9lbNttOVssZWb1",
-	"X3ObkLac2GRuHhLlPwo9YW9v/StsltEEoh11W8gNfXNSk5n4U7y9M4qTe3Bb+9sNOU71jzczaiqLvrUT",
-	"b335Oz3gb0SHB2rTdJ/r+4P13rpx3k2AC0Dcgyi02VdtItMbylHQhXKT3oEIcpkL+0PelgJ4W+TcyLx2",
-	"Zcvmym3pTbxz08W7znS397d24/maMBDAaF1btlbAh81SoZwx8PDtUJmVpr2V+XtQYpXU5u5YED7+fpMU",
-	"dw5b/uEYzHWd9a5LuStJWF1oq3t9dE133QjwvDkx6p1N5Gk/zRts1TvOf77IaMySDVnQd80h7r7IpYmS",
-	"8+jkD4UJ2LPS5a9ClA14xFho4h/P2oH8kloTb47eAdt4dsPwPLtmGZc5fZ1DzyX3CBzWvfOPvYF0zzt+",
-	"x5apmXh1GbLyh45zWqbr0Hy0eZrQEBDbe4AJtI2EOTqiy4gPul24IJEZS7RDWUJwME11HEfWd7PdsEQ7",
-	"F7+6FfzwuadnByDi6bLawLKse4X3k1wSfdP/bd4ziOVi0NZTM5CYtfeulakPD7eWxm5brPUuq/R1Vqa+",
-	"LviVDmvxs77xT1dmX0tr/5zLJY9vIwIUrNwZgsumqwMcHFd1lkSQ+hF5hWhJNCDPF8t8PXaxbq4I7m1S",
-	"m9roURh6xKcKWOIuxfzlOoe1T3Qm6X1Fu1+VPdMnMEPo8TyFWoH3P54/fffyx+dmeu9fe1dMM3d4xCG7",
-	"uLYzfRI5fBuI+l4K0+xPX8Me+tgu3sMcqRThbCn7S6p1f141Dc7CB9gJ27AIgl/TLuu5kYEwq4dQZW/X",
-	"U4daxz1RuKdccDVnSXvykaUhyPlkU8h1UUwkXxDRzeTvTLR/EdKn7PxcMef+3+vEIwphOYSQ+QRXuiVo",
-	"wBdl91vbjNF66fcbYVlDHeyMUItIZoUwrRhHgxbfholT0DR9MwU5tdHZY179Dh67/dgPHV5K4K1EsZTF",
-	"JUK9aTSMEExNTRo05zxPNxEYel5NzaDBmQFdXd6wLCm+AHOtA8x76zNX6zaTiouYL2k6aHNpb3fH1QvT",
-	"2oCsX+bg57iepnJFODSzuTCutsHGzsVep5GAr9y8YlJk6bZvohVjP0p+ZVfk/cvdy09cTbqRJUiggQFX",
-	"1r8Gpu6dS5+HNFPffJ5WoT+3P30PzLuyHEGxZlhDU1wbso/GmifWDqkd1KnWcvNsjTcpCQ33NfsAFxj8",
-	"akMO5XvKpMsrFtMCkJq82IT+jn4xAGDiU1I4AxwOqybvKrANtDM5JVHOlHmGkilbkXguFRMmD8Kvfjez",
-	"87arHGrPQPHC+qm8TczdkSFWiB0U30LcrfFViJ3MrkK8zeTMZrV0qq5wOb5lizOvAlFrcSvju+ApIxTT",
-	"67UU0ML/imnhDFlWQFwm6ZLQmfQbPe1ZoNFdCcEDuacWsk+RR7WN0TdRXJjK+QKcEZubqbxjC8qhM7Of",
-	"IZ7yBc/75LeCs9xmbSue2OTUQqRMKdNzxWuLtcdy6s9N4HO1HjQhVcEMdUMKkMp5murVs+l8pptxRlZ0",
-	"3bUhTgUpZjNZOSdphyYybEvzMz8fx9TRf+MeMTurA91CklZp27W1DDedWbjywuu7SXObft7EKA12ZqmA",
-	"0tRltRPIBtqgpMc2Mt7SYiV8REOs+hwzI+pB8A44zLUcExMcwDrm3tjW2LoGi+Me+62gKXRso2nBvPpq",
-	"gz81skZKL1kLugAb0vR4MXeSs4xR8t4Ud/t+3/AgmxHyvSC/GvPcSMe4oM/cUwF4rfbz1sVKM19wlprp",
-	"K9YY+O5+8RC2kmk5ZHTW+mLUUJC2IBk116bVlYZHsF7foIkZbibRZ0dsfZfM1MeeLrfRKaGmxC767J5R",
-	"fZLKGXiWwHkC/yDR2etnUZ9Eb94hQMPrNxcIjpLP2aVQc5nlc/C+fL40fWhuWMannCWXvTEB8y7qkxWk",
-	"3KMRV1bzA14KkD2Y89hwhrwxo1VjEuGZ0N/Xir3916UwP0z4TMiMTWKqWIQ+nZxyAQ+Yuhc9Ff1PLuxb",
-	"8K85hbvYJ65y+GuW43/hRWmO/4V/oNSBz0K9j75mwEZTqnLvn1oBjAaX4lI4XxYTM26akylypbmrYunU",
-	"gf7qS9FnaDAT2CfcCBR3LE0UzBDAs4AlIlrNjEsBg4tpmnIxg5iI/slvCwSr40gRJkdV2Zic5saHBs4p",
-	"FZ1idYw2LNAWoWVN39X6Uujdthf0Pp/0yaXjZfrCZW9F1WVPX4a54LWM0eSydxuRe5qUVlRNhMyj001A",
-	"PH0bAIA/DRDP/dNLgT1ypZFVVGDSsclkw2WtD4mLifm9NrKj22hAEhkrlwk3WCRYGySI4ft6FRiN58YN",
-	"6GEb7M3VF/STf6YfogvZvzSqc4m7aidjWM1zPaodsbsxv9do/6NhS/6vZx2YHODRsDUJGPBIbAbwhpaz",
-	"HZN9q5MzfLRTR1yQnc591bWLp1nE3eSmg2tpGUqznbym9r0weJTbu07WsV6EYCwPl7Wr/dUIALunS2iR",
-	"2iK4odYWdYOwbPG6GBUpGrveA3oZS/EMLvGsQN6Wm1710CYMJEdeeVQbh8siJ1zkkvAcEeW9dym6VuQf",
-	"hYGQ990jpaaGLw36QMxM7sYP4lJ5u+621XDv0h/i5RN39YmYYbwtO3aHO1xXtrkmw/SmenkVkIZy2TtJ",
-	"IHG7ekrbtPb6qRyVpwegNjzpq88oAGS1o4KcPOrVQI/01KW8nuh9Oerap3svrlR5RchJ7R8Gk+5cTcbR",
-	"wkwv6aWVWS0J8P887K8G5mD8rIiAmJeNIHZLwKpSbhvzdLveihtgIPlFQnDA0Pdgn5ZH25mrP4JyaN2Z",
-	"rpnrHnVDAWvRdrGsHeaqGuXp254udZKU+2uxowJtL7/cQP3mOo2/n/UJbN8YIMKAzlPhXtugSeFml0W2",
-	"OevvKRYCEW16GJgXfY5kkZk8wEE4Ia8rvlmfJCzjN8wrI0S7ZnfHVKOEyV8UN6YNa/wemhW3pPTeWY/V",
-	"zi1Qv6Cv6YZ+ppW5vmMKqL0ik23d04dKtQbCDKHVyl2yoy2KHdt2UdDnC9is61d7eNv33qRtr1xKCD5J",
-	"aAGDpwqpCSLK+v9lARq+5FgLWC5uaGo8Zguax3ODRrhgUNiP4FdypaAs0Vdqj0rI0/GowUe2N+s3BV62",
-	"hgx6YuFYXHPQXSSKT2gdwIvctIOdtn1M65T5jYQ7SlG3kq2vr/XepbjnwAhPSb4CqAub5G+QWOBq1wHY",
-	"7QurR0bpsw4AgUy3Yxv+VmQb7Ex+SqC8CrqbKdtjh8wZxRLeOpbOBlVkNxPKo8f2VacOs2FO9byxve2c",
-	"qn04Q8VKg5Upd74cTUls5bZs7FxuKHrnLMqA7C79ldhVZF/vy86PvqI5zSio8OAa1UTyrvQw917Rf8iM",
-	"POUwl6+ihXyB97ve9JD/VqCgBuAjTdz1pL9dG/rAl8J7b2vkq71hMPzd+2F0PHr48PDo8ePHj7x4kZpk",
-	"pgWxNvtc95Leak5zRZfLnguK2IB4JYz5eGh/4GKG8aHe+BD4phZAU5lyiYXAoMiZOFIJFHB87Od2TzJG",
-	"jRg5fDjs91QqVxVDcnh0MDy8GB2OhwjXGOpdY8P9NT5TZERzSSspBXk+GD063tj80lubhuPDdIGOPPgF",
-	"4AslBgPvig+9e8uY7j2XQ3sWzLbVO1fiSSq2sdext9f1lxl8QSyGTlMDQOGKsh1ROJhBsDVh313p6bGJ",
-	"yMsi1zzfAKcolt1o2bbiIpErE6jnCnxKW5VUv/KupMsGnGKhoDrSGyYI2F/1YThbLs1svHQ7A8GBW6M6",
-	"4+5N2qEyGmAfJl1fAnraaqxVNYt5kbudM+AeOclYLG9Y1h36uHn2PreZWmg553JFM1tFgF8Xbj+s+tOG",
-	"JNUhi6A88625OS6NAMwfDPDo3cClMTXytiYKsPAsWKDB+jerxPbOPwm2f3HtXCwXCh/AOgn4cw4xH59k",
-	"mycwuIft8iHs/TSndAdnJsiarbUf5rXtw3mrdZ6tmkoLvwKzX6/6jA3Iz2xp4UNiuvCy9YAIwFY2XUah",
-	"7JIkfApl/prrcVGDUfgc5pzHbdLuNhRRCvdoqLFi31uxtYPmVu6LKdFoF5Qk/53H0PpEFfFcL5SWsARE",
-	"NdHfHmr7D/4Ylry1EPAhBohD2HfSkJjnAL4UcAwd27ZQkQhDiXG8yjQbM/0ipq3nfNWVcWtzDH4RbGUq",
-	"OBT0ohmQv/EbaE1UWeLIb/2/WW3z61Bc4clgQg4+/vDvve0tZe8s4uglMLWeq887e7ZLuYT9XXhGlhnD",
-	"VEf9xVPs2mMxUQ0NAAEQGFJpGrvMSuNl9rv/VmwSv8UBtFYBb0GTk9jqj6/ti2vWz550qp8ty1P2T4LZ",
-	"4k6rfuLjxlW6owCYe98OYqPcqTsNg3lD2SEShk+5yE216SzYphbDDWXM5ohWl1bb/d617YDbSyhP1wdS",
-	"CyFVZpg901eJu6pkAUpijy55tezJbotc8hibN4R638ospEVJ0H+yhCWGsTUtIG/CX97aXnPo85fPrFBy",
-	"/Y9lRuZyZRIhHZpfs2So7Bq8vXinLQvNrmQnAoWBn+MTt9Vld6++kjJlFPPb3Sbs02rGPFvO0yW7Vcra",
-	"zATCDebL7dpG6S36n3fHzsd5af0mm3XByie2DfPcbVeTlAoFKo225q24kRnJ6XKJyPC5FBhmPHv7sm/6",
-	"i1mHk580UK43PqQXFI6Z804Fswi8Ue7sZ+vGJOrHvOkibz1q2lbz8B8A30VJv+V9zuNrlm9qfr+lZ3i3",
-	"k2RlacdD1MbRE5/gw0SD2JztTPyarceH1QzRLkz8AtaJjA6fHBkf2Em/l/KpfQU2/zAXrta1C+WL8HJb",
-	"4gLqD9oan8wXNO6Ne4+ShNHjJ4/joxE7mR4ejR6ePHlIh3R49eT44aOr5Oj46vjq+PEJHR2z0eHj46Mk",
-	"GZ2MjpLj+PHoydVJ4vVHwXxsyjEoHUtYulkqrxAZ3JctuwiPso9dq/jYI7/Zp+mtbL6zA8zbsBawZOM3",
-	"wfRGMMj3r0nxqOFz57t3mvjeoDBevKIW1t1Xq62QbWgkeMN3ivz06uzpwflPZweHDx8B8vGcfaIGI36w",
-	"GUFms/hxRx+RyIDNIJl3fvIc7q+wNSsfUBhgJBXCLlQVWQgJLeQMqunr/mLZQXoQLJ5Md3LeCXc/s72k",
-	"Z5/amrS0hVW+XNhGktVYgTG2QjFnbSdzpdAhZXNJ/NTnanDY9MCEagoT6XUa/lHIbR/yPL72IeJpxnzW",
-	"I+QKe9awjJm2ElOZdQ0Qbg8yW0zRnSLKuK6dQ8l2kYJBRzOAjhPaFL4E5Mpa/BK8/OVq0hTw/0BdguLU",
-	"3ZbTmW6Br/Myl2KfSCm+um9IxE7Ua7K6KRxaUvwvfJrvqalpLS9nwmGvyqmnrvWNQkVGR8NRbwdNzXaT",
-	"MJtifCEr861clrB8O+lntdXryhDuyifgXriLFVFqcHfrFfAGs4tboC5VmsE/hFQDhJQZv2HC+MSIERHo",
-	"YQRxS1MTCbFCxVfJEjkRMp9ANQ14AE2032OobAbEjx/Upkk+Z212SU2mtaAOllhrYxKhMhj1sWQIHOGn",
-	"JDKBjLGNAWNFkr2qFgoqjWhOZpIpQIbAgnu84dRUt4yx1IUKwhO8/1LAA6au3uLoeN6bWs1Hqau2AwBV",
-	"Ha/38In/smO9Z6fwX2qh7v8XjuvD6ODJxw+ACjTsP7m9HwQF8pbzS6y8qhVREZegb52cjA6PjMbVRW3f",
-	"icEgyGTGFHhi9zD1quNt9PmB7MuCpkQtGZREOSwfvR8Ul8rTNL2vH1c/frwDjGAEZyBCtbbiO/6iI9Z+",
-	"svZUKet4vf5ahhjPhcHfqGtly2Umb6A7J/4JfMBenVR7UcY0ZzMJXTQXNLtmOaprwbSOWKYpXSo2Wc15",
-	"ztSSaiIyxBwbUG3oz/lZKwS3/0Z+ZWksFwyzGz7HPF/fDsjFnArTWuEfEuvsZeGC9f/Whh3mPoH4t72f",
-	"/mMIB+HRyeMn9CpO2LT+b++RG5pxLYfgAIx6Y+svO7QJRrfdrH2T2OLBoU3en5e+WDvfMgazvdS33/MG",
-	"98EODAb10fwGgZkPHwHLH90W0Oo102tn2+PWtGNHAlsgSg0Fndn7bwOE0orKWdE4t3fhcpTWbUxP7f17",
-	"JbwEabU+k7/TtGAK7QRobsDzOQT84H4ElqfxHMA65JTAq/A3zwj13LruEHwO9Z/wqLdhRKx4yuV3ilhI",
-	"nb5LQsgg4Ni51VmI4Ld43fQDf3f37+mM6e5fcQh+3V3x+wClVlagpePSXKaJl6Gas085eBtklmBEHA07",
-	"ulwymlGD79+1d5B/eNskLdSncUGmRQZpQRbCUA3ImfXIzlhu7FmMhvDMb7tun9AaWar0BVjf7pic9rj9",
-	"HQcbnEeJR9UOcAYBBYXHhFoUlHwj0FnJwlrWRxFa5HOZETWHhirXkDZkwdvoDZihqctd3nnOv+IAtkYi",
-	"fDyB2HWPKCnMz+RxQIslKJbjfGG2VOUNoTNcMuWAIPfozFvS3fANGnIguCPqbLk02O1ECkhY/5QPsHZf",
-	"MJZoA0eWFd+ldg94iwttp5qycYRmN5XtS0TLiVy/HEwRSVjM9QKeksiqMVGlzMxUh2oGAEBc/4AiPKiv",
-	"p4Vyr084tP0wDwupR2x0usg0xcUFJ9reQE5MSt9V3xd00GZRn1klFwzxifSpqwJQlsthoSZx6h4oPfTr",
-	"h1m7DTW/4yT07zAHrZCa8Xu53Q2ds9/7dKA/f3BDM02noEq8lvlrO4z3lWG8K4fx1g3jrBzGu3IYb+0w",
-	"npXDeGmH4VHOU0+6B86yS6vJ6TVkKlpBB8iLJHK6Z01LP0V7hMZzBv2KyyIGvXHvBc9ZYrJFBpci0uyC",
-	"iZzHYEpERG+D/lrknbAIm4y6EWGjUS1UENoN44RYx1LdWF9BLnKeYmZ69Zsd9+aV96r37lVntVd561v6",
-	"X7valHeuLpcJ9efLDG23qWtNUWme8AWKXpvaZsr6zDRbVS+rXnVQec5fPrszjekbJ/NXp7uJod+Nl84e",
-	"1u4uOmea3qV/rhxGd+ecHUhb+bpntZ5l/ygErVmtpizlC8zW1Gzt45OA4WiEjE99AXPOsyvau+BBWZ/t",
-	"4gDq0ozlAIpQ0XXLcjMonyEqp2sfaTJc82jm0FAA5zSjcV7ToQdbFP926O6+trHiOZnKNJUrVdaUOo1X",
-	"eSovyndP4W0GP5vL2yg/2LA4Wgt3udKmpktA5X0ZCPmidqJWlXRKY3PAbvE7UPceZd/lwgKhaTlU1mI5",
-	"ho9HAyZQg8YZbc9jrn5iE9c4K+/c7kv0ihhd845dfYa3G9b0vFgsKEqxereyr1Z902oBb4AE3mSrOKvE",
-	"Pr+JiM7XIq7xR4dtXPLeB0rfVsch1iKkwbZakZH1kbcoxd8pwpNWPGQf6Xi3Agv78U0ztjZvE+r1z+g/",
-	"+9dwLm3w/1TeuydPdZy0xU7/Eku7Ayl1i/y0SvcK73ryaGu45Y/VesutrEXbvrDBxrYt3bQP1qUTyOsP",
-	"tdmKhJzIZT6RRT5JuWAYuMylnKRSzCZTmU3sqQlrGCWsRFNpaqP0hhoAnZLcNDeAP7hZ7hpg/AbhmdYY",
-	"SHt8425Nx7uLEVSNzVpVCzgwyiCBAR8MxAgA/dAqkr8azZJDIi2q3gYkQNMducoYvYZsW3qlaRAQWuA1",
-	"6lK4ytdrxpYKfBSlWgq7N2N5rrcKVXDjWrln/VzumEf30aOxMXQRNjFOSYR0U2lvQwXx4Eyjz5+NUn57",
-	"C81byFWmZ9BQy/6JWJujhtJmu1Nm91WdB7uFQbQqcor+N0hS6SMO7BUj7BON83RN8rlUrG7qOUm949Aq",
-	"uW41sd7vFTB/c4PJaW8PqDhDOBhM2TMWgly2MtLjJ1v0j1qUIMjEoc3QPrjVFXgC4epiCCUJrJkFo96l",
-	"ZOiOoKYrhVH7Rwe9yp2AF9m6BfwGU8BkzUJU05cB8SimoswXIlfrzspuiykWsrYaZThVFDdvQVvJ4Y78",
-	"dIAR3N1JB4R4px46HMAO7jn9wB7gM9tOwpcdgQZCoxUBgYSoTcVnIY5+SlK5YtlBTBUjKcvBeaa5PGbg",
-	"9xHvEXQvBKGer5dzJtSAvPQonVCjY/iy2NxKqCIrlqZ9eK3+zqVIJMM0vgVIqwF5LQFyAXUQdLrV2rSB",
-	"C5Gqa0DKy+XSy/grS8IjmqaRK9guF6bO/Dsftz8QDqfar7dz/62ywW+zVyc0xQqIq7NacwuEzQS0S7lP",
-	"q2Hbw/x2a4tIM6Lm/Bt9w85AtdNTs0RigNPLUVOeYMxsgOsHHYee3xg9snvyI1omkHUxUHO+XJoqLgvI",
-	"1dMXF0zkByfD49GmtEhoT1zReWKaZRzuOsvogn3q9fFDvXFvdDg8gSXa2Py7zmxADUKviY1D1hB9ILH3",
-	"BrYUlyQM+OUQDg5HxyfHj48eHZ9sg3NgN0Ed/Vdsz7pcMqE1OOp3srJtriaa7qNq+U59xfeAK/joIxeM",
-	"Hxx8DOu45V6GNbc0dRWaglrwV7PI8OyY3HDFr1JGzs6fvnw5IC+xBpgtMWVAM6c+URKapGutVfMLgMCh",
-	"ApnWpcDgCE1L9uUqHIB96i/XE4rrlFdR/jcu0b8d/M8gjsM2x/avc4CCcvtp4HQrRVc+tXsjenS8mz3Q",
-	"vYOFyZRzHU2NovydqlgQpxhFmkm/H5Bx0JdRgAE5w85WZPSI/Mx/NAy9EkPwJOudol00ih0cpJ5tiLY9",
-	"69Zjc7iKYt1BTFS4o5YVHXvIV56q9wNecGFNqDrn/xgyGGCStsIZbrQwywPynMZzfaT+USQz1DywI0aF",
-	"+D78Cdj1zkM43DiEx7sN4XHvVq/tNmLEVTyQgh1crQ+g9tIYsWZLS+jWNjDTTgTygrO0RCKtK/LtbPe1",
-	"M5R4TmLQ9bAkjmSMdgtIWFSWDf2CUQqmwMT6UIAHjfDwq9AbVnNom2iJYDsu69YKse7mO64sS+xGhNue",
-	"m/ZcNUew7S8WjT0tWw8RyshOSZQUy5THNGfRmAgpWN+boT8VZH2QkQbBnWhMFGMkwo2N/LoD+01tMtq3",
-	"QxYYPLi9btRjX65/l9uVjXVuFSJUjTp4MyzNVdzAFCBi27Ehwo55+oMHOvxxIycoaeZDTdE6cj/ik8PR",
-	"E3o1jI8PTkbxw4OT6RE7eEwfnhwcTUfTR3R0dRgf+ZXrWM1g4f9tcp0+qXbHy2kBCwkXrKLX4DvAtF80",
-	"2gSNCdryTq45pORgeevtx40syVsLf5h2hQNt5MuNqZMvSiODsAfHzaNig7gbwGvy9nbTG6Fitkrfba2L",
-	"DXWEmxU6YgtiZ7usa3eu1K5H3zDVbWZQ6Nwp7+CVY91wdko204w17dwQ0yf9+vK8kBmJHtAlf3AzemCJ",
-	"5sFnntxGFbuiKLAjbteyKBeHBreDzPxKv0Hn/ojbdsYskoHIqoe+Kj0IvUWwL3ejD23EewQ9bt0GY762",
-	"CShg2hlnyZ5Gd9VfEJA1i3JgHVaoCeDl1Ak3ke2rEHYk+qK6W6eh6tIGJre7b3JPn6In0Lp6FW2Xhe55",
-	"Thauftw7zzj5hYprWs9+Iuc8vdFXc75gvyMqy5ni9IHXN6y1DU0X/369zYaRaeFBbFap/c42ZZE1rOfH",
-	"cgIQkK1M4eNezSn3TfD6Iqi9fcIUjRVux4vFPEqARlllUot8SQq1P9BL2L954ac2kghcNH2nIHNlayy6",
-	"fGGzV6Edu/rb9PqoUmFoHaBo1sE++7X4DmfH+R/ws6dEc8U1rpfLZhImwrMrlIDDdWlEQ8rj0lijs9dn",
-	"BH7zqcYUqXBRGaAeVwW2rnsh2Rc3RK2hrpgwlXduQ/iQbrscjfhr0V5g1DxnbTza87UHJXcHdmJlb7uv",
-	"/c0+sl2PrqtT3Q62v8m9jhN+Ckv2tfJzjXDYJIc2iY0/B183wbZJG1u6mDPbXMbg8qIHt0zdjr2WR6ek",
-	"ycZqAaTDhmf74+fD26DjlosbE6ncnCP0DNDTiVzmB1yMS2vR9ZY1fIxnxKyVxT7uEwp4udHbN+cXxCr9",
-	"0LHqwWd/824fmCcfwKCw3mlwKV5j2Jsbv4XjjWtb/aY5EwwCY4AmB6nWvrYtS2hXeIexe7+FERhHZJmx",
-	"Kf/UN9lNBkDIQD+4TCd4LqoSQ7RHevdOgAr6iL5EttXkSXpdw8m3mFE2wR86Z58tWMJpW5O9FzxlyitK",
-	"5xu7K7BJnFKl+NRWjnWzOJ5WH9L7S9eppFsTrn5lV3Mpr9+au5FxQEzQpmsFtAwsOfwCGeZ/orbqrQvR",
-	"x22rrnY5z+q42kjirpIzuhpA/R4c+C9sC1tbvkLtBnasX7qHZb23tP3j7WhP5DcmvPfByMo3dgrghwP2",
-	"HsluGLrJOgnjmTMXr6oFAvbprGmEtgtLNeIOn5Yy2xlCwiiM7XGFvYnLMvXbYHM2Iz7vanFeujduIOZt",
-	"syMX7FOO0CRaaF+zZW6iq5gEV5pgLt3Xdj/zIq27rNGmoMleYM/6pZsBn78O/lthvD/bWWaARXqWkDkx",
-	"VRKpL0a/jhrnuasaBF09GG0nuQ4zHwTevtrxcOU26TT8y5djkeMHuvQV0HN8D+biFxtCP1MB0j1oBt1+",
-	"vdLEL7BwQiWHf2dZwuO2xB7MxLtiJHEJe9TL/zfRHRtTXGYyZmC0ryg0+7H0GUQqM19+arXQlq7XXZo1",
-	"tkcZvO5XkRle1MlldFOuy6YFtstXp077uAebizMKUWVNdO+UHXMGIDSh9Li+NuaWNKMLlpcOKyi/4w5a",
-	"EZKYsNF9JbB2x31efoU2aG9lyuN1O8ALSVmuyDRjJqEeG61J4bL/V3NpXKK17msDErlaqb7t6q/Ntz40",
-	"01GYQArmKYgpgzdyKexTpyTS353o70bmmXIgXv941zjIiTzzrlIYAgTNiiv9UnsC/Hfqr1ZeurBZpoDq",
-	"4h4n9yLTVG6CbeSi+wNy/urc7l2s9zITLKlChdhx9Po9N6WNZzGIEvLj+qJ8z4/rFxljF/iilwJ3s/fx",
-	"FpqXxkXG8/W5PhDGWmU0Y9lZEaraPxPk7O1Lcs3W4G6ImGL6H8pEt7WFzkWujNEJpwz8APDKkjzneb7s",
-	"3d6CDjUNtFl66rIiAfDTEZhe5/NX52OyxM5/ZhNLZ0jf9opVfbehql9mWWJiM+SjXrEY0wUvoYXz2sa8",
-	"B5fiUnz/fRVQZfD99yQ6A0Qp/jtcGZMfYVLkshgOj+JrtoY/WDQgZ3pJCOYCKeOcNi2LsNsDl5irqGwj",
-	"fH2iDeCMuhTRpwN4KBqTKGM0iUgq5bXqk2iVcb3IFjELVyE4Z8wLz+hUX4008ULxVZbjLypnLFOXokw/",
-	"hav6/M61hkiVw+Hqk4gmCy4iwkWcFol+d5oimasB+YnRNJ+b0Qupp25WUNu+6vvvCRVqxbJKH/4+iUzH",
-	"qwwwo6GFMV+wAYk8IzNCzFcuckkie8n68fHBaY54sIqdXgoQFQtGvWTajBk9WOh3g8kauZ5haYpvgZun",
-	"PLfQ0Tmiw+o5QHoUTCJjACaVGoJ4sMzkVcoWP2imGpF77148JU+OH57cH5Dj4RAddxbDOabCS5Ai9/77",
-	"+ZvXRK1FTj/1CSULmmohqdmZY/f6NYeH47LYmyZIutggG0GnuKsCP3U5Qh5dQWKJGhATkCXwWTis+kWm",
-	"7e+l+K3QxH9T4hmad/ZNa3M+EzIDJqUX5B00Otd8jpK3b84v9MH4FdEtSPQyYYulzJmI1wc/s7Vh5QYJ",
-	"D6nAT7yt8GLENgYcagvaq+iCXQp9lvQNmvsPyJlBCANZUECPRdd/Wt/JlV64U0Idsjrugcp5mpoHVhTv",
-	"Gz4xk3qqzxMXMz2Zt2cXT3/C+Bks2IJlM0aWNI/nuMsnR08e3R87qDrX6E/lVC+tQulcLldKY/vq9xcI",
-	"fmbOa9+TOZnjUSSDZzTh52NsJ2M8nLCh5QcRD8t1nL8UkPmr/Bigu5fmyKE1K8ORXfAFs4Stp3V0dPTE",
-	"aoi/w3H5/vu3Xkdxey9EA6F0CjZUnZJUn3OD++7arak5NodZEGxOMLgUb1kWM5HDz1kh0Awd6s0eDYdm",
-	"VEaV0h+zTVytTqQ/XjZp5YokMi5wGW33RdO7lc8EzYuMEexOimeRroBmxpfCOMhX5lMPjK0VkXtl3hOM",
-	"jZqo3KmZq2lEaDSxixV/9ct9rFmtvRETsiJyry5o3Afu98mVzOdVlvLpYLVaHWhecFBkKROxBFw89Gf/",
-	"xwGCMRyc2+lFmspXmRQzb8pA10fGCc9zyPoGXws5zzNGF+Q5JKV5uB7j3mgwHAy1IiuXTNAl7417R4Ph",
-	"AECkaT4HpcDGE2gM3PMB9sTUv8wYaNlOsr1MemN98Qzv/AVvhLyopRbS8NDhcFjDL/AXwjbTRi19q31V",
-	"+RBoFW09PKHY5Hg4anulG+OD94IaaQ9Zf73j4dH2h17I7IonCQPfwkOc4uYnXiJ6derScB92+c57QW8o",
-	"RwOojHttf858BZwnBqGm906LpLzscmqO3WoutX4VW7d3TgEv2HRSBS3UaCmQd2hc+bbBah1vZwMnHZDn",
-	"oH2tZHbNMiKvtICCQD1b2TGZFteKaOWg5DFSDIjrF+xdZbZeAwFQ4XQrclWk16UieOolOYKOiQzT61IB",
-	"xw7FuLYAwcD4rdCybRLTpYlzVake5take5BAP5oY0N2TPLa1vUX8GPdCWO0DGNEPd/Dyin1srMI/w4l2",
-	"+GNQzYgeDTiuHQ7fjzSxsFffji0cjzo8YVwJF1L+QjN0rB6PHnYZniZgcBO+YgmnF2vMSzk+POzyMHhY",
-	"FIB1GmSDfyJGBkocM7YdHnmt4XsFdiZAvI2baWMJ3m1lnntFq7jTKpCzWUFsGj1etRb3lLc8ADqH1PIt",
-	"Nz7F2Ju+M1BaWM4U3BKam4EeAq58fRdo+qXL0+X9dzuUdn7n+BiUsnw1DmA/BvHTAAM4I0vg3NNy1n/y",
-	"c/9Pcor0gpdr6h2VkrzDol+qgBMak5YARvfZu7MXF9Gpc5NZlG9T7ofiN7f58WD+kkKkTCkHIWLKZiNj",
-	"Pk044jRfCncFKNxrlXPPfg29Apc98PRoDaEHgA6AmSjFfZM46Ztj5pUkkeCsY5+4wvI3uFOKdH0JaXlM",
-	"JFZn+q3gLDcmrR1CSE1AX5ld0J3ZhWdl/8ywXO9r6Bh2fAbKpIsGMLrzj7cJf2csU83lwD/xJxf7wyfb",
-	"n3gqxTTlGFT4S0/4WnoC1mGVle7bmdzKHIGASgDFNKaDPMtZS9W/ZhSuEx661RyrOyXHwydl1GDQYBf4",
-	"Zo9d1E7dcUumoz0iXBF8xZ//jBxvf+K1zF/YhIydD9U/CYk+g+3ah0T7re6YdvoZfnOu/a9Gh/9Mrp5d",
-	"iKr06+yknzwDnWQfZ9DYBC2qXnUfY7yPCQEZW8gb7HVjNEtbOmHa00OkNl0PyK9znrJLQSv8UBNsUqQs",
-	"6ZOsEIhUmRHsm9EnUUZzNgH/wmTJsolisRTQHQQ0vAloeBOIplnvrP8DxNruXcl8jiEprPm+3yfRlPK0",
-	"yNgkn2dMzWWa6NfHTOT63VX3Up9Ey4zLjOdrUHJBQ0U9OWNxkSlshlJkGRMxm8SZFDiWS+Fft0UXEaCZ",
-	"ectDRYIYJ1NQaal+7YJyMJNtm5QxWc2lFlaXAio94V5fyQWRZt9Y4j9QwVbWrVf2c5kxjGBhsBWvmACe",
-	"fjfTc3RRmbBrrcLDvp7Ge9cOtfp7v6kv7V9Qk/7aWsJfqvfXddEZHg8lOHtoOMsiD4mVLXLgjf815Fxb",
-	"BAFmLrUIA/2ZS5Hw6RRys/bndSbgbFM6FlLLOMgVKWF0AvwQi+a+EUPcwQXwF+P6i3H96zEuTOO4W6fB",
-	"A5N5iDUi+yjYQZfr2Sxj2PfaOV1NUgrifY7J8fDIaH2SLGgCOqXMSj0uh9r1ProlTLqpAbywztkzy9PQ",
-	"83kplikVoH4mGV0paB1Eq/f4wG+QPykdYIt1tS4goUV/TWb5PGVKafUdcrhMOwWboIQ86FLci87evn33",
-	"5u9nv5xP3j3/f96/fPf8WXS/3+D04HaReZnsWaZklbMKcFlz/926av9gftl3q/CXO+ifg/uY9oo7cZ/2",
-	"ICYyn5iKGDse3CHvecEFTQe2f4NFgKIccqDkgpEIP5uyJDq19cUcgiUuw0pISLXW18psPQztC0au2IwL",
-	"NQDepJ+/FHnN1SlvWBYMusCX/6lO8ttMziDle6sGZNNgDcv962D/k9hDQJN3e67lYmkDEXd4sp9DOkVJ",
-	"cSuo57AAwZEtaYgWVBQ0BWj9mZQJArONXdDXghprIW+rVmxes35H9PTNq7e/PL94/iwC1eNSrCwLUTZi",
-	"PCCGzVgeQEIswKKSuciLXRi12a6yt/1Lify/GMQ/K4Mw1EhoqafeIbMAP8cdc4pfv1Cqm5wP5AeeT8Z5",
-	"agYB33Ch2F+S/a+D++c5uND7/E4F+zJj05TP5vkdn9f/XiRaVbeJUbZDEy0SzrTxT8FRK+RKy01Ihy5S",
-	"q9pPM8Z+Z6Z0DIQ4CnPocz+3mdmuCBlbVcg+hpMQvQeNcPOLKc5bn5pglw36nZZy3hYTmZx1qvIScRm+",
-	"kzJ6w07LMj9uqqAvRSxVDshFNv9slfE8ZwKzvbRiceapEQIUFMyRtMEzRGCCShes8CqLmrD8hUJhS45V",
-	"HzMqLoWQKwRNz8Hz67gYlruFAl12n//s+WFv7UAdmzEO4q/EO9332pjmVGYspir/yw38lxv463D1FzJj",
-	"OQP0eyhZLc0hYD2J7JpSsYnNG82gTDVvUroppc0K0cdiVh9XM2XJjJk0VYPW9oomzMT1kYXJac4ElLfD",
-	"1CJoo6IciEAjecjpK1/xfL8rtqtFULj7V/bQH5c9hMXhGamk03zVRKL2o+JwTNoPyxsBheKuzU9QwzFR",
-	"CDhN9aIv11GiEkawMOfNIpB35Zi+RRXIljvfFeK16SfQ4WY7dIun2f2Jd4iRsssjQGFPZcK+rsHlvre9",
-	"kKQkp78YzB9XelJpQJb5p+mPZTGDWN20shkH4jMFs0YwbMysGUdfsxtsNkTOMPCZo/KglnrIas6YxWnK",
-	"6TUz7RinMlsUKTWeEVOXLwjVNlwml3M2IGfiUhj7Aw2OjNFrbaxNS4AZ9B6FzAxEE/sCdvWvwlv0ljww",
-	"m1vyFIdadcUFhaK5OsJog5M8Pf+7xU+YM5qwDPNaj0ePh/eBCt5fvDh4rMUG/gzjMTrwwTOullLxPIhb",
-	"/NqD9EhBQatm4fgVfP8fe9/a3DaObftXUKlTlc5tWXbSPukZ+8MpnyQznXM7j2s701W3lRtCJCRhTAEq",
-	"AJRanZr/fgt7b4CUROrhSH5k+Gl6LIYEQWBjP9Zea2WYrSm7DwC/nikfXT04c2aL8b4TvitJW0TPrfpH",
-	"+PQ2T9vmaR9SUOPXJOMB8rm/fK0RIAqz1612RQRewI1hCrUIoY2g1nDuZx0W8RZMGzbgEpCuRK9EHGpY",
-	"yqWUQqTEQBHVkiDM39d7MqEF15/jtuxMUERA9SXVGfzdCOx/7QAlUSl4O+6y6wX2ej/ekUghsTrkUp0j",
-	"oKyCFqOhEV9NWQY+ffECvCUci7//eAF4ssAeBKMwAA4eQYIYq8cyF5S0RZ+pp7B4jOnjUgseHpqL1IkM",
-	"Mr8qlrSRVK3OxYIV8Fi6fC9hud4TxDfKojXZWf+B/Bfsi2GhzlkSYvcvVv4pAH0Qqw1hVQsj4idrM8Jt",
-	"Rvgw58eVUFlJWmf1OKaTcB3u4RwpNvCOXBZ3QTny+bCZ3y3SM4VqEzMPJjFTqPuKYZyw+y6BXwG1bxVF",
-	"9tQGX6JDcDHW6JCAPwUwM80Gclr1q8ANAvWMIDrPg9smne0pPVOdYC9upMpY4t8uOfOe1mzEHRAFUAl6",
-	"CeTWIUQ/kqWVKDofZXpbbANxCdRMCIBvXbenXgWm3EonZ4eZSBob2EX92KNnZssUeoUnd8Xl8Y94LB7P",
-	"tQgmZ5PD8+Igz272dqIb6z8BVSuwqodf2f+5L8D5hEJE69y0zs3hnBuwG9/uxxB+8TARcazfVYCC2EmE",
-	"XLgW4DYsl35TjQTPFrA+Dtvf08JYalSwLLl69cub159+ffM6oVZOoO8OhjsNHfY2smpXLDvTM3XO+sLN",
-	"hCCGeMI3l3dFr3EB87iMY44NXF2gWO6pJDPzL6ZQyQqLFoTB2lB0GnBJRHQ9W5SCEKnMSEgOXmpRD6I6",
-	"MZAa6Kk1MG/Lcn/kAfgANPoVcFYjWT6di8TFGUm+O6xQTuY0JTFZgRzIlK6oPVxwFI/mfKEFf2BY1O1i",
-	"aGQy45ZZOS68W9PGyO0xcqhjxBvIb8PCCsNtYYQ9/kr/9YVYt5rYjt7gZYfEK4VH1Gy332rSj1lnAZOK",
-	"fPQj3sa0DwHNpBitq0U00ye7hup64eipoSfm1rGJX/kU4CW/alxnSZmeDk/1lniBYz5ytk64G5WUreXq",
-	"X1sEjtXrooArK8KnP71cLWVXo+0RyHmsRR+C1gK3LKGLk1rIIOqC/OP5IbcgPqPpwCOjGYQKurddM6SQ",
-	"gwL45Qq6FkvSTfAw7w5VlxAN8XPVmskxROjHXx23N0uWbN10h3+uhsI6Ehkob5LUVVx59hYedsivQE+o",
-	"+QqhfEqFFgmQVdsp/dIoVAFdu60lvD9WOMVwVT61bFKCfcMqxk+8l/TeNbc3yym+lQ1xjGo2a0FXbzEx",
-	"AtiqYGMHMhdnLMmlEkCpJkUOvG2I5qRIjtSDqAkUtpY2cigVz5MOwaTHQmXEklZMvMcXypPdngImIQPy",
-	"JlhvdVqzXKthkDqjhjZFARoKcOpBOGZEFkIiiuI2IsN6aldoGPtWZBh+cZQ/etKCqFrDdJ8gqopxInEq",
-	"EO66QwNVf+Sui0Dac7dd3g/+3K1f1nT67nzy1rdELJ0kj7hOXXmTbdoJSkPV7rB7rFs/lMMjcJ9ABaSe",
-	"ZIWnIwbS4SGBXikIEKhNupJEhXB8lRz7bARCWSgC2WHcIYGb9xsts1oDWSI4f5L7H3LhbE9JB+Xp3Dud",
-	"IWlfAQJWEIahCHzGnM5B9wKxL7FtCoLVBN7hi/Sut6Syd5IVuO1E0kFWFyhui9zC+WSpkK2ojr2UDsF3",
-	"D4VndqUJcMtZrkttyTiAIPooLbN8gIqupaTsSHAT3HGYbDwlQ7M5Sy4/vX//9v3fEz9vyceLT1dvXidd",
-	"9j4iAYE0DzU1+/N4mzOC/cCHGHE/kz3VF4wDAqDLfkMuZTYurFvuewedslKQLAQWSSlHlqz0psFbeU/f",
-	"GNSz9DGCCiBNZ7iyPHUAUJBYAwODTUK0+OYlZ3MkxaESc9wr/maZFhg3AGN0MUHWraAAe8GsVMNc0D3D",
-	"4MMNqt+SsBSknXrGTl+8gErE6clpgFsyW6QjmDIiCICUSgWI6tegdB1UZKkFXuKGuw77bYtkHThGZg5M",
-	"B6h2CbONLf3hx1Rn4py9vfrAfnr+8uXRc8bzyYgfvWjSVyLb9cWIoQQF8fKUqSTkXgBTujeVT86e/L/f",
-	"L47+7+evL/71HzXBUuehVLhoZkFW0t41hIIefilskdeLw/22ILpZWe4VZroWWdGWxO7RM4HcsV+b0+26",
-	"gVYKYuRTALbsuF/kN81exZXThjIfmMrClR7Uezkobw5yPasICoMsNsSG7KJMdS3pWJc2HjfPiJuxPyZ6",
-	"KNEMQH8sg/g7gCOBxpXNgO3pInhmpIhjxFROQSzs6vrDx3AOKTGD06BikPHoLRsIeir5+Ob9a39kd8s0",
-	"eTk3CYr0Ns4dtisE76H5RMFy0M6wgzF2WsIhsI0Rh+s/6lym8+2vf23ml8UO93+rpnK7Tky8/h2fTOAY",
-	"2scpVL9hwiXSbzYrTMhvHPAwwUdcpKmYrMHj0baRrdRYa+Z3MvO4vBABvCneXKULl36Lwqpeq7P9Nl52",
-	"WeTioBQty49qRBrlopXaXoM5gAUBhw7S8fiQho6zLdEHRW1aLq4XoivBHqhSZPNGiAlCweVYxNr1nA35",
-	"VPgANfx/SwFlhbU95PmWmg3hFLGriT9bvy73H4vULsm762DbZUc8HqGK9jw4rIzEN9mA1YPiRsxn2mTr",
-	"OcPgCnCEJyPDbWiS5fYGm2j1WCCkOFAtYjKMs9lI5z5YBk3tsi0mpvActvNyKzpsUqjUFbAfEDQ91v+U",
-	"3Z5Krj7999Wry7f//Yb1ipOTn1KnJzKF/xTknX96v/YabGPpCyszjFHGdX76ULj/HSbjgLs+PqNhu4cP",
-	"0kpS7y2N7yrTWtkf136N7HJI+s+D2tC4IVbWFTPCCjPFzKf161ymI8bzGZ9blulz5qBfnmeZyMK5ikTG",
-	"jm6Mt1Qa6fRqVqldWqX7PxXD7e9FuOk72R3tKXjgUxAaVbIM8Do833Z3rx5/oV3uuFCQGWqm6YqFob7R",
-	"N96lHZSIsADVfmpZ7g1OlU4ik7i/iftTgM6bdMxpfQP/OFamXunxxB+boVbTU5X7+uNd56KDBBLYh1MS",
-	"EhM/RmzpwcraWrECP9BP+NIhs/24K+yLL7O5yB6+ECnmwazPAlOjM/LBu9qP6QiO20EPGG01pguX6nGV",
-	"5uAS2o+lGm7gvY279us6APRv/otKZxl3PhJ1trO8WY1IhZw4GzdypbwN7cthcQQePthoclxPdEsr75DO",
-	"Iz3itXBc5htagFvgyH0KZY/jYthqcW9RZ6Y7PrVMZg0tHodr7VjYccd4/NS04z6EUTe1+yb+ZEygxZSw",
-	"jBxPyw754MEcAOpgxqUTWZclSrsv5b9cOGA7JXedrTS+crtAndVTgTsLIQlkjaD/VQxAOSA8OIgNCRsw",
-	"KnnuzeRMyOEIIww/9VZqVZEwwmFBby2Z1qTuwMePVhqpB9kAGw0cvuVdhx9hdtZb1gVNTGh8bov9bbxz",
-	"GBw7bNoKvOs2/tMKAmCslXQaDOaa4tC78qpDbrnyKdsw97eedVXhq1BUIfSx3moGuDK3GxzqeOFxxu2o",
-	"r7nJ1i2N1/GiA66M8iFNoi1yWJi2WtjkhIK7EObwqQ3T9Y3rg5L5a2nl3tI1dyFjsLgsfqGubKdZrvUN",
-	"6/P0BjCsQFXVhLaEHxdAlnH2X5yCxynHxfjJ2c8vTjpPxlLh/3senU+pnEC6joO2EOCsbs5sLNVb2lLC",
-	"/vIYy1N7m81kxCSXorniBrV0wtgxHnKbXQYQ/+AHAOpbK8H83eaMOzbW1gWeCESLWy4zwMPh1RClaDWQ",
-	"Pp4KVTZqI+0pQNMjuQ4U8CBXyq6uLy6vg5L6CinuEjZb5AP2Q/Jh4j4UzjtpyTPkl8PwBEfaUHm7pDk5",
-	"qJwHPqLhMHHiD9fulP0W3XjhtF9rKTPx+966+gat08B0SG3Lc2x8hhWmNIZj3GT4V2m9Y5SdQ4vFeOLo",
-	"4rHgAeFSocHC0WVd9mqkrVAlfsXfiHTCvZv11LKcq2HhN+APWLvmzhnZL5xgSfgpedah3hRCugSWRtzI",
-	"5Y9v1DCXdkR/iAqFDWW/6hbZf+BNd7+Xot93sDPbAPgOCn6wEAAMvqNdWa37mRApL1MNxievUwULZH1d",
-	"9gZYTdGzRka6jYp6dcdfgO5f0dO/QVDnLqQtwjC3isvaAsQdU6bBf8kmCeHdyhA78i2X2yoWDLBBfG24",
-	"SFnXK7zy7oPGDyqfL1QoQYI8zF1T0Bh+R0KtmnqFVO7l6ZNK+Pji+enPp3/56eXpzxuiyA0jRNUNkK5A",
-	"V0U2RrY2zOlO+W9S2to0jtQI7o0dBw7RIGMjbSyR1o5IqlTUT1jGnTjy/7a+gXGboRCoauMoINDZfRSf",
-	"D197wF2Au3RbAANSb0NNS0+pbBQ05QLDggs0Zg/YIv97+DPa4EchcvbKl7wFFMKK4XhJxnTVwF6Fix41",
-	"wIfeYnP+K8xJG83vLZq35QoKKzQuqno/olHvLcrxe1McuQfOQZIp/paJgVSA7qNEU1n1gtWtTcfH08Bd",
-	"PeITgcV1oOkCDFdgHegpaPUHogEc76Jmgt+DMk2ofVXpyoPPIiMGSgFZyCkEQjenIZ82FtDxXxey45FE",
-	"s/RQ6+00vB3C/uf7fnZTFBG+F29bJ9ucwW51Udh5jIcltNForeYHgr07nhgxlWLW3CL/vsKmj8sULBna",
-	"IuLIRzKTKqFvxb4FXhPuRh0kMOG2p5Lyii9+W3VTrRDubH9//rk75XkhknP2nyc/odEE98+PAy1ZrtUQ",
-	"KRwV42wsVVFP2Eiv9zis1EccbNzad5ulXBzEWrBCx689PgYlH+lGbIxtWkQPQ4wHeobEn4QFbzFErTk8",
-	"JEwk1DAs41XrE3wbpWdb+nZ1VjLgsDORCyea/D4UzIxASW0YR7qPeNaj1ZSuW4Ne9Hcu7dTSNj9t4L+m",
-	"+0rL8AatVMWjAb75z7X7Gd5pxCw1rp2TO/Zo27z4fQLzt11P35AQbyhgX5DwbOieNoLx3D9mzgZG/ylU",
-	"lN1DGfBKzHojxAQBHD5sRUJwhrEr6iMH8nCIqVOuWF/0FN6HHNK60Bp1ncb8prLRWCYmQmVMqzXNY8Uk",
-	"44vW+CGEpidtaNo6b99p/XsvwSxUuIWPHbkT36ymt0T9T7d9HKHkmzAJB1ZYW3xc7GhpjhuBtw5jx+/O",
-	"qLQ24q4CvHBA7S+6O6ZM9541OC8ypI2ejbQP0oBsOHhFSAJZEuhl3tPhNtLKQDudA23IPD+P5LsE7gPC",
-	"ZagdGEG6xijK0lPg8NAVUFTAZjqUSAlTR0oipbdU5wfxLKPJfEfT0xIG70LVSJP3Cb7xkzswxPgkJABu",
-	"5P8N7L+BzbT17lrLfRjL/bEgBTiUfUdi+WDxlNNllLdzGqQ+BB04YWbckD5A+dgqwy/SW8vYFw12UuRW",
-	"3M4g99Qmi8z2Z5ANusvfqVFuTWxrYlsTe7sAuvQwb2tTF1xjFQTk6tmikKLdjcS4w5SYCeuotwNMKP0F",
-	"9VFGXCmRh54T0N8AeylmoLwFci6AJ69Fjl/RSA66r/0jmmBXmA+DQbSNuM2tUDZ+p3Kt4V82BWFwVayw",
-	"3S724i4d1XGa/c/Vh/dsLMxQMLgGFRN//umvL5+F3oaZNjfCMN0XqLIDCzOXY+ksdjn4/1DYWxUQ1Apz",
-	"137kxCbMLbO5nomspzI9U8yIVE9RhwjdEX8Xw504L29D/1I6cgRoH0s3IvUNvFKqIY4H/AqSpOFKzGrx",
-	"Dv4tceYPlrb2N/8IM+4/ZPVOMNNHMIYfv+Wud5wLh9lau/W/f0aU9ng+UO4KalSkpm5BwRZXFKiYlVCZ",
-	"MVfzEK8AXEobN9C51GzM58wIno422dYVGpSgkLWWJR/w09UL76k/BaljQ3MKxijAbPCm+/zlKYiwScsG",
-	"0J0eaCZDQIYiKCMeoBV1scpkpJX4gvdtilROkf4g/t+VwIUf/fn5f539F/uv3388Ofrr599Pjv7KfnjW",
-	"Pfr8439s3dOx+KLw8Rp7SeDLbtvcUvmKV/APa0ZwkVtNI4hF2lwOnMiaxoC/1pNHDHhuRXzvvta54OrA",
-	"bSSVt9wCKV9Z2C1afn9o+UV7Ea1S9c87oOb/FppJSasQ1L8jE0TFIYLbBXFvFCMPKoHguZHRCPwQ0rG+",
-	"yLUa+osDdQT5XBa0kUoNwRW+ufIncM/Kx4fsfUO6vJyDB1siLId4P7j4yhQ1eV3lJS0qvvW0tuwLxjUT",
-	"pdS2skw1uY/Ktcco+N+YB3lfSX0g+y4el8CPz6RK8yLztuUiqLtJjAR/eXfx6ujql4ujF//5EumbxB88",
-	"E6kc87zDCgosgVIDz+nkRsy/yCwBmm0MTElKzlYrg2JsRT4lDUfvGt2IiQM1uSgDyx3rG8FvLNODQSDW",
-	"BF5gUQ+hxylYchE3HO9O/OGOUztdNAqxBbUvFbIALHtMK8bg1dU/QmJ8JLifFojgT5//5eQZTNyn678d",
-	"/cX7LvgzjIfW7tFraSfaSrzVyqcDKG5VnruZonVlmK0nsQcErJ4pqLS4RYO/i0fRtG1RO7G5qeV6Uc1R",
-	"gvYz0EKleiw6oPjCRoXKDLZ/c2i2DvoWUUzYOj6vqL30BXLbhry/sK7LfKgGfSskodhTA8CJA4M9tfGB",
-	"PGSttuK4Zu+1Bfgad2hc5E5OuHHH3socZdzxReNTqil8NH6SHVCUUQQzqfzp6xP/gerx9v6Xc8wI8rEg",
-	"YwyZQjBtfu42G7mqpfkdH/Y5XqX7/xRpQ1QDCyfkBsP7soEUecYS/2PCfki6qZ0mHZZ0vVMW/yNPztFU",
-	"PiOeNSNSbTIsV7KkGhwn7Adt6E/JM6pfzntqxKfCXws7MOn4/0Sx7YREU1kipjITKoVfAaaD2teVrekf",
-	"iAv9DhN85eODbOb3UrVrfc8H5ntCGo+M7j78T4CmeZ9yz7g00I4I29Uv+dlofg7rXsDp4E82yk5aPgdK",
-	"luDaSrcSK9MvITKu0WIZuMcVGP/qp/yuCxE7xcWdmLdrkQWtUTtMqm8A9YqFjXsbixZ0UtcXIa7jVY+a",
-	"xSW8xubkdJyWNjO9PyhCZRFFxsT4t30zuSRTbqQfvE1KrbScp2Kk88yHXVKxhFZVwjI5GAjTwb5gxrMM",
-	"PAby5534w/VUypXSjvUF0xOhMHPkPVN7MZkgXWsZyIUbf7EyS/zoxjwTPli9nslcajy7i/5YOod8LvFG",
-	"/TnjgHsY5Hp23lNaiZBkWblpiqJtWUU/jO7vPXmW8MnE6CnPQ2ZqFAjKQQJ5DXFM+CoP1RkI47uXFHmc",
-	"nEbKWFKebslj2lP9luQxrtyAGyzlmhP9mJb7GqggJdZAcB1F1FnOrWN2rtIuuy5r0Um4KyS6A8NVteWX",
-	"YT6sjmTWexCvwlgetQNBb7HZfwhT37oPe3Mf8GhDOVIHleVd/YnaTbJlOlr84TolAbs/v6/evkYQIo8j",
-	"ovRUZQudnpxGVyWIESjKY3Hn79Fhde5MTy37M7zqvYQnhQfLcjui1lv1xxGHPDa4KEAdbZmeqeaU9mM5",
-	"/asJw/b4b7MA/37+wjtkz4hLDkH99Brf5Dp469VsE68cN85WAhW0Zt7KWiYAur1kEnmK6vIQqYRg56kF",
-	"MXuk+zhjujClTWe54EZhUNMXlPwHNQxpWAhsbCSt8+aRF1b4+CncvtTIBmFs78U0+0iVKK0Bvu2n5PZ5",
-	"kFrbuGCiXuzdRF35j9hgpuKXk5bxvo9anWamUK3DsheHResb6kX0O+BbXJd1u/SuqM8qHsF23GfRIrXk",
-	"Z4+W/GznGLSZ/qx5/ZzcuV/WMqDdJwPa9otq/xxo7yCS49BENhUGlawvQFEH3BcfJ/XFsFBsqKGTDL0V",
-	"70DQ5YhaHnL8pdtATbaw2h9E8vOkjX7a6Oc7pifbT7oU8BxVzu39QTre/MFTl88Z5X6WMF0+TEmimB+G",
-	"IkM5FQrzRzy3upIgimBlUiXoNhFrP5Y8zv1Say+NYp0QYKVNxQeL0lqphqERue06bc3WlmYLu5bLs3Kg",
-	"DViGiTB2AcixdTYbdQfXIjjwkscN3/DvsAV2A161TWTsD7gR1s5W+rnrIRsRn60NcgqjMG1EcKwBJfiH",
-	"PtizzA/ufuAIMC1Np5b/sQUitGfUrYEItOl2U7hFg7ExPYmpJmzSsEU//mT9ip2JPA9g5qUMZkxX1tgK",
-	"SljSsLfMVsIuaVOVjzdVuf0qXZOkrF8zJ3doqdvc5L3mJrdYRfvPSlIWA60gqIyfVw0idAhax+fNUgjl",
-	"wr1/v+ak9WvaHOP3Faz7YGUPjtBxZUM3AjJ/C+woiOdKPny8/vL2fYKcJ/TPM5JYxpZlzEkNBRCtgxpg",
-	"naFAIqny+Y9bize+yDYkQ/Gl28P1nlkoKwcaAJUOfN5WtiFIE6xNj32yd7ItNl/pB/LKz6Zy217+Wg6l",
-	"s4fdc/45m3cbzHObeNvbtinsYqsyrtId0m7XCwUjpc2Y59JiyxFw950z5IxAqJwcC/Yn0ONwI1gmjJyK",
-	"LBY42G/U35SkuEC/WMedSKL6B+CWk49v3r9++/7vWNaSFlnAwtm0BHaOQ0N97TX0XZgD9BPwUFOAsHNh",
-	"lHedAoRZafCU4bu0CcDW793N/FxkGVF3rjc/qy4vngHEL9VIUA6Am4F0iwzlHSiD5VIJUK8+Z2VRHCyS",
-	"/xVoo5GJpcsusKsB6TKZnQACeSSEI3lBx2+wvMZ7aqDNuMh5oCjEpkrFuLecRk9GoiTrgksi+kcalvyY",
-	"dBm8PrAtgHxilomMjQVXlJ80guVi4JguqqxepEBxG1oveN4rO93Z4B3Uh2jpw1rnZWv6MNIEs+zV1T+2",
-	"8WNW7AjwI93KkiBpGEL/7UjPLCkiLFiYXTd1T30rVx8873/grR7Utq56H38cqWzVA7nFFgdb7SfbAiWV",
-	"H1GC897u6u9hV5ff9zab+7hf5Dfrmoy0oQ8e1KGAyszvP3u+0Hy0yBiop8IAsDf0JZXMDX4gfq8aMSis",
-	"yIjinZux375E2okyKdDD6e8AqQoKVGZSWTjbsVGSKUjWGTGVwOvJrq4/fAw6mkrM0PkuWSEwyKHgaTFY",
-	"6pa9SeXcEDIw/CDVUFi3+LsRMRPY3NB5u+QGtldeIqXgNpSAcP1Hnct0vv31r838stjh/m/VFOt4W17/",
-	"jk8mYAPuRlTQT3XoSz1ghxc+4iJNxcR5q9MQ+0W1tDb6a6O/HSw9Lq+V9BP+ebsI8PhrFeO8FgbyxnAr",
-	"giigsVqdEQNmJ9rKkfQreN5ZhIkgvStRWBjtRAWgm/I87/P0xjLLZRYEsbrQHEok8wMN0ZkYA5cOV6nI",
-	"c5F12bsgAhQU8okGKBfZUBgoxqKNN0Tn6g+SYOXLt/BH0I2YCyDyHIVGWDpJgMOvp8KdJSpyVekFOwzU",
-	"IML7BdJoP91OKNStxTQa/hjoN5C9Fg+xidFTmQkDnYcTKYL84VhPRRaf7qdpaHShsnOW/KrRIO3AGYTf",
-	"lVJz2yFuKFvIhP/02ZI3GIZQ/0/9PynMd+X/tYAesjtgCXbJOzWjeeqX48md5VzbauN9Qnk2L6DbFRY/",
-	"+jPtPSoYNCJ6/i6nQi029JjQqhQSFsC4BJwwPpJBmuiQaMDDgWTNpF2qmYDphDPNRxsoKr5ckMHkJ8Yl",
-	"cO6dMa6YyGQIWYDAyQ+kGVUUN9BhKiWf4CF3DSr6jiolLaTocavOfUN1Zcm3Pqbdv3vP4lbm7BJ88VJ/",
-	"E2wMZu69Fx2JqsmbXHLZsWqcGV7JfGBDI/3ZLopu9pR1Ms/BRd9o+VCmrcbaaRRzE9IwPVPs6vri8ro0",
-	"eoHmE82ejwIg/4uZpagoFV/sh8TqwqTiLP6D5FktQYxwIT17GLtJd29NZ2s6/13RmCCMgaYT6XTsItXV",
-	"NxvRY7Jb6yCaaISs7hAzH8qEdsByIPsV2siqOQS3a8Szc6pgGOuIzl+S2jAlCOjVgiQKBPI9RaNCwzY0",
-	"ekYCAMBUEWkqMN+8kBagCLsBE0oW5Rd658fOzVl9l/UtoiNR5pQWNNLbsO1eQaIpOEcEEN1ll+8jntvW",
-	"REg1lS6mqJoyEG/Lqw646itPaVLOifR5JA9yuuRSzbilsBBe7Ps7wB9f7uKpDVZJVlfR4fMZtZXY17ro",
-	"54LpiTuS6gzVsYOws/ecpWUl6rMUx4+WNjZuYhIZFpntsg+lk55qNZBmLNUQUiXzDinLQn4ecalIQ13W",
-	"QsO02AS4UmyHjUMZeBwbJ86rw+nEFqtIDAkPi1XU4PFD3OGDguouATWuoREi67BMpLlUIvNxRAxIOvQu",
-	"JahVr8vul8TbtOsgvZ9rNewpPtQdFNCunzvU9ZnWl3zhkocMlC1N1i5w2Rd3ZDJ9PFOuLvqMfuHM+LyN",
-	"bNrI5kB4W3sTLKqPIvYZ2GyQyb0Gu+LACyjhMT7OqqPyL0Fshy6uYKxXt0MvtywOL9rbmGVCzKlzYjxx",
-	"Fk4CI1IhJ85WysdlTbl1hu7PGYJgGhpHQv2ZjUSeEWHxXZV5Nm2wFfalGh/c7y6UBfDuAhEux8yZygAV",
-	"iR1xkFUAel7pql2f4Nhow4TKUOmv5vCnwmckezp0Dya8Y1Nf2HXZ9Idbst1K9xdcx7hiNzKng2+b46/w",
-	"v1+IKuYbHrg5CwVvup6LAUsd0q3WN86Z5fOqWDTJRIeMRexwi/Ahin6QqwDsV1naiFUGNABG9FQ4rkRW",
-	"xufV7eM3vu2yi8U/AvA8HIVnS1HZQg/5ph5xK1x1Vz85lI5n+Yh74ZVYeMctrNZ3XNdonflDKQ7ToR22",
-	"o9Oh3b1DJziTbnsyiZHguRs1Ohi/an1jGXfeEGRi4v0DldYo/Q6F+wXvdMDtRU9o2Fj0WUOttXvbqRZp",
-	"YaSbPzn7/XN14q9FwNe4ysNyOV1oUKAhfq7M7TEAPTfPMHhplTkGmfVsnpwBsocbwYpJlyWZGBqeiSw5",
-	"Y9diPNGG50AvpmfqnJFVRSwmcB5SEJLzOXZmS9dTOXfCdFlSlOsyOWMftXVDI67+z6/hfoFHEec/GH3/",
-	"+loJrI9PjB4aPmZKiMw2eI3e3ZZK2IM6jeVDaqM6ns3924TJ61b27uEfX9n/B1mVwaePX59U86wwU5HV",
-	"rs7FW3590hfcCHNReFPw+2fvxMA/JlepMPmTsyfH4NzQvergsxOhJ7kAB2HM534EFBhnUS5HxvyDtyGK",
-	"j705wtjKO1lLXVnUMostuCsgZR/MIKUNRNR9kWvvQunKnRfUilcf8I6reeg4ckyrVHTCzvZh0DKEuXLj",
-	"AFdfvecrrbC6SuO2IhepC/QV5chQHqXuDhDU0VzGGA3e1w+HSE0t68/ZbCTTEb69dQKiukqeIYBOAJxe",
-	"PpkOhJrZoMw6EIWhk1oVta3eInIHr97lg6ow9TsNpoIXmRQwuzE5XigqGpV3fUXp6Nq7Foi2IfVcQfkU",
-	"RJDbgGOnm89GOi9lofxStGLh610BTXLj3JdFrZjY8bcO6fLqTFwKvw5CE1DdoSQgj4RFe/LaYXyVm7zT",
-	"Sjpt6u/yN20YtNr0ec5VCmtVZREuZM/90Xwj5mCCRfUtw3H5+V//PwAA//8=",
+	"7L39dtu2ti/6Kti6+44mXbIi2U6cyOOOc90kXc1pm2TEzuo+O84VIRKSsEwBKkFaUbN9xnma82DnSe7A",
+	"nAAIkqBEKU661h67fzSyxA98TMzv+Zufe7FcrqRgIle98efeimZ0yXKWwV/Pi0zJTH9KmIozvsq5FL1x",
+	"72rBSCTYp3wSwxURkTOSLxhZ0TkjUzaTGRv0+j2uL/69YNmm1+8JumS9cQ/v6PV7Kl6wJdUPX9JPvzAx",
+	"zxe98ePRcb+35ML+Per3VjTPWaaf9P99uDj6d3r0x/Do2eT/Ofr4l3/t9Xv5ZqWfqvKMi3nv7q7fe/Ui",
+	"PGCekDm/ZYLQnMQZo/onN8gVzRflGHnS6/cy9nvBM5b0xnlWMH+8M5ktaa6vE/mT015fT4Avi2VvfDw6",
+	"PTt9evLk9AxmgV+O3Ci5yNmcZTjMhC1XMmci3vzMNs0h/0pvmCI8J4rOGMklydiK0ZzkC66IHhtT+TmJ",
+	"F1IxQaYbWP6YpinL+kSwNZnJjDAaL/QNYq4fMGUkkQI2hn2iy1Wqh3QyG82GySk7ejIbzo5O6ZAdPUtO",
+	"nhwN6Ql9PB0lZ/FoaBdpwWjCsnKZvCkc6Tm07Onx48fb9vRfjv5n61YuVzLLX2Sbd4VortDLW5ZtcHZc",
+	"kXjB4huWECoSEstC5Czpwx9CkkKxTF+zznieM9FGmkm2mWSFqMzDDGoqZcqo8Eb1StzynDVH9UIW05QR",
+	"ucqPuBgTpgc5lcmGcAF7NOMpI+uF1OOJ3r58/eLV679GhM5yPcRcf0uVnofev3zBeEZiKRQTeZ9QRaab",
+	"axG9fXN5RR7RFX90O3qk56YefV4tpGATUSynLLt7ZG55xPUggdKjc/1SPRqypBsiZK7pAV/FFUnZLCc0",
+	"1eRBTofPyHrBhF65mC5XlM/10Gl+LeB5miwVSfktG1yLlqXECysrmbAZLdK8N57RVLF++8r+SlcrTQGN",
+	"pf1twTLmFvE7RWKZFkuh+gTXimQsllmiviM3bKP6ZMpSKeZjQsl/v3zzmsjp31mca1alB6n6eDzWPF+Q",
+	"yF++qH8tIrOCE5XTnEWakgjN84xPi5zhPYnMFZmyfM2YIDzXa3jLUgWXmldFn697ubzu9ck1TPe6dxfh",
+	"zXq0+hsS5exTHvVJZN59LWRGIrMoEcxMFGmqz2/K6C1OH+dNZJEPyG8LmmvCSSRTsK16cuSGsZWCUcm1",
+	"gK8G5EKQYpVKmgAFxDTLNvpGqvQzr8WySHO+ollOZpylCYmWuA8R4ULljCa42yXr+Hzd+1VOecque2Ny",
+	"3fOXEKd8JdcCf6NJkjGlBjHPN/jbW6nyWCZwr1kl/8KV+7lcO/27Xq3r3t1dC9mZIbdxoqejZ1XxctzO",
+	"dd7KlMebEBFSfXRiuWRK0xKcPzjQNGPkRuj1pmnGaLIZkKhYJUg/cKDglMki75Mly+ZMlSSlCBe5xAOv",
+	"6RnoR5El06sJpx4/npMoY6uUxiwiqyJXSPZy/V3tWQSuMWKZZ+qcRDRJIqQhuGtpNn6jxz0gz5HeyUym",
+	"qVw70rkWWZEyRQqRsMxNB/iqG0g7F1jhGvq78a8Zm/XGvf/rUal3PMJf1aPKwpc78Y7NYelDQh04fbaB",
+	"Qw2Up+B8ySIn1P2oCemcvLp8Q05GT54cjQhNVwt6dNwqB5BTTTJ8cZtYa6gmHz8f34UF2S98yfPmDH6S",
+	"a7KkYqN3UOkjToVas0xrKEup8rbxpfC0IG99PPS1keFwpxryVp/a17B04RXGZdUk9XIwenJ6DpQR/SUC",
+	"JjJlVqaS6P8+/iEakAsSrRc0V3S1GkdklbEZ/wRCTZMVS6rKx1+enZ6djY5PTh8/OQtrYj5T2aqTeRtz",
+	"Oqyc8dOQCvnx+/F/I//tw1+GR88+fhgePSMPHg5aNcp3LOYrzkT+Mstk9lwmAbH/RqQbsmRKUX2uDY/n",
+	"ijB9i1OPM3nLE5Z9p9q2Fi6faIKtk93eCqYb9TtGVej8tA05g+vbRoi/th2KJ6fbVD2ju+9c50stdHcN",
+	"GPQprghI6LbRwo+dGdCv+Gx8PYyoEB3OhtndrBDn8EGwNVN5leW3Lmchvninr6i6abN6opyqmwlPItDg",
+	"YHhGCVhTZfgNS2D3W4wh84BuFlFRwJUeRZw8CW31lVzxGMcceqX+dfItrLD3imVG9LXQG8r3TsRW0Rk7",
+	"E515fUl0ekwv+JyjRR4YkpV0Oaoicy6cUqkYSeDWc0K1sE+0deRxa7SAZbaTLn9vO+GjJ9tO+F/Ix/+m",
+	"+enHz6P+6HFQGt7hpjKV/yATzmCSl2y+ZCJ/D5Spv4ilyM2eOL30kd7xo4TmMKRycDRJuF4emr7N5Ipl",
+	"OTzUWBkr76vPPW03VGhnygWFaTdJtKS8D3jfR3cVqmc4l+r+XJD3Vz8ePUUrz1h8DcVa/xhpsyRnKQMJ",
+	"5ziJQKMk5YKB7m8sHKLYimY0Z4k29WO5XNI+UWzJY5lKATZDTqelaVEKbf2XfoE7/TOeqRxeAO4CVbd9",
+	"CEsVK43VTOWo31UPoiFTVNBqG0ZXq5THYHU++ruRPE7mf/jco3OGQlpbA+DpyGlGe/3a+Rn33ry9mrx6",
+	"XdLkjxkVN+RXnqagDMg4LlbU8jq9bvB1RWXwdYyzJ727vnn98TP3+gtRZDRZ0FXRaRB/zbRi/RtPUQpW",
+	"BvFCxrkMjMFpRN5gznp3H/0jxnO2VN005Hdg5vbugOW9wvtGw6HR9uwXjlppllFN4p+O5vLIfPfho96Z",
+	"wTu6NjIPSP5rHLWmSNK/oBoJpmrONBXqP/FUao6083z2nanXeMWFMq5I48lE8czxbYOqcEKD8N7O/u5T",
+	"Tx5Eg1jdaoN/8ClVn+CD3gr3IY0ewsk3TgvYPD0F49sYkJeaQeBfZEHVtaC1I0weyMx8FT0EU00z/wW9",
+	"ZYSSmmMDrzXf6TcXImVKEUrM+hJFN4rIfMGyNVfsHB1a1wK+ITds42xh30OCnjdYBoaySs48v4ixJkuL",
+	"NSKJJLmUA/Jyuco35JamBVP63US/iYv54Fpciyv2CTxkwGP78M/oiV6s37hI5FodjY4fH2sb5Pnl33Az",
+	"FlrJIei4RJqLgdy0rb6Vp/aBocrsWkT/EQ3ImxmhZC2zm6mUNx4fVQvGYEja4Ndv1o9HZquNHm2Gc2HZ",
+	"8QMhnUz+g2VS6aGv0kIRxeeib80+Mnp8LeIFzWics0w9LFfYPKhPIs2DjRkOpy8yFxHjOVJ9bXEZXq5I",
+	"zj7lbm9hW8zuan0ADt+1ME4lCn6pc+LLJW2+rTUd6GXTzxogcZZeJn2PCgoKOE1qpSkM+MIPNHmH4n+L",
+	"2Fhlcpqy5V+s+OimSb3Fu0Jn8wq8g/BaElNh3J+waZqZPJdilvL4mw9plTHwusBh1PxvyhO9oDAosDa/",
+	"5YguxAZPOlqtMIgfYUwJE996aTRrSWl8g/SqYrliMKBXQiubNP3mq/OmyAh4WdDIS+Vcgeyy3MyQl7a1",
+	"YKCvZf6jLETyjRcugwMvJFGFDf7AcN7SjVaur6T8hWZz9q23E0MgSjN5kuoBwKDeC1rkC5nxP9g3XafX",
+	"UtMXetdlTqgWODwhEB3DYd1SntJp+k3X6YIkbMVEwkQMa5XItTgnebYhdE65MENbZTLWOts0Zc/LgX3L",
+	"vTTvQrE3KxRLzkkELENFGFsxEpKliTKjVsVKq64s+ZUlnF6BLvXnUKDWRDD2Alqh1lnhrWUEJac3mg7u",
+	"rHoOcusiBncyeHJVxaT53LM+qcmKZRPFYqlP/QgU8hXl2YRrnnVLU/Ob6o2f9HsrlikpJpV7E7pBkzrw",
+	"25qxG/Rm4o/oJGneLoo03XYRPkdfdVfX2YPzaLggblkGyoXSpJrpIz1nWmoMek0XS+sC1J/6C6MqJznX",
+	"KoyJqeVrWXr7cglmLE7rnAyRyWE0O/DStrWtv/aHIr3xXqL1tvI1ZM5ydIxyQY5PyUIWmTrHeJzW7oR1",
+	"xehB6G+RYaCjqtugcDNCVpLStpF5t2K3TJCEbtReb2qjkO2LIGewBKqYumsIPOnbLE8rxd7vItWMvBDl",
+	"t9FuO3lt2eNdm7Jz/k0LtF/lSW9pHi92GunNNYRoEhyweEHFnA3Iz2wFYWGudeUl62vbghaK4dZqo8N6",
+	"D8mSUUESPpuxTEsEUDdUJcjTwlUeA3NsZ3N34MvwJzDqyK388NeO+NcW7uSe8qTykOGe3MY9ZtQYzJcx",
+	"jPt4cDt/+EpPv4fB39WPQdWvVfdqeb8eqRu+OpIrPBpHKwnb7tyZF3nOlitQRapkFtMs420RoKk2KIEv",
+	"rqnWhlDH0TyU5yaph8YxW+VUxGwLXyr9WkYlmigekr31OCLRg0618egGoQ1Kw4VnMiOzjBmbvcvbE5ZT",
+	"nuoX77xUS/9kQvNgng5mxMgiB6eEHhZkRlR8ewnN2ZGW+F0G5gVGgxtRDa3uJtIZ5SlLJqmUNyocmJez",
+	"nGHeE0m5ykksizQhFc9B6MGLPF+Bc61QXfYPI3Bmv0zWFbjml6zbRJBM6gG4xvqljCo2KUSOu1szPIBQ",
+	"QR3W22YdJVyRmGU55SLdEHmLgjy4fc3X7V7XyjLACiP10ixemPw3nvfJegFO1Ro1FcLRU3NJREvI9sdM",
+	"LsmoRWM0Y7HnbidBqpzqo24OQLdVUTauvc2MMYyojAf6egpsrkuHsIFGy6Jq06gykypp9qupBubc242r",
+	"nY/KbKu05PGBoIbiT6axIZFcMRGBX9Ru7oblD/skQqbJksimttqJ9UlkbE74SVNIRKfgvSYP/AuJgGTH",
+	"BU0Izx/2r0VkaCYiD7jvBMxlmjw0uW1CS6EPPT2sXr9nBwFOTXin/hJe1uv3zOO8aZcbfeE82+0KGdJV",
+	"ILmMG2aJlipK076eLKbx/Q194zRj6FTfoC9Wj6GmeEGk62TkIl3PZSqXU1nGsi6yvxeCkkue3lITTvJH",
+	"CPlDX0faPjd5pTVDmq709plThYas+2rqbFtaJJyJmE0U/4PZL6cFT/MJF07Tjamg2UbrHTG4GIb9nlZw",
+	"BUu9iBycEf32vPJSyA833/SOh8dPjkajo+PR1fHx+OTp+PGzf++V1+hx9W7YZjyC1Y/TImEThQHtCdfa",
+	"5IeP+geeT9CboWWHG2XGVunG/VXe5ix0fRCLjE3yRcbUQqZJOaPjYb83A2Yt4s0kpis7fH271qXYp3wi",
+	"47jIMr1cZiSrjMsMCWJapNoy+b3gLJ+A+TZhIrFP8b+G829/yGjOJmA2VB0eejb2ZZM407M1N5Rfa9b4",
+	"hxRu2zTXS4qUTVIZ0xR+bvxU+dJboePyT8xesNfowU7QLJwsucBz6P1W2Wsrq3sv3l38eNWzX0xMopO7",
+	"iq3MAvqW8cSlqpjrrD4GmmOI3Oze4An8jaXA9soTdMsyBcxgdFc+bWLuKlev9/7quRYx+vX6JL99RV6w",
+	"pSTuYPV7ecbnc4g/L6koaFp+NcG344gxp3M7ra8hvjYx+ZzjcpYNF1LlBH8+UNmrnPm60HjtaUrg07NX",
+	"o5xIqTC2q8qpSFQntbfGUeqvdIlpyuZ6mRQvSPkC1Q2LXkBPsQ/TjHyWyT9YVe216Uq7VbuSpdUH9Con",
+	"KPPR00qLXC5pzmNtgaT625lWdcCNA066c9BbtZLFEkKXUsxNvQgSi/J0IpeP3+Sg9VFcLowQwjGYWa8X",
+	"UkEqPuOrHOUUXVMOcVZcJEzVRwUTwl+53OnRc2dpRzKVueyuzteDNoqJLYNGCS6NXMKCHW6m+IKjq1bo",
+	"C5KwacNFzFc09a0Ejuqy3tYbtupm3AWFU3NhsEqEQ9KbJiHcYKVpCe5T6PiPZZZoalIkUsVqlTEFSpnL",
+	"QUL+SSLz1iSCVDOb5dI4Ds0tr6Sv3FVE6DYSePmJ529Eb7vobFRbabo014Mf2OT7lWclpSq3WqoiK/CH",
+	"8VzTLSqaiWQqTLo1Ef25R9P0zQxSobbN40d723O6glyheggLmN96IUHHVRIzyacVXy54aN0eanvOnPjS",
+	"TQtFPqsm/TRNy/adaioaweNGCSoC+si5wiLLAwSkKMiMrMHOnjLCwYmyhpoflFssOScMEkSsVahvh73A",
+	"wi9bRqWIOcVNett6FMt8qsdN+isVpx08yEztrb3+LqBi1RfouvfTT+Nff73udTrJAdXsyx7YotI1OD4T",
+	"iSJTNi+E5g6a4FDI6Mv9soUmjTRUw8YRBEWtD2GEPkkw62kpRb7o23/Ml2vGbqqFBEMyGpLvyfdkdPS4",
+	"03RDCmmI9/5hDk9UG37UaVWDym3D+ULWNE1JnMr4Rr+Kmfwu1Di+wwquPxqFm6ipHR8NR1ej4Xg43Gs8",
+	"diSHCTlfB/98iGJT09r3sZAvrBT6TpGEzbiA+/omsdkJH8tetmzTPVu0YaOjEeak6GmjxrNYMiwIfVKt",
+	"USJXzoEtdvMBdvBFdfFnGZdlF952iVffNaylJuPfGDbtp9AX3dRyY3Q1OIUVbyA49AmlxoHJMH/JSokZ",
+	"5FE6UWMim0Y6VsRDtzmzVUgvabEH66P+q8QwNqQz4S02MxLWBWOsUqSbA80F3/TcNp8rc91lsVzSbNOr",
+	"25ndlDOPbTb2zViloV+sTdptya/w8p+5SLy7jfka4tfsFlkDZBabquAbtlnLLOlEcb4x3FVpqBnH22eG",
+	"mapejWPDu4uLV90Tb3Mr7LfOSsM6fhuJehamO//1A92mGnjq0DZFu2FE1tXhkC7TVJc8eqtLsfr6lzRW",
+	"oxfLTkpDIiygW1h5U4MJqxEBbbhi4lW9G/2Kw6Q0c+suiYplWSHTmm++YvWGPPL2aP3CVTDYaTwCnUsS",
+	"nMMpwBk9iJBOMZVc5jTtxIBqB6ccdvWl9pHbFuLQvAlMb9Ps2z7pt4zn7CsmUjSMiN7wKWp+AXugdzzC",
+	"31pU+9NhhxSLpgfIhe4f70yL6ORuuAKYE+O5cxXrUAoC9VBoVLe7DfYu+vONvOPh1/Yy+JkOu9ar6SfY",
+	"RpD1w1TbOFlsHUBwYRK6qea+PNtdP145hfBS85yP2xXtqnfj3o1rH1IosFZlxeKDD8ORKVn8j+MPw6OT",
+	"jw/HH4ZHj6Eq/OO/9roa31/zha3G+ZY8mk4GuI9mMBzW6zoPtaK3loNvWRkP3ekvj8LF+K0mda1Addtb",
+	"oDr19O4IPxyXH67sh7H9sH0EX9WI3snXvqqVvZMrE6irWi9kakvq/Eca2VATLX+uHe6flad757Q5S/Qg",
+	"i3G7xGm1H78GUeyy9A6Qp53P/r5n3ZmR/ulu8qmvbGRuf/nOc/5l1uHXzb546wndRhRIMS+OIE294xoK",
+	"jJy6TRSEAKkJM45JlGdUKBrjiyMb8YumRXoTDcy/NWSMSupN5X6wUNObYIpNOQc5z5iql2TYIdrIecaW",
+	"lAsoGD47e6aZI2RQHI+8BIC3F+8vX76A1J6MKZnearVmeNdvsZG6O0u8l7f7snKOMF9T5jx/HR4dRq74",
+	"taxo8DKibD5T10cf6BH0V2/LwGhe1iVPGRMmcXVt8LXAgTNDpCquyJRxMSczWYjEwlYcaiQax4nzd6Bb",
+	"otyjygy2WY7vWL5NsBpF3SPKMuVO9cYfTobD4clHk8WnoNQcku5gAAlL+S3TI//YIMDKY7Ynw54TKmyd",
+	"m5baOaFp2g9A01ix9kX21ONhA3SgEPz3gpnfSxEddI6/mZEIlyDqk8hbA/1nTEXMUv0blj17MWeAtivT",
+	"+wzXgtpvA3vJYp6wBHmYKWFHT/G1wNJbbX6rEiTDHZkFWO+wgOCiJXOWE254ViddoIopVIFsGG3Ha2gu",
+	"XY2gzTpuI9HLlkTk6PmbX9/+8vLq5Yto7NIgeDUL4rxM4tAHFRkUzTJ+i6Eow7Ft2tTl859evnj/CzDQ",
+	"d+9fv371+q+9fslT3Qv154vXz1/+gpf+ePFKf2iweC3N9CuObmkGNYXwrozO9GG9NDq4PivvCmGO7Vtq",
+	"cjSfWyeY/mzpRr8Lz9fHygKx1Z7IFl9BhVpTnrfXxl1yEWPWjFZDrUy1uf5AnMpdwkQm06URIG4oJ6PH",
+	"J0+Gu3wQNfqqeqArY9xKcyau0JjHc1mYFCqnWGjtIS6WRUpzfsvGkCJAE3eEY7yDKuJ4QZ/Q8g9rioDA",
+	"JBEeiMjexmi8uBb2WVLEBpeCJokixUrTeQT+wYkLtyqDZlhLartlGZ2ziXnvBky/9v2CPPOy7EO/x95Z",
+	"TfQvs4/cjKqpR4Al225NmkRwSNUysq2e9XRgGtPeKo674z5ikW6dwfPRmrTzoiSDWVNncovXWKykwIrf",
+	"HTsIMwF3Lq4pxJllRiDxnQi5rqb+4fmkWX7gFlo/4vY5IwsDMvYEJGSCp2mZNqA6LsWcyXlGVwseTxKu",
+	"MGk9CLbppUBON+gV6COSiFQ5Ma7L3ABGdZWNb/VjgCuEogcpVfnERDpaMoowL23G55C2BalCBvt5j1IV",
+	"NqfpxJhpCZuxLAu9z1uA9UISk9GIKM1arcohG0a/pKN6XXmvflzQPgi81kJDY8FtqbSkdO0AX43fBlA3",
+	"VccBuVI9p2p1PPvuxlJpbSocpTKnz1Ck2Xy078CMfhxYJKjOaNaKyIykmj4dvDaAHhozaOy0zX3HsWIi",
+	"Ce7WaygpmRdif0OuUiiJfqtg/lUOlVgwT8vHOp5194bfC1aElvE9AJms6camKQiWr2V2MyaRwhnj3rni",
+	"nH2nhpUP+9FU2MB9B3BvSXOUgKVdMRyA0mDcvkWx79BLcyO86+V+nxPFmG+fmFC62vudvhUYJAVUZ1zV",
+	"qZB5iyLR6WVYzhRitIAJ1LCLwDSv1lGdA8gXIGrIzJhdXdmPXOUTWeRqkhSaNU9ir0RoO0/k+SLJ2LoK",
+	"l+9gJFCMY1sAK8c7DsmP9HxDyeC/9hDBwDMCj7ACQpJ6TvsWV1UZa9KP3FrDiW6/6oQZ0U9AUIGur2Q0",
+	"2aH1vNNGgZztUpMbLC8rxERsAfDNCuHA2hSYLRzQbOp6nVNrOuXiGefGNs0H3AFoD31R8l0Rx0ypHasH",
+	"UgNbYeQlt/C4S/9g/bHJ5cIL/SVaIuJXt6qJzkpFBKKtJ6UcrkvFwPOSs0+NCm8tDbVqnYHWAMBVUsw7",
+	"ErUelcxoOimytJX2vlOAKThL5drCRl6Z+8hvbErev2ohRX1zp3y2XK4mO92FX7I5DhLd7Y+PSRrYrfbU",
+	"wJolHh6rTYsa+6mcrtnNl7uFbfadcw97LCQwxoBS2FS06tpMUGOuq0lNtbdFMwgrKUF1PiDu24ztEFtu",
+	"4TctpmtYpQ1Y31tEf1gWtgjmFpOqzcILyLomM+nv8P00T1iQJzqx0G5xh10obZ6dmnVc4zfbvHNXBnmz",
+	"a8zCh5YFH2ylacPHfu+WZlzzIDiwMkug4nR0PDyDk1Z1pNUeFggAANx637WbgJSDeoCiPcK8vaBnP2d7",
+	"bWbdkydMgb7VhyxJfafQKF/INGGZOsfmK3PpM3eY/XdeK5cBubCgsE/Iz/yHQLLF6GtV6df4ZHXvdpEY",
+	"KsoBFCioe6v4F08cp4A/e8PRMzodxqdHZ6P48dHZ7IQdPaWPz45OZqPZEzqaHscnCMlQrc9GuG7Lhe8+",
+	"VrU/veOmkcHYvf7RyaOsEI9GvVYkvEDprcFU14TuqoFxUToLzStbzubAt5uCsqq6BhQMO5tuuoXVKwY7",
+	"se6rAs81f3ArsnXny8yLjvylsfK2CVugY1jd+6utSxT9ENBzYhl0XTBNjIvdmOSrjM1SPl/kUaje+W73",
+	"vCBFxB9YWVkfwPEANq4q5UjfKRf6GJAIb47GvtHcd3wDkqucvjMgEdQ24NXwEamPmo5fD6At3LWwfeG4",
+	"mDOVPzLZLCp6WD7ZwPetF3JJON6uh2PqJKAzgVOsIJRh77CmEmJNyQyqf+m1gKG65y8HJNKMbGJS1qMx",
+	"UXLJoFxVsHXfuuku3r4CoHNBOMDaVx7gda7zbi8b5mEHvWuBfpeyZZ5rllc+60Ir0EXu1htTDgTj4NZw",
+	"detC3w35zvDRpvmZkFHGoOMdLgjaDOhYwGiAbaRFnJQm+DjUvKo5Lo5oYBt7/Z5ZeS2GvHWDzhx2Fbbm",
+	"wDh+siMJxp0tCz5SZZAuEaYM3wZ45qiNZ3YGUTiHKidTnZXok1sIXGb8KmN5pklEQs15yuLuOSv7B648",
+	"ftNEQHAco3vZ9lt3S7Nm+01j2ibfxWNNBhEMcXO3+S9MNLXGXrJCGPSHEYI+VF7nLXKlsyMWZrfUrx/q",
+	"nNhLQiW+kPLg6/YZ+k5r+JZlCY9b++rUdiZflAHoJLEB4wqVR51F/t/w1S1ejG6ZSqUwtkS7TRZDNco+",
+	"mv79wQDVQHoaKDatoDV3uwtQnOwd9oPF6RC64DYzsQ5Ogt4T4Ohg8hlW7hJdHIwLmUumCEINK/tgmqaE",
+	"pvyGVXIr7qkS5tKiayCAyorJlZb/GXPFwCSXY0wdqMzJwcyUUqgrOse1KOE5/P4QG79JrHk1oWKzppta",
+	"6tM/W0GOI5/jBv0chgHi819EpFMsnTVxQb5eJdD+uCDg79WCB0ZoR99vhwsZmzai6Cd3PlRLTdfCgr1U",
+	"Rh4NyCtEkcSYPNIu4BtY/VIv71QWfvxsQK78HGAv2Rj1NilM3+H/qoA6AF7kvJGuYnIfpTDB1E85Seim",
+	"1ijp2xRRNSztViyMc1LimxBD8iWaFCpAvn4O6YxTmS8gFRZV/689xS2YKoYHjVpkWAeAlS8t/QqKTp+V",
+	"QcsJlJT6U992gUYUhZiNyXIXYAvc7WG2kAdDsNkuC5HQzUNnCDrokyhQURYNyEvuAtD+W2x9v/8Grkj0",
+	"PbShBTwN7FpevkPd8JVyea6yyM/L5ng8J2oBfXjXPHaan55qvfF1DW3m61TR1c7CxeuLcxK5RWlmcJfD",
+	"u1CcPiqxPv+McrwtCDdle2Y9kQpZRZXSumhcO/7+AXdaEIpk1PL0A1F9uRam3yUXZlN5bpp4ObrQhgQS",
+	"hbfrZYQN9/8cjIIKjWgSsqlvS/A25ddiveDxwuJRFWB1rWmWDMhVTVPL6Q0T5fDxXYgyJMhLmuWLcsA1",
+	"sgsg/vyZZY9BgC8H1AUmG/Qm9VtC5HieDobX+4cummyDJqpQuJtA9E9SN1mfo0uZcJk/tv8sF7aqR2yM",
+	"cDCuCIdv5CEbjfVpAbETYQlA1Ed9kl6LqIJBEg3Ib/qHKMBsIv0UreMrFwMuGcbYmFLlMTcZYzCWVIo5",
+	"ywidSy0hLCCTO5mGfqmo6bxgUdmBrGhZgFIifiBwcwDrDtdNGw/XAhth5awqjZwKBiDw2PUvd+s3IK/N",
+	"SdJz0bq7fkIfvJtUgCBGJ0ZlNCgE11SRJccppK5lD7CYeyqNbTSzyviKKFRy2djk6pZtZpqwTTUdgw2I",
+	"BaO0XuyqisIVVjukzDBa4KbX+hkrvzWCVgo8H0R0joY8ugdgoRF1ZY+qnnuq8G11YBwEEfWPXx5cBk4Q",
+	"vrjpF9SKjkPdyyo5boqB+s8r6P9fp+C4Tso5z1N2DqC1GY9zZaCHawP49rXJNRkMXBLDRK6/7pikTK+C",
+	"6pvO4Fg+NyATMiaPyJHjrjb8g8EnmSUGjTNL1DmJqWJw46oQcV7YhmnXIAKWsMzowV9j5EtqHckEwDRD",
+	"UjfIoBcsXXk5o86WL7UcCKwO1IKvVizZub5fufy6Ug0VwOUK+l9LpGIb8PHgv9VSdax1+03fdAE3Xf56",
+	"iUVrCxbfNEGbyqYt4W4C60yKeYmcygQpVoPe4RiAehTWzR8oSQRftRlTeIHK+71FKvRMk7aOClDSx6mI",
+	"WcsiUOw00RpwML+jDI6giSJLIpJqlUBW2KlpobK7SEoPZE+suC0wiV7Qww3vS1ASoVOjHqIiS5qApYVZ",
+	"C56sxNVIOGY9am3G1sp2R0d0G9OGj2iiLh0jJLYcUrU1q4FQDWiKkb4uOtSaqFGuHaXbo+owSvQ4j9Aq",
+	"NBAk9eribDm5HdwECiRno7DG6KBQ9oCpbVjt4NW2BEkmoH8U8QL0W9sPvF+quvqz57PTf2LjOHyZaTQT",
+	"7U4vgVe76WxnFDiMl7fGd+83CoFG+2OIl0OSXJqybMJdB4x6F//Lqzdve936erBbnmiNVd/169Akuj19",
+	"Rqdxwmb1vysx+omfxmTacGbslstCuYG8eXs1efVak5MsMnhJGfzX/0Cuf08L0ECAHScdwOooAz48HxOK",
+	"zW0jMJOglF6xLKqlf/SBy0A1R5hGvDUN8tMkyTBaZMrP9PVWeb14+woQ78D869r2zN+wXTwHLnY19Yeg",
+	"7pfb3FT3zD5+p8jlqxf9MkMFNBytQqVcsL71P4KKhBEVtFa8zeg09xYKCq16eWnZ8C2WYsazJXThNSQU",
+	"EdPKCxu/A7fUf/oJiAfJvDo9B5tyAqIChhms78f3doGC2k2ymTMSKkExxXyK8mQMrnKSQWGK3q0Ityvq",
+	"l7VyEV1x52HwlF0I+UfTIs+lKJtNmRMCIFdaICq94NMNoeJaRDZVKwIKMLdEpgdXNPCQKLhAfRh7A9qQ",
+	"rDZ61zRLVDUrCMcMiKC8khOEg4M0aXxxpePXtjZUjqGEtglKHkrEC5MTppd0IdeiX0PPdVduduFSt/D9",
+	"6gFvUJLbbO9klhPwuVHbeekb/lhhB1vEyk9c5RJ9fDV4lVtbftBRAfKk1J8JgmrGvQcCqmGjLaeslCsK",
+	"Ol3AEQoEHgz9Itk6Gg0r8R7fDit2EQrIiBgHvnH4D7zUv9IB0MfL37y/ioBysRKQwg9a4keORVRPtj9s",
+	"89hevxTN5pna8NJqQzdz7a0r/3izyl8J/PdNAWglWpp/LOf/HrL290nNqaszbqi+ssLn4qhYQcZ8nzjl",
+	"ZujrGrhHpZ7xP5g205lICKAtzcDZpFmmNT4HgZScL5HU7VJX83SPEcGmKamVGZwQJTmPb1jehwSwNK1H",
+	"bzv4Xkpx0mXIePGXcVHnTt7YCQ0aAcNd497BR92KtpzwPKA8A+S0ZjIOfdoBUUN5k59YP5XJRm8PJ58/",
+	"j+7u/oW8Y6t0Q/TJgKbsK8cIYpqzOXDU3q8X735+eYXHqtLQtvfTv3VQqUFx1TNhYvL+suxXqFZQHgSE",
+	"qsl6I+IdynzFn2k6tOEi5WuecvlI71+vVuox0kqgEIH6lXLlukHsX9jr7wLr20EW4OK30h1oM1cwkUZ1",
+	"id8BQT/XBV6rLbZ8fd9uX8iPpJkBJmy6HjxlrhzQezFd8txk6u7qahzoF4s7Hvgp7Ot8lSsyyzgTSYqN",
+	"MQnNzVKELd6SVrpaCDVfeE1YFVmt97KNTkMO2KEtHOCbNrvcI9ngHDvUK30Oge3U19UnJJfjxTOigIP4",
+	"WcKW0zR5lNd21qDvmy029xra9gftkWB5WgKMqd4aodzaLSywBe4ef9xL2cv/bD3PDXovTU/fcvnqRUUU",
+	"dOPGnrg6qYZY9J9ejOWnf/swPHpGj2YXRz9+/HzSkkhgxvK3LsTqS8rHT3YK+OYRtdRVRoc94rZ5I2ZB",
+	"+0RZB9jn697oujcm10C817276JyM/s//+t/COVHB0lytGM0oNj2sacW7i/Tu+r0XVC2mkmZJwJ0d5/yW",
+	"TSr9GGpcwWLg9UmGEHjaZMNmaB2rJWxtq8s3Z59YXGCUMpjlcYllr35+XR0fCzJKXRFMpcPkAaBYcya0",
+	"PbEn526WV0+OTxdt7dhNEm8JpoWgKjQ5DJ4o/CqD2wXwYeWbuJfEdHyKeB17I9NoTht8ZxVsNWtC5nzJ",
+	"++VK7woXE6hZDfiljSG31+NkkW99Hlh6MjPWXddHaypP00ml0L35greYJD4mSR1WzlA1+DfrKC5bsEeY",
+	"flwrKsVV2UXW5USgd0oQuGcPfAz9IgBi2I2/YEbFxVQWIpmUvo4W0oHKiNsvI1VETXD7uq+8a7DC6hMb",
+	"pNgkptBpaeUS4QPdRkZtK1rf/93MtsbsQmIcS16TN1iB0BLw1cq4w0keB2GbLMUhMLDXJ993jBioCiFz",
+	"RK0IOXReWrDReuFhS5xl+Gw8HI6HQ4iziKTShxuKg441/aoblkyg3Lw37v3l2en3+j+AGzAaT/Wxp5XH",
+	"wgUY3zpuKxJHigq4Ng6JI7hpHIp22blUsboy7X2xa54IllGjEuwcilvdFrRFNHNSKW8YZKPr642Lv8zl",
+	"+qIGyt72BTkmsFeruAEcLiogrG0Yu42uHa0LbXPoMYmgWb/DlOu7dE74mMvVyiBXK5ZNcNUxRkAF5LfZ",
+	"lshaF8WEYW+nyoKra7HOtCUNIIKI2B0ueAnmb+z0b7kza5xyoR50FUqzz/Ui4+UulTRTa1HmzkWIkbkx",
+	"PLdVOi3FO93gw7q6U+5jfRprgWPdOss247PYx/SsrVmoQba94oCH3qtFG0TMwLCg5SGuYv8QyCZvon27",
+	"jN2N4doGNzVNFA/RGPgLYlQbJjMgkbNtorFXgCAQjxuy+wckYp84XoE5zq71fR+BKFxes4dqP74WNis3",
+	"0Ma2Eik04str9meaGsKHEu4pKLEzqoqMhajxXoCj5YoztcsUqekkCURaZzSDXnmKuOTOLgX/8MJJxpYy",
+	"2HCiYuKZ+hAs5FhA+3yylFlXXEaGa1fPjTWx80DGzu8FIOHsmSFm75pugv461QXSv6H1WbBxyM0HStRW",
+	"bgleY1PzYe3JgmUMijcTyfD7lOVkLivY7XYhzZ0JHAKeL3wlskSSKPH/P+4KcXjr7FW/G9JqbHltyWrr",
+	"3qEjZg3CrqbJ4ncnfa/rRm/85GQ4emK/MguCJZ3GMy+LXPEEqe749Agy8zEVVa+OqUeGm84e3/W/QPr5",
+	"o9reCmSw5X43hXAKqakRDTqd/bkEDp82mtvt251mdIMy3GzrQ++74ltvRMHtxkLx/aqqYR0gPd9i0Xyn",
+	"ECl5kclivnDqqCKMZulmQC4wREbTNd0oVwVe3WiLh7wd6OiqVBL1DYpQeFMIw0iv1ird7PVMrWwypRkD",
+	"cIjwY6uFV63P8tt84x1okeCI9c9Jwb5O7UIIvulHztIEHSN7JE1vvEz2NUCCThnJ+HwRjrpAH9igxZSx",
+	"c0LJf79885qsKNarUrKiGV2yXJ9IiFtVazfLurEJlHJ5KT/beSaOYms65Y88Za/ETDbXYsZTFg6zXShS",
+	"rFJJE5ZUQ4owK1sDEapplVmiJpDkw9ZBMCDIK0FHhfEt4Zv6JDNw7iCuuUB8ikP0RDev5oiCC+RX5O+V",
+	"nQH8+tjiB5y1c/RtWpGD2QIYhpZa764IBs3KEC4cGITWPZTz4vUdPsOUxjcO4cqWt6ITNDGs4esgI9z1",
+	"ez8xmuaLmvR1iFQL+BXihSxTOKnRYDgYNp04bfrRBXLia/us6144iGqf3yJN5xldfqe65DkbvcU+MDTp",
+	"V5jz97WU8QPcWRX4vQDclKIbnzOW3dsSQGUQEjAsMRsLvRhhgZIUq5THNGdqsmTZPIirLtcWHUQLXSgY",
+	"TLUE3BCT/SUzYKEGoqDMMk27a/TtznkDtGx4USbXCusGbVM6mpOoBraHe/7oswFqunuEz++OEoX0EHDl",
+	"h6oKW7th6HUz4+64DvcuALrVW+F0bb0VHOS4pccCTAppDECIWcKSPpmV3XDUDVSMuZbhXTxHcq0a0BzV",
+	"jEREWkLPvWmyxQ2yYytOPNDKgfFOgys8SdksIC8uTKpZRnN2ToaoW6EFJm9Z1u86nu4JKWZVOx1OcygB",
+	"VhLsT9hXEtEE6qzordYyU5N+1K3/5Bd3kupW0YZ06MHq++XnrY5hJL5uieyWZFsWElEh9B52DamV2Ho7",
+	"/RAtbjl4cUXzOkTFKjHpPGWr7K1ZWUjHFkox4595f5n6ZS9MS4IhmWEn1zzLtaNUc05XEbarwNpGJrSL",
+	"6wvT/qamq+j5T7jRr0uG2suZMnHIwd9xFRra8WkZz++Nez8U6Q1BicKlsMymAsY5HD07eRo/Zkdn9GR6",
+	"dBY/Pj6aPpsNj4azx7OzeDQ7mz1+3NSMKiPcdh6cpeCPy88bah9ig/jaQCB/lNlO+RmFalS2q10NwGJD",
+	"mTjv9k11VqK3o9ZE7BkPFyUQECEOHdmYfhVo7F6/l3LBeuOTJrRxu8l5bsKwGVsxalA9b2lasH1MTsDV",
+	"NPoKXFKp+QVnNRfMK7+2SS7NdEweBCEq9au+wxiF0htQBkAx8V2KJkrHUrbs2gertpswjn4X49bbxXC0",
+	"pVT1DtHE/ryiDps+0DW6UdGpvPJqmgC+MJYeoJ+IVrLGtxY3wOMu4BH4+b19EP75zj7OjQAt/JBOhTD3",
+	"JJcO95kKghMYkAvjhiIsVQgP6KvgiChmfdILmi1L9BCn5tQ3437wcSo6greuZf1IyNe9Z3/bsoik7Grr",
+	"N7P1Gti+wnwTVxxbpfbtieMQbzGh7aaV5le4A5TBxKYlb0cFQNiDOwNrPbmntIYrG2ND9Aq/gWpecTya",
+	"miBtFJYZD6XI+suz0//zv/736eOzsy4K25IlnE5a3DZaPJpkb1NZOdiWojeJU6oUn2nVhe8GMjWk+bx6",
+	"k0nd4rd7h5NAoGxr41WJFZXJb+DRpsuyyQ4Y2YOOdWiTUB5BhZ5a18elhvubUM6kuhBBFohHo0UO7Ffd",
+	"VzlmAUFwWILq3uKDL9kko2LOsPw+vJ0zipkviCAOaToKfHqDLWl5LTR+4TwdiJYFLz8oVr+lKtHtbWN+",
+	"HZLhXpXY+GFsACg46NUw4c+gFmXGs6XFl/ATyY6PxyfPxsPRv/fcZZUctX3xA9pL8uodT06OZ6fs6Cwe",
+	"0aOz5IQdPZsNh0d+Mn5rxxO/E1QFOENftg+GwIIm6NmC+tq2Qp79O0NXl7vZdDTnqY0SmWu1/IdAFoIH",
+	"C2yrWXduOJ6VS3njpzUenn1W3fNv6XdtL4z8bbGpZ/SZDRrvjUyQ8G7+iioMQYdMhx0ZdDxXfdtIzwIA",
+	"DvbKaAt0rXMgDXBRkFprQDL3ABNTKThv4vSzdvwYr6w9UKhePyc1WtzOAJ/Dc/YJWXVhUgEw/srZD8AN",
+	"VYAOkUrVOQJRIHIZYPF5vV0Qi8jkwbv8Un4bqKhphoy3BsJ2HSiuPN0R1BS/1ritwrhJHFu25V2xtbwp",
+	"WOYNJGBQOI2oPzs2kAdsAirYBHJcJxjpOxligbJyQTayZIQLsBEaxW6BpzcEv0ugbfLXcuMG5AKwJ7OS",
+	"TwtpWXUlTnh2vDNm2Tq5z2Fse+44IKQyoRpbeenJk8e7XmoWrUEc+mtMAEjplKXAPhGBA1B/AcAT1pFM",
+	"meIJU+R/vLzsk1fk4q/vXr60WVU8Iym/AfxhNE5TKuYF9n26WrANhlyJSceH/knXwmXle9D8Tdg9HJzr",
+	"oON6I2EXYLc0NTDLPWEK/SKS4a5uJSG6at/VECv72YCd7HFWsD+AxUryasbBvwxl3ePeivGEr+NFEEup",
+	"gy1mxnURWxusrFMOWam4xY0S/8pqH1dhKenRHx8/H/dP7h58mBx9LFEq9ZdP7x5+H8aphNntuamBqhqQ",
+	"UmVdrn7qlt25cEvmSkRw6RG/v99bsHQVTDo1D1CBMke32y0RZ31E1ixN++aslF22aLYHSp0lsFCjPaZY",
+	"FswdNRkDcFS//E31Nnv2tX1/EbYsv9q7oY+/uB/2PjFNAVLdrH1Xo8JSdvGUHUvyaxmUqB9rjM18kf5u",
+	"Ef6caXwffcbiEha0oxvtoPQNV8r2JQvw5TVN+6Wl7o5DdzRE7sOVuGfJFLRJ/pKl6m48lfVIe9lQuzqJ",
+	"QknkFwXZ2e9twaiyc4uJCTmgeGZ7mHfLBNhdt2N4goMaMr2R9zo+928vBuzESoNVvXZtftLdNmWVU/Wr",
+	"+dEV69JnjOWW1xhGSc0eD6is5BZm/Lzh5W4ShAWTM2SMaQ8zmZ1juCcCj2/k9QjBaAWC9OnPEdoblTrV",
+	"gBLiINenDCDy/L/gHU11pyQCM58XBvdvH4krbWVuWTbbkKKyrN7dRs61Wt86XdmnbNmQFy7cHERKDnVB",
+	"TBNth0PWUGeF5wIfF1KtYgd/O0Ek4q1Fllhqv6QJlFtpQtcbX7Ze6COAR9nARd9k4Ir7RB4y9jqqdGAO",
+	"Xv5DB+7j4jTB9b1QVcMawe0WbHng8N/hm3bqmmUqhNt7b5ihfdpCVm1Vc6bzNpbFuo+W70TkgYXgM7N/",
+	"iBfmiFxsuJArrj03rYGZSMYOy7hPIg89I+pfi0pzwwfLQuV+10L9irLCru8hcz7gXgMTkssUmtO5NlOV",
+	"0imeP6zW361clFa5T3aehrn6nNWwVT+nyZsF8Co7h0r53nZsT283CvWOhfOI/TbmnShqS0PyfWNWqlgu",
+	"abYzBxTICZOLvyhRwk21fHP3pIlfpeC5zAzKXxCJpwWWxDaXhjSEFfR9LvJ7hlA5t71TqpCYfzqwijkH",
+	"rQ+2iJ1dcxr5kqmcLlet8AN6EWZ8Dv051yxjtnChNeATzsM5HIqkijtSoYwADEl1fUKwJOWUQ1T5NqVx",
+	"uCgR2kT2yh5vxlId+VwHGqB4xXmPh3ouc1zQX34OuPdN88lg74SMT4uckUhfFPmWk9eLpUN4rXthozeR",
+	"z92IcWcdYtlOpjOEzzyoyr66fENORk+eHI0ITVcLenR82Io0XEJzdMnBTpQFjb6s2FHc+NZvWO67gtRE",
+	"zqo95IYn4xMLmlJr3X7Sb7SOjyUmU9Al7mFvOBg+Gw31KLHPlCbI95cvEDGGlfj3PGbYBboQ9o9h+Qda",
+	"LhlQ4IePkNqYKdCcK0H2xoC9yzDMX73yGbbHm2eyWClwfuF7Nkj69/yalO561gAyCsrrtj5sXS4edAGB",
+	"1bM6AmyG1o1hGaHjoSadSs/Hj3cf7dwh+1mzHLj8Xgfqb7NF1KKx5UTg4rNEhFBUXExmEgB49V/68Szr",
+	"jZ8Ota6AyJKwUyXg7IVw+BrlzjXhgSCtC8CBqgkSru+IW0i9LkZlM3niqjceDo6N9ai20kIuYUlgN8pG",
+	"8h/88r+d7+9/9li1vbpnoGN6/i1uv0N+WDzMwaA41uw588hB9XQXkTVe0M25eUBWiNrZEcYxs+f64iZz",
+	"aEdAEqYJtq3eDalMe7m4mowgtPqMZinXZpzX7xRLO8XGGxAUzeULjFkG+3u6M7ZrXJbD1Ufzg4kwZps+",
+	"GszQUg2jmuu+AS7J5qXJSd5iv3nTEQ+eizY41ELTG20lmaaBXc1Tt39/1U/bHQMIMK0GAOUS+gDg+Gzd",
+	"bKkIgioOcBVcVTOYPNKrcsFDnZ4NHhn2NudM5YMtbVxPO20z8tqQ70S4kPjfi2TOknG1RaIBObFnupu/",
+	"uIOz1W3tO+NtdRz88560cYnrsruHYp1vhzIgU9upX2ErRU22Bm8mg06Q4G2MWR/d6oQqnnTFc/RERJt5",
+	"YurtbMKstteg7g17ZGPnPT2O4Iu3my1G9oThbdz+6pMtFcNcgBrz69v2u9rOg9yNjnZZKeyCOT9YF0yT",
+	"hBQAxhZVBEg0IM5HE9mL2S3LNgAX48bpeW2gMkBYDLc+tHHOXStvrkyDZMiAQLg3Ctt5bhqCbVkDM+/u",
+	"fT5NU7IWyK16IkTFzY9S2qebumwt99VbZMfTm9zQHM26HKxxtICwanKr5nkyIrk8yYbrbLUynstQirW1",
+	"EQItYVnMlzTtGwg8iihMlIAx4NtQFq5I/2wqRndbl84QCdlrp8ejM/sGF16A95JcP3bwZXwYTiHMu1aL",
+	"AIVjmEzWobsSGkhtOBEQCTHAKpCYdPnrpUlKAp3CTKjjuS4Nsua5lop5zxXdi3ZDhl0QGsWcUpqxc88v",
+	"q+kCWa6FCmNpiqlloM1UdI8mm9x6Oi159C2BugX31iI4gy5HAXWcMMhftmn3IdSj0CZOquet3MLvo592",
+	"0ozlDKIu/xD6MQPkBio2lT7+g/2UsG+oynV43rol6yGlgBWvCT+lawKlJcrkCxosFi6I516SGX46rjJH",
+	"wRyiVKlYvr88+vGXbmzG+BU6WWql56HT5eib6HSp8V6EVuqPEqoPUzPAODEOcC7OK1rud8pbFx8/8FBO",
+	"Yc6sHSHuaLluZpLe0tyHSN7KXd4FY24OP4gSFOMDaNxkUk4dYDZ2eHK4PlDUhe4XwHVbL3jqWvPPZMYU",
+	"Q9O0kVq1Ox8q/Gvp+Qn2CwSbTuWu3miRsc5KufEi1Z/7i1xDKI8KTNedFxlLCM60EuBznalTptQhkHRu",
+	"bt4iuHH13apt311ELNwn08DZW8dNAKTSFHMgcCf9gLUEWFAlnKMExdrlWVaEQyW7upLRPewGxVa39/as",
+	"WLUFq/UxhUMMKG93V7nUssX2SM1CVEQcDnhJDJLtznfu2wy5HuWsJQo5ThVoXwwrGqY7OU3Zsg0/Hupa",
+	"M21JP3j343Py7PTx2cMmO9jadHxBVysmoIiUK9c0YTfM3bjUnM035BoyZZfTlKnrXq8t1VBtR0NYYSP6",
+	"maliWBXdcyw8DMFAUJwLlVPRxtkyWVjIY6zJrBclW/wLq9NvAYQNFt28pkuGOSXmKtemQc5r2kEnyJB+",
+	"d7hZPb+frq7eEryg8rLT4+NwgDdvy52/4QLabayQNKFzqswSdV5KLOjgc8uyDZGx0eVrVPVeGDAZ6Phj",
+	"WzX126R/+2LWRnNOKHn/7pWmJhZ4LaAgjacpFTe74Umw8hlXwi1u6JC+YzThwuhdfuzXJVIt+TyDXLvK",
+	"eeyVjx330Ou6kiqfZ2zXZTlbrmRm9V9zmZC2nNhkbh4T5d8KDfvv7vxv2DyjCUQ76raQG/r2pCYz8ed4",
+	"eWcUJ3ejBXJqQ+TbkuNUf3kzo6ay6NszuU1Gmb/8nW7wN6LDDbVputf1/cF6T9067ybABSDuQRTa7Ks2",
+	"kekt5SjoQrlJ70AE3Su2/67I+U4wfpsr15YO2VLr+s0z3e31ra0SvyYMBDBa1zO3FfBhu1QoZww8fDdU",
+	"prcDtfl7UGKV1ObuWBB+c6QmKe4dtvzT4bbrOut9l3JXkrC60Fb3+uia7roVy3t7YtQ7m8jTfpq32Kr3",
+	"nP98ldGYJVuyoO+bQ9x/kUsTJefJ2Z8KE3Bgpct/FaJswSPGQhP/eO7q8rNHrYk3R++AbT27YXiefbOM",
+	"y5y+zqHnknsEDuvB+cfeQLrnHb9jq9RMvN4ZwP3QcU6rdBOajzZPExoCYnuvsAGPs3hUJeKDbhcusOsV",
+	"Z3ugGLcMpqmO48j6brZblmjv4le3gh8+9/TsAEQ8XVW7i5d1r/B8kkuiL/p/zXMGsVwO2hqeBxKzDt61",
+	"MvXh8c7S2F2Ltdlnlb7OytTXBd/SYS1+1hf+w5XZ19LaP+dyxeO7iAAFK3eG4GvT1QEOjqs6SyJI/Yi8",
+	"QrQkGpCXy1W+GbtYN1cE9zapTW30JAw94lMFLHGXYv5yncPaJzqT9L6i3a8GLjw7gRlGeqAzqBV4/8Pl",
+	"83evfnhppvf+tfcN9nrBRXHILq7DUJ9EDt8Gor7XwnRi1t+BzQodloWPOVIpwtlR9pdU6/68ahqchQ+w",
+	"E7ZhEQS/pl3WcyMDYVYPocperqeOrcEOQ+GeccHVgiXtyUeWhmyzQvDmf1Ejxlkm/2Ci/Y2QPmXnV/Y+",
+	"O/h9nXhEISyHEDKf4Eq3BA34krnCQtspu9Fvbr/WlK6GOtgZoRaRzAph+mSPBi2+DROnoGn6ZgZyaquz",
+	"xzz6Hdx29zHYoYgSeCpRLGVxiVCPiP0GgqmpSYPmnOfpNgJDz6upGTQ4M6Cry1uW1Zv67AvRnu2rHtt7",
+	"pps2k4qLmK9oOmhzae92x9UL09qArF/l4Oe4maVyTTg0s7kyrrZBWKosVynN2cTrNBLwlZtHTIos3fVO",
+	"tGLsS8lvbErev9q//MTVpBtZggQaGHBl/Wtg6t659HlIM/XN52kV+nP70/fAvCvLERRrhjU0xbUh+2is",
+	"eWLtkNpBnWstN882eJGSS2YyZMAFBr/akEP5nDLpcspiWgBSkxeb0O/RDwYATLxLCmeAw2HV5F0FtoF2",
+	"Juckypky91AyY2sSL6RiwuRB+NXvZnbedpVD7RkoXlg/lbeJuXsyxAqxh+JbiPs1vgqxl9lViLeZnNus",
+	"lk7VFS7Ht+xm51Ugai1ubXwXPGWEYnq9lgJa+E+ZFs6QZQXEZZIuCZ1Lv9HTgQUa3ZUQPJAHaiGHFHlU",
+	"2xh9E8WFqZwvwRmxvZnKO7akXEBPTC9DPOVLnvfJ7wVnuc3aVjyxyamFSJlSpueK1xbrgOXUr5vA62o9",
+	"aEKqghnqlhQglfM01atn0/lkRgrI8VnTTdeGOBWkmO1k5ZykHZrIsB3Nz/x8HFNH/417xOytDnQLSVql",
+	"bd/WMn4fRRde30+a2/TzJkZpsDNLBZSmLqudQDbQBiU9tpHxjhYr4SMaYtWXmBlRD4J3wGGu5ZiY4ADW",
+	"MffGtsbWNVgc99jvBU2hYxtNC+bVVxv8qZE1UnrJRtAl2JCmx4u5klxkjJL3prjb9/uGB9mMkB8E+dWY",
+	"51Y6xgV94e4KwGu1n7cuVpp5g7PUTF+xxsD394uHsJVMyyGjs9YXo4aCtAPJqLk2ra40PIL1+gZNzHAx",
+	"iT47Yuu7ZKY+9nS5i84JNSV20Wd3j+qTVM7BswTOE/iDRBevX0R9Er15hwANr99cIThKvmDXQi1kli/A",
+	"+/L52vShuWUZn3GWXPfGBMy7qE/WkHKPRlxZzQ94KUD2YM5jwxnyxoxWjUmEZ0K/Xyv29q9rYX6Y8LmQ",
+	"GZvEVLEIfTo55QJuMHUveir6Ty7sU/DTgsJV7BNXOXya5/h/eFCa4//hD5Q68Fqo99HfGbDRlKrc+1Mr",
+	"gNHgWlwL58tiYs5NczJFppq7KpbOyhb00w2JPkODmcA+lZ3Y4QoFMwTwLGCJiFYz51LA4GKaplzMISai",
+	"f/LbAsHqOFKEyVGl1wJywPVX6EMD55SKzrE6RhsWaIvQsqZvurkWerftF3qfz/rk2vEy/cV1b03VdU9/",
+	"DXPB7zJGk+veXUQeaFJaUzURMo/OtwHx9G0AAD4aIJ6H59cCe+RKI6uowKRj2/YXlrU+JC4m5vfayE7u",
+	"ogFJZKxcJtxgmWBtkCCG7+tVYDReGDegh21wMFdf0k/+mX6MLmT/q1GdS9xXOxnDal7qUe2J3Y35vUb7",
+	"Hw1b8n8968DkAI+GrUnAgEdiM4C3tJztmOxbnZzho5064oLsdO6rrl08zSLuJzcdXEvLULC0UqG2C+UI",
+	"mtoPwuBRbu86Wcd6EYKxvEoT7n1tZO/uElqktghuqLVF3SIsW7wuRkWKxq73gF7GUjyDSzwrkLdBgbzB",
+	"LhiA5Mgrt2rjcFXkhItcEp4jorz3LEU3ivy9MBDyvnuk1NTwoUEfiJnJ/fhBXCpv1922Gu59+kO8fOKu",
+	"PhEzjLdlx+5wh+vKNtdkmN5UL68C0lCue2cJJG5XT2mb1l4/laPy9ADUhid99RkFgKx2VJCzJ70a6JGe",
+	"upQ3E70vJ137dB/ElSqPCDmp/cNg0p2ryThamOklvbYyqyUB/p+H/dXAHIyfFREQ87IRxH4JWFXKbWOe",
+	"btdbcQMMJL9ICA4Y+h4c0vJoN3P1R1AOrTvTNXM9oG4oYC3aLpa1w1xVozx929OlzpJyfy12VKDt5Zcb",
+	"qN9cp/H3sz6B3RsDRBjQeSrcaxc0KVzsssi2Z/09x0Igok0PA/Oiz5EsMpMHOAgn5HXFN+uThGX8lnll",
+	"hGjX7O+YapQw+YvixrRljd9Ds+KWlN5767HauQXqF/Q13dLPtDLXd0wBtVdksq17+lCp1kCYIbRauUt2",
+	"tEWxY9suCvp8AZt1/WqP7/rek7TtlUsJwScJLWDwVCE1QURZ/1sWoOFDTrWA5eKWpsZjtqR5vDBohEsG",
+	"hf0IfiXXCsoSfaX2pIQ8HY8afGR3s35T4GVryKAnFo7FNQfdR6L4hNYBvMhNO9hp28e0TpnfSLijFHUr",
+	"2fr4Wu9dinsOjPCc5GuAurBJ/gaJBb7tOgC7fWH1yCh91gEgkOl2bMPfimyDncnPCZRXQXczZXvskAWj",
+	"WMJbx9LZoorsZ0J59Ni+6tRhNiyonje2t11QdQhnqFhpsDLlzpejKYmt3JatncsNRe+dRRmQ3aW/EruK",
+	"HOp92fvWX2lOMwoqPLhGNZG8Kz3MvV/p32VGnnOYy1fRQr7A+11vesh/L1BQA/CRJu560t++DX3gTeG9",
+	"tzXy1d4wGP7u/WV0Onr8+Pjk6dOnT7x4kZpkpgWxNvtc95LeekFzRVernguK2IB4JYz5dGh/4GKO8aHe",
+	"+Bj4phZAM5lyiYXAoMiZOFIJFHB66ud2TzJGjRg5fjzs91Qq1xVDcnhyNDy+Gh2PhwjXGOpdY8P9NT5T",
+	"ZERzSSspBXk5GD053dr80lubhuPDdIGOPPgF4AslBgPvig+9f8uY7j2XQ3sWzLbVO1fiSSq2tdext9f1",
+	"hxl8QSyGTlMDQOGKsh1ROJhBsDVh313p6amJyMsi1zzfAKcolt1q2bbmIpFrE6jnCnxKO5VUv/KupMsG",
+	"nGKhoDrSGyYI2N/0YbhYrcxsvHQ7A8GBW6M64+5N2qEyGmAfJl1fAnraeqxVNYt5kbudM+AeOclYLG9Z",
+	"1h36uHn2PreZWmg553JNM1tFgG8Xbj+s+tOGJNUhi6A88625OS6NAMwfDPDo3cClMTXytiYKsPAsWKDB",
+	"+jerxA7OPwm2f3HtXCwXCh/AOgn4cw4xH59kmycwuIft8iHs/TSndA9nJsianbUf5rHtw3mrdZ6dmkoL",
+	"vwKzX6/6nA3Iz2xl4UNiuvSy9YAIwFY2XUah7JIkfAZl/prrcVGDUfgc5pynbdLuLhRRCvdoqLFi31ux",
+	"s4PmTu6LKdFoF5Qk/53H0PpEFfFCL5SWsARENdHvHmr7Dz4MS95aCHgRA8Qh7DtpSMxzAF8LOIaObVuo",
+	"SIShxDheZZqNmX4R09ZznnZl3Nocg18EW5sKDgW9aAbkr/wWWhNVljjyW/9vV9v8OhRXeDKYkKOPf/nX",
+	"3u6WsvcWcfQSmFrP1ee9PdulXML+Ljwjq4xhqqN+4zl27bGYqIYGgAAIDKk0jV1mpfEy+91/KzaJ3+IA",
+	"WquAt6DJSXK2KifsPcHmuI385C/vsadD99zjSnsWfI/Nh9ba1qn3t7FDfmMptGYKpXofY1Wlhz6OX4Au",
+	"2XSdbm3bdlAWuz/2Tptdm93nQxPaq9NuuyKoU78UmUwR8xKx8wT7pKmLrTBX7hA72+W6+SsSzHWvLkBt",
+	"IuWo3YZ8bKHEth49zM2us5R1C9KCS6vHwlZ7SO3yoOyu2mSATeuNOjhhW3j1td3gzdL1s06l62Vl2OH5",
+	"Zzs82dVXbF+le4o9u+ftsfflTt1rBNobyh5BaLzLBU2r/Z7BLWThE1G92x5M7tLlvt+7sc2newnl6eZI",
+	"av1PlcmdL/S3xH2rZAH2WY+ueLXi0G6LXPEY+6aE2k7LLGTASDA9soQlRqdoOh+8CXcN8rY3wdfK0eWr",
+	"F1YfdK3HZUYWcm1ykB2QZrNar2zYvbturk1w2JXsRKAw8Eu846667O7RUylTRrG0xG3CIV2ezL3lPF2e",
+	"aaWi1EzAW+e+2eHKdu2i9BbTy7ti7+O8si7L7cy88opdw7x029UkpUKBNSHXwml6MiM5Xa2wKUMuBUb4",
+	"L96+6pvWftbX6+frlOuNN+kFhWPmHMPBBB5vlHu7uLsxifoxb0anWo/aT3LtQ68AtJKSY0LNeyjJeXzD",
+	"8j4keSJUuGdRPO7Qrr/bSbKytOMhauPoiU/wYaJBhbmdid+wzfi4mpzdhYlfwTqR0fGzE+N+Puv3Uj6z",
+	"j8C+O+aL6ab2Rfkg/LotZwj1B60eThZLGvfGvSdJwujps6fxyYidzY5PRo/Pnj2mQzqcPjt9/GSanJxO",
+	"T6enT8/o6JSNjp+eniTJ6Gx0kpzGT0fPpmeJ15oISyEox3yQWMLSzVM5RVB+X7bsIzxKG6VVfBxQWuDT",
+	"9E4239mi8DasBafcuCwxsxh8YYeXg3nU8Lnz1XtN/GA8Ji9UWMuoOFSrrZBtaCR4wXeK/PTrxfOjy58u",
+	"jo4fPwHQ8QX7RE17hsF28Kbt4scdfQQBBDaDZN75zku4vsLWrHxAYYBJDBDxpKrIQiCEIT9sTV/3F8sO",
+	"0kM/8mS6k/NOuPtFJSU9+9TWpKUdrPLV0tqH1TCd8XOE0j24IkuuFJqfNo3Lrzqo5mWY9rNQyGSSLJyG",
+	"fxKKmIWc/q/97gw0Yz7rEXKN7aJYxkxHl5nMusbmd+d3WDjfvZI5cF07Z3HYRQrG+80AOk5oW+YAgMbW",
+	"UgcgwFauJk0BehPUJagL3285nekWeDsv05gOcZ7go/uGROxEvf7G2zIRSor/hc/yAzU1reXlTDjYYznz",
+	"1LW+UajI6GQ46u2hqdlGLmZTjBtybd6VyxIRcy/9rLZ6XRnCffkE3AP3sSJKDe5+vQLeYPZxC9SlSjPu",
+	"jmiGAE4057dMGHc0MSICnfsgbmlqgpBWqPgqWSInQuYTKGQD57tJtPEYKpsD8eMLtWmSL1ibXVKTaS2A",
+	"nyXM4ZhEqAxGfazWgxjUOYlMDHFs0y+wGNB+q5YKivxoTuaSKQBlQawLvODcFJaNscqMCsITvP5awA0G",
+	"0sJCWHnem1q5VamrtmNvVWMeD/CO/7BjfWCn8B9qqR7+B47rw+jo2ccPAMg17D+7exjE4/KW80usvKoV",
+	"URGXoG+dnY2OT4zG1UVt34vBIL5rxhQEQQ4w9arjbbTYgsTngqZErRhUIzoYLb0fFJfK0zS9t59WX366",
+	"B4JnBGcgQrW2Erb5oiPWfrIOVCnrUNn+WoYYz5Xx/de1stUqk7fQGBc/Ah+w306qbWBjmrO5hAa2S5rd",
+	"MBMtCGZUxTJN6UqxyXrBc6ZWVBORIebY4NlDa9zPWiG4+xdiYk2YWPQ55vnmbkCuFlSYriZ/lwhxIQuX",
+	"J/MvbbB97hUIPd376d+GcBCenD19Rqdxwmb1v71bbmnGtRyCAzDqja2/7Njm9t11s/ZNTpmHRDh5f1n6",
+	"Yu18y/Dn7ir7fs8b3Ac7MBjUR/MbBF8+fIQ2Gui2gC7LmV4725m6ph07EtiBDmwo6MJefxcglFZA3IrG",
+	"ubsBnqO0bmN6bq8/KNcsSKv1mfyNpgVTaCdAXxGeLyDWDtdjTwcaLwAnR84IPAp/84xQz63rDsHnUOsX",
+	"j3obRsSap1x+p4gN5/Vd/k8Gsf7OXQZDBL/D66Zv+Ju7/kBnTHf/igPP7O6KPwSjuLICLc3OFjJNvOTw",
+	"nH3KwdsgswSTUdCwo6sVoxk1rTW6tu3yD2+bpIXSUC7IrMggI8+ih6oBubAe2TnLjT2L0RCeeRgJkb1D",
+	"a2Sp0l/A+naHw7XH7W842OA8ysh5O7YgBBQUHhNqAYjyrRiDJQtrWR9FaJEvZEbUAnoZ3UDGnsVNpLdg",
+	"hqaubGDvOf+GA9gZifChPGLXuKWkMD+JzmGcljF6x/nCbKnKG0JnuGTKAUHu0Zm3pPtBizTkQHBH1MVq",
+	"ZdomECmgVuRTPkDYDMFYog0cWYItlNo9QJ0utZ1qEBuwK4IBlVghUFXkWlVhdlbCYq4X8JxEVo2JKhWe",
+	"pjBbMwDAwPs71L8CtAUtlHt8wqHjjrlZSD1io9NFph81LjjR9gZyYlL6rvq+oIMOp/rMKrlkCA2mT10V",
+	"+7VcDovyilP3+kFozR5n7TbU/I6T0L/DHLRCasbvlVU0dM5+79ORfv3RLc00nYIq8Vrmr+0w3leG8a4c",
+	"xls3jItyGO/KYby1w3hRDuOVHYZHOc896R44yy6jLac3kCRsBR2AnpLI6Z41Lf0c7REaLxi0Ci/rh/TG",
+	"vRc8Z4lJ1Bpci0izCyZyHoMpERG9DfptkXfCIuzv60aEPX61UEFURYwTYglZdWN9BbnIeYpFIdV3dtyb",
+	"X71HvXePuqg9ylvf0v/a1aa8d3W5rGW5XGVou81cV5hK35IvUPTa1DZTUWum2ap6WfWqg8pz+erFvWlM",
+	"37iOpjrdbQz9frx09rB2d9E50/Q+/XPlMLo75+xA2pAjPKv1Ivt7IWjNajUVYV9gtqZma5+eBQxHI2R8",
+	"6guYc55d0d6AEipqbQMVUJfmLAc8koquW1Z6QuUaUTnd+CCv4XJjM4eGArigGY3zmg492KH4t6Pm97WN",
+	"FS/ITKapXKuynNtpvMpTeVG+ewpvM/jZXN5G5c+WxdFauCtTMOWUAkAvykDIF3XytaqkUxqbA3aL34G6",
+	"D0BcKBcWCE3LobIM0jF8PBowgRoq1Wh3CUH1Fdu4xkV55W5folc/7Prm7OszvNuyppfFcklRitUbBX61",
+	"wrdWC3hL8vI2W8VZJfb+bUR0uRFxjT86WPGS9z5S+rI6BLgWIQ221QpKro+8BQj/ThGetEKR+yDj+9U2",
+	"2Zdvm7G1eZsoy/+I/rP/HM6lLf6fynMP5KmOk7bY6V9iaXcgpW6Rn1bpXuFdz57sDLf8uVpvuZW1aNsX",
+	"9rbZtaXb9sG6dAJ5/aEOd5GQE7nKJ7LIJykXDAOXuZSTVIr5ZCaziT01YQ2jRHRpKk1tlN5QA6BJmZvm",
+	"FtwVN8t9A4zfIDzTGgNpj2/cr+l4fzGCqrFZKygDB0YZJDC4n4EYAQCPWkXyN6NZckikRdXb4HNouiPT",
+	"jNEbyLalU02DAI4Ej1HXwhWd3zC2UuCjKNVS2L05y3O9VaiCG9fKA+vncsc8eogeja2hi7CJcU4ipJtK",
+	"ZykqiIckHH3+bJTyuzvom0SmmZ5BQy37J2JtjhpKm+1emd1XdR7sFwbRqsg5+t8gSaWPEMxTRtgnGufp",
+	"huRQ4FYz9Zyk3nNolVy3mljv9wqYv7nA5LS3B1ScIRwMphwYC0EuWxnp6bMd+kctShBk4tDh6xDI+Aoy",
+	"iHB1MYSSBNbM4sDvUzJ0TyjvlcKow6ODXuVOwIts3QJ+bzdgsmYhqunLADYWU1HmC5HpprOy22KKhayt",
+	"RhlOFUDRW9BWcrgnPx3Ac3d30gEh3quHDgewh3tO33AA7tOuk/BlR6ABjmpFQCAhalvxWYijn5NUrll2",
+	"FFPFSMpycJ5pLo8Z+H2EWgXdC/HfF5vVggk1IK88SifU6Bi+LDaXEqrImqVpHx6r33MtEskwjW8J0mpA",
+	"XktAO0EdBJ1utQ6J4EKk6gZAKnO58jL+SjSGiKZp5LASyoWpM//Ox+1PRKKqtsru3Pqu7K3dbJML/egC",
+	"4uqi1lcGEWsBaFYe0uX7Hb5pp3XsRtScf6Nl3wWodnpqlkhMz4Jy1JQnGDMb4PpBs6+Xt0aP7J78iJYJ",
+	"ZF0M1IKvVqaKy2Lh9fSXSybyo7Ph6WhbWiR0Bq/oPDHNMg5XXWR0yT71+vii3rg3Oh6ewRJt7btfZzag",
+	"BqHXxMYha2BakNh7C1uKSxLGAHDgIsej07PTpydPTs92Iamw26CO/ht2Rl6tmNAaHPWbyNkOcwAQEFXL",
+	"d+orfgBSyEcfNGT86OhjWMct9zKsuaWpq9AU1OIum0WGe8fklis+TRm5uHz+6tWAvMIaYLbClAHNnPpE",
+	"ScJz1Fo1vwD0KSqQaV0LDI7QtGRfrsIB2Kd+cz2huE55FeV/6xL9y9H/DEKo7HJs/7YAFDa3nwbJulJ0",
+	"5VO7N6Inp/vZA92bx5hMOddM2CjK36mKBXGOUaS59FtxGQd9GQUYkAtsKkdGT8jP/AfD0CsxBE+y3ivQ",
+	"TKPYwaFZ2l6Eu7NuPTaHqyg2HcREhTtqWdFNRaveVW/FveTCmlB1zv8xZDDAJG2FM1xoEc4H5CWNF/pI",
+	"/b1I5qh5YDOaCvF9+Adg13sP4XjrEJ7uN4SnvTu9truIEVfxSAp2NN0cQe2lMWLNlpaoyW04wp0I5EfO",
+	"0hIEuK7It7Pd185Q4jmJQdfDkjiSMdotIGEBkba06kYpmAIT60MBHvSgxLdCW2bNoW2iJeJcuaxbK8S6",
+	"m++4siyxGxGEnrGd8WqOYNvaLxp7WrYeIpSRnZMoKVYpj2nOojERUrC+N0N/Ksj6ICMNgjvRmCjGSIQb",
+	"G/l1B/ad2mS0T4csMLhxd92ox75c6zy3K1vr3CpEqBp18GZYmqu4gSEclB0bgluZuz94eN8ft3KCkmY+",
+	"1BStE/cj3jkcPaPTYXx6dDaKHx+dzU7Y0VP6+OzoZDaaPaGj6XF84leuYzWD7bxhk+v0SbU7Xk4LWEi4",
+	"YBW9Bt8BlNOy0aFrTNCWd3LNgZQHy1vvPm5lSd5a+MO0K3wXSOt3G9MAoQJpZMAt4bh5VGzArgNQad7e",
+	"bnsiVMxW6buta7ihjnCfUEdsQdh6l3XtzpXa9+gbprrLDAqdO+UdvHKsW85OyWaasaa9e9E6wKpwE2/h",
+	"d1gDawyQrg7EKvXPWf1VP8qMRI/oij+6HT2yFProM0/uIt+75iGGaN4Hw09rpcdFgbkIO5Fld8XJwS0i",
+	"M78ScdC5dWrY4jAz+05ZGMBOU9svA6Ha29RbdDsyv5zf3/8Q0b1HbPVWkjOmepswBgGVcZYc6GCo+kYC",
+	"cnVZDmzbc5xkroOVOdXJTWT3KoSdpr5a0q2hWXVpA5Pb3w97oP/UE95dPai2mUv3nC7bFWPcu8w4+YWK",
+	"G1rP9CKXPL3V3+Z8yf5ABJoLxekjrz1ha7erLrGMejcfI7/Dg9huPvgNtKpwmFqs2glA8LkyhY8H9cA9",
+	"NJnti2AFDwnJNFa4HZYamR3AwKwzqdUbSQp1OKhN2Jd75adxkgjcUX1nDHBl60m6vGG7B6UdIv/btBSq",
+	"UmFoHaBA2KHL+7gDDlPI+VrwtedEc8WNE1GYuSVMNGtf2ASHYdOI/JTHpbFGF68vCPzmU40pyOGiMkA9",
+	"rgpEX/eiuS/uu1xDmDEhOe/chrAw3XY5GvHXor2YqnnO2ni0F1cISu4O7MTK3va4wptDZLseXdcAgh1s",
+	"f1soASf8HJbsa+UiG+GwTQ5tExv/GHzdBBYnbWzpasFsDysD/43e6jJNPfY6q52TJhurBcuOG178j5+P",
+	"74JOai5ued4hH+oFNGkgcpUfcTEuLWPXwtrwMZ4Rs1YWYr1PKMByR2/fXF4Ra3NAY7xHn/3Nu3tk7nwE",
+	"g8LarsG1eI0hfm58NI43bmyln+ZMMAiMd5p8q1qX7LaMqH2hLMbu+RYyYRyRVcZm/FPfZHIZsCQDc+Gy",
+	"uuC+qEoM0QGp7HuBR+gj+grZVpMn6XUNJxpj9twEf+icabdkCadtvTx/5ClTXgE+39rEhU3ilCrFZ7ZK",
+	"rpvF8bx6k95fukkl3Zlc9hubLqS8eWuuRsYB8U+bmhbQMrC88gtkmP+K2qq3LkQft6262uU8q+NqI4n7",
+	"SkTpagD1e3Dgv7D7dG358JH72VAHWNYHS9s/3472RH5jwgcfjKx8YqdkhXBygkeyW4ZuMmzC2O3MxeZq",
+	"QY9DGvgaoe1CcI0Yy6eVzPaGyzAKY3sM5WDiskz9LtgD0ojP+1qcV+6JW4h51+zIFfuUIwyLFto3bJWb",
+	"SDIm/JUmmEtttk0WvajyPmu0LUB0ELC1fuh2cOuvg3VXGO/PbpYZYJGeJWROTJVE6ovRryPkee6qBkFX",
+	"D0bbSa5D6gdBxqd7Hq7cJtiGf/ly3HV8QZceCnqO78Fc/GJD6GcqQLoHzaC7r1eG+QUWTqi88m8sS3jc",
+	"lsSEWYdTRhKXnEi9WgcTybLx01UmYwZG+5pCTzFLn0FUNvPm51YLbWmu36UnbHvEwmuyF5nhRZ1cRrfl",
+	"umxbYLt8deq0t3sxBZxRiCpronuvTKALANwJpQL2tTG3ohldsrx0WEGpIXcwkpCwRcWGLKtBxHtuJ/Ub",
+	"dFt8K1Meb9rBbEjKckVmGTPFA9jPUQpX6bBeSOMSrTV5HJDI1YVhIoAx3/rQs0thsiyYpyCmDLbKtbB3",
+	"nZNIv3ei3xuZe8qBlF3Kyv5kTuSZZ5XCEOB21lzph9oT4D9Tv7Xy0KXNqAUEG3c7eRCZ3pUT7FYZPRyQ",
+	"y18v7d7Fei8zwZIqLIodR6/fc1PaehaDiCg/bK7K5/yw+TFj7Aof9ErgbvY+3kGP5LjIeL651AfCWKuM",
+	"Ziy7KEIIBReCXLx9RW7YBtwNEVNM/6FMJF9b6FzkyhidcMrADwCPLMlzkeer3t0d6FCzQDe35y4DFMBN",
+	"HYHpdb789XJMVthg1Gxi6Qzp25bUqu82VPXLjFJM4obc2ymLMTXyGjrFb2wQc3AtrsX331fBYwbff0+i",
+	"C0DP4n/AN2PyA0yKXBfD4Ul8wzbwgUUDcqGXhGDekzLOadMZDTtbcIl5mej6BedubsF11LWIPh3BTdGY",
+	"RBmjSURSKW9Un0TrjOtFtuhguArBOWMOfEZn+ttIEy8UmmU5/qJyxjJ1LcpUW/hWn9+F1hCpcphjfRLR",
+	"ZMlFRLiI0yLRz05TJHM1ID8xmuYLM3oh9dTNCmrbV33/PaFCrVlGhKcQ90lkGutlgI8NndL5kg1I5BmZ",
+	"EeLbcpFLEtmvrB8fb5zliH2r2Pm1AFGxZNRLHM6Y0YOFfjaYrJFrTZim+BS4eMZzC5OdIxKungOkgsEk",
+	"MgbAWakhiEerTE5TtvyLZqoRefDux+fk2enjs4cDcjocouPO4lXHVHjJYOTBf79885qojcjppz6hZElT",
+	"LSQ1O3PsXj/m+HhcFrbTBEkX+/AjwBZ3Fe/nLh/KoytIolEDYgKyBF4Lh1U/yHQXvxa/F5r4b0vsRvPM",
+	"PoFzQfhcyAyYlF6Qd2zFKNRGUvL2zeWVPhi/IZIHiV4lbLmSORPx5uhntjGs3KD+IRX4ScYVXow4zoC5",
+	"bQGKFV2ya6HPkr5Ac/8BuTBoaCALCmjl6trc6yu50gt3TqhDkcc9UDlPU3PDmuJ1w2dmUs/1eeJirifz",
+	"9uLq+U8YP4MFW7JszsiK5vECd/ns5NmTh2MHy+f6iaqc6qVVpk2dW66UxvbR768Q6M2c174nc7IyISWD",
+	"ezTh52NsnWM8nLCh5QsR+0vPHjbvWkCWs/JjgO5amiOH1qwMR3bFl8wStp7WycnJM6sh/gHH5fvv3y40",
+	"b0Kvp70WooFQJgYbqs5Jqs+5wbh3XR3VAhvhLAk2Yhhci7csi5nI4eesEGiGDvVmj4ZDMyqjSumX2V7R",
+	"VifSLy97QXNFEhkXuIy2yatpEc3nguZFxgg2QcazSNdAM+NrYRzka/OqR8bWisiDMscLxkZNVO7czNX0",
+	"OzWa2NWa//rLQ6zPrT0Rk88i8qAuaNwLHvbJVOaLKkv5dLRer480LzgqspSJWAIGIPqz/+0IgSeOLu30",
+	"Ik3l60yKuTdloOsT44TnOWS4g6+FXOYZo0vyEhLwPAyTcW80GA6GWpGVKyboivfGvZPBcACA2TRfgFJg",
+	"4wk0Bu75CFvv6l/mDLRsJ9leJb2x/vICr/wFL4QcsJUW0nDT8XBYw2rwF8L27Ectfad9VXkRaBVtrYKh",
+	"sOZ0OGp7pBvjo/eCGmkPGY690+HJ7pt+lNmUJwkD38JjnOL2O14hUnfqUo4fd3nPe0FvKUcDqIx77b7P",
+	"vAWcJwaNp/dOi6S8bKZsjt16IbV+FVu3d04BG9k0bAYt1GgpkGNpXPm2j3MdW2gLJx2Ql6B9rWV2wzIi",
+	"p1pAQaCere2YTCd9hb1AHY+RYkBcW3LvW2ZrUxDsFU63ItMivSkVwXMvoRN0TGSYXkcOOHYoxrUFCAbG",
+	"74WWbZOYrkycq0r1MLcm3YME+sHEgO6f5LF79h1i5bgHwmofwYj+cg8Pr9jHxir8RzjRDmsNKjfRowHH",
+	"tcPh+4EmFuLr27GF01GHO4wr4UrKX2iGjtXT0eMuw9MEDG7CX1nC6dUG81JOj4+73AweFgXApAbF4Z+I",
+	"kYESx4xth0dea/heMaEJEO/iZtpYgmdbmece0SrutArkbFYQm0aPV62FTOUlj4DOIY1+x4XPMfamrwyU",
+	"UZYzBbcEx2RczDzj+irQ9EuXp6tx6HYo7fwu8TYo2/lqHMC+DOKnAQZwQVbAuWflrP/Bz/0/ySnSC16u",
+	"qXdUSvIOi36pAk5oTFoCyOAX7y5+vIrOnZvMIpqb0kYUv7mtBQDzlxQiZUo5uBRTIhwZ82nCEZP6Wrhv",
+	"gMK9tkAP7NvQK3DdA0+P1hB6AF4B+JBSPDSJk745Zh5JEgnOOvaJKyz1gyulSDfXkJbHRGJ1pt8LznJj",
+	"0tohhNQE9JXZBd2bXXhW9s8MSxO/ho5hx2dgW7poAKN7f3mb8HfGMtVcDvwT/+Bif/hs9x3PpZilHIMK",
+	"/6UnfC09AWvOygqg3UxubY5AQCWAWh5kfCnLWQvCgWYUrusfutUcqzsnp8NnZdRg0GAX+GSPXdRO3WlL",
+	"pqM9IlwRfMQ//hk53X3Ha5n/aBMy9j5U/yQk+gK26xAS7be6Y9rpZ/jNufZ/Njr8Z3L17ENUpV9nL/3k",
+	"BegkhziDxiZoUfWq+3jqfUwIyNhS3mJfH6NZ2tIJ04ofIrXpZkB+W/CUXQta4YeaYJMiZUmfZIVAVM6M",
+	"YI+QPokymrMJ+BcmK5ZNFIulgE4ooOFNQMObQDTNemf9HyDW9mAq8wWGpLC+/WGfRDPK0yJjk3yRMbWQ",
+	"aaIfHzOR62dX3Ut9Eq0yLjOeb0DJBQ0V9eSMxUWmsPFLkWVMxGwSZ1LgWK6F/70tuogAuc1bHioSxHOZ",
+	"gUpL9WOXlIOZbFvCjMl6IbWwuhZQNQrX+kouiDT7xBLrggq2tm69snfNnGEEC4Ot+I0J4OlnMz1HF5UJ",
+	"u9YqPOzrabz37VCrP/eb+tL+E2rSX1tL+C/V++u66AyPhxKcAzScVZGHxMoOOfDGfxtyrh2CADOXWoSB",
+	"fs21SPhsBrlZh/M6E3C2KR1LqWUc5IqUkEEBfohFc9+IIe7hAvgvxvVfjOs/H+PCNI77dRo8MpmHWCNy",
+	"iIIddLlezDOGPb6d09UkpSC26ZicDk+M1ifJkiagU8qs1ONyqF3vo1vCpJsawAvrnL2wPA09n9dilVJE",
+	"UkkyulbQJolWr/FB7iB/UjpwGutqXUJCi36bzPJFypTS6jvkcJnWETZBCXnQtXgQXbx9++7N3y5+uZy8",
+	"e/n/s/e1zW3jWLp/BZXaqu7ckeUkne2ZsT9seRP3dOZ2Eq/tTFfdVm4IiUcS1hSgIkCrNV3737dwzgFI",
+	"SaReHMkvGX6anogmQRA4OC/PeZ7/+vTu8vxt8ryzYukx7WJcCfYsIVnlW9VYWb5+v6naB7aXnTgLbTro",
+	"aVgflpLcyfo0FzHJ+AykHpC6wx5tz09Ky6wbtCoC25VUiIEyExAJPTaDNDkN/cUKiyURYaUNQq39v5Vo",
+	"PSrtaxB9GCltu2ib/N/3tFtKdZpbyGuLLvjkJ7WTL3IzQsj3Rg8owGDZ5LYb+4nEQ7gm97uvzWQaChF7",
+	"3NnnCKeokKZhP0cgQ05CS0MykbqQGcoIjIxJiYTuJBZ9A4GzP+RD10rANft7JG8+vr/45fz6/G2CrkdP",
+	"z4IJsaFi3BVsZoINEHUmIDCcxcpLmBi7Pq4Kl31TR35rIJ6qgeDVKGTpp+7RWESavCqyaXUZlZcFj517",
+	"OfJCd0VC7RQJAbSH1BwyZPp9v32pi6DCX7Ja4syUdeflYFb2XC1pfNTOYaQTrAM6wdY4pziO2HW5fwDX",
+	"IY1CHP9m7FT5YTsL7Tltfe7hsFc+Ksdzi7sZvPvrxrkpRuNFJQKkLD1oDa/ZcGCCdM8uxq9fGQ4wWIwc",
+	"iUoyN6Z4uzVFpcJCGxK0J/7jsQEX2Mi0z4hgmsMwU6Ox2/N+/XuR+hg/ICqDjJ0sUgV6AEKit6DNzDvc",
+	"2EdRZCEnMMwB/gncc4reP0UBVs6pARVbOiJ7Aen5mA7VoYn2i7J3/At39c5PuUoe0AKnZYAQuhC52UVa",
+	"V9LS43MykLdwWvYHK6ZP6OmBsQ4pzwJwdZYr50ATTNRHJGeV+ENjZEPg6lB1J9cHW+SoNbTshqS+OYkd",
+	"cY7axUZS97Q2M1KWcFgyilaM+mTrKuThOz92YOlFGGg0M1xZOpDtjM9rMppDk8NAfntuT1s/eixW/SeT",
+	"gwOkRMde9zKPgqYnNdv6cevMPHsG6yK5Mm7rUBd8lZA3g3QEjG9nmsf3MgUGBJEJM0MHGnkx8NUS1Jqy",
+	"kX1kBXUY/ZUD7u/LYrNbhCFqG9Y8HOyQWCVysYDDe6DoJRIgNW+WjxoZJqIWWq2Hw8kQ3E3L3aJRdmeh",
+	"/hi0FlazH5flmO6jfWzDlZeF/sCiK1tcHIYeiHi3/4tLIlfa5U9whb0xKRw24IrP25xFKZdTa2AeLm+y",
+	"kBvJq7vpYU1Md2BvG81MZP8aYlijgdTrveHoeHNDimzijBATjpwHO/VDtmOAQPDm5A2wZu3Q5JMik5wZ",
+	"YUIPLaSP4XIzHUNXnOme5viDAo4c5I0P1oYlMxWlnevCDKIh/Apz9a3YFv9JjvnjljYl0t31lZaYhF6m",
+	"Jl6xJG+u/hGIV8YgU8gJEP/65V9ePMdV8On6p6O/+GODfsbxsA989FbZqbHK1RKef6hwAWXooC3C96op",
+	"8ZVhtqbsITp/zEz76OrRmTNbTPad8F1J2hLsdtU/oqe3edo2T/uYghq/JoUMWPH95WtzQDWpvW61K2b+",
+	"Q1KdvNCL2PuIhg/nftoREaglTC6GUiFEnnnZmHyRMCCcUohcOqQ0XTIL+vt6Tyb07vtz3JYtTZqZ674M",
+	"TApcRMbG+Q5ymZWq4JOuuF6QvfDjHcMAE6sjqfQpIVErMFMeGhNdlfiR169eobdEY/H3nywg1hZox3AU",
+	"OXYVjDFBTLATlQEnbcln6mlCnVD6GDV7gpqGhQwGDlLM/OqIhSE2xjoXC1fAU6EHuMTl+kC9AVE7ssnO",
+	"+g/kv2AfRoU+FUmI3b9Y9U9A2FKsNoRVDTnET9ZmhNuM8GHOjyvQacl2ac0kppNoHe7hHCk2EBZdFvfB",
+	"VfT5sJnfLdIzhW4TM48mMVPoh4phCC+zrjqCV6xC3Dqx/xzPhkCviuc3ukpcSKkWTs6RIpS5jbDHxV/N",
+	"7gHLjUXN4ZWqyRVDew62cfwDLsGb3rZi8lgrJovcsUwfPnw8GDAHdt+Qkivk2K/Cub+zwTfvMG5bNDr4",
+	"GJ8g3tuIobqtxikYVqCMVVe8Y3VUDoOUsz1tZroTNv6N0qlI/NslJz5yiRBWhnQsoc07bAuItbSEs1uR",
+	"4wazgUEMdxR3wlnX7ek3gbK+QqnQEXlkbw80337sMdKxZUmqQli/YkT8I55KBHEN4QjfFEC8Osizm6OH",
+	"GBb6T8DVP6qS01f2/9wHDOawsNcGC22wcLhgAe3G18cF3EhwmAxTrIdXgLfU0ktek0X4msiU31RjkOkC",
+	"ds4RD82gyC13DFqRXL35+fztp1/O3ybMqcAHIRnuQaC6sVHeomLZhZnpU9EHNwNgqRZuNCrvSlHYAoZ4",
+	"uaEodlJ3Ueugp5M0n3/JC52s0FliWsnknO0JOD9WnJgtajLBQKWs6IovtSjMVJ0YTLX19Jp+Kysyf+Qh",
+	"mEebmTAaxSNItYbPRSbFjmobHVFopzKekpj8IzECTv/VHi40iidzvvCCPzDM8G45KaIUlVZYNSm8W9Pm",
+	"nNpj5FDHiDeQX4cth1zaIgd7/Af/1xemv2yiHTynyw4ZzIZH1Gy3X2vS+WlnAeNNwjBj2ca6jwEdqAWv",
+	"q0V04Ce7RnNiTafgdYD6T/3K5wAv+cXQOkvKck94qrfEC2IvsadwKt24bCksV/9aUEVEgxQFXllRIP/h",
+	"x1VoSDXaHqOu1vp8lZxgm0XCFye1ySQS6PrHy0NuQXpG04HHRjMoBnXvumZYqu7ZyW+fqyvoGpY0FPFh",
+	"3h2qLiEe4ueqNVMTjNCP/3DS3ixZsnXTHf5cj8A6Vvspb5LUIRhk+g4fdsivwE+o+QoBjsCFS4V5Tdsp",
+	"/dKoGIX0Ga0lfDh6Vi1oVX5nxbQEz4dVTJ94L+m9a2lvllN8KxvimGTl1oIY31FiBLGKwcYOVQYnIsmU",
+	"BuQ2VZAhgSqhozmSYxk/ZmPArWVyNVJaZkmH2w4moFOmKy2m3uML5f5uTyOlX446Y4RfcMaIzOhR0Bzl",
+	"BlHNARopYZthOGYgDSERR3EbkZY9vSvUUnwt0pK+OOkQPmtBia1hekhQYsU4sUokKmjeo4GqP3LXRSDt",
+	"udsu70d/7tYvaz59dz5561uMlk6SJ4z7qLzJNu05paFqd9gD4kAey+ERSMiwAlLPdiYHYwGommpXStIM",
+	"ElWuZDNjXGwlxz4bo2IlqTF3hHTEpOr9RiusMchajM6fkv6HDJztaeWwPJ15pzMk7SvA2gpiNxSBT4Qz",
+	"GQpQEZYstiFisJrgO3xR3vVWXPZO0oK2HSQdolfD4jZkFs8ny4VszXXspXQIvXsoPIsrwwB2KTJTijzH",
+	"AQT1ZWWFlUOSVi+13ccg8+CO42TTKRnIG0Ry+enDh3cf/pb4eUsuzj5dnb9NuuJDRNYiey2JW/fn8TYn",
+	"DKPDDzGWfiZ7ug9CIgKgK34lUQMxKaxb5pFAwdBSGTQEFkmpC5qs9HriW3lPP89JWNrHCDqAnl0utZUD",
+	"hwAFRTUwNNisCE9vXoonRHY6LjHHveJvlhqguAGlG4op0V8GKfYzYZUeZcD3DIMPN6h+S8ZSsIj5iXj9",
+	"6hVWIl6/eB3gy8IWgzFOGRNuYEqlAuz2a1C5Dkmj1QKZacNdh/22RbIOHaN8jswhJDsd4VIy/jgwKZyK",
+	"d1cfxQ8vf/zx6KWQ2XQsj1418X+x7fqSw8g/qRpgVBJyr1CyxJvKZyfP/v9vZ0f/7/Mfr/7n32qCpc5j",
+	"qXDxzKK+s71vCAU//BJskdWrtP5ag2DCpVmhiG2RFW1J7AE9E8wd+7V5u1133UpBjH0KxJYd94vsptmr",
+	"uHIm58wHpbJopQcZfYkS2MPMzCrK/t5BothQnJWprpK93DtHFRtPm2cs84k/JnoaTwZsnKEyiL8DOhJk",
+	"XMUM2dPOgmfG0nQ53KpbVO28uv54Ec4hDTM8DSoGmY7esiGnp5OL8w9v/ZHdLdPk5dwkpJbfOHfU/hO8",
+	"h+YThcpBO8MOJtS5jIfANkYcr78wmRrMt7/+bT6/LHa4/zt9q7brbKbr38vpFI+hfZxC9RsmXKL8ZrOQ",
+	"h/zGAQ8TesTZYADTNXg83jaq1fxszfxOZp6WFyGAN8Wbq7odym9RXNV2baIxXnZZZHBQ/P7yoxqRRhmE",
+	"nEcrcl2DOcAFgYdOJCcOx9mW6IOiNi0X1wvT/1BPYal2fQMwJSi4mkCsXc/FSN6CD1DD/7ccUFbkU0Ke",
+	"b6l5F0+Rmm4SW78u9x+L1C7J++sI3WVHPB3FqPY8OKye01fZgNWD4gbmM5On67vM8Ap0hKfjXNrQdC7t",
+	"DTWlmwkQpDhQl1IyTIrZ2GQ+WO77MLJsi4kpPOKLHkgLHTEt9MAVuB8IND0x/626PZ1cffrPqzeX7/7z",
+	"XPSKFy9+GDgzVQP8T2Dv/NOHtddQG0sfrEopRpnU+ekjcP83TMYBd318RsN2Dx/kke/zp5TGd5VpreyP",
+	"a79Gdjkk/edBogfeECvrSuRgIb+lzKf161wNxkJmMzm3IjWnrAAg0xTScK4SMbjjG9MttSF6yppVapdW",
+	"6f5PxXD7B1FQ/EZ2R3sKHvgUxEaVNEW8jsy23d2rx19olzsuNGaGmmnvYmGon5sb79IOS0RYgGp/Z0Xm",
+	"DU6VniVVtL+ZSxdQcFU54Yy5wT+Olak3ZjL1x2ao1fR05b7+eDcZdIiQhfpwSoJv5puJLT1UWVurGuQH",
+	"+oleOmS2n3aFffFlNhfZwxdi6Vqc9VlgPnW5evSu9lM6guN2MEPBW02Ywg3MpEobQv39So828EjHXfvH",
+	"OgD0r/6LKmeFdD4SdbazvFlzGICaOhs3cqW8je3LYXEEXkvcaGpSTxzNK++QziM/4i04qbINLcAtcOQB",
+	"oVnhI2y7uLeoM/Mdv7NCpQ0tHodr7VjYccd0/NS04z6GUTe1+yb+ZEywxZSxjJJOyw774MEcIOpgJpWD",
+	"tCsSbdyX8i8XDthOyQVpK42v0i5Q0fV04KIjSAJbI+x/hSEqcYQHB9U/sAGjkmXeTM5AjcYUYfipt8ro",
+	"ipYgDQt7a9m0JnUHPn200kg9ygbYaODoLe87/Aizs96yLohTY+NzW+xv453D4Nhx01bgXXfxn1YQABOj",
+	"lTNoMNcUh96XVx1yy5VP2YbXqfWsq1KbheYKoY/1VjPAlbnd4FDHC49Tacd9I/N03dJ4Gy864MooH9Ik",
+	"gqRGRd5WC5ucUHQXwhx+Z8N0feX64GT+WprGd3zNfciCLC6Ln7kr2xmRGXMj+nJwgxhWpKpqQlvijwsg",
+	"yzj7r16jx6kmxeTZyZ9fveg8myhN/+9ldD6VdkB0HQdtIaBZ3ZzZWKq3tKWE/eUxlqf2Lpsph2mmoLni",
+	"hrV0xtgJGXKbXYEQ/+AHIOrbaBD+bnMhnZgYG9gaGS1upUoRD0dXY5Ri9FD5eCpU2biNtKcRTU/kOkQc",
+	"mSsH4ur67PK6K34NEoWLJNNL2GzIhuL75OPUfSycd9KS58QvR+EJjbSh8nbJc3JQeRx6RMNh4uB31+6U",
+	"/RbdZOGMX2sDkcfve+fqG7ZOI9Mhty3PqfEZV5g2FI7JPKV/VdY7Rukptlggsyn+8wRkQLhUaLBodGlX",
+	"vBkbC7rEr/gbaepY8G7Wd1ZkUo8KvwG/p9q1dC5X/cKBSMJPyfMO96Yw0iWwNNJGLn8816NM2TH/Q1T8",
+	"bCj7VbfI/gNvvvuDFP2+gZ3ZBsD3UPDDhYBg8B3tymrdLw+R8grlcnjyOpW9QNbXFefIakqeNTHSbVSo",
+	"rDv+AnT/ip/+FQJV9yEVE4a5VVzWFiDumTIN/0s1SXLvVobYkW+53FaxYEAN4mvDRc66XtGV9x80ftTZ",
+	"fKFCiZL+Ye6agsbwOxFq1dQrlHY/vn5WCR9fvXz959d/+eHH13/eEEVuGCGp2KAUDLkqqjGytWFOd8p/",
+	"s3LdpnEMcpDe2EnkEA2yUMrGEmntiJQeQP2EpdLBkf/b+gbGbYYS6es3jAIDnd1H8fnwtQfaBc1M93UA",
+	"BqLexpqWueWyUdBoDAwLLtCYPWKL/K/hz5jcBX0FVyxoOd0BCmFhNFmSBV41sFfhoicN8OG32Jz/CnPS",
+	"RvN7i+ZtuYLCCo2Lqt6PaNRPDBhxJJqI3AOnKHEWf0thqDSi+zjRVFa9cHWbvOPjaeSuHsspUHEdaboQ",
+	"wxVYB3oaW/2RaIDGu6iZ4PegGiTcvqpN5cEnkRGDpLUs5hQCoZszmE+bAHb814XsdCTxLD3WejsPb4ew",
+	"/+W+n90URYTvJdvWyTZnsFtdFHeekGEJbTRaq/mBYO+OpzncKpg1t8h/qLDp0zJFS0a2iDnyicykSuhb",
+	"sW+B10S6cYcITKTt6aS84ovfVt2B0QR3tr+9/Ny9lVkByan49xc/kNFE98+PgyxZZvSIKBy1kGKidFFP",
+	"2Miv9zSs1AUNNm7t+81SLg5iLVih49eenKCSj3JjMaE2LaaHYcYDMyPiT8aCtxii1hweEiYSahhWyKr1",
+	"Cb6NNrMtfbs6Kxlw2Clk4KDJ7yMB2giUNLmQRPcRz3qymsp1a9CL/s6lnVra5q8b+K/5vsoKukErVfFk",
+	"gG/+c+1+hncaMUuNa+fFPXu0bV78IYH5266nr0iINxSwz1jIOXRP5yBk5h8zF8Pc/BN0lN0jWf1KzHoD",
+	"MCUAhw9biRBcUOxKeuOBPBxj6oHUog89Tfdhh7QutCZdp4m8qWw0kcIUdCqMXtM8VkxTuWiNH0No+qIN",
+	"TVvn7Rutf+8lmMUKN/jYUTr4ajW9Jep/vu3TCCXPwyQcWGFt8XGxo6U5bkTeOoodvzmj0tqI+wrwwgG1",
+	"v+jumDPde9bgPEuJNno2Nj5IQ7Lh4BURCWRJoJd6T0faSCuD7XQOtSGz7DSS7zK4DwmXsXaQA+sakyhL",
+	"T6PDw1dgUYGa6UgiJUwdK4mU3lKdHyTTlCfzPU9PSxi8C1UjT94n/MbP7sEQ05OIALiR/zew/wY209a7",
+	"ay33YSz3RcEKcCT7TsTyweJpZ8oob+c0SH0IOnSQz2TO+gDlY6sMv0RvrWJfNNpJyCzczSD39CaLLPZn",
+	"kHNyl79Ro9ya2NbEtib2bgF06WHe1aYuuMY6CMjVs0URRbsbw6QjNMzAOu7tQBPK/0L6KGOpNWSh5wT1",
+	"N9BewgyVt1DOBfHktcjxKx7JQfe1f0QT7IryYTiIthG3uRXKxu9UrjX6l01BGF4VK2x3i72kG4zrOM3+",
+	"fvXxg5hAPgKB15Bi4p9/+OuPz0Nvw8zkN5AL0wdS2cGFmamJcpa6HPx/aOqtCghqTblrP3JmE5ZW2MzM",
+	"IO3p1My0yGFgbkmHiNwRf5dcOjgtb8N/qRw7AryPlRuz+gZdqfSIxoN+BUvSSA2zWryDf0ua+YOlrf3N",
+	"L3DG/Yes3gln+gjH8Kevues958JxttZu/W+fEaU9ng+Uu8IaFaupW1SwpRWFKmYlVGYi9TzEKwiXMrkb",
+	"mkwZMZFzkYMcjDfZ1hUalKCQtZYlH/HT1QsfqD+FqGNDcwrFKMhscN59+eNrFGFTVgyxOz3QTIaAjERQ",
+	"xjJAK+pilenYaPhC922KVF4T/UH8vyuBizz65+f/c/If4j9++9OLo79+/u3F0V/F98+7R5//9G9b93Qs",
+	"vih+vMZeEvyy2za3VL7iFf5hzQjOMmt4BLFIm6mhg7RpDPRrPXnEUGYW4nv3jclA6gO3kVTecgukfGVh",
+	"t2j5/aHlF+1FtErVf94BNf9TaCZlrUJU/45MEBWHCG8XxL1JjDyoBKLnxkYj8EMoJ/qQGT3yFwfqCPa5",
+	"LGojlRqCK3xz5U/onpWPD9n7hnR5OQePtkRYDvFhcPGVKWryuspLWlR862lt2RdMayZKqW1lmWpyH5Vr",
+	"j0nwvzEP8qGS+iD2XToukR9fKD3IitTblrOg7qYoEvz5/dmbo6ufz45e/fuPRN8Ev8sUBmois44oOLBE",
+	"Sg06p5MbmH9RaYI02xSYspScrVYGYWIhu2UNR+8a3cDUoZpclIGVTvRzkDdWmOEwEGsiLzDUQ+hpCpZc",
+	"xA3Hu4Pf3fHA3i4ahdiC2leaWACWPaYVY/Dm6h8hMT4G6acFI/jXL//y4jlO3Kfrn47+4n0X+hnHw2v3",
+	"6K2yU2MV3Wrl0yEUtyrP3UzRujLM1pPYAwLWzDRWWtyiwd/Fo2jatqSd2NzUcr2o5qhQ+xlpoQZmAh1U",
+	"fBHjQqc5tX9LbLYO+hZRTNg6Oa+ovfSBuG1D3h+s6wofqmHfCkso9vQQceLIYM9tfCgPWautOKnZe20B",
+	"vsYdmhSZU1OZu2NvZY5S6eSi8SnVFC5yP8kOKco4gplW/umPZ/4D1ePt/S+nlBGUE2BjjJlCNG1+7jYb",
+	"uaql+Y0e9jleZfr/DYOGqAYXTsgNhvcVQwVZKhL/YyK+T7oDe5t0RNL1Tln8jyw5JVP5nHnWchiYPKVy",
+	"pUiqwXEivjc5/1PynOuX854ey1vw1+IOTDr+P0lsO2HRVJHArUpBD/BXhOmQ9nVla/oH0kK/xwRf+fgg",
+	"m/mtVO1a3/OR+Z6YxmOjuw//E6Fp3qfcMy4NtSPCdvVLfjaen+K6Bzwd/MnG2Ukr50jJElxb5VZiZf4l",
+	"RMY1WixD97QC41/8lN93IWKnuLgT83YtsqA1aodJ9Q2xXrGwce9i0YJO6voixHW86kmzuITX2JycjtPS",
+	"Zqb3B0WoLKLImBj/bd9MLsmtzJUfvE1KrbRMDmBsstSHXUqLhFdVIlI1HELeob5gIdMUPQb25x387np6",
+	"ILU2TvRBmCloyhx5z9SeTadE11oGcuHGX6xKEz+6iUzBB6vXM5UpQ2d30Z8o54jPJd6oPxcScQ/DzMxO",
+	"e9poCEmWlZsOSLQtreiH8f29Jy8SOZ3m5lZmITM1DgTlKIG8hjgmfJXH6gyE8T1IijxOTiNlLCtPt+Qx",
+	"7al+R/IYV27ADZZyzYl+zMt9DVSQE2souE4i6iKT1gk714OuuC5r0Um4Kya6A8NVteVXUD6sjmTWexBv",
+	"wlietAPBb7HZfwhT37oPe3Mf6GgjOVKHleVd/YnaTbJlOhp+d52SgN2f31fv3hIIUcYRcXqqsoVev3gd",
+	"XZUgRqA5jyWdv0dH1LkzPb3sz8iq9xKeFB6syu1IWm/VH8cS89jooiB1tBVmpptT2k/l9K8mDNvjv80C",
+	"/Ov5C++JPSMuOQL182t8levgrVezTbxyMne2EqiQNfNW1gpA6PaSSZQDUpfHSCUEO99ZFLMnuo8TYYq8",
+	"tOkiA5lrCmr6wMl/VMNQuQiBjY2kdd48ysKCj5/C7UuNbBTG9l5Ms49UidIa4Nt+Su6eB6m1jQsm6tXe",
+	"TdSV/4gNZip+OWWF7Puo1RmRF7p1WPbisBhzw72Ifgd8jeuybpfeF/VZxSPYjvssWqSW/OzJkp/tHIM2",
+	"0581r58X9+6XtQxoD8mAtv2i2j8H2nuM5CQ2kd1CTkrWZ6iog+6Lj5P6MCq0GBnsJCNvxTsQfDmhlkeS",
+	"fuk2UJMtrPZHkfx80UY/bfTzDdOT7SddiniOKuf2/iAd57/LgcvmgnM/S5guH6YkUcyPQpGRugVN+SOZ",
+	"WVNJEEWwMqsSdJuItZ9KHudhqbWXRrFOCLDSpuKDRWWt0qPQiNx2nbZma0uzRV3L5Vk5NDlahinkdgHI",
+	"sXU2m3QH1yI46JKnDd/w77AFdgNftU1k7A+4EdbOVvq56yEbEZ9tcuIUJmHaiOBYA0rwD320Z5kf3MPA",
+	"EXBamk4t/2MLRGjPqDsDEXjT7aZwSwZjY3qSUk3UpGGLfvzJ+hU7gywLYOalDGZMV9bYCk5Y8rC3zFbi",
+	"LmlTlU83Vbn9Kl2TpKxfMy/u0VK3uckHzU1usYr2n5XkLAZZQVQZP60aROwQtE7Om6UQyoX78H7Ni9av",
+	"aXOM31aw7oOVPThCx5UN3QjI/DWwoxCeK/l4cf3l3YeEOE/4z1OWWKaWZcpJjQCJ1lENsM5QEJFU+fyn",
+	"rcUbX2QbkqH40u3h+sAslJUDDYFKBz5vK9sQpQnWpsc+2XvZFpuv9AN542dTu20vf6tGytnD7jn/nM27",
+	"Dee5TbztbdsUdrFVmVbpDmm364WCkTb5RGbKUssRcvedCuKMIKicmoD4J9LjyBxECrm6hTQWOMSv3N+U",
+	"DGiBfrFOOkii+gfilpOL8w9v3334G5W1lCUWsHA2LYGd49BIX3sNfRflAP0EPNYUIO5cHOV9pwBxVho8",
+	"ZfwubQKw9Xt3Mz9nacrUnevNz6rLS2cA80s1EpQj4Gao3CJDeQfLYJnSgOrVp6IsiqNF8r8ibTQxsXTF",
+	"GXU1EF2msFNEII8BHMsLOnlD5TXZ00OTT4pMBopCaqrUQnrLmZvpGEqyLrwkon9ULpI/JV2Br49sCyif",
+	"mKaQiglIzfnJHEQGQydMUWX1YgWKu9B64fPe2NudDd5BfYiWPqx1XramD2NNMCveXP1jGz9mxY4gP9Kd",
+	"LAmRhhH0347NzLIiwoKF2XVT9/TXcvXh8/6Ob/WotnXV+/j9SKerHsgdtjjaaj/ZFimp/IgSmvd2V38L",
+	"u7r8vnfZ3Mf9IrtZ12Rkcv7gQR0Kqcz8/rOnC81Hi4yB5hZyBPaGvqSSucEPxO/VHIaFhZQp3mU+8duX",
+	"STtJJgV7OP0dMFXBgcpMaYtnOzVKCo3JuhxuFfJ6iqvrjxdBR1PDjJzvkhWCghwOnhaDpW7Zm1TODSMD",
+	"ww9Kj8C6xd9ziJnA5obOuyU3qL3ykigFt6EExOsvTKYG8+2vf5vPL4sd7v9O31Idb8vr38vpFG3A/YgK",
+	"+qkOfakH7PCiR5wNBjB13uo0xH5RLa2N/trobwdLT8trJf1E/7xdBHj8RxXjvBYGcp5LC0EUMLdGnzAD",
+	"ZifayrHyK3jeWYSJEL0rU1jkxkEFoDuQWdaXgxsrrFRpEMTqYnMok8wPDUZnMEEuHakHkGWQdsX7IAIU",
+	"FPKZBiiDdAQ5FmPJxudM5+oPkmDly7fwR9ANzAGJPMehEZZPEuTw6+lwZ0WKXFV6wY5ANYjwfoE02k+3",
+	"A026tZRGox8D/Qax19IhNs3NrUohx87DqYIgfzgxt5DGp/tpGuWm0OmpSH4xZJB24Ayi78qpue0QN5wt",
+	"FOA/fbrkDYYh1P+p/5Mi/6b8vxbQw3YHLcEueadmNE/9cnxxbznXttr4kFCezQvoboXFC3+mfSAFg0ZE",
+	"z9/ULejFhp48tCqFhAUyLiEnjI9kiCY6JBrocGBZM2WXaiZoOvFM89EGiYovF2Qo+UlxCZ57J0JqAakK",
+	"IQsSOPmBNKOK4gY6TKXkEz7kvkFF31ClpIUUPW3Vua+oriz51se8+3fvWdzKnF2iL17qb6KNocy996Ij",
+	"UTV7k0suO1WN01xWMh/U0Mj/bBdFN3vaOpVl6KJvtHwk01Zj7QyJuYHKhZlpcXV9dnldGr1A80lmz0cB",
+	"mP+lzFJUlIov9n1iTZEP4CT+QfK8liAGXEjPHsZu8t1b09mazn9VNCYKY5DpJDodu0h19dVG9Jjt1jqI",
+	"JhkhazrMzEcyoR20HMR+RTayag7R7RrL9JQrGLl1TOevWG2YEwT8akESBQP5nuZRkWEb5WbGAgDIVBFp",
+	"KijfvJAW4Ai7ARPKFuVnfuenzs1ZfZf1LaJjKHNKCxrpbdj2oCDRATpHDBDdZZfvI57b1kQofatcTFE1",
+	"ZSDelVcdcNVXntKknBPp81ge5PWSSzWTlsNCfLFv7wB/ermL72ywSqq6ig6fz6itxL41RT8DYabuSOkT",
+	"UscOws7ec1ZWlKjPUhw/WtrYuElJZFxktis+lk76wOihyidKjzBVMu+wsizm5wmXSjTUZS00TItNkCvF",
+	"dsQklIEnsXHitDqcTmyxisSQ+LBYRQ0eP8YdPiio7hJU4xrlAGlHpDDIlIbUxxExIOnwu5SgVrMuu18S",
+	"b/Ouw/R+ZvSop+XIdEhAu37uSNfntr7ki5c8ZqBsabJ2gcu+uieT6eOZcnXxZ/QLZybnbWTTRjYHwtva",
+	"m2BRfRSxz8Bmg0zuNdoVh15ACY/xcVYdlX8JYjt0cYVivboderllcXjR3sYsE2FOnYPJ1Fk8CXIYgJo6",
+	"WykflzXl1hl6OGcIg2lsHAn1ZzGGLGXC4vsq82zaYCvsSzU+uN9dJAvg3QUmXI6ZM50iKpI64jCrgPS8",
+	"ylW7PtGxMbkAnZLSX83hz4XPSPZ06B5MfMemvrDrsumPtmS7lR4uuI5xxW5kTgffNsd/4P9+YaqYr3jg",
+	"5iwUvul6LgYqdSi3Wt84FVbOq2LRLBMdMhaxwy3Chzj6Ia4CtF9laSNWGcgA5NDT4biCtIzPq9vHb3zb",
+	"FWeL/4jA83AUnixFZQs95Jt6xC246q5+digdz/IRD8IrsfCOW1itb7iu0Trzh1Ic5kM7bEdnQrt7h09w",
+	"odz2ZBJjkJkbNzoYvxhzY4V03hCkMPX+gR7UKP2OwP1Mdzrg9uInNGws/qyh1tq961TDoMiVmz87+e1z",
+	"deKvIeBrXOVhmbpdaFDgIX6uzO0xAj03zzB6aZU5Rpn1dJ6cILJH5iCKaVckKYxymUKanIhrmExNLjOk",
+	"FzMzfSrYqhIWEzkPOQjJ5Jw6s5Xr6Uw6yLsiKcp1mZyIC2PdKIer//ol3C/wKNL8B6PvX99ooPr4NDej",
+	"XE6EBkhtg9fo3W2lwR7UaSwfUhvVyXTu3yZMXreydw//+Mr+P8iqDD59/Pqsmmchv4W0dnUu3vKPZ32Q",
+	"OeRnhTcFv332Tgz+MbtKRZ49O3l2jM4N36sOPjsFM80AHYSJnPsRcGCcRrkcFfMP3oZoOfHmiGIr72Qt",
+	"dWVxyyy14K6AlH0wQ5Q2GFH3ITPehTKVOy+oFa8+4L3U89Bx5ITRA+iEne3DoGUIc+XGAa6+es83RlN1",
+	"lcdtIYOBC/QV5chIHqXuDhjU8VzGGA3f1w+HSU2t6M/FbKwGY3p76wCjukqeIYBOEJxePpkPhJrZ4Mw6",
+	"EoWRk1oVta3eInIHr97lo64w9TuDpkIWqQKc3ZgcLzQXjcq7vuF0dO1dC0LbsHoucD6FEOQ24Nj55rOx",
+	"yUpZKL8ULSx8vSukSW6c+7KoFRM7/tYhXV6diUvw6yA0AdUdSoB5JCras9eO46vc5L3Rypm8/i4/mVxg",
+	"q01fZlIPcK3qNMKF7Kk/mm9gjiYYqm8ZjsvP//O/AQAA//8=",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

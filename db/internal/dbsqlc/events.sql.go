@@ -199,48 +199,48 @@ func (q *Queries) EventsKnown(ctx context.Context, arg EventsKnownParams) ([]Eve
 const messagesEnlist = `-- name: MessagesEnlist :many
 WITH asked AS (
     SELECT unnest($2::bigint[]) AS user_id, unnest($3::text[]) AS dedupe_key, unnest($4::jsonb[]) AS variables,
-           unnest($5::text[]) AS reply,
+           unnest($5::text[]) AS reply, unnest($6::smallint[]) AS step,
            generate_subscripts($2::bigint[], 1) AS place
 ), fresh AS (
-    SELECT n.user_id, n.dedupe_key, n.variables, n.reply, n.place, n.reason, row_number() OVER (ORDER BY n.place)::integer AS nth,
+    SELECT n.user_id, n.dedupe_key, n.variables, n.reply, n.step, n.place, n.reason, row_number() OVER (ORDER BY n.place)::integer AS nth,
            CASE WHEN n.reason = '' THEN count(*) FILTER (WHERE n.reason = '') OVER (ORDER BY n.place) - 1 END AS ahead
     FROM (
-        SELECT DISTINCT ON (a.user_id, a.dedupe_key) a.user_id, a.dedupe_key, a.variables, a.reply, a.place, (CASE
+        SELECT DISTINCT ON (a.user_id, a.dedupe_key) a.user_id, a.dedupe_key, a.variables, a.reply, a.step, a.place, (CASE
             WHEN a.reply <> '' THEN ''  -- judged by the message that it answers
-            WHEN u.consent_state = 'PENDING' THEN CASE WHEN $6::boolean THEN '' ELSE $7::text END
-            WHEN u.consent_state = 'OPT_OUT' THEN $8::text
-            WHEN u.consent_state = 'STOP' THEN $9::text
-            WHEN u.suppressed && suppression_scopes($10, $11::integer) THEN 'suppressed'
-            WHEN $11::integer IS NOT NULL AND NOT EXISTS (
-                SELECT 1 FROM subscriptions s WHERE s.topic_id = $11 AND s.user_id = u.id) THEN $12::text
+            WHEN u.consent_state = 'PENDING' THEN CASE WHEN $7::boolean THEN '' ELSE $8::text END
+            WHEN u.consent_state = 'OPT_OUT' THEN $9::text
+            WHEN u.consent_state = 'STOP' THEN $10::text
+            WHEN u.suppressed && suppression_scopes($11, $12::integer) THEN 'suppressed'
+            WHEN $12::integer IS NOT NULL AND NOT EXISTS (
+                SELECT 1 FROM subscriptions s WHERE s.topic_id = $12 AND s.user_id = u.id) THEN $13::text
             ELSE '' END)::text AS reason
         FROM asked a JOIN users u ON u.id = a.user_id
         WHERE NOT EXISTS (SELECT 1 FROM messages m WHERE m.user_id = a.user_id AND m.run_id = $1 AND m.dedupe_key = a.dedupe_key)
         ORDER BY a.user_id, a.dedupe_key, a.place
     ) n
 ), timed AS (
-    SELECT f.user_id, f.dedupe_key, f.variables, f.reply, f.reason, f.nth,
-           $13::timestamptz + make_interval(0, 0, 0, 0, 0, 0, $14::float8 * f.ahead) AS at
+    SELECT f.user_id, f.dedupe_key, f.variables, f.reply, f.step, f.reason, f.nth,
+           $14::timestamptz + make_interval(0, 0, 0, 0, 0, 0, $15::float8 * f.ahead) AS at
     FROM fresh f
 ), written AS (
-    INSERT INTO messages (id, run_id, user_id, dedupe_key, variables, reply, seq, channel, state, reason, waits_until, created_at, ended_at, updated_at)
-    SELECT uuid_v7($15), $1, f.user_id, f.dedupe_key, nullif(f.variables, '{}'), nullif(f.reply, ''), $16::integer + f.nth, $10,
-           CASE WHEN f.reason = '' THEN 'pending' ELSE 'suppressed' END, CASE WHEN f.at > $15 THEN $17::text ELSE f.reason END,
-           CASE WHEN f.at > $15 THEN f.at END, $15, CASE WHEN f.reason <> '' THEN $15::timestamptz END, $15
+    INSERT INTO messages (id, run_id, user_id, dedupe_key, variables, reply, step, seq, channel, state, reason, waits_until, created_at, ended_at, updated_at)
+    SELECT uuid_v7($16), $1, f.user_id, f.dedupe_key, nullif(f.variables, '{}'), nullif(f.reply, ''), nullif(f.step, 0), $17::integer + f.nth, $11,
+           CASE WHEN f.reason = '' THEN 'pending' ELSE 'suppressed' END, CASE WHEN f.at > $16 THEN $18::text ELSE f.reason END,
+           CASE WHEN f.at > $16 THEN f.at END, $16, CASE WHEN f.reason <> '' THEN $16::timestamptz END, $16
     FROM timed f
     RETURNING messages.id, messages.user_id, messages.dedupe_key, messages.seq, messages.state, messages.reason
 ), judged AS (
     INSERT INTO compliance_checks (message_id, action, reason, steps, created_at)
-    SELECT w.id, 'suppress', w.reason, jsonb_build_array(jsonb_build_object('step', 'consent', 'result', 'failed', 'detail', w.reason)), $15
+    SELECT w.id, 'suppress', w.reason, jsonb_build_array(jsonb_build_object('step', 'consent', 'result', 'failed', 'detail', w.reason)), $16
     FROM written w WHERE w.state = 'suppressed'
 ), grown AS (
     UPDATE campaign_runs r SET audience_size = r.audience_size + (SELECT count(*) FROM fresh)::integer,
-        next_start_at = coalesce((SELECT max(f.at) FROM timed f) + make_interval(0, 0, 0, 0, 0, 0, $14::float8), r.next_start_at)
+        next_start_at = coalesce((SELECT max(f.at) FROM timed f) + make_interval(0, 0, 0, 0, 0, 0, $15::float8), r.next_start_at)
     WHERE r.id = $1 AND EXISTS (SELECT 1 FROM fresh)
 ), started AS (
     INSERT INTO outbox (kind, payload, created_at, next_attempt_at)
-    SELECT 'recipient.start', jsonb_build_object('run_id', $1::bigint, 'campaign_id', $18::integer,
-           'number', $19::integer, 'seq', $16::integer + f.nth), $15, greatest(f.at, $15)
+    SELECT 'recipient.start', jsonb_build_object('run_id', $1::bigint, 'campaign_id', $19::integer,
+           'number', $20::integer, 'seq', $17::integer + f.nth), $16, greatest(f.at, $16)
     FROM timed f WHERE f.reason = '' ORDER BY f.nth
 )
 SELECT a.place, coalesce(w.id, m.id)::uuid AS id, coalesce(w.seq, m.seq)::integer AS seq, coalesce(w.state, m.state)::text AS state,
@@ -259,6 +259,7 @@ type MessagesEnlistParams struct {
 	DedupeKeys     []string
 	Variables      []json.RawMessage
 	Replies        []string
+	Steps          []int16
 	Inviting       bool
 	NoConsent      string
 	OptedOut       string
@@ -294,6 +295,7 @@ func (q *Queries) MessagesEnlist(ctx context.Context, arg MessagesEnlistParams) 
 		arg.DedupeKeys,
 		arg.Variables,
 		arg.Replies,
+		arg.Steps,
 		arg.Inviting,
 		arg.NoConsent,
 		arg.OptedOut,
@@ -365,7 +367,7 @@ func (q *Queries) RunRespace(ctx context.Context, arg RunRespaceParams) error {
 }
 
 const triggeredRuns = `-- name: TriggeredRuns :many
-SELECT r.id, r.campaign_id, c.trigger_name, t.channel FROM campaigns c
+SELECT r.id, r.campaign_id, c.trigger_name, t.channel, EXISTS (SELECT 1 FROM run_steps s WHERE s.run_id = r.id) AS drip FROM campaigns c
 JOIN templates t ON t.id = c.template_id
 JOIN campaign_runs r ON r.campaign_id = c.id AND r.kind = 'event' AND r.finished_at IS NULL AND r.closed_at IS NULL
 WHERE c.trigger = $1 AND c.trigger <> 'manual' AND c.trigger_name = ANY($2::text[]) AND c.status IN ('RUNNING', 'PAUSED')
@@ -382,6 +384,7 @@ type TriggeredRunsRow struct {
 	CampaignID  int32
 	TriggerName string
 	Channel     string
+	Drip        bool
 }
 
 // The open runs of campaigns that such a thing triggers, in the order in which they are to be locked; names narrows events
@@ -400,6 +403,7 @@ func (q *Queries) TriggeredRuns(ctx context.Context, arg TriggeredRunsParams) ([
 			&i.CampaignID,
 			&i.TriggerName,
 			&i.Channel,
+			&i.Drip,
 		); err != nil {
 			return nil, err
 		}

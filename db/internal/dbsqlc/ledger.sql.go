@@ -474,11 +474,12 @@ SELECT m.id, m.state, m.reason, m.waits_until, m.user_id, m.channel, m.accepted_
        tv.content, sn.address AS sender,
        c.window_policy, tv.category, tv.collapse_whitespace, u.region, m.error_code,
        (SELECT jsonb_agg(to_jsonb(v) - 'variables' ORDER BY v.position) FROM template_variants v
-        WHERE v.template_id = r.template_id AND v.version = r.template_version)::jsonb AS variants
+        WHERE v.template_id = tv.template_id AND v.version = tv.version)::jsonb AS variants
 FROM messages m
 JOIN campaign_runs r ON r.id = m.run_id
 JOIN campaigns c ON c.id = r.campaign_id
-JOIN template_versions tv ON tv.template_id = r.template_id AND tv.version = r.template_version
+LEFT JOIN run_steps st ON st.run_id = m.run_id AND st.number = m.step
+JOIN template_versions tv ON tv.template_id = coalesce(st.template_id, r.template_id) AND tv.version = coalesce(st.template_version, r.template_version)
 JOIN senders sn ON sn.id = r.sender_id
 CROSS JOIN account_limits l
 CROSS JOIN LATERAL (SELECT (c.priority = 'bulk' AND num_nonnulls(c.frequency_cap_count, l.person_messages_per_day, l.person_messages_per_week,

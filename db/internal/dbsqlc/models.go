@@ -103,6 +103,9 @@ type Campaign struct {
 	ApprovedAt              *time.Time
 	ApprovedTemplateVersion *int32
 	ReplySenderID           *int32
+	ExitOnReply             bool
+	ExitOnRead              bool
+	ExitSegmentID           *int32
 }
 
 type CampaignRun struct {
@@ -128,6 +131,13 @@ type CampaignRun struct {
 	ClosedAt        *time.Time
 	NextStartAt     *time.Time
 	OccurrenceAt    *time.Time
+}
+
+type CampaignStep struct {
+	CampaignID  int32
+	Number      int16
+	TemplateID  int32
+	WaitSeconds int32
 }
 
 type Cohort struct {
@@ -177,6 +187,20 @@ type Content struct {
 	Approval       string
 	ApprovalReason string
 	SyncedAt       time.Time
+}
+
+type Enrolment struct {
+	ID        int64
+	RunID     int64
+	UserID    *int64
+	DedupeKey string
+	Variables json.RawMessage
+	NextStep  int16
+	NextAt    time.Time
+	State     string
+	Reason    string
+	CreatedAt time.Time
+	EndedAt   *time.Time
 }
 
 type Erasure struct {
@@ -308,6 +332,7 @@ type Message struct {
 	UpdatedAt    time.Time
 	Variables    json.RawMessage
 	Reply        *string
+	Step         *int16
 }
 
 type Outbox struct {
@@ -354,6 +379,14 @@ type Reply struct {
 type RetentionMark struct {
 	Kind    string
 	Through int64
+}
+
+type RunStep struct {
+	RunID           int64
+	Number          int16
+	TemplateID      int32
+	TemplateVersion int32
+	WaitSeconds     int32
 }
 
 type Segment struct {
