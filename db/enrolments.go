@@ -19,7 +19,11 @@ import (
 	"github.com/event-stream-engine/ese/internal/user"
 )
 
-// enrol puts those who trigger a campaign with steps on their way, and has their workflows started, at the campaign's rate.
+// minEnrolSpacing is the least time in seconds between the starts of two enrolments. They start ten times faster than the
+// campaign sends, as their messages are spaced again, but not at once: other campaigns' starts would queue behind an import's.
+const minEnrolSpacing = 0.01
+
+// enrol puts those who trigger a campaign with steps on their way, and has their workflows started, one after the other.
 // It locks as Enlist does, and answers likewise.
 func (s *Store) enrol(ctx context.Context, runID int64, list []ledger.Enlistment, now time.Time) ([]ledger.Enlisted, error) {
 	p := dbsqlc.EnrolmentsInsertParams{RunID: runID, StartAt: now, Now: now}
@@ -45,7 +49,10 @@ func (s *Store) enrol(ctx context.Context, runID int64, list []ledger.Enlistment
 		if !open {
 			return fault.New(fault.Conflict, "run %d of campaign %d takes nobody", r.Number, r.CampaignID)
 		}
-		p.CampaignID, p.RunNumber, p.SpacingSeconds = r.CampaignID, r.Number, 1/float64(r.RateLimitPerSecond)
+		p.CampaignID, p.RunNumber, p.SpacingSeconds = r.CampaignID, r.Number, max(0.1/float64(r.RateLimitPerSecond), minEnrolSpacing)
+		if r.NextStartAt != nil && r.NextStartAt.After(now) {
+			p.StartAt = *r.NextStartAt
+		}
 		rows, err := s.q(ctx).EnrolmentsInsert(ctx, p)
 		if err != nil {
 			return translate(err, "enrolments")
