@@ -85,6 +85,8 @@ type Store interface {
 	topicStore
 	keywordStore
 	replyStore
+	invitationStore
+	enrolmentStore
 	templateStore
 	campaignStore
 	triggerStore

@@ -36,8 +36,9 @@ func (s *Store) Enlist(ctx context.Context, runID int64, list []ledger.Enlistmen
 			}
 		}
 		p.UserIds, p.DedupeKeys, p.Variables = append(p.UserIds, e.UserID), append(p.DedupeKeys, e.DedupeKey), append(p.Variables, variables)
-		p.Replies = append(p.Replies, e.Reply)
+		p.Replies, p.Steps = append(p.Replies, e.Reply), append(p.Steps, int16(e.Step))
 	}
+	steps := !slices.ContainsFunc(list, func(e ledger.Enlistment) bool { return e.Step == 0 })
 	enlisted := make([]ledger.Enlisted, len(list))
 	err := s.InTx(ctx, func(ctx context.Context) error {
 		if err := s.LockPeople(ctx, p.UserIds); err != nil {
@@ -47,10 +48,11 @@ func (s *Store) Enlist(ctx context.Context, runID int64, list []ledger.Enlistmen
 		if err != nil {
 			return err
 		}
-		if !open {
+		if !open && !(steps && r.FinishedAt == nil && campaign.Status(r.Status).Active()) {
 			return fault.New(fault.Conflict, "run %d of campaign %d takes no messages", r.Number, r.CampaignID)
 		}
 		p.CampaignID, p.RunNumber, p.LastSeq, p.Channel, p.TopicID = r.CampaignID, r.Number, r.AudienceSize, r.Channel, r.SubscriptionTopicID
+		p.Inviting = campaign.Trigger(r.Trigger) == campaign.OnInvitation && campaign.Kind(r.Kind) != campaign.ByTest
 		p.SpacingSeconds = 1 / float64(r.RateLimitPerSecond)
 		if campaign.Kind(r.Kind) != campaign.ByTest { // whoever tries a message out was named, whatever its audience is
 			if p.ExcludedIds, err = s.excludedOf(ctx, p.UserIds, r.ExcludeSegmentIds, now); err != nil {
@@ -192,13 +194,9 @@ func (s *Store) takeInRun(ctx context.Context, run dbsqlc.TriggeredRunsRow, even
 			keys = append(keys, key)
 		}
 	}
-	known, err := s.q(ctx).EventsKnown(ctx, dbsqlc.EventsKnownParams{RunID: run.ID, DedupeKeys: keys})
+	became, err := s.eventsKnown(ctx, run, keys)
 	if err != nil {
-		return translate(err, "known events")
-	}
-	became := make(map[string]ledger.Enlisted, len(keys))
-	for _, m := range known {
-		became[m.DedupeKey] = ledger.Enlisted{MessageID: m.ID, Seq: int(m.Seq), State: message.State(m.State), Reason: m.Reason, Repeated: true}
+		return err
 	}
 	var list []ledger.Enlistment
 	for _, key := range keys {
@@ -207,7 +205,7 @@ func (s *Store) takeInRun(ctx context.Context, run dbsqlc.TriggeredRunsRow, even
 			list = append(list, ledger.Enlistment{UserID: people[e.Phone], DedupeKey: key, Variables: e.Variables})
 		}
 	}
-	enlisted, err := s.Enlist(ctx, run.ID, list, now)
+	enlisted, err := s.take(ctx, run, list, now)
 	if err != nil {
 		return err
 	}
@@ -223,6 +221,31 @@ func (s *Store) takeInRun(ctx context.Context, run dbsqlc.TriggeredRunsRow, even
 		taken[i].Messages = append(taken[i].Messages, ledger.EventMessage{CampaignID: int64(run.CampaignID), Enlisted: m})
 	}
 	return nil
+}
+
+// eventsKnown says of those of the events that the run was told of before what became of them.
+func (s *Store) eventsKnown(ctx context.Context, run dbsqlc.TriggeredRunsRow, keys []string) (map[string]ledger.Enlisted, error) {
+	became := make(map[string]ledger.Enlisted, len(keys))
+	if run.Drip {
+		known, err := s.q(ctx).EnrolmentsKnown(ctx, dbsqlc.EnrolmentsKnownParams{RunID: run.ID, DedupeKeys: keys})
+		for _, e := range known {
+			became[e.DedupeKey] = ledger.Enlisted{EnrolmentID: e.ID, Repeated: true}
+		}
+		return became, translate(err, "known events")
+	}
+	known, err := s.q(ctx).EventsKnown(ctx, dbsqlc.EventsKnownParams{RunID: run.ID, DedupeKeys: keys})
+	for _, m := range known {
+		became[m.DedupeKey] = ledger.Enlisted{MessageID: m.ID, Seq: int(m.Seq), State: message.State(m.State), Reason: m.Reason, Repeated: true}
+	}
+	return became, translate(err, "known events")
+}
+
+// take adds a message for each of those who trigger a campaign, or enrols them when it has steps.
+func (s *Store) take(ctx context.Context, run dbsqlc.TriggeredRunsRow, list []ledger.Enlistment, now time.Time) ([]ledger.Enlisted, error) {
+	if run.Drip {
+		return s.enrol(ctx, run.ID, list, now)
+	}
+	return s.Enlist(ctx, run.ID, list, now)
 }
 
 // eventKey is what messages about an event have for their key; messages_event holds it unique within a run.
@@ -280,7 +303,7 @@ func (s *Store) enlistTriggered(ctx context.Context, trigger campaign.Trigger, n
 		return translate(err, "triggered campaigns")
 	}
 	for _, run := range runs {
-		if _, err := s.Enlist(ctx, run.ID, list, now); err != nil && !fault.Is(err, fault.Conflict) { // it was ended in the meantime
+		if _, err := s.take(ctx, run, list, now); err != nil && !fault.Is(err, fault.Conflict) { // it was ended in the meantime
 			return err
 		}
 	}

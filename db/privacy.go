@@ -201,6 +201,9 @@ func (s *Store) UserRecord(ctx context.Context, number phone.Number, actor strin
 			return err
 		}
 		r.At = now
+		if r.Invitations, err = s.invitations(ctx, row.ID, everything); err != nil {
+			return err
+		}
 		if r.Consent, err = s.consentEvents(ctx, row.ID, nil, everything); err != nil {
 			return err
 		}

@@ -94,6 +94,9 @@ func (s *Store) openRun(ctx context.Context, c dbsqlc.CampaignLockRow, run campa
 		if err := s.q(ctx).EventRunOpen(ctx, dbsqlc.EventRunOpenParams{ID: run.ID, Now: run.FrozenAt}); err != nil {
 			return campaign.Run{}, translate(err, "event run")
 		}
+		if err := s.q(ctx).RunStepsPin(ctx, dbsqlc.RunStepsPinParams{RunID: run.ID, CampaignID: c.ID}); err != nil {
+			return campaign.Run{}, translate(err, "steps of the run")
+		}
 	}
 	return run, s.enqueue(ctx, outbox.StartCampaign, outbox.Run{RunID: run.ID, CampaignID: run.CampaignID, Number: run.Number}, run.StartedAt)
 }
@@ -183,6 +186,9 @@ func (s *Store) steer(
 			err := s.q(ctx).RunCancelPending(ctx, dbsqlc.RunCancelPendingParams{RunID: run.ID, Now: &now})
 			if err != nil {
 				return translate(err, "cancelled messages")
+			}
+			if err := s.cancelEnrolments(ctx, run.ID, int(c.RateLimitPerSecond), now); err != nil {
+				return err
 			}
 		}
 		if err := s.signalDispatched(ctx, run.ID, to, int(c.RateLimitPerSecond), now); err != nil {
@@ -280,7 +286,7 @@ func (s *Store) Run(ctx context.Context, id int64) (ledger.Run, error) {
 	run := ledger.Run{
 		Run:    toRun(r.CampaignRun),
 		Status: campaign.Status(r.Status), RatePerSecond: int(r.RateLimitPerSecond), Priority: campaign.Priority(r.Priority),
-		Quiet: quietHours(r.QuietStart, r.QuietEnd), Timezone: r.Timezone, Portfolio: int64(r.PortfolioID),
+		Quiet: quietHours(r.QuietStart, r.QuietEnd), Timezone: r.Timezone, Portfolio: int64(r.PortfolioID), Enrolled: r.Enrolled,
 		Template: render.Best(approvals(r.Approvals)), TemplateReason: r.ApprovalReason,
 		StartWithin: fromMinutes(r.StartWithinMinutes),
 	}

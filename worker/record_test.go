@@ -34,6 +34,7 @@ import (
 	"github.com/event-stream-engine/ese/internal/fault"
 	"github.com/event-stream-engine/ese/internal/inbound"
 	"github.com/event-stream-engine/ese/internal/intake"
+	"github.com/event-stream-engine/ese/internal/ledger"
 	"github.com/event-stream-engine/ese/internal/message"
 	"github.com/event-stream-engine/ese/internal/outbox"
 	"github.com/event-stream-engine/ese/internal/phone"
@@ -67,7 +68,7 @@ func TestRecord(t *testing.T) {
 	for name, scenario := range map[string]func(*testing.T, *recorder){
 		"pause": recordPause, "cancel": recordCancel, "night": recordNight, "provider": recordProvider, "schedule": recordSchedule,
 		"terminated": recordTerminated, "import": recordImport, "templates": recordTemplates, "recurrence": recordRecurrence,
-		"privacy": recordPrivacy,
+		"privacy": recordPrivacy, "drip": recordDrip,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -222,6 +223,40 @@ func recordRecurrence(t *testing.T, r *recorder) {
 		_, gone := errors.AsType[*serviceerror.NotFound](err)
 		return gone
 	}, time.Minute, 50*time.Millisecond)
+}
+
+// recordDrip takes one person through three steps, a few seconds apart, and has another say STOP after the first.
+func recordDrip(t *testing.T, r *recorder) {
+	t.Helper()
+	numbers := r.people(t, 2)
+	plan := campaign.Campaign{
+		Topic: "Drip", TemplateID: r.template, Timezone: "UTC", RatePerSecond: 10, Trigger: campaign.OnEvent, TriggerName: "signed.up",
+		Steps: []campaign.Step{{TemplateID: r.template}, {TemplateID: r.template, Wait: 10 * time.Second}, {TemplateID: r.template, Wait: 10 * time.Second}},
+	}
+	c, err := r.store.CreateCampaign(t.Context(), plan, time.Now())
+	require.NoError(t, err)
+	opened, err := r.store.StartRun(t.Context(), c.ID, "test", time.Now())
+	require.NoError(t, err)
+	run := outbox.Run{RunID: opened.ID, CampaignID: c.ID, Number: opened.Number}
+	var enrolments []outbox.Enrolment
+	for i, number := range numbers {
+		taken, err := r.store.TakeEvents(t.Context(), []ledger.Event{{ID: fmt.Sprint(i), Name: "signed.up", Phone: phone.Number(number)}}, time.Now())
+		require.NoError(t, err)
+		require.NoError(t, taken[0].Refused)
+		enrolments = append(enrolments, outbox.Enrolment{Run: run, EnrolmentID: taken[0].Messages[0].EnrolmentID})
+	}
+	r.relay.Wake()
+	r.await(t, run, func(s map[message.State]int) bool { return s[message.Delivered] == 2 })
+	_, err = r.store.Receive(t.Context(), inbound.Message{
+		SID: "SM-stop-drip", Channel: message.WhatsApp, From: phone.Number(numbers[1]), Body: "STOP", Payload: json.RawMessage(`{}`),
+	}, time.Now())
+	require.NoError(t, err)
+	require.NoError(t, r.store.CloseRun(t.Context(), c.ID, "test", time.Now()))
+	r.relay.Wake()
+	r.settled(t, run)
+	r.save(t, "enrolment-completed", workflows.EnrolmentID(enrolments[0]))
+	r.save(t, "enrolment-stopped", workflows.EnrolmentID(enrolments[1]))
+	r.save(t, "drip-campaign", workflows.CampaignID(run))
 }
 
 func recordImport(t *testing.T, r *recorder) {
@@ -387,6 +422,7 @@ func newRecorder(t *testing.T, address string) *recorder {
 		Privacy: &activities.Privacy{
 			Store: store, Provider: r.provider, Now: time.Now, Log: log, Settled: time.Second, Retention: privacy.Retention{privacy.ReceiptPayloads: time.Hour},
 		},
+		Drip: &activities.Drip{Store: store, Now: time.Now},
 	}, 100, time.Second)
 	require.NoError(t, w.Start())
 	t.Cleanup(w.Stop)

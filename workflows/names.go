@@ -16,7 +16,7 @@ const TaskQueue = "ese"
 
 // Names that reach a running workflow from outside. They are part of recorded histories.
 const (
-	SignalWake    = "wake"     // to a Campaign or a Recipient: what you wait for may have changed; look at the ledger
+	SignalWake    = "wake"     // to a Campaign, a Recipient or an Enrolment: what you wait for may have changed; look at the ledger
 	UpdatePause   = "pause"    // to a Campaign; takes who asks, answers campaign.Steering
 	UpdateResume  = "resume"   // likewise
 	UpdateCancel  = "cancel"   // likewise
@@ -33,6 +33,11 @@ func BatchID(r outbox.Run, batch int) string { return fmt.Sprintf("%s/batch/%d",
 // RecipientID is the id of a message's workflow: campaign/<id>/run/<n>/recipient/<seq>.
 func RecipientID(r outbox.Recipient) string {
 	return fmt.Sprintf("%s/recipient/%d", CampaignID(r.Run), r.Seq)
+}
+
+// EnrolmentID is the id of an enrolment's workflow: campaign/<id>/run/<n>/enrolment/<e>.
+func EnrolmentID(e outbox.Enrolment) string {
+	return fmt.Sprintf("%s/enrolment/%d", CampaignID(e.Run), e.EnrolmentID)
 }
 
 // OccurrenceID is the beginning of the id of a workflow that opens a recurring campaign's run: Temporal adds the moment.

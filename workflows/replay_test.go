@@ -58,7 +58,7 @@ func typeOf(h *historypb.History) string {
 var code = map[string]any{
 	"Campaign": workflows.Campaign, "Batch": workflows.Batch, "Recipient": workflows.Recipient, "Import": workflows.Import,
 	"Occurrence": workflows.Occurrence,
-	"Approval":   workflows.Approval, "TemplateSync": workflows.TemplateSync,
+	"Approval":   workflows.Approval, "TemplateSync": workflows.TemplateSync, "Enrolment": workflows.Enrolment,
 	"Erasure": workflows.Erasure, "Retention": workflows.Retention,
 }
 
@@ -86,7 +86,7 @@ func TestReplayNoticesChanges(t *testing.T) {
 	other := map[string]any{
 		"Campaign": workflows.Recipient, "Batch": workflows.Import, "Recipient": workflows.Campaign, "Import": workflows.Batch,
 		"Occurrence": workflows.Batch,
-		"Approval":   workflows.Import, "TemplateSync": workflows.Batch,
+		"Approval":   workflows.Import, "TemplateSync": workflows.Batch, "Enrolment": workflows.Batch,
 		"Erasure": workflows.Batch, "Retention": workflows.Batch,
 	}
 	for name, history := range histories(t) {

@@ -80,6 +80,7 @@ func runWorker(ctx context.Context, getenv func(string) string) error {
 			},
 		},
 		Templates: &activities.Templates{Store: store, Provider: provider, Now: time.Now, Log: log},
+		Drip:      &activities.Drip{Store: store, Now: time.Now},
 	}, cfg.MaxRequests, cfg.ShutdownGrace)
 	if err := startWorker(ctx, w.Start, log); err != nil {
 		return err

@@ -38,12 +38,12 @@ UPDATE messages SET variables = NULL WHERE user_id = @user_id::bigint AND variab
 DELETE FROM users WHERE id = @id;
 
 -- name: ConsentEventInsert :exec
-INSERT INTO consent_events (user_id, state, source, evidence, wording, caller_ip, actor, created_at)
-VALUES (@user_id, @state, @source, @evidence, @wording, @caller_ip, @actor, @now);
+INSERT INTO consent_events (user_id, state, source, evidence, wording, caller_ip, actor, invitation_id, created_at)
+VALUES (@user_id, @state, @source, @evidence, @wording, @caller_ip, @actor, sqlc.narg(invitation_id), @now);
 
 -- name: ConsentEventList :many
 -- Newest first, each with the state before it.
-SELECT e.id, e.state, coalesce(p.state, '')::text AS previous_state, e.source, e.evidence, e.wording, e.caller_ip, e.actor, e.created_at
+SELECT e.id, e.state, coalesce(p.state, '')::text AS previous_state, e.source, e.evidence, e.wording, e.caller_ip, e.actor, e.invitation_id, e.created_at
 FROM consent_events e
 LEFT JOIN LATERAL (
     SELECT o.state FROM consent_events o WHERE o.user_id = e.user_id AND o.id < e.id ORDER BY o.id DESC LIMIT 1

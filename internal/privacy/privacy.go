@@ -36,7 +36,8 @@ type Address struct {
 // Record is everything that is held about a person.
 type Record struct {
 	User          user.User
-	Consent       []user.Event // newest first
+	Consent       []user.Event      // newest first
+	Invitations   []user.Invitation // newest first
 	Subscriptions []Subscription
 	Suppressions  []suppression.Entry
 	Messages      []Message // oldest first

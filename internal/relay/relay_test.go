@@ -48,6 +48,10 @@ func (s *fakeStore) OpenErasures(context.Context, time.Time) ([]uuid.UUID, error
 
 func (s *fakeStore) UnsettledRuns(context.Context, time.Time) ([]outbox.Run, error) { return nil, nil }
 
+func (s *fakeStore) OverdueEnrolments(context.Context, time.Time, int) ([]outbox.Enrolment, error) {
+	return nil, nil
+}
+
 func (s *fakeStore) UndecidedTemplates(context.Context) ([]outbox.Template, error) {
 	return s.undecided, nil
 }

@@ -125,6 +125,7 @@ func (e CampaignStatus) Valid() bool {
 // Defines values for CampaignTriggerKind.
 const (
 	CampaignTriggerKindEvent       CampaignTriggerKind = "event"
+	CampaignTriggerKindInvitation  CampaignTriggerKind = "invitation"
 	CampaignTriggerKindKeyword     CampaignTriggerKind = "keyword"
 	CampaignTriggerKindManual      CampaignTriggerKind = "manual"
 	CampaignTriggerKindUserCreated CampaignTriggerKind = "user_created"
@@ -134,6 +135,8 @@ const (
 func (e CampaignTriggerKind) Valid() bool {
 	switch e {
 	case CampaignTriggerKindEvent:
+		return true
+	case CampaignTriggerKindInvitation:
 		return true
 	case CampaignTriggerKindKeyword:
 		return true
@@ -269,6 +272,30 @@ func (e DecidedOutcome) Valid() bool {
 	case DecidedOutcomeNotSent:
 		return true
 	case DecidedOutcomeSent:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for EnrolmentState.
+const (
+	EnrolmentStateActive    EnrolmentState = "active"
+	EnrolmentStateCancelled EnrolmentState = "cancelled"
+	EnrolmentStateCompleted EnrolmentState = "completed"
+	EnrolmentStateExited    EnrolmentState = "exited"
+)
+
+// Valid indicates whether the value is a known member of the EnrolmentState enum.
+func (e EnrolmentState) Valid() bool {
+	switch e {
+	case EnrolmentStateActive:
+		return true
+	case EnrolmentStateCancelled:
+		return true
+	case EnrolmentStateCompleted:
+		return true
+	case EnrolmentStateExited:
 		return true
 	default:
 		return false
@@ -460,6 +487,7 @@ func (e ReadinessStatus) Valid() bool {
 
 // Defines values for ReplyKind.
 const (
+	ReplyKindConfirmed    ReplyKind = "confirmed"
 	ReplyKindHelp         ReplyKind = "help"
 	ReplyKindStart        ReplyKind = "start"
 	ReplyKindStop         ReplyKind = "stop"
@@ -471,6 +499,8 @@ const (
 // Valid indicates whether the value is a known member of the ReplyKind enum.
 func (e ReplyKind) Valid() bool {
 	switch e {
+	case ReplyKindConfirmed:
+		return true
 	case ReplyKindHelp:
 		return true
 	case ReplyKindStart:
@@ -957,7 +987,7 @@ type AuditEventList struct {
 	Total      int64        `json:"total"`
 }
 
-// Campaign Example: {"approved_at":null,"approved_by":null,"audience_size":null,"built_in":false,"canary_percent":0,"channel":"whatsapp","completed_at":null,"created_at":"2026-11-21T22:38:59Z","created_by":"key:1","exclude_segment_ids":[],"failure_threshold_percent":20,"frequency_cap":null,"id":1,"next_occurrences":[],"priority":"bulk","quiet_hours_end":null,"quiet_hours_start":null,"rate_limit_per_second":1,"recurrence_cron":null,"recurrence_timezone":null,"schedule_local_time":null,"schedule_time":null,"segment_id":2,"segment_query":null,"start_within_minutes":null,"started_at":null,"status":"DRAFT","status_reason":null,"subscription_topic_id":null,"template":{"channel":"whatsapp","id":1,"name":"Welcome Message","version":1},"template_id":1,"timezone":"UTC","topic":"API Demo Campaign","trigger":"manual","trigger_name":null,"updated_at":"2026-11-21T22:38:59Z","window_policy":"template"}
+// Campaign Example: {"approved_at":null,"approved_by":null,"audience_size":null,"built_in":false,"canary_percent":0,"channel":"whatsapp","completed_at":null,"created_at":"2026-11-21T22:38:59Z","created_by":"key:1","exclude_segment_ids":[],"exit_on":{"read":false,"reply":false},"failure_threshold_percent":20,"frequency_cap":null,"id":1,"next_occurrences":[],"priority":"bulk","quiet_hours_end":null,"quiet_hours_start":null,"rate_limit_per_second":1,"recurrence_cron":null,"recurrence_timezone":null,"schedule_local_time":null,"schedule_time":null,"segment_id":2,"segment_query":null,"start_within_minutes":null,"started_at":null,"status":"DRAFT","status_reason":null,"steps":[],"subscription_topic_id":null,"template":{"channel":"whatsapp","id":1,"name":"Welcome Message","version":1},"template_id":1,"timezone":"UTC","topic":"API Demo Campaign","trigger":"manual","trigger_name":null,"updated_at":"2026-11-21T22:38:59Z","window_policy":"template"}
 type Campaign struct {
 	ApprovedAt *time.Time `json:"approved_at"`
 
@@ -983,6 +1013,9 @@ type Campaign struct {
 
 	// ExcludeSegmentIds Whoever is in one of these segments is recorded as `suppressed` with the reason `excluded`.
 	ExcludeSegmentIds []int64 `json:"exclude_segment_ids"`
+
+	// ExitOn What ends somebody's way through the steps early. A STOP always does.
+	ExitOn ExitOn `json:"exit_on"`
 
 	// FailureThresholdPercent More failures than this among the last outcomes pause it; 0 never does.
 	FailureThresholdPercent int `json:"failure_threshold_percent"`
@@ -1034,6 +1067,9 @@ type Campaign struct {
 	// StatusReason Why it is in this status.
 	StatusReason *string `json:"status_reason"`
 
+	// Steps Messages sent one after the other; empty for a campaign of one message.
+	Steps []CampaignStep `json:"steps"`
+
 	// SubscriptionTopicID Goes to the subscribers of this topic only.
 	SubscriptionTopicID *int64          `json:"subscription_topic_id"`
 	Template            TemplateSummary `json:"template"`
@@ -1043,8 +1079,8 @@ type Campaign struct {
 
 	// Trigger What starts the campaign's messages. `manual`: an operator, for the whole audience. `event`: an event of that name (`POST
 	// /api/v1/ingest/triggers`), for the person whom it names. `keyword`: a message from a person that is that word as a
-	// whole, for them. `user_created`: somebody new, by the API or an import, for them. All but `manual` have neither
-	// audience nor canary nor schedule, and are live from their start until they are completed or cancelled.
+	// whole, for them. `user_created`: somebody new, by the API or an import, for them. `invitation`: somebody `PENDING` who is
+	// to be asked for consent, for them. All but `manual` have neither audience nor canary nor schedule, and are live from their start until they are completed or cancelled.
 	Trigger CampaignTriggerKind `json:"trigger"`
 
 	// TriggerName The event's name or the keyword.
@@ -1104,6 +1140,14 @@ type CampaignRetry struct {
 
 // CampaignStatus `COMPLETED`: nothing is left to send; receipts may still arrive.
 type CampaignStatus string
+
+// CampaignStep defines model for CampaignStep.
+type CampaignStep struct {
+	TemplateID int64 `json:"template_id"`
+
+	// WaitSeconds Since the step before was sent, or since the enrolment.
+	WaitSeconds int `json:"wait_seconds"`
+}
 
 // CampaignSummary Counts of messages are cumulative: a read message counts as delivered, a delivered one as sent. `states` counts each
 // message once, and adds up to `total_recipients`.
@@ -1248,8 +1292,8 @@ type CampaignTrigger struct {
 
 // CampaignTriggerKind What starts the campaign's messages. `manual`: an operator, for the whole audience. `event`: an event of that name (`POST
 // /api/v1/ingest/triggers`), for the person whom it names. `keyword`: a message from a person that is that word as a
-// whole, for them. `user_created`: somebody new, by the API or an import, for them. All but `manual` have neither
-// audience nor canary nor schedule, and are live from their start until they are completed or cancelled.
+// whole, for them. `user_created`: somebody new, by the API or an import, for them. `invitation`: somebody `PENDING` who is
+// to be asked for consent, for them. All but `manual` have neither audience nor canary nor schedule, and are live from their start until they are completed or cancelled.
 type CampaignTriggerKind string
 
 // CampaignTriggered Example: {"campaign_id":1,"dry_run":false,"run_number":1,"status":"RUNNING","task_id":"campaign/1/run/1"}
@@ -1283,6 +1327,9 @@ type CampaignWrite struct {
 	// ExcludeSegmentIds Segments whose people are not sent to: when the audience is frozen, or the event comes in, they are recorded as
 	// `suppressed` with the reason `excluded`, unless they may not be sent to anyway.
 	ExcludeSegmentIds *[]int64 `json:"exclude_segment_ids,omitempty"`
+
+	// ExitOn What ends somebody's way through the steps early. A STOP always does.
+	ExitOn *ExitOn `json:"exit_on,omitempty"`
 
 	// FailureThresholdPercent More failures than this among the last outcomes pause the campaign by itself; 0 never does.
 	FailureThresholdPercent *int `json:"failure_threshold_percent,omitempty"`
@@ -1338,6 +1385,10 @@ type CampaignWrite struct {
 	// was missed altogether.
 	StartWithinMinutes *int `json:"start_within_minutes,omitempty"`
 
+	// Steps A drip sequence: these messages one after the other, instead of one. Whoever triggers the campaign is enrolled. The first
+	// step's template is `template_id`; all are of one channel.
+	Steps *[]CampaignStep `json:"steps,omitempty"`
+
 	// SubscriptionTopicID Sends to the subscribers of this topic only.
 	SubscriptionTopicID *int64 `json:"subscription_topic_id,omitempty"`
 	TemplateID          int64  `json:"template_id"`
@@ -1350,8 +1401,8 @@ type CampaignWrite struct {
 
 	// Trigger What starts the campaign's messages. `manual`: an operator, for the whole audience. `event`: an event of that name (`POST
 	// /api/v1/ingest/triggers`), for the person whom it names. `keyword`: a message from a person that is that word as a
-	// whole, for them. `user_created`: somebody new, by the API or an import, for them. All but `manual` have neither
-	// audience nor canary nor schedule, and are live from their start until they are completed or cancelled.
+	// whole, for them. `user_created`: somebody new, by the API or an import, for them. `invitation`: somebody `PENDING` who is
+	// to be asked for consent, for them. All but `manual` have neither audience nor canary nor schedule, and are live from their start until they are completed or cancelled.
 	Trigger *CampaignTriggerKind `json:"trigger,omitempty"`
 
 	// TriggerName With `event` its name: letters, digits and `. _ : / -`. With `keyword` the word, or words; case and punctuation do
@@ -1410,7 +1461,7 @@ type ComplianceStep struct {
 	Step string `json:"step"`
 }
 
-// ConsentEvent Example: {"actor":"user","caller_ip":null,"consent_state":"STOP","created_at":"2026-11-21T22:38:59Z","evidence":"SM0123456789abcdef0123456789abcdef","previous_state":"OPT_IN","source":"keyword","wording":"stop"}
+// ConsentEvent Example: {"actor":"user","caller_ip":null,"consent_state":"STOP","created_at":"2026-11-21T22:38:59Z","evidence":"SM0123456789abcdef0123456789abcdef","invitation_message_id":null,"previous_state":"OPT_IN","source":"keyword","wording":"stop"}
 type ConsentEvent struct {
 	// Actor Who recorded it: a key, `local`, `user` for the person, `provider`.
 	Actor string `json:"actor"`
@@ -1424,6 +1475,9 @@ type ConsentEvent struct {
 
 	// Evidence A message's SID, an import and its line, or the words of whoever recorded it.
 	Evidence *string `json:"evidence"`
+
+	// InvitationMessageID The invitation that was confirmed; `wording` is its text, with its placeholders.
+	InvitationMessageID *openapi_types.UUID `json:"invitation_message_id"`
 
 	// PreviousState The state before; null in the first event.
 	PreviousState *string `json:"previous_state"`
@@ -1552,6 +1606,54 @@ type Dashboard struct {
 // DecidedOutcome What was found out: the provider has the message, or never had it.
 type DecidedOutcome string
 
+// Enrolment Example: {"created_at":"2026-11-21T09:00:00Z","ended_at":null,"id":12,"masked_phone":"+94*****4567","next_at":"2026-11-24T09:00:00Z","next_step":2,"reason":null,"state":"active"}
+type Enrolment struct {
+	CreatedAt time.Time  `json:"created_at"`
+	EndedAt   *time.Time `json:"ended_at"`
+	ID        int64      `json:"id"`
+
+	// MaskedPhone Null when the person was erased.
+	MaskedPhone *string `json:"masked_phone"`
+
+	// NextAt When that is looked at next; null after the end.
+	NextAt *time.Time `json:"next_at"`
+
+	// NextStep The number of the step to come; null after the end.
+	NextStep *int `json:"next_step"`
+
+	// Reason Why it was left: `reply`, `read`, `segment`, `stopped`, `user_erased`, or another reason for which the person may not be
+	// written to at all.
+	Reason *string `json:"reason"`
+
+	// State `active`: steps are to come. `completed`: the last one was taken. `exited`: it ended before, see `reason`. `cancelled`:
+	// together with the campaign.
+	State EnrolmentState `json:"state"`
+}
+
+// EnrolmentCount defines model for EnrolmentCount.
+type EnrolmentCount struct {
+	Count  int64   `json:"count"`
+	Reason *string `json:"reason"`
+
+	// State `active`: steps are to come. `completed`: the last one was taken. `exited`: it ended before, see `reason`. `cancelled`:
+	// together with the campaign.
+	State EnrolmentState `json:"state"`
+}
+
+// EnrolmentList defines model for EnrolmentList.
+type EnrolmentList struct {
+	Counts     []EnrolmentCount `json:"counts"`
+	Enrolments []Enrolment      `json:"enrolments"`
+	NextCursor *string          `json:"next_cursor"`
+
+	// Total In the state that is asked for.
+	Total int64 `json:"total"`
+}
+
+// EnrolmentState `active`: steps are to come. `completed`: the last one was taken. `exited`: it ended before, see `reason`. `cancelled`:
+// together with the campaign.
+type EnrolmentState string
+
 // Erasure defines model for Erasure.
 type Erasure struct {
 	CompletedAt *time.Time `json:"completed_at"`
@@ -1586,6 +1688,18 @@ type ErrorCodeCount struct {
 
 	// Percentage Of all messages with an error.
 	Percentage float64 `json:"percentage"`
+}
+
+// ExitOn What ends somebody's way through the steps early. A STOP always does.
+type ExitOn struct {
+	// Read The person reads a step.
+	Read *bool `json:"read,omitempty"`
+
+	// Reply The person writes anything.
+	Reply *bool `json:"reply,omitempty"`
+
+	// SegmentID The person is in this segment when a step is due.
+	SegmentID *int64 `json:"segment_id,omitempty"`
 }
 
 // FieldError defines model for FieldError.
@@ -1772,6 +1886,51 @@ type InboundList struct {
 
 	// TotalCount All of the time range.
 	TotalCount int64 `json:"total_count"`
+}
+
+// Invitation Example: {"actor":"local","campaign_id":7,"confirm_until":"2026-11-24T22:39:01Z","confirmed_at":null,"created_at":"2026-11-21T22:38:59Z","evidence":"Sign-up form, 2026-11-20","message_id":"01932f4e-7c1a-7d3e-9f00-0123456789ab","reason":null,"state":"delivered","waits_until":null}
+type Invitation struct {
+	// Actor Who had them invited.
+	Actor      string `json:"actor"`
+	CampaignID int64  `json:"campaign_id"`
+
+	// ConfirmUntil Until when a confirming reply is consent; null before the provider took the message.
+	ConfirmUntil *time.Time `json:"confirm_until"`
+	ConfirmedAt  *time.Time `json:"confirmed_at"`
+	CreatedAt    time.Time  `json:"created_at"`
+
+	// Evidence Why the person was invited: an import and its line, or the words of whoever did.
+	Evidence  *string            `json:"evidence"`
+	MessageID openapi_types.UUID `json:"message_id"`
+
+	// Reason Why it waits, or was not sent.
+	Reason *string `json:"reason"`
+
+	// State The message's state.
+	State      string     `json:"state"`
+	WaitsUntil *time.Time `json:"waits_until"`
+}
+
+// InvitationCreate Example: {"evidence":"Sign-up form, 2026-11-20"}
+type InvitationCreate struct {
+	// CampaignID The campaign that invites; its trigger is `invitation`. The newest that is live when left out.
+	CampaignID *int64 `json:"campaign_id,omitempty"`
+
+	// Evidence Why this person is asked: a form, a call.
+	Evidence *string `json:"evidence,omitempty"`
+}
+
+// InvitationRules Example: {"confirm_within_hours":72,"invite_again_after_days":30,"words":["count me in"]}
+type InvitationRules struct {
+	// ConfirmWithinHours After the provider took the invitation. A later reply is no consent.
+	ConfirmWithinHours int `json:"confirm_within_hours"`
+
+	// InviteAgainAfterDays Nobody is invited more often.
+	InviteAgainAfterDays int `json:"invite_again_after_days"`
+
+	// Words Words, and labels of buttons, that confirm besides YES, I AGREE and their like in other languages. They count as the whole
+	// message, whatever case and punctuation, and only for somebody who was invited.
+	Words *[]string `json:"words,omitempty"`
 }
 
 // Key Example: {"created_at":"2026-11-21T22:38:59Z","created_by":"account:1","id":3,"last_used_at":null,"name":"shop","prefix":"ese_a1B2c3","revoked_at":null,"scopes":["read","send"]}
@@ -2258,7 +2417,8 @@ type RepliesWrite struct {
 
 // Reply Example: {"kind":"help","locale":"en","text":"Write to help@example.com. Reply STOP to opt out."}
 type Reply struct {
-	// Kind What the reply answers. `unknown_topic` is for `SUBSCRIBE` and `UNSUBSCRIBE` with a topic that is not known.
+	// Kind What the reply answers. `unknown_topic` is for `SUBSCRIBE` and `UNSUBSCRIBE` with a topic that is not known, `confirmed` for
+	// the confirmation of an invitation.
 	Kind ReplyKind `json:"kind"`
 
 	// Locale The language.
@@ -2279,7 +2439,8 @@ type ReplyCounts struct {
 	Stops int64 `json:"stops"`
 }
 
-// ReplyKind What the reply answers. `unknown_topic` is for `SUBSCRIBE` and `UNSUBSCRIBE` with a topic that is not known.
+// ReplyKind What the reply answers. `unknown_topic` is for `SUBSCRIBE` and `UNSUBSCRIBE` with a topic that is not known, `confirmed` for
+// the confirmation of an invitation.
 type ReplyKind string
 
 // ReplyReport defines model for ReplyReport.
@@ -2604,6 +2765,29 @@ type SenderPatch = json.RawMessage
 //
 // Example: {"delivered":1,"read":1}
 type StateCounts map[string]int64
+
+// StepCounts Example: {"number":1,"states":{"delivered":40,"read":12,"suppressed":1},"template_id":4,"template_name":"Welcome","template_version":2,"wait_seconds":0,"waiting":3}
+type StepCounts struct {
+	Number int `json:"number"`
+
+	// States Messages by their present state; each message counts once. States without messages may be left out.
+	//
+	// Example: {"delivered":1,"read":1}
+	States          StateCounts `json:"states"`
+	TemplateID      int64       `json:"template_id"`
+	TemplateName    string      `json:"template_name"`
+	TemplateVersion int         `json:"template_version"`
+	WaitSeconds     int         `json:"wait_seconds"`
+
+	// Waiting Enrolments whose next step it is.
+	Waiting int64 `json:"waiting"`
+}
+
+// StepReport defines model for StepReport.
+type StepReport struct {
+	Enrolments []EnrolmentCount `json:"enrolments"`
+	Steps      []StepCounts     `json:"steps"`
+}
 
 // Subscriber defines model for Subscriber.
 type Subscriber struct {
@@ -3095,15 +3279,17 @@ type TriggerResults struct {
 type TriggeredMessage struct {
 	CampaignID int64 `json:"campaign_id"`
 
-	// MessageID For `/api/v1/messages/{id}`.
-	MessageID openapi_types.UUID `json:"message_id"`
+	// EnrolmentID In a campaign with steps.
+	EnrolmentID *int64 `json:"enrolment_id"`
+
+	// MessageID For `/api/v1/messages/{id}`; null when the person was enrolled.
+	MessageID *openapi_types.UUID `json:"message_id"`
 
 	// Reason Why it waits, or is not sent.
 	Reason *string `json:"reason"`
 
-	// State `pending`, `sending`, `accepted` (by the provider), `sent`, `delivered`, `read`; or an end: `failed`, `undelivered`,
-	// `suppressed` (must not be sent), `cancelled`, `unknown` (it cannot be told whether the provider has it).
-	State MessageState `json:"state"`
+	// State The message's state; null when the person was enrolled.
+	State *string `json:"state"`
 }
 
 // UnknownMessage defines model for UnknownMessage.
@@ -3172,6 +3358,10 @@ type UserCreate struct {
 	// DefaultRegion The country of a number without a country code; ISO 3166-1 alpha-2.
 	DefaultRegion *string `json:"default_region,omitempty"`
 
+	// Invite Double opt-in: the user is asked for their consent at once, as by `POST /api/v1/users/{phone_number}/consent/invitation`.
+	// Nobody is added when they may not be asked. Not with a `consent_state`.
+	Invite *bool `json:"invite,omitempty"`
+
 	// PhoneNumber Any usual spelling: with a `whatsapp:` prefix, spaces, or national together with `default_region`.
 	PhoneNumber string `json:"phone_number"`
 }
@@ -3222,6 +3412,9 @@ type UserRecord struct {
 
 	// InboundMessages Oldest first.
 	InboundMessages []UserInbound `json:"inbound_messages"`
+
+	// Invitations Newest first.
+	Invitations []Invitation `json:"invitations"`
 
 	// Messages Oldest first. Texts are not kept; they follow from the template and the attributes.
 	Messages      []UserMessage      `json:"messages"`
@@ -3294,6 +3487,9 @@ type IdempotencyKey = string
 
 // ImportDryRun defines model for ImportDryRun.
 type ImportDryRun = bool
+
+// ImportInvite defines model for ImportInvite.
+type ImportInvite = bool
 
 // ImportMapping defines model for ImportMapping.
 type ImportMapping = string
@@ -3428,6 +3624,18 @@ type CompleteCampaignParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// ListEnrolmentsParams defines parameters for ListEnrolments.
+type ListEnrolmentsParams struct {
+	// State Only those in this state.
+	State *EnrolmentState `form:"state,omitempty" json:"state,omitempty"`
+
+	// Limit How many rows to answer at most.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor The `next_cursor` of the page before.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
 // PauseCampaignParams defines parameters for PauseCampaign.
 type PauseCampaignParams struct {
 	// IdempotencyKey Makes it safe to repeat this request; chosen by the caller, new for each thing to be done.
@@ -3551,6 +3759,11 @@ type IngestUsersParams struct {
 
 	// DryRun Everything is checked and counted, and no user is written.
 	DryRun *ImportDryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
+
+	// Invite Double opt-in: everybody in the file who is `PENDING` after it is asked for their consent, as by
+	// `POST /api/v1/users/{phone_number}/consent/invitation`; whoever may not be asked is left alone. 409 when no campaign that
+	// invites is live.
+	Invite *ImportInvite `form:"invite,omitempty" json:"invite,omitempty"`
 
 	// Mapping Where the file's columns, or the records' keys, belong: a JSON object of names, each with `phone_number`,
 	// `consent_state`, an attribute with dots between its levels, an object `{"to", "type"}` with the type `text`, `number`
@@ -3876,6 +4089,11 @@ type ImportUsersParams struct {
 	// DryRun Everything is checked and counted, and no user is written.
 	DryRun *ImportDryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
 
+	// Invite Double opt-in: everybody in the file who is `PENDING` after it is asked for their consent, as by
+	// `POST /api/v1/users/{phone_number}/consent/invitation`; whoever may not be asked is left alone. 409 when no campaign that
+	// invites is live.
+	Invite *ImportInvite `form:"invite,omitempty" json:"invite,omitempty"`
+
 	// Mapping Where the file's columns, or the records' keys, belong: a JSON object of names, each with `phone_number`,
 	// `consent_state`, an attribute with dots between its levels, an object `{"to", "type"}` with the type `text`, `number`
 	// or `boolean`, or null to leave the column out. What it does not name keeps its own name. An upload may carry it as the
@@ -3893,6 +4111,12 @@ type ListConsentHistoryParams struct {
 
 	// Cursor The `next_cursor` of the page before.
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// InviteUserParams defines parameters for InviteUser.
+type InviteUserParams struct {
+	// IdempotencyKey Makes it safe to repeat this request; chosen by the caller, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
 // PatchAccountLimitsJSONRequestBody defines body for PatchAccountLimits for application/json ContentType.
@@ -3942,6 +4166,9 @@ type IngestUsersJSONRequestBody = IngestUsersJSONBody
 
 // IngestUsersMultipartRequestBody defines body for IngestUsers for multipart/form-data ContentType.
 type IngestUsersMultipartRequestBody IngestUsersMultipartBody
+
+// SetInvitationRulesJSONRequestBody defines body for SetInvitationRules for application/json ContentType.
+type SetInvitationRulesJSONRequestBody = InvitationRules
 
 // CreateKeyJSONRequestBody defines body for CreateKey for application/json ContentType.
 type CreateKeyJSONRequestBody = KeyCreate
@@ -4021,6 +4248,9 @@ type UpdateUserJSONRequestBody = UserUpdate
 // SetConsentJSONRequestBody defines body for SetConsent for application/json ContentType.
 type SetConsentJSONRequestBody = ConsentUpdate
 
+// InviteUserJSONRequestBody defines body for InviteUser for application/json ContentType.
+type InviteUserJSONRequestBody = InvitationCreate
+
 // SetSubscriptionJSONRequestBody defines body for SetSubscription for application/json ContentType.
 type SetSubscriptionJSONRequestBody = SubscriptionWrite
 
@@ -4080,6 +4310,9 @@ type ServerInterface interface {
 	// CompleteCampaign Complete a triggered campaign
 	// (POST /api/v1/campaigns/{id}/complete)
 	CompleteCampaign(c *gin.Context, id ID, params CompleteCampaignParams)
+	// ListEnrolments List who is on their way through a campaign's steps
+	// (GET /api/v1/campaigns/{id}/enrolments)
+	ListEnrolments(c *gin.Context, id ID, params ListEnrolmentsParams)
 	// PauseCampaign Pause a campaign
 	// (POST /api/v1/campaigns/{id}/pause)
 	PauseCampaign(c *gin.Context, id ID, params PauseCampaignParams)
@@ -4104,6 +4337,9 @@ type ServerInterface interface {
 	// ListRuns List a campaign's runs
 	// (GET /api/v1/campaigns/{id}/runs)
 	ListRuns(c *gin.Context, id ID, params ListRunsParams)
+	// GetSteps Read what became of each of a campaign's steps
+	// (GET /api/v1/campaigns/{id}/steps)
+	GetSteps(c *gin.Context, id ID)
 	// TestCampaign Send a test
 	// (POST /api/v1/campaigns/{id}/test)
 	TestCampaign(c *gin.Context, id ID, params TestCampaignParams)
@@ -4134,6 +4370,12 @@ type ServerInterface interface {
 	// IngestUsers Import users
 	// (POST /api/v1/ingest/users/bulk)
 	IngestUsers(c *gin.Context, params IngestUsersParams)
+	// GetInvitationRules Read how users are asked for consent
+	// (GET /api/v1/invitations)
+	GetInvitationRules(c *gin.Context)
+	// SetInvitationRules Replace how users are asked for consent
+	// (PUT /api/v1/invitations)
+	SetInvitationRules(c *gin.Context)
 	// ListKeys List API keys
 	// (GET /api/v1/keys)
 	ListKeys(c *gin.Context, params ListKeysParams)
@@ -4314,6 +4556,12 @@ type ServerInterface interface {
 	// ListConsentHistory List the changes of a user's consent
 	// (GET /api/v1/users/{phone_number}/consent/history)
 	ListConsentHistory(c *gin.Context, phoneNumber PhoneNumber, params ListConsentHistoryParams)
+	// GetInvitation Read a user's newest invitation
+	// (GET /api/v1/users/{phone_number}/consent/invitation)
+	GetInvitation(c *gin.Context, phoneNumber PhoneNumber)
+	// InviteUser Ask a user for consent
+	// (POST /api/v1/users/{phone_number}/consent/invitation)
+	InviteUser(c *gin.Context, phoneNumber PhoneNumber, params InviteUserParams)
 	// ExportUser Read everything that is held about a user
 	// (GET /api/v1/users/{phone_number}/export)
 	ExportUser(c *gin.Context, phoneNumber PhoneNumber)
@@ -4897,6 +5145,58 @@ func (siw *ServerInterfaceWrapper) CompleteCampaign(c *gin.Context) {
 	siw.Handler.CompleteCampaign(c, id, params)
 }
 
+// ListEnrolments operation middleware
+func (siw *ServerInterfaceWrapper) ListEnrolments(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListEnrolmentsParams
+
+	// ------------- Optional query parameter "state" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "state", c.Request.URL.Query(), &params.State, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter state: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", c.Request.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter limit: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", c.Request.URL.Query(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter cursor: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ListEnrolments(c, id, params)
+}
+
 // PauseCampaign operation middleware
 func (siw *ServerInterfaceWrapper) PauseCampaign(c *gin.Context) {
 
@@ -5298,6 +5598,31 @@ func (siw *ServerInterfaceWrapper) ListRuns(c *gin.Context) {
 	siw.Handler.ListRuns(c, id, params)
 }
 
+// GetSteps operation middleware
+func (siw *ServerInterfaceWrapper) GetSteps(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.GetSteps(c, id)
+}
+
 // TestCampaign operation middleware
 func (siw *ServerInterfaceWrapper) TestCampaign(c *gin.Context) {
 
@@ -5634,6 +5959,14 @@ func (siw *ServerInterfaceWrapper) IngestUsers(c *gin.Context) {
 		return
 	}
 
+	// ------------- Optional query parameter "invite" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "invite", c.Request.URL.Query(), &params.Invite, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter invite: %w", err), http.StatusBadRequest)
+		return
+	}
+
 	// ------------- Optional query parameter "mapping" -------------
 
 	err = runtime.BindQueryParameterWithOptions("form", true, false, "mapping", c.Request.URL.Query(), &params.Mapping, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
@@ -5671,6 +6004,32 @@ func (siw *ServerInterfaceWrapper) IngestUsers(c *gin.Context) {
 	}
 
 	siw.Handler.IngestUsers(c, params)
+}
+
+// GetInvitationRules operation middleware
+func (siw *ServerInterfaceWrapper) GetInvitationRules(c *gin.Context) {
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.GetInvitationRules(c)
+}
+
+// SetInvitationRules operation middleware
+func (siw *ServerInterfaceWrapper) SetInvitationRules(c *gin.Context) {
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.SetInvitationRules(c)
 }
 
 // ListKeys operation middleware
@@ -7488,6 +7847,14 @@ func (siw *ServerInterfaceWrapper) ImportUsers(c *gin.Context) {
 		return
 	}
 
+	// ------------- Optional query parameter "invite" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "invite", c.Request.URL.Query(), &params.Invite, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter invite: %w", err), http.StatusBadRequest)
+		return
+	}
+
 	// ------------- Optional query parameter "mapping" -------------
 
 	err = runtime.BindQueryParameterWithOptions("form", true, false, "mapping", c.Request.URL.Query(), &params.Mapping, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
@@ -7671,6 +8038,80 @@ func (siw *ServerInterfaceWrapper) ListConsentHistory(c *gin.Context) {
 	siw.Handler.ListConsentHistory(c, phoneNumber, params)
 }
 
+// GetInvitation operation middleware
+func (siw *ServerInterfaceWrapper) GetInvitation(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "phone_number" -------------
+	var phoneNumber PhoneNumber
+
+	err = runtime.BindStyledParameterWithOptions("simple", "phone_number", c.Param("phone_number"), &phoneNumber, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter phone_number: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.GetInvitation(c, phoneNumber)
+}
+
+// InviteUser operation middleware
+func (siw *ServerInterfaceWrapper) InviteUser(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "phone_number" -------------
+	var phoneNumber PhoneNumber
+
+	err = runtime.BindStyledParameterWithOptions("simple", "phone_number", c.Param("phone_number"), &phoneNumber, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter phone_number: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params InviteUserParams
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Idempotency-Key, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Idempotency-Key: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.InviteUser(c, phoneNumber, params)
+}
+
 // ExportUser operation middleware
 func (siw *ServerInterfaceWrapper) ExportUser(c *gin.Context) {
 
@@ -7816,6 +8257,8 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 	router.GET(options.BaseURL+"/api/v1/users/:phone_number", wrapper.GetUser)
 	router.PUT(options.BaseURL+"/api/v1/users/:phone_number", wrapper.UpdateUser)
 	router.PUT(options.BaseURL+"/api/v1/users/:phone_number/consent", wrapper.SetConsent)
+	router.GET(options.BaseURL+"/api/v1/users/:phone_number/consent/invitation", wrapper.GetInvitation)
+	router.POST(options.BaseURL+"/api/v1/users/:phone_number/consent/invitation", wrapper.InviteUser)
 	router.GET(options.BaseURL+"/api/v1/users/:phone_number/consent/history", wrapper.ListConsentHistory)
 	router.GET(options.BaseURL+"/api/v1/users/:phone_number/export", wrapper.ExportUser)
 	router.GET(options.BaseURL+"/api/v1/erasures/:erasure_id", wrapper.GetErasure)
@@ -7826,6 +8269,8 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 	router.GET(options.BaseURL+"/api/v1/suppressions/export", wrapper.ExportSuppressions)
 	router.GET(options.BaseURL+"/api/v1/users/:phone_number/topics", wrapper.GetUserTopics)
 	router.PUT(options.BaseURL+"/api/v1/users/:phone_number/topics/:topic_id", wrapper.SetSubscription)
+	router.GET(options.BaseURL+"/api/v1/invitations", wrapper.GetInvitationRules)
+	router.PUT(options.BaseURL+"/api/v1/invitations", wrapper.SetInvitationRules)
 	router.POST(options.BaseURL+"/api/v1/users/bulk", wrapper.ImportUsers)
 	router.POST(options.BaseURL+"/api/v1/ingest/users/bulk", wrapper.IngestUsers)
 	router.POST(options.BaseURL+"/api/v1/ingest/triggers", wrapper.IngestTriggers)
@@ -7877,6 +8322,8 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 	router.POST(options.BaseURL+"/api/v1/campaigns/:id/complete", wrapper.CompleteCampaign)
 	router.POST(options.BaseURL+"/api/v1/campaigns/:id/retry", wrapper.RetryCampaign)
 	router.GET(options.BaseURL+"/api/v1/campaigns/:id/runs", wrapper.ListRuns)
+	router.GET(options.BaseURL+"/api/v1/campaigns/:id/enrolments", wrapper.ListEnrolments)
+	router.GET(options.BaseURL+"/api/v1/campaigns/:id/steps", wrapper.GetSteps)
 	router.GET(options.BaseURL+"/api/v1/campaigns/:id/progress", wrapper.GetProgress)
 	router.GET(options.BaseURL+"/api/v1/campaigns/:id/recipients.csv", wrapper.ExportRecipients)
 	router.GET(options.BaseURL+"/api/v1/campaigns/:id/recipients", wrapper.ListRecipients)
@@ -10695,6 +11142,142 @@ func (response CompleteCampaigndefaultApplicationProblemPlusJSONResponse) VisitC
 	return err
 }
 
+type ListEnrolmentsRequestObject struct {
+	ID     ID `json:"id"`
+	Params ListEnrolmentsParams
+}
+
+type ListEnrolmentsResponseObject interface {
+	VisitListEnrolmentsResponse(w http.ResponseWriter) error
+}
+
+type ListEnrolments200JSONResponse EnrolmentList
+
+func (response ListEnrolments200JSONResponse) VisitListEnrolmentsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListEnrolments400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response ListEnrolments400ApplicationProblemPlusJSONResponse) VisitListEnrolmentsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListEnrolments401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ListEnrolments401ApplicationProblemPlusJSONResponse) VisitListEnrolmentsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListEnrolments403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response ListEnrolments403ApplicationProblemPlusJSONResponse) VisitListEnrolmentsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListEnrolments404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response ListEnrolments404ApplicationProblemPlusJSONResponse) VisitListEnrolmentsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListEnrolments500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response ListEnrolments500ApplicationProblemPlusJSONResponse) VisitListEnrolmentsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListEnrolments503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response ListEnrolments503ApplicationProblemPlusJSONResponse) VisitListEnrolmentsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListEnrolmentsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListEnrolmentsdefaultApplicationProblemPlusJSONResponse) VisitListEnrolmentsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type PauseCampaignRequestObject struct {
 	ID     ID `json:"id"`
 	Params PauseCampaignParams
@@ -11945,6 +12528,141 @@ type ListRunsdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response ListRunsdefaultApplicationProblemPlusJSONResponse) VisitListRunsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetStepsRequestObject struct {
+	ID ID `json:"id"`
+}
+
+type GetStepsResponseObject interface {
+	VisitGetStepsResponse(w http.ResponseWriter) error
+}
+
+type GetSteps200JSONResponse StepReport
+
+func (response GetSteps200JSONResponse) VisitGetStepsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetSteps400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response GetSteps400ApplicationProblemPlusJSONResponse) VisitGetStepsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetSteps401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response GetSteps401ApplicationProblemPlusJSONResponse) VisitGetStepsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetSteps403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response GetSteps403ApplicationProblemPlusJSONResponse) VisitGetStepsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetSteps404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response GetSteps404ApplicationProblemPlusJSONResponse) VisitGetStepsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetSteps500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response GetSteps500ApplicationProblemPlusJSONResponse) VisitGetStepsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetSteps503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response GetSteps503ApplicationProblemPlusJSONResponse) VisitGetStepsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetStepsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetStepsdefaultApplicationProblemPlusJSONResponse) VisitGetStepsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -13458,6 +14176,275 @@ type IngestUsersdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response IngestUsersdefaultApplicationProblemPlusJSONResponse) VisitIngestUsersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetInvitationRulesRequestObject struct {
+}
+
+type GetInvitationRulesResponseObject interface {
+	VisitGetInvitationRulesResponse(w http.ResponseWriter) error
+}
+
+type GetInvitationRules200JSONResponse InvitationRules
+
+func (response GetInvitationRules200JSONResponse) VisitGetInvitationRulesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetInvitationRules401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response GetInvitationRules401ApplicationProblemPlusJSONResponse) VisitGetInvitationRulesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetInvitationRules403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response GetInvitationRules403ApplicationProblemPlusJSONResponse) VisitGetInvitationRulesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetInvitationRules500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response GetInvitationRules500ApplicationProblemPlusJSONResponse) VisitGetInvitationRulesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetInvitationRules503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response GetInvitationRules503ApplicationProblemPlusJSONResponse) VisitGetInvitationRulesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetInvitationRulesdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetInvitationRulesdefaultApplicationProblemPlusJSONResponse) VisitGetInvitationRulesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetInvitationRulesRequestObject struct {
+	Body *SetInvitationRulesJSONRequestBody
+}
+
+type SetInvitationRulesResponseObject interface {
+	VisitSetInvitationRulesResponse(w http.ResponseWriter) error
+}
+
+type SetInvitationRules200JSONResponse InvitationRules
+
+func (response SetInvitationRules200JSONResponse) VisitSetInvitationRulesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetInvitationRules400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response SetInvitationRules400ApplicationProblemPlusJSONResponse) VisitSetInvitationRulesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetInvitationRules401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response SetInvitationRules401ApplicationProblemPlusJSONResponse) VisitSetInvitationRulesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetInvitationRules403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response SetInvitationRules403ApplicationProblemPlusJSONResponse) VisitSetInvitationRulesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetInvitationRules413ApplicationProblemPlusJSONResponse struct {
+	PayloadTooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response SetInvitationRules413ApplicationProblemPlusJSONResponse) VisitSetInvitationRulesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetInvitationRules415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response SetInvitationRules415ApplicationProblemPlusJSONResponse) VisitSetInvitationRulesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetInvitationRules422ApplicationProblemPlusJSONResponse struct {
+	UnprocessableContentApplicationProblemPlusJSONResponse
+}
+
+func (response SetInvitationRules422ApplicationProblemPlusJSONResponse) VisitSetInvitationRulesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetInvitationRules500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response SetInvitationRules500ApplicationProblemPlusJSONResponse) VisitSetInvitationRulesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetInvitationRules503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response SetInvitationRules503ApplicationProblemPlusJSONResponse) VisitSetInvitationRulesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetInvitationRulesdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response SetInvitationRulesdefaultApplicationProblemPlusJSONResponse) VisitSetInvitationRulesResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -22607,6 +23594,342 @@ func (response ListConsentHistorydefaultApplicationProblemPlusJSONResponse) Visi
 	return err
 }
 
+type GetInvitationRequestObject struct {
+	PhoneNumber PhoneNumber `json:"phone_number"`
+}
+
+type GetInvitationResponseObject interface {
+	VisitGetInvitationResponse(w http.ResponseWriter) error
+}
+
+type GetInvitation200JSONResponse Invitation
+
+func (response GetInvitation200JSONResponse) VisitGetInvitationResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetInvitation400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response GetInvitation400ApplicationProblemPlusJSONResponse) VisitGetInvitationResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetInvitation401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response GetInvitation401ApplicationProblemPlusJSONResponse) VisitGetInvitationResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetInvitation403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response GetInvitation403ApplicationProblemPlusJSONResponse) VisitGetInvitationResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetInvitation404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response GetInvitation404ApplicationProblemPlusJSONResponse) VisitGetInvitationResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetInvitation500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response GetInvitation500ApplicationProblemPlusJSONResponse) VisitGetInvitationResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetInvitation503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response GetInvitation503ApplicationProblemPlusJSONResponse) VisitGetInvitationResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetInvitationdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetInvitationdefaultApplicationProblemPlusJSONResponse) VisitGetInvitationResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type InviteUserRequestObject struct {
+	PhoneNumber PhoneNumber `json:"phone_number"`
+	Params      InviteUserParams
+	Body        *InviteUserJSONRequestBody
+}
+
+type InviteUserResponseObject interface {
+	VisitInviteUserResponse(w http.ResponseWriter) error
+}
+
+type InviteUser202JSONResponse Invitation
+
+func (response InviteUser202JSONResponse) VisitInviteUserResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(202)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type InviteUser400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response InviteUser400ApplicationProblemPlusJSONResponse) VisitInviteUserResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type InviteUser401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response InviteUser401ApplicationProblemPlusJSONResponse) VisitInviteUserResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type InviteUser403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response InviteUser403ApplicationProblemPlusJSONResponse) VisitInviteUserResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type InviteUser404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response InviteUser404ApplicationProblemPlusJSONResponse) VisitInviteUserResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type InviteUser409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response InviteUser409ApplicationProblemPlusJSONResponse) VisitInviteUserResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type InviteUser413ApplicationProblemPlusJSONResponse struct {
+	PayloadTooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response InviteUser413ApplicationProblemPlusJSONResponse) VisitInviteUserResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type InviteUser415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response InviteUser415ApplicationProblemPlusJSONResponse) VisitInviteUserResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type InviteUser422ApplicationProblemPlusJSONResponse struct {
+	UnprocessableContentApplicationProblemPlusJSONResponse
+}
+
+func (response InviteUser422ApplicationProblemPlusJSONResponse) VisitInviteUserResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type InviteUser500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response InviteUser500ApplicationProblemPlusJSONResponse) VisitInviteUserResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type InviteUser503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response InviteUser503ApplicationProblemPlusJSONResponse) VisitInviteUserResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type InviteUserdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response InviteUserdefaultApplicationProblemPlusJSONResponse) VisitInviteUserResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type ExportUserRequestObject struct {
 	PhoneNumber PhoneNumber `json:"phone_number"`
 }
@@ -23208,6 +24531,9 @@ type StrictServerInterface interface {
 	// CompleteCampaign Complete a triggered campaign
 	// (POST /api/v1/campaigns/{id}/complete)
 	CompleteCampaign(ctx context.Context, request CompleteCampaignRequestObject) (CompleteCampaignResponseObject, error)
+	// ListEnrolments List who is on their way through a campaign's steps
+	// (GET /api/v1/campaigns/{id}/enrolments)
+	ListEnrolments(ctx context.Context, request ListEnrolmentsRequestObject) (ListEnrolmentsResponseObject, error)
 	// PauseCampaign Pause a campaign
 	// (POST /api/v1/campaigns/{id}/pause)
 	PauseCampaign(ctx context.Context, request PauseCampaignRequestObject) (PauseCampaignResponseObject, error)
@@ -23232,6 +24558,9 @@ type StrictServerInterface interface {
 	// ListRuns List a campaign's runs
 	// (GET /api/v1/campaigns/{id}/runs)
 	ListRuns(ctx context.Context, request ListRunsRequestObject) (ListRunsResponseObject, error)
+	// GetSteps Read what became of each of a campaign's steps
+	// (GET /api/v1/campaigns/{id}/steps)
+	GetSteps(ctx context.Context, request GetStepsRequestObject) (GetStepsResponseObject, error)
 	// TestCampaign Send a test
 	// (POST /api/v1/campaigns/{id}/test)
 	TestCampaign(ctx context.Context, request TestCampaignRequestObject) (TestCampaignResponseObject, error)
@@ -23262,6 +24591,12 @@ type StrictServerInterface interface {
 	// IngestUsers Import users
 	// (POST /api/v1/ingest/users/bulk)
 	IngestUsers(ctx context.Context, request IngestUsersRequestObject) (IngestUsersResponseObject, error)
+	// GetInvitationRules Read how users are asked for consent
+	// (GET /api/v1/invitations)
+	GetInvitationRules(ctx context.Context, request GetInvitationRulesRequestObject) (GetInvitationRulesResponseObject, error)
+	// SetInvitationRules Replace how users are asked for consent
+	// (PUT /api/v1/invitations)
+	SetInvitationRules(ctx context.Context, request SetInvitationRulesRequestObject) (SetInvitationRulesResponseObject, error)
 	// ListKeys List API keys
 	// (GET /api/v1/keys)
 	ListKeys(ctx context.Context, request ListKeysRequestObject) (ListKeysResponseObject, error)
@@ -23442,6 +24777,12 @@ type StrictServerInterface interface {
 	// ListConsentHistory List the changes of a user's consent
 	// (GET /api/v1/users/{phone_number}/consent/history)
 	ListConsentHistory(ctx context.Context, request ListConsentHistoryRequestObject) (ListConsentHistoryResponseObject, error)
+	// GetInvitation Read a user's newest invitation
+	// (GET /api/v1/users/{phone_number}/consent/invitation)
+	GetInvitation(ctx context.Context, request GetInvitationRequestObject) (GetInvitationResponseObject, error)
+	// InviteUser Ask a user for consent
+	// (POST /api/v1/users/{phone_number}/consent/invitation)
+	InviteUser(ctx context.Context, request InviteUserRequestObject) (InviteUserResponseObject, error)
 	// ExportUser Read everything that is held about a user
 	// (GET /api/v1/users/{phone_number}/export)
 	ExportUser(ctx context.Context, request ExportUserRequestObject) (ExportUserResponseObject, error)
@@ -24160,6 +25501,33 @@ func (sh *strictHandler) CompleteCampaign(ctx *gin.Context, id ID, params Comple
 	}
 }
 
+// ListEnrolments operation middleware
+func (sh *strictHandler) ListEnrolments(ctx *gin.Context, id ID, params ListEnrolmentsParams) {
+	var request ListEnrolmentsRequestObject
+
+	request.ID = id
+	request.Params = params
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListEnrolments(ctx, request.(ListEnrolmentsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListEnrolments")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(ListEnrolmentsResponseObject); ok {
+		if err := validResponse.VisitListEnrolmentsResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // PauseCampaign operation middleware
 func (sh *strictHandler) PauseCampaign(ctx *gin.Context, id ID, params PauseCampaignParams) {
 	var request PauseCampaignRequestObject
@@ -24407,6 +25775,32 @@ func (sh *strictHandler) ListRuns(ctx *gin.Context, id ID, params ListRunsParams
 		sh.options.HandlerErrorFunc(ctx, err)
 	} else if validResponse, ok := response.(ListRunsResponseObject); ok {
 		if err := validResponse.VisitListRunsResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// GetSteps operation middleware
+func (sh *strictHandler) GetSteps(ctx *gin.Context, id ID) {
+	var request GetStepsRequestObject
+
+	request.ID = id
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetSteps(ctx, request.(GetStepsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetSteps")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(GetStepsResponseObject); ok {
+		if err := validResponse.VisitGetStepsResponse(ctx.Writer); err != nil {
 			sh.options.ResponseErrorHandlerFunc(ctx, err)
 		}
 	} else if response != nil {
@@ -24754,6 +26148,72 @@ func (sh *strictHandler) IngestUsers(ctx *gin.Context, params IngestUsersParams)
 		sh.options.HandlerErrorFunc(ctx, err)
 	} else if validResponse, ok := response.(IngestUsersResponseObject); ok {
 		if err := validResponse.VisitIngestUsersResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// GetInvitationRules operation middleware
+func (sh *strictHandler) GetInvitationRules(ctx *gin.Context) {
+	var request GetInvitationRulesRequestObject
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetInvitationRules(ctx, request.(GetInvitationRulesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetInvitationRules")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(GetInvitationRulesResponseObject); ok {
+		if err := validResponse.VisitGetInvitationRulesResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// SetInvitationRules operation middleware
+func (sh *strictHandler) SetInvitationRules(ctx *gin.Context) {
+	var request SetInvitationRulesRequestObject
+
+	var body SetInvitationRulesJSONRequestBody
+	var err error
+	// A request validator built on kin-openapi's openapi3filter with
+	// KeepValidatedValue leaves the value it validated on the body. Bind
+	// that value, matching member names exactly, so the handler receives
+	// what was validated instead of a second, case-insensitive decode.
+	if vb, ok := ctx.Request.Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+		err = ctx.ShouldBindJSON(&body)
+	} else if binding.Validator != nil {
+		// ShouldBindJSON runs the struct validator after decoding; keep that.
+		err = binding.Validator.ValidateStruct(&body)
+	}
+	if err != nil {
+		sh.options.RequestErrorHandlerFunc(ctx, err)
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.SetInvitationRules(ctx, request.(SetInvitationRulesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "SetInvitationRules")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(SetInvitationRulesResponseObject); ok {
+		if err := validResponse.VisitSetInvitationRulesResponse(ctx.Writer); err != nil {
 			sh.options.ResponseErrorHandlerFunc(ctx, err)
 		}
 	} else if response != nil {
@@ -26749,6 +28209,77 @@ func (sh *strictHandler) ListConsentHistory(ctx *gin.Context, phoneNumber PhoneN
 	}
 }
 
+// GetInvitation operation middleware
+func (sh *strictHandler) GetInvitation(ctx *gin.Context, phoneNumber PhoneNumber) {
+	var request GetInvitationRequestObject
+
+	request.PhoneNumber = phoneNumber
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetInvitation(ctx, request.(GetInvitationRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetInvitation")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(GetInvitationResponseObject); ok {
+		if err := validResponse.VisitGetInvitationResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// InviteUser operation middleware
+func (sh *strictHandler) InviteUser(ctx *gin.Context, phoneNumber PhoneNumber, params InviteUserParams) {
+	var request InviteUserRequestObject
+
+	request.PhoneNumber = phoneNumber
+	request.Params = params
+
+	var body InviteUserJSONRequestBody
+	var err error
+	// A request validator built on kin-openapi's openapi3filter with
+	// KeepValidatedValue leaves the value it validated on the body. Bind
+	// that value, matching member names exactly, so the handler receives
+	// what was validated instead of a second, case-insensitive decode.
+	if vb, ok := ctx.Request.Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+		err = ctx.ShouldBindJSON(&body)
+	} else if binding.Validator != nil {
+		// ShouldBindJSON runs the struct validator after decoding; keep that.
+		err = binding.Validator.ValidateStruct(&body)
+	}
+	if err != nil {
+		sh.options.RequestErrorHandlerFunc(ctx, err)
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.InviteUser(ctx, request.(InviteUserRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "InviteUser")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(InviteUserResponseObject); ok {
+		if err := validResponse.VisitInviteUserResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // ExportUser operation middleware
 func (sh *strictHandler) ExportUser(ctx *gin.Context, phoneNumber PhoneNumber) {
 	var request ExportUserRequestObject
@@ -26899,621 +28430,661 @@ func (sh *strictHandler) GetReadiness(ctx *gin.Context) {
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7P37dtvGticKv0ptfvsbsROIJiXZsqlxRrfiJCvuxJdjycv7bMuHKAJFspbAKgYFima81aOfph+sn+SM",
-	"mrOqUAAKJEjLzto9+p9EJgnUbda8z9/83EvkYikFE4XqjT73ljSnC1awHP71fJUrmeu/UqaSnC8LLkVv",
-	"1LuaMxIL9qkYJ/CLmMgpKeaMLOmMkQmbypz1e1GP6x//sWL5phf1BF2w3qiHT/SinkrmbEH1yxf00+9M",
-	"zIp5b/R4eBz1FlzYfw+j3pIWBcv1m/7fDxdH/06P/hwcPRv/X0cff/jXXtQrNkv9VlXkXMx6d3dR78VP",
-	"4QnzlMz4LROEFiTJGdVfuUkuaTEv58jTXtTL2R8rnrO0NyryFfPnO5X5ghb6d6J4ctqL9AL4YrXojY6H",
-	"p2enT0+enJ7BKvDDoZslFwWbsRynmbLFUhZMJJvf2KY55Zf0hinCC6LolJFCkpwtGS1IMeeK6LkxVZyT",
-	"ZC4VE2Syge1PaJaxPCKCrclU5oTRZK4fEDP9ggkjqRRwMOwTXSwzPaWT6XA6SE/Z0ZPpYHp0Sgfs6Fl6",
-	"8uRoQE/o48kwPUuGA7tJc0ZTlpfb5C3hSK+h5UyPHz/edqb/cvTfW49ysZR58VO+ebsSzR36+ZblG1wd",
-	"VySZs+SGpYSKlCRyJQqWRvAPIclKsVz/Zp3zomCijTTTfDPOV6KyDjOpiZQZo8Kb1Uu6XOp5Nqb1fs5y",
-	"Bscx5Rn7TpFEZquFUBGROXycs0TmqfqO3LCNisiEZVLMRoSS/3b5+hWRk3+wpNAXSs9KRXiIa17MSbyc",
-	"S8HGYrWYsDyOrkWcSKGYKMaqoAWL9XoJLYqcT1YFw2dSWSgyYcWaMUF4oUjGblmm4KdmqPjzda+Q172I",
-	"XMNyr3t3MT6sZ6s/IXHBPhVxRGIz9rWQOYnNpsSwMrHKMk1lGaO3uHxcN5Grok/ez2mhiTmVTBEhC1gc",
-	"uWFsqWBWci3goz65EGS1zCRNyYJuSELzfKMfpEq/81osVlnBlzQvyJSzLCXxAs8hJlyogtG0fy0qBP75",
-	"uvdSTnjGrnsjct3ztxCXfCXXAr+jaZozpfoJLzb43RupikSm8KzZJf+HS/d1uXf6e71b1727uxY6M1Nu",
-	"uy9Ph8+qTPC4/W68kRlPNiEipAWZsEQumNK0pG+AIuu5JDRn5Ebo/aZZzmi66ZN4tUyRftZzJkjGpoU+",
-	"tYgsWD5jqiQpRbgopD4Inmt6BvpRZMH0bpLJ5lrgn+ckztkyowmLyXJVKCR7uf6u9i4CvzHCg+fqnMQ0",
-	"TWOkIXhqYQ5+o+fdJ8+R3slUZplcO9K5FvkqY4qsRMpytxy4/W4iSBeh41jiHvqn8a85m/ZGvf/fo1I6",
-	"PsJv1aPKxpcn8ZbNYOtDogf4Ub6BSw2Up+B+yVVBqPtSE9I5eXH5mpwMnzw5GhKaLef06LiVW7EpXWXF",
-	"OMeB25hvQ4B+/Hx8F2a3v/MFL5or+FWuyYKKjT5Bpa84FWrNci1HF1IVbfPL4G3+tMyMe6PHA19mDgY7",
-	"heUbfWtfwdaFdxi3VZPUz/3hk9NzoIz4hxiYyIRZzk/i///xj3GfXJB4PaeFosvlKCbLnE35Jy0gqCYr",
-	"llZF5A/PTs/Ohscnp4+fnIX1BZ+pbNUcvIM5HVTu+GlI0fn4/ei/kP/y4YfB0bOPHwZHz8iDh/1Wvect",
-	"S/iSM1H8nOcyfy5T1tyq1yLbkAVTiup7bXg8V4TpR5wSl8tbnrL8O9V2tPDzsSbYOtntrQa5Wb9lVIXu",
-	"T9uUc/h92wzx27ZL8eR0m0JiNMyd+3yphe6uCXOB0wUJ3TZb+LIzA3qJ78bhYUYr0eFumNPNV+Ic/hBs",
-	"zVRRZfmt27kSX3zSV1TdtOnmcUHVzZinMSnmoOMyqwSsqTL8hqVw+i0qu3lBN719tYJfehRx8iR01Fdy",
-	"yROcc2hI/e34W9gK7xTLjehroTeU752IraIzdiY6M3xJdHpOP/EZR7sxMCUr6QpURWZcOKVSMZLCo+eE",
-	"amGfah3e49Zop8l8J13+0XbDh0+23fAfyMf/ovnpx8/DaPg4KA3v8FCZKn6UKWewyEs2WzBRvAPK1B8k",
-	"UhTmTJxe+kif+FFKC5hSOTmaplxvD83e5HLJ8gJeOqWZYlFv6X30uafthgrtTLigsOwmiZaU9wGf++h+",
-	"heoZrqV6Phfk3dUvR0/BQEGiYaShWOsvY22WFCxjIOEcJxFolGRcMND9jYVDFFvSnBYs1QZpIhcLGhHF",
-	"FjyRmRRgMxR0UpoWpdDW/9IDuNs/5bkqYAAwalXd9iEsU27q8GPU76oX0ZApKmi1A6PLZcYT8AI8+oeR",
-	"PE7mf/jcozOGQlpbA2CPFzSnvah2f0a912+uxi9elTT5S07FDXnJtSnei3oySVZLanmd3jf4uKIy+DrG",
-	"2ZPeXWSGP37mhr8Qq5ymc7pcdZrE33KtWL/nGUrByiR+kkkhA3NwGpE3mbPe3Uf/ivGCLVQ3DfktmLm9",
-	"O2B5L/C54WBgtD37gaNWmudUk/ino5k8Mp99+KhPpv+Wro3MA5L/GletKZL0N6hGgqlaME2F+p94KzVH",
-	"2nk/I2fqNYa4UMZhZvxtKJ45jtavCic0CO/t7u++9eRB3E/UrTb4+58y9Qn+0Efh/sjih3DzjdMCDk8v",
-	"wfg2+uRnzSDwX2RO1bWgtStMHsjcfBQ/BFNNM/85vWWEkppjA39rPtMjr0TGlCKUmP0lim4UkcWc5Wuu",
-	"2DlhtyzfXAv4hNywjbOFfQ8J+odgGxjKKjn1/CLGmiwt1pikkhRS9snPi2WxIbc0WzGlxyZ6JC5m/Wtx",
-	"La7Yp0IbE8BjI/jf8InerPdcpHKtjobHj4+1DfL88u94GHOt5BB0ryHNJUBu2lbfylMjYKgyvxbxf8R9",
-	"8npKKFnL/GYi5Y3HR9WcMZiSNvj1yPr1yGy10aPNcC4sO34gpJPJf7JcKj31ZbZSRPGZiKzZR4aPr0Uy",
-	"pzlNCparh+UOmxdFJNY82JjhcPti8yNiPEcq0haX4eWKFOxT4c4WjsWcrtYH4PJdC+NUouCXOie+XNLm",
-	"21rTgd42/a4+EmfpZdLPqKCggNuklprCgC/8SNO3KP63iI1lLicZW/xgxUc3TeoNPhW6m1fgHYRhSUKF",
-	"kFpxwkPTzOS5FNOMJ998SsucgdcFLqPmfxOe6g2FSYG1+S1ndCE2eNPRaoVJ/AJzSpn41lujWUtGkxuk",
-	"V5XIJYMJvRBa2aTZN9+d16ucgJcFjbxMzhTILsvNDHlpWwsm+koWv8iVSL/xxuVw4YUkamVDFDCdN3Sj",
-	"lesrKX+n+Yx96+OcyHQDnEhKkukJwKTeCboq5jLnf7Jvuk+vpKYv9K7LglAtcHhKIIaD07qlPKOT7Jvu",
-	"0wVJ2ZKJlIkE9iqVa3FOinxD6IxyYaa2zGWidbZJxp6XE/uWZ2nGQrE3XSmWnpMYWIaKMbZiJCTLUmVm",
-	"rVZLrbqy9CVLOb0CXeqvoUCtiWDsBbRCrbPCqGUEpaA3mg7urHoOcusiAXdyxZj53INwJ0vHoKweD46f",
-	"HA2HR8fDq+Pj0cnT0eNn/96LeimHw0qdoswWlGe9Ue+GLmhG/6t5XT+RC22Mp+BaNtbGb/AT8oblDKyT",
-	"XILjFCeNwV6WSJGOpxRMD+sl4TPB0jEXMDGxyrK7un7uz9wziFNasKOCL1hI5y5XUle6XxQkY1qjl7jN",
-	"4D6sR/jcyj83X83ToE+n7rKxG1Mf/9UKGHHBMyA9Lm55gaeqeQ69YYKslnpOei/wXuNONSaCO7yd0t7q",
-	"39w19r5hiUDkARRBdcNSCBzTqTZJ0EBRai3zNLxT1RMMmVEZVQXRJ1UxmPzz27HWmp0D7jY8ILPLZjPq",
-	"6/ToIPLJqDbppskU2Uv0Qh8P22lQevds65WpX4oGrTuyq8TOq67qky+ihdpe2m2EF2zZCIgLqRpPsR7u",
-	"8ZLlY9x6tO+j3pLyfKwvQ35LM/Od6o2eRL0ly5UU48qzKd2ggy7w3ZqxG4yN4Jfocm0+rmlo24/wPUEO",
-	"E1xHw6F5y3IwVZQWfLlWEGZM66D94O1v2YD6W39n9nK4CH2xlmXsoJDgFMNlnZMBqkyYwREYtG1v68P+",
-	"uMpuvEG0FVgOQ2aaQa65VsnI8SmZy1WuzjG6r1mEsI7dLWxqx6TwMELMQtEFs2MrdssESelG7TVSG4Vs",
-	"3wQ5hS1Qq4n7DYE3fZvtaaXY+92k2vUPUX4b7baT15Yz3nUoO9e/kye9oUUy38mhA1IJntYXLJlTMWN9",
-	"8htbQpIJ15b3gkVkwhK6UgyPlorUxSLIglFBUj6dslzrl2C8qErIuIWrPAbm2M7m7oDV+wsYduRWfjB9",
-	"RzR9C3dyb3lSeclgT27jXjNsTObLGMZ9vLidP3ylt9/D5O/q16DqJa/7yL1vj9QNXx7JJV6No6WEY3fB",
-	"EXeXBEyxSmq0NCW2aRbW4tB686clz5naS1m/4UjBTOjN+NArdWJw0inmq2jlY6s8CyQ9yfxGESkSX0K2",
-	"6JF2dWYG+MbKErYwn25sx2MHRvdjKTea36577tswTbV7L41vH9Ipl6haCUJ1jgN5pFEJ8rSchQpveVGw",
-	"xbJoTiehec7bch4mTGtWWnavqbb/0arXcp4XxrqhScKWBTXUstPiMk6AseIh/bCeOUP0pDNasHISionC",
-	"aAraxJrmzHipu4yessIYBzt/qjXUNGiPvZ+bHFC5KsANr6cFuYCHGmeRnwoUPIhqMtFuRjqlPGPpOJPy",
-	"RoVT0eS00Iqy3taMq4IkcpWlpOIrD714XhRLCCetVJfzw5wTc16QI6M1b9ANui2k5iowKSeN/csYVWwM",
-	"PoGAaW7McI7hCxsa4IokLC8oF9mGyFtUNrux2w77WtkG2GGkXponc+Me4EVE1nMII9aoaSUcPQWcIi1J",
-	"Sr/kckGGLVaNmYu9dzsJUhU039djpGwm11ZuhoyozIBpuCVcAqBNrbEsqraMKjOpkmZUTa4z994eXO1+",
-	"VFZbpSWPD2zhqi0pbLFcMhFDJNAe7oYVDyMSI9NkaWxLDuzCIhIbLyt8pSkkphOI15IH/g+JYNqYntOU",
-	"8OJhdC1iQzMxecD9sFchs/ShyeY2yoGeVi/q2UmAhgBj6g9hMC3I8XVBteHCxXLbpTfSVSCdmhtmib5Z",
-	"1PgivVhMXP87RoNpzjCMvMHoo55DzTiA3I6TocvteC4zuZjIMnvjIv/HSlByybNbahIo/BlCxuxX0ghX",
-	"KS9+vmUNFzJNzFagB6SPdpPed8yFB8fySX/QHw5P+mdVl1u7z9lJtaBdczqIemvabvc8HdwZRjs81leM",
-	"i4Qvaab1DNQoRkN9RVa4RXbqj4ZN15tdXcDl69YXTK1kxVrmN8T8SCsXkLCIjtRcLjyBry8BEzMugGuy",
-	"bApWJQT75WJBRaq66SGHeMTdPu9J8toIXgA9r+c8mWOw5NzGEtdUQc0AlnbohZelXw2O09l17p1jU4GR",
-	"I+BBcLjXq8HgJOEp/J/FEYlv2CbwaSYTmuk/rOs1Jg+o3XTN1PBU4qqwhwgBSD5wF5tgwW7xY6mtQS7S",
-	"7KEJdnZydJd7EVkaLYfwpIMl0gp5BPm+u9+/cxVQqtkt20vDL9lFQ8mPel6FYCfRXcgCT30nldQd2Tjr",
-	"6oj2faFteE4XS8pnos7kllpKmcuFPmX30cS5mekq5UwkbKz4n8x+OFnxrBhz4ay/hAqabzS/SoCbDqKe",
-	"5pmCZV6qHagCevSiMmgX3ml/o+fV04Q/BCGTZKuUjRVmqo55qnqjDx9RbVjlbFzMc6bmMkvLiR0Pot4U",
-	"VEuRbMYJXdpZAGM1eyqTZJXnetXmhcucyxzF12SV3fSi3h8rzooxOETHTLNnfIv/MWgr9oucFmwMjrhq",
-	"CEEfrR1snOT68pgHyo81o/tTCrf7mh7TVcbGcNfh68ZXlQ/d/kAY0/4Ts4vtb/Rkx+hoHS+4QK3B+65y",
-	"ZNay6P309uKXq579YGwKEeyvPAfz2OWPmy+tyQjGbYhU7IGgkvCeZaCZlUL+luUKmM3wrnzb2DxVblnv",
-	"3dVzuB1Lnmhl480L8hNbSOIuRdQrcj6bQVLogooVsB/z0RhHxxljodV2Ol1D0tvYFFmNylU2hbB/+z4f",
-	"aI9W7msw/urzd/trVGUzKowLWBWd5XGNG9SHdNUiyhZgmLoLqMMAgYNCEzQB+zKta05z+SerWuaWHe62",
-	"Pkt2FIiBo1mC6Q90VcgFLXhCcrbM9KdabcFoCKhL52BaazuQpYQupJiZUmMkFhUODNe5X30Wl3OjJ+Mc",
-	"zKrXc6mgPpbxZYGqNF1TDsmPuElYP4s2MOSkFXJnYMzdpR0VDuZnd3WeHHSjmIRP0BAgMlBI2LDDPSmH",
-	"KHa+EAh7X4z+4Os2RlfTx3rDlt38T0HBElDPwLbjUImiSQgPWGlagucUZuMkMk81NSkSq9VyqVUXbTe6",
-	"wgBkmiQ2o6Yx1H9YhaSDDlnXRLaIv0bdvSYz83uIjpqampL0IaXB2MWKLCFKxAtNhmjappKpMCXWxOzn",
-	"Hs2y11MoN9hGmb/Yx57TJeTj19PEUFedS7CqlcRqzUklwglxS3ckXLkLXAYvhSQJDaSf7JX30lAWgreH",
-	"EhTm+gbZibgrLSANWOZkDZ69CSMc3LZrqKtHMcTSc8IgCdv6ofTjcBYIAYA+Xs1TzaVsks/Wm1XWLDxu",
-	"klOp/OxgKWZpb+zv7wJqUn2Drnu//jp6+fK61+liBtSrL3thi1rWYOBMpNrem62Evuya4FBm6J/7pcFN",
-	"Gmmod40rCMpWBMH1iKRYWbCQophH9n/mwzVjN9Vi3QEZDsj35HsyPHrcabkhpTLESv80lyeuTT/uZhaG",
-	"FNRmJtaaZhlJMpnc6KGYqaFABeI7REn4swHhgYrX8dFgeDUcjAaDveZjZ3KYzPL16M+H6Ck1zXsfB8WF",
-	"FSrfKZKyKRfwXGSKB50ssexlyzHdsw8tbDg0kn8o+vapiWWUDAsSgqhWEJErF8AWu0UdOni/u3jQTZCk",
-	"C2+7xF/fNSyeJuPfGDbtl6muVFe3Sshwqo/xN4lpU5CMj4/Yuh4YEXN6pMg2B+rVvo22bXeuzO8uV4sF",
-	"zTe9ukHWTYvxGFLAWQLmW+gba7x1O8Ar/PlvXKTe0+NwBqvmhOBt+c7UxRnH5g3b2CzRnWfpW41dxXHN",
-	"ity+Mqyz8hA6Gn413LzqmXiHW2FsdSYVVobbSNQzxdzNql+VNqHrKRrbVNiGtVVXNENaQlMR8eitLh/q",
-	"+1/SWI1ewoKuhSU2NYGwOA5olRXLp2r0RxU/Qmn91S31WlKwR5S1qFrFGNzmTAx7VJ2h3Nmp6vwwf6VL",
-	"tZz2/l7VQ7PysBRDM2v7pvc5L9hXTNNrKOO9wVPUoAJ6de94iN+1qMingw6JPU3HiEsMe7wz6a6TFX4F",
-	"wHHGoeXQlaBsGWr30Thtt6b3BqjwjaXjwZ7Gt58Wt2v5TfN5G33V70btHGxuW8sEgutM6aaaKPlsN3RR",
-	"5VKZlDN4z8ft+mfV6L93m9PHXAzsVQmW8eDDYGjQMv7j+MPg6OTjw9GHwdFjACT6+K+9rjbp1xyw1Wbd",
-	"knTZyS71KzEGgzqkyKHG5VYkoi0748Ff/vAojAPVamnWsFG2jQLAKKd3R/jHcfnHlf1jZP/YPoOvalvu",
-	"ZFNf1fjcyWQJlPSv5zKzaA7+Kw2rr0mKv9Y89e/K070ToFsNtK9xcLtMqQNEWOf7ue99dHaafwObvOQr",
-	"W3HbB995F7/M/Po6dNwQdKF4hGKeC1waOIw11J87DZcoCEZRE/AakbjIqVCYb0Gz2Mae4skqu4n75v81",
-	"4LRKnlrleTABs5tgPlq5BjmzWUZ+3a752sZwc7agXACezNnZM83AIIB/PPTiz28u3l3+/BPkweVMyexW",
-	"qx6DZmGt/+pO3ghv8IbD1m6xKjiiwE6Yc1p1eHUY2OxlWaLmpQ/a5L+urz7QmeXv3paJ0aKErZkwJkyW",
-	"97qaPAVAplyRCeNiRqZyJVKLanaoXWY8E86hgHZ/eUaVFWwz1t6yYpvwCxS5uvxU1Rt9OBkMBicfTcqr",
-	"AiQiyFCFCaQs47dMz/xjgwAt2LKPCxq0DAFMDjRnJAQmlxk7dwFYEGctUejKVLdnp58TKizUgpbeBaFZ",
-	"FgXQEa3d9EVm0uNBA/dqJfgfK2a+L0V10Hf8ekpi3OY4IrG3z/qfCRUJy/R3iLzjRVgBXbnMtzWcEeCH",
-	"DD44S3jKUuSTBkUJwVauBaK/aKtalTht7lrOwSiHDQQ/K5mxgnDDFzu5PaqwlhXUsOF2yLDm1tUujdnH",
-	"bdfgsqUyIH7++uWb33+++vmneORojldj/udlyoJmBsgEaZ7zW4zUGKlgM4Mun//680/vfgcm/fbdq1cv",
-	"Xv2tF5V82w2o/7549fzn3/Gnv1y80H80xIiWmHqIo1uaA6wFjJXTqWYIl0YX1/fx7UoY1vCGmqTp59a3",
-	"pf+2dKPHwjv80d8g48lu7NBzqN2BEJ3li1qcJqvFKqMFv2UjCPfS1NEbVvtoDdkRbkRo+Q+rP4MEITGe",
-	"XmwfYzSZXwv7LikSg+NF01SR1VIfSgw+qrELnSmD/lzLN7plOZ2xsRl3A/ZKe7U2VCmURUN6HPtkNXO0",
-	"TAxxK6pmhcjVJNtiApkyAsiiMcy+npByYIbJ3jLfPXEfcSW3z2CutyZg/FSSwbSpRLjNa2xWukKElB0n",
-	"CCsBlyLuKcQMZW5gOYRcV7OyIJKkHznwCK3za/ua8b4BGXvcHOoIsqwMAauOWzFjcpbT5Zwn45QrLHkI",
-	"gpN72WmTDZqyESKvSVUQ428rDMBmV0b+Rr/mebjyL+plVBVj421vyQ7BlKEpn0EKDqR9mI4OexQ6sRnN",
-	"xsZuSdmU5XloPG8D1nNJTLIZputrHaCAzIYGfkn7jamMq18XVJgDw7oaAfCblRI2o2sHkG+cDYBSrjpO",
-	"yFVOOL2g4913D5ZaXFM6lpqHvkOxZvPxvhMzCmNgk6C2p1lpJHOSafq0IXOsuTB2wcipRvvOY8lEGjyt",
-	"V1CQNFuJ/S2bSt0KOluCuTQF1PHBOi0f63jX3Qh/rNgqtI3voFhjTTc2MG6KVkYkVrhiPDtX2rXv0vSh",
-	"70tTYYvvLcDjps1ZQu+RipYLlAbz9tXffade6sbhUy/P+5woxnxl2gRv1d5j+mZRkBRQnXE1y0IWLYpE",
-	"p8GwGC7EaAFDsaHEg61arcI7B1BUUzxjbISu7Ecui7FcFWqcrjRrHide5cV2nsiLeZqzteF8BvzVAeWg",
-	"GMdmP1aOd5ySH574hpLBH/YQwcBzAq+wAkKSerrxFt9NGSDRr9xaAYx+sOqCGdFvQNiUrkMymu7Qet5q",
-	"o0BOd6nJDZaHHU/ULnXGNFZpVWjOSZzwYhNDltUqyw5UcLYHP01W/U60BrbMNmhJwVMrMRZbWjrkK+Hg",
-	"exUYZhzwDeuaq1PcOmWOFbvnCdZ5Oc+DU8VWScKU2kEfIBexhVdR8kOPf0YHa8hNPh7e6C/Rg7GjSasi",
-	"7IIYiEm5lZrL6bqEB+QIBfvUQEDQ8l4bDznoRQBlKrHisEvOGVssZU6zcRBhxdDedwpQpqeZXFsg8Svz",
-	"HHnPJuTdixZS1A93yhEr5HK803v3JYfjmuQE7vEwcI+3pNvVfA3hudrkoxE4N6z3wjbp63g4rWLjvfPH",
-	"oUbnNcwxEsTngntt1Hsc83knJJeqd9pm2TkvtcfWAvsWUMWb6m1dhwzaKXXltGlstOhjYdUwaEQFlKw2",
-	"F0dIGLbwwBaHQdiQCPg8tihcYQ2kRR1qMWTb7OqAhtFkcNEOj1vz1gf5dHkNSunqxFepHLR7QcJurTZv",
-	"W81jUeOQ21zKVwY9vmtgxW+PAE7cSuOxj1HvluZcc024szJPoUBzeDw4g3tYdW7WXhaIIEDLoMi1TIPc",
-	"hXqEoz0Mvr1gZj9vfW1l3bMwDOSG1VEtwX2n0FEyl1nKcnWODQRn0hdHsPrvvHaEfXJhGxs8Ib/xHwNZ",
-	"G8OvhbtR46LVs9tFYmi8BLAHoa6s4vM9cXwE/tkbDJ/RySA5PTobJo+PzqYn7OgpfXx2dDIdTp/Q4eQ4",
-	"OUGQlUoNs2k5Y3n03ceqvqpP3DTjGrnhH508ylciBL1RzrZRqWr6AmlCd8WzuCmdpdeVLRfzEM4aKnpF",
-	"2Q6oRHY13bQhqwnthnioikPXwMztyNaTL9NDOvKXwyOwP4HFj8oKRASd0AbtHMxFE/YwbpJlzqYZn82L",
-	"OBSYvdu9rt+4LTozEysL0QOaD8aAK+U+3ymnA/VJjA/HI9+RETm+AVlaTkPrkxgqHPDX8CdSHzVdax/E",
-	"b15fXl2LR3TJH90OH3ExY6p4ZFJuVPywfLMBjV3P5YJwfFxPx1RLQHctpwpCeMk+YY07RI+TORTL0msB",
-	"U3XvX/RJrBnZ2KSyxyOi5IJBOahg68i6Ti/evIBmPYJwaM3kv+BCq+mrwu0R5jIIxjHq62qzhcwJJi/D",
-	"nzbJz8Tecka0SMdVoGmCHhqHdr7BqKAVrQRfh8pUNXvGnTTsfS/qme3SssNb7NaEGnfvd2TUuDtgCL/G",
-	"yFxWTRmnDfC2YRtv64wNcA41SQi9TlJ9w1YCdxY/ylmR66OUUEqdsaR7Asz+QT+PLzRTKtzN7l6+/MY9",
-	"0qxdft1Ytkme8ViIweLDHg3bPCMmEl1jA/lKGFCDIWIZVIbzNtkVIsOlg9zdljruQ90ee0mS1BcmHo7U",
-	"PlPfaWffsjzlSWsPx9rJFPMyeJ+mNtheofK4s2j+Ow59iGHpDMpSaFqi3SYzoZpkH438/iBtaoAzDXCW",
-	"ViyWu90FJE5GDqJgkTaEfbhNc6xjbqBfBpg4GG6Ge7uMFodOQmaSKYJA9Mq+mGYZoRm/sUnO91rJcmlB",
-	"IxAXBDO/QIzYolhSyBGmXVTW5NBTXM99FOOI2MBFVAokD4ziWnREo/B7lG0g5cf43syUCBWbNd3Ucp/+",
-	"4kIbRyXHDTI5DPLCZ7MI+ahYNm3CYHy9Cp/9YTAihLKjBczQzj5qR8cYmc706Gh3TlhLG9fCEkdl5nGf",
-	"vECYVkxbQBKFcn6r7untnciVH2Lskys/b9hLUEaVTAqGJPV/KpsOQNM4b2T0mFxGKUy8+VNBUrqp9d78",
-	"NsVRDcO3FfrhnJRwHsSQfImFhHqOr3lDeuJEFnNIbUWt/msvcQuEiOFBwxZR1QFP5EtLuoIS0mdl0MUM",
-	"BaL+KyJcqMJEKiV48Be78EngaQ+ihDwYEK6uxeVKpHTz0NllDukjDlSKxX3yM3cxen8UK9T8Ebgi8fdx",
-	"n1wgfITWA69FOYa64Uvl8lblqjgv+y3zgqi5XCtSrHniFDyA0Ue7rA1c5etUx9XuwsWri3MSu01pZmSX",
-	"07tQnD4qwXT/ijK7LYAuWmZohk/hHlfIKq6UzMWj2vX3L7hTdlAkozKnX4jayLUwLdS5MIfKC9MX1tGF",
-	"theQKLxTL0N0eP7noPtXaESTkA0jLcD5U1wLxDQ18EsrMK7WNE/75KqmkGF7Mzd9HAtBdQT5mebFvJxw",
-	"jewCADd/ZTljEM/K4VKBZQbt7v2+QIVrS/G/YTFkGxJPhcLdAuL/JPWQ9TW6nAuXHDXjwjZiMpVAYmOE",
-	"g/E4ODgfD8hnpG8LiJ0YU/rjCPVJqg0QHxgk7pP3+os4wGxi/Rat4ysXRC4ZxshYTOU1N0l1MJdMihnL",
-	"CZ1JLSEs/pC7mYZ+qajpvIDWZyeypGVBSQnMgcjoAWg33DdtPFwL7K1asKo0cioYdFnARtKF278+eWVu",
-	"kl6L1t31GyJwXFIBghh9FZXZoBBcU0UWHJeQub5twGK+UslrqxF+ECjRP3+9bOmkR2TZpm9LS3GHoJZX",
-	"ctwUA92WV3pHfJ0K3PqNLniRsXPAE8154vqC1ibw7Yt1awIGWACGJOBC6J+NSMb0LqiIpHwG0LEiJXGf",
-	"jMmIPCJHjnXYUAMGOmSeGmTFPFXnJKGKwYPLlUiKlW0wew38bQHbjF7oNUZZpFYATLBF3zZ1g9xnzrKl",
-	"lzPqDNVShEMQr6/mfLnE3Im/sh7ZN1xDSFBBH2IJImvjFB4ys1qojoVZ7/VDF/DQ5ctLrLCasyTQf6sE",
-	"7Q/3oljnUsxKFEzXO/ZQPDc9C+uqDtTPgb/VzCm8QeXz3iat9ErTtn4cUH/GqUhYyyZQ7FPS6jQ336OA",
-	"iaHpNEtjkml5Jyvs1DTg2V0kpSeyJzrZFsg7z3HvptcN8a5gy5ZcMpiiIguaghmBEXLUuFGtht1IOeYE",
-	"alFtCzs7O+fLg7ks2DIUNTeRg45efpu9ptpaHUG4AdSgWP8uvqd2wXaW7oyq07DbHPmEVqGBIKlXN2fL",
-	"ze1gAyuQnI3CGqNgQdkDJllhtYOpbTk3ztnYBnBiQjMlSSxkMdaEEZvaZSoIo3nGWU70Ul2Fr3Eh4Ge2",
-	"pXiijZQc1UDjqGzhKLjsmqKzSuagJZpcfT15qzDqvz3PF7TlgB6cuCrTDynenTMBQ7t9286RcBot3Wxk",
-	"rpmCgtyLhGYZy8fctT4wKxjbXJfLq9dvOva0Ybc81dqnfurlwGRvPX1GJ0nKpvV/Q00qu+VypdxYr99c",
-	"jV+80qQpVzm8p4x/6/9BAmhPC+NgH5tQi+/3c1kGOngxIpTcsI3fGkVvRFxLW4iAY0FlSBwkA2/bgrzZ",
-	"NMVxpWz691YRvnjzAhDcwE7q2oDPP5Nd/At+7IrJDwFXL0+yqTqa2/GdIpcvforKzArX0yfjgrnoE6hb",
-	"GHpAhHTvMDqtvU4kwb7AUJ+PTm7refB9LaBBdhM9hvBCNSKm2k5Rno7AUUtyqBzRWxDjHsRRWcwW0yV3",
-	"9q2njUJcOZ6sikKKspeYITuATtKMSml9dLIhVFyLsnsPbKt5JDYt1uK+h2ugzfKy9aON700LBq4pVc02",
-	"wTkDbCSv5Jrg5CCj1nRs9xu6besy5m5p6JggY7/ETzAJQnpL53JdBizNPNwvN7tAgFv4ZfXWNCjJHbZH",
-	"7uUC/Cse9Wxf/R0thszV+5WrQqIn6YtaDFW4+H+uJkOGB7XcppIpK2gfAFcl4N42dIrk6WgxrE17TC+s",
-	"YcUoXWJi3MTGrdwn8ZufX/304tXfYs8Sj/Dnr99dxUChWJJH4QstEWPHCqo32J+2eW0vKuWaeae2gLRY",
-	"7WY3vXEVAa+XxQuB/3+9AowLLQo/lut/B6na++R51MW9m6ovzPlMHK2WkCYdESf8B76gxjMqhfT/w7S9",
-	"zERKAAdoCl4fzRqtFdgP5Hd8iZhrF1mad3sMBw5NSa0J4IIoKXhyw4oIsomwGM6PEXZwgpRio8uU8cdf",
-	"xi2d03JjF9RvhKV2zXsHv3Q72nLDi4ByCfjD2IfQQBE7VGKoePGzqScy3ejj4eTz5+Hd3b8QqAQk+mZo",
-	"VUkuHSNIaMFmwFF7Ly/e/vbzFV6rSl/i3q//1kHlBK0P+lGL8bvLsu2kWkLFCBCqJuuNSHYouxXHouli",
-	"hZtUrHnG5SN9fr1afv9Qa1BCBIoWyp3rhq5+YX9/F9jfDrIAN7+V7kBruYKFNEoK0O2C+XH6vS68V21D",
-	"5CvL9vhCDh3NDDD7zzU2KROvgN5XkwUvTNrnrubUgba/eOKBr8JOxxeFItOcM5Fm2N+U0MJsRdgiLGml",
-	"q3pdc0rXhNUqr7XQtjFQyDQ6FL0fPmmzWz2SDa6xQ5HK5xDqTX1ffUJymUQ8Jwo4iAp0z2zyKK97sAFe",
-	"N0dsnjW07U/aI8HytgQYUx0VvzzaLSywBfscv9xL2Sv+aj3PTXovTU8/cvnip4oo6MaNPXF1Uo116H96",
-	"wY5f/+3D4OgZPZpeHP3y8fNJS7jazOXvXYjVl5SPn+wU8M0raqmrjEF6xG2zE8yGRkRZB9Hn697wujci",
-	"10C81727+JwM/9f/+J/CeTPBolwuGc0pNoaracW7K7Puot5PVM0nkuZpwK+cFPyWjSvg/DWuYJHTIpIj",
-	"cJo2zbDDVMfUe1vu6JKX2SeWrDBcGMwluMRKSD+Lqw5UBXmLroii0oXvAHSqGRPantiTczcrbsfHp/O2",
-	"rvomVbREtUJ0E5oehhMUHsoAaAGOVzkS91Jljk8ROGNviBjNaYNjVmFA8yZ2zZeML5f6VLgYQ6FiwEFs",
-	"DLm9XidXxdb3gaUnc2PddX21pvIsG1dqn5sDvMFU5BFJ6/huhqrBOViHU2lHcLDDutLqLUPmdaCRw4bM",
-	"mX5dK17DVdncsyy/B8eXIPDMHsgReiCAKNiNTGBmxcVErkQ6Lt0rLdQKmf23X3Y7sHbfkdK+IrbBfatv",
-	"bFB/k35DF7SVMYV5SBvlhkirbZfrNLGb59d4bkibwHLL9DWm27cEgLVN4ICER0EYJ0uFiGoLfuc5tS5n",
-	"658xIApCFoinEPIr/ZxTtcpZSL+7F1hKueRM7eKvtRWm4Cae0hy6wSjiUke6lMTBgOOcLWQQ37kit0xq",
-	"JeZAzqFvKlmYJvcdxmK4d/XMGxONDsQD/1hBTfee8Wf7FDaC3ZICsAXdtkFDFsoU0tpkbmo9yzJsm9UG",
-	"e0/mLGdQ9+DCiRkryExWkGHtRponUynQcvZJsqy1LKFwP+7y23j77NWHGdJqHHlty2r73qHnUw0+puYA",
-	"Sm85+gyZ0OqO12baWFbgz8EnT3yY6t7oyclg+MR+ZLYNayaMU0KuCsVTpM3j0yNIfcN0GP1SU/ADD509",
-	"bjpYzMzC+DGSpNJUpfCixc9gVtuJ8stVbcfe7m953m1BOA3GFHEEJ+vvReCKa+HfLqd3qgMN+nOrrU89",
-	"stseuTIZb2oh6vqFsyxF8b9HWtDGy9VyrXNzPpuHzxK6bQXzmXN2Tij5b5evX5ElxXIDSpY0pwtW6PMC",
-	"h1A19b5M+x1DJq4XM9t+b3EWW+P4v/CMvRBT2dyLKc9Y2H91ochqmUmalo2C0VcHq7JZfqGSBJmnagxR",
-	"MrYOlmxDwAZFr9GgcKSI5AawFEQGF1gteAjIv1tXc0bBDfILqvYKe8BtPrblX2d3rbVk2ySzAy2AKrqW",
-	"Up2uBWjN3EcuXC2fln/K6aqRK6+b0OTGQQ/Y6gS0LlKO0Gdfp7DtLur9ymhWzGsSwOEGzOFbcMSxXOGi",
-	"hv1Bf9AM/LTJ6ItsTTeKXNt3YR/nUCW3CmI8G147y+niO9UlwcbITvvC4KLbgruKi7B8YRUYOEg7qhRJ",
-	"2EhOzvxm/oc2sGVLHwW8Cx5gONvuZ4A7gdkaZ5ZaUhFhrhXCMUCyAU/mTlua0+WSiT1y7cxm2kQ7z9pr",
-	"FvnWD4tjwL6yYruaLQdn89YqKVEI/9sbnQ6inhf0KetuRoPBv5cgZ/qnJ88i2+9D3yVjHUFxL6ICHw8C",
-	"OUp2oD0U/kLKm65etyIczgByE7yGhLhVr64A9XYYug3J2mbtHYpX7Pa1dceA+dnWKAMrmOZ42liW4TfC",
-	"7ojfepBtD7k09oz9PTTvjMoOMXZdIUp9gXk5X8vmPCAfrIKXFMAdUXTjK19lT6AU6naFBNAxzKTIeVEw",
-	"Ee5ak66WGU9owdR4wfJZEJxYrm39uJILBv0yMr27G2IyN7TJTxfMFLGWmWBZd8O13ctlsDyNupPLtToH",
-	"ddq2OqIFiWvoSChWHn02iB13j/D93eFCkB4CPrE2JITWfTPz7rgP965jditawOXaogXgoUkLUDksCmkM",
-	"MCVZytKITMuWEuoGyi5c79cut1+uVaN4u5pNhJAb6O4iIIigShQRFVvxX+uNC7rHKox4G2dsGuDwFyZN",
-	"JKcFcEDQJ9DRIG9ZHnWdT/dgstnVTpfTXErAAQO5BudKYppCsQK9ZYrQrK70bO1q9o3a/CMd7tvkH4mv",
-	"Y2d/Q7ItG4l1w/oMu/qmS5Clne42FyQODFwx7g6x4kpwIs+ea20B71qrWzHj33l/mzz5aUkwJDPs4pp3",
-	"uXaVao3Q23ufO5nQLq4vPN3O0y31+sfcmPAlQ+0VTBmHfv8fyvZ/rxrgp2Usrjfq/bjKbghKFC6FZTYV",
-	"VLbB8NnJ0+QxOzqjJ5Ojs+Tx8dHk2XRwNJg+np4lw+nZ9PHjpvFVmeG2++CcEf68/Jh/+xQbxNeGBvaL",
-	"VhN3yM84VNy03bJrIEwaysR1tx+qc0R5J2q9UD3jyKUEQEuJg7M03qUKlmkv6mVcsN7opIlF2e7VOjex",
-	"i5wtGTXwbrc0W7F9vFoAsGb0FfhJpXAOwmBcMK+G0Qaom6lUPAhTUepXkQObg/R4UAZAMfE958aaZBlb",
-	"dG0mUztNmEfUxX/mnWI4TadU9Q7RxP66hGwbc+uaplPRqbwaRZoCtiSmDSOoNK1kfG5NTIbXXcAr8O93",
-	"9kX4z7f2dW4G6EQM6VSIS0wK6YA6qSC4gD65EBv0MLBMIYCUr4Ij5owNvcxpjpoGNG90ak79MO4HQaGi",
-	"I3j7WuZ+h0I6e3Y0LBPAyz6GfvtCr2XhCzQrXeFXldq3J31CWNHkXDatNL9MFOqBxzalcHtpLdYO3xlI",
-	"0+5QnAuqblg6BiYanjNE77EEvOZJs17ZMp9fG4Usp8b2KUXWD89O/9f/+J+nj8/OuihsC5ZyOm7xDGvx",
-	"aBI1IaRSiSM102vGSUaV4lOtuhjnZYcWoc+rD5kcCH67d9QUBMq2XjgVH1SZuAKOQLoo+ziAkd3vWENi",
-	"ZLB/tDV6at0fl9bpH0K5kupGBFkgXo0WObBfZU7lmgUEwWHJZXuLD75g45yKGcPS0vBxTimWVSGULMmk",
-	"vFEQNuhvyW9pofEL5+lAPBUY/BARvq2iyJ1tY30dMkh+Y5s67nGHylX7m8lGn2ICExgNe1HPQMdjHwRl",
-	"3oLZ/rZyYC6XWFw25Z96ox5TbEyHPx4nJ0CTt/Km8pRK5BK5uvEIKiZCPaIP8dL5q2jWbS5zLhK+DKKz",
-	"40I78eXqVjT4Mpa4IhLQ4WEM63UKVYPCNrfUZ2JcJYJKW5Zl5IZtFKFL08M0wAbL42n0wEOBwjNmfCm3",
-	"NOPpF0RmzMF35DCX+uc7sYH9LHizNW6kCj3ULN3KIVb2oeVOPYen94mwVq9HV7JvwYEpU2emMj8n2Efj",
-	"ALCaQw+hdLmefmE/busLwYls3e1A7vYN2+k91QwQXYY5K8KK0w2zkLWIhh9frIq5zPmfIGlH5EdG83Dh",
-	"e20xejpuqJa1hOWtvpidj8Es6S+ztmCy3W2t30wd9R6XBYFvLbaBV6YGbjGoJBv1loynfJ3Mg9gHHVRI",
-	"M6+LxKqOZWlUSLkWs5UBwahUFVbu2HEVkooe/fnx83F0cvfgw/joY4lQpT98evfw+zBGFazu835XOZBV",
-	"CzpiWQqk37rldC7clrl0UNx6BKaNenOWLYMpoeYFKlBZ4U67JVCmDaw1yzKwtCqNIWi+R9TcEliooQtT",
-	"LA9mdppcClBtvnykejsXO2zkb8KW7Vd7A9L7m/th7xvzMZAP6B/Wvrvh56UPdqUq7NiSl6UvNZwu8EWx",
-	"Dovu4zT6++iTkZSQYB2t/4Oizi6V/Us2gIn0S9+wVzrn7vBZxwjNfXhA1lR5fo8OmEz0y7ZqR3AMAKgQ",
-	"hs9+UKKDdpvhjo5VUBLxRbFB9kebD72EJDeubIeAymx3z24BzN3oBoYnOHQD04Nvr+tTAx27B0gxRAir",
-	"9COpNPLSe9fm3rGNCtvxyKqcKqrmFVfMF58xlkdeYxglNXs8oLKTW5jx84ZzLqhGA06NIWOM1oJ9Al7q",
-	"GBxVsQd+jU5WxP/Rf8ckZ0uEPt2mhDi41QkDC8P/F4zRVHdKIjDr+clACu0jcaWtwilLZBpSVJaVOtvI",
-	"uVbXU6cr+5YtB/KTi5IFURJDXXyylO3d8vUCXxdSrRIHfTdGFMItXE6Z6r4FTRlAl1Ne6IMvMYUjrBku",
-	"kcn1QwahLiLykLnXESUDa/DCth24j3MvB/f3QlV9xIinM2eLA6f/FkfaArioWjwDsJM2SZV/gqRVhRBr",
-	"hdSqtpwSIdclYOSoAtTng/ORB/ASUwBdxfYxrSgAWfpa2CT3hyWeX1Si+QF4IZbWxeSB7eCIFZKGZB8i",
-	"bi1dpbyIfQjLqVzlYBhglm3l4WsBtFfrr7MfnGWpuz7xnRlPdmixXk2HvXMeeYTuh3dwW252C2ZTbJps",
-	"ApRi+adl/TF5YA/HEOBD/KG/94giqcVAfG66ADKRjhyUZFRNSY1qbZAeLFaq8Bsc6SFc5z582uCuPeAe",
-	"ODopZAaNb1wLi0ptGS8eVnHYypbPyv3lpZGaOsVt2aTVRs6V/s1+2+ZtyG3eaazUWxbOQPU7lnaivi29",
-	"R/d132Cz/82ebfoPdvq4pZYjd3cBvZSCFzI32E5B/IWWYnTbkxIC2EvoFrkq7rlw/tzUeNaA0P7ycnpz",
-	"D1pfbHHaumbD8QVTBV0sWzpX4CZM+Qx6f61ZzmxVTfc0+S+sBq+WflcoI1AJXt2fUGV4ueQQVb7JaBKs",
-	"2kygBVWv7B9jnAXDSh3AsFpX+HhgO473Rr3ffwvAuZnGVkHoamw9TWL9o9g3Xj0o/A7l091rMvctaOhQ",
-	"Qlmi+XdGUZgFrYkXl6/JyfDJk6MhodlyTo+OD9uRhlduZpq+65MoSzB9WbGjHPON3/PU98apsZxW62QG",
-	"J6MTWydT6/56EjW6zybSdIhf4Bn2Bv3Bs+FAzxJ7WGiCfHf5ExboMxs+XeY8YdhIciXsPwblP9B4zIEC",
-	"P3yEpLhcgfFSCQA3Juz9DDyJtV8+w9Y7s1yulqa5OIyzQdK/52EgOrf1Xf3hv1d+t/Vl63LzAIQdds/q",
-	"CHAY2jyBbYRuSpp0Kv2kPt59tGuHvFnNcuDn9zpR/5gtqIkJxVsvqyUiRAPhYjyVALuo/6Vfz/Le6OlA",
-	"6wqIJwYnVcIMXghhb0F5clUvm0sIenLW6P7uYN/dRup9MSpbWXQ36B8bA15tpYVCwpbAaZQGzge/NnXn",
-	"+NFnj1XbX4MTAXOjy0fceYdc4XiZQ5zaFJQ6CzWT8oalhBbdRWSjE/RX6dxs+UmnbszP9Y+bzKElBYAJ",
-	"0x2lLC0PqUx7eRmbjCC0+whfrwq/lxrWHYuNNyEotyrmmK4X7B3m7tiueVkOV5/Njxti7k2EPgvoaKMN",
-	"2IyuIwOmk89Kq5+8wZa10DmQEXgvukGgUJ/eaCvJNCTqasq68/ubftvuMEyAaTVgxxaA8ozzs0XdpSII",
-	"qjjgeXBVBaCsZ8R4RHQYRTR4ZNjhXzBV9Le0iDvtdMzIa0PuK+H6av5jlc5YOqp2iDQoMPZOd3PZd/B3",
-	"u6N9axzejoN/3pM2LnFfdtbJNfh2KKUos12ATddnTbamPjeHPl7g8E1YhJENQhVPu0JqeSKizTwxDiGb",
-	"aqntNaiYwv6b2PhIzyM48HazxcieMP6PO9/I+KDWc9lgfpFt7aftPE2YXauU2r15V12arBPno4ntj9kt",
-	"yzeAp+PmWWtLbaI0TKQRtIgsXJtQrkzzRSmyDULlEwrHeW76sWzZA7Pu7t64L+j8jlLap5u6bC3P1dtk",
-	"x9Ob3NBczbocrHG0gLBqcqvmfTIiubzJhutstTKey1CykLURmjmNKUv4gmaYxgQFyHPooADGgG9DlQgF",
-	"ysIU77YunSESstdOj4dndgQX4YFxSaFf2/8yPgy3ENZdy2KHkiMEKe/QOwMNpLbaeQhGKdtqXk7J5cvL",
-	"CIUg6BRmQR3vdWmQNe+1VMx7r+he7hky7NogNvQgNGfnnl9W0wWyXAutwLJMSzCjzVR0jyab3Ho7LXlE",
-	"lkDdhnt7EVxBl6uAOk4AA8BYL20+hHoigAlV63WX4CL76KedNGM5hcDXP4V+zMo22l6P4P5+Stg3VOU6",
-	"vG/dkniSUUAI1oSf0TWBogRlMLUNUBAXxHMvyRz/Oq4yR8GgfqqqWL67PPrl925sxvgVOllqpeeh08/R",
-	"N9Hpp8Z7EdqpP0ssQwzogXHiGkafV7Tc75S3Lz7A4qGcwtxZO0M80XLfzCK9rbkPkbyVu7wNxtwcpgo1",
-	"3ef70K7DVNI5zFLs6+FAp6AcCN0vAElnkuYxsWcqc6YYmqaN7LbdKWnhb0vPT7AbFNh0ZYvwYp6zzkq5",
-	"8SLV3/u7XEMojwqSSIExg9SUB1QCfK4xaMaUOgRNz63N2wQ3r8jt2vbTRUjHfZI9nL113ETnKk0x1+72",
-	"JApYS9gE2iEZSVCsXaprRThUcMmOfVyyQTBo0r7WS7eEfWodbaljfU7hEAPK293lgbWEvT2y47C+AacD",
-	"XpIpYjHuHHPfXpT1KGctV8txqkD3SNjRMN3JScYWbXC9UBGZa0v6wdtfnpNnp4/PHjbZwdaerxZYzHSN",
-	"5l0xGEel5mw+IdeQrLyYZExd93pt2Z5qex39EvsAI3/hYrnqnubiAVwGguJcqIKKNs6Wy5XtCYLVfPVy",
-	"VoucYHX6LYi5QfiFV3TBMK3H/MohZctZTTvoBDYRdcfj1ev79erqDcEfVAY7PT4OB3iLtvKFGy4A9nyJ",
-	"pAlQddj42Uks6NsAIHdl3/SaAiQMDAn0ebANOqI26d++mbXZnBNK3r19oamJBYYF/JzRJKPiZjewBdbM",
-	"4k64zQ1dUi3xVXuO+deCpHMA4xZ4BTIWAzzwF61O4Gyg70UhbdXxJmTIY7qciWMeCKvUmNvy2eMwaOLO",
-	"V21jGmV6OGLsOsZRgZ+PDICnKsgUQU33TaCrATPvRM8/rEh5L0C+rjklq2IiP41bEDQvueuDAlkxmFxo",
-	"7ZXDTDQzoha1wQZsL4Qq8hXUmIAmc8UWS5nTzEbCOHj/ACwlo5vOiGp/rNiKtfia1zK/YblWrnMM5xAm",
-	"Zlyw7xQpqLoh8KxmZHYu/rVw83MwGNrg70w6V1Td/N/6/eCUCm9epetCOCUUk8egid6EJjeWdcgsBTgw",
-	"vLmCrbtmyi+paPfPv75lucEfLUq/sQdzhpuNiT0L2tkvX+T41Q6GiLl3WMtAofQ4oStVswZsI3IIHBRz",
-	"tujs9cJEvfY5oNFvEqdhd8EPA/0PpEkkPqQwv7LnlTREL9XT8oBys9oZfQubbVzBGhco9yAq0W7M9ekA",
-	"A/CW0ZQL42XwM51c5vaCz3JI7q9on71SiI56GGNcSlXMcrbrZ4W5gZWfCWlhF0ypyDFR/qOpXuDdnf8J",
-	"m+U0hdh+3fPnpr49i9os/Dn+vDPanXvQAt61gSObeWzd9edurrX80cqmby8dMyns/vZ3esA/iA4P1Jbp",
-	"hov8yXpv3bruJhAQIJPCJTDnqgmb3lKOLDaUifsWDC6Xp9cCS94Nx9aYm7vyxIyF1+5asMn5bfUXLaiD",
-	"37y0zv6+tR3k14TLAbPC9QVuBcbZbgN52qK2WHYX4XsnUFu/B7lYqaXqjpnjd2NqkuLeSTp/eV+Muoem",
-	"A+ITghF1BdX0U4670FY46XwcKLSreWq2Nt3Yngb81qattt/mLZ7Zey64usppwtItZVf3zSHuv6q2iSb2",
-	"pCOa2F609dVLa/9P5euW1hBY2epfz9qF/JLiVm+N3gXbenfDsCr71tSUGeydE61K7hG4rAdX23gT6V5l",
-	"85YtMx5yauXlFx3XtMyCEDOqoCKlIcDKdwCnKnPn31OV/AYMMnBBYjOXeI86yOBkmuo4zixyq92yRXuj",
-	"bbgd/PC5p1cH/VyyZbWDegm0Ae/Xhqf+0X817+knctFva+oeSEM++NRKN9fjnVgcuzZrs88ufZ2dqe8L",
-	"jtJhL37TP/ynw/WpFXF9LuSSJ3cxAQpW7g7Bx6bBFlwcV+aexlgp61W+p3Gf/LxYFpuRcwhzRfBs0zou",
-	"2BOPKNqArDh4M3ajB8E+m+rCsP5pUgvWuSyYFZNnxzZhE9ILG750k7FhxEtFp/BrLoePox6+vjcaQpGB",
-	"XAYjtn6ZZqdSJ2nRyrsIcbnc2bFSUSTsQzxQZjZRpQITBm09kN+4SNs6+4H+oi8aOmJU32WHjYHkYoMq",
-	"R+LLdz9ePn/74sefDb29e+V9gl3ykEpdV37XAXIPCIe0iuHgleXifFpcAsts01aUu7/Q34/P7gI7bekk",
-	"cAEVcjAU4DHuoSq28Ow9NAOZtdmHVBCTQwHpP6kEMC7E4xsRSm45W5tCbawcByBqlvJC08has/NYX1rE",
-	"p7ZRZShRLz+n6UKzMPhfXC32xvfrD+CVUMbpGgbCA2EKwO47NXOtXloTyNLzHOL255p0Aa3kwPYfUy64",
-	"mrfgZr6vR+mgd30hIUPoCxICc/knE+0jQva9XZ+DYzl8vE5CdyWsyBWyGONOt+Sc8AVz0CC2vb5N8jgQ",
-	"I9WhIAVbMtUS2vKVMJG5Yb/FWWjSXGiWvZ6C4rfVe2pe/RYeu/sYBe8agbcSxTKWlK1xsFVQkfPZjAWy",
-	"XMAULYpsG4Fh4N6EJGBXOXZ+krcsT1df1EFvZ3+Z1mcmmzYfxTboXbAc1b64Bm0dNF4U4Di8mWZyTXjq",
-	"Bwz7YTUN+/KOvS6KgVQL84rxKs92jYluAReRfM8m5N2L/auXHaqUUc6QQAMTrux/rYuLdy99HtKsnPB5",
-	"WoX+3PlEXheRynYEBZBhDU3915B9PLJC0bukdlLnWvQU+QZ/pOSCmQRr8CnDtzZjpXxPWbNjQ5FaQLnU",
-	"FsDDOScxIG/jU1I4jxZcVk3eVWhK6KN2TuKCKfMMJVO2JslcKia8IL+VbmZ13nGVU+2ZHgCwf6poE3P3",
-	"5NlYiT0syZW4X2/GSuylrazEm1zObFJ0p+JcVyJW9nH2ACxGiHcEzkCeMUKxOlNLAS38J0wLZ0jSB+Iy",
-	"gVlCZ9JvYntgfW93JQQv5IFayCE1wtX+id9EcWGq4Avw7m3v4vaWLSgX0HPeKzAEZKmIAESVtSEVT21t",
-	"00pkTCkDje21/D1gO/VwYxiu1vwupCqYqW4xA1XBs8zkyAChyZysIEV8TTddO/FVsB63k5WLOnToXsd2",
-	"NHb207lN/sM3bk63tzrQLcZvlbZ9e9px0xJOE5nLztxPmtvqxWpQq7UlXAVWsi6rnUA2yFglPbaR8Y7e",
-	"buErGmLViAgfKpu1xqI1EcGFgFYh1pEgXpwiVEA5xbk1D71vMGPLTx3oRT14n0XM32YiXmLS7wHtL2rp",
-	"0yYSiBA9vZGFj3F26qjH/ljRDADeaLZiHnSQQbcdWgOql24EXfCk5/plmF+Si5xR8s7gFvlBnvAk76VB",
-	"RmCdW+8YbuhP7qm9GmV0sSDNCM6KbGt7sX8QbEujCKNP1zejhrG6Aye1uTetfnNkD/XSXX3R4Mck/uyI",
-	"LXIelQgb3d3F54Qa9Ij4s3tGRSSTM3Ajg2MO/kHii1c/6Rv4+i1ij716fYW4f8WcXQs1l3kxh2v5+do0",
-	"57tlOZ9yll73RgRMzzgia6gmRQOzBKoCKEAge3A1YBc+8trMVo1IjHdCj6+NDvuva2G+GPOZkDkbJ1Qx",
-	"ixRJuYAHTEm3Xor+Jxf2LfjXnMKv2CeuEGVyVuB/4UVZgf+Ff6BEhGHB1wwMCZzQ44yqwvunVk7j/rW4",
-	"Fs5Pivmm4NFUZGJ7REC7NXXDUv1R/Bm67gXOCQ8CRTHLUuUgNsfArhGIccalgMklNMu4mEEAVH/l90qE",
-	"3XGkCIujSu8FuCH1R8hcwV2q4nMs/NZGD9pJZb9vMtlcC33a9gN9zmcRuXa8TH9w3VtTdd3TH8Na8DPN",
-	"fa97dzF5AH4/qsZCFvH5NozJyEb74E+DMfnw/FoA5MlcGjlqBIAtvMZtrU+Ji7H5vjazk7u4T1KZKFfk",
-	"0V+kWPYuiOH7ehcYTebG8+jBdh3M1Rf0k3+nH2O8yP9oWOcS99Vjz7Can/Ws9mxCg6VrxjIZDlpK2zzL",
-	"xZS3DQet9W0AtWeL2yplbLZrxV51bNXFGT7akvLXiEBDtji61rq2NjebuJ/cdEiELVNB1BCT/AyVtpra",
-	"D4KXVO7sOlnuehOCgXvc1q62YSPbwz1doubVNsFNtbapW4Rli0fIqEjxSO8a9HvV21iKZ3DX5yvkbYD9",
-	"ZGC5+iA5isqj2nBdrgrCRSEJL85BWnnvUnSjyD+0MCvmiOJl1c1SU8OXbtMx78dH46rUOvdjMhruffpq",
-	"vFK5rv4aM403tlFzVd926G3VY67JMH2oXhIV5Jxd985SqEms3tI2rb1+K4fl7QEUOU/66jsK2K/tgHdn",
-	"T3o1PE+9dClvxvpcmm2L75MrVV4RcqD7l8FU8lUz77Qw01t6bWVWS23nfx72V6usMT5gxFf3wMT3y7as",
-	"Um4b83Sn3gqJhfFTrdbghLtXBIagEbYyV38G5dS6M12z1gNK4gPWom3tXbvMVTXK07c9XeosLc/XwqIG",
-	"eoF/uYH6zXUa/zzrC9h9MECEAZ2nwr12QdzDj13K6PYU3+dY40606WEQDC3oPib9trSK7ArdG5GU5fyW",
-	"eQgZaNfs7zRrVOf7m+LmtGWP3y0zSdOW/P17azzfuS/8FzR739LkvbLWt0wBtVdksq3O/VApzUIETbRa",
-	"uctstngvI9OHHFguslnXxP/4LvLehDV3EgJjEhK68FYhNUG0W/+/xFbAl5xqAcsFtBUF4b2gRTI3QNsL",
-	"BphViOsq1woQN3yl9sQrEhw2+Mi2cmTEFDQlyBYeQd8DMxfXMX0fieITWgdcTrfsRhRErlWlY07GgPq9",
-	"K9Spd7jZydbX+9BY4DLAbdCM8JwUa0BxsxU9prIUPu06AXt8YfXIKH3WASBk14pYJIUW0MYVnME5AeQA",
-	"ookMESL1d3NGEZ2ma1no3ibUlqLVctepgyObU71u7Pk/p+qgUlXfSoOdKU/eLx+1xFYeiysp3cJO9k6Z",
-	"Dsju0l+JPQsP9b7s/ehLWtCcggoPrlFNJG9LD3PvJf2HzMlzDmv5KlrIF3i/azcGOuoCIQOmpybuvTv/",
-	"hprwhs/ewj9VO09iaL73w/B0+Pjx8cnTp0+feLEsNc5XAuOhx15vxN56TgtFl8ueC4rYYH0lxPp0YL/g",
-	"Yoaxq97oGPimFkBTmXGJGDegyJkYV4mBdXrqF3KMc0aNGDl+PIh6KpPriiE5ODkaHF8Nj0cDRCIPdca0",
-	"qQg1PrPKoQOSlZSC/NwfPjkN4yY196bh+Hj77tWrF6/+FnvIYpg97ODFeNfWJ/s3pOzM1oJnFkyt1ydX",
-	"QqUrVvS3vNA76/rLDHQ24vxkmcFWc7AhjigcgjbYmnDurs7coIoQuSo0zzcZ5orlt1q2rblI5dokEXAF",
-	"PqWdSqqfMV7SZQMpfKWgFNqbJgjY9/oyXCyXZjVeKqBBl8OjUZ0hpcftKHANHDtTmyMBGHg90qqahXMr",
-	"3Mm5Zu85S+Qty7t39Wjevc9tphZazoVc09yWDOHowp2HVX/aQFI7ZDiUd741b8ilOID5gwEefRq4NQb+",
-	"yRZAAsyzxcE22dFml9jBuTHB5pKuWaTlQuELWCcBf80h5uOTbPMGBs+wXT6EvZ/mlu7hzARZs7PQy7y2",
-	"fTpvtM6zU1Np4Vdg9utdn7E++Y0tLTJeQhdeJiEQAdjKbAplSlBjTVI+BQQrzfW4qCGEfQ5zztM2aXcX",
-	"iiiF61pqrNj3VvjuiuFB3BfTtdEuKEn+O4+hRUStkrneKC1hCYhqosceaPsP/hiUvHUlYCAGYJoSRIMh",
-	"Mc8BfC0qYFAOBR0R1jGOV1lmY6VfxLT1middGbc2x+AbwdamXEshwA75G7+FxqeVLTahYV7sVtv8ojNX",
-	"ZdYfk6OPP/xrMMfhK0UcveSq1nv1eW/PdimXsHUhz8kyZ5iGqUc8x06WFu7f0AAQAIEplaaxy/o0XmZ7",
-	"L2s3sNq9CxKKwFvQ5CS2Hulr++KaxfJnnYrly4Kpw5NgdrjTqkN83LpL9xQAc+/bQ2yUJ3WvYTBvKntE",
-	"wvApF7nxraYEbVMLT4wyZntEi2mNBDDgepd8Jo5WS62SLDSLNb8f9KKe6bsMR8+zzZHUQkiVGWY/6U+J",
-	"+1TJFSiJPbrk1UI8eyxyyRPsS9a0hXAVTS1Kgv6Tpyw1jK1pAXkL7hppKjcgxKEvX/xkhZK5/5DiPZdr",
-	"k6TpahGb5Ux2zzpQZWsWmt3JTgQKE7/EJ+6q2+5ePZEyYxRz790hHNJF0TxbrtMlu1UKLc0CvH2OzAlX",
-	"jmsXpbfof94v9r7OS+s32a4LVobYNc1Ld1xNUlopUGm0NW/FjcxJQZdLbHpUSIFhxos3LyLTOtc6nPyk",
-	"gXK/8SG9oXDNnHcqmEXgzXJvP1s3JlG/5k0XeetV07aaB/YCYE5Kjgg141BS8OSGFRFkmmHOrqfWPN7p",
-	"jep6k6ws7XiJ2jh66hN8mGgQdr6did+wzei4miHahYlfwT6R4fGzE+MDO4t6GZ/aV2BfO/PBZFP7oHwR",
-	"ftyWuID6g7bGx/MFTXqj3pM0ZfT02dPkZMjOpscnw8dnzx7TAR1Mnp0+fjJJT04np5PTp2d0eMqGx09P",
-	"T9J0eDY8SU+Tp8Nnk7PUa/2HueKUY1Aas797s0xOsOmNL1v2ER5li+ZW8XFAfrNP0zvZfGcHmHdgLX1A",
-	"jN8E0xvBID+8Xsajhs+df73Xwg9GgPLiFbWw7qFabYVsQzPBH3ynyK8vL54fXf56cXT8+Ak09ZizT9S0",
-	"P+pvh4vaLn7c1UfYQWAztsih45NYFFFha1Y+oDDASCqEXaha5SHYw5AzqKav+5tlJ+nhLXky3cl5J9z9",
-	"zPaSnn1qa9LSDlb5YmHhGKqxAmNshWLO2k7mSqFDyuaS+KnP1eCwae8O1RQm0us0/JOQ2z7keXzldz+i",
-	"OfNZj5BrbMfIcmY6pk1l3jVAuDvIbOHy94oo4752DiXbTQoGHc0EOi5oW/gSQNlr8Uvw8pe7STMA+wR1",
-	"CQpn99vOFhgNGJ2XuRSHRErx1ZEhEbtQt3fbw6Elxf/Op8WBmprW8gomXFsBOfXUtcgoVGR4Mhj29tDU",
-	"bKM0cyjGF7I2YxWyxODcSz+r7V5XhnBfPgH3wn2siFKDu1+vgDeZfdwCdanSDP4hfiKg78z4LRPGJ0aM",
-	"iEAPI4hbmplIiBUqvkqWyrGQxRiqacADaKL9HkNlMyB+HFCbJsWctdklNZnWAjFaAiuOSIzKYBxhyRA4",
-	"ws9JbAIZIxsDxook+6laKKg0ogWZSaYAtQLBAPAH56a6ZYSlLlQQnuLvrwU8YGr+LWiW572p1XyUumo7",
-	"2lfV8foAn/gPO9cHdgn/oRbq4X/gvD4Mj559/AAQYIPo2d3DIAKYt51fYuVVrYiKuAR96+xseHxiNK4u",
-	"avteDAYRZXOmwBN7gKlXnW8DJAmyL1c0I2rJoCQKCF8QcEgLilvlaZre6KfVwU/3wAyN4Q7EqNZWfMdf",
-	"dMXab9aBKmUdGszfyxDjKfsYBNSyStTopP846k1ocpPJGSS2plwtMXmo+TtTy0qTgt9izkzUwzYUXtv3",
-	"qGc6OIQQ2ZoT+NwltOwm2NCxoM+Ya0YRoX7SNd0+vNROM7oJ17BY9BeFfK7cqThonNQ3r9PQbnsb+RLY",
-	"pceCz5WxbP0ENFrMNv3dws7Uxdphyt1vzDdqnmfbrgap1CDY1Il0uczlrRbU5k+QVvZTV6OPzpCEFmwm",
-	"801v1FvQ/IaZHgrB5KNEZhldKjZez3nB1JJqVmdYbmK6Go16v3LyWautd/9C3rMM2kpADs7nhBebuz65",
-	"mlNhetv9QyJShVy5lJJ/aYOzdEMgJHvv138bALt+cvb0GZ0kKZvW/+09cktzrrUlOPShpgb06h7bNLi7",
-	"bj4pk37lIXSO312WEQO73jJSuLsgPep5k/tgJwaT+mi+g/Dhh4/QTA2da8Oot6a53jv4pskmHAnsQM02",
-	"FHRhf38XIJRWoOiKXbS7DbKjtG5zem5/f1BaVpBW6yv5O81WTKE1C93leDGHsDT8Hjt70WQOcDdySuBV",
-	"+J3HBrzgg7sEn0MNAD3qbbDhNc+4/E4RC0oVuVSZHMLinXtNhwh+h29YP/B39/sDXYbdvYAOVLZ7wOgQ",
-	"7O7KDrS0vJ1rflzmURfsUwE+MZmnmLeB7ge6XDKaU9NgrWvzVv/ytumDUEXJBZmuckhes6i6qk8ubNxg",
-	"xgojkDBmx3MPTiC2T2i7IVP6A9jf7jDR9rr9HScbXEeJ6NYOEQhhL4XXhFocoWIrVGDJwlr2RxG6KuYy",
-	"J2oOHS1vILnNwh/SW3CWZC7Dfu81v8cJ7IyX+agXiWvfV1KYn2/msH9LWDnH+cJsqcobQne4ZMoBQe7R",
-	"mbel+6FwNORA8ETUxXJp2okQKaCs4lPRR4QJwViqzXBZ4hKUNijg1C54UViQA+wWYvAXlog3FbuGpZjI",
-	"lLKE6w08J7FVY+JKMaSpYdYMAKDs/gGlooACQVfKvT7l0HfRPCyknrGxPOKRafkFG060VYycmJQe1sgX",
-	"dNDnXt/Zsg2ZvnVVZNZyOyxELy7d65Oi7U9ctTtQ8z0uQn8Pa0B9EObvVSA0LKOo9+lID390S3NNp6BK",
-	"vJLFKzuNd5VpvC2n8cZN46KcxttyGm/sNH4qp/HCTsOjnOeedA/cZZf8VdAbyKe1gg6wS0nsdM+aLXmO",
-	"VjNN5tCOziu10Qf3TvCCpSanqX8tYs0umCh4AgZvTPQx6NFi74bFEdCYmxFAXkBIFsERMZqN1VbVg/UV",
-	"5FXBM6yfqI7Z8Wxeeq965151UXuVt79llKCr5+Pe1eWy7ONymaOHYeq6JVX6+XyBotemtpniU7PMVtXL",
-	"qlcdVJ7LFz/dm8b0jUtOqsvdxtDvx5dsL2t3R7IzTe/Ti1xOo7sL2U6kDWTBs1ov8n+sBK1ZraZ46gvM",
-	"1swc7dOzgOFohIxPfQFzzrMr2tuQQ/GpbSwE6tKMFQDdUdF1y6JIKPIiqqAbH6s1XJlr1tBQAOc0p0lR",
-	"06H7OxT/9m4SkWnEOZVZJteqrHx2Gq/yVF6U757C2wzRN7e34fTZsjlaC3cZ/abyUAA+RBmu28ckaIAW",
-	"WFXSKY3NCbvN70DdB4ATlBsLhKblUFkx6Bg+Xg1YQA3Aabg72746xDaucVH+crfH2yu1df2k9vVs323Z",
-	"08vVYkFRitUbaH61GrFWC3gLqPY2W8VZJfb5bUR0uRFJjT86dPCS9z5S+md1JG8tQhpsqxVbXF956+n9",
-	"ThGetiKK+1jh+5UB2cG3rdjavE2w5H9G/9n/Hs6lLf6fynsP5KmOk7bY6V9iaXcgpW7xyVbpXuFdz57s",
-	"DAr+tVpveZS1mPAX9nzadaTbzsG6dALVJ6HOj7GQY7ksxnJVjDMuGIadCinHmRSz8VTmY3trwhpGCX7S",
-	"VJraKL2hBkDzPrfMLRAlbpX7hsG/QXimNQbSHt+4X9Px/mIEVWOzVnsFDowySGAgMgMxAsDotIrke6NZ",
-	"QozVqN4GykLTHZnkjN5ATjidaBoEHCF4jboWrj77hrGlAh9FqZbC6c1YUeijQhXcuFYeWD+Xu+bxQ/Ro",
-	"bA1dhE2McxIj3VQ6rlFBPNDd+PNno5Tf3cXw/STXK2ioZf+JWJujhtJmu1dm91WdB/uFQbQqco7+N0il",
-	"ihCteMII+0STItuQYi4Vq5t6TlLvObVKRmZNrEe9Fazf/MBUXrQHVJwhHAymHBgLQS5bmenpsx36Ry1K",
-	"EGTi0J7tEHT1CoiGcNVbhJIU9sxCpu9T2HZPgOiV8r3Do4NefVnAi2zdAn6LPWCyZiOqSfaAy5VQUWa1",
-	"kcmms7LbYoqFrK1GsVgVa9Db0FZyuCc/HSBZd3fSASHeq4cOJ7CHe04/cABE0q6b8GVXoIEjakVAIG1v",
-	"W4lkiKOfk0yuWX6UUMVIxgpwnmkuj3UiEaKSgu6FUOnzzXLOhOqTFx6lE2p0DF8Wm58SqsiaZVkEr9Xj",
-	"XItUMkw2XYC06pNXEoBBUAdBp1utUSW4EKm6ATzHQi69vNQSuCCmWRY7WIFyY+rMv/N1+wtBm6ot5Dt3",
-	"sCt7zjfbR0NbuYC4uqi1h0FwV8BklYd0v3+LI+20jt2MmutvdN67ANVOL80SiYH3L2dNeYoxsz7uH/Ts",
-	"wv6ee6XoomUCWRd9NefLpak1tLBxPf3hgoni6GxwOtyWvAsd8ys6T0LznMOvLnK6YJ96EQ7UG/WGx4Mz",
-	"2KK6EVJpCFVnNqAGodfExiFruFOQfn4LR4pbEoalczgcx8PTs9OnJ09Oz3aBjrDboI7+HjuGL5dMaA2O",
-	"+r3gbKO4sab7uFpkVt/xA0A1Pvr4GqNHRx/DOm55lmHNLctcHbGgFqLYbDI8OyK3XPFJxsjF5fMXL/rk",
-	"BVaqsyWmDGjmFBElCS9Qa9X8AoCaqECmdS0wOEKzkn25Ohxgn3rketp7nfIqyv/WLfqXo/8eRBvZ5dh+",
-	"PwfAMneeBvS5UhroU7s3oyen+9kD3fusmEw512TbKMrfqYoFcY5RpJn0O2oZB30ZBeiTC+wNR4ZPyG/8",
-	"R8PQKzEET7LeKyZLoyTHAT/aloK7c8M9Noe7KDYdxESFO2pZ0U1Fqz5Vb1G/4MKaUHXO/zFkMMAibR0+",
-	"/NCCgffJzzSZ6yv1j1U6Q80D+7ZUiO/DPwG73nsKx1un8HS/KTzt3em93UWMuItHUrCjyeYIKoSNEWuO",
-	"tAQYboPc7UQgv3CWlXi5dUW+ne2+coYSL0gCuh4WbpKc0W4BCb87fEvHdJSCGTCxCMpEoZUkjgrdlTWH",
-	"tomWCAnlsm6tEOtuvuPOstQeRKihh2twV3ME2w598cjTsvUUIUX/nMTpapnxhBYsHkEntshbob8UZH2Q",
-	"kQbBnXhEFGMkxoON/eoYO6Y2Ge3bIQsMHtxd3eyxL9cBz+t2v6Uas0KEqoHWYKaluYqbGNam2LkhDpR5",
-	"+oMHjf1xKycoaeZDTdE6cV/ik4PhMzoZJKdHZ8Pk8dHZ9IQdPaWPz45OpsPpEzqcHCcnPr4CVjPYJhU2",
-	"uU7fVHvi5bKAhYTLqtFr8B10Xlg0mlmNCNryTq45PO9gEfbdx60sydsLf5p2h+8Caf3uYOrki9LI4EDC",
-	"dfOo2OBCBwp4vLPd9kao667Sd1vzb0Md4XafjtiCCO8u69rdK7Xv1TdMdZcZFLp3yrt45Vy33J2SzTRj",
-	"TXu3lPVJv749v8icxI/okj+6HT6yRPPoM0/v4opdsVphT+muxXsuDg1uB5n79aj9zh1Gd52M2SQD5FYP",
-	"fVW6eHqbYF/uZh86iHcIzd16DMZ8bRNQwLRzztIDje6qvyAgaxblxDrsUBNmzqkTbiG7dyHsSPRFdbd+",
-	"WNWtDSxuf9/kgT5FT6B19SraXiDd85xsU4VR7zLn5Hcqbmg9+4lc8uxWf1rwBfsTsYMuFKePvO52rc2S",
-	"uvj3681gjEwLT2K7Su33XyqhAGA/P5YLgIBsZQkfD2qhemiC1xcBQh4SpmjscDuqMeZRAoDPOpda5Euy",
-	"UofDEYX9m1d+aiOJwUUTOQWZK1tj0WWE7V6FdoT1b9ORpkqFoX2A0m4HTu4jRjg0KOd/wGHPieaKG9wv",
-	"l80kTIRnX8ALhz7UiIaU16WxRxevLgh851ONKVLhojJB7N7sgSt2LyT74ra9NWwgE6by7m0IxdQdl6MR",
-	"fy/aC4ya96yNR3u+9qDk7sBOrOxt97W/PkS269l1darbyUbb3Ou44OewZV8rP9cIh21yaJvY+Ofg6ybY",
-	"Nm5jS1dzZlsgGfRo9OCWqduJ15jrnDTZWC2AdNzwbH/8fHx3gOO2icExsik+sa2iH8VkmbMp/xSZ5B6D",
-	"8mTwOVyiDzwXV/ciPiC7eS/UC02hL/DWNq+ktovDuaeYUDXGLzonXy1YymlbJ8RfeMaUV5PNt7bAYOMk",
-	"o0rxqS2c6qZwP68+pM+XbjJJd+YbvWeTuZQ3b8yv8d5ASMxmKwWELFbcfQEL94eo7XrrRkR4bNXdLtdZ",
-	"nVcbSdxXbkJX/T/qQR/BL+zdW9s+fOV+JsQBhuXBwuavNyM9iddY8MEXIy/f2Cl+HY5XeyS7Zeom6SIM",
-	"Os9cuKbmBz+k/amRWS4q03C7f1rKfG8EBaMvtbvVDyYuy9TbiWvXaOSKfSoQKUPIAsKuJtiHOVmlReCy",
-	"T23LOC/wt8+ct/nwD0LI1i/djpL9dUDzVsYZsZuFBViWp5gbCq4vP6qD63n+kgZJVUmz7S7V0fiD+OST",
-	"Pcm7sFmP4W++HLIdB+jSfkGv8R3YK1+sif9GBcjXoB5+9/Vq475AxQ7VvP2d5SlP2jJLMBVswkjqMsao",
-	"l4Buwgs2qLXMZcLAalxT6Ilk6TMI6GZGfm71wJbm4F16Wra7ub0mYbGZXtzJZ3Fb7su2DbbbV6dO+7iH",
-	"LowrClHle8oLLmZuJ5q94E8HHjDhHyvOijF0+YFs6QJCWOiwOz4aDK8Gx6OTls5897Gtr+yOIiRNscoF",
-	"MVFfL/sop0W3dFuzgHYM4IVcGNAPzFYs068W4HCZSSKFnwDMHcCm87jcQ3ex2kHaiQcPtKoN7ZVvcwGw",
-	"NqGEu4hMNmRJc7pgRekCg4I+b8XQgEtsyKIaqrvn/kbvof3fG5nxZNMOGUMyVigyzZlJ0ccGg1K4eoL1",
-	"XBona63rYJ/ErvoKw+3GIo6giZTClFTI8wZNwyCYXAv71DmJ9bhjPW5sniknUrbNKhtmOa3FvKvUZwDU",
-	"Zs2Vfqllaf479aiVly5s3irgxLjHyYPYNFMcY/vE+GGfXL68tGeX6LPMBUur4CN2HpqM7ZK2Mtcg7siP",
-	"m6vyPT9ufskZu8IXvRB4mr2Pd9C0N1nlvNhcag5nHACM5iy/WIVwAC4EuXjzgtywTQRZwUwx/Q9l4uVQ",
-	"VQeUDA1CpvbHChrFQ584adC1gKVCbRIMV5LuvCiWvbs7UJSngdZjz10OJoDgOuLTZ3D58nJEltgN0xww",
-	"z4mRoZHtn6wid9gqKnM6MY0asl8nLMHkxGtoa76xEfb+tbgW339fhW/pf/89iS8Av4r/CZ+MyI+wKHK9",
-	"GgxOkhu2gT9Y3CcXejsIZh4p4wo3bbywAwqXmBmJjmZwJRcW3kZdi/jTETwUj0icM5rGJJPyRkUkXudc",
-	"H4DF58JdCK4Zs9BzOtWfxpqwodQrL/AbVTCWq2tRJrvCp/puz7UBQJVD/YpITNMFFzHhIslWqX53luEV",
-	"UH3yK6NZMTezF1IvXe/AJJdrZTHR9Zv4TLAU8NiEox7sVJZY2C9NSNBoUF0LmgBPjqwtAq8o7OH8zlWh",
-	"vv+eUKHWLCfCs/siEpsGczlAtEPHcL5gfRJ77oIYIZa5KCSJ7Uc2IIEPTguEX1bs/FqAJFow6mUF58xY",
-	"UEK/G5wPsWvRl2X4FvjxlBcWqb1AMGa9BsjzgkXkDFCxMkNrj5a5nGRs8YPm5TF58PaX5+TZ6eOzh31y",
-	"OhggypWFTE+o8DK9yIP/dvn6FVEbUdBPEaFkQTMtJjUXdVJGv+b4eFRWrdMUbwX2o0f0LO7K2c9dspNH",
-	"spAho/rERJYJDAs8QL/IdNm+Fn+s9L26LYEZzTsjAleO8JmQOfBGvSFv2ZJRKHyk5M3ryyt9594jTAeJ",
-	"X6RssZQFE8nm6De2MRLEQPohFfgZxBURgFDiAPtuMbIVXbBroa+p/oEWOn1yYaDOQAStoKWpa/euf8mV",
-	"3rhzQl0jAzwDVfAsMw+sKf5u8KxP3iONCDu/ucz0Bb8WiiU5KyLTY55tMGE54+Imqol9PBhMcLZzsDAD",
-	"uGnPNSvgYqY3683F1fNfMdAIB7Jg+UxftCKZIxWdnTx78nDkMP1c305VUH10CkcvjyOjiX31uytEiTOs",
-	"JvJEae7YK8nhGX2xihF2hzK+cCCYckAEDtO7C8RxLSBFWvm6nvstLVDwaC6MM7viC2Yvjl7WycnJM2vJ",
-	"/AnX8fvv38w1W0X/uP0thE2hxgwORJ2TTPMR08bBdU/UYsyqouoGdvoNyxMmCvg6XwlkSgNNTMPBwMzK",
-	"aIh6MNuT2ap6evCy5zJXJJXJCrfRNlM1rZj5TNBilTOCzYbxrtM10OToWsT6XpBHazPUI+MTiMmDMkEM",
-	"5kZN+PLcrNX0FTUK5tWav/z9IRb31t6ImWsxeVCXkW6AhxGZyGJeZVmfjtbr9ZHmNUerPGMikQAgiJGP",
-	"fztC1IqjS7u8WN+idS7FzFsy3JsTU9PMC0iPB68cuSxyRhfkZ8je8wBQRr1hf9AfAHj0kgm65L1R76Q/",
-	"6AMmPC3moOvYbCsjUh5hi1v9zYyB4eSE8ou0N9IfXuAvf8cfQgLZUusX8NDxYFADevA3wvbGR2typx+g",
-	"MhAoRG0teaEq53QwbHulm+Ojd4IaRQXSI3ung5PdD/0i8wlPUwZer8e4xO1PvEAw+szlKz/uMs47QW8p",
-	"RxutDBDufs6MAm49A+XTe6tFXlE2LTbXbj2XWjVMrFFXUABWNo2RQbk2ChYkaJqgj+2XXAcm2sJJ++Rn",
-	"UBwRHJzIiRaAkNHA1nZOpmO9Ilr5KHmMFH3i2n97nzJb2IJIsXC7FZmssptShz33skFBPUaG6TWdgWuH",
-	"aoI2cMFu+mOlZec4oUtT4lelelhbk+5Bwv1oooX3T/LYpfoOgXbcC2G3j2BGP9zDyytGvzF2/xlutANq",
-	"g7JP9LzBde1w+X6kqcUH+3Zs4XTY4QnjIbmS8neao8v/dPi4y/Q0AYM7+yVLOb3aYALP6fFxl4eXCPev",
-	"+YqBgPhPxMhAiWPGLMUrry0IrxLRpBLs4mbazoN312ReF2n3LQRd642w86xn7/5T34f/TGJS0xMtD9pS",
-	"0UWSGH9TSURg7WNveBWIIiBmjjZr8HXOyyYFumHBkiGTjfHtGhBeloMdBjYGVmdiFyOypEqtZZ72CbJG",
-	"cWN6RoKmbGwnaPc00lasMh4mPQAFewvh1NEDyRAkAsqetBXm0gkJTVMtHREh2E0+JAq5uOUFu3D6w1eU",
-	"gi9gqG4yanj/Mkrc7LiPzi+gj+WfXToNnu1+4rkU04yjS///iLOvxHCQqgFW3WQsdWA3AaEFZTEdJNc3",
-	"EFw77sn/x973Prdta2n/K5jMO9PkrSI7abbt2h/ueGPnNvc2idd22g9VxoTEIwlrCtALgFbUzv7v7+Ac",
-	"AKQkUj9sybJTftntjWgSBIGD8+M5z/Pot8ab1X/xUdl3AVjypE42WRHrLT/XQirU1DZ6F5ccvD/F3r+7",
-	"BYjvrWEmIN9BlkIzyuGXDimpGI6wqNBn0LerYrXdnk87is/2GZmtPPHQv/BMPE8gJtt0azfH5GOM+kru",
-	"9IhPWarud2i6J9OZeTdbV+n4r3LP28x5lIaNeFo094S38hwiXAMbKJU6a5cpOQB9jP5lCAKYMC2GKAyf",
-	"2MPHdSRWPLytFBnM3FoYFmRVqqwlTkWtp9B41fu2L09kt7qw11fpkEQNbNRGCov3nnuWxCFf9kmfHrdf",
-	"Bhaqe8iDc414m0wZG9TECtgCEsOkPg+M9SRqozElp8PX3bCIXbl3RuoWLnFg74Ju/twOelNDRhp2NNoG",
-	"gg0J2az2p+JZuw9P9W/8+oyWpRci3r3DXd4leSpsKQxcoLZw6xrP0hZlndTIw0YmQ9DQmoP7EBCHCtIR",
-	"DOTBEJ4Og723vlovFQtEYyzllrNubknRTIJFJVmfV6raPZkw9sQN/iygvTebCCwiIMHJigvfUguMu7KC",
-	"4M5z/QnDxlrInhi7dyGZhoKHzH/Ro9eINEdIKugSGDr+aYB18TmS4EW6snku5e+fH6E4+Pcv/lHJE1/L",
-	"zjc70sgkdH7y+fLstGa8vOd7pu4wWCLBu25XMr4tm2S3hBBWjSiTuoEf/FQzZpMHRGfloNdl8btuHxy9",
-	"3GTsBcQK07ekaF45QCFR4rAY3nq9b5VPjaxy/rl1DyVM7sYP/bLLUDJuamynq/D2TiI6Et1YNWhKGds4",
-	"ltx0o8dD9p6M98ZuV6yr1eYWneWOGNR92e2i/BeiLQLn1O7OwBq23iIO73dJf7bbHRMetnq/xLdudszW",
-	"dkyvtJTDVimWdzUepjIFQJQHKMJ5enHy7io5jpD4oBHszTphUmxg10LMKctlBsZEAQLf9ZF4TOG1IJXX",
-	"joz/gis8cXciDOfz8DSC4naeIXJbSeg8Qzp4VFxT8oWnXSljFP0tWaoQXQlfhSHyTLxSyWzaQVIPkGkw",
-	"29iV43GkYQhVfh7h4sOEbmwuStDWfwORfe4ipRvG54UQHrbkGCenJjMSEaTcWTkEBTfVxiaNulYalVgc",
-	"C57s1UZu4rdAhUsQa451yRc8mtHHDx4/YdmjqTvG7ErsEGovmAu6c8lcrJdQiVtEGEa3SJtsytNYoqf4",
-	"ue6yRFu1te/69XP44Fa7KX/vsfy9waIqwM4PVAA/8p1Cs60mZYXiFjX5UqLZtNlJ8CwD8VqI9PoaIJu2",
-	"2e9DkUFH8hl76BZsmmeQtpjOJencaUaq+y2WaG7hGkG312PQ15TRTFosKfVdX2N3XGhZKP+AvXPPu8oO",
-	"qQ+MGKNftFjS5yLLNVzboQYzVFnqbt8Dad29ZzHXLZaMtVBa2Ck6uS1KTpIifi/Xxg3T/YcG2YPrnlaS",
-	"xtKR5X8PlG0JwtxK08NlSgoJfXRpubvtiAvEjrrrDMouTIbKHVYdiTyxeG3ZycUjLdyxYI/nEiYB604V",
-	"j5BudU+FUgLWd825e4N7R98KVYdhmLFhu/N4t41imL/vg8IYvkFPukEwPG0Eg7fx2M54Bw9nnNuqY2XF",
-	"OfCp/LSizXjJQUAY4ZrDwD2mI1PR7yMPw91tne/CDC3aI+XOOCw5FSIcFfaQKDcfyCBukAJoDFdjuL49",
-	"w0W9zdtNGhx4lpEto65OBhrAkAZEMIlljOIRe3P4g/f6FGGvhMWm7ODHWWS+blFawlPLeLr8kJw9CTaN",
-	"Mp8dOc64RPcz1Rw5PVCIrHxNWTYKuVJUlHsIqdYRdoq4pylthxkYE5vivRh7YAUgG9SRz5OT8/OLT7+d",
-	"/Hp5fXH235/fX5ydJi9aC5Ye0y7KFsQuBQ9C8VYVVtZfv91U7Z7tZSvOQpMOehrW54S+10bWZ6Gzb874",
-	"9LjskV76Fm3POyF51g7q70E/hgtE06gRsIQem0GaHIdWK4HFkkg7IBXSKrl/KygyqN9VAuvCQMgSIK0j",
-	"7VyqU92Criy64JOf1E4+12qA9E4rPaDAPRO6BJqN/TTiIVyT293XajQOhYgt7uwz7DEuVtwEuduCvGgS",
-	"OGiSEZc5z1CYG2HbKOt0FIu+QRIVmzo9Q10gE3L3SN5++nD+69nV2WmCrkdHToIJMaFi3GbezMy0a86b",
-	"gKBpFCsvYWLM8rgqXPZNHfmNgXiqBsKvRsYLP3WLxgLzHFu2FL/f81T3mA+yB6WcTMzUtCtyw7mB5mRv",
-	"Nu7j2bjnSNK1zYN9rKGficFw211a/8pT56oHYBTznKg8TwW44J9jolaqiTs3sTckz4Jr39cAf4KngsRD",
-	"3BPQ8SnxQiJdUexPJaF71aJyEomfUBDuf/H4+umxL3aFot9xcc4HBj9P5MSNLfRa8TkZ8Fs4nkXqux86",
-	"sqeMbbOPBf5sooW1IAnt5RyLk5IbIdFBIYxkKJ4hvRvRvxGtYsEkSJxwHNneLPUPDLjsSKkmJLlsMfMb",
-	"rRhBmKsKXeE7P3Z82HkYaDQzPkG8I9sZn1dnNPtKQ48b26SBmzTwbqz6O6XBAnKMI09sEQ6h6Znpwl0K",
-	"qVhm5r1nUNe/dEV8cWCsszUtYpAtq/JlkA7Aw1SJj5J94Cn4uj6ZMNW3IJHKGl8tYe6tTCQMXwAPRX9l",
-	"h/v7Il/tFmH3Y4Me2h96iMieNZuB0+wUSFS/VaIIRf1m+SSRnZlk5es8HF+FwN00z4QY9ehnyghBJHmx",
-	"CeSiGNNDdIGsuPIilx+9GvkaF4ehBzW+9f/ignQRNvkTXGFvVQq7Dbji81Y3khTLqTEw+2s94TMCIuXd",
-	"tF8T0+6Z21ozEwU7+hjWSCSiADQcLaSw1yloF15g4dOS82DGbshmCBBEdiy/ISIM7v7vKM+4z4x4smrJ",
-	"uIvhtBoPoc1OZEf6+IMCDg38xgVr/UJMgrJHVWEGSUHdw1x9K7bFfZID/3ErWka7QnJsmpvvF12wJG8v",
-	"fwuk4kPgKWjCtb559fPhC1wFn6/evfzZHRv0M47H+8AvT4UZKyNsperpxxKPfoYO2iwKp9zBtzDMxpTt",
-	"A8CvJtJFV4/OnJl8tO2E70LSltBz7SpinXzU5GmbPO2jCmrcmkRWWYR8bi9fq8Hq6Za32qUX5EHCeJ3L",
-	"WQhtBLWGcz9tsYi3YEqzPheIdPWaJl4TiUq5PqUQeeL7WMMpBH88iVdswXXnuCk6E6RXfblGwqCEeLvE",
-	"LcgW8gWV9NqQtrcQYMLxDqGHidUBF/KYAGUltJgfmhdxKMrAb16/Rm+JxuLuP5oBnsxIauAoNIKDh5gg",
-	"LrjBKGlLPlNHUvGY0sfIsoisSfjQDHoWUsz8yljSJpGkajIkq6dPpcv3ApfrniC+V6G2WWdn3QcaIt/O",
-	"wEXpKmqk6+m1zmVCDvQxS0JQf23En4CwhFiGCBJgGuKnbDLFTaZ4N+fKJci0UJAyahTTTLQMt3C+5Cv4",
-	"SC7yh6Ai+bLbjPAaaZtcNgmbR5OwyeW+YhsLZtul8UuU95wTtfU+RsvDyFito4J+lif36ovbsr+Fh1Bu",
-	"UA/xvSUFNu/OoZihmshWsBc3QqYscW+XHDkPbDLkFgkEfGl6DvzW8kh/UhYq0HUu+nS22ARCE2IWJWC+",
-	"se2OfBsUMUsdni3U8CVVvCD158YePTZTpNZLepgLrpB7xFPxhK4gmJxVjtDrnTy73guK7q37BL6KQdU+",
-	"+srun7uATinIpgzeODc7dW7Qbtzfj/G4xt1EyrGuVwIQUocRkdl6BsNMuE01RBGYk7l4mrrtfQODYcnl",
-	"21/OTj//enaa+BZPlOkNhrsXOu9NVM8tWXamJvKYdcFOALxKtMc9F3clr3EGCzmPb46NXW3UO+3IIg6a",
-	"Z9fC8FhpH7UGvJJXnZ3M6vtDT6SQFiXPWZH/8sRgyqAjl8C/DcvckYegBKkmTEkUkCXBbH8ueuG6qLgb",
-	"iLzFbBKDBEN9GqPycKFRPJnzxS/4HcOl7hNbc8OMGOXOrWli5OYY2dUx4gzk/TCyoLnJNZiDv/x/Xa9Q",
-	"ADqjy3aJYwqPqNhuv1ekJdPWDFaVxKGHvIlpHwPKSTK/rmZRTp/NEl3YmaOnQhGDG8vGbuX7AC/5VdE6",
-	"S4q0dXjqhJtZQebI5TrmdlhQuRarf2lxOFa18xyvLJFF//BjBSVyaacNUbZ/KSoRhc+5YYm/OKmEEpL+",
-	"/2+vdrkF6Rl1B543mkHVu33XNeMcQ2Gnz47++FJeQVcQ0CC29DDnDpWXkB/il7I1EyOM0A/+stzczFmy",
-	"ZdMd/lwOwFivyF3cJKmqxPL0PT5sl1/BP6HiK4Syqi/ACISymlbhl0ZVd+zmbSzhPsXSaFV+Z9i4AAGH",
-	"VUyfeCvpvStubuZTfAsb4gCLjMvBWO8pMYKYq2Bj+yKDI5ZkQgJSrQnIkM+NUJ4+ksNgUU18cyhuLaXF",
-	"QEieJS0Pnx6BTD17Wj52Hl8oW7Y7EhmG3A1CHdYqEi2KYqME55I+QLuBsT32AhnOgEMaQiIfxa1EjHXk",
-	"ppAxdl/EGH1xXC9roMEbcFVjmHYIrioZJw19BHBoNXlIA1V95C6LQJpzt1nej/7crV7W/vTd+OStbpWY",
-	"O0mecJ269CbrtBkUhqrZYXusWz+WwyNwomAFpJp8hfeGDG5BxgR6qSDgwW7CFuQqHt9XyrFPhgpLDdI5",
-	"Oy2G+vc9lLnghhmlkEQRnT/B3Q8ZWNORwmJ5OnNOZ0jalwCCJeRhKAIfMasy1MMg7Etsp8JgNcF3uBbO",
-	"9Ra+7J2kOW07SFrE9oLFbcgMnk/GF7Klr2PPpUPo3UPhmV0qD8TlJHEYnV0/AJ/Wx+oI7zsvtyNjqtE5",
-	"lkGvjiY7SodiEzpLLj5//Pj+4z8TN28JqYklbfYxIgSRTO9Gqolk3Wm8zZGH/eCHGHI3kx3ZBcYRAdBm",
-	"vxPHMhvlxs73ww8AK0hh0kNgkZh8PHZHAripnOtZw7dynr7WHIflYgQZwJtWc2lI7Az9ZqxKOYN9TEUf",
-	"evOCyzmS5fgSc9wr7mapAoobkEk6HxMbF9KgIjW3EXKQgb9nGHy4QflbeizFWKtuBqMj9ub1a6xEvDl8",
-	"E8WuTd4b4pR54gBMqZQAqm4NCtsipZZKQCZtuKuw39ZI1qFjpKfIgIDNLhRXUat/+LGnUjhm7y8/sR9e",
-	"/fjjy1eMZ+Mhf/m6TnfJ265rDYMlknOvF9Tavvz1+n9rRNoeR4XLz6xXL3xgCIV/+AWYPLOmNvs+J+uI",
-	"S7PEWNcgK5qS2B49E8wdu7V5u16X0EJBzPsUiC076ObZTb1XcWmV9pkPSmXRSqek+DHjbKL0TT9TEzxA",
-	"TEiP+diQnRSproJM1TlHJRtPm2fI9cgdEx2SP8YGACqDuDugI0HGlU2QBeokeGZeKUfDrbhFEbHLq0/n",
-	"4RySMMHToGSQ6egtGgs6Mjk/+3jqjux2kSYv5gbbFxby5zO/a4jeQ/2JQuWgjWEHI+rAxENgHSOO15+r",
-	"TPSm619/qqcX+Qb3/8DHYzxWtnGqVG+AcIlwm8eADvmKHR4O9IiTXg/GS/B1fhuIRlKsMdsbmW1aXoTo",
-	"XRU/LtKC38B0OZL/3+6CJ50h+TdMV2dG3Dy0nLVXNxRfGCZkL8vTR78Tn1Le4+T8Pc702lrslc6DM5c3",
-	"EGJD3xyIrI8+5kYV/yMf5pM5dcHvEKU9A3Gri/lcUBSjVETV87gG3BO4YRPIsnodTXf27Cae+TdMSSzw",
-	"odUv44Nrj6obmDanU3M6bSR4KcPe31gA29mLlUKXmCl0G9rnw2QZ/UteexEoYKrslmeiKJ9XoFScFQjb",
-	"ex3JS7RIJpiPJru+p/qVm/2Nl9t928FuYDpROl1OnIdX4FIcDzU3oVOcmxvqJFcjIPx84BulzC9nk6HK",
-	"gAnZdR+j6AGL+WpLPe3cQIuNc9mzOa5j6hAYqf8R7Y5MLj//1+Xbi/f/dcY6+eHhDz2rxqKH/wk+FP38",
-	"cek11LPVBSNSCshHVftmAM5jpMnYrU9Hz6g/ovD3xnfbmu9mS9Na2lVXbo3Ulanymq1AAum0IRbWFdNg",
-	"QN96N9ytc9EbMp5N+NSwVB0zi6QRPE0hDQruxOZt/Y3pllIRp2TFKjVzq3Qn7hvefi/qZd/I7micsh0r",
-	"imFXVpoiOI1n6+7uxSRC6A09yCWmQeu56mIVtKvdOa36/QL+GPoSvjMscwanzKmSCtrfngAXUOxQWGaV",
-	"usE/jmXYt2o0dsdmKEx2ZOm+PSWNyqBFLCrUdFawcnuSmNi/RmXkpYodbqCf6aVDGedpJ0tmX2Z13iR8",
-	"IS8bibM+CXSlVosmfbLFIzhuB9VnfqsxldueGpU5PS6w117IwQry57hr/1qG9v/dfVFhDePWwmhsTWt+",
-	"s2rogRhbEzdyCcuBvfphcQQyStxoYlTN9uxX3i6dR/+IU7BcZCv63Zs4bp9q8aO4GNZa3GuAKvwdvzNM",
-	"pDX9TLvrY5rZcQd0/FT0nj+GUdflXhN3MiaYW/XAXU6nZcv74MEcIMRmwoWFtM0Sqex18ZczB2yrIHA0",
-	"pS5vbmb44zoyEMgR/sZbI2z2hj7KZ4QHB8UtMAGQlWXOTE5ADIYUYbipN0LJmXRwbCT3pjWpOvDpoxVG",
-	"6lF2e0cDR2/50OFHmJ3llnVGGBa7/BtkSxPv7KZpAzdtCct4F/9pAe4yUlJYhQZzScvFh+KqXW654inr",
-	"yFc0nnVZ5i6XvnzuYj2P4Cmth9LcrnCo44UHKTfDruI6XbY0TuNFO1wZxUPqlIvEINfQrIwaJxTdhTCH",
-	"35kwXfdcH0NhrCKK3uqoy7kkMdyboAy5BxC1WAqZuAXt/lODh84F7yhyxwbCN60sINjaWBhj5Aj/L+cZ",
-	"y9D7q+6S94Nb4U7/4okKrGKZUjesy3s3+CRkb6sDIOOPM7jj+I1ev0G/VIzy0bOjn14ftp6NhKT/9Sq6",
-	"qEJaIAabXaZBwhTUG1NtoMlsbA12auOkIiYzy4oWk3vuNF82W4pxeu+veQjVnL/PHvKzujqHOFfZbIp2",
-	"28sYzk/tPTcTEnIuc2ku8IJd0vLiAxpX5i5GFtnI896QDfl4DBKDbo+SD7+g2PldFomGcSbALHFoeGiJ",
-	"M4yHUlObYXthCMuw40xJYO5uU8YtGyljg1NDnWqGixSx+HQ1Jo2U7As9KkAPnsKiI7GTj4j9EE+BpSt2",
-	"eXVycdVmvweZ11mi/rm+MMj67HnyaWw/5dbFzMkL4ralbBGNtAYIceHnZKcSY/SImg1h4attzOl2MRA8",
-	"t8qttR7T8fveGQyBtC3IsuwpU6ZEuoIrTCrKjnGd0r8K4+LU9BjbO0dj6y8eAQ+duCUKThpd2mZvh8oA",
-	"cndavySYkNQt6aLe7wzLuBzkbgM+JygRt1aLbm6BJeGn5EXL98V6atLAEE0bufjxTA4yYYb+H6Jqcg0K",
-	"o7xFtp8H9XffCwbjG9iZTT7yAfAXuBAw6NnQrizCMHRIXM7THK+VbbBlkm/Vp3M4l5skHzbKMoSuwtps",
-	"w/oagHvPBBzHRkB6f49K8wzQ3xnixWpqyfvzfWeUIkKmAcGzYnT3+vKGMOHaDbqW91zO6OF6E5L99Joy",
-	"BSUNuOjMBmyU0OW6h9/WrSAYQadzJbCpkGcK9miHKp2PS/zFefW0FFYR6uDUNDt7fz65/wTMqmo65/3s",
-	"6DjIZeLggZu/zc5QxITyF0RAv1JYf9mZeumf/kjP1PlhrpXOaTbXAzOk438JA3vdVhEyRXxwS9P4Hndy",
-	"SVc+fDL/k8ymMy409qSGuatL5offiT+7ArElpP3xzbNSWv/1qzc/vfn5hx/f/LQiu79ihCS+iQqWlB0Q",
-	"tRUHE+Z0IwSQF9xeNQ5qpU2RGUxHT0aYCBKtHJGQPaiesJRbeBn8ukW+onWGEh34FaPA3OLmo/iye/QV",
-	"7YJ1fJgCwk1KW4jqQ9+Yl6TlA6GiDazlj9gi/z1SCErTR/FabKUveQcwuIHBCGl/lhnYy3DRk25x8G+x",
-	"ui4Z5qRJoG/NWTfFCgorNC6qaj+iVvY9dMnOkjgcozJz/C2FvpDY3+RrOwXuD1e30i1s3FaamSEfA8GL",
-	"kZUbu1gCyWBHIrMf8grSeGclEt0eFL3Es1VJVXrwUSTAJOVfg2n8wN9uFZawRoAEf/VEE36WHivi2A9v",
-	"g0z7q20/uy6KCN+LN8xKTZr+TtwVYQmtNFqLKflg7w7GGm4FTOoZ8T6WxPNomaIlI1vkJfGIu7Ss31Oy",
-	"b4HGlNthi/hKuenIpLji2m2rdk9Javg0f7z60r7lWQ7JMfuPwx/IaKL758ZBlixTckCKDZJxNhIyr9Zn",
-	"8K/3NKzUOQ02bu2HLQzODmIpXLvl1h4fYdZX2CEbYeYnsMEW0A3U+fDdsE0XRWMOdwmUD7ABw3jZ+gTf",
-	"RqrJmr5dlZVcRfNDfp/IyjkpzBkQu2c868lqioq6Bt25sFPrcfuE+wrD6AaNMuWTaf1xn2vzM7xVC3Gs",
-	"XTuHD+zRNnnxfbYmr7ue7pEQr8GMneSpIJVn4o/SwHjmHjNlfa3+BBlV9odcDqAcs94AjAkz6cJW0v9i",
-	"FLtiYThqhWFM3eOSdaEj6T7eIa0KrUnGecRvShuNpTAGmTIll9Bn5OOUz1rjxxCaHjahaeO8faOQs60E",
-	"s1jhBhc7cgv3Fs+fU/rzt30aoeRZmIQdC6rPPi729NfHjUhTT7HjN2dUGhvxUAFeOKC2F90d+Ez3va3G",
-	"nE+UkkrUZKg8H7SwwSsizYeCXz91ng43kVgTCUUsc65Ulh1HrR2Pp0c+WawdaOxLwaXh9ldHosPjr8Ci",
-	"AtGJkCJqmDovHFp4S1V+EE9TP5kf/PQ0+kCbKDn4yfuM3/jZAxhiehLp/dTK/QSxnyBe0nh3jeXejeU+",
-	"z73gO0GESUcuWDyJyEgf5W2cBqkOQfsW9IRrLwdYPLYs6ENqViIyQ6GdhMzA3QxyR66yyGx7BlmTu/yN",
-	"GuXGxDYmtjGxdwugCw/zrjZ1xjWWQS++mi+XFNnsEEZzDRtoQv2/kBzqkEsJWWjzRLlNtJcwQaFtVG9F",
-	"PHklcvzSj2Sn+9o9og52RfkwHETTv1/ffWzidyrWGv3LqiAMr4oVtrvFXtz2hlWszv+6/PSRjUAPgOE1",
-	"7PnFu7fspx/+88cXobdhovQNaKa6QKK6uDAzMRLWUJcD6vFQO3NAUEvKXcuUIAhEKmwyNYG0I1M1kUxD",
-	"T92S7DC5I+4umls4Lm7j/1JY7wj4fUwNVEXXo5ADGg/6FV6BlkuYVOId3FvSzO8sbe1ufo4z7j5k+U44",
-	"0y9xDN/f564PnAvH2Vq69b99TsjmeN5R7gprVIiG6XNj0d/HFYWi5SWWEy6nIV5BuJTStq8yodiIT5kG",
-	"3huusq0LRJBBEFsouQI/Xb5wT/0pJJ4RmlMoRsHO7bP2qx/foOa6MKyPrEGBaD8EZKR5OuQBWlEVq4yH",
-	"SsI13bcuUnlDtFTxfy4ELvzln1/+79E/2D/++P7w5X9++ePw5X+y5y/aL798/3/W7umYfVH8eLW9JPhl",
-	"121uKX3FS/zDihGcZEb5EcQibSb6FtK6MdCv1aRefZ4ZiO/dVSoDLnfcRlJ6yzWQ8qWF3aDlt4eWn7UX",
-	"0SqV/3kD1Py70EzqZRIVStuH3vCSQ4S3I84CzKp3gfi6rSLPzRuNQMkkLOtCpuTAXRzYmrzPZVAKObzI",
-	"nAAjgl3jT+ieFY8P2fuadHkxB4+2RFgMcT+4+NIU1XldxSUNKr7xtNbsC6Y1E5XT17JMFbmP0rUH8BX7",
-	"FOvyIB9LqQ/SH6Hjck6ol50EMXdBkeAvH07evrz85eTl6//4kWg14StPoSdGPGux3AeWpN2I53RyA9Nr",
-	"kSYoNESBqVeON+XKIIwMZCgLjzRdlt3A2KJ4vDeteLOuBn5jmOr3g7QAKqNANYSepmDORVxxvFv4ag96",
-	"5nbWKMQW1K6QxAIw7zEtGIO3l7+FxPgQuJsWjODfvPr58AVO3Oerdy9/dr4L/Yzj8Wv35akwY2UE3Wrh",
-	"0yEU1zePogdWL1KxMMzGk9gCAlZNJFZa7KzB38SjqNu2YhS2bY1SMzaRhOQ8Jk0NMTH21AhaqHnJhrlM",
-	"NbV/c2y2Dgp/2NBHpFJ8WtK77AKpe4S8PxjbZi5Uw74V95Z8BB3ZR5w4anj5Nj425LpStZLeY3l49jcu",
-	"wJcszijPrBhzbQ+clXmZcstnjU+hJ3eu3SRb5DXyEcy49E9/PXMfqBpv7345LhS6yRhjphBNm5u71Uau",
-	"bGn+oId9iVep7v9AryaqwYUTcoPhfVlfQJayxP2YsOdJu2dukxZL2s4pi/+RJcdkKl94alMNPaVTKley",
-	"pBwcJ+y50v6fkhe+fjntyCG/BXct7sCk5f5TA3cPIVSXZAncihRkD39FmI6Qg2xmc7sH0kJ/wARf8fj3",
-	"ozragadZtWt8z0fme2IazxvdbfifCE1zPuWWcWmonhe2q1vyk+H0GNc94OngTjafnTR8ipQswbUVdiFW",
-	"9r+EyLiCtK1vn1Zg/Kub8ocuRGwUF7di3q5BFjRGbTepvj7WK2Y27l0smoXROFvK0J8JY6/iVU+axSW8",
-	"xurkdJyWJjO9PShCaRFFkuL4b9tmckluuRZu8CYp1KIz3oOhylIXdgnJEr+qEpaKfh90i/qCGU9T9Bi8",
-	"P2/hq+3IHpdSWdYFpsYgKXPkPFNzMh4TQ3oRyIUbXxuRJm50I56CC1avJiITis7uvDsS1hKfS7xRd8o4",
-	"4h76mZocd6SSEJIsCzftkWx1WlJQ9vd3njxL+His1S3PQmZqGIRj3JViCXFM+CqP1RkI49tLijxOTi1L",
-	"O/3ekMc0p/pdyWNssQFXWMolJ/qBX+5LoII+sUZ07QQWy7ixzExlr82uilp0Eu6Kie7AcFVu+WWUD6si",
-	"mUVe6DCWJ+1A+LdY7T+EqW/ch625D3S0IRM7zu3m/kTlJlkzHQ1fbavQPHHn9+X7UwIh8jgin54qbaE3",
-	"h2+iqxL0f6TPY3Hr7tFiVe5MR877M7zsvYQnhQeLYjuS2nX5xyHHPDa6KEgdbZiayPqU9lM5/csJw+b4",
-	"b7IAfz9/4QOxZ8QlR6B+/xr3ch2c9aq3iZeWa2tKgQpZM2dlDQOEbs+ZRN7D2hZFKiHY+c64G3i6jyOm",
-	"cl3YdJYB15KCmi745D8KUAnNQmBjImmdM488N+Dip3D7Voz7nAPi/Juk3kcqRWk18G03JXfPg1TaxhkT",
-	"9XrrJurSfcQaMxW/nDCMd13UahXTuWwclq04LErd+F5EtwPu47os26UPRX1W8gjW4z6LFqkhP3uy5Gcb",
-	"x6D19Gf16+fwwf2yhgFtnwxo6y+q7XOgfcBIjmMT2S1oBLCyE1TUQffFxUldGOSSDRR2kpG34hwIfzmh",
-	"lgecfmnXUJPNrPZHkfw8bKKfJvr5hunJtpMuRTxHmXN7e5COs6+8Z7Mp87mfOUyXC1OSqJ9LochA3IKk",
-	"/BHPjColiCJY2asStOuItZ9KHme/1Npzo1imvVtqU3HBojBGyEFoRG66ThuztabZoq7l4qzsK42WYQza",
-	"zAA51s5mk9TvUgQHXfK04RvuHdbAbuCrNomM7QE3wtpZS7J+OWQj4rOVJk5h0oKPCI4loAT30Ed7lrnB",
-	"7QeOgNNSd2q5HxsgQnNG3RmI4DfdZqLyZDBWpicp1URNGibvxp+MW7ETyLIAZp7LYMZ0ZYWt8AlLP+w1",
-	"s5W4S5pU5dNNVa6/SpckKavXzOEDWuomN7nX3OQaq2j7WUmfxSAr6KJMc1w2iNghaCyf1kshFAt3/37N",
-	"YePXNDnGbytYd8HKFhyhg9KGrgVk/h7YUQjPlXw6v7p+/zEhzhP/56mXWKaWZcpJDQCJ1lENsMpQEJFU",
-	"8fynrcUbX2QdkqH40s3humcWytKBhkClHZ+3pW2I0gRL02OfzYNsi9VXuoG8dbMp7bqXn4qBsGa3e849",
-	"Z/Vuw3luEm9b2za5mW1VplW6QdrtaqZgJJUe8UwYajlC7r5jRpwRBJUTI2B/Ij0O18BS0OIW0ljgYL/7",
-	"/qakRwv02lhuIYnqH4hbTs7PPp6+//hPKmsJQyxg4WyaAzvHoZG+9hL6LsoBugl4rClA3Lk4yodOAeKs",
-	"1HjK+F2aBGDj925mfk7S1FN3Ljc/iy4vnQGeX6qWoBwBN31hZxnKW1gGy4QEVK8+ZkVRHC2S+xVpo4mJ",
-	"pc1OqKuB6DKZGSMCeQhgvbyg5TdUXuMd2Vd6lGc8UBRSU6Vk3FlOrcZDKMi68JKI/hGaJd8nbYavj2wL",
-	"KJ+YppCyEXDp85MaWAZ9y1ReZvXyChR3ofXC5701txsbvJ36EA19WOO8rE0f5jXBDHt7+ds6fsyCHUF+",
-	"pDtZEiINI+i/GaqJ8YoIMxZm003dkffl6sPn/Qvf6lFt67L38fWlTBc9kDtscbTVbrINUlK5ESU0782u",
-	"/hZ2dfF977K5D7p5drOsyUhp/8GDOhRSmbn9Z45nmo9mGQPVLWgE9oa+pIK5wQ3E7VUN/dxA6ineuR65",
-	"7etJO0kmBXs43R0wVeEDlYmQBs92apRkEpN1Gm4F8nqyy6tP50FHU8KEnO+CFYKCHB88zQZL7aI3qZgb",
-	"jwwMPwg5AGNnf9cQM4H1DZ13S25Qe+UFUQquQwmI15+rTPSm619/qqcX+Qb3/8DHY9zTDyMS6KYu9Jnu",
-	"sGOLHnHS68HYOitSE8tF9bMmmmuiuQ0sNy2vhXQS/fN6Ed3BX2XM8lJYx5nmBoLInzZKHnlGy1a0fUPh",
-	"VvC0NQv7ILpWT0mhlYUS4LbHs6zLezeGGS7SIHDVxmZPTxrfVxhtwQi5cbjsQZZB2mYfgqhPULz3tD4Z",
-	"pAPQWFwlm609Pas7GILVLt7CHSk3MAUk5hyGxlZ/MiAnX0eGOwtS2CrTBbYYqjuE9wsk0G66LUjSoaW0",
-	"GP0Y6DSIjZYOpbFWtyIFjZ2EYwFBznCkbiGNT3fTNNAql+kxS35VZJA24ACi7+pTbeshaHz2j4H79Omc",
-	"dxeGUP2n7k9y/U35cw1Ax9sdtASb5JHq0TnVy/HwwXKoTfVwn9Cc1QvoboXCc3emfSRFglqEzj/FLcjZ",
-	"Bh0dWo9CAgIZlJDjxUUmRPscEgd0OHiZMmHmaiBoOvFMc9EDiYTPF1gomUlxBp57R4xLBqkIIQgSMrmB",
-	"1KOE4gbaTeXjMz7koUFC31Dlo4EIPW0VuXtUS+Z86wO/+zfvQVzLnF2gL17oaaKNoUy886Ij8bT3Judc",
-	"dqoCp5qXMhnUoOj/2cyKaHaksSLL0EVfaflIdq3C2ikSZwOhmZpIdnl1cnFVGL1A20lmz0UBmM+lTFFU",
-	"iIov9jwxKtc9OIp/kLyoJHwBG9Ktu7Gb/u6N6WxM598VXYlCF2Q6iR7HzFJX3duIHni7tQxySUbIqJZn",
-	"2iPZzxZaDmKzIhtZNofodg15euwrEtpYT88vvHqwTxD4VwsSJxjId6QfFRm2gVYTT+iPzBORdoLyxzNp",
-	"AR9h12A8vUX5xb/zU+faLL/L8pbPIRQ5pRnN8yZs2yvos4fOkQd8brLLtxHPrTIRKwTkrjBFRgLiReHI",
-	"WawqktuivLvrNAVZzaoNcbFmmnU2Lxn9NUJjWAujsTVojjT0QIytKSVii+xss7f2lxLBYwkhlSGTy4aQ",
-	"pZ7K76ESJqs22AIvQYWuk9tdRJjrDmFPRRh9UJkiXoCw4q0oLi1suR8Cc/7urJYpaeBUnI4+hRhpEHbd",
-	"nYDvWIeYvirg8LQlm620v2Mqnkub0RzsfNsc/IX//9o3Ud/jgav9OXzT5V2KlDQQdjFTcMwMn5ZlFL2A",
-	"Yjj7I/Y7FuK8x0ZdfGi/iiRBjNfJAGgoK0EXyYPy9nEb37TZyew/IiQrHIVHQYh+MlQL3VWruqcM2PKu",
-	"frYrhaviEXvpuJx5xzWs1jecIWgC/l1p8flDO2xHq0IjWMuf4EzY9dssh8AzO6x1MH5V6sYwbp0hSGHs",
-	"/APZq9DAG4D9he60w+3ln1CzsfxnDVnL9l2nGnq5Fnb67OiPL+WJv4JQqbKlh2Xidga654f4pTS3BwiZ",
-	"WD3D6KWV5hgFSNNpcoQ1Mq6B5eM2S1IYaJ5CmhyxKxiNleYZEm+oiTxm3qoSqoGEfCkIyfiUepaE7ciM",
-	"W9BtluTFukyO2LkydqDh8r9/DfcLDEM0/8Hou9dXEijTPNZqoPmISYDU1HiNzt0WEsxOncbiIZVRHU+n",
-	"7m3C5LVLe3f3jy/t/52syuDTx6/v9WQM6FtIK1fn7C3/etYFrkGf5M4U/PHFOTH4x95VynX27OjZATo3",
-	"/l5VQJQxqHEG6CCM+NSNwAfGaSSSFzr4E+1CfJliK+dkzeGVo/I7txVwHxfMULM3RtRdyJRzoVTpzjM6",
-	"fosP+MDlNGBxLVOyB62ws10YNA8GKt04AL8W7/lWScpT+nEbyKBnQ2NnMTIiDq+6AwZ1fi5jjIbv60Xz",
-	"J+hIdqdsMhS9Ib29sYBRXSnPEMo3CPMqnuwPhIrZoI9FFBrkpJbl3sq3iKx6i3f5JEsctlahqeB5KgBn",
-	"N+gJ6FySkkrprm89O1HlXXOqW3ldOfD5FMJimYAI8zefDFVWCCa4pWhg5utdIoFg7dxHtYQiseNuHdiT",
-	"yjNxAW4dBDht1aEEmEei9Lf32nF8pZt8UFJYpavvckKvYVrs5Py9+/qmpMqgBqRuq3yoQF++dOuTXg+N",
-	"0sJt3ynNEAvb5RmXPdwCMo31PHPsTvwbmKJlh/LkhVP4y//+/wAAAP//",
+	"7L39dhu3sif6Kji8564ke7doUpItm1p3zSi2s+NJYvta8vbMsXzZIBsksdUEmEZTNOOjWfM082DzJHeh",
+	"CkCju9HNJiU7+8ya/BFTZH8AhUKhPn/1pTeVy5UUTOSqN/rSW9GMLlnOMvjr+TpTMtOfEqamGV/lXIre",
+	"qHe1YCQW7HM+nsIVMZEzki8YWdE5IxM2kxnr96Ie1xf/vmbZthf1BF2y3qiHd/Sinpou2JLqhy/p51+Z",
+	"mOeL3ujx8DjqLbmwfw+j3ormOcv0k/6/jxdH/0aP/hgcPRv/P0ef/vqvvaiXb1f6qSrPuJj37u6i3qsX",
+	"4QHzhMz5LROE5mSaMap/coNc0XxRjJEnvaiXsd/XPGNJb5Rna+aPdyazJc31dSJ/ctqL9AT4cr3sjY6H",
+	"p2enT0+enJ7BLPDLoRslFzmbswyHmbDlSuZMTLe/sG19yL/RG6YIz4miM0ZySTK2YjQn+YIrosfGVH5O",
+	"pgupmCCTLZB/StOUZRERbENmMiOMThf6BjHXD5gwkkgBC8M+0+Uq1UM6mQ1ng+SUHT2ZDWZHp3TAjp4l",
+	"J0+OBvSEPp4Mk7PpcGCJtGA0YVlBJm8KR3oODWt6/Phx25r+y9F/b1zK5Upm+Yts+24t6hR6ecuyLc6O",
+	"KzJdsOkNSwgVCZnKtchZEsEfQpK1Ypm+ZpPxPGeiiTWTbDvO1qI0DzOoiZQpo8Ib1Stxy3NWH9ULuZ6k",
+	"jMhVfsTFiDA9yIlMtoQLWKMZTxnZLKQeT/z25esXr17/LSZ0lush5vpbqvQ89PrlC8YzMpVCMZFHhCoy",
+	"2V6L+O2byyvyiK74o9vhIz039ejLaiEFG4v1csKyu0fmlkdcDxI4PT7XL9WjIUu6JULmmh/wVVyRlM1y",
+	"QlPNHuR08IxsFkxoyk3pckX5XA+d5tcCnqfZUpGU37L+tWggJV5YomTCZnSd5r3RjKaKRc2U/Y2uVpoD",
+	"aqT9sGAZc0T8TpGpTNdLoSKCtCIZm8osUd+RG7ZVEZmwVIr5iFDyXy7fvCZy8g82zbWo0oNUEW6PDc8X",
+	"JPbJF0fXIjYUHKuc5izWnERonmd8ss4Z3pPIXJEJyzeMCcJzTcNbliq41Lwq/nLdy+V1LyLXMN3r3l2M",
+	"N+vR6m9InLPPeRyR2Lz7WsiMxIYoMcxMrNNU79+U0VucPs6byHXeJx8WNNeMk0imYFn15MgNYysFo5Ib",
+	"AV/1yYUg61UqaQIcMKVZttU3UqWfeS2W6zTnK5rlZMZZmpB4iesQEy5UzmiCq12Iji/Xvd/khKfsujci",
+	"1z2fhDjlK7kR+BtNkowp1Z/yfIu/vZUqn8oE7jVU8i9cuZ8L2unfNbWue3d3DWxnhtwkiZ4On5WPl+Nm",
+	"qfNWpny6DTEh1VtnKpdMaV6C/QcbmmaM3AhNb5pmjCbbPonXqwT5BzYU7DK5ziOyZNmcqYKlFOEil7jh",
+	"NT8D/yiyZJqasOvx4zmJM7ZK6ZTFZLXOFbK93HxXeRaBa8yxzDN1TmKaJDHyENy1NAu/1ePuk+fI72Qm",
+	"01RuHOtci2ydMkXWImGZmw7IVTeQZimwQhr6q/GvGZv1Rr3/61GhdzzCX9WjEuGLlXjH5kD60KEOkj7b",
+	"wqYGzlOwv+Q6J9T9qBnpnLy6fENOhk+eHA0JTVcLenTceA6gpBpn+OKmY62mmnz6cnwXPsh+5Uue12fw",
+	"s9yQJRVbvYJKb3Eq1IZlWkNZSpU3jS+FpwVl6+OBr40MBjvVkLd6174G0oUpjGTVLPWyP3xyeg6cEf81",
+	"BiEyYfZMJfH/ffxj3CcXJN4saK7oajWKySpjM/4ZDjXNViwpKx9/fXZ6djY8Pjl9/OQsrIn5QqVVJ/MW",
+	"5nRQ2uOnIRXy019G/4n8p49/HRw9+/RxcPSMfP9Dv1GjfMemfMWZyF9mmcyeyyRw7L8R6ZYsmVJU72sj",
+	"47kiTN/i1ONM3vKEZd+ppqWFy8eaYatst7eC6Ub9jlEV2j9NQ87g+qYR4q9Nm+LJaZuqZ3T3nXS+1Ifu",
+	"rgGDPsUVgRO6abTwY2cB9Bs+G18PI1qLDnvDrG62FufwQbANU3lZ5DeScy3uvdJXVN00WT1xTtXNmCcx",
+	"aHAwPKMEbKgy8oYlsPoNxpB5QDeLaL2GKz2OOHkSWuorueJTHHPolfrX8bewwt4rlpmjr4Hf8HzvxGwl",
+	"nbEz05nXF0ynx/SCzzla5IEh2ZMuR1VkzoVTKhUjCdx6Tqg+7BNtHXnSGi1gme3ky9+bdvjwSdsO/yv5",
+	"9J+0PP30ZRgNHwdPwztcVKbyH2XCGUzyks2XTOTvgTP1F1MpcrMmTi99pFf8KKE5DKkYHE0SrslD07eZ",
+	"XLEsh4caK2PlffWlp+2GEu9MuKAw7TqLFpz3Ee/75K5C9QznUl6fC/L+6qejp2jlGYuvpljrH2NtluQs",
+	"ZXDCOUki0ChJuWCg+xsLhyi2ohnNWaJN/alcLmlEFFvyqUylAJshp5PCtCgObf2XfoHb/TOeqRxeAO4C",
+	"VbV9CEsVK4zVTOWo35U3omFTVNAqC0ZXq5RPwep89A9z8rgz/+OXHp0zPKS1NQCejpxmtBdV9s+o9+bt",
+	"1fjV64Inf8qouCG/8TQFZUBOp+sVtbJO0w2+LqkMvo5x9qR3F5nXHz9zr78Q64wmC7padxrE3zKtWH/g",
+	"KZ6CpUG8kNNcBsbgNCJvMGe9u0/+FuM5W6puGvI7MHN7dyDyXuF9w8HAaHv2C8etNMuoZvHPR3N5ZL77",
+	"+EmvTP8d3ZgzD1j+a2y1+pGkf0E1EkzVnGku1H/irtQSaef+jJypV3vFhTKuSOPJxOOZ49v65cMJDcIH",
+	"2/u7dz35Pu5P1a02+PufU/UZPuilcB/S+AfY+cZpAYunp2B8G33yUgsI/IssqLoWtLKFyfcyM1/FP4Cp",
+	"poX/gt4yQknFsYHXmu/0m9ciZUoRSgx9iaJbRWS+YNmGK3aODq1rAd+QG7Z1trDvIUHPG5CB4VklZ55f",
+	"xFiThcUak0SSXMo+eblc5VtyS9M1U/rdRL+Ji3n/WlyLK/YZPGQgYyP4Z/hEE+sDF4ncqKPh8eNjbYM8",
+	"v/w7LsZCKzkEHZfIc1NgN22rt8rUCASqzK5F/O9xn7yZEUo2MruZSHnjyVG1YAyGpA1+/Wb9eBS22ujR",
+	"ZjgXVhx/L6Q7k/9gmVR66Kt0rYjicxFZs48MH1+L6YJmdJqzTP1QUNg8KCKxlsHGDIfdF5uLiPEcqUhb",
+	"XEaWK5Kzz7lbW1gWs7paH4DNdy2MU4mCX+qc+OeSNt82mg802fSz+sichZdJ36OCBwXsJrXSHAZy4Uea",
+	"vMPjv+XYWGVykrLlX+3x0U2Teot3hfbmFXgH4bVkSoVxf8KiaWHyXIpZyqfffEirjIHXBTajln8TnmiC",
+	"wqDA2vyWI7oQW9zpaLXCIH6CMSVMfGvSaNGS0ukN8quayhWDAb0SWtmk6Tenzpt1RsDLgkZeKucKzi4r",
+	"zQx7aVsLBvpa5j/JtUi+MeEy2PBCErW2wR8Yzlu61cr1lZS/0mzOvvVyYghEaSFPUj0AGNR7Qdf5Qmb8",
+	"D/ZN6fRaav5C77rMCdUHDk8IRMdwWLeUp3SSflM6XZCErZhImJgCrRK5Eeckz7aEzikXZmirTE61zjZJ",
+	"2fNiYN9yLc278NibrRVLzkkMIkPFGFsxJyRLE2VGrdYrrbqy5DeWcHoFutSfw4FaE8HYC2iFWmeFtxYR",
+	"lJzeaD64s+o5nFsXU3Anl4yZLz0IJLNkDMrq8eD4ydFweHQ8vDo+Hp08HT1+9m+9qJdwWKzEKcpsSXna",
+	"G/Vu6JKm9D+bx/WncqmN8QRcy8ba+AUuIW9ZxsA6ySQ4TnHQGEZnUymS8YyC6WG9JHwuWDLmAgYm1ml6",
+	"V9XP/ZF7BnFCc3aU8yUL6dzFTKpK96ucpExr9NLEOvu9eoTPzfxL/dE8Cfp0qi4bS5jq+1+vQRDnPAXW",
+	"K+KeIHPoDRNkvdJj0rTAfY2Uqg0EKdzOae/0NXc12tcsEYg8lEO6GOhFA0WpjcySMKXKKxgyo1KqcqJX",
+	"qmQw+eu3Y64VOwfcbbhAhsqGGNV5enwQ+WxUGXTdZIrsJipi560GpbfPWrdMdVPUeN2xXSkroeyqPrkX",
+	"L1RoackID2ghBMSFVEWmWA/3eMWyMZIe7fuot6I8G+vNkN3S1PymeqMnUW/FMiXFuHRvQrfooAv8tmHs",
+	"BmMj+CO6XOu3ax5quwifE5QwwXnUHJq3LANTRemDL9MKwpxpHbQf3P0NBKg+9VdmN4eL0OcbWcQOcglO",
+	"MZzWORmgyoS5MYGXNtG2+tof1+mN9xJtBRavIXMtIDdcq2Tk+JQs5DpT5xjd1yJCWMdui5jaMShcjJCw",
+	"UHTJ7LsVu2WCJHSr9npTE4e0E0HOgARqPXHXEHjStyFPI8c+LJEq2z/E+U2828xeLWu8a1F2zn+nTHpL",
+	"8+lip4QOnEpwt95g0wUVc9Ynv7AVJJlwbXkvWUQmbErXiuHSUpG4WARZMipIwmczlmn9EowXVQoZN0iV",
+	"xyAcm8XcHYh6fwLDjtLKD6bviKa3SCf3lCelhwz2lDbuMcPaYO4nMB7iwc3y4Ss9/QEGf1fdBmUvedVH",
+	"7v16pG746kiucGscrSQsuwuOuL0kYIhlVqOFKdGmWViLQ+vNn1c8Y2ovZf2GIwczoYnxsVfoxOCkU8xX",
+	"0Yrb1lkaSHqS2Y0iUkz9E7JBj7SzMyPAJ5am0CJ8uokdTxwY3Y8l3Gh+u/a5b8PU1e69NL59WKeYompk",
+	"CNU5DuSxRinI07AWKkzyPGfLVV4fzpRmGW/KeZgwrVnps3tDtf2PVr0+53lurBs6nbJVTg237LS4jBNg",
+	"rHhIP6xmzhA96JTmrBiEYiI3moI2sWYZM17qLm9PWG6Mg52Xag01CdpjHxYmB1Suc3DD62FBLuChxlnk",
+	"pwIFF6KcTLRbkM4oT1kyTqW8UeFUNDnLGWb6kpSrnEzlOk1IyVceevAiz1cQTlqrLuuHOSdmvUyeMQSj",
+	"l6zbRCquApNyUqNfyqhiY/AJBExzY4ZzDF/Y0ABXZMqynHKRbom8RWWzm7jtQNcSGYDCyL00my6Me4Dn",
+	"EdksIIxY4aa1cPwUcIo0JCn9lMklGTZYNWYsdt/tZEiV02xfj5GymVyt0gwFUZEBU3NLuARAm1pjRVRl",
+	"GmVhUmbNqJxcZ/a9XbjK/ijNtsxLnhxokaoNKWyxXDERQyTQLu6W5T9EJEahyZLYFnPYiUUkNl5W+Elz",
+	"SEwnEK8l3/sXEgHp/QuaEJ7/EF2L2PBMTL7nftgrl2nyg8nmNsqBHlYv6tlBgIYA79Rfwsv0QY6PC6oN",
+	"Fy6W23x6I18F0qm5EZbom0WNL9KTxcT1v2M0mGYMw8hbjD7qMVSMA8jtOBm63I7nMpXLiSyyNy6yf6wF",
+	"JZc8vaUmgcIfIWTMfiWNcJ3w/OUtq7mQ6dSQAj0gfbSbNN0xFx4cyyf9QX84POmflV1uzT5nd6oF7ZrT",
+	"QdTb0Ga75+ngzgja4bHeYlxM+YqmWs9AjWI01FtkjSSyQ380rLve7OwCLl83v2BqJcs3Mrsh5iKtXEDC",
+	"IjpSM7n0Dny9CZiYcwFSk6UzsCoh2C+XSyoS1U0POcQj7ui8J8trI3gJ/LxZ8OkCgyXnNpa4oQpqBrC0",
+	"Q0+8KKqrSZzOrnNvHesKjByBDILFvV4PBidTnsC/LI5IfMO2gW9TOaWp/mBdrzH5nlqia6GGqxKXD3uI",
+	"EMDJB+5iEyzYffxYbquxizQ0NMHOTo7ughaR5dHiFd7pYJm0xB5Bue/2969cBZRqdsv20vALcVFT8qOe",
+	"V3vZ6ejOZY6rvpNLqo5sHHX5jfZ5ITI8NwVjVSG30qeU2VzoU3ZfTZybma4TzsSUjRX/g9kvJ2ue5mMu",
+	"nPU3pYJmWy2vpiBNB1FPy0zBUi/VDlQB/fa89NIustNeo8fV04w/hENmmq4TNlaYqTrmieqNPn7SP/B8",
+	"jBJOq8hulBlbpVvzl9G+1xkb54uMqYVMk2L8x4OoNwMNVEy34yld2cGC/DWkl9PpOss0ccx7VxmXGZ5y",
+	"k3V604t6v685y8fgNx0zLcXxKf7XoNTYHzKaszH468qRBj12+7LxNNNzMzcUX2t5+IcUbpE02ybrlI1B",
+	"JMDPtZ9KXzoyQrTT/olJyPYaPdgx+mPHSy5QufB+K62sNUB6L95d/HTVs1+MTb2Cu4qtDAF9l/TYZZyb",
+	"66yRCeZwiLns2qBa8YGloMsVasEtyxSIp+Fd8bSxuaugXu/91XPYTys+1erJ21fkBVtK4rZR1MszPp9D",
+	"GumSijUILPPVGN+OI8bSrHbO3kCa3NiUZY2KWdaPbX+/fjnQgi3t8GDE1j8R7NWo/KZUGKexyjuf4BX5",
+	"UX2lqy9RtmTDVGpA5QYcUXjMgu5gH6a101km/2BlW94K0N32aiHAAlFzNGQwYYKuc7mkOZ8SLTz0t1rR",
+	"wfgJKFjnYIxry5ElhC6lmJuyb2QWFQ4lV+VldRSXC6NZ4xjMrDcLqaCilvFVjso33VAO6ZJIJKy4RasZ",
+	"sthyuTOU5vbSjpoIc9ldVYoHHS8mRRR0Cogl5BIIdrjv5RBV0D82wv4ao3H42pDR7vSy3rBVN49V8CgK",
+	"KHRgDXKoXdEshAusNC/BfQrzd6YySzQ3KRKr9WqllR1tabpSApSfJDZvTWKoGLEqTAets6q7eAdmGwu8",
+	"/MzzN6LXfnTWQBM0X5rrIQBrynaKvQJZE8b0VmQFgSiea75F6zmRTIVZt3JEf+nRNH0zg4qGtnn8ZG97",
+	"TleQ8l/NREN1eCHBcFcSC0InpSAqhEbdGnLldnwRH4Va/UCGy16pNTVFI7jdKEFFQG85hw9gZYCATGOZ",
+	"kQ04DyeMcPAMb6B0H88tlpwTBnne1tWlb4e1QPwGi4agiNnFdX5r3YpFWcTjOv8VitMOGWSm9tZefxdQ",
+	"saoEuu79/PPot9+ue512ckA1u98DG1S6msRnItEm5XwttHTQDIeHjL7crz6u80hNNaxtQVDUIojfRyTB",
+	"4oWlFPkisv+YLzeM3ZTrgQdkOCB/IX8hw6PHnaYbUkhDsvcPs3niyvDjbpZnSLmtJ3ttaJqSaSqnN/pV",
+	"zJRpoMbxHQIx/FHDX0FN7fhoMLwaDkaDwV7jsSM57JDzdfAvhyg2Fa19Hx/IhT2FvlMkYTMu4L7I1Ce6",
+	"w8eKl5ZlemA3XdjoqOUXUQwfUBMuKQQW5BxRrVGiVM5BLHYLbHRwsHdx0ps4TBfZdolX39Wspbrg3xox",
+	"7VfCrrup5cboqkkKe7zBwaF3aJEcCWUI9pSAvMniqDEpReZ0LB0P3ebMViG9pMEerI76bxLzx6AqAW+x",
+	"BU5AF0xukiLdHmgu+KZn23yuzHWX6+WSZtte1c7sppx5YjPgNQKrNPSLtUm7kfwKL/+Fi8S7exxO5dXy",
+	"GtxO35kCQePhvWFbmy67k+N8Y7ir0lAxjttnhgVnHlRJzcGIxCuvibe4JfFbFaVhHb+JRT0L0+3/6oZu",
+	"Ug08dahN0a4ZkVV1OKTL1NUlj9+qp1iV/gWPVfjFipPCkAgf0A2ivK7BhNWIgDZcMvHK3o2o5DApzNyq",
+	"S6KSL+2xaSXgWLJ62/ysYWez8wh09jc7h9Of6W0uhr2/w/nQhEWsUtHi2z7pQ8Zz9hUzGGtGRG/wFDW/",
+	"gD3QOx7ibw2q/emgQ85T3QPkcuYe78xH7ORuuAK0QuO5c8BTUNENsAZoVDe7DfbG7vCNvOPB1/Yy+CmG",
+	"u+hV9xO0MWR1M1UWzuYJNgwgSJiEbstJp892w0CVdqFJ34PnfGpXtMvejQc3rn1k0ACtCuCR7z8OhgZ5",
+	"5N+PPw6OTj79MPo4OHoM4E6f/rXX1fj+mi9sNM5bElg7GeB+VctgUIVnOdSKbkV1aqGMB9L610dhTK1G",
+	"k7qCM9P2FgCZOb07wg/HxYcr+2FkP7SP4Ksa0Tvl2le1sndKZQLwCJuFTC0yhv9IczZUjpY/1w7398rT",
+	"vZPJnSV6kMXYfuI02o9fgyl2WXoHnKed9/6+e92Zkf7ursupr2xktr985z6/n3X4dfZI7RANRYEU8+II",
+	"0sCWbAAnwKnbREEIkJow44jEeUaFwrwYmsY24hdP1ulN3Df/VgDuSvmEpfvBQk1vgnmDxRzk3GaD+fXV",
+	"5mcbOc/YknIBuD9nZ8+0cIQMiuOhlwDw9uL95csXkK+YMSXTW63WDOoF0P6jOzlLvJc3+7Jyjmi9E+Y8",
+	"fx0eHQag+60oJfTSPG2SZtdHH+gR9KnXMjCaF/BCE8aEycbflJPcAHCWKzJhXMzJTK5FYtHnDjUSjePE",
+	"+TvQLVGsUWkGbZbjO5a3HayBYmSXR6x6o48ng8Hg5JNJTVaAGAWZxDCAhKX8lumRf6oxoIUbD2BjB0D/",
+	"QCtHRmBylbJzF/aGo7Ih9l8aansVwTmhwkJiaM0gJzRNowCKpT0672WzPR7U8MnWgv++Zub3Qg0IOuDf",
+	"zEiMZI4jEnt01n9OqZiyVP+GCEleXBtQsIu8aCMZASbKIOSzKU9YgnLSoF2hN/paIEqPNvFVgafntuUC",
+	"PARAQHADkznLCTdysZO+UYYfLaG7Dduh3eqkq2waQ8e2bXDZUMERP3/z29tfX169fBGPHM/xcqbFeZEo",
+	"ooUBCkGaZfwWw13mVLCpWZfPf3754v2vIKTfvX/9+tXrv/WiQm67F+rPF6+fv/wVL/3p4pX+UDtG9Imp",
+	"X3F0SzOAH4F3ZXSmBcKl0fP1fny3FkY0vKUmuf25dbTpz5Zv9LtwD38qEYit9gTB+wpq2obyvLnw/ZKL",
+	"KWbmaFXXntu2SAqYU7lLmMhkujSHlBvKyfDxyZPBLj9Hhb/KXu7SGFt5zsQuavN4DmVrEDq2R43WUKbr",
+	"5TqlOb9lI0hDoInbwljopg0aJwsiQos/rLkDhzKJcUPE9jZGp4trYZ8lxdRA2NEkUWS90nwegw9y7EK6",
+	"ygCfVxLnbllG52xs3rsF87J5vaBAp6iX0++xd5aTposMJzejcnoTtJ1otlhNBQ2kg5nzs5pZdWCq1N5q",
+	"lLvjIeKdjs7gXWlMDHpRsMGsrpc54tWIlawRHGjHCsJMwGWMNIVYtswMIo2Qm3J6Ie5PmuUHLqH1VbbP",
+	"GUUYsLF3QEIJTZoWqQmqIynmTM4zulrw6TjhCqt9grj8XprlZIuehwhBB6XKiXGP5gZbtuvZ+FY/5nm4",
+	"6DXqpVTlYxNNachawty3GZ9DahikI5k2MXvU+LE5TcfGFEzYjGVZ6H0eATYLSUzWJFaqaLUqh4ybGnRP",
+	"844pvVc/LmiDBF7rymPAzVkoLSnduN4QxjcEAP2q44Bc0ZBTtTrufXdjoRjXFY5CmdN7KNZiPt53YEYH",
+	"DxAJytrqRXYyI6nmT9eJB8qNjKk1ctrmvuNYMZEEV+s11OLN12J/Y7FUsoW+sWCOVw4lrDBPK8c67nX3",
+	"ht/XbB0i43uoU9rQrU2FMPVaIxIrnDGunatq3HdqWEuxH0+Fjeh3gAyd1EcJbXdKhgNwGozbtyj2HXph",
+	"boRXvVjvc6IY8+0TE65Xe7/TtzSDrIDqjCvXFzJvUCQ6vQzrQEOCFuBDa3YRmP/lAtRzwAM2dWPG7Ooq",
+	"fuQqH8t1rsbJWovm8dQrOmqXiTxfJBnblDtrOYwoPMaxg5g9xzsOyY8mfcOTwX/tIQcDzwg8wh4QklTz",
+	"5lvcYUU8Sz+ytfgdXYvlCTOin4CIQV1fyWiyQ+t5p40COdulJtdEHjb7UbvUGdNTqFGhOSfxlOfbGLL/",
+	"1ml6oILTHmow5SE7gUrYKt2iJQV3rcVYtHQzydbCIVcrMMw4QHtWNVenuHXKaMx3jxMcHsU4D05hXE+n",
+	"TKkd/AHnIvYFzAt56MnP6GANuS7Hw4S+jx6MzXwaFWFnhyMcays3F8N1CS0oEXL2uQb+oc97bTxkoBcB",
+	"iq/EYtsuWYZsuZIZTcdBcCHDe98pAFifpXJjMfSvzH3kA5uQ968aWFHf3CkrMJer8U6H6H0Wx/WHCuzj",
+	"YWAftyRYVnwN4bHa5LKRnxDrOn92XJzGY+ODc3GiRuf1ijIniC8F9yLUB3zn804gRmWHv82rdI5/T6wF",
+	"6BZQxevqbVWHDNopVeW0bmw06GNh1TBoRAWUrCYXR+gwbJCBDQ6DsCER8Hm0KFxhDaRBHWowZJvs6oCG",
+	"URdw0Q6PW33XB+V0sQ2K09UdX4Vy0OwFCbu1mrxtFY9FRUK2eUyvTOOErrEqvzMI+MVLPfc+Rb1bmnEt",
+	"NWHPyiyBSuPh8eAM9mHZuVl5WCAoA92yItctEFJNqkGj5syC9kKu/QIglZl1T5oxaDNWR7UM951CR8lC",
+	"pgnL1Dn2zpxL/ziC2X/ndeLskwvb0+MJ+YX/GEiyGX4tyJmKFC2v3S4WQ+MlALsJ9Y4ln++JkyPwZ28w",
+	"fEYng+np0dlw+vjobHbCjp7Sx2dHJ7Ph7AkdTo6nJ4gvVK7Lx25LVkbffSrrq3rFTR+6kXv9o5NH2VqE",
+	"UGeK0dZKrk1LLM3orgocidL59LqyZYweuF9NRS8p2wGVyM6mmzZkNaHd6Cbl49D17nMUaV35IuOmo3w5",
+	"PKj9Aix+VFYgyOoObdDOwVw0YQ/jJlllbJby+SKPQ7Huu93z+oXbYkgzsAJRIaD5YFi9VIb2nXI6UJ/E",
+	"eHM88h0ZkZMbkFTnNLQ+iaGmBa+Gj8h91DRs/h66el8L29abizlT+SOTxaTiH4onG7zkzUIuCcfb9XBM",
+	"fQw0lnOqIISX7B3WuEPgRJlB1Te9FjBU9/xln8RakI1NqUI8IkouGZQpC7aJrOv04u0r6FMlCIeuZKUH",
+	"eI3HvduLfufYAP1aoC+sgMd3vc6LZ11olX+dO3pjqolgHFxNDq9A6Lshzx0+2vROE8bLGDQsR4KglYPO",
+	"HtczYIsBRntKE3wc6mXl3CbHNLCMvahnKK+PIY9u0FjRQa625T45ebIj+cntLQsxUxaQLgGqCKkHZOaw",
+	"SWZ2Bs84h+o2U5WX6J27Fkhm/CpjeaZZRALWQMqm3XOV9g8mevKmnv3iJEb3cv237pZ6rf6b2rRNnpMn",
+	"mgy8JbY9afO4mAh3Rbxka2FQP4YI9lF6nUfkUmN+LMhvwC041J2y1wmV+IeUB822z9B32u+3LEv4tLEt",
+	"amVl8kWRFJAkNohf4vK485H/d3z1IQarM1SLw9gybdtZDFVI+2j6Dwf/VAFnqqEXNYIV3e0uPHJn7yAK",
+	"ghJAOInbjNQqKA36e0Cig0FoRLlLPnLwPWQumSLY20HZB9M0JTTlN6yU7/JAFVCXFlUFgXMwSQ/OFFsE",
+	"TnI5wnSO0pwcvFBkK11RPUCEEi6i4nTy0FquRUe4Fr/t3xays4xPzwyJULHd0G0lTe0/WoGWY6vjGl8d",
+	"hgnjy2WEXVUsndVxYr5eZdj+ODERwknSHEZoRx81w8eMcP8o9Pg7b7Blpmthuak08rhPXiFUMuZPIE8D",
+	"3oXVOzV5J3Ltxzr75MrPCfeSz1Gfk4IhD/6firgD4GbOa6lFJk9VChP4/pyThG4r/W+/TVFdzQJvxEY5",
+	"JwXeDTEsX6CLoWLk6+2QejqR+QLSltEk+NpTbMHYMTJo2HC2dQDcuW8pYPBI9UUZdBLEE1R/iggXKjch",
+	"UwmhhOUuAB+428PwId8PwJa7XIuEbn9wBqKDwokDFYZxn7zkLlnAf4s9Bf03cEXiv8R9coH4KlpxvBbF",
+	"O9QNXymXkyzX+XnR85znRC3kRpF8w6dOI4RWFmjVNaEPfZ2qyspeuHh9cU5iR5R6tn0xvAvF6aMC0PrP",
+	"KM9sQTzSZ4YW+BT2cYmt4lKpZTyqbH9/gzvtCI9k1P70A1F9uRZaf5lAj21cVJ6b3syOL7SBgUzhrXoR",
+	"K8T1PwdjocQjmoVsPGsJXqj8WiCusMEnW4M1tqFZ0idXFQ0OWwy64eO7EHVKkJc0yxfFgCtsF0CA+jPL",
+	"YIOAbw64DUy5CZtz4ffmyl1rmP8Ni2iboKpKHO4mEP8HqaOtztElf7gsrTkXthmaqfISW3M4GBeFw7vy",
+	"kK5GerfAsRNjuUYcoT5JtcXiY9LEffJB/xAHhE2sn6J1fOWi2YXAGBkTq9jmJrsPxpJKMWcZoXOpTwgL",
+	"0OV2puFfKio6L+Bf2oGsaFEsVCDAYHeCAPYh0k0bD9cC+xvnrHwaORUMOp1gM/fc0a9PXpudpOeidXf9",
+	"hAi8nlTAQYzOjdJo8BDcUEWWHKeQut6JIGIeqFS61qM44yuiUMllI5NXXfT7q8N4VXQM1icWnNR6t8sq",
+	"CldYmZIyI2hBml7rZ6z8/j9aKfB8E/E5GvjoNgBCIwrPHhVYD1Tx3ejYOAgy7J+/XLwIqCCcdd1fqBUd",
+	"h8KYlfIRFQP1n5da3HydAvQqK+c8T9k5gBhnfOraF1cG8O1r1StnMEhJDB+BzNCXjUjKNBVURBI+B7xq",
+	"kZC4T8ZkRB6RIyddbVgIg1IySww6a5aoczKlisGNq7WY5mvbB/sajoAlkBk9+xuMiEmtI5nAmBZI6gYF",
+	"9IKlKy+/19nyhZYDAde+WvDVCvNc/sxy/FLlWgCnLeiXLZCrbSDIg4NXS9WxLvGDvukCbrr87RILDBds",
+	"GmgTWPQWCbfM2WRSzAskXdfi+lBMSD0K6/4PlI+CD9uMKUyg4n6PSGs906SpbRCUX3IqpqyBCBTbKTUG",
+	"IszveAbH0BufJTFJtUogS+LU9AnbXdCmB7IndmALbKYXDHHDuw9qJjTg10NUZEkTsLQwm8E7K5EaCcf8",
+	"Ta3N2Lrm7miZbmGa8DJNNKZj5MRmGqqmjmwQwgFNMdbXxQ/U1dyO0q1ReRgFmqDHaCUeCLJ6mTgtO7eD",
+	"m0DByVkrgjI6KJSoYEIcVqaYOqRz47+ObVAsJjRVksRC5mPNGLEp3aeCMJqlnGVYEmwL3I2XBb+TDDX4",
+	"qbbjMtSUPXzVIG8GFJ31dAGKtIni68FbnVp/9pyD0D0IWgXjrEzbtnh3fgu82tGtXSLhMBqabslMCwUF",
+	"eTJTmqYsG3PXesXMYGzzki6v3rzt2HqL3fJEq8b6rt8GJtPu6TM6mSZsVv27lCQw9vOoTOP1jN1yuVZu",
+	"IG/eXo1fvdZ8K9cZvKTIPtD/QCZvT5/UwV5cMguCxBSRJZ6PCCU3bOu3d9JUiiv5JxGIMyjxiYM84tE0",
+	"KLhNYy9Xk6ivt1ryxdtXALUIdmbXJqL+gu0SbnCxA1o4pN1Dscx1vdKs43eKXL56ERUpMq4vWcoFc+E+",
+	"0MUwdINmkbcYnebewEEhqheXFu1Tp1LMeLZkyTmJDQtB+QqYpwDnD2JZ/+lnQB50uFb5OdiGHWA2MJ5h",
+	"nUy+Ww004W5HqNkjobokU+GpKE9G4JMnGVQr6dWKcbniqCigjOmKO1eGp1VDzkE8Wee5FEXrRrNDAF1N",
+	"C1ylCT7ZEiquRdEsDTjA3BKbjpZx34Mn4QIVb+y0a2O/2rre0CxR5bQkHDNA0fJSUhIODrK48cWl/plt",
+	"TR2dQAktE1SJFDAoJilNk3QhN0Uw24zDXbndBYjeIPfLG7zGSW6xvZ1ZTMCXRk37JTLycWenNyM9fuYq",
+	"l+hMvFent9Ip9R+r15sRow27rDhXFLRYgS0UiHAY/kW2dTwathY8uR3WIGM8IGNiIgUmstD3cg8LT0OE",
+	"l795fxUD52J5KIUf9IkfOxFR3tn+sM1je1FxNJtnagtPqw3d7MK3rjrlzSp/JfDfN2uAsNGn+adi/u+h",
+	"bGCf3KCqOuOG6isrfC6O1itI2Y+IU24Gvq6Ba1ToGf+NqQhTdQHmawZeLS0yrZXbD+QE3eekbj51tUz3",
+	"BBEsmpJamcEJUZLz6Q3LI8hAw8JMP0zcwclTHCddhowX30+KOr/11k6oX4tM7hr3DjnqKNqww/OA8gxY",
+	"59gO1sCeOwR0qL7yM/snMtnq5eHky5fh3d2/EKhKJXpnaG1PrpwgmNKczUGi9n67ePfLyyvcVqX28L2f",
+	"/2sHlRoUVz0TJsbvL4vuv2oF1UvAqJqtt2K6Q5kvOU5Na0AkUr7hKZeP9Pr1KrUmQ60EChEooCko1623",
+	"w4W9/i5A3w5nARK/ke9Am7mCidTKW/zWG/q5LsJb7u3m6/t2+UIOKy0MMGPUNX8qkvWA39eTJc9NqnBI",
+	"vS+Y4Euo+zqueOCnsFP1Va7ILONMJCm2mSY0N6QIW7wFr3S1ECpO98phtc6KSIarugYwgi1pqIfv4OeH",
+	"b5rsco9lg3PsUDD1JYTAVKWrz0gumYxnRIEEUYEmxnUZ5TVxN20fzBKbew1v+4P2WLDYLQHBVO3JUSxt",
+	"iwhs6LOAP+6l7OV/tp7nBr2XpqdvuXz1onQUdJPG3nF1Uo7l6D+9YM7P//Xj4OgZPZpdHP306ctJQ8aC",
+	"GcvfuzCrf1I+frLzgK9vUctdRRjaY26boGIIGhFlHWBfrnvD696IXAPzXvfu4nMy/F//438K560FS3O1",
+	"YjSj2G2zohXvrhK8i3ovqFpMJM2SgN98mvNbNi41AqlIBQuMGJEMcRG1yYZd+DqWa9jSW5fwzj6z6RrD",
+	"ocF0kkusyvUT+aqgaZC66qpwSq1ND0BKmzOh7Yk9JXe9+nt8fLoIFrxi+Bvy1RzCGiLt0OQwzKrwqwyY",
+	"G2DKFW/iXrbU8SmCuOwNV6QlbfCdZZTfrI6jdJ/3y5VeFS7GUDQbcIAbQ26vx8l13vo8sPRkZqy7ro/W",
+	"XJ6m41Idfv0FbzEbfUSSKtag4Wrwb1ahfZrRROxrXZl/yyuzKujNYa/MmH5cI3bIVdExuYCCAIeYIHDP",
+	"Higm+kUAl7EbJcOMiouJXItkXLhXGrgVqkFu77c7EEfCsdK+R2xN+pafWOP+Ov+GNmijYArLkCbODbFW",
+	"E5WrPLFb5ldkbkibwNLf5A1WXDQEuLVN4HDCR0FIMcuFCFoNrvMFtV5z658xgB5C5ojtEfIrvbRAuNUC",
+	"zIZwz+DZaDAYDQYQ7hFJqQ89FEkda55WNywZQ9l9b9T767PTv+j/AHbBKF7lx56WHgsXYJjtuKlYHrks",
+	"4GE5JJzhpnEoEmvnks0yZZr7wlccIiyjRjPZORRH3QYkULS2UilvGGTf6+tNpKHIXbtXA3Fv+YJSFESu",
+	"1R8hBot6EGsaxm7bb0frTtscfUTijK3SrcM7jFz6KnzM5WplUNUVy8ZIdQxVUAH5fLbGTKvEmCDtrVRR",
+	"YHYtNpk26AHgEtHkwwU+wXyVnW42t2eNbzDUg7HEafa5XiZAsUoFz1Ra9Ll9ERJkbgzPbVVSQ7FSN2i7",
+	"rl6dh6BPjRY41tZZNtnA630s4ArNQg3i7RUHPPRBDesgcghGJ60MccgFh3Sy8CYaWTJ2t8krC1xXePF4",
+	"iEcgXxA/3QiZPomdiRWPvIILgVjxUM3QJzH7zPEKzOkGoLiZzFiEgBwuj9vruDC6FjYLOdDGuRSwNMeX",
+	"1+zSNPWEDwUoVvDEzqhaZyzEjQ8Cai5XnKldFlFFJ0kg4DujGfSKVMQls3YBPoAXjjO2lMGGKyVL09TD",
+	"YOGK1oWEJEuZdcUMZUi7ai6wCeEHMpR+XwMi0J4ZcfauyTboNlRd2k3UtD4LhA+1CMCJ2tguQHxsKQLQ",
+	"nixYxqBY1SU4pSwnc1nqK2AJae5MYBPwfOErkQWiRtGb4tOuSItHZw8FwLBWbckrJKvQvUNH2Ar4YCVk",
+	"k9xyjPIxkWh7zQZunBO6786A0YnfN6Y3enIyGD6xXxmyYaGrCSPIda54grx5fHoE9QqYoKsfaqq04aaz",
+	"x/WQiBlZGH1QkkSaUmKeN0QGup+x/qzam+H0W+53JAgn5prK2+BgfVoEtrg215st650GfI3/3GyrQ48s",
+	"2SNX2+wNLchdWIe/X9E6EASqHywE0HcKQcMXmVzPF077VZCjuO2TCwwM0nRDt8oV2Zc5xkKDt+NLXRU6",
+	"qb5BEQpvCrdJAo14r2dq3ZYpLYdAIIUfW65ra3yW31Uf7zCpm2gZcEWSNfs6pSEh1KyfOEsT9M3skZO+",
+	"9QoFNoAdO2Ek4/NFeNtC2+WggZaxc0LJf7l885qsKJYDU7KiGV2yXG9NiNaVS2OLsrwxVMp5iU7tIhpH",
+	"0ZpE+hNP2Ssxk3VazHjKwsHFC0XWq1TShCXlQCrMypaYhEqGZZaoMaQ2sU0QgwmyadAvYtxb+KaIZKaz",
+	"AWgHXCD8xyFqqZtXfURBAvmAB3vlpIDgPrbwDGd3jVgPbUqYQzcDlIuGUvquABH1whsuHNaGVnWUcyRG",
+	"Dv5iQqc3DljMVg+j6zcxouHrAE/cRb2fGU3zReWwd0BgC/gVoqQsUzipYX/QH9R9Rk3q2AVK4mv7rOte",
+	"OHRsn99wrM4zuvxOdcnuNmqSfWBw0k2Zd9DaqkGoeAmkpjWWV8Rs/U2ZqWUV9ylmztnKbxfUBTg8XOrx",
+	"EnARYbTWU7SiIsJEf8RXgwxRPl04xXhBVysm9ij0MMSsVzwO6yWP1cXimGVZmrGdTcvC2aKJUj4+9gnp",
+	"jU4HUc9zjBZ18cYx6vW5OHkW2V6Lei8Z1zWA76COcDwI5MDbF+1h2+VS3nQNiebhXBNgN8ErkOmtJlSp",
+	"o0eHVze1vLElI4c2NnF0baQYCD/blnJgD6YFrjaWTTsXQPdGDwcFXiAB2q6xT0PzzKjozmnnFeLUV5hM",
+	"/bXcCwc46EvAqgEgQUW3vvJV9GNNAFdHSEAnxjRX9MuGddZkvUr5lOZMjZcsmwe7mMiNxXfSej2UfKea",
+	"ulti0mplBlqaAZkp0vfT7j6K5hCkAf036k4mNworv22bWZqTuAKjisfKoy8Ggu/uET6/O/4f8kMgYBmq",
+	"C2/sPaXpZsbdkQ4PrmN2q5jF6dqKWZCh04aORjAp5DEAn2cJSyIyK3rPqRuo+QW9tOvulxtVA1cqp3oj",
+	"hh7GIk1LS24wext7lgCvHJhIYo63ccpmAQl/YXJ4M5qDBAR9An1K8pZlUdfxdM/0M1TttDnNpgTAYDjX",
+	"YF1JTBOolKW32pBNq0pPa0fpe/dt7FaTjHzotXjxAUQaQ13IfN0qhCzLNhAScX30GnZNHChQU3d6VhsC",
+	"DfDiknF3iBVXoI169lzRLbtESCcWimPG3/M+mbzz07Jg6Mywk6vv5cpWqoTbyr0Tyi0TzJnQfFxfeLqd",
+	"p1vq+Y+5MeELgdrLmTLZFv1/IBVqBvhpkSjVG/V+XKc3BE8ULoUVNiWY5cHw2cnT6WN2dEZPJkdn08fH",
+	"R5Nns8HRYPZ4djYdzs5mjx/Xja/SCNv2g3NG+OPyEzKbh1hjviZ435+0mrjj/IxDxX/tll0Nit5wJs67",
+	"eVGdI8pbUeuF6hmfPSUQ4iUO9954l0pND3pRL+WC9UYnddD6Zq/WuUksydiKUYPXfEvTNdvHqwWIyUZf",
+	"gUtKqA0QfuOCeQAaNnuwnufOgzByhX4VOfRoqGkEZQAUEz9IYqxJlrJl166TldWEcURd/GfeKobjx4Wq",
+	"d4gm9udVy9mEqK7x2pJO5QFk0ASQ47GmC13RtFSO01o1Bo+7gEfg5/f2QfjnO/s4NwJ0IoZ0KmxgQnLp",
+	"EP2pIDiBPrkwnm7CUoUAr74KjpiQNsq2oNmywH9yak51MR4G4aykI3h0LQrzQtG7PbvJF9V5RQ95v3W8",
+	"1y7+FZqVDnWgzO3tFTkQQTbJOnUrzccoATCasa33aMd1QeCaO9OwYPxAiVpXNmsA8YcqnjQvtmGKLbVR",
+	"WORwFUfWX5+d/q//8T9PH5+ddVHYlizhdNzgGdbHo6miMSXr/bbc5/E0pUrxmVZd+G4oasOaz8s3mQRV",
+	"frt3gBwOlLammSUfVJFVDI5AuiwavoGR3e9Y4DsOZUaV+KmRPq7mxl+EYiZlQgRFIG6NhnNgv7Lp0jYL",
+	"HASHZf7vfXzwJRtnVMwZ4pqEl3NGMZcPe0NA4qGCsEG/Jfm4gccvnKcD8Q7h5QdlH7WUe7u1rc2vQ3rv",
+	"q6LrSRh0BSq5epVuH2dQ5Dfj2dIiBPmpscfHo5Nno8Hw33ruslLW7b7ALM21ztVeVifHs1N2dDYd0qOz",
+	"5IQdPZsNBkd+lVNjLyvf91iCPtKX7QPOsqAJerYAuKCpQnLv1ikVctdbfOc8tYFoc60+/yFWjvDvAptY",
+	"V50bJb95FUvo0IQsf82/pd+1ueL8w2JbzVE2CzTaG/Il4d38FWV8lw65WztygnmuItvU1UK49vfK0Q10",
+	"UHXoN3BRkFsrUGAPAPRVQvKod2BhzQhgHl5IAAGkuk8qvNguAJ/Dc/aJincRUoE2K6W9HwCMK0HVIpeq",
+	"c0T4QexJQFP1unYhmpyp9nEZ8/w2UKpYz0ppjbXv2lBcebojqCk+iEMTdEOdOVqW5d26tW40iJ8BLGBw",
+	"lM1Rf3ZssGTYGFSwMWTtjzGZ4GSAyA/KxfHJkhEuwEaoVREHnl47+F1JQF2+FgvXJxeAHpwVclpIK6pL",
+	"qQhnxzvTIhon9yXcnYQ7CQjJmajGll568uTxrpcaotWYQ3+NOUYpnbAUxCdCGwFuO0AwAx3JhCmeMEX+",
+	"28vLiLwiF3979/KlzRPlGUn5DQTO0ThNqZivsaPf1YKZBu/EFBhBZ7xr4eqMvOYqdeBUHJzrjea63mHP",
+	"fUeaChzxnkCzfqncrvh8kK+aVzUkyn5h2441Ub6mZa+ZbKFKCUg6GvawRujENr9VJQ3OQnQs5ArRnWb8",
+	"c2/UY4qN6fDH4+kJCPBbeVO6S03lCi10E91VTCShLXbAye/Poo7xtsq4mPJVsCXnHsVQZVLUZDfC4SHq",
+	"+j2qkUwEMQTHBmRuAEjDHJkIUPlYmpIbtlWErmiWN+SvFcvTUNbFU2biYrc05fcosLIL39FavNSX72zc",
+	"5sNNGNK4N5X4oaIhlBaxRIeGPbW/XlDeHl3ZvgFQush4n8nsnGDz5ANQrw9dhEKIne7b1rmyYjauhQNp",
+	"pXYAJOGG7YyEawGI4d+M5WHl6obZ9mDYtjS+WOcLmfE/4FQYkR8ZzcIgmZXJ6OG4VzXMJew70Ruz8zKY",
+	"Kf1pnnMYbHe/+S8GyHCPzYJNxiwOqocHBSFOgGwa9VaMJ3wzXQRxUju4A824LqbWDVhgEIUcpahl1OC7",
+	"SnvsuIxtT4/++PTlODq5+/7j+OhTAXWvv3x698NfwmD3MLs99YpA+ToYSgXmjn5qy+pcOJK5umskPTYB",
+	"i3oLlq6ClVzmASoAYeJWuyHpSWtpG5amkVHXiha+NNsjA9IyWKiLN1MsCxZkmbxYUG3u/6ZqD2/72sgn",
+	"Qgv51d7dQn3iftx7x3wKlPH4i7UvNUpa7S61dgdJfivi4uHUz3u5kCxMuPPOPkQT42nRW6BjJOegDEKH",
+	"GXEfAtwfKGC/KqzdqVAdfWEPEc3aE4cA8DXuQ6ru/ruiyH8vN165Q3Wob5bI75fnxX5vyoco2j+atATX",
+	"bQraNHVPRttdDG9kgoMRxWj7ftvn4V2WAVeltx5Iu6ZQ3W63ZllSReVywJL54gvGYskrAqPgZk8GlCjZ",
+	"Ioyf1wKtQTUagKING2PmHdgnkHEQQ9Ax9hoNYsAcAbj15xhdXiXwl4AS4vo2TRhYGP5f8I66ulMwgZnP",
+	"C4Ppvc+JKy3cTYFFUztFZQGJ08bOFQCdKl/Zp7QsyAuX8RRstxJqsZ4mTOWYuNpZ4bnAx4VUq6nroTHG",
+	"diatyCUIo7WkCWAYaEbXC1/0b4sQnK/oAqlvMq0uIiIPGXu1NU1gDl4KXgfp41IFgvS9UGXfLgJXL9jy",
+	"wOG/wze1dG5RDZ4BoKQtOOKfTYEutGPIpVa15YwIuSk6z4xKHT/8Lh/ke3iIQRosg2ibtr/Qxe9a2ILF",
+	"H4rGIFHRFgS6oCCGVUy+N2MzwQnDsj9gAyy6Tnge+71wZnKdIfgF9hrzb74WwHv7dIir9cUpdNcnvjPj",
+	"yQ4t1ivFtnvOY4/Q/vAWrmVnN6GBrDCDCeF+3Ecr+mPyvV0cw4A/4IU+7REWCECDzhEPiDCRjFxPmqhc",
+	"XhRVetR/v1yr3O8+r19RIIdEXuOD77nXiJLkMoUm465dcAkSguc/lHFFVi5XS7lPXkmQAQRrqwzyZgHH",
+	"hZ1DCZakvXWCtxpr9Y6Fq4lsrX9nk8mTJPd136j1ckmznf4vYCcsMbqX08dNtXhzdxfQb1LwXGYGRD0I",
+	"dNqA+niRptBGE5IRNQM0Bi0PR6g8tz0wyx0H/nTcSrMPGh9sGyJ0rWzgS6Zyulw1wqppIsz4fJ0xRTYs",
+	"Y7ZCunvJ4z1hF8sYiyXOCEAulukTgmAsphziyrcpnQbBVqbQ7r9X9Oo2zoJhqaZzWIYDeQxVq3Mk6K+/",
+	"BIL88NSGHngZn6xzRmJ9Uewbr15PzQ5JNt2hVPYtTu2AfFK0Be0MVzoPWhOvLt+Qk+GTJ0dDQtPVgh4d",
+	"H0aRmldujl5RWIkCOcU/K3agqLzN2Czl80UNnkeN5axc8zw4GZ3YmmfbaXys+B8MIqglH9NQjwXDAnSJ",
+	"a9gb9AfPhgM9SuwXrBny/eULRMJkRXsxPtWTO9aHmf1jUPyBxmMGHPjxExQ4ZAqMl1IAuDZg7zJM9itf",
+	"+QzbnM8zuV4p8D/ie7bI+g/8GojOtT6rD3mFxXWtD9sUxINujkA9qyPAYmjzBMgInes165R693+6+2Tn",
+	"DjVQWuTA5Q86UH+ZLXqwCcVbL6tlIoTd5WI8k9DfRP+lH8+y3ujpQOsKCNwPK1X087gQDjewWLk67Ckk",
+	"dwPoaTlN0vWPdITUdDEqWwGgMOgfGwNetfJCLoEksBqFgfPRxxnZ+f7oiyeq7dU9A4nZ829x6x1yheNm",
+	"DqbGITiIs1AdBGn3I7IiC7r5lw/IDVU7O3s6YfZcX1wXDs3IrthmuYAJCqlMe3kZ64IgRH3sg6k06dPU",
+	"tI9HDBmx9QYEpfP5AjOXijqF0B7bNS4r4aqj+dHkGWXbCH0W0Bobc5s2kQFkzOaF1U/eArqC7WwOz0U3",
+	"CIAu0RttJZnm711NWbd+f9NP2x2GCQitGr7/Etqs4fgsQE+hCIIqDjB8XJXzmKsZMR4THcYRNRkZdvjn",
+	"DF0qwWUeDkannZYZZW3IfSVcYtw/1smcJaNyq3sD3mj3dDeXfQd/t1vad8bh7ST4lz154xLpsrsXflVu",
+	"h1KKUinm6FbClviabQ3WSgYd/cHhO2URRjYIVTzpil3vHRFN5olxCNmyGW2vQfV7hIhO2LeBAqxb/cXt",
+	"Zos5e8KwnW59I+ODgozAivCLNCWkmDJt50EGZ0e7rNmbB5m/iA5Ck4SsAWQ6Lh0gcZ84H01sL2a3LNsC",
+	"DKYbp+e1gfpAYbGpI/01xyPtWiCG3UJuFOZBIow1heU8N42dW2hg5t3dG2eaSzdACVfTIUuRFjylfb6p",
+	"nq3FunpEdjK9Lg3N1qyegxWJFjis6tKqvp/MkVzsZCN1Wq2M5zKULGRthHpOY8KmfEnTyEB7U0SXpQSM",
+	"Ad+GKtCmlO0Httu6dIZIyF47PR6e2Te4CA+8l+T6sf37yWHYhTDvSkUilI9jSnmH5rVoIDXhIEEwyiA4",
+	"gpf88rdLk5oMOoWZUMd9XRhk9X0tFfOeK7pDd4QMuya4NP0SmrFzzy+r+QJFroXJYmmKCeagzZR0j7qY",
+	"bN2dlj0iy6CO4B4tgjPoshVQxwmDl2fbZh9CNRHAhKr1vAuguH30006asZxB4OufQj9mgN9ExdaGTv6w",
+	"SD57KGHfUJXr8LxNQ+JJSqEVl2b8lG4IFJgqUzVgQB+5IJ57SWb46bgsHAVz0LWFYvn+8uinX7uJGeNX",
+	"6GSpFZ6HTpejb6LTpcZ7EaLUHwUEOQb0wDgxDnAuzkta7nfKo4uPi36opDB71o4QV7Sgm5mkR5qHOJJb",
+	"pcu7YMzN4eNRgsd4H/rimsIT1xwIG+g6AFEo7Ub3CyBJm6R5TOyZyYwphqZpLbttd0pa+NfC8xNsxw42",
+	"ncpd1fEiY52VcuNFqj73V7mBUB4VWLQzX2csMeUBpQAfVTeQpE5SptQhINhubh4R3LgiR7X21UUk9n2S",
+	"PZy9dVxHWi1MMYc2fRIFrCUAnS1g6iUo1i7VtXQ4lGqsSnVdg26Yz1V7b0/cCgtbUR1TOMSA5+3uWtdK",
+	"wt4e2XFY34DDAS+J6dCx853Ow9fJ7qhHOSu5Wk5S2ed62VpA0TDfyUnKlk19sQDdItOW9PfvfnpOnp0+",
+	"PvuhLg6aIY1Aa0SQWKy2tA3iduNpjwrN2XxDriFZeTlJmbru9ZqyPVU7JtJKm2BWvnCxWndPc/HAygNB",
+	"cS5UTkWTZMvk2rZyQWSGKjSJRcGyOn1Lo4tg6e1rumSY1mOuci3p5LyiHXQCDou6t9HQ8/v56uotwQtK",
+	"Lzs9Pg4HePOm8oUbLqC/4ApZE2CHZZao8+LEggapAFgsp0aXr3DVe2Eg5aChqu2EGzWd/s3ErIzmnFDy",
+	"/t0rzU0s8FrAQhxNUipudoOUIf4JUsIRN7RJ9YmvmnPMvxa8sOvkZ0H0IGMxIAN/0uoEjgYazObSIshs",
+	"Q4Y8psuZOOaBEJm1sa2ePQ4DYO98VJvQKNLDsTWGExylPo+RAWNXOZkhQP2+CXSVfio721QeBjizF7hy",
+	"15ySdT6Rn8cNaOiX3DUchqwYTC609sphJpp5oz5qTZJOFaBO5dkaakxAk7liy5XMaGojYRy8fwB8l9Jt",
+	"Z3Tc39dszRp8zRuZ3bBMK9cZhnMIE3Mu2HeK5FTdELhXCzI7Fn9buPE5SDNt8HdmnSuqbv5f/XxwSoWJ",
+	"V2pvGk4JxeQxgDyY0OmNFR0yTaC4HHeuYJuumfIrKpr9829umd/Oz7iCPVQXJDYm9ixpZ798nuFPOwQi",
+	"5t4ZLBIoPZ7StapYAwlHTzQEDvIFW3b2emGiXvMY0Og3idNF6T40GpUmkfgQkKUSzUtpiF6qp5UBBbGa",
+	"BX2DmK1twYoUKGgQFciFZvt0gHR6x2jChfEy+JlOLnN7yecZJPeXtM9ecYiOehhjXEmVzzO267Lc7MDS",
+	"ZUJaCC1TKnJMlH9roid4d+d/w+YZTSC2X/X8uaG3Z1GbiT/HyzsjF7sbLXhxU6MLM45Wqj93Y63kj5aI",
+	"3l46ZlLYffJ3usFfiA43VKbpXhf5g/We2jrvOqgjoMzDJjDrqhmb3lKOIjaUifsODK4H7dC5K09sZ0tN",
+	"m5zfVH/RgO/0zUvr7PVjhQMKtSz6atCHYFZA8QflSTPIYbsN5GmL2mLZXYTvrUBl/h58dqmWqjv+od/2",
+	"vM6Keyfp/Ont7KoemoeGLyulHHfhre6YYBVPTWuvvPY04Hc2bbV5N7d4Zh+44Ooqo1OWtJRdPbSEePiq",
+	"2joy7JOzPxUa78DS2v9T+drS5gsrW/3tuatX9x7Frd4cvQ3WunfDsCr71tQUGeydE60K6RHYrAdX23gD",
+	"6V5l846tUh5yamXFDx3ntEqDEDMqpyKhIfDx9wrbaDv/nirlN2CQgQvsXc/ZHp17GgZTV8dxZJGbbQuJ",
+	"9kbbcBT8+KWnZwe9+dIS0AYTBdAGPF8bnvqi/2ye05/KZZ/AdLBJai6JXBkUxkAa8sGrVri5Hu/E4thF",
+	"rO0+VPo6lKnSBd/SgRa/6Av/6XB9KkVcX3K54tO7mAAHK7eH4GvTLBU2jitzT2KslPUq35O4T14uV/l2",
+	"5BzCXBFc26SKC/YkDLdZQnji4M3YjR4EdDbVhWH906QWbDKZM3tMnh3bhM1mSEye+aDDHpMVNZfDx1EP",
+	"H98bDaHIQK6CEVu/TLNTqZO0nWe6HOJytbPRvKLI2Id4oMxoolIFJry0cUF+4SJpasgN+oveaOiIUX2X",
+	"HTYGlosNqhyJL9//ePn83asfXxp+e//a+wabWyOXOnhZ17gdK78RZBeSzq4F+iThO3AiQFdB4QOflmqA",
+	"dwA/JGXkB6+YF2fho/w2OBVW6baprHd/tWE/Sb0L+r6hr9QF1NjBqwDRcQ9ls0Hq76FbyLTJwqSCmCwM",
+	"SCBKJMB5IaLfiFByy9nGlHpj7Tm0JWEJzzWXQR/uWG977FZi49JQ5F58T5OlFoLwT1xmFXy+/gIeCYWg",
+	"rn003BDmAOzFWDH4qsU5gTw/z6VuL9fMD3gnBzaDm3HB1aIBefNDNc4H2M25hByje6QUZvIPJprfCPn7",
+	"dn4O0OXw93U6ttfCHtpC5mOkdEPWCl8yBy5i8CkSmyZyIMqqw1EKNuispMRla2Fie8N+g7vRJMrQNH0z",
+	"A9Wx1f9qHv0Obrv7FOzFTwk8lSiWsmnRKBEbRxok8LpxC8ZsnqdtDIahfxPUMHDHYD7LW5ZV29fv2ykw",
+	"29ditfdMtk1ejjbwXrA91b7ICE391F7l4Hq8maVyQ3jihxz7YUVvuUppzsZeT+1AsoZ5xHidpbveiY4F",
+	"F9P8wCbk/av9658dLpVR75BBAwMu0b/S08/bl74Mqdde+DKtxH9ufSKvp1yJHMEDyIiGugZt2D4e2UPR",
+	"26R2UOf66MmzLV6k5JKZFG3wSsOvNueleE5R9WODmfqAcskxgKhzTmLow4J3SeF8YrBZNXuXwS2hq+45",
+	"iXOmzD2UzNiGTBdSMeGlCdjTzczOW65iqD3TEQrop/KmY+6BfCNrsYctuhYP6w9Zi720lbV4m8m5Tavu",
+	"VN7risxcxqYPgTFCxCRwJ/KUEYr1nfoU0If/hOnDGdL8gblMaJfQudScsJTqPhXC3ZUQ3JAHaiGHVBmX",
+	"u2l/E8WFqZwvwT/Y3tP3HVtSLvS7/RJFwKaKCIBcWStU8cRWR61FypQy4NqmhutAcurXjeF1lVbIIVXB",
+	"DLXFkFQ5T1OTZQOMJjOyhiTzDd127ctcQotsZysXt+jQy5iFytE8E9hPCDcZFN+4VfHe6kC3LAGrtO3b",
+	"4ZibBsFcefmd+53mtv6x3ion2CC4BExZPavdgWywtQp+bGLjHZ1+w1s0JKoRUz5UeGuNRWsighMCrUKs",
+	"REHEOUWogIKMc2seer9gzpeffNCLevA8i7nfZiJeYtrwAQ00KgnYJpaIID+9kQWgcXbqqMd+X9MUIOJo",
+	"umYe+JDBxx1aA6qXbAVdgofDtBQwV5KLjFHy3iAf+WGi8CAfpMVGYJ6tewwJ+sLdtVerjS4WpHmDsyKb",
+	"GmfsH0ZraTVh9OkqMSoorTuQVuu0afS8o3ioFv/qjQYXk/iLY7bIeVQibHt8F58TavAn4i/uHhWRVM7B",
+	"EQ2uPfiDxBevX+gd+OYdope9fnOFyIH5gl0LtZBZvoBt+eXatGq+ZRmfcZZc90YETM84IhuoR0UDs4C6",
+	"AjBBYHtwNWBPZvLGjFaNSIx7Qr9fGx32r2thfhjzuZAZG0+pYhZrknIBN5iicD0V/ScX9in4aUHhKvaZ",
+	"K8SpnOf4f3hQmuP/4Q88EeG14K0GgYT9eFKqcu9PrZzG/WtxLZynFTNWwSeqyMR2mXB9sfRX8RfowRxY",
+	"J1wIPIpZmigH0jkGcY1QjnMuBQxuStOUizmEUPVPfudsoI5jRZgcVZoW4IbUX6FwBdepis+xdFwbPWgn",
+	"0QLwYrK9Fnq17Rd6nc8icu1kmf7iureh6rqnv4a54Hda+l737mLyPfj9qBoLmcfnbSiVkY0XwkeDUvnD",
+	"+bUA0JSFNOeoOQBs6TaStTokLsbm98rITu7iPknkVLkykf4ywcJ5QYzc11RgdLownkcP+Otgqb6kn/09",
+	"/RgjTv5Xw6qUeKiOy0bUvNSj2rONDRa/GctkOGgojvMsF1MgNxw0VsgBWJ8tjysVwtm+F3tVwpUnZ+Ro",
+	"Q9JgLYYN+eboWuuooDJDxP3OTYdl2DAUxB0x6dNQq6u5/SCASuXWrpPlrokQDP0jWbvahrV8EXd3gbtX",
+	"IYIbaoWoLYdlg0fIqEjxyLXn1GQsjmdw12drlG2AHmWAvfpwcuSlW7XhulrnhItcEp5j00XvWYpuFfnH",
+	"2nRZ9NXNQlPDh7bpmA/jo3F1bp07OhkN9yF9NV6xXVd/jRnG24zdcrap6tsO/628zJUzTC+ql4YFWWvX",
+	"vbMEqhrLu7RJa6/uymGxewCHzjt99R4F9NhmyLyzJ70KIqieupQ3Y70uJ4Eukg8nlUqPCDnQ/c1gagHL",
+	"uXv6MNMkvbZnVkN16H8c8VepzTE+YERo9+DI98vXLHNuk/B0q94IqmW6VoqE4IC71xSGwBVahas/gmJo",
+	"3YWumesBRfUBaxFU2/pmLqtRnr7t6VJnSbG+Flj1rl5GfX8D9ZvrNP56Viewe2GACQM6T0l67QLJh4td",
+	"0ml7kvBzrJIn2vQwGIgWth/ThhuaTXYF/41IwjJ+yzyMDbRr9nea1er7faK4MbXQ+P0qlTRpqABortnf",
+	"nhMB2oSpNYBJoMkbok3KQ3R+ZUHwUhZ5ked9JQQ8PLKD3TnXd0wBt5fOZFvf+7FU3IUYnGi1cpcbbRFj",
+	"RrajOrTCBzHbs1M9vou8J2HVnoTAmISUMNxVyE0Q7db/FugM+JBTfcByAY1J4fBe0ny6MFDdSwaoV4gM",
+	"KzcKMDt8pfbEKzMc1uRIW0EzohKaImYLsABt43EsRL9v3xPFZ7QOyJ5u2rUoiNyoUs+dlAH3e1uowynq",
+	"KNn4eB9cC1wGSAYtCM9JvgEcOFsTZGpT4duuA7DLF1aPjNJnHQBCdq2pRVZogH1cwxqcE8AeIJrJlG1D",
+	"TRaMIr5N18LSvU2olrLXgurUAZotqJ43EJwsqDqo2NW30oAyxcr7BaiW2YplcUWpLeJk76TrwNld+Cux",
+	"6+Gh3pe9b/2N5jSjoMKDa1QzybvCw9z7jf5DZuQ5h7l8FS3kHt7vyo6BnrzAyIAKqpl7797BoTa+4bW3",
+	"AFLl3pUYmu/9dXg6fPz4+OTp06dPvFiWGmdrgfHQY6+7Ym+zoLmiq1XPBUVssL4UYn06sD9wMcfYVW90",
+	"DHJTH0AzmXKJKDmgyJkYV4GidXrql4KMM0bNMXL8eBD1VCo3JUNycHI0OL4aHo8GiGUe6q1pUxEqcmad",
+	"QQ8le1IK8rI/fHIaRl6q06bm+Hj3/vXrV6//FnvYZJh/7ADKeNfmKfu3tOws1oJrFkzO1ytXgK0rlvdb",
+	"HuitdfVhBnwbkYLS1KCzOeARxxQOgxtsTVh3V6lucEmIXOda5pscdcWyW322bbhI5MYkEXAFPqWdSqqf",
+	"c17wZQ1rfK2gmNobJhywH/RmuFitzGy8VECDT4dLozqDUo+bceRqSHimukcCtPBmpFU1CwiXu5Vz7eIz",
+	"NpW3LOveF6S+9740mVpoOedyQzNbdIRvF249rPrTBLPaIcOh2PONeUMuxQHMHwzw6NVA0hgAKVtCCUDR",
+	"FknbZEcbKrGDc2OC7Sldu0krhcIbsMoC/pxDwsdn2foODK5h8/kQ9n6aXbqHMxPOmp2lYuaxzcN5q3We",
+	"nZpKg7wCs19Tfc765Be2sth6U7r0MgmBCcBWZjModIIqbZLwGWBgaanHRQVj7EtYcp42nXZ3oYhSuDKm",
+	"Iop9b4XvrhgeJH0xXRvtgoLlv/MEWkTUerrQhNInLIGjmuh3D7T9Bx8GhWxdC3gRAzhOCUeDYTHPAXwt",
+	"SnBSDkcdMdoxjleaZm2m9xLaes6TroJbm2Pwi2AbU/ClEKKH/I3fQuvUEolNaJjnu9U2v2zN1an1x+To",
+	"01//NZjj8JUijl5yVeO++rK3Z7s4l7D5Ic/IKmOYhqnfeI69MG3DAMMDwAAEhlSYxi7r03iZ7b6s7MBy",
+	"/y9IKAJvQV2S5GxVTNh7gs2/G/qJad5jTwfuucel3oX4HpurrbWtU+9vY4d8YCm0jg2loR9jEbbXmge/",
+	"AF2y7jptbSt9UIa9P/ZOi12Z3ZdDk+3L0266IqhTvxSZTBEQHjGmBPucQ0tVzOM7xM52eXg+RYJ5+GUC",
+	"VCZSjNotyKcGTmyqdGNudp1PWUeQhqYNeixstcepXWyU3UXeDBo3eKMOTtiWBX5tN3gd6eKsE9JFUbd4",
+	"eP7ZDk92+RXtVHqg2LN73h5rX6zUg0agvaHsEYTGu1zQ1HdYTNEtZLHFUb1rDyYzbQwAgGPvks/F0Xql",
+	"rYGl1m7M9YNe1DNN02Hpebo9klr/U0Vy5wv9LXHfKrkG+6xHV7xcD2uXRa74FJsK1t0QOIu6ASPB9MgS",
+	"lhidou588CbcNchbECCkHF2+emH1QXP0QnXFQm5MfrRDma9XElqadeDKxoPDUrITg8LAL/GOuzLZ3aMn",
+	"UqaMYtmLW4RDWqCae4t5ujzTUr2zmYBH58iscGm5dnF6g+nlXbH3dl5Zl2W7MC+9YtcwL91y1VlprcCa",
+	"kBvhND2ZkZyuVtixLJcCI/wXb19Fpu+19fX6+ToFvfEmTVDYZs4xHEzg8Ua5t4u7m5CobvN6dKpxq/0s",
+	"Nz5SEyCxKTki1LyHkpxPb1geQZInpst7FsXjnY7grjvJnqUdN1GTRE98hg8zDSrMzUL8hm1Hx+Xk7C5C",
+	"/AroRIbHz06M+/ks6qV8Zh+BTSnNF5Nt5YviQfh1U84Q6g9aPRwvlnTaG/WeJAmjp8+eTk+G7Gx2fDJ8",
+	"fPbsMR3QweTZ6eMnk+TkdHI6OX16RoenbHj89PQkSYZnw5PkdPp0+Gxylnh9O7FMg3LMB8HCi948lRPs",
+	"WOWfLfscHoWN0nh8HFBa4PP0TjHf2aLwFqyhiY9xWWJmMfjCDi9V87jhS+er95r4wfBtXqiwklFxqFZb",
+	"YtvQSPCC7xT5+beL50eXP18cHT9+Ah15FuwzNb3L+u1Yb+3Hj9v6iBkKYsbWF3W8E+uRSmLNng94GGAS",
+	"A0Q8qVpnIczSkB+2oq/7xLKD9MDSvDPdnfPucPeLSgp+9rmtzks7ROWrpbUPy2E64+cIpXtwRZZcKTQ/",
+	"bRqXX3VQzsvA5H0sZDJJFk7DPwlFzEJO/9d+6zKaMV/0CLnBXqosY6bd4UxmXWPzu/M7bK+LvZI5kK6d",
+	"szgskYLxfjOAjhNqyxyAjgqV1AEIsBXUpCkg9YK6BDXr+5GzAcEG3s6LNKZDnCf46MiwiJ2oo117JkLB",
+	"8b/yWX6gpqa1vJwJ1xNEzjx1LTIKFRmeDIa9PTQ12+XQLIpxQ27Mu3JZAOjupZ9VqNdVIDyUT8A9cB8r",
+	"otDgHtYr4A1mH7dA9VSpx90R/BSgs+b8lgnjjibmiEDnPhy3NDVBSHuo+CpZIsdC5mMoZAPnu0m08QQq",
+	"mwPz4wu1aZIvWJNdUjnTGvCBC1TUEYlRGYwjrNaDGNQ5iU0McWTTL7AY0H6rlgqK/GhO5pIpAIxBHA68",
+	"4NwUlo2wyowKwhO8/lrADQZuwyLeed6bSrlVoas2Q/WVYx7f4x3/bsf6vZ3Cv6ul+uHfcVwfh0fPPn0E",
+	"/L5B9OzuhyB8n0fO+1h5ZSuidFyCvnV2Njw+MRpXF7V9LwGDcNAZUxAEOcDUK4+3hk8Gic9rmhK1YlCN",
+	"6EDe9HpQJJWnaXpvPy2//HQPwN8Y9kCMam0pbHOvLda8sw5UKau4fj4tQ4KnaEISUMtKAduT/uOoN6HT",
+	"m1TOIaqTcLXCvL36daaMnE5zfovpalEPe8iUA0PYfiUEp1gfwJcuWR1ugDUdC5oEuk4yEeonXStdwlPt",
+	"NKKbcPmYBV5SKOcKSsVB46RKvE6vduStpSphiy2LHFmkkeg7oEtquu3vPuxMSbp9TUH92nij+no2UTXI",
+	"pSZCVWXS1SqTt/qgNh/htLLfOngMdIZMac7mMtv2Rr0lzW6YiWkF8/6mMk3pSrHxZsFzplZUizojcqem",
+	"Jdmo9zMnX7TaevcvxEREMf3ty5Tn27s+uVpQYRpT/kMiSIxcu2yuf2nConWvwH4KvZ//6wDE9ZOzp8/o",
+	"ZJqwWfVv75ZbmnGtLcGiDzU3oFf32Gag3nXzSZnMRw9ed/z+sogY2PkWQfrdWBBRzxvcRzswGNQn8xuE",
+	"CD9+gk6I6FwbRr0NzTTt4Je6mHAssAPy3nDQhb3+LsAojSjvJbtodw9zx2ndxvTcXn9QRmSQV6sz+TtN",
+	"10yhNQutIXm+gIwQuB7b8tHpApCm5IzAo/A3Twx4wQe3Cb6Eund63FsTwxuecvmdIjboHLkstQwyUjo3",
+	"ig8x/A7fsL7h7+76A12G3b2ADhG6e8DoEOD9EgUa+lUvtDwuShhy9jkHn5jMEkyZQvcDXa0Yzajpjti1",
+	"87K/eZv0QShg5oLM1hnkjVpIbNUnFzZuMGe5OZAwZsczD8kjtndouyFV+gugb3eMd7vd/o6DDc6jyO9o",
+	"RueEsJfCbUIthFfeitJZiLAG+ihC1/lCZkQtoB3tDeSVWuRRegvOktQVt+w95w84gJ3xMh9wZup6bxYc",
+	"5qd6OuDuIpPESb6wWCrLhtAeLoRy4CD3+Mwj6X4AOLVzILgi6mK1Mr2AiBRQ0fQ57yO4i2As0Wa4LCBB",
+	"ChsU4KKXPM8tvgi2+jHQJyuEeotdt2HMIUzYlGsCnpPYqjFxqQ7ZwAdoAQAokv+AKm0AYKFr5R6fcGia",
+	"am4WUo/YWB7xyPTrA4ITbRWjJCaFhzXyDzqtlMKeLXoI6l1XBkUuyGGRsnHqXpMjbX/irN2Cmt9xEvp3",
+	"mAPqgzB+r/inZhlFvc9H+vVHtzTTfAqqxGuZv7bDeF8axrtiGG/dMC6KYbwrhvHWDuNFMYxXdhge5zz3",
+	"TvfAXnZ5lzm9gVR2e9ABbDCJne5ZsSXP0Wqm0wX0kvSq3PTCvRc8Z4lJJ+xfi1iLCyZyPgWDNyZ6GfTb",
+	"Ym+HxRHwmBsRoM1ASBZxSTGajYWO5YX1FeR1zlMsXSq/s+Pa/OY96r171EXlUR59iyhBV8/Hg6vLRcXV",
+	"5SpDD8PMtTorNeO6h6LXpLaZum8zzUbVy6pXHVSey1cvHkxj+sbVXuXptgn0h/El283a3ZHsTNOH9CIX",
+	"w+juQrYDacI38azWi+wfa0ErVqupW7yH2ZqapX16FjAczSHjc1/AnPPsikB6P/ucI84xV64rGKhLc5YD",
+	"ak5J1y3qkaG+kqicbn2Y5HBRvJlDTQFc0IxO84oO3d+h+De3golMF92ZTFO5UQXogNN4lafy4vnuKbz1",
+	"EH2dvDWnTwtxtBbuimlM0a8AaJYiXLePSVDDC7GqpFMa6wN2xO/A3QfgghSEBUbT51BRrOsEPm4NmEAF",
+	"O224u9Cl/Io2qXFRXLnb4+1VubtmcPt6tu9aaHq5Xi4pnmLV7rdfrTyz0QJuSbFvs1WcVWLvb2Oiy62Y",
+	"VuSjA+YvZO8jpS+rgujrI6Qmthph/fWWt57e7xThSSOYvw/Tv18Fnn1524ytzVvHKf9n9J/97+FcavH/",
+	"lJ57oEx1krTBTr+Ppd2BlbrFJxtP95LsevZkZ1Dwz9V6i6WsxITv2bBt15K2rYN16QSqT0JtW2Mhx3KV",
+	"j+U6H6dcMAw75VKOUynm45nMxnbXhDWMAneorjQ1cXpNDYDOm26aLehAbpb7hsG/QXimMQbSHN94WNPx",
+	"4WIEZWOzUvYIDowiSGDQaQMxAoDHtYrkB6NZQozVqN4GRUbzHZlkjN5ATjidaB4ECC94jLoWDhrhhrGV",
+	"Ah9FoZbC6s1ZnuulQhXcuFa+t34ut83jH9Cj0Rq6CJsY5yRGvim1S6SCeHjX8ZcvRim/u4Pec2SS6RnU",
+	"1LL/QKLNcUNhsz2osPuqzoP9wiBaFTlH/xukUkUIFD5hhH2m0zzdkhzKMCumnjup9xxaKSOzcqxHvTXM",
+	"31xgKi+aAyrOEA4GUw6MhaCULY309NkO/aMSJQgKceiSeEhjgxJ+jXDVW4SSBGhmuxXsU9j2QL0ISuV7",
+	"h0cHvfqygBfZugX8/pggZA0hykn2AIk3paLIaiOTbWdlt8EUC1lbtWKxMsynR9BGdnggPx2AyHd30gEj",
+	"PqiHDgewh3tO33AAOtmunXC/LVCD8LVHQCBtr61EMiTRz0kqNyw7mlLFSMpycJ5pKY91IhECAoPuhV0K",
+	"FtvVggnVJ688TifU6Bj+WWwuJVSRDUvTCB6r33MtEskw2XQJp1WfvJaAyYM6CDrdKl1mwYVI1Q1AqeZy",
+	"5eWlFpghMU3T2CF6FISpCv/O2+1PxEu70rpKcoE977s3j7Q33EX13u/Q0TFwXF1UOjMhrjLAIWOK2J5Q",
+	"yO/wTTutYzei+vxrTS8vQLXTU7NMYjprFKOmPMGYWR/pB+3ysLXuXim6aJlA1kVfLfhqZWoNLWJjT3+5",
+	"ZCI/OhucDtuSd5+c9So6z5RmGYerLjK6ZJ97Eb6oN+oNjwdnQKKqEVLqxVYVNqAGodfExiErkG+Qfn4L",
+	"S4okCSNVOAic4+Hp2enTkyenZ7vwfthtUEf/gO3+VysmtAZH/TaMtkcjwFjE5SKzKsUPwLP55EPbjB4d",
+	"fQrruMVahjW3NHV1xIJadHBDZLh3RG654pOUkYvL569e9ckrrFRnK0wZ0MIpIkoSnqPWquUFYKRRgULr",
+	"WmBwhKaF+HJ1OCA+9Zurae9Vzisp/60k+pej/x4E+tnl2P6wAKxAt54Gb71UGuhzuzeiJ6f72QPdWxyZ",
+	"TDnXId8oyt+pkgVxjlGkufSb2RkHfREF6JMLbMtIhk/IL/xHI9BLMQTvZH1QOKRaSY7DXLXdPHfnhnti",
+	"Dqkoth2OiZJ01GdFNxWtfJdnidiaAWtCVSX/p5DBAJO0dfhwocXh75OXdLrQW+of62SOmge2TCox38d/",
+	"AnG99xCOW4fwdL8hPO3dadruYkak4pEU7GiyPYIKYWPEmiUtsL2b0K47MchPnKUFVHVVkW8Wu6+docRz",
+	"MgVdDws3ScZot4CEhe1qOI+KUzAFIRZBmSh0ccW3QmNzLaFtoiWisbmsW3uIdTffkbIssQsRBEiyvSUr",
+	"jmDbHDMeeVq2HiKk6J+TOFmvUj6lOYtH0AQx8mboTwVFH2SkQXAnHhHFGIlxYWO/Osa+U5uM9umQBQY3",
+	"7q5u9sSXaz7pVqW1GrPEhKqG1mCGpaWKGxjWptixIQSbufujh0r/qVUSFDzzsaJonbgf8c7B8BmdDKan",
+	"R2fD6eOjs9kJO3pKH58dncyGsyd0ODmenvj4CljNYPvD2OQ6vVPtihfTAhESLqtGr8F3ADi2rPWRGxG0",
+	"5d255qD0g0XYd59aRZJHC3+YlsJ3gbR+tzA1qDQ4jQwEK2w3j4sNJHuggMdb27YnQl13mb+b+u4b7gh3",
+	"2nXMFmyu4LKu3b5S+259I1R3mUGhfae8jVeMtWXvFGKmHmvau5uzg1ULt8EXfh9AsMYAj+1ARF1/n1Vf",
+	"9ZPMSPyIrvij2+Ejy6GPvvDkLva9ax6ujZZ9MPy0UiC/XmMuwk78411xcnCLyMyvl+13bj4ctjjMzL5T",
+	"Fqyy09T2y0Aodwf2iG5H5oNO+OsfYrr32AGgkeWMqd50GMMBlXGWHOhgKPtGAufqshhY23PcyVyF1HOq",
+	"k5vIbiqEnaa+WtKt7V6ZtIHJ7e+HPdB/6h3eXT2otuVQ95wu27tl1LvMOPmVihtazfQilzy91d/mfMn+",
+	"QJykC8XpI6+JZmNPti6xjGrPKXN+hwfRbj74bd7KoK36WLUTgOBzaQqfDurUfGgy273ALw8JydQo3Aye",
+	"jsIOwIo2mdTqjSRrdTj0UtiXe+WncZIY3FGRMwa4svUkXd7Q7kFpbuTwbRpflbkwRAcoY3c9EHx0DId8",
+	"5Xwt+NpzoqXi1h1RmLklTDRrX3APh7RUi/wU26VGo4vXFwR+87nGFORwURogNon3gCS7F83duzt4BQfJ",
+	"hOS8fRtCbHXL5XjEp0VzMVV9nzXJaC+uEDy5O4gTe/Y2xxXeHHK269F1DSDYwUZtoQSc8HMg2dfKRTaH",
+	"Q9s51HZs/HPIdRNYHDeJpasFs53WDEg9equLNPWp1//vnNTFWCVYdlzz4n/6cnwXdFJzccvzDvlQLwBn",
+	"gchVfsTFqLCMXaN1I8d4RgytbCOAiFAAj4/fvrm8ItbmgPaNj774i3f3yNz5CAaFtV39a/EaQ/zc+Gic",
+	"bNzaSj8tmWAQGO80+VaVXu5NGVH7Aq6M3PMtZMIoJquMzfjnyGRyGUgvA8bisrrgvrjMDPEBqex7QZzo",
+	"LfoKxVZdJmm6hhONMXtujD90zrRbsoTTpo6zP/GUKa8An7e2GmLjaUqV4jNbJdfN4nhevkmvL92mku5M",
+	"LvvAJgspb96aq1FwQPzTpqYFtAwsr7zHGea/okL1RkJEuGxlahfzLI+riSUeKhGlqwEU9WDD37NHeoV8",
+	"+Mj9bKgDLOuDT9s/3472jvzahA/eGFnxxE7JCuHkBI9lW4ZuMmzCHQaYi81Vgh6HtJk2h7YLwdViLJ9X",
+	"MtsbLsMojM0xlIOZywr1u2CnUnN8PhRxXrkntjDzrtmRK/Y5RxgWfWjfsFVuIsmY8FeYYC612bYC9aLK",
+	"+9CoLUB0EPy6fmg7BPvXQWRcG+/PbpEZEJGeJWR2TJlFqsSIqjiOnruqxtDljdG0k6uNH4JQ+JM9N1du",
+	"E2zDv9y/OwC+oEunDz3H92Au3tsQ+oUKON2DZtDd1yvDvIeFEyqv/DvLEj5tSmLCrMMJI4lLTqRerYOJ",
+	"ZNn46SqTUwZG+4ZC5zvLn0HsQPPm51YLrZ4d5usunYubIxZeK8jYDC/u5DK6LejSRmBLvip32tu9mALO",
+	"KMSVH7B3kaNEqVAIvjOdsBAD8/c1Z/kYerlBYn4O0VL0lx4fDYZXg+PRSUP/1Ycg62tLUTQj83UmiEkw",
+	"8BLdMpp3y+w2E2iGm17KpTFTMTG2yPRbgmU5l0QKP2TEHZarc3g9QA/JykLagQcXtKyL7ZXadQEISqHc",
+	"zkhb5yua0SXLCw8k1I56M4Y2i2JLluWo8AN3sfsATV7fypRPt83oRCRluSKzjJlqEGwjK4UrXdkspPFx",
+	"V3rL9knsCv0ws8PY4xG0ClSY/Qz+BtA7DFjOtbB3nZNYv3es3xube4qBFM0Ri7aITocxzyq0G8BP2nCl",
+	"H2pFmv9M/dbSQ5c2RRogidzt5PvYtMwdY5Pc+Ic+ufzt0q7dVK9lJlhSxrmx49BsbKfUKlyDEDc/bq+K",
+	"5/y4/Slj7Aof9ErgavY+3UFr9uk64/n2Uks4435gNGPZxToEOXEhyMXbV+SGbcF/FDPF9B/KpGZAASdw",
+	"MvSimdmLFVELQEA3TSgBzle/sDcyrytYd5Hnq97dHSjMs0CDyecu3Rfwlh3z6TW4/O1yRFbY89gscOH5",
+	"imyXfBW5xVZRkT6MGfuQaD1hU8yDvRbAeTZi3b8W1+IvfykjBfX/8hcSXwBUGv8DvhmRH2FS5Ho9GJxM",
+	"b9gWPrC4Ty40OQgmuSkTiTDNGrHZDpeYhIt+fvDk5xZJSV2L+PMR3BSPSJwxmsQklfJGRSTeZFwvgIWC",
+	"QyoE54wFDxmd6W9jzdhQVZjl+IvKGcvUtSjyquFbvbcX2hygygHMRSSmyf/P3ts2t21j7eNfBZP5zzTZ",
+	"yrKTuO3WfnGPN3HuejcPvm1n+5+pMiZMHklYU4AWAK2qnf3uv8E5AEjJpB4cyQ9ZvmkdiQJBEDg45+A6",
+	"1zUSMmFCpnmRubbznJaA6bJfgOd26HsvlXt0NwJXWk1MoN93LYmBhAyp/2ScPaRHmQaGOTeRUE7W9CRP",
+	"0SZ3QmSCTdjwct4LY81f/sK4NBPQTFYCqw5LvIyoRjUAiypAI+iypJKsSIjNW0irWBI+CudB9MO+JaZv",
+	"A4c9iTvRCHgFgK7Bx1PStY2pjyQKseY5tYIX94UNogCWeL/dMyCkEB9CAxKw5X6u7Y61usph9L2z5Ql7",
+	"fvbuDft5/4efXnTZ/t4eJYADO3/KZQVUyJ7//fzTR2am0vLfO4yzEc/dNumsaNxlXDOvXh2UBAk8o1Uh",
+	"rIlEbSIyJxxGXF1lyiIYy3SZP9hneFu0Aa6hgj7tyX8Xbl3dlBygvs0OwyXHxEAqjbbRDcgZjIFjjS1n",
+	"p5/OL9ya+5UYYVhyksForCzIdLrzD5j6HcSzR9IsqILVZ7YAYq1HhYFAx274CHrSLVN3gdt0uuzIs+rh",
+	"FlSgcHW4FBe0MG7gDhmPmhn0DowVee5/MOF03d7PXfYrzREZ+jdUuVvgPWkg1WA7dODgWkZsfC7kdWdu",
+	"26cXQ1j60IfAaEGD9saZAiEHbrBOjy7e/ELnvPhCRqAHbqHZdEiz6KfXP//44iDSR0Z1ZmO5e3XGi37G",
+	"15HzNDT9+YIICb2p6VS2Ul0CpzT+xi0se0BCZD4TjxOmvCFx1LnRxcnRk4jGN1VfL17LLW08zgpTzy7E",
+	"CMLCcY/1+vXrn0Mk8wcux7/85XTozCpl58O1eGqN5Yz4Qswhy50d8YohUSPXbWPBFcWjjZ48BZ2CtPi1",
+	"LiQZpT03mV7u7fleeQ/R3Swo7wdXz928VNYXhmUqLWgYg2S2F9wXA8ltoYGRpDytdT7BOXnQk/4gZ+Jv",
+	"tetzAgl7XmIRsW/cnx4f+mf16tHewbyYiA/vX1Ad+VyLBJJM2PP5PTLe4EWHXSk7nDVZv+9MJpMdZ2t2",
+	"Cp2DTBVyVdK5y/+/QwQpO+fh8RK3iiZayUHlkXHdvPaHRcJiJQbmBNm51cBH7BiBohWunYNnL7t73T3k",
+	"KR+D5GPx7ODZ6+5eF+UHuB2irxPOvfyWsktC5u6bAWDgFDflk+zZgfvwiK58TxciVnHs/Av80au9vTlO",
+	"kepA/MvHVxRNLs0DzNwIHaIm4XUsANvfe9nUZOzj7mfJvaOCSNxn+3uvl//ondJXIssAc2A/0CMu/sUJ",
+	"6R7kERr/wyr3+Sz5DRcUo5Xns8t/5++CST7PGvXszG15tpSm98tuMlTONUxDUGc5cnh7+Xt0rr2DhVhg",
+	"f+QUVPHnObAWWNIuO0bHkXjombpyGyACSmAS+oSr0f2BysrRxijZZb+oCRthXFd+CqGGikiJcXUbdlXk",
+	"16UPe1gBHqN7TAazom+Ey47cBBfgYtz078LtnZcpH/vz2NlZj892e97jDvc3f1a5+Sl/iqP+H+J0ig3i",
+	"aO9gj77fQOMzQb8Pdh/Dio6cgFhhTJk3XK4rLL6/8SxQ0d2fWdh/ucIvfIbkQqn3XNMBwP7LH1bpnpvA",
+	"mM7+AJngF1PCT+2/erXKj8ekLOHsimcbeUKGDJ048GEpLXkXQVSKXj2QYZk1c3Eetj23562y293HRte4",
+	"IkI/58HTj3o9PKVt0s0nXr7oMIuO0tTnm8pJhNE+7onK1JwiED2TC2uouZhlU5LSsBjJsKupz+16vmfQ",
+	"GIdhjEGFwCSYxcbcmInSWZeRaZTXXp4UPWUfO6Gy2IGLYo3PMLkbcIy3iLmfMpBAfCRYYeeisLLggGeZ",
+	"2x2JjDp2vm4rJFzWUfQftrgLnhAEbKU96uXm9yh5vWQ9xryAey2PfXfa+3n5L94o2c8FpfTb7WxLBodm",
+	"NTL4e7zUCuamZtPCoqgVdq572LiWrJNHvzT2l//io7LvAqzlSe1ssibWW7yvhVSoaeQUKC/ZPXmLZaZ3",
+	"CxBPrGEmFB6ArIRmlMOvbFJSMexheUKfQ98ui9W2uz9tKT57yMhs6Y6H/oUnfXoCMdm6S7vdJh9j1Fdx",
+	"p0d8yjL1dZumuzPtmXezdbWO/zL3vMucR2nYiGdlbVV4Kk9XwzWwgVKZs3a5kgPQh+hfhiCACdNhiMLw",
+	"iT28XU/iiYe3lSKHmaaFYUHBp85a4lA0egqtV/3Q9uWJrFYX9vpTOuTrAxtluMLk/co1SzqkO32eWuXr",
+	"YXKoK69/p3R0rhFvkytjg3BdCVtADqLM54HxPImqmEzF6fDnbniIXbt2RuoGzrFj76hft1bQfgPvbVjR",
+	"aBsINiRkO9ufimftXjydf+PbZzQtveb19h3u6iopMmErYeAtFhU3r3Ev7VDWSY08bGQyBA2dObgPAXHo",
+	"QDqCgTwYwjOvsBPrT+ulYoHTjmXccnZVWBLPk2BRtNjnlepWTy6MPXKdPw7Y7/UGAg8RkEtnyYVvqADH",
+	"XVnDpehpJYVhYy1kKsbuWUgRpKS882/04BUizRGSCroCho4/DbAuPsdHfZsZb562+/vnB6hD//2L/6mV",
+	"JGgkgpztaSStOj36fH78tqG/PPUVW3foLPEtXnZryQUXDbKbQgirRpRJU8d3f2rosykCorO206sSRl52",
+	"dw921ul7CbHC9C2J59d2UEhU0yy7t1rlXe1dI4Ghv2/TTQmTu/ZNv2wzlIyLGov5ary9o4iORDdWDdqj",
+	"jE1sS2640eMhe0/Ge223K56rNeYWneWOGNSHstvl8V+Itgic07g6A0HdapM4PN85/Wy7KybcbPl6iU/d",
+	"rpiNrZi0MpXDUimndz0epjYFQIwTqPf69uzo3UVyGCHxQY7am3XCpNhA5IaYU1bIHIyJWhe+6iPxmMJL",
+	"QYLCPRk/wRmeuJYIw/k83I2guL1niNxWEnrPUHkAxf2UfOFZb6oYRd8kyxSiK+F3YYinFa9UMp/2kFMF",
+	"ZBbMNlbleBxp6EKdn0e4+DCga5uLCrT1H0C8sttI6Yb+ec2N+z1yjIPTkBmJCFLurByCgtvTxjaNulIa",
+	"lQhDS/rG5UZu4pdAjUsQzxybki+4NaOPHzx+wrJHU3eI2ZVYIdS9ZS6o5Yq5WC2hEpeIMIyayNpsytOY",
+	"om/xdd1linYaz76b58/evVvt9vj7AY+/15hUJdj5ng7AD3yl0GypSVUMu0NFvpRoNl12FDzLwHsXIr2+",
+	"BsinXfbrUOTQk3zGHroJmxU5ZB2mC0mSipqNORUbJZpbuETQ7eUY9CVlNJMOSyp115dYHRdKFqpfYO3c",
+	"8ytlh1QHRuTkLzos6XORFxou7VCDGao8c82nIK1rexZz3WHJWAulhZ2ik9uh5KTzkzWkhTaum+4PDTKF",
+	"y1QrSX3pyerngTEvQZhbZXi4zEiMo48uLXfNjrhA7Ki7zqDCx2So3GbVk0j5i9dWnVzc0kKLpVABlzAJ",
+	"WHc68QjpVndXqCRgfdWcaxvcM/pSqCYMw4wN257Hu2kUw3y79wpj+AY96RbB8LQRDN7GYznjHTyccWHr",
+	"tpUl+8Cn6t3KMuMFGwFhhBs2A3ebnsxEv488DHe3db4KM5Roj5Tb4/DIqdR7qbGHxHh6TwZxjRRAa7ha",
+	"w/XtGS6qbd5s0mDXs4xsGHV1NNAAhuRGgkmsYhQP2P7ea+/1KcJeCYtF2cGPs0g83qG0hKeW8WoFITl7",
+	"FGwaZT57cpxzksHINEdOD9S8q15TVShDrhQVlUVCqnWElSLubkrbYQ7GxKJ4r/sfWAHIBvXk8+To9PTs",
+	"0z+P3p9fnh3/3+eTs+O3yYvOLUuPaRdlS2KXkgehfKoaK+uv32yq9oHtZSeOQpsOehrW54je11rW51Zl",
+	"35zxSblMSZp/g7bnnZA877IPoT7Zrz2BaBo1ApbQbXPIksNQaiXwsCTSDkiFtErus5Iig+pdJbArGAhZ",
+	"AaT1pJ1Ldaob0LWHLnjnJ7WST7UaIL3TUg8ocM+EKoF2YT+NeAjn5GbXtRqNw0HEBlf2MdYYVxSvkLst",
+	"KNkmgYMmGXFZ8Bw14BG2jQpiB/HQN6jvYlGnZ6gLZEKujeTNpw+n748vjt8m6Hr05CSYEBNOjLvMm5mZ",
+	"cs15ExDkqeLJSxgYsziuCpd9U1t+ayCeqoHws5Hx0k/doLGIGmemES57gYKL4bLgsXsCNV3ILksIk54Q",
+	"a1GfyN76XjvdLV+i7qqIT3Rrka/HZWdurblaoKezQFWkEywCOsHKOKfYj0iZu3kA1zaNQuz/cuxU+WI7",
+	"M5x47fncw6IVcd/yBRrEWKBVMRjOysij3uRWz/CaDQcmSDfsYvz6leGAB4uRI1FJ5sYUb7fmUKkw0IYE",
+	"7Y7/eGzAKbL7bTIiGGvo52Iw3HR559+LzMX4AVHJPJkyLzIBMgXG0VuQauIcbiwqK/KQE+hrgD/Ac8ii",
+	"9++ZK/mUCGWR5ywWtiNQ1KoOnUOTZhNl7/w3vjBneuhPyQNa4LAMEAL1p2eA48aWmuJ4nxz4DRzOlvi4",
+	"L3oyVcaiXlUArk60sBYkwURdRHJUiT8kRjYErg6n7uT6IG8k8bGWFKREJsmRJtJS4dGAy56UaoIPij2p",
+	"HFRR7UPdCXl4z48dWHoaOhrNjD9Z2pLtjPdrMpp9pSHl357b054fPRar/k5psIDiBEgwXeZR0PTMlO8v",
+	"9OMWmXnvGSyK5Mq4rUPU01U11RyyAXh8u9fo+8Az8IAgMmGqb0EiBz4+WsLcU5moNHALdRj9lS2u77Ni",
+	"uVuEIWob1jwc7JBY4jWbweE9UPQS1WuaF8snibTueE7a6OH4ZAiupnkKVfwhT4ez549BKP929uOs7NN9",
+	"lI8tufKskB9JqHKVi0PXg4rq6r84I0GVdX6CM+yNymC7AVe83/IsSjmdWgPzcHmTmdyIrq6mhzUx3dTc",
+	"NJqZqPTTx7BGIoMNoOHooPaFzkC78AIRE5acBzN2XTZDgKDOZfk1Mehw999RkXOfGfEs95JxF8NpNR5C",
+	"lx3JnvTxBwUcGvi1C9b6pQoNpZ3rwgzSkPsKc/Wt2Bb3Snb9y62pNb8SkmMSer7Q/JYleXP+z6BGMASe",
+	"gSZA/P7Lv+69wFnw+eLdzl/dtkFfY3+8D7zzVpixMsLWqlV/rAhw5OigzcL3qinxW91sTdlDVP6oiXTR",
+	"1aMzZ6YYbTrheytpS7Dbbh0jVzFq87RtnvZRBTVuTiIdNWLFN5ev1WD1dMNL7dwreaHShC7kLPY+ouHD",
+	"vp91WARqMaVZnwuEyHsxJC+mRhgQn1KIAhN9PMMplcI8+1+s3Xf7uClLmqSXi7pEpjE6RMbC+Q4SjVWE",
+	"HpHvu1Ruw/4OIcXE6oALeUhI1ArM1HfNq7+U+JH9V6/QW6K+uPZHM4i1GS0e7IXGqoIhJohLUkFK2pLP",
+	"1JOEOqH0MdKzIt0a3jSH1EKGmV8ZsTCkrlbPomb19KnQA5zhdH2g2oCLAIposrPuBQ2RqGvgonSlfb1e",
+	"pqeXupAJOdCHLAlB/aURfwDimeIxRNAO1BBfZZspbjPF29lXzkFmpfScUaOYZqJpuIH9pVhCZHRW3AeH",
+	"0ZftZoRXSNsUsk3YPJqETSEfKrYhHM2iUxO84jb0rRPr0iegIfKj4r6OLpQ/YKkeqByjnl6ksgO62rsN",
+	"wg6p5B3GpvY05dxDfra2cNwNzsCZ3vYk5bGepNSxk8648w+MDbNgNg01OUed7Tl1ee+zdzyemzU6/hi3",
+	"eJbNvripxi/o1BUGhYlPLEmh+vAIVYXVRHbCwr8WMmOJe7rkwEU0EdrqoR5zKPSOtwUk8VfC3A3TuMBM",
+	"YBYjim+qkDO225NvgjR1hWqhg2L6JE8bNHdd32MEZMqjqoow9S0j4m7xVCKLCwhb+LLA4tVW7t0cVcRw",
+	"0b0CfypIp+f0lt3HV4BBHsgWVtIGC1sNFtBufH1c4AsMtpN5iufkFUAulfqS1+SphHPhFtUQ1diO5vJT",
+	"RHvjKwkNS87f/HL89vP747eJ51rwGyEZ7jRQ4JgoY1+x7ExN5CG7AjsBggeOQgFS2SpFYTPY4vlCo1hh",
+	"3UXh8Z4s8wrzNJeYblLaZ4EC/s/Lv1ORU0A7ZpCKjCol6KFi+h/1ZaoDgym4nlxQh2VY7rY8BPlINWFK",
+	"opK7oR2V9kWvIBul74OihphNCpJyt08L1m4u1Isns7/4Cb9l+OHX5Kq4YUaMCufWtDmndhvZ1jbiDOTX",
+	"Yc5Bc1NoMLt/+r8ul0jxHdNl2wxmwy1qltuvNWn+rDOD/TZW5Llbj22s+whQg5L5eTWLGvxsFgi0L6gg",
+	"vAglAGM3832Al7xXNM+S8hgo3HXCKzVJE2GHsdZwzO2wLDUsZ/9CsEVEiRQFXllRbXj9Y402QWWlDYHn",
+	"drg4X4ViuYYl/uKkNpn0C373z5fbXIJ0j6YNzxtNP7C00O4yZ5xjKOz02cFvX6oz6AICuspWbubcoeoU",
+	"8l38UrVmYoQR+u6flpvrOUu2aLjDz+UAjN2lvEDZSFKHbODZCd5sm2/B36HmLQSYgj/QFJjXNJ3SL6WU",
+	"ZqDVaC3hQ6qW0qz8zrBxCaoPs5he8UbSexfcXM+n+G4tiF08tF8MbjyhxAhiGION7YscDliSCwnIeSog",
+	"R2JVQk37SA6DRTXxLA24tJQWAyF5nnR8OcIIZOZpTIux8/gCDKDbk0j15xoIuAarSD0wqn4TPFL6AO0a",
+	"xvbQK1U5Aw5ZCIl8FLcUgdmT60Iw2dciMOmN43xZ4UigBSu2hmmLYMWKcdLQR0CUVpP7NFD1W+6iCKTd",
+	"d9vp/ej33fpp7XfftXfe+tKjuZ3kCeM+Kk+yStlOaajaFfaAOJDHsnkEcjI8AalnQePpkMENyJhArxwI",
+	"ePCosCXLmcfLVnLsk6HCowbpnJ0O45YYVp3faJhRCtmM0fkT3H2RgzU9KSweT+fO6QxJ+wrgtoLkDYfA",
+	"B8yqHIWpCEsWyxMxWE3wGS6Fc72FP/ZOsoKWHSQdol3Dw23IDe5Pxh9kS3+OPZcOoWcPB8/sXHlgOyet",
+	"4ejs+g74tD6ejvC+83J7MqYanWMZhGNpsKOGN5I6sOTs88ePJx//N3HjlpCsZ9JlHyPiFlltr6WaSHY1",
+	"jc0ceBgdvoghdyPZk1fAOCIAuuxXEjtgo8LYeX6JAeAJUhj0EFgkphiP3ZYAbijnakDxqZynrzXHbrkY",
+	"QQYwtNVcGlIdRb8ZT6WcwT6kQx968lJUIbLW+SPmuFZcY5kCihtQ0qEYEy0m8pGjRoYRcpCDbzN0PjRQ",
+	"fZceSzHW6iqH0QHbf/UKTyL29/YDrJmZIh3ikHkiDkypVADfbg4K2yHJtFqAMy24i7DeVkjWoWOkp8go",
+	"gsVjJsKlePwyVRkcspPzT+z1yx9/3HnJeD4e8p1XTbxg3nZdahgs0H59dUs29cufr/7ToJb6OE64/Mh6",
+	"GeF7hlD4m5+BKXJrGrPvcwgmnJoV6tgWWdEeiT2gZ4K5Yzc3b1arurt1IOZ9CsSW7V4V+XWzV3FulfaZ",
+	"D0pl0UynpPgh42yi9HU/VxPcQExIj/nYkB2Vqa6S1dw5RxUbT4tnyPXIbRM9iTsDFtTQMYhrAR0JMq5s",
+	"gqxqR8Ez85J1Gm7EDap5nl98Og37kIQJ7gYVg0xbb1mo05PJ6fHHt27L7pZp8nJssBzoVv585vsAl+X1",
+	"5Ef0EzoOWht2MKKKZtwEVjHieP2pykU6Xf36t3p6VqzR/om8EatVPNP1H/h4jNvQJnah+gUTLhFusRnQ",
+	"Ib+xxc2EbnGUpjBegMfzy0a0WqCtmV/LzNP0IgTwsnjztp6HcEsUZ7VZmGiMl50VOWwVvz9/q0akUQ4h",
+	"59GKX9dgDnBC4KYTSYvDdrYi+qCoTcvF+eJpgUDDjAr2NcCYoOBiBPHsesoG/AZcgBr+bXxAWZFVCXm+",
+	"uaJe3EVqqklM/bzcfCxSOyXvr1J0nRXxdJSk2v1guzpPX2UDbm8U1zBdXHL5D3fBk069/wOmy1Pubhw6",
+	"LoxQ15S4MkzINC+yR7/inlJC/ej0BEe6MkudA23mpinPRgKfrT4qdVbxGkLS0bM4ID23T+byXEk48Plj",
+	"MptsyM0Qsoo0h7AGc90x/YnlWjzOAXcHbtgE8rxWjQO12l2Qsp3N6R8wJTn41ball5u/cWNMcw3TNoxp",
+	"t63VZEJwKjEuw9pfbenP7VBYBkSGICgIzfmvFs+jIrWJrJaVUDqozEDhGcwNz0WJy6qBPzorEJb3zFLb",
+	"X2CRTDAf7bHtA3lJbvTXnm5fW2d8DdOJ0tniWn28AqfieKi5CZQ+3FwT5Y8aARVmBWJ4OlLkbDJUOTAh",
+	"r9zLKIuL40EoqXGk3ECHjQuZ2gLnMZWejdS/RLcnk/PPfzt/c3byt2PWK/b2XqdWjUWKf4LPcX7+uPAa",
+	"Kga+AiMyyvSO6tbNAJzHSIOxXZ+O7tG8ReH3re+2Md/NVoa1sqou3BxZJ9XgXg/SaPkFcWteMQ0G9I13",
+	"w908F+mQ8XzCp4Zl6tDrK/EsgyxkJ0h2xfqGqUmpiPy7ZpaauVm6FfcNm38QfepvZHW0TtmWcwlY7ptl",
+	"iHrm+aqr+3YSIZAO7BYSz9eaSYUjvOZKu31a9fslrj4UvH1nWO4MTpX8LhO0vr1SAaCcvbDMKnWNP474",
+	"njdqNHbbZkC89GSl3VRJo3LoEN0dVTOX8imezS8WRhM+aaEmo+voZ3rogA942smS2YdZnjcJb6hDWAkc",
+	"9UnglbdatOmTDW7BcTmoPvNLjanCpmpUJV8jliQhB0tUOuKq/XNRGdmv7o0Kaxi3FkZjazrzi1VDCmJs",
+	"TVzIFZAgksCEyRFYw3GhiVG9LIefedt0Hv0t3oLlIl9CpNLGcQ8IcA8vYdXJvQJaz7f4nWEiayiU3V6B",
+	"7MyK26Xtp4bU5DH0uin3mridMcHcqq8I4bRbdrwPHswBYjcnXFjIuiyRyl6Wv5zZYDsl07ap0IdwM0P0",
+	"25OB6ZeAnd4aIYsI9FHnLNw4aCqDCUjfPHdmcgJiMKQIww29EUrOpIMjQ4k3rUndhk8vrTRSj5JGJBo4",
+	"esr7Dj/C6Cy2rG7iEA+ZzAzSx7SQyTbe2U41IC7aCkj+Lv7TLRzlSElhFRrMBRCbD+VV21xy5V1WYcds",
+	"PeuqkHkhPc7KxXq3z9ErY7vEoY4X7mbcDK8U19miqfE2XrTFmVHepEliUgwK3WKumpxQdBfCGH5nwnB9",
+	"5fwYCmMVaSnUR13OJYnhHoKxuEeadlgGubgB7f7U4DHZwTuKJP+BSVQrC1jFE6mC4d8Fz1mO3l89/Yrv",
+	"3BJ3+hfPgGMVy5W6Zlc8vcY7IS1oU2ULfjlT0BLf0at99EvFqBg9O/jp1V7n2UhI+tfL6KIKaYGo0baZ",
+	"BglD0GxMtYE2s7GxegYbBxXB/nle1i5+5Urzx2YLMU4n/pr7kDf871lDflSX5xDnTjbbQ7vNZQznh/Yr",
+	"FxMyPS9yac7wgm3qJ+ANWlfmLkYWZWOKdMiGfDwGiUG3L78K30y4sHeaJBrGuQCzwKHhodbaMB6OmroM",
+	"69ZDWIalzEoCc61NGbdspEyQIPAl0IaLDIu86GpMGinZF3pUgh48N1JPYok4McaSGoIWFtj5xdHZRZf9",
+	"GvT4ZxWV5gqOIe+z58mnsf1UWBczJy+INJ2yRdTTBiDEmR+TrWrB0i0aFoSF321rTjeLgeCFVW6upUzH",
+	"93tnMATygSF9v+fimhKbF84wqSg7xnVGnwrj4tTsEHkDUK4DPx4BD2UbFW5n6l3WZW+GyoAsizJcQ5LK",
+	"8F3U+51hOZeDwi3A5wQl4tZqcVVYYEn4KnnR8YQLvnwjSA/QQi6/PJaDXJih/4DoXTSKB9ShMKpLZPN5",
+	"UN/6g2AwvoGV2eYj7wF/gRMBg5417cptGIYOict5/vyVsg22qh6h+rQPF3Kd5MNaWYZQrt6YbVhdrPnB",
+	"MwGHswpJVRUlXcjvDBEutmfJD+f7zmgQhUwDgmfF6O7ny2vChBsX6EreczWjh/NNSPbTK8oUVMR6ozMb",
+	"sFFCV889/LLuBCUi2p1rgU2ljmawR1uUU39cKn3Oq29WG6syteHQtCv74Xxy/wqYVfU6AQ+zomMnG1b0",
+	"J7+7ouhLlx2jOhblL0jZhAT6sIqlZBqqCvYt2lPP/d0f6Z46382V0jnt4rpn6Q38Sxh40GUVIVNENLow",
+	"je9xJ+d05f0n8z/JfDrjQmNNahi7pmR++J6EGWoQW0LaH/efVdL6r17u/7T/19c/7v+0JLu/pIekko5S",
+	"45QdEI0nDiaM6VoIIPcmYHk/qJQ2Q8pJHT0ZYSJItLZHQqZQP2AZt7AT/LrbRHirdCU68Et6gbnF9Xvx",
+	"ZfvoK1oFq/gwJYSbJBwR1Ye+MQ8qFX1hA1OvDXIYj9gi/3ekEJS2QafXFqb6Ju8ABjcwGCGf3CIDex4u",
+	"etIlDv4plp9LhjFpE+gbc9ZNOYPCDI2Tqt6PqEUhR9Quyl5XSRwO2f6rV+V3GfSFxPomf7ZT4v5wdivd",
+	"wcJtpZkZ8jEQvBjlHrCKJbDX9iRSxiJhLfV3VnvXrUGRJp4GUarKjQ8is7KBHFJrMI0fhEGswiOsESBz",
+	"bDPRhB+lx4o49t1bI9P+ctP3booiwvviLQVfm6a/E3dFmEJLjdbtlHywd7tjDTcCJs1Uqx8rqqw0TdGS",
+	"kS3yWqtEil0VhqvYt8CPze2wQ0TY3PRkUl5x6ZZVN1WSCj7Nby+/dG94XkByyH7Ye01GE90/1w+yZLmS",
+	"A5ICkoyzkZBFvfCPf7ynYaVOqbNxad/vweBsJxbCtTtu7vERZn2FHbIR0X15mvESuoECUr4atq2iaM3h",
+	"NoHyATZgGK9an+DbSDVZ0bers5LLaH7I7xN5NSeFOQOijY57PVlNUXOuQS2Xdmo1bp/QrjCMGmglj59M",
+	"6Y97Xevv4Z1GiGPj3Nm7Z4+2zYs/ZGnyqvPpKxLiDZixoyITINPIH6WB8dzdZsr6Wv0BkmWKlBqHXA6g",
+	"GrNeA4wJM+nCVhKWZBS74sFwFKHEmDrlkl1BT1I73iGtC61RaJKN+HVlobEMxiAzpuQC+oxinPFZa/wY",
+	"QtO9NjRtnbdvFHK2kWAWT7jBxY7c1hEYrGjcfBw8JyHrm30aoeRxGIT/eMuyXUPibxdr+pvjRtQ/odjx",
+	"mzMqrY24rwAvbFCbi+52fab7q63GnE+UkfzgZKg8H7SwwSsiMaFSiCVzng43kVgTCUUsc65Unh9GETeP",
+	"p0c+WTw70FiXglPDra+eRIfHX4GHCkQnQlLbYei8InXpLdX5QTzL/GB+8MPTCs+tI/njB+8zvuNn92CI",
+	"6U4kJNeoIxdU5IIqVuvdtZZ7O5b7tLBeQRQhwiRQGiyeRGSkj/LWToPUh6B9C3rCtdeZLW9bVYojmUQR",
+	"maHQTkJu4G4GuSeXWWS2OYOsyV3+Ro1ya2JbE9ua2LsF0KWHeVebOuMaywwWqOUfkdSnHcJormADTaj/",
+	"hHS2h1xKyEOZJ+o4o72ECdOFRMY9wpPXIsfPfU+2uq7dLZpgV5QPw0609fvN1ccmvqdyrtEny4IwvCqe",
+	"sN0t9uI2HdaxOv/9/NNHNgI9AIbXsOdn796wn17//OOLUNswUfoaNFNXQGrtODFzMRLWUJUD6vFQOXNA",
+	"UEvKXcuMIAhEKmxyNYGsJzM1kUxDqm5Iz57cEdeK5hYOy2b8L4X1joBfx1RAVVY9Cjmg/qBf4aXNuYRJ",
+	"Ld7BPSWN/NbS1q7xUxxx9yKrLeFI72Afvv+aVu85F46jtXDpf/uckO32vKXcFZ5RIRqmz41Ffx9nlPtf",
+	"BSoz4nIa4hWESylt+yoXio34lGng6XCZbb1FBOlGXYMxC9VWET9dvfCB6lNIPCMUp1CMgpXbx92XP+53",
+	"2QmiHPrIGhSI9kNARmLaQx6gFXWxynioJFxSu02Ryj7RUsV/3gpc+M4fX/5y8D/sf377fm/n5y+/7e38",
+	"zJ6/6O58+f7/W7mmY/ZB8eU11pLgm121uKXyFs/xhzU9OMqN8j2Ih7S56FvImvpA39aTevV5biA+95VS",
+	"OXC55TKSylOugJSvTOwWLb85tPysvYhWqfrxGqj5d6GY1MskKokaOb42vOIQYXPEWYBZ9SsvBWwVeW7e",
+	"aARKJmHZFeRKDtzFga3J+1wGNfbDg8wJMCLYNX6F7ll5+5C9b0iXl2PwaI8Iyy4+DC6+MkRNXld5SYuK",
+	"bz2tFeuCac4wzuIuv9wy1eQ+Ktfuwu9Yp9iUB/lYSX2Q/ghtl3NCvezIdwkzNNawXz4cvdk5/+Vo59UP",
+	"PxKtJvzOM0jFiOcdVvjAkrQbcZ9OrmF6KbIEhYYoMO0RttRUTwZhZCC/AUpBO9foGsa2y45kMK3Y2JUG",
+	"fm2Y6veDtAAqo0A9hJ6GYM5FXLK9W/jd7qbmZtYoxBLUKyGJBWDeY7plDN6c/zMkxofA3bBgBL//8q97",
+	"L3DgPl+82/mr813oa+yPn7s7b4UZKyOoqVuvDqG4vngUPbBmkYpb3Ww9iQ0gYNVE4kmLnTX463gUTctW",
+	"jMKybVBqxiKSkJzHpKkhJsZUjaCDmpdsWMhMU/k3x2LroPCHBX1EKsWnFb3LKyB1j5D3B2O7zIVqWLfi",
+	"npKPoCf7iBNHDS9fxseGXNeqVtJzLA7P/osP4CsWZ1TkVoy5trvOyuxk3PJZ41PqyZ1qN8gWeY18BDOu",
+	"fPTnM/eC6vH27pvDUqGbjDFmCtG0ubFbbuSqluY3utmXeJW6+hekDVENTpyQGwzPy/oC8owl7suEPU+6",
+	"qblJOizpOqcs/pEnh2QqX3hqUw2p0hkdV7KkGhwn7LnS/qPkhT+/nPbkkN+AuxZXYNJxf2rg7iaE6pIs",
+	"gRuRgUzxW4TpCDnIZxa3uyFN9HtM8JW3Pxk10Q48zVO71vd8ZL4npvG80d2E/4nQNOdTbhiXhup5Ybm6",
+	"KT8ZTg9x3gPuDm5n89lJw6dIyRJcW2Fvxcr+mxAZ15C29e3TCozfuyG/74OIteLiTszbtciC1qhtJ9XX",
+	"x/OKmYV7F4tmYTTOFzL058LYi3jVk2ZxCY+xPDkdh6XNTG8OilCZRJGkOH62aSaX5IZr4TpvklItOucp",
+	"DFWeubBLSJb4WZWwTPT7oDtUF8x4lqHH4P15C7/bnky5lMqyK2BqDJIyR84zNUfjMTGkl4FcaPjSiCxx",
+	"vRvxDFywejERuVC0dxdXI2Et8bnEhq6mjCPuoZ+ryWFPKgkhyXKr0ZRkq7OKgrJv33nyLOHjsVY3PA+Z",
+	"qWEQjnFXigXEMeGtPFZnIPTvQVLkcXAaWdrp+5Y8pt3V70oeY8sFuMRSLtjRd/10XwAV9Ik1omsnsFjO",
+	"jWVmKtMuuyjPopPQKia6A8NVteSXUT6sjmQWeaFDX560A+GfYrn/EIa+dR825j7Q1oZM7Di26/sTtYtk",
+	"xXQ0/G47peaJ27/PT94SCJHHHvn0VGUJ7e/tR1cl6P9In8fi1rXRYXXuTE/O+zO86r2EO4Ubi3I5ktp1",
+	"9cshxzw2uihIHW2YmsjmlPZT2f2rCcN2+2+zAP99/sIHYs+IU45A/f4xvsp1cNar2SaeW66tqQQqZM2c",
+	"lTUMELo9ZxJ5imdbFKmEYOc74xrwdB8HTBW6tOksB64lBTVX4JP/KEAlNAuBjYmkdc488sKAi59C850Y",
+	"9zkHxPk3SbOPVInSGuDbbkjungeptY0zJurVxk3UuXuJDWYqvjlhGL9yUatVTBeydVg24rAode1rEd0K",
+	"+BrXZdEqvS/qs4pHsBr3WbRILfnZkyU/WzsGbaY/a54/e/ful7UMaA/JgLb6pNo8B9oHjOQ4FpHdgEYA",
+	"KztCRR10X1ycdAWDQrKBwkoy8lacA+EvJ9TygNM33QZqspnZ/iiSn3tt9NNGP98wPdlm0qWI56hybm8O",
+	"0nH8O09tPmU+9zOH6XJhShL1cykUGYgbkJQ/4rlRlQRRBCt7VYJuE7H2U8njPCy19lwvFmnvVspUXLAo",
+	"jBFyEAqR26rT1mytaLaoarncK/tKo2UYgzYzQI6Vs9kk9bsQwUGXPG34hnuGFbAb+KhtImNzwI0wd1aS",
+	"rF8M2Yj4bKWJU5i04COCYwEowd300e5lrnMPA0fAYWnatdyXLRCh3aPuDETwi249UXkyGEvTk5RqoiIN",
+	"U1zFr4ybsRPI8wBmnstgxnRlja3wCUvf7RWzlbhK2lTl001Vrj5LFyQp6+fM3j1a6jY3+aC5yRVm0eaz",
+	"kj6LQVbQRZnmsGoQsULQWD5tlkIoJ+7D+zV7rV/T5hi/rWDdBSsbcIR2Kwu6EZD5a2BHITxX8un04vLk",
+	"Y0KcJ/7nmZdYppJlykkNAInWUQ2wzlAQkVR5/6etxRsfZBWSofjQ7eb6wCyUlQ0NgUpb3m8ryxClCRam",
+	"xz6be1kWy690HXnjRlPaVS9/KwbCmu2uOXef5asNx7lNvG1s2RRmtlSZZukaabeLmQMjqfSI58JQyRFy",
+	"9x0y4owgqJwYAfsD6XG4BpaBFjeQxQMO9quvb0pSmqCXxnILSVT/QNxycnr88e3Jx/+lYy1hiAUs7E1z",
+	"YOfYNdLXXkDfRTlANwCPNQWIKxd7ed8pQByVBk8Z30ubAGz93vXMz1GWeerOxebntstLe4Dnl2okKEfA",
+	"TV/YWYbyDh6D5UICqlcfsvJQHC2S+xZpo4mJpcuOqKqB6DKZGSMCeQhgvbyg5dd0vMZ7sq/0qMh5oCik",
+	"okrJuLOcWo2HUJJ14SUR/SM0S75PugwfH9kWUD4xyyBjI+DS5yc1sBz6lqmiyurlFSjuQuuF93tjbtY2",
+	"eFv1IVr6sNZ5WZk+zGuCGfbm/J+r+DG37AjyI93JkhBpGEH/zVBNjFdEmLEw6y7qnvxarj6839/xqR7V",
+	"sq56H7/vyOy2B3KHJY622g22QUoq16OExr1d1d/Cqi7f710W9+5VkV8vKjJS2r/woA6FVGZu/ZnDmeKj",
+	"WcZAdQMagb2hLqlkbnAdcWtVQ78wkHmKd65Hbvl60k6SScEaTtcCpip8oDIR0uDeToWSTGKyTsONQF5P",
+	"dn7x6TToaEqYkPNdskJQkOODp9lgqVvWJpVj45GB4QshB2Ds7PcaYiawuaDzbskNKq88I0rBVSgB8fpT",
+	"lYt0uvr1b/X0rFij/RN5Q+d4K17/gY/HaAPuR1TQDXWoS91ihRfd4ihNYWyd1WmI/aJaWhv9tdHfGpae",
+	"ptet9BN9vFoEuPtnFeO8EAZyrLmBIAqojZIHngGzE23lULgZPO3MwkSI3tVTWGhloQLQTXmeX/H02jDD",
+	"RRYEsbpYHOpJ5vsKozMYIZcOlynkOWRd9iGIAAWFfE8DlEM2AI2HsWTjtadzdRtJsPLlU7gt6BqmgESe",
+	"w1AI63cS5PDrydCyIEWuKr1gh6EaRHi+QBrthtuCJN1aSqPRl4F+g9hraRMba3UjMtBYeTgWEOQPR+oG",
+	"snh3N0wDrQqZHbLkvSKDtAZnEL1Xn5pbDXHjs4UM3KvP5rzB0IX6n7qfFPqb8v9aQI+3O2gJ1sk7NaN5",
+	"6qfj3r3lXNvTxoeE8iyfQHc7WDx1e9pHUjBoRPT8r7gBOVvQo0OpUkhYIOMScsK4SIZookOigTYHL2sm",
+	"zNyZCZpO3NNctEGi4vMHMpT8pLgE970DxiWDTISQBQmcXEeaUUVxAW3npOQz3uS+QUXf0ElJCyl62qpz",
+	"X3G6Mudb7/rVv37N4krm7Ax98VJ/E20MZe6dFx2Jqr03Oeey06lxpnkl80EFjf5jMyu62ZPGijxHF32p",
+	"5SOZthprp0jMDYRmaiLZ+cXR2UVp9ALNJ5k9FwVg/pcyS1FRKj7Y88SoQqdwEH+QvKgliAEb0rPbsZu+",
+	"9dZ0tqbzvxWNicIYZDqJTsfMUl19tRHd9XZrEUSTjJBRHc/MRzKhHbQcxH5FNrJqDtHtGvLs0J9gaGM9",
+	"nb/wasM+QeAfLUiiYCDfk75XZNgGWk28AAAyVUSaCso3z6QFfITdgAn1FuUX/8xPnZuz+iyLS0SHUOaU",
+	"ZjTS27DtQUGiKTpHHiC6zirfRDy3qokQ8kbYmKJqykCclFdtcdZX7tKknBPp87w8yP6cSzXhxoeF+GDf",
+	"3gb+9HIX35lglUR1Fm0/n1F7EvtWFVc5MDW2O0IekDp2EHZ2nrMwrER9luL40dLGwk1KIuMkM132qXTS",
+	"UyX7Qo+EHGCqZNrxyrKYnydcKtFQl2ehYVhMglwppsNG4Rh4FAsnDqvd6cQSq0gMiTeLp6jB48e4wwUF",
+	"1VWCalwDDZB1WAZpLiRkLo6IAUnHP0sJalWLsvsl8bZfdZjez5Uc9CQfqA4JaNePHen63NQf+eIljxko",
+	"W5qsdeCyr+7JZLp4ppxd/jW6iTPh0zayaSObLeFtzXWwqC6K2GRgs0Qm9wLtikUvoITHuDirjsq/BLFt",
+	"+3CFYr26FXq24uHwrL2NWSbCnFoLo7E1uBNoSEGMrakcH5dnyq0z9HDOEAbTWDgSzp/ZEPLMExbf1zHP",
+	"sgV2i32pxgd3q4tkAZy74AmXY+ZMZoiKpIo4zCogPa+w1apPdGyUZiAzUvqr2fz9wWcke9p2DSY+Y1Nd",
+	"2EVZ9EdLsl1KDxdcx7hiPTKnrS+b3T/x/5eeKuYrbrg8C4VPupiLgY46hL19vnHIDJ9WxaK9THTIWMQK",
+	"twgf8tEPcRWg/SqPNuIpAxkADT0ZtivIyvi8unzcwjdddjT7IQLPw1Z4MBeVzdSQL6sRN2Crq/rZtnQ8",
+	"y1s8CK/EzDOuYLW+4XON1pnfluKw37TDcrQqlLt3/A7OhF2dTGIIPLfDRgfjvVLXhnHrDEEGY+cfyLRG",
+	"6XcA9hdqaYvLy9+hYWH51xrOWrt3HWpICy3s9NnBb1+qA38BAV9jKzfLxc1MgYLv4pfK2O4i0HP5CKOX",
+	"VhljlFnPpskBInu4BlaMuyzJYKB5BllywC5gNFaa50gvpibykHmrSlhM5Dz0QUjOp1SZLWxP5tyC7rKk",
+	"KOdlcsBOlbEDDef/9z60F3gUafyD0XePryTQ+fhYq4HmIyYBMtPgNTp3W0gwW3Uay5vURnU8m7qnCYPX",
+	"razd7d++sv63MiuDTx/fvlfNM6BvIKudnbNN/vnsCrgGfVQ4U/DbF+fE4I+9q1To/NnBs110bnxbdfDZ",
+	"MahxDuggjPjU9cAHxlmUyxEx/+BsiOQjZ44otnJO1lxVli+ZpRLcWyBlF8wQpQ1G1FeQK+dCqUrLM2rF",
+	"t2/wgctpqDiyTMkUOmFluzBoHsJcaTjA1W+3+UZJOl31/TaQQ2oDfUXZM5JHqWsBgzo/ljFGw+d13fGk",
+	"poZdTdlkKNIhPb2xgFFdJc8QQCcITi/v7DeEmtHwmXUkCiMntSpqW20icgffbuWTrDD1W4WmgheZABzd",
+	"mBwvpD80Klt949PRta0WhLbx6rng8ymEIDcBx+4bnwxVXspCualoYObtnSNNcuPYl4daMbHjmg7p8upI",
+	"nIGbB6EIqG5TAswj0aG999qxf5VGPigprNL1rRzRY5gOOzo9cW/fVLSn1IA0/JUPFejNV5o+SlM0Srea",
+	"fac0wwqeK55zmeISkFlEIZlDt+NfwxQtO1QHL+zCX/7z/wIAAP//",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

@@ -408,7 +408,7 @@ func (q *Queries) UserInboundScrub(ctx context.Context, userID int64) error {
 }
 
 const userMessages = `-- name: UserMessages :many
-SELECT m.id, m.run_id, m.user_id, m.dedupe_key, m.seq, m.channel, m.state, m.reason, m.waits_until, m.error_code, m.attempt_count, m.created_at, m.accepted_at, m.sent_at, m.delivered_at, m.read_at, m.ended_at, m.updated_at, m.variables, m.reply, r.number AS run_number, r.campaign_id
+SELECT m.id, m.run_id, m.user_id, m.dedupe_key, m.seq, m.channel, m.state, m.reason, m.waits_until, m.error_code, m.attempt_count, m.created_at, m.accepted_at, m.sent_at, m.delivered_at, m.read_at, m.ended_at, m.updated_at, m.variables, m.reply, m.step, r.number AS run_number, r.campaign_id
 FROM messages m JOIN campaign_runs r ON r.id = m.run_id
 WHERE m.user_id = $1::bigint ORDER BY m.id
 `
@@ -449,6 +449,7 @@ func (q *Queries) UserMessages(ctx context.Context, userID int64) ([]UserMessage
 			&i.Message.UpdatedAt,
 			&i.Message.Variables,
 			&i.Message.Reply,
+			&i.Message.Step,
 			&i.RunNumber,
 			&i.CampaignID,
 		); err != nil {

@@ -450,7 +450,9 @@ func (q *Queries) VariantSubmitted(ctx context.Context, arg VariantSubmittedPara
 const variantsUndecided = `-- name: VariantsUndecided :many
 SELECT v.template_id, v.version, v.locale FROM template_variants v JOIN templates t ON t.id = v.template_id
 WHERE v.approval IN ('unsubmitted', 'received', 'pending') AND (v.version = t.version OR EXISTS (
-    SELECT 1 FROM campaign_runs r WHERE r.template_id = v.template_id AND r.template_version = v.version AND r.finished_at IS NULL))
+    SELECT 1 FROM campaign_runs r WHERE r.template_id = v.template_id AND r.template_version = v.version AND r.finished_at IS NULL) OR EXISTS (
+    SELECT 1 FROM run_steps s JOIN campaign_runs r ON r.id = s.run_id
+    WHERE s.template_id = v.template_id AND s.template_version = v.version AND r.finished_at IS NULL))
 ORDER BY v.template_id, v.version, v.position
 `
 
@@ -485,7 +487,9 @@ const variantsWithContent = `-- name: VariantsWithContent :many
 SELECT v.template_id, v.version, v.locale, v.content, v.mapping, v.content_sid, v.given, v.approval FROM template_variants v
 JOIN templates t ON t.id = v.template_id
 WHERE v.content_sid IS NOT NULL AND v.approval <> 'unsubmitted' AND (v.version = t.version OR EXISTS (
-    SELECT 1 FROM campaign_runs r WHERE r.template_id = v.template_id AND r.template_version = v.version AND r.finished_at IS NULL))
+    SELECT 1 FROM campaign_runs r WHERE r.template_id = v.template_id AND r.template_version = v.version AND r.finished_at IS NULL) OR EXISTS (
+    SELECT 1 FROM run_steps s JOIN campaign_runs r ON r.id = s.run_id
+    WHERE s.template_id = v.template_id AND s.template_version = v.version AND r.finished_at IS NULL))
 ORDER BY v.template_id, v.version, v.position
 `
 

@@ -9,6 +9,8 @@ import (
 	"context"
 	"encoding/json"
 	"time"
+
+	"github.com/google/uuid"
 )
 
 const consentEventCount = `-- name: ConsentEventCount :one
@@ -23,19 +25,20 @@ func (q *Queries) ConsentEventCount(ctx context.Context, userID int64) (int64, e
 }
 
 const consentEventInsert = `-- name: ConsentEventInsert :exec
-INSERT INTO consent_events (user_id, state, source, evidence, wording, caller_ip, actor, created_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+INSERT INTO consent_events (user_id, state, source, evidence, wording, caller_ip, actor, invitation_id, created_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
 `
 
 type ConsentEventInsertParams struct {
-	UserID   int64
-	State    string
-	Source   string
-	Evidence string
-	Wording  string
-	CallerIp string
-	Actor    string
-	Now      time.Time
+	UserID       int64
+	State        string
+	Source       string
+	Evidence     string
+	Wording      string
+	CallerIp     string
+	Actor        string
+	InvitationID *uuid.UUID
+	Now          time.Time
 }
 
 func (q *Queries) ConsentEventInsert(ctx context.Context, arg ConsentEventInsertParams) error {
@@ -47,13 +50,14 @@ func (q *Queries) ConsentEventInsert(ctx context.Context, arg ConsentEventInsert
 		arg.Wording,
 		arg.CallerIp,
 		arg.Actor,
+		arg.InvitationID,
 		arg.Now,
 	)
 	return err
 }
 
 const consentEventList = `-- name: ConsentEventList :many
-SELECT e.id, e.state, coalesce(p.state, '')::text AS previous_state, e.source, e.evidence, e.wording, e.caller_ip, e.actor, e.created_at
+SELECT e.id, e.state, coalesce(p.state, '')::text AS previous_state, e.source, e.evidence, e.wording, e.caller_ip, e.actor, e.invitation_id, e.created_at
 FROM consent_events e
 LEFT JOIN LATERAL (
     SELECT o.state FROM consent_events o WHERE o.user_id = e.user_id AND o.id < e.id ORDER BY o.id DESC LIMIT 1
@@ -77,6 +81,7 @@ type ConsentEventListRow struct {
 	Wording       string
 	CallerIp      string
 	Actor         string
+	InvitationID  *uuid.UUID
 	CreatedAt     time.Time
 }
 
@@ -99,6 +104,7 @@ func (q *Queries) ConsentEventList(ctx context.Context, arg ConsentEventListPara
 			&i.Wording,
 			&i.CallerIp,
 			&i.Actor,
+			&i.InvitationID,
 			&i.CreatedAt,
 		); err != nil {
 			return nil, err
