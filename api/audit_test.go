@@ -1,7 +1,9 @@
 package api_test
 
 import (
+	"html"
 	"net/http"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -127,4 +129,31 @@ func TestEveryChangeIsAudited(t *testing.T) {
 			}
 		}
 	}
+}
+
+func TestAuditPageGoesOn(t *testing.T) {
+	t.Parallel()
+	e := start(t, local)
+	e.exec(t, `INSERT INTO audit_events (principal, action, subject, detail, created_at)
+		SELECT 'key:1', 'topic.create', 'topic/' || i, '{"name": "<b>"}', $1::timestamptz - i / 10 * interval '1 hour' FROM generate_series(1, 60) i`, noon) // ten at a time
+	subject := regexp.MustCompile(`subject=topic%2[Ff](\d+)"`)
+	older := regexp.MustCompile(`href="([^"]+)">Older`)
+	var seen []string
+	for page, pages := "/settings/audit?principal=key:1", 0; page != ""; pages++ {
+		require.Less(t, pages, 3)
+		w := e.send("GET", page, "", "")
+		require.Equal(t, http.StatusOK, w.Code)
+		require.NotContains(t, w.Body.String(), "<b>")
+		for _, row := range subject.FindAllStringSubmatch(w.Body.String(), -1) {
+			seen = append(seen, row[1])
+		}
+		page = ""
+		if next := older.FindStringSubmatch(w.Body.String()); next != nil {
+			page = html.UnescapeString(next[1])
+		}
+	}
+	require.Len(t, seen, 60)
+	want := get[[]string](t, e, `SELECT array_agg(replace(subject, 'topic/', '') ORDER BY created_at DESC, id DESC) FROM audit_events`)
+	require.Equal(t, want, seen, "each once, newest first")
+	require.Contains(t, e.send("GET", "/settings/audit?action=topic.delete", "", "").Body.String(), "Nothing fits this filter")
 }
