@@ -290,7 +290,7 @@ func TestSequencePlan(t *testing.T) {
 	created, err := b.CreateCampaign(ctx, plan, noon)
 	require.NoError(t, err)
 	require.Equal(t, plan.Steps, created.Steps)
-	require.Error(t, b.DeleteTemplate(ctx, plan.Steps[2].TemplateID), "a step says it", noon)
+	require.Error(t, b.DeleteTemplate(ctx, plan.Steps[2].TemplateID, noon), "a step says it")
 	missing := int64(99)
 	bad := plan
 	bad.Steps = append(append([]campaign.Step{}, plan.Steps...), campaign.Step{TemplateID: 99})
