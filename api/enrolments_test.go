@@ -62,7 +62,7 @@ func TestStepsAPI(t *testing.T) {
 	require.Len(t, rest["enrolments"], 1)
 	require.Nil(t, rest["next_cursor"])
 	require.Empty(t, e.call(t, http.StatusOK, "GET", path+"/enrolments?state=exited", "")["enrolments"])
-	e.call(t, http.StatusUnprocessableEntity, "GET", path+"/enrolments?state=lost", "")
+	e.call(t, http.StatusBadRequest, "GET", path+"/enrolments?state=lost", "")
 	report := e.call(t, http.StatusOK, "GET", path+"/steps", "")
 	require.EqualValues(t, 3, report["steps"].([]any)[0].(map[string]any)["waiting"])
 	require.Equal(t, []any{map[string]any{"state": "active", "reason": nil, "count": 3.0}}, report["enrolments"])

@@ -48,7 +48,7 @@ func (s *Store) Enlist(ctx context.Context, runID int64, list []ledger.Enlistmen
 		if err != nil {
 			return err
 		}
-		if !open && !(steps && r.FinishedAt == nil && campaign.Status(r.Status).Active()) {
+		if open = open || steps && r.FinishedAt == nil && campaign.Status(r.Status).Active(); !open {
 			return fault.New(fault.Conflict, "run %d of campaign %d takes no messages", r.Number, r.CampaignID)
 		}
 		p.CampaignID, p.RunNumber, p.LastSeq, p.Channel, p.TopicID = r.CampaignID, r.Number, r.AudienceSize, r.Channel, r.SubscriptionTopicID
