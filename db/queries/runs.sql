@@ -80,6 +80,15 @@ SELECT count(*) FROM (
     ORDER BY m.user_id, r.number DESC, m.id DESC) n
 WHERE n.state = ANY(@states::text[]) AND (cardinality(@error_codes::integer[]) = 0 OR n.error_code = ANY(@error_codes::integer[]));
 
+-- name: RetryStates :many
+-- The people of the campaign by the state of their newest message.
+SELECT n.state, count(*) AS people FROM (
+    SELECT DISTINCT ON (m.user_id) m.state
+    FROM messages m JOIN campaign_runs r ON r.id = m.run_id
+    WHERE r.campaign_id = @campaign_id AND r.kind <> 'test' AND m.user_id IS NOT NULL
+    ORDER BY m.user_id, r.number DESC, m.id DESC) n
+WHERE n.state = ANY(@states::text[]) GROUP BY n.state;
+
 -- name: RunLock :one
 -- Lets one freeze at a time work on the run.
 SELECT * FROM campaign_runs WHERE id = @id FOR UPDATE;

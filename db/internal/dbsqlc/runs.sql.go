@@ -397,6 +397,46 @@ func (q *Queries) RetryCount(ctx context.Context, arg RetryCountParams) (int64, 
 	return count, err
 }
 
+const retryStates = `-- name: RetryStates :many
+SELECT n.state, count(*) AS people FROM (
+    SELECT DISTINCT ON (m.user_id) m.state
+    FROM messages m JOIN campaign_runs r ON r.id = m.run_id
+    WHERE r.campaign_id = $1 AND r.kind <> 'test' AND m.user_id IS NOT NULL
+    ORDER BY m.user_id, r.number DESC, m.id DESC) n
+WHERE n.state = ANY($2::text[]) GROUP BY n.state
+`
+
+type RetryStatesParams struct {
+	CampaignID int32
+	States     []string
+}
+
+type RetryStatesRow struct {
+	State  string
+	People int64
+}
+
+// The people of the campaign by the state of their newest message.
+func (q *Queries) RetryStates(ctx context.Context, arg RetryStatesParams) ([]RetryStatesRow, error) {
+	rows, err := q.db.Query(ctx, retryStates, arg.CampaignID, arg.States)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []RetryStatesRow
+	for rows.Next() {
+		var i RetryStatesRow
+		if err := rows.Scan(&i.State, &i.People); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const runActive = `-- name: RunActive :one
 SELECT id, number, not_before FROM campaign_runs WHERE campaign_id = $1 AND finished_at IS NULL AND kind <> 'test'
 `
