@@ -45,7 +45,7 @@ type tab struct {
 
 func newTab(t *testing.T, p *product, l looks) *tab {
 	t.Helper()
-	browser, _ := chromium()
+	browser := chromium()
 	require.NoError(t, chromedp.Do(browser)) // starts it with the first tab
 	ctx, cancel := chromedp.NewContext(browser)
 	t.Cleanup(cancel)
