@@ -132,10 +132,6 @@ func Load(role Role, getenv func(string) string) (Config, error) {
 
 const maxRetentionDays = 36_500
 
-func (p *parser) retention() (payloadDays, bodyDays int) {
-	return p.integer("RETENTION_PAYLOAD_DAYS", 0, 0, maxRetentionDays), p.integer("RETENTION_BODY_DAYS", 0, 0, maxRetentionDays)
-}
-
 // parser reads variables and collects what is wrong with them.
 type parser struct {
 	getenv func(string) string
@@ -225,6 +221,10 @@ func (p *parser) url(name string, required bool) string {
 		p.fail(name, "must be an http or https URL without query, such as https://campaigns.example.com")
 	}
 	return v
+}
+
+func (p *parser) retention() (payloadDays, bodyDays int) {
+	return p.integer("RETENTION_PAYLOAD_DAYS", 0, 0, maxRetentionDays), p.integer("RETENTION_BODY_DAYS", 0, 0, maxRetentionDays)
 }
 
 func (p *parser) level(name string, fallback slog.Level) slog.Level {
