@@ -47,6 +47,7 @@ func TestEveryChangeIsAudited(t *testing.T) {
 		{"deleteTopic", "DELETE", "/api/v1/topics/1", "", "topic.delete", "topic/1", `"name": "Deals"`},
 		{"setKeywords", "PUT", "/api/v1/keywords", `{"additional": [{"action": "stop", "locale": "cy", "text": "peidiwch"}]}`, "keywords.change", "keywords", `"words": ["stop cy: peidiwch"]`},
 		{"setReplies", "PUT", "/api/v1/replies", `{"replies": [{"kind": "help", "locale": "en", "text": "Write to us."}]}`, "replies.change", "replies", `"help en": "Write to us."`},
+		{"setInvitationRules", "PUT", "/api/v1/invitations", `{"confirm_within_hours": 12, "invite_again_after_days": 90, "words": ["count me in"]}`, "invitations.change", "invitations", `"was": {`},
 		{"createSegment", "POST", "/api/v1/segments", `{"name": "Colombo", "definition_json": ` + towns + `}`, "segment.create", "segment/2", `"value": "…"`},
 		{"updateSegment", "PUT", "/api/v1/segments/2", `{"name": "Capital", "definition_json": ` + strings.Replace(towns, "equals", "not_equals", 1) + `}`, "segment.change", "segment/2", `"operator": "equals"`},
 		{"deleteSegment", "DELETE", "/api/v1/segments/2", "", "segment.delete", "segment/2", `"name": "Capital"`},
@@ -78,8 +79,8 @@ func TestEveryChangeIsAudited(t *testing.T) {
 		"evaluateSegment": true, "previewSegment": true, "previewTemplate": true, "preflightCampaign": true,
 		// What is handed in for a triggered campaign is kept as its events, one by one, and often.
 		"ingestTriggers": true,
-		// Their own tests look at the log: these need a run that is over, another person or Twilio.
-		"approveCampaign": true, "completeCampaign": true, "retryCampaign": true, "decideMessage": true,
+		// Their own tests look at the log: these need a run that is over or invites, another person or Twilio.
+		"inviteUser": true, "approveCampaign": true, "completeCampaign": true, "retryCampaign": true, "decideMessage": true,
 		// An upload; each is one of the above, or tried below.
 		"importSuppressions": true, "addSegmentMembers": true, "replaceSegmentMembers": true, "importTemplate": true,
 	}

@@ -30,12 +30,20 @@ func (s *Store) InvitationRules(ctx context.Context) (user.InvitationRules, erro
 // SetInvitationRules replaces the rules by these, which were checked. Invitations under way keep the time that they give.
 func (s *Store) SetInvitationRules(ctx context.Context, r user.InvitationRules, actor string, now time.Time) error {
 	return s.InTx(ctx, func(ctx context.Context) error {
+		was, err := s.InvitationRules(ctx)
+		if err != nil {
+			return err
+		}
 		if err := s.q(ctx).InvitationSettingsSet(ctx, dbsqlc.InvitationSettingsSetParams{
 			ConfirmWithinHours: int16(r.ConfirmWithin / time.Hour), InviteAgainAfterDays: int16(r.InviteAgain / (24 * time.Hour)), Words: notNil(r.Words),
 		}); err != nil {
 			return translate(err, "rules of invitations")
 		}
-		return s.audit(ctx, actor, "invitations.change", "invitations", map[string]any{"words": len(r.Words)}, now)
+		detail := changes{}
+		detail.note("confirm_within_hours", int(was.ConfirmWithin.Hours()), int(r.ConfirmWithin.Hours()))
+		detail.note("invite_again_after_days", int(was.InviteAgain.Hours()/24), int(r.InviteAgain.Hours()/24))
+		detail.noteJSON("words", notNil(was.Words), notNil(r.Words))
+		return s.audit(ctx, actor, "invitations.change", "invitations", detail, now)
 	})
 }
 
@@ -50,8 +58,10 @@ func (s *Store) Invite(ctx context.Context, number phone.Number, campaignID int6
 		if err := s.inviteOne(ctx, row.ID, campaignID, evidence, actor, now); err != nil {
 			return err
 		}
-		sent, err = s.invitation(ctx, row.ID)
-		return err
+		if sent, err = s.invitation(ctx, row.ID); err != nil {
+			return err
+		}
+		return s.audit(ctx, actor, "user.invite", userSubject(row.ID), nil, now)
 	})
 	return sent, err
 }

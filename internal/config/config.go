@@ -157,11 +157,6 @@ func Load(role Role, getenv func(string) string) (Config, error) {
 
 const maxRetentionDays = 36_500
 
-func (p *parser) retention() (payloadDays, bodyDays, importDays int) {
-	days := func(name string) int { return p.integer(name, 0, 0, maxRetentionDays) }
-	return days("RETENTION_PAYLOAD_DAYS"), days("RETENTION_BODY_DAYS"), days("RETENTION_IMPORT_DAYS")
-}
-
 // parser reads variables and collects what is wrong with them.
 type parser struct {
 	getenv func(string) string
@@ -264,6 +259,11 @@ func (p *parser) url(name string, required bool) string {
 		p.fail(name, "must be an http or https URL without query, such as https://campaigns.example.com")
 	}
 	return v
+}
+
+func (p *parser) retention() (payloadDays, bodyDays, importDays int) {
+	days := func(name string) int { return p.integer(name, 0, 0, maxRetentionDays) }
+	return days("RETENTION_PAYLOAD_DAYS"), days("RETENTION_BODY_DAYS"), days("RETENTION_IMPORT_DAYS")
 }
 
 func (p *parser) level(name string, fallback slog.Level) slog.Level {
