@@ -31,7 +31,7 @@ func TestPagesAreAccessible(t *testing.T) {
 	source := axe(t)
 	p := open(t)
 	p.furnish(t)
-	for _, l := range []looks{desktop, {width: 360, height: 800, dark: true}} {
+	for _, l := range []looks{desktop, {width: 1600, height: 1000, dark: true}, {width: 360, height: 800}} {
 		b := newTab(t, p, l)
 		for _, path := range p.pages(t) {
 			b.open(path)
