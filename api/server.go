@@ -111,7 +111,7 @@ func New(deps Deps) (http.Handler, error) {
 	if err := s.mountPages(r); err != nil {
 		return nil, err
 	}
-	return headAsGet(r), nil
+	return compressPages(headAsGet(r))
 }
 
 // headAsGet answers HEAD like GET; the HTTP server leaves the body out.
@@ -131,7 +131,6 @@ func isWebhook(c *gin.Context) bool { return strings.HasPrefix(c.FullPath(), "/w
 // routes says which handler answers what, and what a request passes before.
 func (s *server) routes(r *gin.Engine, docs http.Handler) {
 	r.Use(identifyRequest, s.logRequest, s.recoverPanic, secureHeaders, demandPace, s.wakeRelay)
-	r.NoRoute(func(c *gin.Context) { s.fail(c, refuse(http.StatusNotFound, "there is nothing at this address")) })
 	r.NoMethod(func(c *gin.Context) {
 		s.fail(c, refuse(http.StatusMethodNotAllowed, "this address answers "+c.Writer.Header().Get("Allow")))
 	})

@@ -185,6 +185,12 @@ func (u *UI) fail(c *gin.Context, err error) {
 	}
 }
 
+// NotFound is the answer to a browser that asks for a page that is not there.
+func (u *UI) NotFound(c *gin.Context) {
+	c.Header("Content-Security-Policy", policy)
+	u.fail(c, fault.New(fault.NotFound, "there is nothing at this address"))
+}
+
 type failure struct {
 	Status    int
 	Title     string

@@ -48,7 +48,7 @@ var architecture = func() map[string]may {
 
 		// internal/twilio: webhooks are checked and read by whoever speaks for Twilio.
 		"api": {join(domain, "api/internal/openapi", "api/ui", "internal/telemetry", "internal/twilio"),
-			[]string{uuid, "github.com/gin-gonic/gin", "github.com/getkin/kin-openapi"}},
+			[]string{uuid, "github.com/gin-gonic/gin", "github.com/getkin/kin-openapi", "github.com/klauspost/compress/gzhttp"}},
 		"api/ui": {domain, []string{uuid, "github.com/gin-gonic/gin"}},
 		"api/internal/openapi": {nil, []string{
 			"github.com/gin-gonic/gin", "github.com/getkin/kin-openapi", "github.com/oapi-codegen/runtime"}},
