@@ -35,6 +35,8 @@ type campaignStore interface {
 	StartRun(ctx context.Context, campaignID int64, by string, now time.Time) (campaign.Run, error)
 	// RetryRun starts a run to some of the people again. Its AudienceSize is how many they are.
 	RetryRun(ctx context.Context, campaignID int64, retry campaign.Retry, by string, now time.Time) (campaign.Run, error)
+	// RetryCount is how many people RetryRun would send to again.
+	RetryCount(ctx context.Context, campaignID int64, retry campaign.Retry) (int, error)
 	// Runs lists up to limit runs with numbers below before, newest first, and counts all.
 	Runs(ctx context.Context, campaignID int64, before *int64, limit int) ([]report.Run, int, error)
 	// CampaignRun is Campaign with the run of that number in place of the newest; 0 stands for the newest.
@@ -165,6 +167,14 @@ func (s *server) RetryCampaign(ctx context.Context, r openapi.RetryCampaignReque
 	retry := campaign.Retry{
 		States:     each(r.Body.States, func(state openapi.MessageState) message.State { return message.State(state) }),
 		ErrorCodes: value(r.Body.ErrorCodes),
+	}
+	if value(r.Body.DryRun) {
+		c, err := s.Store.Campaign(ctx, r.ID)
+		if err != nil {
+			return nil, err
+		}
+		n, err := s.Store.RetryCount(ctx, r.ID, retry)
+		return openapi.RetryCampaign200JSONResponse{CampaignID: r.ID, Status: openapi.CampaignStatus(c.Status), DryRun: true, AudienceSize: ptr(int64(n))}, err
 	}
 	run, err := s.Store.RetryRun(ctx, r.ID, retry, principalOf(ctx).Name, s.Now())
 	return openapi.RetryCampaign200JSONResponse{

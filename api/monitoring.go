@@ -12,6 +12,10 @@ import (
 type monitoringStore interface {
 	Consents(ctx context.Context) (report.Consents, error)
 	Dashboard(ctx context.Context, now time.Time) (report.Dashboard, error)
+	// History tells when messages were accepted, delivered, read and failed since then, and when people wrote.
+	History(ctx context.Context, since, now time.Time) (report.History, error)
+	// Rates tells how much happens at the moment, and how much waits.
+	Rates(ctx context.Context, now time.Time) (report.Rates, error)
 	// InboundMessages lists up to limit messages received since then with ids below before, newest first, and counts all.
 	InboundMessages(ctx context.Context, since time.Time, before *int64, limit int) ([]report.Inbound, int, error)
 }
@@ -53,14 +57,47 @@ func (s *server) ListInbound(ctx context.Context, r openapi.ListInboundRequestOb
 	}
 	rows, next := cut(p, rows, func(m report.Inbound) int64 { return m.ID })
 	return openapi.ListInbound200JSONResponse{
-		Events: each(rows, func(m report.Inbound) openapi.InboundEvent {
-			return openapi.InboundEvent{
-				EventID: m.ID, MaskedPhone: masked(m.Phone), ChannelType: openapi.Channel(m.Channel),
-				MessageClassification: openapi.MessageClassification(m.Kind), Body: m.Body, MediaCount: m.MediaCount, Repeats: m.Repeats, ReceivedAt: m.ReceivedAt,
-			}
-		}),
+		Events:     each(rows, toInboundEvent),
 		NextCursor: next, TotalCount: int64(total), TimeRangeHours: hours, GeneratedAt: now,
 	}, nil
+}
+
+func toInboundEvent(m report.Inbound) openapi.InboundEvent {
+	return openapi.InboundEvent{
+		EventID: m.ID, MaskedPhone: masked(m.Phone), ChannelType: openapi.Channel(m.Channel),
+		MessageClassification: openapi.MessageClassification(m.Kind), Body: m.Body, MediaCount: m.MediaCount, Repeats: m.Repeats, ReceivedAt: m.ReceivedAt,
+	}
+}
+
+func (s *server) GetHistory(ctx context.Context, r openapi.GetHistoryRequestObject) (openapi.GetHistoryResponseObject, error) {
+	now := s.Now()
+	h, err := s.Store.History(ctx, now.Add(-time.Duration(or(r.Params.Hours, defaultHours))*time.Hour), now)
+	return openapi.GetHistory200JSONResponse(toHistory(h)), err
+}
+
+func (s *server) GetRates(ctx context.Context, _ openapi.GetRatesRequestObject) (openapi.GetRatesResponseObject, error) {
+	r, err := s.Store.Rates(ctx, s.Now())
+	if err != nil {
+		return nil, err
+	}
+	out := openapi.GetRates200JSONResponse{
+		SpanSeconds: r.Span.Seconds(), Accepted: int64(r.Accepted), Receipts: int64(r.Receipts), Inbound: int64(r.Inbound), Trouble: int64(r.Trouble),
+		OutboxWaiting: int64(r.Outbox), OutboxSince: r.OutboxSince, Unknown: int64(r.Unknown), Errors: each(r.Errors, s.errorCode), GeneratedAt: r.At,
+	}
+	if r.DeliveryP50 > 0 {
+		out.DeliverySecondsMedian, out.DeliverySecondsP95 = ptr(r.DeliveryP50.Seconds()), ptr(r.DeliveryP95.Seconds())
+	}
+	queues, err := s.queues(ctx)
+	if err != nil {
+		s.Log.WarnContext(ctx, "task queue", "error", err)
+		return out, nil
+	}
+	out.Queues = ptr(each(queues, func(q report.Queue) openapi.TaskQueue {
+		return openapi.TaskQueue{
+			Kind: q.Kind, Workers: q.Workers, Backlog: int64(q.Backlog), OldestSeconds: q.Oldest.Seconds(), AddedPerSecond: q.Added, DispatchedPerSecond: q.Dispatched,
+		}
+	}))
+	return out, nil
 }
 
 func (s *server) GetDashboard(ctx context.Context, _ openapi.GetDashboardRequestObject) (openapi.GetDashboardResponseObject, error) {
@@ -78,6 +115,7 @@ func (s *server) GetDashboard(ctx context.Context, _ openapi.GetDashboardRequest
 		MessagesFailed24H:    int64(d.Recent.Failed),
 		RecentInboundEvents:  int64(d.Recent.Inbound),
 		OverallDeliveryRate:  d.DeliveryRate,
+		OverallReadRate:      d.ReadRate,
 		RecentErrors: each(d.Errors, func(e report.Error) openapi.RecentError {
 			return openapi.RecentError{
 				MessageID: e.MessageID, CampaignID: e.CampaignID, MaskedPhone: masked(e.Phone), ErrorCode: e.Code,
@@ -87,4 +125,11 @@ func (s *server) GetDashboard(ctx context.Context, _ openapi.GetDashboardRequest
 		AverageCampaignExecutionTime: seconds(d.AverageExecution),
 		GeneratedAt:                  d.At,
 	}, nil
+}
+
+// queues is Deps.Queues within checkTimeout.
+func (s *server) queues(ctx context.Context) ([]report.Queue, error) {
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
+	return s.Queues(ctx)
 }

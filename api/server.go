@@ -21,6 +21,7 @@ import (
 	"github.com/event-stream-engine/ese/api/ui"
 	"github.com/event-stream-engine/ese/internal/fault"
 	"github.com/event-stream-engine/ese/internal/price"
+	"github.com/event-stream-engine/ese/internal/report"
 )
 
 // Deps is what the API needs of its surroundings. All but the marked are required.
@@ -32,9 +33,13 @@ type Deps struct {
 	Wake func()
 	// TemporalHealth returns nil when Temporal answers. It is called with a deadline.
 	TemporalHealth func(ctx context.Context) error
-	TemporalUIURL  string // of the Web UI, without a slash at the end; optional
-	Namespace      string // Temporal's
-	PublicURL      string // where the provider reaches us, without a slash at the end; signatures cover it
+	// Queues tells how Temporal serves the engine's task queue. It is called with a deadline.
+	Queues func(ctx context.Context) ([]report.Queue, error)
+	// Stopping is closed when the process is about to end, which ends the live pages; optional.
+	Stopping      <-chan struct{}
+	TemporalUIURL string // of the Web UI, without a slash at the end; optional
+	Namespace     string // Temporal's
+	PublicURL     string // where the provider reaches us, without a slash at the end; signatures cover it
 	// LocalAuth lets requests from this machine in without a key or a signature. Refused unless ListenAddr is loopback.
 	LocalAuth      bool
 	ListenAddr     string // host:port
@@ -46,8 +51,12 @@ type Deps struct {
 	Prices         price.Table // of messages, for estimates; optional
 	// RequireOptOut refuses a marketing template that does not say how to stop; else it is saved with a warning.
 	RequireOptOut bool
+	// Phones are those of the simulator, for a page that shows them; optional. Refused without LocalAuth.
+	Phones ui.Phones
 	// ErrorMeaning says in one plain sentence what the provider's error code means.
 	ErrorMeaning func(code int) string
+	// ErrorAdvice says in one plain sentence what an operator can do about it.
+	ErrorAdvice func(code int) string
 }
 
 // Store is everything the API asks of the database, each part declared beside the handlers that use it.
@@ -86,6 +95,9 @@ type server struct {
 func New(deps Deps) (http.Handler, error) {
 	if deps.LocalAuth && !loopbackHost(deps.ListenAddr) {
 		return nil, fmt.Errorf("AUTH=local needs a listener on a loopback address such as 127.0.0.1:8000, not %q", deps.ListenAddr)
+	}
+	if deps.Phones != nil && !deps.LocalAuth {
+		return nil, errors.New("simulated phones are for AUTH=local alone")
 	}
 	document, err := openapi.GetSpec()
 	if err != nil {

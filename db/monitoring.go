@@ -64,6 +64,7 @@ func (s *Store) Dashboard(ctx context.Context, now time.Time) (report.Dashboard,
 		ever[message.State(r.State)] = int(r.Messages)
 	}
 	d.DeliveryRate = report.Percent(ever.Delivered(), ever.Sent())
+	d.ReadRate = report.Percent(ever[message.Read], ever.Delivered())
 
 	errors, err := s.q(ctx).MessageErrorsRecent(ctx, recentErrors)
 	if err != nil {

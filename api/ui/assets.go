@@ -11,6 +11,7 @@ import (
 	"mime"
 	"net/http"
 	"path"
+	"slices"
 	"strings"
 	"sync"
 
@@ -63,7 +64,7 @@ var loadAssets = sync.OnceValues(func() (*assets, error) {
 	a.built = tabler && htmx
 	if a.built {
 		a.styles = []string{a.url("vendor/tabler.min.css"), a.url("app.css")}
-		a.scripts = []string{a.url("vendor/htmx.min.js"), a.url("app.js")}
+		a.scripts = []string{a.url("vendor/htmx.min.js"), a.url("vendor/hx-sse.min.js"), a.url("live.js"), a.url("app.js")}
 	} else {
 		a.styles = []string{a.url("plain.css"), a.url("app.css")}
 		a.scripts = []string{a.url("app.js")}
@@ -90,6 +91,14 @@ func compress(content []byte) ([]byte, error) {
 }
 
 func (a *assets) url(name string) string { return staticPath + name + "?v=" + a.files[name].version }
+
+// known drops those of the names that this build does not have.
+func (a *assets) known(names []string) []string {
+	return slices.DeleteFunc(slices.Clone(names), func(name string) bool {
+		_, found := a.files[name]
+		return !found
+	})
+}
 
 // serve answers with a file. Under the address of its content it may be kept for good; under its bare name, by which one
 // module imports another, it is asked for again and confirmed.

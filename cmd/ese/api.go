@@ -13,8 +13,10 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/event-stream-engine/ese/api"
+	"github.com/event-stream-engine/ese/api/ui"
 	"github.com/event-stream-engine/ese/db"
 	"github.com/event-stream-engine/ese/internal/config"
+	"github.com/event-stream-engine/ese/internal/handset"
 	"github.com/event-stream-engine/ese/internal/price"
 	"github.com/event-stream-engine/ese/internal/relay"
 	"github.com/event-stream-engine/ese/internal/twilio"
@@ -58,17 +60,21 @@ func runAPI(ctx context.Context, getenv func(string) string) error {
 
 	handler, err := api.New(api.Deps{
 		Store: store, Now: time.Now, Log: log, Wake: outbox.Wake,
+		Stopping: ctx.Done(),
 		TemporalHealth: func(ctx context.Context) error {
 			_, err := temporal.CheckHealth(ctx, &client.CheckHealthRequest{})
 			return err
 		},
+		Queues:        taskQueues(temporal, namespace),
 		TemporalUIURL: cfg.TemporalUIURL, Namespace: namespace, PublicURL: cfg.PublicURL,
 		LocalAuth: cfg.LocalAuth, ListenAddr: cfg.ListenAddr, MaxUploadBytes: cfg.MaxUploadBytes, Version: version,
+		Phones:        phones(cfg.SimulatorURL),
 		Prices:        prices,
 		RequireOptOut: cfg.RequireOptOut,
 		DefaultRegion: cfg.DefaultRegion, AccountSID: cfg.Twilio.AccountSID,
 		TwilioTokens: append([]string{cfg.Twilio.AuthToken}, cfg.Twilio.NextAuthTokens...),
 		ErrorMeaning: func(code int) string { return twilio.PolicyOf(code).Meaning },
+		ErrorAdvice:  func(code int) string { return twilio.PolicyOf(code).Advice() },
 	})
 	if err != nil {
 		return err
@@ -89,6 +95,17 @@ func runAPI(ctx context.Context, getenv func(string) string) error {
 	err = serve(ctx, listeners, handler, cfg.ShutdownGrace)
 	stopBackground() // only now: the last requests may have left something to relay
 	return errors.Join(err, g.Wait())
+}
+
+// phoneTimeout is how long the simulator may take; it waits for our webhook meanwhile.
+const phoneTimeout = 20 * time.Second
+
+// phones are those of the simulator; nil without one.
+func phones(simulator string) ui.Phones {
+	if simulator == "" {
+		return nil
+	}
+	return handset.Client{BaseURL: simulator, HTTP: &http.Client{Timeout: phoneTimeout}}
 }
 
 // readPrices reads the table of prices; without a file there are none.

@@ -947,6 +947,9 @@ type CampaignProgress struct {
 
 // CampaignRetry Example: {"error_codes":[30003],"states":["failed","undelivered"]}
 type CampaignRetry struct {
+	// DryRun Only count the people; nothing starts.
+	DryRun *bool `json:"dry_run,omitempty"`
+
 	// ErrorCodes The provider's; any, or none at all, when left out.
 	ErrorCodes *[]int `json:"error_codes,omitempty"`
 
@@ -1032,6 +1035,14 @@ type CampaignSummary struct {
 	// ReadRatePercent Read of delivered.
 	ReadRatePercent float64 `json:"read_rate_percent"`
 
+	// Regions Recipients by country, the most frequent first; `city` is null.
+	Regions []PlaceCount `json:"regions"`
+
+	// Replies What people wrote within 72 hours after the provider took their message.
+	//
+	// Example: {"messages":15,"people":12,"stops":2}
+	Replies ReplyCounts `json:"replies"`
+
 	// RunNumber The run that is summarised; null before the first.
 	RunNumber *int `json:"run_number"`
 
@@ -1061,6 +1072,9 @@ type CampaignSummary struct {
 
 	// TotalRecipients The audience: one message for each.
 	TotalRecipients int64 `json:"total_recipients"`
+
+	// Waiting What the pending messages wait for, the most first.
+	Waiting []WaitingCount `json:"waiting"`
 }
 
 // CampaignTest Example: {"phone_numbers":["+94771234567"],"variables":{"order":"1207"}}
@@ -1380,6 +1394,9 @@ type Dashboard struct {
 	// OverallDeliveryRate Percent: delivered of sent, over all time.
 	OverallDeliveryRate float64 `json:"overall_delivery_rate"`
 
+	// OverallReadRate Percent: read of delivered, over all time.
+	OverallReadRate float64 `json:"overall_read_rate"`
+
 	// RecentErrors The newest messages with an error.
 	RecentErrors []RecentError `json:"recent_errors"`
 
@@ -1411,9 +1428,11 @@ type Erasure struct {
 // ErasureStatus `COMPLETED`: the provider has nothing any more, and the number is not known here. It does not let go of messages that it is not done with.
 type ErasureStatus string
 
-// ErrorCodeCount Example: {"count":3,"error_code":63016,"error_message":"Free text outside the 24-hour window.","percentage":75}
+// ErrorCodeCount Example: {"advice":"Send an approved template.","count":3,"error_code":63016,"error_message":"Free text outside the 24-hour window.","percentage":75}
 type ErrorCodeCount struct {
-	Count int64 `json:"count"`
+	// Advice What to do about it.
+	Advice string `json:"advice"`
+	Count  int64  `json:"count"`
 
 	// ErrorCode The provider's.
 	ErrorCode int `json:"error_code"`
@@ -1461,6 +1480,33 @@ type Health struct {
 
 	// Version The program's.
 	Version string `json:"version"`
+}
+
+// History defines model for History.
+type History struct {
+	// Since Where the first step begins; null when there is none.
+	Since       *time.Time `json:"since"`
+	StepSeconds float64    `json:"step_seconds"`
+
+	// Steps Every step of the span, also those in which nothing happened.
+	Steps []HistoryStep `json:"steps"`
+}
+
+// HistoryStep Example: {"accepted":40,"at":"2026-12-01T10:00:00Z","delivered":39,"failed":1,"inbound":0,"read":20}
+type HistoryStep struct {
+	// Accepted Messages that the provider took.
+	Accepted int64 `json:"accepted"`
+
+	// At Its beginning.
+	At        time.Time `json:"at"`
+	Delivered int64     `json:"delivered"`
+
+	// Failed `failed` or `undelivered`.
+	Failed int64 `json:"failed"`
+
+	// Inbound Messages from people; 0 in the history of a campaign.
+	Inbound int64 `json:"inbound"`
+	Read    int64 `json:"read"`
 }
 
 // Import defines model for Import.
@@ -1879,6 +1925,44 @@ type Problem struct {
 	Type string `json:"type"`
 }
 
+// Rates defines model for Rates.
+type Rates struct {
+	// Accepted Messages that the provider took.
+	Accepted int64 `json:"accepted"`
+
+	// DeliverySecondsMedian From acceptance to delivery; null when nothing was delivered.
+	DeliverySecondsMedian *float64 `json:"delivery_seconds_median"`
+	DeliverySecondsP95    *float64 `json:"delivery_seconds_p95"`
+
+	// Errors The provider's errors of the last 24 hours, the most frequent first.
+	Errors      []ErrorCodeCount `json:"errors"`
+	GeneratedAt time.Time        `json:"generated_at"`
+
+	// Inbound Messages from people.
+	Inbound int64 `json:"inbound"`
+
+	// OutboxSince Since when the oldest does.
+	OutboxSince *time.Time `json:"outbox_since"`
+
+	// OutboxWaiting Instructions to Temporal that wait to be relayed.
+	OutboxWaiting int64 `json:"outbox_waiting"`
+
+	// Queues How workers serve the engine's task queue in Temporal; null when Temporal does not tell.
+	Queues *[]TaskQueue `json:"queues"`
+
+	// Receipts Status callbacks that told something new.
+	Receipts int64 `json:"receipts"`
+
+	// SpanSeconds Over which the counts before the queues were made.
+	SpanSeconds float64 `json:"span_seconds"`
+
+	// Trouble Messages that failed, or wait because the provider did not take them.
+	Trouble int64 `json:"trouble"`
+
+	// Unknown Messages whose outcome somebody has to decide.
+	Unknown int64 `json:"unknown"`
+}
+
 // Readiness Example: {"checks":{"migrations":{"detail":"","status":"up"},"postgres":{"detail":"","status":"up"},"temporal":{"detail":"no answer within 2 s","status":"down"}},"status":"degraded"}
 type Readiness struct {
 	Checks ReadinessChecks `json:"checks"`
@@ -1992,8 +2076,25 @@ type Reply struct {
 	Text string `json:"text"`
 }
 
+// ReplyCounts What people wrote within 72 hours after the provider took their message.
+//
+// Example: {"messages":15,"people":12,"stops":2}
+type ReplyCounts struct {
+	Messages int64 `json:"messages"`
+	People   int64 `json:"people"`
+
+	// Stops Messages that say STOP.
+	Stops int64 `json:"stops"`
+}
+
 // ReplyKind What the reply answers. `unknown_topic` is for `SUBSCRIBE` and `UNSUBSCRIBE` with a topic that is not known.
 type ReplyKind string
+
+// ReplyReport defines model for ReplyReport.
+type ReplyReport struct {
+	NextCursor *string        `json:"next_cursor"`
+	Replies    []InboundEvent `json:"replies"`
+}
 
 // Run defines model for Run.
 type Run struct {
@@ -2452,6 +2553,22 @@ type SuppressionWrite struct {
 
 // SuppressionWriteReason `other` when left out.
 type SuppressionWriteReason string
+
+// TaskQueue Example: {"added_per_second":3.5,"backlog":0,"dispatched_per_second":3.5,"kind":"activities","oldest_seconds":0,"workers":2}
+type TaskQueue struct {
+	AddedPerSecond float64 `json:"added_per_second"`
+
+	// Backlog Tasks that wait, about.
+	Backlog             int64   `json:"backlog"`
+	DispatchedPerSecond float64 `json:"dispatched_per_second"`
+
+	// Kind `workflows` or `activities`.
+	Kind          string  `json:"kind"`
+	OldestSeconds float64 `json:"oldest_seconds"`
+
+	// Workers Processes that asked for work lately.
+	Workers int `json:"workers"`
+}
 
 // Template Example: {"approval":"approved","approval_reason":null,"category":"marketing","channel":"whatsapp","collapse_whitespace":false,"content":"Hi {name}! Welcome from {city}. Thanks for joining our service! Reply STOP to opt out.","content_sid":"HX0123456789abcdef0123456789abcdef","content_variables":{"1":"name","2":"city"},"created_at":"2026-11-21T22:38:59Z","id":1,"locale":"en_US","name":"Welcome Message","updated_at":"2026-11-21T22:38:59Z","variables":["name","city"],"variants":[],"version":1,"warnings":[]}
 type Template struct {
@@ -2946,6 +3063,17 @@ type VerdictCount struct {
 	Verdict Verdict `json:"verdict"`
 }
 
+// WaitingCount Example: {"count":40,"reason":"quiet_hours","until":"2026-12-01T02:30:00Z"}
+type WaitingCount struct {
+	Count int64 `json:"count"`
+
+	// Reason Null for their turn at the campaign's rate.
+	Reason *string `json:"reason"`
+
+	// Until The first moment at which one of them may go on; null when it is not known.
+	Until *time.Time `json:"until"`
+}
+
 // WebhookPayload All that the provider said, by parameter; empty once it is not kept any more.
 type WebhookPayload = json.RawMessage
 
@@ -3224,6 +3352,12 @@ type DecideMessageParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// GetHistoryParams defines parameters for GetHistory.
+type GetHistoryParams struct {
+	// Hours How far to look back, in hours.
+	Hours *int `form:"hours,omitempty" json:"hours,omitempty"`
+}
+
 // ListInboundParams defines parameters for ListInbound.
 type ListInboundParams struct {
 	// Limit How many rows to answer at most.
@@ -3234,6 +3368,24 @@ type ListInboundParams struct {
 
 	// Hours How far to look back, in hours.
 	Hours *int `form:"hours,omitempty" json:"hours,omitempty"`
+}
+
+// GetCampaignHistoryParams defines parameters for GetCampaignHistory.
+type GetCampaignHistoryParams struct {
+	// Run The number of the run; the newest when left out.
+	Run *RunNumber `form:"run,omitempty" json:"run,omitempty"`
+}
+
+// ListCampaignRepliesParams defines parameters for ListCampaignReplies.
+type ListCampaignRepliesParams struct {
+	// Run The number of the run; the newest when left out.
+	Run *RunNumber `form:"run,omitempty" json:"run,omitempty"`
+
+	// Limit How many rows to answer at most.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor The `next_cursor` of the page before.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 }
 
 // GetCampaignSummaryParams defines parameters for GetCampaignSummary.
@@ -3736,15 +3888,27 @@ type ServerInterface interface {
 	// GetDashboard Read the dashboard's figures
 	// (GET /api/v1/monitoring/dashboard)
 	GetDashboard(c *gin.Context)
+	// GetHistory Tell the course of all campaigns
+	// (GET /api/v1/monitoring/history)
+	GetHistory(c *gin.Context, params GetHistoryParams)
 	// ListInbound List inbound messages
 	// (GET /api/v1/monitoring/inbound)
 	ListInbound(c *gin.Context, params ListInboundParams)
+	// GetRates Tell how much happens now, and how much waits
+	// (GET /api/v1/monitoring/rates)
+	GetRates(c *gin.Context)
 	// GetReplies List the automatic replies
 	// (GET /api/v1/replies)
 	GetReplies(c *gin.Context)
 	// SetReplies Replace the texts of automatic replies
 	// (PUT /api/v1/replies)
 	SetReplies(c *gin.Context)
+	// GetCampaignHistory Tell a campaign's course over time
+	// (GET /api/v1/reporting/campaigns/{id}/history)
+	GetCampaignHistory(c *gin.Context, id ID, params GetCampaignHistoryParams)
+	// ListCampaignReplies List replies to a campaign
+	// (GET /api/v1/reporting/campaigns/{id}/replies)
+	ListCampaignReplies(c *gin.Context, id ID, params ListCampaignRepliesParams)
 	// GetCampaignSummary Summarise a campaign
 	// (GET /api/v1/reporting/campaigns/{id}/summary)
 	GetCampaignSummary(c *gin.Context, id ID, params GetCampaignSummaryParams)
@@ -5193,6 +5357,33 @@ func (siw *ServerInterfaceWrapper) GetDashboard(c *gin.Context) {
 	siw.Handler.GetDashboard(c)
 }
 
+// GetHistory operation middleware
+func (siw *ServerInterfaceWrapper) GetHistory(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetHistoryParams
+
+	// ------------- Optional query parameter "hours" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "hours", c.Request.URL.Query(), &params.Hours, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter hours: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.GetHistory(c, params)
+}
+
 // ListInbound operation middleware
 func (siw *ServerInterfaceWrapper) ListInbound(c *gin.Context) {
 
@@ -5236,6 +5427,19 @@ func (siw *ServerInterfaceWrapper) ListInbound(c *gin.Context) {
 	siw.Handler.ListInbound(c, params)
 }
 
+// GetRates operation middleware
+func (siw *ServerInterfaceWrapper) GetRates(c *gin.Context) {
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.GetRates(c)
+}
+
 // GetReplies operation middleware
 func (siw *ServerInterfaceWrapper) GetReplies(c *gin.Context) {
 
@@ -5260,6 +5464,94 @@ func (siw *ServerInterfaceWrapper) SetReplies(c *gin.Context) {
 	}
 
 	siw.Handler.SetReplies(c)
+}
+
+// GetCampaignHistory operation middleware
+func (siw *ServerInterfaceWrapper) GetCampaignHistory(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetCampaignHistoryParams
+
+	// ------------- Optional query parameter "run" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "run", c.Request.URL.Query(), &params.Run, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter run: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.GetCampaignHistory(c, id, params)
+}
+
+// ListCampaignReplies operation middleware
+func (siw *ServerInterfaceWrapper) ListCampaignReplies(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListCampaignRepliesParams
+
+	// ------------- Optional query parameter "run" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "run", c.Request.URL.Query(), &params.Run, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter run: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", c.Request.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter limit: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", c.Request.URL.Query(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter cursor: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ListCampaignReplies(c, id, params)
 }
 
 // GetCampaignSummary operation middleware
@@ -7044,12 +7336,16 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 	router.PATCH(options.BaseURL+"/api/v1/account/limits", wrapper.PatchAccountLimits)
 	router.GET(options.BaseURL+"/api/v1/reporting/messages/status", wrapper.ListMessageStatus)
 	router.GET(options.BaseURL+"/api/v1/reporting/campaigns/:id/summary", wrapper.GetCampaignSummary)
+	router.GET(options.BaseURL+"/api/v1/reporting/campaigns/:id/history", wrapper.GetCampaignHistory)
+	router.GET(options.BaseURL+"/api/v1/reporting/campaigns/:id/replies", wrapper.ListCampaignReplies)
 	router.GET(options.BaseURL+"/api/v1/messages/unknown", wrapper.ListUnknownMessages)
 	router.POST(options.BaseURL+"/api/v1/messages/:id/decide", wrapper.DecideMessage)
 	router.GET(options.BaseURL+"/api/v1/messages/:id", wrapper.GetMessage)
 	router.GET(options.BaseURL+"/api/v1/monitoring", wrapper.GetMonitoring)
 	router.GET(options.BaseURL+"/api/v1/monitoring/inbound", wrapper.ListInbound)
 	router.GET(options.BaseURL+"/api/v1/monitoring/dashboard", wrapper.GetDashboard)
+	router.GET(options.BaseURL+"/api/v1/monitoring/history", wrapper.GetHistory)
+	router.GET(options.BaseURL+"/api/v1/monitoring/rates", wrapper.GetRates)
 	router.GET(options.BaseURL+"/health", wrapper.GetHealth)
 	router.GET(options.BaseURL+"/api/v1/health", wrapper.GetHealthV1)
 	router.GET(options.BaseURL+"/health/ready", wrapper.GetReadiness)
@@ -12505,6 +12801,125 @@ func (response GetDashboarddefaultApplicationProblemPlusJSONResponse) VisitGetDa
 	return err
 }
 
+type GetHistoryRequestObject struct {
+	Params GetHistoryParams
+}
+
+type GetHistoryResponseObject interface {
+	VisitGetHistoryResponse(w http.ResponseWriter) error
+}
+
+type GetHistory200JSONResponse History
+
+func (response GetHistory200JSONResponse) VisitGetHistoryResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetHistory400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response GetHistory400ApplicationProblemPlusJSONResponse) VisitGetHistoryResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetHistory401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response GetHistory401ApplicationProblemPlusJSONResponse) VisitGetHistoryResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetHistory403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response GetHistory403ApplicationProblemPlusJSONResponse) VisitGetHistoryResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetHistory500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response GetHistory500ApplicationProblemPlusJSONResponse) VisitGetHistoryResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetHistory503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response GetHistory503ApplicationProblemPlusJSONResponse) VisitGetHistoryResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetHistorydefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetHistorydefaultApplicationProblemPlusJSONResponse) VisitGetHistoryResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type ListInboundRequestObject struct {
 	Params ListInboundParams
 }
@@ -12613,6 +13028,108 @@ type ListInbounddefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response ListInbounddefaultApplicationProblemPlusJSONResponse) VisitListInboundResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetRatesRequestObject struct {
+}
+
+type GetRatesResponseObject interface {
+	VisitGetRatesResponse(w http.ResponseWriter) error
+}
+
+type GetRates200JSONResponse Rates
+
+func (response GetRates200JSONResponse) VisitGetRatesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetRates401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response GetRates401ApplicationProblemPlusJSONResponse) VisitGetRatesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetRates403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response GetRates403ApplicationProblemPlusJSONResponse) VisitGetRatesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetRates500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response GetRates500ApplicationProblemPlusJSONResponse) VisitGetRatesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetRates503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response GetRates503ApplicationProblemPlusJSONResponse) VisitGetRatesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetRatesdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetRatesdefaultApplicationProblemPlusJSONResponse) VisitGetRatesResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -12898,6 +13415,278 @@ type SetRepliesdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response SetRepliesdefaultApplicationProblemPlusJSONResponse) VisitSetRepliesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetCampaignHistoryRequestObject struct {
+	ID     ID `json:"id"`
+	Params GetCampaignHistoryParams
+}
+
+type GetCampaignHistoryResponseObject interface {
+	VisitGetCampaignHistoryResponse(w http.ResponseWriter) error
+}
+
+type GetCampaignHistory200JSONResponse History
+
+func (response GetCampaignHistory200JSONResponse) VisitGetCampaignHistoryResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetCampaignHistory400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response GetCampaignHistory400ApplicationProblemPlusJSONResponse) VisitGetCampaignHistoryResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetCampaignHistory401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response GetCampaignHistory401ApplicationProblemPlusJSONResponse) VisitGetCampaignHistoryResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetCampaignHistory403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response GetCampaignHistory403ApplicationProblemPlusJSONResponse) VisitGetCampaignHistoryResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetCampaignHistory404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response GetCampaignHistory404ApplicationProblemPlusJSONResponse) VisitGetCampaignHistoryResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetCampaignHistory500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response GetCampaignHistory500ApplicationProblemPlusJSONResponse) VisitGetCampaignHistoryResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetCampaignHistory503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response GetCampaignHistory503ApplicationProblemPlusJSONResponse) VisitGetCampaignHistoryResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetCampaignHistorydefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetCampaignHistorydefaultApplicationProblemPlusJSONResponse) VisitGetCampaignHistoryResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListCampaignRepliesRequestObject struct {
+	ID     ID `json:"id"`
+	Params ListCampaignRepliesParams
+}
+
+type ListCampaignRepliesResponseObject interface {
+	VisitListCampaignRepliesResponse(w http.ResponseWriter) error
+}
+
+type ListCampaignReplies200JSONResponse ReplyReport
+
+func (response ListCampaignReplies200JSONResponse) VisitListCampaignRepliesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListCampaignReplies400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response ListCampaignReplies400ApplicationProblemPlusJSONResponse) VisitListCampaignRepliesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListCampaignReplies401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ListCampaignReplies401ApplicationProblemPlusJSONResponse) VisitListCampaignRepliesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListCampaignReplies403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response ListCampaignReplies403ApplicationProblemPlusJSONResponse) VisitListCampaignRepliesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListCampaignReplies404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response ListCampaignReplies404ApplicationProblemPlusJSONResponse) VisitListCampaignRepliesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListCampaignReplies500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response ListCampaignReplies500ApplicationProblemPlusJSONResponse) VisitListCampaignRepliesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListCampaignReplies503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response ListCampaignReplies503ApplicationProblemPlusJSONResponse) VisitListCampaignRepliesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListCampaignRepliesdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListCampaignRepliesdefaultApplicationProblemPlusJSONResponse) VisitListCampaignRepliesResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -20430,15 +21219,27 @@ type StrictServerInterface interface {
 	// GetDashboard Read the dashboard's figures
 	// (GET /api/v1/monitoring/dashboard)
 	GetDashboard(ctx context.Context, request GetDashboardRequestObject) (GetDashboardResponseObject, error)
+	// GetHistory Tell the course of all campaigns
+	// (GET /api/v1/monitoring/history)
+	GetHistory(ctx context.Context, request GetHistoryRequestObject) (GetHistoryResponseObject, error)
 	// ListInbound List inbound messages
 	// (GET /api/v1/monitoring/inbound)
 	ListInbound(ctx context.Context, request ListInboundRequestObject) (ListInboundResponseObject, error)
+	// GetRates Tell how much happens now, and how much waits
+	// (GET /api/v1/monitoring/rates)
+	GetRates(ctx context.Context, request GetRatesRequestObject) (GetRatesResponseObject, error)
 	// GetReplies List the automatic replies
 	// (GET /api/v1/replies)
 	GetReplies(ctx context.Context, request GetRepliesRequestObject) (GetRepliesResponseObject, error)
 	// SetReplies Replace the texts of automatic replies
 	// (PUT /api/v1/replies)
 	SetReplies(ctx context.Context, request SetRepliesRequestObject) (SetRepliesResponseObject, error)
+	// GetCampaignHistory Tell a campaign's course over time
+	// (GET /api/v1/reporting/campaigns/{id}/history)
+	GetCampaignHistory(ctx context.Context, request GetCampaignHistoryRequestObject) (GetCampaignHistoryResponseObject, error)
+	// ListCampaignReplies List replies to a campaign
+	// (GET /api/v1/reporting/campaigns/{id}/replies)
+	ListCampaignReplies(ctx context.Context, request ListCampaignRepliesRequestObject) (ListCampaignRepliesResponseObject, error)
 	// GetCampaignSummary Summarise a campaign
 	// (GET /api/v1/reporting/campaigns/{id}/summary)
 	GetCampaignSummary(ctx context.Context, request GetCampaignSummaryRequestObject) (GetCampaignSummaryResponseObject, error)
@@ -21860,6 +22661,32 @@ func (sh *strictHandler) GetDashboard(ctx *gin.Context) {
 	}
 }
 
+// GetHistory operation middleware
+func (sh *strictHandler) GetHistory(ctx *gin.Context, params GetHistoryParams) {
+	var request GetHistoryRequestObject
+
+	request.Params = params
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetHistory(ctx, request.(GetHistoryRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetHistory")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(GetHistoryResponseObject); ok {
+		if err := validResponse.VisitGetHistoryResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // ListInbound operation middleware
 func (sh *strictHandler) ListInbound(ctx *gin.Context, params ListInboundParams) {
 	var request ListInboundRequestObject
@@ -21879,6 +22706,30 @@ func (sh *strictHandler) ListInbound(ctx *gin.Context, params ListInboundParams)
 		sh.options.HandlerErrorFunc(ctx, err)
 	} else if validResponse, ok := response.(ListInboundResponseObject); ok {
 		if err := validResponse.VisitListInboundResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// GetRates operation middleware
+func (sh *strictHandler) GetRates(ctx *gin.Context) {
+	var request GetRatesRequestObject
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetRates(ctx, request.(GetRatesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetRates")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(GetRatesResponseObject); ok {
+		if err := validResponse.VisitGetRatesResponse(ctx.Writer); err != nil {
 			sh.options.ResponseErrorHandlerFunc(ctx, err)
 		}
 	} else if response != nil {
@@ -21945,6 +22796,60 @@ func (sh *strictHandler) SetReplies(ctx *gin.Context) {
 		sh.options.HandlerErrorFunc(ctx, err)
 	} else if validResponse, ok := response.(SetRepliesResponseObject); ok {
 		if err := validResponse.VisitSetRepliesResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// GetCampaignHistory operation middleware
+func (sh *strictHandler) GetCampaignHistory(ctx *gin.Context, id ID, params GetCampaignHistoryParams) {
+	var request GetCampaignHistoryRequestObject
+
+	request.ID = id
+	request.Params = params
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetCampaignHistory(ctx, request.(GetCampaignHistoryRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetCampaignHistory")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(GetCampaignHistoryResponseObject); ok {
+		if err := validResponse.VisitGetCampaignHistoryResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ListCampaignReplies operation middleware
+func (sh *strictHandler) ListCampaignReplies(ctx *gin.Context, id ID, params ListCampaignRepliesParams) {
+	var request ListCampaignRepliesRequestObject
+
+	request.ID = id
+	request.Params = params
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListCampaignReplies(ctx, request.(ListCampaignRepliesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListCampaignReplies")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(ListCampaignRepliesResponseObject); ok {
+		if err := validResponse.VisitListCampaignRepliesResponse(ctx.Writer); err != nil {
 			sh.options.ResponseErrorHandlerFunc(ctx, err)
 		}
 	} else if response != nil {
@@ -23589,559 +24494,584 @@ func (sh *strictHandler) GetReadiness(ctx *gin.Context) {
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7L37dttGly/4KtWcnhU7gWhSkm/UmnVG8aXjk/gylvylp00PUQSKJD6BVQwKEM24ddZ5mvNg50lm1d5V",
-	"hQJQIEFacpJe+SeRSQJ127Xv+7e/9CKxXAnOeC57oy+9Fc3okuUsg389KzIpMvVXzGSUJas8Ebw36l0u",
-	"GAk5+5xPIvhFSMSM5AtGVnTOyJTNRMb6vaCXqB//VrBs0wt6nC5Zb9TDJ3pBT0YLtqTq5Uv6+RfG5/mi",
-	"N3o4PA56y4Sbfw+D3ormOcvUm/6/j+dH/0GPfh8cPZ38X0effvjXXtDLNyv1VplnCZ/3bm6C3qvn/gkn",
-	"MZkn14wTmpMoY1R9ZSe5ovminGMS94Jexn4rkozFvVGeFcyd70xkS5qr3/H80WkvUAtIlsWyNzoenj4+",
-	"fXLy6PQxrAI/HNpZJjxnc5bhNGO2XImc8WjzM9s0p/yaXjFJkpxIOmMkFyRjK0Zzki8SSdTcmMzPSLQQ",
-	"knEy3cD2RzRNWRYQztZkJjLCaLRQD/C5esGUkVhwOBj2mS5XqZrSyWw4G8Sn7OjRbDA7OqUDdvQ0Pnl0",
-	"NKAn9OF0GD+OhgOzSQtGY5aV2+Qs4UitoeVMjx8+3Ham/3L0P1qPcrkSWf4827wveHOHXlyzbIOrSySJ",
-	"Fiy6YjGhPCaRKHjO4gD+wQUpJMvUb9ZZkueMt5FmnG0mWcEr69CTmgqRMsqdWb2mq5WaZ2Navy5YxuA4",
-	"ZknKvpMkEmmx5DIgIoOPMxaJLJbfkSu2kQGZslTw+YhQ8t8v3r4hYvpPFuXqQqlZyQAPcZ3kCxKuFoKz",
-	"CS+WU5aFwZiHkeCS8Xwic5qzUK2X0DzPkmmRM3wmFrkkU5avGeMkySVJ2TVLJfxUDxV+GfdyMe4FZAzL",
-	"HfduQnxYzVZ9QsKcfc7DgIR67DEXGQn1poSwMl6kqaKylNFrXD6um4gi75NfFzRXxBwLJgkXOSyOXDG2",
-	"kjArsebwUZ+cc1KsUkFjsqQbEtEs26gHqVTvHPNlkebJimY5mSUsjUm4xHMIScJlzmjcH/MKgX8Z916L",
-	"aZKycW9Exj13C3HJl2LN8TsaxxmTsh8l+Qa/eydkHokYntW75P5wZb8u9059r3Zr3Lu5aaEzPeW2+/Jk",
-	"+LTKBI/b78Y7kSbRxkeENCdTFoklk4qW1A2QZL0QhGaMXHG13zTNGI03fRIWqxjpZ71gnKRslqtTC8iS",
-	"ZXMmS5KSJOG5UAeRZIqegX4kWTK1m2S6GXP884yEGVulNGIhWRW5RLIX6+9q7yLwGy08kkyekZDGcYg0",
-	"BE8t9cFv1Lz75BnSO5mJNBVrSzpjnhUpk6TgMcvscuD224kgXfiOY4V76J7Gv2Zs1hv1/o8HpXR8gN/K",
-	"B5WNL0/iPZvD1vtED/CjbAOXGihPwv0SRU6o/VIR0hl5dfGWnAwfPToaEpquFvTouJVbsRkt0nyS4cBt",
-	"zLchQD99Ob7xs9tfkmWSN1fwk1iTJeUbdYJSXXHK5ZplSo4uhczb5pfC29xp6Rn3Rg8HrswcDHYKy3fq",
-	"1r6BrfPvMG6rIqkX/eGj0zOgjPCHEJjIlBnOT8L/8/jHsE/OSbhe0FzS1WoUklXGZslnJSCoIisWV0Xk",
-	"D09PHz8eHp+cPnz02K8vuExlq+bgHMzpoHLHT32KzqfvR/+N/LePPwyOnn76ODh6Su7d77fqPe9ZlKwS",
-	"xvMXWSayZyJmza16y9MNWTIpqbrXmscnkjD1iFXiMnGdxCz7TrYdLfx8ogi2TnZ7q0F21u8Zlb770zbl",
-	"DH7fNkP8tu1SPDrdppBoDXPnPl8oobtrwgnH6YKEbpstfNmZAb3Gd+PwMKOCd7gb+nSzgp/BH5ytmcyr",
-	"LL91Owv+1Sd9SeVVm24e5lReTZI4JPkCdFxmlIA1lZrfsBhOv0Vl1y/oprcXBfzSoYiTR76jvhSrJMI5",
-	"+4ZU306+ha3wQbJMi74WekP53onYKjpjZ6LTw5dEp+b0PJknaDd6pmQkXY6qyDzhVqmUjMTw6BmhStjH",
-	"Sod3uDXaaSLbSZe/td3w4aNtN/wH8um/KX766cswGD70SsMbPFQm8x9FnDBY5AWbLxnPPwBlqg8iwXN9",
-	"JlYvfaBO/CimOUypnByN40RtD03fZWLFshxeOqOpZEFv5Xz0pafshgrtTBNOYdlNEi0p7yM+98n+CtUz",
-	"XEv1fM7Jh8uXR0/AQEGiYaShWKsvQ2WW5CxlIOEsJ+FolKQJZ6D7awuHSLaiGc1ZrAzSSCyXNCCSLZNI",
-	"pIKDzZDTaWlalEJb/UsNYG//LMlkDgOAUSvrtg9hqbRThx+jfle9iJpMUUGrHRhdrdIkAi/Ag39qyWNl",
-	"/scvPTpnKKSVNQD2eE4z2gtq92fUe/vucvLqTUmTLzPKr8jrRJnivaAnoqhYUcPr1L7BxxWVwdUxHj/q",
-	"3QR6+OOndvhzXmQ0XtBV0WkS/5YpxfrXJEUpWJnEcxHlwjMHqxE5k3ncu/nkXrEkZ0vZTUN+D2Zu7wZY",
-	"3it8bjgYaG3PfGCplWYZVST++WgujvRnHz+pk+m/p2st84Dk7+KqNUWS+gbVSDBVc6aoUP0Tb6XiSDvv",
-	"Z2BNvcYQ51I7zLS/DcVzgqP1q8IJDcJbu/u7bz25F/Yjea0M/v7nVH6GP9RR2D/S8D7cfO20gMNTS9C+",
-	"jT55oRgE/ossqBxzWrvC5J7I9EfhfTDVFPNf0GtGKKk5NvC3+jM1csFTJiWhRO8vkXQjicgXLFsnkp0R",
-	"ds2yzZjDJ+SKbawt7HpI0D8E28BQVomZ4xfR1mRpsYYkFiQXok9eLFf5hlzTtGBSjU3USAmf98d8zC/Z",
-	"51wZE8BjA/jf8JHarF8THou1PBoePzxWNsizi3/gYSyUkkPQvYY0FwG5KVt9K08NgKGKbMzD/wz75O2M",
-	"ULIW2dVUiCuHj8oFYzAlZfCrkdXrkdkqo0eZ4Qk37PgeF1Ym/84yIdXUV2khiUzmPDBmHxk+HPNoQTMa",
-	"5SyT98sd1i8KSKh4sDbD4faF+kdEe45koCwuzcslydnn3J4tHIs+XaUPwOUbc+1UouCXOiOuXFLm21rR",
-	"gdo29a4+EmfpZVLPSK+ggNskV4rCgC/8SOP3KP63iI1VJqYpW/5gxEc3TeodPuW7m5fgHYRhSUQ5F0px",
-	"wkNTzOSZ4LM0ib75lFYZA68LXEbF/6ZJrDYUJgXW5rec0Tnf4E1HqxUm8RLmFDP+rbdGsZaURldIrzIS",
-	"KwYTesWVsknTb747b4uMgJcFjbxUzCXILsPNNHkpWwsm+kbkL0XB42+8cRlceC6ILEyIAqbzjm6Ucn0p",
-	"xC80m7NvfZxTEW+AEwlBUjUBmNQHTot8IbLkd/ZN9+mNUPSF3nWRE6oEThITiOHgtK5pktJp+k336ZzE",
-	"bMV4zHgEexWLNT8jebYhdE4Trqe2ykSkdLZpyp6VE/uWZ6nHQrE3KySLz0gILEOGGFvREpKlsdSzlsVK",
-	"qa4sfs3ihF6CLvXHUKDSRDD2Alqh0llh1DKCktMrRQc3Rj0HuXUegTsZPLmyYtJ86Rmf1GTFsolkkVC3",
-	"fggK+Yom2SRRPOuapvo72Rs9CnorlknBJ5VnY7pBk9rz3ZqxK/Rm4pfoJGk+zos03fYjfI/61U1dZ/eu",
-	"o+GCuGYZKBdSkWqmrvScKanR7zVdLK0bUH/rL4zKnOSJUmF0TC1fi9LblwswY3FZZ2SATA5jrp5B2/a2",
-	"PuyPRXrlDKL0tnIYMmc5OkYTTo5PyUIUmTzDeJzS7rhxxahJqE+RYaCjqtuk8DB8VpJUtpEeW7JrxklM",
-	"N3KvkdooZPsmiBlsgSym9jcE3vRttqeVYm93k2pGno/y22i3nby2nPGuQ9m5/qYFGlR50juaR4udRnpz",
-	"DyGaBBcsWlA+Z33yM1tBWDhRuvKSBcq2oIVkeLTK6DDeQ7JklJM4mc1YpiQCqBuyEuRp4SoPgTm2s7kb",
-	"8GW4Cxh25FZu+GtH/GsLd7JveVR5yWBPbmNfM2xM5usYxm28uJ0/3NHbb2HyN/VrUPVr1b1azrdH8ipZ",
-	"HYkVXo2jlYBjt+7M8zxnyxWoIlUyi2iWJW0RoKkyKIEvrqnShlDHUTw0yQmd5UpURhFb5ZRHbAtfKv1a",
-	"WiWayMQne+txRKImnSrj0U5CGZSaC89ERmYZ0zZ7l9FjltMkVQPv/KmS/vGE5t48HcyIEUUOTgk1LciM",
-	"qPj2YpqzIyXxu0zMCYx6D6IaWt1NpDOapCyepEJcSX9gXsxypYSobU0TmZNIFGlMKp4D34sXeb4C51oh",
-	"u5wfRuD0eUHEUGk1wHe7LQTJpB6Aa+xfyqhkk4LneLo1wwMIFdRhdWzGUZJIErEspwlPN0RcoyD3Hl9z",
-	"uN37WtkG2GGkXppFCxYD7SZ5QNYLcKrWqKnglp6aW8JbQrYvM7EkwxaNUc/F3LudBClzqq66vgDddkWa",
-	"uPY2M0YzojIe6OopcLg2HcIEGg2Lqi2jykyqpBlUUw30vTcHV7sfldVWacnhA14NxV1M40BCsWI8BL+o",
-	"OdwNy+8HJESmyeLQJGCahQUk1DYnfKUoJKRT8F6Te+4PCWfKUFnQmCT5/WDMQ00zIbmXuE7AXKTxfZ3b",
-	"xpUU+thT0+oFPTMJcGrCmOpDGKwX9PTrnGWXB31uPdvtChnSlSe5LNHMEi1VlKaBWiym8f0DfeM0Y+hU",
-	"36AvVs2hpnhBpOtkaCNdz0QqllNRxrLOs38WnJKLJL2mOpzkzhDyh+5G2j6jyxVN5rxmSNOVOj59q9CQ",
-	"tR9NrW1LizhhPGITmfzOzIfTIknzScKtphtRTrON0jsicDEMgp5ScDlLnYgc3BE1el4ZFLKY9Se948Hx",
-	"o6Ph8Oh4eHl8PDp5Mnr49D965W/UvHpXbDMawu5HaRGzicSA9iRR2uTHT3ifioxN8kXG5EKkcTmx40HQ",
-	"mwHP5dFmEtGVmYXiREolYp/ziYiiIsvUqvULV1kiMjzXaZEqA+O3ImH5BKywCVO6ML7F/Riusfkiozmb",
-	"gPZf9VsoajeDTaJMEaZ+oPxYcbjfBbe7r5hXXKRskoqIpvB146vKh3Z/IJHO/BOTEMxv1GQnaN1NlgnH",
-	"6+R8VzkyI3J7z9+fv7zsmQ8mOl/J/Mqxaic2zUR/aXQp0Pp8pGIOBG/PrywFllVS/zXLJFzk4U35tol+",
-	"qtyy3ofLZ0o8qOHVLXz3ijxnS0HspQh6eZbM5xA7XlJe0LT8aIKj44wxH3M7na4hNjbRuZijcpUN90/l",
-	"9n05UFGr3Nc6w3/jaDngjzO/Rh6fUq7tTplTHstOKmuNG9SHtEll0uRp6fQsSNcCtQvLKkDHMC9TTHiW",
-	"id9ZVWU1qUa71bKSHdUn9ConKK/RS0qLXCxpnkTKekjVpzOlpoALBhxsZ6BzKgWJxYQuBZ/rigQkFuno",
-	"MzaXvsn96rO4WGgBgnPQq14vhIQ0epascpQxdE0TiJHiJmGaPSqHELrKxU5vnL1LOxKh9M9u6jzZa1/o",
-	"uDBog+COyAVs2OEmhsv0u2p0rhDwmyUJj5IVTV0NP0FVVx3rFVt1M8y8gqW5MQKUngQS1hQJ4QFLRUvw",
-	"nESnfSSyWFGTJKEsVquMSVCobP4QMk0S6lHjENLETIZK4zo0j7ySenKzVfw1ynMUmenfg0tWp96VpJ9S",
-	"mRuFUZIVuKaSXJEh6nyxYNJPiTUx+6VH0/TtDLKStlHmS/PYM7qCtJ16NAl42XohQN2UApO6pxW3KjhL",
-	"7ZEo00pf4NJjygWJ6KpJDk0rr33jm8qC9/ZQgsJc3SAzEXulOWQLiIysweSdMpKAP2MN5Tcohlh8Rhjk",
-	"ahgDTT0OZ4GVQuj8UDxVX8om+Wy9WWVq08MmOZXKzw6Wopf2zvz+xqMm1Tdo3Pvpp9Hr1+Nep4vpUa++",
-	"7oUtalmDgTMeSzJl84Kry64IDmWG+rlbQdCkkYZ617iCoGwF4NEPSIwJSEvB80Vg/qc/XDN2Vc3pH5Dh",
-	"gHxPvifDo4edlutTKn2s9Hd9ecLa9MNOu+pVUBt+ELKmaUqiVERXaiimU61QgfgOi6l+b1T6oeJ1fDQY",
-	"Xg4Ho8Fgr/mYmRwms1w9+sshekpN897HWD03QuU7SWI2Szg8F+gcYytLDHvZcky3bFz6DYdGxJGi04tq",
-	"J1/JsCAKSZWCiFw5B7bYzR3XwS3UxbWkvYddeNsF/vqmYfE0Gf9Gs2k3m73opmW3GE71Mf5NYKwWcnbw",
-	"EZP+ByNiIFHwdHOgXu3aaNt251L/7qJYLmm26dUNsm5ajMOQGjuizTffN8Z463aAl/jznxMeO09rO8/H",
-	"Cdk1XjpIn9Wlr1dssxZZ3OksXauxqziuWZHbV4bpmE4hX8OFiZtXPRPncCuMrc6k/MpwG4k6ppi9WfWr",
-	"0iZ0HUVjmwrbsLbqiqZPS2gqIg691eVDff9LGqvRi1/QtbDEpibgF8cerbJi+VSN/qDiRyitv7qlXjG4",
-	"KkRZczdXjEGfk9lcpF8S6Y3faUO5c5a99cN4DBkHm6FTmCAXOU07sZvaNSmnXR3UvHLbRhyaCoAZW4pZ",
-	"mzf9miU5u8PcgIYy3hs8QQ3Ko1f3jof4XYuKfDrokDXQdIzYaPTDnZH+Tlb4JeBLaIeWLcKG6gYo8UHj",
-	"tN2a3ruOzTWWjgd7Gt9uLH7X8pvm8zb6qt+N2jmIYusEvOuM6aaanfF0d4Vz5VLBoPo9n7brn1Wj/9Zt",
-	"TheaxbNXZU3dvY+DoS6q+8/jj4Ojk0/3Rx8HRw+hbvnTv/a62qR3OWCrzbol06OTXerW2w8G9crDQ43L",
-	"rQXLW3bGQcn54YG/XLzV0qyVUG4bBeonT2+O8I/j8o9L88fI/LF9BndqW+5kU3dqfO5ksgQqf9YLkZqi",
-	"L/eVmtXXJMUfa566d+XJ3llXrQbaXRzcLlPqABHW+X7uex+tnebewCYvuWMrbvvgO+/i15lfdxvDf+cI",
-	"xkY8QjLHBS501dwaylSshkskBKOoDniNSJhnlEsa4cChiT2F0yK9Cvv6/zV8hUoCR+V5MAHTK2+iRrkG",
-	"Mc+YrCf2mymaGG7GljThUHb6+PFTxcAggH88dOLP784/XLx4DgkiGZMivVaqx+AmaDFLunsjnMEbDluz",
-	"xTJPECxqyqzTqsOr/fgHr8u8eCevxmTFdH31gc4sd/e2TIzmZXXrlDGu0x/XGqUJPCQzxDtKJJmyhM/J",
-	"TBQ8NuAHh9pl2jNhHQpo95dnVFnBNmPtPcu3CT+tTDtEWSZuyd7o48lgMDj5pHPBJBQsQ+oWTCBmaXLN",
-	"1Mw/NQiw8prtKZVnhHJTLaUka05omgYegBNj03yVCfNw0ChdL3jyW8H096UY9fp1385IiFsQBiR09kD9",
-	"M6I8Yqn6DotnnegnAKSVSWKaa0EFsYb4Y1ESsxh5mC6ExnrJMccCTmXxyhJqwV6ZBRjMsIHgAyVzlpNE",
-	"86xOLokqMk2l8H+4veq/uXU1gtb7uI1EL1rSWcNnb1+/++XF5Yvn4cgG5JNqPP6sTCdQFxUZFM2y5Bqj",
-	"KJpjm6ydi2c/vXj+4RdgoO8/vHnz6s2/9YKSp9oB1d/nb569+AV/+vL8lfqjweKVNFNDHF3TDCrTYKyM",
-	"ztRlvdB6sror7wuur+07qjP9nhm/k/rb0I0aC+/XJ3eDtJe5sUPPlMEJHhUrBZWoi4plkdI8uWYjCMXS",
-	"2NJbhE9QSSzhBoSW/zC6LXB3EuLpheYxRqPFmJt3CR7pUnwax5IUK3UoIfiPJjasJTWAWy0X6JpldM4m",
-	"etwN2BLt5VuQWltmuqtxzJPV3OYyacOuqJqxIQqlB7WqRDr3FTJcNCOuJ4scmP2xtzy2T9xGzMfuM5jS",
-	"rckRz0symDUFvN28xmbFBRY57jhBWAm4+3BPIZ4nMgK5voSLdTVjCqI86pEDj9A4pravGe8bkLHDzSH5",
-	"NU3L8KzsuBVzJuYZXS2SaBInEvN0vfiCTubYdINmZoDgCULmRPvCco2R05WRv1OvAa7g8y6nVOYT7Qlv",
-	"ydzAdJ5ZMof0GEjJ0KCse2TnszlNJ9qmiNmMZZlvPGcD1gtBdCLYDCJOSgfIIetADdJRF6yMq17nVWY9",
-	"w+pBGdYYlhI2pWuLcakdAQA0KDtOyFYnWb2g4923D5YaVlM6lpqHukOhYvPhvhPTypxnkyAhvZkeLzKS",
-	"Kvo04WzEedM6+8iqRvvOY8V47D2tN5BFPy/4/lZHpTYMHSHePJccik9gnYaPdbzrdoTfClb4tvEDYDes",
-	"6cYErTnL1yK7GpFQ4orx7Gw9wr5LU4e+L035rbH3gHAVN2cJ8MEVLRcoDebtqr/7Tr3Ujf2nXp73GZGM",
-	"ucq0DqzKvcd0TRYvKaA6YwvtuMhbFIlOg2EFh4/RAgxKQ4kHO7JaOnIGuEYAIiAybSN0ZT9ilU9EkctJ",
-	"XCjWPImcqojtPDHJF3HG1przafwmWzmPYhzxuo0c7zglN3TwDSWDO+whgiHJCLzCCAhB6qnAW/wqZfBC",
-	"vXJr2Rr6qKoLZkS9Aeuouw7JaLxD63mvjAIx26UmN1heVvAJ34JZmhXc4lNJMFsSAPCo63VWremU86Qt",
-	"8W2aD9iuaA99VZJTEUVMyh27B1IDMerzkls43CU4WH9scjn/Rn+NloiQva1qonW/I+jK1ptSTteG6vG+",
-	"5Oxzo6hVSUOlWmegNQBWj+DzjkStZiUymk6KLG2lve8kwKjNUrE2SHmX+jnyK5uSD69aSFE93Cm7KRer",
-	"yU7f1tccjkWBtufjwjB6Tqs9UaxmifvnatJmRmD6G9vedKH4eh+mycWyvkyHhXjm6FEKm4pWXZvxasx1",
-	"Namp9rZoBn4lxavOe8R9m7HtY8st/KbFdPWrtB7re4vo98vCFsHcYlK1WXgeWddkJsEO30/zhnl5ohUL",
-	"7Ra334XS5tmpWcc1frPNfXmpwQa7OthdNE1wGFZw6j8FvWuaJYoHwYUVWQyFesPjwWO4aVVHWu1lHm81",
-	"IEwHFmEfYth1b3p7OHR74cR+nuHayrpH43VNstGHDEl9J9EoX4g0Zpk8w34Tc+Eyd1j9d073ij45NziY",
-	"j8jPyY+e6P3wrgqTa3yyena7SAwVZQ/wDdQXVfyLJ5ZTwD97g+FTOh1Ep0ePh9HDo8ezE3b0hD58fHQy",
-	"G84e0eH0ODrBKvRKLatGKDZc+OZTVftTJ66x20d2+AcnD7KCPxj2WsG/PBWLGkZaEbotosRN6Sw0L03Z",
-	"kMUbbgrKqurqUTDMarrpFkav6O+E964KPIt3b3dk68mXaQId+Utj5013JLeRhzdH8zlYlyj6IfpkxTLo",
-	"umCaaBe7NslXGZulyXyRh74y0Zvd64J8BndiZUGyB7oA2LislH18J23oo09CfDgcuUZzYPkGZOtYfadP",
-	"Qsh0x1/Dn0h9VDc5uhe+e3txOeYP6Cp5cD18kPA5k/kDnXohw/vlmzVi2XohliTBx9V0dNY8gLFbxQpC",
-	"GeYJYyohvI7IoGiSjjlM1b5/2SehYmQTndIcjogUSwZlgZytA+OmO3/3CrCdOUkAydt9wblSeovc7hHG",
-	"tDlLMMJoa3S5yAgmscKfJtlLx3kyZYhe61Wgoo/eAHThm4Y/xIpWgq9DdamaRWFPGva+F/T0dinZ4Sx2",
-	"a2KFvfc7MivsHdCEX2NkNruijAl6eNuwjbd1rhE/g9oUOBVKYnXDCo47ix9lLM/UUQooqU1Z1D0RYv8A",
-	"k8MXmgXe9mZ3L2N9Zx9p1rC+bSxbJ1E4LESDFSGk5zY/g4561thAVnBd3D7EmvbKcM4m24JUuHSQw9lS",
-	"z3uoE2EvSRK7wsRB1tpn6jut1muWxUnU2vKjdjL5ogwUx7EJ7FaoPOwsmv+BQ7d4G7qlv5RC0xDtNpkJ",
-	"VQX7aOS3B21SAx5pgHS0YnLc7C4ksDJyEHiLdSHEkJh0tzr2Ano5gImDaaa5t82esCgVZC6YJIiCKs2L",
-	"aZoSmiZXJtn1VisaLgx4AOJDrJhYKTmdMVscSXIxwhB/ZU0WRaMUPF3BB8a8RB9woes3kEaiPVZ6aEL5",
-	"Zk03tXyaP7iwwlLDcYMcDoM4cNkpYl9Jls6asAd3V9GxP+wBuFmVHIEZmtkH7WgII92wEN3T1nVpiGPM",
-	"DTRFZeZhn7xCvDoMhSMpQvm2UevU9k5F4Yat+uTSzRN1ElJR9RKcIUn9XclyAHrCWSNLROfHCa5jmJ9z",
-	"EtNNrSXLtymGaRi4raX+Z6SEbyCa5EvsG9RnXA0bUt6mIl9AuiRq73e9xC2QEZoHDVtEUgf8iK8t4fFK",
-	"QpeVAbg9Cj71V2D6zSISdcRGZLkLjwKediApyL0BSeSYXxQ8ppv71v6yyA6hpzIo7JMXiY37uqOYImt3",
-	"hESS8HtoeAlwAUrfG/NyDHmVrKTNhRRFfla24UpyIhfQ8XOdRFaRU0utt9itgWncTTVU7S6cvzk/I6Hd",
-	"lGaWbzm9c5nQByWq4B9RVrUFwKNsBKsWUiGrsFIiFY5q19+94FapQZGMSpt6IWojY6476yVcH2qS63ZB",
-	"li6UXYBE4Zx6GdjC8z8DHb9CI4qETMbZEpw8+ZivF0m0MHA7BRhRa5rFfXJZU7xyesV4OX0cC0FUOHlB",
-	"s3xRTrhGdh5Akz+yfM2LX2RxiMACgy6ILvh8jvfpYDCwP3XxWxvySoXC7QLCv0j9W32NNlPBJtyYTpcJ",
-	"N5UffKOFg/YsWPgWB7hlpG4LiJ0Q08TDAPVJOuZhBQgi7JNfoR28h9mE6i1Kx5c29FoyjJG2jMprrhO1",
-	"YC6p4HOWEToXSkIYvBl7MzX9Ul7TecFAMhNZ0bJIoQRiQIhYD5QX7psyHsYcW+7krCqNrAoGcNPYXyy3",
-	"+9cnb/RNUmtRurt6QwAOSspBEKNPojIbFIJrKskywSWktjkIsJg7KnFsNbYPAqH589dHls54RBJt+rCU",
-	"FLeIWVklb0oy0G2TCoj23VRc1m90nuQpOwP8yCyJcqlRQGsT+PbFmTUBAywAQw+2TeWIpEztggx0g12s",
-	"H+qTCRmRB+TIsg4TUsCAhshijaSXxfKMRFQyeHBV8CgvTN+hMfC3JWwzepvXGE0RSgHQQRV12+QVcp8F",
-	"S1dOHqI1VEsRDsG6vlwkqxWLd+7vHdefuoarD/nH6yssQUNNPMJB4pVL2bHY51f10Dk8dPH6Aqt2Fiy6",
-	"agLFlL0P/KDc60zweYl6yDgpVv3e4fhdahbGJe2pyQK/qp6Tf4PK551NKtRK4zZgcqhpSiiPWMsmUARs",
-	"b3WO6+9RwITQi4zFIUmVvBMVdqo7EewuvFET2RONagvEmeOgt9PrhnCWs1VLBhZMUZIljcGMwEg4atyo",
-	"VsNuxAlm0ilRbYoFOzvhy4O5yNnKFx3XEYKO3ny4tDTJZVvPBwgrgBoUqt+Fh6rKNco1s7RnVJ2G2ebA",
-	"JbQKDXhJvbo5W25uBxtYguRsFGtoBQtS6TFdCjPonXoJL8l49I8iWoDyZtrqBqUep/52HFLqn9h/CQfT",
-	"/RrC3SkLMLRdznZGgdN4ca0d0y7ePvSrHkE4FxKv0pRlk8Qi0NebYV9cvn3X6waPz66TWCmF6qnXA508",
-	"9eQpnUYxm9X/DeWH7DoRhWw23paiyOA9ZfhZ/Q9SxHtKRnrivbguDx5BGX9I8hGh2AYyBDUfyoUly8Ja",
-	"1kAAjASKAPxk4Gybl2XGcYbBC121pH5v9NPzd68ASAvMl64Ngtwz2cVW4Me2bvgQjOvyJJsanfaufyfJ",
-	"xavnQZnYAEqM0pJsJ3ujDkmMCCBQtXMYndZeJxJvTzgoxUbfs3EIuC4QUOy6SQRNeL5yAF1YJWkSj8B/",
-	"SjIoElBbEOIehEFZtxTSVWLNTkdJhLBuOC3yXPCy14kmO0CwUYJEKjVxuiGUj3lo0mZC2Fb9SKhbwIR9",
-	"p4RdWctlayoTdpvlDDxGsprsgXMG9L6kkuqBk4OUVRy40nBmWxcUe0t9xwTp52WpvM7PUVu6EGse1HAt",
-	"7S83u7BYW/hl9dY0KMketkPu5QLcKx5o5lK5S1vY7k+JzAU6eGr4C9cm5bujguBw8T8SmFDPew9UQs2D",
-	"Wm5TyZQloLjDVfF4nTWdInlaWvQruQ7T8ys+IUqXkGjvrfb29kn47sWb56/e/FvoGMgB/vzth8sQKBSr",
-	"ryh8oSRiaFlB9Qa709av7QWlXNPvVIaJEqvdzJl3NuX+7Sp/xfH/bwuAM1Ci8FO5/g+QKb1PmkVd3Nup",
-	"usI8mfOjYgVZygGxwn/gCmo8o1JI/79MmbGMxwTgWGbgjFGs0RhnfU96xdeIuXaRpXi3w3Dg0KRQmgAu",
-	"iJI8ia5YHkAyT5rWQ3cdfBOl2OgyZfzx13FL60vcmAX1G9GiXfPewS/tjrbc8NyjXAIMrGIyFhHWgsNC",
-	"SYmbzDwV8UYdT0K+fBne3PwLec9W6YaomwG9f1eWEUQ0Z3PgqL3X5+9/fnGJ16rSN7H30793UDlB61Mr",
-	"YXzy4aJsiyVXUJIBhKrIesOjHcpuxd+nmwnhJuXrJE3EA3V+vVp6/RBa7nNPzUC5c91Ars/N7288+9tB",
-	"FuDmt9IdaC2XsJBGRj96QzA9DZpqm6hbtRuMqyyb4/P5WRQzwOQ721+izHsCei+myyTXWZe7mmd62hLi",
-	"iXu+8vsCX+WSzLKE8TjF/muE5nor/BZhSStd1euar7gmrIqs1uLThCYhAehQEHXdft1vtzok611jhxqR",
-	"Lz6Ak/q+uoRkE3ySjEjgIG7Gp+E0TR7ldDfU+Nf6iPWzmrbdSTskWN4WD2Oqg5OXR7uFBbZAUOOXeyl7",
-	"+R+t59lJ76XpqUcuXj2viIJu3NgRVyfVEIT6pxOD+OnfPw6OntKj2fnRy09fTlqiyHou/+hCrK6kfPho",
-	"p4BvXlFDXWVo0CFukzSgNzQg0jiIvox7w3FvRMZAvOPeTXhGhv/7f/4vbp2MYFGuVoxmFPtz1bTi3YVR",
-	"N0HvOZWLqaBZ7HH3RnlyzSYVjPQaVzAgWQHJECNLmWbY6Kdj5rupJ7S5w+wziwqM4nlD/BdYaugmV9Ux",
-	"iSCd0NYwVJqhHQBENGdc2RN7cu5mSevk+HTR1vVXZ3CWAEYIZEHjwyBh/ENprCSAbCpHSpwMFtOof280",
-	"EMVpvWNW0RizJkzJ14wvVupUEj6BOkGP31Ybcnu9ThT51veBpScybd11fbWi8jSdVIqLmwO8wwzhEYnr",
-	"UF6aqsE5WEfO2IL3wNTrWpEALsuGhxaBDr1QnMAze2ASqIGg+H13zbueVcKnouDxpPR1tJAOZLlffx2p",
-	"YqW6Pdd95V2DFVbf2CDFJjH5bksrl/Bf6DYyatvR+vnvZrY1ZucT41hmGL/F9POWgKhSxi2Q6sgLlWMo",
-	"DpFDnXbMrmNEwwNwkSNSgM+h8yKjssiYT7G6Feg/sUqY3MXYaiuMwT87oxl0w/D1t99SCgYDTjK2FF58",
-	"24rA0KmGmBO4gL6RZCmyrsg6DPdu0rFPvO79vnc81jyFjTC3hMS3IIg2aMjARUKal8h0jWNZfmyyvLBd",
-	"9oJlDOoAYsHw85TlZC4q6JtmI/WTseBosrokWdYYlnCjn3Y5TJx9duqiNGk1jry2ZbV979DzpgZCUiuu",
-	"xM9OKk3eR49OBsNH5iO9IVgdoO18UeQyiZHqjk+PIMkLEz/U7ujSFnjo8cOb1iqITjRZzmo78nB/y/N2",
-	"Cf6EDV1u4DVh3bV4Lp8Swe3ScqdQblCG02i/OvXA1nE4M/Id98uEpTHK3j3yVjZOMpHt5Zkl84XfsIf2",
-	"P96E24ydEYp95lcU8+EpWdGMLlmujglb01cSkMq81AmkijrRo+0XCWexNaL9MknZKz4Tzb2YJSnze3LO",
-	"JSlWqaBx2bkUvVawKpOG5suZF1ksJxAvYmtv7TCELlAWavUFRwpIplEagYcnHMvZDkHssetqzsi7QW7F",
-	"z14BALjEx6Y+6XH7Nd8mKm31PJR5tdSSdK2QaibnJdwWmymBJK2iGNj6rymNrmwNvEmfRz07ThDR6m4q",
-	"r26C3k+MpvmixpJtAfsCvt243eJ7w/6gP2iGQNqE5nm6phtJxuZd2FjWV1IsvcC2msXOM7r8TnZJNdHC",
-	"zLzQt+hXGD6+Kw3tgLSFCqqGpzpd0o3LGcsOAjFUfXEB0DQY8MuSPMdW8M1C/LhYpUlEcyYnS5bNvXCJ",
-	"Ym2qD6VYMkDwTpXpvyE6wKgUZLpkugSqTFhIu6t57fafxk/TvCgTa3kGIs40RqA5CWsYGnjmD77ouu6b",
-	"B/j+7kXlSA8ea7GtjrZ13/S8O+7DrQuAbimvuFyT8goXOWqBToVFIY0BthiLWRyQWQlyLa8gadd2iuuC",
-	"JynWcmu36Le6MBuNQyITKBLSgC2t8I9AKwe61DRc2CRlM4+8ONfRTGWHnpGB7YufYGA46DqfPRod4652",
-	"upz6UgJaDBglcK4kpDGkutJrJglNdYSrWw+Ub9QUGOlw35bASHwd+wBrkm3ZSKw6U2fY1WtTQnHsNE5t",
-	"LMMzcEXzOkTFKiEsHGWrtWGsbcRqxIx7591tCsp+LIYEfTLDLK55l2tXqdY2tb1TqpUJ7eL6XKNa13QV",
-	"tf5JovXrkqH2cia1q6v/T2m6xVa149PSZdwb9X4s0iuCEiUR3DCbCnbPYPj05En0kB09pifTo8fRw+Oj",
-	"6dPZ4Ggwezh7HA1nj2cPHzY1o8oMt90Haym483JDU+1TbBBfG2bMS5HtlJ+hLzV+u9rVwCHTlInrbj9U",
-	"ayU6J2pMxJ52e1AC0HbEgp5p06+CeNcLemnCWW900kQsazc5z7SnL2MrRjUI0DVNC7aPyQkwPFpfgZ9U",
-	"yi7AQZxw5lTAmDhKM+KfeIucS/0qsJBEkMUJygAoJq6fSUfwWMqWXeHta6cJ8wi6GLfOKfqjyaWqd4gm",
-	"9sflDRoPdddockWncipcaBzbftHAgyDW2jV/Dl53Dq/Avz+YF+E/35vX2Rmghe/TqRC9kuTCwrlRTnAB",
-	"fXLON+i9ZKlE+BFXBUfEAuOoXNAMNQ1oJ2XVnPph3E79bUVHcPa1TFH0OUD37LFU5imWnZXchkpOE6VX",
-	"GNKw9QlVat+emxToXtR+K80tMoJqsonJfNlemIWVZzca+K47YNuSyisWT4CJ+ucMcS0sIHT7IjlJfWXa",
-	"qTIKWUa17VOKrB+env7v//m/Th8+ftxFYVuyOKGTFreNEo86nwjcnEne3xYFnkQplTKZKdVFexY6NC17",
-	"Vn1IRweT671jDCBQtqHzVwIIZXwV6oDpssTOBiO73zHVWctg92hr9NS6Pzb7yD2EciXVjfCyQLwaLXJg",
-	"vwTyyjXzCILDciD2Fh/Jkk0yyucMK6D8xzmjmP2PgIMkFeJKgk+vvyXy20Lj59bTgdX4MPghInxb4rs9",
-	"28b6OsRbf9a1Fns4ahGzytQ/OamsYJNAtumot2JJnKyjhbc+qsP91fM6j8y9LdMnfZyNzws6Z43M40o6",
-	"1XG1mpwe/f7py3FwcnPv4+ToU1lcrj58cnP/e395Oaxuz36+nmA/XNAyXVC9dcvpnNsts5Fr3HrElAp6",
-	"C5auvNFr/QLpyb6yp93ipVTSbc3SFMRcBbuVZnsUlxoC82EuM8kybxBae5mBsL9+pDrishk2cDdhy/bL",
-	"vTEj3c39uPeNafZLrR7WvrvhpssMBjt2Z8eWvC4N2fq1Rnv+qxxNpjDXstPbgLKNymr+jqrXQS5/m2Hz",
-	"NRvAePy1b9grvr3bd9nRPXYb6qdSpEuls0M5Nf26rdrhmYTacUTQMB+UwD7dZrgDVB4ytb7KMct+a3Ng",
-	"lGiC2o9gwYuYaWfTsYM227dBsG6Tsdf1qeEF3AIaABb3VyCDK1j7au/adGvTQaQdSqDKqYJqokXFS+oy",
-	"xvLIawyjpGaHB1R2cgszftawjJoEYWpZNRmjq3wmsjN0EYRgJYQObh1auFgjrP4OScZWiFq0TQmxSElT",
-	"BhW67r9gjKa6UxKBXs9zXXa8j8QVJmGwzOZrSFFRJhVuI+daCmKdrsxbthzIc+ui9AKc+IC205jJfZtB",
-	"nePrfKpVZFErJgggsoXLSZ0BvKQxNE+G3nYic+DAAqwrKEEFsYcybFNAxCFzr4PBeNbg+Mw7cB9r23v3",
-	"91xWDXSsuV2w5YHTf48j7dQ1S/e5PXtnmr5z2kJWLUXFoW7CAlgf5Z+2bSi5V2vUej/Y1rvzTHeJYNxp",
-	"2VrvZj/mFfzse8tC5i4w9v1Kv/vAAQa4l+S1LpZKD/C3vEzy+1WggLLpl7R/mXVq5upyVs1W3ThYtZVX",
-	"pYOX27hrG7SAcxqFfM/8uSduR5t9uuzfhptclh3h92iKeLBz3S61HLm7o/214EkuMl187C0QaqmWMD1L",
-	"wHW9gm4iRX7LlR1nOhe6Vqn/h9d76HvQ+mIDJNA1Dp4smczpcnWHfb+/skKiWg5RoQxPdUR1f3zVEuWS",
-	"fVTpdEqvZTcDdHmvxB3WlurQ5TqAW+hk+T4cqLXMcUN/+dmDN6AB0b2QZ9iajITqR6FrOTkQih3KDLpn",
-	"SFe6IHcixp0JzXs3OjXb1QieXrwlJ8NHj46GhKarBT06PmxHGi6huW4KqE6izIx2ZcWOLOl3bk8c1xUk",
-	"J2JWxTUenIxOBqPB4D8UJVe7A50Eje5EkdAdBJd4hr1Bf/B0OFCzROxTRZAfLp5jIQszGACrLIkYNhop",
-	"uPnHoPwHWi4ZUODHTxAOzyRozhW4gcaEnZ+BG6v2y6cI2TzPRLHSzedgnA2S/i0PA10Zt76rP/yPyu+2",
-	"vmxdbh6A98HuGR0BDkPpxrCNgMKtSKeCQ/7p5pNZO2TMKJYDP7/VibrHbAr9aGQ4Ebj4ym7ew0HQS/hk",
-	"JgAXRP1LQqvd3ujJQOkKWPAOJ1XiYJxzbm5BeXJVF48NBT563OgOaOEC7UaqfdEqm23mORr0j7X1KLfS",
-	"Qi5gS+A0yl5FH92U8Z3jB18cVm1+DRYsZkWVj9jz9vlh8TL7u/ou0abQ5lEqxBWLCc27i8hGp7A76exl",
-	"+Emnbl3P1I+bzKHRkt+yYK4bs5iKD5/KtJeLq8kIfLvPaJYmyoxzMPixHIBvnAlBonW+wEC9F3Pe3rFd",
-	"8zIcrj6bHzdE35sADWZAQqY8JildB7rANJuXJid5hy2NoOMEI/BetMGhfoZeKStJA1l3NU/t+f2betvu",
-	"GICHaTXq4pcAQ4bzM7UWpSIIqjjUvSWyipDikF6VCx7q9GzwSL+3OWcy729pLXDa6ZiR1/p8J9z2Y/ln",
-	"Ec9ZPKp2FtHVkrahZCd/cQdnqz3a99rbajn4lz1p4wL3ZWeGfINv+6LmqekepbuCKbLVhasZ4L+DtzFi",
-	"AbrVCZVJ3LXM3BERbeaJztE2SRbKXoNcaezbgoDZah7egbebLVr2+Otk7fkGujHjeiEazC8wLSGUnacI",
-	"s2t+cntjvssuTfjKHmeh+TG0boW6UzvPWjszHSJgPA6gtUhu28skUjftgDaVgOVIKBznmcbx3bIHet3V",
-	"Lml31BkQpbRLN3XZWp6rs8mWpze5ob6adTlY42geYdXkVs37pEVyeZM119lqZTwTvrQcYyM0wVJjFiVL",
-	"mmLTVyg9WgDEJxgDrg1l6p7V17rKYLd1aQ0Rn712ejx8bEaw4QUYl+Tqtf2v48NwC2Hdtfw1SDZGFL0O",
-	"4K5oILXVFkIkRJpWhGJGLl5fBCgEQafQC+p4r0uDrHmvhWTOe3n3Qg+fYectp9W3lGbszPHLKrrQjbU1",
-	"5gBLUyXBtDZT0T2abHLr7TTkERgCtRvu7IV3BV2uAuo4nuo/bb20+RDqUWgdJ1Xrlnbj99FPO2nGYgZR",
-	"lz+FfszK9mtOb6n+fkrYN1TlOrxv3ZL1kFKAsFKEn9I1gXRE0+ZU1+8mnDjuJZHhX8dV5siZ7XVZKpYf",
-	"Lo5e/tKNzWi/QidLrfQ8dPo5+iY6/VR7L3w79XuJ+YGpGWCc2EZjZ/XOyuW+uEAkh3IKfWfNDPFEy33T",
-	"i3S25jZE8lbu8t4bc7M151R3LewDnqzOoS+beQLwrK0Fh0RgdL8AQMR6kaS2XdRMZEwyNE0bqVW786H8",
-	"35aeHy9cOdh0ZWu5fJGxzkq59iLV3/uLWEMoj3ISCY4xg5jgSisBPttQJmVSHoJtYdfmbIKdV2B3bfvp",
-	"IvTJPpkG1t46bhbNl6aYbZN0EnisJWweZnELBCjWNs+yIhwqcAHHO5rq3mxb64Vdwj5VDqbIoT4nf4gB",
-	"5e3uwoBattgeqVkIr4LTAS/JDJFRunY579zDpB7lrCUKWU7l6ToCO+qnOzFN2bIN1gpqITJlSd97//IZ",
-	"eXr68PH9JjvY2itoQVcrxqHwIJEWy203NMqo1Jz1J2QMmbLLacrkuNdrSzWU2yvoVtg/CvlLwldF9xwL",
-	"B3fGExRPuMwpb+NsmSgMaC3m8dcLWUzNpNHptyBLeQsv39AlduEk+lcWPU7Ma9pBpzLToDtulVrfT5eX",
-	"7wj+oDLY6fGxP8Cbt+XOXyUcUABXSJrQuAEbhlmJBcCi1yzbOP32agoQ1wXIAERqEGSDNunfvpm12ZwR",
-	"Sj68f6WoiXmGhcr50TSl/Gp3SStWy+BO2M31XdL3jMYJ13qXG/u1iVTLZJ5Brl3lPvbK14566HVdCZnP",
-	"M7brZzlbrkRm9F/9My5MCYrO3Dwm0n0U+mzd3LifsHlGY4h21G0hO/XtSU164c/w550r/+2Du1qKbclx",
-	"qg/ezKipbPrO7mb17e/0gHsQHR6oLdMOF7iTdd66dd3NokhAaYEotD5XZSLTa5qgoPPlJr0HEWQzFw6H",
-	"SSsF8K7IuZZ57cqWyZXb0e9t7+Ztt53pbn7fiuB+l6WDwGhtK4/WIsHtUqFcMfDw3fBKlUZolfU78BOV",
-	"1Obu9YMuZmuTFPcOW/7huH11nbVD9SsWZnYFGHGTsLrQlj8Nb+LJe6/prltBAbcnRr03iTztt3mLrXrL",
-	"+c+XGY1YvCUL+rY5xO0XuTQrqx91rKzei7buvNLl70KULRh2WGjiXs/ahfyaWhNnjc4F23p3/SXd+2YZ",
-	"lzl9nUPPJffwXNaD84+diXTPO37PVqleeHUbsvKLjmtapRvfepR5GlMfeMcHgJYxTeYSdESXER90uySc",
-	"hHou4R5lCd7JNNVxnFlgV7tli/YufrU7+PFLT60OgCfTVbXpUVn3Cu8nuYDG0v+3fk8/Est+Wx8mT2LW",
-	"wadWpj483Fkau2uzNvvs0t3sTH1fcJQOe2Hak/+5yuxrae1foIH3TUiAgqW9Q/CxRgKGi2OrzuIQe6U7",
-	"hWhx2Ccvlqt8M7Kx7kQSPNu43g7+kUMULewdtrhLMX+5z37tE51J6lzR7pdlP80JrBD6AkJz6YsPP148",
-	"e//qxxd6eR/eOJ/oRp/wiO3bZKHK9yjgi6sVfE5dDM7Hb4Ei7GlNN6xnNnqCpA7govm5mjhUKh6IuzhL",
-	"eCIXLG5PHTIUABmbbAaZKpLx+CvisZn4nfH2ESH5yazPlmIePl6nG15wc7+5yCe40y0u/2RZ9jsz7XeM",
-	"j/2wGZYV0F4s3Fo8MSu4br4z7Ld4JnSUgabp2xlIma2uGv3q9/DYzafAd/UogbcSyVIWlZikurVclszn",
-	"zBNkAL03z9NtBIZ+U13xB7uaIOSuuGZZXLDDt7UDsGfrM9NNm0GU8ChZ0bTf5pDe7Uyrl5W1QRe+ysFL",
-	"cTVLxZokAF9+qR1l/a296hxsaY+nW79iUmTprjHRBjGDkl/ZlHx4tX/xiK0o15IACdQz4cr+1+AznXvp",
-	"8pBm4prL0yr0Z88ncOAbK9vhFUqaNTSFrSb7cGTahTuX1EzqTOmoebbBH0kBLVYV+wAHFnxrAgble8qU",
-	"ySmLaCEZINfZyAK0JD8jIUAe4VOCW/MZLqsi7yosDQBYn5EwZ1I/Q8mMrUm0EJJxncXgij69Oue4yqn2",
-	"NPga7J/M28TcLZlRBd9DbS347ZpOBd/LaCr4u0zMTU5Kp9oIm6FbNrVw6geVDrbWnockZYRicrySAkr4",
-	"T5kSzpAjBcSlUyYJnQsX2v/A8oruSgheyAO1kENKNKrA9d9EcWEyT5bgStgOn/2eLWkCvfjc/O40WSZ5",
-	"QH4rEpabnGuZxCa1tOApk1KjbDuNEA7YTjXcBIaroY77VAU91S0JPDJP0lTtnknG0/3rMrKmm64Q6BWc",
-	"l+1kZV2cHWDD2Y52F242ja6C/8ao4HurA90CikZp2xdMPNFY3IrIbHB8P2lukserHvRWLO4KpExdVluB",
-	"rIEJSnpsI+MdoNr+K+pj1ReY11APYTvAVm39pGsZItq1j1XIvZGpkLUtdUY99ltBU+jRQdOCOdXRGj1q",
-	"aIyUXrzhdJlEZbdr/UtynjFKPujSbNdr659kM759EGBXY51b6Rg39Ll9ygOO1X7fulhpegRrqelOEo2J",
-	"7+/V9iEjaZB5rbPWN6OGYbQDh6i5N62OMLyC9eoERczwYxJ+scQW2FSkAFG8b8IzQnWBXPjFPiMDkoo5",
-	"+IXA9QH/IOH5m+dhQMK37xFe4c3bS4Q2yRdszOVCZPkCfCdfxhp5/JplySxh8bg3ImDehQFZQ8I8GnFl",
-	"LT6gnQDZgzmPEOPkrZ6tHJEQ74QaXyn25l9jrr+YJHMuMjaJqGTqR5HgOU04PKCrVtRS1D8Tbt6Cfy0o",
-	"/Ip9TmQOf81z/C+8KM3xv/APlDowLFTrqM8w+DJJqcydfyoFMOyP+ZhbTxTj80S3o5DY8FuydAZY0vKK",
-	"xeqj8AtAinvOybbURgR1CSsse/oj1sw8ERwmF9E0TfgcIhrqKxcIHnbHkiIsjsqyFSXNtQcMHFIyPMPa",
-	"FmVYoC1Cy4q86WbM1WmbD9Q5Pw7I2PIybIe8pnLcUx/DWvCzjNF43LsJyT1FSmsqJ1zk4dk2GJ3AuO/h",
-	"Tw2jc/9szLErmtCyinJMGdZ5aLit9SklfKK/r83s5Cbsk1hE0uax9ZcxVvZwovm+2gVGo4VG0nGQCQ7m",
-	"6rXOzw/RAVxpBl3nErcFIK5ZzQs1K7pfXAKzc7X2Pxy0ZO861oHO4B0OWlN4AU3E5O9uaTLWMVW3ujjN",
-	"Rzv1QAPZad1XXfs26U3cT25asJWWqTQbiCpqPwhBR9qz62Qdq03wRuJwW7vaX43wrX26BAapbYKdam1T",
-	"twjLFq+LVpHCkdo1aGaBjbuNZAWXeFYgb8t1d1JoDAGSI688qozDVZGThOeCJPkZSCvnXZJuJPmnEmb5",
-	"glY645aaGr7U6wPRK7kdP4hNxO162kbDvU1/iJMN3NUnoqfxruzR6O9pWDnmmgxTh+pkRUASybj3OIa0",
-	"6+otbdPa67dyWN4eAMpwpK+6owBv1Y7p8fhRrwZZpJYuxNVEnctJ186MB3Glyit8Tmr3Muhk5WoqjRJm",
-	"akvHRma1pK//ddhfDYpB+1kRvzAvu6zvlz5Vpdw25mlPvbXqP0K0cB4TnDBRjxwCcr+bubozKKfWnenq",
-	"tR5Q9eOxFk3fotplrqpRjr7t6FKP4/J8DfKTp9HR1xuo31yncc+zvoDdBwNE6NF5KtxrF7Ao/NjmgG3P",
-	"2XuGZTxEmR4apEXdI1FkOouvpTFvV3SygMQsS66ZUwSIds3+jqlGAZK7KXZOW/b4A7Sn27+R835dtTo3",
-	"vfqKTlZbOlhV1vqeSaD2ikw2VUsfK7UWCBKEVmsinR7vkO8w0k2WsGcpsFnboez4JnDepGyvXAgIPokM",
-	"/oRbhdQEEWX1/7J8DF9yqgRswq9pqj1mS5pHC40luGRQlo/QVWItoajQVWpPSsDS0bDBR3a3Z9XlWaYC",
-	"jEIzaZiLbQe1j0RxCa0D9JBdtre3ootInTK3dVxHKWp3svX1tW5rVPf0V4zwjORrAKowKfoaRwU+7ToB",
-	"c3x+9UgrfcYBwJHpdmy82opLg70ozwgUR0HHOgTBUd8tGMUC3DoSzhZVZD8TyqHH9l2nFnFhQXPb83hB",
-	"5SGcoWKlwc6UJ1/OpiS28li29qrUFL13DqRHdpf+SuwJcqj3Ze9HX9OcZhRUeHCNKiJ5X3qYe6/pP0VG",
-	"niWwljvRQr7C+127MTz5rUBBDbBFirjrKXv7tuOBkfxnbyrcq51dMPzd+2F4Onz48PjkyZMnj5x4kZxk",
-	"uumcMvts75HeekFzSVerng2KmIB4JYz5ZGC+SPgc40O90THwTSWAZiJNBJbxgiKn40hlmf/pqZuZPckY",
-	"1WLk+OEg6MlUrCuG5ODkaHB8OTweDRBs0dd5xoT7a3ymyIjikkZScvKiP3x06i8Nb+5Nw/Gh+/6FDngC",
-	"8IUSQSHpiu68f8OX7l32fGfmzZVVJ1eiQUq2tbudc9b1l2l0QCxlTlMNH2FLqi1RWJBAsDXh3G3h6KmO",
-	"yIsiVzxfw55Ill0r2bZOeCzWOlCfSPAp7VRS3bq5ki4bYIiFhNpGZ5ogYH9Vl+F8tdKrcdLtNIAGHo3s",
-	"jJo3aQe6aEB16GR7Adhn65FS1QxiRW5PTkNz5CRjkbhmWXfg4ubd+9JmaqHlnIs1zUwNAI7O7XkY9acN",
-	"B6pDFkF551tzc2waAZg/GOBRp4FboyvcTUUTINkZqD+N1K93iR2cf+Jt3mKbsRgu5L+AdRJw1+xjPi7J",
-	"Nm+g9wzb5YPf+6lv6R7OTJA1Oys39Gvbp/NO6Tw7NZUWfgVmv9r1OeuTn9nKgH9EdOlk6wERgK3MZlB3",
-	"AEWTJE5mUKSvuF7CayAIX/yc87RN2t34Ikr+Dgs1Vux6K1x3xfAg7osp0WUXZjyA7xyGFhBZRAu1UUrC",
-	"EhDVRI09UPYf/DEoeWvBYSAGeEECRIMmMccBPOZwDS3bNkCPCCKJcbzKMhsr/SqmrdY87cq4lTkG33C2",
-	"1vUXEjrJ9Mm/JdfQWKiyxaHb7HW72uZWkdiykf6EHH364V+9OQ53FHF0Epha79WXvT3bpVzC7ixJRlYZ",
-	"w1RHNeIZ9twxiKaaBoAACEypNI1tZqX2Mpt7WbuB1QYF0BgFvAVNTmIqPu7aF3doX+GyJOXwJJgd7rTq",
-	"EJ+27tItBcDs+/YQG+VJ3WoYzJnKHpEwfMpGbqotY8E2NQhsKGO2R7SY0kgA4Kd3kcz5UbFSKslSsVj9",
-	"+0Ev6F2Z/rW9mCbp5kgoISTLDLPn6lNiP5WiACWxR1dJtdTJHItYJRG2XvB1rhWZT4sSoP9kMYurXayr",
-	"PcDne0aayg3wceiLV8+NUNL3H9KoF2KtEyFttVezZKjs+bu7eKctC83sZCcChYlf4BM31W23r54KkTKK",
-	"+e32EA5pFKOfLddpk90qpWx6Ac4+B/qEK8e1i9Jb9D/nF3tf55Xxm2zXBStD7JrmhT2uJikVElQaZc0b",
-	"cSMyktPVCnHdc8ExzHj+7lWgu4MZh5ObNFDuNz6kNhSumfVOebMInFnu7WfrxiTq17zpIm+9aspWc9Ab",
-	"AJ1FihGhehxK8iS6YnkAmWaINuyoNQ93eqO63iQjSzteojaOHrsE7ycaRNZsZ+JXbDM6rmaIdmHil7BP",
-	"ZHj89ET7wB4HvTSZmVdg6w79wXRT+6B8EX7clriA+oOyxieLJY16o96jOGb09OmT6GTIHs+OT4YPHz99",
-	"SAd0MH16+vDRND45nZ5OT588psNTNjx+cnoSx8PHw5P4NHoyfDp9HDvdTTAfmyYYlI4EbN08FVPE9XZl",
-	"yz7Co+xC1yo+Dshvdml6J5vv7ABzDqwF6lj7TTC9EQzyw2tSHGr40vnXey38YEgXJ15RC+seqtVWyNY3",
-	"E/zBd5L89Pr82dHFT+dHxw8fAW7xgn2mGuG9vx3/Zbv4sVcfccSAzSCZd37yAn5fYWtGPqAwwEgqhF2o",
-	"LDIfjpnPGVTT193NMpN0AFQcmW7lvBXubmZ7Sc8utTVpaQerfLU0bSCrsQJtbPlizspOTqREh5TJJXFT",
-	"n6vBYd3BEqopdKTXavgnPre9z/P4xgV4pxlzWQ8Xa+w4wzKmm0LMRNY1QLg7yGwQQfeKKOO+dg4lm03y",
-	"Bh31BDouaFv4EnAna/FL8PKXu0lTQO8DdQmKU/fbTmu6eUZPylyKQyKl+OpAk4hZqNMidVs4tKT4X5JZ",
-	"fqCmprS8nHGLnCpmjroWaIWKDE8Gw94emprpBaEPRftC1nqsXJSgenvpZ7Xd68oQbssnYF+4jxVRanC3",
-	"6xVwJrOPW6AuVZrBPwREA3yTeXLNuPaJES0i0MMI4pamOhJihIqrksViwkU+gWoa8ADqaL/DUNkciB8H",
-	"VKZJvmBtdklNprVgBpZIaSMSojIYBlgyBI7wMxLqQMbIxICxIsl8KpcSKo1oTuaCSUCGwIJ7/MGZrm4Z",
-	"YakL5SSJ8fdjDg/ounqDguN4b2o1H6Wu2g7fU3W83sMn/tPM9Z5Zwn/Kpbz/nzivj8Ojp58+AqbPIHh6",
-	"c98L6eNs59dYeVUroiIuQd96/Hh4fKI1ri5q+14MBiEiMybBE3uAqVedb6NLD2RfFjQlcsWgJAoInxNw",
-	"SHOKW+Voms7op9XBT/cAAQzhDoSo1lZ8x191xdpv1oEqZR1t191LH+O51Pgbda1stcrENfTWxD+BD5hP",
-	"J9VOkhHN2VxAD8wlza5YjuqaN60jEmlKV5JN1oskZ3JFFRFpYo40JDZ01/yiFIKbfyG/sjQSS4bZDV+i",
-	"JN/c9MnlgnLdGOGfAuvsRWGD9f/Shvxlh0D02t5P/z6Ai/Do8ZOndBrFbFb/t/PINc0SJYfgAgx7I+Mv",
-	"OzYJRjfdrH2d2OKAmU0+XJS+WLPeMgazu9Q36DmT+2gmBpP6pL+DwMzHT4DEj24LaNSaqb0zzW1r2rEl",
-	"gR0Ao5qCzs3vbzyE0oqpWdE4d/fQspTWbU7PzO8PSnjx0mp9Jf+gacEk2gnQmiDJFxDwg98jLDyNFgDW",
-	"IWYEXoXfOUao49a1l+CLr3uEQ70NI2KdpIn4ThIDqRPYJIQMAo6dG5X5CH6H10098A/7+wOdMd39KxZ/",
-	"r7sr/hCY08oOtPRLWog0djJUc/Y5B2+DyGKMiKNhR1crRjOq0fm7dv5xL2+bpIX6tISTWZFBWpABIJR9",
-	"cm48snOWa3sWoyFJ5jZNN08ojSyV6gPY3+6Imua6/QMn611HiUfVDnAGAQWJ14QaFJR8K9BZycJa9kcS",
-	"WuQLkRG5gHYoV5A2ZMDb6DWYoanNXd57zb/iBHZGIlw8gcj2figpzM3ksTCJJSiW5Xx+tlTlDb47XDJl",
-	"jyB36MzZ0v3wDRpywHsi8ny10sjrRHBIWP+c97F2nzMWKwNHlBXfpXYPGItLZafqsnEEVteV7StEywlt",
-	"txtMEYlZlKgNPCOhUWPCSpmZrg5VDACAuP4JRXhQX08LaV8fJ9C0Qz/MhZqx1ulC3dIWN5woewM5MSl9",
-	"V4Er6KBJorqzUiwZ4hOpW6etEK1Nltth4CVx6Q6kPHTbh1XbA9Xf4yLU97AGpZDq+Tu53Q2dM+h9PlLD",
-	"H13TTNEpqBJvRP7GTONDZRrvy2m8s9M4L6fxvpzGOzON5+U0XplpOJTzzJHunrts02pyegWZikbQAfIi",
-	"Ca3uWdPSz9AeodGCQbfhsohBHdwHnuQs1tki/TEPFbtgPE8iMCVCoo5BjRY6NyzEFqF2RtgmVAkVhHbD",
-	"OCHWsVQP1lWQizxJMTO9OmbHs3ntvOqDfdV57VXO/pb+16425a2ry2VC/cUqQ9ttZhtLVFoffIWi16a2",
-	"6bI+vcxW1cuoVx1UnotXz29NY/rGyfzV5W5j6LfjpTOXtbuLzpqmt+mfK6fR3TlnJtJWvu5YrefZPwtO",
-	"a1arLkv5CrM11Uf75LHHcNRCxqU+jznn2BXtPeygrM/0YAB1ac5yAEWo6LpluRmUzxCZ042LNOmvedRr",
-	"aCiAC5rRKK/p0P0din878HagbKxoQWYiTcValjWlVuOVjsqL8t1ReJvBz+b2NsoPtmyO0sJtrrSu6eJQ",
-	"eV8GQr6qGahRJa3S2Jyw3fwO1H1A2Xe5sUBoSg6VtViW4ePVgAXUoHGGu/OYq0Ns4xrn5S93+xKdIkbb",
-	"emNfn+HNlj29KJZLilKs3mvszqpvWi3gLZDA22wVa5WY57cR0cWGRzX+aLGNS977QKqf1XGIlQhpsK1W",
-	"ZGR15Q1K8XeSJHErHrKLdLxfgYUZfNuKjc3bhHr9M/rP/ms4l7b4fyrvPZCnWk7aYqd/jaXdgZS6RX5a",
-	"pXuFdz19tDPc8sdqveVR1qJtX9keY9eRbjsH49Lx5PX7mmSFXEzEKp+IIp+kCWcYuMyFmKSCzyczkU3M",
-	"rfFrGCWsRFNpaqP0hhoAfY7sMreAP9hV7htg/AbhmdYYSHt843ZNx9uLEVSNzVpVCzgwyiCBBh/0xAgA",
-	"/dAokr9qzTKBRFpUvTVIgKI7Ms0YvYJsWzpVNAgILfAaOea28vWKsZUEH0WplsLpzVmeq6NCFVy7Vu4Z",
-	"P5e95uF99GhsDV34TYwzEiLdVJrTUE4cONPwyxetlN/chPD9NFMraKhlfyHWZqmhtNluldndqfNgvzCI",
-	"UkXO0P8GSSoB4sBOGWGfaZSnG5IvhGR1U89K6j2nVsl1q4n1oFfA+vUPdE57e0DFGsLeYMqBsRDkspWZ",
-	"nj7doX/UogReJg6thQ7Bra7AE3BbF0MoiWHPDBj1PiVDtwQ1XSmMOjw66FTueLzIxi3gtocCJqs3opq+",
-	"DIhHEeVlvhCZbjoruy2mmM/aapThVFHcnA1tJYdb8tMBRnB3Jx0Q4q166HACe7jn1AMHgM/suglfdwUa",
-	"CI1GBHgSorYVn/k4+hlJxZplRxGVjKQsB+eZ4vKYgR8g3iPoXghCvdisFozLPnnlUDqhWsdwZbH+KaGS",
-	"rFmaBvBaNc6Yx4JhGt8SpFWfvBEAuYA6CDrdak3WwIVI5RUg5eVi5WT8lSXhIU3T0BZslxtTZ/6dr9sf",
-	"CIdT7bbbuf9W2Z632WkTmmJ5xNV5rbkFwmYC2qU4pFGw6UB+s7PBo55Rc/2NvmHnoNqppRki0cDp5axp",
-	"EmPMrI/7Bx2HXlxrPbJ78iNaJpB10ZeLZLXSVVwGkKunPlwynh89HpwOt6VFQnPhis4T0SxL4FfnGV2y",
-	"z70AB+qNesPjwWPYoq2tu+vMBtQg9JqYOGQN0QcSe6/hSHFL/IBfFuHgeHj6+PTJyaPTx7vgHNi1V0f/",
-	"FZurrlaMKw2Oup2sTJuriaL7sFq+U9/xA+AKPrnIBaMHR5/8Om55ln7NLU1thSanBvxVbzI8OyLXiUym",
-	"KSPnF89eveqTV1gDzFaYMqCYU0CkgBbnSmtV/AIgcChHpjXmGByhacm+bIUDsE81cj2huE55FeV/6xb9",
-	"y9H/8OI47HJs/7oAKCh7nhpOt1J05VK7M6NHp/vZA907WOhMOduPVCvK38mKBXGGUaS5cPsBaQd9GQXo",
-	"k3PsbEWGj8jPyY+aoVdiCI5kvVW0i0axg4XUMw3RdmfdOmwOd5FvOoiJCndUsqJjB/jKU/VuvsuEGxOq",
-	"zvk/+QwGWKSpcIYfGpjlPnlBo4W6Uv8s4jlqHtgRo0J8H/8E7HrvKRxvncKT/abwpHej9nYXMeIuHgnO",
-	"jqabI6i91EasPtISurUNzLQTgbxMWFoikdYV+Xa2+8YaSklOItD1sCSOZIx2C0gYVJYt3X5RCqbAxAIo",
-	"wINGeDgq9IZVHNokWiLYjs26NUKsu/mOO8ticxD+puW6PVfNEWz6i4UjR8tWU4QysjMSxsUqTSKas3BE",
-	"uOAscFboLgVZH2SkQXAnHBHJGAnxYEO37sCMqUxG83bIAoMHd9eNOuzL9u+yp7K1zq1ChLJRB6+npbiK",
-	"nZgERGwzN0TY0U9/dECHP23lBCXNfKwpWif2S3xyMHxKp4Po9OjxMHp49Hh2wo6e0IePj05mw9kjOpwe",
-	"Rydu5TpWMxj4f5Ncp26qOfFyWcBC/AWr6DX4DjDtl402QSOCtryVaxYp2VveevNpK0ty9sKdptlhTxP4",
-	"8mDq5IvSSCPswXVzqFgj7nrwmpyz3fZGqJit0ndb62JNHf5mhZbYvNjZNuva3iu579XXTHWXGeS7d9K5",
-	"eOVct9ydks00Y017N8R0Sb++PS9FRsIHdJU8uB4+METz4EsS34QVu6IosCNu17IoG4cGt4PI3Eq/fuf+",
-	"iLtORm+Shsiqh74qPQidTTAvt7P3HcQHBD1uPQZtvrYJKGDaWcLiA43uqr/AI2uW5cQ67FATwMuqE3Yh",
-	"u3fB70h0RXW3TkPVrfUsbn/f5IE+RUegdfUqmi4L3fOcDFz9qHeRJeQXyq9oPfuJXCTptfo0T5bsd0Rl",
-	"OZcJfeD0DWttQ9PFv19vs6Flmn8S21Vqt7NNWWQN+/mpXAAEZCtL+HRQc8pDE7y+CmrvkDBFY4fb8WIx",
-	"jxKgUdaZUCJfkEIeDvTi929euqmNJAQXTWAV5ESaGosuI2z3KrRjV3+bXh9VKvTtAxTNWthntxbf4uxY",
-	"/wMOe0YUV9zgftlsJq4jPPtCCVhcl0Y0pLwujT06f3NO4DuXanSRSsIrE1TzqsDWdS8k++qGqDXUFR2m",
-	"cu6tDx/SHpelEXcv2guMmvesjUc7vnav5O7ATozsbfe1vz1EtqvZdXWqm8kG29zruOBnsGV3lZ+rhcM2",
-	"ObRNbPw5+LoOtk3a2NLlgpnmMhqXFz24Zep25LQ8OiNNNlYLIB03PNufvhzfHOC4baIbjEyKT2iq6Ech",
-	"WWVslnwOdHKPxs/RyAc20QeeC6t7ER6Q3bwXnoCi0Fd4a5tXUtnF/txTTKia4Bedk6+WLE5oW4+5l0nK",
-	"pFOTnWxtLsAmUUqlTGamcKqbwv2s+pA6X7pJBd2Zb/Qrmy6EuHqnf433BkJiJlvJI2Sx4u4rWLg7RG3X",
-	"WzciwGOr7na5zuq82kjitnITuur/QQ86tH1lV9Ta9hVyP6xf9dIDDMuDhc0fb0Y6Eq+x4IMvRla+sVP8",
-	"2h+vdkh2y9R10oUfzpvZcE3ND35IY0kts2xUpuF2/7wS2d4IClpfanerH0xchqm3E9eu0cgl+5wjUgYX",
-	"OYRddbAPc7JKi8Bmn5pmXE7gb585b/PhH4Q9rF66HX/4buDICu2M2M3CPCzLUcw1BdeXH9Rhyxx/SYOk",
-	"qqTZdpfqOOde5OfpnuSdm6xH/zdfD4aNA3QBtldr/AD2yldr4j9TDvLVq4ff3F1t3Feo2L6at3+wLE6i",
-	"tswSTAWbMhLbjDHqJKDr8IIJaq0yETGwGtcUus0Y+vRCZemRnxk9sKXtcpduge1ubqf9UqinF3byWVyX",
-	"+7Jtg8321anTPO7gtuKKfFRZE557pWecAwqKLz8rINMNWdGMLlleekyg/iux2H6QRYOd1iuRnVtuNPIr",
-	"9OF6J9Ik2rQjjJCU5ZLMMqYzurHTl+A2/Xy9ENonV2v/1SehLdYJTFt5ZUAF0M1FYgYjpAWDYNKAF2Nu",
-	"njojoRp3osYN9TPlRJwG5rZzjRVy+l2l+AMMlHUi1UvNDXDfqUatvHRp0hwBVsQ+Tu6FuqvZBPuYhff7",
-	"5OL1hTm7SJ1lxllcxaow8+gFPbukrXfRC1Px4+ayfM+Pm5cZY5f4olccT7P36Qa6Z0ZFluSbC3UhtL3I",
-	"aMay88JXNn7Oyfm7V+SKbQJIImWSqX9IHV5VNnLCc6nNPrhlUK4CryzJc5Hnq97NDehOM0+fn2c2LQ8Q",
-	"Jy2BqX2+eH0xIitsPacPMcmIZquBaVYqA3ugMijT/DCzFhIipyzCfLUx9BDemKBrf8zH/Pvvq4ge/e+/",
-	"J+E5QBolv8MnI/IjLIqMi8HgJLpiG/iDhX1yrraEYDKK1N5R3TMH2w0kApPlpOnErm60RjyRYx5+PoKH",
-	"whEJM0bjkKRCXMmAhOssUZtsIJtwF7xrxsTkjM7Up6EiXqj+yXL8RuaMZXLMy/xH+FTd34XSCam0QFAB",
-	"CWm8THhIEh6lRazenaZI5rJPfmI0zRd69lyopesdVNan/P57Qrlcs6zSCD4goW65lAFoMfTQTZasT0LH",
-	"zAsRdDThuSCh+cg4kvHBWY6ApJKdjTmIiiWjTjZnxrTmy9W7wWgMbdOqNMW3wI9nSW6wi3OEJ1VrgPwc",
-	"WETGAM0o1QTxYJWJacqWPyimGpJ7718+I09PHz6+3yengwGiExkQ4YhyJ0OH3PvvF2/fELnhOf0cEEqW",
-	"NFVCUrEzy+7Va46PR2W1MY2RdLFDM6IeJbYM+cwmqTh0BZkNsk90RJDAsHBZ1Yt039kx/61QxH9dAurp",
-	"dwa6t3Yy5yIDJqU25D102lZ8jpJ3by8u1cX4FeEVSPgqZsuVyBmPNkc/s41m5RqKDanAzfys8GIE1wUg",
-	"ZIMaK+mSjbm6S+oHivv3ybmGqAJZUECTP9sAWf0ykWrjzgi10N54BjJP0lQ/sKb4u8FTvahn6j4lfK4W",
-	"8+788tlPGMCBDVuybM7IiubRAk/58cnTR/dHFivNdpqTOVVbK1E6l9uV0si8+sMlom/p+xo4MiezPIpk",
-	"8Iwi/HyE/Uy0jxEOtBwQAZlsy/Mxh9RT6Qah7G9pjhxasTKc2WWyZIaw1bJOTk6eGg3xd7gu33//zmlp",
-	"bX4L4Sio3YEDlWckVfdcA4/bfl9ygd1JlgTR8ftj/o5lEeM5fJ0VHA3PgTrs4WCgZ6VVKTWY6SJqdCI1",
-	"eNklNJEkFlGB22ja/+nmocmc07zIGMH2mHgX6RpoZjTmoaJb8mCth3qgba2Q3CsTb2BuVIeFzvRadSc8",
-	"rYldrpPXv9zHosnaGzEjKCT36oLGDnA/IFORL6os5fPRer0+UrzgqMhSxiMBwGzoUf73I0QDOLowywsV",
-	"la8zwefOkoGuT3StaJJD2jF4O8hFnjG6JC8gK8oBlhj1hv1Bf6AUWbFinK6S3qh30h/0AcWY5gtQCkwW",
-	"C42Aez7ApozqmzkDLdtKtldxb6Q+PMdf/oI/hMSclRLS8NDxYFAroHc3wnRzRi19p31VGQi0irYmklDt",
-	"cDoYtr3SzvHBB061tIe0s97p4GT3Qy9FNk3imIE34SEucfsTrxA+ObV5oA+7jPOB02uaoAFUBl52P6dH",
-	"AXeJhkjpvVciKS/bbOprt14IpV9FxvGcUwCs1a08QQvVWgokvmlnuunwWQd82cJJ++QFaF9rkV2xjIip",
-	"ElAQKWZrMyfdY1kSpRyUPEbwPrENa51PmSkYQAROuN2STIv0qlQEz5wsO9AxkWE6bRJs+320AMHA+K1Q",
-	"sm0S0ZUunapSPaytSfcggX7UUZjbJ3nsq3qDACb2hbDbRzCjH27h5RX7WFuFf4YbbQGwoJwOPRpwXTtc",
-	"vh9pbHCXvh1bOB12eEK7Ei6F+IVm6Eo9HT7sMj1FwOAmfM3ihF5uMDHi9Pi4y8PgYZGAFqlL6/9CjAyU",
-	"OKZtO7zySsN3Krx0iHYXN1PGErzbyDz7ilZxp1Qga7OC2NR6vGytLil/8gDoHHKbd/zwGUa/1C89tW3l",
-	"SsEtobgZ6CHgvFe/Ak2/dHnaxPNul9Ks7wIfg1qKO+MAZjCIYHoYwDlZAeeelav+k9/7v8gtUhte7qlz",
-	"VUry9ot+IT1OaMyaARzX5+/PX16GZ9ZNZmCmdb0Zit/cJGiD+UsKnjIpLYaFrtsMtfk0SRAoeMztJ0Dh",
-	"Tq+We2Y09AqMe+DpURpCDxAFALRP8Ps6c881x/QrSSzAWcc+JxLrr+CXgqebMeSFMR4bnem3ImG5NmnN",
-	"FHxqAvrKzIbuzS4cK/tnhvVid6FjmPlpLI0uGsDw1gdvE/7WWKaKy4F/4k8u9gdPdz/xTPBZmmBQ4W89",
-	"4a70BCwEKkutdzO5tb4CHpUAqjl0C3OWs5ayc8UobCs2dKtZVndGTgdPy6hBv8Eu8M0Ou6jdutOWVDtz",
-	"RRJJ8BV//jtyuvuJNyJ/aVIi9r5UfxESfQ7HdQiJBq3umHb6GXxzrv1fjQ7/Sq6efYiq9OvspZ88B53k",
-	"EGfQSActql51F+Q6wISAjC3FNTZb0Zqlyd3X/dEhUptu+uTXRZKyMacVfqgINi5SFgckKzhCJWYEGzcE",
-	"JMxozibgX5isWDaRLBIc2lOAhjcBDW8C0TTjnXW/gFjbvanIFxiSwqLj+wEJZzRJi4xN8kXG5EKksXp9",
-	"xHiu3l11LwUkXGWJyJJ8A0ouaKioJ2csKjKJ3TiKLGM8YpMoExznMubu5ybrPwQ4LWd7KI8RZGMGKi1V",
-	"r13SBMxk06djRNYLoYTVmEOpIfzWVXJBpJk3lgAElLO1ceuVDUXmDCNYGGzFT3QAT72bqTXaqIzftVbh",
-	"YXen8d62Q63+3m/qS/svqEnftZbwt+p9ty46zeOhBuQADWdV5D6xskMOvHVHQ861QxBg5lKLMFDDjHmc",
-	"zGaQm3U4r9MBZ5PSsRRKxkGuSInj4uGHWLX1jRjiHi6AvxnX34zrvx7jwjSO23UaPNCZh1ilcYiC7XW5",
-	"ns8zho2XrdNVJ6Ug4OSInA5OtNYnyJLGoFOKrNTjciieDtAtodNNNeKCcc6eG56Gns8xX6WUg/oZZ3Qt",
-	"oXcNrf7GRR6D/ElhEUOMq3UJCS1qNJHli5RJqdR3yOHSeP4mQQl50JjfC8/fvXv/9h/nv1xM3r/4fz68",
-	"ev/ieXg/aHB6cLuIvEz2LFOyylV5uKz+/e26av9gfhnYXfjbHfTX4D66v99e3Kc9iInMJ6I8Qsj9W+Q9",
-	"LxNO075pIGAgiGgCOVBiyUiIw6YsDs9M8X8CwRKbYcUFpFqrz8psPQztc0ambJ5w2QfepJ4f87zm6hTX",
-	"LPMGXWDkv9RNfpeJOaR879SATBqsZrl/X+y/iD0ENHm791osVyYQcYs3+wWkU5QUt4Z6DoNQG5qShnBJ",
-	"eUFTwHafCxEjMtjIBn0Nqq4S8qZqxeQ1q3eEz96+fvfLi8sXz0NQPcZ8bViINBHjPtFsxvAA4mMBBhbL",
-	"Rl7MxsjtdpX52X8pkf83g/irMghNjYSWeuotMgvwc9wyp/j1K6W6zvlAfuD4ZKynpu/xDReS/S3Z/764",
-	"f56LC823b1WwrzI2S5P5Ir/l+/rfi1ip6iYxyrQIokWcMGX8U3DUcrFWchPSoYvUqPazjLHfmS4dAyGO",
-	"whwarS9MZrYtQsZeCSLAcBLi56ARrr/RxXmbMx3sMkG/s1LOm2IinbNOZV5C/sI4KaPX7Kws80t0FfSY",
-	"R0Lm0D7D5J+tsyTPGcdsL6VYnDtqBAcFBXMkTfAMKlmw0gUrvMqiJix/oVDYkmPVx5zyMedijajdOXh+",
-	"LRfDcjdfoMuc8589P+ydmahlM9pBfEe8047XxjRnImMRlfnfbuC/3cB3w9VfiozlDODXoWS1NIeA9cSi",
-	"a0rFNjavNYMy1bxJ6bqUNit4gMWsLrBjyuI502mqWHpHXtOY6bg+sjAxyxmH8nZYWgh9PKQFEWgkD1l9",
-	"5Q7v9/tit1oEhbt/Zw/9cdlDWByekUo6zZ0mErVfFYtj0n5Z3nIoFLd9Zrwajo5CwG2qF33ZlgaVMILB",
-	"2W4Wgbwv5/QtqkB2/PJ9wd9oQPsOPzZTN4CO3Z94jxgp+zwCFPZMxOxuDS473u5CkpKc/mYwf1zpSaUD",
-	"Vubepj+WxfQjed3KZiyIzwzMGs6wM7BiHIFiN9jthpxj4DNH5UGu1JTlgjGD05TTK6b7Ac5EtixSqj0j",
-	"ui6fE6psuEysFqxPzvmYa/sDDY6M0StlrM1KgBn0HvnMDEQT+wp29V+Ft6gjeaAPt+QpFrVqmnAKRXN1",
-	"jM8GJ3l28Q+Dn7BgNGYZ5rWeDp8M7gMVfLh8efREiQ38GuajdeCj54lcCZnkXuDcNw6kRwoKWjULx63g",
-	"a0zzb1b2RyTwizVX1tWfjp3JYnnbDt+G0xaz55r6EY7+t5/2bz/tn8moUTRJqEn5vD1/bcagK8mtXrUL",
-	"DeAF2BhZwasptDap1cj9OCA234KIjMxoApmuGl5JY6hhKFe7FCwkBnbxLAHC1HuVJmNKcJUcl2VlAtcA",
-	"VJNIxPB5xkwn+gV1O64u++TSBWyD+S5YBI7VOU34GSaUOdliemoar6YMA58eH4O2hHNR719WEk8q6EEw",
-	"iwySgxfgIMbocZIy7bRFnWnMMXiM7uOyGTkMmrIoZzF4frkNaSOomk/FAgr4q1T5vgdy/YNSfG1frjY+",
-	"qw5IneCUzQt+RkJju09k8juD7AMbbTBUzTJmj+xvj/DfHuG7kR8XjMclaJ0US+tOQjq8BTlS7MAdeV98",
-	"C8iRT3fr+e3gnin4346ZP41jpuB/lA2TM3nbIfALgPZ1s8i+k0aXCHS6GGlVSECfgjQzQWbJtatXgRoE",
-	"/StM13Nq1LYkl2Mu1jww/OIq4TEJ1erCkdK01guaA1CADkHXktwCndGPYGllFp2yMhUvlga4BGImOgFf",
-	"5v0xf2aQcp1KzoBkFjTWoIuquVvNTJYudAcnt6HyqCH+KhrPJTMsZ5fCc3wnY7drO1aNVUegoxUY1cNT",
-	"Vh9PGSifEIj4W7n5W7m5O+UG+MbX6zE6f/FuLGIbv3MSBbGSCLFwJaTbkDRRl2rBaFzJ9cmx/D0qMqkL",
-	"FSQJL5799OL5h19ePA91KSfAdxvGHZkKe2lRtR3OTsSan5Epy9eMaYR4nd9cvhW1xkrOYz2P2RZw9QFi",
-	"eczDONtMsoKHDRQtMINFpq1Tk5ekga7X1VYQLEpiFpehzWo/CHdjwDUw5lvSvCVJlciD5ANoEs8BsxrB",
-	"8rVc1FicFuQ7+P/Z+9rmtnFr/6+CyXRmd/+ryE42zf5rv+i4SdpN7ybxjZ3uzI1yQ4iEJNQkoAFAa9VM",
-	"v/sdnHNAQhKpB0fyQ8pXmzUpEARxDs7j78dK5WROS1IFKxADmcIVjYcLzuLBnC+04Q9cFnUzHxqRzLhl",
-	"VhalN2s6H7k7Rg51jHgF+XW1sMJwWxphj77Qvz4T6lYb2tErvO2Q9UrhEQ3i9ltD+DHrLdSkIh79hHc+",
-	"7X2oZlKM9tViNdMHuwbqeuHoaYAn5taxqd/55OAlv2rcZ0kdng5P9Zp4AWO+wmydcjepIVvr3b82CVxl",
-	"r8sS6flr6tGfnq+msmNvewJ0HmurD4FrgVuW0M1JY8kg8oL848khRRCf0XbgkdIMRAX9m+4ZYshBBvZ6",
-	"B12KJeomeJg3h+ItRFP8FGszWYCHfvTFcXu1pMnWLXf4uRoL64hkoB4kacq48uw1POyQX4Ge0PAVQvqU",
-	"Ei0SSlZtr7ZLK6IK6NrtNOHdocIphrvyO8umdbFv2MX4ifcS3rvk9mo5xLciEEfIZrO26Oo1Bkagtiro",
-	"2JHMxQlLcqkEQKpJkQNuG1ZzkidH7EHUBAqipY0cS8XzpEdl0oVQGaGklVNv8YX0ZH+gAEnIAL0J5lud",
-	"1izXahyozqihTZGDhpSbehSOGZEFl4i8uI2VYQO1a2kY+9rKMPziSH/0qCui6hTTXRZRRcqJyKmAuOsW",
-	"FVTzkbvOA+nO3W573/tzt3lb0+m788nb3BKxdJI84Dx19CbbtBPUiqqTsDvMW9+XwyNgn0AGpBlkhacT",
-	"BmThIYAeJQSoqE26GkSF6viiGPtsAkRZSALZY9whgJu3Gy2zWgNYIhh/kvsLuXB2oKSD9HTujc4QtI8K",
-	"AaMKw5AEPmFO58B7gbUvVdsUOKsJvMNn6U1vSWnvJCtR7ETSQ1QXSG6L3ML5ZCmRrSiPvRQOwXcPiWd2",
-	"oanglrNc19yS1QQC6aO0zPIRMrrWlLITwU0wx2Gx8ZQMzeYsef/h7dvXb/+W+HVLzs8+XLx6mfTZ26oS",
-	"EEDzkFNzOK+GOaGyH/gQE+5XcqCGgnGoAOiz3xBLmRWldct978BTVhOSBcciqenIkpXeNHgrb+kbg3yW",
-	"3kdQoUjTGa4sTx0UKEjMgYHCJiJafPMas7kCxaEUcyUrfrBMC/QbADG6nCLqVmCAPWNWqnEuaMww+TBA",
-	"/C2ploK4U0/Ys6dPIRPx7PhZKLdktkwnsGQEEAAhlagQ1e9B6XrIyNJYeIkCdxnkbYtgHRhGZg5IB8h2",
-	"CauNLf3hYqozccpeX7xjPz15/vzxE8bz6YQ/ftrGr0S667MRYwkM4vUpEwXkngJSuleVj04e/e/Hs8f/",
-	"8+nL03//ocFZ6t2XDBetLNBK2tsuoaCHvxe2zJvJ4X5bIN2MtnuETNdVVnQpsTu0TCB27Pfm9XbdQCsJ",
-	"MbIpoLbsaFjmV+1WxYXThiIfGMrCnR7Yezkwb45yPYsIhYEWG3xDdlaHupZ4rGsdj8Iz4abwx8QAKZqh",
-	"0B/TIH4EMCRQubIZoD2dBcuMGHGMuJbXQBZ2cfnuPJxDSszgNIgUMh69dQPBQCXnr96+9Ed2vw6T12uT",
-	"IElv69phu0KwHtpPFEwH7Vx2UGCnJRwC2yhxuP9c5zKdb3//SzN/X+4w/hs+ncKxso9TpVkAwi3SC48V",
-	"JsQrDng44CPO0lRM19TXkRjIjjqsU9s7qW3cXljRu8l/XIX/vhLzmTbZemgXuAP01XRiuA29TNxeYa+T",
-	"LgRWfgVELPRZOBE2E5d5Xb1ceVrIjZ5yK3psWqrUlSBgWNtW6H/K/kAlFx/+cvHi/eu/vGKD8vj4p9Tp",
-	"qUzhn4KU6Ie3a+/BauOhsDLDo6RoUqdj4f4rLMYB4zXVM1r0QPggHXPo3qItLlrWSEIu/R5pC7CULaKA",
-	"FJ4oECv7ihlhhblGB9X6fS7TCeP5jM8ty/Qpc9DWyLPMu53IMYp4k44GxiGVRtSjhl1ql3bp/h2pMPyd",
-	"8Gt8I9LRHXYH5ryAeuIsg7Qqz7eV7tXjL3Q1HJUKDPh2NJUqfjc0+sr78KM6cR8q6r6zLPcKJ+76zSTK",
-	"N0G0Adk3BEy1voIfVwHEF7qY+mMzhNQGKhrXOxY6Fz3s88Vy6Ro3ktqYq8prDICuxZT2E/2ALx0CEA87",
-	"EbL4MptzIeELEbERrPosAGo5I++9Cf6QjuBKHPSIkagxXbpUF3E36nvoEvMe4Hp4wkpqv6yrU/vNf1Hp",
-	"LOPOiWLqbG9ZWI1IhZw6WwlylIWALrOwOQJcEgiaLJrxCGnnHdJ4pEe8FI7LfEOnVpffu0s+06LaDFtt",
-	"7i3SATTid5bJrKUS93AVuAsSd4THT0PX1H2YdVtXVuJPxgQ6gajkhONp2SMbPKgDSA7NuHQi67NEafe5",
-	"/uXCAdurIYZs1J/E7QLCyUAFiBPMHJE2gjYlMQKA5/DgwAkhbEgl5rlXkzMhxxP0MPzSW6lVxDSB04IW",
-	"KFKtSdOBjx+tVlL3sk+pUnD4lrftfoTVWa9ZF6jLoD+ty8l0/s6BSNe90EZZ+JvYTyuJmkIr6TQozDXF",
-	"gm/quw4pcvVTtgFY7izrmIilVBT49b4e5Z6i/RCt7QaDurrxKON2MtTcZOu2xsvqpgPujPohbdj6clwa",
-	"0e2MFiMUzIWwht/ZsFxfuT8omL8W/ec13XMbaNOL2+IXap5zmuVaX7EhT6+g1AgQRdqKYuDiQi1MtfpP",
-	"n4HFKYuyeHTy89Pj3qNCKvy/J5XxKZUT2FV90EpPXNXNkY2lfEuXSthfHGN5aW8iTEZMcynaM25QKkSl",
-	"EIyH2GafQSVmsAOgOE8rwfxoc8YdK7R1oZ0Xi/oslxmULeDd4KVoNZLenwpZNur2GSgoekQMBEjgQayU",
-	"XVyevb8MhLcr2IVLJXQiH7Hvk3dT96503khLfkAYIHRPcKYtmbf3tCYHRV3HR7QcJk787jpJ2W/SjZdO",
-	"+72WMlN93xtn36DDDQCpqLtsjv1psMOURneMmwz/Kq03jLJTqIQtpo5uLgQPRcsRWgnOLuuzFxNtBcCc",
-	"ONoSTBKdqzezvrMs52pcegH8HnPX3Dkjh6UTLAmXkh96VEJMKC4BTAsFub74So1zaSf0h4pIqiXtF4vI",
-	"/h1vGv1Okn7fgGR2DvAtJPxgI0DN3o56ZTXvZ4KnvIwIVT15HXlLwFTqs1cAPoeWNQIHbSQ+ajr+QoXl",
-	"BT39K3gPbgOBPExzK7+sS0DcMrIN/Eu2MT3ulobYERazFqsqYYB9fGvdRYq6XuCdt+80vlP5fCFDCUyx",
-	"Ye3anMZwHXFPGvIVUrnnzx5F7uPTJ89+fvb/f3r+7OcNXuSGGSI4OiCMo6kiWz1bG9Z0p/g3EaJsmkdq",
-	"BPfKjgPUW2AbkLZKkTbOSKpUNC9Yxp147H/b3GeyzVSoqGrjLMDR2X0Wnw6fe0ApQCndtoABEVIhp6Wv",
-	"KW0UqH9CI6wLaDP3WCP/Z9gz2uBHIQzd6EveoBTCinGxxDa3qmAvwk0PusCH3mJz/CusSefN782bt/UO",
-	"Cju02lTNdkQrLU/FmuxVcdUiegrMGdW1TIykguo+CjTVWS/Y3dr0vD8NEKMTPhWYXAc0FajhCs2hAwUd",
-	"mdAPivNdhLb2MijThLqMlI4efFI1LiNjA3DHV7g7TkM8rRDQmNnksuORRKt0X/PtNL0d3P4n+352mxcR",
-	"vhfvOmK6mMFueVGQPMbDFtqotFbjA0HfHU2NuJZi1t7JGFG30zYFTYa6iKCMsec8xl2M9FtoP+du0sM+",
-	"c24HKqnv+OzFqp9qheXO9uOTT/1rnpciOWV/PP4JlSaYf34eqMlyrcaItKUYZ4VUpWsjdvev9zC01DlO",
-	"NqJ2v80o5eIk1hYr9Pze4wUQLkg3YQUSXFMXPzWm6hnis1EteFdD1KnDQ5aJhByGZTzWPsG2UXq2pW3X",
-	"pCVDHXYmcuFEm92HvGZVoaQ2jGNXdnXWo9aUDTzWOHKtp5bE/FkLTCmNKy3DATpE8QdT+OY/1+5neK+1",
-	"Zql17xzfskXbxcXvsjB/2/30FQHxlgT2GfEDhu5pIxjP/WPmbGT0v4Sq2JGQrTXyWa+EmGIBh3dbEbeV",
-	"oe+KNJYB4xV86pQrNhQDheOQQdrkWiP9RsGvIkFjmZgKlTGt1jSPldOML2rj++CaHneuaWe8faP57704",
-	"s5DhFt535O7rGbeXEJpp2IfhSr4Ki3BgIpzFx1UdLe1+I8ALoe/4zSmVTkfcloMXDqj9eXdHFOneM1Xa",
-	"WYbonrOJJjJv6YJVhFhdNS5S5i0dbitYGWinc0DhleenFUYiFfcBLibkDowg+knEzh8oMHjoDkgqYDMd",
-	"ItmHpSPA99paarKDeJbRYr6h5elwHXdB4KLF+wDf+NEtKGJ8EuI0tsI0BpDGADrXWXed5j6M5j4vXcTL",
-	"Tfi/QeMpp2svb+cwSLMLOnLCzLghGOf6sTEQI6KQyqovGvSkyK24mUIeqE0ame1PIRs0l79Rpdyp2E7F",
-	"dir2Zg50bWHeVKcumMYq8Pw0o0Uhkq6biKIXmNmxtwNUKP0FYewnXCmRh54TgEkHfSlmQJACqPtQT95Y",
-	"OX5BMzmoXPtHtJVdYTwMJtE14ra3QtnqO9V7Df+yyQmDu6oM2818L+7SSROm2d8v3r1lhTBjweAeJLb6",
-	"+ac/Pf8h9DbMtLkShumhQDIE2Ji5LKSz2OXg/6GwtypUUCuMXfuZ42YGUt9cz0Q2UJmeKWZEqq+RLgLN",
-	"ET+K4U6c1sPQL6UjQ4DkWLoJgaTjnVKNcT5gVxBzAFdi1ljv4N8SV/5gYWs/+DmsuP+Q8Uiw0o9hDj9+",
-	"zai3HAuH1Vor+t8+Ikp3PB8odgU5KiK9tUA0iDsKyGbqUpmCq3nwV6BcShs30rnUrOBzZgRPJ5t06woM",
-	"SiAykVptqJ+Ob7yj/hSEjg3NKeijALLBq/6T58+AK0daNoLu9AAzGRwyxKqf8FBa0eSrTCdaic84bpun",
-	"8gzhD6r/XXFc+ON/ffp/J39mf/744/HjP336ePz4T+z7H/qPP/34h617OhZfFD5eay8JfNltm1uir3gB",
-	"P2yYwVluNc2gStLmcuRE1jYHvNoMHjHiuRXVew+1zgVXB24jid5yi0r5aGN31fL7q5Zf1BeVVor/vEPV",
-	"/F9DMylRSgFJa4UEERlEMFzgYEXO2EDmBJYbKY2ADyEdG4pcq7G/OWKC9zaXBQqLmuppBW+uvgTmWf34",
-	"EL1vCZfXa3BvU4T1FO+mLj5aojarq76lq4rvLK0t+4Jxz1SMN1tppobYR3TvEfIyt8ZB3kahD0TfxeMS",
-	"8PGZVGleZl63nAUSHome4C9vzl48vvjl7PHTPz5H+CbxO89EKgue91hJjiVAauA5nVyJ+WeZJQCzjY4p",
-	"Mf7YODMoCivya6La8qbRlZi6vVBTL5mIHTV1Z0nsi2naLSr8XSyKNrFFiqv2ppbLRdItCRSdAAuV6kL0",
-	"gPGFTUqVGWz/5tBsHfgtKs5H6/g8YnsZCsS2DXF/YV2feVcN+laI6WqgRlAnDgj21MYHLF6NFFhFg+x1",
-	"CfgGc6gocyen3Lgjr2UeZ9zxReVTsymcG7/IDiDKyIOZRn/68sh/oOZ6e3/lFCOCvBCkjCFSCKrNr91m",
-	"JRdrmo/4sE/VXXr4T5G2eDWwcUJsMLwvG0mRZyzxFxP2fdJP7XXSY0nfG2XVP/LkFFXlD4SzZkSqTYbp",
-	"SpbEznHCvteG/pT8QPnL+UBN+LXw94IEJj3/T+RETYjbjiXiWmZCpXAVynSQojQSTf9A3Oi3GOCrH9/O",
-	"3v4ws3ad7XnPbE8I45HS3Yf9CaVp3qbcc10acEcEcfVbfjaZn8K+F3A6+JONopPAEj2b6GDaSrfiK9OV",
-	"4Bk3cLGM3MNyjH/1S37biYid/OJeFbfrKgs6pXaYUN8I8hULgnsTjeZEMc25E+uTEJfVXQ8axSW8xubg",
-	"dLUsXWR6f6UI0SaqEBOrv+0bySW55kb6yduk5krLeSomOs+82yUVS2hXJSyToxER7HPFeJaBxUD2vBO/",
-	"u4GqyZ71VCiMHHnL1J5NpwjXWjtyYeDPVmaJn13BM+Gd1cuZzKXGs7scFtI5xHOpBhrOIwLq04HSSoQg",
-	"y8qgKZK2ZRF/GI3vLXmW8OnU6Gueh8jUJACU+zvlGuCY8FXuqzEQ5ncnIfJqcVohY/F6Bx7Tneo3BY9x",
-	"tQBu0JRrTvQj2u5rSgUpsDYTBrSTC/z0dq7SPrusc9FJGBUC3QHhKm75Jer6JpBZb0G8CHN50AYEvcVm",
-	"+yEsfWc+7M18wKMN6UgdZJZ3tScahWTLcLT43fVqAHZ/fl+8folFiLyaEYWnIhF6dvysMlUCGYGiOBZ3",
-	"foweazJnBmrZnuGx9RKeFB4sa3FErrf44oRDHBtMFICOtkzPVHtI+6Gc/nHAsDv+uyjAf5698AbRM6ot",
-	"h0X99BpfZTp47dWuEy8cN85GjgpqM69lLRNQur2kEnmK7PLgqQRn5zsLZPYI93HCdGlqnc5ywY1Cp2Yo",
-	"KPgPbBjSsODY2Aq0zqtHXlrh/acwfM2RDcTY3oppt5EiL62lfNsvyc3jII26cUFFPd27irrwH7FFTVVf",
-	"TlrGh95rdZqZUnUGy14MFq2vqBfRS8DXmC7rpPS2oM8ii2A77LNKI3XgZw8W/GxnH7Qd/qx9/xzful3W",
-	"IaDdJQLa9ptq/xhob8CT49BEdi0MMlmfAaMOmC/eTxqKcanYWEMnGVor3oCg27FqeczxSr8Fmmxht9+L",
-	"4Odx5/103s83DE+2n3Ap1HPEmNv7K+l49TtPXT5nFPtZqunybkpSkfmhKzKW10Jh/IjnVkcBoqpYmVgJ",
-	"+m3A2g8ljnO30NpLs1hHBBi1qXhnUVor1Tg0Inddp53a2lJtYddyfVaOtAHNMBXGLhRybB3NRt7BtRUc",
-	"eMvDLt/w77BF7Qa8ahfI2F/hRtg7W/Hnri/ZqOqztUFMYSSmrSo41hQl+Ife27PMT+5uyhFgWdpOLX+x",
-	"K0TozqgbFyKQ0O3GcIsKY2N4EkNN2KRhy2F1yfodOxN5HoqZlyKYVbiyQVdQwJKmvWW0EqSkC1U+3FDl",
-	"9rt0TZCyec8c36Km7mKTdxqb3GIX7T8qSVEM1ILAMn4aK0ToELSOz9upEOqNe/d2zXFn13Qxxm/LWffO",
-	"yh4MoaNIoFsLMn8L6ChYz5W8O7/8/Pptgpgn9POMKJaxZRljUmMBQOvABtikKBBIqn7+w+birV5kG5Ch",
-	"6qW7w/WOUSijAw0KlQ583kZiCNQEa8NjH+ytiMXmO/1EXvjVVG7b21/KsXT2sDLnn7NZ2mCdu8Db3sSm",
-	"tIutyrhLdwi7XS4kjJQ2Bc+lxZYjwO47ZYgZgaVyshDsXwCPw41gmTDyWmRVgoP9Rv1NSYob9LN13Imk",
-	"Yv+AuuXk/NXbl6/f/g3TWtIiClg4m5aKnaupIb/2GvgujAH6BbivIUCQXJjlbYcAYVVaLGX4Ll0AsLN7",
-	"d1M/Z1lG0J3r1c+qyYtnAOFLtQKUQ8HNSLpFhPIepMFyqQSwV5+yOikOGslfBdhoRGLpszPsakC4TGan",
-	"UIE8EcIRvaDjV5he4wM10qYocx4gCrGpUjHuNafR04mowbrglqr6RxqW/Jj0Gbw+oC0AfWKWiYwVgiuK",
-	"TxrBcjFyTJcxqhcxUNwE1gue98Je76zwDmpDdPBhnfGyNXwYcYJZ9uLiH9vYMSt6BPCRbqRJEDQMS//t",
-	"RM8sMSIsaJhdhXqgvharD573d3ireyXWsfXx+2OVrVogNxBx0NV+sS1AUvkZJbjunVR/C1Jdf9+bCPfR",
-	"sMyv1jUZaUMfPLBDAZSZlz97utB8tIgYqK+FgcLe0JdUIzf4iXhZNWJUWpERxDs3hRdfAu1EmhTo4fQj",
-	"QKiCHJWZVBbOdmyUZAqCdUZcS8D1ZBeX784Dj6YSMzS+a1QIdHLIeVp0lvp1b1K9NlQZGC5INRbWLV43",
-	"oooEtjd03iy4ge2V7xFScBtIQLj/XOcynW9//0szf1/uMP4bPp2CTN8OSaBfutBnesCOLXzEWZqKqfNa",
-	"pMWXq9jPOm+u8+Z20Ny4vVbCSfjn7Ty6oy9xzfLaso5XhlsRSP6M1eqEEC17le6bSL+D573Fsg+EayVI",
-	"CqOdiApuU57nQ55eWWa5zALBVR+aPQk0fqTB2xIFYONwlYo8F1mfvQmkPoHxnmB9cpGNhYHkKupsQ/Cs",
-	"/mAIWrt+C3+kXIm5AGDOSWhspZMBMPkGKowskWErhgvsMWB3CO8XQKD9cjuhkIcWw2J4McBpIBotHkpT",
-	"o69lJgx0Ek6lCHSGhb4WWfV0v0xjo0uVnbLkV40KaQcMIPyuFGrbroKGon9M+E+fLVl3YQrNP/U/Kc03",
-	"Zc91BTqkd0AT7BJHaq/Oad6Ox7cWQ+2yh3dZmrN5A90sUXjuz7S3yEjQWqHzN3kt1GKDjgmtRyEAAQhK",
-	"gPHiPROEfQ6BAzwciKZM2qUcCKhOONO894Ak4csJFgxmop8B594J44qJTAYXBACZ/ETaq4QqATpM5uMD",
-	"POS2i4S+ocxHVyL0sFnkviJbsmRbH5H0796DuJU6ew+2eM2nCToGI/Heiq6Ap8maXDLZMQucGR5FMrBB",
-	"kf5sF0k0B8o6medgom/UfEi71qDtNJKzCWmYnil2cXn2/rJWegG2E9We9wIgnouRooohqnqx7xOrS5OK",
-	"k+oHyQ+NgC/ChXDrYfQmjd6pzk51/qdWVwLRBapOhMexi9BVX61Ej0hvrSu5RCVkdY+Q9pD2sweaA9Gs",
-	"UEfG6hDMrgnPTikjYawjeH5J7MEUIKBXCxQn4MgPFM0KFdvY6BkB+gPyRAU7gfHjhbAAedgtNZ6kUX6h",
-	"d37oWJvxu6xv+ZyIOqa0wHneuW13WvSZgnFEBZ+7SPk+/LlNKmIDgdwlhMiQQLxOHHmN1QRyW6d3Dx2m",
-	"QK3ZJBDvtwyzLsYlK3sNqzGcE8XUWVBHRqRCTp2NArF1dLaTrbsLicCxBCWVIZLLJiLPCMrvtgImmwRs",
-	"BZeggdfJSxcC5vpDmKAIKxtUZVAvgLXivYpcWrq4HwJi/v6sVhly4DScjhRCrGAQDt2dAO/YVjF9WZfD",
-	"o0h2onR3x1R1Lu0Gc3BwsTn6Av/9TE3UX/HAzfYcvOn6LkUMGki3Gik4ZZbPYxpFIlAMZ39V+10l4shi",
-	"wy4+0F91kKDy11EBGBEzQdfBg1h8vODbPjtb/COUZIWj8CQQ0c8meqW7alP3lBUulupHh2K4qh9xJx2X",
-	"C++4hdb6hiMEncN/KC4+OrSDODodGsF6dIIz6bZvs5wInrtJq4Hxq9ZXlnHnFUEmpt4+UGkDB95YuF9w",
-	"pAOKFz2hRbDos4aoZf+mSy3S0kg3f3Ty8VO88JciZKpc9LBcXi+U7tEUP0VrewQlE5tXGKy0aI2BgDSb",
-	"JyeQI+NGsHLaZ0kmxoZnIktO2KUoptrwHIA39EydMtKqWNWARL7ohOR8jj1L0g1Uzp0wfZaU9b5MTti5",
-	"tm5sxMV//xrGCwhDuP5B6fvX10pgpHlq9NjwgikhMttiNXpzWyphD2o01g9p9Op4NvdvExavH8nu4R8f",
-	"yf9BdmWw6auvT3wyVphrkTXuzsUhvzwaCm6EOSu9Kvj4yRsx8GMylUqTPzp5dATGDY3VVIgyFXqaCzAQ",
-	"Cj73MyDHOKuA5KUJ9kS/Jl9G38obWUv1yhXzO3cN5T7emcFmb/CohyLX3oTS0cgLPH6rD3jD1TzU4jqm",
-	"VSp6QbK9G7RcDBQNHAq/Vsd8oRXGKWneVuQidaGxs54ZAoc3jQBOHa1l5aPB+xJp/gwMyeGczSYyneDb",
-	"WyfAq4viDCF9A2Ve9ZPpQGhYDfxYCKGBRmpM9xYPUaHqrY7yTkUYtk6DquBlJgWsbuATMKVCJpVo1BeE",
-	"TtQ4aol5K+KVExRPwVosGyrCaPDZROc1YYLfilYsfL0LABBsXfuKLaEO7PihA3pSvBLvhd8HoZy26VAS",
-	"EEfC8DdZ7TC/aJA3WkmnTfMof9WGQdHqkOdcpbBXVVYl3uypP5qvxBxUsIjfMhyXn/79fwEAAP//",
+	"7P37ltu2ky+KvwpGv/mt2AlblvrittXrrDkdX77xJL5sd/vrOeP2ESESkpimAIUgW1Y8vdd+mv1g+0nO",
+	"QhUAgiQoUXLbSWbln6QticStUPf61OdeJBZLwRnPZW/0ubekGV2wnGXwrydFJkWm/oqZjLJkmSeC90a9",
+	"yzkjIWef8nEEvwiJmJJ8zsiSzhiZsKnIWL8X9BL1498Klq17QY/TBeuNevhEL+jJaM4WVL18QT/9wvgs",
+	"n/dGJ8PDoLdIuPn3MOgtaZ6zTL3p//1wfvCf9OD3wcHj8f918PGHf+0FvXy9VG+VeZbwWe/2Nui9eOqf",
+	"cBKTWXLDOKE5iTJG1Vd2kkuaz8s5JnEv6GXstyLJWNwb5VnB3PlORbagufodzx8e9wK1gGRRLHqjw+Hx",
+	"6fGjo4fHp7AK/HBoZ5nwnM1YhtOM2WIpcsaj9c9s3ZzyS3rNJElyIumUkVyQjC0ZzUk+TyRRc2MyPyPR",
+	"XEjGyWQN2x/RNGVZQDhbkanICKPRXD3AZ+oFE0ZiweFg2Ce6WKZqSkfT4XQQH7ODh9PB9OCYDtjB4/jo",
+	"4cGAHtGTyTA+jYYDs0lzRmOWldvkLOFAraHlTA9PTjad6b8c/M/Wo1wsRZY/zdZvC97coWc3LFvj6hJJ",
+	"ojmLrllMKI9JJAqesziAf3BBCsky9ZtVluQ5422kGWfrcVbwyjr0pCZCpIxyZ1Yv6XKp5tmY1vs5yxgc",
+	"xzRJ2XeSRCItFlwGRGTwccYikcXyO3LN1jIgE5YKPhsRSv794vUrIia/sihXF0rNSgZ4iKskn5NwORec",
+	"jXmxmLAsDK54GAkuGc/HMqc5C9V6Cc3zLJkUOcNnYpFLMmH5ijFOklySlN2wVMJP9VDh56teLq56AbmC",
+	"5V71bkN8WM1WfULCnH3Kw4CEeuwrLjIS6k0JYWW8SFNFZSmjN7h8XDcRRd4n7+c0V8QcCyYJFzksjlwz",
+	"tpQwK7Hi8FGfnHNSLFNBY7KgaxLRLFurB6lU77ziiyLNkyXNcjJNWBqTcIHnEJKEy5zRuH/FKwT++ar3",
+	"UkySlF31RuSq524hLvlSrDh+R+M4Y1L2oyRf43dvhMwjEcOzepfcHy7t1+Xeqe/Vbl31bm9b6ExPue2+",
+	"PBo+rjLBw/a78UakSbT2ESHNyYRFYsGkoiV1AyRZzQWhGSPXXO03TTNG43WfhMUyRvpZzRknKZvm6tQC",
+	"smDZjMmSpCRJeC7UQSSZomegH0kWTO0mmayvOP55RsKMLVMasZAsi1wi2YvVd7V3EfiNFh5JJs9ISOM4",
+	"RBqCpxb64Ndq3n3yBOmdTEWaipUlnSueFSmTpOAxy+xy4PbbiSBd+I5jiXvonsa/ZmzaG/X+fw9K6fgA",
+	"v5UPKhtfnsRbNoOt94ke4EfZGi41UJ6E+yWKnFD7pSKkM/Li4jU5Gj58eDAkNF3O6cFhK7diU1qk+TjD",
+	"gduYb0OAfvx8eOtnt78kiyRvruAnsSILytfqBKW64pTLFcuUHF0ImbfNL4W3udPSM+6NTgauzBwMtgrL",
+	"N+rWvoKt8+8wbqsiqWf94cPjM6CM8IcQmMiEGc5Pwv//4Y9hn5yTcDWnuaTL5Sgky4xNk09KQFBFViyu",
+	"isgfHh+fng4Pj45PHp769QWXqWzUHJyDOR5U7vixT9H5+P3o38i/ffhhcPD444fBwWNy736/Ve95y6Jk",
+	"mTCeP8sykT0RMWtu1WuersmCSUnVvdY8PpGEqUesEpeJmyRm2Xey7Wjh52NFsHWy21kNsrN+y6j03Z+2",
+	"KWfw+7YZ4rdtl+Lh8SaFRGuYW/f5QgndbRNOOE4XJHTbbOHLzgzoJb4bh4cZFbzD3dCnmxX8DP7gbMVk",
+	"XmX5rdtZ8C8+6Usqr9t08zCn8nqcxCHJ56DjMqMErKjU/IbFcPotKrt+QTe9vSjglw5FHD30HfWlWCYR",
+	"ztk3pPp2/C1shXeSZVr0tdAbyvdOxFbRGTsTnR6+JDo1p6fJLEG70TMlI+lyVEVmCbdKpWQkhkfPCFXC",
+	"PlY6vMOt0U4T2Va6/K3thg8fbrrhP5CP/6b46cfPw2B44pWGt3ioTOY/ijhhsMgLNlswnr8DylQfRILn",
+	"+kysXvpAnfhBTHOYUjk5GseJ2h6avsnEkmU5vHRKU8mC3tL56HNP2Q0V2pkknMKymyRaUt4HfO6j/RWq",
+	"Z7iW6vmck3eXzw8egYGCRMNIQ7FWX4bKLMlZykDCWU7C0ShJE85A99cWDpFsSTOas1gZpJFYLGhAJFsk",
+	"kUgFB5shp5PStCiFtvqXGsDe/mmSyRwGAKNW1m0fwlJppw4/Rv2uehE1maKCVjswulymSQRegAe/aslj",
+	"Zf6Hzz06YyiklTUA9nhOM9oLavdn1Hv95nL84lVJk88zyq/Jy0SZ4r2gJ6KoWFLD69S+wccVlcHVMU4f",
+	"9m4DPfzhYzv8OS8yGs/psug0iX9kSrF+n6QoBSuTeCqiXHjmYDUiZzKnvduP7hVLcraQ3TTkt2Dm9m6B",
+	"5b3A54aDgdb2zAeWWmmWUUXinw5m4kB/9uGjOpn+W7rSMg9I/mtctaZIUt+gGgmmas4UFap/4q1UHGnr",
+	"/QysqdcY4lxqh5n2t6F4TnC0flU4oUF4Z3d/+60n98J+JG+Uwd//lMpP8Ic6CvtHGt6Hm6+dFnB4agna",
+	"t9EnzxSDwH+ROZVXnNauMLknMv1ReB9MNcX85/SGEUpqjg38rf5MjVzwlElJKNH7SyRdSyLyOctWiWRn",
+	"hN2wbH3F4RNyzdbWFnY9JOgfgm1gKKvE1PGLaGuytFhDEguSC9EnzxbLfE1uaFowqcYmaqSEz/pX/Ipf",
+	"sk+5MiaAxwbwv+FDtVnvEx6LlTwYHp4cKhvkycU/8TDmSskh6F5DmouA3JStvpGnBsBQRXbFw/8K++T1",
+	"lFCyEtn1RIhrh4/KOWMwJWXwq5HV65HZKqNHmeEJN+z4HhdWJv/OMiHV1JdpIYlMZjwwZh8ZnlzxaE4z",
+	"GuUsk/fLHdYvCkioeLA2w+H2hfpHRHuOZKAsLs3LJcnZp9yeLRyLPl2lD8Dlu+LaqUTBL3VGXLmkzLeV",
+	"ogO1bepdfSTO0suknpFeQQG3SS4VhQFf+JHGb1H8bxAby0xMUrb4wYiPbprUG3zKdzcvwTsIw5KIci6U",
+	"4oSHppjJE8GnaRJ98yktMwZeF7iMiv9NklhtKEwKrM1vOaNzvsabjlYrTOI5zClm/FtvjWItKY2ukV5l",
+	"JJYMJvSCK2WTpt98d14XGQEvCxp5qZhJkF2Gm2nyUrYWTPSVyJ+LgsffeOMyuPBcEFmYEAVM5w1dK+X6",
+	"UohfaDZj3/o4JyJeAycSgqRqAjCpd5wW+Vxkye/sm+7TK6HoC73rIidUCZwkJhDDwWnd0CSlk/Sb7tM5",
+	"idmS8ZjxCPYqFit+RvJsTeiMJlxPbZmJSOlsk5Q9KSf2Lc9Sj4Vib1pIFp+REFiGDDG2oiUkS2OpZy2L",
+	"pVJdWfySxQm9BF3qj6FApYlg7AW0QqWzwqhlBCWn14oObo16DnLrPAJ3MnhyZcWk+dwzPqnxkmVjySKh",
+	"bv0QFPIlTbJxonjWDU31d7I3ehj0liyTgo8rz8Z0jSa157sVY9fozcQv0UnSfJwXabrpR/ge9avbus7u",
+	"XUfDBXHDMlAupCLVTF3pGVNSo99rulhaN6D+1l8YlTnJE6XC6JhavhKlty8XYMbiss7IAJkcxlw9g7bt",
+	"bX3YH4v02hlE6W3lMGTGcnSMJpwcHpO5KDJ5hvE4pd1x44pRk1CfIsNAR1W3SeFh+KwkqWwjPbZkN4yT",
+	"mK7lTiO1UcjmTRBT2AJZTOxvCLzp22xPK8Xe7SbVjDwf5bfRbjt5bTjjbYeydf1NCzSo8qQ3NI/mW430",
+	"5h5CNAkuWDSnfMb65Ge2hLBwonTlBQuUbUELyfBoldFhvIdkwSgncTKdskxJBFA3ZCXI08JVToA5trO5",
+	"W/BluAsYduRWbvhrS/xrA3eyb3lYeclgR25jXzNsTObLGMZdvLidP3ylt9/B5G/r16Dq16p7tZxvD+R1",
+	"sjwQS7waB0sBx27dmed5zhZLUEWqZBbRLEvaIkATZVACX1xRpQ2hjqN4aJITOs2VqIwitswpj9gGvlT6",
+	"tbRKNJaJT/bW44hETTpVxqOdhDIoNReeioxMM6Zt9i6jxyynSaoG3vpTJf3jMc29eTqYESOKHJwSalqQ",
+	"GVHx7cU0ZwdK4neZmBMY9R5ENbS6nUinNElZPE6FuJb+wLyY5koJUduaJjInkSjSmFQ8B74Xz/N8Cc61",
+	"QnY5P4zA6fOCiKHSaoDvdlsIkkk9ANfYv5RRycYFz/F0a4YHECqow+rYjKMkkSRiWU4Tnq6JuEFB7j2+",
+	"5nDb97WyDbDDSL00i+YsBtpN8oCs5uBUrVFTwS09NbeEt4Rsn2diQYYtGqOei7l3WwlS5lRddX0Buu2K",
+	"NHHtTWaMZkRlPNDVU+BwbTqECTQaFlVbRpWZVEkzqKYa6HtvDq52PyqrrdKSwwe8Goq7mMaBhGLJeAh+",
+	"UXO4a5bfD0iITJPFoUnANAsLSKhtTvhKUUhIJ+C9JvfcHxLOlKEypzFJ8vvBFQ81zYTkXuI6AXORxvd1",
+	"bhtXUuhDT02rF/TMJMCpCWOqD2GwXtDTr3OWXR70ufVstytkSFee5LJEM0u0VFGaBmqxmMb3T/SN04yh",
+	"U32Nvlg1h5riBZGuo6GNdD0RqVhMRBnLOs9+LTglF0l6Q3U4yZ0h5A99HWn7hC6WNJnxmiFNl+r49K1C",
+	"Q9Z+NLG2LS3ihPGIjWXyOzMfTookzccJt5puRDnN1krviMDFMAh6SsHlLHUicnBH1Oh5ZVDIYtaf9A4H",
+	"hw8PhsODw+Hl4eHo6NHo5PF/9srfqHn1rtl6NITdj9IiZmOJAe1xorTJDx/xPhUZG+fzjMm5SONyYoeD",
+	"oDcFnsuj9TiiSzMLxYmUSsQ+5WMRRUWWqVXrFy6zRGR4rpMiVQbGb0XC8jFYYWOmdGF8i/sxXGPzRUZz",
+	"Ngbtv+q3UNRuBhtHmSJM/UD5seJwvwtud18xr7hI2TgVEU3h68ZXlQ/t/kAinfknJiGY36jJjtG6Gy8S",
+	"jtfJ+a5yZEbk9p6+PX9+2TMfjHW+kvmVY9WObZqJ/tLoUqD1+UjFHAjenvcsBZZVUv8NyyRc5OFt+bax",
+	"fqrcst67yydKPKjh1S1884I8ZQtB7KUIenmWzGYQO15QXtC0/GiMo+OMMR9zM52uIDY21rmYo3KVDfdP",
+	"5fZ93lNRq9zXOsN/5Wg54I8zv0Yen1Ku7U6ZUx7LTiprjRvUh7RJZdLkaen0LEjXArULyypAxzAvU0x4",
+	"monfWVVlNalG29Wykh3VJ/QiJyiv0UtKi1wsaJ5EynpI1adTpaaACwYcbGegcyoFicWELgSf6YoEJBbp",
+	"6DM2l77J/eqzuJhrAYJz0KtezYWENHqWLHOUMXRFE4iR4iZhmj0qhxC6ysVWb5y9S1sSofTPbus82Wtf",
+	"6LgwaIPgjsgFbNj+JobL9LtqdK4Q8JslCY+SJU1dDT9BVVcd6zVbdjPMvIKluTEClJ4EEtYUCeEBS0VL",
+	"8JxEp30kslhRkyShLJbLjElQqGz+EDJNEupR4xDSxEyGSuM6NI+8knpyu1H8NcpzFJnp34NLVqfelaSf",
+	"UpkbhVGSJbimklyRIep8sWDST4k1Mfu5R9P09RSykjZR5nPz2BO6hLSdejQJeNlqLkDdlAKTuicVtyo4",
+	"S+2RKNNKX+DSY8oFieiySQ5NK69945vKgvf2UILCXN0gMxF7pTlkC4iMrMDknTCSgD9jBeU3KIZYfEYY",
+	"5GoYA009DmeBlULo/FA8VV/KJvlsvFllatNJk5xK5WcLS9FLe2N+f+tRk+obdNX76afRy5dXvU4X06Ne",
+	"fdkLW9SyBgNnPJZkwmYFV5ddERzKDPVzt4KgSSMN9a5xBUHZCsCjH5AYE5AWgufzwPxPf7hi7Lqa0z8g",
+	"wwH5nnxPhgcnnZbrUyp9rPR3fXnC2vTDTrvqVVAbfhCyomlKolRE12ooplOtUIH4Doupfm9U+qHidXgw",
+	"GF4OB6PBYKf5mJnsJ7NcPfrzPnpKTfPexVg9N0LlO0liNk04PBfoHGMrSwx72XBMd2xc+g2HRsSRotOL",
+	"aidfybAgCkmVgohcOQe22M0d18Et1MW1pL2HXXjbBf76tmHxNBn/WrNpN5u96KZltxhO9TH+ITBWCzk7",
+	"+IhJ/4MRMZAoeLreU692bbRNu3Opf3dRLBY0W/fqBlk3LcZhSI0d0eab7xtjvHU7wEv8+c8Jj52ntZ3n",
+	"44TsBi8dpM/q0tdrtl6JLO50lq7V2FUc16zIzSvDdEynkK/hwsTNq56Jc7gVxlZnUn5luI1EHVPM3qz6",
+	"VWkTuo6isUmFbVhbdUXTpyU0FRGH3uryob7/JY3V6MUv6FpYYlMT8Itjj1ZZsXyqRn9Q8SOU1l/dUq8Y",
+	"XBWirLmbK8agz8lsLtIvifTG77Sh3DnL3vphPIaMg83QKUyQi5ymndhN7ZqU064Oal65aSP2TQXAjC3F",
+	"rM2b3mdJzr5ibkBDGe8NHqEG5dGre4dD/K5FRT4edMgaaDpGbDT6ZGukv5MVfgn4EtqhZYuwoboBSnzQ",
+	"OG23pneuY3ONpcPBjsa3G4vftvym+byJvup3o3YOotg4Ae86Y7quZmc83l7hXLlUMKh+z8fN+mfV6L9z",
+	"m9OFZvHsVVlTd+/DYKiL6v7r8MPg4Ojj/dGHwcEJ1C1//NdeV5v0aw7YarNuyPToZJe69faDQb3ycF/j",
+	"cmPB8oadcVByfnjgLxdvtTRrJZSbRoH6yePbA/zjsPzj0vwxMn9snsFXtS23sqmvanxuZbIEKn9Wc5Ga",
+	"oi/3lZrV1yTFH2ueunfl0c5ZV60G2tc4uG2m1B4irPP93PU+WjvNvYFNXvKVrbjNg2+9i19mfn3dGP4b",
+	"RzA24hGSOS5woavmVlCmYjVcIiEYRXXAa0TCPKNc0ggHDk3sKZwU6XXY1/+v4StUEjgqz4MJmF57EzXK",
+	"NYhZxmQ9sd9M0cRwM7agCYey09PTx4qBQQD/cOjEn9+cv7t49hQSRDImRXqjVI/BbdBilnT3RjiDNxy2",
+	"ZotlniBY1IRZp1WHV/vxD16WefFOXo3Jiun66j2dWe7ubZgYzcvq1gljXKc/rjRKE3hIpoh3lEgyYQmf",
+	"kakoeGzAD/a1y7RnwjoU0O4vz6iygk3G2luWbxJ+Wpl2iLJM3JK90YejwWBw9FHngkkoWIbULZhAzNLk",
+	"hqmZf2wQoMFkc+GDvJYhYE6A5oyEwMQyZWc2AAvirCUKXZnq5rTNM0K5qchS0jsnNE0DD4iKsZu+yEw6",
+	"GTTK4wue/FYw/X0pqr2+49dTEuI2hwEJnX1W/4woj1iqvsMCXSfCCiBsZSKa5oxQpaxhBFmUxCxGPqmL",
+	"rbEm84pjkaiyqmUJ52Cv5RyMcthA8LOSGctJovliJ7dHFf2mAi4w3Iws0Ny62qXR+7jpGly0pMyGT16/",
+	"fPPLs8tnT8ORpbmkGvM/K1MWFDNAJkizLLnBSI2WCiYz6OLJT8+evvsFmPTbd69evXj1j15Q8m07oPr7",
+	"/NWTZ7/gT5+fv1B/NMSIkphqiIMbmkH1G4yV0aliCBdaF1f38W3BNWt4Q3U24RPj21J/G7pRY+Ed/uhu",
+	"kPZkN3boibqa4LWxklaJ06hYFCnNkxs2gnAvjS29RfgElcQSbkBo+Q+jP4MEISGeXmgeYzSaX3HzLsEj",
+	"Xe5P41iSYqkOJQQf1diGzqQGiavlG92wjM7YWI+7BnulvUQM0nfLbHo1jnmymj9dJobYFVWzQkShdK1W",
+	"tUvn10IWjWb29YSUPTNMdpb59om7iCvZfQZzvTUB42lJBtOmEmE3r7FZcYGFlFtOEFYCLkXcU4gZioxA",
+	"PjHhYlXNyoJIknpkzyM0zq/Na8b7BmTscHNIsE3TMgQsO27FjIlZRpfzJBrHicRcYC+GoZOdNlmjKRsg",
+	"QIOQOdH+tlzj8HRl5G/Ua4Ar+DzYKZX5WHvbW7JDMGVomswgBQfSPjTw6w4VAGxG07G2W2I2ZVnmG8/Z",
+	"gNVcEJ1sNoWoltIBcshsUIN01Dcr46rXeRVmz7B6UIZ1jKWETenK4mhqZwOAGcqOE7IVUFYv6Hj37YOl",
+	"FteUjqXmoe5QqNh8uOvEtMLo2SRIem+m4IuMpIo+TcgcseS0XTCyqtGu81gyHntP6xVk6s8KvrtlU6k/",
+	"Q2eLN5cmhwIXWKfhYx3vuh3ht4IVvm18B/gQK7o2gXHO8pXIrkcklLhiPDtb87Dr0tSh70pTfovvLaBo",
+	"xc1ZAkRxRcsFSoN5u+rvrlMvdWP/qZfnfUYkY64yrYO3cucxXbPISwqozthiPi7yFkWi02BYJeJjtAC1",
+	"0lDiwVatlqecAXYSABWITNsIXdmPWOZjUeRyHBeKNY8jp/JiM09M8nmcsZXmfBojylbnoxhHTHAjxztO",
+	"yQ1PfEPJ4A67j2BIMgKvMAJCkHq68QbfTRkgUa/cWBqHfrDqghlRb8Ba7a5DMhpv0XreKqNATLepyQ2W",
+	"h8DIcps6o/GXWxWaMxJGSb4OIcuqSNM9FZzNwU+dVb/tlW/ZMl2jJQVPFXzMNyC/ZgW3KF8SDLMEYFDq",
+	"mqtV3DpljuXb5wnWeTnPvVPFiihiUm6hD5CLiPSfl/zQ4Z/B3hpyk4/7N/pL9GAEPm5VhG0QA6FrNlJz",
+	"OV2b8IAcIWefGqXBSt4r4yEDvQgQjwSfdby2alYio+m4yNJW2vtOAhjdNBUrgzd4qZ8j79mEvHvRQorq",
+	"4U45YrlYjrd6777kcCyWtuceDz33eEO6Xc3X4J+rST4agXPDeC9ML4+Oh9MqNt5bfxxqdA6utpYgLhfc",
+	"aaPe45gtZLzRO22y7KyX2mFrnn3zqOJN9bauQ3rtlLpy2jQ2WvQxv2roNaI8Slabi8MnDFt4YIvDwG9I",
+	"eHweGxQuvwbSog61GLJtdrVHw2gyuGCLx6156718urwGpXS14qtUDtq9IH63Vpu3reaxqHHITS7lSw0y",
+	"2TWw4qKoghO30p/gY9C7oVmiuCbcWZHFUKA5PBycwj2sOjdrL/NEEABZPLCdFSB3oR7haA+Dby6Y2c1b",
+	"X1tZ9ywMXYtudFRDcN9JdJTMRRqzTJ5hn5GZcMURrP47p2tJn5wb/NOH5OfkR0/WxvBrFaTXuGj17LaR",
+	"GBovHsAjqCur+HyPLB+Bf/YGw8d0MoiOD06H0cnB6fSIHTyiJ6cHR9Ph9CEdTg6jI0QfqNQwa2Rqw6Nv",
+	"P1b1VXXiGrN/ZId/cPQgK/iDYa8V9M1TqarhwxWh2+JZ3JTO0uvSlItZnGmPil5Rtj0qkVlNN23IaEL9",
+	"rbDuVXFo+xzYHdl48mV6SEf+sn8E9ilY/KisQETQCm3QzsFc1GEP7SZZZmyaJrN5HvoCs7fb1wV5LO7E",
+	"ykJ0j+aDMeBKuc930upAfRLiw+HIdWQElm9AlpbV0PokhAoH/DX8idRHdXOre+Gb1xeXV/wBXSYPboYP",
+	"Ej5jMn+gU25keL98s0aqW83FgiT4uJqOrpYAEH6rCkJ4yTxhjDuEVRIZFMvSKw5Tte9f9EmoGNlYp7KH",
+	"IyLFgkE5KGerwLhOz9+8AExvThJAcHdfcK7U9CK3e4S5DJwlGPW1tdlcZASTl+FPk+SnY28ZI0qk4yrQ",
+	"NEEPDYZVTKMnYkUrwdehMlXNnrEnDXvfC3p6u5TscBa7MaHG3vstGTX2DmjCrzEym1VTxmk9vG3Yxts6",
+	"YwOcQU0SnAolsbphBcedxY8ylmfqKAWUUqcs6p4As3vQz+ELzZQKe7O7ly+/sY80a5dfN5atk2ccFqJB",
+	"qhDKdZNnREeia2wgK7gGNRgilkFlOGeTbSEyXDrI3W2p497X7bGTJIldYeIgqu0y9a129g3L4iRqbfVS",
+	"O5l8Xgbv49gE2ytUHnYWzf/EofcxLK1BWQpNQ7SbZCZUk+yikd8dpE0NcKYBztKKxXK7vYDEyshB4C3S",
+	"hrBPYtIc65gb6JcBJg6Gm+beNqPFopOQmWCSIPqtNC+maUpomlybJOc7rWS5MKARiAuCmV8gRkxRLMnF",
+	"CNMuKmuy6Cml4OkKOnHFS9QJt2XBGlJ7tI9ND00oX6/oupbj9AcX1FhqOGyQw37QFi47RcwzydJpE+7i",
+	"61Xy7A53AY5hJUdghmb2QTsKxkg3qkSHunW2GuK44gaSpDLzsE9eIE4hpicgKULZvlHr1PZOROGGEvvk",
+	"0s0PdhKRUfUSnCFJ/V3BtAdqxlkjc0fnLAqu48qfchLTda0Vz7cpgmoYuK0QD2ekhO0gmuRLzCPUZ1wN",
+	"G9IQJyKfQworau9fe4kboEI0Dxq2iKQOuCFfWrrllYQuK4OmBij41F+B6TOMCOQRG5HFNhwSeNqBIiH3",
+	"BiSRV/yi4DFd37f2l0X0CD0VYWGfPEtsLN4dxRTXuyMkkoTfQ6NTgIlQ+t4VL8eQ18lS2vxUUeRnZfu1",
+	"JCdyDp1eV0lkFTm11Hpr5RqIytepgqvdhfNX52cktJvSzLwup3cuE/qgRJP8I8rpNgC3lA2A1UIqZBVW",
+	"SuPCUe36uxfcKjUoklFpUy9EbeSK646KCdeHmuS6TZSlC2UXIFE4p16G4vD8z0DHr9CIIiETLlqAkye/",
+	"4qt5Es0NzFIBRtSKZnGfXNYUr5xeM15OH8dC8BxOntEsn5cTrpGdB8jmjyxb9OJWWfwpsMCg+6XbdCDH",
+	"+7Q3CNyfuuixDXGnQuF2AeFfpO6xvkabW2GToEyH04Sbih++1sJBexYsbI8D2DNStwXEToip+2GA+iS9",
+	"4mEFACTsk/fqi9DDbEL1FqXjSxssLhnGSFtG5TXXyXMwl1TwGcsInQklIQzOkL2Zmn4pr+m8YCCZiSxp",
+	"WThSAnAgNLAHwg33TRkPVxxbLeWsKo2sCgYw49hXLrf71yev9E1Sa1G6u3pDAA5KykEQo0+iMhsUgisq",
+	"ySLBJaS2KQywmK9U2tpqbO8FPvTnr4stnfGIINv0YSkpbpHSskoum2Sg2yYV8PSvU2lbv9F5kqfsDHBD",
+	"syTKpUZ/rU3g2xfl1gQMsAAMPdj2pCOSMrULMtCNlbGmq0/GZEQekAPLOkxIAQMaIos1gmIWyzMSUcng",
+	"wWXBo7ww/aaugL8tYJvR27zCaIpQCoAOqqjbJq+R+8xZunRyQ62hWopwCNb15TxZLlm8dX+/ct2xa7j6",
+	"EJ+8vsISLNbEIxwEZrmQHQuw3quHzuGhi5cXWEk1Z9F1EyCo7HnhB2NfZYLPSrRLxkmx7Pf2x21TszAu",
+	"aU+dHPhV9Zz8G1Q+72xSoVYatwHSQ51ZQnnEWjaBIlB/q3Ncf48CJoQedCwOSarknaiwU92BYnsxlJrI",
+	"jihkG6DtHAe9nV43ZLucLVtyxmCKkixoDGYERsJR40a1GnYjTjD3T4lqU8DZ2QlfHsxFzpa+6LiOEHT0",
+	"5pssNdnW6wPCCqAGhep34b6qco1yzSztGVWnYbY5cAmtQgNeUq9uzoab28EGliA5GwU0WsGC8gZMpsKq",
+	"BqeGxUsyHv2jiOagvJl2ykGpx6m/HYeU+if23cLBdJ+OcHvKAgxtl7OZUeA0nt1ox7TbZwH6lI8gnAuJ",
+	"V2nKsnFiOw/Um6BfXL5+0+vWFoHdJLFSCtVTLwc6eerRYzqJYjat/xtKQtlNIgrZbLguRZHBe8rws/of",
+	"5F/2lIz0xHtxXR4cijL+kOQjQrH9ZwhqPpRwS5aFtayBABgJFGb4ycDZNi/LjOMMgxc6N1T93uin529e",
+	"AIAamC9dG0O5Z7KNrcCPbS33Ptjm5Uk2NTrtXf9OkosXT4MysQGUGKUlpQlngfGfgRaEEQEEKHcOo9Pa",
+	"60Ti7QUI5fHoezYOAdcFAopdN4mgCc9XoqGL3SRN4hH4T0kGhRtqC0LcgzAoa8lCukys2ekoiRDWDSdF",
+	"ngte9rjRZAfIRUqQSKUmTtaE8isemrSZELZVPxLq1j9h34EVUNZy2ZLMhN2mOQOPkawme+CcAbUxqaR6",
+	"4OQgoRUHrjQa2tT9xt5S3zFBwnwJX6Dzc9SWzsWKBzU8U/vL9TYM3hZ+Wb01DUqyh+2Qe7kA94oHmrlU",
+	"7tIGtvtTInOBDp4qjwI63AGM0uXifyQgpZ73DmiUmge13KaSKUtA74er4vE6azpF8rS06FdyHabnV3xC",
+	"lC4h0d5b7e3tk/DNs1dPX7z6R+gYyAH+/PW7yxAoFCviKHyhJGJoWUH1BrvT1q/tBaVc0+9UhokSq93M",
+	"mTc2If/1Mn/B8f+vC4CYUKLwY7n+d5ApvUuaRV3c26m6wjyZ8YNiCVnKAbHCf+AKajyjUkj/P0yZsYzH",
+	"BGB4puCMUazRGGd9T3rFl4i5dpGleLfDcODQpFCaAC6IkjyJrlkeQDIP1qK5obsOvolSbHSZMv74y7il",
+	"9SWuzYL6jWjRtnlv4Zd2R1tueO5RLgH+VzEZiwRsQYGh4MRNZp6IeK2OJyGfPw9vb/+FQCEeUTcDej4v",
+	"LSOIaM5mwFF7L8/f/vzsEq9VpV9m76f/6KBygtanVsL4+N1F2Q5NLqFgAwhVkfWaR1uU3Yq/TzeRwk3K",
+	"V0maiAfq/Hq19Pqh0qA499QMlDvXDdz83Pz+1rO/HWQBbn4r3YHWcgkLaWT0ozcE09OgmbqJulW7ALnK",
+	"sjk+n59FMQNMvrN9Rcq8J6D3YrJIcp11ua1pqqcdJZ645yu/L/BFLsk0SxiPU+y7R2iut8JvEZa00lW9",
+	"rvmKa8KqyGqtXU1oEhKA9gXP1233/XarQ7LeNXaoEfnsA52p76tLSDbBJ8mIBA7iZnwaTtPkUU5XS417",
+	"ro9YP6tp2520Q4LlbfEwpjoofXm0G1hgC/Q4frmTspf/0XqenfROmp565OLF04oo6MaNHXF1VA1BqH86",
+	"MYif/uPD4OAxPZieHzz/+PmoJYqs5/LPLsTqSsqTh1sFfPOKGuoqQ4MOcZukAb2hAZHGQfT5qje86o3I",
+	"FRDvVe82PCPD//O//je3TkawKJdLRjOKfdlqWvH2wqjboPeUyvlE0Cz2uHujPLlh4wo2fo0rGOCygGSI",
+	"W6ZMM2zw1DHz3VQb2txh9olFBUbxvCH+CyxEdJOr6jhRkE5oaxgqTfD2AIeaMa7siR05d7PgdXx4PG/r",
+	"9qwzOEtQKQQXofF+MD3+oTR+FcBolSMlTgbL4THiVuyM0KI4rXfMKgpn1oSO+ZLxxVKdSsLHUCfo8dtq",
+	"Q26n14ki3/g+sPREpq27rq9WVJ6m40rpcXOAN5ghPCJxHV5NUzU4B+toJu0ACmZYW9m8YcisjvOx35AZ",
+	"U69rhUu4LHtrltXv4PjiBJ7ZAbhBDQQIAduBAfSsEj4RBY/HpXulhVohsf7my24Hls5bUtpVxDa4b/WN",
+	"Depv0q/vgrYyJj8PaaNcH2m17XKdJrbz/BrP9WkTWO0Yv8Ys+Ja4rLIJLI7vyIuiZKgQQWWdbuCuf0Zj",
+	"GHCRI5yBz6/0LKOyyJhPv7sTVEixTJjcxl9rK4zBTTylGTRj0R3Du1akwYDjjC2EF165Ird0xiOmJs6h",
+	"bSlZiKwr6BLDvasnxOggsSdM91sBJdU7hoXNU9iHdUNkfgO4bIOGDJIoZJuJTJdallXQJtkMu7XPWcag",
+	"HCEWDD9PWU5mogLMajZSPxkLjpazS5JlqWOJRPtxm9/G2WenPEuTVuPIa1tW2/cOLZdq6C01B1B8k6DP",
+	"kHGl7jhdnrVlBf4cfPLIRYnujR4eDYYPzUd627CUQTslRJHLJEbaPDw+gIw0zFJRL9V1OPDQ6UnTwaJn",
+	"5odvESQWulgkyVv8DHq1nSi/XNVm6Ov+huftFvizU3RthXey7l54rrgS/u1yeqs60KA/u9r61AOz7YGt",
+	"XnGm5qOu5wlLYxT/O2TrrJ0UKtu5Nktmc/9ZQrMrb5pxxs4IJf9+8foVWVKsAqBkSTO6YLk6L3AIVTPi",
+	"y2zcMSTIOjGzzfcWZ7Exjv88SdkLPhXNvZgmKfP7r84lKZapoHHZpxd9dbAqk3znqxQQWSzHECVjK2/F",
+	"NARsUPRqDQpHCkim8UJBZCQci/j2wdi362rOyLtBbp3TTmEPuM2Hpirr9La1xGuTZLaYAVDc1lJB07Uu",
+	"rJmSmHBbYqfkn7S6amCr3iY0uraV/6ZoAK2LOEHksa9Tb3Yb9H5iNM3nNQlgy/bn8C044lgmcVHD/qA/",
+	"aAZ+2mT0ebqia0muzLuwjbKvkFp6IZY1r51ldPGd7JJgo2WneaF30W3BXZlwv3xhFRQ2mbNltXbBRHIy",
+	"5vbS37d/LFu6INxd4Pj8SXDPAG0EZqudWXJJeUBoKoVGQ4BkgySaW21pTpdLxndIgdObafLfHGuvWXtb",
+	"P6wEA/aVFZvVbDg4k05WSYlC9N3e6HgQ9JygT1kOMxoM/rPEGFM/PXocmHYb6i5p6whqbhGU93DgyVEy",
+	"A+2g8OdCXHf1uuX+cAaQG09qQIQb9eoKTm6HoduApE0y3b5wwXZfW3cMmJ/pTDIwgmmOp43VEm4f6o7w",
+	"qXvZ9pBLY87Y3UP9zqBs0GLW5aPUF5iX87Vszj3ywSpwRR7YD0nXrvJVtuSJoZyWC8D8wkyKLMlzxv1N",
+	"Y+JimSYRzZkcL1g282IDi5Up65ZiwaBdRap2d0105oYy+emC6drSMhMs7W64tnu5NJSmVncysZJnoE6b",
+	"TkM0J2ENnAjFyoPPGjDj9gG+vztaB9KDxyfWBlDQum963h334c51zG61BLhcU0sAPDRqwQmHRSGNAaQj",
+	"i1kckGnZ0UFeQzWEbb3a5faLlWzUVFeziRDxAt1dBAQRFG8ioGEr/Gq9b0D3WIUWb+OUTT0c/lyniWQ0",
+	"Bw4I+gQ6GsQNy4Ku8+keTNa72uly6ksJMFwg1+BcSUhjqCGgN0wSmtaVno1Nxb5Rl32kw1177CPxdWys",
+	"r0m2ZSOxnFedYVffdIlxtNXdZoPEnoErxt0+VlyJDeTYc60d2G1ncyNm3DvvbpMjPw0J+mSGWVzzLteu",
+	"Uq0PeXvrcSsT2sX1uaPbObqlWv840SZ8yVB7OZPaod//VZr261UD/LiMxfVGvR+L9JqgREkEN8ymAoo2",
+	"GD4+ehSdsINTejQ5OI1ODg8mj6eDg8H0ZHoaDaen05OTpvFVmeGm+2CdEe683Jh/+xQbxNcGxvVcqYlb",
+	"5GfoqznabNk1AB41ZeK62w/VOqKcEzVeqJ525FICmKHEoklq71IFSrQX9NKEs97oqAkF2e7VOtOxi4wt",
+	"GdXoajc0LdguXi3AN9P6CvykUs8GYbCEM6e00ASom6lUiRc9otSvAov1BunxoAyAYuJ6zrU1yVK26NrL",
+	"pXaaMI+gi//MOUV/mk6p6u2jif1xCdkm5tY1TaeiUzmlgzQGaEdMG0ZMZ1rJ+NyYmAyvO4dX4N/vzIvw",
+	"n2/N6+wM0Ino06kQFpjkwuJkUk5wAX1yztfoYWCpRFwnVwVHKBgTepnTDDUN6J1o1Zz6YdwNsEFFR3D2",
+	"tcz99oV0dmwoWCaAl20E3e6BTsfAF2hW2sKvKrVvTvqEsKLOuWxaaW71JpTpjk1K4eaKVyzpvdWIot2R",
+	"MBdUXrN4DEzUP2eI3mNlds2TZryyZT6/MgpZRrXtU4qsHx4f/5//9b+PT05PuyhsCxYndNziGVbiUSdq",
+	"QkilEkdqpteMo5RKmUyV6qKdlx06dD6pPqRzIJKbnaOmIFA2taKp+KDKxBVwBNJF2UYBjOx+xxoSLYPd",
+	"o63RU+v+2LRO9xDKlVQ3wssC8Wq0yIHdKnMq18wjCPZLLttZfCQLNs4onzEsLfUf55RiWRUiuZJUiGsJ",
+	"YYP+hvyWFho/t54OhDmBwfcR4ZsqiuzZNtbXIYPkZ13EtkMsCMEATWGpUyMANgmk8Y96S5bEySqaewtP",
+	"O9xfPa/zyNzbMi/dx9n4rKAz1ijpqOSpHlZhOujB7x8/HwZHt/c+jA8+lqgd6sNHt/e/9+N2wOp2bJDv",
+	"SWmCC1rmYau3bjidc7tlNhcHtx7B+oLenKVLbz6OfoH0pLXa027xUirptmJpCmKuAopNsx1CFobAfGD2",
+	"TLLMm1ajA1lA2F8+Uh3K3gwbuJuwYfvlzmC87uZ+2PnGfPQkY7iHtetuuEmBg21xoi1b8rI0ZP2xmi9y",
+	"NBnEA8tO7wIjPCphUjqqXnu5/G0e4ZdsAOPxl75hp1ya7b7Lju6xu1A/lSJdKp0dcCrol23VFs8kgHIg",
+	"NJH5oERM6zbDLd06IB/1ixyz7Lc2B0YJ06r9CBYVjpnOZt28x9tLS+vd8HX/oZ2uTw2I5Q5gVhA1pYLF",
+	"XmliovauTbc2TZraMVqqnCqoJnVVvKQuYyyPvMYwSmp2eEBlJzcw4ycNy6hJEAYkQJMxusqnIjtDF0EI",
+	"VkLoAIKihYvgC+rvkGRsiXBwm5QQC0E3YQB94P4LxmiqOyUR6PU81XgOu0hcYVKgy/zkhhQVZZr0JnKu",
+	"JVXX6cq8ZcOBPLUuSi9ylK+DQRqzndvdnePrfKpVZOGAxojMtIHLSV1asaAxAzhXmuTq4EucxQALtkq0",
+	"VvWQhm8KiNhn7nWULc8aHJ95B+5jbXvv/p7LqoGOYAZztthz+m9xpK26ppPYac7emabvnDaQVQtaQ6i7",
+	"WwGIUvmn7ZFN7tW6kt8PNjWqPtPtdxh3+pMH1WSU4IpXGhPcWxQydzsOqCFsyxx8WiOu3EvyWstmpQf4",
+	"+zsn+f0qAkvZa1Hav5wEEl2hsCmPpNpBsdI40e2XuAmzxTmNQr5l/twTt1VYJ4ra0PRrVz8Hdtld79gf",
+	"d2/nul1qOXJ3R/tLwZNcZBrVwVt52VKGZppBget6CW2aivyOS+bOdHVHDQLlDy+k0/eg9cUGoaVrHDxZ",
+	"MJnTxbIFSho3YZrMoBnHimXM5NN2T5D7wjqwatFXhTI8NWDV/fHVhJVL9lGl0zW71pMLekL0SkB3bakO",
+	"KxmAw2pFwcnAtPrsjXq//OwBctGdJrxYktjzUff/di0nB5u2Q+FU92qMXVMZOxRP7Nzz2mxXI3h68Zoc",
+	"DR8+PBgSmi7n9OBwvx1puIRmutuqOomy+MKVFVsKMd64zcZcV5Aci2k1Q3ZwNDoyGbK1tmtHQaPtWyR0",
+	"a9YFnmFv0B88Hg7ULBFUWhHku4unWJrHDLjKMksihh2cCm7+MSj/gZZLBhT44SOEwzMJmnMFx6UxYedn",
+	"4Maq/fIxYuHPMlEsdVdPbG2PpH/Hw0C7243v6g//s/K7jS9blZsHqKiwe0ZHgMNQujFsI7Q3UKRTafDw",
+	"8fajWTtkzCiWAz+/04m6x2zKmWlkOBG4+GwnZagDTvh4KgBwSf1LQtf13ujRQOkKiCQCJ1UCDJ1zbm5B",
+	"eXJVF48NBT48bbRdtTisdiPVvmiVrUy3H/QPtfUoN9JCLmBL4DTKJnAf3KqUreMHnx1WbX4NFixmRZWP",
+	"2PP2+WHxMvsbvC/QptDmUSrENYsJzbuLyEYLxq/SMtHwk05tEJ+oHzeZQ30DXlkWzHXHK1NU5lOZdnJx",
+	"NRmBb/cZzdJEmXFOcxOsOOJrZ0KQaJ3PMVDvbeZh79i2eRkOV5/Nj2ui702ABjNAzFMek5SuAl1Gn81K",
+	"k5O8wV5x0MqHEXgv2uBQokevlZWkOwR0NU/t+f1DvW17DMDDtBqAIwvAd8T5mXKuUhEEVRwqeRNZhZ5y",
+	"SK/KBfd1ejZ4pN/bnDOZ9zf0bDnudMzIa32+E24bXf1axDMWj6otm3T9t+3U28lf3MHZao/2rfa2Wg7+",
+	"eUfauMB92Zoh3+Dbvqh5atry6XaLimx1ZU4GjTXA2xixAN3qhMok7gqm4YiINvNE52ibJAtlr0GuNDbE",
+	"wk4Eah7egTebLVr2+Cv/7fkGusZrNRcN5heYXjvKzlOE2TU/ub3j6WWX7qZl88jQ/Bh6YkMlvZ1nrU+k",
+	"DhEwHgfQsym3fbsSqbshQf9fAMklFI7zTAOkb9gDve5q+8mv1HIVpbRLN3XZWp6rs8mWpze5ob6adTlY",
+	"42geYdXkVs37pEVyeZM119loZTwRvrQcYyM0UahjFiULmmI3bSg9mgN2MhgDrg1V1iZKA1C43bq0hojP",
+	"Xjs+HJ6aEWx4AcYluXpt/8v4MNxCWHctfw2SjRGetANqNhpIbVVzEAmRpsermJKLlxcBCkHQKfSCOt7r",
+	"0iBr3mshmfNe3r3Qw2fYtRXXqkFoxs4cv6yiC2S5pqiSpamSYFqbqegeTTa58XYa8ggMgdoNd/bCu4Iu",
+	"VwF1HE/1n7Ze2nwI9Si0jpOqdZdlxbvop500YzGFqMufQj9mZV9Lp2lffzcl7Buqch3et2rJekgpYAMq",
+	"wk/pikA6oukfrSECEk4c95LI8K/DKnPkzDYRLhXLdxcHz3/pxma0X6GTpVZ6Hjr9HH0TnX6qvRe+nfq9",
+	"RDHC1AwwTmwHx7N6y/pyX1xopX05hb6zZoZ4ouW+6UU6W3MXInkjd3nrjbnZamqq28H2Aahb59CXXZIB",
+	"0dvCTUAiMLpfAIxmNU9S24dvKjImGZqmjdSq7flQ/m9Lz4+3DwTYdGXPznyesc5KufYi1d/7i1hBKI9y",
+	"EgmOMYOY4EorAT7bqStlUu6Do2PX5myCnVdgd23z6SKY0y6ZBtbeOmzicpSmmO0/dxR4rCXsymgxDAQo",
+	"1jbPsiIcKogkh1u6ld9uWuuFXcIuVQ6myKE+J3+IAeXt9sKAWrbYDqlZCOWE0wEvyRRRmLaOuWtzqHqU",
+	"s5YoZDmVp50T7Kif7sQkZYs2oD6ohciUJX3v7fMn5PHxyen9JjvY2ITNQIroNo5JV/SlUak560/IFWTK",
+	"LiYpk1e9XluqodxcQbfExnzIXxK+LLrnWDjQVp6geMJlTnkbZ8tEYdDAMY+/XshiaiaNTr8BK89bePmK",
+	"LrC9MdG/shiZYlbTDjqVmQbdkfjU+n66vHxD8AeVwY4PD/0B3rwtd/464QB4ukTSBJAa7MRoJRYgNgO8",
+	"TdnItKYAcV2ADAjPBpo7aJP+7ZtZm80ZoeTd2xeKmphnWKicH01Syq+3l7RitQzuhN1c3yVVEl+2Jzh/",
+	"LTAaCy1qSq4hXc7DA58rdQJnA4jXuTD1RmufIY+5WjqOuSegQmNuy8cnfrikra/axDTK3GRE17OMowI8",
+	"a/p9y5xMEc5s1+ytGiTjVtzc/cqTdoLi6ZpTUuQT8Wncgp11kVgEdMiKwcw2Y6/sZ6LpEZWo9bZeecFl",
+	"nhVQ4ACazCVbLEVGUxMJS8D7B2XSKV13xlL5rWAFa/E1r0R2zTKlXGcYziGMzxLOvpMkp/KawLOKkZm5",
+	"uNfCzs8WwCqDvzPpXFJ5/T/U+8Ep5d+8Ct6yPx8Rk8egfc6ERteGdYg0BiAQvLmcrbqmaS8pb/fPv75h",
+	"mUYey0u/sQNwgpuNiT0L2tkvn2f41RaGiLl3mEivyGHCIlrImjVgOoNC4CCfs0Vnrxcm6rXPQfdzxqxd",
+	"2F3wwwDysdBZrPuU5FX2vJKG6OR3Gh5QblY7o29hs40rWOMC5R4EZZ27vj4dCgDfMhonXHsZ3Ewnmza8",
+	"SGYZZJZXtM9eKURHPYwxLoXMZxnb9rNc38DKz7gwBZe6TuGQSPdRaNd7e+t+wmYZjSG2X/f82alvTuHV",
+	"C3+CP++Mc2Mf3NaZeENGb33wZv5oZdO3Nkmub3+nB9yD6PBAbZl2uMCdrPPWjetuQgAAJhlcAn2uirDp",
+	"DU2Qxfoycd+CwWXz9FoASbsh2Glzc1uemLbw2l0LJjN8S9vonXtA33Vdl/l9ayOor1koD2aF7QjYWhK/",
+	"2QZytEVlsWzHK630U66s3wFbqhTydK+Wd/swNElx5ySdPxwRu+6h6YD1gDAEXeG03JTjLrTlTzofe6q8",
+	"ap6ajXDbm9OA35q01fbbvMEze8fVPpcZjVi8oebnrjnE3Zd0NnFEHnbEEdmJtr56XeffZZcbQKGxrNK9",
+	"nrUL+SWVlc4anQu28e76AUx2rakpM9g7J1qV3MNzWfeutnEm0r3K5i1bponPqZWVX3Rc0zJd+9Yjc8pj",
+	"6oOqegdAaqZXdYJh1zK/AYMMCSehnku4QxGedzJNdRxnFtjVbtiinaEe7A5++NxTqwMk93RZ7Z1aojzA",
+	"+5XhqX70f+v39COx6Le1c/WkIe99aqWb62QrEMS2zVrvsktfZ2fq+4KjdNiLn9UP/3SgMrUirs+5WCbR",
+	"bUiAgqW9Q/Cxbq0BF8fWWMchJDqGTtl1HPbJs8UyX4+sQziRBM82ri1t+NAhihb2DlvcBboG9llXF/r1",
+	"T51asMpEzoyYPD00CZuQXtjwpeuMDS1eKjqFW3M5PAl6+PreaAhFBmLpjdi6ZZqdSp2EwSntIsTFcmuv",
+	"KkmRsPfxQOnZBJUKTBi09UB+Tnjc1tMH9Bd10dARI/s2O2wMJAf93qdQqvjux4snb1/8+EzT27tXzifY",
+	"Hwep1Pbjtb2fdsAPiKsAAk5ZLs6nxSWwTNdtRbm7C/3d+OxmmLMW/lqV4t6TQyT5mgFSLxbx5J05Ll7z",
+	"c3UYAP6wJ5T1NOGJnLO4PRvbjTtBH9ZcQM7LF6S4ZeJ3xttHhHxysz6LbrH/eJ3ESMGNEOEiH+NOt2RR",
+	"JIuyN7dpFWvSFvabYQkq420vUEvRygquY03Dfov7Sydu0DR9PQVVZqM/UL/6LTx2+zHwsRNK4K1EspRF",
+	"Jcy7boOeJbMZ8+RtgHGV5+kmAsNQtHayw64m2MVA3LAsLr6oG8xWrPTWZybrNqs74VGypGm/Lca/3WNb",
+	"r9RvQ4N+kYMr7HqaihVJYjcE1t/YV93pCORJHtCvGBdZum1MNHRtjO09m5B3L3avx7UgPVrdQAL1TLiy",
+	"/zVEcudeujykWQvg8rQK/dnzCRxE7Mp2tLBrv5gNNdmHI8UTa5fUTOpMGUJ5tsYfSbFgOmUYvKTwrcnB",
+	"KN9TVqGY4BrlTrKGGke9GFAk8SnBrY8GLqsi7yrSH/QEOSNhzqR+hpIpW5FoLiTjTtjaiHO9Oue4yqn2",
+	"NJ4t7J/0o/+8Lfgd2eoF38E2Kvjd2ucF38kyL/ibTMxMmm+nclNb9FT2JHQgGZSiv9LurSRlhGK9oZIC",
+	"SvhPmBLOkHYOxKVDjYTOhNuQbc+K1e5KCF7IPbWQfapeq72AvoniwmSeLMBftbkjyVu2oAn0jXdL5tJk",
+	"keQB+a1IWG6sIpnEplqn4CmTUjcucdrX7bGdargxDFdr5OJTFfRUNxg2Mk/SVGd9AKHpXusZWdF1164y",
+	"Fei8zWRl/egdOrGwLU0K3QRlHdH/xo1WdlYHukWtjdK2a3+WRLc3UURm8w13k+amHq8apmltb1JB6avL",
+	"aiuQNdZTSY9tZLylT4n/ivpY9QWmitbzJBysUF1hPDw4HF4eHo6OHo1OHmMbvErSrY4fIbBLb2RAR2wj",
+	"1FGP/VbQFDor0rRgDuCMBuQcGiOlF685XSSROhNslKJ/Sc4zRsk7jXbjhgb8k2wmUeyFgdpY50Y6xg19",
+	"ap/y4I2237cuVpoewVpqujlXY+K7h058YJO6b4/WWeubUYOF3ALt2NybVm8rXsF6waciZvgxCT9bYgts",
+	"dneAjVFuwzNCNeZA+Nk+IwOSihk4H8GdA/8g4fmrp2FAwtdvEbHq1etLRIvL5+yKy7nI8jn4gz5f6WYu",
+	"NyxLpgmLr3ojAuZdGJAV1CCiEVfCGwGAHJA9mPPYtYW81rOVIxLinVDjK8Xe/OuK6y/GyYyLjI0jKpn6",
+	"USR4ThMOD+hCYLUU9c+Em7fgX3MKv2KfEpnDX7Mc/wsvSnP8L/wDpQ4MCx5K9Rm6LscplbnzT6UAhv0r",
+	"fsWtdw2zFMEPJslEcVfJ0im055DXLFYfhZ+hS4vnnPAgUNyxNJawQkATBZaI8H2zRHCYXETTNOEzCJup",
+	"r9zeOrA7lhRhcVSqvQDnlfoIvXrgZJPhGZYLK8MCbZGyPySZrK+4Om3zgTrn04BcWV6mPrjqrai86qmP",
+	"YS34WcZofNW7Dck9RUorKsdc5OHZJmTCwMSI4E+NTHj/7IpjL2uhZRXlWIWlU/txW+tTSvhYf1+b2dFt",
+	"2CexiKQtDegvYiyW5kTzfbULjEZzDU7ogD3tzdUX9JN7p08wyuB+NKxzibvqyaJZzTM1K7pb8AsLnrT2",
+	"Pxy0FEQ51oEuihoOWquiAKDNlERtaA3dsfqpujjNRzt1rgbZad1XXVth6k3cTW5a/LqWqSDWhE6ZhfpM",
+	"Re17gRJKe3adrGO1Cd5wL25rV/urkSNgny6x1mqbYKda29QNwrLF66JVpHCkdg36g6ltLMUzuMSzAnkb",
+	"IAZpMKc+SI688qgyDpdFThKeC5LkZyCtnHdJupbkVyXM8jliPxn3SKmp4Uu9PhC9krvxg9japq6nbTTc",
+	"u/SHOAVWXX0iehpvys76/k70lWOuyTB1qE7qDWQqXfVOY6hkq97SNq29fiuH5e0B7DFH+qo7Coih7TBp",
+	"pw97NRRItXQhrsfqXI669tPfiytVXuFzUruXQdd/VfO1lDBTW3plZFZLReBfh/3V6jG0nxUhoQENgq12",
+	"z9GrUm4b87Sn3gqkFGEDFh4TnHD3OjJfQf1G5urOoJxad6ar17pHIbXHWjStIGuXuapGOfq2o0udxuX5",
+	"GjBNT+/ILzdQv7lO455nfQHbDwaI0KPzVLjXNqx2+LFNNNycGPoEK6OJMj007p26R6LIdKpo35+z2RXw",
+	"NSAxy5Ib5uAqoF2zu2OqUdPtboqd04Y9fgcdf1uyvu+sUWnnPqJf0Bx0Q1PQylrfMgnUXpHJpqbzQ6Wg",
+	"B3EX0WpNbD6sQQkZ6b6V2AYe2Kxt+np4GzhvwkotAcEnAWlAeKuQmiCirP5fVuTjS46VgE34DU21x2xB",
+	"82iu4ZkXDJCOEA1UrCTgNLhK7ZFTWjZs8JHtHe914aopqlf3QM/FdtjcRaK4hNYBzdEu29uu2m3ykTK3",
+	"G29HKWp3svX1tQa2FM8cGOEZyVeA/WXqQHQ9InzadQLm+PzqkVb6jAOAi9UOvexbof6wvfcZgXpzaAKM",
+	"uILquzmjiGnStZhwZxNqQ6ljuevUgljNqVo39oidU7lXgaNrpcHOlCfvFh0aYiuPZWP7b03ROyfaemR3",
+	"6a/ENmv7el92fvQlzWlGQYUH16gikrelh7n3kv4qMvIkgbV8FS3kC7zftRvDk98KFNSABKmIu54XumuH",
+	"QxjJf/YGNKjaLA/D370fhsfDk5PDo0ePHj104kVynOk+vsrss+3ceqs5zSVdLns2KGIC4pUw5qOB+SLh",
+	"M4wP9UaHwDeVAJqKNBGIjAKKnI4jlchJx8du+v84Y1SLkcOTQdCTqVhVDMnB0cHg8HJ4OBogfrWvmZ8J",
+	"99f4TJERxSWNpOTkWX/48NiPttPcm4bjQ7dSDh08Ksw5taBUSdeGGbv30OveuNh3Zt6EbHVyJcC2ZBsb",
+	"BjtnXX+ZBlxGdJg01YhcFmzCEoXFXQZbE87dVidrLAoiilzxfJ2XLFl2o2TbKuGxWOlAfSLBp7RVSXXz",
+	"jEu6bOBLFxIKaJ1pgoB9ry7D+XKpV+Ok22lMMjwa2RmIeNyOHdZAP9MVHQLgZFcjpaoZELDcnpxGO8tJ",
+	"xiJxw7LuvSCad+9zm6mFlnMuVjQzhSY4OrfnYdSfNmjNDlkE5Z1vzc2xaQRg/mCAR50Gbo0GDTJlcwAO",
+	"bNCTdfMjvUts7/wTbz8829/OcCH/BayTgLtmH/NxSbZ5A71n2C4f/N5PfUt3cGaCrNlaHqRf2z6dN0rn",
+	"2aqptPArMPvVrs9Yn/zMlgZPLaILJ1sPiABsZTaF4haozCVxMgXcI8X1El7Dlfrs55zHbdLu1hdR8ldD",
+	"1Fix661w3RXDvbgvpkSjXVCS/HcOQwuILKK52iglYQmIaqLGHij7D/4YlLy14DAQAwhGAaJBk5jjAL7i",
+	"FQghi52NuNwYx6sss7HSL2Laas2TroxbmWPwDWcrXeQjEZaF/CO5gV6NlS0O3f75m9U2t1TJ1ib1x+Tg",
+	"4w//6s1x+EoRRyeBqfVefd7Zs13KJWx4l2RkmTFMdVQjnmEbQwMSr2kACIDAlErT2GZWai+zuZe1G1jt",
+	"+QS95sBb0OQkporla/vimiXWp51KrMsym/2TYLa406pDfNy4S3cUALPv20FslCd1p2EwZyo7RMLwKRu5",
+	"qXbhB9vUgNqijNkc0WJKIwHksN5FMuMHxVKpJAvFYvXvB72gp1vFwtEn6fpAKCEkywyzp+pTYj+VogAl",
+	"sUeXSbV8yxyLWCYRdrNq2kK4iqYWJUD/yWIWa8bWtICcBXeNNJUb4OPQFy+eGqGk7z+kUc/FSidC2gq2",
+	"ZsmQ2bMOVNmahWZ2shOBwsQv8Inb6rbbV0+ESBnF/HZ7CPv03tPPluu0yW6V8jy9AGefA33ClePaRukt",
+	"+p/zi52v89L4TTbrgpUhtk3zwh5Xk5QKCSqNsuaNuBEZyelyia1ycsExzHj+5kWgG64ah5ObNFDuNz6k",
+	"NhSumfVOebMInFnu7GfrxiTq17zpIm+9aspWcyBCAAJIihGhehxK8iS6ZnkAmWaIzeeoNSdbvVFdb5KR",
+	"pR0vURtHj12C9xMNgpW3M/Frth4dVjNEuzDxS9gnMjx8fKR9YKdBL02m5hXYDU1/MFnXPihfhB+3JS6g",
+	"/qCs8fF8QaPeqPcwjhk9fvwoOhqy0+nh0fDk9PEJHdDB5PHxycNJfHQ8OZ4cPzqlw2M2PHx0fBTHw9Ph",
+	"UXwcPRo+npzGTsM4zMemCQalIwFbN0vFBFuluLJlF+FRNvZtFR975De7NL2VzXd2gDkH1tI9QvtNML0R",
+	"DPL9a1Icavjc+dc7LXxv3CAnXlEL6+6r1VbI1jcT/MF3kvz08vzJwcVP5weHJw+hFcScfaK6aU5/M8jQ",
+	"ZvFjrz6C1QGbQTLv/OQF/L7C1ox8QGGAkVQIu1BZZD6wPJ8zqKavu5tlJumg9Dgy3cp5K9zdzPaSnl1q",
+	"a9LSFlb5YmGK+KuxAm1s+WLOyk5OpESHlMklcVOfq8Fh3RQcqil0pNdq+Ec+t73P8/jK7ZlDM+ayHi5W",
+	"2MSPZUz32ZqKrGuAcHuQ2YCs7xRRxn3tHEo2m+QNOuoJdFzQpvAlQHnX4pfg5S93k6YAEQnqEhSn7rad",
+	"1nTzjJ6UuRT7RErx1YEmEbNQp+v8pnBoSfG/JNN8T01NaXk54xaMXkwddS3QChUZHg2GvR00NdNeSx+K",
+	"9oWs9Fi5KJEbd9LParvXlSHclU/AvnAXK6LU4O7WK+BMZhe3QF2qNIN/iLoHmC2z5IZx7RMjWkSghxHE",
+	"LU11JMQIFVcli8WYi3wM1TTgAdTRfoehshkQPw6oTJN8ztrskppMawGmLOH4RiREZTAMsGQIHOFnJNSB",
+	"jJGJAWNFkvlULiRUGtGczASTgAyBBff4gzNd3TLCUhfKSRLj7684PKDr6g3UkuO9qdV8lLpqO0ZU1fF6",
+	"D5/4LzPXe2YJ/yUX8v5/4bw+DA8ef/wAwFGD4PHtfS9ulLOdX2LlVa2IirgEfev0dHh4pDWuLmr7TgwG",
+	"cUgzJsETu4epV51vo/EhZF8WNCVyyaAkCgifE3BIc4pb5WiazujH1cGPd0CaDOEOhKjWVnzHX3TF2m/W",
+	"niplHVDK3Usf4ynR7z1qWSVqdNQ/CXoTGl2nYgaJrXEil5g81PydrmWlUZ7cYM5M0MPmBU6z8KCncf99",
+	"OF7NCXzuElq2E2zoWNCdyrYwCFA/6Zpu719qpxld+2tYDMKKRD5X7lToNU7qm9dpaLu9jXwJ7O1iIMvK",
+	"WLZ6Atrzpev+dmGn62LNMOXuN+YbNM+zbVe9VKpRYupEulxm4gaa6uOfIK3Mp+NqC/mI5mwmoPn9gmbX",
+	"TCPve5OPIpGmdCnZeDVPciaXVLE6zXIj3QsH2up/Vmrr7b+Q9yyFZgSQg/M5SvL1bZ9czinXHdF+FYgG",
+	"IQqbUvIvbSCIdggE8u799B8DYNcPTx89ppMoZtP6v51HbmiWKG0JDn2oqAG9uocmDe62m09Kp185uI7j",
+	"dxdlxMCst4wUbi9ID3rO5D6YicGkPurvIHz44SO04ELn2jDorWim9g6+abIJSwJbsJY1BZ2b3996CKUV",
+	"XrhiF21vnmsprducnpjf75WW5aXV+kr+SdOCSbRmoSdZks8hLA2/x35QNJoDpIyYEngVfuewASf4YC/B",
+	"Z1/bOId6G2x4laSJ+E4SA/wU2FSZDMLinTsU+wh+i29YPfBP+/s9XYbdvYAWirR7wGgfxOfKDrQ0Sp0r",
+	"flzmUefsUw4+MZHFmLeB7ge6XDKaUd2Wq2vLT/fytumDUEWZcDItMkheM1issk/OTdxgxnItkDBml2QO",
+	"nEBonlB2QyrVB7C/3cGFzXX7J07Wu44SNa0dhg/CXhKvCTVYPflGOL6ShbXsjyS0yOciI3IOfRCvIbnN",
+	"QAzSG3CWpDbDfuc1v8cJbI2XuagXkW36VlKYm29mEWNL6DbL+fxsqcobfHe4ZMoeQe7QmbOlu6FwNOSA",
+	"90Tk+XKpm1AQwaGs4lPeR4QJzliszHBR4hKUNiigmy6SPDcgB9hjQuMvLBHTKbRtLjGRKWZRojbwjIRG",
+	"jQkrxZC6hlkxAICL+xVKRQEFghbSvj5OoFuffpgLNWNteYQj3SgKNpwoqxg5MSk9rIEr6KA7urqzZfMq",
+	"deu0raxtnnI7DLArLt3prqHsT1y1PVD9PS5CfQ9rQH0Q5u9UIDQso6D36UANf3BDM0WnoEq8EvkrM413",
+	"lWm8Lafxxk7jvJzG23Iab8w0npbTeGGm4VDOE0e6e+6yTf7K6TXk0xpBB/igJLS6Z82WPEOrmUZzaGLm",
+	"lNqog3vHk5zFOqepf8VDxS4Yz5MIDN6QqGNQo4XODQsDoDE7I4C8gJAsAhBiNBurraoH6yrIRZ6kWD9R",
+	"HbPj2bx0XvXOvuq89ipnf8soQVfPx52ry2XZx8UyQw/D1PbYqXSB+QJFr01t08WnepmtqpdRrzqoPBcv",
+	"nt6ZxvSNS06qy93E0O/Gl2wua3dHsjVN79KLXE6juwvZTKQNZMGxWs+zXwtOa1arLp76ArM11Uf76NRj",
+	"OGoh41Kfx5xz7Ir25tVQfGra0YC6NGM5QHdUdN2yKBKKvIjM6drFQ/VX5uo1NBTAOc1olNd06P4Wxb+9",
+	"B0Gg2zdORZqKlSwrn63GKx2VF+W7o/A2Q/TN7W04fTZsjtLCbUa/rjzkgA9Rhut2MQkaoAVGlbRKY3PC",
+	"dvM7UPce4ATlxgKhKTlUVgxaho9XAxZQA3Aabs+2rw6xiWucl7/c7vF2Sm1tF6JdPdu3G/b0olgsKEqx",
+	"etvFr1Yj1moBbwCu3mSrWKvEPL+JiC7WPKrxR4vAXfLeB1L9rI6WrURIg2214nerK288vd9JksStqN0u",
+	"HvduZUBm8E0rNjZvE5D4z+g/++/hXNrg/6m8d0+eajlpi53+JZZ2B1LqFp9sle4V3vX44dag4B+r9ZZH",
+	"WYsJf2GnoG1HuukcjEvHU33i6xcYcjEWy3wsinycJpxh2CkXYpwKPhtPRTY2t8avYZTgJ02lqY3SG2oA",
+	"tHyzy9wAUWJXuWsY/BuEZ1pjIO3xjbs1He8uRlA1Nmu1V+DAKIMEGiLTEyMAjE6jSL7XmiXEWLXqraEs",
+	"FN2RScboNeSE04miQcARgtfIK27rs68ZW0rwUZRqKZzejOW5OipUwbVr5Z7xc9lrHt5Hj8bG0IXfxDgj",
+	"IdJNpU8X5cQB3Q0/f9ZK+e1tCN9PMrWChlr2F2JtlhpKm+1Omd1XdR7sFgZRqsgZ+t8glSpAtOIJI+wT",
+	"jfJ0TXLoMV8z9ayk3nFqlYzMmlgPegWsX/9AV160B1SsIewNpuwZC0EuW5np8eMt+kctSuBl4tDUax90",
+	"9QqIBrfVW4SSGPbMQKbvUth2R4DolfK9/aODTn2Zx4ts3AJuYzZgsnojqkn2gMsVUV5mtZHJurOy22KK",
+	"+aytRrFYFWvQ2dBWcrgjPx0gWXd30gEh3qmHDiewg3tOPbAHRNK2m/BlV6CBI2pEgCdtb1OJpI+jn5FU",
+	"rFh2EFHJSMpycJ4pLo91IgGikoLuhVDp8/VyzrjskxcOpROqdQxXFuufEirJiqVpAK9V41zxWDBMNl2A",
+	"tOqTVwKAQVAHQadbrb0huBCpvAY8x1wsnbzUErggpGkaWliBcmPqzL/zdfsDQZuqjcc7d4krO5U3mw5D",
+	"6zaPuDqvtWBBcFfAZBX79Ex/iyN16MWoZ9Rcf6O73Tmodmpphkg0vH85a5rEGDPr4/5BXyzsCrlTii5a",
+	"JpB10ZfzZLnUtYYGNq6nPlwwnh+cDo6Hm5J3oc96ReeJaJYl8KvzjC7Yp16AA/VGveHh4BS2qG6EVJou",
+	"1ZkNqEHoNTFxyBruFKSf38CR4pb4YeksDsfh8Pj0+NHRw+PTbaAj7Maro7/HPtPLJeNKg6NuvzXTjG2s",
+	"6D6sFpnVd3wPUI2PLr7G6MHBR7+OW56lX3NLU1tHzKmBKNabDM+OyE0ik0nKyPnFkxcv+uQFVqqzJaYM",
+	"KOYUEClIkqPWqvgFADVRjkzrimNwhKYl+7J1OMA+1cj1tPc65VWU/41b9C8H/9OLNrLNsf1+DoBl9jw1",
+	"6HOlNNCldmdGD493swe691nRmXK2NbNWlL+TFQviDKNIM+F2rdIO+jIK0Cfn2H+NDB+Sn5MfNUOvxBAc",
+	"yXqnmCyNkhwL/Gja9m3PDXfYHO4iX3cQExXuqGRFNxWt+lS9sfki4caEqnP+jz6DARZp6vDhhwYMvE+e",
+	"0WiurtSvRTxDzQP7tlSI78OfgF3vPIXDjVN4tNsUHvVu1d5uI0bcxQPB2cFkfQAVwtqI1UdaAgy3Qe52",
+	"IpDnCUtLvNy6It/Odl9ZQynJSQS6HhZukozRbgEJt6d4S59tlIIpMLEAykShXSOOCh2MFYc2iZYICWWz",
+	"bo0Q626+486y2ByEr6GHbSJXcwSbLnjhyNGy1RQhRf+MhHGxTJOI5iwcES44C5wVuktB1gcZaRDcCUdE",
+	"MkZCPNjQrY4xYyqT0bwdssDgwe3VzQ77sl3mnB7pG6oxK0QoG2gNelqKq9iJYW2KmRviQOmnPzjQ2B83",
+	"coKSZj7UFK0j+yU+ORg+ppNBdHxwOoxODk6nR+zgET05PTiaDqcP6XByGB25+ApYzWCaVJjkOnVTzYmX",
+	"ywIW4i+rRq/Bd9B5YdFoZjUiaMtbuWbxvL1F2LcfN7IkZy/caZodvvWk9duDqZMvSiONAwnXzaFijQvt",
+	"KeBxznbTG6Guu0rfbQ22NXX4W2paYvMivNusa3uv5K5XXzPVbWaQ795J5+KVc91wd0o204w17dy21SX9",
+	"+vY8FxkJH9Bl8uBm+MAQzYPPSXwbVuyKosC+zV2L92wcGtwOInPrUfudu3huOxm9SRrIrR76qnTKdDbB",
+	"vNzO3ncQ7xCau/UYtPnaJqCAaWcJi/c0uqv+Ao+sWZQT67BDTZg5q07YhWzfBb8j0RXV3fphVbfWs7jd",
+	"fZN7+hQdgdbVq2h6gXTPczJNFUa9iywhv1B+TevZT+QiSW/Up3myYL8jdtC5TOgDp7tda7OkLv79ejMY",
+	"LdP8k9isUrv9l0ooANjPj+UCICBbWcLHvVqo7pvg9UWAkPuEKRo73I5qjHmUAOCzyoQS+YIUcn84Ir9/",
+	"89JNbSQhuGgCqyAn0tRYdBlhs1ehHWH923SkqVKhbx+gtNuCk7uIERYNyvofcNgzorjiGvfLZjNxHeHZ",
+	"FfDCog81oiHldWns0fmrcwLfuVSji1QSXpmgmlcFXLF7IdkXt+2tYQPpMJVzb30opva4LI24e9FeYNS8",
+	"Z2082vG1eyV3B3ZiZG+7r/31PrJdza6rU91MNtjkXscFP4Et+1r5uVo4bJJDm8TGn4Ov62DbuI0tXc6Z",
+	"aYGk0aPRg1umbkdOY64z0mRjtQDSYcOz/fHz4e0ejtsmBsfIpPiEpop+FJJlxqbJp0An92iUJ43PYRN9",
+	"4LmwuhfhHtnNO6FeKAp9gbe2eSWVXezPPcWEqjF+0Tn5asHihLZ1QnyepEw6NdnJxhYYbBylVMpkagqn",
+	"uincT6oPqfOl61TQrflG79lkLsT1G/1rvDcQEjPZSh4hixV3X8DC3SFqu966EQEeW3W3y3VW59VGEneV",
+	"m9BV/w960EfwC3v31rYPX7mbCbGHYbm3sPnjzUhH4jUWvPfFyMo3dopf++PVDslumLpOuvCDzjMbrqn5",
+	"wfdpf6pllo3KNNzun5Yi2xlBQetL7W71vYnLMPV24to2Grlkn3JEyuAih7CrDvZhTlZpEdjsU9Myzgn8",
+	"7TLnTT78vRCy1Us3o2R/HdC8QjsjtrMwD8tyFHNNwfXlB3VwPcdf0iCpKmm23aU6Gr8Xn3yyI3nnJuvR",
+	"/82XQ7bjAF3aL6g1vgN75Ys18Z8pB/nq1cNvv15t3Beo2L6at3+yLE6itswSTAWbMBLbjDHqJKDr8IIJ",
+	"ai0zETGwGlcUeiIZ+vQCuumRnxg9sKU5eJeelu1ubqdJWKinF3byWdyU+7Jpg8321anTPO6gC+OKfFT5",
+	"niZ5wmd2J5q94I8HDjDhb0XC8jF0+YFs6RxCWOiwOzwYDC8Hh6Ojls58d7Gtr8yOIiRNXmSc6Kivk32U",
+	"0bxbuq1eQDsG8EIsNOgHZiuW6VcLcLjMBBHcTQBOLMCm9bjcQXex2kGaiXsPtKoN7ZRvcw6wNr6Eu4BM",
+	"1mRJM7pgeekCg4I+Z8XQgIuvyaIaqrvj/kbvof3fG5Em0bodMoakLJdkmjGdoo8NBgW39QSrudBO1lrX",
+	"wT4JbfUVhtu1RRxAEymJKamQ5w2ahkYwueLmqTMSqnHHatxQP1NOpGybVTbMslqLflepzwCozSqR6qWG",
+	"pbnvVKNWXroweauAE2MfJ/dC3UxxjO0Tw/t9cvHywpxdpM4y4yyugo+YeSgyNkvayFy9uCM/ri/L9/y4",
+	"fp4xdokvesHxNHsfb6Fpb1RkSb6+UBxOOwAYzVh2XvhwAM45OX/zglyzdQBZwUwy9Q+p4+UhWWYJz6W2",
+	"44FtQv0RvLIkz3meL3u3t6AMTz3txZ7YPEsAurUEpvb54uXFiCyx46U+xCQjWk4GpkeyDOyByqDM28RU",
+	"achwnbAIExCvoHX52kTR+1f8in//fRWipf/99yQ8B4yq5Hf4ZER+hEWRq2IwOIqu2Rr+YGGfnKstIZhd",
+	"JLW7W7fqwi4nicDsR3Qmg7s4NxA28oqHnw7goXBEwozROCSpENcyIOEqS9QmGwwu3AXvmjHTPKNT9Wmo",
+	"iBfKubIcv5E5Y5m84mVCK3yq7u9cKflUWmSvgIQ0XiQ8JAmP0iJW705TJHPZJz8xmuZzPXsu1NL1Dv6S",
+	"yFx+/z2hXK5YRrhjgAUk1J3eMsBKh9bdyYL1SejY7SFiHSc8FyQ0H5nIAD44zREHWbKzKw4iYcGok56b",
+	"MW3KcPVu8AKEtldemuJb4MfTJDeQ6TmiIqs1QMIVLCJjAE+VaoJ4sMzEJGWLHxRTDcm9t8+fkMfHJ6f3",
+	"++R4MEC4KYNdHlHupFyRe/9+8foVkWue008BoWRBUyWvFDuz7F695vBwVJaP0xhJFxvDI4xVYuvKz2zW",
+	"kUNXkKoi+0SHeAkMC5dVvUi3u77ivxWK+G9KhET9zkC39E9mXGTApNSGvIUG/4rPUfLm9cWluhjvES+D",
+	"hC9itliKnPFoffAzW2tWrrH1kArcVN4KL0ZMb8BfN2DVki7YFVd3Sf1Acf8+OdeYYyALCugtavuuq18m",
+	"Um3cGaG2owCegcyTNNUPrCj+bvBYL+qJuk8Jn6nFvDm/fPITRuRgwxYsmzECQK14yqdHjx/eH1nwO9vg",
+	"UuZUba1E6VxuV0oj8+p3lwinpu9r4MiczPIoksEzivDzEbZR0k5jONByQETYUquHw7vikEssXaXI/pbm",
+	"yKEVK8OZXSYLZghbLevo6OixUfl/h+vy/fdvnE765rcQX4RiLDhQeUZSdc91vwPbZlDOsSmS0tnkNZDP",
+	"G5ZFjOfwdVZw9CQM1GEPBwM9K61KqcFM82KjE6nBy+bEiSSxiArcRtN1VPcsTmac5kXGCHblxbtIV0Az",
+	"oyseKrolD1Z6qAfaeA7JvTKTCuZGdZzvTK9VN+DUmtjlKnn5y32sgq29EVO8QnKvLmjsAPcDMhH5vMpS",
+	"Ph2sVqsDxQsOiixlPBKAtIchgv84QHiHgwuzvFBR+SoTfOYsGej6SBf/JjnkkYP7ilzkGaML8gzS3Byk",
+	"kFFv2B/0B4CyvGScLpPeqHfUH/QBPJ3mc1AKTFoSjYB7PsBesOqbGQMLw0q2F3FvpD48x1/+gj+ETKul",
+	"EtLw0OFgUENEcDfCNJFHs2urwVwZCLSKtt61UL5yPBi2vdLO8cE7TrW0hzzC3vHgaPtDz0U2SeKYgXvo",
+	"BJe4+YkXiNqe2sTeky7jvOP0hiZozJSRtO3P6VHA/6Uxb3pvlUjKy+6++tqt5kLpV5GxfnIKCMS6gzBo",
+	"oVpLgUxGHR0xjYXrCD4bOGmfPAPtC1G0iZgoAQWhf7Yyc9Kt3SVRykHJYwTvE9sn2/mUmQoQhFSF2y3J",
+	"pEivS0XwzEmbBB0TGabTnQWuHYpxZQmCgfFboWTbOKJLXQtXpXpYW5PuQQL9qMNqd0/y2M75FhFp7Ath",
+	"tw9gRj/cwcsr1rG2Cv8MN9oimkF9JLqo4Lp2uHw/0tgAaX07tnA87PCEdiVcCvELzdA3fjw86TI9RcDg",
+	"933J4oRerjHT5fjwsMvDS8TFV3xFYyX8hRgZKHFM23Z45ZWG75Ts6Zj7Nm6mjCV4t5F59hWt4k6pQNZm",
+	"BbGp9XjZWi5U/uQB0Dkkq2/54RMMZ6pfeooVy5WCW0JxM9BDIBqDnkSWOT5sW0nQ7VKa9V3gY1Ac89U4",
+	"gBkMQtIeBnBOlsC5p+Wq/+T3/i9yi9SGl3vqXJWSvP2iX0hPVAHToACY9+nb8+eX4Zl1kxnccF1AiOI3",
+	"Nxn3YP6SgqdMSgtKoj3BoTafxgkiP19x+wlQuNMi6p4ZDb0CVz3w9CgNoQcQEYDCKPh9nYrpmmP6lSQW",
+	"4KxjnxKJBXXwS8HT9RUk+jEeG50JPPXapDVT8KkJ6CszG7ozu3Cs7J8ZFgB+DR3DzE+Do3TRAIZ3Pnib",
+	"8LfGMlVcDvwTf3KxP3i8/Ykngk/TBIMKf+sJX0tPwMqusnZ+O5Nb6SvgUQmgPAcZX8py1oIjoBiF7QCJ",
+	"bjXL6s7I8eBxGTXoN9gFvtlhF7Vbd9ySO2muSCIJvuLPf0eOtz/xSuTPTY7LzpfqL0KiT+G49iHRoNUd",
+	"004/g2/Otf+70eFfydWzC1GVfp2d9JOnoJPs4wwa6aBF1avuopYHGPjP2ELcYPccrVmaYgyMjcUQqU3X",
+	"ffJ+nqTsitMKP1QEGxcpiwOSFRyxLzOCnTgCEmY0Z2PwLzid2cKAhE4uxhiiacY7634BsbZ7E5HPMSSF",
+	"VeT3AxJOaZIWGRvn84zJuUih8VvEeK7eXXUvBSRcZonIknwNSi5oqKgnZywqMontVYosYzxi4ygTHOdy",
+	"xd3PTRlHCPhozvZQHiNqCrS9U6IpYwuagJlsGq+MyGoulLC64lA7Cr91lVwQaeaNJaIE5Wxl3Hplh5gZ",
+	"wwgWBlvxEx3AU+9mao02KuN3rVV42NfTeO/aoVZ/7zf1pf031KS/tpbwt+r9dV10msdDUc8eGs6yyH1i",
+	"ZYsceO2OhpxriyDAzKUWYaCGueJxMp1Cbtb+vE4HnE1Kx0IoGQe5IiUwj4cfYhneN2KIO7gA/mZcfzOu",
+	"/36MC9M47tZp8EBnHmLZzT4Kttflej7LGPZ7t05XnZSCCKIjcjw40lqfIAsag04pslKPy6EaPkC3hE43",
+	"1RAaxjl7bngaej6v+DKlHNTPOKMrCc2IaPU3LpQc5E8KCwFjXK0LSGhRo4ksn6dMSqW+Qw6XbtBgEpSQ",
+	"B13xe+H5mzdvX//z/JeL8dtn/+Pdi7fPnob3gwanB7eLyMtkzzIlq1yVh8vq39+tq/YP5peB3YW/3UF/",
+	"De6jGzbuxH3ag5jIfCLKI+yhcIe853nCado3HSGcdvNkwqBXRIjDpiwOzwyaQwLBEpthxQWkWqvPymw9",
+	"DO1zRiZslnDZB96knr/iec3VKW5Y5g26wMh/qZv8JhMzSPneqgGZNFjNcv++2H8Rewho8m7vtVgsTSDi",
+	"Dm/2M0inKCluBfUcBnI4NCUN4YLygqYA1j8TIkaot5EN+hqYZCXkTdWKyWtW7wifvH755pdnl8+ehqB6",
+	"XPGVYSHSRIz7RLMZwwOIjwUYnDMbeTEbIzfbVeZn/61E/t8M4q/KIDQ1ElrqqXfILMDPccec4v0XSnWd",
+	"84H8wPHJWE9N3+MbLiT7W7L/fXH/PBcXuqnfqWBfZmyaJrN5fsf39d+LWKnqJjHK9HyiRZwwZfxTcNRy",
+	"sVJyE9Khi9So9tOMsd+ZLh0DIY7CHDrnz01mtq0qx+YXIsBwEgIioRGuv9HFeeszHewyQb+zUs6bYiKd",
+	"s05lXmI4wzgpozfsrCzzS3RZ+xWPhMyhH4rJP1tlSZ4zjtleSrE4d9QIDgoK5kia4BlUsmClC1Z4lUVN",
+	"WP5CobAlx6qPGeVXnIsVwrDn4Pm1XAzL3XyBLnPOf/b8sDdmopbNaAfxV+Kddrw2pjkVGYuozP92A//t",
+	"Bv46XP25yFjOAHcASlZLcwhYTyy6plRsYvNaMyhTzZuUrktps4IHWMzqInWmLJ4xnaaKpXfkJY3/P/a+",
+	"t7ltG1v/q2AyO9PmV1l2Um/atV/seJN0m/01Tq7ttDO3yg0hEZKwpgBdALSiZva738E5ByAlkfpjS5ad",
+	"8lVTkQZBEDg45+A5zyPoXB9NmO47oaC8HV4tAWEWG0kEFsBD0V/Z4fq+yFe7RVC426CH9ocewuJww2bg",
+	"NDsFEtUvlUhMU79Y3ikoFI/CQZUeDp1CwGqaL/qKGhUzxwiBOH2xCOSi6NN9VIGsuPMiV+ekULDGzaHr",
+	"gaFz/b+4QK6UTf4EZthLnYrdBlzxeasLSYrp1BiY/ZWezEiamfJq2q+JaffsTa2ZiSQ+fQhrlECpZ284",
+	"Wt7coHwRO8ODT4fOgx37LtuhEIF4y/FrQQKPfW1GecYpM0J1+YpxH8MZPR6KNjtTHUXxBwYcRvBrH6z1",
+	"C4IZzB5VhRlID3cHc/W12Bb/SQ7p4xY2JRJIdaXiUDQ3zxa1YEleXv4a+BOGgqfCIK71+NmPR09hFny4",
+	"+ungR79t4GXoD/nAB6+kHWsrXSUT8nmJ0iMDB20WhVOu4FvoZmPK9gHg1xPlo6sHZ85sPtp2wnchaYvo",
+	"uUX/CJ/e5GmbPO1DCmr8nGQ8QD63l681AmRmtrrULonAC7gxTK5mIbQR1Br2/bTFIt6CacP6XALSleiV",
+	"iEMNj3IppRApMVCWtSAI8+16TyaU4Pp93BaVCYoIqD71dAq/G4H1ry2gJCpxOLbZVZmwDfo7FD1IrA64",
+	"VKcIKCuhxahrxFdTHAMfP38O3hL2xbc/mgGezLAHQS8MgIOHkCDG02OZCUraos/UUXh4jOnjQl0eHpqJ",
+	"nhMpZH5VPNJGUrUqFwtmwGOp8r2A6boniG8UWquzs/4D+S/YFQMfpeuom2Cmn0yuSMT8lCUhqP9k5R8C",
+	"YAnxGCJQBhoRP2WTKW4yxbvZVy6FSgsyO6tHMc2E03AL+0u+go/kIr8PKpKPu80Ir5G2yVWTsHkwCZtc",
+	"7Su2ccJu+2j8Eih/54iuycdoEYyM1Toq4GcB/Eyzvrwp+1uwCYFQSZC358Gdk852lJ74TQ7txbVUKUv8",
+	"2yUn3gObDLkDAgE6mp4Dv7UI6Y8kagW6zkef3hbbQGgCZykEzLeu3VEvA4NuqcKzBbzeSNAZWEd936PH",
+	"ZovUeok/d8EV8o94LJ7QlQgmZ5Uj9Hwnz673gqJ76z8BnWLgaR9+Zf9zV4BTCgcUjXPTODe7c27Abtzd",
+	"jyFc424i5XiuVwIQYoURcuRagOGwTPpFNRQ8ncEAOSyL7+XGUgGDZcnly59fv/rwy+tXCZV4Aq13MNy9",
+	"UHlvI9t2ybIzPVGnrCvcRAhijifcc9Eqeo0zWMh5fHMs7GoD9XJHFXHQPLsWhMfaUNQa8EpEgD2Z1fwQ",
+	"PZmKtDjynBX+KA8MpAw6agn827LMb3kASlB6wrQCLmsk0ad9kTg6I/l3i4HEAg1JTGIgNzKlMSo3F+zF",
+	"o9lfaMLvGC51l9iaW2blKPduTRMjN9vIrrYRbyDvhpEVhtvcCHv4hf71idi46liQXuNtu8QxhUdULLff",
+	"KtKSaWsGq4o89UPexLQPAeWkGM2rWZTTB7uEAntm66mgLebWsbGf+RTgJb9onGdJkbYOT/WWeIZ7PnK5",
+	"jrkbFlSuxexfejgcT7XzHO4sacx+/2LxiLscbQ9B5mMpKhE0GLhlCd2cVEIJUS/k12e7XIL4jLoNj4xm",
+	"EDBo33bOkHIOSu0XM+hKzEk6wcO8O1SeQtTFj2VrJkcQoR9+cdxez1myZcMd/lwNhHUkPlA0klSdxPL0",
+	"DTxsl1+BnlDxFcKxKh3ASICy2lbhl0YBC6jmbSzh/tjiFMNZ+Y1l4wIEHGYxfuKtpPeuuL2eT/EtLIhD",
+	"VLlZCsZ6g4kRwFwFG9uXmThhSSaVAKo1KTLgc0OUJ0VypCpExaGwtLSRA6l4lrQIPj0SKiX2tHzsPb5w",
+	"bNnuKGAYMiB7guewTmuWaTUIEmhU6KYoQENtVd0P24xIQ0hEUdxKxFhHbQoZY3dFjOEXR1mkJw24qjFM",
+	"+wRXlYwTiVaBoNc9GqjqLXdZBNLsu830fvD7bvW0pt134523ulRibid5xOfUpTdZp8ygMFTNCtvjufVD",
+	"2TwCJwqcgFSTr/DekIEqfEiglw4ECOwmXUGuQvi+Uo59MgQBLRSHbDHukNjN+42WWa2BRBGcP8n9hUw4",
+	"21HSwfF05p3OkLQvAQRLyMNwCHzCnM5ADwOxL7GcCoLVBN7hk/Sut6Rj7yTNcdmJpIVsL3C4LTIL+5Ol",
+	"g2xF59hz6RB893DwzC41AXE5y3ShORk7EMQgpWWW91HptZCaHQpugjsOg427ZChCZ8nFh/PzN+f/TPy4",
+	"Je/PPly+fpW02XlECAKZHmptdqexmROC/cCHGHI/kh3VFYwDAqDNfkOOZTbKrZuvhwf9skKoLAQWSSFT",
+	"lizUrMFbeU/fGNS59DGCCuBNZ7iyvOcAoCDxDAwMNgnU4psXXM6RLIeOmONa8Y2lWmDcAEzS+RjZuIIy",
+	"7BmzUg0yQW2GzocGyt+SsBSkqXrCjp8/h5OI46PjAMNkNu8NYciIOABSKiWAqp+D0rVQqaUSkIkL7iqs",
+	"tzWSdeAYmSkwIKAKJow2lvqHiz2dilP25vId+/7ZixcHzxjPxkN+8LxOd4ls1ycjBhIUxotdppSQew4M",
+	"6t5UPjl58j+/nx3898cvz//zl4pgqfVQTrhoZEFu0t43hIIefiFsnlWLxv02I8ZZmu4lxroGWdEcie3R",
+	"M4HcsZ+bN+tVCS0ciJFPAdiyw26eXdd7FZdOG8p8YCoLZ3pQ9eWgyNnP9KQkNAxy2RAbsrMi1TWnb13Y",
+	"eFw8Q25GfpvooHQzFADgMYhvARwJNK5sAixQZ8EzI6UcI27kDYiIXV69ex/2ISUmsBuUDDJuvUVhQUcl",
+	"71+fv/JbdrtIkxdjk6B4b+3YYRlD8B7qdxQ8DtoYdjDCCkzYBNYx4nD/e53J3nT9+1+Z6UW+Qftv+XgM",
+	"28o2dpXqBRBukX7xWGFCvmKHmwM+4qzXE+Ml+DpaBrKRFGvM9kZmG6cXInpXxY+LtODXYjrRJl1O+QJ3",
+	"gL0aDw23ocaJ22usgdIjgcivwJSFMQsnIWfSOC/QyzHSQs30Hreixca56rkcFhhi20b637LdUcnlh39c",
+	"vrx484/XrJMfHX3fc3ose/BPQUb0w/nSexBt3BVWpriVjKrM6UC4/x8GY4f5mviMGjsQPkijKLq1bIsr",
+	"DWtphVz5OVKXYMlrlgJKe+KCWJhXzAgrzA0GqNbPc9kbMp5N+NSyVJ8yB+WOPE192Inao8hD6ahhbFJp",
+	"ZEOqmKV2bpZuP5AKze9Fd+MrWR3NZrdjLQzAE6cpHKvybN3Vvbj9haqGw1yBA1/PshLzd12jr30M3y8O",
+	"7gOi7hvLMm9wytXAqcT1TdRtIAIOCVOtr+GPYwLxpR6N/bYZUmodVWrXBxY6Ey2s/0W4dMEnSeXNEXmN",
+	"CdClXNO+ox/wpUMC4nEfhMy+zOqzkPCFSPAIRn0SiLackQ/eBX9MW3BcDrrPaKkxnbueHpWrUS+gSsxH",
+	"gMtpC+Oq/bIMp/ab/6LSWcadE6Oxs635xWpET8ixs3Ehl04hoMosTI5AowQLTY6qeQpp5u3SeaRHvBKO",
+	"y2xFpVZzvrdPndNRnAxrTe41jgOoxW8sk2kNEnd3CNyZFXeI209F1dRD6HVdVVbid8YEKoEIcsJxt2yR",
+	"Dx7MARwOTbh0Im2zRGn3qfjLmQ22VVAP2VJ9ErczzCcdFahP8OSIrBGUKYk+ED+HBwetCGHDUWKWeTM5",
+	"EXIwxAjDD72VWpUUKLBbUAJFpjWp2vDxoxVG6kHWKUUDh2953+FHGJ3llnVG0gzq05ozmSbe2ZEYu1+0",
+	"pVP42/hPCwc1I62k02Awl4AF3xZ37XLJFU9Zh3i58azLAi25osSvj/Xo7Kk0H0pju8KhjjceptwOu5qb",
+	"dNnUeBVv2uHMKB5Sx7kvB7kRzcyocULBXQhj+I0Nw3XH+TGU1mkkl6uOurxLEsO9CQho0tFXi6UikzfC",
+	"gOKxoEPf4B1F1rNAVWK0EwATsk6MIXIU/5vzjGXg/VXXd1HnVrjTP1OJndMs0/qadXnvGp4EvCN10Bm4",
+	"OIOYid/o+TH4pXKUj56c/PD8qPVkJBX+37PookrlBNZe7zINEoag3pgaK5rMxtYAEy4OKqAJsqwAR95x",
+	"pdGx2VKerTd0z33wvf951hCN6uoc4tzJZnNot72M4fzQ3nExAZXUMpfmAm7YJaEcPKBxZW5jZIFHM+8N",
+	"2ZCPx0JB0E34rnAFZDpvM0mMGGdS2CUODQ9gbst4OGpqMwDGh7AMsNJaCeZbmzLu2EhbF5waxFhbLlNA",
+	"keHdkDTSqi/NqAA9UPFlRwEGHSlpAE8BR1fs8urs4iroki9QzM4hmkXWZ98m78buXe58zJw8RVY2zBZh",
+	"T2uAEBc0JjsVx8BH1CwIJz67xpxuFwPBc6f9XOsxE7/vrcEQUHAM/IBU7DvFcmGYYUpjdoybFH+V1sep",
+	"6SkUJozGjm4eCR5qSErkUdi7tM1eDrUVwDrlaEowSarbPur9xrKMq0HuF+C3CCXizhnZzZ1gSbiUPG1R",
+	"RQeRagVuQ1zIxcXXapBJO6Qfot5fDQqjvES2nwel1veCwfgKVmaTj7wH/AVMBAh6NrQrizAMExKX8wR9",
+	"a2UbXJmeUvdxH87VJsmHjbIMAQ9fm21YX71m75mA0whhx/cnVBpxF35jkdGhOUven+87w3EcMg0AnpWj",
+	"258vb8h3XLtA1/Keyxk9mG9SsR+eY6agpF4SndmAjZKmfO5By7oVqI5xd64ENhXCAsEe7VBf6mHRlnuv",
+	"HqfCqlJwGJpmZe/PJ6dPANrTVUSE+1nRsZPLZC0Dq2ybvQb6bcxfIHXqSknYZXvqJT39ge6p891cK53T",
+	"LK575vaEf8k6Dfx7WlYRMoVMJkvT+IQ7ucQ77z+Z/05l0xkX2g1lAWmqS+aH68j8WIHYksq9OH5SSus/",
+	"f3b8w/GP3784/mFFdn9FD1E2CrSXMDsga08cbBjTjRBAJBW5qh89I7g3dhzIroMnI20EiVb2SKqeqB6w",
+	"lDtxEPy6xUr7dboSHfgVvYDc4ua9+Lh79BWugnV8mALCjRoRgOoD35iXRFEDFZALfJsP2CL/OVII2uBH",
+	"IRWR0pe8BRjcisFoTod70cBehpsedYkDvcXqc8kwJk0CfWvOui1mUJihcVJV+xG1gqWhShYYkSJJzilo",
+	"CsZrqehLBfVNdLZT4P5gdmvTYtdiCiILQz4WCC8GPkmoYgn0OB0FnDTAiIP9nRX38WtQ9hLiWVC69OCT",
+	"SN2EmnUW0viBedRpOMIaCaCmqcqS45ZEo/RQEcfUvQ0y7c+2/ey6KCJ8L95wAjRp+s2QobDyGA9TaKXR",
+	"WkzJB3t3ODbiRopJPZfLeUn2BacpWDK0RSTmgqxbZeb5kn0LBFzcDVvItMVtRyXFHZ/8smr3tMKCT/v7",
+	"s4/tG57lIjllfz36Ho0muH++H2jJMq0GyDWsGGcjqfJqZmF6vcdhpd5jZ+PSvt+DwdlOLIVrt/zc4yPI",
+	"+ko3ZCPI/AQeswK6AQzVVA3bVFE05nCXQPkAG7CMl61P8G2Unqzp21VZyVCJmopMOFHn96HicywV04Zx",
+	"5KWKez1aTVlxroEtF3Zqbpkf1wg1ULvSMmyg0VR6NKU//nNtvoe3aiGOtXPn6J492iYvvs/S5HXn0x0S",
+	"4jWYsTMSSA/8UUYwnvnHTFnf6D+EivqwQ64GohyzXgsxRsykD1tRuYJh7IoC/0HlAmLqHlesKzoK2yGH",
+	"tCq0RgHCEb8uLTSWirFQKdNqCX1GPk75rDV+CKHpUROaNs7bVwo520owCyfcwseO3Ik7y77OadRQs48j",
+	"lHwdBmHHUqCzj4s1/fVxIxCsYuz41RmVxkbcV4AXNqjtRXeHlOneslj0WYr6BpOh9kEasOIHrwjZigtm",
+	"2NR7OtxGYk0gFHEgYpxlp5ElnvD0oAwAZwdGkAA/qod1FDg8dAccKiCdCGp5haEjyavCW6ryg3ia0mC+",
+	"peFpmO034SCmwfsA3/jJPRhifBIy1dcS1Qea+kC73Xh3jeXejeV+n5NUKUKEUQElWDwFyEiK8jZOg1SH",
+	"oH0nzIQbErIpHlumokcdBhmZocBOisyK2xnkjlplkdn2DLJBd/krNcqNiW1MbGNibxdAFx7mbW3qjGus",
+	"gtJpNV8uaom4oRjNFWyACaVfUMhryJUSWSjzBKEosJdiAhKRoDsGePJK5Pgl9WSn69o/og52hfkw6ERT",
+	"v19ffWzjdyrmGv6yKgiDu+IJ2+1iL+56wypW539dvjtnI2EGgsE9KO37w/d/e/E01DZMtLkWhumuQDk4",
+	"mJiZHElnscrB/0NhOXNAUCvMXas0yB1PuGU20xORdlSqJ4oZ0dM3KJiH7ohvxXAnTotm6C+lI0eA1jEW",
+	"UBVVj1INsD/gV5B2GldiUol38G+JI7+ztLVv/D2MuP+Q5ZZgpA+gD9/dpdV7zoXDaC1d+l8/J2SzPe8o",
+	"dwVnVICG6XMLUus4o0Bus8RywtU0xCsAl9LG9XUmNRvxKTOC94arbOsCEWSQcpRarcBPl2/cU30KimeE",
+	"4hSMUaBy+3X72YtjUAuVlvWBNSgQ7YeADNW6hjxAK6pilfFQK/EJ262LVI6Rlir+70Lgwg/++Pj/Tv7O",
+	"/v77d0cHf/v4+9HB39i3T9sHH7/7y9o1HbMvCh+vtpYEvuy6xS2lr3gJf1jRg7PMaupBPKTNZN+JtK4P",
+	"eLWa1KvPMyvie3e1zgRXOy4jKb3lGkj50sRu0PLbQ8vP2otolco/b4Ca/ykUk5KorgZR1lAbXnKIoDnk",
+	"LICseknOFjw3MhqBkkk61hWZVgN/c2BrIp/LgohfIXa7wLhdXAL3rHh8yN7XpMuLMXiwR4RFF/eDiy8N",
+	"UZ3XVdzSoOIbT2vNumCcM1Hzcy3LVJH7KN17KD5DnWJdHuS8lPpA/RHcLkEhjEnVy/LU25azIEMqMRL8",
+	"+e3Zy4PLn88Onv/1BdJqis88FT054lmL5RRYAosV7tPJtZh+kmkCQkMYmJLmqS2fDIqRFdkNiQ171+ha",
+	"jB3Inka9cu5Y1wh+bZnu94O0ACijiGoIPQ7BnIu4Ynt34rM77NmbWaMQS1C7UiELwLzHtGAMXl7+GhLj",
+	"Q8H9sEAEf/zsx6OnMHAfrn46+NH7LngZ+kNz9+CVtGNtJTa18OkAikvFo+CB1YtULHSz8SS2gIDVEwUn",
+	"LW7W4G/iUdQtWxT5rS9quZqVHZbKB/jAxNjTI9ECzUs2zFVqsPybQ7F1UPiLqvfW8WlJ77IrUN0j5P2F",
+	"dW3mQzWoWyGt347qA04cNLyojA90jCtFgEcVa685gK9wh0Z55uSYG3forcxByh2fNT6Fntx74wfZAa8R",
+	"RTDj0k9fnvgPVI2391dOMSPIR4KMMWQKwbT5sVtt5MqW5nd82Md4l+7+W/RqohqYOCE3GN6X9aXIUpb4",
+	"iwn7Nmn37E3SYknbO2XxH1lyiqbyKVGbGtHTJsXjSpaUg+OEfasN/ZQ8pfPLaUcN+Y3w98IKTFr+n0Zw",
+	"/xBS92aJuJGpUD24CjAdqQbZzOL2D8SJfo8JvuLxQQ/6azm1a3zPB+Z7QhqPjO42/E+Apnmfcsu4NFDP",
+	"C8vVT/nJcHoK817A7uB3NspOWj4FSpbg2kq3ECvTlRAZV5C29d3jCox/8UN+3wcRG8XFrZi3a5AFjVHb",
+	"TaqvD+cVMwv3NhbNidE4W8rQn0nrruJdj5rFJbzG6uR0HJYmM709KEJpEkWS4vjbtplckhtupO+8TQq1",
+	"6Iz3xFBnqQ+7pGIJzaqEpbLfF6aFdcGMpyl4DOTPO/HZdVSPK6Ud6wqmx0Jh5sh7pvZsPEaG9CKQCw1/",
+	"sjJNfO9GPBU+WL2ayExq3Lvz7kg6h3wusaHulHHAPfQzPTntKK1ESLIsNNpD2eq0pKBM7XtPniV8PDb6",
+	"hmchMzUMwjH+TrmEOCZ8lYfqDIT+7SVFHgenlqUdrzfkMc2uflvyGFcswBWWcsmOfkjTfQlUkBJrSNeO",
+	"YLGMW8fsVPXa7Ko4i05Cq5DoDgxX5ZJfhvmwKpJZ4IUOfXnUDgS9xWr/IQx94z5szX3ArQ2Y2GFsN/cn",
+	"KhfJmulo8dm1Cs0Tv39fvnmFIEQee0TpqdISOj46jq5K0P9RlMfizrfRYlXuTEfN+zO87L2EJ4UHy2I5",
+	"otp1+eKQQx4bXBSgjrZMT1R9Svux7P7lhGGz/TdZgD+fv/AW2TPilENQP73GnVwHb73qbeKl48bZUqCC",
+	"1sxbWcsEQLfnTCLvwdkWRioh2PnG+gaI7uOE6dwUNp1lghuFQU1XUPIfBKikYSGwsZG0zptHnlvh46fQ",
+	"fCvGfd4B8f5NUu8jlaK0Gvi2H5Lb50EqbeOMiXq+dRN16T9ijZmKX05axrs+anWamVw1DstWHBatr6kW",
+	"0a+Au7guy1bpfVGflTyC9bjPokVqyM8eLfnZxjFoPf1Z/fw5une/rGFA2ycD2vqTavscaG8hkuNQRHYj",
+	"DABY2Rko6oD74uOkrhjkig00VJKht+IdCLodUcsDjlfaNdRkM7P9QSQ/j5rop4l+vmJ6su2kSwHPUebc",
+	"3h6k4/Vn3nPZlFHuZw7T5cOUJOrnYigykDdCYf6IZ1aXEkQRrEyqBO06Yu3HksfZL7X2XC+Wae+WylR8",
+	"sCitlWoQCpGbqtPGbK1ptrBqudgr+9qAZRgLY2eAHGtns1HqdymCA2953PAN/w5rYDfgVZtExvaAG2Hu",
+	"rCVZvxyyEfHZ2iCnMGrBRwTHElCCf+iD3ct85/YDR4Bhqdu1/MUGiNDsUbcGItCi20xUHg3GyvQkppqw",
+	"SMPm3XjJ+hk7EVkWwMxzGcyYrqywFZSwpG6vma2EVdKkKh9vqnL9WbokSVk9Z47u0VI3ucm95ibXmEXb",
+	"z0pSFgOtoI8y7WnZIEKFoHV8Wi+FUEzc/fs1R41f0+QYv65g3QcrW3CEDksLuhaQ+VtgR0E8V/Lu/dWn",
+	"N+cJcp7Qn6cksYwly5iTGgggWgc1wCpDgURSxfMftxZvfJF1SIbiSzeb655ZKEsbGgCVdrzflpYhSBMs",
+	"TY99sPeyLFbf6Tvy0o+mcuve/koOpLO7XXP+OatXG4xzk3jb2rLJ7WypMs7SDdJuVzMHRkqbEc+kxZIj",
+	"4O47ZcgZgVA5ORLsD6DH4UawVBh5I9J4wMF+o/qmpIcT9JN13Ikkqn8Abjl5//r81Zvzf+KxlrTIAhb2",
+	"pjmwc+wa6msvoe/CHKAfgIeaAoSVC7287xQgjEqNpwzfpUkANn7vZubnLE2JunO5+Vl0eXEPIH6pWoJy",
+	"ANz0pZtlKG/BMVgmlQD16lNWHIqDRfJXgTYamVja7AyrGpAuk9kxIJCHQjiSF3T8Go/XeEf1tRnlGQ8U",
+	"hVhUqRj3ltPo8VAUZF1wS0T/SMOS75I2g9cHtgWQT0xTkbKR4Iryk0awTPQd03mZ1YsUKG5D6wXPe2lv",
+	"NjZ4O/UhGvqwxnlZmz6MNMEse3n56zp+zIIdAX6kW1kSJA1D6L8d6oklRYQZC7Ppou6ou3L1wfP+BW/1",
+	"oJZ12fv4fKDSRQ/kFkscbLUfbAuUVL5HCY57s6q/hlVdfN/bLO7Dbp5dLysy0oY+eFCHAiozv/7s6Uzx",
+	"0SxjoL4RBoC9oS6pYG7wHfFr1Yh+bkVKFO/cjPzyJdJOlEmBGk7fAqQqKFCZSGVhb8dCSaYgWWfEjQRe",
+	"T3Z59e590NFUYoLOd8EKgUEOBU+zwVK7qE0qxoaQgeGCVANh3ex1I2ImsL6g83bJDSyvvEBKwXUoAeH+",
+	"9zqTven6978y04t8g/bf8vEY1vT9iAT6oQt1pjus2MJHnPV6Yuy8FamJ5aL6WRPNNdHcBpYbp9dCOgl/",
+	"Xi+iO/xSxiwvhXW8NtyKIPJnrFYnxGjZirZvKP0MnrZmYR9I10qUFEY7UQLc9niWdXnv2jLLZRoErtpQ",
+	"7Emk8X0N0ZYYATcOVz2RZSJts7dB1Cco3hOtTybSgTBwuIo22xA9q98YgtUu3sJvKddiKoCYcxgKW2ln",
+	"AE6+jgotS1TYKtMFthioO4T3CyTQfridUKhDi2kxvBjoNJCNFjelsdE3MhUGKgnHUgQ5w5G+EWl8uh+m",
+	"gdG5Sk9Z8otGg7QBBxB+V0q1rYegoewfE/7Tp3PeXehC9Z/6P8nNV+XPNQAdsjtgCTbJI9Wjc6qn49G9",
+	"5VCb08N9QnNWT6DbHRS+93vaOSoS1CJ0/ilvhJot0DGh9CgkIIBBCThefGSCtM8hcYCbA8mUSTt3BgKm",
+	"E/Y0Hz2gSPj8AQsmMzHOgH3vhHHFRCpDCAKETL4j9SihuIB2c/LxAR5y3yChr+jko4EIPW4VuTuclsz5",
+	"1oe0+jevQVzLnF2AL17oaYKNwUy896Ij8TR5k3MuO54Cp4aXMhlYoEg/21kRzY6yTmYZuOgrLR/KrlVY",
+	"O43ibEIapieKXV6dXVwVRi/QdqLZ81EA5HMxUxQVouKLfZtYnZueOIl/kDytJHwRLqRbd2M3qfXGdDam",
+	"88+KrgShCzSdSI9jZ6mr7mxED8luLYNcohGyukVMeyj72QLLgWxWaCPL5hDcriFPT+lEwlhH9PyS1IMp",
+	"QUCvFiROIJDvKOoVGraB0RMi9AfmiUg7gfnjmbQARdg1GE+yKD/TOz92rs3yuywv+RyKIqc0o3nehG17",
+	"BX32wDkiwOcmq3wb8dwqE7FCQO4KUmQoIF4cHHmLVUVyWxzv7jpNgVazakFcrJlmnc1LRn8N0RjOidHY",
+	"WTBHRvSEHDtbSsQW2dlmbe0vJQLbEkAqQyaXDUWWEpXffSVMVi2wBV6CCl0nv7qQMNdvwkRFGH1QlQJe",
+	"ALHirSguLV25HgJy/n6vVilq4FTsjpRCjDQIu65OgHesQ0xfFXB4XJLNUtrfNhX3pc1oDna+bA6/wH8/",
+	"URH1HR642p+DN11epYhJA+kWMwWnzPJpWUaRBBTD3h+x3/Egjjw2rOID+1UkCWK8jgbAiLISdJE8KC8f",
+	"v/Btm53N/giQrLAVngQh+slQL1RXraqessKVV/WTXSlcFY/YS8XlzDuuYbW+4gxBE/DvSouPNu2wHJ0O",
+	"hWAt2sGZdOuXWQ4Fz9yw1sH4Retry7jzhiAVY+8fqF6FBt5AuJ+xpR0uL3pCzcKizxqylu3bDrXo5Ua6",
+	"6ZOT3z+WB/5KhJMqV3pYJm9moHvUxY+lsT0EyMTqEQYvrTTGIECaTpMTOCPjRrB83GZJKgaGpyJNTtiV",
+	"GI214RkQb+iJOmVkVRHVgEK+GIRkfIo1S9J1VMadMG2W5MW8TE7Ye23dwIjL//oltBcYhnD8g9H3r6+V",
+	"wEzz2OiB4SOmhEhtjdfo3W2phN2p01g8pDKq4+nUv00YvHZp7e7+8aX1v5NZGXz6+PVJT8YKcyPSytk5",
+	"2+SXJ13BjTBnuTcFv3/0Tgz8MblKucmenDw5BOeG2qoCooyFHmcCHIQRn/oeUGCcRiJ5aYI/0S7ElzG2",
+	"8k7WHF45Kr9zVwH38cEMFntDRN0VmfYulC61PKPjt/iAt1xNAxbXMa16ohVWtg+D5sFApYYD8GuxzZda",
+	"YZ6S+m1FJnouFHYWPUPi8KoWIKijsYwxGrwvieZPwJHsTtlkKHtDfHvrBER1pTxDOL4BmFfxZNoQKkYD",
+	"PxZSaKCTWpZ7KzcRWfUWW3mnShy2ToOp4HkqBYxu0BMwuUIllVKrL4mdqLLVHM+tSFdOUD4FsVg2IMKo",
+	"8clQZ4Vggp+KVsx8vUsgEKwd+6iWUCR2fNOBPak8EhfCz4MAp63alATkkTD9TV479K/UyFutpNOmupWf",
+	"tGEAWu3yjKsezFWVxoM3e+q35msxBRMsym8ZtsuP//m/AAAA//8=",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

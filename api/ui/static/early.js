@@ -34,14 +34,14 @@
     applyTheme();
   });
 
-  const local = new Intl.DateTimeFormat("en-GB", {
-    year: "numeric", month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit", timeZoneName: "short",
-  });
+  const clock = { hour: "2-digit", minute: "2-digit", second: "2-digit", timeZoneName: "short" };
+  const full = new Intl.DateTimeFormat("en-GB", { year: "numeric", month: "short", day: "numeric", ...clock });
+  const brief = new Intl.DateTimeFormat("en-GB", clock);
 
   function localise(time) {
     const moment = new Date(time.dateTime);
     if (isNaN(moment)) return;
-    const text = local.format(moment);
+    const text = (time.dataset.show === "clock" ? brief : full).format(moment);
     if (time.textContent === text) return;
     time.title = time.dateTime;
     time.textContent = text;
