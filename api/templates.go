@@ -2,8 +2,6 @@ package api
 
 import (
 	"context"
-	"maps"
-	"strings"
 	"time"
 
 	"github.com/event-stream-engine/ese/api/internal/openapi"
@@ -93,16 +91,9 @@ func (s *server) PreviewTemplate(ctx context.Context, r openapi.PreviewTemplateR
 	if err != nil {
 		return nil, err
 	}
-	fill := template.Fill(attributes, saved.CollapseWhitespace)
-	missing := fill.Missing
-	if len(missing) > 0 {
-		for _, name := range missing {
-			attributes = with(attributes, strings.Split(name, "."), "{"+name+"}")
-		}
-		fill = template.Fill(attributes, saved.CollapseWhitespace)
-	}
+	fill := template.Preview(attributes, saved.CollapseWhitespace)
 	return openapi.PreviewTemplate200JSONResponse{
-		Content: fill.Text, Locale: variant.Locale, MissingVariables: append([]string{}, missing...), Length: render.Length(fill.Text),
+		Content: fill.Text, Locale: variant.Locale, MissingVariables: append([]string{}, fill.Missing...), Length: render.Length(fill.Text),
 	}, nil
 }
 
@@ -116,20 +107,6 @@ func (s *server) previewAttributes(ctx context.Context, r openapi.TemplatePrevie
 	}
 	u, err := s.Store.UserByPhone(ctx, number)
 	return u.Attributes, err
-}
-
-// with returns attributes that have a value at a path, and leaves those it was given as they are.
-func with(attributes map[string]any, path []string, value any) map[string]any {
-	changed := maps.Clone(attributes)
-	if changed == nil {
-		changed = map[string]any{}
-	}
-	if len(path) > 1 {
-		inner, _ := changed[path[0]].(map[string]any)
-		value = with(inner, path[1:], value)
-	}
-	changed[path[0]] = value
-	return changed
 }
 
 // SyncTemplates has a workflow look at the provider's templates.

@@ -117,6 +117,16 @@ func (u *UI) renderLive(to *livePart, name string, v view) error {
 	return nil
 }
 
+// renderPart answers with a named part of a page alone.
+func (u *UI) renderPart(c *gin.Context, status int, name, part string, body any) error {
+	var b bytes.Buffer
+	if err := u.pages[name].templates.ExecuteTemplate(&b, part, body); err != nil {
+		return fmt.Errorf("part %s of page %s: %w", part, name, err)
+	}
+	c.Data(status, "text/html; charset=utf-8", b.Bytes())
+	return nil
+}
+
 func (u *UI) functions() template.FuncMap {
 	return template.FuncMap{
 		"asset":    func(name string) string { return u.assets.url(name) },
@@ -133,10 +143,12 @@ func (u *UI) functions() template.FuncMap {
 		"recipient": func(m report.Message) string {
 			return u.temporalURL(fmt.Sprintf("%s/recipient/%d", campaign.WorkflowID(m.CampaignID, m.RunNumber), m.Seq))
 		},
-		"indent": indent,
-		"tone":   func(v any) string { return cmp.Or(tones[fmt.Sprint(v)], "secondary") },
-		"args":   args,
-		"trail":  trail,
+		"attribute": attributeText,
+		"add":       func(a, b int) int { return a + b },
+		"indent":    indent,
+		"tone":      func(v any) string { return cmp.Or(tones[fmt.Sprint(v)], "secondary") },
+		"args":      args,
+		"trail":     trail,
 	}
 }
 
