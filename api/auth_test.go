@@ -36,7 +36,7 @@ func TestKeys(t *testing.T) {
 	t.Parallel()
 	e := start(t, nil)
 	key := func(name string, scopes ...string) string {
-		secret, err := e.store.CreateKey(t.Context(), name, scopes, noon)
+		_, secret, err := e.store.CreateKey(t.Context(), name, scopes, "operator", noon)
 		require.NoError(t, err)
 		return secret
 	}
@@ -55,7 +55,10 @@ func TestKeys(t *testing.T) {
 	require.Equal(t, 403, e.do(with(write, "POST", "/api/v1/campaigns/1/trigger", "")).Code)
 	require.Equal(t, 404, e.do(with(admin, "POST", "/api/v1/campaigns/1/trigger", "")).Code)
 
-	require.NoError(t, e.store.RevokeKey(t.Context(), "reader", noon))
+	known, err := e.store.KeyByName(t.Context(), "reader")
+	require.NoError(t, err)
+	_, err = e.store.RevokeKey(t.Context(), known.ID, "operator", noon)
+	require.NoError(t, err)
 	for name, r := range map[string]*http.Request{
 		"none":      httptest.NewRequest(http.MethodGet, "/api/v1/users", http.NoBody),
 		"revoked":   with(read, "GET", "/api/v1/users", ""),
@@ -78,7 +81,7 @@ func TestKeyUseIsWrittenOnceAMinute(t *testing.T) {
 	t.Parallel()
 	now := noon
 	e := start(t, func(d *api.Deps) { d.Now = func() time.Time { return now } })
-	secret, err := e.store.CreateKey(t.Context(), "reader", []string{"read"}, noon)
+	_, secret, err := e.store.CreateKey(t.Context(), "reader", []string{"read"}, "operator", noon)
 	require.NoError(t, err)
 	for _, step := range []struct {
 		at, want time.Duration

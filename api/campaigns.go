@@ -29,7 +29,7 @@ type campaignStore interface {
 	Campaigns(ctx context.Context, status campaign.Status, before *int64, limit int) ([]campaign.Overview, int, error)
 	// UpdateCampaign stores what change makes of the campaign's plan; a run under way obeys it at once.
 	UpdateCampaign(ctx context.Context, id int64, by string, change func(campaign.Campaign) (campaign.Campaign, error), now time.Time) (campaign.Overview, error)
-	DeleteCampaign(ctx context.Context, id int64) error
+	DeleteCampaign(ctx context.Context, id int64, now time.Time) error
 	// ApproveCampaign records that by agrees to a DRAFT as it stands.
 	ApproveCampaign(ctx context.Context, id int64, by string, now time.Time) (campaign.Overview, error)
 	StartRun(ctx context.Context, campaignID int64, by string, now time.Time) (campaign.Run, error)
@@ -133,7 +133,7 @@ func patchPlan(c campaign.Campaign, patch json.RawMessage) (campaign.Campaign, e
 }
 
 func (s *server) DeleteCampaign(ctx context.Context, r openapi.DeleteCampaignRequestObject) (openapi.DeleteCampaignResponseObject, error) {
-	return openapi.DeleteCampaign204Response{}, s.Store.DeleteCampaign(ctx, r.ID)
+	return openapi.DeleteCampaign204Response{}, s.Store.DeleteCampaign(ctx, r.ID, s.Now())
 }
 
 func (s *server) ApproveCampaign(ctx context.Context, r openapi.ApproveCampaignRequestObject) (openapi.ApproveCampaignResponseObject, error) {

@@ -461,7 +461,7 @@ func TestApprovalAPI(t *testing.T) {
 	e.store.ApprovalsRequired = true
 	e.campaign(t)
 	key := func(name string, scopes ...string) func(want int, method, target, body string) map[string]any {
-		secret, err := e.store.CreateKey(t.Context(), name, scopes, noon)
+		_, secret, err := e.store.CreateKey(t.Context(), name, scopes, "operator", noon)
 		require.NoError(t, err)
 		return func(want int, method, target, body string) map[string]any {
 			t.Helper()
@@ -500,7 +500,7 @@ func TestApprovalAPI(t *testing.T) {
 	}
 	require.Equal(t, "RUNNING", author(http.StatusOK, "POST", path+"/trigger", "{}")["status"])
 	boss(http.StatusConflict, "POST", path+"/approve", "")
-	require.Equal(t, []string{"key:2 campaign.approve", "key:2 campaign.change", "key:3 campaign.approve"}, func() []string {
+	require.Equal(t, []string{"key:1 campaign.create", "key:2 campaign.approve", "key:2 campaign.change", "key:3 campaign.approve", "key:1 campaign.trigger"}, func() []string {
 		rows, err := e.pool.Query(t.Context(), `SELECT principal || ' ' || action FROM audit_events WHERE replace(subject, 'campaign/', 'campaigns/') = $1 ORDER BY id`, strings.TrimPrefix(path, "/api/v1/"))
 		require.NoError(t, err)
 		found, err := pgx.CollectRows(rows, pgx.RowTo[string])

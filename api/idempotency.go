@@ -19,6 +19,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"github.com/event-stream-engine/ese/internal/access"
+	"github.com/event-stream-engine/ese/internal/fault"
 )
 
 type idempotencyStore interface {
@@ -43,6 +44,11 @@ var errNotKept = errors.New("the answer is not kept")
 func (s *server) once(c *gin.Context) {
 	key := c.GetHeader("Idempotency-Key")
 	if c.Request.Method != http.MethodPost || key == "" {
+		return
+	}
+	if op := s.operations[c.Request.Method+" "+c.FullPath()]; !op.repeatable {
+		s.fail(c, refuse(http.StatusBadRequest, "Idempotency-Key: is not taken here: the answer holds a secret, which is not kept",
+			fault.Field{Name: "Idempotency-Key", Detail: "is not taken here: the answer holds a secret, which is not kept"}))
 		return
 	}
 	sum, release, err := hashRequest(c.Request)

@@ -58,7 +58,7 @@ func TestRepeatedPostOfAnotherPrincipal(t *testing.T) {
 	t.Parallel()
 	e := start(t, nil)
 	for _, name := range []string{"one", "two"} {
-		secret, err := e.store.CreateKey(t.Context(), name, []string{"write"}, noon)
+		_, secret, err := e.store.CreateKey(t.Context(), name, []string{"write"}, "operator", noon)
 		require.NoError(t, err)
 		r := with(secret, "POST", "/api/v1/segments", `{"name": "`+name+`", "definition_json": {"a": 1}}`)
 		r.Header.Set("Idempotency-Key", "same")

@@ -13,17 +13,24 @@ import (
 
 	"github.com/event-stream-engine/ese/api/internal/openapi"
 	"github.com/event-stream-engine/ese/api/ui"
+	"github.com/event-stream-engine/ese/internal/access"
+	"github.com/event-stream-engine/ese/internal/intake"
 )
 
 // mountPages adds the pages. They pass the same sign-in and are told the same of an error as callers of the API.
 func (s *server) mountPages(r *gin.Engine) error {
 	pages, err := ui.New(ui.Deps{
 		Store: s.Store, Now: s.Now, Log: s.Log, RequireOptOut: s.RequireOptOut,
-		Authorize: s.authorize,
-		Principal: func(r *http.Request) string { return principalOf(r.Context()).Name },
-		Role:      func(r *http.Request) string { return fmt.Sprint(principalOf(r.Context()).Scopes) },
-		Stopping:  s.Stopping,
-		Explain:   explain,
+		Authorize:  s.authorize,
+		Principal:  func(r *http.Request) string { return principalOf(r.Context()).Name },
+		Role:       func(r *http.Request) string { return fmt.Sprint(principalOf(r.Context()).Scopes) },
+		Stopping:   s.Stopping,
+		Visitor:    func(r *http.Request) access.Principal { return principalOf(r.Context()) },
+		Explain:    explain,
+		SameOrigin: crossOrigin.Check,
+		Cookie:     readCookie,
+		SetCookie:  setCookie,
+		PagesURL:   s.PagesURL, OIDC: s.OIDC, OIDCName: s.OIDCName, Admission: s.Admission,
 		Import: func(ctx context.Context, upload *multipart.Reader) (uuid.UUID, error) {
 			accepted, err := s.acceptImport(ctx, openapi.ImportUsersParams{}, nil, upload)
 			return accepted.TaskID, err
@@ -36,6 +43,16 @@ func (s *server) mountPages(r *gin.Engine) error {
 		MaxUploadBytes: s.MaxUploadBytes, TemporalUIURL: s.TemporalUIURL, Namespace: s.Namespace, Version: s.Version,
 		DefaultRegion: s.DefaultRegion,
 		Phones:        s.Phones,
+		PublicURL:     s.PublicURL, PayloadDays: s.PayloadDays, BodyDays: s.BodyDays,
+		ImportSuppressions: func(ctx context.Context, upload *multipart.Reader) (ui.SuppressionImport, error) {
+			result, err := s.importSuppressions(ctx, s.DefaultRegion, upload)
+			return ui.SuppressionImport{
+				Total: int(result.Total), Added: int(result.Added), Known: int(result.Known), Failed: int(result.Failed),
+				Errors: each(result.Errors, func(e openapi.ImportError) intake.RowError {
+					return intake.RowError{Line: int(e.Line), Field: e.Field, Detail: e.Detail}
+				}),
+			}, err
+		},
 	})
 	if err != nil {
 		return fmt.Errorf("pages: %w", err)

@@ -17,8 +17,9 @@ type reportStore interface {
 	CampaignSummary(ctx context.Context, campaignID int64, run int, now time.Time) (report.Summary, error)
 	// CampaignHistory tells when the run's messages were accepted, delivered, read and failed.
 	CampaignHistory(ctx context.Context, campaignID int64, run int, now time.Time) (report.History, error)
-	// CampaignReplies lists up to limit of what people wrote after the run sent to them, with ids below before, newest first.
-	CampaignReplies(ctx context.Context, campaignID int64, run int, before *int64, limit int, now time.Time) ([]report.Inbound, error)
+	// CampaignReplies lists up to limit of what people wrote after the run sent to them, with ids below before, newest first, and
+	// counts all.
+	CampaignReplies(ctx context.Context, campaignID int64, run int, before *int64, limit int, now time.Time) ([]report.Inbound, int, error)
 }
 
 func (s *server) GetCampaignSummary(ctx context.Context, r openapi.GetCampaignSummaryRequestObject) (openapi.GetCampaignSummaryResponseObject, error) {
@@ -119,12 +120,12 @@ func (s *server) ListCampaignReplies(ctx context.Context, r openapi.ListCampaign
 	if err != nil {
 		return nil, err
 	}
-	rows, err := s.Store.CampaignReplies(ctx, r.ID, run, before, p.fetch(), s.Now())
+	rows, total, err := s.Store.CampaignReplies(ctx, r.ID, run, before, p.fetch(), s.Now())
 	if err != nil {
 		return nil, err
 	}
 	rows, next := cut(p, rows, func(m report.Inbound) int64 { return m.ID })
-	return openapi.ListCampaignReplies200JSONResponse{Replies: each(rows, toInboundEvent), NextCursor: next}, nil
+	return openapi.ListCampaignReplies200JSONResponse{Replies: each(rows, toInboundEvent), NextCursor: next, Total: int64(total)}, nil
 }
 
 // workflowURL is a workflow's page in the Temporal Web UI; nil when it is not known where that is.

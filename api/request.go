@@ -41,6 +41,7 @@ type operation struct {
 	parameters   []*openapi3.Parameter
 	content      openapi3.Content // nil when it takes no body
 	bodyRequired bool
+	repeatable   bool // its answer is kept under an Idempotency-Key
 }
 
 var pathParameter = regexp.MustCompile(`\{([^}]+)\}`)
@@ -59,6 +60,7 @@ func operations(document *openapi3.T) (map[string]*operation, error) {
 			}
 			for _, p := range slices.Concat(item.Parameters, op.Parameters) {
 				o.parameters = append(o.parameters, p.Value)
+				o.repeatable = o.repeatable || p.Value.Name == "Idempotency-Key"
 			}
 			if op.RequestBody != nil {
 				o.content, o.bodyRequired = op.RequestBody.Value.Content, op.RequestBody.Value.Required

@@ -22,7 +22,7 @@ type segmentStore interface {
 	Segments(ctx context.Context, after *int64, atMost int) ([]segment.Saved, error)
 	SegmentTotal(ctx context.Context) (int64, error)
 	UpdateSegment(ctx context.Context, id int64, name string, definition json.RawMessage, now time.Time) (segment.Saved, error)
-	DeleteSegment(ctx context.Context, id int64) error
+	DeleteSegment(ctx context.Context, id int64, now time.Time) error
 	EvaluateSegment(ctx context.Context, expr segment.Expr, sampleSize int, now time.Time) (count, sendable int64, sample []user.User, err error)
 	CreateStaticSegment(ctx context.Context, name string, now time.Time) (segment.Saved, error)
 	// FillSegment puts the people whose numbers next gives, until io.EOF, into a static segment, instead of its members when
@@ -94,7 +94,7 @@ func (s *server) UpdateSegment(ctx context.Context, r openapi.UpdateSegmentReque
 }
 
 func (s *server) DeleteSegment(ctx context.Context, r openapi.DeleteSegmentRequestObject) (openapi.DeleteSegmentResponseObject, error) {
-	return openapi.DeleteSegment204Response{}, s.Store.DeleteSegment(ctx, r.ID)
+	return openapi.DeleteSegment204Response{}, s.Store.DeleteSegment(ctx, r.ID, s.Now())
 }
 
 func (s *server) EvaluateSegment(ctx context.Context, r openapi.EvaluateSegmentRequestObject) (openapi.EvaluateSegmentResponseObject, error) {

@@ -134,7 +134,7 @@ func TestLimitsAreChecked(t *testing.T) {
 
 	keys := start(t, nil)
 	key := func(scope string) string {
-		secret, err := keys.store.CreateKey(t.Context(), scope, []string{scope}, noon)
+		_, secret, err := keys.store.CreateKey(t.Context(), scope, []string{scope}, "operator", noon)
 		require.NoError(t, err)
 		return secret
 	}

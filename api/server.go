@@ -19,6 +19,7 @@ import (
 
 	"github.com/event-stream-engine/ese/api/internal/openapi"
 	"github.com/event-stream-engine/ese/api/ui"
+	"github.com/event-stream-engine/ese/internal/access"
 	"github.com/event-stream-engine/ese/internal/fault"
 	"github.com/event-stream-engine/ese/internal/price"
 	"github.com/event-stream-engine/ese/internal/report"
@@ -41,8 +42,14 @@ type Deps struct {
 	Namespace     string // Temporal's
 	PublicURL     string // where the provider reaches us, without a slash at the end; signatures cover it
 	// LocalAuth lets requests from this machine in without a key or a signature. Refused unless ListenAddr is loopback.
-	LocalAuth      bool
-	ListenAddr     string // host:port
+	LocalAuth  bool
+	ListenAddr string // host:port
+	PagesURL   string // under which people reach the pages, without a slash at the end
+	// TrustedProxies are the networks, or addresses, whose X-Forwarded-For is believed; none: the peer is the caller.
+	TrustedProxies []string
+	OIDC           ui.OIDC          // the identity provider to sign in with; nil without
+	OIDCName       string           // what people call it
+	Admission      access.Admission // whom it lets in who was not invited
 	MaxUploadBytes int64
 	Version        string
 	DefaultRegion  string      // ISO 3166 alpha-2, of numbers without a country code; optional
@@ -53,6 +60,8 @@ type Deps struct {
 	RequireOptOut bool
 	// Phones are those of the simulator, for a page that shows them; optional. Refused without LocalAuth.
 	Phones ui.Phones
+	// PayloadDays and BodyDays are how long what webhooks said, and what people wrote, is kept; 0: for good. They are shown.
+	PayloadDays, BodyDays int
 	// ErrorMeaning says in one plain sentence what the provider's error code means.
 	ErrorMeaning func(code int) string
 	// ErrorAdvice says in one plain sentence what an operator can do about it.
@@ -63,6 +72,9 @@ type Deps struct {
 type Store interface {
 	healthStore
 	keyStore
+	sessionStore
+	accountStore
+	auditStore
 	idempotencyStore
 	userStore
 	privacyStore
@@ -93,6 +105,14 @@ type server struct {
 
 // New builds the handler of the whole HTTP side.
 func New(deps Deps) (http.Handler, error) {
+	r, err := newEngine(deps)
+	if err != nil {
+		return nil, err
+	}
+	return compressPages(headAsGet(r))
+}
+
+func newEngine(deps Deps) (*gin.Engine, error) {
 	if deps.LocalAuth && !loopbackHost(deps.ListenAddr) {
 		return nil, fmt.Errorf("AUTH=local needs a listener on a loopback address such as 127.0.0.1:8000, not %q", deps.ListenAddr)
 	}
@@ -116,14 +136,14 @@ func New(deps Deps) (http.Handler, error) {
 	r := gin.New()
 	r.ContextWithFallback = true // what a handler gets as context is the request's
 	r.HandleMethodNotAllowed = true
-	if err := r.SetTrustedProxies(nil); err != nil {
+	if err := r.SetTrustedProxies(deps.TrustedProxies); err != nil {
 		return nil, fmt.Errorf("trusted proxies: %w", err)
 	}
 	s.routes(r, docs)
 	if err := s.mountPages(r); err != nil {
 		return nil, err
 	}
-	return compressPages(headAsGet(r))
+	return r, nil
 }
 
 // headAsGet answers HEAD like GET; the HTTP server leaves the body out.
@@ -182,7 +202,8 @@ func identifyRequest(c *gin.Context) {
 		id = uuid.NewString()
 	}
 	c.Header("X-Request-Id", id)
-	c.Request = c.Request.WithContext(context.WithValue(c.Request.Context(), requestIDKey{}, id))
+	ctx := access.WithAddress(c.Request.Context(), c.ClientIP())
+	c.Request = c.Request.WithContext(context.WithValue(ctx, requestIDKey{}, id))
 }
 
 func requestID(ctx context.Context) string {

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"mime/multipart"
 	"strconv"
 	"strings"
 	"time"
@@ -99,30 +100,33 @@ func (s *server) ImportSuppressions(ctx context.Context, r openapi.ImportSuppres
 	if err != nil {
 		return nil, err
 	}
+	result, err := s.importSuppressions(ctx, region, r.Body)
+	return openapi.ImportSuppressions200JSONResponse(result), err
+}
+
+// importSuppressions takes a file in. region is of numbers without a country code.
+func (s *server) importSuppressions(ctx context.Context, region string, upload *multipart.Reader) (openapi.SuppressionImport, error) {
 	imp := intake.Import{DefaultRegion: region}
-	file, err := receive(r.Body, &imp)
+	file, err := receive(upload, &imp)
 	if err != nil {
-		return nil, err
+		return openapi.SuppressionImport{}, err
 	}
 	defer file.release()
 	reader, err := intake.Open(&imp, file)
 	if err != nil {
-		return nil, err
+		return openapi.SuppressionImport{}, err
 	}
 	defer func() { _ = reader.Close() }()
 	parse, err := imp.Parser()
 	if err != nil {
-		return nil, err
+		return openapi.SuppressionImport{}, err
 	}
 	in := suppressionImport{parse: parse, result: openapi.SuppressionImport{Errors: []openapi.ImportError{}}}
 	in.save = func(batch []suppression.New) (int, error) {
 		added, err := s.Store.AddSuppressions(ctx, batch, suppression.FromImport, principalOf(ctx).Name, s.Now())
 		return len(added), err
 	}
-	if err := in.take(reader.Next); err != nil {
-		return nil, err
-	}
-	return openapi.ImportSuppressions200JSONResponse(in.result), nil
+	return in.result, in.take(reader.Next)
 }
 
 // suppressionImport takes the rows of a file in, some hundred at a time.

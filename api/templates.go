@@ -21,7 +21,7 @@ type templateStore interface {
 	TemplateTotal(ctx context.Context) (int64, error)
 	// UpdateTemplate replaces the template with t's ID; another text is another version.
 	UpdateTemplate(ctx context.Context, t render.Saved, now time.Time) (render.Saved, error)
-	DeleteTemplate(ctx context.Context, id int64) error
+	DeleteTemplate(ctx context.Context, id int64, now time.Time) error
 	// RequestSync has the provider's templates looked at.
 	RequestSync(ctx context.Context, by string, now time.Time) error
 	// Contents lists the provider's templates with SIDs after the given one, as they were when last looked at, and counts all.
@@ -74,7 +74,7 @@ func (s *server) UpdateTemplate(ctx context.Context, r openapi.UpdateTemplateReq
 }
 
 func (s *server) DeleteTemplate(ctx context.Context, r openapi.DeleteTemplateRequestObject) (openapi.DeleteTemplateResponseObject, error) {
-	return openapi.DeleteTemplate204Response{}, s.Store.DeleteTemplate(ctx, r.ID)
+	return openapi.DeleteTemplate204Response{}, s.Store.DeleteTemplate(ctx, r.ID, s.Now())
 }
 
 func (s *server) PreviewTemplate(ctx context.Context, r openapi.PreviewTemplateRequestObject) (openapi.PreviewTemplateResponseObject, error) {

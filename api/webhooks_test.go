@@ -25,6 +25,7 @@ import (
 	"github.com/event-stream-engine/ese/db/dbtest"
 	"github.com/event-stream-engine/ese/internal/inbound"
 	"github.com/event-stream-engine/ese/internal/message"
+	"github.com/event-stream-engine/ese/internal/report"
 	"github.com/event-stream-engine/ese/internal/twilio"
 )
 
@@ -61,6 +62,9 @@ func start(t *testing.T, change func(*api.Deps)) *engine {
 		TemporalHealth: func(context.Context) error { return nil }, TemporalUIURL: "http://127.0.0.1:8233", Namespace: "default",
 		PublicURL: publicURL, ListenAddr: "127.0.0.1:8000", MaxUploadBytes: 1 << 20, Version: "test", AccountSID: account,
 		TwilioTokens: []string{token, oldToken}, ErrorMeaning: func(code int) string { return twilio.PolicyOf(code).Meaning },
+		Queues: func(context.Context) ([]report.Queue, error) {
+			return []report.Queue{{Kind: "workflows", Workers: 2, Backlog: 7, Oldest: 3 * time.Second, Added: 1.5, Dispatched: 1}}, nil
+		},
 		ErrorAdvice: func(code int) string { return twilio.PolicyOf(code).Advice() },
 	}
 	if change != nil {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/event-stream-engine/ese/db/internal/dbsqlc"
+	"github.com/event-stream-engine/ese/internal/access"
 	"github.com/event-stream-engine/ese/internal/campaign"
 	"github.com/event-stream-engine/ese/internal/compliance"
 	"github.com/event-stream-engine/ese/internal/fault"
@@ -42,8 +43,10 @@ func (s *Store) CreateCampaign(ctx context.Context, c campaign.Campaign, now tim
 		if err := s.noteAudience(ctx, id, c); err != nil {
 			return err
 		}
-		created, err = s.Campaign(ctx, int64(id))
-		return err
+		if created, err = s.Campaign(ctx, int64(id)); err != nil {
+			return err
+		}
+		return s.audit(ctx, cmp.Or(c.CreatedBy, access.CallerOf(ctx)), "campaign.create", fmt.Sprintf("campaign/%d", id), planOf(c), now)
 	})
 	return created, err
 }
@@ -160,7 +163,7 @@ func (s *Store) UpdateCampaign(
 			return err
 		}
 		changes := was.Changes(c)
-		if err := s.audit(ctx, by, "campaign.change", fmt.Sprintf("campaign/%d", id), map[string]any{"fields": changes}, now); err != nil {
+		if err := s.audit(ctx, by, "campaign.change", fmt.Sprintf("campaign/%d", id), planChanges(was, c), now); err != nil {
 			return err
 		}
 		if updated, err = s.Campaign(ctx, c.ID); err != nil || !c.Status.Active() {
@@ -232,7 +235,7 @@ func (s *Store) releaseHours(ctx context.Context, c campaign.Overview, now time.
 }
 
 // DeleteCampaign removes a campaign that was never triggered; every other one gives a Conflict.
-func (s *Store) DeleteCampaign(ctx context.Context, id int64) error {
+func (s *Store) DeleteCampaign(ctx context.Context, id int64, now time.Time) error {
 	return s.InTx(ctx, func(ctx context.Context) error {
 		row, err := s.q(ctx).CampaignLockPlan(ctx, int32(id))
 		if err != nil {
@@ -245,7 +248,10 @@ func (s *Store) DeleteCampaign(ctx context.Context, id int64) error {
 		if triggered || campaign.Status(row.Status) != campaign.Draft {
 			return fault.New(fault.Conflict, "a campaign that was triggered cannot be deleted: its messages are kept")
 		}
-		return translate(s.q(ctx).CampaignDelete(ctx, int32(id)), "campaign")
+		if err := s.q(ctx).CampaignDelete(ctx, int32(id)); err != nil {
+			return translate(err, "campaign")
+		}
+		return s.audit(ctx, access.CallerOf(ctx), "campaign.delete", fmt.Sprintf("campaign/%d", id), map[string]any{"was": planOf(toCampaign(row))}, now)
 	})
 }
 

@@ -81,6 +81,9 @@ func Open(ctx context.Context, url string, opts ...Option) (*Store, error) {
 // Obey has another law hold than the listed one. It is called before anything else is asked of the store.
 func (s *Store) Obey(law compliance.Law) { s.law = law }
 
+// Law is what bounds the hours in which people are written to.
+func (s *Store) Law() compliance.Law { return s.law }
+
 // Close waits for queries under way and closes every connection.
 func (s *Store) Close() { s.pool.Close() }
 
@@ -129,6 +132,7 @@ var conflicts = map[string]string{
 	"campaigns_segment_id_fkey":                       "a campaign uses this segment",
 	"segment_uses_segment_id_fkey":                    "a campaign or another segment uses this segment",
 	"campaigns_subscription_topic_id_fkey":            "a campaign goes to this topic's subscribers",
+	"accounts_email_unique":                           "this e-mail address has an account",
 	"topics_name_unique":                              "a topic with this name exists",
 	"topics_keyword_unique":                           "a topic with this keyword exists",
 	"campaign_runs_template_id_template_version_fkey": "a campaign was sent with this template",

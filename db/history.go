@@ -107,18 +107,18 @@ func (s *Store) runReplies(ctx context.Context, run campaign.Run, now time.Time)
 }
 
 // CampaignReplies returns up to limit of what people wrote within report.ReplyWindow after the run of that number sent to
-// them, with ids below before (nil: from the newest), newest first; 0 stands for the newest run.
-func (s *Store) CampaignReplies(ctx context.Context, campaignID int64, run int, before *int64, limit int, now time.Time) ([]report.Inbound, error) {
+// them, with ids below before (nil: from the newest), newest first, and counts all; 0 stands for the newest run.
+func (s *Store) CampaignReplies(ctx context.Context, campaignID int64, run int, before *int64, limit int, now time.Time) ([]report.Inbound, int, error) {
 	c, err := s.CampaignRun(ctx, campaignID, run)
 	if err != nil || c.Run == nil {
-		return nil, err
+		return nil, 0, err
 	}
 	since, until := repliesSpan(*c.Run, now)
 	rows, err := s.q(ctx).RunRepliesList(ctx, dbsqlc.RunRepliesListParams{
 		RunID: c.Run.ID, WithinSeconds: int32(report.ReplyWindow / time.Second), Since: since, Until: until, Before: before, AtMost: int32(limit),
 	})
 	if err != nil {
-		return nil, translate(err, "replies")
+		return nil, 0, translate(err, "replies")
 	}
 	found := make([]report.Inbound, len(rows))
 	for i, r := range rows {
@@ -128,7 +128,8 @@ func (s *Store) CampaignReplies(ctx context.Context, campaignID int64, run int, 
 			Repeats: int(r.Repeats), ReceivedAt: r.ReceivedAt,
 		}
 	}
-	return found, nil
+	all, err := s.runReplies(ctx, *c.Run, now)
+	return found, all.Messages, err
 }
 
 // Rates tells how much happens at the moment, and how much waits.

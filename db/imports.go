@@ -63,6 +63,10 @@ func (s *Store) CreateImport(ctx context.Context, imp intake.Import, next func()
 		if err := s.q(ctx).ImportSetTotal(ctx, dbsqlc.ImportSetTotalParams{ID: imp.ID, Total: int32(total), Failed: int32(rows.failed)}); err != nil {
 			return translate(err, "import")
 		}
+		detail := map[string]any{"rows": total, "format": imp.Format, "policy": imp.Policy, "dry_run": imp.DryRun}
+		if err := s.audit(ctx, imp.CreatedBy, "import.create", fmt.Sprintf("import/%s", imp.ID), detail, now); err != nil {
+			return err
+		}
 		return s.enqueue(ctx, outbox.StartImport, outbox.Import{ImportID: imp.ID}, now)
 	})
 	return total, err

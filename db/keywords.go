@@ -2,6 +2,8 @@ package db
 
 import (
 	"context"
+	"fmt"
+	"slices"
 	"time"
 
 	"github.com/event-stream-engine/ese/db/internal/dbsqlc"
@@ -21,11 +23,27 @@ func (s *Store) SetKeywords(ctx context.Context, words []user.Word, actor string
 		p.Texts, p.Actions, p.Locales = append(p.Texts, w.Text), append(p.Actions, string(w.Action)), append(p.Locales, w.Locale)
 	}
 	return s.InTx(ctx, func(ctx context.Context) error {
+		was, err := s.Keywords(ctx)
+		if err != nil {
+			return err
+		}
 		if err := s.q(ctx).KeywordsReplace(ctx, p); err != nil {
 			return translate(err, "keywords")
 		}
-		return s.audit(ctx, actor, "keywords.change", "keywords", map[string]any{"words": len(words)}, now)
+		detail := changes{}
+		detail.noteJSON("words", wordTexts(was), wordTexts(words))
+		return s.audit(ctx, actor, "keywords.change", "keywords", detail, now)
 	})
+}
+
+// wordTexts is what an audit event tells of keywords.
+func wordTexts(words []user.Word) []string {
+	texts := make([]string, len(words))
+	for i, w := range words {
+		texts[i] = fmt.Sprintf("%s %s: %s", w.Action, w.Locale, w.Text)
+	}
+	slices.Sort(texts)
+	return texts
 }
 
 // classify finds out what the parts of a message ask for.

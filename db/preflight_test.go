@@ -139,7 +139,7 @@ func TestMissRun(t *testing.T) {
 	require.NoError(t, err)
 	require.True(t, missed)
 	require.Equal(t, "FAILED too late", get[string](t, b, `SELECT status || ' ' || status_reason FROM campaigns`))
-	require.Equal(t, "engine campaign.missed campaign/1", get[string](t, b, `SELECT principal || ' ' || action || ' ' || subject FROM audit_events`))
+	require.Equal(t, "engine campaign.missed campaign/1", get[string](t, b, `SELECT principal || ' ' || action || ' ' || subject FROM audit_events ORDER BY id DESC LIMIT 1`))
 	ended := b.load(t, run.ID)
 	require.NotNil(t, ended.SettledAt)
 	missed, err = b.MissRun(ctx, run, "too late", noon.Add(time.Hour))

@@ -52,7 +52,7 @@ func TestEraseUser(t *testing.T) {
 	require.Equal(t, " {}", get[string](t, b, `SELECT body || ' ' || payload::text FROM inbound_messages WHERE user_id IS NULL`))
 	require.Zero(t, get[int64](t, b, `SELECT count(*) FROM idempotency_keys`))
 	require.Equal(t, int64(1), get[int64](t, b, `SELECT count(*) FROM outbox WHERE kind = 'recipient.signal'`))
-	require.Equal(t, fmt.Sprintf("key:1 user.erase user/%d", person), get[string](t, b, `SELECT principal || ' ' || action || ' ' || subject FROM audit_events`))
+	require.Equal(t, fmt.Sprintf("key:1 user.erase user/%d", person), get[string](t, b, `SELECT principal || ' ' || action || ' ' || subject FROM audit_events ORDER BY id DESC LIMIT 1`))
 	_, err := b.EraseUser(ctx, frank, "key:1", noon)
 	require.True(t, fault.Is(err, fault.NotFound), err)
 
@@ -235,7 +235,7 @@ func TestUserRecord(t *testing.T) {
 	require.JSONEq(t, `{"To": ["whatsapp:+94771000001"]}`, string(r.Messages[0].Attempts[0].Receipts[0].Payload))
 	require.Equal(t, "thank you", r.Inbound[0].Body)
 	require.JSONEq(t, `{"Body": ["…"]}`, string(r.Inbound[0].Payload))
-	require.Equal(t, "key:1 user.export", get[string](t, b, `SELECT principal || ' ' || action FROM audit_events`))
+	require.Equal(t, "key:1 user.export", get[string](t, b, `SELECT principal || ' ' || action FROM audit_events ORDER BY id DESC LIMIT 1`))
 	_, err = b.UserRecord(ctx, frank, "key:1", noon)
 	require.True(t, fault.Is(err, fault.NotFound), err)
 }

@@ -2,6 +2,7 @@ package db
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/event-stream-engine/ese/db/internal/dbsqlc"
@@ -34,11 +35,26 @@ func (s *Store) SetReplies(ctx context.Context, texts []inbound.ReplyText, actor
 		p.Kinds, p.Locales, p.Texts = append(p.Kinds, string(t.Kind)), append(p.Locales, t.Locale), append(p.Texts, t.Text)
 	}
 	return s.InTx(ctx, func(ctx context.Context) error {
+		was, err := s.Replies(ctx)
+		if err != nil {
+			return err
+		}
 		if err := s.q(ctx).ReplyTextsReplace(ctx, p); err != nil {
 			return translate(err, "replies")
 		}
-		return s.audit(ctx, actor, "replies.change", "replies", map[string]any{"texts": len(texts)}, now)
+		detail := changes{}
+		detail.noteJSON("texts", replyTexts(was), replyTexts(texts))
+		return s.audit(ctx, actor, "replies.change", "replies", detail, now)
 	})
+}
+
+// replyTexts is what an audit event tells of the texts.
+func replyTexts(texts []inbound.ReplyText) map[string]string {
+	named := make(map[string]string, len(texts))
+	for _, t := range texts {
+		named[fmt.Sprintf("%s %s", t.Kind, t.Locale)] = t.Text
+	}
+	return named
 }
 
 // reply has a message answered that was just taken in, once, from the sender that it was written to. The transaction holds

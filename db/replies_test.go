@@ -225,7 +225,7 @@ func TestTemplateOfTheReplies(t *testing.T) {
 	saved.Content = "Something else"
 	_, err = b.UpdateTemplate(ctx, saved, noon)
 	require.True(t, fault.Is(err, fault.Conflict), err)
-	require.True(t, fault.Is(b.DeleteTemplate(ctx, run.TemplateID), fault.Conflict))
+	require.True(t, fault.Is(b.DeleteTemplate(ctx, run.TemplateID, noon), fault.Conflict))
 }
 
 // The built-in campaign is not among those that people make, and carries on.
@@ -252,7 +252,7 @@ func TestBuiltInCampaign(t *testing.T) {
 	_, cancelled := b.Steer(ctx, id, campaign.Cancelled, "tester", "", noon)
 	_, triggered := b.StartRun(ctx, id, "tester", noon)
 	for _, err := range []error{
-		cancelled, triggered, b.CloseRun(ctx, id, "tester", noon), b.DeleteCampaign(ctx, id),
+		cancelled, triggered, b.CloseRun(ctx, id, "tester", noon), b.DeleteCampaign(ctx, id, noon),
 		edit(func(c campaign.Campaign) (campaign.Campaign, error) { return c.Edit(c, noon) }),
 		edit(func(c campaign.Campaign) (campaign.Campaign, error) { return c.Replace(c, noon) }),
 	} {

@@ -16,7 +16,8 @@ func (s *Store) CampaignSummary(ctx context.Context, campaignID int64, run int, 
 	if err != nil {
 		return report.Summary{}, err
 	}
-	return sum, s.AddDetails(ctx, &sum)
+	err = s.AddDetails(ctx, &sum)
+	return sum, err
 }
 
 // CampaignProgress is CampaignSummary without what AddDetails adds: it takes one pass over the run's messages.

@@ -170,13 +170,13 @@ func TestCampaigns(t *testing.T) {
 	require.Empty(t, page)
 	require.Zero(t, total)
 
-	require.NoError(t, b.DeleteCampaign(ctx, 4))
-	require.True(t, fault.Is(b.DeleteCampaign(ctx, 4), fault.NotFound))
+	require.NoError(t, b.DeleteCampaign(ctx, 4, noon))
+	require.True(t, fault.Is(b.DeleteCampaign(ctx, 4, noon), fault.NotFound))
 	_, err = b.Campaign(ctx, 4)
 	require.True(t, fault.Is(err, fault.NotFound))
 
 	b.run(t, created.ID)
-	require.True(t, fault.Is(b.DeleteCampaign(ctx, created.ID), fault.Conflict))
+	require.True(t, fault.Is(b.DeleteCampaign(ctx, created.ID, noon), fault.Conflict))
 	plan.RatePerSecond = 3
 	updated, err = replace(noon)
 	require.NoError(t, err, "the rate may change while it runs")

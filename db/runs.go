@@ -62,8 +62,11 @@ func (s *Store) StartRun(ctx context.Context, campaignID int64, by string, now t
 			return s.recur(ctx, c, by, now)
 		}
 		kind := campaign.Trigger(c.Trigger).RunKind()
-		run, err = s.openRun(ctx, c, campaign.Run{Kind: kind, NotBefore: notBefore, StartedBy: by, StartedAt: now}, status)
-		return err
+		if run, err = s.openRun(ctx, c, campaign.Run{Kind: kind, NotBefore: notBefore, StartedBy: by, StartedAt: now}, status); err != nil {
+			return err
+		}
+		detail := map[string]any{"run": run.Number, "status": status, "was": map[string]any{"status": c.Status}}
+		return s.audit(ctx, by, "campaign.trigger", fmt.Sprintf("campaign/%d", campaignID), detail, now)
 	})
 	return run, err
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/event-stream-engine/ese/db/internal/dbsqlc"
+	"github.com/event-stream-engine/ese/internal/access"
 	"github.com/event-stream-engine/ese/internal/fault"
 	"github.com/event-stream-engine/ese/internal/segment"
 	"github.com/event-stream-engine/ese/internal/user"
@@ -40,15 +41,30 @@ func (s *Store) CreateSegment(ctx context.Context, name string, definition json.
 		if err := s.checkDefinition(ctx, "definition_json", expr, segment.MaxResolved); err != nil {
 			return err
 		}
-		return s.noteUses(ctx, &row.ID, nil, expr)
+		if err := s.noteUses(ctx, &row.ID, nil, expr); err != nil {
+			return err
+		}
+		return s.auditSegment(ctx, "segment.create", saved.ID, map[string]any{"name": name, "definition": elided(definition)}, now)
 	})
 	return saved, err
 }
 
+// auditSegment records what whoever asks does to a segment.
+func (s *Store) auditSegment(ctx context.Context, action string, id int64, detail map[string]any, now time.Time) error {
+	return s.audit(ctx, access.CallerOf(ctx), action, fmt.Sprintf("segment/%d", id), detail, now)
+}
+
 // CreateStaticSegment saves a segment without a member. fault.Conflict when the name is taken.
-func (s *Store) CreateStaticSegment(ctx context.Context, name string, now time.Time) (segment.Saved, error) {
-	row, err := s.q(ctx).SegmentInsert(ctx, dbsqlc.SegmentInsertParams{Name: name, Kind: string(segment.Static), Now: now})
-	return toSegment(row), translate(err, "segment")
+func (s *Store) CreateStaticSegment(ctx context.Context, name string, now time.Time) (saved segment.Saved, err error) {
+	err = s.InTx(ctx, func(ctx context.Context) error {
+		row, err := s.q(ctx).SegmentInsert(ctx, dbsqlc.SegmentInsertParams{Name: name, Kind: string(segment.Static), Now: now})
+		if err != nil {
+			return translate(err, "segment")
+		}
+		saved = toSegment(row)
+		return s.auditSegment(ctx, "segment.create", saved.ID, map[string]any{"name": name, "kind": segment.Static}, now)
+	})
+	return saved, err
 }
 
 func (s *Store) lockSegments(ctx context.Context) error {
@@ -196,8 +212,11 @@ func (s *Store) UpdateSegment(ctx context.Context, id int64, name string, defini
 			return translate(err, "this segment")
 		}
 		saved = toSegment(row)
-		if was.Kind == segment.Static {
-			return nil
+		detail := changes{}
+		detail.note("name", was.Name, name)
+		detail.noteJSON("definition", elided(was.Definition), elided(definition))
+		if err := s.auditSegment(ctx, "segment.change", id, detail, now); err != nil || was.Kind == segment.Static {
+			return err
 		}
 		if err := s.checkDefinition(ctx, "definition_json", expr, segment.MaxResolved); err != nil {
 			return err
@@ -233,12 +252,20 @@ func (s *Store) checkUsers(ctx context.Context, id int32) error {
 }
 
 // DeleteSegment deletes a saved segment. fault.Conflict when a campaign or another segment uses it.
-func (s *Store) DeleteSegment(ctx context.Context, id int64) error {
-	n, err := s.q(ctx).SegmentDelete(ctx, int32(id))
-	if err == nil && n == 0 {
-		return fault.New(fault.NotFound, "this segment does not exist")
-	}
-	return translate(err, "segment")
+func (s *Store) DeleteSegment(ctx context.Context, id int64, now time.Time) error {
+	return s.InTx(ctx, func(ctx context.Context) error {
+		was, err := s.Segment(ctx, id)
+		if err != nil {
+			return err
+		}
+		n, err := s.q(ctx).SegmentDelete(ctx, int32(id))
+		if err == nil && n == 0 {
+			return fault.New(fault.NotFound, "this segment does not exist")
+		} else if err != nil {
+			return translate(err, "segment")
+		}
+		return s.auditSegment(ctx, "segment.delete", id, map[string]any{"was": map[string]any{"name": was.Name, "definition": elided(was.Definition)}}, now)
+	})
 }
 
 // uploadBatch is how many numbers are looked up at once, and maxUploadErrors how many refused rows are told.
@@ -274,8 +301,10 @@ func (s *Store) FillSegment(
 				return err
 			}
 		}
-		upload.Members, err = s.q(ctx).SegmentMembersTotal(ctx, int32(id))
-		return translate(err, "members")
+		if upload.Members, err = s.q(ctx).SegmentMembersTotal(ctx, int32(id)); err != nil {
+			return translate(err, "members")
+		}
+		return s.auditSegment(ctx, "segment.fill", id, map[string]any{"rows": upload.Rows, "members": upload.Members, "replace": replace}, now)
 	})
 	slices.SortStableFunc(upload.Errors, func(a, b segment.RowError) int { return a.Line - b.Line })
 	return upload, err

@@ -143,9 +143,9 @@ func TestStaticSegment(t *testing.T) {
 	require.Equal(t, "Guest list", renamed.Name)
 	_, err = b.UpdateSegment(ctx, s.ID, "Guest list", json.RawMessage(`{"city":"Colombo"}`), noon)
 	require.Equal(t, []string{"definition_json"}, fieldsOf(err))
-	require.True(t, fault.Is(b.DeleteSegment(ctx, s.ID), fault.Conflict), "another segment uses it")
-	require.NoError(t, b.DeleteSegment(ctx, dynamic))
-	require.NoError(t, b.DeleteSegment(ctx, s.ID))
+	require.True(t, fault.Is(b.DeleteSegment(ctx, s.ID, noon), fault.Conflict), "another segment uses it")
+	require.NoError(t, b.DeleteSegment(ctx, dynamic, noon))
+	require.NoError(t, b.DeleteSegment(ctx, s.ID, noon))
 	require.Zero(t, get[int64](t, b, `SELECT count(*) FROM segment_members`))
 }
 
@@ -200,10 +200,10 @@ func TestSegmentReferences(t *testing.T) {
 		require.True(t, fault.Is(err, fault.Invalid), "a circle through %d: %v", id, err)
 		require.ErrorContains(t, err, "a segment cannot depend on itself")
 	}
-	require.True(t, fault.Is(b.DeleteSegment(ctx, second), fault.Conflict))
+	require.True(t, fault.Is(b.DeleteSegment(ctx, second, noon), fault.Conflict))
 	_, err := b.UpdateSegment(ctx, third, "Third", json.RawMessage(`{"city":"Galle"}`), noon)
 	require.NoError(t, err)
-	require.NoError(t, b.DeleteSegment(ctx, second), "nothing refers to it any more")
+	require.NoError(t, b.DeleteSegment(ctx, second, noon), "nothing refers to it any more")
 
 	// a definition that grows must not outgrow those that refer to it
 	large := `{"conditions":[` + strings.Repeat(`{"attribute":"a","value":1},`, 190) + `{"attribute":"a","value":1}]}`
@@ -256,7 +256,7 @@ func TestFreezeExcludes(t *testing.T) {
 	created, err := b.CreateCampaign(ctx, plan, noon)
 	require.NoError(t, err)
 	require.Equal(t, plan.ExcludeSegmentIDs, created.ExcludeSegmentIDs)
-	require.True(t, fault.Is(b.DeleteSegment(ctx, guests), fault.Conflict), "the campaign uses it")
+	require.True(t, fault.Is(b.DeleteSegment(ctx, guests, noon), fault.Conflict), "the campaign uses it")
 
 	require.Equal(t, []campaign.VerdictCount{
 		{Action: "proceed", Count: 3}, {Action: "suppress", Reason: "excluded", Count: 3}, {Action: "suppress", Reason: "stopped", Count: 2},

@@ -79,19 +79,6 @@ func (s *Store) ChangeSender(
 	return changed, err
 }
 
-// changes is what an audit event tells of a change: each field that is not what it was, and what it was.
-type changes map[string]any
-
-func (c changes) note(field string, was, to any) {
-	if was == to {
-		return
-	}
-	if c["was"] == nil {
-		c["was"] = map[string]any{}
-	}
-	c[field], c["was"].(map[string]any)[field] = to, was
-}
-
 // changePortfolio moves a sender into its portfolio, sets that one's messaging limit, counts who was reached through it
 // within the last day, and has the messages judged anew that wait for a place.
 func (s *Store) changePortfolio(ctx context.Context, was, to throttle.Sender, now time.Time) error {

@@ -46,11 +46,19 @@ func (s *Store) AddSuppressions(ctx context.Context, news []suppression.New, sou
 		if err := s.q(ctx).SuppressionsOwn(ctx); err != nil {
 			return translate(err, "list of suppressions")
 		}
-		added, err = s.suppress(ctx, news, source, actor, now)
-		return err
+		if added, err = s.suppress(ctx, news, source, actor, now); err != nil || len(added) == 0 {
+			return err
+		}
+		subject, detail := "suppressions", map[string]any{"entries": len(added), "source": source}
+		if len(added) == 1 {
+			subject, detail = suppressionSubject(added[0].ID), map[string]any{"scope": added[0].Scope, "reason": added[0].Reason, "source": source}
+		}
+		return s.audit(ctx, actor, "suppression.add", subject, detail, now)
 	})
 	return added, err
 }
+
+func suppressionSubject(id int64) string { return fmt.Sprintf("suppression/%d", id) }
 
 func (s *Store) knowTopics(ctx context.Context, news []suppression.New) error {
 	var wanted []int32
@@ -162,8 +170,9 @@ func (s *Store) LiftSuppression(ctx context.Context, id int64, evidence, actor s
 			return translate(err, "suppression")
 		}
 		entry = toSuppression(row, found.PhoneNumber)
-		if row.UserID == nil {
-			return nil
+		detail := map[string]any{"was": map[string]any{"scope": entry.Scope, "reason": entry.Reason}}
+		if err := s.audit(ctx, actor, "suppression.lift", suppressionSubject(id), detail, now); err != nil || row.UserID == nil {
+			return err
 		}
 		return translate(s.q(ctx).UsersSuppressAgain(ctx, []int64{*row.UserID}), "person of the suppression")
 	})

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/event-stream-engine/ese/db/internal/dbsqlc"
+	"github.com/event-stream-engine/ese/internal/access"
 	"github.com/event-stream-engine/ese/internal/compliance"
 	"github.com/event-stream-engine/ese/internal/fault"
 	"github.com/event-stream-engine/ese/internal/message"
@@ -28,10 +29,17 @@ func (s *Store) CreateTemplate(ctx context.Context, t render.Saved, now time.Tim
 		if err := s.insertVersion(ctx, id, 1, t, now); err != nil {
 			return err
 		}
-		t, err = s.Template(ctx, int64(id))
-		return err
+		if t, err = s.Template(ctx, int64(id)); err != nil {
+			return err
+		}
+		return s.auditTemplate(ctx, "template.create", t.ID, map[string]any{"name": t.Name, "version": t.Version, "channel": t.Channel, "category": t.Category}, now)
 	})
 	return t, err
+}
+
+// auditTemplate records what whoever asks does to a template. Its texts are those of its versions, which are kept.
+func (s *Store) auditTemplate(ctx context.Context, action string, id int64, detail map[string]any, now time.Time) error {
+	return s.audit(ctx, access.CallerOf(ctx), action, fmt.Sprintf("template/%d", id), detail, now)
 }
 
 // insertVersion writes a version with what it says in each language; what has to be approved is handed to a workflow.
@@ -133,19 +141,35 @@ func (s *Store) UpdateTemplate(ctx context.Context, t render.Saved, now time.Tim
 		}); err != nil {
 			return translate(err, "template")
 		}
-		t, err = s.Template(ctx, int64(id))
-		return err
+		if t, err = s.Template(ctx, int64(id)); err != nil {
+			return err
+		}
+		detail := changes{}
+		detail.note("name", old.Name, t.Name)
+		detail.note("version", old.Version, t.Version)
+		detail.note("channel", old.Channel, t.Channel)
+		detail.note("locale", old.Locale, t.Locale)
+		detail.note("category", old.Category, t.Category)
+		return s.auditTemplate(ctx, "template.change", t.ID, detail, now)
 	})
 	return t, err
 }
 
 // DeleteTemplate deletes a template with its versions. fault.Conflict when a campaign uses it.
-func (s *Store) DeleteTemplate(ctx context.Context, id int64) error {
-	n, err := s.q(ctx).TemplateDelete(ctx, int32(id))
-	if err == nil && n == 0 {
-		return fault.New(fault.NotFound, "this template does not exist")
-	}
-	return translate(err, "template")
+func (s *Store) DeleteTemplate(ctx context.Context, id int64, now time.Time) error {
+	return s.InTx(ctx, func(ctx context.Context) error {
+		was, err := s.Template(ctx, id)
+		if err != nil {
+			return err
+		}
+		n, err := s.q(ctx).TemplateDelete(ctx, int32(id))
+		if err == nil && n == 0 {
+			return fault.New(fault.NotFound, "this template does not exist")
+		} else if err != nil {
+			return translate(err, "template")
+		}
+		return s.auditTemplate(ctx, "template.delete", id, map[string]any{"was": map[string]any{"name": was.Name, "version": was.Version}}, now)
+	})
 }
 
 func toTemplate(row dbsqlc.TemplateGetRow) (render.Saved, error) {

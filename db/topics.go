@@ -20,7 +20,7 @@ func (s *Store) CreateTopic(ctx context.Context, t user.Topic, actor string, now
 			return translate(err, "topic")
 		}
 		created = toTopic(row)
-		return s.audit(ctx, actor, "topic.create", topicSubject(created.ID), nil, now)
+		return s.audit(ctx, actor, "topic.create", topicSubject(created.ID), topicDetail(created), now)
 	})
 	return created, err
 }
@@ -53,12 +53,20 @@ func (s *Store) TopicTotal(ctx context.Context) (int64, error) {
 // UpdateTopic replaces the texts of the topic with t's ID. Its subscribers stay.
 func (s *Store) UpdateTopic(ctx context.Context, t user.Topic, actor string, now time.Time) (updated user.Topic, err error) {
 	err = s.InTx(ctx, func(ctx context.Context) error {
+		was, err := s.Topic(ctx, t.ID)
+		if err != nil {
+			return err
+		}
 		row, err := s.q(ctx).TopicUpdate(ctx, dbsqlc.TopicUpdateParams{ID: int32(t.ID), Keyword: none(t.Keyword), Name: t.Name, Description: t.Description})
 		if err != nil {
 			return translate(err, "this topic")
 		}
 		updated = toTopic(row)
-		return s.audit(ctx, actor, "topic.change", topicSubject(t.ID), nil, now)
+		detail := changes{}
+		detail.note("name", was.Name, updated.Name)
+		detail.note("keyword", was.Keyword, updated.Keyword)
+		detail.note("description", was.Description, updated.Description)
+		return s.audit(ctx, actor, "topic.change", topicSubject(t.ID), detail, now)
 	})
 	return updated, err
 }
@@ -66,14 +74,22 @@ func (s *Store) UpdateTopic(ctx context.Context, t user.Topic, actor string, now
 // DeleteTopic deletes a topic and its subscriptions. fault.Conflict when a campaign names it.
 func (s *Store) DeleteTopic(ctx context.Context, id int64, actor string, now time.Time) error {
 	return s.InTx(ctx, func(ctx context.Context) error {
+		was, err := s.Topic(ctx, id)
+		if err != nil {
+			return err
+		}
 		n, err := s.q(ctx).TopicDelete(ctx, int32(id))
 		if err == nil && n == 0 {
 			return fault.New(fault.NotFound, "this topic does not exist")
 		} else if err != nil {
 			return translate(err, "topic")
 		}
-		return s.audit(ctx, actor, "topic.delete", topicSubject(id), nil, now)
+		return s.audit(ctx, actor, "topic.delete", topicSubject(id), map[string]any{"was": topicDetail(was)}, now)
 	})
+}
+
+func topicDetail(t user.Topic) map[string]any {
+	return map[string]any{"name": t.Name, "keyword": t.Keyword, "description": t.Description}
 }
 
 // Subscribers lists the people of a topic, the newest people first, with an id below after (nil for no bound), and how
@@ -118,8 +134,16 @@ func (s *Store) SetSubscription(
 		if _, err := s.Topic(ctx, topicID); err != nil {
 			return err
 		}
-		if _, err := s.subscribe(ctx, row.ID, topicID, subscribed, change, actor, now); err != nil {
+		changed, err := s.subscribe(ctx, row.ID, topicID, subscribed, change, actor, now)
+		if err != nil {
 			return err
+		}
+		if changed {
+			detail := changes{"topic": topicID}
+			detail.note("subscribed", !subscribed, subscribed)
+			if err := s.audit(ctx, actor, "user.subscription", userSubject(row.ID), detail, now); err != nil {
+				return err
+			}
 		}
 		all, err := s.subscriptions(ctx, row.ID, &topicID)
 		if err != nil {

@@ -47,11 +47,16 @@ func (s *Store) CreateUser(ctx context.Context, number phone.Number, attributes 
 		if err := s.enlistCreated(ctx, []int64{row.ID}, now); err != nil {
 			return err
 		}
-		u, err = s.UserByPhone(ctx, number)
-		return err
+		if u, err = s.UserByPhone(ctx, number); err != nil {
+			return err
+		}
+		detail := map[string]any{"consent_state": consent, "attributes": attributeChanges(nil, attributes)}
+		return s.audit(ctx, actor, "user.create", userSubject(u.ID), detail, now)
 	})
 	return u, err
 }
+
+func userSubject(id int64) string { return fmt.Sprintf("user/%d", id) }
 
 // UserByPhone finds a person by their number.
 func (s *Store) UserByPhone(ctx context.Context, number phone.Number) (user.User, error) {
@@ -95,9 +100,12 @@ func (s *Store) UpdateUser(ctx context.Context, number phone.Number, attributes 
 		if err != nil {
 			return err
 		}
+		detail := changes{}
 		if attributes != nil {
+			detail["attributes"] = attributeChanges(u.Attributes, attributes)
 			u.Attributes = attributes
 		}
+		detail.note("consent_state", u.Consent, consent)
 		raw, err := encodeAttributes(u.Attributes)
 		if err != nil {
 			return err
@@ -121,8 +129,10 @@ func (s *Store) UpdateUser(ctx context.Context, number phone.Number, attributes 
 				return err
 			}
 		}
-		u, err = toUser(row)
-		return err
+		if u, err = toUser(row); err != nil {
+			return err
+		}
+		return s.audit(ctx, actor, "user.change", userSubject(u.ID), detail, now)
 	})
 	return u, err
 }

@@ -146,13 +146,13 @@ func TestSegments(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, list, 1)
 
-	require.NoError(t, b.DeleteSegment(ctx, second.ID))
-	require.True(t, fault.Is(b.DeleteSegment(ctx, second.ID), fault.NotFound))
+	require.NoError(t, b.DeleteSegment(ctx, second.ID, noon))
+	require.True(t, fault.Is(b.DeleteSegment(ctx, second.ID, noon), fault.NotFound))
 	plan := b.plan(t)
 	plan.SegmentID = &saved.ID
 	_, err = b.CreateCampaign(ctx, plan, noon)
 	require.NoError(t, err)
-	require.True(t, fault.Is(b.DeleteSegment(ctx, saved.ID), fault.Conflict), "a campaign uses it")
+	require.True(t, fault.Is(b.DeleteSegment(ctx, saved.ID, noon), fault.Conflict), "a campaign uses it")
 }
 
 func TestTemplates(t *testing.T) {
@@ -187,13 +187,13 @@ func TestTemplates(t *testing.T) {
 	plan.TemplateID = first.ID
 	_, err = b.CreateCampaign(ctx, plan, noon)
 	require.NoError(t, err)
-	require.True(t, fault.Is(b.DeleteTemplate(ctx, first.ID), fault.Conflict), "a campaign uses it")
+	require.True(t, fault.Is(b.DeleteTemplate(ctx, first.ID, noon), fault.Conflict), "a campaign uses it")
 }
 
 func TestKeys(t *testing.T) {
 	t.Parallel()
 	b, ctx := open(t), t.Context()
-	secret, err := b.CreateKey(ctx, "ops", []string{"read", "send"}, noon)
+	_, secret, err := b.CreateKey(ctx, "ops", []string{"read", "send"}, "operator", noon)
 	require.NoError(t, err)
 	require.True(t, access.LooksLikeKey(secret))
 	key, err := b.KeyByHash(ctx, access.Hash(secret))
@@ -203,16 +203,20 @@ func TestKeys(t *testing.T) {
 	require.Nil(t, key.LastUsedAt)
 	require.NoError(t, b.KeyUsed(ctx, key.ID, noon))
 
-	_, err = b.CreateKey(ctx, "ops", []string{"read"}, noon)
+	_, _, err = b.CreateKey(ctx, "ops", []string{"read"}, "operator", noon)
 	require.True(t, fault.Is(err, fault.Conflict), err)
-	_, err = b.CreateKey(ctx, "other", []string{"root"}, noon)
+	_, _, err = b.CreateKey(ctx, "other", []string{"root"}, "operator", noon)
 	require.True(t, fault.Is(err, fault.Invalid), err)
 	_, err = b.KeyByHash(ctx, access.Hash("ese_other"))
 	require.True(t, fault.Is(err, fault.NotFound), err)
 
-	require.NoError(t, b.RevokeKey(ctx, "ops", noon))
-	require.True(t, fault.Is(b.RevokeKey(ctx, "ops", noon), fault.NotFound))
-	keys, err := b.Keys(ctx)
+	key, err = b.KeyByName(ctx, "ops")
+	require.NoError(t, err)
+	_, err = b.RevokeKey(ctx, key.ID, "operator", noon)
+	require.NoError(t, err)
+	_, err = b.RevokeKey(ctx, key.ID, "operator", noon)
+	require.True(t, fault.Is(err, fault.NotFound))
+	keys, err := b.Keys(ctx, nil, 10)
 	require.NoError(t, err)
 	require.Len(t, keys, 1)
 	require.NotNil(t, keys[0].RevokedAt)

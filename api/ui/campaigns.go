@@ -34,7 +34,7 @@ type campaignStore interface {
 	StartRun(ctx context.Context, campaignID int64, by string, now time.Time) (campaign.Run, error)
 	// UpdateCampaign stores what change makes of the campaign's plan; a run under way obeys it at once.
 	UpdateCampaign(ctx context.Context, id int64, by string, change func(campaign.Campaign) (campaign.Campaign, error), now time.Time) (campaign.Overview, error)
-	DeleteCampaign(ctx context.Context, id int64) error
+	DeleteCampaign(ctx context.Context, id int64, now time.Time) error
 	// ApproveCampaign records that by agrees to a DRAFT as it stands.
 	ApproveCampaign(ctx context.Context, id int64, by string, now time.Time) (campaign.Overview, error)
 	// RetryRun starts a run to some of the people again.
@@ -90,8 +90,8 @@ func (u *UI) campaignRows(ctx context.Context, campaigns []campaign.Overview) ([
 // runStates counts the messages of a run; known is false while that takes long. A run that is over is rarely counted anew.
 func (u *UI) runStates(ctx context.Context, run campaign.Run) (_ ledger.States, known bool, err error) {
 	p := u.patience
-	if run.SettledAt != nil && p.age > 0 {
-		p.age, p.old = time.Minute, time.Hour
+	if run.SettledAt != nil {
+		p = p.settled()
 	}
 	return u.states.get(ctx, p, strconv.FormatInt(run.ID, 10), func(ctx context.Context) (ledger.States, error) { return u.Store.RunStates(ctx, run.ID) })
 }
@@ -193,8 +193,8 @@ type step struct {
 	place  func(id int64) string // where it leads to
 }
 
-// scope is the right that the step takes, as in the JSON API.
-func (s step) scope() access.Scope {
+// Scope is the right that the step takes, as in the JSON API.
+func (s step) Scope() access.Scope {
 	if s.Verb == "delete" {
 		return access.Write
 	}
@@ -245,8 +245,8 @@ var steps = []step{
 	},
 	{
 		"delete", "Delete draft", "The draft is gone for good. It was sent to nobody.", "red", fromStatus(campaign.Draft),
-		func(ctx context.Context, s Store, id int64, _ string, _ time.Time) error {
-			return s.DeleteCampaign(ctx, id)
+		func(ctx context.Context, s Store, id int64, _ string, now time.Time) error {
+			return s.DeleteCampaign(ctx, id, now)
 		},
 		func(int64) string { return "/campaigns" },
 	},

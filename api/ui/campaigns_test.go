@@ -148,7 +148,7 @@ func TestTriggerAndSteer(t *testing.T) {
 		require.Equal(t, step.code, w.Code, step.verb)
 		require.Equal(t, step.then, status())
 	}
-	require.Contains(t, text(s.get(t, place+"/summary")), "Cancelled 2")
+	require.Contains(t, text(s.get(t, place+"/summary")), "Cancelled 2 66.7 %")
 }
 
 // sending starts a run of a new campaign and gives it n people, whose messages are in the state.

@@ -2,7 +2,9 @@ package ui
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -118,6 +120,16 @@ func providerCheck(r report.Rates) Check {
 	}
 }
 
+// figures are the overview and the rates, each as far as it is known, waited for together.
+func (u *UI) figures(ctx context.Context) (o *overview, r *rates, err error) {
+	var of, rf error
+	var both sync.WaitGroup
+	both.Go(func() { o, of = u.overview(ctx) })
+	both.Go(func() { r, rf = u.rates(ctx) })
+	both.Wait()
+	return o, r, errors.Join(of, rf)
+}
+
 type dashboardBody struct {
 	Overview  *overview // nil: it is being counted
 	Rates     *rates    // likewise
@@ -129,10 +141,7 @@ func (u *UI) dashboard(c *gin.Context) error {
 	ctx, now := c.Request.Context(), u.Now()
 	body := dashboardBody{}
 	var err error
-	if body.Overview, err = u.overview(ctx); err != nil {
-		return err
-	}
-	if body.Rates, err = u.rates(ctx); err != nil {
+	if body.Overview, body.Rates, err = u.figures(ctx); err != nil {
 		return err
 	}
 	recent, _, err := u.Store.Campaigns(ctx, "", nil, recentRows)
@@ -199,14 +208,11 @@ func (u *UI) monitoring(c *gin.Context) error {
 	if body.Period, err = periodOf(c.Query("hours")); err != nil {
 		return err
 	}
-	if body.Overview, err = u.overview(ctx); err != nil {
+	if body.Overview, body.Rates, err = u.figures(ctx); err != nil {
 		return err
 	}
 	if body.Overview != nil {
 		body.Consents = consentCounts(body.Overview.Users)
-	}
-	if body.Rates, err = u.rates(ctx); err != nil {
-		return err
 	}
 	recent, _, err := u.Store.Campaigns(ctx, "", nil, recentRows)
 	if err != nil {

@@ -36,8 +36,8 @@ type form struct {
 	Fields []fault.Field
 }
 
-// tokenField is the hidden input that holds the token.
-const tokenField = "form"
+// tokenField is the hidden input that holds the token. Called form, it would hide the property of that name from scripts.
+const tokenField = "form_token"
 
 // newForm is a form with these values in it, pair by pair.
 func newForm(pairs ...string) *form {
@@ -112,6 +112,47 @@ func (f *form) whole(name string, otherwise int) (int, error) {
 	return n, nil
 }
 
+// optional writes a limit that may be none.
+func optional(n *int) string {
+	if n == nil {
+		return ""
+	}
+	return strconv.Itoa(*n)
+}
+
+// within reads a whole number of the form between two bounds.
+func (f *form) within(name string, least, most int) (int, error) {
+	n, err := strconv.Atoi(f.Get(name))
+	if err != nil || n < least || n > most {
+		return 0, fault.Refuse(name, "must be a whole number from %d to %d", least, most)
+	}
+	return n, nil
+}
+
+// atMost is within for a limit that may be left empty: nil for none.
+func (f *form) atMost(name string, most int) (*int, error) {
+	if f.Get(name) == "" {
+		return nil, nil
+	}
+	n, err := f.within(name, 1, most)
+	return &n, err
+}
+
+// rows reads fields that repeat row by row; the shortest tells how many there are.
+func (f *form) rows(names ...string) [][]string {
+	var rows [][]string
+	for i := 0; ; i++ {
+		row := make([]string, len(names))
+		for n, name := range names {
+			if i >= len(f.Values[name]) {
+				return rows
+			}
+			row[n] = strings.TrimSpace(f.Values[name][i])
+		}
+		rows = append(rows, row)
+	}
+}
+
 // refuse notes what is wrong, for the form to be shown again, with the status to do so. Every error that the visitor
 // cannot mend in the form is returned.
 func (u *UI) refuse(c *gin.Context, f *form, err error) (int, error) {
@@ -123,17 +164,38 @@ func (u *UI) refuse(c *gin.Context, f *form, err error) (int, error) {
 	return status, nil
 }
 
+// refused shows the form again with what is wrong with it; it does nothing when nothing is.
+func (u *UI) refused(c *gin.Context, f *form, err error, again func(status int) error) error {
+	if err == nil || f == nil {
+		return err
+	}
+	status, err := u.refuse(c, f, err)
+	if err != nil {
+		return err
+	}
+	return again(status)
+}
+
 // formPeriod is how long a form that was sent is known again.
 const formPeriod = 24 * time.Hour
 
 // submit does what a form asks for, once: sent again, the same form leads to the place that the first time led to.
 // do returns that place.
 func (u *UI) submit(c *gin.Context, f *form, do func(ctx context.Context) (place string, err error)) error {
+	place, _, err := u.once(c, f, do)
+	if err == nil {
+		redirect(c, place)
+	}
+	return err
+}
+
+// once is submit without the answer, for pages that show what nobody may see twice: first is false when the form was sent
+// before, and do did nothing.
+func (u *UI) once(c *gin.Context, f *form, do func(ctx context.Context) (place string, err error)) (place string, first bool, err error) {
 	now, principal, key := u.Now(), u.Principal(c.Request), "form:"+f.Token
 	since := now.Add(-formPeriod)
 	sum := sha256.Sum256([]byte(c.FullPath() + "\n" + f.Values.Encode()))
-	var place string
-	err := u.Store.InTx(c.Request.Context(), func(ctx context.Context) error {
+	err = u.Store.InTx(c.Request.Context(), func(ctx context.Context) error {
 		locked, err := u.Store.LockIdempotencyKey(ctx, principal, key)
 		if err != nil {
 			return err
@@ -155,12 +217,10 @@ func (u *UI) submit(c *gin.Context, f *form, do func(ctx context.Context) (place
 		if place, err = do(ctx); err != nil {
 			return err
 		}
+		first = true
 		return u.Store.SaveIdempotentAnswer(ctx, principal, key, access.Answer{
 			RequestSHA256: sum[:], Status: http.StatusSeeOther, Type: "text/html", Body: []byte(place),
 		}, now, since)
 	})
-	if err == nil {
-		redirect(c, place)
-	}
-	return err
+	return place, first, err
 }

@@ -18,6 +18,21 @@ type patience struct {
 
 var defaultPatience = patience{age: 2 * time.Second, share: 20, wait: 150 * time.Millisecond, old: time.Minute}
 
+// after is the patience that is left of p for a page whose making began then: all of its figures together are waited for no
+// longer than one.
+func (p patience) after(began time.Time) patience {
+	p.wait = max(0, p.wait-time.Since(began))
+	return p
+}
+
+// settled is p for figures that hardly change any more.
+func (p patience) settled() patience {
+	if p.age > 0 {
+		p.age, p.old = time.Minute, time.Hour
+	}
+	return p
+}
+
 const (
 	countLimit = time.Minute // for one count
 	maxKept    = 1000

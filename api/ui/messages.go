@@ -97,15 +97,14 @@ func joinWords(a, b string) string {
 	return a + ", " + b
 }
 
-type repliesBody struct {
+type campaignRepliesBody struct {
 	campaign.Overview
 	Replies []report.Inbound
-	First   string
-	Next    string
+	Pager   pager
 }
 
-// replies lists what people wrote after a campaign's run sent to them.
-func (u *UI) replies(c *gin.Context) error {
+// campaignReplies lists what people wrote after a campaign's run sent to them.
+func (u *UI) campaignReplies(c *gin.Context) error {
 	id, err := pathID(c)
 	if err != nil {
 		return err
@@ -118,16 +117,14 @@ func (u *UI) replies(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	body := repliesBody{}
+	body := campaignRepliesBody{}
 	if body.Overview, err = u.Store.CampaignRun(c.Request.Context(), id, run); err != nil {
 		return err
 	}
-	rows, err := u.Store.CampaignReplies(c.Request.Context(), id, run, before, listSize+1, u.Now())
+	rows, total, err := u.Store.CampaignReplies(c.Request.Context(), id, run, before, listSize+1, u.Now())
 	if err != nil {
 		return err
 	}
-	var p pager
-	body.Replies, p = paginate(c, rows, 0, func(m report.Inbound) int64 { return m.ID })
-	body.First, body.Next = p.First, p.Next
-	return u.render(c, http.StatusOK, "replies", view{Title: "Replies", Section: "/campaigns", Poll: pollSeconds, Body: body})
+	body.Replies, body.Pager = paginate(c, rows, total, func(m report.Inbound) int64 { return m.ID })
+	return u.render(c, http.StatusOK, "campaign_replies", view{Title: "Replies", Section: "/campaigns", Poll: pollSeconds, Body: body})
 }

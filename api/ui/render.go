@@ -13,10 +13,12 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/gin-gonic/gin"
 
+	"github.com/event-stream-engine/ese/internal/access"
 	"github.com/event-stream-engine/ese/internal/campaign"
 	"github.com/event-stream-engine/ese/internal/fault"
 	"github.com/event-stream-engine/ese/internal/phone"
@@ -26,12 +28,38 @@ import (
 //go:embed pages static
 var embedded embed.FS
 
-// page is a template set with the page's own "content" and, when its figures refresh, "live".
-type page struct{ templates *template.Template }
+// page is a template set with the page's own "content" and, when its figures refresh, "live". It is kept once for each
+// set of scopes that visitors have, because functions belong to a set and not to its execution.
+type page struct {
+	blank *template.Template // never executed: only such a one can be cloned
+	mu    sync.Mutex
+	sets  map[string]*template.Template // by scopes
+}
+
+// forVisitor returns the templates in which the function may answers for the visitor.
+func (p *page) forVisitor(visitor access.Principal) (*template.Template, error) {
+	var key strings.Builder
+	for _, scope := range access.Scopes() {
+		if visitor.May(scope) {
+			key.WriteString(string(scope) + " ")
+		}
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if set := p.sets[key.String()]; set != nil {
+		return set, nil
+	}
+	set, err := p.blank.Clone()
+	if err != nil {
+		return nil, err
+	}
+	p.sets[key.String()] = set.Funcs(template.FuncMap{"may": visitor.May})
+	return set, nil
+}
 
 // parsePages reads every page together with the layout and the parts they share.
 func (u *UI) parsePages() (map[string]*page, error) {
-	shared, err := template.New("").Funcs(u.functions()).ParseFS(embedded, "pages/layout.html", "pages/parts.html")
+	shared, err := template.New("").Funcs(u.functions()).ParseFS(embedded, "pages/layout.html", "pages/parts.html", "pages/access.html")
 	if err != nil {
 		return nil, fmt.Errorf("pages: %w", err)
 	}
@@ -42,7 +70,7 @@ func (u *UI) parsePages() (map[string]*page, error) {
 	pages := map[string]*page{}
 	for _, file := range files {
 		name := strings.TrimSuffix(path.Base(file), ".html")
-		if name == "layout" || name == "parts" {
+		if name == "layout" || name == "parts" || name == "access" {
 			continue
 		}
 		set, err := shared.Clone()
@@ -52,7 +80,7 @@ func (u *UI) parsePages() (map[string]*page, error) {
 		if err != nil {
 			return nil, fmt.Errorf("page %s: %w", name, err)
 		}
-		pages[name] = &page{set}
+		pages[name] = &page{blank: set, sets: map[string]*template.Template{}}
 	}
 	return pages, nil
 }
@@ -75,15 +103,20 @@ type view struct {
 	HasPhone bool   // there are simulated phones to show
 	Styles   []string
 	Deferred []string
+	Visitor  access.Principal // nobody on the pages before sign-in
 }
 
 // render answers with a page, or with its live part alone when htmx asks. Nothing is sent before all of it is known.
 func (u *UI) render(c *gin.Context, status int, name string, v view) error {
 	v.URL, v.Now, v.Version = cmp.Or(v.URL, c.Request.URL.RequestURI()), u.Now(), u.Version
-	v.HasPhone = u.Phones != nil
+	v.HasPhone, v.Visitor = u.Phones != nil, u.Visitor(c.Request)
 	v.Styles, v.Deferred, v.Scripts = u.assets.styles, u.assets.scripts, u.assets.known(v.Scripts)
+	templates, err := u.pages[name].forVisitor(v.Visitor)
+	if err != nil {
+		return fmt.Errorf("page %s: %w", name, err)
+	}
 	if live, asked := c.Get(liveKey); asked {
-		return u.renderLive(live.(*livePart), name, v)
+		return renderLive(live.(*livePart), templates, v)
 	}
 	stream, err := url.Parse(v.URL)
 	if err != nil {
@@ -100,7 +133,7 @@ func (u *UI) render(c *gin.Context, status int, name string, v view) error {
 		v.Flash = takeFlash(c)
 	}
 	var b bytes.Buffer
-	if err := u.pages[name].templates.ExecuteTemplate(&b, part, v); err != nil {
+	if err := templates.ExecuteTemplate(&b, part, v); err != nil {
 		return fmt.Errorf("page %s: %w", name, err)
 	}
 	c.Data(status, "text/html; charset=utf-8", b.Bytes())
@@ -108,10 +141,10 @@ func (u *UI) render(c *gin.Context, status int, name string, v view) error {
 }
 
 // renderLive makes the live part alone.
-func (u *UI) renderLive(to *livePart, name string, v view) error {
+func renderLive(to *livePart, templates *template.Template, v view) error {
 	var b bytes.Buffer
-	if err := u.pages[name].templates.ExecuteTemplate(&b, "live", v); err != nil {
-		return fmt.Errorf("live part of page %s: %w", name, err)
+	if err := templates.ExecuteTemplate(&b, "live", v); err != nil {
+		return fmt.Errorf("live part of page %q: %w", v.Title, err)
 	}
 	to.content, to.every = b.Bytes(), time.Duration(v.Poll)*time.Second
 	return nil
@@ -119,8 +152,12 @@ func (u *UI) renderLive(to *livePart, name string, v view) error {
 
 // renderPart answers with a named part of a page alone.
 func (u *UI) renderPart(c *gin.Context, status int, name, part string, body any) error {
+	templates, err := u.pages[name].forVisitor(u.Visitor(c.Request))
+	if err != nil {
+		return fmt.Errorf("page %s: %w", name, err)
+	}
 	var b bytes.Buffer
-	if err := u.pages[name].templates.ExecuteTemplate(&b, part, body); err != nil {
+	if err := templates.ExecuteTemplate(&b, part, body); err != nil {
 		return fmt.Errorf("part %s of page %s: %w", part, name, err)
 	}
 	c.Data(status, "text/html; charset=utf-8", b.Bytes())
@@ -143,12 +180,15 @@ func (u *UI) functions() template.FuncMap {
 		"recipient": func(m report.Message) string {
 			return u.temporalURL(fmt.Sprintf("%s/recipient/%d", campaign.WorkflowID(m.CampaignID, m.RunNumber), m.Seq))
 		},
-		"attribute": attributeText,
-		"add":       func(a, b int) int { return a + b },
 		"indent":    indent,
+		"jsonText":  jsonText,
 		"tone":      func(v any) string { return cmp.Or(tones[fmt.Sprint(v)], "secondary") },
 		"args":      args,
 		"trail":     trail,
+		"may":       func(access.Scope) bool { return false }, // forVisitor sets it
+		"settings":  settingGroups,
+		"attribute": attributeText,
+		"add":       func(a, b int) int { return a + b },
 	}
 }
 
@@ -210,6 +250,12 @@ func masked(n phone.Number) string {
 // indent writes a value as JSON that people can read.
 func indent(v any) (string, error) {
 	text, err := json.MarshalIndent(v, "", "  ")
+	return string(text), err
+}
+
+// jsonText writes a value as JSON in one line.
+func jsonText(v any) (string, error) {
+	text, err := json.Marshal(v)
 	return string(text), err
 }
 

@@ -25,8 +25,9 @@ type reportStore interface {
 	AddDetails(ctx context.Context, sum *report.Summary) error
 	// CampaignHistory tells when the run's messages were accepted, delivered, read and failed.
 	CampaignHistory(ctx context.Context, campaignID int64, run int, now time.Time) (report.History, error)
-	// CampaignReplies lists up to limit of what people wrote after the run sent to them, with ids below before, newest first.
-	CampaignReplies(ctx context.Context, campaignID int64, run int, before *int64, limit int, now time.Time) ([]report.Inbound, error)
+	// CampaignReplies lists up to limit of what people wrote after the run sent to them, with ids below before, newest first, and
+	// counts all.
+	CampaignReplies(ctx context.Context, campaignID int64, run int, before *int64, limit int, now time.Time) ([]report.Inbound, int, error)
 	// Recipients lists up to limit messages of a run with numbers above after, in order, and counts all that fit.
 	Recipients(ctx context.Context, campaignID int64, filter report.RecipientFilter, after, limit int) ([]report.Message, int, error)
 	// Runs lists up to limit runs with numbers below before, newest first, each counted, and counts all.
@@ -43,6 +44,7 @@ type details struct {
 
 type summaryBody struct {
 	report.Summary
+	Counted  bool     // the messages are; else nothing of the following is known yet
 	Details  *details // nil: they are being counted
 	Draft    bool
 	Over     bool   // nothing is left to be done or awaited
@@ -91,7 +93,8 @@ func (u *UI) summary(c *gin.Context) error {
 		return err
 	}
 	body := summaryBody{Only: run, MaxRate: campaign.MaxRate}
-	if body.Summary, err = u.Store.CampaignProgress(ctx, id, run, u.Now()); err != nil {
+	began := time.Now()
+	if body.Summary, body.Counted, err = u.campaignProgress(ctx, id, run); err != nil {
 		return err
 	}
 	plan := body.Summary.Campaign
@@ -110,8 +113,10 @@ func (u *UI) summary(c *gin.Context) error {
 		return err
 	}
 	if plan.Run != nil {
-		if body.Details, err = u.runDetails(ctx, body.Summary); err != nil {
-			return err
+		if body.Counted {
+			if body.Details, err = u.runDetails(ctx, u.patience.after(began), body.Summary); err != nil {
+				return err
+			}
 		}
 		runs, total, err := u.Store.Runs(ctx, id, nil, shownRuns)
 		if err != nil {
@@ -127,7 +132,7 @@ func (u *UI) summary(c *gin.Context) error {
 	body.Over = plan.Status == campaign.Draft || !plan.Status.Active() && (plan.Run == nil || plan.Run.SettledAt != nil)
 	v := view{Title: plan.Topic, Section: "/campaigns", Poll: campaignSeconds, Body: body,
 		Scripts: append([]string{"campaigns.js"}, chartScripts...)}
-	if body.Over {
+	if body.Over && (plan.Run == nil || body.Details != nil) {
 		v.Poll = idlePollSeconds
 	}
 	return u.render(c, http.StatusOK, "summary", v)
@@ -149,10 +154,37 @@ func runNumber(c *gin.Context) (int, error) {
 	return int(n), nil
 }
 
+// campaignProgress is Store.CampaignProgress, counted at most once a second whoever asks; known is false while the first count
+// takes long. How the campaign itself stands is always told as it is.
+func (u *UI) campaignProgress(ctx context.Context, id int64, run int) (sum report.Summary, known bool, err error) {
+	c, err := u.Store.CampaignRun(ctx, id, run)
+	if err != nil || c.Run == nil {
+		return report.Summarise(c, nil, u.Now()), true, err
+	}
+	p := u.patience
+	switch {
+	case c.Run.SettledAt != nil:
+		p = p.settled()
+	case p.age > 0:
+		p.age, p.share, p.old = time.Second, lookShare, 10*time.Second
+	}
+	sum, known, err = u.progress.get(ctx, p, strconv.FormatInt(c.Run.ID, 10), func(ctx context.Context) (report.Summary, error) {
+		return u.Store.CampaignProgress(ctx, id, c.Run.Number, u.Now())
+	})
+	if !known {
+		sum = report.Summarise(c, nil, u.Now())
+	}
+	sum.Campaign = c
+	return sum, known, err
+}
+
 // runDetails are the figures of a summary's run that take long to count; nil while they are counted for the first time.
-func (u *UI) runDetails(ctx context.Context, sum report.Summary) (*details, error) {
+func (u *UI) runDetails(ctx context.Context, p patience, sum report.Summary) (*details, error) {
 	run := sum.Campaign.Run
-	known, ok, err := u.details.get(ctx, u.patience, strconv.FormatInt(run.ID, 10), func(ctx context.Context) (*details, error) {
+	if run.SettledAt != nil {
+		p = p.settled()
+	}
+	known, ok, err := u.details.get(ctx, p, strconv.FormatInt(run.ID, 10), func(ctx context.Context) (*details, error) {
 		d := &details{Summary: sum}
 		if err := u.Store.AddDetails(ctx, &d.Summary); err != nil {
 			return nil, err
@@ -162,7 +194,7 @@ func (u *UI) runDetails(ctx context.Context, sum report.Summary) (*details, erro
 			return nil, err
 		}
 		d.Chart = chartOf(d.history, false)
-		d.Newest, err = u.Store.CampaignReplies(ctx, run.CampaignID, run.Number, nil, recentRows, sum.At)
+		d.Newest, _, err = u.Store.CampaignReplies(ctx, run.CampaignID, run.Number, nil, recentRows, sum.At)
 		return d, err
 	})
 	if err != nil || !ok {
@@ -192,7 +224,7 @@ func funnel(b summaryBody) []stage {
 	if b.Details != nil {
 		replied = at("Replied", b.Details.Replies.People, "the sent", sent, "")
 	}
-	lines = append(lines, replied, at("Failed", s[message.Failed]+s[message.Undelivered], "", 0, message.Failed), at("Suppressed", s[message.Suppressed], "", 0, message.Suppressed))
+	lines = append(lines, replied, at("Failed", s.Failed(), "", 0, message.Failed), at("Suppressed", s[message.Suppressed], "", 0, message.Suppressed))
 	for _, state := range []message.State{message.Cancelled, message.Unknown} {
 		if s[state] > 0 {
 			lines = append(lines, at(strings.ToUpper(string(state[:1]))+string(state[1:]), s[state], "", 0, state))

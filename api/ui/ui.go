@@ -44,8 +44,15 @@ type Deps struct {
 	Stopping <-chan struct{}
 	// Principal names who makes a request that passed.
 	Principal func(r *http.Request) string
+	// Visitor is who makes the request: nobody before sign-in. Templates ask with may "send" what the visitor may do.
+	Visitor func(r *http.Request) access.Principal
 	// Explain decides the status of an error, and what the visitor is told of it.
 	Explain func(ctx context.Context, err error) (status int, detail string, fields []fault.Field)
+	// SameOrigin refuses a request that a browser makes for another site's page.
+	SameOrigin func(r *http.Request) error
+	// Cookie reads a cookie that SetCookie set; an empty value takes it away.
+	Cookie    func(r *http.Request, name string) string
+	SetCookie func(c *gin.Context, name, value string, life time.Duration)
 	// Import takes in an upload and returns the id of its import, as the API's import does.
 	Import func(ctx context.Context, upload *multipart.Reader) (uuid.UUID, error)
 	// Health looks at the dependencies; it bounds its own time.
@@ -66,6 +73,16 @@ type Deps struct {
 	Version        string
 	DefaultRegion  string // ISO 3166 alpha-2, of numbers without a country code; optional
 	Phones         Phones // of the simulator; optional: without them there is no page that shows them
+
+	PagesURL  string           // under which people reach the pages, without a slash at the end
+	OIDC      OIDC             // optional
+	OIDCName  string           // what people call it
+	Admission access.Admission // whom it lets in who was not invited
+	// ImportSuppressions takes in an upload of numbers not to be written to, as the API does.
+	ImportSuppressions func(ctx context.Context, upload *multipart.Reader) (SuppressionImport, error)
+	PublicURL          string // where the provider reaches us, without a slash at the end
+	// PayloadDays and BodyDays are how long what webhooks said, and what people wrote, is kept; 0: for good.
+	PayloadDays, BodyDays int
 }
 
 // Check is what is known of one dependency.
@@ -87,6 +104,12 @@ type Store interface {
 	monitoringStore
 	unknownStore
 	phoneStore
+	signInStore
+	ownStore
+	accountStore
+	keyStore
+	auditStore
+	settingStore
 }
 
 // UI answers the requests of the pages.
@@ -98,18 +121,20 @@ type UI struct {
 	beat   time.Duration // between two signs of life of a live page
 
 	patience   patience
-	details    memo[*details]      // by run
-	forecasts  memo[*forecast]     // by draft and its last change
-	overviews  memo[*overview]     // one
-	allRates   memo[*rates]        // one
-	states     memo[ledger.States] // by run
-	selections memo[*selection]    // by segment and its last change
+	progress   memo[report.Summary] // by run
+	details    memo[*details]       // by run
+	forecasts  memo[*forecast]      // by draft and its last change
+	overviews  memo[*overview]      // one
+	allRates   memo[*rates]         // one
+	states     memo[ledger.States]  // by run
+	selections memo[*selection]     // by segment and its last change
 }
 
 // New prepares the pages.
 func New(deps Deps) (*UI, error) {
 	switch {
-	case deps.Store == nil, deps.Now == nil, deps.Log == nil, deps.Principal == nil, deps.Role == nil, deps.Explain == nil,
+	case deps.Store == nil, deps.Now == nil, deps.Log == nil, deps.Principal == nil, deps.Role == nil, deps.Visitor == nil, deps.Explain == nil,
+		deps.SameOrigin == nil, deps.Cookie == nil, deps.SetCookie == nil, deps.ImportSuppressions == nil,
 		deps.Import == nil, deps.Health == nil, deps.Queues == nil, deps.ErrorMeaning == nil, deps.ErrorAdvice == nil:
 		return nil, errors.New("pages: a dependency is missing")
 	case deps.Authorize == nil:
@@ -136,13 +161,37 @@ func (u *UI) Register(r gin.IRoutes) {
 	r.GET(staticPath+"*file", u.assets.serve)
 
 	get := func(path string, h handler) { r.GET(path, u.handle(access.Read, h)) }
+	// ask is for a page whose only use is to ask before what post does: who may not do it is not asked.
+	ask := func(path string, scope access.Scope, h handler) { r.GET(path, u.handle(scope, h)) }
 	post := func(path string, scope access.Scope, h handler) { r.POST(path, u.handle(scope, h)) }
 
 	get("/", u.dashboard)
 	get("/monitoring", u.monitoring)
 
+	get("/settings", u.settings)
+	get("/settings/senders", u.senders)
+	post("/settings/senders/:id", access.Send, u.changeSender)
+	post("/settings/account", access.Send, u.changeAccount)
+	get("/settings/topics", u.topics)
+	post("/settings/topics", access.Write, u.createTopic)
+	get("/settings/topics/:id", u.showTopic)
+	post("/settings/topics/:id", access.Write, u.changeTopic)
+	post("/settings/topics/:id/delete", access.Write, u.deleteTopic)
+	get("/settings/keywords", u.keywords)
+	post("/settings/keywords", access.Write, u.changeKeywords)
+	get("/settings/replies", u.replies)
+	post("/settings/replies", access.Write, u.changeReplies)
+	get("/settings/hours", u.hours)
+	get("/settings/suppressions", u.suppressions)
+	post("/settings/suppressions", access.Write, u.addSuppression)
+	post("/settings/suppressions/import", access.Write, u.importSuppressions)
+	get("/settings/suppressions/:id/lift", u.confirmLift)
+	post("/settings/suppressions/:id/lift", access.Write, u.liftSuppression)
+	get("/settings/retention", u.retention)
+	get("/settings/webhooks", u.webhooks)
+
 	get("/unknown", u.unknown)
-	get("/unknown/:id", u.confirmDecision)
+	ask("/unknown/:id", access.Send, u.confirmDecision)
 	post("/unknown/:id", access.Send, u.decide)
 
 	if u.Phones != nil {
@@ -178,24 +227,25 @@ func (u *UI) Register(r gin.IRoutes) {
 	post("/templates/:id/delete", access.Write, u.deleteTemplate)
 
 	get("/campaigns", u.campaigns)
-	get("/campaigns/new", u.newCampaign)
+	ask("/campaigns/new", access.Write, u.newCampaign)
 	post("/campaigns", access.Write, u.createCampaign)
 	get("/campaign/:id", u.summary)
 	get("/campaign/:id/summary", u.summary)
-	get("/campaign/:id/edit", u.editCampaign)
+	ask("/campaign/:id/edit", access.Write, u.editCampaign)
 	post("/campaign/:id/edit", access.Write, u.updateCampaign)
 	post("/campaign/:id/rate", access.Write, u.changeRest(changeRate))
 	post("/campaign/:id/quiet-hours", access.Write, u.changeRest(changeQuietHours))
-	get("/campaign/:id/retry", u.confirmRetry)
+	ask("/campaign/:id/retry", access.Send, u.confirmRetry)
 	post("/campaign/:id/retry", access.Send, u.retry)
-	get("/campaign/:id/replies", u.replies)
+	get("/campaign/:id/replies", u.campaignReplies)
 	get("/messages/:id", u.message)
 	get("/campaign/:id/recipients", u.recipients)
-	get("/campaign/:id/trigger", u.confirmTrigger)
+	ask("/campaign/:id/trigger", access.Send, u.confirmTrigger)
 	post("/campaign/:id/trigger", access.Send, u.trigger)
+	u.registerAccess(r, ask, post)
 	for _, s := range steps {
-		get("/campaign/:id/"+s.Verb, u.confirmStep(s))
-		post("/campaign/:id/"+s.Verb, s.scope(), u.take(s))
+		ask("/campaign/:id/"+s.Verb, s.Scope(), u.confirmStep(s))
+		post("/campaign/:id/"+s.Verb, s.Scope(), u.take(s))
 	}
 }
 
@@ -228,6 +278,22 @@ func (u *UI) handle(scope access.Scope, h handler) gin.HandlerFunc {
 	}
 }
 
+// open answers those who are not signed in as well. What changes something must come from a page of ours.
+func (u *UI) open(h handler) gin.HandlerFunc {
+	return func(c *gin.Context) {
+		c.Header("Content-Security-Policy", policy)
+		err := u.SameOrigin(c.Request)
+		if err != nil {
+			err = fault.New(fault.Forbidden, "this request comes from another site's page")
+		} else {
+			err = h(c)
+		}
+		if err != nil {
+			u.fail(c, err)
+		}
+	}
+}
+
 // fail shows the error page. It is the only way an error leaves the pages.
 func (u *UI) fail(c *gin.Context, err error) {
 	ctx := c.Request.Context()
@@ -239,6 +305,10 @@ func (u *UI) fail(c *gin.Context, err error) {
 	}
 	c.Abort()
 	if c.Writer.Written() {
+		return
+	}
+	if status == http.StatusUnauthorized {
+		u.askToSignIn(c)
 		return
 	}
 	body := failure{Status: status, Title: http.StatusText(status), Detail: detail, Fields: fields, RequestID: requestID}

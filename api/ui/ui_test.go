@@ -53,6 +53,7 @@ type site struct {
 	mu      sync.Mutex   // guards refused
 	down    bool         // a dependency is
 
+	scopes   []access.Scope // of the visitor
 	stopping chan struct{}
 	looks    atomic.Int64 // at the dependencies, which the dashboard shows
 }
@@ -73,14 +74,14 @@ func open(t *testing.T) *site {
 func openWith(t *testing.T, change func(*ui.Deps)) *site {
 	t.Helper()
 	address := dbtest.URL(t)
-	store, err := db.Open(t.Context(), address)
+	store, err := db.Open(t.Context(), address, db.SuppressionKeys(dbtest.Keys))
 	require.NoError(t, err)
 	t.Cleanup(store.Close)
 	pool, err := pgxpool.New(t.Context(), address)
 	require.NoError(t, err)
 	t.Cleanup(pool.Close)
 
-	s := &site{Store: store, pool: pool, stopping: make(chan struct{})}
+	s := &site{Store: store, pool: pool, scopes: []access.Scope{access.Admin}, stopping: make(chan struct{})}
 	deps := ui.Deps{
 		Store: store, Now: func() time.Time { return noon }, Log: slog.New(slog.DiscardHandler),
 		Authorize: func(_ *gin.Context, scope access.Scope) error {
@@ -91,11 +92,19 @@ func openWith(t *testing.T, change func(*ui.Deps)) *site {
 			}
 			return nil
 		},
-		Principal: func(*http.Request) string { return "tester" },
-		Role:      func(*http.Request) string { return "" },
-		Stopping:  s.stopping,
-		Explain:   explain,
-		Import:    s.importFile,
+		Principal:  func(*http.Request) string { return "tester" },
+		Role:       func(*http.Request) string { return "" },
+		Stopping:   s.stopping,
+		Visitor:    func(*http.Request) access.Principal { return access.Principal{Name: "tester", Scopes: s.scopes} },
+		Explain:    explain,
+		SameOrigin: http.NewCrossOriginProtection().Check,
+		Cookie:     func(*http.Request, string) string { return "" },
+		SetCookie:  func(*gin.Context, string, string, time.Duration) {},
+		Import:     s.importFile,
+		ImportSuppressions: func(context.Context, *multipart.Reader) (ui.SuppressionImport, error) {
+			return ui.SuppressionImport{Total: 3, Added: 1, Known: 1, Failed: 1, Errors: []intake.RowError{{Line: 4, Field: "scope", Detail: "is odd"}}}, nil
+		},
+		PublicURL: "https://campaigns.example.com",
 		Health: func(context.Context) []ui.Check {
 			s.looks.Add(1)
 			return []ui.Check{{Name: "PostgreSQL", Up: true}, {Name: "Temporal", Up: !s.down, Detail: map[bool]string{true: "no answer"}[s.down]}}
@@ -129,7 +138,7 @@ func explain(_ context.Context, err error) (status int, detail string, fields []
 	if !ok {
 		return http.StatusInternalServerError, "an internal error", nil
 	}
-	return map[fault.Kind]int{fault.Invalid: 422, fault.NotFound: 404, fault.Conflict: 409}[f.Kind], f.Detail, f.Fields
+	return map[fault.Kind]int{fault.Invalid: 422, fault.NotFound: 404, fault.Conflict: 409, fault.Forbidden: 403}[f.Kind], f.Detail, f.Fields
 }
 
 func (s *site) importFile(ctx context.Context, upload *multipart.Reader) (uuid.UUID, error) {
@@ -186,13 +195,13 @@ func (s *site) submit(t *testing.T, page, action string, fields ...string) *http
 	return s.do(post(action, filled(t, s.get(t, page), fields...)))
 }
 
-var tokenInput = regexp.MustCompile(`name="form" value="([^"]+)"`)
+var tokenInput = regexp.MustCompile(`name="form_token" value="([^"]+)"`)
 
 func filled(t *testing.T, page string, fields ...string) url.Values {
 	t.Helper()
 	values := url.Values{}
 	if token := tokenInput.FindStringSubmatch(page); token != nil {
-		values.Set("form", token[1])
+		values.Set("form_token", token[1])
 	}
 	for i := 0; i < len(fields); i += 2 {
 		values.Set(fields[i], fields[i+1])
@@ -448,11 +457,11 @@ func TestTurnedAway(t *testing.T) {
 	id := s.plan(t, "Spring")
 	path := "/campaign/" + strconv.FormatInt(id, 10)
 	s.refused = access.Read
-	for _, page := range []string{"/", "/users", "/campaigns", "/monitoring", path + "/summary", path + "/trigger", path + "/pause"} {
+	for _, page := range []string{"/", "/users", "/campaigns", "/monitoring", path + "/summary"} {
 		w := s.do(httptest.NewRequest(http.MethodGet, page, http.NoBody))
 		require.Equal(t, http.StatusUnauthorized, w.Code, page)
 		requireSound(t, w)
-		require.Contains(t, text(w.Body.String()), "ese keys create")
+		require.Contains(t, text(w.Body.String()), "Sign in")
 		require.NotContains(t, w.Body.String(), "Spring")
 	}
 	s.refused = access.Write
@@ -460,6 +469,9 @@ func TestTurnedAway(t *testing.T) {
 		require.Equal(t, http.StatusUnauthorized, s.do(post(action, nil)).Code, action)
 	}
 	s.refused = access.Send
+	for _, question := range []string{path + "/trigger", path + "/pause", "/unknown/" + uuid.NewString()} {
+		require.Equal(t, http.StatusUnauthorized, s.do(httptest.NewRequest(http.MethodGet, question, http.NoBody)).Code, question)
+	}
 	for _, action := range []string{path + "/trigger", path + "/pause", path + "/resume", path + "/cancel", "/unknown/" + uuid.NewString()} {
 		require.Equal(t, http.StatusUnauthorized, s.do(post(action, nil)).Code, action)
 	}

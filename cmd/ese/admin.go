@@ -40,6 +40,12 @@ func runMigrate(ctx context.Context, args []string, getenv func(string) string, 
 	return err
 }
 
+// operator is the principal of whoever runs the commands.
+const operator = "operator"
+
+// maxListed bounds what a command lists.
+const maxListed = 10_000
+
 const keysUsage = "usage: ese keys create -name NAME -scopes read,write,send,admin | list | revoke -name NAME"
 
 // runKeys makes, lists and revokes API keys.
@@ -67,10 +73,14 @@ func runKeys(ctx context.Context, args []string, getenv func(string) string, out
 	case "create":
 		return createKey(ctx, store, *name, strings.Split(*scopes, ","), out)
 	case "revoke":
-		if err := store.RevokeKey(ctx, *name, time.Now()); err != nil {
+		key, err := store.KeyByName(ctx, *name)
+		if err != nil {
 			return err
 		}
-		_, err := fmt.Fprintln(out, "revoked: it lets nobody in any more")
+		if _, err := store.RevokeKey(ctx, key.ID, operator, time.Now()); err != nil {
+			return err
+		}
+		_, err = fmt.Fprintln(out, "revoked: it lets nobody in any more")
 		return err
 	default:
 		return listKeys(ctx, store, out)
@@ -79,7 +89,7 @@ func runKeys(ctx context.Context, args []string, getenv func(string) string, out
 
 // createKey prints a new key: the only time that it can be seen.
 func createKey(ctx context.Context, store *db.Store, name string, scopes []string, out io.Writer) error {
-	key, err := store.CreateKey(ctx, name, scopes, time.Now())
+	_, key, err := store.CreateKey(ctx, name, scopes, operator, time.Now())
 	if err != nil {
 		return err
 	}
@@ -88,7 +98,7 @@ func createKey(ctx context.Context, store *db.Store, name string, scopes []strin
 }
 
 func listKeys(ctx context.Context, store *db.Store, out io.Writer) error {
-	keys, err := store.Keys(ctx)
+	keys, err := store.Keys(ctx, nil, maxListed)
 	if err != nil {
 		return err
 	}
@@ -114,4 +124,49 @@ func moment(t *time.Time) string {
 		return "-"
 	}
 	return t.UTC().Format(time.RFC3339)
+}
+
+const accountsUsage = "usage: ese accounts list | reset -id ID"
+
+// runAccounts lists accounts, and lets back in who is locked out, should no admin be left to do it.
+func runAccounts(ctx context.Context, args []string, getenv func(string) string, out io.Writer) error {
+	if len(args) == 0 || !slices.Contains([]string{"list", "reset"}, args[0]) {
+		return errors.New(accountsUsage)
+	}
+	flags := flag.NewFlagSet("accounts "+args[0], flag.ContinueOnError)
+	id := flags.Int64("id", 0, "of the account, as ese accounts list shows it")
+	if err := flags.Parse(args[1:]); err != nil {
+		return err
+	}
+	cfg, err := config.Load(config.Admin, getenv)
+	if err != nil {
+		return err
+	}
+	store, err := openStore(ctx, cfg.DatabaseURL)
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	if args[0] == "list" {
+		return listAccounts(ctx, store, out)
+	}
+	_, token, err := store.ResetAccount(ctx, *id, operator, time.Now())
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(out, "/link/%s\nOpen this under the address of the pages: it sets the account's password, once.\n", token)
+	return err
+}
+
+func listAccounts(ctx context.Context, store *db.Store, out io.Writer) error {
+	accounts, err := store.Accounts(ctx)
+	if err != nil {
+		return err
+	}
+	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	_, _ = fmt.Fprintln(table, "ID\tE-MAIL\tROLE\tSECOND FACTOR\tSIGNED IN\tDISABLED") // Flush tells of an error
+	for _, a := range accounts {
+		_, _ = fmt.Fprintf(table, "%d\t%s\t%s\t%t\t%s\t%s\n", a.ID, a.Email, a.Role, a.TOTPSecret != "", moment(a.SignedInAt), moment(a.DisabledAt))
+	}
+	return table.Flush()
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -15,8 +16,10 @@ import (
 	"github.com/event-stream-engine/ese/api"
 	"github.com/event-stream-engine/ese/api/ui"
 	"github.com/event-stream-engine/ese/db"
+	"github.com/event-stream-engine/ese/internal/access"
 	"github.com/event-stream-engine/ese/internal/config"
 	"github.com/event-stream-engine/ese/internal/handset"
+	"github.com/event-stream-engine/ese/internal/oidc"
 	"github.com/event-stream-engine/ese/internal/price"
 	"github.com/event-stream-engine/ese/internal/relay"
 	"github.com/event-stream-engine/ese/internal/twilio"
@@ -58,8 +61,18 @@ func runAPI(ctx context.Context, getenv func(string) string) error {
 	defer temporal.Close()
 	outbox := relay.New(store, temporal, time.Now, log, 0)
 
+	var provider ui.OIDC
+	if cfg.OIDC.Issuer != "" {
+		provider = oidc.New(oidc.Config{
+			Issuer: cfg.OIDC.Issuer, ClientID: cfg.OIDC.ClientID, ClientSecret: cfg.OIDC.ClientSecret,
+			RedirectURL: cfg.PagesURL + "/sign-in/oidc/callback", Now: time.Now,
+		})
+	}
 	handler, err := api.New(api.Deps{
-		Store: store, Now: time.Now, Log: log, Wake: outbox.Wake,
+		PagesURL: cfg.PagesURL, TrustedProxies: cfg.TrustedProxies,
+		OIDC: provider, OIDCName: cfg.OIDC.Name,
+		Admission: access.Admission{Domains: cfg.OIDC.Domains, Role: access.Role(cfg.OIDC.Role)},
+		Store:     store, Now: time.Now, Log: log, Wake: outbox.Wake,
 		Stopping: ctx.Done(),
 		TemporalHealth: func(ctx context.Context) error {
 			_, err := temporal.CheckHealth(ctx, &client.CheckHealthRequest{})
@@ -69,6 +82,8 @@ func runAPI(ctx context.Context, getenv func(string) string) error {
 		TemporalUIURL: cfg.TemporalUIURL, Namespace: namespace, PublicURL: cfg.PublicURL,
 		LocalAuth: cfg.LocalAuth, ListenAddr: cfg.ListenAddr, MaxUploadBytes: cfg.MaxUploadBytes, Version: version,
 		Phones:        phones(cfg.SimulatorURL),
+		PayloadDays:   cfg.PayloadDays,
+		BodyDays:      cfg.BodyDays,
 		Prices:        prices,
 		RequireOptOut: cfg.RequireOptOut,
 		DefaultRegion: cfg.DefaultRegion, AccountSID: cfg.Twilio.AccountSID,
@@ -85,6 +100,11 @@ func runAPI(ctx context.Context, getenv func(string) string) error {
 		return err
 	}
 	log.InfoContext(ctx, "listening", "address", cfg.ListenAddr)
+	if !cfg.LocalAuth {
+		if err := offerSetup(ctx, store, cfg.PagesURL, os.Stderr); err != nil {
+			return err
+		}
+	}
 	background, stopBackground := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopBackground()
 	var g errgroup.Group
@@ -106,6 +126,18 @@ func phones(simulator string) ui.Phones {
 		return nil
 	}
 	return handset.Client{BaseURL: simulator, HTTP: &http.Client{Timeout: phoneTimeout}}
+}
+
+// offerSetup prints a link to make the first account, while there is none. It is a secret, so that it goes to the console and not
+// into a log record.
+func offerSetup(ctx context.Context, store *db.Store, pagesURL string, console io.Writer) error {
+	token, needed, err := store.SetupLink(ctx, time.Now())
+	if err != nil || !needed {
+		return err
+	}
+	_, err = fmt.Fprintf(console, "\nNobody has an account yet. Make the first one, an admin's, within %d hours at\n\n  %s/link/%s\n\nThe link works once.\n\n",
+		int(access.Setup.Life().Hours()), pagesURL, token)
+	return err
 }
 
 // readPrices reads the table of prices; without a file there are none.

@@ -25,6 +25,8 @@ Usage: ese COMMAND
   keys create   make an API key (-name NAME -scopes read,write,send,admin)
   keys list     list the API keys
   keys revoke   make an API key useless at once (-name NAME)
+  accounts list   list the accounts that sign in to the pages
+  accounts reset  make a one-time link that sets an account's password (-id ID)
   errors        print what is done about each of Twilio's error codes
   version       print the version
 
@@ -58,6 +60,8 @@ func run(ctx context.Context, args []string, getenv func(string) string, out io.
 		return runMigrate(ctx, args[1:], getenv, out)
 	case "keys":
 		return runKeys(ctx, args[1:], getenv, out)
+	case "accounts":
+		return runAccounts(ctx, args[1:], getenv, out)
 	case "errors":
 		return printErrors(out)
 	case "version":

@@ -12,7 +12,7 @@ import (
 	"github.com/event-stream-engine/ese/internal/fault"
 )
 
-// Scope is a right that a key carries.
+// Scope is a right that a key or a role carries.
 type Scope string
 
 // The scopes. Admin includes the others; of these none includes another.
@@ -46,8 +46,9 @@ func ParseScopes(names []string) ([]Scope, error) {
 
 // Principal is who makes a request. The zero value is nobody and may do nothing.
 type Principal struct {
-	Name   string // "key:<id>", or "local"; never a person's name
-	Scopes []Scope
+	Name    string // "account:<id>", "key:<id>" or "local"; never a person's name
+	Scopes  []Scope
+	Session *Session // by which an account signed in; nil for everyone else
 }
 
 // May reports whether the principal holds a scope.
@@ -62,6 +63,7 @@ type Key struct {
 	Prefix     string // its readable beginning, to tell keys apart
 	SHA256     []byte // of the whole key
 	Scopes     []Scope
+	CreatedBy  string // principal
 	CreatedAt  time.Time
 	LastUsedAt *time.Time // to the minute; nil before its first use
 	RevokedAt  *time.Time // nil while it is valid

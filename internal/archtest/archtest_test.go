@@ -41,7 +41,7 @@ var (
 var architecture = func() map[string]may {
 	m := map[string]may{
 		"cmd/ese": {join(domain, "api", "api/ui", "worker", "workflows", "activities", "db", "internal/config", "internal/handset", "internal/telemetry",
-			"internal/relay", "internal/twilio", "internal/twiliosim"), []string{"*"}},
+			"internal/relay", "internal/oidc", "internal/twilio", "internal/twiliosim"), []string{"*"}},
 		"worker":     {join(domain, "workflows", "activities", "internal/telemetry"), join(temporal, errgroup)},
 		"workflows":  {join(domain, "activities"), join(temporal, uuid)},
 		"activities": {domain, join(temporal, uuid, errgroup)},
@@ -57,6 +57,7 @@ var architecture = func() map[string]may {
 		"db/internal/dbsqlc": {nil, []string{uuid, "github.com/jackc/pgx/v5"}},
 		"db/dbtest":          {[]string{"db", "internal/suppression"}, []string{uuid, "github.com/jackc/pgx/v5", "github.com/stretchr/testify"}},
 
+		"internal/oidc":      {domain, []string{"github.com/coreos/go-oidc/v3", "golang.org/x/oauth2"}},
 		"internal/relay":     {join(domain, "workflows"), join(temporal, errgroup, uuid)},
 		"internal/config":    {[]string{"internal/phone", "internal/suppression"}, nil},
 		"internal/telemetry": {domain, []string{"*"}},
@@ -67,6 +68,7 @@ var architecture = func() map[string]may {
 	for _, name := range domain {
 		m[name] = may{domain, []string{uuid, text}}
 	}
+	m["internal/access"] = may{domain, []string{uuid, text, "github.com/alexedwards/argon2id", "github.com/pquerna/otp"}}
 	m["internal/campaign"] = may{domain, []string{uuid, text, "github.com/robfig/cron/v3"}}
 	m["internal/intake"] = may{domain, []string{uuid, text, "github.com/xuri/excelize/v2"}}
 	m["internal/phone"] = may{domain, []string{text, "github.com/nyaruka/phonenumbers"}}

@@ -22,8 +22,9 @@ type Law struct {
 
 // Week is the hours of one place, for each day of the week, by the person's wall clock. The zero value is no rule: any hour.
 type Week struct {
-	place string  // "" for no rule
-	days  [7]span // by time.Weekday; an empty one is a day on which nobody is written to
+	place  string // "" for no rule
+	source string
+	days   [7]span // by time.Weekday; an empty one is a day on which nobody is written to
 }
 
 // span is a part of a day in minutes since midnight, from up to but not including to.
@@ -79,6 +80,7 @@ func ParseLaw(raw []byte) (Law, error) {
 		if err != nil {
 			return Law{}, fmt.Errorf("legal windows: %s: %w", place, err)
 		}
+		week.source = strings.TrimSpace(entry.Source)
 		law.weeks[place] = week
 	}
 	return law, nil
@@ -155,6 +157,18 @@ func (w Week) String() string {
 		return "none"
 	}
 	return w.place
+}
+
+// Source tells which law it is, as it was given; "" for no rule.
+func (w Week) Source() string { return w.source }
+
+// Hours are the hours of a day such as 08:00-21:00; "" on a day on which nobody is written to.
+func (w Week) Hours(day time.Weekday) string {
+	hours := w.days[day]
+	if hours.from == hours.to {
+		return ""
+	}
+	return fmt.Sprintf("%02d:%02d-%02d:%02d", hours.from/60, hours.from%60, hours.to/60, hours.to%60)
 }
 
 // open tells whether the wall clock shows one of the hours.

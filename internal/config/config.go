@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"net/url"
 	"os"
 	"slices"
@@ -36,7 +37,10 @@ type Config struct {
 
 	ListenAddr     string // host:port of the API
 	PublicURL      string // under which Twilio reaches the API, without a slash at the end
+	PagesURL       string // under which people reach the pages, likewise
 	LocalAuth      bool
+	TrustedProxies []string // networks whose X-Forwarded-For is believed
+	OIDC           OIDC
 	TemporalUIURL  string
 	MaxUploadBytes int64
 	RequireOptOut  bool   // of marketing templates: a line that says how to stop
@@ -65,6 +69,16 @@ type Config struct {
 	SimulatorDelays     []time.Duration // from accepted to sent, on to delivered, on to read
 }
 
+// OIDC is the identity provider that people sign in with; without an Issuer there is none.
+type OIDC struct {
+	Issuer       string
+	ClientID     string
+	ClientSecret string
+	Name         string   // what people call it
+	Domains      []string // of e-mail addresses that need no invitation
+	Role         string   // of those
+}
+
 // Twilio is our account there.
 type Twilio struct {
 	AccountSID     string
@@ -91,6 +105,11 @@ func Load(role Role, getenv func(string) string) (Config, error) {
 		if c.SimulatorURL != "" && !c.LocalAuth {
 			p.fail("SIMULATOR_URL", "is for AUTH=local alone: whoever may look at pages could write as anybody")
 		}
+		if c.PagesURL = strings.TrimSuffix(p.url("PAGES_URL", false), "/"); c.PagesURL == "" {
+			c.PagesURL = c.PublicURL
+		}
+		c.TrustedProxies = p.networks("TRUSTED_PROXIES")
+		c.OIDC = p.oidc()
 		c.TemporalUIURL = strings.TrimSuffix(p.url("TEMPORAL_UI_URL", false), "/")
 		c.RequireOptOut = p.oneOf("TEMPLATE_OPT_OUT_LINE", "warn", "require") == "require"
 		c.MaxUploadBytes = int64(p.integer("MAX_UPLOAD_MB", 200, 1, 10_000)) << 20
@@ -102,6 +121,7 @@ func Load(role Role, getenv func(string) string) (Config, error) {
 		c.LegalWindowsFile = p.text("LEGAL_WINDOWS", "")
 		c.Twilio = p.twilio()
 		c.SuppressionKeys = p.suppressionKeys()
+		c.PayloadDays, c.BodyDays = p.retention() // to show them
 	case Worker:
 		c.DatabaseURL = p.required("DATABASE_URL")
 		c.PublicURL = strings.TrimSuffix(p.url("PUBLIC_URL", true), "/")
@@ -114,8 +134,7 @@ func Load(role Role, getenv func(string) string) (Config, error) {
 		}
 		c.StuckAfter = p.duration("STUCK_AFTER", 2*time.Minute)
 		c.SuppressionKeys = p.suppressionKeys()
-		c.PayloadDays = p.integer("RETENTION_PAYLOAD_DAYS", 0, 0, maxRetentionDays)
-		c.BodyDays = p.integer("RETENTION_BODY_DAYS", 0, 0, maxRetentionDays)
+		c.PayloadDays, c.BodyDays = p.retention()
 		c.LegalWindowsFile = p.text("LEGAL_WINDOWS", "")
 	case Simulator:
 		c.Twilio = p.twilio()
@@ -133,6 +152,10 @@ func Load(role Role, getenv func(string) string) (Config, error) {
 }
 
 const maxRetentionDays = 36_500
+
+func (p *parser) retention() (payloadDays, bodyDays int) {
+	return p.integer("RETENTION_PAYLOAD_DAYS", 0, 0, maxRetentionDays), p.integer("RETENTION_BODY_DAYS", 0, 0, maxRetentionDays)
+}
 
 // parser reads variables and collects what is wrong with them.
 type parser struct {
@@ -235,6 +258,44 @@ func (p *parser) level(name string, fallback slog.Level) slog.Level {
 		p.fail(name, "must be DEBUG, INFO, WARN or ERROR")
 	}
 	return level
+}
+
+// networks reads addresses and networks such as 10.0.0.0/8.
+func (p *parser) networks(name string) []string {
+	list := p.list(name)
+	for _, one := range list {
+		_, badNetwork := netip.ParsePrefix(one)
+		if _, badAddress := netip.ParseAddr(one); badNetwork != nil && badAddress != nil {
+			p.fail(name, "must be addresses or networks such as 10.0.0.0/8, separated by commas")
+			return nil
+		}
+	}
+	return list
+}
+
+func (p *parser) list(name string) []string {
+	var list []string
+	for one := range strings.SplitSeq(p.text(name, ""), ",") {
+		if one = strings.TrimSpace(one); one != "" {
+			list = append(list, one)
+		}
+	}
+	return list
+}
+
+func (p *parser) oidc() OIDC {
+	o := OIDC{
+		Issuer: p.url("OIDC_ISSUER", false), ClientID: p.text("OIDC_CLIENT_ID", ""), ClientSecret: p.text("OIDC_CLIENT_SECRET", ""),
+		Name: p.text("OIDC_NAME", "single sign-on"), Domains: p.list("OIDC_DOMAINS"),
+		Role: p.oneOf("OIDC_ROLE", "viewer", "editor", "operator", "admin"),
+	}
+	for i, domain := range o.Domains {
+		o.Domains[i] = strings.ToLower(strings.TrimPrefix(domain, "@"))
+	}
+	if o.Issuer != "" && o.ClientID == "" {
+		p.fail("OIDC_CLIENT_ID", "is not set, and OIDC_ISSUER is")
+	}
+	return o
 }
 
 func (p *parser) twilio() Twilio {

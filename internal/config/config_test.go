@@ -43,6 +43,7 @@ func TestDefaults(t *testing.T) {
 	require.Equal(t, config.Config{
 		DatabaseURL: "postgres://ese@db/ese", LogLevel: slog.LevelInfo, ShutdownGrace: 20 * time.Second,
 		ListenAddr: "127.0.0.1:8000", PublicURL: "https://campaigns.example.com", MaxUploadBytes: 200 << 20, Twilio: account,
+		PagesURL: "https://campaigns.example.com", OIDC: config.OIDC{Name: "single sign-on", Role: "viewer"},
 		SuppressionKeys: suppression.NewKeys(suppressionKey),
 	}, c, "closed by default, and on loopback")
 
@@ -164,4 +165,21 @@ func TestSimulatedPhonesAreForTheLocalStack(t *testing.T) {
 	require.Equal(t, "http://127.0.0.1:8010", c.SimulatorURL)
 	_, err = config.Load(config.API, least("SIMULATOR_URL", "http://127.0.0.1:8010"))
 	require.ErrorContains(t, err, "SIMULATOR_URL: is for AUTH=local alone")
+}
+
+func TestSignIn(t *testing.T) {
+	t.Parallel()
+	c, err := config.Load(config.API, least("PAGES_URL", "https://pages.example/", "TRUSTED_PROXIES", "10.0.0.0/8, ::1",
+		"OIDC_ISSUER", "https://id.example", "OIDC_CLIENT_ID", "ese", "OIDC_CLIENT_SECRET", "secret", "OIDC_NAME", "Example", "OIDC_DOMAINS", "@Example.com, example.org",
+		"OIDC_ROLE", "editor"))
+	require.NoError(t, err)
+	require.Equal(t, "https://pages.example", c.PagesURL)
+	require.Equal(t, []string{"10.0.0.0/8", "::1"}, c.TrustedProxies)
+	require.Equal(t, config.OIDC{
+		Issuer: "https://id.example", ClientID: "ese", ClientSecret: "secret", Name: "Example", Domains: []string{"example.com", "example.org"}, Role: "editor",
+	}, c.OIDC)
+	_, err = config.Load(config.API, least("TRUSTED_PROXIES", "the proxy", "OIDC_ISSUER", "https://id.example", "OIDC_ROLE", "owner"))
+	for _, name := range []string{"TRUSTED_PROXIES", "OIDC_CLIENT_ID", "OIDC_ROLE"} {
+		require.ErrorContains(t, err, name)
+	}
 }

@@ -27,7 +27,7 @@ func NewHistory(since, until time.Time) History {
 			break
 		}
 	}
-	h.Since = since.Truncate(h.Step)
+	h.Since = since.UTC().Truncate(h.Step)
 	for at := h.Since; at.Before(h.Since.Add(span)) || len(h.Steps) == 0; at = at.Add(h.Step) {
 		h.Steps = append(h.Steps, HistoryStep{At: at})
 	}

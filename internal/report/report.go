@@ -131,6 +131,9 @@ func (s States) Sent() int {
 // Delivered counts the messages that reached the handset.
 func (s States) Delivered() int { return s[message.Delivered] + s[message.Read] }
 
+// Failed counts the messages that were refused or lost, or were reported not delivered.
+func (s States) Failed() int { return s[message.Failed] + s[message.Undelivered] }
+
 // Tally counts the messages of a run that share state, reason and error code.
 type Tally struct {
 	State        message.State

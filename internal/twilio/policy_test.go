@@ -25,6 +25,7 @@ func TestPolicies(t *testing.T) {
 	for code, policy := range Policies() {
 		got[policy.Class] = append(got[policy.Class], code)
 		require.NotEmpty(t, policy.Meaning, code)
+		require.NotEmpty(t, policy.Advice(), code)
 		again := policy.Class == message.Retry || policy.Class == message.Window
 		require.Equal(t, again, policy.Retries > 0, code)
 		require.Equal(t, again, policy.Delay > 0, code)

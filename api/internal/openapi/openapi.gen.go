@@ -26,6 +26,24 @@ import (
 	openapi_types "github.com/oapi-codegen/runtime/types"
 )
 
+// Defines values for AccountLinkKind.
+const (
+	AccountLinkKindInvitation AccountLinkKind = "invitation"
+	AccountLinkKindReset      AccountLinkKind = "reset"
+)
+
+// Valid indicates whether the value is a known member of the AccountLinkKind enum.
+func (e AccountLinkKind) Valid() bool {
+	switch e {
+	case AccountLinkKindInvitation:
+		return true
+	case AccountLinkKindReset:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for AttemptState.
 const (
 	AttemptStateAbsent   AttemptState = "absent"
@@ -470,6 +488,30 @@ func (e ReplyKind) Valid() bool {
 	}
 }
 
+// Defines values for Role.
+const (
+	RoleAdmin    Role = "admin"
+	RoleEditor   Role = "editor"
+	RoleOperator Role = "operator"
+	RoleViewer   Role = "viewer"
+)
+
+// Valid indicates whether the value is a known member of the Role enum.
+func (e Role) Valid() bool {
+	switch e {
+	case RoleAdmin:
+		return true
+	case RoleEditor:
+		return true
+	case RoleOperator:
+		return true
+	case RoleViewer:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for RunKind.
 const (
 	RunKindEvent      RunKind = "event"
@@ -491,6 +533,30 @@ func (e RunKind) Valid() bool {
 	case RunKindTest:
 		return true
 	case RunKindTrigger:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for Scope.
+const (
+	ScopeAdmin Scope = "admin"
+	ScopeRead  Scope = "read"
+	ScopeSend  Scope = "send"
+	ScopeWrite Scope = "write"
+)
+
+// Valid indicates whether the value is a known member of the Scope enum.
+func (e Scope) Valid() bool {
+	switch e {
+	case ScopeAdmin:
+		return true
+	case ScopeRead:
+		return true
+	case ScopeSend:
+		return true
+	case ScopeWrite:
 		return true
 	default:
 		return false
@@ -740,6 +806,36 @@ func (e WindowPolicy) Valid() bool {
 	}
 }
 
+// Account Example: {"created_at":"2026-11-21T22:38:59Z","disabled":false,"email":"kamala@example.com","id":2,"name":"Kamala Perera","role":"operator","second_factor":true,"signed_in_at":null}
+type Account struct {
+	CreatedAt time.Time `json:"created_at"`
+
+	// Disabled It lets nobody in.
+	Disabled bool   `json:"disabled"`
+	Email    string `json:"email"`
+	ID       int64  `json:"id"`
+
+	// Name Null until the invitation is taken up.
+	Name *string `json:"name"`
+
+	// Role What an account may do, as scopes: a viewer has `read`, an editor `write` too, an operator `send` too, an admin `admin`.
+	Role Role `json:"role"`
+
+	// SecondFactor A code is asked for after the password.
+	SecondFactor bool `json:"second_factor"`
+
+	// SignedInAt The last time.
+	SignedInAt *time.Time `json:"signed_in_at"`
+}
+
+// AccountInvite Example: {"email":"kamala@example.com","role":"operator"}
+type AccountInvite struct {
+	Email string `json:"email"`
+
+	// Role What an account may do, as scopes: a viewer has `read`, an editor `write` too, an operator `send` too, an admin `admin`.
+	Role Role `json:"role"`
+}
+
 // AccountLimits Example: {"messages_per_second":1000,"pair_interval_seconds":6,"person_messages_per_day":1,"person_messages_per_week":4,"person_topic_messages_per_day":null,"person_topic_messages_per_week":null}
 type AccountLimits struct {
 	// MessagesPerSecond Over all senders together.
@@ -765,6 +861,28 @@ type AccountLimits struct {
 //
 // Example: {"messages_per_second":500,"person_messages_per_week":4}
 type AccountLimitsPatch = json.RawMessage
+
+// AccountLink defines model for AccountLink.
+type AccountLink struct {
+	// Account Example: {"created_at":"2026-11-21T22:38:59Z","disabled":false,"email":"kamala@example.com","id":2,"name":"Kamala Perera","role":"operator","second_factor":true,"signed_in_at":null}
+	Account   Account         `json:"account"`
+	ExpiresAt time.Time       `json:"expires_at"`
+	Kind      AccountLinkKind `json:"kind"`
+
+	// URL Works once.
+	URL string `json:"url"`
+}
+
+// AccountLinkKind defines model for AccountLink.Kind.
+type AccountLinkKind string
+
+// AccountPatch Example: {"role":"editor"}
+type AccountPatch = json.RawMessage
+
+// Accounts defines model for Accounts.
+type Accounts struct {
+	Accounts []Account `json:"accounts"`
+}
 
 // Attempt defines model for Attempt.
 type Attempt struct {
@@ -812,6 +930,32 @@ type AttemptState string
 //
 // Example: {"age":31,"city":"Colombo","name":"Arjuna Silva"}
 type Attributes = json.RawMessage
+
+// AuditEvent Example: {"action":"sender.change","address":"203.0.113.7","created_at":"2026-11-21T22:38:59Z","detail":{"messages_per_second":40,"was":{"messages_per_second":80}},"id":12,"principal":"account:1","subject":"sender/1"}
+type AuditEvent struct {
+	Action string `json:"action"`
+
+	// Address The network address it was asked from; null for the engine itself and its commands.
+	Address   *string   `json:"address"`
+	CreatedAt time.Time `json:"created_at"`
+
+	// Detail What became of which field; under `was`, what it was before.
+	Detail map[string]interface{} `json:"detail"`
+	ID     int64                  `json:"id"`
+
+	// Principal Who: `account:<id>`, `key:<id>`, `local`, `operator` (a command), `engine`; null when nobody was signed in.
+	Principal *string `json:"principal"`
+
+	// Subject To which thing.
+	Subject string `json:"subject"`
+}
+
+// AuditEventList defines model for AuditEventList.
+type AuditEventList struct {
+	Events     []AuditEvent `json:"events"`
+	NextCursor *string      `json:"next_cursor"`
+	Total      int64        `json:"total"`
+}
 
 // Campaign Example: {"approved_at":null,"approved_by":null,"audience_size":null,"built_in":false,"canary_percent":0,"channel":"whatsapp","completed_at":null,"created_at":"2026-11-21T22:38:59Z","created_by":"key:1","exclude_segment_ids":[],"failure_threshold_percent":20,"frequency_cap":null,"id":1,"next_occurrences":[],"priority":"bulk","quiet_hours_end":null,"quiet_hours_start":null,"rate_limit_per_second":1,"recurrence_cron":null,"recurrence_timezone":null,"schedule_local_time":null,"schedule_time":null,"segment_id":2,"segment_query":null,"start_within_minutes":null,"started_at":null,"status":"DRAFT","status_reason":null,"subscription_topic_id":null,"template":{"channel":"whatsapp","id":1,"name":"Welcome Message","version":1},"template_id":1,"timezone":"UTC","topic":"API Demo Campaign","trigger":"manual","trigger_name":null,"updated_at":"2026-11-21T22:38:59Z","window_policy":"template"}
 type Campaign struct {
@@ -1630,6 +1774,49 @@ type InboundList struct {
 	TotalCount int64 `json:"total_count"`
 }
 
+// Key Example: {"created_at":"2026-11-21T22:38:59Z","created_by":"account:1","id":3,"last_used_at":null,"name":"shop","prefix":"ese_a1B2c3","revoked_at":null,"scopes":["read","send"]}
+type Key struct {
+	CreatedAt time.Time `json:"created_at"`
+
+	// CreatedBy A principal.
+	CreatedBy string `json:"created_by"`
+	ID        int64  `json:"id"`
+
+	// LastUsedAt To the minute.
+	LastUsedAt *time.Time `json:"last_used_at"`
+	Name       string     `json:"name"`
+
+	// Prefix How it begins, to tell keys apart.
+	Prefix string `json:"prefix"`
+
+	// RevokedAt Null while it is valid.
+	RevokedAt *time.Time `json:"revoked_at"`
+	Scopes    []Scope    `json:"scopes"`
+}
+
+// KeyCreate Example: {"name":"shop","scopes":["read","send"]}
+type KeyCreate struct {
+	// Name What it is for; unique.
+	Name   string  `json:"name"`
+	Scopes []Scope `json:"scopes"`
+}
+
+// KeyCreated defines model for KeyCreated.
+type KeyCreated struct {
+	// Key Example: {"created_at":"2026-11-21T22:38:59Z","created_by":"account:1","id":3,"last_used_at":null,"name":"shop","prefix":"ese_a1B2c3","revoked_at":null,"scopes":["read","send"]}
+	Key Key `json:"key"`
+
+	// Secret The key itself, for `Authorization: Bearer`.
+	Secret string `json:"secret"`
+}
+
+// KeyList defines model for KeyList.
+type KeyList struct {
+	Keys       []Key   `json:"keys"`
+	NextCursor *string `json:"next_cursor"`
+	Total      int64   `json:"total"`
+}
+
 // Keyword Example: {"action":"stop","locale":"cy","text":"peidiwch"}
 type Keyword struct {
 	Action KeywordAction `json:"action"`
@@ -2094,7 +2281,13 @@ type ReplyKind string
 type ReplyReport struct {
 	NextCursor *string        `json:"next_cursor"`
 	Replies    []InboundEvent `json:"replies"`
+
+	// Total All replies to the run.
+	Total int64 `json:"total"`
 }
+
+// Role What an account may do, as scopes: a viewer has `read`, an editor `write` too, an operator `send` too, an admin `admin`.
+type Role string
 
 // Run defines model for Run.
 type Run struct {
@@ -2186,6 +2379,9 @@ type RunProgress struct {
 	// StatusReason Why it is in this status.
 	StatusReason *string `json:"status_reason"`
 }
+
+// Scope Of `read`, `write` and `send` none includes another; `admin` includes all.
+type Scope string
 
 // Segment Example: {"created_at":"2026-11-21T22:38:59Z","definition_json":{"attribute":"city","operator":"equals","value":"Colombo"},"id":1,"kind":"dynamic","name":"Colombo Area Users","updated_at":"2026-11-21T22:38:59Z"}
 type Segment struct {
@@ -3167,6 +3363,30 @@ type UnsupportedMediaType = Problem
 // UserImport defines model for UserImport.
 type UserImport = []json.RawMessage
 
+// ListAuditEventsParams defines parameters for ListAuditEvents.
+type ListAuditEventsParams struct {
+	// Limit How many rows to answer at most.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor The `next_cursor` of the page before.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// Principal Only what this principal did.
+	Principal *string `form:"principal,omitempty" json:"principal,omitempty"`
+
+	// Action Only this.
+	Action *string `form:"action,omitempty" json:"action,omitempty"`
+
+	// Subject Only what was done to this.
+	Subject *string `form:"subject,omitempty" json:"subject,omitempty"`
+
+	// Since Only from this time on.
+	Since *time.Time `form:"since,omitempty" json:"since,omitempty"`
+
+	// Until Only before this time.
+	Until *time.Time `form:"until,omitempty" json:"until,omitempty"`
+}
+
 // ListCampaignsParams defines parameters for ListCampaigns.
 type ListCampaignsParams struct {
 	// Limit How many rows to answer at most.
@@ -3335,6 +3555,15 @@ type IngestUsersParams struct {
 
 	// IdempotencyKey Makes it safe to repeat this request; chosen by the caller, new for each thing to be done.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// ListKeysParams defines parameters for ListKeys.
+type ListKeysParams struct {
+	// Limit How many rows to answer at most.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor The `next_cursor` of the page before.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 }
 
 // ListUnknownMessagesParams defines parameters for ListUnknownMessages.
@@ -3667,6 +3896,15 @@ type PatchAccountLimitsJSONRequestBody = AccountLimitsPatch
 // PatchAccountLimitsApplicationMergePatchPlusJSONRequestBody defines body for PatchAccountLimits for application/merge-patch+json ContentType.
 type PatchAccountLimitsApplicationMergePatchPlusJSONRequestBody = AccountLimitsPatch
 
+// InviteAccountJSONRequestBody defines body for InviteAccount for application/json ContentType.
+type InviteAccountJSONRequestBody = AccountInvite
+
+// PatchAccountJSONRequestBody defines body for PatchAccount for application/json ContentType.
+type PatchAccountJSONRequestBody = AccountPatch
+
+// PatchAccountApplicationMergePatchPlusJSONRequestBody defines body for PatchAccount for application/merge-patch+json ContentType.
+type PatchAccountApplicationMergePatchPlusJSONRequestBody = AccountPatch
+
 // CreateCampaignJSONRequestBody defines body for CreateCampaign for application/json ContentType.
 type CreateCampaignJSONRequestBody = CampaignWrite
 
@@ -3699,6 +3937,9 @@ type IngestUsersJSONRequestBody = IngestUsersJSONBody
 
 // IngestUsersMultipartRequestBody defines body for IngestUsers for multipart/form-data ContentType.
 type IngestUsersMultipartRequestBody IngestUsersMultipartBody
+
+// CreateKeyJSONRequestBody defines body for CreateKey for application/json ContentType.
+type CreateKeyJSONRequestBody = KeyCreate
 
 // SetKeywordsJSONRequestBody defines body for SetKeywords for application/json ContentType.
 type SetKeywordsJSONRequestBody = KeywordsWrite
@@ -3786,6 +4027,27 @@ type ServerInterface interface {
 	// PatchAccountLimits Change what bounds all campaigns together
 	// (PATCH /api/v1/account/limits)
 	PatchAccountLimits(c *gin.Context)
+	// GetAccounts Read all accounts
+	// (GET /api/v1/accounts)
+	GetAccounts(c *gin.Context)
+	// InviteAccount Invite somebody
+	// (POST /api/v1/accounts)
+	InviteAccount(c *gin.Context)
+	// GetAccount Read an account
+	// (GET /api/v1/accounts/{id})
+	GetAccount(c *gin.Context, id ID)
+	// PatchAccount Change what an account may do
+	// (PATCH /api/v1/accounts/{id})
+	PatchAccount(c *gin.Context, id ID)
+	// ResetAccount Make a link to set another password
+	// (POST /api/v1/accounts/{id}/reset)
+	ResetAccount(c *gin.Context, id ID)
+	// RemoveSecondFactor Remove the second factor of an account
+	// (DELETE /api/v1/accounts/{id}/second-factor)
+	RemoveSecondFactor(c *gin.Context, id ID)
+	// ListAuditEvents List who changed what
+	// (GET /api/v1/audit)
+	ListAuditEvents(c *gin.Context, params ListAuditEventsParams)
 	// ListCampaigns List campaigns
 	// (GET /api/v1/campaigns)
 	ListCampaigns(c *gin.Context, params ListCampaignsParams)
@@ -3867,6 +4129,15 @@ type ServerInterface interface {
 	// IngestUsers Import users
 	// (POST /api/v1/ingest/users/bulk)
 	IngestUsers(c *gin.Context, params IngestUsersParams)
+	// ListKeys List API keys
+	// (GET /api/v1/keys)
+	ListKeys(c *gin.Context, params ListKeysParams)
+	// CreateKey Create an API key
+	// (POST /api/v1/keys)
+	CreateKey(c *gin.Context)
+	// RevokeKey Revoke an API key
+	// (DELETE /api/v1/keys/{id})
+	RevokeKey(c *gin.Context, id ID)
 	// GetKeywords List the keywords
 	// (GET /api/v1/keywords)
 	GetKeywords(c *gin.Context)
@@ -4088,6 +4359,207 @@ func (siw *ServerInterfaceWrapper) PatchAccountLimits(c *gin.Context) {
 	}
 
 	siw.Handler.PatchAccountLimits(c)
+}
+
+// GetAccounts operation middleware
+func (siw *ServerInterfaceWrapper) GetAccounts(c *gin.Context) {
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.GetAccounts(c)
+}
+
+// InviteAccount operation middleware
+func (siw *ServerInterfaceWrapper) InviteAccount(c *gin.Context) {
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.InviteAccount(c)
+}
+
+// GetAccount operation middleware
+func (siw *ServerInterfaceWrapper) GetAccount(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.GetAccount(c, id)
+}
+
+// PatchAccount operation middleware
+func (siw *ServerInterfaceWrapper) PatchAccount(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.PatchAccount(c, id)
+}
+
+// ResetAccount operation middleware
+func (siw *ServerInterfaceWrapper) ResetAccount(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ResetAccount(c, id)
+}
+
+// RemoveSecondFactor operation middleware
+func (siw *ServerInterfaceWrapper) RemoveSecondFactor(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.RemoveSecondFactor(c, id)
+}
+
+// ListAuditEvents operation middleware
+func (siw *ServerInterfaceWrapper) ListAuditEvents(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListAuditEventsParams
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", c.Request.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter limit: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", c.Request.URL.Query(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter cursor: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "principal" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "principal", c.Request.URL.Query(), &params.Principal, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter principal: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "action" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "action", c.Request.URL.Query(), &params.Action, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter action: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "subject" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "subject", c.Request.URL.Query(), &params.Subject, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter subject: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "since" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "since", c.Request.URL.Query(), &params.Since, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter since: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "until" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "until", c.Request.URL.Query(), &params.Until, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter until: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ListAuditEvents(c, params)
 }
 
 // ListCampaigns operation middleware
@@ -5194,6 +5666,79 @@ func (siw *ServerInterfaceWrapper) IngestUsers(c *gin.Context) {
 	}
 
 	siw.Handler.IngestUsers(c, params)
+}
+
+// ListKeys operation middleware
+func (siw *ServerInterfaceWrapper) ListKeys(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListKeysParams
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", c.Request.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter limit: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", c.Request.URL.Query(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter cursor: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ListKeys(c, params)
+}
+
+// CreateKey operation middleware
+func (siw *ServerInterfaceWrapper) CreateKey(c *gin.Context) {
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.CreateKey(c)
+}
+
+// RevokeKey operation middleware
+func (siw *ServerInterfaceWrapper) RevokeKey(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.RevokeKey(c, id)
 }
 
 // GetKeywords operation middleware
@@ -7346,6 +7891,16 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 	router.GET(options.BaseURL+"/api/v1/monitoring/dashboard", wrapper.GetDashboard)
 	router.GET(options.BaseURL+"/api/v1/monitoring/history", wrapper.GetHistory)
 	router.GET(options.BaseURL+"/api/v1/monitoring/rates", wrapper.GetRates)
+	router.GET(options.BaseURL+"/api/v1/accounts", wrapper.GetAccounts)
+	router.POST(options.BaseURL+"/api/v1/accounts", wrapper.InviteAccount)
+	router.GET(options.BaseURL+"/api/v1/accounts/:id", wrapper.GetAccount)
+	router.PATCH(options.BaseURL+"/api/v1/accounts/:id", wrapper.PatchAccount)
+	router.POST(options.BaseURL+"/api/v1/accounts/:id/reset", wrapper.ResetAccount)
+	router.DELETE(options.BaseURL+"/api/v1/accounts/:id/second-factor", wrapper.RemoveSecondFactor)
+	router.GET(options.BaseURL+"/api/v1/keys", wrapper.ListKeys)
+	router.POST(options.BaseURL+"/api/v1/keys", wrapper.CreateKey)
+	router.DELETE(options.BaseURL+"/api/v1/keys/:id", wrapper.RevokeKey)
+	router.GET(options.BaseURL+"/api/v1/audit", wrapper.ListAuditEvents)
 	router.GET(options.BaseURL+"/health", wrapper.GetHealth)
 	router.GET(options.BaseURL+"/api/v1/health", wrapper.GetHealthV1)
 	router.GET(options.BaseURL+"/health/ready", wrapper.GetReadiness)
@@ -7632,6 +8187,1058 @@ type PatchAccountLimitsdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response PatchAccountLimitsdefaultApplicationProblemPlusJSONResponse) VisitPatchAccountLimitsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetAccountsRequestObject struct {
+}
+
+type GetAccountsResponseObject interface {
+	VisitGetAccountsResponse(w http.ResponseWriter) error
+}
+
+type GetAccounts200JSONResponse Accounts
+
+func (response GetAccounts200JSONResponse) VisitGetAccountsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetAccounts400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response GetAccounts400ApplicationProblemPlusJSONResponse) VisitGetAccountsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetAccounts401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response GetAccounts401ApplicationProblemPlusJSONResponse) VisitGetAccountsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetAccounts403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response GetAccounts403ApplicationProblemPlusJSONResponse) VisitGetAccountsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetAccounts500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response GetAccounts500ApplicationProblemPlusJSONResponse) VisitGetAccountsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetAccounts503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response GetAccounts503ApplicationProblemPlusJSONResponse) VisitGetAccountsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetAccountsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetAccountsdefaultApplicationProblemPlusJSONResponse) VisitGetAccountsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type InviteAccountRequestObject struct {
+	Body *InviteAccountJSONRequestBody
+}
+
+type InviteAccountResponseObject interface {
+	VisitInviteAccountResponse(w http.ResponseWriter) error
+}
+
+type InviteAccount201JSONResponse AccountLink
+
+func (response InviteAccount201JSONResponse) VisitInviteAccountResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type InviteAccount400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response InviteAccount400ApplicationProblemPlusJSONResponse) VisitInviteAccountResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type InviteAccount401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response InviteAccount401ApplicationProblemPlusJSONResponse) VisitInviteAccountResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type InviteAccount403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response InviteAccount403ApplicationProblemPlusJSONResponse) VisitInviteAccountResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type InviteAccount409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response InviteAccount409ApplicationProblemPlusJSONResponse) VisitInviteAccountResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type InviteAccount413ApplicationProblemPlusJSONResponse struct {
+	PayloadTooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response InviteAccount413ApplicationProblemPlusJSONResponse) VisitInviteAccountResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type InviteAccount415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response InviteAccount415ApplicationProblemPlusJSONResponse) VisitInviteAccountResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type InviteAccount422ApplicationProblemPlusJSONResponse struct {
+	UnprocessableContentApplicationProblemPlusJSONResponse
+}
+
+func (response InviteAccount422ApplicationProblemPlusJSONResponse) VisitInviteAccountResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type InviteAccount500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response InviteAccount500ApplicationProblemPlusJSONResponse) VisitInviteAccountResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type InviteAccount503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response InviteAccount503ApplicationProblemPlusJSONResponse) VisitInviteAccountResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type InviteAccountdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response InviteAccountdefaultApplicationProblemPlusJSONResponse) VisitInviteAccountResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetAccountRequestObject struct {
+	ID ID `json:"id"`
+}
+
+type GetAccountResponseObject interface {
+	VisitGetAccountResponse(w http.ResponseWriter) error
+}
+
+type GetAccount200JSONResponse Account
+
+func (response GetAccount200JSONResponse) VisitGetAccountResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetAccount400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response GetAccount400ApplicationProblemPlusJSONResponse) VisitGetAccountResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetAccount401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response GetAccount401ApplicationProblemPlusJSONResponse) VisitGetAccountResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetAccount403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response GetAccount403ApplicationProblemPlusJSONResponse) VisitGetAccountResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetAccount404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response GetAccount404ApplicationProblemPlusJSONResponse) VisitGetAccountResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetAccount500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response GetAccount500ApplicationProblemPlusJSONResponse) VisitGetAccountResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetAccount503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response GetAccount503ApplicationProblemPlusJSONResponse) VisitGetAccountResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetAccountdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetAccountdefaultApplicationProblemPlusJSONResponse) VisitGetAccountResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PatchAccountRequestObject struct {
+	ID                                ID `json:"id"`
+	JSONBody                          *PatchAccountJSONRequestBody
+	ApplicationMergePatchPlusJSONBody *PatchAccountApplicationMergePatchPlusJSONRequestBody
+}
+
+type PatchAccountResponseObject interface {
+	VisitPatchAccountResponse(w http.ResponseWriter) error
+}
+
+type PatchAccount200JSONResponse Account
+
+func (response PatchAccount200JSONResponse) VisitPatchAccountResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PatchAccount400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response PatchAccount400ApplicationProblemPlusJSONResponse) VisitPatchAccountResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PatchAccount401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response PatchAccount401ApplicationProblemPlusJSONResponse) VisitPatchAccountResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PatchAccount403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response PatchAccount403ApplicationProblemPlusJSONResponse) VisitPatchAccountResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PatchAccount404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response PatchAccount404ApplicationProblemPlusJSONResponse) VisitPatchAccountResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PatchAccount409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response PatchAccount409ApplicationProblemPlusJSONResponse) VisitPatchAccountResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PatchAccount413ApplicationProblemPlusJSONResponse struct {
+	PayloadTooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response PatchAccount413ApplicationProblemPlusJSONResponse) VisitPatchAccountResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PatchAccount415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response PatchAccount415ApplicationProblemPlusJSONResponse) VisitPatchAccountResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PatchAccount422ApplicationProblemPlusJSONResponse struct {
+	UnprocessableContentApplicationProblemPlusJSONResponse
+}
+
+func (response PatchAccount422ApplicationProblemPlusJSONResponse) VisitPatchAccountResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PatchAccount500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response PatchAccount500ApplicationProblemPlusJSONResponse) VisitPatchAccountResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PatchAccount503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response PatchAccount503ApplicationProblemPlusJSONResponse) VisitPatchAccountResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PatchAccountdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response PatchAccountdefaultApplicationProblemPlusJSONResponse) VisitPatchAccountResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ResetAccountRequestObject struct {
+	ID ID `json:"id"`
+}
+
+type ResetAccountResponseObject interface {
+	VisitResetAccountResponse(w http.ResponseWriter) error
+}
+
+type ResetAccount201JSONResponse AccountLink
+
+func (response ResetAccount201JSONResponse) VisitResetAccountResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ResetAccount400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response ResetAccount400ApplicationProblemPlusJSONResponse) VisitResetAccountResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ResetAccount401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ResetAccount401ApplicationProblemPlusJSONResponse) VisitResetAccountResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ResetAccount403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response ResetAccount403ApplicationProblemPlusJSONResponse) VisitResetAccountResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ResetAccount404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response ResetAccount404ApplicationProblemPlusJSONResponse) VisitResetAccountResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ResetAccount409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response ResetAccount409ApplicationProblemPlusJSONResponse) VisitResetAccountResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ResetAccount500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response ResetAccount500ApplicationProblemPlusJSONResponse) VisitResetAccountResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ResetAccount503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response ResetAccount503ApplicationProblemPlusJSONResponse) VisitResetAccountResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ResetAccountdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ResetAccountdefaultApplicationProblemPlusJSONResponse) VisitResetAccountResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RemoveSecondFactorRequestObject struct {
+	ID ID `json:"id"`
+}
+
+type RemoveSecondFactorResponseObject interface {
+	VisitRemoveSecondFactorResponse(w http.ResponseWriter) error
+}
+
+type RemoveSecondFactor204Response struct {
+}
+
+func (response RemoveSecondFactor204Response) VisitRemoveSecondFactorResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type RemoveSecondFactor400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response RemoveSecondFactor400ApplicationProblemPlusJSONResponse) VisitRemoveSecondFactorResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RemoveSecondFactor401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response RemoveSecondFactor401ApplicationProblemPlusJSONResponse) VisitRemoveSecondFactorResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RemoveSecondFactor403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response RemoveSecondFactor403ApplicationProblemPlusJSONResponse) VisitRemoveSecondFactorResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RemoveSecondFactor404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response RemoveSecondFactor404ApplicationProblemPlusJSONResponse) VisitRemoveSecondFactorResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RemoveSecondFactor409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response RemoveSecondFactor409ApplicationProblemPlusJSONResponse) VisitRemoveSecondFactorResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RemoveSecondFactor500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response RemoveSecondFactor500ApplicationProblemPlusJSONResponse) VisitRemoveSecondFactorResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RemoveSecondFactor503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response RemoveSecondFactor503ApplicationProblemPlusJSONResponse) VisitRemoveSecondFactorResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RemoveSecondFactordefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response RemoveSecondFactordefaultApplicationProblemPlusJSONResponse) VisitRemoveSecondFactorResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListAuditEventsRequestObject struct {
+	Params ListAuditEventsParams
+}
+
+type ListAuditEventsResponseObject interface {
+	VisitListAuditEventsResponse(w http.ResponseWriter) error
+}
+
+type ListAuditEvents200JSONResponse AuditEventList
+
+func (response ListAuditEvents200JSONResponse) VisitListAuditEventsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListAuditEvents400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response ListAuditEvents400ApplicationProblemPlusJSONResponse) VisitListAuditEventsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListAuditEvents401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ListAuditEvents401ApplicationProblemPlusJSONResponse) VisitListAuditEventsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListAuditEvents403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response ListAuditEvents403ApplicationProblemPlusJSONResponse) VisitListAuditEventsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListAuditEvents500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response ListAuditEvents500ApplicationProblemPlusJSONResponse) VisitListAuditEventsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListAuditEvents503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response ListAuditEvents503ApplicationProblemPlusJSONResponse) VisitListAuditEventsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListAuditEventsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListAuditEventsdefaultApplicationProblemPlusJSONResponse) VisitListAuditEventsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -11846,6 +13453,437 @@ type IngestUsersdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response IngestUsersdefaultApplicationProblemPlusJSONResponse) VisitIngestUsersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListKeysRequestObject struct {
+	Params ListKeysParams
+}
+
+type ListKeysResponseObject interface {
+	VisitListKeysResponse(w http.ResponseWriter) error
+}
+
+type ListKeys200JSONResponse KeyList
+
+func (response ListKeys200JSONResponse) VisitListKeysResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListKeys400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response ListKeys400ApplicationProblemPlusJSONResponse) VisitListKeysResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListKeys401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ListKeys401ApplicationProblemPlusJSONResponse) VisitListKeysResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListKeys403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response ListKeys403ApplicationProblemPlusJSONResponse) VisitListKeysResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListKeys500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response ListKeys500ApplicationProblemPlusJSONResponse) VisitListKeysResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListKeys503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response ListKeys503ApplicationProblemPlusJSONResponse) VisitListKeysResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListKeysdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListKeysdefaultApplicationProblemPlusJSONResponse) VisitListKeysResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateKeyRequestObject struct {
+	Body *CreateKeyJSONRequestBody
+}
+
+type CreateKeyResponseObject interface {
+	VisitCreateKeyResponse(w http.ResponseWriter) error
+}
+
+type CreateKey201JSONResponse KeyCreated
+
+func (response CreateKey201JSONResponse) VisitCreateKeyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateKey400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response CreateKey400ApplicationProblemPlusJSONResponse) VisitCreateKeyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateKey401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response CreateKey401ApplicationProblemPlusJSONResponse) VisitCreateKeyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateKey403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response CreateKey403ApplicationProblemPlusJSONResponse) VisitCreateKeyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateKey409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response CreateKey409ApplicationProblemPlusJSONResponse) VisitCreateKeyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateKey413ApplicationProblemPlusJSONResponse struct {
+	PayloadTooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response CreateKey413ApplicationProblemPlusJSONResponse) VisitCreateKeyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateKey415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response CreateKey415ApplicationProblemPlusJSONResponse) VisitCreateKeyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateKey422ApplicationProblemPlusJSONResponse struct {
+	UnprocessableContentApplicationProblemPlusJSONResponse
+}
+
+func (response CreateKey422ApplicationProblemPlusJSONResponse) VisitCreateKeyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateKey500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response CreateKey500ApplicationProblemPlusJSONResponse) VisitCreateKeyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateKey503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response CreateKey503ApplicationProblemPlusJSONResponse) VisitCreateKeyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateKeydefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response CreateKeydefaultApplicationProblemPlusJSONResponse) VisitCreateKeyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RevokeKeyRequestObject struct {
+	ID ID `json:"id"`
+}
+
+type RevokeKeyResponseObject interface {
+	VisitRevokeKeyResponse(w http.ResponseWriter) error
+}
+
+type RevokeKey204Response struct {
+}
+
+func (response RevokeKey204Response) VisitRevokeKeyResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type RevokeKey400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response RevokeKey400ApplicationProblemPlusJSONResponse) VisitRevokeKeyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RevokeKey401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response RevokeKey401ApplicationProblemPlusJSONResponse) VisitRevokeKeyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RevokeKey403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response RevokeKey403ApplicationProblemPlusJSONResponse) VisitRevokeKeyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RevokeKey404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response RevokeKey404ApplicationProblemPlusJSONResponse) VisitRevokeKeyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RevokeKey500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response RevokeKey500ApplicationProblemPlusJSONResponse) VisitRevokeKeyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RevokeKey503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response RevokeKey503ApplicationProblemPlusJSONResponse) VisitRevokeKeyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RevokeKeydefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response RevokeKeydefaultApplicationProblemPlusJSONResponse) VisitRevokeKeyResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -21117,6 +23155,27 @@ type StrictServerInterface interface {
 	// PatchAccountLimits Change what bounds all campaigns together
 	// (PATCH /api/v1/account/limits)
 	PatchAccountLimits(ctx context.Context, request PatchAccountLimitsRequestObject) (PatchAccountLimitsResponseObject, error)
+	// GetAccounts Read all accounts
+	// (GET /api/v1/accounts)
+	GetAccounts(ctx context.Context, request GetAccountsRequestObject) (GetAccountsResponseObject, error)
+	// InviteAccount Invite somebody
+	// (POST /api/v1/accounts)
+	InviteAccount(ctx context.Context, request InviteAccountRequestObject) (InviteAccountResponseObject, error)
+	// GetAccount Read an account
+	// (GET /api/v1/accounts/{id})
+	GetAccount(ctx context.Context, request GetAccountRequestObject) (GetAccountResponseObject, error)
+	// PatchAccount Change what an account may do
+	// (PATCH /api/v1/accounts/{id})
+	PatchAccount(ctx context.Context, request PatchAccountRequestObject) (PatchAccountResponseObject, error)
+	// ResetAccount Make a link to set another password
+	// (POST /api/v1/accounts/{id}/reset)
+	ResetAccount(ctx context.Context, request ResetAccountRequestObject) (ResetAccountResponseObject, error)
+	// RemoveSecondFactor Remove the second factor of an account
+	// (DELETE /api/v1/accounts/{id}/second-factor)
+	RemoveSecondFactor(ctx context.Context, request RemoveSecondFactorRequestObject) (RemoveSecondFactorResponseObject, error)
+	// ListAuditEvents List who changed what
+	// (GET /api/v1/audit)
+	ListAuditEvents(ctx context.Context, request ListAuditEventsRequestObject) (ListAuditEventsResponseObject, error)
 	// ListCampaigns List campaigns
 	// (GET /api/v1/campaigns)
 	ListCampaigns(ctx context.Context, request ListCampaignsRequestObject) (ListCampaignsResponseObject, error)
@@ -21198,6 +23257,15 @@ type StrictServerInterface interface {
 	// IngestUsers Import users
 	// (POST /api/v1/ingest/users/bulk)
 	IngestUsers(ctx context.Context, request IngestUsersRequestObject) (IngestUsersResponseObject, error)
+	// ListKeys List API keys
+	// (GET /api/v1/keys)
+	ListKeys(ctx context.Context, request ListKeysRequestObject) (ListKeysResponseObject, error)
+	// CreateKey Create an API key
+	// (POST /api/v1/keys)
+	CreateKey(ctx context.Context, request CreateKeyRequestObject) (CreateKeyResponseObject, error)
+	// RevokeKey Revoke an API key
+	// (DELETE /api/v1/keys/{id})
+	RevokeKey(ctx context.Context, request RevokeKeyRequestObject) (RevokeKeyResponseObject, error)
 	// GetKeywords List the keywords
 	// (GET /api/v1/keywords)
 	GetKeywords(ctx context.Context, request GetKeywordsRequestObject) (GetKeywordsResponseObject, error)
@@ -21527,6 +23595,244 @@ func (sh *strictHandler) PatchAccountLimits(ctx *gin.Context) {
 		sh.options.HandlerErrorFunc(ctx, err)
 	} else if validResponse, ok := response.(PatchAccountLimitsResponseObject); ok {
 		if err := validResponse.VisitPatchAccountLimitsResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// GetAccounts operation middleware
+func (sh *strictHandler) GetAccounts(ctx *gin.Context) {
+	var request GetAccountsRequestObject
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetAccounts(ctx, request.(GetAccountsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetAccounts")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(GetAccountsResponseObject); ok {
+		if err := validResponse.VisitGetAccountsResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// InviteAccount operation middleware
+func (sh *strictHandler) InviteAccount(ctx *gin.Context) {
+	var request InviteAccountRequestObject
+
+	var body InviteAccountJSONRequestBody
+	var err error
+	// A request validator built on kin-openapi's openapi3filter with
+	// KeepValidatedValue leaves the value it validated on the body. Bind
+	// that value, matching member names exactly, so the handler receives
+	// what was validated instead of a second, case-insensitive decode.
+	if vb, ok := ctx.Request.Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+		err = ctx.ShouldBindJSON(&body)
+	} else if binding.Validator != nil {
+		// ShouldBindJSON runs the struct validator after decoding; keep that.
+		err = binding.Validator.ValidateStruct(&body)
+	}
+	if err != nil {
+		sh.options.RequestErrorHandlerFunc(ctx, err)
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.InviteAccount(ctx, request.(InviteAccountRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "InviteAccount")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(InviteAccountResponseObject); ok {
+		if err := validResponse.VisitInviteAccountResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// GetAccount operation middleware
+func (sh *strictHandler) GetAccount(ctx *gin.Context, id ID) {
+	var request GetAccountRequestObject
+
+	request.ID = id
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetAccount(ctx, request.(GetAccountRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetAccount")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(GetAccountResponseObject); ok {
+		if err := validResponse.VisitGetAccountResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// PatchAccount operation middleware
+func (sh *strictHandler) PatchAccount(ctx *gin.Context, id ID) {
+	var request PatchAccountRequestObject
+
+	request.ID = id
+	if strings.HasPrefix(ctx.GetHeader("Content-Type"), "application/json") {
+
+		var body PatchAccountJSONRequestBody
+		var err error
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		if vb, ok := ctx.Request.Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = ctx.ShouldBindJSON(&body)
+		} else if binding.Validator != nil {
+			// ShouldBindJSON runs the struct validator after decoding; keep that.
+			err = binding.Validator.ValidateStruct(&body)
+		}
+		if err != nil {
+			sh.options.RequestErrorHandlerFunc(ctx, err)
+			return
+		}
+		request.JSONBody = &body
+
+	}
+	if strings.HasPrefix(ctx.GetHeader("Content-Type"), "application/merge-patch+json") {
+
+		var body PatchAccountApplicationMergePatchPlusJSONRequestBody
+		var err error
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		if vb, ok := ctx.Request.Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = ctx.ShouldBindJSON(&body)
+		} else if binding.Validator != nil {
+			// ShouldBindJSON runs the struct validator after decoding; keep that.
+			err = binding.Validator.ValidateStruct(&body)
+		}
+		if err != nil {
+			sh.options.RequestErrorHandlerFunc(ctx, err)
+			return
+		}
+		request.ApplicationMergePatchPlusJSONBody = &body
+
+	}
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.PatchAccount(ctx, request.(PatchAccountRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "PatchAccount")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(PatchAccountResponseObject); ok {
+		if err := validResponse.VisitPatchAccountResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ResetAccount operation middleware
+func (sh *strictHandler) ResetAccount(ctx *gin.Context, id ID) {
+	var request ResetAccountRequestObject
+
+	request.ID = id
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ResetAccount(ctx, request.(ResetAccountRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ResetAccount")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(ResetAccountResponseObject); ok {
+		if err := validResponse.VisitResetAccountResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// RemoveSecondFactor operation middleware
+func (sh *strictHandler) RemoveSecondFactor(ctx *gin.Context, id ID) {
+	var request RemoveSecondFactorRequestObject
+
+	request.ID = id
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.RemoveSecondFactor(ctx, request.(RemoveSecondFactorRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "RemoveSecondFactor")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(RemoveSecondFactorResponseObject); ok {
+		if err := validResponse.VisitRemoveSecondFactorResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ListAuditEvents operation middleware
+func (sh *strictHandler) ListAuditEvents(ctx *gin.Context, params ListAuditEventsParams) {
+	var request ListAuditEventsRequestObject
+
+	request.Params = params
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListAuditEvents(ctx, request.(ListAuditEventsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListAuditEvents")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(ListAuditEventsResponseObject); ok {
+		if err := validResponse.VisitListAuditEventsResponse(ctx.Writer); err != nil {
 			sh.options.ResponseErrorHandlerFunc(ctx, err)
 		}
 	} else if response != nil {
@@ -22443,6 +24749,100 @@ func (sh *strictHandler) IngestUsers(ctx *gin.Context, params IngestUsersParams)
 		sh.options.HandlerErrorFunc(ctx, err)
 	} else if validResponse, ok := response.(IngestUsersResponseObject); ok {
 		if err := validResponse.VisitIngestUsersResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ListKeys operation middleware
+func (sh *strictHandler) ListKeys(ctx *gin.Context, params ListKeysParams) {
+	var request ListKeysRequestObject
+
+	request.Params = params
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListKeys(ctx, request.(ListKeysRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListKeys")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(ListKeysResponseObject); ok {
+		if err := validResponse.VisitListKeysResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// CreateKey operation middleware
+func (sh *strictHandler) CreateKey(ctx *gin.Context) {
+	var request CreateKeyRequestObject
+
+	var body CreateKeyJSONRequestBody
+	var err error
+	// A request validator built on kin-openapi's openapi3filter with
+	// KeepValidatedValue leaves the value it validated on the body. Bind
+	// that value, matching member names exactly, so the handler receives
+	// what was validated instead of a second, case-insensitive decode.
+	if vb, ok := ctx.Request.Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+		err = ctx.ShouldBindJSON(&body)
+	} else if binding.Validator != nil {
+		// ShouldBindJSON runs the struct validator after decoding; keep that.
+		err = binding.Validator.ValidateStruct(&body)
+	}
+	if err != nil {
+		sh.options.RequestErrorHandlerFunc(ctx, err)
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.CreateKey(ctx, request.(CreateKeyRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CreateKey")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(CreateKeyResponseObject); ok {
+		if err := validResponse.VisitCreateKeyResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// RevokeKey operation middleware
+func (sh *strictHandler) RevokeKey(ctx *gin.Context, id ID) {
+	var request RevokeKeyRequestObject
+
+	request.ID = id
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.RevokeKey(ctx, request.(RevokeKeyRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "RevokeKey")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(RevokeKeyResponseObject); ok {
+		if err := validResponse.VisitRevokeKeyResponse(ctx.Writer); err != nil {
 			sh.options.ResponseErrorHandlerFunc(ctx, err)
 		}
 	} else if response != nil {
@@ -24494,584 +26894,618 @@ func (sh *strictHandler) GetReadiness(ctx *gin.Context) {
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7P37ltu2ky+KvwpGv/mt2AlblvrittXrrDkdX77xJL5sd/vrOeP2ESESkpimAIUgW1Y8vdd+mv1g+0nO",
-	"QhUAgiQoUXLbSWbln6QticStUPf61OdeJBZLwRnPZW/0ubekGV2wnGXwrydFJkWm/oqZjLJkmSeC90a9",
-	"yzkjIWef8nEEvwiJmJJ8zsiSzhiZsKnIWL8X9BL1498Klq17QY/TBeuNevhEL+jJaM4WVL18QT/9wvgs",
-	"n/dGJ8PDoLdIuPn3MOgtaZ6zTL3p//1wfvCf9OD3wcHj8f918PGHf+0FvXy9VG+VeZbwWe/2Nui9eOqf",
-	"cBKTWXLDOKE5iTJG1Vd2kkuaz8s5JnEv6GXstyLJWNwb5VnB3PlORbagufodzx8e9wK1gGRRLHqjw+Hx",
-	"6fGjo4fHp7AK/HBoZ5nwnM1YhtOM2WIpcsaj9c9s3ZzyS3rNJElyIumUkVyQjC0ZzUk+TyRRc2MyPyPR",
-	"XEjGyWQN2x/RNGVZQDhbkanICKPRXD3AZ+oFE0ZiweFg2Ce6WKZqSkfT4XQQH7ODh9PB9OCYDtjB4/jo",
-	"4cGAHtGTyTA+jYYDs0lzRmOWldvkLOFAraHlTA9PTjad6b8c/M/Wo1wsRZY/zdZvC97coWc3LFvj6hJJ",
-	"ojmLrllMKI9JJAqesziAf3BBCsky9ZtVluQ5422kGWfrcVbwyjr0pCZCpIxyZ1Yv6XKp5tmY1vs5yxgc",
-	"xzRJ2XeSRCItFlwGRGTwccYikcXyO3LN1jIgE5YKPhsRSv794vUrIia/sihXF0rNSgZ4iKskn5NwORec",
-	"jXmxmLAsDK54GAkuGc/HMqc5C9V6Cc3zLJkUOcNnYpFLMmH5ijFOklySlN2wVMJP9VDh56teLq56AbmC",
-	"5V71bkN8WM1WfULCnH3Kw4CEeuwrLjIS6k0JYWW8SFNFZSmjN7h8XDcRRd4n7+c0V8QcCyYJFzksjlwz",
-	"tpQwK7Hi8FGfnHNSLFNBY7KgaxLRLFurB6lU77ziiyLNkyXNcjJNWBqTcIHnEJKEy5zRuH/FKwT++ar3",
-	"UkySlF31RuSq524hLvlSrDh+R+M4Y1L2oyRf43dvhMwjEcOzepfcHy7t1+Xeqe/Vbl31bm9b6ExPue2+",
-	"PBo+rjLBw/a78UakSbT2ESHNyYRFYsGkoiV1AyRZzQWhGSPXXO03TTNG43WfhMUyRvpZzRknKZvm6tQC",
-	"smDZjMmSpCRJeC7UQSSZomegH0kWTO0mmayvOP55RsKMLVMasZAsi1wi2YvVd7V3EfiNFh5JJs9ISOM4",
-	"RBqCpxb64Ndq3n3yBOmdTEWaipUlnSueFSmTpOAxy+xy4PbbiSBd+I5jiXvonsa/ZmzaG/X+fw9K6fgA",
-	"v5UPKhtfnsRbNoOt94ke4EfZGi41UJ6E+yWKnFD7pSKkM/Li4jU5Gj58eDAkNF3O6cFhK7diU1qk+TjD",
-	"gduYb0OAfvx8eOtnt78kiyRvruAnsSILytfqBKW64pTLFcuUHF0ImbfNL4W3udPSM+6NTgauzBwMtgrL",
-	"N+rWvoKt8+8wbqsiqWf94cPjM6CM8IcQmMiEGc5Pwv//4Y9hn5yTcDWnuaTL5Sgky4xNk09KQFBFViyu",
-	"isgfHh+fng4Pj45PHp769QWXqWzUHJyDOR5U7vixT9H5+P3o38i/ffhhcPD444fBwWNy736/Ve95y6Jk",
-	"mTCeP8sykT0RMWtu1WuersmCSUnVvdY8PpGEqUesEpeJmyRm2Xey7Wjh52NFsHWy21kNsrN+y6j03Z+2",
-	"KWfw+7YZ4rdtl+Lh8SaFRGuYW/f5QgndbRNOOE4XJHTbbOHLzgzoJb4bh4cZFbzD3dCnmxX8DP7gbMVk",
-	"XmX5rdtZ8C8+6Usqr9t08zCn8nqcxCHJ56DjMqMErKjU/IbFcPotKrt+QTe9vSjglw5FHD30HfWlWCYR",
-	"ztk3pPp2/C1shXeSZVr0tdAbyvdOxFbRGTsTnR6+JDo1p6fJLEG70TMlI+lyVEVmCbdKpWQkhkfPCFXC",
-	"PlY6vMOt0U4T2Va6/K3thg8fbrrhP5CP/6b46cfPw2B44pWGt3ioTOY/ijhhsMgLNlswnr8DylQfRILn",
-	"+kysXvpAnfhBTHOYUjk5GseJ2h6avsnEkmU5vHRKU8mC3tL56HNP2Q0V2pkknMKymyRaUt4HfO6j/RWq",
-	"Z7iW6vmck3eXzw8egYGCRMNIQ7FWX4bKLMlZykDCWU7C0ShJE85A99cWDpFsSTOas1gZpJFYLGhAJFsk",
-	"kUgFB5shp5PStCiFtvqXGsDe/mmSyRwGAKNW1m0fwlJppw4/Rv2uehE1maKCVjswulymSQRegAe/aslj",
-	"Zf6Hzz06YyiklTUA9nhOM9oLavdn1Hv95nL84lVJk88zyq/Jy0SZ4r2gJ6KoWFLD69S+wccVlcHVMU4f",
-	"9m4DPfzhYzv8OS8yGs/psug0iX9kSrF+n6QoBSuTeCqiXHjmYDUiZzKnvduP7hVLcraQ3TTkt2Dm9m6B",
-	"5b3A54aDgdb2zAeWWmmWUUXinw5m4kB/9uGjOpn+W7rSMg9I/mtctaZIUt+gGgmmas4UFap/4q1UHGnr",
-	"/QysqdcY4lxqh5n2t6F4TnC0flU4oUF4Z3d/+60n98J+JG+Uwd//lMpP8Ic6CvtHGt6Hm6+dFnB4agna",
-	"t9EnzxSDwH+ROZVXnNauMLknMv1ReB9MNcX85/SGEUpqjg38rf5MjVzwlElJKNH7SyRdSyLyOctWiWRn",
-	"hN2wbH3F4RNyzdbWFnY9JOgfgm1gKKvE1PGLaGuytFhDEguSC9EnzxbLfE1uaFowqcYmaqSEz/pX/Ipf",
-	"sk+5MiaAxwbwv+FDtVnvEx6LlTwYHp4cKhvkycU/8TDmSskh6F5DmouA3JStvpGnBsBQRXbFw/8K++T1",
-	"lFCyEtn1RIhrh4/KOWMwJWXwq5HV65HZKqNHmeEJN+z4HhdWJv/OMiHV1JdpIYlMZjwwZh8ZnlzxaE4z",
-	"GuUsk/fLHdYvCkioeLA2w+H2hfpHRHuOZKAsLs3LJcnZp9yeLRyLPl2lD8Dlu+LaqUTBL3VGXLmkzLeV",
-	"ogO1bepdfSTO0suknpFeQQG3SS4VhQFf+JHGb1H8bxAby0xMUrb4wYiPbprUG3zKdzcvwTsIw5KIci6U",
-	"4oSHppjJE8GnaRJ98yktMwZeF7iMiv9NklhtKEwKrM1vOaNzvsabjlYrTOI5zClm/FtvjWItKY2ukV5l",
-	"JJYMJvSCK2WTpt98d14XGQEvCxp5qZhJkF2Gm2nyUrYWTPSVyJ+LgsffeOMyuPBcEFmYEAVM5w1dK+X6",
-	"UohfaDZj3/o4JyJeAycSgqRqAjCpd5wW+Vxkye/sm+7TK6HoC73rIidUCZwkJhDDwWnd0CSlk/Sb7tM5",
-	"idmS8ZjxCPYqFit+RvJsTeiMJlxPbZmJSOlsk5Q9KSf2Lc9Sj4Vib1pIFp+REFiGDDG2oiUkS2OpZy2L",
-	"pVJdWfySxQm9BF3qj6FApYlg7AW0QqWzwqhlBCWn14oObo16DnLrPAJ3MnhyZcWk+dwzPqnxkmVjySKh",
-	"bv0QFPIlTbJxonjWDU31d7I3ehj0liyTgo8rz8Z0jSa157sVY9fozcQv0UnSfJwXabrpR/ge9avbus7u",
-	"XUfDBXHDMlAupCLVTF3pGVNSo99rulhaN6D+1l8YlTnJE6XC6JhavhKlty8XYMbiss7IAJkcxlw9g7bt",
-	"bX3YH4v02hlE6W3lMGTGcnSMJpwcHpO5KDJ5hvE4pd1x44pRk1CfIsNAR1W3SeFh+KwkqWwjPbZkN4yT",
-	"mK7lTiO1UcjmTRBT2AJZTOxvCLzp22xPK8Xe7SbVjDwf5bfRbjt5bTjjbYeydf1NCzSo8qQ3NI/mW430",
-	"5h5CNAkuWDSnfMb65Ge2hLBwonTlBQuUbUELyfBoldFhvIdkwSgncTKdskxJBFA3ZCXI08JVToA5trO5",
-	"W/BluAsYduRWbvhrS/xrA3eyb3lYeclgR25jXzNsTObLGMZdvLidP3ylt9/B5G/r16Dq16p7tZxvD+R1",
-	"sjwQS7waB0sBx27dmed5zhZLUEWqZBbRLEvaIkATZVACX1xRpQ2hjqN4aJITOs2VqIwitswpj9gGvlT6",
-	"tbRKNJaJT/bW44hETTpVxqOdhDIoNReeioxMM6Zt9i6jxyynSaoG3vpTJf3jMc29eTqYESOKHJwSalqQ",
-	"GVHx7cU0ZwdK4neZmBMY9R5ENbS6nUinNElZPE6FuJb+wLyY5koJUduaJjInkSjSmFQ8B74Xz/N8Cc61",
-	"QnY5P4zA6fOCiKHSaoDvdlsIkkk9ANfYv5RRycYFz/F0a4YHECqow+rYjKMkkSRiWU4Tnq6JuEFB7j2+",
-	"5nDb97WyDbDDSL00i+YsBtpN8oCs5uBUrVFTwS09NbeEt4Rsn2diQYYtGqOei7l3WwlS5lRddX0Buu2K",
-	"NHHtTWaMZkRlPNDVU+BwbTqECTQaFlVbRpWZVEkzqKYa6HtvDq52PyqrrdKSwwe8Goq7mMaBhGLJeAh+",
-	"UXO4a5bfD0iITJPFoUnANAsLSKhtTvhKUUhIJ+C9JvfcHxLOlKEypzFJ8vvBFQ81zYTkXuI6AXORxvd1",
-	"bhtXUuhDT02rF/TMJMCpCWOqD2GwXtDTr3OWXR70ufVstytkSFee5LJEM0u0VFGaBmqxmMb3T/SN04yh",
-	"U32Nvlg1h5riBZGuo6GNdD0RqVhMRBnLOs9+LTglF0l6Q3U4yZ0h5A99HWn7hC6WNJnxmiFNl+r49K1C",
-	"Q9Z+NLG2LS3ihPGIjWXyOzMfTookzccJt5puRDnN1krviMDFMAh6SsHlLHUicnBH1Oh5ZVDIYtaf9A4H",
-	"hw8PhsODw+Hl4eHo6NHo5PF/9srfqHn1rtl6NITdj9IiZmOJAe1xorTJDx/xPhUZG+fzjMm5SONyYoeD",
-	"oDcFnsuj9TiiSzMLxYmUSsQ+5WMRRUWWqVXrFy6zRGR4rpMiVQbGb0XC8jFYYWOmdGF8i/sxXGPzRUZz",
-	"Ngbtv+q3UNRuBhtHmSJM/UD5seJwvwtud18xr7hI2TgVEU3h68ZXlQ/t/kAinfknJiGY36jJjtG6Gy8S",
-	"jtfJ+a5yZEbk9p6+PX9+2TMfjHW+kvmVY9WObZqJ/tLoUqD1+UjFHAjenvcsBZZVUv8NyyRc5OFt+bax",
-	"fqrcst67yydKPKjh1S1884I8ZQtB7KUIenmWzGYQO15QXtC0/GiMo+OMMR9zM52uIDY21rmYo3KVDfdP",
-	"5fZ93lNRq9zXOsN/5Wg54I8zv0Yen1Ku7U6ZUx7LTiprjRvUh7RJZdLkaen0LEjXArULyypAxzAvU0x4",
-	"monfWVVlNalG29Wykh3VJ/QiJyiv0UtKi1wsaJ5EynpI1adTpaaACwYcbGegcyoFicWELgSf6YoEJBbp",
-	"6DM2l77J/eqzuJhrAYJz0KtezYWENHqWLHOUMXRFE4iR4iZhmj0qhxC6ysVWb5y9S1sSofTPbus82Wtf",
-	"6LgwaIPgjsgFbNj+JobL9LtqdK4Q8JslCY+SJU1dDT9BVVcd6zVbdjPMvIKluTEClJ4EEtYUCeEBS0VL",
-	"8JxEp30kslhRkyShLJbLjElQqGz+EDJNEupR4xDSxEyGSuM6NI+8knpyu1H8NcpzFJnp34NLVqfelaSf",
-	"UpkbhVGSJbimklyRIep8sWDST4k1Mfu5R9P09RSykjZR5nPz2BO6hLSdejQJeNlqLkDdlAKTuicVtyo4",
-	"S+2RKNNKX+DSY8oFieiySQ5NK69945vKgvf2UILCXN0gMxF7pTlkC4iMrMDknTCSgD9jBeU3KIZYfEYY",
-	"5GoYA009DmeBlULo/FA8VV/KJvlsvFllatNJk5xK5WcLS9FLe2N+f+tRk+obdNX76afRy5dXvU4X06Ne",
-	"fdkLW9SyBgNnPJZkwmYFV5ddERzKDPVzt4KgSSMN9a5xBUHZCsCjH5AYE5AWgufzwPxPf7hi7Lqa0z8g",
-	"wwH5nnxPhgcnnZbrUyp9rPR3fXnC2vTDTrvqVVAbfhCyomlKolRE12ooplOtUIH4Doupfm9U+qHidXgw",
-	"GF4OB6PBYKf5mJnsJ7NcPfrzPnpKTfPexVg9N0LlO0liNk04PBfoHGMrSwx72XBMd2xc+g2HRsSRotOL",
-	"aidfybAgCkmVgohcOQe22M0d18Et1MW1pL2HXXjbBf76tmHxNBn/WrNpN5u96KZltxhO9TH+ITBWCzk7",
-	"+IhJ/4MRMZAoeLreU692bbRNu3Opf3dRLBY0W/fqBlk3LcZhSI0d0eab7xtjvHU7wEv8+c8Jj52ntZ3n",
-	"44TsBi8dpM/q0tdrtl6JLO50lq7V2FUc16zIzSvDdEynkK/hwsTNq56Jc7gVxlZnUn5luI1EHVPM3qz6",
-	"VWkTuo6isUmFbVhbdUXTpyU0FRGH3uryob7/JY3V6MUv6FpYYlMT8Itjj1ZZsXyqRn9Q8SOU1l/dUq8Y",
-	"XBWirLmbK8agz8lsLtIvifTG77Sh3DnL3vphPIaMg83QKUyQi5ymndhN7ZqU064Oal65aSP2TQXAjC3F",
-	"rM2b3mdJzr5ibkBDGe8NHqEG5dGre4dD/K5FRT4edMgaaDpGbDT6ZGukv5MVfgn4EtqhZYuwoboBSnzQ",
-	"OG23pneuY3ONpcPBjsa3G4vftvym+byJvup3o3YOotg4Ae86Y7quZmc83l7hXLlUMKh+z8fN+mfV6L9z",
-	"m9OFZvHsVVlTd+/DYKiL6v7r8MPg4Ojj/dGHwcEJ1C1//NdeV5v0aw7YarNuyPToZJe69faDQb3ycF/j",
-	"cmPB8oadcVByfnjgLxdvtTRrJZSbRoH6yePbA/zjsPzj0vwxMn9snsFXtS23sqmvanxuZbIEKn9Wc5Ga",
-	"oi/3lZrV1yTFH2ueunfl0c5ZV60G2tc4uG2m1B4irPP93PU+WjvNvYFNXvKVrbjNg2+9i19mfn3dGP4b",
-	"RzA24hGSOS5woavmVlCmYjVcIiEYRXXAa0TCPKNc0ggHDk3sKZwU6XXY1/+v4StUEjgqz4MJmF57EzXK",
-	"NYhZxmQ9sd9M0cRwM7agCYey09PTx4qBQQD/cOjEn9+cv7t49hQSRDImRXqjVI/BbdBilnT3RjiDNxy2",
-	"ZotlniBY1IRZp1WHV/vxD16WefFOXo3Jiun66j2dWe7ubZgYzcvq1gljXKc/rjRKE3hIpoh3lEgyYQmf",
-	"kakoeGzAD/a1y7RnwjoU0O4vz6iygk3G2luWbxJ+Wpl2iLJM3JK90YejwWBw9FHngkkoWIbULZhAzNLk",
-	"hqmZf2wQoMFkc+GDvJYhYE6A5oyEwMQyZWc2AAvirCUKXZnq5rTNM0K5qchS0jsnNE0DD4iKsZu+yEw6",
-	"GTTK4wue/FYw/X0pqr2+49dTEuI2hwEJnX1W/4woj1iqvsMCXSfCCiBsZSKa5oxQpaxhBFmUxCxGPqmL",
-	"rbEm84pjkaiyqmUJ52Cv5RyMcthA8LOSGctJovliJ7dHFf2mAi4w3Iws0Ny62qXR+7jpGly0pMyGT16/",
-	"fPPLs8tnT8ORpbmkGvM/K1MWFDNAJkizLLnBSI2WCiYz6OLJT8+evvsFmPTbd69evXj1j15Q8m07oPr7",
-	"/NWTZ7/gT5+fv1B/NMSIkphqiIMbmkH1G4yV0aliCBdaF1f38W3BNWt4Q3U24RPj21J/G7pRY+Ed/uhu",
-	"kPZkN3boibqa4LWxklaJ06hYFCnNkxs2gnAvjS29RfgElcQSbkBo+Q+jP4MEISGeXmgeYzSaX3HzLsEj",
-	"Xe5P41iSYqkOJQQf1diGzqQGiavlG92wjM7YWI+7BnulvUQM0nfLbHo1jnmymj9dJobYFVWzQkShdK1W",
-	"tUvn10IWjWb29YSUPTNMdpb59om7iCvZfQZzvTUB42lJBtOmEmE3r7FZcYGFlFtOEFYCLkXcU4gZioxA",
-	"PjHhYlXNyoJIknpkzyM0zq/Na8b7BmTscHNIsE3TMgQsO27FjIlZRpfzJBrHicRcYC+GoZOdNlmjKRsg",
-	"QIOQOdH+tlzj8HRl5G/Ua4Ar+DzYKZX5WHvbW7JDMGVomswgBQfSPjTw6w4VAGxG07G2W2I2ZVnmG8/Z",
-	"gNVcEJ1sNoWoltIBcshsUIN01Dcr46rXeRVmz7B6UIZ1jKWETenK4mhqZwOAGcqOE7IVUFYv6Hj37YOl",
-	"FteUjqXmoe5QqNh8uOvEtMLo2SRIem+m4IuMpIo+TcgcseS0XTCyqtGu81gyHntP6xVk6s8KvrtlU6k/",
-	"Q2eLN5cmhwIXWKfhYx3vuh3ht4IVvm18B/gQK7o2gXHO8pXIrkcklLhiPDtb87Dr0tSh70pTfovvLaBo",
-	"xc1ZAkRxRcsFSoN5u+rvrlMvdWP/qZfnfUYkY64yrYO3cucxXbPISwqozthiPi7yFkWi02BYJeJjtAC1",
-	"0lDiwVatlqecAXYSABWITNsIXdmPWOZjUeRyHBeKNY8jp/JiM09M8nmcsZXmfBojylbnoxhHTHAjxztO",
-	"yQ1PfEPJ4A67j2BIMgKvMAJCkHq68QbfTRkgUa/cWBqHfrDqghlRb8Ba7a5DMhpv0XreKqNATLepyQ2W",
-	"h8DIcps6o/GXWxWaMxJGSb4OIcuqSNM9FZzNwU+dVb/tlW/ZMl2jJQVPFXzMNyC/ZgW3KF8SDLMEYFDq",
-	"mqtV3DpljuXb5wnWeTnPvVPFiihiUm6hD5CLiPSfl/zQ4Z/B3hpyk4/7N/pL9GAEPm5VhG0QA6FrNlJz",
-	"OV2b8IAcIWefGqXBSt4r4yEDvQgQjwSfdby2alYio+m4yNJW2vtOAhjdNBUrgzd4qZ8j79mEvHvRQorq",
-	"4U45YrlYjrd6777kcCyWtuceDz33eEO6Xc3X4J+rST4agXPDeC9ML4+Oh9MqNt5bfxxqdA6utpYgLhfc",
-	"aaPe45gtZLzRO22y7KyX2mFrnn3zqOJN9bauQ3rtlLpy2jQ2WvQxv2roNaI8Slabi8MnDFt4YIvDwG9I",
-	"eHweGxQuvwbSog61GLJtdrVHw2gyuGCLx6156718urwGpXS14qtUDtq9IH63Vpu3reaxqHHITS7lSw0y",
-	"2TWw4qKoghO30p/gY9C7oVmiuCbcWZHFUKA5PBycwj2sOjdrL/NEEABZPLCdFSB3oR7haA+Dby6Y2c1b",
-	"X1tZ9ywMXYtudFRDcN9JdJTMRRqzTJ5hn5GZcMURrP47p2tJn5wb/NOH5OfkR0/WxvBrFaTXuGj17LaR",
-	"GBovHsAjqCur+HyPLB+Bf/YGw8d0MoiOD06H0cnB6fSIHTyiJ6cHR9Ph9CEdTg6jI0QfqNQwa2Rqw6Nv",
-	"P1b1VXXiGrN/ZId/cPQgK/iDYa8V9M1TqarhwxWh2+JZ3JTO0uvSlItZnGmPil5Rtj0qkVlNN23IaEL9",
-	"rbDuVXFo+xzYHdl48mV6SEf+sn8E9ilY/KisQETQCm3QzsFc1GEP7SZZZmyaJrN5HvoCs7fb1wV5LO7E",
-	"ykJ0j+aDMeBKuc930upAfRLiw+HIdWQElm9AlpbV0PokhAoH/DX8idRHdXOre+Gb1xeXV/wBXSYPboYP",
-	"Ej5jMn+gU25keL98s0aqW83FgiT4uJqOrpYAEH6rCkJ4yTxhjDuEVRIZFMvSKw5Tte9f9EmoGNlYp7KH",
-	"IyLFgkE5KGerwLhOz9+8AExvThJAcHdfcK7U9CK3e4S5DJwlGPW1tdlcZASTl+FPk+SnY28ZI0qk4yrQ",
-	"NEEPDYZVTKMnYkUrwdehMlXNnrEnDXvfC3p6u5TscBa7MaHG3vstGTX2DmjCrzEym1VTxmk9vG3Yxts6",
-	"YwOcQU0SnAolsbphBcedxY8ylmfqKAWUUqcs6p4As3vQz+ELzZQKe7O7ly+/sY80a5dfN5atk2ccFqJB",
-	"qhDKdZNnREeia2wgK7gGNRgilkFlOGeTbSEyXDrI3W2p497X7bGTJIldYeIgqu0y9a129g3L4iRqbfVS",
-	"O5l8Xgbv49gE2ytUHnYWzf/EofcxLK1BWQpNQ7SbZCZUk+yikd8dpE0NcKYBztKKxXK7vYDEyshB4C3S",
-	"hrBPYtIc65gb6JcBJg6Gm+beNqPFopOQmWCSIPqtNC+maUpomlybJOc7rWS5MKARiAuCmV8gRkxRLMnF",
-	"CNMuKmuy6Cml4OkKOnHFS9QJt2XBGlJ7tI9ND00oX6/oupbj9AcX1FhqOGyQw37QFi47RcwzydJpE+7i",
-	"61Xy7A53AY5hJUdghmb2QTsKxkg3qkSHunW2GuK44gaSpDLzsE9eIE4hpicgKULZvlHr1PZOROGGEvvk",
-	"0s0PdhKRUfUSnCFJ/V3BtAdqxlkjc0fnLAqu48qfchLTda0Vz7cpgmoYuK0QD2ekhO0gmuRLzCPUZ1wN",
-	"G9IQJyKfQworau9fe4kboEI0Dxq2iKQOuCFfWrrllYQuK4OmBij41F+B6TOMCOQRG5HFNhwSeNqBIiH3",
-	"BiSRV/yi4DFd37f2l0X0CD0VYWGfPEtsLN4dxRTXuyMkkoTfQ6NTgIlQ+t4VL8eQ18lS2vxUUeRnZfu1",
-	"JCdyDp1eV0lkFTm11Hpr5RqIytepgqvdhfNX52cktJvSzLwup3cuE/qgRJP8I8rpNgC3lA2A1UIqZBVW",
-	"SuPCUe36uxfcKjUoklFpUy9EbeSK646KCdeHmuS6TZSlC2UXIFE4p16G4vD8z0DHr9CIIiETLlqAkye/",
-	"4qt5Es0NzFIBRtSKZnGfXNYUr5xeM15OH8dC8BxOntEsn5cTrpGdB8jmjyxb9OJWWfwpsMCg+6XbdCDH",
-	"+7Q3CNyfuuixDXGnQuF2AeFfpO6xvkabW2GToEyH04Sbih++1sJBexYsbI8D2DNStwXEToip+2GA+iS9",
-	"4mEFACTsk/fqi9DDbEL1FqXjSxssLhnGSFtG5TXXyXMwl1TwGcsInQklIQzOkL2Zmn4pr+m8YCCZiSxp",
-	"WThSAnAgNLAHwg33TRkPVxxbLeWsKo2sCgYw49hXLrf71yev9E1Sa1G6u3pDAA5KykEQo0+iMhsUgisq",
-	"ySLBJaS2KQywmK9U2tpqbO8FPvTnr4stnfGIINv0YSkpbpHSskoum2Sg2yYV8PSvU2lbv9F5kqfsDHBD",
-	"syTKpUZ/rU3g2xfl1gQMsAAMPdj2pCOSMrULMtCNlbGmq0/GZEQekAPLOkxIAQMaIos1gmIWyzMSUcng",
-	"wWXBo7ww/aaugL8tYJvR27zCaIpQCoAOqqjbJq+R+8xZunRyQ62hWopwCNb15TxZLlm8dX+/ct2xa7j6",
-	"EJ+8vsISLNbEIxwEZrmQHQuw3quHzuGhi5cXWEk1Z9F1EyCo7HnhB2NfZYLPSrRLxkmx7Pf2x21TszAu",
-	"aU+dHPhV9Zz8G1Q+72xSoVYatwHSQ51ZQnnEWjaBIlB/q3Ncf48CJoQedCwOSarknaiwU92BYnsxlJrI",
-	"jihkG6DtHAe9nV43ZLucLVtyxmCKkixoDGYERsJR40a1GnYjTjD3T4lqU8DZ2QlfHsxFzpa+6LiOEHT0",
-	"5pssNdnW6wPCCqAGhep34b6qco1yzSztGVWnYbY5cAmtQgNeUq9uzoab28EGliA5GwU0WsGC8gZMpsKq",
-	"BqeGxUsyHv2jiOagvJl2ykGpx6m/HYeU+if23cLBdJ+OcHvKAgxtl7OZUeA0nt1ox7TbZwH6lI8gnAuJ",
-	"V2nKsnFiOw/Um6BfXL5+0+vWFoHdJLFSCtVTLwc6eerRYzqJYjat/xtKQtlNIgrZbLguRZHBe8rws/of",
-	"5F/2lIz0xHtxXR4cijL+kOQjQrH9ZwhqPpRwS5aFtayBABgJFGb4ycDZNi/LjOMMgxc6N1T93uin529e",
-	"AIAamC9dG0O5Z7KNrcCPbS33Ptjm5Uk2NTrtXf9OkosXT4MysQGUGKUlpQlngfGfgRaEEQEEKHcOo9Pa",
-	"60Ti7QUI5fHoezYOAdcFAopdN4mgCc9XoqGL3SRN4hH4T0kGhRtqC0LcgzAoa8lCukys2ekoiRDWDSdF",
-	"ngte9rjRZAfIRUqQSKUmTtaE8isemrSZELZVPxLq1j9h34EVUNZy2ZLMhN2mOQOPkawme+CcAbUxqaR6",
-	"4OQgoRUHrjQa2tT9xt5S3zFBwnwJX6Dzc9SWzsWKBzU8U/vL9TYM3hZ+Wb01DUqyh+2Qe7kA94oHmrlU",
-	"7tIGtvtTInOBDp4qjwI63AGM0uXifyQgpZ73DmiUmge13KaSKUtA74er4vE6azpF8rS06FdyHabnV3xC",
-	"lC4h0d5b7e3tk/DNs1dPX7z6R+gYyAH+/PW7yxAoFCviKHyhJGJoWUH1BrvT1q/tBaVc0+9UhokSq93M",
-	"mTc2If/1Mn/B8f+vC4CYUKLwY7n+d5ApvUuaRV3c26m6wjyZ8YNiCVnKAbHCf+AKajyjUkj/P0yZsYzH",
-	"BGB4puCMUazRGGd9T3rFl4i5dpGleLfDcODQpFCaAC6IkjyJrlkeQDIP1qK5obsOvolSbHSZMv74y7il",
-	"9SWuzYL6jWjRtnlv4Zd2R1tueO5RLgH+VzEZiwRsQYGh4MRNZp6IeK2OJyGfPw9vb/+FQCEeUTcDej4v",
-	"LSOIaM5mwFF7L8/f/vzsEq9VpV9m76f/6KBygtanVsL4+N1F2Q5NLqFgAwhVkfWaR1uU3Yq/TzeRwk3K",
-	"V0maiAfq/Hq19Pqh0qA499QMlDvXDdz83Pz+1rO/HWQBbn4r3YHWcgkLaWT0ozcE09OgmbqJulW7ALnK",
-	"sjk+n59FMQNMvrN9Rcq8J6D3YrJIcp11ua1pqqcdJZ645yu/L/BFLsk0SxiPU+y7R2iut8JvEZa00lW9",
-	"rvmKa8KqyGqtXU1oEhKA9gXP1233/XarQ7LeNXaoEfnsA52p76tLSDbBJ8mIBA7iZnwaTtPkUU5XS417",
-	"ro9YP6tp2520Q4LlbfEwpjoofXm0G1hgC/Q4frmTspf/0XqenfROmp565OLF04oo6MaNHXF1VA1BqH86",
-	"MYif/uPD4OAxPZieHzz/+PmoJYqs5/LPLsTqSsqTh1sFfPOKGuoqQ4MOcZukAb2hAZHGQfT5qje86o3I",
-	"FRDvVe82PCPD//O//je3TkawKJdLRjOKfdlqWvH2wqjboPeUyvlE0Cz2uHujPLlh4wo2fo0rGOCygGSI",
-	"W6ZMM2zw1DHz3VQb2txh9olFBUbxvCH+CyxEdJOr6jhRkE5oaxgqTfD2AIeaMa7siR05d7PgdXx4PG/r",
-	"9qwzOEtQKQQXofF+MD3+oTR+FcBolSMlTgbL4THiVuyM0KI4rXfMKgpn1oSO+ZLxxVKdSsLHUCfo8dtq",
-	"Q26n14ki3/g+sPREpq27rq9WVJ6m40rpcXOAN5ghPCJxHV5NUzU4B+toJu0ACmZYW9m8YcisjvOx35AZ",
-	"U69rhUu4LHtrltXv4PjiBJ7ZAbhBDQQIAduBAfSsEj4RBY/HpXulhVohsf7my24Hls5bUtpVxDa4b/WN",
-	"Depv0q/vgrYyJj8PaaNcH2m17XKdJrbz/BrP9WkTWO0Yv8Ys+Ja4rLIJLI7vyIuiZKgQQWWdbuCuf0Zj",
-	"GHCRI5yBz6/0LKOyyJhPv7sTVEixTJjcxl9rK4zBTTylGTRj0R3Du1akwYDjjC2EF165Ird0xiOmJs6h",
-	"bSlZiKwr6BLDvasnxOggsSdM91sBJdU7hoXNU9iHdUNkfgO4bIOGDJIoZJuJTJdallXQJtkMu7XPWcag",
-	"HCEWDD9PWU5mogLMajZSPxkLjpazS5JlqWOJRPtxm9/G2WenPEuTVuPIa1tW2/cOLZdq6C01B1B8k6DP",
-	"kHGl7jhdnrVlBf4cfPLIRYnujR4eDYYPzUd627CUQTslRJHLJEbaPDw+gIw0zFJRL9V1OPDQ6UnTwaJn",
-	"5odvESQWulgkyVv8DHq1nSi/XNVm6Ov+huftFvizU3RthXey7l54rrgS/u1yeqs60KA/u9r61AOz7YGt",
-	"XnGm5qOu5wlLYxT/O2TrrJ0UKtu5Nktmc/9ZQrMrb5pxxs4IJf9+8foVWVKsAqBkSTO6YLk6L3AIVTPi",
-	"y2zcMSTIOjGzzfcWZ7Exjv88SdkLPhXNvZgmKfP7r84lKZapoHHZpxd9dbAqk3znqxQQWSzHECVjK2/F",
-	"NARsUPRqDQpHCkim8UJBZCQci/j2wdi362rOyLtBbp3TTmEPuM2Hpirr9La1xGuTZLaYAVDc1lJB07Uu",
-	"rJmSmHBbYqfkn7S6amCr3iY0uraV/6ZoAK2LOEHksa9Tb3Yb9H5iNM3nNQlgy/bn8C044lgmcVHD/qA/",
-	"aAZ+2mT0ebqia0muzLuwjbKvkFp6IZY1r51ldPGd7JJgo2WneaF30W3BXZlwv3xhFRQ2mbNltXbBRHIy",
-	"5vbS37d/LFu6INxd4Pj8SXDPAG0EZqudWXJJeUBoKoVGQ4BkgySaW21pTpdLxndIgdObafLfHGuvWXtb",
-	"P6wEA/aVFZvVbDg4k05WSYlC9N3e6HgQ9JygT1kOMxoM/rPEGFM/PXocmHYb6i5p6whqbhGU93DgyVEy",
-	"A+2g8OdCXHf1uuX+cAaQG09qQIQb9eoKTm6HoduApE0y3b5wwXZfW3cMmJ/pTDIwgmmOp43VEm4f6o7w",
-	"qXvZ9pBLY87Y3UP9zqBs0GLW5aPUF5iX87Vszj3ywSpwRR7YD0nXrvJVtuSJoZyWC8D8wkyKLMlzxv1N",
-	"Y+JimSYRzZkcL1g282IDi5Up65ZiwaBdRap2d0105oYy+emC6drSMhMs7W64tnu5NJSmVncysZJnoE6b",
-	"TkM0J2ENnAjFyoPPGjDj9gG+vztaB9KDxyfWBlDQum963h334c51zG61BLhcU0sAPDRqwQmHRSGNAaQj",
-	"i1kckGnZ0UFeQzWEbb3a5faLlWzUVFeziRDxAt1dBAQRFG8ioGEr/Gq9b0D3WIUWb+OUTT0c/lyniWQ0",
-	"Bw4I+gQ6GsQNy4Ku8+keTNa72uly6ksJMFwg1+BcSUhjqCGgN0wSmtaVno1Nxb5Rl32kw1177CPxdWys",
-	"r0m2ZSOxnFedYVffdIlxtNXdZoPEnoErxt0+VlyJDeTYc60d2G1ncyNm3DvvbpMjPw0J+mSGWVzzLteu",
-	"Uq0PeXvrcSsT2sX1uaPbObqlWv840SZ8yVB7OZPaod//VZr261UD/LiMxfVGvR+L9JqgREkEN8ymAoo2",
-	"GD4+ehSdsINTejQ5OI1ODg8mj6eDg8H0ZHoaDaen05OTpvFVmeGm+2CdEe683Jh/+xQbxNcGxvVcqYlb",
-	"5GfoqznabNk1AB41ZeK62w/VOqKcEzVeqJ525FICmKHEoklq71IFSrQX9NKEs97oqAkF2e7VOtOxi4wt",
-	"GdXoajc0LdguXi3AN9P6CvykUs8GYbCEM6e00ASom6lUiRc9otSvAov1BunxoAyAYuJ6zrU1yVK26NrL",
-	"pXaaMI+gi//MOUV/mk6p6u2jif1xCdkm5tY1TaeiUzmlgzQGaEdMG0ZMZ1rJ+NyYmAyvO4dX4N/vzIvw",
-	"n2/N6+wM0Ino06kQFpjkwuJkUk5wAX1yztfoYWCpRFwnVwVHKBgTepnTDDUN6J1o1Zz6YdwNsEFFR3D2",
-	"tcz99oV0dmwoWCaAl20E3e6BTsfAF2hW2sKvKrVvTvqEsKLOuWxaaW71JpTpjk1K4eaKVyzpvdWIot2R",
-	"MBdUXrN4DEzUP2eI3mNlds2TZryyZT6/MgpZRrXtU4qsHx4f/5//9b+PT05PuyhsCxYndNziGVbiUSdq",
-	"QkilEkdqpteMo5RKmUyV6qKdlx06dD6pPqRzIJKbnaOmIFA2taKp+KDKxBVwBNJF2UYBjOx+xxoSLYPd",
-	"o63RU+v+2LRO9xDKlVQ3wssC8Wq0yIHdKnMq18wjCPZLLttZfCQLNs4onzEsLfUf55RiWRUiuZJUiGsJ",
-	"YYP+hvyWFho/t54OhDmBwfcR4ZsqiuzZNtbXIYPkZ13EtkMsCMEATWGpUyMANgmk8Y96S5bEySqaewtP",
-	"O9xfPa/zyNzbMi/dx9n4rKAz1ijpqOSpHlZhOujB7x8/HwZHt/c+jA8+lqgd6sNHt/e/9+N2wOp2bJDv",
-	"SWmCC1rmYau3bjidc7tlNhcHtx7B+oLenKVLbz6OfoH0pLXa027xUirptmJpCmKuAopNsx1CFobAfGD2",
-	"TLLMm1ajA1lA2F8+Uh3K3gwbuJuwYfvlzmC87uZ+2PnGfPQkY7iHtetuuEmBg21xoi1b8rI0ZP2xmi9y",
-	"NBnEA8tO7wIjPCphUjqqXnu5/G0e4ZdsAOPxl75hp1ya7b7Lju6xu1A/lSJdKp0dcCrol23VFs8kgHIg",
-	"NJH5oERM6zbDLd06IB/1ixyz7Lc2B0YJ06r9CBYVjpnOZt28x9tLS+vd8HX/oZ2uTw2I5Q5gVhA1pYLF",
-	"XmliovauTbc2TZraMVqqnCqoJnVVvKQuYyyPvMYwSmp2eEBlJzcw4ycNy6hJEAYkQJMxusqnIjtDF0EI",
-	"VkLoAIKihYvgC+rvkGRsiXBwm5QQC0E3YQB94P4LxmiqOyUR6PU81XgOu0hcYVKgy/zkhhQVZZr0JnKu",
-	"JVXX6cq8ZcOBPLUuSi9ylK+DQRqzndvdnePrfKpVZOGAxojMtIHLSV1asaAxAzhXmuTq4EucxQALtkq0",
-	"VvWQhm8KiNhn7nWULc8aHJ95B+5jbXvv/p7LqoGOYAZztthz+m9xpK26ppPYac7emabvnDaQVQtaQ6i7",
-	"WwGIUvmn7ZFN7tW6kt8PNjWqPtPtdxh3+pMH1WSU4IpXGhPcWxQydzsOqCFsyxx8WiOu3EvyWstmpQf4",
-	"+zsn+f0qAkvZa1Hav5wEEl2hsCmPpNpBsdI40e2XuAmzxTmNQr5l/twTt1VYJ4ra0PRrVz8Hdtld79gf",
-	"d2/nul1qOXJ3R/tLwZNcZBrVwVt52VKGZppBget6CW2aivyOS+bOdHVHDQLlDy+k0/eg9cUGoaVrHDxZ",
-	"MJnTxbIFSho3YZrMoBnHimXM5NN2T5D7wjqwatFXhTI8NWDV/fHVhJVL9lGl0zW71pMLekL0SkB3bakO",
-	"KxmAw2pFwcnAtPrsjXq//OwBctGdJrxYktjzUff/di0nB5u2Q+FU92qMXVMZOxRP7Nzz2mxXI3h68Zoc",
-	"DR8+PBgSmi7n9OBwvx1puIRmutuqOomy+MKVFVsKMd64zcZcV5Aci2k1Q3ZwNDoyGbK1tmtHQaPtWyR0",
-	"a9YFnmFv0B88Hg7ULBFUWhHku4unWJrHDLjKMksihh2cCm7+MSj/gZZLBhT44SOEwzMJmnMFx6UxYedn",
-	"4Maq/fIxYuHPMlEsdVdPbG2PpH/Hw0C7243v6g//s/K7jS9blZsHqKiwe0ZHgMNQujFsI7Q3UKRTafDw",
-	"8fajWTtkzCiWAz+/04m6x2zKmWlkOBG4+GwnZagDTvh4KgBwSf1LQtf13ujRQOkKiCQCJ1UCDJ1zbm5B",
-	"eXJVF48NBT48bbRdtTisdiPVvmiVrUy3H/QPtfUoN9JCLmBL4DTKJnAf3KqUreMHnx1WbX4NFixmRZWP",
-	"2PP2+WHxMvsbvC/QptDmUSrENYsJzbuLyEYLxq/SMtHwk05tEJ+oHzeZQ30DXlkWzHXHK1NU5lOZdnJx",
-	"NRmBb/cZzdJEmXFOcxOsOOJrZ0KQaJ3PMVDvbeZh79i2eRkOV5/Nj2ui702ABjNAzFMek5SuAl1Gn81K",
-	"k5O8wV5x0MqHEXgv2uBQokevlZWkOwR0NU/t+f1DvW17DMDDtBqAIwvAd8T5mXKuUhEEVRwqeRNZhZ5y",
-	"SK/KBfd1ejZ4pN/bnDOZ9zf0bDnudMzIa32+E24bXf1axDMWj6otm3T9t+3U28lf3MHZao/2rfa2Wg7+",
-	"eUfauMB92Zoh3+Dbvqh5atry6XaLimx1ZU4GjTXA2xixAN3qhMok7gqm4YiINvNE52ibJAtlr0GuNDbE",
-	"wk4Eah7egTebLVr2+Cv/7fkGusZrNRcN5heYXjvKzlOE2TU/ub3j6WWX7qZl88jQ/Bh6YkMlvZ1nrU+k",
-	"DhEwHgfQsym3fbsSqbshQf9fAMklFI7zTAOkb9gDve5q+8mv1HIVpbRLN3XZWp6rs8mWpze5ob6adTlY",
-	"42geYdXkVs37pEVyeZM119loZTwRvrQcYyM0UahjFiULmmI3bSg9mgN2MhgDrg1V1iZKA1C43bq0hojP",
-	"Xjs+HJ6aEWx4AcYluXpt/8v4MNxCWHctfw2SjRGetANqNhpIbVVzEAmRpsermJKLlxcBCkHQKfSCOt7r",
-	"0iBr3mshmfNe3r3Qw2fYtRXXqkFoxs4cv6yiC2S5pqiSpamSYFqbqegeTTa58XYa8ggMgdoNd/bCu4Iu",
-	"VwF1HE/1n7Ze2nwI9Si0jpOqdZdlxbvop500YzGFqMufQj9mZV9Lp2lffzcl7Buqch3et2rJekgpYAMq",
-	"wk/pikA6oukfrSECEk4c95LI8K/DKnPkzDYRLhXLdxcHz3/pxma0X6GTpVZ6Hjr9HH0TnX6qvRe+nfq9",
-	"RDHC1AwwTmwHx7N6y/pyX1xopX05hb6zZoZ4ouW+6UU6W3MXInkjd3nrjbnZamqq28H2Aahb59CXXZIB",
-	"0dvCTUAiMLpfAIxmNU9S24dvKjImGZqmjdSq7flQ/m9Lz4+3DwTYdGXPznyesc5KufYi1d/7i1hBKI9y",
-	"EgmOMYOY4EorAT7bqStlUu6Do2PX5myCnVdgd23z6SKY0y6ZBtbeOmzicpSmmO0/dxR4rCXsymgxDAQo",
-	"1jbPsiIcKogkh1u6ld9uWuuFXcIuVQ6myKE+J3+IAeXt9sKAWrbYDqlZCOWE0wEvyRRRmLaOuWtzqHqU",
-	"s5YoZDmVp50T7Kif7sQkZYs2oD6ohciUJX3v7fMn5PHxyen9JjvY2ITNQIroNo5JV/SlUak560/IFWTK",
-	"LiYpk1e9XluqodxcQbfExnzIXxK+LLrnWDjQVp6geMJlTnkbZ8tEYdDAMY+/XshiaiaNTr8BK89bePmK",
-	"LrC9MdG/shiZYlbTDjqVmQbdkfjU+n66vHxD8AeVwY4PD/0B3rwtd/464QB4ukTSBJAa7MRoJRYgNgO8",
-	"TdnItKYAcV2ADAjPBpo7aJP+7ZtZm80ZoeTd2xeKmphnWKicH01Syq+3l7RitQzuhN1c3yVVEl+2Jzh/",
-	"LTAaCy1qSq4hXc7DA58rdQJnA4jXuTD1RmufIY+5WjqOuSegQmNuy8cnfrikra/axDTK3GRE17OMowI8",
-	"a/p9y5xMEc5s1+ytGiTjVtzc/cqTdoLi6ZpTUuQT8Wncgp11kVgEdMiKwcw2Y6/sZ6LpEZWo9bZeecFl",
-	"nhVQ4ACazCVbLEVGUxMJS8D7B2XSKV13xlL5rWAFa/E1r0R2zTKlXGcYziGMzxLOvpMkp/KawLOKkZm5",
-	"uNfCzs8WwCqDvzPpXFJ5/T/U+8Ep5d+8Ct6yPx8Rk8egfc6ERteGdYg0BiAQvLmcrbqmaS8pb/fPv75h",
-	"mUYey0u/sQNwgpuNiT0L2tkvn2f41RaGiLl3mEivyGHCIlrImjVgOoNC4CCfs0Vnrxcm6rXPQfdzxqxd",
-	"2F3wwwDysdBZrPuU5FX2vJKG6OR3Gh5QblY7o29hs40rWOMC5R4EZZ27vj4dCgDfMhonXHsZ3Ewnmza8",
-	"SGYZZJZXtM9eKURHPYwxLoXMZxnb9rNc38DKz7gwBZe6TuGQSPdRaNd7e+t+wmYZjSG2X/f82alvTuHV",
-	"C3+CP++Mc2Mf3NaZeENGb33wZv5oZdO3Nkmub3+nB9yD6PBAbZl2uMCdrPPWjetuQgAAJhlcAn2uirDp",
-	"DU2Qxfoycd+CwWXz9FoASbsh2Glzc1uemLbw2l0LJjN8S9vonXtA33Vdl/l9ayOor1koD2aF7QjYWhK/",
-	"2QZytEVlsWzHK630U66s3wFbqhTydK+Wd/swNElx5ySdPxwRu+6h6YD1gDAEXeG03JTjLrTlTzofe6q8",
-	"ap6ajXDbm9OA35q01fbbvMEze8fVPpcZjVi8oebnrjnE3Zd0NnFEHnbEEdmJtr56XeffZZcbQKGxrNK9",
-	"nrUL+SWVlc4anQu28e76AUx2rakpM9g7J1qV3MNzWfeutnEm0r3K5i1bponPqZWVX3Rc0zJd+9Yjc8pj",
-	"6oOqegdAaqZXdYJh1zK/AYMMCSehnku4QxGedzJNdRxnFtjVbtiinaEe7A5++NxTqwMk93RZ7Z1aojzA",
-	"+5XhqX70f+v39COx6Le1c/WkIe99aqWb62QrEMS2zVrvsktfZ2fq+4KjdNiLn9UP/3SgMrUirs+5WCbR",
-	"bUiAgqW9Q/Cxbq0BF8fWWMchJDqGTtl1HPbJs8UyX4+sQziRBM82ri1t+NAhihb2DlvcBboG9llXF/r1",
-	"T51asMpEzoyYPD00CZuQXtjwpeuMDS1eKjqFW3M5PAl6+PreaAhFBmLpjdi6ZZqdSp2EwSntIsTFcmuv",
-	"KkmRsPfxQOnZBJUKTBi09UB+Tnjc1tMH9Bd10dARI/s2O2wMJAf93qdQqvjux4snb1/8+EzT27tXzifY",
-	"Hwep1Pbjtb2fdsAPiKsAAk5ZLs6nxSWwTNdtRbm7C/3d+OxmmLMW/lqV4t6TQyT5mgFSLxbx5J05Ll7z",
-	"c3UYAP6wJ5T1NOGJnLO4PRvbjTtBH9ZcQM7LF6S4ZeJ3xttHhHxysz6LbrH/eJ3ESMGNEOEiH+NOt2RR",
-	"JIuyN7dpFWvSFvabYQkq420vUEvRygquY03Dfov7Sydu0DR9PQVVZqM/UL/6LTx2+zHwsRNK4K1EspRF",
-	"Jcy7boOeJbMZ8+RtgHGV5+kmAsNQtHayw64m2MVA3LAsLr6oG8xWrPTWZybrNqs74VGypGm/Lca/3WNb",
-	"r9RvQ4N+kYMr7HqaihVJYjcE1t/YV93pCORJHtCvGBdZum1MNHRtjO09m5B3L3avx7UgPVrdQAL1TLiy",
-	"/zVEcudeujykWQvg8rQK/dnzCRxE7Mp2tLBrv5gNNdmHI8UTa5fUTOpMGUJ5tsYfSbFgOmUYvKTwrcnB",
-	"KN9TVqGY4BrlTrKGGke9GFAk8SnBrY8GLqsi7yrSH/QEOSNhzqR+hpIpW5FoLiTjTtjaiHO9Oue4yqn2",
-	"NJ4t7J/0o/+8Lfgd2eoF38E2Kvjd2ucF38kyL/ibTMxMmm+nclNb9FT2JHQgGZSiv9LurSRlhGK9oZIC",
-	"SvhPmBLOkHYOxKVDjYTOhNuQbc+K1e5KCF7IPbWQfapeq72AvoniwmSeLMBftbkjyVu2oAn0jXdL5tJk",
-	"keQB+a1IWG6sIpnEplqn4CmTUjcucdrX7bGdargxDFdr5OJTFfRUNxg2Mk/SVGd9AKHpXusZWdF1164y",
-	"Fei8zWRl/egdOrGwLU0K3QRlHdH/xo1WdlYHukWtjdK2a3+WRLc3UURm8w13k+amHq8apmltb1JB6avL",
-	"aiuQNdZTSY9tZLylT4n/ivpY9QWmitbzJBysUF1hPDw4HF4eHo6OHo1OHmMbvErSrY4fIbBLb2RAR2wj",
-	"1FGP/VbQFDor0rRgDuCMBuQcGiOlF685XSSROhNslKJ/Sc4zRsk7jXbjhgb8k2wmUeyFgdpY50Y6xg19",
-	"ap/y4I2237cuVpoewVpqujlXY+K7h058YJO6b4/WWeubUYOF3ALt2NybVm8rXsF6waciZvgxCT9bYgts",
-	"dneAjVFuwzNCNeZA+Nk+IwOSihk4H8GdA/8g4fmrp2FAwtdvEbHq1etLRIvL5+yKy7nI8jn4gz5f6WYu",
-	"NyxLpgmLr3ojAuZdGJAV1CCiEVfCGwGAHJA9mPPYtYW81rOVIxLinVDjK8Xe/OuK6y/GyYyLjI0jKpn6",
-	"USR4ThMOD+hCYLUU9c+Em7fgX3MKv2KfEpnDX7Mc/wsvSnP8L/wDpQ4MCx5K9Rm6LscplbnzT6UAhv0r",
-	"fsWtdw2zFMEPJslEcVfJ0im055DXLFYfhZ+hS4vnnPAgUNyxNJawQkATBZaI8H2zRHCYXETTNOEzCJup",
-	"r9zeOrA7lhRhcVSqvQDnlfoIvXrgZJPhGZYLK8MCbZGyPySZrK+4Om3zgTrn04BcWV6mPrjqrai86qmP",
-	"YS34WcZofNW7Dck9RUorKsdc5OHZJmTCwMSI4E+NTHj/7IpjL2uhZRXlWIWlU/txW+tTSvhYf1+b2dFt",
-	"2CexiKQtDegvYiyW5kTzfbULjEZzDU7ogD3tzdUX9JN7p08wyuB+NKxzibvqyaJZzTM1K7pb8AsLnrT2",
-	"Pxy0FEQ51oEuihoOWquiAKDNlERtaA3dsfqpujjNRzt1rgbZad1XXVth6k3cTW5a/LqWqSDWhE6ZhfpM",
-	"Re17gRJKe3adrGO1Cd5wL25rV/urkSNgny6x1mqbYKda29QNwrLF66JVpHCkdg36g6ltLMUzuMSzAnkb",
-	"IAZpMKc+SI688qgyDpdFThKeC5LkZyCtnHdJupbkVyXM8jliPxn3SKmp4Uu9PhC9krvxg9japq6nbTTc",
-	"u/SHOAVWXX0iehpvys76/k70lWOuyTB1qE7qDWQqXfVOY6hkq97SNq29fiuH5e0B7DFH+qo7Coih7TBp",
-	"pw97NRRItXQhrsfqXI669tPfiytVXuFzUruXQdd/VfO1lDBTW3plZFZLReBfh/3V6jG0nxUhoQENgq12",
-	"z9GrUm4b87Sn3gqkFGEDFh4TnHD3OjJfQf1G5urOoJxad6ar17pHIbXHWjStIGuXuapGOfq2o0udxuX5",
-	"GjBNT+/ILzdQv7lO455nfQHbDwaI0KPzVLjXNqx2+LFNNNycGPoEK6OJMj007p26R6LIdKpo35+z2RXw",
-	"NSAxy5Ib5uAqoF2zu2OqUdPtboqd04Y9fgcdf1uyvu+sUWnnPqJf0Bx0Q1PQylrfMgnUXpHJpqbzQ6Wg",
-	"B3EX0WpNbD6sQQkZ6b6V2AYe2Kxt+np4GzhvwkotAcEnAWlAeKuQmiCirP5fVuTjS46VgE34DU21x2xB",
-	"82iu4ZkXDJCOEA1UrCTgNLhK7ZFTWjZs8JHtHe914aopqlf3QM/FdtjcRaK4hNYBzdEu29uu2m3ykTK3",
-	"G29HKWp3svX1tQa2FM8cGOEZyVeA/WXqQHQ9InzadQLm+PzqkVb6jAOAi9UOvexbof6wvfcZgXpzaAKM",
-	"uILquzmjiGnStZhwZxNqQ6ljuevUgljNqVo39oidU7lXgaNrpcHOlCfvFh0aYiuPZWP7b03ROyfaemR3",
-	"6a/ENmv7el92fvQlzWlGQYUH16gikrelh7n3kv4qMvIkgbV8FS3kC7zftRvDk98KFNSABKmIu54XumuH",
-	"QxjJf/YGNKjaLA/D370fhsfDk5PDo0ePHj104kVynOk+vsrss+3ceqs5zSVdLns2KGIC4pUw5qOB+SLh",
-	"M4wP9UaHwDeVAJqKNBGIjAKKnI4jlchJx8du+v84Y1SLkcOTQdCTqVhVDMnB0cHg8HJ4OBogfrWvmZ8J",
-	"99f4TJERxSWNpOTkWX/48NiPttPcm4bjQ7dSDh08Ksw5taBUSdeGGbv30OveuNh3Zt6EbHVyJcC2ZBsb",
-	"BjtnXX+ZBlxGdJg01YhcFmzCEoXFXQZbE87dVidrLAoiilzxfJ2XLFl2o2TbKuGxWOlAfSLBp7RVSXXz",
-	"jEu6bOBLFxIKaJ1pgoB9ry7D+XKpV+Ok22lMMjwa2RmIeNyOHdZAP9MVHQLgZFcjpaoZELDcnpxGO8tJ",
-	"xiJxw7LuvSCad+9zm6mFlnMuVjQzhSY4OrfnYdSfNmjNDlkE5Z1vzc2xaQRg/mCAR50Gbo0GDTJlcwAO",
-	"bNCTdfMjvUts7/wTbz8829/OcCH/BayTgLtmH/NxSbZ5A71n2C4f/N5PfUt3cGaCrNlaHqRf2z6dN0rn",
-	"2aqptPArMPvVrs9Yn/zMlgZPLaILJ1sPiABsZTaF4haozCVxMgXcI8X1El7Dlfrs55zHbdLu1hdR8ldD",
-	"1Fix661w3RXDvbgvpkSjXVCS/HcOQwuILKK52iglYQmIaqLGHij7D/4YlLy14DAQAwhGAaJBk5jjAL7i",
-	"FQghi52NuNwYx6sss7HSL2Laas2TroxbmWPwDWcrXeQjEZaF/CO5gV6NlS0O3f75m9U2t1TJ1ib1x+Tg",
-	"4w//6s1x+EoRRyeBqfVefd7Zs13KJWx4l2RkmTFMdVQjnmEbQwMSr2kACIDAlErT2GZWai+zuZe1G1jt",
-	"+QS95sBb0OQkporla/vimiXWp51KrMsym/2TYLa406pDfNy4S3cUALPv20FslCd1p2EwZyo7RMLwKRu5",
-	"qXbhB9vUgNqijNkc0WJKIwHksN5FMuMHxVKpJAvFYvXvB72gp1vFwtEn6fpAKCEkywyzp+pTYj+VogAl",
-	"sUeXSbV8yxyLWCYRdrNq2kK4iqYWJUD/yWIWa8bWtICcBXeNNJUb4OPQFy+eGqGk7z+kUc/FSidC2gq2",
-	"ZsmQ2bMOVNmahWZ2shOBwsQv8Inb6rbbV0+ESBnF/HZ7CPv03tPPluu0yW6V8jy9AGefA33ClePaRukt",
-	"+p/zi52v89L4TTbrgpUhtk3zwh5Xk5QKCSqNsuaNuBEZyelyia1ycsExzHj+5kWgG64ah5ObNFDuNz6k",
-	"NhSumfVOebMInFnu7GfrxiTq17zpIm+9aspWcyBCAAJIihGhehxK8iS6ZnkAmWaIzeeoNSdbvVFdb5KR",
-	"pR0vURtHj12C9xMNgpW3M/Frth4dVjNEuzDxS9gnMjx8fKR9YKdBL02m5hXYDU1/MFnXPihfhB+3JS6g",
-	"/qCs8fF8QaPeqPcwjhk9fvwoOhqy0+nh0fDk9PEJHdDB5PHxycNJfHQ8OZ4cPzqlw2M2PHx0fBTHw9Ph",
-	"UXwcPRo+npzGTsM4zMemCQalIwFbN0vFBFuluLJlF+FRNvZtFR975De7NL2VzXd2gDkH1tI9QvtNML0R",
-	"DPL9a1Icavjc+dc7LXxv3CAnXlEL6+6r1VbI1jcT/MF3kvz08vzJwcVP5weHJw+hFcScfaK6aU5/M8jQ",
-	"ZvFjrz6C1QGbQTLv/OQF/L7C1ox8QGGAkVQIu1BZZD6wPJ8zqKavu5tlJumg9Dgy3cp5K9zdzPaSnl1q",
-	"a9LSFlb5YmGK+KuxAm1s+WLOyk5OpESHlMklcVOfq8Fh3RQcqil0pNdq+Ec+t73P8/jK7ZlDM+ayHi5W",
-	"2MSPZUz32ZqKrGuAcHuQ2YCs7xRRxn3tHEo2m+QNOuoJdFzQpvAlQHnX4pfg5S93k6YAEQnqEhSn7rad",
-	"1nTzjJ6UuRT7RErx1YEmEbNQp+v8pnBoSfG/JNN8T01NaXk54xaMXkwddS3QChUZHg2GvR00NdNeSx+K",
-	"9oWs9Fi5KJEbd9LParvXlSHclU/AvnAXK6LU4O7WK+BMZhe3QF2qNIN/iLoHmC2z5IZx7RMjWkSghxHE",
-	"LU11JMQIFVcli8WYi3wM1TTgAdTRfoehshkQPw6oTJN8ztrskppMawGmLOH4RiREZTAMsGQIHOFnJNSB",
-	"jJGJAWNFkvlULiRUGtGczASTgAyBBff4gzNd3TLCUhfKSRLj7684PKDr6g3UkuO9qdV8lLpqO0ZU1fF6",
-	"D5/4LzPXe2YJ/yUX8v5/4bw+DA8ef/wAwFGD4PHtfS9ulLOdX2LlVa2IirgEfev0dHh4pDWuLmr7TgwG",
-	"cUgzJsETu4epV51vo/EhZF8WNCVyyaAkCgifE3BIc4pb5WiazujH1cGPd0CaDOEOhKjWVnzHX3TF2m/W",
-	"niplHVDK3Usf4ynR7z1qWSVqdNQ/CXoTGl2nYgaJrXEil5g81PydrmWlUZ7cYM5M0MPmBU6z8KCncf99",
-	"OF7NCXzuElq2E2zoWNCdyrYwCFA/6Zpu719qpxld+2tYDMKKRD5X7lToNU7qm9dpaLu9jXwJ7O1iIMvK",
-	"WLZ6Atrzpev+dmGn62LNMOXuN+YbNM+zbVe9VKpRYupEulxm4gaa6uOfIK3Mp+NqC/mI5mwmoPn9gmbX",
-	"TCPve5OPIpGmdCnZeDVPciaXVLE6zXIj3QsH2up/Vmrr7b+Q9yyFZgSQg/M5SvL1bZ9czinXHdF+FYgG",
-	"IQqbUvIvbSCIdggE8u799B8DYNcPTx89ppMoZtP6v51HbmiWKG0JDn2oqAG9uocmDe62m09Kp185uI7j",
-	"dxdlxMCst4wUbi9ID3rO5D6YicGkPurvIHz44SO04ELn2jDorWim9g6+abIJSwJbsJY1BZ2b3996CKUV",
-	"XrhiF21vnmsprducnpjf75WW5aXV+kr+SdOCSbRmoSdZks8hLA2/x35QNJoDpIyYEngVfuewASf4YC/B",
-	"Z1/bOId6G2x4laSJ+E4SA/wU2FSZDMLinTsU+wh+i29YPfBP+/s9XYbdvYAWirR7wGgfxOfKDrQ0Sp0r",
-	"flzmUefsUw4+MZHFmLeB7ge6XDKaUd2Wq2vLT/fytumDUEWZcDItMkheM1issk/OTdxgxnItkDBml2QO",
-	"nEBonlB2QyrVB7C/3cGFzXX7J07Wu44SNa0dhg/CXhKvCTVYPflGOL6ShbXsjyS0yOciI3IOfRCvIbnN",
-	"QAzSG3CWpDbDfuc1v8cJbI2XuagXkW36VlKYm29mEWNL6DbL+fxsqcobfHe4ZMoeQe7QmbOlu6FwNOSA",
-	"90Tk+XKpm1AQwaGs4lPeR4QJzliszHBR4hKUNiigmy6SPDcgB9hjQuMvLBHTKbRtLjGRKWZRojbwjIRG",
-	"jQkrxZC6hlkxAICL+xVKRQEFghbSvj5OoFuffpgLNWNteYQj3SgKNpwoqxg5MSk9rIEr6KA7urqzZfMq",
-	"deu0raxtnnI7DLArLt3prqHsT1y1PVD9PS5CfQ9rQH0Q5u9UIDQso6D36UANf3BDM0WnoEq8EvkrM413",
-	"lWm8Lafxxk7jvJzG23Iab8w0npbTeGGm4VDOE0e6e+6yTf7K6TXk0xpBB/igJLS6Z82WPEOrmUZzaGLm",
-	"lNqog3vHk5zFOqepf8VDxS4Yz5MIDN6QqGNQo4XODQsDoDE7I4C8gJAsAhBiNBurraoH6yrIRZ6kWD9R",
-	"HbPj2bx0XvXOvuq89ipnf8soQVfPx52ry2XZx8UyQw/D1PbYqXSB+QJFr01t08WnepmtqpdRrzqoPBcv",
-	"nt6ZxvSNS06qy93E0O/Gl2wua3dHsjVN79KLXE6juwvZTKQNZMGxWs+zXwtOa1arLp76ArM11Uf76NRj",
-	"OGoh41Kfx5xz7Ir25tVQfGra0YC6NGM5QHdUdN2yKBKKvIjM6drFQ/VX5uo1NBTAOc1olNd06P4Wxb+9",
-	"B0Gg2zdORZqKlSwrn63GKx2VF+W7o/A2Q/TN7W04fTZsjtLCbUa/rjzkgA9Rhut2MQkaoAVGlbRKY3PC",
-	"dvM7UPce4ATlxgKhKTlUVgxaho9XAxZQA3Aabs+2rw6xiWucl7/c7vF2Sm1tF6JdPdu3G/b0olgsKEqx",
-	"etvFr1Yj1moBbwCu3mSrWKvEPL+JiC7WPKrxR4vAXfLeB1L9rI6WrURIg2214nerK288vd9JksStqN0u",
-	"HvduZUBm8E0rNjZvE5D4z+g/++/hXNrg/6m8d0+eajlpi53+JZZ2B1LqFp9sle4V3vX44dag4B+r9ZZH",
-	"WYsJf2GnoG1HuukcjEvHU33i6xcYcjEWy3wsinycJpxh2CkXYpwKPhtPRTY2t8avYZTgJ02lqY3SG2oA",
-	"tHyzy9wAUWJXuWsY/BuEZ1pjIO3xjbs1He8uRlA1Nmu1V+DAKIMEGiLTEyMAjE6jSL7XmiXEWLXqraEs",
-	"FN2RScboNeSE04miQcARgtfIK27rs68ZW0rwUZRqKZzejOW5OipUwbVr5Z7xc9lrHt5Hj8bG0IXfxDgj",
-	"IdJNpU8X5cQB3Q0/f9ZK+e1tCN9PMrWChlr2F2JtlhpKm+1Omd1XdR7sFgZRqsgZ+t8glSpAtOIJI+wT",
-	"jfJ0TXLoMV8z9ayk3nFqlYzMmlgPegWsX/9AV160B1SsIewNpuwZC0EuW5np8eMt+kctSuBl4tDUax90",
-	"9QqIBrfVW4SSGPbMQKbvUth2R4DolfK9/aODTn2Zx4ts3AJuYzZgsnojqkn2gMsVUV5mtZHJurOy22KK",
-	"+aytRrFYFWvQ2dBWcrgjPx0gWXd30gEh3qmHDiewg3tOPbAHRNK2m/BlV6CBI2pEgCdtb1OJpI+jn5FU",
-	"rFh2EFHJSMpycJ4pLo91IgGikoLuhVDp8/VyzrjskxcOpROqdQxXFuufEirJiqVpAK9V41zxWDBMNl2A",
-	"tOqTVwKAQVAHQadbrb0huBCpvAY8x1wsnbzUErggpGkaWliBcmPqzL/zdfsDQZuqjcc7d4krO5U3mw5D",
-	"6zaPuDqvtWBBcFfAZBX79Ex/iyN16MWoZ9Rcf6O73Tmodmpphkg0vH85a5rEGDPr4/5BXyzsCrlTii5a",
-	"JpB10ZfzZLnUtYYGNq6nPlwwnh+cDo6Hm5J3oc96ReeJaJYl8KvzjC7Yp16AA/VGveHh4BS2qG6EVJou",
-	"1ZkNqEHoNTFxyBruFKSf38CR4pb4YeksDsfh8Pj0+NHRw+PTbaAj7Maro7/HPtPLJeNKg6NuvzXTjG2s",
-	"6D6sFpnVd3wPUI2PLr7G6MHBR7+OW56lX3NLU1tHzKmBKNabDM+OyE0ik0nKyPnFkxcv+uQFVqqzJaYM",
-	"KOYUEClIkqPWqvgFADVRjkzrimNwhKYl+7J1OMA+1cj1tPc65VWU/41b9C8H/9OLNrLNsf1+DoBl9jw1",
-	"6HOlNNCldmdGD493swe691nRmXK2NbNWlL+TFQviDKNIM+F2rdIO+jIK0Cfn2H+NDB+Sn5MfNUOvxBAc",
-	"yXqnmCyNkhwL/Gja9m3PDXfYHO4iX3cQExXuqGRFNxWt+lS9sfki4caEqnP+jz6DARZp6vDhhwYMvE+e",
-	"0WiurtSvRTxDzQP7tlSI78OfgF3vPIXDjVN4tNsUHvVu1d5uI0bcxQPB2cFkfQAVwtqI1UdaAgy3Qe52",
-	"IpDnCUtLvNy6It/Odl9ZQynJSQS6HhZukozRbgEJt6d4S59tlIIpMLEAykShXSOOCh2MFYc2iZYICWWz",
-	"bo0Q626+486y2ByEr6GHbSJXcwSbLnjhyNGy1RQhRf+MhHGxTJOI5iwcES44C5wVuktB1gcZaRDcCUdE",
-	"MkZCPNjQrY4xYyqT0bwdssDgwe3VzQ77sl3mnB7pG6oxK0QoG2gNelqKq9iJYW2KmRviQOmnPzjQ2B83",
-	"coKSZj7UFK0j+yU+ORg+ppNBdHxwOoxODk6nR+zgET05PTiaDqcP6XByGB25+ApYzWCaVJjkOnVTzYmX",
-	"ywIW4i+rRq/Bd9B5YdFoZjUiaMtbuWbxvL1F2LcfN7IkZy/caZodvvWk9duDqZMvSiONAwnXzaFijQvt",
-	"KeBxznbTG6Guu0rfbQ22NXX4W2paYvMivNusa3uv5K5XXzPVbWaQ795J5+KVc91wd0o204w17dy21SX9",
-	"+vY8FxkJH9Bl8uBm+MAQzYPPSXwbVuyKosC+zV2L92wcGtwOInPrUfudu3huOxm9SRrIrR76qnTKdDbB",
-	"vNzO3ncQ7xCau/UYtPnaJqCAaWcJi/c0uqv+Ao+sWZQT67BDTZg5q07YhWzfBb8j0RXV3fphVbfWs7jd",
-	"fZN7+hQdgdbVq2h6gXTPczJNFUa9iywhv1B+TevZT+QiSW/Up3myYL8jdtC5TOgDp7tda7OkLv79ejMY",
-	"LdP8k9isUrv9l0ooANjPj+UCICBbWcLHvVqo7pvg9UWAkPuEKRo73I5qjHmUAOCzyoQS+YIUcn84Ir9/",
-	"89JNbSQhuGgCqyAn0tRYdBlhs1ehHWH923SkqVKhbx+gtNuCk7uIERYNyvofcNgzorjiGvfLZjNxHeHZ",
-	"FfDCog81oiHldWns0fmrcwLfuVSji1QSXpmgmlcFXLF7IdkXt+2tYQPpMJVzb30opva4LI24e9FeYNS8",
-	"Z2082vG1eyV3B3ZiZG+7r/31PrJdza6rU91MNtjkXscFP4Et+1r5uVo4bJJDm8TGn4Ov62DbuI0tXc6Z",
-	"aYGk0aPRg1umbkdOY64z0mRjtQDSYcOz/fHz4e0ejtsmBsfIpPiEpop+FJJlxqbJp0An92iUJ43PYRN9",
-	"4LmwuhfhHtnNO6FeKAp9gbe2eSWVXezPPcWEqjF+0Tn5asHihLZ1QnyepEw6NdnJxhYYbBylVMpkagqn",
-	"uincT6oPqfOl61TQrflG79lkLsT1G/1rvDcQEjPZSh4hixV3X8DC3SFqu966EQEeW3W3y3VW59VGEneV",
-	"m9BV/w960EfwC3v31rYPX7mbCbGHYbm3sPnjzUhH4jUWvPfFyMo3dopf++PVDslumLpOuvCDzjMbrqn5",
-	"wfdpf6pllo3KNNzun5Yi2xlBQetL7W71vYnLMPV24to2Grlkn3JEyuAih7CrDvZhTlZpEdjsU9Myzgn8",
-	"7TLnTT78vRCy1Us3o2R/HdC8QjsjtrMwD8tyFHNNwfXlB3VwPcdf0iCpKmm23aU6Gr8Xn3yyI3nnJuvR",
-	"/82XQ7bjAF3aL6g1vgN75Ys18Z8pB/nq1cNvv15t3Beo2L6at3+yLE6itswSTAWbMBLbjDHqJKDr8IIJ",
-	"ai0zETGwGlcUeiIZ+vQCuumRnxg9sKU5eJeelu1ubqdJWKinF3byWdyU+7Jpg8321anTPO6gC+OKfFT5",
-	"niZ5wmd2J5q94I8HDjDhb0XC8jF0+YFs6RxCWOiwOzwYDC8Hh6Ojls58d7Gtr8yOIiRNXmSc6Kivk32U",
-	"0bxbuq1eQDsG8EIsNOgHZiuW6VcLcLjMBBHcTQBOLMCm9bjcQXex2kGaiXsPtKoN7ZRvcw6wNr6Eu4BM",
-	"1mRJM7pgeekCg4I+Z8XQgIuvyaIaqrvj/kbvof3fG5Em0bodMoakLJdkmjGdoo8NBgW39QSrudBO1lrX",
-	"wT4JbfUVhtu1RRxAEymJKamQ5w2ahkYwueLmqTMSqnHHatxQP1NOpGybVTbMslqLflepzwCozSqR6qWG",
-	"pbnvVKNWXroweauAE2MfJ/dC3UxxjO0Tw/t9cvHywpxdpM4y4yyugo+YeSgyNkvayFy9uCM/ri/L9/y4",
-	"fp4xdokvesHxNHsfb6Fpb1RkSb6+UBxOOwAYzVh2XvhwAM45OX/zglyzdQBZwUwy9Q+p4+UhWWYJz6W2",
-	"44FtQv0RvLIkz3meL3u3t6AMTz3txZ7YPEsAurUEpvb54uXFiCyx46U+xCQjWk4GpkeyDOyByqDM28RU",
-	"achwnbAIExCvoHX52kTR+1f8in//fRWipf/99yQ8B4yq5Hf4ZER+hEWRq2IwOIqu2Rr+YGGfnKstIZhd",
-	"JLW7W7fqwi4nicDsR3Qmg7s4NxA28oqHnw7goXBEwozROCSpENcyIOEqS9QmGwwu3AXvmjHTPKNT9Wmo",
-	"iBfKubIcv5E5Y5m84mVCK3yq7u9cKflUWmSvgIQ0XiQ8JAmP0iJW705TJHPZJz8xmuZzPXsu1NL1Dv6S",
-	"yFx+/z2hXK5YRrhjgAUk1J3eMsBKh9bdyYL1SejY7SFiHSc8FyQ0H5nIAD44zREHWbKzKw4iYcGok56b",
-	"MW3KcPVu8AKEtldemuJb4MfTJDeQ6TmiIqs1QMIVLCJjAE+VaoJ4sMzEJGWLHxRTDcm9t8+fkMfHJ6f3",
-	"++R4MEC4KYNdHlHupFyRe/9+8foVkWue008BoWRBUyWvFDuz7F695vBwVJaP0xhJFxvDI4xVYuvKz2zW",
-	"kUNXkKoi+0SHeAkMC5dVvUi3u77ivxWK+G9KhET9zkC39E9mXGTApNSGvIUG/4rPUfLm9cWluhjvES+D",
-	"hC9itliKnPFoffAzW2tWrrH1kArcVN4KL0ZMb8BfN2DVki7YFVd3Sf1Acf8+OdeYYyALCugtavuuq18m",
-	"Um3cGaG2owCegcyTNNUPrCj+bvBYL+qJuk8Jn6nFvDm/fPITRuRgwxYsmzECQK14yqdHjx/eH1nwO9vg",
-	"UuZUba1E6VxuV0oj8+p3lwinpu9r4MiczPIoksEzivDzEbZR0k5jONByQETYUquHw7vikEssXaXI/pbm",
-	"yKEVK8OZXSYLZghbLevo6OixUfl/h+vy/fdvnE765rcQX4RiLDhQeUZSdc91vwPbZlDOsSmS0tnkNZDP",
-	"G5ZFjOfwdVZw9CQM1GEPBwM9K61KqcFM82KjE6nBy+bEiSSxiArcRtN1VPcsTmac5kXGCHblxbtIV0Az",
-	"oyseKrolD1Z6qAfaeA7JvTKTCuZGdZzvTK9VN+DUmtjlKnn5y32sgq29EVO8QnKvLmjsAPcDMhH5vMpS",
-	"Ph2sVqsDxQsOiixlPBKAtIchgv84QHiHgwuzvFBR+SoTfOYsGej6SBf/JjnkkYP7ilzkGaML8gzS3Byk",
-	"kFFv2B/0B4CyvGScLpPeqHfUH/QBPJ3mc1AKTFoSjYB7PsBesOqbGQMLw0q2F3FvpD48x1/+gj+ETKul",
-	"EtLw0OFgUENEcDfCNJFHs2urwVwZCLSKtt61UL5yPBi2vdLO8cE7TrW0hzzC3vHgaPtDz0U2SeKYgXvo",
-	"BJe4+YkXiNqe2sTeky7jvOP0hiZozJSRtO3P6VHA/6Uxb3pvlUjKy+6++tqt5kLpV5GxfnIKCMS6gzBo",
-	"oVpLgUxGHR0xjYXrCD4bOGmfPAPtC1G0iZgoAQWhf7Yyc9Kt3SVRykHJYwTvE9sn2/mUmQoQhFSF2y3J",
-	"pEivS0XwzEmbBB0TGabTnQWuHYpxZQmCgfFboWTbOKJLXQtXpXpYW5PuQQL9qMNqd0/y2M75FhFp7Ath",
-	"tw9gRj/cwcsr1rG2Cv8MN9oimkF9JLqo4Lp2uHw/0tgAaX07tnA87PCEdiVcCvELzdA3fjw86TI9RcDg",
-	"933J4oRerjHT5fjwsMvDS8TFV3xFYyX8hRgZKHFM23Z45ZWG75Ts6Zj7Nm6mjCV4t5F59hWt4k6pQNZm",
-	"BbGp9XjZWi5U/uQB0Dkkq2/54RMMZ6pfeooVy5WCW0JxM9BDIBqDnkSWOT5sW0nQ7VKa9V3gY1Ac89U4",
-	"gBkMQtIeBnBOlsC5p+Wq/+T3/i9yi9SGl3vqXJWSvP2iX0hPVAHToACY9+nb8+eX4Zl1kxnccF1AiOI3",
-	"Nxn3YP6SgqdMSgtKoj3BoTafxgkiP19x+wlQuNMi6p4ZDb0CVz3w9CgNoQcQEYDCKPh9nYrpmmP6lSQW",
-	"4KxjnxKJBXXwS8HT9RUk+jEeG50JPPXapDVT8KkJ6CszG7ozu3Cs7J8ZFgB+DR3DzE+Do3TRAIZ3Pnib",
-	"8LfGMlVcDvwTf3KxP3i8/Ykngk/TBIMKf+sJX0tPwMqusnZ+O5Nb6SvgUQmgPAcZX8py1oIjoBiF7QCJ",
-	"bjXL6s7I8eBxGTXoN9gFvtlhF7Vbd9ySO2muSCIJvuLPf0eOtz/xSuTPTY7LzpfqL0KiT+G49iHRoNUd",
-	"004/g2/Otf+70eFfydWzC1GVfp2d9JOnoJPs4wwa6aBF1avuopYHGPjP2ELcYPccrVmaYgyMjcUQqU3X",
-	"ffJ+nqTsitMKP1QEGxcpiwOSFRyxLzOCnTgCEmY0Z2PwLzid2cKAhE4uxhiiacY7634BsbZ7E5HPMSSF",
-	"VeT3AxJOaZIWGRvn84zJuUih8VvEeK7eXXUvBSRcZonIknwNSi5oqKgnZywqMontVYosYzxi4ygTHOdy",
-	"xd3PTRlHCPhozvZQHiNqCrS9U6IpYwuagJlsGq+MyGoulLC64lA7Cr91lVwQaeaNJaIE5Wxl3Hplh5gZ",
-	"wwgWBlvxEx3AU+9mao02KuN3rVV42NfTeO/aoVZ/7zf1pf031KS/tpbwt+r9dV10msdDUc8eGs6yyH1i",
-	"ZYsceO2OhpxriyDAzKUWYaCGueJxMp1Cbtb+vE4HnE1Kx0IoGQe5IiUwj4cfYhneN2KIO7gA/mZcfzOu",
-	"/36MC9M47tZp8EBnHmLZzT4Kttflej7LGPZ7t05XnZSCCKIjcjw40lqfIAsag04pslKPy6EaPkC3hE43",
-	"1RAaxjl7bngaej6v+DKlHNTPOKMrCc2IaPU3LpQc5E8KCwFjXK0LSGhRo4ksn6dMSqW+Qw6XbtBgEpSQ",
-	"B13xe+H5mzdvX//z/JeL8dtn/+Pdi7fPnob3gwanB7eLyMtkzzIlq1yVh8vq39+tq/YP5peB3YW/3UF/",
-	"De6jGzbuxH3ag5jIfCLKI+yhcIe853nCado3HSGcdvNkwqBXRIjDpiwOzwyaQwLBEpthxQWkWqvPymw9",
-	"DO1zRiZslnDZB96knr/iec3VKW5Y5g26wMh/qZv8JhMzSPneqgGZNFjNcv++2H8Rewho8m7vtVgsTSDi",
-	"Dm/2M0inKCluBfUcBnI4NCUN4YLygqYA1j8TIkaot5EN+hqYZCXkTdWKyWtW7wifvH755pdnl8+ehqB6",
-	"XPGVYSHSRIz7RLMZwwOIjwUYnDMbeTEbIzfbVeZn/61E/t8M4q/KIDQ1ElrqqXfILMDPccec4v0XSnWd",
-	"84H8wPHJWE9N3+MbLiT7W7L/fXH/PBcXuqnfqWBfZmyaJrN5fsf39d+LWKnqJjHK9HyiRZwwZfxTcNRy",
-	"sVJyE9Khi9So9tOMsd+ZLh0DIY7CHDrnz01mtq0qx+YXIsBwEgIioRGuv9HFeeszHewyQb+zUs6bYiKd",
-	"s05lXmI4wzgpozfsrCzzS3RZ+xWPhMyhH4rJP1tlSZ4zjtleSrE4d9QIDgoK5kia4BlUsmClC1Z4lUVN",
-	"WP5CobAlx6qPGeVXnIsVwrDn4Pm1XAzL3XyBLnPOf/b8sDdmopbNaAfxV+Kddrw2pjkVGYuozP92A//t",
-	"Bv46XP25yFjOAHcASlZLcwhYTyy6plRsYvNaMyhTzZuUrktps4IHWMzqInWmLJ4xnaaKpXfkJY3/P/a+",
-	"t7ltG1v/q2AyO9PmV1l2Um/atV/seJN0m/01Tq7ttDO3yg0hEZKwpgBdALSiZva738E5ByAlkfpjS5ad",
-	"8lVTkQZBEDg45+A5zyPoXB9NmO47oaC8HV4tAWEWG0kEFsBD0V/Z4fq+yFe7RVC426CH9ocewuJww2bg",
-	"NDsFEtUvlUhMU79Y3ikoFI/CQZUeDp1CwGqaL/qKGhUzxwiBOH2xCOSi6NN9VIGsuPMiV+ekULDGzaHr",
-	"gaFz/b+4QK6UTf4EZthLnYrdBlzxeasLSYrp1BiY/ZWezEiamfJq2q+JaffsTa2ZiSQ+fQhrlECpZ284",
-	"Wt7coHwRO8ODT4fOgx37LtuhEIF4y/FrQQKPfW1GecYpM0J1+YpxH8MZPR6KNjtTHUXxBwYcRvBrH6z1",
-	"C4IZzB5VhRlID3cHc/W12Bb/SQ7p4xY2JRJIdaXiUDQ3zxa1YEleXv4a+BOGgqfCIK71+NmPR09hFny4",
-	"+ungR79t4GXoD/nAB6+kHWsrXSUT8nmJ0iMDB20WhVOu4FvoZmPK9gHg1xPlo6sHZ85sPtp2wnchaYvo",
-	"uUX/CJ/e5GmbPO1DCmr8nGQ8QD63l681AmRmtrrULonAC7gxTK5mIbQR1Br2/bTFIt6CacP6XALSleiV",
-	"iEMNj3IppRApMVCWtSAI8+16TyaU4Pp93BaVCYoIqD71dAq/G4H1ry2gJCpxOLbZVZmwDfo7FD1IrA64",
-	"VKcIKCuhxahrxFdTHAMfP38O3hL2xbc/mgGezLAHQS8MgIOHkCDG02OZCUraos/UUXh4jOnjQl0eHpqJ",
-	"nhMpZH5VPNJGUrUqFwtmwGOp8r2A6boniG8UWquzs/4D+S/YFQMfpeuom2Cmn0yuSMT8lCUhqP9k5R8C",
-	"YAnxGCJQBhoRP2WTKW4yxbvZVy6FSgsyO6tHMc2E03AL+0u+go/kIr8PKpKPu80Ir5G2yVWTsHkwCZtc",
-	"7Su2ccJu+2j8Eih/54iuycdoEYyM1Toq4GcB/Eyzvrwp+1uwCYFQSZC358Gdk852lJ74TQ7txbVUKUv8",
-	"2yUn3gObDLkDAgE6mp4Dv7UI6Y8kagW6zkef3hbbQGgCZykEzLeu3VEvA4NuqcKzBbzeSNAZWEd936PH",
-	"ZovUeok/d8EV8o94LJ7QlQgmZ5Uj9Hwnz673gqJ76z8BnWLgaR9+Zf9zV4BTCgcUjXPTODe7c27Abtzd",
-	"jyFc424i5XiuVwIQYoURcuRagOGwTPpFNRQ8ncEAOSyL7+XGUgGDZcnly59fv/rwy+tXCZV4Aq13MNy9",
-	"UHlvI9t2ybIzPVGnrCvcRAhijifcc9Eqeo0zWMh5fHMs7GoD9XJHFXHQPLsWhMfaUNQa8EpEgD2Z1fwQ",
-	"PZmKtDjynBX+KA8MpAw6agn827LMb3kASlB6wrQCLmsk0ad9kTg6I/l3i4HEAg1JTGIgNzKlMSo3F+zF",
-	"o9lfaMLvGC51l9iaW2blKPduTRMjN9vIrrYRbyDvhpEVhtvcCHv4hf71idi46liQXuNtu8QxhUdULLff",
-	"KtKSaWsGq4o89UPexLQPAeWkGM2rWZTTB7uEAntm66mgLebWsbGf+RTgJb9onGdJkbYOT/WWeIZ7PnK5",
-	"jrkbFlSuxexfejgcT7XzHO4sacx+/2LxiLscbQ9B5mMpKhE0GLhlCd2cVEIJUS/k12e7XIL4jLoNj4xm",
-	"EDBo33bOkHIOSu0XM+hKzEk6wcO8O1SeQtTFj2VrJkcQoR9+cdxez1myZcMd/lwNhHUkPlA0klSdxPL0",
-	"DTxsl1+BnlDxFcKxKh3ASICy2lbhl0YBC6jmbSzh/tjiFMNZ+Y1l4wIEHGYxfuKtpPeuuL2eT/EtLIhD",
-	"VLlZCsZ6g4kRwFwFG9uXmThhSSaVAKo1KTLgc0OUJ0VypCpExaGwtLSRA6l4lrQIPj0SKiX2tHzsPb5w",
-	"bNnuKGAYMiB7guewTmuWaTUIEmhU6KYoQENtVd0P24xIQ0hEUdxKxFhHbQoZY3dFjOEXR1mkJw24qjFM",
-	"+wRXlYwTiVaBoNc9GqjqLXdZBNLsu830fvD7bvW0pt134523ulRibid5xOfUpTdZp8ygMFTNCtvjufVD",
-	"2TwCJwqcgFSTr/DekIEqfEiglw4ECOwmXUGuQvi+Uo59MgQBLRSHbDHukNjN+42WWa2BRBGcP8n9hUw4",
-	"21HSwfF05p3OkLQvAQRLyMNwCHzCnM5ADwOxL7GcCoLVBN7hk/Sut6Rj7yTNcdmJpIVsL3C4LTIL+5Ol",
-	"g2xF59hz6RB893DwzC41AXE5y3ShORk7EMQgpWWW91HptZCaHQpugjsOg427ZChCZ8nFh/PzN+f/TPy4",
-	"Je/PPly+fpW02XlECAKZHmptdqexmROC/cCHGHI/kh3VFYwDAqDNfkOOZTbKrZuvhwf9skKoLAQWSSFT",
-	"lizUrMFbeU/fGNS59DGCCuBNZ7iyvOcAoCDxDAwMNgnU4psXXM6RLIeOmONa8Y2lWmDcAEzS+RjZuIIy",
-	"7BmzUg0yQW2GzocGyt+SsBSkqXrCjp8/h5OI46PjAMNkNu8NYciIOABSKiWAqp+D0rVQqaUSkIkL7iqs",
-	"tzWSdeAYmSkwIKAKJow2lvqHiz2dilP25vId+/7ZixcHzxjPxkN+8LxOd4ls1ycjBhIUxotdppSQew4M",
-	"6t5UPjl58j+/nx3898cvz//zl4pgqfVQTrhoZEFu0t43hIIefiFsnlWLxv02I8ZZmu4lxroGWdEcie3R",
-	"M4HcsZ+bN+tVCS0ciJFPAdiyw26eXdd7FZdOG8p8YCoLZ3pQ9eWgyNnP9KQkNAxy2RAbsrMi1TWnb13Y",
-	"eFw8Q25GfpvooHQzFADgMYhvARwJNK5sAixQZ8EzI6UcI27kDYiIXV69ex/2ISUmsBuUDDJuvUVhQUcl",
-	"71+fv/JbdrtIkxdjk6B4b+3YYRlD8B7qdxQ8DtoYdjDCCkzYBNYx4nD/e53J3nT9+1+Z6UW+Qftv+XgM",
-	"28o2dpXqBRBukX7xWGFCvmKHmwM+4qzXE+Ml+DpaBrKRFGvM9kZmG6cXInpXxY+LtODXYjrRJl1O+QJ3",
-	"gL0aDw23ocaJ22usgdIjgcivwJSFMQsnIWfSOC/QyzHSQs30Hreixca56rkcFhhi20b637LdUcnlh39c",
-	"vrx484/XrJMfHX3fc3ose/BPQUb0w/nSexBt3BVWpriVjKrM6UC4/x8GY4f5mviMGjsQPkijKLq1bIsr",
-	"DWtphVz5OVKXYMlrlgJKe+KCWJhXzAgrzA0GqNbPc9kbMp5N+NSyVJ8yB+WOPE192Inao8hD6ahhbFJp",
-	"ZEOqmKV2bpZuP5AKze9Fd+MrWR3NZrdjLQzAE6cpHKvybN3Vvbj9haqGw1yBA1/PshLzd12jr30M3y8O",
-	"7gOi7hvLMm9wytXAqcT1TdRtIAIOCVOtr+GPYwLxpR6N/bYZUmodVWrXBxY6Ey2s/0W4dMEnSeXNEXmN",
-	"CdClXNO+ox/wpUMC4nEfhMy+zOqzkPCFSPAIRn0SiLackQ/eBX9MW3BcDrrPaKkxnbueHpWrUS+gSsxH",
-	"gMtpC+Oq/bIMp/ab/6LSWcadE6Oxs635xWpET8ixs3Ehl04hoMosTI5AowQLTY6qeQpp5u3SeaRHvBKO",
-	"y2xFpVZzvrdPndNRnAxrTe41jgOoxW8sk2kNEnd3CNyZFXeI209F1dRD6HVdVVbid8YEKoEIcsJxt2yR",
-	"Dx7MARwOTbh0Im2zRGn3qfjLmQ22VVAP2VJ9ErczzCcdFahP8OSIrBGUKYk+ED+HBwetCGHDUWKWeTM5",
-	"EXIwxAjDD72VWpUUKLBbUAJFpjWp2vDxoxVG6kHWKUUDh2953+FHGJ3llnVG0gzq05ozmSbe2ZEYu1+0",
-	"pVP42/hPCwc1I62k02Awl4AF3xZ37XLJFU9Zh3i58azLAi25osSvj/Xo7Kk0H0pju8KhjjceptwOu5qb",
-	"dNnUeBVv2uHMKB5Sx7kvB7kRzcyocULBXQhj+I0Nw3XH+TGU1mkkl6uOurxLEsO9CQho0tFXi6UikzfC",
-	"gOKxoEPf4B1F1rNAVWK0EwATsk6MIXIU/5vzjGXg/VXXd1HnVrjTP1OJndMs0/qadXnvGp4EvCN10Bm4",
-	"OIOYid/o+TH4pXKUj56c/PD8qPVkJBX+37PookrlBNZe7zINEoag3pgaK5rMxtYAEy4OKqAJsqwAR95x",
-	"pdGx2VKerTd0z33wvf951hCN6uoc4tzJZnNot72M4fzQ3nExAZXUMpfmAm7YJaEcPKBxZW5jZIFHM+8N",
-	"2ZCPx0JB0E34rnAFZDpvM0mMGGdS2CUODQ9gbst4OGpqMwDGh7AMsNJaCeZbmzLu2EhbF5waxFhbLlNA",
-	"keHdkDTSqi/NqAA9UPFlRwEGHSlpAE8BR1fs8urs4iroki9QzM4hmkXWZ98m78buXe58zJw8RVY2zBZh",
-	"T2uAEBc0JjsVx8BH1CwIJz67xpxuFwPBc6f9XOsxE7/vrcEQUHAM/IBU7DvFcmGYYUpjdoybFH+V1sep",
-	"6SkUJozGjm4eCR5qSErkUdi7tM1eDrUVwDrlaEowSarbPur9xrKMq0HuF+C3CCXizhnZzZ1gSbiUPG1R",
-	"RQeRagVuQ1zIxcXXapBJO6Qfot5fDQqjvES2nwel1veCwfgKVmaTj7wH/AVMBAh6NrQrizAMExKX8wR9",
-	"a2UbXJmeUvdxH87VJsmHjbIMAQ9fm21YX71m75mA0whhx/cnVBpxF35jkdGhOUven+87w3EcMg0AnpWj",
-	"258vb8h3XLtA1/Keyxk9mG9SsR+eY6agpF4SndmAjZKmfO5By7oVqI5xd64ENhXCAsEe7VBf6mHRlnuv",
-	"HqfCqlJwGJpmZe/PJ6dPANrTVUSE+1nRsZPLZC0Dq2ybvQb6bcxfIHXqSknYZXvqJT39ge6p891cK53T",
-	"LK575vaEf8k6Dfx7WlYRMoVMJkvT+IQ7ucQ77z+Z/05l0xkX2g1lAWmqS+aH68j8WIHYksq9OH5SSus/",
-	"f3b8w/GP3784/mFFdn9FD1E2CrSXMDsga08cbBjTjRBAJBW5qh89I7g3dhzIroMnI20EiVb2SKqeqB6w",
-	"lDtxEPy6xUr7dboSHfgVvYDc4ua9+Lh79BWugnV8mALCjRoRgOoD35iXRFEDFZALfJsP2CL/OVII2uBH",
-	"IRWR0pe8BRjcisFoTod70cBehpsedYkDvcXqc8kwJk0CfWvOui1mUJihcVJV+xG1gqWhShYYkSJJzilo",
-	"CsZrqehLBfVNdLZT4P5gdmvTYtdiCiILQz4WCC8GPkmoYgn0OB0FnDTAiIP9nRX38WtQ9hLiWVC69OCT",
-	"SN2EmnUW0viBedRpOMIaCaCmqcqS45ZEo/RQEcfUvQ0y7c+2/ey6KCJ8L95wAjRp+s2QobDyGA9TaKXR",
-	"WkzJB3t3ODbiRopJPZfLeUn2BacpWDK0RSTmgqxbZeb5kn0LBFzcDVvItMVtRyXFHZ/8smr3tMKCT/v7",
-	"s4/tG57lIjllfz36Ho0muH++H2jJMq0GyDWsGGcjqfJqZmF6vcdhpd5jZ+PSvt+DwdlOLIVrt/zc4yPI",
-	"+ko3ZCPI/AQeswK6AQzVVA3bVFE05nCXQPkAG7CMl61P8G2Unqzp21VZyVCJmopMOFHn96HicywV04Zx",
-	"5KWKez1aTVlxroEtF3Zqbpkf1wg1ULvSMmyg0VR6NKU//nNtvoe3aiGOtXPn6J492iYvvs/S5HXn0x0S",
-	"4jWYsTMSSA/8UUYwnvnHTFnf6D+EivqwQ64GohyzXgsxRsykD1tRuYJh7IoC/0HlAmLqHlesKzoK2yGH",
-	"tCq0RgHCEb8uLTSWirFQKdNqCX1GPk75rDV+CKHpUROaNs7bVwo520owCyfcwseO3Ik7y77OadRQs48j",
-	"lHwdBmHHUqCzj4s1/fVxIxCsYuz41RmVxkbcV4AXNqjtRXeHlOneslj0WYr6BpOh9kEasOIHrwjZigtm",
-	"2NR7OtxGYk0gFHEgYpxlp5ElnvD0oAwAZwdGkAA/qod1FDg8dAccKiCdCGp5haEjyavCW6ryg3ia0mC+",
-	"peFpmO034SCmwfsA3/jJPRhifBIy1dcS1Qea+kC73Xh3jeXejeV+n5NUKUKEUQElWDwFyEiK8jZOg1SH",
-	"oH0nzIQbErIpHlumokcdBhmZocBOisyK2xnkjlplkdn2DLJBd/krNcqNiW1MbGNibxdAFx7mbW3qjGus",
-	"gtJpNV8uaom4oRjNFWyACaVfUMhryJUSWSjzBKEosJdiAhKRoDsGePJK5Pgl9WSn69o/og52hfkw6ERT",
-	"v19ffWzjdyrmGv6yKgiDu+IJ2+1iL+56wypW539dvjtnI2EGgsE9KO37w/d/e/E01DZMtLkWhumuQDk4",
-	"mJiZHElnscrB/0NhOXNAUCvMXas0yB1PuGU20xORdlSqJ4oZ0dM3KJiH7ohvxXAnTotm6C+lI0eA1jEW",
-	"UBVVj1INsD/gV5B2GldiUol38G+JI7+ztLVv/D2MuP+Q5ZZgpA+gD9/dpdV7zoXDaC1d+l8/J2SzPe8o",
-	"dwVnVICG6XMLUus4o0Bus8RywtU0xCsAl9LG9XUmNRvxKTOC94arbOsCEWSQcpRarcBPl2/cU30KimeE",
-	"4hSMUaBy+3X72YtjUAuVlvWBNSgQ7YeADNW6hjxAK6pilfFQK/EJ262LVI6Rlir+70Lgwg/++Pj/Tv7O",
-	"/v77d0cHf/v4+9HB39i3T9sHH7/7y9o1HbMvCh+vtpYEvuy6xS2lr3gJf1jRg7PMaupBPKTNZN+JtK4P",
-	"eLWa1KvPMyvie3e1zgRXOy4jKb3lGkj50sRu0PLbQ8vP2otolco/b4Ca/ykUk5KorgZR1lAbXnKIoDnk",
-	"LICseknOFjw3MhqBkkk61hWZVgN/c2BrIp/LgohfIXa7wLhdXAL3rHh8yN7XpMuLMXiwR4RFF/eDiy8N",
-	"UZ3XVdzSoOIbT2vNumCcM1Hzcy3LVJH7KN17KD5DnWJdHuS8lPpA/RHcLkEhjEnVy/LU25azIEMqMRL8",
-	"+e3Zy4PLn88Onv/1BdJqis88FT054lmL5RRYAosV7tPJtZh+kmkCQkMYmJLmqS2fDIqRFdkNiQ171+ha",
-	"jB3Inka9cu5Y1wh+bZnu94O0ACijiGoIPQ7BnIu4Ynt34rM77NmbWaMQS1C7UiELwLzHtGAMXl7+GhLj",
-	"Q8H9sEAEf/zsx6OnMHAfrn46+NH7LngZ+kNz9+CVtGNtJTa18OkAikvFo+CB1YtULHSz8SS2gIDVEwUn",
-	"LW7W4G/iUdQtWxT5rS9quZqVHZbKB/jAxNjTI9ECzUs2zFVqsPybQ7F1UPiLqvfW8WlJ77IrUN0j5P2F",
-	"dW3mQzWoWyGt347qA04cNLyojA90jCtFgEcVa685gK9wh0Z55uSYG3forcxByh2fNT6Fntx74wfZAa8R",
-	"RTDj0k9fnvgPVI2391dOMSPIR4KMMWQKwbT5sVtt5MqW5nd82Md4l+7+W/RqohqYOCE3GN6X9aXIUpb4",
-	"iwn7Nmn37E3SYknbO2XxH1lyiqbyKVGbGtHTJsXjSpaUg+OEfasN/ZQ8pfPLaUcN+Y3w98IKTFr+n0Zw",
-	"/xBS92aJuJGpUD24CjAdqQbZzOL2D8SJfo8JvuLxQQ/6azm1a3zPB+Z7QhqPjO42/E+Apnmfcsu4NFDP",
-	"C8vVT/nJcHoK817A7uB3NspOWj4FSpbg2kq3ECvTlRAZV5C29d3jCox/8UN+3wcRG8XFrZi3a5AFjVHb",
-	"TaqvD+cVMwv3NhbNidE4W8rQn0nrruJdj5rFJbzG6uR0HJYmM709KEJpEkWS4vjbtplckhtupO+8TQq1",
-	"6Iz3xFBnqQ+7pGIJzaqEpbLfF6aFdcGMpyl4DOTPO/HZdVSPK6Ud6wqmx0Jh5sh7pvZsPEaG9CKQCw1/",
-	"sjJNfO9GPBU+WL2ayExq3Lvz7kg6h3wusaHulHHAPfQzPTntKK1ESLIsNNpD2eq0pKBM7XtPniV8PDb6",
-	"hmchMzUMwjH+TrmEOCZ8lYfqDIT+7SVFHgenlqUdrzfkMc2uflvyGFcswBWWcsmOfkjTfQlUkBJrSNeO",
-	"YLGMW8fsVPXa7Ko4i05Cq5DoDgxX5ZJfhvmwKpJZ4IUOfXnUDgS9xWr/IQx94z5szX3ArQ2Y2GFsN/cn",
-	"KhfJmulo8dm1Cs0Tv39fvnmFIEQee0TpqdISOj46jq5K0P9RlMfizrfRYlXuTEfN+zO87L2EJ4UHy2I5",
-	"otp1+eKQQx4bXBSgjrZMT1R9Svux7P7lhGGz/TdZgD+fv/AW2TPilENQP73GnVwHb73qbeKl48bZUqCC",
-	"1sxbWcsEQLfnTCLvwdkWRioh2PnG+gaI7uOE6dwUNp1lghuFQU1XUPIfBKikYSGwsZG0zptHnlvh46fQ",
-	"fCvGfd4B8f5NUu8jlaK0Gvi2H5Lb50EqbeOMiXq+dRN16T9ijZmKX05axrs+anWamVw1DstWHBatr6kW",
-	"0a+Au7guy1bpfVGflTyC9bjPokVqyM8eLfnZxjFoPf1Z/fw5une/rGFA2ycD2vqTavscaG8hkuNQRHYj",
-	"DABY2Rko6oD74uOkrhjkig00VJKht+IdCLodUcsDjlfaNdRkM7P9QSQ/j5rop4l+vmJ6su2kSwHPUebc",
-	"3h6k4/Vn3nPZlFHuZw7T5cOUJOrnYigykDdCYf6IZ1aXEkQRrEyqBO06Yu3HksfZL7X2XC+Wae+WylR8",
-	"sCitlWoQCpGbqtPGbK1ptrBqudgr+9qAZRgLY2eAHGtns1HqdymCA2953PAN/w5rYDfgVZtExvaAG2Hu",
-	"rCVZvxyyEfHZ2iCnMGrBRwTHElCCf+iD3ct85/YDR4Bhqdu1/MUGiNDsUbcGItCi20xUHg3GyvQkppqw",
-	"SMPm3XjJ+hk7EVkWwMxzGcyYrqywFZSwpG6vma2EVdKkKh9vqnL9WbokSVk9Z47u0VI3ucm95ibXmEXb",
-	"z0pSFgOtoI8y7WnZIEKFoHV8Wi+FUEzc/fs1R41f0+QYv65g3QcrW3CEDksLuhaQ+VtgR0E8V/Lu/dWn",
-	"N+cJcp7Qn6cksYwly5iTGgggWgc1wCpDgURSxfMftxZvfJF1SIbiSzeb655ZKEsbGgCVdrzflpYhSBMs",
-	"TY99sPeyLFbf6Tvy0o+mcuve/koOpLO7XXP+OatXG4xzk3jb2rLJ7WypMs7SDdJuVzMHRkqbEc+kxZIj",
-	"4O47ZcgZgVA5ORLsD6DH4UawVBh5I9J4wMF+o/qmpIcT9JN13Ikkqn8Abjl5//r81Zvzf+KxlrTIAhb2",
-	"pjmwc+wa6msvoe/CHKAfgIeaAoSVC7287xQgjEqNpwzfpUkANn7vZubnLE2JunO5+Vl0eXEPIH6pWoJy",
-	"ANz0pZtlKG/BMVgmlQD16lNWHIqDRfJXgTYamVja7AyrGpAuk9kxIJCHQjiSF3T8Go/XeEf1tRnlGQ8U",
-	"hVhUqRj3ltPo8VAUZF1wS0T/SMOS75I2g9cHtgWQT0xTkbKR4Iryk0awTPQd03mZ1YsUKG5D6wXPe2lv",
-	"NjZ4O/UhGvqwxnlZmz6MNMEse3n56zp+zIIdAX6kW1kSJA1D6L8d6oklRYQZC7Ppou6ou3L1wfP+BW/1",
-	"oJZ12fv4fKDSRQ/kFkscbLUfbAuUVL5HCY57s6q/hlVdfN/bLO7Dbp5dLysy0oY+eFCHAiozv/7s6Uzx",
-	"0SxjoL4RBoC9oS6pYG7wHfFr1Yh+bkVKFO/cjPzyJdJOlEmBGk7fAqQqKFCZSGVhb8dCSaYgWWfEjQRe",
-	"T3Z59e590NFUYoLOd8EKgUEOBU+zwVK7qE0qxoaQgeGCVANh3ex1I2ImsL6g83bJDSyvvEBKwXUoAeH+",
-	"9zqTven6978y04t8g/bf8vEY1vT9iAT6oQt1pjus2MJHnPV6Yuy8FamJ5aL6WRPNNdHcBpYbp9dCOgl/",
-	"Xi+iO/xSxiwvhXW8NtyKIPJnrFYnxGjZirZvKP0MnrZmYR9I10qUFEY7UQLc9niWdXnv2jLLZRoErtpQ",
-	"7Emk8X0N0ZYYATcOVz2RZSJts7dB1Cco3hOtTybSgTBwuIo22xA9q98YgtUu3sJvKddiKoCYcxgKW2ln",
-	"AE6+jgotS1TYKtMFthioO4T3CyTQfridUKhDi2kxvBjoNJCNFjelsdE3MhUGKgnHUgQ5w5G+EWl8uh+m",
-	"gdG5Sk9Z8otGg7QBBxB+V0q1rYegoewfE/7Tp3PeXehC9Z/6P8nNV+XPNQAdsjtgCTbJI9Wjc6qn49G9",
-	"5VCb08N9QnNWT6DbHRS+93vaOSoS1CJ0/ilvhJot0DGh9CgkIIBBCThefGSCtM8hcYCbA8mUSTt3BgKm",
-	"E/Y0Hz2gSPj8AQsmMzHOgH3vhHHFRCpDCAKETL4j9SihuIB2c/LxAR5y3yChr+jko4EIPW4VuTuclsz5",
-	"1oe0+jevQVzLnF2AL17oaYKNwUy896Ij8TR5k3MuO54Cp4aXMhlYoEg/21kRzY6yTmYZuOgrLR/KrlVY",
-	"O43ibEIapieKXV6dXVwVRi/QdqLZ81EA5HMxUxQVouKLfZtYnZueOIl/kDytJHwRLqRbd2M3qfXGdDam",
-	"88+KrgShCzSdSI9jZ6mr7mxED8luLYNcohGyukVMeyj72QLLgWxWaCPL5hDcriFPT+lEwlhH9PyS1IMp",
-	"QUCvFiROIJDvKOoVGraB0RMi9AfmiUg7gfnjmbQARdg1GE+yKD/TOz92rs3yuywv+RyKIqc0o3nehG17",
-	"BX32wDkiwOcmq3wb8dwqE7FCQO4KUmQoIF4cHHmLVUVyWxzv7jpNgVazakFcrJlmnc1LRn8N0RjOidHY",
-	"WTBHRvSEHDtbSsQW2dlmbe0vJQLbEkAqQyaXDUWWEpXffSVMVi2wBV6CCl0nv7qQMNdvwkRFGH1QlQJe",
-	"ALHirSguLV25HgJy/n6vVilq4FTsjpRCjDQIu65OgHesQ0xfFXB4XJLNUtrfNhX3pc1oDna+bA6/wH8/",
-	"URH1HR642p+DN11epYhJA+kWMwWnzPJpWUaRBBTD3h+x3/Egjjw2rOID+1UkCWK8jgbAiLISdJE8KC8f",
-	"v/Btm53N/giQrLAVngQh+slQL1RXraqessKVV/WTXSlcFY/YS8XlzDuuYbW+4gxBE/DvSouPNu2wHJ0O",
-	"hWAt2sGZdOuXWQ4Fz9yw1sH4Retry7jzhiAVY+8fqF6FBt5AuJ+xpR0uL3pCzcKizxqylu3bDrXo5Ua6",
-	"6ZOT3z+WB/5KhJMqV3pYJm9moHvUxY+lsT0EyMTqEQYvrTTGIECaTpMTOCPjRrB83GZJKgaGpyJNTtiV",
-	"GI214RkQb+iJOmVkVRHVgEK+GIRkfIo1S9J1VMadMG2W5MW8TE7Ye23dwIjL//oltBcYhnD8g9H3r6+V",
-	"wEzz2OiB4SOmhEhtjdfo3W2phN2p01g8pDKq4+nUv00YvHZp7e7+8aX1v5NZGXz6+PVJT8YKcyPSytk5",
-	"2+SXJ13BjTBnuTcFv3/0Tgz8MblKucmenDw5BOeG2qoCooyFHmcCHIQRn/oeUGCcRiJ5aYI/0S7ElzG2",
-	"8k7WHF45Kr9zVwH38cEMFntDRN0VmfYulC61PKPjt/iAt1xNAxbXMa16ohVWtg+D5sFApYYD8GuxzZda",
-	"YZ6S+m1FJnouFHYWPUPi8KoWIKijsYwxGrwvieZPwJHsTtlkKHtDfHvrBER1pTxDOL4BmFfxZNoQKkYD",
-	"PxZSaKCTWpZ7KzcRWfUWW3mnShy2ToOp4HkqBYxu0BMwuUIllVKrL4mdqLLVHM+tSFdOUD4FsVg2IMKo",
-	"8clQZ4Vggp+KVsx8vUsgEKwd+6iWUCR2fNOBPak8EhfCz4MAp63alATkkTD9TV479K/UyFutpNOmupWf",
-	"tGEAWu3yjKsezFWVxoM3e+q35msxBRMsym8ZtsuP//m/AAAA//8=",
+	"7P19d9u4licKfxW0nn5WvRxakWwnTuR114wrqTrlrqokN3ZO+nacK0IkJOGYAlQEZUWV9qz5NPPB5pPc",
+	"hb0BECRBiVKc1Dmz+p8qRxKJt439vn/7Uy+Ri6UUTBSqN/rUW9KcLljBcvjX81WuZK7/SplKcr4suBS9",
+	"Ue96zkgs2MdinMAvYiKnpJgzsqQzRiZsKnPW70U9rn/8+4rlm17UE3TBeqMePtGLeiqZswXVL1/Qj78y",
+	"MSvmvdHj4XHUW3Bh/z2MektaFCzXb/p/318c/Qc9+mNw9Gz8fx19+Mu/9qJesVnqt6oi52LWu7+Pepcv",
+	"whPmKZnxOyYILUiSM6q/cpNc0mJezpGnvaiXs99XPGdpb1TkK+bPdyrzBS3070Tx5LQX6QXwxWrRGx0P",
+	"T89On548OT2DVeCHQzdLLgo2YzlOM2WLpSyYSDa/sE1zyr/RW6YIL4iiU0YKSXK2ZLQgxZwroufGVHFO",
+	"krlUTJDJBrY/oVnG8ogItiZTmRNGk7l+QMz0CyaMpFLAwbCPdLHM9JROpsPpID1lR0+mg+nRKR2wo2fp",
+	"yZOjAT2hjyfD9CwZDuwmzRlNWV5uk7eEI72GljM9fvx425n+y9H/aD3KxVLmxYt882Ylmjv04x3LN7g6",
+	"rkgyZ8ktSwkVKUnkShQsjeAfQpKVYrn+zTrnRcFEG2mm+Wacr0RlHWZSEykzRoU3q9/ocqnn2ZjWuznL",
+	"GRzHlGfsG0USma0WQkVE5vBxzhKZp+obcss2KiITlkkxGxFK/u3q1UsiJ39nSaEvlJ6VivAQ17yYk3g5",
+	"l4KNxWoxYXkc3Yg4kUIxUYxVQQsW6/USWhQ5n6wKhs+kslBkwoo1Y4LwQpGM3bFMwU/NUPGnm14hb3oR",
+	"uYHl3vTuY3xYz1Z/QuKCfSziiMRm7BshcxKbTYlhZWKVZZrKMkbvcPm4biJXRZ+8m9NCE3MqmSJCFrA4",
+	"csvYUsGs5FrAR31yIchqmUmakgXdkITm+UY/SJV+541YrLKCL2lekClnWUriBZ5DTLhQBaNp/0ZUCPzT",
+	"Te83OeEZu+mNyE3P30Jc8rVcC/yOpmnOlOonvNjgd6+lKhKZwrNml/wfLt3X5d7p7/Vu3fTu71vozEy5",
+	"7b48HT6rMsHj9rvxWmY82YSIkBZkwhK5YErTkr4BiqznktCckVuh95tmOaPppk/i1TJF+lnPmSAZmxb6",
+	"1CKyYPmMqZKkFOGikPogeK7pGehHkQXTu0kmmxuBf56TOGfLjCYsJstVoZDs5fqb2rsI/MYID56rcxLT",
+	"NI2RhuCphTn4jZ53nzxHeidTmWVy7UjnRuSrjCmyEinL3XLg9ruJIF2EjmOJe+ifxr/mbNob9f5/j0rp",
+	"+Ai/VY8qG1+exBs2g60PiR7gR/kGLjVQnoL7JVcFoe5LTUjn5PLqFTkZPnlyNCQ0W87p0XErt2JTusqK",
+	"cY4DtzHfhgD98On4Psxuf+ULXjRX8LNckwUVG32CSl9xKtSa5VqOLqQq2uaXwdv8aZkZ90aPB77MHAx2",
+	"CsvX+ta+hK0L7zBuqyapH/vDJ6fnQBnxX2JgIhNmOT+J///HP8R9ckHi9ZwWii6Xo5gsczblH7WAoJqs",
+	"WFoVkX95dnp2Njw+OX385CysL/hMZavm4B3M6aByx09Dis6H70f/jfy3938ZHD378H5w9Ix8+12/Ve95",
+	"wxK+5EwUP+a5zJ/LlDW36pXINmTBlKL6XhsezxVh+hGnxOXyjqcs/0a1HS38fKwJtk52e6tBbtZvGFWh",
+	"+9M25Rx+3zZD/LbtUjw53aaQGA1z5z5faaG7a8Jc4HRBQrfNFr7szIB+w3fj8DCjlehwN8zp5itxDn8I",
+	"tmaqqLL81u1cic8+6Wuqbtt087ig6nbM05gUc9BxmVUC1lQZfsNSOP0Wld28oJvevlrBLz2KOHkSOupr",
+	"ueQJzjk0pP52/DVshbeK5Ub0tdAbyvdOxFbRGTsTnRm+JDo9pxd8xtFuDEzJSroCVZEZF06pVIyk8Og5",
+	"oVrYp1qH97g12mky30mXv7fd8OGTbTf8L+TDf9P89MOnYTR8HJSG93ioTBU/yJQzWOQVmy2YKN4CZeoP",
+	"EikKcyZOL32kT/wopQVMqZwcTVOut4dmr3O5ZHkBL53STLGot/Q++tTTdkOFdiZcUFh2k0RLynuPz31w",
+	"v0L1DNdSPZ8L8vb6p6OnYKAg0TDSUKz1l7E2SwqWMZBwjpMINEoyLhjo/sbCIYotaU4LlmqDNJGLBY2I",
+	"YgueyEwKsBkKOilNi1Jo63/pAdztn/JcFTAAGLWqbvsQlik3dfgx6nfVi2jIFBW02oHR5TLjCXgBHv3d",
+	"SB4n899/6tEZQyGtrQGwxwua015Uuz+j3qvX1+PLlyVN/pRTcUt+49oU70U9mSSrJbW8Tu8bfFxRGXwd",
+	"4+xJ7z4ywx8/c8NfiFVO0zldrjpN4q+5Vqzf8QylYGUSL2RSyMAcnEbkTeasd//Bv2K8YAvVTUN+A2Zu",
+	"7x5Y3iU+NxwMjLZnP3DUSvOcahL/eDSTR+az9x/0yfTf0LWReUDyX+KqNUWS/gbVSDBVC6apUP8Tb6Xm",
+	"SDvvZ+RMvcYQF8o4zIy/DcUzx9H6VeGEBuGD3f3dt558G/cTdacN/v7HTH2EP/RRuD+y+Du4+cZpAYen",
+	"l2B8G33yo2YQ+C8yp+pG0NoVJt/K3HwUfwemmmb+c3rHCCU1xwb+1nymR16JjClFKDH7SxTdKCKLOcvX",
+	"XLFzwu5YvrkR8Am5ZRtnC/seEvQPwTYwlFVy6vlFjDVZWqwxSSUppOyTHxfLYkPuaLZiSo9N9EhczPo3",
+	"4kZcs4+FNiaAx0bwv+ETvVnvuEjlWh0Njx8faxvk+dXf8DDmWskh6F5DmkuA3LStvpWnRsBQZX4j4v+M",
+	"++TVlFCylvntRMpbj4+qOWMwJW3w65H165HZaqNHm+FcWHb8rZBOJv/Bcqn01JfZShHFZyKyZh8ZPr4R",
+	"yZzmNClYrr4rd9i8KCKx5sHGDIfbF5sfEeM5UpG2uAwvV6RgHwt3tnAs5nS1PgCX70YYpxIFv9Q58eWS",
+	"Nt/Wmg70tul39ZE4Sy+TfkYFBQXcJrXUFAZ84QeavkHxv0VsLHM5ydjiL1Z8dNOkXuNTobt5Dd5BGJYk",
+	"VAipFSc8NM1MnksxzXjy1ae0zBl4XeAyav434aneUJgUWJtfc0YXYoM3Ha1WmMRPMKeUia+9NZq1ZDS5",
+	"RXpViVwymNCl0Momzb767rxa5QS8LGjkZXKmQHZZbmbIS9taMNGXsvhJrkT6lTcuhwsvJFErG6KA6bym",
+	"G61cX0v5K81n7Gsf50SmG+BEUpJMTwAm9VbQVTGXOf+DfdV9eik1faF3XRaEaoHDUwIxHJzWHeUZnWRf",
+	"dZ8uSMqWTKRMJLBXqVyLc1LkG0JnlAsztWUuE62zTTL2vJzY1zxLMxaKvelKsfScxMAyVIyxFSMhWZYq",
+	"M2u1WmrVlaW/sZTTa9Cl/hwK1JoIxl5AK9Q6K4xaRlAKeqvp4N6q5yC3LhJwJ1eMmU89CHeydAzK6vHg",
+	"+MnRcHh0PLw+Ph6dPB09fvYfvaiXcjis1CnKbEF51hv1bumCZvS/m9f1E7nQxngKrmVjbfwCPyGvWc7A",
+	"OsklOE5x0hjsZYkU6XhKwfSwXhI+EywdcwETE6ssu6/r5/7MPYM4pQU7KviChXTuciV1pfuyIBnTGr3E",
+	"bQb3YT3C51b+qflqngZ9OnWXjd2Y+vgvV8CIC54B6XFxxws8Vc1z6C0TZLXUc9J7gfcad6oxEdzh7ZT2",
+	"Rv/mvrH3DUsEIg+gCKpblkLgmE61SYIGilJrmafhnaqeYMiMyqgqiD6pisHkn9+OtdbsHHC34QGZXTab",
+	"UV+nRweRT0a1STdNpsheokt9PGynQends61Xpn4pGrTuyK4SO6+6qk8+ixZqe2m3EV6wZSMgLqRqPMV6",
+	"uMdLlo9x69G+j3pLyvOxvgz5Hc3Md6o3ehL1lixXUowrz6Z0gw66wHdrxm4xNoJfosu1+bimoW0/wvcE",
+	"OUxwHQ2H5h3LwVRRWvDlWkGYMa2D9oO3v2UD6m/9ldnL4SL0xVqWsYNCglMMl3VOBqgyYQZHYNC2va0P",
+	"+8Mqu/UG0VZgOQyZaQa55lolI8enZC5XuTrH6L5mEcI6drewqR2TwsMIMQtFF8yOrdgdEySlG7XXSG0U",
+	"sn0T5BS2QK0m7jcE3vR1tqeVYh92k2rXP0T5bbTbTl5bznjXoexc/06e9JoWyXwnhw5IJXhaX7BkTsWM",
+	"9ckvbAlJJlxb3gsWkQlL6EoxPFoqUheLIAtGBUn5dMpyrV+C8aIqIeMWrvIYmGM7m7sHVu8vYNiRW/nB",
+	"9B3R9C3cyb3lSeUlgz25jXvNsDGZz2MYD/Hidv7whd7+AJO/r1+Dqpe87iP3vj1St3x5JJd4NY6WEo7d",
+	"BUfcXRIwxSqp0dKU2KZZWItD680flzxnai9l/ZYjBTOhN+N9r9SJwUmnmK+ilY+t8iyQ9CTzW0WkSHwJ",
+	"2aJH2tWZGeAbK0vYwny6sR2PHRjdj6XcaH677rlvwzTV7r00vn1Ip1yiaiUI1TkO5JFGJcjTchYqvOVF",
+	"wRbLojmdhOY5b8t5mDCtWWnZvaba/kerXst5XhjrhiYJWxbUUMtOi8s4AcaKh/TDeuYM0ZPOaMHKSSgm",
+	"CqMpaBNrmjPjpe4yesoKYxzs/KnWUNOgPfZubnJA5aoAN7yeFuQCHmqcRX4qUPAgqslEuxnplPKMpeNM",
+	"ylsVTkWT00IrynpbM64KkshVlpKKrzz04nlRLCGctFJdzg9zTsx5QY6M1rxBN+i2kJqrwKScNPYvY1Sx",
+	"MfgEAqa5McM5hi9saIArkrC8oFxkGyLvUNnsxm477GtlG2CHkXppnsyNe4AXEVnPIYxYo6aVcPQUcIq0",
+	"JCn9lMsFGbZYNWYu9t7tJEhV0Hxfj5GymVxbuRkyojIDpuGWcAmANrXGsqjaMqrMpEqaUTW5ztx7e3C1",
+	"+1FZbZWWPD6whau2pLDFcslEDJFAe7gbVnwXkRiZJktjW3JgFxaR2HhZ4StNITGdQLyWfOv/kAimjek5",
+	"TQkvvotuRGxoJibfcj/sVcgs/c5kcxvlQE+rF/XsJEBDgDH1hzCYFuT4uqDacOFiue3SG+kqkE7NDbNE",
+	"3yxqfJFeLCau/w2jwTRnGEbeYPRRz6FmHEBux8nQ5XY8l5lcTGSZvXGR/30lKLni2R01CRT+DCFj9gtp",
+	"hKuUFz/esYYLmSZmK9AD0ke7Se875sKDY/mkP+gPhyf9s6rLrd3n7KRa0K45HUS9NW23e54O7g2jHR7r",
+	"K8ZFwpc003oGahSjob4iK9wiO/VHw6brza4u4PJ16wumVrJiLfNbYn6klQtIWERHai4XnsDXl4CJGRfA",
+	"NVk2BasSgv1ysaAiVd30kEM84m6f9yR5bQQvgJ7Xc57MMVhybmOJa6qgZgBLO/TCy9KvBsfp7Dr3zrGp",
+	"wMgR8CA43JvVYHCS8BT+z+KIxLdsE/g0kwnN9B/W9RqTb6nddM3U8FTiqrCHCAFIPnAXm2DBbvFjqa1B",
+	"LtLsoQl2dnJ0l3sRWRoth/CkgyXSCnkE+b67379yFVCq2R3bS8Mv2UVDyY96XoVgJ9FdyAJPfSeV1B3Z",
+	"OOvqiPZ9oW14ThdLymeizuSWWkqZy4U+ZffRxLmZ6SrlTCRsrPgfzH44WfGsGHPhrL+ECppvNL9KgJsO",
+	"op7mmYJlXqodqAJ69KIyaBfeaX+j59XThD8EIZNkq5SNFWaqjnmqeqP3H1BtWOVsXMxzpuYyS8uJHQ+i",
+	"3hRUS5Fsxgld2lkAYzV7KpNkled61eaFy5zLHMXXZJXd9qLe7yvOijE4RMdMs2d8i/8xaCv2i5wWbAyO",
+	"uGoIQR+tHWyc5PrymAfKjzWj+0MKt/uaHtNVxsZw1+HrxleVD93+QBjT/hOzi+1v9GTH6GgdL7hArcH7",
+	"rnJk1rLovXhz8dN1z34wNoUI9leeg3ns8sfNl9ZkBOM2RCr2QFBJeMcy0MxKIX/HcgXMZnhfvm1sniq3",
+	"rPf2+jncjiVPtLLx+pK8YAtJ3KWIekXOZzNICl1QsQL2Yz4a4+g4Yyy02k6na0h6G5siq1G5yqYQ9m/f",
+	"pwPt0cp9DcZfff5uf42qbEaFcQGrorM8rnGD+pCuWkTZAgxTdwF1GCBwUGiCJmBfpnXNaS7/YFXL3LLD",
+	"3dZnyY4CMXA0SzD9ga4KuaAFT0jOlpn+VKstGA0BdekcTGttB7KU0IUUM1NqjMSiwoHhOverz+JqbvRk",
+	"nINZ9XouFdTHMr4sUJWma8oh+RE3Cetn0QaGnLRC7gyMubu0o8LB/Oy+zpODbhST8AkaAkQGCgkbdrgn",
+	"5RDFzhcCYe+L0R983cboavpYb9mym/8pKFgC6hnYdhwqUTQJ4QErTUvwnMJsnETmqaYmRWK1Wi616qLt",
+	"RlcYgEyTxGbUNIb6D6uQdNAh65rIFvHXqLvXZGZ+D9FRU1NTkj6kNBi7WJElRIl4ockQTdtUMhWmxJqY",
+	"/dSjWfZqCuUG2yjzJ/vYc7qEfPx6mhjqqnMJVrWSWK05qUQ4IW7pjoQrd4HL4KWQJKGB9JO98l4aykLw",
+	"9lCCwlzfIDsRd6UFpAHLnKzBszdhhIPbdg119SiGWHpOGCRhWz+UfhzOAiEA0Mereaq5lE3y2XqzypqF",
+	"x01yKpWfHSzFLO21/f19QE2qb9BN7+efR7/9dtPrdDED6tXnvbBFLWswcCZSbe/NVkJfdk1wKDP0z/3S",
+	"4CaNNNS7xhUEZSuC4HpEUqwsWEhRzCP7P/PhmrHbarHugAwH5HvyPRkePe603JBSGWKlf5jLE9emH3cz",
+	"C0MKajMTa02zjCSZTG71UMzUUKAC8Q2iJPzRgPBAxev4aDC8Hg5Gg8Fe87EzOUxm+Xr0p0P0lJrmvY+D",
+	"4sIKlW8USdmUC3guMsWDTpZY9rLlmB7YhxY2HBrJPxR9+9TEMkqGBQlBVCuIyJULYIvdog4dvN9dPOgm",
+	"SNKFt13hr+8bFk+T8W8Mm/bLVFeqq1slZDjVx/irxLQpSMbHR2xdD4yIOT1SZJsD9WrfRtu2O9fmd1er",
+	"xYLmm17dIOumxXgMKeAsAfMt9I013rod4DX+/BcuUu/pcTiDVXNC8LZ8Y+rijGPzlm1slujOs/Stxq7i",
+	"uGZFbl8Z1ll5CB0NvxpuXvVMvMOtMLY6kworw20k6pli7mbVr0qb0PUUjW0qbMPaqiuaIS2hqYh49FaX",
+	"D/X9L2msRi9hQdfCEpuaQFgcB7TKiuVTNfqjih+htP7qlnotKdgjylpUrWIMbnMmhj2qzlDu7FR1fpg/",
+	"06VaTnt/r+qhWXlYiqGZtX3Tu5wX7Aum6TWU8d7gKWpQAb26dzzE71pU5NNBh8SepmPEJYY93pl018kK",
+	"vwbgOOPQcuhKULYMtftonLZb03sDVPjG0vFgT+PbT4vbtfym+byNvup3o3YONretZQLBdaZ0U02UfLYb",
+	"uqhyqUzKGbznw3b9s2r0P7jN6WMuBvaqBMv49v1gaNAy/vP4/eDo5MN3o/eDo8cASPThX3tdbdIvOWCr",
+	"zbol6bKTXepXYgwGdUiRQ43LrUhEW3bGg7/8y6MwDlSrpVnDRtk2CgCjnN4f4R/H5R/X9o+R/WP7DL6o",
+	"bbmTTX1R43MnkyVQ0r+ey8yiOfivNKy+Jin+XPPUvytP906AbjXQvsTB7TKlDhBhne/nvvfR2Wn+DWzy",
+	"ki9sxW0ffOdd/Dzz68vQcUPQheIRinkucGngMNZQf+40XKIgGEVNwGtE4iKnQmG+Bc1iG3uKJ6vsNu6b",
+	"/9eA0yp5apXnwQTMboP5aOUa5MxmGfl1u+ZrG8PN2YJyAXgyZ2fPNAODAP7x0Is/v754e/XjC8iDy5mS",
+	"2Z1WPQbNwlr/1Z28Ed7gDYet3WJVcESBnTDntOrw6jCw2W9liZqXPmiT/7q++kBnlr97WyZGixK2ZsKY",
+	"MFne62ryFACZckUmjIsZmcqVSC2q2aF2mfFMOIcC2v3lGVVWsM1Ye8OKbcIvUOTq8lNVb/T+ZDAYnHww",
+	"Ka8KkIggQxUmkLKM3zE98w8NArRgyz4uaNAyBDA50JyREJhcZuzcBWBBnLVEoStT3Z6dfk6osFALWnoX",
+	"hGZZFEBHtHbTZ5lJjwcN3KuV4L+vmPm+FNVB3/GrKYlxm+OIxN4+638mVCQs098h8o4XYQV05TLf1nBG",
+	"gB8y+OAs4SlLkU8aFCUEW7kRiP6irWpV4rS5azkHoxw2EPysZMYKwg1f7OT2qMJaVlDDhtshw5pbV7s0",
+	"Zh+3XYOrlsqA+Pmr317/+uP1jy/ikaM5Xo35n5cpC5oZIBOkec7vMFJjpILNDLp6/vOPL97+Ckz6zduX",
+	"Ly9f/rUXlXzbDaj/vnj5/Mdf8ac/XVzqPxpiREtMPcTRHc0B1gLGyulUM4Qro4vr+/hmJQxreE1N0vRz",
+	"69vSf1u60WPhHf7gb5DxZDd26DnU7kCIzvJFLU6T1WKV0YLfsRGEe2nq6A2rfbSG7Ag3IrT8h9WfQYKQ",
+	"GE8vto8xmsxvhH2XFInB8aJpqshqqQ8lBh/V2IXOlEF/ruUb3bGcztjYjLsBe6W9WhuqFMqiIT2OfbKa",
+	"OVomhrgVVbNC5GqSbTGBTBkBZNEYZl9PSDkww2Rvme+eeIi4kttnMNdbEzBelGQwbSoRbvMam5WuECFl",
+	"xwnCSsCliHsKMUOZG1gOIdfVrCyIJOlHDjxC6/zavma8b0DGHjeHOoIsK0PAquNWzJic5XQ558k45QpL",
+	"HoLg5F522mSDpmyEyGtSFcT42woDsNmVkb/Wr3kervyLehlVxdh421uyQzBlaMpnkIIDaR+mo8MehU5s",
+	"RrOxsVtSNmV5HhrP24D1XBKTbIbp+loHKCCzoYFf0n5jKuPq1wUV5sCwrkYA/GalhM3o2gHkG2cDoJSr",
+	"jhNylRNOL+h4992DpRbXlI6l5qHvUKzZfLzvxIzCGNgkqO1pVhrJnGSaPm3IHGsujF0wcqrRvvNYMpEG",
+	"T+slFCTNVmJ/y6ZSt4LOlmAuTQF1fLBOy8c63nU3wu8rtgpt41so1ljTjQ2Mm6KVEYkVrhjPzpV27bs0",
+	"fej70lTY4nsD8Lhpc5bQe6Si5QKlwbx99XffqZe6cfjUy/M+J4oxX5k2wVu195i+WRQkBVRnXM2ykEWL",
+	"ItFpMCyGCzFawFBsKPFgq1ar8M4BFNUUzxgboSv7kctiLFeFGqcrzZrHiVd5sZ0n8mKe5mxtOJ8Bf3VA",
+	"OSjGsdmPleMdp+SHJ76iZPCHPUQw8JzAK6yAkKSebrzFd1MGSPQrt1YAox+sumBG9BsQNqXrkIymO7Se",
+	"N9ookNNdanKD5WHHE7VLnTGNVVoVmnMSJ7zYxJBltcqyAxWc7cFPk1W/E62BLbMNWlLw1EqMxZaWDvlK",
+	"OPheBYYZB3zDuubqFLdOmWPF7nmCdV7O8+BUsVWSMKV20AfIRWzhVZT80OOf0cEacpOPhzf6c/Rg7GjS",
+	"qgi7IAZiUm6l5nK6LuEBOULBPjYQELS818ZDDnoRQJlKrDjsknPGFkuZ02wcRFgxtPeNApTpaSbXFkj8",
+	"2jxH3rEJeXvZQor64U45YoVcjnd67z7ncFyTnMA9Hgbu8ZZ0u5qvITxXm3w0AueG9V7YJn0dD6dVbLxz",
+	"/jjU6LyGOUaC+Fxwr416h2M+74TkUvVO2yw756X22Fpg3wKqeFO9reuQQTulrpw2jY0WfSysGgaNqICS",
+	"1ebiCAnDFh7Y4jAIGxIBn8cWhSusgbSoQy2GbJtdHdAwmgwu2uFxa976IJ8ur0EpXZ34KpWDdi9I2K3V",
+	"5m2reSxqHHKbS/naoMd3Daz47RHAiVtpPPYh6t3RnGuuCXdW5ikUaA6PB2dwD6vOzdrLAhEEaBkUuZZp",
+	"kLtQj3C0h8G3F8zs562vrax7FoaB3LA6qiW4bxQ6SuYyS1muzrGB4Ez64ghW/43XjrBPLmxjgyfkF/5D",
+	"IGtj+KVwN2pctHp2u0gMjZcA9iDUlVV8vieOj8A/e4PhMzoZJKdHZ8Pk8dHZ9IQdPaWPz45OpsPpEzqc",
+	"HCcnCLJSqWE2LWcsj77/UNVX9YmbZlwjN/yjk0f5SoSgN8rZNipVTV8gTeiueBY3pbP0urblYh7CWUNF",
+	"ryjbAZXIrqabNmQ1od0QD1Vx6BqYuR3ZevJlekhH/nJ4BPYFWPyorEBE0Alt0M7BXDRhD+MmWeZsmvHZ",
+	"vIhDgdn73ev6hduiMzOxshA9oPlgDLhS7vONcjpQn8T4cDzyHRmR4xuQpeU0tD6JocIBfw1/IvVR07X2",
+	"2/j1q6vrG/GILvmju+EjLmZMFY9Myo2KvyvfbEBj13O5IBwf19Mx1RLQXcupghBesk9Y4w7R42QOxbL0",
+	"RsBU3fsXfRJrRjY2qezxiCi5YFAOKtg6sq7Ti9eX0KxHEA6tmfwXXGg1fVW4PcJcBsE4Rn1dbbaQOcHk",
+	"ZfjTJvmZ2FvOiBbpuAo0TdBD49DONxgVtKKV4OtQmapmz7iThr3vRT2zXVp2eIvdmlDj7v2OjBp3Bwzh",
+	"1xiZy6op47QB3jZs422dsQHOoSYJoddJqm/YSuDO4kc5K3J9lBJKqTOWdE+A2T/o5/GFZkqFu9ndy5df",
+	"u0eatcuvGss2yTMeCzFYfNijYZtnxESia2wgXwkDajBELIPKcN4mu0JkuHSQu9tSx32o22MvSZL6wsTD",
+	"kdpn6jvt7DuWpzxp7eFYO5liXgbv09QG2ytUHncWzX/DoQ8xLJ1BWQpNS7TbZCZUk+yjkT8cpE0NcKYB",
+	"ztKKxXK/u4DEychBFCzShrAPt2mOdcwN9MsAEwfDzXBvl9Hi0EnITDJFEIhe2RfTLCM047c2yflBK1mu",
+	"LGgE4oJg5heIEVsUSwo5wrSLypocekopeLqCTtyIEnXC70W2gdQe42MzQxMqNmu6qeU4/ckFNY4ajhvk",
+	"cBi0hc9OEdpRsWzahLv4cpU8+8NdRAhZRwuYoZ191I6CMTId6NGh7pytljhuhIUkqcw87pNLhGPF9AQk",
+	"RSjbt2qd3t6JXPmhxD659vODvURkVL2kYEhS/1XBdABqxnkjc8fkLEph4sofC5LSTa3H5tcpgmoYuK0Q",
+	"D+ekhO0ghuRLzCPUZ3wNG9IQJ7KYQworau9feolboEIMDxq2iKQOuCGfW7oVlIQ+K4NuZSj49F8R4UIV",
+	"JiIpwVO/2IVDAk97UCTk2wHh6kZcrURKN985+8shesSBirC4T37kLhbvj2KL6/0RuCLx93GfXCBMhNb3",
+	"bkQ5hrrlS+XyU+WqOC/7KvOCqLlcK1KseeIUOYDLR/urDUTly1TB1e7CxcuLcxK7TWlmXpfTu1CcPipB",
+	"c/+McrotwC1aZmiGT+EeV8gqrpTGxaPa9fcvuFNqUCSj0qZfiNrIjTCt0rkwh8oL0//V0YW2C5AovFMv",
+	"Q3F4/ueg41doRJOQDRctwMlT3AjELjUwSyswotY0T/vkuqZ4YRszN30cC8FzBPmR5sW8nHCN7AJANn9m",
+	"2WIQt8rhT4EFBm3t/f4/hWs/8X9g0WMb4k6Fwt0C4n+Susf6Gl1uhUuCmnFhGy6Zih+xMcLBeBYcbI8H",
+	"2DPStwXEToyp+3GE+iS9EXEFACTuk3f6izjAbGL9Fq3jKxcsLhnGyFhG5TU3yXMwl0yKGcsJnUktISzO",
+	"kLuZhn6pqOm8YCDZiSxpWThSAnAgAnoAwg33TRsPNwJ7qBasKo2cCgbdFLBhdOH2r09empuk16J1d/2G",
+	"CByUVIAgRp9EZTYoBNdUkQXHJWSuPxuwmC9U2tpqbB8EPvSPXxdbOuMRQbbpw9JS3CGl5ZVcNsVAt+WV",
+	"HhFfptK2fqMLXmTsHHBDc564/p+1CXz9otyagAEWgKEHuBD6ZyOSMb0LKiIpnwFErEhJ3CdjMiKPyJFj",
+	"HTakgAENmacGQTFP1TlJqGLw4HIlkmJlG8neAH9bwDajt3mN0RSpFQATVNG3Td0i95mzbOnlhjpDtRTh",
+	"EKzrqzlfLjFH4s+sO/YN1xDiU9BXWILF2niEh8CsFqpjAdY7/dAFPHT12xVWUs1ZEuizVYLzh3tOrHMp",
+	"ZiXapesReyhum56FdUkH6uTAr2rmFN6g8nlvk1Z6pWlb3w2oM+NUJKxlEyj2I2l1jpvvUcDE0FyapTHJ",
+	"tLyTFXZqGu3sLobSE9kThWwLtJ3noHfT64ZsV7BlS84YTFGRBU3BjMBIOGrcqFbDbqQcc/+0qLYFnJ2d",
+	"8OXBXBVsGYqOmwhBR2++zVJTbS2NIKwAalCsfxc/UFtgO0t3RtVp2G2OfEKr0ECQ1Kubs+XmdrCBFUjO",
+	"RgGNUbCgvAGTqbCqwathCZJMQP9YJXNQ3kyqvH6n1eP0355DCrpiQAtMHMy0I4p3pyzA0G452xkFTqOl",
+	"mYzM9V1VkPqQ0Cxj+Zi7zgNmBWObanJ1/ep1x5Yy7I6nWinUT/02MMlTT5/RSZKyaf3fUBLK7rhcKTfW",
+	"q9fX48uXmmLkKof3lOFn/T/Iv+xpGRlsIxPqsP1uLsv4Ay9GhGJf/7Izid6IuJY1EAEjgcKMMBl42xZk",
+	"maYnjask07+3+unF60sAUAPzpWv/O/9MdrEV+LGr5T4E27w8yaZGZ7zr3yhydfkiKhMbXEudjAsWWf8Z",
+	"aEEYEUCAcu8wOq29TiTBtrxQHo++Z+sQ8F0goNh1kwiG8EIlGqbYTVGejsB/SnIo3NBbEOMexFFZSxbT",
+	"JXdmp6ckQlg3nqyKQoqylZchO0Au0oJEaTVxsiFU3IiyeQ5sq3kkNh3O4r4HK6Ct5bLzog27TQsGHiNV",
+	"TfbAOQNqI6+keuDkIKHVNEz3+6lta/LlbmnomCBhvoQvMPk5ekvnci2iGp6p++VmFwZvC7+s3poGJbnD",
+	"9si9XIB/xaOebWu/o8OPuXo/c1VIdPB8VoefChf/5+rxY3hQy20qmbIC9H64KgGvs6FTJE9Hi2El12N6",
+	"YcUnRukSE+O9Nd7ePolf//jyxeXLv8aegRzhz1+9vY6BQrEijsIXWiLGjhVUb7A/bfPaXlTKNfNObZho",
+	"sdrNnHntEvJfLYtLgf9/tQKICS0KP5TrfwuZ0vukWdTFvZuqL8z5TBytlpClHBEn/Ae+oMYzKoX0/8O0",
+	"GctESgCGZwrOGM0arXHWD6RXfI6YaxdZmnd7DAcOTUmtCeCCKCl4csuKCJJ5sBbND9118E2UYqPLlPHH",
+	"n8ctnS9xYxfUb0SLds17B790O9pyw4uAcgnwv9gG0CABO1BgKDjxk5knMt3o4+Hk06fh/f2/ECjEI/pm",
+	"aFVJLh0jSGjBZsBRe79dvPnlx2u8VpW2wL2f/72DyglaH7SDFuO3V2XXR7WEgg0gVE3WG5HsUHYr/j7T",
+	"RAo3qVjzjMtH+vx6tfT6odaghAjUDJQ71w3c/ML+/j6wvx1kAW5+K92B1nINC2lk9KM3BNPT9Htd1K3a",
+	"BchXlu3xhfwsmhlg8p3rK1LmPQG9ryYLXpisy129oQNdd/HEA1+FfYGXhSLTnDORZthelNDCbEXYIixp",
+	"pat6XfMV14TVKq91sLahSUgAOhQ8Hz5ps1s9kg2usUONyKcQ6Ex9X31Ccgk+PCcKOIgKNK9s8iivea/B",
+	"PTdHbJ41tO1P2iPB8rYEGFMdlL482i0ssAV6HL/cS9kr/mw9z016L01PP3J1+aIiCrpxY09cnVRDEPqf",
+	"Xgzi539/Pzh6Ro+mF0c/ffh00hJFNnP5Wxdi9SXl4yc7BXzzilrqKkODHnHbpAGzoRFR1kH06aY3vOmN",
+	"yA0Q703vPj4nw//9P/+XcE5GsCiXS0Zzin3Zalrx7sKo+6j3gqr5RNI8Dbh7k4LfsXEFG7/GFSxwWURy",
+	"xC3Tphk2eOqY+W6rDV3uMPvIkhVG8YIh/issRPSTq+o4UZBO6GoYKk3wDgCHmjGh7Yk9OXez4HV8fDpv",
+	"a2pvMjhLUCkEF6HpYTA94aEMfhXAaJUjcS+D5fgUcSv2RmjRnDY4ZhWFM29Cx3zO+HKpT4WLMdQJBvy2",
+	"xpDb63VyVWx9H1h6MjfWXddXayrPsnGl9Lg5wGvMEB6RtA6vZqganIN1NJN2AAU7rKts3jJkXsf5OGzI",
+	"nOnXtcIlXJe9Ncvqd3B8CQLP7AHcoAcChIDdwABmVlxM5Eqk49K90kKtkFh/93m3A0vnHSntK2Ib3Lf6",
+	"xgb1N+k3dEFbGVOYh7RRboi02na5ThO7eX6N54a0Cax2TF9hFnxLXFbbBA7HdxREUbJUiKCy4HeeU+ty",
+	"tv4Zg2EgZIFwBiG/0o85VauchfS7B0GFlEvO1C7+WlthCm7iKc2hGYsiLqOjS0UaDDjO2UIG4ZUrcstk",
+	"PGJq4hzalpKF6THfYSyGe1dPiDFB4kCY7vcVlFTvGRa2T2Ef1i2R+S3gsg0askiikG0mc1NqWVZB22Qz",
+	"2HsyZzmDcoRUMvw8YwWZyQowq91I82QqBVrOPkmWpY4lEu2HXX4bb5+98ixDWo0jr21Zbd87tFyqobfU",
+	"HEDpHUefIRNa3fG6PBvLCvw5+OSJjxLdGz05GQyf2I/MtmEpg3FKyFWheIq0eXx6BBlpmKWiX2rqcOCh",
+	"s8dNB4uZWRi+RZJUmmIRXrT4GcxqO1F+uart0Nf9Lc+7LQhnp5jaiuBk/b0IXHEt/Nvl9E51oEF/brX1",
+	"qUd22yNXveJNLURdP3GWpSj+98jW2XgpVK5zbc5n8/BZQrOrYJpxzs4JJf929eolWVKsAqBkSXO6YIU+",
+	"L3AIVTPiy2zcMSTIejGz7fcWZ7E1jv8Tz9ilmMrmXkx5xsL+qwtFVstM0rTs04u+OliVTb4LVQrIPFVj",
+	"iJKxdbBiGgI2KHqNBoUjRSQ3eKEgMrjAIr5DMPbdupozCm6QX+e0V9gDbvOxrco6u28t8dommR1mABS3",
+	"tVTQdK0La6YkcuFK7LT8U05XjVzV24Qmt67y3xYNoHWRckQe+zL1ZvdR72dGs2JekwCubH8O34IjjuUK",
+	"FzXsD/qDZuCnTUZfZGu6UeTGvgvbKIcKqVUQYtnw2llOF9+oLgk2RnbaFwYX3RbcVVyE5QuroLCpgi2r",
+	"tQs2kpMzv5f+of1j2dIH4e4CxxdOgvsR0EZgtsaZpZZURIRmSho0BEg24MncaUtzulwysUcKnNlMm//m",
+	"WXvN2tv6YXEM2FdWbFez5eBsOlklJQrRd3uj00HU84I+ZTnMaDD4jxJjTP/05Flk223ou2SsI6i5RVDe",
+	"40EgR8kOtIfCX0h529XrVoTDGUBugteACLfq1RWc3A5DtwFJ22S6Q+GC3b627hgwP9uZZGAF0xxPG6sl",
+	"/D7UHeFTD7LtIZfGnrG/h+adUdmgxa4rRKmXmJfzpWzOA/LBKnBFAdgPRTe+8lW25EmhnFZIwPzCTIqc",
+	"FwUT4aYx6WqZ8YQWTI0XLJ8FsYHl2pZ1K7lg0K4i07u7ISZzQ5v8dMFMbWmZCZZ1N1zbvVwGStOoO7lc",
+	"q3NQp22nIVqQuAZOhGLl0ScDmHH/CN/fHa0D6SHgE2sDKGjdNzPvjvvw4Dpmt1oCXK6tJQAemrTghMOi",
+	"kMYA0pGlLI3ItOzooG6hGsK1Xu1y++VaNWqqq9lEiHiB7i4CggiKNxHQsBV+td43oHuswoi3ccamAQ5/",
+	"YdJEcloABwR9Ah0N8o7lUdf5dA8mm13tdDnNpQQYLpBrcK4kpinUENA7pgjN6krP1qZiX6nLPtLhvj32",
+	"kfg6NtY3JNuykVjOq8+wq2+6xDja6W5zQeLAwBXj7hArrsQG8uy51g7srrO5FTP+nfe3yZOflgRDMsMu",
+	"rnmXa1ep1oe8vfW4kwnt4vrC0+083VKvf8yNCV8y1F7BlHHo9/+ubPv1qgF+WsbieqPeD6vslqBE4VJY",
+	"ZlMBRRsMn508TR6zozN6Mjk6Sx4fH02eTQdHg+nj6VkynJ5NHz9uGl+VGW67D84Z4c/Lj/m3T7FBfG1g",
+	"XD9pNXGH/IxDNUfbLbsGwKOhTFx3+6E6R5R3otYL1TOOXEoAM5Q4NEnjXapAifaiXsYF641OmlCQ7V6t",
+	"cxO7yNmSUYOudkezFdvHqwX4ZkZfgZ9U6tkgDMYF80oLbYC6mUrFg+gRpX4VOaw3SI8HZQAUE99zbqxJ",
+	"lrFF114utdOEeURd/GfeKYbTdEpV7xBN7M9LyLYxt65pOhWdyisdpClAO2LaMGI600rG59bEZHjdBbwC",
+	"/35rX4T/fGNf52aATsSQToWwwKSQDieTCoIL6JMLsUEPA8sU4jr5KjhCwdjQy5zmqGlA70Sn5tQP42GA",
+	"DSo6grevZe53KKSzZ0PBMgG8bCPodw/0OgZeolnpCr+q1L496RPCiibnsmml+dWbUKY7timF2ytesaT3",
+	"3iCKdkfCXFB1y9IxMNHwnCF6j5XZNU+a9cqW+fzaKGQ5NbZPKbL+8uz0f//P/3X6+Oysi8K2YCmn4xbP",
+	"sBaPJlETQiqVOFIzvWacZFQpPtWqi3FedujQ+bz6kMmB4Hd7R01BoGxrRVPxQZWJK+AIpIuyjQIY2f2O",
+	"NSRGBvtHW6On1v1xaZ3+IZQrqW5EkAXi1WiRA/tV5lSuWUAQHJZctrf44As2zqmYMSwtDR/nlGJZFSK5",
+	"kkzKWwVhg/6W/JYWGr9wng6EOYHBDxHh2yqK3Nk21tchg+QXtqnDDneoXLW/mWz0KSYwgdGwF/UMcju2",
+	"IVDmLZjtbysH5nKJxWVT/rE36jHFxnT4w3FyAjR5J28rT6lELpGrG4+gYiLUovkQL52/imbd5jLnIuHL",
+	"IDg6LrQTX65uRYMvY4krAvQcHsawXqdQNShsc0t9JsZVIqi0ZVlGbtlGEbo0LUQDbLA8nkYLOhQoPGPG",
+	"l3JHM55+RmTGHHxHDnOlf74TmtfPgjdb40aq0EPN0q0cYmUfWu7Uc3h6nwhr9Xp0JfsWeJYydWYq83OC",
+	"bSwOwJA59BBKl+vpZ7bDtr4QnMjW3Q7kbt+ynd5TzQDRZZizIqw43TKLJItg9PHFqpjLnP8BknZEfmA0",
+	"Dxe+1xajp+OGallLWN7qi9n5GMyS/jRrCybb3db6xdRR73FZEI/WYht4ZWrgFoNKslFvyXjK18k8iH3Q",
+	"QYU087pIrOpYlkaFlGsxW9EZa1QVVu7YcRUpih798eHTcXRy/+378dGHEjhKf/j0/rvvw9BRsLpP+13l",
+	"QFYt6IhlKZB+65bTuXBb5tJBcesRLzbqzVm2DKaEmheoQGWFO+2WQJk2sNYsy8DSqvRloPkeUXNLYKF+",
+	"KkyxPJjZaXIpQLX5/JHq3VTssJG/CVu2X+2NB+9v7vu9b8yHQD6gf1j77oaflz7YlaqwY0t+K32p4XSB",
+	"z4p1WNAdp9E/RJuKpETq6mj9HxR1dqnsn7MBTKSf+4a90jl3h886RmgewgOypsrze3SASqKft1U7gmOA",
+	"C4XoePaDErSz2wx3NIyCkojPig2y39t86CVSuHFlO2BSZptrdgtg7kY3MDzBoRuYFnh7XZ8aFtgDIH0h",
+	"cFelHUilj5beuzb3ju0T2A4TVuVUUTWvuGK++IyxPPIawyip2eMBlZ3cwoyfN5xzQTUacGoMGWO0FuwT",
+	"8FLH4KiKPUxqdLIi/o/+OyY5WyIi6TYlxKGgThhYGP6/YIymulMSgVnPCwMptI/ElbYKpyyRaUhRWVbq",
+	"bCPnWl1Pna7sW7YcyAsXJQuCF4aa6GQp27vj6gW+LqRaJQ6RbozggFu4nDLVfQuaMkAUp7zQB19C/UZY",
+	"M1wChuuHDIJgROQhc68DPQbW4IVtO3Af514O7u+FqvqIEU9nzhYHTv8NjrRT1/RqC+zZe9MMndMWsmoB",
+	"DIpNg0XA8Sv/tHwnJt9a1B+z+u/whwWCCdocx4jEmgfF56YDHBPpyMELRtV8yOhGVHrjfLtYqcJveqOH",
+	"cF3b8GkD+vUt9wCzSSEzaIbi2hpUCpt48V0VBKxs96vcX14OoymS25bKWG3iW+nd67fs3QYb5p3GSr1h",
+	"4fRHv1tlJ4ra0ndyX98BNnrf7Nmi/WCPg1tqOXJ3/8NvUvBC5gZYKFj831IJbfsRQvR0CZ0CV8UDV22f",
+	"mwLDGgrXn17Lbe5B64stSFjXVCy+YKqgi2VLNwPchCmfQT+oNcuZLenonqP9maXI1brjCmUEypCr+xMq",
+	"Sy6XHKLK1xlNgiWDCbQl6pU9RYylOqwkoQ+rRW2PB7bbdG/U+/WXAJaYaXYUhDPGtsMk1j+KfcvJg0fv",
+	"ULvbvSBw32z6DvV7JcJ75xL+WVCVvbx6RU6GT54cDQnNlnN6dHzYjjRcQjPT8FufRFn/58uKHbWAr/1+",
+	"l74rSI3ltFqkMTgZndgijVrnz5Oo0Xk0kaY7+ALPsDfoD54NB3qW2NdAE+TbqxdYHc5s7G6Z84RhE8GV",
+	"sP8YlP9AyyUHCnz/ATKycgWacyX62Jiw9zNwY9V++QzbscxyuVqaxtIwzgZJ/4GHgdDQ1nf1h/9R+d3W",
+	"l63LzQNgbtg9qyPAYWjdGLYROuxo0qn0GPpw/8GuHZI2NcuBnz/oRP1jtogaJg5sXXyumT9AUXAxnkrA",
+	"/NP/0q9neW/0dKB1BQSzgpMqMe4uhLC3oDy5qovHZaM8OWt0/nZQ4G4j9b4Yla2s+Br0j431qLbSQiFh",
+	"S+A0yj6k7/3CyJ3jR588Vm1/DRYsJuaWj7jzDvlh8TKHOLWpZnTmUSblLUsJLbqLyEYX4C/Stdfyk06d",
+	"eJ/rHzeZQ0v8mQnTMaOsaw6pTHu5uJqMILT7jOYZ12ac118Li17FxpsQ1PoUc8wVC/aTcnds17wsh6vP",
+	"5ocNMfcmQoMZupxQkZKMriOD5JLPSpOTvMZ2pdBNjhF4L9rgUCVOb7WVZJrUdDVP3fn9Vb9tdwwgwLQa",
+	"mFcLgBjG+dmK4lIRBFUcwCS4qqIf1tMxPCI6jCIaPDLsbS6YKvpb2oaddjpm5LUh34lwvRb/vkpnLB1V",
+	"uwYaCBLXLL6Tv7iDs9Ud7RvjbXUc/NOetHGF+7KzSKvBt0P5LJntDGs6/mqyNcWhOfR2Am9jwiJ0qxOq",
+	"eNoVz8kTEW3miSkTsnl+2l6Dch3syYjNcPQ8ggNvN1uM7AmDz7jzjUyZ8XouG8wvsu3etJ2nCbNriUx7",
+	"0+3rLg22y/7Fsf0xu2P5BsBc3DxrrYpNiICJNIK2gYVrHcmVacgHLegBp51QOM5z06Njyx6YdVc7IH+h",
+	"rt8opX26qcvW8ly9TXY8vckNzdWsy8EaRwsIqya3at4nI5LLm2y4zlYr47kMZapYG6GZUJeyhC9ohjk0",
+	"UP06B/h+MAZ8G6osj1cWI3e3dekMkZC9dno8PLMjuPACjEsK/dr+5/FhuIWw7loKNdS7IEJ2h8YNaCC1",
+	"FW5DJETZNuNySq5+u4pQCIJOYRbU8V6XBlnzXkvFvPeK7rWGIcOuDd9BD0Jzdu75ZTVdIMu1df0sy7QE",
+	"M9pMRfdossmtt9OSR2QJ1G24txfBFXS5CqjjBArQjfXS5kOoR6FNnFSvu0S22Ec/7aQZyylEXf4h9GNW",
+	"tlb2+sb291PCvqIq1+F965ash4wCPK0m/IyuCWTEKwPobFBquCCee0nm+NdxlTkK5vrYl4rl26ujn37t",
+	"xmaMX6GTpVZ6Hjr9HH0TnX5qvBehnfqjBNLD1AwwTlwT4fOKlvuN8vbFR/c7lFOYO2tniCda7ptZpLc1",
+	"DyGSt3KXN8GYmwP0oKYjeR96RZgyrrJRPzSVcIhHUIuC7hfAQzMZ25hVMpU5UwxN00Zq1e58qPC3pecn",
+	"2IoIbLqybXQxz1lnpdx4kerv/VWuIZRHBUmkwJhBanLTKwE+1ywyY0odAuXm1uZtgptX5HZt++kinuA+",
+	"mQbO3jpuQkOVpphrgXoSBawlbAzsYHQkKNYuz7IiHCqgWMc+KNYgGDRpX+uVW8I+hXa2zq4+p3CIAeXt",
+	"7tq0WrbYHqlZmFyP0wEvyRSBAHeOuW9/wnqUs5Yo5DhVoKMg7GiY7uQkY4s2rFgox8u1Jf3tm5+ek2en",
+	"j8++a7KDrX1ALaqV6STMuwIAjkrN2XxCbiBTdjHJmLrp9dpSDdX2Iu4l9oZF/sLFctU9x8JDVwwExblQ",
+	"BRVtnC2XK9uQAkvJ6rWUtmzf6vRb4FqDtf8v6QI77BPzKwfTLGc17aAT0kHUHQxWr+/n6+vXBH9QGez0",
+	"+Dgc4C3acudvuQDM7SWSJuCkYTNgJ7GgaQAgrJW9tGsKkDAYGNBkwHaHiNqkf/tm1mZzTih5++ZSUxML",
+	"DAvgLaNJRsXtblQFLNjEnXCbG7qkWuKr9gTnL4WH5tCtLeoHpMsFeOBPWp3A2UDThULaktdNyJDHXC0T",
+	"xzwQ06cxt+Wzx2HEvp2v2sY0ytxkBHh1jKOCfR4Z9EhVkCkiau6bvVVDBd4J3X5YhexeaHBdc0pWxUR+",
+	"HLfAN15x14QDsmIws83aK4eZaGZELWqD3b8uhSryFRQ4gCZzzRZLmdPMRsI4eP8AqSOjm85wXr+v2Iq1",
+	"+JrXMr9luVaucwznECZmXLBvFCmouiXwrGZkdi7+tXDzcxgM2uDvTDrXVN3+3/r94JQKb14F8j+cj4jJ",
+	"Y9DBbUKTW8s6ZJYCFhXeXMHWXdO0l1S0++df3bHcgF8Wpd/Yw9jCzcbEngXt7JcvcvxqB0PE3DtMpKdQ",
+	"95rQlapZA7Y5NQQOijlbdPZ6YaJe+xzQ6DdZu7C74IcB8H1pslgPqQqv7HklDdHL77Q8oNysdkbfwmYb",
+	"V7DGBco9iEqoFXN9OtSgv2E05cJ4GfxMJ5c2vOCzHDLLK9pnrxSiox7GGJdSFbOc7fpZYW5g5WdC2pp/",
+	"U6dwTJT/KHSMv7/3P2GznKYQ2697/tzUt6fwmoU/x593hlpzD+5qjr8lo7c+eDN/tLLpO/v017e/0wP+",
+	"QXR4oLZMN1zkT9Z769Z1N1FoABYTLoE5V03Y9I5yZLGhTNw3YHC5PL0WTOxuIKrG3NyVJ2YsvHbXgs0M",
+	"b0v+b4G8++p1Xfb3rb0IvyRWC5gVriltKyrLdhvI0xa1xbK7ArzS0r+yfg/vr1LI0x2wxW8F1CTFvZN0",
+	"/vSmDHUPTQe4IUTC6Yro6Kccd6GtcNL5OFDlVfPUbO34sD0N+I1NW22/zVs8sw9c7XOd04SlW2p+HppD",
+	"PHxJZxPK6klHKKu9aOuL13X+V9nllr4EWFbpX8/ahfycykpvjd4F23p3w5ge+9bUlBnsnROtSu4RuKwH",
+	"V9t4E+leZfOGLTMecmrl5Rcd17TMgvgmqqAipSG0xLeA5Slz599TlfwGDDJwQWIzl3iPIrzgZJrqOM4s",
+	"cqvdskV7Qz24HXz/qadXB81EsmW1fXeJ8gDv14an/tF/N+/pJ3LRb+soHkhDPvjUSjfX451AELs2a7PP",
+	"Ln2ZnanvC47SYS9+0T/8hwOVqRVxfSrkkif3MQEKVu4OwcemuxNcHFdjncaQ6Bh7Zddp3Cc/LpbFZuQc",
+	"wlwRPNu0Dkr1xCOKNhQlDt6M3dA1sM+mujCsf5rUgnUuC2bF5NmxTdiE9MKGL91kbBjxUtEp/JrL4eOo",
+	"h6/vjYZQZCCXwYitX6bZqdRJWqjsLkJcLne2S1QUCfsQD5SZTVSpwIRBWw/kFy7StrZyoL/oi4aOGNV3",
+	"2WFjILnYQJqR+OrtD1fP31z+8KOht7cvvU+wRRtSqWsJ79oP7oEfkFYBBLyyXJxPi0tgmW3ainL3F/r7",
+	"8dldSJstMPYXUCEHQwEY4B6qYgvP3kMzkFmbfUgFMTkUkP6TSkCCQjC4EaHkjrO1KdTGynFAQWYpLzSN",
+	"rDU7j/WlRXBkG1WGEvXyc5ouNAuD/8XVYm98v/4AXgllnK5bHTwQpgBs/VIz1+qlNYEsPc8hbn+uSReg",
+	"Mg7sPTHlgqt5C2jju3qUDhqnFxIyhD4jITCXfzDRPiJk39v1OSyQw8frJHRXwopcIYsx7nRLzglfMIdL",
+	"YXu72ySPAwE6HQRPsB9QLaEtXwkTmRv2W5yFJs2FZtmrKSh+W72n5tVv4LH7D1HwrhF4K1EsY0nZlwX7",
+	"1BQ5n81YIMsFTNGiyLYRGAbuTUgCdpVj2yF5x/J09Vnt23Y2N2l9ZrJp81Fsw30Fy1Hti2vQ1r7hsgDH",
+	"4e00k2vCUz9g2A+radgUduy18AukWphXjFd5tmtMdAu4iOQ7NiFvL/evXnaQRkY5QwINTLiy/7UWIt69",
+	"9HlIs3LC52kV+nPnE3ktLCrbERRAhjU09V9D9vHICkXvktpJnWvRU+Qb/JGSC2YSrMGnDN/ajJXyPWXN",
+	"jg1FagHlUlv0OPrFAPuMT0nhPFpwWTV5V3ERoYnXOYkLpswzlEzZmiRzqZjwgvxWupnVecdVTrVnAOhh",
+	"/1TRJuYeyLOxEntYkivxsN6MldhLW1mJ17mc2aToTsW5rkSsbCLsAVhos2htnIE8Y4RidaaWAlr4T5gW",
+	"zpCkD8RlArOEzqTfQfXA+t7uSgheyAO1kENqhKvN+76K4sJUwRfg3dveQuwNW1AuoOG5V2CY8QUvIvL7",
+	"irPC2pCKp7a2aSUyppTBZfb6zR6wnXq4MQxX67wWUhXMVLeYgargWWZyZIDQZE5WkCK+ppuubeAqQIPb",
+	"ycpFHTq0TmM7ugr76dwm/+Erd0bbWx3oFuO3Stu+DdW46UemicxlZ+4nzW31YjWo1dqPrIJpWJfVTiAb",
+	"ZKySHtvIeEdjsfAVDbFqhCMPlc1aY9GaiOBCQKsQ60iwI7ciVEA5xbk1D71vMGPLTx3oRT14n4Vr32Yi",
+	"XmHS7wG9F2rp0yYSiBA9vZGFj3F26qjHfl/RDNo002zFPOggA606tAZUL90IuuBJzzVrML8kFzmj5K3B",
+	"LfKDPOFJPkh3hsA6t94x3NAX7qm9ujR0sSDNCM6KbOu5sH8QbEuXAqNP1zejBvC5A6SzuTetfnNkD/XS",
+	"XX3R4Mck/uSILXIelQi7rN3H54Qa9Ij4k3tGRSSTM3Ajg2MO/kHii5cv9A189Qaxx16+ukbcv2LOboSa",
+	"y7yYw7X8dGM6w92xnE85S296IwKmZxyRNVSTooFZAlUBFCCQPbgasAUceWVmq0Ykxjuhx9dGh/3XjTBf",
+	"jPlMyJyNE6qY/lEiRUG5gAdMSbdeiv4nF/Yt+Necwq/YR64K+GtW4H/hRVmB/4V/oESEYcHXDAwJnNDj",
+	"jKrC+6dWTuP+jbgRzk+K+abg0VRkYhsUQK8vdctS/VH8CVq+Bc4JDwJFMctSBSsEXFhg1wjEOONSwOQS",
+	"mmVczCAAqr/yG/XB7jhShMVRpfcC3JD6I2Su4C5V8TkWfmujB+2kstk0mWxuhD5t+4E+57OI3Dhepj+4",
+	"6a2puunpj2Et+Jnmvje9+5h8C34/qsZCFvH5NozJyEb74E+DMfnd+Y0AyJO5NHLUCABbeI3bWp8SF2Pz",
+	"fW1mJ/dxn6QyUa7Io79IsexdEMP39S4wmsyN59GD7TqYqy/oR/9OP8Z4kf/RsM4lHqrBm2E1P+pZ7dkB",
+	"BUvXjGUyHLSUtnmWiylvGw5a69sAas8Wt1XK2GzLhL3q2KqLM3y0JeWvEYGGbHF0rXXtq202cT+56ZAI",
+	"W6aCqCEm+RkqbTW1HwQvqdzZdbLc9SYEA/e4rV1tw0a2h3u6RM2rbYKbam1TtwjLFo+QUZHikd41aDaq",
+	"t7EUz+Cuz1fI2wD7ycBy9UFyFJVHteG6XBWEi0ISXpyDtPLepehGkb9rYVbMEcXLqpulpoYv3aZjPoyP",
+	"xlWpdW4GZDTch/TVeKVyXf01ZhqvbZfgqr7t0Nuqx1yTYfpQvSQqyDm76Z2lUJNYvaVtWnv9Vg7L2wMo",
+	"cp701XcUsF/bAe/OnvRqeJ566VLejvW5NHvmPiRXqrwi5ED3L4Op5Ktm3mlhprf0xsqsltrOfx72V6us",
+	"MT5gBPcGXA+23j/bskq5bczTnXorJBbGT6G7PyocnSsCQ9AIW5mrP4Nyat2ZrlnrASXxAWvR9pWuXeaq",
+	"GuXp254udZaW52thUQONqD/fQP3qOo1/nvUF7D4YIMKAzlPhXrtQ9+HHLmV0e4rvc6xxJ9r0MAiG+h7J",
+	"VW6Sflv6FHaF7o1IynJ+xzyEDLRr9neaNarz/U1xc9qyx2+XmaRpS/7+g3U979yU/DM6jW/pMF5Z6xum",
+	"gNorMtlW576vlGYhgiZardxlNlu8l5Fpgg0sF9ms6yB/fB95b8KaOwmBMQkJXXirkJog2q3/X2Ir4EtO",
+	"tYDlAnpagvBe0CKZG6DtBQPMKsR1lWsFiBu+UnviFQkOG3xkWzkyYgqaEmQLj6DvgZmLa9e9j0TxCa0D",
+	"LqdbdiMKIteq0q4lY35r/45S1O1k6+tr3fApnjkwwnNSrAHFzVb0mMpS+LTrBOzxhdUjo/RZB4CQXSti",
+	"kRRaQBtXcAbnBJADiCYyRIjU380ZRXSarmWhe5tQW4pWy12nDo5sTvW6seH8nKqDSlV9Kw12pjx5v3zU",
+	"Elt5LK6kdAs72TtlOiC7S38lNsw71Puy96O/0YLmFFR4cI1qInlTeph7v9G/y5w857CWL6KFfIb3u3Zj",
+	"oJ0rEDJgemri3rvtbKgDbPjsLfxTte0hhuZ7fxmeDh8/Pj55+vTpEy+Wpcb5SmA89NhrzNdbz2mh6HLZ",
+	"c0ERG6yvhFifDuwXXMwwdtUbHQPf1AJoKjMuEeMGFDkT4yoxsE5P/UKOcc6oESPHjwdRT2VyXTEkBydH",
+	"g+Pr4fFogEjkobaMNhWhxmdWOdFc0kpKQX7sD5+chnGTmnvTcHy8efvy5eXLv8YeshhmDzt4Md619cn+",
+	"3RA7s7XgmQVT6/XJlVDpihX9LS/0zrr+MgOdjTg/WWaw1RxsiCMKh6ANtiacu6szN6giRK4KzfNNhrli",
+	"+Z2WbWsuUrk2SQRcgU9pp5LqZ4yXdNlACl8pKIX2pgkC9p2+DBfLpVmNlwpo0OXwaFRnSOlxOwpcA8fO",
+	"1OZIAAZej7SqZuHcCndyrtN4zhJ5x/LuXT2ad+9Tm6mFlnMh1zS3JUM4unDnYdWfNpDUDhkO5Z1vzRty",
+	"KQ5g/mCAR58Gbo2Bf7IFkADzbHGwTXa02SV2cG5MsLOh61RouVD4AtZJwF9ziPn4JNu8gcEzbJcPYe+n",
+	"uaV7ODNB1uws9DKvbZ/Oa63z7NRUWvgVmP1612esT35hS4uMl9CFl0kIRAC2MptCmRLUWJOUTwHBSnM9",
+	"LmoIYZ/CnPO0TdrdhyJK4bqWGiv2vRW+u2J4EPfFdG20C0qS/8ZjaBFRq2SuN0pLWAKimuixB9r+gz8G",
+	"JW9dCRiIAZimBNFgSMxzAN+IChiUQ0FHhHWM41WW2VjpZzFtveZJV8atzTH4RrC1KddSCLBD/srvoOtm",
+	"ZYtNaJgXu9U2v+jMVZn1x+Tow1/+NZjj8IUijl5yVeu9+rS3Z7uUS9i6kOdkmTNMw9QjnmNDSgv3b2gA",
+	"CIDAlErT2GV9Gi+zvZe1G1jt3gUJReAtaHISW4/0pX1xzWL5s07F8mXB1OFJMDvcadUhPmzdpQcKgLn3",
+	"7SE2ypN60DCYN5U9ImH4lIvc+FZTgraphSdGGbM9osW0RgIYcL0rPhNHq6VWSRaaxZrfD3pRzzT9haPn",
+	"2eZIaiGkygyzF/pT4j5VcgVKYo8uebUQzx6LXPIE+5I1bSFcRVOLkqD/5ClLDWNrWkDegrtGmsoNCHHo",
+	"q8sXViiZ+w8p3nO5NkmarhaxWc5k96wDVbZmodmd7ESgMPErfOK+uu3u1RMpM0Yx994dwiFdFM2z5Tpd",
+	"slul0NIswNvnyJxw5bh2UXqL/uf9Yu/rvLR+k+26YGWIXdO8csfVJKWVApVGW/NW3MicFHS5xKZHhRQY",
+	"Zrx4fRmZ1rnW4eQnDZT7jQ/pDYVr5rxTwSwCb5Z7+9m6MYn6NW+6yFuvmrbVPLAXAHNSckSoGYeSgie3",
+	"rIgg0wxzdj215vFOb1TXm2RlacdL1MbRU5/gw0SDsPPtTPyWbUbH1QzRLkz8GvaJDI+fnRgf2FnUy/jU",
+	"vgL72pkPJpvaB+WL8OO2xAXUH7Q1Pp4vaNIb9Z6kKaOnz54mJ0N2Nj0+GT4+e/aYDuhg8uz08ZNJenI6",
+	"OZ2cPj2jw1M2PH56epKmw7PhSXqaPB0+m5ylXus/zBWnHIPSmP3dm2Vygk1vfNmyj/AoWzS3io8D8pt9",
+	"mt7J5js7wLwDa+kDYvwmmN4IBvnh9TIeNXzq/Ou9Fn4wApQXr6iFdQ/VaitkG5oJ/uAbRX7+7eL50dXP",
+	"F0fHj59AU485+0hN+6P+drio7eLHXX2EHQQ2Y4scOj6JRREVtmblAwoDjKRC2IWqVR6CPQw5g2r6ur9Z",
+	"dpIe3pIn052cd8Ldz2wv6dmntiYt7WCVlwsLx1CNFRhjKxRz1nYyVwodUjaXxE99rgaHTXt3qKYwkV6n",
+	"4Z+E3PYhz+NLv/sRzZnPeoRcYztGljPTMW0q864Bwt1BZguXv1dEGfe1cyjZblIw6Ggm0HFB28KXAMpe",
+	"i1+Cl7/cTZoB2CeoS1A4u992tsBowOi8zKU4JFKKr44MidiFur3bHg4tKf5XPi0O1NS0llcw4doKyKmn",
+	"rkVGoSLDk8Gwt4emZhulmUMxvpC1GauQJQbnXvpZbfe6MoSH8gm4F+5jRZQa3MN6BbzJ7OMWqEuVZvAP",
+	"8RMBfWfG75gwPjFiRAR6GEHc0sxEQqxQ8VWyVI6FLMZQTQMeQBPt9xgqmwHx44DaNCnmrM0uqcm0FojR",
+	"ElhxRGJUBuMIS4bAEX5OYhPIGNkYMFYk2U/VQkGlES3ITDIFqBUIBoA/ODfVLSMsdaGC8BR/fyPgAVPz",
+	"b0GzPO9Nreaj1FXb0b6qjtdv8Yn/tHP91i7hP9VCffefOK/3w6NnH94DBNggenb/XRABzNvOz7HyqlZE",
+	"RVyCvnV2Njw+MRpXF7V9LwaDiLI5U+CJPcDUq863AZIE2ZcrmhG1ZFASBYQvCDikBcWt8jRNb/TT6uCn",
+	"e2CGxnAHYlRrK77jz7pi7TfrQJWyDg3m72WI8ZR9DAJqWSVqdNJ/HPUmNLnN5AwSW1Oulpg81PydqWWl",
+	"ScHvMGcm6mEbCq/te9QzHRxCiGzNCXzqElp2E2zoWNBnzDWjiFA/6ZpuH15qpxndhmtYLPqLQj5X7lQc",
+	"NE7qm9dpaLe9jXwJ7NJjwefKWLZ+AhotZpv+bmFn6mLtMOXuN+YbNc+zbVeDVGoQbOpEulzm8k4LavMn",
+	"SCv7qavRR2dIQgs2k/mmN+otaH7LTA+FYPJRIrOMLhUbr+e8YGpJNaszLDcxXY1GvZ85+aTV1vt/Ie9Y",
+	"Bm0lIAfnU8KLzX2fXM+pML3t/i4RqUKuXErJv7TBWbohEJK99/O/D4BdPzl7+oxOkpRN6//2HrmjOdfa",
+	"Ehz6UFMDenWPbRrcfTeflEm/8hA6x2+vyoiBXW8ZKdxdkB71vMm9txODSX0w30H48P0HaKaGzrVh1FvT",
+	"XO8dfNNkE44EdqBmGwq6sL+/DxBKK1B0xS7a3QbZUVq3OT23vz8oLStIq/WV/I1mK6bQmoXucryYQ1ga",
+	"fo+dvWgyB7gbOSXwKvzOYwNe8MFdgk+hBoAe9TbY8JpnXH6jiAWlilyqTA5h8c69pkMEv8M3rB/4m/v9",
+	"gS7D7l5AByrbPWB0CHZ3ZQdaWt7ONT8u86gL9rEAn5jMU8zbQPcDXS4ZzalpsNa1eat/edv0Qaii5IJM",
+	"Vzkkr1lUXdUnFzZuMGOFEUgYs+O5BycQ2ye03ZAp/QHsb3eYaHvd/oaTDa6jRHRrhwiEsJfCa0ItjlCx",
+	"FSqwZGEt+6MIXRVzmRM1h46Wt5DcZuEP6R04SzKXYb/3mt/hBHbGy3zUi8S17yspzM83c9i/Jayc43xh",
+	"tlTlDaE7XDLlgCD36Mzb0v1QOBpyIHgi6mK5NO1EiBRQVvGx6CPChGAs1Wa4LHEJShsUcGoXvCgsyAF2",
+	"CzH4C0vEm4pdw1JMZEpZwvUGnpPYqjFxpRjS1DBrBgBQdn+HUlFAgaAr5V6fcui7aB4WUs/YWB7xyLT8",
+	"gg0n2ipGTkxKD2vkCzroc6/vbNmGTN+6KjJruR0WoheX7vVJ0fYnrtodqPkeF6G/hzWgPgjz9yoQGpZR",
+	"1Pt4pIc/uqO5plNQJV7K4qWdxtvKNN6U03jtpnFRTuNNOY3Xdhovymlc2ml4lPPck+6Bu+ySvwp6C/m0",
+	"VtABdimJne5ZsyXP0WqmyRza0XmlNvrg3gpesNTkNPVvRKzZBRMFT8DgjYk+Bj1a7N2wOAIaczMCyAsI",
+	"ySI4IkazsdqqerC+grwqeIb1E9UxO57Nb96r3rpXXdRe5e1vGSXo6vl4cHW5LPu4WuboYZi6bkmVfj6f",
+	"oei1qW2m+NQss1X1supVB5Xn6vLFg2lMX7nkpLrcbQz9YXzJ9rJ2dyQ70/QhvcjlNLq7kO1E2kAWPKv1",
+	"Iv/7StCa1WqKpz7DbM3M0T49CxiORsj41Bcw5zy7or0NORSf2sZCoC7NWAHQHRVdtyyKhCIvogq68bFa",
+	"w5W5Zg0NBXBOc5oUNR26v0Pxb+8mEZlGnFOZZXKtyspnp/EqT+VF+e4pvM0QfXN7G06fLZujtXCX0W8q",
+	"DwXgQ5Thun1MggZogVUlndLYnLDb/A7UfQA4QbmxQGhaDpUVg47h49WABdQAnIa7s+2rQ2zjGhflL3d7",
+	"vL1SW9dPal/P9v2WPb1aLRYUpVi9geYXqxFrtYC3gGpvs1WcVWKf30ZEVxuR1PijQwcvee8jpX9WR/LW",
+	"IqTBtlqxxfWVt57ebxThaSuiuI8Vvl8ZkB1824qtzdsES/5H9J/9n+Fc2uL/qbz3QJ7qOGmLnf45lnYH",
+	"UuoWn2yV7hXe9ezJzqDgn6v1lkdZiwl/Zs+nXUe67RysSydQfRLq/BgLOZbLYixXxTjjgmHYqZBynEkx",
+	"G09lPra3JqxhlOAnTaWpjdIbagA073PL3AJR4la5bxj8K4RnWmMg7fGNhzUdHy5GUDU2a7VX4MAogwQG",
+	"IjMQIwCMTqtIvjOaJcRYjeptoCw03ZFJzugt5ITTiaZBwBGC16gb4eqzbxlbKvBRlGopnN6MFYU+KlTB",
+	"jWvlW+vnctc8/g49GltDF2ET45zESDeVjmtUEA90N/70ySjl9/cxfD/J9Qoaatk/EWtz1FDabA/K7L6o",
+	"82C/MIhWRc7R/wapVBGiFU8YYR9pUmQbUsylYnVTz0nqPadWycisifWot4L1mx+Yyov2gIozhIPBlANj",
+	"IchlKzM9fbZD/6hFCYJMHNqzHYKuXgHREK56i1CSwp5ZyPR9CtseCBC9Ur53eHTQqy8LeJGtW8BvsQdM",
+	"1mxENckecLkSKsqsNjLZdFZ2W0yxkLXVKBarYg16G9pKDg/kpwMk6+5OOiDEB/XQ4QT2cM/pBw6ASNp1",
+	"Ez7vCjRwRK0ICKTtbSuRDHH0c5LJNcuPEqoYyVgBzjPN5bFOJEJUUtC9ECp9vlnOmVB9culROqFGx/Bl",
+	"sfkpoYqsWZZF8Fo9zo1IJcNk0wVIqz55KQEYBHUQdLrVGlWCC5GqW8BzLOTSy0stgQtimmWxgxUoN6bO",
+	"/Dtftz8RtKnaQr5zB7uy53yzfTS0lQuIq4taexgEdwVMVnlI9/s3ONJO69jNqLn+Rue9C1Dt9NIskRh4",
+	"/3LWlKcYM+vj/kHPLuzvuVeKLlomkHXRV3O+XJpaQwsb19MfLpgojs4Gp8NtybvQMb+i8yQ0zzn86iKn",
+	"C/axF+FAvVFveDw4gy2qGyGVhlB1ZgNqEHpNbByyhjsF6ed3cKS4JWFYOofDcTw8PTt9evLk9GwX6Ai7",
+	"C+ro77Bj+HLJhNbgqN8LzjaKG2u6j6tFZvUdPwBU44OPrzF6dPQhrOOWZxnW3LLM1RELaiGKzSbDsyNy",
+	"xxWfZIxcXD2/vOyTS6xUZ0tMGdDMKSJKEl6g1qr5BQA1UYFM60ZgcIRmJftydTjAPvXI9bT3OuVVlP+t",
+	"W/QvR/8jiDayy7H9bg6AZe48DehzpTTQp3ZvRk9O97MHuvdZMZlyrsm2UZS/URUL4hyjSDPpd9QyDvoy",
+	"CtAnF9gbjgyfkF/4D4ahV2IInmR9UEyWRkmOA360LQV354Z7bA53UWw6iIkKd9SyopuKVn2q3qJ+wYU1",
+	"oeqc/0PIYIBF2jp8+KEFA++TH2ky11fq76t0hpoH9m2pEN/7fwB2vfcUjrdO4el+U3jau9d7u4sYcReP",
+	"pGBHk80RVAgbI9YcaQkw3Aa524lAfuIsK/Fy64p8O9t96QwlXpAEdD0s3CQ5o90CEn53+JaO6SgFM2Bi",
+	"EZSJQitJHBW6K2sObRMtERLKZd1aIdbdfMedZak9iFBDD9fgruYIth364pGnZespQor+OYnT1TLjCS1Y",
+	"PIJObJG3Qn8pyPogIw2CO/GIKMZIjAcb+9UxdkxtMtq3QxYYPLi7utljX64Dntftfks1ZoUIVQOtwUxL",
+	"cxU3MaxNsXNDHCjz9HsPGvvDVk5Q0sz7mqJ14r7EJwfDZ3QySE6PzobJ46Oz6Qk7ekofnx2dTIfTJ3Q4",
+	"OU5OfHwFrGawTSpscp2+qfbEy2UBCwmXVaPX4BvovLBoNLMaEbTlnVxzeN7BIuz7D1tZkrcX/jTtDt8H",
+	"0vrdwdTJF6WRwYGE6+ZRscGFDhTweGe77Y1Q112l77bm34Y6wu0+HbEFEd5d1rW7V2rfq2+Y6i4zKHTv",
+	"lHfxyrluuTslm2nGmvZuKeuTfn17fpI5iR/RJX90N3xkiebRJ57exxW7YrXCntJdi/dcHBrcDjL361H7",
+	"nTuM7joZs0kGyK0e+qp08fQ2wb7czT50EG8Rmrv1GIz52iaggGnnnKUHGt1Vf0FA1izKiXXYoSbMnFMn",
+	"3EJ270LYkeiL6m79sKpbG1jc/r7JA32KnkDr6lW0vUC65znZpgqj3lXOya9U3NJ69hO54tmd/rTgC/YH",
+	"YgddKE4fed3tWpsldfHv15vBGJkWnsR2ldrvv1RCAcB+figXAAHZyhI+HNRC9dAEr88ChDwkTNHY4XZU",
+	"Y8yjBACfdS61yJdkpQ6HIwr7N6/91EYSg4smcgoyV7bGossI270K7QjrX6cjTZUKQ/sApd0OnNxHjHBo",
+	"UM7/gMOeE80VN7hfLptJmAjPvoAXDn2oEQ0pr0tjjy5eXhD4zqcaU6TCRWWC2L3ZA1fsXkj22W17a9hA",
+	"Jkzl3dsQiqk7Lkcj/l60Fxg171kbj/Z87UHJ3YGdWNnb7mt/dYhs17Pr6lS3k422uddxwc9hy75Ufq4R",
+	"Dtvk0Dax8Y/B102wbdzGlq7nzLZAMujR6MEtU7cTrzHXOWmysVoA6bjh2f7w6fj+AMdtE4NjZFN8YltF",
+	"P4rJMmdT/jEyyT0G5cngc7hEH3guru5FfEB2816oF5pCL/HWNq+ktovDuaeYUDXGLzonXy1YymlbJ8Sf",
+	"eMaUV5PNt7bAYOMko0rxqS2c6qZwP68+pM+XbjJJd+YbvWOTuZS3r82v8d5ASMxmKwWELFbcfQYL94eo",
+	"7XrrRkR4bNXdLtdZnVcbSTxUbkJX/T/qQR/Bz+zdW9s+fOV+JsQBhuXBwubPNyM9iddY8MEXIy/f2Cl+",
+	"HY5XeyS7Zeom6SIMOs9cuKbmBz+k/amRWS4q03C7f1zKfG8EBaMvtbvVDyYuy9TbiWvXaOSafSwQKUPI",
+	"AsKuJtiHOVmlReCyT23LOC/wt8+ct/nwD0LI1i/djpL9ZUDzVsYZsZuFBViWp5gbCq4vP6qD63n+kgZJ",
+	"VUmz7S7V0fiD+OSTPcm7sFmP4W8+H7IdB+jSfkGv8S3YK5+tif9CBcjXoB5+/+Vq4z5DxQ7VvP2N5SlP",
+	"2jJLMBVswkjqMsaol4Buwgs2qLXMZcLAalxT6Ilk6TMI6GZGfm71wJbm4F16Wra7ub0mYbGZXtzJZ3FX",
+	"7su2DbbbV6dO+7iHLowrClHlO8oLLmZuJ5q94E8HHjDh7yvOijF0+YFs6QJCWOiwOz4aDK8Hx6OTls58",
+	"D7GtL+2OIiRNscoFMVFfL/sop0W3dFuzgHYM4IVcGNAPzFYs068W4HCZSSKFnwDMHcCm87g8QHex2kHa",
+	"iQcPtKoN7ZVvcwGwNqGEu4hMNmRJc7pgRekCg4I+b8XQgEtsyKIaqnvg/kbvoP3fa5nxZNMOGUMyVigy",
+	"zZlJ0ccGg1K4eoL1XBona63rYJ/ErvoKw+3GIo6giZTClFTI8wZNwyCY3Aj71DmJ9bhjPW5sniknUrbN",
+	"KhtmOa3FvKvUZwDUZs2Vfqllaf479aiVly5s3irgxLjHybexaaY4xvaJ8Xd9cvXblT27RJ9lLlhaBR+x",
+	"89BkbJe0lbkGcUd+2FyX7/lh81PO2DW+6FLgafY+3EPT3mSV82JzpTmccQAwmrP8YhXCAbgQ5OL1Jbll",
+	"mwiygpli+h/KxMuhqg4oGRqETO2PFTSKhz5x0qBrAUuF2iQYriTdeVEse/f3oChPA63HnrscTADBdcSn",
+	"z+Dqt6sRWWI3THPAPCdGhka2f7KK3GGrqMzpxDRqyH6dsASTE2+grfnGRtj7N+JGfP99Fb6l//33JL4A",
+	"/Cr+B3wyIj/AosjNajA4SW7ZBv5gcZ9c6O0gmHmkjCvctPHCDihcYmYkOprBlVxYeBt1I+KPR/BQPCJx",
+	"zmgak0zKWxWReJ1zfQAWnwt3IbhmzELP6VR/GmvChlKvvMBvVMFYrm5EmewKn+q7PdcGAFUO9SsiMU0X",
+	"XMSEiyRbpfrdWYZXQPXJz4xmxdzMXki9dL0Dk1yulcVE12/iM8FSwGMTjnqwU1liYb80IUGjQXUjaAI8",
+	"ObK2CLyisIfzK1eF+v57QoVas5wIz+6LSGwazOUA0Q4dw/mC9UnsuQtihFjmopAkth/ZgAQ+OC0Qflmx",
+	"8xsBkmjBqJcVnDNjQQn9bnA+xK5FX5bhW+DHU15YpPYCwZj1GiDPCxaRM0DFygytPVrmcpKxxV80L4/J",
+	"t29+ek6enT4++65PTgcDRLmykOkJFV6mF/n2365evSRqIwr6MSKULGimxaTmok7K6NccH4/KqnWa4q3A",
+	"fvSInsVdOfu5S3bySBYyZFSfmMgygWGBB+gXmS7bN+L3lb5XdyUwo3lnRODKET4TMgfeqDfkDVsyCoWP",
+	"lLx+dXWt79w7hOkg8WXKFktZMJFsjn5hGyNBDKQfUoGfQVwRAQglDrDvFiNb0QW7Efqa6h9oodMnFwbq",
+	"DETQClqaunbv+pdc6Y07J9Q1MsAzUAXPMvPAmuLvBs/65B3SiLDzm8tMX/AboViSsyIyPebZBhOWMy5u",
+	"o5rYx4PBBGc7BwszgJv2XLMCLmZ6s15fXD//GQONcCALls/0RSuSOVLR2cmzJ9+NHKaf69upCqqPTuHo",
+	"5XFkNLGvfnuNKHGG1USeKM0deyU5PKMvVjHC7lDGFw4EUw6IwGF6d4E4bgSkSCtf13O/pQUKHs2FcWbX",
+	"fMHsxdHLOjk5eWYtmT/gOn7//eu5ZqvoH7e/hbAp1JjBgahzkmk+Yto4uO6JWoxZVVTdwk6/ZnnCRAFf",
+	"5yuBTGmgiWk4GJhZGQ1RD2Z7MltVTw9e9lzmiqQyWeE22maqphUznwlarHJGsNkw3nW6Bpoc3YhY3wvy",
+	"aG2GemR8AjH5tkwQg7lRE748N2s1fUWNgnm95r/9+h0W99beiJlrMfm2LiPdAN9FZCKLeZVlfTxar9dH",
+	"mtccrfKMiUQCgCBGPv79CFErjq7s8mJ9i9a5FDNvyXBvTkxNMy8gPR68cuSqyBldkB8he88DQBn1hv1B",
+	"fwDg0Usm6JL3Rr2T/qAPmPC0mIOuY7OtjEh5hC1u9TczBoaTE8qXaW+kP7zAX/6KP4QEsqXWL+Ch48Gg",
+	"BvTgb4TtjY/W5E4/QGUgUIjaWvJCVc7pYNj2SjfHR28FNYoKpEf2Tgcnux/6SeYTnqYMvF6PcYnbn7hE",
+	"MPrM5Ss/7jLOW0HvKEcbrQwQ7n7OjAJuPQPl03ujRV5RNi021249l1o1TKxRV1AAVjaNkUG5NgoWJGia",
+	"oI/tl1wHJtrCSfvkR1AcERycyIkWgJDRwNZ2TqZjvSJa+Sh5jBR94tp/e58yW9iCSLFwuxWZrLLbUoc9",
+	"97JBQT1Ghuk1nYFrh2qCNnDBbvp9pWXnOKFLU+JXpXpYW5PuQcL9YKKFD0/y2KX6HoF23Atht49gRn95",
+	"gJdXjH5j7P4j3GgH1AZln+h5g+va4fL9QFOLD/b12MLpsMMTxkNyLeWvNEeX/+nwcZfpaQIGd/ZvLOX0",
+	"eoMJPKfHx10eXiLcv+YrBgLin4iRgRLHjFmKV15bEF4lokkl2MXNtJ0H767JvC7S7msIutYbYedZz979",
+	"h74P/0xiUtMTLQ/aUtFFkhh/U0lEYO1jb3gViCIgZo42a/B1zssmBbphwZIhk43x7RoQXpaDHQY2BlZn",
+	"YhcjsqRKrWWe9gmyRnFrekaCpmxsJ2j3NNJWrDIeJj0ABXsL4dTRA8kQJALKnrQV5tIJCU1TLR0RIdhN",
+	"PiQKubjjBbtw+sMXlIKXMFQ3GTV8eBklbnfcR+cX0Mfyjy6dBs92P/FcimnG0aX/X+LsCzEcpGqAVTcZ",
+	"Sx3YTUBoQVlMB8n1FQTXjnvyD381Tnc/8VIWP9nEkn8qySYCtt52uWZdoaq10Lv8yaPLF1D7d5iBeFko",
+	"omzmOxOeaYY+fE9ICUlghmWEPmPTYpet9mXl0xeyz/5My2ynxAP9wiDx/BPYZPte7f8Sk/+IVp+nTi/o",
+	"hqTy84SmHhll5mG8Lqj471LP+0RrlIosaFoW99hVGQwRmjMykzLV3C77/9j73ue2bS3tfwWTeWeavJVl",
+	"J822XfvDHW/i3ObeJvHaTvuhypiQeCRhTQF6AdCK2tn//R2cA4CUROqHLVl2yi+7vRZDgiBwcH4853mU",
+	"HIA+Qf8yBAFMmBZDFIZP7OHjOhIrHt5Wigxmbi0MC7IqVdYSp6LWU2i86n3blyeyW13Y66t0SKIGNmoj",
+	"hcV7zz1L4pAHfdKnx+2XgYXqHvLgXCPeJlPGBjWxAraAxDCpzwNjPYnaaEzJ6fB1NyxiV+6dkbqFSxzY",
+	"u6CbP7eDXteQkYYdjbaBYENCNqv9qXjW7sNT/Ru/PqNl6YWId+9wl3dJngpbCgMXqC3cusaztEVZJzXy",
+	"sJHJEDS05uA+BMShgnQEA3kwhKfDYO+tr9ZLxQLRGEu55aybW1I0k2BRSdbnlap2TyaMPXWDPwto780m",
+	"AosISHCy4sI31ALjrqwguPNcf8KwsRayJ8buXUimoeAh81/0+BUizRGSCroEho7/NMC6+BxJ8CJd2TyX",
+	"8vfPj1Ec/PsX/6jkia9l55sdaWQSOj/9fHn2tma8vOd7pu4wWCLBu25XMr4tm2S3hBBWjSiTuoEf/lQz",
+	"ZpMHRGfloNdl8btuHx4fbDL2AmKF6VtSNK8coJAocVgMb73et8qnRlY5/9y6hxImd+OHftllKBk3NbbT",
+	"VXh7pxEdiW6sGjSljG0cS2660eMhe0/Ge2O3K9bVanOLznJHDOq+7HZR/gvRFoFzandnYA1bbxGH97uk",
+	"f7bbHRMetnq/xLdudszWdkyvtJTDVimWdzUepjIFQJQHKML59uL03VVyEiHxQSPYm3XCpNjAroWYU5bL",
+	"DIyJAgS+6yPxmMJrQSqvHRn/gis8cXciDOfz8DSC4naeIXJbSeg8Qzp4VFxT8oWnXSljFP0tWaoQXQlf",
+	"hSHyTLxSyWzaQVIPkGkw29iV43GkYQhVfh7h4sOEbmwuStDWfwORfe4ipRvG54UQHrbkGCenJjMSEaTc",
+	"WTkEBTfVxiaNulYalVgcC57s1UZu4rdAhUsQa451yRc8mtHHDx4/YdmjqTvB7ErsEGovmAu6c8lcrJdQ",
+	"iVtEGEa3SJtsytNYom/xc91libZqa9/16+fowa12U/7eY/l7g0VVgJ0fqAB+7DuFZltNygrFLWrypUSz",
+	"abPT4FkG4rUQ6fU1QDZts9+HIoOO5DP20C3YNM8gbTGdS9K504xU91ss0dzCNYJur8egrymjmbRYUuq7",
+	"vsbuuNCyUP4Be+eed5UdUh8YMUa/aLGkz0WWa7i2Qw1mqLLU3b4H0rp7z2KuWywZa6G0sFN0cluUnCRF",
+	"/F6ujRum+w8NsgfXPa0kjaUjy38PlG0JwtxK08NlSgoJfXRpubvtiAvEjrrrDMouTIbKHVYdiTyxeG3Z",
+	"ycUjLdyxYI/nEiYB604Vj5BudU+FUgLWd825e4N7R98KVYdhmLFhu/N4t41imL/vg8IYvkFPukEwPG0E",
+	"g7fx2M54Bw9nnNuqY2XFOfCp/LSizXjJQUAY4ZrDwD2mI1PR7yMPw91tne/CDC3aI+XOOCw5FSIcFfaQ",
+	"KDcfyCBukAJoDFdjuL49w0W9zdtNGhx6lpEto65OBxrAkAZEMIlljOIxe330g/f6FGGvhMWm7ODHWWS+",
+	"blFawlPLeLr8kJw9DTaNMp8dOc64RPcz1Rw5PVCIrHxNWTYKuVJUlHsIqdYRdoq4pylthxkYE5vivRh7",
+	"YAUgG9SRz5PT8/OLT7+d/np5fXH235/fX5y9TV60Fiw9pl2ULYhdCh6E4q0qrKy/frup2j3by1achSYd",
+	"9DSszyl9r42sz0Jn35zx6XHZI730Ldqed0LyrB3U34N+DBeIplEjYAk9NoM0OQmtVgKLJZF2QCqkVXJ/",
+	"KygyqN9VAuvCQMgSIK0j7VyqU92Criy64JOf1E4+12qA9E4rPaDAPRO6BJqN/TTiIVyT293XajQOhYgt",
+	"7uwz7DEuVtwEuduCvGgSOGiSEZc5z1CYG2HbKOt0HIu+QRIVmzo9Q10gE3L3SN58+nD+69nV2dsEXY+O",
+	"nAQTYkLFuM28mZlp15w3AUHTKFZewsSY5XFVuOybOvIbA/FUDYRfjYwXfuoWjQXmObZsKX6/56nuMR9k",
+	"D0o5mZipaVfkhnMDzcnebNzHs3HPkaRrmwf7WEM/E4Phtru0/pWnzlUPwCjmOVF5ngpwwT/HRK1UE3du",
+	"Ym9IngXXvq8B/gRPBYmHuCeg41PihUS6otifSkL3qkXlJBI/oSDc/+Lx9dMTX+wKRb+T4pwPDH6eyIkb",
+	"W+i14nMy4LdwMovUdz90ZE8Z22YfC/zZRAtrQRLayzkWpyU3QqKDQhjJUDxDejeifyNaxYJJkDjhOLK9",
+	"WeofGHDZkVJNSHLZYuY3WjGCMFcVusJ3fuz4sPMw0GhmfIJ4R7YzPq/OaPaVhh43tkkDN2ng3Vj1d0qD",
+	"BeQYR57YIhxC0zPThbsUUrHMzHvPoK5/6Yr44sBYZ2taxCBbVuXLIB2Ah6kSHyX7wFPwdX0yYapvQSKV",
+	"Nb5awtxbmUgYvgAeiv7KDvf3Rb7aLcLuxwY9tD/0EJE9azYDp9kpkKh+q0QRivrN8kkiOzPJytd5OL4K",
+	"gbtpngkx6tHPlBGCSPJiE8hFMaaH6AJZceVFLj96NfI1Lg5DD2p86/+LC9JF2OSf4Ap7o1LYbcAVn7e6",
+	"kaRYTo2B2V/rCZ8RECnvpv2amHbP3NaamSjY0cewRiIRBaDhaCGFvU5Bu/ACC5+WnAczdkM2Q4AgsmP5",
+	"DRFhcPd/R3nGfWbEk1VLxl0Mp9V4CG12KjvSxx8UcGjgNy5Y6xdiEpQ9qgozSArqHubqW7Et7pMc+o9b",
+	"0TLaFZJj09x8v+iCJXlz+VsgFR8CT0ETrvX1y5+PXuAq+Hz17uBnd2zQzzge7wMfvBVmrIywlaqnH0s8",
+	"+hk6aLMonHIH38IwG1O2DwC/mkgXXT06c2by0bYTvgtJW0LPtauIdfJRk6dt8rSPKqhxaxJZZRHyub18",
+	"rQarp1veapdekAcJ43UuZyG0EdQazv20xSLeginN+lwg0tVrmnhNJCrl+pRC5InvYw2nEPzxJF6xBded",
+	"46boTJBe9eUaCYMS4u0StyBbyBdU0mtD2t5CgAnHO4QeJlYHXMgTApSV0GJ+aF7EoSgDv371Cr0lGou7",
+	"/2gGeDIjqYGj0AgOHmKCuOAGo6Qt+UwdScVjSh8jyyKyJuFDM+hZSDHzK2NJm0SSqsmQrJ4+lS7fC1yu",
+	"e4L4XoXaZp2ddR9oiHw7Axelq6iRrqfXOpcJOdAnLAlB/bURfwLCEmIZIkiAaYifsskUN5ni3ZwrlyDT",
+	"QkHKqFFMM9Ey3ML5kq/gI7nIH4KK5MtuM8JrpG1y2SRsHk3CJpf7im0smG2Xxi9R3nNO1Nb7GC0PI2O1",
+	"jgr6WZ7cqy9uy/4WHkK5QT3E95YU2Lw7h2KGaiJbwV7cCJmyxL1dcuw8sMmQWyQQ8KXpOfBbyyP9SVmo",
+	"QNe56NPZYhMITYhZlID5xrY78k1QxCx1eLZQw5dU8YLUnxt79NhMkVov6WEuuELuEU/FE7qCYHJWOUKv",
+	"dvLsei8ourfuE/gqBlX76Cu7P3cBnVKQTRm8cW526tyg3bi/H+NxjbuJlGNdrwQgpA4jIrP1DIaZcJtq",
+	"iCIwp3PxNHXb+wYGw5LLN7+cvf3869nbxLd4okxvMNy90HlvonpuybIzNZEnrAt2AuBVoj3uubgreY0z",
+	"WMh5fHNs7Gqj3mlHFnHQPLsWhsdK+6g14JW86uxkVt8feiKFtCh5zor8lycGUwYduQT+bVjmjjwEJUg1",
+	"YUqigCwJZvtz0QvXRcXdQOQtZpMYJBjq0xiVhwuN4smcL37B7xgudZ/YmhtmxCh3bk0TIzfHyK6OEWcg",
+	"74eRBc1NrsEc/uX/63qFAtAZXbZLHFN4RMV2+70iLZm2ZrCqJA495E1M+xhQTpL5dTWLcvpslujCzhw9",
+	"FYoY3Fg2divfB3jJr4rWWVKkrcNTJ9zMCjJHLtcxt8OCyrVY/UuLw7Gqned4ZYks+ocfKyiRSzttiLL9",
+	"S1GJKHzODUv8xUkllJD0/397ucstSM+oO/C80Qyq3u27rhnnGAo7fXb8x5fyCrqCgAaxpYc5d6i8hPwQ",
+	"v5StmRhhhH74l+XmZs6SLZvu8M/lAIz1itzFTZKqSixP3+PDdvkV/BMqvkIoq/oCjEAoq2kVfmlUdcdu",
+	"3sYS7lMsjVbld4aNCxBwWMX0ibeS3rvi5mY+xbewIQ6xyLgcjPWeEiOIuQo2ti8yOGZJJiQg1ZqADPnc",
+	"COXpIzkMFtXEN4fi1lJaDITkWdLy8OkRyNSzp+Vj5/GFsmW7I5FhyN0g1GGtItGiKDZKcC7pA7QbGNsT",
+	"L5DhDDikISTyUdxKxFhHbgoZY/dFjNEXx/WyBhq8AVc1hmmH4KqScdLQRwCHVpOHNFDVR+6yCKQ5d5vl",
+	"/ejP3epl7U/fjU/e6laJuZPkCdepS2+yTptBYaiaHbbHuvVjOTwCJwpWQKrJV3hvyOAWZEyglwoCHuwm",
+	"bEGu4vF9pRz7ZKiw1CCds9NiqH/fQ5kLbphRCkkU0fkT3P2QgTUdKSyWpzPndIakfQkgWEIehiLwMbMq",
+	"Qz0Mwr7EdioMVhN8h2vhXG/hy95JmtO2g6RFbC9Y3IbM4PlkfCFb+jr2XDqE3j0Untml8kBcThKH0dn1",
+	"A/BpfayO8L7zcjsyphqdYxn06miyo3QoNqGz5OLzx4/vP/4zcfOWkJpY0mYfI0IQyfRupJpI1p3G2xx7",
+	"2A9+iCF3M9mRXWAcEQBt9jtxLLNRbux8P/wAsIIUJj0EFonJx2N3JICbyrmeNXwr5+lrzXFYLkaQAbxp",
+	"NZeGxM7Qb8aqlDPYJ1T0oTcvuJwjWY4vMce94m6WKqC4AZmk8zGxcSENKlJzGyEHGfh7hsGHG5S/pcdS",
+	"jLXqZjA6Zq9fvcJKxOuj11Hs2uS9IU6ZJw7AlEoJoOrWoLAtUmqpBGTShrsK+22NZB06RnqKDAjY7EJx",
+	"FbX6hx97KoUT9v7yE/vh5Y8/HrxkPBsP+cGrOt0lb7uuNQyWSM69WlBr+/LXq/+tEWl7HBUuP7NevfCB",
+	"IRT+4Rdg8sya2uz7nKwjLs0SY12DrGhKYnv0TDB37Nbm7XpdQgsFMe9TILbssJtnN/VexaVV2mc+KJVF",
+	"K52S4ieMs4nSN/1MTfAAMSE95mNDdlqkugoyVecclWw8bZ4h1yN3THRI/hgbAKgM4u6AjgQZVzZBFqjT",
+	"4Jl5pRwNt+IWRcQurz6dh3NIwgRPg5JBpqO3aCzoyOT87ONbd2S3izR5MTfYvrCQP5/5XUP0HupPFCoH",
+	"bQw7GFEHJh4C6xhxvP5cZaI3Xf/6t3p6kW9w/w98PMZjZRunSvUGCJcIt3kM6JCv2OHhQI847fVgvARf",
+	"57eBaCTFGrO9kdmm5UWI3lXx4yIt+A1MlyP5/+0ueNIZkn/DdHVmxM1Dy1l7dUPxhWFC9rI8ffQ78Snl",
+	"PU7P3+NMr63FXuk8OHN5AyE29M2ByProY25U8T/2YT6ZUxf8DlHaMxC3upjPBUUxSkVUPY9rwD2BGzaB",
+	"LKvX0XRnz27imX/DlMQCH1r9Mj649qi6gWlzOjWn00aClzLs/Y0FsJ29WCl0iZlCt6F9PkyW0b/ktReB",
+	"AqbKbnkmivJ5BUrFWYGwvdeRvESLZIL5aLLre6pfudnfeLndtx3sBqYTpdPlxHl4BS7F8VBzEzrFubmh",
+	"TnI1AsLPB75RyvxyNhmqDJiQXfcxih6wmK+21NPODbTYOJc9m+M6pg6Bkfof0e7I5PLzf12+uXj/X2es",
+	"kx8d/dCzaix6+J/gQ9HPH5deQz1bXTAipYB8VLVvBuA8RpqM3fp09Iz6Iwp/b3y3rflutjStpV115dZI",
+	"XZkqr9kKJJBOG2JhXTENBvStd8PdOhe9IePZhE8NS9UJs0gawdMU0qDgTmze1t+YbikVcUpWrFIzt0p3",
+	"4r7h7feiXvaN7I7GKduxohh2ZaUpgtN4tu7uXkwihN7Qw1xiGrSeqy5WQbvandOq3y/gj6Ev4TvDMmdw",
+	"ypwqqaD97QlwAcUOhWVWqRv8x7EM+0aNxu7YDIXJjizdt6ekURm0iEWFms4KVm5PEhP716iMvFSxww30",
+	"M710KOM87WTJ7MuszpuEL+RlI3HWJ4Gu1GrRpE+2eATH7aD6zG81pnLbU6Myp8cF9toLOVhB/hx37V/L",
+	"0P6/uy8qrGHcWhiNrWnNb1YNPRBja+JGLmE5sFc/LI5ARokbTYyq2Z79ytul8+gf8RYsF9mKfvcmjtun",
+	"WvwoLoa1FvcaoAp/x+8ME2lNP9Pu+phmdtwhHT8VveePYdR1udfEnYwJ5lY9cJfTadnyPngwBwixmXBh",
+	"IW2zRCp7XfzLmQO2VRA4mlKXNzcz/HEdGQjkCH/jrRE2e0Mf5TPCg4PiFpgAyMoyZyYnIAZDijDc1Buh",
+	"5Ew6ODaSe9OaVB349NEKI/Uou72jgaO3fOjwI8zOcss6IwyLXf4NsqWJd3bTtIGbtoRlvIv/tAB3GSkp",
+	"rEKDuaTl4kNx1S63XPGUdeQrGs+6LHOXS18+d7GeR/CU1kNpblc41PHCw5SbYVdxnS5bGm/jRTtcGcVD",
+	"6pSLxCDX0KyMGicU3YUwh9+ZMF33XB9DYawiit7qqMu5JDHcm6AMuQcQtVgKmbgF7f5Tg4fOBe8ocscG",
+	"wjetLCDY2lgYY+QI/y/nGcvQ+6vukveDW+FO/+KJCqximVI3rMt7N/gkZG+rAyDjjzO44/iNXr1Gv1SM",
+	"8tGz459eHbWejYSk//UyuqhCWiAGm12mQcIU1BtTbaDJbGwNdmrjpCImM8uKFpN77jRfNluKcXrvr3kI",
+	"1Zy/zx7ys7o6hzhX2WyKdtvLGM5P7T03ExJyLnNpLvCCXdLy4gMaV+YuRhbZyPPekA35eAwSg26Pkg+/",
+	"oNj5XRaJhnEmwCxxaHhoiTOMh1JTm2F7YQjLsONMSWDublPGLRspY4NTQ51qhosUsfh0NSaNlOwLPSpA",
+	"D57CoiOxk4+I/RBPgaUrdnl1enHVZr8HmddZov65vjDI+ux58mlsP+XWxczJC+K2pWwRjbQGCHHh52Sn",
+	"EmP0iJoNYeGrbczpdjEQPLfKrbUe0/H73hkMgbQtyLLsKVOmRLqCK0wqyo5xndJfhXFxanqC7Z2jsfUX",
+	"j4CHTtwSBSeNLm2zN0NlALk7rV8STEjqlnRR73eGZVwOcrcBnxOUiFurRTe3wJLwU/Ki5ftiPTVpYIim",
+	"jVz8eCYHmTBD/4eomlyDwihvke3nQf3d94LB+AZ2ZpOPfAD8BS4EDHo2tCuLMAwdEpfzNMdrZRtsmeRb",
+	"9ekczuUmyYeNsgyhq7A227C+BuDeMwEnsRGQ3t+j0jwD9HeGeLGaWvL+fN8ZpYiQaUDwrBjdvb68IUy4",
+	"doOu5T2XM3q43oRkP72iTEFJAy46swEbJXS57uG3dSsIRtDpXAlsKuSZgj3aoUrn4xJ/cV49LYVVhDo4",
+	"Nc3O3p9P7j8Bs6qaznk/OzoOcpk4eODmb7MzFDGh/AUR0K8U1l92pl76pz/SM3V+mGulc5rN9cAM6fhf",
+	"wsBet1WETBEf3NI0vsedXNKVD5/M/ySz6YwLjT2pYe7qkvnhd+LPrkBsCWl/fP2slNZ/9fL1T69//uHH",
+	"1z+tyO6vGCGJb6KCJWUHRG3FwYQ53QgB5AW3V42DWmlTZAbT0ZMRJoJEK0ckZA+qJyzlFg6CX7fIV7TO",
+	"UKIDv2IUmFvcfBRfdo++ol2wjg9TQLhJaQtRfegb85K0fCBUtIG1/BFb5L9HCkFp+ihei630Je8ABjcw",
+	"GCHtzzIDexkuetItDv4tVtclw5w0CfStOeumWEFhhcZFVe1H1Mq+hy7ZWRKHE1Rmjr+l0BcS+5t8bafA",
+	"/eHqVrqFjdtKMzPkYyB4MbJyYxdLIBnsSGT2Q15BGu+sRKLbg6KXeLYqqUoPPo4EmKT8azCNH/jbrcIS",
+	"1giQ4K+eaMLP0mNFHPvhbZBpf7ntZ9dFEeF78YZZqUnT34m7IiyhlUZrMSUf7N3hWMOtgEk9I97Hknge",
+	"LVO0ZGSLvCQecZeW9XtK9i3QmHI7bBFfKTcdmRRXXLtt1e4pSQ2f5o+XX9q3PMshOWH/cfQDGU10/9w4",
+	"yJJlSg5IsUEyzkZC5tX6DP71noaVOqfBxq39sIXB2UEshWu33NrjI8z6CjtkI8z8BDbYArqBOh++G7bp",
+	"omjM4S6B8gE2YBgvW5/g20g1WdO3q7KSq2h+yO8TWTknhTkDYveMZz1ZTVFR16A7F3ZqPW6fcF9hGN2g",
+	"UaZ8Mq0/7nNtfoa3aiGOtWvn6IE92iYvvs/W5HXX0z0S4jWYsdM8FaTyTPxRGhjP3GOmrK/VnyCjyv6Q",
+	"ywGUY9YbgDFhJl3YSvpfjGJXLAxHrTCMqXtcsi50JN3HO6RVoTXJOI/4TWmjsRTGIFOm5BL6jHyc8llr",
+	"/BhC06MmNG2ct28UcraVYBYr3OBiR27h3uL5c0p//rZPI5Q8C5OwY0H12cfFnv76uBFp6il2/OaMSmMj",
+	"HirACwfU9qK7Q5/pvrfVmPOJUlKJmgyV54MWNnhFpPlQ8OunztPhJhJrIqGIZc6VyrKTqLXj8fTIJ4u1",
+	"A419Kbg03P7qSHR4/BVYVCA6EVJEDVPnhUMLb6nKD+Jp6ifzg5+eRh9oEyUHP3mf8Rs/ewBDTE8ivZ9a",
+	"uZ8g9hPESxrvrrHcu7Hc57kXfCeIMOnIBYsnERnpo7yN0yDVIWjfgp5w7eUAi8eWBX1IzUpEZii0k5AZ",
+	"uJtB7shVFpltzyBrcpe/UaPcmNjGxDYm9m4BdOFh3tWmzrjGMujFV/PlkiKbHcJormEDTaj/C8mhDrmU",
+	"kIU2T5TbRHsJExTaRvVWxJNXIscv/Uh2uq/dI+pgV5QPw0E0/fv13ccmfqdirdFfVgVheFWssN0t9uK2",
+	"N6xidf7X5aePbAR6AAyvYc8v3r1hP/3wnz++CL0NE6VvQDPVBRLVxYWZiZGwhrocUI+H2pkDglpS7lqm",
+	"BEEgUmGTqQmkHZmqiWQaeuqWZIfJHXF30dzCSXEb/y+F9Y6A38fUQFV0PQo5oPGgX+EVaLmESSXewb0l",
+	"zfzO0tbu5uc44+5Dlu+EM32AY/j+Pnd94Fw4ztbSrf/tc0I2x/OOcldYo0I0TJ8bi/4+rigULS+xnHA5",
+	"DfEKwqWUtn2VCcVGfMo08N5wlW1dIIIMgthCyRX46fKFe+pPIfGM0JxCMQp2bp+1X/74GjXXhWF9ZA0K",
+	"RPshICPN0yEP0IqqWGU8VBKu6b51kcproqWK/3MhcOEHf375v8f/YP/44/ujg//88sfRwX+y5y/aB1++",
+	"/z9r93TMvih+vNpeEvyy6za3lL7iJf7DihGcZkb5EcQibSb6FtK6MdCv1aRefZ4ZiO/dVSoDLnfcRlJ6",
+	"yzWQ8qWF3aDlt4eWn7UX0SqV/7wBav5daCb1MokKpe1Db3jJIcLbEWcBZtW7QHzdVpHn5o1GoGQSlnUh",
+	"U3LgLg5sTd7nMiiFHF5kToARwa7xJ3TPiseH7H1NuryYg0dbIiyGuB9cfGmK6ryu4pIGFd94Wmv2BdOa",
+	"icrpa1mmitxH6dpD+Ip9inV5kI+l1Afpj9BxOSfUy06DmLugSPCXD6dvDi5/OT149R8/Eq0mfOUp9MSI",
+	"Zy2W+8CStBvxnE5uYHot0gSFhigw9crxplwZhJGBDGXhkabLshsYWxSP96YVb9bVwG8MU/1+kBZAZRSo",
+	"htDTFMy5iCuOdwtf7WHP3M4ahdiC2hWSWADmPaYFY/Dm8reQGB8Cd9OCEfzrlz8fvcCJ+3z17uBn57vQ",
+	"zzgev3YP3gozVkbQrRY+HUJxffMoemD1IhULw2w8iS0gYNVEYqXFzhr8TTyKum0rRmHb1ig1YxNJSM5j",
+	"0tQQE2NPjaCFmpdsmMtUU/s3x2broPCHDX1EKsWnJb3LLpC6R8j7g7Ft5kI17Ftxb8lH0JF9xImjhpdv",
+	"42NDritVK+k9lodnf+MCfMnijPLMijHX9tBZmYOUWz5rfAo9uXPtJtkir5GPYMalP/31zH2gary9++Wk",
+	"UOgmY4yZQjRtbu5WG7mypfmDHvYlXqW6/wO9mqgGF07IDYb3ZX0BWcoS92PCniftnrlNWixpO6cs/keW",
+	"nJCpfOGpTTX0lE6pXMmScnCcsOdK+z8lL3z9ctqRQ34L7lrcgUnL/acG7h5CqC7JErgVKcge/oowHSEH",
+	"2czmdg+khf6ACb7i8e9HdbQDT7Nq1/iej8z3xDSeN7rb8D8RmuZ8yi3j0lA9L2xXt+Qnw+kJrnvA08Gd",
+	"bD47afgUKVmCayvsQqzsfwmRcQVpW98+rcD4VzflD12I2CgubsW8XYMsaIzablJ9faxXzGzcu1g0C6Nx",
+	"tpShPxPGXsWrnjSLS3iN1cnpOC1NZnp7UITSIookxfFv22ZySW65Fm7wJinUojPeg6HKUhd2CckSv6oS",
+	"lop+H3SL+oIZT1P0GLw/b+Gr7cgel1JZ1gWmxiApc+Q8U3M6HhNDehHIhRtfG5EmbnQjnoILVq8mIhOK",
+	"zu68OxLWEp9LvFF3yjjiHvqZmpx0pJIQkiwLN+2RbHVaUlD293eePEv4eKzVLc9CZmoYhGPclWIJcUz4",
+	"Ko/VGQjj20uKPE5OLUs7/d6QxzSn+l3JY2yxAVdYyiUn+qFf7kuggj6xRnTtBBbLuLHMTGWvza6KWnQS",
+	"7oqJ7sBwVW75ZZQPqyKZRV7oMJYn7UD4t1jtP4Spb9yHrbkPdLQhEzvO7eb+ROUmWTMdDV9tq9A8cef3",
+	"5fu3BELkcUQ+PVXaQq+PXkdXJej/SJ/H4tbdo8Wq3JmOnPdneNl7CU8KDxbFdiS16/KPQ455bHRRkDra",
+	"MDWR9Sntp3L6lxOGzfHfZAH+fv7CB2LPiEuOQP3+Ne7lOjjrVW8TLy3X1pQCFbJmzsoaBgjdnjOJvIe1",
+	"LYpUQrDznXE38HQfx0zlurDpLAOuJQU1XfDJfxSgEpqFwMZE0jpnHnluwMVP4fatGPc5B8T5N0m9j1SK",
+	"0mrg225K7p4HqbSNMybq1dZN1KX7iDVmKn45YRjvuqjVKqZz2TgsW3FYlLrxvYhuB9zHdVm2Sx+K+qzk",
+	"EazHfRYtUkN+9mTJzzaOQevpz+rXz9GD+2UNA9o+GdDWX1Tb50D7gJEcxyayW9AIYGWnqKiD7ouLk7ow",
+	"yCUbKOwkI2/FORD+ckItDzj90q6hJptZ7Y8i+XnURD9N9PMN05NtJ12KeI4y5/b2IB1nX3nPZlPmcz9z",
+	"mC4XpiRRP5dCkYG4BUn5I54ZVUoQRbCyVyVo1xFrP5U8zn6ptedGsUx7t9Sm4oJFYYyQg9CI3HSdNmZr",
+	"TbNFXcvFWdlXGi3DGLSZAXKsnc0mqd+lCA665GnDN9w7rIHdwFdtEhnbA26EtbOWZP1yyEbEZytNnMKk",
+	"BR8RHEtACe6hj/Ysc4PbDxwBp6Xu1HI/NkCE5oy6MxDBb7rNROXJYKxMT1KqiZo0TN6NPxm3YieQZQHM",
+	"PJfBjOnKClvhE5Z+2GtmK3GXNKnKp5uqXH+VLklSVq+Zowe01E1ucq+5yTVW0fazkj6LQVbQRZnmpGwQ",
+	"sUPQWD6tl0IoFu7+/Zqjxq9pcozfVrDugpUtOEKHpQ1dC8j8PbCjEJ4r+XR+df3+Y0KcJ/6fp15imVqW",
+	"KSc1ACRaRzXAKkNBRFLF85+2Fm98kXVIhuJLN4frnlkoSwcaApV2fN6WtiFKEyxNj302D7ItVl/pBvLG",
+	"zaa0617+VgyENbvdc+45q3cbznOTeNvatsnNbKsyrdIN0m5XMwUjqfSIZ8JQyxFy950w4owgqJwYAfsT",
+	"6XG4BpaCFreQxgIH+933NyU9WqDXxnILSVT/QNxycn728e37j/+kspYwxAIWzqY5sHMcGulrL6Hvohyg",
+	"m4DHmgLEnYujfOgUIM5KjaeM36VJADZ+72bm5zRNPXXncvOz6PLSGeD5pWoJyhFw0xd2lqG8hWWwTEhA",
+	"9eoTVhTF0SK5X5E2mphY2uyUuhqILpOZMSKQhwDWywtafkPlNd6RfaVHecYDRSE1VUrGneXUajyEgqwL",
+	"L4noH6FZ8n3SZvj6yLaA8olpCikbAZc+P6mBZdC3TOVlVi+vQHEXWi983htzu7HB26kP0dCHNc7L2vRh",
+	"XhPMsDeXv63jxyzYEeRHupMlIdIwgv6boZoYr4gwY2E23dQdeV+uPnzev/CtHtW2LnsfXw9kuuiB3GGL",
+	"o612k22QksqNKKF5b3b1t7Cri+97l8192M2zm2VNRkr7Dx7UoZDKzO0/czLTfDTLGKhuQSOwN/QlFcwN",
+	"biBur2ro5wZST/HO9chtX0/aSTIp2MPp7oCpCh+oTIQ0eLZToySTmKzTcCuQ15NdXn06DzqaEibkfBes",
+	"EBTk+OBpNlhqF71Jxdx4ZGD4QcgBGDv7u4aYCaxv6LxbcoPaKy+IUnAdSkC8/lxlojdd//q3enqRb3D/",
+	"D3w8xj39MCKBbupCn+kOO7boEae9HoytsyI1sVxUP2uiuSaa28By0/JaSCfRn9eL6A7/KmOWl8I6zjQ3",
+	"EET+tFHy2DNatqLtGwq3gqetWdgH0bV6SgqtLJQAtz2eZV3euzHMcJEGgas2Nnt60vi+wmgLRsiNw2UP",
+	"sgzSNvsQRH2C4r2n9ckgHYDG4irZbO3pWd3BEKx28RbuSLmBKSAx5zA0tvqTATn5OjLcWZDCVpkusMVQ",
+	"3SG8XyCBdtNtQZIOLaXF6MdAp0FstHQojbW6FSlo7CQcCwhyhiN1C2l8upumgVa5TE9Y8qsig7QBBxB9",
+	"V59qWw9B47N/DNynT+e8uzCE6n/q/kmuvyl/rgHoeLuDlmCTPFI9Oqd6OR49WA61qR7uE5qzegHdrVB4",
+	"7s60j6RIUIvQ+ae4BTnboKND61FIQCCDEnK8uMiEaJ9D4oAOBy9TJsxcDQRNJ55pLnogkfD5AgslMynO",
+	"wHPvmHHJIBUhBEFCJjeQepRQ3EC7qXx8xoc8NEjoG6p8NBChp60id49qyZxvfeh3/+Y9iGuZswv0xQs9",
+	"TbQxlIl3XnQknvbe5JzLTlXgVPNSJoMaFP2fzayIZkcaK7IMXfSVlo9k1yqsnSJxNhCaqYlkl1enF1eF",
+	"0Qu0nWT2XBSA+VzKFEWFqPhizxOjct2D4/gPkheVhC9gQ7p1N3bT370xnY3p/LuiK1Hogkwn0eOYWeqq",
+	"exvRQ2+3lkEuyQgZ1fJMeyT72ULLQWxWZCPL5hDdriFPT3xFQhvr6fmFVw/2CQL/akHiBAP5jvSjIsM2",
+	"0GriCf2ReSLSTlD+eCYt4CPsGoyntyi/+Hd+6lyb5XdZ3vI5hCKnNKN53oRtewV99tA58oDPTXb5NuK5",
+	"VSZihYDcFabISEC8KBw5i1VFcluUd3edpiCrWbUhLtZMs87mJaO/RmgMa2E0tgbNkYYeiLE1pURskZ1t",
+	"9tb+UiJ4LCGkMmRy2RCy1FP5PVTCZNUGW+AlqNB1cruLCHPdIeypCKMPKlPECxBWvBXFpYUt90Ngzt+d",
+	"1TIlDZyK09GnECMNwq67E/Ad6xDTVwUcnrZks5X2d0zFc2kzmoOdb5vDv/D/X/sm6ns8cLU/h2+6vEuR",
+	"kgbCLmYKTpjh07KMohdQDGd/xH7HQpz32KiLD+1XkSSI8ToZAA1lJegieVDePm7jmzY7nf0jQrLCUXgc",
+	"hOgnQ7XQXbWqe8qALe/qZ7tSuCoesZeOy5l3XMNqfcMZgibg35UWnz+0w3a0KjSCtfwJzoRdv81yCDyz",
+	"w1oH41elbgzj1hmCFMbOP5C9Cg28Adhf6E473F7+CTUby3/WkLVs33WqoZdrYafPjv/4Up74KwiVKlt6",
+	"WCZuZ6B7fohfSnN7iJCJ1TOMXlppjlGANJ0mx1gj4xpYPm6zJIWB5imkyTG7gtFYaZ4h8YaayBPmrSqh",
+	"GkjIl4KQjE+pZ0nYjsy4Bd1mSV6sy+SYnStjBxou//vXcL/AMETzH4y+e30lgTLNY60Gmo+YBEhNjdfo",
+	"3G0hwezUaSweUhnV8XTq3iZMXru0d3f/+NL+38mqDD59/PpeT8aAvoW0cnXO3vKvZ13gGvRp7kzBH1+c",
+	"E4P/2LtKuc6eHT87ROfG36sKiDIGNc4AHYQRn7oR+MA4jUTyQgd/ol2IL1Ns5ZysObxyVH7ntgLu44IZ",
+	"avbGiLoLmXIulCrdeUbHb/EBH7icBiyuZUr2oBV2tguD5sFApRsH4NfiPd8oSXlKP24DGfRsaOwsRkbE",
+	"4VV3wKDOz2WM0fB9vWj+BB3J7pRNhqI3pLc3FjCqK+UZQvkGYV7Fk/2BUDEb9LGIQoOc1LLcW/kWkVVv",
+	"8S6fZInD1io0FTxPBeDsBj0BnUtSUind9Y1nJ6q8a051K68rBz6fQlgsExBh/uaTocoKwQS3FA3MfL1L",
+	"JBCsnfuollAkdtytA3tSeSYuwK2DAKetOpQA80iU/vZeO46vdJMPSgqrdPVdTuk1TIudnr93X9+UVBnU",
+	"gNRtlQ8V6MuXbn3a66FRWrjtO6UZYmG7POOyh1tAprGeZ07ciX8DU7TsUJ68cAp/+d//HwAA//8=",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

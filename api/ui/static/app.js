@@ -76,14 +76,6 @@ document.addEventListener("click", async (event) => {
 // A message is closed by its own button.
 document.addEventListener("click", (event) => event.target.closest("[data-close]")?.closest(".alert").remove());
 
-// A form that htmx sends is under way once.
-document.addEventListener("htmx:before:request", (event) => {
-  const form = event.detail.ctx.sourceElement;
-  if (!form.matches("form")) return;
-  if (form.dataset.sending) event.preventDefault();
-  form.dataset.sending = "yes";
-});
-document.addEventListener("htmx:finally:request", (event) => { delete event.detail.ctx.sourceElement.dataset.sending; });
 
 // The zones that the browser knows, offered while typing.
 const zones = document.getElementById("zones");

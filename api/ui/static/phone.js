@@ -25,6 +25,6 @@ if (form) {
     problem.hidden = taken;
     if (!taken) return;
     form.reset();
-    form.elements.form.value = crypto.randomUUID(); // the next message is another one
+    form.elements.form_token.value = crypto.randomUUID(); // the next message is another one
   });
 }

@@ -11,9 +11,39 @@ import (
 	"time"
 )
 
+const auditActions = `-- name: AuditActions :many
+WITH RECURSIVE found AS (
+    (SELECT e.action FROM audit_events e ORDER BY e.action LIMIT 1)
+    UNION ALL
+    SELECT (SELECT e.action FROM audit_events e WHERE e.action > f.action ORDER BY e.action LIMIT 1) FROM found f WHERE f.action IS NOT NULL
+)
+SELECT f.action::text FROM found f WHERE f.action IS NOT NULL
+`
+
+// Every action there is, by one look into the index for each.
+func (q *Queries) AuditActions(ctx context.Context) ([]string, error) {
+	rows, err := q.db.Query(ctx, auditActions)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []string
+	for rows.Next() {
+		var f_action string
+		if err := rows.Scan(&f_action); err != nil {
+			return nil, err
+		}
+		items = append(items, f_action)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const auditInsert = `-- name: AuditInsert :exec
-INSERT INTO audit_events (principal, action, subject, detail, created_at)
-VALUES ($1, $2, $3, $4, $5)
+INSERT INTO audit_events (principal, action, subject, detail, address, created_at)
+VALUES ($1, $2, $3, $4, $5, $6)
 `
 
 type AuditInsertParams struct {
@@ -21,6 +51,7 @@ type AuditInsertParams struct {
 	Action    string
 	Subject   string
 	Detail    json.RawMessage
+	Address   string
 	Now       time.Time
 }
 
@@ -30,7 +61,126 @@ func (q *Queries) AuditInsert(ctx context.Context, arg AuditInsertParams) error 
 		arg.Action,
 		arg.Subject,
 		arg.Detail,
+		arg.Address,
 		arg.Now,
 	)
 	return err
+}
+
+const auditList = `-- name: AuditList :many
+SELECT id, principal, action, subject, detail, created_at, address FROM audit_events e
+WHERE ($1::text IS NULL OR e.principal = $1)
+  AND ($2::text IS NULL OR e.action = $2)
+  AND ($3::text IS NULL OR e.subject = $3)
+  AND ($4::timestamptz IS NULL OR e.created_at >= $4)
+  AND ($5::timestamptz IS NULL OR e.created_at < $5)
+  AND ($6::bigint IS NULL
+       OR (e.created_at, e.id) < (SELECT b.created_at, b.id FROM audit_events b WHERE b.id = $6))
+ORDER BY e.created_at DESC, e.id DESC
+LIMIT $7
+`
+
+type AuditListParams struct {
+	Principal *string
+	Action    *string
+	Subject   *string
+	Since     *time.Time
+	Until     *time.Time
+	After     *int64
+	AtMost    int32
+}
+
+func (q *Queries) AuditList(ctx context.Context, arg AuditListParams) ([]AuditEvent, error) {
+	rows, err := q.db.Query(ctx, auditList,
+		arg.Principal,
+		arg.Action,
+		arg.Subject,
+		arg.Since,
+		arg.Until,
+		arg.After,
+		arg.AtMost,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []AuditEvent
+	for rows.Next() {
+		var i AuditEvent
+		if err := rows.Scan(
+			&i.ID,
+			&i.Principal,
+			&i.Action,
+			&i.Subject,
+			&i.Detail,
+			&i.CreatedAt,
+			&i.Address,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const auditPrincipals = `-- name: AuditPrincipals :many
+WITH RECURSIVE found AS (
+    (SELECT e.principal FROM audit_events e ORDER BY e.principal LIMIT 1)
+    UNION ALL
+    SELECT (SELECT e.principal FROM audit_events e WHERE e.principal > f.principal ORDER BY e.principal LIMIT 1) FROM found f WHERE f.principal IS NOT NULL
+)
+SELECT f.principal::text FROM found f WHERE f.principal IS NOT NULL
+`
+
+func (q *Queries) AuditPrincipals(ctx context.Context) ([]string, error) {
+	rows, err := q.db.Query(ctx, auditPrincipals)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []string
+	for rows.Next() {
+		var f_principal string
+		if err := rows.Scan(&f_principal); err != nil {
+			return nil, err
+		}
+		items = append(items, f_principal)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const auditTotal = `-- name: AuditTotal :one
+SELECT count(*) FROM audit_events e
+WHERE ($1::text IS NULL OR e.principal = $1)
+  AND ($2::text IS NULL OR e.action = $2)
+  AND ($3::text IS NULL OR e.subject = $3)
+  AND ($4::timestamptz IS NULL OR e.created_at >= $4)
+  AND ($5::timestamptz IS NULL OR e.created_at < $5)
+`
+
+type AuditTotalParams struct {
+	Principal *string
+	Action    *string
+	Subject   *string
+	Since     *time.Time
+	Until     *time.Time
+}
+
+func (q *Queries) AuditTotal(ctx context.Context, arg AuditTotalParams) (int64, error) {
+	row := q.db.QueryRow(ctx, auditTotal,
+		arg.Principal,
+		arg.Action,
+		arg.Subject,
+		arg.Since,
+		arg.Until,
+	)
+	var count int64
+	err := row.Scan(&count)
+	return count, err
 }

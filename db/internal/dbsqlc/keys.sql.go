@@ -11,7 +11,7 @@ import (
 )
 
 const keyByHash = `-- name: KeyByHash :one
-SELECT id, name, prefix, key_sha256, scopes, created_at, last_used_at, revoked_at FROM api_keys WHERE key_sha256 = $1
+SELECT id, name, prefix, key_sha256, scopes, created_at, last_used_at, revoked_at, created_by FROM api_keys WHERE key_sha256 = $1
 `
 
 func (q *Queries) KeyByHash(ctx context.Context, keySha256 []byte) (ApiKey, error) {
@@ -26,14 +26,36 @@ func (q *Queries) KeyByHash(ctx context.Context, keySha256 []byte) (ApiKey, erro
 		&i.CreatedAt,
 		&i.LastUsedAt,
 		&i.RevokedAt,
+		&i.CreatedBy,
+	)
+	return i, err
+}
+
+const keyByName = `-- name: KeyByName :one
+SELECT id, name, prefix, key_sha256, scopes, created_at, last_used_at, revoked_at, created_by FROM api_keys WHERE name = $1
+`
+
+func (q *Queries) KeyByName(ctx context.Context, name string) (ApiKey, error) {
+	row := q.db.QueryRow(ctx, keyByName, name)
+	var i ApiKey
+	err := row.Scan(
+		&i.ID,
+		&i.Name,
+		&i.Prefix,
+		&i.KeySha256,
+		&i.Scopes,
+		&i.CreatedAt,
+		&i.LastUsedAt,
+		&i.RevokedAt,
+		&i.CreatedBy,
 	)
 	return i, err
 }
 
 const keyInsert = `-- name: KeyInsert :one
-INSERT INTO api_keys (name, prefix, key_sha256, scopes, created_at)
-VALUES ($1, $2, $3, $4, $5)
-RETURNING id
+INSERT INTO api_keys (name, prefix, key_sha256, scopes, created_by, created_at)
+VALUES ($1, $2, $3, $4, $5, $6)
+RETURNING id, name, prefix, key_sha256, scopes, created_at, last_used_at, revoked_at, created_by
 `
 
 type KeyInsertParams struct {
@@ -41,28 +63,47 @@ type KeyInsertParams struct {
 	Prefix    string
 	KeySha256 []byte
 	Scopes    []string
+	CreatedBy string
 	Now       time.Time
 }
 
-func (q *Queries) KeyInsert(ctx context.Context, arg KeyInsertParams) (int32, error) {
+func (q *Queries) KeyInsert(ctx context.Context, arg KeyInsertParams) (ApiKey, error) {
 	row := q.db.QueryRow(ctx, keyInsert,
 		arg.Name,
 		arg.Prefix,
 		arg.KeySha256,
 		arg.Scopes,
+		arg.CreatedBy,
 		arg.Now,
 	)
-	var id int32
-	err := row.Scan(&id)
-	return id, err
+	var i ApiKey
+	err := row.Scan(
+		&i.ID,
+		&i.Name,
+		&i.Prefix,
+		&i.KeySha256,
+		&i.Scopes,
+		&i.CreatedAt,
+		&i.LastUsedAt,
+		&i.RevokedAt,
+		&i.CreatedBy,
+	)
+	return i, err
 }
 
 const keyList = `-- name: KeyList :many
-SELECT id, name, prefix, key_sha256, scopes, created_at, last_used_at, revoked_at FROM api_keys ORDER BY id DESC
+SELECT id, name, prefix, key_sha256, scopes, created_at, last_used_at, revoked_at, created_by FROM api_keys
+WHERE ($1::integer IS NULL OR id < $1)
+ORDER BY id DESC LIMIT $2
 `
 
-func (q *Queries) KeyList(ctx context.Context) ([]ApiKey, error) {
-	rows, err := q.db.Query(ctx, keyList)
+type KeyListParams struct {
+	After  *int32
+	AtMost int32
+}
+
+func (q *Queries) KeyList(ctx context.Context, arg KeyListParams) ([]ApiKey, error) {
+	rows, err := q.db.Query(ctx, keyList, arg.After, arg.AtMost)
 	if err != nil {
 		return nil, err
 	}
@@ -79,6 +120,7 @@ func (q *Queries) KeyList(ctx context.Context) ([]ApiKey, error) {
 			&i.CreatedAt,
 			&i.LastUsedAt,
 			&i.RevokedAt,
+			&i.CreatedBy,
 		); err != nil {
 			return nil, err
 		}
@@ -91,19 +133,40 @@ func (q *Queries) KeyList(ctx context.Context) ([]ApiKey, error) {
 }
 
 const keyRevoke = `-- name: KeyRevoke :one
-UPDATE api_keys SET revoked_at = $1 WHERE name = $2 AND revoked_at IS NULL RETURNING id
+UPDATE api_keys SET revoked_at = $1 WHERE id = $2 AND revoked_at IS NULL RETURNING id, name, prefix, key_sha256, scopes, created_at, last_used_at, revoked_at, created_by
 `
 
 type KeyRevokeParams struct {
-	Now  *time.Time
-	Name string
+	Now *time.Time
+	ID  int32
 }
 
-func (q *Queries) KeyRevoke(ctx context.Context, arg KeyRevokeParams) (int32, error) {
-	row := q.db.QueryRow(ctx, keyRevoke, arg.Now, arg.Name)
-	var id int32
-	err := row.Scan(&id)
-	return id, err
+func (q *Queries) KeyRevoke(ctx context.Context, arg KeyRevokeParams) (ApiKey, error) {
+	row := q.db.QueryRow(ctx, keyRevoke, arg.Now, arg.ID)
+	var i ApiKey
+	err := row.Scan(
+		&i.ID,
+		&i.Name,
+		&i.Prefix,
+		&i.KeySha256,
+		&i.Scopes,
+		&i.CreatedAt,
+		&i.LastUsedAt,
+		&i.RevokedAt,
+		&i.CreatedBy,
+	)
+	return i, err
+}
+
+const keyTotal = `-- name: KeyTotal :one
+SELECT count(*) FROM api_keys
+`
+
+func (q *Queries) KeyTotal(ctx context.Context) (int64, error) {
+	row := q.db.QueryRow(ctx, keyTotal)
+	var count int64
+	err := row.Scan(&count)
+	return count, err
 }
 
 const keyUsed = `-- name: KeyUsed :exec

@@ -11,6 +11,19 @@ import (
 	"github.com/google/uuid"
 )
 
+type Account struct {
+	ID           int32
+	Email        string
+	Name         string
+	Role         string
+	PasswordHash string
+	TotpSecret   string
+	TotpStep     int64
+	CreatedAt    time.Time
+	SignedInAt   *time.Time
+	DisabledAt   *time.Time
+}
+
 type AccountLimit struct {
 	OnlyRow                    bool
 	MessagesPerSecond          int32
@@ -19,6 +32,13 @@ type AccountLimit struct {
 	PersonMessagesPerWeek      *int16
 	PersonTopicMessagesPerDay  *int16
 	PersonTopicMessagesPerWeek *int16
+}
+
+type AccountLink struct {
+	TokenSha256 []byte
+	Kind        string
+	AccountID   *int32
+	ExpiresAt   time.Time
 }
 
 type ApiKey struct {
@@ -30,6 +50,7 @@ type ApiKey struct {
 	CreatedAt  time.Time
 	LastUsedAt *time.Time
 	RevokedAt  *time.Time
+	CreatedBy  string
 }
 
 type Attempt struct {
@@ -59,6 +80,7 @@ type AuditEvent struct {
 	Subject   string
 	Detail    json.RawMessage
 	CreatedAt time.Time
+	Address   string
 }
 
 type Batch struct {
@@ -326,6 +348,11 @@ type Receipt struct {
 	ReceivedAt  time.Time
 }
 
+type RecoveryCode struct {
+	AccountID  int32
+	CodeSha256 []byte
+}
+
 type Reply struct {
 	Kind   string
 	Locale string
@@ -364,6 +391,24 @@ type Sender struct {
 	CreatedAt         time.Time
 	MessagesPerSecond int32
 	PortfolioID       *int32
+}
+
+type Session struct {
+	ID          uuid.UUID
+	TokenSha256 []byte
+	AccountID   int32
+	Half        bool
+	CreatedAt   time.Time
+	SeenAt      time.Time
+	ExpiresAt   time.Time
+	Address     string
+	Browser     string
+}
+
+type SignInTry struct {
+	Subject string
+	Tries   int32
+	Since   time.Time
 }
 
 type Subscription struct {

@@ -1,6 +1,6 @@
 // Command bench measures the product on this machine, every role a process of its own: status webhooks on an otherwise
 // idle stack, the time from a trigger to the first send, a campaign from trigger to the last receipt, and status webhooks
-// while a campaign is being sent. It prints figures and judges nothing. Its last line is what the campaign reached:
+// while a campaign is being sent; asked for by name, also what open live pages cost a campaign. It prints figures and judges nothing. Its last line is what the campaign reached:
 //
 //	53.1 recipients/s
 //
@@ -45,11 +45,12 @@ type settings struct {
 	small                         int
 	connections, seconds          int
 	loadRate, loadSends, loadTime int
+	open, pairs                   int
 }
 
 func parse() settings {
 	var s settings
-	flag.StringVar(&s.only, "only", "", "phases to measure, with commas between them: webhooks, first-send, campaign, load; all if not given")
+	flag.StringVar(&s.only, "only", "", "phases to measure, with commas between them: webhooks, first-send, campaign, load, pages; all but pages if not given")
 	flag.IntVar(&s.workers, "workers", 1, "worker processes")
 	flag.IntVar(&s.requests, "requests", 256, "requests to Twilio that one worker has under way at once")
 	flag.IntVar(&s.latency, "latency", 100, "milliseconds that the simulated Twilio takes to answer a send")
@@ -61,6 +62,8 @@ func parse() settings {
 	flag.IntVar(&s.loadRate, "load-rate", 300, "load: webhooks a second")
 	flag.IntVar(&s.loadSends, "load-sends", 20, "load: messages a second that the campaign sends meanwhile")
 	flag.IntVar(&s.loadTime, "load-seconds", 30, "load: how long to post")
+	flag.IntVar(&s.open, "open", 200, "pages: live pages that are open")
+	flag.IntVar(&s.pairs, "pairs", 5, "pages: pairs of campaigns, with and without the pages")
 	flag.Parse()
 	return s
 }
@@ -71,13 +74,14 @@ const (
 	phaseFirstSend = "first-send"
 	phaseCampaign  = "campaign"
 	phaseLoad      = "load"
+	phasePages     = "pages"
 )
 
-var phases = []string{phaseWebhooks, phaseFirstSend, phaseCampaign, phaseLoad}
+var phases = []string{phaseWebhooks, phaseFirstSend, phaseCampaign, phaseLoad, phasePages}
 
 func (s settings) wanted() ([]string, error) {
 	if s.only == "" {
-		return phases, nil
+		return phases[:len(phases)-1], nil // pages take a quarter of an hour
 	}
 	wanted := strings.Split(s.only, ",")
 	for _, phase := range wanted {
@@ -112,6 +116,7 @@ func run(ctx context.Context) (err error) {
 		}
 		measured := map[string]func(context.Context) error{
 			phaseWebhooks: b.webhooks, phaseFirstSend: b.firstSend, phaseCampaign: b.campaign, phaseLoad: b.load,
+			phasePages: b.pages,
 		}[phase]
 		fmt.Fprintf(os.Stderr, "measuring: %s\n", phase)
 		if err := s.SetFaults(ctx, measure.Object{"latency_ms": set.latency}); err != nil {

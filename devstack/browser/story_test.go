@@ -1,0 +1,69 @@
+package browser
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// TestDemonstration plays what the product is for, through its pages alone: people are imported, a campaign is planned,
+// sent, paused and resumed while it is watched, one of them says STOP on their phone, and the summary tells of it.
+func TestDemonstration(t *testing.T) {
+	p := open(t)
+	b := newTab(t, p, desktop)
+	const people = 120
+	var file strings.Builder
+	file.WriteString("phone_number,name,city,consent_state\n")
+	for n := range people {
+		fmt.Fprintf(&file, "+9476555%04d,Visitor %d,Matara,OPT_IN\n", n, n)
+	}
+	b.importPeople("visitors.csv", file.String(), "120")
+	b.saveSegment("Visitors of Matara", `{"attribute": "city", "operator": "equals", "value": "Matara"}`)
+	b.saveTemplate("Festival", "Hi {name}! The festival of {city} begins. Reply STOP to opt out.", "utility")
+	b.planCampaign("Festival news", "Festival", "Visitors of Matara", "10")
+	summary := b.trigger("120")
+
+	// It is watched without reloading.
+	until(t, "the progress to be seen", func() bool { return b.figure("Sent") > 5 })
+	b.step("Pause")
+	b.sees("PAUSED")
+	sent := b.settled("Sent")
+	require.Less(t, sent, people, "it was paused on the way")
+	b.step("Resume")
+	b.sees("COMPLETED")
+	until(t, "everybody to be reached", func() bool { return b.figure("Delivered") == people })
+	require.Equal(t, people, b.figure("Sent"), "each once, however often the button was pressed")
+
+	b.phone("+94765550007")
+	b.sees("Hi Visitor 7! The festival of Matara begins")
+	b.sees("OPT_IN")
+	b.answer("What a nice idea")
+	b.sees("What a nice idea")
+	b.click("button", "^STOP$")
+	b.sees("You have been unsubscribed")
+	b.sees(`Visitor 7 · STOP`)
+
+	b.open(summary)
+	until(t, "the opt-out to be counted", func() bool { return b.figure("Opt-outs") == 1 })
+	b.requireClean()
+}
+
+// settled reads a figure once the page has shown the same for two refreshes of the campaign under way.
+func (b *tab) settled(name string) int {
+	b.t.Helper()
+	counted := regexp.MustCompile(`Counted [^.]+\.`)
+	seen := map[string]bool{}
+	last := -1
+	until(b.t, name+" to settle", func() bool {
+		n, at := b.figure(name), counted.FindString(b.text())
+		if n != last {
+			last, seen = n, map[string]bool{}
+		}
+		seen[at] = true
+		return len(seen) > 2
+	})
+	return last
+}
