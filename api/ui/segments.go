@@ -30,7 +30,7 @@ type segmentStore interface {
 	SegmentTotal(ctx context.Context) (int64, error)
 	// UpdateSegment leaves the definition of a static segment, and where definition is nil.
 	UpdateSegment(ctx context.Context, id int64, name string, definition json.RawMessage, now time.Time) (segment.Saved, error)
-	DeleteSegment(ctx context.Context, id int64) error
+	DeleteSegment(ctx context.Context, id int64, now time.Time) error
 	EvaluateSegment(ctx context.Context, expr segment.Expr, sampleSize int, now time.Time) (count, sendable int64, sample []user.User, err error)
 	// FillSegment puts the people whose numbers next gives, until io.EOF, into a static segment, instead of its members when
 	// replace is set.
@@ -460,7 +460,7 @@ func (u *UI) deleteSegment(c *gin.Context) error {
 	}
 	err = u.submit(c, f, func(ctx context.Context) (string, error) {
 		flash(c, "The segment is deleted.")
-		return "/segments", u.Store.DeleteSegment(ctx, id)
+		return "/segments", u.Store.DeleteSegment(ctx, id, u.Now())
 	})
 	if err == nil || !fault.Is(err, fault.Conflict) {
 		return err

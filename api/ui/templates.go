@@ -34,7 +34,7 @@ type templateStore interface {
 	TemplateTotal(ctx context.Context) (int64, error)
 	// UpdateTemplate replaces the template with t's ID; whatever changes what is sent makes a new version.
 	UpdateTemplate(ctx context.Context, t render.Saved, now time.Time) (render.Saved, error)
-	DeleteTemplate(ctx context.Context, id int64) error
+	DeleteTemplate(ctx context.Context, id int64, now time.Time) error
 	// TemplateUses lists the campaigns of a template.
 	TemplateUses(ctx context.Context, id int64) ([]report.Use, error)
 	// TemplateVersions lists versions below before (nil: from the newest), newest first.
@@ -627,7 +627,7 @@ func (u *UI) deleteTemplate(c *gin.Context) error {
 	}
 	err = u.submit(c, f, func(ctx context.Context) (string, error) {
 		flash(c, "The template is deleted.")
-		return "/templates", u.Store.DeleteTemplate(ctx, id)
+		return "/templates", u.Store.DeleteTemplate(ctx, id, u.Now())
 	})
 	if err == nil || !fault.Is(err, fault.Conflict) {
 		return err
