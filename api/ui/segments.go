@@ -16,6 +16,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
+	"github.com/event-stream-engine/ese/internal/campaign"
 	"github.com/event-stream-engine/ese/internal/fault"
 	"github.com/event-stream-engine/ese/internal/report"
 	"github.com/event-stream-engine/ese/internal/segment"
@@ -102,6 +103,7 @@ type selection struct {
 	Sample   []user.User
 	Columns  []string // the attributes that the sample shows
 	Took     time.Duration
+	Static   bool
 	Problems []fault.Field // why there is none
 }
 
@@ -152,6 +154,13 @@ func attributeText(attributes user.Attributes, name string) string {
 	if !found || value == nil {
 		return "–"
 	}
+	if list, ok := value.([]any); ok {
+		parts := make([]string, len(list))
+		for i, element := range list {
+			parts[i] = fmt.Sprint(element)
+		}
+		return strings.Join(parts, ", ")
+	}
 	if text, ok := value.(string); ok {
 		return text
 	}
@@ -166,6 +175,7 @@ type segmentBody struct {
 	segmentRow
 	Selection *selection // nil: it is being counted
 	Uses      []report.Use
+	Named     []report.Use    // what its conditions name, in their order
 	Upload    *segment.Upload // what came of the upload that was just sent
 	Problem   string          // why it was refused
 }
@@ -192,6 +202,11 @@ func (u *UI) segmentPage(c *gin.Context, status int, id int64, upload *segment.U
 	if body.Uses, err = u.Store.SegmentUses(ctx, id); err != nil {
 		return err
 	}
+	if saved.Kind == segment.Dynamic {
+		if body.Named, err = u.namedBy(ctx, expr); err != nil {
+			return err
+		}
+	}
 	v := view{Title: saved.Name, Section: "/segments", Scripts: []string{"upload.js"}}
 	// A segment that refers to others changes with them: what is kept is young, see patience.
 	key := fmt.Sprintf("%d at %d", id, saved.UpdatedAt.UnixNano())
@@ -205,13 +220,51 @@ func (u *UI) segmentPage(c *gin.Context, status int, id int64, upload *segment.U
 	case err != nil:
 		return err
 	case known:
-		body.Selection = found
+		shown := *found
+		shown.Text = "" // it is told beside it
+		shown.Static = saved.Kind == segment.Static
+		body.Selection = &shown
 	default:
 		v.Poll = 1
 	}
 	v.URL = fmt.Sprintf("/segments/%d", id)
 	v.Body = body
 	return u.render(c, status, "segment", v)
+}
+
+// maxNamed is how much of what conditions name is told.
+const maxNamed = 20
+
+// namedBy finds the segments and campaigns that a definition names; what is gone is left out.
+func (u *UI) namedBy(ctx context.Context, expr segment.Expr) ([]report.Use, error) {
+	var named []report.Use
+	for _, r := range expr.References("") {
+		use := report.Use{Kind: report.BySegment, ID: r.SegmentID, As: report.AsDefinition}
+		var err error
+		switch {
+		case len(named) == maxNamed:
+			return named, nil
+		case r.SegmentID != 0:
+			var s segment.Saved
+			s, err = u.Store.Segment(ctx, r.SegmentID)
+			use.Name = s.Name
+		case r.CampaignID != 0:
+			var c campaign.Overview
+			c, err = u.Store.Campaign(ctx, r.CampaignID)
+			use.Kind, use.ID, use.Name = report.ByCampaign, r.CampaignID, c.Topic
+		default:
+			continue
+		}
+		if fault.Is(err, fault.NotFound) {
+			continue
+		} else if err != nil {
+			return nil, err
+		}
+		if !slices.Contains(named, use) {
+			named = append(named, use)
+		}
+	}
+	return named, nil
 }
 
 type segmentFormBody struct {
@@ -370,7 +423,7 @@ func (u *UI) previewSegment(c *gin.Context) error {
 		return err
 	}
 	if c.GetHeader(partHeader) != "" {
-		return u.renderPart(c, status, "segment_form", "selection", body.Selection)
+		return u.renderPart(c, http.StatusOK, "segment_form", "selection", body.Selection)
 	}
 	return u.segmentForm(c, status, body)
 }

@@ -503,7 +503,7 @@ func (u *UI) preview(ctx context.Context, f *form, known []user.KnownAttribute) 
 	_, err = readTemplate(f)
 	for _, field := range fieldsOf(err) {
 		if field.Name != "name" { // it comes last
-			p.Problems = append(p.Problems, field)
+			p.Problems = append(p.Problems, fault.Field{Name: inputLabel(f, field.Name), Detail: field.Detail})
 		}
 	}
 	chosen := render.Choose(t.Variants, p.Person.Attributes)
@@ -522,6 +522,20 @@ func (u *UI) preview(ctx context.Context, f *form, known []user.KnownAttribute) 
 	return p, nil
 }
 
+// inputLabel calls an input of the form as people see it: Text (si).
+func inputLabel(f *form, name string) string {
+	prefix, field := "", name
+	if at := strings.LastIndex(name, "]."); at >= 0 {
+		prefix, field = name[:at+2], name[at+2:]
+	}
+	labels := map[string]string{"content": "Text", "locale": "Language", "content_sid": "Content SID", "content_variables": "Placeholders", "channel": "Channel", "category": "Category"}
+	label := cmp.Or(labels[field], field)
+	if locale := f.Get(prefix + "locale"); locale != "" && field != "locale" && field != "channel" && field != "category" {
+		label += " (" + locale + ")"
+	}
+	return label
+}
+
 func (u *UI) previewPerson(ctx context.Context, f *form, p *templatePreview) (user.User, error) {
 	if text := f.Get("preview_phone"); text != "" {
 		number, err := phone.Parse(text, u.DefaultRegion)
@@ -535,7 +549,7 @@ func (u *UI) previewPerson(ctx context.Context, f *form, p *templatePreview) (us
 		if !fault.Is(err, fault.Invalid) && !fault.Is(err, fault.NotFound) {
 			return user.User{}, err
 		}
-		p.Problems = append(p.Problems, fault.Field{Name: "preview_phone", Detail: "is nobody’s whom the engine knows"})
+		p.Problems = append(p.Problems, fault.Field{Name: "The number", Detail: "is nobody’s whom the engine knows"})
 	}
 	after, err := f.id("preview_after")
 	if err != nil {

@@ -143,8 +143,8 @@ func TestTemplatePreview(t *testing.T) {
 	w = preview("content", "Hi {name}", "preview_phone", "+94771231002")
 	require.Contains(t, text(w.Body.String()), "Hi Bob")
 	w = preview("content", "Hi {name} {", "preview_phone", "+94771231999")
-	require.Contains(t, text(w.Body.String()), "preview_phone is nobody’s whom the engine knows")
-	require.Contains(t, text(w.Body.String()), "content character 11: { without }")
+	require.Contains(t, text(w.Body.String()), "The number is nobody’s whom the engine knows")
+	require.Contains(t, text(w.Body.String()), "Text (en) character 11: { without }")
 	require.Zero(t, s.count(t, `SELECT count(*) FROM templates`))
 
 	whole := s.submit(t, "/templates/new", "/templates/preview", "content", "Hi {name}", "channel", "whatsapp", "locale", "en")
@@ -197,5 +197,5 @@ func TestAskTwilioAnew(t *testing.T) {
 	path := s.templateOf(t, "name", "Welcome", "content", "Hi. STOP")
 	w := s.submit(t, "/templates", "/templates/sync", "id", "1")
 	require.Equal(t, path, w.Header().Get("Location"))
-	require.Equal(t, 1, s.count(t, `SELECT count(*) FROM outbox WHERE kind = 'sync-templates'`))
+	require.Equal(t, 1, s.count(t, `SELECT count(*) FROM outbox WHERE kind = 'templates.sync'`))
 }

@@ -314,7 +314,7 @@
 
   // A list is edited as chips; numbers among texts keep their type.
   function listBox(node, set, change, values) {
-    const chips = node.value.map((value, i) => element("span", { class: "badge bg-blue-lt chip" }, isNumber(value) ? value.number : typeof value === "boolean" ? String(value) : value === "" ? "(empty text)" : value,
+    const chips = node.value.map((value, i) => element("span", { class: "badge chip" }, isNumber(value) ? value.number : typeof value === "boolean" ? String(value) : value === "" ? "(empty text)" : value,
       element("button", { type: "button", class: "btn-close", "aria-label": `Take ${isNumber(value) ? value.number : value} out`, onclick: () => change(node.value.filter((_, at) => at !== i)) })));
     const numbers = node.value.length ? node.value.every(isNumber) : (attributeOf(node)?.types ?? []).join() === "number";
     const add = () => {
@@ -418,7 +418,7 @@
       }));
     }
     const problem = element("p", { class: "invalid-feedback" });
-    const made = element("li", { class: "condition" }, element("div", { class: "condition-parts" }, ...parts, ...valueParts(node, redraw)),
+    const made = element("li", { class: "condition" }, element("div", { class: "condition-parts" }, ...parts, element("div", { class: "value-parts" }, ...valueParts(node, redraw))),
       remove("Remove this condition", () => take(parent, node)), problem);
     drawn.set(node, made);
     return made;
@@ -440,7 +440,7 @@
       focusWithin(child, focus);
     };
     const modes = [{ value: "all", label: "all of these" }, { value: "any", label: "any of these" }, { value: "none", label: "none of these" }];
-    const head = element("div", { class: "group-head" }, element("span", { class: "text-secondary" }, parent ? "and they fit" : "They fit"),
+    const head = element("div", { class: "group-head" }, parent ? "" : element("span", { class: "text-secondary" }, "They fit"),
       select("How the conditions are joined", modes, node.mode, (mode) => {
         node.mode = mode;
         drawn.get(node).dataset.mode = mode;
@@ -468,7 +468,6 @@
       buttons.append(element("button", { type: "button", class: "btn btn-sm", onclick: leaveOut }, icon("x"), "Leave out a segment"));
     }
     const made = element("div", { class: "group", role: "group", "aria-label": "Conditions", "data-mode": node.mode }, head, list, buttons);
-    if (parent && parent.mode === "none") head.firstChild.textContent = "They fit";
     drawn.set(node, made);
     return made;
   }
@@ -580,6 +579,7 @@
   }
 
   views.hidden = false;
+  form.querySelector("[data-count]").hidden = true; // it is counted as one edits
   read();
   if (text.value.trim() === "") {
     tree.children.push(fresh());

@@ -143,6 +143,7 @@
 
   // ---- what somebody gets
 
+  form.querySelector("[data-preview]").hidden = true; // it is shown as one writes
   const after = form.querySelector("[name=preview_after]");
   const other = form.querySelector("[data-next]");
   other.hidden = false;
