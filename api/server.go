@@ -81,6 +81,7 @@ type Store interface {
 	suppressionStore
 	importStore
 	segmentStore
+	useStore
 	topicStore
 	keywordStore
 	replyStore

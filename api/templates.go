@@ -22,6 +22,8 @@ type templateStore interface {
 	// UpdateTemplate replaces the template with t's ID; another text is another version.
 	UpdateTemplate(ctx context.Context, t render.Saved, now time.Time) (render.Saved, error)
 	DeleteTemplate(ctx context.Context, id int64, now time.Time) error
+	// TemplateVersions lists versions below before (nil: from the newest), newest first.
+	TemplateVersions(ctx context.Context, id int64, before *int64, atMost int) ([]render.Saved, error)
 	// RequestSync has the provider's templates looked at.
 	RequestSync(ctx context.Context, by string, now time.Time) error
 	// Contents lists the provider's templates with SIDs after the given one, as they were when last looked at, and counts all.
@@ -75,6 +77,31 @@ func (s *server) UpdateTemplate(ctx context.Context, r openapi.UpdateTemplateReq
 
 func (s *server) DeleteTemplate(ctx context.Context, r openapi.DeleteTemplateRequestObject) (openapi.DeleteTemplateResponseObject, error) {
 	return openapi.DeleteTemplate204Response{}, s.Store.DeleteTemplate(ctx, r.ID, s.Now())
+}
+
+func (s *server) ListTemplateUses(ctx context.Context, r openapi.ListTemplateUsesRequestObject) (openapi.ListTemplateUsesResponseObject, error) {
+	if _, err := s.Store.Template(ctx, r.ID); err != nil {
+		return nil, err
+	}
+	uses, err := s.Store.TemplateUses(ctx, r.ID)
+	return openapi.ListTemplateUses200JSONResponse{Uses: each(uses, showUse)}, err
+}
+
+func (s *server) ListTemplateVersions(ctx context.Context, r openapi.ListTemplateVersionsRequestObject) (openapi.ListTemplateVersionsResponseObject, error) {
+	p, err := newPage(r.Params.Limit, r.Params.Cursor, "template versions", r.ID)
+	if err != nil {
+		return nil, err
+	}
+	before, err := p.afterID()
+	if err != nil {
+		return nil, err
+	}
+	if _, err := s.Store.Template(ctx, r.ID); err != nil {
+		return nil, err
+	}
+	versions, err := s.Store.TemplateVersions(ctx, r.ID, before, p.fetch())
+	versions, next := cut(p, versions, func(t render.Saved) int64 { return int64(t.Version) })
+	return openapi.ListTemplateVersions200JSONResponse{Versions: each(versions, showTemplate), NextCursor: next}, err
 }
 
 func (s *server) PreviewTemplate(ctx context.Context, r openapi.PreviewTemplateRequestObject) (openapi.PreviewTemplateResponseObject, error) {

@@ -359,6 +359,30 @@ func (e KeywordAction) Valid() bool {
 	}
 }
 
+// Defines values for KnownAttributeTypes.
+const (
+	KnownAttributeTypesArray   KnownAttributeTypes = "array"
+	KnownAttributeTypesBoolean KnownAttributeTypes = "boolean"
+	KnownAttributeTypesNumber  KnownAttributeTypes = "number"
+	KnownAttributeTypesString  KnownAttributeTypes = "string"
+)
+
+// Valid indicates whether the value is a known member of the KnownAttributeTypes enum.
+func (e KnownAttributeTypes) Valid() bool {
+	switch e {
+	case KnownAttributeTypesArray:
+		return true
+	case KnownAttributeTypesBoolean:
+		return true
+	case KnownAttributeTypesNumber:
+		return true
+	case KnownAttributeTypesString:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for MessageClassification.
 const (
 	MessageClassificationHelp        MessageClassification = "help"
@@ -925,6 +949,11 @@ type Attempt struct {
 // AttemptState `open` (no outcome yet), `accepted` by the provider, `refused` by it, `absent` (the provider never had it),
 // `unknown` (it cannot be told).
 type AttemptState string
+
+// AttributeList Example: {"attributes":[{"name":"city","types":["string"],"users":1200,"values":["Colombo","Galle"]},{"name":"age","types":["number"],"users":900,"values":[]}]}
+type AttributeList struct {
+	Attributes []KnownAttribute `json:"attributes"`
+}
 
 // Attributes What is known of a person, by name. Values are of any JSON type.
 //
@@ -1842,6 +1871,24 @@ type Keywords struct {
 type KeywordsWrite struct {
 	Additional []Keyword `json:"additional"`
 }
+
+// KnownAttribute defines model for KnownAttribute.
+type KnownAttribute struct {
+	// Name A path, as conditions and placeholders name it: address.city.
+	Name string `json:"name"`
+
+	// Types Of its values; one that is missing or null does not count.
+	Types []KnownAttributeTypes `json:"types"`
+
+	// Users Of those looked at, how many have it.
+	Users int `json:"users"`
+
+	// Values Its texts, when there are few and many users share each; else empty.
+	Values []string `json:"values"`
+}
+
+// KnownAttributeTypes defines model for KnownAttribute.Types.
+type KnownAttributeTypes string
 
 // Message defines model for Message.
 type Message struct {
@@ -2915,6 +2962,12 @@ type TemplateVariantWrite struct {
 	Locale           string            `json:"locale"`
 }
 
+// TemplateVersionList defines model for TemplateVersionList.
+type TemplateVersionList struct {
+	NextCursor *string    `json:"next_cursor"`
+	Versions   []Template `json:"versions"`
+}
+
 // TemplateWarning defines model for TemplateWarning.
 type TemplateWarning struct {
 	// Code `no_opt_out_line` or `too_long_for_template`.
@@ -3113,6 +3166,26 @@ type UnknownMessageList struct {
 	Messages   []UnknownMessage `json:"messages"`
 	NextCursor *string          `json:"next_cursor"`
 	Total      int64            `json:"total"`
+}
+
+// Use defines model for Use.
+type Use struct {
+	ID   int64  `json:"id"`
+	Kind string `json:"kind"`
+
+	// Name Of a campaign, its topic.
+	Name string `json:"name"`
+
+	// Status Of a campaign.
+	Status *string `json:"status"`
+
+	// UsedAs `audience`: the campaign is for its people; `exclusion`: it leaves them out; `definition`: a condition names it; `template`: the campaign sends it.
+	UsedAs string `json:"used_as"`
+}
+
+// UseList Example: {"uses":[{"id":3,"kind":"campaign","name":"Spring","status":"DRAFT","used_as":"exclusion"},{"id":4,"kind":"segment","name":"Not gold","status":null,"used_as":"definition"}]}
+type UseList struct {
+	Uses []Use `json:"uses"`
 }
 
 // User Example: {"attributes":{"city":"Colombo","country":"Sri Lanka","name":"Arjuna Silva","timezone":"Asia/Colombo"},"consent_state":"OPT_IN","created_at":"2026-11-21T22:38:59Z","last_inbound_at":null,"name":"Arjuna Silva","phone_number":"+94771234567","region":"LK","suppressed":[],"timezones":["Asia/Colombo"],"updated_at":"2026-11-21T22:38:59Z"}
@@ -3783,6 +3856,15 @@ type PreviewTemplateParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// ListTemplateVersionsParams defines parameters for ListTemplateVersions.
+type ListTemplateVersionsParams struct {
+	// Limit How many rows to answer at most.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor The `next_cursor` of the page before.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
 // ListTopicsParams defines parameters for ListTopics.
 type ListTopicsParams struct {
 	// Limit How many rows to answer at most.
@@ -4045,6 +4127,9 @@ type ServerInterface interface {
 	// RemoveSecondFactor Remove the second factor of an account
 	// (DELETE /api/v1/accounts/{id}/second-factor)
 	RemoveSecondFactor(c *gin.Context, id ID)
+	// ListAttributes List the attributes that users have
+	// (GET /api/v1/attributes)
+	ListAttributes(c *gin.Context)
 	// ListAuditEvents List who changed what
 	// (GET /api/v1/audit)
 	ListAuditEvents(c *gin.Context, params ListAuditEventsParams)
@@ -4213,6 +4298,9 @@ type ServerInterface interface {
 	// ReplaceSegmentMembers Replace who is in a static segment
 	// (PUT /api/v1/segments/{id}/members)
 	ReplaceSegmentMembers(c *gin.Context, id ID, params ReplaceSegmentMembersParams)
+	// ListSegmentUses List what uses a segment
+	// (GET /api/v1/segments/{id}/uses)
+	ListSegmentUses(c *gin.Context, id ID)
 	// GetSenders List the senders
 	// (GET /api/v1/senders)
 	GetSenders(c *gin.Context)
@@ -4261,6 +4349,12 @@ type ServerInterface interface {
 	// PreviewTemplate Render a template for one person
 	// (POST /api/v1/templates/{id}/preview)
 	PreviewTemplate(c *gin.Context, id ID, params PreviewTemplateParams)
+	// ListTemplateUses List what uses a template
+	// (GET /api/v1/templates/{id}/uses)
+	ListTemplateUses(c *gin.Context, id ID)
+	// ListTemplateVersions List the versions of a template
+	// (GET /api/v1/templates/{id}/versions)
+	ListTemplateVersions(c *gin.Context, id ID, params ListTemplateVersionsParams)
 	// ListTopics List topics
 	// (GET /api/v1/topics)
 	ListTopics(c *gin.Context, params ListTopicsParams)
@@ -4485,6 +4579,19 @@ func (siw *ServerInterfaceWrapper) RemoveSecondFactor(c *gin.Context) {
 	}
 
 	siw.Handler.RemoveSecondFactor(c, id)
+}
+
+// ListAttributes operation middleware
+func (siw *ServerInterfaceWrapper) ListAttributes(c *gin.Context) {
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ListAttributes(c)
 }
 
 // ListAuditEvents operation middleware
@@ -6534,6 +6641,31 @@ func (siw *ServerInterfaceWrapper) ReplaceSegmentMembers(c *gin.Context) {
 	siw.Handler.ReplaceSegmentMembers(c, id, params)
 }
 
+// ListSegmentUses operation middleware
+func (siw *ServerInterfaceWrapper) ListSegmentUses(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ListSegmentUses(c, id)
+}
+
 // GetSenders operation middleware
 func (siw *ServerInterfaceWrapper) GetSenders(c *gin.Context) {
 
@@ -7093,6 +7225,75 @@ func (siw *ServerInterfaceWrapper) PreviewTemplate(c *gin.Context) {
 	}
 
 	siw.Handler.PreviewTemplate(c, id, params)
+}
+
+// ListTemplateUses operation middleware
+func (siw *ServerInterfaceWrapper) ListTemplateUses(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ListTemplateUses(c, id)
+}
+
+// ListTemplateVersions operation middleware
+func (siw *ServerInterfaceWrapper) ListTemplateVersions(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListTemplateVersionsParams
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", c.Request.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter limit: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", c.Request.URL.Query(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter cursor: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ListTemplateVersions(c, id, params)
 }
 
 // ListTopics operation middleware
@@ -7805,6 +8006,7 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 
 	router.GET(options.BaseURL+"/api/v1/users", wrapper.ListUsers)
 	router.POST(options.BaseURL+"/api/v1/users", wrapper.CreateUser)
+	router.GET(options.BaseURL+"/api/v1/attributes", wrapper.ListAttributes)
 	router.GET(options.BaseURL+"/api/v1/users.csv", wrapper.ExportUsersCsv)
 	router.GET(options.BaseURL+"/api/v1/users.jsonl", wrapper.ExportUsersJsonl)
 	router.DELETE(options.BaseURL+"/api/v1/users/:phone_number", wrapper.DeleteUser)
@@ -7843,6 +8045,7 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 	router.DELETE(options.BaseURL+"/api/v1/segments/:id", wrapper.DeleteSegment)
 	router.GET(options.BaseURL+"/api/v1/segments/:id", wrapper.GetSegment)
 	router.PUT(options.BaseURL+"/api/v1/segments/:id", wrapper.UpdateSegment)
+	router.GET(options.BaseURL+"/api/v1/segments/:id/uses", wrapper.ListSegmentUses)
 	router.POST(options.BaseURL+"/api/v1/segments/:id/evaluate", wrapper.EvaluateSegment)
 	router.POST(options.BaseURL+"/api/v1/segments/preview", wrapper.PreviewSegment)
 	router.POST(options.BaseURL+"/api/v1/segments/:id/members", wrapper.AddSegmentMembers)
@@ -7855,6 +8058,8 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 	router.DELETE(options.BaseURL+"/api/v1/templates/:id", wrapper.DeleteTemplate)
 	router.GET(options.BaseURL+"/api/v1/templates/:id", wrapper.GetTemplate)
 	router.PUT(options.BaseURL+"/api/v1/templates/:id", wrapper.UpdateTemplate)
+	router.GET(options.BaseURL+"/api/v1/templates/:id/uses", wrapper.ListTemplateUses)
+	router.GET(options.BaseURL+"/api/v1/templates/:id/versions", wrapper.ListTemplateVersions)
 	router.POST(options.BaseURL+"/api/v1/templates/:id/preview", wrapper.PreviewTemplate)
 	router.GET(options.BaseURL+"/api/v1/campaigns", wrapper.ListCampaigns)
 	router.POST(options.BaseURL+"/api/v1/campaigns", wrapper.CreateCampaign)
@@ -9120,6 +9325,124 @@ type RemoveSecondFactordefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response RemoveSecondFactordefaultApplicationProblemPlusJSONResponse) VisitRemoveSecondFactorResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListAttributesRequestObject struct {
+}
+
+type ListAttributesResponseObject interface {
+	VisitListAttributesResponse(w http.ResponseWriter) error
+}
+
+type ListAttributes200JSONResponse AttributeList
+
+func (response ListAttributes200JSONResponse) VisitListAttributesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListAttributes400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response ListAttributes400ApplicationProblemPlusJSONResponse) VisitListAttributesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListAttributes401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ListAttributes401ApplicationProblemPlusJSONResponse) VisitListAttributesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListAttributes403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response ListAttributes403ApplicationProblemPlusJSONResponse) VisitListAttributesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListAttributes500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response ListAttributes500ApplicationProblemPlusJSONResponse) VisitListAttributesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListAttributes503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response ListAttributes503ApplicationProblemPlusJSONResponse) VisitListAttributesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListAttributesdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListAttributesdefaultApplicationProblemPlusJSONResponse) VisitListAttributesResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -17577,6 +17900,141 @@ func (response ReplaceSegmentMembersdefaultApplicationProblemPlusJSONResponse) V
 	return err
 }
 
+type ListSegmentUsesRequestObject struct {
+	ID ID `json:"id"`
+}
+
+type ListSegmentUsesResponseObject interface {
+	VisitListSegmentUsesResponse(w http.ResponseWriter) error
+}
+
+type ListSegmentUses200JSONResponse UseList
+
+func (response ListSegmentUses200JSONResponse) VisitListSegmentUsesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListSegmentUses400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response ListSegmentUses400ApplicationProblemPlusJSONResponse) VisitListSegmentUsesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListSegmentUses401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ListSegmentUses401ApplicationProblemPlusJSONResponse) VisitListSegmentUsesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListSegmentUses403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response ListSegmentUses403ApplicationProblemPlusJSONResponse) VisitListSegmentUsesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListSegmentUses404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response ListSegmentUses404ApplicationProblemPlusJSONResponse) VisitListSegmentUsesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListSegmentUses500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response ListSegmentUses500ApplicationProblemPlusJSONResponse) VisitListSegmentUsesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListSegmentUses503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response ListSegmentUses503ApplicationProblemPlusJSONResponse) VisitListSegmentUsesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListSegmentUsesdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListSegmentUsesdefaultApplicationProblemPlusJSONResponse) VisitListSegmentUsesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type GetSendersRequestObject struct {
 }
 
@@ -20077,6 +20535,277 @@ type PreviewTemplatedefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response PreviewTemplatedefaultApplicationProblemPlusJSONResponse) VisitPreviewTemplateResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListTemplateUsesRequestObject struct {
+	ID ID `json:"id"`
+}
+
+type ListTemplateUsesResponseObject interface {
+	VisitListTemplateUsesResponse(w http.ResponseWriter) error
+}
+
+type ListTemplateUses200JSONResponse UseList
+
+func (response ListTemplateUses200JSONResponse) VisitListTemplateUsesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListTemplateUses400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response ListTemplateUses400ApplicationProblemPlusJSONResponse) VisitListTemplateUsesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListTemplateUses401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ListTemplateUses401ApplicationProblemPlusJSONResponse) VisitListTemplateUsesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListTemplateUses403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response ListTemplateUses403ApplicationProblemPlusJSONResponse) VisitListTemplateUsesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListTemplateUses404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response ListTemplateUses404ApplicationProblemPlusJSONResponse) VisitListTemplateUsesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListTemplateUses500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response ListTemplateUses500ApplicationProblemPlusJSONResponse) VisitListTemplateUsesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListTemplateUses503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response ListTemplateUses503ApplicationProblemPlusJSONResponse) VisitListTemplateUsesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListTemplateUsesdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListTemplateUsesdefaultApplicationProblemPlusJSONResponse) VisitListTemplateUsesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListTemplateVersionsRequestObject struct {
+	ID     ID `json:"id"`
+	Params ListTemplateVersionsParams
+}
+
+type ListTemplateVersionsResponseObject interface {
+	VisitListTemplateVersionsResponse(w http.ResponseWriter) error
+}
+
+type ListTemplateVersions200JSONResponse TemplateVersionList
+
+func (response ListTemplateVersions200JSONResponse) VisitListTemplateVersionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListTemplateVersions400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response ListTemplateVersions400ApplicationProblemPlusJSONResponse) VisitListTemplateVersionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListTemplateVersions401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ListTemplateVersions401ApplicationProblemPlusJSONResponse) VisitListTemplateVersionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListTemplateVersions403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response ListTemplateVersions403ApplicationProblemPlusJSONResponse) VisitListTemplateVersionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListTemplateVersions404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response ListTemplateVersions404ApplicationProblemPlusJSONResponse) VisitListTemplateVersionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListTemplateVersions500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response ListTemplateVersions500ApplicationProblemPlusJSONResponse) VisitListTemplateVersionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListTemplateVersions503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response ListTemplateVersions503ApplicationProblemPlusJSONResponse) VisitListTemplateVersionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListTemplateVersionsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListTemplateVersionsdefaultApplicationProblemPlusJSONResponse) VisitListTemplateVersionsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -23173,6 +23902,9 @@ type StrictServerInterface interface {
 	// RemoveSecondFactor Remove the second factor of an account
 	// (DELETE /api/v1/accounts/{id}/second-factor)
 	RemoveSecondFactor(ctx context.Context, request RemoveSecondFactorRequestObject) (RemoveSecondFactorResponseObject, error)
+	// ListAttributes List the attributes that users have
+	// (GET /api/v1/attributes)
+	ListAttributes(ctx context.Context, request ListAttributesRequestObject) (ListAttributesResponseObject, error)
 	// ListAuditEvents List who changed what
 	// (GET /api/v1/audit)
 	ListAuditEvents(ctx context.Context, request ListAuditEventsRequestObject) (ListAuditEventsResponseObject, error)
@@ -23341,6 +24073,9 @@ type StrictServerInterface interface {
 	// ReplaceSegmentMembers Replace who is in a static segment
 	// (PUT /api/v1/segments/{id}/members)
 	ReplaceSegmentMembers(ctx context.Context, request ReplaceSegmentMembersRequestObject) (ReplaceSegmentMembersResponseObject, error)
+	// ListSegmentUses List what uses a segment
+	// (GET /api/v1/segments/{id}/uses)
+	ListSegmentUses(ctx context.Context, request ListSegmentUsesRequestObject) (ListSegmentUsesResponseObject, error)
 	// GetSenders List the senders
 	// (GET /api/v1/senders)
 	GetSenders(ctx context.Context, request GetSendersRequestObject) (GetSendersResponseObject, error)
@@ -23389,6 +24124,12 @@ type StrictServerInterface interface {
 	// PreviewTemplate Render a template for one person
 	// (POST /api/v1/templates/{id}/preview)
 	PreviewTemplate(ctx context.Context, request PreviewTemplateRequestObject) (PreviewTemplateResponseObject, error)
+	// ListTemplateUses List what uses a template
+	// (GET /api/v1/templates/{id}/uses)
+	ListTemplateUses(ctx context.Context, request ListTemplateUsesRequestObject) (ListTemplateUsesResponseObject, error)
+	// ListTemplateVersions List the versions of a template
+	// (GET /api/v1/templates/{id}/versions)
+	ListTemplateVersions(ctx context.Context, request ListTemplateVersionsRequestObject) (ListTemplateVersionsResponseObject, error)
 	// ListTopics List topics
 	// (GET /api/v1/topics)
 	ListTopics(ctx context.Context, request ListTopicsRequestObject) (ListTopicsResponseObject, error)
@@ -23807,6 +24548,30 @@ func (sh *strictHandler) RemoveSecondFactor(ctx *gin.Context, id ID) {
 		sh.options.HandlerErrorFunc(ctx, err)
 	} else if validResponse, ok := response.(RemoveSecondFactorResponseObject); ok {
 		if err := validResponse.VisitRemoveSecondFactorResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ListAttributes operation middleware
+func (sh *strictHandler) ListAttributes(ctx *gin.Context) {
+	var request ListAttributesRequestObject
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListAttributes(ctx, request.(ListAttributesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListAttributes")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(ListAttributesResponseObject); ok {
+		if err := validResponse.VisitListAttributesResponse(ctx.Writer); err != nil {
 			sh.options.ResponseErrorHandlerFunc(ctx, err)
 		}
 	} else if response != nil {
@@ -25636,6 +26401,32 @@ func (sh *strictHandler) ReplaceSegmentMembers(ctx *gin.Context, id ID, params R
 	}
 }
 
+// ListSegmentUses operation middleware
+func (sh *strictHandler) ListSegmentUses(ctx *gin.Context, id ID) {
+	var request ListSegmentUsesRequestObject
+
+	request.ID = id
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListSegmentUses(ctx, request.(ListSegmentUsesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListSegmentUses")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(ListSegmentUsesResponseObject); ok {
+		if err := validResponse.VisitListSegmentUsesResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // GetSenders operation middleware
 func (sh *strictHandler) GetSenders(ctx *gin.Context) {
 	var request GetSendersRequestObject
@@ -26200,6 +26991,59 @@ func (sh *strictHandler) PreviewTemplate(ctx *gin.Context, id ID, params Preview
 		sh.options.HandlerErrorFunc(ctx, err)
 	} else if validResponse, ok := response.(PreviewTemplateResponseObject); ok {
 		if err := validResponse.VisitPreviewTemplateResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ListTemplateUses operation middleware
+func (sh *strictHandler) ListTemplateUses(ctx *gin.Context, id ID) {
+	var request ListTemplateUsesRequestObject
+
+	request.ID = id
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListTemplateUses(ctx, request.(ListTemplateUsesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListTemplateUses")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(ListTemplateUsesResponseObject); ok {
+		if err := validResponse.VisitListTemplateUsesResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ListTemplateVersions operation middleware
+func (sh *strictHandler) ListTemplateVersions(ctx *gin.Context, id ID, params ListTemplateVersionsParams) {
+	var request ListTemplateVersionsRequestObject
+
+	request.ID = id
+	request.Params = params
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListTemplateVersions(ctx, request.(ListTemplateVersionsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListTemplateVersions")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(ListTemplateVersionsResponseObject); ok {
+		if err := validResponse.VisitListTemplateVersionsResponse(ctx.Writer); err != nil {
 			sh.options.ResponseErrorHandlerFunc(ctx, err)
 		}
 	} else if response != nil {
@@ -26894,618 +27738,632 @@ func (sh *strictHandler) GetReadiness(ctx *gin.Context) {
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7P19d9u4licKfxW0nn5WvRxakWwnTuR114wrqTrlrqokN3ZO+nacK0IkJOGYAlQEZUWV9qz5NPPB5pPc",
-	"hb0BECRBiVKc1Dmz+p8qRxKJt439vn/7Uy+Ri6UUTBSqN/rUW9KcLljBcvjX81WuZK7/SplKcr4suBS9",
-	"Ue96zkgs2MdinMAvYiKnpJgzsqQzRiZsKnPW70U9rn/8+4rlm17UE3TBeqMePtGLeiqZswXVL1/Qj78y",
-	"MSvmvdHj4XHUW3Bh/z2MektaFCzXb/p/318c/Qc9+mNw9Gz8fx19+Mu/9qJesVnqt6oi52LWu7+Pepcv",
-	"whPmKZnxOyYILUiSM6q/cpNc0mJezpGnvaiXs99XPGdpb1TkK+bPdyrzBS3070Tx5LQX6QXwxWrRGx0P",
-	"T89On548OT2DVeCHQzdLLgo2YzlOM2WLpSyYSDa/sE1zyr/RW6YIL4iiU0YKSXK2ZLQgxZwroufGVHFO",
-	"krlUTJDJBrY/oVnG8ogItiZTmRNGk7l+QMz0CyaMpFLAwbCPdLHM9JROpsPpID1lR0+mg+nRKR2wo2fp",
-	"yZOjAT2hjyfD9CwZDuwmzRlNWV5uk7eEI72GljM9fvx425n+y9H/aD3KxVLmxYt882Ylmjv04x3LN7g6",
-	"rkgyZ8ktSwkVKUnkShQsjeAfQpKVYrn+zTrnRcFEG2mm+Wacr0RlHWZSEykzRoU3q9/ocqnn2ZjWuznL",
-	"GRzHlGfsG0USma0WQkVE5vBxzhKZp+obcss2KiITlkkxGxFK/u3q1UsiJ39nSaEvlJ6VivAQ17yYk3g5",
-	"l4KNxWoxYXkc3Yg4kUIxUYxVQQsW6/USWhQ5n6wKhs+kslBkwoo1Y4LwQpGM3bFMwU/NUPGnm14hb3oR",
-	"uYHl3vTuY3xYz1Z/QuKCfSziiMRm7BshcxKbTYlhZWKVZZrKMkbvcPm4biJXRZ+8m9NCE3MqmSJCFrA4",
-	"csvYUsGs5FrAR31yIchqmUmakgXdkITm+UY/SJV+541YrLKCL2lekClnWUriBZ5DTLhQBaNp/0ZUCPzT",
-	"Te83OeEZu+mNyE3P30Jc8rVcC/yOpmnOlOonvNjgd6+lKhKZwrNml/wfLt3X5d7p7/Vu3fTu71vozEy5",
-	"7b48HT6rMsHj9rvxWmY82YSIkBZkwhK5YErTkr4BiqznktCckVuh95tmOaPppk/i1TJF+lnPmSAZmxb6",
-	"1CKyYPmMqZKkFOGikPogeK7pGehHkQXTu0kmmxuBf56TOGfLjCYsJstVoZDs5fqb2rsI/MYID56rcxLT",
-	"NI2RhuCphTn4jZ53nzxHeidTmWVy7UjnRuSrjCmyEinL3XLg9ruJIF2EjmOJe+ifxr/mbNob9f5/j0rp",
-	"+Ai/VY8qG1+exBs2g60PiR7gR/kGLjVQnoL7JVcFoe5LTUjn5PLqFTkZPnlyNCQ0W87p0XErt2JTusqK",
-	"cY4DtzHfhgD98On4Psxuf+ULXjRX8LNckwUVG32CSl9xKtSa5VqOLqQq2uaXwdv8aZkZ90aPB77MHAx2",
-	"CsvX+ta+hK0L7zBuqyapH/vDJ6fnQBnxX2JgIhNmOT+J///HP8R9ckHi9ZwWii6Xo5gsczblH7WAoJqs",
-	"WFoVkX95dnp2Njw+OX385CysL/hMZavm4B3M6aByx09Dis6H70f/jfy3938ZHD378H5w9Ix8+12/Ve95",
-	"wxK+5EwUP+a5zJ/LlDW36pXINmTBlKL6XhsezxVh+hGnxOXyjqcs/0a1HS38fKwJtk52e6tBbtZvGFWh",
-	"+9M25Rx+3zZD/LbtUjw53aaQGA1z5z5faaG7a8Jc4HRBQrfNFr7szIB+w3fj8DCjlehwN8zp5itxDn8I",
-	"tmaqqLL81u1cic8+6Wuqbtt087ig6nbM05gUc9BxmVUC1lQZfsNSOP0Wld28oJvevlrBLz2KOHkSOupr",
-	"ueQJzjk0pP52/DVshbeK5Ub0tdAbyvdOxFbRGTsTnRm+JDo9pxd8xtFuDEzJSroCVZEZF06pVIyk8Og5",
-	"oVrYp1qH97g12mky30mXv7fd8OGTbTf8L+TDf9P89MOnYTR8HJSG93ioTBU/yJQzWOQVmy2YKN4CZeoP",
-	"EikKcyZOL32kT/wopQVMqZwcTVOut4dmr3O5ZHkBL53STLGot/Q++tTTdkOFdiZcUFh2k0RLynuPz31w",
-	"v0L1DNdSPZ8L8vb6p6OnYKAg0TDSUKz1l7E2SwqWMZBwjpMINEoyLhjo/sbCIYotaU4LlmqDNJGLBY2I",
-	"YgueyEwKsBkKOilNi1Jo63/pAdztn/JcFTAAGLWqbvsQlik3dfgx6nfVi2jIFBW02oHR5TLjCXgBHv3d",
-	"SB4n899/6tEZQyGtrQGwxwua015Uuz+j3qvX1+PLlyVN/pRTcUt+49oU70U9mSSrJbW8Tu8bfFxRGXwd",
-	"4+xJ7z4ywx8/c8NfiFVO0zldrjpN4q+5Vqzf8QylYGUSL2RSyMAcnEbkTeasd//Bv2K8YAvVTUN+A2Zu",
-	"7x5Y3iU+NxwMjLZnP3DUSvOcahL/eDSTR+az9x/0yfTf0LWReUDyX+KqNUWS/gbVSDBVC6apUP8Tb6Xm",
-	"SDvvZ+RMvcYQF8o4zIy/DcUzx9H6VeGEBuGD3f3dt558G/cTdacN/v7HTH2EP/RRuD+y+Du4+cZpAYen",
-	"l2B8G33yo2YQ+C8yp+pG0NoVJt/K3HwUfwemmmb+c3rHCCU1xwb+1nymR16JjClFKDH7SxTdKCKLOcvX",
-	"XLFzwu5YvrkR8Am5ZRtnC/seEvQPwTYwlFVy6vlFjDVZWqwxSSUppOyTHxfLYkPuaLZiSo9N9EhczPo3",
-	"4kZcs4+FNiaAx0bwv+ETvVnvuEjlWh0Njx8faxvk+dXf8DDmWskh6F5DmkuA3LStvpWnRsBQZX4j4v+M",
-	"++TVlFCylvntRMpbj4+qOWMwJW3w65H165HZaqNHm+FcWHb8rZBOJv/Bcqn01JfZShHFZyKyZh8ZPr4R",
-	"yZzmNClYrr4rd9i8KCKx5sHGDIfbF5sfEeM5UpG2uAwvV6RgHwt3tnAs5nS1PgCX70YYpxIFv9Q58eWS",
-	"Nt/Wmg70tul39ZE4Sy+TfkYFBQXcJrXUFAZ84QeavkHxv0VsLHM5ydjiL1Z8dNOkXuNTobt5Dd5BGJYk",
-	"VAipFSc8NM1MnksxzXjy1ae0zBl4XeAyav434aneUJgUWJtfc0YXYoM3Ha1WmMRPMKeUia+9NZq1ZDS5",
-	"RXpViVwymNCl0Momzb767rxa5QS8LGjkZXKmQHZZbmbIS9taMNGXsvhJrkT6lTcuhwsvJFErG6KA6bym",
-	"G61cX0v5K81n7Gsf50SmG+BEUpJMTwAm9VbQVTGXOf+DfdV9eik1faF3XRaEaoHDUwIxHJzWHeUZnWRf",
-	"dZ8uSMqWTKRMJLBXqVyLc1LkG0JnlAsztWUuE62zTTL2vJzY1zxLMxaKvelKsfScxMAyVIyxFSMhWZYq",
-	"M2u1WmrVlaW/sZTTa9Cl/hwK1JoIxl5AK9Q6K4xaRlAKeqvp4N6q5yC3LhJwJ1eMmU89CHeydAzK6vHg",
-	"+MnRcHh0PLw+Ph6dPB09fvYfvaiXcjis1CnKbEF51hv1bumCZvS/m9f1E7nQxngKrmVjbfwCPyGvWc7A",
-	"OsklOE5x0hjsZYkU6XhKwfSwXhI+EywdcwETE6ssu6/r5/7MPYM4pQU7KviChXTuciV1pfuyIBnTGr3E",
-	"bQb3YT3C51b+qflqngZ9OnWXjd2Y+vgvV8CIC54B6XFxxws8Vc1z6C0TZLXUc9J7gfcad6oxEdzh7ZT2",
-	"Rv/mvrH3DUsEIg+gCKpblkLgmE61SYIGilJrmafhnaqeYMiMyqgqiD6pisHkn9+OtdbsHHC34QGZXTab",
-	"UV+nRweRT0a1STdNpsheokt9PGynQends61Xpn4pGrTuyK4SO6+6qk8+ixZqe2m3EV6wZSMgLqRqPMV6",
-	"uMdLlo9x69G+j3pLyvOxvgz5Hc3Md6o3ehL1lixXUowrz6Z0gw66wHdrxm4xNoJfosu1+bimoW0/wvcE",
-	"OUxwHQ2H5h3LwVRRWvDlWkGYMa2D9oO3v2UD6m/9ldnL4SL0xVqWsYNCglMMl3VOBqgyYQZHYNC2va0P",
-	"+8Mqu/UG0VZgOQyZaQa55lolI8enZC5XuTrH6L5mEcI6drewqR2TwsMIMQtFF8yOrdgdEySlG7XXSG0U",
-	"sn0T5BS2QK0m7jcE3vR1tqeVYh92k2rXP0T5bbTbTl5bznjXoexc/06e9JoWyXwnhw5IJXhaX7BkTsWM",
-	"9ckvbAlJJlxb3gsWkQlL6EoxPFoqUheLIAtGBUn5dMpyrV+C8aIqIeMWrvIYmGM7m7sHVu8vYNiRW/nB",
-	"9B3R9C3cyb3lSeUlgz25jXvNsDGZz2MYD/Hidv7whd7+AJO/r1+Dqpe87iP3vj1St3x5JJd4NY6WEo7d",
-	"BUfcXRIwxSqp0dKU2KZZWItD680flzxnai9l/ZYjBTOhN+N9r9SJwUmnmK+ilY+t8iyQ9CTzW0WkSHwJ",
-	"2aJH2tWZGeAbK0vYwny6sR2PHRjdj6XcaH677rlvwzTV7r00vn1Ip1yiaiUI1TkO5JFGJcjTchYqvOVF",
-	"wRbLojmdhOY5b8t5mDCtWWnZvaba/kerXst5XhjrhiYJWxbUUMtOi8s4AcaKh/TDeuYM0ZPOaMHKSSgm",
-	"CqMpaBNrmjPjpe4yesoKYxzs/KnWUNOgPfZubnJA5aoAN7yeFuQCHmqcRX4qUPAgqslEuxnplPKMpeNM",
-	"ylsVTkWT00IrynpbM64KkshVlpKKrzz04nlRLCGctFJdzg9zTsx5QY6M1rxBN+i2kJqrwKScNPYvY1Sx",
-	"MfgEAqa5McM5hi9saIArkrC8oFxkGyLvUNnsxm477GtlG2CHkXppnsyNe4AXEVnPIYxYo6aVcPQUcIq0",
-	"JCn9lMsFGbZYNWYu9t7tJEhV0Hxfj5GymVxbuRkyojIDpuGWcAmANrXGsqjaMqrMpEqaUTW5ztx7e3C1",
-	"+1FZbZWWPD6whau2pLDFcslEDJFAe7gbVnwXkRiZJktjW3JgFxaR2HhZ4StNITGdQLyWfOv/kAimjek5",
-	"TQkvvotuRGxoJibfcj/sVcgs/c5kcxvlQE+rF/XsJEBDgDH1hzCYFuT4uqDacOFiue3SG+kqkE7NDbNE",
-	"3yxqfJFeLCau/w2jwTRnGEbeYPRRz6FmHEBux8nQ5XY8l5lcTGSZvXGR/30lKLni2R01CRT+DCFj9gtp",
-	"hKuUFz/esYYLmSZmK9AD0ke7Se875sKDY/mkP+gPhyf9s6rLrd3n7KRa0K45HUS9NW23e54O7g2jHR7r",
-	"K8ZFwpc003oGahSjob4iK9wiO/VHw6brza4u4PJ16wumVrJiLfNbYn6klQtIWERHai4XnsDXl4CJGRfA",
-	"NVk2BasSgv1ysaAiVd30kEM84m6f9yR5bQQvgJ7Xc57MMVhybmOJa6qgZgBLO/TCy9KvBsfp7Dr3zrGp",
-	"wMgR8CA43JvVYHCS8BT+z+KIxLdsE/g0kwnN9B/W9RqTb6nddM3U8FTiqrCHCAFIPnAXm2DBbvFjqa1B",
-	"LtLsoQl2dnJ0l3sRWRoth/CkgyXSCnkE+b67379yFVCq2R3bS8Mv2UVDyY96XoVgJ9FdyAJPfSeV1B3Z",
-	"OOvqiPZ9oW14ThdLymeizuSWWkqZy4U+ZffRxLmZ6SrlTCRsrPgfzH44WfGsGHPhrL+ECppvNL9KgJsO",
-	"op7mmYJlXqodqAJ69KIyaBfeaX+j59XThD8EIZNkq5SNFWaqjnmqeqP3H1BtWOVsXMxzpuYyS8uJHQ+i",
-	"3hRUS5Fsxgld2lkAYzV7KpNkled61eaFy5zLHMXXZJXd9qLe7yvOijE4RMdMs2d8i/8xaCv2i5wWbAyO",
-	"uGoIQR+tHWyc5PrymAfKjzWj+0MKt/uaHtNVxsZw1+HrxleVD93+QBjT/hOzi+1v9GTH6GgdL7hArcH7",
-	"rnJk1rLovXhz8dN1z34wNoUI9leeg3ns8sfNl9ZkBOM2RCr2QFBJeMcy0MxKIX/HcgXMZnhfvm1sniq3",
-	"rPf2+jncjiVPtLLx+pK8YAtJ3KWIekXOZzNICl1QsQL2Yz4a4+g4Yyy02k6na0h6G5siq1G5yqYQ9m/f",
-	"pwPt0cp9DcZfff5uf42qbEaFcQGrorM8rnGD+pCuWkTZAgxTdwF1GCBwUGiCJmBfpnXNaS7/YFXL3LLD",
-	"3dZnyY4CMXA0SzD9ga4KuaAFT0jOlpn+VKstGA0BdekcTGttB7KU0IUUM1NqjMSiwoHhOverz+JqbvRk",
-	"nINZ9XouFdTHMr4sUJWma8oh+RE3Cetn0QaGnLRC7gyMubu0o8LB/Oy+zpODbhST8AkaAkQGCgkbdrgn",
-	"5RDFzhcCYe+L0R983cboavpYb9mym/8pKFgC6hnYdhwqUTQJ4QErTUvwnMJsnETmqaYmRWK1Wi616qLt",
-	"RlcYgEyTxGbUNIb6D6uQdNAh65rIFvHXqLvXZGZ+D9FRU1NTkj6kNBi7WJElRIl4ockQTdtUMhWmxJqY",
-	"/dSjWfZqCuUG2yjzJ/vYc7qEfPx6mhjqqnMJVrWSWK05qUQ4IW7pjoQrd4HL4KWQJKGB9JO98l4aykLw",
-	"9lCCwlzfIDsRd6UFpAHLnKzBszdhhIPbdg119SiGWHpOGCRhWz+UfhzOAiEA0Mereaq5lE3y2XqzypqF",
-	"x01yKpWfHSzFLO21/f19QE2qb9BN7+efR7/9dtPrdDED6tXnvbBFLWswcCZSbe/NVkJfdk1wKDP0z/3S",
-	"4CaNNNS7xhUEZSuC4HpEUqwsWEhRzCP7P/PhmrHbarHugAwH5HvyPRkePe603JBSGWKlf5jLE9emH3cz",
-	"C0MKajMTa02zjCSZTG71UMzUUKAC8Q2iJPzRgPBAxev4aDC8Hg5Gg8Fe87EzOUxm+Xr0p0P0lJrmvY+D",
-	"4sIKlW8USdmUC3guMsWDTpZY9rLlmB7YhxY2HBrJPxR9+9TEMkqGBQlBVCuIyJULYIvdog4dvN9dPOgm",
-	"SNKFt13hr+8bFk+T8W8Mm/bLVFeqq1slZDjVx/irxLQpSMbHR2xdD4yIOT1SZJsD9WrfRtu2O9fmd1er",
-	"xYLmm17dIOumxXgMKeAsAfMt9I013rod4DX+/BcuUu/pcTiDVXNC8LZ8Y+rijGPzlm1slujOs/Stxq7i",
-	"uGZFbl8Z1ll5CB0NvxpuXvVMvMOtMLY6kworw20k6pli7mbVr0qb0PUUjW0qbMPaqiuaIS2hqYh49FaX",
-	"D/X9L2msRi9hQdfCEpuaQFgcB7TKiuVTNfqjih+htP7qlnotKdgjylpUrWIMbnMmhj2qzlDu7FR1fpg/",
-	"06VaTnt/r+qhWXlYiqGZtX3Tu5wX7Aum6TWU8d7gKWpQAb26dzzE71pU5NNBh8SepmPEJYY93pl018kK",
-	"vwbgOOPQcuhKULYMtftonLZb03sDVPjG0vFgT+PbT4vbtfym+byNvup3o3YONretZQLBdaZ0U02UfLYb",
-	"uqhyqUzKGbznw3b9s2r0P7jN6WMuBvaqBMv49v1gaNAy/vP4/eDo5MN3o/eDo8cASPThX3tdbdIvOWCr",
-	"zbol6bKTXepXYgwGdUiRQ43LrUhEW3bGg7/8y6MwDlSrpVnDRtk2CgCjnN4f4R/H5R/X9o+R/WP7DL6o",
-	"bbmTTX1R43MnkyVQ0r+ey8yiOfivNKy+Jin+XPPUvytP906AbjXQvsTB7TKlDhBhne/nvvfR2Wn+DWzy",
-	"ki9sxW0ffOdd/Dzz68vQcUPQheIRinkucGngMNZQf+40XKIgGEVNwGtE4iKnQmG+Bc1iG3uKJ6vsNu6b",
-	"/9eA0yp5apXnwQTMboP5aOUa5MxmGfl1u+ZrG8PN2YJyAXgyZ2fPNAODAP7x0Is/v754e/XjC8iDy5mS",
-	"2Z1WPQbNwlr/1Z28Ed7gDYet3WJVcESBnTDntOrw6jCw2W9liZqXPmiT/7q++kBnlr97WyZGixK2ZsKY",
-	"MFne62ryFACZckUmjIsZmcqVSC2q2aF2mfFMOIcC2v3lGVVWsM1Ye8OKbcIvUOTq8lNVb/T+ZDAYnHww",
-	"Ka8KkIggQxUmkLKM3zE98w8NArRgyz4uaNAyBDA50JyREJhcZuzcBWBBnLVEoStT3Z6dfk6osFALWnoX",
-	"hGZZFEBHtHbTZ5lJjwcN3KuV4L+vmPm+FNVB3/GrKYlxm+OIxN4+638mVCQs098h8o4XYQV05TLf1nBG",
-	"gB8y+OAs4SlLkU8aFCUEW7kRiP6irWpV4rS5azkHoxw2EPysZMYKwg1f7OT2qMJaVlDDhtshw5pbV7s0",
-	"Zh+3XYOrlsqA+Pmr317/+uP1jy/ikaM5Xo35n5cpC5oZIBOkec7vMFJjpILNDLp6/vOPL97+Ckz6zduX",
-	"Ly9f/rUXlXzbDaj/vnj5/Mdf8ac/XVzqPxpiREtMPcTRHc0B1gLGyulUM4Qro4vr+/hmJQxreE1N0vRz",
-	"69vSf1u60WPhHf7gb5DxZDd26DnU7kCIzvJFLU6T1WKV0YLfsRGEe2nq6A2rfbSG7Ag3IrT8h9WfQYKQ",
-	"GE8vto8xmsxvhH2XFInB8aJpqshqqQ8lBh/V2IXOlEF/ruUb3bGcztjYjLsBe6W9WhuqFMqiIT2OfbKa",
-	"OVomhrgVVbNC5GqSbTGBTBkBZNEYZl9PSDkww2Rvme+eeIi4kttnMNdbEzBelGQwbSoRbvMam5WuECFl",
-	"xwnCSsCliHsKMUOZG1gOIdfVrCyIJOlHDjxC6/zavma8b0DGHjeHOoIsK0PAquNWzJic5XQ558k45QpL",
-	"HoLg5F522mSDpmyEyGtSFcT42woDsNmVkb/Wr3kervyLehlVxdh421uyQzBlaMpnkIIDaR+mo8MehU5s",
-	"RrOxsVtSNmV5HhrP24D1XBKTbIbp+loHKCCzoYFf0n5jKuPq1wUV5sCwrkYA/GalhM3o2gHkG2cDoJSr",
-	"jhNylRNOL+h4992DpRbXlI6l5qHvUKzZfLzvxIzCGNgkqO1pVhrJnGSaPm3IHGsujF0wcqrRvvNYMpEG",
-	"T+slFCTNVmJ/y6ZSt4LOlmAuTQF1fLBOy8c63nU3wu8rtgpt41so1ljTjQ2Mm6KVEYkVrhjPzpV27bs0",
-	"fej70lTY4nsD8Lhpc5bQe6Si5QKlwbx99XffqZe6cfjUy/M+J4oxX5k2wVu195i+WRQkBVRnXM2ykEWL",
-	"ItFpMCyGCzFawFBsKPFgq1ar8M4BFNUUzxgboSv7kctiLFeFGqcrzZrHiVd5sZ0n8mKe5mxtOJ8Bf3VA",
-	"OSjGsdmPleMdp+SHJ76iZPCHPUQw8JzAK6yAkKSebrzFd1MGSPQrt1YAox+sumBG9BsQNqXrkIymO7Se",
-	"N9ookNNdanKD5WHHE7VLnTGNVVoVmnMSJ7zYxJBltcqyAxWc7cFPk1W/E62BLbMNWlLw1EqMxZaWDvlK",
-	"OPheBYYZB3zDuubqFLdOmWPF7nmCdV7O8+BUsVWSMKV20AfIRWzhVZT80OOf0cEacpOPhzf6c/Rg7GjS",
-	"qgi7IAZiUm6l5nK6LuEBOULBPjYQELS818ZDDnoRQJlKrDjsknPGFkuZ02wcRFgxtPeNApTpaSbXFkj8",
-	"2jxH3rEJeXvZQor64U45YoVcjnd67z7ncFyTnMA9Hgbu8ZZ0u5qvITxXm3w0AueG9V7YJn0dD6dVbLxz",
-	"/jjU6LyGOUaC+Fxwr416h2M+74TkUvVO2yw756X22Fpg3wKqeFO9reuQQTulrpw2jY0WfSysGgaNqICS",
-	"1ebiCAnDFh7Y4jAIGxIBn8cWhSusgbSoQy2GbJtdHdAwmgwu2uFxa976IJ8ur0EpXZ34KpWDdi9I2K3V",
-	"5m2reSxqHHKbS/naoMd3Daz47RHAiVtpPPYh6t3RnGuuCXdW5ikUaA6PB2dwD6vOzdrLAhEEaBkUuZZp",
-	"kLtQj3C0h8G3F8zs562vrax7FoaB3LA6qiW4bxQ6SuYyS1muzrGB4Ez64ghW/43XjrBPLmxjgyfkF/5D",
-	"IGtj+KVwN2pctHp2u0gMjZcA9iDUlVV8vieOj8A/e4PhMzoZJKdHZ8Pk8dHZ9IQdPaWPz45OpsPpEzqc",
-	"HCcnCLJSqWE2LWcsj77/UNVX9YmbZlwjN/yjk0f5SoSgN8rZNipVTV8gTeiueBY3pbP0urblYh7CWUNF",
-	"ryjbAZXIrqabNmQ1od0QD1Vx6BqYuR3ZevJlekhH/nJ4BPYFWPyorEBE0Alt0M7BXDRhD+MmWeZsmvHZ",
-	"vIhDgdn73ev6hduiMzOxshA9oPlgDLhS7vONcjpQn8T4cDzyHRmR4xuQpeU0tD6JocIBfw1/IvVR07X2",
-	"2/j1q6vrG/GILvmju+EjLmZMFY9Myo2KvyvfbEBj13O5IBwf19Mx1RLQXcupghBesk9Y4w7R42QOxbL0",
-	"RsBU3fsXfRJrRjY2qezxiCi5YFAOKtg6sq7Ti9eX0KxHEA6tmfwXXGg1fVW4PcJcBsE4Rn1dbbaQOcHk",
-	"ZfjTJvmZ2FvOiBbpuAo0TdBD49DONxgVtKKV4OtQmapmz7iThr3vRT2zXVp2eIvdmlDj7v2OjBp3Bwzh",
-	"1xiZy6op47QB3jZs422dsQHOoSYJoddJqm/YSuDO4kc5K3J9lBJKqTOWdE+A2T/o5/GFZkqFu9ndy5df",
-	"u0eatcuvGss2yTMeCzFYfNijYZtnxESia2wgXwkDajBELIPKcN4mu0JkuHSQu9tSx32o22MvSZL6wsTD",
-	"kdpn6jvt7DuWpzxp7eFYO5liXgbv09QG2ytUHncWzX/DoQ8xLJ1BWQpNS7TbZCZUk+yjkT8cpE0NcKYB",
-	"ztKKxXK/u4DEychBFCzShrAPt2mOdcwN9MsAEwfDzXBvl9Hi0EnITDJFEIhe2RfTLCM047c2yflBK1mu",
-	"LGgE4oJg5heIEVsUSwo5wrSLypocekopeLqCTtyIEnXC70W2gdQe42MzQxMqNmu6qeU4/ckFNY4ajhvk",
-	"cBi0hc9OEdpRsWzahLv4cpU8+8NdRAhZRwuYoZ191I6CMTId6NGh7pytljhuhIUkqcw87pNLhGPF9AQk",
-	"RSjbt2qd3t6JXPmhxD659vODvURkVL2kYEhS/1XBdABqxnkjc8fkLEph4sofC5LSTa3H5tcpgmoYuK0Q",
-	"D+ekhO0ghuRLzCPUZ3wNG9IQJ7KYQworau9feolboEIMDxq2iKQOuCGfW7oVlIQ+K4NuZSj49F8R4UIV",
-	"JiIpwVO/2IVDAk97UCTk2wHh6kZcrURKN985+8shesSBirC4T37kLhbvj2KL6/0RuCLx93GfXCBMhNb3",
-	"bkQ5hrrlS+XyU+WqOC/7KvOCqLlcK1KseeIUOYDLR/urDUTly1TB1e7CxcuLcxK7TWlmXpfTu1CcPipB",
-	"c/+McrotwC1aZmiGT+EeV8gqrpTGxaPa9fcvuFNqUCSj0qZfiNrIjTCt0rkwh8oL0//V0YW2C5AovFMv",
-	"Q3F4/ueg41doRJOQDRctwMlT3AjELjUwSyswotY0T/vkuqZ4YRszN30cC8FzBPmR5sW8nHCN7AJANn9m",
-	"2WIQt8rhT4EFBm3t/f4/hWs/8X9g0WMb4k6Fwt0C4n+Susf6Gl1uhUuCmnFhGy6Zih+xMcLBeBYcbI8H",
-	"2DPStwXEToyp+3GE+iS9EXEFACTuk3f6izjAbGL9Fq3jKxcsLhnGyFhG5TU3yXMwl0yKGcsJnUktISzO",
-	"kLuZhn6pqOm8YCDZiSxpWThSAnAgAnoAwg33TRsPNwJ7qBasKo2cCgbdFLBhdOH2r09empuk16J1d/2G",
-	"CByUVIAgRp9EZTYoBNdUkQXHJWSuPxuwmC9U2tpqbB8EPvSPXxdbOuMRQbbpw9JS3CGl5ZVcNsVAt+WV",
-	"HhFfptK2fqMLXmTsHHBDc564/p+1CXz9otyagAEWgKEHuBD6ZyOSMb0LKiIpnwFErEhJ3CdjMiKPyJFj",
-	"HTakgAENmacGQTFP1TlJqGLw4HIlkmJlG8neAH9bwDajt3mN0RSpFQATVNG3Td0i95mzbOnlhjpDtRTh",
-	"EKzrqzlfLjFH4s+sO/YN1xDiU9BXWILF2niEh8CsFqpjAdY7/dAFPHT12xVWUs1ZEuizVYLzh3tOrHMp",
-	"ZiXapesReyhum56FdUkH6uTAr2rmFN6g8nlvk1Z6pWlb3w2oM+NUJKxlEyj2I2l1jpvvUcDE0FyapTHJ",
-	"tLyTFXZqGu3sLobSE9kThWwLtJ3noHfT64ZsV7BlS84YTFGRBU3BjMBIOGrcqFbDbqQcc/+0qLYFnJ2d",
-	"8OXBXBVsGYqOmwhBR2++zVJTbS2NIKwAalCsfxc/UFtgO0t3RtVp2G2OfEKr0ECQ1Kubs+XmdrCBFUjO",
-	"RgGNUbCgvAGTqbCqwathCZJMQP9YJXNQ3kyqvH6n1eP0355DCrpiQAtMHMy0I4p3pyzA0G452xkFTqOl",
-	"mYzM9V1VkPqQ0Cxj+Zi7zgNmBWObanJ1/ep1x5Yy7I6nWinUT/02MMlTT5/RSZKyaf3fUBLK7rhcKTfW",
-	"q9fX48uXmmLkKof3lOFn/T/Iv+xpGRlsIxPqsP1uLsv4Ay9GhGJf/7Izid6IuJY1EAEjgcKMMBl42xZk",
-	"maYnjask07+3+unF60sAUAPzpWv/O/9MdrEV+LGr5T4E27w8yaZGZ7zr3yhydfkiKhMbXEudjAsWWf8Z",
-	"aEEYEUCAcu8wOq29TiTBtrxQHo++Z+sQ8F0goNh1kwiG8EIlGqbYTVGejsB/SnIo3NBbEOMexFFZSxbT",
-	"JXdmp6ckQlg3nqyKQoqylZchO0Au0oJEaTVxsiFU3IiyeQ5sq3kkNh3O4r4HK6Ct5bLzog27TQsGHiNV",
-	"TfbAOQNqI6+keuDkIKHVNEz3+6lta/LlbmnomCBhvoQvMPk5ekvnci2iGp6p++VmFwZvC7+s3poGJbnD",
-	"9si9XIB/xaOebWu/o8OPuXo/c1VIdPB8VoefChf/5+rxY3hQy20qmbIC9H64KgGvs6FTJE9Hi2El12N6",
-	"YcUnRukSE+O9Nd7ePolf//jyxeXLv8aegRzhz1+9vY6BQrEijsIXWiLGjhVUb7A/bfPaXlTKNfNObZho",
-	"sdrNnHntEvJfLYtLgf9/tQKICS0KP5TrfwuZ0vukWdTFvZuqL8z5TBytlpClHBEn/Ae+oMYzKoX0/8O0",
-	"GctESgCGZwrOGM0arXHWD6RXfI6YaxdZmnd7DAcOTUmtCeCCKCl4csuKCJJ5sBbND9118E2UYqPLlPHH",
-	"n8ctnS9xYxfUb0SLds17B790O9pyw4uAcgnwv9gG0CABO1BgKDjxk5knMt3o4+Hk06fh/f2/ECjEI/pm",
-	"aFVJLh0jSGjBZsBRe79dvPnlx2u8VpW2wL2f/72DyglaH7SDFuO3V2XXR7WEgg0gVE3WG5HsUHYr/j7T",
-	"RAo3qVjzjMtH+vx6tfT6odaghAjUDJQ71w3c/ML+/j6wvx1kAW5+K92B1nINC2lk9KM3BNPT9Htd1K3a",
-	"BchXlu3xhfwsmhlg8p3rK1LmPQG9ryYLXpisy129oQNdd/HEA1+FfYGXhSLTnDORZthelNDCbEXYIixp",
-	"pat6XfMV14TVKq91sLahSUgAOhQ8Hz5ps1s9kg2usUONyKcQ6Ex9X31Ccgk+PCcKOIgKNK9s8iivea/B",
-	"PTdHbJ41tO1P2iPB8rYEGFMdlL482i0ssAV6HL/cS9kr/mw9z016L01PP3J1+aIiCrpxY09cnVRDEPqf",
-	"Xgzi539/Pzh6Ro+mF0c/ffh00hJFNnP5Wxdi9SXl4yc7BXzzilrqKkODHnHbpAGzoRFR1kH06aY3vOmN",
-	"yA0Q703vPj4nw//9P/+XcE5GsCiXS0Zzin3Zalrx7sKo+6j3gqr5RNI8Dbh7k4LfsXEFG7/GFSxwWURy",
-	"xC3Tphk2eOqY+W6rDV3uMPvIkhVG8YIh/issRPSTq+o4UZBO6GoYKk3wDgCHmjGh7Yk9OXez4HV8fDpv",
-	"a2pvMjhLUCkEF6HpYTA94aEMfhXAaJUjcS+D5fgUcSv2RmjRnDY4ZhWFM29Cx3zO+HKpT4WLMdQJBvy2",
-	"xpDb63VyVWx9H1h6MjfWXddXayrPsnGl9Lg5wGvMEB6RtA6vZqganIN1NJN2AAU7rKts3jJkXsf5OGzI",
-	"nOnXtcIlXJe9Ncvqd3B8CQLP7AHcoAcChIDdwABmVlxM5Eqk49K90kKtkFh/93m3A0vnHSntK2Ib3Lf6",
-	"xgb1N+k3dEFbGVOYh7RRboi02na5ThO7eX6N54a0Cax2TF9hFnxLXFbbBA7HdxREUbJUiKCy4HeeU+ty",
-	"tv4Zg2EgZIFwBiG/0o85VauchfS7B0GFlEvO1C7+WlthCm7iKc2hGYsiLqOjS0UaDDjO2UIG4ZUrcstk",
-	"PGJq4hzalpKF6THfYSyGe1dPiDFB4kCY7vcVlFTvGRa2T2Ef1i2R+S3gsg0askiikG0mc1NqWVZB22Qz",
-	"2HsyZzmDcoRUMvw8YwWZyQowq91I82QqBVrOPkmWpY4lEu2HXX4bb5+98ixDWo0jr21Zbd87tFyqobfU",
-	"HEDpHUefIRNa3fG6PBvLCvw5+OSJjxLdGz05GQyf2I/MtmEpg3FKyFWheIq0eXx6BBlpmKWiX2rqcOCh",
-	"s8dNB4uZWRi+RZJUmmIRXrT4GcxqO1F+uart0Nf9Lc+7LQhnp5jaiuBk/b0IXHEt/Nvl9E51oEF/brX1",
-	"qUd22yNXveJNLURdP3GWpSj+98jW2XgpVK5zbc5n8/BZQrOrYJpxzs4JJf929eolWVKsAqBkSXO6YIU+",
-	"L3AIVTPiy2zcMSTIejGz7fcWZ7E1jv8Tz9ilmMrmXkx5xsL+qwtFVstM0rTs04u+OliVTb4LVQrIPFVj",
-	"iJKxdbBiGgI2KHqNBoUjRSQ3eKEgMrjAIr5DMPbdupozCm6QX+e0V9gDbvOxrco6u28t8dommR1mABS3",
-	"tVTQdK0La6YkcuFK7LT8U05XjVzV24Qmt67y3xYNoHWRckQe+zL1ZvdR72dGs2JekwCubH8O34IjjuUK",
-	"FzXsD/qDZuCnTUZfZGu6UeTGvgvbKIcKqVUQYtnw2llOF9+oLgk2RnbaFwYX3RbcVVyE5QuroLCpgi2r",
-	"tQs2kpMzv5f+of1j2dIH4e4CxxdOgvsR0EZgtsaZpZZURIRmSho0BEg24MncaUtzulwysUcKnNlMm//m",
-	"WXvN2tv6YXEM2FdWbFez5eBsOlklJQrRd3uj00HU84I+ZTnMaDD4jxJjTP/05Flk223ou2SsI6i5RVDe",
-	"40EgR8kOtIfCX0h529XrVoTDGUBugteACLfq1RWc3A5DtwFJ22S6Q+GC3b627hgwP9uZZGAF0xxPG6sl",
-	"/D7UHeFTD7LtIZfGnrG/h+adUdmgxa4rRKmXmJfzpWzOA/LBKnBFAdgPRTe+8lW25EmhnFZIwPzCTIqc",
-	"FwUT4aYx6WqZ8YQWTI0XLJ8FsYHl2pZ1K7lg0K4i07u7ISZzQ5v8dMFMbWmZCZZ1N1zbvVwGStOoO7lc",
-	"q3NQp22nIVqQuAZOhGLl0ScDmHH/CN/fHa0D6SHgE2sDKGjdNzPvjvvw4Dpmt1oCXK6tJQAemrTghMOi",
-	"kMYA0pGlLI3ItOzooG6hGsK1Xu1y++VaNWqqq9lEiHiB7i4CggiKNxHQsBV+td43oHuswoi3ccamAQ5/",
-	"YdJEcloABwR9Ah0N8o7lUdf5dA8mm13tdDnNpQQYLpBrcK4kpinUENA7pgjN6krP1qZiX6nLPtLhvj32",
-	"kfg6NtY3JNuykVjOq8+wq2+6xDja6W5zQeLAwBXj7hArrsQG8uy51g7srrO5FTP+nfe3yZOflgRDMsMu",
-	"rnmXa1ep1oe8vfW4kwnt4vrC0+083VKvf8yNCV8y1F7BlHHo9/+ubPv1qgF+WsbieqPeD6vslqBE4VJY",
-	"ZlMBRRsMn508TR6zozN6Mjk6Sx4fH02eTQdHg+nj6VkynJ5NHz9uGl+VGW67D84Z4c/Lj/m3T7FBfG1g",
-	"XD9pNXGH/IxDNUfbLbsGwKOhTFx3+6E6R5R3otYL1TOOXEoAM5Q4NEnjXapAifaiXsYF641OmlCQ7V6t",
-	"cxO7yNmSUYOudkezFdvHqwX4ZkZfgZ9U6tkgDMYF80oLbYC6mUrFg+gRpX4VOaw3SI8HZQAUE99zbqxJ",
-	"lrFF114utdOEeURd/GfeKYbTdEpV7xBN7M9LyLYxt65pOhWdyisdpClAO2LaMGI600rG59bEZHjdBbwC",
-	"/35rX4T/fGNf52aATsSQToWwwKSQDieTCoIL6JMLsUEPA8sU4jr5KjhCwdjQy5zmqGlA70Sn5tQP42GA",
-	"DSo6grevZe53KKSzZ0PBMgG8bCPodw/0OgZeolnpCr+q1L496RPCiibnsmml+dWbUKY7timF2ytesaT3",
-	"3iCKdkfCXFB1y9IxMNHwnCF6j5XZNU+a9cqW+fzaKGQ5NbZPKbL+8uz0f//P/3X6+Oysi8K2YCmn4xbP",
-	"sBaPJlETQiqVOFIzvWacZFQpPtWqi3FedujQ+bz6kMmB4Hd7R01BoGxrRVPxQZWJK+AIpIuyjQIY2f2O",
-	"NSRGBvtHW6On1v1xaZ3+IZQrqW5EkAXi1WiRA/tV5lSuWUAQHJZctrf44As2zqmYMSwtDR/nlGJZFSK5",
-	"kkzKWwVhg/6W/JYWGr9wng6EOYHBDxHh2yqK3Nk21tchg+QXtqnDDneoXLW/mWz0KSYwgdGwF/UMcju2",
-	"IVDmLZjtbysH5nKJxWVT/rE36jHFxnT4w3FyAjR5J28rT6lELpGrG4+gYiLUovkQL52/imbd5jLnIuHL",
-	"IDg6LrQTX65uRYMvY4krAvQcHsawXqdQNShsc0t9JsZVIqi0ZVlGbtlGEbo0LUQDbLA8nkYLOhQoPGPG",
-	"l3JHM55+RmTGHHxHDnOlf74TmtfPgjdb40aq0EPN0q0cYmUfWu7Uc3h6nwhr9Xp0JfsWeJYydWYq83OC",
-	"bSwOwJA59BBKl+vpZ7bDtr4QnMjW3Q7kbt+ynd5TzQDRZZizIqw43TKLJItg9PHFqpjLnP8BknZEfmA0",
-	"Dxe+1xajp+OGallLWN7qi9n5GMyS/jRrCybb3db6xdRR73FZEI/WYht4ZWrgFoNKslFvyXjK18k8iH3Q",
-	"QYU087pIrOpYlkaFlGsxW9EZa1QVVu7YcRUpih798eHTcXRy/+378dGHEjhKf/j0/rvvw9BRsLpP+13l",
-	"QFYt6IhlKZB+65bTuXBb5tJBcesRLzbqzVm2DKaEmheoQGWFO+2WQJk2sNYsy8DSqvRloPkeUXNLYKF+",
-	"KkyxPJjZaXIpQLX5/JHq3VTssJG/CVu2X+2NB+9v7vu9b8yHQD6gf1j77oaflz7YlaqwY0t+K32p4XSB",
-	"z4p1WNAdp9E/RJuKpETq6mj9HxR1dqnsn7MBTKSf+4a90jl3h886RmgewgOypsrze3SASqKft1U7gmOA",
-	"C4XoePaDErSz2wx3NIyCkojPig2y39t86CVSuHFlO2BSZptrdgtg7kY3MDzBoRuYFnh7XZ8aFtgDIH0h",
-	"cFelHUilj5beuzb3ju0T2A4TVuVUUTWvuGK++IyxPPIawyip2eMBlZ3cwoyfN5xzQTUacGoMGWO0FuwT",
-	"8FLH4KiKPUxqdLIi/o/+OyY5WyIi6TYlxKGgThhYGP6/YIymulMSgVnPCwMptI/ElbYKpyyRaUhRWVbq",
-	"bCPnWl1Pna7sW7YcyAsXJQuCF4aa6GQp27vj6gW+LqRaJQ6RbozggFu4nDLVfQuaMkAUp7zQB19C/UZY",
-	"M1wChuuHDIJgROQhc68DPQbW4IVtO3Af514O7u+FqvqIEU9nzhYHTv8NjrRT1/RqC+zZe9MMndMWsmoB",
-	"DIpNg0XA8Sv/tHwnJt9a1B+z+u/whwWCCdocx4jEmgfF56YDHBPpyMELRtV8yOhGVHrjfLtYqcJveqOH",
-	"cF3b8GkD+vUt9wCzSSEzaIbi2hpUCpt48V0VBKxs96vcX14OoymS25bKWG3iW+nd67fs3QYb5p3GSr1h",
-	"4fRHv1tlJ4ra0ndyX98BNnrf7Nmi/WCPg1tqOXJ3/8NvUvBC5gZYKFj831IJbfsRQvR0CZ0CV8UDV22f",
-	"mwLDGgrXn17Lbe5B64stSFjXVCy+YKqgi2VLNwPchCmfQT+oNcuZLenonqP9maXI1brjCmUEypCr+xMq",
-	"Sy6XHKLK1xlNgiWDCbQl6pU9RYylOqwkoQ+rRW2PB7bbdG/U+/WXAJaYaXYUhDPGtsMk1j+KfcvJg0fv",
-	"ULvbvSBw32z6DvV7JcJ75xL+WVCVvbx6RU6GT54cDQnNlnN6dHzYjjRcQjPT8FufRFn/58uKHbWAr/1+",
-	"l74rSI3ltFqkMTgZndgijVrnz5Oo0Xk0kaY7+ALPsDfoD54NB3qW2NdAE+TbqxdYHc5s7G6Z84RhE8GV",
-	"sP8YlP9AyyUHCnz/ATKycgWacyX62Jiw9zNwY9V++QzbscxyuVqaxtIwzgZJ/4GHgdDQ1nf1h/9R+d3W",
-	"l63LzQNgbtg9qyPAYWjdGLYROuxo0qn0GPpw/8GuHZI2NcuBnz/oRP1jtogaJg5sXXyumT9AUXAxnkrA",
-	"/NP/0q9neW/0dKB1BQSzgpMqMe4uhLC3oDy5qovHZaM8OWt0/nZQ4G4j9b4Yla2s+Br0j431qLbSQiFh",
-	"S+A0yj6k7/3CyJ3jR588Vm1/DRYsJuaWj7jzDvlh8TKHOLWpZnTmUSblLUsJLbqLyEYX4C/Stdfyk06d",
-	"eJ/rHzeZQ0v8mQnTMaOsaw6pTHu5uJqMILT7jOYZ12ac118Li17FxpsQ1PoUc8wVC/aTcnds17wsh6vP",
-	"5ocNMfcmQoMZupxQkZKMriOD5JLPSpOTvMZ2pdBNjhF4L9rgUCVOb7WVZJrUdDVP3fn9Vb9tdwwgwLQa",
-	"mFcLgBjG+dmK4lIRBFUcwCS4qqIf1tMxPCI6jCIaPDLsbS6YKvpb2oaddjpm5LUh34lwvRb/vkpnLB1V",
-	"uwYaCBLXLL6Tv7iDs9Ud7RvjbXUc/NOetHGF+7KzSKvBt0P5LJntDGs6/mqyNcWhOfR2Am9jwiJ0qxOq",
-	"eNoVz8kTEW3miSkTsnl+2l6Dch3syYjNcPQ8ggNvN1uM7AmDz7jzjUyZ8XouG8wvsu3etJ2nCbNriUx7",
-	"0+3rLg22y/7Fsf0xu2P5BsBc3DxrrYpNiICJNIK2gYVrHcmVacgHLegBp51QOM5z06Njyx6YdVc7IH+h",
-	"rt8opX26qcvW8ly9TXY8vckNzdWsy8EaRwsIqya3at4nI5LLm2y4zlYr47kMZapYG6GZUJeyhC9ohjk0",
-	"UP06B/h+MAZ8G6osj1cWI3e3dekMkZC9dno8PLMjuPACjEsK/dr+5/FhuIWw7loKNdS7IEJ2h8YNaCC1",
-	"FW5DJETZNuNySq5+u4pQCIJOYRbU8V6XBlnzXkvFvPeK7rWGIcOuDd9BD0Jzdu75ZTVdIMu1df0sy7QE",
-	"M9pMRfdossmtt9OSR2QJ1G24txfBFXS5CqjjBArQjfXS5kOoR6FNnFSvu0S22Ec/7aQZyylEXf4h9GNW",
-	"tlb2+sb291PCvqIq1+F965ash4wCPK0m/IyuCWTEKwPobFBquCCee0nm+NdxlTkK5vrYl4rl26ujn37t",
-	"xmaMX6GTpVZ6Hjr9HH0TnX5qvBehnfqjBNLD1AwwTlwT4fOKlvuN8vbFR/c7lFOYO2tniCda7ptZpLc1",
-	"DyGSt3KXN8GYmwP0oKYjeR96RZgyrrJRPzSVcIhHUIuC7hfAQzMZ25hVMpU5UwxN00Zq1e58qPC3pecn",
-	"2IoIbLqybXQxz1lnpdx4kerv/VWuIZRHBUmkwJhBanLTKwE+1ywyY0odAuXm1uZtgptX5HZt++kinuA+",
-	"mQbO3jpuQkOVpphrgXoSBawlbAzsYHQkKNYuz7IiHCqgWMc+KNYgGDRpX+uVW8I+hXa2zq4+p3CIAeXt",
-	"7tq0WrbYHqlZmFyP0wEvyRSBAHeOuW9/wnqUs5Yo5DhVoKMg7GiY7uQkY4s2rFgox8u1Jf3tm5+ek2en",
-	"j8++a7KDrX1ALaqV6STMuwIAjkrN2XxCbiBTdjHJmLrp9dpSDdX2Iu4l9oZF/sLFctU9x8JDVwwExblQ",
-	"BRVtnC2XK9uQAkvJ6rWUtmzf6vRb4FqDtf8v6QI77BPzKwfTLGc17aAT0kHUHQxWr+/n6+vXBH9QGez0",
-	"+Dgc4C3acudvuQDM7SWSJuCkYTNgJ7GgaQAgrJW9tGsKkDAYGNBkwHaHiNqkf/tm1mZzTih5++ZSUxML",
-	"DAvgLaNJRsXtblQFLNjEnXCbG7qkWuKr9gTnL4WH5tCtLeoHpMsFeOBPWp3A2UDThULaktdNyJDHXC0T",
-	"xzwQ06cxt+Wzx2HEvp2v2sY0ytxkBHh1jKOCfR4Z9EhVkCkiau6bvVVDBd4J3X5YhexeaHBdc0pWxUR+",
-	"HLfAN15x14QDsmIws83aK4eZaGZELWqD3b8uhSryFRQ4gCZzzRZLmdPMRsI4eP8AqSOjm85wXr+v2Iq1",
-	"+JrXMr9luVaucwznECZmXLBvFCmouiXwrGZkdi7+tXDzcxgM2uDvTDrXVN3+3/r94JQKb14F8j+cj4jJ",
-	"Y9DBbUKTW8s6ZJYCFhXeXMHWXdO0l1S0++df3bHcgF8Wpd/Yw9jCzcbEngXt7JcvcvxqB0PE3DtMpKdQ",
-	"95rQlapZA7Y5NQQOijlbdPZ6YaJe+xzQ6DdZu7C74IcB8H1pslgPqQqv7HklDdHL77Q8oNysdkbfwmYb",
-	"V7DGBco9iEqoFXN9OtSgv2E05cJ4GfxMJ5c2vOCzHDLLK9pnrxSiox7GGJdSFbOc7fpZYW5g5WdC2pp/",
-	"U6dwTJT/KHSMv7/3P2GznKYQ2697/tzUt6fwmoU/x593hlpzD+5qjr8lo7c+eDN/tLLpO/v017e/0wP+",
-	"QXR4oLZMN1zkT9Z769Z1N1FoABYTLoE5V03Y9I5yZLGhTNw3YHC5PL0WTOxuIKrG3NyVJ2YsvHbXgs0M",
-	"b0v+b4G8++p1Xfb3rb0IvyRWC5gVriltKyrLdhvI0xa1xbK7ArzS0r+yfg/vr1LI0x2wxW8F1CTFvZN0",
-	"/vSmDHUPTQe4IUTC6Yro6Kccd6GtcNL5OFDlVfPUbO34sD0N+I1NW22/zVs8sw9c7XOd04SlW2p+HppD",
-	"PHxJZxPK6klHKKu9aOuL13X+V9nllr4EWFbpX8/ahfycykpvjd4F23p3w5ge+9bUlBnsnROtSu4RuKwH",
-	"V9t4E+leZfOGLTMecmrl5Rcd17TMgvgmqqAipSG0xLeA5Slz599TlfwGDDJwQWIzl3iPIrzgZJrqOM4s",
-	"cqvdskV7Qz24HXz/qadXB81EsmW1fXeJ8gDv14an/tF/N+/pJ3LRb+soHkhDPvjUSjfX451AELs2a7PP",
-	"Ln2ZnanvC47SYS9+0T/8hwOVqRVxfSrkkif3MQEKVu4OwcemuxNcHFdjncaQ6Bh7Zddp3Cc/LpbFZuQc",
-	"wlwRPNu0Dkr1xCOKNhQlDt6M3dA1sM+mujCsf5rUgnUuC2bF5NmxTdiE9MKGL91kbBjxUtEp/JrL4eOo",
-	"h6/vjYZQZCCXwYitX6bZqdRJWqjsLkJcLne2S1QUCfsQD5SZTVSpwIRBWw/kFy7StrZyoL/oi4aOGNV3",
-	"2WFjILnYQJqR+OrtD1fP31z+8KOht7cvvU+wRRtSqWsJ79oP7oEfkFYBBLyyXJxPi0tgmW3ainL3F/r7",
-	"8dldSJstMPYXUCEHQwEY4B6qYgvP3kMzkFmbfUgFMTkUkP6TSkCCQjC4EaHkjrO1KdTGynFAQWYpLzSN",
-	"rDU7j/WlRXBkG1WGEvXyc5ouNAuD/8XVYm98v/4AXgllnK5bHTwQpgBs/VIz1+qlNYEsPc8hbn+uSReg",
-	"Mg7sPTHlgqt5C2jju3qUDhqnFxIyhD4jITCXfzDRPiJk39v1OSyQw8frJHRXwopcIYsx7nRLzglfMIdL",
-	"YXu72ySPAwE6HQRPsB9QLaEtXwkTmRv2W5yFJs2FZtmrKSh+W72n5tVv4LH7D1HwrhF4K1EsY0nZlwX7",
-	"1BQ5n81YIMsFTNGiyLYRGAbuTUgCdpVj2yF5x/J09Vnt23Y2N2l9ZrJp81Fsw30Fy1Hti2vQ1r7hsgDH",
-	"4e00k2vCUz9g2A+radgUduy18AukWphXjFd5tmtMdAu4iOQ7NiFvL/evXnaQRkY5QwINTLiy/7UWIt69",
-	"9HlIs3LC52kV+nPnE3ktLCrbERRAhjU09V9D9vHICkXvktpJnWvRU+Qb/JGSC2YSrMGnDN/ajJXyPWXN",
-	"jg1FagHlUlv0OPrFAPuMT0nhPFpwWTV5V3ERoYnXOYkLpswzlEzZmiRzqZjwgvxWupnVecdVTrVnAOhh",
-	"/1TRJuYeyLOxEntYkivxsN6MldhLW1mJ17mc2aToTsW5rkSsbCLsAVhos2htnIE8Y4RidaaWAlr4T5gW",
-	"zpCkD8RlArOEzqTfQfXA+t7uSgheyAO1kENqhKvN+76K4sJUwRfg3dveQuwNW1AuoOG5V2CY8QUvIvL7",
-	"irPC2pCKp7a2aSUyppTBZfb6zR6wnXq4MQxX67wWUhXMVLeYgargWWZyZIDQZE5WkCK+ppuubeAqQIPb",
-	"ycpFHTq0TmM7ugr76dwm/+Erd0bbWx3oFuO3Stu+DdW46UemicxlZ+4nzW31YjWo1dqPrIJpWJfVTiAb",
-	"ZKySHtvIeEdjsfAVDbFqhCMPlc1aY9GaiOBCQKsQ60iwI7ciVEA5xbk1D71vMGPLTx3oRT14n4Vr32Yi",
-	"XmHS7wG9F2rp0yYSiBA9vZGFj3F26qjHfl/RDNo002zFPOggA606tAZUL90IuuBJzzVrML8kFzmj5K3B",
-	"LfKDPOFJPkh3hsA6t94x3NAX7qm9ujR0sSDNCM6KbOu5sH8QbEuXAqNP1zejBvC5A6SzuTetfnNkD/XS",
-	"XX3R4Mck/uSILXIelQi7rN3H54Qa9Ij4k3tGRSSTM3Ajg2MO/kHii5cv9A189Qaxx16+ukbcv2LOboSa",
-	"y7yYw7X8dGM6w92xnE85S296IwKmZxyRNVSTooFZAlUBFCCQPbgasAUceWVmq0Ykxjuhx9dGh/3XjTBf",
-	"jPlMyJyNE6qY/lEiRUG5gAdMSbdeiv4nF/Yt+Necwq/YR64K+GtW4H/hRVmB/4V/oESEYcHXDAwJnNDj",
-	"jKrC+6dWTuP+jbgRzk+K+abg0VRkYhsUQK8vdctS/VH8CVq+Bc4JDwJFMctSBSsEXFhg1wjEOONSwOQS",
-	"mmVczCAAqr/yG/XB7jhShMVRpfcC3JD6I2Su4C5V8TkWfmujB+2kstk0mWxuhD5t+4E+57OI3Dhepj+4",
-	"6a2puunpj2Et+Jnmvje9+5h8C34/qsZCFvH5NozJyEb74E+DMfnd+Y0AyJO5NHLUCABbeI3bWp8SF2Pz",
-	"fW1mJ/dxn6QyUa7Io79IsexdEMP39S4wmsyN59GD7TqYqy/oR/9OP8Z4kf/RsM4lHqrBm2E1P+pZ7dkB",
-	"BUvXjGUyHLSUtnmWiylvGw5a69sAas8Wt1XK2GzLhL3q2KqLM3y0JeWvEYGGbHF0rXXtq202cT+56ZAI",
-	"W6aCqCEm+RkqbTW1HwQvqdzZdbLc9SYEA/e4rV1tw0a2h3u6RM2rbYKbam1TtwjLFo+QUZHikd41aDaq",
-	"t7EUz+Cuz1fI2wD7ycBy9UFyFJVHteG6XBWEi0ISXpyDtPLepehGkb9rYVbMEcXLqpulpoYv3aZjPoyP",
-	"xlWpdW4GZDTch/TVeKVyXf01ZhqvbZfgqr7t0Nuqx1yTYfpQvSQqyDm76Z2lUJNYvaVtWnv9Vg7L2wMo",
-	"cp701XcUsF/bAe/OnvRqeJ566VLejvW5NHvmPiRXqrwi5ED3L4Op5Ktm3mlhprf0xsqsltrOfx72V6us",
-	"MT5gBPcGXA+23j/bskq5bczTnXorJBbGT6G7PyocnSsCQ9AIW5mrP4Nyat2ZrlnrASXxAWvR9pWuXeaq",
-	"GuXp254udZaW52thUQONqD/fQP3qOo1/nvUF7D4YIMKAzlPhXrtQ9+HHLmV0e4rvc6xxJ9r0MAiG+h7J",
-	"VW6Sflv6FHaF7o1IynJ+xzyEDLRr9neaNarz/U1xc9qyx2+XmaRpS/7+g3U979yU/DM6jW/pMF5Z6xum",
-	"gNorMtlW576vlGYhgiZardxlNlu8l5Fpgg0sF9ms6yB/fB95b8KaOwmBMQkJXXirkJog2q3/X2Ir4EtO",
-	"tYDlAnpagvBe0CKZG6DtBQPMKsR1lWsFiBu+UnviFQkOG3xkWzkyYgqaEmQLj6DvgZmLa9e9j0TxCa0D",
-	"LqdbdiMKIteq0q4lY35r/45S1O1k6+tr3fApnjkwwnNSrAHFzVb0mMpS+LTrBOzxhdUjo/RZB4CQXSti",
-	"kRRaQBtXcAbnBJADiCYyRIjU380ZRXSarmWhe5tQW4pWy12nDo5sTvW6seH8nKqDSlV9Kw12pjx5v3zU",
-	"Elt5LK6kdAs72TtlOiC7S38lNsw71Puy96O/0YLmFFR4cI1qInlTeph7v9G/y5w857CWL6KFfIb3u3Zj",
-	"oJ0rEDJgemri3rvtbKgDbPjsLfxTte0hhuZ7fxmeDh8/Pj55+vTpEy+Wpcb5SmA89NhrzNdbz2mh6HLZ",
-	"c0ERG6yvhFifDuwXXMwwdtUbHQPf1AJoKjMuEeMGFDkT4yoxsE5P/UKOcc6oESPHjwdRT2VyXTEkBydH",
-	"g+Pr4fFogEjkobaMNhWhxmdWOdFc0kpKQX7sD5+chnGTmnvTcHy8efvy5eXLv8YeshhmDzt4Md619cn+",
-	"3RA7s7XgmQVT6/XJlVDpihX9LS/0zrr+MgOdjTg/WWaw1RxsiCMKh6ANtiacu6szN6giRK4KzfNNhrli",
-	"+Z2WbWsuUrk2SQRcgU9pp5LqZ4yXdNlACl8pKIX2pgkC9p2+DBfLpVmNlwpo0OXwaFRnSOlxOwpcA8fO",
-	"1OZIAAZej7SqZuHcCndyrtN4zhJ5x/LuXT2ad+9Tm6mFlnMh1zS3JUM4unDnYdWfNpDUDhkO5Z1vzRty",
-	"KQ5g/mCAR58Gbo2Bf7IFkADzbHGwTXa02SV2cG5MsLOh61RouVD4AtZJwF9ziPn4JNu8gcEzbJcPYe+n",
-	"uaV7ODNB1uws9DKvbZ/Oa63z7NRUWvgVmP1612esT35hS4uMl9CFl0kIRAC2MptCmRLUWJOUTwHBSnM9",
-	"LmoIYZ/CnPO0TdrdhyJK4bqWGiv2vRW+u2J4EPfFdG20C0qS/8ZjaBFRq2SuN0pLWAKimuixB9r+gz8G",
-	"JW9dCRiIAZimBNFgSMxzAN+IChiUQ0FHhHWM41WW2VjpZzFtveZJV8atzTH4RrC1KddSCLBD/srvoOtm",
-	"ZYtNaJgXu9U2v+jMVZn1x+Tow1/+NZjj8IUijl5yVeu9+rS3Z7uUS9i6kOdkmTNMw9QjnmNDSgv3b2gA",
-	"CIDAlErT2GV9Gi+zvZe1G1jt3gUJReAtaHISW4/0pX1xzWL5s07F8mXB1OFJMDvcadUhPmzdpQcKgLn3",
-	"7SE2ypN60DCYN5U9ImH4lIvc+FZTgraphSdGGbM9osW0RgIYcL0rPhNHq6VWSRaaxZrfD3pRzzT9haPn",
-	"2eZIaiGkygyzF/pT4j5VcgVKYo8uebUQzx6LXPIE+5I1bSFcRVOLkqD/5ClLDWNrWkDegrtGmsoNCHHo",
-	"q8sXViiZ+w8p3nO5NkmarhaxWc5k96wDVbZmodmd7ESgMPErfOK+uu3u1RMpM0Yx994dwiFdFM2z5Tpd",
-	"slul0NIswNvnyJxw5bh2UXqL/uf9Yu/rvLR+k+26YGWIXdO8csfVJKWVApVGW/NW3MicFHS5xKZHhRQY",
-	"Zrx4fRmZ1rnW4eQnDZT7jQ/pDYVr5rxTwSwCb5Z7+9m6MYn6NW+6yFuvmrbVPLAXAHNSckSoGYeSgie3",
-	"rIgg0wxzdj215vFOb1TXm2RlacdL1MbRU5/gw0SDsPPtTPyWbUbH1QzRLkz8GvaJDI+fnRgf2FnUy/jU",
-	"vgL72pkPJpvaB+WL8OO2xAXUH7Q1Pp4vaNIb9Z6kKaOnz54mJ0N2Nj0+GT4+e/aYDuhg8uz08ZNJenI6",
-	"OZ2cPj2jw1M2PH56epKmw7PhSXqaPB0+m5ylXus/zBWnHIPSmP3dm2Vygk1vfNmyj/AoWzS3io8D8pt9",
-	"mt7J5js7wLwDa+kDYvwmmN4IBvnh9TIeNXzq/Ou9Fn4wApQXr6iFdQ/VaitkG5oJ/uAbRX7+7eL50dXP",
-	"F0fHj59AU485+0hN+6P+drio7eLHXX2EHQQ2Y4scOj6JRREVtmblAwoDjKRC2IWqVR6CPQw5g2r6ur9Z",
-	"dpIe3pIn052cd8Ldz2wv6dmntiYt7WCVlwsLx1CNFRhjKxRz1nYyVwodUjaXxE99rgaHTXt3qKYwkV6n",
-	"4Z+E3PYhz+NLv/sRzZnPeoRcYztGljPTMW0q864Bwt1BZguXv1dEGfe1cyjZblIw6Ggm0HFB28KXAMpe",
-	"i1+Cl7/cTZoB2CeoS1A4u992tsBowOi8zKU4JFKKr44MidiFur3bHg4tKf5XPi0O1NS0llcw4doKyKmn",
-	"rkVGoSLDk8Gwt4emZhulmUMxvpC1GauQJQbnXvpZbfe6MoSH8gm4F+5jRZQa3MN6BbzJ7OMWqEuVZvAP",
-	"8RMBfWfG75gwPjFiRAR6GEHc0sxEQqxQ8VWyVI6FLMZQTQMeQBPt9xgqmwHx44DaNCnmrM0uqcm0FojR",
-	"ElhxRGJUBuMIS4bAEX5OYhPIGNkYMFYk2U/VQkGlES3ITDIFqBUIBoA/ODfVLSMsdaGC8BR/fyPgAVPz",
-	"b0GzPO9Nreaj1FXb0b6qjtdv8Yn/tHP91i7hP9VCffefOK/3w6NnH94DBNggenb/XRABzNvOz7HyqlZE",
-	"RVyCvnV2Njw+MRpXF7V9LwaDiLI5U+CJPcDUq863AZIE2ZcrmhG1ZFASBYQvCDikBcWt8jRNb/TT6uCn",
-	"e2CGxnAHYlRrK77jz7pi7TfrQJWyDg3m72WI8ZR9DAJqWSVqdNJ/HPUmNLnN5AwSW1Oulpg81PydqWWl",
-	"ScHvMGcm6mEbCq/te9QzHRxCiGzNCXzqElp2E2zoWNBnzDWjiFA/6ZpuH15qpxndhmtYLPqLQj5X7lQc",
-	"NE7qm9dpaLe9jXwJ7NJjwefKWLZ+AhotZpv+bmFn6mLtMOXuN+YbNc+zbVeDVGoQbOpEulzm8k4LavMn",
-	"SCv7qavRR2dIQgs2k/mmN+otaH7LTA+FYPJRIrOMLhUbr+e8YGpJNaszLDcxXY1GvZ85+aTV1vt/Ie9Y",
-	"Bm0lIAfnU8KLzX2fXM+pML3t/i4RqUKuXErJv7TBWbohEJK99/O/D4BdPzl7+oxOkpRN6//2HrmjOdfa",
-	"Ehz6UFMDenWPbRrcfTeflEm/8hA6x2+vyoiBXW8ZKdxdkB71vMm9txODSX0w30H48P0HaKaGzrVh1FvT",
-	"XO8dfNNkE44EdqBmGwq6sL+/DxBKK1B0xS7a3QbZUVq3OT23vz8oLStIq/WV/I1mK6bQmoXucryYQ1ga",
-	"fo+dvWgyB7gbOSXwKvzOYwNe8MFdgk+hBoAe9TbY8JpnXH6jiAWlilyqTA5h8c69pkMEv8M3rB/4m/v9",
-	"gS7D7l5AByrbPWB0CHZ3ZQdaWt7ONT8u86gL9rEAn5jMU8zbQPcDXS4ZzalpsNa1eat/edv0Qaii5IJM",
-	"Vzkkr1lUXdUnFzZuMGOFEUgYs+O5BycQ2ye03ZAp/QHsb3eYaHvd/oaTDa6jRHRrhwiEsJfCa0ItjlCx",
-	"FSqwZGEt+6MIXRVzmRM1h46Wt5DcZuEP6R04SzKXYb/3mt/hBHbGy3zUi8S17yspzM83c9i/Jayc43xh",
-	"tlTlDaE7XDLlgCD36Mzb0v1QOBpyIHgi6mK5NO1EiBRQVvGx6CPChGAs1Wa4LHEJShsUcGoXvCgsyAF2",
-	"CzH4C0vEm4pdw1JMZEpZwvUGnpPYqjFxpRjS1DBrBgBQdn+HUlFAgaAr5V6fcui7aB4WUs/YWB7xyLT8",
-	"gg0n2ipGTkxKD2vkCzroc6/vbNmGTN+6KjJruR0WoheX7vVJ0fYnrtodqPkeF6G/hzWgPgjz9yoQGpZR",
-	"1Pt4pIc/uqO5plNQJV7K4qWdxtvKNN6U03jtpnFRTuNNOY3Xdhovymlc2ml4lPPck+6Bu+ySvwp6C/m0",
-	"VtABdimJne5ZsyXP0WqmyRza0XmlNvrg3gpesNTkNPVvRKzZBRMFT8DgjYk+Bj1a7N2wOAIaczMCyAsI",
-	"ySI4IkazsdqqerC+grwqeIb1E9UxO57Nb96r3rpXXdRe5e1vGSXo6vl4cHW5LPu4WuboYZi6bkmVfj6f",
-	"oei1qW2m+NQss1X1supVB5Xn6vLFg2lMX7nkpLrcbQz9YXzJ9rJ2dyQ70/QhvcjlNLq7kO1E2kAWPKv1",
-	"Iv/7StCa1WqKpz7DbM3M0T49CxiORsj41Bcw5zy7or0NORSf2sZCoC7NWAHQHRVdtyyKhCIvogq68bFa",
-	"w5W5Zg0NBXBOc5oUNR26v0Pxb+8mEZlGnFOZZXKtyspnp/EqT+VF+e4pvM0QfXN7G06fLZujtXCX0W8q",
-	"DwXgQ5Thun1MggZogVUlndLYnLDb/A7UfQA4QbmxQGhaDpUVg47h49WABdQAnIa7s+2rQ2zjGhflL3d7",
-	"vL1SW9dPal/P9v2WPb1aLRYUpVi9geYXqxFrtYC3gGpvs1WcVWKf30ZEVxuR1PijQwcvee8jpX9WR/LW",
-	"IqTBtlqxxfWVt57ebxThaSuiuI8Vvl8ZkB1824qtzdsES/5H9J/9n+Fc2uL/qbz3QJ7qOGmLnf45lnYH",
-	"UuoWn2yV7hXe9ezJzqDgn6v1lkdZiwl/Zs+nXUe67RysSydQfRLq/BgLOZbLYixXxTjjgmHYqZBynEkx",
-	"G09lPra3JqxhlOAnTaWpjdIbagA073PL3AJR4la5bxj8K4RnWmMg7fGNhzUdHy5GUDU2a7VX4MAogwQG",
-	"IjMQIwCMTqtIvjOaJcRYjeptoCw03ZFJzugt5ITTiaZBwBGC16gb4eqzbxlbKvBRlGopnN6MFYU+KlTB",
-	"jWvlW+vnctc8/g49GltDF2ET45zESDeVjmtUEA90N/70ySjl9/cxfD/J9Qoaatk/EWtz1FDabA/K7L6o",
-	"82C/MIhWRc7R/wapVBGiFU8YYR9pUmQbUsylYnVTz0nqPadWycisifWot4L1mx+Yyov2gIozhIPBlANj",
-	"IchlKzM9fbZD/6hFCYJMHNqzHYKuXgHREK56i1CSwp5ZyPR9CtseCBC9Ur53eHTQqy8LeJGtW8BvsQdM",
-	"1mxENckecLkSKsqsNjLZdFZ2W0yxkLXVKBarYg16G9pKDg/kpwMk6+5OOiDEB/XQ4QT2cM/pBw6ASNp1",
-	"Ez7vCjRwRK0ICKTtbSuRDHH0c5LJNcuPEqoYyVgBzjPN5bFOJEJUUtC9ECp9vlnOmVB9culROqFGx/Bl",
-	"sfkpoYqsWZZF8Fo9zo1IJcNk0wVIqz55KQEYBHUQdLrVGlWCC5GqW8BzLOTSy0stgQtimmWxgxUoN6bO",
-	"/Dtftz8RtKnaQr5zB7uy53yzfTS0lQuIq4taexgEdwVMVnlI9/s3ONJO69jNqLn+Rue9C1Dt9NIskRh4",
-	"/3LWlKcYM+vj/kHPLuzvuVeKLlomkHXRV3O+XJpaQwsb19MfLpgojs4Gp8NtybvQMb+i8yQ0zzn86iKn",
-	"C/axF+FAvVFveDw4gy2qGyGVhlB1ZgNqEHpNbByyhjsF6ed3cKS4JWFYOofDcTw8PTt9evLk9GwX6Ai7",
-	"C+ro77Bj+HLJhNbgqN8LzjaKG2u6j6tFZvUdPwBU44OPrzF6dPQhrOOWZxnW3LLM1RELaiGKzSbDsyNy",
-	"xxWfZIxcXD2/vOyTS6xUZ0tMGdDMKSJKEl6g1qr5BQA1UYFM60ZgcIRmJftydTjAPvXI9bT3OuVVlP+t",
-	"W/QvR/8jiDayy7H9bg6AZe48DehzpTTQp3ZvRk9O97MHuvdZMZlyrsm2UZS/URUL4hyjSDPpd9QyDvoy",
-	"CtAnF9gbjgyfkF/4D4ahV2IInmR9UEyWRkmOA360LQV354Z7bA53UWw6iIkKd9SyopuKVn2q3qJ+wYU1",
-	"oeqc/0PIYIBF2jp8+KEFA++TH2ky11fq76t0hpoH9m2pEN/7fwB2vfcUjrdO4el+U3jau9d7u4sYcReP",
-	"pGBHk80RVAgbI9YcaQkw3Aa524lAfuIsK/Fy64p8O9t96QwlXpAEdD0s3CQ5o90CEn53+JaO6SgFM2Bi",
-	"EZSJQitJHBW6K2sObRMtERLKZd1aIdbdfMedZak9iFBDD9fgruYIth364pGnZespQor+OYnT1TLjCS1Y",
-	"PIJObJG3Qn8pyPogIw2CO/GIKMZIjAcb+9UxdkxtMtq3QxYYPLi7utljX64Dntftfks1ZoUIVQOtwUxL",
-	"cxU3MaxNsXNDHCjz9HsPGvvDVk5Q0sz7mqJ14r7EJwfDZ3QySE6PzobJ46Oz6Qk7ekofnx2dTIfTJ3Q4",
-	"OU5OfHwFrGawTSpscp2+qfbEy2UBCwmXVaPX4BvovLBoNLMaEbTlnVxzeN7BIuz7D1tZkrcX/jTtDt8H",
-	"0vrdwdTJF6WRwYGE6+ZRscGFDhTweGe77Y1Q112l77bm34Y6wu0+HbEFEd5d1rW7V2rfq2+Y6i4zKHTv",
-	"lHfxyrluuTslm2nGmvZuKeuTfn17fpI5iR/RJX90N3xkiebRJ57exxW7YrXCntJdi/dcHBrcDjL361H7",
-	"nTuM7joZs0kGyK0e+qp08fQ2wb7czT50EG8Rmrv1GIz52iaggGnnnKUHGt1Vf0FA1izKiXXYoSbMnFMn",
-	"3EJ270LYkeiL6m79sKpbG1jc/r7JA32KnkDr6lW0vUC65znZpgqj3lXOya9U3NJ69hO54tmd/rTgC/YH",
-	"YgddKE4fed3tWpsldfHv15vBGJkWnsR2ldrvv1RCAcB+figXAAHZyhI+HNRC9dAEr88ChDwkTNHY4XZU",
-	"Y8yjBACfdS61yJdkpQ6HIwr7N6/91EYSg4smcgoyV7bGossI270K7QjrX6cjTZUKQ/sApd0OnNxHjHBo",
-	"UM7/gMOeE80VN7hfLptJmAjPvoAXDn2oEQ0pr0tjjy5eXhD4zqcaU6TCRWWC2L3ZA1fsXkj22W17a9hA",
-	"Jkzl3dsQiqk7Lkcj/l60Fxg171kbj/Z87UHJ3YGdWNnb7mt/dYhs17Pr6lS3k422uddxwc9hy75Ufq4R",
-	"Dtvk0Dax8Y/B102wbdzGlq7nzLZAMujR6MEtU7cTrzHXOWmysVoA6bjh2f7w6fj+AMdtE4NjZFN8YltF",
-	"P4rJMmdT/jEyyT0G5cngc7hEH3guru5FfEB2816oF5pCL/HWNq+ktovDuaeYUDXGLzonXy1YymlbJ8Sf",
-	"eMaUV5PNt7bAYOMko0rxqS2c6qZwP68+pM+XbjJJd+YbvWOTuZS3r82v8d5ASMxmKwWELFbcfQYL94eo",
-	"7XrrRkR4bNXdLtdZnVcbSTxUbkJX/T/qQR/Bz+zdW9s+fOV+JsQBhuXBwubPNyM9iddY8MEXIy/f2Cl+",
-	"HY5XeyS7Zeom6SIMOs9cuKbmBz+k/amRWS4q03C7f1zKfG8EBaMvtbvVDyYuy9TbiWvXaOSafSwQKUPI",
-	"AsKuJtiHOVmlReCyT23LOC/wt8+ct/nwD0LI1i/djpL9ZUDzVsYZsZuFBViWp5gbCq4vP6qD63n+kgZJ",
-	"VUmz7S7V0fiD+OSTPcm7sFmP4W8+H7IdB+jSfkGv8S3YK5+tif9CBcjXoB5+/+Vq4z5DxQ7VvP2N5SlP",
-	"2jJLMBVswkjqMsaol4Buwgs2qLXMZcLAalxT6Ilk6TMI6GZGfm71wJbm4F16Wra7ub0mYbGZXtzJZ3FX",
-	"7su2DbbbV6dO+7iHLowrClHlO8oLLmZuJ5q94E8HHjDh7yvOijF0+YFs6QJCWOiwOz4aDK8Hx6OTls58",
-	"D7GtL+2OIiRNscoFMVFfL/sop0W3dFuzgHYM4IVcGNAPzFYs068W4HCZSSKFnwDMHcCm87g8QHex2kHa",
-	"iQcPtKoN7ZVvcwGwNqGEu4hMNmRJc7pgRekCg4I+b8XQgEtsyKIaqnvg/kbvoP3fa5nxZNMOGUMyVigy",
-	"zZlJ0ccGg1K4eoL1XBona63rYJ/ErvoKw+3GIo6giZTClFTI8wZNwyCY3Aj71DmJ9bhjPW5sniknUrbN",
-	"KhtmOa3FvKvUZwDUZs2Vfqllaf479aiVly5s3irgxLjHybexaaY4xvaJ8Xd9cvXblT27RJ9lLlhaBR+x",
-	"89BkbJe0lbkGcUd+2FyX7/lh81PO2DW+6FLgafY+3EPT3mSV82JzpTmccQAwmrP8YhXCAbgQ5OL1Jbll",
-	"mwiygpli+h/KxMuhqg4oGRqETO2PFTSKhz5x0qBrAUuF2iQYriTdeVEse/f3oChPA63HnrscTADBdcSn",
-	"z+Dqt6sRWWI3THPAPCdGhka2f7KK3GGrqMzpxDRqyH6dsASTE2+grfnGRtj7N+JGfP99Fb6l//33JL4A",
-	"/Cr+B3wyIj/AosjNajA4SW7ZBv5gcZ9c6O0gmHmkjCvctPHCDihcYmYkOprBlVxYeBt1I+KPR/BQPCJx",
-	"zmgak0zKWxWReJ1zfQAWnwt3IbhmzELP6VR/GmvChlKvvMBvVMFYrm5EmewKn+q7PdcGAFUO9SsiMU0X",
-	"XMSEiyRbpfrdWYZXQPXJz4xmxdzMXki9dL0Dk1yulcVE12/iM8FSwGMTjnqwU1liYb80IUGjQXUjaAI8",
-	"ObK2CLyisIfzK1eF+v57QoVas5wIz+6LSGwazOUA0Q4dw/mC9UnsuQtihFjmopAkth/ZgAQ+OC0Qflmx",
-	"8xsBkmjBqJcVnDNjQQn9bnA+xK5FX5bhW+DHU15YpPYCwZj1GiDPCxaRM0DFygytPVrmcpKxxV80L4/J",
-	"t29+ek6enT4++65PTgcDRLmykOkJFV6mF/n2365evSRqIwr6MSKULGimxaTmok7K6NccH4/KqnWa4q3A",
-	"fvSInsVdOfu5S3bySBYyZFSfmMgygWGBB+gXmS7bN+L3lb5XdyUwo3lnRODKET4TMgfeqDfkDVsyCoWP",
-	"lLx+dXWt79w7hOkg8WXKFktZMJFsjn5hGyNBDKQfUoGfQVwRAQglDrDvFiNb0QW7Efqa6h9oodMnFwbq",
-	"DETQClqaunbv+pdc6Y07J9Q1MsAzUAXPMvPAmuLvBs/65B3SiLDzm8tMX/AboViSsyIyPebZBhOWMy5u",
-	"o5rYx4PBBGc7BwszgJv2XLMCLmZ6s15fXD//GQONcCALls/0RSuSOVLR2cmzJ9+NHKaf69upCqqPTuHo",
-	"5XFkNLGvfnuNKHGG1USeKM0deyU5PKMvVjHC7lDGFw4EUw6IwGF6d4E4bgSkSCtf13O/pQUKHs2FcWbX",
-	"fMHsxdHLOjk5eWYtmT/gOn7//eu5ZqvoH7e/hbAp1JjBgahzkmk+Yto4uO6JWoxZVVTdwk6/ZnnCRAFf",
-	"5yuBTGmgiWk4GJhZGQ1RD2Z7MltVTw9e9lzmiqQyWeE22maqphUznwlarHJGsNkw3nW6Bpoc3YhY3wvy",
-	"aG2GemR8AjH5tkwQg7lRE748N2s1fUWNgnm95r/9+h0W99beiJlrMfm2LiPdAN9FZCKLeZVlfTxar9dH",
-	"mtccrfKMiUQCgCBGPv79CFErjq7s8mJ9i9a5FDNvyXBvTkxNMy8gPR68cuSqyBldkB8he88DQBn1hv1B",
-	"fwDg0Usm6JL3Rr2T/qAPmPC0mIOuY7OtjEh5hC1u9TczBoaTE8qXaW+kP7zAX/6KP4QEsqXWL+Ch48Gg",
-	"BvTgb4TtjY/W5E4/QGUgUIjaWvJCVc7pYNj2SjfHR28FNYoKpEf2Tgcnux/6SeYTnqYMvF6PcYnbn7hE",
-	"MPrM5Ss/7jLOW0HvKEcbrQwQ7n7OjAJuPQPl03ujRV5RNi021249l1o1TKxRV1AAVjaNkUG5NgoWJGia",
-	"oI/tl1wHJtrCSfvkR1AcERycyIkWgJDRwNZ2TqZjvSJa+Sh5jBR94tp/e58yW9iCSLFwuxWZrLLbUoc9",
-	"97JBQT1Ghuk1nYFrh2qCNnDBbvp9pWXnOKFLU+JXpXpYW5PuQcL9YKKFD0/y2KX6HoF23Atht49gRn95",
-	"gJdXjH5j7P4j3GgH1AZln+h5g+va4fL9QFOLD/b12MLpsMMTxkNyLeWvNEeX/+nwcZfpaQIGd/ZvLOX0",
-	"eoMJPKfHx10eXiLcv+YrBgLin4iRgRLHjFmKV15bEF4lokkl2MXNtJ0H767JvC7S7msIutYbYedZz979",
-	"h74P/0xiUtMTLQ/aUtFFkhh/U0lEYO1jb3gViCIgZo42a/B1zssmBbphwZIhk43x7RoQXpaDHQY2BlZn",
-	"YhcjsqRKrWWe9gmyRnFrekaCpmxsJ2j3NNJWrDIeJj0ABXsL4dTRA8kQJALKnrQV5tIJCU1TLR0RIdhN",
-	"PiQKubjjBbtw+sMXlIKXMFQ3GTV8eBklbnfcR+cX0Mfyjy6dBs92P/FcimnG0aX/X+LsCzEcpGqAVTcZ",
-	"Sx3YTUBoQVlMB8n1FQTXjnvyD381Tnc/8VIWP9nEkn8qySYCtt52uWZdoaq10Lv8yaPLF1D7d5iBeFko",
-	"omzmOxOeaYY+fE9ICUlghmWEPmPTYpet9mXl0xeyz/5My2ynxAP9wiDx/BPYZPte7f8Sk/+IVp+nTi/o",
-	"hqTy84SmHhll5mG8Lqj471LP+0RrlIosaFoW99hVGQwRmjMykzLV3C77/9j73ue2bS3tfwWTeWeavJVl",
-	"J822XfvDHW/i3ObeJvHaTvuhypiQeCRhTQF6AdCK2tn//R2cA4CUROqHLVl2yi+7vRZDgiBwcH4853mU",
-	"HIA+Qf8yBAFMmBZDFIZP7OHjOhIrHt5Wigxmbi0MC7IqVdYSp6LWU2i86n3blyeyW13Y66t0SKIGNmoj",
-	"hcV7zz1L4pAHfdKnx+2XgYXqHvLgXCPeJlPGBjWxAraAxDCpzwNjPYnaaEzJ6fB1NyxiV+6dkbqFSxzY",
-	"u6CbP7eDXteQkYYdjbaBYENCNqv9qXjW7sNT/Ru/PqNl6YWId+9wl3dJngpbCgMXqC3cusaztEVZJzXy",
-	"sJHJEDS05uA+BMShgnQEA3kwhKfDYO+tr9ZLxQLRGEu55aybW1I0k2BRSdbnlap2TyaMPXWDPwto780m",
-	"AosISHCy4sI31ALjrqwguPNcf8KwsRayJ8buXUimoeAh81/0+BUizRGSCroEho7/NMC6+BxJ8CJd2TyX",
-	"8vfPj1Ec/PsX/6jkia9l55sdaWQSOj/9fHn2tma8vOd7pu4wWCLBu25XMr4tm2S3hBBWjSiTuoEf/lQz",
-	"ZpMHRGfloNdl8btuHx4fbDL2AmKF6VtSNK8coJAocVgMb73et8qnRlY5/9y6hxImd+OHftllKBk3NbbT",
-	"VXh7pxEdiW6sGjSljG0cS2660eMhe0/Ge2O3K9bVanOLznJHDOq+7HZR/gvRFoFzandnYA1bbxGH97uk",
-	"f7bbHRMetnq/xLdudszWdkyvtJTDVimWdzUepjIFQJQHKML59uL03VVyEiHxQSPYm3XCpNjAroWYU5bL",
-	"DIyJAgS+6yPxmMJrQSqvHRn/gis8cXciDOfz8DSC4naeIXJbSeg8Qzp4VFxT8oWnXSljFP0tWaoQXQlf",
-	"hSHyTLxSyWzaQVIPkGkw29iV43GkYQhVfh7h4sOEbmwuStDWfwORfe4ipRvG54UQHrbkGCenJjMSEaTc",
-	"WTkEBTfVxiaNulYalVgcC57s1UZu4rdAhUsQa451yRc8mtHHDx4/YdmjqTvB7ErsEGovmAu6c8lcrJdQ",
-	"iVtEGEa3SJtsytNYom/xc91libZqa9/16+fowa12U/7eY/l7g0VVgJ0fqAB+7DuFZltNygrFLWrypUSz",
-	"abPT4FkG4rUQ6fU1QDZts9+HIoOO5DP20C3YNM8gbTGdS9K504xU91ss0dzCNYJur8egrymjmbRYUuq7",
-	"vsbuuNCyUP4Be+eed5UdUh8YMUa/aLGkz0WWa7i2Qw1mqLLU3b4H0rp7z2KuWywZa6G0sFN0cluUnCRF",
-	"/F6ujRum+w8NsgfXPa0kjaUjy38PlG0JwtxK08NlSgoJfXRpubvtiAvEjrrrDMouTIbKHVYdiTyxeG3Z",
-	"ycUjLdyxYI/nEiYB604Vj5BudU+FUgLWd825e4N7R98KVYdhmLFhu/N4t41imL/vg8IYvkFPukEwPG0E",
-	"g7fx2M54Bw9nnNuqY2XFOfCp/LSizXjJQUAY4ZrDwD2mI1PR7yMPw91tne/CDC3aI+XOOCw5FSIcFfaQ",
-	"KDcfyCBukAJoDFdjuL49w0W9zdtNGhx6lpEto65OBxrAkAZEMIlljOIxe330g/f6FGGvhMWm7ODHWWS+",
-	"blFawlPLeLr8kJw9DTaNMp8dOc64RPcz1Rw5PVCIrHxNWTYKuVJUlHsIqdYRdoq4pylthxkYE5vivRh7",
-	"YAUgG9SRz5PT8/OLT7+d/np5fXH235/fX5y9TV60Fiw9pl2ULYhdCh6E4q0qrKy/frup2j3by1achSYd",
-	"9DSszyl9r42sz0Jn35zx6XHZI730Ldqed0LyrB3U34N+DBeIplEjYAk9NoM0OQmtVgKLJZF2QCqkVXJ/",
-	"KygyqN9VAuvCQMgSIK0j7VyqU92Criy64JOf1E4+12qA9E4rPaDAPRO6BJqN/TTiIVyT293XajQOhYgt",
-	"7uwz7DEuVtwEuduCvGgSOGiSEZc5z1CYG2HbKOt0HIu+QRIVmzo9Q10gE3L3SN58+nD+69nV2dsEXY+O",
-	"nAQTYkLFuM28mZlp15w3AUHTKFZewsSY5XFVuOybOvIbA/FUDYRfjYwXfuoWjQXmObZsKX6/56nuMR9k",
-	"D0o5mZipaVfkhnMDzcnebNzHs3HPkaRrmwf7WEM/E4Phtru0/pWnzlUPwCjmOVF5ngpwwT/HRK1UE3du",
-	"Ym9IngXXvq8B/gRPBYmHuCeg41PihUS6otifSkL3qkXlJBI/oSDc/+Lx9dMTX+wKRb+T4pwPDH6eyIkb",
-	"W+i14nMy4LdwMovUdz90ZE8Z22YfC/zZRAtrQRLayzkWpyU3QqKDQhjJUDxDejeifyNaxYJJkDjhOLK9",
-	"WeofGHDZkVJNSHLZYuY3WjGCMFcVusJ3fuz4sPMw0GhmfIJ4R7YzPq/OaPaVhh43tkkDN2ng3Vj1d0qD",
-	"BeQYR57YIhxC0zPThbsUUrHMzHvPoK5/6Yr44sBYZ2taxCBbVuXLIB2Ah6kSHyX7wFPwdX0yYapvQSKV",
-	"Nb5awtxbmUgYvgAeiv7KDvf3Rb7aLcLuxwY9tD/0EJE9azYDp9kpkKh+q0QRivrN8kkiOzPJytd5OL4K",
-	"gbtpngkx6tHPlBGCSPJiE8hFMaaH6AJZceVFLj96NfI1Lg5DD2p86/+LC9JF2OSf4Ap7o1LYbcAVn7e6",
-	"kaRYTo2B2V/rCZ8RECnvpv2amHbP3NaamSjY0cewRiIRBaDhaCGFvU5Bu/ACC5+WnAczdkM2Q4AgsmP5",
-	"DRFhcPd/R3nGfWbEk1VLxl0Mp9V4CG12KjvSxx8UcGjgNy5Y6xdiEpQ9qgozSArqHubqW7Et7pMc+o9b",
-	"0TLaFZJj09x8v+iCJXlz+VsgFR8CT0ETrvX1y5+PXuAq+Hz17uBnd2zQzzge7wMfvBVmrIywlaqnH0s8",
-	"+hk6aLMonHIH38IwG1O2DwC/mkgXXT06c2by0bYTvgtJW0LPtauIdfJRk6dt8rSPKqhxaxJZZRHyub18",
-	"rQarp1veapdekAcJ43UuZyG0EdQazv20xSLeginN+lwg0tVrmnhNJCrl+pRC5InvYw2nEPzxJF6xBded",
-	"46boTJBe9eUaCYMS4u0StyBbyBdU0mtD2t5CgAnHO4QeJlYHXMgTApSV0GJ+aF7EoSgDv371Cr0lGou7",
-	"/2gGeDIjqYGj0AgOHmKCuOAGo6Qt+UwdScVjSh8jyyKyJuFDM+hZSDHzK2NJm0SSqsmQrJ4+lS7fC1yu",
-	"e4L4XoXaZp2ddR9oiHw7Axelq6iRrqfXOpcJOdAnLAlB/bURfwLCEmIZIkiAaYifsskUN5ni3ZwrlyDT",
-	"QkHKqFFMM9Ey3ML5kq/gI7nIH4KK5MtuM8JrpG1y2SRsHk3CJpf7im0smG2Xxi9R3nNO1Nb7GC0PI2O1",
-	"jgr6WZ7cqy9uy/4WHkK5QT3E95YU2Lw7h2KGaiJbwV7cCJmyxL1dcuw8sMmQWyQQ8KXpOfBbyyP9SVmo",
-	"QNe56NPZYhMITYhZlID5xrY78k1QxCx1eLZQw5dU8YLUnxt79NhMkVov6WEuuELuEU/FE7qCYHJWOUKv",
-	"dvLsei8ourfuE/gqBlX76Cu7P3cBnVKQTRm8cW526tyg3bi/H+NxjbuJlGNdrwQgpA4jIrP1DIaZcJtq",
-	"iCIwp3PxNHXb+wYGw5LLN7+cvf3869nbxLd4okxvMNy90HlvonpuybIzNZEnrAt2AuBVoj3uubgreY0z",
-	"WMh5fHNs7Gqj3mlHFnHQPLsWhsdK+6g14JW86uxkVt8feiKFtCh5zor8lycGUwYduQT+bVjmjjwEJUg1",
-	"YUqigCwJZvtz0QvXRcXdQOQtZpMYJBjq0xiVhwuN4smcL37B7xgudZ/YmhtmxCh3bk0TIzfHyK6OEWcg",
-	"74eRBc1NrsEc/uX/63qFAtAZXbZLHFN4RMV2+70iLZm2ZrCqJA495E1M+xhQTpL5dTWLcvpslujCzhw9",
-	"FYoY3Fg2divfB3jJr4rWWVKkrcNTJ9zMCjJHLtcxt8OCyrVY/UuLw7Gqned4ZYks+ocfKyiRSzttiLL9",
-	"S1GJKHzODUv8xUkllJD0/397ucstSM+oO/C80Qyq3u27rhnnGAo7fXb8x5fyCrqCgAaxpYc5d6i8hPwQ",
-	"v5StmRhhhH74l+XmZs6SLZvu8M/lAIz1itzFTZKqSixP3+PDdvkV/BMqvkIoq/oCjEAoq2kVfmlUdcdu",
-	"3sYS7lMsjVbld4aNCxBwWMX0ibeS3rvi5mY+xbewIQ6xyLgcjPWeEiOIuQo2ti8yOGZJJiQg1ZqADPnc",
-	"COXpIzkMFtXEN4fi1lJaDITkWdLy8OkRyNSzp+Vj5/GFsmW7I5FhyN0g1GGtItGiKDZKcC7pA7QbGNsT",
-	"L5DhDDikISTyUdxKxFhHbgoZY/dFjNEXx/WyBhq8AVc1hmmH4KqScdLQRwCHVpOHNFDVR+6yCKQ5d5vl",
-	"/ejP3epl7U/fjU/e6laJuZPkCdepS2+yTptBYaiaHbbHuvVjOTwCJwpWQKrJV3hvyOAWZEyglwoCHuwm",
-	"bEGu4vF9pRz7ZKiw1CCds9NiqH/fQ5kLbphRCkkU0fkT3P2QgTUdKSyWpzPndIakfQkgWEIehiLwMbMq",
-	"Qz0Mwr7EdioMVhN8h2vhXG/hy95JmtO2g6RFbC9Y3IbM4PlkfCFb+jr2XDqE3j0Untml8kBcThKH0dn1",
-	"A/BpfayO8L7zcjsyphqdYxn06miyo3QoNqGz5OLzx4/vP/4zcfOWkJpY0mYfI0IQyfRupJpI1p3G2xx7",
-	"2A9+iCF3M9mRXWAcEQBt9jtxLLNRbux8P/wAsIIUJj0EFonJx2N3JICbyrmeNXwr5+lrzXFYLkaQAbxp",
-	"NZeGxM7Qb8aqlDPYJ1T0oTcvuJwjWY4vMce94m6WKqC4AZmk8zGxcSENKlJzGyEHGfh7hsGHG5S/pcdS",
-	"jLXqZjA6Zq9fvcJKxOuj11Hs2uS9IU6ZJw7AlEoJoOrWoLAtUmqpBGTShrsK+22NZB06RnqKDAjY7EJx",
-	"FbX6hx97KoUT9v7yE/vh5Y8/HrxkPBsP+cGrOt0lb7uuNQyWSM69WlBr+/LXq/+tEWl7HBUuP7NevfCB",
-	"IRT+4Rdg8sya2uz7nKwjLs0SY12DrGhKYnv0TDB37Nbm7XpdQgsFMe9TILbssJtnN/VexaVV2mc+KJVF",
-	"K52S4ieMs4nSN/1MTfAAMSE95mNDdlqkugoyVecclWw8bZ4h1yN3THRI/hgbAKgM4u6AjgQZVzZBFqjT",
-	"4Jl5pRwNt+IWRcQurz6dh3NIwgRPg5JBpqO3aCzoyOT87ONbd2S3izR5MTfYvrCQP5/5XUP0HupPFCoH",
-	"bQw7GFEHJh4C6xhxvP5cZaI3Xf/6t3p6kW9w/w98PMZjZRunSvUGCJcIt3kM6JCv2OHhQI847fVgvARf",
-	"57eBaCTFGrO9kdmm5UWI3lXx4yIt+A1MlyP5/+0ueNIZkn/DdHVmxM1Dy1l7dUPxhWFC9rI8ffQ78Snl",
-	"PU7P3+NMr63FXuk8OHN5AyE29M2ByProY25U8T/2YT6ZUxf8DlHaMxC3upjPBUUxSkVUPY9rwD2BGzaB",
-	"LKvX0XRnz27imX/DlMQCH1r9Mj649qi6gWlzOjWn00aClzLs/Y0FsJ29WCl0iZlCt6F9PkyW0b/ktReB",
-	"AqbKbnkmivJ5BUrFWYGwvdeRvESLZIL5aLLre6pfudnfeLndtx3sBqYTpdPlxHl4BS7F8VBzEzrFubmh",
-	"TnI1AsLPB75RyvxyNhmqDJiQXfcxih6wmK+21NPODbTYOJc9m+M6pg6Bkfof0e7I5PLzf12+uXj/X2es",
-	"kx8d/dCzaix6+J/gQ9HPH5deQz1bXTAipYB8VLVvBuA8RpqM3fp09Iz6Iwp/b3y3rflutjStpV115dZI",
-	"XZkqr9kKJJBOG2JhXTENBvStd8PdOhe9IePZhE8NS9UJs0gawdMU0qDgTmze1t+YbikVcUpWrFIzt0p3",
-	"4r7h7feiXvaN7I7GKduxohh2ZaUpgtN4tu7uXkwihN7Qw1xiGrSeqy5WQbvandOq3y/gj6Ev4TvDMmdw",
-	"ypwqqaD97QlwAcUOhWVWqRv8x7EM+0aNxu7YDIXJjizdt6ekURm0iEWFms4KVm5PEhP716iMvFSxww30",
-	"M710KOM87WTJ7MuszpuEL+RlI3HWJ4Gu1GrRpE+2eATH7aD6zG81pnLbU6Myp8cF9toLOVhB/hx37V/L",
-	"0P6/uy8qrGHcWhiNrWnNb1YNPRBja+JGLmE5sFc/LI5ARokbTYyq2Z79ytul8+gf8RYsF9mKfvcmjtun",
-	"WvwoLoa1FvcaoAp/x+8ME2lNP9Pu+phmdtwhHT8VveePYdR1udfEnYwJ5lY9cJfTadnyPngwBwixmXBh",
-	"IW2zRCp7XfzLmQO2VRA4mlKXNzcz/HEdGQjkCH/jrRE2e0Mf5TPCg4PiFpgAyMoyZyYnIAZDijDc1Buh",
-	"5Ew6ODaSe9OaVB349NEKI/Uou72jgaO3fOjwI8zOcss6IwyLXf4NsqWJd3bTtIGbtoRlvIv/tAB3GSkp",
-	"rEKDuaTl4kNx1S63XPGUdeQrGs+6LHOXS18+d7GeR/CU1kNpblc41PHCw5SbYVdxnS5bGm/jRTtcGcVD",
-	"6pSLxCDX0KyMGicU3YUwh9+ZMF33XB9DYawiit7qqMu5JDHcm6AMuQcQtVgKmbgF7f5Tg4fOBe8ocscG",
-	"wjetLCDY2lgYY+QI/y/nGcvQ+6vukveDW+FO/+KJCqximVI3rMt7N/gkZG+rAyDjjzO44/iNXr1Gv1SM",
-	"8tGz459eHbWejYSk//UyuqhCWiAGm12mQcIU1BtTbaDJbGwNdmrjpCImM8uKFpN77jRfNluKcXrvr3kI",
-	"1Zy/zx7ys7o6hzhX2WyKdtvLGM5P7T03ExJyLnNpLvCCXdLy4gMaV+YuRhbZyPPekA35eAwSg26Pkg+/",
-	"oNj5XRaJhnEmwCxxaHhoiTOMh1JTm2F7YQjLsONMSWDublPGLRspY4NTQ51qhosUsfh0NSaNlOwLPSpA",
-	"D57CoiOxk4+I/RBPgaUrdnl1enHVZr8HmddZov65vjDI+ux58mlsP+XWxczJC+K2pWwRjbQGCHHh52Sn",
-	"EmP0iJoNYeGrbczpdjEQPLfKrbUe0/H73hkMgbQtyLLsKVOmRLqCK0wqyo5xndJfhXFxanqC7Z2jsfUX",
-	"j4CHTtwSBSeNLm2zN0NlALk7rV8STEjqlnRR73eGZVwOcrcBnxOUiFurRTe3wJLwU/Ki5ftiPTVpYIim",
-	"jVz8eCYHmTBD/4eomlyDwihvke3nQf3d94LB+AZ2ZpOPfAD8BS4EDHo2tCuLMAwdEpfzNMdrZRtsmeRb",
-	"9ekczuUmyYeNsgyhq7A227C+BuDeMwEnsRGQ3t+j0jwD9HeGeLGaWvL+fN8ZpYiQaUDwrBjdvb68IUy4",
-	"doOu5T2XM3q43oRkP72iTEFJAy46swEbJXS57uG3dSsIRtDpXAlsKuSZgj3aoUrn4xJ/cV49LYVVhDo4",
-	"Nc3O3p9P7j8Bs6qaznk/OzoOcpk4eODmb7MzFDGh/AUR0K8U1l92pl76pz/SM3V+mGulc5rN9cAM6fhf",
-	"wsBet1WETBEf3NI0vsedXNKVD5/M/ySz6YwLjT2pYe7qkvnhd+LPrkBsCWl/fP2slNZ/9fL1T69//uHH",
-	"1z+tyO6vGCGJb6KCJWUHRG3FwYQ53QgB5AW3V42DWmlTZAbT0ZMRJoJEK0ckZA+qJyzlFg6CX7fIV7TO",
-	"UKIDv2IUmFvcfBRfdo++ol2wjg9TQLhJaQtRfegb85K0fCBUtIG1/BFb5L9HCkFp+ihei630Je8ABjcw",
-	"GCHtzzIDexkuetItDv4tVtclw5w0CfStOeumWEFhhcZFVe1H1Mq+hy7ZWRKHE1Rmjr+l0BcS+5t8bafA",
-	"/eHqVrqFjdtKMzPkYyB4MbJyYxdLIBnsSGT2Q15BGu+sRKLbg6KXeLYqqUoPPo4EmKT8azCNH/jbrcIS",
-	"1giQ4K+eaMLP0mNFHPvhbZBpf7ntZ9dFEeF78YZZqUnT34m7IiyhlUZrMSUf7N3hWMOtgEk9I97Hknge",
-	"LVO0ZGSLvCQecZeW9XtK9i3QmHI7bBFfKTcdmRRXXLtt1e4pSQ2f5o+XX9q3PMshOWH/cfQDGU10/9w4",
-	"yJJlSg5IsUEyzkZC5tX6DP71noaVOqfBxq39sIXB2UEshWu33NrjI8z6CjtkI8z8BDbYArqBOh++G7bp",
-	"omjM4S6B8gE2YBgvW5/g20g1WdO3q7KSq2h+yO8TWTknhTkDYveMZz1ZTVFR16A7F3ZqPW6fcF9hGN2g",
-	"UaZ8Mq0/7nNtfoa3aiGOtWvn6IE92iYvvs/W5HXX0z0S4jWYsdM8FaTyTPxRGhjP3GOmrK/VnyCjyv6Q",
-	"ywGUY9YbgDFhJl3YSvpfjGJXLAxHrTCMqXtcsi50JN3HO6RVoTXJOI/4TWmjsRTGIFOm5BL6jHyc8llr",
-	"/BhC06MmNG2ct28UcraVYBYr3OBiR27h3uL5c0p//rZPI5Q8C5OwY0H12cfFnv76uBFp6il2/OaMSmMj",
-	"HirACwfU9qK7Q5/pvrfVmPOJUlKJmgyV54MWNnhFpPlQ8OunztPhJhJrIqGIZc6VyrKTqLXj8fTIJ4u1",
-	"A419Kbg03P7qSHR4/BVYVCA6EVJEDVPnhUMLb6nKD+Jp6ifzg5+eRh9oEyUHP3mf8Rs/ewBDTE8ivZ9a",
-	"uZ8g9hPESxrvrrHcu7Hc57kXfCeIMOnIBYsnERnpo7yN0yDVIWjfgp5w7eUAi8eWBX1IzUpEZii0k5AZ",
-	"uJtB7shVFpltzyBrcpe/UaPcmNjGxDYm9m4BdOFh3tWmzrjGMujFV/PlkiKbHcJormEDTaj/C8mhDrmU",
-	"kIU2T5TbRHsJExTaRvVWxJNXIscv/Uh2uq/dI+pgV5QPw0E0/fv13ccmfqdirdFfVgVheFWssN0t9uK2",
-	"N6xidf7X5aePbAR6AAyvYc8v3r1hP/3wnz++CL0NE6VvQDPVBRLVxYWZiZGwhrocUI+H2pkDglpS7lqm",
-	"BEEgUmGTqQmkHZmqiWQaeuqWZIfJHXF30dzCSXEb/y+F9Y6A38fUQFV0PQo5oPGgX+EVaLmESSXewb0l",
-	"zfzO0tbu5uc44+5Dlu+EM32AY/j+Pnd94Fw4ztbSrf/tc0I2x/OOcldYo0I0TJ8bi/4+rigULS+xnHA5",
-	"DfEKwqWUtn2VCcVGfMo08N5wlW1dIIIMgthCyRX46fKFe+pPIfGM0JxCMQp2bp+1X/74GjXXhWF9ZA0K",
-	"RPshICPN0yEP0IqqWGU8VBKu6b51kcproqWK/3MhcOEHf375v8f/YP/44/ujg//88sfRwX+y5y/aB1++",
-	"/z9r93TMvih+vNpeEvyy6za3lL7iJf7DihGcZkb5EcQibSb6FtK6MdCv1aRefZ4ZiO/dVSoDLnfcRlJ6",
-	"yzWQ8qWF3aDlt4eWn7UX0SqV/7wBav5daCb1MokKpe1Db3jJIcLbEWcBZtW7QHzdVpHn5o1GoGQSlnUh",
-	"U3LgLg5sTd7nMiiFHF5kToARwa7xJ3TPiseH7H1NuryYg0dbIiyGuB9cfGmK6ryu4pIGFd94Wmv2BdOa",
-	"icrpa1mmitxH6dpD+Ip9inV5kI+l1Afpj9BxOSfUy06DmLugSPCXD6dvDi5/OT149R8/Eq0mfOUp9MSI",
-	"Zy2W+8CStBvxnE5uYHot0gSFhigw9crxplwZhJGBDGXhkabLshsYWxSP96YVb9bVwG8MU/1+kBZAZRSo",
-	"htDTFMy5iCuOdwtf7WHP3M4ahdiC2hWSWADmPaYFY/Dm8reQGB8Cd9OCEfzrlz8fvcCJ+3z17uBn57vQ",
-	"zzgev3YP3gozVkbQrRY+HUJxffMoemD1IhULw2w8iS0gYNVEYqXFzhr8TTyKum0rRmHb1ig1YxNJSM5j",
-	"0tQQE2NPjaCFmpdsmMtUU/s3x2broPCHDX1EKsWnJb3LLpC6R8j7g7Ft5kI17Ftxb8lH0JF9xImjhpdv",
-	"42NDritVK+k9lodnf+MCfMnijPLMijHX9tBZmYOUWz5rfAo9uXPtJtkir5GPYMalP/31zH2gary9++Wk",
-	"UOgmY4yZQjRtbu5WG7mypfmDHvYlXqW6/wO9mqgGF07IDYb3ZX0BWcoS92PCniftnrlNWixpO6cs/keW",
-	"nJCpfOGpTTX0lE6pXMmScnCcsOdK+z8lL3z9ctqRQ34L7lrcgUnL/acG7h5CqC7JErgVKcge/oowHSEH",
-	"2czmdg+khf6ACb7i8e9HdbQDT7Nq1/iej8z3xDSeN7rb8D8RmuZ8yi3j0lA9L2xXt+Qnw+kJrnvA08Gd",
-	"bD47afgUKVmCayvsQqzsfwmRcQVpW98+rcD4VzflD12I2CgubsW8XYMsaIzablJ9faxXzGzcu1g0C6Nx",
-	"tpShPxPGXsWrnjSLS3iN1cnpOC1NZnp7UITSIookxfFv22ZySW65Fm7wJinUojPeg6HKUhd2CckSv6oS",
-	"lop+H3SL+oIZT1P0GLw/b+Gr7cgel1JZ1gWmxiApc+Q8U3M6HhNDehHIhRtfG5EmbnQjnoILVq8mIhOK",
-	"zu68OxLWEp9LvFF3yjjiHvqZmpx0pJIQkiwLN+2RbHVaUlD293eePEv4eKzVLc9CZmoYhGPclWIJcUz4",
-	"Ko/VGQjj20uKPE5OLUs7/d6QxzSn+l3JY2yxAVdYyiUn+qFf7kuggj6xRnTtBBbLuLHMTGWvza6KWnQS",
-	"7oqJ7sBwVW75ZZQPqyKZRV7oMJYn7UD4t1jtP4Spb9yHrbkPdLQhEzvO7eb+ROUmWTMdDV9tq9A8cef3",
-	"5fu3BELkcUQ+PVXaQq+PXkdXJej/SJ/H4tbdo8Wq3JmOnPdneNl7CU8KDxbFdiS16/KPQ455bHRRkDra",
-	"MDWR9Sntp3L6lxOGzfHfZAH+fv7CB2LPiEuOQP3+Ne7lOjjrVW8TLy3X1pQCFbJmzsoaBgjdnjOJvIe1",
-	"LYpUQrDznXE38HQfx0zlurDpLAOuJQU1XfDJfxSgEpqFwMZE0jpnHnluwMVP4fatGPc5B8T5N0m9j1SK",
-	"0mrg225K7p4HqbSNMybq1dZN1KX7iDVmKn45YRjvuqjVKqZz2TgsW3FYlLrxvYhuB9zHdVm2Sx+K+qzk",
-	"EazHfRYtUkN+9mTJzzaOQevpz+rXz9GD+2UNA9o+GdDWX1Tb50D7gJEcxyayW9AIYGWnqKiD7ouLk7ow",
-	"yCUbKOwkI2/FORD+ckItDzj90q6hJptZ7Y8i+XnURD9N9PMN05NtJ12KeI4y5/b2IB1nX3nPZlPmcz9z",
-	"mC4XpiRRP5dCkYG4BUn5I54ZVUoQRbCyVyVo1xFrP5U8zn6ptedGsUx7t9Sm4oJFYYyQg9CI3HSdNmZr",
-	"TbNFXcvFWdlXGi3DGLSZAXKsnc0mqd+lCA665GnDN9w7rIHdwFdtEhnbA26EtbOWZP1yyEbEZytNnMKk",
-	"BR8RHEtACe6hj/Ysc4PbDxwBp6Xu1HI/NkCE5oy6MxDBb7rNROXJYKxMT1KqiZo0TN6NPxm3YieQZQHM",
-	"PJfBjOnKClvhE5Z+2GtmK3GXNKnKp5uqXH+VLklSVq+Zowe01E1ucq+5yTVW0fazkj6LQVbQRZnmpGwQ",
-	"sUPQWD6tl0IoFu7+/Zqjxq9pcozfVrDugpUtOEKHpQ1dC8j8PbCjEJ4r+XR+df3+Y0KcJ/6fp15imVqW",
-	"KSc1ACRaRzXAKkNBRFLF85+2Fm98kXVIhuJLN4frnlkoSwcaApV2fN6WtiFKEyxNj302D7ItVl/pBvLG",
-	"zaa0617+VgyENbvdc+45q3cbznOTeNvatsnNbKsyrdIN0m5XMwUjqfSIZ8JQyxFy950w4owgqJwYAfsT",
-	"6XG4BpaCFreQxgIH+933NyU9WqDXxnILSVT/QNxycn728e37j/+kspYwxAIWzqY5sHMcGulrL6Hvohyg",
-	"m4DHmgLEnYujfOgUIM5KjaeM36VJADZ+72bm5zRNPXXncvOz6PLSGeD5pWoJyhFw0xd2lqG8hWWwTEhA",
-	"9eoTVhTF0SK5X5E2mphY2uyUuhqILpOZMSKQhwDWywtafkPlNd6RfaVHecYDRSE1VUrGneXUajyEgqwL",
-	"L4noH6FZ8n3SZvj6yLaA8olpCikbAZc+P6mBZdC3TOVlVi+vQHEXWi983htzu7HB26kP0dCHNc7L2vRh",
-	"XhPMsDeXv63jxyzYEeRHupMlIdIwgv6boZoYr4gwY2E23dQdeV+uPnzev/CtHtW2LnsfXw9kuuiB3GGL",
-	"o612k22QksqNKKF5b3b1t7Cri+97l8192M2zm2VNRkr7Dx7UoZDKzO0/czLTfDTLGKhuQSOwN/QlFcwN",
-	"biBur2ro5wZST/HO9chtX0/aSTIp2MPp7oCpCh+oTIQ0eLZToySTmKzTcCuQ15NdXn06DzqaEibkfBes",
-	"EBTk+OBpNlhqF71Jxdx4ZGD4QcgBGDv7u4aYCaxv6LxbcoPaKy+IUnAdSkC8/lxlojdd//q3enqRb3D/",
-	"D3w8xj39MCKBbupCn+kOO7boEae9HoytsyI1sVxUP2uiuSaa28By0/JaSCfRn9eL6A7/KmOWl8I6zjQ3",
-	"EET+tFHy2DNatqLtGwq3gqetWdgH0bV6SgqtLJQAtz2eZV3euzHMcJEGgas2Nnt60vi+wmgLRsiNw2UP",
-	"sgzSNvsQRH2C4r2n9ckgHYDG4irZbO3pWd3BEKx28RbuSLmBKSAx5zA0tvqTATn5OjLcWZDCVpkusMVQ",
-	"3SG8XyCBdtNtQZIOLaXF6MdAp0FstHQojbW6FSlo7CQcCwhyhiN1C2l8upumgVa5TE9Y8qsig7QBBxB9",
-	"V59qWw9B47N/DNynT+e8uzCE6n/q/kmuvyl/rgHoeLuDlmCTPFI9Oqd6OR49WA61qR7uE5qzegHdrVB4",
-	"7s60j6RIUIvQ+ae4BTnboKND61FIQCCDEnK8uMiEaJ9D4oAOBy9TJsxcDQRNJ55pLnogkfD5AgslMynO",
-	"wHPvmHHJIBUhBEFCJjeQepRQ3EC7qXx8xoc8NEjoG6p8NBChp60id49qyZxvfeh3/+Y9iGuZswv0xQs9",
-	"TbQxlIl3XnQknvbe5JzLTlXgVPNSJoMaFP2fzayIZkcaK7IMXfSVlo9k1yqsnSJxNhCaqYlkl1enF1eF",
-	"0Qu0nWT2XBSA+VzKFEWFqPhizxOjct2D4/gPkheVhC9gQ7p1N3bT370xnY3p/LuiK1Hogkwn0eOYWeqq",
-	"exvRQ2+3lkEuyQgZ1fJMeyT72ULLQWxWZCPL5hDdriFPT3xFQhvr6fmFVw/2CQL/akHiBAP5jvSjIsM2",
-	"0GriCf2ReSLSTlD+eCYt4CPsGoyntyi/+Hd+6lyb5XdZ3vI5hCKnNKN53oRtewV99tA58oDPTXb5NuK5",
-	"VSZihYDcFabISEC8KBw5i1VFcluUd3edpiCrWbUhLtZMs87mJaO/RmgMa2E0tgbNkYYeiLE1pURskZ1t",
-	"9tb+UiJ4LCGkMmRy2RCy1FP5PVTCZNUGW+AlqNB1cruLCHPdIeypCKMPKlPECxBWvBXFpYUt90Ngzt+d",
-	"1TIlDZyK09GnECMNwq67E/Ad6xDTVwUcnrZks5X2d0zFc2kzmoOdb5vDv/D/X/sm6ns8cLU/h2+6vEuR",
-	"kgbCLmYKTpjh07KMohdQDGd/xH7HQpz32KiLD+1XkSSI8ToZAA1lJegieVDePm7jmzY7nf0jQrLCUXgc",
-	"hOgnQ7XQXbWqe8qALe/qZ7tSuCoesZeOy5l3XMNqfcMZgibg35UWnz+0w3a0KjSCtfwJzoRdv81yCDyz",
-	"w1oH41elbgzj1hmCFMbOP5C9Cg28Adhf6E473F7+CTUby3/WkLVs33WqoZdrYafPjv/4Up74KwiVKlt6",
-	"WCZuZ6B7fohfSnN7iJCJ1TOMXlppjlGANJ0mx1gj4xpYPm6zJIWB5imkyTG7gtFYaZ4h8YaayBPmrSqh",
-	"GkjIl4KQjE+pZ0nYjsy4Bd1mSV6sy+SYnStjBxou//vXcL/AMETzH4y+e30lgTLNY60Gmo+YBEhNjdfo",
-	"3G0hwezUaSweUhnV8XTq3iZMXru0d3f/+NL+38mqDD59/PpeT8aAvoW0cnXO3vKvZ13gGvRp7kzBH1+c",
-	"E4P/2LtKuc6eHT87ROfG36sKiDIGNc4AHYQRn7oR+MA4jUTyQgd/ol2IL1Ns5ZysObxyVH7ntgLu44IZ",
-	"avbGiLoLmXIulCrdeUbHb/EBH7icBiyuZUr2oBV2tguD5sFApRsH4NfiPd8oSXlKP24DGfRsaOwsRkbE",
-	"4VV3wKDOz2WM0fB9vWj+BB3J7pRNhqI3pLc3FjCqK+UZQvkGYV7Fk/2BUDEb9LGIQoOc1LLcW/kWkVVv",
-	"8S6fZInD1io0FTxPBeDsBj0BnUtSUind9Y1nJ6q8a051K68rBz6fQlgsExBh/uaTocoKwQS3FA3MfL1L",
-	"JBCsnfuollAkdtytA3tSeSYuwK2DAKetOpQA80iU/vZeO46vdJMPSgqrdPVdTuk1TIudnr93X9+UVBnU",
-	"gNRtlQ8V6MuXbn3a66FRWrjtO6UZYmG7POOyh1tAprGeZ07ciX8DU7TsUJ68cAp/+d//HwAA//8=",
+	"7P1/d9s2tyeKvxUcfc93Ne1DK5LtxIm87ppxk/Rppm2SGztPzj1xrgiRkISaAlSCsqLmeNa8mnlh80ru",
+	"wt4ACJKgRClO+pxZ80/rSCIBbGxs7J+f/bmXyMVSCiYK1Rt97i1pThesYDn869kqVzLXf6VMJTlfFlyK",
+	"3qh3NWckFuxTMU7gFzGRU1LMGVnSGSMTNpU56/eiHtc//mPF8k0v6gm6YL1RD5/oRT2VzNmC6pcv6Kdf",
+	"mZgV897o0fA46i24sP8eRr0lLQqW6zf9vx8ujv6dHv05OHo6/r+OPv7tX3tRr9gs9VtVkXMx693dRb2X",
+	"z8MT5imZ8VsmCC1IkjOqv3KTXNJiXs6Rp72ol7M/VjxnaW9U5Cvmz3cq8wUt9O9E8fi0F+kF8MVq0Rsd",
+	"D0/PTp+cPD49g1Xgh0M3Sy4KNmM5TjNli6UsmEg2v7BNc8q/0RumCC+IolNGCklytmS0IMWcK6LnxlRx",
+	"TpK5VEyQyQbIn9AsY3lEBFuTqcwJo8lcPyBm+gUTRlIpYGPYJ7pYZnpKJ9PhdJCesqPH08H06JQO2NHT",
+	"9OTx0YCe0EeTYXqWDAeWSHNGU5aXZPKWcKTX0LKnx48ebdvTfzn6761buVjKvHieb96uRJNCL25ZvsHV",
+	"cUWSOUtuWEqoSEkiV6JgaQT/EJKsFMv1b9Y5Lwom2lgzzTfjfCUq6zCTmkiZMSq8Wf1Gl0s9z8a03s9Z",
+	"zmA7pjxj3ymSyGy1ECoiMoePc5bIPFXfkRu2URGZsEyK2YhQ8t8uX78icvI7Swp9oPSsVISbuObFnMTL",
+	"uRRsLFaLCcvj6FrEiRSKiWKsClqwWK+X0KLI+WRVMHwmlYUiE1asGROEF4pk7JZlCn5qhoo/X/cKed2L",
+	"yDUs97p3F+PDerb6ExIX7FMRRyQ2Y18LmZPYECWGlYlVlmkuyxi9xeXjuolcFX3yfk4LzcypZIoIWcDi",
+	"yA1jSwWzkmsBH/XJhSCrZSZpShZ0QxKa5xv9IFX6nddiscoKvqR5QaacZSmJF7gPMeFCFYym/WtRYfDP",
+	"173f5IRn7Lo3Itc9n4S45Cu5FvgdTdOcKdVPeLHB795IVSQyhWcNlfwfLt3XJe3095pa1727uxY+M1Nu",
+	"Oy9Phk+rQvC4/Wy8kRlPNiEmpAWZsEQumNK8pE+AIuu5JDRn5EZoetMsZzTd9Em8WqbIP+s5EyRj00Lv",
+	"WkQWLJ8xVbKUIlwUUm8EzzU/A/8osmCammSyuRb45zmJc7bMaMJislwVCtlerr+rvYvAb8zlwXN1TmKa",
+	"pjHyEDy1MBu/0fPuk2fI72Qqs0yuHetci3yVMUVWImW5Ww6cfjcR5IvQdiyRhv5u/GvOpr1R7//3sLwd",
+	"H+K36mGF8OVOvGUzIH3o6gF5lG/gUAPnKThfclUQ6r7UjHROXl6+JifDx4+PhoRmyzk9Om6VVmxKV1kx",
+	"znHgNuHbuEA/fj6+C4vbX/mCF80V/CzXZEHFRu+g0kecCrVmub5HF1IVbfPL4G3+tMyMe6NHA//OHAx2",
+	"XpZv9Kl9BaQLUxjJqlnqRX/4+PQcOCP+WwxCZMKs5Cfx///4x7hPLki8ntNC0eVyFJNlzqb8k74gqGYr",
+	"llavyL89PT07Gx6fnD56fBbWF3yhslVz8DbmdFA546chRefjD6P/Qv7Lh78Njp5+/DA4ekoefN9v1Xve",
+	"soQvORPFizyX+TOZsiapXotsQxZMKarPtZHxXBGmH3FKXC5vecry71Tb1sLPx5ph62y3txrkZv2WURU6",
+	"P21TzuH3bTPEb9sOxePTbQqJ0TB30vlSX7q7JswFThdu6LbZwpedBdBv+G4cHma0Eh3OhtndfCXO4Q/B",
+	"1kwVVZHfSs6V+OKdvqLqpk03jwuqbsY8jUkxBx2XWSVgTZWRNyyF3W9R2c0LuuntqxX80uOIk8ehrb6S",
+	"S57gnEND6m/H38JWeKdYbq6+Fn7D+70Ts1V0xs5MZ4YvmU7P6TmfcbQbA1OyN12BqsiMC6dUKkZSePSc",
+	"UH3Zp1qH96Q12mky38mXf7Sd8OHjbSf8b+Tjf9Hy9OPnYTR8FLwN73BTmSp+lClnsMhLNlswUbwDztQf",
+	"JFIUZk+cXvpQ7/hRSguYUjk5mqZck4dmb3K5ZHkBL53STLGot/Q++tzTdkOFdyZcUFh2k0VLzvuAz310",
+	"v0L1DNdS3Z8L8u7qp6MnYKAg0zDSUKz1l7E2SwqWMbjhnCQRaJRkXDDQ/Y2FQxRb0pwWLNUGaSIXCxoR",
+	"xRY8kZkUYDMUdFKaFuWlrf+lB3Cnf8pzVcAAYNSquu1DWKbc1OHHqN9VD6JhU1TQahtGl8uMJ+AFePi7",
+	"uXncnf/hc4/OGF7S2hoAe7ygOe1FtfMz6r1+czV++arkyZ9yKm7Ib1yb4r2oJ5NktaRW1mm6wccVlcHX",
+	"Mc4e9+4iM/zxUzf8hVjlNJ3T5arTJP6ea8X6Pc/wFqxM4rlMChmYg9OIvMmc9e4++keMF2yhumnIb8HM",
+	"7d2ByHuJzw0HA6Pt2Q8ct9I8p5rFPx3N5JH57MNHvTP9t3Rt7jxg+a9x1JpXkv4G1UgwVQumuVD/E0+l",
+	"lkg7z2fkTL3GEBfKOMyMvw2vZ46j9auXExqE93b2d5968iDuJ+pWG/z9T5n6BH/orXB/ZPH3cPKN0wI2",
+	"Ty/B+Db65IUWEPgvMqfqWtDaESYPZG4+ir8HU00L/zm9ZYSSmmMDf2s+0yOvRMaUIpQY+hJFN4rIYs7y",
+	"NVfsnLBblm+uBXxCbtjG2cK+hwT9Q0AGhneVnHp+EWNNlhZrTFJJCin75MViWWzILc1WTOmxiR6Ji1n/",
+	"WlyLK/ap0MYEyNgI/jd8rIn1notUrtXR8PjRsbZBnl3+AzdjrpUcgu415LkE2E3b6ltlagQCVebXIv6P",
+	"uE9eTwkla5nfTKS88eSomjMGU9IGvx5Zvx6FrTZ6tBnOhRXHD4R0d/KfLJdKT32ZrRRRfCYia/aR4aNr",
+	"kcxpTpOC5er7ksLmRRGJtQw2Zjicvtj8iBjPkYq0xWVkuSIF+1S4vYVtMbur9QE4fNfCOJUo+KXOiX8v",
+	"afNtrflAk02/q4/MWXqZ9DMqeFHAaVJLzWEgF36k6Vu8/rdcG8tcTjK2+Ju9PrppUm/wqdDZvALvIAxL",
+	"EiqE1IoTbpoWJs+kmGY8+eZTWuYMvC5wGLX8m/BUExQmBdbmt5zRhdjgSUerFSbxE8wpZeJbk0aLlowm",
+	"N8ivKpFLBhN6KbSySbNvTp3Xq5yAlwWNvEzOFNxdVpoZ9tK2Fkz0lSx+kiuRfmPC5XDghSRqZUMUMJ03",
+	"dKOV6yspf6X5jH3r7ZzIdAOSSEqS6QnApN4JuirmMud/sm9Kp1dS8xd612VBqL5weEoghoPTuqU8o5Ps",
+	"m9LpgqRsyUTKRAK0SuVanJMi3xA6o1yYqS1zmWidbZKxZ+XEvuVemrHw2puuFEvPSQwiQ8UYWzE3JMtS",
+	"ZWatVkuturL0N5ZyegW61F/DgVoTwdgLaIVaZ4VRywhKQW80H9xZ9RzurYsE3MkVY+ZzD8KdLB2Dsno8",
+	"OH58NBweHQ+vjo9HJ09Gj57+ey/qpRw2K3WKMltQnvVGvRu6oBn9r+Z1/UQutDGegmvZWBu/wE/IG5Yz",
+	"sE5yCY5TnDQGe1kiRTqeUjA9rJeEzwRLx1zAxMQqy+7q+rk/c88gTmnBjgq+YCGdu1xJXel+WZCMaY1e",
+	"IpnBfViP8LmVf26+mqdBn07dZWMJUx//1QoEccEzYD0ubnmBu6plDr1hgqyWek6aFniukVKNiSCFt3Pa",
+	"W/2buwbtG5YIRB5AEVQ3LIXAMZ1qkwQNFKXWMk/DlKruYMiMyqgqiN6pisHk79+OtdbsHHC34QYZKhti",
+	"1Nfp8UHks1Ft0k2TKbKH6KXeHrbToPTO2dYjUz8UDV53bFeJnVdd1SdfxAs1Wloywgu2EALiQqomU6yH",
+	"e7xk+RhJj/Z91FtSno/1YchvaWa+U73R46i3ZLmSYlx5NqUbdNAFvlszdoOxEfwSXa7NxzUPbfsRvico",
+	"YYLraDg0b1kOporSF1+uFYQZ0zpoP3j6WwhQf+uvzB4OF6Ev1rKMHRQSnGK4rHMyQJUJMzgCg7bRtj7s",
+	"j6vsxhtEW4HlMGSmBeSaa5WMHJ+SuVzl6hyj+1pECOvY3SKmdkwKNyMkLBRdMDu2YrdMkJRu1F4jtXHI",
+	"diLIKZBArSbuNwTe9G3I08qx90uk2vEPcX4b77az15Y93rUpO9e/Uya9oUUy3ymhA7cSPK0PWDKnYsb6",
+	"5Be2hCQTri3vBYvIhCV0pRhuLRWpi0WQBaOCpHw6ZbnWL8F4UZWQcYtUeQTCsV3M3YGo9xcw7Cit/GD6",
+	"jmj6Funk3vK48pLBntLGvWbYmMyXCYz7eHG7fPhKb7+Hyd/Vj0HVS173kXvfHqkbvjySSzwaR0sJ2+6C",
+	"I+4sCZhildVoaUps0yysxaH15k9LnjO1l7J+w5GDmdDE+NArdWJw0inmq2jlY6s8CyQ9yfxGESkS/4Zs",
+	"0SPt6swM8I2VJWwRPt3EjicOjO7HUm40v13n3Ldhmmr3XhrfPqxTLlG1MoTqHAfyWKMS5GnZCxUmeVGw",
+	"xbJoTiehec7bch4mTGtW+u5eU23/o1Wv73leGOuGJglbFtRwy06LyzgBxoqH9MN65gzRk85owcpJKCYK",
+	"oyloE2uaM+Ol7jJ6ygpjHOz8qdZQ06A99n5uckDlqgA3vJ4W5AIeapxFfipQcCOqyUS7BemU8oyl40zK",
+	"GxVORZPTQivKmqwZVwVJ5CpLScVXHnrxvCiWEE5aqS77hzknZr8gR0Zr3qAbdFtIzVVgUk4a9MsYVWwM",
+	"PoGAaW7McI7hCxsa4IokLC8oF9mGyFtUNruJ2w50rZABKIzcS/NkbtwDvIjIeg5hxBo3rYTjp4BTpCVJ",
+	"6adcLsiwxaoxc7HnbidDqoLm+3qMlM3k2irNUBCVGTANt4RLALSpNVZE1ZZRFSZV1oyqyXXm3NuNq52P",
+	"ymqrvOTJgS1StSWFLZZLJmKIBNrN3bDi+4jEKDRZGtuSA7uwiMTGywpfaQ6J6QTiteSB/0MimDam5zQl",
+	"vPg+uhax4ZmYPOB+2KuQWfq9yeY2yoGeVi/q2UmAhgBj6g9hMH2R4+uCasOFjeX+ylXdSVrGeSH/w2ZL",
+	"8cIG9vXn9l0fox6kXPVGQ8hfxVCw/sEzmcnFRPai3t9plrHex7vIvQy1M/cuwy/lu55WXvXx7mPDW+FP",
+	"suMt/Iumhlt4NR8D5r79bi4HbOEjbz5hdQgPaiA/nZvbB53dqEJHmnuwEuAfGF6nOcO4/AbDuXoONWsL",
+	"kmVOhi5ZptwDQ/iL/PeVoOSSZ7fUUMCfoU+G+1axVykvXtyyhk+eJoYU6FLqoyGqGRmLC8BTf9If9IfD",
+	"k/5Z1YfZ7sR3akLQUDwdRL01bTcknwzuzM01PNacx0XClzTTzIEq2mioZc4KSWSn/nDY9GXa1QV86G59",
+	"wVxVVqxlfkPMj7S2Bhmg6JnO5cLToLRUYWLGBVxDLJuCmQ7ZE3KxoCJV3RS7Q0IMjs57svyEaQ1C8/N6",
+	"zpM5Rp/ObXB2TRUUYWCtjF54WUvXOHqdYxHePjY1QjkCoQ6be70aDE4SnsL/WRyR+IZtAp9mMqGZ/sP6",
+	"smPygFqi61sCdyWuak8QcgFVAvzvJvqy+z633NZgF2loaKLHnSIHJS0iy6PlEN51a5m0wh5BAejOt71S",
+	"ak79W7aXyVSKi4bVFPW8kstOulAhC9z1nVxSjwzgrKsj2veFyPCMLpaUz0RdyC31tW8OFzrp3UcT57en",
+	"q5QzkbCx4n8y++FkxbNizIUzpxMqaL7R8ioBaTqIelpmCpZ5uYugW+nRi8qgXWSn/Y2eV08z/hAumSRb",
+	"pWysMPV3zFO4mVEPW+VsXMxzpuYyS8uJHQ+i3hR0dZFsxgld2lmAYDU0lUmyynO9avPCZc5ljtfXZJXd",
+	"9KLeHyvOijF4mMdMi2d8i/8xqH/2i5wWbAyezWpMRm+tHWyc5PrwmAfKj7Wg+1MKR33Nj+kqY2M46/B1",
+	"46vKh44+EBe2/8R0bfsbPdkxeq7HCy5Qa/C+q2yZNdV6z99e/HTVsx+MTWWH/ZXnsR+7hHzzpbXBwVsQ",
+	"YhW7IagkvGcZqLrlJX/LcgXCZnhXvm1snipJ1nt39QxOx5InWtl485I8ZwtJ3KGIekXOZzPIsl1QsQLx",
+	"Yz4a4+g4Y6xc286na8giHJuqtVG5yuYl7J++zwca+JXzGgxo+/Ld/hptg4wK41NXRef7uCYN6kO68htl",
+	"K1pMIQsUtsCFg5cmaAL2ZVrXnObyT1Z1dVhxuNucL8VRIKkA7TzMJ6GrQi5owROSs2WmP9VqC4aXQF06",
+	"B1+FNqxZSuhCipmp3UZmUeFIe1361WdxOTd6Ms7BrHo9lwoKjhlfFqhK0zXlkE2KRMKCZHQqQJJfIXdG",
+	"Gt1Z2lEyYn52V5fJQb+UyaAFDQFCLYUEgh3umjpEsfMvgbA7y+gPvm5jdDW9rTds2c2hF7xYAuoZGMsc",
+	"Sns0C+EGK81L8JzC9KZE5qnmJkVitVouteqiDXFXaYFCk8Rm1DSGghqrkHTQIeuayJbrrwFkoNnM/B7C",
+	"zaZIqWR9yBExjgZFlhB244VmQ/QVpJKpMCfWrtnPPZplr6dgv2/jzJ/sY8/oEgoc6nl3qKvOJbgplMTy",
+	"10klZAyBYLclXLkDXEaDhSQJDeTz7JVI1FAWgqeHErzM9QmyE3FHWkBetczJGlylE0Y4+MHXAFSA1xBL",
+	"zwmDrHbr2NOPw14gpgI6zbVMNYeyyT5bT1bpdHjUZKdS+dkhUszS3tjf3wXUpDqBrns//zz67bfrXqeD",
+	"GVCvvuyFLWpZQ4AzkWp7b7YS+rBrhsM7Q//cr7Vu8khDvWscQVC2IshWiEiKpRoLKYp5ZP9nPlwzdlOt",
+	"fh6Q4YD8QH4gw6NHnZYbUipDovRPc3ji2vTjbmZhSEFtprataZaRJJPJjR6KmaIUVCC+Q9iJPxuYKKh4",
+	"HR8NhlfDwWgw2Gs+diaH3Vm+Hv35ED2lpnnv46C4sJfKd4qkbMoFPBeZakx3l1jxsmWb7tmHFjYcGtlU",
+	"FIMl1ASHSoEFGVZUK4golQsQi93COB3CCV1CEibq1EW2XeKv7xoWT1Pwb4yY9ut+V6qrWyVkONXH+LvE",
+	"PDSobsBHbKEUjIhJUlJkmwP1at9G20adK/O7y9ViQfNNr26QddNiPIEUcJaA+Rb6xhpv3TbwCn/+Cxep",
+	"9/Q4nBKsJSF4W74zhYbGsXnDNjbtdude+lZj1+u4ZkVuXxkWrnmQJw2/GhKvuife5lYEW11IhZXhNhb1",
+	"TDF3supHpe3S9RSNbSpsw9qqK5ohLaGpiHj8Vr8f6vQveazGL+GLrkUkNjWB8HUc0Corlk/V6I8qfoTS",
+	"+qtb6rUsa48pa2HKijG4zZkY9qg6Q7mzU9X5Yf5Kl2o57f29qoemOWJtixbW9k3vc16wr5j32FDGe4Mn",
+	"qEEF9Ore8RC/a1GRTwcdMqWajhGXafdoZxZjJyv8CpD4jEPLwVVBHTiAIaBx2m5N7434UY3Q7ml8+3mG",
+	"u5bfNJ+38Vf9bNT2wSYLtkwguM6UbqqZp093Y0FVDpXJ4YP3fNyuf1aN/nu3OX0QywCtSvSRBx8GQwM/",
+	"8h/HHwZHJx+/H30YHD0ChKeP/9rrapN+zQFbbdYtWayd7FK/tGUwqGO0HGpcboV22kIZD0/0bw/DwFqt",
+	"lmYNbGbbKIA0c3p3hH8cl39c2T9G9o/tM/iqtuVOMfVVjc+dQpYARsJ6LjMLj+G/0oj62k3x15qn/ll5",
+	"sndGeauB9jU2bpcpdcAV1vl87nsenZ3mn8CmLPnKVtz2wXeexS8zv74OHzcuulA8QjHPBS4NvsgaCvqd",
+	"hksUBKOoCXiNSFzkVCjMt6BZbGNP8WSV3cR98/8aEl0l8a/yPJiA2U0wwa9cg5zZLCO/ENp8bWO4OVtQ",
+	"LgCg5+zsqRZgEMA/Hnrx5zcX7y5fPIfEwpwpmd1q1WPQrFT2X93JG+EN3nDYWhKrgiOs7oQ5p1WHV4eR",
+	"4n4ra/68fEybTdn11Qc6s3zqbZkYLUocoAljwqTNr6vJU4AMyxWZMC5mZCpXIrUwcYfaZcYz4RwKaPeX",
+	"e1RZwTZj7S0rtl1+gaphl/CreqMPJ4PB4OSjySGGNFFM+YUJpCzjt0zPvJkaatGrfaDVoGUI6HygOSMj",
+	"MLnM2LkLwMJ11hKFrkx1e7r/OaHCYlfo27sgNMuiANyktZu+yEx6NGgAia0E/2PFzPflVR30Hb+ekhjJ",
+	"HEck9uis/5lQkbBMf4dQRl6EFeCqywRmIxkBz8kArrOEpyxFOWlgqRC95lognI62qlUJfOeO5RyMciAg",
+	"+FnJjBWEG7nYye1RxQmtwLANt2OwNUlXOzSGjtuOwWVLqUX87PVvb359cfXieTxyPMerMf/zMmVBCwMU",
+	"gjTP+S1GasytYDODLp/9/OL5u19BSL999+rVy1d/70Wl3HYD6r8vXj178Sv+9KeLl/qPxjWib0w9xNEt",
+	"zQEnBMbK6VQLhEuji+vz+HYljGh4Q00W+jPr29J/W77RY+EZ/ugTyHiyGxR6BsVQEKKzclFfp8lqscpo",
+	"wW/ZCMK9NHX8huVTWkN2jBsRWv7D6s9wg5AYdy+2jzGazK+FfZcUiQFGo2mqyGqpNyUGH9XYhc6UgdOu",
+	"5RvdspzO2NiMuwF7pb38Hco+yiosPY59spo5WiaGuBVVs0LkapJtMYFMnj1k0RhhX09IOTDDZO873z1x",
+	"H3ElR2cw11sTMJ6XbDBtKhGOeA1ipSuEnNmxg7AScCkiTSFmKHODcyLkupqVBZEk/ciBW2idX9vXjOcN",
+	"2NiT5lBHkGVlCFh1JMWMyVlOl3OejFOusOQhiPbuZadNNmjKRghlJ1VBjL+tMIilXQX5G/2aZ+FSyqiX",
+	"UVWMjbe9JTsEU4amfAYpOJD2YVpk7FE5xmY0Gxu7JWVTlueh8TwCrOeSmGQzTNfXOkABmQ0NQJj2E1MZ",
+	"V78uqDAHhnU1AuA3K2/YjK5dxwHjbADYd9VxQq5ywukFHc++e7DU4pq3Y6l56DMUazEf7zsxozAGiATF",
+	"Us3SLZmTTPOnDZljzYWxC0ZONdp3Hksm0uBuvYIKr9lK7G/ZVOpW0NkSzKUpoDAS1mnlWMez7kb4Y8VW",
+	"ITK+g2KNNd3YwLgpWhmRWOGKce9crdy+S9Obvi9PhS2+t4A3nDZnCc1cKloucBrM21d/9516qRuHd73c",
+	"73OiGPOVaRO8VXuP6ZtFQVZAdcYVgQtZtCgSnQbD6sKQoAVQyoYSD7ZqtazxHFBmTfGMsRG6ih+5LMZy",
+	"VahxutKieZx4lRfbZSIv5mnO1kbyGTRdhzyE1zh2T7L3eMcp+eGJb3gz+MMecjHwnMAr7AUhST3deIvv",
+	"pgyQ6FduLalGP1h1wYzoNyAOTdchGU13aD1vtVEgp7vU5IbIwxYyapc6YzrVtCo05yROeLGJIctqlWUH",
+	"Kjjbg58mq34n/AVbZhu0pOCplRiLLT0y8pVweMgKDDMOgJF1zdUpbp0yx4rd8wTrvJznwaliqyRhSu3g",
+	"D7gXsSdaUcpDT35GB2vITTkeJvSX6MHYIqZVEXZBDAT53MrN5XRdwgNKhIJ9akBK6PteGw856EWADSux",
+	"4rBLzhlbLGVOs3EQssbw3ncKYLunmVxbZPYr8xx5zybk3csWVtQPd8oRK+RyvNN79yWb47oOBc7xMHCO",
+	"t6Tb1XwN4bna5KMRODes98J2Pey4Oa3Xxnvnj0ONzutAZG4QXwruRaj3OOazTtA4Ve+0zbJzXmpPrAXo",
+	"FlDFm+ptXYcM2il15bRpbLToY2HVMGhEBZSsNhdH6DJskYEtDoOwIRHweWxRuMIaSIs61GLIttnVAQ2j",
+	"KeCiHR635qkPyunyGJS3q7u+SuWg3QsSdmu1edtqHouahNzmUr4ycPxdAyt+vwlw4lY6uX2Merc051pq",
+	"wpmVeQoFmsPjwRmcw6pzs/ayQAQBQDwi14MOchfqEY72MPj2gpn9vPW1lXXPwjCQG1ZHtQz3nUJHyVxm",
+	"KcvVOXZknEn/OoLVf+f1d+yTC9sp4jH5hf8YyNoYfi3cjZoUre7dLhZD4yUA5gh1ZRWf74mTI/DP3mD4",
+	"lE4GyenR2TB5dHQ2PWFHT+ijs6OT6XD6mA4nx8kJotZUaphNDx8ro+8+VvVVveOmu9nIDf/w5GG+EiHo",
+	"jXK2jUpV02hJM7ornkWidL69rmy5mAcZ11DRK8p2QCWyq+mmDVlNaDfEQ/U6dB3hHEW27nyZHtJRvhwe",
+	"gX0OFj8qKxARdJc2aOdgLpqwh3GTLHM2zfhsXsShwOzd7nX9wm3RmZlYWYge0HwwBlwp9/lOOR2oT2J8",
+	"OB75jozIyQ3I0nIaWp/EUOGAv4Y/kfuoaQP8IH7z+vLqWjykS/7wdviQixlTxUOTcqPi78s3GxTe9Vwu",
+	"CMfH9XRMtQS0K3OqIISX7BPWuEM4PplDsSy9FjBV9/5Fn8RakI1NKns8IkouGJSDCraOrOv04s1L6H4k",
+	"CIdeV/4LLrSaviocjTCXQTCOUV9Xmy1kTjB5Gf60SX4m9pYzoq90XAWaJuihcfDxG4wK2quV4OtQmapm",
+	"z7idBtr3op4hVw+Bp+xitybUuHO/I6PGnQHD+DVB5rJqyjhtQLYN22RbZ2yAc6hJQix7kuoTthJIWfwo",
+	"Z0Wut1JCKXXGku4JMPsH/Ty50EypcCe7e/nyG/dIs3b5dWPZJnnGEyEG3BCbXmzzjJhIdE0M5CthQA2G",
+	"iGVQGc4jsitEhkMHubstddyHuj32uklS/zLxcKT2mfpOO/uW5SlPWpti1nammJfB+zS1wfYKl8edr+Z/",
+	"4NCHGJbOoCwvTcu02+5MqCbZRyO/P0ibGuBMA5ylFYvlbncBibsjB1GwSBvCPtymOdYxN9AvA0IcDDcj",
+	"vV1Gi0MnITPJFEFkf2VfTLOM0Izf2CTne61kubSgEYgLgplfcI3YolhSyBGmXVTW5NBTyounK+jEtShR",
+	"J/zmbhtI7TE+NjM0oWKzpptajtNfXFDjuOG4wQ6HQVv44hSxMhXLpk24i69XybM/3EWEkHW0gBna2Uft",
+	"KBgj09IfHerO2WqZ41pYSJLKzOM+eYn4tpiegKwIZftWrdPknciVH0rskys/P9hLREbVSwqGLPV/KpgO",
+	"QM04b2TumJxFKUxc+VNBUrqpNS39NkVQDQO3FeLhnJSwHcSwfIl5hPqMr2FDGuJEFnNIYUXt/WsvcQtU",
+	"iJFBw5YrqQNuyJeWbgVvQl+UQfs3vPj0XxHhQhUmIinBU7/YhUMCT3tQJOTBgHB1LS5XIqWb75395RA9",
+	"4kBFWNwnL7iLxfuj2OJ6fwSuSPxD3CcXCBOh9b1rUY6hbvhSufxUuSrOy0bVvCBqLteKFGueOEUO+g+g",
+	"/dUGovJ1quBqZ+Hi1cU5iR1RmpnX5fQuFKcPS9Dcv6Kcbgtwi74ztMCncI4rbBVXSuPiUe34+wfcKTV4",
+	"JaPSpl+I2si1ML3nuTCbygvTUNfxhbYLkCm8XS9Dcbj/56DjV3hEs5ANFy3AyVNcC8QuNTBLKzCi1jRP",
+	"++SqpnhhXzg3fRwLwXMEeUHzYl5OuMZ2ASCbv7JsMYhb5fCnwAKbsBkXfkOlwvXz+N+w6LENcafC4W4B",
+	"8X+Susf6Gl1uhUuCmnFhO1iZih+xMZeD8Sw42B4PsGekTwtcOzGm7scR6pP0WsQVAJC4T97rL+KAsIn1",
+	"W7SOr1ywuBQYI2MZlcfcJM/BXDIpZiwndCb1DWFxhtzJNPxLRU3nBQPJTmRJy8KREoADEdADEG5IN208",
+	"XAtsSluw6m3kVDBoT4EduAtHvz55ZU6SXovW3fUbInBQUgEXMfokKrPBS3BNFVlwXELmGt6BiPlKpa2t",
+	"xvZB4EP//HWxpTMeEWSbPix9izuktLySy6YY6La80nTj61Ta1k90wYuMnQNuaM4T11C1NoFvX5Rbu2BA",
+	"BGDoAQ6E/tmIZExTQUUk5TOAiBUpiftkTEbkITlyosOGFDCgIfPUICjmqTonCVUMHlyuRFKsbGfea5Bv",
+	"CyAzepvXGE2RWgEwQRV92tQNSp85y5ZebqgzVMsrHIJ1fTXnyyXmSPyVdce+4RpCfAr6CkuwWBuP8BCY",
+	"1UJ1LMB6rx+6gIcuf7vESqo5SwKNy0pw/nDPiXUuxaxEu3RNdw/FbdOzsC7pQJ0c+FXNnMIEKp/3iLTS",
+	"K03bGplAnRmnImEtRKDY4KXVOW6+xwsmhm7dLI1Jpu87WRGnpnPR7mIoPZE9Uci2QNt5Dno3vW7IdgVb",
+	"tuSMwRQVWdAUzAiMhKPGjWo1UCPlmPunr2pbwNnZCV9uzGXBlqHouIkQdPTm2yw11dYjCsIKoAbF+nfx",
+	"PfVZtrN0e1SdhiVz5DNahQeCrF4lzpaT28EGVnBzNgpojIIF5Q2YTIVVDV4NS5BlAvrHKpmD8mZS5fU7",
+	"rR6n//YcUtAVA3qK4mCmv1O8O2UBhnbL2S4ocBotzWRkrs+qgtSHhGYZy8fcdR4wKxjbVJPLq9dvOraU",
+	"Ybc81Uqhfuq3gUmeevKUTpKUTev/hpJQdsvlSrmxXr+5Gr98pTlGrnJ4Txl+1v+D/MueviODbWRCLcvf",
+	"z2UZf+DFiFBywzZ+ZxJNiLiWNRCBIIHCjDAbeGQLikzTk8ZVkunfW/304s1LAFAD86VrQ0F/T3aJFfix",
+	"q+U+BNu83MmmRme8698pcvnyeVQmNriWOhkXLLL+M9CCMCKAAOXeZnRae51Jgn2OoTwefc/WIeC7QECx",
+	"63YjGMYLlWiYYjdFeToC/ynJoXBDkyBGGsRRWUsW0yV3ZqenJEJYN56sikKKsjeaYTtALtIXidJq4mRD",
+	"qLgWZfMcIKt5JDYt4+K+ByugreWylaUNu00LBh4jVU32wDkDaiOvpHrg5CCh1XSg9xvUbeua5k5paJsg",
+	"Yb6ELzD5OZqkc7kWUQ3P1P1yswuDt0VeVk9Ng5PcZnvsXi7AP+KRES47O/yYo/czV4VEB88XdfipSPH/",
+	"XD1+jAxqOU2lUFaA3g9HJeB1NnyK7Ol4MazkekIvrPjEeLvExHhvjbe3T+I3L149f/nq77FnIEf489fv",
+	"rmLgUKyIo/CFvhFjJwqqJ9iftnltLyrvNfNObZjoa7WbOfPGJeS/XhYvBf7/9QogJvRV+LFc/zvIlN4n",
+	"zaJ+3bup+pc5n4mj1RKylCPiLv+Bf1HjHpWX9P/DtBnLREoAhmcKzhgtGq1x1g+kV3zJNdd+ZWnZ7Qkc",
+	"2DQltSaAC6Kk4MkNKyJI5sFaND9018E3UV4bXaaMP/4yael8iRu7oH4jWrRr3jvkpaNoywkvAsolwP9i",
+	"G0CDBOxAgaHgxE9mnsh0o7eHk8+fh3d3/0KgEI/ok6FVJbl0giChBZuBRO39dvH2lxdXeKwqfZZ7P/9b",
+	"B5UTtD7ory3G7y7Lro9qCQUbwKiarTci2aHsVvx9pokUEqlY84zLh3r/erX0+qHWoIQI1AyUlOsGbn5h",
+	"f38XoG+HuwCJ38p3oLVcwUIaGf3oDcH0NP1eF3WrdgHylWW7fSE/ixYGmHzn+oqUeU/A76vJghcm63JX",
+	"s+1AG2Pc8cBXYV/gy0KRac6ZSDNsL0poYUgRtghLXumqXtd8xbXLapXXWoLb0CQkAB0Kng+ftNmtHssG",
+	"19ihRuRzCHSmTlefkVyCD8+JAgmiAs0rmzLK64ZscM/NFptnDW/7k/ZYsDwtAcFUB6Uvt3aLCGyBHscv",
+	"91L2ir9az3OT3kvT049cvnxeuQq6SWPvujqphiD0P70YxM//9mFw9JQeTS+Ofvr4+aQlimzm8o8uzOrf",
+	"lI8e77zgm0fUclcZGvSY2yYNGIJGRFkH0efr3vC6NyLXwLzXvbv4nAz/1//4n8I5GcGiXC4ZzSn2Zatp",
+	"xbsLo+6i3nOq5hNJ8zTg7k0KfsvGFWz8mlSwwGURyRG3TJtm2OCpY+a7rTZ0ucPsE0tWGMULhvgvsRDR",
+	"T66q40RBOqGrYag0wTsAHGrGhLYn9pTczYLX8fHpPFjjh0hKkEPkQKUQXISmh8H0hIcy+FUAo1WOxL0M",
+	"luNTxK3YG6FFS9rgmFUUzrwJHfMl48ul3hUuxqbVecNvawy5vV4nV8XW94GlJ3Nj3XV9tebyLBtXSo+b",
+	"A7zBDOERSevwaoarwTlYRzNpB1Cww7rK5i1D5nWcj8OGzJl+XStcwlXZW7OsfgfHlyDwzB7ADXogQAjY",
+	"DQxgZsXFRK5EOi7dKy3cCon1t192OrB03rHSvldsQ/pW39jg/ib/hg5oq2AKy5A2zg2xVhuV6zyxW+bX",
+	"ZG5Im8Bqx/Q1ZsG3xGW1TeBwfEdBFCXLhQgqC37nObUuZ+ufMRgGQhYIZxDyK73IqVrlLKTf3QsqpFxy",
+	"pnbJ19oKU3ATT2kOzVgUcRkdXSrSYMBxzhYyCK9cubdMxiOmJs6hbSlZmB7zHcZiSLt6QowJEgfCdH+s",
+	"oKR6z7CwfQr7sG6JzG8Bl23wkEUShWwzmZtSy7IK2iabAe3JnOUMyhFSyfDzjBVkJivArJaQ5slUCrSc",
+	"fZYsSx1LJNqPu/w2Hp298izDWo0tr5GsRvcOLZdq6C01B1B6y9FnyIRWd7wuz8ayAn8OPnnio0T3Ro9P",
+	"BsPH9iNDNixlME4JuSoUT5E3j0+PICMNs1T0S00dDjx09qjpYDEzC8O3SJJKUyzCixY/g1ltJ84vV7Ud",
+	"+rq/5XlHgnB2iqmtCE7Wp0XgiOvLv/2e3qkONPjPrbY+9ciSPXLVK97UQtz1E2dZitf/Htk6Gy+FynWu",
+	"zflsHt5LaHYVTDPO2Tmh5L9dvn5FlhSrAChZ0pwuWKH3CxxC1Yz4Mht3DAmyXsxs+7nFWWyN4//EM/ZS",
+	"TGWTFlOesbD/6kKR1TKTNC379KKvDlZlk+9ClQIyT9UYomRsHayYhoANXr1Gg8KRIpIbvFC4MrjAIr5D",
+	"MPbdupozChLIr3PaK+wBp/nYVmWd3bWWeG27mR1mABS3tVTQdK0La6YkcuFK7PT9p5yuGrmqtwlNblzl",
+	"vy0aQOsi5Yg89nXqze6i3s+MZsW8dgO4sv05fAuOOJYrXNSwP+gPmoGftjv6IlvTjSLX9l3YRjlUSK2C",
+	"EMtG1s5yuvhOdUmwMXenfWFw0W3BXcVF+H5hFRQ2VbBltXbBRnJy5vfSP7R/LFv6INxd4PjCSXAvAG0E",
+	"ZmucWWpJRURopqRBQ4BkA57MnbY0p8slE3ukwBli2vw3z9pr1t7WN4tjwL6yYruaLRtn08kqKVGIvtsb",
+	"nQ6inhf0KcthRoPBv5cYY/qnJ08j225DnyVjHUHNLYLyHg8COUp2oD0U/kLKm65etyIczgB2E7wGRLhV",
+	"r67g5HYYug1I2ibTHQoX7OjaSjEQfrYzycBeTHPcbayW8PtQd4RPPci2h1wau8c+Dc07o7JBi11XiFNf",
+	"Yl7O17I5D8gHq8AVBWA/FN34ylfZkieFclohAfMLMylyXhRMhJvGpKtlxhNaMDVesHwWxAaWa1vWreSC",
+	"QbuKTFN3Q0zmhjb56YKZ2tIyEyzrbri2e7kMlKZRd3K5VuegTttOQ7QgcQ2cCK+Vh58NYMbdQ3x/d7QO",
+	"5IeAT6wNoKCVbmbeHelw7zpmt1oCXK6tJQAZmrTghMOikMcA0pGlLI3ItOzooG6gGsK1Xu1y+uVaNWqq",
+	"q9lEiHiB7i4CFxEUbyKgYSv8ar1vQPdYhbnexhmbBiT8hUkTyWkBEhD0CXQ0yFuWR13n0z2YbKja6XCa",
+	"QwkwXHCvwb6SmKZQQ0BvmSI0qys9W5uKfaMu+8iH+/bYR+br2FjfsGwLIbGcV+9hV990iXG0093mgsSB",
+	"gSvG3SFWXIkN5NlzrR3YXWdze834Z94nk3d/WhYM3Rl2cc2zXDtKtT7k7a3H3Z3Qfl1feLqdp1vq9Y+5",
+	"MeFLgdormDIO/f7vyrZfrxrgp2Usrjfq/bjKbgjeKFwKK2wqoGiD4dOTJ8kjdnRGTyZHZ8mj46PJ0+ng",
+	"aDB9ND1LhtOz6aNHTeOrMsNt58E5I/x5+TH/9ik2mK8NjOsnrSbuuD/jUM3RdsuuAfBoOBPX3b6pzhHl",
+	"7aj1QvWMI5cSwAwlDk3SeJcqUKK9qJdxwXqjkyYUZLtX69zELnK2ZNSgq93SbMX28WoBvpnRV+AnlXo2",
+	"CINxwbzSQhugbqZS8SB6RKlfRQ7rDdLjQRkAxcT3nBtrkmVs0bWXS203YR5RF/+Zt4vhNJ1S1TtEE/vr",
+	"ErJtzK1rmk5Fp/JKB2kK0I6YNoyYzrSS8bk1MRledwGvwL/f2RfhP9/a17kZoBMxpFMhLDAppMPJpILg",
+	"AvrkQmzQw8AyhbhOvgqOUDA29DKnOWoa0DvRqTn1zbgfYIOKjuDRtcz9DoV09mwoWCaAl20E/e6BXsfA",
+	"l2hWusKvKrdvT/qEsKLJuWxaaX71JpTpjm1K4faKVyzpvTOIot2RMBdU3bB0DEI0PGeI3mNlds2TZr2y",
+	"ZT6/NgpZTo3tU15Zf3t6+r/+x/88fXR21kVhW7CU03GLZ1hfjyZRE0IqlThSM71mnGRUKT7VqotxXnbo",
+	"0Pms+pDJgeC3e0dN4ULZ1oqm4oMqE1fAEUgXZRsFMLL7HWtIzB3sb22Nn1rp49I6/U0oV1IlRFAE4tFo",
+	"uQf2q8ypHLPARXBYctne1wdfsHFOxYxhaWl4O6cUy6oQyZVkUt4oCBv0t+S3tPD4hfN0IMwJDH7IFb6t",
+	"osjtbWN9HTJIfmGbOuxwh8pV+5vJRu9iAhMYDXtRzyC3YxsCZd6C2f62cmAul1hcNuWfeqMeU2xMhz8e",
+	"JyfAk7fypvKUSuQSpbrxCComQi2aD/HS+ato1m0ucy4SvgyCo+NCO8nlKikachlLXBGg5/AwhvU6hapB",
+	"gcwt9ZkYV4mg0pZlGblhG0Xo0rQQDYjBcnsaLejwQuEZM76UW5rx9AsiM2bjO0qYS/3zndC8fha8IY0b",
+	"qcIPNUu3sokVOrScqWfw9D4R1urx6Mr2LfAsZerMVObnBNtYHIAhc+gmlC7X0y9sh219ITiRrdQO5G7f",
+	"sJ3eUy0A0WWYsyKsON0wiySLYPTxxaqYy5z/CTftiPzIaB4ufK8tRk/HDdWylvB9qw9m520wS/rLrC2Y",
+	"bHdb6xdTR73HYUE8Wott4JWpgVsMKslGvSXjKV8n8yD2QQcV0szrIrGqY1kaFVKuxWxFZ6xRVVg5Y8dV",
+	"pCh69OfHz8fRyd2DD+OjjyVwlP7wyd33P4Sho2B1n/c7yoGsWtARy1Ig/dYtu3PhSObSQZH0iBcb9eYs",
+	"WwZTQs0LVKCywu12S6BMG1hrlmVgaVX6MtB8j6i5ZbBQPxWmWB7M7DS5FKDafPlI9W4qdtjIJ8IW8qu9",
+	"8eB94n7Y+8R8DOQD+pu1LzX8vPTBrlSFXSTRBuqFbYbUZKuWEBwkqAEnJVLgAIhQVimygwJGwD1BSJJ+",
+	"wotwcE5/EO5WxQuFbkflI9oi4p8pDgLz27lgmkzm/E3mnrQx36jn/KNmJh9bpuZzeUshByQvS8XAxmEp",
+	"oUVE5nKNCVQQk26zyXF14eQJzUsq8rN09KGdMnQ7wbthPgbjn9Fkfo5+KnCzVsiwpXPX8HgHFxnNAbfJ",
+	"0sBNPcRYv5VO+nAeyhcF0SyakzMV76P/SVJCwHV0Kx2UzuBqJL6EAEykX/qGvfKEd8dlO4b+7sO1tqbK",
+	"c6h1wOCiX0aqHVFXABxD2EX7QYkG222GOzqRQa3NFwWd2R9twZkSgt7ESBziLbNdW7tFxnfDZhiZ4GAz",
+	"TG/FvY5PDWTuHiDkEBGu0mem0qBN067Nb2gbULbjz1UlVVRNWK/Yxb5gLLe8JjBKbvZkQIWSW4Txs4bX",
+	"N2ifAQCSYWNMAwDDF66VGDygsQd2jt57BJbSf8ckZ0uEut2m3Tp43QkD09X/F4zR1KNLJjDreW6wqvZR",
+	"5aQt7yprrxrqmSxLwLaxc61grM5X9i1bNuS5C78GUTFDakaWsr1b+V7g60LaTOKgDseIOrlFyilTNrqg",
+	"KQOoesoLvfElhnSExeglEr1+yEBTRkQeMvc6gmhgDV4+QAfp4+IWQfpeqGrwAYGa5mxx4PTf4kg7jRiv",
+	"aMXuvTfN0D5tYasWJKrYdO4EgMjyTyt3YvLAwkmZ1X+PPywQpdImz0Yk1jIoPjetBZlIRw63Mqom2kbX",
+	"otJ06cFipQq/m5IewrUDxKcNmtwD7iGxk0Jm0GXH9cuoVMzx4vsqulzZR1q5v7zkWFN9uS1HttodutIU",
+	"2u8FvQ2PztuNlXrLwnm1fhvUThy1paHpvk4ptVosaL7Zs/f/wa4st9Ry5O6Ord+k4IXMDWJVEFWixTKz",
+	"jS4hLL+EFpSr4p7hAM5N5WoN3u0vBwkw56D1xRZ9rmuOH18wVdDFsqVNBhJhymfQaGzNcmZrhbon/39h",
+	"jXu1oL3CGYH69ip9QvXu5ZJDXPkmo0mwFjWBfle9slmNsVSHleqGYbVa8tHAtjHvjXq//hIAqTNdtII4",
+	"2ejCIbH+UexbTh7ufoei8O6VpvuWaXQoDC1bB3TGhpgFVdmXl6/JyfDx46MhodlyTo+OD6NIw9c4M53k",
+	"9U6UhaX+XbGjyPSN30jV9zGqsZxWq38GJ6MTW/1Tayl7EjVa2ibStJ1f4B72Bv3B0+FAzxIbZmiGfHf5",
+	"HGEHmA0KL3OeMOxOuRL2H4PyH2i55MCBHz5Cql+uQHOuhLUbE/Z+Bv7R2i+fYp+fWS5XS9OxHMbZIOvf",
+	"8zAQc9z6rv7w3yu/2/qydUk8QHwH6lkdATZD68ZARmjdpFmn0rzq491Hu3bIBtYiB35+rxP1t9lCtZgE",
+	"A+s7tkyEGCdcjKcSwCT1v/TrWd4bPRloXQFR0mCnSvDECyHsKSh3ruricWlOj88aLeUdxrwjpKaLUdnK",
+	"UsJB/9hYj2orLxQSSAK7UTa4/eBX3O4cP/rsiWr7a7BgMeO7fMTtd8jBj4c5JKlNmawzj5y/uPsV2Wgv",
+	"/VXaQVt50qnF8zP946ZwaElsYMK0YikL5kMq014urqYgCFGf0Tzj2ozzGrdhNbXYeBMCh30xxyTEYKMy",
+	"d8Z2zctKuPpsftwQc24iNJihfQ4VKcnoOjIQQfmsNDnJG+yDC20KGYH3og0O8AP0RltJpvtRV/PU7d/f",
+	"9dt2B5cCQqsBprYA7Gqcny1VLxVBUMUBpYSrKqxmPc/HY6LDOKIhI8Pe5oKpor+lH91pp21GWRvynQjX",
+	"xPP3VTpj6ajajtJg29gz3c1f3MHZ6rb2rfG2Ogn+eU/euES67Kz+a8jtUKJUZlsOm1bSmm1N1XEOTcPA",
+	"25iwCN3qhCqedgUK866INvPE1J/ZBFJtr0EdGDb7xBimnkdw4O1mi7l7wqhGbn8jEyZcz2VD+EW2j6C2",
+	"8zRjdq29au/mftWlc3vZGDu2P2a3LN8ASpCbZ60HtgkRMJFG0I+ycD1JuTKdHqXINtgAgFDYznPT/GUL",
+	"Dcy6q621v1I7ebylfb6p363lvnpEdjK9KQ3N0azfgzWJFrismtKqeZ7MlVyeZCN1tloZz2QoBcraCM3A",
+	"fsoSvqAZJmdBWfUc+kKAMeDbUCXugrLgy7utS2eIhOy10+PhmR3BhRdgXFLo1/a/TA7DKYR113LzoZAK",
+	"odc7dARBA6kNEQAiIcr2r5dTcvnbZYSXIOgUZkEdz3VpkDXPtVTMe6/oXsQaMuzagEP0IDRn555fdgoZ",
+	"FwvocIiAESzL9A1mtJntOQfbT6dlj8gyqCO4R4vgCrocBdRxAsgGxnpp8yHUo9AmTqrXXUKm7KOfdtKM",
+	"5RSiLv8U+jEre3Z7DYn7+ylh31CV6/C+dUvWQ0YB9xgyeeiaQKmFMkjhBv6IC+K5l2SOfx1XhaNgkJJU",
+	"VSzfXR799Gs3MWP8Cp0stdLz0Onn6Jvo9FPjvQhR6s8SoRFTM8A4cd2pzyta7nfKo4sPG3mopDBn1s4Q",
+	"d7Skm1mkR5r7uJK3Spe3wZibQ4qhptV9H5qQmPpAh8SK3UoclBYUOaH7BYD2TCkAZpVMZc4UQ9O0kVq1",
+	"Ox8q/G3p+Qn2uAKbruxHXsxz1lkpN16k+nt/lWsI5VFBEikwZpCaoodKgM91Ic2YUodgBLq1eURw84oc",
+	"1bbvLgJV7pNp4Oyt4ybmWGmKud66J1HAWsKO0w6fSYJi7RJ4K5dDBW3t2EdbGwSDJu1rvXRL2KeC0xZw",
+	"1ucUDjHgfbu76LGWLbZHahZWbeB0wEsyRYTJnWPu2/iyHuWsJQo5SRVoVQkUDfOdnGRs0QZCDHWeubak",
+	"H7z96Rl5evro7PumONjaYNbCpZkW1bwrsuSo1JzNJ+QaUrAXk4yp616vLdVQbUcHWGLTYZQvXCxX3XMs",
+	"PNjOQFCcC1VQ0SbZcrmynU6wRrFepGvxIKxOvwUHOAgq8YouGOaUmF85/G85q2kHnSA0ou4ow3p9P19d",
+	"vSH4g8pgp8fH4QBv0VaUccMFgLkvkTUBgA+7TLsbC7pRAHRf2aS9pgAJA64C3Sts25HWrOt2YtZmc04o",
+	"eff2peYmFhgWUIFGk4yKm91wHVgJjJRwxA0dUn3jq/YE568FtOdg0y2cDKTLBWTgT1qdwNlAN49C2lrq",
+	"TciQx1wtE8c8ECyqMbfl00dhKMidr9omNMrcZEQOdoKjAqofGVhSVZApQrXum71Vg5ve2RPgsNLrvWAG",
+	"u+aUrIqJ/DRuwQW95K67C2TFYGabtVcOM9HMiPqqDbaVeylUka8SLBUpJLlii6XMaWYjYRy8fwABk9FN",
+	"Z5y4P1YsWD2htae1zG+gOILlGM4hTMy4YN8pUlB1Q+BZLcjsXPxj4ebnKku0wd+Zda6ouvm/9fvBKRUm",
+	"XqWXRDgfEZPHoDXghCY3VnTILAWQMzy5gq27pmkvqWj3z7++ZblBVS1Kv7EH3obExsSeBe3sly9y/GqH",
+	"QMTcO0ykp1BQndCVqlkDtus5BA6KOVt09nphol77HNDoN1m7QF3ww0BXB2myWA+BG6jQvJKG6OV3WhlQ",
+	"Eqtd0LeI2cYRrEmBkgZRieFjjk8HcIO3jKZcGC+Dn+nk0oYXfJZDZnlF++yVl+iohzHGpVTFLGe7flaY",
+	"E1j5mZAWTMLUKRwT5T+a6gXe3fmfsFlOU4jt1z1/burbU3jNwp/hzztj+LkHLYxfG+Tzloze+uDN/NEK",
+	"0bfXLZn8aZ/8nR7wN6LDA7VluuEif7LeW7euuwlvBHircAjMvmrGpreUo4gNZeK+BYPL5em1gK13Q+c1",
+	"5uauPDFj4bW7FmxmeFvyfwuW4jev67K/b21y+TVBgMCscN2OW+F+tttAnraoLZbd0ALeDtTW7wFJVgp5",
+	"uiMB+T2mmqy4d5LOX97to+6h6YBjhRBLXaFC/ZTjLrwVTjofB6q8ap6ara1EtqcBv7Vpq+2neYtn9p6r",
+	"fa5ymrB0S83PfUuI+y/pbGKkPe6IkbYXb331us7/U3a5peEFllX6x7N2IL+kstJbo3fAtp7dMFjMvjU1",
+	"ZQZ750SrUnoEDuvB1TbeRLpX2bxly4yHnFp5+UXHNS2zIHCOKqhIaQiG8x2AxMrc+fdUJb8BgwxckNjM",
+	"Jd6jCC84maY6jjOL3Gq3kGhvDBFHwQ+fe3p10KUmW1b7wpfwIfB+bXjqH/1X855+Ihf9tlb1gTTkg3et",
+	"dHM92okwsotYm32o9HUoU6cLjtKBFr/oH/7ToRXVirg+F3LJk7uYAAcrd4bg4+8sDIsgsauxTmNIdIy9",
+	"sus07pMXi2WxGTmHMFcE9zato5099piiDZ6LgzdjNyYS0NlUF4b1T5NasM5lwew1eXZsEzYhvbDhSzcZ",
+	"G+Z6qegUfs3l8FHUw9cjCIoq5DIYsfXLNDuVOkmLwd7lEpfLnX04FUXGPsQDZWYTVSowYdDWDfmFi7St",
+	"XyHoL/qgoSNG9V122BhYLjZYeSS+fPfj5bO3L398Yfjt3SvvE+z9h1zqYH1cX8s98APSKoCAV5aL82lx",
+	"CSyzTVtR7v6X/n5ydheEa0t/hAuokIOhAGVyD1WxRWbvoRnIrM0+pIKYHApI/0klAEMhyuCIUHLL2doU",
+	"amPlOMBrs5QXmkfWWpzH+tAi6raNKkOJevk5TRdahMH/4mqxN75ffwCvhDJO1wYRHghzAPYUqplr9dKa",
+	"QJae5xC3P9esC1AZBzY1mXLB1bwFDfR9PUoHHfkLCRlCX5AQmMs/mWgfEbLv7focFsjh43W6dFfCXrlC",
+	"FmOkdEvOCQdwMfQOJXOWrjLUH78A+dVB8AQbTdUS2vKVMJG5Yb/FWWjSXGiWvZ6C4rfVe2pe/RYeu/sY",
+	"Bc8agbcSxTKWlA1/sAFSkfPZjAWyXMAULYpsG4Nh4N6EJICqHPtZyVuWp6sv6gu4s2tO6zOTTZuPYhug",
+	"MFiOal9cg7a+IC8LcBzeTDO5Jjz1A4ZhMDvTbXjs9YYMpFqYV4xXebZrTHQLuIjkezYh717uX73sII2M",
+	"coYMGphwhf613jTeufRlSLNywpdpFf5z+xN5vVEq5AheQEY0NPVfw/bxyF6K3iG1kzrXV0+Rb/BHSi6Y",
+	"SbAGnzJ8azNWyveUNTs2FKkvKJfaosfRLwY8cXxKCufRgsOq2bsKuAnd4c5JXDBlnqGA55fMpWLCC/Lb",
+	"282sztuucqo909kA6KeKtmvunjwbK7GHJbkS9+vNWIm9tJWVeJPLmU2K7lSc60rEyu7UHoCFNovWxhnI",
+	"M0YoVmfqW0Bf/hOmL2dI0gfmMoFZQmfSb817YH1vdyUED+SBWsghNcLVrpDfRHFhquAL8O5t7033li0o",
+	"F9BJ3yswzPiCFxH5Y8VZYW1IxVNb27QSGVPKAH57jYwPIKcebgzD1Vr6hVQFM9UtZqAqeJaZHBlgNJmT",
+	"FaSIr+mma3/BCtDgdrZyUYcOPfnYjnbVfjq3yX/4xi339lYHusX4rdK2b6c+bhrdaSZz2Zn73ea2erEa",
+	"1GptdFfBNKzf1e5CNshYJT+2sfGOjnXhIxoS1YhzHyqbtcaiNRHBhYBWIdaRYKt3RaiAcopzax5632DG",
+	"lp860It68D7bB2CbiXiJSb8HNPWopU+bSKBFWbbwMc5OHfXYHyuaOUxdDzrIQKsOrQHVSzeCLnjSc11A",
+	"zC/JRc4oeWdwi/wgT3iS99L2I7DOrWcMCfrcPbVX+48uFqQZwVmRbc089g+CbWl/YfTpOjFqAJ87QDqb",
+	"tGn1m6N4qJfuOihuEn92zBY5j0qEONp38TmhBj0i/lzCd0ckkzNwI4NjDv5B4otXz/UJfP0Wscdevb5C",
+	"3L9izq6Fmsu8mMOx/HxtWg7espxPOUuveyMCpmcM8NU5MwZmCVQFUIDA9iXId5+8NrNVIxLjmdDja6PD",
+	"/utamC/GfCZkzsYJVUz/KJGioFzAA6akWy9F/5ML+xb8a07hV+wTVwX8NSvwv/CirMD/wj/wRoRhwdcM",
+	"Agmc0OOMqsL7p1ZO4/61uBbOT4r5puDRVGRiO19AEzl1w1L9UfwZegkG9gk3Aq9ilqUKVgi4sCCuEYhx",
+	"xqWAySU0y7iYQQBUf+V3gATqOFaExVGlaQFuSP0RCldwl6r4HAu/tdGDdlLZxZxMNtdC77b9QO/zWUSu",
+	"nSzTH1z31lRd9/THsBb8TEvf695dTB6A34+qsZBFfL4NYzKy0T7402BMfn9+LQDyZC7NPWouAFt4jWSt",
+	"T4mLsfm+NrOTu7hPUpkoV+TRX6RY9i6IkfuaCowmc+N59GC7DpbqC/rJP9OPMF7kfzSsS4n76hxoRM0L",
+	"Pas9W+tg6ZqxTIaDltI2z3Ix5W3DQWt9GyLYm+K2Shmb7cWxVx1bdXFGjrak/DUi0JAtjq61rg3bDRH3",
+	"uzcdEmHLVBA1xCQ/Q6Wt5vaD4CWV27tOlrsmQjBwj2Ttahs2sj3c0yVqXo0Ibqo1om65LFs8QkZFikea",
+	"atDFVpOxvJ7BXZ+vULYB9pOB5erDzVFUHtWG63JVEC4KSXhxDreV9y5FN4r8ri+zYo4oXlbdLDU1fOk2",
+	"HfN+fDSuSq1zlymj4d6nr8YrlevqrzHTeGPbT1f1bYfeVt3m2h2mN9VLooKcs+veWQo1idVT2qa110/l",
+	"sDw9gCLn3b76jAL2azvg3dnjXg3PUy9dypux3pdmM+b7lEqVV4Qc6P5hMJV81cw7fZlpkl7bO6ultvM/",
+	"j/irVdYYHzCCewOuB1vvn21Z5dw24el2vRUSC+OnWq3BCXevCAxBI2wVrv4Myql1F7pmrQeUxAesRduw",
+	"vHaYq2qUp297utRZWu6vhUUNdDj/cgP1m+s0/n7WF7B7Y4AJAzpPRXrtQt2HH7uU0e0pvs+wxp1o08Mg",
+	"GOpzJFe5SfptaYDZFbo3IinL+S3zEDLQrtnfadaozveJ4ua0hcbvlpmkaUv+/r210+/c7f4LWthvaV1f",
+	"WetbpoDbK3eyrc79UCnNQgRNtFq5y2y2eC8j010dRC6K2Z5d6vFd5L0Ja+4kBMYkJHThqUJugmi3/n+J",
+	"rYAvOdUXLBfQLBUu7wUtkrkB2l4wwKxCXFe5VoC44Su1J16R4LAhR7aVIyOmoClBtvAI+hyYubg+8Pvc",
+	"KD6jdcDldMtuREHkWlXatWQMuN87Qp06ohtKtr7eh8YClwGSQQvCc1KsAcXNVvSYylL4tOsE7PaF1SOj",
+	"9FkHgJBdK2KRFVpAG1ewB+cEkAOIZjJEiNTfzRlFdJquZaF7m1BbilZLqlMHRzanet1AcDKn6qBSVd9K",
+	"A8qUO++Xj1pmK7fFlZRuESd7p0wH7u7SX4mdGA/1vuz96G+0oDkFFR5co5pJ3pYe5t5v9HeZk2cc1vJV",
+	"tJAv8H7XTgz0CQZGBkxPzdx79zMONQgM772Ff6r208TQfO9vw9Pho0fHJ0+ePHnsxbLUOF8JjIcee435",
+	"eus5LRRdLnsuKGKD9ZUQ65OB/YKLGcaueqNjkJv6AprKjEvEuAFFzsS4Sgys01O/kGOcM2qukeNHg6in",
+	"MrmuGJKDk6PB8dXweDRAJPJQv0+bilCTM6ucaClpb0pBXvSHj0/DuElN2jQcH2/fvXr18tXfYw9ZDLOH",
+	"HbwY79r6ZP9uiJ3FWnDPgqn1eudKqHTFWlpoNva6/jIDnY04P1lmsNUcbIhjCoegDbYm7LurMzeoIkSu",
+	"Ci3zTYa5YvmtvtvWXKRybZIIuAKf0k4l1c8YL/mygRS+UlAK7U0TLtj3+jBcLJdmNV4qoEGXw61RnSGl",
+	"x+0ocA0cO1ObIwEYeD3SqpqFcyvczrkW9jlL5C3Lu3f1aJ69z22mFlrOhVzT3JYM4ejC7YdVf9pAUjtk",
+	"OJRnvjVvyKU4gPmDAR69G0gaA/9kCyAB5tniYJvsaEMldnBuTLCzoetUaKVQ+ADWWcBfc0j4+CzbPIHB",
+	"PWy/H8LeT3NK93Bmwl2zs9DLvLZ9Om+0zrNTU2mRV2D2a6rPWJ/8wpYWGS+hCy+TEJgAbGU2hTIlqLEm",
+	"KZ8CgpWWelzUEMI+hyXnadttdxeKKIXrWmqi2PdW+O6K4UHSF9O10S4oWf47T6BFRK2SuSaUvmEJXNVE",
+	"jz3Q9h/8MShl60rAQAzANCVcDYbFPAfwtaiAQTkUdERYxzheZZmNlX6R0NZrnnQV3Nocg28EW5tyLYUA",
+	"O+Tv/Ba6blZIbELDvNittvlFZ67KrD8mRx//9q/BHIevFHH0kqtaz9XnvT3b5b2ErQt5TpY5wzRMPeI5",
+	"NqS0cP+GB4ABCEypNI1d1qfxMttzWTuB1e5dkFAE3oKmJLH1SF/bF9cslj/rVCxfFkwdngSzw51WHeLj",
+	"VirdUwDMvW+Pa6PcqXsNg3lT2SMShk+5yI1vNSVom1p4Yrxjtke0mNZIAAOud8ln4mi11CrJQotY8/tB",
+	"L+qZpr+w9TzbHEl9Cakyw+y5/pS4T5VcgZLYo0teLcSz2yKXPMG+ZE1bCFfR1KIk6D95ytJqq3zPAvIW",
+	"3DXSVBIgJKEvXz63l5I5/5DiPZdrk6TpahGb5UyWZh24sjULzVKyE4PCxC/xibsq2d2rJ1JmjGLuvduE",
+	"Q7oommfLdbpkt0qhpVmAR+fI7HBlu3Zxeov+5/1i7+O8tH6T7bpgZYhd07x029VkpZUClUZb8/a6kTkp",
+	"6HKJTY8KKTDMePHmZWRa51qHk580UNIbH9IEhWPmvFPBLAJvlnv72boJifoxb7rIW4+attU8sBcAc1Jy",
+	"RKgZh5KCJzesiCDTDHN2PbXm0U5vVNeTZO/SjoeoTaKnPsOHmQZh59uF+A3bjI6rGaJdhPgV0IkMj5+e",
+	"GB/YWdTL+NS+AvvamQ8mm9oH5Yvw47bEBdQftDU+ni9o0hv1Hqcpo6dPnyQnQ3Y2PT4ZPjp7+ogO6GDy",
+	"9PTR40l6cjo5nZw+OaPDUzY8fnJ6kqbDs+FJepo8GT6dnKVe6z/MFaccg9KY/d2bZXKCTW/8u2Wfy6Ns",
+	"0dx6fRyQ3+zz9E4x39kB5m1YSx8Q4zfB9EYwyA+vl/G44XPnX++18IMRoLx4RS2se6hWW2Hb0EzwB98p",
+	"8vNvF8+OLn++ODp+9BiaeszZJ2raH/W3w0Vtv37c0UfYQRAztsih45NYFFERa/Z+wMsAI6kQdqFqlYdg",
+	"D0POoJq+7hPLTtLDW/LudHfPu8vdz2wv+dnntiYv7RCVLxcWjqEaKzDGVijmrO1krhQ6pGwuiZ/6XA0O",
+	"m/buUE1hIr1Owz8Jue1DnsdXfvcjmjNf9Ai5xnaMLGemY9pU5l0DhLuDzBYuf6+IMtK1cyjZEikYdDQT",
+	"6LigbeFLAGWvxS/By19Sk2YA9gnqEhTO7kfOFhgNGJ2XuRSHRErx1ZFhEbtQR7vt4dCS43/l0+JATU1r",
+	"eQUTrq2AnHrqWmQUKjI8GQx7e2hqtlGa2RTjC1mbsQpZYnDupZ/VqNdVINyXT8C9cB8rotTg7tcr4E1m",
+	"H7dA/VZpBv8QPxHQd2b8lgnjEyPmikAPI1y3NDOREHup+CpZKsdCFmOopgEPoIn2ewKVzYD5cUBtmhRz",
+	"1maX1O60FojRElhxRGJUBuMIS4bAEX5OYhPIGNkYMFYk2U/VQkGlES3ITDIFqBUIBoA/ODfVLSMsdaGC",
+	"8BR/fy3gAVPzb0GzPO9Nreaj1FXb0b6qjtcH+MR/2Lk+sEv4D7VQ3/8HzuvD8Ojpxw8AATaInt59H0QA",
+	"88j5JVZe1YqoXJegb52dDY9PjMbVRW3fS8AgomzOFHhiDzD1qvNtgCRB9uWKZkQtGZREAeMLAg5pQZFU",
+	"nqbpjX5aHfx0D8zQGM5AjGptxXf8RUes/WQdqFLWocF8WoYET9nHIKCWVaJGJ/1HUW9Ck5tMziCxNeVq",
+	"iclDzd+ZWlaaFPwWc2aiHrah8Nq+Rz3TwSGEyNacwOcuoWU3wYaOBX3GXDOKCPWTrun24aV2mtFNuIbF",
+	"or8olHMlpeKgcVInXqehHXkb+RLYpceCz5WxbP0ENFrMNv3dl52pi7XDlNRvzDdq7mcbVYNcahBs6ky6",
+	"XObyVl/U5k+4reynrkYfnSEJLdhM5pveqLeg+Q0zPRSCyUeJzDK6VGy8nvOCqSXVos6I3MR0NRr1fubk",
+	"s1Zb7/6FvGcZtJWAHJzPCS82d31yNafC9Lb7XSJShVy5lJJ/aYOzdEMgJHvv538bgLh+fPbkKZ0kKZvW",
+	"/+09cktzrrUl2PSh5gb06h7bNLi7bj4pk37lIXSO312WEQO73jJSuLsgPep5k/tgJwaT+mi+g/Dhh4/Q",
+	"TA2da8Oot6a5ph180xQTjgV2oGYbDrqwv78LMEorUHTFLtrdBtlxWrc5PbO/PygtK8ir9ZX8g2YrptCa",
+	"he5yvJhDWBp+j529aDIHuBs5JfAq/M4TA17wwR2Cz6EGgB73NsTwmmdcfqeIBaWKXKpMDmHxzr2mQwy/",
+	"wzesH/iH+/2BLsPuXkAHKts9YHQIdneFAi0tb+daHpd51AX7VIBPTOYp5m2g+4Eul4zm1DRY69q81T+8",
+	"bfogVFFyQaarHJLXLKqu6pMLGzeYscJcSBiz47kHJxDbJ7TdkCn9AdC3O0y0PW7/wMkG11EiurVDBELY",
+	"S+ExoRZHqNgKFViKsBb6KEJXxVzmRM2ho+UNJLdZ+EN6C86SzGXY773m9ziBnfEyH/Uice37Sg7z880c",
+	"9m8JK+ckX1gsVWVD6AyXQjlwkXt85pF0PxSOxj0Q3BF1sVyadiJECiir+FT0EWFCMJZqM1yWuASlDQo4",
+	"tQteFBbkALuFGPyFJeJNxa5hKSYypSzhmoDnJLZqTFwphjQ1zFoAAJTd71AqCigQdKXc61MOfRfNw0Lq",
+	"GRvLIx6Zll9AcKKtYpTEpPSwRv5FB33u9Zkt25DpU1dFZi3JYSF6celenxRtf+Kq3Yaa73ER+ntYA+qD",
+	"MH+vAqFhGUW9T0d6+KNbmms+BVXilSxe2Wm8q0zjbTmNN24aF+U03pbTeGOn8bycxks7DY9znnm3e+As",
+	"u+Svgt5APq296AC7lMRO96zZkudoNdNkDu3ovFIbvXHvBC9YanKa+tci1uKCiYInYPDGRG+DHi32Tlgc",
+	"AY+5GQHkBYRkERwRo9lYbVXdWF9BXhU8w/qJ6pgd9+Y371Xv3Ksuaq/y6FtGCbp6Pu5dXS7LPi6XOXoY",
+	"pq5bUqWfzxcoem1qmyk+NctsVb2setVB5bl8+fzeNKZvXHJSXe42gX4/vmR7WLs7kp1pep9e5HIa3V3I",
+	"diJtIAue1XqR/74StGa1muKpLzBbM7O1T84ChqO5ZHzuC5hznl3R3oYcik9tYyFQl2asAOiOiq5bFkVC",
+	"kRdRBd34WK3hylyzhoYCOKc5TYqaDt3fofi3d5OITCPOqcwyuVZl5bPTeJWn8uL97im8zRB9k7wNp88W",
+	"4mgt3GX0m8pDAfgQZbhuH5OgAVpgVUmnNDYn7IjfgbsPACcoCQuMpu+hsmLQCXw8GrCAGoDTcHe2fXWI",
+	"bVLjovzlbo+3V2rr+knt69m+20LTy9ViQfEWqzfQ/Go1Yq0W8BZQ7W22irNK7PPbmOhyI5KafHTo4KXs",
+	"faj0z+pI3voKaYitVmxxfeStp/c7RXjaiijuY4XvVwZkB9+2YmvzNsGS/xn9Z/97OJe2+H8q7z1QpjpJ",
+	"2mKnf4ml3YGVusUnW2/3iux6+nhnUPCv1XrLrazFhL+w59OuLd26Dyjo7kfvNVLzPtTe2prcm6ua7LaV",
+	"WWdVoK4m1NMyFnIsl8VYropxxgXDgFoh5TiTYjaeynxs5UFYdyphXZrqYNsZbig40JbQbeAW8BW3yn0D",
+	"/N8g8NQa3WmP3NyvUXx/0Y+qGV2rKgPXTBn+MOCfgegHoI9aFfm90ZkhemyMCgPSofmOTHJGbyDbnU40",
+	"DwJCErxGXQtXeX7D2FKB96VUuGH3Zqwo9FahcWGcRg+sB88JsPh79NVsDcqEjadzEiPfVHrJUUE8OOH4",
+	"82djbtzdxfD9JNcraCic/4mEtuOG0hq9VzH+Vd0i+wV4tJJ1jp5FSBKLEId5wgj7RJMi25BiLhWrG7FO",
+	"5u85tUquae0miHorWL/5gakpaQ8VORM/GCY6MMqDUrYy09OnO66sWvwjKMSh8dwhuPEVeBDh6tIIJSnQ",
+	"zILB71Oyd09Q75XCxMPjnl7lXMA/bh0efvNAELKGENXyAUAcS6go8/XIZNNZjW8xMkN2ZKMMroqi6BG0",
+	"lR3uyQMJGN3d9TBgxHv1PeIE9nA86gcOAH/adRK+7Ag0EFLtFRBISNxW/BmS6Ockk2uWHyVUMZKxAtyC",
+	"WspjBUyEeKugeyEI/HyznDOh+uSlx+mEGh3Dv4vNTwlVZM2yLILX6nGuRSoZptEu4Lbqk1cSIE9QB0F3",
+	"Yq0FJzhHqboBpMpCLr2M2xKSIaZZFjvAhJIwdeHf+bj9hXBU1eb4nXvzld30m42xoWFe4Lq6qDW+Qdha",
+	"QJuVh/T1f4sj7TSo3Iya62/0FLwA1U4vzTKJaVxQzpryFKOBfaQfdCPDzqV7JR+jZQL5JH0158ulqaK0",
+	"gHg9/eGCieLobHA63JaW/PisV9N5EprnHH51kdMF+9SLcKDeqDc8HpwBiepGSKXVVV3YgBqE/iAbYa0h",
+	"akFi/S1sKZIkDLjnEEaOh6dnp09OHp+e7YJTYbdBHf099kJfLpnQGhz1u9zZFnhjzfdxtXyuTvED4EI+",
+	"+sgho4dHH8M6brmXYc0ty1yFtKAWfNkQGZ4dkVuu+CRj5OLy2cuXffISa/DZEpMhtHCKiJKEF6i1ankB",
+	"EFRUoNC6Fhj2oVkpvlyFEYhPPXI9ob/OeRXlfyuJ/uXovwdxVHa57N/PAYrN7aeBs64UPfrc7s3o8el+",
+	"9kD3DjImB9C1DzeK8neqYkGcY3xsJv1eYSb0UMY3+uQCu96R4WPyC//RCPRKdMS7We8VbaZRbOQgLW2z",
+	"xN1Z756YQyqKTYdroiId9V3RTUWrPlVvvr/gwppQdcn/MWQwwCItwgD80MKc98kLmsz1kfp9lc5Q88CO",
+	"NBXm+/BPIK73nsLx1ik82W8KT3p3mra7mBGpeCQFO5psjqD22RixZktL6OQ2MOFODPITZ1mJBFxX5NvF",
+	"7itnKPGCJKDrYUkqyRntFmrx+9639ILHWzADIRZBASw0ycRRoW+0ltA2hRTBrlw+sb3EupvvSFmW2o0I",
+	"tSpxrftqjmDbezAeeVq2niIUH5yTOF0tM57QgsUj6DEXeSv0l4KiD3LtIGwVj4hijMS4sbFf92PH1Caj",
+	"fTvkt8GDu+u2PfHlevt5ffy31JlWmFA1cCjMtLRUcRPDqhs7N0S4Mk9/8EC/P26VBCXPfKgpWifuS3xy",
+	"MHxKJ4Pk9OhsmDw6OpuesKMn9NHZ0cl0OH1Mh5Pj5MRHjsA6Ddt+w6YN6pNqd7xcFoiQcME4eg2+g54S",
+	"i0abrhFBW97daw6pPFhefvdxq0jyaOFP01L4LlCw4Damzr54GxmESzhuHhcbxOtAaZK3t9veCBXrVf5u",
+	"a2tuuCPcyNQxWxC73uWTu3Ol9j36RqjuMoNC5055B6+c65azU4qZZqxp72a5PuvXyfOTzEn8kC75w9vh",
+	"Q8s0Dz/z9C6u2BWrFXbL7lqW6CLs4HaQuV9p2+/cO3XXzhgiGYi6euir0p/UI4J9uZt9aCPeIeh46zYY",
+	"87XtggKhnXOWHmh0V/0FgbtmUU6sA4WaAHpOnXAL2U2FsCPRv6q7dfqqkjawuP19kwf6FL0LratX8Z0K",
+	"cMPerURdda5h0p5D6Q+nL5cK4S631mu/bWJEEBd2yZNghLlNY6m8pNN51bJtTIPKj+n5a1P9bUdHXjbU",
+	"wO7z5yRmn5JspbgU8UiLj4zRW+zjvMBU9LgEtAddqmw9CnndkGsZu6B6bUDFRKoMSJPTkszkwA4xY1c6",
+	"qvbK3NuuOxMuRvWzwpxCZanWwmj2wHn600oZBcfoNaag2eOjSoZ4z7v8n7+9+OnKG3TkLRmMxhQS9Mwb",
+	"LTu6F76SBZnJzFMIjWJUvs8jW0DDwKl3bwdYtUmPm5AxNULD+1so2egEsD3p0nZ4GfUuc05+peKG1lMx",
+	"ySXPbvWnBV+wPxHI7EJx+tBrtdnaua1LSK7emcpQOzyJ7Vaw3wyuxCUBqn0sFwA5FJUlfDyon/Oh2aZf",
+	"hE57SGSxQeF2iHVM6gY0sXUutZYuyUodjo0Wlt1Xfp41icGrGjmblitb8NVlhO2OwPZ2D9+mPVaVC0N0",
+	"AJwJ1ynBh69x0HTOZYjDnhOtyGyQXi61Upig7L7oOw4KrRHALI9Lg0YXry4IfOdzjamY46IyQWwl7yG9",
+	"dq9q/eIe4jWgMnMreec2BKnstsvxiE+L9mrH5jlrk9FeeCyobHcQJ1Zdbg+PvT5EHdez6xoHs5ONtkXE",
+	"cMHPgGRfq1jAXA7b7qFt18Y/h1w38fFxm1i6mjPbj81A2WPQpawjSbwugeekKcZqMd/jRjDq4+fjuwNi",
+	"LU1AoJHNyostpMcoJsucTfmnyOTjGcg5AxbkcvPgubhKi/iAUou9IHg0h77EU9s8khOZbsKJ8JgDOcYv",
+	"OudLLljKaVtb1p94xpQHEMG39uNh4ySjSvGpreLsZiM/qz6k95duMkl3pgi+Z5O5lDdvzK/x3EAU2yYY",
+	"Bi5ZLP/9AhHuD1GjeishIty2KrXLdVbn1cYS95VO1NVkBwMjV1/YSLxpK+R7Wv35Ab6ggy+bv97z4914",
+	"jQUffDDy8o2dUk7CKSYey26ZusmTCnfAYC7CWgtdHdKL2dxZLpDaiJR9Wsp8bzgXoy+1R8IOZi4r1NuZ",
+	"a9do5Ip9KhC2R8gCMiVMfB7TKEuLwCWM2/6VXqx+nzlvC7sdBNevX7odsv/rIHiujDNitwgLiCxPMTcc",
+	"XF9+VEf69FycDZaqsmbbWaq3Bgk2S5jsyd6FTVQOf/Pl/SNwgC69YPQa34G98sWa+C9UwP0a1MPvvl6h",
+	"7heo2KEC3H+wPOVJWzIYZm9OGEldkif1akZMRNB6WJe5TBhYjWsKDdosfwbRJc3Iz6weWJfe5uMuDXbb",
+	"I1Nex8LYTC/u5LO4LemyjcCWfIGSM/jcgzrHFYW48j3lBRczR4lKwRV8djrwUFL/WHFWjKHlGBQ4FBB1",
+	"Rofd8dFgeDU4Hp20tAm9D7K+shRFfKxilQtiEjW8hMGcFt0y5M0C2gHJF3JhEIgwwbjMmFyAw2UmiRR+",
+	"zj53aL/O43IPrQ5rG2knHtzQqja0V4rcBWBshXJkIzLZkCXN6YIVpQsMqou9FUM3QLEhi2p0/Z6brb2H",
+	"XqRvZMaTTTt+FclYocg0Z6aqBrudSuFKgNZzaZystRaofS+2gxkyxiKOTGwHssihNAM0DQOndC3sU+ck",
+	"1uOO9bixeaacSNnDr+ze57QW865SnwGErTVX+qVWpPnv1KNWXrqwqeYAWuUeJw9i09l1jL1c4+/75PK3",
+	"S7t3id7LXLC0ioTkglJRzy1pq3ANgiD9uLkq3/Pj5qecsSt80UuBu9n7eAcdxJNVzovNpZZwxgHAaM7y",
+	"i1UIlORCkIs3L8kN20SQyM8U0/9QJsUFCmGBk6Fb0dT+WBE1B4x80ysRAJ/1gL2RGa5k3XlRLHt3d6Ao",
+	"TwN9EJ+5tGlA5HbMp/fg8rfLkYk52g3mOTF3aGSbuavIbbaKyjRsrHyAhPUJSzCf+FoA59mkmP61uBY/",
+	"/FDFkur/8AOJLwBMj/8Jn4zIj7Aocr0aDE6SG7aBP1jcJxeaHASTBZVxhZuegtiOqQx5QnaLgNNusLbU",
+	"tYg/HcFD8YjEOaNpTDIpb1RE4nXO9QZYsECkQnDNWDiS06n+NNaMDdWZeYHfqIKxXF2LMj8dPtVne64N",
+	"AKocBGFEYpouuIgJF0m2SvW7swyPgOqTnxnNirmZvZB66ZoCk1yulW3QoN/EZ4KlAA4pHPdg28TEYhBq",
+	"RoKup+pa0ARkcmRtEXhFYTfnV64K9cMPhAq1ZjkRnt0Xkdh0u8yhX0QBfaIWrE9iz10QI947F4Uksf3I",
+	"BiTwwWmBWPCKnV8LuIkWjHqJ/DkzFpTQ7wbnQ+z6hWYZvgV+POWFbRtRIDK8XgOkZsIicgYQfZnhtYfL",
+	"XE4ytvibluUxefD2p2fk6emjs+/75HQwwLC47d+QUOElZ5IH/+3y9SuiNqKgnyJCyYJm+prUUtTdMvo1",
+	"x8ejEkKDpngqeKEclB932BrnLj/RY1lIalN9YpJBCAwLMkC/yLT8vxZ/rPS5ui1RYs07IwJHjvCZkDnI",
+	"Rk2Qt2zJKNQqU/Lm9eWVPnPvETOIxC9TtljKgolkc/QL25gbxOCLIhf4Sf+VKwD7GkAPCgvYr+iCXQt9",
+	"TPUP9KXTJxcGdxGuoBX0V7Y/hQPNlSbcOaGuqwrugSp4lpkH1hR/N3jaJ++RR4Sd31xm+oBfC8WSnBUR",
+	"erz1m6HGIOPiJqpd+7gxWJNg52AxT5Boz7Qo4GKmifXm4urZzxhohA1ZsHymD1qRzJGLzk6ePv5+5ABG",
+	"XRNhVVC9dQpHL7cjo4l99bsrhKw0oibyrtK8TNLI4RlI5RhhqzrjCweGKQdEFENNXWCOawFVDcrX9dxv",
+	"aYEXj5bCOLMrvmD24OhlnZycPLWWzJ9wHH/44c1ci1X0j9vfQtgUykJhQ9Q5ybQcMT1lXCtXfY1ZVVTd",
+	"AKXfsDxhooCv85VAoTTQzDQcDMysjIaoB7MN4q2qpwcvG8BzRVKZrJCMtrOz6QvPZ4IWq5wR7HyOZ52u",
+	"gSdH1yLW54I8XJuhHhqfQEwelDmdMDdqwpfnZq2mybFRMK/W/Ldfv8d6/NobMTkkJg/qd6Qb4PuITGQx",
+	"r4qsT0fr9fpIy5qjVZ4xkUhAM8XIx78dIYTO0aVdXqxP0TqXYuYtGc7NiYEh4AVUtIBXjlwWOaML8gIS",
+	"bj00plFv2B/0B4Bkv2SCLnlv1DvpD/rQoIIWc9B1bIKkuVIeYr9t/c2MgeHkLuWXaW+kP7zAX/6KP4Sc",
+	"z6XWL+Ch48GghjrjE+J3Y1+hNbnTD1AZCBSitv7gUEh3Ohi2vdLN8eE7QY2iAhnNvdPBye6HfpL5hKcp",
+	"A6/XI1zi9ideYmeMzJUYPOoyzjtBbylHG60MEO5+zowCbj2DK9Z7q6+8ouygbo7dei61aphYo66ggPJu",
+	"urSDcm0ULMipNkEf27y9jpK2RZL2yQtQHLFTAZETfQFCRgNb2znBadR/aOWjlDFS9MnPck0WYNeVnzJb",
+	"i4aw1XC6FZmssptShz33ErhBPUaB6XXAgmOHaoI2cP8/9t62uW0b6x/+KpjMPdPkriw7rrfd2i92vIm7",
+	"zW6T+LKd9kWVMWHxSMJlCtAFgFbUzn73/+AcAKQkUg+2ZNkp3+ymJgWCIM7Befz90G/6v9ydndddPvJd",
+	"udO7Ht9tft/jCfdPny3c/JYnyvz/EupXHBBXew9n9O0GBp9y+r2z+xQkOqJGYqc2Rd5QXFcQvn/yNIAV",
+	"Pp5aOHq9wi98hORKqV+4ppD/0eu/rTI9t4ExnP0eUsGvJlTAc3R4uMqPR8Q94vSKR215RooMjTjwbimJ",
+	"vPMgSs3DvpRgmTZzfh6OPXPmrXLaPcZBVysRYZ6zBfdPWh6e0zHp9hMvPnTYRafdro83FZsIvX08E5Wp",
+	"yCIQzJVza2i4GGVTksKw6Mmwm4mP7XpEcNDoh6GPQQ3VRKnGRtyYsdJpm5FqlLeewBYtZe87IffcsfNi",
+	"jY8wuQdw9LeI24EikEC4Ltip6LywWE7IeJq605HgyuPkq45CIe+EhdNoP2zxFHyHj1rtjHq9+TNK3i6R",
+	"xxgXcJ/lqZ9OBz8u/8UbJXuZoJB+c5xtSeHQrkaOB1+xtIK6qTi0sJNthZPrEQ6uJXLy5EXjaPkvPij7",
+	"UygseVYnm6zw9RafayEUamqxGYpb9t+9xXbd+zmI76xhJlS+gyy5ZhTDLx1SUjGcYZGhz6Bnl/lq2z2f",
+	"tuSf7dIzW3rioX3hwbOegU+2rmg3x+RT9PpK5vSQT1iqHnZouifTmXk/XVdp+C8zz9vMWZSGDXlaNPeE",
+	"t/KwP1wD6yuVOm2XKdkHfUI9pN4JYMK0GFZh+MAePq4jMePhdaXIYGpoYVjgeKrSlrgUtZZCY1XvWr88",
+	"E2l1bq/P0iHuIdhI1BY27wNllphq93q8a5XvSMnAQjXsQzCusd4mU8YGasOibAGxnFIfB8Z8ErXRmJLR",
+	"4fNumMSulJ2huoNLnNhPNK85CTqqwQ8OEo26gcqGhGx2+3OxrN2Hp/w3fn1G29Kzom/f4C5LyVRZrfcF",
+	"5xAPfN4FjGWHrYODA0ThMVQmgJByPgcSy0QODw5CjaO77tPiTrTzft8NY5UvZhNYT1OCK8B8fejlnZaY",
+	"TBh7Wm7F3J49G56CLT11J06pXr+JpT5cLtxazxJqYfwRdxsb8DsoCcUnU5NvLO/uPBW2dmNTgpF8xRbF",
+	"VNXQF0WNB6CR8aucqKcyMyq3iKVuvtTH4zOxd9bXokjFAvIlS7nl7Ca3RB4qwSJpu4+aVp0NuNPd5M9C",
+	"L8N6Yo4pMoSuWHLjG2rwcndWIK568Flh2EgL2RUj9y7EiFQAY3p9dXyIfRRYcA26VOoffxqKFvkMav08",
+	"fuYsuP+3L49/P9j78fO3r/5RSclSCxc7PdMI23J++uny7G3NfHnXdwTeY7KEynrdroQgXbTIbgth0wDW",
+	"UNVNfP+HmjmbPNQrV056VVjZ6/b+8d46cy8KCDE5oahdv2qCgqBkiumt1tlZ+dQIc+qfW/dQqjhf+6Gf",
+	"t3mwRKGuO1lOY+0vOmmq3xwuGztcnMlB+p6U99pORcwa10bOneaOFda70ttFcjvEEqj0rFY6A+rSaps4",
+	"vN8l/Wy7EhMetlxe4ls3ErMxiemWtnIQlWJ7V1d7VQa4CNAD+a4RbSs5iQ0fgY7fq3WquLIB7hErqlku",
+	"MzAmMuL4nqbEV8xeCyJU78j4F9zhiRuJKpRfhqdRoXnnBfYlKAmdF8hPguSmSr7yoELlClw/JEsV1g7D",
+	"F2EIzRnvVDKbdBCyBmQa1Db2nPkq6TCFKjuPuj7eFBBla3pzReH2f4DQp7eRsAjz88w8j5tQj4tT44XF",
+	"+mjutByWvDe59CZJsFKSgGCFCzzH5Upu7EWgwiSIGfW60CIezWjjB4ufOjWiqjvB2GHsf5sPgNDIJXWx",
+	"WriwDCxJQ6RNrPB5bNG3+Lnus0VbtZUd9fvn4NG1dlPcscPijjU2VVHK/0jlHce+D266kSqWdXMNLWph",
+	"pzSKabPTYFkGWMHg6fU0QDZps98GIoOO5FP60G3YNM8gbTGdSyJe1WzEqZUu0dzCNZaUX49AX1O8Pmmx",
+	"pIQqcI29n6Ehp3wBO0Nf3ig7oC5HojB41WJJj4ss13BtBxrMQGWpG74L0rqxpzsKWiwZaaG0sBM0clsU",
+	"nHR2soZuro2bpvuHBtmF665WkubSkeW/B0DCBIs4S8vDZUqUPT00abkbdsgFVka7+wzyAI0Hyh1WHYnA",
+	"5Xhv2cjFIy2MWNCZcAnj0MlB+bwQbnVPhVIA1veEurHBvaNv9Kur0JnSYduzeDddozM77qMW6XyFlnRT",
+	"n/O863O8jle9+1k4o9xWHStLzoEpCPeiiX7BQUAV8DWHgXtMR6ai10OUkfvrOt9jHAAIhsqdcZhyKlih",
+	"KvQhAco+kkJcIwTQKK5GcX19ios69zcbNNj3GDobrik87WsAQ6REQSWWK3CP2dHBd97qU1RZKCxCDgQ7",
+	"ziKue4vCEh44yfO3hODsadBpFPnsyFHGJZqfqeZj4p3g0/eUeQwRCUhF/qEQah1iH5R7mtJ2kIExEfIB",
+	"l4pnAfOCdFBHvkxOz88vPv56+svl9cXZ/3x6d3H2NnnVmtP0GHZRtoAtKlA+ireq0LL+/s2GanesL1tx",
+	"FZpw0PPQPqf0vdbSPnN9qzPKp8tlF7IN656fhORZm70P3fde9gRW06ghsIQem0GanIRGQoHJkgiqIRWC",
+	"hrm/FQAw1M0tgd1AX8hSuWVHznLoqDvQlUkXfPKzkuRzrfoIXrbUAgrISqEHphHs5+EP4Z7crFyr4Sgk",
+	"IjYo2WfYQV/suDEiEwa+6yQgLCVDLnOeJUxIakpAnsHjmPQNHN3YsuzxFwNUlhsjefPx/fkvZ1dnbxM0",
+	"PTpyHFSICRnjNvNqZqoZeVYFBJK9mHkJC2MW+1Xhtq/qyG8UxHNVEH43Ml7YqRtUFhjn2LCm+O2Bp7qv",
+	"+SB9UIrJxEhNuyI2nBtoTvZGcJ+O4J4jBN0mD/aRhl4m+oNN9yD+O0+dqR4Ko5hH/A1EkIxjoFaqsTs3",
+	"sfMpz4Jp39MAf4AHOsVD3MMr8gmhniIYV+y+xnovq1qUTiJqH3LC/RVfXz858cmukPQ7Kc75gE/pYcq4",
+	"sQWBOD4HOTJPpiv13YWO7Cpj2+xDUX821sJakFTt5QyL05IZIdFAoRrJkDxD8EICNyTQ0AInkxAPOWIZ",
+	"Wuof6HPZkVKN8UVxJqV4M5UwVyW6wnd+6vVh52GiUc34APGWdGd8Xp3S7CkNXW5sEwZuwsDb0eo/KQ0W",
+	"EEEfUZALdwhVz1SP+cKSikVq3lsGdf1LV0VXns5li/CRy5yTGaR98GWqhLbK3vMUfF6fVJjqWZAI1I6v",
+	"ljD3VibC4c8VD0V7ZYvyfZEvN4uwt7epHtpd9RBBmWs2VU6z1UKielGJFCsLulglYo9juqPWwvFZCJSm",
+	"WZxP/CHvDqbTCIG1f74J5KKY02N0gSy58yKXH4jPcJWbw9QD1+Tqv7gg1o91foI77I1KYbsOV3ze8kaS",
+	"Yjs1CmZ3rSd8ih6nLE27VTHtrrmrVTORjqaHbo1EmBVAxdFCggadgnbuBSY+LRkPZuSmbAYAgULK8luC",
+	"eeHuf4d5xn1kxEOxS8adD6fVaABtdio70vsf5HBo4LfOWesVVCkUPapyM4jo7AHq6mvRLe6T7PuPW9Ey",
+	"eiMkx6a52X7ROU3y5vLXAJk/AJ6CprrWo9d/P3iFu+DT1U97f3fHBl3G+XgbeO+tMCNlhK3k9P1QYonI",
+	"0ECbrsIpd/DNTbNRZbso4Fdj6byrJ6fOTD7cdMB3LmhL1XPtKtiofNjEaZs47ZNyatyeRMxkLPncXLxW",
+	"g9WTDYvapaebQjoEncvpEtpY1BrO/bTFYr0FU5r1uMBKV8/Y4xm/KJXrQwqRBaGHOZyCzspD1MUWXHeO",
+	"m6IzQXpOo2uEw0oIlU7cgWwhGlaJjRBBqQt6MZzvALoYWO1zIU+ooKxULean5ilKijTw0eEhWks0Fzf+",
+	"cKrwZIowBmehsTh4gAHiAvmOgrZkM3UkJY8pfIwYoogJhg/NoGshxcivjCltogCrhvqyevJcunwvcLvu",
+	"qMT3KuQ26/Ss+0ADxNvpOy9dad92k+rJtc5lQgb0CUuCU39txB+AZQkxDREI7jTET9lEiptI8XbOlUuQ",
+	"acGPZtQwhploG27gfMmX4JFc5I8BRfJ5uxHhFcI2uWwCNk8mYJPLXfk2FsymU+OXSF47Q9nsbYyWLyNj",
+	"tYYK2lke3Ksn7sr2Fh5CiG+H0HHIL+jNOaTqVGPZCvriVsiUJe7tkmNngY0H3CKAgE9NzxS/tXylP/Fm",
+	"FdV1zvt0utgEQBPCzaXCfGPbHfkm8L2WOjxbyFBNnI+ByNLNPVpspgitl9he50wh94jnYgldQVA5ywyh",
+	"w608u94Kiuat+wQ+i0HZPvrK7s83gEYpyCYN3hg3WzVuUG883I7xdY3b8ZRjXq9UQEgdRgTV7BEMM+GE",
+	"aoAUR6cz/jR12/sGBsOSyzc/n7399MvZ28S3eCIJdVDc3dB5byI3dEmzMzWWJ+wG7BjAc6D7uudiVLIa",
+	"p2ohZ+ubY2NXG9l8O7Lwg2bRtdA9Vtp7raFeyXMqU211qM5KoStSSIuUZwxXImlDeWEwZNCRC8q/Dcvc",
+	"kYdFCVKNmZJIj0x08P5c9LSMkU86wNSL6SAG0eH6MEbl4UKzeDbni9/wWy6XeohvzQ0zYpg7s6bxkZtj",
+	"ZFvHiFOQD6uRBc1NrsHs/+n/db2E3+qMbttmHVN4RIW4/VYRlkxbU7WqRH0+4I1P+xSqnCTz+2q6yqkW",
+	"hXzu6Knge+HGspHb+d7BS35RtM+SImwdnjrmZppuPGK5jrgdFFCuxe5fmByOWe08xztLYNHffV8BiVyS",
+	"tAHwzA4WViUirT83LPE3J5WlhD/jtV9fb1ME6Rl1B55XmoGzvn3fPeMMQ2EnL45//1zeQVcQqkFs6WHO",
+	"HCpvIT/Fz2VtJobooe//abm5ndFki5Y7/Fz2wVjPN18MklRlYnn6Dh+2za/gn1DxFUJa1SdgBJaymlZh",
+	"lxKPSujmbTThLqkAaVd+Y9ioKAIOu5g+8UbCe1fc3M6G+OYEYh+TjIuLsd5RYARrroKO7YkMjlmSCQkI",
+	"tSYgQzw3qvL0nhw6i2rsm0NRtJQWfSF5lrR8+fQQZOrR0/KRs/hC2rLdkYgw5AYIeViriJIrUulSOZf0",
+	"DtotjOyJp39xChzS4BJ5L25pxVhHrlsyxh5aMUZfHPfLCtXgTXFVo5i2WFxVUk4aeljAodX4MRVU9ZG7",
+	"yANpzt1mez/5c7d6W/vTd+2Tt7pVYuYkecZ56tKbrNJmUCiqRsJ2mLd+KodHwETBDEg1+ArvDhjcgYwB",
+	"9FJCwBe7CVuAq/j6vlKMfTxQmGqQzthpMW4J2M3ZjYYZpRBEEY0/wd2FDKzpSGExPZ05ozME7UsFgqXK",
+	"w5AEPmZWZciHQbUvsZ0KndUE3+FaONNb+LR3kuYkdpC0CO0Fk9uQGTyfjE9kS5/HngmH0LuHxDO7VL4Q",
+	"lxOBZzR2/QR8WB+zI7znrNyOjKFGZ1gGNkZa7EiMi03oLLn49OHDuw//Sty6JcQmlrTZh1ghiGB6t1KN",
+	"JbuZxGGOfdkPfogBdyvZkTfAOFYAtNlvhLHMhrmxs/3wfcAMUlj04FgkJh+N3JEAbilnetbwrZylrzXH",
+	"aTkfQYbiTau5NER2hnYzZqWcwj6hpA+9eYHlHMFyfIo5yoobLFVAfgMiSecjQuNCGFSE5jZC9jPwY4bJ",
+	"hwHK39LXUoy0uslgeMyODg8xE3F0cBSp3E3eHeCSeeAADKmUClTdHhS2RUwtlQWZJHBXQd5WCNahYaQn",
+	"iICAzS7kV1Grf7jYVSmcsHeXH9l3r7//fu8149lowPcO63iXvO661tBfQDl3OMfW9vnPw//WkLQ9jQyX",
+	"X1nPXvjIJRT+4Rdg8sya2uj7DK0jbs0SYl1TWdGkxHZomWDs2O3Nu9W6hOYSYt6mwNqy/Zs8u623Ki6t",
+	"0j7yQaEs2ukUFD9hnI2Vvu1laowHiAnhMe8bstMi1FWAqTrjqKTjSXgGXA/dMdEhcm9sAKA0iBsBDQlS",
+	"rmyMKFCnwTLzTDka7sQdkohdXn08D+eQhDGeBiWFTEdv0VjQkcn52Ye37shuF2HyYm2wfWEufj51XUO0",
+	"HupPFEoHrV12MKQOTDwEVlHieP+5ykR3svr9b/XkIl9j/Pd8NMJjZROnSrUAhFuEEx4DOsQrtng40CNO",
+	"u10YLaiv82IgGkqxRm2vpbZpe1FF7zL/cR4W/BYmiyv5/+NueNYRkv/AZHlkxK1Dy2l7dUv+hWFCdrM8",
+	"ffKS+JziHqfn73ClV2PBrauvdOryFoJv6JsDEfXR+9w8UxKOvZtP6tQ5vwOk9gzArc7nc05R9FKxqp7H",
+	"PeCewA0bQ5bV82i6s2c7/sx/YEJkgY/NfhkfXHtU3cKkOZ2a02ktwksZZH9tAmynL5YSXWKk0Am0j4fJ",
+	"cvUvWe2Fo4ChsjueiSJ9XlGl4rRAEO9VKC9RI5mgPpro+o7yV271195uD20Hu4XJWOl0MXAe3oFbcTTQ",
+	"3IROcW5uqZNcDYHq5wPeKEV+ORsPVAZMyBv3MYoesBivttTTzg202CiXXZvjPqYOgaH6X9HuyOTy0z8v",
+	"31y8++cZ6+QHB991rRqJLv4TvCv66cPCe6hn6waMSMkhH1bJTR+cxUiLsV2bjp5Rf0Th9cZ225jtZkvL",
+	"WpKqK7dH6tJUeY0oEEE6CcTcvmIaDOg7b4a7fS66A8azMZ8YlqoTZhE0gqcppIHBndC8rR+YhpSKMCUr",
+	"dqmZ2aVbMd9w+J2wl30l0tEYZVtmFMOurDTF4jSerSrd80GE0Bu6n0sMg9Zj1cUs6I1257Tq9Yryx9CX",
+	"8I1hmVM4ZUyVVJB8ewBcQLJDYZlV6hZ/HNOwb9Rw5I7NkJjsyNK4XSWNyqBFKCrUdFagcnuQmNi/Rmnk",
+	"hYwdbqKf6KVDGud5B0umX2Z53CR8IU8bias+DnClVosmfLLBIziKg+oxL2pM5barhmVMjwvstReyvwT8",
+	"OUrtn4uq/X9zX1RYw7i1MBxZ05oVVg1dECNroiCXajmwVz9sjgBGiYImhtVoz37nbdN49I94C5aLbEm/",
+	"e+PH7ZItfhg3w0qbe4WiCj/iN4aJtKafaXt9TFMSt0/HT0Xv+VOYdV3sNXEnY4KxVV+4y+m0bHkbPKgD",
+	"LLEZc2EhbbNEKntd/HLqgG0VAI6m1OXNzRR+XEcGADmqv/HaCJu9oYf0GeHBgXELTCjIyjKnJscg+gPy",
+	"MNzSG6HkVDg4NpJ71ZpUHfj00Qol9SS7vaOCo7d8bPcjrM5izTpFDItd/k1lS+PvbKdpA4W2VMt4H/tp",
+	"rtxlqKSwChXmgpaL98Vd2xS54imr0Fc0lnWZ5i6XPn3ufD1fwVPaD6W1XWJQxxv3U24GN4rrdNHWeBtv",
+	"2uLOKB5Sx1wk+rmGZmfUGKFoLoQ1/MaE5Xrg/hgIYxVB9FZ7Xc4kie7eGGnIfQFRi6WQiTvQ7p8afOlc",
+	"sI4idmwAfNPKAhZbGwsj9Bzh/3KesQytv+oueT+5Jeb0zx6owCqWKXXLbnj3Fp+E6G11Bch4caruOH6j",
+	"wyO0S8UwH744/uHwoPViKCT91+toogppgRBsthkGCUtQr0y1gSaysbGyUxsXFWsys6xoMXmgpPm02cIa",
+	"p3f+nsdgzfnryJBf1eUxxJnMZpO021zEcHZpHyhMCMi5yKS5wBu2CcuLD2hMmfsoWUQjz7sDNuCjEUh0",
+	"un2VfLiCZOf32SQaRpkAs8Cg4aElzjAeUk1thu2FwS3DjjMlgbnRJoxbNlTGBqOGOtUMFynW4tPdGDRS",
+	"sif0sCh68BAWHYmdfATsh/UUmLpil1enF1dt9lugeZ0G6p/pC4Osx14mH0f2Y26dz5y8ImxbihbRTGsK",
+	"IS78mmyVYoweUSMQFr7YRp1utgaC51a5vdZlOn7fexdDIGwLoix7yJQJga7gDpOKomNcp/RXYZyfmp5g",
+	"e+dwZP3NQ+ChE7cEwUmzS9vszUAZQOxO67cEE5K6JZ3X+41hGZf93AngSyol4tZqcZNbYEm4lLxq+b5Y",
+	"D00aEKJJkIuLZ7KfCTPwf4isyTVVGGUR2Xwc1I++kxqMr0Aym3jkI9Rf4EZAp2dNvTJfhqFD4HIW5nil",
+	"aIMtg3yrHp3DuVwn+LBWlCF0FdZGG1bnANx5JOAkNgLS+/uqNI8A/Y0hXKwml7w723eKKSJEGrB4Vgzv",
+	"n19es0y4VkBXsp7LET3cb0KyHw4pUlDigIvGbKiNErqc9/Bi3QqEEXQ6VxY2FfRMQR9tkaXzaZG/OKue",
+	"tsIyQB1cmkayd2eT+0/ArKqGc96NRMdJLiIHD9j8bXaGJCYUvyAA+qXE+ovO1Ev/9Cd6ps5Oc6VwTiNc",
+	"j4yQjv8SBnYqVrFkivDgFobxfd3JJd35+MH8jzKbTJnQ2JMa1q4umB+uE352RcWWkPb7oxelsP7h66Mf",
+	"jv7+3fdHPyyJ7i+ZIZFvIoMlRQdEbcbBhDVdqwLIE24vmwe10qaIDKajJSNMLBKtnJGQXahesJRb2At2",
+	"3Txe0SpTiQb8kllgbHH9WXzefvUVScEqNkxRwk1MW1jVh7YxL1HLB0BFG1DLn7BG/muEEJSmj+K52Epf",
+	"8h7F4Ab6Q4T9WaRgL8NNz7rFwb/F8rxkWJMmgL4xY90UOyjs0Lipqu2IWtr30CU7DeJwgszM8VoKPSGx",
+	"v8nndoq6P9zdSrewcVtpZgZ8BFRejKjc2MUSQAY7EpH9EFeQ5jtNkehkUHQTj1YlVenBxxEAk5h/DYbx",
+	"A367VZjCGgIC/NUDTfhVeqoVx356a0TaX2/62XVeRPhevEFWasL098KuCFtoqdKaD8kHfbc/0nAnYFyP",
+	"iPehRJ5H2xQ1GekiT4lH2KVl/p6SfgswptwOWoRXyk1HJsUd106s2l0lqeHT/P76c/uOZzkkJ+xvB9+R",
+	"0kTzz82DNFmmZJ8YGyTjbChkXs3P4F/veWipc5psFO3HTQxOT2JhuXbL7T0+xKivsAM2xMhPQIMtSjeQ",
+	"58N3wzZdFI063GahfCgbMIyXtU+wbaQar2jbVWnJZTA/ZPeJrByTwpgBoXvGs560pqjIa9DIhZ5aDdsn",
+	"jCsMowEaZspn0/rjPtf6Z3irtsSxdu8cPLJF28TFd9mavOp+ekBAvKZm7DRPBbE8E36UBsYz95gJ62n1",
+	"B8jIsj/gsg9ln/UWYEQ1k85tJf4vRr4rJoYjVxj61F0u2Q10JI3jDdIq15ponIf8tiRoLIURyJQpuQA+",
+	"Ix+lfFobPwXX9KBxTRvj7SstOduIM4sZbnC+I7fwYPL8GaY/P+zzcCXPwiJsmVB9+nGxp7/eb0SYevId",
+	"vzql0uiIx3LwwgG1Oe9u30e6H6w1ZmyilFiixgPl8aCFDVYRcT4U+Pqps3S4icCaCChimTOlsuwkcu34",
+	"enrEk8Xcgca+FNwaTr46Eg0efwcmFQhOhBhRw9J54tDCWqqyg3ia+sV875en4Qdah8nBL94n/MYvHkER",
+	"05OI76eW7ieQ/QTyksa6azT3djT3ee4J36lEmHjkgsaTWBnpvby1wyDVLmjPgh5z7ekAi8eWCX2IzUpE",
+	"ZCjUk5AZuJ9C7shlGpltTiFrMpe/UqXcqNhGxTYq9n4OdGFh3len1prGuYHFCPKxxny6e6OA0A3jeeMV",
+	"C2PsCYL1RfYDn8AgrUgZ3jY7PDhw+hZ7wFRdP0gQTLPdnuZPphZ3FmXeLRPmdprw967KuMbxOzxKIHxK",
+	"YmQKC2jAT4nD0A5gONPihEaH/wsRCA+4lJCFxmgkqEWxgTFS0yPfMXZgVPZaXPqZbPUkdI+oEwaKIOMk",
+	"GsSL+n59E79TsT/pL8vCFnhXzEnfL1rBbXdQhYP+78uPH9gQdB8Y3sNeXvz0hv3w3Y/fvwrdQGOlb0Ez",
+	"dQNEQ40bMxNDYQ31BSGDFQEAhJ4DSdkemVLRDsFwm0yNIe3IVI0l09BVd0TUTQa8G0VzCyfFMP6XwnrT",
+	"2Z981HJY9AkL2af5oCXuOZu5hHFlhZB7S1r5rSV63ODnuOLuQ5ZHwpXewzl8+5BRHzl7hKu1UPS/fhTV",
+	"xqDdUrQXs7pYP9bjxuJJjjsKaf5LuEBcToKHjwWGStueyoRiQz5hGnh3sEy3zkGnBgp5oeSSjoPyjTvq",
+	"6CK6mdDORV49Yh2ctV9/f9Rm77AuqIc4W4GaIoQwiCV4wEMxUpV3PxooCdc0bp1vf0RAbvE/51x9vvfH",
+	"5///+B/sH79/e7D34+ffD/Z+ZC9ftfc+f/v/rdwFNf2i+PFqu6/wy67aDlb6ipf4w4oZnGZG+RnEsoZM",
+	"9CykdXOgq9UweD2eGYjvfaNUBlxuufGq9JYr9JaUNnbTX7K5/pJpfRG1UvnPa/SZ/BTarz2xqJLIKuXR",
+	"FEoGEQ5HKB+Yh7oBQri3iiw3rzQCiJlwnrjzvN3NAd/M21wGycPDi8xQlmJ5eLyE5lnx+JDvqkkwFWvw",
+	"ZJPqxRR300lSWqI6q6u4pekjaSytFTvpac8wzuIpv1wzVUQLS/fuwxfs7K2Lg3yYig8iggQelzPU1uzU",
+	"Twljmtawn9+fvtm7/Pl07/Bv3xMQLXzhKXTFkGctlnvHkthO8ZxObmFyLdIEqbnIMe1QNbYp59JhaCC7",
+	"A0raONPoFka2zU5lUK042I0GfmuY6vUCGQdyCUF10wktwYyJuOR4t/DF7nfN3bRSiE3bN0ISbsasxTSn",
+	"DN5c/hpSSQPgblnQgz96/feDV7hwn65+2vu7s13oMs7H7929t8KMlBE01Nynw+J1326NFlg9rcvcNBtL",
+	"YgM142osMTdppxX+OhZFndiKYRDbGm5zbLsK6SxMMxjCLu2qIbSQJZYNcplqAkzgCE8QODGxBZZg2Pik",
+	"xBB7A8SHEzJlYGybOVcNO73cW/IhdGQPOyuQ9c43vrIB15U8r/Qei92zv3DJSknjDPPMihHXdt9pmb2U",
+	"Wz6tfAoGxnPtFtkiEpj3YEalP/35wn2g6tSQu3JScNqTMsZIIao2t3bLlVxZ0/xOD/sc71I3/wvdGq8G",
+	"N06IDYb3ZT0BWcoSdzFhL5N219wlLZa0nVEW/5ElJ6QqX3kwYA1dpVNK8LOk7Bwn7KXS/k/JK5/xn3Tk",
+	"gN+BuxclMGm5f2rg7iFUBylZAnciBdnFq5i0ELKfTQm3eyBt9EcM8BWPfzesA+p4nnnuxvZ8YrYnhvG8",
+	"0t2E/YkZa2dTbriSE/kmg7i6LT8eTE5w3wOeDu5k89FJwycIYhRMW2HnfGV/JXjGFWntnn1ejvEvbskf",
+	"OxGxll/cinG7phanUWrbCfX1MF8xJbj30WgWhqNsIadFJoy9inc9a9yj8BrLg9NxWZrI9OZKEUqbKMJ6",
+	"x79tGvsoueNauMmbpOBXz3gXBipLndslJEv8rkpYKno90C3qpGc8TdFi8Pa8hS+2I4v6MTUCSZEjZ5ma",
+	"09GIOAUKRy4MfG1EmrjZDXkKzlm9GotMKDq785uhsJYQkOJANxPGse6hl6nxSUcqCSHIMjdol4je0xLn",
+	"uB/fWfIs4aORVnc8C5GpQaBacneKBVBL4as8VWMgzG8nIfK4OLW8BnS9gVtqTvX7wi3ZQgCXaMoFJ/q+",
+	"3+4LSgV9YI0IDqhYLOPGMjOR3Ta7KnLRSRgVA90BE67cJM8oHlYFy4xI6mEuz9qA8G+x3H4IS9+YDxsz",
+	"H+hoQ+4CXNv17YlKIVkxHA1fbKtgCXLn9+W7t1SEyOOMfHiqJEJHB0fRVAmMWdLHsbh1Y7RYlTnTkbP2",
+	"DC9bL+FJ4cGiEEfihy9fHHCMY6OJgmDrhqmxrA9pP5fTvxwwbI7/Jgrw17MX3hPeTNxyVNTvX+NBpoPT",
+	"XvU68dJybU3JUSFt5rSsYYCl2zMqkXcxt0WeSnB2vjFuAA+Qc8xUrgudzjLgWpJTcwM++I+UbUKz4NiY",
+	"CPPo1CPPDTj/KQxfNAU5A8TZN0m9jVTy0mrKt92S3D8OUqkbp1TU4cZV1KX7iDVqKn45YRi/cV6rVUzn",
+	"sjFYNmKwKHXru3edBDzEdFkkpY8FFliyCFZDC4waqYELfLZwgWv7oPWAgfX75+DR7bKmaXKXmIGrb6rN",
+	"owa+R0+OYxPZHWgsYGWnyEGF5ovzk26gn0vWV9hJRtaKMyD87VS13Od0pV0D5je1259E8POg8X4a7+cr",
+	"BvTbTLgU6znKKPWbK+k4+8K7NpswH/uZqelybkoSGafJFemLO5AUP+KZUaUAUSxW9jwe7Too+ucSx9kt",
+	"GP3MLBaxVZfaVJyzKIwRsh8akZuu00Ztrai2qGu5OCt7SqNmGIE2U4Uc60ez10RRCeGZMMA0YMTGYFPC",
+	"ezS4KQ1uSgk35VGcgXox8Ua9WbGDCBloCGtgzA1Vmlsx9A098XwOrsKYUzxxsUT8GubwVdRV+bdZnh4N",
+	"S99I4m6RYcJ3oMzBo8ujGonuksJDuuV5S4d7hxVKDvFVm/j75jZ42DtxM9Mf7lNpGNuKlCbyCJhg6ioU",
+	"Hi6opXMPfbIumJvcbqrocFnqnC13samfa1yre9fPeaFbJPkVoSC8a2lWjTIk1Fto8pt4ybgdO4YsCz04",
+	"M4m3mGWr0BU+z+anvWKSDaWkybA93wzb6rt0QW6tes8cPKKmbqz4nabUVthFm0+m+eA7aUELX6z3iL1C",
+	"xMZ2Y/mknvOq2Li7t2sOGrumSY19XTFm56xswBDaLwl0baDstwDqRWXIycfzq+t3HxKC6vI/T7EYKiBt",
+	"UCqlD8iog7TPVYqC8A+L5z/rMEDxIqtg48WXbg7XHYMnlw40ipJt97wtiSFyUC0Mj30yjyIWy+90E3nj",
+	"VlPaVW9/K/rCmu3KnHvOcmnDdW4CbxsTm9xMI2zQLl0j7HY1VecglR7yTBjqlEXI2RNGUEdU4S2GwP5A",
+	"VDeugaWgxR2kMS/PfvNtuUmXNui1sdxCEmnesN0mOT/78Pbdh39RNYYwBF4ZzqaZHp04NSzAWIQ6STFA",
+	"twBPNQSIkouzfOwQIK5KjaWM36UJADZ273rq5zRNPeL0YvUzb/LSGeBhEWt5NbBOtCfsLPuMksAyIQGT",
+	"xCesqOVCjeSuItsBAYi12Sk14xHKMzMjbJwZAFjPI235LVWF8I7sKT3MMx6QdQkLQDLuNKdWowEUGJN4",
+	"SyxaFZol3yZthq+PIEHIk52mkLIhcOnjkxpYBj3LVF4Go/RUY/dBo8TnvTF3ayu8rdoQDeplY7ysjHrp",
+	"yV8Ne3P56yp2zJweQVi/e2kSwrqkjjUzUGPjiXymNMy6Qt2RD4WYxef9G9/qSYl12fr4sifTeQvkHiKO",
+	"utottkEkRTejhNa9keqvQaqL73sf4d6/ybPbRb2xSvsPHmhAEYHTyZ85meqZnQa6VXegsR8ltNMWlZdu",
+	"Ik5WNfRyA6lnJuF66MTXY00TuxdCD7gRMFThHZWxkAbPdurvZxKDdRruBMJRs8urj+eBMF3CmIzvAsyI",
+	"nBzvPE07S+2ipbZYG1/QHi4I2Qdjp69riJHAehyC+wU3CBXggpBwV0GyxfvPVSa6k9Xvf6snF/ka47/n",
+	"oxHK9OOwQbulC/AIW2w0pkecdrswsk6L1Phykea28eYab24NzU3bay6cRH9ezaPb/7PcarOwrONMcwOB",
+	"zVkbJY89EHMr6r6BcDt40pou+yCUcY+kpJWFUp9Il2fZDe/eGma4SAMvYxsxCjzXSU+htwVDhHTjsgtZ",
+	"BmmbvQ9cdD68FNDoMkj7oDG5Sjpbe1RxdzAErV28hTtSbmECiCc9CAX//mRAKNmODCMLIoYso9y2GJIS",
+	"hfcL3AVuuS1IZovOJLoYUKAIRJ0OpZFWdyIFjQ3wIwGBt3qo7iCNT3fL1Ncql+kJS35RpJDWgK6j7+pD",
+	"batV0PjoHwP36dMZ6y5Mofqn7ie5/qrsuaZAx+sd1ATrxJHqq3Oqt+PBo8VQm+zhLktzlm+g+yUKz92Z",
+	"9oGIdGordP4l7kBO95Xq0DEbAhAI/IfQZM4zIbaCEDigw8F3vAgzkwNB1YlnmvMe3EHUkbMJFgpmkp+B",
+	"594x45JBKoILgjiCbiL1VUJRgLaT+fiED3nsIqGvKPPRlAg9b/LTB2RLZmzrfS/967fOr6TOLtAWL2ig",
+	"UcdQJN5Z0ZEvwVuTMyY7ZYFTzUuRDOqr938209zPHWmsyDI00ZdqPmILrdB2ijhFQWimxpJdXp1eXBVK",
+	"L6BNk9pzXgDGcylSFIkN44u9TIzKdReO4w+SV5U4ZWBDuHU7etOP3qjORnX+VasrkZ+JVCehuplpxMUH",
+	"K9F9r7cWlVySEjKq5QFiia26hZqDQBhJR5bVIZpdA56e+IyENtazyghPeu8DBP7VAjMXOvId6WdFiq2v",
+	"1djz0CBgUkRLovjxVFjAe9g1NZ5eo/zs3/m5Q0SX32Vxy+cAiphSOQ/YuG27LfrsonHkCz7XkfJN+HPL",
+	"VMQS3tMrDJEhSEEpceQ0VhU2e5He3XaYgrRmlUBcrBhmnY5LRnuNqjGsheHIGlRHGrogRtaUArFFdLaR",
+	"rd2FRPBYwpLKEMllA8hSj0D7WAGTZQI2h0tQASXjpItw3t0h7BF0ow0qU4ILwZHwfEa8VWHL/RAY83dn",
+	"tUyJuq3idPQhxAiDsO3uBHzHuorpq6IcnkSyEaXdHVPxXFoP5mDrYrP/J/7/tW+ifsADl9tz+KaLuxQp",
+	"aCDsfKTghBk+KbP/et7fcPbH2u+YiAtgWdjFh/qrCBJEf50UgIaODMcVpEXwoCw+TvBNm51O/xFLssJR",
+	"eOw/M1Z6zXZXLeueMmDLUv1iW8SMxSN20nE59Y4raK2vOELQOPzbopD1h3YQR6tCI1jLn+BM2NXbLAfA",
+	"MzuoNTB+UerWMG6dIkhh5OwD2a2gbu2D/ZlG2qJ4+SfUCJb/rCFq2b7vUkM318JOXhz//rm88FcQMlW2",
+	"9LBM3E2V7vkpfi6t7T6WTCxfYbTSSmuMvNnpJDnGHBnXwPJRmyUp9DVPIU2O2RUMR0rzDIE31FieMK9V",
+	"qaqB+OfJCcn4hHqWhO3IjFvQbZbkxb5Mjtm5Mrav4fJ/fgnjBYQhWv+g9N3rKwkUaR5p1dd8yCRAamqs",
+	"RmduCwlmq0Zj8ZBKr46nE/c2YfHaJdnd/uNL8r+VXRls+vj1PQ2aAX0HaeXunB7yzxc3wDXo09ypgt8/",
+	"OyMGf+xNpVxnL45f7KNx48eqKkQZgRplgAbCkE/cDLxjnEb+E6GDPeF0iORDp47It3JG1ky9sm8moeaU",
+	"uXIf58xQszd61DeQKWdCqdLIU/Sz8w94z+Uk1OJapmQXWkGynRs0WwxUGjgUfs2P+UZJilP6eRvIoGtD",
+	"Y2cxM+K7qBoBnTq/ltFHw/d10/FwX4bdTNh4ILoDentjAb26UpwhpG+wzKt4sj8QKlaDPhZBaJCRWmYp",
+	"LQ8RofjmR/koS9DrVqGq4HkqAFc30ODoXBIBWGnUNwEKtmrUnPJWng4VfDyFarFMqAjzg48HKit4ftxW",
+	"NDD19S4R97Z27SPJTxHYcUNHqNrSSBfg9kEop606lADjSBT+9lY7zq80yHslhVW6epRTeg3TYqfn79zX",
+	"NyUyIdUnUnblXQX68qWhT7tdVEpzw/6kNMNa2BuecdlFEZBpzOeZE3fi38IENTuUFy+cwp//+/8CAAD/",
+	"/w==",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,
