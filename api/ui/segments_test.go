@@ -88,7 +88,7 @@ func TestSegmentPreview(t *testing.T) {
 	require.Contains(t, w.Body.String(), `data-field="definition_json.conditions[0].value"`, "the script finds the condition by it")
 	require.Contains(t, w.Body.String(), `data-field="definition_json.conditions[1].value"`)
 	w = preview(`{"operator": "in_segment", "value": 7}`, "X-Part", "selection")
-	require.Contains(t, text(w.Body.String()), "does not exist")
+	require.Contains(t, text(w.Body.String()), "there is no segment 7")
 
 	w = preview(`{"age": 40}`)
 	requireSound(t, w)

@@ -123,10 +123,10 @@ func TestTemplatePreview(t *testing.T) {
 
 	ann := s.person(t, 1, user.OptIn, user.Attributes{"name": "Ann <b>", "language": "si", "note": "a\nb"})
 	s.person(t, 2, user.Stop, user.Attributes{"name": "Bob"})
-	w := preview("content", "Hi _{name}_, ~no~ {nmae}")
-	require.Contains(t, w.Body.String(), "Hi <em>Ann &lt;b&gt;</em>, <s>no</s> {nmae}")
-	require.Contains(t, text(w.Body.String()), "This person has no {nmae} , and would get nothing.")
-	require.Contains(t, text(w.Body.String()), "None of the newest users has {nmae} : is it spelt right?")
+	w := preview("content", "Hi _{name}_, ~no~ {nick}")
+	require.Contains(t, w.Body.String(), "Hi <em>Ann &lt;b&gt;</em>, <s>no</s> {nick}")
+	require.Contains(t, text(w.Body.String()), "This person has no {nick} , and would get nothing.")
+	require.Contains(t, text(w.Body.String()), "None of the newest users has {nick} : is it spelt right?")
 	require.NotContains(t, w.Body.String(), string(ann))
 
 	w = preview("content", "Hi {note}", "category", "marketing")
