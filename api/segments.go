@@ -12,6 +12,7 @@ import (
 
 	"github.com/event-stream-engine/ese/api/internal/openapi"
 	"github.com/event-stream-engine/ese/internal/fault"
+	"github.com/event-stream-engine/ese/internal/report"
 	"github.com/event-stream-engine/ese/internal/segment"
 	"github.com/event-stream-engine/ese/internal/user"
 )
@@ -28,6 +29,12 @@ type segmentStore interface {
 	// FillSegment puts the people whose numbers next gives, until io.EOF, into a static segment, instead of its members when
 	// replace is set.
 	FillSegment(ctx context.Context, id int64, replace bool, next func() (segment.Entry, error), now time.Time) (segment.Upload, error)
+}
+
+type useStore interface {
+	Attributes(ctx context.Context) ([]user.KnownAttribute, error)
+	SegmentUses(ctx context.Context, id int64) ([]report.Use, error)
+	TemplateUses(ctx context.Context, id int64) ([]report.Use, error)
 }
 
 const defaultSample = 10
@@ -95,6 +102,28 @@ func (s *server) UpdateSegment(ctx context.Context, r openapi.UpdateSegmentReque
 
 func (s *server) DeleteSegment(ctx context.Context, r openapi.DeleteSegmentRequestObject) (openapi.DeleteSegmentResponseObject, error) {
 	return openapi.DeleteSegment204Response{}, s.Store.DeleteSegment(ctx, r.ID, s.Now())
+}
+
+func (s *server) ListSegmentUses(ctx context.Context, r openapi.ListSegmentUsesRequestObject) (openapi.ListSegmentUsesResponseObject, error) {
+	if _, err := s.Store.Segment(ctx, r.ID); err != nil {
+		return nil, err
+	}
+	uses, err := s.Store.SegmentUses(ctx, r.ID)
+	return openapi.ListSegmentUses200JSONResponse{Uses: each(uses, showUse)}, err
+}
+
+func showUse(u report.Use) openapi.Use {
+	return openapi.Use{Kind: string(u.Kind), ID: u.ID, Name: u.Name, Status: none(string(u.Status)), UsedAs: string(u.As)}
+}
+
+func (s *server) ListAttributes(ctx context.Context, _ openapi.ListAttributesRequestObject) (openapi.ListAttributesResponseObject, error) {
+	known, err := s.Store.Attributes(ctx)
+	return openapi.ListAttributes200JSONResponse{Attributes: each(known, func(a user.KnownAttribute) openapi.KnownAttribute {
+		return openapi.KnownAttribute{
+			Name: a.Name, Users: a.People, Values: append([]string{}, a.Values...),
+			Types: each(a.Types, func(t string) openapi.KnownAttributeTypes { return openapi.KnownAttributeTypes(t) }),
+		}
+	})}, err
 }
 
 func (s *server) EvaluateSegment(ctx context.Context, r openapi.EvaluateSegmentRequestObject) (openapi.EvaluateSegmentResponseObject, error) {

@@ -129,3 +129,38 @@ func TestSegmentPreview(t *testing.T) {
 	require.Equal(t, []string{"definition_json"}, fields(e.call(t, 422, "POST", preview, `{}`)))
 	require.Zero(t, get[int64](t, e, `SELECT count(*) FROM segments`))
 }
+
+func TestSegmentUses(t *testing.T) {
+	t.Parallel()
+	e := start(t, local)
+	const segments = "/api/v1/segments"
+	e.call(t, 201, "POST", segments, `{"name": "Galle", "definition_json": {"address.city": "Galle"}}`)
+	e.call(t, 201, "POST", segments, `{"name": "Elsewhere", "definition_json": {"logic": "NOT", "conditions": [{"operator": "in_segment", "value": 1}]}}`)
+	e.call(t, 201, "POST", "/api/v1/templates", `{"name": "Welcome", "content": "Hi"}`)
+	e.call(t, 201, "POST", "/api/v1/campaigns", `{"topic": "To them", "template_id": 1, "segment_id": 1}`)
+	e.call(t, 201, "POST", "/api/v1/campaigns", `{"topic": "Not to them", "template_id": 1, "segment_id": 2, "exclude_segment_ids": [1]}`)
+	e.call(t, 201, "POST", "/api/v1/campaigns", `{"topic": "Some", "template_id": 1, "segment_query": {"conditions": [{"operator": "in_segment", "value": 1}]}}`)
+	use := func(kind string, id float64, name string, status any, as string) map[string]any {
+		return map[string]any{"kind": kind, "id": id, "name": name, "status": status, "used_as": as}
+	}
+	require.Equal(t, []any{
+		use("campaign", 3, "Some", "DRAFT", "definition"), use("campaign", 2, "Not to them", "DRAFT", "exclusion"), use("campaign", 1, "To them", "DRAFT", "audience"),
+		use("segment", 2, "Elsewhere", nil, "definition"),
+	}, e.call(t, 200, "GET", segments+"/1/uses", "")["uses"])
+	e.call(t, 409, "DELETE", segments+"/1", "")
+	e.call(t, 404, "GET", segments+"/9/uses", "")
+}
+
+func TestAttributes(t *testing.T) {
+	t.Parallel()
+	e := start(t, local)
+	require.Equal(t, []any{}, e.call(t, 200, "GET", "/api/v1/attributes", "")["attributes"])
+	for _, number := range []string{"1", "2", "3"} {
+		e.call(t, 201, "POST", "/api/v1/users", `{"phone_number": "+9477123456`+number+`", "attributes": {"name": "N`+number+`", "age": 4, "vip": true, "x.y": 1, "address": {"city": "Galle", "zip": null, "geo": {"lat": 1}}}}`)
+	}
+	known := func(name, kind string, values ...any) map[string]any {
+		return map[string]any{"name": name, "types": []any{kind}, "users": 3.0, "values": append([]any{}, values...)}
+	}
+	require.Equal(t, []any{known("address.city", "string", "Galle"), known("age", "number"), known("name", "string"), known("vip", "boolean")},
+		e.call(t, 200, "GET", "/api/v1/attributes", "")["attributes"], "a key with a dot cannot be named in a condition; values of their own are nobody else's business")
+}

@@ -82,6 +82,7 @@ type Store interface {
 	suppressionStore
 	importStore
 	segmentStore
+	useStore
 	topicStore
 	keywordStore
 	replyStore

@@ -2,8 +2,6 @@ package api
 
 import (
 	"context"
-	"maps"
-	"strings"
 	"time"
 
 	"github.com/event-stream-engine/ese/api/internal/openapi"
@@ -24,6 +22,8 @@ type templateStore interface {
 	// UpdateTemplate replaces the template with t's ID; another text is another version.
 	UpdateTemplate(ctx context.Context, t render.Saved, now time.Time) (render.Saved, error)
 	DeleteTemplate(ctx context.Context, id int64, now time.Time) error
+	// TemplateVersions lists versions below before (nil: from the newest), newest first.
+	TemplateVersions(ctx context.Context, id int64, before *int64, atMost int) ([]render.Saved, error)
 	// RequestSync has the provider's templates looked at.
 	RequestSync(ctx context.Context, by string, now time.Time) error
 	// Contents lists the provider's templates with SIDs after the given one, as they were when last looked at, and counts all.
@@ -79,6 +79,31 @@ func (s *server) DeleteTemplate(ctx context.Context, r openapi.DeleteTemplateReq
 	return openapi.DeleteTemplate204Response{}, s.Store.DeleteTemplate(ctx, r.ID, s.Now())
 }
 
+func (s *server) ListTemplateUses(ctx context.Context, r openapi.ListTemplateUsesRequestObject) (openapi.ListTemplateUsesResponseObject, error) {
+	if _, err := s.Store.Template(ctx, r.ID); err != nil {
+		return nil, err
+	}
+	uses, err := s.Store.TemplateUses(ctx, r.ID)
+	return openapi.ListTemplateUses200JSONResponse{Uses: each(uses, showUse)}, err
+}
+
+func (s *server) ListTemplateVersions(ctx context.Context, r openapi.ListTemplateVersionsRequestObject) (openapi.ListTemplateVersionsResponseObject, error) {
+	p, err := newPage(r.Params.Limit, r.Params.Cursor, "template versions", r.ID)
+	if err != nil {
+		return nil, err
+	}
+	before, err := p.afterID()
+	if err != nil {
+		return nil, err
+	}
+	if _, err := s.Store.Template(ctx, r.ID); err != nil {
+		return nil, err
+	}
+	versions, err := s.Store.TemplateVersions(ctx, r.ID, before, p.fetch())
+	versions, next := cut(p, versions, func(t render.Saved) int64 { return int64(t.Version) })
+	return openapi.ListTemplateVersions200JSONResponse{Versions: each(versions, showTemplate), NextCursor: next}, err
+}
+
 func (s *server) PreviewTemplate(ctx context.Context, r openapi.PreviewTemplateRequestObject) (openapi.PreviewTemplateResponseObject, error) {
 	saved, err := s.Store.Template(ctx, r.ID)
 	if err != nil {
@@ -93,16 +118,9 @@ func (s *server) PreviewTemplate(ctx context.Context, r openapi.PreviewTemplateR
 	if err != nil {
 		return nil, err
 	}
-	fill := template.Fill(attributes, saved.CollapseWhitespace)
-	missing := fill.Missing
-	if len(missing) > 0 {
-		for _, name := range missing {
-			attributes = with(attributes, strings.Split(name, "."), "{"+name+"}")
-		}
-		fill = template.Fill(attributes, saved.CollapseWhitespace)
-	}
+	fill := template.Preview(attributes, saved.CollapseWhitespace)
 	return openapi.PreviewTemplate200JSONResponse{
-		Content: fill.Text, Locale: variant.Locale, MissingVariables: append([]string{}, missing...), Length: render.Length(fill.Text),
+		Content: fill.Text, Locale: variant.Locale, MissingVariables: append([]string{}, fill.Missing...), Length: render.Length(fill.Text),
 	}, nil
 }
 
@@ -116,20 +134,6 @@ func (s *server) previewAttributes(ctx context.Context, r openapi.TemplatePrevie
 	}
 	u, err := s.Store.UserByPhone(ctx, number)
 	return u.Attributes, err
-}
-
-// with returns attributes that have a value at a path, and leaves those it was given as they are.
-func with(attributes map[string]any, path []string, value any) map[string]any {
-	changed := maps.Clone(attributes)
-	if changed == nil {
-		changed = map[string]any{}
-	}
-	if len(path) > 1 {
-		inner, _ := changed[path[0]].(map[string]any)
-		value = with(inner, path[1:], value)
-	}
-	changed[path[0]] = value
-	return changed
 }
 
 // SyncTemplates has a workflow look at the provider's templates.

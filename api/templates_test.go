@@ -35,8 +35,20 @@ func TestTemplateAPI(t *testing.T) {
 	require.Equal(t, changed, e.call(t, 200, "GET", one, ""))
 	require.Equal(t, 1.0, e.call(t, 200, "GET", templates, "")["total"])
 	require.Equal(t, []any{"not_needed", nil, []any{}}, []any{changed["approval"], changed["content_sid"], changed["variants"]})
+	newest := e.call(t, 200, "GET", one+"/versions?limit=1", "")
+	require.Equal(t, changed["content"], newest["versions"].([]any)[0].(map[string]any)["content"])
+	older := e.call(t, 200, "GET", one+"/versions?limit=1&cursor="+newest["next_cursor"].(string), "")
+	require.Equal(t, "Hi {name} from {address.city}", older["versions"].([]any)[0].(map[string]any)["content"])
+	require.Nil(t, older["next_cursor"])
+	require.Equal(t, []any{}, e.call(t, 200, "GET", one+"/uses", "")["uses"])
+	e.call(t, 201, "POST", "/api/v1/campaigns", `{"topic": "Spring", "template_id": 1, "segment_query": {"city": "Galle"}}`)
+	require.Equal(t, []any{map[string]any{"kind": "campaign", "id": 1.0, "name": "Spring", "status": "DRAFT", "used_as": "template"}}, e.call(t, 200, "GET", one+"/uses", "")["uses"])
+	e.call(t, 409, "DELETE", one, "")
+	e.call(t, 204, "DELETE", "/api/v1/campaigns/1", "")
 	e.call(t, 204, "DELETE", one, "")
-	e.call(t, 404, "GET", one, "")
+	for _, path := range []string{one, one + "/uses", one + "/versions"} {
+		e.call(t, 404, "GET", path, "")
+	}
 }
 
 func TestTemplatesForWhatsApp(t *testing.T) {

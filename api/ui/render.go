@@ -150,6 +150,20 @@ func renderLive(to *livePart, templates *template.Template, v view) error {
 	return nil
 }
 
+// renderPart answers with a named part of a page alone.
+func (u *UI) renderPart(c *gin.Context, status int, name, part string, body any) error {
+	templates, err := u.pages[name].forVisitor(u.Visitor(c.Request))
+	if err != nil {
+		return fmt.Errorf("page %s: %w", name, err)
+	}
+	var b bytes.Buffer
+	if err := templates.ExecuteTemplate(&b, part, body); err != nil {
+		return fmt.Errorf("part %s of page %s: %w", part, name, err)
+	}
+	c.Data(status, "text/html; charset=utf-8", b.Bytes())
+	return nil
+}
+
 func (u *UI) functions() template.FuncMap {
 	return template.FuncMap{
 		"asset":    func(name string) string { return u.assets.url(name) },
@@ -166,13 +180,15 @@ func (u *UI) functions() template.FuncMap {
 		"recipient": func(m report.Message) string {
 			return u.temporalURL(fmt.Sprintf("%s/recipient/%d", campaign.WorkflowID(m.CampaignID, m.RunNumber), m.Seq))
 		},
-		"indent":   indent,
-		"jsonText": jsonText,
-		"tone":     func(v any) string { return cmp.Or(tones[fmt.Sprint(v)], "secondary") },
-		"args":     args,
-		"trail":    trail,
-		"may":      func(access.Scope) bool { return false }, // forVisitor sets it
-		"settings": settingGroups,
+		"indent":    indent,
+		"jsonText":  jsonText,
+		"tone":      func(v any) string { return cmp.Or(tones[fmt.Sprint(v)], "secondary") },
+		"args":      args,
+		"trail":     trail,
+		"may":       func(access.Scope) bool { return false }, // forVisitor sets it
+		"settings":  settingGroups,
+		"attribute": attributeText,
+		"add":       func(a, b int) int { return a + b },
 	}
 }
 

@@ -121,13 +121,14 @@ type UI struct {
 	hub    hub
 	beat   time.Duration // between two signs of life of a live page
 
-	patience  patience
-	progress  memo[report.Summary] // by run
-	details   memo[*details]       // by run
-	forecasts memo[*forecast]      // by draft and its last change
-	overviews memo[*overview]      // one
-	allRates  memo[*rates]         // one
-	states    memo[ledger.States]  // by run
+	patience   patience
+	progress   memo[report.Summary] // by run
+	details    memo[*details]       // by run
+	forecasts  memo[*forecast]      // by draft and its last change
+	overviews  memo[*overview]      // one
+	allRates   memo[*rates]         // one
+	states     memo[ledger.States]  // by run
+	selections memo[*selection]     // by segment and its last change
 }
 
 // New prepares the pages.
@@ -206,9 +207,25 @@ func (u *UI) Register(r gin.IRoutes) {
 
 	get("/segments", u.segments)
 	post("/segments", access.Write, u.createSegment)
+	get("/segments/new", u.newSegment)
+	post("/segments/preview", access.Read, u.previewSegment)
 	get("/segments/:id", u.showSegment)
+	get("/segments/:id/edit", u.editSegment)
+	post("/segments/:id", access.Write, u.updateSegment)
+	post("/segments/:id/members", access.Write, u.fillSegment)
+	get("/segments/:id/delete", u.confirmSegmentDelete)
+	post("/segments/:id/delete", access.Write, u.deleteSegment)
 	get("/templates", u.templates)
 	post("/templates", access.Write, u.createTemplate)
+	get("/templates/new", u.newTemplate)
+	post("/templates/preview", access.Read, u.previewTemplate)
+	post("/templates/sync", access.Write, u.syncTemplates)
+	get("/templates/:id", u.showTemplate)
+	get("/templates/:id/edit", u.editTemplate)
+	post("/templates/:id", access.Write, u.updateTemplate)
+	post("/templates/:id/test", access.Send, u.testTemplate)
+	get("/templates/:id/delete", u.confirmTemplateDelete)
+	post("/templates/:id/delete", access.Write, u.deleteTemplate)
 
 	get("/campaigns", u.campaigns)
 	ask("/campaigns/new", access.Write, u.newCampaign)

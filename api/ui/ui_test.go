@@ -340,7 +340,8 @@ func TestHostileTexts(t *testing.T) {
 	s.exec(t, `INSERT INTO inbound_messages (provider_sid, user_id, channel, intent, body, payload, received_at)
 		VALUES ('SM1', 1, 'whatsapp', 'none', $1, '{}', $2)`, evil, noon)
 	for _, path := range []string{
-		"/", "/users", "/segments", "/segments/1", "/templates", "/campaigns", "/campaigns/new", "/monitoring",
+		"/", "/users", "/segments", "/segments/new", "/segments/1", "/segments/1/edit", "/segments/1/delete", "/templates", "/templates/new",
+		"/templates/1", "/templates/1/edit", "/templates/1/delete", "/campaigns", "/campaigns/new", "/monitoring",
 		"/campaign/1/summary", "/campaign/1/recipients", "/campaign/1/trigger", "/campaign/1/pause", "/campaign/1/recipients?reason=" + url.QueryEscape(evil),
 	} {
 		page := s.get(t, path)
@@ -348,7 +349,7 @@ func TestHostileTexts(t *testing.T) {
 		require.NotContains(t, page, "<img src=x", path)
 	}
 	require.Contains(t, s.get(t, "/monitoring"), "&lt;script&gt;alert(1)")
-	w := s.submit(t, "/segments", "/segments", "name", evil, "definition_json", evil)
+	w := s.submit(t, "/segments/new", "/segments", "name", evil, "definition_json", evil)
 	require.Equal(t, http.StatusUnprocessableEntity, w.Code)
 	requireSound(t, w)
 	require.NotContains(t, w.Body.String(), "<img src=x")
@@ -418,37 +419,6 @@ func TestImport(t *testing.T) {
 	require.Equal(t, http.StatusUnprocessableEntity, w.Code)
 	require.Equal(t, http.StatusNotFound, s.do(httptest.NewRequest(http.MethodGet, "/imports/"+uuid.NewString(), http.NoBody)).Code)
 	require.Equal(t, http.StatusNotFound, s.do(httptest.NewRequest(http.MethodGet, "/imports/1", http.NoBody)).Code)
-}
-
-func TestLibrary(t *testing.T) {
-	t.Parallel()
-	s := open(t)
-	s.person(t, 1, user.OptIn, user.Attributes{"city": "Colombo"})
-	s.person(t, 2, user.Stop, user.Attributes{"city": "Colombo"})
-
-	w := s.submit(t, "/segments", "/segments", "name", "Colombo", "definition_json", `{"attribute":"city","operator":"is","value":"Colombo"}`)
-	require.Equal(t, http.StatusUnprocessableEntity, w.Code)
-	require.Contains(t, text(w.Body.String()), "operator", "the mistake is named, wherever in the JSON it is")
-	require.Contains(t, w.Body.String(), "is-invalid")
-	w = s.submit(t, "/segments", "/segments", "name", "Colombo", "definition_json", `{"attribute":"city","operator":"equals","value":"Colombo"}`)
-	require.Equal(t, http.StatusSeeOther, w.Code)
-	page := text(s.get(t, w.Header().Get("Location")))
-	require.Contains(t, page, "Selected 2")
-	require.Contains(t, page, "May be sent to 1")
-	require.Contains(t, page, `city is "Colombo"`)
-
-	w = s.submit(t, "/templates", "/templates", "name", "", "content", "Hi {", "channel", "pigeon", "locale", "?")
-	require.Equal(t, http.StatusUnprocessableEntity, w.Code)
-	for _, says := range []string{"must have 1 to 100 characters", "{ without }", "must be whatsapp or sms", "must be a language"} {
-		require.Contains(t, text(w.Body.String()), says)
-	}
-	w = s.submit(t, "/templates", "/templates", "name", "Welcome", "content", "Hi {name}\r\nBye", "channel", "whatsapp", "locale", "en_US")
-	require.Equal(t, http.StatusSeeOther, w.Code)
-	saved, err := s.Template(t.Context(), 1)
-	require.NoError(t, err)
-	require.Equal(t, "Hi {name}\nBye", saved.Content)
-	require.Equal(t, []string{"name"}, saved.Variables)
-	require.Contains(t, text(s.get(t, "/templates")), "Welcome whatsapp en_US 1 marketing en_US: unsubmitted Hi {name} Bye name")
 }
 
 func TestTurnedAway(t *testing.T) {

@@ -1,6 +1,7 @@
 package render
 
 import (
+	"cmp"
 	"encoding/json"
 	"maps"
 	"net/url"
@@ -279,6 +280,20 @@ func (t Template) Fill(attributes user.Attributes, collapse bool) Fill {
 			f.Unfit = append(f.Unfit, p.variable)
 		}
 		b.WriteString(printed)
+	}
+	f.Text = b.String()
+	return f
+}
+
+// Preview is Fill with the placeholders themselves in place of the values that are missing.
+func (t Template) Preview(attributes user.Attributes, collapse bool) Fill {
+	f := t.Fill(attributes, collapse)
+	var b strings.Builder
+	for _, p := range t.parts {
+		b.WriteString(p.text)
+		if p.variable != "" {
+			b.WriteString(cmp.Or(valueOf(attributes, p.variable, collapse), "{"+p.variable+"}"))
+		}
 	}
 	f.Text = b.String()
 	return f

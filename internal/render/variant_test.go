@@ -249,3 +249,11 @@ func parse(t *testing.T, content string) render.Template {
 	require.NoError(t, err)
 	return template
 }
+
+func TestPreview(t *testing.T) {
+	t.Parallel()
+	template, err := render.Parse("Hi {name}, {address.city} {{here}}")
+	require.NoError(t, err)
+	fill := template.Preview(user.Attributes{"name": " Ann  B "}, true)
+	require.Equal(t, render.Fill{Text: "Hi Ann B, {address.city} {here}", Missing: []string{"address.city"}}, fill)
+}

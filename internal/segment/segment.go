@@ -207,6 +207,22 @@ func (e Expr) References(field string) []Reference {
 	return found
 }
 
+// Attributes lists the attributes that e names, each once, in order of appearance.
+func (e Expr) Attributes() []string {
+	var names []string
+	if e.logic == "" && e.subject == anAttribute && e.attribute != "" {
+		names = append(names, e.attribute)
+	}
+	for _, condition := range e.conditions {
+		for _, name := range condition.Attributes() {
+			if !slices.Contains(names, name) {
+				names = append(names, name)
+			}
+		}
+	}
+	return names
+}
+
 // topicID reads a checked whole number.
 func topicID(value any) int64 {
 	id, _ := value.(json.Number).Int64()
@@ -351,6 +367,24 @@ func operatorNames(operators []Operator) string {
 		names[i] = string(op)
 	}
 	return strings.Join(names, ", ")
+}
+
+// AttributeOperators lists what an attribute takes.
+func AttributeOperators() []Operator { return slices.Clone(attributeOperators) }
+
+// Field is something that the engine itself knows of a person.
+type Field struct {
+	Name      string
+	Operators []Operator // what it takes
+}
+
+// Fields lists them.
+func Fields() []Field {
+	list := make([]Field, len(fields))
+	for i, f := range fields {
+		list[i] = Field{f.name, slices.Clone(f.operators)}
+	}
+	return list
 }
 
 // fieldOperators are what a field takes; none for an unknown one.

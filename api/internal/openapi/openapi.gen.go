@@ -386,6 +386,30 @@ func (e KeywordAction) Valid() bool {
 	}
 }
 
+// Defines values for KnownAttributeTypes.
+const (
+	KnownAttributeTypesArray   KnownAttributeTypes = "array"
+	KnownAttributeTypesBoolean KnownAttributeTypes = "boolean"
+	KnownAttributeTypesNumber  KnownAttributeTypes = "number"
+	KnownAttributeTypesString  KnownAttributeTypes = "string"
+)
+
+// Valid indicates whether the value is a known member of the KnownAttributeTypes enum.
+func (e KnownAttributeTypes) Valid() bool {
+	switch e {
+	case KnownAttributeTypesArray:
+		return true
+	case KnownAttributeTypesBoolean:
+		return true
+	case KnownAttributeTypesNumber:
+		return true
+	case KnownAttributeTypesString:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for MessageClassification.
 const (
 	MessageClassificationHelp        MessageClassification = "help"
@@ -955,6 +979,11 @@ type Attempt struct {
 // AttemptState `open` (no outcome yet), `accepted` by the provider, `refused` by it, `absent` (the provider never had it),
 // `unknown` (it cannot be told).
 type AttemptState string
+
+// AttributeList Example: {"attributes":[{"name":"city","types":["string"],"users":1200,"values":["Colombo","Galle"]},{"name":"age","types":["number"],"users":900,"values":[]}]}
+type AttributeList struct {
+	Attributes []KnownAttribute `json:"attributes"`
+}
 
 // Attributes What is known of a person, by name. Values are of any JSON type.
 //
@@ -2001,6 +2030,24 @@ type Keywords struct {
 type KeywordsWrite struct {
 	Additional []Keyword `json:"additional"`
 }
+
+// KnownAttribute defines model for KnownAttribute.
+type KnownAttribute struct {
+	// Name A path, as conditions and placeholders name it: address.city.
+	Name string `json:"name"`
+
+	// Types Of its values; one that is missing or null does not count.
+	Types []KnownAttributeTypes `json:"types"`
+
+	// Users Of those looked at, how many have it.
+	Users int `json:"users"`
+
+	// Values Its texts, when there are few and many users share each; else empty.
+	Values []string `json:"values"`
+}
+
+// KnownAttributeTypes defines model for KnownAttribute.Types.
+type KnownAttributeTypes string
 
 // Message defines model for Message.
 type Message struct {
@@ -3104,6 +3151,12 @@ type TemplateVariantWrite struct {
 	Locale           string            `json:"locale"`
 }
 
+// TemplateVersionList defines model for TemplateVersionList.
+type TemplateVersionList struct {
+	NextCursor *string    `json:"next_cursor"`
+	Versions   []Template `json:"versions"`
+}
+
 // TemplateWarning defines model for TemplateWarning.
 type TemplateWarning struct {
 	// Code `no_opt_out_line` or `too_long_for_template`.
@@ -3304,6 +3357,26 @@ type UnknownMessageList struct {
 	Messages   []UnknownMessage `json:"messages"`
 	NextCursor *string          `json:"next_cursor"`
 	Total      int64            `json:"total"`
+}
+
+// Use defines model for Use.
+type Use struct {
+	ID   int64  `json:"id"`
+	Kind string `json:"kind"`
+
+	// Name Of a campaign, its topic.
+	Name string `json:"name"`
+
+	// Status Of a campaign.
+	Status *string `json:"status"`
+
+	// UsedAs `audience`: the campaign is for its people; `exclusion`: it leaves them out; `definition`: a condition names it; `template`: the campaign sends it.
+	UsedAs string `json:"used_as"`
+}
+
+// UseList Example: {"uses":[{"id":3,"kind":"campaign","name":"Spring","status":"DRAFT","used_as":"exclusion"},{"id":4,"kind":"segment","name":"Not gold","status":null,"used_as":"definition"}]}
+type UseList struct {
+	Uses []Use `json:"uses"`
 }
 
 // User Example: {"attributes":{"city":"Colombo","country":"Sri Lanka","name":"Arjuna Silva","timezone":"Asia/Colombo"},"consent_state":"OPT_IN","created_at":"2026-11-21T22:38:59Z","last_inbound_at":null,"name":"Arjuna Silva","phone_number":"+94771234567","region":"LK","suppressed":[],"timezones":["Asia/Colombo"],"updated_at":"2026-11-21T22:38:59Z"}
@@ -4001,6 +4074,15 @@ type PreviewTemplateParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// ListTemplateVersionsParams defines parameters for ListTemplateVersions.
+type ListTemplateVersionsParams struct {
+	// Limit How many rows to answer at most.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor The `next_cursor` of the page before.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
 // ListTopicsParams defines parameters for ListTopics.
 type ListTopicsParams struct {
 	// Limit How many rows to answer at most.
@@ -4280,6 +4362,9 @@ type ServerInterface interface {
 	// RemoveSecondFactor Remove the second factor of an account
 	// (DELETE /api/v1/accounts/{id}/second-factor)
 	RemoveSecondFactor(c *gin.Context, id ID)
+	// ListAttributes List the attributes that users have
+	// (GET /api/v1/attributes)
+	ListAttributes(c *gin.Context)
 	// ListAuditEvents List who changed what
 	// (GET /api/v1/audit)
 	ListAuditEvents(c *gin.Context, params ListAuditEventsParams)
@@ -4460,6 +4545,9 @@ type ServerInterface interface {
 	// ReplaceSegmentMembers Replace who is in a static segment
 	// (PUT /api/v1/segments/{id}/members)
 	ReplaceSegmentMembers(c *gin.Context, id ID, params ReplaceSegmentMembersParams)
+	// ListSegmentUses List what uses a segment
+	// (GET /api/v1/segments/{id}/uses)
+	ListSegmentUses(c *gin.Context, id ID)
 	// GetSenders List the senders
 	// (GET /api/v1/senders)
 	GetSenders(c *gin.Context)
@@ -4508,6 +4596,12 @@ type ServerInterface interface {
 	// PreviewTemplate Render a template for one person
 	// (POST /api/v1/templates/{id}/preview)
 	PreviewTemplate(c *gin.Context, id ID, params PreviewTemplateParams)
+	// ListTemplateUses List what uses a template
+	// (GET /api/v1/templates/{id}/uses)
+	ListTemplateUses(c *gin.Context, id ID)
+	// ListTemplateVersions List the versions of a template
+	// (GET /api/v1/templates/{id}/versions)
+	ListTemplateVersions(c *gin.Context, id ID, params ListTemplateVersionsParams)
 	// ListTopics List topics
 	// (GET /api/v1/topics)
 	ListTopics(c *gin.Context, params ListTopicsParams)
@@ -4738,6 +4832,19 @@ func (siw *ServerInterfaceWrapper) RemoveSecondFactor(c *gin.Context) {
 	}
 
 	siw.Handler.RemoveSecondFactor(c, id)
+}
+
+// ListAttributes operation middleware
+func (siw *ServerInterfaceWrapper) ListAttributes(c *gin.Context) {
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ListAttributes(c)
 }
 
 // ListAuditEvents operation middleware
@@ -6898,6 +7005,31 @@ func (siw *ServerInterfaceWrapper) ReplaceSegmentMembers(c *gin.Context) {
 	siw.Handler.ReplaceSegmentMembers(c, id, params)
 }
 
+// ListSegmentUses operation middleware
+func (siw *ServerInterfaceWrapper) ListSegmentUses(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ListSegmentUses(c, id)
+}
+
 // GetSenders operation middleware
 func (siw *ServerInterfaceWrapper) GetSenders(c *gin.Context) {
 
@@ -7457,6 +7589,75 @@ func (siw *ServerInterfaceWrapper) PreviewTemplate(c *gin.Context) {
 	}
 
 	siw.Handler.PreviewTemplate(c, id, params)
+}
+
+// ListTemplateUses operation middleware
+func (siw *ServerInterfaceWrapper) ListTemplateUses(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ListTemplateUses(c, id)
+}
+
+// ListTemplateVersions operation middleware
+func (siw *ServerInterfaceWrapper) ListTemplateVersions(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListTemplateVersionsParams
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", c.Request.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter limit: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", c.Request.URL.Query(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter cursor: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ListTemplateVersions(c, id, params)
 }
 
 // ListTopics operation middleware
@@ -8251,6 +8452,7 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 
 	router.GET(options.BaseURL+"/api/v1/users", wrapper.ListUsers)
 	router.POST(options.BaseURL+"/api/v1/users", wrapper.CreateUser)
+	router.GET(options.BaseURL+"/api/v1/attributes", wrapper.ListAttributes)
 	router.GET(options.BaseURL+"/api/v1/users.csv", wrapper.ExportUsersCsv)
 	router.GET(options.BaseURL+"/api/v1/users.jsonl", wrapper.ExportUsersJsonl)
 	router.DELETE(options.BaseURL+"/api/v1/users/:phone_number", wrapper.DeleteUser)
@@ -8293,6 +8495,7 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 	router.DELETE(options.BaseURL+"/api/v1/segments/:id", wrapper.DeleteSegment)
 	router.GET(options.BaseURL+"/api/v1/segments/:id", wrapper.GetSegment)
 	router.PUT(options.BaseURL+"/api/v1/segments/:id", wrapper.UpdateSegment)
+	router.GET(options.BaseURL+"/api/v1/segments/:id/uses", wrapper.ListSegmentUses)
 	router.POST(options.BaseURL+"/api/v1/segments/:id/evaluate", wrapper.EvaluateSegment)
 	router.POST(options.BaseURL+"/api/v1/segments/preview", wrapper.PreviewSegment)
 	router.POST(options.BaseURL+"/api/v1/segments/:id/members", wrapper.AddSegmentMembers)
@@ -8305,6 +8508,8 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 	router.DELETE(options.BaseURL+"/api/v1/templates/:id", wrapper.DeleteTemplate)
 	router.GET(options.BaseURL+"/api/v1/templates/:id", wrapper.GetTemplate)
 	router.PUT(options.BaseURL+"/api/v1/templates/:id", wrapper.UpdateTemplate)
+	router.GET(options.BaseURL+"/api/v1/templates/:id/uses", wrapper.ListTemplateUses)
+	router.GET(options.BaseURL+"/api/v1/templates/:id/versions", wrapper.ListTemplateVersions)
 	router.POST(options.BaseURL+"/api/v1/templates/:id/preview", wrapper.PreviewTemplate)
 	router.GET(options.BaseURL+"/api/v1/campaigns", wrapper.ListCampaigns)
 	router.POST(options.BaseURL+"/api/v1/campaigns", wrapper.CreateCampaign)
@@ -9572,6 +9777,124 @@ type RemoveSecondFactordefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response RemoveSecondFactordefaultApplicationProblemPlusJSONResponse) VisitRemoveSecondFactorResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListAttributesRequestObject struct {
+}
+
+type ListAttributesResponseObject interface {
+	VisitListAttributesResponse(w http.ResponseWriter) error
+}
+
+type ListAttributes200JSONResponse AttributeList
+
+func (response ListAttributes200JSONResponse) VisitListAttributesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListAttributes400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response ListAttributes400ApplicationProblemPlusJSONResponse) VisitListAttributesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListAttributes401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ListAttributes401ApplicationProblemPlusJSONResponse) VisitListAttributesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListAttributes403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response ListAttributes403ApplicationProblemPlusJSONResponse) VisitListAttributesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListAttributes500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response ListAttributes500ApplicationProblemPlusJSONResponse) VisitListAttributesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListAttributes503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response ListAttributes503ApplicationProblemPlusJSONResponse) VisitListAttributesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListAttributesdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListAttributesdefaultApplicationProblemPlusJSONResponse) VisitListAttributesResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -18569,6 +18892,141 @@ func (response ReplaceSegmentMembersdefaultApplicationProblemPlusJSONResponse) V
 	return err
 }
 
+type ListSegmentUsesRequestObject struct {
+	ID ID `json:"id"`
+}
+
+type ListSegmentUsesResponseObject interface {
+	VisitListSegmentUsesResponse(w http.ResponseWriter) error
+}
+
+type ListSegmentUses200JSONResponse UseList
+
+func (response ListSegmentUses200JSONResponse) VisitListSegmentUsesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListSegmentUses400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response ListSegmentUses400ApplicationProblemPlusJSONResponse) VisitListSegmentUsesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListSegmentUses401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ListSegmentUses401ApplicationProblemPlusJSONResponse) VisitListSegmentUsesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListSegmentUses403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response ListSegmentUses403ApplicationProblemPlusJSONResponse) VisitListSegmentUsesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListSegmentUses404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response ListSegmentUses404ApplicationProblemPlusJSONResponse) VisitListSegmentUsesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListSegmentUses500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response ListSegmentUses500ApplicationProblemPlusJSONResponse) VisitListSegmentUsesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListSegmentUses503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response ListSegmentUses503ApplicationProblemPlusJSONResponse) VisitListSegmentUsesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListSegmentUsesdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListSegmentUsesdefaultApplicationProblemPlusJSONResponse) VisitListSegmentUsesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type GetSendersRequestObject struct {
 }
 
@@ -21069,6 +21527,277 @@ type PreviewTemplatedefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response PreviewTemplatedefaultApplicationProblemPlusJSONResponse) VisitPreviewTemplateResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListTemplateUsesRequestObject struct {
+	ID ID `json:"id"`
+}
+
+type ListTemplateUsesResponseObject interface {
+	VisitListTemplateUsesResponse(w http.ResponseWriter) error
+}
+
+type ListTemplateUses200JSONResponse UseList
+
+func (response ListTemplateUses200JSONResponse) VisitListTemplateUsesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListTemplateUses400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response ListTemplateUses400ApplicationProblemPlusJSONResponse) VisitListTemplateUsesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListTemplateUses401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ListTemplateUses401ApplicationProblemPlusJSONResponse) VisitListTemplateUsesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListTemplateUses403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response ListTemplateUses403ApplicationProblemPlusJSONResponse) VisitListTemplateUsesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListTemplateUses404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response ListTemplateUses404ApplicationProblemPlusJSONResponse) VisitListTemplateUsesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListTemplateUses500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response ListTemplateUses500ApplicationProblemPlusJSONResponse) VisitListTemplateUsesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListTemplateUses503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response ListTemplateUses503ApplicationProblemPlusJSONResponse) VisitListTemplateUsesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListTemplateUsesdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListTemplateUsesdefaultApplicationProblemPlusJSONResponse) VisitListTemplateUsesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListTemplateVersionsRequestObject struct {
+	ID     ID `json:"id"`
+	Params ListTemplateVersionsParams
+}
+
+type ListTemplateVersionsResponseObject interface {
+	VisitListTemplateVersionsResponse(w http.ResponseWriter) error
+}
+
+type ListTemplateVersions200JSONResponse TemplateVersionList
+
+func (response ListTemplateVersions200JSONResponse) VisitListTemplateVersionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListTemplateVersions400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response ListTemplateVersions400ApplicationProblemPlusJSONResponse) VisitListTemplateVersionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListTemplateVersions401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ListTemplateVersions401ApplicationProblemPlusJSONResponse) VisitListTemplateVersionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListTemplateVersions403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response ListTemplateVersions403ApplicationProblemPlusJSONResponse) VisitListTemplateVersionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListTemplateVersions404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response ListTemplateVersions404ApplicationProblemPlusJSONResponse) VisitListTemplateVersionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListTemplateVersions500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response ListTemplateVersions500ApplicationProblemPlusJSONResponse) VisitListTemplateVersionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListTemplateVersions503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response ListTemplateVersions503ApplicationProblemPlusJSONResponse) VisitListTemplateVersionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListTemplateVersionsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListTemplateVersionsdefaultApplicationProblemPlusJSONResponse) VisitListTemplateVersionsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -24501,6 +25230,9 @@ type StrictServerInterface interface {
 	// RemoveSecondFactor Remove the second factor of an account
 	// (DELETE /api/v1/accounts/{id}/second-factor)
 	RemoveSecondFactor(ctx context.Context, request RemoveSecondFactorRequestObject) (RemoveSecondFactorResponseObject, error)
+	// ListAttributes List the attributes that users have
+	// (GET /api/v1/attributes)
+	ListAttributes(ctx context.Context, request ListAttributesRequestObject) (ListAttributesResponseObject, error)
 	// ListAuditEvents List who changed what
 	// (GET /api/v1/audit)
 	ListAuditEvents(ctx context.Context, request ListAuditEventsRequestObject) (ListAuditEventsResponseObject, error)
@@ -24681,6 +25413,9 @@ type StrictServerInterface interface {
 	// ReplaceSegmentMembers Replace who is in a static segment
 	// (PUT /api/v1/segments/{id}/members)
 	ReplaceSegmentMembers(ctx context.Context, request ReplaceSegmentMembersRequestObject) (ReplaceSegmentMembersResponseObject, error)
+	// ListSegmentUses List what uses a segment
+	// (GET /api/v1/segments/{id}/uses)
+	ListSegmentUses(ctx context.Context, request ListSegmentUsesRequestObject) (ListSegmentUsesResponseObject, error)
 	// GetSenders List the senders
 	// (GET /api/v1/senders)
 	GetSenders(ctx context.Context, request GetSendersRequestObject) (GetSendersResponseObject, error)
@@ -24729,6 +25464,12 @@ type StrictServerInterface interface {
 	// PreviewTemplate Render a template for one person
 	// (POST /api/v1/templates/{id}/preview)
 	PreviewTemplate(ctx context.Context, request PreviewTemplateRequestObject) (PreviewTemplateResponseObject, error)
+	// ListTemplateUses List what uses a template
+	// (GET /api/v1/templates/{id}/uses)
+	ListTemplateUses(ctx context.Context, request ListTemplateUsesRequestObject) (ListTemplateUsesResponseObject, error)
+	// ListTemplateVersions List the versions of a template
+	// (GET /api/v1/templates/{id}/versions)
+	ListTemplateVersions(ctx context.Context, request ListTemplateVersionsRequestObject) (ListTemplateVersionsResponseObject, error)
 	// ListTopics List topics
 	// (GET /api/v1/topics)
 	ListTopics(ctx context.Context, request ListTopicsRequestObject) (ListTopicsResponseObject, error)
@@ -25153,6 +25894,30 @@ func (sh *strictHandler) RemoveSecondFactor(ctx *gin.Context, id ID) {
 		sh.options.HandlerErrorFunc(ctx, err)
 	} else if validResponse, ok := response.(RemoveSecondFactorResponseObject); ok {
 		if err := validResponse.VisitRemoveSecondFactorResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ListAttributes operation middleware
+func (sh *strictHandler) ListAttributes(ctx *gin.Context) {
+	var request ListAttributesRequestObject
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListAttributes(ctx, request.(ListAttributesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListAttributes")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(ListAttributesResponseObject); ok {
+		if err := validResponse.VisitListAttributesResponse(ctx.Writer); err != nil {
 			sh.options.ResponseErrorHandlerFunc(ctx, err)
 		}
 	} else if response != nil {
@@ -27101,6 +27866,32 @@ func (sh *strictHandler) ReplaceSegmentMembers(ctx *gin.Context, id ID, params R
 	}
 }
 
+// ListSegmentUses operation middleware
+func (sh *strictHandler) ListSegmentUses(ctx *gin.Context, id ID) {
+	var request ListSegmentUsesRequestObject
+
+	request.ID = id
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListSegmentUses(ctx, request.(ListSegmentUsesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListSegmentUses")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(ListSegmentUsesResponseObject); ok {
+		if err := validResponse.VisitListSegmentUsesResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // GetSenders operation middleware
 func (sh *strictHandler) GetSenders(ctx *gin.Context) {
 	var request GetSendersRequestObject
@@ -27665,6 +28456,59 @@ func (sh *strictHandler) PreviewTemplate(ctx *gin.Context, id ID, params Preview
 		sh.options.HandlerErrorFunc(ctx, err)
 	} else if validResponse, ok := response.(PreviewTemplateResponseObject); ok {
 		if err := validResponse.VisitPreviewTemplateResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ListTemplateUses operation middleware
+func (sh *strictHandler) ListTemplateUses(ctx *gin.Context, id ID) {
+	var request ListTemplateUsesRequestObject
+
+	request.ID = id
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListTemplateUses(ctx, request.(ListTemplateUsesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListTemplateUses")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(ListTemplateUsesResponseObject); ok {
+		if err := validResponse.VisitListTemplateUsesResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ListTemplateVersions operation middleware
+func (sh *strictHandler) ListTemplateVersions(ctx *gin.Context, id ID, params ListTemplateVersionsParams) {
+	var request ListTemplateVersionsRequestObject
+
+	request.ID = id
+	request.Params = params
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListTemplateVersions(ctx, request.(ListTemplateVersionsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListTemplateVersions")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(ListTemplateVersionsResponseObject); ok {
+		if err := validResponse.VisitListTemplateVersionsResponse(ctx.Writer); err != nil {
 			sh.options.ResponseErrorHandlerFunc(ctx, err)
 		}
 	} else if response != nil {
@@ -28430,661 +29274,674 @@ func (sh *strictHandler) GetReadiness(ctx *gin.Context) {
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7L39dtu4sif6Kji6567u3ptWJNuJE3ndNeNO0rsz3Z3kxs7OzIlzRUiEJGxTgJqgrKhzPGueZh5snuQu",
-	"VAEgSIIUJTvpfWbNP4ks8QMoFAr1+asvvalcrqRgIle90ZfeimZ0yXKWwV/P15mSmf6UMDXN+CrnUvRG",
-	"vasFI7Fgn/PxFK6IiZyRfMHIis4ZmbCZzFi/F/W4vvj3Ncu2vagn6JL1Rj28oxf11HTBllQ/fEk//8rE",
-	"PF/0Ro+Hx1FvyYX9exj1VjTPWaaf9P99vDj6N3r0x+Do2fj/Ofr013/tRb18u9JPVXnGxbx3dxf1Xr0I",
-	"D5gnZM5vmSA0J9OMUf2TG+SK5otijDzpRb2M/b7mGUt6ozxbM3+8M5ktaa6vE/mT016kJ8CX62VvdDw8",
-	"PTt9evLk9AxmgV8O3Si5yNmcZTjMhC1XMmdiuv2FbetD/o3eMEV4ThSdMZJLkrEVoznJF1wRPTam8nMy",
-	"XUjFBJlsgfxTmqYsi4hgGzKTGWF0utA3iLl+wISRRApYGPaZLlepHtLJbDgbJKfs6MlsMDs6pQN29Cw5",
-	"eXI0oCf08WSYnE2HA0ukBaMJywoyeVM40nNoWNPjx4/b1vRfjv5741IuVzLLX2Tbd2tRp9DLW5ZtcXZc",
-	"kemCTW9YQqhIyFSuRc6SCP4QkqwVy/Q1m4znORNNrJlk23G2FqV5mEFNpEwZFd6oXolbnrP6qF7I9SRl",
-	"RK7yIy5GhOlBTmSyJVzAGs14yshmIfV44rcvX7949fpvMaGzXA8x199Speeh1y9fMJ6RqRSKiTwiVJHJ",
-	"9lrEb99cXpFHdMUf3Q4f6bmpR19WCynYWKyXE5bdPTK3POJ6kMDp8bl+qR4NWdItETLX/ICv4oqkbJYT",
-	"mmr2IKeDZ2SzYEJTbkqXK8rneug0vxbwPM2WiqT8lvWvRQMp8cISJRM2o+s0741mNFUsaqbsb3S10hxQ",
-	"I+2HBcuYI+J3ikxlul4KFRGkFcnYVGaJ+o7csK2KyISlUsxHhJL/cvnmNZGTf7BprkWVHqSKcHtseL4g",
-	"sU++OLoWsaHgWOU0Z7HmJELzPOOTdc7wnkTmikxYvmFMEJ5rGt6yVMGl5lXxl+teLq97EbmG6V737mK8",
-	"WY9Wf0PinH3O44jE5t3XQmYkNkSJYWZinaZ6/6aM3uL0cd5ErvM++bCguWacRDIFy6onR24YWykYldwI",
-	"+KpPLgRZr1JJE+CAKc2yrb6RKv3Ma7Fcpzlf0SwnM87ShMRLXIeYcKFyRhNc7UJ0fLnu/SYnPGXXvRG5",
-	"7vkkxClfyY3A32iSZEyp/pTnW/ztrVT5VCZwr6GSf+HK/VzQTv+uqXXdu7trYDsz5CZJ9HT4rHy8HDdL",
-	"nbcy5dNtiAmp3jpTuWRK8xLsP9jQNGPkRmh60zRjNNn2SbxeJcg/sKFgl8l1HpEly+ZMFSylCBe5xA2v",
-	"+Rn4R5El09SEXY8fz0mcsVVKpywmq3WukO3l5rvKswhcY45lnqlzEtMkiZGH4K6lWfitHnefPEd+JzOZ",
-	"pnLjWOdaZOuUKbIWCcvcdECuuoE0S4EV0tBfjX/N2Kw36v1fjwq94xH+qh6VCF+sxDs2B9KHDnWQ9NkW",
-	"NjVwnoL9Jdc5oe5HzUjn5NXlG3IyfPLkaEhoulrQo+PGcwAl1TjDFzcdazXV5NOX47vwQfYrX/K8PoOf",
-	"5YYsqdjqFVR6i1OhNizTGspSqrxpfCk8LShbHw98bWQw2KmGvNW79jWQLkxhJKtmqZf94ZPTc+CM+K8x",
-	"CJEJs2cqif/v4x/jPrkg8WZBc0VXq1FMVhmb8c9wqGm2YklZ+fjrs9Ozs+HxyenjJ2dhTcwXKq06mbcw",
-	"p4PSHj8NqZCf/jL6T+Q/ffzr4OjZp4+Do2fk+x/6jRrlOzblK85E/jLLZPZcJoFj/41It2TJlKJ6XxsZ",
-	"zxVh+hanHmfylics+041LS1cPtYMW2W7vRVMN+p3jKrQ/mkacgbXN40Qf23aFE9O21Q9o7vvpPOlPnR3",
-	"DRj0Ka4InNBNo4UfOwug3/DZ+HoY0Vp02BtmdbO1OIcPgm2Yyssiv5Gca3Hvlb6i6qbJ6olzqm7GPIlB",
-	"g4PhGSVgQ5WRNyyB1W8whswDullE6zVc6XHEyZPQUl/JFZ/imEOv1L+Ov4UV9l6xzBx9DfyG53snZivp",
-	"jJ2Zzry+YDo9phd8ztEiDwzJnnQ5qiJzLpxSqRhJ4NZzQvVhn2jryJPWaAHLbCdf/t60w4dP2nb4X8mn",
-	"/6Tl6acvw2j4OHga3uGiMpX/KBPOYJKXbL5kIn8PnKm/mEqRmzVxeukjveJHCc1hSMXgaJJwTR6avs3k",
-	"imU5PNRYGSvvqy89bTeUeGfCBYVp11m04LyPeN8ndxWqZziX8vpckPdXPx09RSvPWHw1xVr/GGuzJGcp",
-	"gxPOSRKBRknKBQPd31g4RLEVzWjOEm3qT+VySSOi2JJPZSoF2Aw5nRSmRXFo67/0C9zun/FM5fACcBeo",
-	"qu1DWKpYYaxmKkf9rrwRDZuiglZZMLpapXwKVuejf5iTx535H7/06JzhIa2tAfB05DSjvaiyf0a9N2+v",
-	"xq9eFzz5U0bFDfmNpykoA3I6Xa+olXWabvB1SWXwdYyzJ727yLz++Jl7/YVYZzRZ0NW60yD+lmnF+gNP",
-	"8RQsDeKFnOYyMAanEXmDOevdffK3GM/ZUnXTkN+Bmdu7A5H3Cu8bDgZG27NfOG6lWUY1i38+mssj893H",
-	"T3pl+u/oxpx5wPJfY6vVjyT9C6qRYKrmTHOh/hN3pZZIO/dn5Ey92isulHFFGk8mHs8c39YvH05oED7Y",
-	"3t+968n3cX+qbrXB3/+cqs/wQS+F+5DGP8DON04LWDw9BePb6JOXWkDgX2RB1bWglS1MvpeZ+Sr+AUw1",
-	"LfwX9JYRSiqODbzWfKffvBYpU4pQYuhLFN0qIvMFyzZcsXN0aF0L+IbcsK2zhX0PCXregAwMzyo58/wi",
-	"xposLNaYJJLkUvbJy+Uq35Jbmq6Z0u8m+k1czPvX4lpcsc/gIQMZG8F/wyeaWB+4SORGHQ2PHx9rG+T5",
-	"5d9xMRZaySHouESemwK7aVu9VaZGIFBldi3if4/75M2MULKR2c1EyhtPjqoFYzAkbfDrN+vHo7DVRo82",
-	"w7mw4vh7Id2Z/AfLpNJDX6VrRRSfi8iafWT4+FpMFzSj05xl6oeCwuZBEYm1DDZmOOy+2FxEjOdIRdri",
-	"MrJckZx9zt3awrKY1dX6AGy+a2GcShT8UufEP5e0+bbRfKDJpp/VR+YsvEz6HhU8KGA3qZXmMJALP9Lk",
-	"HR7/LcfGKpOTlC3/ao+PbprUW7wrtDevwDsIryVTKoz7ExZNC5PnUsxSPv3mQ1plDLwusBm1/JvwRBMU",
-	"BgXW5rcc0YXY4k5HqxUG8ROMKWHiW5NGi5aUTm+QX9VUrhgM6JXQyiZNvzl13qwzAl4WNPJSOVdwdllp",
-	"ZthL21ow0Ncy/0muRfKNCZfBhheSqLUN/sBw3tKtVq6vpPyVZnP2rZcTQyBKC3mS6gHAoN4Lus4XMuN/",
-	"sG9Kp9dS8xd612VOqD5weEIgOobDuqU8pZP0m9LpgiRsxUTCxBRolciNOCd5tiV0TrkwQ1tlcqp1tknK",
-	"nhcD+5Zrad6Fx95srVhyTmIQGSrG2Io5IVmaKDNqtV5p1ZUlv7GE0yvQpf4cDtSaCMZeQCvUOiu8tYig",
-	"5PRG88GdVc/h3LqYgju5ZMx86UEgmSVjUFaPB8dPjobDo+Ph1fHx6OTp6PGzf+tFvYTDYiVOUWZLytPe",
-	"qHdDlzSl/9k8rj+VS22MJ+BaNtbGL3AJecsyBtZJJsFxioPGMDqbSpGMZxRMD+sl4XPBkjEXMDCxTtO7",
-	"qn7uj9wziBOas6OcL1lI5y5mUlW6X+UkZVqjlybW2e/VI3xu5l/qj+ZJ0KdTddlYwlTf/3oNgjjnKbBe",
-	"EfcEmUNvmCDrlR6TpgXua6RUbSBI4XZOe6evuavRvmaJQOShHNLFQC8aKEptZJaEKVVewZAZlVKVE71S",
-	"JYPJX78dc63YOeBuwwUyVDbEqM7T44PIZ6PKoOsmU2Q3URE7bzUovX3WumWqm6LG647tSlkJZVf1yb14",
-	"oUJLS0Z4QAshIC6kKjLFerjHK5aNkfRo30e9FeXZWG+G7Jam5jfVGz2JeiuWKSnGpXsTukUHXeC3DWM3",
-	"GBvBH9HlWr9d81DbRficoIQJzqPm0LxlGZgqSh98mVYQ5kzroP3g7m8gQPWpvzK7OVyEPt/IInaQS3CK",
-	"4bTOyQBVJsyNCby0ibbV1/64Tm+8l2grsHgNmWsBueFaJSPHp2Qh15k6x+i+FhHCOnZbxNSOQeFihISF",
-	"oktm363YLRMkoVu115uaOKSdCHIGJFDribuGwJO+DXkaOfZhiVTZ/iHOb+LdZvZqWeNdi7Jz/jtl0lua",
-	"Txc7JXTgVIK79QabLqiYsz75ha0gyYRry3vJIjJhU7pWDJeWisTFIsiSUUESPpuxTOuXYLyoUsi4Qao8",
-	"BuHYLObuQNT7Exh2lFZ+MH1HNL1FOrmnPCk9ZLCntHGPGdYGcz+B8RAPbpYPX+npDzD4u+o2KHvJqz5y",
-	"79cjdcNXR3KFW+NoJWHZXXDE7SUBQyyzGi1MiTbNwlocWm/+vOIZU3sp6zccOZgJTYyPvUInBiedYr6K",
-	"Vty2ztJA0pPMbhSRYuqfkA16pJ2dGQE+sTSFFuHTTex44sDofizhRvPbtc99G6audu+l8e3DOsUUVSND",
-	"qM5xII81SkGehrVQYZLnOVuu8vpwpjTLeFPOw4RpzUqf3Ruq7X+06vU5z3Nj3dDplK1yarhlp8VlnABj",
-	"xUP6YTVzhuhBpzRnxSAUE7nRFLSJNcuY8VJ3eXvCcmMc7LxUa6hJ0B77sDA5oHKdgxteDwtyAQ81ziI/",
-	"FSi4EOVkot2CdEZ5ypJxKuWNCqeiyVnOMNOXpFzlZCrXaUJKvvLQgxd5voJw0lp1WT/MOTHrZfKMIRi9",
-	"ZN0mUnEVmJSTGv1SRhUbg08gYJobM5xj+MKGBrgiU5bllIt0S+QtKpvdxG0HupbIABRG7qXZdGHcAzyP",
-	"yGYBYcQKN62F46eAU6QhSemnTC7JsMGqMWOx+24nQ6qcZvt6jJTN5GqVZiiIigyYmlvCJQDa1BoroirT",
-	"KAuTMmtG5eQ6s+/twlX2R2m2ZV7y5ECLVG1IYYvliokYIoF2cbcs/yEiMQpNlsS2mMNOLCKx8bLCT5pD",
-	"YjqBeC353r+QCEjvX9CE8PyH6FrEhmdi8j33w165TJMfTDa3UQ70sHpRzw4CNAR4p/4SXqYPcnxcUG24",
-	"cLHc5tMb+SqQTs2NsETfLGp8kZ4sJq7/HaPBNGMYRt5i9FGPoWIcQG7HydDldjyXqVxOZJG9cZH9Yy0o",
-	"ueTpLTUJFP4IIWP2K2mE64TnL29ZzYVMp4YU6AHpo92k6Y658OBYPukP+sPhSf+s7HJr9jm7Uy1o15wO",
-	"ot6GNts9Twd3RtAOj/UW42LKVzTVegZqFKOh3iJrJJEd+qNh3fVmZxdw+br5BVMrWb6R2Q0xF2nlAhIW",
-	"0ZGayaV34OtNwMScC5CaLJ2BVQnBfrlcUpGobnrIIR5xR+c9WV4bwUvg582CTxcYLDm3scQNVVAzgKUd",
-	"euJFUV1N4nR2nXvrWFdg5AhkECzu9XowOJnyBP5ncUTiG7YNfJvKKU31B+t6jcn31BJdCzVclbh82EOE",
-	"AE4+cBebYMHu48dyW41dpKGhCXZ2cnQXtIgsjxav8E4Hy6Ql9gjKfbe/f+UqoFSzW7aXhl+Ii5qSH/W8",
-	"2stOR3cuc1z1nVxSdWTjqMtvtM8LkeG5KRirCrmVPqXM5kKfsvtq4tzMdJ1wJqZsrPgfzH45WfM0H3Ph",
-	"rL8pFTTbank1BWk6iHpaZgqWeql2oArot+ell3aRnfYaPa6eZvwhHDLTdJ2wscJM1TFPVG/08ZP+gedj",
-	"lHBaRXajzNgq3Zq/jPa9ztg4X2RMLWSaFOM/HkS9GWigYrodT+nKDhbkryG9nE7XWaaJY967yrjM8JSb",
-	"rNObXtT7fc1ZPga/6ZhpKY5P8b8Gpcb+kNGcjcFfV4406LHbl42nmZ6buaH4WsvDP6Rwi6TZNlmnbAwi",
-	"AX6u/VT60pERop32T0xCttfowY7RHztecoHKhfdbaWWtAdJ78e7ip6ue/WJs6hXcVWxlCOi7pMcu49xc",
-	"Z41MMIdDzGXXBtWKDywFXa5QC25ZpkA8De+Kp43NXQX1eu+vnsN+WvGpVk/eviIv2FISt42iXp7x+RzS",
-	"SJdUrEFgma/G+HYcMZZmtXP2BtLkxqYsa1TMsn5s+/v1y4EWbGmHByO2/olgr0blN6XCOI1V3vkEr8iP",
-	"6itdfYmyJRumUgMqN+CIwmMWdAf7MK2dzjL5Byvb8laA7rZXCwEWiJqjIYMJE3SdyyXN+ZRo4aG/1YoO",
-	"xk9AwToHY1xbjiwhdCnF3JR9I7OocCi5Ki+ro7hcGM0ax2BmvVlIBRW1jK9yVL7phnJIl0QiYcUtWs2Q",
-	"xZbLnaE0t5d21ESYy+6qUjzoeDEpoqBTQCwhl0Cww30vh6iC/rER9tcYjcPXhox2p5f1hq26eayCR1FA",
-	"oQNrkEPtimYhXGCleQnuU5i/M5VZorlJkVitVyut7GhL05USoPwksXlrEkPFiFVhOmidVd3FOzDbWODl",
-	"Z56/Eb32o7MGmqD50lwPAVhTtlPsFciaMKa3IisIRPFc8y1az4lkKsy6lSP6S4+m6ZsZVDS0zeMne9tz",
-	"uoKU/2omGqrDCwmGu5JYEDopBVEhNOrWkCu344v4KNTqBzJc9kqtqSkawe1GCSoCess5fAArAwRkGsuM",
-	"bMB5OGGEg2d4A6X7eG6x5JwwyPO2ri59O6wF4jdYNARFzC6u81vrVizKIh7X+a9QnHbIIDO1t/b6u4CK",
-	"VSXQde/nn0e//Xbd67STA6rZ/R7YoNLVJD4TiTYp52uhpYNmODxk9OV+9XGdR2qqYW0LgqIWQfw+IgkW",
-	"LyylyBeR/c98uWHsplwPPCDDAfkL+QsZHj3uNN2QQhqSvX+YzRNXhh93szxDym092WtD05RMUzm90a9i",
-	"pkwDNY7vEIjhjxr+Cmpqx0eD4dVwMBoM9hqPHclhh5yvg385RLGpaO37+EAu7Cn0nSIJm3EB90WmPtEd",
-	"Pla8tCzTA7vpwkZHLb+IYviAmnBJIbAg54hqjRKlcg5isVtgo4ODvYuT3sRhusi2S7z6rmYt1QX/1ohp",
-	"vxJ23U0tN0ZXTVLY4w0ODr1Di+RIKEOwpwTkTRZHjUkpMqdj6XjoNme2CuklDfZgddR/k5g/BlUJeIst",
-	"cAK6YHKTFOn2QHPBNz3b5nNlrrtcL5c02/aqdmY35cwTmwGvEViloV+sTdqN5Fd4+S9cJN7d43Aqr5bX",
-	"4Hb6zhQIGg/vDdvadNmdHOcbw12Vhopx3D4zLDjzoEpqDkYkXnlNvMUtid+qKA3r+E0s6lmYbv9XN3ST",
-	"auCpQ22Kds2IrKrDIV2mri55/FY9xar0L3iswi9WnBSGRPiAbhDldQ0mrEYEtOGSiVf2bkQlh0lh5lZd",
-	"EpV8aY9NKwHHktXb5mcNO5udR6Czv9k5nP5Mb3Mx7P0dzocmLGKVihbf9kkfMp6zr5jBWDMieoOnqPkF",
-	"7IHe8RB/a1DtTwcdcp7qHiCXM/d4Zz5iJ3fDFaAVGs+dA56Cim6ANUCjutltsDd2h2/kHQ++tpfBTzHc",
-	"Ra+6n6CNIaubqbJwNk+wYQBBwiR0W046fbYbBqq0C036HjznU7uiXfZuPLhx7SODBmhVAI98/3EwNMgj",
-	"/378cXB08umH0cfB0WMAd/r0r72uxvfXfGGjcd6SwNrJAPerWgaDKjzLoVZ0K6pTC2U8kNa/PgpjajWa",
-	"1BWcmba3AMjM6d0RfjguPlzZDyP7oX0EX9WI3inXvqqVvVMqE4BH2CxkapEx/Eeas6FytPy5dri/V57u",
-	"nUzuLNGDLMb2E6fRfvwaTLHL0jvgPO289/fd686M9Hd3XU59ZSOz/eU79/n9rMOvs0dqh2goCqSYF0eQ",
-	"BrZkAzgBTt0mCkKA1IQZRyTOMyoU5sXQNLYRv3iyTm/ivvm/AnBXyics3Q8WanoTzBss5iDnNhvMr682",
-	"P9vIecaWlAvA/Tk7e6aFI2RQHA+9BIC3F+8vX76AfMWMKZnearVmUC+A9h/dyVnivbzZl5VzROudMOf5",
-	"6/DoMADdb0UpoZfmaZM0uz76QI+gT72WgdG8gBeaMCZMNv6mnOQGgLNckQnjYk5mci0Siz53qJFoHCfO",
-	"34FuiWKNSjNosxzfsbztYA0UI7s8YtUbfTwZDAYnn0xqsgLEKMgkhgEkLOW3TI/8U40BLdx4ABs7APoH",
-	"WjkyApOrlJ27sDcclQ2x/9JQ26sIzgkVFhJDawY5oWkaBVAs7dF5L5vt8aCGT7YW/Pc1M78XakDQAf9m",
-	"RmIkcxyR2KOz/nNKxZSl+jdESPLi2oCCXeRFG8kIMFEGIZ9NecISlJMG7Qq90dcCUXq0ia8KPD23LRfg",
-	"IQACghuYzFlOuJGLnfSNMvxoCd1t2A7tViddZdMYOrZtg8uGCo74+Zvf3v768urli3jkeI6XMy3Oi0QR",
-	"LQxQCNIs47cY7jKngk3Nunz+88sX738FIf3u/evXr17/rRcVctu9UH++eP385a946U8Xr/SH2jGiT0z9",
-	"iqNbmgH8CLwrozMtEC6Nnq/347u1MKLhLTXJ7c+to01/tnyj34V7+FOJQGy1JwjeV1DTNpTnzYXvl1xM",
-	"MTNHq7r23LZFUsCcyl3CRCbTpTmk3FBOho9Pngx2+Tkq/FX2cpfG2MpzJnZRm8dzKFuD0LE9arSGMl0v",
-	"1ynN+S0bQRoCTdwWxkI3bdA4WRARWvxhzR04lEmMGyK2tzE6XVwL+ywppgbCjiaJIuuV5vMYfJBjF9JV",
-	"Bvi8kjh3yzI6Z2Pz3i2Yl83rBQU6Rb2cfo+9s5w0XWQ4uRmV05ug7USzxWoqaCAdzJyf1cyqA1Ol9laj",
-	"3B0PEe90dAbvSmNi0IuCDWZ1vcwRr0asZI3gQDtWEGYCLmOkKcSyZWYQaYTclNMLcX/SLD9wCa2vsn3O",
-	"KMKAjb0DEkpo0rRITVAdSTFncp7R1YJPxwlXWO0TxOX30iwnW/Q8RAg6KFVOjHs0N9iyXc/Gt/oxz8NF",
-	"r1EvpSofm2hKQ9YS5r7N+BxSwyAdybSJ2aPGj81pOjamYMJmLMtC7/MIsFlIYrImsVJFq1U5ZNzUoHua",
-	"d0zpvfpxQRsk8FpXHgNuzkJpSenG9YYwviEA6FcdB+SKhpyq1XHvuxsLxbiucBTKnN5DsRbz8b4DMzp4",
-	"gEhQ1lYvspMZSTV/uk48UG5kTK2R0zb3HceKiSS4Wq+hFm++Fvsbi6WSLfSNBXO8cihhhXlaOdZxr7s3",
-	"/L5m6xAZ30Od0oZubSqEqdcakVjhjHHtXFXjvlPDWor9eCpsRL8DZOikPkpou1MyHIDTYNy+RbHv0Atz",
-	"I7zqxXqfE8WYb5+YcL3a+52+pRlkBVRnXLm+kHmDItHpZVgHGhK0AB9as4vA/C8XoJ4DHrCpGzNmV1fx",
-	"I1f5WK5zNU7WWjSPp17RUbtM5Pkiydim3FnLYUThMY4dxOw53nFIfjTpG54M/msPORh4RuAR9oCQpJo3",
-	"3+IOK+JZ+pGtxe/oWixPmBH9BEQM6vpKRpMdWs87bRTI2S41uSbysNmP2qXOmJ5CjQrNOYmnPN/GkP23",
-	"TtMDFZz2UIMpD9kJVMJW6RYtKbhrLcaipZtJthYOuVqBYcYB2rOquTrFrVNGY757nODwKMZ5cArjejpl",
-	"Su3gDzgXsS9gXshDT35GB2vIdTkeJvR99GBs5tOoCDs7HOFYW7m5GK5LaEGJkLPPNfAPfd5r4yEDvQhQ",
-	"fCUW23bJMmTLlcxoOg6CCxne+04BwPoslRuLoX9l7iMf2IS8f9XAivrmTlmBuVyNdzpE77M4rj9UYB8P",
-	"A/u4JcGy4msIj9Uml438hFjX+bPj4jQeGx+cixM1Oq9XlDlBfCm4F6E+4DufdwIxKjv8bV6lc/x7Yi1A",
-	"t4AqXldvqzpk0E6pKqd1Y6NBHwurhkEjKqBkNbk4QodhgwxscBiEDYmAz6NF4QprIA3qUIMh22RXBzSM",
-	"uoCLdnjc6rs+KKeLbVCcru74KpSDZi9I2K3V5G2reCwqErLNY3plGid0jVX5nUHAL17qufcp6t3SjGup",
-	"CXtWZglUGg+PB2ewD8vOzcrDAkEZ6JYVuW6BkGpSDRo1Zxa0F3LtFwCpzKx70oxBm7E6qmW47xQ6ShYy",
-	"TVimzrF35lz6xxHM/juvE2efXNieHk/IL/zHQJLN8GtBzlSkaHntdrEYGi8B2E2odyz5fE+cHIE/e4Ph",
-	"MzoZTE+PzobTx0dnsxN29JQ+Pjs6mQ1nT+hwcjw9QXyhcl0+dluyMvruU1lf1Stu+tCN3OsfnTzK1iKE",
-	"OlOMtlZybVpiaUZ3VeBIlM6n15UtY/TA/WoqeknZDqhEdjbdtCGrCe1GNykfh653n6NI68oXGTcd5cvh",
-	"Qe0XYPGjsgJBVndog3YO5qIJexg3ySpjs5TPF3kcinXf7Z7XL9wWQ5qBFYgKAc0Hw+qlMrTvlNOB+iTG",
-	"m+OR78iInNyApDqnofVJDDUteDV8RO6jpmHz99DV+1rYtt5czJnKH5ksJhX/UDzZ4CVvFnJJON6uh2Pq",
-	"Y6CxnFMFIbxk77DGHQInygyqvum1gKG65y/7JNaCbGxKFeIRUXLJoExZsE1kXacXb19BnypBOHQlKz3A",
-	"azzu3V70O8cG6NcCfWEFPL7rdV4860Kr/Ovc0RtTTQTj4GpyeAVC3w157vDRpneaMF7GoGE5EgStHHT2",
-	"uJ4BWwww2lOa4ONQLyvnNjmmgWXsRT1DeX0MeXSDxooOcrUt98nJkx3JT25vWYiZsoB0CVBFSD0gM4dN",
-	"MrMzeMY5VLeZqrxE79y1QDLjVxnLM80iErAGUjbtnqu0fzDRkzf17BcnMbqX6791t9Rr9d/Upm3ynDzR",
-	"ZOAtse1Jm8fFRLgr4iVbC4P6MUSwj9LrPCKXGvNjQX4DbsGh7pS9TqjEP6Q8aLZ9hr7Tfr9lWcKnjW1R",
-	"KyuTL4qkgCSxQfwSl8edj/y/46sPMVidoVocxpZp285iqELaR9N/OPinCjhTDb2oEazobnfhkTt7B1EQ",
-	"lADCSdxmpFZBadDfAxIdDEIjyl3ykYPvIXPJFMHeDso+mKYpoSm/YaV8lweqgLq0qCoInINJenCm2CJw",
-	"kssRpnOU5uTghSJb6YrqASKUcBEVp5OH1nItOsK1+G3/tpCdZXx6ZkiEiu2Gbitpav/RCrQcWx3X+Oow",
-	"TBhfLiPsqmLprI4T8/Uqw/bHiYkQTpLmMEI7+qgZPmaE+0ehx995gy0zXQvLTaWRx33yCqGSMX8CeRrw",
-	"Lqzeqck7kWs/1tknV35OuJd8jvqcFAx58P9UxB0AN3NeSy0yeapSmMD355wkdFvpf/ttiupqFngjNso5",
-	"KfBuiGH5Al0MFSNfb4fU04nMF5C2jCbB155iC8aOkUHDhrOtA+DOfUsBg0eqL8qgkyCeoPpTRLhQuQmZ",
-	"SgglLHcB+MDdHoYP+X4AttzlWiR0+4MzEB0UThyoMIz75CV3yQL+W+wp6L+BKxL/Je6TC8RX0YrjtSje",
-	"oW74SrmcZLnOz4ue5zwnaiE3iuQbPnUaIbSyQKuuCX3o61RVVvbCxeuLcxI7otSz7YvhXShOHxWA1n9G",
-	"eWYL4pE+M7TAp7CPS2wVl0ot41Fl+/sb3GlHeCSj9qcfiOrLtdD6ywR6bOOi8tz0ZnZ8oQ0MZApv1YtY",
-	"Ia7/ORgLJR7RLGTjWUvwQuXXAnGFDT7ZGqyxDc2SPrmqaHDYYtANH9+FqFOCvKRZvigGXGG7AALUn1kG",
-	"GwR8c8BtYMpN2JwLvzdX7lrD/G9YRNsEVVXicDeB+D9IHW11ji75w2VpzbmwzdBMlZfYmsPBuCgc3pWH",
-	"dDXSuwWOnRjLNeII9UmqLRYfkybukw/6hzggbGL9FK3jKxfNLgTGyJhYxTY32X0wllSKOcsInUt9QliA",
-	"LrczDf9SUdF5Af/SDmRFi2KhAgEGuxMEsA+Rbtp4uBbY3zhn5dPIqWDQ6QSbueeOfn3y2uwkPRetu+sn",
-	"ROD1pAIOYnRulEaDh+CGKrLkOIXU9U4EEfNApdK1HsUZXxGFSi4bmbzqot9fHcaromOwPrHgpNa7XVZR",
-	"uMLKlJQZQQvS9Fo/Y+X3/9FKgeebiM/RwEe3ARAaUXj2qMB6oIrvRsfGQZBh//zl4kVABeGs6/5Creg4",
-	"FMaslI+oGKj/vNTi5usUoFdZOed5ys4BxDjjU9e+uDKAb1+rXjmDQUpi+Ahkhr5sRFKmqaAikvA54FWL",
-	"hMR9MiYj8ogcOelqw0IYlJJZYtBZs0SdkylVDG5crcU0X9s+2NdwBCyBzOjZ32BETGodyQTGtEBSNyig",
-	"Fyxdefm9zpYvtBwIuPbVgq9WmOfyZ5bjlyrXAjhtQb9sgVxtA0EeHLxaqo51iR/0TRdw0+Vvl1hguGDT",
-	"QJvAordIuGXOJpNiXiDpuhbXh2JC6lFY93+gfBR82GZMYQIV93tEWuuZJk1tg6D8klMxZQ1EoNhOqTEQ",
-	"YX7HMziG3vgsiUmqVQJZEqemT9jugjY9kD2xA1tgM71giBvefVAzoQG/HqIiS5qApYXZDN5ZidRIOOZv",
-	"am3G1jV3R8t0C9OEl2miMR0jJzbTUDV1ZIMQDmiKsb4ufqCu5naUbo3KwyjQBD1GK/FAkNXLxGnZuR3c",
-	"BApOzloRlNFBoUQFE+KwMsXUIZ0b/3Vsg2IxoamSJBYyH2vGiE3pPhWE0SzlLMOSYFvgbrws+J1kqMFP",
-	"tR2Xoabs4asGeTOg6KynC1CkTRRfD97q1Pqz5xyE7kHQKhhnZdq2xbvzW+DVjm7tEgmH0dB0S2ZaKCjI",
-	"k5nSNGXZmLvWK2YGY5uXdHn15m3H1lvslidaNdZ3/TYwmXZPn9HJNGGz6t+lJIGxn0dlGq9n7JbLtXID",
-	"efP2avzqteZbuc7gJUX2gf4PMnl7+qQO9uKSWRAkpogs8XxEKLlhW7+9k6ZSXMk/iUCcQYlPHOQRj6ZB",
-	"wW0ae7maRH291ZIv3r4CqEWwM7s2EfUXbJdwg4sd0MIh7R6KZa7rlWYdv1Pk8tWLqEiRcX3JUi6YC/eB",
-	"LoahGzSLvMXoNPcGDgpRvbi0aJ86lWLGsyVLzklsWAjKV8A8BTh/EMv6Tz8D8qDDtcrPwTbsALOB8Qzr",
-	"ZPLdaqAJdztCzR4J1SWZCk9FeTICnzzJoFpJr1aMyxVHRQFlTFfcuTI8rRpyDuLJOs+lKFo3mh0C6Gpa",
-	"4CpN8MmWUHEtimZpwAHmlth0tIz7HjwJF6h4Y6ddG/vV1vWGZokqpyXhmAGKlpeSknBwkMWNLy71z2xr",
-	"6ugESmiZoEqkgEExSWmapAu5KYLZZhzuyu0uQPQGuV/e4DVOcovt7cxiAr40atovkZGPOzu9GenxM1e5",
-	"RGfivTq9lU6p/1i93owYbdhlxbmioMUKbKFAhMPwL7Kt49GwteDJ7bAGGeMBGRMTKTCRhb6Xe1h4GiK8",
-	"/M37qxg4F8tDKfygT/zYiYjyzvaHbR7bi4qj2TxTW3habehmF7511SlvVvkrgf+/WQOEjT7NPxXzfw9l",
-	"A/vkBlXVGTdUX1nhc3G0XkHKfkSccjPwdQ1co0LP+G9MRZiqCzBfM/BqaZFprdx+ICfoPid186mrZbon",
-	"iGDRlNTKDE6IkpxPb1geQQYaFmb6YeIOTp7iOOkyZLz4flLU+a23dkL9WmRy17h3yFFH0YYdngeUZ8A6",
-	"x3awBvbcIaBD9ZWf2T+RyVYvDydfvgzv7v6FQFUq0TtDa3ty5QTBlOZsDhK199vFu19eXuG2KrWH7/38",
-	"Xzuo1KC46pkwMX5/WXT/VSuoXgJG1Wy9FdMdynzJcWpaAyKR8g1PuXyk169XqTUZaiVQiEABTUG5br0d",
-	"Luz1dwH6djgLkPiNfAfazBVMpFbe4rfe0M91Ed5ybzdf37fLF3JYaWGAGaOu+VORrAf8vp4seW5ShUPq",
-	"fcEEX0Ld13HFAz+FnaqvckVmGWciSbHNNKG5IUXY4i14pauFUHG6Vw6rdVZEMlzVNYARbElDPXwHPz98",
-	"02SXeywbnGOHgqkvIQSmKl19RnLJZDwjCiSICjQxrssor4m7aftgltjca3jbH7THgsVuCQimak+OYmlb",
-	"RGBDnwX8cS9lL/+z9Tw36L00PX3L5asXpaOgmzT2jquTcixH/+kFc37+rx8HR8/o0ezi6KdPX04aMhbM",
-	"WP7ehVn9k/Lxk50HfH2LWu4qwtAec9sEFUPQiCjrAPty3Rte90bkGpj3uncXn5Ph//of/1M4by1YmqsV",
-	"oxnFbpsVrXh3leBd1HtB1WIiaZYE/ObTnN+ycakRSEUqWGDEiGSIi6hNNuzC17Fcw5beuoR39plN1xgO",
-	"DaaTXGJVrp/IVwVNg9RVV4VTam16AFLanAltT+wpuevV3+Pj00Ww4BXD35Cv5hDWEGmHJodhVoVfZcDc",
-	"AFOueBP3sqWOTxHEZW+4Ii1pg+8so/xmdRyl+7xfrvSqcDGGotmAA9wYcns9Tq7z1ueBpSczY911fbTm",
-	"8jQdl+rw6y94i9noI5JUsQYNV4N/swrt04wmYl/ryvxbXplVQW8Oe2XG9OMasUOuio7JBRQEOMQEgXv2",
-	"QDHRLwK4jN0oGWZUXEzkWiTjwr3SwK1QDXJ7v92BOBKOlfY9YmvSt/zEGvfX+Te0QRsFU1iGNHFuiLWa",
-	"qFzlid0yvyJzQ9oElv4mb7DioiHArW0ChxM+CkKKWS5E0GpwnS+o9Zpb/4wB9BAyR2yPkF/ppQXCrRZg",
-	"NoR7Bs9Gg8FoMIBwj0hKfeihSOpY87S6YckYyu57o95fn53+r//xPwF0wahd5Yeelh4KF2CQ7bipVB55",
-	"LOBfOSSY4SZxKA5r54LNMl2au8JX3CEso0Yv2TkUR90GHFC0tVIpbxjk3uvrTZyhyFy7V/twb/mCMhQE",
-	"rtUeIQKLWhBrGsZuy29H407bGn1E4oyt0q1DO4xc8ip8zOVqZTDVFcvGSHUMVFAB2Xy2wkwrxJge7a1U",
-	"UV52LTaZNucB3hKx5MPlPcFslZ1ONrdjjWcw1IGxxGn2uV4eQLFKBc9UGvS5fRESY24Mz21NUkOpUjdg",
-	"u64+nYegT40WONbWWTZZwOt97N8KzULt4e0VBzz0Qc3qIG4IxiatDHG4BYf0sfAmGlkydrfIKwtcV3fx",
-	"eIhHIF8QPd0ImT6JnYEVj7xyC4FI8VDL0Ccx+8zxCszoBpi4mcxYhHAcLovb67cwuhY2BznQxLkUrjTH",
-	"l9fq0rT0hA8FJFbwvM6oWmcsxI0PAmkuV5ypXfZQRSNJINw7oxl0ilTEpbJ2gT2AF44ztpTBdislO9NU",
-	"w2DZitaEhCRLmXVFDGVIu2omsAngB/KTfl8DHtCe+XD2rsk26DRUXZpN1HQ+C4MPlQjAidrULiB8bCEC",
-	"0J4sWMagVNWlN6UsJ3NZ6ipgCWnuTGAT8Hzhq5AFnkbRmeLTrjiLR2cPA8CwVm3JKySr0L1DP9gK9GAl",
-	"YJPccozxMZFoa82GbZwLuu/OgNGJ3zWmN3pyMhg+sV8ZsmGZqwkiyHWueIK8eXx6BNUKmJ6rH2pqtOGm",
-	"s8f1gIgZWRh7UJJEmkJinjfEBbqfsf6s2lvh9FvudyQIp+WautvgYH1aBLa4Ntab7eqd5nuN/9xsq0OP",
-	"LNkjV9nsDS3IXViFv1/JOhAEah8sANB3CiHDF5lczxdO+1WQobjtkwsMC9J0Q7fKldiXOcYCg7ejS10V",
-	"Oqm+QREKbwo3SQKNeK9nat2WKS2HQCCFH1uuamt8lt9TH+8wiZtoGXBFkjX7OoUhIcysnzhLE/TM7JGR",
-	"vvXKBDaAHDthJOPzRXjbQtPloIGWsXNCyX+5fPOarCgWA1OyohldslxvTYjVlQtji6K8MdTJeWlO7SIa",
-	"R9GaQvoTT9krMZN1Wsx4ysKhxQtF1qtU0oQl5TAqzMoWmIQKhmWWqDEkNrFNEIEJcmnQK2KcW/imiGSm",
-	"rwFoB1wg+MchaqmbV31EQQL5cAd7ZaSA4D624Axnd41ID21KmMM2A4yLhkL6rvAQ9bIbLhzShlZ1lHMj",
-	"Rg78YkKnNw5WzNYOo+M3MaLh68BO3EW9nxlN80XlsHcwYAv4FWKkLFM4qWF/0B/UfUZN6tgFSuJr+6zr",
-	"XjhwbJ/fcKzOM7r8TnXJ7TZqkn1gcNJNeXfQ2KpBqHjpo6YxllfCbP1NmalkFfcpZc7Zym8W1AU2PFzo",
-	"8RJQEWG01lO0oiLCNH9EV4P8UD5dOMV4QVcrJvYo8zDErNc7DusFj9XF4phjWZqxnU3LwtmSiVI2PnYJ",
-	"6Y1OB1HPc4wWVfHGMep1uTh5FtlOi3ovGcc1QO+gjnA8CGTA2xftYdvlUt50DYjm4UwTYDfBK4DprSZU",
-	"qZ9Hh1c3NbyxBSOHtjVxdG2kGAg/25RyYA+mBa42Fk07F0D3Ng8HhV0g/dmusU9D88yo6M1p5xXi1FeY",
-	"Sv213AsHOOhLsKoBGEFFt77yVXRjTQBVR0jAJsYkV/TLhnXWZL1K+ZTmTI2XLJsHe5jIjUV30no9FHyn",
-	"mrpbYpJqZQZamoGYKZL30+4+iuYApIH8N+pOJjcK675tk1mak7gCoorHyqMvBoDv7hE+vzv6H/JDIFwZ",
-	"qgpv7Dyl6WbG3ZEOD65jdquXxenaelmQodOGfkYwKeQxgJ5nCUsiMis6z6kbqPgFvbTr7pcbVYNWKid6",
-	"I4IeRiJNQ0tuEHsbO5YArxyYRmKOt3HKZgEJf2EyeDOagwQEfQJ9SvKWZVHX8XTP8zNU7bQ5zaYEuGA4",
-	"12BdSUwTqJOlt9qQTatKT2s/6Xt3bexWkYx86DV48eFDGkNdyHzd6oMsyzYQElF99Bp2TRsoMFN3elYb",
-	"Ag3w4pJxd4gVV2CNevZc0Su7REgnFopjxt/zPpm889OyYOjMsJOr7+XKVqqE28qdE8oNE8yZ0HxcX3i6",
-	"nadb6vmPuTHhC4Hay5kyuRb9fyAVagb4aZEm1Rv1flynNwRPFC6FFTYlkOXB8NnJ0+ljdnRGTyZHZ9PH",
-	"x0eTZ7PB0WD2eHY2Hc7OZo8f142v0gjb9oNzRvjj8tMxm4dYY74mcN+ftJq44/yMQ6V/7ZZdDYjecCbO",
-	"u3lRnSPKW1HrheoZnz0lEOIlDvXeeJdKLQ96US/lgvVGJ3XI+mav1rlJK8nYilGD1nxL0zXbx6sFeMlG",
-	"X4FLSpgNEH7jgnnwGTZ3sJ7lzoMgcoV+FTnsaKhoBGUAFBM/SGKsSZayZdeek5XVhHFEXfxn3iqG48eF",
-	"qneIJvbn1crZdKiu8dqSTuXBY9AEcOOxogtd0bRUjNNaMwaPu4BH4Of39kH45zv7ODcCdCKGdCpsX0Jy",
-	"6fD8qSA4gT65MJ5uwlKF8K6+Co6IkDbKtqDZskB/cmpOdTEeBt+spCN4dC3K8kLRuz17yRe1eUUHeb9x",
-	"vNcs/hWalQ5zoMzt7fU4EEE2yTp1K81HKAEomrGt9mhHdUHYmjvTrmD8QIlaVzZrANGHKp40L7ZhSi21",
-	"UVjkcBVHls2LOzvrorAtWcLpuMEzrI9HU0NjCtb7bZnP42lKleIzrbrw3UDUhjWfl28y6an8du8AORwo",
-	"bS0zSz6oIqcYHIF0WbR7AyO737G8dxzKjCrxUyN9XMWNvwjFTMqECIpA3BoN58B+RdOlbRY4CA7L+9/7",
-	"+OBLNs6omDNENQkv54xiLh92hoDEQwVhg35L6nEDj184TweiHcLLD8o+ain2dmtbm1+H5N5XRc+TMOQK",
-	"1HH1Kr0+zqDEb8azpcUH8lNjj49HJ89Gg+G/9dxlpZzbfWFZmiudq52sTo5np+zobDqkR2fJCTt6NhsM",
-	"jvwap8ZOVr7vsQR8pC/bB5plQRP0bAFsQVN95N6NUyrkrjf4znlqA9HmWn3+Q6wcwd8FtrCuOjdKfvMq",
-	"ktChCVn+mn9Lv2tzvfmHxbaao2wWaLQ34EvCu/kryuguHXK3duQE81xFtqWrBXDt75WjG+if6rBv4KIg",
-	"t1aAwB4A5quE41Hvv8Ka8b88tJAA/kd1n1R4sV0APofn7BMV7yKkAk1WSns/ABdXAqpFLlXniO+DyJOA",
-	"per17EIsOVPr4zLm+W2gULGeldIaa9+1objydEdQU3wIhybghjpztCzLu3Vr1WgQPQNYwKAom6P+7Ngg",
-	"ybAxqGBjyNofYzLByQBxH5SL45MlI1yAjVCrIQ48vXbwu5KAunwtFq5PLgA7OCvktJBWVJdSEc6Od6ZF",
-	"NE7uS7g3CXcSEJIzUY0tvfTkyeNdLzVEqzGH/hpzjFI6YSmITwQ2AtR2AGAGOpIJUzxhivy3l5cReUUu",
-	"/vbu5UubJ8ozkvIbCJyjcZpSMV9jP7+rBTPt3YkpL4K+eNfCVRl5rVXqsKk4ONcZzfW8w477jjQVMOI9",
-	"YWb9Qrld8fkgXzWvakiU/cK2HSuifE3LXjPZQpUSkHQ07GGN0IltfatKGpwF6FjIFWI7zfjn3qjHFBvT",
-	"4Y/H0xMQ4LfypnSXmsoVWugmuquYSEJb7ICT359FHeFtlXEx5atgQ849iqHKpKjJbgTDQ8z1e1QjmQhi",
-	"CIwNyNwAj4Y5MhFg8rE0JTdsqwhd0SxvyF8rlqehrIunzMTFbmnK71FgZRe+o7V4qS/f2bbNB5swpHFv",
-	"KvFDRUMoLWKJDg17an+9oLw9urJ9A5x0kfE+k9k5wdbJB2BeH7oIhRA73bepc2XFbFwLB9JK7QBEwg3b",
-	"GQnXAhDDvxnLw8rVDbPNwbBpaXyxzhcy43/AqTAiPzKahSEyK5PRw3GvaphL2HeiN2bnZTBT+tM85zDY",
-	"7n7zXwyM4R6bBVuMWRRUDw0KQpwA2DTqrRhP+Ga6CKKkdnAHmnFdTK0bsEAgCjlKUcuogXeV9thxGdme",
-	"Hv3x6ctxdHL3/cfx0acC6F5/+fTuh7+Eoe5hdnvqFYHidTCUCsQd/dSW1blwJHNV10h6bAEW9RYsXQUr",
-	"ucwDVADAxK12Q9KT1tI2LE0jo64VDXxptkcGpGWwUA9vplgWLMgyebGg2tz/TdUO3va1kU+EFvKrvXuF",
-	"+sT9uPeO+RQo4/EXa19qlLTaXWrtDpL8VsTFw6mf93IhWZBw5519iBbG06KzQMdIzkEZhA4x4j4EuD9Q",
-	"wH5VWLtToTr6wh4imrUnDgGga9yHVN39d0WR/15uvHJ/6lDXLJHfL8+L/d6UD1E0fzRpCa7XFDRp6p6M",
-	"trsY3sgEByKK0fb9ts/DuywDrkpvPZB2TaG63W7NsqSKyuWAJfPFF4zFklcERsHNngwoUbJFGD+vBVqD",
-	"ajTARBs2xsw7sE8g4yCGoGPstRnEgDnCb+vPMbq8StAvASXEdW2aMLAw/L/gHXV1p2ACM58XBtF7nxNX",
-	"WrCbAommdorKAhCnjZ0r8DlVvrJPaVmQFy7jKdhsJdRgPU2YyjFxtbPCc4GPC6lWU9dBY4zNTFqRSxBE",
-	"a0kTwDDQjK4XvujeFiE0X9EDUt9kGl1ERB4y9mpjmsAcvBS8DtLHpQoE6Xuhyr5dhK1esOWBw3+Hb2rp",
-	"26IaPANASVtwxD+bAl1oxpBLrWrLGRFyU/SdGZX6ffg9Psj38BCDM1iG0DZNf6GH37WwBYs/FG1BoqIp",
-	"CPRAQQSrmHxvxmaCE4Zlf8D2V3Sd8Dz2O+HM5DpD8AvsNObffC2A9/bpD1frilPork98Z8aTHVqsV4pt",
-	"95zHHqH94S1cy85uQgNZYQYTwv24j1b0x+R7uziGAX/AC33aIywQgAadIx4QYSIZuY40Ubm8KKp0qP9+",
-	"uVa533tev6JADom8tgffc68NJcllCi3GXbPgEiQEz38o44qsXK6Wcp+8kiADB9ZWGeTNAo4LO4cSLEl7",
-	"4wRvNdbqHQtXE9la/84mkydJ7uu+UevlkmY7/V/ATlhidC+nj5tq8ebuLqDfpOC5zAyEehDmtAHz8SJN",
-	"oYkmJCNqBmgMWh6OT3luO2CW+w386aiVZh80Pti2Q+ha2cCXTOV0uWqEVdNEmPH5OmOKbFjGbIV095LH",
-	"e4IulhEWS5wRAFws0ycEwFhMOcSVb1M6DYKtTKHZf6/o1G2cBcNSTeewDAfyGKpW50jQX38JBPnhqQ0d",
-	"8DI+WeeMxPqi2DdevY6aHZJsukOp7Fuc2gH5pGgK2hmsdB60Jl5dviEnwydPjoaEpqsFPTo+jCI1r9wc",
-	"vaKwEgVyin9W7EBReZuxWcrnixo8jxrLWbnmeXAyOrE1z7bP+FjxPxhEUEs+pqEeC4YF6BLXsDfoD54N",
-	"B3qU2C1YM+T7yxeIg8mK5mJ8qid3rA8z+8eg+AONxww48OMnKHDIFBgvpQBwbcDeZZjsV77yGTY5n2dy",
-	"vVLgf8T3bJH1H/g1EJ1rfVYf8gqL61oftimIB70cgXpWR4DF0OYJkBH61mvWKXXu/3T3yc4daqC0yIHL",
-	"H3Sg/jJb7GATirdeVstECLrLxXgmobuJ/ks/nmW90dOB1hUQth9WqujmcSEcbmCxcm2gp+U0Sdc90hFS",
-	"08WobAWAwqB/bAx41coLuQSSwGoUBs5HH2dk5/ujL56otlf3DCRmz7/FrXfIFY6bOZgah+AgzkJ1EKTd",
-	"j8iKLOjmXz4gN1Tt7OvphNlzfXFdODQju2KT5QImKKQy7eVlrAuCEPWxC6bSpE9T0zweMWTE1hsQlM7n",
-	"C8xcKuoUQnts17ishKuO5keTZ5RtI/RZQGNszG3aRAaQMZsXVj95C+gKtq85PBfdIAC6RG+0lWRav3c1",
-	"Zd36/U0/bXcYJiC0auj+S2iyhuOzAD2FIgiqOMDwcVXOY65mxHhMdBhH1GRk2OGfM3SpBJd5OBiddlpm",
-	"lLUh95VwiXH/WCdzlozKje4NeKPd091c9h383W5p3xmHt5PgX/bkjUuky+5O+FW5HUopSqWYo1sJG+Jr",
-	"tjVYKxn08weH75RFGNkgVPGkK3K9d0Q0mSfGIWTLZrS9BtXvESI6YdcGCrBu9Re3my3m7AnDdrr1jYwP",
-	"CjICK8Iv0pSQYsq0nQcZnB3tsmZvHmT+IjoITRKyBpDpuHSAxH3ifDSxvZjdsmwLMJhunJ7XBuoDhcWm",
-	"jvTXHI+0a4EYdgu5UZgHiTDWFJbz3LR1bqGBmXd3b5xpLd0AJVxNhyxFWvCU9vmmerYW6+oR2cn0ujQ0",
-	"W7N6DlYkWuCwqkur+n4yR3Kxk43UabUynstQspC1Eeo5jQmb8iVNIwPtTRFdlhIwBnwbqkCbUrYb2G7r",
-	"0hkiIXvt9Hh4Zt/gIjzwXpLrx/bvJ4dhF8K8KxWJUD6OKeUdWteigdSEgwTBKIPgCF7yy98uTWoy6BRm",
-	"Qh33dWGQ1fe1VMx7rugO3REy7Jrg0vRLaMbOPb+s5gsUuRYmi6UpJpiDNlPSPepisnV3WvaILIM6gnu0",
-	"CM6gy1ZAHScMXp5tm30I1UQAE6rW8y6A4vbRTztpxnIGga9/Cv2YAX4TFVsbOvnDIvnsoYR9Q1Wuw/M2",
-	"DYknKYVGXJrxU7ohUGCqTNWAAX3kgnjuJZnhp+OycBTMQdcWiuX7y6Offu0mZoxfoZOlVngeOl2OvolO",
-	"lxrvRYhSfxQQ5BjQA+PEOMC5OC9pud8pjy4+LvqhksLsWTtCXNGCbmaSHmke4khulS7vgjE3h49HCR7j",
-	"feiKawpPXGsgbJ/rAEShtBvdL4AkbZLmMbFnJjOmGJqmtey23Slp4V8Lz0+wGTvYdCp3VceLjHVWyo0X",
-	"qfrcX+UGQnlUYNHOfJ2xxJQHlAJ8VN1AkjpJmVKHgGC7uXlEcOOKHNXaVxeR2PdJ9nD21nEdabUwxRza",
-	"9EkUsJYAdLaAqZegWLtU19LhUKqxKtV1DbphPlftvT1xKyxsRXVM4RADnre7a10rCXt7ZMdhfQMOB7wk",
-	"pkPHznc6D18nu6Me5azkajlJZZ/rZWsBRcN8JycpWzZ1xQJ0i0xb0t+/++k5eXb6+OyHujhohjQCrRFB",
-	"YrHa0raH242nPSo0Z/MNuYZk5eUkZeq612vK9lTtmEgrbYJZ+cLFat09zcUDKw8ExblQORVNki2Ta9vK",
-	"BZEZqtAkFgXL6vQtjS6Cpbev6ZJhWo+5yjWkk/OKdtAJOCzq3kZDz+/nq6u3BC8ovez0+Dgc4M2byhdu",
-	"uIDugitkTYAdllmizosTC9qjAmCxnBpdvsJV74WBlIN2qrYPbtR0+jcTszKac0LJ+3evNDexwGsBC3E0",
-	"Sam42Q1ShvgnSAlH3NAm1Se+as4x/1rwwq6PnwXRg4zFgAz8SasTOBpoL5tLiyCzDRnymC5n4pgHQmTW",
-	"xrZ69jgMgL3zUW1Co0gPx9YYTnCUujxGBoxd5WSGAPX7JtBV+qnsbFJ5GODMXuDKXXNK1vlEfh43oKFf",
-	"ctduGLJiMLnQ2iuHmWjmjfqoNUk6VYA6lWdrqDEBTeaKLVcyo6mNhHHw/gHwXUq3ndFxf1+zNWvwNW9k",
-	"dsMyrVxnGM4hTMy5YN8pklN1Q+BeLcjsWPxt4cbnIM20wd+Zda6ouvl/9fPBKRUmXqm5aTglFJPHAPJg",
-	"Qqc3VnTINIHicty5gm26ZsqvqGj2z7+5ZX47P+MK9lBdkNiY2LOknf3yeYY/7RCImHtnsEig9HhK16pi",
-	"DSQcPdEQOMgXbNnZ64WJes1jQKPfJE4XpfvQZlSaROJDQJZKNC+lIXqpnlYGFMRqFvQNYra2BStSoKBB",
-	"VCAXmu3TAdLpHaMJF8bL4Gc6ucztJZ9nkNxf0j57xSE66mGMcSVVPs/YrstyswNLlwlpIbRMqcgxUf6t",
-	"iZ7g3Z3/DZtnNIHYftXz54benkVtJv4cL++MXOxutODFTY0uzDhaqf7cjbWSP1oienvpmElh98nf6QZ/",
-	"ITrcUJmme13kD9Z7auu866COgDIPm8Csq2Zseks5ithQJu47MLgetEPnrjyxnS01bXJ+U/1FA77TNy+t",
-	"s9ePFQ4o1LLoq0EfglkBxR+UJ80gh+02kKctaotldxG+twKV+Xvw2aVaqu74h37T8zor7p2k86e3s6t6",
-	"aB4avqyUctyFt7pjglU8Na298trTgN/ZtNXm3dzimX3ggqurjE5Z0lJ29dAS4uGrauvIsE/O/lRovANL",
-	"a/9P5WtLmy+sbPW3565e3XsUt3pz9DZY694Nw6rsW1NTZLB3TrQqpEdgsx5cbeMNpHuVzTu2SnnIqZUV",
-	"P3Sc0yoNQsyonIqEhsDH3ytso+38e6qU34BBBi6wdz1ne3TuaRhMXR3HkUVuti0k2httw1Hw45eenh30",
-	"5ktLQBtMFEAb8HxteOqL/rN5Tn8ql30C08EmqbkkcmVQGANpyAevWuHmerwTi2MXsbb7UOnrUKZKF3xL",
-	"B1r8oi/8p8P1qRRxfcnlik/vYgIcrNwegq9Ns1TYOK7MPYmxUtarfE/iPnm5XOXbkXMIc0VwbZMqLtiT",
-	"MNxmCeGJgzdjN3oQ0NlUF4b1T5NasMlkzuwxeXZsEzabITF55oMOe0xW1FwOH0c9fHxvNIQiA7kKRmz9",
-	"Ms1OpU7Sdp7pcojL1c5G84oiYx/igTKjiUoVmPDSxgX5hYukqSE36C96o6EjRvVddtgYWC42qHIkvnz/",
-	"4+Xzd69+fGn47f1r7xtsbo1c6uBlXeN2rPxGkF1IOrsW6JOE78CJAF0FhQ98WqoB3gH8kJSRH7xiXpyF",
-	"j/Lb4FRYpdumst791Yb9JPUu6PuGvlIXUGMHrwJExz2UzQapv4duIdMmC5MKYrIwIIEokQDnhYh+I0LJ",
-	"LWcbU+qNtefQloQlPNdcBn24Y73tsVuJjUtDkXvxPU2WWgjCf3GZVfD5+gt4JBSCuvbRcEOYA7AXY8Xg",
-	"qxbnBPL8PJe6vVwzP+CdHNgMbsYFV4sG5M0P1TgfYDfnEnKM7pFSmMk/mGh+I+Tv2/k5QJfD39fp2F4L",
-	"e2gLmY+R0g1ZK3zJHLiIwadIbJrIgSirDkcp2KCzkhKXrYWJ7Q37De5GkyhD0/TNDFTHVv+refQ7uO3u",
-	"U7AXPyXwVKJYyqZFo0RsHGmQwOvGLRizeZ62MRiG/k1Qw8Adg/ksb1lWbV+/b6fAbF+L1d4z2TZ5OdrA",
-	"e8H2VPsiIzT1U3uVg+vxZpbKDeGJH3LshxW95SqlORt7PbUDyRrmEeN1lu56JzoWXEzzA5uQ96/2r392",
-	"uFRGvUMGDQy4RP9KTz9vX/oypF574cu0Ev+59Ym8nnIlcgQPICMa6hq0Yft4ZA9Fb5PaQZ3royfPtniR",
-	"kktmUrTBKw2/2pyX4jlF1Y8NZuoDyiXHAKLOOYmhDwveJYXzicFm1exdBreErrrnJM6ZMvdQMmMbMl1I",
-	"xYSXJmBPNzM7b7mKofZMRyign8qbjrkH8o2sxR626Fo8rD9kLfbSVtbibSbnNq26U3mvKzJzGZs+BMYI",
-	"EZPAnchTRijWd+pTQB/+E6YPZ0jzB+YyoV1C51JzwlKq+1QId1dCcEMeqIUcUmVc7qb9TRQXpnK+BP9g",
-	"e0/fd2xJudDv9ksUAZsqIgByZa1QxRNbHbUWKVPKgGubGq4DyalfN4bXVVohh1QFM9QWQ1LlPE1Nlg0w",
-	"mszIGpLMN3TbtS9zCS2yna1c3KJDL2MWKkfzTGA/IdxkUHzjVsV7qwPdsgSs0rZvh2NuGgRz5eV37nea",
-	"2/rHequcYIPgEjBl9ax2B7LB1ir4sYmNd3T6DW/RkKhGTPlQ4a01Fq2JCE4ItAqxEgUR5xShAgoyzq15",
-	"6P2COV9+8kEv6sHzLOZ+m4l4iWnDBzTQqCRgm1gigvz0RhaAxtmpox77fU1TgIij6Zp54EMGH3doDahe",
-	"shV0CR4O01LAXEkuMkbJe4N85IeJwoN8kBYbgXm27jEk6At3116tNrpYkOYNzopsapyxfxitpdWE0aer",
-	"xKigtO5AWq3TptHzjuKhWvyrNxpcTOIvjtki51GJsO3xXXxOqMGfiL+4e1REUjkHRzS49uAPEl+8fqF3",
-	"4Jt3iF72+s0VIgfmC3Yt1EJm+QK25Zdr06r5lmV8xlly3RsRMD3jiGygHhUNzALqCsAEge3B1YA9mckb",
-	"M1o1IjHuCf1+bXTYv66F+WHM50JmbDylilmsScoF3GCKwvVU9J9c2KfgpwWFq9hnrhCncp7jv/CgNMd/",
-	"4Q88EeG14K0GgYT9eFKqcu9PrZzG/WtxLZynFTNWwSeqyMR2mXB9sfRX8RfowRxYJ1wIPIpZmigH0jkG",
-	"cY1QjnMuBQxuStOUizmEUPVPfudsoI5jRZgcVZoW4IbUX6FwBdepis+xdFwbPWgn0QLwYrK9Fnq17Rd6",
-	"nc8icu1kmf7iureh6rqnv4a54Hda+l737mLyPfj9qBoLmcfnbSiVkY0XwkeDUvnD+bUA0JSFNOeoOQBs",
-	"6TaStTokLsbm98rITu7iPknkVLkykf4ywcJ5QYzc11RgdLownkcP+Otgqb6kn/09/RgjTv5Xw6qUeKiO",
-	"y0bUvNSj2rONDRa/GctkOGgojvMsF1MgNxw0VsgBWJ8tjysVwtm+F3tVwpUnZ+RoQ9JgLYYN+eboWuuo",
-	"oDJDxP3OTYdl2DAUxB0x6dNQq6u5/SCASuXWrpPlrokQDP0jWbvahrV8EXd3gbtXIYIbaoWoLYdlg0fI",
-	"qEjxyLXn1GQsjmdw12drlG2AHmWAvfpwcuSlW7XhulrnhItcEp5j00XvWYpuFfnH2nRZ9NXNQlPDh7bp",
-	"mA/jo3F1bp07OhkN9yF9NV6xXVd/jRnG24zdcrap6tsO/628zJUzTC+ql4YFWWvXvbMEqhrLu7RJa6/u",
-	"ymGxewCHzjt99R4F9NhmyLyzJ70KIqieupQ3Y70uJ4Eukg8nlUqPCDnQ/c1gagHLuXv6MNMkvbZnVkN1",
-	"6H8c8VepzTE+YERo9+DI98vXLHNuk/B0q94IqmW6VoqE4IC71xSGwBVahas/gmJo3YWumesBRfUBaxFU",
-	"2/pmLqtRnr7t6VJnSbG+Flj1rl5GfX8D9ZvrNP56Viewe2GACQM6T0l67QLJh4td0ml7kvBzrJIn2vQw",
-	"GIgWth/ThhuaTXYF/41IwjJ+yzyMDbRr9nea1er7faK4MbXQ+P0qlTRpqABortnfnhMB2oSpNYBJoMkb",
-	"ok3KQ3R+ZUHwUhZ5ked9JQQ8PLKD3TnXd0wBt5fOZFvf+7FU3IUYnGi1cpcbbRFjRrajOrTCBzHbs1M9",
-	"vou8J2HVnoTAmISUMNxVyE0Q7db/F+gM+JBTfcByAY1J4fBe0ny6MFDdSwaoV4gMKzcKMDt8pfbEKzMc",
-	"1uRIW0EzohKaImYLsABt43EsRL9v3xPFZ7QOyJ5u2rUoiNyoUs+dlAH3e1uowynqKNn4eB9cC1wGSAYt",
-	"CM9JvgEcOFsTZGpT4duuA7DLF1aPjNJnHQBCdq2pRVZogH1cwxqcE8AeIJrJlG1DTRaMIr5N18LSvU2o",
-	"lrLXgurUAZotqJ43EJwsqDqo2NW30oAyxcr7BaiW2YplcUWpLeJk76TrwNld+Cux6+Gh3pe9b/2N5jSj",
-	"oMKDa1QzybvCw9z7jf5DZuQ5h7l8FS3kHt7vyo6BnrzAyIAKqpl7797BoTa+4bW3AFLl3pUYmu/9dXg6",
-	"fPz4+OTp06dPvFiWGmdrgfHQY6+7Ym+zoLmiq1XPBUVssL4UYn06sD9wMcfYVW90DHJTH0AzmXKJKDmg",
-	"yJkYV4GidXrql4KMM0bNMXL8eBD1VCo3JUNycHI0OL4aHo8GiGUe6q1pUxEqcmadQQ8le1IK8rI/fHIa",
-	"Rl6q06bm+Hj3/vXrV6//FnvYZJh/7ADKeNfmKfu3tOws1oJrFkzO1ytXgK0rlvdbHuitdfVhBnwbkYLS",
-	"1KCzOeARxxQOgxtsTVh3V6lucEmIXOda5pscdcWyW322bbhI5MYkEXAFPqWdSqqfc17wZQ1rfK2gmNob",
-	"JhywH/RmuFitzGy8VECDT4dLozqDUo+bceRqSHimukcCtPBmpFU1CwiXu5Vz7eIzNpW3LOveF6S+9740",
-	"mVpoOedyQzNbdIRvF249rPrTBLPaIcOh2PONeUMuxQHMHwzw6NVA0hgAKVtCCUDRFknbZEcbKrGDc2OC",
-	"7Sldu0krhcIbsMoC/pxDwsdn2foODK5h8/kQ9n6aXbqHMxPOmp2lYuaxzcN5q3WenZpKg7wCs19Tfc76",
-	"5Be2sth6U7r0MgmBCcBWZjModIIqbZLwGWBgaanHRQVj7EtYcp42nXZ3oYhSuDKmIop9b4XvrhgeJH0x",
-	"XRvtgoLlv/MEWkTUerrQhNInLIGjmuh3D7T9Bx8GhWxdC3gRAzhOCUeDYTHPAXwtSnBSDkcdMdoxjlea",
-	"Zm2m9xLaes6TroJbm2Pwi2AbU/ClEKKH/I3fQuvUEolNaJjnu9U2v2zN1an1x+To01//NZjj8JUijl5y",
-	"VeO++rK3Z7s4l7D5Ic/IKmOYhqnfeI69MG3DAMMDwAAEhlSYxi7r03iZ7b6s7MBy/y9IKAJvQV2S5GxV",
-	"TNh7gs2/G/qJad5jTwfuucel3oX4HpurrbWtU+9vY4d8YCm0jg2loR9jEbbXmge/AF2y7jptbSt9UIa9",
-	"P/ZOi12Z3ZdDk+3L0266IqhTvxSZTBEQHjGmBPucQ0tVzOM7xM52eXg+RYJ5+GUCVCZSjNotyKcGTmyq",
-	"dGNudp1PWUeQhqYNeixstcepXWyU3UXeDBo3eKMOTtiWBX5tN3gd6eKsE9JFUbd4eP7ZDk92+RXtVHqg",
-	"2LN73h5rX6zUg0agvaHsEYTGu1zQ1HdYTNEtZLHFUb1rDyYzbQwAgGPvks/F0XqlrYGl1m7M9YNe1DNN",
-	"02Hpebo9klr/U0Vy5wv9LXHfKrkG+6xHV7xcD2uXRa74FJsK1t0QOIu6ASPB9MgSlhidou588CbcNchb",
-	"ECCkHF2+emH1QXP0QnXFQm5MfrRDma9XElqadeDKxoPDUrITg8LAL/GOuzLZ3aMnUqaMYtmLW4RDWqCa",
-	"e4t5ujzTUr2zmYBH58iscGm5dnF6g+nlXbH3dl5Zl2W7MC+9YtcwL91y1VlprcCakBvhND2ZkZyuVtix",
-	"LJcCI/wXb19Fpu+19fX6+ToFvfEmTVDYZs4xHEzg8Ua5t4u7m5CobvN6dKpxq/0sNz5SEyCxKTki1LyH",
-	"kpxPb1geQZInpst7FsXjnY7grjvJnqUdN1GTRE98hg8zDSrMzUL8hm1Hx+Xk7C5C/AroRIbHz06M+/ks",
-	"6qV8Zh+BTSnNF5Nt5YviQfh1U84Q6g9aPRwvlnTaG/WeJAmjp8+eTk+G7Gx2fDJ8fPbsMR3QweTZ6eMn",
-	"k+TkdHI6OX16RoenbHj89PQkSYZnw5PkdPp0+Gxylnh9O7FMg3LMB8HCi948lRPsWOWfLfscHoWN0nh8",
-	"HFBa4PP0TjHf2aLwFqyhiY9xWWJmMfjCDi9V87jhS+er95r4wfBtXqiwklFxqFZbYtvQSPCC7xT5+beL",
-	"50eXP18cHT9+Ah15FuwzNb3L+u1Yb+3Hj9v6iBkKYsbWF3W8E+uRSmLNng94GGASA0Q8qVpnIczSkB+2",
-	"oq/7xLKD9MDSvDPdnfPucPeLSgp+9rmtzks7ROWrpbUPy2E64+cIpXtwRZZcKTQ/bRqXX3VQzsvA5H0s",
-	"ZDJJFk7DPwlFzEJO/9d+6zKaMV/0CLnBXqosY6bd4UxmXWPzu/M7bK+LvZI5kK6dszgskYLxfjOAjhNq",
-	"yxyAjgqV1AEIsBXUpCkg9YK6BDXr+5GzAcEG3s6LNKZDnCf46MiwiJ2oo117JkLB8b/yWX6gpqa1vJwJ",
-	"1xNEzjx1LTIKFRmeDIa9PTQ12+XQLIpxQ27Mu3JZAOjupZ9VqNdVIDyUT8A9cB8rotDgHtYr4A1mH7dA",
-	"9VSpx90R/BSgs+b8lgnjjibmiEDnPhy3NDVBSHuo+CpZIsdC5mMoZAPnu0m08QQqmwPz4wu1aZIvWJNd",
-	"UjnTGvCBC1TUEYlRGYwjrNaDGNQ5iU0McWTTL7AY0H6rlgqK/GhO5pIpAIxBHA684NwUlo2wyowKwhO8",
-	"/lrADQZuwyLeed6bSrlVoas2Q/WVYx7f4x3/bsf6vZ3Cv6ul+uHfcVwfh0fPPn0E/L5B9OzuhyB8n0fO",
-	"+1h5ZSuidFyCvnV2Njw+MRpXF7V9LwGDcNAZUxAEOcDUK4+3hk8Gic9rmhK1YlCN6EDe9HpQJJWnaXpv",
-	"Py2//HQPwN8Y9kCMam0pbHOvLda8sw5UKau4fj4tQ4KnaEISUMtKAduT/uOoN6HTm1TOIaqTcLXCvL36",
-	"daaMnE5zfovpalEPe8iUA0PYfiUEp1gfwJcuWR1ugDUdC5oEuk4yEeonXStdwlPtNKKbcPmYBV5SKOcK",
-	"SsVB46RKvE6vduStpSphiy2LHFmkkeg7oEtquu3vPuxMSbp9TUH92nij+no2UTXIpSZCVWXS1SqTt/qg",
-	"Nh/htLLfOngMdIZMac7mMtv2Rr0lzW6YiWkF8/6mMk3pSrHxZsFzplZUizojcqemJdmo9zMnX7Taevcv",
-	"xEREMf3ty5Tn27s+uVpQYRpT/kMiSIxcu2yuf2nConWvwH4KvZ//6wDE9ZOzp8/oZJqwWfVv75ZbmnGt",
-	"LcGiDzU3oFf32Gag3nXzSZnMRw9ed/z+sogY2PkWQfrdWBBRzxvcRzswGNQn8xuECD9+gk6I6FwbRr0N",
-	"zTTt4Je6mHAssAPy3nDQhb3+LsAojSjvJbtodw9zx2ndxvTcXn9QRmSQV6sz+TtN10yhNQutIXm+gIwQ",
-	"uB7b8tHpApCm5IzAo/A3Twx4wQe3Cb6Eund63FsTwxuecvmdIjboHLkstQwyUjo3ig8x/A7fsL7h7+76",
-	"A12G3b2ADhG6e8DoEOD9EgUa+lUvtDwuShhy9jkHn5jMEkyZQvcDXa0Yzajpjti187K/eZv0QShg5oLM",
-	"1hnkjVpIbNUnFzZuMGe5OZAwZsczD8kjtndouyFV+gugb3eMd7vd/o6DDc6jyO9oRueEsJfCbUIthFfe",
-	"itJZiLAG+ihC1/lCZkQtoB3tDeSVWuRRegvOktQVt+w95w84gJ3xMh9wZup6bxYc5qd6OuDuIpPESb6w",
-	"WCrLhtAeLoRy4CD3+Mwj6X4AOLVzILgi6mK1Mr2AiBRQ0fQ57yO4i2As0Wa4LCBBChsU4KKXPM8tvgi2",
-	"+jHQJyuEeotdt2HMIUzYlGsCnpPYqjFxqQ7ZwAdoAQAokv+AKm0AYKFr5R6fcGiaam4WUo/YWB7xyPTr",
-	"A4ITbRWjJCaFhzXyDzqtlMKeLXoI6l1XBkUuyGGRsnHqXpMjbX/irN2Cmt9xEvp3mAPqgzB+r/inZhlF",
-	"vc9H+vVHtzTTfAqqxGuZv7bDeF8axrtiGG/dMC6KYbwrhvHWDuNFMYxXdhge5zz3TvfAXnZ5lzm9gVR2",
-	"e9ABbDCJne5ZsSXP0Wqm0wX0kvSq3PTCvRc8Z4lJJ+xfi1iLCyZyPgWDNyZ6GfTbYm+HxRHwmBsRoM1A",
-	"SBZxSTGajYWO5YX1FeR1zlMsXSq/s+Pa/OY96r171EXlUR59iyhBV8/Hg6vLRcXV5SpDD8PMtTorNeO6",
-	"h6LXpLaZum8zzUbVy6pXHVSey1cvHkxj+sbVXuXptgn0h/El283a3ZHsTNOH9CIXw+juQrYDacI38azW",
-	"i+wfa0ErVqupW7yH2ZqapX16FjAczSHjc1/AnPPsikB6P/ucI84xV64rGKhLc5YDak5J1y3qkaG+kqic",
-	"bn2Y5HBRvJlDTQFc0IxO84oO3d+h+De3golMF92ZTFO5UQXogNN4lafy4vnuKbz1EH2dvDWnTwtxtBbu",
-	"imlM0a8AaJYiXLePSVDDC7GqpFMa6wN2xO/A3QfgghSEBUbT51BRrOsEPm4NmEAFO224u9Cl/Io2qXFR",
-	"XLnb4+1VubtmcPt6tu9aaHq5Xi4pnmLV7rdfrTyz0QJuSbFvs1WcVWLvb2Oiy62YVuSjA+YvZO8jpS+r",
-	"gujrI6Qmthph/fWWt57e7xThSSOYvw/Tv18Fnn1524ytzVvHKf9n9J/97+FcavH/lJ57oEx1krTBTr+P",
-	"pd2BlbrFJxtP95LsevZkZ1Dwz9V6i6WsxITv2bBt15K2rYN16QSqT0JtW2Mhx3KVj+U6H6dcMAw75VKO",
-	"Uynm45nMxnbXhDWMAneorjQ1cXpNDYDOm26aLehAbpb7hsG/QXimMQbSHN94WNPx4WIEZWOzUvYIDowi",
-	"SGDQaQMxAoDHtYrkB6NZQozVqN4GRUbzHZlkjN5ATjidaB4ECC94jLoWDhrhhrGVAh9FoZbC6s1Znuul",
-	"QhXcuFa+t34ut83jH9Cj0Rq6CJsY5yRGvim1S6SCeHjX8ZcvRim/u4Pec2SS6RnU1LL/QKLNcUNhsz2o",
-	"sPuqzoP9wiBaFTlH/xukUkUIFD5hhH2m0zzdkhzKMCumnjup9xxaKSOzcqxHvTXM31xgKi+aAyrOEA4G",
-	"Uw6MhaCULY309NkO/aMSJQgKceiSeEhjgxJ+jXDVW4SSBGhmuxXsU9j2QL0ISuV7h0cHvfqygBfZugX8",
-	"/pggZA0hykn2AIk3paLIaiOTbWdlt8EUC1lbtWKxMsynR9BGdnggPx2AyHd30gEjPqiHDgewh3tO33AA",
-	"OtmunXC/LVCD8LVHQCBtr61EMiTRz0kqNyw7mlLFSMpycJ5pKY91IhECAoPuhV0KFtvVggnVJ688TifU",
-	"6Bj+WWwuJVSRDUvTCB6r33MtEskw2XQJp1WfvJaAyYM6CDrdKl1mwYVI1Q1AqeZy5eWlFpghMU3T2CF6",
-	"FISpCv/O2+1PxEu70rpKcoE977s3j7Q33EX13u/Q0TFwXF1UOjMhrjLAIWOK2J5QyO/wTTutYzei+vxr",
-	"TS8vQLXTU7NMYjprFKOmPMGYWR/pB+3ysLXuXim6aJlA1kVfLfhqZWoNLWJjT3+5ZCI/OhucDtuSd5+c",
-	"9So6z5RmGYerLjK6ZJ97Eb6oN+oNjwdnQKKqEVLqxVYVNqAGodfExiErkG+Qfn4LS4okCSNVOAic4+Hp",
-	"2enTkyenZ7vwfthtUEf/gO3+VysmtAZH/TaMtkcjwFjE5SKzKsUPwLP55EPbjB4dfQrruMVahjW3NHV1",
-	"xIJadHBDZLh3RG654pOUkYvL569e9ckrrFRnK0wZ0MIpIkoSnqPWquUFYKRRgULrWmBwhKaF+HJ1OCA+",
-	"9Zurae9Vzisp/60k+pej/x4E+tnl2P6wAKxAt54Gb71UGuhzuzeiJ6f72QPdWxyZTDnXId8oyt+pkgVx",
-	"jlGkufSb2RkHfREF6JMLbMtIhk/IL/xHI9BLMQTvZH1QOKRaSY7DXLXdPHfnhntiDqkoth2OiZJ01GdF",
-	"NxWtfJdnidiaAWtCVSX/p5DBAJO0dfhwocXh75OXdLrQW+of62SOmge2TCox38d/AnG99xCOW4fwdL8h",
-	"PO3dadruYkak4pEU7GiyPYIKYWPEmiUtsL2b0K47MchPnKUFVHVVkW8Wu6+docRzMgVdDws3ScZot4CE",
-	"he1qOI+KUzAFIRZBmSh0ccW3QmNzLaFtoiWisbmsW3uIdTffkbIssQsRBEiyvSUrjmDbHDMeeVq2HiKk",
-	"6J+TOFmvUj6lOYtH0AQx8mboTwVFH2SkQXAnHhHFGIlxYWO/Osa+U5uM9umQBQY37q5u9sSXaz7pVqW1",
-	"GrPEhKqG1mCGpaWKGxjWptixIQSbufujh0r/qVUSFDzzsaJonbgf8c7B8BmdDKanR2fD6eOjs9kJO3pK",
-	"H58dncyGsyd0ODmenvj4CljNYPvD2OQ6vVPtihfTAhESLqtGr8F3ADi2rPWRGxG05d255qD0g0XYd59a",
-	"RZJHC3+YlsJ3gbR+tzA1qDQ4jQwEK2w3j4sNJHuggMdb27YnQl13mb+b+u4b7gh32nXMFmyu4LKu3b5S",
-	"+259I1R3mUGhfae8jVeMtWXvFGKmHmvau5uzg1ULt8EXfh9AsMYAj+1ARF1/n1Vf9ZPMSPyIrvij2+Ej",
-	"y6GPvvDkLva9ax6ujZZ9MPy0UiC/XmMuwk78411xcnCLyMyvl+13bj4ctjjMzL5TFqyy09T2y0Aodwf2",
-	"iG5H5oNO+OsfYrr32AGgkeWMqd50GMMBlXGWHOhgKPtGAufqshhY23PcyVyF1HOqk5vIbiqEnaa+WtKt",
-	"7V6ZtIHJ7e+HPdB/6h3eXT2otuVQ95wu27tl1LvMOPmVihtazfQilzy91d/mfMn+QJykC8XpI6+JZmNP",
-	"ti6xjGrPKXN+hwfRbj74bd7KoK36WLUTgOBzaQqfDurUfGgy273ALw8JydQo3AyejsIOwIo2mdTqjSRr",
-	"dTj0UtiXe+WncZIY3FGRMwa4svUkXd7Q7kFpbuTwbRpflbkwRAcoY3c9EHx0DId85Xwt+NpzoqXi1h1R",
-	"mLklTDRrX3APh7RUi/wU26VGo4vXFwR+87nGFORwURogNon3gCS7F83duzt4BQfJhOS8fRtCbHXL5XjE",
-	"p0VzMVV9nzXJaC+uEDy5O4gTe/Y2xxXeHHK269F1DSDYwUZtoQSc8HMg2dfKRTaHQ9s51HZs/HPIdRNY",
-	"HDeJpasFs53WDEg9equLNPWp1//vnNTFWCVYdlzz4n/6cnwXdFJzccvzDvlQLwBngchVfsTFqLCMXaN1",
-	"I8d4RgytbCOAiFAAj4/fvrm8ItbmgPaNj774i3f3yNz5CAaFtV39a/EaQ/zc+GicbNzaSj8tmWAQGO80",
-	"+VaVXu5NGVH7Aq6M3PMtZMIoJquMzfjnyGRyGUgvA8bisrrgvrjMDPEBqex7QZzoLfoKxVZdJmm6hhON",
-	"MXtujD90zrRbsoTTpo6zP/GUKa8An7e2GmLjaUqV4jNbJdfN4nhevkmvL92mku5MLvvAJgspb96aq1Fw",
-	"QPzTpqYFtAwsr7zHGea/okL1RkJEuGxlahfzLI+riSUeKhGlqwEU9WDD37NHeoV8+Mj9bKgDLOuDT9s/",
-	"3472jvzahA/eGFnxxE7JCuHkBI9lW4ZuMmzCHQaYi81Vgh6HtJk2h7YLwdViLJ9XMtsbLsMojM0xlIOZ",
-	"ywr1u2CnUnN8PhRxXrkntjDzrtmRK/Y5RxgWfWjfsFVuIsmY8FeYYC612bYC9aLK+9CoLUB0EPy6fmg7",
-	"BPvXQWRcG+/PbpEZEJGeJWR2TJlFqsSIqjiOnruqxtDljdG0k6uNH4JQ+JM9N1duE2zDv9y/OwC+oEun",
-	"Dz3H92Au3tsQ+oUKON2DZtDd1yvDvIeFEyqv/DvLEj5tSmLCrMMJI4lLTqRerYOJZNn46SqTUwZG+4ZC",
-	"5zvLn0HsQPPm51YLrZ4d5usunYubIxZeK8jYDC/u5DK6LejSRmBLvip32tu9mALOKMSVH7B3kaNEqVAI",
-	"vjOdsBAD8/c1Z/kYerlBYn4O0VL0lx4fDYZXg+PRSUP/1Ycg62tLUTQj83UmiEkw8BLdMpp3y+w2E2iG",
-	"m17KpTFTMTG2yPRbgmU5l0QKP2TEHZarc3g9QA/JykLagQcXtKyL7ZXadQEISqHczkhb5yua0SXLCw8k",
-	"1I56M4Y2i2JLluWo8AN3sfsATV7fypRPt83oRCRluSKzjJlqEGwjK4UrXdkspPFxV3rL9knsCv0ws8PY",
-	"4xG0ClSY/Qz+BtA7DFjOtbB3nZNYv3es3xube4qBFM0Ri7aITocxzyq0G8BP2nClH2pFmv9M/dbSQ5c2",
-	"RRogidzt5PvYtMwdY5Pc+Ic+ufzt0q7dVK9lJlhSxrmx49BsbKfUKlyDEDc/bq+K5/y4/Slj7Aof9Erg",
-	"avY+3UFr9uk64/n2Uks4435gNGPZxToEOXEhyMXbV+SGbcF/FDPF9B/KpGZAASdwMvSimdmLFVELQEA3",
-	"TSgBzle/sDcyrytYd5Hnq97dHSjMs0CDyecu3Rfwlh3z6TW4/O1yRFbY89gscOH5imyXfBW5xVZRkT6M",
-	"GfuQaD1hU8yDvRbAeTZi3b8W1+IvfykjBfX/8hcSXwBUGv8DvhmRH2FS5Ho9GJxMb9gWPrC4Ty40OQgm",
-	"uSkTiTDNGrHZDpeYhIt+fvDk5xZJSV2L+PMR3BSPSJwxmsQklfJGRSTeZFwvgIWCQyoE54wFDxmd6W9j",
-	"zdhQVZjl+IvKGcvUtSjyquFbvbcX2hygygHMRSSmyZKLmHAx/f/Ze9vmtm2sffyrYDL/mSZbWXYSt93a",
-	"L+7xJs5d7+bBt+1s/zNVxoTJIwlrCtACoFW1s9/9NzgHACmZ1IMj+SHLN60jUSAIAgfnHFznuvIic23n",
-	"OS0B02W/AM/t0PdeKvfobgSutJqYQL/vWhIDCRlS/8k4e0iPMg0Mc24ioZys6Umeok3uhMgEm7Dh5bwX",
-	"xpq//IVxaSagmawEVh2WeBlRjWoAFlWARtBlSSVZkRCbt5BWsSR8FM6D6Id9S0zfBg57EneiEfAKAF2D",
-	"j6ekaxtTH0kUYs1zagUv7gsbRAEs8X67Z0BIIT6EBiRgy/1c2x1rdZXD6HtnyxP2/OzdG/bz/g8/veiy",
-	"/b09SgAHdv6UywqokD3/+/mnj8xMpeW/dxhnI567bdJZ0bjLuGZevTooCRJ4RqtCWBOJ2kRkTjiMuLrK",
-	"lEUwlukyf7DP8LZoA1xDBX3ak/8u3Lq6KTlAfZsdhkuOiYFUGm2jG5AzGAPHGlvOTj+dX7g19ysxwrDk",
-	"JIPRWFmQ6XTnHzD1O4hnj6RZUAWrz2wBxFqPCgOBjt3wEfSkW6buArfpdNmRZ9XDLahA4epwKS5oYdzA",
-	"HTIeNTPoHRgr8tz/YMLpur2fu+xXmiMy9G+ocrfAe9JAqsF26MDBtYzY+FzI687ctk8vhrD0oQ+B0YIG",
-	"7Y0zBUIO3GCdHl28+YXOefGFjEAP3EKz6ZBm0U+vf/7xxUGkj4zqzMZy9+qMF/2MryPnaWj68wUREnpT",
-	"06lspboETmn8jVtY9oCEyHwmHidMeUPiqHOji5OjJxGNb6q+XryWW9p4nBWmnl2IEYSF4x7r9evXP4dI",
-	"5g9cjn/5y+nQmVXKzodr8dQayxnxhZhDljs74hVDokau28aCK4pHGz15CjoFafFrXUgySntuMr3c2/O9",
-	"8h6iu1lQ3g+unrt5qawvDMtUWtAwBslsL7gvBpLbQgMjSXla63yCc/KgJ/1BzsTfatfnBBL2vMQiYt+4",
-	"Pz0+9M/q1aO9g3kxER/ev6A68rkWCSSZsOfze2S8wYsOu1J2OGuyft+ZTCY7ztbsFDoHmSrkqqRzl/9/",
-	"hwhSds7D4yVuFU20koPKI+O6ee0Pi4TFSgzMCbJzq4GP2DECRStcOwfPXnb3unvIUz4Gycfi2cGz1929",
-	"LsoPcDtEXyece/ktZZeEzN03A8DAKW7KJ9mzA/fhEV35ni5ErOLY+Rf4o1d7e3OcItWB+JePryiaXJoH",
-	"mLkROkRNwutYALa/97KpydjH3c+Se0cFkbjP9vdeL//RO6WvRJYB5sB+oEdc/IsT0j3IIzT+h1Xu81ny",
-	"Gy4oRivPZ5f/zt8Fk3yeNerZmdvybClN75fdZKica5iGoM5y5PD28vfoXHsHC7HA/sgpqOLPc2AtsKRd",
-	"doyOI/HQM3XlNkAElMAk9AlXo/sDlZWjjVGyy35REzbCuK78FEINFZES4+o27KrIr0sf9rACPEb3mAxm",
-	"Rd8Ilx25CS7Axbjp34XbOy9TPvbnsbOzHp/t9rzHHe5v/qxy81P+FEf9P8TpFBvE0d7BHn2/gcZngn4f",
-	"7D6GFR05AbHCmDJvuFxXWHx/41mgors/s7D/coVf+AzJhVLvuaYDgP2XP6zSPTeBMZ39ATLBL6aEn9p/",
-	"9WqVH49JWcLZFc828oQMGTpx4MNSWvIugqgUvXogwzJr5uI8bHtuz1tlt7uPja5xRYR+zoOnH/V6eErb",
-	"pJtPvHzRYRYdpanPN5WTCKN93BOVqTlFIHomF9ZQczHLpiSlYTGSYVdTn9v1fM+gMQ7DGIMKgUkwi425",
-	"MROlsy4j0yivvTwpeso+dkJlsQMXxRqfYXI34BhvEXM/ZSCB+Eiwws5FYWXBAc8ytzsSGXXsfN1WSLis",
-	"o+g/bHEXPCEI2Ep71MvN71Hyesl6jHkB91oe++609/PyX7xRsp8LSum329mWDA7NamTw93ipFcxNzaaF",
-	"RVEr7Fz3sHEtWSePfmnsL//FR2XfBVjLk9rZZE2st3hfC6lQ08gpUF6ye/IWy0zvFiCeWMNMKDwAWQnN",
-	"KIdf2aSkYtjD8oQ+h75dFqttd3/aUnz2kJHZ0h0P/QtP+vQEYrJ1l3a7TT7GqK/iTo/4lGXq6zZNd2fa",
-	"M+9m62od/2XueZc5j9KwEc/K2qrwVJ6uhmtgA6UyZ+1yJQegD9G/DEEAE6bDEIXhE3t4u57EEw9vK0UO",
-	"M00Lw4KCT521xKFo9BRar/qh7csTWa0u7PWndMjXBzbKcIXJ+5VrlnRId/o8tcrXw+RQV17/TunoXCPe",
-	"JlfGBuG6EraAHESZzwPjeRJVMZmK0+HP3fAQu3btjNQNnGPH3lG/bq2g/Qbe27Ci0TYQbEjIdrY/Fc/a",
-	"vXg6/8a3z2haes3r7Tvc1VVSZMJWwsBbLCpuXuNe2qGskxp52MhkCBo6c3AfAuLQgXQEA3kwhGdeYSfW",
-	"n9ZLxQKnHcu45eyqsCSeJ8GiaLHPK9WtnlwYe+Q6fxyw3+sNBB4iIJfOkgvfUAGOu7KGS9HTSgrDxlrI",
-	"VIzds5AiSEl559/owStEmiMkFXQFDB1/GmBdfI6P+jYz3jxt9/fPD1CH/vsX/1MrSdBIBDnb00hadXr0",
-	"+fz4bUN/eeortu7QWeJbvOzWkgsuGmQ3hRBWjSiTpo7v/tTQZ1MERGdtp1cljLzs7h7srNP3EmKF6VsS",
-	"z6/toJCopll2b7XKu9q7RgJDf9+mmxImd+2bftlmKBkXNRbz1Xh7RxEdiW6sGrRHGZvYltxwo8dD9p6M",
-	"99puVzxXa8wtOssdMagPZbfL478QbRE4p3F1BoK61SZxeL5z+tl2V0y42fL1Ep+6XTEbWzFpZSqHpVJO",
-	"73o8TG0KgBgnUO/17dnRu4vkMELigxy1N+uESbGByA0xp6yQORgTtS581UfiMYWXggSFezJ+gjM8cS0R",
-	"hvN5uBtBcXvPELmtJPSeofIAivsp+cKz3lQxir5JlilEV8LvwhBPK16pZD7tIacKyCyYbazK8TjS0IU6",
-	"P49w8WFA1zYXFWjrP4B4ZbeR0g3985ob93vkGAenITMSEaTcWTkEBbenjW0adaU0KhGGlvSNy43cxC+B",
-	"Gpcgnjk2JV9wa0YfP3j8hGWPpu4QsyuxQqh7y1xQyxVzsVpCJS4RYRg1kbXZlKcxRd/i67rLFO00nn03",
-	"z5+9e7fa7fH3Ax5/rzGpSrDzPR2AH/hKodlSk6oYdoeKfCnRbLrsKHiWgfcuRHp9DZBPu+zXocihJ/mM",
-	"PXQTNityyDpMF5IkFTUbcyo2SjS3cImg28sx6EvKaCYdllTqri+xOi6ULFS/wNq551fKDqkOjMjJX3RY",
-	"0uciLzRc2qEGM1R55ppPQVrX9izmusOSsRZKCztFJ7dDyUnnJ2tIC21cN90fGmQKl6lWkvrSk9XPA2Ne",
-	"gjC3yvBwmZEYRx9dWu6aHXGB2FF3nUGFj8lQuc2qJ5HyF6+tOrm4pYUWS6ECLmESsO504hHSre6uUEnA",
-	"+qo51za4Z/SlUE0Yhhkbtj2Pd9Mohvl27xXG8A160i2C4WkjGLyNx3LGO3g448LWbStL9oFP1buVZcYL",
-	"NgLCCDdsBu42PZmJfh95GO5u63wVZijRHim3x+GRU6n3UmMPifH0ngziGimA1nC1huvbM1xU27zZpMGu",
-	"ZxnZMOrqaKABDMmNBJNYxSgesP29197rU4S9EhaLsoMfZ5F4vENpCU8t49UKQnL2KNg0ynz25DjnJIOR",
-	"aY6cHqh5V72mqlCGXCkqKouEVOsIK0Xc3ZS2wxyMiUXxXvc/sAKQDerJ58nR6enZp38evT+/PDv+v88n",
-	"Z8dvkxedW5Ye0y7KlsQuJQ9C+VQ1VtZfv9lU7QPby04chTYd9DSszxG9r7Wsz63Kvjnjk3KZkjT/Bm3P",
-	"OyF53mUfQn2yX3sC0TRqBCyh2+aQJYeh1ErgYUmkHZAKaZXcZyVFBtW7SmBXMBCyAkjrSTuX6lQ3oGsP",
-	"XfDOT2oln2o1QHqnpR5Q4J4JVQLtwn4a8RDOyc2uazUah4OIDa7sY6wxriheIXdbULJNAgdNMuKy4Dlq",
-	"wCNsGxXEDuKhb1DfxaJOz1AXyIRcG8mbTx9O3x9fHL9N0PXoyUkwISacGHeZNzMz5ZrzJiDIU8WTlzAw",
-	"ZnFcFS77prb81kA8VQPhZyPjpZ+6QWMRNc5MI1z2AgUXw2XBY/cEarqQXZYQJj0h1qI+kb31vXa6W75E",
-	"3VURn+jWIl+Py87cWnO1QE9ngapIJ1gEdIKVcU6xH5Eyd/MArm0ahdj/5dip8sV2Zjjx2vO5h0Ur4r7l",
-	"CzSIsUCrYjCclZFHvcmtnuE1Gw5MkG7Yxfj1K8MBDxYjR6KSzI0p3m7NoVJhoA0J2h3/8diAU2T322RE",
-	"MNbQz8VguOnyzr8XmYvxA6KSeTJlXmQCZAqMo7cg1cQ53FhUVuQhJ9DXAH+A55BF798zV/IpEcoiz1ks",
-	"bEegqFUdOocmzSbK3vlvfGHO9NCfkge0wGEZIATqT88Ax40tNcXxPjnwGzicLfFxX/RkqoxFvaoAXJ1o",
-	"YS1Igom6iOSoEn9IjGwIXB1O3cn1Qd5I4mMtKUiJTJIjTaSlwqMBlz0p1QQfFHtSOaii2oe6E/Lwnh87",
-	"sPQ0dDSaGX+ytCXbGe/XZDT7SkPKvz23pz0/eixW/Z3SYAHFCZBgusyjoOmZKd9f6MctMvPeM1gUyZVx",
-	"W4eop6tqqjlkA/D4dq/R94Fn4AFBZMJU34JEDnx8tIS5pzJRaeAW6jD6K1tc32fFcrcIQ9Q2rHk42CGx",
-	"xGs2g8N7oOglqtc0L5ZPEmnd8Zy00cPxyRBcTfMUqvhDng5nzx+DUP7t7MdZ2af7KB9bcuVZIT+SUOUq",
-	"F4euBxXV1X9xRoIq6/wEZ9gblcF2A654v+VZlHI6tQbm4fImM7kRXV1ND2tiuqm5aTQzUemnj2GNRAYb",
-	"QMPRQe0LnYF24QUiJiw5D2bsumyGAEGdy/JrYtDh7r+jIuc+M+JZ7iXjLobTajyELjuSPenjDwo4NPBr",
-	"F6z1SxUaSjvXhRmkIfcV5upbsS3ulez6l1tTa34lJMck9Hyh+S1L8ub8n0GNYAg8A02A+P2Xf917gbPg",
-	"88W7nb+6bYO+xv54H3jnrTBjZYStVav+WBHgyNFBm4XvVVPit7rZmrKHqPxRE+miq0dnzkwx2nTC91bS",
-	"lmC33TpGrmLU5mnbPO2jCmrcnEQ6asSKby5fq8Hq6YaX2rlX8kKlCV3IWex9RMOHfT/rsAjUYkqzPhcI",
-	"kfdiSF5MjTAgPqUQBSb6eIZTKoV59r9Yu+/2cVOWNEkvF3WJTGN0iIyF8x0kGqsIPSLfd6nchv0dQoqJ",
-	"1QEX8pCQqBWYqe+aV38p8SP7r16ht0R9ce2PZhBrM1o82AuNVQVDTBCXpIKUtCWfqScJdULpY6RnRbo1",
-	"vGkOqYUMM78yYmFIXa2eRc3q6VOhBzjD6fpAtQEXARTRZGfdCxoiUdfARelK+3q9TE8vdSETcqAPWRKC",
-	"+ksj/gDEM8VjiKAdqCG+yjZT3GaKt7OvnIPMSuk5o0YxzUTTcAP7S7GEyOisuA8Ooy/bzQivkLYpZJuw",
-	"eTQJm0I+VGxDOJpFpyZ4xW3oWyfWpU9AQ+RHxX0dXSh/wFI9UDlGPb1IZQd0tXcbhB1SyTuMTe1pyrmH",
-	"/Gxt4bgbnIEzve1JymM9SaljJ51x5x8YG2bBbBpqco4623Pq8t5n73g8N2t0/DFu8SybfXFTjV/QqSsM",
-	"ChOfWJJC9eERqgqrieyEhX8tZMYS93TJgYtoIrTVQz3mUOgdbwtI4q+EuRumcYGZwCxGFN9UIWdstyff",
-	"BGnqCtVCB8X0SZ42aO66vscIyJRHVRVh6ltGxN3iqUQWFxC28GWBxaut3Ls5qojhonsF/lSQTs/pLbuP",
-	"rwCDPJAtrKQNFrYaLKDd+Pq4wBcYbCfzFM/JK4BcKvUlr8lTCefCLaohqrEdzeWniPbGVxIalpy/+eX4",
-	"7ef3x28Tz7XgN0Iy3GmgwDFRxr5i2ZmayEN2BXYCBA8chQKkslWKwmawxfOFRrHCuovC4z1Z5hXmaS4x",
-	"3aS0zwIF/J+Xf6cip4B2zCAVGVVK0EPF9D/qy1QHBlNwPbmgDsuw3G15CPKRasKURCV3Qzsq7YteQTZK",
-	"3wdFDTGbFCTlbp8WrN1cqBdPZn/xE37L8MOvyVVxw4wYFc6taXNO7TayrW3EGcivw5yD5qbQYHb/9H9d",
-	"LpHiO6bLthnMhlvULLdfa9L8WWcG+22syHO3HttY9xGgBiXz82oWNfjZLBBoX1BBeBFKAMZu5vsAL3mv",
-	"aJ4l5TFQuOuEV2qSJsIOY63hmNthWWpYzv6FYIuIEikKvLKi2vD6xxptgspKGwLP7XBxvgrFcg1L/MVJ",
-	"bTLpF/zuny+3uQTpHk0bnjeafmBpod1lzjjHUNjps4PfvlRn0AUEdJWt3My5Q9Up5Lv4pWrNxAgj9N0/",
-	"LTfXc5Zs0XCHn8sBGLtLeYGykaQO2cCzE7zZNt+Cv0PNWwgwBX+gKTCvaTqlX0opzUCr0VrCh1QtpVn5",
-	"nWHjElQfZjG94o2k9y64uZ5P8d1aELt4aL8Y3HhCiRHEMAYb2xc5HLAkFxKQ81RAjsSqhJr2kRwGi2ri",
-	"WRpwaSktBkLyPOn4coQRyMzTmBZj5/EFGEC3J5HqzzUQcA1WkXpgVP0meKT0Ado1jO2hV6pyBhyyEBL5",
-	"KG4pArMn14Vgsq9FYNIbx/mywpFAC1ZsDdMWwYoV46Shj4AorSb3aaDqt9xFEUi777bT+9Hvu/XT2u++",
-	"a++89aVHczvJE8Z9VJ5klbKd0lC1K+wBcSCPZfMI5GR4AlLPgsbTIYMbkDGBXjkQ8OBRYUuWM4+XreTY",
-	"J0OFRw3SOTsdxi0xrDq/0TCjFLIZo/MnuPsiB2t6Ulg8ns6d0xmS9hXAbQXJGw6BD5hVOQpTEZYslidi",
-	"sJrgM1wK53oLf+ydZAUtO0g6RLuGh9uQG9yfjD/Ilv4cey4dQs8eDp7ZufLAdk5aw9HZ9R3waX08HeF9",
-	"5+X2ZEw1OscyCMfSYEcNbyR1YMnZ548fTz7+b+LGLSFZz6TLPkbELbLaXks1kexqGps58DA6fBFD7kay",
-	"J6+AcUQAdNmvJHbARoWx8/wSA8ATpDDoIbBITDEeuy0B3FDO1YDiUzlPX2uO3XIxggxgaKu5NKQ6in4z",
-	"nko5g31Ihz705KWoQmSt80fMca24xjIFFDegpEMxJlpM5CNHjQwj5CAH32bofGig+i49lmKs1VUOowO2",
-	"/+oVnkTs7+0HWDMzRTrEIfNEHJhSqQC+3RwUtkOSabUAZ1pwF2G9rZCsQ8dIT5FRBIvHTIRL8fhlqjI4",
-	"ZCfnn9jrlz/+uPOS8Xw85DuvmnjBvO261DBYoP366pZs6pc/X/2nQS31cZxw+ZH1MsL3DKHwNz8DU+TW",
-	"NGbf5xBMODUr1LEtsqI9EntAzwRzx25u3qxWdXfrQMz7FIgt270q8utmr+LcKu0zH5TKoplOSfFDxtlE",
-	"6et+ria4gZiQHvOxITsqU10lq7lzjio2nhbPkOuR2yZ6EncGLKihYxDXAjoSZFzZBFnVjoJn5iXrNNyI",
-	"G1TzPL/4dBr2IQkT3A0qBpm23rJQpyeT0+OPb92W3S3T5OXYYDnQrfz5zPcBLsvryY/oJ3QctDbsYEQV",
-	"zbgJrGLE8fpTlYt0uvr1b/X0rFij/RN5I1areKbrP/DxGLehTexC9QsmXCLcYjOgQ35ji5sJ3eIoTWG8",
-	"AI/nl41otUBbM7+WmafpRQjgZfHmbT0P4ZYozmqzMNEYLzsrctgqfn/+Vo1IoxxCzqMVv67BHOCEwE0n",
-	"khaH7WxF9EFRm5aL88XTAoGGGRXsa4AxQcHFCOLZ9ZQN+A24ADX82/iAsiKrEvJ8c0W9uIvUVJOY+nm5",
-	"+VikdkreX6XoOivi6ShJtfvBdnWevsoG3N4ormG6uOTyH+6CJ516/wdMl6fc3Th0XBihrilxZZiQaV5k",
-	"j37FPaWE+tHpCY50ZZY6B9rMTVOejQQ+W31U6qziNYSko2dxQHpun8zluZJw4PPHZDbZkJshZBVpDmEN",
-	"5rpj+hPLtXicA+4O3LAJ5HmtGgdqtbsgZTub0z9gSnLwq21LLzd/48aY5hqmbRjTbluryYTgVGJchrW/",
-	"2tKf26GwDIgMQVAQmvNfLZ5HRWoTWS0roXRQmYHCM5gbnosSl1UDf3RWICzvmaW2v8AimWA+2mPbB/KS",
-	"3OivPd2+ts74GqYTpbPFtfp4BU7F8VBzEyh9uLkmyh81AirMCsTwdKTI2WSocmBCXrmXURYXx4NQUuNI",
-	"uYEOGxcytQXOYyo9G6l/iW5PJuef/3b+5uzkb8esV+ztvU6tGosU/wSf4/z8ceE1VAx8BUZklOkd1a2b",
-	"ATiPkQZjuz4d3aN5i8LvW99tY76brQxrZVVduDmyTqrBvR6k0fIL4ta8YhoM6Bvvhrt5LtIh4/mETw3L",
-	"1KHXV+JZBlnITpDsivUNU5NSEfl3zSw1c7N0K+4bNv8g+tTfyOponbIt5xKw3DfLEPXM81VX9+0kQiAd",
-	"2C0knq81kwpHeM2Vdvu06vdLXH0oePvOsNwZnCr5XSZofXulAkA5e2GZVeoafxzxPW/UaOy2zYB46clK",
-	"u6mSRuXQIbo7qmYu5VM8m18sjCZ80kJNRtfRz/TQAR/wtJMlsw+zPG8S3lCHsBI46pPAK2+1aNMnG9yC",
-	"43JQfeaXGlOFTdWoSr5GLElCDpaodMRV++eiMrJf3RsV1jBuLYzG1nTmF6uGFMTYmriQKyBBJIEJkyOw",
-	"huNCE6N6WQ4/87bpPPpbvAXLRb6ESKWN4x4Q4B5ewqqTewW0nm/xO8NE1lAou70C2ZkVt0vbTw2pyWPo",
-	"dVPuNXE7Y4K5VV8Rwmm37HgfPJgDxG5OuLCQdVkilb0sfzmzwXZKpm1ToQ/hZobotycD0y8BO701QhYR",
-	"6KPOWbhx0FQGE5C+ee7M5ATEYEgRhht6I5ScSQdHhhJvWpO6DZ9eWmmkHiWNSDRw9JT3HX6E0VlsWd3E",
-	"IR4ymRmkj2khk228s51qQFy0FZD8XfynWzjKkZLCKjSYCyA2H8qrtrnkyruswo7ZetZVIfNCepyVi/Vu",
-	"n6NXxnaJQx0v3M24GV4prrNFU+NtvGiLM6O8SZPEpBgUusVcNTmh6C6EMfzOhOH6yvkxFMYq0lKoj7qc",
-	"SxLDPQRjcY807bAMcnED2v2pwWOyg3cUSf4Dk6hWFrCKJ1IFw78LnrMcvb96+hXfuSXu9C+eAccqlit1",
-	"za54eo13QlrQpsoW/HKmoCW+o1f76JeKUTF6dvDTq73Os5GQ9K+X0UUV0gJRo20zDRKGoNmYagNtZmNj",
-	"9Qw2DiqC/fO8rF38ypXmj80WYpxO/DX3IW/437OG/KguzyHOnWy2h3abyxjOD+1XLiZkel7k0pzhBdvU",
-	"T8AbtK7MXYwsysYU6ZAN+XgMEoNuX34VvplwYe80STSMcwFmgUPDQ621YTwcNXUZ1q2HsAxLmZUE5lqb",
-	"Mm7ZSJkgQeBLoA0XGRZ50dWYNFKyL/SoBD14bqSexBJxYowlNQQtLLDzi6Oziy77NejxzyoqzRUcQ95n",
-	"z5NPY/upsC5mTl4QaTpli6inDUCIMz8mW9WCpVs0LAgLv9vWnG4WA8ELq9xcS5mO7/fOYAjkA0P6fs/F",
-	"NSU2L5xhUlF2jOuMPhXGxanZIfIGoFwHfjwCHso2KtzO1Lusy94MlQFZFmW4hiSV4buo9zvDci4HhVuA",
-	"zwlKxK3V4qqwwJLwVfKi4wkXfPlGkB6ghVx+eSwHuTBD/wHRu2gUD6hDYVSXyObzoL71B8FgfAMrs81H",
-	"3gP+AicCBj1r2pXbMAwdEpfz/PkrZRtsVT1C9WkfLuQ6yYe1sgyhXL0x27C6WPODZwIOZxWSqipKupDf",
-	"GSJcbM+SH873ndEgCpkGBM+K0d3Pl9eECTcu0JW852pGD+ebkOynV5QpqIj1Rmc2YKOErp57+GXdCUpE",
-	"tDvXAptKHc1gj7Yop/64VPqcV9+sNlZlasOhaVf2w/nk/hUwq+p1Ah5mRcdONqzoT353RdGXLjtGdSzK",
-	"X5CyCQn0YRVLyTRUFexbtKee+7s/0j11vpsrpXPaxXXP0hv4lzDwoMsqQqaIaHRhGt/jTs7pyvtP5n+S",
-	"+XTGhcaa1DB2Tcn88D0JM9QgtoS0P+4/q6T1X73c/2n/r69/3P9pSXZ/SQ9JJR2lxik7IBpPHEwY07UQ",
-	"QO5NwPJ+UClthpSTOnoywkSQaG2PhEyhfsAybmEn+HW3ifBW6Up04Jf0AnOL6/fiy/bRV7QKVvFhSgg3",
-	"STgiqg99Yx5UKvrCBqZeG+QwHrFF/u9IIShtg06vLUz1Td4BDG5gMEI+uUUG9jxc9KRLHPxTLD+XDGPS",
-	"JtA35qybcgaFGRonVb0fUYtCjqhdlL2ukjgcsv1Xr8rvMugLifVN/mynxP3h7Fa6g4XbSjMz5GMgeDHK",
-	"PWAVS2Cv7UmkjEXCWurvrPauW4MiTTwNolSVGx9EZmUDOaTWYBo/CINYhUdYI0Dm2GaiCT9KjxVx7Lu3",
-	"Rqb95abv3RRFhPfFWwq+Nk1/J+6KMIWWGq3bKflg73bHGm4ETJqpVj9WVFlpmqIlI1vktVaJFLsqDFex",
-	"b4Efm9thh4iwuenJpLzi0i2rbqokFXya315+6d7wvIDkkP2w95qMJrp/rh9kyXIlByQFJBlnIyGLeuEf",
-	"/3hPw0qdUmfj0r7fg8HZTiyEa3fc3OMjzPoKO2QjovvyNOMldAMFpHw1bFtF0ZrDbQLlA2zAMF61PsG3",
-	"kWqyom9XZyWX0fyQ3yfyak4KcwZEGx33erKaouZcg1ou7dRq3D6hXWEYNdBKHj+Z0h/3utbfwzuNEMfG",
-	"ubN3zx5tmxd/yNLkVefTVyTEGzBjR0UmQKaRP0oD47m7zZT1tfoDJMsUKTUOuRxANWa9BhgTZtKFrSQs",
-	"ySh2xYPhKEKJMXXKJbuCnqR2vENaF1qj0CQb8evKQmMZjEFmTMkF9BnFOOOz1vgxhKZ7bWjaOm/fKORs",
-	"I8EsnnCDix25rSMwWNG4+Th4TkLWN/s0QsnjMAj/8ZZlu4bE3y7W9DfHjah/QrHjN2dUWhtxXwFe2KA2",
-	"F93t+kz3V1uNOZ8oI/nByVB5Pmhhg1dEYkKlEEvmPB1uIrEmEopY5lypPD+MIm4eT498snh2oLEuBaeG",
-	"W189iQ6PvwIPFYhOhKS2w9B5RerSW6rzg3iW+cH84IenFZ5bR/LHD95nfMfP7sEQ051ISK5RRy6oyAVV",
-	"rNa7ay33diz3aWG9gihChEmgNFg8ichIH+WtnQapD0H7FvSEa68zW962qhRHMokiMkOhnYTcwN0Mck8u",
-	"s8hscwZZk7v8jRrl1sS2JrY1sXcLoEsP8642dcY1lhksUMs/IqlPO4TRXMEGmlD/CelsD7mUkIcyT9Rx",
-	"RnsJE6YLiYx7hCevRY6f+55sdV27WzTBrigfhp1o6/ebq49NfE/lXKNPlgVheFU8Ybtb7MVtOqxjdf77",
-	"+aePbAR6AAyvYc/P3r1hP73++ccXobZhovQ1aKaugNTacWLmYiSsoSoH1OOhcuaAoJaUu5YZQRCIVNjk",
-	"agJZT2ZqIpmGVN2Qnj25I64VzS0cls34XwrrHQG/jqmAqqx6FHJA/UG/wkubcwmTWryDe0oa+a2lrV3j",
-	"pzji7kVWW8KR3sE+fP81rd5zLhxHa+HS//Y5IdvteUu5KzyjQjRMnxuL/j7OKPe/ClRmxOU0xCsIl1La",
-	"9lUuFBvxKdPA0+Ey23qLCNKNugZjFqqtIn66euED1aeQeEYoTqEYBSu3j7svf9zvshNEOfSRNSgQ7YeA",
-	"jMS0hzxAK+pilfFQSbikdpsilX2ipYr/vBW48J0/vvzl4H/Y//z2/d7Oz19+29v5mT1/0d358v3/t3JN",
-	"x+yD4strrCXBN7tqcUvlLZ7jD2t6cJQb5XsQD2lz0beQNfWBvq0n9erz3EB87iulcuByy2UkladcASlf",
-	"mdgtWn5zaPlZexGtUvXjNVDz70IxqZdJVBI1cnxteMUhwuaIswCz6ldeCtgq8ty80QiUTMKyK8iVHLiL",
-	"A1uT97kMauyHB5kTYESwa/wK3bPy9iF735AuL8fg0R4Rll18GFx8ZYiavK7ykhYV33paK9YF05xhnMVd",
-	"frllqsl9VK7dhd+xTrEpD/Kxkvog/RHaLueEetmR7xJmaKxhv3w4erNz/svRzqsffiRaTfidZ5CKEc87",
-	"rPCBJWk34j6dXMP0UmQJCg1RYNojbKmpngzCyEB+A5SCdq7RNYxtlx3JYFqxsSsN/Now1e8HaQFURoF6",
-	"CD0NwZyLuGR7t/C73U3NzaxRiCWoV0ISC8C8x3TLGLw5/2dIjA+Bu2HBCH7/5V/3XuDAfb54t/NX57vQ",
-	"19gfP3d33gozVkZQU7deHUJxffEoemDNIhW3utl6EhtAwKqJxJMWO2vw1/EompatGIVl26DUjEUkITmP",
-	"SVNDTIypGkEHNS/ZsJCZpvJvjsXWQeEPC/qIVIpPK3qXV0DqHiHvD8Z2mQvVsG7FPSUfQU/2ESeOGl6+",
-	"jI8Nua5VraTnWBye/RcfwFcszqjIrRhzbXedldnJuOWzxqfUkzvVbpAt8hr5CGZc+ejPZ+4F1ePt3TeH",
-	"pUI3GWPMFKJpc2O33MhVLc1vdLMv8Sp19S9IG6IanDghNxiel/UF5BlL3JcJe550U3OTdFjSdU5Z/CNP",
-	"DslUvvDUphpSpTM6rmRJNThO2HOl/UfJC39+Oe3JIb8Bdy2uwKTj/tTA3U0I1SVZAjciA5nitwjTEXKQ",
-	"zyxud0Oa6PeY4CtvfzJqoh14mqd2re/5yHxPTON5o7sJ/xOhac6n3DAuDdXzwnJ1U34ynB7ivAfcHdzO",
-	"5rOThk+RkiW4tsLeipX9NyEyriFt69unFRi/d0N+3wcRa8XFnZi3a5EFrVHbTqqvj+cVMwv3LhbNwmic",
-	"L2Toz4WxF/GqJ83iEh5jeXI6Dkubmd4cFKEyiSJJcfxs00wuyQ3XwnXeJKVadM5TGKo8c2GXkCzxsyph",
-	"mej3QXeoLpjxLEOPwfvzFn63PZlyKZVlV8DUGCRljpxnao7GY2JILwO50PClEVniejfiGbhg9WIicqFo",
-	"7y6uRsJa4nOJDV1NGUfcQz9Xk8OeVBJCkuVWoynJVmcVBWXfvvPkWcLHY61ueB4yU8MgHOOuFAuIY8Jb",
-	"eazOQOjfg6TI4+A0srTT9y15TLur35U8xpYLcImlXLCj7/rpvgAq6BNrRNdOYLGcG8vMVKZddlGeRSeh",
-	"VUx0B4araskvo3xYHcks8kKHvjxpB8I/xXL/IQx96z5szH2grQ2Z2HFs1/cnahfJiulo+N12Ss0Tt3+f",
-	"n7wlECKPPfLpqcoS2t/bj65K0P+RPo/FrWujw+rcmZ6c92d41XsJdwo3FuVyJLXr6pdDjnlsdFGQOtow",
-	"NZHNKe2nsvtXE4bt9t9mAf77/IUPxJ4RpxyB+v1jfJXr4KxXs008t1xbUwlUyJo5K2sYIHR7ziTyFM+2",
-	"KFIJwc53xjXg6T4OmCp0adNZDlxLCmquwCf/UYBKaBYCGxNJ65x55IUBFz+F5jsx7nMOiPNvkmYfqRKl",
-	"NcC33ZDcPQ9SaxtnTNSrjZuoc/cSG8xUfHPCMH7lolarmC5k67BsxGFR6trXIroV8DWuy6JVel/UZxWP",
-	"YDXus2iRWvKzJ0t+tnYM2kx/1jx/9u7dL2sZ0B6SAW31SbV5DrQPGMlxLCK7AY0AVnaEijrovrg46QoG",
-	"hWQDhZVk5K04B8JfTqjlAadvug3UZDOz/VEkP/fa6KeNfr5herLNpEsRz1Hl3N4cpOP4d57afMp87mcO",
-	"0+XClCTq51IoMhA3ICl/xHOjKgmiCFb2qgTdJmLtp5LHeVhq7bleLNLerZSpuGBRGCPkIBQit1Wnrdla",
-	"0WxR1XK5V/aVRsswBm1mgBwrZ7NJ6nchgoMuedrwDfcMK2A38FHbRMbmgBth7qwkWb8YshHx2UoTpzBp",
-	"wUcExwJQgrvpo93LXOceBo6Aw9K0a7kvWyBCu0fdGYjgF916ovJkMJamJynVREUapriKXxk3YyeQ5wHM",
-	"PJfBjOnKGlvhE5a+2ytmK3GVtKnKp5uqXH2WLkhS1s+ZvXu01G1u8kFzkyvMos1nJX0Wg6ygizLNYdUg",
-	"YoWgsXzaLIVQTtyH92v2Wr+mzTF+W8G6C1Y24AjtVhZ0IyDz18COQniu5NPpxeXJx4Q4T/zPMy+xTCXL",
-	"lJMaABKtoxpgnaEgIqny/k9bizc+yCokQ/Gh2831gVkoKxsaApW2vN9WliFKEyxMj30297Isll/pOvLG",
-	"jaa0q17+VgyENdtdc+4+y1cbjnObeNvYsinMbKkyzdI10m4XMwdGUukRz4WhkiPk7jtkxBlBUDkxAvYH",
-	"0uNwDSwDLW4giwcc7Fdf35SkNEEvjeUWkqj+gbjl5PT449uTj/9Lx1rCEAtY2JvmwM6xa6SvvYC+i3KA",
-	"bgAeawoQVy728r5TgDgqDZ4yvpc2Adj6veuZn6Ms89Sdi83PbZeX9gDPL9VIUI6Am76wswzlHTwGy4UE",
-	"VK8+ZOWhOFok9y3SRhMTS5cdUVUD0WUyM0YE8hDAenlBy6/peI33ZF/pUZHzQFFIRZWScWc5tRoPoSTr",
-	"wksi+kdolnyfdBk+PrItoHxilkHGRsClz09qYDn0LVNFldXLK1DchdYL7/fG3Kxt8LbqQ7T0Ya3zsjJ9",
-	"mNcEM+zN+T9X8WNu2RHkR7qTJSHSMIL+m6GaGK+IMGNh1l3UPfm1XH14v7/jUz2qZV31Pn7fkdltD+QO",
-	"SxxttRtsg5RUrkcJjXu7qr+FVV2+37ss7t2rIr9eVGSktH/hQR0Kqczc+jOHM8VHs4yB6gY0AntDXVLJ",
-	"3OA64taqhn5hIPMU71yP3PL1pJ0kk4I1nK4FTFX4QGUipMG9nQolmcRknYYbgbye7Pzi02nQ0ZQwIee7",
-	"ZIWgIMcHT7PBUresTSrHxiMDwxdCDsDY2e81xExgc0Hn3ZIbVF55RpSCq1AC4vWnKhfpdPXr3+rpWbFG",
-	"+yfyhs7xVrz+Ax+P0Qbcj6igG+pQl7rFCi+6xVGawtg6q9MQ+0W1tDb6a6O/NSw9Ta9b6Sf6eLUIcPfP",
-	"KsZ5IQzkWHMDQRRQGyUPPANmJ9rKoXAzeNqZhYkQvaunsNDKQgWgm/I8v+LptWGGiywIYnWxONSTzPcV",
-	"RmcwQi4dLlPIc8i67EMQAQoK+Z4GKIdsABoPY8nGa0/n6jaSYOXLp3Bb0DVMAYk8h6EQ1u8kyOHXk6Fl",
-	"QYpcVXrBDkM1iPB8gTTaDbcFSbq1lEajLwP9BrHX0iY21upGZKCx8nAsIMgfjtQNZPHubpgGWhUyO2TJ",
-	"e0UGaQ3OIHqvPjW3GuLGZwsZuFefzXmDoQv1P3U/KfQ35f+1gB5vd9ASrJN3akbz1E/HvXvLubanjQ8J",
-	"5Vk+ge52sHjq9rSPpGDQiOj5X3EDcragR4dSpZCwQMYl5IRxkQzRRIdEA20OXtZMmLkzEzSduKe5aINE",
-	"xecPZCj5SXEJ7nsHjEsGmQghCxI4uY40o4riAtrOSclnvMl9g4q+oZOSFlL0tFXnvuJ0Zc633vWrf/2a",
-	"xZXM2Rn64qX+JtoYytw7LzoSVXtvcs5lp1PjTPNK5oMKGv3HZlZ0syeNFXmOLvpSy0cybTXWTpGYGwjN",
-	"1ESy84ujs4vS6AWaTzJ7LgrA/C9llqKiVHyw54lRhU7hIP4geVFLEAM2pGe3Yzd9663pbE3nfysaE4Ux",
-	"yHQSnY6Zpbr6aiO66+3WIogmGSGjOp6Zj2RCO2g5iP2KbGTVHKLbNeTZoT/B0MZ6On/h1YZ9gsA/WpBE",
-	"wUC+J32vyLANtJp4AQBkqog0FZRvnkkL+Ai7ARPqLcov/pmfOjdn9VkWl4gOocwpzWikt2Hbg4JEU3SO",
-	"PEB0nVW+iXhuVRMh5I2wMUXVlIE4Ka/a4qyv3KVJOSfS53l5kP05l2rCjQ8L8cG+vQ386eUuvjPBKonq",
-	"LNp+PqP2JPatKq5yYGpsd4Q8IHXsIOzsPGdhWIn6LMXxo6WNhZuURMZJZrrsU+mkp0r2hR4JOcBUybTj",
-	"lWUxP0+4VKKhLs9Cw7CYBLlSTIeNwjHwKBZOHFa704klVpEYEm8WT1GDx49xhwsKqqsE1bgGGiDrsAzS",
-	"XEjIXBwRA5KOf5YS1KoWZfdL4m2/6jC9nys56Ek+UB0S0K4fO9L1uak/8sVLHjNQtjRZ68BlX92TyXTx",
-	"TDm7/Gt0E2fCp21k00Y2W8LbmutgUV0UscnAZolM7gXaFYteQAmPcXFWHZV/CWLb9uEKxXp1K/RsxcPh",
-	"WXsbs0yEObUWRmNrcCfQkIIYW1M5Pi7PlFtn6OGcIQymsXAknD+zIeSZJyy+r2OeZQvsFvtSjQ/uVhfJ",
-	"Ajh3wRMux8yZzBAVSRVxmFVAel5hq1Wf6NgozUBmpPRXs/n7g89I9rTtGkx8xqa6sIuy6I+WZLuUHi64",
-	"jnHFemROW182u3/i/y89VcxX3HB5FgqfdDEXAx11CHv7fOOQGT6tikV7meiQsYgVbhE+5KMf4ipA+1Ue",
-	"bcRTBjIAGnoybFeQlfF5dfm4hW+67Gj2QwSeh63wYC4qm6khX1YjbsBWV/Wzbel4lrd4EF6JmWdcwWp9",
-	"w+carTO/LcVhv2mH5WhVKHfv+B2cCbs6mcQQeG6HjQ7Ge6WuDePWGYIMxs4/kGmN0u8A7C/U0haXl79D",
-	"w8LyrzWctXbvOtSQFlrY6bOD375UB/4CAr7GVm6Wi5uZAgXfxS+Vsd1FoOfyEUYvrTLGKLOeTZMDRPZw",
-	"DawYd1mSwUDzDLLkgF3AaKw0z5FeTE3kIfNWlbCYyHnog5CcT6kyW9iezLkF3WVJUc7L5ICdKmMHGs7/",
-	"731oL/Ao0vgHo+8eX0mg8/GxVgPNR0wCZKbBa3TutpBgtuo0ljepjep4NnVPEwavW1m72799Zf1vZVYG",
-	"nz6+fa+aZ0DfQFY7O2eb/PPZFXAN+qhwpuC3L86JwR97V6nQ+bODZ7vo3Pi26uCzY1DjHNBBGPGp64EP",
-	"jLMolyNi/sHZEMlHzhxRbOWcrLmqLF8ySyW4t0DKLpghShuMqK8gV86FUpWWZ9SKb9/gA5fTUHFkmZIp",
-	"dMLKdmHQPIS50nCAq99u842SdLrq+20gh9QG+oqyZySPUtcCBnV+LGOMhs/ruuNJTQ27mrLJUKRDenpj",
-	"AaO6Sp4hgE4QnF7e2W8INaPhM+tIFEZOalXUttpE5A6+3conWWHqtwpNBS8yATi6MTleSH9oVLb6xqej",
-	"a1stCG3j1XPB51MIQW4Cjt03PhmqvJSFclPRwMzbO0ea5MaxLw+1YmLHNR3S5dWROAM3D0IRUN2mBJhH",
-	"okN777Vj/yqNfFBSWKXrWzmixzAddnR64t6+qWhPqQFp+CsfKtCbrzR9lKZolG41+05phhU8VzznMsUl",
-	"ILOIQjKHbse/hiladqgOXtiFv/zn/wUAAP//",
+	"7L39dtu4lif6KmjdvitVfWhFsp04kdddM64kdSpTVUlu7Jya6ThXhEVIwjEF8BCUFVXas+Zp5sHmSe7C",
+	"3gAIkiBFKU5V96z5J5ElfgAbGxv787e/DGZylUnBRKEGky+DjOZ0xQqWw18v1rmSuf6UMDXLeVZwKQaT",
+	"wdWSkViwz8V0BlfERM5JsWQkowtGbthc5mw4iAZcX/yPNcu3g2gg6IoNJgO8YxAN1GzJVlQ/fEU//8LE",
+	"olgOJk/Gx9FgxYX9exwNMloULNdP+v8+Xhz9Kz36fXT0fPr/HH36yz8PokGxzfRTVZFzsRjc30eD1y/D",
+	"A+YJWfA7JggtyCxnVP/kBpnRYlmOkSeDaJCzf6x5zpLBpMjXzB/vXOYrWujrRPH0dBDpCfDVejWYHI9P",
+	"z06fnTw9PYNZ4JdjN0ouCrZgOQ4zYatMFkzMtj+zbXPIv9JbpggviKJzRgpJcpYxWpBiyRXRY2OqOCez",
+	"pVRMkJstkH9G05TlERFsQ+YyJ4zOlvoGsdAPuGEkkQIWhn2mqyzVQzqZj+ej5JQdPZ2P5kendMSOnicn",
+	"T49G9IQ+uRknZ7PxyBJpyWjC8pJM3hSO9Bxa1vT4yZOuNf2no//eupSrTObFy3z7fi2aFHp1x/Itzo4r",
+	"Mluy2S1LCBUJmcm1KFgSwR9CkrViub5mk/OiYKKNNZN8O83XojIPM6gbKVNGhTeq1+KOF6w5qpdyfZMy",
+	"IrPiiIsJYXqQNzLZEi5gjeY8ZWSzlHo88btXb16+fvPXmNB5oYdY6G+p0vPQ61csGc/JTArFRBERqsjN",
+	"9lrE795eXpHHNOOP78aP9dzU4y/ZUgo2FevVDcvvH5tbHnM9SOD0+Fy/VI+GrOiWCFlofsBXcUVSNi8I",
+	"TTV7kNPRc7JZMqEpN6OrjPKFHjotrgU8T7OlIim/Y8Nr0UJKvLBCyYTN6TotBpM5TRWL2in7K80yzQEN",
+	"0v62ZDlzRHykyEym65VQEUFakZzNZJ6oR+SWbVVEblgqxWJCKPkvl2/fEHnzdzYrtKjSg1QRbo8NL5Yk",
+	"9skXR9ciNhScqoIWLNacRGhR5PxmXTC8J5GFIjes2DAmCC80De9YquBS86r4y/WgkNeDiFzDdK8H9zHe",
+	"rEervyFxwT4XcURi8+5rIXMSG6LEMDOxTlO9f1NG73D6OG8i18WQ/LakhWacRDIFy6onR24ZyxSMSm4E",
+	"fDUkF4Kss1TSBDhgRvN8q2+kSj/zWqzWacEzmhdkzlmakHiF6xATLlTBaIKrXYqOL9eDX+UNT9n1YEKu",
+	"Bz4JccpXciPwN5okOVNqOOPFFn97J1Uxkwnca6jkX5i5n0va6d81ta4H9/ctbGeG3CaJno2fV4+X43ap",
+	"806mfLYNMSHVW2cmV0xpXoL9Bxua5ozcCk1vmuaMJtshiddZgvwDGwp2mVwXEVmxfMFUyVKKcFFI3PCa",
+	"n4F/FFkxTU3Y9fjxnMQ5y1I6YzHJ1oVCtpebR7VnEbjGHMs8V+ckpkkSIw/BXSuz8Fs97iF5gfxO5jJN",
+	"5caxzrXI1ylTZC0SlrvpgFx1A2mXAhnS0F+Nf87ZfDAZ/F+PS73jMf6qHlcIX67Ee7YA0ocOdZD0+RY2",
+	"NXCegv0l1wWh7kfNSOfk9eVbcjJ++vRoTGiaLenRces5gJJqmuOL2461hmry6cvxffgg+4WveNGcwU9y",
+	"Q1ZUbPUKKr3FqVAblmsNZSVV0Ta+FJ4WlK1PRr42MhrtVEPe6V37BkgXpjCSVbPUq+H46ek5cEb8lxiE",
+	"yA2zZyqJ/+/jH+IhuSDxZkkLRbNsEpMsZ3P+GQ41zVYsqSoff3l+enY2Pj45ffL0LKyJ+UKlUyfzFuZ0",
+	"VNnjpyEV8tO/TP4T+U8f/zI6ev7p4+joOfnu+2GrRvmezXjGmShe5bnMX8gkcOy/FemWrJhSVO9rI+O5",
+	"Ikzf4tTjXN7xhOWPVNvSwuVTzbB1tttbwXSjfs+oCu2ftiHncH3bCPHXtk3x9LRL1TO6+046X+pDd9eA",
+	"QZ/iisAJ3TZa+LG3APoVn42vhxGtRY+9YVY3X4tz+CDYhqmiKvJbybkWX73SV1Tdtlk9cUHV7ZQnMWhw",
+	"MDyjBGyoMvKGJbD6LcaQeUA/i2i9his9jjh5GlrqK5nxGY459Er96/SPsMI+KJabo6+F3/B878VsFZ2x",
+	"N9OZ15dMp8f0ki84WuSBIdmTrkBVZMGFUyoVIwncek6oPuwTbR150hotYJnv5Mt/tO3w8dOuHf4X8uk/",
+	"aXn66cs4Gj8Jnob3uKhMFT/IhDOY5CVbrJgoPgBn6i9mUhRmTZxe+liv+FFCCxhSOTiaJFyTh6bvcpmx",
+	"vICHGisj8776MtB2Q4V3brigMO0mi5ac9xHv++SuQvUM51Jdnwvy4erHo2do5RmLr6FY6x9jbZYULGVw",
+	"wjlJItAoSblgoPsbC4coltGcFizRpv5MrlY0Ioqt+EymUoDNUNCb0rQoD239l36B2/1znqsCXgDuAlW3",
+	"fQhLFSuN1VwVqN9VN6JhU1TQagtGsyzlM7A6H//dnDzuzP/4ZUAXDA9pbQ2Ap6OgOR1Etf0zGbx9dzV9",
+	"/abkyR9zKm7JrzxNQRmQs9k6o1bWabrB1xWVwdcxzp4O7iPz+uPn7vUXYp3TZEmzda9B/DXXivVvPMVT",
+	"sDKIl3JWyMAYnEbkDeZscP/J32K8YCvVT0N+D2bu4B5E3mu8bzwaGW3PfuG4leY51Sz++Wghj8x3Hz/p",
+	"lRm+pxtz5gHLf4ut1jyS9C+oRoKpWjDNhfpP3JVaIu3cn5Ez9RqvuFDGFWk8mXg8c3zbsHo4oUH4YHt/",
+	"964n38XDmbrTBv/wc6o+wwe9FO5DGn8PO984LWDx9BSMb2NIXmkBgX+RJVXXgta2MPlO5uar+Hsw1bTw",
+	"X9I7RiipOTbwWvOdfvNapEwpQomhL1F0q4gslizfcMXO0aF1LeAbcsu2zhb2PSToeQMyMDyr5Nzzixhr",
+	"srRYY5JIUkg5JK9WWbEldzRdM6XfTfSbuFgMr8W1uGKfwUMGMjaC/8ZPNbF+4yKRG3U0Pn5yrG2QF5d/",
+	"w8VYaiWHoOMSeW4G7KZt9U6ZGoFAlfm1iP8tHpK3c0LJRua3N1LeenJULRmDIWmDX79ZPx6FrTZ6tBnO",
+	"hRXH3wnpzuTfWS6VHnqWrhVRfCEia/aR8ZNrMVvSnM4KlqvvSwqbB0Uk1jLYmOGw+2JzETGeIxVpi8vI",
+	"ckUK9rlwawvLYlZX6wOw+a6FcSpR8EudE/9c0ubbRvOBJpt+1hCZs/Qy6XtU8KCA3aQyzWEgF36gyXs8",
+	"/juOjSyXNylb/cUeH/00qXd4V2hvXoF3EF5LZlQY9ycsmhYmL6SYp3z2hw8pyxl4XWAzavl3wxNNUBgU",
+	"WJt/5IguxBZ3OlqtMIgfYUwJE380abRoSensFvlVzWTGYECvhVY2afqHU+ftOifgZUEjL5ULBWeXlWaG",
+	"vbStBQN9I4sf5VokfzDhctjwQhK1tsEfGM47utXK9ZWUv9B8wf7o5cQQiNJCnqR6ADCoD4Kui6XM+e/s",
+	"D6XTG6n5C73rsiBUHzg8IRAdw2HdUZ7Sm/QPpdMFSVjGRMLEDGiVyI04J0W+JXRBuTBDy3I50zrbTcpe",
+	"lAP7I9fSvAuPvflaseScxCAyVIyxFXNCsjRRZtRqnWnVlSW/soTTK9Cl/hwO1JoIxl5AK9Q6K7y1jKAU",
+	"9Fbzwb1Vz+HcupiBO7lizHwZQCCZJVNQVo9Hx0+PxuOj4/HV8fHk5NnkyfN/HUSDhMNiJU5RZivK08Fk",
+	"cEtXNKX/2TxuOJMrbYwn4Fo21sbPcAl5x3IG1kkuwXGKg8YwOptJkUznFEwP6yXhC8GSKRcwMLFO0/u6",
+	"fu6P3DOIE1qwo4KvWEjnLmdSV7pfFyRlWqOXJtY5HDQjfG7mX5qP5knQp1N32VjC1N//Zg2CuOApsF4Z",
+	"9wSZQ2+ZIOtMj0nTAvc1UqoxEKRwN6e919fcN2jfsEQg8lAN6WKgFw0UpTYyT8KUqq5gyIxKqSqIXqmK",
+	"weSv34651uwccLfhAhkqG2LU5+nxQeSzUW3QTZMpspuojJ13GpTePuvcMvVN0eB1x3aVrISqq/rkq3ih",
+	"RktLRnhAByEgLqRqMsV6uKcZy6dIerTvo0FGeT7VmyG/o6n5TQ0mT6NBxnIlxbRyb0K36KAL/LZh7BZj",
+	"I/gjulybt2se6roInxOUMMF5NByadywHU0Xpgy/XCsKCaR10GNz9LQSoP/UXZjeHi9AXG1nGDgoJTjGc",
+	"1jkZocqEuTGBl7bRtv7aH9bprfcSbQWWryELLSA3XKtk5PiULOU6V+cY3dciQljHboeY2jEoXIyQsFB0",
+	"xey7FbtjgiR0q/Z6UxuHdBNBzoEEan3jriHwpD+GPK0c+7BEqm3/EOe38W47e3Ws8a5F2Tn/nTLpHS1m",
+	"y50SOnAqwd16g82WVCzYkPzMMkgy4dryXrGI3LAZXSuGS0tF4mIRZMWoIAmfz1mu9UswXlQlZNwiVZ6A",
+	"cGwXc/cg6v0JjHtKKz+YviOa3iGd3FOeVh4y2lPauMeMG4P5OoHxEA9ulw/f6OkPMPj7+jaoesnrPnLv",
+	"1yN1y7MjmeHWOMokLLsLjri9JGCIVVajpSnRpVlYi0PrzZ8znjO1l7J+y5GDmdDE+DgodWJw0inmq2jl",
+	"bes8DSQ9yfxWESlm/gnZokfa2ZkR4BMrU+gQPv3EjicOjO7HEm40v1373Ldhmmr3XhrfPqxTTlG1MoTq",
+	"HQfyWKMS5GlZCxUmeVGwVVY0hzOjec7bch5umNas9Nm9odr+R6ten/O8MNYNnc1YVlDDLTstLuMEmCoe",
+	"0g/rmTNEDzqlBSsHoZgojKagTax5zoyXus/bE1YY42DnpVpDTYL22G9LkwMq1wW44fWwIBfwUOMs8lOB",
+	"ggtRTSbaLUjnlKcsmaZS3qpwKpqcFwwzfUnKVUFmcp0mpOIrDz14WRQZhJPWqs/6Yc6JWS+TZwzB6BXr",
+	"N5Gaq8CknDTolzKq2BR8AgHT3JjhHMMXNjTAFZmxvKBcpFsi71DZ7Cdue9C1QgagMHIvzWdL4x7gRUQ2",
+	"Swgj1rhpLRw/BZwiLUlKP+ZyRcYtVo0Zi913OxlSFTTf12OkbCZXpzRDQVRmwDTcEi4B0KbWWBFVm0ZV",
+	"mFRZM6om15l9bxeutj8qs63ykicHOqRqSwpbLDMmYogE2sXdsuL7iMQoNFkS22IOO7GIxMbLCj9pDonp",
+	"DcRryXf+hURAev+SJoQX30fXIjY8E5PvuB/2KmSafG+yuY1yoIc1iAZ2EKAhwDv1l/AyfZDj44Jqw4WN",
+	"5f7CVd1JWsZ5If/DZkvxwgb29ff2WZ+iAaRcDSZjyF/FULC+4IVM5epGDqLBX2massGn+8g9DLUz9yzD",
+	"L+Wznlce9en+U8Nb4Q+y5yn8s6aGm3g1HwPG3n02ly9s4SNvPGF1CDdqID+dm9MHnd2oQkeae7AS4G8Y",
+	"Xqc5w7j8FsO5egw1awuSZU7GLlmmXAND+Iv872tBySVP76ihgD9CnwwPrWKvE168umMNnzydGVKgS2mI",
+	"hqhmZCwuAE/9yXA0HI9PhmdVH2a7E9+pCUFD8XQUDTa03ZB8Nro3J9f4WHMeFzOe0VQzB6pok7GWOWsk",
+	"kR3643HTl2lnF/Chu/kFc1VZsZH5LTEXaW0NMkDRM53LladBaanCxIILOIZYOgczHbIn5GpFRaL6KXaH",
+	"hBgcnfdk+RumNQjNz5slny0x+nRug7MbqqAIA2tl9MTLKsXG1usdi/DWsakRygkIdVjc6/VodDLjCfzP",
+	"4ojEt2wb+DaVM5rqD9aXHZPvqCW6PiVwVeKq9gQhF1AlwP9uoi+7z3PLbQ12kYaGJnrcK3JQ0iKyPFq+",
+	"wjtuLZNW2CMoAN3+tkdKzal/x/YymUpx0bCaooFXzNpLFypkgau+k0vqkQEcdfWN9nkhMrwwFXh1IZfp",
+	"Y99sLnTSu69unN+erhPOxIxNFf+d2S9v1jwtplw4c3pGBc23Wl7NQJqOooGWmYKlXu4i6Fb67UXlpX1k",
+	"p71Gj2ugGX8Mh8wsXSdsqjD1d8oTOJn1D7yYooTTNocbZc6ydGv+MubMOmfTYpkztZRpUo7/eBQN5qDS",
+	"i9l2OqOZHSzIX0N6OZut81wTx7w3y7nM8ZS7Wae3g2jwjzVnxRQc0VOmpTg+xf8atET7Q04LNgUHaDV0",
+	"o8duXzad5Xpu5obyay0Pf5fCLZJm22SdsimIBPi58VPlS0dGCB/bPzGr216jBztFB/d0xQUqF95vlZW1",
+	"Ft3g5fuLH68G9oupKQBxV7HMEND38U9dCr+5zlrt4F8IMZddG1QrfmMpKMelWnDHcgXiaXxfPm1q7iqp",
+	"N/hw9QL2U8ZnWj1595q8ZCtJ3DaKBkXOFwvIy11RsQaBZb6a4ttxxFjr1s3ZG8g7nJo6t0k5y+ax7e/X",
+	"Lwe6BCo7PBgC908EezVaEykVxguvit4neE1+1F/pCnaUrYExpS9QCgNHFB6zoDvYh2ntdJ7L31nVOWIF",
+	"6G4HQCnAAmkIaBliBgpdF3JFCz4jWnjob7WigwEpULDOwbuhTXGWELqSYmHq6JFZVDg2X5eX9VFcLo1m",
+	"jWMws94spYISZcazApVvuqEc8k+RSFjCjG4ISAss5M7YpNtLO4pMzGX3dSke9GSZnFvQKSA4U0gg2OHO",
+	"rENUQf/YCDvAjMbha0NGu9PLesuyfi7A4FEUUOjAvOZQDKRZCBdYaV6C+xQmRM1knmhuUiRW6yzTyo42",
+	"3V1tBspPEpu3JjGU4FgVpofWWdddvAOziwVefebFWzHoPjobKBSaL831ENE2dVDlXoE0FOPLUCSDyB4v",
+	"NN+iOyKRTIVZt3ZEfxnQNH07BxdB1zx+tLe9oBnUUNRT+1AdXkrwhCiJFbY3lag0xJrdGnLldnwZcAbw",
+	"g0DK0F65Sg1FI7jdKEFFQG85B7hgZYCA1G2Zkw14Y28Y4eBq3wAWAp5bLDknDBLnre9Q3w5rgYAYFl5C",
+	"EbOLm/zWuRVLv8aTJv+VitMOGWSm9s5efx9QseoEuh789NPk11+vB712ckA1+7oHtqh0DYnPRKJNysVa",
+	"aOmgGQ4PGX25X87d5JGGatjYgqCoRZAQEZEEq0FWUhTLyP5nvtwwdlstsB6R8Yj8C/kXMj560mu6IYU0",
+	"JHt/N5snrg0/7md5hpTbZvbchqYpmaVydqtfxUzdC2ocjxDZ4vcGoA1qasdHo/HVeDQZjfYajx3JYYec",
+	"r4N/OUSxqWnt+/hALuwp9EiRhM25gPsiU/DpDh8rXjqW6YHddGGjo5GwRTEeQ038qRRYkMRFtUaJUrkA",
+	"sdgvUtQjYtEn6mECW31k2yVefd+wlpqCf2vEtF9avO6nlhujqyEp7PEGB4feoWW2KdR12FMCElHLo8bk",
+	"aJnTsXI89Jszy0J6SYs9WB/1XyUm5EGZB95iK8aALpgtJkW6PdBc8E3Prvlcmesu16sVzbeDup3ZTznz",
+	"xGbAawRWaegXa5P2I/kVXv4zF4l39zScG63lNbidHpmKS+PhvWVbm3+8k+N8Y7iv0lAzjrtnhhV8HvZL",
+	"w8GIxKuuibe4FfFbF6VhHb+NRT0L0+3/+oZuUw08dahL0W4YkXV1OKTLNNUlj9/qp1id/iWP1fjFipPS",
+	"kAgf0C2ivKnBhNWIgDZcMfGq3o2o4jApzdy6S6KWgO6xaS2CW7F6u/ysYWez8wj09jc7h9Of6W0uh72/",
+	"w/nQDFAs+9Hi2z7pt5wX7BumhDaMiMHoGWp+AXtgcDzG31pU+9NRjySypgfIJSE+2Zng2cvdcAXwj8Zz",
+	"55C8oEQecCLQqG53G+wNhlINXn9rL4Ofs7mLXk0/QRdD1jdTbeFs4mXLAIKESei2msX7fDeuVmUXmnxI",
+	"eM6nbkW76t14cOPah1oN0KpEcvnu42hsoFz+7fjj6Ojk0/eTj6OjJ4CW9emfB32N72/5wlbjvCMjuJcB",
+	"7pcJjUZ1vJtDrehOmKwOyniot395HAYpazWpa8A9XW8B1J7T+yP8cFx+uLIfJvZD9wi+qRG9U659Uyt7",
+	"p1QmgDexWcrUQo34jzRnQ+1o+XPtcH+vPNs7O99ZogdZjN0nTqv9+C2YYpeld8B52nvv77vXnRnp7+6m",
+	"nPrGRmb3y3fu86+zDr/NHmkcoqEokGJeHEEaHJgNAC84dZsoCAFSE2ackLjIqVCYF0PT2Eb84pt1ehsP",
+	"zf81xMBKgmblfrBQ09tgImY5B7mw2WB+wbr52UbOc7aiXACQ0tnZcy0cIYPieOwlALy7+HD56iUkgOZM",
+	"yfROqzWjZkW5/+hezhLv5e2+rIIj/PENc56/Ho8OI/r9WtZmenmzNuu176MP9Aj61OsYGC1KvKYbxoQp",
+	"b9hUk9wAwZcrcsO4WJC5XIvEwvkdaiQax4nzd6Bbolyjygy6LMf3rOg6WAPV3S4xWw0mH09Go9HJJ5Pr",
+	"Dem8mJoNA0hYyu+YHnkzhdfitwfAxgMoiqCVIyMwmaXs3IW94ahsif1XhtpdlnFOqLAYI1ozKAhN0ygA",
+	"C2qPzq+y2Z6MGoBva8H/sWbm91INCDrg385JjGSOIxJ7dNZ/zqiYsVT/hpBTXlwbYMXLRHMjGQF3y7Qc",
+	"YDOesATlpIEPQ2/0tUDYI23iqxKg0G3LJXgIgIDgBiYLVhBu5GIvfaOK51qByxt3Y+U1SVfbNIaOXdvg",
+	"sqUkJn7x9td3v7y6evUynjie49VMi/MyUUQLAxSCNM/5HYa7zKlgU7MuX/z06uWHX0BIv//w5s3rN38d",
+	"RKXcdi/Uny/evHj1C17648Vr/aFxjOgTU7/i6I7mgOcC78rpXAuES6Pn6/34fi2MaHhHTbXAC+to058t",
+	"3+h34R7+VCEQy/ZEFfwGatqG8qIdSeCSixlm5mhV157btuoMmFO5S5jIZboyh5Qbysn4ycnT0S4/R42/",
+	"ql7uyhg7ec7ELhrzeAF1gBA6tkeN1lBm69U6pQW/YxNIQ6CJ28JYOagNGicLIkLLP6y5A4cyiXFDxPY2",
+	"RmfLa2GfJcXMYALSJFFknWk+j8EHOXUhXWWQ5GuJc3cspws2Ne/dgnnZvl5Q8VQWIOr32DurSdNlhpOb",
+	"UTW9Cfp4tFuspsQE0sHM+VnPrDowVWpvNcrd8RDxTkdn8K60Jga9LNlg3tTLHPEaxErWiLa0YwVhJuAy",
+	"RppCLFvmBuJHyE01vRD3J82LA5fQ+iq754wiDNjYOyChhCZNy9QE1ZMUCyYXOc2WfDZNuMJqn2CjAy/N",
+	"8maLnocIURylKohxjxYGrLfv2fhOP+ZFuIo4GqRUFVMTTWnJWsLctzlfQGoYpCOZvjt7FE2yBU2nxhRM",
+	"2Jzleeh9HgE2S0lM1iRWqmi1qoCMmwYWUvuOqbxXPy5ogwRe68pjwM1ZKi0p3bhmG8Y3BB0PVM8BuaIh",
+	"p2r13PvuxlIxbiocpTKn91CsxXy878CMDh4gEtQJNqsWZU5SzZ+utRGUGxlTa+K0zX3HkTGRBFfrDRQ3",
+	"LtZif2OxUrKFvrFgjlcBNcEwTyvHeu5194Z/rNk6RMYPUKe0oVubCmHqtSYkVjhjXDtXJrrv1LCWYj+e",
+	"ChvR7wFqO2mOEvoYVQwH4DQYt29R7Dv00twIr3q53udEMebbJyZcr/Z+p29pBlkB1RmHfyBk0aJI9HoZ",
+	"FtaGBC3gsTbsIjD/qxW95wCwbOrGjNnVV/zIrJjKdaGmyVqL5unMKzrqlom8WCY521RblTnQLTzGsSWb",
+	"Pcd7DsmPJv2BJ4P/2kMOBp4TeIQ9ICSp5813uMPKeJZ+ZCeaALoWqxNmRD8BIZj6vpLRZIfW814bBXK+",
+	"S01uiDzsnqR2qTOmSVOrQnNO4hkvtjFk/63T9EAFpzvUYMpDdiK/sCzdoiUFd63FVHS0h8nXwkGBKzDM",
+	"OGCl1jVXp7j1ymgsdo8THB7lOA9OYVzPZkypHfwB5yI2WixKeejJz+hgDbkpx8OE/ho9GLsjtSrCzg5H",
+	"fNtObi6H6xJaUCIU7HMDTUWf99p4yEEvAlhkicW2fbIM2SqTOU2nQbQmw3uPFCDWz1O5sU0Jrsx95Dd2",
+	"Qz68bmFFfXOvrMBCZtOdDtGvWRzXcCuwj8eBfdyRYFnzNYTHapPLJn5CrGul2nNxWo+N35yLEzU6r/mW",
+	"OUF8KbgXoX7Dd77ohQpVdfjbvErn+PfEWoBuAVW8qd7WdcignVJXTpvGRos+FlYNg0ZUQMlqc3GEDsMW",
+	"GdjiMAgbEgGfR4fCFdZAWtShFkO2za4OaBhNARft8Lg1d31QTpfboDxd3fFVKgftXpCwW6vN21bzWNQk",
+	"ZJfH9Mp0ougbq/JbrYBfvNLE8FM0uKM511IT9qzME6g0Hh+PzmAfVp2btYcFgjKAXxO59ouQalIPGrVn",
+	"FnQXcu0XAKnNrH/SjEGbsTqqZbhHCh0lS5kmLFfn2Ix0If3jCGb/yGttOiQXtknKU/Iz/yGQZDP+VpAz",
+	"NSlaXbtdLIbGSwDHFOodKz7fEydH4M/BaPyc3oxmp0dn49mTo7P5CTt6Rp+cHZ3Mx/OndHxzPDtBwKZq",
+	"XT62r7Iy+v5TVV/VK24a+03c6x+fPM7XIoQ6U462UXJteoxpRndV4EiU3qfXlS1j9NASGyp6RdkOqER2",
+	"Nv20IasJ7UY3qR6Hrhmio0jnypcZNz3ly+FB7Zdg8aOyAkFWd2iDdg7mogl7GDdJlrN5yhfLIg7Fuu93",
+	"z+tnboshzcBKRIWA5oNh9UoZ2iPldKAhifHmeOI7MiInNyCpzmloQxJDTQteDR+R+6jpgP0dtEm/FrZP",
+	"OhcLporHJotJxd+XTzYA1JulXBGOt+vhmPoY6NTnVEEIL9k7rHGHSJQyh6pvei1gqO75qyGJtSCbmlKF",
+	"eEKUXDEoUxZsE1nX6cW719D4SxAObd4qD/A6uXu3lw3ksaP8tUBfWNlvwDWPL591oVX+deHojakmgnFw",
+	"NTm8AqHvhjx3+GjTO00YL2fQAR4JglYOOntcE4YtBhjtKU3wcaiXVXObHNPAMg6igaH8AOHbLN2gU6XD",
+	"sO3KfXLyZEfyk9tbFmKmKiBdAlQZUg/IzHGbzOwNnnEO1W2mKi/RO3ctkMz4Vc6KXLOIBKyBlM365yrt",
+	"H0z05E0z+8VJjP7l+u/cLc1a/beNaZs8J080GbxQ7CPT5XExEe6aeMnXwqB+jBHso/I6j8iuGhI2M6Rw",
+	"t+AWHOpO2euESvxDyoNm22foO+33O5YnfNbaZ7a2MsWyTApIEhvEr3B53PvI/xu++hCD1Rmq5WFsmbbr",
+	"LIYqpH00/YeDf6qBMzXQi1rBiu53Fx65s3cUBUEJIJzEbUZqHZQG/T0g0cEgNKLcJR85+B6ykEwRbJah",
+	"7INpmhKa8ltWyXd5oAqoS4uqgsA5mKQHZ4otAieFnGA6R2VODl4ospWuqB4gQgkXUXk6eWgt16InXIvf",
+	"R3EL2VnGp2eGRKjYbui2lqb2H61Ay7HVcYOvDsOE8eUy4tgqls6bODHfrjJsf5yYCOEkaQEjtKOP2uFj",
+	"Jrh/FHr8nTfYMtO1sNxUGXk8JK8RexrzJ5CnAe/C6p2avDdy7cc6h+TKzwn3ks9Rn5OCIQ/+n4q4A+Bm",
+	"zhupRSZPVQoT+P5ckIRuaw2F/5iiuoYF3oqNck5KvBtiWL5EF0PFyNfbIfX0RhZLSFtGk+BbT7EDY8fI",
+	"oHHL2dYDcOdrSwGDR6ovyqA1I56g+lNEuFCFCZlKCCWsdgH4wN0ehg/5bgS23OVaJHT7vTMQHRROHKgw",
+	"jIfkFXfJAv5b7Cnov4ErEv9LPCQXiK+iFcdrUb5D3fJMuZxkuS7OyybyvCBqKTeKFBs+cxoh9AZBq64N",
+	"fejbVFXW9sLFm4tzEjuiNLPty+FdKE4fl4DWf0Z5ZgfikT4ztMCnsI8rbBVXSi3jSW37+xvcaUd4JKP2",
+	"px+I6su10PrLDTQtx0XlhWl27fhCGxjIFN6ql7FCXP9zMBYqPKJZyMazVuCFKq4F4gobfLI1WGMbmidD",
+	"clXT4LBnoxs+vgtRpwR5RfNiWQ64xnYBBKg/sww2CPjmgNvAlLthCy78ZmeF67Xzv2ERbRtUVYXD3QTi",
+	"/yB1tPU5uuQPl6W14MJ2lzNVXmJrDgfjonB4Vx7S1UTvFjh2YizXiCPUJ6m2WHxMmnhIftM/xAFhE+un",
+	"aB1fuWh2KTAmxsQqt7nJ7oOxpFIsWE7oQuoTwgJ0uZ1p+JeKms4L+Jd2IBkti4VKBBjsThDAPkS6aePh",
+	"WmDD6IJVTyOngkHrGOyOXzj6Dckbs5P0XLTurp8QgdeTCjiI0blRGQ0eghuqyIrjFFLXjBJEzAOVSjea",
+	"Puc8IwqVXDYxedVlA8UmjFdNx2BDYsFJrXe7qqJwhZUpKTOCFqTptX5G5jdU0kqB55uIz9HAR7cBEBpR",
+	"ePaowHqgiu9Wx8ZBkGH//svFy4AKwlk3/YVa0XEojHklH1ExUP95pWfQtylAr7NywYuUnQOIcc5nrh90",
+	"bQB/fK167QwGKYnhI5AZ+rIJSZmmgopIwheAVy0SEg/JlEzIY3LkpKsNC2FQSuaJQWfNE3VOZlQxuDFb",
+	"i1mxto3Fr+EIWAGZ0bO/wYiY1DqSCYxpgaRuUUAvWZp5+b3Oli+1HAi4DtWSZxnmufyZ5fiVyrUATlvQ",
+	"L1siV9tAkAcHr1aqZ13ib/qmC7jp8tdLLDBcslmg72LZWyTcMmeTS7EokXRdz/BDMSH1KKz7P1A+Cj5s",
+	"M6Ywgcr7PSKt9UyTtj5MUH7JqZixFiJQ7E/VGogwv+MZHGe5nDGWxCTVKoGsiFPTeG13QZseyJ7YgR2w",
+	"mV4wxA3va1Az9aRhiIqsaAKWFmYzeGclUiPhmL+ptRlb19wfLdMtTBteponG9Iyc2ExD1dbiDkI4oCnG",
+	"+rr4gdrE21G6NaoOo0QT9BitwgNBVq8Sp2Pn9nATKDg5G0VQRgeFEhVMiMPKFFOHdG7817ENisWEpkqS",
+	"WMhiqhkjNqX7VBBG85SzHEuCbYG78bLgd5KhBj/TdlyOmrKHrxrkzYCis54tQZE2UXw9eKtT68+ecxC6",
+	"B0HvZZyV6YMX785vgVc7unVLJBxGS9MtmWuhoCBPZkbTlOVT7lqvmBlMbV7S5dXbdz1bb7E7nmjVWN/1",
+	"68hk2j17Tm9mCZvX/64kCUz9PCrTyT5nd1yulRvI23dX09dvNN/KdQ4vKbMP9H+QyTvQJ3WwF5fMgyAx",
+	"ZWSJFxNCyS3b+u2dNJXiWv5JBOIMSnziII94NA0KbtPYy9Uk6uutlnzx7jVALYKd2bcrq79gu4QbXOyA",
+	"Fg5p91Auc1OvNOv4SJHL1y+jMkXG9SVLuWAu3Ae6GIZu0CzyFqPX3Fs4KET18tKyH+1MijnPVyw5J7Fh",
+	"IShfAfMU4PxBLOs//QzIgw7XOj8H+9oDzAbGM6yTyXergSbc7wg1eyRUl2QqPBXlyQR88iSHaiW9WjEu",
+	"VxyVBZQxzbhzZXhaNeQcxDfropCi7IVpdgigq2mBqzTBb7aEimtRNksDDjC3xKZFaDz04Em4QMUbWxfb",
+	"2K+2rjc0T1Q1LQnHDFC0vJKUhIODLG58caUhaVeXTCdQQssEVSIlDIpJStMkXcpNGcw243BXbncBorfI",
+	"/eoGb3CSW2xvZ5YT8KVR236JjHzc2enNSI+fuCokOhO/qtNb5ZT6j9XrzYjRll1WnisKWqzAFgpEOAz/",
+	"Its6Hg1bC57cDmuQMR6QMTGRAhNZGHq5h6WnIcLL3364ioFzsTyUwg/6xI+diKjubH/Y5rGDqDyazTO1",
+	"hafVhn524TtXnfI2K14L/P/tGiBs9Gn+qZz/Bygb2Cc3qK7OuKH6ygpfiKN1Bin7EXHKzcjXNXCNSj3j",
+	"vzEVYaouwHzNwaulRaa1coeBnKCvOanbT10t0z1BBIumpFZmcEKUFHx2y4oIMtCwMNMPE/dw8pTHSZ8h",
+	"48VfJ0Wd33prJzRsRCZ3jXuHHHUUbdnhRUB5BqxzbAdrYM8dAjpUX/mZ/Tcy2erl4eTLl/H9/T8RqEol",
+	"emdobU9mThDMaMEWIFEHv168//nVFW6rSr/9wU//tYdKDYqrngkT0w+XZfdflUH1EjCqZuutmO1Q5iuO",
+	"U9MaEIlUbHjK5WO9foNarclYK4FCBApoSsr16+1wYa+/D9C3x1mAxG/lO9BmrmAijfIWv/WGfq6L8FZ7",
+	"u/n6vl2+kMNKCwPMGHXNn8pkPeD39c2KFyZVOKTel0zwJdTOHlc88FPYqfq6UGSecyaSFNtME1oYUoQt",
+	"3pJX+loINad77bBa52Ukw1VdAxjBlrTUw/fw88M3bXa5x7LBOfYomPoSQmCq09VnJJdMxnOiQIKoQBPj",
+	"pozyuuKbtg9mic29hrf9QXssWO6WgGCq9+Qol7ZDBLb0WcAf91L2ij9bz3OD3kvT07dcvn5ZOQr6SWPv",
+	"uDqpxnL0n14w56f/+nF09JwezS+Ofvz05aQlY8GM5W99mNU/KZ883XnAN7eo5a4yDO0xt01QMQSNiLIO",
+	"sC/Xg/H1YEKugXmvB/fxORn/r//xP4Xz1oKlmWWM5hS7bda04t1VgvfR4CVVyxtJ8yTgN58V/I5NK41A",
+	"alLBAiNGJEdcRG2yYRe+nuUatvTWJbyzz2y2xnBoMJ3kEqty/US+OmgapK66KpxKa9MDkNIWTGh7Yk/J",
+	"3az+nh6fLoMFrxj+hnw1h7CGSDs0OQyzKvwqA+YGmHLlm7iXLXV8iiAue8MVaUkbfGcV5Tdv4ih9zftl",
+	"pleFiykUzQYc4MaQ2+txcl10Pg8sPZkb667vozWXp+m0UofffME7zEafkKSONWi4GvybdWifdjQR+1pX",
+	"5t/xyrwOenPYK3OmH9eKHXJVdkwuoSDAISYI3LMHiol+EcBl7EbJMKPi4kauRTIt3Sst3ArVIHdftzsQ",
+	"R8Kx0r5HbEP6Vp/Y4P4m/4Y2aKtgCsuQNs4NsVYbles8sVvm12RuSJvA0t/kLVZctAS4tU3gcMInQUgx",
+	"y4UIWg2u8yW1XnPrnzGAHkIWiO0R8iu9skC49QLMlnDP6PlkNJqMRhDuEUmlDz0USR1rnla3LJlC2f1g",
+	"MvjL89P/9T/+J4AuGLWr+tDTykPhAgyyHbeVyiOPBfwrhwQz3CQOxWHtXbBZpUt7V/iaO4Tl1OglO4fi",
+	"qNuCA4q2VirlLYPce329iTOUmWtf1T7cW76gDAWBa7VHiMCiFsTahrHb8tvRuNO2Rp+QOGdZunVoh5FL",
+	"XoWPhcwyg6muWD5FqmOgggrI5rMVZlohxvRob6XK8rJrscm1OQ/wloglHy7vCWar7HSyuR1rPIOhDowV",
+	"TrPP9fIAylUqeabWoM/ti5AYc2N4YWuSWkqV+gHb9fXpPAR9GrTAsXbOss0CXu9j/9ZoFmoPb6844KEP",
+	"alYHcUMwNmlliMMtOKSPhTfRyJKxv0VeW+CmuovHQzwB+YLo6UbIDEnsDKx44pVbCESKh1qGIYnZZ45X",
+	"YEY3wMTNZc4ihONwWdxev4XJtbA5yIEmzpVwpTm+vFaXpqUnfCghsYLndU7VOmchbnwQSHOZcaZ22UM1",
+	"jSSBcO+c5tApUhGXytoH9gBeOM3ZSgbbrVTsTFMNg2UrWhMSkqxk3hcxlCHt6pnAJoAfyE/6xxrwgPbM",
+	"h7N33WyDTkPVp9lEQ+ezMPhQiQCcqE3tEsLHFiIA7cmS5QxKVV16U8oKspCVrgKWkObOBDYBL5a+Clni",
+	"aZSdKT7tirN4dPYwAAxrNZa8RrIa3Xv0g61BD9YCNskdxxgfE4m21mzYxrmgh+4MmJz4XWMGk6cno/FT",
+	"+5UhG5a5miCCXBeKJ8ibx6dHUK2A6bn6oaZGG246e9IMiJiRhbEHJUmkKSTmRUtcoP8Z68+quxXOsON+",
+	"R4JwWq6puw0O1qdFYItrY73drt5pvjf4z822PvTIkj1ylc3e0ILchVX4+5WsA0Gg9sECAD1SCBm+zOV6",
+	"sXTar4IMxe2QXGBYkKYbulWuxL7KMRYYvBtd6qrUSfUNilB4U7hJEmjEez1T67ZMaTkEAin82GpVW+uz",
+	"/J76eIdJ3ETLgCuSrNm3KQwJYWb9yFmaoGdmj4z0rVcmsAHk2BtGcr5YhrctNF0OGmg5OyeU/JfLt29I",
+	"RrEYmJKM5nTFCr01IVZXLYwti/KmUCfnpTl1i2gcRWcK6Y88Za/FXDZpMecpC4cWLxRZZ6mkCUuqYVSY",
+	"lS0wCRUMyzxRU0hsYpsgAhPk0qBXxDi38E0RyU1fA9AOuEDwj0PUUjev5oiCBPLhDvbKSAHBfWzBGc7u",
+	"W5EeupQwh20GGBcthfR94SGaZTdcOKQNreoo50aMHPjFDZ3dOlgxWzuMjt/EiIZvAztxHw1+YjQtlrXD",
+	"3sGALeFXiJGyXOGkxsPRcNT0GbWpYxcoia/ts64H4cCxfX7LsbrI6eqR6pPbbdQk+8DgpNvy7qCxVYtQ",
+	"8dJHTWMsr4TZ+ptyU8kqvqaUuWCZ3yyoD2x4uNDjFaAiwmitpyijIsI0f0RXg/xQPls6xXhJs4yJPco8",
+	"DDGb9Y7jZsFjfbE45lhWZmxn07FwtmSiko2PXUIGk9NRNPAco2VVvHGMel0uTp5HttOi3kvGcQ3QO6gj",
+	"HI8CGfD2RXvYdoWUt30DokU40wTYTfAaYHqnCVXp59Hj1W0Nb2zByKFtTRxdWykGws82pRzZg2mJq41F",
+	"084F0L/Nw0FhF0h/tmvs09A8Myp7c9p5hTj1NaZSfyv3wgEO+gqsagBGUNGtr3yV3VgTQNURErCJMckV",
+	"/bJhnTVZZymf0YKp6Yrli2APE7mx6E5ar4eC71RTd0tMUq3MQUszEDNl8n7a30fRHoA0kP9G3cnlRmHd",
+	"t20ySwsS10BU8Vh5/MUA8N0/xuf3R/9DfgiEK0NV4a2dpzTdzLh70uHBdcx+9bI4XVsvCzJ01tLPCCaF",
+	"PAbQ8yxhSUTmZec5dQsVv6CX9t39cqMa0ErVRG9E0MNIpGloyQ1ib2vHEuCVA9NIzPE2Tdk8IOEvTAZv",
+	"TguQgKBPoE9J3rE86jue/nl+hqq9NqfZlAAXDOcarCuJaQJ1svROG7JpXenp7Cf91V0b+1UkIx96DV58",
+	"+JDWUBcyX7/6IMuyLYREVB+9hn3TBkrM1J2e1ZZAA7y4YtwdYsWVWKOePVf2yq4Q0omF8pjx97xPJu/8",
+	"tCwYOjPs5Jp7ubaVauG2aueEasMEcya0H9cXnm7n6ZZ6/lNuTPhSoA4KpkyuxfDvSIWGAX5apkkNJoMf",
+	"1uktwROFS2GFTQVkeTR+fvJs9oQdndGTm6Oz2ZPjo5vn89HRaP5kfjYbz8/mT540ja/KCLv2g3NG+OPy",
+	"0zHbh9hgvjZw3x+1mrjj/IxDpX/dll0DiN5wJs67fVGdI8pbUeuFGhifPSUQ4iUO9d54lyotDwbRIOWC",
+	"DSYnTcj6dq/WuUkryVnGqEFrvqPpmu3j1QK8ZKOvwCUVzAYIv3HBPPgMmzvYzHLnQRC5Ur+KHHY0VDSC",
+	"MgCKiR8kMdYkS9mqb8/J2mrCOKI+/jNvFcPx41LVO0QT+/Nq5Ww6VN94bUWn8uAxaAK48VjRha5oWinG",
+	"6awZg8ddwCPw8wf7IPzzvX2cGwE6EUM6FbYvIYV0eP5UEJzAkFwYTzdhqUJ4V18FR0RIG2Vb0nxVoj85",
+	"Nae+GA+Db1bRETy6lmV5oejdnr3ky9q8soO83zjeaxb/Gs1KhzlQ5fbuehyIIJtknaaV5iOUABTN1FZ7",
+	"dKO6IGzNvWlXMH2gRK0rmzWA6EM1T5oX2zClltooLHO4yiPL5sWdnfVR2FYs4XTa4hnWx6OpoTEF68Ou",
+	"zOfpLKVK8blWXfhuIGrDmi+qN5n0VH63d4AcDpSulpkVH1SZUwyOQLoq272BkT3sWd47DWVGVfiplT6u",
+	"4sZfhHImVUIERSBujZZzYL+i6co2CxwEh+X973188BWb5lQsGKKahJdzTjGXDztDQOKhgrDBsCP1uIXH",
+	"L5ynA9EO4eUHZR91FHu7tW3Mr0dy7+uy50kYcgXquAa1Xh9nUOI35/nK4gP5qbHHx5OT55PR+F8H7rJK",
+	"zu2+sCztlc71TlYnx/NTdnQ2G9Ojs+SEHT2fj0ZHfo1Taycr3/dYAT7Sl+0DzbKkCXq2ALagrT5y78Yp",
+	"NXI3G3wXPLWBaHOtPv8hVo7g7wJbWNedGxW/eR1J6NCELH/N/0i/a3u9+W/LbT1H2SzQZG/Al4T381dU",
+	"0V165G7tyAnmhYpsS1cL4DrcK0c30D/VYd/ARUFurQGBPQDMVwXHo9l/hbXjf3loIQH8j/o+qfFitwB8",
+	"Ac/ZJyreR0gFmqxU9n4ALq4CVItcqs4R3weRJwFL1evZhVhyptbHZczzu0ChYjMrpTPWvmtDceXpjqCm",
+	"+BAObcANTeboWJb3686q0SB6BrCAQVE2R/3ZsUGSYVNQwaaQtT/FZIKTEeI+KBfHJytGuAAboVFDHHh6",
+	"4+B3JQFN+Vou3JBcAHZwXsppIa2orqQinB3vTItondyXcG8S7iQgJGeiGlt56cnTJ7teaojWYA79NeYY",
+	"pfSGpSA+EdgIUNsBgBnoSG6Y4glT5L+9uozIa3Lx1/evXtk8UZ6TlN9C4ByN05SKxRr7+V0tmWnvTkx5",
+	"EfTFuxauyshrrdKETcXBuc5orucddtx3pKmBEe8JM+sXyu2Kzwf5qn1VQ6LsZ7btWRHla1r2mpstVCkB",
+	"SSfjAdYIndjWt6qiwVmAjqXMENtpzj8PJgOm2JSOfzienYAAv5O3lbvUTGZooZvormIiCW2xA05+fxZN",
+	"hLcs52LGs2BDzj2KoaqkaMhuBMNDzPWvqEYyEcQQGBuQuQUeDXNkIsDkY2lKbtlWEZrRvGjJXyuXp6Ws",
+	"i6fMxMXuaMq/osDKLnxPa/FSX76zbZsPNmFI495U4YeahlBZxAodWvbU/npBdXv0ZfsWOOky430u83OC",
+	"rZMPwLw+dBFKIXa6b1Pn2orZuBYOpJPaAYiEW7YzEq4FIIZ/c1aElatbZpuDYdPS+GJdLGXOf4dTYUJ+",
+	"YDQPQ2TWJqOH417VMpew70RvzN7LYKb0p3nOYbD9/eY/GxjDPTYLthizKKgeGhSEOAGwaTLIGE/4ZrYM",
+	"oqT2cAeacV3MrBuwRCAKOUpRy2iAd1X22HEV2Z4e/f7py3F0cv/dx+nRpxLoXn/57P77fwlD3cPs9tQr",
+	"AsXrYCiViDv6qR2rc+FI5qqukfTYAiwaLFmaBSu5zANUAMDErXZL0pPW0jYsTSOjrpUNfGm+RwakZbBQ",
+	"D2+mWB4syDJ5saDafP2b6h287Wsjnwgd5Fd79wr1iftx7x3zKVDG4y/WvtSoaLW71NpdJBFyIy5sA/4m",
+	"W7WkU0GxAXDSTAp8AXZUqGBZAU4YICQjePFwxotwopX+QgWrfLTVDSFk5TcpwyYuBoMHPGoeJnedyVzs",
+	"0JyTNn8vGrhYtxnJp5ah+VzegpcCNYdSsbJQPiJLucFkeMgvbIuv4OzCibCal1TkZ1zrTTtnGEKEZ8N4",
+	"TP9XRmfLc4w5Qsi8QoYu6+h4BxcZzQGXydLADT3EWL+WCRfhnOKv8k1a9Hnn9n+I3tizsmVFzxDhQamp",
+	"Dorkawjw9QgU+5X37c6x6+lkfYgw6Z4AFwDb8jWk6u8YLtEj9vIPVxufh9qxieLrEgjZP9oSbcquoibf",
+	"xTUxg+5f/bMcd6MsGJng0GkxjWO/7fPwvvCAD9xbD6RdWwx4t7+8Kqmiap1pxS72BWO55DWBUXKzJwMq",
+	"lOwQxi8aEfygfQb444aNMaUTDF84VmKIZsde/0rMxEBcd/05Rl9qBVMooN26dmA3DExX/y94R1OPLpnA",
+	"zOelgYrfR5WTFkWphDhqqGeyRFrqYucaLlOdr+xTOhbkpUulC3bxCakZacJUgRnRvTXpC3xcSJuZudYs",
+	"U+yS0wmJg+hsK5oAOIZmdL3wZVvACDEfy+ai+ibTQSUi8pCx1zseBebg5Xb2kD4uByVI3wtVDRogHvqS",
+	"rQ4c/nt8U0dDINXicgJK2ko2/tlUfkOXj0JqzVvOiZCbsqHRpNJIxm8eQ76DhxgAyyo2u+kmDc0hr4Wt",
+	"hP2+7DcTld1moLkOQqPF5DszNhP1Miz7PfZVo+uEF7HfYmku1zmiqmALO//mawG8t0/jwUa7pVKZfep7",
+	"yZ7uUGy9Gn+75zz2CO0Pb+E6dnYbzEyGqXGII+U+WtEfk+/s4hgG/B4v9GmPeFOARnWOQFOEiWTiWh1F",
+	"1bq16FrE5Q6NyXertSoM6hSwt35FCUkTef00vuNef1NSyBR617su1BWsEV58XwWsyVwSoHKfvFozgzPX",
+	"VXLmzQKOCzuHCt5Nd0cObzXW6j0Ll6lZEInetrgnSb7WL6jWqxXNdzpWgZ2wdu2rvIluquWb+/sWf5WC",
+	"FzI32PxB/NwW4/giTaE7K2S5agZojYYfDnx6blurVhtZ/OlwqGYftD7Y9tnoWzLDV0wVdJW14vVpIsz5",
+	"Yp0zRTYsZ7b0vn8t7VeieVahOyucEUDyrNInhOxZTjnEle9SOgui+Mx4sQXnp20Bb5wF40qx8LiKM/ME",
+	"yqEXSNBffg5kj8BTW1oroheNxPqi2DdevVatPbK3+mP07Fv13ANSp+w22xsFdxG0Jl5fviUn46dPj8aE",
+	"ptmSHh0fRpGGu3eB7nZYiRKSxz8rdsDzvMvZPOWLZQP3SU3lvFpMPzqZnNhietvAfqr47wxC8xUf01iP",
+	"BeNNdIVrOBgNR8/HIz1KbEOtGfLD5UsEWGVl1zo+05M71oeZ/WNU/oHGYw4c+PETVM7kCoyXSmZBY8De",
+	"ZZhFWr3yOXbPX+RynSlwbON7tsj6D/waCPt2PmsICavldZ0P25TEgyahQD2rI8BiaPMEyPi7FBj+vVCc",
+	"Prby4NP9Jzt3KK7TIgcuf9CB+stsQalNjod131smQjRnLqZzCW1z9F/68SwfTJ6NtK6A/SBgpco2MRfC",
+	"AVKWK9eFplvNv3VtSR0hNV2MylYic4yGx8aAV528UEggCaxGaeB89AFsdr4/+uKJanv1wGCtDvxb3HqH",
+	"Yiy4mYM5l4g64yxU57Lvf0TWZEE///IBScdqZ8NYJ8xe6IubwqEdMhi7d5f4UyGVaS8vY1MQhKiP7VWV",
+	"Jn2aouFpwInE1hsQxEyKJabElQUwoT22a1xWwtVH84NJYMu3EfosoOM6Js1tIoP0mS9Kq5+8A9gO2zAf",
+	"notuEEDzorfaSkI8z94eArd+f9VP2x3fCwitRtuIFXTvw/FZ5KdSEQRVHPAduaomyNdTrTwmOowjGjIy",
+	"7PAvGLpUgss8Hk1Oey0zytqQ+0q4jMu/r5MFSyYVoFWLCmr3dD+XfQ9/t1va98bh7ST4lz154xLpshNM",
+	"oyG3Q7lqqRQLdCsB2mCh2daA+OhZEQ4O3xmLMLJBqOJJ35YI3hHRZp4Yh5Ctx9L2GsAqRAgVhu1AKOAF",
+	"Nl/cbbaYsyeMB+vWNzI+KEg1rQm/SFNCihnTdh6kBve0y9q9eZBSjrAzNEnIGtDL48oBEg+J89HE9mJ2",
+	"x/It4Ku6cXpeGyg8FRb0PNJfczzSrgWCIy7lRmGCLeKjU1jOc9MvvIMGZt79vXGmZ3kLRnU9z7YSacFT",
+	"2ueb+tlarqtHZCfTm9LQbM36OViTaIHDqimtmvvJHMnlTjZSp9PKeCFDWWjWRmjmViRsxlc0jQxmPEXY",
+	"YkrAGPBtqBLGTNk2c7utS2eIhOy10+PxmX2Di/DAe0mhHzv8OjkMuxDmXSt1BVwCrFXo0RMZDaQ2gC0I",
+	"RhloUPCSX/56aXLeQacwE+q5r0uDrLmvpWLec0V/TJiQYdeGw6dfQnN27vll55D0okWuxV9jaYqVC6DN",
+	"dKd9dO9Oyx6RZVBHcI8WwRn02Qqo44RR8fNtuw+hnghgQtV63iUC4T76aS/NWM4h8PXvQj9mAAxGxdaG",
+	"Tn63EFF7KGF/oCrX43mblsSTlEKHN0imohsClcvKlKMYNFEuiOdekjl+Oq4KR8EcJnKpWH64PPrxl35i",
+	"xvgVellqpeeh1+Xom+h1qfFehCj1e4ltjwE9ME6MA5yL84qW+0h5dPEB9w+VFGbP2hHiipZ0M5P0SPMQ",
+	"R3KndHkfjLk54EVK8BgfQrtlU9Hkek5hX2aHTAuYAeh+AYhyU42BiT1zmTPF0DRtZLftTkkL/1p6foJd",
+	"/sGmU4UrZ1/mrLdSbrxI9ef+IjcQyqMCq8EW65wlpu6kEuCj6haqH0jKlDoEXd3NzSOCG1fkqNa9ugjx",
+	"v0+yh7O3jpsQvqUp5mDMT6KAtQRJlmX/AwmKtcuhrhwOleK9SsHgqB+YeN3e2xMQxeKh1McUDjHgebu7",
+	"iLqWsLdHdhwWzuBwwEtiWr/sfKfz8PWyO5pRzlqulpNU9rlethZQNMx38iZlq7Z2awCbkmtL+rv3P74g",
+	"z0+fnH3fFAftWFmgNSL6MJbx2r6Du4HaJ6XmbL4h15AFv7pJmboeDNqyPVU32FamTTArX7jI1v3TXDwU",
+	"/EBQnAtVUNEm2XK5tj2CEPKjjnlj4dWsTt/RQSVY0/2Grhim9ZirXKdDuahpB70Q6aL+/Vn0/H66unpH",
+	"8ILKy06Pj8MB3qKtLuaWC2hbmSFrAp61zBN1Xp5Y0HcXkLDlzOjyNa76IAxWIfTptQ2WWxPf24lZG805",
+	"oeTD+9eam1jgtQCyOblJqbjdjX6HwDpICUfc0CbVJ75qzzH/VrjVrkGkRWeEjMWADPxRqxM4GuhbXEgL",
+	"TbQNGfKYLmfimAdirzbGlj1/EkZW3/moLqFRpodjzxUnOCrtQyOD8q8KMsfOB/sm0NUa9ezsfnoYktFe",
+	"qN19c0rWxY38PG2B2b/kro81ZMVgcqG1Vw4z0cwb9VFrknTqyIeqyNczrNYpJLliq0zmNLWRMA7eP0BU",
+	"TOm2N+zyP9YsWMCitaeNzG+hPoXlGM4hTCy4YI8UKai6JXCvFmR2LP62cONzxT3a4O/NOldU3f6/+vng",
+	"lAoTr9I1N5wSisljgKVxQ2e3VnTINAHUAty5gm36ZspnVLT759/eMb9PpHEFe3BBSGxM7FnR3n75Isef",
+	"dghEzL0zIDdQ0z6ja1WzBhKOnmgIHBRLturt9cJEvfYxoNFvEqdLTAjoXytNIvEh6F0VmlfSEL1UTysD",
+	"SmK1C/oWMdvYgjUpUNIgKiExzfbpgRX2ntGEC+Nl8DOdXOb2ii9ySO6vaJ+D8hCdDDDGmElVLHK267LC",
+	"7MDKZUJabDZTKnJMlH9roid4f+9/wxY5TSC2X/f8uaF3Z1Gbib/Ay3tDYrsbLSp2WwcVM45Oqr9wY63l",
+	"j1aI3l06ZlLYffL3usFfiB431KbpXhf5g/We2jnvJlootC+ATWDWVTM2vaMcRWwoE/c9GFwP2vp1V57Y",
+	"zl6tNjm/rf6iBTjsDy+ts9dPFQ4o1Avrm2FqglkBxR+UJ+3omd02kKctaotlN7qDtwK1+Xu47JVaqv7A",
+	"mn43/SYr7p2k86f3Sax7aB4aF6+SctyHt/qDzdU8NZ1NGLvTgN/btNX23dzhmX3ggqurnM5Y0lF29dAS",
+	"4uGrapuQw0/P/lTMxQNLa/9P5WtH/zisbPW3564m8HsUt3pz9DZY594N4/XsW1NTZrD3TrQqpUdgsx5c",
+	"beMNpH+VzXuWpTzk1MrLH3rOKUuD2EWqoCKhIVT7Dwr7szv/nqrkN2CQgQsSm7HEe9RBBgfTVMdxZJGb",
+	"bQeJ9oZxcRT8+GWgZwdNH9MKggsTJYILPF8bnvqi/2yeM5zJ1ZDAdLD7biGJzAy8ZyAN+eBVK91cT3aC",
+	"vOwi1nYfKn0bytTpgm/pQYuf9YX/7gCjakVcXwqZ8dl9TICDldtD8PUji4QjSOzK3JMYK2W9yvckHpJX",
+	"q6zYTpxDmCuCa5vUAeeehnFcK9BhHLwZu2GpgM6mujCsf5rUgk0uC2aPybNjm7DZjrXKcx/N2mOysuZy",
+	"/CQa4OMRh0YVMgtGbP0yzV6lTtK2NOpziMtQgnjVOaYoMvYhHigzmqhSgQkvbV2Qn7lI2jq9g/6iNxo6",
+	"YtTQZYdNgeViA1dI4ssPP1y+eP/6h1eG3z688b7BrunIpQ5ZSatXpgla7NCbIensWqBPEr4DJwK0qxQ+",
+	"om6lBngH8ENSRX7winlxFj58dItTIUu3bWW9+6sN+0nqXT0VWhqWXUCNHbwKoEL3UDZbpP4euoVM2yxM",
+	"KojJwoAEokQCuhdCRU4IJXecbUypN9aeQ78blvBCcxk0eI/1tsc2ODYuDUXu5fc0WWkhCP/FVVbB5+sv",
+	"4JFQCOr6ksMNYQ7AJp81g69enBPI8/Nc6vZyzfyAd3Jgl8E5F1wtWyBdf6vH+QAUvJCQY/QVKYW5/J2J",
+	"9jdC/r6dnwN0Ofx9vY7ttbCHtpDFFCndkrXCASEO/UsGnyKxaSIHwvc6HKVg59daSly+Fia2Nx62uBtN",
+	"ogxN07dzUB07/a/m0e/htvtPUXCvEXgqUSxls7IDJ3YkNRDzTeMWjNmiSLsYDEP/JqhhcLTBfJZ3LE/W",
+	"X9Woe2cby9Z7brZtXo4uVGiwPdW+yAhtjfpeF+B6vJ2nckN44occw4iEbJWltGBTr1l7IFnDPGK6ztNd",
+	"70THgotp/sZuyIfX+9c/O1wqo94hgwYGXKF/rVmkty99GdKsvfBlWoX/3PpEXrPCCjmCB5ARDU0N2rB9",
+	"PLGHordJ7aDO9dFT5Fu8SMkVMyna4JWGX23OS/mcsurHBjP1AeWSYwBR55zE0OAH75LC+cRgs2r2rqKm",
+	"QrvmcxIXTJl7KIAyzpZSMeGlCdjTzczOW65yqAPTagzop4q2Y+6BfCNrsYctuhYP6w9Zi720lbV4l8uF",
+	"TavuVd7risxcxqYPgTFBxCRwJ/KUEYr1nfoU0If/DdOHM6T5A3OZ0C6hC6k5YSXV11QI91dCcEMeqIUc",
+	"UmVcbdP+hyguTBV8Bf7B7mbR79mKcqHf7ZcoAjZVRADkylqhiie2OmotUqaUQW03NVwHklO/bgqvq/XY",
+	"DqkKZqgdhqQqeJqaLBtgNJmTNSSZb+i2b8PvClpkN1u5uEWPJtksVI7mmcB+QrjJoPiDe2DvrQ70yxKw",
+	"Stu+rbO56TzNlZffud9pbusfmz2Ygp2nK8CU9bPaHcgGW6vkxzY23tFCOrxFQ6IamxWECm+tsWhNRHBC",
+	"oFWIlSiIOKcIFVCQcW7NQ+8XzPnykw8G0QCeZ5s5dJmIl5g2fEBnlloCtoklWqhsC0Dj7NTJgP1jTVMH",
+	"jOyBDxl83LE1oAbJVtAVeDhMrwpzJbnIGSUfDPKRHyYKD/JBercE5tm5x5CgL91de/Vw6WNBmjc4K7Kt",
+	"I8v+YbSOHiZGn64To4bSugNptUmbVs87iod68a/DUyfxF8dskfOoRAiGfh+fE2rwJ+IvJQZ7RFK5AEc0",
+	"uPbgDxJfvHmpd+Db94he9ubtFSIHFkt2LdRS5sUStuWXa9MD/I7lfM5Zcj2YEDA9Y8Agz5kxMEuoKwAT",
+	"BLYvkdqH5K0ZrZqQGPeEfr82Ouxf18L8MOULIXM2nVHFLNYk5QJuMEXheir6Ty7sU/DTksJV7DNXiFO5",
+	"KPBfeFBa4L/wB56I8FrwVoNAwkZPKVWF96dWTuPhtbgWztOKGavgE1XkxrYvcQ3X9FfxF2juHVgnXAg8",
+	"ilmaKAfSOQVxjVCOCy4FDG5G05SLBYRQ9U9+S3agjmNFmBxVmhbghtRfoXAF16mKz7F0XBs9aCfREvDi",
+	"Znst9GrbL/Q6n0Xk2sky/cX1YEPV9UB/DXPB77T0vR7cx+Q78PtRNRWyiM+7UCojGy+Ejwal8vvzawGg",
+	"KUtpzlFzANjSbSRrfUhcTM3vtZGd3MdDksiZcmUiw1WChfOCGLmvqcDobGk8jx7w18FSfUU/+3v6CUac",
+	"/K/GdSnxUK28jah5pUe1Z38kLH4zlsl41FIc51kupkBuPGqtkMM2BKY8rlIIZxuq7FUJV52ckaMtSYON",
+	"GDbkm6NrraeCygwR9zs3HZZhy1AQd8SkT0Otrub2gwAqlVu7Xpa7JkIw9I9k7WsbNvJF3N0l7l6NCG6o",
+	"NaJ2HJYtHiGjIsUT1/dVk7E8nsFdn69RtgF6lAH2GsLJUVRu1YZrti4IF4UkvMBunt6zFN0q8ve1ad/p",
+	"q5ulpoYP7dIxH8ZH4+rcercKMxruQ/pqvGK7vv4aM4x3ObvjbFPXtx3+W3WZa2eYXlQvDQuy1q4HZwlU",
+	"NVZ3aZvWXt+V43L3AA6dd/rqPQrose2QeWdPBzVEUD11KW+nel1OAu1JH04qVR4RcqD7m8HUAlZz9/Rh",
+	"pkl6bc+slurQ/zjir1abY3zAiNDuwZHvl69Z5dw24elWvRVUy7RDFQnBAfevKQyBK3QKV38E5dD6C10z",
+	"1wOK6gPWIqi2zc1cVaM8fdvTpc6Scn0tsOp9s4z66w3UP1yn8dezPoHdCwNMGNB5KtJrF0g+XOySTruT",
+	"hF9glTzRpofBQLSw/Zg23NLFtC/4b0QSlvM75mFsoF2zv9OsUd/vE8WNqYPGH7JU0qSlAqC9Zn97TgRo",
+	"E6bWACaBJm+INikP0fm1BcFLWeRFnveVEPDwyA5251zfMwXcXjmTbX3vx0pxF2JwotXKXW60RYyZ2Fb9",
+	"WuSimB3YqR7fR96TsGpPQmBMQkoY7irkJoh26/9LdAZ8yKk+YLmAjrdweK9oMVsaqO4VA9QrRIaVGwWY",
+	"Hb5Se+KVGY4bcqSroBlRCU0RswVY0PvAjIXo9+17oviM1gPZ0027EQWRG1XpuZMy4H5vC/U4RR0lWx/v",
+	"g2uBywDJoAXhOSk2gANna4JMbSp823cAdvnC6pFR+qwDQMi+NbXICi2wj2tYg3MC2ANEM5my/c3JklHE",
+	"t+lbWLq3CdVR9lpSnTpAsyXV8waCkyVVBxW7+lYaUKZceb8A1TJbuSyuKLVDnOyddB04u0t/JbbTPNT7",
+	"svetv9KC5hRUeHCNaiZ5X3qYB7/Sv8ucvOAwl2+ihXyF97u2Y6DZMzAyoIJq5t67KXWoy2N47S2AVLUp",
+	"KobmB38Zn46fPDk+efbs2VMvlqWm+VpgPPTY66442CxpoWiWDVxQxAbrKyHWZyP7AxcLjF0NJscgN/UB",
+	"NJcpl4iSA4qciXGVKFqnp34pyDRn1Bwjx09G0UClclMxJEcnR6Pjq/HxZIRY5qGmrTYVoSZn1jn0ULIn",
+	"pSCvhuOnp2HkpSZtGo6P9x/evHn95q+xh02G+ccOoIz3bZ6yf0vL3mItuGbB5Hy9ciXYumItfVAba11/",
+	"mAHfRqSgNDXobA54xDGFw+AGWxPW3VWqG1wSIteFlvkmR12x/E6fbRsuErkxSQRcgU9pp5Lq55yXfNnA",
+	"Gl8rKKb2hgkH7G96M1xkmZmNlwpo8OlwaVRvUOppO45cAwnPVPdIgBbeTLSqZgHhCrdyBvmuIDmbyTuW",
+	"9+8L0tx7X9pMLbScC7mhuS06wrcLtx5W/WmDWe2R4VDu+da8IZfiAOYPBnj0aiBpDICULaEEoGiLpG2y",
+	"ow2V2MG5McH2lK7dpJVC4Q1YZwF/ziHh47NscwcG17D9fAh7P80u3cOZCWfNzlIx89j24bzTOs9OTaVF",
+	"XoHZr6m+YEPyM8sstt6MrrxMQmACsJXZHAqdoEqbJHwOGFha6nFRwxj7Epacp22n3X0oohSujKmJYt9b",
+	"4bsrxgdJX0zXRrugZPlHnkCLiFrPlppQ+oQlcFQT/e6Rtv/gw6iUrWsBL2IAxynhaDAs5jmAr0UFTsrh",
+	"qCNGO8bxKtNszPSrhLae801fwa3NMfhFsI0p+FII0UP+yu+gdWqFxCY0zIvdaptftubq1IZTcvTpL/8c",
+	"zHH4RhFHL7mqdV992duzXZ5L2PyQ5yTLGaZh6jeeYy9M2zDA8AAwAIEhlaaxy/o0Xma7L2s7sNr/CxKK",
+	"wFvQlCQFy8oJe0+w+XdjPzHNe+zpyD33uNK7EN9jc7W1tnXq/W3skN9YCq1jQ2nox1iE7bXmwS9Al2y6",
+	"TjvbSh+UYe+Pvddi12b35dBk++q0264I6tSvRC5TBIRHjCnBPhfQUhXz+A6xs10enk+RYB5+lQC1iZSj",
+	"dgvyqYUT2yrdmJtd71PWEaSlaYMeC8v2OLXLjbK7yJtB4wZv1MEJ27LAb+0GbyJdnPVCuijrFg/PP9vh",
+	"ya6+optKDxR7ds/bY+3LlXrQCLQ3lD2C0HiXC5r6DosZuoUstjiqd93BZKaNAQBwHFzyhThaZ9oaWGnt",
+	"xlw/GkQD0zQdlp6n2yOp9T9VJne+1N8S962Sa7DPBjTj1XpYuywy4zNsKth0Q+AsmgaMBNMjT1hidIqm",
+	"88GbcN8gb0mAkHJ0+fql1QfN0QvVFUu5MfnRDmW+WUloadaDK1sPDkvJXgwKA7/EO+6rZHePvpEyZRTL",
+	"XtwiHNIC1dxbztPlmVbqnc0EPDpHZoUry7WL01tML++KvbdzZl2W3cK88opdw7x0y9VkpbUCa0JuhNP0",
+	"ZE4KmmXYsayQAiP8F+9eR6bvtfX1+vk6Jb3xJk1Q2GbOMRxM4PFGubeLu5+QqG/zZnSqdav9JDc+UhMg",
+	"sSk5IdS8h5KCz25ZEUGSJ6bLexbFk52O4L47yZ6lPTdRm0RPfIYPMw0qzO1C/JZtJ8fV5Ow+QvwK6ETG",
+	"x89PjPv5LBqkfG4fgU0pzRc329oX5YPw67acIdQftHo4Xa7obDAZPE0SRk+fP5udjNnZ/Phk/OTs+RM6",
+	"oqOb56dPnt4kJ6c3pzenz87o+JSNj5+dniTJ+Gx8kpzOno2f35wlXt9OLNOgHPNBsPBisEjlDXas8s+W",
+	"fQ6P0kZpPT4OKC3weXqnmO9tUXgL1tLEx7gsMbMYfGGHl6p53PCl99V7Tfxg+DYvVFjLqDhUq62wbWgk",
+	"eMEjRX769eLF0eVPF0fHT55CR54l+0xN77JhN9Zb9/Hjtj5ihoKYsfVFPe/EeqSKWLPnAx4GmMQAEU+q",
+	"1nkIszTkh63p6z6x7CA9sDTvTHfnvDvc/aKSkp99bmvy0g5R+Xpl7cNqmM74OULpHlyRFVcKzU+bxuVX",
+	"HVTzMjB5HwuZTJKF0/BPQhGzkNP/jd+6jObMFz1CbrCXKsuZaXc4l3nf2Pzu/A7b62KvZA6ka+8sDkuk",
+	"YLzfDKDnhLoyB6CjQi11AAJsJTVpCki9oC5Bzfp+5GxBsIG38zKN6RDnCT46MixiJ+po152JUHL8L3xe",
+	"HKipaS2vYML1BJFzT12LjEJFxiej8WAPTc12OTSLYtyQG/OuQpYAunvpZzXq9RUID+UTcA/cx4ooNbiH",
+	"9Qp4g9nHLVA/VZpxdwQ/BeisBb9jwrijiTki0LkPxy1NTRDSHiq+SpbIqZDFFArZwPluEm08gcoWwPz4",
+	"Qm2aFEvWZpfUzrQWfOASFXVCYlQG4wir9SAGdU5iE0Oc2PQLLAa036qVgiI/WpCFZAoAYxCHAy84N4Vl",
+	"E6wyo4LwBK+/FnCDgduwiHee96ZWblXqqu1QfdWYx3d4x7/ZsX5np/BvaqW+/zcc18fx0fNPHwG/bxQ9",
+	"v/8+CN/nkfNrrLyqFVE5LkHfOjsbH58YjauP2r6XgEE46JwpCIIcYOpVx9vAJ4PE5zVNicoYVCM6kDe9",
+	"HhRJ5Wma3ttPqy8/3QPwN4Y9EKNaWwnbfNUWa99ZB6qUdVw/n5YhwVM2IQmoZZWA7cnwSTS4obPbVC4g",
+	"qpNwlWHeXvM6U0ZOZwW/w3S1aIA9ZKqBIWy/EoJTbA7gS5+sDjfAho4FTQJdJ5kI9ZO+lS7hqfYa0W24",
+	"fMwCLymUcyWl4qBxUider1c78jZSlbDFlkWOLNNI9B3QJTXdDncfdqYk3b6mpH5jvFFzPduoGuRSE6Gq",
+	"M2mW5fJOH9TmI5xW9lsHj4HOkBkt2ELm28FksKL5LTMxrWDe30ymKc0Um26WvGAqo1rUGZE7My3JJoOf",
+	"OPmi1db7fyImIorpb19mvNjeD8nVkgrTmPLvEkFi5Nplc/1TGxatewX2Uxj89F9HIK6fnj17Tm9mCZvX",
+	"//ZuuaM519oSLPpYcwN6dY9tBup9P5+UyXz04HWnHy7LiIGdbxmk340FEQ28wX20A4NBfTK/QYjw4yfo",
+	"hIjOtXE02NBc0w5+aYoJxwI7IO8NB13Y6+8DjNKK8l6xi3b3MHec1m9ML+z1B2VEBnm1PpO/0XTNFFqz",
+	"0BqSF0vICIHrsS0fnS0BaUrOCTwKf/PEgBd8cJvgS6h7p8e9DTG84SmXjxSxQefIZanlkJHSu1F8iOF3",
+	"+Ib1DX9z1x/oMuzvBXSI0P0DRocA71co0NKveqnlcVnCULDPBfjEZJ5gyhS6H2iWMZpT0x2xb+dlf/O2",
+	"6YNQwMwFma9zyBu1kNhqSC5s3GDBCnMgYcyO5x6SR2zv0HZDqvQXQN/+GO92u/0NBxucR5nf0Y7OCWEv",
+	"hduEWgivohOlsxRhLfRRhK6LpcyJWkI72lvIK7XIo/QOnCWpK27Ze86/4QB2xst8wJmZ671Zcpif6umA",
+	"u8tMEif5wmKpKhtCe7gUyoGD3OMzj6T7AeA0zoHgiqiLLDO9gIgUUNH0uRgiuItgLNFmuCwhQUobFOCi",
+	"V7woLL4Itvox0CcZQr3Frtsw5hAmbMY1Ac9JbNWYuFKHbOADtAAAFMm/Q5U2ALDQtXKPTzg0TTU3C6lH",
+	"bCyPeGL69QHBibaKURKT0sMa+QedVkphz5Y9BPWuq4Iil+SwSNk4da/JkbY/cdZuQc3vOAn9O8wB9UEY",
+	"v1f807CMosHnI/36ozuaaz4FVeKNLN7YYXyoDON9OYx3bhgX5TDel8N4Z4fxshzGazsMj3NeeKd7YC+7",
+	"vMuC3kIquz3oADaYxE73rNmS52g109kSekl6VW564T4IXrDEpBMOr0WsxQUTBZ+BwRsTvQz6bbG3w+II",
+	"eMyNCNBmICSLuKQYzcZCx+rC+gryuuApli5V39lzbX71HvXBPeqi9iiPvmWUoK/n48HV5bLi6jLL0cMw",
+	"d63OKs24vkLRa1PbTN23mWar6mXVqx4qz+Xrlw+mMf3B1V7V6XYJ9IfxJdvN2t+R7EzTh/Qil8Po70K2",
+	"A2nDN/Gs1ov872tBa1arqVv8CrM1NUv77CxgOJpDxue+gDnn2RWB9H72uUCcY65cVzBQlxasANSciq5b",
+	"1iNDfSVRBd36MMnhongzh4YCuKQ5nRU1HXq4Q/FvbwUTmS66c5mmcqNK0AGn8SpP5cXz3VN4myH6Jnkb",
+	"Tp8O4mgt3BXTmKJfAdAsZbhuH5OggRdiVUmnNDYH7Ijfg7sPwAUpCQuMps+hsljXCXzcGjCBGnbaeHeh",
+	"S/UVXVLjorxyt8fbq3J3zeD29Wzfd9D0cr1aUTzF6t1vv1l5ZqsF3JFi32WrOKvE3t/FRJdbMavJRwfM",
+	"X8rex0pfVgfR10dIQ2y1wvrrLW89vY8U4UkrmL8P079fBZ59edeMrc3bxCn/9+g/+9/DudTh/6k890CZ",
+	"6iRpi53+NZZ2D1bqF59sPd0rsuv5051BwT9X6y2XshYT/sqGbbuWtHMdUNA9jN5rpOZDqL21ObknVzXZ",
+	"rplZZ1WgribUkDYWciqzYirXxTTlgmFArZBymkqxmM5lPrXyIKw7lYhKTXWwbQ83FBzoKeoWsAP3yM1y",
+	"3wD/HxB4ao3utEduHtYofrjoR9WMrhV0gmumDH8Y3N1A9AOAf62K/JvRmSF6bIwKg4+j+Y7c5IzeQrY7",
+	"vdE8COBk8Bh1LRzowy1jmQLvS6lww+otWFHopULjwjiNvrMePCfA4u/RV9MZlAkbT+ckRr6pNIKkgnhI",
+	"3vGXL8bcuL+HrnrkJtczaCic/4GEtuOG0hp9UDH+Td0i+wV4tJJ1jp5FSBKLEAL9hhH2mc6KdEsKKDCt",
+	"GbFO5u85tEquae0kiAZrmL+5wNSUtIeKnIkfDBMdGOVBKVsZ6enzHUdWLf4RFOLQ//GQlg0VZB7h6tII",
+	"JQnQzPZh2Kdk74G6LFQKEw+Pe3qVcwH/uHV4+J0/QcgaQlTLBwDsb0ZFma9Hbra91fgWIzNkRzbK4KoA",
+	"ph5BW9nhgTyQAI/fXw8DRnxQ3yMOYA/Ho77hANy1XTvh67ZAA5zYHgGBhMSu4s+QRD8nqdyw/GhGFSMp",
+	"K8AtqKU8VsBECHUMuhf2X1husyUTakhee5xOqNEx/LPYXEqoIhuWphE8Vr/nWiSSYRrtCk6rIXkjAW0I",
+	"dRB0J9b654JzlKpbAIktZOZl3JZoKDFN09hhlZSEqQv/3tvtT0SCu9K6SnKB3fz7t8W0N9xHza720Ksy",
+	"cFxd1HpOIWI0AD1j8tueIM/v8U07DSo3oub8G+08L0C101OzTGJ6hpSjpjzBaOAQ6QeNALFp8F7Jx2iZ",
+	"QD7JUC15lpkqSotFOdBfrpgojs5Gp+OutOSnZ4OazjOjec7hqoucrtjnQYQvGkwG4+PRGZCoboRUuszV",
+	"hQ2oQegPshHWGpgdJNbfwZIiScIYHA7c53h8enb67OTp6dkuJCN2F9TR4XBc0ixjQmtw1G8wabtPAkBH",
+	"XC2fq1P8AKSeTz5oz+Tx0aewjluuZVhzS1NXIS2oxT03RIZ7J+SOK36TMnJx+eL16yF5jTX4LMNkCC2c",
+	"IqIk4QVqrVpeAPobFSi0rgWGfWhaii9XYQTiU7+5ntBf57yK8t9Jon86+u9BCKNdLvvfloCC6NbTIMlX",
+	"ih59bvdG9PR0P3ugf/MmkwPoev8bRfmRqlgQ5xgfW0i/TZ8JPZTxjSG5wIaTZPyU/Mx/MAK9Eh3xTtYH",
+	"BXpqFBs5NFnbp3R31rsn5pCKYtvjmKhIR31W9FPRqnd5loithrAmVF3yfwoZDDBJizAAF9oOA0Pyis6W",
+	"ekv9fZ0sUPPAZlAV5vv470Bc7z2E484hPNtvCM8G95q2u5gRqXgkBTu62R5B7bMxYs2SlqjlbTjevRjk",
+	"R87SEoS7rsi3i903zlDiBZmBroclqSRntF+oxQKStZxH5SmYghCLoAAW+tPiW6Flu5bQNoUUceZcPrE9",
+	"xPqb70hZltiFCEI/2a6ZNUewbfsZTzwtWw8Rig/OSZyss5TPaMHiCbR3jLwZ+lNB0Qe5dhC2iidEMUZi",
+	"XNjYr/ux79Qmo3065LfBjbvrtj3x5dpqulXprDOtMKFq4FCYYWmp4gaGVTd2bAguZ+7+6OHtf+qUBCXP",
+	"fKwpWifuR7xzNH5Ob0az06Oz8ezJ0dn8hB09o0/Ojk7m4/lTOr45np34yBFYp2E739i0Qb1T7YqX0wIR",
+	"Ei4YR6/BI4BSWzU65E0I2vLuXHNNAoLl5fefOkWSRwt/mJbC94GCBbcwDRA4OI0MuCxsN4+LDdh8oDTJ",
+	"W9uuJ0LFepW/ww903BHuIeyYLdg2wuWTu32l9t36RqjuMoNC+055G68ca8feKcVMM9a0d59qBxgXbvAv",
+	"/A6HYI0B0tyBWMH+Pqu/6keZk/gxzfjju/Fjy6GPv/DkPva9ax5ij5Z9MPy0Vvq/XmOWxU5k510ZAOAW",
+	"kblfCTzs3VY5bHGYmT1SFoaz19T2y62o9j32iG5H5sNp+OsfYroP2NugleWMqd52GMMBlXOWHOhgqPpG",
+	"AufqqhxY13PcyVwHC3Sqk5vIbiqEnaa+WtKvoWCVtIHJ7e+HPdB/6h3efT2oH1SAG/buWOwqkQ3PDlwz",
+	"kHCqdqn87nLhvfW7s0YE4aczPgtG09u0s8pDeu19LcenNKjomdbitqzBilVe9u3JAI3/nMTs8yxdKy5F",
+	"PNGiKGX0DtvFrzDtPi77ZoDeWHY4hhx2yCuNXQJB7YWKiUQZQCqnEZrBgc1l3l1p3OxBrvZdmXDhrZ8B",
+	"55RHS7UWRrMbztMV18ooc0aHM8XbHh9VsuEHnqLz8v3Fj1feSyfelMFARgBh80TLju6Bb2RBFjL1lF+j",
+	"BJbP88gW0KZw6P27jlbt7+MmPE6N0PD8Fko2Go50J5jaRlKTwWXOyS9U3NJ62im55Omd/rbgK/Y7grZd",
+	"KE4fex19WxtE9gk/1hvgGWqHB9Ft8fs9J6sI0loTthOAfJHKFD4d1Db+0Mzar0LiPSSK2qBweycH1E8A",
+	"OW2TS22RSLJWh+PAhWX3lZ9TTmLwIEfOfufKFrf1eUO307O9q8wf04WvyoUhOgCmhmvI4kP1OBg+5x7F",
+	"154TrchsnVaJaaTCBKD3RRpysG+NYG25XRo0unhzQeA3n2tMdSAXlQHqcVVQbftX8O5feNyFNOJOJW/f",
+	"huCj3XI5HvFp0V7Z2dxnbTLaCwUGle0e4sSqy+2hwLeHqON6dH1jfnawUVf0Dyf8Akj2rQojzOHQdQ51",
+	"HRv/PuS6yQWYtomlqyWzbR9NxwwMMJU1MzOvGek5aYqxWnz7uBF4+/Tl+D4YV+Lijhc9UhhfAugLkVlx",
+	"xMWkdGZpge7QXLCG3tDKdiWJCIVOFvG7t5dXxLoJoJfs4y/+4t0/Nnc+hkFhoenwWrzBrBxu3KpONm5t",
+	"2bGWTDAITFEwKZJxZc3itiTGfdGfJu75Fr9lEpMsZ3P+OTLJlwZf0CBDuURMuC+uMkN8QF3NXnhLeou+",
+	"RrHVlEmaruGqB0x4neIPvZNjVyzhtK399Y88ZcpDA+Gdfc/YdJZSpfjcluz2cxK8qN6k15duU0l35oP+",
+	"xm6WUt6+M1ej4ICUBZtNGtAysNb7K84w/xU1qrcSIsJlq1K7nGd1XG0s8VC5Y319FmBh5XuZTrt7XuEj",
+	"93J75Ac4ww4+bf9815d35DcmfPDGyMsn9sovCucTeSzbMXSTFBdud8JcOL0Wpzyk5705tF3UvBEW/ZzJ",
+	"fG/sHqMwtoc9D2YuK9Tvg22TzfH5UMR57Z7Ywcy7Zkeu2OcCMaH0oX3LssIkf2CObmmCuWoE25fYSwTZ",
+	"h0ZdMd2DekHoh3b3g/g28LBr4/3ZLTIDItKzhMyOqbJInRhRHVTW8zA3GLq6Mdp2cr0LTbAvx82em6uw",
+	"OfHhX76+VQm+oE/bIT3HD2AufrUh9DMVcLoHzaD7b1cT/hUWTqjW+28sT/isLe8QE4VvGElcPjH1ypNM",
+	"8Nk6uLNczhgY7RsKbTgtfwaBTM2bX1gttH52mK/7tFFvDzJ6fWljM7y4l8vorqRLF4Et+QLVjfC9FwbE",
+	"GYW48jdspOYoUantg+9MWz4E5P3HmrNiCo0loZamgAQH9JceH43GV6PjyUlLM+iHIOsbS1E0I4t1LojJ",
+	"CfJyU3Na9CvGMBNox75fyZUxUzGXvUzOXYFluZBECj/Kyx2wtHN4PUBD29pC2oEHF7Sqi+2VjXkBcG6h",
+	"dOxIW+cZzemKFaUHEgrZvRlDz1exJatqIscDt9T8DTpOv5Mpn23bodJIygpF5jkzBVzY01oKV222WUrj",
+	"4641uh56oTVMxjL2eGRCa1CwAP4G0DsMcte1sHedk1i/d6rfG5t7yoGUnVrLHq1OhzHPKrWb/5+9d21u",
+	"3Eb2h78KyvVUZSaRZY/Hm2zsF6ecuZx4dy4+tmfzVEVTJky2JKwpQAuA1iipfPd/oRsAKZmUZI/kyyzf",
+	"JB6JAkEQ3ejr74dgbhNh3KBBpVXHdHedGXQUuhoQHy3+nD1LPH/3BTF2J8+77Oz9WXh3qXuXWkI2C7oV",
+	"c4KdrfhIC5VrLd7WL9Pzcpxfpm81wDkNdCzpbW59dlveQFpoYadnTsP58ANwDfqoqMO/OZLs6OSYXcEU",
+	"40cJGHD/ML6aCnuucScjMVY/XGyYGSIdg2fERWxxd8OtA3+7cusOrR1v/fUXGsz9GrbbV7FCH8Hf4+Zz",
+	"7+Ds/dmBT/mGF1xGvtxewsSj6cSXbTplxT812WBvxCWkVLrek7jzQpFJtyd78vvvZ2HLut9/z5IjxG0U",
+	"f+AnB+wXfCjWK3Z3X6ZXMMU/IOmyI7ccjOpSjc9EeOZYYv4qM85YSCVR2j2sm+nJ5Ms2/ig5YIkGniUs",
+	"V+rKdFgy0cK9gIBLSatQ+8zUo6R5332auI2NjcDa0jfGAmjTk2UrBH7qZHvo3AFuItplhyU8GwmZMCHT",
+	"vMjc2HlOImC67FfguR362UvlHt2twKVWExO4QNxIYiAhQxxSGXcPkeOmAe7SbSTktjY9yVPUyZ3gmeAQ",
+	"Nrycd8JY8/33jEszAc1kxbHqsMRzGmukJrFISTaCLksqwYqEqAWEtIol4aOQD6If9i3RDhg47Ek8iUbA",
+	"Kz0jGrw/Jd3YGPpIIit0ntMoeHFf2MBQYomEwD0DVgHjQ2hANMjc77WdsVaXOYx+cLo8Yc9O375iP+//",
+	"7afnXba/u0sB4EAVknJZqQNmz/5x9vEDM1Np+ZcO42zEc3dMOi0aTxk3zN7eQYnWwjOSCmFNRI0UEcbl",
+	"MJbCVrYs1k+aLvO1OAxvizrADVTQpz35n8LJ1XUJSOzH7DAUOSYGUmnUjW5BTmEMHNviOTv5eHbuZO43",
+	"gqdiyXEGo7GyINPp9j9h6k8QD2VLu6DaXzJzBBCFBtKdBG4Iw0fQk05M3QXu0OmyIw/xiUdQgSz64VIU",
+	"aGHcwh0yHgl86B0YK/Lc/2DC6brdn7vsN9ojMsxvqHIn4D1pINVgO5RwcCNjO0su5FVn7tinF0PtL2EO",
+	"AV6HFu2VUwVCDtxinRydv/qV8rz4QkagB07QbDqkXfTTy59/fH4QsWwjVbyx3L064xmI4+vIeRqG/nRO",
+	"6Khe1XQqR6kua2Q0/gYraQ6IFdFH4nHDlDckwEy3urg5ehIbaEzV1ovXcksHj9PCNLNzMYIgOO6xXr58",
+	"+XPwZP5Acfz++5OhU6sUnQ/XYtYaO5DxhZhDljs94umLImG3O8aCKYqpjZ48AZ2CtPi1LiQppV23mV7s",
+	"7vpZeQvR3cxnnaOp527uzQRSZZlKC1rGwN9Pp5jTktwWGljqDj5aIs0nuCcPetIncib+Vjs+JpCwZ2X5",
+	"MM6N++zxoX9WT2XvDczziXj/7jlBP8yNSLU5CXs2f0bGGzzvsEtlh7Mq68v2ZDLZdrpmu9A5yFQhcC7l",
+	"Xf7/bUJr2j4Lj5c4KZpoJQeVR0a5eemTRcJi8xTGBNmZ1cBH7A3WdleAvw62XnR3u7tImjAGycdi62Dr",
+	"ZXe3i1wo3A7R1gl5L3+k7ODxgN8MAB2neCgfZ1sH7sMjuvIdXYjlxWNnX+CP9nZ35wCOqgvxb+9fkTe5",
+	"NA4wcyM0iGpwBPFb7Nnc333RNGSc484nyb2hgsXzW/u7L5f/6K3SlyLLAGNgf6NHXPyLYyJhyWM3y99W",
+	"uc8nya+5IB+tzM8u/52/Cwb5PITd1qk78mxcoSB2k6FypmEanDrLkVBg6wycikbj2htYWL7vU05OS9YB",
+	"8i3QpF32Bg1HIsVg6tIdgFhQApMwJ5RG9wfSvEcdo2SX/aombIR+XfkphLZHQkhH6TbsssivShv2sNIr",
+	"gOYxKcwK2RqKHZkJzsFFv+k/hTs7L1I+9vnY2V2Pz3Zz3+MJ94vPVa5/y5/gqv9FAHNxQFztbZzRD2sY",
+	"fMbp987uY5DoCFCKoAAUeUNxXUH4fuFZwMW8P7Ww/2KFX/gIyblS77imBMD+i7+tMj23gTGc/R4ywc+n",
+	"VD+1v7e3yo/HRHPj9IoHCHpCigyNOPBuKYm88yAqfeq+kGGZNnN+Ho49d+atctrdx0HXKBFhnvP9Do9a",
+	"Hp7SMen2Ey9fdNhFR2nq403lJkJvH89EZWqyCISo5twaGi5G2ZSkMCx6Muxy6mO7HnweNPph6GNQ7z6x",
+	"97ExN2aidNZlpBrlledKRkvZ+05Ic3jgvFjjI0zuBhz9LaIRoQgkEIQQNsU6L6zsEeJZ5k5HQsaPk687",
+	"Cqku6yjaDxs8BY+pBGylM+rF+s8oebVEHmNcwL2Wx3467f68/BevlOzngkL67XG2IYVDuxrpRHy91Arq",
+	"pubQwj7GFU6uezi4lsjJoxeN/eW/+KDs21DW8qRONlnj6y0+10Io1DTCgJSX7By/xs7wuzmIx9YwExoP",
+	"QFZcM4rhVw4pqRjOsMzQ59C3y3y1zZ5PG/LPHtIzW3rioX3hcdqegE92W9Fuj8nH6PVVzOkRn7JMfd2h",
+	"6e5MZ+bddF2t4b/MPO8yZ1EaNuJZ2VsVnsojTHENbKBU5rRdruQA9CG18HongAnTYViF4QN7eLuexIyH",
+	"15Uih5mhhWGBTqxOW+JSNFoKrVX90PrliUirc3t9lg4hNsFGTsCweb9SZokUebvPU6t8P0wOdYgYb5WO",
+	"xjXW2+TK2MCiWZYtIGxY5uPAmE+iLiZTMTp83g2T2LWyM1LXcIYTe0vzuiFB+w1Q1UGiUTdQ2ZCQ7W5/",
+	"Kpa1e/GU/8a3z2hbegL+zRvcVSmZKav1vuANwAmfdwFj2V5nd3cXe+QMlQkgeqHPgcQykb3d3VDj6L73",
+	"aXEn2sVg4IaxyhezCaynqaBFYL4+tFLPSkwujD2qdsJuzp4Nd8GGoqYTp1K938ZSv14u3FrPc7dh/BF3",
+	"Gxvya6gIxSfTkG+s7u4iE7ZxY1OCkXzFDsVU1cgXRU2GoJFcrpqopzIzKreIpW6+1MdDgbFj62tRpGIB",
+	"ZJVl3HJ2WVjiqZVgJ0pfhahp3dmAO91N/k3obLidmGOKDJFDllz4itrL3JU14L4e51gYNtZCpmLsnoXI",
+	"t0oMVq+vDvawjwILrkFXSv3jT0PRIp8jSLgJ1TrPI/HDs4Pfd7d//vzD8/+pZf9pRCaenWlEzTk5+nT2",
+	"5nXDfHnq+xHvMFkCAL7o1qLdLlpkt4WwaQBrqJomvvNTw5xNEeqVaye9KoLxRXfnYPs2cy8LCDE5oQgt",
+	"oW6CgpB8yumt1ldae9eIqOvv23RTqji/9U0/b/JgiULddLIcxdpfdNLUoD1c1na4OJOD9D0p71s7FTFr",
+	"3Bg5d5o7Vlg/lN4uk9shlkClZ43SGUCvVtvE4fnO6GeblZhws+XyEp+6lZi1SUxa2cpBVMrtXV/tVRvg",
+	"IjwVpFZHsLPkMDZ8+Fr4oNap4soGZFGsqGaFzMGYSL7ke5oSXzF7IYi7vyfjJ7jDEzcSVSg/C3ejQvPe",
+	"FvYlKAm9LaTCQR5dJZ97TKdqBa4fkmUKa4fhizAEHI5XKplPe4gYBDILaht7znyVdJhCnZ1HXR+vSoS4",
+	"W3pzZeH2P4GAzjeRsAjz8yRQ95tQj4vT4IXF+mjutByWvLe59DZJsFKSgBCsSzjN5Upu4kWgxiSIGfWm",
+	"0CIezWjjB4ufOjWiqjvE2GHsf7sZAKGRK+pitXBhFdeThsjaWOHT2KKv8XXdZYt2Gis7mvfP7r1r7ba4",
+	"4wGLO26xqcpS/nsq7zjwfXCzjVSxrJtr6FALO6VRTJcdBcsyoDoGT6+vAfJpl/02FDn0JJ/Rh27DZkUO",
+	"WYfpQhLHr2ZjTq10ieYWLrCk/GIM+oLi9UmHJRVUgQvs/QwNOdUvsDP02aWyQ+pyJLaM5x2W9LnICw0X",
+	"dqjBDFWeueFTkNaNPdtR0GHJWAulhZ2ikduh4KSzkzWkhTZumu4PDTKFi1QrSXPpyernAQ8ywSLOyvJw",
+	"mRE7VB9NWu6GHXGBldHuOoOUU5OhcodVTyIGPV5bNXLxSAsjlsw5XMIkdHJQPi+EW91doRKA9T2hbmxw",
+	"z+gb/ZoqdGZ02OYs3nXX6MyPe69FOt+gJd3W5zzt+hyv41X/bhbOuLB1x8qSc2AGQb9sol9wEFAFfMNh",
+	"4G7Tk5no9xFl5O66zvcYBwCCkXJnHKacSgKyGn1IeL73pBBvEQJoFVeruL49xUWd++sNGux4DJ011xQe",
+	"DTSAIf6roBKrFbgHbH/3pbf6FFUWCouQA8GOswir36GwhAdO8vQ5ITh7FHQaRT57cpxz4mXKNJ8Q7Qef",
+	"vaZKmYlIQCpSXYVQ6wj7oNzdlLbDHIyJkA+4VDwPmBekg3ryWXJ0cnL68V9H784uTt/836fj0zevk+ed",
+	"G5oewy7KlrBFJcpH+VQ1WtZfv95Q7QPry05chTYc9DS0zxG9r1tpnxt9q3PKJ+UyhXzNuuetkDzvsveh",
+	"+97LnsBqGjUCltBtc8iSw9BIKDBZEkE1pELQMPdZCQBD3dwS2CUMhKyUW/bkPIWRugZdm3TBOz8pST7R",
+	"aoDgZUstoICsFHpgWsF+Gv4Q7sn1yrUajUMiYo2S/QY76CsUjIhMGKjVk4CwlIy4LHieMCGpKQEpLQ9i",
+	"0jfQwWPLssdfDFBZbozk1cf3J+/enL95naDp0ZOToEJMyBh3mVczM83I8yog8CXGzEtYGLPYrwqXfVNH",
+	"fqsgnqqC8LuR8dJOXaOyiKSbzXXg58gAHC4LFrsvC9eF7LKEOi4SwuTqE5QhIc9SKS0B01WoVeprvN+U",
+	"k7khc7WFnk4DVSudYFGhE6xc5xTnEQGh11/AtUmlEOe/vHaqfLGdGcTHNj/3sNWKeG759iPC49CqGAwr",
+	"BzDy9sLYbDSH16w4MEC6ZhPjt690B3yxGBkSlWBuDPF2a5JKhYHWJWhP/MejA04Qu3KdHsFYQz8Xg+G6",
+	"m5f/UWTOxw8VlcxDhQcCX8bRWpBq4gxubJks8hAT6GuAP8AjJKP173FZ+ZTgkhHFL8I2YKGoVR3KQxMj",
+	"GUXv/De+MWd66LPkoVrgsHQQArCtxzfkJmIH+vsgt/HhbIuP+6InU2UssrGFwtWJFtaCpDJR55EcVfwP",
+	"iZ4NFVeHrDuZPoiKSmjDJcAuQaVyBEG11Hg04LInpZrgg+JMKokq6n2oy5CH9/zYC0tPwkSjmvGZpQ3p",
+	"zni/JqXZVxpS/u2ZPW3+6LFo9bdKgwWk3kD49DKOgqpnBpxioR23SM17y2CRJ1f6bR0CVq9yBeeQDcDX",
+	"t3sGyvc8A18QRCpM9S1IZHjAR0uYeyoTeTRuVB1Ge2WD8n1aLDeL0EVt3ZqHKzskDgTNZurwHsh7idxM",
+	"C9rfJZIWYJ600cLxwRCUpnmAYPwhT4ez+Ue0FmqjH6flnO6jfWzJlaeF/EA0rKtcHKYeOIJX/8Up0QXd",
+	"5ie4w16pDDbrcMX7LY+ilNupVTAPFzeZiY3oqjQ9rIrppua6Uc1EHqs+ujUS8ZkAFUcHmV10Btq5F1gx",
+	"Ycl4MGM3ZTMECNxzll8RPhR3/x0VOfeREc/hIBl3PpxW4yF02ZHsSe9/kMOhgV85Z61fcixR2LnOzSCG",
+	"xK9QV9+KbnGvZMe/3Jpe80shOQah5xvNb2iSV2f/ClwbQ+AZaCqI33/x993nuAs+nb/d/rs7NuhrnI+3",
+	"gbdfCzNWRthaLvYPFXqZHA202fK9akj8xjRbVfYQnT9qIp139ejUmSlG6w743gjaUtlttw5vrhi1cdo2",
+	"TvuonBq3JxFsHWvF1xev1WD1dM2iduZ56pBHRRdytvY+VsOHcz/rsFioxZRmfS6wRN5TfXmqQKoB8SGF",
+	"SJ/SxxxOyYPnsS1j7747x03Z0iQ9GdoF4uhREhkb5zsIo1ehMUU0+5KXEOc7hBQDqwMu5CFVolbKTP3U",
+	"PLdRWT+yv7eH1hLNxY0/mqlYm2Gawllo7CoYYoC4hMykoC3ZTD1JVScUPkbwYQQTxJvmkFrIMPIrYy0M",
+	"cQfWYwRaPX0q8ACnuF0fqDfgPBRFNOlZ94KGCNQ1cF660r5fL9PTC13IhAzoQ5YEp/7CiD8A65liGiIw",
+	"Y2qIr7KNFLeR4s2cK2cgs5JY0ahRDDPRNlzD+VIsATI6Le4Dw+jzZiPCK4RtCtkGbB5NwKaQD+XbUB3N",
+	"oqwJXnGz9K0T+9InoCGi/+K5jiaUT7BUEypvkC0yQtkBXe3NBmGH1PIOY1ObTTnzJT8bExx3g1NwqrfN",
+	"pDzWTEodOumMOf/AtWEWzLpLTc6QRb5a5v2dCTZ7x9dzs0bDH/0Wj7LZF9dV/wWNOgSaRQxXJPr17hFy",
+	"ZquJ7ATBvxIyY4l7uuTAeTSxtNWXesxVoXe8LiACy7LM3TCNAmYCshgB2FOHnLHdnnwViNcrUAsdpiMH",
+	"eWCUdnOPHpApU1UV2vUbSsTd4ql4FucQjvBljsXeRu7d7FVEd9G9Ap8VpOw5vWX38SWgkweyLStpnYWN",
+	"OguoN77eL/ANBpuJPMU8eaUgl1p9yWryUMK5cEI1RK7Bo7n4FMHe+E5Cw5KzV7++ef3p3ZvXicda8Ach",
+	"Ke40QOAYH2iZ0exMTeQhuwQ7ASoPHIUGpHJU8sJmaovnG41ih3UXafV7sowrzMNcYrhJaR8FCvV/ZE15",
+	"MOhQ7ZhBKjLqlKCHiuF/ZE+qLgyG4HpyQR+WYbk78rDIR6oJU/IADyY6Uelc9PzImFx0ryHwxYjZoCDx",
+	"0vuwYO3hQrN4MueL3/AbLj/8mlgVN8yIUeHMmjbm1B4jmzpGnIL8uppz0NwUGszOn/6viyVEk2/osk06",
+	"s+EWNeL2W02YP+vM1H4bK/LcyWPr6z6CqkHJ/L6arRpspANZ0kF4HloAxm7newcveadonyVlGijcdcIr",
+	"PUkTYYex13DM7bBsNSx3/8Jii1glUhR4ZYW14eWPNdwEFUkbAs/tcHG8CqmgDUv8xUltMOlX/O5fLzYp",
+	"gnSPpgPPK02/sCRod9kzzjAUdrp18Pvn6g46h1BdZSs3c+ZQdQv5KX6uajMxQg9950/LzdWcJlu03OHn",
+	"cgDG7lBcoBwkqats4Nkx3myTb8HfoeYthDIFn9AUGNc0ndIupZBmgNVoNeFDcvLSrvzOsHFZVB92Mb3i",
+	"tYT3zrm5mg/x3RCIHUzaLy5uPKbACNYwBh3bFzkcsCQXEhDzVECOwKpUNe09OXQW1cSjNKBoKS0GQvI8",
+	"6fh2hBHIzMOYFmNn8YUygG5PItSfGyDUNVhF3JiR057KI6V30K5gbA89D5tT4JAFl8h7cUsrMHvytiWY",
+	"7GsrMOmN435ZISXQFiu2immDxYoV5aShjwVRWk3uU0HVH7mLPJD23G2396M/d+u3tT99b33y1rcezZ0k",
+	"T7juo/Ikq7TtlIqqlbAHrAN5LIdHACfDDEg9ChpPhwyuQcYAeiUh4ItHhS1Rzny9bCXGPhkqTDVIZ+x0",
+	"GLeEsOrsRsOMUohmjMaf4O6LHKzpSWExPZ07ozME7SsFt5VK3pAEPmBW5UhMRbVksT0RndUEn+FCONNb",
+	"+LR3khUkdpB0CHYNk9uQGzyfjE9kS5/HnguH0LOHxDM7U76wnROTdjR2/QR8WB+zI7zvrNyejKFGZ1gG",
+	"WmRa7MhQj6AOLDn99OHD8Yf/Tdy6JUTrmXTZh1hxi6i2V1JNJLucxmEOfBkdvoghdyvZk5fAOFYAdNlv",
+	"RHbARoWx8/gSA8AMUlj04FgkphiP3ZEAbinnekDxqZylrzXHaTkfQYZiaKu5NMQ6inYzZqWcwj6kpA89",
+	"eUmqEFHrfIo5yoobLFNAfgNSOhRjgsVEPHLkyDBCDnLwY4bJhwGq79LXUoy1usxhdMD29/YwE7G/ux/K",
+	"mpkp0iEumQfiwJBKpeDb7UFhO0SZVlvgTAJ3HuRthWAdGkZ6iogi2DxmYrkUj1+mKoNDdnz2kb188eOP",
+	"2y8Yz8dDvr3XhAvmddeFhsEC7te9G7Spn//c+6uBLfVxZLj8ynoa4XsuofA3PwVT5NY0Rt/nKphwa1ag",
+	"Y9vKijYl9oCWCcaO3d68Xq3r7kZCzNsUWFu2c1nkV81WxZlV2kc+KJRFO52C4oeMs4nSV/1cTfAAMSE8",
+	"5n1DdlSGukpUc2ccVXQ8Cc+Q65E7JnoSTwZsqKE0iBsBDQlSrmyCqGpHwTLzlHUarsU1snmenX88CeeQ",
+	"hAmeBhWFTEdv2ajTk8nJmw+v3ZHdLcPk5dpgO9CN+PnM96FclteDH9FPKB1067KDEXU04yGwihLH609U",
+	"LtLp6te/1tPT4hbjH8trsVrHM13/no/HeAyt4xSqF5hwiXDCZkCH+MYGDxO6xVGawnhBPZ4XG9FygbZq",
+	"/lZqnrYXVQAv8zdv8nkIJ6K4q83CQGO87LTIYaP1+/O3aqw0yiHEPFry65qaA9wQeOhE0OJwnK1YfVDU",
+	"huXifvGwQKBhhgX7CmBMpeBiBDF3PWUDfg3OQQ3/Nt6hrNCqhDjfXFMvniI13SSmfl+u3xep3ZL31yl6",
+	"G4l4OkxS7XmwWZ6nr9IBNw+KK5gubrn8p7vgSYfe/wnT5SF3tw4d50aoKwpcGSZkmhfZo5e4pxRQPzo5",
+	"xpWu7FJnQJu5bcqzkcBnq/dKnVa8ghB09CgOCM/tg7k8VxIOfPyY1CYbcjOErELNIazBWHcMf2K7Fo97",
+	"wN2BGzaBPK9l40CuduekbOZw+idMiQ5+tWPpxfpv3OjTXMG0dWPaY2s1mhDcSozLIPurif7cCYVtQKQI",
+	"AoPQnP1qMR8VoU1kta2EwkFlBApzMNc8F2VdVk35o9MCQbxnRG1/gUYyQX20adsHspLc6t96u31tn/EV",
+	"TCdKZ4t79fEK3IrjoeYmQPpwc0WQP2oE1JgVgOEppcjZZKhyYEJeupdRNhfHRCixcaTcQIeNC5naAvcx",
+	"tZ6N1L9FtyeTs0+/nL06Pf7lDesVu7svU6vGIsU/wcc4P31YeA01A1+CERlFekd1cjMAZzHSYmzWpqN7",
+	"NB9R+H1ru63NdrOVZa1I1bnbI7cJNbjXgzBaXiBu7CumwYC+9ma42+ciHTKeT/jUsEwden4lnmWQhegE",
+	"0a5YPzANKRWBf9fsUjO3SzdivuHwD8JP/Y1IR2uUbTiWgO2+WYZVzzxfVbpvBhEC6MBOITG/1gwqHMtr",
+	"LrU7p1W/X9bVh4a37wzLncKpgt9lguTbMxUA0tkLy6xSV/jjWN/zSo3G7tgMFS89WRk3VdKoHDoEd0fd",
+	"zCV9ikfzi43RVJ+0kJPRTfQTPXSoD3jawZLZh1keNwlvqEO1Erjqk4Arb7VowydrPIKjOKg+86LGVGFT",
+	"NaqCrxFKkpCDJSwdUWr/XNRG9pt7o8Iaxq2F0diazrywakhBjK2JglwpEkQQmLA5Amo4CpoY1dNy+J23",
+	"SePR3+I1WC7yJUAqrR/3gAXu4SWsurlXqNbzI35nmMgaGmU31yA7I3E7dPzUgJo8hlk3xV4TdzImGFv1",
+	"HSGcTsuOt8GDOsDazQkXFrIuS6SyF+UvZw7YTom0bSrwIdzMAP32ZED6pcJOr40QRQT6yHMWbhw4lcGE",
+	"St88d2pyAmIwJA/DLb0RSs6EgyNCiVetSd2BTy+tVFKPEkYkKjh6yvt2P8LqLNasbuMQDpnMDMLHtCWT",
+	"rb+zmW5AFNpKkfxd7KcbdZQjJYVVqDAXlNi8L6/apMiVd1kFHbO1rKtE5oX0dVbO17uZR6+s7RKDOl64",
+	"k3EzvFRcZ4u2xut40QZ3RnmTJopJMSh0W3PVZISiuRDW8DsTlusr98dQGKuIS6He63ImSXT3sBiL+0rT",
+	"DssgF9eg3Z8afE12sI4iyH9AEtXKAnbxRKhg+E/Bc5aj9VcPv+Int8Sc/tUj4FjFcqWu2CVPr/BOCAva",
+	"1NmCX840tMR3tLePdqkYFaOtg5/2djtbIyHpXy+iiSqkBYJG22QYJCxBszLVBtrIxtr6GWxcVCz2z/Oy",
+	"d/ErJc2nzRbWOB37a+6D3vC/R4b8qi6PIc5lNtuk3foihvNL+5XChEjPi0yaU7xgk/wJeIPWlLmLkkXa",
+	"mCIdsiEfj0Gi0+3br8I3Ey7snTaJhnEuwCwwaHjotTaMh1RTl2HfenDLsJVZSWButCnjlo2UCRQEvgXa",
+	"cJFhkxddjUEjJftCj8qiB4+N1JPYIk6IscSGoIUFdnZ+dHreZb8FPv5ZRqW5hmPI++xZ8nFsPxbW+czJ",
+	"cwJNp2gRzbShEOLUr8lGuWDpFg0CYeGLbdXpemsgeGGV22sp0/H93rkYAvHAEL7fY3FNCc0Ld5hUFB3j",
+	"OqNPhXF+anaIuAFI14Efj4CHto0KtjPNLuuyV0NlQJZNGW4gSW34zuv9zrCcy0HhBPAZlRJxa7W4LCyw",
+	"JHyVPO94wAXfvhGoB0iQyy/fyEEuzNB/QPAuGskD6qowqiKy/jioH/1BajC+Acls45H3UH+BGwGdnlvq",
+	"lZtlGDoELufx81eKNtgqe4Tq0zlcyNsEH24VZQjt6o3RhtXJmh88EnA4y5BUZVHShfzOEOBim0t+ONt3",
+	"hoMoRBqweFaM7p5fvmWZcKOArmQ9VyN6uN+EZD/tUaSgQtYbjdlQGyV0Ne/hxboTmIjodK4tbCp5NIM+",
+	"2iCd+uNi6XNWfTPbWBWpDZemleyHs8n9K2BW1fMEPIxEx0k2SPRHf7oi6UuXvUF2LIpfELMJEfRhF0uJ",
+	"NFQl7Ft0pp75uz/SM3V+miuFc1rhumfqDfxLGHhQsYolUwQ0ujCM7+tOzujK+w/mf5T5dMaExp7UsHZN",
+	"wfzwPREz1FRsCWl/3N+qhPX3Xuz/tP/3lz/u/7Qkur9khsSSjlTjFB0QjRkHE9b0VhVA7k3A8nlQK22G",
+	"kJM6WjLCxCLR2hkJmUL9gmXcwnaw624C4a0ylWjAL5kFxhZvP4vPm6++IilYxYYpS7iJwhGr+tA25oGl",
+	"oi9sQOq1gQ7jEWvk/44QgtI28PTawlTf5B2KwQ0MRognt0jBnoWLnnSLg3+K5XnJsCZtAH1txropd1DY",
+	"oXFT1dsRtVXIsWoXaa+rIA6HbH9vr/wug76Q2N/kcztl3R/ubqU72LitNDNDPgYqL0a6B+xiCei1PYmQ",
+	"sQhYS/Od5d51MijSxMMgSlW58UFEVjaQQ2oNhvEDMYhVmMIaASLHNgNN+FV6rBXHfnq3iLS/WPe9m7yI",
+	"8L54C8HXhunvhF0RttBSpXUzJB/03c5Yw7WASTPU6ocKKyttU9RkpIs81yqBYleJ4Sr6LeBjczvsEBA2",
+	"Nz2ZlFdcOLHqpkpSw6f5/cXn7jXPC0gO2d92X5LSRPPPzYM0Wa7kgKiAJONsJGRRT/zjH+9paKkTmmwU",
+	"7ftNDM5OYmG5dsftPT7CqK+wQzYiuC8PM16WbiCBlO+GbbsoWnW4yUL5UDZgGK9qn2DbSDVZ0bar05LL",
+	"YH7I7hN5NSaFMQOCjY5nPWlNUZPXoJFLPbUatk8YVxhGA7SUx0+m9ce9rtuf4Z3GEsfGvbN7zxZtGxd/",
+	"yNbkVffTVwTEG2rGjopMgEwjfpQGxnN3mynra/UHSJYpYmoccjmAqs96BTCmmknnthKxJCPfFRPDkYQS",
+	"feqUS3YJPUnjeIO0zrVGokk24lcVQWMZjEFmTMkF8BnFOOOz2vgxuKa7rWvaGm/faMnZWpxZzHCD8x25",
+	"rQMwWFG5eT94jkLWD/s0XMk3YRH+8ppls4rE3y729Df7jch/Qr7jN6dUWh1xXw5eOKDW593t+Ej3V2uN",
+	"OZsoI/rByVB5PGhhg1VEZEIlEUvmLB1uIrAmAopY5kypPD+MJG6+nh7xZDF3oLEvBbeGk6+eRIPHX4FJ",
+	"BYITIartsHSekbq0lursIJ5lfjHf++VpieduQ/njF+8TvuOte1DEdCcikmvkkQsscoEVq7XuWs29Gc19",
+	"UljPIIolwkRQGjSexMpI7+XdOgxS74L2LegJ155ntrxtlSmOaBJFRIZCPQm5gbsp5J5cppHZ+hSyJnP5",
+	"G1XKrYptVWyrYu/mQJcW5l11aqNpXBhYjCAfa8xnuzdKCN0wnjdesTDGHiJYX2Q/8AkM0oqU4e2yvd1d",
+	"Rgxe2HJd3w8SBNNstqf5k2nEnUWZd8uEuZ02/P1QZVyT+B7uJRA+IzEy8+5jPcI0kePaIYzmWpzQ6PCf",
+	"EDP9kEsJeWiMRuZzFBuYMF1IxKikDozaXoszP5ONnoTuFk3CQBFknESLeNHcr2/ieyr3J32yLGyBV8Wc",
+	"9N2iFdymwzoc9H+cffzARqAHwPAa9uz07Sv208uff3weuoEmSl+BZuoSprRD3cbMxUhYQ31ByGBFAACh",
+	"50BStkdmVLRDMNwmVxPIejJTE8k0pOoa4xuKDHg3iuYWDsth/C+F9aazP/mo5bDsExZyQPNBS/zfRTZA",
+	"OxwmtRVC7ilp5TeW6HGDn+CKuxdZHQlXehvn8MPXjHrP2SNcrYWi/+2jqLYG7YaivZjVxfqxPjcWT3Lc",
+	"Ue5/leKyEZfT4OFjgaHStq9yodiIT5kGng6X6dYb0Klu1TUYs5CfGE3O6oUP1NFFdDOhnYu8esQ6eNN9",
+	"8eN+lx1jXVAfcbYCNUUIYRD9/JCHYqQ67348VBIuaNwm336fgNziP2+4+nz7j8/fH/wP+5/ff9jd/vnz",
+	"77vbP7Nnz7vbn3/4/1bugpp9UHx5jd1X+GZXbQervMUz/GHNDI5yo/wMYllDLvoWsqY50Lf1MHh9nhuI",
+	"z32pVA5cbrjxqvKUK/SWVDZ221+yvv6SWX0RtVL141v0mbwN7deeWFRJZJXyaAoVgwiHI5QPzENdevJs",
+	"q8hy80ojgJgJ54k7z9tdHPDNvM1lmDA9GR5kjrIUy8PjV2ielbcP+a6GBFO5Bo82qV5O8WE6SSpL1GR1",
+	"lZe0fSStpbViJz3tGcZZPOWXa6aaaGHl2h34gp29TXGQDzPxQUSQwONyjtqaHfkpYUzTGvbr+6NX22e/",
+	"Hm3v/e1HAqKFLzyDVIx43mGFdyyJ7RTP6eQKphciS5CaixzTHlVjm2ouHUYG8mugpI0zja5gbLvsSAbV",
+	"ioNdauBXhql+P5BxIJcQ1Ded0BLMmYhLjncLX+xOaq5nlUJs2r4UknAz5i2mG8rg1dm/QippCNwtC3rw",
+	"+y/+vvscF+7T+dvtvzvbhb7G+fi9u/1amLEygoa68eqweN23W6MF1kzrcmOarSWxhppxNZGYm7SzCv82",
+	"FkWT2IpRENsGbnNsuwrpLEwzGMIuTdUIOsgSy4aFzDQBJnCEJwicmNgCSzBsfFphiL0E4sMJmTIwtsuc",
+	"q4adXu4p+Qh6so+dFch65xtf2ZDrWp5Xeo7F7tl/cclKReOMityKMdd2x2mZ7YxbPqt8SgbGE+0W2SIS",
+	"mPdgxpWP/txyL6g+NeS+OSw57UkZY6QQVZtbu+VKrqppfqebfY5Xqct/Q9rg1eDGCbHB8LysLyDPWOK+",
+	"TNizpJua66TDkq4zyuIfeXJIqvK5BwPWkCqdUYKfJVXnOGHPlPYfJc99xn/ak0N+De5alMCk4/7UwN1N",
+	"qA5SsgSuRQYyxW8xaSHkIJ8RbndD2uj3GOArb388agLqeJp57tb2fGS2J4bxvNJdh/2JGWtnU665khP5",
+	"JoO4ui0/GU4Pcd8Dng7uZPPRScOnCGIUTFthb/jK/pvgGdektfv2aTnG79yS33ci4lZ+cSfG7dpanFap",
+	"bSbU18d8xYzg3kWjWRiN84WcFrkw9jxe9aRxj8JjLA9Ox2VpI9PrK0WobKII6x0/Wzf2UXLNtXCTN0nJ",
+	"r57zFIYqz5zbJSRL/K5KWCb6fdAd6qRnPMvQYvD2vIUvtifL+jE1BkmRI2eZmqPxmDgFSkcuDHxhRJa4",
+	"2Y14Bs5ZPZ+IXCg6u4vLkbCWEJDiQJdTxrHuoZ+ryWFPKgkhyHJj0JSI3rMK57gf31nyLOHjsVbXPA+R",
+	"qWGgWnJXigVQS+GtPFZjIMzvQULkcXEaeQ3o+xZuqT3V7wq3ZEsBXKIpF5zoO367LygV9IE1IjigYrGc",
+	"G8vMVKZddl7mopMwKga6AyZctUmeUTysDpYZkdTDXJ60AeGfYrn9EJa+NR/WZj7Q0YbcBbi2t7cnaoVk",
+	"xXA0fLGdkiXInd9nx6+pCJHHGfnwVEWE9nf3o6kSGLOkj2Nx68bosDpzpifn7RletV7CncKNRSmOxA9f",
+	"/XLIMY6NJgqCrRumJrI5pP1UTv9qwLA9/tsowH+fvfCe8GbilqOifv8YX2U6OO3VrBPPLNfWVBwV0mZO",
+	"yxoGWLo9pxJ5irkt8lSCs/OdcQN4gJwDpgpd6nSWA9eSnJpL8MF/pGwTmgXHxkSYR6ceeWHA+U9h+LIp",
+	"yBkgzr5Jmm2kipfWUL7tluTucZBa3TijovbWrqLO3EtsUFPxzQnD+KXzWq1iupCtwbIWg0WpK9+96yTg",
+	"a0yXRVJ6X2CBFYtgNbTAqJFauMAnCxd4ax+0GTCwef/s3rtd1jZNPiRm4Oqbav2oge/Rk+PYRHYNGgtY",
+	"2RFyUKH54vykSxgUkg0UdpKRteIMCH85VS0POH3TbQDzm9ntjyL4udt6P6338w0D+q0nXIr1HFWU+vWV",
+	"dLz5wlObT5mP/czVdDk3JYmM0+SKDMQ1SIof8dyoSoAoFit7Ho9uExT9U4njPCwY/dwsFrFVV9pUnLMo",
+	"jBFyEBqR267TVm2tqLaoa7k8K/tKo2YYgzYzhRy3j2bfEkUlhGfCALOAEWuDTQnP0eKmtLgpFdyUe3EG",
+	"msXEG/VmxQ4iZKAhrIEJN1RpbsXIN/TE8zm4ChNO8cTFEvGvMIdvoq7KP83y9GhY+lYSHxYZJrwHyhzc",
+	"uzyqsUiXFB7SJU9bOtwzrFByiI/axt/Xt8HD3ombmT64S6VhbCtSmsgjYIqpq1B4uKCWzt300bpgbnIP",
+	"U0WHy9LkbLkv2/q51rW6c/2cF7pFkl8TCsKrlmbVKENCvYWmuIxfGbdjJ5DnoQdnLvEWs2w1usLn2fy0",
+	"V0yyoZS0Gbanm2FbfZcuyK3V75nde9TUrRX/oCm1FXbR+pNpPvhOWtDCF+s9Yq8QsbHdWD5t5rwqN+7D",
+	"2zW7rV3Tpsa+rRizc1bWYAjtVAS6MVD2WwD1ojLk5OPJ+cXxh4SguvzPMyyGCkgblEoZADLqIO1znaIg",
+	"/MPy/k86DFA+yCrYePGh28P1gcGTKwcaRck2e95WxBA5qBaGxz6ZexGL5Ve6ibxyqyntqpe/FgNhzWZl",
+	"zt1nubThOreBt7WJTWFmETZol94i7HY+U+cglR7xXBjqlEXI2UNGUEdU4S1GwP5AVDeugWWgxTVkMS/P",
+	"fvNtuUlKG/TCWG4hiTRv2G6TnLz58Pr4w/9SNYYwBF4Zzqa5Hp04NSzAWIQ6STFAtwCPNQSIkouzvO8Q",
+	"IK5Kg6WM76UNALZ27+3Uz1GWecTpxernpslLZ4CHRWzk1cA60b6w8+wzSgLLhQRMEh+yspYLNZL7FtkO",
+	"CECsy46oGY9QnpkZY+PMEMB6HmnLr6gqhPdkX+lRkfOArEtYAJJxpzm1Gg+hxJjES2LRqtAs+SHpMnx8",
+	"BAlCnuwsg4yNgEsfn9TAcuhbpooqGKWnGrsLGiXe75W5vrXC26gN0aJetsbLyqiXnvzVsFdn/1rFjrmh",
+	"RxDW706ahLAuqWPNDNXEeCKfGQ1zW6Huya+FmMX7/QOf6lGJddX6+LIts5sWyB1EHHW1W2yDSIpuRgmt",
+	"eyvV34JUl+/3LsK9c1nkV4t6Y5X2LzzQgCICp5M/czjTMzsLdKuuQWM/SminLSsv3UScrGroFwYyz0zC",
+	"9ciJr8eaJnYvhB5wI2CowjsqEyENnu3U388kBus0XAuEo2Zn5x9PAmG6hAkZ3yWYETk53nmadZa6ZUtt",
+	"uTa+oD18IeQAjJ39XkOMBDbjENwtuEGoAKeEhLsKki1ef6JykU5Xv/61np4Wtxj/WF5THm/F69/z8Rh1",
+	"wP2wR7ulDnAKG2xMplscpSmMrdM6Db5fpMVtvb/W+7uFpqftdSP8RB+v5gHu/FltzVlYBvJGcwOB/Vkb",
+	"JQ88cHMn6sqhcDt42pktEyFUco+8pJWFSl9JyvP8kqdXhhkussDj2EVMA8+N0lfoncEIIeC4TCHPIeuy",
+	"94G7zoejAnpdDtkANCZjScdrj0LuDpKg5cuncEfQFUwB8aeHoUHAnyQIPduTYWRBRJJVVNwOQxKj8HyB",
+	"68AttwXJbNnJRF8G1CgCXadDbKzVtchAY8P8WEDguR6pa8ji3d0yDbQqZHbIkneKFNItoO7ovfrQ3GoV",
+	"Nz5ayMC9+mzOGgxTqP+p+0mhvyn7ry3o8XoHNcFt4k7N1Tz123H33mKubbbxIUt5lm+guyUWT9yZ9oGI",
+	"dxorev5XXIOc7UPVocM2BCwQKBChzJwnQ+wGIdBAh4PvkBFmLmeCqhPPNOdtuIOoJ+cTMhT8JL8Ez70D",
+	"xiWDTASXBXEH3USaq4qiAG0mU/IJb3LfRUXfUKakLSl62mSpX5FdmbOtd7z0377VfiV1doq2eEkbjTqG",
+	"IvfOio78Ct6anDPZKWucaV6JfFAfvv/YzHJF96SxIs/RRF+q+YhdtEbbKeIgBaGZmkh2dn50el4qvYBO",
+	"TWrPeQEY/6XIUiRCjA/2LDGq0CkcxB8kz2txzcCG8Oxm9KYfvVWdrer8b63GRD4nUp2EAmdmERq/Wonu",
+	"eL21qESTlJBRHQ8oS+zWHdQcBNpIOrKqDtHsGvLs0GcwtLGehUZ4knwfIPCPFpi80JHvST8rUmwDrSae",
+	"twYBliK6EsWbZ8IC3sNuqAn1GuVX/8xPHVK6+iyLW0SHUMaUqnnD1m172CLRFI0jXyB6Gylfhz+3qooQ",
+	"8lrYGKJqikAcl1dtcNdX7tIE1hFRXz2r1f6cSTXhxruF+GDf3gH+9GIX35mglUR1F20+nlGbiX2tissc",
+	"mBrbbSEPmAGZGT9RrJwQhpVVnwhg41nNA7h6aNykIDJuMtNlH0sjPVWyL/RIyAGGSqYdT4iO8XmqSyX2",
+	"hDIXGpbFJAjxZTpsFNLAo9g4cVidTie2WEU8Y7xZzKIGix/9DucUVKUESSQHGiDrsAzSXEjInB8RHZKO",
+	"f5ayqFUtiu6XfBFe6jC8nys56Ek+UOijSFW/dkRHd12f8sVLHnOhbKmyblMuu3dPKtP5M+Xu8q/RbZwJ",
+	"n7aeTevZbKje1lwFjeq8iHU6NkvY3c9RryAUU6U8xvlZdQw0ZRHbppMr5OvVSejpisnhWX0bo0xUc2ot",
+	"jMbW4EmgIQUxtqaSPi5zyq0x9HDGEDrT2DgS8s9sCHnmcfbvK82zTMBuoC/V2OBOuojNxpkLnicgRs5k",
+	"RqBoOBJGFRBVXthq1ycaNkozkBkR1NYc/j7xGcGeNt2Dic/Y1Bd2Xjb9kUi2ovRwznX0K24H5rRxsdn5",
+	"E/9/4aFivuKGy6NQ+KSLsRgo1SHszfzGITN8SpqI6i2p0CZGLGKHWywfCpCgiFWA+qtMbcQsAykADT0Z",
+	"jivISv+8Kj5O8E2XHc1+iIXn4Sg8mPPKZnrIl/WIG7BVqd7aFP10eYsHwZWYecYVtNY3nNdojflNEeX7",
+	"QzuIo1Wh3b3jT3Am7OpgEkPguR02GhjvlLoyjFunCDIYO/tApjUE9QOwv9JIGxQvf4cGwfKvNeRau3dd",
+	"akgLLex06+D3z9WFP4dQX2MrN8vF9UyDgp/i58ra7mCh5/IVRiutssYswR8mB1jZwzWwYtxlSQYDzTPI",
+	"kgN2DqOx0jxHeDE1kYfMa1WqxUTMQ++E5HxKndnC9mTOLeguS4pyXyYH7EQZO9Bw9n/vwngBR5HWPyh9",
+	"9/hKAuXHx1oNNB8xCZCZBqvRmdtCgtmo0VjepNar49nUPU1YvG5Fdjd/+4r8b2RXBps+vn1P9mpAX0NW",
+	"uztnh/xz6xK4Bn1UOFXw+2dnxOCPvalU6HzrYGsHjRs/Vl357BjUOAc0EEZ86mbgHeMssryJGH9wOkTy",
+	"kVNH5Fs5I2uuK8u3zFIL7o0iZefMEKQNetSXkCtnQqnKyDMk+zdv8J7Laeg4skzJFDpBsp0bNF/CXBk4",
+	"lKvfHPOVkpRd9fM2kENqA3xFOTNi9aobAZ06v5bRR8PnddPxoKaGXU7ZZCjSIT29sYBeXSXOEIpOsDi9",
+	"vLM/EGpWw0fWESiMjNQqF3t1iAg4fHOUj7JCMGMVqgpeZAJwdWNwvJA+aVSO+ioA3teNWlC1jSd9Bx9P",
+	"oQpyE+rY/eCTocpLNkO3FQ3MvL0zRPdvXPsyqRUDO27oCMhfGekU3D4ITUB1hxJgHImS9t5qx/lVBnmv",
+	"pLBK149yRI9hOuzo5Ni9fVOhTFQDN6YTOHIV6M1Xhj5KU1RKN4Z9qzTDDp5LnnOZogjILFYhmUN34l/B",
+	"FDU7VBcvnMKf//p/AQAA//8=",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,
