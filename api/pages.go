@@ -5,16 +5,18 @@ import (
 	"fmt"
 	"mime/multipart"
 	"net/http"
+	"strings"
 
 	"github.com/gin-gonic/gin"
 	"github.com/google/uuid"
+	"github.com/klauspost/compress/gzhttp"
 
 	"github.com/event-stream-engine/ese/api/internal/openapi"
 	"github.com/event-stream-engine/ese/api/ui"
 )
 
 // mountPages adds the pages. They pass the same sign-in and are told the same of an error as callers of the API.
-func (s *server) mountPages(r gin.IRoutes) error {
+func (s *server) mountPages(r *gin.Engine) error {
 	pages, err := ui.New(ui.Deps{
 		Store: s.Store, Now: s.Now, Log: s.Log, RequireOptOut: s.RequireOptOut,
 		Authorize: s.authorize,
@@ -28,12 +30,36 @@ func (s *server) mountPages(r gin.IRoutes) error {
 		ErrorMeaning:   s.ErrorMeaning,
 		MaxUploadBytes: s.MaxUploadBytes, TemporalUIURL: s.TemporalUIURL, Namespace: s.Namespace, Version: s.Version,
 		DefaultRegion: s.DefaultRegion,
+		Phones:        s.Phones,
 	})
 	if err != nil {
 		return fmt.Errorf("pages: %w", err)
 	}
 	pages.Register(r)
+	r.NoRoute(func(c *gin.Context) {
+		if strings.Contains(c.GetHeader("Accept"), "text/html") && !strings.HasPrefix(c.Request.URL.Path, "/api/") {
+			pages.NotFound(c)
+			return
+		}
+		s.fail(c, refuse(http.StatusNotFound, "there is nothing at this address"))
+	})
 	return nil
+}
+
+// compressPages compresses what browsers are shown. The API and the webhooks answer programs, mostly near ones, and shortly.
+func compressPages(next http.Handler) (http.Handler, error) {
+	wrap, err := gzhttp.NewWrapper(gzhttp.ContentTypes([]string{"text/html"}), gzhttp.EnableZstd(false))
+	if err != nil {
+		return nil, fmt.Errorf("compression: %w", err)
+	}
+	compressed := wrap(next)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.Path, "/api/") || strings.HasPrefix(r.URL.Path, "/webhooks/") {
+			next.ServeHTTP(w, r)
+			return
+		}
+		compressed.ServeHTTP(w, r)
+	}), nil
 }
 
 // pageHealth is GetReadiness as the pages show it.

@@ -46,6 +46,8 @@ type Deps struct {
 	Prices         price.Table // of messages, for estimates; optional
 	// RequireOptOut refuses a marketing template that does not say how to stop; else it is saved with a warning.
 	RequireOptOut bool
+	// Phones are those of the simulator, for a page that shows them; optional. Refused without LocalAuth.
+	Phones ui.Phones
 	// ErrorMeaning says in one plain sentence what the provider's error code means.
 	ErrorMeaning func(code int) string
 }
@@ -87,6 +89,9 @@ func New(deps Deps) (http.Handler, error) {
 	if deps.LocalAuth && !loopbackHost(deps.ListenAddr) {
 		return nil, fmt.Errorf("AUTH=local needs a listener on a loopback address such as 127.0.0.1:8000, not %q", deps.ListenAddr)
 	}
+	if deps.Phones != nil && !deps.LocalAuth {
+		return nil, errors.New("simulated phones are for AUTH=local alone")
+	}
 	document, err := openapi.GetSpec()
 	if err != nil {
 		return nil, fmt.Errorf("OpenAPI document: %w", err)
@@ -111,7 +116,7 @@ func New(deps Deps) (http.Handler, error) {
 	if err := s.mountPages(r); err != nil {
 		return nil, err
 	}
-	return headAsGet(r), nil
+	return compressPages(headAsGet(r))
 }
 
 // headAsGet answers HEAD like GET; the HTTP server leaves the body out.
@@ -131,7 +136,6 @@ func isWebhook(c *gin.Context) bool { return strings.HasPrefix(c.FullPath(), "/w
 // routes says which handler answers what, and what a request passes before.
 func (s *server) routes(r *gin.Engine, docs http.Handler) {
 	r.Use(identifyRequest, s.logRequest, s.recoverPanic, secureHeaders, demandPace, s.wakeRelay)
-	r.NoRoute(func(c *gin.Context) { s.fail(c, refuse(http.StatusNotFound, "there is nothing at this address")) })
 	r.NoMethod(func(c *gin.Context) {
 		s.fail(c, refuse(http.StatusMethodNotAllowed, "this address answers "+c.Writer.Header().Get("Allow")))
 	})

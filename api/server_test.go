@@ -2,6 +2,7 @@ package api_test
 
 import (
 	"bytes"
+	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
@@ -271,4 +272,27 @@ func TestDocumentation(t *testing.T) {
 	}
 	require.NotRegexp(t, `(?:src|href)="(?:https?:)?//`, page, "nothing is loaded from elsewhere")
 	require.NotContains(t, page, "**")
+}
+
+func TestPagesThatAreNotThere(t *testing.T) {
+	t.Parallel()
+	e := start(t, local)
+	ask := func(path, accept string) *httptest.ResponseRecorder {
+		r := httptest.NewRequest(http.MethodGet, path, http.NoBody)
+		r.Header.Set("Accept", accept)
+		r.Header.Set("Accept-Encoding", "gzip")
+		w := e.do(fromHere(r))
+		require.Equal(t, http.StatusNotFound, w.Code)
+		return w
+	}
+	page := ask("/nothing", "text/html,application/xhtml+xml")
+	require.Equal(t, "gzip", page.Header().Get("Content-Encoding"), "pages travel compressed")
+	unpacked, err := gzip.NewReader(page.Body)
+	require.NoError(t, err)
+	content, err := io.ReadAll(unpacked)
+	require.NoError(t, err)
+	require.Contains(t, string(content), "there is nothing at this address")
+	require.Contains(t, string(content), `aria-label="Pages"`, "with the way on")
+	require.Equal(t, "application/problem+json", ask("/nothing", "*/*").Header().Get("Content-Type"))
+	require.Equal(t, "application/problem+json", ask("/api/v1/nothing", "text/html").Header().Get("Content-Type"))
 }

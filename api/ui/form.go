@@ -160,7 +160,7 @@ func (u *UI) submit(c *gin.Context, f *form, do func(ctx context.Context) (place
 		}, now, since)
 	})
 	if err == nil {
-		c.Redirect(http.StatusSeeOther, place)
+		redirect(c, place)
 	}
 	return err
 }

@@ -3,17 +3,14 @@ package ui
 import (
 	"bytes"
 	"cmp"
-	"crypto/sha256"
 	"embed"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"html/template"
 	"io/fs"
-	"mime"
-	"net/http"
 	"net/url"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -64,23 +61,30 @@ type view struct {
 	Title   string
 	Section string // the path of the entry in the navigation
 	Poll    int    // seconds between refreshes of the "live" part; 0 for none
+	// Scripts are the modules that this page needs beside those of all pages, as their files are called in static.
+	Scripts []string
+	URL     string // where the live part is refreshed from; render sets it to the address of the request
 	Body    any
 
 	// Set by render.
-	URL     string
-	Now     time.Time
-	Version string
-	Styles  []string
-	Scripts []string
+	Now      time.Time
+	Version  string
+	Flash    string // what was just done; "" for nothing to tell
+	HasPhone bool   // there are simulated phones to show
+	Styles   []string
+	Deferred []string
 }
 
 // render answers with a page, or with its live part alone when htmx asks. Nothing is sent before all of it is known.
 func (u *UI) render(c *gin.Context, status int, name string, v view) error {
-	v.URL, v.Now, v.Version = c.Request.URL.RequestURI(), u.Now(), u.Version
-	v.Styles, v.Scripts = u.assets.styles, u.assets.scripts
+	v.URL, v.Now, v.Version = cmp.Or(v.URL, c.Request.URL.RequestURI()), u.Now(), u.Version
+	v.HasPhone = u.Phones != nil
+	v.Styles, v.Deferred = u.assets.styles, u.assets.scripts
 	part := "layout"
 	if c.GetHeader("HX-Request") == "true" {
 		part = "refresh"
+	} else {
+		v.Flash = takeFlash(c)
 	}
 	var b bytes.Buffer
 	if err := u.pages[name].templates.ExecuteTemplate(&b, part, v); err != nil {
@@ -104,6 +108,7 @@ func (u *UI) functions() template.FuncMap {
 		"indent":   indent,
 		"tone":     func(v any) string { return cmp.Or(tones[fmt.Sprint(v)], "secondary") },
 		"args":     args,
+		"trail":    trail,
 	}
 }
 
@@ -177,6 +182,21 @@ func args(pairs ...any) (map[string]any, error) {
 	return m, nil
 }
 
+// crumb is a page above the one that is shown.
+type crumb struct{ Name, Path string }
+
+// trail is the way to a page, from names and paths in turn. The page itself is not part of it.
+func trail(pairs ...string) ([]crumb, error) {
+	if len(pairs)%2 != 0 {
+		return nil, fmt.Errorf("trail: %d values", len(pairs))
+	}
+	var crumbs []crumb
+	for pair := range slices.Chunk(pairs, 2) {
+		crumbs = append(crumbs, crumb{pair[0], pair[1]})
+	}
+	return crumbs, nil
+}
+
 // tones are the colours of words that tell a state, as the style sheet names them.
 var tones = map[string]string{
 	"DRAFT": "secondary", "SCHEDULED": "azure", "RUNNING": "blue", "PAUSED": "yellow", "COMPLETED": "green", "CANCELLED": "secondary", "FAILED": "red",
@@ -229,66 +249,4 @@ func address(c *gin.Context, query url.Values, after string) string {
 		query.Set("after", after)
 	}
 	return (&url.URL{Path: c.Request.URL.Path, RawQuery: query.Encode()}).String()
-}
-
-// staticPath is where styles and scripts are served.
-const staticPath = "/ui/static/"
-
-// assets are the embedded styles and scripts. Their addresses change with their content, so that browsers may keep them.
-type assets struct {
-	files   map[string]asset
-	built   bool // the vendored packages are there
-	styles  []string
-	scripts []string
-}
-
-type asset struct {
-	content []byte
-	kind    string
-	version string
-}
-
-func loadAssets() (*assets, error) {
-	a := &assets{files: map[string]asset{}}
-	err := fs.WalkDir(embedded, "static", func(file string, entry fs.DirEntry, err error) error {
-		if err != nil || entry.IsDir() {
-			return err
-		}
-		content, err := embedded.ReadFile(file)
-		if err != nil {
-			return err
-		}
-		sum := sha256.Sum256(content)
-		kind := cmp.Or(mime.TypeByExtension(path.Ext(file)), "text/plain; charset=utf-8")
-		a.files[strings.TrimPrefix(file, "static/")] = asset{content, kind, hex.EncodeToString(sum[:6])}
-		return nil
-	})
-	if err != nil {
-		return nil, fmt.Errorf("static files: %w", err)
-	}
-	_, tabler := a.files["vendor/tabler.min.css"]
-	_, htmx := a.files["vendor/htmx.min.js"]
-	a.built = tabler && htmx
-	if a.built {
-		a.styles = []string{a.url("vendor/tabler.min.css"), a.url("app.css")}
-		a.scripts = []string{a.url("vendor/htmx.min.js"), a.url("app.js")}
-	} else {
-		a.styles = []string{a.url("plain.css"), a.url("app.css")}
-		a.scripts = []string{a.url("app.js")}
-	}
-	return a, nil
-}
-
-func (a *assets) url(name string) string { return staticPath + name + "?v=" + a.files[name].version }
-
-func (a *assets) serve(c *gin.Context) {
-	file, found := a.files[strings.TrimPrefix(c.Param("file"), "/")]
-	if !found {
-		c.Status(http.StatusNotFound)
-		return
-	}
-	if c.Query("v") == file.version {
-		c.Header("Cache-Control", "public, max-age=31536000, immutable")
-	}
-	c.Data(http.StatusOK, file.kind, file.content)
 }

@@ -48,6 +48,7 @@ type Deps struct {
 	Namespace      string // Temporal's
 	Version        string
 	DefaultRegion  string // ISO 3166 alpha-2, of numbers without a country code; optional
+	Phones         Phones // of the simulator; optional: without them there is no page that shows them
 }
 
 // Check is what is known of one dependency.
@@ -68,6 +69,7 @@ type Store interface {
 	reportStore
 	monitoringStore
 	unknownStore
+	phoneStore
 }
 
 // UI answers the requests of the pages.
@@ -115,6 +117,11 @@ func (u *UI) Register(r gin.IRoutes) {
 	get("/unknown", u.unknown)
 	get("/unknown/:id", u.confirmDecision)
 	post("/unknown/:id", access.Send, u.decide)
+
+	if u.Phones != nil {
+		get("/phone", u.phone)
+		post("/phone", access.Send, u.writeFromPhone)
+	}
 
 	get("/users", u.users)
 	post("/users", access.Write, u.createUser)
@@ -183,6 +190,12 @@ func (u *UI) fail(c *gin.Context, err error) {
 		u.Log.ErrorContext(ctx, "error page", "error", err)
 		c.String(status, detail)
 	}
+}
+
+// NotFound is the answer to a browser that asks for a page that is not there.
+func (u *UI) NotFound(c *gin.Context) {
+	c.Header("Content-Security-Policy", policy)
+	u.fail(c, fault.New(fault.NotFound, "there is nothing at this address"))
 }
 
 type failure struct {

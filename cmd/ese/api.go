@@ -13,8 +13,10 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/event-stream-engine/ese/api"
+	"github.com/event-stream-engine/ese/api/ui"
 	"github.com/event-stream-engine/ese/db"
 	"github.com/event-stream-engine/ese/internal/config"
+	"github.com/event-stream-engine/ese/internal/handset"
 	"github.com/event-stream-engine/ese/internal/price"
 	"github.com/event-stream-engine/ese/internal/relay"
 	"github.com/event-stream-engine/ese/internal/twilio"
@@ -64,6 +66,7 @@ func runAPI(ctx context.Context, getenv func(string) string) error {
 		},
 		TemporalUIURL: cfg.TemporalUIURL, Namespace: namespace, PublicURL: cfg.PublicURL,
 		LocalAuth: cfg.LocalAuth, ListenAddr: cfg.ListenAddr, MaxUploadBytes: cfg.MaxUploadBytes, Version: version,
+		Phones:        phones(cfg.SimulatorURL),
 		Prices:        prices,
 		RequireOptOut: cfg.RequireOptOut,
 		DefaultRegion: cfg.DefaultRegion, AccountSID: cfg.Twilio.AccountSID,
@@ -89,6 +92,17 @@ func runAPI(ctx context.Context, getenv func(string) string) error {
 	err = serve(ctx, listeners, handler, cfg.ShutdownGrace)
 	stopBackground() // only now: the last requests may have left something to relay
 	return errors.Join(err, g.Wait())
+}
+
+// phoneTimeout is how long the simulator may take; it waits for our webhook meanwhile.
+const phoneTimeout = 20 * time.Second
+
+// phones are those of the simulator; nil without one.
+func phones(simulator string) ui.Phones {
+	if simulator == "" {
+		return nil
+	}
+	return handset.Client{BaseURL: simulator, HTTP: &http.Client{Timeout: phoneTimeout}}
 }
 
 // readPrices reads the table of prices; without a file there are none.

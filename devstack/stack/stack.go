@@ -335,6 +335,7 @@ func (s *Stack) settings(role Role) map[string]string {
 	}
 	if role.Kind() == API {
 		settings["AUTH"] = "local"
+		settings["SIMULATOR_URL"] = s.SimulatorURL()
 	}
 	if s.network != nil && role.Kind() == Worker {
 		maps.Copy(settings, s.network.settings(s, role))

@@ -57,6 +57,8 @@ type Config struct {
 	ResolveLooks    []time.Duration
 	StuckAfter      time.Duration
 
+	SimulatorURL string // of the simulator's control API, for the page of simulated phones; "" for none
+
 	SimulatorAddr       string
 	SimulatorData       string
 	SimulatorInboundURL string
@@ -85,6 +87,10 @@ func Load(role Role, getenv func(string) string) (Config, error) {
 		c.ListenAddr = p.text("LISTEN_ADDR", "127.0.0.1:8000")
 		c.PublicURL = strings.TrimSuffix(p.url("PUBLIC_URL", true), "/")
 		c.LocalAuth = p.oneOf("AUTH", "", "local") == "local"
+		c.SimulatorURL = strings.TrimSuffix(p.url("SIMULATOR_URL", false), "/")
+		if c.SimulatorURL != "" && !c.LocalAuth {
+			p.fail("SIMULATOR_URL", "is for AUTH=local alone: whoever may look at pages could write as anybody")
+		}
 		c.TemporalUIURL = strings.TrimSuffix(p.url("TEMPORAL_UI_URL", false), "/")
 		c.RequireOptOut = p.oneOf("TEMPLATE_OPT_OUT_LINE", "warn", "require") == "require"
 		c.MaxUploadBytes = int64(p.integer("MAX_UPLOAD_MB", 200, 1, 10_000)) << 20

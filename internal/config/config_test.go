@@ -156,3 +156,12 @@ func TestErrorsKeepSecrets(t *testing.T) {
 		}
 	}
 }
+
+func TestSimulatedPhonesAreForTheLocalStack(t *testing.T) {
+	t.Parallel()
+	c, err := config.Load(config.API, least("AUTH", "local", "SIMULATOR_URL", "http://127.0.0.1:8010/"))
+	require.NoError(t, err)
+	require.Equal(t, "http://127.0.0.1:8010", c.SimulatorURL)
+	_, err = config.Load(config.API, least("SIMULATOR_URL", "http://127.0.0.1:8010"))
+	require.ErrorContains(t, err, "SIMULATOR_URL: is for AUTH=local alone")
+}

@@ -19,6 +19,8 @@ func (s *Simulator) control(mux *http.ServeMux) {
 	mux.HandleFunc("PUT /sim/faults", s.putFaults)
 	mux.HandleFunc("DELETE /sim/faults", func(w http.ResponseWriter, _ *http.Request) { s.setFaults(w, Faults{}) })
 	mux.HandleFunc("POST /sim/inbound", s.postInbound)
+	mux.HandleFunc("GET /sim/phones", s.getPhones)
+	mux.HandleFunc("GET /sim/phones/{number}", s.getPhone)
 	mux.HandleFunc("PUT /sim/contents/{sid}/approval", s.putReview)
 	mux.HandleFunc("GET /sim/stats", s.getStats)
 	mux.HandleFunc("GET /sim/recipients", s.getRecipients)

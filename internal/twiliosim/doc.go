@@ -16,6 +16,8 @@
 //	PUT    /sim/faults      replaces them (see Faults) and starts all their counters again; kept across a restart
 //	DELETE /sim/faults      no more faults
 //	POST   /sim/inbound     a phone writes to us (see Phone); answers what our webhook said (see Answer)
+//	GET    /sim/phones      the phones that were written to or wrote last, the latest first (see PhoneTalk); ?limit=
+//	GET    /sim/phones/{number}  what a phone shows: the newest ?limit= messages from and to it, oldest first
 //	PUT    /sim/contents/{sid}/approval  WhatsApp decides about a content (see Review); new ones are approved at once,
 //	                        unless the faults say otherwise
 //	GET    /sim/stats       totals (see Stats); ?since=RFC3339 and ?to=+94771234567 narrow the accepted messages,

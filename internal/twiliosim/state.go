@@ -10,6 +10,7 @@ type state struct {
 	messages []*record // in the order of acceptance
 	bySID    map[string]*record
 	byTo     map[string][]*record // by address
+	byFrom   map[string][]*record // those from people, by address
 	lastSent map[string]time.Time // by sender's address: when its queue is empty
 	lastSeen map[conversation]time.Time
 	faults   Faults
@@ -27,6 +28,7 @@ func newState() *state {
 	return &state{
 		bySID:    map[string]*record{},
 		byTo:     map[string][]*record{},
+		byFrom:   map[string][]*record{},
 		lastSent: map[string]time.Time{},
 		lastSeen: map[conversation]time.Time{},
 		contents: map[string]*content{},
@@ -77,6 +79,7 @@ func (s *state) accept(r *record) {
 	s.owed += len(r.Callbacks)
 	s.dropped += r.Dropped
 	if r.Direction == directionInbound {
+		s.byFrom[r.From] = append(s.byFrom[r.From], r)
 		s.lastSeen[conversation{sender: r.To, person: r.From}] = r.created()
 		return
 	}
@@ -92,14 +95,20 @@ func (s *state) remove(r *record) {
 	r.deleted = true
 	s.withdraw(r)
 	delete(s.bySID, r.SID)
-	s.byTo[r.To] = slices.DeleteFunc(s.byTo[r.To], func(other *record) bool { return other == r })
-	if len(s.byTo[r.To]) == 0 {
-		delete(s.byTo, r.To)
-	}
+	without(s.byTo, r.To, r)
 	if r.Direction == directionInbound {
+		without(s.byFrom, r.From, r)
 		delete(s.lastSeen, conversation{sender: r.To, person: r.From})
 	}
 	r.forget()
+}
+
+// without takes a message out of an index.
+func without(index map[string][]*record, key string, r *record) {
+	index[key] = slices.DeleteFunc(index[key], func(other *record) bool { return other == r })
+	if len(index[key]) == 0 {
+		delete(index, key)
+	}
 }
 
 func (s *state) settle(r *record, end *settlement) {
