@@ -21,6 +21,8 @@ func (s *server) mountPages(r *gin.Engine) error {
 		Store: s.Store, Now: s.Now, Log: s.Log, RequireOptOut: s.RequireOptOut,
 		Authorize: s.authorize,
 		Principal: func(r *http.Request) string { return principalOf(r.Context()).Name },
+		Role:      func(r *http.Request) string { return fmt.Sprint(principalOf(r.Context()).Scopes) },
+		Stopping:  s.Stopping,
 		Explain:   explain,
 		Import: func(ctx context.Context, upload *multipart.Reader) (uuid.UUID, error) {
 			accepted, err := s.acceptImport(ctx, openapi.ImportUsersParams{}, nil, upload)
@@ -28,6 +30,8 @@ func (s *server) mountPages(r *gin.Engine) error {
 		},
 		Health:         s.pageHealth,
 		ErrorMeaning:   s.ErrorMeaning,
+		ErrorAdvice:    s.ErrorAdvice,
+		Prices:         s.Prices,
 		MaxUploadBytes: s.MaxUploadBytes, TemporalUIURL: s.TemporalUIURL, Namespace: s.Namespace, Version: s.Version,
 		DefaultRegion: s.DefaultRegion,
 		Phones:        s.Phones,

@@ -32,9 +32,11 @@ type Deps struct {
 	Wake func()
 	// TemporalHealth returns nil when Temporal answers. It is called with a deadline.
 	TemporalHealth func(ctx context.Context) error
-	TemporalUIURL  string // of the Web UI, without a slash at the end; optional
-	Namespace      string // Temporal's
-	PublicURL      string // where the provider reaches us, without a slash at the end; signatures cover it
+	// Stopping is closed when the process is about to end, which ends the live pages; optional.
+	Stopping      <-chan struct{}
+	TemporalUIURL string // of the Web UI, without a slash at the end; optional
+	Namespace     string // Temporal's
+	PublicURL     string // where the provider reaches us, without a slash at the end; signatures cover it
 	// LocalAuth lets requests from this machine in without a key or a signature. Refused unless ListenAddr is loopback.
 	LocalAuth      bool
 	ListenAddr     string // host:port
@@ -50,6 +52,8 @@ type Deps struct {
 	Phones ui.Phones
 	// ErrorMeaning says in one plain sentence what the provider's error code means.
 	ErrorMeaning func(code int) string
+	// ErrorAdvice says in one plain sentence what an operator can do about it.
+	ErrorAdvice func(code int) string
 }
 
 // Store is everything the API asks of the database, each part declared beside the handlers that use it.

@@ -61,6 +61,7 @@ func start(t *testing.T, change func(*api.Deps)) *engine {
 		TemporalHealth: func(context.Context) error { return nil }, TemporalUIURL: "http://127.0.0.1:8233", Namespace: "default",
 		PublicURL: publicURL, ListenAddr: "127.0.0.1:8000", MaxUploadBytes: 1 << 20, Version: "test", AccountSID: account,
 		TwilioTokens: []string{token, oldToken}, ErrorMeaning: func(code int) string { return twilio.PolicyOf(code).Meaning },
+		ErrorAdvice: func(code int) string { return twilio.PolicyOf(code).Advice() },
 	}
 	if change != nil {
 		change(&deps)

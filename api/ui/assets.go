@@ -11,6 +11,7 @@ import (
 	"mime"
 	"net/http"
 	"path"
+	"slices"
 	"strings"
 	"sync"
 
@@ -63,7 +64,7 @@ var loadAssets = sync.OnceValues(func() (*assets, error) {
 	a.built = tabler && htmx
 	if a.built {
 		a.styles = []string{a.url("vendor/tabler.min.css"), a.url("app.css")}
-		a.scripts = []string{a.url("vendor/htmx.min.js"), a.url("app.js")}
+		a.scripts = []string{a.url("vendor/htmx.min.js"), a.url("vendor/hx-sse.min.js"), a.url("live.js"), a.url("app.js")}
 	} else {
 		a.styles = []string{a.url("plain.css"), a.url("app.css")}
 		a.scripts = []string{a.url("app.js")}
@@ -90,6 +91,11 @@ func compress(content []byte) ([]byte, error) {
 }
 
 func (a *assets) url(name string) string { return staticPath + name + "?v=" + a.files[name].version }
+
+// present are those of the named files that were built.
+func (a *assets) present(names []string) []string {
+	return slices.DeleteFunc(slices.Clone(names), func(name string) bool { _, built := a.files[name]; return !built })
+}
 
 // serve answers with a file. Under the address of its content it may be kept for good; under its bare name, by which one
 // module imports another, it is asked for again and confirmed.

@@ -9,6 +9,8 @@ const target = join(here, "static", "vendor");
 const wanted = [
   { name: "@tabler/core", file: "dist/css/tabler.min.css" },
   { name: "htmx.org", file: "dist/htmx.min.js" },
+  { name: "htmx.org", file: "dist/ext/hx-sse.min.js" },
+  { name: "chart.js", file: "dist/chart.umd.min.js" },
 ];
 
 // The drawings that {{template "icon" "name"}} can show, by their names at https://tabler.io/icons.

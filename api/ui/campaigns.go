@@ -6,18 +6,17 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/gin-gonic/gin"
 
+	"github.com/event-stream-engine/ese/internal/access"
 	"github.com/event-stream-engine/ese/internal/campaign"
 	"github.com/event-stream-engine/ese/internal/compliance"
 	"github.com/event-stream-engine/ese/internal/fault"
 	"github.com/event-stream-engine/ese/internal/ledger"
 	"github.com/event-stream-engine/ese/internal/message"
 	"github.com/event-stream-engine/ese/internal/preflight"
-	"github.com/event-stream-engine/ese/internal/render"
 	"github.com/event-stream-engine/ese/internal/report"
 	"github.com/event-stream-engine/ese/internal/segment"
 	"github.com/event-stream-engine/ese/internal/user"
@@ -32,6 +31,19 @@ type campaignStore interface {
 	// Campaigns lists up to limit campaigns with ids below before, newest first, and counts all. "" is every status.
 	Campaigns(ctx context.Context, status campaign.Status, before *int64, limit int) ([]campaign.Overview, int, error)
 	StartRun(ctx context.Context, campaignID int64, by string, now time.Time) (campaign.Run, error)
+	// UpdateCampaign stores what change makes of the campaign's plan; a run under way obeys it at once.
+	UpdateCampaign(ctx context.Context, id int64, by string, change func(campaign.Campaign) (campaign.Campaign, error), now time.Time) (campaign.Overview, error)
+	DeleteCampaign(ctx context.Context, id int64) error
+	// ApproveCampaign records that by agrees to a DRAFT as it stands.
+	ApproveCampaign(ctx context.Context, id int64, by string, now time.Time) (campaign.Overview, error)
+	// RetryRun starts a run to some of the people again.
+	RetryRun(ctx context.Context, campaignID int64, retry campaign.Retry, by string, now time.Time) (campaign.Run, error)
+	// RetryCount is how many people RetryRun would send to again.
+	RetryCount(ctx context.Context, campaignID int64, retry campaign.Retry) (int, error)
+	// CloseRun has a triggered campaign complete once what it took is sent.
+	CloseRun(ctx context.Context, campaignID int64, by string, now time.Time) error
+	// Topics lists up to limit topics with ids above after.
+	Topics(ctx context.Context, after *int64, limit int) ([]user.Topic, error)
 	// Steer pauses, resumes or cancels. When a pause or a cancel returns, no send is under way.
 	Steer(ctx context.Context, campaignID int64, to campaign.Status, by, reason string, now time.Time) (campaign.Steering, error)
 	// Preflight foretells what a run triggered now would do, and shows up to samples of its messages. It writes nothing.
@@ -102,144 +114,12 @@ func (u *UI) campaigns(c *gin.Context) error {
 	return u.render(c, http.StatusOK, "campaigns", view{Title: "Campaigns", Section: "/campaigns", Poll: pollSeconds, Body: body})
 }
 
-// choices is how many templates and segments a form offers, the newest first.
-const choices = 500
-
-type campaignFormBody struct {
-	Form      *form
-	Templates []render.Saved
-	Segments  []segment.Saved
-	MaxRate   int
-	MaxCanary int
-	Priority  []campaign.Priority
-}
-
-func (u *UI) newCampaign(c *gin.Context) error {
-	f := newForm("rate_limit_per_second", strconv.Itoa(campaign.DefaultRate), "timezone", campaign.DefaultTimezone,
-		"priority", string(campaign.Bulk), "failure_threshold_percent", strconv.Itoa(campaign.DefaultFailureThreshold), "canary_percent", "0",
-		"template_id", c.Query("template_id"), "segment_id", c.Query("segment_id"))
-	return u.campaignForm(c, http.StatusOK, f)
-}
-
-func (u *UI) campaignForm(c *gin.Context, status int, f *form) error {
-	body := campaignFormBody{Form: f, MaxRate: campaign.MaxRate, MaxCanary: campaign.MaxCanary, Priority: campaign.Priorities()}
-	var err error
-	if body.Templates, err = u.Store.Templates(c.Request.Context(), nil, choices); err != nil {
-		return err
-	}
-	if body.Segments, err = u.Store.Segments(c.Request.Context(), nil, choices); err != nil {
-		return err
-	}
-	return u.render(c, status, "campaign_new", view{Title: "New campaign", Section: "/campaigns", Body: body})
-}
-
-func (u *UI) createCampaign(c *gin.Context) error {
-	f, err := readForm(c)
-	if err != nil {
-		return err
-	}
-	err = u.submit(c, f, func(ctx context.Context) (string, error) {
-		plan, err := readPlan(f)
-		if err != nil {
-			return "", err
-		}
-		plan.CreatedBy = u.Principal(c.Request)
-		created, err := u.Store.CreateCampaign(ctx, plan, u.Now())
-		return fmt.Sprintf("/campaign/%d/summary", created.ID), err
-	})
-	if err == nil {
-		return nil
-	}
-	status, err := u.refuse(c, f, err)
-	if err != nil {
-		return err
-	}
-	return u.campaignForm(c, status, f)
-}
-
-// readPlan reads the plan that a form describes. Of what the store checks it refuses only what cannot be read.
-func readPlan(f *form) (campaign.Campaign, error) {
-	plan := campaign.Campaign{Topic: f.Get("topic"), Timezone: f.Get("timezone")}
-	var refused []fault.Field
-	note := func(err error) { refused = append(refused, fieldsOf(err)...) }
-
-	template, err := f.id("template_id")
-	note(err)
-	if template != nil {
-		plan.TemplateID = *template
-	}
-	plan.SegmentID, err = f.id("segment_id")
-	note(err)
-	plan.RatePerSecond, err = f.whole("rate_limit_per_second", campaign.DefaultRate)
-	note(err)
-	plan.Priority = campaign.Priority(f.Get("priority"))
-	plan.FailureThreshold, err = f.whole("failure_threshold_percent", campaign.DefaultFailureThreshold)
-	note(err)
-	plan.Canary, err = f.whole("canary_percent", 0)
-	note(err)
-	quiet, err := compliance.ParseQuietHours(f.Get("quiet_hours_start"), f.Get("quiet_hours_end"))
-	note(err)
-	if !quiet.IsZero() {
-		plan.QuietStart, plan.QuietEnd = &quiet.Start, &quiet.End
-	}
-	plan.ScheduleTime, err = localTime("schedule_time", f.Get("schedule_time"), plan.Timezone)
-	note(err)
-	return plan, fault.Fields(refused...)
-}
-
-// localLayout is how browsers write a date with a time.
-const localLayout = "2006-01-02T15:04"
-
-// localTime reads a wall clock's time in a zone; nil for an empty text.
-func localTime(field, text, zone string) (*time.Time, error) {
-	if text == "" {
-		return nil, nil
-	}
-	location, err := user.LoadZone(zone)
-	if err != nil {
-		return nil, err
-	}
-	t, err := time.ParseInLocation(localLayout, text, location)
-	if err != nil {
-		return nil, fault.Refuse(field, "must be a date and a time such as 2026-11-21T22:38")
-	}
-	if t.Format(localLayout) != text {
-		return nil, fault.Refuse(field, "does not exist in %s: clocks skip it on that day", zone)
-	}
-	return &t, nil
-}
-
-// audience is what a dry run found.
-type audience struct {
-	Total    int
-	Reached  int // would be sent to, now or later
-	Waiting  int // of these would wait first
-	Excluded int // would not be sent to
-	Verdicts []campaign.VerdictCount
-}
-
-func tally(verdicts []campaign.VerdictCount) audience {
-	a := audience{Verdicts: verdicts}
-	for _, v := range verdicts {
-		a.Total += v.Count
-		switch compliance.Action(v.Action) {
-		case compliance.Proceed:
-			a.Reached += v.Count
-		case compliance.Wait:
-			a.Reached += v.Count
-			a.Waiting += v.Count
-		case compliance.Suppress:
-			a.Excluded += v.Count
-		}
-	}
-	return a
-}
-
 type triggerBody struct {
 	campaign.Overview
-	Audience audience
-	Content  string // of the template
-	Later    bool   // it would be scheduled, not begin at once
+	Content  string    // of the template
+	Forecast *forecast // nil: it is being made
+	Later    bool      // it would be scheduled, not begin at once
+	Next     []time.Time
 	Problem  string
 }
 
@@ -257,17 +137,23 @@ func (u *UI) triggerPage(c *gin.Context, status int, problem string) error {
 	}
 	notBefore := body.NotBefore()
 	body.Later = notBefore != nil && notBefore.After(now) || !body.Recurrence.IsZero()
+	body.Next = body.NextOccurrences(now, 1)
 	saved, err := u.Store.Template(ctx, body.TemplateID)
 	if err != nil {
 		return err
 	}
 	body.Content = saved.Content
-	forecast, err := u.Store.Preflight(ctx, id, 0, now)
-	if err != nil {
-		return err
+	v := view{Title: "Send campaign", Section: "/campaigns"}
+	if body.Status == campaign.Draft {
+		if body.Forecast, err = u.forecastOf(ctx, body.Overview); err != nil {
+			return err
+		}
+		if body.Forecast == nil {
+			v.Poll = campaignSeconds
+		}
 	}
-	body.Audience = tally(forecast.Verdicts)
-	return u.render(c, status, "trigger", view{Title: "Send campaign", Section: "/campaigns", Body: body})
+	v.Body = body
+	return u.render(c, status, "trigger", v)
 }
 
 func (u *UI) trigger(c *gin.Context) error {
@@ -282,7 +168,7 @@ func (u *UI) trigger(c *gin.Context) error {
 	} else if err != nil {
 		return err
 	}
-	c.Redirect(http.StatusSeeOther, fmt.Sprintf("/campaign/%d/summary", id))
+	c.Redirect(http.StatusSeeOther, campaignPage(id))
 	return nil
 }
 
@@ -290,30 +176,75 @@ func (u *UI) trigger(c *gin.Context) error {
 type step struct {
 	Verb   string // its path
 	Button string
-	to     campaign.Status
-	From   []campaign.Status
 	Effect string // what will be true afterwards
 	Tone   string
+	fits   func(campaign.Overview) bool
+	do     func(ctx context.Context, s Store, id int64, by string, now time.Time) error
+	place  func(id int64) string // where it leads to
 }
+
+// scope is the right that the step takes, as in the JSON API.
+func (s step) scope() access.Scope {
+	if s.Verb == "delete" {
+		return access.Write
+	}
+	return access.Send
+}
+
+// steer is a step to another status.
+func steer(to campaign.Status) func(context.Context, Store, int64, string, time.Time) error {
+	return func(ctx context.Context, s Store, id int64, by string, now time.Time) error {
+		_, err := s.Steer(ctx, id, to, by, "", now)
+		return err
+	}
+}
+
+func fromStatus(from ...campaign.Status) func(campaign.Overview) bool {
+	return func(c campaign.Overview) bool { return slices.Contains(from, c.Status) }
+}
+
+func campaignPage(id int64) string { return fmt.Sprintf("/campaign/%d", id) }
 
 var steps = []step{
 	{
-		"pause", "Pause", campaign.Paused, []campaign.Status{campaign.Running, campaign.Scheduled},
-		"No message of this campaign is sent until it is resumed. Messages already handed to the provider are not called back.", "yellow",
+		"pause", "Pause", "No message of this campaign is sent until it is resumed. Messages already handed to the provider are not called back.", "yellow",
+		fromStatus(campaign.Running, campaign.Scheduled), steer(campaign.Paused), campaignPage,
 	},
 	{
-		"resume", "Resume", campaign.Running, []campaign.Status{campaign.Paused},
-		"Sending goes on where it stopped. Nobody is sent to twice.", "primary",
+		"resume", "Resume", "Sending goes on where it stopped. Nobody is sent to twice.", "primary",
+		fromStatus(campaign.Paused), steer(campaign.Running), campaignPage,
 	},
 	{
-		"cancel", "Cancel campaign", campaign.Cancelled, []campaign.Status{campaign.Running, campaign.Scheduled, campaign.Paused},
-		"Whoever still waits is not sent to. This cannot be undone. Messages already handed to the provider are not called back.", "red",
+		"complete", "Complete", "Nothing triggers it any more. What was triggered is still sent; then the campaign is completed. This cannot be undone.", "primary",
+		func(c campaign.Overview) bool { return c.Trigger.PerPerson() && c.Run != nil && c.Run.Open() },
+		func(ctx context.Context, s Store, id int64, by string, now time.Time) error {
+			return s.CloseRun(ctx, id, by, now)
+		}, campaignPage,
+	},
+	{
+		"cancel", "Cancel campaign", "Whoever still waits is not sent to. This cannot be undone. Messages already handed to the provider are not called back.", "red",
+		fromStatus(campaign.Running, campaign.Scheduled, campaign.Paused), steer(campaign.Cancelled), campaignPage,
+	},
+	{
+		"approve", "Approve", "You agree to the plan as it stands: its text, its audience and its time. Every later change of the plan withdraws that. Nothing is sent yet.", "primary",
+		func(c campaign.Overview) bool { return c.Status == campaign.Draft && c.ApprovedAt == nil },
+		func(ctx context.Context, s Store, id int64, by string, now time.Time) error {
+			_, err := s.ApproveCampaign(ctx, id, by, now)
+			return err
+		}, campaignPage,
+	},
+	{
+		"delete", "Delete draft", "The draft is gone for good. It was sent to nobody.", "red", fromStatus(campaign.Draft),
+		func(ctx context.Context, s Store, id int64, _ string, _ time.Time) error {
+			return s.DeleteCampaign(ctx, id)
+		},
+		func(int64) string { return "/campaigns" },
 	},
 }
 
-// stepsOf lists what an operator may do with a campaign in a status.
-func stepsOf(status campaign.Status) []step {
-	return slices.DeleteFunc(slices.Clone(steps), func(s step) bool { return !slices.Contains(s.From, status) })
+// stepsOf lists what an operator may do with a campaign as it stands.
+func stepsOf(c campaign.Overview) []step {
+	return slices.DeleteFunc(slices.Clone(steps), func(s step) bool { return !s.fits(c) })
 }
 
 type stepBody struct {
@@ -353,16 +284,123 @@ func (u *UI) take(s step) handler {
 		if err != nil {
 			return err
 		}
-		_, err = u.Store.Steer(c.Request.Context(), id, s.to, u.Principal(c.Request), "", u.Now())
-		if fault.Is(err, fault.Conflict) {
+		err = s.do(c.Request.Context(), u.Store, id, u.Principal(c.Request), u.Now())
+		if fault.Is(err, fault.Conflict) || fault.Is(err, fault.Forbidden) {
 			status, detail, _ := u.Explain(c.Request.Context(), err)
 			return u.stepPage(c, s, status, detail)
 		} else if err != nil {
 			return err
 		}
-		c.Redirect(http.StatusSeeOther, fmt.Sprintf("/campaign/%d/summary", id))
+		c.Redirect(http.StatusSeeOther, s.place(id))
 		return nil
 	}
+}
+
+// changeRest stores what change makes of the plan of a campaign that is under way: it holds for what remains to be sent.
+func (u *UI) changeRest(change func(f *form, was campaign.Campaign) (campaign.Campaign, error)) handler {
+	return func(c *gin.Context) error {
+		id, err := pathID(c)
+		if err != nil {
+			return err
+		}
+		f, err := readForm(c)
+		if err != nil {
+			return err
+		}
+		now := u.Now()
+		return u.submit(c, f, func(ctx context.Context) (string, error) {
+			_, err := u.Store.UpdateCampaign(ctx, id, u.Principal(c.Request), func(was campaign.Campaign) (campaign.Campaign, error) {
+				to, err := change(f, was)
+				if err != nil {
+					return was, err
+				}
+				return was.Edit(to, now)
+			}, now)
+			return campaignPage(id), err
+		})
+	}
+}
+
+func changeRate(f *form, c campaign.Campaign) (_ campaign.Campaign, err error) {
+	c.RatePerSecond, err = f.whole("rate_limit_per_second", c.RatePerSecond)
+	return c, err
+}
+
+func changeQuietHours(f *form, c campaign.Campaign) (campaign.Campaign, error) {
+	quiet, err := compliance.ParseQuietHours(f.Get("quiet_hours_start"), f.Get("quiet_hours_end"))
+	if err != nil {
+		return c, err
+	}
+	c.QuietStart, c.QuietEnd = nil, nil
+	if !quiet.IsZero() {
+		c.QuietStart, c.QuietEnd = &quiet.Start, &quiet.End
+	}
+	return c, nil
+}
+
+type retryBody struct {
+	campaign.Overview
+	Form    *form
+	Choices []retryChoice
+}
+
+// retryChoice is a state whose people may be sent to again.
+type retryChoice struct {
+	State  message.State
+	People int
+	Chosen bool
+}
+
+func (u *UI) confirmRetry(c *gin.Context) error {
+	return u.retryPage(c, http.StatusOK, newForm())
+}
+
+func (u *UI) retryPage(c *gin.Context, status int, f *form) error {
+	ctx := c.Request.Context()
+	id, err := pathID(c)
+	if err != nil {
+		return err
+	}
+	body := retryBody{Form: f}
+	if body.Overview, err = u.Store.Campaign(ctx, id); err != nil {
+		return err
+	}
+	for _, state := range campaign.Retryable() {
+		n, err := u.Store.RetryCount(ctx, id, campaign.Retry{States: []message.State{state}})
+		if err != nil {
+			return err
+		}
+		chosen := slices.Contains(f.Values["states"], string(state)) || len(f.Values) == 0 && (state == message.Failed || state == message.Undelivered) && n > 0
+		body.Choices = append(body.Choices, retryChoice{state, n, chosen})
+	}
+	return u.render(c, status, "retry", view{Title: "Retry", Section: "/campaigns", Body: body})
+}
+
+func (u *UI) retry(c *gin.Context) error {
+	id, err := pathID(c)
+	if err != nil {
+		return err
+	}
+	f, err := readForm(c)
+	if err != nil {
+		return err
+	}
+	err = u.submit(c, f, func(ctx context.Context) (string, error) {
+		var retry campaign.Retry
+		for _, state := range f.Values["states"] {
+			retry.States = append(retry.States, message.State(state))
+		}
+		_, err := u.Store.RetryRun(ctx, id, retry, u.Principal(c.Request), u.Now())
+		return campaignPage(id), err
+	})
+	if err == nil {
+		return nil
+	}
+	status, err := u.refuse(c, f, err)
+	if err != nil {
+		return err
+	}
+	return u.retryPage(c, status, f)
 }
 
 // describeSegment puts a definition in words, as far as it can be read.

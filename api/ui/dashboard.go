@@ -24,10 +24,10 @@ type monitoringStore interface {
 	InboundMessages(ctx context.Context, since time.Time, before *int64, limit int) ([]report.Inbound, int, error)
 }
 
-// pollSeconds is how often a visible page asks for new figures.
-const pollSeconds = 4
+// pollSeconds is how often the figures of a live page are looked at.
+const pollSeconds = 2
 
-// idlePollSeconds is how often it does so where nothing moves by itself.
+// idlePollSeconds is how often they are where nothing moves by itself.
 const idlePollSeconds = 30
 
 // recentRows is how many rows an overview shows of a list.

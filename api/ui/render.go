@@ -20,6 +20,7 @@ import (
 	"github.com/event-stream-engine/ese/internal/campaign"
 	"github.com/event-stream-engine/ese/internal/fault"
 	"github.com/event-stream-engine/ese/internal/phone"
+	"github.com/event-stream-engine/ese/internal/report"
 )
 
 //go:embed pages static
@@ -59,14 +60,14 @@ func (u *UI) parsePages() (map[string]*page, error) {
 // view is what a page is made from.
 type view struct {
 	Title   string
-	Section string // the path of the entry in the navigation
-	Poll    int    // seconds between refreshes of the "live" part; 0 for none
-	// Scripts are the modules that this page needs beside those of all pages, as their files are called in static.
-	Scripts []string
-	URL     string // where the live part is refreshed from; render sets it to the address of the request
+	Section string   // the path of the entry in the navigation
+	Poll    int      // seconds between two looks at the "live" part; 0: it does not change any more
+	Scripts []string // static files that the page needs beside those of all pages; what was not built is left out
+	URL     string   // where the live part is looked at; render sets it to the address of the request
 	Body    any
 
 	// Set by render.
+	Stream   string // the address of the live part's events
 	Now      time.Time
 	Version  string
 	Flash    string // what was just done; "" for nothing to tell
@@ -79,7 +80,17 @@ type view struct {
 func (u *UI) render(c *gin.Context, status int, name string, v view) error {
 	v.URL, v.Now, v.Version = cmp.Or(v.URL, c.Request.URL.RequestURI()), u.Now(), u.Version
 	v.HasPhone = u.Phones != nil
-	v.Styles, v.Deferred = u.assets.styles, u.assets.scripts
+	v.Styles, v.Deferred, v.Scripts = u.assets.styles, u.assets.scripts, u.assets.present(v.Scripts)
+	if live, asked := c.Get(liveKey); asked {
+		return u.renderLive(live.(*livePart), name, v)
+	}
+	stream, err := url.Parse(v.URL)
+	if err != nil {
+		return fmt.Errorf("address of a live part: %w", err)
+	}
+	query := stream.Query()
+	query.Set(liveParam, "yes")
+	v.Stream = stream.Path + "?" + query.Encode()
 	part := "layout"
 	if c.GetHeader("HX-Request") == "true" {
 		part = "refresh"
@@ -94,10 +105,21 @@ func (u *UI) render(c *gin.Context, status int, name string, v view) error {
 	return nil
 }
 
+// renderLive makes the live part alone.
+func (u *UI) renderLive(to *livePart, name string, v view) error {
+	var b bytes.Buffer
+	if err := u.pages[name].templates.ExecuteTemplate(&b, "live", v); err != nil {
+		return fmt.Errorf("live part of page %s: %w", name, err)
+	}
+	to.content, to.every = b.Bytes(), time.Duration(v.Poll)*time.Second
+	return nil
+}
+
 func (u *UI) functions() template.FuncMap {
 	return template.FuncMap{
 		"asset":    func(name string) string { return u.assets.url(name) },
 		"meaning":  u.ErrorMeaning,
+		"advice":   u.ErrorAdvice,
 		"workflow": u.workflowURL,
 		"number":   number,
 		"percent":  func(share float64) string { return strconv.FormatFloat(share, 'f', 1, 64) + " %" },
@@ -105,19 +127,30 @@ func (u *UI) functions() template.FuncMap {
 		"clock":    clock,
 		"words":    func(v any) string { return strings.ReplaceAll(fmt.Sprint(v), "_", " ") },
 		"masked":   masked,
-		"indent":   indent,
-		"tone":     func(v any) string { return cmp.Or(tones[fmt.Sprint(v)], "secondary") },
-		"args":     args,
-		"trail":    trail,
+		"why":      reasonText,
+		"recipient": func(m report.Message) string {
+			return u.temporalURL(fmt.Sprintf("%s/recipient/%d", campaign.WorkflowID(m.CampaignID, m.RunNumber), m.Seq))
+		},
+		"indent": indent,
+		"tone":   func(v any) string { return cmp.Or(tones[fmt.Sprint(v)], "secondary") },
+		"args":   args,
+		"trail":  trail,
 	}
 }
 
 // workflowURL is the page of a run's workflow in the Temporal Web UI; "" when it is not known where that is.
 func (u *UI) workflowURL(run *campaign.Run) string {
-	if u.TemporalUIURL == "" || run == nil {
+	if run == nil {
 		return ""
 	}
-	id := campaign.WorkflowID(run.CampaignID, run.Number)
+	return u.temporalURL(campaign.WorkflowID(run.CampaignID, run.Number))
+}
+
+// temporalURL is the page of a workflow in the Temporal Web UI; "" when it is not known where that is.
+func (u *UI) temporalURL(id string) string {
+	if u.TemporalUIURL == "" {
+		return ""
+	}
 	return u.TemporalUIURL + "/namespaces/" + url.PathEscape(u.Namespace) + "/workflows/" + url.PathEscape(id)
 }
 

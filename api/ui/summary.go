@@ -2,6 +2,7 @@ package ui
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -18,26 +19,66 @@ import (
 )
 
 type reportStore interface {
-	// CampaignSummary counts the run of that number; 0 stands for the newest.
-	CampaignSummary(ctx context.Context, campaignID int64, run int, now time.Time) (report.Summary, error)
+	// CampaignProgress counts the messages of the run of that number; 0 stands for the newest.
+	CampaignProgress(ctx context.Context, campaignID int64, run int, now time.Time) (report.Summary, error)
+	// AddDetails adds to a summary what takes longer to count.
+	AddDetails(ctx context.Context, sum *report.Summary) error
+	// CampaignHistory tells when the run's messages were accepted, delivered, read and failed.
+	CampaignHistory(ctx context.Context, campaignID int64, run int, now time.Time) (report.History, error)
+	// CampaignReplies lists up to limit of what people wrote after the run sent to them, with ids below before, newest first.
+	CampaignReplies(ctx context.Context, campaignID int64, run int, before *int64, limit int, now time.Time) ([]report.Inbound, error)
 	// Recipients lists up to limit messages of a run with numbers above after, in order, and counts all that fit.
 	Recipients(ctx context.Context, campaignID int64, filter report.RecipientFilter, after, limit int) ([]report.Message, int, error)
+	// Runs lists up to limit runs with numbers below before, newest first, each counted, and counts all.
+	Runs(ctx context.Context, campaignID int64, before *int64, limit int) ([]report.Run, int, error)
+}
+
+// details are the figures of a run that take long to count.
+type details struct {
+	report.Summary
+	history report.History
+	Chart   string // the history, for the script that draws it
+	Newest  []report.Inbound
 }
 
 type summaryBody struct {
 	report.Summary
-	Draft   bool
-	Segment string // the audience in words
-	Total   int
-	Open    int // pending or sending
-	Done    int
-	Read    int
-	Failed  int
-	Lost    int     // undelivered
-	Percent float64 // done of total
-	Bars    []bar
-	Steps   []step
+	Details  *details // nil: they are being counted
+	Draft    bool
+	Over     bool   // nothing is left to be done or awaited
+	Segment  string // the audience in words
+	Excluded []string
+	Total    int
+	Open     int // pending or sending
+	Done     int
+	Read     int
+	Failed   int
+	Lost     int     // undelivered
+	Percent  float64 // done of total
+	Left     time.Duration
+	Bars     []bar
+	Funnel   []stage
+	Steps    []step
+	Runs     []report.Run // when there are several
+	Only     int          // the run that was asked for; 0: the newest
+	Rate     form
+	Quiet    form
+	MaxRate  int
+	Next     []time.Time // of a campaign that recurs
 }
+
+// stage is one line of a funnel.
+type stage struct {
+	Name  string
+	Count int
+	Share float64 // percent of the audience
+	Of    string  // what else it is a share of, in words
+	State string  // whose colour it has, and which recipients it leads to; "" for none
+	Known bool
+}
+
+// shownRuns is how many runs a campaign's page lists.
+const shownRuns = 10
 
 func (u *UI) summary(c *gin.Context) error {
 	ctx := c.Request.Context()
@@ -45,41 +86,166 @@ func (u *UI) summary(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	body := summaryBody{}
-	if body.Summary, err = u.Store.CampaignSummary(ctx, id, 0, u.Now()); err != nil {
+	run, err := runNumber(c)
+	if err != nil {
+		return err
+	}
+	body := summaryBody{Only: run, MaxRate: campaign.MaxRate}
+	if body.Summary, err = u.Store.CampaignProgress(ctx, id, run, u.Now()); err != nil {
 		return err
 	}
 	plan := body.Summary.Campaign
-	body.Draft, body.Steps = plan.Status == campaign.Draft, stepsOf(plan.Status)
+	body.Draft, body.Steps = plan.Status == campaign.Draft, stepsOf(plan)
 	body.Total = body.States.Total()
 	body.Open = body.States[message.Pending] + body.States[message.Sending]
 	body.Done = body.Total - body.Open
 	body.Percent = report.Percent(body.Done, body.Total)
 	body.Bars = stack(body.States)
 	body.Read, body.Failed, body.Lost = body.States[message.Read], body.States[message.Failed], body.States[message.Undelivered]
-	if body.Segment, err = u.audienceText(ctx, plan); err != nil {
+	if plan.Status == campaign.Running && body.Open > 0 {
+		body.Left = time.Duration((body.Open+plan.RatePerSecond-1)/plan.RatePerSecond) * time.Second
+	}
+	body.Next = plan.NextOccurrences(u.Now(), 3)
+	if body.Segment, body.Excluded, err = u.audienceText(ctx, plan); err != nil {
 		return err
 	}
-	v := view{Title: plan.Topic, Section: "/campaigns", Poll: idlePollSeconds, Body: body}
-	if plan.Status.Active() || plan.Run != nil && plan.Run.SettledAt == nil {
-		v.Poll = pollSeconds
+	if plan.Run != nil {
+		if body.Details, err = u.runDetails(ctx, body.Summary); err != nil {
+			return err
+		}
+		runs, total, err := u.Store.Runs(ctx, id, nil, shownRuns)
+		if err != nil {
+			return err
+		}
+		if total > 1 {
+			body.Runs = runs
+		}
+	}
+	body.Funnel = funnel(body)
+	body.Rate = *newForm("rate_limit_per_second", strconv.Itoa(plan.RatePerSecond))
+	body.Quiet = *newForm("quiet_hours_start", clock(plan.QuietStart), "quiet_hours_end", clock(plan.QuietEnd))
+	body.Over = plan.Status == campaign.Draft || !plan.Status.Active() && (plan.Run == nil || plan.Run.SettledAt != nil)
+	v := view{Title: plan.Topic, Section: "/campaigns", Poll: campaignSeconds, Body: body,
+		Scripts: append([]string{"campaigns.js"}, chartScripts...)}
+	if body.Over {
+		v.Poll = idlePollSeconds
 	}
 	return u.render(c, http.StatusOK, "summary", v)
 }
 
-// audienceText says whom a campaign is for.
-func (u *UI) audienceText(ctx context.Context, plan campaign.Overview) (string, error) {
+// campaignSeconds is how often a campaign under way is looked at.
+const campaignSeconds = 1
+
+// runNumber reads which run is asked for; 0: the newest.
+func runNumber(c *gin.Context) (int, error) {
+	text := c.Query("run")
+	if text == "" {
+		return 0, nil
+	}
+	n, err := strconv.ParseInt(text, 10, 32)
+	if err != nil || n <= 0 {
+		return 0, fault.Refuse("run", "must be a whole number above zero")
+	}
+	return int(n), nil
+}
+
+// runDetails are the figures of a summary's run that take long to count; nil while they are counted for the first time.
+func (u *UI) runDetails(ctx context.Context, sum report.Summary) (*details, error) {
+	run := sum.Campaign.Run
+	known, ok, err := u.details.get(ctx, u.patience, strconv.FormatInt(run.ID, 10), func(ctx context.Context) (*details, error) {
+		d := &details{Summary: sum}
+		if err := u.Store.AddDetails(ctx, &d.Summary); err != nil {
+			return nil, err
+		}
+		var err error
+		if d.history, err = u.Store.CampaignHistory(ctx, run.CampaignID, run.Number, sum.At); err != nil {
+			return nil, err
+		}
+		d.Chart = chartOf(d.history, false)
+		d.Newest, err = u.Store.CampaignReplies(ctx, run.CampaignID, run.Number, nil, recentRows, sum.At)
+		return d, err
+	})
+	if err != nil || !ok {
+		return nil, err
+	}
+	return known, nil
+}
+
+// funnel tells how many of an audience came how far.
+func funnel(b summaryBody) []stage {
+	s := b.States
+	at := func(name string, n int, of string, whole int, state message.State) stage {
+		line := stage{Name: name, Count: n, Share: report.Percent(n, b.Total), State: string(state), Known: true}
+		if of != "" && whole > 0 {
+			line.Of = fmt.Sprintf("%.1f %% of %s", report.Percent(n, whole), of)
+		}
+		return line
+	}
+	sent := s.Sent()
+	lines := []stage{
+		at("Audience", b.Total, "", 0, ""),
+		at("Sent", sent, "", 0, message.Sent),
+		at("Delivered", s.Delivered(), "the sent", sent, message.Delivered),
+		at("Read", s[message.Read], "the delivered", s.Delivered(), message.Read),
+	}
+	replied := stage{Name: "Replied"}
+	if b.Details != nil {
+		replied = at("Replied", b.Details.Replies.People, "the sent", sent, "")
+	}
+	lines = append(lines, replied, at("Failed", s[message.Failed]+s[message.Undelivered], "", 0, message.Failed), at("Suppressed", s[message.Suppressed], "", 0, message.Suppressed))
+	for _, state := range []message.State{message.Cancelled, message.Unknown} {
+		if s[state] > 0 {
+			lines = append(lines, at(strings.ToUpper(string(state[:1]))+string(state[1:]), s[state], "", 0, state))
+		}
+	}
+	return lines
+}
+
+// chartScripts are what pages with charts need.
+var chartScripts = []string{"vendor/chart.umd.min.js", "charts.js"}
+
+// chartOf writes a history as the script that draws it reads it.
+func chartOf(h report.History, withInbound bool) string {
+	type series struct {
+		Name   string `json:"name"`
+		Colour string `json:"colour"`
+		Counts []int  `json:"counts"`
+	}
+	all := []series{{Name: "Accepted", Colour: "sent"}, {Name: "Delivered", Colour: "delivered"}, {Name: "Read", Colour: "read"}, {Name: "Failed", Colour: "failed"}}
+	if withInbound {
+		all = append(all, series{Name: "From people", Colour: "unknown"})
+	}
+	times := make([]int64, len(h.Steps))
+	for i, step := range h.Steps {
+		times[i] = step.At.UnixMilli()
+		for j, n := range []int{step.Accepted, step.Delivered, step.Read, step.Failed, step.Inbound}[:len(all)] {
+			all[j].Counts = append(all[j].Counts, n)
+		}
+	}
+	text, _ := json.Marshal(map[string]any{"times": times, "step": h.Step.Milliseconds(), "series": all}) // numbers and words alone
+	return string(text)
+}
+
+// audienceText says whom a campaign is for, and whom it leaves out.
+func (u *UI) audienceText(ctx context.Context, plan campaign.Overview) (text string, excluded []string, err error) {
+	for _, id := range plan.ExcludeSegmentIDs {
+		saved, err := u.Store.Segment(ctx, id)
+		if err != nil {
+			return "", nil, err
+		}
+		excluded = append(excluded, saved.Name)
+	}
 	if plan.Trigger.PerPerson() {
-		return "one person at a time: " + plan.Trigger.Describe(plan.TriggerName), nil
+		return "one person at a time: " + plan.Trigger.Describe(plan.TriggerName), excluded, nil
 	}
 	if plan.SegmentID == nil {
-		return describeSegment(plan.SegmentQuery), nil
+		return describeSegment(plan.SegmentQuery), excluded, nil
 	}
 	saved, err := u.Store.Segment(ctx, *plan.SegmentID)
 	if err != nil {
-		return "", err
+		return "", nil, err
 	}
-	return saved.Name + ": " + describeSegment(saved.Definition), nil
+	return saved.Name + ": " + describeSegment(saved.Definition), excluded, nil
 }
 
 type recipientsBody struct {
@@ -87,6 +253,7 @@ type recipientsBody struct {
 	Only       report.RecipientFilter
 	States     []stateLink
 	Download   string
+	JSON       string
 	Recipients []report.Message
 	Pager      pager
 }
@@ -123,6 +290,7 @@ func (u *UI) recipients(c *gin.Context) error {
 		other.State = state
 		body.States = append(body.States, stateLink{state, filtered(fmt.Sprintf("/campaign/%d/recipients", id), other)})
 	}
+	body.JSON = filtered(fmt.Sprintf("/api/v1/campaigns/%d/recipients", id), body.Only)
 	body.Download = filtered(fmt.Sprintf("/api/v1/campaigns/%d/recipients.csv", id), body.Only)
 	rows, total, err := u.Store.Recipients(ctx, id, body.Only, seq, listSize+1)
 	if err != nil {

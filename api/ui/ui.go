@@ -1,6 +1,11 @@
 // Package ui is the pages of the engine: plain HTML from the same store as the JSON API, so that a page shows nothing
-// that the API cannot. Pages are complete without JavaScript; with it their figures refresh in place and a button that
-// was pressed rests. That a form counts once is the server's doing.
+// that the API cannot. Pages are complete without JavaScript; with it their figures change in place as they change in the
+// database, by server-sent events (live.go), and a button that was pressed rests. That a form counts once is the server's
+// doing.
+//
+// A page is live by defining the template "live", which {{template "refresh" .}} puts into its content, and by setting
+// view.Poll, the seconds between two looks at it. Its handler is asked again for the live part alone, once for all who watch
+// the same address in the same role: it must not write anything, and what it shows must depend on nothing else.
 //
 // Their looks (Tabler) and the refreshing (htmx) are pinned npm packages, which npm ci && npm run build copies into
 // static/vendor, from where they are embedded. A build without that folder is complete, but plain.
@@ -20,6 +25,7 @@ import (
 
 	"github.com/event-stream-engine/ese/internal/access"
 	"github.com/event-stream-engine/ese/internal/fault"
+	"github.com/event-stream-engine/ese/internal/price"
 )
 
 // Deps is what the pages need of their surroundings. All but the marked are required.
@@ -30,6 +36,10 @@ type Deps struct {
 
 	// Authorize lets a request pass that may do what the scope says, and puts its principal into the request's context.
 	Authorize func(c *gin.Context, scope access.Scope) error
+	// Role names what a request that passed may see and do: requests of one role get the same live parts.
+	Role func(r *http.Request) string
+	// Stopping is closed when the process is about to end, which ends what is kept open; optional.
+	Stopping <-chan struct{}
 	// Principal names who makes a request that passed.
 	Principal func(r *http.Request) string
 	// Explain decides the status of an error, and what the visitor is told of it.
@@ -40,7 +50,10 @@ type Deps struct {
 	Health func(ctx context.Context) []Check
 	// ErrorMeaning says in a sentence what a provider's error code means.
 	ErrorMeaning func(code int) string
+	// ErrorAdvice says in a sentence what an operator can do about it.
+	ErrorAdvice func(code int) string
 
+	Prices price.Table // of messages, for estimates; optional
 	// RequireOptOut refuses a marketing template that does not say how to stop.
 	RequireOptOut  bool
 	MaxUploadBytes int64
@@ -77,20 +90,26 @@ type UI struct {
 	Deps
 	pages  map[string]*page
 	assets *assets
+	hub    hub
+	beat   time.Duration // between two signs of life of a live page
+
+	patience  patience
+	details   memo[*details]  // by run
+	forecasts memo[*forecast] // by draft and its last change
 }
 
 // New prepares the pages.
 func New(deps Deps) (*UI, error) {
 	switch {
-	case deps.Store == nil, deps.Now == nil, deps.Log == nil, deps.Principal == nil, deps.Explain == nil,
-		deps.Import == nil, deps.Health == nil, deps.ErrorMeaning == nil:
+	case deps.Store == nil, deps.Now == nil, deps.Log == nil, deps.Principal == nil, deps.Role == nil, deps.Explain == nil,
+		deps.Import == nil, deps.Health == nil, deps.ErrorMeaning == nil, deps.ErrorAdvice == nil:
 		return nil, errors.New("pages: a dependency is missing")
 	case deps.Authorize == nil:
 		return nil, errors.New("pages: without Authorize they would be open to everyone")
 	case deps.MaxUploadBytes <= 0:
 		return nil, errors.New("pages: MaxUploadBytes must be above zero")
 	}
-	u := &UI{Deps: deps}
+	u := &UI{Deps: deps, beat: beatEvery, patience: defaultPatience}
 	var err error
 	if u.assets, err = loadAssets(); err != nil {
 		return nil, err
@@ -137,13 +156,22 @@ func (u *UI) Register(r gin.IRoutes) {
 	get("/campaigns", u.campaigns)
 	get("/campaigns/new", u.newCampaign)
 	post("/campaigns", access.Write, u.createCampaign)
+	get("/campaign/:id", u.summary)
 	get("/campaign/:id/summary", u.summary)
+	get("/campaign/:id/edit", u.editCampaign)
+	post("/campaign/:id/edit", access.Write, u.updateCampaign)
+	post("/campaign/:id/rate", access.Write, u.changeRest(changeRate))
+	post("/campaign/:id/quiet-hours", access.Write, u.changeRest(changeQuietHours))
+	get("/campaign/:id/retry", u.confirmRetry)
+	post("/campaign/:id/retry", access.Send, u.retry)
+	get("/campaign/:id/replies", u.replies)
+	get("/messages/:id", u.message)
 	get("/campaign/:id/recipients", u.recipients)
 	get("/campaign/:id/trigger", u.confirmTrigger)
 	post("/campaign/:id/trigger", access.Send, u.trigger)
 	for _, s := range steps {
 		get("/campaign/:id/"+s.Verb, u.confirmStep(s))
-		post("/campaign/:id/"+s.Verb, access.Send, u.take(s))
+		post("/campaign/:id/"+s.Verb, s.scope(), u.take(s))
 	}
 }
 
@@ -163,7 +191,11 @@ func (u *UI) handle(scope access.Scope, h handler) gin.HandlerFunc {
 		c.Header("Content-Security-Policy", policy)
 		c.Header("Vary", "HX-Request")
 		err := u.Authorize(c, scope)
-		if err == nil {
+		switch {
+		case err != nil:
+		case c.Query(liveParam) != "" && c.Request.Method == http.MethodGet:
+			err = u.stream(c, scope, h)
+		default:
 			err = h(c)
 		}
 		if err != nil {

@@ -14,6 +14,8 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -45,8 +47,20 @@ type site struct {
 	*db.Store
 	pool    *pgxpool.Pool
 	handler http.Handler
-	refused access.Scope // requests that need this scope are turned away
+	pages   *ui.UI
+	refused access.Scope // requests that need this scope are turned away; while pages are live, refuse sets it
+	mu      sync.Mutex   // guards refused
 	down    bool         // a dependency is
+
+	stopping chan struct{}
+	looks    atomic.Int64 // at the dependencies, which the dashboard shows
+}
+
+// refuse has requests turned away that need the scope.
+func (s *site) refuse(scope access.Scope) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.refused = scope
 }
 
 func open(t *testing.T) *site {
@@ -65,27 +79,35 @@ func openWith(t *testing.T, change func(*ui.Deps)) *site {
 	require.NoError(t, err)
 	t.Cleanup(pool.Close)
 
-	s := &site{Store: store, pool: pool}
+	s := &site{Store: store, pool: pool, stopping: make(chan struct{})}
 	deps := ui.Deps{
 		Store: store, Now: func() time.Time { return noon }, Log: slog.New(slog.DiscardHandler),
 		Authorize: func(_ *gin.Context, scope access.Scope) error {
+			s.mu.Lock()
+			defer s.mu.Unlock()
 			if scope == s.refused {
 				return errNoKey
 			}
 			return nil
 		},
 		Principal: func(*http.Request) string { return "tester" },
+		Role:      func(*http.Request) string { return "" },
+		Stopping:  s.stopping,
 		Explain:   explain,
 		Import:    s.importFile,
 		Health: func(context.Context) []ui.Check {
+			s.looks.Add(1)
 			return []ui.Check{{Name: "PostgreSQL", Up: true}, {Name: "Temporal", Up: !s.down, Detail: map[bool]string{true: "no answer"}[s.down]}}
 		},
 		ErrorMeaning:   func(code int) string { return "meaning of " + strconv.Itoa(code) },
+		ErrorAdvice:    func(code int) string { return "advice on " + strconv.Itoa(code) },
 		MaxUploadBytes: 1 << 20, TemporalUIURL: "http://temporal.test", Namespace: "default", Version: "1.2.3",
 	}
 	change(&deps)
 	pages, err := ui.New(deps)
 	require.NoError(t, err)
+	pages.NeverWaitInVain()
+	s.pages = pages
 	gin.SetMode(gin.TestMode)
 	r := gin.New()
 	pages.Register(r)
@@ -260,74 +282,6 @@ func TestEmptyPages(t *testing.T) {
 	require.Contains(t, text(s.get(t, "/")), "Active campaigns 0", "zero is said, not left out")
 }
 
-func TestDashboard(t *testing.T) {
-	t.Parallel()
-	s := open(t)
-	s.sender(t)
-	s.person(t, 1, user.OptIn, user.Attributes{"city": "Colombo", "name": "Ann"})
-	s.person(t, 2, user.Stop, nil)
-	s.person(t, 3, user.OptOut, nil)
-	id := s.plan(t, "Spring")
-	run, err := s.StartRun(t.Context(), id, "tester", noon)
-	require.NoError(t, err)
-	s.exec(t, `INSERT INTO messages (id, run_id, user_id, seq, channel, state, reason, error_code, created_at, accepted_at, sent_at, ended_at, updated_at)
-		SELECT uuid_v7($1), $2, 1, 1, 'whatsapp', 'undelivered', 'provider_error', 30003, $1, $1, $1, $1, $1`, noon, run.ID)
-	s.exec(t, `UPDATE campaign_runs SET frozen_at = $1, audience_size = 1`, noon)
-
-	page := text(s.get(t, "/"))
-	for _, says := range []string{
-		"Active campaigns 1", "Users 3 1 opted in", "Opted out 2", "Sent, last 24 h 1 0 of these delivered", "Failed, last 24 h 1",
-		"Delivery rate 0.0 %", "Spring RUNNING", "1 of 1 done", "30003 meaning of 30003", "up PostgreSQL", "up Temporal",
-	} {
-		require.Contains(t, page, says)
-	}
-	require.NotContains(t, page, numbers, "lists about messages mask numbers")
-	require.Contains(t, s.get(t, "/"), `href="http://temporal.test/namespaces/default/workflows/campaign%2F1%2Frun%2F1"`)
-
-	s.down = true
-	require.Contains(t, text(s.get(t, "/")), "down Temporal : no answer")
-}
-
-func TestSendersOnMonitoring(t *testing.T) {
-	t.Parallel()
-	s := open(t)
-	require.Contains(t, text(s.get(t, "/monitoring")), "Senders the whole account may send 1,000/s No sender is configured")
-	s.sender(t)
-	page := text(s.get(t, "/monitoring"))
-	require.Contains(t, page, "whatsapp +14155238886 80/s 80.0/s")
-	require.NotContains(t, page, "slowed down")
-	_, err := s.SlowSender(t.Context(), 1, 0, noon.Add(-time.Second))
-	require.NoError(t, err)
-	require.Contains(t, text(s.get(t, "/monitoring")), "80/s 44.0/s slowed down since 2026-03-02 11:59:59 UTC")
-}
-
-func TestRefresh(t *testing.T) {
-	t.Parallel()
-	s := open(t)
-	s.person(t, 1, user.OptIn, nil)
-	r := httptest.NewRequest(http.MethodGet, "/campaigns?status=DRAFT", http.NoBody)
-	r.Header.Set("HX-Request", "true")
-	w := s.do(r)
-	require.Equal(t, http.StatusOK, w.Code)
-	fragment := strings.TrimSpace(w.Body.String())
-	require.True(t, strings.HasPrefix(fragment, `<div id="live" hx-get="/campaigns?status=DRAFT" hx-trigger="every 4s" hx-swap="outerMorph">`), fragment[:100])
-	require.NotContains(t, fragment, "<html")
-	require.Contains(t, s.get(t, "/campaigns?status=DRAFT"), fragment, "a page holds what its refresh gives")
-	require.Equal(t, "HX-Request", w.Header().Get("Vary"))
-
-	s.sender(t)
-	id := s.plan(t, "Spring")
-	path := "/campaign/" + strconv.FormatInt(id, 10) + "/summary"
-	require.Contains(t, s.get(t, path), `hx-trigger="every 30s"`, "a draft")
-	_, err := s.StartRun(t.Context(), id, "tester", noon)
-	require.NoError(t, err)
-	require.Contains(t, s.get(t, path), `hx-trigger="every 4s"`, "a run under way")
-	s.exec(t, `UPDATE campaigns SET status = 'COMPLETED'`)
-	require.Contains(t, s.get(t, path), `hx-trigger="every 4s"`, "receipts still arrive")
-	s.exec(t, `UPDATE campaign_runs SET finished_at = $1, settled_at = $1`, noon)
-	require.Contains(t, s.get(t, path), `hx-trigger="every 30s"`, "all is said")
-}
-
 func TestUsers(t *testing.T) {
 	t.Parallel()
 	s := open(t)
@@ -433,7 +387,7 @@ func TestImport(t *testing.T) {
 	waiting := s.get(t, place)
 	require.Contains(t, text(waiting), "people.csv PENDING")
 	require.Contains(t, text(waiting), "0 of 2 rows")
-	require.Contains(t, waiting, `hx-trigger="every 2s"`)
+	require.Contains(t, waiting, `hx-sse:connect=`)
 
 	id := uuid.MustParse(strings.TrimPrefix(place, "/imports/"))
 	imports := &activities.Imports{Store: s.Store, Now: func() time.Time { return noon }}
@@ -442,7 +396,7 @@ func TestImport(t *testing.T) {
 	for _, says := range []string{"people.csv COMPLETED", "2 of 2 rows, 100.0 %", "Taken over 1", "Refused 1", "3 phone_number must be"} {
 		require.Contains(t, text(over), says)
 	}
-	require.NotContains(t, over, "hx-trigger", "what is over is not asked for again")
+	require.NotContains(t, over, "hx-sse:connect", "what is over is not asked for again")
 
 	w = s.do(upload(t, "people.pdf", "x"))
 	require.Equal(t, http.StatusUnprocessableEntity, w.Code)
@@ -482,219 +436,6 @@ func TestLibrary(t *testing.T) {
 	require.Equal(t, "Hi {name}\nBye", saved.Content)
 	require.Equal(t, []string{"name"}, saved.Variables)
 	require.Contains(t, text(s.get(t, "/templates")), "Welcome whatsapp en_US 1 marketing en_US: unsubmitted Hi {name} Bye name")
-}
-
-func TestCreateCampaign(t *testing.T) {
-	t.Parallel()
-	s := open(t)
-	s.plan(t, "First")
-	good := []string{
-		"topic", "Second", "template_id", "1", "segment_id", "1", "rate_limit_per_second", "20", "quiet_hours_start", "22:00", "quiet_hours_end", "08:00",
-		"schedule_time", "2026-07-01T09:30", "timezone", "Asia/Colombo",
-		"priority", "transactional", "failure_threshold_percent", "0", "canary_percent", "5",
-	}
-	with := func(name, value string) []string { return append(append([]string{}, good...), name, value) }
-
-	for name, tc := range map[string]struct {
-		fields []string
-		says   string
-	}{
-		"no audience":    {with("segment_id", ""), "a campaign needs an audience"},
-		"no template":    {with("template_id", ""), "must name a template"},
-		"gone template":  {with("template_id", "99"), "there is no template 99"},
-		"no rate":        {with("rate_limit_per_second", "many"), "must be a whole number"},
-		"half quiet":     {with("quiet_hours_end", ""), "both ends of the quiet hours or neither"},
-		"unknown zone":   {with("timezone", "Ceylon"), "must be an IANA time zone"},
-		"past":           {with("schedule_time", "2026-03-02T17:29"), "must be in the future"},
-		"not a time":     {with("schedule_time", "soon"), "must be a date and a time"},
-		"skipped minute": {append(with("timezone", "Europe/London"), "schedule_time", "2026-03-29T01:30"), "clocks skip it"},
-		"empty topic":    {with("topic", " "), "must be a text of 1 to 100 characters"},
-		"odd priority":   {with("priority", "urgent"), "must be transactional or bulk"},
-		"odd threshold":  {with("failure_threshold_percent", "101"), "must be from 0 to 100"},
-		"odd canary":     {with("canary_percent", "half"), "must be a whole number"},
-	} {
-		w := s.submit(t, "/campaigns/new", "/campaigns", tc.fields...)
-		require.Equal(t, http.StatusUnprocessableEntity, w.Code, name)
-		requireSound(t, w)
-		require.Contains(t, text(w.Body.String()), tc.says, name)
-		require.Contains(t, w.Body.String(), `class="invalid-feedback`, "%s: told beside the field", name)
-	}
-	require.Equal(t, 1, s.count(t, `SELECT count(*) FROM campaigns`))
-
-	page := s.get(t, "/campaigns/new?segment_id=1")
-	require.Contains(t, page, `<option value="1" selected>Cities First`)
-	form := filled(t, page, good...)
-	for range 3 { // impatient fingers
-		w := s.do(post("/campaigns", form))
-		require.Equal(t, http.StatusSeeOther, w.Code, text(w.Body.String()))
-		require.Equal(t, "/campaign/2/summary", w.Header().Get("Location"))
-	}
-	require.Equal(t, 2, s.count(t, `SELECT count(*) FROM campaigns`))
-	form.Set("topic", "Third")
-	w := s.do(post("/campaigns", form))
-	require.Equal(t, http.StatusUnprocessableEntity, w.Code, "a token stands for one content")
-
-	c, err := s.Campaign(t.Context(), 2)
-	require.NoError(t, err)
-	require.Equal(t, campaign.Draft, c.Status)
-	require.Equal(t, int64(1), *c.SegmentID)
-	require.Equal(t, time.Date(2026, 7, 1, 4, 0, 0, 0, time.UTC), c.ScheduleTime.UTC())
-	summary := text(s.get(t, "/campaign/2/summary"))
-	for _, says := range []string{
-		"Second campaign 2", "DRAFT not sent yet", "22:00 until 08:00", "Planned for 2026-07-01 04:00:00 UTC", "Cities First: city is known", "20 messages a second at most",
-		"Priority transactional", "never for failures", "the first 5 %",
-	} {
-		require.Contains(t, summary, says)
-	}
-
-	w = s.submit(t, "/campaigns/new", "/campaigns", append(with("quiet_hours_start", ""), "quiet_hours_end", "", "schedule_time", "", "topic", "Plain")...)
-	require.Equal(t, http.StatusSeeOther, w.Code)
-	c, err = s.Campaign(t.Context(), 3)
-	require.NoError(t, err)
-	require.Nil(t, c.QuietStart)
-	require.Nil(t, c.ScheduleTime)
-}
-
-func TestTriggerAndSteer(t *testing.T) {
-	t.Parallel()
-	s := open(t)
-	s.person(t, 1, user.OptIn, user.Attributes{"city": "Colombo", "name": "Ann"})
-	s.person(t, 2, user.OptIn, user.Attributes{"city": "Colombo"})
-	s.person(t, 3, user.Stop, user.Attributes{"city": "Colombo", "name": "Bob"})
-	s.person(t, 4, user.OptIn, user.Attributes{"name": "elsewhere"})
-	id := s.plan(t, "Spring")
-	place := "/campaign/" + strconv.FormatInt(id, 10)
-
-	asked := text(s.get(t, place+"/trigger"))
-	for _, says := range []string{"it would be sent to 1 of 3 people.", "It begins at once", "2 are not sent to.", "missing variable 1", "stopped 1", "Send to 1 people", "Hi {name}"} {
-		require.Contains(t, asked, says)
-	}
-	require.Zero(t, s.count(t, `SELECT count(*) FROM campaign_runs`), "asking starts nothing")
-
-	w := s.do(post(place+"/trigger", nil))
-	require.Equal(t, http.StatusConflict, w.Code)
-	require.Contains(t, text(w.Body.String()), "no sender is configured")
-	s.sender(t)
-	w = s.do(post(place+"/trigger", nil))
-	require.Equal(t, http.StatusSeeOther, w.Code, text(w.Body.String()))
-	w = s.do(post(place+"/trigger", nil))
-	require.Equal(t, http.StatusConflict, w.Code)
-	require.Contains(t, text(w.Body.String()), "This campaign is RUNNING")
-	require.Equal(t, 1, s.count(t, `SELECT count(*) FROM campaign_runs`))
-	require.Equal(t, 1, s.count(t, `SELECT count(*) FROM outbox WHERE kind LIKE 'campaign.%'`))
-
-	run, err := s.Run(t.Context(), 1)
-	require.NoError(t, err)
-	require.NoError(t, s.Freeze(t.Context(), run, noon))
-	summary := text(s.get(t, place+"/summary"))
-	for _, says := range []string{"RUNNING run 1", "1 of 3 recipients done (33.3 %); 2 still to be sent.", "Recipients 3", "pending 2 66.7 %", "suppressed 1", "stopped 1", "Pause…", "Cancel campaign…", "Triggered 2026-03-02 12:00:00 UTC by tester"} {
-		require.Contains(t, summary, says)
-	}
-	require.NotContains(t, summary, "Resume…")
-	require.NotContains(t, summary, "Send…")
-	recipients := text(s.get(t, place+"/recipients?state=suppressed"))
-	require.Contains(t, recipients, "+94…1003 suppressed stopped")
-	require.Contains(t, recipients, "1 in all")
-
-	require.Contains(t, text(s.get(t, place+"/pause")), "2 messages are still to be sent.")
-	status := func() campaign.Status {
-		c, err := s.Campaign(t.Context(), id)
-		require.NoError(t, err)
-		return c.Status
-	}
-	require.Equal(t, campaign.Running, status(), "asking changes nothing")
-	for _, step := range []struct {
-		verb string
-		code int
-		then campaign.Status
-	}{
-		{"resume", http.StatusConflict, campaign.Running},
-		{"pause", http.StatusSeeOther, campaign.Paused},
-		{"pause", http.StatusSeeOther, campaign.Paused}, // the answer may have been lost
-		{"resume", http.StatusSeeOther, campaign.Running},
-		{"cancel", http.StatusSeeOther, campaign.Cancelled},
-		{"cancel", http.StatusSeeOther, campaign.Cancelled},
-		{"resume", http.StatusConflict, campaign.Cancelled},
-	} {
-		w := s.do(post(place+"/"+step.verb, nil))
-		require.Equal(t, step.code, w.Code, step.verb)
-		require.Equal(t, step.then, status())
-	}
-	require.Contains(t, text(s.get(t, place+"/summary")), "cancelled 2")
-}
-
-// sending starts a run of a new campaign and gives it n people, whose messages are in the state.
-func (s *site) sending(t *testing.T, n int, state, reason string) {
-	t.Helper()
-	s.sender(t)
-	run, err := s.StartRun(t.Context(), s.plan(t, "Spring"), "tester", noon)
-	require.NoError(t, err)
-	for i := range n {
-		s.person(t, i, user.OptIn, nil)
-	}
-	s.exec(t, `INSERT INTO messages (id, run_id, user_id, seq, channel, state, reason, attempt_count, created_at, ended_at, updated_at)
-		SELECT uuid_v7($1), $2, id, id, 'whatsapp', $3, $4, 1, $1, $1, $1 FROM users`, noon, run.ID, state, reason)
-	s.exec(t, `INSERT INTO attempts (id, message_id, number, state, lease_until, started_at, ended_at, detail, looks, failed_looks, body_sha256)
-		SELECT gen_random_uuid(), id, 1, 'unknown', $1, $1, $1, 'unresolved', 4, 1, '' FROM messages`, noon)
-	s.exec(t, `UPDATE campaign_runs SET frozen_at = $1, audience_size = $2`, noon, n)
-}
-
-func TestRecipients(t *testing.T) {
-	t.Parallel()
-	s := open(t)
-	s.sending(t, 3, "failed", "provider_error")
-	s.exec(t, `UPDATE messages SET error_code = 63016 WHERE seq = 1`)
-	s.exec(t, `UPDATE messages SET state = 'pending', reason = 'quiet_hours', waits_until = $1, ended_at = NULL WHERE seq = 2`, noon.Add(time.Hour))
-
-	page := s.get(t, "/campaign/1/recipients")
-	require.Contains(t, text(page), "pending quiet hours 2026-03-02 13:00:00 UTC")
-	require.Contains(t, page, `href="/api/v1/campaigns/1/recipients.csv" download`)
-	page = s.get(t, "/campaign/1/recipients?run=1&state=failed&error_code=63016")
-	require.Contains(t, text(page), "1 in all")
-	require.Contains(t, page, `href="/api/v1/campaigns/1/recipients.csv?error_code=63016&amp;run=1&amp;state=failed" download`)
-	require.Contains(t, page, `href="/campaign/1/recipients?error_code=63016&amp;run=1&amp;state=pending"`, "another state, the same filter")
-	require.Contains(t, text(s.get(t, "/campaign/1/recipients?state=&error_code=")), "3 in all", "an empty field is no filter")
-	for query, status := range map[string]int{"error_code=x": 422, "run=-1": 422, "run=2": 404} {
-		require.Equal(t, status, s.do(httptest.NewRequest(http.MethodGet, "/campaign/1/recipients?"+query, http.NoBody)).Code, query)
-	}
-}
-
-func TestUnknownOutcomes(t *testing.T) {
-	t.Parallel()
-	s := open(t)
-	s.sending(t, 27, "unknown", "unresolved")
-	require.Contains(t, s.get(t, "/monitoring"), `href="/unknown"`)
-
-	decidable := regexp.MustCompile(`href="(/unknown/[0-9a-f-]+)\?outcome=not_sent"`)
-	page := s.get(t, "/unknown")
-	require.Contains(t, text(page), "27 in all")
-	require.NotContains(t, page, numbers)
-	require.Contains(t, text(page), "4 looks at the provider’s list, 1 more failed")
-	first := decidable.FindAllStringSubmatch(page, -1)
-	require.Len(t, first, 25)
-	next := regexp.MustCompile(`href="(/unknown\?after=[0-9a-f-]+)">Next page`).FindStringSubmatch(page)
-	require.NotNil(t, next)
-	require.Len(t, decidable.FindAllString(s.get(t, next[1]), -1), 2)
-
-	for i, outcome := range []string{"sent", "not_sent"} {
-		place := first[i][1]
-		confirm := s.get(t, place+"?outcome="+outcome)
-		require.Contains(t, confirm, `name="outcome" value="`+outcome+`"`)
-		w := s.do(post(place, url.Values{"outcome": {outcome}}))
-		require.Equal(t, http.StatusSeeOther, w.Code, text(w.Body.String()))
-		require.Equal(t, "/unknown", w.Header().Get("Location"))
-		w = s.do(post(place, url.Values{"outcome": {outcome}}))
-		require.Equal(t, http.StatusConflict, w.Code)
-		require.Contains(t, text(w.Body.String()), "only an unknown one can be decided")
-	}
-	require.Equal(t, 1, s.count(t, `SELECT count(*) FROM messages WHERE state = 'sent' AND reason = 'decided_sent'`))
-	require.Equal(t, 1, s.count(t, `SELECT count(*) FROM messages WHERE state = 'pending'`))
-	require.Contains(t, text(s.get(t, "/unknown")), "25 in all")
-	for path, status := range map[string]int{
-		"/unknown?after=7": 422, "/unknown/7?outcome=sent": 404, first[2][1]: 422, "/unknown/" + uuid.NewString() + "?outcome=sent": 404,
-	} {
-		require.Equal(t, status, s.do(httptest.NewRequest(http.MethodGet, path, http.NoBody)).Code, path)
-	}
 }
 
 func TestTurnedAway(t *testing.T) {
@@ -764,27 +505,4 @@ func TestIncompleteDeps(t *testing.T) {
 	t.Parallel()
 	_, err := ui.New(ui.Deps{})
 	require.Error(t, err)
-}
-
-func TestPagesOfSchedules(t *testing.T) {
-	t.Parallel()
-	s := open(t)
-	s.sender(t)
-	for change, want := range map[string][2]string{
-		`schedule_local_time = '2030-12-01T10:00'`:                               {"Each of them is sent to when their own clock shows 2030-12-01T10:00", "Planned for 2030-12-01T10:00 by everyone's own clock"},
-		`recurrence_cron = '0 10 * * 1-5', recurrence_timezone = 'Asia/Colombo'`: {"It is sent again and again, at 0 10 * * 1-5 in Asia/Colombo", "Recurs 0 10 * * 1-5 in Asia/Colombo"},
-	} {
-		s.person(t, len(change), user.OptIn, user.Attributes{"name": "Ann", "city": "Galle"})
-		id := s.plan(t, change[:10])
-		s.exec(t, `UPDATE campaigns SET `+change+` WHERE id = $1`, id)
-		page := "/campaign/" + strconv.FormatInt(id, 10)
-		confirm := text(s.get(t, page+"/trigger"))
-		require.Contains(t, confirm, want[0])
-		require.Contains(t, confirm, "Schedule to")
-		_, err := s.StartRun(t.Context(), id, "tester", noon)
-		require.NoError(t, err)
-		require.Contains(t, text(s.get(t, page+"/summary")), want[1])
-		require.Contains(t, text(s.get(t, "/campaigns?status=SCHEDULED")), change[:10])
-		require.Contains(t, text(s.get(t, page+"/pause")), "Pause")
-	}
 }

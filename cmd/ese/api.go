@@ -60,6 +60,7 @@ func runAPI(ctx context.Context, getenv func(string) string) error {
 
 	handler, err := api.New(api.Deps{
 		Store: store, Now: time.Now, Log: log, Wake: outbox.Wake,
+		Stopping: ctx.Done(),
 		TemporalHealth: func(ctx context.Context) error {
 			_, err := temporal.CheckHealth(ctx, &client.CheckHealthRequest{})
 			return err
@@ -72,6 +73,7 @@ func runAPI(ctx context.Context, getenv func(string) string) error {
 		DefaultRegion: cfg.DefaultRegion, AccountSID: cfg.Twilio.AccountSID,
 		TwilioTokens: append([]string{cfg.Twilio.AuthToken}, cfg.Twilio.NextAuthTokens...),
 		ErrorMeaning: func(code int) string { return twilio.PolicyOf(code).Meaning },
+		ErrorAdvice:  func(code int) string { return twilio.PolicyOf(code).Advice() },
 	})
 	if err != nil {
 		return err

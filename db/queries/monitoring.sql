@@ -36,3 +36,32 @@ SELECT i.id, i.channel, i.intent, i.body, i.media_count, i.repeats, i.received_a
 FROM inbound_messages i LEFT JOIN users u ON u.id = i.user_id
 WHERE i.received_at >= @since AND (sqlc.narg(before)::bigint IS NULL OR i.id < sqlc.narg(before))
 ORDER BY i.id DESC LIMIT @at_most;
+
+-- name: MessagesHistory :many
+-- When messages of all campaigns were accepted, delivered, read and failed. updated_at is never before these times.
+SELECT x.what::text AS what, date_bin(make_interval(secs => sqlc.arg(step_seconds)::integer), x.at, @since::timestamptz)::timestamptz AS at, count(*) AS messages
+FROM messages m CROSS JOIN LATERAL (SELECT unnest(ARRAY['accepted', 'delivered', 'read', 'failed']) AS what,
+    unnest(ARRAY[m.accepted_at, coalesce(m.delivered_at, m.read_at), m.read_at, CASE WHEN m.state IN ('failed', 'undelivered') THEN m.ended_at END]) AS at) x
+WHERE m.updated_at >= @since::timestamptz AND x.at >= @since::timestamptz AND x.at < @until::timestamptz
+GROUP BY 1, 2;
+
+-- name: InboundHistory :many
+SELECT date_bin(make_interval(secs => sqlc.arg(step_seconds)::integer), received_at, @since::timestamptz)::timestamptz AS at, count(*) AS messages
+FROM inbound_messages WHERE received_at >= @since::timestamptz AND received_at < @until::timestamptz GROUP BY 1;
+
+-- name: MessageErrorCodes :many
+-- The provider's errors that messages met since a moment.
+SELECT error_code, count(*) AS messages FROM messages
+WHERE error_code IS NOT NULL AND updated_at >= @since::timestamptz AND coalesce(ended_at, updated_at) >= @since::timestamptz
+GROUP BY error_code ORDER BY messages DESC, error_code LIMIT @at_most;
+
+-- name: ReceiptsCount :one
+SELECT count(*) FROM receipts WHERE received_at >= @since::timestamptz;
+
+-- name: MessagesPace :one
+-- What happened since a moment, and how long the provider took to deliver.
+SELECT count(*) FILTER (WHERE accepted_at >= @since::timestamptz) AS accepted,
+       count(*) FILTER (WHERE delivered_at >= @since::timestamptz) AS delivered,
+       coalesce(percentile_cont(0.5) WITHIN GROUP (ORDER BY extract(epoch FROM delivered_at - accepted_at)) FILTER (WHERE delivered_at >= @since::timestamptz), 0)::float8 AS median_seconds,
+       coalesce(percentile_cont(0.95) WITHIN GROUP (ORDER BY extract(epoch FROM delivered_at - accepted_at)) FILTER (WHERE delivered_at >= @since::timestamptz), 0)::float8 AS p95_seconds
+FROM messages WHERE updated_at >= @since::timestamptz;

@@ -95,6 +95,34 @@ type Policy struct {
 	Meaning string        // one plain sentence for operators
 }
 
+// Advice says in a plain sentence what an operator can do about an error that the engine treats so.
+func (p Policy) Advice() string {
+	switch p.Class {
+	case Retry:
+		if p.Slows {
+			return "Lower the rate if it lasts. The engine slows the sender down and tries again by itself; retry what failed in the end."
+		}
+		return "The engine tries again by itself. Retry what failed in the end once the cause has passed."
+	case OptOut:
+		return "Nothing: these people are recorded as opted out and are not sent to again."
+	case Stop:
+		switch p.Scope {
+		case ScopeAccount:
+			return "Mend the account or its credentials at the provider, then resume the campaigns and retry what failed."
+		case ScopeSender:
+			return "Mend the sender at the provider or configure another one, then resume the campaign and retry what failed."
+		default:
+			return "Mend the template or the campaign, then retry what failed."
+		}
+	case Window:
+		return "Send an approved template: choose another window policy for the campaign, or give the template a Content SID."
+	case Uncertain:
+		return "The engine looks for the message at the provider by itself. Decide those that stay unknown."
+	default:
+		return "Check these people’s numbers and attributes. Trying again as it is will not help."
+	}
+}
+
 // Remote is a message as the provider's list shows it.
 type Remote struct {
 	SID       string

@@ -137,6 +137,7 @@ type Tally struct {
 	Reason       string
 	ErrorCode    int // 0 for none
 	Count        int
+	WaitsUntil   *time.Time // of the pending ones, the first moment that one waits for; nil for none
 	Timed        int     // of these the ones with a time of delivery
 	DeliverySecs float64 // the sum of their times from acceptance to delivery
 }
@@ -188,10 +189,32 @@ type Summary struct {
 	OptOuts            int // recipients who withdrew their consent between begin and end
 	TemplateErrors     int // recipients whose text could not be made
 
+	Waiting    []Waiting     // what the pending messages wait for, the most first
 	Errors     []CodeCount   // the most frequent first, at most MaxErrors
 	Suppressed []ReasonCount // the most frequent first
-	Places     []Place       // the most frequent first, at most MaxPlaces
+
+	// What takes longer to count.
+	Places  []Place // the most frequent first, at most MaxPlaces
+	Regions []Place // without their cities
+	Replies Replies
 }
+
+// Waiting is what some of the pending messages wait for.
+type Waiting struct {
+	Reason string     // "" for their turn
+	Count  int
+	Until  *time.Time // the first moment at which one of them may go on; nil: it is not known
+}
+
+// Replies is what people of a run wrote within ReplyWindow after the provider took their message.
+type Replies struct {
+	People   int
+	Messages int
+	Stops    int // messages that say STOP
+}
+
+// ReplyWindow is how long after a message what a person writes counts as a reply to it.
+const ReplyWindow = 72 * time.Hour
 
 // How many rows the tables of a summary have.
 const (
@@ -245,6 +268,41 @@ type Dashboard struct {
 	AverageExecution *time.Duration
 	At               time.Time
 }
+
+// History is what happened over a span of time, in steps of equal length. Every step of the span is there.
+type History struct {
+	Since time.Time
+	Step  time.Duration
+	Steps []HistoryStep
+}
+
+// HistoryStep is what happened within one step.
+type HistoryStep struct {
+	At        time.Time // its beginning
+	Accepted  int       // by the provider
+	Delivered int
+	Read      int
+	Failed    int
+	Inbound   int // messages from people; of the whole only
+}
+
+// Rates is how much happens at the moment, and how much waits.
+type Rates struct {
+	Span          time.Duration // over which the first three were counted
+	Accepted      int           // messages that the provider took
+	Receipts      int           // status callbacks that told something new
+	Inbound       int           // messages from people
+	DeliveryP50   time.Duration // from acceptance to delivery, of the messages delivered within Span; 0 when none was
+	DeliveryP95   time.Duration
+	Outbox        int        // instructions to Temporal that wait to be relayed
+	OutboxSince   *time.Time // since when the oldest does
+	Unknown       int        // messages whose outcome somebody has to decide
+	Errors        []CodeCount // within Window, the most frequent first, at most MaxErrors
+	At            time.Time
+}
+
+// RateSpan is over how long rates are counted.
+const RateSpan = 5 * time.Minute
 
 // Window is how far back recent figures reach.
 const Window = 24 * time.Hour

@@ -2,6 +2,7 @@ package report
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"time"
 
@@ -19,7 +20,7 @@ func Summarise(c campaign.Overview, tallies []Tally, now time.Time) Summary {
 	}
 	s.Began, s.Ended = c.Run.Began(now), c.Run.FinishedAt
 
-	errors, reasons := map[int]int{}, map[string]int{}
+	errors, reasons, waits := map[int]int{}, map[string]int{}, map[string]Waiting{}
 	withError, timed, seconds := 0, 0, 0.0
 	for _, t := range tallies {
 		s.States[t.State] += t.Count
@@ -28,6 +29,14 @@ func Summarise(c campaign.Overview, tallies []Tally, now time.Time) Summary {
 		if t.ErrorCode != 0 {
 			errors[t.ErrorCode] += t.Count
 			withError += t.Count
+		}
+		if t.State == message.Pending {
+			w := waits[t.Reason]
+			w.Reason, w.Count = t.Reason, w.Count+t.Count
+			if t.WaitsUntil != nil && t.Reason != "" && (w.Until == nil || t.WaitsUntil.Before(*w.Until)) {
+				w.Until = t.WaitsUntil
+			}
+			waits[t.Reason] = w
 		}
 		switch {
 		case t.State == message.Pending && compliance.Reason(t.Reason) == compliance.InQuietHours:
@@ -74,6 +83,9 @@ func Summarise(c campaign.Overview, tallies []Tally, now time.Time) Summary {
 		s.Suppressed = append(s.Suppressed, ReasonCount{Reason: reason, Count: n})
 	}
 	slices.SortFunc(s.Suppressed, func(a, b ReasonCount) int {
+		return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.Reason, b.Reason))
+	})
+	s.Waiting = slices.SortedFunc(maps.Values(waits), func(a, b Waiting) int {
 		return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.Reason, b.Reason))
 	})
 	return s

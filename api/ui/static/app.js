@@ -76,11 +76,6 @@ document.addEventListener("click", async (event) => {
 // A message is closed by its own button.
 document.addEventListener("click", (event) => event.target.closest("[data-close]")?.closest(".alert").remove());
 
-// Pages that nobody sees ask for nothing.
-document.addEventListener("htmx:before:request", (event) => {
-  if (document.hidden) event.preventDefault();
-});
-
 // A form that htmx sends is under way once.
 document.addEventListener("htmx:before:request", (event) => {
   const form = event.detail.ctx.sourceElement;
@@ -89,14 +84,6 @@ document.addEventListener("htmx:before:request", (event) => {
   form.dataset.sending = "yes";
 });
 document.addEventListener("htmx:finally:request", (event) => { delete event.detail.ctx.sourceElement.dataset.sending; });
-
-// Figures that could not be refreshed are not passed off as fresh.
-function stale(yes) {
-  document.getElementById("stale").hidden = !yes;
-}
-document.addEventListener("htmx:error", () => stale(true));
-document.addEventListener("htmx:response:error", () => stale(true));
-document.addEventListener("htmx:after:swap", () => stale(false));
 
 // The zones that the browser knows, offered while typing.
 const zones = document.getElementById("zones");

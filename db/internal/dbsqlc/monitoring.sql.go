@@ -52,6 +52,42 @@ func (q *Queries) InboundCount(ctx context.Context, since time.Time) (int64, err
 	return count, err
 }
 
+const inboundHistory = `-- name: InboundHistory :many
+SELECT date_bin(make_interval(secs => $1::integer), received_at, $2::timestamptz)::timestamptz AS at, count(*) AS messages
+FROM inbound_messages WHERE received_at >= $2::timestamptz AND received_at < $3::timestamptz GROUP BY 1
+`
+
+type InboundHistoryParams struct {
+	StepSeconds int32
+	Since       time.Time
+	Until       time.Time
+}
+
+type InboundHistoryRow struct {
+	At       time.Time
+	Messages int64
+}
+
+func (q *Queries) InboundHistory(ctx context.Context, arg InboundHistoryParams) ([]InboundHistoryRow, error) {
+	rows, err := q.db.Query(ctx, inboundHistory, arg.StepSeconds, arg.Since, arg.Until)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []InboundHistoryRow
+	for rows.Next() {
+		var i InboundHistoryRow
+		if err := rows.Scan(&i.At, &i.Messages); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const inboundList = `-- name: InboundList :many
 SELECT i.id, i.channel, i.intent, i.body, i.media_count, i.repeats, i.received_at, u.phone_number
 FROM inbound_messages i LEFT JOIN users u ON u.id = i.user_id
@@ -95,6 +131,43 @@ func (q *Queries) InboundList(ctx context.Context, arg InboundListParams) ([]Inb
 			&i.ReceivedAt,
 			&i.PhoneNumber,
 		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const messageErrorCodes = `-- name: MessageErrorCodes :many
+SELECT error_code, count(*) AS messages FROM messages
+WHERE error_code IS NOT NULL AND updated_at >= $1::timestamptz AND coalesce(ended_at, updated_at) >= $1::timestamptz
+GROUP BY error_code ORDER BY messages DESC, error_code LIMIT $2
+`
+
+type MessageErrorCodesParams struct {
+	Since  time.Time
+	AtMost int32
+}
+
+type MessageErrorCodesRow struct {
+	ErrorCode *int32
+	Messages  int64
+}
+
+// The provider's errors that messages met since a moment.
+func (q *Queries) MessageErrorCodes(ctx context.Context, arg MessageErrorCodesParams) ([]MessageErrorCodesRow, error) {
+	rows, err := q.db.Query(ctx, messageErrorCodes, arg.Since, arg.AtMost)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []MessageErrorCodesRow
+	for rows.Next() {
+		var i MessageErrorCodesRow
+		if err := rows.Scan(&i.ErrorCode, &i.Messages); err != nil {
 			return nil, err
 		}
 		items = append(items, i)
@@ -177,6 +250,75 @@ func (q *Queries) MessageStatesEver(ctx context.Context) ([]MessageStatesEverRow
 	return items, nil
 }
 
+const messagesHistory = `-- name: MessagesHistory :many
+SELECT x.what::text AS what, date_bin(make_interval(secs => $1::integer), x.at, $2::timestamptz)::timestamptz AS at, count(*) AS messages
+FROM messages m CROSS JOIN LATERAL (SELECT unnest(ARRAY['accepted', 'delivered', 'read', 'failed']) AS what,
+    unnest(ARRAY[m.accepted_at, coalesce(m.delivered_at, m.read_at), m.read_at, CASE WHEN m.state IN ('failed', 'undelivered') THEN m.ended_at END]) AS at) x
+WHERE m.updated_at >= $2::timestamptz AND x.at >= $2::timestamptz AND x.at < $3::timestamptz
+GROUP BY 1, 2
+`
+
+type MessagesHistoryParams struct {
+	StepSeconds int32
+	Since       time.Time
+	Until       time.Time
+}
+
+type MessagesHistoryRow struct {
+	What     string
+	At       time.Time
+	Messages int64
+}
+
+// When messages of all campaigns were accepted, delivered, read and failed. updated_at is never before these times.
+func (q *Queries) MessagesHistory(ctx context.Context, arg MessagesHistoryParams) ([]MessagesHistoryRow, error) {
+	rows, err := q.db.Query(ctx, messagesHistory, arg.StepSeconds, arg.Since, arg.Until)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []MessagesHistoryRow
+	for rows.Next() {
+		var i MessagesHistoryRow
+		if err := rows.Scan(&i.What, &i.At, &i.Messages); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const messagesPace = `-- name: MessagesPace :one
+SELECT count(*) FILTER (WHERE accepted_at >= $1::timestamptz) AS accepted,
+       count(*) FILTER (WHERE delivered_at >= $1::timestamptz) AS delivered,
+       coalesce(percentile_cont(0.5) WITHIN GROUP (ORDER BY extract(epoch FROM delivered_at - accepted_at)) FILTER (WHERE delivered_at >= $1::timestamptz), 0)::float8 AS median_seconds,
+       coalesce(percentile_cont(0.95) WITHIN GROUP (ORDER BY extract(epoch FROM delivered_at - accepted_at)) FILTER (WHERE delivered_at >= $1::timestamptz), 0)::float8 AS p95_seconds
+FROM messages WHERE updated_at >= $1::timestamptz
+`
+
+type MessagesPaceRow struct {
+	Accepted      int64
+	Delivered     int64
+	MedianSeconds float64
+	P95Seconds    float64
+}
+
+// What happened since a moment, and how long the provider took to deliver.
+func (q *Queries) MessagesPace(ctx context.Context, since time.Time) (MessagesPaceRow, error) {
+	row := q.db.QueryRow(ctx, messagesPace, since)
+	var i MessagesPaceRow
+	err := row.Scan(
+		&i.Accepted,
+		&i.Delivered,
+		&i.MedianSeconds,
+		&i.P95Seconds,
+	)
+	return i, err
+}
+
 const messagesRecent = `-- name: MessagesRecent :one
 SELECT count(*) FILTER (WHERE state IN ('sent', 'delivered', 'read', 'undelivered') AND coalesce(sent_at, delivered_at, ended_at) >= $1::timestamptz) AS sent,
        count(*) FILTER (WHERE state IN ('delivered', 'read') AND coalesce(sent_at, delivered_at) >= $1::timestamptz) AS delivered,
@@ -196,6 +338,17 @@ func (q *Queries) MessagesRecent(ctx context.Context, since time.Time) (Messages
 	var i MessagesRecentRow
 	err := row.Scan(&i.Sent, &i.Delivered, &i.Failed)
 	return i, err
+}
+
+const receiptsCount = `-- name: ReceiptsCount :one
+SELECT count(*) FROM receipts WHERE received_at >= $1::timestamptz
+`
+
+func (q *Queries) ReceiptsCount(ctx context.Context, since time.Time) (int64, error) {
+	row := q.db.QueryRow(ctx, receiptsCount, since)
+	var count int64
+	err := row.Scan(&count)
+	return count, err
 }
 
 const runAverageSeconds = `-- name: RunAverageSeconds :one

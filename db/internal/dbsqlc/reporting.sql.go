@@ -10,6 +10,53 @@ import (
 	"time"
 )
 
+const runHistory = `-- name: RunHistory :many
+SELECT x.what::text AS what, date_bin(make_interval(secs => $1::integer), x.at, $2::timestamptz)::timestamptz AS at, count(*) AS messages
+FROM messages m CROSS JOIN LATERAL (SELECT unnest(ARRAY['accepted', 'delivered', 'read', 'failed']) AS what,
+    unnest(ARRAY[m.accepted_at, coalesce(m.delivered_at, m.read_at), m.read_at, CASE WHEN m.state IN ('failed', 'undelivered') THEN m.ended_at END]) AS at) x
+WHERE m.run_id = $3 AND x.at >= $2::timestamptz AND x.at < $4::timestamptz
+GROUP BY 1, 2
+`
+
+type RunHistoryParams struct {
+	StepSeconds int32
+	Since       time.Time
+	RunID       int64
+	Until       time.Time
+}
+
+type RunHistoryRow struct {
+	What     string
+	At       time.Time
+	Messages int64
+}
+
+// When the run's messages were accepted, delivered, read and failed, in steps of time from since on.
+func (q *Queries) RunHistory(ctx context.Context, arg RunHistoryParams) ([]RunHistoryRow, error) {
+	rows, err := q.db.Query(ctx, runHistory,
+		arg.StepSeconds,
+		arg.Since,
+		arg.RunID,
+		arg.Until,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []RunHistoryRow
+	for rows.Next() {
+		var i RunHistoryRow
+		if err := rows.Scan(&i.What, &i.At, &i.Messages); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const runOptOuts = `-- name: RunOptOuts :one
 SELECT count(DISTINCT e.user_id) FROM consent_events e
 JOIN messages m ON m.run_id = $1 AND m.user_id = e.user_id
@@ -75,8 +122,184 @@ func (q *Queries) RunPlaces(ctx context.Context, arg RunPlacesParams) ([]RunPlac
 	return items, nil
 }
 
+const runRegions = `-- name: RunRegions :many
+SELECT coalesce(u.region, '')::text AS region, count(*) AS messages, count(*) FILTER (WHERE m.state IN ('delivered', 'read')) AS delivered
+FROM messages m LEFT JOIN users u ON u.id = m.user_id
+WHERE m.run_id = $1
+GROUP BY 1 ORDER BY messages DESC, 1 LIMIT $2
+`
+
+type RunRegionsParams struct {
+	RunID  int64
+	AtMost int32
+}
+
+type RunRegionsRow struct {
+	Region    string
+	Messages  int64
+	Delivered int64
+}
+
+func (q *Queries) RunRegions(ctx context.Context, arg RunRegionsParams) ([]RunRegionsRow, error) {
+	rows, err := q.db.Query(ctx, runRegions, arg.RunID, arg.AtMost)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []RunRegionsRow
+	for rows.Next() {
+		var i RunRegionsRow
+		if err := rows.Scan(&i.Region, &i.Messages, &i.Delivered); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const runReplies = `-- name: RunReplies :many
+SELECT i.intent, count(DISTINCT i.user_id) AS people, count(DISTINCT i.id) AS messages
+FROM inbound_messages i JOIN messages m ON m.run_id = $1 AND m.user_id = i.user_id
+WHERE i.received_at >= m.accepted_at AND i.received_at < m.accepted_at + make_interval(secs => $2::integer)
+  AND i.received_at >= $3::timestamptz AND i.received_at < $4::timestamptz
+GROUP BY i.intent
+`
+
+type RunRepliesParams struct {
+	RunID         int64
+	WithinSeconds int32
+	Since         time.Time
+	Until         time.Time
+}
+
+type RunRepliesRow struct {
+	Intent   string
+	People   int64
+	Messages int64
+}
+
+// What people of the run wrote within a while after their message was accepted, by what the engine took it for.
+func (q *Queries) RunReplies(ctx context.Context, arg RunRepliesParams) ([]RunRepliesRow, error) {
+	rows, err := q.db.Query(ctx, runReplies,
+		arg.RunID,
+		arg.WithinSeconds,
+		arg.Since,
+		arg.Until,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []RunRepliesRow
+	for rows.Next() {
+		var i RunRepliesRow
+		if err := rows.Scan(&i.Intent, &i.People, &i.Messages); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const runRepliesList = `-- name: RunRepliesList :many
+SELECT i.id, i.channel, i.intent, i.body, i.media_count, i.repeats, i.received_at, u.phone_number
+FROM inbound_messages i JOIN users u ON u.id = i.user_id
+WHERE i.received_at >= $1::timestamptz AND i.received_at < $2::timestamptz AND ($3::bigint IS NULL OR i.id < $3)
+  AND EXISTS (SELECT 1 FROM messages m WHERE m.run_id = $4 AND m.user_id = i.user_id AND m.accepted_at <= i.received_at
+    AND i.received_at < m.accepted_at + make_interval(secs => $5::integer))
+ORDER BY i.id DESC LIMIT $6
+`
+
+type RunRepliesListParams struct {
+	Since         time.Time
+	Until         time.Time
+	Before        *int64
+	RunID         int64
+	WithinSeconds int32
+	AtMost        int32
+}
+
+type RunRepliesListRow struct {
+	ID          int64
+	Channel     string
+	Intent      string
+	Body        string
+	MediaCount  int32
+	Repeats     int32
+	ReceivedAt  time.Time
+	PhoneNumber string
+}
+
+func (q *Queries) RunRepliesList(ctx context.Context, arg RunRepliesListParams) ([]RunRepliesListRow, error) {
+	rows, err := q.db.Query(ctx, runRepliesList,
+		arg.Since,
+		arg.Until,
+		arg.Before,
+		arg.RunID,
+		arg.WithinSeconds,
+		arg.AtMost,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []RunRepliesListRow
+	for rows.Next() {
+		var i RunRepliesListRow
+		if err := rows.Scan(
+			&i.ID,
+			&i.Channel,
+			&i.Intent,
+			&i.Body,
+			&i.MediaCount,
+			&i.Repeats,
+			&i.ReceivedAt,
+			&i.PhoneNumber,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const runRepliesPeople = `-- name: RunRepliesPeople :one
+SELECT count(DISTINCT i.user_id) FROM inbound_messages i JOIN messages m ON m.run_id = $1 AND m.user_id = i.user_id
+WHERE i.received_at >= m.accepted_at AND i.received_at < m.accepted_at + make_interval(secs => $2::integer)
+  AND i.received_at >= $3::timestamptz AND i.received_at < $4::timestamptz
+`
+
+type RunRepliesPeopleParams struct {
+	RunID         int64
+	WithinSeconds int32
+	Since         time.Time
+	Until         time.Time
+}
+
+func (q *Queries) RunRepliesPeople(ctx context.Context, arg RunRepliesPeopleParams) (int64, error) {
+	row := q.db.QueryRow(ctx, runRepliesPeople,
+		arg.RunID,
+		arg.WithinSeconds,
+		arg.Since,
+		arg.Until,
+	)
+	var count int64
+	err := row.Scan(&count)
+	return count, err
+}
+
 const runTally = `-- name: RunTally :many
 SELECT state, reason, error_code, count(*) AS messages,
+       coalesce(min(waits_until) FILTER (WHERE state = 'pending'), '0001-01-01 00:00:00+00')::timestamptz AS waits_until,
        count(delivered_at) AS timed, coalesce(sum(extract(epoch FROM delivered_at - accepted_at)), 0)::float8 AS delivery_seconds
 FROM messages WHERE run_id = $1 GROUP BY state, reason, error_code
 `
@@ -86,11 +309,12 @@ type RunTallyRow struct {
 	Reason          string
 	ErrorCode       *int32
 	Messages        int64
+	WaitsUntil      time.Time
 	Timed           int64
 	DeliverySeconds float64
 }
 
-// One pass over the run; every figure about its messages is a sum of these rows.
+// One pass over the run; every figure about its messages is a sum of these rows. waits_until is Go's zero time for none.
 func (q *Queries) RunTally(ctx context.Context, runID int64) ([]RunTallyRow, error) {
 	rows, err := q.db.Query(ctx, runTally, runID)
 	if err != nil {
@@ -105,6 +329,7 @@ func (q *Queries) RunTally(ctx context.Context, runID int64) ([]RunTallyRow, err
 			&i.Reason,
 			&i.ErrorCode,
 			&i.Messages,
+			&i.WaitsUntil,
 			&i.Timed,
 			&i.DeliverySeconds,
 		); err != nil {
