@@ -3,7 +3,6 @@ package api
 import (
 	"context"
 	"fmt"
-	"mime/multipart"
 	"net/http"
 	"strings"
 
@@ -19,15 +18,12 @@ import (
 func (s *server) mountPages(r *gin.Engine) error {
 	pages, err := ui.New(ui.Deps{
 		Store: s.Store, Now: s.Now, Log: s.Log, RequireOptOut: s.RequireOptOut,
-		Authorize: s.authorize,
-		Principal: func(r *http.Request) string { return principalOf(r.Context()).Name },
-		Role:      func(r *http.Request) string { return fmt.Sprint(principalOf(r.Context()).Scopes) },
-		Stopping:  s.Stopping,
-		Explain:   explain,
-		Import: func(ctx context.Context, upload *multipart.Reader) (uuid.UUID, error) {
-			accepted, err := s.acceptImport(ctx, openapi.ImportUsersParams{}, nil, upload)
-			return accepted.TaskID, err
-		},
+		Authorize:      s.authorize,
+		Principal:      func(r *http.Request) string { return principalOf(r.Context()).Name },
+		Role:           func(r *http.Request) string { return fmt.Sprint(principalOf(r.Context()).Scopes) },
+		Stopping:       s.Stopping,
+		Explain:        explain,
+		Import:         s.importUpload,
 		Health:         s.pageHealth,
 		ErrorMeaning:   s.ErrorMeaning,
 		ErrorAdvice:    s.ErrorAdvice,
@@ -48,6 +44,22 @@ func (s *server) mountPages(r *gin.Engine) error {
 		s.fail(c, refuse(http.StatusNotFound, "there is nothing at this address"))
 	})
 	return nil
+}
+
+// importUpload takes in a file that was chosen on a page.
+func (s *server) importUpload(ctx context.Context, upload ui.Upload) (uuid.UUID, error) {
+	mapping := string(upload.Mapping)
+	imp, err := s.newImport(ctx, openapi.ImportUsersParams{
+		DefaultRegion: none(upload.DefaultRegion), Policy: none(openapi.ImportPolicy(upload.Policy)), DryRun: &upload.DryRun, Mapping: none(mapping),
+	})
+	if err != nil {
+		return uuid.Nil, err
+	}
+	if err := nameFile(&imp, upload.FileName, upload.Type); err != nil {
+		return uuid.Nil, err
+	}
+	accepted, err := s.importFile(ctx, imp, upload.File)
+	return accepted.TaskID, err
 }
 
 // compressPages compresses what browsers are shown. The API and the webhooks answer programs, mostly near ones, and shortly.

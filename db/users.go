@@ -5,14 +5,20 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
 	"github.com/event-stream-engine/ese/db/internal/dbsqlc"
 	"github.com/event-stream-engine/ese/internal/compliance"
+	"github.com/event-stream-engine/ese/internal/fault"
 	"github.com/event-stream-engine/ese/internal/message"
 	"github.com/event-stream-engine/ese/internal/outbox"
 	"github.com/event-stream-engine/ese/internal/phone"
+	"github.com/event-stream-engine/ese/internal/segment"
 	"github.com/event-stream-engine/ese/internal/user"
 )
 
@@ -62,22 +68,88 @@ func (s *Store) UserByPhone(ctx context.Context, number phone.Number) (user.User
 	return toUser(row)
 }
 
-// Users lists people, newest first: with that consent ("" for any), a number that begins with prefix ("" for any), and
-// an id below after (nil for no bound).
-func (s *Store) Users(ctx context.Context, consent user.ConsentState, prefix string, after *int64, atMost int) ([]user.User, error) {
-	rows, err := s.q(ctx).UserList(ctx, dbsqlc.UserListParams{
-		ConsentState: none(string(consent)), Prefix: none(prefix), After: after, AtMost: int32(atMost),
-	})
+// UserByID finds a person by their id.
+func (s *Store) UserByID(ctx context.Context, id int64) (user.User, error) {
+	row, err := s.q(ctx).UserGetByID(ctx, id)
 	if err != nil {
-		return nil, translate(err, "users")
+		return user.User{}, translate(err, "this user")
 	}
-	return toUsers(rows)
+	return toUser(row)
 }
 
-// UserTotal counts the people that Users would list without bounds.
-func (s *Store) UserTotal(ctx context.Context, consent user.ConsentState, prefix string) (int64, error) {
-	total, err := s.q(ctx).UserTotal(ctx, dbsqlc.UserTotalParams{ConsentState: none(string(consent)), Prefix: none(prefix)})
-	return total, translate(err, "users")
+// Users lists the people whom the filter selects, newest first, with an id below after (nil for no bound).
+// fault.Unavailable when it takes longer than the database lets a statement.
+func (s *Store) Users(ctx context.Context, f segment.Filter, after *int64, atMost int, now time.Time) (users []user.User, err error) {
+	err = s.selecting(ctx, f, now, 2, func(ctx context.Context, where string, args []any) error {
+		rows, err := s.conn(ctx).Query(ctx, "SELECT u.* FROM users u WHERE ($1::bigint IS NULL OR u.id < $1) AND "+where+" ORDER BY u.id DESC LIMIT $2",
+			append([]any{after, atMost}, args...)...)
+		if err != nil {
+			return err
+		}
+		found, err := pgx.CollectRows(rows, pgx.RowToStructByPos[dbsqlc.User])
+		if err != nil {
+			return err
+		}
+		users, err = toUsers(found)
+		return err
+	})
+	return users, err
+}
+
+// UserTotal counts the people whom the filter selects: exactly when there are no more than exactUpTo, else about as many
+// as the database thinks.
+func (s *Store) UserTotal(ctx context.Context, f segment.Filter, exactUpTo int64, now time.Time) (total int64, exact bool, err error) {
+	err = s.selecting(ctx, f, now, 1, func(ctx context.Context, where string, args []any) error {
+		err := s.conn(ctx).QueryRow(ctx, "SELECT count(*) FROM (SELECT FROM users u WHERE "+where+" LIMIT $1) counted",
+			append([]any{exactUpTo + 1}, args...)...).Scan(&total)
+		if exact = total <= exactUpTo; err != nil || exact {
+			return err
+		}
+		var plans []struct {
+			Plan struct {
+				Rows float64 `json:"Plan Rows"`
+			}
+		}
+		// $1 is used, lest it have no type.
+		err = s.conn(ctx).QueryRow(ctx, "EXPLAIN (FORMAT JSON) SELECT FROM users u WHERE "+where+" AND $1::bigint > 0",
+			append([]any{exactUpTo + 1}, args...)...).Scan(&plans)
+		if err == nil && len(plans) > 0 {
+			total = max(total, int64(plans[0].Plan.Rows))
+		}
+		return err
+	})
+	return total, exact, err
+}
+
+// selecting runs a query over the people u whom the filter selects; its own arguments are the first offset ones.
+func (s *Store) selecting(
+	ctx context.Context, f segment.Filter, now time.Time, offset int, query func(ctx context.Context, where string, args []any) error,
+) error {
+	where, args := "true", []any(nil)
+	if expr, some := f.Expr(); some {
+		resolved, err := s.resolve(ctx, "segment_id", expr)
+		if err != nil {
+			return err
+		}
+		where, args = segment.Compile(resolved, now, offset)
+	}
+	err := s.InTx(ctx, func(ctx context.Context) error {
+		if err := s.planWithArguments(ctx); err != nil {
+			return err
+		}
+		return query(ctx, where, args)
+	})
+	if pg, ok := errors.AsType[*pgconn.PgError](err); ok && pg.Code == queryCanceled && ctx.Err() == nil {
+		return fault.New(fault.Unavailable, "the database took too long to find whom this selects: leave out a condition, or add one on the number, name, "+
+			"country or time")
+	}
+	return translate(err, "users")
+}
+
+// Regions lists the countries of people's numbers, in order.
+func (s *Store) Regions(ctx context.Context) ([]string, error) {
+	regions, err := s.q(ctx).UserRegions(ctx)
+	return regions, translate(err, "countries")
 }
 
 // UpdateUser changes a person's attributes (nil leaves them) and consent. Consent that ends also ends what they still

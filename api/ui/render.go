@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"html/template"
 	"io/fs"
+	"net/http"
 	"net/url"
 	"path"
 	"slices"
@@ -112,6 +113,16 @@ func (u *UI) renderLive(to *livePart, name string, v view) error {
 		return fmt.Errorf("live part of page %s: %w", name, err)
 	}
 	to.content, to.every = b.Bytes(), time.Duration(v.Poll)*time.Second
+	return nil
+}
+
+// renderPart answers with one part of a page, for a script that puts it into place.
+func (u *UI) renderPart(c *gin.Context, name, part string, body any) error {
+	var b bytes.Buffer
+	if err := u.pages[name].templates.ExecuteTemplate(&b, part, body); err != nil {
+		return fmt.Errorf("part %s of page %s: %w", part, name, err)
+	}
+	c.Data(http.StatusOK, "text/html; charset=utf-8", b.Bytes())
 	return nil
 }
 
@@ -245,6 +256,7 @@ const listSize = 25
 // pager is the way through a list.
 type pager struct {
 	Total int
+	About bool   // Total is an estimate
 	First string // the address of the first page; "" when this is it
 	Next  string // the address of the rows after these; "" when there are none
 }
@@ -263,7 +275,7 @@ func after(c *gin.Context) (*int64, error) {
 }
 
 // paginate shortens rows, of which one more than listSize was asked for, to a page.
-func paginate[T any](c *gin.Context, rows []T, total int, key func(T) int64) ([]T, pager) {
+func paginate[T, K any](c *gin.Context, rows []T, total int, key func(T) K) ([]T, pager) {
 	p := pager{Total: total}
 	query := c.Request.URL.Query()
 	if query.Has("after") {
@@ -271,7 +283,7 @@ func paginate[T any](c *gin.Context, rows []T, total int, key func(T) int64) ([]
 	}
 	if len(rows) > listSize {
 		rows = rows[:listSize]
-		p.Next = address(c, query, strconv.FormatInt(key(rows[listSize-1]), 10))
+		p.Next = address(c, query, fmt.Sprint(key(rows[listSize-1])))
 	}
 	return rows, p
 }

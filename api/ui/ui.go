@@ -15,7 +15,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"mime/multipart"
 	"net/http"
 	"strconv"
 	"time"
@@ -26,6 +25,7 @@ import (
 	"github.com/event-stream-engine/ese/internal/access"
 	"github.com/event-stream-engine/ese/internal/fault"
 	"github.com/event-stream-engine/ese/internal/price"
+	"github.com/event-stream-engine/ese/internal/report"
 )
 
 // Deps is what the pages need of their surroundings. All but the marked are required.
@@ -45,7 +45,7 @@ type Deps struct {
 	// Explain decides the status of an error, and what the visitor is told of it.
 	Explain func(ctx context.Context, err error) (status int, detail string, fields []fault.Field)
 	// Import takes in an upload and returns the id of its import, as the API's import does.
-	Import func(ctx context.Context, upload *multipart.Reader) (uuid.UUID, error)
+	Import func(ctx context.Context, upload Upload) (uuid.UUID, error)
 	// Health looks at the dependencies; it bounds its own time.
 	Health func(ctx context.Context) []Check
 	// ErrorMeaning says in a sentence what a provider's error code means.
@@ -75,6 +75,7 @@ type Check struct {
 type Store interface {
 	formStore
 	userStore
+	personStore
 	importStore
 	segmentStore
 	templateStore
@@ -96,6 +97,7 @@ type UI struct {
 	patience  patience
 	details   memo[*details]  // by run
 	forecasts memo[*forecast] // by draft and its last change
+	consents  memo[report.Consents]
 }
 
 // New prepares the pages.
@@ -144,7 +146,20 @@ func (u *UI) Register(r gin.IRoutes) {
 
 	get("/users", u.users)
 	post("/users", access.Write, u.createUser)
-	post("/users/import", access.Write, u.startImport)
+	get("/users/new", u.newUser)
+	get("/users/number", u.checkNumber)
+	get("/users/:id", u.person)
+	post("/users/:id/consent", access.Write, u.changeConsent)
+	post("/users/:id/attributes", access.Write, u.changeAttributes)
+	post("/users/:id/topics", access.Write, u.changeSubscription)
+	get("/users/:id/erase", u.confirmErasure)
+	post("/users/:id/erase", access.Write, u.erase)
+
+	get("/imports", u.imports)
+	post("/imports", access.Write, u.startImport)
+	get("/imports/new", u.newImport)
+	post("/imports/columns", access.Write, u.peekColumns)
+	post("/imports/check", access.Write, u.checkImport)
 	get("/imports/:id", u.showImport)
 
 	get("/segments", u.segments)

@@ -1539,6 +1539,13 @@ type ImportErrorList struct {
 	Total      int64         `json:"total"`
 }
 
+// ImportList defines model for ImportList.
+type ImportList struct {
+	Imports    []Import `json:"imports"`
+	NextCursor *string  `json:"next_cursor"`
+	Total      int64    `json:"total"`
+}
+
 // ImportPolicy defines model for ImportPolicy.
 type ImportPolicy string
 
@@ -3000,8 +3007,26 @@ type TopicID = int64
 // UserConsent Only `OPT_IN` may be sent to. `PENDING` is unknown, `OPT_OUT` was withdrawn, `STOP` was said by the person.
 type UserConsent = ConsentState
 
+// UserCreatedBefore defines model for UserCreatedBefore.
+type UserCreatedBefore = time.Time
+
+// UserCreatedFrom defines model for UserCreatedFrom.
+type UserCreatedFrom = time.Time
+
 // UserDigits defines model for UserDigits.
 type UserDigits = string
+
+// UserName defines model for UserName.
+type UserName = string
+
+// UserRegion defines model for UserRegion.
+type UserRegion = string
+
+// UserSegment defines model for UserSegment.
+type UserSegment = int64
+
+// UserTopic defines model for UserTopic.
+type UserTopic = int64
 
 // BadRequest What went wrong (RFC 9457).
 type BadRequest = Problem
@@ -3154,6 +3179,15 @@ type TestCampaignParams struct {
 type TriggerCampaignParams struct {
 	// IdempotencyKey Makes it safe to repeat this request; chosen by the caller, new for each thing to be done.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// ListImportsParams defines parameters for ListImports.
+type ListImportsParams struct {
+	// Limit How many rows to answer at most.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor The `next_cursor` of the page before.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 }
 
 // ListImportErrorsParams defines parameters for ListImportErrors.
@@ -3439,6 +3473,24 @@ type ListUsersParams struct {
 
 	// Q Only numbers that begin with these digits; a leading `+` may be given or left out.
 	Q *UserDigits `form:"q,omitempty" json:"q,omitempty"`
+
+	// Name Only users whose attribute `name` begins so, whatever its letter case.
+	Name *UserName `form:"name,omitempty" json:"name,omitempty"`
+
+	// SegmentID Only users whom this segment selects now.
+	SegmentID *UserSegment `form:"segment_id,omitempty" json:"segment_id,omitempty"`
+
+	// TopicID Only users who are subscribed to this topic.
+	TopicID *UserTopic `form:"topic_id,omitempty" json:"topic_id,omitempty"`
+
+	// Region Only numbers of this country; ISO 3166-1 alpha-2.
+	Region *UserRegion `form:"region,omitempty" json:"region,omitempty"`
+
+	// CreatedFrom Only users who were added at that time or later.
+	CreatedFrom *UserCreatedFrom `form:"created_from,omitempty" json:"created_from,omitempty"`
+
+	// CreatedBefore Only users who were added before that time.
+	CreatedBefore *UserCreatedBefore `form:"created_before,omitempty" json:"created_before,omitempty"`
 }
 
 // CreateUserParams defines parameters for CreateUser.
@@ -3454,6 +3506,24 @@ type ExportUsersCsvParams struct {
 
 	// Q Only numbers that begin with these digits; a leading `+` may be given or left out.
 	Q *UserDigits `form:"q,omitempty" json:"q,omitempty"`
+
+	// Name Only users whose attribute `name` begins so, whatever its letter case.
+	Name *UserName `form:"name,omitempty" json:"name,omitempty"`
+
+	// SegmentID Only users whom this segment selects now.
+	SegmentID *UserSegment `form:"segment_id,omitempty" json:"segment_id,omitempty"`
+
+	// TopicID Only users who are subscribed to this topic.
+	TopicID *UserTopic `form:"topic_id,omitempty" json:"topic_id,omitempty"`
+
+	// Region Only numbers of this country; ISO 3166-1 alpha-2.
+	Region *UserRegion `form:"region,omitempty" json:"region,omitempty"`
+
+	// CreatedFrom Only users who were added at that time or later.
+	CreatedFrom *UserCreatedFrom `form:"created_from,omitempty" json:"created_from,omitempty"`
+
+	// CreatedBefore Only users who were added before that time.
+	CreatedBefore *UserCreatedBefore `form:"created_before,omitempty" json:"created_before,omitempty"`
 }
 
 // ExportUsersJsonlParams defines parameters for ExportUsersJsonl.
@@ -3463,6 +3533,24 @@ type ExportUsersJsonlParams struct {
 
 	// Q Only numbers that begin with these digits; a leading `+` may be given or left out.
 	Q *UserDigits `form:"q,omitempty" json:"q,omitempty"`
+
+	// Name Only users whose attribute `name` begins so, whatever its letter case.
+	Name *UserName `form:"name,omitempty" json:"name,omitempty"`
+
+	// SegmentID Only users whom this segment selects now.
+	SegmentID *UserSegment `form:"segment_id,omitempty" json:"segment_id,omitempty"`
+
+	// TopicID Only users who are subscribed to this topic.
+	TopicID *UserTopic `form:"topic_id,omitempty" json:"topic_id,omitempty"`
+
+	// Region Only numbers of this country; ISO 3166-1 alpha-2.
+	Region *UserRegion `form:"region,omitempty" json:"region,omitempty"`
+
+	// CreatedFrom Only users who were added at that time or later.
+	CreatedFrom *UserCreatedFrom `form:"created_from,omitempty" json:"created_from,omitempty"`
+
+	// CreatedBefore Only users who were added before that time.
+	CreatedBefore *UserCreatedBefore `form:"created_before,omitempty" json:"created_before,omitempty"`
 }
 
 // ImportUsersJSONBody defines parameters for ImportUsers.
@@ -3697,6 +3785,9 @@ type ServerInterface interface {
 	// GetHealthV1 Tell that the process lives
 	// (GET /api/v1/health)
 	GetHealthV1(c *gin.Context)
+	// ListImports List imports
+	// (GET /api/v1/imports)
+	ListImports(c *gin.Context, params ListImportsParams)
 	// ReadImport Read an import's progress
 	// (GET /api/v1/imports/{task_id})
 	ReadImport(c *gin.Context, taskID TaskID)
@@ -4791,6 +4882,41 @@ func (siw *ServerInterfaceWrapper) GetHealthV1(c *gin.Context) {
 	}
 
 	siw.Handler.GetHealthV1(c)
+}
+
+// ListImports operation middleware
+func (siw *ServerInterfaceWrapper) ListImports(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListImportsParams
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", c.Request.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter limit: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", c.Request.URL.Query(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter cursor: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ListImports(c, params)
 }
 
 // ReadImport operation middleware
@@ -6493,6 +6619,54 @@ func (siw *ServerInterfaceWrapper) ListUsers(c *gin.Context) {
 		return
 	}
 
+	// ------------- Optional query parameter "name" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "name", c.Request.URL.Query(), &params.Name, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter name: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "segment_id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "segment_id", c.Request.URL.Query(), &params.SegmentID, runtime.BindQueryParameterOptions{Type: "integer", Format: "int64"})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter segment_id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "topic_id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "topic_id", c.Request.URL.Query(), &params.TopicID, runtime.BindQueryParameterOptions{Type: "integer", Format: "int64"})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter topic_id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "region" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "region", c.Request.URL.Query(), &params.Region, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter region: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "created_from" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "created_from", c.Request.URL.Query(), &params.CreatedFrom, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter created_from: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "created_before" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "created_before", c.Request.URL.Query(), &params.CreatedBefore, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter created_before: %w", err), http.StatusBadRequest)
+		return
+	}
+
 	for _, middleware := range siw.HandlerMiddlewares {
 		middleware(c)
 		if c.IsAborted() {
@@ -6568,6 +6742,54 @@ func (siw *ServerInterfaceWrapper) ExportUsersCsv(c *gin.Context) {
 		return
 	}
 
+	// ------------- Optional query parameter "name" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "name", c.Request.URL.Query(), &params.Name, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter name: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "segment_id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "segment_id", c.Request.URL.Query(), &params.SegmentID, runtime.BindQueryParameterOptions{Type: "integer", Format: "int64"})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter segment_id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "topic_id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "topic_id", c.Request.URL.Query(), &params.TopicID, runtime.BindQueryParameterOptions{Type: "integer", Format: "int64"})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter topic_id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "region" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "region", c.Request.URL.Query(), &params.Region, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter region: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "created_from" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "created_from", c.Request.URL.Query(), &params.CreatedFrom, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter created_from: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "created_before" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "created_before", c.Request.URL.Query(), &params.CreatedBefore, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter created_before: %w", err), http.StatusBadRequest)
+		return
+	}
+
 	for _, middleware := range siw.HandlerMiddlewares {
 		middleware(c)
 		if c.IsAborted() {
@@ -6600,6 +6822,54 @@ func (siw *ServerInterfaceWrapper) ExportUsersJsonl(c *gin.Context) {
 	err = runtime.BindQueryParameterWithOptions("form", true, false, "q", c.Request.URL.Query(), &params.Q, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
 	if err != nil {
 		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter q: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "name" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "name", c.Request.URL.Query(), &params.Name, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter name: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "segment_id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "segment_id", c.Request.URL.Query(), &params.SegmentID, runtime.BindQueryParameterOptions{Type: "integer", Format: "int64"})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter segment_id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "topic_id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "topic_id", c.Request.URL.Query(), &params.TopicID, runtime.BindQueryParameterOptions{Type: "integer", Format: "int64"})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter topic_id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "region" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "region", c.Request.URL.Query(), &params.Region, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter region: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "created_from" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "created_from", c.Request.URL.Query(), &params.CreatedFrom, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter created_from: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "created_before" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "created_before", c.Request.URL.Query(), &params.CreatedBefore, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter created_before: %w", err), http.StatusBadRequest)
 		return
 	}
 
@@ -6989,6 +7259,7 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 	router.POST(options.BaseURL+"/api/v1/ingest/triggers", wrapper.IngestTriggers)
 	router.GET(options.BaseURL+"/api/v1/ingest/status/:task_id", wrapper.GetImport)
 	router.GET(options.BaseURL+"/api/v1/ingest/status/:task_id/errors", wrapper.ListImportErrors)
+	router.GET(options.BaseURL+"/api/v1/imports", wrapper.ListImports)
 	router.GET(options.BaseURL+"/api/v1/imports/:task_id", wrapper.ReadImport)
 	router.GET(options.BaseURL+"/api/v1/imports/:task_id/errors.csv", wrapper.ExportImportErrors)
 	router.GET(options.BaseURL+"/api/v1/topics", wrapper.ListTopics)
@@ -10612,6 +10883,125 @@ type GetHealthV1defaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response GetHealthV1defaultApplicationProblemPlusJSONResponse) VisitGetHealthV1Response(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListImportsRequestObject struct {
+	Params ListImportsParams
+}
+
+type ListImportsResponseObject interface {
+	VisitListImportsResponse(w http.ResponseWriter) error
+}
+
+type ListImports200JSONResponse ImportList
+
+func (response ListImports200JSONResponse) VisitListImportsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListImports400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response ListImports400ApplicationProblemPlusJSONResponse) VisitListImportsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListImports401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ListImports401ApplicationProblemPlusJSONResponse) VisitListImportsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListImports403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response ListImports403ApplicationProblemPlusJSONResponse) VisitListImportsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListImports500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response ListImports500ApplicationProblemPlusJSONResponse) VisitListImportsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListImports503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response ListImports503ApplicationProblemPlusJSONResponse) VisitListImportsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListImportsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListImportsdefaultApplicationProblemPlusJSONResponse) VisitListImportsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -20391,6 +20781,9 @@ type StrictServerInterface interface {
 	// GetHealthV1 Tell that the process lives
 	// (GET /api/v1/health)
 	GetHealthV1(ctx context.Context, request GetHealthV1RequestObject) (GetHealthV1ResponseObject, error)
+	// ListImports List imports
+	// (GET /api/v1/imports)
+	ListImports(ctx context.Context, request ListImportsRequestObject) (ListImportsResponseObject, error)
 	// ReadImport Read an import's progress
 	// (GET /api/v1/imports/{task_id})
 	ReadImport(ctx context.Context, request ReadImportRequestObject) (ReadImportResponseObject, error)
@@ -21438,6 +21831,32 @@ func (sh *strictHandler) GetHealthV1(ctx *gin.Context) {
 		sh.options.HandlerErrorFunc(ctx, err)
 	} else if validResponse, ok := response.(GetHealthV1ResponseObject); ok {
 		if err := validResponse.VisitGetHealthV1Response(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ListImports operation middleware
+func (sh *strictHandler) ListImports(ctx *gin.Context, params ListImportsParams) {
+	var request ListImportsRequestObject
+
+	request.Params = params
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListImports(ctx, request.(ListImportsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListImports")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(ListImportsResponseObject); ok {
+		if err := validResponse.VisitListImportsResponse(ctx.Writer); err != nil {
 			sh.options.ResponseErrorHandlerFunc(ctx, err)
 		}
 	} else if response != nil {
@@ -23589,559 +24008,564 @@ func (sh *strictHandler) GetReadiness(ctx *gin.Context) {
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7L37dttGly/4KtWcnhU7gWhSkm/UmnVG8aXjk/gylvylp00PUQSKJD6BVQwKEM24ddZ5mvNg50lm1d5V",
-	"hQJQIEFacpJe+SeRSQJ127Xv+7e/9CKxXAnOeC57oy+9Fc3okuUsg389KzIpMvVXzGSUJas8Ebw36l0u",
-	"GAk5+5xPIvhFSMSM5AtGVnTOyJTNRMb6vaCXqB//VrBs0wt6nC5Zb9TDJ3pBT0YLtqTq5Uv6+RfG5/mi",
-	"N3o4PA56y4Sbfw+D3ormOcvUm/6/j+dH/0GPfh8cPZ38X0effvjXXtDLNyv1VplnCZ/3bm6C3qvn/gkn",
-	"MZkn14wTmpMoY1R9ZSe5ovminGMS94Jexn4rkozFvVGeFcyd70xkS5qr3/H80WkvUAtIlsWyNzoenj4+",
-	"fXLy6PQxrAI/HNpZJjxnc5bhNGO2XImc8WjzM9s0p/yaXjFJkpxIOmMkFyRjK0Zzki8SSdTcmMzPSLQQ",
-	"knEy3cD2RzRNWRYQztZkJjLCaLRQD/C5esGUkVhwOBj2mS5XqZrSyWw4G8Sn7OjRbDA7OqUDdvQ0Pnl0",
-	"NKAn9OF0GD+OhgOzSQtGY5aV2+Qs4UitoeVMjx8+3Ham/3L0P1qPcrkSWf4827wveHOHXlyzbIOrSySJ",
-	"Fiy6YjGhPCaRKHjO4gD+wQUpJMvUb9ZZkueMt5FmnG0mWcEr69CTmgqRMsqdWb2mq5WaZ2Navy5YxuA4",
-	"ZknKvpMkEmmx5DIgIoOPMxaJLJbfkSu2kQGZslTw+YhQ8t8v3r4hYvpPFuXqQqlZyQAPcZ3kCxKuFoKz",
-	"CS+WU5aFwZiHkeCS8Xwic5qzUK2X0DzPkmmRM3wmFrkkU5avGeMkySVJ2TVLJfxUDxV+GfdyMe4FZAzL",
-	"HfduQnxYzVZ9QsKcfc7DgIR67DEXGQn1poSwMl6kqaKylNFrXD6um4gi75NfFzRXxBwLJgkXOSyOXDG2",
-	"kjArsebwUZ+cc1KsUkFjsqQbEtEs26gHqVTvHPNlkebJimY5mSUsjUm4xHMIScJlzmjcH/MKgX8Z916L",
-	"aZKycW9Exj13C3HJl2LN8TsaxxmTsh8l+Qa/eydkHokYntW75P5wZb8u9059r3Zr3Lu5aaEzPeW2+/Jk",
-	"+LTKBI/b78Y7kSbRxkeENCdTFoklk4qW1A2QZL0QhGaMXHG13zTNGI03fRIWqxjpZ71gnKRslqtTC8iS",
-	"ZXMmS5KSJOG5UAeRZIqegX4kWTK1m2S6GXP884yEGVulNGIhWRW5RLIX6+9q7yLwGy08kkyekZDGcYg0",
-	"BE8t9cFv1Lz75BnSO5mJNBVrSzpjnhUpk6TgMcvscuD224kgXfiOY4V76J7Gv2Zs1hv1/o8HpXR8gN/K",
-	"B5WNL0/iPZvD1vtED/CjbAOXGihPwv0SRU6o/VIR0hl5dfGWnAwfPToaEpquFvTouJVbsRkt0nyS4cBt",
-	"zLchQD99Ob7xs9tfkmWSN1fwk1iTJeUbdYJSXXHK5ZplSo4uhczb5pfC29xp6Rn3Rg8HrswcDHYKy3fq",
-	"1r6BrfPvMG6rIqkX/eGj0zOgjPCHEJjIlBnOT8L/8/jHsE/OSbhe0FzS1WoUklXGZslnJSCoIisWV0Xk",
-	"D09PHz8eHp+cPnz02K8vuExlq+bgHMzpoHLHT32KzqfvR/+N/LePPwyOnn76ODh6Su7d77fqPe9ZlKwS",
-	"xvMXWSayZyJmza16y9MNWTIpqbrXmscnkjD1iFXiMnGdxCz7TrYdLfx8ogi2TnZ7q0F21u8Zlb770zbl",
-	"DH7fNkP8tu1SPDrdppBoDXPnPl8oobtrwgnH6YKEbpstfNmZAb3Gd+PwMKOCd7gb+nSzgp/BH5ytmcyr",
-	"LL91Owv+1Sd9SeVVm24e5lReTZI4JPkCdFxmlIA1lZrfsBhOv0Vl1y/oprcXBfzSoYiTR76jvhSrJMI5",
-	"+4ZU306+ha3wQbJMi74WekP53onYKjpjZ6LTw5dEp+b0PJknaDd6pmQkXY6qyDzhVqmUjMTw6BmhStjH",
-	"Sod3uDXaaSLbSZe/td3w4aNtN/wH8um/KX766cswGD70SsMbPFQm8x9FnDBY5AWbLxnPPwBlqg8iwXN9",
-	"JlYvfaBO/CimOUypnByN40RtD03fZWLFshxeOqOpZEFv5Xz0pafshgrtTBNOYdlNEi0p7yM+98n+CtUz",
-	"XEv1fM7Jh8uXR0/AQEGiYaShWKsvQ2WW5CxlIOEsJ+FolKQJZ6D7awuHSLaiGc1ZrAzSSCyXNCCSLZNI",
-	"pIKDzZDTaWlalEJb/UsNYG//LMlkDgOAUSvrtg9hqbRThx+jfle9iJpMUUGrHRhdrdIkAi/Ag39qyWNl",
-	"/scvPTpnKKSVNQD2eE4z2gtq92fUe/vucvLqTUmTLzPKr8jrRJnivaAnoqhYUcPr1L7BxxWVwdUxHj/q",
-	"3QR6+OOndvhzXmQ0XtBV0WkS/5YpxfrXJEUpWJnEcxHlwjMHqxE5k3ncu/nkXrEkZ0vZTUN+D2Zu7wZY",
-	"3it8bjgYaG3PfGCplWYZVST++WgujvRnHz+pk+m/p2st84Dk7+KqNUWS+gbVSDBVc6aoUP0Tb6XiSDvv",
-	"Z2BNvcYQ51I7zLS/DcVzgqP1q8IJDcJbu/u7bz25F/Yjea0M/v7nVH6GP9RR2D/S8D7cfO20gMNTS9C+",
-	"jT55oRgE/ossqBxzWrvC5J7I9EfhfTDVFPNf0GtGKKk5NvC3+jM1csFTJiWhRO8vkXQjicgXLFsnkp0R",
-	"ds2yzZjDJ+SKbawt7HpI0D8E28BQVomZ4xfR1mRpsYYkFiQXok9eLFf5hlzTtGBSjU3USAmf98d8zC/Z",
-	"51wZE8BjA/jf8JHarF8THou1PBoePzxWNsizi3/gYSyUkkPQvYY0FwG5KVt9K08NgKGKbMzD/wz75O2M",
-	"ULIW2dVUiCuHj8oFYzAlZfCrkdXrkdkqo0eZ4Qk37PgeF1Ym/84yIdXUV2khiUzmPDBmHxk+HPNoQTMa",
-	"5SyT98sd1i8KSKh4sDbD4faF+kdEe45koCwuzcslydnn3J4tHIs+XaUPwOUbc+1UouCXOiOuXFLm21rR",
-	"gdo29a4+EmfpZVLPSK+ggNskV4rCgC/8SOP3KP63iI1VJqYpW/5gxEc3TeodPuW7m5fgHYRhSUQ5F0px",
-	"wkNTzOSZ4LM0ib75lFYZA68LXEbF/6ZJrDYUJgXW5rec0Tnf4E1HqxUm8RLmFDP+rbdGsZaURldIrzIS",
-	"KwYTesWVsknTb747b4uMgJcFjbxUzCXILsPNNHkpWwsm+kbkL0XB42+8cRlceC6ILEyIAqbzjm6Ucn0p",
-	"xC80m7NvfZxTEW+AEwlBUjUBmNQHTot8IbLkd/ZN9+mNUPSF3nWRE6oEThITiOHgtK5pktJp+k336ZzE",
-	"bMV4zHgEexWLNT8jebYhdE4Trqe2ykSkdLZpyp6VE/uWZ6nHQrE3KySLz0gILEOGGFvREpKlsdSzlsVK",
-	"qa4sfs3ihF6CLvXHUKDSRDD2Alqh0llh1DKCktMrRQc3Rj0HuXUegTsZPLmyYtJ86Rmf1GTFsolkkVC3",
-	"fggK+Yom2SRRPOuapvo72Rs9CnorlknBJ5VnY7pBk9rz3ZqxK/Rm4pfoJGk+zos03fYjfI/61U1dZ/eu",
-	"o+GCuGYZKBdSkWqmrvScKanR7zVdLK0bUH/rL4zKnOSJUmF0TC1fi9LblwswY3FZZ2SATA5jrp5B2/a2",
-	"PuyPRXrlDKL0tnIYMmc5OkYTTo5PyUIUmTzDeJzS7rhxxahJqE+RYaCjqtuk8DB8VpJUtpEeW7JrxklM",
-	"N3KvkdooZPsmiBlsgSym9jcE3vRttqeVYm93k2pGno/y22i3nby2nPGuQ9m5/qYFGlR50juaR4udRnpz",
-	"DyGaBBcsWlA+Z33yM1tBWDhRuvKSBcq2oIVkeLTK6DDeQ7JklJM4mc1YpiQCqBuyEuRp4SoPgTm2s7kb",
-	"8GW4Cxh25FZu+GtH/GsLd7JveVR5yWBPbmNfM2xM5usYxm28uJ0/3NHbb2HyN/VrUPVr1b1azrdH8ipZ",
-	"HYkVXo2jlYBjt+7M8zxnyxWoIlUyi2iWJW0RoKkyKIEvrqnShlDHUTw0yQmd5UpURhFb5ZRHbAtfKv1a",
-	"WiWayMQne+txRKImnSrj0U5CGZSaC89ERmYZ0zZ7l9FjltMkVQPv/KmS/vGE5t48HcyIEUUOTgk1LciM",
-	"qPj2YpqzIyXxu0zMCYx6D6IaWt1NpDOapCyepEJcSX9gXsxypYSobU0TmZNIFGlMKp4D34sXeb4C51oh",
-	"u5wfRuD0eUHEUGk1wHe7LQTJpB6Aa+xfyqhkk4LneLo1wwMIFdRhdWzGUZJIErEspwlPN0RcoyD3Hl9z",
-	"uN37WtkG2GGkXppFCxYD7SZ5QNYLcKrWqKnglp6aW8JbQrYvM7EkwxaNUc/F3LudBClzqq66vgDddkWa",
-	"uPY2M0YzojIe6OopcLg2HcIEGg2Lqi2jykyqpBlUUw30vTcHV7sfldVWacnhA14NxV1M40BCsWI8BL+o",
-	"OdwNy+8HJESmyeLQJGCahQUk1DYnfKUoJKRT8F6Te+4PCWfKUFnQmCT5/WDMQ00zIbmXuE7AXKTxfZ3b",
-	"xpUU+thT0+oFPTMJcGrCmOpDGKwX9PTrnGWXB31uPdvtChnSlSe5LNHMEi1VlKaBWiym8f0DfeM0Y+hU",
-	"36AvVs2hpnhBpOtkaCNdz0QqllNRxrLOs38WnJKLJL2mOpzkzhDyh+5G2j6jyxVN5rxmSNOVOj59q9CQ",
-	"tR9NrW1LizhhPGITmfzOzIfTIknzScKtphtRTrON0jsicDEMgp5ScDlLnYgc3BE1el4ZFLKY9Se948Hx",
-	"o6Ph8Oh4eHl8PDp5Mnr49D965W/UvHpXbDMawu5HaRGzicSA9iRR2uTHT3ifioxN8kXG5EKkcTmx40HQ",
-	"mwHP5dFmEtGVmYXiREolYp/ziYiiIsvUqvULV1kiMjzXaZEqA+O3ImH5BKywCVO6ML7F/Riusfkiozmb",
-	"gPZf9VsoajeDTaJMEaZ+oPxYcbjfBbe7r5hXXKRskoqIpvB146vKh3Z/IJHO/BOTEMxv1GQnaN1NlgnH",
-	"6+R8VzkyI3J7z9+fv7zsmQ8mOl/J/Mqxaic2zUR/aXQp0Pp8pGIOBG/PrywFllVS/zXLJFzk4U35tol+",
-	"qtyy3ofLZ0o8qOHVLXz3ijxnS0HspQh6eZbM5xA7XlJe0LT8aIKj44wxH3M7na4hNjbRuZijcpUN90/l",
-	"9n05UFGr3Nc6w3/jaDngjzO/Rh6fUq7tTplTHstOKmuNG9SHtEll0uRp6fQsSNcCtQvLKkDHMC9TTHiW",
-	"id9ZVWU1qUa71bKSHdUn9ConKK/RS0qLXCxpnkTKekjVpzOlpoALBhxsZ6BzKgWJxYQuBZ/rigQkFuno",
-	"MzaXvsn96rO4WGgBgnPQq14vhIQ0epascpQxdE0TiJHiJmGaPSqHELrKxU5vnL1LOxKh9M9u6jzZa1/o",
-	"uDBog+COyAVs2OEmhsv0u2p0rhDwmyUJj5IVTV0NP0FVVx3rFVt1M8y8gqW5MQKUngQS1hQJ4QFLRUvw",
-	"nESnfSSyWFGTJKEsVquMSVCobP4QMk0S6lHjENLETIZK4zo0j7ySenKzVfw1ynMUmenfg0tWp96VpJ9S",
-	"mRuFUZIVuKaSXJEh6nyxYNJPiTUx+6VH0/TtDLKStlHmS/PYM7qCtJ16NAl42XohQN2UApO6pxW3KjhL",
-	"7ZEo00pf4NJjygWJ6KpJDk0rr33jm8qC9/ZQgsJc3SAzEXulOWQLiIysweSdMpKAP2MN5Tcohlh8Rhjk",
-	"ahgDTT0OZ4GVQuj8UDxVX8om+Wy9WWVq08MmOZXKzw6Wopf2zvz+xqMm1Tdo3Pvpp9Hr1+Nep4vpUa++",
-	"7oUtalmDgTMeSzJl84Kry64IDmWG+rlbQdCkkYZ617iCoGwF4NEPSIwJSEvB80Vg/qc/XDN2Vc3pH5Dh",
-	"gHxPvifDo4edlutTKn2s9Hd9ecLa9MNOu+pVUBt+ELKmaUqiVERXaiimU61QgfgOi6l+b1T6oeJ1fDQY",
-	"Xg4Ho8Fgr/mYmRwms1w9+sshekpN897HWD03QuU7SWI2Szg8F+gcYytLDHvZcky3bFz6DYdGxJGi04tq",
-	"J1/JsCAKSZWCiFw5B7bYzR3XwS3UxbWkvYddeNsF/vqmYfE0Gf9Gs2k3m73opmW3GE71Mf5NYKwWcnbw",
-	"EZP+ByNiIFHwdHOgXu3aaNt251L/7qJYLmm26dUNsm5ajMOQGjuizTffN8Z463aAl/jznxMeO09rO8/H",
-	"Cdk1XjpIn9Wlr1dssxZZ3OksXauxqziuWZHbV4bpmE4hX8OFiZtXPRPncCuMrc6k/MpwG4k6ppi9WfWr",
-	"0iZ0HUVjmwrbsLbqiqZPS2gqIg691eVDff9LGqvRi1/QtbDEpibgF8cerbJi+VSN/qDiRyitv7qlXjG4",
-	"KkRZczdXjEGfk9lcpF8S6Y3faUO5c5a99cN4DBkHm6FTmCAXOU07sZvaNSmnXR3UvHLbRhyaCoAZW4pZ",
-	"mzf9miU5u8PcgIYy3hs8QQ3Ko1f3jof4XYuKfDrokDXQdIzYaPTDnZH+Tlb4JeBLaIeWLcKG6gYo8UHj",
-	"tN2a3ruOzTWWjgd7Gt9uLH7X8pvm8zb6qt+N2jmIYusEvOuM6aaanfF0d4Vz5VLBoPo9n7brn1Wj/9Zt",
-	"TheaxbNXZU3dvY+DoS6q+8/jj4Ojk0/3Rx8HRw+hbvnTv/a62qR3OWCrzbol06OTXerW2w8G9crDQ43L",
-	"rQXLW3bGQcn54YG/XLzV0qyVUG4bBeonT2+O8I/j8o9L88fI/LF9BndqW+5kU3dqfO5ksgQqf9YLkZqi",
-	"L/eVmtXXJMUfa566d+XJ3llXrQbaXRzcLlPqABHW+X7uex+tnebewCYvuWMrbvvgO+/i15lfdxvDf+cI",
-	"xkY8QjLHBS501dwaylSshkskBKOoDniNSJhnlEsa4cChiT2F0yK9Cvv6/zV8hUoCR+V5MAHTK2+iRrkG",
-	"Mc+YrCf2mymaGG7GljThUHb6+PFTxcAggH88dOLP784/XLx4DgkiGZMivVaqx+AmaDFLunsjnMEbDluz",
-	"xTJPECxqyqzTqsOr/fgHr8u8eCevxmTFdH31gc4sd/e2TIzmZXXrlDGu0x/XGqUJPCQzxDtKJJmyhM/J",
-	"TBQ8NuAHh9pl2jNhHQpo95dnVFnBNmPtPcu3CT+tTDtEWSZuyd7o48lgMDj5pHPBJBQsQ+oWTCBmaXLN",
-	"1Mw/NQiw8prtKZVnhHJTLaUka05omgYegBNj03yVCfNw0ChdL3jyW8H096UY9fp1385IiFsQBiR09kD9",
-	"M6I8Yqn6DotnnegnAKSVSWKaa0EFsYb4Y1ESsxh5mC6ExnrJMccCTmXxyhJqwV6ZBRjMsIHgAyVzlpNE",
-	"86xOLokqMk2l8H+4veq/uXU1gtb7uI1EL1rSWcNnb1+/++XF5Yvn4cgG5JNqPP6sTCdQFxUZFM2y5Bqj",
-	"KJpjm6ydi2c/vXj+4RdgoO8/vHnz6s2/9YKSp9oB1d/nb569+AV/+vL8lfqjweKVNFNDHF3TDCrTYKyM",
-	"ztRlvdB6sror7wuur+07qjP9nhm/k/rb0I0aC+/XJ3eDtJe5sUPPlMEJHhUrBZWoi4plkdI8uWYjCMXS",
-	"2NJbhE9QSSzhBoSW/zC6LXB3EuLpheYxRqPFmJt3CR7pUnwax5IUK3UoIfiPJjasJTWAWy0X6JpldM4m",
-	"etwN2BLt5VuQWltmuqtxzJPV3OYyacOuqJqxIQqlB7WqRDr3FTJcNCOuJ4scmP2xtzy2T9xGzMfuM5jS",
-	"rckRz0symDUFvN28xmbFBRY57jhBWAm4+3BPIZ4nMgK5voSLdTVjCqI86pEDj9A4pravGe8bkLHDzSH5",
-	"NU3L8KzsuBVzJuYZXS2SaBInEvN0vfiCTubYdINmZoDgCULmRPvCco2R05WRv1OvAa7g8y6nVOYT7Qlv",
-	"ydzAdJ5ZMof0GEjJ0KCse2TnszlNJ9qmiNmMZZlvPGcD1gtBdCLYDCJOSgfIIetADdJRF6yMq17nVWY9",
-	"w+pBGdYYlhI2pWuLcakdAQA0KDtOyFYnWb2g4923D5YaVlM6lpqHukOhYvPhvhPTypxnkyAhvZkeLzKS",
-	"Kvo04WzEedM6+8iqRvvOY8V47D2tN5BFPy/4/lZHpTYMHSHePJccik9gnYaPdbzrdoTfClb4tvEDYDes",
-	"6cYErTnL1yK7GpFQ4orx7Gw9wr5LU4e+L035rbH3gHAVN2cJ8MEVLRcoDebtqr/7Tr3Ujf2nXp73GZGM",
-	"ucq0DqzKvcd0TRYvKaA6YwvtuMhbFIlOg2EFh4/RAgxKQ4kHO7JaOnIGuEYAIiAybSN0ZT9ilU9EkctJ",
-	"XCjWPImcqojtPDHJF3HG1przafwmWzmPYhzxuo0c7zglN3TwDSWDO+whgiHJCLzCCAhB6qnAW/wqZfBC",
-	"vXJr2Rr6qKoLZkS9Aeuouw7JaLxD63mvjAIx26UmN1heVvAJ34JZmhXc4lNJMFsSAPCo63VWremU86Qt",
-	"8W2aD9iuaA99VZJTEUVMyh27B1IDMerzkls43CU4WH9scjn/Rn+NloiQva1qonW/I+jK1ptSTteG6vG+",
-	"5Oxzo6hVSUOlWmegNQBWj+DzjkStZiUymk6KLG2lve8kwKjNUrE2SHmX+jnyK5uSD69aSFE93Cm7KRer",
-	"yU7f1tccjkWBtufjwjB6Tqs9UaxmifvnatJmRmD6G9vedKH4eh+mycWyvkyHhXjm6FEKm4pWXZvxasx1",
-	"Namp9rZoBn4lxavOe8R9m7HtY8st/KbFdPWrtB7re4vo98vCFsHcYlK1WXgeWddkJsEO30/zhnl5ohUL",
-	"7Ra334XS5tmpWcc1frPNfXmpwQa7OthdNE1wGFZw6j8FvWuaJYoHwYUVWQyFesPjwWO4aVVHWu1lHm81",
-	"IEwHFmEfYth1b3p7OHR74cR+nuHayrpH43VNstGHDEl9J9EoX4g0Zpk8w34Tc+Eyd1j9d073ij45NziY",
-	"j8jPyY+e6P3wrgqTa3yyena7SAwVZQ/wDdQXVfyLJ5ZTwD97g+FTOh1Ep0ePh9HDo8ezE3b0hD58fHQy",
-	"G84e0eH0ODrBKvRKLatGKDZc+OZTVftTJ66x20d2+AcnD7KCPxj2WsG/PBWLGkZaEbotosRN6Sw0L03Z",
-	"kMUbbgrKqurqUTDMarrpFkav6O+E964KPIt3b3dk68mXaQId+Utj5013JLeRhzdH8zlYlyj6IfpkxTLo",
-	"umCaaBe7NslXGZulyXyRh74y0Zvd64J8BndiZUGyB7oA2LislH18J23oo09CfDgcuUZzYPkGZOtYfadP",
-	"Qsh0x1/Dn0h9VDc5uhe+e3txOeYP6Cp5cD18kPA5k/kDnXohw/vlmzVi2XohliTBx9V0dNY8gLFbxQpC",
-	"GeYJYyohvI7IoGiSjjlM1b5/2SehYmQTndIcjogUSwZlgZytA+OmO3/3CrCdOUkAydt9wblSeovc7hHG",
-	"tDlLMMJoa3S5yAgmscKfJtlLx3kyZYhe61Wgoo/eAHThm4Y/xIpWgq9DdamaRWFPGva+F/T0dinZ4Sx2",
-	"a2KFvfc7MivsHdCEX2NkNruijAl6eNuwjbd1rhE/g9oUOBVKYnXDCo47ix9lLM/UUQooqU1Z1D0RYv8A",
-	"k8MXmgXe9mZ3L2N9Zx9p1rC+bSxbJ1E4LESDFSGk5zY/g4561thAVnBd3D7EmvbKcM4m24JUuHSQw9lS",
-	"z3uoE2EvSRK7wsRB1tpn6jut1muWxUnU2vKjdjL5ogwUx7EJ7FaoPOwsmv+BQ7d4G7qlv5RC0xDtNpkJ",
-	"VQX7aOS3B21SAx5pgHS0YnLc7C4ksDJyEHiLdSHEkJh0tzr2Ano5gImDaaa5t82esCgVZC6YJIiCKs2L",
-	"aZoSmiZXJtn1VisaLgx4AOJDrJhYKTmdMVscSXIxwhB/ZU0WRaMUPF3BB8a8RB9woes3kEaiPVZ6aEL5",
-	"Zk03tXyaP7iwwlLDcYMcDoM4cNkpYl9Jls6asAd3V9GxP+wBuFmVHIEZmtkH7WgII92wEN3T1nVpiGPM",
-	"DTRFZeZhn7xCvDoMhSMpQvm2UevU9k5F4Yat+uTSzRN1ElJR9RKcIUn9XclyAHrCWSNLROfHCa5jmJ9z",
-	"EtNNrSXLtymGaRi4raX+Z6SEbyCa5EvsG9RnXA0bUt6mIl9AuiRq73e9xC2QEZoHDVtEUgf8iK8t4fFK",
-	"QpeVAbg9Cj71V2D6zSISdcRGZLkLjwKediApyL0BSeSYXxQ8ppv71v6yyA6hpzIo7JMXiY37uqOYImt3",
-	"hESS8HtoeAlwAUrfG/NyDHmVrKTNhRRFfla24UpyIhfQ8XOdRFaRU0utt9itgWncTTVU7S6cvzk/I6Hd",
-	"lGaWbzm9c5nQByWq4B9RVrUFwKNsBKsWUiGrsFIiFY5q19+94FapQZGMSpt6IWojY6476yVcH2qS63ZB",
-	"li6UXYBE4Zx6GdjC8z8DHb9CI4qETMbZEpw8+ZivF0m0MHA7BRhRa5rFfXJZU7xyesV4OX0cC0FUOHlB",
-	"s3xRTrhGdh5Akz+yfM2LX2RxiMACgy6ILvh8jvfpYDCwP3XxWxvySoXC7QLCv0j9W32NNlPBJtyYTpcJ",
-	"N5UffKOFg/YsWPgWB7hlpG4LiJ0Q08TDAPVJOuZhBQgi7JNfoR28h9mE6i1Kx5c29FoyjJG2jMprrhO1",
-	"YC6p4HOWEToXSkIYvBl7MzX9Ul7TecFAMhNZ0bJIoQRiQIhYD5QX7psyHsYcW+7krCqNrAoGcNPYXyy3",
-	"+9cnb/RNUmtRurt6QwAOSspBEKNPojIbFIJrKskywSWktjkIsJg7KnFsNbYPAqH589dHls54RBJt+rCU",
-	"FLeIWVklb0oy0G2TCoj23VRc1m90nuQpOwP8yCyJcqlRQGsT+PbFmTUBAywAQw+2TeWIpEztggx0g12s",
-	"H+qTCRmRB+TIsg4TUsCAhshijaSXxfKMRFQyeHBV8CgvTN+hMfC3JWwzepvXGE0RSgHQQRV12+QVcp8F",
-	"S1dOHqI1VEsRDsG6vlwkqxWLd+7vHdefuoarD/nH6yssQUNNPMJB4pVL2bHY51f10Dk8dPH6Aqt2Fiy6",
-	"agLFlL0P/KDc60zweYl6yDgpVv3e4fhdahbGJe2pyQK/qp6Tf4PK551NKtRK4zZgcqhpSiiPWMsmUARs",
-	"b3WO6+9RwITQi4zFIUmVvBMVdqo7EewuvFET2RONagvEmeOgt9PrhnCWs1VLBhZMUZIljcGMwEg4atyo",
-	"VsNuxAlm0ilRbYoFOzvhy4O5yNnKFx3XEYKO3ny4tDTJZVvPBwgrgBoUqt+Fh6rKNco1s7RnVJ2G2ebA",
-	"JbQKDXhJvbo5W25uBxtYguRsFGtoBQtS6TFdCjPonXoJL8l49I8iWoDyZtrqBqUep/52HFLqn9h/CQfT",
-	"/RrC3SkLMLRdznZGgdN4ca0d0y7ePvSrHkE4FxKv0pRlk8Qi0NebYV9cvn3X6waPz66TWCmF6qnXA508",
-	"9eQpnUYxm9X/DeWH7DoRhWw23paiyOA9ZfhZ/Q9SxHtKRnrivbguDx5BGX9I8hGh2AYyBDUfyoUly8Ja",
-	"1kAAjASKAPxk4Gybl2XGcYbBC121pH5v9NPzd68ASAvMl64Ngtwz2cVW4Me2bvgQjOvyJJsanfaufyfJ",
-	"xavnQZnYAEqM0pJsJ3ujDkmMCCBQtXMYndZeJxJvTzgoxUbfs3EIuC4QUOy6SQRNeL5yAF1YJWkSj8B/",
-	"SjIoElBbEOIehEFZtxTSVWLNTkdJhLBuOC3yXPCy14kmO0CwUYJEKjVxuiGUj3lo0mZC2Fb9SKhbwIR9",
-	"p4RdWctlayoTdpvlDDxGsprsgXMG9L6kkuqBk4OUVRy40nBmWxcUe0t9xwTp52WpvM7PUVu6EGse1HAt",
-	"7S83u7BYW/hl9dY0KMketkPu5QLcKx5o5lK5S1vY7k+JzAU6eGr4C9cm5bujguBw8T8SmFDPew9UQs2D",
-	"Wm5TyZQloLjDVfF4nTWdInlaWvQruQ7T8ys+IUqXkGjvrfb29kn47sWb56/e/FvoGMgB/vzth8sQKBSr",
-	"ryh8oSRiaFlB9Qa709av7QWlXNPvVIaJEqvdzJl3NuX+7Sp/xfH/bwuAM1Ci8FO5/g+QKb1PmkVd3Nup",
-	"usI8mfOjYgVZygGxwn/gCmo8o1JI/79MmbGMxwTgWGbgjFGs0RhnfU96xdeIuXaRpXi3w3Dg0KRQmgAu",
-	"iJI8ia5YHkAyT5rWQ3cdfBOl2OgyZfzx13FL60vcmAX1G9GiXfPewS/tjrbc8NyjXAIMrGIyFhHWgsNC",
-	"SYmbzDwV8UYdT0K+fBne3PwLec9W6YaomwG9f1eWEUQ0Z3PgqL3X5+9/fnGJ16rSN7H30793UDlB61Mr",
-	"YXzy4aJsiyVXUJIBhKrIesOjHcpuxd+nmwnhJuXrJE3EA3V+vVp6/RBa7nNPzUC5c91Ars/N7288+9tB",
-	"FuDmt9IdaC2XsJBGRj96QzA9DZpqm6hbtRuMqyyb4/P5WRQzwOQ721+izHsCei+myyTXWZe7mmd62hLi",
-	"iXu+8vsCX+WSzLKE8TjF/muE5nor/BZhSStd1euar7gmrIqs1uLThCYhAehQEHXdft1vtzok611jhxqR",
-	"Lz6Ak/q+uoRkE3ySjEjgIG7Gp+E0TR7ldDfU+Nf6iPWzmrbdSTskWN4WD2Oqg5OXR7uFBbZAUOOXeyl7",
-	"+R+t59lJ76XpqUcuXj2viIJu3NgRVyfVEIT6pxOD+OnfPw6OntKj2fnRy09fTlqiyHou/+hCrK6kfPho",
-	"p4BvXlFDXWVo0CFukzSgNzQg0jiIvox7w3FvRMZAvOPeTXhGhv/7f/4vbp2MYFGuVoxmFPtz1bTi3YVR",
-	"N0HvOZWLqaBZ7HH3RnlyzSYVjPQaVzAgWQHJECNLmWbY6Kdj5rupJ7S5w+wziwqM4nlD/BdYaugmV9Ux",
-	"iSCd0NYwVJqhHQBENGdc2RN7cu5mSevk+HTR1vVXZ3CWAEYIZEHjwyBh/ENprCSAbCpHSpwMFtOof280",
-	"EMVpvWNW0RizJkzJ14wvVupUEj6BOkGP31Ybcnu9ThT51veBpScybd11fbWi8jSdVIqLmwO8wwzhEYnr",
-	"UF6aqsE5WEfO2IL3wNTrWpEALsuGhxaBDr1QnMAze2ASqIGg+H13zbueVcKnouDxpPR1tJAOZLlffx2p",
-	"YqW6Pdd95V2DFVbf2CDFJjH5bksrl/Bf6DYyatvR+vnvZrY1ZucT41hmGL/F9POWgKhSxi2Q6sgLlWMo",
-	"DpFDnXbMrmNEwwNwkSNSgM+h8yKjssiYT7G6Feg/sUqY3MXYaiuMwT87oxl0w/D1t99SCgYDTjK2FF58",
-	"24rA0KmGmBO4gL6RZCmyrsg6DPdu0rFPvO79vnc81jyFjTC3hMS3IIg2aMjARUKal8h0jWNZfmyyvLBd",
-	"9oJlDOoAYsHw85TlZC4q6JtmI/WTseBosrokWdYYlnCjn3Y5TJx9duqiNGk1jry2ZbV979DzpgZCUiuu",
-	"xM9OKk3eR49OBsNH5iO9IVgdoO18UeQyiZHqjk+PIMkLEz/U7ujSFnjo8cOb1iqITjRZzmo78nB/y/N2",
-	"Cf6EDV1u4DVh3bV4Lp8Swe3ScqdQblCG02i/OvXA1nE4M/Id98uEpTHK3j3yVjZOMpHt5Zkl84XfsIf2",
-	"P96E24ydEYp95lcU8+EpWdGMLlmujglb01cSkMq81AmkijrRo+0XCWexNaL9MknZKz4Tzb2YJSnze3LO",
-	"JSlWqaBx2bkUvVawKpOG5suZF1ksJxAvYmtv7TCELlAWavUFRwpIplEagYcnHMvZDkHssetqzsi7QW7F",
-	"z14BALjEx6Y+6XH7Nd8mKm31PJR5tdSSdK2QaibnJdwWmymBJK2iGNj6rymNrmwNvEmfRz07ThDR6m4q",
-	"r26C3k+MpvmixpJtAfsCvt243eJ7w/6gP2iGQNqE5nm6phtJxuZd2FjWV1IsvcC2msXOM7r8TnZJNdHC",
-	"zLzQt+hXGD6+Kw3tgLSFCqqGpzpd0o3LGcsOAjFUfXEB0DQY8MuSPMdW8M1C/LhYpUlEcyYnS5bNvXCJ",
-	"Ym2qD6VYMkDwTpXpvyE6wKgUZLpkugSqTFhIu6t57fafxk/TvCgTa3kGIs40RqA5CWsYGnjmD77ouu6b",
-	"B/j+7kXlSA8ea7GtjrZ13/S8O+7DrQuAbimvuFyT8goXOWqBToVFIY0BthiLWRyQWQlyLa8gadd2iuuC",
-	"JynWcmu36Le6MBuNQyITKBLSgC2t8I9AKwe61DRc2CRlM4+8ONfRTGWHnpGB7YufYGA46DqfPRod4652",
-	"upz6UgJaDBglcK4kpDGkutJrJglNdYSrWw+Ub9QUGOlw35bASHwd+wBrkm3ZSKw6U2fY1WtTQnHsNE5t",
-	"LMMzcEXzOkTFKiEsHGWrtWGsbcRqxIx7591tCsp+LIYEfTLDLK55l2tXqdY2tb1TqpUJ7eL6XKNa13QV",
-	"tf5JovXrkqH2cia1q6v/T2m6xVa149PSZdwb9X4s0iuCEiUR3DCbCnbPYPj05En0kB09pifTo8fRw+Oj",
-	"6dPZ4Ggwezh7HA1nj2cPHzY1o8oMt90Haym483JDU+1TbBBfG2bMS5HtlJ+hLzV+u9rVwCHTlInrbj9U",
-	"ayU6J2pMxJ52e1AC0HbEgp5p06+CeNcLemnCWW900kQsazc5z7SnL2MrRjUI0DVNC7aPyQkwPFpfgZ9U",
-	"yi7AQZxw5lTAmDhKM+KfeIucS/0qsJBEkMUJygAoJq6fSUfwWMqWXeHta6cJ8wi6GLfOKfqjyaWqd4gm",
-	"9sflDRoPdddockWncipcaBzbftHAgyDW2jV/Dl53Dq/Avz+YF+E/35vX2Rmghe/TqRC9kuTCwrlRTnAB",
-	"fXLON+i9ZKlE+BFXBUfEAuOoXNAMNQ1oJ2XVnPph3E79bUVHcPa1TFH0OUD37LFU5imWnZXchkpOE6VX",
-	"GNKw9QlVat+emxToXtR+K80tMoJqsonJfNlemIWVZzca+K47YNuSyisWT4CJ+ucMcS0sIHT7IjlJfWXa",
-	"qTIKWUa17VOKrB+env7v//m/Th8+ftxFYVuyOKGTFreNEo86nwjcnEne3xYFnkQplTKZKdVFexY6NC17",
-	"Vn1IRweT671jDCBQtqHzVwIIZXwV6oDpssTOBiO73zHVWctg92hr9NS6Pzb7yD2EciXVjfCyQLwaLXJg",
-	"vwTyyjXzCILDciD2Fh/Jkk0yyucMK6D8xzmjmP2PgIMkFeJKgk+vvyXy20Lj59bTgdX4MPghInxb4rs9",
-	"28b6OsRbf9a1Fns4ahGzytQ/OamsYJNAtumot2JJnKyjhbc+qsP91fM6j8y9LdMnfZyNzws6Z43M40o6",
-	"1XG1mpwe/f7py3FwcnPv4+ToU1lcrj58cnP/e395Oaxuz36+nmA/XNAyXVC9dcvpnNsts5Fr3HrElAp6",
-	"C5auvNFr/QLpyb6yp93ipVTSbc3SFMRcBbuVZnsUlxoC82EuM8kybxBae5mBsL9+pDrishk2cDdhy/bL",
-	"vTEj3c39uPeNafZLrR7WvrvhpssMBjt2Z8eWvC4N2fq1Rnv+qxxNpjDXstPbgLKNymr+jqrXQS5/m2Hz",
-	"NRvAePy1b9grvr3bd9nRPXYb6qdSpEuls0M5Nf26rdrhmYTacUTQMB+UwD7dZrgDVB4ytb7KMct+a3Ng",
-	"lGiC2o9gwYuYaWfTsYM227dBsG6Tsdf1qeEF3AIaABb3VyCDK1j7au/adGvTQaQdSqDKqYJqokXFS+oy",
-	"xvLIawyjpGaHB1R2cgszftawjJoEYWpZNRmjq3wmsjN0EYRgJYQObh1auFgjrP4OScZWiFq0TQmxSElT",
-	"BhW67r9gjKa6UxKBXs9zXXa8j8QVJmGwzOZrSFFRJhVuI+daCmKdrsxbthzIc+ui9AKc+IC205jJfZtB",
-	"nePrfKpVZFErJgggsoXLSZ0BvKQxNE+G3nYic+DAAqwrKEEFsYcybFNAxCFzr4PBeNbg+Mw7cB9r23v3",
-	"91xWDXSsuV2w5YHTf48j7dQ1S/e5PXtnmr5z2kJWLUXFoW7CAlgf5Z+2bSi5V2vUej/Y1rvzTHeJYNxp",
-	"2VrvZj/mFfzse8tC5i4w9v1Kv/vAAQa4l+S1LpZKD/C3vEzy+1WggLLpl7R/mXVq5upyVs1W3ThYtZVX",
-	"pYOX27hrG7SAcxqFfM/8uSduR5t9uuzfhptclh3h92iKeLBz3S61HLm7o/214EkuMl187C0QaqmWMD1L",
-	"wHW9gm4iRX7LlR1nOhe6Vqn/h9d76HvQ+mIDJNA1Dp4smczpcnWHfb+/skKiWg5RoQxPdUR1f3zVEuWS",
-	"fVTpdEqvZTcDdHmvxB3WlurQ5TqAW+hk+T4cqLXMcUN/+dmDN6AB0b2QZ9iajITqR6FrOTkQih3KDLpn",
-	"SFe6IHcixp0JzXs3OjXb1QieXrwlJ8NHj46GhKarBT06PmxHGi6huW4KqE6izIx2ZcWOLOl3bk8c1xUk",
-	"J2JWxTUenIxOBqPB4D8UJVe7A50Eje5EkdAdBJd4hr1Bf/B0OFCzROxTRZAfLp5jIQszGACrLIkYNhop",
-	"uPnHoPwHWi4ZUODHTxAOzyRozhW4gcaEnZ+BG6v2y6cI2TzPRLHSzedgnA2S/i0PA10Zt76rP/yPyu+2",
-	"vmxdbh6A98HuGR0BDkPpxrCNgMKtSKeCQ/7p5pNZO2TMKJYDP7/VibrHbAr9aGQ4Ebj4ym7ew0HQS/hk",
-	"JgAXRP1LQqvd3ujJQOkKWPAOJ1XiYJxzbm5BeXJVF48NBT563OgOaOEC7UaqfdEqm23mORr0j7X1KLfS",
-	"Qi5gS+A0yl5FH92U8Z3jB18cVm1+DRYsZkWVj9jz9vlh8TL7u/ou0abQ5lEqxBWLCc27i8hGp7A76exl",
-	"+Emnbl3P1I+bzKHRkt+yYK4bs5iKD5/KtJeLq8kIfLvPaJYmyoxzMPixHIBvnAlBonW+wEC9F3Pe3rFd",
-	"8zIcrj6bHzdE35sADWZAQqY8JildB7rANJuXJid5hy2NoOMEI/BetMGhfoZeKStJA1l3NU/t+f2betvu",
-	"GICHaTXq4pcAQ4bzM7UWpSIIqjjUvSWyipDikF6VCx7q9GzwSL+3OWcy729pLXDa6ZiR1/p8J9z2Y/ln",
-	"Ec9ZPKp2FtHVkrahZCd/cQdnqz3a99rbajn4lz1p4wL3ZWeGfINv+6LmqekepbuCKbLVhasZ4L+DtzFi",
-	"AbrVCZVJ3LXM3BERbeaJztE2SRbKXoNcaezbgoDZah7egbebLVr2+Otk7fkGujHjeiEazC8wLSGUnacI",
-	"s2t+cntjvssuTfjKHmeh+TG0boW6UzvPWjszHSJgPA6gtUhu28skUjftgDaVgOVIKBznmcbx3bIHet3V",
-	"Lml31BkQpbRLN3XZWp6rs8mWpze5ob6adTlY42geYdXkVs37pEVyeZM119lqZTwTvrQcYyM0wVJjFiVL",
-	"mmLTVyg9WgDEJxgDrg1l6p7V17rKYLd1aQ0Rn712ejx8bEaw4QUYl+Tqtf2v48NwC2Hdtfw1SDZGFL0O",
-	"4K5oILXVFkIkRJpWhGJGLl5fBCgEQafQC+p4r0uDrHmvhWTOe3n3Qg+fYectp9W3lGbszPHLKrrQjbU1",
-	"5gBLUyXBtDZT0T2abHLr7TTkERgCtRvu7IV3BV2uAuo4nuo/bb20+RDqUWgdJ1Xrlnbj99FPO2nGYgZR",
-	"lz+FfszK9mtOb6n+fkrYN1TlOrxv3ZL1kFKAsFKEn9I1gXRE0+ZU1+8mnDjuJZHhX8dV5siZ7XVZKpYf",
-	"Lo5e/tKNzWi/QidLrfQ8dPo5+iY6/VR7L3w79XuJ+YGpGWCc2EZjZ/XOyuW+uEAkh3IKfWfNDPFEy33T",
-	"i3S25jZE8lbu8t4bc7M151R3LewDnqzOoS+beQLwrK0Fh0RgdL8AQMR6kaS2XdRMZEwyNE0bqVW786H8",
-	"35aeHy9cOdh0ZWu5fJGxzkq59iLV3/uLWEMoj3ISCY4xg5jgSisBPttQJmVSHoJtYdfmbIKdV2B3bfvp",
-	"IvTJPpkG1t46bhbNl6aYbZN0EnisJWweZnELBCjWNs+yIhwqcAHHO5rq3mxb64Vdwj5VDqbIoT4nf4gB",
-	"5e3uwoBattgeqVkIr4LTAS/JDJFRunY579zDpB7lrCUKWU7l6ToCO+qnOzFN2bIN1gpqITJlSd97//IZ",
-	"eXr68PH9JjvY2itoQVcrxqHwIJEWy203NMqo1Jz1J2QMmbLLacrkuNdrSzWU2yvoVtg/CvlLwldF9xwL",
-	"B3fGExRPuMwpb+NsmSgMaC3m8dcLWUzNpNHptyBLeQsv39AlduEk+lcWPU7Ma9pBpzLToDtulVrfT5eX",
-	"7wj+oDLY6fGxP8Cbt+XOXyUcUABXSJrQuAEbhlmJBcCi1yzbOP32agoQ1wXIAERqEGSDNunfvpm12ZwR",
-	"Sj68f6WoiXmGhcr50TSl/Gp3SStWy+BO2M31XdL3jMYJ13qXG/u1iVTLZJ5Brl3lPvbK14566HVdCZnP",
-	"M7brZzlbrkRm9F/9My5MCYrO3Dwm0n0U+mzd3LifsHlGY4h21G0hO/XtSU164c/w550r/+2Du1qKbclx",
-	"qg/ezKipbPrO7mb17e/0gHsQHR6oLdMOF7iTdd66dd3NokhAaYEotD5XZSLTa5qgoPPlJr0HEWQzFw6H",
-	"SSsF8K7IuZZ57cqWyZXb0e9t7+Ztt53pbn7fiuB+l6WDwGhtK4/WIsHtUqFcMfDw3fBKlUZolfU78BOV",
-	"1Obu9YMuZmuTFPcOW/7huH11nbVD9SsWZnYFGHGTsLrQlj8Nb+LJe6/prltBAbcnRr03iTztt3mLrXrL",
-	"+c+XGY1YvCUL+rY5xO0XuTQrqx91rKzei7buvNLl70KULRh2WGjiXs/ahfyaWhNnjc4F23p3/SXd+2YZ",
-	"lzl9nUPPJffwXNaD84+diXTPO37PVqleeHUbsvKLjmtapRvfepR5GlMfeMcHgJYxTeYSdESXER90uySc",
-	"hHou4R5lCd7JNNVxnFlgV7tli/YufrU7+PFLT60OgCfTVbXpUVn3Cu8nuYDG0v+3fk8/Est+Wx8mT2LW",
-	"wadWpj483Fkau2uzNvvs0t3sTH1fcJQOe2Hak/+5yuxrae1foIH3TUiAgqW9Q/CxRgKGi2OrzuIQe6U7",
-	"hWhx2Ccvlqt8M7Kx7kQSPNu43g7+kUMULewdtrhLMX+5z37tE51J6lzR7pdlP80JrBD6AkJz6YsPP148",
-	"e//qxxd6eR/eOJ/oRp/wiO3bZKHK9yjgi6sVfE5dDM7Hb4Ei7GlNN6xnNnqCpA7govm5mjhUKh6IuzhL",
-	"eCIXLG5PHTIUABmbbAaZKpLx+CvisZn4nfH2ESH5yazPlmIePl6nG15wc7+5yCe40y0u/2RZ9jsz7XeM",
-	"j/2wGZYV0F4s3Fo8MSu4br4z7Ld4JnSUgabp2xlIma2uGv3q9/DYzafAd/UogbcSyVIWlZikurVclszn",
-	"zBNkAL03z9NtBIZ+U13xB7uaIOSuuGZZXLDDt7UDsGfrM9NNm0GU8ChZ0bTf5pDe7Uyrl5W1QRe+ysFL",
-	"cTVLxZokAF9+qR1l/a296hxsaY+nW79iUmTprjHRBjGDkl/ZlHx4tX/xiK0o15IACdQz4cr+1+AznXvp",
-	"8pBm4prL0yr0Z88ncOAbK9vhFUqaNTSFrSb7cGTahTuX1EzqTOmoebbBH0kBLVYV+wAHFnxrAgble8qU",
-	"ySmLaCEZINfZyAK0JD8jIUAe4VOCW/MZLqsi7yosDQBYn5EwZ1I/Q8mMrUm0EJJxncXgij69Oue4yqn2",
-	"NPga7J/M28TcLZlRBd9DbS347ZpOBd/LaCr4u0zMTU5Kp9oIm6FbNrVw6geVDrbWnockZYRicrySAkr4",
-	"T5kSzpAjBcSlUyYJnQsX2v/A8oruSgheyAO1kENKNKrA9d9EcWEyT5bgStgOn/2eLWkCvfjc/O40WSZ5",
-	"QH4rEpabnGuZxCa1tOApk1KjbDuNEA7YTjXcBIaroY77VAU91S0JPDJP0lTtnknG0/3rMrKmm64Q6BWc",
-	"l+1kZV2cHWDD2Y52F242ja6C/8ao4HurA90CikZp2xdMPNFY3IrIbHB8P2lukserHvRWLO4KpExdVluB",
-	"rIEJSnpsI+MdoNr+K+pj1ReY11APYTvAVm39pGsZItq1j1XIvZGpkLUtdUY99ltBU+jRQdOCOdXRGj1q",
-	"aIyUXrzhdJlEZbdr/UtynjFKPujSbNdr659kM759EGBXY51b6Rg39Ll9ygOO1X7fulhpegRrqelOEo2J",
-	"7+/V9iEjaZB5rbPWN6OGYbQDh6i5N62OMLyC9eoERczwYxJ+scQW2FSkAFG8b8IzQnWBXPjFPiMDkoo5",
-	"+IXA9QH/IOH5m+dhQMK37xFe4c3bS4Q2yRdszOVCZPkCfCdfxhp5/JplySxh8bg3ImDehQFZQ8I8GnFl",
-	"LT6gnQDZgzmPEOPkrZ6tHJEQ74QaXyn25l9jrr+YJHMuMjaJqGTqR5HgOU04PKCrVtRS1D8Tbt6Cfy0o",
-	"/Ip9TmQOf81z/C+8KM3xv/APlDowLFTrqM8w+DJJqcydfyoFMOyP+ZhbTxTj80S3o5DY8FuydAZY0vKK",
-	"xeqj8AtAinvOybbURgR1CSsse/oj1sw8ERwmF9E0TfgcIhrqKxcIHnbHkiIsjsqyFSXNtQcMHFIyPMPa",
-	"FmVYoC1Cy4q86WbM1WmbD9Q5Pw7I2PIybIe8pnLcUx/DWvCzjNF43LsJyT1FSmsqJ1zk4dk2GJ3AuO/h",
-	"Tw2jc/9szLErmtCyinJMGdZ5aLit9SklfKK/r83s5Cbsk1hE0uax9ZcxVvZwovm+2gVGo4VG0nGQCQ7m",
-	"6rXOzw/RAVxpBl3nErcFIK5ZzQs1K7pfXAKzc7X2Pxy0ZO861oHO4B0OWlN4AU3E5O9uaTLWMVW3ujjN",
-	"Rzv1QAPZad1XXfs26U3cT25asJWWqTQbiCpqPwhBR9qz62Qdq03wRuJwW7vaX43wrX26BAapbYKdam1T",
-	"twjLFq+LVpHCkdo1aGaBjbuNZAWXeFYgb8t1d1JoDAGSI688qozDVZGThOeCJPkZSCvnXZJuJPmnEmb5",
-	"glY645aaGr7U6wPRK7kdP4hNxO162kbDvU1/iJMN3NUnoqfxruzR6O9pWDnmmgxTh+pkRUASybj3OIa0",
-	"6+otbdPa67dyWN4eAMpwpK+6owBv1Y7p8fhRrwZZpJYuxNVEnctJ186MB3Glyit8Tmr3Muhk5WoqjRJm",
-	"akvHRma1pK//ddhfDYpB+1kRvzAvu6zvlz5Vpdw25mlPvbXqP0K0cB4TnDBRjxwCcr+bubozKKfWnenq",
-	"tR5Q9eOxFk3fotplrqpRjr7t6FKP4/J8DfKTp9HR1xuo31yncc+zvoDdBwNE6NF5KtxrF7Ao/NjmgG3P",
-	"2XuGZTxEmR4apEXdI1FkOouvpTFvV3SygMQsS66ZUwSIds3+jqlGAZK7KXZOW/b4A7Sn27+R835dtTo3",
-	"vfqKTlZbOlhV1vqeSaD2ikw2VUsfK7UWCBKEVmsinR7vkO8w0k2WsGcpsFnboez4JnDepGyvXAgIPokM",
-	"/oRbhdQEEWX1/7J8DF9yqgRswq9pqj1mS5pHC40luGRQlo/QVWItoajQVWpPSsDS0bDBR3a3Z9XlWaYC",
-	"jEIzaZiLbQe1j0RxCa0D9JBdtre3ootInTK3dVxHKWp3svX1tW5rVPf0V4zwjORrAKowKfoaRwU+7ToB",
-	"c3x+9UgrfcYBwJHpdmy82opLg70ozwgUR0HHOgTBUd8tGMUC3DoSzhZVZD8TyqHH9l2nFnFhQXPb83hB",
-	"5SGcoWKlwc6UJ1/OpiS28li29qrUFL13DqRHdpf+SuwJcqj3Ze9HX9OcZhRUeHCNKiJ5X3qYe6/pP0VG",
-	"niWwljvRQr7C+127MTz5rUBBDbBFirjrKXv7tuOBkfxnbyrcq51dMPzd+2F4Onz48PjkyZMnj5x4kZxk",
-	"uumcMvts75HeekFzSVerng2KmIB4JYz5ZGC+SPgc40O90THwTSWAZiJNBJbxgiKn40hlmf/pqZuZPckY",
-	"1WLk+OEg6MlUrCuG5ODkaHB8OTweDRBs0dd5xoT7a3ymyIjikkZScvKiP3x06i8Nb+5Nw/Gh+/6FDngC",
-	"8IUSQSHpiu68f8OX7l32fGfmzZVVJ1eiQUq2tbudc9b1l2l0QCxlTlMNH2FLqi1RWJBAsDXh3G3h6KmO",
-	"yIsiVzxfw55Ill0r2bZOeCzWOlCfSPAp7VRS3bq5ki4bYIiFhNpGZ5ogYH9Vl+F8tdKrcdLtNIAGHo3s",
-	"jJo3aQe6aEB16GR7Adhn65FS1QxiRW5PTkNz5CRjkbhmWXfg4ubd+9JmaqHlnIs1zUwNAI7O7XkY9acN",
-	"B6pDFkF551tzc2waAZg/GOBRp4FboyvcTUUTINkZqD+N1K93iR2cf+Jt3mKbsRgu5L+AdRJw1+xjPi7J",
-	"Nm+g9wzb5YPf+6lv6R7OTJA1Oys39Gvbp/NO6Tw7NZUWfgVmv9r1OeuTn9nKgH9EdOlk6wERgK3MZlB3",
-	"AEWTJE5mUKSvuF7CayAIX/yc87RN2t34Ikr+Dgs1Vux6K1x3xfAg7osp0WUXZjyA7xyGFhBZRAu1UUrC",
-	"EhDVRI09UPYf/DEoeWvBYSAGeEECRIMmMccBPOZwDS3bNkCPCCKJcbzKMhsr/SqmrdY87cq4lTkG33C2",
-	"1vUXEjrJ9Mm/JdfQWKiyxaHb7HW72uZWkdiykf6EHH364V+9OQ53FHF0Epha79WXvT3bpVzC7ixJRlYZ",
-	"w1RHNeIZ9twxiKaaBoAACEypNI1tZqX2Mpt7WbuB1QYF0BgFvAVNTmIqPu7aF3doX+GyJOXwJJgd7rTq",
-	"EJ+27tItBcDs+/YQG+VJ3WoYzJnKHpEwfMpGbqotY8E2NQhsKGO2R7SY0kgA4Kd3kcz5UbFSKslSsVj9",
-	"+0Ev6F2Z/rW9mCbp5kgoISTLDLPn6lNiP5WiACWxR1dJtdTJHItYJRG2XvB1rhWZT4sSoP9kMYurXayr",
-	"PcDne0aayg3wceiLV8+NUNL3H9KoF2KtEyFttVezZKjs+bu7eKctC83sZCcChYlf4BM31W23r54KkTKK",
-	"+e32EA5pFKOfLddpk90qpWx6Ac4+B/qEK8e1i9Jb9D/nF3tf55Xxm2zXBStD7JrmhT2uJikVElQaZc0b",
-	"cSMyktPVCnHdc8ExzHj+7lWgu4MZh5ObNFDuNz6kNhSumfVOebMInFnu7WfrxiTq17zpIm+9aspWc9Ab",
-	"AJ1FihGhehxK8iS6YnkAmWaINuyoNQ93eqO63iQjSzteojaOHrsE7ycaRNZsZ+JXbDM6rmaIdmHil7BP",
-	"ZHj89ET7wB4HvTSZmVdg6w79wXRT+6B8EX7clriA+oOyxieLJY16o96jOGb09OmT6GTIHs+OT4YPHz99",
-	"SAd0MH16+vDRND45nZ5OT588psNTNjx+cnoSx8PHw5P4NHoyfDp9HDvdTTAfmyYYlI4EbN08FVPE9XZl",
-	"yz7Co+xC1yo+Dshvdml6J5vv7ABzDqwF6lj7TTC9EQzyw2tSHGr40vnXey38YEgXJ15RC+seqtVWyNY3",
-	"E/zBd5L89Pr82dHFT+dHxw8fAW7xgn2mGuG9vx3/Zbv4sVcfccSAzSCZd37yAn5fYWtGPqAwwEgqhF2o",
-	"LDIfjpnPGVTT193NMpN0AFQcmW7lvBXubmZ7Sc8utTVpaQerfLU0bSCrsQJtbPlizspOTqREh5TJJXFT",
-	"n6vBYd3BEqopdKTXavgnPre9z/P4xgV4pxlzWQ8Xa+w4wzKmm0LMRNY1QLg7yGwQQfeKKOO+dg4lm03y",
-	"Bh31BDouaFv4EnAna/FL8PKXu0lTQO8DdQmKU/fbTmu6eUZPylyKQyKl+OpAk4hZqNMidVs4tKT4X5JZ",
-	"fqCmprS8nHGLnCpmjroWaIWKDE8Gw94emprpBaEPRftC1nqsXJSgenvpZ7Xd68oQbssnYF+4jxVRanC3",
-	"6xVwJrOPW6AuVZrBPwREA3yTeXLNuPaJES0i0MMI4pamOhJihIqrksViwkU+gWoa8ADqaL/DUNkciB8H",
-	"VKZJvmBtdklNprVgBpZIaSMSojIYBlgyBI7wMxLqQMbIxICxIsl8KpcSKo1oTuaCSUCGwIJ7/MGZrm4Z",
-	"YakL5SSJ8fdjDg/ounqDguN4b2o1H6Wu2g7fU3W83sMn/tPM9Z5Zwn/Kpbz/nzivj8Ojp58+AqbPIHh6",
-	"c98L6eNs59dYeVUroiIuQd96/Hh4fKI1ri5q+14MBiEiMybBE3uAqVedb6NLD2RfFjQlcsWgJAoInxNw",
-	"SHOKW+Voms7op9XBT/cAAQzhDoSo1lZ8x191xdpv1oEqZR1t191LH+O51Pgbda1stcrENfTWxD+BD5hP",
-	"J9VOkhHN2VxAD8wlza5YjuqaN60jEmlKV5JN1oskZ3JFFRFpYo40JDZ01/yiFIKbfyG/sjQSS4bZDV+i",
-	"JN/c9MnlgnLdGOGfAuvsRWGD9f/Shvxlh0D02t5P/z6Ai/Do8ZOndBrFbFb/t/PINc0SJYfgAgx7I+Mv",
-	"OzYJRjfdrH2d2OKAmU0+XJS+WLPeMgazu9Q36DmT+2gmBpP6pL+DwMzHT4DEj24LaNSaqb0zzW1r2rEl",
-	"gR0Ao5qCzs3vbzyE0oqpWdE4d/fQspTWbU7PzO8PSnjx0mp9Jf+gacEk2gnQmiDJFxDwg98jLDyNFgDW",
-	"IWYEXoXfOUao49a1l+CLr3uEQ70NI2KdpIn4ThIDqRPYJIQMAo6dG5X5CH6H10098A/7+wOdMd39KxZ/",
-	"r7sr/hCY08oOtPRLWog0djJUc/Y5B2+DyGKMiKNhR1crRjOq0fm7dv5xL2+bpIX6tISTWZFBWpABIJR9",
-	"cm48snOWa3sWoyFJ5jZNN08ojSyV6gPY3+6Imua6/QMn611HiUfVDnAGAQWJ14QaFJR8K9BZycJa9kcS",
-	"WuQLkRG5gHYoV5A2ZMDb6DWYoanNXd57zb/iBHZGIlw8gcj2figpzM3ksTCJJSiW5Xx+tlTlDb47XDJl",
-	"jyB36MzZ0v3wDRpywHsi8ny10sjrRHBIWP+c97F2nzMWKwNHlBXfpXYPGItLZafqsnEEVteV7StEywlt",
-	"txtMEYlZlKgNPCOhUWPCSpmZrg5VDACAuP4JRXhQX08LaV8fJ9C0Qz/MhZqx1ulC3dIWN5woewM5MSl9",
-	"V4Er6KBJorqzUiwZ4hOpW6etEK1Nltth4CVx6Q6kPHTbh1XbA9Xf4yLU97AGpZDq+Tu53Q2dM+h9PlLD",
-	"H13TTNEpqBJvRP7GTONDZRrvy2m8s9M4L6fxvpzGOzON5+U0XplpOJTzzJHunrts02pyegWZikbQAfIi",
-	"Ca3uWdPSz9AeodGCQbfhsohBHdwHnuQs1tki/TEPFbtgPE8iMCVCoo5BjRY6NyzEFqF2RtgmVAkVhHbD",
-	"OCHWsVQP1lWQizxJMTO9OmbHs3ntvOqDfdV57VXO/pb+16425a2ry2VC/cUqQ9ttZhtLVFoffIWi16a2",
-	"6bI+vcxW1cuoVx1UnotXz29NY/rGyfzV5W5j6LfjpTOXtbuLzpqmt+mfK6fR3TlnJtJWvu5YrefZPwtO",
-	"a1arLkv5CrM11Uf75LHHcNRCxqU+jznn2BXtPeygrM/0YAB1ac5yAEWo6LpluRmUzxCZ042LNOmvedRr",
-	"aCiAC5rRKK/p0P0din878HagbKxoQWYiTcValjWlVuOVjsqL8t1ReJvBz+b2NsoPtmyO0sJtrrSu6eJQ",
-	"eV8GQr6qGahRJa3S2Jyw3fwO1H1A2Xe5sUBoSg6VtViW4ePVgAXUoHGGu/OYq0Ns4xrn5S93+xKdIkbb",
-	"emNfn+HNlj29KJZLilKs3mvszqpvWi3gLZDA22wVa5WY57cR0cWGRzX+aLGNS977QKqf1XGIlQhpsK1W",
-	"ZGR15Q1K8XeSJHErHrKLdLxfgYUZfNuKjc3bhHr9M/rP/ms4l7b4fyrvPZCnWk7aYqd/jaXdgZS6RX5a",
-	"pXuFdz19tDPc8sdqveVR1qJtX9keY9eRbjsH49Lx5PX7mmSFXEzEKp+IIp+kCWcYuMyFmKSCzyczkU3M",
-	"rfFrGCWsRFNpaqP0hhoAfY7sMreAP9hV7htg/AbhmdYYSHt843ZNx9uLEVSNzVpVCzgwyiCBBh/0xAgA",
-	"/dAokr9qzTKBRFpUvTVIgKI7Ms0YvYJsWzpVNAgILfAaOea28vWKsZUEH0WplsLpzVmeq6NCFVy7Vu4Z",
-	"P5e95uF99GhsDV34TYwzEiLdVJrTUE4cONPwyxetlN/chPD9NFMraKhlfyHWZqmhtNluldndqfNgvzCI",
-	"UkXO0P8GSSoB4sBOGWGfaZSnG5IvhGR1U89K6j2nVsl1q4n1oFfA+vUPdE57e0DFGsLeYMqBsRDkspWZ",
-	"nj7doX/UogReJg6thQ7Bra7AE3BbF0MoiWHPDBj1PiVDtwQ1XSmMOjw66FTueLzIxi3gtocCJqs3opq+",
-	"DIhHEeVlvhCZbjoruy2mmM/aapThVFHcnA1tJYdb8tMBRnB3Jx0Q4q166HACe7jn1AMHgM/suglfdwUa",
-	"CI1GBHgSorYVn/k4+hlJxZplRxGVjKQsB+eZ4vKYgR8g3iPoXghCvdisFozLPnnlUDqhWsdwZbH+KaGS",
-	"rFmaBvBaNc6Yx4JhGt8SpFWfvBEAuYA6CDrdak3WwIVI5RUg5eVi5WT8lSXhIU3T0BZslxtTZ/6dr9sf",
-	"CIdT7bbbuf9W2Z632WkTmmJ5xNV5rbkFwmYC2qU4pFGw6UB+s7PBo55Rc/2NvmHnoNqppRki0cDp5axp",
-	"EmPMrI/7Bx2HXlxrPbJ78iNaJpB10ZeLZLXSVVwGkKunPlwynh89HpwOt6VFQnPhis4T0SxL4FfnGV2y",
-	"z70AB+qNesPjwWPYoq2tu+vMBtQg9JqYOGQN0QcSe6/hSHFL/IBfFuHgeHj6+PTJyaPTx7vgHNi1V0f/",
-	"FZurrlaMKw2Oup2sTJuriaL7sFq+U9/xA+AKPrnIBaMHR5/8Om55ln7NLU1thSanBvxVbzI8OyLXiUym",
-	"KSPnF89eveqTV1gDzFaYMqCYU0CkgBbnSmtV/AIgcChHpjXmGByhacm+bIUDsE81cj2huE55FeV/6xb9",
-	"y9H/8OI47HJs/7oAKCh7nhpOt1J05VK7M6NHp/vZA907WOhMOduPVCvK38mKBXGGUaS5cPsBaQd9GQXo",
-	"k3PsbEWGj8jPyY+aoVdiCI5kvVW0i0axg4XUMw3RdmfdOmwOd5FvOoiJCndUsqJjB/jKU/VuvsuEGxOq",
-	"zvk/+QwGWKSpcIYfGpjlPnlBo4W6Uv8s4jlqHtgRo0J8H/8E7HrvKRxvncKT/abwpHej9nYXMeIuHgnO",
-	"jqabI6i91EasPtISurUNzLQTgbxMWFoikdYV+Xa2+8YaSklOItD1sCSOZIx2C0gYVJYt3X5RCqbAxAIo",
-	"wINGeDgq9IZVHNokWiLYjs26NUKsu/mOO8ticxD+puW6PVfNEWz6i4UjR8tWU4QysjMSxsUqTSKas3BE",
-	"uOAscFboLgVZH2SkQXAnHBHJGAnxYEO37sCMqUxG83bIAoMHd9eNOuzL9u+yp7K1zq1ChLJRB6+npbiK",
-	"nZgERGwzN0TY0U9/dECHP23lBCXNfKwpWif2S3xyMHxKp4Po9OjxMHp49Hh2wo6e0IePj05mw9kjOpwe",
-	"Rydu5TpWMxj4f5Ncp26qOfFyWcBC/AWr6DX4DjDtl402QSOCtryVaxYp2VveevNpK0ty9sKdptlhTxP4",
-	"8mDq5IvSSCPswXVzqFgj7nrwmpyz3fZGqJit0ndb62JNHf5mhZbYvNjZNuva3iu579XXTHWXGeS7d9K5",
-	"eOVct9ydks00Y017N8R0Sb++PS9FRsIHdJU8uB4+METz4EsS34QVu6IosCNu17IoG4cGt4PI3Eq/fuf+",
-	"iLtORm+Shsiqh74qPQidTTAvt7P3HcQHBD1uPQZtvrYJKGDaWcLiA43uqr/AI2uW5cQ67FATwMuqE3Yh",
-	"u3fB70h0RXW3TkPVrfUsbn/f5IE+RUegdfUqmi4L3fOcDFz9qHeRJeQXyq9oPfuJXCTptfo0T5bsd0Rl",
-	"OZcJfeD0DWttQ9PFv19vs6Flmn8S21Vqt7NNWWQN+/mpXAAEZCtL+HRQc8pDE7y+CmrvkDBFY4fb8WIx",
-	"jxKgUdaZUCJfkEIeDvTi929euqmNJAQXTWAV5ESaGosuI2z3KrRjV3+bXh9VKvTtAxTNWthntxbf4uxY",
-	"/wMOe0YUV9zgftlsJq4jPPtCCVhcl0Y0pLwujT06f3NO4DuXanSRSsIrE1TzqsDWdS8k++qGqDXUFR2m",
-	"cu6tDx/SHpelEXcv2guMmvesjUc7vnav5O7ATozsbfe1vz1EtqvZdXWqm8kG29zruOBnsGV3lZ+rhcM2",
-	"ObRNbPw5+LoOtk3a2NLlgpnmMhqXFz24Zep25LQ8OiNNNlYLIB03PNufvhzfHOC4baIbjEyKT2iq6Ech",
-	"WWVslnwOdHKPxs/RyAc20QeeC6t7ER6Q3bwXnoCi0Fd4a5tXUtnF/txTTKia4Bedk6+WLE5oW4+5l0nK",
-	"pFOTnWxtLsAmUUqlTGamcKqbwv2s+pA6X7pJBd2Zb/Qrmy6EuHqnf433BkJiJlvJI2Sx4u4rWLg7RG3X",
-	"WzciwGOr7na5zuq82kjitnITuur/QQ86tH1lV9Ta9hVyP6xf9dIDDMuDhc0fb0Y6Eq+x4IMvRla+sVP8",
-	"2h+vdkh2y9R10oUfzpvZcE3ND35IY0kts2xUpuF2/7wS2d4IClpfanerH0xchqm3E9eu0cgl+5wjUgYX",
-	"OYRddbAPc7JKi8Bmn5pmXE7gb585b/PhH4Q9rF66HX/4buDICu2M2M3CPCzLUcw1BdeXH9Rhyxx/SYOk",
-	"qqTZdpfqOOde5OfpnuSdm6xH/zdfD4aNA3QBtldr/AD2yldr4j9TDvLVq4ff3F1t3Feo2L6at3+wLE6i",
-	"tswSTAWbMhLbjDHqJKDr8IIJaq0yETGwGtcUus0Y+vRCZemRnxk9sKXtcpduge1ubqf9UqinF3byWVyX",
-	"+7Jtg8321anTPO7gtuKKfFRZE557pWecAwqKLz8rINMNWdGMLlleekyg/iux2H6QRYOd1iuRnVtuNPIr",
-	"9OF6J9Ik2rQjjJCU5ZLMMqYzurHTl+A2/Xy9ENonV2v/1SehLdYJTFt5ZUAF0M1FYgYjpAWDYNKAF2Nu",
-	"njojoRp3osYN9TPlRJwG5rZzjRVy+l2l+AMMlHUi1UvNDXDfqUatvHRp0hwBVsQ+Tu6FuqvZBPuYhff7",
-	"5OL1hTm7SJ1lxllcxaow8+gFPbukrXfRC1Px4+ayfM+Pm5cZY5f4olccT7P36Qa6Z0ZFluSbC3UhtL3I",
-	"aMay88JXNn7Oyfm7V+SKbQJIImWSqX9IHV5VNnLCc6nNPrhlUK4CryzJc5Hnq97NDehOM0+fn2c2LQ8Q",
-	"Jy2BqX2+eH0xIitsPacPMcmIZquBaVYqA3ugMijT/DCzFhIipyzCfLUx9BDemKBrf8zH/Pvvq4ge/e+/",
-	"J+E5QBolv8MnI/IjLIqMi8HgJLpiG/iDhX1yrraEYDKK1N5R3TMH2w0kApPlpOnErm60RjyRYx5+PoKH",
-	"whEJM0bjkKRCXMmAhOssUZtsIJtwF7xrxsTkjM7Up6EiXqj+yXL8RuaMZXLMy/xH+FTd34XSCam0QFAB",
-	"CWm8THhIEh6lRazenaZI5rJPfmI0zRd69lyopesdVNan/P57Qrlcs6zSCD4goW65lAFoMfTQTZasT0LH",
-	"zAsRdDThuSCh+cg4kvHBWY6ApJKdjTmIiiWjTjZnxrTmy9W7wWgMbdOqNMW3wI9nSW6wi3OEJ1VrgPwc",
-	"WETGAM0o1QTxYJWJacqWPyimGpJ7718+I09PHz6+3yengwGiExkQ4YhyJ0OH3PvvF2/fELnhOf0cEEqW",
-	"NFVCUrEzy+7Va46PR2W1MY2RdLFDM6IeJbYM+cwmqTh0BZkNsk90RJDAsHBZ1Yt039kx/61QxH9dAurp",
-	"dwa6t3Yy5yIDJqU25D102lZ8jpJ3by8u1cX4FeEVSPgqZsuVyBmPNkc/s41m5RqKDanAzfys8GIE1wUg",
-	"ZIMaK+mSjbm6S+oHivv3ybmGqAJZUECTP9sAWf0ykWrjzgi10N54BjJP0lQ/sKb4u8FTvahn6j4lfK4W",
-	"8+788tlPGMCBDVuybM7IiubRAk/58cnTR/dHFivNdpqTOVVbK1E6l9uV0si8+sMlom/p+xo4MiezPIpk",
-	"8Iwi/HyE/Uy0jxEOtBwQAZlsy/Mxh9RT6Qah7G9pjhxasTKc2WWyZIaw1bJOTk6eGg3xd7gu33//zmlp",
-	"bX4L4Sio3YEDlWckVfdcA4/bfl9ygd1JlgTR8ftj/o5lEeM5fJ0VHA3PgTrs4WCgZ6VVKTWY6SJqdCI1",
-	"eNklNJEkFlGB22ja/+nmocmc07zIGMH2mHgX6RpoZjTmoaJb8mCth3qgba2Q3CsTb2BuVIeFzvRadSc8",
-	"rYldrpPXv9zHosnaGzEjKCT36oLGDnA/IFORL6os5fPRer0+UrzgqMhSxiMBwGzoUf73I0QDOLowywsV",
-	"la8zwefOkoGuT3StaJJD2jF4O8hFnjG6JC8gK8oBlhj1hv1Bf6AUWbFinK6S3qh30h/0AcWY5gtQCkwW",
-	"C42Aez7ApozqmzkDLdtKtldxb6Q+PMdf/oI/hMSclRLS8NDxYFAroHc3wnRzRi19p31VGQi0irYmklDt",
-	"cDoYtr3SzvHBB061tIe0s97p4GT3Qy9FNk3imIE34SEucfsTrxA+ObV5oA+7jPOB02uaoAFUBl52P6dH",
-	"AXeJhkjpvVciKS/bbOprt14IpV9FxvGcUwCs1a08QQvVWgokvmlnuunwWQd82cJJ++QFaF9rkV2xjIip",
-	"ElAQKWZrMyfdY1kSpRyUPEbwPrENa51PmSkYQAROuN2STIv0qlQEz5wsO9AxkWE6bRJs+320AMHA+K1Q",
-	"sm0S0ZUunapSPaytSfcggX7UUZjbJ3nsq3qDACb2hbDbRzCjH27h5RX7WFuFf4YbbQGwoJwOPRpwXTtc",
-	"vh9pbHCXvh1bOB12eEK7Ei6F+IVm6Eo9HT7sMj1FwOAmfM3ihF5uMDHi9Pi4y8PgYZGAFqlL6/9CjAyU",
-	"OKZtO7zySsN3Krx0iHYXN1PGErzbyDz7ilZxp1Qga7OC2NR6vGytLil/8gDoHHKbd/zwGUa/1C89tW3l",
-	"SsEtobgZ6CHgvFe/Ak2/dHnaxPNul9Ks7wIfg1qKO+MAZjCIYHoYwDlZAeeelav+k9/7v8gtUhte7qlz",
-	"VUry9ot+IT1OaMyaARzX5+/PX16GZ9ZNZmCmdb0Zit/cJGiD+UsKnjIpLYaFrtsMtfk0SRAoeMztJ0Dh",
-	"Tq+We2Y09AqMe+DpURpCDxAFALRP8Ps6c881x/QrSSzAWcc+JxLrr+CXgqebMeSFMR4bnem3ImG5NmnN",
-	"FHxqAvrKzIbuzS4cK/tnhvVid6FjmPlpLI0uGsDw1gdvE/7WWKaKy4F/4k8u9gdPdz/xTPBZmmBQ4W89",
-	"4a70BCwEKkutdzO5tb4CHpUAqjl0C3OWs5ayc8UobCs2dKtZVndGTgdPy6hBv8Eu8M0Ou6jdutOWVDtz",
-	"RRJJ8BV//jtyuvuJNyJ/aVIi9r5UfxESfQ7HdQiJBq3umHb6GXxzrv1fjQ7/Sq6efYiq9OvspZ88B53k",
-	"EGfQSActql51F+Q6wISAjC3FNTZb0Zqlyd3X/dEhUptu+uTXRZKyMacVfqgINi5SFgckKzhCJWYEGzcE",
-	"JMxozibgX5isWDaRLBIc2lOAhjcBDW8C0TTjnXW/gFjbvanIFxiSwqLj+wEJZzRJi4xN8kXG5EKksXp9",
-	"xHiu3l11LwUkXGWJyJJ8A0ouaKioJ2csKjKJ3TiKLGM8YpMoExznMubu5ybrPwQ4LWd7KI8RZGMGKi1V",
-	"r13SBMxk06djRNYLoYTVmEOpIfzWVXJBpJk3lgAElLO1ceuVDUXmDCNYGGzFT3QAT72bqTXaqIzftVbh",
-	"YXen8d62Q63+3m/qS/svqEnftZbwt+p9ty46zeOhBuQADWdV5D6xskMOvHVHQ861QxBg5lKLMFDDjHmc",
-	"zGaQm3U4r9MBZ5PSsRRKxkGuSInj4uGHWLX1jRjiHi6AvxnX34zrvx7jwjSO23UaPNCZh1ilcYiC7XW5",
-	"ns8zho2XrdNVJ6Ug4OSInA5OtNYnyJLGoFOKrNTjciieDtAtodNNNeKCcc6eG56Gns8xX6WUg/oZZ3Qt",
-	"oXcNrf7GRR6D/ElhEUOMq3UJCS1qNJHli5RJqdR3yOHSeP4mQQl50JjfC8/fvXv/9h/nv1xM3r/4fz68",
-	"ev/ieXg/aHB6cLuIvEz2LFOyylV5uKz+/e26av9gfhnYXfjbHfTX4D66v99e3Kc9iInMJ6I8Qsj9W+Q9",
-	"LxNO075pIGAgiGgCOVBiyUiIw6YsDs9M8X8CwRKbYcUFpFqrz8psPQztc0ambJ5w2QfepJ4f87zm6hTX",
-	"LPMGXWDkv9RNfpeJOaR879SATBqsZrl/X+y/iD0ENHm791osVyYQcYs3+wWkU5QUt4Z6DoNQG5qShnBJ",
-	"eUFTwHafCxEjMtjIBn0Nqq4S8qZqxeQ1q3eEz96+fvfLi8sXz0NQPcZ8bViINBHjPtFsxvAA4mMBBhbL",
-	"Rl7MxsjtdpX52X8pkf83g/irMghNjYSWeuotMgvwc9wyp/j1K6W6zvlAfuD4ZKynpu/xDReS/S3Z/764",
-	"f56LC823b1WwrzI2S5P5Ir/l+/rfi1ip6iYxyrQIokWcMGX8U3DUcrFWchPSoYvUqPazjLHfmS4dAyGO",
-	"whwarS9MZrYtQsZeCSLAcBLi56ARrr/RxXmbMx3sMkG/s1LOm2IinbNOZV5C/sI4KaPX7Kws80t0FfSY",
-	"R0Lm0D7D5J+tsyTPGcdsL6VYnDtqBAcFBXMkTfAMKlmw0gUrvMqiJix/oVDYkmPVx5zyMedijajdOXh+",
-	"LRfDcjdfoMuc8589P+ydmahlM9pBfEe8047XxjRnImMRlfnfbuC/3cB3w9VfiozlDODXoWS1NIeA9cSi",
-	"a0rFNjavNYMy1bxJ6bqUNit4gMWsLrBjyuI502mqWHpHXtOY6bg+sjAxyxmH8nZYWgh9PKQFEWgkD1l9",
-	"5Q7v9/tit1oEhbt/Zw/9cdlDWByekUo6zZ0mErVfFYtj0n5Z3nIoFLd9Zrwajo5CwG2qF33ZlgaVMILB",
-	"2W4Wgbwv5/QtqkB2/PJ9wd9oQPsOPzZTN4CO3Z94jxgp+zwCFPZMxOxuDS473u5CkpKc/mYwf1zpSaUD",
-	"Vubepj+WxfQjed3KZiyIzwzMGs6wM7BiHIFiN9jthpxj4DNH5UGu1JTlgjGD05TTK6b7Ac5EtixSqj0j",
-	"ui6fE6psuEysFqxPzvmYa/sDDY6M0StlrM1KgBn0HvnMDEQT+wp29V+Ft6gjeaAPt+QpFrVqmnAKRXN1",
-	"jM8GJ3l28Q+Dn7BgNGYZ5rWeDp8M7gMVfLh8efREiQ38GuajdeCj54lcCZnkXuDcNw6kRwoKWjULx63g",
-	"a0zzb1b2RyTwizVX1tWfjp3JYnnbDt+G0xaz55r6EY7+t5/2bz/tn8moUTRJqEn5vD1/bcagK8mtXrUL",
-	"DeAF2BhZwasptDap1cj9OCA234KIjMxoApmuGl5JY6hhKFe7FCwkBnbxLAHC1HuVJmNKcJUcl2VlAtcA",
-	"VJNIxPB5xkwn+gV1O64u++TSBWyD+S5YBI7VOU34GSaUOdliemoar6YMA58eH4O2hHNR719WEk8q6EEw",
-	"iwySgxfgIMbocZIy7bRFnWnMMXiM7uOyGTkMmrIoZzF4frkNaSOomk/FAgr4q1T5vgdy/YNSfG1frjY+",
-	"qw5IneCUzQt+RkJju09k8juD7AMbbTBUzTJmj+xvj/DfHuG7kR8XjMclaJ0US+tOQjq8BTlS7MAdeV98",
-	"C8iRT3fr+e3gnin4346ZP41jpuB/lA2TM3nbIfALgPZ1s8i+k0aXCHS6GGlVSECfgjQzQWbJtatXgRoE",
-	"/StM13Nq1LYkl2Mu1jww/OIq4TEJ1erCkdK01guaA1CADkHXktwCndGPYGllFp2yMhUvlga4BGImOgFf",
-	"5v0xf2aQcp1KzoBkFjTWoIuquVvNTJYudAcnt6HyqCH+KhrPJTMsZ5fCc3wnY7drO1aNVUegoxUY1cNT",
-	"Vh9PGSifEIj4W7n5W7m5O+UG+MbX6zE6f/FuLGIbv3MSBbGSCLFwJaTbkDRRl2rBaFzJ9cmx/D0qMqkL",
-	"FSQJL5799OL5h19ePA91KSfAdxvGHZkKe2lRtR3OTsSan5Epy9eMaYR4nd9cvhW1xkrOYz2P2RZw9QFi",
-	"eczDONtMsoKHDRQtMINFpq1Tk5ekga7X1VYQLEpiFpehzWo/CHdjwDUw5lvSvCVJlciD5ANoEs8BsxrB",
-	"8rVc1FicFuQ7+P/Z+9rmtnFr/6+CyXRmd/+ryE42zf5rv+i4SdpN7ybxjZ3uzI1yQ4iEJNQkoAFAa9VM",
-	"v/sdnHNAQhKpB0fyQ8pXmzUpEARxDs7j78dK5WROS1IFKxADmcIVjYcLzuLBnC+04Q9cFnUzHxqRzLhl",
-	"VhalN2s6H7k7Rg51jHgF+XW1sMJwWxphj77Qvz4T6lYb2tErvO2Q9UrhEQ3i9ltD+DHrLdSkIh79hHc+",
-	"7X2oZlKM9tViNdMHuwbqeuHoaYAn5taxqd/55OAlv2rcZ0kdng5P9Zp4AWO+wmydcjepIVvr3b82CVxl",
-	"r8sS6flr6tGfnq+msmNvewJ0HmurD4FrgVuW0M1JY8kg8oL848khRRCf0XbgkdIMRAX9m+4ZYshBBvZ6",
-	"B12KJeomeJg3h+ItRFP8FGszWYCHfvTFcXu1pMnWLXf4uRoL64hkoB4kacq48uw1POyQX4Ge0PAVQvqU",
-	"Ei0SSlZtr7ZLK6IK6NrtNOHdocIphrvyO8umdbFv2MX4ifcS3rvk9mo5xLciEEfIZrO26Oo1Bkagtiro",
-	"2JHMxQlLcqkEQKpJkQNuG1ZzkidH7EHUBAqipY0cS8XzpEdl0oVQGaGklVNv8YX0ZH+gAEnIAL0J5lud",
-	"1izXahyozqihTZGDhpSbehSOGZEFl4i8uI2VYQO1a2kY+9rKMPziSH/0qCui6hTTXRZRRcqJyKmAuOsW",
-	"FVTzkbvOA+nO3W573/tzt3lb0+m788nb3BKxdJI84Dx19CbbtBPUiqqTsDvMW9+XwyNgn0AGpBlkhacT",
-	"BmThIYAeJQSoqE26GkSF6viiGPtsAkRZSALZY9whgJu3Gy2zWgNYIhh/kvsLuXB2oKSD9HTujc4QtI8K",
-	"AaMKw5AEPmFO58B7gbUvVdsUOKsJvMNn6U1vSWnvJCtR7ETSQ1QXSG6L3ML5ZCmRrSiPvRQOwXcPiWd2",
-	"oanglrNc19yS1QQC6aO0zPIRMrrWlLITwU0wx2Gx8ZQMzeYsef/h7dvXb/+W+HVLzs8+XLx6mfTZ26oS",
-	"EEDzkFNzOK+GOaGyH/gQE+5XcqCGgnGoAOiz3xBLmRWldct978BTVhOSBcciqenIkpXeNHgrb+kbg3yW",
-	"3kdQoUjTGa4sTx0UKEjMgYHCJiJafPMas7kCxaEUcyUrfrBMC/QbADG6nCLqVmCAPWNWqnEuaMww+TBA",
-	"/C2ploK4U0/Ys6dPIRPx7PhZKLdktkwnsGQEEAAhlagQ1e9B6XrIyNJYeIkCdxnkbYtgHRhGZg5IB8h2",
-	"CauNLf3hYqozccpeX7xjPz15/vzxE8bz6YQ/ftrGr0S667MRYwkM4vUpEwXkngJSuleVj04e/e/Hs8f/",
-	"8+nL03//ocFZ6t2XDBetLNBK2tsuoaCHvxe2zJvJ4X5bIN2MtnuETNdVVnQpsTu0TCB27Pfm9XbdQCsJ",
-	"MbIpoLbsaFjmV+1WxYXThiIfGMrCnR7Yezkwb45yPYsIhYEWG3xDdlaHupZ4rGsdj8Iz4abwx8QAKZqh",
-	"0B/TIH4EMCRQubIZoD2dBcuMGHGMuJbXQBZ2cfnuPJxDSszgNIgUMh69dQPBQCXnr96+9Ed2vw6T12uT",
-	"IElv69phu0KwHtpPFEwH7Vx2UGCnJRwC2yhxuP9c5zKdb3//SzN/X+4w/hs+ncKxso9TpVkAwi3SC48V",
-	"JsQrDng44CPO0lRM19TXkRjIjjqsU9s7qW3cXljRu8l/XIX/vhLzmTbZemgXuAP01XRiuA29TNxeYa+T",
-	"LgRWfgVELPRZOBE2E5d5Xb1ceVrIjZ5yK3psWqrUlSBgWNtW6H/K/kAlFx/+cvHi/eu/vGKD8vj4p9Tp",
-	"qUzhn4KU6Ie3a+/BauOhsDLDo6RoUqdj4f4rLMYB4zXVM1r0QPggHXPo3qItLlrWSEIu/R5pC7CULaKA",
-	"FJ4oECv7ihlhhblGB9X6fS7TCeP5jM8ty/Qpc9DWyLPMu53IMYp4k44GxiGVRtSjhl1ql3bp/h2pMPyd",
-	"8Gt8I9LRHXYH5ryAeuIsg7Qqz7eV7tXjL3Q1HJUKDPh2NJUqfjc0+sr78KM6cR8q6r6zLPcKJ+76zSTK",
-	"N0G0Adk3BEy1voIfVwHEF7qY+mMzhNQGKhrXOxY6Fz3s88Vy6Ro3ktqYq8prDICuxZT2E/2ALx0CEA87",
-	"EbL4MptzIeELEbERrPosAGo5I++9Cf6QjuBKHPSIkagxXbpUF3E36nvoEvMe4Hp4wkpqv6yrU/vNf1Hp",
-	"LOPOiWLqbG9ZWI1IhZw6WwlylIWALrOwOQJcEgiaLJrxCGnnHdJ4pEe8FI7LfEOnVpffu0s+06LaDFtt",
-	"7i3SATTid5bJrKUS93AVuAsSd4THT0PX1H2YdVtXVuJPxgQ6gajkhONp2SMbPKgDSA7NuHQi67NEafe5",
-	"/uXCAdurIYZs1J/E7QLCyUAFiBPMHJE2gjYlMQKA5/DgwAkhbEgl5rlXkzMhxxP0MPzSW6lVxDSB04IW",
-	"KFKtSdOBjx+tVlL3sk+pUnD4lrftfoTVWa9ZF6jLoD+ty8l0/s6BSNe90EZZ+JvYTyuJmkIr6TQozDXF",
-	"gm/quw4pcvVTtgFY7izrmIilVBT49b4e5Z6i/RCt7QaDurrxKON2MtTcZOu2xsvqpgPujPohbdj6clwa",
-	"0e2MFiMUzIWwht/ZsFxfuT8omL8W/ec13XMbaNOL2+IXap5zmuVaX7EhT6+g1AgQRdqKYuDiQi1MtfpP",
-	"n4HFKYuyeHTy89Pj3qNCKvy/J5XxKZUT2FV90EpPXNXNkY2lfEuXSthfHGN5aW8iTEZMcynaM25QKkSl",
-	"EIyH2GafQSVmsAOgOE8rwfxoc8YdK7R1oZ0Xi/oslxmULeDd4KVoNZLenwpZNur2GSgoekQMBEjgQayU",
-	"XVyevb8MhLcr2IVLJXQiH7Hvk3dT96503khLfkAYIHRPcKYtmbf3tCYHRV3HR7QcJk787jpJ2W/SjZdO",
-	"+72WMlN93xtn36DDDQCpqLtsjv1psMOURneMmwz/Kq03jLJTqIQtpo5uLgQPRcsRWgnOLuuzFxNtBcCc",
-	"ONoSTBKdqzezvrMs52pcegH8HnPX3Dkjh6UTLAmXkh96VEJMKC4BTAsFub74So1zaSf0h4pIqiXtF4vI",
-	"/h1vGv1Okn7fgGR2DvAtJPxgI0DN3o56ZTXvZ4KnvIwIVT15HXlLwFTqs1cAPoeWNQIHbSQ+ajr+QoXl",
-	"BT39K3gPbgOBPExzK7+sS0DcMrIN/Eu2MT3ulobYERazFqsqYYB9fGvdRYq6XuCdt+80vlP5fCFDCUyx",
-	"Ye3anMZwHXFPGvIVUrnnzx5F7uPTJ89+fvb/f3r+7OcNXuSGGSI4OiCMo6kiWz1bG9Z0p/g3EaJsmkdq",
-	"BPfKjgPUW2AbkLZKkTbOSKpUNC9Yxp147H/b3GeyzVSoqGrjLMDR2X0Wnw6fe0ApQCndtoABEVIhp6Wv",
-	"KW0UqH9CI6wLaDP3WCP/Z9gz2uBHIQzd6EveoBTCinGxxDa3qmAvwk0PusCH3mJz/CusSefN782bt/UO",
-	"Cju02lTNdkQrLU/FmuxVcdUiegrMGdW1TIykguo+CjTVWS/Y3dr0vD8NEKMTPhWYXAc0FajhCs2hAwUd",
-	"mdAPivNdhLb2MijThLqMlI4efFI1LiNjA3DHV7g7TkM8rRDQmNnksuORRKt0X/PtNL0d3P4n+352mxcR",
-	"vhfvOmK6mMFueVGQPMbDFtqotFbjA0HfHU2NuJZi1t7JGFG30zYFTYa6iKCMsec8xl2M9FtoP+du0sM+",
-	"c24HKqnv+OzFqp9qheXO9uOTT/1rnpciOWV/PP4JlSaYf34eqMlyrcaItKUYZ4VUpWsjdvev9zC01DlO",
-	"NqJ2v80o5eIk1hYr9Pze4wUQLkg3YQUSXFMXPzWm6hnis1EteFdD1KnDQ5aJhByGZTzWPsG2UXq2pW3X",
-	"pCVDHXYmcuFEm92HvGZVoaQ2jGNXdnXWo9aUDTzWOHKtp5bE/FkLTCmNKy3DATpE8QdT+OY/1+5neK+1",
-	"Zql17xzfskXbxcXvsjB/2/30FQHxlgT2GfEDhu5pIxjP/WPmbGT0v4Sq2JGQrTXyWa+EmGIBh3dbEbeV",
-	"oe+KNJYB4xV86pQrNhQDheOQQdrkWiP9RsGvIkFjmZgKlTGt1jSPldOML2rj++CaHneuaWe8faP57704",
-	"s5DhFt535O7rGbeXEJpp2IfhSr4Ki3BgIpzFx1UdLe1+I8ALoe/4zSmVTkfcloMXDqj9eXdHFOneM1Xa",
-	"WYbonrOJJjJv6YJVhFhdNS5S5i0dbitYGWinc0DhleenFUYiFfcBLibkDowg+knEzh8oMHjoDkgqYDMd",
-	"ItmHpSPA99paarKDeJbRYr6h5elwHXdB4KLF+wDf+NEtKGJ8EuI0tsI0BpDGADrXWXed5j6M5j4vXcTL",
-	"Tfi/QeMpp2svb+cwSLMLOnLCzLghGOf6sTEQI6KQyqovGvSkyK24mUIeqE0ame1PIRs0l79Rpdyp2E7F",
-	"dir2Zg50bWHeVKcumMYq8Pw0o0Uhkq6biKIXmNmxtwNUKP0FYewnXCmRh54TgEkHfSlmQJACqPtQT95Y",
-	"OX5BMzmoXPtHtJVdYTwMJtE14ra3QtnqO9V7Df+yyQmDu6oM2818L+7SSROm2d8v3r1lhTBjweAeJLb6",
-	"+ac/Pf8h9DbMtLkShumhQDIE2Ji5LKSz2OXg/6GwtypUUCuMXfuZ42YGUt9cz0Q2UJmeKWZEqq+RLgLN",
-	"ET+K4U6c1sPQL6UjQ4DkWLoJgaTjnVKNcT5gVxBzAFdi1ljv4N8SV/5gYWs/+DmsuP+Q8Uiw0o9hDj9+",
-	"zai3HAuH1Vor+t8+Ikp3PB8odgU5KiK9tUA0iDsKyGbqUpmCq3nwV6BcShs30rnUrOBzZgRPJ5t06woM",
-	"SiAykVptqJ+Ob7yj/hSEjg3NKeijALLBq/6T58+AK0daNoLu9AAzGRwyxKqf8FBa0eSrTCdaic84bpun",
-	"8gzhD6r/XXFc+ON/ffp/J39mf/744/HjP336ePz4T+z7H/qPP/34h617OhZfFD5eay8JfNltm1uir3gB",
-	"P2yYwVluNc2gStLmcuRE1jYHvNoMHjHiuRXVew+1zgVXB24jid5yi0r5aGN31fL7q5Zf1BeVVor/vEPV",
-	"/F9DMylRSgFJa4UEERlEMFzgYEXO2EDmBJYbKY2ADyEdG4pcq7G/OWKC9zaXBQqLmuppBW+uvgTmWf34",
-	"EL1vCZfXa3BvU4T1FO+mLj5aojarq76lq4rvLK0t+4Jxz1SMN1tppobYR3TvEfIyt8ZB3kahD0TfxeMS",
-	"8PGZVGleZl63nAUSHome4C9vzl48vvjl7PHTPz5H+CbxO89EKgue91hJjiVAauA5nVyJ+WeZJQCzjY4p",
-	"Mf7YODMoCivya6La8qbRlZi6vVBTL5mIHTV1Z0nsi2naLSr8XSyKNrFFiqv2ppbLRdItCRSdAAuV6kL0",
-	"gPGFTUqVGWz/5tBsHfgtKs5H6/g8YnsZCsS2DXF/YV2feVcN+laI6WqgRlAnDgj21MYHLF6NFFhFg+x1",
-	"CfgGc6gocyen3Lgjr2UeZ9zxReVTsymcG7/IDiDKyIOZRn/68sh/oOZ6e3/lFCOCvBCkjCFSCKrNr91m",
-	"JRdrmo/4sE/VXXr4T5G2eDWwcUJsMLwvG0mRZyzxFxP2fdJP7XXSY0nfG2XVP/LkFFXlD4SzZkSqTYbp",
-	"SpbEznHCvteG/pT8QPnL+UBN+LXw94IEJj3/T+RETYjbjiXiWmZCpXAVynSQojQSTf9A3Oi3GOCrH9/O",
-	"3v4ws3ad7XnPbE8I45HS3Yf9CaVp3qbcc10acEcEcfVbfjaZn8K+F3A6+JONopPAEj2b6GDaSrfiK9OV",
-	"4Bk3cLGM3MNyjH/1S37biYid/OJeFbfrKgs6pXaYUN8I8hULgnsTjeZEMc25E+uTEJfVXQ8axSW8xubg",
-	"dLUsXWR6f6UI0SaqEBOrv+0bySW55kb6yduk5krLeSomOs+82yUVS2hXJSyToxER7HPFeJaBxUD2vBO/",
-	"u4GqyZ71VCiMHHnL1J5NpwjXWjtyYeDPVmaJn13BM+Gd1cuZzKXGs7scFtI5xHOpBhrOIwLq04HSSoQg",
-	"y8qgKZK2ZRF/GI3vLXmW8OnU6Gueh8jUJACU+zvlGuCY8FXuqzEQ5ncnIfJqcVohY/F6Bx7Tneo3BY9x",
-	"tQBu0JRrTvQj2u5rSgUpsDYTBrSTC/z0dq7SPrusc9FJGBUC3QHhKm75Jer6JpBZb0G8CHN50AYEvcVm",
-	"+yEsfWc+7M18wKMN6UgdZJZ3tScahWTLcLT43fVqAHZ/fl+8folFiLyaEYWnIhF6dvysMlUCGYGiOBZ3",
-	"foweazJnBmrZnuGx9RKeFB4sa3FErrf44oRDHBtMFICOtkzPVHtI+6Gc/nHAsDv+uyjAf5698AbRM6ot",
-	"h0X99BpfZTp47dWuEy8cN85GjgpqM69lLRNQur2kEnmK7PLgqQRn5zsLZPYI93HCdGlqnc5ywY1Cp2Yo",
-	"KPgPbBjSsODY2Aq0zqtHXlrh/acwfM2RDcTY3oppt5EiL62lfNsvyc3jII26cUFFPd27irrwH7FFTVVf",
-	"TlrGh95rdZqZUnUGy14MFq2vqBfRS8DXmC7rpPS2oM8ii2A77LNKI3XgZw8W/GxnH7Qd/qx9/xzful3W",
-	"IaDdJQLa9ptq/xhob8CT49BEdi0MMlmfAaMOmC/eTxqKcanYWEMnGVor3oCg27FqeczxSr8Fmmxht9+L",
-	"4Odx5/103s83DE+2n3Ap1HPEmNv7K+l49TtPXT5nFPtZqunybkpSkfmhKzKW10Jh/IjnVkcBoqpYmVgJ",
-	"+m3A2g8ljnO30NpLs1hHBBi1qXhnUVor1Tg0Inddp53a2lJtYddyfVaOtAHNMBXGLhRybB3NRt7BtRUc",
-	"eMvDLt/w77BF7Qa8ahfI2F/hRtg7W/Hnri/ZqOqztUFMYSSmrSo41hQl+Ife27PMT+5uyhFgWdpOLX+x",
-	"K0TozqgbFyKQ0O3GcIsKY2N4EkNN2KRhy2F1yfodOxN5HoqZlyKYVbiyQVdQwJKmvWW0EqSkC1U+3FDl",
-	"9rt0TZCyec8c36Km7mKTdxqb3GIX7T8qSVEM1ILAMn4aK0ToELSOz9upEOqNe/d2zXFn13Qxxm/LWffO",
-	"yh4MoaNIoFsLMn8L6ChYz5W8O7/8/Pptgpgn9POMKJaxZRljUmMBQOvABtikKBBIqn7+w+birV5kG5Ch",
-	"6qW7w/WOUSijAw0KlQ583kZiCNQEa8NjH+ytiMXmO/1EXvjVVG7b21/KsXT2sDLnn7NZ2mCdu8Db3sSm",
-	"tIutyrhLdwi7XS4kjJQ2Bc+lxZYjwO47ZYgZgaVyshDsXwCPw41gmTDyWmRVgoP9Rv1NSYob9LN13Imk",
-	"Yv+AuuXk/NXbl6/f/g3TWtIiClg4m5aKnaupIb/2GvgujAH6BbivIUCQXJjlbYcAYVVaLGX4Ll0AsLN7",
-	"d1M/Z1lG0J3r1c+qyYtnAOFLtQKUQ8HNSLpFhPIepMFyqQSwV5+yOikOGslfBdhoRGLpszPsakC4TGan",
-	"UIE8EcIRvaDjV5he4wM10qYocx4gCrGpUjHuNafR04mowbrglqr6RxqW/Jj0Gbw+oC0AfWKWiYwVgiuK",
-	"TxrBcjFyTJcxqhcxUNwE1gue98Je76zwDmpDdPBhnfGyNXwYcYJZ9uLiH9vYMSt6BPCRbqRJEDQMS//t",
-	"RM8sMSIsaJhdhXqgvharD573d3ireyXWsfXx+2OVrVogNxBx0NV+sS1AUvkZJbjunVR/C1Jdf9+bCPfR",
-	"sMyv1jUZaUMfPLBDAZSZlz97utB8tIgYqK+FgcLe0JdUIzf4iXhZNWJUWpERxDs3hRdfAu1EmhTo4fQj",
-	"QKiCHJWZVBbOdmyUZAqCdUZcS8D1ZBeX784Dj6YSMzS+a1QIdHLIeVp0lvp1b1K9NlQZGC5INRbWLV43",
-	"oooEtjd03iy4ge2V7xFScBtIQLj/XOcynW9//0szf1/uMP4bPp2CTN8OSaBfutBnesCOLXzEWZqKqfNa",
-	"pMWXq9jPOm+u8+Z20Ny4vVbCSfjn7Ty6oy9xzfLaso5XhlsRSP6M1eqEEC17le6bSL+D573Fsg+EayVI",
-	"CqOdiApuU57nQ55eWWa5zALBVR+aPQk0fqTB2xIFYONwlYo8F1mfvQmkPoHxnmB9cpGNhYHkKupsQ/Cs",
-	"/mAIWrt+C3+kXIm5AGDOSWhspZMBMPkGKowskWErhgvsMWB3CO8XQKD9cjuhkIcWw2J4McBpIBotHkpT",
-	"o69lJgx0Ek6lCHSGhb4WWfV0v0xjo0uVnbLkV40KaQcMIPyuFGrbroKGon9M+E+fLVl3YQrNP/U/Kc03",
-	"Zc91BTqkd0AT7BJHaq/Oad6Ox7cWQ+2yh3dZmrN5A90sUXjuz7S3yEjQWqHzN3kt1GKDjgmtRyEAAQhK",
-	"gPHiPROEfQ6BAzwciKZM2qUcCKhOONO894Ak4csJFgxmop8B594J44qJTAYXBACZ/ETaq4QqATpM5uMD",
-	"POS2i4S+ocxHVyL0sFnkviJbsmRbH5H0796DuJU6ew+2eM2nCToGI/Heiq6Ap8maXDLZMQucGR5FMrBB",
-	"kf5sF0k0B8o6medgom/UfEi71qDtNJKzCWmYnil2cXn2/rJWegG2E9We9wIgnouRooohqnqx7xOrS5OK",
-	"k+oHyQ+NgC/ChXDrYfQmjd6pzk51/qdWVwLRBapOhMexi9BVX61Ej0hvrSu5RCVkdY+Q9pD2sweaA9Gs",
-	"UEfG6hDMrgnPTikjYawjeH5J7MEUIKBXCxQn4MgPFM0KFdvY6BkB+gPyRAU7gfHjhbAAedgtNZ6kUX6h",
-	"d37oWJvxu6xv+ZyIOqa0wHneuW13WvSZgnFEBZ+7SPk+/LlNKmIDgdwlhMiQQLxOHHmN1QRyW6d3Dx2m",
-	"QK3ZJBDvtwyzLsYlK3sNqzGcE8XUWVBHRqRCTp2NArF1dLaTrbsLicCxBCWVIZLLJiLPCMrvtgImmwRs",
-	"BZeggdfJSxcC5vpDmKAIKxtUZVAvgLXivYpcWrq4HwJi/v6sVhly4DScjhRCrGAQDt2dAO/YVjF9WZfD",
-	"o0h2onR3x1R1Lu0Gc3BwsTn6Av/9TE3UX/HAzfYcvOn6LkUMGki3Gik4ZZbPYxpFIlAMZ39V+10l4shi",
-	"wy4+0F91kKDy11EBGBEzQdfBg1h8vODbPjtb/COUZIWj8CQQ0c8meqW7alP3lBUulupHh2K4qh9xJx2X",
-	"C++4hdb6hiMEncN/KC4+OrSDODodGsF6dIIz6bZvs5wInrtJq4Hxq9ZXlnHnFUEmpt4+UGkDB95YuF9w",
-	"pAOKFz2hRbDos4aoZf+mSy3S0kg3f3Ty8VO88JciZKpc9LBcXi+U7tEUP0VrewQlE5tXGKy0aI2BgDSb",
-	"JyeQI+NGsHLaZ0kmxoZnIktO2KUoptrwHIA39EydMtKqWNWARL7ohOR8jj1L0g1Uzp0wfZaU9b5MTti5",
-	"tm5sxMV//xrGCwhDuP5B6fvX10pgpHlq9NjwgikhMttiNXpzWyphD2o01g9p9Op4NvdvExavH8nu4R8f",
-	"yf9BdmWw6auvT3wyVphrkTXuzsUhvzwaCm6EOSu9Kvj4yRsx8GMylUqTPzp5dATGDY3VVIgyFXqaCzAQ",
-	"Cj73MyDHOKuA5KUJ9kS/Jl9G38obWUv1yhXzO3cN5T7emcFmb/CohyLX3oTS0cgLPH6rD3jD1TzU4jqm",
-	"VSp6QbK9G7RcDBQNHAq/Vsd8oRXGKWneVuQidaGxs54ZAoc3jQBOHa1l5aPB+xJp/gwMyeGczSYyneDb",
-	"WyfAq4viDCF9A2Ve9ZPpQGhYDfxYCKGBRmpM9xYPUaHqrY7yTkUYtk6DquBlJgWsbuATMKVCJpVo1BeE",
-	"TtQ4aol5K+KVExRPwVosGyrCaPDZROc1YYLfilYsfL0LABBsXfuKLaEO7PihA3pSvBLvhd8HoZy26VAS",
-	"EEfC8DdZ7TC/aJA3WkmnTfMof9WGQdHqkOdcpbBXVVYl3uypP5qvxBxUsIjfMhyXn/79fwEAAP//",
+	"7L37dttGly/4KtWcnhU7gWhSki2bWrPOKL50fBJfxpK/9LTpIYpAkcQnsIpBAaIZt846T3Me7DzJrNq7",
+	"qlAACiRIy07SK/8kMkmgbrv2ff/2514klivBGc9lb/S5t6IZXbKcZfCvp0UmRab+ipmMsmSVJ4L3Rr2r",
+	"BSMhZ5/ySQS/CImYkXzByIrOGZmymchYvxf0EvXj3wqWbXpBj9Ml6416+EQv6MlowZZUvXxJP/3C+Dxf",
+	"9EYPh8dBb5lw8+9h0FvRPGeZetP/9+Hi6D/o0e+DoyeT/+vo4w//2gt6+Wal3irzLOHz3u1t0Hv5zD/h",
+	"JCbz5IZxQnMSZYyqr+wkVzRflHNM4l7Qy9hvRZKxuDfKs4K5852JbElz9TuePzrtBWoBybJY9kbHw9Oz",
+	"08cnj07PYBX44dDOMuE5m7MMpxmz5UrkjEebn9mmOeVX9JpJkuRE0hkjuSAZWzGak3yRSKLmxmR+TqKF",
+	"kIyT6Qa2P6JpyrKAcLYmM5ERRqOFeoDP1QumjMSCw8GwT3S5StWUTmbD2SA+ZUePZoPZ0SkdsKMn8cmj",
+	"owE9oQ+nw/gsGg7MJi0YjVlWbpOzhCO1hpYzPX74cNuZ/svR/2g9yuVKZPmzbPOu4M0den7Dsg2uLpEk",
+	"WrDomsWE8phEouA5iwP4BxekkCxTv1lnSZ4z3kaacbaZZAWvrENPaipEyih3ZvWKrlZqno1p/bpgGYPj",
+	"mCUp+06SSKTFksuAiAw+zlgkslh+R67ZRgZkylLB5yNCyX+/fPOaiOk/WZSrC6VmJQM8xHWSL0i4WgjO",
+	"JrxYTlkWBmMeRoJLxvOJzGnOQrVeQvM8S6ZFzvCZWOSSTFm+ZoyTJJckZTcslfBTPVT4edzLxbgXkDEs",
+	"d9y7DfFhNVv1CQlz9ikPAxLqscdcZCTUmxLCyniRporKUkZvcPm4biKKvE9+XdBcEXMsmCRc5LA4cs3Y",
+	"SsKsxJrDR31ywUmxSgWNyZJuSESzbKMepFK9c8yXRZonK5rlZJawNCbhEs8hJAmXOaNxf8wrBP553Hsl",
+	"pknKxr0RGffcLcQlX4k1x+9oHGdMyn6U5Bv87q2QeSRieFbvkvvDlf263Dv1vdqtce/2toXO9JTb7svj",
+	"4ZMqEzxuvxtvRZpEGx8R0pxMWSSWTCpaUjdAkvVCEJoxcs3VftM0YzTe9ElYrGKkn/WCcZKyWa5OLSBL",
+	"ls2ZLElKkoTnQh1Ekil6BvqRZMnUbpLpZszxz3MSZmyV0oiFZFXkEslerL+rvYvAb7TwSDJ5TkIaxyHS",
+	"EDy11Ae/UfPuk6dI72Qm0lSsLemMeVakTJKCxyyzy4HbbyeCdOE7jhXuoXsa/5qxWW/U+z8elNLxAX4r",
+	"H1Q2vjyJd2wOW+8TPcCPsg1caqA8CfdLFDmh9ktFSOfk5eUbcjJ89OhoSGi6WtCj41ZuxWa0SPNJhgO3",
+	"Md+GAP34+fjWz25/SZZJ3lzBT2JNlpRv1AlKdcUpl2uWKTm6FDJvm18Kb3OnpWfcGz0cuDJzMNgpLN+q",
+	"W/sats6/w7itiqSe94ePTs+BMsIfQmAiU2Y4Pwn/z+Mfwz65IOF6QXNJV6tRSFYZmyWflICgiqxYXBWR",
+	"Pzw5PTsbHp+cPnx05tcXXKayVXNwDuZ0ULnjpz5F5+P3o/9G/tuHHwZHTz5+GBw9Iffu91v1nncsSlYJ",
+	"4/nzLBPZUxGz5la94emGLJmUVN1rzeMTSZh6xCpxmbhJYpZ9J9uOFn4+UQRbJ7u91SA763eMSt/9aZty",
+	"Br9vmyF+23YpHp1uU0i0hrlzny+V0N014YTjdEFCt80WvuzMgF7hu3F4mFHBO9wNfbpZwc/hD87WTOZV",
+	"lt+6nQX/4pO+ovK6TTcPcyqvJ0kcknwBOi4zSsCaSs1vWAyn36Ky6xd009uLAn7pUMTJI99RX4lVEuGc",
+	"fUOqbyffwlZ4L1mmRV8LvaF870RsFZ2xM9Hp4UuigzkpM4rFP4LBt3VmSvNQZ0hoHLNYm4j6sJNl+1xx",
+	"gAn+vufdWCXrj9RLvLfVmeaLTCz3mSQQop6g0nBTmrNs10xnapAD5/ksmSdohnumaBSHHDW7ecKtji4Z",
+	"ieHRc0KV7hQrk8gRfmj2qhXsuOa/tTHM4aNtDPMH8vG/KfH08fMwGD5sUS7UAl/DMNtPQDLHhAnVxEJc",
+	"riRSKA2V5uxGiXqwZdQkSERlzaql2T8LTltWCf9rW+hgUF+pfylt6l7lrIDlKtsUVbw27a6c9y8/t8qz",
+	"u1Ly1OQv2Xy5i5esF2KpuQn+mkiWgrrPxbpVkOFPkSl+BSYIDHnnHVYmjiym6hdTFhOwWBKlua6SqG3m",
+	"DjO/03nfonBgMv9RxAmD2623/z1IOPVBJHiuz8Patw/U4EcxzWEm5ZxoHCdq2TR9m4kVy3J46YymkgW9",
+	"lfPR594sSVllGdOEU1h0kyxKCfYBn/tof4VmHq6luu8X5P3Vi6PH4OhA4cNIw0BXX4YjQknOUgaastVI",
+	"ODo30oQz8CFoTwmRbEUzxU7JVNlFyyUNiGTLJBKp4OB7yOm0dFGUyr/6lxrAahGzJJM5DADOMVn3oRCW",
+	"Sjt1+DHaiVWBrqkPDb3agdHVKk0i8CY++KfWYO2F/vC5R+cMlf0oyTfg18tpplhTVQ6Pem/eXk1evi4p",
+	"8kVG+TV5laQpGBUiiooVNTqT2jf4uGJ6uLbK2aPebaCHP35ih7/gRUbjBV0VnSbxb5ky0H9NUtSmK5N4",
+	"JqJceOZgLStnMme924/uzUpytpTdLO134C7r3cLte4nPDQcDzajNB5ZaaZZRReKfjubiSH/24aM6mf47",
+	"uta6M5D817hqTdVWfYPmKLi8cqaoUP0Tb6XiRzvvZ2BdRo0hLqR2vGu/vZU54E2rKrnoWLqzu7/71pN7",
+	"YT+SN2FAwv6nVH6CP9RR2D/S8D7cfO38hMNTS9A+0j55rhgE/ossqBxzWrvC5J7I9EfhfXD5KK1nQW8Y",
+	"oaTmIMXf6s/UyAVPmZSEEr2/RNKNJCJfsGydSHZOlKqxGXP4hFyzjfWpuZ5W9DPDNjAr+Ev/qvZKlZ6v",
+	"kMSC5EL0yfPlKt+QG5oWTKqxiRop4fP+mI/5FfuUk0Qijw3gf8NHarN+TXgs1vJoePzwuE8uyNPLf+Bh",
+	"LJSxRNBNjzQXAbmBQNzGUwNgqCIb8/A/wz55MyOUrEV2PRXi2uGjcsEYTCljNFYjq9cjs03UyKuUJtyw",
+	"43tcWGX0d5YJqaa+SgtJZDLngXEfkeHDMY8WNKNRzjJ5v9xh/aKAhIoHa3ce3L5Q/4hoD7QMCE1Tzcsl",
+	"ydmn3J4tHIs+XaUIw+Ubc+2cpuDfPieuXJKEpmtFB2rb1Lv6SJylt1o9I72CAm6TXCkKA77wI43fofjf",
+	"IjZWmZimbPmDER/dLLK3+JTvbl5BlAGGJRHlXCiLAQ9NMZOngs/SJPrmU1plDLy3cBkV/5smsdpQmBR4",
+	"rb7ljC74Bm86er9gEi9gTjHj33prFGtJaXSN9CojsWIwoZdcafU0/ea786bICHhr0VmUirkE2WW4mSav",
+	"SRKHMNHXIn8hCh5/443L4MJzQWRhQp0wnbd0o5TrKyF+odmcfevjnIp4A5xICJKqCcCk3nNa5AuRJb+z",
+	"b7pPr4WiL4zSiZxQJXCSmEAsGKd1Q5OUTtNvuk8XJGYrxmPGI9irWKz5OcmzDaFzmnA9tVUmIqWzTVP2",
+	"tJzYtzxLPRaKvVkhWXxOQmAZMsQYrZaQLI2lnrUsVkp1ZfErFif0CnSpP4YClSaCMVzQCpXOCqOWkdic",
+	"Xis6uDXqOcitiwh8FhARkhWT5nPP+LYnK5ZNJIuEuvVDUMhXNMkmyvjNbmiqv5O90aOgt2KZFHxSeTam",
+	"G/Qleb5bM3aNURH8Eu3z5uO8SNNtP8L3qF/d1nV27zoaroUbloFyIRWpZupKz5mSGv1e09pv3YD6W39h",
+	"VGrHoonN52tRRg1yAWYsLuucDJDJYe6GZ9C2va0P+2ORXjuDKL2tHIbMWY4BloST41OyEEUmzzGur7Q7",
+	"bvxaahLqU2QY6PDuNik8DJ+VJJVtpMeW7IZxEtON3GukNgrZvgliBlug3UXwG3QUfZvtaaXYu92kmpHn",
+	"o/w22m0nry1nvOtQdq6/aYEGVZ70lubRYqeR3txDiErDBYsWlM9Zn/zMVpBekihdeckCZVvQQjI8WmV0",
+	"GLc5WTLKSZzMZixTEgHUDVnx4LZwlYfAHNvZ3C34MtwFDDtyKzeMviOOvoU72bc8qrxksCe3sa8ZNibz",
+	"ZQzjLl7czh++0tvvYPK39WtQ9WvVvVrOt0fyOlkdiRVejaOVgGO37syLPGfLFagiVTKLaJYlbZHkqTIo",
+	"gS+uqdKGUMdRPDTJCZ3lSlRGEVvllEdsC18q/VpaJZrIxCd76/kIRE06VcajnYQyKDUXnomMzDKmbfYu",
+	"o8csp0mqBt75UyX94wnNvfl+mFknihycEmpakGFV8e254b/do5UJFt6DqKZo7CbSGU1SFk9SIa6lP8FH",
+	"zHKlhKhtTROZk0gUaUwqngPfixd5vgLnWiG7nB9G8vV5QeaB0mqA73ZbCJJJPZDf2L+UUckmBc/xdGuG",
+	"BxAqqMPq2IyjJJEkYllOE55uiLhBQd4lehv0OuxrZRtgh5F6aRYtWAy0m+QBWS/AqVqjpoJbempuCW9J",
+	"/XiRiSUZtmiMei7m3u0kSJlTddX1Bei2K9Lkx2wzYzQjKvMKXD0FDtemVZmEBcOiasuoMpMqaQbVlCV9",
+	"783B1e5HZbVVWnL4gFdDcRfTOJBQrBgPwS9qDnfD8vsBCZFpsjg0idxmYQEJtc0JXykKCekUvNfknvtD",
+	"wiEovqAxSfL7wZiHmmZCci9xnYC5SOP7OkeWKyn0oaem1Qt6ZhLg1IQx1YcwWC/o6dc5yy4P+sJ6ttsV",
+	"MqQrT5JqopklWqooTQO1WEwH/gf6xmnG0Km+QV+smkNN8YJI18nQRrqeilQsp6KMZV1AUgC5TNIbqsNJ",
+	"7gwhD/HrSNundLmiyZzXDGm6UsenbxUasvajqbVtaREnjEdsIpPfmflwWiRpPkm41XQjymm2UXpHBC6G",
+	"QdBTCi5nqRORgzuiRs8rg5rcFbjSx4PjR0fD4dHx8Or4eHTyePTwyX/0yt+oefWu2WY0hN2P0iJmkzLs",
+	"L3ujDx/xPhUZm+SLjMmFSONyYseDoDcDnsujzSSiKzMLxYmUSsQ+5RMRRUWWqVXrF66yRGR4rtMiVQbG",
+	"b0XC8glYYROmdGF8i/sxXGPzRUZzNgHtv+q3UNRuBptEmSJM/UD5seJwvwtud18xr7hI2SQVEU3h68ZX",
+	"lQ/LtIjRcflPTEEwv1GTnaB1N1kmHK+T813lyIzI7T17d/Hiqmc+mOi8R/Mrx6qd2AwH/aXRpUDr85GK",
+	"ORC8Pb+yFFhWSf03LJNwkYe35dsm+qlyy3rvr54q8YCpG72Lty/JM7YUxF6KoJdnyXwOseMl5QVNy48m",
+	"ODrOGPO6t9PpGmJjE53TPSpX2XD/VG7f5wMVtcp9rTP8146WA/4482vk8Snl2u6UOeWx7KSy1rhBfUib",
+	"nCpNvqdO84S0T1C7dO6d0jHMyxQTnmXid1ZVWU3Wy261rGRH9Qm9zAnKa/SS0iIXS5onkbIeUvXpTKkp",
+	"4IIBB9s56JxKQWIxoUvB57qyCYlFOvqMrclpcr/6LC4XWoDgHPSqMdssYxFLVjnKGLqmSe4mKKrvUTmE",
+	"0FUudnrj7F3akVCpf3Zb58le+0LHhUEbBHdELmDDDjcxXKbfVaNzhYDfLEl4lKxo6mr4Caq66liv2aqb",
+	"YeYVLM2NEZgJCImvioTwgCUzKWsSnfaRyCCfU5JQFqtVxiQoVDZ/CJkmCfWocQhJYiZDpXEdmkdeST25",
+	"3Sr+GmV+isz078Elq1N4S9JPqcyNwijJClxTSa7IEHW+WDDpp8SamP3co2n6ZgZZSdso84V57CldQdpO",
+	"PZoEvGy9EKBuSoHFIdOKWxWcpfZIlGmlL3DpMeWCRHTVJIemlde+8U1lwXt7KEFhrm6QmYi90hyyBURG",
+	"1mDyThlJwJ8BmcBaDLH4nDDI1TAGmnoczgIrDtH5oXiqvpRN8tl6s8rUpodNciqVnx0sRS/trfn9rUdN",
+	"qm/QuPfTT6NXr8a9ThfTo1592Qtb1LIGA2c8lmTK5gVXl10RHMoM9XO3EqlJIw31rnEFQdkKwKMfkBgT",
+	"kJaC54vA/E9/uGbsupqwOyDDAfmefE+GRw87LdenVPpY6e/68oS16YeddtWroDb8IGRN05REqYiu1VBM",
+	"p1qhAvEdFmX+3qgYRsXr+GgwvBoORoPBXvMxMzlMZrl69OdD9JSa5r2PsXphhMp3ksRslnB4LtDJ9VaW",
+	"GPay5Zju2Lj0Gw6NiCNFpxfVTr6SYUEUkioFEblyDmyxmzuug1uoi2tJew+78LZL/PVtw+JpMv6NZtNu",
+	"VUzRTctuMZzqY/ybwFgt5OyYhHMn7x8DiYKnmwP1atdG27Y7V/p3l8VySbNNr26QddNiHIbU2JHcZN43",
+	"vzHGW7cDvMKf/5zw2Hla23k+Tshu8NJB+qwuob9mm7XI4k5n6VqNXcVxzYrcvjJMx3QKghsuTNy86pk4",
+	"hxvU6iYqTMqvDLeRqGOK2ZtVvyptQtdRNLapsA1rq65o+rSEpiLi0FtdPtT3v6SxGr34BV0LS2xqAn5x",
+	"7NEqK5ZP1egPKn6E0vqrW+oVg6tClDV3c8UY9DmZzUX6JZHe+J02lDtn2Vs/jMeQcTBeOoUJcpHTtBO7",
+	"qV2TctrVQc0rt23EoakAmLGlmLV5069ZkrOvmBvQUMZ7g8eoQXn06t7xEL9rUZFPBx2yBpqOERuNfrgz",
+	"0t/JCr8CnBrt0LJgDlDdACU+aJy2W9N7l1S5xtLxYE/j243F71p+03zeRl/1u1E7B1FsnYB3nTHdVLMz",
+	"nuxGSqhcKhhUv+fjdv2zavTfuc3pQjx59qosXrz3YTDU1aT/efxhcHTy8f7ow+DoIeAffPzXXleb9GsO",
+	"2Gqzbsn06GSXuiWdzULUQ43LrcAHW3bGQdv64YEfdqLV0qzVDm8bBQqHT2+P8I/j8o8r88fI/LF9Bl/V",
+	"ttzJpr6q8bmTyRKo/FkvRGqKvtxXalZfkxR/rHnq3pXHe2ddtRpoX+PgdplSB4iwzvdz3/to7bS9itrv",
+	"2orbPvjOu/hl5tfXjeG/dQRjIx4hmeMCF7pqbg1lKlbDJRKCUVQHvEYkzDPKJY1w4NDEnsJpkV6Hff3/",
+	"Gk5LJYGj8jyYgOm1N1GjXIOYZ0zWE/vNFE0MN2NLmnAoOz07e6IYGATwj4dO/PntxfvL588gQSRjUqQ3",
+	"SvUY3AYtZkl3b4QzeMNha7ZY5gmCzk2ZdVp1eLUfR+VVmRfv5NWYrJiurz7QmeXu3paJ0bysbp0yxnX6",
+	"41qjvYGHZIa4aYkkU5bwOZmJgscG9eNQu0x7JqxDAe3+8owqK9hmrL1j+Tbhp5VphyjLxC3ZG304GQwG",
+	"Jx91LpiEgmVI3YIJxCxNbpia+ccGAVZesz2l8pxQbqqllGTNCU3TwAOUZGyaLzJhHg4apesFT34rmP6+",
+	"FKNev+6bGQlxC8KAhM4eqH9GlEcsVd9h8awT/QSgxTJJTHMtqCDWUKEsSmIWIw/ThdBYLznmWMCpLF5Z",
+	"Qi3YK7MAgxk2EHygZM5ykmie1cklUUW4qhT+D7dX/Te3rkbQeh+3kehlSzpr+PTNq7e/PL96/iwc2YB8",
+	"Uo3Hn5fpBOqiIoOiWZbcYBRFc2yTtXP59Kfnz97/Agz03fvXr1++/rdeUPJUO6D6++L10+e/4E9fXLxU",
+	"fzRYvJJmaoijG5pBZRqMldGZuqyXWk9Wd+VdwfW1fUt1pt9T43dSfxu6UWPh/frobpD2Mjd26KkyOMGj",
+	"YqWgEnVRsSxSmic3bAShWBpbeovwCSqJJdyA0PIfRrcF7k5CPL3QPMZotBhz8y7BI12KT+NYkmKlDiUE",
+	"/9HEhrWkBoKs5QLdsIzO2USPuwFbor18C1Jry0x3NY55sprbXCZt2BVVMzZEofSgVpVI575ChotmxPVk",
+	"kQOzP/aWx/aJu4j52H0GU7o1OeJZSQazpoC3m9fYrLjAIscdJwgrAXcf7inE80RGINeXcLGuZkxBlEc9",
+	"cuARGsfU9jXjfQMydrg5JL+maRmelR23Ys7EPKOrRRJN4kRinq4XuMrJHJtu0MwMEDxByJxoX1iuMXK6",
+	"MvK36jXAFXze5ZTKfKI94S2ZG5jOM0vmkB4DKRka3HmP7Hw2p+lE2xQxm7Es843nbAAAwWEi2AwiTkoH",
+	"yCHrwKDVdbgxlXHV67zKrGdYPSjDGsNSwqZ0bbFytSMAAEtlxwnZ6iSrF3S8+/bBUsNqSsdS81B3KFRs",
+	"Ptx3YlqZ82wSJKQ30+NFRlJFnyacjXiRWmcfWdVo33msGI+9p/UasujnBd/f6qjUhqEjxJvnkkPxCazT",
+	"8LGOd92O8FvBCt82vgfshjXdmKA1Z/laZNcjEkpcMZ6drUfYd2nq0PelKb819g4QruLmLAGGvKLlAqXB",
+	"vF31d9+pl7qx/9TL8z4nkjFXmdaBVbn3mK7J4iUFVGdsoR0XeYsi0WkwrODwMVqAQWko8WBHVktHzgHX",
+	"CEAERKZthK7sR6zyiShyOYkLxZonkVMVsZ0nJvkizthacz6N32Qr51GMI+6/keMdp+SGDr6hZHCHPUQw",
+	"JBmBVxgBIUg9FXiLX6UMXqhXbi1bQx9VdcGMqDdgHXXXIRmNd2g975RRIGa71OQGy8sKPuFbsI+zglt8",
+	"KglmSwIAHnW9zqo1nXKetCW+TfMB2xXtoS9KciqiiEm5Y/dAamCvi7zkFg53CQ7WH5tczr/RX6IlIvR3",
+	"q5po3e8IurL1ppTTtaF6vC85+9QoalXSUKnWGWgNgNUj+LwjUatZiYymkyJLW2nvOwkwarNUrA1S3pV+",
+	"jvzKpuT9yxZSVA93ym7KxWqy07f1JYdj0eTt+bgwjJ7Tak8Uq1ni/rmatJkRmP7GtjfdbL7ch2lysawv",
+	"02Ehnjl6lMKmolXXZrwac11Naqq9LZqBX0nxqvMecd9mbPvYcgu/aTFd/Sqtx/reIvr9srBFMLeYVG0W",
+	"nkfWNZlJsMP307xhXp5oxUK7xe13obR5dmrWcY3fbHNfXmmwwa4OdhdNExyGlX4XH4PeDc0SxYPgwoos",
+	"hkK94fHgDG5a1ZFWe5nHWw0wzYHt1AEx7Lo3vT0cur1wYj/PcG1l3aPxuibZ6EOGpL6TaJQvRBqzTJ5j",
+	"35q5cJk7rP47pwtOn1wYHMxH5OfkR0/0fvi1CpNrfLJ6drtIDBVlD/AN1BdV/IsnllPAP3uD4RM6HUSn",
+	"R2fD6OHR2eyEHT2mD8+OTmbD2SM6nB5HJ1iFXqll1QjFhgvffqxqf+rEdQ+IkR3+wcmDrOAPhr1W8C9P",
+	"xaKGkVaEbosocVM6C80rUzZk8YabgrKqunoUDLOabrqF0Sv6O+G9qwLP9s2wO7L15Ms0gY78pbHzpsua",
+	"2xDIm6P5DKxLFP0QfbJiGXRdME20i12b5KuMzdJkvshDX5no7e51QT6DO7GyINkDXQBsXFbKPr6TNvTR",
+	"JyE+HI5cozmwfAOyday+0ychZLrjr+FPpD6qm6XdC9++ubwa8wd0lTy4GT5I+JzJ/IFOvZDh/fLNGrEM",
+	"IPwTfFxNR2fNAxi7VawglGGeMKYSwuuIDIom6ZjDVO37l30SKkY20SnN4YhIsWRQFsjZOjBuuou3LwHb",
+	"mZMEkLzdF1wopbfI7R5hTJuzBCOMtkaXi4xgEiv8aZK9dJwnU4bojV4FKvroDUAXvmkcRqxoJfg6VJeq",
+	"WRT2pGHve0FPb5eSHc5ityZW2Hu/I7PC3gFN+DVGZrMrypigh7cN23hb5xrxc6hNgVOhJFY3rOC4s/hR",
+	"xvJMHaWAktqURd0TIfYPMDl8oVngbW929zLWt/aRZg3rm8aydRKFw0I0WBFCem7zM+ioZ40NZAXXxe1D",
+	"rGmvDOdssi1IhUsHOZwt9byHOhH2kiSxK0wcZK19pr7Tar1hWZxErb1uaieTL8pAcRybwG6FysPOovkf",
+	"OHSLt6Fb+kspNA3RbpOZUFWwj0Z+d9AmNeCRBkhHKybH7e5CAisjB4G3WNe0XZFe7AX0cgATB9NMc2+b",
+	"PWFRKshcMEkQBVWaF9M0JTRNrk2y651WNFwa8ADEh1gxsVJyOmO2OJLkYoQh/sqaLIpGKXi6gg+MeYk+",
+	"4ELXbyCNRHus9NCE8s2abmr5NH9wYYWlhuMGORwGceCyU8S+kiydNWEPvl5Fx/6wB+BmtR2qzOyDdjSE",
+	"kW58iu5p67o0xDHmBpqiMvOwT14iXh2GwpEUoXzbqHVqe6eicMNWfXLl5ok6CamoegnOkKT+rmQ5AD3h",
+	"vJElovPjBNcxzE85iemm1pLl2xTDNAzc1lL/c1LCNxBN8iX2DeozroYNKW9TkS8gXRK196+9xC2QEZoH",
+	"DVtEUgf8iC8t4fFKQpeVAbg9Cj71V2D6ViMSdcRGZLkLjwKediApyL0BSeSYXxY8ppv71v6yyA6hpzIo",
+	"7JPniY37uqOYImt3hESS8HtonAtwAUrfG/NyDHmdrKTNhRRFfl624UpyIhfQOXidRFaRU0utt+qugWl8",
+	"nWqo2l24eH1xTkK7Kc0s33J6FzKhD0pUwT+irGoLgEfZUFotpEJWYaVEKhzVrr97wa1SgyIZlTb1QtRG",
+	"xly3lEy4PtQk1+2CLF0ouwCJwjn1MrCF538OOn6FRhQJmYwz6DeoSGy9SKKFgdspwIha0yzuk6ua4pXT",
+	"a8bL6eNYCKLCyXOa5YtywjWy8wCa/JHla178IotDBBYY9sN0wOdzvE8Hg4H9qYvf2pBXKhRuFxD+Rerf",
+	"6mu0mQo24ca0eE24qfzgGy0ctGfBwrc4wC0jdVtA7ISYJh4GqE/SMQ8rQBBhn/yqvgg9zCZUb1E6vrSh",
+	"15JhjLRlVF5znagFc0kFn7OM0LlQEsLgzdibqemX8prOCwaSmciKlkUKJRADQsR6oLxw35TxMObYcidn",
+	"VWlkVTCAm8b+Yrndvz55rW+SWovS3dUbAnBQUg6CGH0SldmgEFxTSZYJLiG1zUGAxXylEsdWY/sgEJo/",
+	"f31k6YxHJNGmD0tJcYuYlVXypiQD3TapgGh/nYrL+o3Okzxl54AfmSXYOFfp07UJfPvizJqAARaAoQfb",
+	"pnKkWyvLQHeWxvqhPpmQEXlAjizrMCEFDGiILNZIelksz6EvMzy4KniUF6bv0Bj42xK2Gb3Na4ymCKUA",
+	"6KCKum3yGrnPgqUrJw/RGqqlCIdgXV8uktWKxTv39yvXn7qGqw/5x+srLEFDTTzCQeKVS9mx2OdX9dAF",
+	"PHT56hKrdhYsum4CxZS9D/yg3OtM8HmJesg4KVb93uH4XWoWxiXtqckCv6qek3+DyuedTSrUSuM2YHKo",
+	"aUooj1jLJlAEbG91juvvUcCE0IuMxSFJoat0hZ3qTgS7C2/URPZEo9oCceY46O30uiGc5WzVkoEFU5Rk",
+	"SWMwIzASjho3qtWwG3GCmXRKVJtiwc5O+PJgLnO28kXHdYSgozcfLi1NctnW8wHCCqAGhep34aGqco1y",
+	"zSztGVWnYbY5cAmtQgNeUq9uzpab28EGliA5G8UaWsGCVHpMl8IMeqdewksyHv2jiBagvJm2ukGpx6m/",
+	"HYeU+if2X8LBdL+GcHfKAgxtl7OdUeA0nt9ox7SLtw/9qkcQzoXEqzRl2SSxCPT1ZtiXV2/e9rrB47Ob",
+	"JFZKoXrq1UAnTz1+QqdRzGb1f0P5IbtJRCGbjbelKDJ4Txl+Vv+DFPGekpGeeC+uy4NHUMYfknxEKLaB",
+	"DEHNh3JhybKwljUQACOBIgA/GTjb5mWZcZxh8EJXLanfG/304u1LANIC86VrgyD3THaxFfixrRs+BOO6",
+	"PMmmRqe9699JcvnyWVAmNoASo7Qk28neqEMSIwIIVO0cRqe114nE2xMOSrHR92wcAq4LBBS7bhJBE56v",
+	"HEAXVkmaxCPwn5IMigTUFoS4B2FQ1i2FdJVYs9NREiGsG06LPBe87HWiyQ4QbJQgkUpNnG4I5WMemrSZ",
+	"ELZVPxLqFjBh3ylhV9Zy2ZrKhN1mOQOPkawme+CcAb0vqaR64OQgZRUHrjSc2dYFxd5S3zFB+nlZKq/z",
+	"c9SWLsSaBzVcS/vLzS4s1hZ+Wb01DUqyh+2Qe7kA94oHmrlU7tIWtvtTInOBDp4a/sKNSfnuqCA4XPyP",
+	"BCbU894DlVDzoJbbVDJlCSjucFU8XmdNp0ielhb9Sq7D9PyKT4jSJSTae6u9vX0Svn3++tnL1/8WOgZy",
+	"gD9/8/4qBArF6isKXyiJGFpWUL3B7rT1a3tBKdf0O5VhosRqN3PmrU25f7PKX3L8/5sC4AyUKPxYrv89",
+	"ZErvk2ZRF/d2qq4wT+b8qFhBlnJArPAfuIIaz6gU0v8vU2Ys4zEBOJYZOGMUazTGWd+TXvElYq5dZCne",
+	"7TAcODQplCaAC6IkT6JrlgeQzJOm9dBdB99EKTa6TBl//GXc0voSN2ZB/Ua0aNe8d/BLu6MtNzz3KJcA",
+	"A6uYjEWEteCwUFLiJjNPRbxRx5OQz5+Ht7f/Qt6xVboh6mZA79+VZQQRzdkcOGrv1cW7n59f4bWq9E3s",
+	"/fTvHVRO0PrUShifvL8s22LJFZRkAKEqst7waIeyW/H36WZCuEn5OkkT8UCdX6+WXj+ElvvcUzNQ7lw3",
+	"kOsL8/tbz/52kAW4+a10B1rLFSykkdGP3hBMT4Om2ibqVu0G4yrL5vh8fhbFDDD5zvaXKPOegN6L6TLJ",
+	"ddblruaZnraEeOKer/y+wJe5JLMsYTxOsf8aobneCr9FWNJKV/W65iuuCasiq7X4NKFJSAA6FERdt1/3",
+	"260OyXrX2KFG5LMP4KS+ry4h2QSfJCMSOIib8Wk4TZNHOd0NNf61PmL9rKZtd9IOCZa3xcOY6uDk5dFu",
+	"YYEtENT45V7KXv5H63l20ntpeuqRy5fPKqKgGzd2xNVJNQSh/unEIH769w+Doyf0aHZx9OLj55OWKLKe",
+	"yz+6EKsrKR8+2ingm1fUUFcZGnSI2yQN6A0NiDQOos/j3nDcG5ExEO+4dxuek+H//p//i1snI1iUqxWj",
+	"GcX+XDWteHdh1G3Qe0blYipoFnvcvVGe3LBJBSO9xhUMSFZAMsTIUqYZNvrpmPlu6glt7jD7xKICo3je",
+	"EP8llhq6yVV1TCJIJ7Q1DJVmaAcAEc0ZV/bEnpy7WdI6OT5dtHX91RmcJYARAlnQ+DBIGP9QGisJIJvK",
+	"kRIng8U06t8bDURxWu+YVTTGrAlT8iXji5U6lYRPoE7Q47fVhtxerxNFvvV9YOmJTFt3XV+tqDxNJ5Xi",
+	"4uYAbzFDeETiOpSXpmpwDtaRM7bgPTD1ulYkgKuy4aFFoEMvFCfwzB6YBGogKH7fXfOuZ5XwqSh4PCl9",
+	"HS2kA1nuN19Gqlipbs91X3nXYIXVNzZIsUlMvtvSyiX8F7qNjNp2tH7+u5ltjdn5xDiWGcZvMP28JSCq",
+	"lHELpDryQuUYikPkUKcds+sY0fAAXOSIFOBz6DzPqCwy5lOs7gT6T6wSJncxttoKY/DPzmgG3TB8/e23",
+	"lILBgJOMLYUX37YiMHSqIeYELqBvJFmKrCuyDsO9m3TsE697v+8djzVPYSPMLSHxLQiiDRoycJGQ5iUy",
+	"XeNYlh+bLC9sl71gGYM6gFgw/DxlOZmLCvqm2Uj9ZCw4mqwuSZY1hiXc6MddDhNnn526KE1ajSOvbVlt",
+	"3zv0vKmBkNSKK/Gzk0qT99Gjk8HwkflIbwhWB2g7XxS5TGKkuuPTI0jywsQPtTu6tAUeOnt421oF0Ykm",
+	"y1ltRx7ub3neLsGfsKHLDbwmrLsWz+VTIrhdWu4Uyg3KcBrtV6ce2DoOZ0a+436RsDRG2btH3srGSSay",
+	"vTyzZL7wG/bQ/sebcJuxc0Kxz/yKYj48JSua0SXL1TFha/pKAlKZlzqBVFEnerT9IuEstka0XyQpe8ln",
+	"orkXsyRlfk/OhSTFKhU0LjuXotcKVmXS0Hw58yKL5QTiRWztrR2G0AXKQq2+4EgByTRKI/DwhGM52yGI",
+	"PXZdzRl5N8it+NkrAACX+NjUJ521X/NtotJWz0OZV0stSdcKqWZyXsJtsZkSSNIqioGt/5rS6NrWwJv0",
+	"edSz4wQRrb5O5dVt0PuJ0TRf1FiyLWBfwLcbt1t8b9gf9AfNEEib0LxI13Qjydi8CxvL+kqKpRfYVrPY",
+	"eUaX38kuqSZamJkX+hb9EsPHX0tDOyBtoYKq4alOl3Tjcsayg0AMVV9cADQNBvyyJM+xFXyzED8uVmkS",
+	"0ZzJyZJlcy9colib6kMplgwQvFNl+m+IDjAqBZkumS6BKhMW0u5qXrv9p/HTNC/KxFqeg4gzjRFoTsIa",
+	"hgae+YPPuq779gG+v3tROdKDx1psq6Nt3Tc97477cOcCoFvKKy7XpLzCRY5aoFNhUUhjgC3GYhYHZFaC",
+	"XMtrSNq1neK64EmKtdzaLfqNLsxG45DIBIqENGBLK/wj0MqBLjUNFzZJ2cwjLy50NFPZoedkYPviJxgY",
+	"DrrOZ49Gx7irnS6nvpSAFgNGCZwrCWkMqa70hklCUx3h6tYD5Rs1BUY63LclMBJfxz7AmmRbNhKrztQZ",
+	"dvXalFAcO41TG8vwDFzRvA5RsUoIC0fZam0YaxuxGjHj3nl3m4KyH4shQZ/MMItr3uXaVaq1TW3vlGpl",
+	"Qru4vtCo1jVdRa1/kmj9umSovZxJ7erq/1OabrFV7fi0dBn3Rr0fi/SaoERJBDfMpoLdMxg+OXkcPWRH",
+	"Z/RkenQWPTw+mj6ZDY4Gs4ezs2g4O5s9fNjUjCoz3HYfrKXgzssNTbVPsUF8bZgxL0S2U36GvtT47WpX",
+	"A4dMUyauu/1QrZXonKgxEXva7UEJQNsRC3qmTb8K4l0v6KUJZ73RSROxrN3kPNeevoytGNUgQDc0Ldg+",
+	"JifA8Gh9BX5SKbsAB3HCmVMBY+IozYh/4i1yLvWrwEISQRYnKAOgmLh+Jh3BYylbdoW3r50mzCPoYtw6",
+	"p+iPJpeq3iGa2B+XN2g81F2jyThx/x5gtuq+m/CHrt9Med8NeGsVUJsCGce2YTYwYQg2d00ghNddwCvw",
+	"7/fmRfjPd+Z1dgbo4vAplQjfSXJh8ewoJ7iAPrngG3TfslQi/oprgyBkg/HULmiGqhb007J6Xv007qYA",
+	"uaIkOfta5mj6PMB7NpkqEzXL1lJuRymni9RLjOnYAo0qqW9Pzgp0M26/mepWWUE53cSk/myvTMPSu1uN",
+	"/NcdsW5J5TWLJyBF/HOGwB5WULqNoZysxjLvVlnFLKPa+Ctl9g9PTv/3//xfpw/PzrporEsWJ3TS4rdS",
+	"+oFOqAI/b5L3t4XBJ1FKpUxmSnfTrpUOXdueVh/S4dHkZu8gC0jUbe0JKhGUMsAMhdB0WYKHg5eh3zHX",
+	"Wysh7tHW6Kl1f2z6lXsI5UqqG+FlgXg1WgThfhn0lWvmkQSHJYHsLT+SJZtklM8ZloD5j3NGsfwBERdJ",
+	"KsS1BKdmf0vou4XGL6yrB+EIYPBDdJhtmf/2bBvr6xBw/lkXm+zhqUbQLlMA5uTyglEG6baj3oolcbKO",
+	"Ft4CsQ73V8/rIjL3tswf9XE2Pi/onDVSryv5ZMfVcnp69PvHz8fBye29D5Ojj2V1vfrw8e397/319bC6",
+	"PRsae7Id4IKW+ZLqrVtO58JumQ3d49YjqFbQW7B05Q3f6xdIT/qZPe0WN62SbmuWpiDmKuC1NNujutYQ",
+	"mA90mkmWeaPw2s0OhP3lI9Uhp82wgbsJW7Zf7g2a6W7uh71vTLNhbPWw9t0NN19oMNixOzu25FVpydev",
+	"NTo0vsjTZiqTLTu9CyzfqIQz6Kh6HRTzsClGX7IBjMdf+oa9Avy7nbcd/YN3oX4qRbpUOjvUk9Mv26od",
+	"rlkonkcIEfNBiWzUbYY7UPUhVe2LPNPstzYPTgmnqB0pFr2JmX4+HVuIs307JOs+IXtdnxpgwh3AISC6",
+	"QQUzudJsQO1dm25tWqi0YylUOVVQzTSpuIldxlgeeY1hlNTs8IDKTm5hxk8bllGTIEwxryZjjBXMRHaO",
+	"LoIQrITQAe5DCxeLpNXfIcnYCmGbtikhFipqyqBE2f0XjNFUd0oi0Ot5puuu95G4wmRMlumMDSkqyqzK",
+	"beRcy8Gs05V5y5YDeWZ9tF6EFx/SeBozuW83rAt8nU+1iixsxwQRVLZwOalToJc0hu7R0NxPZA4eWoCF",
+	"FSWqIjaRhm0KiDhk7nU0HM8anKBBB+5jbXvv/l7IqoGORccLtjxw+u9wpJ26Zhk/sGfvTNN3TlvIqqWq",
+	"OtRdaADspPzT9k0l92qdau8H25qXnus2GYw7PWvr7fzHvAIgfm9ZyNxFBr9fafgfOMgI95K81sZT6QH+",
+	"np9Jfr+KlFB2PZP2L7NOzVxdzqrZqhsIrPYyq7QwczuXbcNWcE6jkO+YP/nGbenTiaK2NOfZ188hy5b4",
+	"e3SFPNi7bpdajtzd0f5K8CQXma6+9lZItZSLmKYt4LpeQTuVIr/j0pZznQxegyr4wwte9D1ofbFBUuia",
+	"CJAsmczpcvUVG59/YYlItR6kQhme8pDq/vjKRcol+6jSaRVfS+8G7PZeCbysLdWhy3UAuNFJc344UGuZ",
+	"44b+8rMHcEEjwnsx37A3GwnVj0LXcnIwJDvUWXRPEa+0ge5EjDszuvfu9Gq2qxE9vnxDToaPHh0NCU1X",
+	"C3p0fNiONFxCc90VUZ1EmRruyoodaeJv3aZAritITsSsCuw8OBmdDEaDwX8oSq62RzoJGu2ZIqFbKC7x",
+	"DHuD/uDJcKBmieCviiDfXz7DSh5mQBBWWRIx7LRScPOPQfkPtFwyoMAPHyEfIJOgOVfwFhoTdn4Gbqza",
+	"L58gZvU8E8VKd9+DcTZI+nc8DLSl3Pqu/vA/Kr/b+rJ1uXmAXgi7Z3QEOAylG8M2Agy5Ip0KEPvH249m",
+	"7ZAypFgO/PxOJ+oes6l0pJHhRODiK9uZDwdBL+GTmQBgFPUvCb2Ge6PHA6UrYMU/nFQJBHLBubkF5clV",
+	"XTw2FPjorNEe0eIl2o1U+6JVNtvNdDToH2vrUW6lhVzAlsBplM2aPrg58zvHDz47rNr8GixYTAsrH7Hn",
+	"7fPD4mX2tzVeok2hzaNUiGsWE5p3F5GNVmlfpbWZ4Sed2pU9VT9uMof6Bry2LJjrzjSm5MWnMu3l4moy",
+	"At/uM5qliTLjnCYEWA/BN86EINM8X2Cg3gu6b+/YrnkZDlefzY8bou9NgAYzQEFTHpOUrgNdYZvNS5OT",
+	"vMWeTtBygxF4L9rgUEBEr5WVpJG8u5qn9vz+Tb1tdwzAw7QawABLwGHD+Zlik1IRBFUcCv8SWYWIcUiv",
+	"ygUPdXo2eKTf25wzmfe39FY47XTMyGt9vhNuG9L8s4jnLB5VW6voclHbUbOTv7iDs9Ue7TvtbbUc/POe",
+	"tHGJ+7KzRKDBt31R89S0z9Jt0RTZ6srdDADwwdsYsQDd6oTKJO5aZ++IiDbzRCepmyQLZa9Bsjg2rkHE",
+	"cDUP78DbzRYte/yFwvZ8A92Zcr0QDeYXmJ4Yys5ThNk1Qbu9M+FVly6EZZO30PwYetdC4a2dZ62fmw4R",
+	"MB4H0Fslt/11Eqm7lkCfTgCzJBSO81wDGW/ZA73uapu4r9QaEaW0Szd12Vqeq7PJlqc3uaG+mnU5WONo",
+	"HmHV5FbN+6RFcnmTNdfZamU8Fb60HGMjNNFiYxYlS5pi11uovVoAxikYA64NZQq/1de6zGK3dWkNEZ+9",
+	"dno8PDMj2PACjEty9dr+l/FhuIWw7lr+GmRbI4xgB3RbNJDaiishEiJNL0YxI5evLgMUgqBT6AV1vNel",
+	"Qda810Iy5728e6WLz7Dz1hPrW0ozdu74ZRVd6M7iGnSBpamSYFqbqegeTTa59XYa8ggMgdoNd/bCu4Iu",
+	"VwF1HE/5o7Ze2nwI9Si0jpOqdUu78fvop500YzGDqMufQj9mZf85p7lWfz8l7Buqch3et27JekgpYHgp",
+	"wk/pmkA6ounzqguYE04c95LI8K/jKnPkzDb7LBXL95dHL37pxma0X6GTpVZ6Hjr9HH0TnX6qvRe+nfq9",
+	"BD3B1AwwTmyntfN6a+lyX1wklkM5hb6zZoZ4ouW+6UU6W3MXInkrd3nnjbnZonuq2zb2AVBX59CX3UwB",
+	"edcWw0MiMLpfACFjvUhS2y9rJjImGZqmjdSq3flQ/m9Lz48Xrx1surK3Xr7IWGelXHuR6u/9RawhlEc5",
+	"iQTHmEFMcKWVAJ/tqJMyKQ8B97BrczbBziuwu7b9dBH7ZZ9MA2tvHTdRA0pTzPaJOgk81hJ2T7PADQIU",
+	"a5tnWREOFbyE4x1dhW+3rfXSLmGfKgdT5FCfkz/EgPJ2d2FALVtsj9QsxJfB6YCXZIbQMF3bvHdu4lKP",
+	"ctYShSyn8rRdgR31052YpmzZhusFtRCZsqTvvXvxlDw5fXh2v8kOtjZLWtDVinEoPEikBbPbjQ0zKjVn",
+	"/QkZQ6bscpoyOe712lIN5fYSwhU20EL+kvBV0T3HwgHe8QTFEy5zyts4WyYKg9qLefz1QhZTNGp0+i3Q",
+	"Wt7K09d0iW1Iif6Vhc8T85p20KnONugO3KXW99PV1VuCP6gMdnp87A/w5m2589cJBxjEFZImdK7AjmlW",
+	"YgGy6g3LNk7DwZoCxHUFNiCxGgjdoE36t29mbTbnhJL3714qamKeYQE6YDRNKb/eXdOL1TK4E3ZzfZf0",
+	"HaNxwrXe5cZ+bSLVMplnkGtXuY+98rWjHnpdV0Lm84zt+lnOliuRGf1X/4wLU4KiMzePiXQfhUZjt7fu",
+	"J2ye0RiiHXVbyE59e1KTXvhT/Hln6AP74K6ealtynOqDNzNqKpu+s71bffs7PeAeRIcHasu0wwXuZJ23",
+	"bl13sygSYGogCq3PVZnI9IYmKOh8uUnvQATZzIXDceJKAbwrcq5lXruyZXLldjS827t73V1nupvft0LY",
+	"f83SQWC0tpdJa5HgdqlQrhh4+G58qUonuMr6HfyNSmpz9/pBF7S2SYp7hy3/cODCus7aofoVCzO7Iqy4",
+	"SVhdaMufhjfx5L3XdNetqIjbE6PemUSe9tu8xVa94/znq4xGLN6SBX3XHOLui1yaldWPOlZW70VbX73S",
+	"5e9ClC0gflho4l7P2oX8kloTZ43OBdt6d/0l3ftmGZc5fZ1DzyX38FzWg/OPnYl0zzt+x1apXnh1G7Ly",
+	"i45rWqUb33qUeRpTH3jHe8DWMV32EnRElxEfdLsknIR6LuEeZQneyTTVcZxZYFe7ZYv2Ln61O/jhc0+t",
+	"DpA301W161NZ9wrvJ7mAztr/t35PPxLLflsjKk9i1sGnVqY+PNxZGrtrszb77NLX2Zn6vuAoHfbC9Gf/",
+	"c5XZ19LaP0MH89uQAAVLe4fgYw2FDBfHVp3FITaLdwrR4rBPni9X+WZkY92JJHi2cb0f/iOHKFrYO2xx",
+	"l2L+cp/92ic6k9S5ot0vy4aiE1ghNEaE7tqX73+8fPru5Y/P9fLev3Y+0Z1O4RHbuMpite9RwBdXK/ic",
+	"uhicj98CRdzXmm5Yz2z0BEkdxEnzczVxqFQ8EHhylvBELljcnjpkKAAyNtkMMlUk4/EXxGMz8Tvj7SNC",
+	"8pNZny3FPHy8Tje84OZ+c5FPcKdbXP7Jsmz4ZvoPGR/7YTMsK6C9YMC1eGJWcN19aNhv8UzoKANN0zcz",
+	"kDJbXTX61e/gsduPge/qUQJvJZKlLCpBWXVvvSyZz5knyAB6b56n2wgM/aa64g92NUHMYXHDsrhgh29r",
+	"B2TT1memmzaDKOFRsqJpv80hvduZVi8ra8NufJmDl+J6loo1SQC//Uo7yvpbm/U54NoeT7d+xaTI0l1j",
+	"og1iBiW/sil5/3L/4hFbUa4lARKoZ8KV/a/hhzr30uUhzcQ1l6dV6M+eT+DgV1a2wyuUNGtoCltN9uHI",
+	"9Et3LqmZ1LnSUfNsgz+SAnrMKvYBDiz41gQMyveUKZNTFtFCMkCus5EF6Ml+TkKAPMKnBLfmM1xWRd5V",
+	"WBpA8D4nYc6kfoaSGVuTaCEk4zqLwRV9enXOcZVT7WnwNdg/mbeJuTsyowq+h9pa8Ls1nQq+l9FU8LeZ",
+	"mJuclE61ETZDt+zq4dQPKh1srT0PScoIxeR4JQWU8J8yJZwhRwqIS6dMEjoXbm+DA8sruisheCEP1EIO",
+	"KdGoIvd/E8WFyTxZgithO374O7akCTQjdPO702SZ5AH5rUhYbnKuZRKb1NKCp0xKDTPudII4YDvVcBMY",
+	"rga77lMV9FS3JPDIPElTtXsmGU838MvImm66YsBXcF62k5V1cXbATWc7+n242TS6Cv4bw6LvrQ50Cyga",
+	"pW1fNPVEg5ErIrPB8f2kuUker3rQW8HIK5AydVltBbIGJijpsY2Md6CK+6+oj1VfYl5DPYTtAFu1NdSu",
+	"ZYho1z5WIfdGpkLW9hQa9dhvBU2hSQlNC+ZUR2v0qKExUnrxhtNlEpXtvvUvyUXGKHmvS7Ndr61/ks34",
+	"9kGAXY11bqVj3NBn9ikPOFb7fetipekRrKWmW2k0Jr6/V9uHjKRR9rXOWt+MGobRDhyi5t60OsLwCtar",
+	"ExQxw49J+NkSW2BTkQKEMb8NzwnVBXLhZ/uMDEgq5uAXAtcH/IOEF6+fhQEJ37xDeIXXb64Q2iRfsDGX",
+	"C5HlC/CdfB5r6PUbliWzhMXj3oiAeRcGZA0J82jElbX4gHYCZA/mPGKskzd6tnJEQrwTanyl2Jt/jbn+",
+	"YpLMucjYJKKSqR9Fguc04fCArlpRS1H/TLh5C/61oPAr9imROfw1z/G/8KI0x//CP1DqwLBQraM+w+DL",
+	"JKUyd/6pFMCwP+Zjbj1RjM8T3Y9DYsdzydIZYEnLaxarj8LPgKnuOSfbUxwh5CWsEKCvgCUi1sw8ERwm",
+	"F9E0TfgcIhrqKxcJH3bHkiIsjsqyFyfNtQcMHFIyPMfaFmVYoC1Cy4q86WbM1WmbD9Q5nwVkbHkZ9oNe",
+	"UznuqY9hLfhZxmg87t2G5J4ipTWVEy7y8HwbjE5g3Pfwp4bRuX8+5tgWTmhZRTmmDOs8NNzW+pQSPtHf",
+	"12Z2chv2SSwiafPY+ssYK3s40Xxf7QKj0UIj6TjIBAdz9Vrr64foAK50w65zibsCENes5rmaFd0vLoHZ",
+	"uVr7Hw5asncd60Bn8A4HrSm8gCZi8ne3dFnrmKpbXZzmo52awIHstO6rro2r9CbuJzct2ErLVJodVBW1",
+	"H4SgI+3ZdbKO1SZ4I3G4rV3tr0b41j5dAoPUNsFOtbapW4Rli9dFq0jhSO0adPPAzuVGsoJLPCuQt+W6",
+	"PSt0xgDJkVceVcbhqshJwnNBkvwcpJXzLkk3kvxTCbN8QSutgUtNDV/q9YHoldyNH8Qm4nY9baPh3qU/",
+	"xMkG7uoT0dN4Wzap9Dd1rBxzTYapQ3WyIiCJZNw7iyHtunpL27T2+q0clrcHgDIc6avuKMBbtWN6nD3q",
+	"1SCL1NKFuJ6ocznp2pryIK5UeYXPSe1eBp2sXE2lUcJMbenYyKyW9PW/DvurQTFoPyviF+Zlm/n90qeq",
+	"lNvGPO2pt1b9R4gWzmOCEybqkUNA7nczV3cG5dS6M1291gOqfjzWomncVLvMVTXK0bcdXeosLs/XID95",
+	"Oj19uYH6zXUa9zzrC9h9MECEHp2nwr12AYvCj20O2PacvadYxkOU6aFBWtQ9EkWms/haOhN3RScLSMyy",
+	"5IY5RYBo1+zvmGoUILmbYue0ZY/fQ3++/TtZ79dWrHPXry9o5bWlhVdlre+YBGqvyGRTtfShUmuBIEFo",
+	"tSbSaXIP+Q4j3WQJm7YCm7Ut2o5vA+dNyvbKhYDgk8jgT7hVSE0QUVb/L8vH8CWnSsAm/Iam2mO2pHm0",
+	"0FiCSwZl+QhdJdYSigpdpfakBCwdDRt8ZHd/Wl2eZSrAKHTThrnYdlD7SBSX0DpAD9lle5tLuojUKXN7",
+	"53WUonYnW19fazdH8cyBEZ6TfA1AFSZFX+OowKddJ2COz68eaaXPOAA4Mt2OnWdbcWmwGec5geIoaNmH",
+	"IDjquwWjWIBbR8LZoorsZ0I59Ni+69QiLixobps+L6g8hDNUrDTYmfLky9mUxFYey9ZmnZqi986B9Mju",
+	"0l+JPUEO9b7s/egrmtOMggoPrlFFJO9KD3PvFf2nyMjTBNbyVbSQL/B+124MT34rUFADbJEi7nrK3r7t",
+	"eGAk/9mbCvdqZxcMf/d+GJ4OHz48Pnn8+PEjJ14kJ5luOqfMPtt7pLde0FzS1apngyImIF4JYz4emC8S",
+	"Psf4UG90DHxTCaCZSBOBZbygyOk4Ulnmf3rqZmZPMka1GDl+OAh6MhXriiE5ODkaHF8Nj0cDBFv0dZ4x",
+	"4f4anykyorikkZScPO8PH536S8Obe9NwfOi+f6EDngB8oURQSLqiO+/f8KV7lz3fmXlzZdXJlWiQkm3t",
+	"buecdf1lGh0QS5nTVMNH2JJqSxQWJBBsTTh3Wzh6qiPyosgVz9ewJ5JlN0q2rRMei7UO1CcSfEo7lVS3",
+	"bq6kywYYYiGhttGZJgjYX9VluFit9GqcdDsNoIFHIzuj5k3agS4aUB062V4A9tl6pFQ1g1iR25PT0Bw5",
+	"yVgkbljWHbi4efc+t5laaDnnYk0zUwOAo3N7Hkb9acOB6pBFUN751twcm0YA5g8GeNRp4NboCndT0QRI",
+	"dgbqTyP1611iB+efeJu32GYshgv5L2CdBNw1+5iPS7LNG+g9w3b54Pd+6lu6hzMTZM3Oyg392vbpvFU6",
+	"z05NpYVfgdmvdn3O+uRntjLgHxFdOtl6QARgK7MZ1B1A0SSJkxkU6Suul/AaCMJnP+c8bZN2t76Ikr/D",
+	"Qo0Vu94K110xPIj7Ykp02YYaD+A7h6EFRBbRQm2UkrAERDVRYw+U/Qd/DEreWnAYiAFekADRoEnMcQCP",
+	"OVxDy7YN0COCSGIcr7LMxkq/iGmrNU+7Mm5ljsE3nK11/YWETjJ98m/JDTQWqmxx6DZ73a62uVUktmyk",
+	"PyFHH3/4V2+Ow1eKODoJTK336vPenu1SLmF3liQjq4xhqqMa8Rx77hhEU00DQAAEplSaxjazUnuZzb2s",
+	"3cBqgwJojALegiYnMRUfX9sXd2hf4bIk5fAkmB3utOoQH7fu0h0FwOz79hAb5UndaRjMmcoekTB8ykZu",
+	"qi1jwTY1CGwoY7ZHtJjSSADgp3eZzPlRsVIqyVKxWP37QS/oXZv+tb2YJunmSCghJMsMs2fqU2I/laIA",
+	"JbFHV0m11Mkci1glEbZe8HWuFZlPixKg/2Qxi6tdrKs9wOd7RprKDfBx6MuXz4xQ0vcf0qgXYq0TIW21",
+	"V7NkqOz5u7t4py0LzexkJwKFiV/iE7fVbbevngqRMor57fYQDmkUo58t12mT3SqlbHoBzj4H+oQrx7WL",
+	"0lv0P+cXe1/nlfGbbNcFK0PsmualPa4mKRUSVBplzRtxIzKS09UKcd1zwTHMePH2ZaC7gxmHk5s0UO43",
+	"PqQ2FK6Z9U55swicWe7tZ+vGJOrXvOkib71qylZz0BsAnUWKEaF6HEryJLpmeQCZZog27Kg1D3d6o7re",
+	"JCNLO16iNo4euwTvJxpE1mxn4tdsMzquZoh2YeJXsE9kePzkRPvAzoJemszMK7B1h/5guql9UL4IP25L",
+	"XED9QVnjk8WSRr1R71EcM3r65HF0MmRns+OT4cOzJw/pgA6mT04fPprGJ6fT0+np4zM6PGXD48enJ3E8",
+	"PBuexKfR4+GT6VnsdDfBfGyaYFA6ErB181RMEdfblS37CI+yC12r+Dggv9ml6Z1svrMDzDmwFqhj7TfB",
+	"9EYwyA+vSXGo4XPnX++18IMhXZx4RS2se6hWWyFb30zwB99J8tOri6dHlz9dHB0/fAS4xQv2iWqE9/52",
+	"/Jft4sdefcQRAzaDZN75yUv4fYWtGfmAwgAjqRB2obLIfDhmPmdQTV93N8tM0gFQcWS6lfNWuLuZ7SU9",
+	"u9TWpKUdrPLl0rSBrMYKtLHlizkrOzmREh1SJpfETX2uBod1B0uoptCRXqvhn/jc9j7P42sX4J1mzGU9",
+	"XKyx4wzLmG4KMRNZ1wDh7iCzQQTdK6KM+9o5lGw2yRt01BPouKBt4UvAnazFL8HLX+4mTQG9D9QlKE7d",
+	"bzut6eYZPSlzKQ6JlOKrA00iZqFOi9Rt4dCS4n9JZvmBmprS8nLGLXKqmDnqWqAVKjI8GQx7e2hqpheE",
+	"PhTtC1nrsXJRgurtpZ/Vdq8rQ7grn4B94T5WRKnB3a1XwJnMPm6BulRpBv8QEA3wTebJDePaJ0a0iEAP",
+	"I4hbmupIiBEqrkoWiwkX+QSqacADqKP9DkNlcyB+HFCZJvmCtdklNZnWghlYIqWNSIjKYBhgyRA4ws9J",
+	"qAMZIxMDxook86lcSqg0ojmZCyYBGQIL7vEH57q6ZYSlLpSTJMbfjzk8oOvqDQqO472p1XyUumo7fE/V",
+	"8XoPn/hPM9d7Zgn/KZfy/n/ivD4Mj558/ACYPoPgye19L6SPs51fYuVVrYiKuAR96+xseHyiNa4uavte",
+	"DAYhIjMmwRN7gKlXnW+jSw9kXxY0JXLFoCQKCJ8TcEhzilvlaJrO6KfVwU/3AAEM4Q6EqNZWfMdfdMXa",
+	"b9aBKmUdbdfdSx/judL4G3WtbLXKxA301sQ/gQ+YTyfVTpIRzdlcQA/MJc2uWY7qmjetIxJpSleSTdaL",
+	"JGdyRRURaWKONCQ2dNf8rBSC238hv7I0EkuG2Q2foyTf3PbJ1YJy3RjhnwLr7EVhg/X/0ob8ZYdA9Nre",
+	"T/8+gIvw6OzxEzqNYjar/9t55IZmiZJDcAGGvZHxlx2bBKPbbta+TmxxwMwm7y9LX6xZbxmD2V3qG/Sc",
+	"yX0wE4NJfdTfQWDmw0dA4ke3BTRqzdTemea2Ne3YksAOgFFNQRfm97ceQmnF1KxonLt7aFlK6zanp+b3",
+	"ByW8eGm1vpJ/0LRgEu0EaE2Q5AsI+MHvERaeRgsA6xAzAq/C7xwj1HHr2kvw2dc9wqHehhGxTtJEfCeJ",
+	"gdQJbBJCBgHHzo3KfAS/w+umHviH/f2Bzpju/hWLv9fdFX8IzGllB1r6JS1EGjsZqjn7lIO3QWQxRsTR",
+	"sKOrFaMZ1ej8XTv/uJe3TdJCfVrCyazIIC3IABDKPrkwHtk5y7U9i9GQJHObppsnlEaWSvUB7G93RE1z",
+	"3f6Bk/Wuo8Sjagc4g4CCxGtCDQpKvhXorGRhLfsjCS3yhciIXEA7lGtIGzLgbfQGzNDU5i7vveZfcQI7",
+	"IxEunkBkez+UFOZm8liYxBIUy3I+P1uq8gbfHS6ZskeQO3TmbOl++AYNOeA9EXmxWmnkdSI4JKx/yvtY",
+	"u88Zi5WBI8qK71K7B4zFpbJTddk4AqvryvYVouWEttsNpojELErUBp6T0KgxYaXMTFeHKgYAQFz/hCI8",
+	"qK+nhbSvjxNo2qEf5kLNWOt0oW5pixtOlL2BnJiUvqvAFXTQJFHdWSmWDPGJ1K3TVojWJsvtMPCSuHQH",
+	"Uh667cOq7YHq73ER6ntYg1JI9fyd3O6Gzhn0Ph2p4Y9uaKboFFSJ1yJ/babxvjKNd+U03tppXJTTeFdO",
+	"462ZxrNyGi/NNBzKeepId89dtmk1Ob2GTEUj6AB5kYRW96xp6edoj9BowaDbcFnEoA7uPU9yFutskf6Y",
+	"h4pdMJ4nEZgSIVHHoEYLnRsWYotQOyNsE6qECkK7YZwQ61iqB+sqyEWepJiZXh2z49m8cl713r7qovYq",
+	"Z39L/2tXm/LO1eUyof5ylaHtNrONJSqtD75A0WtT23RZn15mq+pl1KsOKs/ly2d3pjF942T+6nK3MfS7",
+	"8dKZy9rdRWdN07v0z5XT6O6cMxNpK193rNaL7J8FpzWrVZelfIHZmuqjfXzmMRy1kHGpz2POOXZFew87",
+	"KOszPRhAXZqzHEARKrpuWW4G5TNE5nTjIk36ax71GhoK4IJmNMprOnR/h+LfDrwdKBsrWpCZSFOxlmVN",
+	"qdV4paPyonx3FN5m8LO5vY3ygy2bo7Rwmyuta7o4VN6XgZAvagZqVEmrNDYnbDe/A3UfUPZdbiwQmpJD",
+	"ZS2WZfh4NWABNWic4e485uoQ27jGRfnL3b5Ep4jRtt7Y12d4u2VPL4vlkqIUq/ca+2rVN60W8BZI4G22",
+	"irVKzPPbiOhyw6Maf7TYxiXvfSDVz+o4xEqENNhWKzKyuvIGpfg7SZK4FQ/ZRTrer8DCDL5txcbmbUK9",
+	"/hn9Z/81nEtb/D+V9x7IUy0nbbHTv8TS7kBK3SI/rdK9wruePNoZbvljtd7yKGvRti9sj7HrSLedg3Hp",
+	"ePL6fU2yQi4mYpVPRJFP0oQzDFzmQkxSweeTmcgm5tb4NYwSVqKpNLVRekMNgD5HdplbwB/sKvcNMH6D",
+	"8ExrDKQ9vnG3puPdxQiqxmatqgUcGGWQQIMPemIEgH5oFMlftWaZQCItqt4aJEDRHZlmjF5Dti2dKhoE",
+	"hBZ4jRxzW/l6zdhKgo+iVEvh9OYsz9VRoQquXSv3jJ/LXvPwPno0toYu/CbGOQmRbirNaSgnDpxp+Pmz",
+	"Vspvb0P4fpqpFTTUsr8Qa7PUUNpsd8rsvqrzYL8wiFJFztH/BkkqAeLAThlhn2iUpxuSL4RkdVPPSuo9",
+	"p1bJdauJ9aBXwPr1D3ROe3tAxRrC3mDKgbEQ5LKVmZ4+2aF/1KIEXiYOrYUOwa2uwBNwWxdDKIlhzwwY",
+	"9T4lQ3cENV0pjDo8OuhU7ni8yMYt4LaHAiarN6KavgyIRxHlZb4QmW46K7stppjP2mqU4VRR3JwNbSWH",
+	"O/LTAUZwdycdEOKdeuhwAnu459QDB4DP7LoJX3YFGgiNRgR4EqK2FZ/5OPo5ScWaZUcRlYykLAfnmeLy",
+	"mIEfIN4j6F4IQr3YrBaMyz556VA6oVrHcGWx/imhkqxZmgbwWjXOmMeCYRrfEqRVn7wWALmAOgg63WpN",
+	"1sCFSOU1IOXlYuVk/JUl4SFN09AWbJcbU2f+na/bHwiHU+2227n/Vtmet9lpE5piecTVRa25BcJmAtql",
+	"OKRRsOlAfruzwaOeUXP9jb5hF6DaqaUZItHA6eWsaRJjzKyP+wcdh57faD2ye/IjWiaQddGXi2S10lVc",
+	"BpCrpz5cMp4fnQ1Oh9vSIqG5cEXniWiWJfCri4wu2adegAP1Rr3h8eAMtmhr6+46swE1CL0mJg5ZQ/SB",
+	"xN4bOFLcEj/gl0U4OB6enp0+Pnl0erYLzoHdeHX0X7G56mrFuNLgqNvJyrS5mii6D6vlO/UdPwCu4KOL",
+	"XDB6cPTRr+OWZ+nX3NLUVmhyasBf9SbDsyNyk8hkmjJycfn05cs+eYk1wGyFKQOKOQVECmhxrrRWxS8A",
+	"AodyZFpjjsERmpbsy1Y4APtUI9cTiuuUV1H+t27Rvxz9Dy+Owy7H9q8LgIKy56nhdCtFVy61OzN6dLqf",
+	"PdC9g4XOlLP9SLWi/J2sWBDnGEWaC7cfkHbQl1GAPrnAzlZk+Ij8nPyoGXolhuBI1jtFu2gUO1hIPdMQ",
+	"bXfWrcPmcBf5poOYqHBHJSs6doCvPFXv5rtMuDGh6pz/o89ggEWaCmf4oYFZ7pPnNFqoK/XPIp6j5oEd",
+	"MSrE9+FPwK73nsLx1ik83m8Kj3u3am93ESPu4pHg7Gi6OYLaS23E6iMtoVvbwEw7EciLhKUlEmldkW9n",
+	"u6+toZTkJAJdD0viSMZot4CEQWXZ0u0XpWAKTCyAAjxohIejQm9YxaFNoiWC7disWyPEupvvuLMsNgfh",
+	"b1qu23PVHMGmv1g4crRsNUUoIzsnYVys0iSiOQtHhAvOAmeF7lKQ9UFGGgR3whGRjJEQDzZ06w7MmMpk",
+	"NG+HLDB4cHfdqMO+bP8ueypb69wqRCgbdfB6Woqr2IlJQMQ2c0OEHf30Bwd0+ONWTlDSzIeaonViv8Qn",
+	"B8MndDqITo/OhtHDo7PZCTt6TB+eHZ3MhrNHdDg9jk7cynWsZjDw/ya5Tt1Uc+LlsoCF+AtW0WvwHWDa",
+	"LxttgkYEbXkr1yxSsre89fbjVpbk7IU7TbPDnibw5cHUyRelkUbYg+vmULFG3PXgNTlnu+2NUDFbpe+2",
+	"1sWaOvzNCi2xebGzbda1vVdy36uvmeouM8h376Rz8cq5brk7JZtpxpr2bojpkn59e16IjIQP6Cp5cDN8",
+	"YIjmweckvg0rdkVRYEfcrmVRNg4NbgeRuZV+/c79EXedjN4kDZFVD31VehA6m2BebmfvO4j3CHrcegza",
+	"fG0TUMC0s4TFBxrdVX+BR9Ysy4l12KEmgJdVJ+xCdu+C35HoiupunYaqW+tZ3P6+yQN9io5A6+pVNF0W",
+	"uuc5Gbj6Ue8yS8gvlF/TevYTuUzSG/VpnizZ74jKciET+sDpG9bahqaLf7/eZkPLNP8ktqvUbmebssga",
+	"9vNjuQAIyFaW8PGg5pSHJnh9EdTeIWGKxg6348ViHiVAo6wzoUS+IIU8HOjF79+8clMbSQgumsAqyIk0",
+	"NRZdRtjuVWjHrv42vT6qVOjbByiatbDPbi2+xdmx/gcc9pworrjB/bLZTFxHePaFErC4Lo1oSHldGnt0",
+	"8fqCwHcu1egilYRXJqjmVYGt615I9sUNUWuoKzpM5dxbHz6kPS5LI+5etBcYNe9ZG492fO1eyd2BnRjZ",
+	"2+5rf3OIbFez6+pUN5MNtrnXccFPYcu+Vn6uFg7b5NA2sfHn4Os62DZpY0tXC2aay2hcXvTglqnbkdPy",
+	"6Jw02VgtgHTc8Gx//Hx8e4DjtoluMDIpPqGpoh+FZJWxWfIp0Mk9Gj9HIx/YRB94LqzuRXhAdvNeeAKK",
+	"Ql/irW1eSWUX+3NPMaFqgl90Tr5asjihbT3mXiQpk05NdrK1uQCbRCmVMpmZwqluCvfT6kPqfOkmFXRn",
+	"vtGvbLoQ4vqt/jXeGwiJmWwlj5DFirsvYOHuELVdb92IAI+tutvlOqvzaiOJu8pN6Kr/Bz3o0PaFXVFr",
+	"21fI/bB+1UsPMCwPFjZ/vBnpSLzGgg++GFn5xk7xa3+82iHZLVPXSRd+OG9mwzU1P/ghjSW1zLJRmYbb",
+	"/dNKZHsjKGh9qd2tfjBxGabeTly7RiNX7FOOSBlc5BB21cE+zMkqLQKbfWqacTmBv33mvM2HfxD2sHrp",
+	"dvzhrwNHVmhnxG4W5mFZjmKuKbi+/KAOW+b4SxokVSXNtrtUxzn3Ij9P9yTv3GQ9+r/5cjBsHKALsL1a",
+	"43uwV75YE/+ZcpCvXj389uvVxn2Biu2refsHy+IkassswVSwKSOxzRijTgK6Di+YoNYqExEDq3FNoduM",
+	"oU8vVJYe+anRA1vaLnfpFtju5nbaL4V6emEnn8VNuS/bNthsX506zeMObiuuyEeVNeG5V3rGBaCg+PKz",
+	"AjLdkBXN6JLlpccE6r8Si+0HWTTYab0S2bnjRiO/Qh+utyJNok07wghJWS7JLGM6oxs7fQlu08/XC6F9",
+	"crX2X30S2mKdwLSVVwZUAN1cJGYwQlowCCYNeDHm5qlzEqpxJ2rcUD9TTsRpYG4711ghp99Vij/AQFkn",
+	"Ur3U3AD3nWrUykuXJs0RYEXs4+ReqLuaTbCPWXi/Ty5fXZqzi9RZZpzFVawKM49e0LNL2noXvTAVP26u",
+	"yvf8uHmRMXaFL3rJ8TR7H2+he2ZUZEm+uVQXQtuLjGYsuyh8ZeMXnFy8fUmu2SaAJFImmfqH1OFVZSMn",
+	"PJfa7INbBuUq8MqSPBd5vurd3oLuNPP0+Xlq0/IAcdISmNrny1eXI7LC1nP6EJOMaLYamGalMrAHKoMy",
+	"zQ8zayEhcsoizFcbQw/hjQm69sd8zL//voro0f/+exJeAKRR8jt8MiI/wqLIuBgMTqJrtoE/WNgnF2pL",
+	"CCajSO0d1T1zsN1AIjBZTppO7OpGa8QTOebhpyN4KByRMGM0DkkqxLUMSLjOErXJBrIJd8G7ZkxMzuhM",
+	"fRoq4oXqnyzHb2TOWCbHvMx/hE/V/V0onZBKCwQVkJDGy4SHJOFRWsTq3WmKZC775CdG03yhZ8+FWrre",
+	"QWV9yu+/J5TLNcsqjeADEuqWSxmAFkMP3WTJ+iR0zLwQQUcTngsSmo+MIxkfnOUISCrZ+ZiDqFgy6mRz",
+	"Zkxrvly9G4zG0DatSlN8C/x4luQGuzhHeFK1BsjPgUVkDNCMUk0QD1aZmKZs+YNiqiG59+7FU/Lk9OHZ",
+	"/T45HQwQnciACEeUOxk65N5/v3zzmsgNz+mngFCypKkSkoqdWXavXnN8PCqrjWmMpIsdmhH1KLFlyOc2",
+	"ScWhK8hskH2iI4IEhoXLql6k+86O+W+FIv6bElBPvzPQvbWTORcZMCm1Ie+g07bic5S8fXN5pS7Grwiv",
+	"QMKXMVuuRM54tDn6mW00K9dQbEgFbuZnhRcjuC4AIRvUWEmXbMzVXVI/UNy/Ty40RBXIggKa/NkGyOqX",
+	"iVQbd06ohfbGM5B5kqb6gTXF3w2e6EU9Vfcp4XO1mLcXV09/wgAObNiSZXNGVjSPFnjKZydPHt0fWaw0",
+	"22lO5lRtrUTpXG5XSiPz6vdXiL6l72vgyJzM8iiSwTOK8PMR9jPRPkY40HJABGSyLc/HHFJPpRuEsr+l",
+	"OXJoxcpwZlfJkhnCVss6OTl5YjTE3+G6fP/9W6eltfkthKOgdgcOVJ6TVN1zDTxu+33JBXYnWRJEx++P",
+	"+VuWRYzn8HVWcDQ8B+qwh4OBnpVWpdRgpouo0YnU4GWX0ESSWEQFbqNp/6ebhyZzTvMiYwTbY+JdpGug",
+	"mdGYh4puyYO1HuqBtrVCcq9MvIG5UR0WOtdr1Z3wtCZ2tU5e/XIfiyZrb8SMoJDcqwsaO8D9gExFvqiy",
+	"lE9H6/X6SPGCoyJLGY8EALOhR/nfjxAN4OjSLC9UVL7OBJ87Swa6PtG1okkOacfg7SCXecbokjyHrCgH",
+	"WGLUG/YH/YFSZMWKcbpKeqPeSX/QBxRjmi9AKTBZLDQC7vkAmzKqb+YMtGwr2V7GvZH68AJ/+Qv+EBJz",
+	"VkpIw0PHg0GtgN7dCNPNGbX0nfZVZSDQKtqaSEK1w+lg2PZKO8cH7znV0h7Sznqng5PdD70Q2TSJYwbe",
+	"hIe4xO1PvET45NTmgT7sMs57Tm9oggZQGXjZ/ZweBdwlGiKl906JpLxss6mv3XohlH4VGcdzTgGwVrfy",
+	"BC1UaymQ+Kad6abDZx3wZQsn7ZPnoH2tRXbNMiKmSkBBpJitzZx0j2VJlHJQ8hjB+8Q2rHU+ZaZgABE4",
+	"4XZLMi3S61IRPHey7EDHRIbptEmw7ffRAgQD47dCybZJRFe6dKpK9bC2Jt2DBPpRR2HunuSxr+otApjY",
+	"F8JuH8GMfriDl1fsY20V/hlutAXAgnI69GjAde1w+X6kscFd+nZs4XTY4QntSrgS4heaoSv1dPiwy/QU",
+	"AYOb8BWLE3q1wcSI0+PjLg+Dh0UCWqQurf8LMTJQ4pi27fDKKw3fqfDSIdpd3EwZS/BuI/PsK1rFnVKB",
+	"rM0KYlPr8bK1uqT8yQOgc8ht3vHDpxj9Ur/01LaVKwW3hOJmoIeA8179CjT90uVpE8+7XUqzvkt8DGop",
+	"vhoHMINBBNPDAC7ICjj3rFz1n/ze/0Vukdrwck+dq1KSt1/0C+lxQmPWDOC4Pnt38eIqPLduMgMzrevN",
+	"UPzmJkEbzF9S8JRJaTEsdN1mqM2nSYJAwWNuPwEKd3q13DOjoVdg3ANPj9IQeoAoAKB9gt/XmXuuOaZf",
+	"SWIBzjr2KZFYfwW/FDzdjCEvjPHY6Ey/FQnLtUlrpuBTE9BXZjZ0b3bhWNk/M6wX+xo6hpmfxtLoogEM",
+	"73zwNuFvjWWquBz4J/7kYn/wZPcTTwWfpQkGFf7WE76WnoCFQGWp9W4mt9ZXwKMSQDWHbmHOctZSdq4Y",
+	"hW3Fhm41y+rOyengSRk16DfYBb7ZYRe1W3fakmpnrkgiCb7iz39HTnc/8VrkL0xKxN6X6i9Cos/guA4h",
+	"0aDVHdNOP4NvzrX/q9HhX8nVsw9RlX6dvfSTZ6CTHOIMGumgRdWr7oJcB5gQkLGluMFmK1qzNLn7uj86",
+	"RGrTTZ/8ukhSNua0wg8VwcZFyuKAZAVHqMSMYOOGgIQZzdkE/AuTFcsmkkWCQ3sK0PAmoOFNIJpmvLPu",
+	"FxBruzcV+QJDUlh0fD8g4YwmaZGxSb7ImFyINFavjxjP1bur7qWAhKssEVmSb0DJBQ0V9eSMRUUmsRtH",
+	"kWWMR2wSZYLjXMbc/dxk/YcAp+VsD+UxgmzMQKWl6rVLmoCZbPp0jMh6IZSwGnMoNYTfukouiDTzxhKA",
+	"gHK2Nm69sqHInGEEC4Ot+IkO4Kl3M7VGG5Xxu9YqPOzrabx37VCrv/eb+tL+C2rSX1tL+Fv1/rouOs3j",
+	"oQbkAA1nVeQ+sbJDDrxxR0POtUMQYOZSizBQw4x5nMxmkJt1OK/TAWeT0rEUSsZBrkiJ4+Lhh1i19Y0Y",
+	"4h4ugL8Z19+M678e48I0jrt1GjzQmYdYpXGIgu11uV7MM4aNl63TVSelIODkiJwOTrTWJ8iSxqBTiqzU",
+	"43Iong7QLaHTTTXignHOXhiehp7PMV+llIP6GWd0LaF3Da3+xkUeg/xJYRFDjKt1CQktajSR5YuUSanU",
+	"d8jh0nj+JkEJedCY3wsv3r599+YfF79cTt49/3/ev3z3/Fl4P2hwenC7iLxM9ixTsspVebis/v3dumr/",
+	"YH4Z2F342x301+A+ur/fXtynPYiJzCeiPELI/TvkPS8STtO+aSBgIIhoAjlQYslIiMOmLA7PTfF/AsES",
+	"m2HFBaRaq8/KbD0M7XNGpmyecNkH3qSeH/O85uoUNyzzBl1g5L/UTX6biTmkfO/UgEwarGa5f1/sv4g9",
+	"BDR5t/daLFcmEHGHN/s5pFOUFLeGeg6DUBuakoZwSXlBU8B2nwsRIzLYyAZ9DaquEvKmasXkNat3hE/f",
+	"vHr7y/Or589CUD3GfG1YiDQR4z7RbMbwAOJjAQYWy0ZezMbI7XaV+dl/KZH/N4P4qzIITY2ElnrqHTIL",
+	"8HPcMaf49Qulus75QH7g+GSsp6bv8Q0Xkv0t2f++uH+eiwvNt+9UsK8yNkuT+SK/4/v634tYqeomMcq0",
+	"CKJFnDBl/FNw1HKxVnIT0qGL1Kj2s4yx35kuHQMhjsIcGq0vTGa2LULGXgkiwHAS4uegEa6/0cV5m3Md",
+	"7DJBv/NSzptiIp2zTmVeQv7COCmjN+y8LPNLdBX0mEdC5tA+w+SfrbMkzxnHbC+lWFw4agQHBQVzJE3w",
+	"DCpZsNIFK7zKoiYsf6FQ2JJj1cec8jHnYo2o3Tl4fi0Xw3I3X6DLnPOfPT/srZmoZTPaQfyVeKcdr41p",
+	"zkTGIirzv93Af7uBvw5XfyEyljOAX4eS1dIcAtYTi64pFdvYvNYMylTzJqXrUtqs4AEWs7rAjimL50yn",
+	"qWLpHXlFY6bj+sjCxCxnHMrbYWkh9PGQFkSgkTxk9ZWveL/fFbvVIijc/Tt76I/LHsLi8IxU0mm+aiJR",
+	"+1WxOCbtl+UNh0Jx22fGq+HoKATcpnrRl21pUAkjGJztZhHIu3JO36IKZMcv3xX8tQa07/BjM3UD6Nj9",
+	"iXeIkbLPI0BhT0XMvq7BZcfbXUhSktPfDOaPKz2pdMDK3Nv0x7KYfiRvWtmMBfGZgVnDGXYGVowjUOwG",
+	"u92QCwx85qg8yJWaslwwZnCacnrNdD/AmciWRUq1Z0TX5XNClQ2XidWC9ckFH3Ntf6DBkTF6rYy1WQkw",
+	"g94jn5mBaGJfwK7+q/AWdSQP9OGWPMWiVk0TTqForo7x2eAkTy//YfATFozGLMO81tPh48F9oIL3Vy+O",
+	"HiuxgV/DfLQOfPQskSshk9wLnPvagfRIQUGrZuG4FXyNaf7Nyv6IBH6x5sq6+tOxM1ks79rh23DaYvZc",
+	"Uz/C0f/20/7tp/0zGTWKJgk1KZ9356/NGHQludOrdqkBvAAbIyt4NYXWJrUauR8HxOZbEJGRGU0g01XD",
+	"K2kMNQzlapeChcTALp4lQJh6r9JkTAmukuOyrEzgGoBqEokYPs+Y6US/oG7H1WWfXLmAbTDfBYvAsTqn",
+	"CT/HhDInW0xPTePVlGHg0+Nj0JZwLur9y0riSQU9CGaRQXLwAhzEGD1OUqadtqgzjTkGj9F9XDYjh0FT",
+	"FuUsBs8vtyFtBFXzqVhAAX+VKt93QK5/UIqv7cvVxmfVAakTnLJ5wc9JaGz3iUx+Z5B9YKMNhqpZxuyR",
+	"/e0R/tsj/HXkxyXjcQlaJ8XSupOQDu9AjhQ7cEfeFd8CcuTj1/X8dnDPFPxvx8yfxjFT8D/KhsmZvOsQ",
+	"+CVA+7pZZN9Jo0sEOl2MtCokoE9Bmpkgs+TG1atADYL+FabrOTVqW5LLMRdrHhh+cZ3wmIRqdeFIaVrr",
+	"Bc0BKECHoGtJboHO6EewtDKLTlmZihdLA1wCMROdgC/z/pg/NUi5TiVnQDILGmvQRdXcrWYmSxe6g5Pb",
+	"UHnUEH8VjeeKGZazS+E5/ipjt2s7Vo1VR6CjFRjVw1NWH///7H1tcxu5sfVfQblStbvP0pTsdbxPpA8p",
+	"xXayzl3LvpacrbqmrwfkgCSiIcACMOIyrvz3W+huYEByhi8yqRdnPq1XM8RgMECju3H6nL4A5xMOIlrn",
+	"pnVuDufcgN34ej+G8IuHiYjj+V0CFMRKIuTCtQC3YYX0i2oseL6A9XFY/j4ojaVCBcuyixe/vHr54ddX",
+	"LzMq5QT67mC4B6HC3kZW7cSyMz1Tp6wv3EwIYognfHPVKnqNC5jHZRxzLODqAsVyT2W5mX82pcpWWLQg",
+	"DNaGotOASyKi69miFIQYyFzk1dHmoh5EOjCQGuipNTBvywq/5QH4AETiFXBWI1k+7YvExRlJvjusVE4W",
+	"NCQxWYEcyJSuqN1csBcPZn+hCX9gWNTNYmhkMuOWWTkpvVvTxsjtNnKobcQbyK/DwgrDbWmEPfpC//pM",
+	"rFtNbEev8LZD4pXCI2qW22816ce8s4BJRT76MW9j2vuAZlKM5tUimumDXUN1vbD11NATc+vY1M98CvCy",
+	"XzXOs6xKT4eneku8wDEfOVun3I0rytZq9q89BI6n12WJ8vyV9OhPz1ePstNoewxyHmvRh6C1wC3L6Oas",
+	"FjKIuiD/eHLIJYjPaNrwyGgGoYLuTecMKeSgAns1gy7FknQTPMy7Q+kUoi5+Sq2ZnECE3jjI5wtKKbmZ",
+	"Q74lyK/k9ciz19Tog84E4ktsTgbSCBJRShAQxuwHiJeAsEvLCLy37J+MsytM7DDf1qOb6XdHXxy3V0ub",
+	"9jrLEn6uRsI60tOoGsnqwAU8xy49Ovj8rJubASlAZ4oS0Nm2U4VgUZMFCtTbTf/uCBAVzebvLJtWuPYt",
+	"5vWupvWS26vlbPbKgjhC4aa1+MLXmAMEGGFwJ4ayECcsK6QSwB4oRQEUhQhcpqQFCWVRvTMsLW3kSCpe",
+	"ZB2qCJgIlRMhYDn1wU04ie/2FJBmGVDyQWiB05oVWo2Cqh/VbirKRaC6rB4Gj0rkIfqnhMVGEGRP7YqC",
+	"ZF8LgsQvjkpfj1q8YGuY7hIvmBin1JW5RQNVv+WuC7bbfbed3vd+362f1rT77rzzrovB4k7y4AMxeJNt",
+	"KmceTMz1bUM07svmEWh+4LCvnk/Ix+2gix/OipKzL8JvSlfxBRFkNTlOmo1BEw71TjuMO+Qq9H6jZVZr",
+	"4AUF509yf6EQzvaUdIDEKLzTGc6nEsxrAqYNeIcT5nQBEi8I84oVghCsZvAOn6V3vSUhPLK8xGUnsg4S",
+	"GAGOQxQW9idLmA1FkI2lzB++e8BYsAtN2HLOCl3JqMYOBH1TaZnlQxQvrtSTx4Kb4I7DYOMuGXgVWPb+",
+	"w/n56/O/ZX7csndnHy5evcy67DyCXoEfEuVj+/PYzAkh3OBDjLkfyZ7qC8YB7NJlvyFtOJuU1i1TPIAk",
+	"X6W9FwKLrFLey1bKMOGtvKdvDEq3+hhBBTyyM1xZPnCAxZF43AsGmzSX8c0revLI/0RoirhWfGO5Fhg3",
+	"ADl6OUWCuSB2fMasVKNCUJuh86GB9FsSbIhkgk/Ys6dP4dDt2fGzgCxmthyMYciICwOyhwnm2s9B6Too",
+	"PlSLMcYFdxnW2xZ5aXCMzBxIPVDYNebPeLw40Lk4Za8v3rKfnjx//vgJ48V0zB8/bZISI9v12YiRBLH8",
+	"apdJcs9PQRTAm8pHJ4/+9+PZ4//59OXpv/9QEyx17sthLo0sKKja20YL0cPfC1sW9TqIvy3oyybTPSFh",
+	"bEFE7envHXomcEzi5+b1doVvK2e/5FMAjPKoXxZXzV7FhdOGMh+YysKZHoSqOYjMDgs9S7SzQQEeYkN2",
+	"VqW6liTbKxuPi2fMzcRvEz1UI4eaFjzx8y2AI4HGlc2A2OwseGYk/mTEtbwGXbyLy7fvwj6kxAx2g8Qg",
+	"49Zb1cr0VPbu1flLv2V3qzR5NTYZ6lE3jh1W5gTvoXlHwZPPnRE2Eywqhk1gGyMO97/ThRzMt7//pZm/",
+	"L3do/w2fTmFb2ceuUr8Awi3SLx4rTMhXHHBzwEecDQZiugZKSstAtip5rdneyWzj9ELw+qb4cZXp/krM",
+	"Z9rk61mM4A6wV9Ox4TaU7XF7hWV9eiIQ5BjI3zBm4aRNTrL9FVA/RloOCwy5FR02LdXAlbDAEMY50f+U",
+	"3Z7KLj785eLF+9d/ecV65fHxTwOnp3IA/xRkRD+cr70HgfV9YWWOW8mkzpyOhPuvMBgHzNfEZzTYgfBB",
+	"2iPxvWVbXDKsyQq59HOkKcFSNiwFVKvFBbEyr5gRVphrDFCtn+dyMGa8mPG5Zbk+ZQ4qeHme+7AT5XSR",
+	"WtVRw9ik0kjwVTNL7dIs3X8gFZq/EymZb2R1tJvdgeVdADqf53CsyottV/fq9hcKeI5KBQ58M3FQzN/1",
+	"jb7yMfywOrgP4NHvLCu8wUkL3HOJ65vYCEHXHhKmWl/Bj2MC8YWeTP22GVJqPZW06wMLXYgOlrRjZUBF",
+	"kUoV+7HIABOga+nTfUc/4EuHBMTDPghZfJnNZyHhCyXQNKq/QAWde++CP6QtOC4HPWS01Jgu3UBP0sLr",
+	"91AQ6SPA9Vi1uGq/rMOp/ea/qHSWcefEZOpsZ3mxGjEQcupsXMjJKQQUVIbJEZjBYKHJST31Js28QzqP",
+	"9IiXwnFZbChKbM/37lK6dxInw1aTe4vjAGrxO8tk3gA6PxzYfGHFHeH2U1MgeB963VSAmPmdMYOiN4Kc",
+	"cNwtO+SDB3MAh0MzLp3IuyxT2n2ufrmwwXYqNi2blOJxu0Dm01OBzQdPjsgaQUWeGAKXeXhwkD8RNhwl",
+	"FoU3kzMhR2OMMPzQW6lVIqqC3YJqPzKtWd2Gjx+tMlL3siQvGjh8y9sOP8LorLesCyp9UIrZnsm08c5h",
+	"4IawaJNT+Jv4TysHNROtpNNgMNeABd9Udx1yyVVP2YZLvPWsU82hUlHi18d6dPaUzIdkbDc41PHGo5zb",
+	"cV9zk6+bGi/jTQecGdVDmmQk5Kg0op0ZDU4ouAthDL+zYbi+cn5QMn8t0dVruuc2iNUXp8UvVCfqNCu0",
+	"vmJ9PrgCqBGQ5zSBYuDiAhYmjv7TZ+Bxykk5eXTy89PjzqOJVPh/T6LzKZUTSCBwUKQnjuoWNXeL5y3t",
+	"UcIeq+uWhvYmi8mIaSFF84kbQIUICsF4yG12GSAxgx8A4DytBPOtzRl3bKKtC5XrCOqzXOYAW8C7IUrR",
+	"aih9PBVO2ajap6cA9Ih0H3CAB7lSdnF59v4yaDuv0HQuQehEMWTfZ2+n7m3pvJOW/YCMVxieYE8bTt7e",
+	"05gcVGAAH9GwmTjxu2tXyn4P3XjptJ9rA2bi973x6RtUuAH3GlWXzbE+DWaY0hiOcZPjX6X1jlF+CkjY",
+	"ydTRzRPBA2g5IebB3uVd9mKsrQBGH0dTgklSLvZu1neWFVyNSr8Av8eza+6ckf3SCZaFS9kPHYIQE2FR",
+	"4I3DhVxdfKVGhbRj+kPUTGs49kuXyP4Db2r9Tg79voGV2QbAt3DgBxMBMHs72pXVcz8TIuVl8rP45HU6",
+	"RYE+rMteAc8ietbIkbVR46tu+wsIywt6+ldIfNwG2X7o5lZxWXsAccskTvAv2SRqutsxxI4MsNWyigcG",
+	"WMe3NlykrOsF3nn7QeNbVcwXTihBFDmMXVPQGK4jxU/NeYVU7vmzR0n4+PTJs5+f/f+fnj/7eUMUuaGH",
+	"qAMAZProqsjGyNaGMd0p/03aP5v6MTCCe2PHgdUwCGtIG49Ia3sk1UDUD1jOnXjsf1tfZ7JNVwhUtbEX",
+	"EOjs3otPhz97wFWAq3RbAAOSAcOZlr6mY6OgchUKYV0gVrrHFvk/w5/RBj8K0UUnX/IGUAgrRpMlYcVV",
+	"A3sRbnrQAB96i835rzAmbTS/t2jeVjMozNA4qer9iEYFqigQ7k1xLBE9BZGYeC0XQ6kA3UeJpurUC2a3",
+	"Nh0fTwOb7phPBR6uA5sKYLhCcWhPQUUm1INifxdZ3P0alIOMqoyUTh58EguXUZzEQk4h8O44Dfm0iYDC",
+	"zLqQHbckGqX7et5O3dsh7H+y72c3RRHhe/G2IqbNGex2Lgorj/EwhTYardX8QLB3R1MjrqWYNVcynif8",
+	"3jhNwZKhLSLWbqw5TylGE/sWys+5G3ewzpzbnsqqOz77ZdUdaIVwZ/vxyafuNS9KkZ2yPx7/hEYT3D/f",
+	"D7RkhVYjZNpSjLOJVGU9rxa93sOwUu+ws3Fp326WcrETa8EKHT/3+AS0RaQbswlquVMVPxWm6hnysxEW",
+	"vMUQtebwkDCRcIZhGU+tT/BtlJ5t6dvVWcmAw85FIZxo8vtQwi8CJbVhHKuy416PVlPWSLZjy5WdWlrm",
+	"zxpoSqldaRk20JLnPxjgm/9cu+/hnUbMUuPcOb5lj7bNi98lMH/b+fQVCfGGA+wzksIM1dNGMF74x8zZ",
+	"0Oh/CRWFwFCYOIlZr4SYIoDDh63I28owdkXF1sDxCjH1gCvWFz2F7ZBDWhdao9LMhF8lC43lYipUzrRa",
+	"UzxWTnO+aI3vQ2h63IamrfP2jZ5/7yWYhRNu4WNH7r5eXH6JoZmafRih5KswCAfWfFp8XKxoaY4bgV4I",
+	"Y8dvzqi0NuK2ArywQe0vujuiTPeeVQHPcmT3nI016dZLF7wi5OqqeJFy7+lwG2lloJzOgVpdUZxGjkQC",
+	"9wEvJpwdGEFKq8id31Pg8NAdcKiAxXTIZB+GjgjfK2+pzg/ieU6D+YaGp+V13IWBiwbvA3zjR7dgiPFJ",
+	"yNPYSNMYSBoD6Vzr3bWW+zCW+13pEgl64v8NFk85XUV5O6dB6kPQoRNmxg3ROFePTYkYkYVUxrposJOi",
+	"sOJmBrmnNllktj+DbNBd/kaNcmtiWxPbmtibBdCVh3lTm7rgGqug81PPFoVMum4sJh2mEpFANKH0F6Sx",
+	"H3OlRBFqToAmHeylmKGYoH8W4MlrkeMX1JODrmv/iCbYFebDoBNtIW5zKZSN36maa/iXTUEY3BVP2G4W",
+	"e3E3GNdxmv394u05mwgzEgzuQWGrn3/60/MfQm3DTJsrYZjuCxRDgIlZyIl0Fqsc/D8U1lYFBLXC3LXv",
+	"OU5m0K8u9EzkPZXrmWJGDPQ1ykWgOwKKkNyJ06oZ+qV05AjQOpZuTCTpeKdUI+wP+BWkHMCVmNXiHfxb",
+	"4sgfLG3tG38HI+4/ZNoSjPRj6MOPX9PqLefCYbTWLv1vnxGl3Z4PlLuCMyrSd7YgNIgzCsRmKqjMhKt5",
+	"iFcALqWNG+pCajbhc2YEH4w32dYVGpQgZCK12oCfTm+8o/oUpI4NxSkYowCzwavuk+fPQCtHWjaE6vRA",
+	"MxkCMuSqH/MAraiLVaZjrcRnbLcpUnmG9Afxf1cCF/74X5/+38mf2Z8//nj8+E+fPh4//hP7/ofu408/",
+	"/mHrmo7FF4WP11hLAl922+KW5CtewA9renBWWE09iIe0hRw6kTf1Aa/Wk0cMeWFFfO++1oXg6sBlJMlb",
+	"boGUTyZ2i5bfH1p+0V5Eq5T+eQfU/F9DMSlJSoFIa2SCSBwiaC5osKJmbBBzAs+NjEbgh5CO9UWh1cjf",
+	"HKgjyOeyIGFRST2t8M1Vl8A9qx4fsvcN6fJqDO7tEWHVxbvBxSdD1OR1Vbe0qPjW09qyLhjnTFS82coy",
+	"1eQ+knuPUJe5MQ9ynqQ+kH0Xt0vgx2dSDYoy97blLIjwSIwEf3lz9uLxxS9nj5/+8TnSN4nfeS4GcsKL",
+	"DispsARKDdynsysx/yzzDGi2MTAlxR+bngyKiRXFNUltedfoSkzdXqSpl1zEVpq69ST2pTTtFg3+Lh5F",
+	"07JFiavmopbLRdEtCRKdQAs10BPRAcUXNi5VbrD8m0OxddC3iJqP1vF5ovbSF8htG/L+wrou86Ea1K2Q",
+	"0lVPDQEnDgz2VMYHKl61EliTmrXXHsDXuEOTsnByyo078lbmcc4dXzQ+lZrCO+MH2QFFGUUw0+RPXx75",
+	"D1SPt/dXTjEjyCeCjDFkCsG0+bHbbORSS/MRH/Yp3qX7/xSDhqgGJk7IDYb3ZUMpipxl/mLGvs+6A3ud",
+	"dVjW9U5Z/EeRnaKp/IF41owYaJPjcSXL0uA4Y99rQ3/KfqDzy3lPjfm18PfCCsw6/p+oiZqRth3LxLXM",
+	"hRrAVYDpoERpsjT9A3Gi32KCr3p8s3r7wzy1a33Pe+Z7QhqPjO4+/E+Apnmfcs+4NNCOCMvVT/nZeH4K",
+	"817A7uB3NspOgkr0bKyDayvdSqxMV0JkXKPFMnQPKzD+1Q/5bR9E7BQXd2LerkUWtEbtMKm+IZxXLCzc",
+	"m1g0JybTgjux/hDiMt71oFlcwmtsTk7HYWkz0/uDIiSTKDImxr/tm8klu+ZG+s7brNJKK/hAjHWR+7BL",
+	"KpbRrMpYLodDEtjnivE8B4+B/Hknfnc9VYk966lQmDnynqk9m06RrrUK5ELDn63MM9+7Cc+FD1YvZ7KQ",
+	"Gvfusj+RziGfS2yoP08EqE97SisRkiwrjQ5QtC1P9MOofe/Js4xPp0Zf8yJkpsaBoNzfKdcQx4Svcl+d",
+	"gdC/O0mRx8FppIzF6y15TLur35Q8xlULcIOlXLOjH9F0XwMVpMTaTBiwTi7o09u5GnTZZXUWnYVWIdEd",
+	"GK7Skl+Srq8jmfUexIvQlwftQNBbbPYfwtC37sPe3Afc2lCO1MHJ8q7+RO0i2TIdLX53nYqA3e/fF69f",
+	"IgiRxx5ReipZQs+On0VXJYgRKMpjcefb6LA6d6anlv0Znnov4UnhwbJajqj1ll4cc8hjg4sC1NGW6Zlq",
+	"Tmk/lN0/TRi223+bBfjP8xfeIHtGnHII6qfX+CrXwVuvZpt44bhxNglU0Jp5K2uZAOj2kknkA1SXh0gl",
+	"BDvfWRCzR7qPE6ZLU9l0VghuFAY1fUHJf1DDkIaFwMZG0jpvHnlphY+fQvOVRjYIY3svptlHSqK0Bvi2",
+	"H5Kb50FqbeOCiXq6dxN14T9ig5mKX05axvs+anWamVK1DsteHBatr6gW0a+Ar3Fd1q3S26I+SzyC7bjP",
+	"okVqyc8eLPnZzjFoM/1Z8/w5vnW/rGVAu0sGtO0n1f450N5AJMehiOxaGFSyPgNFHXBffJzUF6NSsZGG",
+	"SjL0VrwDQbcjannE8Uq3gZpsYbbfi+TncRv9tNHPN0xPtp90KeA5Us7t/UE6Xv3OB66YM8r9LGG6fJiS",
+	"RTE/DEVG8loozB/xwuokQRTByqRK0G0i1n4oeZy7pdZe6sU6IcCkTMUHi9JaqUahELmtOm3N1pZmC6uW",
+	"q71yqA1YhqkwdgHIsXU2G3UH1yI48JaHDd/w77AFdgNetU1k7A+4EebOVvq56yEbEZ+tDXIKozBtRHCs",
+	"ASX4h97bvcx37m7gCDAsTbuWv9gCEdo96sZABFp0uyncosHYmJ7EVBMWadiyHy9ZP2NnoigCmHkpgxnT",
+	"lTW2ghKW1O0ts5WwStpU5cNNVW4/S9ckKevnzPEtWuo2N3mnucktZtH+s5KUxUArCCrjp6lBhApB6/i8",
+	"WQqhmrh379cct35Nm2P8toJ1H6zswRE6ShZ0IyDzt8COgniu7O27y8+vzzPkPKGf5ySxjCXLmJMaCSBa",
+	"BzXAOkOBRFLV8x+2Fm98kW1IhuJLt5vrHbNQJhsaAJUOvN8myxCkCdamxz7YW1kWm+/0HXnhR1O5bW9/",
+	"KUfS2W3vPucTse29UYpou9tpy97u5vfIVbDtkKDG/l+Nnuz4k7+AKv9hLZJ/3GZbBLOwTUvuzaiUdrGQ",
+	"G9fwDknJy4XjNKXNhBfSYkEWMBueMmTUQCChnAj2LyAP4kawXBh5LfJ4/MN+o+qvbIDL97N13IksaqMA",
+	"qjt79+r85evzv+Ghn7TIkRZ27iUoeOwaqo+vITfDDKkfgPuaIK1W5G0nSGFUGuII+C5terSNCnYzP2d5",
+	"TsSm683PakCAewCxbzXStwMcaSjdIn97Bw4JC6kEaHufsgoyABbJXwVSbeSp6bIzrPlAMlFmp4DPHgvh",
+	"SHzR8Ss8fOQ9NdRmUhY8EDhiyali3FtOo6djUVGZwS0RGyUNy37MugxeH7goQFwyz0XOJoIryt4awQox",
+	"dEyXKecZ6XPchPQMnvfCXu9s8FoP6848rJZ6rnXttqaeIz05y15c/GMbL2/FygK31o3sLBLOYdmIHeuZ",
+	"JTWNBfu7q8nrqa/leYTn/R3eqjV6DzKs/P2xyle91xsYQNjn/VS0QPbmO5bhrGxt3rdg86rvexPTd9Qv",
+	"i6t15Xva0AcPumtAEuitkz1dKOtb5OLU18IAZD5U/FWcKL4j3pIZMSytyEk8gZuJN25Eh4sCRFAd7VuA",
+	"JCAFuTOpLPiFWILMFKTBjbiWwJjLLi7fvgsKtUrMMHCr+FYwQKbAezHQ7lZVf9XYEOY2XJBqJKxbvG5E",
+	"zLE3l0rfLG2IhcvbWyq8/50u5GC+/f0vzfx9uUP7b/h0Cmv6duQ3/dCFCu4D1kLiI84GAzF13oo05AGi",
+	"rmCbCWgzATtYbpxeK6lI/PN22YCjL2k1wFrA1CvDrQjymcZqdUJcsZ1o+8bSz+B5ZxFQhUTIRPZitBMJ",
+	"lH3Ai6LPB1eWWS7zIB3XhTJqkmMYaojUxQRYp7gaiKIQeZe9CXJZlJoMhFmFyEfCAGwBbbYh4mO/MQSr",
+	"Xb2F31KuxFwA5e04lIzTzgBslz0VWpaoXZcScXYY6KaE9wv06n64nVCo8IwpVbwYiGqQ5xk3panR1zIX",
+	"Bmp0p1IEodCJvhZ5fLofppHRpcpPWfarRoO0A7sWfldK026HTaPMMRP+0+dL3l3oQv1P/U9K8035cy30",
+	"jewOWIJdcpDNuLf66Xh8a/n39lz+LkFvmyfQzY7g3/k97Ry1Phqxb3+T10Itlr6ZUNQX0jPATQbsST4y",
+	"QUL1kFbBzYEEAKVdOj8D0wl7mo8eUH5/+XAOE+EYZ8C+d8K4YiKXIQQBqjPfkWb8XVxAhzk1+wAPuW34",
+	"3Td0ataC7x62PuNXnLQt+dZHtPp3r+7dypy9B1+8UqoFG4PnFN6LjpTu5E0uueyIIMgNTzIZWPpLf7aL",
+	"8rQ9ZZ0sCnDRN1o+FDSssXYaZQ+FNEzPFLu4PHt/WRm9QIiLZs9HAZDtxkxR1F6LL/Z9ZnVpBuIk/iD7",
+	"oZZKSbiQjD6M3aTWW9PZms7/VNwySMig6UTiKbtICvfVRvSI7NY6MDMaIas7xGGJgrodsBzIE4c2MjWH",
+	"4HaNeX5KJxLGOhK+kKTLTQkCerUgHgSBfE9Rr9CwjYyekVQGcLpEQhfMHy+kBSjCbkBPk0X5hd75obPY",
+	"pu+yvph6LKqcUnpK2oZtdwunHoBzRFDqXVb5PuK5TSZigzTjJaTIUJq/OjjyFquOPro6/D50mgKtZt2C",
+	"eL9lmnUxLxn9NcSqOCcmU2fBHBkxEHLqbJKIrbKz7dq6u5QIbEsAxw2ZXDYWRU4kmbeVMNm0wFYYP2oU",
+	"0/zqQipqvwkTyWf0QVUOeAGswuhE2Xbp0kojyPn7vVrlqC5VsztSCjESjBy67gfesQltf1kVmuCSbJfS",
+	"3W1TcV/ajUDk4Mvm6Av89zPRE3zFAzf7c/Cm6+t/MWkg3Wqm4JRZPk8FSkmaNOz9sW4gHsSRx4b1sWC/",
+	"qiRBjNfRABiRaqxXyYN0+fiFb7vsbPGPAFgLW+EJfWbAwS3XLW6qS7TCpav60aG046pH3Ekt88I7bmG1",
+	"vuEMQRvwH0rlkjbtsBydDiWWHdrBmXTbFzCPBS/cuNHB+FXrK8u484YgF1PvH6hBjbrkSLhfsKUDLi96",
+	"QsPCos8aspbdmw61GJRGuvmjk4+f0oG/FOGkyiUPK+T1AnSPuvgpGdsjgExsHmHw0pIxBmnffJ6dwBkZ",
+	"N4KV0y7LcjEyPBd5dsIuxWSqDS+A0kbP1Ckjq4qoBpTIxiCk4HOsd5OupwruhOmyrKzmZXbC3mnrRkZc",
+	"/Pevob3A3YXjH4y+f32tBGaap0aPDJ8wJURuG7xG725LJexBncbqIbVRHc/n/m3C4HWTtXv4xyfr/yCz",
+	"Mvj08euTUpMV5lrktbNzsckvj/qCG2HOSm8KPn7yTgz8mFyl0hSPTh4dgXNDbdUBUaZCTwsBDsKEz30P",
+	"KDDOo0SDNMGf6Fay5hhbeSdrCa9MhUhY2LQC9/HBDNIoQETdF4X2LpROWl5QyFx9wBuu5gGL65hWA9EJ",
+	"K9uHQctgoKThAPxabfOFVpinpH5bUYiBC0XBVc8QG1/XAgR1NJYxRoP39d0hIj3L+nM2G8vBGN/eOgFR",
+	"XZJnCMc3APOqnkwbQs1o4MdCchp0UlMhxbSJyFe52spblbBDOw2mgpe5FDC6QanDlAo1ipJWXxDvV22r",
+	"JZ5bkWKjoHwKYrFsQIRR47OxLiopEj8VrVj4ehdAzdk49lGHpErs+KYDL1k6Eu+FnwcBTlu3KQnII2H6",
+	"m7x26F/SyButpNOmvpW/asMAtNrnBVcDmKsqjwdv9tRvzVdiDiZYpG8ZtstP//6/AAAA//8=",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,
