@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -80,9 +81,19 @@ func (s *Store) UserByID(ctx context.Context, id int64) (user.User, error) {
 // Users lists the people whom the filter selects, newest first, with an id below after (nil for no bound).
 // fault.Unavailable when it takes longer than the database lets a statement.
 func (s *Store) Users(ctx context.Context, f segment.Filter, after *int64, atMost int, now time.Time) (users []user.User, err error) {
-	err = s.selecting(ctx, f, now, 2, func(ctx context.Context, where string, args []any) error {
-		rows, err := s.conn(ctx).Query(ctx, "SELECT u.* FROM users u WHERE ($1::bigint IS NULL OR u.id < $1) AND "+where+" ORDER BY u.id DESC LIMIT $2",
-			append([]any{after, atMost}, args...)...)
+	err = s.selecting(ctx, f, now, func(ctx context.Context, w where) error {
+		order := "u.id"
+		expected, err := s.expected(ctx, w)
+		if err != nil {
+			return err
+		}
+		if expected <= soonerSorted(f) {
+			order = "u.id + 0" // which no index has
+		}
+		if after != nil {
+			w.and("u.id < ?", *after)
+		}
+		rows, err := s.conn(ctx).Query(ctx, fmt.Sprintf("SELECT u.* FROM users u WHERE %s ORDER BY %s DESC LIMIT %d", w.sql, order, atMost), w.args...)
 		if err != nil {
 			return err
 		}
@@ -96,48 +107,90 @@ func (s *Store) Users(ctx context.Context, f segment.Filter, after *int64, atMos
 	return users, err
 }
 
+// soonerSorted is how many people are sooner found and sorted than come upon from the newest on: those of one import are
+// beside each other, and there may be many newer ones. What is laborious to judge pays later.
+func soonerSorted(f segment.Filter) float64 {
+	if f.Name != "" || f.SegmentID != 0 {
+		return 20_000
+	}
+	return 150_000
+}
+
 // UserTotal counts the people whom the filter selects: exactly when there are no more than exactUpTo, else about as many
 // as the database thinks.
 func (s *Store) UserTotal(ctx context.Context, f segment.Filter, exactUpTo int64, now time.Time) (total int64, exact bool, err error) {
-	err = s.selecting(ctx, f, now, 1, func(ctx context.Context, where string, args []any) error {
-		err := s.conn(ctx).QueryRow(ctx, "SELECT count(*) FROM (SELECT FROM users u WHERE "+where+" LIMIT $1) counted",
-			append([]any{exactUpTo + 1}, args...)...).Scan(&total)
+	err = s.selecting(ctx, f, now, func(ctx context.Context, w where) error {
+		err := s.conn(ctx).QueryRow(ctx, fmt.Sprintf("SELECT count(*) FROM (SELECT FROM users u WHERE %s LIMIT %d) counted", w.sql, exactUpTo+1),
+			w.args...).Scan(&total)
 		if exact = total <= exactUpTo; err != nil || exact {
 			return err
 		}
-		var plans []struct {
-			Plan struct {
-				Rows float64 `json:"Plan Rows"`
-			}
-		}
-		// $1 is used, lest it have no type.
-		err = s.conn(ctx).QueryRow(ctx, "EXPLAIN (FORMAT JSON) SELECT FROM users u WHERE "+where+" AND $1::bigint > 0",
-			append([]any{exactUpTo + 1}, args...)...).Scan(&plans)
-		if err == nil && len(plans) > 0 {
-			total = max(total, int64(plans[0].Plan.Rows))
-		}
+		expected, err := s.expected(ctx, w)
+		total = max(total, int64(expected))
 		return err
 	})
 	return total, exact, err
 }
 
-// selecting runs a query over the people u whom the filter selects; its own arguments are the first offset ones.
-func (s *Store) selecting(
-	ctx context.Context, f segment.Filter, now time.Time, offset int, query func(ctx context.Context, where string, args []any) error,
-) error {
-	where, args := "true", []any(nil)
+// where is a condition on users u, and its arguments.
+type where struct {
+	sql  string
+	args []any
+}
+
+// and adds a condition, in which ? stands for the value.
+func (w *where) and(sql string, value any) {
+	w.args = append(w.args, value)
+	w.sql += " AND " + strings.Replace(sql, "?", fmt.Sprintf("$%d", len(w.args)), 1)
+}
+
+// expected is about how many people the database thinks the condition selects.
+func (s *Store) expected(ctx context.Context, w where) (float64, error) {
+	var plans []struct {
+		Plan struct {
+			Rows float64 `json:"Plan Rows"`
+		}
+	}
+	err := s.conn(ctx).QueryRow(ctx, "EXPLAIN (FORMAT JSON) SELECT FROM users u WHERE "+w.sql, w.args...).Scan(&plans)
+	if err != nil || len(plans) == 0 {
+		return 0, err
+	}
+	return plans[0].Plan.Rows, nil
+}
+
+// selecting runs queries over the people u whom the filter selects.
+func (s *Store) selecting(ctx context.Context, f segment.Filter, now time.Time, query func(ctx context.Context, w where) error) error {
+	w := where{sql: "true"}
 	if expr, some := f.Expr(); some {
 		resolved, err := s.resolve(ctx, "segment_id", expr)
 		if err != nil {
 			return err
 		}
-		where, args = segment.Compile(resolved, now, offset)
+		w.sql, w.args = segment.Compile(resolved, now, 0)
+	}
+	if f.Consent != "" {
+		w.and("u.consent_state = ?", f.Consent)
+	}
+	if f.Region != "" {
+		w.and("u.region = ?", f.Region)
+	}
+	if f.Prefix != "" {
+		w.and("u.phone_number LIKE ?", f.Prefix+"%")
+	}
+	if f.Name != "" {
+		w.and("left(fold_case(u.attributes ->> 'name'), 64) LIKE fold_case(?::text)", likeText.Replace(f.Name)+"%")
+	}
+	if !f.CreatedFrom.IsZero() {
+		w.and("u.created_at >= ?", f.CreatedFrom)
+	}
+	if !f.CreatedBefore.IsZero() {
+		w.and("u.created_at < ?", f.CreatedBefore)
 	}
 	err := s.InTx(ctx, func(ctx context.Context) error {
 		if err := s.planWithArguments(ctx); err != nil {
 			return err
 		}
-		return query(ctx, where, args)
+		return query(ctx, w)
 	})
 	if pg, ok := errors.AsType[*pgconn.PgError](err); ok && pg.Code == queryCanceled && ctx.Err() == nil {
 		return fault.New(fault.Unavailable, "the database took too long to find whom this selects: leave out a condition, or add one on the number, name, "+
@@ -145,6 +198,9 @@ func (s *Store) selecting(
 	}
 	return translate(err, "users")
 }
+
+// likeText makes a text mean itself in a pattern.
+var likeText = strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`)
 
 // Regions lists the countries of people's numbers, in order.
 func (s *Store) Regions(ctx context.Context) ([]string, error) {

@@ -67,7 +67,7 @@ func open(t *testing.T) *site {
 func openWith(t *testing.T, change func(*ui.Deps)) *site {
 	t.Helper()
 	address := dbtest.URL(t)
-	store, err := db.Open(t.Context(), address)
+	store, err := db.Open(t.Context(), address, db.SuppressionKeys(dbtest.Keys))
 	require.NoError(t, err)
 	t.Cleanup(store.Close)
 	pool, err := pgxpool.New(t.Context(), address)

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/gin-gonic/gin"
 
@@ -178,8 +179,6 @@ func exportQuery(f segment.Filter) string {
 	return "?" + query.Encode()
 }
 
-const maxSearch = 100 // characters
-
 // readFilter reads whom to list. What is searched for is how a number begins when it is made of digits, else how a name does.
 func readFilter(f *form) (filter segment.Filter, err error) {
 	var refused []fault.Field
@@ -190,8 +189,8 @@ func readFilter(f *form) (filter segment.Filter, err error) {
 	if search := f.Get("q"); isDigits(search) {
 		filter.Prefix, err = numberPrefix(search)
 		note(err)
-	} else if filter.Name = search; len([]rune(search)) > maxSearch || strings.ContainsRune(search, 0) {
-		note(fault.Refuse("q", "must be the beginning of a number or of a name, of at most %d characters", maxSearch))
+	} else if filter.Name = search; utf8.RuneCountInString(search) > segment.MaxName || strings.ContainsRune(search, 0) {
+		note(fault.Refuse("q", "must be the beginning of a number or of a name, of at most %d characters", segment.MaxName))
 	}
 	for name, id := range map[string]*int64{"segment_id": &filter.SegmentID, "topic_id": &filter.TopicID} {
 		chosen, err := f.id(name)

@@ -52,8 +52,10 @@ func Peek(imp Import, source Source, atMost int) ([]Column, error) {
 			c.Values = append(c.Values, value)
 		}
 	}
-	columns = slices.DeleteFunc(columns, func(c Column) bool { return c.Name == "" || strings.EqualFold(c.Name, "attributes") && !imp.Format.tabular() })
-	suggest(columns)
+	columns = slices.DeleteFunc(columns, func(c Column) bool {
+		return c.Name == "" || strings.EqualFold(c.Name, "attributes") && !imp.Format.tabular()
+	})
+	suggest(columns, imp.Format.tabular())
 	return columns, nil
 }
 
@@ -93,17 +95,22 @@ var known = map[string]string{
 	"msisdn": toPhone, "tel": toPhone, "telephone": toPhone, "telephonenumber": toPhone, "number": toPhone, "whatsapp": toPhone, "whatsappnumber": toPhone,
 	"waid": toPhone, "phone1value": toPhone,
 	"consentstate": toConsent, "consent": toConsent, "optin": toConsent, "optinstatus": toConsent, "consentstatus": toConsent, "subscriptionstatus": toConsent,
+	"agreed": toConsent, "optedin": toConsent, "whatsappconsent": toConsent, "whatsappoptin": toConsent,
 }
 
-// suggest says of each column where it may belong. The first that is named like a number is the number.
-func suggest(columns []Column) {
+// suggest says of each column where it may belong. The first that is named like a number is the number. The titles of a table
+// become names as placeholders have them; the keys of records stay what they are.
+func suggest(columns []Column, titles bool) {
 	slices.SortStableFunc(columns, func(a, b Column) int { return strings.Compare(order(a.Name), order(b.Name)) })
 	taken := map[string]bool{}
 	for i := range columns {
 		c := &columns[i]
 		to := known[letters(c.Name)]
 		if to == "" || taken[to] {
-			to = strings.ReplaceAll(strings.TrimSpace(c.Name), ".", "_")
+			to = attributeName(c.Name, titles)
+		}
+		if taken[to] {
+			to = attributeName(c.Name, false)
 		}
 		if reserved[strings.ToLower(to)] && (to != toPhone && to != toConsent || taken[to]) {
 			to = "" // a second number, or a second consent
@@ -111,6 +118,15 @@ func suggest(columns []Column) {
 		taken[to] = true
 		c.Suggest = Target{To: to}
 	}
+}
+
+// attributeName is the name of an attribute for a column.
+func attributeName(column string, title bool) string {
+	name := strings.ReplaceAll(strings.TrimSpace(column), ".", "_")
+	if title {
+		name = strings.ToLower(strings.Join(strings.Fields(name), "_"))
+	}
+	return name
 }
 
 // order brings the columns that say who and whether to the front.

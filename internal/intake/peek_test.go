@@ -16,10 +16,10 @@ func TestPeek(t *testing.T) {
 		content string
 		want    []intake.Column
 	}{
-		"columns by other names": {intake.CSV, "Name;Mobile number;Opt-In\nAnn;0771234567;yes\nBob;;\nCid;1;no\n", []intake.Column{
+		"columns by other names": {intake.CSV, "First name;Mobile number;Opt-In\nAnn;0771234567;yes\nBob;;\nCid;1;no\n", []intake.Column{
 			{Name: "Mobile number", Values: []string{"0771234567", ""}, Suggest: intake.Target{To: "phone_number"}},
 			{Name: "Opt-In", Values: []string{"yes", ""}, Suggest: intake.Target{To: "consent_state"}},
-			{Name: "Name", Values: []string{"Ann", "Bob"}, Suggest: intake.Target{To: "Name"}},
+			{Name: "First name", Values: []string{"Ann", "Bob"}, Suggest: intake.Target{To: "first_name"}},
 		}},
 		"two numbers, a dot, and nothing that is a number": {intake.CSV, "phone,mobile,a.b\n1,2,3\n", []intake.Column{
 			{Name: "phone", Values: []string{"1"}, Suggest: intake.Target{To: "phone_number"}},

@@ -10,7 +10,7 @@ import (
 type Filter struct {
 	Consent       string // a consent state
 	Prefix        string // how the number begins, such as +9477
-	Name          string // how the attribute of that name begins, letter case ignored
+	Name          string // how the attribute of that name begins, letter case ignored; MaxName characters at most
 	SegmentID     int64
 	TopicID       int64  // they are subscribed to it
 	Region        string // ISO 3166-1 alpha-2
@@ -18,28 +18,18 @@ type Filter struct {
 	CreatedBefore time.Time
 }
 
-// Expr is the filter as an expression; ok is false when it leaves nobody out.
+// MaxName bounds the name that a filter looks for, in characters: an index holds no more of it.
+const MaxName = indexedRunes
+
+// Expr is what a filter says of segments and topics; ok is false when it says nothing.
 func (f Filter) Expr() (e Expr, ok bool) {
-	all := Expr{logic: And}
-	add := func(set bool, condition Expr) {
-		if set {
-			all.conditions = append(all.conditions, condition)
-		}
+	e.logic = And
+	if f.SegmentID != 0 {
+		e.conditions = append(e.conditions, Membership(f.SegmentID))
 	}
-	field := func(name string, operator Operator, value any) Expr {
-		return Expr{subject: aField, attribute: name, operator: operator, values: []any{value}}
+	if f.TopicID != 0 {
+		id := json.Number(strconv.FormatInt(f.TopicID, 10))
+		e.conditions = append(e.conditions, Expr{subject: aField, attribute: fieldTopics, operator: Has, values: []any{id}})
 	}
-	attribute := func(name string, operator Operator, value string) Expr {
-		return Expr{subject: anAttribute, attribute: name, operator: operator, values: []any{value}}
-	}
-	before := func(t time.Time) Expr { return field(fieldCreatedAt, Before, t.UTC().Format(time.RFC3339Nano)) }
-	add(f.Consent != "", attribute(ConsentAttribute, Equals, f.Consent))
-	add(f.Prefix != "", field(fieldPhoneNumber, StartsWith, f.Prefix))
-	add(f.Name != "", attribute("name", StartsWith, f.Name))
-	add(f.SegmentID != 0, Membership(f.SegmentID))
-	add(f.TopicID != 0, field(fieldTopics, Has, json.Number(strconv.FormatInt(f.TopicID, 10))))
-	add(f.Region != "", field(fieldRegion, Equals, f.Region))
-	add(!f.CreatedFrom.IsZero(), Expr{logic: Not, conditions: []Expr{before(f.CreatedFrom)}})
-	add(!f.CreatedBefore.IsZero(), before(f.CreatedBefore))
-	return all, len(all.conditions) > 0
+	return e, len(e.conditions) > 0
 }
