@@ -52,8 +52,8 @@ func consentCounts(counts report.Consents) []consentCount {
 }
 
 const (
-	countedExactly = 10_000 // users; of more a list says about how many there are
-	maxChoices     = 500    // segments, or topics, to filter by
+	countedExactly = 2_000 // users; of more a list says about how many there are
+	maxChoices     = 500   // segments, or topics, to filter by
 )
 
 // filterFields are the conditions of the list of users, as the page's address names them.
