@@ -73,7 +73,7 @@ func TestUserFilters(t *testing.T) {
 	} {
 		page := s.get(t, "/users?"+query)
 		var got []string
-		for _, m := range regexp.MustCompile(`href="/users/\d+">\+\d+(\d{4})<`).FindAllStringSubmatch(page, -1) {
+		for _, m := range regexp.MustCompile(`href="/users/\d+">&#43;\d+(\d{4})<`).FindAllStringSubmatch(page, -1) {
 			got = append(got, m[1])
 		}
 		require.Equal(t, found, got, query)
