@@ -549,10 +549,13 @@ var public = []string{
 var own = regexp.MustCompile(`^/account(/|$)`)
 
 // sends are the pages, asking or doing, for those who may send.
-var sends = regexp.MustCompile(`^/campaign/:id/(trigger|test|pause|resume|cancel|complete|retry|approve|rate)$|^/unknown/:id$|^POST /settings/(senders|limits)`)
+var sends = regexp.MustCompile(`^/campaign/:id/(trigger|test|pause|resume|cancel|complete|retry|approve|rate|quiet-hours)$|^/unknown/:id$|^POST /(phone$|templates/:id/test$|settings/(senders|account)(/|$))`)
 
 // rules are the pages for those who may write although they only look.
-var writes = regexp.MustCompile(`/new$`)
+var writes = regexp.MustCompile(`/(new|edit|delete|erase|lift|number)$`)
+
+// reads are what is asked with a POST, for it is long, and changes nothing.
+var reads = regexp.MustCompile(`^/(segments|templates)/preview$`)
 
 // scopeOf says what a route needs, by the document or by what its address promises.
 func scopeOf(document *openapi3.T, method, path string) access.Scope {
@@ -563,7 +566,7 @@ func scopeOf(document *openapi3.T, method, path string) access.Scope {
 		}
 	}
 	switch {
-	case own.MatchString(path):
+	case own.MatchString(path), reads.MatchString(path):
 		return access.Read
 	case strings.HasPrefix(path, "/settings/accounts"), strings.HasPrefix(path, "/settings/keys"), strings.HasPrefix(path, "/settings/audit"):
 		return access.Admin

@@ -30,6 +30,8 @@ type importStore interface {
 	CreateImport(ctx context.Context, imp intake.Import, next func() (intake.Row, error), now time.Time) (total int, err error)
 	Import(ctx context.Context, id uuid.UUID) (intake.Import, error)
 	ImportErrors(ctx context.Context, id uuid.UUID, after *int64, atMost int) ([]intake.RowError, error)
+	Imports(ctx context.Context, before *uuid.UUID, atMost int) ([]intake.Import, error)
+	ImportTotal(ctx context.Context) (int64, error)
 }
 
 const (
@@ -50,33 +52,49 @@ func (s *server) IngestUsers(ctx context.Context, r openapi.IngestUsersRequestOb
 }
 
 func (s *server) acceptImport(ctx context.Context, p openapi.ImportUsersParams, records *[]json.RawMessage, parts *multipart.Reader) (openapi.ImportAccepted, error) {
-	imp := intake.Import{
+	imp, err := s.newImport(ctx, p)
+	if err != nil {
+		return openapi.ImportAccepted{}, err
+	}
+	if parts == nil {
+		return s.storeImport(ctx, imp, intake.Records(value(records)))
+	}
+	file, err := receive(parts, &imp)
+	if err != nil {
+		return openapi.ImportAccepted{}, err
+	}
+	defer file.release()
+	return s.importFile(ctx, imp, file)
+}
+
+// newImport is an import of a request's parameters, without a file.
+func (s *server) newImport(ctx context.Context, p openapi.ImportUsersParams) (imp intake.Import, err error) {
+	imp = intake.Import{
 		Format: intake.JSON, Policy: intake.Policy(value(p.Policy)), DryRun: value(p.DryRun), Invite: value(p.Invite), CreatedBy: principalOf(ctx).Name,
 	}
-	var err error
 	if imp.DefaultRegion, err = s.region(p.DefaultRegion); err != nil {
-		return openapi.ImportAccepted{}, err
+		return imp, err
 	}
 	if imp.Mapping, err = intake.ParseMapping(json.RawMessage(value(p.Mapping))); err != nil {
-		return openapi.ImportAccepted{}, err
+		return imp, err
 	}
 	if imp.ID, err = uuid.NewV7(); err != nil {
-		return openapi.ImportAccepted{}, fmt.Errorf("import id: %w", err)
+		return imp, fmt.Errorf("import id: %w", err)
 	}
-	next := intake.Records(value(records))
-	if parts != nil {
-		file, err := receive(parts, &imp)
-		if err != nil {
-			return openapi.ImportAccepted{}, err
-		}
-		defer file.release()
-		reader, err := intake.Open(&imp, file)
-		if err != nil {
-			return openapi.ImportAccepted{}, err
-		}
-		defer func() { _ = reader.Close() }()
-		next = reader.Next
+	return imp, nil
+}
+
+// importFile takes in the rows of a file.
+func (s *server) importFile(ctx context.Context, imp intake.Import, file intake.Source) (openapi.ImportAccepted, error) {
+	reader, err := intake.Open(&imp, file)
+	if err != nil {
+		return openapi.ImportAccepted{}, err
 	}
+	defer func() { _ = reader.Close() }()
+	return s.storeImport(ctx, imp, reader.Next)
+}
+
+func (s *server) storeImport(ctx context.Context, imp intake.Import, next func() (intake.Row, error)) (openapi.ImportAccepted, error) {
 	total, err := s.Store.CreateImport(ctx, imp, next, s.Now())
 	if err != nil {
 		return openapi.ImportAccepted{}, err
@@ -145,12 +163,20 @@ func receive(parts *multipart.Reader, imp *intake.Import) (file *upload, err err
 }
 
 func receiveFile(part *multipart.Part, imp *intake.Import) (*upload, error) {
-	imp.FileName = cleanFileName(part.FileName())
-	kind, _, _ := mime.ParseMediaType(part.Header.Get("Content-Type"))
-	if imp.Format = intake.FormatOf(imp.FileName, kind); imp.Format == "" {
-		return nil, fault.Refuse("file", "must be named .csv, .xlsx, .json or .jsonl")
+	if err := nameFile(imp, part.FileName(), part.Header.Get("Content-Type")); err != nil {
+		return nil, err
 	}
 	return spooled(part)
+}
+
+// nameFile gives an import the name and the format of its file.
+func nameFile(imp *intake.Import, name, contentType string) error {
+	imp.FileName = cleanFileName(name)
+	kind, _, _ := mime.ParseMediaType(contentType)
+	if imp.Format = intake.FormatOf(imp.FileName, kind); imp.Format == "" {
+		return fault.Refuse("file", "must be named .csv, .xlsx, .json or .jsonl")
+	}
+	return nil
 }
 
 // spooled takes a part to disk. There may be something to release even with an error.
@@ -217,6 +243,31 @@ func (s *server) showImport(ctx context.Context, id uuid.UUID) (openapi.Import, 
 	if err != nil {
 		return openapi.Import{}, err
 	}
+	return s.importShown(imp, refused), nil
+}
+
+func (s *server) ListImports(ctx context.Context, r openapi.ListImportsRequestObject) (openapi.ListImportsResponseObject, error) {
+	p, err := newPage(r.Params.Limit, r.Params.Cursor, "imports")
+	if err != nil {
+		return nil, err
+	}
+	before, err := p.afterUUID()
+	if err != nil {
+		return nil, err
+	}
+	imports, err := s.Store.Imports(ctx, before, p.fetch())
+	if err != nil {
+		return nil, err
+	}
+	imports, next := cut(p, imports, func(imp intake.Import) uuid.UUID { return imp.ID })
+	total, err := s.Store.ImportTotal(ctx)
+	return openapi.ListImports200JSONResponse{
+		Imports:    each(imports, func(imp intake.Import) openapi.Import { return s.importShown(imp, nil) }),
+		NextCursor: next, Total: total,
+	}, err
+}
+
+func (s *server) importShown(imp intake.Import, refused []intake.RowError) openapi.Import {
 	shown := openapi.Import{
 		TaskID: imp.ID, Filename: imp.FileName, Status: openapi.ImportStatus(imp.Status), StatusReason: none(imp.StatusReason),
 		Policy: openapi.ImportPolicy(imp.Policy), DryRun: imp.DryRun,
@@ -227,7 +278,7 @@ func (s *server) showImport(ctx context.Context, id uuid.UUID) (openapi.Import, 
 	if rate, left := imp.Rate(s.Now()); rate > 0 {
 		shown.RowsPerSecond, shown.SecondsLeft = &rate, ptr(int64(math.Ceil(left.Seconds())))
 	}
-	return shown, nil
+	return shown
 }
 
 func (s *server) ExportImportErrors(ctx context.Context, r openapi.ExportImportErrorsRequestObject) (openapi.ExportImportErrorsResponseObject, error) {

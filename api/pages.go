@@ -31,10 +31,7 @@ func (s *server) mountPages(r *gin.Engine) error {
 		Cookie:     readCookie,
 		SetCookie:  setCookie,
 		PagesURL:   s.PagesURL, OIDC: s.OIDC, OIDCName: s.OIDCName, Admission: s.Admission,
-		Import: func(ctx context.Context, upload *multipart.Reader) (uuid.UUID, error) {
-			accepted, err := s.acceptImport(ctx, openapi.ImportUsersParams{}, nil, upload)
-			return accepted.TaskID, err
-		},
+		Import:         s.importUpload,
 		Health:         s.pageHealth,
 		Queues:         s.queues,
 		ErrorMeaning:   s.ErrorMeaning,
@@ -66,6 +63,22 @@ func (s *server) mountPages(r *gin.Engine) error {
 		s.fail(c, refuse(http.StatusNotFound, "there is nothing at this address"))
 	})
 	return nil
+}
+
+// importUpload takes in a file that was chosen on a page.
+func (s *server) importUpload(ctx context.Context, upload ui.Upload) (uuid.UUID, error) {
+	mapping := string(upload.Mapping)
+	imp, err := s.newImport(ctx, openapi.ImportUsersParams{
+		DefaultRegion: none(upload.DefaultRegion), Policy: none(openapi.ImportPolicy(upload.Policy)), DryRun: &upload.DryRun, Mapping: none(mapping),
+	})
+	if err != nil {
+		return uuid.Nil, err
+	}
+	if err := nameFile(&imp, upload.FileName, upload.Type); err != nil {
+		return uuid.Nil, err
+	}
+	accepted, err := s.importFile(ctx, imp, upload.File)
+	return accepted.TaskID, err
 }
 
 // compressPages compresses what browsers are shown. The API and the webhooks answer programs, mostly near ones, and shortly.

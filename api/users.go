@@ -3,12 +3,14 @@ package api
 import (
 	"context"
 	"encoding/json"
+	"math"
 	"strings"
 	"time"
 
 	"github.com/event-stream-engine/ese/api/internal/openapi"
 	"github.com/event-stream-engine/ese/internal/fault"
 	"github.com/event-stream-engine/ese/internal/phone"
+	"github.com/event-stream-engine/ese/internal/segment"
 	"github.com/event-stream-engine/ese/internal/suppression"
 	"github.com/event-stream-engine/ese/internal/user"
 )
@@ -16,34 +18,56 @@ import (
 type userStore interface {
 	CreateUser(ctx context.Context, number phone.Number, attributes user.Attributes, change user.Change, actor string, now time.Time) (user.User, error)
 	UserByPhone(ctx context.Context, number phone.Number) (user.User, error)
-	// Users and UserTotal take "" for any consent and any prefix.
-	Users(ctx context.Context, consent user.ConsentState, prefix string, after *int64, atMost int) ([]user.User, error)
-	UserTotal(ctx context.Context, consent user.ConsentState, prefix string) (int64, error)
+	Users(ctx context.Context, f segment.Filter, after *int64, atMost int, now time.Time) ([]user.User, error)
+	// UserTotal is exact up to exactUpTo.
+	UserTotal(ctx context.Context, f segment.Filter, exactUpTo int64, now time.Time) (total int64, exact bool, err error)
 	// UpdateUser leaves attributes alone when they are nil.
 	UpdateUser(ctx context.Context, number phone.Number, attributes user.Attributes, change user.Change, actor string, now time.Time) (user.User, error)
 }
 
 func (s *server) ListUsers(ctx context.Context, r openapi.ListUsersRequestObject) (openapi.ListUsersResponseObject, error) {
-	consent, prefix := user.ConsentState(value(r.Params.ConsentState)), numberPrefix(r.Params.Q)
-	p, err := newPage(r.Params.Limit, r.Params.Cursor, consent, prefix)
+	p := r.Params
+	filter, err := userFilter(p.ConsentState, p.Q, p.Name, p.SegmentID, p.TopicID, p.Region, p.CreatedFrom, p.CreatedBefore)
 	if err != nil {
 		return nil, err
 	}
-	after, err := p.afterID()
+	page, err := newPage(p.Limit, p.Cursor, filter)
 	if err != nil {
 		return nil, err
 	}
-	users, err := s.Store.Users(ctx, consent, prefix, after, p.fetch())
+	after, err := page.afterID()
 	if err != nil {
 		return nil, err
 	}
-	total, err := s.Store.UserTotal(ctx, consent, prefix)
+	users, err := s.Store.Users(ctx, filter, after, page.fetch(), s.Now())
 	if err != nil {
 		return nil, err
 	}
-	users, next := cut(p, users, func(u user.User) int64 { return u.ID })
+	total, _, err := s.Store.UserTotal(ctx, filter, math.MaxInt32, s.Now())
+	if err != nil {
+		return nil, err
+	}
+	users, next := cut(page, users, func(u user.User) int64 { return u.ID })
 	shown, err := showUsers(users)
 	return openapi.ListUsers200JSONResponse{Users: shown, NextCursor: next, Total: total}, err
+}
+
+// userFilter reads the conditions of a list of users.
+func userFilter(
+	consent *openapi.UserConsent, digits *openapi.UserDigits, name *openapi.UserName, segmentID *openapi.UserSegment, topicID *openapi.UserTopic,
+	region *openapi.UserRegion, from *openapi.UserCreatedFrom, before *openapi.UserCreatedBefore,
+) (segment.Filter, error) {
+	f := segment.Filter{
+		Consent: string(value(consent)), Prefix: numberPrefix(digits), Name: value(name), SegmentID: value(segmentID), TopicID: value(topicID),
+		Region: value(region), CreatedFrom: value(from), CreatedBefore: value(before),
+	}
+	if strings.ContainsRune(f.Name, 0) {
+		return f, fault.Refuse("name", "must not hold a NUL character")
+	}
+	if f.Region != "" && !phone.KnownRegion(f.Region) {
+		return f, fault.Refuse("region", "is no country with telephone numbers; ISO 3166-1 alpha-2 is meant, such as LK")
+	}
+	return f, nil
 }
 
 // numberPrefix is how the numbers begin that digits ask for; "" for any.
@@ -55,9 +79,14 @@ func numberPrefix(digits *string) string {
 }
 
 func (s *server) ExportUsersCsv(ctx context.Context, r openapi.ExportUsersCsvRequestObject) (openapi.ExportUsersCsvResponseObject, error) {
+	p := r.Params
+	filter, err := userFilter(p.ConsentState, p.Q, p.Name, p.SegmentID, p.TopicID, p.Region, p.CreatedFrom, p.CreatedBefore)
+	if err != nil {
+		return nil, err
+	}
 	x := &download{}
 	x.writePlainCSV(userColumns...)
-	x.page = s.userPages(ctx, user.ConsentState(value(r.Params.ConsentState)), numberPrefix(r.Params.Q), func(u openapi.User) error {
+	x.page = s.userPages(ctx, filter, func(u openapi.User) error {
 		x.writePlainCSV( // a number is one, and nothing else: it keeps its plus
 			u.PhoneNumber, string(u.ConsentState), value(u.Region), strings.Join(u.Timezones, " "), timeCell(&u.CreatedAt), timeCell(&u.UpdatedAt),
 			timeCell(u.LastInboundAt), harmless(value(u.Name)), string(u.Attributes),
@@ -77,9 +106,14 @@ var userColumns = []string{
 }
 
 func (s *server) ExportUsersJsonl(ctx context.Context, r openapi.ExportUsersJsonlRequestObject) (openapi.ExportUsersJsonlResponseObject, error) {
+	p := r.Params
+	filter, err := userFilter(p.ConsentState, p.Q, p.Name, p.SegmentID, p.TopicID, p.Region, p.CreatedFrom, p.CreatedBefore)
+	if err != nil {
+		return nil, err
+	}
 	x := &download{}
 	lines := json.NewEncoder(&x.text)
-	x.page = s.userPages(ctx, user.ConsentState(value(r.Params.ConsentState)), numberPrefix(r.Params.Q), func(u openapi.User) error { return lines.Encode(u) })
+	x.page = s.userPages(ctx, filter, func(u openapi.User) error { return lines.Encode(u) })
 	if err := x.more(); err != nil {
 		return nil, err
 	}
@@ -92,10 +126,11 @@ func (s *server) ExportUsersJsonl(ctx context.Context, r openapi.ExportUsersJson
 const userPage = 500
 
 // userPages gives users to write, a page at each call, newest first.
-func (s *server) userPages(ctx context.Context, consent user.ConsentState, prefix string, write func(openapi.User) error) func() (last bool, err error) {
+func (s *server) userPages(ctx context.Context, filter segment.Filter, write func(openapi.User) error) func() (last bool, err error) {
 	var after *int64
+	now := s.Now() // of the segment's conditions, for all pages
 	return func() (bool, error) {
-		users, err := s.Store.Users(ctx, consent, prefix, after, userPage)
+		users, err := s.Store.Users(ctx, filter, after, userPage, now)
 		if err != nil {
 			return false, err
 		}

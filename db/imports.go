@@ -142,6 +142,27 @@ func (s *Store) Import(ctx context.Context, id uuid.UUID) (intake.Import, error)
 	return toImport(row)
 }
 
+// Imports lists imports, newest first, with an id below before (nil for no bound).
+func (s *Store) Imports(ctx context.Context, before *uuid.UUID, atMost int) ([]intake.Import, error) {
+	rows, err := s.q(ctx).ImportList(ctx, dbsqlc.ImportListParams{Before: before, AtMost: int32(atMost)})
+	if err != nil {
+		return nil, translate(err, "imports")
+	}
+	imports := make([]intake.Import, len(rows))
+	for i, row := range rows {
+		if imports[i], err = toImport(row); err != nil {
+			return nil, err
+		}
+	}
+	return imports, nil
+}
+
+// ImportTotal counts imports.
+func (s *Store) ImportTotal(ctx context.Context) (int64, error) {
+	total, err := s.q(ctx).ImportTotal(ctx)
+	return total, translate(err, "imports")
+}
+
 // ImportErrors lists refused rows in the order of the file, with a line above after (nil for no bound).
 func (s *Store) ImportErrors(ctx context.Context, id uuid.UUID, after *int64, atMost int) ([]intake.RowError, error) {
 	rows, err := s.q(ctx).ImportErrors(ctx, dbsqlc.ImportErrorsParams{ImportID: id, After: narrow(after), AtMost: int32(atMost)})

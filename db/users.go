@@ -5,14 +5,21 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"strings"
 	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/event-stream-engine/ese/db/internal/dbsqlc"
 	"github.com/event-stream-engine/ese/internal/compliance"
+	"github.com/event-stream-engine/ese/internal/fault"
 	"github.com/event-stream-engine/ese/internal/message"
 	"github.com/event-stream-engine/ese/internal/outbox"
 	"github.com/event-stream-engine/ese/internal/phone"
+	"github.com/event-stream-engine/ese/internal/segment"
 	"github.com/event-stream-engine/ese/internal/user"
 )
 
@@ -72,22 +79,143 @@ func (s *Store) UserByPhone(ctx context.Context, number phone.Number) (user.User
 	return toUser(row)
 }
 
-// Users lists people, newest first: with that consent ("" for any), a number that begins with prefix ("" for any), and
-// an id below after (nil for no bound).
-func (s *Store) Users(ctx context.Context, consent user.ConsentState, prefix string, after *int64, atMost int) ([]user.User, error) {
-	rows, err := s.q(ctx).UserList(ctx, dbsqlc.UserListParams{
-		ConsentState: none(string(consent)), Prefix: none(prefix), After: after, AtMost: int32(atMost),
-	})
+// UserByID finds a person by their id.
+func (s *Store) UserByID(ctx context.Context, id int64) (user.User, error) {
+	row, err := s.q(ctx).UserGetByID(ctx, id)
 	if err != nil {
-		return nil, translate(err, "users")
+		return user.User{}, translate(err, "this user")
 	}
-	return toUsers(rows)
+	return toUser(row)
 }
 
-// UserTotal counts the people that Users would list without bounds.
-func (s *Store) UserTotal(ctx context.Context, consent user.ConsentState, prefix string) (int64, error) {
-	total, err := s.q(ctx).UserTotal(ctx, dbsqlc.UserTotalParams{ConsentState: none(string(consent)), Prefix: none(prefix)})
-	return total, translate(err, "users")
+// Users lists the people whom the filter selects, newest first, with an id below after (nil for no bound).
+// fault.Unavailable when it takes longer than the database lets a statement.
+func (s *Store) Users(ctx context.Context, f segment.Filter, after *int64, atMost int, now time.Time) (users []user.User, err error) {
+	err = s.selecting(ctx, f, now, func(ctx context.Context, w where) error {
+		order := "u.id"
+		expected, err := s.expected(ctx, w)
+		if err != nil {
+			return err
+		}
+		if expected <= soonerSorted(f) {
+			order = "u.id + 0" // which no index has
+		}
+		if after != nil {
+			w.and("u.id < ?", *after)
+		}
+		rows, err := s.conn(ctx).Query(ctx, fmt.Sprintf("SELECT u.* FROM users u WHERE %s ORDER BY %s DESC LIMIT %d", w.sql, order, atMost), w.args...)
+		if err != nil {
+			return err
+		}
+		found, err := pgx.CollectRows(rows, pgx.RowToStructByPos[dbsqlc.User])
+		if err != nil {
+			return err
+		}
+		users, err = toUsers(found)
+		return err
+	})
+	return users, err
+}
+
+// soonerSorted is how many people are sooner found and sorted than come upon from the newest on: those of one import are
+// beside each other, and there may be many newer ones. What is laborious to judge pays later.
+func soonerSorted(f segment.Filter) float64 {
+	if f.Name != "" || f.SegmentID != 0 {
+		return 20_000
+	}
+	return 150_000
+}
+
+// UserTotal counts the people whom the filter selects: exactly when there are no more than exactUpTo, else about as many
+// as the database thinks.
+func (s *Store) UserTotal(ctx context.Context, f segment.Filter, exactUpTo int64, now time.Time) (total int64, exact bool, err error) {
+	err = s.selecting(ctx, f, now, func(ctx context.Context, w where) error {
+		err := s.conn(ctx).QueryRow(ctx, fmt.Sprintf("SELECT count(*) FROM (SELECT FROM users u WHERE %s LIMIT %d) counted", w.sql, exactUpTo+1),
+			w.args...).Scan(&total)
+		if exact = total <= exactUpTo; err != nil || exact {
+			return err
+		}
+		expected, err := s.expected(ctx, w)
+		total = max(total, int64(expected))
+		return err
+	})
+	return total, exact, err
+}
+
+// where is a condition on users u, and its arguments.
+type where struct {
+	sql  string
+	args []any
+}
+
+// and adds a condition, in which ? stands for the value.
+func (w *where) and(sql string, value any) {
+	w.args = append(w.args, value)
+	w.sql += " AND " + strings.Replace(sql, "?", fmt.Sprintf("$%d", len(w.args)), 1)
+}
+
+// expected is about how many people the database thinks the condition selects.
+func (s *Store) expected(ctx context.Context, w where) (float64, error) {
+	var plans []struct {
+		Plan struct {
+			Rows float64 `json:"Plan Rows"`
+		}
+	}
+	err := s.conn(ctx).QueryRow(ctx, "EXPLAIN (FORMAT JSON) SELECT FROM users u WHERE "+w.sql, w.args...).Scan(&plans)
+	if err != nil || len(plans) == 0 {
+		return 0, err
+	}
+	return plans[0].Plan.Rows, nil
+}
+
+// selecting runs queries over the people u whom the filter selects.
+func (s *Store) selecting(ctx context.Context, f segment.Filter, now time.Time, query func(ctx context.Context, w where) error) error {
+	w := where{sql: "true"}
+	if expr, some := f.Expr(); some {
+		resolved, err := s.resolve(ctx, "segment_id", expr)
+		if err != nil {
+			return err
+		}
+		w.sql, w.args = segment.Compile(resolved, now, 0)
+	}
+	if f.Consent != "" {
+		w.and("u.consent_state = ?", f.Consent)
+	}
+	if f.Region != "" {
+		w.and("u.region = ?", f.Region)
+	}
+	if f.Prefix != "" {
+		w.and("u.phone_number LIKE ?", f.Prefix+"%")
+	}
+	if f.Name != "" {
+		w.and("left(fold_case(u.attributes ->> 'name'), 64) LIKE fold_case(?::text)", likeText.Replace(f.Name)+"%")
+	}
+	if !f.CreatedFrom.IsZero() {
+		w.and("u.created_at >= ?", f.CreatedFrom)
+	}
+	if !f.CreatedBefore.IsZero() {
+		w.and("u.created_at < ?", f.CreatedBefore)
+	}
+	err := s.InTx(ctx, func(ctx context.Context) error {
+		if err := s.planWithArguments(ctx); err != nil {
+			return err
+		}
+		return query(ctx, w)
+	})
+	if pg, ok := errors.AsType[*pgconn.PgError](err); ok && pg.Code == queryCanceled && ctx.Err() == nil {
+		return fault.New(fault.Unavailable, "the database took too long to find whom this selects: leave out a condition, or add one on the number, name, "+
+			"country or time")
+	}
+	return translate(err, "users")
+}
+
+// likeText makes a text mean itself in a pattern.
+var likeText = strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`)
+
+// Regions lists the countries of people's numbers, in order.
+func (s *Store) Regions(ctx context.Context) ([]string, error) {
+	regions, err := s.q(ctx).UserRegions(ctx)
+	return regions, translate(err, "countries")
 }
 
 // UpdateUser changes a person's attributes (nil leaves them) and consent. Consent that ends also ends what they still

@@ -61,7 +61,7 @@ func TestUsers(t *testing.T) {
 	}
 	b.user(t, "+447911123456", "GB", `{}`, "OPT_IN")
 	numbers := func(consent user.ConsentState, prefix string, after *int64, atMost int) (list []string) {
-		users, err := b.Users(ctx, consent, prefix, after, atMost)
+		users, err := b.Users(ctx, segment.Filter{Consent: string(consent), Prefix: prefix}, after, atMost, noon)
 		require.NoError(t, err)
 		for _, u := range users {
 			list = append(list, string(u.Phone))
@@ -73,10 +73,21 @@ func TestUsers(t *testing.T) {
 	require.Equal(t, []string{"+94771234561", "+94771234560"}, numbers("", "", &third, 9))
 	require.Equal(t, []string{"+94771234562", "+94771234560"}, numbers(user.OptIn, "+94", nil, 9))
 	for filter, want := range map[[2]string]int64{{"", ""}: 4, {"STOP", ""}: 1, {"OPT_IN", "+94"}: 2, {"", "+1"}: 0} {
-		total, err := b.UserTotal(ctx, user.ConsentState(filter[0]), filter[1])
+		total, exact, err := b.UserTotal(ctx, segment.Filter{Consent: filter[0], Prefix: filter[1]}, 4, noon)
 		require.NoError(t, err)
+		require.True(t, exact)
 		require.Equal(t, want, total, filter)
 	}
+	total, exact, err := b.UserTotal(ctx, segment.Filter{}, 3, noon)
+	require.NoError(t, err)
+	require.False(t, exact, "of more than are counted it is told about how many there are")
+	require.Greater(t, total, int64(3))
+	_, err = b.Users(ctx, segment.Filter{SegmentID: 9}, nil, 1, noon)
+	require.True(t, fault.Is(err, fault.Invalid))
+
+	regions, err := b.Regions(ctx)
+	require.NoError(t, err)
+	require.Equal(t, []string{"GB", "LK"}, regions)
 }
 
 func TestUpdateUserWithdraws(t *testing.T) {

@@ -86,6 +86,17 @@ func (f *form) Problem(name string) string {
 	return strings.Join(details, "; ")
 }
 
+// fieldsOf returns the refused fields that err names; none for nil.
+func fieldsOf(err error) []fault.Field {
+	if err == nil {
+		return nil
+	}
+	if f, ok := errors.AsType[*fault.Fault](err); ok && len(f.Fields) > 0 {
+		return f.Fields
+	}
+	return []fault.Field{{Detail: err.Error()}}
+}
+
 // id reads a field that holds a number of the database; nil when it is empty.
 func (f *form) id(name string) (*int64, error) {
 	text := f.Get(name)

@@ -305,6 +305,7 @@ const listSize = 25
 // pager is the way through a list.
 type pager struct {
 	Total int
+	About bool   // Total is an estimate
 	First string // the address of the first page; "" when this is it
 	Next  string // the address of the rows after these; "" when there are none
 }
@@ -323,7 +324,7 @@ func after(c *gin.Context) (*int64, error) {
 }
 
 // paginate shortens rows, of which one more than listSize was asked for, to a page.
-func paginate[T any](c *gin.Context, rows []T, total int, key func(T) int64) ([]T, pager) {
+func paginate[T, K any](c *gin.Context, rows []T, total int, key func(T) K) ([]T, pager) {
 	p := pager{Total: total}
 	query := c.Request.URL.Query()
 	if query.Has("after") {
@@ -331,7 +332,7 @@ func paginate[T any](c *gin.Context, rows []T, total int, key func(T) int64) ([]
 	}
 	if len(rows) > listSize {
 		rows = rows[:listSize]
-		p.Next = address(c, query, strconv.FormatInt(key(rows[listSize-1]), 10))
+		p.Next = address(c, query, fmt.Sprint(key(rows[listSize-1])))
 	}
 	return rows, p
 }

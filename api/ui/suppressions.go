@@ -91,9 +91,6 @@ func (u *UI) addSuppression(c *gin.Context) error {
 	})
 }
 
-// maxEvidence bounds what is noted of why, in characters.
-const maxEvidence = 500
-
 func (u *UI) suppressionOf(f *form) (n suppression.New, err error) {
 	n.Phone, err = phone.Parse(f.Get("phone_number"), u.DefaultRegion)
 	refused := fieldsOf(err)

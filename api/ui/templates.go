@@ -24,6 +24,7 @@ import (
 	"github.com/event-stream-engine/ese/internal/phone"
 	"github.com/event-stream-engine/ese/internal/render"
 	"github.com/event-stream-engine/ese/internal/report"
+	"github.com/event-stream-engine/ese/internal/segment"
 	"github.com/event-stream-engine/ese/internal/user"
 )
 
@@ -228,9 +229,9 @@ func (u *UI) templatePage(c *gin.Context, status int, test *form) error {
 
 // someone is the newest person who may be written to, below after when it is given; the zero User when there is none.
 func (u *UI) someone(ctx context.Context, after *int64) (user.User, error) {
-	found, err := u.Store.Users(ctx, user.OptIn, "", after, 1)
+	found, err := u.Store.Users(ctx, segment.Filter{Consent: string(user.OptIn)}, after, 1, u.Now())
 	if err == nil && len(found) == 0 && after != nil {
-		found, err = u.Store.Users(ctx, user.OptIn, "", nil, 1) // from the newest again
+		found, err = u.Store.Users(ctx, segment.Filter{Consent: string(user.OptIn)}, nil, 1, u.Now()) // from the newest again
 	}
 	if err != nil || len(found) == 0 {
 		return user.User{}, err

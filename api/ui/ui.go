@@ -54,7 +54,7 @@ type Deps struct {
 	Cookie    func(r *http.Request, name string) string
 	SetCookie func(c *gin.Context, name, value string, life time.Duration)
 	// Import takes in an upload and returns the id of its import, as the API's import does.
-	Import func(ctx context.Context, upload *multipart.Reader) (uuid.UUID, error)
+	Import func(ctx context.Context, upload Upload) (uuid.UUID, error)
 	// Health looks at the dependencies; it bounds its own time.
 	Health func(ctx context.Context) []Check
 	// Queues tells how the engine's workers keep up; it bounds its own time.
@@ -97,6 +97,7 @@ type Check struct {
 type Store interface {
 	formStore
 	userStore
+	personStore
 	importStore
 	segmentStore
 	templateStore
@@ -129,6 +130,7 @@ type UI struct {
 	allRates   memo[*rates]         // one
 	states     memo[ledger.States]  // by run
 	selections memo[*selection]     // by segment and its last change
+	consents   memo[report.Consents]
 }
 
 // New prepares the pages.
@@ -202,29 +204,42 @@ func (u *UI) Register(r gin.IRoutes) {
 
 	get("/users", u.users)
 	post("/users", access.Write, u.createUser)
-	post("/users/import", access.Write, u.startImport)
+	ask("/users/new", access.Write, u.newUser)
+	ask("/users/number", access.Write, u.checkNumber)
+	get("/users/:id", u.person)
+	post("/users/:id/consent", access.Write, u.changeConsent)
+	post("/users/:id/attributes", access.Write, u.changeAttributes)
+	post("/users/:id/topics", access.Write, u.changeSubscription)
+	ask("/users/:id/erase", access.Write, u.confirmErasure)
+	post("/users/:id/erase", access.Write, u.erase)
+
+	get("/imports", u.imports)
+	post("/imports", access.Write, u.startImport)
+	ask("/imports/new", access.Write, u.newImport)
+	post("/imports/columns", access.Write, u.peekColumns)
+	post("/imports/check", access.Write, u.checkImport)
 	get("/imports/:id", u.showImport)
 
 	get("/segments", u.segments)
 	post("/segments", access.Write, u.createSegment)
-	get("/segments/new", u.newSegment)
+	ask("/segments/new", access.Write, u.newSegment)
 	post("/segments/preview", access.Read, u.previewSegment)
 	get("/segments/:id", u.showSegment)
-	get("/segments/:id/edit", u.editSegment)
+	ask("/segments/:id/edit", access.Write, u.editSegment)
 	post("/segments/:id", access.Write, u.updateSegment)
 	post("/segments/:id/members", access.Write, u.fillSegment)
-	get("/segments/:id/delete", u.confirmSegmentDelete)
+	ask("/segments/:id/delete", access.Write, u.confirmSegmentDelete)
 	post("/segments/:id/delete", access.Write, u.deleteSegment)
 	get("/templates", u.templates)
 	post("/templates", access.Write, u.createTemplate)
-	get("/templates/new", u.newTemplate)
+	ask("/templates/new", access.Write, u.newTemplate)
 	post("/templates/preview", access.Read, u.previewTemplate)
 	post("/templates/sync", access.Write, u.syncTemplates)
 	get("/templates/:id", u.showTemplate)
-	get("/templates/:id/edit", u.editTemplate)
+	ask("/templates/:id/edit", access.Write, u.editTemplate)
 	post("/templates/:id", access.Write, u.updateTemplate)
 	post("/templates/:id/test", access.Send, u.testTemplate)
-	get("/templates/:id/delete", u.confirmTemplateDelete)
+	ask("/templates/:id/delete", access.Write, u.confirmTemplateDelete)
 	post("/templates/:id/delete", access.Write, u.deleteTemplate)
 
 	get("/campaigns", u.campaigns)
@@ -234,8 +249,8 @@ func (u *UI) Register(r gin.IRoutes) {
 	get("/campaign/:id/summary", u.summary)
 	ask("/campaign/:id/edit", access.Write, u.editCampaign)
 	post("/campaign/:id/edit", access.Write, u.updateCampaign)
-	post("/campaign/:id/rate", access.Write, u.changeRest(changeRate))
-	post("/campaign/:id/quiet-hours", access.Write, u.changeRest(changeQuietHours))
+	post("/campaign/:id/rate", access.Send, u.changeRest(changeRate))
+	post("/campaign/:id/quiet-hours", access.Send, u.changeRest(changeQuietHours))
 	ask("/campaign/:id/retry", access.Send, u.confirmRetry)
 	post("/campaign/:id/retry", access.Send, u.retry)
 	get("/campaign/:id/replies", u.campaignReplies)

@@ -1,11 +1,9 @@
 package ui_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"html"
-	"io"
 	"log/slog"
 	"mime/multipart"
 	"net/http"
@@ -24,7 +22,6 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
 
-	"github.com/event-stream-engine/ese/activities"
 	"github.com/event-stream-engine/ese/api/ui"
 	"github.com/event-stream-engine/ese/db"
 	"github.com/event-stream-engine/ese/db/dbtest"
@@ -33,7 +30,6 @@ import (
 	"github.com/event-stream-engine/ese/internal/fault"
 	"github.com/event-stream-engine/ese/internal/intake"
 	"github.com/event-stream-engine/ese/internal/message"
-	"github.com/event-stream-engine/ese/internal/outbox"
 	"github.com/event-stream-engine/ese/internal/phone"
 	"github.com/event-stream-engine/ese/internal/render"
 	"github.com/event-stream-engine/ese/internal/report"
@@ -141,20 +137,19 @@ func explain(_ context.Context, err error) (status int, detail string, fields []
 	return map[fault.Kind]int{fault.Invalid: 422, fault.NotFound: 404, fault.Conflict: 409, fault.Forbidden: 403}[f.Kind], f.Detail, f.Fields
 }
 
-func (s *site) importFile(ctx context.Context, upload *multipart.Reader) (uuid.UUID, error) {
-	part, err := upload.NextPart()
-	if err != nil {
-		return uuid.Nil, err
+func (s *site) importFile(ctx context.Context, upload ui.Upload) (uuid.UUID, error) {
+	imp := intake.Import{
+		ID: uuid.Must(uuid.NewV7()), FileName: upload.FileName, Format: intake.FormatOf(upload.FileName, upload.Type), CreatedBy: "tester",
+		DryRun: upload.DryRun, Policy: upload.Policy, DefaultRegion: upload.DefaultRegion,
 	}
-	imp := intake.Import{ID: uuid.New(), FileName: part.FileName(), Format: intake.FormatOf(part.FileName(), ""), CreatedBy: "tester"}
 	if imp.Format == "" {
 		return uuid.Nil, fault.Refuse("file", "must be named .csv, .json or .jsonl")
 	}
-	content, err := io.ReadAll(part)
-	if err != nil {
+	var err error
+	if imp.Mapping, err = intake.ParseMapping(upload.Mapping); err != nil {
 		return uuid.Nil, err
 	}
-	rows, err := intake.Open(&imp, bytes.NewReader(content))
+	rows, err := intake.Open(&imp, upload.File)
 	if err != nil {
 		return uuid.Nil, err
 	}
@@ -295,39 +290,6 @@ func TestEmptyPages(t *testing.T) {
 	require.Contains(t, text(s.get(t, "/")), "Active campaigns 0", "zero is said, not left out")
 }
 
-func TestUsers(t *testing.T) {
-	t.Parallel()
-	s := open(t)
-	for n := range 30 {
-		s.person(t, n, user.OptIn, nil)
-	}
-	s.person(t, 30, user.Stop, user.Attributes{"name": "Ann", "city": "Galle"})
-
-	first := s.get(t, "/users")
-	require.Contains(t, text(first), "all 31 OPT_IN 30 PENDING 0 OPT_OUT 0 STOP 1", "counts are of all users, not of the page")
-	require.Contains(t, text(first), "31 in all")
-	require.Contains(t, text(first), "Ann · 2 attributes")
-	require.Contains(t, text(first), numbers+"1030")
-	require.Equal(t, 25, strings.Count(text(first), numbers+"10"))
-
-	next := regexp.MustCompile(`href="(/users\?after=\d+)">Next page`).FindStringSubmatch(first)
-	require.NotNil(t, next)
-	second := s.get(t, next[1])
-	require.Equal(t, 6, strings.Count(text(second), numbers+"10"))
-	require.NotContains(t, second, "Next page")
-	require.Contains(t, second, `href="/users">First page`)
-
-	filtered := s.get(t, "/users?consent_state=STOP")
-	require.Equal(t, 1, strings.Count(text(filtered), numbers+"10"))
-	require.Contains(t, text(filtered), "1 in all")
-	for query, found := range map[string]int{"%2B9477123100": 10, "+9477123100": 10, "94 77 123 1001": 1, "4477": 0} {
-		require.Equal(t, found, strings.Count(text(s.get(t, "/users?q="+strings.ReplaceAll(query, " ", "%20"))), numbers+"10"), query)
-	}
-	for _, bad := range []string{"/users?consent_state=MAYBE", "/users?q=abc", "/users?after=x"} {
-		require.Equal(t, http.StatusUnprocessableEntity, s.do(httptest.NewRequest(http.MethodGet, bad, http.NoBody)).Code, bad)
-	}
-}
-
 func TestHostileTexts(t *testing.T) {
 	t.Parallel()
 	s := open(t)
@@ -355,70 +317,35 @@ func TestHostileTexts(t *testing.T) {
 	require.NotContains(t, w.Body.String(), "<img src=x")
 }
 
-func TestAddUser(t *testing.T) {
+func TestLibrary(t *testing.T) {
 	t.Parallel()
 	s := open(t)
-	w := s.submit(t, "/users", "/users", "phone_number", "12", "attributes", "[", "consent_state", "OPT_IN")
-	require.Equal(t, http.StatusUnprocessableEntity, w.Code)
-	requireSound(t, w)
-	page := w.Body.String()
-	require.Contains(t, text(page), "must be international")
-	require.Contains(t, text(page), "must be one JSON object", "all mistakes are told at once")
-	require.Contains(t, page, `value="12"`, "what was entered stays")
-	require.Contains(t, page, `<option selected>OPT_IN`)
-	require.Zero(t, s.count(t, `SELECT count(*) FROM users`))
+	s.person(t, 1, user.OptIn, user.Attributes{"city": "Colombo"})
+	s.person(t, 2, user.Stop, user.Attributes{"city": "Colombo"})
 
-	w = s.submit(t, "/users", "/users", "phone_number", "+94 77 123 4567", "consent_state", "OPT_IN", "attributes", `{"name":"Ann"}`)
+	w := s.submit(t, "/segments", "/segments", "name", "Colombo", "definition_json", `{"attribute":"city","operator":"is","value":"Colombo"}`)
+	require.Equal(t, http.StatusUnprocessableEntity, w.Code)
+	require.Contains(t, text(w.Body.String()), "operator", "the mistake is named, wherever in the JSON it is")
+	require.Contains(t, w.Body.String(), "is-invalid")
+	w = s.submit(t, "/segments", "/segments", "name", "Colombo", "definition_json", `{"attribute":"city","operator":"equals","value":"Colombo"}`)
 	require.Equal(t, http.StatusSeeOther, w.Code)
-	require.Contains(t, text(s.get(t, "/users")), "+94771234567 OPT_IN Ann")
+	page := text(s.get(t, w.Header().Get("Location")))
+	require.Contains(t, page, "Selected 2")
+	require.Contains(t, page, "May be sent to 1")
+	require.Contains(t, page, `city is "Colombo"`)
 
-	w = s.submit(t, "/users", "/users", "phone_number", "+94771234567")
-	require.Equal(t, http.StatusConflict, w.Code)
-	require.Contains(t, text(w.Body.String()), "a user with this phone number exists")
-}
-
-func upload(t *testing.T, name, content string) *http.Request {
-	t.Helper()
-	var b bytes.Buffer
-	form := multipart.NewWriter(&b)
-	part, err := form.CreateFormFile("file", name)
-	require.NoError(t, err)
-	_, err = io.WriteString(part, content)
-	require.NoError(t, err)
-	require.NoError(t, form.Close())
-	r := httptest.NewRequest(http.MethodPost, "/users/import", &b)
-	r.Header.Set("Content-Type", form.FormDataContentType())
-	return r
-}
-
-func TestImport(t *testing.T) {
-	t.Parallel()
-	s := open(t)
-	w := s.do(upload(t, "people.csv", "phone_number,name\n+94771234567,Ann\n12,Bob\n"))
-	require.Equal(t, http.StatusSeeOther, w.Code, text(w.Body.String()))
-	place := w.Header().Get("Location")
-
-	waiting := s.get(t, place)
-	require.Contains(t, text(waiting), "people.csv PENDING")
-	require.Contains(t, text(waiting), "0 of 2 rows")
-	require.Contains(t, waiting, `hx-sse:connect=`)
-
-	id := uuid.MustParse(strings.TrimPrefix(place, "/imports/"))
-	imports := &activities.Imports{Store: s.Store, Now: func() time.Time { return noon }}
-	require.NoError(t, imports.ProcessImport(t.Context(), outbox.Import{ImportID: id}))
-	over := s.get(t, place)
-	for _, says := range []string{"people.csv COMPLETED", "2 of 2 rows, 100.0 %", "Taken over 1", "Refused 1", "3 phone_number must be"} {
-		require.Contains(t, text(over), says)
+	w = s.submit(t, "/templates", "/templates", "name", "", "content", "Hi {", "channel", "pigeon", "locale", "?")
+	require.Equal(t, http.StatusUnprocessableEntity, w.Code)
+	for _, says := range []string{"must have 1 to 100 characters", "{ without }", "must be whatsapp or sms", "must be a language"} {
+		require.Contains(t, text(w.Body.String()), says)
 	}
-	require.NotContains(t, over, "hx-sse:connect", "what is over is not asked for again")
-
-	w = s.do(upload(t, "people.pdf", "x"))
-	require.Equal(t, http.StatusUnprocessableEntity, w.Code)
-	require.Contains(t, text(w.Body.String()), "must be named .csv, .json or .jsonl")
-	w = s.do(post("/users/import", url.Values{}))
-	require.Equal(t, http.StatusUnprocessableEntity, w.Code)
-	require.Equal(t, http.StatusNotFound, s.do(httptest.NewRequest(http.MethodGet, "/imports/"+uuid.NewString(), http.NoBody)).Code)
-	require.Equal(t, http.StatusNotFound, s.do(httptest.NewRequest(http.MethodGet, "/imports/1", http.NoBody)).Code)
+	w = s.submit(t, "/templates", "/templates", "name", "Welcome", "content", "Hi {name}\r\nBye", "channel", "whatsapp", "locale", "en_US")
+	require.Equal(t, http.StatusSeeOther, w.Code)
+	saved, err := s.Template(t.Context(), 1)
+	require.NoError(t, err)
+	require.Equal(t, "Hi {name}\nBye", saved.Content)
+	require.Equal(t, []string{"name"}, saved.Variables)
+	require.Contains(t, text(s.get(t, "/templates")), "Welcome whatsapp en_US 1 marketing en_US: unsubmitted Hi {name} Bye name")
 }
 
 func TestTurnedAway(t *testing.T) {

@@ -2,34 +2,32 @@ package ui
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/gin-gonic/gin"
-	"github.com/google/uuid"
 
 	"github.com/event-stream-engine/ese/internal/fault"
-	"github.com/event-stream-engine/ese/internal/intake"
 	"github.com/event-stream-engine/ese/internal/phone"
 	"github.com/event-stream-engine/ese/internal/report"
+	"github.com/event-stream-engine/ese/internal/segment"
 	"github.com/event-stream-engine/ese/internal/user"
 )
 
 type userStore interface {
 	Consents(ctx context.Context) (report.Consents, error)
 	CreateUser(ctx context.Context, number phone.Number, attributes user.Attributes, change user.Change, actor string, now time.Time) (user.User, error)
-	// Users and UserTotal take "" for any consent and any prefix.
-	Users(ctx context.Context, consent user.ConsentState, prefix string, after *int64, atMost int) ([]user.User, error)
-	UserTotal(ctx context.Context, consent user.ConsentState, prefix string) (int64, error)
-}
-
-type importStore interface {
-	Import(ctx context.Context, id uuid.UUID) (intake.Import, error)
-	ImportErrors(ctx context.Context, id uuid.UUID, after *int64, atMost int) ([]intake.RowError, error)
+	// UserByPhone gives fault.NotFound for a number that nobody has.
+	UserByPhone(ctx context.Context, number phone.Number) (user.User, error)
+	Users(ctx context.Context, f segment.Filter, after *int64, atMost int, now time.Time) ([]user.User, error)
+	// UserTotal is exact up to exactUpTo.
+	UserTotal(ctx context.Context, f segment.Filter, exactUpTo int64, now time.Time) (total int64, exact bool, err error)
+	// Regions lists the countries of people's numbers.
+	Regions(ctx context.Context) ([]string, error)
 }
 
 // consentStates are the states of consent in the order in which pages list them.
@@ -53,70 +51,217 @@ func consentCounts(counts report.Consents) []consentCount {
 	return out
 }
 
+const (
+	countedExactly = 2_000 // users; of more a list says about how many there are
+	maxChoices     = 500   // segments, or topics, to filter by
+)
+
+// filterFields are the conditions of the list of users, as the page's address names them.
+var filterFields = []string{"q", "consent_state", "segment_id", "topic_id", "region", "created_from", "created_to"}
+
 type usersBody struct {
-	Total         int
-	Consents      []consentCount
-	States        []user.ConsentState
-	Consent       user.ConsentState // "" for all
-	Query         string
-	Users         []user.User
-	Pager         pager
-	DefaultRegion string
-	Form          *form
-	Upload        *form
+	Counted  bool // the consents are
+	Total    int
+	Consents []consentCount
+	States   []user.ConsentState
+	Segments []segment.Saved
+	Topics   []user.Topic
+	Regions  []string
+	Filter   *form
+	Filtered bool
+	More     bool // conditions other than those of the search and of consent are set
+	Users    []user.User
+	Pager    pager
+	CSV      string // the addresses of the filtered list in full
+	JSONL    string
 }
 
 func (u *UI) users(c *gin.Context) error {
-	return u.listUsers(c, http.StatusOK, newForm("consent_state", string(user.Pending)), newForm())
-}
-
-func (u *UI) listUsers(c *gin.Context, status int, add, upload *form) error {
 	ctx := c.Request.Context()
-	body := usersBody{States: consentStates, DefaultRegion: u.DefaultRegion, Form: add, Upload: upload, Query: strings.TrimSpace(c.Query("q"))}
-	var err error
-	if body.Consent, err = user.ParseConsent("consent_state", c.Query("consent_state")); err != nil {
-		return err
-	}
-	prefix, err := numberPrefix(body.Query)
-	if err != nil {
-		return err
+	body := usersBody{States: consentStates, Filter: newForm()}
+	for _, name := range filterFields {
+		value := strings.TrimSpace(c.Query(name))
+		body.Filter.Values.Set(name, value)
+		body.Filtered = body.Filtered || value != ""
+		body.More = body.More || value != "" && name != "q" && name != "consent_state"
 	}
 	key, err := after(c)
 	if err != nil {
 		return err
 	}
-	counts, err := u.Store.Consents(ctx)
-	if err != nil {
+	if err := u.filterChoices(ctx, &body); err != nil {
 		return err
 	}
-	body.Total, body.Consents = counts.Total(), consentCounts(counts)
-	total, err := u.Store.UserTotal(ctx, body.Consent, prefix)
-	if err != nil {
-		return err
+	status := http.StatusOK
+	filter, err := readFilter(body.Filter)
+	if err == nil {
+		err = u.listUsers(c, &body, filter, key)
 	}
-	users, err := u.Store.Users(ctx, body.Consent, prefix, key, listSize+1)
 	if err != nil {
-		return err
+		if status, err = u.refuse(c, body.Filter, err); err != nil {
+			return err
+		}
 	}
-	body.Users, body.Pager = paginate(c, users, int(total), func(v user.User) int64 { return v.ID })
-	return u.render(c, status, "users", view{Title: "Users", Section: "/users", Body: body})
+	return u.render(c, status, "users", view{Title: "Users", Section: "/users", Scripts: []string{"users.js"}, Body: body})
 }
 
-// numberPrefix reads how a number begins, as people write it; "" stays "".
+// filterChoices fills in what there is to filter by, and how many are of each consent as far as that is known soon.
+func (u *UI) filterChoices(ctx context.Context, body *usersBody) (err error) {
+	counts, counted, err := u.consents.get(ctx, u.patience, "", u.Store.Consents)
+	if err != nil {
+		return err
+	}
+	body.Counted, body.Total, body.Consents = counted, counts.Total(), consentCounts(counts)
+	if body.Segments, err = u.Store.Segments(ctx, nil, maxChoices); err != nil {
+		return err
+	}
+	if body.Topics, err = u.Store.Topics(ctx, nil, maxChoices); err != nil {
+		return err
+	}
+	body.Regions, err = u.Store.Regions(ctx)
+	return err
+}
+
+func (u *UI) listUsers(c *gin.Context, body *usersBody, filter segment.Filter, key *int64) error {
+	ctx, now := c.Request.Context(), u.Now()
+	users, err := u.Store.Users(ctx, filter, key, listSize+1, now)
+	if err != nil {
+		return err
+	}
+	total, exact, err := u.Store.UserTotal(ctx, filter, countedExactly, now)
+	if err != nil {
+		return err
+	}
+	if body.Counted && filter == (segment.Filter{Consent: filter.Consent}) { // that is counted already
+		total, exact = int64(body.Total), true
+		for _, count := range body.Consents {
+			if string(count.State) == filter.Consent {
+				total = int64(count.Count)
+			}
+		}
+	}
+	body.Users, body.Pager = paginate(c, users, int(total), func(v user.User) int64 { return v.ID })
+	body.Pager.About = !exact
+	query := exportQuery(filter)
+	body.CSV, body.JSONL = "/api/v1/users.csv"+query, "/api/v1/users.jsonl"+query
+	return nil
+}
+
+// exportQuery asks the API for the people whom the filter selects.
+func exportQuery(f segment.Filter) string {
+	query := url.Values{}
+	set := func(name, value string) {
+		if value != "" {
+			query.Set(name, value)
+		}
+	}
+	id := func(name string, id int64) {
+		if id != 0 {
+			query.Set(name, strconv.FormatInt(id, 10))
+		}
+	}
+	moment := func(name string, t time.Time) {
+		if !t.IsZero() {
+			query.Set(name, t.Format(time.RFC3339))
+		}
+	}
+	set("consent_state", f.Consent)
+	set("q", f.Prefix)
+	set("name", f.Name)
+	set("region", f.Region)
+	id("segment_id", f.SegmentID)
+	id("topic_id", f.TopicID)
+	moment("created_from", f.CreatedFrom)
+	moment("created_before", f.CreatedBefore)
+	if len(query) == 0 {
+		return ""
+	}
+	return "?" + query.Encode()
+}
+
+// readFilter reads whom to list. What is searched for is how a number begins when it is made of digits, else how a name does.
+func readFilter(f *form) (filter segment.Filter, err error) {
+	var refused []fault.Field
+	note := func(err error) { refused = append(refused, fieldsOf(err)...) }
+	consent, err := user.ParseConsent("consent_state", f.Get("consent_state"))
+	note(err)
+	filter.Consent = string(consent)
+	if search := f.Get("q"); isDigits(search) {
+		filter.Prefix, err = numberPrefix(search)
+		note(err)
+	} else if filter.Name = search; utf8.RuneCountInString(search) > segment.MaxName || strings.ContainsRune(search, 0) {
+		note(fault.Refuse("q", "must be the beginning of a number or of a name, of at most %d characters", segment.MaxName))
+	}
+	for name, id := range map[string]*int64{"segment_id": &filter.SegmentID, "topic_id": &filter.TopicID} {
+		chosen, err := f.id(name)
+		note(err)
+		if chosen != nil {
+			*id = *chosen
+		}
+	}
+	if filter.Region = strings.ToUpper(f.Get("region")); filter.Region != "" && !phone.KnownRegion(filter.Region) {
+		note(fault.Refuse("region", "must be chosen from the list"))
+	}
+	filter.CreatedFrom, err = day(f, "created_from")
+	note(err)
+	if filter.CreatedBefore, err = day(f, "created_to"); !filter.CreatedBefore.IsZero() {
+		filter.CreatedBefore = filter.CreatedBefore.AddDate(0, 0, 1)
+	}
+	note(err)
+	return filter, fault.Fields(refused...)
+}
+
+// day reads a date, which begins at midnight UTC; the zero time when there is none.
+func day(f *form, name string) (time.Time, error) {
+	text := f.Get(name)
+	if text == "" {
+		return time.Time{}, nil
+	}
+	t, err := time.Parse(time.DateOnly, text)
+	if err != nil {
+		return time.Time{}, fault.Refuse(name, "must be a date such as 2026-03-01")
+	}
+	return t, nil
+}
+
+// separators are what people write between the digits of a number.
+const separators = " -.()+"
+
+// isDigits reports whether a text can only be the beginning of a number.
+func isDigits(text string) bool {
+	return text != "" && strings.Trim(text, separators+"0123456789") == ""
+}
+
+// numberPrefix reads how a number begins, as people write it.
 func numberPrefix(text string) (string, error) {
 	digits := strings.Map(func(r rune) rune {
-		if strings.ContainsRune(" -.()+", r) {
+		if strings.ContainsRune(separators, r) {
 			return -1
 		}
 		return r
 	}, text)
-	if text == "" {
-		return "", nil
-	}
 	if digits == "" || len(digits) > 15 || strings.Trim(digits, "0123456789") != "" {
 		return "", fault.Refuse("q", "must be the first digits of a number, country code included, such as +9477")
 	}
 	return "+" + digits, nil
+}
+
+type newUserBody struct {
+	Form          *form
+	States        []user.ConsentState
+	Attributes    []attributeRow
+	Types         []attributeType
+	Number        numberCheck
+	DefaultRegion string
+}
+
+func (u *UI) newUser(c *gin.Context) error {
+	return u.showNewUser(c, http.StatusOK, newForm("consent_state", string(user.Pending)), blankRows())
+}
+
+func (u *UI) showNewUser(c *gin.Context, status int, f *form, rows []attributeRow) error {
+	body := newUserBody{Form: f, States: consentStates, Attributes: rows, Types: attributeTypes, DefaultRegion: u.DefaultRegion}
+	return u.render(c, status, "user_new", view{Title: "Add a user", Section: "/users", Scripts: []string{"users.js"}, Body: body})
 }
 
 func (u *UI) createUser(c *gin.Context) error {
@@ -124,19 +269,21 @@ func (u *UI) createUser(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
+	rows, attributes, attributesErr := readAttributes(f)
 	err = u.submit(c, f, func(ctx context.Context) (string, error) {
 		number, err := phone.Parse(f.Get("phone_number"), u.DefaultRegion)
-		refused := fieldsOf(err)
-		attributes, err := user.ParseAttributes("attributes", json.RawMessage(f.Get("attributes")))
-		refused = append(refused, fieldsOf(err)...)
+		refused := append(fieldsOf(err), fieldsOf(attributesErr)...)
 		consent, err := user.ParseConsent("consent_state", f.Get("consent_state"))
+		refused = append(refused, fieldsOf(err)...)
+		evidence, err := readEvidence(f, false)
 		refused = append(refused, fieldsOf(err)...)
 		if err := fault.Fields(refused...); err != nil {
 			return "", err
 		}
-		change := user.Change{State: consent, Source: user.SourceAPI, CallerIP: c.RemoteIP()}
-		_, err = u.Store.CreateUser(ctx, number, attributes, change, u.Principal(c.Request), u.Now())
-		return "/users", err
+		change := user.Change{State: consent, Source: user.SourceAPI, Evidence: evidence, CallerIP: c.RemoteIP()}
+		added, err := u.Store.CreateUser(ctx, number, attributes, change, u.Principal(c.Request), u.Now())
+		flash(c, "The user is added.")
+		return personPath(added.ID), err
 	})
 	if err == nil {
 		return nil
@@ -145,73 +292,36 @@ func (u *UI) createUser(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	return u.listUsers(c, status, f, newForm())
+	return u.showNewUser(c, status, f, judged(rows, f))
 }
 
-// fieldsOf returns the refused fields that err names; none for nil.
-func fieldsOf(err error) []fault.Field {
-	if err == nil {
-		return nil
-	}
-	if f, ok := errors.AsType[*fault.Fault](err); ok && len(f.Fields) > 0 {
-		return f.Fields
-	}
-	return []fault.Field{{Detail: err.Error()}}
+// numberCheck is what a number that is being typed comes to.
+type numberCheck struct {
+	Entered bool
+	Problem string // "" for a number
+	Number  phone.Number
+	Region  string
+	Zones   []string
+	Known   *user.User // whose it is already
 }
 
-func (u *UI) startImport(c *gin.Context) error {
-	c.Request.Body = http.MaxBytesReader(c.Writer, c.Request.Body, u.MaxUploadBytes)
-	upload, err := c.Request.MultipartReader()
-	if err != nil {
-		return fault.Refuse("file", "must be sent as a file")
+// checkNumber judges a number as it is typed.
+func (u *UI) checkNumber(c *gin.Context) error {
+	text := strings.TrimSpace(c.Query("phone_number"))
+	check := numberCheck{Entered: text != ""}
+	number, err := phone.Parse(text, u.DefaultRegion)
+	switch {
+	case !check.Entered:
+	case err != nil:
+		check.Problem = fieldsOf(err)[0].Detail
+	default:
+		check.Number, check.Region, check.Zones = number, phone.Region(number), phone.Zones(number)
+		known, err := u.Store.UserByPhone(c.Request.Context(), number)
+		if err == nil {
+			check.Known = &known
+		} else if !fault.Is(err, fault.NotFound) {
+			return err
+		}
 	}
-	id, err := u.Import(c.Request.Context(), upload)
-	if err == nil {
-		c.Redirect(http.StatusSeeOther, "/imports/"+id.String())
-		return nil
-	}
-	f := newForm()
-	status, err := u.refuse(c, f, err)
-	if err != nil {
-		return err
-	}
-	return u.listUsers(c, status, newForm("consent_state", string(user.Pending)), f)
-}
-
-type importBody struct {
-	intake.Import
-	Percent   float64
-	PerSecond int           // rows; 0 before the first
-	Left      time.Duration // at that rate; 0 when nothing is left
-	Errors    []intake.RowError
-	Pager     pager
-}
-
-func (u *UI) showImport(c *gin.Context) error {
-	ctx := c.Request.Context()
-	id, err := uuid.Parse(c.Param("id"))
-	if err != nil {
-		return fault.New(fault.NotFound, "there is nothing at this address")
-	}
-	key, err := after(c)
-	if err != nil {
-		return err
-	}
-	imp, err := u.Store.Import(ctx, id)
-	if err != nil {
-		return err
-	}
-	refused, err := u.Store.ImportErrors(ctx, id, key, listSize+1)
-	if err != nil {
-		return err
-	}
-	body := importBody{Import: imp, Percent: report.Percent(imp.Processed, imp.Total)}
-	perSecond, left := imp.Rate(u.Now())
-	body.PerSecond, body.Left = int(perSecond), left.Round(time.Second)
-	body.Errors, body.Pager = paginate(c, refused, imp.Failed, func(e intake.RowError) int64 { return int64(e.Line) })
-	v := view{Title: "Import", Section: "/users", Body: body}
-	if !imp.Status.Over() {
-		v.Poll = 2
-	}
-	return u.render(c, http.StatusOK, "import", v)
+	return u.renderPart(c, http.StatusOK, "user_new", "number-check", check)
 }

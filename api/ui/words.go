@@ -13,8 +13,8 @@ import (
 
 // Keywords and replies are lists that are saved as a whole: rows left empty are none.
 
-// blankRows are offered for more.
-const blankRows = 3
+// blankWords are offered for more.
+const blankWords = 3
 
 type wordRow struct {
 	user.Word
@@ -46,7 +46,7 @@ func (u *UI) showKeywords(c *gin.Context, status int, words []user.Word, f *form
 	for i, w := range words {
 		body.Rows = append(body.Rows, wordRow{w, f.Problem(fmt.Sprintf("additional[%d]", i))})
 	}
-	for range blankRows {
+	for range blankWords {
 		body.Rows = append(body.Rows, wordRow{Word: user.Word{Locale: "en"}})
 	}
 	return u.renderSetting(c, status, "keywords", "Keywords", body)

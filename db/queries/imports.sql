@@ -16,6 +16,13 @@ SELECT @import_id, unnest(@lines::integer[]), unnest(@fields::text[]), unnest(@d
 -- name: ImportGet :one
 SELECT * FROM imports WHERE id = @id;
 
+-- name: ImportList :many
+-- Newest first: an import's id begins with its time.
+SELECT * FROM imports WHERE sqlc.narg(before)::uuid IS NULL OR id < sqlc.narg(before) ORDER BY id DESC LIMIT @at_most;
+
+-- name: ImportTotal :one
+SELECT count(*) FROM imports;
+
 -- name: ImportErrors :many
 SELECT line, field, detail, record FROM import_errors
 WHERE import_id = @import_id AND (sqlc.narg(after)::integer IS NULL OR line > sqlc.narg(after))

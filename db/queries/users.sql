@@ -9,18 +9,48 @@ SELECT * FROM users WHERE phone_number = @phone_number;
 -- name: UserLock :one
 SELECT * FROM users WHERE phone_number = @phone_number FOR UPDATE;
 
--- name: UserList :many
-SELECT * FROM users
-WHERE (sqlc.narg(consent_state)::text IS NULL OR consent_state = sqlc.narg(consent_state))
-  AND (sqlc.narg(prefix)::text IS NULL OR phone_number LIKE sqlc.narg(prefix) || '%')
-  AND (sqlc.narg(after)::bigint IS NULL OR id < sqlc.narg(after))
-ORDER BY id DESC
-LIMIT @at_most;
+-- name: UserGetByID :one
+SELECT * FROM users WHERE id = @id;
 
--- name: UserTotal :one
-SELECT count(*) FROM users
-WHERE (sqlc.narg(consent_state)::text IS NULL OR consent_state = sqlc.narg(consent_state))
-  AND (sqlc.narg(prefix)::text IS NULL OR phone_number LIKE sqlc.narg(prefix) || '%');
+-- name: UserRegions :many
+-- Leaps from one country to the next instead of reading everybody.
+WITH RECURSIVE leap AS (
+    (SELECT region FROM users ORDER BY region LIMIT 1)
+    UNION ALL
+    SELECT (SELECT u.region FROM users u WHERE u.region > leap.region ORDER BY u.region LIMIT 1) FROM leap WHERE leap.region IS NOT NULL
+)
+SELECT region::text FROM leap WHERE region <> '' ORDER BY region;
+
+-- name: UserTimeline :many
+-- What happened with a person, newest first; of what happened at the same time each kind has its place.
+SELECT x.at::timestamptz AS at, x.place::text AS place, x.kind::text AS kind, x.state::text AS state, x.previous::text AS previous, x.source::text AS source,
+       x.evidence::text AS evidence, x.wording::text AS wording, x.actor::text AS actor, x.channel::text AS channel, x.body::text AS body,
+       x.about::text AS about, x.campaign_id::integer AS campaign_id, x.error_code::integer AS error_code, x.media_count::integer AS media_count
+FROM (
+    (SELECT e.created_at AS at, 'consent/' || lpad(e.id::text, 19, '0') AS place, 'consent' AS kind, e.state, lag(e.state, 1, '') OVER (ORDER BY e.id) AS previous, e.source,
+            e.evidence, e.wording, e.actor, '' AS channel, '' AS body, '' AS about, 0 AS campaign_id, 0 AS error_code, 0 AS media_count
+     FROM consent_events e WHERE e.user_id = @user_id)
+    UNION ALL
+    (SELECT s.created_at, 'topic/' || lpad(s.id::text, 19, '0'), 'topic', CASE WHEN s.subscribed THEN 'subscribed' ELSE 'unsubscribed' END, '', s.source,
+            s.evidence, '', s.actor, '', '', t.name, 0, 0, 0
+     FROM subscription_events s JOIN topics t ON t.id = s.topic_id WHERE s.user_id = @user_id)
+    UNION ALL
+    (SELECT coalesce(m.accepted_at, m.ended_at, m.created_at), 'message/' || m.id, 'message', m.state, m.reason, '', m.id::text, '', '', m.channel, '', c.topic,
+            c.id, coalesce(m.error_code, 0), 0
+     FROM messages m JOIN campaign_runs r ON r.id = m.run_id JOIN campaigns c ON c.id = r.campaign_id WHERE m.user_id = @user_id)
+    UNION ALL
+    (SELECT i.received_at, 'inbound/' || lpad(i.id::text, 19, '0'), 'inbound', i.intent, '', '', i.provider_sid, '', '', i.channel, i.body, '', 0, 0, i.media_count
+     FROM inbound_messages i WHERE i.user_id = @user_id)
+) x
+WHERE sqlc.narg(before_at)::timestamptz IS NULL OR (x.at, x.place) < (sqlc.narg(before_at), @before_place::text)
+ORDER BY x.at DESC, x.place DESC LIMIT @at_most;
+
+-- name: UserTimelineCounts :one
+SELECT (SELECT count(*) FROM consent_events e WHERE e.user_id = @user_id) + (SELECT count(*) FROM subscription_events s WHERE s.user_id = @user_id)
+       AS decisions,
+       (SELECT count(*) FROM messages m WHERE m.user_id = @user_id::bigint) AS messages,
+       (SELECT count(*) FROM messages m WHERE m.user_id = @user_id::bigint AND m.state IN ('pending', 'sending')) AS waiting,
+       (SELECT count(*) FROM inbound_messages i WHERE i.user_id = @user_id::bigint) AS inbound;
 
 -- name: UserUpdate :one
 UPDATE users SET attributes = @attributes, consent_state = @consent_state, region = @region, zones = @zones,

@@ -1872,6 +1872,13 @@ type ImportErrorList struct {
 	Total      int64         `json:"total"`
 }
 
+// ImportList defines model for ImportList.
+type ImportList struct {
+	Imports    []Import `json:"imports"`
+	NextCursor *string  `json:"next_cursor"`
+	Total      int64    `json:"total"`
+}
+
 // ImportPolicy defines model for ImportPolicy.
 type ImportPolicy string
 
@@ -3598,8 +3605,26 @@ type TopicID = int64
 // UserConsent Only `OPT_IN` may be sent to. `PENDING` is unknown, `OPT_OUT` was withdrawn, `STOP` was said by the person.
 type UserConsent = ConsentState
 
+// UserCreatedBefore defines model for UserCreatedBefore.
+type UserCreatedBefore = time.Time
+
+// UserCreatedFrom defines model for UserCreatedFrom.
+type UserCreatedFrom = time.Time
+
 // UserDigits defines model for UserDigits.
 type UserDigits = string
+
+// UserName defines model for UserName.
+type UserName = string
+
+// UserRegion defines model for UserRegion.
+type UserRegion = string
+
+// UserSegment defines model for UserSegment.
+type UserSegment = int64
+
+// UserTopic defines model for UserTopic.
+type UserTopic = int64
 
 // BadRequest What went wrong (RFC 9457).
 type BadRequest = Problem
@@ -3788,6 +3813,15 @@ type TestCampaignParams struct {
 type TriggerCampaignParams struct {
 	// IdempotencyKey Makes it safe to repeat this request; chosen by the caller, new for each thing to be done.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// ListImportsParams defines parameters for ListImports.
+type ListImportsParams struct {
+	// Limit How many rows to answer at most.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor The `next_cursor` of the page before.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 }
 
 // ListImportErrorsParams defines parameters for ListImportErrors.
@@ -4120,6 +4154,24 @@ type ListUsersParams struct {
 
 	// Q Only numbers that begin with these digits; a leading `+` may be given or left out.
 	Q *UserDigits `form:"q,omitempty" json:"q,omitempty"`
+
+	// Name Only users whose attribute `name` begins so, whatever its letter case.
+	Name *UserName `form:"name,omitempty" json:"name,omitempty"`
+
+	// SegmentID Only users whom this segment selects now.
+	SegmentID *UserSegment `form:"segment_id,omitempty" json:"segment_id,omitempty"`
+
+	// TopicID Only users who are subscribed to this topic.
+	TopicID *UserTopic `form:"topic_id,omitempty" json:"topic_id,omitempty"`
+
+	// Region Only numbers of this country; ISO 3166-1 alpha-2.
+	Region *UserRegion `form:"region,omitempty" json:"region,omitempty"`
+
+	// CreatedFrom Only users who were added at that time or later.
+	CreatedFrom *UserCreatedFrom `form:"created_from,omitempty" json:"created_from,omitempty"`
+
+	// CreatedBefore Only users who were added before that time.
+	CreatedBefore *UserCreatedBefore `form:"created_before,omitempty" json:"created_before,omitempty"`
 }
 
 // CreateUserParams defines parameters for CreateUser.
@@ -4135,6 +4187,24 @@ type ExportUsersCsvParams struct {
 
 	// Q Only numbers that begin with these digits; a leading `+` may be given or left out.
 	Q *UserDigits `form:"q,omitempty" json:"q,omitempty"`
+
+	// Name Only users whose attribute `name` begins so, whatever its letter case.
+	Name *UserName `form:"name,omitempty" json:"name,omitempty"`
+
+	// SegmentID Only users whom this segment selects now.
+	SegmentID *UserSegment `form:"segment_id,omitempty" json:"segment_id,omitempty"`
+
+	// TopicID Only users who are subscribed to this topic.
+	TopicID *UserTopic `form:"topic_id,omitempty" json:"topic_id,omitempty"`
+
+	// Region Only numbers of this country; ISO 3166-1 alpha-2.
+	Region *UserRegion `form:"region,omitempty" json:"region,omitempty"`
+
+	// CreatedFrom Only users who were added at that time or later.
+	CreatedFrom *UserCreatedFrom `form:"created_from,omitempty" json:"created_from,omitempty"`
+
+	// CreatedBefore Only users who were added before that time.
+	CreatedBefore *UserCreatedBefore `form:"created_before,omitempty" json:"created_before,omitempty"`
 }
 
 // ExportUsersJsonlParams defines parameters for ExportUsersJsonl.
@@ -4144,6 +4214,24 @@ type ExportUsersJsonlParams struct {
 
 	// Q Only numbers that begin with these digits; a leading `+` may be given or left out.
 	Q *UserDigits `form:"q,omitempty" json:"q,omitempty"`
+
+	// Name Only users whose attribute `name` begins so, whatever its letter case.
+	Name *UserName `form:"name,omitempty" json:"name,omitempty"`
+
+	// SegmentID Only users whom this segment selects now.
+	SegmentID *UserSegment `form:"segment_id,omitempty" json:"segment_id,omitempty"`
+
+	// TopicID Only users who are subscribed to this topic.
+	TopicID *UserTopic `form:"topic_id,omitempty" json:"topic_id,omitempty"`
+
+	// Region Only numbers of this country; ISO 3166-1 alpha-2.
+	Region *UserRegion `form:"region,omitempty" json:"region,omitempty"`
+
+	// CreatedFrom Only users who were added at that time or later.
+	CreatedFrom *UserCreatedFrom `form:"created_from,omitempty" json:"created_from,omitempty"`
+
+	// CreatedBefore Only users who were added before that time.
+	CreatedBefore *UserCreatedBefore `form:"created_before,omitempty" json:"created_before,omitempty"`
 }
 
 // ImportUsersJSONBody defines parameters for ImportUsers.
@@ -4437,6 +4525,9 @@ type ServerInterface interface {
 	// GetHealthV1 Tell that the process lives
 	// (GET /api/v1/health)
 	GetHealthV1(c *gin.Context)
+	// ListImports List imports
+	// (GET /api/v1/imports)
+	ListImports(c *gin.Context, params ListImportsParams)
 	// ReadImport Read an import's progress
 	// (GET /api/v1/imports/{task_id})
 	ReadImport(c *gin.Context, taskID TaskID)
@@ -5864,6 +5955,41 @@ func (siw *ServerInterfaceWrapper) GetHealthV1(c *gin.Context) {
 	}
 
 	siw.Handler.GetHealthV1(c)
+}
+
+// ListImports operation middleware
+func (siw *ServerInterfaceWrapper) ListImports(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListImportsParams
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", c.Request.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter limit: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", c.Request.URL.Query(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter cursor: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ListImports(c, params)
 }
 
 // ReadImport operation middleware
@@ -7895,6 +8021,54 @@ func (siw *ServerInterfaceWrapper) ListUsers(c *gin.Context) {
 		return
 	}
 
+	// ------------- Optional query parameter "name" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "name", c.Request.URL.Query(), &params.Name, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter name: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "segment_id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "segment_id", c.Request.URL.Query(), &params.SegmentID, runtime.BindQueryParameterOptions{Type: "integer", Format: "int64"})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter segment_id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "topic_id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "topic_id", c.Request.URL.Query(), &params.TopicID, runtime.BindQueryParameterOptions{Type: "integer", Format: "int64"})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter topic_id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "region" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "region", c.Request.URL.Query(), &params.Region, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter region: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "created_from" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "created_from", c.Request.URL.Query(), &params.CreatedFrom, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter created_from: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "created_before" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "created_before", c.Request.URL.Query(), &params.CreatedBefore, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter created_before: %w", err), http.StatusBadRequest)
+		return
+	}
+
 	for _, middleware := range siw.HandlerMiddlewares {
 		middleware(c)
 		if c.IsAborted() {
@@ -7970,6 +8144,54 @@ func (siw *ServerInterfaceWrapper) ExportUsersCsv(c *gin.Context) {
 		return
 	}
 
+	// ------------- Optional query parameter "name" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "name", c.Request.URL.Query(), &params.Name, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter name: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "segment_id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "segment_id", c.Request.URL.Query(), &params.SegmentID, runtime.BindQueryParameterOptions{Type: "integer", Format: "int64"})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter segment_id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "topic_id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "topic_id", c.Request.URL.Query(), &params.TopicID, runtime.BindQueryParameterOptions{Type: "integer", Format: "int64"})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter topic_id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "region" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "region", c.Request.URL.Query(), &params.Region, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter region: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "created_from" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "created_from", c.Request.URL.Query(), &params.CreatedFrom, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter created_from: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "created_before" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "created_before", c.Request.URL.Query(), &params.CreatedBefore, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter created_before: %w", err), http.StatusBadRequest)
+		return
+	}
+
 	for _, middleware := range siw.HandlerMiddlewares {
 		middleware(c)
 		if c.IsAborted() {
@@ -8002,6 +8224,54 @@ func (siw *ServerInterfaceWrapper) ExportUsersJsonl(c *gin.Context) {
 	err = runtime.BindQueryParameterWithOptions("form", true, false, "q", c.Request.URL.Query(), &params.Q, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
 	if err != nil {
 		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter q: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "name" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "name", c.Request.URL.Query(), &params.Name, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter name: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "segment_id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "segment_id", c.Request.URL.Query(), &params.SegmentID, runtime.BindQueryParameterOptions{Type: "integer", Format: "int64"})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter segment_id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "topic_id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "topic_id", c.Request.URL.Query(), &params.TopicID, runtime.BindQueryParameterOptions{Type: "integer", Format: "int64"})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter topic_id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "region" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "region", c.Request.URL.Query(), &params.Region, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter region: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "created_from" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "created_from", c.Request.URL.Query(), &params.CreatedFrom, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter created_from: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "created_before" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "created_before", c.Request.URL.Query(), &params.CreatedBefore, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter created_before: %w", err), http.StatusBadRequest)
 		return
 	}
 
@@ -8478,6 +8748,7 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 	router.POST(options.BaseURL+"/api/v1/ingest/triggers", wrapper.IngestTriggers)
 	router.GET(options.BaseURL+"/api/v1/ingest/status/:task_id", wrapper.GetImport)
 	router.GET(options.BaseURL+"/api/v1/ingest/status/:task_id/errors", wrapper.ListImportErrors)
+	router.GET(options.BaseURL+"/api/v1/imports", wrapper.ListImports)
 	router.GET(options.BaseURL+"/api/v1/imports/:task_id", wrapper.ReadImport)
 	router.GET(options.BaseURL+"/api/v1/imports/:task_id/errors.csv", wrapper.ExportImportErrors)
 	router.GET(options.BaseURL+"/api/v1/topics", wrapper.ListTopics)
@@ -13561,6 +13832,125 @@ type GetHealthV1defaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response GetHealthV1defaultApplicationProblemPlusJSONResponse) VisitGetHealthV1Response(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListImportsRequestObject struct {
+	Params ListImportsParams
+}
+
+type ListImportsResponseObject interface {
+	VisitListImportsResponse(w http.ResponseWriter) error
+}
+
+type ListImports200JSONResponse ImportList
+
+func (response ListImports200JSONResponse) VisitListImportsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListImports400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response ListImports400ApplicationProblemPlusJSONResponse) VisitListImportsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListImports401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ListImports401ApplicationProblemPlusJSONResponse) VisitListImportsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListImports403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response ListImports403ApplicationProblemPlusJSONResponse) VisitListImportsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListImports500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response ListImports500ApplicationProblemPlusJSONResponse) VisitListImportsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListImports503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response ListImports503ApplicationProblemPlusJSONResponse) VisitListImportsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListImportsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListImportsdefaultApplicationProblemPlusJSONResponse) VisitListImportsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -25305,6 +25695,9 @@ type StrictServerInterface interface {
 	// GetHealthV1 Tell that the process lives
 	// (GET /api/v1/health)
 	GetHealthV1(ctx context.Context, request GetHealthV1RequestObject) (GetHealthV1ResponseObject, error)
+	// ListImports List imports
+	// (GET /api/v1/imports)
+	ListImports(ctx context.Context, request ListImportsRequestObject) (ListImportsResponseObject, error)
 	// ReadImport Read an import's progress
 	// (GET /api/v1/imports/{task_id})
 	ReadImport(ctx context.Context, request ReadImportRequestObject) (ReadImportResponseObject, error)
@@ -26709,6 +27102,32 @@ func (sh *strictHandler) GetHealthV1(ctx *gin.Context) {
 		sh.options.HandlerErrorFunc(ctx, err)
 	} else if validResponse, ok := response.(GetHealthV1ResponseObject); ok {
 		if err := validResponse.VisitGetHealthV1Response(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ListImports operation middleware
+func (sh *strictHandler) ListImports(ctx *gin.Context, params ListImportsParams) {
+	var request ListImportsRequestObject
+
+	request.Params = params
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListImports(ctx, request.(ListImportsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListImports")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(ListImportsResponseObject); ok {
+		if err := validResponse.VisitListImportsResponse(ctx.Writer); err != nil {
 			sh.options.ResponseErrorHandlerFunc(ctx, err)
 		}
 	} else if response != nil {
@@ -29274,674 +29693,679 @@ func (sh *strictHandler) GetReadiness(ctx *gin.Context) {
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7L39dtu4lif6KmjdvitVfWhFsp04kdddM64kdSpTVUlu7Jya6ThXhEVIwjEF8BCUFVXas+Zp5sHmSe7C",
-	"3gAIkiBFKU5V96z5J5ElfgAbGxv787e/DGZylUnBRKEGky+DjOZ0xQqWw18v1rmSuf6UMDXLeVZwKQaT",
-	"wdWSkViwz8V0BlfERM5JsWQkowtGbthc5mw4iAZcX/yPNcu3g2gg6IoNJgO8YxAN1GzJVlQ/fEU//8LE",
-	"olgOJk/Gx9FgxYX9exwNMloULNdP+v8+Xhz9Kz36fXT0fPr/HH36yz8PokGxzfRTVZFzsRjc30eD1y/D",
-	"A+YJWfA7JggtyCxnVP/kBpnRYlmOkSeDaJCzf6x5zpLBpMjXzB/vXOYrWujrRPH0dBDpCfDVejWYHI9P",
-	"z06fnTw9PYNZ4JdjN0ouCrZgOQ4zYatMFkzMtj+zbXPIv9JbpggviKJzRgpJcpYxWpBiyRXRY2OqOCez",
-	"pVRMkJstkH9G05TlERFsQ+YyJ4zOlvoGsdAPuGEkkQIWhn2mqyzVQzqZj+ej5JQdPZ2P5kendMSOnicn",
-	"T49G9IQ+uRknZ7PxyBJpyWjC8pJM3hSO9Bxa1vT4yZOuNf2no//eupSrTObFy3z7fi2aFHp1x/Itzo4r",
-	"Mluy2S1LCBUJmcm1KFgSwR9CkrViub5mk/OiYKKNNZN8O83XojIPM6gbKVNGhTeq1+KOF6w5qpdyfZMy",
-	"IrPiiIsJYXqQNzLZEi5gjeY8ZWSzlHo88btXb16+fvPXmNB5oYdY6G+p0vPQ61csGc/JTArFRBERqsjN",
-	"9lrE795eXpHHNOOP78aP9dzU4y/ZUgo2FevVDcvvH5tbHnM9SOD0+Fy/VI+GrOiWCFlofsBXcUVSNi8I",
-	"TTV7kNPRc7JZMqEpN6OrjPKFHjotrgU8T7OlIim/Y8Nr0UJKvLBCyYTN6TotBpM5TRWL2in7K80yzQEN",
-	"0v62ZDlzRHykyEym65VQEUFakZzNZJ6oR+SWbVVEblgqxWJCKPkvl2/fEHnzdzYrtKjSg1QRbo8NL5Yk",
-	"9skXR9ciNhScqoIWLNacRGhR5PxmXTC8J5GFIjes2DAmCC80De9YquBS86r4y/WgkNeDiFzDdK8H9zHe",
-	"rEervyFxwT4XcURi8+5rIXMSG6LEMDOxTlO9f1NG73D6OG8i18WQ/LakhWacRDIFy6onR24ZyxSMSm4E",
-	"fDUkF4Kss1TSBDhgRvN8q2+kSj/zWqzWacEzmhdkzlmakHiF6xATLlTBaIKrXYqOL9eDX+UNT9n1YEKu",
-	"Bz4JccpXciPwN5okOVNqOOPFFn97J1Uxkwnca6jkX5i5n0va6d81ta4H9/ctbGeG3CaJno2fV4+X43ap",
-	"806mfLYNMSHVW2cmV0xpXoL9Bxua5ozcCk1vmuaMJtshiddZgvwDGwp2mVwXEVmxfMFUyVKKcFFI3PCa",
-	"n4F/FFkxTU3Y9fjxnMQ5y1I6YzHJ1oVCtpebR7VnEbjGHMs8V+ckpkkSIw/BXSuz8Fs97iF5gfxO5jJN",
-	"5caxzrXI1ylTZC0SlrvpgFx1A2mXAhnS0F+Nf87ZfDAZ/F+PS73jMf6qHlcIX67Ee7YA0ocOdZD0+RY2",
-	"NXCegv0l1wWh7kfNSOfk9eVbcjJ++vRoTGiaLenRces5gJJqmuOL2461hmry6cvxffgg+4WveNGcwU9y",
-	"Q1ZUbPUKKr3FqVAblmsNZSVV0Ta+FJ4WlK1PRr42MhrtVEPe6V37BkgXpjCSVbPUq+H46ek5cEb8lxiE",
-	"yA2zZyqJ/+/jH+IhuSDxZkkLRbNsEpMsZ3P+GQ41zVYsqSoff3l+enY2Pj45ffL0LKyJ+UKlUyfzFuZ0",
-	"VNnjpyEV8tO/TP4T+U8f/zI6ev7p4+joOfnu+2GrRvmezXjGmShe5bnMX8gkcOy/FemWrJhSVO9rI+O5",
-	"Ikzf4tTjXN7xhOWPVNvSwuVTzbB1tttbwXSjfs+oCu2ftiHncH3bCPHXtk3x9LRL1TO6+046X+pDd9eA",
-	"QZ/iisAJ3TZa+LG3APoVn42vhxGtRY+9YVY3X4tz+CDYhqmiKvJbybkWX73SV1Tdtlk9cUHV7ZQnMWhw",
-	"MDyjBGyoMvKGJbD6LcaQeUA/i2i9his9jjh5GlrqK5nxGY459Er96/SPsMI+KJabo6+F3/B878VsFZ2x",
-	"N9OZ15dMp8f0ki84WuSBIdmTrkBVZMGFUyoVIwncek6oPuwTbR150hotYJnv5Mt/tO3w8dOuHf4X8uk/",
-	"aXn66cs4Gj8Jnob3uKhMFT/IhDOY5CVbrJgoPgBn6i9mUhRmTZxe+liv+FFCCxhSOTiaJFyTh6bvcpmx",
-	"vICHGisj8776MtB2Q4V3brigMO0mi5ac9xHv++SuQvUM51Jdnwvy4erHo2do5RmLr6FY6x9jbZYULGVw",
-	"wjlJItAoSblgoPsbC4coltGcFizRpv5MrlY0Ioqt+EymUoDNUNCb0rQoD239l36B2/1znqsCXgDuAlW3",
-	"fQhLFSuN1VwVqN9VN6JhU1TQagtGsyzlM7A6H//dnDzuzP/4ZUAXDA9pbQ2Ap6OgOR1Etf0zGbx9dzV9",
-	"/abkyR9zKm7JrzxNQRmQs9k6o1bWabrB1xWVwdcxzp4O7iPz+uPn7vUXYp3TZEmzda9B/DXXivVvPMVT",
-	"sDKIl3JWyMAYnEbkDeZscP/J32K8YCvVT0N+D2bu4B5E3mu8bzwaGW3PfuG4leY51Sz++Wghj8x3Hz/p",
-	"lRm+pxtz5gHLf4ut1jyS9C+oRoKpWjDNhfpP3JVaIu3cn5Ez9RqvuFDGFWk8mXg8c3zbsHo4oUH4YHt/",
-	"964n38XDmbrTBv/wc6o+wwe9FO5DGn8PO984LWDx9BSMb2NIXmkBgX+RJVXXgta2MPlO5uar+Hsw1bTw",
-	"X9I7RiipOTbwWvOdfvNapEwpQomhL1F0q4gslizfcMXO0aF1LeAbcsu2zhb2PSToeQMyMDyr5Nzzixhr",
-	"srRYY5JIUkg5JK9WWbEldzRdM6XfTfSbuFgMr8W1uGKfwUMGMjaC/8ZPNbF+4yKRG3U0Pn5yrG2QF5d/",
-	"w8VYaiWHoOMSeW4G7KZt9U6ZGoFAlfm1iP8tHpK3c0LJRua3N1LeenJULRmDIWmDX79ZPx6FrTZ6tBnO",
-	"hRXH3wnpzuTfWS6VHnqWrhVRfCEia/aR8ZNrMVvSnM4KlqvvSwqbB0Uk1jLYmOGw+2JzETGeIxVpi8vI",
-	"ckUK9rlwawvLYlZX6wOw+a6FcSpR8EudE/9c0ubbRvOBJpt+1hCZs/Qy6XtU8KCA3aQyzWEgF36gyXs8",
-	"/juOjSyXNylb/cUeH/00qXd4V2hvXoF3EF5LZlQY9ycsmhYmL6SYp3z2hw8pyxl4XWAzavl3wxNNUBgU",
-	"WJt/5IguxBZ3OlqtMIgfYUwJE380abRoSensFvlVzWTGYECvhVY2afqHU+ftOifgZUEjL5ULBWeXlWaG",
-	"vbStBQN9I4sf5VokfzDhctjwQhK1tsEfGM47utXK9ZWUv9B8wf7o5cQQiNJCnqR6ADCoD4Kui6XM+e/s",
-	"D6XTG6n5C73rsiBUHzg8IRAdw2HdUZ7Sm/QPpdMFSVjGRMLEDGiVyI04J0W+JXRBuTBDy3I50zrbTcpe",
-	"lAP7I9fSvAuPvflaseScxCAyVIyxFXNCsjRRZtRqnWnVlSW/soTTK9Cl/hwO1JoIxl5AK9Q6K7y1jKAU",
-	"9Fbzwb1Vz+HcupiBO7lizHwZQCCZJVNQVo9Hx0+PxuOj4/HV8fHk5NnkyfN/HUSDhMNiJU5RZivK08Fk",
-	"cEtXNKX/2TxuOJMrbYwn4Fo21sbPcAl5x3IG1kkuwXGKg8YwOptJkUznFEwP6yXhC8GSKRcwMLFO0/u6",
-	"fu6P3DOIE1qwo4KvWEjnLmdSV7pfFyRlWqOXJtY5HDQjfG7mX5qP5knQp1N32VjC1N//Zg2CuOApsF4Z",
-	"9wSZQ2+ZIOtMj0nTAvc1UqoxEKRwN6e919fcN2jfsEQg8lAN6WKgFw0UpTYyT8KUqq5gyIxKqSqIXqmK",
-	"weSv34651uwccLfhAhkqG2LU5+nxQeSzUW3QTZMpspuojJ13GpTePuvcMvVN0eB1x3aVrISqq/rkq3ih",
-	"RktLRnhAByEgLqRqMsV6uKcZy6dIerTvo0FGeT7VmyG/o6n5TQ0mT6NBxnIlxbRyb0K36KAL/LZh7BZj",
-	"I/gjulybt2se6roInxOUMMF5NByadywHU0Xpgy/XCsKCaR10GNz9LQSoP/UXZjeHi9AXG1nGDgoJTjGc",
-	"1jkZocqEuTGBl7bRtv7aH9bprfcSbQWWryELLSA3XKtk5PiULOU6V+cY3dciQljHboeY2jEoXIyQsFB0",
-	"xey7FbtjgiR0q/Z6UxuHdBNBzoEEan3jriHwpD+GPK0c+7BEqm3/EOe38W47e3Ws8a5F2Tn/nTLpHS1m",
-	"y50SOnAqwd16g82WVCzYkPzMMkgy4dryXrGI3LAZXSuGS0tF4mIRZMWoIAmfz1mu9UswXlQlZNwiVZ6A",
-	"cGwXc/cg6v0JjHtKKz+YviOa3iGd3FOeVh4y2lPauMeMG4P5OoHxEA9ulw/f6OkPMPj7+jaoesnrPnLv",
-	"1yN1y7MjmeHWOMokLLsLjri9JGCIVVajpSnRpVlYi0PrzZ8znjO1l7J+y5GDmdDE+DgodWJw0inmq2jl",
-	"bes8DSQ9yfxWESlm/gnZokfa2ZkR4BMrU+gQPv3EjicOjO7HEm40v1373Ldhmmr3XhrfPqxTTlG1MoTq",
-	"HQfyWKMS5GlZCxUmeVGwVVY0hzOjec7bch5umNas9Nm9odr+R6ten/O8MNYNnc1YVlDDLTstLuMEmCoe",
-	"0g/rmTNEDzqlBSsHoZgojKagTax5zoyXus/bE1YY42DnpVpDTYL22G9LkwMq1wW44fWwIBfwUOMs8lOB",
-	"ggtRTSbaLUjnlKcsmaZS3qpwKpqcFwwzfUnKVUFmcp0mpOIrDz14WRQZhJPWqs/6Yc6JWS+TZwzB6BXr",
-	"N5Gaq8CknDTolzKq2BR8AgHT3JjhHMMXNjTAFZmxvKBcpFsi71DZ7Cdue9C1QgagMHIvzWdL4x7gRUQ2",
-	"Swgj1rhpLRw/BZwiLUlKP+ZyRcYtVo0Zi913OxlSFTTf12OkbCZXpzRDQVRmwDTcEi4B0KbWWBFVm0ZV",
-	"mFRZM6om15l9bxeutj8qs63ykicHOqRqSwpbLDMmYogE2sXdsuL7iMQoNFkS22IOO7GIxMbLCj9pDonp",
-	"DcRryXf+hURAev+SJoQX30fXIjY8E5PvuB/2KmSafG+yuY1yoIc1iAZ2EKAhwDv1l/AyfZDj44Jqw4WN",
-	"5f7CVd1JWsZ5If/DZkvxwgb29ff2WZ+iAaRcDSZjyF/FULC+4IVM5epGDqLBX2massGn+8g9DLUz9yzD",
-	"L+Wznlce9en+U8Nb4Q+y5yn8s6aGm3g1HwPG3n02ly9s4SNvPGF1CDdqID+dm9MHnd2oQkeae7AS4G8Y",
-	"Xqc5w7j8FsO5egw1awuSZU7GLlmmXAND+Iv872tBySVP76ihgD9CnwwPrWKvE168umMNnzydGVKgS2mI",
-	"hqhmZCwuAE/9yXA0HI9PhmdVH2a7E9+pCUFD8XQUDTa03ZB8Nro3J9f4WHMeFzOe0VQzB6pok7GWOWsk",
-	"kR3643HTl2lnF/Chu/kFc1VZsZH5LTEXaW0NMkDRM53LladBaanCxIILOIZYOgczHbIn5GpFRaL6KXaH",
-	"hBgcnfdk+RumNQjNz5slny0x+nRug7MbqqAIA2tl9MTLKsXG1usdi/DWsakRygkIdVjc6/VodDLjCfzP",
-	"4ojEt2wb+DaVM5rqD9aXHZPvqCW6PiVwVeKq9gQhF1AlwP9uoi+7z3PLbQ12kYaGJnrcK3JQ0iKyPFq+",
-	"wjtuLZNW2CMoAN3+tkdKzal/x/YymUpx0bCaooFXzNpLFypkgau+k0vqkQEcdfWN9nkhMrwwFXh1IZfp",
-	"Y99sLnTSu69unN+erhPOxIxNFf+d2S9v1jwtplw4c3pGBc23Wl7NQJqOooGWmYKlXu4i6Fb67UXlpX1k",
-	"p71Gj2ugGX8Mh8wsXSdsqjD1d8oTOJn1D7yYooTTNocbZc6ydGv+MubMOmfTYpkztZRpUo7/eBQN5qDS",
-	"i9l2OqOZHSzIX0N6OZut81wTx7w3y7nM8ZS7Wae3g2jwjzVnxRQc0VOmpTg+xf8atET7Q04LNgUHaDV0",
-	"o8duXzad5Xpu5obyay0Pf5fCLZJm22SdsimIBPi58VPlS0dGCB/bPzGr216jBztFB/d0xQUqF95vlZW1",
-	"Ft3g5fuLH68G9oupKQBxV7HMEND38U9dCr+5zlrt4F8IMZddG1QrfmMpKMelWnDHcgXiaXxfPm1q7iqp",
-	"N/hw9QL2U8ZnWj1595q8ZCtJ3DaKBkXOFwvIy11RsQaBZb6a4ttxxFjr1s3ZG8g7nJo6t0k5y+ax7e/X",
-	"Lwe6BCo7PBgC908EezVaEykVxguvit4neE1+1F/pCnaUrYExpS9QCgNHFB6zoDvYh2ntdJ7L31nVOWIF",
-	"6G4HQCnAAmkIaBliBgpdF3JFCz4jWnjob7WigwEpULDOwbuhTXGWELqSYmHq6JFZVDg2X5eX9VFcLo1m",
-	"jWMws94spYISZcazApVvuqEc8k+RSFjCjG4ISAss5M7YpNtLO4pMzGX3dSke9GSZnFvQKSA4U0gg2OHO",
-	"rENUQf/YCDvAjMbha0NGu9PLesuyfi7A4FEUUOjAvOZQDKRZCBdYaV6C+xQmRM1knmhuUiRW6yzTyo42",
-	"3V1tBspPEpu3JjGU4FgVpofWWdddvAOziwVefebFWzHoPjobKBSaL831ENE2dVDlXoE0FOPLUCSDyB4v",
-	"NN+iOyKRTIVZt3ZEfxnQNH07BxdB1zx+tLe9oBnUUNRT+1AdXkrwhCiJFbY3lag0xJrdGnLldnwZcAbw",
-	"g0DK0F65Sg1FI7jdKEFFQG85B7hgZYCA1G2Zkw14Y28Y4eBq3wAWAp5bLDknDBLnre9Q3w5rgYAYFl5C",
-	"EbOLm/zWuRVLv8aTJv+VitMOGWSm9s5efx9QseoEuh789NPk11+vB712ckA1+7oHtqh0DYnPRKJNysVa",
-	"aOmgGQ4PGX25X87d5JGGatjYgqCoRZAQEZEEq0FWUhTLyP5nvtwwdlstsB6R8Yj8C/kXMj560mu6IYU0",
-	"JHt/N5snrg0/7md5hpTbZvbchqYpmaVydqtfxUzdC2ocjxDZ4vcGoA1qasdHo/HVeDQZjfYajx3JYYec",
-	"r4N/OUSxqWnt+/hALuwp9EiRhM25gPsiU/DpDh8rXjqW6YHddGGjo5GwRTEeQ038qRRYkMRFtUaJUrkA",
-	"sdgvUtQjYtEn6mECW31k2yVefd+wlpqCf2vEtF9avO6nlhujqyEp7PEGB4feoWW2KdR12FMCElHLo8bk",
-	"aJnTsXI89Jszy0J6SYs9WB/1XyUm5EGZB95iK8aALpgtJkW6PdBc8E3Prvlcmesu16sVzbeDup3ZTznz",
-	"xGbAawRWaegXa5P2I/kVXv4zF4l39zScG63lNbidHpmKS+PhvWVbm3+8k+N8Y7iv0lAzjrtnhhV8HvZL",
-	"w8GIxKuuibe4FfFbF6VhHb+NRT0L0+3/+oZuUw08dahL0W4YkXV1OKTLNNUlj9/qp1id/iWP1fjFipPS",
-	"kAgf0C2ivKnBhNWIgDZcMfGq3o2o4jApzdy6S6KWgO6xaS2CW7F6u/ysYWez8wj09jc7h9Of6W0uh72/",
-	"w/nQDFAs+9Hi2z7pt5wX7BumhDaMiMHoGWp+AXtgcDzG31pU+9NRjySypgfIJSE+2Zng2cvdcAXwj8Zz",
-	"55C8oEQecCLQqG53G+wNhlINXn9rL4Ofs7mLXk0/QRdD1jdTbeFs4mXLAIKESei2msX7fDeuVmUXmnxI",
-	"eM6nbkW76t14cOPah1oN0KpEcvnu42hsoFz+7fjj6Ojk0/eTj6OjJ4CW9emfB32N72/5wlbjvCMjuJcB",
-	"7pcJjUZ1vJtDrehOmKwOyniot395HAYpazWpa8A9XW8B1J7T+yP8cFx+uLIfJvZD9wi+qRG9U659Uyt7",
-	"p1QmgDexWcrUQo34jzRnQ+1o+XPtcH+vPNs7O99ZogdZjN0nTqv9+C2YYpeld8B52nvv77vXnRnp7+6m",
-	"nPrGRmb3y3fu86+zDr/NHmkcoqEokGJeHEEaHJgNAC84dZsoCAFSE2ackLjIqVCYF0PT2Eb84pt1ehsP",
-	"zf81xMBKgmblfrBQ09tgImY5B7mw2WB+wbr52UbOc7aiXACQ0tnZcy0cIYPieOwlALy7+HD56iUkgOZM",
-	"yfROqzWjZkW5/+hezhLv5e2+rIIj/PENc56/Ho8OI/r9WtZmenmzNuu176MP9Aj61OsYGC1KvKYbxoQp",
-	"b9hUk9wAwZcrcsO4WJC5XIvEwvkdaiQax4nzd6Bbolyjygy6LMf3rOg6WAPV3S4xWw0mH09Go9HJJ5Pr",
-	"Dem8mJoNA0hYyu+YHnkzhdfitwfAxgMoiqCVIyMwmaXs3IW94ahsif1XhtpdlnFOqLAYI1ozKAhN0ygA",
-	"C2qPzq+y2Z6MGoBva8H/sWbm91INCDrg385JjGSOIxJ7dNZ/zqiYsVT/hpBTXlwbYMXLRHMjGQF3y7Qc",
-	"YDOesATlpIEPQ2/0tUDYI23iqxKg0G3LJXgIgIDgBiYLVhBu5GIvfaOK51qByxt3Y+U1SVfbNIaOXdvg",
-	"sqUkJn7x9td3v7y6evUynjie49VMi/MyUUQLAxSCNM/5HYa7zKlgU7MuX/z06uWHX0BIv//w5s3rN38d",
-	"RKXcdi/Uny/evHj1C17648Vr/aFxjOgTU7/i6I7mgOcC78rpXAuES6Pn6/34fi2MaHhHTbXAC+to058t",
-	"3+h34R7+VCEQy/ZEFfwGatqG8qIdSeCSixlm5mhV157btuoMmFO5S5jIZboyh5Qbysn4ycnT0S4/R42/",
-	"ql7uyhg7ec7ELhrzeAF1gBA6tkeN1lBm69U6pQW/YxNIQ6CJ28JYOagNGicLIkLLP6y5A4cyiXFDxPY2",
-	"RmfLa2GfJcXMYALSJFFknWk+j8EHOXUhXWWQ5GuJc3cspws2Ne/dgnnZvl5Q8VQWIOr32DurSdNlhpOb",
-	"UTW9Cfp4tFuspsQE0sHM+VnPrDowVWpvNcrd8RDxTkdn8K60Jga9LNlg3tTLHPEaxErWiLa0YwVhJuAy",
-	"RppCLFvmBuJHyE01vRD3J82LA5fQ+iq754wiDNjYOyChhCZNy9QE1ZMUCyYXOc2WfDZNuMJqn2CjAy/N",
-	"8maLnocIURylKohxjxYGrLfv2fhOP+ZFuIo4GqRUFVMTTWnJWsLctzlfQGoYpCOZvjt7FE2yBU2nxhRM",
-	"2Jzleeh9HgE2S0lM1iRWqmi1qoCMmwYWUvuOqbxXPy5ogwRe68pjwM1ZKi0p3bhmG8Y3BB0PVM8BuaIh",
-	"p2r13PvuxlIxbiocpTKn91CsxXy878CMDh4gEtQJNqsWZU5SzZ+utRGUGxlTa+K0zX3HkTGRBFfrDRQ3",
-	"LtZif2OxUrKFvrFgjlcBNcEwTyvHeu5194Z/rNk6RMYPUKe0oVubCmHqtSYkVjhjXDtXJrrv1LCWYj+e",
-	"ChvR7wFqO2mOEvoYVQwH4DQYt29R7Dv00twIr3q53udEMebbJyZcr/Z+p29pBlkB1RmHfyBk0aJI9HoZ",
-	"FtaGBC3gsTbsIjD/qxW95wCwbOrGjNnVV/zIrJjKdaGmyVqL5unMKzrqlom8WCY521RblTnQLTzGsSWb",
-	"Pcd7DsmPJv2BJ4P/2kMOBp4TeIQ9ICSp5813uMPKeJZ+ZCeaALoWqxNmRD8BIZj6vpLRZIfW814bBXK+",
-	"S01uiDzsnqR2qTOmSVOrQnNO4hkvtjFk/63T9EAFpzvUYMpDdiK/sCzdoiUFd63FVHS0h8nXwkGBKzDM",
-	"OGCl1jVXp7j1ymgsdo8THB7lOA9OYVzPZkypHfwB5yI2WixKeejJz+hgDbkpx8OE/ho9GLsjtSrCzg5H",
-	"fNtObi6H6xJaUCIU7HMDTUWf99p4yEEvAlhkicW2fbIM2SqTOU2nQbQmw3uPFCDWz1O5sU0Jrsx95Dd2",
-	"Qz68bmFFfXOvrMBCZtOdDtGvWRzXcCuwj8eBfdyRYFnzNYTHapPLJn5CrGul2nNxWo+N35yLEzU6r/mW",
-	"OUF8KbgXoX7Dd77ohQpVdfjbvErn+PfEWoBuAVW8qd7WdcignVJXTpvGRos+FlYNg0ZUQMlqc3GEDsMW",
-	"GdjiMAgbEgGfR4fCFdZAWtShFkO2za4OaBhNARft8Lg1d31QTpfboDxd3fFVKgftXpCwW6vN21bzWNQk",
-	"ZJfH9Mp0ougbq/JbrYBfvNLE8FM0uKM511IT9qzME6g0Hh+PzmAfVp2btYcFgjKAXxO59ouQalIPGrVn",
-	"FnQXcu0XAKnNrH/SjEGbsTqqZbhHCh0lS5kmLFfn2Ix0If3jCGb/yGttOiQXtknKU/Iz/yGQZDP+VpAz",
-	"NSlaXbtdLIbGSwDHFOodKz7fEydH4M/BaPyc3oxmp0dn49mTo7P5CTt6Rp+cHZ3Mx/OndHxzPDtBwKZq",
-	"XT62r7Iy+v5TVV/VK24a+03c6x+fPM7XIoQ6U462UXJteoxpRndV4EiU3qfXlS1j9NASGyp6RdkOqER2",
-	"Nv20IasJ7UY3qR6Hrhmio0jnypcZNz3ly+FB7Zdg8aOyAkFWd2iDdg7mogl7GDdJlrN5yhfLIg7Fuu93",
-	"z+tnboshzcBKRIWA5oNh9UoZ2iPldKAhifHmeOI7MiInNyCpzmloQxJDTQteDR+R+6jpgP0dtEm/FrZP",
-	"OhcLporHJotJxd+XTzYA1JulXBGOt+vhmPoY6NTnVEEIL9k7rHGHSJQyh6pvei1gqO75qyGJtSCbmlKF",
-	"eEKUXDEoUxZsE1nX6cW719D4SxAObd4qD/A6uXu3lw3ksaP8tUBfWNlvwDWPL591oVX+deHojakmgnFw",
-	"NTm8AqHvhjx3+GjTO00YL2fQAR4JglYOOntcE4YtBhjtKU3wcaiXVXObHNPAMg6igaH8AOHbLN2gU6XD",
-	"sO3KfXLyZEfyk9tbFmKmKiBdAlQZUg/IzHGbzOwNnnEO1W2mKi/RO3ctkMz4Vc6KXLOIBKyBlM365yrt",
-	"H0z05E0z+8VJjP7l+u/cLc1a/beNaZs8J080GbxQ7CPT5XExEe6aeMnXwqB+jBHso/I6j8iuGhI2M6Rw",
-	"t+AWHOpO2euESvxDyoNm22foO+33O5YnfNbaZ7a2MsWyTApIEhvEr3B53PvI/xu++hCD1Rmq5WFsmbbr",
-	"LIYqpH00/YeDf6qBMzXQi1rBiu53Fx65s3cUBUEJIJzEbUZqHZQG/T0g0cEgNKLcJR85+B6ykEwRbJah",
-	"7INpmhKa8ltWyXd5oAqoS4uqgsA5mKQHZ4otAieFnGA6R2VODl4ospWuqB4gQgkXUXk6eWgt16InXIvf",
-	"R3EL2VnGp2eGRKjYbui2lqb2H61Ay7HVcYOvDsOE8eUy4tgqls6bODHfrjJsf5yYCOEkaQEjtKOP2uFj",
-	"Jrh/FHr8nTfYMtO1sNxUGXk8JK8RexrzJ5CnAe/C6p2avDdy7cc6h+TKzwn3ks9Rn5OCIQ/+n4q4A+Bm",
-	"zhupRSZPVQoT+P5ckIRuaw2F/5iiuoYF3oqNck5KvBtiWL5EF0PFyNfbIfX0RhZLSFtGk+BbT7EDY8fI",
-	"oHHL2dYDcOdrSwGDR6ovyqA1I56g+lNEuFCFCZlKCCWsdgH4wN0ehg/5bgS23OVaJHT7vTMQHRROHKgw",
-	"jIfkFXfJAv5b7Cnov4ErEv9LPCQXiK+iFcdrUb5D3fJMuZxkuS7OyybyvCBqKTeKFBs+cxoh9AZBq64N",
-	"fejbVFXW9sLFm4tzEjuiNLPty+FdKE4fl4DWf0Z5ZgfikT4ztMCnsI8rbBVXSi3jSW37+xvcaUd4JKP2",
-	"px+I6su10PrLDTQtx0XlhWl27fhCGxjIFN6ql7FCXP9zMBYqPKJZyMazVuCFKq4F4gobfLI1WGMbmidD",
-	"clXT4LBnoxs+vgtRpwR5RfNiWQ64xnYBBKg/sww2CPjmgNvAlLthCy78ZmeF67Xzv2ERbRtUVYXD3QTi",
-	"/yB1tPU5uuQPl6W14MJ2lzNVXmJrDgfjonB4Vx7S1UTvFjh2YizXiCPUJ6m2WHxMmnhIftM/xAFhE+un",
-	"aB1fuWh2KTAmxsQqt7nJ7oOxpFIsWE7oQuoTwgJ0uZ1p+JeKms4L+Jd2IBkti4VKBBjsThDAPkS6aePh",
-	"WmDD6IJVTyOngkHrGOyOXzj6Dckbs5P0XLTurp8QgdeTCjiI0blRGQ0eghuqyIrjFFLXjBJEzAOVSjea",
-	"Puc8IwqVXDYxedVlA8UmjFdNx2BDYsFJrXe7qqJwhZUpKTOCFqTptX5G5jdU0kqB55uIz9HAR7cBEBpR",
-	"ePaowHqgiu9Wx8ZBkGH//svFy4AKwlk3/YVa0XEojHklH1ExUP95pWfQtylAr7NywYuUnQOIcc5nrh90",
-	"bQB/fK167QwGKYnhI5AZ+rIJSZmmgopIwheAVy0SEg/JlEzIY3LkpKsNC2FQSuaJQWfNE3VOZlQxuDFb",
-	"i1mxto3Fr+EIWAGZ0bO/wYiY1DqSCYxpgaRuUUAvWZp5+b3Oli+1HAi4DtWSZxnmufyZ5fiVyrUATlvQ",
-	"L1siV9tAkAcHr1aqZ13ib/qmC7jp8tdLLDBcslmg72LZWyTcMmeTS7EokXRdz/BDMSH1KKz7P1A+Cj5s",
-	"M6Ywgcr7PSKt9UyTtj5MUH7JqZixFiJQ7E/VGogwv+MZHGe5nDGWxCTVKoGsiFPTeG13QZseyJ7YgR2w",
-	"mV4wxA3va1Az9aRhiIqsaAKWFmYzeGclUiPhmL+ptRlb19wfLdMtTBteponG9Iyc2ExD1dbiDkI4oCnG",
-	"+rr4gdrE21G6NaoOo0QT9BitwgNBVq8Sp2Pn9nATKDg5G0VQRgeFEhVMiMPKFFOHdG7817ENisWEpkqS",
-	"WMhiqhkjNqX7VBBG85SzHEuCbYG78bLgd5KhBj/TdlyOmrKHrxrkzYCis54tQZE2UXw9eKtT68+ecxC6",
-	"B0HvZZyV6YMX785vgVc7unVLJBxGS9MtmWuhoCBPZkbTlOVT7lqvmBlMbV7S5dXbdz1bb7E7nmjVWN/1",
-	"68hk2j17Tm9mCZvX/64kCUz9PCrTyT5nd1yulRvI23dX09dvNN/KdQ4vKbMP9H+QyTvQJ3WwF5fMgyAx",
-	"ZWSJFxNCyS3b+u2dNJXiWv5JBOIMSnziII94NA0KbtPYy9Uk6uutlnzx7jVALYKd2bcrq79gu4QbXOyA",
-	"Fg5p91Auc1OvNOv4SJHL1y+jMkXG9SVLuWAu3Ae6GIZu0CzyFqPX3Fs4KET18tKyH+1MijnPVyw5J7Fh",
-	"IShfAfMU4PxBLOs//QzIgw7XOj8H+9oDzAbGM6yTyXergSbc7wg1eyRUl2QqPBXlyQR88iSHaiW9WjEu",
-	"VxyVBZQxzbhzZXhaNeQcxDfropCi7IVpdgigq2mBqzTBb7aEimtRNksDDjC3xKZFaDz04Em4QMUbWxfb",
-	"2K+2rjc0T1Q1LQnHDFC0vJKUhIODLG58caUhaVeXTCdQQssEVSIlDIpJStMkXcpNGcw243BXbncBorfI",
-	"/eoGb3CSW2xvZ5YT8KVR236JjHzc2enNSI+fuCokOhO/qtNb5ZT6j9XrzYjRll1WnisKWqzAFgpEOAz/",
-	"Its6Hg1bC57cDmuQMR6QMTGRAhNZGHq5h6WnIcLL3364ioFzsTyUwg/6xI+diKjubH/Y5rGDqDyazTO1",
-	"hafVhn524TtXnfI2K14L/P/tGiBs9Gn+qZz/Bygb2Cc3qK7OuKH6ygpfiKN1Bin7EXHKzcjXNXCNSj3j",
-	"vzEVYaouwHzNwaulRaa1coeBnKCvOanbT10t0z1BBIumpFZmcEKUFHx2y4oIMtCwMNMPE/dw8pTHSZ8h",
-	"48VfJ0Wd33prJzRsRCZ3jXuHHHUUbdnhRUB5BqxzbAdrYM8dAjpUX/mZ/Tcy2erl4eTLl/H9/T8RqEol",
-	"emdobU9mThDMaMEWIFEHv168//nVFW6rSr/9wU//tYdKDYqrngkT0w+XZfdflUH1EjCqZuutmO1Q5iuO",
-	"U9MaEIlUbHjK5WO9foNarclYK4FCBApoSsr16+1wYa+/D9C3x1mAxG/lO9BmrmAijfIWv/WGfq6L8FZ7",
-	"u/n6vl2+kMNKCwPMGHXNn8pkPeD39c2KFyZVOKTel0zwJdTOHlc88FPYqfq6UGSecyaSFNtME1oYUoQt",
-	"3pJX+loINad77bBa52Ukw1VdAxjBlrTUw/fw88M3bXa5x7LBOfYomPoSQmCq09VnJJdMxnOiQIKoQBPj",
-	"pozyuuKbtg9mic29hrf9QXssWO6WgGCq9+Qol7ZDBLb0WcAf91L2ij9bz3OD3kvT07dcvn5ZOQr6SWPv",
-	"uDqpxnL0n14w56f/+nF09JwezS+Ofvz05aQlY8GM5W99mNU/KZ883XnAN7eo5a4yDO0xt01QMQSNiLIO",
-	"sC/Xg/H1YEKugXmvB/fxORn/r//xP4Xz1oKlmWWM5hS7bda04t1VgvfR4CVVyxtJ8yTgN58V/I5NK41A",
-	"alLBAiNGJEdcRG2yYRe+nuUatvTWJbyzz2y2xnBoMJ3kEqty/US+OmgapK66KpxKa9MDkNIWTGh7Yk/J",
-	"3az+nh6fLoMFrxj+hnw1h7CGSDs0OQyzKvwqA+YGmHLlm7iXLXV8iiAue8MVaUkbfGcV5Tdv4ih9zftl",
-	"pleFiykUzQYc4MaQ2+txcl10Pg8sPZkb667vozWXp+m0UofffME7zEafkKSONWi4GvybdWifdjQR+1pX",
-	"5t/xyrwOenPYK3OmH9eKHXJVdkwuoSDAISYI3LMHiol+EcBl7EbJMKPi4kauRTIt3Sst3ArVIHdftzsQ",
-	"R8Kx0r5HbEP6Vp/Y4P4m/4Y2aKtgCsuQNs4NsVYbles8sVvm12RuSJvA0t/kLVZctAS4tU3gcMInQUgx",
-	"y4UIWg2u8yW1XnPrnzGAHkIWiO0R8iu9skC49QLMlnDP6PlkNJqMRhDuEUmlDz0USR1rnla3LJlC2f1g",
-	"MvjL89P/9T/+J4AuGLWr+tDTykPhAgyyHbeVyiOPBfwrhwQz3CQOxWHtXbBZpUt7V/iaO4Tl1OglO4fi",
-	"qNuCA4q2VirlLYPce329iTOUmWtf1T7cW76gDAWBa7VHiMCiFsTahrHb8tvRuNO2Rp+QOGdZunVoh5FL",
-	"XoWPhcwyg6muWD5FqmOgggrI5rMVZlohxvRob6XK8rJrscm1OQ/wloglHy7vCWar7HSyuR1rPIOhDowV",
-	"TrPP9fIAylUqeabWoM/ti5AYc2N4YWuSWkqV+gHb9fXpPAR9GrTAsXbOss0CXu9j/9ZoFmoPb6844KEP",
-	"alYHcUMwNmlliMMtOKSPhTfRyJKxv0VeW+CmuovHQzwB+YLo6UbIDEnsDKx44pVbCESKh1qGIYnZZ45X",
-	"YEY3wMTNZc4ihONwWdxev4XJtbA5yIEmzpVwpTm+vFaXpqUnfCghsYLndU7VOmchbnwQSHOZcaZ22UM1",
-	"jSSBcO+c5tApUhGXytoH9gBeOM3ZSgbbrVTsTFMNg2UrWhMSkqxk3hcxlCHt6pnAJoAfyE/6xxrwgPbM",
-	"h7N33WyDTkPVp9lEQ+ezMPhQiQCcqE3tEsLHFiIA7cmS5QxKVV16U8oKspCVrgKWkObOBDYBL5a+Clni",
-	"aZSdKT7tirN4dPYwAAxrNZa8RrIa3Xv0g61BD9YCNskdxxgfE4m21mzYxrmgh+4MmJz4XWMGk6cno/FT",
-	"+5UhG5a5miCCXBeKJ8ibx6dHUK2A6bn6oaZGG246e9IMiJiRhbEHJUmkKSTmRUtcoP8Z68+quxXOsON+",
-	"R4JwWq6puw0O1qdFYItrY73drt5pvjf4z822PvTIkj1ylc3e0ILchVX4+5WsA0Gg9sECAD1SCBm+zOV6",
-	"sXTar4IMxe2QXGBYkKYbulWuxL7KMRYYvBtd6qrUSfUNilB4U7hJEmjEez1T67ZMaTkEAin82GpVW+uz",
-	"/J76eIdJ3ETLgCuSrNm3KQwJYWb9yFmaoGdmj4z0rVcmsAHk2BtGcr5YhrctNF0OGmg5OyeU/JfLt29I",
-	"RrEYmJKM5nTFCr01IVZXLYwti/KmUCfnpTl1i2gcRWcK6Y88Za/FXDZpMecpC4cWLxRZZ6mkCUuqYVSY",
-	"lS0wCRUMyzxRU0hsYpsgAhPk0qBXxDi38E0RyU1fA9AOuEDwj0PUUjev5oiCBPLhDvbKSAHBfWzBGc7u",
-	"W5EeupQwh20GGBcthfR94SGaZTdcOKQNreoo50aMHPjFDZ3dOlgxWzuMjt/EiIZvAztxHw1+YjQtlrXD",
-	"3sGALeFXiJGyXOGkxsPRcNT0GbWpYxcoia/ts64H4cCxfX7LsbrI6eqR6pPbbdQk+8DgpNvy7qCxVYtQ",
-	"8dJHTWMsr4TZ+ptyU8kqvqaUuWCZ3yyoD2x4uNDjFaAiwmitpyijIsI0f0RXg/xQPls6xXhJs4yJPco8",
-	"DDGb9Y7jZsFjfbE45lhWZmxn07FwtmSiko2PXUIGk9NRNPAco2VVvHGMel0uTp5HttOi3kvGcQ3QO6gj",
-	"HI8CGfD2RXvYdoWUt30DokU40wTYTfAaYHqnCVXp59Hj1W0Nb2zByKFtTRxdWykGws82pRzZg2mJq41F",
-	"084F0L/Nw0FhF0h/tmvs09A8Myp7c9p5hTj1NaZSfyv3wgEO+gqsagBGUNGtr3yV3VgTQNURErCJMckV",
-	"/bJhnTVZZymf0YKp6Yrli2APE7mx6E5ar4eC71RTd0tMUq3MQUszEDNl8n7a30fRHoA0kP9G3cnlRmHd",
-	"t20ySwsS10BU8Vh5/MUA8N0/xuf3R/9DfgiEK0NV4a2dpzTdzLh70uHBdcx+9bI4XVsvCzJ01tLPCCaF",
-	"PAbQ8yxhSUTmZec5dQsVv6CX9t39cqMa0ErVRG9E0MNIpGloyQ1ib2vHEuCVA9NIzPE2Tdk8IOEvTAZv",
-	"TguQgKBPoE9J3rE86jue/nl+hqq9NqfZlAAXDOcarCuJaQJ1svROG7JpXenp7Cf91V0b+1UkIx96DV58",
-	"+JDWUBcyX7/6IMuyLYREVB+9hn3TBkrM1J2e1ZZAA7y4YtwdYsWVWKOePVf2yq4Q0omF8pjx97xPJu/8",
-	"tCwYOjPs5Jp7ubaVauG2aueEasMEcya0H9cXnm7n6ZZ6/lNuTPhSoA4KpkyuxfDvSIWGAX5apkkNJoMf",
-	"1uktwROFS2GFTQVkeTR+fvJs9oQdndGTm6Oz2ZPjo5vn89HRaP5kfjYbz8/mT540ja/KCLv2g3NG+OPy",
-	"0zHbh9hgvjZw3x+1mrjj/IxDpX/dll0DiN5wJs67fVGdI8pbUeuFGhifPSUQ4iUO9d54lyotDwbRIOWC",
-	"DSYnTcj6dq/WuUkryVnGqEFrvqPpmu3j1QK8ZKOvwCUVzAYIv3HBPPgMmzvYzHLnQRC5Ur+KHHY0VDSC",
-	"MgCKiR8kMdYkS9mqb8/J2mrCOKI+/jNvFcPx41LVO0QT+/Nq5Ww6VN94bUWn8uAxaAK48VjRha5oWinG",
-	"6awZg8ddwCPw8wf7IPzzvX2cGwE6EUM6FbYvIYV0eP5UEJzAkFwYTzdhqUJ4V18FR0RIG2Vb0nxVoj85",
-	"Nae+GA+Db1bRETy6lmV5oejdnr3ky9q8soO83zjeaxb/Gs1KhzlQ5fbuehyIIJtknaaV5iOUABTN1FZ7",
-	"dKO6IGzNvWlXMH2gRK0rmzWA6EM1T5oX2zClltooLHO4yiPL5sWdnfVR2FYs4XTa4hnWx6OpoTEF68Ou",
-	"zOfpLKVK8blWXfhuIGrDmi+qN5n0VH63d4AcDpSulpkVH1SZUwyOQLoq272BkT3sWd47DWVGVfiplT6u",
-	"4sZfhHImVUIERSBujZZzYL+i6co2CxwEh+X973188BWb5lQsGKKahJdzTjGXDztDQOKhgrDBsCP1uIXH",
-	"L5ynA9EO4eUHZR91FHu7tW3Mr0dy7+uy50kYcgXquAa1Xh9nUOI35/nK4gP5qbHHx5OT55PR+F8H7rJK",
-	"zu2+sCztlc71TlYnx/NTdnQ2G9Ojs+SEHT2fj0ZHfo1Taycr3/dYAT7Sl+0DzbKkCXq2ALagrT5y78Yp",
-	"NXI3G3wXPLWBaHOtPv8hVo7g7wJbWNedGxW/eR1J6NCELH/N/0i/a3u9+W/LbT1H2SzQZG/Al4T381dU",
-	"0V165G7tyAnmhYpsS1cL4DrcK0c30D/VYd/ARUFurQGBPQDMVwXHo9l/hbXjf3loIQH8j/o+qfFitwB8",
-	"Ac/ZJyreR0gFmqxU9n4ALq4CVItcqs4R3weRJwFL1evZhVhyptbHZczzu0ChYjMrpTPWvmtDceXpjqCm",
-	"+BAObcANTeboWJb3686q0SB6BrCAQVE2R/3ZsUGSYVNQwaaQtT/FZIKTEeI+KBfHJytGuAAboVFDHHh6",
-	"4+B3JQFN+Vou3JBcAHZwXsppIa2orqQinB3vTItondyXcG8S7iQgJGeiGlt56cnTJ7teaojWYA79NeYY",
-	"pfSGpSA+EdgIUNsBgBnoSG6Y4glT5L+9uozIa3Lx1/evXtk8UZ6TlN9C4ByN05SKxRr7+V0tmWnvTkx5",
-	"EfTFuxauyshrrdKETcXBuc5orucddtx3pKmBEe8JM+sXyu2Kzwf5qn1VQ6LsZ7btWRHla1r2mpstVCkB",
-	"SSfjAdYIndjWt6qiwVmAjqXMENtpzj8PJgOm2JSOfzienYAAv5O3lbvUTGZooZvormIiCW2xA05+fxZN",
-	"hLcs52LGs2BDzj2KoaqkaMhuBMNDzPWvqEYyEcQQGBuQuQUeDXNkIsDkY2lKbtlWEZrRvGjJXyuXp6Ws",
-	"i6fMxMXuaMq/osDKLnxPa/FSX76zbZsPNmFI495U4YeahlBZxAodWvbU/npBdXv0ZfsWOOky430u83OC",
-	"rZMPwLw+dBFKIXa6b1Pn2orZuBYOpJPaAYiEW7YzEq4FIIZ/c1aElatbZpuDYdPS+GJdLGXOf4dTYUJ+",
-	"YDQPQ2TWJqOH417VMpew70RvzN7LYKb0p3nOYbD9/eY/GxjDPTYLthizKKgeGhSEOAGwaTLIGE/4ZrYM",
-	"oqT2cAeacV3MrBuwRCAKOUpRy2iAd1X22HEV2Z4e/f7py3F0cv/dx+nRpxLoXn/57P77fwlD3cPs9tQr",
-	"AsXrYCiViDv6qR2rc+FI5qqukfTYAiwaLFmaBSu5zANUAMDErXZL0pPW0jYsTSOjrpUNfGm+RwakZbBQ",
-	"D2+mWB4syDJ5saDafP2b6h287Wsjnwgd5Fd79wr1iftx7x3zKVDG4y/WvtSoaLW71NpdJBFyIy5sA/4m",
-	"W7WkU0GxAXDSTAp8AXZUqGBZAU4YICQjePFwxotwopX+QgWrfLTVDSFk5TcpwyYuBoMHPGoeJnedyVzs",
-	"0JyTNn8vGrhYtxnJp5ah+VzegpcCNYdSsbJQPiJLucFkeMgvbIuv4OzCibCal1TkZ1zrTTtnGEKEZ8N4",
-	"TP9XRmfLc4w5Qsi8QoYu6+h4BxcZzQGXydLADT3EWL+WCRfhnOKv8k1a9Hnn9n+I3tizsmVFzxDhQamp",
-	"Dorkawjw9QgU+5X37c6x6+lkfYgw6Z4AFwDb8jWk6u8YLtEj9vIPVxufh9qxieLrEgjZP9oSbcquoibf",
-	"xTUxg+5f/bMcd6MsGJng0GkxjWO/7fPwvvCAD9xbD6RdWwx4t7+8Kqmiap1pxS72BWO55DWBUXKzJwMq",
-	"lOwQxi8aEfygfQb444aNMaUTDF84VmKIZsde/0rMxEBcd/05Rl9qBVMooN26dmA3DExX/y94R1OPLpnA",
-	"zOelgYrfR5WTFkWphDhqqGeyRFrqYucaLlOdr+xTOhbkpUulC3bxCakZacJUgRnRvTXpC3xcSJuZudYs",
-	"U+yS0wmJg+hsK5oAOIZmdL3wZVvACDEfy+ai+ibTQSUi8pCx1zseBebg5Xb2kD4uByVI3wtVDRogHvqS",
-	"rQ4c/nt8U0dDINXicgJK2ko2/tlUfkOXj0JqzVvOiZCbsqHRpNJIxm8eQ76DhxgAyyo2u+kmDc0hr4Wt",
-	"hP2+7DcTld1moLkOQqPF5DszNhP1Miz7PfZVo+uEF7HfYmku1zmiqmALO//mawG8t0/jwUa7pVKZfep7",
-	"yZ7uUGy9Gn+75zz2CO0Pb+E6dnYbzEyGqXGII+U+WtEfk+/s4hgG/B4v9GmPeFOARnWOQFOEiWTiWh1F",
-	"1bq16FrE5Q6NyXertSoM6hSwt35FCUkTef00vuNef1NSyBR617su1BWsEV58XwWsyVwSoHKfvFozgzPX",
-	"VXLmzQKOCzuHCt5Nd0cObzXW6j0Ll6lZEInetrgnSb7WL6jWqxXNdzpWgZ2wdu2rvIluquWb+/sWf5WC",
-	"FzI32PxB/NwW4/giTaE7K2S5agZojYYfDnx6blurVhtZ/OlwqGYftD7Y9tnoWzLDV0wVdJW14vVpIsz5",
-	"Yp0zRTYsZ7b0vn8t7VeieVahOyucEUDyrNInhOxZTjnEle9SOgui+Mx4sQXnp20Bb5wF40qx8LiKM/ME",
-	"yqEXSNBffg5kj8BTW1oroheNxPqi2DdevVatPbK3+mP07Fv13ANSp+w22xsFdxG0Jl5fviUn46dPj8aE",
-	"ptmSHh0fRpGGu3eB7nZYiRKSxz8rdsDzvMvZPOWLZQP3SU3lvFpMPzqZnNhietvAfqr47wxC8xUf01iP",
-	"BeNNdIVrOBgNR8/HIz1KbEOtGfLD5UsEWGVl1zo+05M71oeZ/WNU/oHGYw4c+PETVM7kCoyXSmZBY8De",
-	"ZZhFWr3yOXbPX+RynSlwbON7tsj6D/waCPt2PmsICavldZ0P25TEgyahQD2rI8BiaPMEyPi7FBj+vVCc",
-	"Prby4NP9Jzt3KK7TIgcuf9CB+stsQalNjod131smQjRnLqZzCW1z9F/68SwfTJ6NtK6A/SBgpco2MRfC",
-	"AVKWK9eFplvNv3VtSR0hNV2MylYic4yGx8aAV528UEggCaxGaeB89AFsdr4/+uKJanv1wGCtDvxb3HqH",
-	"Yiy4mYM5l4g64yxU57Lvf0TWZEE///IBScdqZ8NYJ8xe6IubwqEdMhi7d5f4UyGVaS8vY1MQhKiP7VWV",
-	"Jn2aouFpwInE1hsQxEyKJabElQUwoT22a1xWwtVH84NJYMu3EfosoOM6Js1tIoP0mS9Kq5+8A9gO2zAf",
-	"notuEEDzorfaSkI8z94eArd+f9VP2x3fCwitRtuIFXTvw/FZ5KdSEQRVHPAduaomyNdTrTwmOowjGjIy",
-	"7PAvGLpUgss8Hk1Oey0zytqQ+0q4jMu/r5MFSyYVoFWLCmr3dD+XfQ9/t1va98bh7ST4lz154xLpshNM",
-	"oyG3Q7lqqRQLdCsB2mCh2daA+OhZEQ4O3xmLMLJBqOJJ35YI3hHRZp4Yh5Ctx9L2GsAqRAgVhu1AKOAF",
-	"Nl/cbbaYsyeMB+vWNzI+KEg1rQm/SFNCihnTdh6kBve0y9q9eZBSjrAzNEnIGtDL48oBEg+J89HE9mJ2",
-	"x/It4Ku6cXpeGyg8FRb0PNJfczzSrgWCIy7lRmGCLeKjU1jOc9MvvIMGZt79vXGmZ3kLRnU9z7YSacFT",
-	"2ueb+tlarqtHZCfTm9LQbM36OViTaIHDqimtmvvJHMnlTjZSp9PKeCFDWWjWRmjmViRsxlc0jQxmPEXY",
-	"YkrAGPBtqBLGTNk2c7utS2eIhOy10+PxmX2Di/DAe0mhHzv8OjkMuxDmXSt1BVwCrFXo0RMZDaQ2gC0I",
-	"RhloUPCSX/56aXLeQacwE+q5r0uDrLmvpWLec0V/TJiQYdeGw6dfQnN27vll55D0okWuxV9jaYqVC6DN",
-	"dKd9dO9Oyx6RZVBHcI8WwRn02Qqo44RR8fNtuw+hnghgQtV63iUC4T76aS/NWM4h8PXvQj9mAAxGxdaG",
-	"Tn63EFF7KGF/oCrX43mblsSTlEKHN0imohsClcvKlKMYNFEuiOdekjl+Oq4KR8EcJnKpWH64PPrxl35i",
-	"xvgVellqpeeh1+Xom+h1qfFehCj1e4ltjwE9ME6MA5yL84qW+0h5dPEB9w+VFGbP2hHiipZ0M5P0SPMQ",
-	"R3KndHkfjLk54EVK8BgfQrtlU9Hkek5hX2aHTAuYAeh+AYhyU42BiT1zmTPF0DRtZLftTkkL/1p6foJd",
-	"/sGmU4UrZ1/mrLdSbrxI9ef+IjcQyqMCq8EW65wlpu6kEuCj6haqH0jKlDoEXd3NzSOCG1fkqNa9ugjx",
-	"v0+yh7O3jpsQvqUp5mDMT6KAtQRJlmX/AwmKtcuhrhwOleK9SsHgqB+YeN3e2xMQxeKh1McUDjHgebu7",
-	"iLqWsLdHdhwWzuBwwEtiWr/sfKfz8PWyO5pRzlqulpNU9rlethZQNMx38iZlq7Z2awCbkmtL+rv3P74g",
-	"z0+fnH3fFAftWFmgNSL6MJbx2r6Du4HaJ6XmbL4h15AFv7pJmboeDNqyPVU32FamTTArX7jI1v3TXDwU",
-	"/EBQnAtVUNEm2XK5tj2CEPKjjnlj4dWsTt/RQSVY0/2Grhim9ZirXKdDuahpB70Q6aL+/Vn0/H66unpH",
-	"8ILKy06Pj8MB3qKtLuaWC2hbmSFrAp61zBN1Xp5Y0HcXkLDlzOjyNa76IAxWIfTptQ2WWxPf24lZG805",
-	"oeTD+9eam1jgtQCyOblJqbjdjX6HwDpICUfc0CbVJ75qzzH/VrjVrkGkRWeEjMWADPxRqxM4GuhbXEgL",
-	"TbQNGfKYLmfimAdirzbGlj1/EkZW3/moLqFRpodjzxUnOCrtQyOD8q8KMsfOB/sm0NUa9ezsfnoYktFe",
-	"qN19c0rWxY38PG2B2b/kro81ZMVgcqG1Vw4z0cwb9VFrknTqyIeqyNczrNYpJLliq0zmNLWRMA7eP0BU",
-	"TOm2N+zyP9YsWMCitaeNzG+hPoXlGM4hTCy4YI8UKai6JXCvFmR2LP62cONzxT3a4O/NOldU3f6/+vng",
-	"lAoTr9I1N5wSisljgKVxQ2e3VnTINAHUAty5gm36ZspnVLT759/eMb9PpHEFe3BBSGxM7FnR3n75Isef",
-	"dghEzL0zIDdQ0z6ja1WzBhKOnmgIHBRLturt9cJEvfYxoNFvEqdLTAjoXytNIvEh6F0VmlfSEL1UTysD",
-	"SmK1C/oWMdvYgjUpUNIgKiExzfbpgRX2ntGEC+Nl8DOdXOb2ii9ySO6vaJ+D8hCdDDDGmElVLHK267LC",
-	"7MDKZUJabDZTKnJMlH9roid4f+9/wxY5TSC2X/f8uaF3Z1Gbib/Ay3tDYrsbLSp2WwcVM45Oqr9wY63l",
-	"j1aI3l06ZlLYffL3usFfiB431KbpXhf5g/We2jnvJlootC+ATWDWVTM2vaMcRWwoE/c9GFwP2vp1V57Y",
-	"zl6tNjm/rf6iBTjsDy+ts9dPFQ4o1Avrm2FqglkBxR+UJ+3omd02kKctaotlN7qDtwK1+Xu47JVaqv7A",
-	"mn43/SYr7p2k86f3Sax7aB4aF6+SctyHt/qDzdU8NZ1NGLvTgN/btNX23dzhmX3ggqurnM5Y0lF29dAS",
-	"4uGrapuQw0/P/lTMxQNLa/9P5WtH/zisbPW3564m8HsUt3pz9DZY594N4/XsW1NTZrD3TrQqpUdgsx5c",
-	"beMNpH+VzXuWpTzk1MrLH3rOKUuD2EWqoCKhIVT7Dwr7szv/nqrkN2CQgQsSm7HEe9RBBgfTVMdxZJGb",
-	"bQeJ9oZxcRT8+GWgZwdNH9MKggsTJYILPF8bnvqi/2yeM5zJ1ZDAdLD7biGJzAy8ZyAN+eBVK91cT3aC",
-	"vOwi1nYfKn0bytTpgm/pQYuf9YX/7gCjakVcXwqZ8dl9TICDldtD8PUji4QjSOzK3JMYK2W9yvckHpJX",
-	"q6zYTpxDmCuCa5vUAeeehnFcK9BhHLwZu2GpgM6mujCsf5rUgk0uC2aPybNjm7DZjrXKcx/N2mOysuZy",
-	"/CQa4OMRh0YVMgtGbP0yzV6lTtK2NOpziMtQgnjVOaYoMvYhHigzmqhSgQkvbV2Qn7lI2jq9g/6iNxo6",
-	"YtTQZYdNgeViA1dI4ssPP1y+eP/6h1eG3z688b7BrunIpQ5ZSatXpgla7NCbIensWqBPEr4DJwK0qxQ+",
-	"om6lBngH8ENSRX7winlxFj58dItTIUu3bWW9+6sN+0nqXT0VWhqWXUCNHbwKoEL3UDZbpP4euoVM2yxM",
-	"KojJwoAEokQCuhdCRU4IJXecbUypN9aeQ78blvBCcxk0eI/1tsc2ODYuDUXu5fc0WWkhCP/FVVbB5+sv",
-	"4JFQCOr6ksMNYQ7AJp81g69enBPI8/Nc6vZyzfyAd3Jgl8E5F1wtWyBdf6vH+QAUvJCQY/QVKYW5/J2J",
-	"9jdC/r6dnwN0Ofx9vY7ttbCHtpDFFCndkrXCASEO/UsGnyKxaSIHwvc6HKVg59daSly+Fia2Nx62uBtN",
-	"ogxN07dzUB07/a/m0e/htvtPUXCvEXgqUSxls7IDJ3YkNRDzTeMWjNmiSLsYDEP/JqhhcLTBfJZ3LE/W",
-	"X9Woe2cby9Z7brZtXo4uVGiwPdW+yAhtjfpeF+B6vJ2nckN44occw4iEbJWltGBTr1l7IFnDPGK6ztNd",
-	"70THgotp/sZuyIfX+9c/O1wqo94hgwYGXKF/rVmkty99GdKsvfBlWoX/3PpEXrPCCjmCB5ARDU0N2rB9",
-	"PLGHordJ7aDO9dFT5Fu8SMkVMyna4JWGX23OS/mcsurHBjP1AeWSYwBR55zE0OAH75LC+cRgs2r2rqKm",
-	"QrvmcxIXTJl7KIAyzpZSMeGlCdjTzczOW65yqAPTagzop4q2Y+6BfCNrsYctuhYP6w9Zi720lbV4l8uF",
-	"TavuVd7risxcxqYPgTFBxCRwJ/KUEYr1nfoU0If/DdOHM6T5A3OZ0C6hC6k5YSXV11QI91dCcEMeqIUc",
-	"UmVcbdP+hyguTBV8Bf7B7mbR79mKcqHf7ZcoAjZVRADkylqhiie2OmotUqaUQW03NVwHklO/bgqvq/XY",
-	"DqkKZqgdhqQqeJqaLBtgNJmTNSSZb+i2b8PvClpkN1u5uEWPJtksVI7mmcB+QrjJoPiDe2DvrQ70yxKw",
-	"Stu+rbO56TzNlZffud9pbusfmz2Ygp2nK8CU9bPaHcgGW6vkxzY23tFCOrxFQ6IamxWECm+tsWhNRHBC",
-	"oFWIlSiIOKcIFVCQcW7NQ+8XzPnykw8G0QCeZ5s5dJmIl5g2fEBnlloCtoklWqhsC0Dj7NTJgP1jTVMH",
-	"jOyBDxl83LE1oAbJVtAVeDhMrwpzJbnIGSUfDPKRHyYKD/JBercE5tm5x5CgL91de/Vw6WNBmjc4K7Kt",
-	"I8v+YbSOHiZGn64To4bSugNptUmbVs87iod68a/DUyfxF8dskfOoRAiGfh+fE2rwJ+IvJQZ7RFK5AEc0",
-	"uPbgDxJfvHmpd+Db94he9ubtFSIHFkt2LdRS5sUStuWXa9MD/I7lfM5Zcj2YEDA9Y8Agz5kxMEuoKwAT",
-	"BLYvkdqH5K0ZrZqQGPeEfr82Ouxf18L8MOULIXM2nVHFLNYk5QJuMEXheir6Ty7sU/DTksJV7DNXiFO5",
-	"KPBfeFBa4L/wB56I8FrwVoNAwkZPKVWF96dWTuPhtbgWztOKGavgE1XkxrYvcQ3X9FfxF2juHVgnXAg8",
-	"ilmaKAfSOQVxjVCOCy4FDG5G05SLBYRQ9U9+S3agjmNFmBxVmhbghtRfoXAF16mKz7F0XBs9aCfREvDi",
-	"Znst9GrbL/Q6n0Xk2sky/cX1YEPV9UB/DXPB77T0vR7cx+Q78PtRNRWyiM+7UCojGy+Ejwal8vvzawGg",
-	"KUtpzlFzANjSbSRrfUhcTM3vtZGd3MdDksiZcmUiw1WChfOCGLmvqcDobGk8jx7w18FSfUU/+3v6CUac",
-	"/K/GdSnxUK28jah5pUe1Z38kLH4zlsl41FIc51kupkBuPGqtkMM2BKY8rlIIZxuq7FUJV52ckaMtSYON",
-	"GDbkm6NrraeCygwR9zs3HZZhy1AQd8SkT0Otrub2gwAqlVu7Xpa7JkIw9I9k7WsbNvJF3N0l7l6NCG6o",
-	"NaJ2HJYtHiGjIsUT1/dVk7E8nsFdn69RtgF6lAH2GsLJUVRu1YZrti4IF4UkvMBunt6zFN0q8ve1ad/p",
-	"q5ulpoYP7dIxH8ZH4+rcercKMxruQ/pqvGK7vv4aM4x3ObvjbFPXtx3+W3WZa2eYXlQvDQuy1q4HZwlU",
-	"NVZ3aZvWXt+V43L3AA6dd/rqPQrose2QeWdPBzVEUD11KW+nel1OAu1JH04qVR4RcqD7m8HUAlZz9/Rh",
-	"pkl6bc+slurQ/zjir1abY3zAiNDuwZHvl69Z5dw24elWvRVUy7RDFQnBAfevKQyBK3QKV38E5dD6C10z",
-	"1wOK6gPWIqi2zc1cVaM8fdvTpc6Scn0tsOp9s4z66w3UP1yn8dezPoHdCwNMGNB5KtJrF0g+XOySTruT",
-	"hF9glTzRpofBQLSw/Zg23NLFtC/4b0QSlvM75mFsoF2zv9OsUd/vE8WNqYPGH7JU0qSlAqC9Zn97TgRo",
-	"E6bWACaBJm+INikP0fm1BcFLWeRFnveVEPDwyA5251zfMwXcXjmTbX3vx0pxF2JwotXKXW60RYyZ2Fb9",
-	"WuSimB3YqR7fR96TsGpPQmBMQkoY7irkJoh26/9LdAZ8yKk+YLmAjrdweK9oMVsaqO4VA9QrRIaVGwWY",
-	"Hb5Se+KVGY4bcqSroBlRCU0RswVY0PvAjIXo9+17oviM1gPZ0027EQWRG1XpuZMy4H5vC/U4RR0lWx/v",
-	"g2uBywDJoAXhOSk2gANna4JMbSp823cAdvnC6pFR+qwDQMi+NbXICi2wj2tYg3MC2ANEM5my/c3JklHE",
-	"t+lbWLq3CdVR9lpSnTpAsyXV8waCkyVVBxW7+lYaUKZceb8A1TJbuSyuKLVDnOyddB04u0t/JbbTPNT7",
-	"svetv9KC5hRUeHCNaiZ5X3qYB7/Sv8ucvOAwl2+ihXyF97u2Y6DZMzAyoIJq5t67KXWoy2N47S2AVLUp",
-	"KobmB38Zn46fPDk+efbs2VMvlqWm+VpgPPTY66442CxpoWiWDVxQxAbrKyHWZyP7AxcLjF0NJscgN/UB",
-	"NJcpl4iSA4qciXGVKFqnp34pyDRn1Bwjx09G0UClclMxJEcnR6Pjq/HxZIRY5qGmrTYVoSZn1jn0ULIn",
-	"pSCvhuOnp2HkpSZtGo6P9x/evHn95q+xh02G+ccOoIz3bZ6yf0vL3mItuGbB5Hy9ciXYumItfVAba11/",
-	"mAHfRqSgNDXobA54xDGFw+AGWxPW3VWqG1wSIteFlvkmR12x/E6fbRsuErkxSQRcgU9pp5Lq55yXfNnA",
-	"Gl8rKKb2hgkH7G96M1xkmZmNlwpo8OlwaVRvUOppO45cAwnPVPdIgBbeTLSqZgHhCrdyBvmuIDmbyTuW",
-	"9+8L0tx7X9pMLbScC7mhuS06wrcLtx5W/WmDWe2R4VDu+da8IZfiAOYPBnj0aiBpDICULaEEoGiLpG2y",
-	"ow2V2MG5McH2lK7dpJVC4Q1YZwF/ziHh47NscwcG17D9fAh7P80u3cOZCWfNzlIx89j24bzTOs9OTaVF",
-	"XoHZr6m+YEPyM8sstt6MrrxMQmACsJXZHAqdoEqbJHwOGFha6nFRwxj7Epacp22n3X0oohSujKmJYt9b",
-	"4bsrxgdJX0zXRrugZPlHnkCLiFrPlppQ+oQlcFQT/e6Rtv/gw6iUrWsBL2IAxynhaDAs5jmAr0UFTsrh",
-	"qCNGO8bxKtNszPSrhLae801fwa3NMfhFsI0p+FII0UP+yu+gdWqFxCY0zIvdaptftubq1IZTcvTpL/8c",
-	"zHH4RhFHL7mqdV992duzXZ5L2PyQ5yTLGaZh6jeeYy9M2zDA8AAwAIEhlaaxy/o0Xma7L2s7sNr/CxKK",
-	"wFvQlCQFy8oJe0+w+XdjPzHNe+zpyD33uNK7EN9jc7W1tnXq/W3skN9YCq1jQ2nox1iE7bXmwS9Al2y6",
-	"TjvbSh+UYe+Pvddi12b35dBk++q0264I6tSvRC5TBIRHjCnBPhfQUhXz+A6xs10enk+RYB5+lQC1iZSj",
-	"dgvyqYUT2yrdmJtd71PWEaSlaYMeC8v2OLXLjbK7yJtB4wZv1MEJ27LAb+0GbyJdnPVCuijrFg/PP9vh",
-	"ya6+optKDxR7ds/bY+3LlXrQCLQ3lD2C0HiXC5r6DosZuoUstjiqd93BZKaNAQBwHFzyhThaZ9oaWGnt",
-	"xlw/GkQD0zQdlp6n2yOp9T9VJne+1N8S962Sa7DPBjTj1XpYuywy4zNsKth0Q+AsmgaMBNMjT1hidIqm",
-	"88GbcN8gb0mAkHJ0+fql1QfN0QvVFUu5MfnRDmW+WUloadaDK1sPDkvJXgwKA7/EO+6rZHePvpEyZRTL",
-	"XtwiHNIC1dxbztPlmVbqnc0EPDpHZoUry7WL01tML++KvbdzZl2W3cK88opdw7x0y9VkpbUCa0JuhNP0",
-	"ZE4KmmXYsayQAiP8F+9eR6bvtfX1+vk6Jb3xJk1Q2GbOMRxM4PFGubeLu5+QqG/zZnSqdav9JDc+UhMg",
-	"sSk5IdS8h5KCz25ZEUGSJ6bLexbFk52O4L47yZ6lPTdRm0RPfIYPMw0qzO1C/JZtJ8fV5Ow+QvwK6ETG",
-	"x89PjPv5LBqkfG4fgU0pzRc329oX5YPw67acIdQftHo4Xa7obDAZPE0SRk+fP5udjNnZ/Phk/OTs+RM6",
-	"oqOb56dPnt4kJ6c3pzenz87o+JSNj5+dniTJ+Gx8kpzOno2f35wlXt9OLNOgHPNBsPBisEjlDXas8s+W",
-	"fQ6P0kZpPT4OKC3weXqnmO9tUXgL1tLEx7gsMbMYfGGHl6p53PCl99V7Tfxg+DYvVFjLqDhUq62wbWgk",
-	"eMEjRX769eLF0eVPF0fHT55CR54l+0xN77JhN9Zb9/Hjtj5ihoKYsfVFPe/EeqSKWLPnAx4GmMQAEU+q",
-	"1nkIszTkh63p6z6x7CA9sDTvTHfnvDvc/aKSkp99bmvy0g5R+Xpl7cNqmM74OULpHlyRFVcKzU+bxuVX",
-	"HVTzMjB5HwuZTJKF0/BPQhGzkNP/jd+6jObMFz1CbrCXKsuZaXc4l3nf2Pzu/A7b62KvZA6ka+8sDkuk",
-	"YLzfDKDnhLoyB6CjQi11AAJsJTVpCki9oC5Bzfp+5GxBsIG38zKN6RDnCT46MixiJ+po152JUHL8L3xe",
-	"HKipaS2vYML1BJFzT12LjEJFxiej8WAPTc12OTSLYtyQG/OuQpYAunvpZzXq9RUID+UTcA/cx4ooNbiH",
-	"9Qp4g9nHLVA/VZpxdwQ/BeisBb9jwrijiTki0LkPxy1NTRDSHiq+SpbIqZDFFArZwPluEm08gcoWwPz4",
-	"Qm2aFEvWZpfUzrQWfOASFXVCYlQG4wir9SAGdU5iE0Oc2PQLLAa036qVgiI/WpCFZAoAYxCHAy84N4Vl",
-	"E6wyo4LwBK+/FnCDgduwiHee96ZWblXqqu1QfdWYx3d4x7/ZsX5np/BvaqW+/zcc18fx0fNPHwG/bxQ9",
-	"v/8+CN/nkfNrrLyqFVE5LkHfOjsbH58YjauP2r6XgEE46JwpCIIcYOpVx9vAJ4PE5zVNicoYVCM6kDe9",
-	"HhRJ5Wma3ttPqy8/3QPwN4Y9EKNaWwnbfNUWa99ZB6qUdVw/n5YhwVM2IQmoZZWA7cnwSTS4obPbVC4g",
-	"qpNwlWHeXvM6U0ZOZwW/w3S1aIA9ZKqBIWy/EoJTbA7gS5+sDjfAho4FTQJdJ5kI9ZO+lS7hqfYa0W24",
-	"fMwCLymUcyWl4qBxUider1c78jZSlbDFlkWOLNNI9B3QJTXdDncfdqYk3b6mpH5jvFFzPduoGuRSE6Gq",
-	"M2mW5fJOH9TmI5xW9lsHj4HOkBkt2ELm28FksKL5LTMxrWDe30ymKc0Um26WvGAqo1rUGZE7My3JJoOf",
-	"OPmi1db7fyImIorpb19mvNjeD8nVkgrTmPLvEkFi5Nplc/1TGxatewX2Uxj89F9HIK6fnj17Tm9mCZvX",
-	"//ZuuaM519oSLPpYcwN6dY9tBup9P5+UyXz04HWnHy7LiIGdbxmk340FEQ28wX20A4NBfTK/QYjw4yfo",
-	"hIjOtXE02NBc0w5+aYoJxwI7IO8NB13Y6+8DjNKK8l6xi3b3MHec1m9ML+z1B2VEBnm1PpO/0XTNFFqz",
-	"0BqSF0vICIHrsS0fnS0BaUrOCTwKf/PEgBd8cJvgS6h7p8e9DTG84SmXjxSxQefIZanlkJHSu1F8iOF3",
-	"+Ib1DX9z1x/oMuzvBXSI0P0DRocA71co0NKveqnlcVnCULDPBfjEZJ5gyhS6H2iWMZpT0x2xb+dlf/O2",
-	"6YNQwMwFma9zyBu1kNhqSC5s3GDBCnMgYcyO5x6SR2zv0HZDqvQXQN/+GO92u/0NBxucR5nf0Y7OCWEv",
-	"hduEWgivohOlsxRhLfRRhK6LpcyJWkI72lvIK7XIo/QOnCWpK27Ze86/4QB2xst8wJmZ671Zcpif6umA",
-	"u8tMEif5wmKpKhtCe7gUyoGD3OMzj6T7AeA0zoHgiqiLLDO9gIgUUNH0uRgiuItgLNFmuCwhQUobFOCi",
-	"V7woLL4Itvox0CcZQr3Frtsw5hAmbMY1Ac9JbNWYuFKHbOADtAAAFMm/Q5U2ALDQtXKPTzg0TTU3C6lH",
-	"bCyPeGL69QHBibaKURKT0sMa+QedVkphz5Y9BPWuq4Iil+SwSNk4da/JkbY/cdZuQc3vOAn9O8wB9UEY",
-	"v1f807CMosHnI/36ozuaaz4FVeKNLN7YYXyoDON9OYx3bhgX5TDel8N4Z4fxshzGazsMj3NeeKd7YC+7",
-	"vMuC3kIquz3oADaYxE73rNmS52g109kSekl6VW564T4IXrDEpBMOr0WsxQUTBZ+BwRsTvQz6bbG3w+II",
-	"eMyNCNBmICSLuKQYzcZCx+rC+gryuuApli5V39lzbX71HvXBPeqi9iiPvmWUoK/n48HV5bLi6jLL0cMw",
-	"d63OKs24vkLRa1PbTN23mWar6mXVqx4qz+Xrlw+mMf3B1V7V6XYJ9IfxJdvN2t+R7EzTh/Qil8Po70K2",
-	"A2nDN/Gs1ov872tBa1arqVv8CrM1NUv77CxgOJpDxue+gDnn2RWB9H72uUCcY65cVzBQlxasANSciq5b",
-	"1iNDfSVRBd36MMnhongzh4YCuKQ5nRU1HXq4Q/FvbwUTmS66c5mmcqNK0AGn8SpP5cXz3VN4myH6Jnkb",
-	"Tp8O4mgt3BXTmKJfAdAsZbhuH5OggRdiVUmnNDYH7Ijfg7sPwAUpCQuMps+hsljXCXzcGjCBGnbaeHeh",
-	"S/UVXVLjorxyt8fbq3J3zeD29Wzfd9D0cr1aUTzF6t1vv1l5ZqsF3JFi32WrOKvE3t/FRJdbMavJRwfM",
-	"X8rex0pfVgfR10dIQ2y1wvrrLW89vY8U4UkrmL8P079fBZ59edeMrc3bxCn/9+g/+9/DudTh/6k890CZ",
-	"6iRpi53+NZZ2D1bqF59sPd0rsuv5051BwT9X6y2XshYT/sqGbbuWtHMdUNA9jN5rpOZDqL21ObknVzXZ",
-	"rplZZ1WgribUkDYWciqzYirXxTTlgmFArZBymkqxmM5lPrXyIKw7lYhKTXWwbQ83FBzoKeoWsAP3yM1y",
-	"3wD/HxB4ao3utEduHtYofrjoR9WMrhV0gmumDH8Y3N1A9AOAf62K/JvRmSF6bIwKg4+j+Y7c5IzeQrY7",
-	"vdE8COBk8Bh1LRzowy1jmQLvS6lww+otWFHopULjwjiNvrMePCfA4u/RV9MZlAkbT+ckRr6pNIKkgnhI",
-	"3vGXL8bcuL+HrnrkJtczaCic/4GEtuOG0hp9UDH+Td0i+wV4tJJ1jp5FSBKLEAL9hhH2mc6KdEsKKDCt",
-	"GbFO5u85tEquae0kiAZrmL+5wNSUtIeKnIkfDBMdGOVBKVsZ6enzHUdWLf4RFOLQ//GQlg0VZB7h6tII",
-	"JQnQzPZh2Kdk74G6LFQKEw+Pe3qVcwH/uHV4+J0/QcgaQlTLBwDsb0ZFma9Hbra91fgWIzNkRzbK4KoA",
-	"ph5BW9nhgTyQAI/fXw8DRnxQ3yMOYA/Ho77hANy1XTvh67ZAA5zYHgGBhMSu4s+QRD8nqdyw/GhGFSMp",
-	"K8AtqKU8VsBECHUMuhf2X1husyUTakhee5xOqNEx/LPYXEqoIhuWphE8Vr/nWiSSYRrtCk6rIXkjAW0I",
-	"dRB0J9b654JzlKpbAIktZOZl3JZoKDFN09hhlZSEqQv/3tvtT0SCu9K6SnKB3fz7t8W0N9xHza720Ksy",
-	"cFxd1HpOIWI0AD1j8tueIM/v8U07DSo3oub8G+08L0C101OzTGJ6hpSjpjzBaOAQ6QeNALFp8F7Jx2iZ",
-	"QD7JUC15lpkqSotFOdBfrpgojs5Gp+OutOSnZ4OazjOjec7hqoucrtjnQYQvGkwG4+PRGZCoboRUuszV",
-	"hQ2oQegPshHWGpgdJNbfwZIiScIYHA7c53h8enb67OTp6dkuJCN2F9TR4XBc0ixjQmtw1G8wabtPAkBH",
-	"XC2fq1P8AKSeTz5oz+Tx0aewjluuZVhzS1NXIS2oxT03RIZ7J+SOK36TMnJx+eL16yF5jTX4LMNkCC2c",
-	"IqIk4QVqrVpeAPobFSi0rgWGfWhaii9XYQTiU7+5ntBf57yK8t9Jon86+u9BCKNdLvvfloCC6NbTIMlX",
-	"ih59bvdG9PR0P3ugf/MmkwPoev8bRfmRqlgQ5xgfW0i/TZ8JPZTxjSG5wIaTZPyU/Mx/MAK9Eh3xTtYH",
-	"BXpqFBs5NFnbp3R31rsn5pCKYtvjmKhIR31W9FPRqnd5loithrAmVF3yfwoZDDBJizAAF9oOA0Pyis6W",
-	"ekv9fZ0sUPPAZlAV5vv470Bc7z2E484hPNtvCM8G95q2u5gRqXgkBTu62R5B7bMxYs2SlqjlbTjevRjk",
-	"R87SEoS7rsi3i903zlDiBZmBroclqSRntF+oxQKStZxH5SmYghCLoAAW+tPiW6Flu5bQNoUUceZcPrE9",
-	"xPqb70hZltiFCEI/2a6ZNUewbfsZTzwtWw8Rig/OSZyss5TPaMHiCbR3jLwZ+lNB0Qe5dhC2iidEMUZi",
-	"XNjYr/ux79Qmo3065LfBjbvrtj3x5dpqulXprDOtMKFq4FCYYWmp4gaGVTd2bAguZ+7+6OHtf+qUBCXP",
-	"fKwpWifuR7xzNH5Ob0az06Oz8ezJ0dn8hB09o0/Ojk7m4/lTOr45np34yBFYp2E739i0Qb1T7YqX0wIR",
-	"Ei4YR6/BI4BSWzU65E0I2vLuXHNNAoLl5fefOkWSRwt/mJbC94GCBbcwDRA4OI0MuCxsN4+LDdh8oDTJ",
-	"W9uuJ0LFepW/ww903BHuIeyYLdg2wuWTu32l9t36RqjuMoNC+055G68ca8feKcVMM9a0d59qBxgXbvAv",
-	"/A6HYI0B0tyBWMH+Pqu/6keZk/gxzfjju/Fjy6GPv/DkPva9ax5ij5Z9MPy0Vvq/XmOWxU5k510ZAOAW",
-	"kblfCTzs3VY5bHGYmT1SFoaz19T2y62o9j32iG5H5sNp+OsfYroP2NugleWMqd52GMMBlXOWHOhgqPpG",
-	"AufqqhxY13PcyVwHC3Sqk5vIbiqEnaa+WtKvoWCVtIHJ7e+HPdB/6h3efT2oH1SAG/buWOwqkQ3PDlwz",
-	"kHCqdqn87nLhvfW7s0YE4aczPgtG09u0s8pDeu19LcenNKjomdbitqzBilVe9u3JAI3/nMTs8yxdKy5F",
-	"PNGiKGX0DtvFrzDtPi77ZoDeWHY4hhx2yCuNXQJB7YWKiUQZQCqnEZrBgc1l3l1p3OxBrvZdmXDhrZ8B",
-	"55RHS7UWRrMbztMV18ooc0aHM8XbHh9VsuEHnqLz8v3Fj1feSyfelMFARgBh80TLju6Bb2RBFjL1lF+j",
-	"BJbP88gW0KZw6P27jlbt7+MmPE6N0PD8Fko2Go50J5jaRlKTwWXOyS9U3NJ62im55Omd/rbgK/Y7grZd",
-	"KE4fex19WxtE9gk/1hvgGWqHB9Ft8fs9J6sI0loTthOAfJHKFD4d1Db+0Mzar0LiPSSK2qBweycH1E8A",
-	"OW2TS22RSLJWh+PAhWX3lZ9TTmLwIEfOfufKFrf1eUO307O9q8wf04WvyoUhOgCmhmvI4kP1OBg+5x7F",
-	"154TrchsnVaJaaTCBKD3RRpysG+NYG25XRo0unhzQeA3n2tMdSAXlQHqcVVQbftX8O5feNyFNOJOJW/f",
-	"huCj3XI5HvFp0V7Z2dxnbTLaCwUGle0e4sSqy+2hwLeHqON6dH1jfnawUVf0Dyf8Akj2rQojzOHQdQ51",
-	"HRv/PuS6yQWYtomlqyWzbR9NxwwMMJU1MzOvGek5aYqxWnz7uBF4+/Tl+D4YV+Lijhc9UhhfAugLkVlx",
-	"xMWkdGZpge7QXLCG3tDKdiWJCIVOFvG7t5dXxLoJoJfs4y/+4t0/Nnc+hkFhoenwWrzBrBxu3KpONm5t",
-	"2bGWTDAITFEwKZJxZc3itiTGfdGfJu75Fr9lEpMsZ3P+OTLJlwZf0CBDuURMuC+uMkN8QF3NXnhLeou+",
-	"RrHVlEmaruGqB0x4neIPvZNjVyzhtK399Y88ZcpDA+Gdfc/YdJZSpfjcluz2cxK8qN6k15duU0l35oP+",
-	"xm6WUt6+M1ej4ICUBZtNGtAysNb7K84w/xU1qrcSIsJlq1K7nGd1XG0s8VC5Y319FmBh5XuZTrt7XuEj",
-	"93J75Ac4ww4+bf9815d35DcmfPDGyMsn9sovCucTeSzbMXSTFBdud8JcOL0Wpzyk5705tF3UvBEW/ZzJ",
-	"fG/sHqMwtoc9D2YuK9Tvg22TzfH5UMR57Z7Ywcy7Zkeu2OcCMaH0oX3LssIkf2CObmmCuWoE25fYSwTZ",
-	"h0ZdMd2DekHoh3b3g/g28LBr4/3ZLTIDItKzhMyOqbJInRhRHVTW8zA3GLq6Mdp2cr0LTbAvx82em6uw",
-	"OfHhX76+VQm+oE/bIT3HD2AufrUh9DMVcLoHzaD7b1cT/hUWTqjW+28sT/isLe8QE4VvGElcPjH1ypNM",
-	"8Nk6uLNczhgY7RsKbTgtfwaBTM2bX1gttH52mK/7tFFvDzJ6fWljM7y4l8vorqRLF4Et+QLVjfC9FwbE",
-	"GYW48jdspOYoUantg+9MWz4E5P3HmrNiCo0loZamgAQH9JceH43GV6PjyUlLM+iHIOsbS1E0I4t1LojJ",
-	"CfJyU3Na9CvGMBNox75fyZUxUzGXvUzOXYFluZBECj/Kyx2wtHN4PUBD29pC2oEHF7Sqi+2VjXkBcG6h",
-	"dOxIW+cZzemKFaUHEgrZvRlDz1exJatqIscDt9T8DTpOv5Mpn23bodJIygpF5jkzBVzY01oKV222WUrj",
-	"4641uh56oTVMxjL2eGRCa1CwAP4G0DsMcte1sHedk1i/d6rfG5t7yoGUnVrLHq1OhzHPKrWb/5+9d21u",
-	"3Eb2h78KyvVUZSaRZY/Hm2zsF6ecuZx4dy4+tmfzVEVTJky2JKwpQAuA1iipfPd/oRsAKZmUZI/kyyzf",
-	"JB6JAkEQ3ejr74dgbhNh3KBBpVXHdHedGXQUuhoQHy3+nD1LPH/3BTF2J8+77Oz9WXh3qXuXWkI2C7oV",
-	"c4KdrfhIC5VrLd7WL9Pzcpxfpm81wDkNdCzpbW59dlveQFpoYadnTsP58ANwDfqoqMO/OZLs6OSYXcEU",
-	"40cJGHD/ML6aCnuucScjMVY/XGyYGSIdg2fERWxxd8OtA3+7cusOrR1v/fUXGsz9GrbbV7FCH8Hf4+Zz",
-	"7+Ds/dmBT/mGF1xGvtxewsSj6cSXbTplxT812WBvxCWkVLrek7jzQpFJtyd78vvvZ2HLut9/z5IjxG0U",
-	"f+AnB+wXfCjWK3Z3X6ZXMMU/IOmyI7ccjOpSjc9EeOZYYv4qM85YSCVR2j2sm+nJ5Ms2/ig5YIkGniUs",
-	"V+rKdFgy0cK9gIBLSatQ+8zUo6R5332auI2NjcDa0jfGAmjTk2UrBH7qZHvo3AFuItplhyU8GwmZMCHT",
-	"vMjc2HlOImC67FfguR362UvlHt2twKVWExO4QNxIYiAhQxxSGXcPkeOmAe7SbSTktjY9yVPUyZ3gmeAQ",
-	"Nrycd8JY8/33jEszAc1kxbHqsMRzGmukJrFISTaCLksqwYqEqAWEtIol4aOQD6If9i3RDhg47Ek8iUbA",
-	"Kz0jGrw/Jd3YGPpIIit0ntMoeHFf2MBQYomEwD0DVgHjQ2hANMjc77WdsVaXOYx+cLo8Yc9O375iP+//",
-	"7afnXba/u0sB4EAVknJZqQNmz/5x9vEDM1Np+ZcO42zEc3dMOi0aTxk3zN7eQYnWwjOSCmFNRI0UEcbl",
-	"MJbCVrYs1k+aLvO1OAxvizrADVTQpz35n8LJ1XUJSOzH7DAUOSYGUmnUjW5BTmEMHNviOTv5eHbuZO43",
-	"gqdiyXEGo7GyINPp9j9h6k8QD2VLu6DaXzJzBBCFBtKdBG4Iw0fQk05M3QXu0OmyIw/xiUdQgSz64VIU",
-	"aGHcwh0yHgl86B0YK/Lc/2DC6brdn7vsN9ojMsxvqHIn4D1pINVgO5RwcCNjO0su5FVn7tinF0PtL2EO",
-	"AV6HFu2VUwVCDtxinRydv/qV8rz4QkagB07QbDqkXfTTy59/fH4QsWwjVbyx3L064xmI4+vIeRqG/nRO",
-	"6Khe1XQqR6kua2Q0/gYraQ6IFdFH4nHDlDckwEy3urg5ehIbaEzV1ovXcksHj9PCNLNzMYIgOO6xXr58",
-	"+XPwZP5Acfz++5OhU6sUnQ/XYtYaO5DxhZhDljs94umLImG3O8aCKYqpjZ48AZ2CtPi1LiQppV23mV7s",
-	"7vpZeQvR3cxnnaOp527uzQRSZZlKC1rGwN9Pp5jTktwWGljqDj5aIs0nuCcPetIncib+Vjs+JpCwZ2X5",
-	"MM6N++zxoX9WT2XvDczziXj/7jlBP8yNSLU5CXs2f0bGGzzvsEtlh7Mq68v2ZDLZdrpmu9A5yFQhcC7l",
-	"Xf7/bUJr2j4Lj5c4KZpoJQeVR0a5eemTRcJi8xTGBNmZ1cBH7A3WdleAvw62XnR3u7tImjAGycdi62Dr",
-	"ZXe3i1wo3A7R1gl5L3+k7ODxgN8MAB2neCgfZ1sH7sMjuvIdXYjlxWNnX+CP9nZ35wCOqgvxb+9fkTe5",
-	"NA4wcyM0iGpwBPFb7Nnc333RNGSc484nyb2hgsXzW/u7L5f/6K3SlyLLAGNgf6NHXPyLYyJhyWM3y99W",
-	"uc8nya+5IB+tzM8u/52/Cwb5PITd1qk78mxcoSB2k6FypmEanDrLkVBg6wycikbj2htYWL7vU05OS9YB",
-	"8i3QpF32Bg1HIsVg6tIdgFhQApMwJ5RG9wfSvEcdo2SX/aombIR+XfkphLZHQkhH6TbsssivShv2sNIr",
-	"gOYxKcwK2RqKHZkJzsFFv+k/hTs7L1I+9vnY2V2Pz3Zz3+MJ94vPVa5/y5/gqv9FAHNxQFztbZzRD2sY",
-	"fMbp987uY5DoCFCKoAAUeUNxXUH4fuFZwMW8P7Ww/2KFX/gIyblS77imBMD+i7+tMj23gTGc/R4ywc+n",
-	"VD+1v7e3yo/HRHPj9IoHCHpCigyNOPBuKYm88yAqfeq+kGGZNnN+Ho49d+atctrdx0HXKBFhnvP9Do9a",
-	"Hp7SMen2Ey9fdNhFR2nq403lJkJvH89EZWqyCISo5twaGi5G2ZSkMCx6Muxy6mO7HnweNPph6GNQ7z6x",
-	"97ExN2aidNZlpBrlledKRkvZ+05Ic3jgvFjjI0zuBhz9LaIRoQgkEIQQNsU6L6zsEeJZ5k5HQsaPk687",
-	"Cqku6yjaDxs8BY+pBGylM+rF+s8oebVEHmNcwL2Wx3467f68/BevlOzngkL67XG2IYVDuxrpRHy91Arq",
-	"pubQwj7GFU6uezi4lsjJoxeN/eW/+KDs21DW8qRONlnj6y0+10Io1DTCgJSX7By/xs7wuzmIx9YwExoP",
-	"QFZcM4rhVw4pqRjOsMzQ59C3y3y1zZ5PG/LPHtIzW3rioX3hcdqegE92W9Fuj8nH6PVVzOkRn7JMfd2h",
-	"6e5MZ+bddF2t4b/MPO8yZ1EaNuJZ2VsVnsojTHENbKBU5rRdruQA9CG18HongAnTYViF4QN7eLuexIyH",
-	"15Uih5mhhWGBTqxOW+JSNFoKrVX90PrliUirc3t9lg4hNsFGTsCweb9SZokUebvPU6t8P0wOdYgYb5WO",
-	"xjXW2+TK2MCiWZYtIGxY5uPAmE+iLiZTMTp83g2T2LWyM1LXcIYTe0vzuiFB+w1Q1UGiUTdQ2ZCQ7W5/",
-	"Kpa1e/GU/8a3z2hbegL+zRvcVSmZKav1vuANwAmfdwFj2V5nd3cXe+QMlQkgeqHPgcQykb3d3VDj6L73",
-	"aXEn2sVg4IaxyhezCaynqaBFYL4+tFLPSkwujD2qdsJuzp4Nd8GGoqYTp1K938ZSv14u3FrPc7dh/BF3",
-	"Gxvya6gIxSfTkG+s7u4iE7ZxY1OCkXzFDsVU1cgXRU2GoJFcrpqopzIzKreIpW6+1MdDgbFj62tRpGIB",
-	"ZJVl3HJ2WVjiqZVgJ0pfhahp3dmAO91N/k3obLidmGOKDJFDllz4itrL3JU14L4e51gYNtZCpmLsnoXI",
-	"t0oMVq+vDvawjwILrkFXSv3jT0PRIp8jSLgJ1TrPI/HDs4Pfd7d//vzD8/+pZf9pRCaenWlEzTk5+nT2",
-	"5nXDfHnq+xHvMFkCAL7o1qLdLlpkt4WwaQBrqJomvvNTw5xNEeqVaye9KoLxRXfnYPs2cy8LCDE5oQgt",
-	"oW6CgpB8yumt1ldae9eIqOvv23RTqji/9U0/b/JgiULddLIcxdpfdNLUoD1c1na4OJOD9D0p71s7FTFr",
-	"3Bg5d5o7Vlg/lN4uk9shlkClZ43SGUCvVtvE4fnO6GeblZhws+XyEp+6lZi1SUxa2cpBVMrtXV/tVRvg",
-	"IjwVpFZHsLPkMDZ8+Fr4oNap4soGZFGsqGaFzMGYSL7ke5oSXzF7IYi7vyfjJ7jDEzcSVSg/C3ejQvPe",
-	"FvYlKAm9LaTCQR5dJZ97TKdqBa4fkmUKa4fhizAEHI5XKplPe4gYBDILaht7znyVdJhCnZ1HXR+vSoS4",
-	"W3pzZeH2P4GAzjeRsAjz8yRQ95tQj4vT4IXF+mjutByWvLe59DZJsFKSgBCsSzjN5Upu4kWgxiSIGfWm",
-	"0CIezWjjB4ufOjWiqjvE2GHsf7sZAKGRK+pitXBhFdeThsjaWOHT2KKv8XXdZYt2Gis7mvfP7r1r7ba4",
-	"4wGLO26xqcpS/nsq7zjwfXCzjVSxrJtr6FALO6VRTJcdBcsyoDoGT6+vAfJpl/02FDn0JJ/Rh27DZkUO",
-	"WYfpQhLHr2ZjTq10ieYWLrCk/GIM+oLi9UmHJRVUgQvs/QwNOdUvsDP02aWyQ+pyJLaM5x2W9LnICw0X",
-	"dqjBDFWeueFTkNaNPdtR0GHJWAulhZ2ikduh4KSzkzWkhTZumu4PDTKFi1QrSXPpyernAQ8ywSLOyvJw",
-	"mRE7VB9NWu6GHXGBldHuOoOUU5OhcodVTyIGPV5bNXLxSAsjlsw5XMIkdHJQPi+EW91doRKA9T2hbmxw",
-	"z+gb/ZoqdGZ02OYs3nXX6MyPe69FOt+gJd3W5zzt+hyv41X/bhbOuLB1x8qSc2AGQb9sol9wEFAFfMNh",
-	"4G7Tk5no9xFl5O66zvcYBwCCkXJnHKacSgKyGn1IeL73pBBvEQJoFVeruL49xUWd++sNGux4DJ011xQe",
-	"DTSAIf6roBKrFbgHbH/3pbf6FFUWCouQA8GOswir36GwhAdO8vQ5ITh7FHQaRT57cpxz4mXKNJ8Q7Qef",
-	"vaZKmYlIQCpSXYVQ6wj7oNzdlLbDHIyJkA+4VDwPmBekg3ryWXJ0cnL68V9H784uTt/836fj0zevk+ed",
-	"G5oewy7KlrBFJcpH+VQ1WtZfv95Q7QPry05chTYc9DS0zxG9r1tpnxt9q3PKJ+UyhXzNuuetkDzvsveh",
-	"+97LnsBqGjUCltBtc8iSw9BIKDBZEkE1pELQMPdZCQBD3dwS2CUMhKyUW/bkPIWRugZdm3TBOz8pST7R",
-	"aoDgZUstoICsFHpgWsF+Gv4Q7sn1yrUajUMiYo2S/QY76CsUjIhMGKjVk4CwlIy4LHieMCGpKQEpLQ9i",
-	"0jfQwWPLssdfDFBZbozk1cf3J+/enL95naDp0ZOToEJMyBh3mVczM83I8yog8CXGzEtYGLPYrwqXfVNH",
-	"fqsgnqqC8LuR8dJOXaOyiKSbzXXg58gAHC4LFrsvC9eF7LKEOi4SwuTqE5QhIc9SKS0B01WoVeprvN+U",
-	"k7khc7WFnk4DVSudYFGhE6xc5xTnEQGh11/AtUmlEOe/vHaqfLGdGcTHNj/3sNWKeG759iPC49CqGAwr",
-	"BzDy9sLYbDSH16w4MEC6ZhPjt690B3yxGBkSlWBuDPF2a5JKhYHWJWhP/MejA04Qu3KdHsFYQz8Xg+G6",
-	"m5f/UWTOxw8VlcxDhQcCX8bRWpBq4gxubJks8hAT6GuAP8AjJKP173FZ+ZTgkhHFL8I2YKGoVR3KQxMj",
-	"GUXv/De+MWd66LPkoVrgsHQQArCtxzfkJmIH+vsgt/HhbIuP+6InU2UssrGFwtWJFtaCpDJR55EcVfwP",
-	"iZ4NFVeHrDuZPoiKSmjDJcAuQaVyBEG11Hg04LInpZrgg+JMKokq6n2oy5CH9/zYC0tPwkSjmvGZpQ3p",
-	"zni/JqXZVxpS/u2ZPW3+6LFo9bdKgwWk3kD49DKOgqpnBpxioR23SM17y2CRJ1f6bR0CVq9yBeeQDcDX",
-	"t3sGyvc8A18QRCpM9S1IZHjAR0uYeyoTeTRuVB1Ge2WD8n1aLDeL0EVt3ZqHKzskDgTNZurwHsh7idxM",
-	"C9rfJZIWYJ600cLxwRCUpnmAYPwhT4ez+Ue0FmqjH6flnO6jfWzJlaeF/EA0rKtcHKYeOIJX/8Up0QXd",
-	"5ie4w16pDDbrcMX7LY+ilNupVTAPFzeZiY3oqjQ9rIrppua6Uc1EHqs+ujUS8ZkAFUcHmV10Btq5F1gx",
-	"Ycl4MGM3ZTMECNxzll8RPhR3/x0VOfeREc/hIBl3PpxW4yF02ZHsSe9/kMOhgV85Z61fcixR2LnOzSCG",
-	"xK9QV9+KbnGvZMe/3Jpe80shOQah5xvNb2iSV2f/ClwbQ+AZaCqI33/x993nuAs+nb/d/rs7NuhrnI+3",
-	"gbdfCzNWRthaLvYPFXqZHA202fK9akj8xjRbVfYQnT9qIp139ejUmSlG6w743gjaUtlttw5vrhi1cdo2",
-	"TvuonBq3JxFsHWvF1xev1WD1dM2iduZ56pBHRRdytvY+VsOHcz/rsFioxZRmfS6wRN5TfXmqQKoB8SGF",
-	"SJ/SxxxOyYPnsS1j7747x03Z0iQ9GdoF4uhREhkb5zsIo1ehMUU0+5KXEOc7hBQDqwMu5CFVolbKTP3U",
-	"PLdRWT+yv7eH1hLNxY0/mqlYm2Gawllo7CoYYoC4hMykoC3ZTD1JVScUPkbwYQQTxJvmkFrIMPIrYy0M",
-	"cQfWYwRaPX0q8ACnuF0fqDfgPBRFNOlZ94KGCNQ1cF660r5fL9PTC13IhAzoQ5YEp/7CiD8A65liGiIw",
-	"Y2qIr7KNFLeR4s2cK2cgs5JY0ahRDDPRNlzD+VIsATI6Le4Dw+jzZiPCK4RtCtkGbB5NwKaQD+XbUB3N",
-	"oqwJXnGz9K0T+9InoCGi/+K5jiaUT7BUEypvkC0yQtkBXe3NBmGH1PIOY1ObTTnzJT8bExx3g1NwqrfN",
-	"pDzWTEodOumMOf/AtWEWzLpLTc6QRb5a5v2dCTZ7x9dzs0bDH/0Wj7LZF9dV/wWNOgSaRQxXJPr17hFy",
-	"ZquJ7ATBvxIyY4l7uuTAeTSxtNWXesxVoXe8LiACy7LM3TCNAmYCshgB2FOHnLHdnnwViNcrUAsdpiMH",
-	"eWCUdnOPHpApU1UV2vUbSsTd4ql4FucQjvBljsXeRu7d7FVEd9G9Ap8VpOw5vWX38SWgkweyLStpnYWN",
-	"OguoN77eL/ANBpuJPMU8eaUgl1p9yWryUMK5cEI1RK7Bo7n4FMHe+E5Cw5KzV7++ef3p3ZvXicda8Ach",
-	"Ke40QOAYH2iZ0exMTeQhuwQ7ASoPHIUGpHJU8sJmaovnG41ih3UXafV7sowrzMNcYrhJaR8FCvV/ZE15",
-	"MOhQ7ZhBKjLqlKCHiuF/ZE+qLgyG4HpyQR+WYbk78rDIR6oJU/IADyY6Uelc9PzImFx0ryHwxYjZoCDx",
-	"0vuwYO3hQrN4MueL3/AbLj/8mlgVN8yIUeHMmjbm1B4jmzpGnIL8uppz0NwUGszOn/6viyVEk2/osk06",
-	"s+EWNeL2W02YP+vM1H4bK/LcyWPr6z6CqkHJ/L6arRpspANZ0kF4HloAxm7newcveadonyVlGijcdcIr",
-	"PUkTYYex13DM7bBsNSx3/8Jii1glUhR4ZYW14eWPNdwEFUkbAs/tcHG8CqmgDUv8xUltMOlX/O5fLzYp",
-	"gnSPpgPPK02/sCRod9kzzjAUdrp18Pvn6g46h1BdZSs3c+ZQdQv5KX6uajMxQg9950/LzdWcJlu03OHn",
-	"cgDG7lBcoBwkqats4Nkx3myTb8HfoeYthDIFn9AUGNc0ndIupZBmgNVoNeFDcvLSrvzOsHFZVB92Mb3i",
-	"tYT3zrm5mg/x3RCIHUzaLy5uPKbACNYwBh3bFzkcsCQXEhDzVECOwKpUNe09OXQW1cSjNKBoKS0GQvI8",
-	"6fh2hBHIzMOYFmNn8YUygG5PItSfGyDUNVhF3JiR057KI6V30K5gbA89D5tT4JAFl8h7cUsrMHvytiWY",
-	"7GsrMOmN435ZISXQFiu2immDxYoV5aShjwVRWk3uU0HVH7mLPJD23G2396M/d+u3tT99b33y1rcezZ0k",
-	"T7juo/Ikq7TtlIqqlbAHrAN5LIdHACfDDEg9ChpPhwyuQcYAeiUh4ItHhS1Rzny9bCXGPhkqTDVIZ+x0",
-	"GLeEsOrsRsOMUohmjMaf4O6LHKzpSWExPZ07ozME7SsFt5VK3pAEPmBW5UhMRbVksT0RndUEn+FCONNb",
-	"+LR3khUkdpB0CHYNk9uQGzyfjE9kS5/HnguH0LOHxDM7U76wnROTdjR2/QR8WB+zI7zvrNyejKFGZ1gG",
-	"WmRa7MhQj6AOLDn99OHD8Yf/Tdy6JUTrmXTZh1hxi6i2V1JNJLucxmEOfBkdvoghdyvZk5fAOFYAdNlv",
-	"RHbARoWx8/gSA8AMUlj04FgkphiP3ZEAbinnekDxqZylrzXHaTkfQYZiaKu5NMQ6inYzZqWcwj6kpA89",
-	"eUmqEFHrfIo5yoobLFNAfgNSOhRjgsVEPHLkyDBCDnLwY4bJhwGq79LXUoy1usxhdMD29/YwE7G/ux/K",
-	"mpkp0iEumQfiwJBKpeDb7UFhO0SZVlvgTAJ3HuRthWAdGkZ6iogi2DxmYrkUj1+mKoNDdnz2kb188eOP",
-	"2y8Yz8dDvr3XhAvmddeFhsEC7te9G7Spn//c+6uBLfVxZLj8ynoa4XsuofA3PwVT5NY0Rt/nKphwa1ag",
-	"Y9vKijYl9oCWCcaO3d68Xq3r7kZCzNsUWFu2c1nkV81WxZlV2kc+KJRFO52C4oeMs4nSV/1cTfAAMSE8",
-	"5n1DdlSGukpUc2ccVXQ8Cc+Q65E7JnoSTwZsqKE0iBsBDQlSrmyCqGpHwTLzlHUarsU1snmenX88CeeQ",
-	"hAmeBhWFTEdv2ajTk8nJmw+v3ZHdLcPk5dpgO9CN+PnM96FclteDH9FPKB1067KDEXU04yGwihLH609U",
-	"LtLp6te/1tPT4hbjH8trsVrHM13/no/HeAyt4xSqF5hwiXDCZkCH+MYGDxO6xVGawnhBPZ4XG9FygbZq",
-	"/lZqnrYXVQAv8zdv8nkIJ6K4q83CQGO87LTIYaP1+/O3aqw0yiHEPFry65qaA9wQeOhE0OJwnK1YfVDU",
-	"huXifvGwQKBhhgX7CmBMpeBiBDF3PWUDfg3OQQ3/Nt6hrNCqhDjfXFMvniI13SSmfl+u3xep3ZL31yl6",
-	"G4l4OkxS7XmwWZ6nr9IBNw+KK5gubrn8p7vgSYfe/wnT5SF3tw4d50aoKwpcGSZkmhfZo5e4pxRQPzo5",
-	"xpWu7FJnQJu5bcqzkcBnq/dKnVa8ghB09CgOCM/tg7k8VxIOfPyY1CYbcjOErELNIazBWHcMf2K7Fo97",
-	"wN2BGzaBPK9l40CuduekbOZw+idMiQ5+tWPpxfpv3OjTXMG0dWPaY2s1mhDcSozLIPurif7cCYVtQKQI",
-	"AoPQnP1qMR8VoU1kta2EwkFlBApzMNc8F2VdVk35o9MCQbxnRG1/gUYyQX20adsHspLc6t96u31tn/EV",
-	"TCdKZ4t79fEK3IrjoeYmQPpwc0WQP2oE1JgVgOEppcjZZKhyYEJeupdRNhfHRCixcaTcQIeNC5naAvcx",
-	"tZ6N1L9FtyeTs0+/nL06Pf7lDesVu7svU6vGIsU/wcc4P31YeA01A1+CERlFekd1cjMAZzHSYmzWpqN7",
-	"NB9R+H1ru63NdrOVZa1I1bnbI7cJNbjXgzBaXiBu7CumwYC+9ma42+ciHTKeT/jUsEwden4lnmWQhegE",
-	"0a5YPzANKRWBf9fsUjO3SzdivuHwD8JP/Y1IR2uUbTiWgO2+WYZVzzxfVbpvBhEC6MBOITG/1gwqHMtr",
-	"LrU7p1W/X9bVh4a37wzLncKpgt9lguTbMxUA0tkLy6xSV/jjWN/zSo3G7tgMFS89WRk3VdKoHDoEd0fd",
-	"zCV9ikfzi43RVJ+0kJPRTfQTPXSoD3jawZLZh1keNwlvqEO1Erjqk4Arb7VowydrPIKjOKg+86LGVGFT",
-	"NaqCrxFKkpCDJSwdUWr/XNRG9pt7o8Iaxq2F0diazrywakhBjK2JglwpEkQQmLA5Amo4CpoY1dNy+J23",
-	"SePR3+I1WC7yJUAqrR/3gAXu4SWsurlXqNbzI35nmMgaGmU31yA7I3E7dPzUgJo8hlk3xV4TdzImGFv1",
-	"HSGcTsuOt8GDOsDazQkXFrIuS6SyF+UvZw7YTom0bSrwIdzMAP32ZED6pcJOr40QRQT6yHMWbhw4lcGE",
-	"St88d2pyAmIwJA/DLb0RSs6EgyNCiVetSd2BTy+tVFKPEkYkKjh6yvt2P8LqLNasbuMQDpnMDMLHtCWT",
-	"rb+zmW5AFNpKkfxd7KcbdZQjJYVVqDAXlNi8L6/apMiVd1kFHbO1rKtE5oX0dVbO17uZR6+s7RKDOl64",
-	"k3EzvFRcZ4u2xut40QZ3RnmTJopJMSh0W3PVZISiuRDW8DsTlusr98dQGKuIS6He63ImSXT3sBiL+0rT",
-	"DssgF9eg3Z8afE12sI4iyH9AEtXKAnbxRKhg+E/Bc5aj9VcPv+Int8Sc/tUj4FjFcqWu2CVPr/BOCAva",
-	"1NmCX840tMR3tLePdqkYFaOtg5/2djtbIyHpXy+iiSqkBYJG22QYJCxBszLVBtrIxtr6GWxcVCz2z/Oy",
-	"d/ErJc2nzRbWOB37a+6D3vC/R4b8qi6PIc5lNtuk3foihvNL+5XChEjPi0yaU7xgk/wJeIPWlLmLkkXa",
-	"mCIdsiEfj0Gi0+3br8I3Ey7snTaJhnEuwCwwaHjotTaMh1RTl2HfenDLsJVZSWButCnjlo2UCRQEvgXa",
-	"cJFhkxddjUEjJftCj8qiB4+N1JPYIk6IscSGoIUFdnZ+dHreZb8FPv5ZRqW5hmPI++xZ8nFsPxbW+czJ",
-	"cwJNp2gRzbShEOLUr8lGuWDpFg0CYeGLbdXpemsgeGGV22sp0/H93rkYAvHAEL7fY3FNCc0Ld5hUFB3j",
-	"OqNPhXF+anaIuAFI14Efj4CHto0KtjPNLuuyV0NlQJZNGW4gSW34zuv9zrCcy0HhBPAZlRJxa7W4LCyw",
-	"JHyVPO94wAXfvhGoB0iQyy/fyEEuzNB/QPAuGskD6qowqiKy/jioH/1BajC+Acls45H3UH+BGwGdnlvq",
-	"lZtlGDoELufx81eKNtgqe4Tq0zlcyNsEH24VZQjt6o3RhtXJmh88EnA4y5BUZVHShfzOEOBim0t+ONt3",
-	"hoMoRBqweFaM7p5fvmWZcKOArmQ9VyN6uN+EZD/tUaSgQtYbjdlQGyV0Ne/hxboTmIjodK4tbCp5NIM+",
-	"2iCd+uNi6XNWfTPbWBWpDZemleyHs8n9K2BW1fMEPIxEx0k2SPRHf7oi6UuXvUF2LIpfELMJEfRhF0uJ",
-	"NFQl7Ft0pp75uz/SM3V+miuFc1rhumfqDfxLGHhQsYolUwQ0ujCM7+tOzujK+w/mf5T5dMaExp7UsHZN",
-	"wfzwPREz1FRsCWl/3N+qhPX3Xuz/tP/3lz/u/7Qkur9khsSSjlTjFB0QjRkHE9b0VhVA7k3A8nlQK22G",
-	"kJM6WjLCxCLR2hkJmUL9gmXcwnaw624C4a0ylWjAL5kFxhZvP4vPm6++IilYxYYpS7iJwhGr+tA25oGl",
-	"oi9sQOq1gQ7jEWvk/44QgtI28PTawlTf5B2KwQ0MRognt0jBnoWLnnSLg3+K5XnJsCZtAH1txropd1DY",
-	"oXFT1dsRtVXIsWoXaa+rIA6HbH9vr/wug76Q2N/kcztl3R/ubqU72LitNDNDPgYqL0a6B+xiCei1PYmQ",
-	"sQhYS/Od5d51MijSxMMgSlW58UFEVjaQQ2oNhvEDMYhVmMIaASLHNgNN+FV6rBXHfnq3iLS/WPe9m7yI",
-	"8L54C8HXhunvhF0RttBSpXUzJB/03c5Yw7WASTPU6ocKKyttU9RkpIs81yqBYleJ4Sr6LeBjczvsEBA2",
-	"Nz2ZlFdcOLHqpkpSw6f5/cXn7jXPC0gO2d92X5LSRPPPzYM0Wa7kgKiAJONsJGRRT/zjH+9paKkTmmwU",
-	"7ftNDM5OYmG5dsftPT7CqK+wQzYiuC8PM16WbiCBlO+GbbsoWnW4yUL5UDZgGK9qn2DbSDVZ0bar05LL",
-	"YH7I7hN5NSaFMQOCjY5nPWlNUZPXoJFLPbUatk8YVxhGA7SUx0+m9ce9rtuf4Z3GEsfGvbN7zxZtGxd/",
-	"yNbkVffTVwTEG2rGjopMgEwjfpQGxnN3mynra/UHSJYpYmoccjmAqs96BTCmmknnthKxJCPfFRPDkYQS",
-	"feqUS3YJPUnjeIO0zrVGokk24lcVQWMZjEFmTMkF8BnFOOOz2vgxuKa7rWvaGm/faMnZWpxZzHCD8x25",
-	"rQMwWFG5eT94jkLWD/s0XMk3YRH+8ppls4rE3y729Df7jch/Qr7jN6dUWh1xXw5eOKDW593t+Ej3V2uN",
-	"OZsoI/rByVB5PGhhg1VEZEIlEUvmLB1uIrAmAopY5kypPD+MJG6+nh7xZDF3oLEvBbeGk6+eRIPHX4FJ",
-	"BYITIartsHSekbq0lursIJ5lfjHf++VpieduQ/njF+8TvuOte1DEdCcikmvkkQsscoEVq7XuWs29Gc19",
-	"UljPIIolwkRQGjSexMpI7+XdOgxS74L2LegJ155ntrxtlSmOaBJFRIZCPQm5gbsp5J5cppHZ+hSyJnP5",
-	"G1XKrYptVWyrYu/mQJcW5l11aqNpXBhYjCAfa8xnuzdKCN0wnjdesTDGHiJYX2Q/8AkM0oqU4e2yvd1d",
-	"Rgxe2HJd3w8SBNNstqf5k2nEnUWZd8uEuZ02/P1QZVyT+B7uJRA+IzEy8+5jPcI0kePaIYzmWpzQ6PCf",
-	"EDP9kEsJeWiMRuZzFBuYMF1IxKikDozaXoszP5ONnoTuFk3CQBFknESLeNHcr2/ieyr3J32yLGyBV8Wc",
-	"9N2iFdymwzoc9H+cffzARqAHwPAa9uz07Sv208uff3weuoEmSl+BZuoSprRD3cbMxUhYQ31ByGBFAACh",
-	"50BStkdmVLRDMNwmVxPIejJTE8k0pOoa4xuKDHg3iuYWDsth/C+F9aazP/mo5bDsExZyQPNBS/zfRTZA",
-	"OxwmtRVC7ilp5TeW6HGDn+CKuxdZHQlXehvn8MPXjHrP2SNcrYWi/+2jqLYG7YaivZjVxfqxPjcWT3Lc",
-	"Ue5/leKyEZfT4OFjgaHStq9yodiIT5kGng6X6dYb0Klu1TUYs5CfGE3O6oUP1NFFdDOhnYu8esQ6eNN9",
-	"8eN+lx1jXVAfcbYCNUUIYRD9/JCHYqQ67348VBIuaNwm336fgNziP2+4+nz7j8/fH/wP+5/ff9jd/vnz",
-	"77vbP7Nnz7vbn3/4/1bugpp9UHx5jd1X+GZXbQervMUz/GHNDI5yo/wMYllDLvoWsqY50Lf1MHh9nhuI",
-	"z32pVA5cbrjxqvKUK/SWVDZ221+yvv6SWX0RtVL141v0mbwN7deeWFRJZJXyaAoVgwiHI5QPzENdevJs",
-	"q8hy80ojgJgJ54k7z9tdHPDNvM1lmDA9GR5kjrIUy8PjV2ielbcP+a6GBFO5Bo82qV5O8WE6SSpL1GR1",
-	"lZe0fSStpbViJz3tGcZZPOWXa6aaaGHl2h34gp29TXGQDzPxQUSQwONyjtqaHfkpYUzTGvbr+6NX22e/",
-	"Hm3v/e1HAqKFLzyDVIx43mGFdyyJ7RTP6eQKphciS5CaixzTHlVjm2ouHUYG8mugpI0zja5gbLvsSAbV",
-	"ioNdauBXhql+P5BxIJcQ1Ded0BLMmYhLjncLX+xOaq5nlUJs2r4UknAz5i2mG8rg1dm/QippCNwtC3rw",
-	"+y/+vvscF+7T+dvtvzvbhb7G+fi9u/1amLEygoa68eqweN23W6MF1kzrcmOarSWxhppxNZGYm7SzCv82",
-	"FkWT2IpRENsGbnNsuwrpLEwzGMIuTdUIOsgSy4aFzDQBJnCEJwicmNgCSzBsfFphiL0E4sMJmTIwtsuc",
-	"q4adXu4p+Qh6so+dFch65xtf2ZDrWp5Xeo7F7tl/cclKReOMityKMdd2x2mZ7YxbPqt8SgbGE+0W2SIS",
-	"mPdgxpWP/txyL6g+NeS+OSw57UkZY6QQVZtbu+VKrqppfqebfY5Xqct/Q9rg1eDGCbHB8LysLyDPWOK+",
-	"TNizpJua66TDkq4zyuIfeXJIqvK5BwPWkCqdUYKfJVXnOGHPlPYfJc99xn/ak0N+De5alMCk4/7UwN1N",
-	"qA5SsgSuRQYyxW8xaSHkIJ8RbndD2uj3GOArb388agLqeJp57tb2fGS2J4bxvNJdh/2JGWtnU665khP5",
-	"JoO4ui0/GU4Pcd8Dng7uZPPRScOnCGIUTFthb/jK/pvgGdektfv2aTnG79yS33ci4lZ+cSfG7dpanFap",
-	"bSbU18d8xYzg3kWjWRiN84WcFrkw9jxe9aRxj8JjLA9Ox2VpI9PrK0WobKII6x0/Wzf2UXLNtXCTN0nJ",
-	"r57zFIYqz5zbJSRL/K5KWCb6fdAd6qRnPMvQYvD2vIUvtifL+jE1BkmRI2eZmqPxmDgFSkcuDHxhRJa4",
-	"2Y14Bs5ZPZ+IXCg6u4vLkbCWEJDiQJdTxrHuoZ+ryWFPKgkhyHJj0JSI3rMK57gf31nyLOHjsVbXPA+R",
-	"qWGgWnJXigVQS+GtPFZjIMzvQULkcXEaeQ3o+xZuqT3V7wq3ZEsBXKIpF5zoO367LygV9IE1IjigYrGc",
-	"G8vMVKZddl7mopMwKga6AyZctUmeUTysDpYZkdTDXJ60AeGfYrn9EJa+NR/WZj7Q0YbcBbi2t7cnaoVk",
-	"xXA0fLGdkiXInd9nx6+pCJHHGfnwVEWE9nf3o6kSGLOkj2Nx68bosDpzpifn7RletV7CncKNRSmOxA9f",
-	"/XLIMY6NJgqCrRumJrI5pP1UTv9qwLA9/tsowH+fvfCe8GbilqOifv8YX2U6OO3VrBPPLNfWVBwV0mZO",
-	"yxoGWLo9pxJ5irkt8lSCs/OdcQN4gJwDpgpd6nSWA9eSnJpL8MF/pGwTmgXHxkSYR6ceeWHA+U9h+LIp",
-	"yBkgzr5Jmm2kipfWUL7tluTucZBa3TijovbWrqLO3EtsUFPxzQnD+KXzWq1iupCtwbIWg0WpK9+96yTg",
-	"a0yXRVJ6X2CBFYtgNbTAqJFauMAnCxd4ax+0GTCwef/s3rtd1jZNPiRm4Oqbav2oge/Rk+PYRHYNGgtY",
-	"2RFyUKH54vykSxgUkg0UdpKRteIMCH85VS0POH3TbQDzm9ntjyL4udt6P6338w0D+q0nXIr1HFWU+vWV",
-	"dLz5wlObT5mP/czVdDk3JYmM0+SKDMQ1SIof8dyoSoAoFit7Ho9uExT9U4njPCwY/dwsFrFVV9pUnLMo",
-	"jBFyEBqR267TVm2tqLaoa7k8K/tKo2YYgzYzhRy3j2bfEkUlhGfCALOAEWuDTQnP0eKmtLgpFdyUe3EG",
-	"msXEG/VmxQ4iZKAhrIEJN1RpbsXIN/TE8zm4ChNO8cTFEvGvMIdvoq7KP83y9GhY+lYSHxYZJrwHyhzc",
-	"uzyqsUiXFB7SJU9bOtwzrFByiI/axt/Xt8HD3ombmT64S6VhbCtSmsgjYIqpq1B4uKCWzt300bpgbnIP",
-	"U0WHy9LkbLkv2/q51rW6c/2cF7pFkl8TCsKrlmbVKENCvYWmuIxfGbdjJ5DnoQdnLvEWs2w1usLn2fy0",
-	"V0yyoZS0Gbanm2FbfZcuyK3V75nde9TUrRX/oCm1FXbR+pNpPvhOWtDCF+s9Yq8QsbHdWD5t5rwqN+7D",
-	"2zW7rV3Tpsa+rRizc1bWYAjtVAS6MVD2WwD1ojLk5OPJ+cXxh4SguvzPMyyGCkgblEoZADLqIO1znaIg",
-	"/MPy/k86DFA+yCrYePGh28P1gcGTKwcaRck2e95WxBA5qBaGxz6ZexGL5Ve6ibxyqyntqpe/FgNhzWZl",
-	"zt1nubThOreBt7WJTWFmETZol94i7HY+U+cglR7xXBjqlEXI2UNGUEdU4S1GwP5AVDeugWWgxTVkMS/P",
-	"fvNtuUlKG/TCWG4hiTRv2G6TnLz58Pr4w/9SNYYwBF4Zzqa5Hp04NSzAWIQ6STFAtwCPNQSIkouzvO8Q",
-	"IK5Kg6WM76UNALZ27+3Uz1GWecTpxernpslLZ4CHRWzk1cA60b6w8+wzSgLLhQRMEh+yspYLNZL7FtkO",
-	"CECsy46oGY9QnpkZY+PMEMB6HmnLr6gqhPdkX+lRkfOArEtYAJJxpzm1Gg+hxJjES2LRqtAs+SHpMnx8",
-	"BAlCnuwsg4yNgEsfn9TAcuhbpooqGKWnGrsLGiXe75W5vrXC26gN0aJetsbLyqiXnvzVsFdn/1rFjrmh",
-	"RxDW706ahLAuqWPNDNXEeCKfGQ1zW6Huya+FmMX7/QOf6lGJddX6+LIts5sWyB1EHHW1W2yDSIpuRgmt",
-	"eyvV34JUl+/3LsK9c1nkV4t6Y5X2LzzQgCICp5M/czjTMzsLdKuuQWM/SminLSsv3UScrGroFwYyz0zC",
-	"9ciJr8eaJnYvhB5wI2CowjsqEyENnu3U388kBus0XAuEo2Zn5x9PAmG6hAkZ3yWYETk53nmadZa6ZUtt",
-	"uTa+oD18IeQAjJ39XkOMBDbjENwtuEGoAKeEhLsKki1ef6JykU5Xv/61np4Wtxj/WF5THm/F69/z8Rh1",
-	"wP2wR7ulDnAKG2xMplscpSmMrdM6Db5fpMVtvb/W+7uFpqftdSP8RB+v5gHu/FltzVlYBvJGcwOB/Vkb",
-	"JQ88cHMn6sqhcDt42pktEyFUco+8pJWFSl9JyvP8kqdXhhkussDj2EVMA8+N0lfoncEIIeC4TCHPIeuy",
-	"94G7zoejAnpdDtkANCZjScdrj0LuDpKg5cuncEfQFUwB8aeHoUHAnyQIPduTYWRBRJJVVNwOQxKj8HyB",
-	"68AttwXJbNnJRF8G1CgCXadDbKzVtchAY8P8WEDguR6pa8ji3d0yDbQqZHbIkneKFNItoO7ovfrQ3GoV",
-	"Nz5ayMC9+mzOGgxTqP+p+0mhvyn7ry3o8XoHNcFt4k7N1Tz123H33mKubbbxIUt5lm+guyUWT9yZ9oGI",
-	"dxorev5XXIOc7UPVocM2BCwQKBChzJwnQ+wGIdBAh4PvkBFmLmeCqhPPNOdtuIOoJ+cTMhT8JL8Ez70D",
-	"xiWDTASXBXEH3USaq4qiAG0mU/IJb3LfRUXfUKakLSl62mSpX5FdmbOtd7z0377VfiV1doq2eEkbjTqG",
-	"IvfOio78Ct6anDPZKWucaV6JfFAfvv/YzHJF96SxIs/RRF+q+YhdtEbbKeIgBaGZmkh2dn50el4qvYBO",
-	"TWrPeQEY/6XIUiRCjA/2LDGq0CkcxB8kz2txzcCG8Oxm9KYfvVWdrer8b63GRD4nUp2EAmdmERq/Wonu",
-	"eL21qESTlJBRHQ8oS+zWHdQcBNpIOrKqDtHsGvLs0GcwtLGehUZ4knwfIPCPFpi80JHvST8rUmwDrSae",
-	"twYBliK6EsWbZ8IC3sNuqAn1GuVX/8xPHVK6+iyLW0SHUMaUqnnD1m172CLRFI0jXyB6Gylfhz+3qooQ",
-	"8lrYGKJqikAcl1dtcNdX7tIE1hFRXz2r1f6cSTXhxruF+GDf3gH+9GIX35mglUR1F20+nlGbiX2tissc",
-	"mBrbbSEPmAGZGT9RrJwQhpVVnwhg41nNA7h6aNykIDJuMtNlH0sjPVWyL/RIyAGGSqYdT4iO8XmqSyX2",
-	"hDIXGpbFJAjxZTpsFNLAo9g4cVidTie2WEU8Y7xZzKIGix/9DucUVKUESSQHGiDrsAzSXEjInB8RHZKO",
-	"f5ayqFUtiu6XfBFe6jC8nys56Ek+UOijSFW/dkRHd12f8sVLHnOhbKmyblMuu3dPKtP5M+Xu8q/RbZwJ",
-	"n7aeTevZbKje1lwFjeq8iHU6NkvY3c9RryAUU6U8xvlZdQw0ZRHbppMr5OvVSejpisnhWX0bo0xUc2ot",
-	"jMbW4EmgIQUxtqaSPi5zyq0x9HDGEDrT2DgS8s9sCHnmcfbvK82zTMBuoC/V2OBOuojNxpkLnicgRs5k",
-	"RqBoOBJGFRBVXthq1ycaNkozkBkR1NYc/j7xGcGeNt2Dic/Y1Bd2Xjb9kUi2ovRwznX0K24H5rRxsdn5",
-	"E/9/4aFivuKGy6NQ+KSLsRgo1SHszfzGITN8SpqI6i2p0CZGLGKHWywfCpCgiFWA+qtMbcQsAykADT0Z",
-	"jivISv+8Kj5O8E2XHc1+iIXn4Sg8mPPKZnrIl/WIG7BVqd7aFP10eYsHwZWYecYVtNY3nNdojflNEeX7",
-	"QzuIo1Wh3b3jT3Am7OpgEkPguR02GhjvlLoyjFunCDIYO/tApjUE9QOwv9JIGxQvf4cGwfKvNeRau3dd",
-	"akgLLex06+D3z9WFP4dQX2MrN8vF9UyDgp/i58ra7mCh5/IVRiutssYswR8mB1jZwzWwYtxlSQYDzTPI",
-	"kgN2DqOx0jxHeDE1kYfMa1WqxUTMQ++E5HxKndnC9mTOLeguS4pyXyYH7EQZO9Bw9n/vwngBR5HWPyh9",
-	"9/hKAuXHx1oNNB8xCZCZBqvRmdtCgtmo0VjepNar49nUPU1YvG5Fdjd/+4r8b2RXBps+vn1P9mpAX0NW",
-	"uztnh/xz6xK4Bn1UOFXw+2dnxOCPvalU6HzrYGsHjRs/Vl357BjUOAc0EEZ86mbgHeMssryJGH9wOkTy",
-	"kVNH5Fs5I2uuK8u3zFIL7o0iZefMEKQNetSXkCtnQqnKyDMk+zdv8J7Laeg4skzJFDpBsp0bNF/CXBk4",
-	"lKvfHPOVkpRd9fM2kENqA3xFOTNi9aobAZ06v5bRR8PnddPxoKaGXU7ZZCjSIT29sYBeXSXOEIpOsDi9",
-	"vLM/EGpWw0fWESiMjNQqF3t1iAg4fHOUj7JCMGMVqgpeZAJwdWNwvJA+aVSO+ioA3teNWlC1jSd9Bx9P",
-	"oQpyE+rY/eCTocpLNkO3FQ3MvL0zRPdvXPsyqRUDO27oCMhfGekU3D4ITUB1hxJgHImS9t5qx/lVBnmv",
-	"pLBK149yRI9hOuzo5Ni9fVOhTFQDN6YTOHIV6M1Xhj5KU1RKN4Z9qzTDDp5LnnOZogjILFYhmUN34l/B",
-	"FDU7VBcvnMKf//p/AQAA//8=",
+	"7L3vdtu4lif6KmjdvitVfWhFsp04kdddPa4kdSpTVUlu7Jzq6ThXhEhIQpkieAjKiirtWfM082DzJHdh",
+	"bwAESZCiZCd1etZ8qXIkigA2Njb239/+MojEKhMpSws5mHwZZDSnK1awHP71Yp1Lkau/YiajnGcFF+lg",
+	"MrhaMhKm7HMxjeCJkIg5KZaMZHTByIzNRc6Gg2DA1cN/X7N8OwgGKV2xwWSAvxgEAxkt2Yqql6/o519Y",
+	"uiiWg8mT8XEwWPHU/HscDDJaFCxXb/r/Pl4c/Ts9+mN09Hz6/xx9+ss/D4JBsc3UW2WR83QxuLsLBq9f",
+	"+ifMY7LgtywltCBRzqj6yk4yo8WynCOPB8EgZ39f85zFg0mRr5k737nIV7RQz6XF09NBoBbAV+vVYHI8",
+	"Pj07fXby9PQMVoEfju0seVqwBctxmjFbZaJgabT9mW2bU/6V3jBJeEEknTNSCJKzjNGCFEsuiZobk8U5",
+	"iZZCspTMtkD+iCYJywOSsg2Zi5wwGi3VD9KFesGMkViksDHsM11liZrSyXw8H8Wn7OjpfDQ/OqUjdvQ8",
+	"Pnl6NKIn9MlsHJ9F45Eh0pLRmOUlmZwlHKk1tOzp8ZMnXXv6T0f/vXUrV5nIi5f59v06bVLo1S3Lt7g6",
+	"Lkm0ZNENiwlNYxKJdVqwOIB/pIKsJcvVM5ucFwVL21gzzrfTfJ1W1qEnNRMiYTR1ZvU6veUFa87qpVjP",
+	"EkZEVhzxdEKYmuRMxFvCU9ijOU8Y2SyFmk/47tWbl6/f/DUkdF6oKRbqUyrVOtT+FUvGcxKJVLK0CAiV",
+	"ZLa9TsN3by+vyGOa8ce348dqbfLxl2wpUjZN16sZy+8e65885mqSwOnhuRpUzYas6JakolD8gENxSRI2",
+	"LwhNFHuQ09FzslmyVFEuoquM8oWaOi2uU3ifYktJEn7LhtdpCynxwQolYzan66QYTOY0kSxop+yvNMsU",
+	"BzRI+9uS5cwS8ZEkkUjWq1QGBGlFchaJPJaPyA3byoDMWCLSxYRQ8l8v374hYvY7iwolqtQkZYDHY8OL",
+	"JQld8oXBdRpqCk5lQQsWKk4itChyPlsXDH8Ti0KSGSs2jKWEF4qGtyyR8KgeKvxyPSjE9SAg17Dc68Fd",
+	"iD9Ws1WfkLBgn4swIKEe+zoVOQk1UUJYWbpOEnV+E0Zvcfm4biLWxZD8tqSFYpxYMAnbqhZHbhjLJMxK",
+	"bFL4aEguUrLOEkFj4ICI5vlW/ZBK9c7rdLVOCp7RvCBzzpKYhCvch5DwVBaMxrjbpej4cj34Vcx4wq4H",
+	"E3I9cEmIS74SmxS/o3GcMymHES+2+N07IYtIxPBbTSX3wcx+XdJOfa+odT24u2thOz3lNkn0bPy8er0c",
+	"t0uddyLh0dbHhFQdnUismFS8BOcPDjTNGblJFb1pkjMab4ckXGcx8g8cKDhlYl0EZMXyBZMlS0nC00Lg",
+	"gVf8DPwjyYopasKpxz/PSZizLKERC0m2LiSyvdg8qr2LwDP6Wua5PCchjeMQeQh+tdIbv1XzHpIXyO9k",
+	"LpJEbCzrXKf5OmGSrNOY5XY5IFftRNqlQIY0dHfjn3M2H0wG/9fjUu94jN/KxxXClzvxni2A9L5LHSR9",
+	"voVDDZwn4XyJdUGo/VIx0jl5ffmWnIyfPj0aE5pkS3p03HoPoKSa5jhw27XWUE0+fTm+819kv/AVL5or",
+	"+ElsyIqmW7WDUh1xmsoNy5WGshKyaJtfAm/zytYnI1cbGY12qiHv1Kl9A6TzUxjJqljq1XD89PQcOCP8",
+	"SwhCZMbMnUrC//v4h3BILki4WdJC0iybhCTL2Zx/hktNsRWLq8rHX56fnp2Nj09Onzw982tirlDp1Mmc",
+	"jTkdVc74qU+F/PQvk38l//rxL6Oj558+jo6ek+++H7ZqlO9ZxDPO0uJVnov8hYg91/7bNNmSFZOSqnOt",
+	"ZTyXhKmfWPU4F7c8Zvkj2ba18PhUMWyd7fZWMO2s3zMqfeenbco5PN82Q/y27VA8Pe1S9bTuvpPOl+rS",
+	"3TVh0Ke4JHBDt80WvuwtgH7Fd+PwMKN12uNs6N3N1+k5/JGyDZNFVeS3knOd3nunr6i8abN6woLKmymP",
+	"Q9DgYHpaCdhQqeUNi2H3W4wh/YJ+FtF6DU86HHHy1LfVVyLjEc7ZN6T6dvotrLAPkuX66mvhN7zfezFb",
+	"RWfszXR6+JLpYE7KQGXxD2BKd85MaR5qDwmNYxZr41tvNl+1zxUHmOLzAy9h1V1/pF7iPa3ONH/MxWqf",
+	"SQIj6gkqDTehBct3zXSuBjlwni/5gqODwzNFozgUqNkteGp1dMlIDD89J1TpTrEyNp3LDx0KagU7jvnf",
+	"2wTm+GmXwPwL+fSv6nr69GUcjJ+0KBdqgW9gmO4dkMwxYUI1sRCXK4kUSkOlBdiHaMuoSZCIypq/gOa/",
+	"r1Paskr4X++bwb+SNm2vslUgcZXRjxpem3JXTvuXn1uvs4fS8dTkL9litUuUbJZipYUJPk0kS0DbT8Wm",
+	"9R7DR1EmfgUZCPJ45xFWFo5cz9QTMxYTMFi4UlwzHrXN3JHlDzrvO7wbmCx+EDFncLg1+T/ABac+iERa",
+	"6P2w5u1jNfhRTAuYSTknGsdcLZsm73KRsbyAl2pnReZ89GUw5wmrLGPGUwqLbrJFeYF9xN99sk+hlYdr",
+	"qdL9gny4+vHoGTqLtOOoYZ+rL8MJoaRgCQNF2SokKfo2Ep4ycCFoRwmRLKO5kqZkpsyi1YoGRLIVj0Qi",
+	"UnA9FHRWeihK3V/9Sw1glYg5z2UBA4DXUdZdKIQlkpU+r1wWaCZW73PNfWjn1TaMZlnCI3BePf5dK7D2",
+	"QH/8MqALhrp+xIstOEwLmivJVL2GJ4O3766mr9+UHPljTtMb8itPErApRBStM2pUJkU3+LhiebimytnT",
+	"wV2ghz9+boe/SNc5jZc0W/eaxF9zZZ//xhNUpiuTeCmiQnjmYA0rZzJng7tP7sniBVvJfob2e/CWDe7g",
+	"9L3G341HI200mg8st9I8p4rFPx8txJH+7OMntTPD93SjVWdg+a9x1JqarfoGrVHweBVMcaH6J55KJY92",
+	"ns/AeowaQ1xIHdHQARF754Azrarjol/pwc7+7lNPvguHkbwNAxIOPyfyM/yhtsL+kYTfw8nXvk/YPLUE",
+	"7SIdkldKQOC/yJLK65TWjjD5TuT6o/B78PgopWdJbxmhpOYfxWf1Z2rkdZowKQklmr5E0q0koliyfMMl",
+	"O0e/+HUKn5AbtrUuNdfRig58IAOzF3/pXtVOqdLxFZJYkEKIIXm1yootuaXJmkk1NlEj8XQxvE6v0yv2",
+	"GRztIGMD+N/4qSLWbzyNxUYejY+fHA/JBXlx+TfcjKWylQjGP5DnImA3uBC7ZGoAAlXk12n4H+GQvJ0T",
+	"SjYiv5kJcePIUblkDKaUMxqrkdXrUdhyNXKWUJ4acfxdKqwu+gfLhVRTz5K1JJIv0sB4j8j4yXUaLWlO",
+	"o4Ll8vuSwvpFAQmVDNbePDh9oX6IaAe0DAhNEi3LJSnY58LuLWyL3l2lB8Phu061b5qCe/ucuPeSJDTZ",
+	"KD5QZFPvGiJzls5q9RvpvSjgNMlMcRjIhR9o/B6v/45rI8vFLGGrv5jro59B9g5/5TubVxBkgGFJRFMd",
+	"RYFNU8LkhUjnCY+++ZSynIHzFg6jkn8zHiuCwqTAafUtZ3SRbvGko/MLJvEjzClm6bcmjRItCY1ukF9l",
+	"JDIGE3qdKq2eJt+cOm/XOQFnLfqKErGQcHcZaabZa8rjECb6RhQ/inUaf2PC5XDgU0Hk2sSQYTrv6FYp",
+	"11dC/ELzBfvW24mRVGVyCJKoCcCkPqR0XSxFzv9g35ROb4TiLwzSiYJQdeHwmECQHad1S3lCZ8k3pdMF",
+	"iVnG0pilEdAqFpv0nBT5ltAF5ameWpaLSOlss4S9KCf2LfdSj4XX3nwtWXxOQhAZMsQQrb4hWRJLPWu5",
+	"zpTqyuJfWczpFehSfw4HKk0EQ7igFSqdFUYtA7EFvVF8cGfUc7i3LiLwWVSMmS/WxwXK6vHo+OnReHx0",
+	"PL46Pp6cPJs8ef7vg2AQc9is2CrKbEV5MpgMbuiKJvS/6NcNI3CT8Ri8F9ra+BkeIe9YzsA6yQV4RXDS",
+	"mI3DIpHG0zkF08M4W/kiZfGUpzCxdJ0kd3X93J15P5ecu5K60v26IAkDT4hOmRgOmokCduVfmq/msde9",
+	"UPceGMLUx3+zBkFc8ARYr0yfAJlDb1hK1pmak6IFnmukVGMiSOFuTnuvnrlr0L5hiUAAs5oZgvkiaKBI",
+	"uRF57KdUdQd9ZlRCZekp9u7fjrXW7Bzw9OAGBcYhCMSor9Phg8Blo9qkmyZTYA5RmYLTaVA656zzyNQP",
+	"RYPXLdtVkpuqfs2Te/FCjZaGjPCCDkJAeFnWZIoJlE0zlk+R9GjfB4OM8nyqDkN+SxP9nRxMngaDjOVS",
+	"pNPKb2O6Rce057sNYzcYYsUv0dvX/Lnioa6H8D1eCeNdR8NRectyMFWkuvhypSAsmNJBh97T30KA+lt/",
+	"YeZw2ESfYiPKEGQhwCmGyzonI1SZMMXOM2gbbevD/rBObpxBlBVYDkMWSkBuuFLJyPEpWYp1Ls8xSUiJ",
+	"iNR4yTvE1I5J4Wb4hIWkK2bGluyWpSSmW7nXSG0c0k0EMQcSaOczPINu529DnlaOfVgi1Y6/j/PbeLed",
+	"vTr2eNem7Fz/Tpn0jhbRcqeE9txK8Gt1wKIlTRdsSH5mGeSqcWV5r1hAZiyia8lwa2ka2xgcWTGakpjP",
+	"5yxX+iUYL7ISD2qRKk9AOLaLuTsQ9e4Cxj2llZuTsyMpp0M62bc8rbxktKe0sa8ZNyZzP4HxEC9ulw9f",
+	"6e0PMPm7+jGoesnrPnLn2yN5w7MjkeHROMoEbLsNjtizlMIUq6xGS1OiS7MwFofSmz9nPGdyL2X9hiMH",
+	"s1QR4+Og1InBSSeZq6KVP1vniSd3UuQ3kog0cm/IFj3SrE7PAN9YWUKH8OkndhxxoHU/FnOt+e06564N",
+	"01S799L49mGdcomylSFk7ziQwxqVIE/LXkg/yYuCrbKiOZ2I5jlvS52aMamTQDZU2f9o1at7nhfauqFR",
+	"xLKCam7ZaXFpJ8BUcp9+WE/AI2rSCS1YOQnJ0kJrCsrEmudMe6n7jB6zQhsHOx9VGmrstcd+W+pUcrEu",
+	"wA2vpgUpxYcaZ4GbUejdiGpO4m5BOqc8YfE0EeJG+jNaxbxgWDBAEi4LEol1EpOKr9z34mVRZBBOWss+",
+	"+4epa3q/dLkCBKNXrN9Caq4CnbnWoF/CqGRT8Al4THNthnMMX5jQAJckYnlBeZpsibhFZbOfuO1B1woZ",
+	"gMLIvTSPlto9wIuAbJYQRqxx0zq1/ORxirTkOv6YixUZt1g1ei7m3O1kSFnQfF+PkTQJoZ3SDAVRmUjX",
+	"cEvYPGKToWdEVG0ZVWFSZc2gmqOrz73ZuNr5qKy2ykuOHOiQqi2ZsKHIWBpCJNBs7pYV3wckRKHJ4tDU",
+	"hJmFBSTUXlb4SnFISGcQryXfuQ+SFLLAljQmvPg+uE5DzTMh+Y67Ya9CJPH3uihEKwdqWoNgYCYBGgKM",
+	"qT6EwdRFjq/zqg0XJpb7C5d1J2kZ54X8D5MeyAsT2Fefm3d9CgaQtzSYjCENHkPB6oEXIhGrmRgEg7/S",
+	"JGGDT3eBfRlqZ/Zdml/Kdz2vvOrT3aeGt8KdZM9b+GdFDbvwaj4GzL37bi4HbOEjZz5+dQgPqqfMhevb",
+	"B53dqEIHinuwoOhvGF6nOcO4/BbDuWoONWsLkmVOxjZZptwDTfgLSCsklzy5pZoC7gxdMjy0ir2OefHq",
+	"ljV88jTSpECX0hANUcXIWKMEnvqT4Wg4Hp8Mz6o+zHYnvlUTvIbi6SgYbGi7IflsdKdvrvGx4jyeRjyj",
+	"iWIOVNEmYyVz1kgiM/XH46Yv06zO40O36/OmvLNiI/Iboh9S2hokkqNnOhcrR4NSUoWlC57CNcSSOZjp",
+	"kD0hViuaxrKfYndIiMHSeU+WnzGlQSh+3ix5tMTo07kJzm6oDDFT1iy8LHZuHL3esQhnH5saoZiAUIfN",
+	"vV6PRicRj+H/LAxIeMO2nk8TEdFE/WF82SH5jhqiq1sCdyWsak8QcgFVAvzvOvqy+z433NZgF6FpqKPH",
+	"vSIHJS0Cw6PlEM51a5i0wh5eAWjPt7lSak79W7aXyVSKi4bVFAycmvheulAhCtz1nVxSjwzgrKsjmvf5",
+	"yPBCF/LWhVymrn19uNBJbz+aWb89XcecpRGbSv4HMx/O1jwppjy15nREU5pvlbyKQJqOgoGSmSlLnNxF",
+	"0K3U6EVl0D6y05YsqBtEMf4YLpkoWcdsWiZIw82svuDFFCWcsjnsLHOWJVv9L23OrHM2LZY5k0uRxOX8",
+	"j0fBYA4qfRptpxHNzGRB/mrSiyha57kijh43y7nI8ZabrZObQTD4+5qzYgqO6ClTUhzf4n4MWqL5IqcF",
+	"m4IDtBq6UXM3g02jXK1N/6D8WMnDP0RqN0mxbbxO2BREAnzd+KryYZlnPjku/4k53eYZNdkpOrinK56i",
+	"cuF8V9lZY9ENXr6/+PFqYD6Y6joy+xTLNAFdH//UZo/r54zVDv4FH3OZvUG14jeWgHJcqgW3LJcgnsZ3",
+	"5dum+lcl9QYfrl7AeYK0+MHFu9fkJVsJYo9RMChyvlhAXu6KpmsQWPqjKY6OM8aS2W7O3kDe4VSXy07K",
+	"VTavbfe8fjnQJVA54d4QuHsjmKfRmkhoqr3wsuh9g9fkR31IW/cnTSmdrqCDijq4onRZk9IdzMuUdjrP",
+	"xR+s6hwxAnS3A6AUYJ40BLQMMQOFrguxogWPiBIe6lOl6GBAChSsc/BuKFOcxYSuRLrQcBzILNIfm6/L",
+	"y/osLpdas8Y56FVjIU/OIsazApVvuqG8cGu/1PfohoC0wELsjE3as7SjVk0/dleX4l5Pls65BZ0CgjOF",
+	"AIId7sw6RBV0rw2/A0xrHK42pLU7ta03LOvnAvReRR6FDousoKZQsRBusGSmHEhiQlQkciiVkySU6yxT",
+	"yo4y3W1tBspPEupR4xAKcIwK00PrrOsuzoXZxQKvPvPibTrovjobYDaKL/XzENHW5ZTlWYE0FO3LkCSD",
+	"yB4vFN+iOyIWTPpZt3ZFfxnQJHk7BxdB1zp+ND97QTOooain9qE6vBTgCZECC/Vnlag0xJrtHnJpT3wZ",
+	"cAYMFU/K0F65Sg1Fw3vcKEFFQB05i9tiZEAKqdsiJxvwxs4Y4eBqh6pMfW+x+JwwSJw3vkP1c9gLxNUx",
+	"KDWS6FPc5LfOo1j6NZ40+a9UnHbIIL20d+b5O4+KVSfQ9eCnnya//no96HWSParZ/V7YotI1JD5LY2VS",
+	"Ltapkg6K4fCSUY+7qBBNHmmoho0jCIpaAAkRAYmxGmQl0mIZmP/pDzeM3VSrJ0dkPCL/Qv6FjI+e9Fqu",
+	"TyH1yd4/9OEJa9MP+1mePuW2mT23oUlCokREN2ooputeUON4hAA5fzRwsVBTOz4aja/Go8lotNd8zEwO",
+	"u+RcHfzLIYpNTWvfxwdyYW6hR5LEbM5T+F2gC53t5WPES8c2PbCbzm90NBK2KMZjqI4/lQILkrio0ihR",
+	"KhcgFvtFinpELPpEPXRgq49su8Sn7xrWUlPwb7WYdhEK1v3Ucm10NSSFud7g4lAntMw2hboOc0tAImp5",
+	"1egcLX07Vq6HfmtmmU8vabEH67P+q8CEPCjzMDXKTqk4ZouJNNkeaC64pmfXeq70c5fr1Yrm20Hdzuyn",
+	"nDli0+M10sXazW+MTdqP5Ff4+M88jZ1fT/250Upeg9vpka641B7eG7Y1+cc7Oc41hvsqDTXjuHtlWMHn",
+	"QEg1HIxIvOqeOJsb1ErtK6LUr+O3sahjYdrzXz/QbaqBow51KdoNI7KuDvt0maa65PBb/Rar07/ksRq/",
+	"GHFSGhL+C7pFlDc1GL8a4dGGKyZe1bsRVBwmpZlbd0nUEtAdNq1FcCtWb5ef1e9sth6B3v5m63D6M73N",
+	"5bT3dzgfmgGKZT9KfJs3/Zbzgn3FlNCGETEYPUPNz2MPDI7H+F2Lan866pFE1vQA2STEJzsTPHu5G64A",
+	"RVZ77iwgIJTIA04EGtXtboO9cTmqweuv7WVwczZ30avpJ+hiyPphqm2cSbxsmYCXMDHdVrN4n++G56uc",
+	"Qp0PCe/51K1oV70bD25cu4jNHlqVkDnffRyNNYTRfxx/HB2dfPp+8nF09ARA9z7986Cv8f01B2w1zjsy",
+	"gnsZ4G6Z0GhUhz861IruxFTqoIwDnv2Xx36sw1aTugZY1TUKoFWd3h3hH8flH1fmj4n5o3sGX9WI3inX",
+	"vqqVvVMqE8Cb2CxFYqBG3Ffqu6F2tfy5drh7Vp7tnZ1vLdGDLMbuG6fVfvwaTLHL0jvgPu199vc969aM",
+	"dE93U059ZSOze/Cd5/x+1uHXOSONS9QXBZLMiSMIjQOzAeAFq24TCSFAqsOMExIWOU0l5sXQJDQRv3C2",
+	"Tm7Cof5/DXi0kqBZ+T1YqMmNNxGzXINYmGwwt2Bdf20i5zlbUZ4CkNLZ2XMlHCGD4njsJAC8u/hw+eol",
+	"JIDmTIrkVqk1o2ZFufvqXs4SZ/B2X1bBEUV9xqznr8er/cCgv5a1mU7erMl67fvqAz2CLvU6JkaLEq9p",
+	"xliqyxs21SQ3AALnkswYTxdkLtZpbGAsDzUStePE+jvQLVHuUWUFXZbje1Z0Xaye6m6bmC0Hk48no9Ho",
+	"5JPO9YZ0XkzNhgnELOG3TM28mcJr2kB4ehZ40BFBK0dGYCJL2LkNe8NV2RL7r0y1uyzjnNDUYIwozaAg",
+	"NEkCD7qwuTrvZbM9GTUA39Yp//ua6e9LNcDrgH87JyGSOQxI6NBZ/TOiacQS9R1CTjlxbehOUCaaa8kI",
+	"uFu6cwmLeMxilJMaPgy90dcpwh4pE1+WAIX2WC7BQwAEBDcwWbCCcC0Xe+kbVVjoClzeuBsrr0m62qHR",
+	"dOw6BpctJTHhi7e/vvvl1dWrl+HE8hyvZlqcl4kiShigEKR5zm8x3KVvBZOadfnip1cvP/wCQvr9hzdv",
+	"Xr/56yAo5bYdUP198ebFq1/w0R8vXqs/GteIujHVEEe3NAc8Fxgrp3MlEC61nq/O4/t1qkXDO6qrBV4Y",
+	"R5v62/CNGgvP8KcKgVi2J6rgV1DTNpQX7UgClzyNMDNHqbrm3jZVZ8Cc0j7C0lwkK31J2amcjJ+cPB3t",
+	"8nPU+Kvq5a7MsZPndOyisY4XUAcIoWNz1SgNJVqv1gkt+C2bQBoCje0RxspBZdBYWRAQWv7DmDtwKZMQ",
+	"D0RofsZotLxOzbtEGmlMQBrHkqwzxech+CCnNqQrdUOKWuLcLcvpgk31uFswL9v3CyqeygJENY75ZTVp",
+	"usxwsiuqpjdBO6B2i1WXmEA6mL4/65lVB6ZK7a1G2V88RLzT0hm8K62JQS9LNpg39TJLvAax4jWiLe3Y",
+	"QVgJuIyRphDLFrmG+EnFpppeiOeT5sWBW2h8ld1rRhEGbOxckFBCkyRlaoLsSYoFE4ucZkseTWMusdrH",
+	"i6DtpFnOtuh5CBDFUciCaPdoocF6+96N79RrXviriINBQmUx1dGUlqwlzH2b8wWkhkE6km7ftUfRJFvQ",
+	"ZKpNwZjNWZ77xnMIAID0mDWJlSpKrSog46aBhdR+Yirjqtd5bRDPsLY8BtycpdKS0I3t2aN9Q9A4Rfac",
+	"kC0asqpWz7Nvf1gqxk2Fo1Tm1BkKlZgP952Y1sE9RII6wWbVoshJovjTdkiDciNtak2strnvPDKWxt7d",
+	"egPFjYt1ur+xWCnZQt+YN8ergJpgWKeRYz3Puh3h72u29pHxA9QpbejWpELoeq0JCSWuGPfOlonuuzSs",
+	"pdiPp/xG9HuA2o6bs4R2aBXDATgN5u1aFPtOvTQ3/Lte7vc5kYy59okO18u9x3QtTS8roDpj8Q9SUbQo",
+	"Er0Gw8Jan6AFPNaGXQTmf7Wi9xwAlnXdmDa7+oofkRVTsS7kNF4r0TyNnKKjbpnIi2Wcs02146EF3cJr",
+	"HDs7mnu855TcaNI3vBncYQ+5GHhO4BXmghCknjff4Q4r41nqlZ1oAuharC6YEfUGhGDqOySj8Q6t570y",
+	"CsR8l5rcEHnYoEPuUmd0J5BWheachBEvtiFk/62T5EAFpzvUoMtDdiK/sCzZoiUFv1qn07Sjy1S+Ti0U",
+	"uATDjANWal1ztYpbr4zGYvc8weFRzvPgFMZ1FDEpd/AH3IvYr7Uo5aEjP4ODNeSmHPcT+j56MDZZa1WE",
+	"rR2O+Lad3FxO1ya0oEQo2OcGmoq675XxkINeBLDIAott+2QZslUmcppMvWhNmvceSUCsnydiY5oSXOnf",
+	"kd/YjHx43cKK6se9sgILkU13OkTvszm2b5/nHI8957gjwbLma/DP1SSXTdyEWNuRuefmtF4bv1kXJ2p0",
+	"Tg8/fYO4UnAvQv2GY77ohQpVdfibvErr+HfEmoduHlW8qd7WdUivnVJXTpvGRos+5lcNvUaUR8lqc3H4",
+	"LsMWGdjiMPAbEh6fR4fC5ddAWtShFkO2za72aBhNARfs8Lg1T71XTpfHoLxd7fVVKgftXhC/W6vN21bz",
+	"WNQkZJfH9Ep3ougbq3JbrYBfvNIL9VMwuKU5V1ITzqzIY6g0Hh+PzuAcVp2btZd5gjKAXxPYLq6QalIP",
+	"GvXu1FYr5NovAFJbWf+kGY02Y3RUw3CPJDpKliKJWS7PsafxQrjXEaz+kdMheUguTJOUp+Rn/oMnyWb8",
+	"tSBnalK0une7WAyNFw+OKdQ7Vny+J1aOwD8Ho/FzOhtFp0dn4+jJ0dn8hB09o0/Ojk7m4/lTOp4dRycI",
+	"2FSty8f2VUZG332q6qtqx3V/0Ikd/vHJ43yd+lBnytk2Sq51jzHF6LYKHInS+/a6MmWMDlpiQ0WvKNse",
+	"lcispp82ZDSh3egm1evQ9lS1FOnc+TLjpqd8OTyo/RIsflRWIMhqL23QzsFc1GEP7SbJcjZP+GJZhL5Y",
+	"993udf3MTTGknliJqODRfDCsXilDeyStDjQkIf44nLiOjMDKDUiqsxrakIRQ04JPw5/IfVQ30v8ufPf2",
+	"8uo6fUwz/vh2/JinCyaLxzqLSYbfl2/WANTQ35Hjz9V0dH0MdOqzqiCEl8wvjHGHSJQih6pvep3CVO37",
+	"V0MSKkE21aUK4YRIsWJQppyyTWBcpxfvXkPjr5RwaPNWeUGJ3ur+PHz36s3L12/+GoIfgsvrFH1hZb8B",
+	"7ZFx33WhVP51YemNqSYp4+BqsngFqfo15LnDnya9U4fxckaUdoAEQSsHnT22CcMWA4zmlib4OtTLqrlN",
+	"lmlgGwfBQFN+gPBthm7Qp9Ji2HblPll5siP5yZ4tAzFTFZA2AaoMqXtk5rhNZvYGzziH6jZdlRerk7tO",
+	"kcz4Uc6KXLGIAKyBhEX9c5X2DyY68qaZ/WIlRv9y/Xf2J81a/beNZes8J0c0abxQ7CPT5XHREe6aeMnX",
+	"qUb9GCPYR2U4h8i2GhIOM6Rwt+AWHOpO2euGit1LyoFm22fqO+33W5bHPGrtr1zbGaCsTgqIYxPEr3B5",
+	"2PvK/xsOfYjBag3V8jI2TNt1F0MV0j6a/sPBP9XAmRroRa1gRXe7C4/s3TsKvKAEptev9ILSoL8HJDoY",
+	"hFqU2+QjC99DFoJJgs0ypHkxTRJCE37DKvkuD1QBdWlQVRA4B5P04E4xReCkEBNM56isycILBabSFdUD",
+	"RCjhaVDeTg5ay3XaE67F7aO4hews7dPTUyI03W7otpam9p+tQMuy1XGDrw7DhHHlMuLYSpbMmzgxX68y",
+	"bH+cmADhJHV7dTP7oB0+ZoLnR6LH33qDDTNdp4abKjMPh+Q1Yk9j/gTyNOBdGL1TkXcm1m6sc0iu3Jxw",
+	"J/kc9TmRMuTB/1MRdwDczHkjtUjnqYpUB74/FySm21pD4W9TVNewwFuxUc5JiXdDNMuX6GKoGLl6O6Se",
+	"zkSxhLRlNAm+9hI7MHa0DBq33G09AHfuWwrovVJdUQatGfEGVX8FhKey0CFTAaGE1S4AH/i1g+FDvhuB",
+	"LXe5TmO6/d4aiBYKJ/RUGIZD8orbZAF3FHMLuiNwScJ/CYfkAvFVlOJ4nZZjyBueSZuTLNbFedlEnhdE",
+	"LsVGkmLDI6sRQm8QtOra0Ie+TlVl7SxcvLk4J6ElSjPbvpzeheT0cQlo/WeUZ3YgHqk7Qwl8Cue4wlZh",
+	"pdQynNSOv3vArXaEVzJqf+qFqL5cp0p/mUHTctxUXuhm15YvlIGBTOHsehkrxP0/B2OhwiOKhUw8awVe",
+	"qOI6RVxhjU+2BmtsQ/N4SK5qGhz2bLTTx7EQdSolr2heLMsJ19jOgwD1Z5bBegHfLHAbmHIztuCp2+ys",
+	"sL12/jcsom2DqqpwuF1A+J+kjra+Rpv8YbO0Fjw13eV0lVe61ZeDdlFYvCsH6WqiTgtcOyGWa4QB6pNU",
+	"WSwuJk04JL+pL0KPsAnVW5SOL200uxQYE21ilcdcZ/fBXBKRLlhO6EKoG8IAdNmTqfmXpjWdF/AvzUQy",
+	"WhYLlQgw2J3Ag32IdFPGw3WKDaMLVr2NrAoGrWOwO35h6Tckb/RJUmtRurt6QwBeT5rCRYzOjcps8BLc",
+	"UElWHJeQ2GaUIGIeqFS60fQ55xmRqOSyic6rLhsoNmG8ajoGGxIDTmq821UVhUusTEmYFrQgTa/VOzK3",
+	"oZJSChzfRHiOBj66DYDQiMKzRwXWA1V8tzo2DoIM+8cvFy8DKghn3fQXKkXHojDmlXxEyUD955WeQV+n",
+	"AL3OygUvEnYOIMY5j2w/6NoEvn2teu0OBimJ4SOQGeqxCUmYooIMSMwXgFedxiQckimZkMfkyEpXExbC",
+	"oJTIY43OmsfynERUMvhhtk6jYm0ai1/DFbACMqNnf4MRMaF0JB0YUwJJ3qCAXrIkc/J7rS1fajkQcB3K",
+	"Jc8yzHP5M8vxK5VrHpw2r1+2RK42gSAHDl6uZM+6xN/Ujy7gR5e/XmKB4ZJFnr6LZW8Rf8ucTS7SRYmk",
+	"a3uGH4oJqWZh3P+e8lHwYes5+QlU/t4h0lqtNG7rwwTll5ymEWshAsX+VK2BCP093sFhlouIsTgkiVIJ",
+	"REWc6sZruwva1ET2xA7sgM10giF2evdBzVSLhilKsqIxWFqYzeDclUiNmGP+ptJmTF1zf7RMuzFteJk6",
+	"GtMzcmIyDWVbizsI4YCmGKrnwgdqE29mafeoOo0STdBhtAoPeFm9SpyOk9vDTSDh5mwUQWkdFEpUMCEO",
+	"K1N0HdK59l+HJigWEppIQcJUFFPFGKEu3acpYTRPOMuxJNgUuGsvC34mGGrwkbLjctSUHXxVL296FJ11",
+	"tARFWkfx1eSNTq3+dpyD0D0Iei/jqnQfvHB3fgsMbenWLZFwGi1Nt0SuhIKEPJmIJgnLp9y2XtErmJq8",
+	"pMurt+96tt5itzxWqrH61a8jnWn37DmdRTGb1/9dSRKYunlUupN9zm65WEs7kbfvrqav3yi+FescBimz",
+	"D9T/IJN3oG5qby8ukXtBYsrIEi8mhJIbtnXbOykqhbX8kwDEGZT4hF4ecWjqFdy6sZetSVTPGy354t1r",
+	"gFoEO7NvV1Z3w3YJN3jYAi0c0u6h3OamXqn38ZEkl69fBmWKjO1LlvCU2XAf6GIYukGzyNmMXmtv4SAf",
+	"1ctHy360kUjnPF+x+JyEmoWgfAXMU4DzB7Gs/ulmQB50udb52dvXHmA2MJ5hnEyuWw004X5XqD4jvrok",
+	"XeEpKY8n4JMnOVQrqd0KcbvCoCygDGnGrSvD0aoh5yCcrYtCpGUvTH1CAF1NCVypCD7bEppep2WzNOAA",
+	"/ZNQtwgNhw48CU9R8cbWxSb2q6zrDc1jWU1LwjkDFC2vJCXh5CCLGweuNCTt6pJpBYpvm6BKpIRB0Ulp",
+	"iqRLsSmD2Xoe9sntLkD0FrlfPeANTrKb7ZzMcgGuNGo7L4GWjzs7vWnp8ROXhUBn4r06vVVuqf9cvd60",
+	"GG05ZeW9IqHFChwhT4RD8y+yreVRv7XgyG2/BhniBRkSHSnQkYWhk3tYehoCfPzth6sQOBfLQyl8oW78",
+	"0IqI6sl2p61fOwjKq1m/U1l4Sm3oZxe+s9Upb7PidYr/f7sGCBt1m38q1/8Bygb2yQ2qqzN2qq6ywhfp",
+	"0TqDlP2AWOVm5OoauEelnvHfmAwwVRdgvubg1VIi01i5Q09O0H1u6vZbV8l0RxDBpkmhlBlcECUFj25Y",
+	"EUAGGhZmumHiHk6e8jrpM2V8+H5S1Pqtt2ZBw0Zkcte8d8hRS9GWE154lGfAOsd2sBr23CKgQ/WVm9k/",
+	"E/FWbQ8nX76M7+7+iUBVKlEnQ2l7IrOCIKIFW4BEHfx68f7nV1d4rCr99gc//VsPlRoUV7USlk4/XJbd",
+	"f2UG1UvAqIqtt2m0Q5mvOE51a0AkUrHhCReP1f4NarUmY6UEpqmngKakXL/eDhfm+TsPfXvcBUj8Vr4D",
+	"beYKFtIob3Fbb6j32ghvtbebq++b7fM5rJQwwIxR2/ypTNYDfl/PVrzQqcI+9b5kgi++dva4456v/E7V",
+	"14Uk85yzNE6wzTShhSaF3+IteaWvhVBzutcuq3VeRjJs1TWAEWxJSz18Dz8/fNJmlzss611jj4KpLz4E",
+	"pjpdXUayyWQ8JxIkiPQ0MW7KKKcrvm77oLdY/1bztjtphwXL0+IRTPWeHOXWdojAlj4L+OVeyl7xZ+t5",
+	"dtJ7aXrqJ5evX1augn7S2LmuTqqxHPVPJ5jz0799HB09p0fzi6MfP305aclY0HP5Wx9mdW/KJ093XvDN",
+	"I2q4qwxDO8xtElQ0QQMijQPsy/VgfD2YkGtg3uvBXXhOxv/rf/zP1HprwdLMMkZzit02a1rx7irBu2Dw",
+	"ksrlTNA89vjNo4LfsmmlEUhNKhhgxIDkiIuoTDbswtezXMOU3tqEd/aZRWsMh3rTSS6xKtdN5KuDpkHq",
+	"qq3CqbQ2PQApbcFSZU/sKbmb1d/T49Olt+AVw9+Qr2YR1hBph8aHYVb5h9JgboApV47EnWyp41MEcdkb",
+	"rkhJWu+YVZTfvImjdJ/xRaZ2hadTKJr1OMC1IbfX68S66HwfWHoi19Zd31crLk+SaaUOvznAO8xGn5C4",
+	"jjWouRr8m3Von3Y0ETOsLfPvGDKvg94cNmTO1OtasUOuyo7JJRQEOMRSAr/ZA8VEDQRwGbtRMvSseDoT",
+	"6zSelu6VFm6FapDb+50OxJGwrLTvFduQvtU3Nri/yb++A9oqmPwypI1zfazVRuU6T+yW+TWZ69MmsPQ3",
+	"fosVFy0BbmUTWJzwiRdSzHAhglaD63xJjdfc+Gc0oEcqCsT28PmVXhkg3HoBZku4Z/R8MhpNRiMI96Rx",
+	"pQ89FEkdK56WNyyeQtn9YDL4y/PT//U//ieALmi1q/rS08pL4QEMsh23lcojj3n8K4cEM+wiDsVh7V2w",
+	"WaVLe1f4mjuE5VTrJTunYqnbggOKtlYixA2D3Hv1vI4zlJlr92of7myfV4aCwDXaI0RgUQtibdPYbfnt",
+	"aNxpWqNPSJizLNlatMPAJq/Cn4XIMo2pLlk+RapjoIKmkM1nKsyUQozp0c5OleVl1+kmV+Y8wFsilry/",
+	"vMebrbLTyWZPrPYM+jowVjjNvNfJAyh3qeSZWoM+ey58YszO4YWpSWopVeoHbNfXp/MQ9GnQAufauco2",
+	"C3i9j/1bo5mvPbx54oCXPqhZ7cUNwdikkSEWt+CQPhbOQgNDxv4WeW2Dm+ouXg/hBOQLoqdrITMkoTWw",
+	"wolTbpEiUjzUMgxJyD5zfAIzugEmbi5yFiAch83idvotTK5Tk4PsaeJcCVfq68tpdalbesIfJSSW977O",
+	"qVznzMeNDwJpLjLO5C57qKaRxBDundMcOkVKYlNZ+8AewIDTnK2Et91Kxc7U1TBYtqI0oVSQlcj7IoYy",
+	"pF09E1gH8D35SX9fAx7Qnvlw5lezrddpKPs0m2jofAYGHyoRgBOVqV1C+JhCBKA9WbKcQamqTW9KWEEW",
+	"otJVwBBS/zKGQ8CLpatClngaZWeKT7viLA6dHQwAzVqNLa+RrEb3Hv1ga9CDtYBNfMsxxsfSWFlrJmxj",
+	"XdBDewdMTtyuMYPJ05PR+Kn5SJMNy1x1EEGsC8lj5M3j0yOoVsD0XPVSXaMNPzp70gyI6Jn5sQcFiYUu",
+	"JOZFS1yg/x3rrqq7Fc6w4/eWBP60XF13652sSwvPEVfGertdvdN8b/CfXW196oEhe2Arm52pebkLq/D3",
+	"K1kHgkDtgwEAeiQRMnyZi/ViabVfCRmK2yG5wLAgTTZ0K22JfZVjDDB4N7rUVamTqh9IQmEkf5Mk0Ij3",
+	"eqfSbZlUcggEkv+11aq21ne5PfXxFzpxEy0DLkm8Zl+nMMSHmfUjZ0mMnpk9MtK3TpnABpBjZ4zkfLH0",
+	"H1touuw10HJ2Tij5r5dv35CMYjEwJRnN6YoV6mhCrK5aGFsW5U2hTs5Jc+oW0TiLzhTSH3nCXqdz0aTF",
+	"nCfMH1q8kGSdJYLGLK6GUWFVpsDEVzAs8lhOIbGJbbwITJBLg14R7dzCkQKS674GoB3wFME/DlFL7bqa",
+	"M/ISyIU72CsjBQT3sQFnOLtrRXroUsIsthlgXLQU0veFh2iW3fDUIm0oVUdaN2JgwS9mNLqxsGKmdhgd",
+	"v7EWDV8HduIuGPzEaFIsa5e9hQFbwrcQI2W5xEWNh6PhqOkzalPHLlASX5t3XQ/8gWPz/pZrdZHT1SPZ",
+	"J7dbq0nmhd5Ft+XdQWOrFqHipI/qxlhOCbPxN+W6kjW9TylzwTK3WVAf2HB/occrQEWE2RpPUUbTANP8",
+	"EV0N8kN5tLSK8ZJmGUv3KPPQxGzWO46bBY/1zeKYY1lZsVlNx8aZkolKNj52CRlMTkfBwHGMllXx2jHq",
+	"dLk4eR6YTovqLGnHNUDvoI5wPPJkwJuB9rDtCiFu+gZEC3+mCbBbymuA6Z0mVKWfR4+h2xremIKRQ9ua",
+	"WLq2UgyEn2lKOTIX0xJ3G4umrQugf5uHg8IukP5s9tiloX5nUPbmNOvyceprTKX+Wu6FAxz0FVhVD4yg",
+	"pFtX+Sq7scaAqpMKwCbGJFf0y/p11nidJTyiBZPTFcsX3h4mYmPQnZReDwXfiaLuluikWpGDlqYhZsrk",
+	"/aS/j6I9AKkh/7W6k4uNxLpv02SWFiSsgajitfL4iwbgu3uM7++P/of84AlX+qrCWztPKbrpefekw4Pr",
+	"mP3qZXG5pl4WZGjU0s8IFoU8BtDzLGZxQOZl5zl5AxW/oJf2Pf1iIxvQStVEb0TQw0ikbmjJNWJva8cS",
+	"4JUD00j09TZN2Nwj4S90Bm9OC5CAoE+gT0ncsjzoO5/+eX6aqr0Opz6UABcM9xrsKwlpDHWy9FYZskld",
+	"6ensJ33vro39KpKRD50GLy58SGuoC5mvX32QYdkWQiKqj9rDvmkDJWbqTs9qS6ABBq4Yd4dYcSXWqGPP",
+	"lb2yK4S0YqG8Ztwz75LJuT8NC/ruDLO45lmuHaVauK3aOaHaMEHfCe3X9YWj2zm6pVr/lGsTvhSog4JJ",
+	"nWsx/B2p0DDAT8s0qcFk8MM6uSF4o3CRGmFTAVkejZ+fPIuesKMzejI7OoueHB/Nns9HR6P5k/lZNJ6f",
+	"zZ88aRpflRl2nQfrjHDn5aZjtk+xwXxt4L4/KjVxx/0Z+kr/ui27BhC95kxcd/umWkeUs6PGCzXQPntK",
+	"IMRLLOq99i5VWh4MgkHCUzaYnDQh69u9Wuc6rSRnGaMarfmWJmu2j1cL8JK1vgKPVDAbIPzGU+bAZ5jc",
+	"wWaWO/eCyJX6VWCxo6GiEZQBUEzcIIm2JlnCVn17TtZ2E+YR9PGfObvojx+Xqt4hmtifVytn0qH6xmtx",
+	"4n4aYOXmvkT4U9dvprwvAd5ZBdTGgWMAzseSNvTF00o1UmfRHLzuAl6Bf38wL8J/vjevszNAL6pPqcT+",
+	"LaQQtqEBTQkuYEgutKufsEQivq1rgyAkpgkzLmm+KuGvrJ5X342HAXirKEkOXcu6RF/4cs9m+mVxYtlC",
+	"3+2c73TLf412tQVdqLJ6d0EShNB1tlLTTHUhWgCLZ2rKXbphbRC35073a5g+UKbalUmbQPilmivRCe7o",
+	"WlNlFZdJbOWdbRIDz876aKwrFnM6bXGNK/1AFxHpiv1hV+r3NEqolHyudDe+G4lbs+aL6o90fi6/3TtD",
+	"AG7Urp6hFSdcmVQNnlC6KvvdgZdh2LO+eepLDavwUyt9bMmRuwnlSqqE8IpAPBotF+F+VeOVY+a5CQ4r",
+	"fNj7/uArNs1pumAI6+LfzjnFZEZsjQGZlxLiJsOO3OsWHr+wrh6Ee4TBD0q/6qh2t3vbWF+P7ObXZdMX",
+	"P+YMFLINas1OzqDGcc7zlQFIcnODj48nJ88no/G/D+xjlaTjfXFp2ku96628To7np+zoLBrTo7P4hB09",
+	"n49GR26RV2srL9f5WkF+Uo/tg02zpDG69gC3oa1AdO/OMTVyNzucFzwxkXj9rLr/IVkA0e9T7OFd9+5U",
+	"Agd1KKVDM9LcPf+Wjuf2gvvfltt6krbeoMneiDcx7+ewqcLb9Ehe25EUzQsZmJ62BsF2uFeSsqeBrAX/",
+	"gYe83FpDQnsAnLMKkEmzAQ1rB0Bz4FI8ACj1c1LjxW4B+ALes09aQB8h5ekyUzn7Hry8ClIvcqk8R4Aj",
+	"hN4EMFmnaRmC6eliJ1sywG89lZrNtJzOZINdB4pLR3cENcXFsGhDrmgyR8e2vF93ls164UOABTSMtL7q",
+	"z441lA6bggo2hbKFKWZTnIwQ+ELaRAayYoSnYCM0iqg9b29c/LYmoilfy40bkgsAT85LOZ0KI6oruRhn",
+	"xzvzQloX98XfnIVbCQjZqajGVgY9efpk16CaaA3mUB9jklVCZywB8YnITgBbDwjUQEcyY5LHTJL/9uoy",
+	"IK/JxV/fv3plEmV5ThJ+A5kDaJwmNF2ssaHh1ZLp/vZE11dBY8Dr1JZZOb1lmrixODnbGs42/dsshXs5",
+	"1NCY98TZdSsFdyUoePmqfVd9ouxntu1ZEuZqWuaZ2RbKtICkk/EAi6ROTO9fWdHgDELJUmQIbjXnnweT",
+	"AZNsSsc/HEcnIMBvxU3lVzISGVroOrwtWRr7jtgBN7+7iibEXZbzNOKZtyPpHtVgVVI0ZDeiASLo/D3K",
+	"sXQI1YdGB2RuwYfDJKEAQAlZkpAbtpWEZjQvWhL4yu1pqWvjCdOBwVua8HtUmJmN72ktXqrHd/atc9E2",
+	"NGnsSBV+qGkIlU2s0KHlTO2vF1SPR1+2b8HTLlP+5yI/J9g7+gDQ70M3oRRip/t2ta7tmAns4UQ6qe3B",
+	"iLhhO1MBlADE+HfOCr9ydcNMdzTs2hperIulyPkfcCtMyA+M5n6M0Npi1HTsUC1r8ftO1MHsvQ16SX+a",
+	"6xwm299v/rPGcdzjsGCPNQMD68BhQYwXEKsmg4zxmG+ipRcmtoc7UM/rIjJuwBKCyecoRS2jgV5WOWPH",
+	"VWh/evTHpy/Hwcnddx+nR59KpH/14bO77//Fj/UPq9tTr/BU74OhVEIOqbd27M6FJZktO0fSYw+0YLBk",
+	"SeYtZdMvkB4EF7vbLVlfSkvbsCQJtLpWdjCm+R4poIbBfE3MmWS5tyJNJwaDanP/keotzM2wgUuEDvLL",
+	"vZulusT9uPeJ+eSpY3I3a19qVLTaXWrtLpKkYpNeFEXOZ+vCUyLZkk8G1RbASZFIcQBsKVEB8wKgNICI",
+	"RvTmYcQLf6aZ+kB6y5yU1Q0xdOl2acMuNhqECDxqDih5ncls7FDfkyaBMRjYYL+eyaeWqblc3gIYA0WX",
+	"QrISKSAgS7HBagBIsGyLr+Dq/JnAipdk4Kacq0M7ZxhChHfDfHQDXEaj5TnGHCFnoEKGLuvoeAcXac0B",
+	"t8nQwE7dx1i/lhkn/qTqe/kmDfy+dfs/RHPwqOzZ0TNEeFBursViuQ8B7g/BsV994+4kw55O1ocIk+6J",
+	"8AG4NfchVX/HcAmfsZd/uNr53dePLi3ul0HJ/t6WaVS2VdUJP7aLG7Q/65/muRtmQssEC8+LaRz7HZ+H",
+	"94V7fODOfiDt2mLAu/3lVUkVVAttK3axKxjLLa8JjJKbHRlQoWSHMH7RiOB77TMAYNdsjDmtYPjCtRJC",
+	"NDt0GnhiJgYC26u/Q/SlVkCVPNqt7Yc2Y2C6uv+CMZp6dMkEej0vNVb+PqqcMDBSJcZTQz0TJdRUFzvX",
+	"gKnqfGXe0rEhL20uobeNkU/NSGImC0wJ761JX+DrfNpMZHvTTLFNUCcmEMLTrWgM6CCK0dXGl30RAwS9",
+	"LLurqh/pFjIBEYfMvd7yybMGJ7m1h/SxOShe+l7IatAAAeGXbHXg9N/jSB0dkWSLywkoaUr5+Gdd+g5t",
+	"TgqhNG8xJ6nYlB2dJpVOOm73HPIdvEQjeFbB6XU7beiOeZ2aUuDvy4Y7QdluB7oLITZcSL7Tc9NRL82y",
+	"32NjObqOeRG6PabmYp0jrAz28HN/fJ0C7+3TebHRb6pUZp+6XrKnOxRbB+TAnDmHPXznw9m4jpPdhrOT",
+	"YWocAmnZP43oD8l3ZnM0A36PD7q0R8AtgOM6R6QtwtJ4Yns9BdXCveA6DcsTGpLvVmtZaNgtYG81RInJ",
+	"EzgNRb7jToNXUogEmvfbNtwVsBVefF9F7MlsEqC0fznFdhpor6vmzlkFXBdmDRXAn+6WJM5urOV75q/T",
+	"MygavW1xR5Lc1y8o16sVzXc6VoGdsHjvXt5Eu9Ry5P6+xV9FyguR6+YEXgDhFuP4IkmgPS1kuSoGaI2G",
+	"H478em56y1Y7efzpeLD6HLS+2DQa6VszxFdMFnSVtQIWKiLM+WKdM0k2LGcGe6B/MfE94Uyr2KUVzvBA",
+	"mVbp44M2LZfs48p3CY28MEYRL7bg/DQ98LWzYFyplh5XgXaeQD34Agn6y8+e7BF4a0tvSfSikVA9FLrG",
+	"q9Ortkf2Vn+Qon3LvntgCpXtdnvDAC+81sTry7fkZPz06dGY0CRb0qPjwyjScPcu0N0OO1FiErl3xQ58",
+	"onc5myd8sWwAX8mpmFfRBEYnkxODJmA6+E8l/4NBaL7iYxqruWC8ia5wDwej4ej5eKRmiX24FUN+uHyJ",
+	"CLOsbNvHI7W4Y3WZmX+Myn+g8ZgDB378BKVDuQTjpZJZ0Jiw8xhmkVaffD4ZqaktcrHOJDi2cZwtsv4D",
+	"DwNh3853DSFhtXyu82WbknjQJRWoZ3QE2AxlngAZ/xAphn8vJKePjTz4dPfJrB2qC5XIgccfdKLuNhtU",
+	"bp3jYdz3hokQzpqn07mAvkHqX+r1LB9Mno2UroANMWCnyj45F6lF5Cx3rgtOuJp/a/uyWkIqumiVrYQm",
+	"GQ2PtQEvO3mhEEAS2I3SwPnoIvjsHD/44ohq8/RAg80O3J/Y/fbFWPAwe3MuEXbHWqjWZd//iqzJgn7+",
+	"5QOSjuXOjrlWmL1QDzeFQztmMrYvLwG4fCrTXl7GpiDwUR/7y0pF+iRBw1OjM6VbZ0IQMymWmBJXFsD4",
+	"ztiueRkJV5/NDzqBLd8G6LOAlvOYNLcJNNRpviitfvIOcEuU9aqehPeiGwTgzOiNspIQ0LS3h8Du31/V",
+	"23bH9zxCq9E3YwXtC3F+BvqqVARBFQeASy6rCfL1VCuHiQ7jiIaM9Dv8C4YuFe82j0eT017bjLLW575K",
+	"bcbl7+t4weJJBWnWwKKaM93PZd/D32239r12eFsJ/mVP3rhEuuxEE2nIbV+uWiLSBbqVAG6xUGyrUYzU",
+	"qggHh2/EAoxsECp53LcnhHNFtJkn2iFk6rGUvQa4EgFipWE/FAqAic2Bu80Wfff4AXHt/gbaBwWppjXh",
+	"FyhKiDRiys6D1OCedlm7Nw9SyhF3h8YxWQN8e1i5QMIhsT6a0DzMblm+BYBZO0/HawOFp6lBfQ/Uxxyv",
+	"tOsU0SGXYiMxwRYB4ils57lumN5BA73u/t443bS9BaS7nmdbibTgLe3yTf1uLffVIbKV6U1pqI9m/R6s",
+	"STTPZdWUVs3zpK/k8iRrqdNpZbwQviw0YyM0cytiFvEVTQINmk8Rt5kSMAZcG6rEcZOmz95u69IaIj57",
+	"7fR4fGZGsBEeGJcU6rXD+8lhOIWw7lqpKwAzYK1Cj6bQaCC1IYxBMEpjo4KX/PLXS53zDjqFXlDPc10a",
+	"ZM1zLSRz3pv2B8XxGXZtQIRqEJqzc8cvO4ekFyVyDQAdSxKsXABtpjvto/t0GvYIDINagju08K6gz1FA",
+	"HcffFiDftvsQ6okAOlSt1l1CMO6jn/bSjMUcAl//EPoxA2Q0mm5N6OQPg5G1hxL2DVW5Hu/btCSeJBRa",
+	"3EEyFd0QqFyWuhxFw6nylDjuJZHjX8dV4ZgyCwpdKpYfLo9+/KWfmNF+hV6WWul56PU4+iZ6Paq9Fz5K",
+	"/VGC+2NAD4wT7QDn6XlFy30kHbq4HQcOlRT6zJoZ4o6WdNOLdEjzEFdyp3R57425WeRJSvAaH0K/aV3R",
+	"ZJtuYWNqC80LmAHofgGMdl2NgYk9c5EzydA0bWS37U5J839ben58ey3BppOFLWdf5qy3Uq69SPX3/iI2",
+	"EMqjKVaDLdY5i3XdSSXAR+UNVD+QhEl5CLy8XZtDBDuvwFKte3exx8E+yR7W3jpuYhiXppjFcT8JPNYS",
+	"JFmWDSAEKNY2h7pyOVSK9yoFg6N+aOp1e29PQBSDh1Kfkz/EgPft7iLqWsLeHtlxWDiD0wEvie59s3NM",
+	"6+HrZXc0o5y1XC0rqcx7nWwtoKif78QsYau2fnMAm5IrS/q79z++IM9Pn5x93xQH7WBhoDUi/DKW8ZrG",
+	"i7uR6iel5qw/IdeQBb+aJUxeDwZt2Z6yG20sUyaYkS88zdb901ycNgCeoDhPZUHTNsmWi7VpkoSQH3XM",
+	"G4MvZ3T6jhYy3pruN3TFMK1HP2VbPYpFTTvoBckX9G9Qo9b309XVO4IPVAY7PT72B3iLtrqYG55C384M",
+	"WRMAvUUey/PyxoLGwwAFLiKty9e46kOqwRqhUbHpMN2a+N5OzNpszgklH96/VtzEPMMCyuhkltD0Zjf8",
+	"HwLrICUscX2HVN34sj3H/GsBd9sOmQaeEjIWPTLwR6VO4GygcXMhDDTR1mfIY7qcjmMeCD7bmFv2/Ikf",
+	"Wn7nq7qERpkejk1nrOCo9E8NdJsDWZA5tn7YN4Gu1qloZ/vXw5CM9oIt75tTsi5m4vO0pc/AJbeNvCEr",
+	"BpMLjb1ymImmR1RXrU7SqUM/yiJfR1itUwhyxVaZyGliImEcvH8AKZnQbW/c6b+vmbeARWlPG5HfQH0K",
+	"yzGcQ1i64Cl7JElB5Q2B3ypBZubiHgs7P1vcowz+3qxzReXN/6veD04pP/EqbYP9KaGYPAZYGjMa3RjR",
+	"IZIYUAvw5KZs0zdTPqNpu3/+7S1zG2VqV7ADF4TExsSeFe3tly9y/GqHQMTcOw1yAzXtEV3LmjUQc/RE",
+	"Q+CgWLJVb68XJuq1zwGNfp04XWJCQANfoROJD0HvqtC8kobopHoaGVASq13Qt4jZxhGsSYGSBkGJCaqP",
+	"Tw+ssPeMxjzVXgY308lmbq/4Iofk/or2OSgv0ckAY4yZkMUiZ7seK/QJrDyWCoPNpktFjol0fxqrBd7d",
+	"uZ+wRU5jiO3XPX926t1Z1HrhL/Dx3pjg9ocGFrythYyeRyfVX9i51vJHK0TvLh3TKewu+Xv9wN2IHj+o",
+	"LdMOF7iTdd7aue4mWij0b4BDoPdVMTa9pRxFrC8T9z0YXA/a+3ZXntjOZrUmOb+t/qIFOOybl9aZ56cS",
+	"J+RrBvbVMDXBrIDiD8rjdvTMbhvI0RaVxbIb3cHZgdr6HWD6Si1Vf2DN99CjvqVp3f5JOn96o8i6h+ah",
+	"cfEqKcd9eKs/2FzNU9PZhbI7Dfi9SVttP80dntkHLri6ymnE4o6yq4eWEA9fVduEHH569qdiLh5YWvt/",
+	"Kl87GuhhZat7PHd1wd+juNVZo3PAOs+uH69n35qaMoO9d6JVKT08h/XgahtnIv2rbN6zLOE+p1ZeftFz",
+	"TVnixS6SBU1j6kO1/yCxQb3178lKfgMGGXhKQj2XcI86SO9kmuo4ziywq+0g0d4wLpaCH78M1Oqg62VS",
+	"QXBhaYngAu9Xhqd66L/o9wwjsRoSWA62Hy4EEZmG9/SkIR+8a6Wb68lOkJddxNruQ6WvQ5k6XXCUHrT4",
+	"WT34DwcYVSvi+lKIjEd3IQEOlvYMwcePDBJOSkJb5h6HWCnrVL7H4ZC8WmXFdmIdwlwS3Nu4Djj31I/j",
+	"WoEO4+DN2A1LBXTW1YV+/VOnFmxyUTBzTZ4dm4TNdqxVnrto1g6TlTWX4yfBAF+PODSyEJk3YuuWafYq",
+	"dRKmp1OfS1z4EsSrzjFJkbEP8UDp2QSVCkwYtHVDfuZp3NbqHvQXddDQESOHNjtsCiwXarhCEl5++OHy",
+	"xfvXP7zS/PbhjfMJto1HLrXISkq90l3gQoveDEln1yn6JOEzcCJAv87URdSt1ADvAH6Iq8gPTjEvrsKF",
+	"j25xKmTJtq2sd3+1YT9JvaunQkvHtguosYOhACp0D2WzRervoVuIpM3CpCnRWRiQQBQLQPdCqMgJoeSW",
+	"s40u9cbac+h3w2JeKC6DDvehOvbYBsfEpaHIvfycxislBOF/YZVV8P3qA3glFILaxuzwAz8HYJfTmsFX",
+	"L87x5Pk5LnXzuGJ+wDs5sM3inKdcLlsgXX+rx/kAFLwQkGN0j5TCXPzB0vYRIX/frM8Cuhw+Xq9re52a",
+	"SzsVxRQp3ZK1wgEhDv1LGp8iNmkiB8L3Whwlb+vbWkpcvk51bG88bHE36kQZmiRv56A6dvpf9avfw8/u",
+	"PgXes0bgrUSyhEVlC1Jsyaoh5pvGLRizRZF0MRiG/nVQQ+Nog/ksblker+/VqXxnH8/W38y2bV6OLlRo",
+	"sD3lvsgIbZ0KXxfgeryZJ2JDeOyGHP2IhGyVJbRgU6dbvSdZQ79ius6TXWOiY8HGNH9jM/Lh9f71zxaX",
+	"Sqt3yKCeCVfoX+uW6ZxLV4Y0ay9cmVbhP7s/gdOtsUIO7wWkRUNTg9ZsH07MpegcUjOpc3X1FPkWH5Ji",
+	"xXSKNnil4VuT81K+p6z6McFMdUHZ5BhA1DknITT4wV+J1PrE4LAq9q6ipkK/6nMSFkzq31AAZYyWQrLU",
+	"SRMwt5tenbNd5VQHutUY0E8WbdfcA/lG1uketug6fVh/yDrdS1tZp+9ysTBp1b3Ke22Rmc3YdCEwJoiY",
+	"BO5EnjBCsb5T3QLq8p8xdTlDmj8wlw7tEroQihNWQt6nQri/EoIH8kAt5JAq42qf+m+iuDBZ8BX4B7u7",
+	"Zb9nK8pTNbZbogjYVAEBkCtjhUoem+qodZowKTVqu67hOpCcargpDFdrMu5TFfRUOwxJWfAk0Vk2wGgi",
+	"J2tIMt/Qbd+O5xW0yG62snGLHl3Cma8czTGB3YRwnUHxjZuA760O9MsSMErbvr3DuW69zaWT37nfbW7q",
+	"H5s9mLyttyvAlPW72l7IGlur5Mc2Nt7RQ9t/RH2iGpsV+ApvjbFoTERwQqBViJUoiDgnCU2hIOPcmIfO",
+	"N5jz5SYfDIIBvM80c+gyES8xbfiAziy1BGwdSzRQ2QaAxtqpkwH7+5omFhjZAR/S+LhjY0AN4m1KV+Dh",
+	"0L0q9JPkImeUfNDIR26YyD/JB+nd4lln5xlDgr60v9qrh0sfC1KPYK3Ito4s+4fROnqYaH26TowaSusO",
+	"pNUmbVo97yge6sW/Fk+dhF8sswXWoxIgGPpdeE6oxp8Iv5QY7AFJxAIc0eDag3+Q8OLNS3UC375H9LI3",
+	"b68QObBYsutULkVeLOFYfrnWTdBvWc7nnMXXgwkB0zMEDPKcaQOzhLoCMEFg+xKpfUje6tnKCQnxTKjx",
+	"ldFh/nWd6i+mfJGKnE0jKpnBmqQ8hR/oonC1FPVPnpq34F9LCk+xz1wiTuWiwP/Ci5IC/wv/wBsRhgVv",
+	"NQgkbPSUUFk4/1TKaTi8Tq9T62nFjFXwiUoyM+1LbMM19VH4Bbqbe/YJNwKvYpbE0oJ0TkFcI5TjgosU",
+	"JhfRJOHpAkKo6iu3Jz1Qx7IiLI5KRQtwQ6qPULiC61SG51g6rowetJNoCXgx216narfNB2qfzwJybWWZ",
+	"+uB6sKHyeqA+hrXgZ0r6Xg/uQvId+P2onKaiCM+7UCoDEy+EPzVK5ffn1ymApiyFvkf1BWBKt5Gs9Snx",
+	"dKq/r83s5C4cklhE0paJDFcxFs6nRMt9RQVGo6X2PDrAXwdL9RX97J7pJxhxcj8a16XEQ7Xy1qLmlZrV",
+	"nv2RsPhNWybjUUtxnGO56AK58ai1Qg7bEOjyuEohnGmoslclXHVxWo62JA02YtiQb46utZ4KKtNE3O/e",
+	"tFiGLVNB3BGdPg21uorbDwKolHbvelnuigje0D+Sta9t2MgXsb8ucfdqRLBTrRG147Js8QhpFSmc2L6v",
+	"iozl9Qzu+nyNsg3QozSw1xBujqLyU2W4ZuuC8LQQhBfYzdN5l6RbSX5f6/adrrpZamr40i4d82F8NLbO",
+	"rXerMK3hPqSvxim26+uv0dN4l7NbzjZ1fdviv1W3uXaHqU110rAga+16cBZDVWP1lLZp7fVTOS5PD+DQ",
+	"ObevOqOAHtsOmXf2dFBDBFVLF+JmqvblxNOe9OGkUuUVPge6exh0LWA1d09dZoqk1+bOaqkO/c8j/mq1",
+	"OdoHjAjtDhz5fvmaVc5tE55211tBtXQ71DQmOOH+NYU+cIVO4erOoJxaf6Gr13pAUb3HWgTVtnmYq2qU",
+	"o287utRZXO6vAVa9a5ZR399A/eY6jbuf9QXs3hhgQo/OU5Feu0Dy4WGbdNqdJPwCq+SJMj00BqKB7ce0",
+	"4ZYupn3BfwMSs5zfMgdjA+2a/Z1mjfp+lyh2Th00/pAlgsYtFQDtNfvbc5KCNqFrDWARaPL6aJNwH51f",
+	"GxC8hAVO5HlfCQEvD8xkd671PZPA7ZU72dT3fqwUdyEGJ1qt3OZGG8SYiWnVr0QuitmBWerxXeC8Cav2",
+	"BATGBKSE4alCboJot/p/ic6ALzlVFyxPoeMtXN4rWkRLDdW9YoB6hciwYiMBs8NVak+cMsNxQ450FTQj",
+	"KqEuYjYAC+oc6LkQNd6+N4rLaD2QPe2yG1EQsZGVnjsJA+53jlCPW9RSsvX1LrgWuAyQDEoQnpNiAzhw",
+	"piZI16bCp30nYLbPrx5ppc84AFLRt6YWWaEF9nENe3BOAHuAKCaTpr85WTKK+DZ9C0v3NqE6yl5LqlML",
+	"aLakat1AcLKk8qBiV9dKA8qUO+8WoBpmK7fFFqV2iJO9k649d3fpr8R2mod6X/b+6a+0oDkFFR5co4pJ",
+	"3pce5sGv9HeRkxcc1vJVtJB7eL9rJwaaPQMjAyqoYu69m1L7ujz6994ASFWbomJofvCX8en4yZPjk2fP",
+	"nj11Yllymq9TjIceO90VB5slLSTNsoENiphgfSXE+mxkvuDpAmNXg8kxyE11Ac1FwgWi5IAip2NcJYrW",
+	"6albCjLNGdXXyPGTUTCQidhUDMnRydHo+Gp8PBkhlrmvaatJRajJmXUOPZTMTZmSV8Px01M/8lKTNg3H",
+	"x/sPb968fvPX0MEmw/xjC1DG+zZP2b+lZW+x5t0zb3K+2rkSbF2ylj6ojb2uv0yDbyNSUJJodDYLPGKZ",
+	"wmJwg60J+24r1TUuCRHrQsl8naMuWX6r7rYNT2Ox0UkEXIJPaaeS6uacl3zZwBpfSyimdqYJF+xv6jBc",
+	"ZJlejZMKqPHpcGtkb1DqaTuOXAMJT1f3CIAW3kyUqmYA4Qq7cxr5riA5i8Qty/v3BWmevS9tphZazoXY",
+	"0NwUHeHoqd0Po/60waz2yHAoz3xr3pBNcQDzBwM8ajeQNBpAypRQAlC0QdLW2dGaSuzg3Bhve0rbbtJI",
+	"If8BrLOAu2af8HFZtnkCvXvYfj/4vZ/6lO7hzIS7ZmepmH5t+3TeKZ1np6bSIq/A7FdUX7Ah+ZllBlsv",
+	"oisnkxCYAGxlNodCJ6jSJjGfAwaWkno8rWGMffFLztO22+7OF1HyV8bURLHrrXDdFeODpC+ma6NdULL8",
+	"I0egBUSuo6UilLphCVzVRI09UvYf/DEqZes6hYEYwHEKuBo0izkO4Ou0AidlcdQRox3jeJVlNlZ6L6Gt",
+	"1jzrK7iVOQbfpGyjC74kQvSQv/JbaJ1aIbEODfNit9rmlq3ZOrXhlBx9+ss/e3McvlLE0Umuaj1XX/b2",
+	"bJf3EjY/5DnJcoZpmGrEc+yFaRoGaB4ABiAwpdI0tlmf2stszmXtBFb7f0FCEXgLmpKkYFm5YOcNJv9u",
+	"7CamOa89Hdn3Hld6F+I4JldbaVunzr+1HfIbS6B1rC8N/RiLsJ3WPPgB6JJN12lnW+mDMuzduffa7Nrq",
+	"vhyabF9ddtsTXp36VZqLBAHhEWMqZZ8LaKmKeXyH2Nk2D8+liDcPv0qA2kLKWdsN+dTCiW2Vbsyurvct",
+	"awnS0rRBzYVle9za5UHZXeTNoHGDM2vvgk1Z4Nd2gzeRLs56IV2UdYuH55/t8GRXh+im0gPFnu379tj7",
+	"cqceNALtTGWPIDT+ygZNXYdFhG4hgy2O6l13MJkpYwAAHAeXfJEerTNlDayUdqOfHw2CgW6aDlvPk+2R",
+	"UPqfLJM7X6pPif1UijXYZwOa8Wo9rNkWkfEImwo23RC4iqYBI8D0yGMWa52i6XxwFtw3yFsSwKccXb5+",
+	"afRBffVCdcVSbHR+tEWZb1YSGpr14MrWi8NQsheDwsQv8Rd3VbLbV8+ESBjFshe7CYe0QNW/Lddp80wr",
+	"9c56AQ6dA73Dle3axektppfzxN7HOTMuy25hXhli1zQv7XY1WWktwZoQm9RqeiInBc0y7FhWiBQj/Bfv",
+	"Xge677Xx9br5OiW98UeKoHDMrGPYm8DjzHJvF3c/IVE/5s3oVOtR+0lsXKQmQGKTYkKoHoeSgkc3rAgg",
+	"yRPT5R2L4slOR3Dfk2Tu0p6HqE2ixy7D+5kGFeZ2IX7DtpPjanJ2HyF+BXQi4+PnJ9r9fBYMEj43r8Cm",
+	"lPqD2bb2Qfki/LgtZwj1B6UeTpcrGg0mg6dxzOjp82fRyZidzY9Pxk/Onj+hIzqaPT998nQWn5zOTmen",
+	"z87o+JSNj5+dnsTx+Gx8Ep9Gz8bPZ2ex07cTyzQox3wQLLwYLBIxw45V7t2yz+VR2iit18cBpQUuT+8U",
+	"870tCmfDWpr4aJclZhaDL+zwUjWHG770fnqvhR8M3+aECmsZFYdqtRW29c0EH3gkyU+/Xrw4uvzp4uj4",
+	"yVPoyLNkn6nuXTbsxnrrvn7s0UfMUBAzpr6o5y+xHqki1sz9gJcBJjFAxJPKde7DLPX5YWv6ukssM0kH",
+	"LM250+09by93t6ik5GeX25q8tENUvl4Z+7AaptN+Dl+6B5dkxaVE89OkcblVB9W8DEzex0ImnWRhNfwT",
+	"X8TM5/R/47YuozlzRU8qNthLleVMtzuci7xvbH53fofpdbFXMgfStXcWhyGSN96vJ9BzQV2ZA9BRoZY6",
+	"AAG2kpo0AaReUJegZn0/crYg2MDovExjOsR5gq8ONIuYhVradWcilBz/C58XB2pqSssrWGp7goi5o64F",
+	"WqEi45PReLCHpma6HOpN0W7IjR6rECWA7l76WY16fQXCQ/kE7Av3sSJKDe5hvQLOZPZxC9RvlWbcHcFP",
+	"ATprwW9Zqt3RRF8R6NyH65YmOghpLhVXJYvFNBXFFArZwPmuE20cgcoWwPw4oDJNiiVrs0tqd1oLPnCJ",
+	"ijohISqDYYDVehCDOiehjiFOTPoFFgOaT+VKQpEfLchCMAmAMYjDgQ+c68KyCVaZ0ZTwGJ+/TuEHGm7D",
+	"IN453ptauVWpq7ZD9VVjHt/hL/7DzPU7s4T/kCv5/X/gvD6Oj55/+gj4faPg+d33Xvg+h5z3sfKqVkTl",
+	"ugR96+xsfHyiNa4+avteAgbhoHMmIQhygKlXnW8DnwwSn9c0ITJjUI1oQd7UflAklaNpOqOfVgc/3QPw",
+	"N4QzEKJaWwnb3OuItZ+sA1XKOq6fS0uf4CmbkHjUskrA9mT4JBjMaHSTiAVEdWIuM8zbaz6ny8hpVPBb",
+	"TFcLBthDphoYwvYrPjjF5gS+9MnqsBNs6FjQJNB2kglQP+lb6eJfaq8Z3fjLxwzwkkQ5V1Iq9BondeL1",
+	"GtqSt5GqhC22DHJkmUaifgFdUpPtcPdlp0vSzTAl9RvzDZr72UZVL5fqCFWdSbMsF7fqotZ/wm1lPrXw",
+	"GOgMiWjBFiLfDiaDFc1vmI5pefP+IpEkNJNsulnygsmMKlGnRW6kW5JNBj9x8kWprXf/RHREFNPfvkS8",
+	"2N4NydWSprox5e8CQWLE2mZz/VMbFq0dAvspDH76txGI66dnz57TWRSzef3fzk9uac6VtgSbPlbcgF7d",
+	"Y5OBetfPJ6UzHx143emHyzJiYNZbBul3Y0EEA2dyH83EYFKf9HcQIvz4CTohonNtHAw2NFe0g2+aYsKy",
+	"wA7Ie81BF+b5Ow+jtKK8V+yi3T3MLaf1m9ML8/xBGZFeXq2v5G80WTOJ1iy0huTFEjJC4Hlsy0ejJSBN",
+	"iTmBV+F3jhhwgg/2EHzxde90uLchhjc84eKRJCboHNgstRwyUno3ivcx/A7fsPrB3+zzB7oM+3sBLSJ0",
+	"/4DRIcD7FQq09KteKnlcljAU7HMBPjGRx5gyhe4HmmWM5lR3R+zbedk9vG36IBQw85TM1znkjRpIbDkk",
+	"FyZusGCFvpAwZsdzB8kjNL9QdkMi1QdA3/4Y7+a4/Q0n611Hmd/Rjs4JYS+Jx4QaCK+iE6WzFGEt9JGE",
+	"roulyIlcQjvaG8grNcij9BacJYktbtl7zb/hBHbGy1zAmcj23iw5zE31tMDdZSaJlXx+sVSVDb4zXApl",
+	"z0Xu8JlD0v0AcBr3gHdH5EWW6V5ARKRQ0fS5GCK4S8pYrMxwUUKClDYowEWveFEYfBFs9aOhTzKEegtt",
+	"t2HMIYxZxBUBz0lo1JiwUoes4QOUAAAUyd+hShsAWOha2tfHHJqm6h+nQs1YWx7hRPfrA4ITZRWjJCal",
+	"hzVwLzqllMKZLXsIqlNXBUUuyWGQsnHpTpMjZX/iqu2G6u9xEep7WAPqgzB/p/inYRkFg89HavijW5or",
+	"PgVV4o0o3phpfKhM4305jXd2GhflNN6X03hnpvGynMZrMw2Hc144t7vnLNu8y4LeQCq7uegANpiEVves",
+	"2ZLnaDXTaAm9JJ0qN7VxH1JesFinEw6v01CJC5YWPAKDNyRqG9RooXPCwgB4zM4I0GYgJIu4pBjNxkLH",
+	"6sa6CvK64AmWLlXH7Lk3vzqv+mBfdVF7lUPfMkrQ1/Px4OpyWXF1meXoYZjbVmeVZlz3UPTa1DZd962X",
+	"2ap6GfWqh8pz+frlg2lM37jaq7rcLoH+ML5kc1j7O5KtafqQXuRyGv1dyGYibfgmjtV6kf++TmnNatV1",
+	"i/cwWxO9tc/OPIajvmRc7vOYc45d4UnvZ58LxDnm0nYFA3VpwQpAzanoumU9MtRXElnQrQuT7C+K12to",
+	"KIBLmtOoqOnQwx2Kf3srmEB30Z2LJBEbWYIOWI1XOiov3u+OwtsM0TfJ23D6dBBHaeG2mEYX/aYAzVKG",
+	"6/YxCRp4IUaVtEpjc8KW+D24+wBckJKwwGjqHiqLda3Ax6MBC6hhp413F7pUh+iSGhflk7s93k6Vu20G",
+	"t69n+66Dppfr1YriLVbvfvvVyjNbLeCOFPsuW8VaJeb3XUx0uU2jmny0wPyl7H0s1WN1EH11hTTEVius",
+	"vzryxtP7SBIet4L5uzD9+1XgmcG7Vmxs3iZO+T+i/+x/D+dSh/+n8t4DZaqVpC12+n0s7R6s1C8+2Xq7",
+	"V2TX86c7g4J/rtZbbmUtJnzPhm27trRzH1DQPYzeq6XmQ6i9tTXZN1c12a6VGWeVp67G15A2TMVUZMVU",
+	"rItpwlOGAbVCiGki0sV0LvKpkQd+3alEVGqqg21nuKHgQE9Ru4EduEd2lfsG+L9B4Kk1utMeuXlYo/jh",
+	"oh9VM7pW0AmumTL8oXF3PdEPAP41KvJvWmeG6LE2KjQ+juI7MssZvYFsdzpTPAjgZPAaeZ1a0IcbxjIJ",
+	"3pdS4YbdW7CiUFuFxoV2Gn1nPHhWgIXfo6+mMyjjN57OSYh8U2kESVPiIHmHX75oc+PuDrrqkVmuVtBQ",
+	"OP8TCW3LDaU1+qBi/Ku6RfYL8Cgl6xw9i5AkFiAE+owR9plGRbIlBRSY1oxYK/P3nFol17R2EwSDNaxf",
+	"P6BrStpDRdbE94aJDozyoJStzPT0+Y4rqxb/8Apx6P94SMuGCjJPauvSCCUx0Mz0YdinZO+BuixUChMP",
+	"j3s6lXMe/7hxeLidP0HIakJUywcA7C+iaZmvR2bb3mp8i5HpsyMbZXBVAFOHoK3s8EAeSIDH76+HASM+",
+	"qO8RJ7CH41H94ADctV0n4X5HoAFObK4AT0JiV/GnT6Kfk0RsWH4UUclIwgpwCyopjxUwAUIdg+6F/ReW",
+	"22zJUjkkrx1OJ1TrGO5drB8lVJINS5IAXqvGuU5jwTCNdgW31ZC8EYA2hDoIuhNr/XPBOUrlDYDEFiJz",
+	"Mm5LNJSQJklosUpKwtSFf+/j9iciwV0pXSW+wG7+/dtimh/cBc2u9tCr0nNdXdR6TiFiNAA9Y/LbniDP",
+	"73GknQaVnVFz/Y12nheg2qmlGSbRPUPKWVMeYzRwiPSDRoDYNHiv5GO0TCCfZCiXPMt0FaXBohyoD1cs",
+	"LY7ORqfjrrTkp2eDms4T0Tzn8NRFTlfs8yDAgQaTwfh4dAYkqhshlS5zdWEDahD6g0yEtQZmB4n1t7Cl",
+	"SBI/BocF9zken56dPjt5enq2C8mI3Xp1dLgclzTLWKo0OOo2mDTdJwGgI6yWz9UpfgBSzycXtGfy+OiT",
+	"X8ct99KvuSWJrZBOqcE910SG307ILZd8ljBycfni9esheY01+CzDZAglnAIiBeEFaq1KXgD6G01RaF2n",
+	"GPahSSm+bIURiE81cj2hv855FeW/k0T/dPTfvRBGu1z2vy0BBdHup0aSrxQ9utzuzOjp6X72QP/mTToH",
+	"0Pb+14ryI1mxIM4xPrYQbps+HXoo4xtDcoENJ8n4KfmZ/6AFeiU64tysDwr01Cg2smiypk/p7qx3R8wh",
+	"FdNtj2uiIh3VXdFPRav+yrFETDWEMaHqkv+Tz2CARRqEAXjQdBgYklc0Wqoj9fs6XqDmgc2gKsz38R9A",
+	"XO89hePOKTzbbwrPBneKtruYEal4JFJ2NNseQe2zNmL1lpao5W043r0Y5EfOkhKEu67It4vdN9ZQ4gWJ",
+	"QNfDklSSM9ov1GIAyVruo/IWTECIBVAAC/1pcVRo2a4ktEkhRZw5m09sLrH+5jtSlsVmI7zQT6ZrZs0R",
+	"bNp+hhNHy1ZThOKDcxLG6yzhES1YOIH2joGzQncpKPog1w7CVuGESMZIiBsbunU/ZkxlMpq3Q34b/HB3",
+	"3bYjvmxbTbsrnXWmFSaUDRwKPS0lVezEsOrGzA3B5fSvPzp4+586JUHJMx9ritaJ/RJ/ORo/p7NRdHp0",
+	"No6eHJ3NT9jRM/rk7OhkPp4/pePZcXTiIkdgnYbpfGPSBtVJNTteLgtEiL9gHL0GjwBKbdXokDchaMvb",
+	"e802CfCWl9996hRJDi3caRoK33kKFuzGNEDg4DbS4LJw3Bwu1mDzntIkZ2+73ggV61X+9r/Qcoe/h7Bl",
+	"Nm/bCJtPbs+V3Pfoa6G6ywzynTvpHLxyrh1npxQzzVjT3n2qLWCcv8F/6nY4BGsMkOYOxAp2z1l9qB9F",
+	"TsLHNOOPb8ePDYc+/sLju9D1rjmIPUr2wfSTWun/eo1ZFjuRnXdlAIBbRORuJfCwd1tlv8WhV/ZIGhjO",
+	"XkvbL7ei2vfYIbqZmQun4e6/j+k+YG+DVpbTpnrbZQwXVM5ZfKCDoeob8dyrq3JiXe+xN3MdLNCqTnYh",
+	"u6ngd5q6akm/hoJV0noWt78f9kD/qXN59/WgfpAebti7Y7GtRNY8O7DNQPyp2qXyu8uF99btzhoQhJ/O",
+	"eOSNprdpZ5WX9Dr7So5PqVfR063FTVmDEau87NuTARr/OQnZ5yhZSy7ScKJEUcLoLbaLX2HafVj2zQC9",
+	"sexwDDnskFca2gSC2oCSpbHUgFRWI9STA5tLj11p3OxArvbdGX/hrZsBZ5VHQ7UWRjMHztEV11Irc1qH",
+	"08XbDh9VsuEHjqLz8v3Fj1fOoBNnyWAgI4CwfqNhR/vCN6IgC5E4yq9WAsv3OWTzaFM49f5dR6v293ET",
+	"HqdGaHh/CyUbDUe6E0xNI6nJ4DLn5Bea3tB62im55Mmt+rTgK/YHgrZdSE4fOx19WxtE9gk/1hvgaWr7",
+	"J9Ft8bs9J6sI0koTNguAfJHKEj4d1Db+0MzaeyHxHhJFbVC4vZMD6ieAnLbJhbJIBFnLw3Hg/LL7ys0p",
+	"JyF4kANrv3Npitv6jNDt9GzvKvNtuvBVudBHB8DUsA1ZXKgeC8Nn3aM47DlRiszWapWYRprqAPS+SEMW",
+	"9q0RrC2PS4NGF28uCHznco2uDuRpZYJqXhVU2/4VvPsXHnchjdhbyTm3Pvhou12WR1xatFd2Ns9Zm4x2",
+	"QoFeZbuHODHqcnso8O0h6riaXd+Yn5ls0BX9wwW/AJJ9rcIIfTl03UNd18Y/hlzXuQDTNrF0tWSm7aPu",
+	"mIEBprJmJnKakZ6TphirxbePG4G3T1+O77xxJZ7e8qJHCuNLAH0hIiuOeDopnVlKoFs0F6yh17QyXUkC",
+	"QqGTRfju7eUVMW4C6CX7+Iu7eXeP9S8fw6Sw0HR4nb7BrByu3apWNm5N2bGSTDAJTFHQKZJhZc/CtiTG",
+	"fdGfJvb9Br9lEpIsZ3P+OdDJlxpfUCND2URM+F1YZYbwgLqavfCW1BF9jWKrKZMUXf1VD5jwOsUveifH",
+	"rljMaVv76x95wqSDBsI7+56xaZRQKfnclOz2cxK8qP5I7S/dJoLuzAf9jc2WQty800+j4ICUBZNN6tEy",
+	"sNb7HneYO0SN6q2ECHDbqtQu11mdVxtLPFTuWF+fBVhY+V6m0+6eV/jKvdwe+QHOsINv2z/f9eVc+Y0F",
+	"H3ww8vKNvfKL/PlEDst2TF0nxfnbnTAbTq/FKQ/pea8vbRs1b4RFP2ci3xu7RyuM7WHPg5nLCPU7b9tk",
+	"fX0+FHFe2zd2MPOu1ZEr9rlATCh1ad+wrNDJH5ijW5pgthrB9CV2EkH2oVFXTPegXhDqpd39IL4OPOxa",
+	"e392i0yPiHQsIX1iqixSJ0ZQB5V1PMwNhq4ejLaTXO9C4+3LMdvzcBUmJ97/zf1bleAAfdoOqTV+AHPx",
+	"3obQzzSF291rBt19vZrwe1g4vlrvv7E85lFb3iEmCs8YiW0+MXXKk3Tw2Ti4s1xEDIz2DYU2nIY/vUCm",
+	"euQXRgut3x364z5t1NuDjE5f2lBPL+zlMrot6dJFYEM+T3UjfP7/s/fuzW3bWP/4W8FkfjNNWll2HG+7",
+	"tf94xs3lqXebxI/tbH8zVcaEySMJawrQAqAVbWff+3dwDgBSMqmLI/mS5T+tI1EgCOIcnOvnU0kD0hPV",
+	"7crfiUgtrsRMbx9+5mn5CJD3X4UAe4nEkthLY7HAgeKl+zt7Ly/29g9fNZBBb2JZP4QVJTfSFloyXxNU",
+	"qU3V3K7WjOEfoBn7fqRG3k2lWvayOHeEnuVAMSWrWV4RgaVjwGsDhLZzLzJMvPaFztpia1VjHiOcW105",
+	"dsd552Ou+QhsGYHERvbKEyPnq5yy0Wwhx4YpNX9HxulTlYt02gyVxnKwhvU1+AYu4rRWMnabTYbKx7jn",
+	"iK67ldQaFWN5f7zjU2vYsIDxBrQ7PHJXT4ZfHbHE3ffS3TfxvyknUjK1lhyt0YbxY5XWDYK5TYRxgwaV",
+	"Vh3T3XVm0FHoakB8tPhz9jzx/N2XxNidvOiy8/fn4d2l7l1qCdks6FbMCXaexUdaqFxr8bZ+mV6U4/wy",
+	"facBLmigE0lv89lnt+UNpIUWdnruNJwPPwDXoI+LOvybY8mOT0/YNUwxfpSAAfcP46upsOcadzISY/XD",
+	"xYaZIdIxeEZcxBZ3N3x26G9Xbt2hteNn//kPGsz9Grbb17FCH8Hf4+Zz7+D8/fmhT/mGF1xGvtxewsSj",
+	"6cSXbTplxT812WBvxBWkVLrek7jzQpFJtyd78vvvZ2HLut9/z5JjxG0U/8ZPDtkv+FCsV+ztvUqvYYp/",
+	"QNJlx245GNWlGp+J8MyxxPxVZpyxkEqitHtYN9OTyZcd/FFyyBINPEtYrtS16bBkooV7AQGXklah9pmp",
+	"R0nzvvs0cRsbG4G1pW+MBdCmJ8tWCPzUyfbQuQPcRLTLDkt4NhIyYUKmeZG5sfOcRMB02a/Aczv0s5fK",
+	"PbpbgSutJiZwgbiRxEBChjikMu4eIsdNA9yl20jIbW16kqeokzvBM8EhbHg5vwljzfffMy7NBDSTFceq",
+	"wxLPaayRmsQiJdkIuiypBCsSohYQ0iqWhI9CPoh+2LdEO2DgqCfxJBoBr/SMaPD+lHRjY+gjiazQeU6j",
+	"4MV9YQNDiSUSAvcMWAWMD6EB0SBzv9d2x1pd5TD6wenyhD0/e/ea/Xzwl59edNnB3h4FgANVSMplpQ6Y",
+	"Pf/b+ccPzEyl5V86jLMRz90x6bRoPGXcMPv7hyVaC89IKoQ1ETVSRBiXo1gKW9myWD9puszX4jC8LeoA",
+	"N1BBn/bkvwonVzclILEfs8NQ5JgYSKVRN7oFOYMxcGyL5+z04/mFk7nfCZ6KJScZjMbKgkynO3+HqT9B",
+	"PJQt7YJqf8nMEUAUGkh3ErghDB9BTzoxdRe4Q6fLjj3EJx5BBbLoh0tRoIVxC3fEeCTwoXdgrMhz/4MJ",
+	"p+v2fu6y32mPyDC/ocqdgPekgVSD7VDCwY2M7Sy5kNeduWOfXgy1v4Q5BHgdWrTXThUIOXCLdXp88fpX",
+	"yvPiCxmBHjhBs+mQdtFPr37+8cVhxLKNVPHGcvfqjGcgjq8j52kY+tMFoaN6VdOpHKW6rJHR+BuspDkk",
+	"VkQficcNU96QADPd6uLm6ElsoDFVWy9eyy0dPE4L08wuxAiC4LjHevXq1c/Bk/k3iuP3358OnVql6Hy4",
+	"FrPW2IGML8QcsdzpEU9fFAm73TEWTFFMbfTkKegUpMWvdSFJKe25zfRyb8/PyluI7mY+6xxNPXdzbyaQ",
+	"KstUWtAyBv5+OsWcluS20MBSd/DREmk+wT152JM+kTPxt9r1MYGEPS/Lh3Fu3GePj/yzeip7b2BeTMT7",
+	"314Q9MPciFSbk7Dn82dkvMGLDrtSdjirsr7sTCaTHadrdgqdg0wVAudS3uX/3yG0pp3z8HiJk6KJVnJQ",
+	"eWSUm1c+WSQsNk9hTJCdWw18xN5ibXcF+Ovw2cvuXncPSRPGIPlYPDt89qq710UuFG6HaOuEvJc/Unbx",
+	"eMBvBoCOUzyUT7Jnh+7DY7ryN7oQy4vHzr7AH+3v7c0BHFUX4p/evyJvcmkcYOZGaBDV4Ajit9izebD3",
+	"smnIOMfdT5J7QwWL558d7L1a/qN3Sl+JLAOMgf2FHnHxL06IhCWP3Sx/WeU+nyS/4YJ8tDI/u/x3/i4Y",
+	"5PMQds/O3JFn4woFsZsMlTMN0+DUWY6EAs/OwaloNK69gYXl+z7l5LRkHSDfAk3aZW/RcCRSDKau3AGI",
+	"BSUwCXNCaXR/IM171DFKdtmvasJG6NeVn0JoeySEdJRuw66K/Lq0YY8qvQJoHpPCrJCtodiRmeAcXPSb",
+	"/lW4s/My5WOfj53d9fhst/c9nnC/+Fzl5rf8Ka76fwhgLg6Iq72DM/phA4PPOP3e2X0MEh0BShEUgCJv",
+	"KK4rCN8vPAu4mPenFg5ervALHyG5UOo3rikBcPDyL6tMz21gDGe/h0zwiynVTx3s76/y4zHR3Di94gGC",
+	"npAiQyMOvFtKIu88iEqfui9kWKbNnJ+HY8+deaucdvdx0DVKRJjnfL/Do5aHp3RMuv3EyxcddtFxmvp4",
+	"U7mJ0NvHM1GZmiwCIao5t4aGi1E2JSkMi54Mu5r62K4HnweNfhj6GNS7T+x9bMyNmSiddRmpRnntuZLR",
+	"Uva+E9IcHjov1vgIk7sBR3+LaEQoAgkEIYRNsc4LK3uEeJa505GQ8ePk645Cqss6jvbDFk/BEyoBW+mM",
+	"ern5M0peL5HHGBdwr+Wxn057Py//xWsl+7mgkH57nG1J4dCuRjoRXy+1grqpObSwj3GFk+seDq4lcvLo",
+	"ReNg+S8+KPsulLU8qZNN1vh6i8+1EAo1jTAg5SW7J2+wM/xuDuKJNcyExgOQFdeMYviVQ0oqhjMsM/Q5",
+	"9O0yX22759OW/LOH9MyWnnhoX3ictifgk60r2u0x+Ri9voo5PeJTlqmvOzTdnenMvJuuqzX8l5nnXeYs",
+	"SsNGPCt7q8JTeYQproENlMqctsuVHIA+ohZe7wQwYToMqzB8YA9v15OY8fC6UuQwM7QwLNCJ1WlLXIpG",
+	"S6G1qh9avzwRaXVur8/SIcQm2MgJGDbvV8oskSLv9Hlqle+HyaEOEeOd0tG4xnqbXBkbWDTLsgWEDct8",
+	"HBjzSdTFZCpGh8+7YRK7VnZG6gbOcWLvaF63JOigAao6SDTqBiobErLd7U/FsnYvnvLf+PYZbUtPwL99",
+	"g7sqJTNltd4XvAU44fMuYCzb7+zt7WGPnKEyAUQv9DmQWCayv7cXahzd9z4t7kS7GAzcMFb5YjaB9TQV",
+	"tAjM14dW6lmJyYWxx9VO2O3Zs+Eu2FDUdOJUqvfbWOrXy4Vb63nuNow/4m5jQ34DFaH4ZBryjdXdXWTC",
+	"Nm5sSjCSr9ihmKoa+aKoyRA0kstVE/VUZkblFrHUzZf6eCgwdmJ9LYpULICssoxbzq4KSzy1EuxE6esQ",
+	"Na07G3Cnu8m/DZ0N64k5psgQOWTJha+pvcxdWQPu63GOhWFjLWQqxu5ZiHyrxGD1+upwH/sosOAadKXU",
+	"P/40FC3yOYKE21Ct8zwSPzw//GNv5+fPP7z4n1r2n0Zk4tmZRtSc0+NP52/fNMyXp74f8Q6TJQDgy24t",
+	"2u2iRXZbCJsGsIaqaeK7PzXM2RShXrl20qsiGF92dw931pl7WUCIyQlFaAl1ExSE5FNOb7W+0tq7RkRd",
+	"f9+mm1LF+do3/bzNgyUKddPJchxrf9FJU4P2cNnY4eJMDtL3pLzXdipi1rgxcu40d6ywfii9XSa3QyyB",
+	"Ss8apTOAXq22icPzndPPtisx4WbL5SU+dSsxG5OYtLKVg6iU27u+2qs2wEV4KkitjmBnyVFs+PC18EGt",
+	"U8WVDciiWFHNCpmDMZF8yfc0Jb5i9lIQd39Pxk9whyduJKpQfh7uRoXmvWfYl6Ak9J4hFQ7y6Cr5wmM6",
+	"VStw/ZAsU1g7DF+EIeBwvFLJfNpDxCCQWVDb2HPmq6TDFOrsPOr6eF0ixK3pzZWF238HAjrfRsIizM+T",
+	"QN1vQj0uToMXFuujudNyWPLe5tLbJMFKSQJCsC7hNJcruYkXgRqTIGbUm0KLeDSjjR8sfurUiKruCGOH",
+	"sf/tdgCERq6oi9XChVVcTxoia2OFT2OLvsHXdZct2mms7GjeP3v3rrXb4o4HLO5YY1OVpfz3VN5x6Pvg",
+	"ZhupYlk319ChFnZKo5guOw6WZUB1DJ5eXwPk0y77fShy6Ek+ow/dhs2KHLIO04Ukjl/Nxpxa6RLNLVxi",
+	"SfnlGPQlxeuTDksqqAKX2PsZGnKqX2Bn6PMrZYfU5UhsGS86LOlzkRcaLu1QgxmqPHPDpyCtG3u2o6DD",
+	"krEWSgs7RSO3Q8FJZydrSAtt3DTdHxpkCpepVpLm0pPVzwMeZIJFnJXl4TIjdqg+mrTcDTviAiuj3XUG",
+	"KacmQ+UOq55EDHq8tmrk4pEWRiyZc7iESejkoHxeCLe6u0IlAOt7Qt3Y4J7RN/o1VejM6LDtWbybrtGZ",
+	"H/dei3S+QUu6rc952vU5Xser/t0snHFh646VJefADIJ+2US/4CCgCviGw8Ddpicz0e8jysjddZ3vMQ4A",
+	"BCPlzjhMOZUEZDX6kPB870khrhECaBVXq7i+PcVFnfubDRrsegydDdcUHg80gCH+q6ASqxW4h+xg75W3",
+	"+hRVFgqLkAPBjrMIq9+hsIQHTvL0OSE4exx0GkU+e3Kcc+JlyjSfEO0Hn72mSpmJSEAqUl2FUOsI+6Dc",
+	"3ZS2wxyMiZAPuFQ8D5gXpIN68nlyfHp69vEfx7+dX569/b9PJ2dv3yQvOrc0PYZdlC1hi0qUj/KparSs",
+	"v36zodoH1peduAptOOhpaJ9jel9raZ9bfatzyiflMoV8w7rnnZA877L3ofvey57Aaho1ApbQbXPIkqPQ",
+	"SCgwWRJBNaRC0DD3WQkAQ93cEtgVDISslFv25DyFkboBXZt0wTs/KUk+1WqA4GVLLaCArBR6YFrBfhr+",
+	"EO7Jzcq1Go1DImKDkv0WO+grFIyITBio1ZOAsJSMuCx4njAhqSkBKS0PY9I30MFjy7LHXwxQWW6M5PXH",
+	"96e/vb14+yZB06MnJ0GFmJAx7jKvZmaakedVQOBLjJmXsDBmsV8VLvumjvxWQTxVBeF3I+OlnbpBZRFJ",
+	"N5vrwC+QAThcFix2XxauC9llCXVcJITJ1ScoQ0KepVJaAqarUKvU13i/LSdzS+ZqCz2dBqpWOsGiQidY",
+	"uc4pziMCQm++gGubSiHOf3ntVPliOzOIj21+7mGrFfHc8u1HhMehVTEYVg5g5O2FsdlqDq9ZcWCAdMMm",
+	"xu9f6Q74YjEyJCrB3Bji7dYklQoDrUvQnviPRwecInblJj2CsYZ+LgbDTTcv/63InI8fKiqZhwoPBL6M",
+	"o7Ug1cQZ3NgyWeQhJtDXAP8Gj5CM1r/HZeVTgktGFL8I24CFolZ1KA9NjGQUvfPf+Mac6ZHPkodqgaPS",
+	"QQjAth7fkJuIHejvg9zGR7MtPu6LnkyVscjGFgpXJ1pYC5LKRJ1HclzxPyR6NlRcHbLuZPogKiqhDZcA",
+	"uwSVyhEE1VLj0YDLnpRqgg+KM6kkqqj3oS5DHt7zYy8sPQ0TjWrGZ5a2pDvj/ZqUZl9pSPm3Z/a0+aPH",
+	"otXfKQ0WkHoD4dPLOAqqnhlwioV23CI17y2DRZ5c6bd1CFi9yhWcQzYAX9/uGSjf8wx8QRCpMNW3IJHh",
+	"AR8tYe6pTOTRuFV1GO2VLcr3WbHcLEIXtXVrHq7skDgQNJupw3sg7yVyMy1of5dIWoB50kYLxwdDUJrm",
+	"AYLxhzwdzuYf0VqojX6clXO6j/axJVeeFfID0bCucnGYeuAIXv0XZ0QXtM5PcIe9Vhls1+GK91seRSm3",
+	"U6tgHi5uMhMb0VVpelgV003NTaOaiTxWfXRrJOIzASqODjK76Ay0cy+wYsKS8WDGbspmCBC45yy/Jnwo",
+	"7v47KnLuIyOew0Ey7nw4rcZD6LJj2ZPe/yCHQwO/ds5av+RYorBznZtBDIlfoa6+Fd3iXsmuf7k1veZX",
+	"QnIMQs83mt/SJK/P/xG4NobAM9BUEH/w8q97L3AXfLp4t/NXd2zQ1zgfbwPvvBFmrIywtVzsHyr0Mjka",
+	"aLPle9WQ+K1ptqrsITp/1EQ67+rRqTNTjDYd8L0VtKWy224d3lwxauO0bZz2UTk1bk8i2DrWim8uXqvB",
+	"6umGRe3c89Qhj4ou5GztfayGD+d+1mGxUIspzfpcYIm8p/ryVIFUA+JDCpE+pY85nJIHz2Nbxt59d46b",
+	"sqVJejK0S8TRoyQyNs53EEavQmOKaPYlLyHOdwgpBlYHXMgjqkStlJn6qXluo7J+5GB/H60lmosbfzRT",
+	"sTbDNIWz0NhVMMQAcQmZSUFbspl6kqpOKHyM4MMIJog3zSG1kGHkV8ZaGOIOrMcItHr6VOABznC7PlBv",
+	"wEUoimjSs+4FDRGoa+C8dKV9v16mp5e6kAkZ0EcsCU79pRH/BqxnimmIwIypIb7KNlLcRoq3c66cg8xK",
+	"YkWjRjHMRNtwA+dLsQTI6Ky4Dwyjz9uNCK8QtilkG7B5NAGbQj6Ub0N1NIuyJnjF7dK3TuxLn4CGiP6L",
+	"5zqaUD7BUk2ovEW2yAhlB3S1NxuEHVLLO4xNbTbl3Jf8bE1w3A3OwKneNpPyWDMpdeikM+b8A9eGWTCb",
+	"LjU5Rxb5apn3dybY7B1fz80aDX/0WzzKZl/cVP0XNOoQaBYxXJHo17tHyJmtJrITBP9ayIwl7umSQ+fR",
+	"xNJWX+oxV4Xe8bqACCzLMnfDNAqYCchiBGBPHXLGdnvydSBer0AtdJiOHOSBUdrNPXpApkxVVWjXbykR",
+	"d4un4llcQDjClzkW+1u5d7NXEd1F9wp8VpCy5/SW3cdXgE4eyLaspHUWtuosoN74er/ANxhsJ/IU8+SV",
+	"glxq9SWryUMJ58IJ1RC5Bo/n4lMEe+M7CQ1Lzl//+vbNp9/evkk81oI/CElxpwECx/hAy4xmZ2oij9gV",
+	"2AlQeeAoNCCVo5IXNlNbPN9oFDusu0ir35NlXGEe5hLDTUr7KFCo/yNryoNBh2rHDFKRUacEPVQM/yN7",
+	"UnVhMATXkwv6sAzL3ZGHRT5STZiSh3gw0YlK56LnR8bkonsNgS9GzAYFiZfehwVrDxeaxZM5X/yG33L5",
+	"4dfEqrhhRowKZ9a0Maf2GNnWMeIU5NfVnIPmptBgdv/0f10uIZp8S5dt05kNt6gRt99rwvxZZ6b221iR",
+	"504eW1/3EVQNSub31WzVYCMdyJIOwovQAjB2O987eMlvivZZUqaBwl0nvNKTNBF2GHsNx9wOy1bDcvcv",
+	"LLaIVSJFgVdWWBte/VjDTVCRtCHw3A4Xx6uQCtqwxF+c1AaTfsXv/vFymyJI92g68LzS9AtLgnaXPeMM",
+	"Q2Gnzw7/+FzdQRcQqqts5WbOHKpuIT/Fz1VtJkbooTcu8odKr2SHZXqK8UsmZJoXWV0FQy6MPfGDPunI",
+	"Oj3E8uC6X0GPZBYimxT96GPCXKtJC9m/uWi6iLsrbOyw3xZ3Efjf7f5pubmeO7QXaZbwczkAY3cpBFYO",
+	"ktQV8fCMpvRs6/uzbm+GihyfuxcYwjed0gWj6H1AkGkP/Yekn6Zd+Z1h47J/ZIV9va5qveDmej6afUsg",
+	"drE+ZXEd7wnFALFcN5gTfZHDIUtyIQHhfQXkiCFMDQI+aIFxETXxgCQoWkqLgZA8Tzq+82YEMvOIvcXY",
+	"OTeh4qXbk4hq6QYIJTxWEQ0sgVe64bESWPpYxDWM7ZGnHHS2CmTB+/cBi6XFxj25brUx+9piY3rjuF9W",
+	"yH61dbmtYtpiXW5FOVVNmXtUUPVH7iJnuz132+396M/d+m3tT9+1T95FPlg8SZ68I4ZPskqH2pPxub7t",
+	"kqfHcngEHD5M9tUD/jm/HW5AxlxRJffl66SFLQH9fGl4JZ00GSrMqkln7HQYtwQm7OxGw4xSCNyNxp/g",
+	"7oscrOlJYbESI3dGZ8hPVWrLK0Xrod7hkFmVIwcblU3GTlx0VhN8hkvhTG/hKzySrCCxg6RDCINYxwG5",
+	"wfPJ+JoN6Us25iJ/9OyhxoKdK9/DwYk0Phq7fgI+g4WJQN53Vm5Pxqi6MywDAzgtNp2SAb+EJWefPnw4",
+	"+fC/iVu3hBhsky77EIvLEcD5WqqJZFfTOMyhrxjFFzHkbiV78goYx2KXLvudeD3YqDB2HkplAJgsDYse",
+	"HIvEFOOxOxLALeVcuzM+lbP0teY4LecjyFD3bzWXhgh20W7GBKxT2EcUHqInL/lDIkCjr6aIsuIGyxSQ",
+	"34DsJcWYEGAReh/pYIyQgxz8mGHyYYDqu/RlQ2OtrnIYHbKD/X1Muh3sHYQKfmaKdIhL5jFnMHpY6W1w",
+	"e1DYDrED1tbyk8BdBHlbIS6NhpGeIngO9kmaGD/j8ctUZXDETs4/slcvf/xx5yXj+XjId/abIPC87rrU",
+	"MFhAc7x/iyH485/7/2kgBn4cyVy/sp4x+56rhfzNz8AUuTWNiaa5Yj3cmhWU5LaIqM3+PqBlgmkStzdv",
+	"VmswvZX79TYFllHuXhX5dbNVcW6V9pEPCmXRTqf8zxHjbKL0dT9XEzxATAiPed+QHZehrhLA3xlHFR1P",
+	"wjPkeuSOiZ7EkwF7xyjj50ZAQ4KUK5sggOBxsMw8O6OGG3GDxLXnFx9PwzkkYYKnQUUh09Fb9qT1ZHL6",
+	"9sMbd2R3yzB5uTbY+XYrfj7zfagM5/U4X/QTynyuXWEzouZ9PARWUeJ4/anKRTpd/fo3enpWrDH+ibwR",
+	"qzX30/Xv+XiMx9AmTqF6gQmXCCdsBnSIb2zxMKFbHKcpjBeUnnqxES3tbavm11LztL2o2H2Zv3mbukY4",
+	"EcVdbRYGGuNlZ0UOW21Vmb9VY1FdDiHm0SaNa8prcEPgoRPxucNxtmKhTVEblov7xSNggYYZwvdrgDF1",
+	"PYgRxDKNKRvwG3AOavi38Q5lhUEoxPnm+tfxFKlpnDL1+3Lzvkjtlry/puh1JOLpkKa158F2Kc2+Sgfc",
+	"PiiuYbq4u/jv7oInHXr/O0yXh9zdOnScG6GuKXBVLQ9rq542FFA/Pj3Bla7sUmdAm7ltyrORwGer90qd",
+	"VryGEHT0gCWIRO+DuTxXEg59/JjUJhtyM4SswkIjrMFYdwx/Ymcij3vA3YEbNoE8ryWe0cAtOCdlO4fT",
+	"32H6Gm+x2rH0cvM3bvRprmHaujHtsbUaIw5uJcZlkP3VRH/uhMKON1IEgSxrzn61mI+KKD6y2kFF4aAy",
+	"AoU5mBuei7Iuq6b80WmBIN4zonawQCOZoD7atO0DWUlu9dfebl/bUn8N04nS2WJYCrwCt+J4qLkJ6FXc",
+	"XBO6lRoB9SAGDgRKKXI2GaocmJBX7mWUffQxEUrEMyk30GHjQqa2wH1MXZYj9U/R7cnk/NMv56/PTn55",
+	"y3rF3t6r1KqxSPFP8DHOTx8WXkN971dgREaR3lGd3AzAWYy0GNu16egezUcUft/abhuz3WxlWStSdeH2",
+	"yDqhBvd6EDHOC8StfcU0GNA33gx3+1ykQ8bzCZ8alqkjTyXGswyyEJ0ghiHrB6YhpSKc+5pdauZ26VbM",
+	"Nxz+QajYvxHpaI2yLccSsLM9y7DqmeerSvftIELA19gtJObXmvGzY3nNlXbntOr3y7r60Nv5nWG5UzhV",
+	"nMdMkHx7Ug6wQ9BYz6TUNf441ve8VqOxOzZDxUtPVsZNlTQqhw4hO1LjfskU5IErIwYA1SctpB91E/1E",
+	"Dx3qA552sGT2YZbHTcIbqnSOeXgEYqBvwycbPIKjOKg+86LGVGFTNariDBIgmJCDJa1kUWr/XNRG9rt7",
+	"o8Iaxq2F0diazrywakhBjK2JglwpEkS8o7A5AkA+CpoY1TPQ+J23TePR3+INWC7yJZhBrR/3gAXu4SWs",
+	"urlXqNbzI35nmMgaesK31ws+I3G7dPzU4Pc8hlk3xV4TdzImGFv1HSGcTsuOt8GDOsDazQkXFrIuS6Sy",
+	"l+UvZw7YTgkqbypIOdzMYFr3ZAC1psJOr40QMAf6SOkXbhzow8GESt88d2pyAmIwJA/DLb0RSs6EgyMY",
+	"j1etSd2BTy+tVFKPEjEnKjh6yvt2P8LqLNasbuMQ5J7MDCIltSWTrb+znW5AFNpKkfxd7KdbdZQjJYVV",
+	"qDAXlNi8L6/apsiVd1kFCLa1rKuc/YX0dVbO17udR6+s7RKDOl64m3EzvFJcZ4u2xpt40RZ3RnmTJjZV",
+	"MSh0W3PVZISiuRDW8DsTlusr98dQGKuINqTe63ImSXT3sBiL+0rTDssgFzeg3Z8afE12sI4in0UAzdXK",
+	"AnbxRFRs+FfBc5aj9VePNOQnt8Sc/tWDPVnFcqWu2RVPr/FOiIDb1NmCX840tMR3tH+AdqkYFaNnhz/t",
+	"73WejYSkf72MJqqQFggFcJthkLAEzcpUG2gjGxvrZ7BxUbHYP8/L3sWvlDSfNltY43Tir7kPJs//Hhny",
+	"q7oC+NRsZrNN2m0QZmpuab9SmBDUfJFJc4YXbJMqBG/QmjJ3UbLIkFSkQzbk4zFIdLp9+1X4ZsKFvdMm",
+	"0TDOBZgFBg0PvdaG8ZBq6jLsWw9uGbYyKwnMjTZl3LKRMoFtw7dAGy4ybPKiqzFopGRf6FFZ9OCxkXoS",
+	"W8QJHJmIP7SwwM4vjs8uuuz3IfjWrRnysLmGY8j77HnycWw/Ftb5zMkL4gegaBHNtKEQ4syvyVZpj+kW",
+	"DQJh4Ytt1elmayB4YZXbaynT8f3euRgC8cCQqcJjcU0JzQt3mFQUHeM6o0+FcX5qdoS4AchMgx+PgIe2",
+	"jQqMOc0u67LXQ2VAlk0ZbiBJbfjO6/3OsJzLQeEE8DmVEnFrtbgqLLAkfJW86HjABd++EVg2SJDLL9/K",
+	"QS7M0H9A8C4aeTLqqjCqIrL5OKgf/UFqML4ByWzjkfdQf4EbAZ2eNfXK7TIMHQKX81QRK0UbbJUoRfXp",
+	"HC7kOsGHtaIMoV29MdqwOi/5g0cCjmbJwKqEYbqQ3xkCXGxzyQ9n+87QbYVIAxbPitHd88trlgk3CuhK",
+	"1nM1oof7TUj20z5FCiq81NGYDbVRQlfzHl6sO4F0i07n2sKmkjI26KM7S2jniRFSOqu+mVivitSGS9NK",
+	"9sPZ5P4VMKvqKTEeRqLjJBsk+qM/XZHfqMveIhEcxS+IxIe4KLGLpUQaqnJTLjpTz/3dH+mZOj/NlcI5",
+	"rXDdM8sM/iUMPKhYxZIpAhpdGMb3dSfndOX9B/M/ynw6Y0JjT2pYu6ZgfvieOEhqKraEtD8ePKuE9fdf",
+	"Hvx08NdXPx78tCS6v2SGyEZGrPoUHRCNGQcT1nStCiD3JmD5PKiVNkPISR0tGWFikWjtjIRMoX7BMm5h",
+	"J9h1t4HwVplKNOCXzAJji+vP4vP2q69IClaxYcoSbmIrxao+tI15IGTpCxuQem1gfnnEGvm/I4SgtA2U",
+	"1LYw1Td5h2JwA4MR4sktUrDn4aIn3eLgn2J5XjKsSRtA35ixbsodFHZo3FT1dkRtFXKs2kWG9yqIwxE7",
+	"2N8vv8ugLyT2N/ncTln3h7tb6Q42bivNzJCPgcqLke4Bu1gCem1PImQsAtbSfGdppp0MijTxMIhSVW58",
+	"GJGVDeSQWoNh/EAMYhWmsEaAyLHNQBN+lR5rxbGf3hqR9pebvneTFxHeF28h+Now/Z2wK8IWWqq0bofk",
+	"g77bHWu4ETBphlr9UCEgpm2Kmox0kacVJlDsKgdiRb8FfGxuhx0CwuamJ5PyiksnVt1USWr4NH+8/Ny9",
+	"4XkByRH7y94rUppo/rl5kCbLlRwQFZBknI2ELOqJf/zjPQ0tdUqTjaJ9v4nB2UksLNfuuL3HRxj1FXbI",
+	"RgT35WHGy9INJJDy3bBtF0WrDrdZKB/KBgzjVe0TbBupJivadnVachnMD9l9Iq/GpDBmQLDR8awnrSlq",
+	"8ho0cqmnVsP2CeMKw2iAlt37ybT+uNe1/hneaSxxbNw7e/ds0bZx8YdsTV51P31FQLyhZuy4yATINOJH",
+	"aWA8d7eZsr5W/wbJMkVMjUMuB1D1Wa8BxlQz6dxWIpZk5LtiYjiSUKJPnXLJrqAnaRxvkNa51kg0yUb8",
+	"uiJoLIMxyIwpuQA+oxhnfFYbPwbXdK91TVvj7RstOduIM4sZbnC+I7d1AAYrKjfvB89RyPphn4Yr+TYs",
+	"wn+8ZtmuIvG3iz39zX4j8p+Q7/jNKZVWR9yXgxcOqM15d7s+0v3VWmPOJsqIfnAyVB4PWthgFRGZUEnE",
+	"kjlLh5sIrImAIpY5UyrPjyKJm6+nRzxZzB1o7EvBreHkqyfR4PFXYFKB4ESIajssnWekLq2lOjuIZ5lf",
+	"zPd+eVriuXUof/zifcJ3/OweFDHdiYjkGnnkAotcYMVqrbtWc29Hc58W1jOIYokwEZQGjSexMtJ7eWuH",
+	"Qepd0L4FPeHa88yWt60yxRFNoojIUKgnITdwN4Xck8s0MtucQtZkLn+jSrlVsa2KbVXs3Rzo0sK8q05t",
+	"NI0LA4sR5GON+Wz3RgmhG8bzxisWxtgjBOuL7Ac+gUFakTK8Xba/t8eIwQtbruv7QYJgmu32NH8yjbiz",
+	"KPNumTC304a/H6qMaxLfw70EwmckRmbefaxHmCZyXDuE0VyLExod/hNiph9yKSEPjdHIfI5iAxOmC4kY",
+	"ldSBUdtrce5nstWT0N2iSRgogoyTaBEvmvv1TXxP5f6kT5aFLfCqmJO+W7SC23RYh4P+t/OPH9gI9AAY",
+	"XsOen717zX569fOPL0I30ETpa9BMXcGUdqjbmLkYCWuoLwgZrAgAIPQcSMr2yIyKdgiG2+RqAllPZmoi",
+	"mYZU3WB8Q5EB70bR3MJROYz/pbDedPYnH7Ucln3CQg5oPmiJ/7PIBmiHw6S2Qsg9Ja381hI9bvBTXHH3",
+	"Iqsj4Urv4Bx++JpR7zl7hKu1UPS/fRTV1qDdUrQXs7pYP9bnxuJJjjvK/a9SXDbicho8fCwwVNr2VS4U",
+	"G/Ep08DT4TLdegs61a26BmMW8hOjyVm98IE6uohuJrRzkVePWAdvuy9/POiyE6wL6iPOVqCmCCEMop8f",
+	"8lCMVOfdj4dKwiWN2+TbHxCQW/znLVef7/z78/eH/8P+548f9nZ+/vzH3s7P7PmL7s7nH/6/lbugZh8U",
+	"X15j9xW+2VXbwSpv8Rx/WDOD49woP4NY1pCLvoWsaQ70bT0MXp/nBuJzXymVA5dbbryqPOUKvSWVjd32",
+	"l2yuv2RWX0StVP14jT6Td6H92hOLKomsUh5NoWIQ4XCE8oF5qCtPnm0VWW5eaQQQM+E8ced5u4sDvpm3",
+	"uQwTpifDg8xRlmJ5ePwKzbPy9iHf1ZBgKtfg0SbVyyk+TCdJZYmarK7ykraPpLW0Vuykpz3DOIun/HLN",
+	"VBMtrFy7C1+ws7cpDvJhJj6ICBJ4XM5RW7NjPyWMaVrDfn1//Hrn/Nfjnf2//EhAtPCFZ5CKEc87rPCO",
+	"JbGd4jmdXMP0UmQJUnORY9qjamxTzaXDyEB+A5S0cabRNYxtlx3LoFpxsCsN/Now1e8HMg7kEoL6phNa",
+	"gjkTccnxbuGL3U3NzaxSiE3bV0ISbsa8xXRLGbw+/0dIJQ2Bu2VBD/7g5V/3XuDCfbp4t/NXZ7vQ1zgf",
+	"v3d33ggzVkbQULdeHRav+3ZrtMCaaV1uTbO1JDZQM64mEnOTdlbhr2NRNImtGAWxbeA2x7arkM7CNIMh",
+	"7NJUjaCDLLFsWMhME2ACR3iCwImJLbAEw8anFYbYKyA+nJApA2O7zLlq2OnlnpKPoCf72FmBrHe+8ZUN",
+	"ua7leaXnWOye/ReXrFQ0zqjIrRhzbXedltnJuOWzyqdkYDzVbpEtIoF5D2Zc+ejPZ+4F1aeG3DdHJac9",
+	"KWOMFKJqc2u3XMlVNc0fdLPP8Sp19U9IG7wa3DghNhiel/UF5BlL3JcJe550U3OTdFjSdUZZ/CNPjkhV",
+	"vvBgwBpSpTNK8LOk6hwn7LnS/qPkhc/4T3tyyG/AXYsSmHTcnxq4uwnVQUqWwI3IQKb4LSYthBzkM8Lt",
+	"bkgb/R4DfOXtT0ZNQB1PM8/d2p6PzPbEMJ5XupuwPzFj7WzKDVdyIt9kEFe35SfD6RHue8DTwZ1sPjpp",
+	"+BRBjIJpK+wtX9l/EzzjmrR23z4tx/g3t+T3nYhYyy/uxLhdW4vTKrXthPr6mK+YEdy7aDQLo3G+kNMi",
+	"F8ZexKueNO5ReIzlwem4LG1kenOlCJVNFGG942ebxj5KbrgWbvImKfnVc57CUOWZc7uEZInfVQnLRL8P",
+	"ukOd9IxnGVoM3p638MX2ZFk/psYgKXLkLFNzPB4Tp0DpyIWBL43IEje7Ec/AOasXE5ELRWd3cTUS1hIC",
+	"Uhzoaso41j30czU56kklIQRZbg2aEtF7VuEc9+M7S54lfDzW6obnITI1DFRL7kqxAGopvJXHagyE+T1I",
+	"iDwuTiOvAX3fwi21p/pd4ZZsKYBLNOWCE33Xb/cFpYI+sEYEB1QslnNjmZnKtMsuylx0EkbFQHfAhKs2",
+	"yTOKh9XBMiOSepjLkzYg/FMstx/C0rfmw8bMBzrakLsA13Z9e6JWSFYMR8MX2ylZgtz5fX7yhooQeZyR",
+	"D09VROhg7yCaKoExS/o4FrdujA6rM2d6ct6e4VXrJdwp3FiU4kj88NUvhxzj2GiiINi6YWoim0PaT+X0",
+	"rwYM2+O/jQL899kL7wlvJm45Kur3j/FVpoPTXs068dxybU3FUSFt5rSsYYCl23MqkaeY2yJPJTg73xk3",
+	"gAfIOWSq0KVOZzlwLcmpuQIf/EfKNqFZcGxMhHl06pEXBpz/FIYvm4KcAeLsm6TZRqp4aQ3l225J7h4H",
+	"qdWNMypqf+Mq6ty9xAY1Fd+cMIxfOa/VKqYL2RosGzFYlLr23btOAr7GdFkkpfcFFlixCFZDC4waqYUL",
+	"fLJwgWv7oM2Agc37Z+/e7bK2afIhMQNX31SbRw18j54cxyayG9BYwMqOkYMKzRfnJ13BoJBsoLCTjKwV",
+	"Z0D4y6lqecDpm24DmN/Mbn8Uwc+91vtpvZ9vGNBvM+FSrOeootRvrqTj7Ree2nzKfOxnrqbLuSlJZJwm",
+	"V2QgbkBS/IjnRlUCRLFY2fN4dJug6J9KHOdhwejnZrGIrbrSpuKcRWGMkIPQiNx2nbZqa0W1RV3L5VnZ",
+	"Vxo1wxi0mSnkWD+avSaKSgjPhAFmASM2BpsSnqPFTWlxUyq4KffiDDSLiTfqzYodRMhAQ1gDE26o0tyK",
+	"kW/oiedzcBUmnOKJiyXiH2EO30RdlX+a5enRsPStJD4sMkx4D5Q5uHd5VGORLik8pEuetnS4Z1ih5BAf",
+	"tY2/b26Dh70TNzN9cJdKw9hWpDSRR8AUU1eh8HBBLZ276aN1wdzkHqaKDpelydlyX7b1c61rdef6OS90",
+	"iyS/JhSEVy3NqlGGhHoLTXEVvzJux04gz0MPzlziLWbZanSFz7P5aa+YZEMpaTNsTzfDtvouXZBbq98z",
+	"e/eoqVsr/kFTaivsos0n03zwnbSghS/We8ReIWJju7F82sx5VW7ch7dr9lq7pk2NfVsxZuesbMAQ2q0I",
+	"dGOg7PcA6kVlyMnH04vLkw8JQXX5n2dYDBWQNiiVMgBk1EHa5zpFQfiH5f2fdBigfJBVsPHiQ7eH6wOD",
+	"J1cONIqSbfe8rYghclAtDI99MvciFsuvdBN57VZT2lUvfyMGwppVr/7AR7DqtZFzcrXL/ZG92sVnBLGz",
+	"6pKgQ5q902q05k9+gb7SsF2N5G63XBfhLmzDkhtTKoWZxR8hGV4jKHkxUwUilR7xXBjqI0ZA3iNGQFBU",
+	"/y5GwP6NmHdcA8tAixvIYtUC+903LScpie+lsdxCEknwsBkpOX374c3Jh/+lWhVhCNoznNxzHUxxalie",
+	"sgiTkyKkbgEea4C0lMj7DpDiqjT4Efhe2vBo6xWsp36Os8zjcS9WP7cdAjoDPGhkI+sIVtH2hZ3n5lES",
+	"WC4kYAr9iJWVbqiR3LfIBUHwal12TK2KhIHNzBjbioYA1rNsW35NNTO8J/tKj4qcB9xhQkqQjDvNqdV4",
+	"CCUCJ14SS3qFZskPSZfh4yOEErKIZxlkbARc+uitBpZD3zJVVKE6PRHbXbA68X6vzc3aCq+1sB7MwmoR",
+	"U1vTbmXEVE8cbNjr83+sYuXd0rIICXknPUs4qdTtaIZqYjwJ1Iz+XVfl9eTXwhPj/f6GT9UqvSfpVn7Z",
+	"kdlt6/UOChDPebcVDWKUuokltCtbnfct6Lzy/d5F9e1eFfn1oq5zpf0LDwS7iG3rtJM5mulGn4WQVjeg",
+	"sdMrNKqXNc1uIk6TaegXBjLP+cP1yCk3j+JOvHkI6uFGwCCgd3InQhq0Cwk5g0kMg2u4EQj0zs4vPp7S",
+	"mNR2ho5bCRNGDrJ3vGcd7W7ZrF6ujW8VCV8IOQBjZ7/XEGPszQgfdwsbEt7G6pqKrj9VuUinq1//Rk/P",
+	"ijXGP5E3lCFf8fr3fDxGHXA/vOxuqQNQyRZb/ukWx2kKY+u0TkPcIBJOt5GDNnKwhqan7XUrdEkfrxY9",
+	"2P2z2vS2sMDqreYGAq+6Nkoeekj0TtSVQ+F28LQzW4BFeP8e00wrC5WOrZTn+RVPrw0zXGSBIbWLaCGe",
+	"daiv0LOHEYIrcplCnkPWZe8DK6QPZQZcyByyAWgscyAdrz2+vztIgpYvn8IdQdcwBUR2H4bWG3+SIKhz",
+	"T4aRBVG0VvGmOwzpwcLzBRYRt9wWJLNljyB9GfDYiM6ADrGxVjciA41QFGMBgUF+pG4gi3d3yzTQqpDZ",
+	"EUt+U6SQ1gCRpPfqw7qr1bL5SDMD9+qzOWswTKH+p+4nhf6m7L+2VM7rHdQE68Qsm+vk6rfj3r3F69s8",
+	"/kMWyS3fQHdL2Z+6M+0DUVo11sr9r7gBOdvhrUPvegjnIAQnggQ6T4Z4Q0IYhg4H33smzFy+DVUnnmnO",
+	"23AHUU/OJ/MocE5+CZ57h4xLBpkILgsierqJNNfrRQHaTpbtE97kvsv1vqEsW1us97RpiL8iMzdnW+96",
+	"6V8fxGIldXaGtnhJyI46hvIazoqOzCXempwz2aniINO8EvkghAv/sZllYe9JY0Weo4m+VPMRb2+NtlPE",
+	"7gtCMzWR7Pzi+OyiVHoB953UnvMCMDpOkaVIMRof7HliVKFTOIw/SF7UIgaCDcHr7ehNP3qrOlvV+d9a",
+	"54xMaaQ6CV/RzGKffrUS3fV6a1HxMykhozoeqpl44zuoOQgOlXRkVR2i2TXk2ZHPYGhjPb+TIKUUAgT+",
+	"0QJHHjryPelnRYptoNXEM0IhdFnELaN480xYwHvYDdXWXqP86p/5qYO1V59lcfP1EMqYUjWr2rptD1t+",
+	"naJx5Euv15HyTfhzq6oIIW+EjSGqpgjESXnVFnd95S5NMDgRT9nzxR3MmVQTbrxbiA/27R3gTy928Z0J",
+	"WklUd9H24xm1mdg3qrjKgamx3RHykBmQmfETxboSYVhZMYzQUGTRR9qC0BJNQWTcZKbLPpZGeqpkX+iR",
+	"kAMMlUwpni4kxuepppl4ScpcaFgWkyB4numwUUgDj2JL0lF1Op3YvBiRwvFmMYsaLH70O5xTUJUSpGcd",
+	"aICswzJIcyEhc35EdEg6/lnKgmi1KLpfMrF4qcPwfq7koCf5QKGPIlX92hHR4019yhcvecxF1qXKWqfU",
+	"ev+eVKbzZ8rd5V+j2zgTPm09m9az2VKttrkOGtV5EZt0bKgqbwFAoNMrCHJWKY9xflYdt1NZ4rft5Ar5",
+	"enUSerZicnhW38YoE1XkWgujsTV4EmhIQYytqaSPy5xyaww9nDGEzjQ2HYX8MxtCnnkGi/tK8ywTsFu4",
+	"ZjU2uJMu4oly5oJn4IiRM5kR3CCOhFEF5GsQttpPjYaN0gxkRtTPNYe/T3xGGLVtdzfjMzb1FF6U7bQk",
+	"kq0oPZxzHf2K9WDSti42u3/i/y89CNNX3HB5FAqfdDHKCaU6hL2d3zhihk9JE1G9JRXaxIhF7I6M5UMB",
+	"bBdRQFB/lamNmGUgBaChJ8NxBVnpn1fFxwm+6bLj2Q+xLD8chYdzXtkMOsMy9AUDtirVz7ZF7F7e4kEQ",
+	"W2aecQWt9Q3nNVpjfjsKN0J/BHG0KgBJdPwJzoRdHaZlCDy3w0YD4zelrg3j1imCDMbOPpDptFtnHPxK",
+	"I21RvPwdGgTLv9aQa+3edakhLbSw02eHf3yuLvwFhPoaW7lZLm5mGhT8FD9X1nYXCz2XrzBaaZU1Zgn+",
+	"MDnEyh6ugRXjLksyGGieQZYcsgsYjZXmOQL3qYk8Yl6rUi0mool6JyTnU+rqF7Ync25Bd1lSlPsyOWSn",
+	"ytiBhvP/+y2MFxBKaf2D0nePryRQfnys1UDzEZMAmWmwGp25LSSYrRqN5U1qvTqeTd3ThMXrVmR3+7ev",
+	"yP9WdmWw6ePb9zTKBvQNZLW7c3bIP59dAdegjwunCv747IwY/LE3lQqdPzt8tovGjR+rrnx2DGqcAxoI",
+	"Iz51M/COcRb5E0WMPzgdIvnIqSPyrZyRNdeV5dutqX37VpGyc2YILAo96ivIlTOhVGXk84qbXnOD91xO",
+	"Q8eRZUqm0AmS7dyg+RLmysChXP32mK+VpOyqn7eBHFIboE/KmVEHYN0I6NT5tYw+Gj6vm46HCzbsasom",
+	"Q5EO6emNBfTqKnGGUHSCxenlnf2BULMaPrKOEHxkpFZ4gquTL6G8b4/yUVaom6xCVcGLTACubgyOF9In",
+	"jcpRXwcqibpRC6q24VmGdqyPp1AFuQl17H7wyVDlJU+o24oGZt7eOfJmNK59mdSKgR03dKS6qIx0Bm4f",
+	"hCagukMJMI5ESXtvteP8KoO8V1JYpetHOabHMB12fHri3r6pkJGqgRvTCRy5CvTmK0MfpykqpVvDvlOa",
+	"YQfPFc+5TFEEZBarkMyRO/GvYYqaHaqLF07hz//5fwEAAP//",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

@@ -337,6 +337,59 @@ func (q *Queries) ImportInsert(ctx context.Context, arg ImportInsertParams) erro
 	return err
 }
 
+const importList = `-- name: ImportList :many
+SELECT id, file_name, format, default_region, status, status_reason, total, processed, succeeded, failed, merged, created_by, created_at, started_at, completed_at, policy, dry_run, mapping, comma, header, skipped, invite FROM imports WHERE $1::uuid IS NULL OR id < $1 ORDER BY id DESC LIMIT $2
+`
+
+type ImportListParams struct {
+	Before *uuid.UUID
+	AtMost int32
+}
+
+// Newest first: an import's id begins with its time.
+func (q *Queries) ImportList(ctx context.Context, arg ImportListParams) ([]Import, error) {
+	rows, err := q.db.Query(ctx, importList, arg.Before, arg.AtMost)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []Import
+	for rows.Next() {
+		var i Import
+		if err := rows.Scan(
+			&i.ID,
+			&i.FileName,
+			&i.Format,
+			&i.DefaultRegion,
+			&i.Status,
+			&i.StatusReason,
+			&i.Total,
+			&i.Processed,
+			&i.Succeeded,
+			&i.Failed,
+			&i.Merged,
+			&i.CreatedBy,
+			&i.CreatedAt,
+			&i.StartedAt,
+			&i.CompletedAt,
+			&i.Policy,
+			&i.DryRun,
+			&i.Mapping,
+			&i.Comma,
+			&i.Header,
+			&i.Skipped,
+			&i.Invite,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const importNumbersForget = `-- name: ImportNumbersForget :exec
 DELETE FROM import_numbers WHERE import_id = $1
 `
@@ -410,6 +463,17 @@ type ImportSetTotalParams struct {
 func (q *Queries) ImportSetTotal(ctx context.Context, arg ImportSetTotalParams) error {
 	_, err := q.db.Exec(ctx, importSetTotal, arg.Total, arg.Failed, arg.ID)
 	return err
+}
+
+const importTotal = `-- name: ImportTotal :one
+SELECT count(*) FROM imports
+`
+
+func (q *Queries) ImportTotal(ctx context.Context) (int64, error) {
+	row := q.db.QueryRow(ctx, importTotal)
+	var count int64
+	err := row.Scan(&count)
+	return count, err
 }
 
 const importUsersInsert = `-- name: ImportUsersInsert :many

@@ -275,6 +275,30 @@ func (q *Queries) UserGet(ctx context.Context, phoneNumber string) (User, error)
 	return i, err
 }
 
+const userGetByID = `-- name: UserGetByID :one
+SELECT phone_number, id, attributes, consent_state, region, zones, zone_source, last_inbound_at, created_at, updated_at, suppressed, jurisdiction FROM users WHERE id = $1
+`
+
+func (q *Queries) UserGetByID(ctx context.Context, id int64) (User, error) {
+	row := q.db.QueryRow(ctx, userGetByID, id)
+	var i User
+	err := row.Scan(
+		&i.PhoneNumber,
+		&i.ID,
+		&i.Attributes,
+		&i.ConsentState,
+		&i.Region,
+		&i.Zones,
+		&i.ZoneSource,
+		&i.LastInboundAt,
+		&i.CreatedAt,
+		&i.UpdatedAt,
+		&i.Suppressed,
+		&i.Jurisdiction,
+	)
+	return i, err
+}
+
 const userInsert = `-- name: UserInsert :one
 INSERT INTO users (phone_number, attributes, consent_state, region, zones, zone_source, created_at, updated_at)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $7)
@@ -319,60 +343,6 @@ func (q *Queries) UserInsert(ctx context.Context, arg UserInsertParams) (User, e
 	return i, err
 }
 
-const userList = `-- name: UserList :many
-SELECT phone_number, id, attributes, consent_state, region, zones, zone_source, last_inbound_at, created_at, updated_at, suppressed, jurisdiction FROM users
-WHERE ($1::text IS NULL OR consent_state = $1)
-  AND ($2::text IS NULL OR phone_number LIKE $2 || '%')
-  AND ($3::bigint IS NULL OR id < $3)
-ORDER BY id DESC
-LIMIT $4
-`
-
-type UserListParams struct {
-	ConsentState *string
-	Prefix       *string
-	After        *int64
-	AtMost       int32
-}
-
-func (q *Queries) UserList(ctx context.Context, arg UserListParams) ([]User, error) {
-	rows, err := q.db.Query(ctx, userList,
-		arg.ConsentState,
-		arg.Prefix,
-		arg.After,
-		arg.AtMost,
-	)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var items []User
-	for rows.Next() {
-		var i User
-		if err := rows.Scan(
-			&i.PhoneNumber,
-			&i.ID,
-			&i.Attributes,
-			&i.ConsentState,
-			&i.Region,
-			&i.Zones,
-			&i.ZoneSource,
-			&i.LastInboundAt,
-			&i.CreatedAt,
-			&i.UpdatedAt,
-			&i.Suppressed,
-			&i.Jurisdiction,
-		); err != nil {
-			return nil, err
-		}
-		items = append(items, i)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
-}
-
 const userLock = `-- name: UserLock :one
 SELECT phone_number, id, attributes, consent_state, region, zones, zone_source, last_inbound_at, created_at, updated_at, suppressed, jurisdiction FROM users WHERE phone_number = $1 FOR UPDATE
 `
@@ -406,22 +376,152 @@ func (q *Queries) UserMembershipsForget(ctx context.Context, userID int64) error
 	return err
 }
 
-const userTotal = `-- name: UserTotal :one
-SELECT count(*) FROM users
-WHERE ($1::text IS NULL OR consent_state = $1)
-  AND ($2::text IS NULL OR phone_number LIKE $2 || '%')
+const userRegions = `-- name: UserRegions :many
+WITH RECURSIVE leap AS (
+    (SELECT region FROM users ORDER BY region LIMIT 1)
+    UNION ALL
+    SELECT (SELECT u.region FROM users u WHERE u.region > leap.region ORDER BY u.region LIMIT 1) FROM leap WHERE leap.region IS NOT NULL
+)
+SELECT region::text FROM leap WHERE region <> '' ORDER BY region
 `
 
-type UserTotalParams struct {
-	ConsentState *string
-	Prefix       *string
+// Leaps from one country to the next instead of reading everybody.
+func (q *Queries) UserRegions(ctx context.Context) ([]string, error) {
+	rows, err := q.db.Query(ctx, userRegions)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []string
+	for rows.Next() {
+		var region string
+		if err := rows.Scan(&region); err != nil {
+			return nil, err
+		}
+		items = append(items, region)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }
 
-func (q *Queries) UserTotal(ctx context.Context, arg UserTotalParams) (int64, error) {
-	row := q.db.QueryRow(ctx, userTotal, arg.ConsentState, arg.Prefix)
-	var count int64
-	err := row.Scan(&count)
-	return count, err
+const userTimeline = `-- name: UserTimeline :many
+SELECT x.at::timestamptz AS at, x.place::text AS place, x.kind::text AS kind, x.state::text AS state, x.previous::text AS previous, x.source::text AS source,
+       x.evidence::text AS evidence, x.wording::text AS wording, x.actor::text AS actor, x.channel::text AS channel, x.body::text AS body,
+       x.about::text AS about, x.campaign_id::integer AS campaign_id, x.error_code::integer AS error_code, x.media_count::integer AS media_count
+FROM (
+    (SELECT e.created_at AS at, 'consent/' || lpad(e.id::text, 19, '0') AS place, 'consent' AS kind, e.state, lag(e.state, 1, '') OVER (ORDER BY e.id) AS previous, e.source,
+            e.evidence, e.wording, e.actor, '' AS channel, '' AS body, '' AS about, 0 AS campaign_id, 0 AS error_code, 0 AS media_count
+     FROM consent_events e WHERE e.user_id = $1)
+    UNION ALL
+    (SELECT s.created_at, 'topic/' || lpad(s.id::text, 19, '0'), 'topic', CASE WHEN s.subscribed THEN 'subscribed' ELSE 'unsubscribed' END, '', s.source,
+            s.evidence, '', s.actor, '', '', t.name, 0, 0, 0
+     FROM subscription_events s JOIN topics t ON t.id = s.topic_id WHERE s.user_id = $1)
+    UNION ALL
+    (SELECT coalesce(m.accepted_at, m.ended_at, m.created_at), 'message/' || m.id, 'message', m.state, m.reason, '', m.id::text, '', '', m.channel, '', c.topic,
+            c.id, coalesce(m.error_code, 0), 0
+     FROM messages m JOIN campaign_runs r ON r.id = m.run_id JOIN campaigns c ON c.id = r.campaign_id WHERE m.user_id = $1)
+    UNION ALL
+    (SELECT i.received_at, 'inbound/' || lpad(i.id::text, 19, '0'), 'inbound', i.intent, '', '', i.provider_sid, '', '', i.channel, i.body, '', 0, 0, i.media_count
+     FROM inbound_messages i WHERE i.user_id = $1)
+) x
+WHERE $2::timestamptz IS NULL OR (x.at, x.place) < ($2, $3::text)
+ORDER BY x.at DESC, x.place DESC LIMIT $4
+`
+
+type UserTimelineParams struct {
+	UserID      int64
+	BeforeAt    *time.Time
+	BeforePlace string
+	AtMost      int32
+}
+
+type UserTimelineRow struct {
+	At         time.Time
+	Place      string
+	Kind       string
+	State      string
+	Previous   string
+	Source     string
+	Evidence   string
+	Wording    string
+	Actor      string
+	Channel    string
+	Body       string
+	About      string
+	CampaignID int32
+	ErrorCode  int32
+	MediaCount int32
+}
+
+// What happened with a person, newest first; of what happened at the same time each kind has its place.
+func (q *Queries) UserTimeline(ctx context.Context, arg UserTimelineParams) ([]UserTimelineRow, error) {
+	rows, err := q.db.Query(ctx, userTimeline,
+		arg.UserID,
+		arg.BeforeAt,
+		arg.BeforePlace,
+		arg.AtMost,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []UserTimelineRow
+	for rows.Next() {
+		var i UserTimelineRow
+		if err := rows.Scan(
+			&i.At,
+			&i.Place,
+			&i.Kind,
+			&i.State,
+			&i.Previous,
+			&i.Source,
+			&i.Evidence,
+			&i.Wording,
+			&i.Actor,
+			&i.Channel,
+			&i.Body,
+			&i.About,
+			&i.CampaignID,
+			&i.ErrorCode,
+			&i.MediaCount,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const userTimelineCounts = `-- name: UserTimelineCounts :one
+SELECT (SELECT count(*) FROM consent_events e WHERE e.user_id = $1) + (SELECT count(*) FROM subscription_events s WHERE s.user_id = $1)
+       AS decisions,
+       (SELECT count(*) FROM messages m WHERE m.user_id = $1::bigint) AS messages,
+       (SELECT count(*) FROM messages m WHERE m.user_id = $1::bigint AND m.state IN ('pending', 'sending')) AS waiting,
+       (SELECT count(*) FROM inbound_messages i WHERE i.user_id = $1::bigint) AS inbound
+`
+
+type UserTimelineCountsRow struct {
+	Decisions int32
+	Messages  int64
+	Waiting   int64
+	Inbound   int64
+}
+
+func (q *Queries) UserTimelineCounts(ctx context.Context, userID int64) (UserTimelineCountsRow, error) {
+	row := q.db.QueryRow(ctx, userTimelineCounts, userID)
+	var i UserTimelineCountsRow
+	err := row.Scan(
+		&i.Decisions,
+		&i.Messages,
+		&i.Waiting,
+		&i.Inbound,
+	)
+	return i, err
 }
 
 const userUpdate = `-- name: UserUpdate :one
