@@ -58,7 +58,7 @@ func TestPhone(t *testing.T) {
 	path := "/phone?number=" + url.QueryEscape(somePhone)
 	page := s.get(t, path)
 	require.Contains(t, text(page), "unknown to the engine")
-	require.Contains(t, page, `hx-get="/phone?number=%2B94771231001" hx-trigger="every 1s"`)
+	require.Contains(t, page, `hx-sse:connect="/phone?live=yes&amp;number=%2B94771231001"`)
 	s.person(t, 1, user.OptIn, user.Attributes{"name": "Ann"})
 	page = s.get(t, path)
 	require.Contains(t, text(page), "Ann · OPT_IN")
