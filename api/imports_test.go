@@ -169,3 +169,17 @@ func TestExportUsers(t *testing.T) {
 	require.Equal(t, 400, e.send("GET", "/api/v1/users.csv?limit=1", "", "").Code)
 	require.Equal(t, 200, e.send("GET", "/api/v1/users/+94771000007", "", "").Code)
 }
+
+func TestImportList(t *testing.T) {
+	t.Parallel()
+	e := start(t, local)
+	for _, dry := range []string{"false", "true"} {
+		require.Equal(t, 202, e.send("POST", "/api/v1/users/bulk?dry_run="+dry, "application/json", `[{"phone_number": "+94771234567"}]`).Code)
+	}
+	first := e.call(t, 200, "GET", "/api/v1/imports?limit=1", "")
+	require.Equal(t, 2.0, first["total"])
+	require.Equal(t, true, first["imports"].([]any)[0].(map[string]any)["dry_run"], "the newest first")
+	rest := e.call(t, 200, "GET", "/api/v1/imports?limit=1&cursor="+first["next_cursor"].(string), "")
+	require.Equal(t, false, rest["imports"].([]any)[0].(map[string]any)["dry_run"])
+	require.Nil(t, rest["next_cursor"])
+}

@@ -84,3 +84,25 @@ func TestUserPages(t *testing.T) {
 	require.Equal(t, []string{"cursor"}, fields(e.call(t, 400, "GET", "/api/v1/users?limit=2&q=94&cursor="+first["next_cursor"].(string), "")), "a cursor belongs to its list")
 	require.Equal(t, []any{}, e.call(t, 200, "GET", "/api/v1/users?q=1", "")["users"])
 }
+
+func TestUserConditions(t *testing.T) {
+	t.Parallel()
+	e := start(t, local)
+	const users = "/api/v1/users"
+	e.call(t, 201, "POST", users, `{"phone_number": "+94771234561", "attributes": {"name": "Ann_O", "city": "Galle"}}`)
+	e.call(t, 201, "POST", users, `{"phone_number": "+94771234562", "attributes": {"name": "Annika", "city": "Kandy"}}`)
+	e.call(t, 201, "POST", users, `{"phone_number": "+447400123456"}`)
+	e.call(t, 201, "POST", "/api/v1/segments", `{"name": "Kandy", "definition_json": {"city": "Kandy"}}`)
+	e.call(t, 201, "POST", "/api/v1/topics", `{"name": "Offers"}`)
+	e.call(t, 200, "PUT", users+"/+94771234561/topics/1", `{"subscribed": true, "evidence": "form"}`)
+	for query, total := range map[string]float64{
+		"name=ANN": 2, "name=ann_": 1, "name=nn": 0, "segment_id=1": 1, "topic_id=1": 1, "region=LK": 2, "region=GB": 1, "region=LK&name=ann&segment_id=1&topic_id=1": 0,
+		"created_from=2026-03-02T12:00:00Z": 3, "created_before=2026-03-02T12:00:00Z": 0, "created_from=2026-03-02T12:00:01Z": 0,
+	} {
+		page := e.call(t, 200, "GET", users+"?"+query, "")
+		require.Equal(t, total, page["total"], query)
+		require.Len(t, page["users"], int(total), query)
+	}
+	require.Equal(t, []string{"segment_id"}, fields(e.call(t, 422, "GET", users+"?segment_id=9", "")))
+	require.Equal(t, []string{"region"}, fields(e.call(t, 422, "GET", users+"?region=XX", "")))
+}

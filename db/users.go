@@ -171,6 +171,13 @@ func (s *Store) expected(ctx context.Context, w where) (float64, error) {
 // selecting runs queries over the people u whom the filter selects.
 func (s *Store) selecting(ctx context.Context, f segment.Filter, now time.Time, query func(ctx context.Context, w where) error) error {
 	w := where{sql: "true"}
+	if f.SegmentID != 0 {
+		if _, err := s.Segment(ctx, f.SegmentID); fault.Is(err, fault.NotFound) {
+			return fault.Refuse("segment_id", "there is no segment %d", f.SegmentID)
+		} else if err != nil {
+			return err
+		}
+	}
 	if expr, some := f.Expr(); some {
 		resolved, err := s.resolve(ctx, "segment_id", expr)
 		if err != nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/event-stream-engine/ese/internal/fault"
@@ -46,7 +47,7 @@ func attributeRows(attributes user.Attributes) ([]attributeRow, error) {
 		case json.Number:
 			row.Type, row.Value = typeNumber, v.String()
 		case bool:
-			row.Type, row.Value = typeBoolean, fmt.Sprint(v)
+			row.Type, row.Value = typeBoolean, strconv.FormatBool(v)
 		default:
 			raw, err := json.MarshalIndent(v, "", "  ")
 			if err != nil {

@@ -202,7 +202,7 @@ func readMapping(f *form) (json.RawMessage, error) {
 // startImport takes in a file.
 func (u *UI) startImport(c *gin.Context) error {
 	f, upload, release, err := u.readUpload(c)
-	defer func() { release() }()
+	defer release()
 	if err == nil {
 		if _, err := uuid.Parse(f.Token); err != nil {
 			return fault.New(fault.Invalid, "the form is incomplete: load the page anew and fill it in again")
@@ -233,7 +233,7 @@ func (u *UI) refuseImport(c *gin.Context, f *form, err error) error {
 // is, others the page of the dry run.
 func (u *UI) checkImport(c *gin.Context) error {
 	f, upload, release, err := u.readUpload(c)
-	defer func() { release() }()
+	defer release()
 	var id uuid.UUID
 	if err == nil {
 		upload.DryRun = true
@@ -252,7 +252,7 @@ func (u *UI) checkImport(c *gin.Context) error {
 			return err
 		}
 	}
-	return u.renderPart(c, http.StatusOK, "import_new", "check", check)
+	return u.renderPart(c, "import_new", "check", check)
 }
 
 type checkBody struct {
@@ -291,7 +291,7 @@ var columnTypes = []attributeType{{"", "As written"}, {typeText, "Text"}, {typeN
 // peekColumns shows the columns of a file, or of its beginning, and where they may belong.
 func (u *UI) peekColumns(c *gin.Context) error {
 	_, upload, release, err := u.readUpload(c)
-	defer func() { release() }()
+	defer release()
 	body := columnsBody{FileName: path.Base(strings.ReplaceAll(upload.FileName, `\`, "/")), Types: columnTypes}
 	if err == nil {
 		err = body.fill(upload)
@@ -301,7 +301,7 @@ func (u *UI) peekColumns(c *gin.Context) error {
 			return err
 		}
 	}
-	return u.renderPart(c, http.StatusOK, "import_new", "columns", body)
+	return u.renderPart(c, "import_new", "columns", body)
 }
 
 func (b *columnsBody) fill(upload Upload) error {

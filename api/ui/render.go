@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"html/template"
 	"io/fs"
+	"net/http"
 	"net/url"
 	"path"
 	"slices"
@@ -151,7 +152,7 @@ func renderLive(to *livePart, templates *template.Template, v view) error {
 }
 
 // renderPart answers with a named part of a page alone.
-func (u *UI) renderPart(c *gin.Context, status int, name, part string, body any) error {
+func (u *UI) renderPart(c *gin.Context, name, part string, body any) error {
 	templates, err := u.pages[name].forVisitor(u.Visitor(c.Request))
 	if err != nil {
 		return fmt.Errorf("page %s: %w", name, err)
@@ -160,7 +161,7 @@ func (u *UI) renderPart(c *gin.Context, status int, name, part string, body any)
 	if err := templates.ExecuteTemplate(&b, part, body); err != nil {
 		return fmt.Errorf("part %s of page %s: %w", part, name, err)
 	}
-	c.Data(status, "text/html; charset=utf-8", b.Bytes())
+	c.Data(http.StatusOK, "text/html; charset=utf-8", b.Bytes())
 	return nil
 }
 

@@ -423,7 +423,7 @@ func (u *UI) previewSegment(c *gin.Context) error {
 		return err
 	}
 	if c.GetHeader(partHeader) != "" {
-		return u.renderPart(c, http.StatusOK, "segment_form", "selection", body.Selection)
+		return u.renderPart(c, "segment_form", "selection", body.Selection)
 	}
 	return u.segmentForm(c, status, body)
 }

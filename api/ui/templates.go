@@ -579,7 +579,7 @@ func (u *UI) previewTemplate(c *gin.Context) error {
 		return err
 	}
 	if c.GetHeader(partHeader) != "" {
-		return u.renderPart(c, http.StatusOK, "template_form", "preview", preview)
+		return u.renderPart(c, "template_form", "preview", preview)
 	}
 	id, err := f.id("id")
 	if err != nil {

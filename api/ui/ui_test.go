@@ -302,8 +302,8 @@ func TestHostileTexts(t *testing.T) {
 	s.exec(t, `INSERT INTO inbound_messages (provider_sid, user_id, channel, intent, body, payload, received_at)
 		VALUES ('SM1', 1, 'whatsapp', 'none', $1, '{}', $2)`, evil, noon)
 	for _, path := range []string{
-		"/", "/users", "/segments", "/segments/new", "/segments/1", "/segments/1/edit", "/segments/1/delete", "/templates", "/templates/new",
-		"/templates/1", "/templates/1/edit", "/templates/1/delete", "/campaigns", "/campaigns/new", "/monitoring",
+		"/", "/users", "/users/1", "/users/1/erase", "/segments", "/segments/new", "/segments/1", "/segments/1/edit", "/segments/1/delete",
+		"/templates", "/templates/new", "/templates/1", "/templates/1/edit", "/templates/1/delete", "/campaigns", "/campaigns/new", "/monitoring",
 		"/campaign/1/summary", "/campaign/1/recipients", "/campaign/1/trigger", "/campaign/1/pause", "/campaign/1/recipients?reason=" + url.QueryEscape(evil),
 	} {
 		page := s.get(t, path)
@@ -362,7 +362,7 @@ func TestTurnedAway(t *testing.T) {
 		require.NotContains(t, w.Body.String(), "Spring")
 	}
 	s.refused = access.Write
-	for _, action := range []string{"/users", "/users/import", "/segments", "/templates", "/campaigns"} {
+	for _, action := range []string{"/users", "/imports", "/segments", "/templates", "/campaigns"} {
 		require.Equal(t, http.StatusUnauthorized, s.do(post(action, nil)).Code, action)
 	}
 	s.refused = access.Send

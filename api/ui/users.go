@@ -323,5 +323,5 @@ func (u *UI) checkNumber(c *gin.Context) error {
 			return err
 		}
 	}
-	return u.renderPart(c, http.StatusOK, "user_new", "number-check", check)
+	return u.renderPart(c, "user_new", "number-check", check)
 }
