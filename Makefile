@@ -45,9 +45,20 @@ test: $(BIN)/devstack ## Run every test on a throw-away PostgreSQL and a real Te
 	go vet ./...
 	$(BIN)/devstack test -- go test -count=1 -timeout 20m ./...
 	cd devstack && go vet ./... && go test -count=1 -timeout 45m ./...
+	@command -v chromium chromium-browser google-chrome $$BROWSER_PATH >/dev/null || echo 'the tests of the pages were SKIPPED: there is no Chromium'
 
 test-short: $(BIN)/devstack ## Run the quick tests of the product only
 	$(BIN)/devstack test -- go test -short ./...
+
+.PHONY: test-browser screenshots
+test-browser: ## Play the product through its pages in a headless Chromium: all of them, their contrast, their policy
+	@command -v chromium chromium-browser google-chrome $$BROWSER_PATH >/dev/null || { echo 'no Chromium: apt-get install chromium, or set BROWSER_PATH'; exit 1; }
+	cd devstack && go test -count=1 -timeout 20m ./browser -v
+
+SCREENSHOTS ?= $(CURDIR)/.local/screenshots
+screenshots: ## Draw every page, large and small, light and dark: make screenshots SCREENSHOTS=/tmp/pages
+	cd devstack && SCREENSHOTS=$(SCREENSHOTS) go test -count=1 -timeout 20m ./browser -run '^TestScreenshots$$'
+	@echo "see $(SCREENSHOTS)"
 
 .PHONY: chaos
 SEED  ?= 1

@@ -24,7 +24,8 @@ const (
 	Send    Do = "send"    // SendMessage
 	Resolve Do = "resolve" // ResolveAttempt
 	Fetch   Do = "fetch"   // FetchReceipt; of recipients that were started before receipts were swept run by run
-	Done    Do = "done"    // nothing is left to do for this message
+	Step    Do = "step"    // TakeStep, of an enrolment
+	Done    Do = "done"    // nothing is left to do for this message, or enrolment
 )
 
 // Next is what comes next for a message, and when.

@@ -365,7 +365,7 @@ func (a *Dispatch) watch(ctx context.Context, run ledger.Run) (Plan, error) {
 		}
 		return Plan{Action: Wait, Until: a.noLaterThanStuck(until, now), Reason: "recipients"}, nil
 	}
-	if run.Status.Active() && run.Open() {
+	if run.Status.Active() && (run.Open() || run.Enrolled) {
 		return a.watchOpen(ctx, run, now)
 	}
 	if run.FinishedAt == nil {

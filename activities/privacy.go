@@ -3,6 +3,7 @@ package activities
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"slices"
 	"time"
 
@@ -33,10 +34,8 @@ type privacyStore interface {
 	CopyRemoved(ctx context.Context, id uuid.UUID, sid string, now time.Time) error
 	ForgetNumber(ctx context.Context, id uuid.UUID) error
 	CompleteErasure(ctx context.Context, id uuid.UUID, now time.Time) (bool, error)
-	// The Retire methods empty up to atMost rows from before a moment, the oldest first, and report whether there may be more.
-	RetireReceiptPayloads(ctx context.Context, receivedBefore time.Time, atMost int) (emptied int, more bool, err error)
-	RetireInboundPayloads(ctx context.Context, receivedBefore time.Time, atMost int) (emptied int, more bool, err error)
-	RetireInboundBodies(ctx context.Context, receivedBefore time.Time, atMost int) (emptied int, more bool, err error)
+	// Retire empties up to atMost rows from before a moment, the oldest first, and reports whether there may be more.
+	Retire(ctx context.Context, what privacy.Kept, before time.Time, atMost int) (emptied int, more bool, err error)
 }
 
 // Privacy removes what is not to be kept: the provider's copies of an erased person's messages, and what has come of age.
@@ -158,30 +157,23 @@ func (a *Privacy) removeCopies(ctx context.Context, id uuid.UUID) (held int, err
 // Retire empties what has been kept for long enough, batch by batch.
 func (a *Privacy) Retire(ctx context.Context) error {
 	now := a.Now()
-	for _, kind := range []struct {
-		name   string
-		period time.Duration
-		retire func(context.Context, time.Time, int) (int, bool, error)
-	}{
-		{"receipt payloads", a.Retention.Payloads, a.Store.RetireReceiptPayloads},
-		{"inbound payloads", a.Retention.Payloads, a.Store.RetireInboundPayloads},
-		{"inbound bodies", a.Retention.Bodies, a.Store.RetireInboundBodies},
-	} {
-		if kind.period == 0 {
+	for _, what := range slices.Sorted(maps.Keys(a.Retention)) {
+		period := a.Retention[what]
+		if period == 0 {
 			continue
 		}
 		total := 0
 		for more := true; more; {
 			var n int
 			var err error
-			if n, more, err = kind.retire(ctx, now.Add(-kind.period), retireBatch); err != nil {
+			if n, more, err = a.Store.Retire(ctx, what, now.Add(-period), retireBatch); err != nil {
 				return err
 			}
 			total += n
 			activity.RecordHeartbeat(ctx)
 		}
 		if total > 0 {
-			a.Log.InfoContext(ctx, "kept for long enough: emptied", "what", kind.name, "rows", total)
+			a.Log.InfoContext(ctx, "kept for long enough: emptied", "what", what, "rows", total)
 		}
 	}
 	return nil

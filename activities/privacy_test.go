@@ -116,23 +116,30 @@ func TestRetireByPeriod(t *testing.T) {
 		SELECT 'SM' || n, 'sent', '{"To": "x"}', $1::timestamptz - make_interval(days => n) FROM generate_series(1, 10) n`, noon)
 	w.exec(t, `INSERT INTO inbound_messages (provider_sid, channel, intent, body, payload, received_at)
 		SELECT 'SM' || n, 'sms', 'none', 'hi', '{"Body": "hi"}', $1::timestamptz - make_interval(days => 11 - n) FROM generate_series(1, 10) n`, noon)
+	w.exec(t, `INSERT INTO imports (id, file_name, format, total, status, created_by, created_at, completed_at)
+		SELECT gen_random_uuid(), '', 'csv', 0, 'FAILED', 'test', $1, CASE WHEN n <= 10 THEN $1::timestamptz - make_interval(days => n) END FROM generate_series(1, 11) n`, noon)
+	w.exec(t, `INSERT INTO import_errors (import_id, line, field, detail, record) SELECT id, 2, '', '', '+94771' FROM imports`)
 	var suite testsuite.WorkflowTestSuite
 	env := suite.NewTestActivityEnvironment()
 	a := &activities.Privacy{Store: w, Now: func() time.Time { return noon }, Log: slog.New(slog.DiscardHandler)}
 	env.RegisterActivity(a)
 	kept := func() string {
 		return w.text(t, `SELECT concat_ws(' ', (SELECT count(*) FROM receipts WHERE payload <> '{}'),
-			(SELECT count(*) FROM inbound_messages WHERE payload <> '{}'), (SELECT count(*) FROM inbound_messages WHERE body <> ''))`)
+			(SELECT count(*) FROM inbound_messages WHERE payload <> '{}'), (SELECT count(*) FROM inbound_messages WHERE body <> ''),
+			(SELECT count(*) FROM import_errors WHERE record <> ''))`)
 	}
 	_, err := env.ExecuteActivity(a.Retire)
 	require.NoError(t, err)
-	require.Equal(t, "10 10 10", kept(), "without periods all is kept")
-	a.Retention = privacy.Retention{Bodies: 8 * 24 * time.Hour}
+	require.Equal(t, "10 10 10 11", kept(), "without periods all is kept")
+	a.Retention = privacy.Retention{privacy.InboundBodies: 8 * 24 * time.Hour}
 	_, err = env.ExecuteActivity(a.Retire)
 	require.NoError(t, err)
-	require.Equal(t, "10 8 8", kept())
-	a.Retention = privacy.Retention{Payloads: 24*time.Hour - time.Minute, Bodies: 8 * 24 * time.Hour}
+	require.Equal(t, "10 8 8 11", kept())
+	const almostADay = 24*time.Hour - time.Minute
+	a.Retention = privacy.Retention{
+		privacy.ReceiptPayloads: almostADay, privacy.InboundPayloads: almostADay, privacy.InboundBodies: 8 * 24 * time.Hour, privacy.ImportRecords: 8 * 24 * time.Hour,
+	}
 	_, err = env.ExecuteActivity(a.Retire)
 	require.NoError(t, err)
-	require.Equal(t, "0 0 8", kept())
+	require.Equal(t, "0 0 8 9", kept(), "one that is not over keeps its rows")
 }

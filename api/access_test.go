@@ -90,12 +90,15 @@ func (b *browser) open(t *testing.T, target string) string {
 	return w.Body.String()
 }
 
-var formToken = regexp.MustCompile(`name="form" value="([^"]+)"`)
+// tokenField is the hidden input that makes a form count once.
+const tokenField = "form_token"
+
+var formToken = regexp.MustCompile(`name="` + tokenField + `" value="([^"]+)"`)
 
 // fill opens a page and sends its form to target.
 func (b *browser) fill(t *testing.T, page, target string, pairs ...string) *httptest.ResponseRecorder {
 	t.Helper()
-	values := url.Values{"form": {formToken.FindStringSubmatch(b.open(t, page))[1]}}
+	values := url.Values{tokenField: {formToken.FindStringSubmatch(b.open(t, page))[1]}}
 	for i := 0; i < len(pairs); i += 2 {
 		values.Add(pairs[i], pairs[i+1])
 	}
@@ -153,7 +156,7 @@ func TestFirstAccountAndInvitations(t *testing.T) {
 
 	// The admin invites somebody, once however often the form is sent.
 	page := b.open(t, "/settings/accounts")
-	form := url.Values{"form": {formToken.FindStringSubmatch(page)[1]}, "email": {"kamala@example.com"}, "role": {"editor"}}
+	form := url.Values{tokenField: {formToken.FindStringSubmatch(page)[1]}, "email": {"kamala@example.com"}, "role": {"editor"}}
 	w = b.request("POST", "/settings/accounts", form)
 	require.Equal(t, 200, w.Code, w.Body.String())
 	link := regexp.MustCompile(`/link/[A-Za-z0-9_-]{43}`).FindString(w.Body.String())
@@ -373,7 +376,7 @@ func TestSecondFactor(t *testing.T) {
 	secret := regexp.MustCompile(`name="secret" value="([A-Z2-7]+)"`).FindStringSubmatch(page)[1]
 	set := func(code, password string) *httptest.ResponseRecorder {
 		return b.request("POST", "/account/second-factor", url.Values{
-			"form": {uuid.NewString()}, "secret": {secret}, "code": {code}, "present_password": {password},
+			tokenField: {uuid.NewString()}, "secret": {secret}, "code": {code}, "present_password": {password},
 		})
 	}
 	require.Contains(t, set(codeAt(t, secret, now), "wrong").Body.String(), "is not your password")
@@ -471,15 +474,15 @@ func TestKeysOnThePages(t *testing.T) {
 	here := func(method, target string, form url.Values) *httptest.ResponseRecorder {
 		return e.send(method, target, "application/x-www-form-urlencoded", form.Encode())
 	}
-	form := url.Values{"form": {uuid.NewString()}, "name": {"crm"}, "scopes": {"write"}}
+	form := url.Values{tokenField: {uuid.NewString()}, "name": {"crm"}, "scopes": {"write"}}
 	page := here("POST", "/settings/keys", form)
 	secret := regexp.MustCompile(`ese_[A-Za-z0-9_-]{43}`).FindString(page.Body.String())
 	require.Equal(t, 403, e.do(with(secret, "GET", "/api/v1/users", "")).Code, "write does not include read")
 	require.Equal(t, 303, here("POST", "/settings/keys", form).Code, "the same form makes no second key")
 	require.NotContains(t, here("GET", "/settings/keys", nil).Body.String(), secret)
-	require.Contains(t, here("POST", "/settings/keys", url.Values{"form": {uuid.NewString()}, "name": {"x"}}).Body.String(), "must name one of read, write, send, admin at least")
+	require.Contains(t, here("POST", "/settings/keys", url.Values{tokenField: {uuid.NewString()}, "name": {"x"}}).Body.String(), "must name one of read, write, send, admin at least")
 	require.Contains(t, here("GET", "/settings/keys/3/revoke", nil).Body.String(), "cannot be made valid again")
-	require.Equal(t, 303, here("POST", "/settings/keys/3/revoke", url.Values{"form": {uuid.NewString()}}).Code)
+	require.Equal(t, 303, here("POST", "/settings/keys/3/revoke", url.Values{tokenField: {uuid.NewString()}}).Code)
 	require.Equal(t, 401, e.do(with(secret, "GET", "/api/v1/users", "")).Code)
 	e.call(t, 204, "DELETE", "/api/v1/keys/1", "")
 	e.call(t, 404, "DELETE", "/api/v1/keys/1", "")

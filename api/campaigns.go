@@ -122,6 +122,7 @@ func patchPlan(c campaign.Campaign, patch json.RawMessage) (campaign.Campaign, e
 		Trigger:             ptr(openapi.CampaignTriggerKind(c.Trigger)), TriggerName: none(c.TriggerName),
 		ScheduleLocalTime: none(c.LocalTime.String()), StartWithinMinutes: none(int(c.StartWithin / time.Minute)),
 		RecurrenceCron: none(c.Recurrence.Cron), RecurrenceTimezone: none(c.Recurrence.Timezone),
+		Steps: ptr(showSteps(c.Steps)), ExitOn: showExitOn(c.ExitOn),
 	}
 	if err := json.Unmarshal(patch, &w); err != nil { // what it does not name keeps its value, and null becomes nil
 		return c, unreadable(err)
@@ -295,6 +296,7 @@ func readPlan(w openapi.CampaignWrite) (campaign.Campaign, error) {
 	if cron, zone := value(w.RecurrenceCron), value(w.RecurrenceTimezone); cron != "" || zone != "" {
 		c.Recurrence = campaign.Recurrence{Cron: cron, Timezone: cmp.Or(zone, c.Timezone)}
 	}
+	c.Steps, c.ExitOn = readSteps(w)
 	if limit := w.FrequencyCap; limit != nil {
 		c.FrequencyCap = campaign.Cap{Count: limit.Count, Days: limit.Days}
 	}
@@ -372,6 +374,8 @@ func (s *server) campaign(c campaign.Overview) openapi.Campaign {
 		WindowPolicy:            openapi.WindowPolicy(c.WindowPolicy),
 		Trigger:                 openapi.CampaignTriggerKind(cmp.Or(c.Trigger, campaign.ByOperator)),
 		TriggerName:             none(c.TriggerName),
+		Steps:                   showSteps(c.Steps),
+		ExitOn:                  *showExitOn(c.ExitOn),
 		ScheduleLocalTime:       none(c.LocalTime.String()),
 		StartWithinMinutes:      none(int(c.StartWithin / time.Minute)),
 		RecurrenceCron:          none(c.Recurrence.Cron),

@@ -336,6 +336,10 @@ func TestReportingAPI(t *testing.T) {
 	check := detail["compliance_checks"].([]any)[0].(map[string]any)
 	require.Equal(t, "wait", check["verdict"])
 	require.Equal(t, map[string]any{"step": "quiet_hours", "result": "deferred", "detail": "until 08:00"}, check["steps"].([]any)[1])
+	verdicts := detail["verdicts"].([]any)
+	require.Len(t, verdicts, 6)
+	require.Equal(t, map[string]any{"step": "quiet_hours", "result": "deferred", "detail": "until 08:00"}, verdicts[1])
+	require.Equal(t, map[string]any{"step": "delivery", "result": "passed", "detail": "read"}, verdicts[4])
 	e.call(t, http.StatusNotFound, "GET", "/api/v1/messages/"+uuid.NewString(), "")
 
 	overview := e.call(t, http.StatusOK, "GET", "/api/v1/monitoring", "")

@@ -51,7 +51,7 @@ func (s *server) IngestUsers(ctx context.Context, r openapi.IngestUsersRequestOb
 
 func (s *server) acceptImport(ctx context.Context, p openapi.ImportUsersParams, records *[]json.RawMessage, parts *multipart.Reader) (openapi.ImportAccepted, error) {
 	imp := intake.Import{
-		Format: intake.JSON, Policy: intake.Policy(value(p.Policy)), DryRun: value(p.DryRun), CreatedBy: principalOf(ctx).Name,
+		Format: intake.JSON, Policy: intake.Policy(value(p.Policy)), DryRun: value(p.DryRun), Invite: value(p.Invite), CreatedBy: principalOf(ctx).Name,
 	}
 	var err error
 	if imp.DefaultRegion, err = s.region(p.DefaultRegion); err != nil {

@@ -99,12 +99,15 @@ func (s *server) GetMessage(ctx context.Context, r openapi.GetMessageRequestObje
 		ComplianceChecks: each(d.Checks, func(k report.Check) openapi.ComplianceCheck {
 			return openapi.ComplianceCheck{
 				Verdict: openapi.Verdict(k.Action), Reason: none(k.Reason), WaitsUntil: k.Until, AttemptID: k.AttemptID, CheckedAt: k.CreatedAt,
-				Steps: each(k.Steps, func(f compliance.Finding) openapi.ComplianceStep {
-					return openapi.ComplianceStep{Step: string(f.Step), Result: string(f.Result), Detail: none(f.Detail)}
-				}),
+				Steps: each(k.Steps, toComplianceStep),
 			}
 		}),
+		Verdicts: each(d.Verdicts(), toComplianceStep),
 	}, nil
+}
+
+func toComplianceStep(f compliance.Finding) openapi.ComplianceStep {
+	return openapi.ComplianceStep{Step: string(f.Step), Result: string(f.Result), Detail: none(f.Detail)}
 }
 
 func (s *server) ListUnknownMessages(

@@ -43,7 +43,7 @@ func (s *server) mountPages(r *gin.Engine) error {
 		MaxUploadBytes: s.MaxUploadBytes, TemporalUIURL: s.TemporalUIURL, Namespace: s.Namespace, Version: s.Version,
 		DefaultRegion: s.DefaultRegion,
 		Phones:        s.Phones,
-		PublicURL:     s.PublicURL, PayloadDays: s.PayloadDays, BodyDays: s.BodyDays,
+		PublicURL:     s.PublicURL, PayloadDays: s.PayloadDays, BodyDays: s.BodyDays, ImportDays: s.ImportDays,
 		ImportSuppressions: func(ctx context.Context, upload *multipart.Reader) (ui.SuppressionImport, error) {
 			result, err := s.importSuppressions(ctx, s.DefaultRegion, upload)
 			return ui.SuppressionImport{

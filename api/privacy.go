@@ -48,7 +48,7 @@ func (s *server) ListConsentHistory(ctx context.Context, r openapi.ListConsentHi
 func showEvent(e user.Event) openapi.ConsentEvent {
 	return openapi.ConsentEvent{
 		ConsentState: openapi.ConsentState(e.State), PreviousState: none(string(e.Previous)), Source: openapi.ConsentEventSource(e.Source),
-		Evidence: none(e.Evidence), Wording: none(e.Wording), CallerIP: none(e.CallerIP), Actor: e.Actor, CreatedAt: e.At,
+		Evidence: none(e.Evidence), Wording: none(e.Wording), CallerIP: none(e.CallerIP), InvitationMessageID: e.Invitation, Actor: e.Actor, CreatedAt: e.At,
 	}
 }
 
@@ -103,6 +103,7 @@ func (s *server) ExportUser(ctx context.Context, r openapi.ExportUserRequestObje
 	return openapi.ExportUser200JSONResponse{
 		User:          shown,
 		ConsentEvents: each(record.Consent, showEvent),
+		Invitations:   each(record.Invitations, showInvitation),
 		Subscriptions: each(record.Subscriptions, func(t privacy.Subscription) openapi.UserSubscription {
 			return openapi.UserSubscription{TopicID: t.TopicID, Topic: t.Topic, SubscribedAt: t.Since}
 		}),

@@ -32,11 +32,11 @@ func TestConsentHistoryAPI(t *testing.T) {
 	require.Equal(t, 4.0, page["total"])
 	require.Equal(t, []any{
 		map[string]any{"consent_state": "OPT_IN", "previous_state": "STOP", "source": "operator", "evidence": "they called", "wording": nil,
-			"caller_ip": "127.0.0.1", "actor": "local", "created_at": "2026-03-02T12:00:00Z"},
+			"caller_ip": "127.0.0.1", "invitation_message_id": nil, "actor": "local", "created_at": "2026-03-02T12:00:00Z"},
 		map[string]any{"consent_state": "STOP", "previous_state": "OPT_IN", "source": "keyword", "evidence": "SM1", "wording": "stop",
-			"caller_ip": nil, "actor": "user", "created_at": "2026-03-02T12:00:00Z"},
+			"caller_ip": nil, "invitation_message_id": nil, "actor": "user", "created_at": "2026-03-02T12:00:00Z"},
 		map[string]any{"consent_state": "OPT_IN", "previous_state": "PENDING", "source": "api", "evidence": "form 7", "wording": "Yes, write to me",
-			"caller_ip": "127.0.0.1", "actor": "local", "created_at": "2026-03-02T12:00:00Z"},
+			"caller_ip": "127.0.0.1", "invitation_message_id": nil, "actor": "local", "created_at": "2026-03-02T12:00:00Z"},
 	}, page["events"])
 	page = e.call(t, 200, "GET", one+"/consent/history?limit=3&cursor="+page["next_cursor"].(string), "")
 	require.Nil(t, page["next_cursor"])

@@ -60,8 +60,9 @@ type Deps struct {
 	RequireOptOut bool
 	// Phones are those of the simulator, for a page that shows them; optional. Refused without LocalAuth.
 	Phones ui.Phones
-	// PayloadDays and BodyDays are how long what webhooks said, and what people wrote, is kept; 0: for good. They are shown.
-	PayloadDays, BodyDays int
+	// PayloadDays, BodyDays and ImportDays are how long what webhooks said, what people wrote and the refused rows of imports
+	// are kept; 0: for good. They are shown.
+	PayloadDays, BodyDays, ImportDays int
 	// ErrorMeaning says in one plain sentence what the provider's error code means.
 	ErrorMeaning func(code int) string
 	// ErrorAdvice says in one plain sentence what an operator can do about it.
@@ -85,6 +86,8 @@ type Store interface {
 	topicStore
 	keywordStore
 	replyStore
+	invitationStore
+	enrolmentStore
 	templateStore
 	campaignStore
 	triggerStore

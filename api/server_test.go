@@ -61,7 +61,7 @@ func TestRequestsAreChecked(t *testing.T) {
 		{"more than one value", "POST", users, jsonType, `{"phone_number": "+94771234567"} x`, 400, []string{"line 1, column 34", "nothing may follow"}},
 		{"not UTF-8", "POST", users, jsonType, "{\"phone_number\": \"\xff\"}", 400, []string{"not UTF-8"}},
 		{"unknown key", "POST", users, jsonType, `{"phone_number": "+94771234567", "phone": 1}`, 422,
-			[]string{`"field":"phone"`, "known are attributes, consent_state, default_region, phone_number"}},
+			[]string{`"field":"phone"`, "known are attributes, consent_state, default_region, invite, phone_number"}},
 		{"keys are exact", "POST", users, jsonType, `{"Phone_Number": "+94771234567"}`, 422, []string{`"field":"Phone_Number"`, `"detail":"is missing","field":"phone_number"`}},
 		{"wrong JSON type", "POST", users, jsonType, `{"phone_number": 94771234567}`, 422, []string{`{"detail":"must be a text","field":"phone_number"}`}},
 		{"null", "POST", users, jsonType, `{"phone_number": null}`, 422, []string{`{"detail":"must not be null","field":"phone_number"}`}},

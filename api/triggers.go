@@ -111,7 +111,9 @@ func triggerStatus(t ledger.Taken) openapi.TriggerResultStatus {
 }
 
 func showTriggered(m ledger.EventMessage) openapi.TriggeredMessage {
-	return openapi.TriggeredMessage{CampaignID: m.CampaignID, MessageID: m.MessageID, State: openapi.MessageState(m.State), Reason: none(m.Reason)}
+	return openapi.TriggeredMessage{
+		CampaignID: m.CampaignID, MessageID: none(m.MessageID), State: none(string(m.State)), Reason: none(m.Reason), EnrolmentID: none(m.EnrolmentID),
+	}
 }
 
 // readEvent reads one event and refuses what the document, or its text alone, shows to be wrong.

@@ -126,7 +126,10 @@ func (s *server) CreateUser(ctx context.Context, r openapi.CreateUserRequestObje
 	if err != nil {
 		return nil, err
 	}
-	change := user.Change{State: user.ConsentState(value(r.Body.ConsentState)), Source: user.SourceAPI, CallerIP: callerIP(ctx)}
+	change := user.Change{State: user.ConsentState(value(r.Body.ConsentState)), Source: user.SourceAPI, CallerIP: callerIP(ctx), Invite: value(r.Body.Invite)}
+	if change.Invite && change.State != "" && change.State != user.Pending {
+		return nil, fault.Refuse("invite", "asks somebody PENDING for their consent: leave it out, or consent_state")
+	}
 	u, err := s.Store.CreateUser(ctx, number, attributes, change, principalOf(ctx).Name, s.Now())
 	if err != nil {
 		return nil, err

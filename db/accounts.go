@@ -162,11 +162,11 @@ func (s *Store) ResetAccount(ctx context.Context, id int64, by string, now time.
 	return kind, token, err
 }
 
-// SetupLink makes the link to the first account; ok is false when there are accounts.
+// SetupLink makes the link to the first admin's account; ok is false when there is an admin.
 func (s *Store) SetupLink(ctx context.Context, now time.Time) (token string, ok bool, err error) {
-	exist, err := s.q(ctx).AccountsExist(ctx)
-	if err != nil || exist {
-		return "", false, translate(err, "accounts")
+	admins, err := s.q(ctx).AccountAdmins(ctx)
+	if err != nil || admins > 0 {
+		return "", false, translate(err, "admins")
 	}
 	token = access.NewToken()
 	err = s.q(ctx).LinkInsert(ctx, dbsqlc.LinkInsertParams{ // those of other processes stay good
@@ -199,7 +199,7 @@ func (s *Store) Link(ctx context.Context, token string, now time.Time) (access.L
 }
 
 // TakeLink uses a link up: the account gets the name and the password, its sessions end. For Setup the address says whose account is
-// made. fault.NotFound as with Link; fault.Conflict when there is a first account already.
+// made. fault.NotFound as with Link; fault.Conflict when there is an admin already.
 func (s *Store) TakeLink(ctx context.Context, token, email, name, passwordHash string, now time.Time) (a access.Account, err error) {
 	err = s.InTx(ctx, func(ctx context.Context) error {
 		link, err := s.Link(ctx, token, now)
@@ -215,7 +215,7 @@ func (s *Store) TakeLink(ctx context.Context, token, email, name, passwordHash s
 			return translate(err, "this link")
 		}
 		if link.Kind == access.Setup {
-			a, err = s.firstAccount(ctx, access.Account{Email: email, Name: name, Role: access.Administrator, PasswordHash: passwordHash}, now)
+			a, err = s.firstAdmin(ctx, access.Account{Email: email, Name: name, Role: access.Administrator, PasswordHash: passwordHash}, now)
 			return err
 		}
 		a = link.Account
@@ -232,16 +232,16 @@ func (s *Store) TakeLink(ctx context.Context, token, email, name, passwordHash s
 	return a, err
 }
 
-func (s *Store) firstAccount(ctx context.Context, a access.Account, now time.Time) (access.Account, error) {
+func (s *Store) firstAdmin(ctx context.Context, a access.Account, now time.Time) (access.Account, error) {
 	if err := s.q(ctx).AccountsLock(ctx); err != nil {
 		return a, translate(err, "accounts")
 	}
-	exist, err := s.q(ctx).AccountsExist(ctx)
+	admins, err := s.q(ctx).AccountAdmins(ctx)
 	if err != nil {
-		return a, translate(err, "accounts")
+		return a, translate(err, "admins")
 	}
-	if exist {
-		return a, fault.New(fault.Conflict, "there is an account already: its admin invites others")
+	if admins > 0 {
+		return a, fault.New(fault.Conflict, "there is an admin already, who invites others")
 	}
 	if a, err = s.insertAccount(ctx, a, "", "account.setup", now); err != nil {
 		return a, err

@@ -108,7 +108,16 @@ func planOf(c campaign.Campaign) map[string]any {
 		"quiet_hours_start": c.QuietStart, "quiet_hours_end": c.QuietEnd, "timezone": c.Timezone, "window_policy": c.WindowPolicy,
 		"schedule_time": c.ScheduleTime, "schedule_local_time": c.LocalTime.String(), "recurrence_cron": c.Recurrence.Cron,
 		"recurrence_timezone": c.Recurrence.Timezone, "start_within_minutes": int(c.StartWithin.Minutes()), "trigger": c.Trigger, "trigger_name": c.TriggerName,
+		"steps": stepsOf(c.Steps), "exit_on": map[string]any{"reply": c.ExitOn.Reply, "read": c.ExitOn.Read, "segment_id": c.ExitOn.SegmentID},
 	}
+}
+
+func stepsOf(steps []campaign.Step) []map[string]any {
+	told := make([]map[string]any, len(steps))
+	for i, step := range steps {
+		told[i] = map[string]any{"template_id": step.TemplateID, "wait_seconds": int(step.Wait.Seconds())}
+	}
+	return told
 }
 
 // planChanges tells what became of the fields that differ.

@@ -35,12 +35,16 @@ func (s *Store) CreateCampaign(ctx context.Context, c campaign.Campaign, now tim
 			SubscriptionTopicID: cast[int32](c.SubscriptionTopicID),
 			Trigger:             string(cmp.Or(c.Trigger, campaign.ByOperator)), TriggerName: c.TriggerName,
 			ScheduleLocalTime: c.LocalTime.String(), StartWithinMinutes: minutes(c.StartWithin),
-			RecurrenceCron: c.Recurrence.Cron, RecurrenceTimezone: c.Recurrence.Timezone, CreatedBy: c.CreatedBy, Now: now,
+			RecurrenceCron: c.Recurrence.Cron, RecurrenceTimezone: c.Recurrence.Timezone,
+			ExitOnReply: c.ExitOn.Reply, ExitOnRead: c.ExitOn.Read, ExitSegmentID: cast[int32](c.ExitOn.SegmentID), CreatedBy: c.CreatedBy, Now: now,
 		})
 		if err != nil {
 			return translate(err, "campaign")
 		}
 		if err := s.noteAudience(ctx, id, c); err != nil {
+			return err
+		}
+		if err := s.setSteps(ctx, id, c.Steps); err != nil {
 			return err
 		}
 		if created, err = s.Campaign(ctx, int64(id)); err != nil {
@@ -140,6 +144,11 @@ func (s *Store) UpdateCampaign(
 			return translate(err, fmt.Sprintf("campaign %d", id))
 		}
 		was := toCampaign(row)
+		steps, err := s.stepsOf(ctx, []int32{int32(id)})
+		if err != nil {
+			return err
+		}
+		was.Steps = steps[id]
 		c, err := change(was)
 		if err != nil {
 			return err
@@ -155,11 +164,15 @@ func (s *Store) UpdateCampaign(
 			SubscriptionTopicID: cast[int32](c.SubscriptionTopicID),
 			Trigger:             string(cmp.Or(c.Trigger, campaign.ByOperator)), TriggerName: c.TriggerName,
 			ScheduleLocalTime: c.LocalTime.String(), StartWithinMinutes: minutes(c.StartWithin),
-			RecurrenceCron: c.Recurrence.Cron, RecurrenceTimezone: c.Recurrence.Timezone, ChangedBy: by, Now: now,
+			RecurrenceCron: c.Recurrence.Cron, RecurrenceTimezone: c.Recurrence.Timezone,
+			ExitOnReply: c.ExitOn.Reply, ExitOnRead: c.ExitOn.Read, ExitSegmentID: cast[int32](c.ExitOn.SegmentID), ChangedBy: by, Now: now,
 		}); err != nil {
 			return translate(err, "campaign")
 		}
 		if err := s.noteAudience(ctx, int32(id), c); err != nil {
+			return err
+		}
+		if err := s.setSteps(ctx, int32(id), c.Steps); err != nil {
 			return err
 		}
 		changes := was.Changes(c)
@@ -272,6 +285,10 @@ func (s *Store) checkReferences(ctx context.Context, c campaign.Campaign) error 
 	if !found.TopicExists {
 		missing = append(missing, fault.Field{Name: "subscription_topic_id", Detail: fmt.Sprintf("there is no topic %d", *c.SubscriptionTopicID)})
 	}
+	missing, err = s.checkSteps(ctx, c, missing)
+	if err != nil {
+		return err
+	}
 	return s.checkAudience(ctx, c, missing)
 }
 
@@ -308,6 +325,7 @@ func (s *Store) noteAudience(ctx context.Context, id int32, c campaign.Campaign)
 	return s.noteUses(ctx, nil, &id, expr, c.ExcludeSegmentIDs...)
 }
 
+// addRuns adds to campaigns their newest runs, and their steps.
 func (s *Store) addRuns(ctx context.Context, campaigns []campaign.Overview) error {
 	ids := make([]int32, len(campaigns))
 	for i, c := range campaigns {
@@ -322,8 +340,12 @@ func (s *Store) addRuns(ctx context.Context, campaigns []campaign.Overview) erro
 		run := toRun(r)
 		newest[run.CampaignID] = &run
 	}
+	steps, err := s.stepsOf(ctx, ids)
+	if err != nil {
+		return err
+	}
 	for i := range campaigns {
-		campaigns[i].Run = newest[campaigns[i].ID]
+		campaigns[i].Run, campaigns[i].Steps = newest[campaigns[i].ID], steps[campaigns[i].ID]
 	}
 	return nil
 }
@@ -346,6 +368,7 @@ func toCampaign(c dbsqlc.Campaign) campaign.Campaign {
 		Trigger: campaign.Trigger(c.Trigger), TriggerName: c.TriggerName,
 		LocalTime: toLocalTime(c.ScheduleLocalTime), StartWithin: fromMinutes(c.StartWithinMinutes),
 		Recurrence: campaign.Recurrence{Cron: c.RecurrenceCron, Timezone: c.RecurrenceTimezone},
+		ExitOn:     campaign.ExitOn{Reply: c.ExitOnReply, Read: c.ExitOnRead, SegmentID: cast[int64](c.ExitSegmentID)},
 		CreatedBy:  c.CreatedBy, ChangedBy: c.ChangedBy, ApprovedBy: c.ApprovedBy, ApprovedAt: c.ApprovedAt,
 		CreatedAt: c.CreatedAt, UpdatedAt: c.UpdatedAt,
 	}

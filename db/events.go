@@ -9,7 +9,6 @@ import (
 
 	"github.com/event-stream-engine/ese/db/internal/dbsqlc"
 	"github.com/event-stream-engine/ese/internal/campaign"
-	"github.com/event-stream-engine/ese/internal/compliance"
 	"github.com/event-stream-engine/ese/internal/fault"
 	"github.com/event-stream-engine/ese/internal/ledger"
 	"github.com/event-stream-engine/ese/internal/message"
@@ -18,7 +17,7 @@ import (
 )
 
 // Enlist adds messages to a run that is open, each for one person, and has their workflows started, at the campaign's
-// rate. Whoever may not be sent to at all is suppressed there and then. It answers in the order of the list; asked for
+// rate. Whoever may not be sent to at all, or is in a segment that the campaign leaves out, is suppressed there and then. It answers in the order of the list; asked for
 // again, a message is as it stands. A run that takes no messages gives a Conflict.
 //
 // It takes part in the caller's transaction, which commits the messages together with what they are about. It holds the
@@ -26,8 +25,7 @@ import (
 // the people of all of them before (LockPeople).
 func (s *Store) Enlist(ctx context.Context, runID int64, list []ledger.Enlistment, now time.Time) ([]ledger.Enlisted, error) {
 	p := dbsqlc.MessagesEnlistParams{
-		RunID: runID, NoConsent: string(compliance.NoConsent), OptedOut: string(compliance.OptedOut), Stopped: string(compliance.Stopped),
-		NotSubscribed: string(compliance.NotSubscribed), RateLimit: message.ReasonRateLimit, StartAt: now, Now: now,
+		RunID: runID, RateLimit: message.ReasonRateLimit, StartAt: now, Now: now,
 	}
 	for _, e := range list {
 		variables := json.RawMessage(`{}`)
@@ -38,8 +36,9 @@ func (s *Store) Enlist(ctx context.Context, runID int64, list []ledger.Enlistmen
 			}
 		}
 		p.UserIds, p.DedupeKeys, p.Variables = append(p.UserIds, e.UserID), append(p.DedupeKeys, e.DedupeKey), append(p.Variables, variables)
-		p.Replies = append(p.Replies, e.Reply)
+		p.Replies, p.Steps = append(p.Replies, e.Reply), append(p.Steps, int16(e.Step))
 	}
+	steps := !slices.ContainsFunc(list, func(e ledger.Enlistment) bool { return e.Step == 0 })
 	enlisted := make([]ledger.Enlisted, len(list))
 	err := s.InTx(ctx, func(ctx context.Context) error {
 		if err := s.LockPeople(ctx, p.UserIds); err != nil {
@@ -49,11 +48,17 @@ func (s *Store) Enlist(ctx context.Context, runID int64, list []ledger.Enlistmen
 		if err != nil {
 			return err
 		}
-		if !open {
+		if open = open || steps && r.FinishedAt == nil && campaign.Status(r.Status).Active(); !open {
 			return fault.New(fault.Conflict, "run %d of campaign %d takes no messages", r.Number, r.CampaignID)
 		}
 		p.CampaignID, p.RunNumber, p.LastSeq, p.Channel, p.TopicID = r.CampaignID, r.Number, r.AudienceSize, r.Channel, r.SubscriptionTopicID
+		p.Inviting = campaign.Trigger(r.Trigger) == campaign.OnInvitation && campaign.Kind(r.Kind) != campaign.ByTest
 		p.SpacingSeconds = 1 / float64(r.RateLimitPerSecond)
+		if campaign.Kind(r.Kind) != campaign.ByTest { // whoever tries a message out was named, whatever its audience is
+			if p.ExcludedIds, err = s.excludedOf(ctx, p.UserIds, r.ExcludeSegmentIds, now); err != nil {
+				return err
+			}
+		}
 		if r.NextStartAt != nil && r.NextStartAt.After(now) {
 			p.StartAt = *r.NextStartAt
 		}
@@ -189,13 +194,9 @@ func (s *Store) takeInRun(ctx context.Context, run dbsqlc.TriggeredRunsRow, even
 			keys = append(keys, key)
 		}
 	}
-	known, err := s.q(ctx).EventsKnown(ctx, dbsqlc.EventsKnownParams{RunID: run.ID, DedupeKeys: keys})
+	became, err := s.eventsKnown(ctx, run, keys)
 	if err != nil {
-		return translate(err, "known events")
-	}
-	became := make(map[string]ledger.Enlisted, len(keys))
-	for _, m := range known {
-		became[m.DedupeKey] = ledger.Enlisted{MessageID: m.ID, Seq: int(m.Seq), State: message.State(m.State), Reason: m.Reason, Repeated: true}
+		return err
 	}
 	var list []ledger.Enlistment
 	for _, key := range keys {
@@ -204,7 +205,7 @@ func (s *Store) takeInRun(ctx context.Context, run dbsqlc.TriggeredRunsRow, even
 			list = append(list, ledger.Enlistment{UserID: people[e.Phone], DedupeKey: key, Variables: e.Variables})
 		}
 	}
-	enlisted, err := s.Enlist(ctx, run.ID, list, now)
+	enlisted, err := s.take(ctx, run, list, now)
 	if err != nil {
 		return err
 	}
@@ -220,6 +221,31 @@ func (s *Store) takeInRun(ctx context.Context, run dbsqlc.TriggeredRunsRow, even
 		taken[i].Messages = append(taken[i].Messages, ledger.EventMessage{CampaignID: int64(run.CampaignID), Enlisted: m})
 	}
 	return nil
+}
+
+// eventsKnown says of those of the events that the run was told of before what became of them.
+func (s *Store) eventsKnown(ctx context.Context, run dbsqlc.TriggeredRunsRow, keys []string) (map[string]ledger.Enlisted, error) {
+	became := make(map[string]ledger.Enlisted, len(keys))
+	if run.Drip {
+		known, err := s.q(ctx).EnrolmentsKnown(ctx, dbsqlc.EnrolmentsKnownParams{RunID: run.ID, DedupeKeys: keys})
+		for _, e := range known {
+			became[e.DedupeKey] = ledger.Enlisted{EnrolmentID: e.ID, Repeated: true}
+		}
+		return became, translate(err, "known events")
+	}
+	known, err := s.q(ctx).EventsKnown(ctx, dbsqlc.EventsKnownParams{RunID: run.ID, DedupeKeys: keys})
+	for _, m := range known {
+		became[m.DedupeKey] = ledger.Enlisted{MessageID: m.ID, Seq: int(m.Seq), State: message.State(m.State), Reason: m.Reason, Repeated: true}
+	}
+	return became, translate(err, "known events")
+}
+
+// take adds a message for each of those who trigger a campaign, or enrols them when it has steps.
+func (s *Store) take(ctx context.Context, run dbsqlc.TriggeredRunsRow, list []ledger.Enlistment, now time.Time) ([]ledger.Enlisted, error) {
+	if run.Drip {
+		return s.enrol(ctx, run.ID, list, now)
+	}
+	return s.Enlist(ctx, run.ID, list, now)
 }
 
 // eventKey is what messages about an event have for their key; messages_event holds it unique within a run.
@@ -277,7 +303,7 @@ func (s *Store) enlistTriggered(ctx context.Context, trigger campaign.Trigger, n
 		return translate(err, "triggered campaigns")
 	}
 	for _, run := range runs {
-		if _, err := s.Enlist(ctx, run.ID, list, now); err != nil && !fault.Is(err, fault.Conflict) { // it was ended in the meantime
+		if _, err := s.take(ctx, run, list, now); err != nil && !fault.Is(err, fault.Conflict) { // it was ended in the meantime
 			return err
 		}
 	}

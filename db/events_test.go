@@ -98,6 +98,40 @@ func TestEnlist(t *testing.T) {
 	require.Zero(t, get[int64](t, b, `SELECT count(*) FROM messages WHERE variables IS NOT NULL`), "what the event said of the person goes with them")
 }
 
+// Whoever is in a segment that the campaign leaves out when their message is made gets none, unless they were named to try
+// the campaign out, and whoever may not be written to anyway keeps that reason.
+func TestEnlistExcludes(t *testing.T) {
+	t.Parallel()
+	b := open(t)
+	b.people(t, 3, "OPT_IN", "LK", "Asia/Colombo") // +94771000001 to 3
+	b.people(t, 1, "STOP", "LK", "Asia/Colombo")   // 4
+	guests := b.static(t, "Guests", "+94771000001", "+94771000004")
+	galle := b.saved(t, "Galle", `{"attribute":"city","operator":"equals","value":"Galle"}`)
+	b.exec(t, `UPDATE users SET attributes = '{"city":"Galle"}' WHERE phone_number = '+94771000002'`)
+	plan := b.onEvent(t, "order.shipped")
+	plan.ExcludeSegmentIDs = []int64{guests, galle}
+	run := b.started(t, plan)
+	ids := b.userIDs(t)
+
+	everyone := func(key string) (list []ledger.Enlistment) {
+		for _, id := range ids {
+			list = append(list, ledger.Enlistment{UserID: id, DedupeKey: key})
+		}
+		return list
+	}
+	require.Equal(t, []string{"1 suppressed excluded", "2 suppressed excluded", "3 pending ", "4 suppressed stopped"}, shown(b.enlist(t, run, noon, everyone("a")...)))
+	require.EqualValues(t, 2, get[int64](t, b, `SELECT count(*) FROM compliance_checks WHERE action = 'suppress' AND reason = 'excluded'`))
+	b.addsUp(t, b.load(t, run.ID))
+
+	b.exec(t, `UPDATE users SET attributes = '{}' WHERE phone_number = '+94771000002'`)
+	got := b.enlist(t, run, noon.Add(time.Hour), everyone("b")...)
+	require.Equal(t, []string{"5 suppressed excluded", "6 pending ", "7 pending rate_limit", "8 suppressed stopped"}, shown(got))
+
+	_, tried, err := b.StartTest(t.Context(), run.CampaignID, []phone.Number{"+94771000001", "+94771000004"}, nil, "tester", noon)
+	require.NoError(t, err)
+	require.Equal(t, []string{"1 pending ", "2 suppressed stopped"}, shown(tried))
+}
+
 // shown is what became of enlistments: number, state and reason.
 func shown(list []ledger.Enlisted) []string {
 	out := make([]string, len(list))

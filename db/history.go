@@ -178,6 +178,17 @@ func (s *Store) Rates(ctx context.Context, now time.Time) (report.Rates, error) 
 	return r, nil
 }
 
+// RetryStates counts the people whom a retry might select, by the state of their newest message of the campaign.
+func (s *Store) RetryStates(ctx context.Context, campaignID int64) (report.States, error) {
+	states, _ := retryColumns(campaign.Retry{States: campaign.Retryable()})
+	rows, err := s.q(ctx).RetryStates(ctx, dbsqlc.RetryStatesParams{CampaignID: int32(campaignID), States: states})
+	counts := report.States{}
+	for _, r := range rows {
+		counts[message.State(r.State)] = int(r.People)
+	}
+	return counts, translate(err, "people to retry")
+}
+
 // RetryCount is how many people RetryRun would send to again.
 func (s *Store) RetryCount(ctx context.Context, campaignID int64, retry campaign.Retry) (int, error) {
 	if err := retry.Check(); err != nil {

@@ -35,9 +35,14 @@ func (s *Store) CreateImport(ctx context.Context, imp intake.Import, next func()
 		comma = string(imp.Comma)
 	}
 	err = s.InTx(ctx, func(ctx context.Context) error {
+		if imp.Invite {
+			if _, err := s.invitingRun(ctx, 0); err != nil {
+				return err
+			}
+		}
 		err := s.q(ctx).ImportInsert(ctx, dbsqlc.ImportInsertParams{
 			ID: imp.ID, FileName: imp.FileName, Format: string(imp.Format), DefaultRegion: imp.DefaultRegion, Policy: string(imp.Policy),
-			DryRun: imp.DryRun, Mapping: mapping, Comma: comma, Header: notNil(imp.Header), CreatedBy: imp.CreatedBy, Now: now,
+			DryRun: imp.DryRun, Invite: imp.Invite, Mapping: mapping, Comma: comma, Header: notNil(imp.Header), CreatedBy: imp.CreatedBy, Now: now,
 		})
 		if err != nil {
 			return translate(err, "import")
@@ -238,13 +243,25 @@ type importBatch struct {
 	now    time.Time
 	events dbsqlc.ImportConsentEventsParams
 
-	succeeded, skipped, merged int // rows
+	pending                    []invitee // people who are PENDING after it
+	succeeded, skipped, merged int       // rows
 }
 
 func (c *importBatch) record(userID int64, state user.ConsentState, line int) {
 	c.events.UserIds = append(c.events.UserIds, userID)
 	c.events.States = append(c.events.States, string(state))
-	c.events.Evidences = append(c.events.Evidences, fmt.Sprintf("import %s line %d", c.imp.ID, line))
+	c.events.Evidences = append(c.events.Evidences, c.evidence(line))
+}
+
+func (c *importBatch) evidence(line int) string {
+	return fmt.Sprintf("import %s line %d", c.imp.ID, line)
+}
+
+// note keeps who is to be asked for consent, where the import wants that.
+func (c *importBatch) note(userID int64, state user.ConsentState, e *intake.Entry) {
+	if c.imp.Invite && state == user.Pending {
+		c.pending = append(c.pending, invitee{userID, c.evidence(e.Rows[len(e.Rows)-1].Line)})
+	}
 }
 
 // savePeople writes people, consent events and what follows from them. Whoever is not known is added first, in the order of
@@ -261,11 +278,29 @@ func (s *Store) savePeople(ctx context.Context, c *importBatch) error {
 			return err
 		} // somebody who was known and erased meanwhile is left: they are added
 	}
-	if len(c.events.UserIds) == 0 {
+	if len(c.events.UserIds) > 0 {
+		c.events.Actor, c.events.Now = c.imp.CreatedBy, c.now
+		if err := s.q(ctx).ImportConsentEvents(ctx, c.events); err != nil {
+			return translate(err, "consent events")
+		}
+	}
+	return s.invitePending(ctx, c)
+}
+
+// invitePending asks those for their consent who may be asked, where the import wants that. It goes on without when no
+// campaign invites any more.
+func (s *Store) invitePending(ctx context.Context, c *importBatch) error {
+	if !c.imp.Invite || len(c.pending) == 0 {
 		return nil
 	}
-	c.events.Actor, c.events.Now = c.imp.CreatedBy, c.now
-	return translate(s.q(ctx).ImportConsentEvents(ctx, c.events), "consent events")
+	run, err := s.invitingRun(ctx, 0)
+	if err == nil {
+		_, err = s.invite(ctx, run, c.pending, c.imp.CreatedBy, c.now)
+	}
+	if fault.Is(err, fault.Conflict) {
+		return nil
+	}
+	return err
 }
 
 // addPeople adds those who are not known.
@@ -302,6 +337,7 @@ func (s *Store) addPeople(ctx context.Context, c *importBatch, people []*intake.
 			return nil, err
 		}
 		c.record(row.ID, consent, line)
+		c.note(row.ID, consent, e)
 	}
 	if c.imp.Policy == intake.Add && len(numbers) > 0 { // later rows about them are about somebody whom this file brought
 		brought := dbsqlc.ImportNumbersInsertParams{ImportID: c.imp.ID, PhoneNumbers: texts(numbers)}
@@ -410,6 +446,7 @@ func (c *importBatch) merge(row dbsqlc.ImportUsersLockRow, update *dbsqlc.Import
 	}
 	c.succeeded += len(e.Rows)
 	c.merged += len(e.Rows)
+	c.note(row.ID, consent, e)
 	if !changed && consent == before {
 		return before, nil
 	}
@@ -477,7 +514,7 @@ func toImport(row dbsqlc.Import) (intake.Import, error) {
 	}
 	return intake.Import{
 		ID: row.ID, FileName: row.FileName, Format: intake.Format(row.Format), DefaultRegion: row.DefaultRegion,
-		Mapping: mapping, Policy: intake.Policy(row.Policy), DryRun: row.DryRun, Comma: comma, Header: row.Header,
+		Mapping: mapping, Policy: intake.Policy(row.Policy), DryRun: row.DryRun, Invite: row.Invite, Comma: comma, Header: row.Header,
 		Status: intake.Status(row.Status), StatusReason: row.StatusReason, Total: int(row.Total), Processed: int(row.Processed),
 		Succeeded: int(row.Succeeded), Failed: int(row.Failed), Skipped: int(row.Skipped), Merged: int(row.Merged), CreatedBy: row.CreatedBy,
 		CreatedAt: row.CreatedAt, StartedAt: row.StartedAt, CompletedAt: row.CompletedAt,

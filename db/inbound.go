@@ -5,6 +5,8 @@ import (
 	"context"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/event-stream-engine/ese/db/internal/dbsqlc"
 	"github.com/event-stream-engine/ese/internal/compliance"
 	"github.com/event-stream-engine/ese/internal/inbound"
@@ -47,11 +49,21 @@ func (s *Store) receive(ctx context.Context, m inbound.Message, now time.Time) (
 	if err != nil {
 		return inbound.Reception{}, err
 	}
+	var invitation uuid.UUID // that the message confirms
+	var invited string
+	if consent == user.Pending {
+		if intent, invitation, invited, err = s.confirmation(ctx, m, sender.ID, sender.Language, intent, now); err != nil {
+			return inbound.Reception{}, err
+		}
+	}
 	topic, err := s.topicOf(ctx, intent)
 	if err != nil {
 		return inbound.Reception{}, err
 	}
 	change := user.Change{Source: sourceOf(m), Evidence: m.SID, Wording: intent.Keyword}
+	if invitation != uuid.Nil {
+		change.Wording, change.Invitation = invited, &invitation
+	}
 	switch intent.Action {
 	case user.ActionStop:
 		change.State = user.Stop
@@ -81,6 +93,11 @@ func (s *Store) receive(ctx context.Context, m inbound.Message, now time.Time) (
 	if sender.ID == 0 {
 		return r, nil
 	}
+	if intent.Action != user.ActionStop { // which ends every enrolment, as a STOP
+		if err := s.exitByReply(ctx, sender.ID, now); err != nil {
+			return inbound.Reception{}, err
+		}
+	}
 	if intent.Action == user.ActionNone {
 		return r, s.enlistByKeyword(ctx, sender.ID, user.Keyword(cmp.Or(m.Body, m.ButtonText)), m.SID, now)
 	}
@@ -98,6 +115,14 @@ func (s *Store) receive(ctx context.Context, m inbound.Message, now time.Time) (
 		r.Changed = r.Changed || subscribed
 	}
 	kind := inbound.ReplyTo(m, intent.Action, consent, r.Changed, topic.ID != 0)
+	if invitation != uuid.Nil {
+		if err := s.q(ctx).InvitationConfirm(ctx, dbsqlc.InvitationConfirmParams{MessageID: invitation, Now: &now}); err != nil {
+			return inbound.Reception{}, translate(err, "invitation")
+		}
+		if kind == inbound.ReplyStart {
+			kind = inbound.ReplyConfirmed
+		}
+	}
 	return r, s.reply(ctx, m, kind, sender.ID, []string{sender.Language, intent.Locale}, topic, now)
 }
 

@@ -35,8 +35,8 @@ func (s *Store) toDelivery(r dbsqlc.DeliveryGetRow) (ledger.Delivery, error) {
 		MessageID: r.ID, State: message.State(r.State), Reason: r.Reason, WaitsUntil: r.WaitsUntil, AcceptedAt: r.AcceptedAt,
 		RunID: r.RunID, RunNumber: int(r.RunNumber), CampaignID: int64(r.CampaignID), SenderID: int64(r.SenderID),
 		CampaignStatus: campaign.Status(r.CampaignStatus),
-		Test:           r.Test,
-		RatePerSecond:  int(r.RateLimitPerSecond), Priority: campaign.Priority(r.Priority), Quiet: quietHours(r.QuietStart, r.QuietEnd), Timezone: r.Timezone,
+		Test:           r.Test, Invitation: r.Invitation,
+		RatePerSecond: int(r.RateLimitPerSecond), Priority: campaign.Priority(r.Priority), Quiet: quietHours(r.QuietStart, r.QuietEnd), Timezone: r.Timezone,
 		Channel: message.Channel(r.Channel), Content: r.Content, Sender: r.Sender,
 		Schedule: schedule(r.ScheduleLocalTime, r.StartWithinMinutes, r.BeganAt),
 		Scopes:   r.Scopes, Suppressed: r.Suppressed,
@@ -51,8 +51,12 @@ func (s *Store) toDelivery(r dbsqlc.DeliveryGetRow) (ledger.Delivery, error) {
 		d.Subscribed = &r.Subscribed
 	}
 	if r.Reply != nil { // no cap and no pair rate holds for a reply
-		d.Reply = &compliance.Reply{Stop: inbound.ReplyKind(*r.Reply) == inbound.ReplyStop, AskedAt: r.CreatedAt}
+		kind := inbound.ReplyKind(*r.Reply)
+		d.Reply = &compliance.Reply{Stop: kind == inbound.ReplyStop, Help: kind == inbound.ReplyHelp, AskedAt: r.CreatedAt}
 		d.Limits = compliance.Limits{}
+		if d.Reply.Help {
+			d.Scopes = []string{}
+		}
 	}
 	d.WindowPolicy, d.Category, d.CollapseWhitespace, d.ErrorCode = campaign.WindowPolicy(r.WindowPolicy), render.Category(r.Category), r.CollapseWhitespace, value(r.ErrorCode)
 	var err error
@@ -167,7 +171,7 @@ var (
 
 // consentsOf are the states of consent in which a send of the delivery may begin.
 func consentsOf(d ledger.Delivery) []string {
-	if d.Reply == nil {
+	if d.Reply == nil && !d.Invitation {
 		return sendableConsents
 	}
 	return namesOf(user.ConsentStates(), d.MayBegin)

@@ -201,6 +201,9 @@ func (s *Store) UserRecord(ctx context.Context, number phone.Number, actor strin
 			return err
 		}
 		r.At = now
+		if r.Invitations, err = s.invitations(ctx, row.ID, everything); err != nil {
+			return err
+		}
 		if r.Consent, err = s.consentEvents(ctx, row.ID, nil, everything); err != nil {
 			return err
 		}
@@ -297,21 +300,41 @@ func (s *Store) payloadsOf(ctx context.Context, traced map[uuid.UUID][]report.Tr
 	return payloads, nil
 }
 
-// RetireReceiptPayloads empties the payloads of up to atMost status callbacks that came before the given moment, the
-// oldest first, and reports how many it emptied and whether there may be more.
-func (s *Store) RetireReceiptPayloads(ctx context.Context, receivedBefore time.Time, atMost int) (emptied int, more bool, err error) {
-	r, err := s.q(ctx).ReceiptPayloadsRetire(ctx, dbsqlc.ReceiptPayloadsRetireParams{ReceivedBefore: receivedBefore, AtMost: int32(atMost)})
-	return int(r.Emptied), r.More, translate(err, "old receipts")
+// retired is where something that is kept for a while stands, and how it is emptied. Its table is numbered in the order in
+// which things came in.
+type retired struct {
+	table, emptied, held string // the assignments that empty a row r, and the condition that it is not empty
 }
 
-// RetireInboundPayloads is RetireReceiptPayloads for messages from people.
-func (s *Store) RetireInboundPayloads(ctx context.Context, receivedBefore time.Time, atMost int) (emptied int, more bool, err error) {
-	r, err := s.q(ctx).InboundPayloadsRetire(ctx, dbsqlc.InboundPayloadsRetireParams{ReceivedBefore: receivedBefore, AtMost: int32(atMost)})
-	return int(r.Emptied), r.More, translate(err, "old inbound messages")
+var retiredFrom = map[privacy.Kept]retired{
+	privacy.ReceiptPayloads: {"receipts", `payload = '{}'`, `r.payload <> '{}'`},
+	privacy.InboundPayloads: {"inbound_messages", `payload = '{}'`, `r.payload <> '{}'`},
+	privacy.InboundBodies:   {"inbound_messages", `body = '', payload = '{}'`, `(r.body <> '' OR r.payload <> '{}')`}, // the payload holds the text too
 }
 
-// RetireInboundBodies empties the texts of messages from people, and their payloads with them.
-func (s *Store) RetireInboundBodies(ctx context.Context, receivedBefore time.Time, atMost int) (emptied int, more bool, err error) {
-	r, err := s.q(ctx).InboundBodiesRetire(ctx, dbsqlc.InboundBodiesRetireParams{ReceivedBefore: receivedBefore, AtMost: int32(atMost)})
-	return int(r.Emptied), r.More, translate(err, "old inbound messages")
+// retire empties the next rows that are old enough, and stops at the first that is not.
+const retire = `
+WITH mark AS (
+    SELECT through FROM retention_marks WHERE kind = $1 FOR UPDATE
+), next AS (
+    SELECT o.id, o.received_at < $2 AS due FROM %[1]s o WHERE o.id > (SELECT through FROM mark) ORDER BY o.id LIMIT $3
+), reached AS (
+    SELECT coalesce(min(id) FILTER (WHERE NOT due) - 1, max(id), 0)::bigint AS through FROM next
+), emptied AS (
+    UPDATE %[1]s r SET %[2]s FROM next n, reached WHERE r.id = n.id AND n.id <= reached.through AND %[3]s RETURNING r.id
+), moved AS (
+    UPDATE retention_marks k SET through = greatest(k.through, reached.through) FROM reached WHERE k.kind = $1
+)
+SELECT (SELECT count(*) FROM emptied)::integer, (SELECT count(*) FROM next WHERE due) = $3::integer`
+
+// Retire empties up to atMost rows of what came before the given moment, the oldest first, and reports how many it emptied
+// and whether there may be more. Refused rows of an import came when it ended.
+func (s *Store) Retire(ctx context.Context, what privacy.Kept, before time.Time, atMost int) (emptied int, more bool, err error) {
+	if what == privacy.ImportRecords {
+		n, err := s.q(ctx).ImportRecordsRetire(ctx, dbsqlc.ImportRecordsRetireParams{EndedBefore: &before, AtMost: int32(atMost)})
+		return int(n), int(n) == atMost, translate(err, "old refused rows")
+	}
+	from := retiredFrom[what]
+	err = s.conn(ctx).QueryRow(ctx, fmt.Sprintf(retire, from.table, from.emptied, from.held), what, before, atMost).Scan(&emptied, &more)
+	return emptied, more, translate(err, "old "+from.table)
 }

@@ -6,9 +6,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
 	"github.com/event-stream-engine/ese/internal/access"
+	"github.com/event-stream-engine/ese/internal/campaign"
+	"github.com/event-stream-engine/ese/internal/compliance"
 	"github.com/event-stream-engine/ese/internal/fault"
 	"github.com/event-stream-engine/ese/internal/inbound"
 	"github.com/event-stream-engine/ese/internal/intake"
@@ -209,6 +212,36 @@ func TestConsentHistory(t *testing.T) {
 	require.EqualValues(t, 3, get[int64](t, b, `SELECT count(*) FROM consent_events`), "a person's history goes with them")
 }
 
+// Whatever ends a message that waits is on the record of its checks.
+func TestWithdrawalIsOnRecord(t *testing.T) {
+	t.Parallel()
+	b, ctx := open(t), t.Context()
+	b.sender(t)
+	b.exec(t, `INSERT INTO topics (name, created_at) VALUES ('News', $1)`, noon)
+	b.people(t, 4, "OPT_IN", "LK", "Asia/Colombo") // +94771000001 to 4
+	b.exec(t, `INSERT INTO subscriptions (topic_id, user_id, created_at) SELECT 1, id, $1 FROM users`, noon)
+	topic := int64(1)
+	run := b.withTopic(t, func(c *campaign.Campaign) { c.SubscriptionTopicID = &topic })
+	_, err := b.Receive(ctx, said("SM1", "+94771000001", "STOP"), noon)
+	require.NoError(t, err)
+	b.suppress(t, "+94771000002", suppression.Global)
+	_, err = b.SetSubscription(ctx, "+94771000003", topic, false, user.Change{Source: user.SourceOperator, Evidence: "they called"}, "key:1", noon)
+	require.NoError(t, err)
+	b.erase(t, "+94771000004")
+	for seq, want := range []string{"suppressed stopped", "suppressed suppressed", "suppressed not_subscribed", "cancelled user_erased"} {
+		require.Equal(t, want, b.stands(t, run, seq+1))
+		d, err := b.Message(ctx, get[uuid.UUID](t, b, `SELECT id FROM messages WHERE seq = $1`, seq+1))
+		require.NoError(t, err)
+		if d.State == message.Cancelled {
+			require.Empty(t, d.Checks)
+			continue
+		}
+		require.Len(t, d.Checks, 1)
+		require.Equal(t, []string{"suppress", d.Reason}, []string{d.Checks[0].Action, d.Checks[0].Reason})
+		require.Equal(t, compliance.Finding{Step: compliance.StepConsent, Result: compliance.Failed, Detail: d.Reason}, d.Verdicts()[0])
+	}
+}
+
 func TestUserRecord(t *testing.T) {
 	t.Parallel()
 	b, ctx := open(t), t.Context()
@@ -260,14 +293,23 @@ func TestRetire(t *testing.T) {
 		return total
 	}
 	before := noon.Add(-5*24*time.Hour + time.Minute) // five of the ten are older
-	require.Equal(t, 4, retire(func() (int, bool, error) { return b.RetireReceiptPayloads(ctx, before.Add(-time.Hour), 2) }))
-	require.Equal(t, 1, retire(func() (int, bool, error) { return b.RetireReceiptPayloads(ctx, before, 2) }))
-	require.Zero(t, retire(func() (int, bool, error) { return b.RetireReceiptPayloads(ctx, before, 2) }), "done is done")
+	require.Equal(t, 4, retire(func() (int, bool, error) { return b.Retire(ctx, privacy.ReceiptPayloads, before.Add(-time.Hour), 2) }))
+	require.Equal(t, 1, retire(func() (int, bool, error) { return b.Retire(ctx, privacy.ReceiptPayloads, before, 2) }))
+	require.Zero(t, retire(func() (int, bool, error) { return b.Retire(ctx, privacy.ReceiptPayloads, before, 2) }), "done is done")
 	require.EqualValues(t, 5, get[int64](t, b, `SELECT count(*) FROM receipts WHERE payload = '{}'`))
 	require.EqualValues(t, 5, get[int64](t, b, `SELECT max(id) FROM receipts WHERE payload = '{}'`))
 
-	require.Equal(t, 5, retire(func() (int, bool, error) { return b.RetireInboundPayloads(ctx, before, 2) }))
+	require.Equal(t, 5, retire(func() (int, bool, error) { return b.Retire(ctx, privacy.InboundPayloads, before, 2) }))
 	require.EqualValues(t, 10, get[int64](t, b, `SELECT count(*) FROM inbound_messages WHERE body <> ''`))
-	require.Equal(t, 10, retire(func() (int, bool, error) { return b.RetireInboundBodies(ctx, noon.Add(time.Minute), 2) }))
+	require.Equal(t, 10, retire(func() (int, bool, error) { return b.Retire(ctx, privacy.InboundBodies, noon.Add(time.Minute), 2) }))
 	require.Zero(t, get[int64](t, b, `SELECT count(*) FROM inbound_messages WHERE body <> '' OR payload <> '{}'`), "the payload holds the text too")
+
+	b.exec(t, `INSERT INTO imports (id, file_name, format, total, status, created_by, created_at, completed_at) VALUES ($1, '', 'csv', 0, 'FAILED', 'test', $2, $2)`, uuid.New(), before)
+	b.exec(t, `INSERT INTO import_errors (import_id, line, field, detail, record) SELECT id, n, '', '', CASE WHEN n > 1 THEN '+94771' ELSE '' END FROM imports, generate_series(1, 6) n`)
+	records := func(moment time.Time) int {
+		return retire(func() (int, bool, error) { return b.Retire(ctx, privacy.ImportRecords, moment, 2) })
+	}
+	require.Zero(t, records(before))
+	require.Equal(t, 5, records(before.Add(time.Second)))
+	require.Zero(t, records(noon), "done is done")
 }

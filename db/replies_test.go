@@ -92,6 +92,39 @@ func TestReplies(t *testing.T) {
 	b.addsUp(t, b.replyRun(t))
 }
 
+// Whoever asks for HELP gets it, on the list of suppressions or not, be it somebody who was erased: the list bars what we
+// send of our own accord. Nothing else is replied to them.
+func TestHelpForTheSuppressed(t *testing.T) {
+	t.Parallel()
+	b, ctx := open(t), t.Context()
+	b.sender(t)
+	b.topic(t, "news", "The News")
+	const listed, erased = "+94770000001", "+94770000002"
+	b.user(t, listed, "LK", `{}`, "OPT_IN")
+	b.user(t, erased, "LK", `{}`, "OPT_IN")
+	b.suppress(t, listed, suppression.Global)
+	b.erase(t, erased)
+	for i, number := range []phone.Number{listed, erased} {
+		for k, body := range []string{"HELP", "UNSUBSCRIBE news"} {
+			_, err := b.Receive(ctx, asks(fmt.Sprint("SM", i, k), number, body), noon)
+			require.NoError(t, err)
+		}
+	}
+	run := b.replyRun(t)
+	require.EqualValues(t, 2, get[int64](t, b, `SELECT count(*) FROM users WHERE suppressed = '{global}'`))
+	for seq, want := range []struct {
+		reason string
+		begun  ledger.Begun
+	}{{"", ledger.BegunNow}, {"suppressed", ledger.NotConsenting}, {"", ledger.BegunNow}, {"suppressed", ledger.NotConsenting}} {
+		d := b.delivery(t, run, seq+1)
+		verdict, _ := d.Check(noon)
+		require.Equal(t, want.reason, string(verdict.Reason), "%d", seq)
+		begun, err := b.Begin(ctx, d, attemptAt(noon, time.Second), nil)
+		require.NoError(t, err)
+		require.Equal(t, want.begun, begun, "%d", seq)
+	}
+}
+
 // Two campaigns are never made for one sender, and each message is answered once, however many come at once.
 func TestRepliesAtOnce(t *testing.T) {
 	t.Parallel()
@@ -167,7 +200,8 @@ func TestReplyTexts(t *testing.T) {
 	require.EqualValues(t, 0, get[int64](t, b, `SELECT count(*) FROM messages WHERE variables IS NOT NULL`), "the text goes with the person")
 }
 
-// A reply waits for no limit and counts towards none; only the list of suppressions holds.
+// A reply waits for no limit and counts towards none; only the list of suppressions holds, but
+// for HELP.
 func TestRepliesBesideTheLimits(t *testing.T) {
 	t.Parallel()
 	b, ctx := open(t), t.Context()
@@ -194,7 +228,7 @@ func TestRepliesBesideTheLimits(t *testing.T) {
 	require.Equal(t, "sent", b.try(t, replies, 4, noon.Add(12*time.Second)), "whom the cap protects is answered")
 
 	b.suppress(t, number, suppression.Global)
-	asked("SM3", "HELP", noon.Add(time.Minute))
+	asked("SM3", "SUBSCRIBE nonsense", noon.Add(time.Minute))
 	require.Equal(t, "suppressed", b.try(t, replies, 5, noon.Add(time.Minute)))
 	d, attempt := b.delivery(t, replies, 5), attemptAt(noon.Add(time.Minute), time.Second)
 	begun, err := b.Begin(ctx, d, attempt, nil)
@@ -244,6 +278,12 @@ func TestBuiltInCampaign(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, list)
 	require.Zero(t, total)
+	templates, err := b.Templates(ctx, nil, 10)
+	require.NoError(t, err)
+	require.Empty(t, templates)
+	made, err := b.TemplateTotal(ctx)
+	require.NoError(t, err)
+	require.Zero(t, made)
 
 	edit := func(change func(campaign.Campaign) (campaign.Campaign, error)) error {
 		_, err := b.UpdateCampaign(ctx, id, "tester", change, noon)

@@ -84,14 +84,14 @@ func retryColumns(r campaign.Retry) (states []string, codes []int32) {
 }
 
 // retriedPeople is the condition on u that selects whom a run that is a retry sends to. It takes the campaign, the run, the
-// states and the codes, from $9 on.
+// states and the codes, from $5 on.
 const retriedPeople = `u.id IN (
     SELECT n.user_id FROM (
         SELECT DISTINCT ON (m.user_id) m.user_id, m.state, m.error_code
         FROM messages m JOIN campaign_runs r ON r.id = m.run_id
-        WHERE r.campaign_id = $9 AND r.id <> $1 AND r.kind <> 'test' AND m.user_id IS NOT NULL
+        WHERE r.campaign_id = $5 AND r.id <> $1 AND r.kind <> 'test' AND m.user_id IS NOT NULL
         ORDER BY m.user_id, r.number DESC, m.id DESC) n
-    WHERE n.state = ANY($10::text[]) AND (cardinality($11::integer[]) = 0 OR n.error_code = ANY($11)))`
+    WHERE n.state = ANY($6::text[]) AND (cardinality($7::integer[]) = 0 OR n.error_code = ANY($7)))`
 
 func toRun(r dbsqlc.CampaignRun) campaign.Run {
 	run := campaign.Run{

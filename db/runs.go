@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/event-stream-engine/ese/db/internal/dbsqlc"
 	"github.com/event-stream-engine/ese/internal/campaign"
 	"github.com/event-stream-engine/ese/internal/compliance"
@@ -91,6 +93,9 @@ func (s *Store) openRun(ctx context.Context, c dbsqlc.CampaignLockRow, run campa
 		run.FrozenAt = &run.StartedAt
 		if err := s.q(ctx).EventRunOpen(ctx, dbsqlc.EventRunOpenParams{ID: run.ID, Now: run.FrozenAt}); err != nil {
 			return campaign.Run{}, translate(err, "event run")
+		}
+		if err := s.q(ctx).RunStepsPin(ctx, dbsqlc.RunStepsPinParams{RunID: run.ID, CampaignID: c.ID}); err != nil {
+			return campaign.Run{}, translate(err, "steps of the run")
 		}
 	}
 	return run, s.enqueue(ctx, outbox.StartCampaign, outbox.Run{RunID: run.ID, CampaignID: run.CampaignID, Number: run.Number}, run.StartedAt)
@@ -181,6 +186,9 @@ func (s *Store) steer(
 			err := s.q(ctx).RunCancelPending(ctx, dbsqlc.RunCancelPendingParams{RunID: run.ID, Now: &now})
 			if err != nil {
 				return translate(err, "cancelled messages")
+			}
+			if err := s.cancelEnrolments(ctx, run.ID, int(c.RateLimitPerSecond), now); err != nil {
+				return err
 			}
 		}
 		if err := s.signalDispatched(ctx, run.ID, to, int(c.RateLimitPerSecond), now); err != nil {
@@ -278,7 +286,7 @@ func (s *Store) Run(ctx context.Context, id int64) (ledger.Run, error) {
 	run := ledger.Run{
 		Run:    toRun(r.CampaignRun),
 		Status: campaign.Status(r.Status), RatePerSecond: int(r.RateLimitPerSecond), Priority: campaign.Priority(r.Priority),
-		Quiet: quietHours(r.QuietStart, r.QuietEnd), Timezone: r.Timezone, Portfolio: int64(r.PortfolioID),
+		Quiet: quietHours(r.QuietStart, r.QuietEnd), Timezone: r.Timezone, Portfolio: int64(r.PortfolioID), Enrolled: r.Enrolled,
 		Template: render.Best(approvals(r.Approvals)), TemplateReason: r.ApprovalReason,
 		StartWithin: fromMinutes(r.StartWithinMinutes),
 	}
@@ -361,20 +369,13 @@ WITH audience AS MATERIALIZED (
 
 // judgedPeople selects an audience and says of each person why a freeze suppresses their message, an empty text when it does
 // not. A forecast selects from it as well. It takes the condition that selects them, the number of the argument that lists
-// the places whose law is known, and the CASE's branch of those who are left out; audience fills them in and returns the
+// the places whose law is known, and the condition of those who are left out; audience fills them in and returns the
 // arguments.
 const judgedPeople = `
     FROM users u
     CROSS JOIN LATERAL (SELECT CASE WHEN u.jurisdiction = ANY($%[2]d::text[]) THEN u.jurisdiction WHEN u.region = ANY($%[2]d::text[]) THEN u.region ELSE '' END AS law) j
-    CROSS JOIN LATERAL (SELECT CASE
-        WHEN u.consent_state = 'PENDING' THEN $4::text
-        WHEN u.consent_state = 'OPT_OUT' THEN $5::text
-        WHEN u.consent_state = 'STOP' THEN $6::text
-        WHEN u.suppressed && suppression_scopes($3, $7) THEN 'suppressed'
-        WHEN $7::integer IS NOT NULL AND NOT EXISTS (
-            SELECT 1 FROM subscriptions s WHERE s.topic_id = $7 AND s.user_id = u.id) THEN $8::text
-        %[3]s
-        ELSE '' END AS reason) v
+    CROSS JOIN LATERAL (SELECT consent_reason(u.consent_state, u.suppressed && suppression_scopes($3, $4),
+        $4::integer IS NOT NULL AND NOT EXISTS (SELECT 1 FROM subscriptions s WHERE s.topic_id = $4 AND s.user_id = u.id), %[3]s) AS reason) v
     WHERE %[1]s`
 
 const freezeJudged = `
@@ -442,19 +443,19 @@ func (s *Store) audience(ctx context.Context, statement string, run dbsqlc.Campa
 	if err != nil {
 		return "", nil, err
 	}
-	excluded, exclusion, err := s.excluded(ctx, source.ExcludeSegmentIds, now, 8+len(selection))
+	excluded, exclusion, err := s.excluded(ctx, source.ExcludeSegmentIds, now, audienceArgs+len(selection))
 	if err != nil {
 		return "", nil, err
 	}
-	args = append([]any{
-		run.ID, now, source.Channel, compliance.NoConsent, compliance.OptedOut, compliance.Stopped,
-		source.SubscriptionTopicID, compliance.NotSubscribed,
-	}, append(selection, exclusion...)...)
+	args = append([]any{run.ID, now, source.Channel, source.SubscriptionTopicID}, append(selection, exclusion...)...)
 	args = append(args, s.law.Places())
 	return fmt.Sprintf(statement, where, len(args), excluded), args, nil
 }
 
-// audienceOf returns the condition that selects the run's audience, and its arguments from $9 on: the segment's, or that of
+// audienceArgs are the arguments of judgedPeople before those of the conditions.
+const audienceArgs = 4
+
+// audienceOf returns the condition that selects the run's audience, and its arguments from $5 on: the segment's, or that of
 // a retry.
 func (s *Store) audienceOf(
 	ctx context.Context, r dbsqlc.CampaignRun, source dbsqlc.AudienceSourceRow, now time.Time,
@@ -462,7 +463,7 @@ func (s *Store) audienceOf(
 	if campaign.Kind(r.Kind) == campaign.ByRetry {
 		return retriedPeople, []any{r.CampaignID, r.RetryStates, r.RetryErrorCodes}, nil
 	}
-	return s.selection(ctx, source.Definition, now, 8)
+	return s.selection(ctx, source.Definition, now, audienceArgs)
 }
 
 // selection returns the condition on u that a definition stands for, and its arguments from $argOffset+1 on.
@@ -479,19 +480,35 @@ func (s *Store) selection(ctx context.Context, definition json.RawMessage, now t
 	return where, args, nil
 }
 
-// excluded returns the branch of the freeze's CASE for whoever is in one of the segments, "" when there are none, and its
-// arguments from $argOffset+1 on.
-func (s *Store) excluded(ctx context.Context, segmentIDs []int32, now time.Time, argOffset int) (when string, args []any, err error) {
+// excluded returns the condition on u of whoever is in one of the segments, which holds for nobody when there are none, and
+// its arguments from $argOffset+1 on.
+func (s *Store) excluded(ctx context.Context, segmentIDs []int32, now time.Time, argOffset int) (where string, args []any, err error) {
 	if len(segmentIDs) == 0 {
-		return "", nil, nil
+		return "false", nil, nil
 	}
 	resolved, err := s.resolve(ctx, "exclude_segment_ids", segment.AnyOf(toInt64(segmentIDs)))
 	if err != nil {
 		return "", nil, err
 	}
-	where, args := segment.Compile(resolved, now, argOffset)
-	args = append(args, compliance.Excluded)
-	return fmt.Sprintf("WHEN %s THEN $%d::text", where, argOffset+len(args)), args, nil
+	where, args = segment.Compile(resolved, now, argOffset)
+	return where, args, nil
+}
+
+// excludedOf returns those of the people who are in one of the segments.
+func (s *Store) excludedOf(ctx context.Context, userIDs []int64, segmentIDs []int32, now time.Time) ([]int64, error) {
+	if len(segmentIDs) == 0 || len(userIDs) == 0 {
+		return nil, nil
+	}
+	where, args, err := s.excluded(ctx, segmentIDs, now, 1)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := s.conn(ctx).Query(ctx, `SELECT u.id FROM users u WHERE u.id = ANY($1::bigint[]) AND (`+where+`)`, append([]any{userIDs}, args...)...)
+	if err != nil {
+		return nil, translate(err, "excluded people")
+	}
+	ids, err := pgx.CollectRows(rows, pgx.RowTo[int64])
+	return ids, translate(err, "excluded people")
 }
 
 // RemainingCohorts lists the cohorts of the run that have messages in no batch yet.

@@ -47,6 +47,11 @@ func (s *Store) CreateUser(ctx context.Context, number phone.Number, attributes 
 		if err := s.enlistCreated(ctx, []int64{row.ID}, now); err != nil {
 			return err
 		}
+		if change.Invite {
+			if err := s.inviteOne(ctx, row.ID, 0, change.Evidence, actor, now); err != nil {
+				return err
+			}
+		}
 		if u, err = s.UserByPhone(ctx, number); err != nil {
 			return err
 		}
@@ -157,8 +162,11 @@ func withdrawalReason(consent user.ConsentState) string {
 	}
 }
 
-// endWaiting ends the pending messages of people whose rows the transaction holds.
+// endWaiting ends the pending messages and the enrolments of people whose rows the transaction holds.
 func (s *Store) endWaiting(ctx context.Context, userIDs []int64, state message.State, reason string, now time.Time) error {
+	if _, err := s.exitEnrolments(ctx, userIDs, false, reason, now); err != nil {
+		return err
+	}
 	rows, err := s.q(ctx).MessagesWithdraw(ctx, dbsqlc.MessagesWithdrawParams{
 		UserIds: userIDs, State: string(state), Reason: reason, Now: &now,
 	})
@@ -204,7 +212,7 @@ func (s *Store) consentEvents(ctx context.Context, userID int64, before *int64, 
 	for i, r := range rows {
 		events[i] = user.Event{
 			ID: r.ID, State: user.ConsentState(r.State), Previous: user.ConsentState(r.PreviousState), Source: user.Source(r.Source),
-			Evidence: r.Evidence, Wording: r.Wording, CallerIP: r.CallerIp, Actor: r.Actor, At: r.CreatedAt,
+			Evidence: r.Evidence, Wording: r.Wording, CallerIP: r.CallerIp, Invitation: r.InvitationID, Actor: r.Actor, At: r.CreatedAt,
 		}
 	}
 	return events, nil
@@ -213,7 +221,7 @@ func (s *Store) consentEvents(ctx context.Context, userID int64, before *int64, 
 func (s *Store) recordConsent(ctx context.Context, userID int64, state user.ConsentState, change user.Change, actor string, now time.Time) error {
 	return translate(s.q(ctx).ConsentEventInsert(ctx, dbsqlc.ConsentEventInsertParams{
 		UserID: userID, State: string(state), Source: string(cmp.Or(change.Source, user.SourceUnknown)), Evidence: change.Evidence, Wording: change.Wording,
-		CallerIp: change.CallerIP, Actor: actor, Now: now,
+		CallerIp: change.CallerIP, Actor: actor, InvitationID: change.Invitation, Now: now,
 	}), "consent event")
 }
 

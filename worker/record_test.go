@@ -12,6 +12,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -33,9 +34,11 @@ import (
 	"github.com/event-stream-engine/ese/internal/fault"
 	"github.com/event-stream-engine/ese/internal/inbound"
 	"github.com/event-stream-engine/ese/internal/intake"
+	"github.com/event-stream-engine/ese/internal/ledger"
 	"github.com/event-stream-engine/ese/internal/message"
 	"github.com/event-stream-engine/ese/internal/outbox"
 	"github.com/event-stream-engine/ese/internal/phone"
+	"github.com/event-stream-engine/ese/internal/privacy"
 	"github.com/event-stream-engine/ese/internal/relay"
 	"github.com/event-stream-engine/ese/internal/render"
 	"github.com/event-stream-engine/ese/internal/report"
@@ -65,6 +68,7 @@ func TestRecord(t *testing.T) {
 	for name, scenario := range map[string]func(*testing.T, *recorder){
 		"pause": recordPause, "cancel": recordCancel, "night": recordNight, "provider": recordProvider, "schedule": recordSchedule,
 		"terminated": recordTerminated, "import": recordImport, "templates": recordTemplates, "recurrence": recordRecurrence,
+		"privacy": recordPrivacy, "drip": recordDrip,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -221,6 +225,40 @@ func recordRecurrence(t *testing.T, r *recorder) {
 	}, time.Minute, 50*time.Millisecond)
 }
 
+// recordDrip takes one person through three steps, a few seconds apart, and has another say STOP after the first.
+func recordDrip(t *testing.T, r *recorder) {
+	t.Helper()
+	numbers := r.people(t, 2)
+	plan := campaign.Campaign{
+		Topic: "Drip", TemplateID: r.template, Timezone: "UTC", RatePerSecond: 10, Trigger: campaign.OnEvent, TriggerName: "signed.up",
+		Steps: []campaign.Step{{TemplateID: r.template}, {TemplateID: r.template, Wait: 10 * time.Second}, {TemplateID: r.template, Wait: 10 * time.Second}},
+	}
+	c, err := r.store.CreateCampaign(t.Context(), plan, time.Now())
+	require.NoError(t, err)
+	opened, err := r.store.StartRun(t.Context(), c.ID, "test", time.Now())
+	require.NoError(t, err)
+	run := outbox.Run{RunID: opened.ID, CampaignID: c.ID, Number: opened.Number}
+	var enrolments []outbox.Enrolment
+	for i, number := range numbers {
+		taken, err := r.store.TakeEvents(t.Context(), []ledger.Event{{ID: fmt.Sprint(i), Name: "signed.up", Phone: phone.Number(number)}}, time.Now())
+		require.NoError(t, err)
+		require.NoError(t, taken[0].Refused)
+		enrolments = append(enrolments, outbox.Enrolment{Run: run, EnrolmentID: taken[0].Messages[0].EnrolmentID})
+	}
+	r.relay.Wake()
+	r.await(t, run, func(s map[message.State]int) bool { return s[message.Delivered] == 2 })
+	_, err = r.store.Receive(t.Context(), inbound.Message{
+		SID: "SM-stop-drip", Channel: message.WhatsApp, From: phone.Number(numbers[1]), Body: "STOP", Payload: json.RawMessage(`{}`),
+	}, time.Now())
+	require.NoError(t, err)
+	require.NoError(t, r.store.CloseRun(t.Context(), c.ID, "test", time.Now()))
+	r.relay.Wake()
+	r.settled(t, run)
+	r.save(t, "enrolment-completed", workflows.EnrolmentID(enrolments[0]))
+	r.save(t, "enrolment-stopped", workflows.EnrolmentID(enrolments[1]))
+	r.save(t, "drip-campaign", workflows.CampaignID(run))
+}
+
 func recordImport(t *testing.T, r *recorder) {
 	t.Helper()
 	id := uuid.New()
@@ -240,6 +278,30 @@ func recordImport(t *testing.T, r *recorder) {
 		workflows.Import, outbox.Import{ImportID: unknown})
 	require.NoError(t, err)
 	r.save(t, "import-failed", workflows.ImportID(unknown))
+}
+
+// recordPrivacy erases somebody whose message the provider does not let go of at first, and empties what is old.
+func recordPrivacy(t *testing.T, r *recorder) {
+	t.Helper()
+	numbers := r.people(t, 2)
+	r.provider.set(numbers[0], holding)
+	run := r.trigger(t, 0, campaign.Campaign{RatePerSecond: 10})
+	r.settled(t, run)
+	for i, name := range []string{"erasure-comes-back", "erasure"} {
+		e, err := r.store.EraseUser(t.Context(), phone.Number(numbers[i]), "test", time.Now())
+		require.NoError(t, err)
+		r.relay.Wake()
+		require.Eventually(t, func() bool {
+			e, err = r.store.Erasure(t.Context(), e.ID)
+			require.NoError(t, err)
+			return e.CompletedAt != nil
+		}, time.Minute, 50*time.Millisecond)
+		require.Equal(t, 1, e.Removed)
+		r.save(t, name, workflows.ErasureID(e.ID))
+	}
+	_, err := r.temporal.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: workflows.RetentionID, TaskQueue: workflows.TaskQueue}, workflows.Retention)
+	require.NoError(t, err)
+	r.save(t, "retention", workflows.RetentionID)
 }
 
 // recorder is the engine on a real Temporal server and a real database, with a provider that does as it is told.
@@ -344,7 +406,7 @@ func newRecorder(t *testing.T, address string) *recorder {
 	log := slog.New(slog.DiscardHandler)
 	store := dbtest.New(t)
 	r := &recorder{temporal: temporal, store: store, relay: relay.New(store, temporal, time.Now, log, 0)}
-	r.provider = &scripted{recorder: r, told: map[string]conduct{}, requests: map[string]int{}}
+	r.provider = &scripted{recorder: r, told: map[string]conduct{}, requests: map[string]int{}, held: map[string]bool{}}
 	const receiptDeadline, stuckAfter = 5 * time.Second, 10 * time.Second
 	w := worker.New(temporal, worker.Activities{
 		Dispatch: &activities.Dispatch{
@@ -357,6 +419,10 @@ func newRecorder(t *testing.T, address string) *recorder {
 		},
 		Imports:   &activities.Imports{Store: store, Now: time.Now},
 		Templates: &activities.Templates{Store: store, Provider: r.contents(t), Now: time.Now, Log: log},
+		Privacy: &activities.Privacy{
+			Store: store, Provider: r.provider, Now: time.Now, Log: log, Settled: time.Second, Retention: privacy.Retention{privacy.ReceiptPayloads: time.Hour},
+		},
+		Drip: &activities.Drip{Store: store, Now: time.Now},
 	}, 100, time.Second)
 	require.NoError(t, w.Start())
 	t.Cleanup(w.Stop)
@@ -504,6 +570,7 @@ const (
 	throttled                    // asks for fewer requests, once
 	silent                       // sends no receipt
 	refusing                     // refuses for good
+	holding                      // does not let go of a message when asked to for the first time
 )
 
 // scripted is a provider that does as it is told.
@@ -513,6 +580,7 @@ type scripted struct {
 	told     map[string]conduct
 	requests map[string]int
 	has      []message.Remote
+	held     map[string]bool // by SID
 }
 
 func (p *scripted) set(number string, how conduct) {
@@ -580,4 +648,20 @@ func (p *scripted) List(_ context.Context, _ message.Channel, _, to string, sinc
 		}
 	}
 	return found, nil
+}
+
+func (p *scripted) Delete(_ context.Context, sid string) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	i := slices.IndexFunc(p.has, func(r message.Remote) bool { return r.SID == sid })
+	switch {
+	case i < 0:
+		return fault.New(fault.NotFound, "no such message")
+	case p.told[p.has[i].To] == holding && !p.held[sid]:
+		p.held[sid] = true
+		return fault.New(fault.Conflict, "the message is not done")
+	default:
+		p.has = slices.Delete(p.has, i, i+1)
+		return nil
+	}
 }

@@ -19,6 +19,7 @@ type Activities struct {
 	Privacy  *activities.Privacy
 
 	Templates *activities.Templates
+	Drip      *activities.Drip
 }
 
 // New makes a worker that serves until it is stopped; activities under way then get grace to end. requests is how many the
@@ -55,9 +56,11 @@ func Register(r sdkworker.Registry, a Activities) {
 	r.RegisterWorkflow(workflows.Retention)
 	r.RegisterWorkflow(workflows.Approval)
 	r.RegisterWorkflow(workflows.TemplateSync)
+	r.RegisterWorkflow(workflows.Enrolment)
 	r.RegisterActivity(a.Dispatch)
 	r.RegisterActivity(a.Delivery)
 	r.RegisterActivity(a.Imports)
 	r.RegisterActivity(a.Privacy)
 	r.RegisterActivity(a.Templates)
+	r.RegisterActivity(a.Drip)
 }

@@ -1,6 +1,7 @@
 package worker_test
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -49,16 +50,19 @@ type world struct {
 	store    *db.Store
 	grants   *grants
 	provider *provider
+	delivery *activities.Delivery
 	begin    time.Time
 	run      outbox.Run
 	url      string // of the database
+
+	every, until time.Duration // between looks, and how long at most; zero: tick and horizon
 }
 
 // newWorld makes a world in which it is now.
-func newWorld(t *testing.T, now time.Time) *world {
+func newWorld(t *testing.T, now time.Time, options ...db.Option) *world {
 	t.Helper()
 	url := dbtest.URL(t)
-	store, err := db.Open(t.Context(), url)
+	store, err := db.Open(t.Context(), url, options...)
 	require.NoError(t, err)
 	t.Cleanup(store.Close)
 	w := &world{t: t, store: store, url: url, grants: &grants{Store: store}, provider: &provider{requests: map[string]int{}}}
@@ -77,31 +81,47 @@ func (w *world) renew(now time.Time) {
 	w.env.SetTestTimeout(time.Minute)
 	w.env.RegisterWorkflow(server)
 	w.provider.world = w
+	w.delivery = &activities.Delivery{
+		Store: w.store, Sender: w.provider, Pace: activities.NewPace(w.grants, w.env.Now, log, 100), Now: w.env.Now, Log: log,
+		Lease: 10 * time.Second, Looks: looks, ReceiptDeadline: receiptDeadline, Patience: 100 * time.Millisecond,
+	}
 	worker.Register(w.env, worker.Activities{
 		Dispatch: &activities.Dispatch{Store: w.store, Now: w.env.Now, Log: log, ReceiptDeadline: receiptDeadline, StuckAfter: stuckAfter},
-		Delivery: &activities.Delivery{
-			Store: w.store, Sender: w.provider, Pace: activities.NewPace(w.grants, w.env.Now, log, 100), Now: w.env.Now, Log: log,
-			Lease: 10 * time.Second, Looks: looks, ReceiptDeadline: receiptDeadline, Patience: 100 * time.Millisecond,
-		},
-		Imports: &activities.Imports{Store: w.store, Now: w.env.Now},
+		Delivery: w.delivery,
+		Imports:  &activities.Imports{Store: w.store, Now: w.env.Now},
+		Drip:     &activities.Drip{Store: w.store, Now: w.env.Now},
 	})
 }
 
 const signalStart = "start"
 
-// server stands for the Temporal server: it starts the campaigns that it is told to, until it is told of none. A campaign
+// started is a workflow that the outbox starts. The zero value is none.
+type started struct {
+	ID        string
+	Campaign  *workflows.CampaignInput
+	Recipient *workflows.RecipientInput
+	Enrolment *outbox.Enrolment
+}
+
+// server stands for the Temporal server: it starts the workflows that it is told to, until it is told of none. A campaign
 // is then a workflow among others, as it is in production, and what outlives it is no concern of its.
 func server(ctx workflow.Context) error {
 	for {
-		var in workflows.CampaignInput
+		var in started
 		workflow.GetSignalChannel(ctx, signalStart).Receive(ctx, &in)
-		if in.RunID == 0 {
+		if in.ID == "" {
 			return nil
 		}
-		child := workflow.WithChildOptions(ctx, workflow.ChildWorkflowOptions{
-			WorkflowID: workflows.CampaignID(in.Run), ParentClosePolicy: enumspb.PARENT_CLOSE_POLICY_ABANDON,
-		})
-		begun := workflow.ExecuteChildWorkflow(child, workflows.Campaign, in) //nolint:forbidigo // stands for the server: the engine does not start it
+		child := workflow.WithChildOptions(ctx, workflow.ChildWorkflowOptions{WorkflowID: in.ID, ParentClosePolicy: enumspb.PARENT_CLOSE_POLICY_ABANDON})
+		var begun workflow.ChildWorkflowFuture
+		switch { // it stands for the server: the engine does not start these
+		case in.Recipient != nil:
+			begun = workflow.ExecuteChildWorkflow(child, workflows.Recipient, *in.Recipient) //nolint:forbidigo // see above
+		case in.Enrolment != nil:
+			begun = workflow.ExecuteChildWorkflow(child, workflows.Enrolment, *in.Enrolment) //nolint:forbidigo // see above
+		default:
+			begun = workflow.ExecuteChildWorkflow(child, workflows.Campaign, *in.Campaign) //nolint:forbidigo // see above
+		}
 		err := begun.GetChildWorkflowExecution().Get(ctx, nil)
 		if err != nil && !temporal.IsWorkflowExecutionAlreadyStartedError(err) {
 			return err
@@ -116,7 +136,7 @@ func (w *world) at(d time.Duration, f func()) { w.env.RegisterDelayedCallback(f,
 func (w *world) live() {
 	w.t.Helper()
 	w.at(0, w.relay)
-	w.at(tick, w.tick)
+	w.at(cmp.Or(w.every, tick), w.tick)
 	w.env.ExecuteWorkflow(server)
 	require.NoError(w.t, w.env.GetWorkflowError())
 }
@@ -125,11 +145,11 @@ func (w *world) tick() {
 	w.relay()
 	unsettled, err := w.store.UnsettledRuns(w.t.Context(), w.env.Now())
 	require.NoError(w.t, err)
-	if len(unsettled) == 0 || w.env.Now().After(w.begin.Add(horizon)) {
-		w.env.SignalWorkflow(signalStart, workflows.CampaignInput{})
+	if len(unsettled) == 0 || w.env.Now().After(w.begin.Add(cmp.Or(w.until, horizon))) {
+		w.env.SignalWorkflow(signalStart, started{})
 		return
 	}
-	w.at(tick, w.tick)
+	w.at(cmp.Or(w.every, tick), w.tick)
 }
 
 // relay brings the outbox to the workflows, as relay.Relay does.
@@ -165,6 +185,18 @@ func (w *world) deliver(item outbox.Item) error {
 		return err
 	case outbox.StartApproval:
 		return nil // approved already: its workflow would do nothing
+	case outbox.StartRecipient:
+		m, err := outbox.Decode[outbox.Recipient](item)
+		w.env.SignalWorkflow(signalStart, started{ID: workflows.RecipientID(m), Recipient: &workflows.RecipientInput{Message: m, SendFirst: true}})
+		return err
+	case outbox.StartEnrolment:
+		e, err := outbox.Decode[outbox.Enrolment](item)
+		w.env.SignalWorkflow(signalStart, started{ID: workflows.EnrolmentID(e), Enrolment: &e})
+		return err
+	case outbox.WakeEnrolment:
+		e, err := outbox.Decode[outbox.Enrolment](item)
+		wake(workflows.EnrolmentID(e))
+		return err
 	case outbox.SignalRecipient:
 		recipient, err := outbox.Decode[outbox.Recipient](item)
 		wake(workflows.RecipientID(recipient))
@@ -176,7 +208,7 @@ func (w *world) deliver(item outbox.Item) error {
 
 func (w *world) startCampaign(run outbox.Run) error {
 	last, err := w.store.LastBatch(w.t.Context(), run.RunID)
-	w.env.SignalWorkflow(signalStart, workflows.CampaignInput{Run: run, Batches: last})
+	w.env.SignalWorkflow(signalStart, started{ID: workflows.CampaignID(run), Campaign: &workflows.CampaignInput{Run: run, Batches: last}})
 	return err
 }
 
@@ -252,7 +284,12 @@ func (w *world) overview() campaign.Overview {
 // ledger returns the run's messages by number.
 func (w *world) ledger() map[string]report.Message {
 	w.t.Helper()
-	messages, _, err := w.store.Recipients(w.t.Context(), w.run.CampaignID, report.RecipientFilter{}, 0, 10_000)
+	return w.ledgerOf(w.run.CampaignID)
+}
+
+func (w *world) ledgerOf(campaignID int64) map[string]report.Message {
+	w.t.Helper()
+	messages, _, err := w.store.Recipients(w.t.Context(), campaignID, report.RecipientFilter{}, 0, 10_000)
 	require.NoError(w.t, err)
 	found := make(map[string]report.Message, len(messages))
 	for _, m := range messages {

@@ -16,7 +16,7 @@ const TaskQueue = "ese"
 
 // Names that reach a running workflow from outside. They are part of recorded histories.
 const (
-	SignalWake    = "wake"     // to a Campaign or a Recipient: what you wait for may have changed; look at the ledger
+	SignalWake    = "wake"     // to a Campaign, a Recipient or an Enrolment: what you wait for may have changed; look at the ledger
 	UpdatePause   = "pause"    // to a Campaign; takes who asks, answers campaign.Steering
 	UpdateResume  = "resume"   // likewise
 	UpdateCancel  = "cancel"   // likewise
@@ -35,6 +35,11 @@ func RecipientID(r outbox.Recipient) string {
 	return fmt.Sprintf("%s/recipient/%d", CampaignID(r.Run), r.Seq)
 }
 
+// EnrolmentID is the id of an enrolment's workflow: campaign/<id>/run/<n>/enrolment/<e>.
+func EnrolmentID(e outbox.Enrolment) string {
+	return fmt.Sprintf("%s/enrolment/%d", CampaignID(e.Run), e.EnrolmentID)
+}
+
 // OccurrenceID is the beginning of the id of a workflow that opens a recurring campaign's run: Temporal adds the moment.
 func OccurrenceID(campaignID int64) string { return fmt.Sprintf("campaign/%d/occurrence", campaignID) }
 
@@ -46,3 +51,6 @@ func ErasureID(id uuid.UUID) string { return "erasure/" + id.String() }
 
 // RetentionID is the id of the schedule that starts the workflow Retention, and what the ids of those begin with.
 const RetentionID = "retention"
+
+// TemplateSyncID is likewise that of the workflow TemplateSync. One that was asked for has the id outbox.SyncID.
+const TemplateSyncID = "templates-sync"

@@ -58,7 +58,8 @@ func typeOf(h *historypb.History) string {
 var code = map[string]any{
 	"Campaign": workflows.Campaign, "Batch": workflows.Batch, "Recipient": workflows.Recipient, "Import": workflows.Import,
 	"Occurrence": workflows.Occurrence,
-	"Approval":   workflows.Approval, "TemplateSync": workflows.TemplateSync,
+	"Approval":   workflows.Approval, "TemplateSync": workflows.TemplateSync, "Enrolment": workflows.Enrolment,
+	"Erasure": workflows.Erasure, "Retention": workflows.Retention,
 }
 
 // TestReplay has today's workflows go through what earlier ones did: whoever changes their order breaks the workflows
@@ -85,7 +86,8 @@ func TestReplayNoticesChanges(t *testing.T) {
 	other := map[string]any{
 		"Campaign": workflows.Recipient, "Batch": workflows.Import, "Recipient": workflows.Campaign, "Import": workflows.Batch,
 		"Occurrence": workflows.Batch,
-		"Approval":   workflows.Import, "TemplateSync": workflows.Batch,
+		"Approval":   workflows.Import, "TemplateSync": workflows.Batch, "Enrolment": workflows.Batch,
+		"Erasure": workflows.Batch, "Retention": workflows.Batch,
 	}
 	for name, history := range histories(t) {
 		replayer := sdkworker.NewWorkflowReplayer()
@@ -100,7 +102,7 @@ func TestHistoriesHoldNoPersonalData(t *testing.T) {
 	t.Parallel()
 	for name, history := range histories(t) {
 		text := prototext.Format(history)
-		require.Regexp(t, `campaign_id|import_id|template_id|TemplateSync`, text, "inputs can be read")
+		require.Regexp(t, `campaign_id|import_id|template_id|erasure_id|TemplateSync|Retention`, text, "inputs can be read")
 		require.NotRegexp(t, `\+[1-9][0-9]{6,14}`, text, name)
 		require.NotContains(t, text, "9477100", name) // begins the numbers of the recorded campaigns
 		require.NotContains(t, text, "greeting", name)

@@ -25,6 +25,7 @@ var (
 	private  *activities.Privacy
 
 	templates *activities.Templates
+	drip      *activities.Drip
 )
 
 // forever retries until it works: a database or a provider that is down comes back.
@@ -95,6 +96,11 @@ func sweepReceipts(ctx workflow.Context, in outbox.Run) error {
 
 func startOccurrence(ctx workflow.Context, in activities.Occurrence) (out string, err error) {
 	err = workflow.ExecuteActivity(regular(ctx, time.Minute, "open the occurrence's run"), dispatch.StartOccurrence, in).Get(ctx, &out)
+	return out, err
+}
+
+func takeStep(ctx workflow.Context, in outbox.Enrolment) (out activities.Next, err error) {
+	err = workflow.ExecuteLocalActivity(local(ctx, "the next step"), drip.TakeStep, in).Get(ctx, &out)
 	return out, err
 }
 

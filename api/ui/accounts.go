@@ -70,7 +70,7 @@ func (u *UI) renderAccounts(c *gin.Context, status int, f *form, link *madeLink)
 	if err != nil {
 		return err
 	}
-	return u.render(c, status, "accounts", view{Title: "Accounts", Section: accountsPage, Body: accountsBody{
+	return u.render(c, status, "accounts", view{Title: "Accounts", Section: settingsPage, Body: accountsBody{
 		Accounts: accounts, Roles: access.Roles(), Form: f, Link: link,
 	}})
 }
@@ -129,7 +129,7 @@ func (u *UI) accountOf(c *gin.Context) (access.Account, error) {
 }
 
 func (u *UI) renderAccount(c *gin.Context, status int, account access.Account, f *form, link *madeLink) error {
-	return u.render(c, status, "account_change", view{Title: fmt.Sprintf("Account %d", account.ID), Section: accountsPage, Body: accountBody{
+	return u.render(c, status, "account_change", view{Title: fmt.Sprintf("Account %d", account.ID), Section: settingsPage, Body: accountBody{
 		Account: account, Roles: access.Roles(), Form: f, Link: link,
 	}})
 }
@@ -261,7 +261,7 @@ func (u *UI) renderKeys(c *gin.Context, status int, f *form, body keysBody) erro
 		}
 		body.Scopes = append(body.Scopes, choice)
 	}
-	return u.render(c, status, "keys", view{Title: "API keys", Section: keysPage, Body: body})
+	return u.render(c, status, "keys", view{Title: "API keys", Section: settingsPage, Body: body})
 }
 
 func (u *UI) createKey(c *gin.Context) error {
@@ -308,7 +308,7 @@ func (u *UI) confirmRevoke(c *gin.Context) error {
 	if len(found) == 0 || found[0].ID != id || found[0].RevokedAt != nil {
 		return fault.New(fault.NotFound, "a valid API key with this id does not exist")
 	}
-	return u.render(c, http.StatusOK, "key_revoke", view{Title: "Revoke a key", Section: keysPage, Body: revokeBody{Form: newForm(), Key: found[0]}})
+	return u.render(c, http.StatusOK, "key_revoke", view{Title: "Revoke " + found[0].Name + "?", Section: settingsPage, Body: revokeBody{Form: newForm(), Key: found[0]}})
 }
 
 func (u *UI) revokeKey(c *gin.Context) error {
@@ -393,7 +393,7 @@ func (u *UI) audit(c *gin.Context) error {
 			body.Principals = append(body.Principals, auditActor{name, names.label(name)})
 		}
 	}
-	return u.render(c, status, "audit", view{Title: "Audit log", Section: auditPage, Body: body})
+	return u.render(c, status, "audit", view{Title: "Audit log", Section: settingsPage, Body: body})
 }
 
 // auditDays reads the days between which to look, both included, in UTC.

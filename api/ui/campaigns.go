@@ -39,8 +39,8 @@ type campaignStore interface {
 	ApproveCampaign(ctx context.Context, id int64, by string, now time.Time) (campaign.Overview, error)
 	// RetryRun starts a run to some of the people again.
 	RetryRun(ctx context.Context, campaignID int64, retry campaign.Retry, by string, now time.Time) (campaign.Run, error)
-	// RetryCount is how many people RetryRun would send to again.
-	RetryCount(ctx context.Context, campaignID int64, retry campaign.Retry) (int, error)
+	// RetryStates counts the people whom a retry might select, by the state of their newest message.
+	RetryStates(ctx context.Context, campaignID int64) (report.States, error)
 	// CloseRun has a triggered campaign complete once what it took is sent.
 	CloseRun(ctx context.Context, campaignID int64, by string, now time.Time) error
 	// Topics lists up to limit topics with ids above after.
@@ -375,11 +375,12 @@ func (u *UI) retryPage(c *gin.Context, status int, f *form) error {
 	if body.Overview, err = u.Store.Campaign(ctx, id); err != nil {
 		return err
 	}
+	people, err := u.Store.RetryStates(ctx, id)
+	if err != nil {
+		return err
+	}
 	for _, state := range campaign.Retryable() {
-		n, err := u.Store.RetryCount(ctx, id, campaign.Retry{States: []message.State{state}})
-		if err != nil {
-			return err
-		}
+		n := people[state]
 		chosen := slices.Contains(f.Values["states"], string(state)) || len(f.Values) == 0 && (state == message.Failed || state == message.Undelivered) && n > 0
 		body.Choices = append(body.Choices, retryChoice{state, n, chosen})
 	}

@@ -177,6 +177,8 @@ func TestRecipients(t *testing.T) {
 	page := s.get(t, "/campaign/1/recipients")
 	require.Contains(t, text(page), "pending waits for the end of quiet hours where they are 2026-03-02 13:00:00 UTC")
 	require.Contains(t, page, `href="/api/v1/campaigns/1/recipients.csv" download`)
+	require.Contains(t, page, `<option value="quiet_hours">the end of quiet hours where they are`)
+	require.Contains(t, text(s.get(t, "/campaign/1/recipients?reason=quiet_hours")), "1 in all")
 	page = s.get(t, "/campaign/1/recipients?run=1&state=failed&error_code=63016")
 	require.Contains(t, text(page), "1 in all")
 	require.Contains(t, page, `href="/api/v1/campaigns/1/recipients.csv?error_code=63016&amp;run=1&amp;state=failed" download`)

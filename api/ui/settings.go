@@ -10,6 +10,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
+	"github.com/event-stream-engine/ese/internal/access"
 	"github.com/event-stream-engine/ese/internal/compliance"
 	"github.com/event-stream-engine/ese/internal/inbound"
 	"github.com/event-stream-engine/ese/internal/suppression"
@@ -44,9 +45,13 @@ type settingStore interface {
 	Suppressions(ctx context.Context, f suppression.Filter, before *int64, atMost int) ([]suppression.Entry, int64, error)
 }
 
+// settingsPage is the entry in the navigation.
+const settingsPage = "/settings"
+
 // settingGroup is a part of the settings.
 type settingGroup struct {
 	Name  string
+	Scope access.Scope // who sees it
 	Pages []settingPage
 }
 
@@ -57,30 +62,35 @@ type settingPage struct {
 // settingGroups are the settings in the order in which they are listed.
 func settingGroups() []settingGroup {
 	return []settingGroup{
-		{"Sending", []settingPage{
+		{"Sending", access.Read, []settingPage{
 			{"/settings/senders", "Senders and limits", "send", "How fast each number sends, what a portfolio may reach in a day, and how often one person is written to."},
 			{"/settings/hours", "Hours and legal rules", "clock", "When the law lets people be written to, by where they are, and how quiet hours work."},
 			{"/settings/webhooks", "Webhooks", "plug-connected", "What to enter in Twilio’s console so that replies and receipts arrive here."},
 		}},
-		{"People", []settingPage{
+		{"People", access.Read, []settingPage{
 			{"/settings/topics", "Topics", "bell", "What people subscribe to by a message, and campaigns are limited to."},
 			{"/settings/keywords", "Keywords", "key", "Words that mean stop, start or help besides those that always do."},
 			{"/settings/replies", "Replies", "message-2", "What is answered to STOP, START, HELP and subscriptions, in each language."},
 			{"/settings/suppressions", "Suppression list", "ban", "Numbers that are never written to, whoever they belong to."},
 		}},
-		{"Data", []settingPage{
+		{"Data", access.Read, []settingPage{
 			{"/settings/retention", "Retention", "history", "How long what webhooks said and what people wrote is kept."},
+		}},
+		{"Access", access.Admin, []settingPage{
+			{accountsPage, "Accounts", "users", "Who signs in here, and what each may do."},
+			{keysPage, "API keys", "lock", "What lets programs in, each with its own rights."},
+			{auditPage, "Audit log", "file-text", "Who changed what, when and from where."},
 		}},
 	}
 }
 
 func (u *UI) settings(c *gin.Context) error {
-	return u.render(c, http.StatusOK, "settings", view{Title: "Settings", Section: "/settings", Body: settingGroups()})
+	return u.render(c, http.StatusOK, "settings", view{Title: "Settings", Section: settingsPage, Body: settingGroups()})
 }
 
 // renderSetting shows one page of the settings.
 func (u *UI) renderSetting(c *gin.Context, status int, name, title string, body any) error {
-	return u.render(c, status, name, view{Title: title, Section: "/settings", Body: body})
+	return u.render(c, status, name, view{Title: title, Section: settingsPage, Body: body})
 }
 
 // What is configured.
@@ -113,10 +123,10 @@ func (u *UI) hours(c *gin.Context) error {
 	return u.renderSetting(c, http.StatusOK, "hours", "Hours and legal rules", rows)
 }
 
-type retentionBody struct{ PayloadDays, BodyDays int }
+type retentionBody struct{ PayloadDays, BodyDays, ImportDays int }
 
 func (u *UI) retention(c *gin.Context) error {
-	return u.renderSetting(c, http.StatusOK, "retention", "Retention", retentionBody{u.PayloadDays, u.BodyDays})
+	return u.renderSetting(c, http.StatusOK, "retention", "Retention", retentionBody{u.PayloadDays, u.BodyDays, u.ImportDays})
 }
 
 type webhooksBody struct {

@@ -62,7 +62,7 @@ func TestScriptsAreSmall(t *testing.T) {
 	t.Parallel()
 	s := open(t)
 	total := 0
-	require.NoError(t, fs.WalkDir(os.DirFS("static"), ".", func(path string, entry fs.DirEntry, err error) error {
+	require.NoError(t, fs.WalkDir(os.DirFS("static"), ".", func(path string, _ fs.DirEntry, err error) error {
 		if err != nil || !strings.HasSuffix(path, ".js") {
 			return err
 		}

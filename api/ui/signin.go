@@ -393,7 +393,7 @@ func (u *UI) admit(ctx context.Context, state string, answer url.Values) (access
 
 type linkBody struct {
 	Form  *form
-	Setup bool // makes the first account
+	Setup bool // makes the account of the first admin
 	Join  bool // gives an account its name as well as its password
 	Email string
 }

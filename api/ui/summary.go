@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -133,7 +134,7 @@ func (u *UI) summary(c *gin.Context) error {
 	v := view{Title: plan.Topic, Section: "/campaigns", Poll: campaignSeconds, Body: body,
 		Scripts: append([]string{"campaigns.js"}, chartScripts...)}
 	if body.Over && (plan.Run == nil || body.Details != nil) {
-		v.Poll = idlePollSeconds
+		v.Poll = pollSeconds // somebody may send it, or retry it
 	}
 	return u.render(c, http.StatusOK, "summary", v)
 }
@@ -284,6 +285,7 @@ type recipientsBody struct {
 	campaign.Overview
 	Only       report.RecipientFilter
 	States     []stateLink
+	Reasons    []string // that messages of the run wait or were not sent for
 	Download   string
 	JSON       string
 	Recipients []report.Message
@@ -317,6 +319,11 @@ func (u *UI) recipients(c *gin.Context) error {
 	if body.Overview, err = u.Store.CampaignRun(ctx, id, body.Only.Run); err != nil {
 		return err
 	}
+	sum, _, err := u.campaignProgress(ctx, id, body.Only.Run)
+	if err != nil {
+		return err
+	}
+	body.Reasons = reasonsOf(sum, body.Only.Reason)
 	for _, state := range append([]message.State{""}, message.States()...) {
 		other := body.Only
 		other.State = state
@@ -330,6 +337,19 @@ func (u *UI) recipients(c *gin.Context) error {
 	}
 	body.Recipients, body.Pager = paginate(c, rows, total, func(m report.Message) int64 { return int64(m.Seq) })
 	return u.render(c, http.StatusOK, "recipients", view{Title: "Recipients", Section: "/campaigns", Poll: pollSeconds, Body: body})
+}
+
+// reasonsOf lists the reasons that a summary counts, and the one that is chosen.
+func reasonsOf(sum report.Summary, chosen string) []string {
+	found := []string{chosen}
+	for _, w := range sum.Waiting {
+		found = append(found, w.Reason)
+	}
+	for _, r := range sum.Suppressed {
+		found = append(found, r.Reason)
+	}
+	slices.Sort(found)
+	return slices.DeleteFunc(slices.Compact(found), func(reason string) bool { return reason == "" })
 }
 
 // recipientFilter reads which recipients are asked for.

@@ -81,8 +81,9 @@ type Deps struct {
 	// ImportSuppressions takes in an upload of numbers not to be written to, as the API does.
 	ImportSuppressions func(ctx context.Context, upload *multipart.Reader) (SuppressionImport, error)
 	PublicURL          string // where the provider reaches us, without a slash at the end
-	// PayloadDays and BodyDays are how long what webhooks said, and what people wrote, is kept; 0: for good.
-	PayloadDays, BodyDays int
+	// PayloadDays, BodyDays and ImportDays are how long what webhooks said, what people wrote and the refused rows of imports
+	// are kept; 0: for good.
+	PayloadDays, BodyDays, ImportDays int
 }
 
 // Check is what is known of one dependency.
@@ -185,7 +186,7 @@ func (u *UI) Register(r gin.IRoutes) {
 	get("/settings/suppressions", u.suppressions)
 	post("/settings/suppressions", access.Write, u.addSuppression)
 	post("/settings/suppressions/import", access.Write, u.importSuppressions)
-	get("/settings/suppressions/:id/lift", u.confirmLift)
+	ask("/settings/suppressions/:id/lift", access.Write, u.confirmLift)
 	post("/settings/suppressions/:id/lift", access.Write, u.liftSuppression)
 	get("/settings/retention", u.retention)
 	get("/settings/webhooks", u.webhooks)

@@ -84,6 +84,7 @@ func runAPI(ctx context.Context, getenv func(string) string) error {
 		Phones:        phones(cfg.SimulatorURL),
 		PayloadDays:   cfg.PayloadDays,
 		BodyDays:      cfg.BodyDays,
+		ImportDays:    cfg.ImportDays,
 		Prices:        prices,
 		RequireOptOut: cfg.RequireOptOut,
 		DefaultRegion: cfg.DefaultRegion, AccountSID: cfg.Twilio.AccountSID,
@@ -128,14 +129,14 @@ func phones(simulator string) ui.Phones {
 	return handset.Client{BaseURL: simulator, HTTP: &http.Client{Timeout: phoneTimeout}}
 }
 
-// offerSetup prints a link to make the first account, while there is none. It is a secret, so that it goes to the console and not
+// offerSetup prints a link to make the first admin's account, while there is none. It is a secret, so that it goes to the console and not
 // into a log record.
 func offerSetup(ctx context.Context, store *db.Store, pagesURL string, console io.Writer) error {
 	token, needed, err := store.SetupLink(ctx, time.Now())
 	if err != nil || !needed {
 		return err
 	}
-	_, err = fmt.Fprintf(console, "\nNobody has an account yet. Make the first one, an admin's, within %d hours at\n\n  %s/link/%s\n\nThe link works once.\n\n",
+	_, err = fmt.Fprintf(console, "\nThere is no admin yet. Make the account of the first one within %d hours at\n\n  %s/link/%s\n\nThe link works once.\n\n",
 		int(access.Setup.Life().Hours()), pagesURL, token)
 	return err
 }

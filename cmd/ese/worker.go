@@ -73,10 +73,14 @@ func runWorker(ctx context.Context, getenv func(string) string) error {
 		Imports: &activities.Imports{Store: store, Now: time.Now},
 		Privacy: &activities.Privacy{
 			Store: store, Provider: provider, Now: time.Now, Log: log,
-			Settled:   requestTimeout + cfg.ResolveLooks[len(cfg.ResolveLooks)-1],
-			Retention: privacy.Retention{Payloads: time.Duration(cfg.PayloadDays) * day, Bodies: time.Duration(cfg.BodyDays) * day},
+			Settled: requestTimeout + cfg.ResolveLooks[len(cfg.ResolveLooks)-1],
+			Retention: privacy.Retention{
+				privacy.ReceiptPayloads: time.Duration(cfg.PayloadDays) * day, privacy.InboundPayloads: time.Duration(cfg.PayloadDays) * day,
+				privacy.InboundBodies: time.Duration(cfg.BodyDays) * day, privacy.ImportRecords: time.Duration(cfg.ImportDays) * day,
+			},
 		},
 		Templates: &activities.Templates{Store: store, Provider: provider, Now: time.Now, Log: log},
+		Drip:      &activities.Drip{Store: store, Now: time.Now},
 	}, cfg.MaxRequests, cfg.ShutdownGrace)
 	if err := startWorker(ctx, w.Start, log); err != nil {
 		return err
@@ -85,7 +89,7 @@ func runWorker(ctx context.Context, getenv func(string) string) error {
 	var g errgroup.Group
 	g.Go(func() error {
 		// It fails only when the worker is to end before Temporal took them.
-		_ = startWorker(ctx, func() error { return worker.EnsureSchedules(ctx, temporal) }, log)
+		_ = startWorker(ctx, func() error { return worker.EnsureSchedules(ctx, temporal, cfg.TemplateSyncInterval) }, log)
 		return nil
 	})
 	g.Go(func() error {

@@ -15,9 +15,6 @@ SELECT * FROM accounts WHERE email = @email;
 -- name: AccountList :many
 SELECT * FROM accounts ORDER BY id LIMIT 1000;
 
--- name: AccountsExist :one
-SELECT EXISTS (SELECT 1 FROM accounts);
-
 -- name: AccountsLock :exec
 -- One transaction at a time decides by all accounts: which is the first, which the last admin.
 SELECT pg_advisory_xact_lock(16, 0);

@@ -2,11 +2,11 @@
 INSERT INTO campaigns (topic, template_id, segment_id, segment_query, rate_limit_per_second, priority,
     failure_threshold_percent, canary_percent, frequency_cap_count, frequency_cap_days, quiet_start, quiet_end, timezone, schedule_time, window_policy, exclude_segment_ids,
     subscription_topic_id, trigger, trigger_name,
-    schedule_local_time, start_within_minutes, recurrence_cron, recurrence_timezone, created_by, created_at, updated_at)
+    schedule_local_time, start_within_minutes, recurrence_cron, recurrence_timezone, exit_on_reply, exit_on_read, exit_segment_id, created_by, created_at, updated_at)
 VALUES (@topic, @template_id, sqlc.narg(segment_id), sqlc.narg(segment_query), @rate_limit_per_second, @priority,
     @failure_threshold_percent, @canary_percent, sqlc.narg(frequency_cap_count), sqlc.narg(frequency_cap_days), sqlc.narg(quiet_start), sqlc.narg(quiet_end), @timezone,
     sqlc.narg(schedule_time), @window_policy, @exclude_segment_ids, sqlc.narg(subscription_topic_id), @trigger, @trigger_name,
-    @schedule_local_time, sqlc.narg(start_within_minutes), @recurrence_cron, @recurrence_timezone, @created_by, @now, @now)
+    @schedule_local_time, sqlc.narg(start_within_minutes), @recurrence_cron, @recurrence_timezone, @exit_on_reply, @exit_on_read, sqlc.narg(exit_segment_id), @created_by, @now, @now)
 RETURNING id;
 
 -- name: CampaignReferences :one
@@ -41,7 +41,8 @@ UPDATE campaigns SET topic = @topic, template_id = @template_id, segment_id = sq
     schedule_time = sqlc.narg(schedule_time), window_policy = @window_policy, exclude_segment_ids = @exclude_segment_ids,
     subscription_topic_id = sqlc.narg(subscription_topic_id), trigger = @trigger, trigger_name = @trigger_name,
     schedule_local_time = @schedule_local_time, start_within_minutes = sqlc.narg(start_within_minutes),
-    recurrence_cron = @recurrence_cron, recurrence_timezone = @recurrence_timezone, changed_by = @changed_by, approved_by = '', approved_at = NULL,
+    recurrence_cron = @recurrence_cron, recurrence_timezone = @recurrence_timezone,
+    exit_on_reply = @exit_on_reply, exit_on_read = @exit_on_read, exit_segment_id = sqlc.narg(exit_segment_id), changed_by = @changed_by, approved_by = '', approved_at = NULL,
     approved_template_version = NULL, updated_at = @now
 WHERE id = @id;
 

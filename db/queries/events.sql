@@ -17,7 +17,7 @@ SELECT id FROM users WHERE id = ANY(@user_ids::bigint[]) ORDER BY id FOR KEY SHA
 -- name: EnlistRun :one
 -- Whoever holds the row is the only one who adds messages to the run.
 SELECT r.campaign_id, r.number, r.kind, r.audience_size, r.next_start_at, r.closed_at, r.finished_at,
-       c.status, c.rate_limit_per_second, c.subscription_topic_id, t.channel
+       c.status, c.rate_limit_per_second, c.subscription_topic_id, c.exclude_segment_ids, c.trigger, t.channel
 FROM campaign_runs r
 JOIN campaigns c ON c.id = r.campaign_id
 JOIN templates t ON t.id = r.template_id
@@ -26,36 +26,33 @@ FOR NO KEY UPDATE OF r;
 
 -- name: MessagesEnlist :many
 -- Adds a message for each person and key that has none, numbered on from last_seq, and has the recipients started,
--- spacing_seconds apart. The caller holds the people and the run. Places count from 1; those who are gone have no row in
+-- spacing_seconds apart. Those in excluded_ids are in a segment that the campaign leaves out. The caller holds the people and the run. Places count from 1; those who are gone have no row in
 -- the answer.
 WITH asked AS (
     SELECT unnest(@user_ids::bigint[]) AS user_id, unnest(@dedupe_keys::text[]) AS dedupe_key, unnest(@variables::jsonb[]) AS variables,
-           unnest(@replies::text[]) AS reply,
+           unnest(@replies::text[]) AS reply, unnest(@steps::smallint[]) AS step,
            generate_subscripts(@user_ids::bigint[], 1) AS place
 ), fresh AS (
-    SELECT n.user_id, n.dedupe_key, n.variables, n.reply, n.place, n.reason, row_number() OVER (ORDER BY n.place)::integer AS nth,
+    SELECT n.user_id, n.dedupe_key, n.variables, n.reply, n.step, n.place, n.reason, row_number() OVER (ORDER BY n.place)::integer AS nth,
            CASE WHEN n.reason = '' THEN count(*) FILTER (WHERE n.reason = '') OVER (ORDER BY n.place) - 1 END AS ahead
     FROM (
-        SELECT DISTINCT ON (a.user_id, a.dedupe_key) a.user_id, a.dedupe_key, a.variables, a.reply, a.place, (CASE
+        SELECT DISTINCT ON (a.user_id, a.dedupe_key) a.user_id, a.dedupe_key, a.variables, a.reply, a.step, a.place, (CASE
             WHEN a.reply <> '' THEN ''  -- judged by the message that it answers
-            WHEN u.consent_state = 'PENDING' THEN @no_consent::text
-            WHEN u.consent_state = 'OPT_OUT' THEN @opted_out::text
-            WHEN u.consent_state = 'STOP' THEN @stopped::text
-            WHEN u.suppressed && suppression_scopes(@channel, sqlc.narg(topic_id)::integer) THEN 'suppressed'
-            WHEN sqlc.narg(topic_id)::integer IS NOT NULL AND NOT EXISTS (
-                SELECT 1 FROM subscriptions s WHERE s.topic_id = sqlc.narg(topic_id) AND s.user_id = u.id) THEN @not_subscribed::text
-            ELSE '' END)::text AS reason
+            ELSE consent_reason(CASE WHEN @inviting::boolean AND u.consent_state = 'PENDING' THEN 'OPT_IN' ELSE u.consent_state END,
+                u.suppressed && suppression_scopes(@channel, sqlc.narg(topic_id)::integer),
+                sqlc.narg(topic_id)::integer IS NOT NULL AND NOT EXISTS (SELECT 1 FROM subscriptions s WHERE s.topic_id = sqlc.narg(topic_id) AND s.user_id = u.id),
+                u.id = ANY(@excluded_ids::bigint[])) END)::text AS reason
         FROM asked a JOIN users u ON u.id = a.user_id
         WHERE NOT EXISTS (SELECT 1 FROM messages m WHERE m.user_id = a.user_id AND m.run_id = @run_id AND m.dedupe_key = a.dedupe_key)
         ORDER BY a.user_id, a.dedupe_key, a.place
     ) n
 ), timed AS (
-    SELECT f.user_id, f.dedupe_key, f.variables, f.reply, f.reason, f.nth,
+    SELECT f.user_id, f.dedupe_key, f.variables, f.reply, f.step, f.reason, f.nth,
            sqlc.arg(start_at)::timestamptz + make_interval(0, 0, 0, 0, 0, 0, sqlc.arg(spacing_seconds)::float8 * f.ahead) AS at
     FROM fresh f
 ), written AS (
-    INSERT INTO messages (id, run_id, user_id, dedupe_key, variables, reply, seq, channel, state, reason, waits_until, created_at, ended_at, updated_at)
-    SELECT uuid_v7(@now), @run_id, f.user_id, f.dedupe_key, nullif(f.variables, '{}'), nullif(f.reply, ''), sqlc.arg(last_seq)::integer + f.nth, @channel,
+    INSERT INTO messages (id, run_id, user_id, dedupe_key, variables, reply, step, seq, channel, state, reason, waits_until, created_at, ended_at, updated_at)
+    SELECT uuid_v7(@now), @run_id, f.user_id, f.dedupe_key, nullif(f.variables, '{}'), nullif(f.reply, ''), nullif(f.step, 0), sqlc.arg(last_seq)::integer + f.nth, @channel,
            CASE WHEN f.reason = '' THEN 'pending' ELSE 'suppressed' END, CASE WHEN f.at > @now THEN @rate_limit::text ELSE f.reason END,
            CASE WHEN f.at > @now THEN f.at END, @now, CASE WHEN f.reason <> '' THEN sqlc.arg(now)::timestamptz END, @now
     FROM timed f
@@ -98,7 +95,8 @@ WHERE kind = 'recipient.start' AND (payload->>'run_id')::bigint = sqlc.arg(run_i
 -- name: TriggeredRuns :many
 -- The open runs of campaigns that such a thing triggers, in the order in which they are to be locked; names narrows events
 -- and keywords down, campaigns_triggered finds them.
-SELECT r.id, r.campaign_id, c.trigger_name FROM campaigns c
+SELECT r.id, r.campaign_id, c.trigger_name, t.channel, EXISTS (SELECT 1 FROM run_steps s WHERE s.run_id = r.id) AS drip FROM campaigns c
+JOIN templates t ON t.id = c.template_id
 JOIN campaign_runs r ON r.campaign_id = c.id AND r.kind = 'event' AND r.finished_at IS NULL AND r.closed_at IS NULL
 WHERE c.trigger = @trigger AND c.trigger <> 'manual' AND c.trigger_name = ANY(@names::text[]) AND c.status IN ('RUNNING', 'PAUSED')
 ORDER BY r.id;

@@ -1,6 +1,6 @@
 -- name: ImportInsert :exec
-INSERT INTO imports (id, file_name, format, default_region, policy, dry_run, mapping, comma, header, status, total, created_by, created_at)
-VALUES (@id, @file_name, @format, @default_region, @policy, @dry_run, @mapping, @comma, @header, 'PENDING', 0, @created_by, @now);
+INSERT INTO imports (id, file_name, format, default_region, policy, dry_run, invite, mapping, comma, header, status, total, created_by, created_at)
+VALUES (@id, @file_name, @format, @default_region, @policy, @dry_run, @invite, @mapping, @comma, @header, 'PENDING', 0, @created_by, @now);
 
 -- name: ImportSetTotal :exec
 -- Rows that cannot be read are settled when they are stored.

@@ -2,7 +2,7 @@
 -- Everything that one send needs to know. The epoch stands for a moment that there is none of; what the template says in
 -- each language comes as one JSON array.
 SELECT m.id, m.state, m.reason, m.waits_until, m.user_id, m.channel, m.accepted_at, m.attempt_count, m.variables, m.reply, m.created_at,
-       r.id AS run_id, r.number AS run_number, r.campaign_id, r.sender_id, (r.kind = 'test')::boolean AS test,
+       r.id AS run_id, r.number AS run_number, r.campaign_id, r.sender_id, (r.kind = 'test')::boolean AS test, (c.trigger = 'invitation' AND r.kind <> 'test')::boolean AS invitation,
        CASE WHEN r.kind IN ('trigger', 'recurrence') THEN c.schedule_local_time ELSE '' END::text AS schedule_local_time, c.start_within_minutes, coalesce(r.frozen_at, r.started_at)::timestamptz AS began_at,
        c.status AS campaign_status, c.rate_limit_per_second, c.priority, c.quiet_start, c.quiet_end, c.timezone, c.subscription_topic_id,
        u.phone_number, u.attributes, u.consent_state, u.zones, u.jurisdiction, u.last_inbound_at,
@@ -15,11 +15,12 @@ SELECT m.id, m.state, m.reason, m.waits_until, m.user_id, m.channel, m.accepted_
        tv.content, sn.address AS sender,
        c.window_policy, tv.category, tv.collapse_whitespace, u.region, m.error_code,
        (SELECT jsonb_agg(to_jsonb(v) - 'variables' ORDER BY v.position) FROM template_variants v
-        WHERE v.template_id = r.template_id AND v.version = r.template_version)::jsonb AS variants
+        WHERE v.template_id = tv.template_id AND v.version = tv.version)::jsonb AS variants
 FROM messages m
 JOIN campaign_runs r ON r.id = m.run_id
 JOIN campaigns c ON c.id = r.campaign_id
-JOIN template_versions tv ON tv.template_id = r.template_id AND tv.version = r.template_version
+LEFT JOIN run_steps st ON st.run_id = m.run_id AND st.number = m.step
+JOIN template_versions tv ON tv.template_id = coalesce(st.template_id, r.template_id) AND tv.version = coalesce(st.template_version, r.template_version)
 JOIN senders sn ON sn.id = r.sender_id
 CROSS JOIN account_limits l
 CROSS JOIN LATERAL (SELECT (c.priority = 'bulk' AND num_nonnulls(c.frequency_cap_count, l.person_messages_per_day, l.person_messages_per_week,
@@ -40,7 +41,7 @@ WHERE m.run_id = @run_id AND m.seq = @seq;
 -- What DeliveryGet would say of each of these people, were the campaign triggered: column for column the same, so that a
 -- send and its forecast judge by the same things.
 SELECT coalesce(m.id, '00000000-0000-0000-0000-000000000000')::uuid AS id, 'pending'::text AS state, ''::text AS reason, m.waits_until, u.id AS user_id, t.channel, m.accepted_at, 0::smallint AS attempt_count, m.variables, m.reply, c.created_at,
-       0::bigint AS run_id, 0::integer AS run_number, c.id AS campaign_id, coalesce(sn.id, 0)::integer AS sender_id, false::boolean AS test,
+       0::bigint AS run_id, 0::integer AS run_number, c.id AS campaign_id, coalesce(sn.id, 0)::integer AS sender_id, false::boolean AS test, (c.trigger = 'invitation')::boolean AS invitation,
        c.schedule_local_time::text AS schedule_local_time, c.start_within_minutes, @began_at::timestamptz AS began_at,
        c.status AS campaign_status, c.rate_limit_per_second, c.priority, c.quiet_start, c.quiet_end, c.timezone, c.subscription_topic_id,
        u.phone_number, u.attributes, u.consent_state, u.zones, u.jurisdiction, u.last_inbound_at,

@@ -94,52 +94,8 @@ SELECT * FROM suppressions WHERE user_id = @user_id::bigint ORDER BY id;
 -- name: AttemptPayloads :many
 SELECT provider_sid, status, error_code, payload FROM receipts WHERE attempt_id = ANY(@attempt_ids::uuid[]);
 
--- name: ReceiptPayloadsRetire :one
--- Empties the next payloads that are old enough, and stops at the first that is not.
-WITH mark AS (
-    SELECT through FROM retention_marks WHERE kind = 'receipt_payloads' FOR UPDATE
-), next AS (
-    SELECT o.id, o.received_at < @received_before AS due FROM receipts o
-    WHERE o.id > (SELECT through FROM mark) ORDER BY o.id LIMIT @at_most
-), reached AS (
-    SELECT coalesce(min(id) FILTER (WHERE NOT due) - 1, max(id), 0)::bigint AS through FROM next
-), emptied AS (
-    UPDATE receipts r SET payload = '{}' FROM next n, reached
-    WHERE r.id = n.id AND n.id <= reached.through AND r.payload <> '{}' RETURNING r.id
-), moved AS (
-    UPDATE retention_marks k SET through = greatest(k.through, reached.through) FROM reached WHERE k.kind = 'receipt_payloads'
-)
-SELECT (SELECT count(*) FROM emptied) AS emptied, ((SELECT count(*) FROM next WHERE due) = @at_most::integer)::boolean AS more;
-
--- name: InboundPayloadsRetire :one
-WITH mark AS (
-    SELECT through FROM retention_marks WHERE kind = 'inbound_payloads' FOR UPDATE
-), next AS (
-    SELECT o.id, o.received_at < @received_before AS due FROM inbound_messages o
-    WHERE o.id > (SELECT through FROM mark) ORDER BY o.id LIMIT @at_most
-), reached AS (
-    SELECT coalesce(min(id) FILTER (WHERE NOT due) - 1, max(id), 0)::bigint AS through FROM next
-), emptied AS (
-    UPDATE inbound_messages i SET payload = '{}' FROM next n, reached
-    WHERE i.id = n.id AND n.id <= reached.through AND i.payload <> '{}' RETURNING i.id
-), moved AS (
-    UPDATE retention_marks k SET through = greatest(k.through, reached.through) FROM reached WHERE k.kind = 'inbound_payloads'
-)
-SELECT (SELECT count(*) FROM emptied) AS emptied, ((SELECT count(*) FROM next WHERE due) = @at_most::integer)::boolean AS more;
-
--- name: InboundBodiesRetire :one
--- The payload holds the text too, and goes with it.
-WITH mark AS (
-    SELECT through FROM retention_marks WHERE kind = 'inbound_bodies' FOR UPDATE
-), next AS (
-    SELECT o.id, o.received_at < @received_before AS due FROM inbound_messages o
-    WHERE o.id > (SELECT through FROM mark) ORDER BY o.id LIMIT @at_most
-), reached AS (
-    SELECT coalesce(min(id) FILTER (WHERE NOT due) - 1, max(id), 0)::bigint AS through FROM next
-), emptied AS (
-    UPDATE inbound_messages i SET body = '', payload = '{}' FROM next n, reached
-    WHERE i.id = n.id AND n.id <= reached.through AND (i.body <> '' OR i.payload <> '{}') RETURNING i.id
-), moved AS (
-    UPDATE retention_marks k SET through = greatest(k.through, reached.through) FROM reached WHERE k.kind = 'inbound_bodies'
-)
-SELECT (SELECT count(*) FROM emptied) AS emptied, ((SELECT count(*) FROM next WHERE due) = @at_most::integer)::boolean AS more;
+-- name: ImportRecordsRetire :execrows
+-- Empties up to at_most refused rows of imports that ended before a moment.
+UPDATE import_errors SET record = '' WHERE (import_id, line) IN (
+    SELECT e.import_id, e.line FROM import_errors e JOIN imports i ON i.id = e.import_id
+    WHERE e.record <> '' AND i.completed_at < @ended_before LIMIT @at_most);

@@ -48,6 +48,7 @@ ORDER BY r.id;
 SELECT sqlc.embed(r), c.status, c.status_reason, c.rate_limit_per_second, c.priority, c.quiet_start, c.quiet_end, c.timezone,
        c.schedule_local_time, c.start_within_minutes,
        coalesce(p.id, 0)::integer AS portfolio_id,
+       EXISTS (SELECT 1 FROM enrolments e WHERE e.run_id = r.id AND e.state = 'active') AS enrolled,
        ARRAY(SELECT v.approval FROM template_variants v
              WHERE v.template_id = r.template_id AND v.version = r.template_version AND c.window_policy = 'template')::text[] AS approvals,
        coalesce((SELECT min(v.approval_reason) FROM template_variants v
@@ -78,6 +79,15 @@ SELECT count(*) FROM (
     WHERE r.campaign_id = @campaign_id AND r.kind <> 'test' AND m.user_id IS NOT NULL
     ORDER BY m.user_id, r.number DESC, m.id DESC) n
 WHERE n.state = ANY(@states::text[]) AND (cardinality(@error_codes::integer[]) = 0 OR n.error_code = ANY(@error_codes::integer[]));
+
+-- name: RetryStates :many
+-- The people of the campaign by the state of their newest message.
+SELECT n.state, count(*) AS people FROM (
+    SELECT DISTINCT ON (m.user_id) m.state
+    FROM messages m JOIN campaign_runs r ON r.id = m.run_id
+    WHERE r.campaign_id = @campaign_id AND r.kind <> 'test' AND m.user_id IS NOT NULL
+    ORDER BY m.user_id, r.number DESC, m.id DESC) n
+WHERE n.state = ANY(@states::text[]) GROUP BY n.state;
 
 -- name: RunLock :one
 -- Lets one freeze at a time work on the run.
@@ -278,4 +288,5 @@ WHERE messages.run_id = freed.id AND messages.seq BETWEEN c.next_seq AND c.seq_t
 -- name: RunsOfTemplate :many
 -- The runs under way that send a version of a template.
 SELECT r.id, r.campaign_id, r.number, c.rate_limit_per_second FROM campaign_runs r JOIN campaigns c ON c.id = r.campaign_id
-WHERE r.template_id = @template_id AND r.template_version = @version AND r.finished_at IS NULL ORDER BY r.id;
+WHERE r.finished_at IS NULL AND (r.template_id = @template_id AND r.template_version = @version
+    OR r.id IN (SELECT s.run_id FROM run_steps s WHERE s.template_id = @template_id AND s.template_version = @version)) ORDER BY r.id;

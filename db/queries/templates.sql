@@ -21,14 +21,15 @@ SELECT t.id, EXISTS (SELECT 1 FROM campaigns c WHERE c.template_id = t.id AND c.
 FROM templates t WHERE t.id = @id FOR UPDATE;
 
 -- name: TemplateList :many
+-- Those that people made: the built-in ones of the replies are not listed.
 SELECT t.*, v.content, v.variables, v.category, v.collapse_whitespace,
        (SELECT jsonb_agg(to_jsonb(o) ORDER BY o.position) FROM template_variants o WHERE o.template_id = v.template_id AND o.version = v.version)::jsonb AS variants
 FROM templates t JOIN template_versions v ON v.template_id = t.id AND v.version = t.version
-WHERE sqlc.narg(after)::integer IS NULL OR t.id < sqlc.narg(after)
+WHERE (sqlc.narg(after)::integer IS NULL OR t.id < sqlc.narg(after)) AND t.id <> ALL (ARRAY(SELECT c.template_id FROM campaigns c WHERE c.reply_sender_id IS NOT NULL))
 ORDER BY t.id DESC LIMIT @at_most;
 
 -- name: TemplateTotal :one
-SELECT count(*) FROM templates;
+SELECT count(*) FROM templates t WHERE t.id <> ALL (ARRAY(SELECT c.template_id FROM campaigns c WHERE c.reply_sender_id IS NOT NULL));
 
 -- name: TemplateUpdate :exec
 UPDATE templates SET name = @name, version = @version, channel = @channel, locale = @locale, updated_at = @now
@@ -60,7 +61,9 @@ UPDATE template_variants SET checked_at = @now WHERE template_id = @template_id 
 SELECT v.template_id, v.version, v.locale, v.content, v.mapping, v.content_sid, v.given, v.approval FROM template_variants v
 JOIN templates t ON t.id = v.template_id
 WHERE v.content_sid IS NOT NULL AND v.approval <> 'unsubmitted' AND (v.version = t.version OR EXISTS (
-    SELECT 1 FROM campaign_runs r WHERE r.template_id = v.template_id AND r.template_version = v.version AND r.finished_at IS NULL))
+    SELECT 1 FROM campaign_runs r WHERE r.template_id = v.template_id AND r.template_version = v.version AND r.finished_at IS NULL) OR EXISTS (
+    SELECT 1 FROM run_steps s JOIN campaign_runs r ON r.id = s.run_id
+    WHERE s.template_id = v.template_id AND s.template_version = v.version AND r.finished_at IS NULL))
 ORDER BY v.template_id, v.version, v.position;
 
 -- name: ContentsDelete :exec
@@ -87,5 +90,7 @@ SELECT * FROM contents WHERE sid = @sid;
 -- Those that may still be sent: of the newest versions and of runs under way.
 SELECT v.template_id, v.version, v.locale FROM template_variants v JOIN templates t ON t.id = v.template_id
 WHERE v.approval IN ('unsubmitted', 'received', 'pending') AND (v.version = t.version OR EXISTS (
-    SELECT 1 FROM campaign_runs r WHERE r.template_id = v.template_id AND r.template_version = v.version AND r.finished_at IS NULL))
+    SELECT 1 FROM campaign_runs r WHERE r.template_id = v.template_id AND r.template_version = v.version AND r.finished_at IS NULL) OR EXISTS (
+    SELECT 1 FROM run_steps s JOIN campaign_runs r ON r.id = s.run_id
+    WHERE s.template_id = v.template_id AND s.template_version = v.version AND r.finished_at IS NULL))
 ORDER BY v.template_id, v.version, v.position;

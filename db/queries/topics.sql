@@ -52,8 +52,13 @@ WITH waiting AS (
     SELECT m.id FROM messages m JOIN campaign_runs r ON r.id = m.run_id JOIN campaigns c ON c.id = r.campaign_id
     WHERE m.user_id = @user_id::bigint AND m.state = 'pending' AND c.subscription_topic_id = @topic_id::integer
     ORDER BY m.id FOR UPDATE OF m
+), ended AS (
+    UPDATE messages m SET state = 'suppressed', reason = @reason, waits_until = NULL, ended_at = @now, updated_at = @now
+    FROM waiting w, campaign_runs r
+    WHERE m.id = w.id AND m.state = 'pending' AND r.id = m.run_id
+    RETURNING m.id, m.run_id, r.campaign_id, r.number, m.seq
+), judged AS (
+    INSERT INTO compliance_checks (message_id, action, reason, steps, created_at)
+    SELECT e.id, 'suppress', @reason, jsonb_build_array(jsonb_build_object('step', 'consent', 'result', 'failed', 'detail', @reason::text)), @now FROM ended e
 )
-UPDATE messages m SET state = 'suppressed', reason = @reason, waits_until = NULL, ended_at = @now, updated_at = @now
-FROM waiting w, campaign_runs r
-WHERE m.id = w.id AND m.state = 'pending' AND r.id = m.run_id
-RETURNING m.run_id, r.campaign_id, r.number, m.seq;
+SELECT e.run_id, e.campaign_id, e.number, e.seq FROM ended e;

@@ -23,11 +23,11 @@ CREATE TABLE recovery_codes (
     PRIMARY KEY (account_id, code_sha256)
 );
 
--- Invitations, resets and the first account's link, each until it is used.
+-- Invitations, resets and the first admin's link, each until it is used.
 CREATE TABLE account_links (
     token_sha256 bytea PRIMARY KEY,
     kind         text NOT NULL,
-    account_id   integer REFERENCES accounts (id) ON DELETE CASCADE,  -- NULL for the first account, which it makes
+    account_id   integer REFERENCES accounts (id) ON DELETE CASCADE,  -- NULL for the first admin, whose account it makes
     expires_at   timestamptz NOT NULL,
     CONSTRAINT account_links_kind_known CHECK (kind IN ('setup', 'invitation', 'reset')),
     CONSTRAINT account_links_account CHECK ((kind = 'setup') = (account_id IS NULL))

@@ -4,12 +4,14 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -24,14 +26,14 @@ import (
 const patience = time.Minute
 
 // product is the whole product, running for all tests of the package.
-type product struct {
-	url  string
-	stop func() error
-}
+type product struct{ url string }
+
+// stops ends what was started, the last first.
+var stops []func() error
 
 var start = sync.OnceValues(func() (*product, error) {
 	if running := os.Getenv("ESE_URL"); running != "" { // such as that of make dev
-		return &product{url: running, stop: func() error { return nil }}, nil
+		return &product{running}, nil
 	}
 	root, err := filepath.Abs("../..")
 	if err != nil {
@@ -52,20 +54,18 @@ var start = sync.OnceValues(func() (*product, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &product{url: s.URL(), stop: func() error {
-		err := s.Stop()
-		_ = os.RemoveAll(dir)
-		return err
-	}}, nil
+	stops = append(stops, func() error { return errors.Join(s.Stop(), os.RemoveAll(dir)) })
+	return &product{s.URL()}, nil
 })
 
 // chromium is the browser that all tests share; each opens tabs of its own.
-var chromium = sync.OnceValues(func() (context.Context, func()) {
+var chromium = sync.OnceValue(func() context.Context {
 	options := append(chromedp.DefaultExecAllocatorOptions[:],
 		chromedp.ExecPath(browserPath()), chromedp.NoSandbox, chromedp.Flag("disable-dev-shm-usage", true))
 	allocator, stopAllocator := chromedp.NewExecAllocator(context.Background(), options...)
 	ctx, stop := chromedp.NewContext(allocator)
-	return ctx, func() { stop(); stopAllocator() }
+	stops = append(stops, func() error { stop(); stopAllocator(); return nil })
+	return ctx
 })
 
 // browserPath finds a Chromium; "" when there is none.
@@ -79,16 +79,9 @@ func browserPath() string {
 }
 
 func TestMain(m *testing.M) {
-	if browserPath() == "" {
-		fmt.Println("the tests of the pages are SKIPPED: no Chromium is installed (apt-get install chromium) or named by BROWSER_PATH")
-		os.Exit(0)
-	}
 	code := m.Run()
-	if _, stop := chromium(); stop != nil {
-		stop()
-	}
-	if p, err := start(); err == nil {
-		if err := p.stop(); err != nil {
+	for _, stop := range slices.Backward(stops) {
+		if err := stop(); err != nil {
 			fmt.Fprintln(os.Stderr, "stop:", err)
 			code = 1
 		}
@@ -96,9 +89,12 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// open starts the product, or finds it running.
+// open starts the product, or finds it running. Without a browser the test is skipped.
 func open(t *testing.T) *product {
 	t.Helper()
+	if browserPath() == "" {
+		t.Skip("no Chromium is installed (apt-get install chromium) or named by BROWSER_PATH")
+	}
 	p, err := start()
 	require.NoError(t, err)
 	return p

@@ -89,8 +89,7 @@ func (b *tab) saveSegment(name, definition string) {
 	b.fill("^Name$", name)
 	b.fill("^Condition$", definition)
 	b.click("button", "^Save$")
-	b.sees(regexp.QuoteMeta(name))
-	b.find("link", regexp.QuoteMeta(name))
+	b.find("heading|link", "^"+regexp.QuoteMeta(name)+"$")
 }
 
 func (b *tab) saveTemplate(name, text, category string) {
@@ -113,6 +112,7 @@ func (b *tab) planCampaign(topic, template, segment, rate string) {
 	b.choose("^Segment$", segment)
 	b.fill("^Messages a second", rate)
 	b.click("button", "^Save as draft$")
+	b.click("link", "^Send…$")
 	b.find("heading", "^Send “"+regexp.QuoteMeta(topic))
 }
 
@@ -136,7 +136,7 @@ func (b *tab) step(name string) {
 // figure reads one of the figures of a page.
 func (b *tab) figure(name string) int {
 	b.t.Helper()
-	found := regexp.MustCompile(`(?i)` + name + `\s+([\d,]+)`).FindStringSubmatch(b.text())
+	found := regexp.MustCompile(`(?im)^` + name + `\s+([\d,]+)`).FindStringSubmatch(b.text())
 	if found == nil {
 		return -1
 	}

@@ -18,7 +18,7 @@ func TestScreenshots(t *testing.T) {
 	if folder == "" {
 		t.Skip("SCREENSHOTS names no folder")
 	}
-	require.NoError(t, os.MkdirAll(folder, 0o755)) //nolint:gosec // for people
+	require.NoError(t, os.MkdirAll(folder, 0o755))
 	p := open(t)
 	p.furnish(t)
 	for _, width := range []int64{1600, 360} {
@@ -37,7 +37,7 @@ func TestScreenshots(t *testing.T) {
 				}
 				tone := map[bool]string{true: "dark", false: "light"}[dark]
 				file := filepath.Join(folder, fmt.Sprintf("%s-%d-%s.png", name, width, tone))
-				require.NoError(t, os.WriteFile(file, image, 0o644)) //nolint:gosec // for people
+				require.NoError(t, os.WriteFile(file, image, 0o644))
 			}
 			b.requireClean()
 		}

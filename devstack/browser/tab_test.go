@@ -45,7 +45,7 @@ type tab struct {
 
 func newTab(t *testing.T, p *product, l looks) *tab {
 	t.Helper()
-	browser, _ := chromium()
+	browser := chromium()
 	require.NoError(t, chromedp.Do(browser)) // starts it with the first tab
 	ctx, cancel := chromedp.NewContext(browser)
 	t.Cleanup(cancel)
@@ -266,15 +266,6 @@ func (b *tab) fill(name, value string) {
 	require.NoError(b.t, err)
 }
 
-// set puts a value into an input that has parts of its own, such as a time.
-func (b *tab) set(role, name, value string) {
-	b.t.Helper()
-	b.call(b.find(role, name), `function(value) {
-		this.value = value;
-		for (const kind of ["input", "change"]) this.dispatchEvent(new Event(kind, { bubbles: true }));
-	}`, value)
-}
-
 // choose takes the option of a list whose text begins so.
 func (b *tab) choose(name, option string) {
 	b.t.Helper()
@@ -290,7 +281,7 @@ func (b *tab) choose(name, option string) {
 func (b *tab) drop(role, name, file, content string) {
 	b.t.Helper()
 	path := filepath.Join(b.t.TempDir(), file)
-	require.NoError(b.t, os.WriteFile(path, []byte(content), 0o644)) //nolint:gosec // the browser reads it
+	require.NoError(b.t, os.WriteFile(path, []byte(content), 0o644))
 	x, y, err := b.middle(b.find(role, name))
 	require.NoError(b.t, err)
 	for _, kind := range []input.DispatchDragEventType{

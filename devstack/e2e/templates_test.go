@@ -1,10 +1,17 @@
 package e2e
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.temporal.io/api/serviceerror"
+	"go.temporal.io/sdk/client"
+
+	"github.com/event-stream-engine/ese/devstack/stack"
 )
 
 // A campaign that outruns the approval of its template waits for it, and reaches everyone by the approved content alone.
@@ -56,4 +63,50 @@ func TestWindowOfWhatsApp(t *testing.T) {
 	w.trigger(refused)
 	w.until("the campaign to be paused", func() bool { return w.status(refused) == "PAUSED" })
 	require.Contains(t, w.api("GET", fmt.Sprintf("/api/v1/campaigns/%d", refused), nil)["status_reason"], "INVALID_FORMAT")
+}
+
+// Workers see to it that the provider's templates are looked at as often as they are told, and leave a schedule that somebody
+// paused in peace.
+func TestScheduledSync(t *testing.T) {
+	t.Parallel()
+	env := map[string]string{"TEMPLATE_SYNC_INTERVAL": "20m"}
+	w := newWorld(t, map[stack.Role]map[string]string{stack.Worker: env})
+	w.campaign("Clockville", nil) // its template has a content made at the provider
+	schedule := w.temporal().ScheduleClient().GetHandle(t.Context(), "templates-sync")
+	describe := func() (*client.ScheduleDescription, error) {
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		return schedule.Describe(ctx)
+	}
+	every := func(want time.Duration) *client.ScheduleDescription {
+		t.Helper()
+		var is *client.ScheduleDescription
+		w.until("the schedule to run every "+want.String(), func() bool {
+			var err error
+			is, err = describe()
+			return err == nil && len(is.Schedule.Spec.Intervals) == 1 && is.Schedule.Spec.Intervals[0].Every == want
+		})
+		return is
+	}
+	every(20 * time.Minute)
+	contents := func() any { return w.api("GET", "/api/v1/templates/contents", nil)["total"] }
+	require.Equal(t, 0.0, contents())
+	w.until("the template to be approved", func() bool {
+		return w.count(`SELECT count(*) FROM template_variants WHERE approval = 'approved'`) == 1
+	})
+	require.NoError(t, schedule.Trigger(t.Context(), client.ScheduleTriggerOptions{}))
+	w.until("the provider's list", func() bool { return contents() == 1.0 })
+
+	require.NoError(t, schedule.Pause(t.Context(), client.SchedulePauseOptions{Note: "by hand"}))
+	env["TEMPLATE_SYNC_INTERVAL"] = "45m"
+	require.NoError(t, w.Restart(t.Context(), stack.Worker))
+	require.True(t, every(45*time.Minute).Schedule.State.Paused)
+
+	env["TEMPLATE_SYNC_INTERVAL"] = "0"
+	require.NoError(t, w.Restart(t.Context(), stack.Worker))
+	w.until("the schedule to be gone", func() bool {
+		_, err := describe()
+		_, gone := errors.AsType[*serviceerror.NotFound](err)
+		return gone
+	})
 }

@@ -13,7 +13,7 @@ const (
 	SessionIdle     = 12 * time.Hour     // since its latest request
 	SessionLife     = 7 * 24 * time.Hour // since sign-in
 	SecondFactorDue = 10 * time.Minute   // between the password and the code
-	SetupLife       = 24 * time.Hour     // of the link to the first account
+	SetupLife       = 24 * time.Hour     // of the link to the first admin
 	InvitationLife  = 7 * 24 * time.Hour
 	ResetLife       = 24 * time.Hour
 )
@@ -43,7 +43,7 @@ type LinkKind string
 
 // The kinds of links.
 const (
-	Setup      LinkKind = "setup"      // makes the first account
+	Setup      LinkKind = "setup"      // makes the account of the first admin
 	Invitation LinkKind = "invitation" // gives an account its name and password
 	Reset      LinkKind = "reset"      // gives an account another password
 )

@@ -88,6 +88,8 @@ type Campaign struct {
 	LocalTime           LocalTime     // each person is sent to when their own clock shows it; not with ScheduleTime
 	Recurrence          Recurrence    // sent again at each of its occurrences; with neither of the above
 	StartWithin         time.Duration // what is later than that is not sent any more; 0: however late
+	Steps               []Step        // sent one after the other to whoever triggers it; the first has TemplateID
+	ExitOn              ExitOn        // with Steps
 	CreatedBy           string        // the principal; "": it was not kept
 	ChangedBy           string        // who changed the plan last; "": nobody
 	ApprovedBy          string        // "": nobody approved the plan as it stands

@@ -129,6 +129,7 @@ func (c Campaign) Check(now time.Time) error {
 		refuse("start_within_minutes", "must be from 1 to %d; leave it out to start however late", int(MaxStartWithin.Minutes()))
 	}
 	c.checkTrigger(refuse)
+	c.checkSteps(refuse)
 	return fault.Fields(refused...)
 }
 
@@ -140,7 +141,7 @@ type part struct {
 }
 
 // parts are all the fields of a plan. Quiet hours are one thing with two ends.
-var parts = []part{
+var parts = append([]part{
 	{"topic", false, func(a, b Campaign) bool { return a.Topic == b.Topic }},
 	{"template_id", false, func(a, b Campaign) bool { return a.TemplateID == b.TemplateID }},
 	{"segment_id", false, func(a, b Campaign) bool { return equal(a.SegmentID, b.SegmentID) }},
@@ -165,7 +166,7 @@ var parts = []part{
 	{"start_within_minutes", false, func(a, b Campaign) bool { return a.StartWithin == b.StartWithin }},
 	{"trigger", false, func(a, b Campaign) bool { return cmp.Or(a.Trigger, ByOperator) == cmp.Or(b.Trigger, ByOperator) }},
 	{"trigger_name", false, func(a, b Campaign) bool { return a.TriggerName == b.TriggerName }},
-}
+}, stepParts...)
 
 // Changes names the fields in which two plans differ.
 func (c Campaign) Changes(to Campaign) []string {

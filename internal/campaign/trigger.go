@@ -16,10 +16,13 @@ const (
 	OnEvent       Trigger = "event"        // an event of that name, for the person whom the event names
 	OnKeyword     Trigger = "keyword"      // a message that is that word, for whoever wrote it
 	OnUserCreated Trigger = "user_created" // somebody new, for them
+	OnInvitation  Trigger = "invitation"   // somebody is to be asked for their consent, for them
 )
 
 // Triggers lists every trigger.
-func Triggers() []Trigger { return []Trigger{ByOperator, OnEvent, OnKeyword, OnUserCreated} }
+func Triggers() []Trigger {
+	return []Trigger{ByOperator, OnEvent, OnKeyword, OnUserCreated, OnInvitation}
+}
 
 // PerPerson reports whether messages are started for one person at a time. Such a campaign has no audience of its own.
 func (t Trigger) PerPerson() bool { return t != ByOperator && t != "" }
@@ -33,6 +36,8 @@ func (t Trigger) Describe(name string) string {
 		return "whoever writes “" + name + "”"
 	case OnUserCreated:
 		return "everybody who is added as a user"
+	case OnInvitation:
+		return "whoever is invited to give their consent"
 	default:
 		return "the whole audience, when somebody triggers it"
 	}
@@ -71,12 +76,15 @@ func (c Campaign) checkTrigger(refuse func(field, format string, args ...any)) {
 		case user.Reserved(word):
 			refuse("trigger_name", "is a word that stops or starts all messages, or asks for help: it means nothing else")
 		}
-	case "", ByOperator, OnUserCreated:
+	case "", ByOperator, OnUserCreated, OnInvitation:
 		if c.TriggerName != "" {
 			refuse("trigger_name", "names an event or a keyword: leave it out with any other trigger")
 		}
 	default:
 		refuse("trigger", "must be one of %v", Triggers())
+	}
+	if c.Trigger == OnInvitation && c.SubscriptionTopicID != nil {
+		refuse("subscription_topic_id", "restricts a campaign to subscribers: whoever is invited has agreed to nothing yet")
 	}
 }
 

@@ -31,6 +31,7 @@ const (
 	Stopped         Reason = "stopped"           // said STOP
 	Suppressed      Reason = "suppressed"        // the number is on the list of suppressions
 	NotSubscribed   Reason = "not_subscribed"    // not to the topic that the campaign names
+	AlreadyAgreed   Reason = "already_agreed"    // an invitation to consent, and the person has consented meanwhile
 	NotYet          Reason = "schedule"          // waits: their own clock does not show the campaign's time yet
 	SchedulePassed  Reason = "schedule_passed"   // their own clock had shown it too long before the run began
 	Excluded        Reason = "excluded"          // in a segment that the campaign leaves out
@@ -81,6 +82,7 @@ type Input struct {
 	Suppressed bool  // the number is, for this message
 	Subscribed *bool // nil: the campaign names no topic
 	Excluded   bool  // in a segment that the campaign leaves out; known when the audience is chosen, not later
+	Invitation bool  // it asks for consent: it goes to whoever is PENDING, and to nobody else
 	// NotBefore is when the person's own clock shows the time that the campaign names; zero when it names none. Missed
 	// says that it had done so for too long when the run began.
 	NotBefore time.Time
@@ -270,7 +272,9 @@ func consent(in Input) Reason {
 		return Stopped
 	case in.Consent == user.OptOut:
 		return OptedOut
-	case !in.Consent.Sendable():
+	case in.Invitation && in.Consent == user.OptIn:
+		return AlreadyAgreed
+	case in.Invitation && in.Consent != user.Pending, !in.Invitation && !in.Consent.Sendable():
 		return NoConsent
 	case in.Suppressed:
 		return Suppressed

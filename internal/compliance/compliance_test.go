@@ -31,6 +31,13 @@ func TestEvaluate(t *testing.T) {
 		steps  int
 	}{
 		{"Valid", func(*compliance.Input) {}, compliance.Proceed, "", 4},
+		{"Invitation", func(in *compliance.Input) { in.Invitation, in.Consent = true, user.Pending }, compliance.Proceed, "", 4},
+		{"InvitationOfTheUnknown", func(in *compliance.Input) { in.Invitation, in.Consent = true, "" }, compliance.Suppress, compliance.NoConsent, 1},
+		{"InvitationOfWhoAgreed", func(in *compliance.Input) { in.Invitation = true }, compliance.Suppress, compliance.AlreadyAgreed, 1},
+		{"InvitationOfWhoDeclined", func(in *compliance.Input) { in.Invitation, in.Consent = true, user.OptOut }, compliance.Suppress, compliance.OptedOut, 1},
+		{"InvitationOfWhoStopped", func(in *compliance.Input) { in.Invitation, in.Consent = true, user.Stop }, compliance.Suppress, compliance.Stopped, 1},
+		{"InvitationOfTheSuppressed", func(in *compliance.Input) { in.Invitation, in.Consent, in.Suppressed = true, user.Pending, true }, compliance.Suppress, compliance.Suppressed, 1},
+		{"InvitationAtNight", func(in *compliance.Input) { in.Invitation, in.Consent, in.Now = true, user.Pending, night }, compliance.Wait, compliance.InQuietHours, 2},
 		{"Subscribed", func(in *compliance.Input) { in.Subscribed = &yes }, compliance.Proceed, "", 4},
 		{"NotSubscribed", func(in *compliance.Input) { in.Subscribed = &no }, compliance.Suppress, compliance.NotSubscribed, 1},
 		{"UnknownConsent", func(in *compliance.Input) { in.Consent = "" }, compliance.Suppress, compliance.NoConsent, 1},

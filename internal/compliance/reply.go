@@ -7,9 +7,11 @@ import (
 )
 
 // Reply says that a message answers one that the person wrote. It needs no consent, for they have just written, and heeds no
-// hours, for they are awake. It is sent soon or not at all, and as free text. A suppression of their number holds.
+// hours, for they are awake. It is sent soon or not at all, and as free text. A suppression of their number holds, but for
+// HELP: carriers want whoever asks told whom they deal with and how to make it stop.
 type Reply struct {
 	Stop    bool      // it confirms a STOP: the one message that goes to somebody who said so
+	Help    bool      // it answers HELP
 	AskedAt time.Time // when the person wrote
 }
 
@@ -47,7 +49,7 @@ func (r Reply) evaluate(in Input) Verdict {
 		return suppress(StepConsent, Stopped, string(Stopped))
 	case !r.Answers(in.Consent):
 		return suppress(StepConsent, ReplyOutdated, "the STOP that it confirms is over")
-	case in.Suppressed:
+	case in.Suppressed && !r.Help:
 		return suppress(StepConsent, Suppressed, string(Suppressed))
 	case !in.Now.Before(r.closes()):
 		return suppress(StepConsent, ReplyTooLate, "what it answers was written too long ago")

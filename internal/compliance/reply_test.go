@@ -59,7 +59,7 @@ func TestEvaluateReply(t *testing.T) {
 	}
 }
 
-// What would be sent as a template from now on is no reply, and to a number that is suppressed none is sent.
+// What would be sent as a template from now on is no reply, and to a number that is suppressed none is sent but HELP's.
 func TestReplyThatIsNotTaken(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 11, 22, 23, 0, 0, 0, time.UTC)
@@ -72,4 +72,8 @@ func TestReplyThatIsNotTaken(t *testing.T) {
 	require.Equal(t, compliance.Proceed, compliance.Evaluate(in).Action)
 	in.Suppressed = true
 	require.Equal(t, compliance.Suppressed, compliance.Evaluate(in).Reason)
+	in.Reply.Help = true
+	require.Equal(t, compliance.Proceed, compliance.Evaluate(in).Action)
+	in.Consent = user.Stop
+	require.Equal(t, compliance.Stopped, compliance.Evaluate(in).Reason)
 }

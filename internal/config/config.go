@@ -54,12 +54,15 @@ type Config struct {
 	SuppressionKeys  suppression.Keys
 	PayloadDays      int    // how long what webhooks said is kept; 0: for good
 	BodyDays         int    // likewise what people wrote
+	ImportDays       int    // likewise the refused rows of imports
 	LegalWindowsFile string // JSON, see compliance.ParseLaw; "": only what is listed
 
 	MaxRequests     int // to Twilio, of one worker, that are under way at once
 	ReceiptDeadline time.Duration
 	ResolveLooks    []time.Duration
 	StuckAfter      time.Duration
+	// TemplateSyncInterval is between two looks at all of Twilio's templates; 0 for none.
+	TemplateSyncInterval time.Duration
 
 	SimulatorURL string // of the simulator's control API, for the page of simulated phones; "" for none
 
@@ -121,7 +124,7 @@ func Load(role Role, getenv func(string) string) (Config, error) {
 		c.LegalWindowsFile = p.text("LEGAL_WINDOWS", "")
 		c.Twilio = p.twilio()
 		c.SuppressionKeys = p.suppressionKeys()
-		c.PayloadDays, c.BodyDays = p.retention() // to show them
+		c.PayloadDays, c.BodyDays, c.ImportDays = p.retention() // to show them
 	case Worker:
 		c.DatabaseURL = p.required("DATABASE_URL")
 		c.PublicURL = strings.TrimSuffix(p.url("PUBLIC_URL", true), "/")
@@ -134,7 +137,8 @@ func Load(role Role, getenv func(string) string) (Config, error) {
 		}
 		c.StuckAfter = p.duration("STUCK_AFTER", 2*time.Minute)
 		c.SuppressionKeys = p.suppressionKeys()
-		c.PayloadDays, c.BodyDays = p.retention()
+		c.PayloadDays, c.BodyDays, c.ImportDays = p.retention()
+		c.TemplateSyncInterval = p.interval("TEMPLATE_SYNC_INTERVAL", time.Hour)
 		c.LegalWindowsFile = p.text("LEGAL_WINDOWS", "")
 	case Simulator:
 		c.Twilio = p.twilio()
@@ -152,10 +156,6 @@ func Load(role Role, getenv func(string) string) (Config, error) {
 }
 
 const maxRetentionDays = 36_500
-
-func (p *parser) retention() (payloadDays, bodyDays int) {
-	return p.integer("RETENTION_PAYLOAD_DAYS", 0, 0, maxRetentionDays), p.integer("RETENTION_BODY_DAYS", 0, 0, maxRetentionDays)
-}
 
 // parser reads variables and collects what is wrong with them.
 type parser struct {
@@ -217,6 +217,19 @@ func (p *parser) duration(name string, fallback time.Duration) time.Duration {
 	return d
 }
 
+// interval is a duration between things that are done again and again; 0 for not at all.
+func (p *parser) interval(name string, fallback time.Duration) time.Duration {
+	v := p.text(name, "")
+	if v == "" {
+		return fallback
+	}
+	d, err := time.ParseDuration(v)
+	if err != nil || d != 0 && d < time.Minute {
+		p.fail(name, "must be a duration of a minute or more such as 30m, or 0 for never")
+	}
+	return d
+}
+
 func (p *parser) durations(name string, fallback ...time.Duration) []time.Duration {
 	v := p.text(name, "")
 	if v == "" {
@@ -246,6 +259,11 @@ func (p *parser) url(name string, required bool) string {
 		p.fail(name, "must be an http or https URL without query, such as https://campaigns.example.com")
 	}
 	return v
+}
+
+func (p *parser) retention() (payloadDays, bodyDays, importDays int) {
+	days := func(name string) int { return p.integer(name, 0, 0, maxRetentionDays) }
+	return days("RETENTION_PAYLOAD_DAYS"), days("RETENTION_BODY_DAYS"), days("RETENTION_IMPORT_DAYS")
 }
 
 func (p *parser) level(name string, fallback slog.Level) slog.Level {

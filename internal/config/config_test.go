@@ -52,6 +52,7 @@ func TestDefaults(t *testing.T) {
 	require.Equal(t, 12*time.Hour, c.ReceiptDeadline)
 	require.Equal(t, []time.Duration{5 * time.Second, 30 * time.Second, 2 * time.Minute, 10 * time.Minute}, c.ResolveLooks)
 	require.Equal(t, 2*time.Minute, c.StuckAfter)
+	require.Equal(t, time.Hour, c.TemplateSyncInterval)
 	require.Equal(t, account, c.Twilio)
 
 	c, err = config.Load(config.Simulator, env("TWILIO_ACCOUNT_SID", "AC00", "TWILIO_AUTH_TOKEN", "token", "TWILIO_PHONE_NUMBER", "+14155238886"))
@@ -80,9 +81,10 @@ func TestGiven(t *testing.T) {
 	require.Equal(t, "http://127.0.0.1:8010", c.Twilio.BaseURL)
 
 	c, err = config.Load(config.Worker, least("RESOLVE_LOOKS", "1s, 3s,10s", "RECEIPT_DEADLINE", "20s", "STUCK_AFTER", "1m",
-		"RETENTION_PAYLOAD_DAYS", "90", "RETENTION_BODY_DAYS", "30"))
+		"RETENTION_PAYLOAD_DAYS", "90", "RETENTION_BODY_DAYS", "30", "RETENTION_IMPORT_DAYS", "7", "TEMPLATE_SYNC_INTERVAL", "0"))
 	require.NoError(t, err)
-	require.Equal(t, []int{90, 30}, []int{c.PayloadDays, c.BodyDays})
+	require.Equal(t, []int{90, 30, 7}, []int{c.PayloadDays, c.BodyDays, c.ImportDays})
+	require.Zero(t, c.TemplateSyncInterval)
 	require.Equal(t, []time.Duration{time.Second, 3 * time.Second, 10 * time.Second}, c.ResolveLooks)
 	require.Equal(t, 20*time.Second, c.ReceiptDeadline)
 	require.Equal(t, time.Minute, c.StuckAfter)
@@ -138,9 +140,10 @@ func TestEveryMistakeAtOnce(t *testing.T) {
 		"TWILIO_PHONE_NUMBER", "SUPPRESSION_KEY"}, mistakes(t, err))
 
 	_, err = config.Load(config.Worker, least("RECEIPT_DEADLINE", "soon", "RESOLVE_LOOKS", "10s,5s", "STUCK_AFTER", "-1m",
-		"SUPPRESSION_KEY_FILE", "/else/where", "RETENTION_PAYLOAD_DAYS", "-1", "RETENTION_BODY_DAYS", "a year"))
-	require.Equal(t, []string{"RECEIPT_DEADLINE", "RESOLVE_LOOKS", "STUCK_AFTER", "SUPPRESSION_KEY", "RETENTION_PAYLOAD_DAYS", "RETENTION_BODY_DAYS"},
-		mistakes(t, err))
+		"SUPPRESSION_KEY_FILE", "/else/where", "RETENTION_PAYLOAD_DAYS", "-1", "RETENTION_BODY_DAYS", "a year",
+		"RETENTION_IMPORT_DAYS", "36501", "TEMPLATE_SYNC_INTERVAL", "30s"))
+	require.Equal(t, []string{"RECEIPT_DEADLINE", "RESOLVE_LOOKS", "STUCK_AFTER", "SUPPRESSION_KEY", "RETENTION_PAYLOAD_DAYS", "RETENTION_BODY_DAYS",
+		"RETENTION_IMPORT_DAYS", "TEMPLATE_SYNC_INTERVAL"}, mistakes(t, err))
 }
 
 // TestErrorsKeepSecrets fills every variable with a secret: whatever is wrong with it, it is never repeated.

@@ -68,12 +68,14 @@ type Client struct {
 
 // Talks lists the phones that showed something last, the latest first.
 func (c Client) Talks(ctx context.Context) (talks []Talk, err error) {
-	return talks, c.call(ctx, http.MethodGet, "/sim/phones", nil, &talks)
+	err = c.call(ctx, http.MethodGet, "/sim/phones", nil, &talks)
+	return talks, err
 }
 
 // Messages is what a phone shows, oldest first.
 func (c Client) Messages(ctx context.Context, number string) (messages []Message, err error) {
-	return messages, c.call(ctx, http.MethodGet, "/sim/phones/"+url.PathEscape(number), nil, &messages)
+	err = c.call(ctx, http.MethodGet, "/sim/phones/"+url.PathEscape(number), nil, &messages)
+	return messages, err
 }
 
 // Write has a phone's owner write to us. It returns when our webhook has answered; the error tells if it refused.

@@ -24,11 +24,12 @@ const (
 	ReplySubscribed   ReplyKind = "subscribed"
 	ReplyUnsubscribed ReplyKind = "unsubscribed"
 	ReplyUnknownTopic ReplyKind = "unknown_topic" // there is no topic of that keyword
+	ReplyConfirmed    ReplyKind = "confirmed"     // an invitation was answered with yes
 )
 
 // ReplyKinds lists every kind of reply.
 func ReplyKinds() []ReplyKind {
-	return []ReplyKind{ReplyStop, ReplyStart, ReplyHelp, ReplySubscribed, ReplyUnsubscribed, ReplyUnknownTopic}
+	return []ReplyKind{ReplyStop, ReplyStart, ReplyHelp, ReplySubscribed, ReplyUnsubscribed, ReplyUnknownTopic, ReplyConfirmed}
 }
 
 // MaxRepliesPerHour is how many automatic replies one person gets in an hour: two machines must not answer each other
@@ -142,6 +143,15 @@ var standardReplies = map[ReplyKind]map[string]string{
 		"de": "Sie erhalten keine Nachrichten mehr zu {topic}. Antworten Sie STOP, um gar keine mehr von uns zu erhalten.",
 		"it": "Non riceverà più messaggi di {topic}. Risponda STOP per non riceverne più nessuno da noi.",
 		"nl": "U ontvangt geen berichten meer over {topic}. Antwoord STOP om er helemaal geen meer van ons te ontvangen.",
+	},
+	ReplyConfirmed: {
+		"en": "Thank you! You will receive our messages. Reply STOP at any time to unsubscribe.",
+		"es": "¡Gracias! Recibirá nuestros mensajes. Responda STOP cuando quiera para darse de baja.",
+		"pt": "Obrigado! Receberá as nossas mensagens. Responda STOP quando quiser para cancelar.",
+		"fr": "Merci ! Vous recevrez nos messages. Répondez STOP à tout moment pour vous désabonner.",
+		"de": "Vielen Dank! Sie erhalten nun Nachrichten von uns. Antworten Sie jederzeit STOP, um sich abzumelden.",
+		"it": "Grazie! Riceverà i nostri messaggi. Risponda STOP quando vuole per annullare l'iscrizione.",
+		"nl": "Dank u! U ontvangt voortaan onze berichten. Antwoord op elk moment STOP om u af te melden.",
 	},
 	ReplyUnknownTopic: {
 		"en": "We know no topic of that name. Reply STOP to receive no more messages from us.",

@@ -84,6 +84,7 @@ type Import struct {
 	Mapping       Mapping
 	Policy        Policy // the zero value is Update
 	DryRun        bool   // everything is checked and counted, and nobody is written
+	Invite        bool   // whoever is PENDING after it is asked for their consent
 
 	// What Open finds out about a file with columns.
 	Comma  rune     // between its cells

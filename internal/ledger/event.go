@@ -19,6 +19,8 @@ type Enlistment struct {
 	// Reply is the kind of reply that the message is, to what the person has just written; "" for none. Whether a reply is
 	// sent is judged by that message, not by the person's consent.
 	Reply string
+	// Step is the step of the run that the message is; 0 for none. A run that is closed still takes steps.
+	Step int
 }
 
 // Enlisted is what became of an Enlistment.
@@ -28,6 +30,8 @@ type Enlisted struct {
 	State     message.State // suppressed: the person may not be sent to at all
 	Reason    string
 	Repeated  bool // the message was there already
+	// EnrolmentID is that of the person in a campaign with steps, whose messages follow; 0 in any other.
+	EnrolmentID int64
 }
 
 // Event is something that happened to a person, as another system tells of it.

@@ -49,7 +49,8 @@ type Delivery struct {
 	Law        compliance.Week // of where they are
 	Limits     compliance.Limits
 
-	Reply *compliance.Reply // nil: the message answers none of the person's
+	Reply      *compliance.Reply // nil: the message answers none of the person's
+	Invitation bool              // it asks for their consent
 
 	Channel message.Channel
 	Content string // the template's text in its own language
@@ -100,7 +101,7 @@ func (d Delivery) Check(now time.Time) (compliance.Verdict, string) {
 	notBefore, missed := d.Schedule.Of(d.Zones, d.Timezone)
 	return compliance.Evaluate(compliance.Input{
 		NotBefore: notBefore, Missed: missed,
-		Now: now, Reply: d.Reply, Consent: d.Consent, Suppressed: d.Suppressed, Subscribed: d.Subscribed, Excluded: d.Excluded,
+		Now: now, Reply: d.Reply, Consent: d.Consent, Suppressed: d.Suppressed, Subscribed: d.Subscribed, Excluded: d.Excluded, Invitation: d.Invitation,
 		Zones: d.Zones, DefaultZone: d.Timezone, Quiet: d.Quiet, Legal: binding(d.Law, d.Priority), Limits: d.Limits, Content: content,
 		WhatsApp: whatsApp,
 	}), content.Body
@@ -110,6 +111,9 @@ func (d Delivery) Check(now time.Time) (compliance.Verdict, string) {
 func (d Delivery) MayBegin(consent user.ConsentState) bool {
 	if d.Reply != nil {
 		return d.Reply.Answers(consent)
+	}
+	if d.Invitation {
+		return consent == user.Pending
 	}
 	return consent.Sendable()
 }
@@ -124,6 +128,7 @@ type Run struct {
 	Timezone      string // for people without zones
 	Schedule      Schedule
 	StartWithin   time.Duration // see campaign.Campaign
+	Enrolled      bool          // somebody is on their way through its steps
 	// Portfolio is the one whose messaging limit bounds the run; 0 for none.
 	Portfolio int64
 

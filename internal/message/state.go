@@ -68,6 +68,7 @@ const (
 	ReasonDecided     = "decided_sent"    // sent: a person said so; no receipt is awaited
 	ReasonCancelled   = "campaign_cancelled"
 	ReasonErased      = "user_erased"
+	ReasonReplied     = "replied"         // suppressed: the person wrote, and that ends the steps of the campaign
 	ReasonOptedOut    = "carrier_opt_out" // failed: the carrier says that the person does not want messages
 	ReasonStopClass   = "campaign_fault"  // failed: credentials, sender or template are at fault
 	ReasonConcurrency = "provider_busy"   // waits: the provider asked for fewer requests

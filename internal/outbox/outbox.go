@@ -23,6 +23,8 @@ const (
 	StartErasure    Kind = "erasure.start"    // Erasure
 	StartApproval   Kind = "template.approve" // Template: it has to be submitted, or looked at
 	SyncTemplates   Kind = "templates.sync"   // Sync
+	StartEnrolment  Kind = "enrolment.start"  // Enrolment
+	WakeEnrolment   Kind = "enrolment.wake"   // Enrolment: it has ended, or what it waits for may have changed
 )
 
 // Run names a run of a campaign.
@@ -36,6 +38,12 @@ type Run struct {
 type Recipient struct {
 	Run
 	Seq int `json:"seq"`
+}
+
+// Enrolment names one person's way through the steps of a run.
+type Enrolment struct {
+	Run
+	EnrolmentID int64 `json:"enrolment_id"`
 }
 
 // Import names a bulk import of users.

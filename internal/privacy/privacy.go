@@ -36,7 +36,8 @@ type Address struct {
 // Record is everything that is held about a person.
 type Record struct {
 	User          user.User
-	Consent       []user.Event // newest first
+	Consent       []user.Event      // newest first
+	Invitations   []user.Invitation // newest first
 	Subscriptions []Subscription
 	Suppressions  []suppression.Entry
 	Messages      []Message // oldest first
@@ -80,8 +81,16 @@ type Inbound struct {
 	ReceivedAt time.Time
 }
 
-// Retention says for how long what came from the provider is kept; zero keeps it.
-type Retention struct {
-	Payloads time.Duration // of status callbacks and of messages from people, as they came
-	Bodies   time.Duration // texts of messages from people, and their payloads with them
-}
+// Kept is something that is kept for a while and then emptied.
+type Kept string
+
+// What is kept for a while.
+const (
+	ReceiptPayloads Kept = "receipt_payloads" // status callbacks, as they came
+	InboundPayloads Kept = "inbound_payloads" // messages from people, as they came
+	InboundBodies   Kept = "inbound_bodies"   // their texts, and their payloads with them
+	ImportRecords   Kept = "import_records"   // refused rows of imports, as they stood in the file
+)
+
+// Retention says for how long each is kept; what it does not name, or names with zero, is kept for good.
+type Retention map[Kept]time.Duration

@@ -28,6 +28,7 @@ type store interface {
 	RecurringCampaigns(ctx context.Context) ([]int64, error)
 	OpenErasures(ctx context.Context, requestedBefore time.Time) ([]uuid.UUID, error)
 	UndecidedTemplates(ctx context.Context) ([]outbox.Template, error)
+	OverdueEnrolments(ctx context.Context, dueBefore time.Time, atMost int) ([]outbox.Enrolment, error)
 }
 
 // Relay brings the outbox to Temporal. Any number of them may run at once.
@@ -46,6 +47,8 @@ const (
 	timeout      = 10 * time.Second // of one call
 	interval     = time.Second      // between looks that nobody asked for
 	keepInterval = 30 * time.Second // between looks for campaigns whose workflow is gone
+	// enrolmentOverdue is how late an enrolment's workflow is before it is held to be gone.
+	enrolmentOverdue = 5 * time.Minute
 )
 
 // New makes a relay; it does nothing before Run. Items are left to whoever wrote them until they are minAge old; zero
@@ -155,6 +158,18 @@ func (r *Relay) deliver(ctx context.Context, item outbox.Item) error {
 			return err
 		}
 		return r.startApproval(ctx, in)
+	case outbox.StartEnrolment:
+		in, err := outbox.Decode[outbox.Enrolment](item)
+		if err != nil {
+			return err
+		}
+		return r.startEnrolment(ctx, in)
+	case outbox.WakeEnrolment:
+		in, err := outbox.Decode[outbox.Enrolment](item)
+		if err != nil {
+			return err
+		}
+		return r.signal(ctx, workflows.EnrolmentID(in))
 	case outbox.SyncTemplates:
 		return r.start(ctx, outbox.SyncID, "Look at the provider's templates", workflows.TemplateSync, outbox.Sync{})
 	default:
@@ -181,6 +196,11 @@ func (r *Relay) startApproval(ctx context.Context, in outbox.Template) error {
 	return r.start(ctx, workflows.ApprovalID(in), summary, workflows.Approval, in)
 }
 
+func (r *Relay) startEnrolment(ctx context.Context, in outbox.Enrolment) error {
+	summary := fmt.Sprintf("Campaign %d, run %d: enrolment %d", in.CampaignID, in.Number, in.EnrolmentID)
+	return r.start(ctx, workflows.EnrolmentID(in), summary, workflows.Enrolment, in)
+}
+
 func (r *Relay) start(ctx context.Context, id, summary string, workflow, in any) error {
 	_, err := r.client.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
 		ID: id, TaskQueue: workflows.TaskQueue, StaticSummary: summary,
@@ -199,8 +219,8 @@ func (r *Relay) signal(ctx context.Context, id string) error {
 	return err
 }
 
-// Keep sees to it, until ctx ends, that every run that is not settled, every erasure that is not complete and every approval
-// that is not decided has a workflow, and every campaign that recurs its schedule: whoever terminated one by hand, or lost
+// Keep sees to it, until ctx ends, that every run that is not settled, every erasure that is not complete, every approval
+// that is not decided and every enrolment whose time has come has a workflow, and every campaign that recurs its schedule: whoever terminated one by hand, or lost
 // Temporal's database, finds it going on.
 func (r *Relay) Keep(ctx context.Context) {
 	tick := time.NewTicker(keepInterval)
@@ -229,8 +249,13 @@ func (r *Relay) Keep(ctx context.Context) {
 		for _, in := range undecided {
 			failed = errors.Join(failed, r.startApproval(ctx, in))
 		}
+		err = errors.Join(err, failed)
+		overdue, failed := r.store.OverdueEnrolments(ctx, r.now().Add(-enrolmentOverdue), batch)
+		for _, in := range overdue {
+			failed = errors.Join(failed, r.startEnrolment(ctx, in))
+		}
 		if err = errors.Join(err, failed); err != nil && ctx.Err() == nil {
-			r.log.WarnContext(ctx, "campaigns, erasures or approvals could not be seen to; they are looked at again", "error", err)
+			r.log.WarnContext(ctx, "campaigns, erasures, approvals or enrolments could not be seen to; they are looked at again", "error", err)
 		}
 	}
 }

@@ -48,6 +48,10 @@ func (s *fakeStore) OpenErasures(context.Context, time.Time) ([]uuid.UUID, error
 
 func (s *fakeStore) UnsettledRuns(context.Context, time.Time) ([]outbox.Run, error) { return nil, nil }
 
+func (s *fakeStore) OverdueEnrolments(context.Context, time.Time, int) ([]outbox.Enrolment, error) {
+	return nil, nil
+}
+
 func (s *fakeStore) UndecidedTemplates(context.Context) ([]outbox.Template, error) {
 	return s.undecided, nil
 }
@@ -95,6 +99,7 @@ func TestDrain(t *testing.T) {
 		{"a recipient's start", item(outbox.StartRecipient, `{"run_id": 70, "campaign_id": 7, "number": 2, "seq": 9}`), false},
 		{"an import's start", item(outbox.StartImport, `{"import_id": "`+id.String()+`"}`), false},
 		{"an approval's start", item(outbox.StartApproval, `{"template_id": 4, "version": 2, "locale": "en_US"}`), false},
+		{"an enrolment's start", item(outbox.StartEnrolment, `{"run_id": 3, "campaign_id": 7, "number": 2, "enrolment_id": 4}`), false},
 		{"a look at all templates", item(outbox.SyncTemplates, `{}`), false},
 		{"a signal to a recipient that has ended", item(outbox.SignalRecipient, `{"run_id": 70, "campaign_id": 7, "number": 2, "seq": 1}`), false},
 		{"a signal that fails", item(outbox.WakeCampaign, `{"run_id": 70, "campaign_id": 7, "number": 2}`), true},
@@ -111,7 +116,8 @@ func TestDrain(t *testing.T) {
 		"campaign/7/run/2/recipient/9": workflows.RecipientInput{
 			Message: activities.Message{Run: outbox.Run{RunID: 70, CampaignID: 7, Number: 2}, Seq: 9}, SendFirst: true,
 		},
-		"import/" + id.String(): outbox.Import{ImportID: id},
+		"campaign/7/run/2/enrolment/4": outbox.Enrolment{Run: outbox.Run{RunID: 3, CampaignID: 7, Number: 2}, EnrolmentID: 4},
+		"import/" + id.String():        outbox.Import{ImportID: id},
 
 		"template/4/version/2/locale/en_US": outbox.Template{TemplateID: 4, Version: 2, Locale: "en_US"},
 		"templates/sync":                    outbox.Sync{},

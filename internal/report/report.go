@@ -3,6 +3,7 @@
 package report
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/google/uuid"
@@ -87,6 +88,65 @@ type MessageDetail struct {
 	Attempts []Attempt
 	Receipts []Receipt
 	Checks   []Check
+}
+
+// The steps that a message goes through beside those that compliance checks.
+const (
+	StepDelivery compliance.Step = "delivery"
+	StepAudit    compliance.Step = "audit"
+)
+
+// NotMade is the result of a step that nothing was found in: an earlier one decided, or it does not concern the message.
+const NotMade compliance.Result = "not_made"
+
+// Verdicts says what each of the six steps came to as of now, in order: consent, quiet hours, limits, content, delivery and
+// audit. The first four are those of the newest check; a schedule by the person's own clock counts among their quiet hours.
+func (d MessageDetail) Verdicts() []compliance.Finding {
+	verdicts := []compliance.Finding{
+		{Step: compliance.StepConsent}, {Step: compliance.StepQuietHours}, {Step: compliance.StepLimits}, {Step: compliance.StepContent},
+	}
+	newest := Check{}
+	for _, k := range d.Checks {
+		if len(k.Steps) > 0 { // a pause is no check
+			newest = k
+		}
+	}
+	for i, v := range verdicts {
+		verdicts[i].Result = NotMade
+		for _, f := range newest.Steps {
+			if f.Step == v.Step || f.Step == compliance.StepSchedule && v.Step == compliance.StepQuietHours {
+				verdicts[i].Result, verdicts[i].Detail = f.Result, f.Detail
+			}
+		}
+		if v.Step == compliance.StepLimits && newest.Reason == message.ReasonRateLimit {
+			verdicts[i].Result, verdicts[i].Detail = compliance.Deferred, "waits for the rates of campaign, sender and account"
+		}
+	}
+	audit := compliance.Finding{Step: StepAudit, Result: NotMade}
+	if n := len(d.Checks); n > 0 {
+		audit.Result, audit.Detail = compliance.Passed, fmt.Sprintf("%d on record, the newest of %s", n, d.Checks[n-1].CreatedAt.UTC().Format(time.RFC3339))
+	}
+	return append(verdicts, d.delivery(), audit)
+}
+
+// delivery is what became of the newest attempt.
+func (d MessageDetail) delivery() compliance.Finding {
+	f := compliance.Finding{Step: StepDelivery, Result: NotMade}
+	if len(d.Attempts) == 0 {
+		return f
+	}
+	switch d.State {
+	case message.Accepted, message.Sent, message.Delivered, message.Read:
+		f.Result, f.Detail = compliance.Passed, string(d.State)
+	case message.Pending, message.Sending, message.Unknown:
+		f.Result, f.Detail = compliance.Deferred, string(d.State)
+	default:
+		f.Result, f.Detail = compliance.Failed, string(d.State)
+	}
+	if d.ErrorCode != 0 {
+		f.Detail += fmt.Sprintf(", error %d", d.ErrorCode)
+	}
+	return f
 }
 
 // MessageFilter selects messages; the zero value selects all.

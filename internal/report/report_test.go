@@ -1,12 +1,14 @@
 package report_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/event-stream-engine/ese/internal/campaign"
+	"github.com/event-stream-engine/ese/internal/compliance"
 	"github.com/event-stream-engine/ese/internal/inbound"
 	"github.com/event-stream-engine/ese/internal/message"
 	"github.com/event-stream-engine/ese/internal/report"
@@ -71,4 +73,46 @@ func TestInboundKind(t *testing.T) {
 	require.Equal(t, inbound.Media, inbound.KindOf(user.ActionNone, "", 1))
 	require.Equal(t, inbound.Text, inbound.KindOf(user.ActionNone, "look", 1))
 	require.Equal(t, inbound.Text, inbound.KindOf(user.ActionNone, "", 0))
+}
+
+func TestVerdicts(t *testing.T) {
+	t.Parallel()
+	check := func(action, reason string, steps ...compliance.Finding) report.Check {
+		return report.Check{Action: action, Reason: reason, Steps: steps, CreatedAt: noon}
+	}
+	found := func(step compliance.Step, result compliance.Result) compliance.Finding {
+		return compliance.Finding{Step: step, Result: result}
+	}
+	all := []compliance.Finding{
+		found(compliance.StepConsent, compliance.Passed), found(compliance.StepQuietHours, compliance.Passed),
+		found(compliance.StepLimits, compliance.Passed), found(compliance.StepContent, compliance.Passed),
+	}
+	night := check("wait", "quiet_hours", found(compliance.StepConsent, compliance.Passed), found(compliance.StepQuietHours, compliance.Deferred))
+	for name, test := range map[string]struct {
+		state    message.State
+		code     int
+		checks   []report.Check
+		attempts int
+		want     string // results in the order of the steps
+		delivery string
+	}{
+		"not looked at yet":       {message.Pending, 0, nil, 0, "not_made not_made not_made not_made not_made not_made", ""},
+		"at night":                {message.Pending, 0, []report.Check{night}, 0, "passed deferred not_made not_made not_made passed", ""},
+		"before its time":         {message.Pending, 0, []report.Check{check("wait", "schedule", all[0], found(compliance.StepSchedule, compliance.Deferred))}, 0, "passed deferred not_made not_made not_made passed", ""},
+		"stopped at night":        {message.Suppressed, 0, []report.Check{night, check("suppress", "stopped", found(compliance.StepConsent, compliance.Failed))}, 0, "failed not_made not_made not_made not_made passed", ""},
+		"paused at night":         {message.Pending, 0, []report.Check{night, check("wait", "paused")}, 0, "passed deferred not_made not_made not_made passed", ""},
+		"waits for the rates":     {message.Pending, 0, []report.Check{check("wait", "rate_limit", all...)}, 0, "passed passed deferred passed not_made passed", ""},
+		"under way":               {message.Sending, 0, []report.Check{night, check("proceed", "", all...)}, 1, "passed passed passed passed deferred passed", "sending"},
+		"read":                    {message.Read, 0, []report.Check{night, check("proceed", "", all...)}, 1, "passed passed passed passed passed passed", "read"},
+		"given back by a carrier": {message.Failed, 63016, []report.Check{check("proceed", "", all...)}, 1, "passed passed passed passed failed passed", "failed, error 63016"},
+	} {
+		d := report.MessageDetail{Message: report.Message{State: test.state, ErrorCode: test.code}, Checks: test.checks, Attempts: make([]report.Attempt, test.attempts)}
+		var steps, results []string
+		for _, v := range d.Verdicts() {
+			steps, results = append(steps, string(v.Step)), append(results, string(v.Result))
+		}
+		require.Equal(t, "consent quiet_hours limits content delivery audit", strings.Join(steps, " "), name)
+		require.Equal(t, test.want, strings.Join(results, " "), name)
+		require.Equal(t, test.delivery, d.Verdicts()[4].Detail, name)
+	}
 }

@@ -4,6 +4,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/event-stream-engine/ese/internal/fault"
 )
 
@@ -54,19 +56,23 @@ type Change struct {
 	Evidence string // how it is known: a message's SID, an import and its line, what the person said, where and when
 	Wording  string // the text that the person was shown, or sent; "" when it is not known
 	CallerIP string // of a change over the API; "" for others
+
+	Invitation *uuid.UUID // the message that asked for it; nil for none
+	Invite     bool       // somebody new: they are asked to confirm it by themselves
 }
 
 // Event is one entry of a person's history of consent. The history begins with the state they were added in.
 type Event struct {
-	ID       int64
-	State    ConsentState
-	Previous ConsentState // "" in the first event
-	Source   Source
-	Evidence string
-	Wording  string
-	CallerIP string
-	Actor    string // who made it
-	At       time.Time
+	ID         int64
+	State      ConsentState
+	Previous   ConsentState // "" in the first event
+	Source     Source
+	Evidence   string
+	Wording    string
+	CallerIP   string
+	Invitation *uuid.UUID // the message that asked for it; nil for none
+	Actor      string     // who made it
+	At         time.Time
 }
 
 // After returns the state that follows from a change; it equals c when the change changes nothing.

@@ -139,6 +139,19 @@ var assents = map[string][]string{
 	"en": {"yes"}, "es": {"si", "sí"}, "pt": {"sim"}, "fr": {"oui"}, "de": {"ja"}, "hi": {"हाँ", "हां"}, "ar": {"نعم"},
 }
 
+// confirmations say yes to an invitation, besides assents. They mean nothing else, and count only while one is open.
+var confirmations = map[string][]string{
+	"en": {"yes please", "yes i agree", "i agree", "agree", "accept", "i accept", "confirm", "i confirm", "yes i confirm"},
+	"es": {"acepto", "sí acepto", "si acepto", "confirmo", "confirmar", "aceptar", "de acuerdo"},
+	"pt": {"aceito", "sim aceito", "confirmo", "confirmar", "aceitar", "concordo"},
+	"fr": {"j'accepte", "accepter", "je confirme", "confirmer", "d'accord"},
+	"de": {"bestätigen", "ich bestätige", "einverstanden", "zustimmen", "ich stimme zu", "ja bitte"},
+	"it": {"sì", "accetto", "accettare", "confermo", "conferma"},
+	"nl": {"akkoord", "bevestigen", "ik bevestig", "ik ga akkoord"},
+	"hi": {"सहमत", "स्वीकार"}, "ar": {"موافق", "أوافق"}, "si": {"ඔව්"}, "ta": {"ஆம்"}, "id": {"ya", "setuju"}, "tr": {"evet", "onaylıyorum"},
+	"ru": {"да", "согласен", "согласна"}, "uk": {"так"}, "pl": {"tak"},
+}
+
 // courtesies are dropped from both ends of what may be a STOP: they make no difference to what is meant.
 var courtesies = map[string]bool{
 	"please": true, "pls": true, "plz": true, "kindly": true, "hi": true, "hello": true, "hey": true, "ok": true, "okay": true,
@@ -157,6 +170,8 @@ var wordActions = []Action{ActionStop, ActionStart, ActionHelp}
 var (
 	intents       = index(keywords)
 	assentIntents = index(map[Action]map[string][]string{ActionStart: assents})
+
+	confirmIntents = index(map[Action]map[string][]string{ActionStart: joined(assents, confirmations)})
 )
 
 // index turns the lists into one map from normalised text to intent. STOP wins where lists disagree.
@@ -173,6 +188,17 @@ func index(lists map[Action]map[string][]string) map[string]Intent {
 		}
 	}
 	return byText
+}
+
+// joined puts lists of words by language into one, the former first.
+func joined(lists ...map[string][]string) map[string][]string {
+	all := map[string][]string{}
+	for _, list := range lists {
+		for locale, words := range list {
+			all[locale] = append(slices.Clone(all[locale]), words...)
+		}
+	}
+	return all
 }
 
 // ReservedWords lists the words that always count, in the order of actions and languages.

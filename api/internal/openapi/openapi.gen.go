@@ -125,6 +125,7 @@ func (e CampaignStatus) Valid() bool {
 // Defines values for CampaignTriggerKind.
 const (
 	CampaignTriggerKindEvent       CampaignTriggerKind = "event"
+	CampaignTriggerKindInvitation  CampaignTriggerKind = "invitation"
 	CampaignTriggerKindKeyword     CampaignTriggerKind = "keyword"
 	CampaignTriggerKindManual      CampaignTriggerKind = "manual"
 	CampaignTriggerKindUserCreated CampaignTriggerKind = "user_created"
@@ -134,6 +135,8 @@ const (
 func (e CampaignTriggerKind) Valid() bool {
 	switch e {
 	case CampaignTriggerKindEvent:
+		return true
+	case CampaignTriggerKindInvitation:
 		return true
 	case CampaignTriggerKindKeyword:
 		return true
@@ -269,6 +272,30 @@ func (e DecidedOutcome) Valid() bool {
 	case DecidedOutcomeNotSent:
 		return true
 	case DecidedOutcomeSent:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for EnrolmentState.
+const (
+	EnrolmentStateActive    EnrolmentState = "active"
+	EnrolmentStateCancelled EnrolmentState = "cancelled"
+	EnrolmentStateCompleted EnrolmentState = "completed"
+	EnrolmentStateExited    EnrolmentState = "exited"
+)
+
+// Valid indicates whether the value is a known member of the EnrolmentState enum.
+func (e EnrolmentState) Valid() bool {
+	switch e {
+	case EnrolmentStateActive:
+		return true
+	case EnrolmentStateCancelled:
+		return true
+	case EnrolmentStateCompleted:
+		return true
+	case EnrolmentStateExited:
 		return true
 	default:
 		return false
@@ -484,6 +511,7 @@ func (e ReadinessStatus) Valid() bool {
 
 // Defines values for ReplyKind.
 const (
+	ReplyKindConfirmed    ReplyKind = "confirmed"
 	ReplyKindHelp         ReplyKind = "help"
 	ReplyKindStart        ReplyKind = "start"
 	ReplyKindStop         ReplyKind = "stop"
@@ -495,6 +523,8 @@ const (
 // Valid indicates whether the value is a known member of the ReplyKind enum.
 func (e ReplyKind) Valid() bool {
 	switch e {
+	case ReplyKindConfirmed:
+		return true
 	case ReplyKindHelp:
 		return true
 	case ReplyKindStart:
@@ -986,7 +1016,7 @@ type AuditEventList struct {
 	Total      int64        `json:"total"`
 }
 
-// Campaign Example: {"approved_at":null,"approved_by":null,"audience_size":null,"built_in":false,"canary_percent":0,"channel":"whatsapp","completed_at":null,"created_at":"2026-11-21T22:38:59Z","created_by":"key:1","exclude_segment_ids":[],"failure_threshold_percent":20,"frequency_cap":null,"id":1,"next_occurrences":[],"priority":"bulk","quiet_hours_end":null,"quiet_hours_start":null,"rate_limit_per_second":1,"recurrence_cron":null,"recurrence_timezone":null,"schedule_local_time":null,"schedule_time":null,"segment_id":2,"segment_query":null,"start_within_minutes":null,"started_at":null,"status":"DRAFT","status_reason":null,"subscription_topic_id":null,"template":{"channel":"whatsapp","id":1,"name":"Welcome Message","version":1},"template_id":1,"timezone":"UTC","topic":"API Demo Campaign","trigger":"manual","trigger_name":null,"updated_at":"2026-11-21T22:38:59Z","window_policy":"template"}
+// Campaign Example: {"approved_at":null,"approved_by":null,"audience_size":null,"built_in":false,"canary_percent":0,"channel":"whatsapp","completed_at":null,"created_at":"2026-11-21T22:38:59Z","created_by":"key:1","exclude_segment_ids":[],"exit_on":{"read":false,"reply":false},"failure_threshold_percent":20,"frequency_cap":null,"id":1,"next_occurrences":[],"priority":"bulk","quiet_hours_end":null,"quiet_hours_start":null,"rate_limit_per_second":1,"recurrence_cron":null,"recurrence_timezone":null,"schedule_local_time":null,"schedule_time":null,"segment_id":2,"segment_query":null,"start_within_minutes":null,"started_at":null,"status":"DRAFT","status_reason":null,"steps":[],"subscription_topic_id":null,"template":{"channel":"whatsapp","id":1,"name":"Welcome Message","version":1},"template_id":1,"timezone":"UTC","topic":"API Demo Campaign","trigger":"manual","trigger_name":null,"updated_at":"2026-11-21T22:38:59Z","window_policy":"template"}
 type Campaign struct {
 	ApprovedAt *time.Time `json:"approved_at"`
 
@@ -1012,6 +1042,9 @@ type Campaign struct {
 
 	// ExcludeSegmentIds Whoever is in one of these segments is recorded as `suppressed` with the reason `excluded`.
 	ExcludeSegmentIds []int64 `json:"exclude_segment_ids"`
+
+	// ExitOn What ends somebody's way through the steps early. A STOP always does.
+	ExitOn ExitOn `json:"exit_on"`
 
 	// FailureThresholdPercent More failures than this among the last outcomes pause it; 0 never does.
 	FailureThresholdPercent int `json:"failure_threshold_percent"`
@@ -1063,6 +1096,9 @@ type Campaign struct {
 	// StatusReason Why it is in this status.
 	StatusReason *string `json:"status_reason"`
 
+	// Steps Messages sent one after the other; empty for a campaign of one message.
+	Steps []CampaignStep `json:"steps"`
+
 	// SubscriptionTopicID Goes to the subscribers of this topic only.
 	SubscriptionTopicID *int64          `json:"subscription_topic_id"`
 	Template            TemplateSummary `json:"template"`
@@ -1072,8 +1108,8 @@ type Campaign struct {
 
 	// Trigger What starts the campaign's messages. `manual`: an operator, for the whole audience. `event`: an event of that name (`POST
 	// /api/v1/ingest/triggers`), for the person whom it names. `keyword`: a message from a person that is that word as a
-	// whole, for them. `user_created`: somebody new, by the API or an import, for them. All but `manual` have neither
-	// audience nor canary nor schedule, and are live from their start until they are completed or cancelled.
+	// whole, for them. `user_created`: somebody new, by the API or an import, for them. `invitation`: somebody `PENDING` who is
+	// to be asked for consent, for them. All but `manual` have neither audience nor canary nor schedule, and are live from their start until they are completed or cancelled.
 	Trigger CampaignTriggerKind `json:"trigger"`
 
 	// TriggerName The event's name or the keyword.
@@ -1133,6 +1169,14 @@ type CampaignRetry struct {
 
 // CampaignStatus `COMPLETED`: nothing is left to send; receipts may still arrive.
 type CampaignStatus string
+
+// CampaignStep defines model for CampaignStep.
+type CampaignStep struct {
+	TemplateID int64 `json:"template_id"`
+
+	// WaitSeconds Since the step before was sent, or since the enrolment.
+	WaitSeconds int `json:"wait_seconds"`
+}
 
 // CampaignSummary Counts of messages are cumulative: a read message counts as delivered, a delivered one as sent. `states` counts each
 // message once, and adds up to `total_recipients`.
@@ -1277,8 +1321,8 @@ type CampaignTrigger struct {
 
 // CampaignTriggerKind What starts the campaign's messages. `manual`: an operator, for the whole audience. `event`: an event of that name (`POST
 // /api/v1/ingest/triggers`), for the person whom it names. `keyword`: a message from a person that is that word as a
-// whole, for them. `user_created`: somebody new, by the API or an import, for them. All but `manual` have neither
-// audience nor canary nor schedule, and are live from their start until they are completed or cancelled.
+// whole, for them. `user_created`: somebody new, by the API or an import, for them. `invitation`: somebody `PENDING` who is
+// to be asked for consent, for them. All but `manual` have neither audience nor canary nor schedule, and are live from their start until they are completed or cancelled.
 type CampaignTriggerKind string
 
 // CampaignTriggered Example: {"campaign_id":1,"dry_run":false,"run_number":1,"status":"RUNNING","task_id":"campaign/1/run/1"}
@@ -1309,9 +1353,12 @@ type CampaignWrite struct {
 	// CanaryPercent Sends to this share of the audience first and awaits their receipts before it goes on; 0 sends to all alike.
 	CanaryPercent *int `json:"canary_percent,omitempty"`
 
-	// ExcludeSegmentIds Segments whose people are not sent to: when the audience is frozen they are recorded as `suppressed` with the reason
-	// `excluded`, unless they may not be sent to anyway.
+	// ExcludeSegmentIds Segments whose people are not sent to: when the audience is frozen, or the event comes in, they are recorded as
+	// `suppressed` with the reason `excluded`, unless they may not be sent to anyway.
 	ExcludeSegmentIds *[]int64 `json:"exclude_segment_ids,omitempty"`
+
+	// ExitOn What ends somebody's way through the steps early. A STOP always does.
+	ExitOn *ExitOn `json:"exit_on,omitempty"`
 
 	// FailureThresholdPercent More failures than this among the last outcomes pause the campaign by itself; 0 never does.
 	FailureThresholdPercent *int `json:"failure_threshold_percent,omitempty"`
@@ -1367,6 +1414,10 @@ type CampaignWrite struct {
 	// was missed altogether.
 	StartWithinMinutes *int `json:"start_within_minutes,omitempty"`
 
+	// Steps A drip sequence: these messages one after the other, instead of one. Whoever triggers the campaign is enrolled. The first
+	// step's template is `template_id`; all are of one channel.
+	Steps *[]CampaignStep `json:"steps,omitempty"`
+
 	// SubscriptionTopicID Sends to the subscribers of this topic only.
 	SubscriptionTopicID *int64 `json:"subscription_topic_id,omitempty"`
 	TemplateID          int64  `json:"template_id"`
@@ -1379,8 +1430,8 @@ type CampaignWrite struct {
 
 	// Trigger What starts the campaign's messages. `manual`: an operator, for the whole audience. `event`: an event of that name (`POST
 	// /api/v1/ingest/triggers`), for the person whom it names. `keyword`: a message from a person that is that word as a
-	// whole, for them. `user_created`: somebody new, by the API or an import, for them. All but `manual` have neither
-	// audience nor canary nor schedule, and are live from their start until they are completed or cancelled.
+	// whole, for them. `user_created`: somebody new, by the API or an import, for them. `invitation`: somebody `PENDING` who is
+	// to be asked for consent, for them. All but `manual` have neither audience nor canary nor schedule, and are live from their start until they are completed or cancelled.
 	Trigger *CampaignTriggerKind `json:"trigger,omitempty"`
 
 	// TriggerName With `event` its name: letters, digits and `. _ : / -`. With `keyword` the word, or words; case and punctuation do
@@ -1432,14 +1483,14 @@ type ComplianceCheck struct {
 type ComplianceStep struct {
 	Detail *string `json:"detail"`
 
-	// Result `passed`, `deferred` or `failed`.
+	// Result `passed`, `deferred` or `failed`; among `verdicts` also `not_made`, when an earlier step decided or the step does not concern the message.
 	Result string `json:"result"`
 
 	// Step Such as `consent`, `schedule`, `quiet_hours`, `limits` or `content`.
 	Step string `json:"step"`
 }
 
-// ConsentEvent Example: {"actor":"user","caller_ip":null,"consent_state":"STOP","created_at":"2026-11-21T22:38:59Z","evidence":"SM0123456789abcdef0123456789abcdef","previous_state":"OPT_IN","source":"keyword","wording":"stop"}
+// ConsentEvent Example: {"actor":"user","caller_ip":null,"consent_state":"STOP","created_at":"2026-11-21T22:38:59Z","evidence":"SM0123456789abcdef0123456789abcdef","invitation_message_id":null,"previous_state":"OPT_IN","source":"keyword","wording":"stop"}
 type ConsentEvent struct {
 	// Actor Who recorded it: a key, `local`, `user` for the person, `provider`.
 	Actor string `json:"actor"`
@@ -1453,6 +1504,9 @@ type ConsentEvent struct {
 
 	// Evidence A message's SID, an import and its line, or the words of whoever recorded it.
 	Evidence *string `json:"evidence"`
+
+	// InvitationMessageID The invitation that was confirmed; `wording` is its text, with its placeholders.
+	InvitationMessageID *openapi_types.UUID `json:"invitation_message_id"`
 
 	// PreviousState The state before; null in the first event.
 	PreviousState *string `json:"previous_state"`
@@ -1581,6 +1635,54 @@ type Dashboard struct {
 // DecidedOutcome What was found out: the provider has the message, or never had it.
 type DecidedOutcome string
 
+// Enrolment Example: {"created_at":"2026-11-21T09:00:00Z","ended_at":null,"id":12,"masked_phone":"+94…4567","next_at":"2026-11-24T09:00:00Z","next_step":2,"reason":null,"state":"active"}
+type Enrolment struct {
+	CreatedAt time.Time  `json:"created_at"`
+	EndedAt   *time.Time `json:"ended_at"`
+	ID        int64      `json:"id"`
+
+	// MaskedPhone Null when the person was erased.
+	MaskedPhone *string `json:"masked_phone"`
+
+	// NextAt When that is looked at next; null after the end.
+	NextAt *time.Time `json:"next_at"`
+
+	// NextStep The number of the step to come; null after the end.
+	NextStep *int `json:"next_step"`
+
+	// Reason Why it was left: `reply`, `read`, `segment`, `stopped`, `user_erased`, or another reason for which the person may not be
+	// written to at all.
+	Reason *string `json:"reason"`
+
+	// State `active`: steps are to come. `completed`: the last one was taken. `exited`: it ended before, see `reason`. `cancelled`:
+	// together with the campaign.
+	State EnrolmentState `json:"state"`
+}
+
+// EnrolmentCount defines model for EnrolmentCount.
+type EnrolmentCount struct {
+	Count  int64   `json:"count"`
+	Reason *string `json:"reason"`
+
+	// State `active`: steps are to come. `completed`: the last one was taken. `exited`: it ended before, see `reason`. `cancelled`:
+	// together with the campaign.
+	State EnrolmentState `json:"state"`
+}
+
+// EnrolmentList defines model for EnrolmentList.
+type EnrolmentList struct {
+	Counts     []EnrolmentCount `json:"counts"`
+	Enrolments []Enrolment      `json:"enrolments"`
+	NextCursor *string          `json:"next_cursor"`
+
+	// Total In the state that is asked for.
+	Total int64 `json:"total"`
+}
+
+// EnrolmentState `active`: steps are to come. `completed`: the last one was taken. `exited`: it ended before, see `reason`. `cancelled`:
+// together with the campaign.
+type EnrolmentState string
+
 // Erasure defines model for Erasure.
 type Erasure struct {
 	CompletedAt *time.Time `json:"completed_at"`
@@ -1615,6 +1717,18 @@ type ErrorCodeCount struct {
 
 	// Percentage Of all messages with an error.
 	Percentage float64 `json:"percentage"`
+}
+
+// ExitOn What ends somebody's way through the steps early. A STOP always does.
+type ExitOn struct {
+	// Read The person reads a step.
+	Read *bool `json:"read,omitempty"`
+
+	// Reply The person writes anything.
+	Reply *bool `json:"reply,omitempty"`
+
+	// SegmentID The person is in this segment when a step is due.
+	SegmentID *int64 `json:"segment_id,omitempty"`
 }
 
 // FieldError defines model for FieldError.
@@ -1803,6 +1917,51 @@ type InboundList struct {
 	TotalCount int64 `json:"total_count"`
 }
 
+// Invitation Example: {"actor":"local","campaign_id":7,"confirm_until":"2026-11-24T22:39:01Z","confirmed_at":null,"created_at":"2026-11-21T22:38:59Z","evidence":"Sign-up form, 2026-11-20","message_id":"01932f4e-7c1a-7d3e-9f00-0123456789ab","reason":null,"state":"delivered","waits_until":null}
+type Invitation struct {
+	// Actor Who had them invited.
+	Actor      string `json:"actor"`
+	CampaignID int64  `json:"campaign_id"`
+
+	// ConfirmUntil Until when a confirming reply is consent; null before the provider took the message.
+	ConfirmUntil *time.Time `json:"confirm_until"`
+	ConfirmedAt  *time.Time `json:"confirmed_at"`
+	CreatedAt    time.Time  `json:"created_at"`
+
+	// Evidence Why the person was invited: an import and its line, or the words of whoever did.
+	Evidence  *string            `json:"evidence"`
+	MessageID openapi_types.UUID `json:"message_id"`
+
+	// Reason Why it waits, or was not sent.
+	Reason *string `json:"reason"`
+
+	// State The message's state.
+	State      string     `json:"state"`
+	WaitsUntil *time.Time `json:"waits_until"`
+}
+
+// InvitationCreate Example: {"evidence":"Sign-up form, 2026-11-20"}
+type InvitationCreate struct {
+	// CampaignID The campaign that invites; its trigger is `invitation`. The newest that is live when left out.
+	CampaignID *int64 `json:"campaign_id,omitempty"`
+
+	// Evidence Why this person is asked: a form, a call.
+	Evidence *string `json:"evidence,omitempty"`
+}
+
+// InvitationRules Example: {"confirm_within_hours":72,"invite_again_after_days":30,"words":["count me in"]}
+type InvitationRules struct {
+	// ConfirmWithinHours After the provider took the invitation. A later reply is no consent.
+	ConfirmWithinHours int `json:"confirm_within_hours"`
+
+	// InviteAgainAfterDays Nobody is invited more often.
+	InviteAgainAfterDays int `json:"invite_again_after_days"`
+
+	// Words Words, and labels of buttons, that confirm besides YES, I AGREE and their like in other languages. They count as the whole
+	// message, whatever case and punctuation, and only for somebody who was invited.
+	Words *[]string `json:"words,omitempty"`
+}
+
 // Key Example: {"created_at":"2026-11-21T22:38:59Z","created_by":"account:1","id":3,"last_used_at":null,"name":"shop","prefix":"ese_a1B2c3","revoked_at":null,"scopes":["read","send"]}
 type Key struct {
 	CreatedAt time.Time `json:"created_at"`
@@ -1943,6 +2102,11 @@ type MessageDetail struct {
 
 	// Receipts As the provider sent them, oldest first.
 	Receipts []Receipt `json:"receipts"`
+
+	// Verdicts What each of the six steps came to as of now, in order: `consent`, `quiet_hours` (the schedule by the person's own clock
+	// included), `limits`, `content`, `delivery` (of the newest attempt) and `audit`. The first four are those of the newest
+	// check.
+	Verdicts []ComplianceStep `json:"verdicts"`
 }
 
 // MessageState `pending`, `sending`, `accepted` (by the provider), `sent`, `delivered`, `read`; or an end: `failed`, `undelivered`,
@@ -2300,7 +2464,8 @@ type RepliesWrite struct {
 
 // Reply Example: {"kind":"help","locale":"en","text":"Write to help@example.com. Reply STOP to opt out."}
 type Reply struct {
-	// Kind What the reply answers. `unknown_topic` is for `SUBSCRIBE` and `UNSUBSCRIBE` with a topic that is not known.
+	// Kind What the reply answers. `unknown_topic` is for `SUBSCRIBE` and `UNSUBSCRIBE` with a topic that is not known, `confirmed` for
+	// the confirmation of an invitation.
 	Kind ReplyKind `json:"kind"`
 
 	// Locale The language.
@@ -2321,7 +2486,8 @@ type ReplyCounts struct {
 	Stops int64 `json:"stops"`
 }
 
-// ReplyKind What the reply answers. `unknown_topic` is for `SUBSCRIBE` and `UNSUBSCRIBE` with a topic that is not known.
+// ReplyKind What the reply answers. `unknown_topic` is for `SUBSCRIBE` and `UNSUBSCRIBE` with a topic that is not known, `confirmed` for
+// the confirmation of an invitation.
 type ReplyKind string
 
 // ReplyReport defines model for ReplyReport.
@@ -2646,6 +2812,29 @@ type SenderPatch = json.RawMessage
 //
 // Example: {"delivered":1,"read":1}
 type StateCounts map[string]int64
+
+// StepCounts Example: {"number":1,"states":{"delivered":40,"read":12,"suppressed":1},"template_id":4,"template_name":"Welcome","template_version":2,"wait_seconds":0,"waiting":3}
+type StepCounts struct {
+	Number int `json:"number"`
+
+	// States Messages by their present state; each message counts once. States without messages may be left out.
+	//
+	// Example: {"delivered":1,"read":1}
+	States          StateCounts `json:"states"`
+	TemplateID      int64       `json:"template_id"`
+	TemplateName    string      `json:"template_name"`
+	TemplateVersion int         `json:"template_version"`
+	WaitSeconds     int         `json:"wait_seconds"`
+
+	// Waiting Enrolments whose next step it is.
+	Waiting int64 `json:"waiting"`
+}
+
+// StepReport defines model for StepReport.
+type StepReport struct {
+	Enrolments []EnrolmentCount `json:"enrolments"`
+	Steps      []StepCounts     `json:"steps"`
+}
 
 // Subscriber defines model for Subscriber.
 type Subscriber struct {
@@ -3143,15 +3332,17 @@ type TriggerResults struct {
 type TriggeredMessage struct {
 	CampaignID int64 `json:"campaign_id"`
 
-	// MessageID For `/api/v1/messages/{id}`.
-	MessageID openapi_types.UUID `json:"message_id"`
+	// EnrolmentID In a campaign with steps.
+	EnrolmentID *int64 `json:"enrolment_id"`
+
+	// MessageID For `/api/v1/messages/{id}`; null when the person was enrolled.
+	MessageID *openapi_types.UUID `json:"message_id"`
 
 	// Reason Why it waits, or is not sent.
 	Reason *string `json:"reason"`
 
-	// State `pending`, `sending`, `accepted` (by the provider), `sent`, `delivered`, `read`; or an end: `failed`, `undelivered`,
-	// `suppressed` (must not be sent), `cancelled`, `unknown` (it cannot be told whether the provider has it).
-	State MessageState `json:"state"`
+	// State The message's state; null when the person was enrolled.
+	State *string `json:"state"`
 }
 
 // UnknownMessage defines model for UnknownMessage.
@@ -3240,6 +3431,10 @@ type UserCreate struct {
 	// DefaultRegion The country of a number without a country code; ISO 3166-1 alpha-2.
 	DefaultRegion *string `json:"default_region,omitempty"`
 
+	// Invite Double opt-in: the user is asked for their consent at once, as by `POST /api/v1/users/{phone_number}/consent/invitation`.
+	// Nobody is added when they may not be asked. Not with a `consent_state`.
+	Invite *bool `json:"invite,omitempty"`
+
 	// PhoneNumber Any usual spelling: with a `whatsapp:` prefix, spaces, or national together with `default_region`.
 	PhoneNumber string `json:"phone_number"`
 }
@@ -3290,6 +3485,9 @@ type UserRecord struct {
 
 	// InboundMessages Oldest first.
 	InboundMessages []UserInbound `json:"inbound_messages"`
+
+	// Invitations Newest first.
+	Invitations []Invitation `json:"invitations"`
 
 	// Messages Oldest first. Texts are not kept; they follow from the template and the attributes.
 	Messages      []UserMessage      `json:"messages"`
@@ -3362,6 +3560,9 @@ type IdempotencyKey = string
 
 // ImportDryRun defines model for ImportDryRun.
 type ImportDryRun = bool
+
+// ImportInvite defines model for ImportInvite.
+type ImportInvite = bool
 
 // ImportMapping defines model for ImportMapping.
 type ImportMapping = string
@@ -3496,6 +3697,18 @@ type CompleteCampaignParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// ListEnrolmentsParams defines parameters for ListEnrolments.
+type ListEnrolmentsParams struct {
+	// State Only those in this state.
+	State *EnrolmentState `form:"state,omitempty" json:"state,omitempty"`
+
+	// Limit How many rows to answer at most.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor The `next_cursor` of the page before.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
 // PauseCampaignParams defines parameters for PauseCampaign.
 type PauseCampaignParams struct {
 	// IdempotencyKey Makes it safe to repeat this request; chosen by the caller, new for each thing to be done.
@@ -3619,6 +3832,11 @@ type IngestUsersParams struct {
 
 	// DryRun Everything is checked and counted, and no user is written.
 	DryRun *ImportDryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
+
+	// Invite Double opt-in: everybody in the file who is `PENDING` after it is asked for their consent, as by
+	// `POST /api/v1/users/{phone_number}/consent/invitation`; whoever may not be asked is left alone. 409 when no campaign that
+	// invites is live.
+	Invite *ImportInvite `form:"invite,omitempty" json:"invite,omitempty"`
 
 	// Mapping Where the file's columns, or the records' keys, belong: a JSON object of names, each with `phone_number`,
 	// `consent_state`, an attribute with dots between its levels, an object `{"to", "type"}` with the type `text`, `number`
@@ -3953,6 +4171,11 @@ type ImportUsersParams struct {
 	// DryRun Everything is checked and counted, and no user is written.
 	DryRun *ImportDryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
 
+	// Invite Double opt-in: everybody in the file who is `PENDING` after it is asked for their consent, as by
+	// `POST /api/v1/users/{phone_number}/consent/invitation`; whoever may not be asked is left alone. 409 when no campaign that
+	// invites is live.
+	Invite *ImportInvite `form:"invite,omitempty" json:"invite,omitempty"`
+
 	// Mapping Where the file's columns, or the records' keys, belong: a JSON object of names, each with `phone_number`,
 	// `consent_state`, an attribute with dots between its levels, an object `{"to", "type"}` with the type `text`, `number`
 	// or `boolean`, or null to leave the column out. What it does not name keeps its own name. An upload may carry it as the
@@ -3970,6 +4193,12 @@ type ListConsentHistoryParams struct {
 
 	// Cursor The `next_cursor` of the page before.
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// InviteUserParams defines parameters for InviteUser.
+type InviteUserParams struct {
+	// IdempotencyKey Makes it safe to repeat this request; chosen by the caller, new for each thing to be done.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
 // PatchAccountLimitsJSONRequestBody defines body for PatchAccountLimits for application/json ContentType.
@@ -4019,6 +4248,9 @@ type IngestUsersJSONRequestBody = IngestUsersJSONBody
 
 // IngestUsersMultipartRequestBody defines body for IngestUsers for multipart/form-data ContentType.
 type IngestUsersMultipartRequestBody IngestUsersMultipartBody
+
+// SetInvitationRulesJSONRequestBody defines body for SetInvitationRules for application/json ContentType.
+type SetInvitationRulesJSONRequestBody = InvitationRules
 
 // CreateKeyJSONRequestBody defines body for CreateKey for application/json ContentType.
 type CreateKeyJSONRequestBody = KeyCreate
@@ -4098,6 +4330,9 @@ type UpdateUserJSONRequestBody = UserUpdate
 // SetConsentJSONRequestBody defines body for SetConsent for application/json ContentType.
 type SetConsentJSONRequestBody = ConsentUpdate
 
+// InviteUserJSONRequestBody defines body for InviteUser for application/json ContentType.
+type InviteUserJSONRequestBody = InvitationCreate
+
 // SetSubscriptionJSONRequestBody defines body for SetSubscription for application/json ContentType.
 type SetSubscriptionJSONRequestBody = SubscriptionWrite
 
@@ -4160,6 +4395,9 @@ type ServerInterface interface {
 	// CompleteCampaign Complete a triggered campaign
 	// (POST /api/v1/campaigns/{id}/complete)
 	CompleteCampaign(c *gin.Context, id ID, params CompleteCampaignParams)
+	// ListEnrolments List who is on their way through a campaign's steps
+	// (GET /api/v1/campaigns/{id}/enrolments)
+	ListEnrolments(c *gin.Context, id ID, params ListEnrolmentsParams)
 	// PauseCampaign Pause a campaign
 	// (POST /api/v1/campaigns/{id}/pause)
 	PauseCampaign(c *gin.Context, id ID, params PauseCampaignParams)
@@ -4184,6 +4422,9 @@ type ServerInterface interface {
 	// ListRuns List a campaign's runs
 	// (GET /api/v1/campaigns/{id}/runs)
 	ListRuns(c *gin.Context, id ID, params ListRunsParams)
+	// GetSteps Read what became of each of a campaign's steps
+	// (GET /api/v1/campaigns/{id}/steps)
+	GetSteps(c *gin.Context, id ID)
 	// TestCampaign Send a test
 	// (POST /api/v1/campaigns/{id}/test)
 	TestCampaign(c *gin.Context, id ID, params TestCampaignParams)
@@ -4214,6 +4455,12 @@ type ServerInterface interface {
 	// IngestUsers Import users
 	// (POST /api/v1/ingest/users/bulk)
 	IngestUsers(c *gin.Context, params IngestUsersParams)
+	// GetInvitationRules Read how users are asked for consent
+	// (GET /api/v1/invitations)
+	GetInvitationRules(c *gin.Context)
+	// SetInvitationRules Replace how users are asked for consent
+	// (PUT /api/v1/invitations)
+	SetInvitationRules(c *gin.Context)
 	// ListKeys List API keys
 	// (GET /api/v1/keys)
 	ListKeys(c *gin.Context, params ListKeysParams)
@@ -4403,6 +4650,12 @@ type ServerInterface interface {
 	// ListConsentHistory List the changes of a user's consent
 	// (GET /api/v1/users/{phone_number}/consent/history)
 	ListConsentHistory(c *gin.Context, phoneNumber PhoneNumber, params ListConsentHistoryParams)
+	// GetInvitation Read a user's newest invitation
+	// (GET /api/v1/users/{phone_number}/consent/invitation)
+	GetInvitation(c *gin.Context, phoneNumber PhoneNumber)
+	// InviteUser Ask a user for consent
+	// (POST /api/v1/users/{phone_number}/consent/invitation)
+	InviteUser(c *gin.Context, phoneNumber PhoneNumber, params InviteUserParams)
 	// ExportUser Read everything that is held about a user
 	// (GET /api/v1/users/{phone_number}/export)
 	ExportUser(c *gin.Context, phoneNumber PhoneNumber)
@@ -4999,6 +5252,58 @@ func (siw *ServerInterfaceWrapper) CompleteCampaign(c *gin.Context) {
 	siw.Handler.CompleteCampaign(c, id, params)
 }
 
+// ListEnrolments operation middleware
+func (siw *ServerInterfaceWrapper) ListEnrolments(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListEnrolmentsParams
+
+	// ------------- Optional query parameter "state" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "state", c.Request.URL.Query(), &params.State, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter state: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", c.Request.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter limit: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", c.Request.URL.Query(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter cursor: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ListEnrolments(c, id, params)
+}
+
 // PauseCampaign operation middleware
 func (siw *ServerInterfaceWrapper) PauseCampaign(c *gin.Context) {
 
@@ -5400,6 +5705,31 @@ func (siw *ServerInterfaceWrapper) ListRuns(c *gin.Context) {
 	siw.Handler.ListRuns(c, id, params)
 }
 
+// GetSteps operation middleware
+func (siw *ServerInterfaceWrapper) GetSteps(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.GetSteps(c, id)
+}
+
 // TestCampaign operation middleware
 func (siw *ServerInterfaceWrapper) TestCampaign(c *gin.Context) {
 
@@ -5736,6 +6066,14 @@ func (siw *ServerInterfaceWrapper) IngestUsers(c *gin.Context) {
 		return
 	}
 
+	// ------------- Optional query parameter "invite" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "invite", c.Request.URL.Query(), &params.Invite, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter invite: %w", err), http.StatusBadRequest)
+		return
+	}
+
 	// ------------- Optional query parameter "mapping" -------------
 
 	err = runtime.BindQueryParameterWithOptions("form", true, false, "mapping", c.Request.URL.Query(), &params.Mapping, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
@@ -5773,6 +6111,32 @@ func (siw *ServerInterfaceWrapper) IngestUsers(c *gin.Context) {
 	}
 
 	siw.Handler.IngestUsers(c, params)
+}
+
+// GetInvitationRules operation middleware
+func (siw *ServerInterfaceWrapper) GetInvitationRules(c *gin.Context) {
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.GetInvitationRules(c)
+}
+
+// SetInvitationRules operation middleware
+func (siw *ServerInterfaceWrapper) SetInvitationRules(c *gin.Context) {
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.SetInvitationRules(c)
 }
 
 // ListKeys operation middleware
@@ -7684,6 +8048,14 @@ func (siw *ServerInterfaceWrapper) ImportUsers(c *gin.Context) {
 		return
 	}
 
+	// ------------- Optional query parameter "invite" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "invite", c.Request.URL.Query(), &params.Invite, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter invite: %w", err), http.StatusBadRequest)
+		return
+	}
+
 	// ------------- Optional query parameter "mapping" -------------
 
 	err = runtime.BindQueryParameterWithOptions("form", true, false, "mapping", c.Request.URL.Query(), &params.Mapping, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
@@ -7867,6 +8239,80 @@ func (siw *ServerInterfaceWrapper) ListConsentHistory(c *gin.Context) {
 	siw.Handler.ListConsentHistory(c, phoneNumber, params)
 }
 
+// GetInvitation operation middleware
+func (siw *ServerInterfaceWrapper) GetInvitation(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "phone_number" -------------
+	var phoneNumber PhoneNumber
+
+	err = runtime.BindStyledParameterWithOptions("simple", "phone_number", c.Param("phone_number"), &phoneNumber, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter phone_number: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.GetInvitation(c, phoneNumber)
+}
+
+// InviteUser operation middleware
+func (siw *ServerInterfaceWrapper) InviteUser(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "phone_number" -------------
+	var phoneNumber PhoneNumber
+
+	err = runtime.BindStyledParameterWithOptions("simple", "phone_number", c.Param("phone_number"), &phoneNumber, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter phone_number: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params InviteUserParams
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Idempotency-Key, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Idempotency-Key: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.InviteUser(c, phoneNumber, params)
+}
+
 // ExportUser operation middleware
 func (siw *ServerInterfaceWrapper) ExportUser(c *gin.Context) {
 
@@ -8013,6 +8459,8 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 	router.GET(options.BaseURL+"/api/v1/users/:phone_number", wrapper.GetUser)
 	router.PUT(options.BaseURL+"/api/v1/users/:phone_number", wrapper.UpdateUser)
 	router.PUT(options.BaseURL+"/api/v1/users/:phone_number/consent", wrapper.SetConsent)
+	router.GET(options.BaseURL+"/api/v1/users/:phone_number/consent/invitation", wrapper.GetInvitation)
+	router.POST(options.BaseURL+"/api/v1/users/:phone_number/consent/invitation", wrapper.InviteUser)
 	router.GET(options.BaseURL+"/api/v1/users/:phone_number/consent/history", wrapper.ListConsentHistory)
 	router.GET(options.BaseURL+"/api/v1/users/:phone_number/export", wrapper.ExportUser)
 	router.GET(options.BaseURL+"/api/v1/erasures/:erasure_id", wrapper.GetErasure)
@@ -8023,6 +8471,8 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 	router.GET(options.BaseURL+"/api/v1/suppressions/export", wrapper.ExportSuppressions)
 	router.GET(options.BaseURL+"/api/v1/users/:phone_number/topics", wrapper.GetUserTopics)
 	router.PUT(options.BaseURL+"/api/v1/users/:phone_number/topics/:topic_id", wrapper.SetSubscription)
+	router.GET(options.BaseURL+"/api/v1/invitations", wrapper.GetInvitationRules)
+	router.PUT(options.BaseURL+"/api/v1/invitations", wrapper.SetInvitationRules)
 	router.POST(options.BaseURL+"/api/v1/users/bulk", wrapper.ImportUsers)
 	router.POST(options.BaseURL+"/api/v1/ingest/users/bulk", wrapper.IngestUsers)
 	router.POST(options.BaseURL+"/api/v1/ingest/triggers", wrapper.IngestTriggers)
@@ -8077,6 +8527,8 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 	router.POST(options.BaseURL+"/api/v1/campaigns/:id/complete", wrapper.CompleteCampaign)
 	router.POST(options.BaseURL+"/api/v1/campaigns/:id/retry", wrapper.RetryCampaign)
 	router.GET(options.BaseURL+"/api/v1/campaigns/:id/runs", wrapper.ListRuns)
+	router.GET(options.BaseURL+"/api/v1/campaigns/:id/enrolments", wrapper.ListEnrolments)
+	router.GET(options.BaseURL+"/api/v1/campaigns/:id/steps", wrapper.GetSteps)
 	router.GET(options.BaseURL+"/api/v1/campaigns/:id/progress", wrapper.GetProgress)
 	router.GET(options.BaseURL+"/api/v1/campaigns/:id/recipients.csv", wrapper.ExportRecipients)
 	router.GET(options.BaseURL+"/api/v1/campaigns/:id/recipients", wrapper.ListRecipients)
@@ -11013,6 +11465,142 @@ func (response CompleteCampaigndefaultApplicationProblemPlusJSONResponse) VisitC
 	return err
 }
 
+type ListEnrolmentsRequestObject struct {
+	ID     ID `json:"id"`
+	Params ListEnrolmentsParams
+}
+
+type ListEnrolmentsResponseObject interface {
+	VisitListEnrolmentsResponse(w http.ResponseWriter) error
+}
+
+type ListEnrolments200JSONResponse EnrolmentList
+
+func (response ListEnrolments200JSONResponse) VisitListEnrolmentsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListEnrolments400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response ListEnrolments400ApplicationProblemPlusJSONResponse) VisitListEnrolmentsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListEnrolments401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ListEnrolments401ApplicationProblemPlusJSONResponse) VisitListEnrolmentsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListEnrolments403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response ListEnrolments403ApplicationProblemPlusJSONResponse) VisitListEnrolmentsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListEnrolments404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response ListEnrolments404ApplicationProblemPlusJSONResponse) VisitListEnrolmentsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListEnrolments500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response ListEnrolments500ApplicationProblemPlusJSONResponse) VisitListEnrolmentsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListEnrolments503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response ListEnrolments503ApplicationProblemPlusJSONResponse) VisitListEnrolmentsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListEnrolmentsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListEnrolmentsdefaultApplicationProblemPlusJSONResponse) VisitListEnrolmentsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type PauseCampaignRequestObject struct {
 	ID     ID `json:"id"`
 	Params PauseCampaignParams
@@ -12263,6 +12851,141 @@ type ListRunsdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response ListRunsdefaultApplicationProblemPlusJSONResponse) VisitListRunsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetStepsRequestObject struct {
+	ID ID `json:"id"`
+}
+
+type GetStepsResponseObject interface {
+	VisitGetStepsResponse(w http.ResponseWriter) error
+}
+
+type GetSteps200JSONResponse StepReport
+
+func (response GetSteps200JSONResponse) VisitGetStepsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetSteps400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response GetSteps400ApplicationProblemPlusJSONResponse) VisitGetStepsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetSteps401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response GetSteps401ApplicationProblemPlusJSONResponse) VisitGetStepsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetSteps403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response GetSteps403ApplicationProblemPlusJSONResponse) VisitGetStepsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetSteps404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response GetSteps404ApplicationProblemPlusJSONResponse) VisitGetStepsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetSteps500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response GetSteps500ApplicationProblemPlusJSONResponse) VisitGetStepsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetSteps503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response GetSteps503ApplicationProblemPlusJSONResponse) VisitGetStepsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetStepsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetStepsdefaultApplicationProblemPlusJSONResponse) VisitGetStepsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -13776,6 +14499,275 @@ type IngestUsersdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response IngestUsersdefaultApplicationProblemPlusJSONResponse) VisitIngestUsersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetInvitationRulesRequestObject struct {
+}
+
+type GetInvitationRulesResponseObject interface {
+	VisitGetInvitationRulesResponse(w http.ResponseWriter) error
+}
+
+type GetInvitationRules200JSONResponse InvitationRules
+
+func (response GetInvitationRules200JSONResponse) VisitGetInvitationRulesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetInvitationRules401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response GetInvitationRules401ApplicationProblemPlusJSONResponse) VisitGetInvitationRulesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetInvitationRules403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response GetInvitationRules403ApplicationProblemPlusJSONResponse) VisitGetInvitationRulesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetInvitationRules500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response GetInvitationRules500ApplicationProblemPlusJSONResponse) VisitGetInvitationRulesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetInvitationRules503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response GetInvitationRules503ApplicationProblemPlusJSONResponse) VisitGetInvitationRulesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetInvitationRulesdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetInvitationRulesdefaultApplicationProblemPlusJSONResponse) VisitGetInvitationRulesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetInvitationRulesRequestObject struct {
+	Body *SetInvitationRulesJSONRequestBody
+}
+
+type SetInvitationRulesResponseObject interface {
+	VisitSetInvitationRulesResponse(w http.ResponseWriter) error
+}
+
+type SetInvitationRules200JSONResponse InvitationRules
+
+func (response SetInvitationRules200JSONResponse) VisitSetInvitationRulesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetInvitationRules400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response SetInvitationRules400ApplicationProblemPlusJSONResponse) VisitSetInvitationRulesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetInvitationRules401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response SetInvitationRules401ApplicationProblemPlusJSONResponse) VisitSetInvitationRulesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetInvitationRules403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response SetInvitationRules403ApplicationProblemPlusJSONResponse) VisitSetInvitationRulesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetInvitationRules413ApplicationProblemPlusJSONResponse struct {
+	PayloadTooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response SetInvitationRules413ApplicationProblemPlusJSONResponse) VisitSetInvitationRulesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetInvitationRules415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response SetInvitationRules415ApplicationProblemPlusJSONResponse) VisitSetInvitationRulesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetInvitationRules422ApplicationProblemPlusJSONResponse struct {
+	UnprocessableContentApplicationProblemPlusJSONResponse
+}
+
+func (response SetInvitationRules422ApplicationProblemPlusJSONResponse) VisitSetInvitationRulesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetInvitationRules500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response SetInvitationRules500ApplicationProblemPlusJSONResponse) VisitSetInvitationRulesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetInvitationRules503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response SetInvitationRules503ApplicationProblemPlusJSONResponse) VisitSetInvitationRulesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetInvitationRulesdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response SetInvitationRulesdefaultApplicationProblemPlusJSONResponse) VisitSetInvitationRulesResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -23331,6 +24323,342 @@ func (response ListConsentHistorydefaultApplicationProblemPlusJSONResponse) Visi
 	return err
 }
 
+type GetInvitationRequestObject struct {
+	PhoneNumber PhoneNumber `json:"phone_number"`
+}
+
+type GetInvitationResponseObject interface {
+	VisitGetInvitationResponse(w http.ResponseWriter) error
+}
+
+type GetInvitation200JSONResponse Invitation
+
+func (response GetInvitation200JSONResponse) VisitGetInvitationResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetInvitation400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response GetInvitation400ApplicationProblemPlusJSONResponse) VisitGetInvitationResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetInvitation401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response GetInvitation401ApplicationProblemPlusJSONResponse) VisitGetInvitationResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetInvitation403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response GetInvitation403ApplicationProblemPlusJSONResponse) VisitGetInvitationResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetInvitation404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response GetInvitation404ApplicationProblemPlusJSONResponse) VisitGetInvitationResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetInvitation500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response GetInvitation500ApplicationProblemPlusJSONResponse) VisitGetInvitationResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetInvitation503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response GetInvitation503ApplicationProblemPlusJSONResponse) VisitGetInvitationResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetInvitationdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetInvitationdefaultApplicationProblemPlusJSONResponse) VisitGetInvitationResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type InviteUserRequestObject struct {
+	PhoneNumber PhoneNumber `json:"phone_number"`
+	Params      InviteUserParams
+	Body        *InviteUserJSONRequestBody
+}
+
+type InviteUserResponseObject interface {
+	VisitInviteUserResponse(w http.ResponseWriter) error
+}
+
+type InviteUser202JSONResponse Invitation
+
+func (response InviteUser202JSONResponse) VisitInviteUserResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(202)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type InviteUser400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response InviteUser400ApplicationProblemPlusJSONResponse) VisitInviteUserResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type InviteUser401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response InviteUser401ApplicationProblemPlusJSONResponse) VisitInviteUserResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type InviteUser403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response InviteUser403ApplicationProblemPlusJSONResponse) VisitInviteUserResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type InviteUser404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response InviteUser404ApplicationProblemPlusJSONResponse) VisitInviteUserResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type InviteUser409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response InviteUser409ApplicationProblemPlusJSONResponse) VisitInviteUserResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type InviteUser413ApplicationProblemPlusJSONResponse struct {
+	PayloadTooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response InviteUser413ApplicationProblemPlusJSONResponse) VisitInviteUserResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type InviteUser415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response InviteUser415ApplicationProblemPlusJSONResponse) VisitInviteUserResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type InviteUser422ApplicationProblemPlusJSONResponse struct {
+	UnprocessableContentApplicationProblemPlusJSONResponse
+}
+
+func (response InviteUser422ApplicationProblemPlusJSONResponse) VisitInviteUserResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type InviteUser500ApplicationProblemPlusJSONResponse struct {
+	InternalErrorApplicationProblemPlusJSONResponse
+}
+
+func (response InviteUser500ApplicationProblemPlusJSONResponse) VisitInviteUserResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type InviteUser503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response InviteUser503ApplicationProblemPlusJSONResponse) VisitInviteUserResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type InviteUserdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response InviteUserdefaultApplicationProblemPlusJSONResponse) VisitInviteUserResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type ExportUserRequestObject struct {
 	PhoneNumber PhoneNumber `json:"phone_number"`
 }
@@ -23935,6 +25263,9 @@ type StrictServerInterface interface {
 	// CompleteCampaign Complete a triggered campaign
 	// (POST /api/v1/campaigns/{id}/complete)
 	CompleteCampaign(ctx context.Context, request CompleteCampaignRequestObject) (CompleteCampaignResponseObject, error)
+	// ListEnrolments List who is on their way through a campaign's steps
+	// (GET /api/v1/campaigns/{id}/enrolments)
+	ListEnrolments(ctx context.Context, request ListEnrolmentsRequestObject) (ListEnrolmentsResponseObject, error)
 	// PauseCampaign Pause a campaign
 	// (POST /api/v1/campaigns/{id}/pause)
 	PauseCampaign(ctx context.Context, request PauseCampaignRequestObject) (PauseCampaignResponseObject, error)
@@ -23959,6 +25290,9 @@ type StrictServerInterface interface {
 	// ListRuns List a campaign's runs
 	// (GET /api/v1/campaigns/{id}/runs)
 	ListRuns(ctx context.Context, request ListRunsRequestObject) (ListRunsResponseObject, error)
+	// GetSteps Read what became of each of a campaign's steps
+	// (GET /api/v1/campaigns/{id}/steps)
+	GetSteps(ctx context.Context, request GetStepsRequestObject) (GetStepsResponseObject, error)
 	// TestCampaign Send a test
 	// (POST /api/v1/campaigns/{id}/test)
 	TestCampaign(ctx context.Context, request TestCampaignRequestObject) (TestCampaignResponseObject, error)
@@ -23989,6 +25323,12 @@ type StrictServerInterface interface {
 	// IngestUsers Import users
 	// (POST /api/v1/ingest/users/bulk)
 	IngestUsers(ctx context.Context, request IngestUsersRequestObject) (IngestUsersResponseObject, error)
+	// GetInvitationRules Read how users are asked for consent
+	// (GET /api/v1/invitations)
+	GetInvitationRules(ctx context.Context, request GetInvitationRulesRequestObject) (GetInvitationRulesResponseObject, error)
+	// SetInvitationRules Replace how users are asked for consent
+	// (PUT /api/v1/invitations)
+	SetInvitationRules(ctx context.Context, request SetInvitationRulesRequestObject) (SetInvitationRulesResponseObject, error)
 	// ListKeys List API keys
 	// (GET /api/v1/keys)
 	ListKeys(ctx context.Context, request ListKeysRequestObject) (ListKeysResponseObject, error)
@@ -24178,6 +25518,12 @@ type StrictServerInterface interface {
 	// ListConsentHistory List the changes of a user's consent
 	// (GET /api/v1/users/{phone_number}/consent/history)
 	ListConsentHistory(ctx context.Context, request ListConsentHistoryRequestObject) (ListConsentHistoryResponseObject, error)
+	// GetInvitation Read a user's newest invitation
+	// (GET /api/v1/users/{phone_number}/consent/invitation)
+	GetInvitation(ctx context.Context, request GetInvitationRequestObject) (GetInvitationResponseObject, error)
+	// InviteUser Ask a user for consent
+	// (POST /api/v1/users/{phone_number}/consent/invitation)
+	InviteUser(ctx context.Context, request InviteUserRequestObject) (InviteUserResponseObject, error)
 	// ExportUser Read everything that is held about a user
 	// (GET /api/v1/users/{phone_number}/export)
 	ExportUser(ctx context.Context, request ExportUserRequestObject) (ExportUserResponseObject, error)
@@ -24920,6 +26266,33 @@ func (sh *strictHandler) CompleteCampaign(ctx *gin.Context, id ID, params Comple
 	}
 }
 
+// ListEnrolments operation middleware
+func (sh *strictHandler) ListEnrolments(ctx *gin.Context, id ID, params ListEnrolmentsParams) {
+	var request ListEnrolmentsRequestObject
+
+	request.ID = id
+	request.Params = params
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListEnrolments(ctx, request.(ListEnrolmentsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListEnrolments")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(ListEnrolmentsResponseObject); ok {
+		if err := validResponse.VisitListEnrolmentsResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // PauseCampaign operation middleware
 func (sh *strictHandler) PauseCampaign(ctx *gin.Context, id ID, params PauseCampaignParams) {
 	var request PauseCampaignRequestObject
@@ -25167,6 +26540,32 @@ func (sh *strictHandler) ListRuns(ctx *gin.Context, id ID, params ListRunsParams
 		sh.options.HandlerErrorFunc(ctx, err)
 	} else if validResponse, ok := response.(ListRunsResponseObject); ok {
 		if err := validResponse.VisitListRunsResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// GetSteps operation middleware
+func (sh *strictHandler) GetSteps(ctx *gin.Context, id ID) {
+	var request GetStepsRequestObject
+
+	request.ID = id
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetSteps(ctx, request.(GetStepsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetSteps")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(GetStepsResponseObject); ok {
+		if err := validResponse.VisitGetStepsResponse(ctx.Writer); err != nil {
 			sh.options.ResponseErrorHandlerFunc(ctx, err)
 		}
 	} else if response != nil {
@@ -25514,6 +26913,72 @@ func (sh *strictHandler) IngestUsers(ctx *gin.Context, params IngestUsersParams)
 		sh.options.HandlerErrorFunc(ctx, err)
 	} else if validResponse, ok := response.(IngestUsersResponseObject); ok {
 		if err := validResponse.VisitIngestUsersResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// GetInvitationRules operation middleware
+func (sh *strictHandler) GetInvitationRules(ctx *gin.Context) {
+	var request GetInvitationRulesRequestObject
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetInvitationRules(ctx, request.(GetInvitationRulesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetInvitationRules")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(GetInvitationRulesResponseObject); ok {
+		if err := validResponse.VisitGetInvitationRulesResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// SetInvitationRules operation middleware
+func (sh *strictHandler) SetInvitationRules(ctx *gin.Context) {
+	var request SetInvitationRulesRequestObject
+
+	var body SetInvitationRulesJSONRequestBody
+	var err error
+	// A request validator built on kin-openapi's openapi3filter with
+	// KeepValidatedValue leaves the value it validated on the body. Bind
+	// that value, matching member names exactly, so the handler receives
+	// what was validated instead of a second, case-insensitive decode.
+	if vb, ok := ctx.Request.Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+		err = ctx.ShouldBindJSON(&body)
+	} else if binding.Validator != nil {
+		// ShouldBindJSON runs the struct validator after decoding; keep that.
+		err = binding.Validator.ValidateStruct(&body)
+	}
+	if err != nil {
+		sh.options.RequestErrorHandlerFunc(ctx, err)
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.SetInvitationRules(ctx, request.(SetInvitationRulesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "SetInvitationRules")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(SetInvitationRulesResponseObject); ok {
+		if err := validResponse.VisitSetInvitationRulesResponse(ctx.Writer); err != nil {
 			sh.options.ResponseErrorHandlerFunc(ctx, err)
 		}
 	} else if response != nil {
@@ -27588,6 +29053,77 @@ func (sh *strictHandler) ListConsentHistory(ctx *gin.Context, phoneNumber PhoneN
 	}
 }
 
+// GetInvitation operation middleware
+func (sh *strictHandler) GetInvitation(ctx *gin.Context, phoneNumber PhoneNumber) {
+	var request GetInvitationRequestObject
+
+	request.PhoneNumber = phoneNumber
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetInvitation(ctx, request.(GetInvitationRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetInvitation")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(GetInvitationResponseObject); ok {
+		if err := validResponse.VisitGetInvitationResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// InviteUser operation middleware
+func (sh *strictHandler) InviteUser(ctx *gin.Context, phoneNumber PhoneNumber, params InviteUserParams) {
+	var request InviteUserRequestObject
+
+	request.PhoneNumber = phoneNumber
+	request.Params = params
+
+	var body InviteUserJSONRequestBody
+	var err error
+	// A request validator built on kin-openapi's openapi3filter with
+	// KeepValidatedValue leaves the value it validated on the body. Bind
+	// that value, matching member names exactly, so the handler receives
+	// what was validated instead of a second, case-insensitive decode.
+	if vb, ok := ctx.Request.Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+		err = ctx.ShouldBindJSON(&body)
+	} else if binding.Validator != nil {
+		// ShouldBindJSON runs the struct validator after decoding; keep that.
+		err = binding.Validator.ValidateStruct(&body)
+	}
+	if err != nil {
+		sh.options.RequestErrorHandlerFunc(ctx, err)
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.InviteUser(ctx, request.(InviteUserRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "InviteUser")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(InviteUserResponseObject); ok {
+		if err := validResponse.VisitInviteUserResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // ExportUser operation middleware
 func (sh *strictHandler) ExportUser(ctx *gin.Context, phoneNumber PhoneNumber) {
 	var request ExportUserRequestObject
@@ -27738,632 +29274,674 @@ func (sh *strictHandler) GetReadiness(ctx *gin.Context) {
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7P1/d9s2tyeKvxUcfc93Ne1DK5LtxIm87ppxk/Rppm2SGztPzj1xrgiRkISaAlSCsqLmeNa8mnlh80ru",
-	"wt4ACJKgRClO+pxZ80/rSCIBbGxs7J+f/bmXyMVSCiYK1Rt97i1pThesYDn869kqVzLXf6VMJTlfFlyK",
-	"3qh3NWckFuxTMU7gFzGRU1LMGVnSGSMTNpU56/eiHtc//mPF8k0v6gm6YL1RD5/oRT2VzNmC6pcv6Kdf",
-	"mZgV897o0fA46i24sP8eRr0lLQqW6zf9vx8ujv6dHv05OHo6/r+OPv7tX3tRr9gs9VtVkXMx693dRb2X",
-	"z8MT5imZ8VsmCC1IkjOqv3KTXNJiXs6Rp72ol7M/VjxnaW9U5Cvmz3cq8wUt9O9E8fi0F+kF8MVq0Rsd",
-	"D0/PTp+cPD49g1Xgh0M3Sy4KNmM5TjNli6UsmEg2v7BNc8q/0RumCC+IolNGCklytmS0IMWcK6LnxlRx",
-	"TpK5VEyQyQbIn9AsY3lEBFuTqcwJo8lcPyBm+gUTRlIpYGPYJ7pYZnpKJ9PhdJCesqPH08H06JQO2NHT",
-	"9OTx0YCe0EeTYXqWDAeWSHNGU5aXZPKWcKTX0LKnx48ebdvTfzn6761buVjKvHieb96uRJNCL25ZvsHV",
-	"cUWSOUtuWEqoSEkiV6JgaQT/EJKsFMv1b9Y5Lwom2lgzzTfjfCUq6zCTmkiZMSq8Wf1Gl0s9z8a03s9Z",
-	"zmA7pjxj3ymSyGy1ECoiMoePc5bIPFXfkRu2URGZsEyK2YhQ8t8uX78icvI7Swp9oPSsVISbuObFnMTL",
-	"uRRsLFaLCcvj6FrEiRSKiWKsClqwWK+X0KLI+WRVMHwmlYUiE1asGROEF4pk7JZlCn5qhoo/X/cKed2L",
-	"yDUs97p3F+PDerb6ExIX7FMRRyQ2Y18LmZPYECWGlYlVlmkuyxi9xeXjuolcFX3yfk4LzcypZIoIWcDi",
-	"yA1jSwWzkmsBH/XJhSCrZSZpShZ0QxKa5xv9IFX6nddiscoKvqR5QaacZSmJF7gPMeFCFYym/WtRYfDP",
-	"173f5IRn7Lo3Itc9n4S45Cu5FvgdTdOcKdVPeLHB795IVSQyhWcNlfwfLt3XJe3095pa1727uxY+M1Nu",
-	"Oy9Phk+rQvC4/Wy8kRlPNiEmpAWZsEQumNK8pE+AIuu5JDRn5EZoetMsZzTd9Em8WqbIP+s5EyRj00Lv",
-	"WkQWLJ8xVbKUIlwUUm8EzzU/A/8osmCammSyuRb45zmJc7bMaMJislwVCtlerr+rvYvAb8zlwXN1TmKa",
-	"pjHyEDy1MBu/0fPuk2fI72Qqs0yuHetci3yVMUVWImW5Ww6cfjcR5IvQdiyRhv5u/GvOpr1R7//3sLwd",
-	"H+K36mGF8OVOvGUzIH3o6gF5lG/gUAPnKThfclUQ6r7UjHROXl6+JifDx4+PhoRmyzk9Om6VVmxKV1kx",
-	"znHgNuHbuEA/fj6+C4vbX/mCF80V/CzXZEHFRu+g0kecCrVmub5HF1IVbfPL4G3+tMyMe6NHA//OHAx2",
-	"XpZv9Kl9BaQLUxjJqlnqRX/4+PQcOCP+WwxCZMKs5Cfx///4x7hPLki8ntNC0eVyFJNlzqb8k74gqGYr",
-	"llavyL89PT07Gx6fnD56fBbWF3yhslVz8DbmdFA546chRefjD6P/Qv7Lh78Njp5+/DA4ekoefN9v1Xve",
-	"soQvORPFizyX+TOZsiapXotsQxZMKarPtZHxXBGmH3FKXC5vecry71Tb1sLPx5ph62y3txrkZv2WURU6",
-	"P21TzuH3bTPEb9sOxePTbQqJ0TB30vlSX7q7JswFThdu6LbZwpedBdBv+G4cHma0Eh3OhtndfCXO4Q/B",
-	"1kwVVZHfSs6V+OKdvqLqpk03jwuqbsY8jUkxBx2XWSVgTZWRNyyF3W9R2c0LuuntqxX80uOIk8ehrb6S",
-	"S57gnEND6m/H38JWeKdYbq6+Fn7D+70Ts1V0xs5MZ4YvmU7P6TmfcbQbA1OyN12BqsiMC6dUKkZSePSc",
-	"UH3Zp1qH96Q12mky38mXf7Sd8OHjbSf8b+Tjf9Hy9OPnYTR8FLwN73BTmSp+lClnsMhLNlswUbwDztQf",
-	"JFIUZk+cXvpQ7/hRSguYUjk5mqZck4dmb3K5ZHkBL53STLGot/Q++tzTdkOFdyZcUFh2k0VLzvuAz310",
-	"v0L1DNdS3Z8L8u7qp6MnYKAg0zDSUKz1l7E2SwqWMbjhnCQRaJRkXDDQ/Y2FQxRb0pwWLNUGaSIXCxoR",
-	"xRY8kZkUYDMUdFKaFuWlrf+lB3Cnf8pzVcAAYNSquu1DWKbc1OHHqN9VD6JhU1TQahtGl8uMJ+AFePi7",
-	"uXncnf/hc4/OGF7S2hoAe7ygOe1FtfMz6r1+czV++arkyZ9yKm7Ib1yb4r2oJ5NktaRW1mm6wccVlcHX",
-	"Mc4e9+4iM/zxUzf8hVjlNJ3T5arTJP6ea8X6Pc/wFqxM4rlMChmYg9OIvMmc9e4++keMF2yhumnIb8HM",
-	"7d2ByHuJzw0HA6Pt2Q8ct9I8p5rFPx3N5JH57MNHvTP9t3Rt7jxg+a9x1JpXkv4G1UgwVQumuVD/E0+l",
-	"lkg7z2fkTL3GEBfKOMyMvw2vZ46j9auXExqE93b2d5968iDuJ+pWG/z9T5n6BH/orXB/ZPH3cPKN0wI2",
-	"Ty/B+Db65IUWEPgvMqfqWtDaESYPZG4+ir8HU00L/zm9ZYSSmmMDf2s+0yOvRMaUIpQY+hJFN4rIYs7y",
-	"NVfsnLBblm+uBXxCbtjG2cK+hwT9Q0AGhneVnHp+EWNNlhZrTFJJCin75MViWWzILc1WTOmxiR6Ji1n/",
-	"WlyLK/ap0MYEyNgI/jd8rIn1notUrtXR8PjRsbZBnl3+AzdjrpUcgu415LkE2E3b6ltlagQCVebXIv6P",
-	"uE9eTwkla5nfTKS88eSomjMGU9IGvx5Zvx6FrTZ6tBnOhRXHD4R0d/KfLJdKT32ZrRRRfCYia/aR4aNr",
-	"kcxpTpOC5er7ksLmRRGJtQw2Zjicvtj8iBjPkYq0xWVkuSIF+1S4vYVtMbur9QE4fNfCOJUo+KXOiX8v",
-	"afNtrflAk02/q4/MWXqZ9DMqeFHAaVJLzWEgF36k6Vu8/rdcG8tcTjK2+Ju9PrppUm/wqdDZvALvIAxL",
-	"EiqE1IoTbpoWJs+kmGY8+eZTWuYMvC5wGLX8m/BUExQmBdbmt5zRhdjgSUerFSbxE8wpZeJbk0aLlowm",
-	"N8ivKpFLBhN6KbSySbNvTp3Xq5yAlwWNvEzOFNxdVpoZ9tK2Fkz0lSx+kiuRfmPC5XDghSRqZUMUMJ03",
-	"dKOV6yspf6X5jH3r7ZzIdAOSSEqS6QnApN4JuirmMud/sm9Kp1dS8xd612VBqL5weEoghoPTuqU8o5Ps",
-	"m9LpgqRsyUTKRAK0SuVanJMi3xA6o1yYqS1zmWidbZKxZ+XEvuVemrHw2puuFEvPSQwiQ8UYWzE3JMtS",
-	"ZWatVkuturL0N5ZyegW61F/DgVoTwdgLaIVaZ4VRywhKQW80H9xZ9RzurYsE3MkVY+ZzD8KdLB2Dsno8",
-	"OH58NBweHQ+vjo9HJ09Gj57+ey/qpRw2K3WKMltQnvVGvRu6oBn9r+Z1/UQutDGegmvZWBu/wE/IG5Yz",
-	"sE5yCY5TnDQGe1kiRTqeUjA9rJeEzwRLx1zAxMQqy+7q+rk/c88gTmnBjgq+YCGdu1xJXel+WZCMaY1e",
-	"IpnBfViP8LmVf26+mqdBn07dZWMJUx//1QoEccEzYD0ubnmBu6plDr1hgqyWek6aFniukVKNiSCFt3Pa",
-	"W/2buwbtG5YIRB5AEVQ3LIXAMZ1qkwQNFKXWMk/DlKruYMiMyqgqiN6pisHk79+OtdbsHHC34QYZKhti",
-	"1Nfp8UHks1Ft0k2TKbKH6KXeHrbToPTO2dYjUz8UDV53bFeJnVdd1SdfxAs1Wloywgu2EALiQqomU6yH",
-	"e7xk+RhJj/Z91FtSno/1YchvaWa+U73R46i3ZLmSYlx5NqUbdNAFvlszdoOxEfwSXa7NxzUPbfsRvico",
-	"YYLraDg0b1kOporSF1+uFYQZ0zpoP3j6WwhQf+uvzB4OF6Ev1rKMHRQSnGK4rHMyQJUJMzgCg7bRtj7s",
-	"j6vsxhtEW4HlMGSmBeSaa5WMHJ+SuVzl6hyj+1pECOvY3SKmdkwKNyMkLBRdMDu2YrdMkJRu1F4jtXHI",
-	"diLIKZBArSbuNwTe9G3I08qx90uk2vEPcX4b77az15Y93rUpO9e/Uya9oUUy3ymhA7cSPK0PWDKnYsb6",
-	"5Be2hCQTri3vBYvIhCV0pRhuLRWpi0WQBaOCpHw6ZbnWL8F4UZWQcYtUeQTCsV3M3YGo9xcw7Cit/GD6",
-	"jmj6Funk3vK48pLBntLGvWbYmMyXCYz7eHG7fPhKb7+Hyd/Vj0HVS173kXvfHqkbvjySSzwaR0sJ2+6C",
-	"I+4sCZhildVoaUps0yysxaH15k9LnjO1l7J+w5GDmdDE+NArdWJw0inmq2jlY6s8CyQ9yfxGESkS/4Zs",
-	"0SPt6swM8I2VJWwRPt3EjicOjO7HUm40v13n3Ldhmmr3XhrfPqxTLlG1MoTqHAfyWKMS5GnZCxUmeVGw",
-	"xbJoTiehec7bch4mTGtW+u5eU23/o1Wv73leGOuGJglbFtRwy06LyzgBxoqH9MN65gzRk85owcpJKCYK",
-	"oyloE2uaM+Ol7jJ6ygpjHOz8qdZQ06A99n5uckDlqgA3vJ4W5AIeapxFfipQcCOqyUS7BemU8oyl40zK",
-	"GxVORZPTQivKmqwZVwVJ5CpLScVXHnrxvCiWEE5aqS77hzknZr8gR0Zr3qAbdFtIzVVgUk4a9MsYVWwM",
-	"PoGAaW7McI7hCxsa4IokLC8oF9mGyFtUNruJ2w50rZABKIzcS/NkbtwDvIjIeg5hxBo3rYTjp4BTpCVJ",
-	"6adcLsiwxaoxc7HnbidDqoLm+3qMlM3k2irNUBCVGTANt4RLALSpNVZE1ZZRFSZV1oyqyXXm3NuNq52P",
-	"ymqrvOTJgS1StSWFLZZLJmKIBNrN3bDi+4jEKDRZGtuSA7uwiMTGywpfaQ6J6QTiteSB/0MimDam5zQl",
-	"vPg+uhax4ZmYPOB+2KuQWfq9yeY2yoGeVi/q2UmAhgBj6g9hMH2R4+uCasOFjeX+ylXdSVrGeSH/w2ZL",
-	"8cIG9vXn9l0fox6kXPVGQ8hfxVCw/sEzmcnFRPai3t9plrHex7vIvQy1M/cuwy/lu55WXvXx7mPDW+FP",
-	"suMt/Iumhlt4NR8D5r79bi4HbOEjbz5hdQgPaiA/nZvbB53dqEJHmnuwEuAfGF6nOcO4/AbDuXoONWsL",
-	"kmVOhi5ZptwDQ/iL/PeVoOSSZ7fUUMCfoU+G+1axVykvXtyyhk+eJoYU6FLqoyGqGRmLC8BTf9If9IfD",
-	"k/5Z1YfZ7sR3akLQUDwdRL01bTcknwzuzM01PNacx0XClzTTzIEq2mioZc4KSWSn/nDY9GXa1QV86G59",
-	"wVxVVqxlfkPMj7S2Bhmg6JnO5cLToLRUYWLGBVxDLJuCmQ7ZE3KxoCJV3RS7Q0IMjs57svyEaQ1C8/N6",
-	"zpM5Rp/ObXB2TRUUYWCtjF54WUvXOHqdYxHePjY1QjkCoQ6be70aDE4SnsL/WRyR+IZtAp9mMqGZ/sP6",
-	"smPygFqi61sCdyWuak8QcgFVAvzvJvqy+z633NZgF2loaKLHnSIHJS0iy6PlEN51a5m0wh5BAejOt71S",
-	"ak79W7aXyVSKi4bVFPW8kstOulAhC9z1nVxSjwzgrKsj2veFyPCMLpaUz0RdyC31tW8OFzrp3UcT57en",
-	"q5QzkbCx4n8y++FkxbNizIUzpxMqaL7R8ioBaTqIelpmCpZ5uYugW+nRi8qgXWSn/Y2eV08z/hAumSRb",
-	"pWysMPV3zFO4mVEPW+VsXMxzpuYyS8uJHQ+i3hR0dZFsxgld2lmAYDU0lUmyynO9avPCZc5ljtfXZJXd",
-	"9KLeHyvOijF4mMdMi2d8i/8xqH/2i5wWbAyezWpMRm+tHWyc5PrwmAfKj7Wg+1MKR33Nj+kqY2M46/B1",
-	"46vKh44+EBe2/8R0bfsbPdkxeq7HCy5Qa/C+q2yZNdV6z99e/HTVsx+MTWWH/ZXnsR+7hHzzpbXBwVsQ",
-	"YhW7IagkvGcZqLrlJX/LcgXCZnhXvm1snipJ1nt39QxOx5InWtl485I8ZwtJ3KGIekXOZzPIsl1QsQLx",
-	"Yz4a4+g4Y6xc286na8giHJuqtVG5yuYl7J++zwca+JXzGgxo+/Ld/hptg4wK41NXRef7uCYN6kO68htl",
-	"K1pMIQsUtsCFg5cmaAL2ZVrXnObyT1Z1dVhxuNucL8VRIKkA7TzMJ6GrQi5owROSs2WmP9VqC4aXQF06",
-	"B1+FNqxZSuhCipmp3UZmUeFIe1361WdxOTd6Ms7BrHo9lwoKjhlfFqhK0zXlkE2KRMKCZHQqQJJfIXdG",
-	"Gt1Z2lEyYn52V5fJQb+UyaAFDQFCLYUEgh3umjpEsfMvgbA7y+gPvm5jdDW9rTds2c2hF7xYAuoZGMsc",
-	"Sns0C+EGK81L8JzC9KZE5qnmJkVitVouteqiDXFXaYFCk8Rm1DSGghqrkHTQIeuayJbrrwFkoNnM/B7C",
-	"zaZIqWR9yBExjgZFlhB244VmQ/QVpJKpMCfWrtnPPZplr6dgv2/jzJ/sY8/oEgoc6nl3qKvOJbgplMTy",
-	"10klZAyBYLclXLkDXEaDhSQJDeTz7JVI1FAWgqeHErzM9QmyE3FHWkBetczJGlylE0Y4+MHXAFSA1xBL",
-	"zwmDrHbr2NOPw14gpgI6zbVMNYeyyT5bT1bpdHjUZKdS+dkhUszS3tjf3wXUpDqBrns//zz67bfrXqeD",
-	"GVCvvuyFLWpZQ4AzkWp7b7YS+rBrhsM7Q//cr7Vu8khDvWscQVC2IshWiEiKpRoLKYp5ZP9nPlwzdlOt",
-	"fh6Q4YD8QH4gw6NHnZYbUipDovRPc3ji2vTjbmZhSEFtprataZaRJJPJjR6KmaIUVCC+Q9iJPxuYKKh4",
-	"HR8NhlfDwWgw2Gs+diaH3Vm+Hv35ED2lpnnv46C4sJfKd4qkbMoFPBeZakx3l1jxsmWb7tmHFjYcGtlU",
-	"FIMl1ASHSoEFGVZUK4golQsQi93COB3CCV1CEibq1EW2XeKv7xoWT1Pwb4yY9ut+V6qrWyVkONXH+LvE",
-	"PDSobsBHbKEUjIhJUlJkmwP1at9G20adK/O7y9ViQfNNr26QddNiPIEUcJaA+Rb6xhpv3TbwCn/+Cxep",
-	"9/Q4nBKsJSF4W74zhYbGsXnDNjbtdude+lZj1+u4ZkVuXxkWrnmQJw2/GhKvuife5lYEW11IhZXhNhb1",
-	"TDF3supHpe3S9RSNbSpsw9qqK5ohLaGpiHj8Vr8f6vQveazGL+GLrkUkNjWB8HUc0Corlk/V6I8qfoTS",
-	"+qtb6rUsa48pa2HKijG4zZkY9qg6Q7mzU9X5Yf5Kl2o57f29qoemOWJtixbW9k3vc16wr5j32FDGe4Mn",
-	"qEEF9Ore8RC/a1GRTwcdMqWajhGXafdoZxZjJyv8CpD4jEPLwVVBHTiAIaBx2m5N7434UY3Q7ml8+3mG",
-	"u5bfNJ+38Vf9bNT2wSYLtkwguM6UbqqZp093Y0FVDpXJ4YP3fNyuf1aN/nu3OX0QywCtSvSRBx8GQwM/",
-	"8h/HHwZHJx+/H30YHD0ChKeP/9rrapN+zQFbbdYtWayd7FK/tGUwqGO0HGpcboV22kIZD0/0bw/DwFqt",
-	"lmYNbGbbKIA0c3p3hH8cl39c2T9G9o/tM/iqtuVOMfVVjc+dQpYARsJ6LjMLj+G/0oj62k3x15qn/ll5",
-	"sndGeauB9jU2bpcpdcAV1vl87nsenZ3mn8CmLPnKVtz2wXeexS8zv74OHzcuulA8QjHPBS4NvsgaCvqd",
-	"hksUBKOoCXiNSFzkVCjMt6BZbGNP8WSV3cR98/8aEl0l8a/yPJiA2U0wwa9cg5zZLCO/ENp8bWO4OVtQ",
-	"LgCg5+zsqRZgEMA/Hnrx5zcX7y5fPIfEwpwpmd1q1WPQrFT2X93JG+EN3nDYWhKrgiOs7oQ5p1WHV4eR",
-	"4n4ra/68fEybTdn11Qc6s3zqbZkYLUocoAljwqTNr6vJU4AMyxWZMC5mZCpXIrUwcYfaZcYz4RwKaPeX",
-	"e1RZwTZj7S0rtl1+gaphl/CreqMPJ4PB4OSjySGGNFFM+YUJpCzjt0zPvJkaatGrfaDVoGUI6HygOSMj",
-	"MLnM2LkLwMJ11hKFrkx1e7r/OaHCYlfo27sgNMuiANyktZu+yEx6NGgAia0E/2PFzPflVR30Hb+ekhjJ",
-	"HEck9uis/5lQkbBMf4dQRl6EFeCqywRmIxkBz8kArrOEpyxFOWlgqRC95lognI62qlUJfOeO5RyMciAg",
-	"+FnJjBWEG7nYye1RxQmtwLANt2OwNUlXOzSGjtuOwWVLqUX87PVvb359cfXieTxyPMerMf/zMmVBCwMU",
-	"gjTP+S1GasytYDODLp/9/OL5u19BSL999+rVy1d/70Wl3HYD6r8vXj178Sv+9KeLl/qPxjWib0w9xNEt",
-	"zQEnBMbK6VQLhEuji+vz+HYljGh4Q00W+jPr29J/W77RY+EZ/ugTyHiyGxR6BsVQEKKzclFfp8lqscpo",
-	"wW/ZCMK9NHX8huVTWkN2jBsRWv7D6s9wg5AYdy+2jzGazK+FfZcUiQFGo2mqyGqpNyUGH9XYhc6UgdOu",
-	"5RvdspzO2NiMuwF7pb38Hco+yiosPY59spo5WiaGuBVVs0LkapJtMYFMnj1k0RhhX09IOTDDZO873z1x",
-	"H3ElR2cw11sTMJ6XbDBtKhGOeA1ipSuEnNmxg7AScCkiTSFmKHODcyLkupqVBZEk/ciBW2idX9vXjOcN",
-	"2NiT5lBHkGVlCFh1JMWMyVlOl3OejFOusOQhiPbuZadNNmjKRghlJ1VBjL+tMIilXQX5G/2aZ+FSyqiX",
-	"UVWMjbe9JTsEU4amfAYpOJD2YVpk7FE5xmY0Gxu7JWVTlueh8TwCrOeSmGQzTNfXOkABmQ0NQJj2E1MZ",
-	"V78uqDAHhnU1AuA3K2/YjK5dxwHjbADYd9VxQq5ywukFHc++e7DU4pq3Y6l56DMUazEf7zsxozAGiATF",
-	"Us3SLZmTTPOnDZljzYWxC0ZONdp3Hksm0uBuvYIKr9lK7G/ZVOpW0NkSzKUpoDAS1mnlWMez7kb4Y8VW",
-	"ITK+g2KNNd3YwLgpWhmRWOGKce9crdy+S9Obvi9PhS2+t4A3nDZnCc1cKloucBrM21d/9516qRuHd73c",
-	"73OiGPOVaRO8VXuP6ZtFQVZAdcYVgQtZtCgSnQbD6sKQoAVQyoYSD7ZqtazxHFBmTfGMsRG6ih+5LMZy",
-	"VahxutKieZx4lRfbZSIv5mnO1kbyGTRdhzyE1zh2T7L3eMcp+eGJb3gz+MMecjHwnMAr7AUhST3deIvv",
-	"pgyQ6FduLalGP1h1wYzoNyAOTdchGU13aD1vtVEgp7vU5IbIwxYyapc6YzrVtCo05yROeLGJIctqlWUH",
-	"Kjjbg58mq34n/AVbZhu0pOCplRiLLT0y8pVweMgKDDMOgJF1zdUpbp0yx4rd8wTrvJznwaliqyRhSu3g",
-	"D7gXsSdaUcpDT35GB2vITTkeJvSX6MHYIqZVEXZBDAT53MrN5XRdwgNKhIJ9akBK6PteGw856EWADSux",
-	"4rBLzhlbLGVOs3EQssbw3ncKYLunmVxbZPYr8xx5zybk3csWVtQPd8oRK+RyvNN79yWb47oOBc7xMHCO",
-	"t6Tb1XwN4bna5KMRODes98J2Pey4Oa3Xxnvnj0ONzutAZG4QXwruRaj3OOazTtA4Ve+0zbJzXmpPrAXo",
-	"FlDFm+ptXYcM2il15bRpbLToY2HVMGhEBZSsNhdH6DJskYEtDoOwIRHweWxRuMIaSIs61GLIttnVAQ2j",
-	"KeCiHR635qkPyunyGJS3q7u+SuWg3QsSdmu1edtqHouahNzmUr4ycPxdAyt+vwlw4lY6uX2Merc051pq",
-	"wpmVeQoFmsPjwRmcw6pzs/ayQAQBQDwi14MOchfqEY72MPj2gpn9vPW1lXXPwjCQG1ZHtQz3nUJHyVxm",
-	"KcvVOXZknEn/OoLVf+f1d+yTC9sp4jH5hf8YyNoYfi3cjZoUre7dLhZD4yUA5gh1ZRWf74mTI/DP3mD4",
-	"lE4GyenR2TB5dHQ2PWFHT+ijs6OT6XD6mA4nx8kJotZUaphNDx8ro+8+VvVVveOmu9nIDf/w5GG+EiHo",
-	"jXK2jUpV02hJM7ornkWidL69rmy5mAcZ11DRK8p2QCWyq+mmDVlNaDfEQ/U6dB3hHEW27nyZHtJRvhwe",
-	"gX0OFj8qKxARdJc2aOdgLpqwh3GTLHM2zfhsXsShwOzd7nX9wm3RmZlYWYge0HwwBlwp9/lOOR2oT2J8",
-	"OB75jozIyQ3I0nIaWp/EUOGAv4Y/kfuoaQP8IH7z+vLqWjykS/7wdviQixlTxUOTcqPi78s3GxTe9Vwu",
-	"CMfH9XRMtQS0K3OqIISX7BPWuEM4PplDsSy9FjBV9/5Fn8RakI1NKns8IkouGJSDCraOrOv04s1L6H4k",
-	"CIdeV/4LLrSaviocjTCXQTCOUV9Xmy1kTjB5Gf60SX4m9pYzoq90XAWaJuihcfDxG4wK2quV4OtQmapm",
-	"z7idBtr3op4hVw+Bp+xitybUuHO/I6PGnQHD+DVB5rJqyjhtQLYN22RbZ2yAc6hJQix7kuoTthJIWfwo",
-	"Z0Wut1JCKXXGku4JMPsH/Ty50EypcCe7e/nyG/dIs3b5dWPZJnnGEyEG3BCbXmzzjJhIdE0M5CthQA2G",
-	"iGVQGc4jsitEhkMHubstddyHuj32uklS/zLxcKT2mfpOO/uW5SlPWpti1nammJfB+zS1wfYKl8edr+Z/",
-	"4NCHGJbOoCwvTcu02+5MqCbZRyO/P0ibGuBMA5ylFYvlbncBibsjB1GwSBvCPtymOdYxN9AvA0IcDDcj",
-	"vV1Gi0MnITPJFEFkf2VfTLOM0Izf2CTne61kubSgEYgLgplfcI3YolhSyBGmXVTW5NBTyounK+jEtShR",
-	"J/zmbhtI7TE+NjM0oWKzpptajtNfXFDjuOG4wQ6HQVv44hSxMhXLpk24i69XybM/3EWEkHW0gBna2Uft",
-	"KBgj09IfHerO2WqZ41pYSJLKzOM+eYn4tpiegKwIZftWrdPknciVH0rskys/P9hLREbVSwqGLPV/KpgO",
-	"QM04b2TumJxFKUxc+VNBUrqpNS39NkVQDQO3FeLhnJSwHcSwfIl5hPqMr2FDGuJEFnNIYUXt/WsvcQtU",
-	"iJFBw5YrqQNuyJeWbgVvQl+UQfs3vPj0XxHhQhUmIinBU7/YhUMCT3tQJOTBgHB1LS5XIqWb75395RA9",
-	"4kBFWNwnL7iLxfuj2OJ6fwSuSPxD3CcXCBOh9b1rUY6hbvhSufxUuSrOy0bVvCBqLteKFGueOEUO+g+g",
-	"/dUGovJ1quBqZ+Hi1cU5iR1RmpnX5fQuFKcPS9Dcv6Kcbgtwi74ztMCncI4rbBVXSuPiUe34+wfcKTV4",
-	"JaPSpl+I2si1ML3nuTCbygvTUNfxhbYLkCm8XS9Dcbj/56DjV3hEs5ANFy3AyVNcC8QuNTBLKzCi1jRP",
-	"++SqpnhhXzg3fRwLwXMEeUHzYl5OuMZ2ASCbv7JsMYhb5fCnwAKbsBkXfkOlwvXz+N+w6LENcafC4W4B",
-	"8X+Susf6Gl1uhUuCmnFhO1iZih+xMZeD8Sw42B4PsGekTwtcOzGm7scR6pP0WsQVAJC4T97rL+KAsIn1",
-	"W7SOr1ywuBQYI2MZlcfcJM/BXDIpZiwndCb1DWFxhtzJNPxLRU3nBQPJTmRJy8KREoADEdADEG5IN208",
-	"XAtsSluw6m3kVDBoT4EduAtHvz55ZU6SXovW3fUbInBQUgEXMfokKrPBS3BNFVlwXELmGt6BiPlKpa2t",
-	"xvZB4EP//HWxpTMeEWSbPix9izuktLySy6YY6La80nTj61Ta1k90wYuMnQNuaM4T11C1NoFvX5Rbu2BA",
-	"BGDoAQ6E/tmIZExTQUUk5TOAiBUpiftkTEbkITlyosOGFDCgIfPUICjmqTonCVUMHlyuRFKsbGfea5Bv",
-	"CyAzepvXGE2RWgEwQRV92tQNSp85y5ZebqgzVMsrHIJ1fTXnyyXmSPyVdce+4RpCfAr6CkuwWBuP8BCY",
-	"1UJ1LMB6rx+6gIcuf7vESqo5SwKNy0pw/nDPiXUuxaxEu3RNdw/FbdOzsC7pQJ0c+FXNnMIEKp/3iLTS",
-	"K03bGplAnRmnImEtRKDY4KXVOW6+xwsmhm7dLI1Jpu87WRGnpnPR7mIoPZE9Uci2QNt5Dno3vW7IdgVb",
-	"tuSMwRQVWdAUzAiMhKPGjWo1UCPlmPunr2pbwNnZCV9uzGXBlqHouIkQdPTm2yw11dYjCsIKoAbF+nfx",
-	"PfVZtrN0e1SdhiVz5DNahQeCrF4lzpaT28EGVnBzNgpojIIF5Q2YTIVVDV4NS5BlAvrHKpmD8mZS5fU7",
-	"rR6n//YcUtAVA3qK4mCmv1O8O2UBhnbL2S4ocBotzWRkrs+qgtSHhGYZy8fcdR4wKxjbVJPLq9dvOraU",
-	"Ybc81Uqhfuq3gUmeevKUTpKUTev/hpJQdsvlSrmxXr+5Gr98pTlGrnJ4Txl+1v+D/MueviODbWRCLcvf",
-	"z2UZf+DFiFBywzZ+ZxJNiLiWNRCBIIHCjDAbeGQLikzTk8ZVkunfW/304s1LAFAD86VrQ0F/T3aJFfix",
-	"q+U+BNu83MmmRme8698pcvnyeVQmNriWOhkXLLL+M9CCMCKAAOXeZnRae51Jgn2OoTwefc/WIeC7QECx",
-	"63YjGMYLlWiYYjdFeToC/ynJoXBDkyBGGsRRWUsW0yV3ZqenJEJYN56sikKKsjeaYTtALtIXidJq4mRD",
-	"qLgWZfMcIKt5JDYt4+K+ByugreWylaUNu00LBh4jVU32wDkDaiOvpHrg5CCh1XSg9xvUbeua5k5paJsg",
-	"Yb6ELzD5OZqkc7kWUQ3P1P1yswuDt0VeVk9Ng5PcZnvsXi7AP+KRES47O/yYo/czV4VEB88XdfipSPH/",
-	"XD1+jAxqOU2lUFaA3g9HJeB1NnyK7Ol4MazkekIvrPjEeLvExHhvjbe3T+I3L149f/nq77FnIEf489fv",
-	"rmLgUKyIo/CFvhFjJwqqJ9iftnltLyrvNfNObZjoa7WbOfPGJeS/XhYvBf7/9QogJvRV+LFc/zvIlN4n",
-	"zaJ+3bup+pc5n4mj1RKylCPiLv+Bf1HjHpWX9P/DtBnLREoAhmcKzhgtGq1x1g+kV3zJNdd+ZWnZ7Qkc",
-	"2DQltSaAC6Kk4MkNKyJI5sFaND9018E3UV4bXaaMP/4yael8iRu7oH4jWrRr3jvkpaNoywkvAsolwP9i",
-	"G0CDBOxAgaHgxE9mnsh0o7eHk8+fh3d3/0KgEI/ok6FVJbl0giChBZuBRO39dvH2lxdXeKwqfZZ7P/9b",
-	"B5UTtD7ory3G7y7Lro9qCQUbwKiarTci2aHsVvx9pokUEqlY84zLh3r/erX0+qHWoIQI1AyUlOsGbn5h",
-	"f38XoG+HuwCJ38p3oLVcwUIaGf3oDcH0NP1eF3WrdgHylWW7fSE/ixYGmHzn+oqUeU/A76vJghcm63JX",
-	"s+1AG2Pc8cBXYV/gy0KRac6ZSDNsL0poYUgRtghLXumqXtd8xbXLapXXWoLb0CQkAB0Kng+ftNmtHssG",
-	"19ihRuRzCHSmTlefkVyCD8+JAgmiAs0rmzLK64ZscM/NFptnDW/7k/ZYsDwtAcFUB6Uvt3aLCGyBHscv",
-	"91L2ir9az3OT3kvT049cvnxeuQq6SWPvujqphiD0P70YxM//9mFw9JQeTS+Ofvr4+aQlimzm8o8uzOrf",
-	"lI8e77zgm0fUclcZGvSY2yYNGIJGRFkH0efr3vC6NyLXwLzXvbv4nAz/1//4n8I5GcGiXC4ZzSn2Zatp",
-	"xbsLo+6i3nOq5hNJ8zTg7k0KfsvGFWz8mlSwwGURyRG3TJtm2OCpY+a7rTZ0ucPsE0tWGMULhvgvsRDR",
-	"T66q40RBOqGrYag0wTsAHGrGhLYn9pTczYLX8fHpPFjjh0hKkEPkQKUQXISmh8H0hIcy+FUAo1WOxL0M",
-	"luNTxK3YG6FFS9rgmFUUzrwJHfMl48ul3hUuxqbVecNvawy5vV4nV8XW94GlJ3Nj3XV9tebyLBtXSo+b",
-	"A7zBDOERSevwaoarwTlYRzNpB1Cww7rK5i1D5nWcj8OGzJl+XStcwlXZW7OsfgfHlyDwzB7ADXogQAjY",
-	"DQxgZsXFRK5EOi7dKy3cCon1t192OrB03rHSvldsQ/pW39jg/ib/hg5oq2AKy5A2zg2xVhuV6zyxW+bX",
-	"ZG5Im8Bqx/Q1ZsG3xGW1TeBwfEdBFCXLhQgqC37nObUuZ+ufMRgGQhYIZxDyK73IqVrlLKTf3QsqpFxy",
-	"pnbJ19oKU3ATT2kOzVgUcRkdXSrSYMBxzhYyCK9cubdMxiOmJs6hbSlZmB7zHcZiSLt6QowJEgfCdH+s",
-	"oKR6z7CwfQr7sG6JzG8Bl23wkEUShWwzmZtSy7IK2iabAe3JnOUMyhFSyfDzjBVkJivArJaQ5slUCrSc",
-	"fZYsSx1LJNqPu/w2Hp298izDWo0tr5GsRvcOLZdq6C01B1B6y9FnyIRWd7wuz8ayAn8OPnnio0T3Ro9P",
-	"BsPH9iNDNixlME4JuSoUT5E3j0+PICMNs1T0S00dDjx09qjpYDEzC8O3SJJKUyzCixY/g1ltJ84vV7Ud",
-	"+rq/5XlHgnB2iqmtCE7Wp0XgiOvLv/2e3qkONPjPrbY+9ciSPXLVK97UQtz1E2dZitf/Htk6Gy+FynWu",
-	"zflsHt5LaHYVTDPO2Tmh5L9dvn5FlhSrAChZ0pwuWKH3CxxC1Yz4Mht3DAmyXsxs+7nFWWyN4//EM/ZS",
-	"TGWTFlOesbD/6kKR1TKTNC379KKvDlZlk+9ClQIyT9UYomRsHayYhoANXr1Gg8KRIpIbvFC4MrjAIr5D",
-	"MPbdupozChLIr3PaK+wBp/nYVmWd3bWWeG27mR1mABS3tVTQdK0La6YkcuFK7PT9p5yuGrmqtwlNblzl",
-	"vy0aQOsi5Yg89nXqze6i3s+MZsW8dgO4sv05fAuOOJYrXNSwP+gPmoGftjv6IlvTjSLX9l3YRjlUSK2C",
-	"EMtG1s5yuvhOdUmwMXenfWFw0W3BXcVF+H5hFRQ2VbBltXbBRnJy5vfSP7R/LFv6INxd4PjCSXAvAG0E",
-	"ZmucWWpJRURopqRBQ4BkA57MnbY0p8slE3ukwBli2vw3z9pr1t7WN4tjwL6yYruaLRtn08kqKVGIvtsb",
-	"nQ6inhf0KcthRoPBv5cYY/qnJ08j225DnyVjHUHNLYLyHg8COUp2oD0U/kLKm65etyIczgB2E7wGRLhV",
-	"r67g5HYYug1I2ibTHQoX7OjaSjEQfrYzycBeTHPcbayW8PtQd4RPPci2h1wau8c+Dc07o7JBi11XiFNf",
-	"Yl7O17I5D8gHq8AVBWA/FN34ylfZkieFclohAfMLMylyXhRMhJvGpKtlxhNaMDVesHwWxAaWa1vWreSC",
-	"QbuKTFN3Q0zmhjb56YKZ2tIyEyzrbri2e7kMlKZRd3K5VuegTttOQ7QgcQ2cCK+Vh58NYMbdQ3x/d7QO",
-	"5IeAT6wNoKCVbmbeHelw7zpmt1oCXK6tJQAZmrTghMOikMcA0pGlLI3ItOzooG6gGsK1Xu1y+uVaNWqq",
-	"q9lEiHiB7i4CFxEUbyKgYSv8ar1vQPdYhbnexhmbBiT8hUkTyWkBEhD0CXQ0yFuWR13n0z2YbKja6XCa",
-	"QwkwXHCvwb6SmKZQQ0BvmSI0qys9W5uKfaMu+8iH+/bYR+br2FjfsGwLIbGcV+9hV990iXG0093mgsSB",
-	"gSvG3SFWXIkN5NlzrR3YXWdze834Z94nk3d/WhYM3Rl2cc2zXDtKtT7k7a3H3Z3Qfl1feLqdp1vq9Y+5",
-	"MeFLgdormDIO/f7vyrZfrxrgp2Usrjfq/bjKbgjeKFwKK2wqoGiD4dOTJ8kjdnRGTyZHZ8mj46PJ0+ng",
-	"aDB9ND1LhtOz6aNHTeOrMsNt58E5I/x5+TH/9ik2mK8NjOsnrSbuuD/jUM3RdsuuAfBoOBPX3b6pzhHl",
-	"7aj1QvWMI5cSwAwlDk3SeJcqUKK9qJdxwXqjkyYUZLtX69zELnK2ZNSgq93SbMX28WoBvpnRV+AnlXo2",
-	"CINxwbzSQhugbqZS8SB6RKlfRQ7rDdLjQRkAxcT3nBtrkmVs0bWXS203YR5RF/+Zt4vhNJ1S1TtEE/vr",
-	"ErJtzK1rmk5Fp/JKB2kK0I6YNoyYzrSS8bk1MRledwGvwL/f2RfhP9/a17kZoBMxpFMhLDAppMPJpILg",
-	"AvrkQmzQw8AyhbhOvgqOUDA29DKnOWoa0DvRqTn1zbgfYIOKjuDRtcz9DoV09mwoWCaAl20E/e6BXsfA",
-	"l2hWusKvKrdvT/qEsKLJuWxaaX71JpTpjm1K4faKVyzpvTOIot2RMBdU3bB0DEI0PGeI3mNlds2TZr2y",
-	"ZT6/NgpZTo3tU15Zf3t6+r/+x/88fXR21kVhW7CU03GLZ1hfjyZRE0IqlThSM71mnGRUKT7VqotxXnbo",
-	"0Pms+pDJgeC3e0dN4ULZ1oqm4oMqE1fAEUgXZRsFMLL7HWtIzB3sb22Nn1rp49I6/U0oV1IlRFAE4tFo",
-	"uQf2q8ypHLPARXBYctne1wdfsHFOxYxhaWl4O6cUy6oQyZVkUt4oCBv0t+S3tPD4hfN0IMwJDH7IFb6t",
-	"osjtbWN9HTJIfmGbOuxwh8pV+5vJRu9iAhMYDXtRzyC3YxsCZd6C2f62cmAul1hcNuWfeqMeU2xMhz8e",
-	"JyfAk7fypvKUSuQSpbrxCComQi2aD/HS+ato1m0ucy4SvgyCo+NCO8nlKikachlLXBGg5/AwhvU6hapB",
-	"gcwt9ZkYV4mg0pZlGblhG0Xo0rQQDYjBcnsaLejwQuEZM76UW5rx9AsiM2bjO0qYS/3zndC8fha8IY0b",
-	"qcIPNUu3sokVOrScqWfw9D4R1urx6Mr2LfAsZerMVObnBNtYHIAhc+gmlC7X0y9sh219ITiRrdQO5G7f",
-	"sJ3eUy0A0WWYsyKsON0wiySLYPTxxaqYy5z/CTftiPzIaB4ufK8tRk/HDdWylvB9qw9m520wS/rLrC2Y",
-	"bHdb6xdTR73HYUE8Wott4JWpgVsMKslGvSXjKV8n8yD2QQcV0szrIrGqY1kaFVKuxWxFZ6xRVVg5Y8dV",
-	"pCh69OfHz8fRyd2DD+OjjyVwlP7wyd33P4Sho2B1n/c7yoGsWtARy1Ig/dYtu3PhSObSQZH0iBcb9eYs",
-	"WwZTQs0LVKCywu12S6BMG1hrlmVgaVX6MtB8j6i5ZbBQPxWmWB7M7DS5FKDafPlI9W4qdtjIJ8IW8qu9",
-	"8eB94n7Y+8R8DOQD+pu1LzX8vPTBrlSFXSTRBuqFbYbUZKuWEBwkqAEnJVLgAIhQVimygwJGwD1BSJJ+",
-	"wotwcE5/EO5WxQuFbkflI9oi4p8pDgLz27lgmkzm/E3mnrQx36jn/KNmJh9bpuZzeUshByQvS8XAxmEp",
-	"oUVE5nKNCVQQk26zyXF14eQJzUsq8rN09KGdMnQ7wbthPgbjn9Fkfo5+KnCzVsiwpXPX8HgHFxnNAbfJ",
-	"0sBNPcRYv5VO+nAeyhcF0SyakzMV76P/SVJCwHV0Kx2UzuBqJL6EAEykX/qGvfKEd8dlO4b+7sO1tqbK",
-	"c6h1wOCiX0aqHVFXABxD2EX7QYkG222GOzqRQa3NFwWd2R9twZkSgt7ESBziLbNdW7tFxnfDZhiZ4GAz",
-	"TG/FvY5PDWTuHiDkEBGu0mem0qBN067Nb2gbULbjz1UlVVRNWK/Yxb5gLLe8JjBKbvZkQIWSW4Txs4bX",
-	"N2ifAQCSYWNMAwDDF66VGDygsQd2jt57BJbSf8ckZ0uEut2m3Tp43QkD09X/F4zR1KNLJjDreW6wqvZR",
-	"5aQt7yprrxrqmSxLwLaxc61grM5X9i1bNuS5C78GUTFDakaWsr1b+V7g60LaTOKgDseIOrlFyilTNrqg",
-	"KQOoesoLvfElhnSExeglEr1+yEBTRkQeMvc6gmhgDV4+QAfp4+IWQfpeqGrwAYGa5mxx4PTf4kg7jRiv",
-	"aMXuvTfN0D5tYasWJKrYdO4EgMjyTyt3YvLAwkmZ1X+PPywQpdImz0Yk1jIoPjetBZlIRw63Mqom2kbX",
-	"otJ06cFipQq/m5IewrUDxKcNmtwD7iGxk0Jm0GXH9cuoVMzx4vsqulzZR1q5v7zkWFN9uS1HttodutIU",
-	"2u8FvQ2PztuNlXrLwnm1fhvUThy1paHpvk4ptVosaL7Zs/f/wa4st9Ry5O6Ord+k4IXMDWJVEFWixTKz",
-	"jS4hLL+EFpSr4p7hAM5N5WoN3u0vBwkw56D1xRZ9rmuOH18wVdDFsqVNBhJhymfQaGzNcmZrhbon/39h",
-	"jXu1oL3CGYH69ip9QvXu5ZJDXPkmo0mwFjWBfle9slmNsVSHleqGYbVa8tHAtjHvjXq//hIAqTNdtII4",
-	"2ejCIbH+UexbTh7ufoei8O6VpvuWaXQoDC1bB3TGhpgFVdmXl6/JyfDx46MhodlyTo+OD6NIw9c4M53k",
-	"9U6UhaX+XbGjyPSN30jV9zGqsZxWq38GJ6MTW/1Tayl7EjVa2ibStJ1f4B72Bv3B0+FAzxIbZmiGfHf5",
-	"HGEHmA0KL3OeMOxOuRL2H4PyH2i55MCBHz5Cql+uQHOuhLUbE/Z+Bv7R2i+fYp+fWS5XS9OxHMbZIOvf",
-	"8zAQc9z6rv7w3yu/2/qydUk8QHwH6lkdATZD68ZARmjdpFmn0rzq491Hu3bIBtYiB35+rxP1t9lCtZgE",
-	"A+s7tkyEGCdcjKcSwCT1v/TrWd4bPRloXQFR0mCnSvDECyHsKSh3ruricWlOj88aLeUdxrwjpKaLUdnK",
-	"UsJB/9hYj2orLxQSSAK7UTa4/eBX3O4cP/rsiWr7a7BgMeO7fMTtd8jBj4c5JKlNmawzj5y/uPsV2Wgv",
-	"/VXaQVt50qnF8zP946ZwaElsYMK0YikL5kMq014urqYgCFGf0Tzj2ozzGrdhNbXYeBMCh30xxyTEYKMy",
-	"d8Z2zctKuPpsftwQc24iNJihfQ4VKcnoOjIQQfmsNDnJG+yDC20KGYH3og0O8AP0RltJpvtRV/PU7d/f",
-	"9dt2B5cCQqsBprYA7Gqcny1VLxVBUMUBpYSrKqxmPc/HY6LDOKIhI8Pe5oKpor+lH91pp21GWRvynQjX",
-	"xPP3VTpj6ajajtJg29gz3c1f3MHZ6rb2rfG2Ogn+eU/euES67Kz+a8jtUKJUZlsOm1bSmm1N1XEOTcPA",
-	"25iwCN3qhCqedgUK866INvPE1J/ZBFJtr0EdGDb7xBimnkdw4O1mi7l7wqhGbn8jEyZcz2VD+EW2j6C2",
-	"8zRjdq29au/mftWlc3vZGDu2P2a3LN8ASpCbZ60HtgkRMJFG0I+ycD1JuTKdHqXINtgAgFDYznPT/GUL",
-	"Dcy6q621v1I7ebylfb6p363lvnpEdjK9KQ3N0azfgzWJFrismtKqeZ7MlVyeZCN1tloZz2QoBcraCM3A",
-	"fsoSvqAZJmdBWfUc+kKAMeDbUCXugrLgy7utS2eIhOy10+PhmR3BhRdgXFLo1/a/TA7DKYR113LzoZAK",
-	"odc7dARBA6kNEQAiIcr2r5dTcvnbZYSXIOgUZkEdz3VpkDXPtVTMe6/oXsQaMuzagEP0IDRn555fdgoZ",
-	"FwvocIiAESzL9A1mtJntOQfbT6dlj8gyqCO4R4vgCrocBdRxAsgGxnpp8yHUo9AmTqrXXUKm7KOfdtKM",
-	"5RSiLv8U+jEre3Z7DYn7+ylh31CV6/C+dUvWQ0YB9xgyeeiaQKmFMkjhBv6IC+K5l2SOfx1XhaNgkJJU",
-	"VSzfXR799Gs3MWP8Cp0stdLz0Onn6Jvo9FPjvQhR6s8SoRFTM8A4cd2pzyta7nfKo4sPG3mopDBn1s4Q",
-	"d7Skm1mkR5r7uJK3Spe3wZibQ4qhptV9H5qQmPpAh8SK3UoclBYUOaH7BYD2TCkAZpVMZc4UQ9O0kVq1",
-	"Ox8q/G3p+Qn2uAKbruxHXsxz1lkpN16k+nt/lWsI5VFBEikwZpCaoodKgM91Ic2YUodgBLq1eURw84oc",
-	"1bbvLgJV7pNp4Oyt4ybmWGmKud66J1HAWsKO0w6fSYJi7RJ4K5dDBW3t2EdbGwSDJu1rvXRL2KeC0xZw",
-	"1ucUDjHgfbu76LGWLbZHahZWbeB0wEsyRYTJnWPu2/iyHuWsJQo5SRVoVQkUDfOdnGRs0QZCDHWeubak",
-	"H7z96Rl5evro7PumONjaYNbCpZkW1bwrsuSo1JzNJ+QaUrAXk4yp616vLdVQbUcHWGLTYZQvXCxX3XMs",
-	"PNjOQFCcC1VQ0SbZcrmynU6wRrFepGvxIKxOvwUHOAgq8YouGOaUmF85/G85q2kHnSA0ou4ow3p9P19d",
-	"vSH4g8pgp8fH4QBv0VaUccMFgLkvkTUBgA+7TLsbC7pRAHRf2aS9pgAJA64C3Sts25HWrOt2YtZmc04o",
-	"eff2peYmFhgWUIFGk4yKm91wHVgJjJRwxA0dUn3jq/YE568FtOdg0y2cDKTLBWTgT1qdwNlAN49C2lrq",
-	"TciQx1wtE8c8ECyqMbfl00dhKMidr9omNMrcZEQOdoKjAqofGVhSVZApQrXum71Vg5ve2RPgsNLrvWAG",
-	"u+aUrIqJ/DRuwQW95K67C2TFYGabtVcOM9HMiPqqDbaVeylUka8SLBUpJLlii6XMaWYjYRy8fwABk9FN",
-	"Z5y4P1YsWD2htae1zG+gOILlGM4hTMy4YN8pUlB1Q+BZLcjsXPxj4ebnKku0wd+Zda6ouvm/9fvBKRUm",
-	"XqWXRDgfEZPHoDXghCY3VnTILAWQMzy5gq27pmkvqWj3z7++ZblBVS1Kv7EH3obExsSeBe3sly9y/GqH",
-	"QMTcO0ykp1BQndCVqlkDtus5BA6KOVt09nphol77HNDoN1m7QF3ww0BXB2myWA+BG6jQvJKG6OV3WhlQ",
-	"Eqtd0LeI2cYRrEmBkgZRieFjjk8HcIO3jKZcGC+Dn+nk0oYXfJZDZnlF++yVl+iohzHGpVTFLGe7flaY",
-	"E1j5mZAWTMLUKRwT5T+a6gXe3fmfsFlOU4jt1z1/burbU3jNwp/hzztj+LkHLYxfG+Tzloze+uDN/NEK",
-	"0bfXLZn8aZ/8nR7wN6LDA7VluuEif7LeW7euuwlvBHircAjMvmrGpreUo4gNZeK+BYPL5em1gK13Q+c1",
-	"5uauPDFj4bW7FmxmeFvyfwuW4jev67K/b21y+TVBgMCscN2OW+F+tttAnraoLZbd0ALeDtTW7wFJVgp5",
-	"uiMB+T2mmqy4d5LOX97to+6h6YBjhRBLXaFC/ZTjLrwVTjofB6q8ap6ara1EtqcBv7Vpq+2neYtn9p6r",
-	"fa5ymrB0S83PfUuI+y/pbGKkPe6IkbYXb331us7/U3a5peEFllX6x7N2IL+kstJbo3fAtp7dMFjMvjU1",
-	"ZQZ750SrUnoEDuvB1TbeRLpX2bxly4yHnFp5+UXHNS2zIHCOKqhIaQiG8x2AxMrc+fdUJb8BgwxckNjM",
-	"Jd6jCC84maY6jjOL3Gq3kGhvDBFHwQ+fe3p10KUmW1b7wpfwIfB+bXjqH/1X855+Ihf9tlb1gTTkg3et",
-	"dHM92okwsotYm32o9HUoU6cLjtKBFr/oH/7ToRXVirg+F3LJk7uYAAcrd4bg4+8sDIsgsauxTmNIdIy9",
-	"sus07pMXi2WxGTmHMFcE9zato5099piiDZ6LgzdjNyYS0NlUF4b1T5NasM5lwew1eXZsEzYhvbDhSzcZ",
-	"G+Z6qegUfs3l8FHUw9cjCIoq5DIYsfXLNDuVOkmLwd7lEpfLnX04FUXGPsQDZWYTVSowYdDWDfmFi7St",
-	"XyHoL/qgoSNG9V122BhYLjZYeSS+fPfj5bO3L398Yfjt3SvvE+z9h1zqYH1cX8s98APSKoCAV5aL82lx",
-	"CSyzTVtR7v6X/n5ydheEa0t/hAuokIOhAGVyD1WxRWbvoRnIrM0+pIKYHApI/0klAEMhyuCIUHLL2doU",
-	"amPlOMBrs5QXmkfWWpzH+tAi6raNKkOJevk5TRdahMH/4mqxN75ffwCvhDJO1wYRHghzAPYUqplr9dKa",
-	"QJae5xC3P9esC1AZBzY1mXLB1bwFDfR9PUoHHfkLCRlCX5AQmMs/mWgfEbLv7focFsjh43W6dFfCXrlC",
-	"FmOkdEvOCQdwMfQOJXOWrjLUH78A+dVB8AQbTdUS2vKVMJG5Yb/FWWjSXGiWvZ6C4rfVe2pe/RYeu/sY",
-	"Bc8agbcSxTKWlA1/sAFSkfPZjAWyXMAULYpsG4Nh4N6EJICqHPtZyVuWp6sv6gu4s2tO6zOTTZuPYhug",
-	"MFiOal9cg7a+IC8LcBzeTDO5Jjz1A4ZhMDvTbXjs9YYMpFqYV4xXebZrTHQLuIjkezYh717uX73sII2M",
-	"coYMGphwhf613jTeufRlSLNywpdpFf5z+xN5vVEq5AheQEY0NPVfw/bxyF6K3iG1kzrXV0+Rb/BHSi6Y",
-	"SbAGnzJ8azNWyveUNTs2FKkvKJfaosfRLwY8cXxKCufRgsOq2bsKuAnd4c5JXDBlnqGA55fMpWLCC/Lb",
-	"282sztuucqo909kA6KeKtmvunjwbK7GHJbkS9+vNWIm9tJWVeJPLmU2K7lSc60rEyu7UHoCFNovWxhnI",
-	"M0YoVmfqW0Bf/hOmL2dI0gfmMoFZQmfSb817YH1vdyUED+SBWsghNcLVrpDfRHFhquAL8O5t7033li0o",
-	"F9BJ3yswzPiCFxH5Y8VZYW1IxVNb27QSGVPKAH57jYwPIKcebgzD1Vr6hVQFM9UtZqAqeJaZHBlgNJmT",
-	"FaSIr+mma3/BCtDgdrZyUYcOPfnYjnbVfjq3yX/4xi339lYHusX4rdK2b6c+bhrdaSZz2Zn73ea2erEa",
-	"1GptdFfBNKzf1e5CNshYJT+2sfGOjnXhIxoS1YhzHyqbtcaiNRHBhYBWIdaRYKt3RaiAcopzax5632DG",
-	"lp860It68D7bB2CbiXiJSb8HNPWopU+bSKBFWbbwMc5OHfXYHyuaOUxdDzrIQKsOrQHVSzeCLnjSc11A",
-	"zC/JRc4oeWdwi/wgT3iS99L2I7DOrWcMCfrcPbVX+48uFqQZwVmRbc089g+CbWl/YfTpOjFqAJ87QDqb",
-	"tGn1m6N4qJfuOihuEn92zBY5j0qEONp38TmhBj0i/lzCd0ckkzNwI4NjDv5B4otXz/UJfP0Wscdevb5C",
-	"3L9izq6Fmsu8mMOx/HxtWg7espxPOUuveyMCpmcM8NU5MwZmCVQFUIDA9iXId5+8NrNVIxLjmdDja6PD",
-	"/utamC/GfCZkzsYJVUz/KJGioFzAA6akWy9F/5ML+xb8a07hV+wTVwX8NSvwv/CirMD/wj/wRoRhwdcM",
-	"Agmc0OOMqsL7p1ZO4/61uBbOT4r5puDRVGRiO19AEzl1w1L9UfwZegkG9gk3Aq9ilqUKVgi4sCCuEYhx",
-	"xqWAySU0y7iYQQBUf+V3gATqOFaExVGlaQFuSP0RCldwl6r4HAu/tdGDdlLZxZxMNtdC77b9QO/zWUSu",
-	"nSzTH1z31lRd9/THsBb8TEvf695dTB6A34+qsZBFfL4NYzKy0T7402BMfn9+LQDyZC7NPWouAFt4jWSt",
-	"T4mLsfm+NrOTu7hPUpkoV+TRX6RY9i6IkfuaCowmc+N59GC7DpbqC/rJP9OPMF7kfzSsS4n76hxoRM0L",
-	"Pas9W+tg6ZqxTIaDltI2z3Ix5W3DQWt9GyLYm+K2Shmb7cWxVx1bdXFGjrak/DUi0JAtjq61rg3bDRH3",
-	"uzcdEmHLVBA1xCQ/Q6Wt5vaD4CWV27tOlrsmQjBwj2Ttahs2sj3c0yVqXo0Ibqo1om65LFs8QkZFikea",
-	"atDFVpOxvJ7BXZ+vULYB9pOB5erDzVFUHtWG63JVEC4KSXhxDreV9y5FN4r8ri+zYo4oXlbdLDU1fOk2",
-	"HfN+fDSuSq1zlymj4d6nr8YrlevqrzHTeGPbT1f1bYfeVt3m2h2mN9VLooKcs+veWQo1idVT2qa110/l",
-	"sDw9gCLn3b76jAL2azvg3dnjXg3PUy9dypux3pdmM+b7lEqVV4Qc6P5hMJV81cw7fZlpkl7bO6ultvM/",
-	"j/irVdYYHzCCewOuB1vvn21Z5dw24el2vRUSC+OnWq3BCXevCAxBI2wVrv4Myql1F7pmrQeUxAesRduw",
-	"vHaYq2qUp297utRZWu6vhUUNdDj/cgP1m+s0/n7WF7B7Y4AJAzpPRXrtQt2HH7uU0e0pvs+wxp1o08Mg",
-	"GOpzJFe5SfptaYDZFbo3IinL+S3zEDLQrtnfadaozveJ4ua0hcbvlpmkaUv+/r210+/c7f4LWthvaV1f",
-	"WetbpoDbK3eyrc79UCnNQgRNtFq5y2y2eC8j010dRC6K2Z5d6vFd5L0Ja+4kBMYkJHThqUJugmi3/n+J",
-	"rYAvOdUXLBfQLBUu7wUtkrkB2l4wwKxCXFe5VoC44Su1J16R4LAhR7aVIyOmoClBtvAI+hyYubg+8Pvc",
-	"KD6jdcDldMtuREHkWlXatWQMuN87Qp06ohtKtr7eh8YClwGSQQvCc1KsAcXNVvSYylL4tOsE7PaF1SOj",
-	"9FkHgJBdK2KRFVpAG1ewB+cEkAOIZjJEiNTfzRlFdJquZaF7m1BbilZLqlMHRzanet1AcDKn6qBSVd9K",
-	"A8qUO++Xj1pmK7fFlZRuESd7p0wH7u7SX4mdGA/1vuz96G+0oDkFFR5co5pJ3pYe5t5v9HeZk2cc1vJV",
-	"tJAv8H7XTgz0CQZGBkxPzdx79zMONQgM772Ff6r208TQfO9vw9Pho0fHJ0+ePHnsxbLUOF8JjIcee435",
-	"eus5LRRdLnsuKGKD9ZUQ65OB/YKLGcaueqNjkJv6AprKjEvEuAFFzsS4Sgys01O/kGOcM2qukeNHg6in",
-	"MrmuGJKDk6PB8dXweDRAJPJQv0+bilCTM6ucaClpb0pBXvSHj0/DuElN2jQcH2/fvXr18tXfYw9ZDLOH",
-	"HbwY79r6ZP9uiJ3FWnDPgqn1eudKqHTFWlpoNva6/jIDnY04P1lmsNUcbIhjCoegDbYm7LurMzeoIkSu",
-	"Ci3zTYa5YvmtvtvWXKRybZIIuAKf0k4l1c8YL/mygRS+UlAK7U0TLtj3+jBcLJdmNV4qoEGXw61RnSGl",
-	"x+0ocA0cO1ObIwEYeD3SqpqFcyvczrkW9jlL5C3Lu3f1aJ69z22mFlrOhVzT3JYM4ejC7YdVf9pAUjtk",
-	"OJRnvjVvyKU4gPmDAR69G0gaA/9kCyAB5tniYJvsaEMldnBuTLCzoetUaKVQ+ADWWcBfc0j4+CzbPIHB",
-	"PWy/H8LeT3NK93Bmwl2zs9DLvLZ9Om+0zrNTU2mRV2D2a6rPWJ/8wpYWGS+hCy+TEJgAbGU2hTIlqLEm",
-	"KZ8CgpWWelzUEMI+hyXnadttdxeKKIXrWmqi2PdW+O6K4UHSF9O10S4oWf47T6BFRK2SuSaUvmEJXNVE",
-	"jz3Q9h/8MShl60rAQAzANCVcDYbFPAfwtaiAQTkUdERYxzheZZmNlX6R0NZrnnQV3Nocg28EW5tyLYUA",
-	"O+Tv/Ba6blZIbELDvNittvlFZ67KrD8mRx//9q/BHIevFHH0kqtaz9XnvT3b5b2ErQt5TpY5wzRMPeI5",
-	"NqS0cP+GB4ABCEypNI1d1qfxMttzWTuB1e5dkFAE3oKmJLH1SF/bF9cslj/rVCxfFkwdngSzw51WHeLj",
-	"VirdUwDMvW+Pa6PcqXsNg3lT2SMShk+5yI1vNSVom1p4Yrxjtke0mNZIAAOud8ln4mi11CrJQotY8/tB",
-	"L+qZpr+w9TzbHEl9Cakyw+y5/pS4T5VcgZLYo0teLcSz2yKXPMG+ZE1bCFfR1KIk6D95ytJqq3zPAvIW",
-	"3DXSVBIgJKEvXz63l5I5/5DiPZdrk6TpahGb5UyWZh24sjULzVKyE4PCxC/xibsq2d2rJ1JmjGLuvduE",
-	"Q7oommfLdbpkt0qhpVmAR+fI7HBlu3Zxeov+5/1i7+O8tH6T7bpgZYhd07x029VkpZUClUZb8/a6kTkp",
-	"6HKJTY8KKTDMePHmZWRa51qHk580UNIbH9IEhWPmvFPBLAJvlnv72boJifoxb7rIW4+attU8sBcAc1Jy",
-	"RKgZh5KCJzesiCDTDHN2PbXm0U5vVNeTZO/SjoeoTaKnPsOHmQZh59uF+A3bjI6rGaJdhPgV0IkMj5+e",
-	"GB/YWdTL+NS+AvvamQ8mm9oH5Yvw47bEBdQftDU+ni9o0hv1Hqcpo6dPnyQnQ3Y2PT4ZPjp7+ogO6GDy",
-	"9PTR40l6cjo5nZw+OaPDUzY8fnJ6kqbDs+FJepo8GT6dnKVe6z/MFaccg9KY/d2bZXKCTW/8u2Wfy6Ns",
-	"0dx6fRyQ3+zz9E4x39kB5m1YSx8Q4zfB9EYwyA+vl/G44XPnX++18IMRoLx4RS2se6hWW2Hb0EzwB98p",
-	"8vNvF8+OLn++ODp+9BiaeszZJ2raH/W3w0Vtv37c0UfYQRAztsih45NYFFERa/Z+wMsAI6kQdqFqlYdg",
-	"D0POoJq+7hPLTtLDW/LudHfPu8vdz2wv+dnntiYv7RCVLxcWjqEaKzDGVijmrO1krhQ6pGwuiZ/6XA0O",
-	"m/buUE1hIr1Owz8Jue1DnsdXfvcjmjNf9Ai5xnaMLGemY9pU5l0DhLuDzBYuf6+IMtK1cyjZEikYdDQT",
-	"6LigbeFLAGWvxS/By19Sk2YA9gnqEhTO7kfOFhgNGJ2XuRSHRErx1ZFhEbtQR7vt4dCS43/l0+JATU1r",
-	"eQUTrq2AnHrqWmQUKjI8GQx7e2hqtlGa2RTjC1mbsQpZYnDupZ/VqNdVINyXT8C9cB8rotTg7tcr4E1m",
-	"H7dA/VZpBv8QPxHQd2b8lgnjEyPmikAPI1y3NDOREHup+CpZKsdCFmOopgEPoIn2ewKVzYD5cUBtmhRz",
-	"1maX1O60FojRElhxRGJUBuMIS4bAEX5OYhPIGNkYMFYk2U/VQkGlES3ITDIFqBUIBoA/ODfVLSMsdaGC",
-	"8BR/fy3gAVPzb0GzPO9Nreaj1FXb0b6qjtcH+MR/2Lk+sEv4D7VQ3/8HzuvD8Ojpxw8AATaInt59H0QA",
-	"88j5JVZe1YqoXJegb52dDY9PjMbVRW3fS8AgomzOFHhiDzD1qvNtgCRB9uWKZkQtGZREAeMLAg5pQZFU",
-	"nqbpjX5aHfx0D8zQGM5AjGptxXf8RUes/WQdqFLWocF8WoYET9nHIKCWVaJGJ/1HUW9Ck5tMziCxNeVq",
-	"iclDzd+ZWlaaFPwWc2aiHrah8Nq+Rz3TwSGEyNacwOcuoWU3wYaOBX3GXDOKCPWTrun24aV2mtFNuIbF",
-	"or8olHMlpeKgcVInXqehHXkb+RLYpceCz5WxbP0ENFrMNv3dl52pi7XDlNRvzDdq7mcbVYNcahBs6ky6",
-	"XObyVl/U5k+4reynrkYfnSEJLdhM5pveqLeg+Q0zPRSCyUeJzDK6VGy8nvOCqSXVos6I3MR0NRr1fubk",
-	"s1Zb7/6FvGcZtJWAHJzPCS82d31yNafC9Lb7XSJShVy5lJJ/aYOzdEMgJHvv538bgLh+fPbkKZ0kKZvW",
-	"/+09cktzrrUl2PSh5gb06h7bNLi7bj4pk37lIXSO312WEQO73jJSuLsgPep5k/tgJwaT+mi+g/Dhh4/Q",
-	"TA2da8Oot6a5ph180xQTjgV2oGYbDrqwv78LMEorUHTFLtrdBtlxWrc5PbO/PygtK8ir9ZX8g2YrptCa",
-	"he5yvJhDWBp+j529aDIHuBs5JfAq/M4TA17wwR2Cz6EGgB73NsTwmmdcfqeIBaWKXKpMDmHxzr2mQwy/",
-	"wzesH/iH+/2BLsPuXkAHKts9YHQIdneFAi0tb+daHpd51AX7VIBPTOYp5m2g+4Eul4zm1DRY69q81T+8",
-	"bfogVFFyQaarHJLXLKqu6pMLGzeYscJcSBiz47kHJxDbJ7TdkCn9AdC3O0y0PW7/wMkG11EiurVDBELY",
-	"S+ExoRZHqNgKFViKsBb6KEJXxVzmRM2ho+UNJLdZ+EN6C86SzGXY773m9ziBnfEyH/Uice37Sg7z880c",
-	"9m8JK+ckX1gsVWVD6AyXQjlwkXt85pF0PxSOxj0Q3BF1sVyadiJECiir+FT0EWFCMJZqM1yWuASlDQo4",
-	"tQteFBbkALuFGPyFJeJNxa5hKSYypSzhmoDnJLZqTFwphjQ1zFoAAJTd71AqCigQdKXc61MOfRfNw0Lq",
-	"GRvLIx6Zll9AcKKtYpTEpPSwRv5FB33u9Zkt25DpU1dFZi3JYSF6celenxRtf+Kq3Yaa73ER+ntYA+qD",
-	"MH+vAqFhGUW9T0d6+KNbmms+BVXilSxe2Wm8q0zjbTmNN24aF+U03pbTeGOn8bycxks7DY9znnm3e+As",
-	"u+Svgt5APq296AC7lMRO96zZkudoNdNkDu3ovFIbvXHvBC9YanKa+tci1uKCiYInYPDGRG+DHi32Tlgc",
-	"AY+5GQHkBYRkERwRo9lYbVXdWF9BXhU8w/qJ6pgd9+Y371Xv3Ksuaq/y6FtGCbp6Pu5dXS7LPi6XOXoY",
-	"pq5bUqWfzxcoem1qmyk+NctsVb2setVB5bl8+fzeNKZvXHJSXe42gX4/vmR7WLs7kp1pep9e5HIa3V3I",
-	"diJtIAue1XqR/74StGa1muKpLzBbM7O1T84ChqO5ZHzuC5hznl3R3oYcik9tYyFQl2asAOiOiq5bFkVC",
-	"kRdRBd34WK3hylyzhoYCOKc5TYqaDt3fofi3d5OITCPOqcwyuVZl5bPTeJWn8uL97im8zRB9k7wNp88W",
-	"4mgt3GX0m8pDAfgQZbhuH5OgAVpgVUmnNDYn7IjfgbsPACcoCQuMpu+hsmLQCXw8GrCAGoDTcHe2fXWI",
-	"bVLjovzlbo+3V2rr+knt69m+20LTy9ViQfEWqzfQ/Go1Yq0W8BZQ7W22irNK7PPbmOhyI5KafHTo4KXs",
-	"faj0z+pI3voKaYitVmxxfeStp/c7RXjaiijuY4XvVwZkB9+2YmvzNsGS/xn9Z/97OJe2+H8q7z1QpjpJ",
-	"2mKnf4ml3YGVusUnW2/3iux6+nhnUPCv1XrLrazFhL+w59OuLd26Dyjo7kfvNVLzPtTe2prcm6ua7LaV",
-	"WWdVoK4m1NMyFnIsl8VYropxxgXDgFoh5TiTYjaeynxs5UFYdyphXZrqYNsZbig40JbQbeAW8BW3yn0D",
-	"/N8g8NQa3WmP3NyvUXx/0Y+qGV2rKgPXTBn+MOCfgegHoI9aFfm90ZkhemyMCgPSofmOTHJGbyDbnU40",
-	"DwJCErxGXQtXeX7D2FKB96VUuGH3Zqwo9FahcWGcRg+sB88JsPh79NVsDcqEjadzEiPfVHrJUUE8OOH4",
-	"82djbtzdxfD9JNcraCic/4mEtuOG0hq9VzH+Vd0i+wV4tJJ1jp5FSBKLEId5wgj7RJMi25BiLhWrG7FO",
-	"5u85tUquae0miHorWL/5gakpaQ8VORM/GCY6MMqDUrYy09OnO66sWvwjKMSh8dwhuPEVeBDh6tIIJSnQ",
-	"zILB71Oyd09Q75XCxMPjnl7lXMA/bh0efvNAELKGENXyAUAcS6go8/XIZNNZjW8xMkN2ZKMMroqi6BG0",
-	"lR3uyQMJGN3d9TBgxHv1PeIE9nA86gcOAH/adRK+7Ag0EFLtFRBISNxW/BmS6Ockk2uWHyVUMZKxAtyC",
-	"WspjBUyEeKugeyEI/HyznDOh+uSlx+mEGh3Dv4vNTwlVZM2yLILX6nGuRSoZptEu4Lbqk1cSIE9QB0F3",
-	"Yq0FJzhHqboBpMpCLr2M2xKSIaZZFjvAhJIwdeHf+bj9hXBU1eb4nXvzld30m42xoWFe4Lq6qDW+Qdha",
-	"QJuVh/T1f4sj7TSo3Iya62/0FLwA1U4vzTKJaVxQzpryFKOBfaQfdCPDzqV7JR+jZQL5JH0158ulqaK0",
-	"gHg9/eGCieLobHA63JaW/PisV9N5EprnHH51kdMF+9SLcKDeqDc8HpwBiepGSKXVVV3YgBqE/iAbYa0h",
-	"akFi/S1sKZIkDLjnEEaOh6dnp09OHp+e7YJTYbdBHf099kJfLpnQGhz1u9zZFnhjzfdxtXyuTvED4EI+",
-	"+sgho4dHH8M6brmXYc0ty1yFtKAWfNkQGZ4dkVuu+CRj5OLy2cuXffISa/DZEpMhtHCKiJKEF6i1ankB",
-	"EFRUoNC6Fhj2oVkpvlyFEYhPPXI9ob/OeRXlfyuJ/uXovwdxVHa57N/PAYrN7aeBs64UPfrc7s3o8el+",
-	"9kD3DjImB9C1DzeK8neqYkGcY3xsJv1eYSb0UMY3+uQCu96R4WPyC//RCPRKdMS7We8VbaZRbOQgLW2z",
-	"xN1Z756YQyqKTYdroiId9V3RTUWrPlVvvr/gwppQdcn/MWQwwCItwgD80MKc98kLmsz1kfp9lc5Q88CO",
-	"NBXm+/BPIK73nsLx1ik82W8KT3p3mra7mBGpeCQFO5psjqD22RixZktL6OQ2MOFODPITZ1mJBFxX5NvF",
-	"7itnKPGCJKDrYUkqyRntFmrx+9639ILHWzADIRZBASw0ycRRoW+0ltA2hRTBrlw+sb3EupvvSFmW2o0I",
-	"tSpxrftqjmDbezAeeVq2niIUH5yTOF0tM57QgsUj6DEXeSv0l4KiD3LtIGwVj4hijMS4sbFf92PH1Caj",
-	"fTvkt8GDu+u2PfHlevt5ffy31JlWmFA1cCjMtLRUcRPDqhs7N0S4Mk9/8EC/P26VBCXPfKgpWifuS3xy",
-	"MHxKJ4Pk9OhsmDw6OpuesKMn9NHZ0cl0OH1Mh5Pj5MRHjsA6Ddt+w6YN6pNqd7xcFoiQcME4eg2+g54S",
-	"i0abrhFBW97daw6pPFhefvdxq0jyaOFP01L4LlCw4Damzr54GxmESzhuHhcbxOtAaZK3t9veCBXrVf5u",
-	"a2tuuCPcyNQxWxC73uWTu3Ol9j36RqjuMoNC5055B6+c65azU4qZZqxp72a5PuvXyfOTzEn8kC75w9vh",
-	"Q8s0Dz/z9C6u2BWrFXbL7lqW6CLs4HaQuV9p2+/cO3XXzhgiGYi6euir0p/UI4J9uZt9aCPeIeh46zYY",
-	"87XtggKhnXOWHmh0V/0FgbtmUU6sA4WaAHpOnXAL2U2FsCPRv6q7dfqqkjawuP19kwf6FL0LratX8Z0K",
-	"cMPerURdda5h0p5D6Q+nL5cK4S631mu/bWJEEBd2yZNghLlNY6m8pNN51bJtTIPKj+n5a1P9bUdHXjbU",
-	"wO7z5yRmn5JspbgU8UiLj4zRW+zjvMBU9LgEtAddqmw9CnndkGsZu6B6bUDFRKoMSJPTkszkwA4xY1c6",
-	"qvbK3NuuOxMuRvWzwpxCZanWwmj2wHn600oZBcfoNaag2eOjSoZ4z7v8n7+9+OnKG3TkLRmMxhQS9Mwb",
-	"LTu6F76SBZnJzFMIjWJUvs8jW0DDwKl3bwdYtUmPm5AxNULD+1so2egEsD3p0nZ4GfUuc05+peKG1lMx",
-	"ySXPbvWnBV+wPxHI7EJx+tBrtdnaua1LSK7emcpQOzyJ7Vaw3wyuxCUBqn0sFwA5FJUlfDyon/Oh2aZf",
-	"hE57SGSxQeF2iHVM6gY0sXUutZYuyUodjo0Wlt1Xfp41icGrGjmblitb8NVlhO2OwPZ2D9+mPVaVC0N0",
-	"AJwJ1ynBh69x0HTOZYjDnhOtyGyQXi61Upig7L7oOw4KrRHALI9Lg0YXry4IfOdzjamY46IyQWwl7yG9",
-	"dq9q/eIe4jWgMnMreec2BKnstsvxiE+L9mrH5jlrk9FeeCyobHcQJ1Zdbg+PvT5EHdez6xoHs5ONtkXE",
-	"cMHPgGRfq1jAXA7b7qFt18Y/h1w38fFxm1i6mjPbj81A2WPQpawjSbwugeekKcZqMd/jRjDq4+fjuwNi",
-	"LU1AoJHNyostpMcoJsucTfmnyOTjGcg5AxbkcvPgubhKi/iAUou9IHg0h77EU9s8khOZbsKJ8JgDOcYv",
-	"OudLLljKaVtb1p94xpQHEMG39uNh4ySjSvGpreLsZiM/qz6k95duMkl3pgi+Z5O5lDdvzK/x3EAU2yYY",
-	"Bi5ZLP/9AhHuD1GjeishIty2KrXLdVbn1cYS95VO1NVkBwMjV1/YSLxpK+R7Wv35Ab6ggy+bv97z4914",
-	"jQUffDDy8o2dUk7CKSYey26ZusmTCnfAYC7CWgtdHdKL2dxZLpDaiJR9Wsp8bzgXoy+1R8IOZi4r1NuZ",
-	"a9do5Ip9KhC2R8gCMiVMfB7TKEuLwCWM2/6VXqx+nzlvC7sdBNevX7odsv/rIHiujDNitwgLiCxPMTcc",
-	"XF9+VEf69FycDZaqsmbbWaq3Bgk2S5jsyd6FTVQOf/Pl/SNwgC69YPQa34G98sWa+C9UwP0a1MPvvl6h",
-	"7heo2KEC3H+wPOVJWzIYZm9OGEldkif1akZMRNB6WJe5TBhYjWsKDdosfwbRJc3Iz6weWJfe5uMuDXbb",
-	"I1Nex8LYTC/u5LO4LemyjcCWfIGSM/jcgzrHFYW48j3lBRczR4lKwRV8djrwUFL/WHFWjKHlGBQ4FBB1",
-	"Rofd8dFgeDU4Hp20tAm9D7K+shRFfKxilQtiEjW8hMGcFt0y5M0C2gHJF3JhEIgwwbjMmFyAw2UmiRR+",
-	"zj53aL/O43IPrQ5rG2knHtzQqja0V4rcBWBshXJkIzLZkCXN6YIVpQsMqou9FUM3QLEhi2p0/Z6brb2H",
-	"XqRvZMaTTTt+FclYocg0Z6aqBrudSuFKgNZzaZystRaofS+2gxkyxiKOTGwHssihNAM0DQOndC3sU+ck",
-	"1uOO9bixeaacSNnDr+ze57QW865SnwGErTVX+qVWpPnv1KNWXrqwqeYAWuUeJw9i09l1jL1c4+/75PK3",
-	"S7t3id7LXLC0ioTkglJRzy1pq3ANgiD9uLkq3/Pj5qecsSt80UuBu9n7eAcdxJNVzovNpZZwxgHAaM7y",
-	"i1UIlORCkIs3L8kN20SQyM8U0/9QJsUFCmGBk6Fb0dT+WBE1B4x80ysRAJ/1gL2RGa5k3XlRLHt3d6Ao",
-	"TwN9EJ+5tGlA5HbMp/fg8rfLkYk52g3mOTF3aGSbuavIbbaKyjRsrHyAhPUJSzCf+FoA59mkmP61uBY/",
-	"/FDFkur/8AOJLwBMj/8Jn4zIj7Aocr0aDE6SG7aBP1jcJxeaHASTBZVxhZuegtiOqQx5QnaLgNNusLbU",
-	"tYg/HcFD8YjEOaNpTDIpb1RE4nXO9QZYsECkQnDNWDiS06n+NNaMDdWZeYHfqIKxXF2LMj8dPtVne64N",
-	"AKocBGFEYpouuIgJF0m2SvW7swyPgOqTnxnNirmZvZB66ZoCk1yulW3QoN/EZ4KlAA4pHPdg28TEYhBq",
-	"RoKup+pa0ARkcmRtEXhFYTfnV64K9cMPhAq1ZjkRnt0Xkdh0u8yhX0QBfaIWrE9iz10QI947F4Uksf3I",
-	"BiTwwWmBWPCKnV8LuIkWjHqJ/DkzFpTQ7wbnQ+z6hWYZvgV+POWFbRtRIDK8XgOkZsIicgYQfZnhtYfL",
-	"XE4ytvibluUxefD2p2fk6emjs+/75HQwwLC47d+QUOElZ5IH/+3y9SuiNqKgnyJCyYJm+prUUtTdMvo1",
-	"x8ejEkKDpngqeKEclB932BrnLj/RY1lIalN9YpJBCAwLMkC/yLT8vxZ/rPS5ui1RYs07IwJHjvCZkDnI",
-	"Rk2Qt2zJKNQqU/Lm9eWVPnPvETOIxC9TtljKgolkc/QL25gbxOCLIhf4Sf+VKwD7GkAPCgvYr+iCXQt9",
-	"TPUP9KXTJxcGdxGuoBX0V7Y/hQPNlSbcOaGuqwrugSp4lpkH1hR/N3jaJ++RR4Sd31xm+oBfC8WSnBUR",
-	"erz1m6HGIOPiJqpd+7gxWJNg52AxT5Boz7Qo4GKmifXm4urZzxhohA1ZsHymD1qRzJGLzk6ePv5+5ABG",
-	"XRNhVVC9dQpHL7cjo4l99bsrhKw0oibyrtK8TNLI4RlI5RhhqzrjCweGKQdEFENNXWCOawFVDcrX9dxv",
-	"aYEXj5bCOLMrvmD24OhlnZycPLWWzJ9wHH/44c1ci1X0j9vfQtgUykJhQ9Q5ybQcMT1lXCtXfY1ZVVTd",
-	"AKXfsDxhooCv85VAoTTQzDQcDMysjIaoB7MN4q2qpwcvG8BzRVKZrJCMtrOz6QvPZ4IWq5wR7HyOZ52u",
-	"gSdH1yLW54I8XJuhHhqfQEwelDmdMDdqwpfnZq2mybFRMK/W/Ldfv8d6/NobMTkkJg/qd6Qb4PuITGQx",
-	"r4qsT0fr9fpIy5qjVZ4xkUhAM8XIx78dIYTO0aVdXqxP0TqXYuYtGc7NiYEh4AVUtIBXjlwWOaML8gIS",
-	"bj00plFv2B/0B4Bkv2SCLnlv1DvpD/rQoIIWc9B1bIKkuVIeYr9t/c2MgeHkLuWXaW+kP7zAX/6KP4Sc",
-	"z6XWL+Ch48GghjrjE+J3Y1+hNbnTD1AZCBSitv7gUEh3Ohi2vdLN8eE7QY2iAhnNvdPBye6HfpL5hKcp",
-	"A6/XI1zi9ideYmeMzJUYPOoyzjtBbylHG60MEO5+zowCbj2DK9Z7q6+8ouygbo7dei61aphYo66ggPJu",
-	"urSDcm0ULMipNkEf27y9jpK2RZL2yQtQHLFTAZETfQFCRgNb2znBadR/aOWjlDFS9MnPck0WYNeVnzJb",
-	"i4aw1XC6FZmssptShz33ErhBPUaB6XXAgmOHaoI2cP8/9t62uW0b6x/+KpjMPdPkriw7rrfd2i92vIm7",
-	"zW6T+LKd9kWVMWHxSMJlCtAFgFbUzn73/+AcAKQkUg+2ZNkp3+ymJgWCIM7Befz90G/6v9ydndddPvJd",
-	"udO7Ht9tft/jCfdPny3c/JYnyvz/EupXHBBXew9n9O0GBp9y+r2z+xQkOqJGYqc2Rd5QXFcQvn/yNIAV",
-	"Pp5aOHq9wi98hORKqV+4ppD/0eu/rTI9t4ExnP0eUsGvJlTAc3R4uMqPR8Q94vSKR215RooMjTjwbimJ",
-	"vPMgSs3DvpRgmTZzfh6OPXPmrXLaPcZBVysRYZ6zBfdPWh6e0zHp9hMvPnTYRafdro83FZsIvX08E5Wp",
-	"yCIQzJVza2i4GGVTksKw6Mmwm4mP7XpEcNDoh6GPQQ3VRKnGRtyYsdJpm5FqlLeewBYtZe87IffcsfNi",
-	"jY8wuQdw9LeI24EikEC4Ltip6LywWE7IeJq605HgyuPkq45CIe+EhdNoP2zxFHyHj1rtjHq9+TNK3i6R",
-	"xxgXcJ/lqZ9OBz8u/8UbJXuZoJB+c5xtSeHQrkaOB1+xtIK6qTi0sJNthZPrEQ6uJXLy5EXjaPkvPij7",
-	"UygseVYnm6zw9RafayEUamqxGYpb9t+9xXbd+zmI76xhJlS+gyy5ZhTDLx1SUjGcYZGhz6Bnl/lq2z2f",
-	"tuSf7dIzW3rioX3hwbOegU+2rmg3x+RT9PpK5vSQT1iqHnZouifTmXk/XVdp+C8zz9vMWZSGDXlaNPeE",
-	"t/KwP1wD6yuVOm2XKdkHfUI9pN4JYMK0GFZh+MAePq4jMePhdaXIYGpoYVjgeKrSlrgUtZZCY1XvWr88",
-	"E2l1bq/P0iHuIdhI1BY27wNllphq93q8a5XvSMnAQjXsQzCusd4mU8YGasOibAGxnFIfB8Z8ErXRmJLR",
-	"4fNumMSulJ2huoNLnNhPNK85CTqqwQ8OEo26gcqGhGx2+3OxrN2Hp/w3fn1G29Kzom/f4C5LyVRZrfcF",
-	"5xAPfN4FjGWHrYODA0ThMVQmgJByPgcSy0QODw5CjaO77tPiTrTzft8NY5UvZhNYT1OCK8B8fejlnZaY",
-	"TBh7Wm7F3J49G56CLT11J06pXr+JpT5cLtxazxJqYfwRdxsb8DsoCcUnU5NvLO/uPBW2dmNTgpF8xRbF",
-	"VNXQF0WNB6CR8aucqKcyMyq3iKVuvtTH4zOxd9bXokjFAvIlS7nl7Ca3RB4qwSJpu4+aVp0NuNPd5M9C",
-	"L8N6Yo4pMoSuWHLjG2rwcndWIK568Flh2EgL2RUj9y7EiFQAY3p9dXyIfRRYcA26VOoffxqKFvkMav08",
-	"fuYsuP+3L49/P9j78fO3r/5RSclSCxc7PdMI23J++uny7G3NfHnXdwTeY7KEynrdroQgXbTIbgth0wDW",
-	"UNVNfP+HmjmbPNQrV056VVjZ6/b+8d46cy8KCDE5oahdv2qCgqBkiumt1tlZ+dQIc+qfW/dQqjhf+6Gf",
-	"t3mwRKGuO1lOY+0vOmmq3xwuGztcnMlB+p6U99pORcwa10bOneaOFda70ttFcjvEEqj0rFY6A+rSaps4",
-	"vN8l/Wy7EhMetlxe4ls3ErMxiemWtnIQlWJ7V1d7VQa4CNAD+a4RbSs5iQ0fgY7fq3WquLIB7hErqlku",
-	"MzAmMuL4nqbEV8xeCyJU78j4F9zhiRuJKpRfhqdRoXnnBfYlKAmdF8hPguSmSr7yoELlClw/JEsV1g7D",
-	"F2EIzRnvVDKbdBCyBmQa1Db2nPkq6TCFKjuPuj7eFBBla3pzReH2f4DQp7eRsAjz88w8j5tQj4tT44XF",
-	"+mjutByWvDe59CZJsFKSgGCFCzzH5Upu7EWgwiSIGfW60CIezWjjB4ufOjWiqjvB2GHsf5sPgNDIJXWx",
-	"WriwDCxJQ6RNrPB5bNG3+Lnus0VbtZUd9fvn4NG1dlPcscPijjU2VVHK/0jlHce+D266kSqWdXMNLWph",
-	"pzSKabPTYFkGWMHg6fU0QDZps98GIoOO5FP60G3YNM8gbTGdSyJe1WzEqZUu0dzCNZaUX49AX1O8Pmmx",
-	"pIQqcI29n6Ehp3wBO0Nf3ig7oC5HojB41WJJj4ss13BtBxrMQGWpG74L0rqxpzsKWiwZaaG0sBM0clsU",
-	"nHR2soZuro2bpvuHBtmF665WkubSkeW/B0DCBIs4S8vDZUqUPT00abkbdsgFVka7+wzyAI0Hyh1WHYnA",
-	"5Xhv2cjFIy2MWNCZcAnj0MlB+bwQbnVPhVIA1veEurHBvaNv9Kur0JnSYduzeDddozM77qMW6XyFlnRT",
-	"n/O863O8jle9+1k4o9xWHStLzoEpCPeiiX7BQUAV8DWHgXtMR6ai10OUkfvrOt9jHAAIhsqdcZhyKlih",
-	"KvQhAco+kkJcIwTQKK5GcX19ios69zcbNNj3GDobrik87WsAQ6REQSWWK3CP2dHBd97qU1RZKCxCDgQ7",
-	"ziKue4vCEh44yfO3hODsadBpFPnsyFHGJZqfqeZj4p3g0/eUeQwRCUhF/qEQah1iH5R7mtJ2kIExEfIB",
-	"l4pnAfOCdFBHvkxOz88vPv56+svl9cXZ/3x6d3H2NnnVmtP0GHZRtoAtKlA+ireq0LL+/s2GanesL1tx",
-	"FZpw0PPQPqf0vdbSPnN9qzPKp8tlF7IN656fhORZm70P3fde9gRW06ghsIQem0GanIRGQoHJkgiqIRWC",
-	"hrm/FQAw1M0tgd1AX8hSuWVHznLoqDvQlUkXfPKzkuRzrfoIXrbUAgrISqEHphHs5+EP4Z7crFyr4Sgk",
-	"IjYo2WfYQV/suDEiEwa+6yQgLCVDLnOeJUxIakpAnsHjmPQNHN3YsuzxFwNUlhsjefPx/fkvZ1dnbxM0",
-	"PTpyHFSICRnjNvNqZqoZeVYFBJK9mHkJC2MW+1Xhtq/qyG8UxHNVEH43Ml7YqRtUFhjn2LCm+O2Bp7qv",
-	"+SB9UIrJxEhNuyI2nBtoTvZGcJ+O4J4jBN0mD/aRhl4m+oNN9yD+O0+dqR4Ko5hH/A1EkIxjoFaqsTs3",
-	"sfMpz4Jp39MAf4AHOsVD3MMr8gmhniIYV+y+xnovq1qUTiJqH3LC/RVfXz858cmukPQ7Kc75gE/pYcq4",
-	"sQWBOD4HOTJPpiv13YWO7Cpj2+xDUX821sJakFTt5QyL05IZIdFAoRrJkDxD8EICNyTQ0AInkxAPOWIZ",
-	"Wuof6HPZkVKN8UVxJqV4M5UwVyW6wnd+6vVh52GiUc34APGWdGd8Xp3S7CkNXW5sEwZuwsDb0eo/KQ0W",
-	"EEEfUZALdwhVz1SP+cKSikVq3lsGdf1LV0VXns5li/CRy5yTGaR98GWqhLbK3vMUfF6fVJjqWZAI1I6v",
-	"ljD3VibC4c8VD0V7ZYvyfZEvN4uwt7epHtpd9RBBmWs2VU6z1UKielGJFCsLulglYo9juqPWwvFZCJSm",
-	"WZxP/CHvDqbTCIG1f74J5KKY02N0gSy58yKXH4jPcJWbw9QD1+Tqv7gg1o91foI77I1KYbsOV3ze8kaS",
-	"Yjs1CmZ3rSd8ih6nLE27VTHtrrmrVTORjqaHbo1EmBVAxdFCggadgnbuBSY+LRkPZuSmbAYAgULK8luC",
-	"eeHuf4d5xn1kxEOxS8adD6fVaABtdio70vsf5HBo4LfOWesVVCkUPapyM4jo7AHq6mvRLe6T7PuPW9Ey",
-	"eiMkx6a52X7ROU3y5vLXAJk/AJ6CprrWo9d/P3iFu+DT1U97f3fHBl3G+XgbeO+tMCNlhK3k9P1QYonI",
-	"0ECbrsIpd/DNTbNRZbso4Fdj6byrJ6fOTD7cdMB3LmhL1XPtKtiofNjEaZs47ZNyatyeRMxkLPncXLxW",
-	"g9WTDYvapaebQjoEncvpEtpY1BrO/bTFYr0FU5r1uMBKV8/Y4xm/KJXrQwqRBaGHOZyCzspD1MUWXHeO",
-	"m6IzQXpOo2uEw0oIlU7cgWwhGlaJjRBBqQt6MZzvALoYWO1zIU+ooKxULean5ilKijTw0eEhWks0Fzf+",
-	"cKrwZIowBmehsTh4gAHiAvmOgrZkM3UkJY8pfIwYoogJhg/NoGshxcivjCltogCrhvqyevJcunwvcLvu",
-	"qMT3KuQ26/Ss+0ADxNvpOy9dad92k+rJtc5lQgb0CUuCU39txB+AZQkxDREI7jTET9lEiptI8XbOlUuQ",
-	"acGPZtQwhploG27gfMmX4JFc5I8BRfJ5uxHhFcI2uWwCNk8mYJPLXfk2FsymU+OXSF47Q9nsbYyWLyNj",
-	"tYYK2lke3Ksn7sr2Fh5CiG+H0HHIL+jNOaTqVGPZCvriVsiUJe7tkmNngY0H3CKAgE9NzxS/tXylP/Fm",
-	"FdV1zvt0utgEQBPCzaXCfGPbHfkm8L2WOjxbyFBNnI+ByNLNPVpspgitl9he50wh94jnYgldQVA5ywyh",
-	"w608u94Kiuat+wQ+i0HZPvrK7s83gEYpyCYN3hg3WzVuUG883I7xdY3b8ZRjXq9UQEgdRgTV7BEMM+GE",
-	"aoAUR6cz/jR12/sGBsOSyzc/n7399MvZ28S3eCIJdVDc3dB5byI3dEmzMzWWJ+wG7BjAc6D7uudiVLIa",
-	"p2ohZ+ubY2NXG9l8O7Lwg2bRtdA9Vtp7raFeyXMqU211qM5KoStSSIuUZwxXImlDeWEwZNCRC8q/Dcvc",
-	"kYdFCVKNmZJIj0x08P5c9LSMkU86wNSL6SAG0eH6MEbl4UKzeDbni9/wWy6XeohvzQ0zYpg7s6bxkZtj",
-	"ZFvHiFOQD6uRBc1NrsHs/+n/db2E3+qMbttmHVN4RIW4/VYRlkxbU7WqRH0+4I1P+xSqnCTz+2q6yqkW",
-	"hXzu6Knge+HGspHb+d7BS35RtM+SImwdnjrmZppuPGK5jrgdFFCuxe5fmByOWe08xztLYNHffV8BiVyS",
-	"tAHwzA4WViUirT83LPE3J5WlhD/jtV9fb1ME6Rl1B55XmoGzvn3fPeMMQ2EnL45//1zeQVcQqkFs6WHO",
-	"HCpvIT/Fz2VtJobooe//abm5ndFki5Y7/Fz2wVjPN18MklRlYnn6Dh+2za/gn1DxFUJa1SdgBJaymlZh",
-	"lxKPSujmbTThLqkAaVd+Y9ioKAIOu5g+8UbCe1fc3M6G+OYEYh+TjIuLsd5RYARrroKO7YkMjlmSCQkI",
-	"tSYgQzw3qvL0nhw6i2rsm0NRtJQWfSF5lrR8+fQQZOrR0/KRs/hC2rLdkYgw5AYIeViriJIrUulSOZf0",
-	"DtotjOyJp39xChzS4BJ5L25pxVhHrlsyxh5aMUZfHPfLCtXgTXFVo5i2WFxVUk4aeljAodX4MRVU9ZG7",
-	"yANpzt1mez/5c7d6W/vTd+2Tt7pVYuYkecZ56tKbrNJmUCiqRsJ2mLd+KodHwETBDEg1+ArvDhjcgYwB",
-	"9FJCwBe7CVuAq/j6vlKMfTxQmGqQzthpMW4J2M3ZjYYZpRBEEY0/wd2FDKzpSGExPZ05ozME7UsFgqXK",
-	"w5AEPmZWZciHQbUvsZ0KndUE3+FaONNb+LR3kuYkdpC0CO0Fk9uQGTyfjE9kS5/HngmH0LuHxDO7VL4Q",
-	"lxOBZzR2/QR8WB+zI7znrNyOjKFGZ1gGNkZa7EiMi03oLLn49OHDuw//Sty6JcQmlrTZh1ghiGB6t1KN",
-	"JbuZxGGOfdkPfogBdyvZkTfAOFYAtNlvhLHMhrmxs/3wfcAMUlj04FgkJh+N3JEAbilnetbwrZylrzXH",
-	"aTkfQYbiTau5NER2hnYzZqWcwj6hpA+9eYHlHMFyfIo5yoobLFVAfgMiSecjQuNCGFSE5jZC9jPwY4bJ",
-	"hwHK39LXUoy0uslgeMyODg8xE3F0cBSp3E3eHeCSeeAADKmUClTdHhS2RUwtlQWZJHBXQd5WCNahYaQn",
-	"iICAzS7kV1Grf7jYVSmcsHeXH9l3r7//fu8149lowPcO63iXvO661tBfQDl3OMfW9vnPw//WkLQ9jQyX",
-	"X1nPXvjIJRT+4Rdg8sya2uj7DK0jbs0SYl1TWdGkxHZomWDs2O3Nu9W6hOYSYt6mwNqy/Zs8u623Ki6t",
-	"0j7yQaEs2ukUFD9hnI2Vvu1laowHiAnhMe8bstMi1FWAqTrjqKTjSXgGXA/dMdEhcm9sAKA0iBsBDQlS",
-	"rmyMKFCnwTLzTDka7sQdkohdXn08D+eQhDGeBiWFTEdv0VjQkcn52Ye37shuF2HyYm2wfWEufj51XUO0",
-	"HupPFEoHrV12MKQOTDwEVlHieP+5ykR3svr9b/XkIl9j/Pd8NMJjZROnSrUAhFuEEx4DOsQrtng40CNO",
-	"u10YLaiv82IgGkqxRm2vpbZpe1FF7zL/cR4W/BYmiyv5/+NueNYRkv/AZHlkxK1Dy2l7dUv+hWFCdrM8",
-	"ffKS+JziHqfn73ClV2PBrauvdOryFoJv6JsDEfXR+9w8UxKOvZtP6tQ5vwOk9gzArc7nc05R9FKxqp7H",
-	"PeCewA0bQ5bV82i6s2c7/sx/YEJkgY/NfhkfXHtU3cKkOZ2a02ktwksZZH9tAmynL5YSXWKk0Am0j4fJ",
-	"cvUvWe2Fo4ChsjueiSJ9XlGl4rRAEO9VKC9RI5mgPpro+o7yV271195uD20Hu4XJWOl0MXAe3oFbcTTQ",
-	"3IROcW5uqZNcDYHq5wPeKEV+ORsPVAZMyBv3MYoesBivttTTzg202CiXXZvjPqYOgaH6X9HuyOTy0z8v",
-	"31y8++cZ6+QHB991rRqJLv4TvCv66cPCe6hn6waMSMkhH1bJTR+cxUiLsV2bjp5Rf0Th9cZ225jtZkvL",
-	"WpKqK7dH6tJUeY0oEEE6CcTcvmIaDOg7b4a7fS66A8azMZ8YlqoTZhE0gqcppIHBndC8rR+YhpSKMCUr",
-	"dqmZ2aVbMd9w+J2wl30l0tEYZVtmFMOurDTF4jSerSrd80GE0Bu6n0sMg9Zj1cUs6I1257Tq9Yryx9CX",
-	"8I1hmVM4ZUyVVJB8ewBcQLJDYZlV6hZ/HNOwb9Rw5I7NkJjsyNK4XSWNyqBFKCrUdFagcnuQmNi/Rmnk",
-	"hYwdbqKf6KVDGud5B0umX2Z53CR8IU8bias+DnClVosmfLLBIziKg+oxL2pM5barhmVMjwvstReyvwT8",
-	"OUrtn4uq/X9zX1RYw7i1MBxZ05oVVg1dECNroiCXajmwVz9sjgBGiYImhtVoz37nbdN49I94C5aLbEm/",
-	"e+PH7ZItfhg3w0qbe4WiCj/iN4aJtKafaXt9TFMSt0/HT0Xv+VOYdV3sNXEnY4KxVV+4y+m0bHkbPKgD",
-	"LLEZc2EhbbNEKntd/HLqgG0VAI6m1OXNzRR+XEcGADmqv/HaCJu9oYf0GeHBgXELTCjIyjKnJscg+gPy",
-	"MNzSG6HkVDg4NpJ71ZpUHfj00Qol9SS7vaOCo7d8bPcjrM5izTpFDItd/k1lS+PvbKdpA4W2VMt4H/tp",
-	"rtxlqKSwChXmgpaL98Vd2xS54imr0Fc0lnWZ5i6XPn3ufD1fwVPaD6W1XWJQxxv3U24GN4rrdNHWeBtv",
-	"2uLOKB5Sx1wk+rmGZmfUGKFoLoQ1/MaE5Xrg/hgIYxVB9FZ7Xc4kie7eGGnIfQFRi6WQiTvQ7p8afOlc",
-	"sI4idmwAfNPKAhZbGwsj9Bzh/3KesQytv+oueT+5Jeb0zx6owCqWKXXLbnj3Fp+E6G11Bch4caruOH6j",
-	"wyO0S8UwH744/uHwoPViKCT91+toogppgRBsthkGCUtQr0y1gSaysbGyUxsXFWsys6xoMXmgpPm02cIa",
-	"p3f+nsdgzfnryJBf1eUxxJnMZpO021zEcHZpHyhMCMi5yKS5wBu2CcuLD2hMmfsoWUQjz7sDNuCjEUh0",
-	"un2VfLiCZOf32SQaRpkAs8Cg4aElzjAeUk1thu2FwS3DjjMlgbnRJoxbNlTGBqOGOtUMFynW4tPdGDRS",
-	"sif0sCh68BAWHYmdfATsh/UUmLpil1enF1dt9lugeZ0G6p/pC4Osx14mH0f2Y26dz5y8ImxbihbRTGsK",
-	"IS78mmyVYoweUSMQFr7YRp1utgaC51a5vdZlOn7fexdDIGwLoix7yJQJga7gDpOKomNcp/RXYZyfmp5g",
-	"e+dwZP3NQ+ChE7cEwUmzS9vszUAZQOxO67cEE5K6JZ3X+41hGZf93AngSyol4tZqcZNbYEm4lLxq+b5Y",
-	"D00aEKJJkIuLZ7KfCTPwf4isyTVVGGUR2Xwc1I++kxqMr0Aym3jkI9Rf4EZAp2dNvTJfhqFD4HIW5nil",
-	"aIMtg3yrHp3DuVwn+LBWlCF0FdZGG1bnANx5JOAkNgLS+/uqNI8A/Y0hXKwml7w723eKKSJEGrB4Vgzv",
-	"n19es0y4VkBXsp7LET3cb0KyHw4pUlDigIvGbKiNErqc9/Bi3QqEEXQ6VxY2FfRMQR9tkaXzaZG/OKue",
-	"tsIyQB1cmkayd2eT+0/ArKqGc96NRMdJLiIHD9j8bXaGJCYUvyAA+qXE+ovO1Ev/9Cd6ps5Oc6VwTiNc",
-	"j4yQjv8SBnYqVrFkivDgFobxfd3JJd35+MH8jzKbTJnQ2JMa1q4umB+uE352RcWWkPb7oxelsP7h66Mf",
-	"jv7+3fdHPyyJ7i+ZIZFvIoMlRQdEbcbBhDVdqwLIE24vmwe10qaIDKajJSNMLBKtnJGQXahesJRb2At2",
-	"3Txe0SpTiQb8kllgbHH9WXzefvUVScEqNkxRwk1MW1jVh7YxL1HLB0BFG1DLn7BG/muEEJSmj+K52Epf",
-	"8h7F4Ab6Q4T9WaRgL8NNz7rFwb/F8rxkWJMmgL4xY90UOyjs0Lipqu2IWtr30CU7DeJwgszM8VoKPSGx",
-	"v8nndoq6P9zdSrewcVtpZgZ8BFRejKjc2MUSQAY7EpH9EFeQ5jtNkehkUHQTj1YlVenBxxEAk5h/DYbx",
-	"A367VZjCGgIC/NUDTfhVeqoVx356a0TaX2/62XVeRPhevEFWasL098KuCFtoqdKaD8kHfbc/0nAnYFyP",
-	"iPehRJ5H2xQ1GekiT4lH2KVl/p6SfgswptwOWoRXyk1HJsUd106s2l0lqeHT/P76c/uOZzkkJ+xvB9+R",
-	"0kTzz82DNFmmZJ8YGyTjbChkXs3P4F/veWipc5psFO3HTQxOT2JhuXbL7T0+xKivsAM2xMhPQIMtSjeQ",
-	"58N3wzZdFI063GahfCgbMIyXtU+wbaQar2jbVWnJZTA/ZPeJrByTwpgBoXvGs560pqjIa9DIhZ5aDdsn",
-	"jCsMowEaZspn0/rjPtf6Z3irtsSxdu8cPLJF28TFd9mavOp+ekBAvKZm7DRPBbE8E36UBsYz95gJ62n1",
-	"B8jIsj/gsg9ln/UWYEQ1k85tJf4vRr4rJoYjVxj61F0u2Q10JI3jDdIq15ponIf8tiRoLIURyJQpuQA+",
-	"Ix+lfFobPwXX9KBxTRvj7SstOduIM4sZbnC+I7fwYPL8GaY/P+zzcCXPwiJsmVB9+nGxp7/eb0SYevId",
-	"vzql0uiIx3LwwgG1Oe9u30e6H6w1ZmyilFiixgPl8aCFDVYRcT4U+Pqps3S4icCaCChimTOlsuwkcu34",
-	"enrEk8Xcgca+FNwaTr46Eg0efwcmFQhOhBhRw9J54tDCWqqyg3ia+sV875en4Qdah8nBL94n/MYvHkER",
-	"05OI76eW7ieQ/QTyksa6azT3djT3ee4J36lEmHjkgsaTWBnpvby1wyDVLmjPgh5z7ekAi8eWCX2IzUpE",
-	"ZCjUk5AZuJ9C7shlGpltTiFrMpe/UqXcqNhGxTYq9n4OdGFh3len1prGuYHFCPKxxny6e6OA0A3jeeMV",
-	"C2PsCYL1RfYDn8AgrUgZ3jY7PDhw+hZ7wFRdP0gQTLPdnuZPphZ3FmXeLRPmdprw967KuMbxOzxKIHxK",
-	"YmQKC2jAT4nD0A5gONPihEaH/wsRCA+4lJCFxmgkqEWxgTFS0yPfMXZgVPZaXPqZbPUkdI+oEwaKIOMk",
-	"GsSL+n59E79TsT/pL8vCFnhXzEnfL1rBbXdQhYP+78uPH9gQdB8Y3sNeXvz0hv3w3Y/fvwrdQGOlb0Ez",
-	"dQNEQ40bMxNDYQ31BSGDFQEAhJ4DSdkemVLRDsFwm0yNIe3IVI0l09BVd0TUTQa8G0VzCyfFMP6XwnrT",
-	"2Z981HJY9AkL2af5oCXuOZu5hHFlhZB7S1r5rSV63ODnuOLuQ5ZHwpXewzl8+5BRHzl7hKu1UPS/fhTV",
-	"xqDdUrQXs7pYP9bjxuJJjjsKaf5LuEBcToKHjwWGStueyoRiQz5hGnh3sEy3zkGnBgp5oeSSjoPyjTvq",
-	"6CK6mdDORV49Yh2ctV9/f9Rm77AuqIc4W4GaIoQwiCV4wEMxUpV3PxooCdc0bp1vf0RAbvE/51x9vvfH",
-	"5///+B/sH79/e7D34+ffD/Z+ZC9ftfc+f/v/rdwFNf2i+PFqu6/wy67aDlb6ipf4w4oZnGZG+RnEsoZM",
-	"9CykdXOgq9UweD2eGYjvfaNUBlxuufGq9JYr9JaUNnbTX7K5/pJpfRG1UvnPa/SZ/BTarz2xqJLIKuXR",
-	"FEoGEQ5HKB+Yh7oBQri3iiw3rzQCiJlwnrjzvN3NAd/M21wGycPDi8xQlmJ5eLyE5lnx+JDvqkkwFWvw",
-	"ZJPqxRR300lSWqI6q6u4pekjaSytFTvpac8wzuIpv1wzVUQLS/fuwxfs7K2Lg3yYig8iggQelzPU1uzU",
-	"Twljmtawn9+fvtm7/Pl07/Bv3xMQLXzhKXTFkGctlnvHkthO8ZxObmFyLdIEqbnIMe1QNbYp59JhaCC7",
-	"A0raONPoFka2zU5lUK042I0GfmuY6vUCGQdyCUF10wktwYyJuOR4t/DF7nfN3bRSiE3bN0ISbsasxTSn",
-	"DN5c/hpSSQPgblnQgz96/feDV7hwn65+2vu7s13oMs7H7929t8KMlBE01Nynw+J1326NFlg9rcvcNBtL",
-	"YgM142osMTdppxX+OhZFndiKYRDbGm5zbLsK6SxMMxjCLu2qIbSQJZYNcplqAkzgCE8QODGxBZZg2Pik",
-	"xBB7A8SHEzJlYGybOVcNO73cW/IhdGQPOyuQ9c43vrIB15U8r/Qei92zv3DJSknjDPPMihHXdt9pmb2U",
-	"Wz6tfAoGxnPtFtkiEpj3YEalP/35wn2g6tSQu3JScNqTMsZIIao2t3bLlVxZ0/xOD/sc71I3/wvdGq8G",
-	"N06IDYb3ZT0BWcoSdzFhL5N219wlLZa0nVEW/5ElJ6QqX3kwYA1dpVNK8LOk7Bwn7KXS/k/JK5/xn3Tk",
-	"gN+BuxclMGm5f2rg7iFUBylZAnciBdnFq5i0ELKfTQm3eyBt9EcM8BWPfzesA+p4nnnuxvZ8YrYnhvG8",
-	"0t2E/YkZa2dTbriSE/kmg7i6LT8eTE5w3wOeDu5k89FJwycIYhRMW2HnfGV/JXjGFWntnn1ejvEvbskf",
-	"OxGxll/cinG7phanUWrbCfX1MF8xJbj30WgWhqNsIadFJoy9inc9a9yj8BrLg9NxWZrI9OZKEUqbKMJ6",
-	"x79tGvsoueNauMmbpOBXz3gXBipLndslJEv8rkpYKno90C3qpGc8TdFi8Pa8hS+2I4v6MTUCSZEjZ5ma",
-	"09GIOAUKRy4MfG1EmrjZDXkKzlm9GotMKDq785uhsJYQkOJANxPGse6hl6nxSUcqCSHIMjdol4je0xLn",
-	"uB/fWfIs4aORVnc8C5GpQaBacneKBVBL4as8VWMgzG8nIfK4OLW8BnS9gVtqTvX7wi3ZQgCXaMoFJ/q+",
-	"3+4LSgV9YI0IDqhYLOPGMjOR3Ta7KnLRSRgVA90BE67cJM8oHlYFy4xI6mEuz9qA8G+x3H4IS9+YDxsz",
-	"H+hoQ+4CXNv17YlKIVkxHA1fbKtgCXLn9+W7t1SEyOOMfHiqJEJHB0fRVAmMWdLHsbh1Y7RYlTnTkbP2",
-	"DC9bL+FJ4cGiEEfihy9fHHCMY6OJgmDrhqmxrA9pP5fTvxwwbI7/Jgrw17MX3hPeTNxyVNTvX+NBpoPT",
-	"XvU68dJybU3JUSFt5rSsYYCl2zMqkXcxt0WeSnB2vjFuAA+Qc8xUrgudzjLgWpJTcwM++I+UbUKz4NiY",
-	"CPPo1CPPDTj/KQxfNAU5A8TZN0m9jVTy0mrKt92S3D8OUqkbp1TU4cZV1KX7iDVqKn45YRi/cV6rVUzn",
-	"sjFYNmKwKHXru3edBDzEdFkkpY8FFliyCFZDC4waqYELfLZwgWv7oPWAgfX75+DR7bKmaXKXmIGrb6rN",
-	"owa+R0+OYxPZHWgsYGWnyEGF5ovzk26gn0vWV9hJRtaKMyD87VS13Od0pV0D5je1259E8POg8X4a7+cr",
-	"BvTbTLgU6znKKPWbK+k4+8K7NpswH/uZqelybkoSGafJFemLO5AUP+KZUaUAUSxW9jwe7Too+ucSx9kt",
-	"GP3MLBaxVZfaVJyzKIwRsh8akZuu00Ztrai2qGu5OCt7SqNmGIE2U4Uc60ez10RRCeGZMMA0YMTGYFPC",
-	"ezS4KQ1uSgk35VGcgXox8Ua9WbGDCBloCGtgzA1Vmlsx9A098XwOrsKYUzxxsUT8GubwVdRV+bdZnh4N",
-	"S99I4m6RYcJ3oMzBo8ujGonuksJDuuV5S4d7hxVKDvFVm/j75jZ42DtxM9Mf7lNpGNuKlCbyCJhg6ioU",
-	"Hi6opXMPfbIumJvcbqrocFnqnC13samfa1yre9fPeaFbJPkVoSC8a2lWjTIk1Fto8pt4ybgdO4YsCz04",
-	"M4m3mGWr0BU+z+anvWKSDaWkybA93wzb6rt0QW6tes8cPKKmbqz4nabUVthFm0+m+eA7aUELX6z3iL1C",
-	"xMZ2Y/mknvOq2Li7t2sOGrumSY19XTFm56xswBDaLwl0baDstwDqRWXIycfzq+t3HxKC6vI/T7EYKiBt",
-	"UCqlD8iog7TPVYqC8A+L5z/rMEDxIqtg48WXbg7XHYMnlw40ipJt97wtiSFyUC0Mj30yjyIWy+90E3nj",
-	"VlPaVW9/K/rCmu3KnHvOcmnDdW4CbxsTm9xMI2zQLl0j7HY1VecglR7yTBjqlEXI2RNGUEdU4S2GwP5A",
-	"VDeugaWgxR2kMS/PfvNtuUmXNui1sdxCEmnesN0mOT/78Pbdh39RNYYwBF4ZzqaZHp04NSzAWIQ6STFA",
-	"twBPNQSIkouzfOwQIK5KjaWM36UJADZ273rq5zRNPeL0YvUzb/LSGeBhEWt5NbBOtCfsLPuMksAyIQGT",
-	"xCesqOVCjeSuItsBAYi12Sk14xHKMzMjbJwZAFjPI235LVWF8I7sKT3MMx6QdQkLQDLuNKdWowEUGJN4",
-	"SyxaFZol3yZthq+PIEHIk52mkLIhcOnjkxpYBj3LVF4Go/RUY/dBo8TnvTF3ayu8rdoQDeplY7ysjHrp",
-	"yV8Ne3P56yp2zJweQVi/e2kSwrqkjjUzUGPjiXymNMy6Qt2RD4WYxef9G9/qSYl12fr4sifTeQvkHiKO",
-	"utottkEkRTejhNa9keqvQaqL73sf4d6/ybPbRb2xSvsPHmhAEYHTyZ85meqZnQa6VXegsR8ltNMWlZdu",
-	"Ik5WNfRyA6lnJuF66MTXY00TuxdCD7gRMFThHZWxkAbPdurvZxKDdRruBMJRs8urj+eBMF3CmIzvAsyI",
-	"nBzvPE07S+2ipbZYG1/QHi4I2Qdjp69riJHAehyC+wU3CBXggpBwV0GyxfvPVSa6k9Xvf6snF/ka47/n",
-	"oxHK9OOwQbulC/AIW2w0pkecdrswsk6L1Phykea28eYab24NzU3bay6cRH9ezaPb/7PcarOwrONMcwOB",
-	"zVkbJY89EHMr6r6BcDt40pou+yCUcY+kpJWFUp9Il2fZDe/eGma4SAMvYxsxCjzXSU+htwVDhHTjsgtZ",
-	"BmmbvQ9cdD68FNDoMkj7oDG5Sjpbe1RxdzAErV28hTtSbmECiCc9CAX//mRAKNmODCMLIoYso9y2GJIS",
-	"hfcL3AVuuS1IZovOJLoYUKAIRJ0OpZFWdyIFjQ3wIwGBt3qo7iCNT3fL1Ncql+kJS35RpJDWgK6j7+pD",
-	"batV0PjoHwP36dMZ6y5Mofqn7ie5/qrsuaZAx+sd1ATrxJHqq3Oqt+PBo8VQm+zhLktzlm+g+yUKz92Z",
-	"9oGIdGordP4l7kBO95Xq0DEbAhAI/IfQZM4zIbaCEDigw8F3vAgzkwNB1YlnmvMe3EHUkbMJFgpmkp+B",
-	"594x45JBKoILgjiCbiL1VUJRgLaT+fiED3nsIqGvKPPRlAg9b/LTB2RLZmzrfS/967fOr6TOLtAWL2ig",
-	"UcdQJN5Z0ZEvwVuTMyY7ZYFTzUuRDOqr938209zPHWmsyDI00ZdqPmILrdB2ijhFQWimxpJdXp1eXBVK",
-	"L6BNk9pzXgDGcylSFIkN44u9TIzKdReO4w+SV5U4ZWBDuHU7etOP3qjORnX+VasrkZ+JVCehuplpxMUH",
-	"K9F9r7cWlVySEjKq5QFiia26hZqDQBhJR5bVIZpdA56e+IyENtazyghPeu8DBP7VAjMXOvId6WdFiq2v",
-	"1djz0CBgUkRLovjxVFjAe9g1NZ5eo/zs3/m5Q0SX32Vxy+cAiphSOQ/YuG27LfrsonHkCz7XkfJN+HPL",
-	"VMQS3tMrDJEhSEEpceQ0VhU2e5He3XaYgrRmlUBcrBhmnY5LRnuNqjGsheHIGlRHGrogRtaUArFFdLaR",
-	"rd2FRPBYwpLKEMllA8hSj0D7WAGTZQI2h0tQASXjpItw3t0h7BF0ow0qU4ILwZHwfEa8VWHL/RAY83dn",
-	"tUyJuq3idPQhxAiDsO3uBHzHuorpq6IcnkSyEaXdHVPxXFoP5mDrYrP/J/7/tW+ifsADl9tz+KaLuxQp",
-	"aCDsfKTghBk+KbP/et7fcPbH2u+YiAtgWdjFh/qrCBJEf50UgIaODMcVpEXwoCw+TvBNm51O/xFLssJR",
-	"eOw/M1Z6zXZXLeueMmDLUv1iW8SMxSN20nE59Y4raK2vOELQOPzbopD1h3YQR6tCI1jLn+BM2NXbLAfA",
-	"MzuoNTB+UerWMG6dIkhh5OwD2a2gbu2D/ZlG2qJ4+SfUCJb/rCFq2b7vUkM318JOXhz//rm88FcQMlW2",
-	"9LBM3E2V7vkpfi6t7T6WTCxfYbTSSmuMvNnpJDnGHBnXwPJRmyUp9DVPIU2O2RUMR0rzDIE31FieMK9V",
-	"qaqB+OfJCcn4hHqWhO3IjFvQbZbkxb5Mjtm5Mrav4fJ/fgnjBYQhWv+g9N3rKwkUaR5p1dd8yCRAamqs",
-	"RmduCwlmq0Zj8ZBKr46nE/c2YfHaJdnd/uNL8r+VXRls+vj1PQ2aAX0HaeXunB7yzxc3wDXo09ypgt8/",
-	"OyMGf+xNpVxnL45f7KNx48eqKkQZgRplgAbCkE/cDLxjnEb+E6GDPeF0iORDp47It3JG1ky9sm8moeaU",
-	"uXIf58xQszd61DeQKWdCqdLIU/Sz8w94z+Uk1OJapmQXWkGynRs0WwxUGjgUfs2P+UZJilP6eRvIoGtD",
-	"Y2cxM+K7qBoBnTq/ltFHw/d10/FwX4bdTNh4ILoDentjAb26UpwhpG+wzKt4sj8QKlaDPhZBaJCRWmYp",
-	"LQ8RofjmR/koS9DrVqGq4HkqAFc30ODoXBIBWGnUNwEKtmrUnPJWng4VfDyFarFMqAjzg48HKit4ftxW",
-	"NDD19S4R97Z27SPJTxHYcUNHqNrSSBfg9kEop606lADjSBT+9lY7zq80yHslhVW6epRTeg3TYqfn79zX",
-	"NyUyIdUnUnblXQX68qWhT7tdVEpzw/6kNMNa2BuecdlFEZBpzOeZE3fi38IENTuUFy+cwp//+/8CAAD/",
-	"/w==",
+	"7L39dtu4lif6KmjdvitVfWhFsp04kdddM64kdSpTVUlu7Jya6ThXhEVIwjEF8BCUFVXas+Zp5sHmSe7C",
+	"3gAIkiBFKU5V96z5J5ElfgAbGxv787e/DGZylUnBRKEGky+DjOZ0xQqWw18v1rmSuf6UMDXLeVZwKQaT",
+	"wdWSkViwz8V0BlfERM5JsWQkowtGbthc5mw4iAZcX/yPNcu3g2gg6IoNJgO8YxAN1GzJVlQ/fEU//8LE",
+	"olgOJk/Gx9FgxYX9exwNMloULNdP+v8+Xhz9Kz36fXT0fPr/HH36yz8PokGxzfRTVZFzsRjc30eD1y/D",
+	"A+YJWfA7JggtyCxnVP/kBpnRYlmOkSeDaJCzf6x5zpLBpMjXzB/vXOYrWujrRPH0dBDpCfDVejWYHI9P",
+	"z06fnTw9PYNZ4JdjN0ouCrZgOQ4zYatMFkzMtj+zbXPIv9JbpggviKJzRgpJcpYxWpBiyRXRY2OqOCez",
+	"pVRMkJstkH9G05TlERFsQ+YyJ4zOlvoGsdAPuGEkkQIWhn2mqyzVQzqZj+ej5JQdPZ2P5kendMSOnicn",
+	"T49G9IQ+uRknZ7PxyBJpyWjC8pJM3hSO9Bxa1vT4yZOuNf2no//eupSrTObFy3z7fi2aFHp1x/Itzo4r",
+	"Mluy2S1LCBUJmcm1KFgSwR9CkrViub5mk/OiYKKNNZN8O83XojIPM6gbKVNGhTeq1+KOF6w5qpdyfZMy",
+	"IrPiiIsJYXqQNzLZEi5gjeY8ZWSzlHo88btXb16+fvPXmNB5oYdY6G+p0vPQ61csGc/JTArFRBERqsjN",
+	"9lrE795eXpHHNOOP78aP9dzU4y/ZUgo2FevVDcvvH5tbHnM9SOD0+Fy/VI+GrOiWCFlofsBXcUVSNi8I",
+	"TTV7kNPRc7JZMqEpN6OrjPKFHjotrgU8T7OlIim/Y8Nr0UJKvLBCyYTN6TotBpM5TRWL2in7K80yzQEN",
+	"0v62ZDlzRHykyEym65VQEUFakZzNZJ6oR+SWbVVEblgqxWJCKPkvl2/fEHnzdzYrtKjSg1QRbo8NL5Yk",
+	"9skXR9ciNhScqoIWLNacRGhR5PxmXTC8J5GFIjes2DAmCC80De9YquBS86r4y/WgkNeDiFzDdK8H9zHe",
+	"rEervyFxwT4XcURi8+5rIXMSG6LEMDOxTlO9f1NG73D6OG8i18WQ/LakhWacRDIFy6onR24ZyxSMSm4E",
+	"fDUkF4Kss1TSBDhgRvN8q2+kSj/zWqzWacEzmhdkzlmakHiF6xATLlTBaIKrXYqOL9eDX+UNT9n1YEKu",
+	"Bz4JccpXciPwN5okOVNqOOPFFn97J1Uxkwnca6jkX5i5n0va6d81ta4H9/ctbGeG3CaJno2fV4+X43ap",
+	"806mfLYNMSHVW2cmV0xpXoL9Bxua5ozcCk1vmuaMJtshiddZgvwDGwp2mVwXEVmxfMFUyVKKcFFI3PCa",
+	"n4F/FFkxTU3Y9fjxnMQ5y1I6YzHJ1oVCtpebR7VnEbjGHMs8V+ckpkkSIw/BXSuz8Fs97iF5gfxO5jJN",
+	"5caxzrXI1ylTZC0SlrvpgFx1A2mXAhnS0F+Nf87ZfDAZ/F+PS73jMf6qHlcIX67Ee7YA0ocOdZD0+RY2",
+	"NXCegv0l1wWh7kfNSOfk9eVbcjJ++vRoTGiaLenRces5gJJqmuOL2461hmry6cvxffgg+4WveNGcwU9y",
+	"Q1ZUbPUKKr3FqVAblmsNZSVV0Ta+FJ4WlK1PRr42MhrtVEPe6V37BkgXpjCSVbPUq+H46ek5cEb8lxiE",
+	"yA2zZyqJ/+/jH+IhuSDxZkkLRbNsEpMsZ3P+GQ41zVYsqSoff3l+enY2Pj45ffL0LKyJ+UKlUyfzFuZ0",
+	"VNnjpyEV8tO/TP4T+U8f/zI6ev7p4+joOfnu+2GrRvmezXjGmShe5bnMX8gkcOy/FemWrJhSVO9rI+O5",
+	"Ikzf4tTjXN7xhOWPVNvSwuVTzbB1tttbwXSjfs+oCu2ftiHncH3bCPHXtk3x9LRL1TO6+046X+pDd9eA",
+	"QZ/iisAJ3TZa+LG3APoVn42vhxGtRY+9YVY3X4tz+CDYhqmiKvJbybkWX73SV1Tdtlk9cUHV7ZQnMWhw",
+	"MDyjBGyoMvKGJbD6LcaQeUA/i2i9his9jjh5GlrqK5nxGY459Er96/SPsMI+KJabo6+F3/B878VsFZ2x",
+	"N9OZ15dMp8f0ki84WuSBIdmTrkBVZMGFUyoVIwncek6oPuwTbR150hotYJnv5Mt/tO3w8dOuHf4X8uk/",
+	"aXn66cs4Gj8Jnob3uKhMFT/IhDOY5CVbrJgoPgBn6i9mUhRmTZxe+liv+FFCCxhSOTiaJFyTh6bvcpmx",
+	"vICHGisj8776MtB2Q4V3brigMO0mi5ac9xHv++SuQvUM51Jdnwvy4erHo2do5RmLr6FY6x9jbZYULGVw",
+	"wjlJItAoSblgoPsbC4coltGcFizRpv5MrlY0Ioqt+EymUoDNUNCb0rQoD239l36B2/1znqsCXgDuAlW3",
+	"fQhLFSuN1VwVqN9VN6JhU1TQagtGsyzlM7A6H//dnDzuzP/4ZUAXDA9pbQ2Ap6OgOR1Etf0zGbx9dzV9",
+	"/abkyR9zKm7JrzxNQRmQs9k6o1bWabrB1xWVwdcxzp4O7iPz+uPn7vUXYp3TZEmzda9B/DXXivVvPMVT",
+	"sDKIl3JWyMAYnEbkDeZscP/J32K8YCvVT0N+D2bu4B5E3mu8bzwaGW3PfuG4leY51Sz++Wghj8x3Hz/p",
+	"lRm+pxtz5gHLf4ut1jyS9C+oRoKpWjDNhfpP3JVaIu3cn5Ez9RqvuFDGFWk8mXg8c3zbsHo4oUH4YHt/",
+	"964n38XDmbrTBv/wc6o+wwe9FO5DGn8PO984LWDx9BSMb2NIXmkBgX+RJVXXgta2MPlO5uar+Hsw1bTw",
+	"X9I7RiipOTbwWvOdfvNapEwpQomhL1F0q4gslizfcMXO0aF1LeAbcsu2zhb2PSToeQMyMDyr5Nzzixhr",
+	"srRYY5JIUkg5JK9WWbEldzRdM6XfTfSbuFgMr8W1uGKfwUMGMjaC/8ZPNbF+4yKRG3U0Pn5yrG2QF5d/",
+	"w8VYaiWHoOMSeW4G7KZt9U6ZGoFAlfm1iP8tHpK3c0LJRua3N1LeenJULRmDIWmDX79ZPx6FrTZ6tBnO",
+	"hRXH3wnpzuTfWS6VHnqWrhVRfCEia/aR8ZNrMVvSnM4KlqvvSwqbB0Uk1jLYmOGw+2JzETGeIxVpi8vI",
+	"ckUK9rlwawvLYlZX6wOw+a6FcSpR8EudE/9c0ubbRvOBJpt+1hCZs/Qy6XtU8KCA3aQyzWEgF36gyXs8",
+	"/juOjSyXNylb/cUeH/00qXd4V2hvXoF3EF5LZlQY9ycsmhYmL6SYp3z2hw8pyxl4XWAzavl3wxNNUBgU",
+	"WJt/5IguxBZ3OlqtMIgfYUwJE380abRoSensFvlVzWTGYECvhVY2afqHU+ftOifgZUEjL5ULBWeXlWaG",
+	"vbStBQN9I4sf5VokfzDhctjwQhK1tsEfGM47utXK9ZWUv9B8wf7o5cQQiNJCnqR6ADCoD4Kui6XM+e/s",
+	"D6XTG6n5C73rsiBUHzg8IRAdw2HdUZ7Sm/QPpdMFSVjGRMLEDGiVyI04J0W+JXRBuTBDy3I50zrbTcpe",
+	"lAP7I9fSvAuPvflaseScxCAyVIyxFXNCsjRRZtRqnWnVlSW/soTTK9Cl/hwO1JoIxl5AK9Q6K7y1jKAU",
+	"9Fbzwb1Vz+HcupiBO7lizHwZQCCZJVNQVo9Hx0+PxuOj4/HV8fHk5NnkyfN/HUSDhMNiJU5RZivK08Fk",
+	"cEtXNKX/2TxuOJMrbYwn4Fo21sbPcAl5x3IG1kkuwXGKg8YwOptJkUznFEwP6yXhC8GSKRcwMLFO0/u6",
+	"fu6P3DOIE1qwo4KvWEjnLmdSV7pfFyRlWqOXJtY5HDQjfG7mX5qP5knQp1N32VjC1N//Zg2CuOApsF4Z",
+	"9wSZQ2+ZIOtMj0nTAvc1UqoxEKRwN6e919fcN2jfsEQg8lAN6WKgFw0UpTYyT8KUqq5gyIxKqSqIXqmK",
+	"weSv34651uwccLfhAhkqG2LU5+nxQeSzUW3QTZMpspuojJ13GpTePuvcMvVN0eB1x3aVrISqq/rkq3ih",
+	"RktLRnhAByEgLqRqMsV6uKcZy6dIerTvo0FGeT7VmyG/o6n5TQ0mT6NBxnIlxbRyb0K36KAL/LZh7BZj",
+	"I/gjulybt2se6roInxOUMMF5NByadywHU0Xpgy/XCsKCaR10GNz9LQSoP/UXZjeHi9AXG1nGDgoJTjGc",
+	"1jkZocqEuTGBl7bRtv7aH9bprfcSbQWWryELLSA3XKtk5PiULOU6V+cY3dciQljHboeY2jEoXIyQsFB0",
+	"xey7FbtjgiR0q/Z6UxuHdBNBzoEEan3jriHwpD+GPK0c+7BEqm3/EOe38W47e3Ws8a5F2Tn/nTLpHS1m",
+	"y50SOnAqwd16g82WVCzYkPzMMkgy4dryXrGI3LAZXSuGS0tF4mIRZMWoIAmfz1mu9UswXlQlZNwiVZ6A",
+	"cGwXc/cg6v0JjHtKKz+YviOa3iGd3FOeVh4y2lPauMeMG4P5OoHxEA9ulw/f6OkPMPj7+jaoesnrPnLv",
+	"1yN1y7MjmeHWOMokLLsLjri9JGCIVVajpSnRpVlYi0PrzZ8znjO1l7J+y5GDmdDE+DgodWJw0inmq2jl",
+	"bes8DSQ9yfxWESlm/gnZokfa2ZkR4BMrU+gQPv3EjicOjO7HEm40v1373Ldhmmr3XhrfPqxTTlG1MoTq",
+	"HQfyWKMS5GlZCxUmeVGwVVY0hzOjec7bch5umNas9Nm9odr+R6ten/O8MNYNnc1YVlDDLTstLuMEmCoe",
+	"0g/rmTNEDzqlBSsHoZgojKagTax5zoyXus/bE1YY42DnpVpDTYL22G9LkwMq1wW44fWwIBfwUOMs8lOB",
+	"ggtRTSbaLUjnlKcsmaZS3qpwKpqcFwwzfUnKVUFmcp0mpOIrDz14WRQZhJPWqs/6Yc6JWS+TZwzB6BXr",
+	"N5Gaq8CknDTolzKq2BR8AgHT3JjhHMMXNjTAFZmxvKBcpFsi71DZ7Cdue9C1QgagMHIvzWdL4x7gRUQ2",
+	"Swgj1rhpLRw/BZwiLUlKP+ZyRcYtVo0Zi913OxlSFTTf12OkbCZXpzRDQVRmwDTcEi4B0KbWWBFVm0ZV",
+	"mFRZM6om15l9bxeutj8qs63ykicHOqRqSwpbLDMmYogE2sXdsuL7iMQoNFkS22IOO7GIxMbLCj9pDonp",
+	"DcRryXf+hURAev+SJoQX30fXIjY8E5PvuB/2KmSafG+yuY1yoIc1iAZ2EKAhwDv1l/AyfZDj44Jqw4WN",
+	"5f7CVd1JWsZ5If/DZkvxwgb29ff2WZ+iAaRcDSZjyF/FULC+4IVM5epGDqLBX2massGn+8g9DLUz9yzD",
+	"L+Wznlce9en+U8Nb4Q+y5yn8s6aGm3g1HwPG3n02ly9s4SNvPGF1CDdqID+dm9MHnd2oQkeae7AS4G8Y",
+	"Xqc5w7j8FsO5egw1awuSZU7GLlmmXAND+Iv872tBySVP76ihgD9CnwwPrWKvE168umMNnzydGVKgS2mI",
+	"hqhmZCwuAE/9yXA0HI9PhmdVH2a7E9+pCUFD8XQUDTa03ZB8Nro3J9f4WHMeFzOe0VQzB6pok7GWOWsk",
+	"kR3643HTl2lnF/Chu/kFc1VZsZH5LTEXaW0NMkDRM53LladBaanCxIILOIZYOgczHbIn5GpFRaL6KXaH",
+	"hBgcnfdk+RumNQjNz5slny0x+nRug7MbqqAIA2tl9MTLKsXG1usdi/DWsakRygkIdVjc6/VodDLjCfzP",
+	"4ojEt2wb+DaVM5rqD9aXHZPvqCW6PiVwVeKq9gQhF1AlwP9uoi+7z3PLbQ12kYaGJnrcK3JQ0iKyPFq+",
+	"wjtuLZNW2CMoAN3+tkdKzal/x/YymUpx0bCaooFXzNpLFypkgau+k0vqkQEcdfWN9nkhMrwwFXh1IZfp",
+	"Y99sLnTSu69unN+erhPOxIxNFf+d2S9v1jwtplw4c3pGBc23Wl7NQJqOooGWmYKlXu4i6Fb67UXlpX1k",
+	"p71Gj2ugGX8Mh8wsXSdsqjD1d8oTOJn1D7yYooTTNocbZc6ydGv+MubMOmfTYpkztZRpUo7/eBQN5qDS",
+	"i9l2OqOZHSzIX0N6OZut81wTx7w3y7nM8ZS7Wae3g2jwjzVnxRQc0VOmpTg+xf8atET7Q04LNgUHaDV0",
+	"o8duXzad5Xpu5obyay0Pf5fCLZJm22SdsimIBPi58VPlS0dGCB/bPzGr216jBztFB/d0xQUqF95vlZW1",
+	"Ft3g5fuLH68G9oupKQBxV7HMEND38U9dCr+5zlrt4F8IMZddG1QrfmMpKMelWnDHcgXiaXxfPm1q7iqp",
+	"N/hw9QL2U8ZnWj1595q8ZCtJ3DaKBkXOFwvIy11RsQaBZb6a4ttxxFjr1s3ZG8g7nJo6t0k5y+ax7e/X",
+	"Lwe6BCo7PBgC908EezVaEykVxguvit4neE1+1F/pCnaUrYExpS9QCgNHFB6zoDvYh2ntdJ7L31nVOWIF",
+	"6G4HQCnAAmkIaBliBgpdF3JFCz4jWnjob7WigwEpULDOwbuhTXGWELqSYmHq6JFZVDg2X5eX9VFcLo1m",
+	"jWMws94spYISZcazApVvuqEc8k+RSFjCjG4ISAss5M7YpNtLO4pMzGX3dSke9GSZnFvQKSA4U0gg2OHO",
+	"rENUQf/YCDvAjMbha0NGu9PLesuyfi7A4FEUUOjAvOZQDKRZCBdYaV6C+xQmRM1knmhuUiRW6yzTyo42",
+	"3V1tBspPEpu3JjGU4FgVpofWWdddvAOziwVefebFWzHoPjobKBSaL831ENE2dVDlXoE0FOPLUCSDyB4v",
+	"NN+iOyKRTIVZt3ZEfxnQNH07BxdB1zx+tLe9oBnUUNRT+1AdXkrwhCiJFbY3lag0xJrdGnLldnwZcAbw",
+	"g0DK0F65Sg1FI7jdKEFFQG85B7hgZYCA1G2Zkw14Y28Y4eBq3wAWAp5bLDknDBLnre9Q3w5rgYAYFl5C",
+	"EbOLm/zWuRVLv8aTJv+VitMOGWSm9s5efx9QseoEuh789NPk11+vB712ckA1+7oHtqh0DYnPRKJNysVa",
+	"aOmgGQ4PGX25X87d5JGGatjYgqCoRZAQEZEEq0FWUhTLyP5nvtwwdlstsB6R8Yj8C/kXMj560mu6IYU0",
+	"JHt/N5snrg0/7md5hpTbZvbchqYpmaVydqtfxUzdC2ocjxDZ4vcGoA1qasdHo/HVeDQZjfYajx3JYYec",
+	"r4N/OUSxqWnt+/hALuwp9EiRhM25gPsiU/DpDh8rXjqW6YHddGGjo5GwRTEeQ038qRRYkMRFtUaJUrkA",
+	"sdgvUtQjYtEn6mECW31k2yVefd+wlpqCf2vEtF9avO6nlhujqyEp7PEGB4feoWW2KdR12FMCElHLo8bk",
+	"aJnTsXI89Jszy0J6SYs9WB/1XyUm5EGZB95iK8aALpgtJkW6PdBc8E3Prvlcmesu16sVzbeDup3ZTznz",
+	"xGbAawRWaegXa5P2I/kVXv4zF4l39zScG63lNbidHpmKS+PhvWVbm3+8k+N8Y7iv0lAzjrtnhhV8HvZL",
+	"w8GIxKuuibe4FfFbF6VhHb+NRT0L0+3/+oZuUw08dahL0W4YkXV1OKTLNNUlj9/qp1id/iWP1fjFipPS",
+	"kAgf0C2ivKnBhNWIgDZcMfGq3o2o4jApzdy6S6KWgO6xaS2CW7F6u/ysYWez8wj09jc7h9Of6W0uh72/",
+	"w/nQDFAs+9Hi2z7pt5wX7BumhDaMiMHoGWp+AXtgcDzG31pU+9NRjySypgfIJSE+2Zng2cvdcAXwj8Zz",
+	"55C8oEQecCLQqG53G+wNhlINXn9rL4Ofs7mLXk0/QRdD1jdTbeFs4mXLAIKESei2msX7fDeuVmUXmnxI",
+	"eM6nbkW76t14cOPah1oN0KpEcvnu42hsoFz+7fjj6Ojk0/eTj6OjJ4CW9emfB32N72/5wlbjvCMjuJcB",
+	"7pcJjUZ1vJtDrehOmKwOyniot395HAYpazWpa8A9XW8B1J7T+yP8cFx+uLIfJvZD9wi+qRG9U659Uyt7",
+	"p1QmgDexWcrUQo34jzRnQ+1o+XPtcH+vPNs7O99ZogdZjN0nTqv9+C2YYpeld8B52nvv77vXnRnp7+6m",
+	"nPrGRmb3y3fu86+zDr/NHmkcoqEokGJeHEEaHJgNAC84dZsoCAFSE2ackLjIqVCYF0PT2Eb84pt1ehsP",
+	"zf81xMBKgmblfrBQ09tgImY5B7mw2WB+wbr52UbOc7aiXACQ0tnZcy0cIYPieOwlALy7+HD56iUkgOZM",
+	"yfROqzWjZkW5/+hezhLv5e2+rIIj/PENc56/Ho8OI/r9WtZmenmzNuu176MP9Aj61OsYGC1KvKYbxoQp",
+	"b9hUk9wAwZcrcsO4WJC5XIvEwvkdaiQax4nzd6Bbolyjygy6LMf3rOg6WAPV3S4xWw0mH09Go9HJJ5Pr",
+	"Dem8mJoNA0hYyu+YHnkzhdfitwfAxgMoiqCVIyMwmaXs3IW94ahsif1XhtpdlnFOqLAYI1ozKAhN0ygA",
+	"C2qPzq+y2Z6MGoBva8H/sWbm91INCDrg385JjGSOIxJ7dNZ/zqiYsVT/hpBTXlwbYMXLRHMjGQF3y7Qc",
+	"YDOesATlpIEPQ2/0tUDYI23iqxKg0G3LJXgIgIDgBiYLVhBu5GIvfaOK51qByxt3Y+U1SVfbNIaOXdvg",
+	"sqUkJn7x9td3v7y6evUynjie49VMi/MyUUQLAxSCNM/5HYa7zKlgU7MuX/z06uWHX0BIv//w5s3rN38d",
+	"RKXcdi/Uny/evHj1C17648Vr/aFxjOgTU7/i6I7mgOcC78rpXAuES6Pn6/34fi2MaHhHTbXAC+to058t",
+	"3+h34R7+VCEQy/ZEFfwGatqG8qIdSeCSixlm5mhV157btuoMmFO5S5jIZboyh5Qbysn4ycnT0S4/R42/",
+	"ql7uyhg7ec7ELhrzeAF1gBA6tkeN1lBm69U6pQW/YxNIQ6CJ28JYOagNGicLIkLLP6y5A4cyiXFDxPY2",
+	"RmfLa2GfJcXMYALSJFFknWk+j8EHOXUhXWWQ5GuJc3cspws2Ne/dgnnZvl5Q8VQWIOr32DurSdNlhpOb",
+	"UTW9Cfp4tFuspsQE0sHM+VnPrDowVWpvNcrd8RDxTkdn8K60Jga9LNlg3tTLHPEaxErWiLa0YwVhJuAy",
+	"RppCLFvmBuJHyE01vRD3J82LA5fQ+iq754wiDNjYOyChhCZNy9QE1ZMUCyYXOc2WfDZNuMJqn2CjAy/N",
+	"8maLnocIURylKohxjxYGrLfv2fhOP+ZFuIo4GqRUFVMTTWnJWsLctzlfQGoYpCOZvjt7FE2yBU2nxhRM",
+	"2Jzleeh9HgE2S0lM1iRWqmi1qoCMmwYWUvuOqbxXPy5ogwRe68pjwM1ZKi0p3bhmG8Y3BB0PVM8BuaIh",
+	"p2r13PvuxlIxbiocpTKn91CsxXy878CMDh4gEtQJNqsWZU5SzZ+utRGUGxlTa+K0zX3HkTGRBFfrDRQ3",
+	"LtZif2OxUrKFvrFgjlcBNcEwTyvHeu5194Z/rNk6RMYPUKe0oVubCmHqtSYkVjhjXDtXJrrv1LCWYj+e",
+	"ChvR7wFqO2mOEvoYVQwH4DQYt29R7Dv00twIr3q53udEMebbJyZcr/Z+p29pBlkB1RmHfyBk0aJI9HoZ",
+	"FtaGBC3gsTbsIjD/qxW95wCwbOrGjNnVV/zIrJjKdaGmyVqL5unMKzrqlom8WCY521RblTnQLTzGsSWb",
+	"Pcd7DsmPJv2BJ4P/2kMOBp4TeIQ9ICSp5813uMPKeJZ+ZCeaALoWqxNmRD8BIZj6vpLRZIfW814bBXK+",
+	"S01uiDzsnqR2qTOmSVOrQnNO4hkvtjFk/63T9EAFpzvUYMpDdiK/sCzdoiUFd63FVHS0h8nXwkGBKzDM",
+	"OGCl1jVXp7j1ymgsdo8THB7lOA9OYVzPZkypHfwB5yI2WixKeejJz+hgDbkpx8OE/ho9GLsjtSrCzg5H",
+	"fNtObi6H6xJaUCIU7HMDTUWf99p4yEEvAlhkicW2fbIM2SqTOU2nQbQmw3uPFCDWz1O5sU0Jrsx95Dd2",
+	"Qz68bmFFfXOvrMBCZtOdDtGvWRzXcCuwj8eBfdyRYFnzNYTHapPLJn5CrGul2nNxWo+N35yLEzU6r/mW",
+	"OUF8KbgXoX7Dd77ohQpVdfjbvErn+PfEWoBuAVW8qd7WdcignVJXTpvGRos+FlYNg0ZUQMlqc3GEDsMW",
+	"GdjiMAgbEgGfR4fCFdZAWtShFkO2za4OaBhNARft8Lg1d31QTpfboDxd3fFVKgftXpCwW6vN21bzWNQk",
+	"ZJfH9Mp0ougbq/JbrYBfvNLE8FM0uKM511IT9qzME6g0Hh+PzmAfVp2btYcFgjKAXxO59ouQalIPGrVn",
+	"FnQXcu0XAKnNrH/SjEGbsTqqZbhHCh0lS5kmLFfn2Ix0If3jCGb/yGttOiQXtknKU/Iz/yGQZDP+VpAz",
+	"NSlaXbtdLIbGSwDHFOodKz7fEydH4M/BaPyc3oxmp0dn49mTo7P5CTt6Rp+cHZ3Mx/OndHxzPDtBwKZq",
+	"XT62r7Iy+v5TVV/VK24a+03c6x+fPM7XIoQ6U462UXJteoxpRndV4EiU3qfXlS1j9NASGyp6RdkOqER2",
+	"Nv20IasJ7UY3qR6Hrhmio0jnypcZNz3ly+FB7Zdg8aOyAkFWd2iDdg7mogl7GDdJlrN5yhfLIg7Fuu93",
+	"z+tnboshzcBKRIWA5oNh9UoZ2iPldKAhifHmeOI7MiInNyCpzmloQxJDTQteDR+R+6jpgP0dtEm/FrZP",
+	"OhcLporHJotJxd+XTzYA1JulXBGOt+vhmPoY6NTnVEEIL9k7rHGHSJQyh6pvei1gqO75qyGJtSCbmlKF",
+	"eEKUXDEoUxZsE1nX6cW719D4SxAObd4qD/A6uXu3lw3ksaP8tUBfWNlvwDWPL591oVX+deHojakmgnFw",
+	"NTm8AqHvhjx3+GjTO00YL2fQAR4JglYOOntcE4YtBhjtKU3wcaiXVXObHNPAMg6igaH8AOHbLN2gU6XD",
+	"sO3KfXLyZEfyk9tbFmKmKiBdAlQZUg/IzHGbzOwNnnEO1W2mKi/RO3ctkMz4Vc6KXLOIBKyBlM365yrt",
+	"H0z05E0z+8VJjP7l+u/cLc1a/beNaZs8J080GbxQ7CPT5XExEe6aeMnXwqB+jBHso/I6j8iuGhI2M6Rw",
+	"t+AWHOpO2euESvxDyoNm22foO+33O5YnfNbaZ7a2MsWyTApIEhvEr3B53PvI/xu++hCD1Rmq5WFsmbbr",
+	"LIYqpH00/YeDf6qBMzXQi1rBiu53Fx65s3cUBUEJIJzEbUZqHZQG/T0g0cEgNKLcJR85+B6ykEwRbJah",
+	"7INpmhKa8ltWyXd5oAqoS4uqgsA5mKQHZ4otAieFnGA6R2VODl4ospWuqB4gQgkXUXk6eWgt16InXIvf",
+	"R3EL2VnGp2eGRKjYbui2lqb2H61Ay7HVcYOvDsOE8eUy4tgqls6bODHfrjJsf5yYCOEkaQEjtKOP2uFj",
+	"Jrh/FHr8nTfYMtO1sNxUGXk8JK8RexrzJ5CnAe/C6p2avDdy7cc6h+TKzwn3ks9Rn5OCIQ/+n4q4A+Bm",
+	"zhupRSZPVQoT+P5ckIRuaw2F/5iiuoYF3oqNck5KvBtiWL5EF0PFyNfbIfX0RhZLSFtGk+BbT7EDY8fI",
+	"oHHL2dYDcOdrSwGDR6ovyqA1I56g+lNEuFCFCZlKCCWsdgH4wN0ehg/5bgS23OVaJHT7vTMQHRROHKgw",
+	"jIfkFXfJAv5b7Cnov4ErEv9LPCQXiK+iFcdrUb5D3fJMuZxkuS7OyybyvCBqKTeKFBs+cxoh9AZBq64N",
+	"fejbVFXW9sLFm4tzEjuiNLPty+FdKE4fl4DWf0Z5ZgfikT4ztMCnsI8rbBVXSi3jSW37+xvcaUd4JKP2",
+	"px+I6su10PrLDTQtx0XlhWl27fhCGxjIFN6ql7FCXP9zMBYqPKJZyMazVuCFKq4F4gobfLI1WGMbmidD",
+	"clXT4LBnoxs+vgtRpwR5RfNiWQ64xnYBBKg/sww2CPjmgNvAlLthCy78ZmeF67Xzv2ERbRtUVYXD3QTi",
+	"/yB1tPU5uuQPl6W14MJ2lzNVXmJrDgfjonB4Vx7S1UTvFjh2YizXiCPUJ6m2WHxMmnhIftM/xAFhE+un",
+	"aB1fuWh2KTAmxsQqt7nJ7oOxpFIsWE7oQuoTwgJ0uZ1p+JeKms4L+Jd2IBkti4VKBBjsThDAPkS6aePh",
+	"WmDD6IJVTyOngkHrGOyOXzj6Dckbs5P0XLTurp8QgdeTCjiI0blRGQ0eghuqyIrjFFLXjBJEzAOVSjea",
+	"Puc8IwqVXDYxedVlA8UmjFdNx2BDYsFJrXe7qqJwhZUpKTOCFqTptX5G5jdU0kqB55uIz9HAR7cBEBpR",
+	"ePaowHqgiu9Wx8ZBkGH//svFy4AKwlk3/YVa0XEojHklH1ExUP95pWfQtylAr7NywYuUnQOIcc5nrh90",
+	"bQB/fK167QwGKYnhI5AZ+rIJSZmmgopIwheAVy0SEg/JlEzIY3LkpKsNC2FQSuaJQWfNE3VOZlQxuDFb",
+	"i1mxto3Fr+EIWAGZ0bO/wYiY1DqSCYxpgaRuUUAvWZp5+b3Oli+1HAi4DtWSZxnmufyZ5fiVyrUATlvQ",
+	"L1siV9tAkAcHr1aqZ13ib/qmC7jp8tdLLDBcslmg72LZWyTcMmeTS7EokXRdz/BDMSH1KKz7P1A+Cj5s",
+	"M6Ywgcr7PSKt9UyTtj5MUH7JqZixFiJQ7E/VGogwv+MZHGe5nDGWxCTVKoGsiFPTeG13QZseyJ7YgR2w",
+	"mV4wxA3va1Az9aRhiIqsaAKWFmYzeGclUiPhmL+ptRlb19wfLdMtTBteponG9Iyc2ExD1dbiDkI4oCnG",
+	"+rr4gdrE21G6NaoOo0QT9BitwgNBVq8Sp2Pn9nATKDg5G0VQRgeFEhVMiMPKFFOHdG7817ENisWEpkqS",
+	"WMhiqhkjNqX7VBBG85SzHEuCbYG78bLgd5KhBj/TdlyOmrKHrxrkzYCis54tQZE2UXw9eKtT68+ecxC6",
+	"B0HvZZyV6YMX785vgVc7unVLJBxGS9MtmWuhoCBPZkbTlOVT7lqvmBlMbV7S5dXbdz1bb7E7nmjVWN/1",
+	"68hk2j17Tm9mCZvX/64kCUz9PCrTyT5nd1yulRvI23dX09dvNN/KdQ4vKbMP9H+QyTvQJ3WwF5fMgyAx",
+	"ZWSJFxNCyS3b+u2dNJXiWv5JBOIMSnziII94NA0KbtPYy9Uk6uutlnzx7jVALYKd2bcrq79gu4QbXOyA",
+	"Fg5p91Auc1OvNOv4SJHL1y+jMkXG9SVLuWAu3Ae6GIZu0CzyFqPX3Fs4KET18tKyH+1MijnPVyw5J7Fh",
+	"IShfAfMU4PxBLOs//QzIgw7XOj8H+9oDzAbGM6yTyXergSbc7wg1eyRUl2QqPBXlyQR88iSHaiW9WjEu",
+	"VxyVBZQxzbhzZXhaNeQcxDfropCi7IVpdgigq2mBqzTBb7aEimtRNksDDjC3xKZFaDz04Em4QMUbWxfb",
+	"2K+2rjc0T1Q1LQnHDFC0vJKUhIODLG58caUhaVeXTCdQQssEVSIlDIpJStMkXcpNGcw243BXbncBorfI",
+	"/eoGb3CSW2xvZ5YT8KVR236JjHzc2enNSI+fuCokOhO/qtNb5ZT6j9XrzYjRll1WnisKWqzAFgpEOAz/",
+	"Its6Hg1bC57cDmuQMR6QMTGRAhNZGHq5h6WnIcLL3364ioFzsTyUwg/6xI+diKjubH/Y5rGDqDyazTO1",
+	"hafVhn524TtXnfI2K14L/P/tGiBs9Gn+qZz/Bygb2Cc3qK7OuKH6ygpfiKN1Bin7EXHKzcjXNXCNSj3j",
+	"vzEVYaouwHzNwaulRaa1coeBnKCvOanbT10t0z1BBIumpFZmcEKUFHx2y4oIMtCwMNMPE/dw8pTHSZ8h",
+	"48VfJ0Wd33prJzRsRCZ3jXuHHHUUbdnhRUB5BqxzbAdrYM8dAjpUX/mZ/Tcy2erl4eTLl/H9/T8RqEol",
+	"emdobU9mThDMaMEWIFEHv168//nVFW6rSr/9wU//tYdKDYqrngkT0w+XZfdflUH1EjCqZuutmO1Q5iuO",
+	"U9MaEIlUbHjK5WO9foNarclYK4FCBApoSsr16+1wYa+/D9C3x1mAxG/lO9BmrmAijfIWv/WGfq6L8FZ7",
+	"u/n6vl2+kMNKCwPMGHXNn8pkPeD39c2KFyZVOKTel0zwJdTOHlc88FPYqfq6UGSecyaSFNtME1oYUoQt",
+	"3pJX+loINad77bBa52Ukw1VdAxjBlrTUw/fw88M3bXa5x7LBOfYomPoSQmCq09VnJJdMxnOiQIKoQBPj",
+	"pozyuuKbtg9mic29hrf9QXssWO6WgGCq9+Qol7ZDBLb0WcAf91L2ij9bz3OD3kvT07dcvn5ZOQr6SWPv",
+	"uDqpxnL0n14w56f/+nF09JwezS+Ofvz05aQlY8GM5W99mNU/KZ883XnAN7eo5a4yDO0xt01QMQSNiLIO",
+	"sC/Xg/H1YEKugXmvB/fxORn/r//xP4Xz1oKlmWWM5hS7bda04t1VgvfR4CVVyxtJ8yTgN58V/I5NK41A",
+	"alLBAiNGJEdcRG2yYRe+nuUatvTWJbyzz2y2xnBoMJ3kEqty/US+OmgapK66KpxKa9MDkNIWTGh7Yk/J",
+	"3az+nh6fLoMFrxj+hnw1h7CGSDs0OQyzKvwqA+YGmHLlm7iXLXV8iiAue8MVaUkbfGcV5Tdv4ih9zftl",
+	"pleFiykUzQYc4MaQ2+txcl10Pg8sPZkb667vozWXp+m0UofffME7zEafkKSONWi4GvybdWifdjQR+1pX",
+	"5t/xyrwOenPYK3OmH9eKHXJVdkwuoSDAISYI3LMHiol+EcBl7EbJMKPi4kauRTIt3Sst3ArVIHdftzsQ",
+	"R8Kx0r5HbEP6Vp/Y4P4m/4Y2aKtgCsuQNs4NsVYbles8sVvm12RuSJvA0t/kLVZctAS4tU3gcMInQUgx",
+	"y4UIWg2u8yW1XnPrnzGAHkIWiO0R8iu9skC49QLMlnDP6PlkNJqMRhDuEUmlDz0USR1rnla3LJlC2f1g",
+	"MvjL89P/9T/+J4AuGLWr+tDTykPhAgyyHbeVyiOPBfwrhwQz3CQOxWHtXbBZpUt7V/iaO4Tl1OglO4fi",
+	"qNuCA4q2VirlLYPce329iTOUmWtf1T7cW76gDAWBa7VHiMCiFsTahrHb8tvRuNO2Rp+QOGdZunVoh5FL",
+	"XoWPhcwyg6muWD5FqmOgggrI5rMVZlohxvRob6XK8rJrscm1OQ/wloglHy7vCWar7HSyuR1rPIOhDowV",
+	"TrPP9fIAylUqeabWoM/ti5AYc2N4YWuSWkqV+gHb9fXpPAR9GrTAsXbOss0CXu9j/9ZoFmoPb6844KEP",
+	"alYHcUMwNmlliMMtOKSPhTfRyJKxv0VeW+CmuovHQzwB+YLo6UbIDEnsDKx44pVbCESKh1qGIYnZZ45X",
+	"YEY3wMTNZc4ihONwWdxev4XJtbA5yIEmzpVwpTm+vFaXpqUnfCghsYLndU7VOmchbnwQSHOZcaZ22UM1",
+	"jSSBcO+c5tApUhGXytoH9gBeOM3ZSgbbrVTsTFMNg2UrWhMSkqxk3hcxlCHt6pnAJoAfyE/6xxrwgPbM",
+	"h7N33WyDTkPVp9lEQ+ezMPhQiQCcqE3tEsLHFiIA7cmS5QxKVV16U8oKspCVrgKWkObOBDYBL5a+Clni",
+	"aZSdKT7tirN4dPYwAAxrNZa8RrIa3Xv0g61BD9YCNskdxxgfE4m21mzYxrmgh+4MmJz4XWMGk6cno/FT",
+	"+5UhG5a5miCCXBeKJ8ibx6dHUK2A6bn6oaZGG246e9IMiJiRhbEHJUmkKSTmRUtcoP8Z68+quxXOsON+",
+	"R4JwWq6puw0O1qdFYItrY73drt5pvjf4z822PvTIkj1ylc3e0ILchVX4+5WsA0Gg9sECAD1SCBm+zOV6",
+	"sXTar4IMxe2QXGBYkKYbulWuxL7KMRYYvBtd6qrUSfUNilB4U7hJEmjEez1T67ZMaTkEAin82GpVW+uz",
+	"/J76eIdJ3ETLgCuSrNm3KQwJYWb9yFmaoGdmj4z0rVcmsAHk2BtGcr5YhrctNF0OGmg5OyeU/JfLt29I",
+	"RrEYmJKM5nTFCr01IVZXLYwti/KmUCfnpTl1i2gcRWcK6Y88Za/FXDZpMecpC4cWLxRZZ6mkCUuqYVSY",
+	"lS0wCRUMyzxRU0hsYpsgAhPk0qBXxDi38E0RyU1fA9AOuEDwj0PUUjev5oiCBPLhDvbKSAHBfWzBGc7u",
+	"W5EeupQwh20GGBcthfR94SGaZTdcOKQNreoo50aMHPjFDZ3dOlgxWzuMjt/EiIZvAztxHw1+YjQtlrXD",
+	"3sGALeFXiJGyXOGkxsPRcNT0GbWpYxcoia/ts64H4cCxfX7LsbrI6eqR6pPbbdQk+8DgpNvy7qCxVYtQ",
+	"8dJHTWMsr4TZ+ptyU8kqvqaUuWCZ3yyoD2x4uNDjFaAiwmitpyijIsI0f0RXg/xQPls6xXhJs4yJPco8",
+	"DDGb9Y7jZsFjfbE45lhWZmxn07FwtmSiko2PXUIGk9NRNPAco2VVvHGMel0uTp5HttOi3kvGcQ3QO6gj",
+	"HI8CGfD2RXvYdoWUt30DokU40wTYTfAaYHqnCVXp59Hj1W0Nb2zByKFtTRxdWykGws82pRzZg2mJq41F",
+	"084F0L/Nw0FhF0h/tmvs09A8Myp7c9p5hTj1NaZSfyv3wgEO+gqsagBGUNGtr3yV3VgTQNURErCJMckV",
+	"/bJhnTVZZymf0YKp6Yrli2APE7mx6E5ar4eC71RTd0tMUq3MQUszEDNl8n7a30fRHoA0kP9G3cnlRmHd",
+	"t20ySwsS10BU8Vh5/MUA8N0/xuf3R/9DfgiEK0NV4a2dpzTdzLh70uHBdcx+9bI4XVsvCzJ01tLPCCaF",
+	"PAbQ8yxhSUTmZec5dQsVv6CX9t39cqMa0ErVRG9E0MNIpGloyQ1ib2vHEuCVA9NIzPE2Tdk8IOEvTAZv",
+	"TguQgKBPoE9J3rE86jue/nl+hqq9NqfZlAAXDOcarCuJaQJ1svROG7JpXenp7Cf91V0b+1UkIx96DV58",
+	"+JDWUBcyX7/6IMuyLYREVB+9hn3TBkrM1J2e1ZZAA7y4YtwdYsWVWKOePVf2yq4Q0omF8pjx97xPJu/8",
+	"tCwYOjPs5Jp7ubaVauG2aueEasMEcya0H9cXnm7n6ZZ6/lNuTPhSoA4KpkyuxfDvSIWGAX5apkkNJoMf",
+	"1uktwROFS2GFTQVkeTR+fvJs9oQdndGTm6Oz2ZPjo5vn89HRaP5kfjYbz8/mT540ja/KCLv2g3NG+OPy",
+	"0zHbh9hgvjZw3x+1mrjj/IxDpX/dll0DiN5wJs67fVGdI8pbUeuFGhifPSUQ4iUO9d54lyotDwbRIOWC",
+	"DSYnTcj6dq/WuUkryVnGqEFrvqPpmu3j1QK8ZKOvwCUVzAYIv3HBPPgMmzvYzHLnQRC5Ur+KHHY0VDSC",
+	"MgCKiR8kMdYkS9mqb8/J2mrCOKI+/jNvFcPx41LVO0QT+/Nq5Ww6VN94bUWn8uAxaAK48VjRha5oWinG",
+	"6awZg8ddwCPw8wf7IPzzvX2cGwE6EUM6FbYvIYV0eP5UEJzAkFwYTzdhqUJ4V18FR0RIG2Vb0nxVoj85",
+	"Nae+GA+Db1bRETy6lmV5oejdnr3ky9q8soO83zjeaxb/Gs1KhzlQ5fbuehyIIJtknaaV5iOUABTN1FZ7",
+	"dKO6IGzNvWlXMH2gRK0rmzWA6EM1T5oX2zClltooLHO4yiPL5sWdnfVR2FYs4XTa4hnWx6OpoTEF68Ou",
+	"zOfpLKVK8blWXfhuIGrDmi+qN5n0VH63d4AcDpSulpkVH1SZUwyOQLoq272BkT3sWd47DWVGVfiplT6u",
+	"4sZfhHImVUIERSBujZZzYL+i6co2CxwEh+X973188BWb5lQsGKKahJdzTjGXDztDQOKhgrDBsCP1uIXH",
+	"L5ynA9EO4eUHZR91FHu7tW3Mr0dy7+uy50kYcgXquAa1Xh9nUOI35/nK4gP5qbHHx5OT55PR+F8H7rJK",
+	"zu2+sCztlc71TlYnx/NTdnQ2G9Ojs+SEHT2fj0ZHfo1Taycr3/dYAT7Sl+0DzbKkCXq2ALagrT5y78Yp",
+	"NXI3G3wXPLWBaHOtPv8hVo7g7wJbWNedGxW/eR1J6NCELH/N/0i/a3u9+W/LbT1H2SzQZG/Al4T381dU",
+	"0V165G7tyAnmhYpsS1cL4DrcK0c30D/VYd/ARUFurQGBPQDMVwXHo9l/hbXjf3loIQH8j/o+qfFitwB8",
+	"Ac/ZJyreR0gFmqxU9n4ALq4CVItcqs4R3weRJwFL1evZhVhyptbHZczzu0ChYjMrpTPWvmtDceXpjqCm",
+	"+BAObcANTeboWJb3686q0SB6BrCAQVE2R/3ZsUGSYVNQwaaQtT/FZIKTEeI+KBfHJytGuAAboVFDHHh6",
+	"4+B3JQFN+Vou3JBcAHZwXsppIa2orqQinB3vTItondyXcG8S7iQgJGeiGlt56cnTJ7teaojWYA79NeYY",
+	"pfSGpSA+EdgIUNsBgBnoSG6Y4glT5L+9uozIa3Lx1/evXtk8UZ6TlN9C4ByN05SKxRr7+V0tmWnvTkx5",
+	"EfTFuxauyshrrdKETcXBuc5orucddtx3pKmBEe8JM+sXyu2Kzwf5qn1VQ6LsZ7btWRHla1r2mpstVCkB",
+	"SSfjAdYIndjWt6qiwVmAjqXMENtpzj8PJgOm2JSOfzienYAAv5O3lbvUTGZooZvormIiCW2xA05+fxZN",
+	"hLcs52LGs2BDzj2KoaqkaMhuBMNDzPWvqEYyEcQQGBuQuQUeDXNkIsDkY2lKbtlWEZrRvGjJXyuXp6Ws",
+	"i6fMxMXuaMq/osDKLnxPa/FSX76zbZsPNmFI495U4YeahlBZxAodWvbU/npBdXv0ZfsWOOky430u83OC",
+	"rZMPwLw+dBFKIXa6b1Pn2orZuBYOpJPaAYiEW7YzEq4FIIZ/c1aElatbZpuDYdPS+GJdLGXOf4dTYUJ+",
+	"YDQPQ2TWJqOH417VMpew70RvzN7LYKb0p3nOYbD9/eY/GxjDPTYLthizKKgeGhSEOAGwaTLIGE/4ZrYM",
+	"oqT2cAeacV3MrBuwRCAKOUpRy2iAd1X22HEV2Z4e/f7py3F0cv/dx+nRpxLoXn/57P77fwlD3cPs9tQr",
+	"AsXrYCiViDv6qR2rc+FI5qqukfTYAiwaLFmaBSu5zANUAMDErXZL0pPW0jYsTSOjrpUNfGm+RwakZbBQ",
+	"D2+mWB4syDJ5saDafP2b6h287Wsjnwgd5Fd79wr1iftx7x3zKVDG4y/WvtSoaLW71NpdJBFyIy5sA/4m",
+	"W7WkU0GxAXDSTAp8AXZUqGBZAU4YICQjePFwxotwopX+QgWrfLTVDSFk5TcpwyYuBoMHPGoeJnedyVzs",
+	"0JyTNn8vGrhYtxnJp5ah+VzegpcCNYdSsbJQPiJLucFkeMgvbIuv4OzCibCal1TkZ1zrTTtnGEKEZ8N4",
+	"TP9XRmfLc4w5Qsi8QoYu6+h4BxcZzQGXydLADT3EWL+WCRfhnOKv8k1a9Hnn9n+I3tizsmVFzxDhQamp",
+	"Dorkawjw9QgU+5X37c6x6+lkfYgw6Z4AFwDb8jWk6u8YLtEj9vIPVxufh9qxieLrEgjZP9oSbcquoibf",
+	"xTUxg+5f/bMcd6MsGJng0GkxjWO/7fPwvvCAD9xbD6RdWwx4t7+8Kqmiap1pxS72BWO55DWBUXKzJwMq",
+	"lOwQxi8aEfygfQb444aNMaUTDF84VmKIZsde/0rMxEBcd/05Rl9qBVMooN26dmA3DExX/y94R1OPLpnA",
+	"zOelgYrfR5WTFkWphDhqqGeyRFrqYucaLlOdr+xTOhbkpUulC3bxCakZacJUgRnRvTXpC3xcSJuZudYs",
+	"U+yS0wmJg+hsK5oAOIZmdL3wZVvACDEfy+ai+ibTQSUi8pCx1zseBebg5Xb2kD4uByVI3wtVDRogHvqS",
+	"rQ4c/nt8U0dDINXicgJK2ko2/tlUfkOXj0JqzVvOiZCbsqHRpNJIxm8eQ76DhxgAyyo2u+kmDc0hr4Wt",
+	"hP2+7DcTld1moLkOQqPF5DszNhP1Miz7PfZVo+uEF7HfYmku1zmiqmALO//mawG8t0/jwUa7pVKZfep7",
+	"yZ7uUGy9Gn+75zz2CO0Pb+E6dnYbzEyGqXGII+U+WtEfk+/s4hgG/B4v9GmPeFOARnWOQFOEiWTiWh1F",
+	"1bq16FrE5Q6NyXertSoM6hSwt35FCUkTef00vuNef1NSyBR617su1BWsEV58XwWsyVwSoHKfvFozgzPX",
+	"VXLmzQKOCzuHCt5Nd0cObzXW6j0Ll6lZEInetrgnSb7WL6jWqxXNdzpWgZ2wdu2rvIluquWb+/sWf5WC",
+	"FzI32PxB/NwW4/giTaE7K2S5agZojYYfDnx6blurVhtZ/OlwqGYftD7Y9tnoWzLDV0wVdJW14vVpIsz5",
+	"Yp0zRTYsZ7b0vn8t7VeieVahOyucEUDyrNInhOxZTjnEle9SOgui+Mx4sQXnp20Bb5wF40qx8LiKM/ME",
+	"yqEXSNBffg5kj8BTW1oroheNxPqi2DdevVatPbK3+mP07Fv13ANSp+w22xsFdxG0Jl5fviUn46dPj8aE",
+	"ptmSHh0fRpGGu3eB7nZYiRKSxz8rdsDzvMvZPOWLZQP3SU3lvFpMPzqZnNhietvAfqr47wxC8xUf01iP",
+	"BeNNdIVrOBgNR8/HIz1KbEOtGfLD5UsEWGVl1zo+05M71oeZ/WNU/oHGYw4c+PETVM7kCoyXSmZBY8De",
+	"ZZhFWr3yOXbPX+RynSlwbON7tsj6D/waCPt2PmsICavldZ0P25TEgyahQD2rI8BiaPMEyPi7FBj+vVCc",
+	"Prby4NP9Jzt3KK7TIgcuf9CB+stsQalNjod131smQjRnLqZzCW1z9F/68SwfTJ6NtK6A/SBgpco2MRfC",
+	"AVKWK9eFplvNv3VtSR0hNV2MylYic4yGx8aAV528UEggCaxGaeB89AFsdr4/+uKJanv1wGCtDvxb3HqH",
+	"Yiy4mYM5l4g64yxU57Lvf0TWZEE///IBScdqZ8NYJ8xe6IubwqEdMhi7d5f4UyGVaS8vY1MQhKiP7VWV",
+	"Jn2aouFpwInE1hsQxEyKJabElQUwoT22a1xWwtVH84NJYMu3EfosoOM6Js1tIoP0mS9Kq5+8A9gO2zAf",
+	"notuEEDzorfaSkI8z94eArd+f9VP2x3fCwitRtuIFXTvw/FZ5KdSEQRVHPAduaomyNdTrTwmOowjGjIy",
+	"7PAvGLpUgss8Hk1Oey0zytqQ+0q4jMu/r5MFSyYVoFWLCmr3dD+XfQ9/t1va98bh7ST4lz154xLpshNM",
+	"oyG3Q7lqqRQLdCsB2mCh2daA+OhZEQ4O3xmLMLJBqOJJ35YI3hHRZp4Yh5Ctx9L2GsAqRAgVhu1AKOAF",
+	"Nl/cbbaYsyeMB+vWNzI+KEg1rQm/SFNCihnTdh6kBve0y9q9eZBSjrAzNEnIGtDL48oBEg+J89HE9mJ2",
+	"x/It4Ku6cXpeGyg8FRb0PNJfczzSrgWCIy7lRmGCLeKjU1jOc9MvvIMGZt79vXGmZ3kLRnU9z7YSacFT",
+	"2ueb+tlarqtHZCfTm9LQbM36OViTaIHDqimtmvvJHMnlTjZSp9PKeCFDWWjWRmjmViRsxlc0jQxmPEXY",
+	"YkrAGPBtqBLGTNk2c7utS2eIhOy10+PxmX2Di/DAe0mhHzv8OjkMuxDmXSt1BVwCrFXo0RMZDaQ2gC0I",
+	"RhloUPCSX/56aXLeQacwE+q5r0uDrLmvpWLec0V/TJiQYdeGw6dfQnN27vll55D0okWuxV9jaYqVC6DN",
+	"dKd9dO9Oyx6RZVBHcI8WwRn02Qqo44RR8fNtuw+hnghgQtV63iUC4T76aS/NWM4h8PXvQj9mAAxGxdaG",
+	"Tn63EFF7KGF/oCrX43mblsSTlEKHN0imohsClcvKlKMYNFEuiOdekjl+Oq4KR8EcJnKpWH64PPrxl35i",
+	"xvgVellqpeeh1+Xom+h1qfFehCj1e4ltjwE9ME6MA5yL84qW+0h5dPEB9w+VFGbP2hHiipZ0M5P0SPMQ",
+	"R3KndHkfjLk54EVK8BgfQrtlU9Hkek5hX2aHTAuYAeh+AYhyU42BiT1zmTPF0DRtZLftTkkL/1p6foJd",
+	"/sGmU4UrZ1/mrLdSbrxI9ef+IjcQyqMCq8EW65wlpu6kEuCj6haqH0jKlDoEXd3NzSOCG1fkqNa9ugjx",
+	"v0+yh7O3jpsQvqUp5mDMT6KAtQRJlmX/AwmKtcuhrhwOleK9SsHgqB+YeN3e2xMQxeKh1McUDjHgebu7",
+	"iLqWsLdHdhwWzuBwwEtiWr/sfKfz8PWyO5pRzlqulpNU9rlethZQNMx38iZlq7Z2awCbkmtL+rv3P74g",
+	"z0+fnH3fFAftWFmgNSL6MJbx2r6Du4HaJ6XmbL4h15AFv7pJmboeDNqyPVU32FamTTArX7jI1v3TXDwU",
+	"/EBQnAtVUNEm2XK5tj2CEPKjjnlj4dWsTt/RQSVY0/2Grhim9ZirXKdDuahpB70Q6aL+/Vn0/H66unpH",
+	"8ILKy06Pj8MB3qKtLuaWC2hbmSFrAp61zBN1Xp5Y0HcXkLDlzOjyNa76IAxWIfTptQ2WWxPf24lZG805",
+	"oeTD+9eam1jgtQCyOblJqbjdjX6HwDpICUfc0CbVJ75qzzH/VrjVrkGkRWeEjMWADPxRqxM4GuhbXEgL",
+	"TbQNGfKYLmfimAdirzbGlj1/EkZW3/moLqFRpodjzxUnOCrtQyOD8q8KMsfOB/sm0NUa9ezsfnoYktFe",
+	"qN19c0rWxY38PG2B2b/kro81ZMVgcqG1Vw4z0cwb9VFrknTqyIeqyNczrNYpJLliq0zmNLWRMA7eP0BU",
+	"TOm2N+zyP9YsWMCitaeNzG+hPoXlGM4hTCy4YI8UKai6JXCvFmR2LP62cONzxT3a4O/NOldU3f6/+vng",
+	"lAoTr9I1N5wSisljgKVxQ2e3VnTINAHUAty5gm36ZspnVLT759/eMb9PpHEFe3BBSGxM7FnR3n75Isef",
+	"dghEzL0zIDdQ0z6ja1WzBhKOnmgIHBRLturt9cJEvfYxoNFvEqdLTAjoXytNIvEh6F0VmlfSEL1UTysD",
+	"SmK1C/oWMdvYgjUpUNIgKiExzfbpgRX2ntGEC+Nl8DOdXOb2ii9ySO6vaJ+D8hCdDDDGmElVLHK267LC",
+	"7MDKZUJabDZTKnJMlH9roid4f+9/wxY5TSC2X/f8uaF3Z1Gbib/Ay3tDYrsbLSp2WwcVM45Oqr9wY63l",
+	"j1aI3l06ZlLYffL3usFfiB431KbpXhf5g/We2jnvJlootC+ATWDWVTM2vaMcRWwoE/c9GFwP2vp1V57Y",
+	"zl6tNjm/rf6iBTjsDy+ts9dPFQ4o1Avrm2FqglkBxR+UJ+3omd02kKctaotlN7qDtwK1+Xu47JVaqv7A",
+	"mn43/SYr7p2k86f3Sax7aB4aF6+SctyHt/qDzdU8NZ1NGLvTgN/btNX23dzhmX3ggqurnM5Y0lF29dAS",
+	"4uGrapuQw0/P/lTMxQNLa/9P5WtH/zisbPW3564m8HsUt3pz9DZY594N4/XsW1NTZrD3TrQqpUdgsx5c",
+	"beMNpH+VzXuWpTzk1MrLH3rOKUuD2EWqoCKhIVT7Dwr7szv/nqrkN2CQgQsSm7HEe9RBBgfTVMdxZJGb",
+	"bQeJ9oZxcRT8+GWgZwdNH9MKggsTJYILPF8bnvqi/2yeM5zJ1ZDAdLD7biGJzAy8ZyAN+eBVK91cT3aC",
+	"vOwi1nYfKn0bytTpgm/pQYuf9YX/7gCjakVcXwqZ8dl9TICDldtD8PUji4QjSOzK3JMYK2W9yvckHpJX",
+	"q6zYTpxDmCuCa5vUAeeehnFcK9BhHLwZu2GpgM6mujCsf5rUgk0uC2aPybNjm7DZjrXKcx/N2mOysuZy",
+	"/CQa4OMRh0YVMgtGbP0yzV6lTtK2NOpziMtQgnjVOaYoMvYhHigzmqhSgQkvbV2Qn7lI2jq9g/6iNxo6",
+	"YtTQZYdNgeViA1dI4ssPP1y+eP/6h1eG3z688b7BrunIpQ5ZSatXpgla7NCbIensWqBPEr4DJwK0qxQ+",
+	"om6lBngH8ENSRX7winlxFj58dItTIUu3bWW9+6sN+0nqXT0VWhqWXUCNHbwKoEL3UDZbpP4euoVM2yxM",
+	"KojJwoAEokQCuhdCRU4IJXecbUypN9aeQ78blvBCcxk0eI/1tsc2ODYuDUXu5fc0WWkhCP/FVVbB5+sv",
+	"4JFQCOr6ksMNYQ7AJp81g69enBPI8/Nc6vZyzfyAd3Jgl8E5F1wtWyBdf6vH+QAUvJCQY/QVKYW5/J2J",
+	"9jdC/r6dnwN0Ofx9vY7ttbCHtpDFFCndkrXCASEO/UsGnyKxaSIHwvc6HKVg59daSly+Fia2Nx62uBtN",
+	"ogxN07dzUB07/a/m0e/htvtPUXCvEXgqUSxls7IDJ3YkNRDzTeMWjNmiSLsYDEP/JqhhcLTBfJZ3LE/W",
+	"X9Woe2cby9Z7brZtXo4uVGiwPdW+yAhtjfpeF+B6vJ2nckN44occw4iEbJWltGBTr1l7IFnDPGK6ztNd",
+	"70THgotp/sZuyIfX+9c/O1wqo94hgwYGXKF/rVmkty99GdKsvfBlWoX/3PpEXrPCCjmCB5ARDU0N2rB9",
+	"PLGHordJ7aDO9dFT5Fu8SMkVMyna4JWGX23OS/mcsurHBjP1AeWSYwBR55zE0OAH75LC+cRgs2r2rqKm",
+	"QrvmcxIXTJl7KIAyzpZSMeGlCdjTzczOW65yqAPTagzop4q2Y+6BfCNrsYctuhYP6w9Zi720lbV4l8uF",
+	"TavuVd7risxcxqYPgTFBxCRwJ/KUEYr1nfoU0If/DdOHM6T5A3OZ0C6hC6k5YSXV11QI91dCcEMeqIUc",
+	"UmVcbdP+hyguTBV8Bf7B7mbR79mKcqHf7ZcoAjZVRADkylqhiie2OmotUqaUQW03NVwHklO/bgqvq/XY",
+	"DqkKZqgdhqQqeJqaLBtgNJmTNSSZb+i2b8PvClpkN1u5uEWPJtksVI7mmcB+QrjJoPiDe2DvrQ70yxKw",
+	"Stu+rbO56TzNlZffud9pbusfmz2Ygp2nK8CU9bPaHcgGW6vkxzY23tFCOrxFQ6IamxWECm+tsWhNRHBC",
+	"oFWIlSiIOKcIFVCQcW7NQ+8XzPnykw8G0QCeZ5s5dJmIl5g2fEBnlloCtoklWqhsC0Dj7NTJgP1jTVMH",
+	"jOyBDxl83LE1oAbJVtAVeDhMrwpzJbnIGSUfDPKRHyYKD/JBercE5tm5x5CgL91de/Vw6WNBmjc4K7Kt",
+	"I8v+YbSOHiZGn64To4bSugNptUmbVs87iod68a/DUyfxF8dskfOoRAiGfh+fE2rwJ+IvJQZ7RFK5AEc0",
+	"uPbgDxJfvHmpd+Db94he9ubtFSIHFkt2LdRS5sUStuWXa9MD/I7lfM5Zcj2YEDA9Y8Agz5kxMEuoKwAT",
+	"BLYvkdqH5K0ZrZqQGPeEfr82Ouxf18L8MOULIXM2nVHFLNYk5QJuMEXheir6Ty7sU/DTksJV7DNXiFO5",
+	"KPBfeFBa4L/wB56I8FrwVoNAwkZPKVWF96dWTuPhtbgWztOKGavgE1XkxrYvcQ3X9FfxF2juHVgnXAg8",
+	"ilmaKAfSOQVxjVCOCy4FDG5G05SLBYRQ9U9+S3agjmNFmBxVmhbghtRfoXAF16mKz7F0XBs9aCfREvDi",
+	"Znst9GrbL/Q6n0Xk2sky/cX1YEPV9UB/DXPB77T0vR7cx+Q78PtRNRWyiM+7UCojGy+Ejwal8vvzawGg",
+	"KUtpzlFzANjSbSRrfUhcTM3vtZGd3MdDksiZcmUiw1WChfOCGLmvqcDobGk8jx7w18FSfUU/+3v6CUac",
+	"/K/GdSnxUK28jah5pUe1Z38kLH4zlsl41FIc51kupkBuPGqtkMM2BKY8rlIIZxuq7FUJV52ckaMtSYON",
+	"GDbkm6NrraeCygwR9zs3HZZhy1AQd8SkT0Otrub2gwAqlVu7Xpa7JkIw9I9k7WsbNvJF3N0l7l6NCG6o",
+	"NaJ2HJYtHiGjIsUT1/dVk7E8nsFdn69RtgF6lAH2GsLJUVRu1YZrti4IF4UkvMBunt6zFN0q8ve1ad/p",
+	"q5ulpoYP7dIxH8ZH4+rcercKMxruQ/pqvGK7vv4aM4x3ObvjbFPXtx3+W3WZa2eYXlQvDQuy1q4HZwlU",
+	"NVZ3aZvWXt+V43L3AA6dd/rqPQrose2QeWdPBzVEUD11KW+nel1OAu1JH04qVR4RcqD7m8HUAlZz9/Rh",
+	"pkl6bc+slurQ/zjir1abY3zAiNDuwZHvl69Z5dw24elWvRVUy7RDFQnBAfevKQyBK3QKV38E5dD6C10z",
+	"1wOK6gPWIqi2zc1cVaM8fdvTpc6Scn0tsOp9s4z66w3UP1yn8dezPoHdCwNMGNB5KtJrF0g+XOySTruT",
+	"hF9glTzRpofBQLSw/Zg23NLFtC/4b0QSlvM75mFsoF2zv9OsUd/vE8WNqYPGH7JU0qSlAqC9Zn97TgRo",
+	"E6bWACaBJm+INikP0fm1BcFLWeRFnveVEPDwyA5251zfMwXcXjmTbX3vx0pxF2JwotXKXW60RYyZ2Fb9",
+	"WuSimB3YqR7fR96TsGpPQmBMQkoY7irkJoh26/9LdAZ8yKk+YLmAjrdweK9oMVsaqO4VA9QrRIaVGwWY",
+	"Hb5Se+KVGY4bcqSroBlRCU0RswVY0PvAjIXo9+17oviM1gPZ0027EQWRG1XpuZMy4H5vC/U4RR0lWx/v",
+	"g2uBywDJoAXhOSk2gANna4JMbSp823cAdvnC6pFR+qwDQMi+NbXICi2wj2tYg3MC2ANEM5my/c3JklHE",
+	"t+lbWLq3CdVR9lpSnTpAsyXV8waCkyVVBxW7+lYaUKZceb8A1TJbuSyuKLVDnOyddB04u0t/JbbTPNT7",
+	"svetv9KC5hRUeHCNaiZ5X3qYB7/Sv8ucvOAwl2+ihXyF97u2Y6DZMzAyoIJq5t67KXWoy2N47S2AVLUp",
+	"KobmB38Zn46fPDk+efbs2VMvlqWm+VpgPPTY66442CxpoWiWDVxQxAbrKyHWZyP7AxcLjF0NJscgN/UB",
+	"NJcpl4iSA4qciXGVKFqnp34pyDRn1Bwjx09G0UClclMxJEcnR6Pjq/HxZIRY5qGmrTYVoSZn1jn0ULIn",
+	"pSCvhuOnp2HkpSZtGo6P9x/evHn95q+xh02G+ccOoIz3bZ6yf0vL3mItuGbB5Hy9ciXYumItfVAba11/",
+	"mAHfRqSgNDXobA54xDGFw+AGWxPW3VWqG1wSIteFlvkmR12x/E6fbRsuErkxSQRcgU9pp5Lq55yXfNnA",
+	"Gl8rKKb2hgkH7G96M1xkmZmNlwpo8OlwaVRvUOppO45cAwnPVPdIgBbeTLSqZgHhCrdyBvmuIDmbyTuW",
+	"9+8L0tx7X9pMLbScC7mhuS06wrcLtx5W/WmDWe2R4VDu+da8IZfiAOYPBnj0aiBpDICULaEEoGiLpG2y",
+	"ow2V2MG5McH2lK7dpJVC4Q1YZwF/ziHh47NscwcG17D9fAh7P80u3cOZCWfNzlIx89j24bzTOs9OTaVF",
+	"XoHZr6m+YEPyM8sstt6MrrxMQmACsJXZHAqdoEqbJHwOGFha6nFRwxj7Epacp22n3X0oohSujKmJYt9b",
+	"4bsrxgdJX0zXRrugZPlHnkCLiFrPlppQ+oQlcFQT/e6Rtv/gw6iUrWsBL2IAxynhaDAs5jmAr0UFTsrh",
+	"qCNGO8bxKtNszPSrhLae801fwa3NMfhFsI0p+FII0UP+yu+gdWqFxCY0zIvdaptftubq1IZTcvTpL/8c",
+	"zHH4RhFHL7mqdV992duzXZ5L2PyQ5yTLGaZh6jeeYy9M2zDA8AAwAIEhlaaxy/o0Xma7L2s7sNr/CxKK",
+	"wFvQlCQFy8oJe0+w+XdjPzHNe+zpyD33uNK7EN9jc7W1tnXq/W3skN9YCq1jQ2nox1iE7bXmwS9Al2y6",
+	"TjvbSh+UYe+Pvddi12b35dBk++q0264I6tSvRC5TBIRHjCnBPhfQUhXz+A6xs10enk+RYB5+lQC1iZSj",
+	"dgvyqYUT2yrdmJtd71PWEaSlaYMeC8v2OLXLjbK7yJtB4wZv1MEJ27LAb+0GbyJdnPVCuijrFg/PP9vh",
+	"ya6+optKDxR7ds/bY+3LlXrQCLQ3lD2C0HiXC5r6DosZuoUstjiqd93BZKaNAQBwHFzyhThaZ9oaWGnt",
+	"xlw/GkQD0zQdlp6n2yOp9T9VJne+1N8S962Sa7DPBjTj1XpYuywy4zNsKth0Q+AsmgaMBNMjT1hidIqm",
+	"88GbcN8gb0mAkHJ0+fql1QfN0QvVFUu5MfnRDmW+WUloadaDK1sPDkvJXgwKA7/EO+6rZHePvpEyZRTL",
+	"XtwiHNIC1dxbztPlmVbqnc0EPDpHZoUry7WL01tML++KvbdzZl2W3cK88opdw7x0y9VkpbUCa0JuhNP0",
+	"ZE4KmmXYsayQAiP8F+9eR6bvtfX1+vk6Jb3xJk1Q2GbOMRxM4PFGubeLu5+QqG/zZnSqdav9JDc+UhMg",
+	"sSk5IdS8h5KCz25ZEUGSJ6bLexbFk52O4L47yZ6lPTdRm0RPfIYPMw0qzO1C/JZtJ8fV5Ow+QvwK6ETG",
+	"x89PjPv5LBqkfG4fgU0pzRc329oX5YPw67acIdQftHo4Xa7obDAZPE0SRk+fP5udjNnZ/Phk/OTs+RM6",
+	"oqOb56dPnt4kJ6c3pzenz87o+JSNj5+dniTJ+Gx8kpzOno2f35wlXt9OLNOgHPNBsPBisEjlDXas8s+W",
+	"fQ6P0kZpPT4OKC3weXqnmO9tUXgL1tLEx7gsMbMYfGGHl6p53PCl99V7Tfxg+DYvVFjLqDhUq62wbWgk",
+	"eMEjRX769eLF0eVPF0fHT55CR54l+0xN77JhN9Zb9/Hjtj5ihoKYsfVFPe/EeqSKWLPnAx4GmMQAEU+q",
+	"1nkIszTkh63p6z6x7CA9sDTvTHfnvDvc/aKSkp99bmvy0g5R+Xpl7cNqmM74OULpHlyRFVcKzU+bxuVX",
+	"HVTzMjB5HwuZTJKF0/BPQhGzkNP/jd+6jObMFz1CbrCXKsuZaXc4l3nf2Pzu/A7b62KvZA6ka+8sDkuk",
+	"YLzfDKDnhLoyB6CjQi11AAJsJTVpCki9oC5Bzfp+5GxBsIG38zKN6RDnCT46MixiJ+po152JUHL8L3xe",
+	"HKipaS2vYML1BJFzT12LjEJFxiej8WAPTc12OTSLYtyQG/OuQpYAunvpZzXq9RUID+UTcA/cx4ooNbiH",
+	"9Qp4g9nHLVA/VZpxdwQ/BeisBb9jwrijiTki0LkPxy1NTRDSHiq+SpbIqZDFFArZwPluEm08gcoWwPz4",
+	"Qm2aFEvWZpfUzrQWfOASFXVCYlQG4wir9SAGdU5iE0Oc2PQLLAa036qVgiI/WpCFZAoAYxCHAy84N4Vl",
+	"E6wyo4LwBK+/FnCDgduwiHee96ZWblXqqu1QfdWYx3d4x7/ZsX5np/BvaqW+/zcc18fx0fNPHwG/bxQ9",
+	"v/8+CN/nkfNrrLyqFVE5LkHfOjsbH58YjauP2r6XgEE46JwpCIIcYOpVx9vAJ4PE5zVNicoYVCM6kDe9",
+	"HhRJ5Wma3ttPqy8/3QPwN4Y9EKNaWwnbfNUWa99ZB6qUdVw/n5YhwVM2IQmoZZWA7cnwSTS4obPbVC4g",
+	"qpNwlWHeXvM6U0ZOZwW/w3S1aIA9ZKqBIWy/EoJTbA7gS5+sDjfAho4FTQJdJ5kI9ZO+lS7hqfYa0W24",
+	"fMwCLymUcyWl4qBxUider1c78jZSlbDFlkWOLNNI9B3QJTXdDncfdqYk3b6mpH5jvFFzPduoGuRSE6Gq",
+	"M2mW5fJOH9TmI5xW9lsHj4HOkBkt2ELm28FksKL5LTMxrWDe30ymKc0Um26WvGAqo1rUGZE7My3JJoOf",
+	"OPmi1db7fyImIorpb19mvNjeD8nVkgrTmPLvEkFi5Nplc/1TGxatewX2Uxj89F9HIK6fnj17Tm9mCZvX",
+	"//ZuuaM519oSLPpYcwN6dY9tBup9P5+UyXz04HWnHy7LiIGdbxmk340FEQ28wX20A4NBfTK/QYjw4yfo",
+	"hIjOtXE02NBc0w5+aYoJxwI7IO8NB13Y6+8DjNKK8l6xi3b3MHec1m9ML+z1B2VEBnm1PpO/0XTNFFqz",
+	"0BqSF0vICIHrsS0fnS0BaUrOCTwKf/PEgBd8cJvgS6h7p8e9DTG84SmXjxSxQefIZanlkJHSu1F8iOF3",
+	"+Ib1DX9z1x/oMuzvBXSI0P0DRocA71co0NKveqnlcVnCULDPBfjEZJ5gyhS6H2iWMZpT0x2xb+dlf/O2",
+	"6YNQwMwFma9zyBu1kNhqSC5s3GDBCnMgYcyO5x6SR2zv0HZDqvQXQN/+GO92u/0NBxucR5nf0Y7OCWEv",
+	"hduEWgivohOlsxRhLfRRhK6LpcyJWkI72lvIK7XIo/QOnCWpK27Ze86/4QB2xst8wJmZ671Zcpif6umA",
+	"u8tMEif5wmKpKhtCe7gUyoGD3OMzj6T7AeA0zoHgiqiLLDO9gIgUUNH0uRgiuItgLNFmuCwhQUobFOCi",
+	"V7woLL4Itvox0CcZQr3Frtsw5hAmbMY1Ac9JbNWYuFKHbOADtAAAFMm/Q5U2ALDQtXKPTzg0TTU3C6lH",
+	"bCyPeGL69QHBibaKURKT0sMa+QedVkphz5Y9BPWuq4Iil+SwSNk4da/JkbY/cdZuQc3vOAn9O8wB9UEY",
+	"v1f807CMosHnI/36ozuaaz4FVeKNLN7YYXyoDON9OYx3bhgX5TDel8N4Z4fxshzGazsMj3NeeKd7YC+7",
+	"vMuC3kIquz3oADaYxE73rNmS52g109kSekl6VW564T4IXrDEpBMOr0WsxQUTBZ+BwRsTvQz6bbG3w+II",
+	"eMyNCNBmICSLuKQYzcZCx+rC+gryuuApli5V39lzbX71HvXBPeqi9iiPvmWUoK/n48HV5bLi6jLL0cMw",
+	"d63OKs24vkLRa1PbTN23mWar6mXVqx4qz+Xrlw+mMf3B1V7V6XYJ9IfxJdvN2t+R7EzTh/Qil8Po70K2",
+	"A2nDN/Gs1ov872tBa1arqVv8CrM1NUv77CxgOJpDxue+gDnn2RWB9H72uUCcY65cVzBQlxasANSciq5b",
+	"1iNDfSVRBd36MMnhongzh4YCuKQ5nRU1HXq4Q/FvbwUTmS66c5mmcqNK0AGn8SpP5cXz3VN4myH6Jnkb",
+	"Tp8O4mgt3BXTmKJfAdAsZbhuH5OggRdiVUmnNDYH7Ijfg7sPwAUpCQuMps+hsljXCXzcGjCBGnbaeHeh",
+	"S/UVXVLjorxyt8fbq3J3zeD29Wzfd9D0cr1aUTzF6t1vv1l5ZqsF3JFi32WrOKvE3t/FRJdbMavJRwfM",
+	"X8rex0pfVgfR10dIQ2y1wvrrLW89vY8U4UkrmL8P079fBZ59edeMrc3bxCn/9+g/+9/DudTh/6k890CZ",
+	"6iRpi53+NZZ2D1bqF59sPd0rsuv5051BwT9X6y2XshYT/sqGbbuWtHMdUNA9jN5rpOZDqL21ObknVzXZ",
+	"rplZZ1WgribUkDYWciqzYirXxTTlgmFArZBymkqxmM5lPrXyIKw7lYhKTXWwbQ83FBzoKeoWsAP3yM1y",
+	"3wD/HxB4ao3utEduHtYofrjoR9WMrhV0gmumDH8Y3N1A9AOAf62K/JvRmSF6bIwKg4+j+Y7c5IzeQrY7",
+	"vdE8COBk8Bh1LRzowy1jmQLvS6lww+otWFHopULjwjiNvrMePCfA4u/RV9MZlAkbT+ckRr6pNIKkgnhI",
+	"3vGXL8bcuL+HrnrkJtczaCic/4GEtuOG0hp9UDH+Td0i+wV4tJJ1jp5FSBKLEAL9hhH2mc6KdEsKKDCt",
+	"GbFO5u85tEquae0kiAZrmL+5wNSUtIeKnIkfDBMdGOVBKVsZ6enzHUdWLf4RFOLQ//GQlg0VZB7h6tII",
+	"JQnQzPZh2Kdk74G6LFQKEw+Pe3qVcwH/uHV4+J0/QcgaQlTLBwDsb0ZFma9Hbra91fgWIzNkRzbK4KoA",
+	"ph5BW9nhgTyQAI/fXw8DRnxQ3yMOYA/Ho77hANy1XTvh67ZAA5zYHgGBhMSu4s+QRD8nqdyw/GhGFSMp",
+	"K8AtqKU8VsBECHUMuhf2X1husyUTakhee5xOqNEx/LPYXEqoIhuWphE8Vr/nWiSSYRrtCk6rIXkjAW0I",
+	"dRB0J9b654JzlKpbAIktZOZl3JZoKDFN09hhlZSEqQv/3tvtT0SCu9K6SnKB3fz7t8W0N9xHza720Ksy",
+	"cFxd1HpOIWI0AD1j8tueIM/v8U07DSo3oub8G+08L0C101OzTGJ6hpSjpjzBaOAQ6QeNALFp8F7Jx2iZ",
+	"QD7JUC15lpkqSotFOdBfrpgojs5Gp+OutOSnZ4OazjOjec7hqoucrtjnQYQvGkwG4+PRGZCoboRUuszV",
+	"hQ2oQegPshHWGpgdJNbfwZIiScIYHA7c53h8enb67OTp6dkuJCN2F9TR4XBc0ixjQmtw1G8wabtPAkBH",
+	"XC2fq1P8AKSeTz5oz+Tx0aewjluuZVhzS1NXIS2oxT03RIZ7J+SOK36TMnJx+eL16yF5jTX4LMNkCC2c",
+	"IqIk4QVqrVpeAPobFSi0rgWGfWhaii9XYQTiU7+5ntBf57yK8t9Jon86+u9BCKNdLvvfloCC6NbTIMlX",
+	"ih59bvdG9PR0P3ugf/MmkwPoev8bRfmRqlgQ5xgfW0i/TZ8JPZTxjSG5wIaTZPyU/Mx/MAK9Eh3xTtYH",
+	"BXpqFBs5NFnbp3R31rsn5pCKYtvjmKhIR31W9FPRqnd5loithrAmVF3yfwoZDDBJizAAF9oOA0Pyis6W",
+	"ekv9fZ0sUPPAZlAV5vv470Bc7z2E484hPNtvCM8G95q2u5gRqXgkBTu62R5B7bMxYs2SlqjlbTjevRjk",
+	"R87SEoS7rsi3i903zlDiBZmBroclqSRntF+oxQKStZxH5SmYghCLoAAW+tPiW6Flu5bQNoUUceZcPrE9",
+	"xPqb70hZltiFCEI/2a6ZNUewbfsZTzwtWw8Rig/OSZyss5TPaMHiCbR3jLwZ+lNB0Qe5dhC2iidEMUZi",
+	"XNjYr/ux79Qmo3065LfBjbvrtj3x5dpqulXprDOtMKFq4FCYYWmp4gaGVTd2bAguZ+7+6OHtf+qUBCXP",
+	"fKwpWifuR7xzNH5Ob0az06Oz8ezJ0dn8hB09o0/Ojk7m4/lTOr45np34yBFYp2E739i0Qb1T7YqX0wIR",
+	"Ei4YR6/BI4BSWzU65E0I2vLuXHNNAoLl5fefOkWSRwt/mJbC94GCBbcwDRA4OI0MuCxsN4+LDdh8oDTJ",
+	"W9uuJ0LFepW/ww903BHuIeyYLdg2wuWTu32l9t36RqjuMoNC+055G68ca8feKcVMM9a0d59qBxgXbvAv",
+	"/A6HYI0B0tyBWMH+Pqu/6keZk/gxzfjju/Fjy6GPv/DkPva9ax5ij5Z9MPy0Vvq/XmOWxU5k510ZAOAW",
+	"kblfCTzs3VY5bHGYmT1SFoaz19T2y62o9j32iG5H5sNp+OsfYroP2NugleWMqd52GMMBlXOWHOhgqPpG",
+	"AufqqhxY13PcyVwHC3Sqk5vIbiqEnaa+WtKvoWCVtIHJ7e+HPdB/6h3efT2oH1SAG/buWOwqkQ3PDlwz",
+	"kHCqdqn87nLhvfW7s0YE4aczPgtG09u0s8pDeu19LcenNKjomdbitqzBilVe9u3JAI3/nMTs8yxdKy5F",
+	"PNGiKGX0DtvFrzDtPi77ZoDeWHY4hhx2yCuNXQJB7YWKiUQZQCqnEZrBgc1l3l1p3OxBrvZdmXDhrZ8B",
+	"55RHS7UWRrMbztMV18ooc0aHM8XbHh9VsuEHnqLz8v3Fj1feSyfelMFARgBh80TLju6Bb2RBFjL1lF+j",
+	"BJbP88gW0KZw6P27jlbt7+MmPE6N0PD8Fko2Go50J5jaRlKTwWXOyS9U3NJ62im55Omd/rbgK/Y7grZd",
+	"KE4fex19WxtE9gk/1hvgGWqHB9Ft8fs9J6sI0loTthOAfJHKFD4d1Db+0Mzar0LiPSSK2qBweycH1E8A",
+	"OW2TS22RSLJWh+PAhWX3lZ9TTmLwIEfOfufKFrf1eUO307O9q8wf04WvyoUhOgCmhmvI4kP1OBg+5x7F",
+	"154TrchsnVaJaaTCBKD3RRpysG+NYG25XRo0unhzQeA3n2tMdSAXlQHqcVVQbftX8O5feNyFNOJOJW/f",
+	"huCj3XI5HvFp0V7Z2dxnbTLaCwUGle0e4sSqy+2hwLeHqON6dH1jfnawUVf0Dyf8Akj2rQojzOHQdQ51",
+	"HRv/PuS6yQWYtomlqyWzbR9NxwwMMJU1MzOvGek5aYqxWnz7uBF4+/Tl+D4YV+Lijhc9UhhfAugLkVlx",
+	"xMWkdGZpge7QXLCG3tDKdiWJCIVOFvG7t5dXxLoJoJfs4y/+4t0/Nnc+hkFhoenwWrzBrBxu3KpONm5t",
+	"2bGWTDAITFEwKZJxZc3itiTGfdGfJu75Fr9lEpMsZ3P+OTLJlwZf0CBDuURMuC+uMkN8QF3NXnhLeou+",
+	"RrHVlEmaruGqB0x4neIPvZNjVyzhtK399Y88ZcpDA+Gdfc/YdJZSpfjcluz2cxK8qN6k15duU0l35oP+",
+	"xm6WUt6+M1ej4ICUBZtNGtAysNb7K84w/xU1qrcSIsJlq1K7nGd1XG0s8VC5Y319FmBh5XuZTrt7XuEj",
+	"93J75Ac4ww4+bf9815d35DcmfPDGyMsn9sovCucTeSzbMXSTFBdud8JcOL0Wpzyk5705tF3UvBEW/ZzJ",
+	"fG/sHqMwtoc9D2YuK9Tvg22TzfH5UMR57Z7Ywcy7Zkeu2OcCMaH0oX3LssIkf2CObmmCuWoE25fYSwTZ",
+	"h0ZdMd2DekHoh3b3g/g28LBr4/3ZLTIDItKzhMyOqbJInRhRHVTW8zA3GLq6Mdp2cr0LTbAvx82em6uw",
+	"OfHhX76+VQm+oE/bIT3HD2AufrUh9DMVcLoHzaD7b1cT/hUWTqjW+28sT/isLe8QE4VvGElcPjH1ypNM",
+	"8Nk6uLNczhgY7RsKbTgtfwaBTM2bX1gttH52mK/7tFFvDzJ6fWljM7y4l8vorqRLF4Et+QLVjfC9FwbE",
+	"GYW48jdspOYoUantg+9MWz4E5P3HmrNiCo0loZamgAQH9JceH43GV6PjyUlLM+iHIOsbS1E0I4t1LojJ",
+	"CfJyU3Na9CvGMBNox75fyZUxUzGXvUzOXYFluZBECj/Kyx2wtHN4PUBD29pC2oEHF7Sqi+2VjXkBcG6h",
+	"dOxIW+cZzemKFaUHEgrZvRlDz1exJatqIscDt9T8DTpOv5Mpn23bodJIygpF5jkzBVzY01oKV222WUrj",
+	"4641uh56oTVMxjL2eGRCa1CwAP4G0DsMcte1sHedk1i/d6rfG5t7yoGUnVrLHq1OhzHPKrWb/5+9d21u",
+	"3Eb2h78KyvVUZSaRZY/Hm2zsF6ecuZx4dy4+tmfzVEVTJky2JKwpQAuA1iipfPd/oRsAKZmUZI/kyyzf",
+	"JB6JAkEQ3ejr74dgbhNh3KBBpVXHdHedGXQUuhoQHy3+nD1LPH/3BTF2J8+77Oz9WXh3qXuXWkI2C7oV",
+	"c4KdrfhIC5VrLd7WL9Pzcpxfpm81wDkNdCzpbW59dlveQFpoYadnTsP58ANwDfqoqMO/OZLs6OSYXcEU",
+	"40cJGHD/ML6aCnuucScjMVY/XGyYGSIdg2fERWxxd8OtA3+7cusOrR1v/fUXGsz9GrbbV7FCH8Hf4+Zz",
+	"7+Ds/dmBT/mGF1xGvtxewsSj6cSXbTplxT812WBvxCWkVLrek7jzQpFJtyd78vvvZ2HLut9/z5IjxG0U",
+	"f+AnB+wXfCjWK3Z3X6ZXMMU/IOmyI7ccjOpSjc9EeOZYYv4qM85YSCVR2j2sm+nJ5Ms2/ig5YIkGniUs",
+	"V+rKdFgy0cK9gIBLSatQ+8zUo6R5332auI2NjcDa0jfGAmjTk2UrBH7qZHvo3AFuItplhyU8GwmZMCHT",
+	"vMjc2HlOImC67FfguR362UvlHt2twKVWExO4QNxIYiAhQxxSGXcPkeOmAe7SbSTktjY9yVPUyZ3gmeAQ",
+	"Nrycd8JY8/33jEszAc1kxbHqsMRzGmukJrFISTaCLksqwYqEqAWEtIol4aOQD6If9i3RDhg47Ek8iUbA",
+	"Kz0jGrw/Jd3YGPpIIit0ntMoeHFf2MBQYomEwD0DVgHjQ2hANMjc77WdsVaXOYx+cLo8Yc9O375iP+//",
+	"7afnXba/u0sB4EAVknJZqQNmz/5x9vEDM1Np+ZcO42zEc3dMOi0aTxk3zN7eQYnWwjOSCmFNRI0UEcbl",
+	"MJbCVrYs1k+aLvO1OAxvizrADVTQpz35n8LJ1XUJSOzH7DAUOSYGUmnUjW5BTmEMHNviOTv5eHbuZO43",
+	"gqdiyXEGo7GyINPp9j9h6k8QD2VLu6DaXzJzBBCFBtKdBG4Iw0fQk05M3QXu0OmyIw/xiUdQgSz64VIU",
+	"aGHcwh0yHgl86B0YK/Lc/2DC6brdn7vsN9ojMsxvqHIn4D1pINVgO5RwcCNjO0su5FVn7tinF0PtL2EO",
+	"AV6HFu2VUwVCDtxinRydv/qV8rz4QkagB07QbDqkXfTTy59/fH4QsWwjVbyx3L064xmI4+vIeRqG/nRO",
+	"6Khe1XQqR6kua2Q0/gYraQ6IFdFH4nHDlDckwEy3urg5ehIbaEzV1ovXcksHj9PCNLNzMYIgOO6xXr58",
+	"+XPwZP5Acfz++5OhU6sUnQ/XYtYaO5DxhZhDljs94umLImG3O8aCKYqpjZ48AZ2CtPi1LiQppV23mV7s",
+	"7vpZeQvR3cxnnaOp527uzQRSZZlKC1rGwN9Pp5jTktwWGljqDj5aIs0nuCcPetIncib+Vjs+JpCwZ2X5",
+	"MM6N++zxoX9WT2XvDczziXj/7jlBP8yNSLU5CXs2f0bGGzzvsEtlh7Mq68v2ZDLZdrpmu9A5yFQhcC7l",
+	"Xf7/bUJr2j4Lj5c4KZpoJQeVR0a5eemTRcJi8xTGBNmZ1cBH7A3WdleAvw62XnR3u7tImjAGycdi62Dr",
+	"ZXe3i1wo3A7R1gl5L3+k7ODxgN8MAB2neCgfZ1sH7sMjuvIdXYjlxWNnX+CP9nZ35wCOqgvxb+9fkTe5",
+	"NA4wcyM0iGpwBPFb7Nnc333RNGSc484nyb2hgsXzW/u7L5f/6K3SlyLLAGNgf6NHXPyLYyJhyWM3y99W",
+	"uc8nya+5IB+tzM8u/52/Cwb5PITd1qk78mxcoSB2k6FypmEanDrLkVBg6wycikbj2htYWL7vU05OS9YB",
+	"8i3QpF32Bg1HIsVg6tIdgFhQApMwJ5RG9wfSvEcdo2SX/aombIR+XfkphLZHQkhH6TbsssivShv2sNIr",
+	"gOYxKcwK2RqKHZkJzsFFv+k/hTs7L1I+9vnY2V2Pz3Zz3+MJ94vPVa5/y5/gqv9FAHNxQFztbZzRD2sY",
+	"fMbp987uY5DoCFCKoAAUeUNxXUH4fuFZwMW8P7Ww/2KFX/gIyblS77imBMD+i7+tMj23gTGc/R4ywc+n",
+	"VD+1v7e3yo/HRHPj9IoHCHpCigyNOPBuKYm88yAqfeq+kGGZNnN+Ho49d+atctrdx0HXKBFhnvP9Do9a",
+	"Hp7SMen2Ey9fdNhFR2nq403lJkJvH89EZWqyCISo5twaGi5G2ZSkMCx6Muxy6mO7HnweNPph6GNQ7z6x",
+	"97ExN2aidNZlpBrlledKRkvZ+05Ic3jgvFjjI0zuBhz9LaIRoQgkEIQQNsU6L6zsEeJZ5k5HQsaPk687",
+	"Cqku6yjaDxs8BY+pBGylM+rF+s8oebVEHmNcwL2Wx3467f68/BevlOzngkL67XG2IYVDuxrpRHy91Arq",
+	"pubQwj7GFU6uezi4lsjJoxeN/eW/+KDs21DW8qRONlnj6y0+10Io1DTCgJSX7By/xs7wuzmIx9YwExoP",
+	"QFZcM4rhVw4pqRjOsMzQ59C3y3y1zZ5PG/LPHtIzW3rioX3hcdqegE92W9Fuj8nH6PVVzOkRn7JMfd2h",
+	"6e5MZ+bddF2t4b/MPO8yZ1EaNuJZ2VsVnsojTHENbKBU5rRdruQA9CG18HongAnTYViF4QN7eLuexIyH",
+	"15Uih5mhhWGBTqxOW+JSNFoKrVX90PrliUirc3t9lg4hNsFGTsCweb9SZokUebvPU6t8P0wOdYgYb5WO",
+	"xjXW2+TK2MCiWZYtIGxY5uPAmE+iLiZTMTp83g2T2LWyM1LXcIYTe0vzuiFB+w1Q1UGiUTdQ2ZCQ7W5/",
+	"Kpa1e/GU/8a3z2hbegL+zRvcVSmZKav1vuANwAmfdwFj2V5nd3cXe+QMlQkgeqHPgcQykb3d3VDj6L73",
+	"aXEn2sVg4IaxyhezCaynqaBFYL4+tFLPSkwujD2qdsJuzp4Nd8GGoqYTp1K938ZSv14u3FrPc7dh/BF3",
+	"Gxvya6gIxSfTkG+s7u4iE7ZxY1OCkXzFDsVU1cgXRU2GoJFcrpqopzIzKreIpW6+1MdDgbFj62tRpGIB",
+	"ZJVl3HJ2WVjiqZVgJ0pfhahp3dmAO91N/k3obLidmGOKDJFDllz4itrL3JU14L4e51gYNtZCpmLsnoXI",
+	"t0oMVq+vDvawjwILrkFXSv3jT0PRIp8jSLgJ1TrPI/HDs4Pfd7d//vzD8/+pZf9pRCaenWlEzTk5+nT2",
+	"5nXDfHnq+xHvMFkCAL7o1qLdLlpkt4WwaQBrqJomvvNTw5xNEeqVaye9KoLxRXfnYPs2cy8LCDE5oQgt",
+	"oW6CgpB8yumt1ldae9eIqOvv23RTqji/9U0/b/JgiULddLIcxdpfdNLUoD1c1na4OJOD9D0p71s7FTFr",
+	"3Bg5d5o7Vlg/lN4uk9shlkClZ43SGUCvVtvE4fnO6GeblZhws+XyEp+6lZi1SUxa2cpBVMrtXV/tVRvg",
+	"IjwVpFZHsLPkMDZ8+Fr4oNap4soGZFGsqGaFzMGYSL7ke5oSXzF7IYi7vyfjJ7jDEzcSVSg/C3ejQvPe",
+	"FvYlKAm9LaTCQR5dJZ97TKdqBa4fkmUKa4fhizAEHI5XKplPe4gYBDILaht7znyVdJhCnZ1HXR+vSoS4",
+	"W3pzZeH2P4GAzjeRsAjz8yRQ95tQj4vT4IXF+mjutByWvLe59DZJsFKSgBCsSzjN5Upu4kWgxiSIGfWm",
+	"0CIezWjjB4ufOjWiqjvE2GHsf7sZAKGRK+pitXBhFdeThsjaWOHT2KKv8XXdZYt2Gis7mvfP7r1r7ba4",
+	"4wGLO26xqcpS/nsq7zjwfXCzjVSxrJtr6FALO6VRTJcdBcsyoDoGT6+vAfJpl/02FDn0JJ/Rh27DZkUO",
+	"WYfpQhLHr2ZjTq10ieYWLrCk/GIM+oLi9UmHJRVUgQvs/QwNOdUvsDP02aWyQ+pyJLaM5x2W9LnICw0X",
+	"dqjBDFWeueFTkNaNPdtR0GHJWAulhZ2ikduh4KSzkzWkhTZumu4PDTKFi1QrSXPpyernAQ8ywSLOyvJw",
+	"mRE7VB9NWu6GHXGBldHuOoOUU5OhcodVTyIGPV5bNXLxSAsjlsw5XMIkdHJQPi+EW91doRKA9T2hbmxw",
+	"z+gb/ZoqdGZ02OYs3nXX6MyPe69FOt+gJd3W5zzt+hyv41X/bhbOuLB1x8qSc2AGQb9sol9wEFAFfMNh",
+	"4G7Tk5no9xFl5O66zvcYBwCCkXJnHKacSgKyGn1IeL73pBBvEQJoFVeruL49xUWd++sNGux4DJ011xQe",
+	"DTSAIf6roBKrFbgHbH/3pbf6FFUWCouQA8GOswir36GwhAdO8vQ5ITh7FHQaRT57cpxz4mXKNJ8Q7Qef",
+	"vaZKmYlIQCpSXYVQ6wj7oNzdlLbDHIyJkA+4VDwPmBekg3ryWXJ0cnL68V9H784uTt/836fj0zevk+ed",
+	"G5oewy7KlrBFJcpH+VQ1WtZfv95Q7QPry05chTYc9DS0zxG9r1tpnxt9q3PKJ+UyhXzNuuetkDzvsveh",
+	"+97LnsBqGjUCltBtc8iSw9BIKDBZEkE1pELQMPdZCQBD3dwS2CUMhKyUW/bkPIWRugZdm3TBOz8pST7R",
+	"aoDgZUstoICsFHpgWsF+Gv4Q7sn1yrUajUMiYo2S/QY76CsUjIhMGKjVk4CwlIy4LHieMCGpKQEpLQ9i",
+	"0jfQwWPLssdfDFBZbozk1cf3J+/enL95naDp0ZOToEJMyBh3mVczM83I8yog8CXGzEtYGLPYrwqXfVNH",
+	"fqsgnqqC8LuR8dJOXaOyiKSbzXXg58gAHC4LFrsvC9eF7LKEOi4SwuTqE5QhIc9SKS0B01WoVeprvN+U",
+	"k7khc7WFnk4DVSudYFGhE6xc5xTnEQGh11/AtUmlEOe/vHaqfLGdGcTHNj/3sNWKeG759iPC49CqGAwr",
+	"BzDy9sLYbDSH16w4MEC6ZhPjt690B3yxGBkSlWBuDPF2a5JKhYHWJWhP/MejA04Qu3KdHsFYQz8Xg+G6",
+	"m5f/UWTOxw8VlcxDhQcCX8bRWpBq4gxubJks8hAT6GuAP8AjJKP173FZ+ZTgkhHFL8I2YKGoVR3KQxMj",
+	"GUXv/De+MWd66LPkoVrgsHQQArCtxzfkJmIH+vsgt/HhbIuP+6InU2UssrGFwtWJFtaCpDJR55EcVfwP",
+	"iZ4NFVeHrDuZPoiKSmjDJcAuQaVyBEG11Hg04LInpZrgg+JMKokq6n2oy5CH9/zYC0tPwkSjmvGZpQ3p",
+	"zni/JqXZVxpS/u2ZPW3+6LFo9bdKgwWk3kD49DKOgqpnBpxioR23SM17y2CRJ1f6bR0CVq9yBeeQDcDX",
+	"t3sGyvc8A18QRCpM9S1IZHjAR0uYeyoTeTRuVB1Ge2WD8n1aLDeL0EVt3ZqHKzskDgTNZurwHsh7idxM",
+	"C9rfJZIWYJ600cLxwRCUpnmAYPwhT4ez+Ue0FmqjH6flnO6jfWzJlaeF/EA0rKtcHKYeOIJX/8Up0QXd",
+	"5ie4w16pDDbrcMX7LY+ilNupVTAPFzeZiY3oqjQ9rIrppua6Uc1EHqs+ujUS8ZkAFUcHmV10Btq5F1gx",
+	"Ycl4MGM3ZTMECNxzll8RPhR3/x0VOfeREc/hIBl3PpxW4yF02ZHsSe9/kMOhgV85Z61fcixR2LnOzSCG",
+	"xK9QV9+KbnGvZMe/3Jpe80shOQah5xvNb2iSV2f/ClwbQ+AZaCqI33/x993nuAs+nb/d/rs7NuhrnI+3",
+	"gbdfCzNWRthaLvYPFXqZHA202fK9akj8xjRbVfYQnT9qIp139ejUmSlG6w743gjaUtlttw5vrhi1cdo2",
+	"TvuonBq3JxFsHWvF1xev1WD1dM2iduZ56pBHRRdytvY+VsOHcz/rsFioxZRmfS6wRN5TfXmqQKoB8SGF",
+	"SJ/SxxxOyYPnsS1j7747x03Z0iQ9GdoF4uhREhkb5zsIo1ehMUU0+5KXEOc7hBQDqwMu5CFVolbKTP3U",
+	"PLdRWT+yv7eH1hLNxY0/mqlYm2Gawllo7CoYYoC4hMykoC3ZTD1JVScUPkbwYQQTxJvmkFrIMPIrYy0M",
+	"cQfWYwRaPX0q8ACnuF0fqDfgPBRFNOlZ94KGCNQ1cF660r5fL9PTC13IhAzoQ5YEp/7CiD8A65liGiIw",
+	"Y2qIr7KNFLeR4s2cK2cgs5JY0ahRDDPRNlzD+VIsATI6Le4Dw+jzZiPCK4RtCtkGbB5NwKaQD+XbUB3N",
+	"oqwJXnGz9K0T+9InoCGi/+K5jiaUT7BUEypvkC0yQtkBXe3NBmGH1PIOY1ObTTnzJT8bExx3g1NwqrfN",
+	"pDzWTEodOumMOf/AtWEWzLpLTc6QRb5a5v2dCTZ7x9dzs0bDH/0Wj7LZF9dV/wWNOgSaRQxXJPr17hFy",
+	"ZquJ7ATBvxIyY4l7uuTAeTSxtNWXesxVoXe8LiACy7LM3TCNAmYCshgB2FOHnLHdnnwViNcrUAsdpiMH",
+	"eWCUdnOPHpApU1UV2vUbSsTd4ql4FucQjvBljsXeRu7d7FVEd9G9Ap8VpOw5vWX38SWgkweyLStpnYWN",
+	"OguoN77eL/ANBpuJPMU8eaUgl1p9yWryUMK5cEI1RK7Bo7n4FMHe+E5Cw5KzV7++ef3p3ZvXicda8Ach",
+	"Ke40QOAYH2iZ0exMTeQhuwQ7ASoPHIUGpHJU8sJmaovnG41ih3UXafV7sowrzMNcYrhJaR8FCvV/ZE15",
+	"MOhQ7ZhBKjLqlKCHiuF/ZE+qLgyG4HpyQR+WYbk78rDIR6oJU/IADyY6Uelc9PzImFx0ryHwxYjZoCDx",
+	"0vuwYO3hQrN4MueL3/AbLj/8mlgVN8yIUeHMmjbm1B4jmzpGnIL8uppz0NwUGszOn/6viyVEk2/osk06",
+	"s+EWNeL2W02YP+vM1H4bK/LcyWPr6z6CqkHJ/L6arRpspANZ0kF4HloAxm7newcveadonyVlGijcdcIr",
+	"PUkTYYex13DM7bBsNSx3/8Jii1glUhR4ZYW14eWPNdwEFUkbAs/tcHG8CqmgDUv8xUltMOlX/O5fLzYp",
+	"gnSPpgPPK02/sCRod9kzzjAUdrp18Pvn6g46h1BdZSs3c+ZQdQv5KX6uajMxQg9950/LzdWcJlu03OHn",
+	"cgDG7lBcoBwkqats4Nkx3myTb8HfoeYthDIFn9AUGNc0ndIupZBmgNVoNeFDcvLSrvzOsHFZVB92Mb3i",
+	"tYT3zrm5mg/x3RCIHUzaLy5uPKbACNYwBh3bFzkcsCQXEhDzVECOwKpUNe09OXQW1cSjNKBoKS0GQvI8",
+	"6fh2hBHIzMOYFmNn8YUygG5PItSfGyDUNVhF3JiR057KI6V30K5gbA89D5tT4JAFl8h7cUsrMHvytiWY",
+	"7GsrMOmN435ZISXQFiu2immDxYoV5aShjwVRWk3uU0HVH7mLPJD23G2396M/d+u3tT99b33y1rcezZ0k",
+	"T7juo/Ikq7TtlIqqlbAHrAN5LIdHACfDDEg9ChpPhwyuQcYAeiUh4ItHhS1Rzny9bCXGPhkqTDVIZ+x0",
+	"GLeEsOrsRsOMUohmjMaf4O6LHKzpSWExPZ07ozME7SsFt5VK3pAEPmBW5UhMRbVksT0RndUEn+FCONNb",
+	"+LR3khUkdpB0CHYNk9uQGzyfjE9kS5/HnguH0LOHxDM7U76wnROTdjR2/QR8WB+zI7zvrNyejKFGZ1gG",
+	"WmRa7MhQj6AOLDn99OHD8Yf/Tdy6JUTrmXTZh1hxi6i2V1JNJLucxmEOfBkdvoghdyvZk5fAOFYAdNlv",
+	"RHbARoWx8/gSA8AMUlj04FgkphiP3ZEAbinnekDxqZylrzXHaTkfQYZiaKu5NMQ6inYzZqWcwj6kpA89",
+	"eUmqEFHrfIo5yoobLFNAfgNSOhRjgsVEPHLkyDBCDnLwY4bJhwGq79LXUoy1usxhdMD29/YwE7G/ux/K",
+	"mpkp0iEumQfiwJBKpeDb7UFhO0SZVlvgTAJ3HuRthWAdGkZ6iogi2DxmYrkUj1+mKoNDdnz2kb188eOP",
+	"2y8Yz8dDvr3XhAvmddeFhsEC7te9G7Spn//c+6uBLfVxZLj8ynoa4XsuofA3PwVT5NY0Rt/nKphwa1ag",
+	"Y9vKijYl9oCWCcaO3d68Xq3r7kZCzNsUWFu2c1nkV81WxZlV2kc+KJRFO52C4oeMs4nSV/1cTfAAMSE8",
+	"5n1DdlSGukpUc2ccVXQ8Cc+Q65E7JnoSTwZsqKE0iBsBDQlSrmyCqGpHwTLzlHUarsU1snmenX88CeeQ",
+	"hAmeBhWFTEdv2ajTk8nJmw+v3ZHdLcPk5dpgO9CN+PnM96FclteDH9FPKB1067KDEXU04yGwihLH609U",
+	"LtLp6te/1tPT4hbjH8trsVrHM13/no/HeAyt4xSqF5hwiXDCZkCH+MYGDxO6xVGawnhBPZ4XG9FygbZq",
+	"/lZqnrYXVQAv8zdv8nkIJ6K4q83CQGO87LTIYaP1+/O3aqw0yiHEPFry65qaA9wQeOhE0OJwnK1YfVDU",
+	"huXifvGwQKBhhgX7CmBMpeBiBDF3PWUDfg3OQQ3/Nt6hrNCqhDjfXFMvniI13SSmfl+u3xep3ZL31yl6",
+	"G4l4OkxS7XmwWZ6nr9IBNw+KK5gubrn8p7vgSYfe/wnT5SF3tw4d50aoKwpcGSZkmhfZo5e4pxRQPzo5",
+	"xpWu7FJnQJu5bcqzkcBnq/dKnVa8ghB09CgOCM/tg7k8VxIOfPyY1CYbcjOErELNIazBWHcMf2K7Fo97",
+	"wN2BGzaBPK9l40CuduekbOZw+idMiQ5+tWPpxfpv3OjTXMG0dWPaY2s1mhDcSozLIPurif7cCYVtQKQI",
+	"AoPQnP1qMR8VoU1kta2EwkFlBApzMNc8F2VdVk35o9MCQbxnRG1/gUYyQX20adsHspLc6t96u31tn/EV",
+	"TCdKZ4t79fEK3IrjoeYmQPpwc0WQP2oE1JgVgOEppcjZZKhyYEJeupdRNhfHRCixcaTcQIeNC5naAvcx",
+	"tZ6N1L9FtyeTs0+/nL06Pf7lDesVu7svU6vGIsU/wcc4P31YeA01A1+CERlFekd1cjMAZzHSYmzWpqN7",
+	"NB9R+H1ru63NdrOVZa1I1bnbI7cJNbjXgzBaXiBu7CumwYC+9ma42+ciHTKeT/jUsEwden4lnmWQhegE",
+	"0a5YPzANKRWBf9fsUjO3SzdivuHwD8JP/Y1IR2uUbTiWgO2+WYZVzzxfVbpvBhEC6MBOITG/1gwqHMtr",
+	"LrU7p1W/X9bVh4a37wzLncKpgt9lguTbMxUA0tkLy6xSV/jjWN/zSo3G7tgMFS89WRk3VdKoHDoEd0fd",
+	"zCV9ikfzi43RVJ+0kJPRTfQTPXSoD3jawZLZh1keNwlvqEO1Erjqk4Arb7VowydrPIKjOKg+86LGVGFT",
+	"NaqCrxFKkpCDJSwdUWr/XNRG9pt7o8Iaxq2F0diazrywakhBjK2JglwpEkQQmLA5Amo4CpoY1dNy+J23",
+	"SePR3+I1WC7yJUAqrR/3gAXu4SWsurlXqNbzI35nmMgaGmU31yA7I3E7dPzUgJo8hlk3xV4TdzImGFv1",
+	"HSGcTsuOt8GDOsDazQkXFrIuS6SyF+UvZw7YTom0bSrwIdzMAP32ZED6pcJOr40QRQT6yHMWbhw4lcGE",
+	"St88d2pyAmIwJA/DLb0RSs6EgyNCiVetSd2BTy+tVFKPEkYkKjh6yvt2P8LqLNasbuMQDpnMDMLHtCWT",
+	"rb+zmW5AFNpKkfxd7KcbdZQjJYVVqDAXlNi8L6/apMiVd1kFHbO1rKtE5oX0dVbO17uZR6+s7RKDOl64",
+	"k3EzvFRcZ4u2xut40QZ3RnmTJopJMSh0W3PVZISiuRDW8DsTlusr98dQGKuIS6He63ImSXT3sBiL+0rT",
+	"DssgF9eg3Z8afE12sI4iyH9AEtXKAnbxRKhg+E/Bc5aj9VcPv+Int8Sc/tUj4FjFcqWu2CVPr/BOCAva",
+	"1NmCX840tMR3tLePdqkYFaOtg5/2djtbIyHpXy+iiSqkBYJG22QYJCxBszLVBtrIxtr6GWxcVCz2z/Oy",
+	"d/ErJc2nzRbWOB37a+6D3vC/R4b8qi6PIc5lNtuk3foihvNL+5XChEjPi0yaU7xgk/wJeIPWlLmLkkXa",
+	"mCIdsiEfj0Gi0+3br8I3Ey7snTaJhnEuwCwwaHjotTaMh1RTl2HfenDLsJVZSWButCnjlo2UCRQEvgXa",
+	"cJFhkxddjUEjJftCj8qiB4+N1JPYIk6IscSGoIUFdnZ+dHreZb8FPv5ZRqW5hmPI++xZ8nFsPxbW+czJ",
+	"cwJNp2gRzbShEOLUr8lGuWDpFg0CYeGLbdXpemsgeGGV22sp0/H93rkYAvHAEL7fY3FNCc0Ld5hUFB3j",
+	"OqNPhXF+anaIuAFI14Efj4CHto0KtjPNLuuyV0NlQJZNGW4gSW34zuv9zrCcy0HhBPAZlRJxa7W4LCyw",
+	"JHyVPO94wAXfvhGoB0iQyy/fyEEuzNB/QPAuGskD6qowqiKy/jioH/1BajC+Acls45H3UH+BGwGdnlvq",
+	"lZtlGDoELufx81eKNtgqe4Tq0zlcyNsEH24VZQjt6o3RhtXJmh88EnA4y5BUZVHShfzOEOBim0t+ONt3",
+	"hoMoRBqweFaM7p5fvmWZcKOArmQ9VyN6uN+EZD/tUaSgQtYbjdlQGyV0Ne/hxboTmIjodK4tbCp5NIM+",
+	"2iCd+uNi6XNWfTPbWBWpDZemleyHs8n9K2BW1fMEPIxEx0k2SPRHf7oi6UuXvUF2LIpfELMJEfRhF0uJ",
+	"NFQl7Ft0pp75uz/SM3V+miuFc1rhumfqDfxLGHhQsYolUwQ0ujCM7+tOzujK+w/mf5T5dMaExp7UsHZN",
+	"wfzwPREz1FRsCWl/3N+qhPX3Xuz/tP/3lz/u/7Qkur9khsSSjlTjFB0QjRkHE9b0VhVA7k3A8nlQK22G",
+	"kJM6WjLCxCLR2hkJmUL9gmXcwnaw624C4a0ylWjAL5kFxhZvP4vPm6++IilYxYYpS7iJwhGr+tA25oGl",
+	"oi9sQOq1gQ7jEWvk/44QgtI28PTawlTf5B2KwQ0MRognt0jBnoWLnnSLg3+K5XnJsCZtAH1txropd1DY",
+	"oXFT1dsRtVXIsWoXaa+rIA6HbH9vr/wug76Q2N/kcztl3R/ubqU72LitNDNDPgYqL0a6B+xiCei1PYmQ",
+	"sQhYS/Od5d51MijSxMMgSlW58UFEVjaQQ2oNhvEDMYhVmMIaASLHNgNN+FV6rBXHfnq3iLS/WPe9m7yI",
+	"8L54C8HXhunvhF0RttBSpXUzJB/03c5Yw7WASTPU6ocKKyttU9RkpIs81yqBYleJ4Sr6LeBjczvsEBA2",
+	"Nz2ZlFdcOLHqpkpSw6f5/cXn7jXPC0gO2d92X5LSRPPPzYM0Wa7kgKiAJONsJGRRT/zjH+9paKkTmmwU",
+	"7ftNDM5OYmG5dsftPT7CqK+wQzYiuC8PM16WbiCBlO+GbbsoWnW4yUL5UDZgGK9qn2DbSDVZ0bar05LL",
+	"YH7I7hN5NSaFMQOCjY5nPWlNUZPXoJFLPbUatk8YVxhGA7SUx0+m9ce9rtuf4Z3GEsfGvbN7zxZtGxd/",
+	"yNbkVffTVwTEG2rGjopMgEwjfpQGxnN3mynra/UHSJYpYmoccjmAqs96BTCmmknnthKxJCPfFRPDkYQS",
+	"feqUS3YJPUnjeIO0zrVGokk24lcVQWMZjEFmTMkF8BnFOOOz2vgxuKa7rWvaGm/faMnZWpxZzHCD8x25",
+	"rQMwWFG5eT94jkLWD/s0XMk3YRH+8ppls4rE3y729Df7jch/Qr7jN6dUWh1xXw5eOKDW593t+Ej3V2uN",
+	"OZsoI/rByVB5PGhhg1VEZEIlEUvmLB1uIrAmAopY5kypPD+MJG6+nh7xZDF3oLEvBbeGk6+eRIPHX4FJ",
+	"BYITIartsHSekbq0lursIJ5lfjHf++VpieduQ/njF+8TvuOte1DEdCcikmvkkQsscoEVq7XuWs29Gc19",
+	"UljPIIolwkRQGjSexMpI7+XdOgxS74L2LegJ155ntrxtlSmOaBJFRIZCPQm5gbsp5J5cppHZ+hSyJnP5",
+	"G1XKrYptVWyrYu/mQJcW5l11aqNpXBhYjCAfa8xnuzdKCN0wnjdesTDGHiJYX2Q/8AkM0oqU4e2yvd1d",
+	"Rgxe2HJd3w8SBNNstqf5k2nEnUWZd8uEuZ02/P1QZVyT+B7uJRA+IzEy8+5jPcI0kePaIYzmWpzQ6PCf",
+	"EDP9kEsJeWiMRuZzFBuYMF1IxKikDozaXoszP5ONnoTuFk3CQBFknESLeNHcr2/ieyr3J32yLGyBV8Wc",
+	"9N2iFdymwzoc9H+cffzARqAHwPAa9uz07Sv208uff3weuoEmSl+BZuoSprRD3cbMxUhYQ31ByGBFAACh",
+	"50BStkdmVLRDMNwmVxPIejJTE8k0pOoa4xuKDHg3iuYWDsth/C+F9aazP/mo5bDsExZyQPNBS/zfRTZA",
+	"OxwmtRVC7ilp5TeW6HGDn+CKuxdZHQlXehvn8MPXjHrP2SNcrYWi/+2jqLYG7YaivZjVxfqxPjcWT3Lc",
+	"Ue5/leKyEZfT4OFjgaHStq9yodiIT5kGng6X6dYb0Klu1TUYs5CfGE3O6oUP1NFFdDOhnYu8esQ6eNN9",
+	"8eN+lx1jXVAfcbYCNUUIYRD9/JCHYqQ67348VBIuaNwm336fgNziP2+4+nz7j8/fH/wP+5/ff9jd/vnz",
+	"77vbP7Nnz7vbn3/4/1bugpp9UHx5jd1X+GZXbQervMUz/GHNDI5yo/wMYllDLvoWsqY50Lf1MHh9nhuI",
+	"z32pVA5cbrjxqvKUK/SWVDZ221+yvv6SWX0RtVL141v0mbwN7deeWFRJZJXyaAoVgwiHI5QPzENdevJs",
+	"q8hy80ojgJgJ54k7z9tdHPDNvM1lmDA9GR5kjrIUy8PjV2ielbcP+a6GBFO5Bo82qV5O8WE6SSpL1GR1",
+	"lZe0fSStpbViJz3tGcZZPOWXa6aaaGHl2h34gp29TXGQDzPxQUSQwONyjtqaHfkpYUzTGvbr+6NX22e/",
+	"Hm3v/e1HAqKFLzyDVIx43mGFdyyJ7RTP6eQKphciS5CaixzTHlVjm2ouHUYG8mugpI0zja5gbLvsSAbV",
+	"ioNdauBXhql+P5BxIJcQ1Ded0BLMmYhLjncLX+xOaq5nlUJs2r4UknAz5i2mG8rg1dm/QippCNwtC3rw",
+	"+y/+vvscF+7T+dvtvzvbhb7G+fi9u/1amLEygoa68eqweN23W6MF1kzrcmOarSWxhppxNZGYm7SzCv82",
+	"FkWT2IpRENsGbnNsuwrpLEwzGMIuTdUIOsgSy4aFzDQBJnCEJwicmNgCSzBsfFphiL0E4sMJmTIwtsuc",
+	"q4adXu4p+Qh6so+dFch65xtf2ZDrWp5Xeo7F7tl/cclKReOMityKMdd2x2mZ7YxbPqt8SgbGE+0W2SIS",
+	"mPdgxpWP/txyL6g+NeS+OSw57UkZY6QQVZtbu+VKrqppfqebfY5Xqct/Q9rg1eDGCbHB8LysLyDPWOK+",
+	"TNizpJua66TDkq4zyuIfeXJIqvK5BwPWkCqdUYKfJVXnOGHPlPYfJc99xn/ak0N+De5alMCk4/7UwN1N",
+	"qA5SsgSuRQYyxW8xaSHkIJ8RbndD2uj3GOArb388agLqeJp57tb2fGS2J4bxvNJdh/2JGWtnU665khP5",
+	"JoO4ui0/GU4Pcd8Dng7uZPPRScOnCGIUTFthb/jK/pvgGdektfv2aTnG79yS33ci4lZ+cSfG7dpanFap",
+	"bSbU18d8xYzg3kWjWRiN84WcFrkw9jxe9aRxj8JjLA9Ox2VpI9PrK0WobKII6x0/Wzf2UXLNtXCTN0nJ",
+	"r57zFIYqz5zbJSRL/K5KWCb6fdAd6qRnPMvQYvD2vIUvtifL+jE1BkmRI2eZmqPxmDgFSkcuDHxhRJa4",
+	"2Y14Bs5ZPZ+IXCg6u4vLkbCWEJDiQJdTxrHuoZ+ryWFPKgkhyHJj0JSI3rMK57gf31nyLOHjsVbXPA+R",
+	"qWGgWnJXigVQS+GtPFZjIMzvQULkcXEaeQ3o+xZuqT3V7wq3ZEsBXKIpF5zoO367LygV9IE1IjigYrGc",
+	"G8vMVKZddl7mopMwKga6AyZctUmeUTysDpYZkdTDXJ60AeGfYrn9EJa+NR/WZj7Q0YbcBbi2t7cnaoVk",
+	"xXA0fLGdkiXInd9nx6+pCJHHGfnwVEWE9nf3o6kSGLOkj2Nx68bosDpzpifn7RletV7CncKNRSmOxA9f",
+	"/XLIMY6NJgqCrRumJrI5pP1UTv9qwLA9/tsowH+fvfCe8GbilqOifv8YX2U6OO3VrBPPLNfWVBwV0mZO",
+	"yxoGWLo9pxJ5irkt8lSCs/OdcQN4gJwDpgpd6nSWA9eSnJpL8MF/pGwTmgXHxkSYR6ceeWHA+U9h+LIp",
+	"yBkgzr5Jmm2kipfWUL7tluTucZBa3TijovbWrqLO3EtsUFPxzQnD+KXzWq1iupCtwbIWg0WpK9+96yTg",
+	"a0yXRVJ6X2CBFYtgNbTAqJFauMAnCxd4ax+0GTCwef/s3rtd1jZNPiRm4Oqbav2oge/Rk+PYRHYNGgtY",
+	"2RFyUKH54vykSxgUkg0UdpKRteIMCH85VS0POH3TbQDzm9ntjyL4udt6P6338w0D+q0nXIr1HFWU+vWV",
+	"dLz5wlObT5mP/czVdDk3JYmM0+SKDMQ1SIof8dyoSoAoFit7Ho9uExT9U4njPCwY/dwsFrFVV9pUnLMo",
+	"jBFyEBqR267TVm2tqLaoa7k8K/tKo2YYgzYzhRy3j2bfEkUlhGfCALOAEWuDTQnP0eKmtLgpFdyUe3EG",
+	"msXEG/VmxQ4iZKAhrIEJN1RpbsXIN/TE8zm4ChNO8cTFEvGvMIdvoq7KP83y9GhY+lYSHxYZJrwHyhzc",
+	"uzyqsUiXFB7SJU9bOtwzrFByiI/axt/Xt8HD3ombmT64S6VhbCtSmsgjYIqpq1B4uKCWzt300bpgbnIP",
+	"U0WHy9LkbLkv2/q51rW6c/2cF7pFkl8TCsKrlmbVKENCvYWmuIxfGbdjJ5DnoQdnLvEWs2w1usLn2fy0",
+	"V0yyoZS0Gbanm2FbfZcuyK3V75nde9TUrRX/oCm1FXbR+pNpPvhOWtDCF+s9Yq8QsbHdWD5t5rwqN+7D",
+	"2zW7rV3Tpsa+rRizc1bWYAjtVAS6MVD2WwD1ojLk5OPJ+cXxh4SguvzPMyyGCkgblEoZADLqIO1znaIg",
+	"/MPy/k86DFA+yCrYePGh28P1gcGTKwcaRck2e95WxBA5qBaGxz6ZexGL5Ve6ibxyqyntqpe/FgNhzWZl",
+	"zt1nubThOreBt7WJTWFmETZol94i7HY+U+cglR7xXBjqlEXI2UNGUEdU4S1GwP5AVDeugWWgxTVkMS/P",
+	"fvNtuUlKG/TCWG4hiTRv2G6TnLz58Pr4w/9SNYYwBF4Zzqa5Hp04NSzAWIQ6STFAtwCPNQSIkouzvO8Q",
+	"IK5Kg6WM76UNALZ27+3Uz1GWecTpxernpslLZ4CHRWzk1cA60b6w8+wzSgLLhQRMEh+yspYLNZL7FtkO",
+	"CECsy46oGY9QnpkZY+PMEMB6HmnLr6gqhPdkX+lRkfOArEtYAJJxpzm1Gg+hxJjES2LRqtAs+SHpMnx8",
+	"BAlCnuwsg4yNgEsfn9TAcuhbpooqGKWnGrsLGiXe75W5vrXC26gN0aJetsbLyqiXnvzVsFdn/1rFjrmh",
+	"RxDW706ahLAuqWPNDNXEeCKfGQ1zW6Huya+FmMX7/QOf6lGJddX6+LIts5sWyB1EHHW1W2yDSIpuRgmt",
+	"eyvV34JUl+/3LsK9c1nkV4t6Y5X2LzzQgCICp5M/czjTMzsLdKuuQWM/SminLSsv3UScrGroFwYyz0zC",
+	"9ciJr8eaJnYvhB5wI2CowjsqEyENnu3U388kBus0XAuEo2Zn5x9PAmG6hAkZ3yWYETk53nmadZa6ZUtt",
+	"uTa+oD18IeQAjJ39XkOMBDbjENwtuEGoAKeEhLsKki1ef6JykU5Xv/61np4Wtxj/WF5THm/F69/z8Rh1",
+	"wP2wR7ulDnAKG2xMplscpSmMrdM6Db5fpMVtvb/W+7uFpqftdSP8RB+v5gHu/FltzVlYBvJGcwOB/Vkb",
+	"JQ88cHMn6sqhcDt42pktEyFUco+8pJWFSl9JyvP8kqdXhhkussDj2EVMA8+N0lfoncEIIeC4TCHPIeuy",
+	"94G7zoejAnpdDtkANCZjScdrj0LuDpKg5cuncEfQFUwB8aeHoUHAnyQIPduTYWRBRJJVVNwOQxKj8HyB",
+	"68AttwXJbNnJRF8G1CgCXadDbKzVtchAY8P8WEDguR6pa8ji3d0yDbQqZHbIkneKFNItoO7ovfrQ3GoV",
+	"Nz5ayMC9+mzOGgxTqP+p+0mhvyn7ry3o8XoHNcFt4k7N1Tz123H33mKubbbxIUt5lm+guyUWT9yZ9oGI",
+	"dxorev5XXIOc7UPVocM2BCwQKBChzJwnQ+wGIdBAh4PvkBFmLmeCqhPPNOdtuIOoJ+cTMhT8JL8Ez70D",
+	"xiWDTASXBXEH3USaq4qiAG0mU/IJb3LfRUXfUKakLSl62mSpX5FdmbOtd7z0377VfiV1doq2eEkbjTqG",
+	"IvfOio78Ct6anDPZKWucaV6JfFAfvv/YzHJF96SxIs/RRF+q+YhdtEbbKeIgBaGZmkh2dn50el4qvYBO",
+	"TWrPeQEY/6XIUiRCjA/2LDGq0CkcxB8kz2txzcCG8Oxm9KYfvVWdrer8b63GRD4nUp2EAmdmERq/Wonu",
+	"eL21qESTlJBRHQ8oS+zWHdQcBNpIOrKqDtHsGvLs0GcwtLGehUZ4knwfIPCPFpi80JHvST8rUmwDrSae",
+	"twYBliK6EsWbZ8IC3sNuqAn1GuVX/8xPHVK6+iyLW0SHUMaUqnnD1m172CLRFI0jXyB6Gylfhz+3qooQ",
+	"8lrYGKJqikAcl1dtcNdX7tIE1hFRXz2r1f6cSTXhxruF+GDf3gH+9GIX35mglUR1F20+nlGbiX2tissc",
+	"mBrbbSEPmAGZGT9RrJwQhpVVnwhg41nNA7h6aNykIDJuMtNlH0sjPVWyL/RIyAGGSqYdT4iO8XmqSyX2",
+	"hDIXGpbFJAjxZTpsFNLAo9g4cVidTie2WEU8Y7xZzKIGix/9DucUVKUESSQHGiDrsAzSXEjInB8RHZKO",
+	"f5ayqFUtiu6XfBFe6jC8nys56Ek+UOijSFW/dkRHd12f8sVLHnOhbKmyblMuu3dPKtP5M+Xu8q/RbZwJ",
+	"n7aeTevZbKje1lwFjeq8iHU6NkvY3c9RryAUU6U8xvlZdQw0ZRHbppMr5OvVSejpisnhWX0bo0xUc2ot",
+	"jMbW4EmgIQUxtqaSPi5zyq0x9HDGEDrT2DgS8s9sCHnmcfbvK82zTMBuoC/V2OBOuojNxpkLnicgRs5k",
+	"RqBoOBJGFRBVXthq1ycaNkozkBkR1NYc/j7xGcGeNt2Dic/Y1Bd2Xjb9kUi2ovRwznX0K24H5rRxsdn5",
+	"E/9/4aFivuKGy6NQ+KSLsRgo1SHszfzGITN8SpqI6i2p0CZGLGKHWywfCpCgiFWA+qtMbcQsAykADT0Z",
+	"jivISv+8Kj5O8E2XHc1+iIXn4Sg8mPPKZnrIl/WIG7BVqd7aFP10eYsHwZWYecYVtNY3nNdojflNEeX7",
+	"QzuIo1Wh3b3jT3Am7OpgEkPguR02GhjvlLoyjFunCDIYO/tApjUE9QOwv9JIGxQvf4cGwfKvNeRau3dd",
+	"akgLLex06+D3z9WFP4dQX2MrN8vF9UyDgp/i58ra7mCh5/IVRiutssYswR8mB1jZwzWwYtxlSQYDzTPI",
+	"kgN2DqOx0jxHeDE1kYfMa1WqxUTMQ++E5HxKndnC9mTOLeguS4pyXyYH7EQZO9Bw9n/vwngBR5HWPyh9",
+	"9/hKAuXHx1oNNB8xCZCZBqvRmdtCgtmo0VjepNar49nUPU1YvG5Fdjd/+4r8b2RXBps+vn1P9mpAX0NW",
+	"uztnh/xz6xK4Bn1UOFXw+2dnxOCPvalU6HzrYGsHjRs/Vl357BjUOAc0EEZ86mbgHeMssryJGH9wOkTy",
+	"kVNH5Fs5I2uuK8u3zFIL7o0iZefMEKQNetSXkCtnQqnKyDMk+zdv8J7Laeg4skzJFDpBsp0bNF/CXBk4",
+	"lKvfHPOVkpRd9fM2kENqA3xFOTNi9aobAZ06v5bRR8PnddPxoKaGXU7ZZCjSIT29sYBeXSXOEIpOsDi9",
+	"vLM/EGpWw0fWESiMjNQqF3t1iAg4fHOUj7JCMGMVqgpeZAJwdWNwvJA+aVSO+ioA3teNWlC1jSd9Bx9P",
+	"oQpyE+rY/eCTocpLNkO3FQ3MvL0zRPdvXPsyqRUDO27oCMhfGekU3D4ITUB1hxJgHImS9t5qx/lVBnmv",
+	"pLBK149yRI9hOuzo5Ni9fVOhTFQDN6YTOHIV6M1Xhj5KU1RKN4Z9qzTDDp5LnnOZogjILFYhmUN34l/B",
+	"FDU7VBcvnMKf//p/AQAA//8=",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

@@ -76,6 +76,15 @@ document.addEventListener("click", async (event) => {
 // A message is closed by its own button.
 document.addEventListener("click", (event) => event.target.closest("[data-close]")?.closest(".alert").remove());
 
+// A table that is wider than its place can be scrolled with the keyboard as well.
+function reachTables() {
+  for (const place of document.querySelectorAll(".table-responsive")) {
+    if (place.scrollWidth > place.clientWidth) place.tabIndex = 0;
+    else place.removeAttribute("tabindex");
+  }
+}
+for (const [on, what] of [[window, "load"], [window, "resize"], [document, "htmx:after:swap"]]) on.addEventListener(what, reachTables);
+
 
 // The zones that the browser knows, offered while typing.
 const zones = document.getElementById("zones");

@@ -11,11 +11,12 @@ function showNewest() {
 }
 
 if (form) {
-  let shown = talk().childElementCount;
+  const count = () => talk().querySelectorAll("li").length;
+  let shown = count();
   showNewest();
   document.addEventListener("htmx:after:swap", () => {
-    if (talk().childElementCount === shown) return;
-    shown = talk().childElementCount;
+    if (count() === shown) return;
+    shown = count();
     showNewest();
   });
 

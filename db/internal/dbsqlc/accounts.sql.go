@@ -236,17 +236,6 @@ func (q *Queries) AccountUseStep(ctx context.Context, arg AccountUseStepParams) 
 	return result.RowsAffected(), nil
 }
 
-const accountsExist = `-- name: AccountsExist :one
-SELECT EXISTS (SELECT 1 FROM accounts)
-`
-
-func (q *Queries) AccountsExist(ctx context.Context) (bool, error) {
-	row := q.db.QueryRow(ctx, accountsExist)
-	var exists bool
-	err := row.Scan(&exists)
-	return exists, err
-}
-
 const accountsLock = `-- name: AccountsLock :exec
 SELECT pg_advisory_xact_lock(16, 0)
 `

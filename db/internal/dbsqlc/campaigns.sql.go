@@ -48,7 +48,7 @@ func (q *Queries) CampaignDelete(ctx context.Context, id int32) error {
 }
 
 const campaignGet = `-- name: CampaignGet :one
-SELECT c.id, c.topic, c.template_id, c.segment_id, c.segment_query, c.subscription_topic_id, c.status, c.status_reason, c.rate_limit_per_second, c.quiet_start, c.quiet_end, c.timezone, c.schedule_time, c.created_at, c.updated_at, c.priority, c.failure_threshold_percent, c.canary_percent, c.frequency_cap_count, c.frequency_cap_days, c.window_policy, c.exclude_segment_ids, c.trigger, c.trigger_name, c.start_within_minutes, c.schedule_local_time, c.recurrence_cron, c.recurrence_timezone, c.created_by, c.changed_by, c.approved_by, c.approved_at, c.approved_template_version, c.reply_sender_id, t.id, t.name, t.version, t.channel, t.locale, t.created_at, t.updated_at FROM campaigns c JOIN templates t ON t.id = c.template_id WHERE c.id = $1
+SELECT c.id, c.topic, c.template_id, c.segment_id, c.segment_query, c.subscription_topic_id, c.status, c.status_reason, c.rate_limit_per_second, c.quiet_start, c.quiet_end, c.timezone, c.schedule_time, c.created_at, c.updated_at, c.priority, c.failure_threshold_percent, c.canary_percent, c.frequency_cap_count, c.frequency_cap_days, c.window_policy, c.exclude_segment_ids, c.trigger, c.trigger_name, c.start_within_minutes, c.schedule_local_time, c.recurrence_cron, c.recurrence_timezone, c.created_by, c.changed_by, c.approved_by, c.approved_at, c.approved_template_version, c.reply_sender_id, c.exit_on_reply, c.exit_on_read, c.exit_segment_id, t.id, t.name, t.version, t.channel, t.locale, t.created_at, t.updated_at FROM campaigns c JOIN templates t ON t.id = c.template_id WHERE c.id = $1
 `
 
 type CampaignGetRow struct {
@@ -94,6 +94,9 @@ func (q *Queries) CampaignGet(ctx context.Context, id int32) (CampaignGetRow, er
 		&i.Campaign.ApprovedAt,
 		&i.Campaign.ApprovedTemplateVersion,
 		&i.Campaign.ReplySenderID,
+		&i.Campaign.ExitOnReply,
+		&i.Campaign.ExitOnRead,
+		&i.Campaign.ExitSegmentID,
 		&i.Template.ID,
 		&i.Template.Name,
 		&i.Template.Version,
@@ -109,11 +112,11 @@ const campaignInsert = `-- name: CampaignInsert :one
 INSERT INTO campaigns (topic, template_id, segment_id, segment_query, rate_limit_per_second, priority,
     failure_threshold_percent, canary_percent, frequency_cap_count, frequency_cap_days, quiet_start, quiet_end, timezone, schedule_time, window_policy, exclude_segment_ids,
     subscription_topic_id, trigger, trigger_name,
-    schedule_local_time, start_within_minutes, recurrence_cron, recurrence_timezone, created_by, created_at, updated_at)
+    schedule_local_time, start_within_minutes, recurrence_cron, recurrence_timezone, exit_on_reply, exit_on_read, exit_segment_id, created_by, created_at, updated_at)
 VALUES ($1, $2, $3, $4, $5, $6,
     $7, $8, $9, $10, $11, $12, $13,
     $14, $15, $16, $17, $18, $19,
-    $20, $21, $22, $23, $24, $25, $25)
+    $20, $21, $22, $23, $24, $25, $26, $27, $28, $28)
 RETURNING id
 `
 
@@ -141,6 +144,9 @@ type CampaignInsertParams struct {
 	StartWithinMinutes      *int32
 	RecurrenceCron          string
 	RecurrenceTimezone      string
+	ExitOnReply             bool
+	ExitOnRead              bool
+	ExitSegmentID           *int32
 	CreatedBy               string
 	Now                     time.Time
 }
@@ -170,6 +176,9 @@ func (q *Queries) CampaignInsert(ctx context.Context, arg CampaignInsertParams) 
 		arg.StartWithinMinutes,
 		arg.RecurrenceCron,
 		arg.RecurrenceTimezone,
+		arg.ExitOnReply,
+		arg.ExitOnRead,
+		arg.ExitSegmentID,
 		arg.CreatedBy,
 		arg.Now,
 	)
@@ -179,7 +188,7 @@ func (q *Queries) CampaignInsert(ctx context.Context, arg CampaignInsertParams) 
 }
 
 const campaignList = `-- name: CampaignList :many
-SELECT c.id, c.topic, c.template_id, c.segment_id, c.segment_query, c.subscription_topic_id, c.status, c.status_reason, c.rate_limit_per_second, c.quiet_start, c.quiet_end, c.timezone, c.schedule_time, c.created_at, c.updated_at, c.priority, c.failure_threshold_percent, c.canary_percent, c.frequency_cap_count, c.frequency_cap_days, c.window_policy, c.exclude_segment_ids, c.trigger, c.trigger_name, c.start_within_minutes, c.schedule_local_time, c.recurrence_cron, c.recurrence_timezone, c.created_by, c.changed_by, c.approved_by, c.approved_at, c.approved_template_version, c.reply_sender_id, t.id, t.name, t.version, t.channel, t.locale, t.created_at, t.updated_at FROM campaigns c JOIN templates t ON t.id = c.template_id
+SELECT c.id, c.topic, c.template_id, c.segment_id, c.segment_query, c.subscription_topic_id, c.status, c.status_reason, c.rate_limit_per_second, c.quiet_start, c.quiet_end, c.timezone, c.schedule_time, c.created_at, c.updated_at, c.priority, c.failure_threshold_percent, c.canary_percent, c.frequency_cap_count, c.frequency_cap_days, c.window_policy, c.exclude_segment_ids, c.trigger, c.trigger_name, c.start_within_minutes, c.schedule_local_time, c.recurrence_cron, c.recurrence_timezone, c.created_by, c.changed_by, c.approved_by, c.approved_at, c.approved_template_version, c.reply_sender_id, c.exit_on_reply, c.exit_on_read, c.exit_segment_id, t.id, t.name, t.version, t.channel, t.locale, t.created_at, t.updated_at FROM campaigns c JOIN templates t ON t.id = c.template_id
 WHERE c.reply_sender_id IS NULL AND ($1::text IS NULL OR c.status = $1) AND ($2::integer IS NULL OR c.id < $2)
 ORDER BY c.id DESC LIMIT $3
 `
@@ -240,6 +249,9 @@ func (q *Queries) CampaignList(ctx context.Context, arg CampaignListParams) ([]C
 			&i.Campaign.ApprovedAt,
 			&i.Campaign.ApprovedTemplateVersion,
 			&i.Campaign.ReplySenderID,
+			&i.Campaign.ExitOnReply,
+			&i.Campaign.ExitOnRead,
+			&i.Campaign.ExitSegmentID,
 			&i.Template.ID,
 			&i.Template.Name,
 			&i.Template.Version,
@@ -259,7 +271,7 @@ func (q *Queries) CampaignList(ctx context.Context, arg CampaignListParams) ([]C
 }
 
 const campaignLockPlan = `-- name: CampaignLockPlan :one
-SELECT id, topic, template_id, segment_id, segment_query, subscription_topic_id, status, status_reason, rate_limit_per_second, quiet_start, quiet_end, timezone, schedule_time, created_at, updated_at, priority, failure_threshold_percent, canary_percent, frequency_cap_count, frequency_cap_days, window_policy, exclude_segment_ids, trigger, trigger_name, start_within_minutes, schedule_local_time, recurrence_cron, recurrence_timezone, created_by, changed_by, approved_by, approved_at, approved_template_version, reply_sender_id FROM campaigns WHERE id = $1 FOR UPDATE
+SELECT id, topic, template_id, segment_id, segment_query, subscription_topic_id, status, status_reason, rate_limit_per_second, quiet_start, quiet_end, timezone, schedule_time, created_at, updated_at, priority, failure_threshold_percent, canary_percent, frequency_cap_count, frequency_cap_days, window_policy, exclude_segment_ids, trigger, trigger_name, start_within_minutes, schedule_local_time, recurrence_cron, recurrence_timezone, created_by, changed_by, approved_by, approved_at, approved_template_version, reply_sender_id, exit_on_reply, exit_on_read, exit_segment_id FROM campaigns WHERE id = $1 FOR UPDATE
 `
 
 func (q *Queries) CampaignLockPlan(ctx context.Context, id int32) (Campaign, error) {
@@ -300,6 +312,9 @@ func (q *Queries) CampaignLockPlan(ctx context.Context, id int32) (Campaign, err
 		&i.ApprovedAt,
 		&i.ApprovedTemplateVersion,
 		&i.ReplySenderID,
+		&i.ExitOnReply,
+		&i.ExitOnRead,
+		&i.ExitSegmentID,
 	)
 	return i, err
 }
@@ -348,9 +363,10 @@ UPDATE campaigns SET topic = $1, template_id = $2, segment_id = $3, segment_quer
     schedule_time = $14, window_policy = $15, exclude_segment_ids = $16,
     subscription_topic_id = $17, trigger = $18, trigger_name = $19,
     schedule_local_time = $20, start_within_minutes = $21,
-    recurrence_cron = $22, recurrence_timezone = $23, changed_by = $24, approved_by = '', approved_at = NULL,
-    approved_template_version = NULL, updated_at = $25
-WHERE id = $26
+    recurrence_cron = $22, recurrence_timezone = $23,
+    exit_on_reply = $24, exit_on_read = $25, exit_segment_id = $26, changed_by = $27, approved_by = '', approved_at = NULL,
+    approved_template_version = NULL, updated_at = $28
+WHERE id = $29
 `
 
 type CampaignUpdateParams struct {
@@ -377,6 +393,9 @@ type CampaignUpdateParams struct {
 	StartWithinMinutes      *int32
 	RecurrenceCron          string
 	RecurrenceTimezone      string
+	ExitOnReply             bool
+	ExitOnRead              bool
+	ExitSegmentID           *int32
 	ChangedBy               string
 	Now                     time.Time
 	ID                      int32
@@ -407,6 +426,9 @@ func (q *Queries) CampaignUpdate(ctx context.Context, arg CampaignUpdateParams) 
 		arg.StartWithinMinutes,
 		arg.RecurrenceCron,
 		arg.RecurrenceTimezone,
+		arg.ExitOnReply,
+		arg.ExitOnRead,
+		arg.ExitSegmentID,
 		arg.ChangedBy,
 		arg.Now,
 		arg.ID,

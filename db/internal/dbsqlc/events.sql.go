@@ -40,7 +40,7 @@ func (q *Queries) EnlistPeople(ctx context.Context, userIds []int64) ([]int64, e
 
 const enlistRun = `-- name: EnlistRun :one
 SELECT r.campaign_id, r.number, r.kind, r.audience_size, r.next_start_at, r.closed_at, r.finished_at,
-       c.status, c.rate_limit_per_second, c.subscription_topic_id, t.channel
+       c.status, c.rate_limit_per_second, c.subscription_topic_id, c.exclude_segment_ids, c.trigger, t.channel
 FROM campaign_runs r
 JOIN campaigns c ON c.id = r.campaign_id
 JOIN templates t ON t.id = r.template_id
@@ -59,6 +59,8 @@ type EnlistRunRow struct {
 	Status              string
 	RateLimitPerSecond  int32
 	SubscriptionTopicID *int32
+	ExcludeSegmentIds   []int32
+	Trigger             string
 	Channel             string
 }
 
@@ -77,6 +79,8 @@ func (q *Queries) EnlistRun(ctx context.Context, id int64) (EnlistRunRow, error)
 		&i.Status,
 		&i.RateLimitPerSecond,
 		&i.SubscriptionTopicID,
+		&i.ExcludeSegmentIds,
+		&i.Trigger,
 		&i.Channel,
 	)
 	return i, err
@@ -197,48 +201,45 @@ func (q *Queries) EventsKnown(ctx context.Context, arg EventsKnownParams) ([]Eve
 const messagesEnlist = `-- name: MessagesEnlist :many
 WITH asked AS (
     SELECT unnest($2::bigint[]) AS user_id, unnest($3::text[]) AS dedupe_key, unnest($4::jsonb[]) AS variables,
-           unnest($5::text[]) AS reply,
+           unnest($5::text[]) AS reply, unnest($6::smallint[]) AS step,
            generate_subscripts($2::bigint[], 1) AS place
 ), fresh AS (
-    SELECT n.user_id, n.dedupe_key, n.variables, n.reply, n.place, n.reason, row_number() OVER (ORDER BY n.place)::integer AS nth,
+    SELECT n.user_id, n.dedupe_key, n.variables, n.reply, n.step, n.place, n.reason, row_number() OVER (ORDER BY n.place)::integer AS nth,
            CASE WHEN n.reason = '' THEN count(*) FILTER (WHERE n.reason = '') OVER (ORDER BY n.place) - 1 END AS ahead
     FROM (
-        SELECT DISTINCT ON (a.user_id, a.dedupe_key) a.user_id, a.dedupe_key, a.variables, a.reply, a.place, (CASE
+        SELECT DISTINCT ON (a.user_id, a.dedupe_key) a.user_id, a.dedupe_key, a.variables, a.reply, a.step, a.place, (CASE
             WHEN a.reply <> '' THEN ''  -- judged by the message that it answers
-            WHEN u.consent_state = 'PENDING' THEN $6::text
-            WHEN u.consent_state = 'OPT_OUT' THEN $7::text
-            WHEN u.consent_state = 'STOP' THEN $8::text
-            WHEN u.suppressed && suppression_scopes($9, $10::integer) THEN 'suppressed'
-            WHEN $10::integer IS NOT NULL AND NOT EXISTS (
-                SELECT 1 FROM subscriptions s WHERE s.topic_id = $10 AND s.user_id = u.id) THEN $11::text
-            ELSE '' END)::text AS reason
+            ELSE consent_reason(CASE WHEN $7::boolean AND u.consent_state = 'PENDING' THEN 'OPT_IN' ELSE u.consent_state END,
+                u.suppressed && suppression_scopes($8, $9::integer),
+                $9::integer IS NOT NULL AND NOT EXISTS (SELECT 1 FROM subscriptions s WHERE s.topic_id = $9 AND s.user_id = u.id),
+                u.id = ANY($10::bigint[])) END)::text AS reason
         FROM asked a JOIN users u ON u.id = a.user_id
         WHERE NOT EXISTS (SELECT 1 FROM messages m WHERE m.user_id = a.user_id AND m.run_id = $1 AND m.dedupe_key = a.dedupe_key)
         ORDER BY a.user_id, a.dedupe_key, a.place
     ) n
 ), timed AS (
-    SELECT f.user_id, f.dedupe_key, f.variables, f.reply, f.reason, f.nth,
-           $12::timestamptz + make_interval(0, 0, 0, 0, 0, 0, $13::float8 * f.ahead) AS at
+    SELECT f.user_id, f.dedupe_key, f.variables, f.reply, f.step, f.reason, f.nth,
+           $11::timestamptz + make_interval(0, 0, 0, 0, 0, 0, $12::float8 * f.ahead) AS at
     FROM fresh f
 ), written AS (
-    INSERT INTO messages (id, run_id, user_id, dedupe_key, variables, reply, seq, channel, state, reason, waits_until, created_at, ended_at, updated_at)
-    SELECT uuid_v7($14), $1, f.user_id, f.dedupe_key, nullif(f.variables, '{}'), nullif(f.reply, ''), $15::integer + f.nth, $9,
-           CASE WHEN f.reason = '' THEN 'pending' ELSE 'suppressed' END, CASE WHEN f.at > $14 THEN $16::text ELSE f.reason END,
-           CASE WHEN f.at > $14 THEN f.at END, $14, CASE WHEN f.reason <> '' THEN $14::timestamptz END, $14
+    INSERT INTO messages (id, run_id, user_id, dedupe_key, variables, reply, step, seq, channel, state, reason, waits_until, created_at, ended_at, updated_at)
+    SELECT uuid_v7($13), $1, f.user_id, f.dedupe_key, nullif(f.variables, '{}'), nullif(f.reply, ''), nullif(f.step, 0), $14::integer + f.nth, $8,
+           CASE WHEN f.reason = '' THEN 'pending' ELSE 'suppressed' END, CASE WHEN f.at > $13 THEN $15::text ELSE f.reason END,
+           CASE WHEN f.at > $13 THEN f.at END, $13, CASE WHEN f.reason <> '' THEN $13::timestamptz END, $13
     FROM timed f
     RETURNING messages.id, messages.user_id, messages.dedupe_key, messages.seq, messages.state, messages.reason
 ), judged AS (
     INSERT INTO compliance_checks (message_id, action, reason, steps, created_at)
-    SELECT w.id, 'suppress', w.reason, jsonb_build_array(jsonb_build_object('step', 'consent', 'result', 'failed', 'detail', w.reason)), $14
+    SELECT w.id, 'suppress', w.reason, jsonb_build_array(jsonb_build_object('step', 'consent', 'result', 'failed', 'detail', w.reason)), $13
     FROM written w WHERE w.state = 'suppressed'
 ), grown AS (
     UPDATE campaign_runs r SET audience_size = r.audience_size + (SELECT count(*) FROM fresh)::integer,
-        next_start_at = coalesce((SELECT max(f.at) FROM timed f) + make_interval(0, 0, 0, 0, 0, 0, $13::float8), r.next_start_at)
+        next_start_at = coalesce((SELECT max(f.at) FROM timed f) + make_interval(0, 0, 0, 0, 0, 0, $12::float8), r.next_start_at)
     WHERE r.id = $1 AND EXISTS (SELECT 1 FROM fresh)
 ), started AS (
     INSERT INTO outbox (kind, payload, created_at, next_attempt_at)
-    SELECT 'recipient.start', jsonb_build_object('run_id', $1::bigint, 'campaign_id', $17::integer,
-           'number', $18::integer, 'seq', $15::integer + f.nth), $14, greatest(f.at, $14)
+    SELECT 'recipient.start', jsonb_build_object('run_id', $1::bigint, 'campaign_id', $16::integer,
+           'number', $17::integer, 'seq', $14::integer + f.nth), $13, greatest(f.at, $13)
     FROM timed f WHERE f.reason = '' ORDER BY f.nth
 )
 SELECT a.place, coalesce(w.id, m.id)::uuid AS id, coalesce(w.seq, m.seq)::integer AS seq, coalesce(w.state, m.state)::text AS state,
@@ -257,12 +258,11 @@ type MessagesEnlistParams struct {
 	DedupeKeys     []string
 	Variables      []json.RawMessage
 	Replies        []string
-	NoConsent      string
-	OptedOut       string
-	Stopped        string
+	Steps          []int16
+	Inviting       bool
 	Channel        string
 	TopicID        *int32
-	NotSubscribed  string
+	ExcludedIds    []int64
 	StartAt        time.Time
 	SpacingSeconds float64
 	Now            time.Time
@@ -282,7 +282,7 @@ type MessagesEnlistRow struct {
 }
 
 // Adds a message for each person and key that has none, numbered on from last_seq, and has the recipients started,
-// spacing_seconds apart. The caller holds the people and the run. Places count from 1; those who are gone have no row in
+// spacing_seconds apart. Those in excluded_ids are in a segment that the campaign leaves out. The caller holds the people and the run. Places count from 1; those who are gone have no row in
 // the answer.
 func (q *Queries) MessagesEnlist(ctx context.Context, arg MessagesEnlistParams) ([]MessagesEnlistRow, error) {
 	rows, err := q.db.Query(ctx, messagesEnlist,
@@ -291,12 +291,11 @@ func (q *Queries) MessagesEnlist(ctx context.Context, arg MessagesEnlistParams) 
 		arg.DedupeKeys,
 		arg.Variables,
 		arg.Replies,
-		arg.NoConsent,
-		arg.OptedOut,
-		arg.Stopped,
+		arg.Steps,
+		arg.Inviting,
 		arg.Channel,
 		arg.TopicID,
-		arg.NotSubscribed,
+		arg.ExcludedIds,
 		arg.StartAt,
 		arg.SpacingSeconds,
 		arg.Now,
@@ -361,7 +360,8 @@ func (q *Queries) RunRespace(ctx context.Context, arg RunRespaceParams) error {
 }
 
 const triggeredRuns = `-- name: TriggeredRuns :many
-SELECT r.id, r.campaign_id, c.trigger_name FROM campaigns c
+SELECT r.id, r.campaign_id, c.trigger_name, t.channel, EXISTS (SELECT 1 FROM run_steps s WHERE s.run_id = r.id) AS drip FROM campaigns c
+JOIN templates t ON t.id = c.template_id
 JOIN campaign_runs r ON r.campaign_id = c.id AND r.kind = 'event' AND r.finished_at IS NULL AND r.closed_at IS NULL
 WHERE c.trigger = $1 AND c.trigger <> 'manual' AND c.trigger_name = ANY($2::text[]) AND c.status IN ('RUNNING', 'PAUSED')
 ORDER BY r.id
@@ -376,6 +376,8 @@ type TriggeredRunsRow struct {
 	ID          int64
 	CampaignID  int32
 	TriggerName string
+	Channel     string
+	Drip        bool
 }
 
 // The open runs of campaigns that such a thing triggers, in the order in which they are to be locked; names narrows events
@@ -389,7 +391,13 @@ func (q *Queries) TriggeredRuns(ctx context.Context, arg TriggeredRunsParams) ([
 	var items []TriggeredRunsRow
 	for rows.Next() {
 		var i TriggeredRunsRow
-		if err := rows.Scan(&i.ID, &i.CampaignID, &i.TriggerName); err != nil {
+		if err := rows.Scan(
+			&i.ID,
+			&i.CampaignID,
+			&i.TriggerName,
+			&i.Channel,
+			&i.Drip,
+		); err != nil {
 			return nil, err
 		}
 		items = append(items, i)

@@ -266,7 +266,7 @@ func (q *Queries) ImportFinish(ctx context.Context, arg ImportFinishParams) (int
 }
 
 const importGet = `-- name: ImportGet :one
-SELECT id, file_name, format, default_region, status, status_reason, total, processed, succeeded, failed, merged, created_by, created_at, started_at, completed_at, policy, dry_run, mapping, comma, header, skipped FROM imports WHERE id = $1
+SELECT id, file_name, format, default_region, status, status_reason, total, processed, succeeded, failed, merged, created_by, created_at, started_at, completed_at, policy, dry_run, mapping, comma, header, skipped, invite FROM imports WHERE id = $1
 `
 
 func (q *Queries) ImportGet(ctx context.Context, id uuid.UUID) (Import, error) {
@@ -294,13 +294,14 @@ func (q *Queries) ImportGet(ctx context.Context, id uuid.UUID) (Import, error) {
 		&i.Comma,
 		&i.Header,
 		&i.Skipped,
+		&i.Invite,
 	)
 	return i, err
 }
 
 const importInsert = `-- name: ImportInsert :exec
-INSERT INTO imports (id, file_name, format, default_region, policy, dry_run, mapping, comma, header, status, total, created_by, created_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'PENDING', 0, $10, $11)
+INSERT INTO imports (id, file_name, format, default_region, policy, dry_run, invite, mapping, comma, header, status, total, created_by, created_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'PENDING', 0, $11, $12)
 `
 
 type ImportInsertParams struct {
@@ -310,6 +311,7 @@ type ImportInsertParams struct {
 	DefaultRegion string
 	Policy        string
 	DryRun        bool
+	Invite        bool
 	Mapping       json.RawMessage
 	Comma         string
 	Header        []string
@@ -325,6 +327,7 @@ func (q *Queries) ImportInsert(ctx context.Context, arg ImportInsertParams) erro
 		arg.DefaultRegion,
 		arg.Policy,
 		arg.DryRun,
+		arg.Invite,
 		arg.Mapping,
 		arg.Comma,
 		arg.Header,

@@ -289,7 +289,7 @@ func (q *Queries) CampaignGate(ctx context.Context, id int32) (string, error) {
 
 const deliveriesPlanned = `-- name: DeliveriesPlanned :many
 SELECT coalesce(m.id, '00000000-0000-0000-0000-000000000000')::uuid AS id, 'pending'::text AS state, ''::text AS reason, m.waits_until, u.id AS user_id, t.channel, m.accepted_at, 0::smallint AS attempt_count, m.variables, m.reply, c.created_at,
-       0::bigint AS run_id, 0::integer AS run_number, c.id AS campaign_id, coalesce(sn.id, 0)::integer AS sender_id, false::boolean AS test,
+       0::bigint AS run_id, 0::integer AS run_number, c.id AS campaign_id, coalesce(sn.id, 0)::integer AS sender_id, false::boolean AS test, (c.trigger = 'invitation')::boolean AS invitation,
        c.schedule_local_time::text AS schedule_local_time, c.start_within_minutes, $1::timestamptz AS began_at,
        c.status AS campaign_status, c.rate_limit_per_second, c.priority, c.quiet_start, c.quiet_end, c.timezone, c.subscription_topic_id,
        u.phone_number, u.attributes, u.consent_state, u.zones, u.jurisdiction, u.last_inbound_at,
@@ -348,6 +348,7 @@ type DeliveriesPlannedRow struct {
 	CampaignID          int32
 	SenderID            int32
 	Test                bool
+	Invitation          bool
 	ScheduleLocalTime   string
 	StartWithinMinutes  *int32
 	BeganAt             time.Time
@@ -412,6 +413,7 @@ func (q *Queries) DeliveriesPlanned(ctx context.Context, arg DeliveriesPlannedPa
 			&i.CampaignID,
 			&i.SenderID,
 			&i.Test,
+			&i.Invitation,
 			&i.ScheduleLocalTime,
 			&i.StartWithinMinutes,
 			&i.BeganAt,
@@ -459,7 +461,7 @@ func (q *Queries) DeliveriesPlanned(ctx context.Context, arg DeliveriesPlannedPa
 
 const deliveryGet = `-- name: DeliveryGet :one
 SELECT m.id, m.state, m.reason, m.waits_until, m.user_id, m.channel, m.accepted_at, m.attempt_count, m.variables, m.reply, m.created_at,
-       r.id AS run_id, r.number AS run_number, r.campaign_id, r.sender_id, (r.kind = 'test')::boolean AS test,
+       r.id AS run_id, r.number AS run_number, r.campaign_id, r.sender_id, (r.kind = 'test')::boolean AS test, (c.trigger = 'invitation' AND r.kind <> 'test')::boolean AS invitation,
        CASE WHEN r.kind IN ('trigger', 'recurrence') THEN c.schedule_local_time ELSE '' END::text AS schedule_local_time, c.start_within_minutes, coalesce(r.frozen_at, r.started_at)::timestamptz AS began_at,
        c.status AS campaign_status, c.rate_limit_per_second, c.priority, c.quiet_start, c.quiet_end, c.timezone, c.subscription_topic_id,
        u.phone_number, u.attributes, u.consent_state, u.zones, u.jurisdiction, u.last_inbound_at,
@@ -472,11 +474,12 @@ SELECT m.id, m.state, m.reason, m.waits_until, m.user_id, m.channel, m.accepted_
        tv.content, sn.address AS sender,
        c.window_policy, tv.category, tv.collapse_whitespace, u.region, m.error_code,
        (SELECT jsonb_agg(to_jsonb(v) - 'variables' ORDER BY v.position) FROM template_variants v
-        WHERE v.template_id = r.template_id AND v.version = r.template_version)::jsonb AS variants
+        WHERE v.template_id = tv.template_id AND v.version = tv.version)::jsonb AS variants
 FROM messages m
 JOIN campaign_runs r ON r.id = m.run_id
 JOIN campaigns c ON c.id = r.campaign_id
-JOIN template_versions tv ON tv.template_id = r.template_id AND tv.version = r.template_version
+LEFT JOIN run_steps st ON st.run_id = m.run_id AND st.number = m.step
+JOIN template_versions tv ON tv.template_id = coalesce(st.template_id, r.template_id) AND tv.version = coalesce(st.template_version, r.template_version)
 JOIN senders sn ON sn.id = r.sender_id
 CROSS JOIN account_limits l
 CROSS JOIN LATERAL (SELECT (c.priority = 'bulk' AND num_nonnulls(c.frequency_cap_count, l.person_messages_per_day, l.person_messages_per_week,
@@ -516,6 +519,7 @@ type DeliveryGetRow struct {
 	CampaignID          int32
 	SenderID            int32
 	Test                bool
+	Invitation          bool
 	ScheduleLocalTime   string
 	StartWithinMinutes  *int32
 	BeganAt             time.Time
@@ -574,6 +578,7 @@ func (q *Queries) DeliveryGet(ctx context.Context, arg DeliveryGetParams) (Deliv
 		&i.CampaignID,
 		&i.SenderID,
 		&i.Test,
+		&i.Invitation,
 		&i.ScheduleLocalTime,
 		&i.StartWithinMinutes,
 		&i.BeganAt,

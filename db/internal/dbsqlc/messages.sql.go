@@ -142,7 +142,7 @@ func (q *Queries) MessageCountUnknown(ctx context.Context) (int64, error) {
 }
 
 const messageList = `-- name: MessageList :many
-SELECT m.id, m.run_id, m.user_id, m.dedupe_key, m.seq, m.channel, m.state, m.reason, m.waits_until, m.error_code, m.attempt_count, m.created_at, m.accepted_at, m.sent_at, m.delivered_at, m.read_at, m.ended_at, m.updated_at, m.variables, m.reply, u.phone_number, r.number AS run_number, r.campaign_id
+SELECT m.id, m.run_id, m.user_id, m.dedupe_key, m.seq, m.channel, m.state, m.reason, m.waits_until, m.error_code, m.attempt_count, m.created_at, m.accepted_at, m.sent_at, m.delivered_at, m.read_at, m.ended_at, m.updated_at, m.variables, m.reply, m.step, u.phone_number, r.number AS run_number, r.campaign_id
 FROM messages m
 JOIN campaign_runs r ON r.id = m.run_id
 LEFT JOIN users u ON u.id = m.user_id
@@ -207,6 +207,7 @@ func (q *Queries) MessageList(ctx context.Context, arg MessageListParams) ([]Mes
 			&i.Message.UpdatedAt,
 			&i.Message.Variables,
 			&i.Message.Reply,
+			&i.Message.Step,
 			&i.PhoneNumber,
 			&i.RunNumber,
 			&i.CampaignID,
@@ -231,7 +232,7 @@ WITH fitting AS MATERIALIZED (
 ), page AS (
     SELECT fitting.id FROM fitting ORDER BY fitting.id DESC LIMIT $7
 )
-SELECT m.id, m.run_id, m.user_id, m.dedupe_key, m.seq, m.channel, m.state, m.reason, m.waits_until, m.error_code, m.attempt_count, m.created_at, m.accepted_at, m.sent_at, m.delivered_at, m.read_at, m.ended_at, m.updated_at, m.variables, m.reply, u.phone_number, r.number AS run_number, r.campaign_id
+SELECT m.id, m.run_id, m.user_id, m.dedupe_key, m.seq, m.channel, m.state, m.reason, m.waits_until, m.error_code, m.attempt_count, m.created_at, m.accepted_at, m.sent_at, m.delivered_at, m.read_at, m.ended_at, m.updated_at, m.variables, m.reply, m.step, u.phone_number, r.number AS run_number, r.campaign_id
 FROM page
 JOIN messages m ON m.id = page.id
 JOIN campaign_runs r ON r.id = m.run_id
@@ -295,6 +296,7 @@ func (q *Queries) MessageListSparse(ctx context.Context, arg MessageListSparsePa
 			&i.Message.UpdatedAt,
 			&i.Message.Variables,
 			&i.Message.Reply,
+			&i.Message.Step,
 			&i.PhoneNumber,
 			&i.RunNumber,
 			&i.CampaignID,
@@ -310,7 +312,7 @@ func (q *Queries) MessageListSparse(ctx context.Context, arg MessageListSparsePa
 }
 
 const messageListUnknown = `-- name: MessageListUnknown :many
-SELECT m.id, m.run_id, m.user_id, m.dedupe_key, m.seq, m.channel, m.state, m.reason, m.waits_until, m.error_code, m.attempt_count, m.created_at, m.accepted_at, m.sent_at, m.delivered_at, m.read_at, m.ended_at, m.updated_at, m.variables, m.reply, u.phone_number, r.number AS run_number, r.campaign_id
+SELECT m.id, m.run_id, m.user_id, m.dedupe_key, m.seq, m.channel, m.state, m.reason, m.waits_until, m.error_code, m.attempt_count, m.created_at, m.accepted_at, m.sent_at, m.delivered_at, m.read_at, m.ended_at, m.updated_at, m.variables, m.reply, m.step, u.phone_number, r.number AS run_number, r.campaign_id
 FROM messages m
 JOIN campaign_runs r ON r.id = m.run_id
 LEFT JOIN users u ON u.id = m.user_id
@@ -360,6 +362,7 @@ func (q *Queries) MessageListUnknown(ctx context.Context, arg MessageListUnknown
 			&i.Message.UpdatedAt,
 			&i.Message.Variables,
 			&i.Message.Reply,
+			&i.Message.Step,
 			&i.PhoneNumber,
 			&i.RunNumber,
 			&i.CampaignID,
@@ -408,7 +411,7 @@ func (q *Queries) MessageLock(ctx context.Context, id uuid.UUID) (MessageLockRow
 }
 
 const messageRead = `-- name: MessageRead :one
-SELECT m.id, m.run_id, m.user_id, m.dedupe_key, m.seq, m.channel, m.state, m.reason, m.waits_until, m.error_code, m.attempt_count, m.created_at, m.accepted_at, m.sent_at, m.delivered_at, m.read_at, m.ended_at, m.updated_at, m.variables, m.reply, u.phone_number, r.number AS run_number, r.campaign_id
+SELECT m.id, m.run_id, m.user_id, m.dedupe_key, m.seq, m.channel, m.state, m.reason, m.waits_until, m.error_code, m.attempt_count, m.created_at, m.accepted_at, m.sent_at, m.delivered_at, m.read_at, m.ended_at, m.updated_at, m.variables, m.reply, m.step, u.phone_number, r.number AS run_number, r.campaign_id
 FROM messages m
 JOIN campaign_runs r ON r.id = m.run_id
 LEFT JOIN users u ON u.id = m.user_id
@@ -446,6 +449,7 @@ func (q *Queries) MessageRead(ctx context.Context, id uuid.UUID) (MessageReadRow
 		&i.Message.UpdatedAt,
 		&i.Message.Variables,
 		&i.Message.Reply,
+		&i.Message.Step,
 		&i.PhoneNumber,
 		&i.RunNumber,
 		&i.CampaignID,
@@ -529,7 +533,7 @@ func (q *Queries) RecipientCount(ctx context.Context, arg RecipientCountParams) 
 }
 
 const recipientList = `-- name: RecipientList :many
-SELECT m.id, m.run_id, m.user_id, m.dedupe_key, m.seq, m.channel, m.state, m.reason, m.waits_until, m.error_code, m.attempt_count, m.created_at, m.accepted_at, m.sent_at, m.delivered_at, m.read_at, m.ended_at, m.updated_at, m.variables, m.reply, u.phone_number, r.number AS run_number, r.campaign_id
+SELECT m.id, m.run_id, m.user_id, m.dedupe_key, m.seq, m.channel, m.state, m.reason, m.waits_until, m.error_code, m.attempt_count, m.created_at, m.accepted_at, m.sent_at, m.delivered_at, m.read_at, m.ended_at, m.updated_at, m.variables, m.reply, m.step, u.phone_number, r.number AS run_number, r.campaign_id
 FROM messages m
 JOIN campaign_runs r ON r.id = m.run_id
 LEFT JOIN users u ON u.id = m.user_id
@@ -593,6 +597,7 @@ func (q *Queries) RecipientList(ctx context.Context, arg RecipientListParams) ([
 			&i.Message.UpdatedAt,
 			&i.Message.Variables,
 			&i.Message.Reply,
+			&i.Message.Step,
 			&i.PhoneNumber,
 			&i.RunNumber,
 			&i.CampaignID,

@@ -125,6 +125,9 @@ type Campaign struct {
 	ApprovedAt              *time.Time
 	ApprovedTemplateVersion *int32
 	ReplySenderID           *int32
+	ExitOnReply             bool
+	ExitOnRead              bool
+	ExitSegmentID           *int32
 }
 
 type CampaignRun struct {
@@ -152,6 +155,13 @@ type CampaignRun struct {
 	OccurrenceAt    *time.Time
 }
 
+type CampaignStep struct {
+	CampaignID  int32
+	Number      int16
+	TemplateID  int32
+	WaitSeconds int32
+}
+
 type Cohort struct {
 	RunID        int64
 	Number       int32
@@ -176,15 +186,16 @@ type ComplianceCheck struct {
 }
 
 type ConsentEvent struct {
-	ID        int64
-	UserID    int64
-	State     string
-	Source    string
-	Evidence  string
-	Actor     string
-	CreatedAt time.Time
-	Wording   string
-	CallerIp  string
+	ID           int64
+	UserID       int64
+	State        string
+	Source       string
+	Evidence     string
+	Actor        string
+	CreatedAt    time.Time
+	Wording      string
+	CallerIp     string
+	InvitationID *uuid.UUID
 }
 
 type Content struct {
@@ -198,6 +209,20 @@ type Content struct {
 	Approval       string
 	ApprovalReason string
 	SyncedAt       time.Time
+}
+
+type Enrolment struct {
+	ID        int64
+	RunID     int64
+	UserID    *int64
+	DedupeKey string
+	Variables json.RawMessage
+	NextStep  int16
+	NextAt    time.Time
+	State     string
+	Reason    string
+	CreatedAt time.Time
+	EndedAt   *time.Time
 }
 
 type Erasure struct {
@@ -246,6 +271,7 @@ type Import struct {
 	Comma         string
 	Header        []string
 	Skipped       int32
+	Invite        bool
 }
 
 type ImportChunk struct {
@@ -284,6 +310,23 @@ type InboundMessage struct {
 	KeywordLocale string
 }
 
+type Invitation struct {
+	MessageID          uuid.UUID
+	UserID             int64
+	ConfirmWithinHours int16
+	Evidence           string
+	Actor              string
+	CreatedAt          time.Time
+	ConfirmedAt        *time.Time
+}
+
+type InvitationSetting struct {
+	OnlyRow              bool
+	ConfirmWithinHours   int16
+	InviteAgainAfterDays int16
+	Words                []string
+}
+
 type Keyword struct {
 	Text   string
 	Action string
@@ -311,6 +354,7 @@ type Message struct {
 	UpdatedAt    time.Time
 	Variables    json.RawMessage
 	Reply        *string
+	Step         *int16
 }
 
 type Outbox struct {
@@ -362,6 +406,14 @@ type Reply struct {
 type RetentionMark struct {
 	Kind    string
 	Through int64
+}
+
+type RunStep struct {
+	RunID           int64
+	Number          int16
+	TemplateID      int32
+	TemplateVersion int32
+	WaitSeconds     int32
 }
 
 type Segment struct {

@@ -294,108 +294,24 @@ func (q *Queries) ImportRecordsForget(ctx context.Context, arg ImportRecordsForg
 	return err
 }
 
-const inboundBodiesRetire = `-- name: InboundBodiesRetire :one
-WITH mark AS (
-    SELECT through FROM retention_marks WHERE kind = 'inbound_bodies' FOR UPDATE
-), next AS (
-    SELECT o.id, o.received_at < $2 AS due FROM inbound_messages o
-    WHERE o.id > (SELECT through FROM mark) ORDER BY o.id LIMIT $1
-), reached AS (
-    SELECT coalesce(min(id) FILTER (WHERE NOT due) - 1, max(id), 0)::bigint AS through FROM next
-), emptied AS (
-    UPDATE inbound_messages i SET body = '', payload = '{}' FROM next n, reached
-    WHERE i.id = n.id AND n.id <= reached.through AND (i.body <> '' OR i.payload <> '{}') RETURNING i.id
-), moved AS (
-    UPDATE retention_marks k SET through = greatest(k.through, reached.through) FROM reached WHERE k.kind = 'inbound_bodies'
-)
-SELECT (SELECT count(*) FROM emptied) AS emptied, ((SELECT count(*) FROM next WHERE due) = $1::integer)::boolean AS more
+const importRecordsRetire = `-- name: ImportRecordsRetire :execrows
+UPDATE import_errors SET record = '' WHERE (import_id, line) IN (
+    SELECT e.import_id, e.line FROM import_errors e JOIN imports i ON i.id = e.import_id
+    WHERE e.record <> '' AND i.completed_at < $1 LIMIT $2)
 `
 
-type InboundBodiesRetireParams struct {
-	AtMost         int32
-	ReceivedBefore time.Time
+type ImportRecordsRetireParams struct {
+	EndedBefore *time.Time
+	AtMost      int32
 }
 
-type InboundBodiesRetireRow struct {
-	Emptied int64
-	More    bool
-}
-
-// The payload holds the text too, and goes with it.
-func (q *Queries) InboundBodiesRetire(ctx context.Context, arg InboundBodiesRetireParams) (InboundBodiesRetireRow, error) {
-	row := q.db.QueryRow(ctx, inboundBodiesRetire, arg.AtMost, arg.ReceivedBefore)
-	var i InboundBodiesRetireRow
-	err := row.Scan(&i.Emptied, &i.More)
-	return i, err
-}
-
-const inboundPayloadsRetire = `-- name: InboundPayloadsRetire :one
-WITH mark AS (
-    SELECT through FROM retention_marks WHERE kind = 'inbound_payloads' FOR UPDATE
-), next AS (
-    SELECT o.id, o.received_at < $2 AS due FROM inbound_messages o
-    WHERE o.id > (SELECT through FROM mark) ORDER BY o.id LIMIT $1
-), reached AS (
-    SELECT coalesce(min(id) FILTER (WHERE NOT due) - 1, max(id), 0)::bigint AS through FROM next
-), emptied AS (
-    UPDATE inbound_messages i SET payload = '{}' FROM next n, reached
-    WHERE i.id = n.id AND n.id <= reached.through AND i.payload <> '{}' RETURNING i.id
-), moved AS (
-    UPDATE retention_marks k SET through = greatest(k.through, reached.through) FROM reached WHERE k.kind = 'inbound_payloads'
-)
-SELECT (SELECT count(*) FROM emptied) AS emptied, ((SELECT count(*) FROM next WHERE due) = $1::integer)::boolean AS more
-`
-
-type InboundPayloadsRetireParams struct {
-	AtMost         int32
-	ReceivedBefore time.Time
-}
-
-type InboundPayloadsRetireRow struct {
-	Emptied int64
-	More    bool
-}
-
-func (q *Queries) InboundPayloadsRetire(ctx context.Context, arg InboundPayloadsRetireParams) (InboundPayloadsRetireRow, error) {
-	row := q.db.QueryRow(ctx, inboundPayloadsRetire, arg.AtMost, arg.ReceivedBefore)
-	var i InboundPayloadsRetireRow
-	err := row.Scan(&i.Emptied, &i.More)
-	return i, err
-}
-
-const receiptPayloadsRetire = `-- name: ReceiptPayloadsRetire :one
-WITH mark AS (
-    SELECT through FROM retention_marks WHERE kind = 'receipt_payloads' FOR UPDATE
-), next AS (
-    SELECT o.id, o.received_at < $2 AS due FROM receipts o
-    WHERE o.id > (SELECT through FROM mark) ORDER BY o.id LIMIT $1
-), reached AS (
-    SELECT coalesce(min(id) FILTER (WHERE NOT due) - 1, max(id), 0)::bigint AS through FROM next
-), emptied AS (
-    UPDATE receipts r SET payload = '{}' FROM next n, reached
-    WHERE r.id = n.id AND n.id <= reached.through AND r.payload <> '{}' RETURNING r.id
-), moved AS (
-    UPDATE retention_marks k SET through = greatest(k.through, reached.through) FROM reached WHERE k.kind = 'receipt_payloads'
-)
-SELECT (SELECT count(*) FROM emptied) AS emptied, ((SELECT count(*) FROM next WHERE due) = $1::integer)::boolean AS more
-`
-
-type ReceiptPayloadsRetireParams struct {
-	AtMost         int32
-	ReceivedBefore time.Time
-}
-
-type ReceiptPayloadsRetireRow struct {
-	Emptied int64
-	More    bool
-}
-
-// Empties the next payloads that are old enough, and stops at the first that is not.
-func (q *Queries) ReceiptPayloadsRetire(ctx context.Context, arg ReceiptPayloadsRetireParams) (ReceiptPayloadsRetireRow, error) {
-	row := q.db.QueryRow(ctx, receiptPayloadsRetire, arg.AtMost, arg.ReceivedBefore)
-	var i ReceiptPayloadsRetireRow
-	err := row.Scan(&i.Emptied, &i.More)
-	return i, err
+// Empties up to at_most refused rows of imports that ended before a moment.
+func (q *Queries) ImportRecordsRetire(ctx context.Context, arg ImportRecordsRetireParams) (int64, error) {
+	result, err := q.db.Exec(ctx, importRecordsRetire, arg.EndedBefore, arg.AtMost)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
 }
 
 const senderAddresses = `-- name: SenderAddresses :many
@@ -492,7 +408,7 @@ func (q *Queries) UserInboundScrub(ctx context.Context, userID int64) error {
 }
 
 const userMessages = `-- name: UserMessages :many
-SELECT m.id, m.run_id, m.user_id, m.dedupe_key, m.seq, m.channel, m.state, m.reason, m.waits_until, m.error_code, m.attempt_count, m.created_at, m.accepted_at, m.sent_at, m.delivered_at, m.read_at, m.ended_at, m.updated_at, m.variables, m.reply, r.number AS run_number, r.campaign_id
+SELECT m.id, m.run_id, m.user_id, m.dedupe_key, m.seq, m.channel, m.state, m.reason, m.waits_until, m.error_code, m.attempt_count, m.created_at, m.accepted_at, m.sent_at, m.delivered_at, m.read_at, m.ended_at, m.updated_at, m.variables, m.reply, m.step, r.number AS run_number, r.campaign_id
 FROM messages m JOIN campaign_runs r ON r.id = m.run_id
 WHERE m.user_id = $1::bigint ORDER BY m.id
 `
@@ -533,6 +449,7 @@ func (q *Queries) UserMessages(ctx context.Context, userID int64) ([]UserMessage
 			&i.Message.UpdatedAt,
 			&i.Message.Variables,
 			&i.Message.Reply,
+			&i.Message.Step,
 			&i.RunNumber,
 			&i.CampaignID,
 		); err != nil {

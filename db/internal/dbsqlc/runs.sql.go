@@ -397,6 +397,46 @@ func (q *Queries) RetryCount(ctx context.Context, arg RetryCountParams) (int64, 
 	return count, err
 }
 
+const retryStates = `-- name: RetryStates :many
+SELECT n.state, count(*) AS people FROM (
+    SELECT DISTINCT ON (m.user_id) m.state
+    FROM messages m JOIN campaign_runs r ON r.id = m.run_id
+    WHERE r.campaign_id = $1 AND r.kind <> 'test' AND m.user_id IS NOT NULL
+    ORDER BY m.user_id, r.number DESC, m.id DESC) n
+WHERE n.state = ANY($2::text[]) GROUP BY n.state
+`
+
+type RetryStatesParams struct {
+	CampaignID int32
+	States     []string
+}
+
+type RetryStatesRow struct {
+	State  string
+	People int64
+}
+
+// The people of the campaign by the state of their newest message.
+func (q *Queries) RetryStates(ctx context.Context, arg RetryStatesParams) ([]RetryStatesRow, error) {
+	rows, err := q.db.Query(ctx, retryStates, arg.CampaignID, arg.States)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []RetryStatesRow
+	for rows.Next() {
+		var i RetryStatesRow
+		if err := rows.Scan(&i.State, &i.People); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const runActive = `-- name: RunActive :one
 SELECT id, number, not_before FROM campaign_runs WHERE campaign_id = $1 AND finished_at IS NULL AND kind <> 'test'
 `
@@ -542,6 +582,7 @@ const runGet = `-- name: RunGet :one
 SELECT r.id, r.campaign_id, r.number, r.kind, r.template_id, r.template_version, r.sender_id, r.started_by, r.started_at, r.not_before, r.frozen_at, r.audience_size, r.finished_at, r.settled_at, r.retry_states, r.retry_error_codes, r.canary_passed_at, r.breaker_since, r.awaits_template, r.closed_at, r.next_start_at, r.occurrence_at, c.status, c.status_reason, c.rate_limit_per_second, c.priority, c.quiet_start, c.quiet_end, c.timezone,
        c.schedule_local_time, c.start_within_minutes,
        coalesce(p.id, 0)::integer AS portfolio_id,
+       EXISTS (SELECT 1 FROM enrolments e WHERE e.run_id = r.id AND e.state = 'active') AS enrolled,
        ARRAY(SELECT v.approval FROM template_variants v
              WHERE v.template_id = r.template_id AND v.version = r.template_version AND c.window_policy = 'template')::text[] AS approvals,
        coalesce((SELECT min(v.approval_reason) FROM template_variants v
@@ -564,6 +605,7 @@ type RunGetRow struct {
 	ScheduleLocalTime  string
 	StartWithinMinutes *int32
 	PortfolioID        int32
+	Enrolled           bool
 	Approvals          []string
 	ApprovalReason     string
 }
@@ -605,6 +647,7 @@ func (q *Queries) RunGet(ctx context.Context, id int64) (RunGetRow, error) {
 		&i.ScheduleLocalTime,
 		&i.StartWithinMinutes,
 		&i.PortfolioID,
+		&i.Enrolled,
 		&i.Approvals,
 		&i.ApprovalReason,
 	)
@@ -1077,7 +1120,8 @@ func (q *Queries) RunUndecided(ctx context.Context, runID int64) (RunUndecidedRo
 
 const runsOfTemplate = `-- name: RunsOfTemplate :many
 SELECT r.id, r.campaign_id, r.number, c.rate_limit_per_second FROM campaign_runs r JOIN campaigns c ON c.id = r.campaign_id
-WHERE r.template_id = $1 AND r.template_version = $2 AND r.finished_at IS NULL ORDER BY r.id
+WHERE r.finished_at IS NULL AND (r.template_id = $1 AND r.template_version = $2
+    OR r.id IN (SELECT s.run_id FROM run_steps s WHERE s.template_id = $1 AND s.template_version = $2)) ORDER BY r.id
 `
 
 type RunsOfTemplateParams struct {

@@ -182,7 +182,7 @@ const templateList = `-- name: TemplateList :many
 SELECT t.id, t.name, t.version, t.channel, t.locale, t.created_at, t.updated_at, v.content, v.variables, v.category, v.collapse_whitespace,
        (SELECT jsonb_agg(to_jsonb(o) ORDER BY o.position) FROM template_variants o WHERE o.template_id = v.template_id AND o.version = v.version)::jsonb AS variants
 FROM templates t JOIN template_versions v ON v.template_id = t.id AND v.version = t.version
-WHERE $1::integer IS NULL OR t.id < $1
+WHERE ($1::integer IS NULL OR t.id < $1) AND t.id <> ALL (ARRAY(SELECT c.template_id FROM campaigns c WHERE c.reply_sender_id IS NOT NULL))
 ORDER BY t.id DESC LIMIT $2
 `
 
@@ -206,6 +206,7 @@ type TemplateListRow struct {
 	Variants           json.RawMessage
 }
 
+// Those that people made: the built-in ones of the replies are not listed.
 func (q *Queries) TemplateList(ctx context.Context, arg TemplateListParams) ([]TemplateListRow, error) {
 	rows, err := q.db.Query(ctx, templateList, arg.After, arg.AtMost)
 	if err != nil {
@@ -257,7 +258,7 @@ func (q *Queries) TemplateLock(ctx context.Context, id int32) (TemplateLockRow, 
 }
 
 const templateTotal = `-- name: TemplateTotal :one
-SELECT count(*) FROM templates
+SELECT count(*) FROM templates t WHERE t.id <> ALL (ARRAY(SELECT c.template_id FROM campaigns c WHERE c.reply_sender_id IS NOT NULL))
 `
 
 func (q *Queries) TemplateTotal(ctx context.Context) (int64, error) {
@@ -449,7 +450,9 @@ func (q *Queries) VariantSubmitted(ctx context.Context, arg VariantSubmittedPara
 const variantsUndecided = `-- name: VariantsUndecided :many
 SELECT v.template_id, v.version, v.locale FROM template_variants v JOIN templates t ON t.id = v.template_id
 WHERE v.approval IN ('unsubmitted', 'received', 'pending') AND (v.version = t.version OR EXISTS (
-    SELECT 1 FROM campaign_runs r WHERE r.template_id = v.template_id AND r.template_version = v.version AND r.finished_at IS NULL))
+    SELECT 1 FROM campaign_runs r WHERE r.template_id = v.template_id AND r.template_version = v.version AND r.finished_at IS NULL) OR EXISTS (
+    SELECT 1 FROM run_steps s JOIN campaign_runs r ON r.id = s.run_id
+    WHERE s.template_id = v.template_id AND s.template_version = v.version AND r.finished_at IS NULL))
 ORDER BY v.template_id, v.version, v.position
 `
 
@@ -484,7 +487,9 @@ const variantsWithContent = `-- name: VariantsWithContent :many
 SELECT v.template_id, v.version, v.locale, v.content, v.mapping, v.content_sid, v.given, v.approval FROM template_variants v
 JOIN templates t ON t.id = v.template_id
 WHERE v.content_sid IS NOT NULL AND v.approval <> 'unsubmitted' AND (v.version = t.version OR EXISTS (
-    SELECT 1 FROM campaign_runs r WHERE r.template_id = v.template_id AND r.template_version = v.version AND r.finished_at IS NULL))
+    SELECT 1 FROM campaign_runs r WHERE r.template_id = v.template_id AND r.template_version = v.version AND r.finished_at IS NULL) OR EXISTS (
+    SELECT 1 FROM run_steps s JOIN campaign_runs r ON r.id = s.run_id
+    WHERE s.template_id = v.template_id AND s.template_version = v.version AND r.finished_at IS NULL))
 ORDER BY v.template_id, v.version, v.position
 `
 

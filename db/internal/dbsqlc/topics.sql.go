@@ -296,20 +296,25 @@ func (q *Queries) TopicList(ctx context.Context, arg TopicListParams) ([]Topic, 
 const topicMessagesWithdraw = `-- name: TopicMessagesWithdraw :many
 WITH waiting AS (
     SELECT m.id FROM messages m JOIN campaign_runs r ON r.id = m.run_id JOIN campaigns c ON c.id = r.campaign_id
-    WHERE m.user_id = $3::bigint AND m.state = 'pending' AND c.subscription_topic_id = $4::integer
+    WHERE m.user_id = $1::bigint AND m.state = 'pending' AND c.subscription_topic_id = $2::integer
     ORDER BY m.id FOR UPDATE OF m
+), ended AS (
+    UPDATE messages m SET state = 'suppressed', reason = $3, waits_until = NULL, ended_at = $4, updated_at = $4
+    FROM waiting w, campaign_runs r
+    WHERE m.id = w.id AND m.state = 'pending' AND r.id = m.run_id
+    RETURNING m.id, m.run_id, r.campaign_id, r.number, m.seq
+), judged AS (
+    INSERT INTO compliance_checks (message_id, action, reason, steps, created_at)
+    SELECT e.id, 'suppress', $3, jsonb_build_array(jsonb_build_object('step', 'consent', 'result', 'failed', 'detail', $3::text)), $4 FROM ended e
 )
-UPDATE messages m SET state = 'suppressed', reason = $1, waits_until = NULL, ended_at = $2, updated_at = $2
-FROM waiting w, campaign_runs r
-WHERE m.id = w.id AND m.state = 'pending' AND r.id = m.run_id
-RETURNING m.run_id, r.campaign_id, r.number, m.seq
+SELECT e.run_id, e.campaign_id, e.number, e.seq FROM ended e
 `
 
 type TopicMessagesWithdrawParams struct {
-	Reason  string
-	Now     *time.Time
 	UserID  int64
 	TopicID int32
+	Reason  string
+	Now     *time.Time
 }
 
 type TopicMessagesWithdrawRow struct {
@@ -322,10 +327,10 @@ type TopicMessagesWithdrawRow struct {
 // Ends what a person still waits for of the campaigns to a topic's subscribers. The caller holds the person's row.
 func (q *Queries) TopicMessagesWithdraw(ctx context.Context, arg TopicMessagesWithdrawParams) ([]TopicMessagesWithdrawRow, error) {
 	rows, err := q.db.Query(ctx, topicMessagesWithdraw,
-		arg.Reason,
-		arg.Now,
 		arg.UserID,
 		arg.TopicID,
+		arg.Reason,
+		arg.Now,
 	)
 	if err != nil {
 		return nil, err

@@ -9,6 +9,8 @@ import (
 	"context"
 	"encoding/json"
 	"time"
+
+	"github.com/google/uuid"
 )
 
 const consentEventCount = `-- name: ConsentEventCount :one
@@ -23,19 +25,20 @@ func (q *Queries) ConsentEventCount(ctx context.Context, userID int64) (int64, e
 }
 
 const consentEventInsert = `-- name: ConsentEventInsert :exec
-INSERT INTO consent_events (user_id, state, source, evidence, wording, caller_ip, actor, created_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+INSERT INTO consent_events (user_id, state, source, evidence, wording, caller_ip, actor, invitation_id, created_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
 `
 
 type ConsentEventInsertParams struct {
-	UserID   int64
-	State    string
-	Source   string
-	Evidence string
-	Wording  string
-	CallerIp string
-	Actor    string
-	Now      time.Time
+	UserID       int64
+	State        string
+	Source       string
+	Evidence     string
+	Wording      string
+	CallerIp     string
+	Actor        string
+	InvitationID *uuid.UUID
+	Now          time.Time
 }
 
 func (q *Queries) ConsentEventInsert(ctx context.Context, arg ConsentEventInsertParams) error {
@@ -47,13 +50,14 @@ func (q *Queries) ConsentEventInsert(ctx context.Context, arg ConsentEventInsert
 		arg.Wording,
 		arg.CallerIp,
 		arg.Actor,
+		arg.InvitationID,
 		arg.Now,
 	)
 	return err
 }
 
 const consentEventList = `-- name: ConsentEventList :many
-SELECT e.id, e.state, coalesce(p.state, '')::text AS previous_state, e.source, e.evidence, e.wording, e.caller_ip, e.actor, e.created_at
+SELECT e.id, e.state, coalesce(p.state, '')::text AS previous_state, e.source, e.evidence, e.wording, e.caller_ip, e.actor, e.invitation_id, e.created_at
 FROM consent_events e
 LEFT JOIN LATERAL (
     SELECT o.state FROM consent_events o WHERE o.user_id = e.user_id AND o.id < e.id ORDER BY o.id DESC LIMIT 1
@@ -77,6 +81,7 @@ type ConsentEventListRow struct {
 	Wording       string
 	CallerIp      string
 	Actor         string
+	InvitationID  *uuid.UUID
 	CreatedAt     time.Time
 }
 
@@ -99,6 +104,7 @@ func (q *Queries) ConsentEventList(ctx context.Context, arg ConsentEventListPara
 			&i.Wording,
 			&i.CallerIp,
 			&i.Actor,
+			&i.InvitationID,
 			&i.CreatedAt,
 		); err != nil {
 			return nil, err
@@ -116,21 +122,26 @@ WITH waiting AS (
     SELECT o.id FROM messages o
     JOIN campaign_runs r ON r.id = o.run_id
     JOIN campaigns c ON c.id = r.campaign_id
-    WHERE o.user_id = ANY($3::bigint[]) AND o.state = 'pending'
-      AND suppression_scopes(o.channel, c.subscription_topic_id) && $4::text[]
+    WHERE o.user_id = ANY($1::bigint[]) AND o.state = 'pending'
+      AND suppression_scopes(o.channel, c.subscription_topic_id) && $2::text[]
     ORDER BY o.id FOR UPDATE OF o
+), ended AS (
+    UPDATE messages m SET state = 'suppressed', reason = $3, waits_until = NULL, ended_at = $4, updated_at = $4
+    FROM waiting w, campaign_runs r
+    WHERE m.id = w.id AND m.state = 'pending' AND r.id = m.run_id
+    RETURNING m.id, m.run_id, r.campaign_id, r.number, m.seq
+), judged AS (
+    INSERT INTO compliance_checks (message_id, action, reason, steps, created_at)
+    SELECT e.id, 'suppress', $3, jsonb_build_array(jsonb_build_object('step', 'consent', 'result', 'failed', 'detail', $3::text)), $4 FROM ended e
 )
-UPDATE messages m SET state = 'suppressed', reason = $1, waits_until = NULL, ended_at = $2, updated_at = $2
-FROM waiting w, campaign_runs r
-WHERE m.id = w.id AND m.state = 'pending' AND r.id = m.run_id
-RETURNING m.run_id, r.campaign_id, r.number, m.seq
+SELECT e.run_id, e.campaign_id, e.number, e.seq FROM ended e
 `
 
 type MessagesSuppressParams struct {
-	Reason  string
-	Now     *time.Time
 	UserIds []int64
 	Scopes  []string
+	Reason  string
+	Now     *time.Time
 }
 
 type MessagesSuppressRow struct {
@@ -143,10 +154,10 @@ type MessagesSuppressRow struct {
 // Ends what these people still wait for and a suppression of one of the scopes forbids. The caller holds their rows.
 func (q *Queries) MessagesSuppress(ctx context.Context, arg MessagesSuppressParams) ([]MessagesSuppressRow, error) {
 	rows, err := q.db.Query(ctx, messagesSuppress,
-		arg.Reason,
-		arg.Now,
 		arg.UserIds,
 		arg.Scopes,
+		arg.Reason,
+		arg.Now,
 	)
 	if err != nil {
 		return nil, err
@@ -173,19 +184,24 @@ func (q *Queries) MessagesSuppress(ctx context.Context, arg MessagesSuppressPara
 
 const messagesWithdraw = `-- name: MessagesWithdraw :many
 WITH waiting AS (
-    SELECT id FROM messages WHERE user_id = ANY($4::bigint[]) AND messages.state = 'pending' ORDER BY id FOR UPDATE
+    SELECT id FROM messages WHERE user_id = ANY($1::bigint[]) AND messages.state = 'pending' ORDER BY id FOR UPDATE
+), ended AS (
+    UPDATE messages m SET state = $2, reason = $3, waits_until = NULL, ended_at = $4, updated_at = $4
+    FROM waiting w, campaign_runs r
+    WHERE m.id = w.id AND m.state = 'pending' AND r.id = m.run_id
+    RETURNING m.id, m.run_id, r.campaign_id, r.number, m.seq
+), judged AS (
+    INSERT INTO compliance_checks (message_id, action, reason, steps, created_at)
+    SELECT e.id, 'suppress', $3, jsonb_build_array(jsonb_build_object('step', 'consent', 'result', 'failed', 'detail', $3::text)), $4 FROM ended e WHERE $2::text = 'suppressed'
 )
-UPDATE messages m SET state = $1, reason = $2, waits_until = NULL, ended_at = $3, updated_at = $3
-FROM waiting w, campaign_runs r
-WHERE m.id = w.id AND m.state = 'pending' AND r.id = m.run_id
-RETURNING m.run_id, r.campaign_id, r.number, m.seq
+SELECT e.run_id, e.campaign_id, e.number, e.seq FROM ended e
 `
 
 type MessagesWithdrawParams struct {
+	UserIds []int64
 	State   string
 	Reason  string
 	Now     *time.Time
-	UserIds []int64
 }
 
 type MessagesWithdrawRow struct {
@@ -195,13 +211,13 @@ type MessagesWithdrawRow struct {
 	Seq        int32
 }
 
-// Ends what these people still wait for. The caller holds their rows.
+// Ends what these people still wait for, and says why on the record of checks. The caller holds their rows.
 func (q *Queries) MessagesWithdraw(ctx context.Context, arg MessagesWithdrawParams) ([]MessagesWithdrawRow, error) {
 	rows, err := q.db.Query(ctx, messagesWithdraw,
+		arg.UserIds,
 		arg.State,
 		arg.Reason,
 		arg.Now,
-		arg.UserIds,
 	)
 	if err != nil {
 		return nil, err
