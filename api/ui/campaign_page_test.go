@@ -121,7 +121,7 @@ func TestChangeWhatRemains(t *testing.T) {
 	require.NotContains(t, s.get(t, place), `action="/campaign/1/rate"`)
 	w = s.submit(t, place+"/retry", place+"/rate", "rate_limit_per_second", "5")
 	require.Equal(t, http.StatusConflict, w.Code)
-	s.refused = access.Write
+	s.refused = access.Send
 	require.Equal(t, http.StatusUnauthorized, s.do(post(place+"/rate", nil)).Code)
 }
 

@@ -23,7 +23,7 @@ func upload(t *testing.T, action, name, content string, fields ...string) *http.
 	t.Helper()
 	var b bytes.Buffer
 	form := multipart.NewWriter(&b)
-	require.NoError(t, form.WriteField("form", uuid.NewString()))
+	require.NoError(t, form.WriteField("form_token", uuid.NewString()))
 	for i := 0; i < len(fields); i += 2 {
 		require.NoError(t, form.WriteField(fields[i], fields[i+1]))
 	}
@@ -90,7 +90,7 @@ func TestImportCountsOnce(t *testing.T) {
 		require.NoError(t, err)
 		// The same token, as when a button is clicked twice.
 		body := b.Bytes()
-		at := bytes.Index(body, []byte("name=\"form\"\r\n\r\n")) + len("name=\"form\"\r\n\r\n")
+		at := bytes.Index(body, []byte("name=\"form_token\"\r\n\r\n")) + len("name=\"form_token\"\r\n\r\n")
 		copy(body[at:], once)
 		r.Body = io.NopCloser(bytes.NewReader(body))
 		w := s.do(r)

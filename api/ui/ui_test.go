@@ -317,37 +317,6 @@ func TestHostileTexts(t *testing.T) {
 	require.NotContains(t, w.Body.String(), "<img src=x")
 }
 
-func TestLibrary(t *testing.T) {
-	t.Parallel()
-	s := open(t)
-	s.person(t, 1, user.OptIn, user.Attributes{"city": "Colombo"})
-	s.person(t, 2, user.Stop, user.Attributes{"city": "Colombo"})
-
-	w := s.submit(t, "/segments", "/segments", "name", "Colombo", "definition_json", `{"attribute":"city","operator":"is","value":"Colombo"}`)
-	require.Equal(t, http.StatusUnprocessableEntity, w.Code)
-	require.Contains(t, text(w.Body.String()), "operator", "the mistake is named, wherever in the JSON it is")
-	require.Contains(t, w.Body.String(), "is-invalid")
-	w = s.submit(t, "/segments", "/segments", "name", "Colombo", "definition_json", `{"attribute":"city","operator":"equals","value":"Colombo"}`)
-	require.Equal(t, http.StatusSeeOther, w.Code)
-	page := text(s.get(t, w.Header().Get("Location")))
-	require.Contains(t, page, "Selected 2")
-	require.Contains(t, page, "May be sent to 1")
-	require.Contains(t, page, `city is "Colombo"`)
-
-	w = s.submit(t, "/templates", "/templates", "name", "", "content", "Hi {", "channel", "pigeon", "locale", "?")
-	require.Equal(t, http.StatusUnprocessableEntity, w.Code)
-	for _, says := range []string{"must have 1 to 100 characters", "{ without }", "must be whatsapp or sms", "must be a language"} {
-		require.Contains(t, text(w.Body.String()), says)
-	}
-	w = s.submit(t, "/templates", "/templates", "name", "Welcome", "content", "Hi {name}\r\nBye", "channel", "whatsapp", "locale", "en_US")
-	require.Equal(t, http.StatusSeeOther, w.Code)
-	saved, err := s.Template(t.Context(), 1)
-	require.NoError(t, err)
-	require.Equal(t, "Hi {name}\nBye", saved.Content)
-	require.Equal(t, []string{"name"}, saved.Variables)
-	require.Contains(t, text(s.get(t, "/templates")), "Welcome whatsapp en_US 1 marketing en_US: unsubmitted Hi {name} Bye name")
-}
-
 func TestTurnedAway(t *testing.T) {
 	t.Parallel()
 	s := open(t)
