@@ -104,21 +104,21 @@ func (s *server) DeleteSegment(ctx context.Context, r openapi.DeleteSegmentReque
 	return openapi.DeleteSegment204Response{}, s.Store.DeleteSegment(ctx, r.ID, s.Now())
 }
 
-func (s *server) ListSegmentUses(ctx context.Context, r openapi.ListSegmentUsesRequestObject) (openapi.ListSegmentUsesResponseObject, error) {
+func (s *server) GetSegmentUses(ctx context.Context, r openapi.GetSegmentUsesRequestObject) (openapi.GetSegmentUsesResponseObject, error) {
 	if _, err := s.Store.Segment(ctx, r.ID); err != nil {
 		return nil, err
 	}
 	uses, err := s.Store.SegmentUses(ctx, r.ID)
-	return openapi.ListSegmentUses200JSONResponse{Uses: each(uses, showUse)}, err
+	return openapi.GetSegmentUses200JSONResponse{Uses: each(uses, showUse)}, err
 }
 
 func showUse(u report.Use) openapi.Use {
 	return openapi.Use{Kind: string(u.Kind), ID: u.ID, Name: u.Name, Status: none(string(u.Status)), UsedAs: string(u.As)}
 }
 
-func (s *server) ListAttributes(ctx context.Context, _ openapi.ListAttributesRequestObject) (openapi.ListAttributesResponseObject, error) {
+func (s *server) GetAttributes(ctx context.Context, _ openapi.GetAttributesRequestObject) (openapi.GetAttributesResponseObject, error) {
 	known, err := s.Store.Attributes(ctx)
-	return openapi.ListAttributes200JSONResponse{Attributes: each(known, func(a user.KnownAttribute) openapi.KnownAttribute {
+	return openapi.GetAttributes200JSONResponse{Attributes: each(known, func(a user.KnownAttribute) openapi.KnownAttribute {
 		return openapi.KnownAttribute{
 			Name: a.Name, Users: a.People, Values: append([]string{}, a.Values...),
 			Types: each(a.Types, func(t string) openapi.KnownAttributeTypes { return openapi.KnownAttributeTypes(t) }),

@@ -79,12 +79,12 @@ func (s *server) DeleteTemplate(ctx context.Context, r openapi.DeleteTemplateReq
 	return openapi.DeleteTemplate204Response{}, s.Store.DeleteTemplate(ctx, r.ID, s.Now())
 }
 
-func (s *server) ListTemplateUses(ctx context.Context, r openapi.ListTemplateUsesRequestObject) (openapi.ListTemplateUsesResponseObject, error) {
+func (s *server) GetTemplateUses(ctx context.Context, r openapi.GetTemplateUsesRequestObject) (openapi.GetTemplateUsesResponseObject, error) {
 	if _, err := s.Store.Template(ctx, r.ID); err != nil {
 		return nil, err
 	}
 	uses, err := s.Store.TemplateUses(ctx, r.ID)
-	return openapi.ListTemplateUses200JSONResponse{Uses: each(uses, showUse)}, err
+	return openapi.GetTemplateUses200JSONResponse{Uses: each(uses, showUse)}, err
 }
 
 func (s *server) ListTemplateVersions(ctx context.Context, r openapi.ListTemplateVersionsRequestObject) (openapi.ListTemplateVersionsResponseObject, error) {
@@ -96,12 +96,13 @@ func (s *server) ListTemplateVersions(ctx context.Context, r openapi.ListTemplat
 	if err != nil {
 		return nil, err
 	}
-	if _, err := s.Store.Template(ctx, r.ID); err != nil {
+	newest, err := s.Store.Template(ctx, r.ID)
+	if err != nil {
 		return nil, err
 	}
 	versions, err := s.Store.TemplateVersions(ctx, r.ID, before, p.fetch())
 	versions, next := cut(p, versions, func(t render.Saved) int64 { return int64(t.Version) })
-	return openapi.ListTemplateVersions200JSONResponse{Versions: each(versions, showTemplate), NextCursor: next}, err
+	return openapi.ListTemplateVersions200JSONResponse{Versions: each(versions, showTemplate), NextCursor: next, Total: int64(newest.Version)}, err
 }
 
 func (s *server) PreviewTemplate(ctx context.Context, r openapi.PreviewTemplateRequestObject) (openapi.PreviewTemplateResponseObject, error) {

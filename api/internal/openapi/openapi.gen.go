@@ -3160,8 +3160,11 @@ type TemplateVariantWrite struct {
 
 // TemplateVersionList defines model for TemplateVersionList.
 type TemplateVersionList struct {
-	NextCursor *string    `json:"next_cursor"`
-	Versions   []Template `json:"versions"`
+	NextCursor *string `json:"next_cursor"`
+
+	// Total All versions of the template.
+	Total    int64      `json:"total"`
+	Versions []Template `json:"versions"`
 }
 
 // TemplateWarning defines model for TemplateWarning.
@@ -4450,9 +4453,9 @@ type ServerInterface interface {
 	// RemoveSecondFactor Remove the second factor of an account
 	// (DELETE /api/v1/accounts/{id}/second-factor)
 	RemoveSecondFactor(c *gin.Context, id ID)
-	// ListAttributes List the attributes that users have
+	// GetAttributes List the attributes that users have
 	// (GET /api/v1/attributes)
-	ListAttributes(c *gin.Context)
+	GetAttributes(c *gin.Context)
 	// ListAuditEvents List who changed what
 	// (GET /api/v1/audit)
 	ListAuditEvents(c *gin.Context, params ListAuditEventsParams)
@@ -4636,9 +4639,9 @@ type ServerInterface interface {
 	// ReplaceSegmentMembers Replace who is in a static segment
 	// (PUT /api/v1/segments/{id}/members)
 	ReplaceSegmentMembers(c *gin.Context, id ID, params ReplaceSegmentMembersParams)
-	// ListSegmentUses List what uses a segment
+	// GetSegmentUses List what uses a segment
 	// (GET /api/v1/segments/{id}/uses)
-	ListSegmentUses(c *gin.Context, id ID)
+	GetSegmentUses(c *gin.Context, id ID)
 	// GetSenders List the senders
 	// (GET /api/v1/senders)
 	GetSenders(c *gin.Context)
@@ -4687,9 +4690,9 @@ type ServerInterface interface {
 	// PreviewTemplate Render a template for one person
 	// (POST /api/v1/templates/{id}/preview)
 	PreviewTemplate(c *gin.Context, id ID, params PreviewTemplateParams)
-	// ListTemplateUses List what uses a template
+	// GetTemplateUses List what uses a template
 	// (GET /api/v1/templates/{id}/uses)
-	ListTemplateUses(c *gin.Context, id ID)
+	GetTemplateUses(c *gin.Context, id ID)
 	// ListTemplateVersions List the versions of a template
 	// (GET /api/v1/templates/{id}/versions)
 	ListTemplateVersions(c *gin.Context, id ID, params ListTemplateVersionsParams)
@@ -4925,8 +4928,8 @@ func (siw *ServerInterfaceWrapper) RemoveSecondFactor(c *gin.Context) {
 	siw.Handler.RemoveSecondFactor(c, id)
 }
 
-// ListAttributes operation middleware
-func (siw *ServerInterfaceWrapper) ListAttributes(c *gin.Context) {
+// GetAttributes operation middleware
+func (siw *ServerInterfaceWrapper) GetAttributes(c *gin.Context) {
 
 	for _, middleware := range siw.HandlerMiddlewares {
 		middleware(c)
@@ -4935,7 +4938,7 @@ func (siw *ServerInterfaceWrapper) ListAttributes(c *gin.Context) {
 		}
 	}
 
-	siw.Handler.ListAttributes(c)
+	siw.Handler.GetAttributes(c)
 }
 
 // ListAuditEvents operation middleware
@@ -7131,8 +7134,8 @@ func (siw *ServerInterfaceWrapper) ReplaceSegmentMembers(c *gin.Context) {
 	siw.Handler.ReplaceSegmentMembers(c, id, params)
 }
 
-// ListSegmentUses operation middleware
-func (siw *ServerInterfaceWrapper) ListSegmentUses(c *gin.Context) {
+// GetSegmentUses operation middleware
+func (siw *ServerInterfaceWrapper) GetSegmentUses(c *gin.Context) {
 
 	var err error
 	_ = err
@@ -7153,7 +7156,7 @@ func (siw *ServerInterfaceWrapper) ListSegmentUses(c *gin.Context) {
 		}
 	}
 
-	siw.Handler.ListSegmentUses(c, id)
+	siw.Handler.GetSegmentUses(c, id)
 }
 
 // GetSenders operation middleware
@@ -7717,8 +7720,8 @@ func (siw *ServerInterfaceWrapper) PreviewTemplate(c *gin.Context) {
 	siw.Handler.PreviewTemplate(c, id, params)
 }
 
-// ListTemplateUses operation middleware
-func (siw *ServerInterfaceWrapper) ListTemplateUses(c *gin.Context) {
+// GetTemplateUses operation middleware
+func (siw *ServerInterfaceWrapper) GetTemplateUses(c *gin.Context) {
 
 	var err error
 	_ = err
@@ -7739,7 +7742,7 @@ func (siw *ServerInterfaceWrapper) ListTemplateUses(c *gin.Context) {
 		}
 	}
 
-	siw.Handler.ListTemplateUses(c, id)
+	siw.Handler.GetTemplateUses(c, id)
 }
 
 // ListTemplateVersions operation middleware
@@ -8722,7 +8725,7 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 
 	router.GET(options.BaseURL+"/api/v1/users", wrapper.ListUsers)
 	router.POST(options.BaseURL+"/api/v1/users", wrapper.CreateUser)
-	router.GET(options.BaseURL+"/api/v1/attributes", wrapper.ListAttributes)
+	router.GET(options.BaseURL+"/api/v1/attributes", wrapper.GetAttributes)
 	router.GET(options.BaseURL+"/api/v1/users.csv", wrapper.ExportUsersCsv)
 	router.GET(options.BaseURL+"/api/v1/users.jsonl", wrapper.ExportUsersJsonl)
 	router.DELETE(options.BaseURL+"/api/v1/users/:phone_number", wrapper.DeleteUser)
@@ -8766,7 +8769,7 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 	router.DELETE(options.BaseURL+"/api/v1/segments/:id", wrapper.DeleteSegment)
 	router.GET(options.BaseURL+"/api/v1/segments/:id", wrapper.GetSegment)
 	router.PUT(options.BaseURL+"/api/v1/segments/:id", wrapper.UpdateSegment)
-	router.GET(options.BaseURL+"/api/v1/segments/:id/uses", wrapper.ListSegmentUses)
+	router.GET(options.BaseURL+"/api/v1/segments/:id/uses", wrapper.GetSegmentUses)
 	router.POST(options.BaseURL+"/api/v1/segments/:id/evaluate", wrapper.EvaluateSegment)
 	router.POST(options.BaseURL+"/api/v1/segments/preview", wrapper.PreviewSegment)
 	router.POST(options.BaseURL+"/api/v1/segments/:id/members", wrapper.AddSegmentMembers)
@@ -8779,7 +8782,7 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 	router.DELETE(options.BaseURL+"/api/v1/templates/:id", wrapper.DeleteTemplate)
 	router.GET(options.BaseURL+"/api/v1/templates/:id", wrapper.GetTemplate)
 	router.PUT(options.BaseURL+"/api/v1/templates/:id", wrapper.UpdateTemplate)
-	router.GET(options.BaseURL+"/api/v1/templates/:id/uses", wrapper.ListTemplateUses)
+	router.GET(options.BaseURL+"/api/v1/templates/:id/uses", wrapper.GetTemplateUses)
 	router.GET(options.BaseURL+"/api/v1/templates/:id/versions", wrapper.ListTemplateVersions)
 	router.POST(options.BaseURL+"/api/v1/templates/:id/preview", wrapper.PreviewTemplate)
 	router.GET(options.BaseURL+"/api/v1/campaigns", wrapper.ListCampaigns)
@@ -10059,16 +10062,16 @@ func (response RemoveSecondFactordefaultApplicationProblemPlusJSONResponse) Visi
 	return err
 }
 
-type ListAttributesRequestObject struct {
+type GetAttributesRequestObject struct {
 }
 
-type ListAttributesResponseObject interface {
-	VisitListAttributesResponse(w http.ResponseWriter) error
+type GetAttributesResponseObject interface {
+	VisitGetAttributesResponse(w http.ResponseWriter) error
 }
 
-type ListAttributes200JSONResponse AttributeList
+type GetAttributes200JSONResponse AttributeList
 
-func (response ListAttributes200JSONResponse) VisitListAttributesResponse(w http.ResponseWriter) error {
+func (response GetAttributes200JSONResponse) VisitGetAttributesResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
@@ -10080,11 +10083,11 @@ func (response ListAttributes200JSONResponse) VisitListAttributesResponse(w http
 	return err
 }
 
-type ListAttributes400ApplicationProblemPlusJSONResponse struct {
+type GetAttributes400ApplicationProblemPlusJSONResponse struct {
 	BadRequestApplicationProblemPlusJSONResponse
 }
 
-func (response ListAttributes400ApplicationProblemPlusJSONResponse) VisitListAttributesResponse(w http.ResponseWriter) error {
+func (response GetAttributes400ApplicationProblemPlusJSONResponse) VisitGetAttributesResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
@@ -10096,11 +10099,11 @@ func (response ListAttributes400ApplicationProblemPlusJSONResponse) VisitListAtt
 	return err
 }
 
-type ListAttributes401ApplicationProblemPlusJSONResponse struct {
+type GetAttributes401ApplicationProblemPlusJSONResponse struct {
 	UnauthorizedApplicationProblemPlusJSONResponse
 }
 
-func (response ListAttributes401ApplicationProblemPlusJSONResponse) VisitListAttributesResponse(w http.ResponseWriter) error {
+func (response GetAttributes401ApplicationProblemPlusJSONResponse) VisitGetAttributesResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
@@ -10112,11 +10115,11 @@ func (response ListAttributes401ApplicationProblemPlusJSONResponse) VisitListAtt
 	return err
 }
 
-type ListAttributes403ApplicationProblemPlusJSONResponse struct {
+type GetAttributes403ApplicationProblemPlusJSONResponse struct {
 	ForbiddenApplicationProblemPlusJSONResponse
 }
 
-func (response ListAttributes403ApplicationProblemPlusJSONResponse) VisitListAttributesResponse(w http.ResponseWriter) error {
+func (response GetAttributes403ApplicationProblemPlusJSONResponse) VisitGetAttributesResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
@@ -10128,11 +10131,11 @@ func (response ListAttributes403ApplicationProblemPlusJSONResponse) VisitListAtt
 	return err
 }
 
-type ListAttributes500ApplicationProblemPlusJSONResponse struct {
+type GetAttributes500ApplicationProblemPlusJSONResponse struct {
 	InternalErrorApplicationProblemPlusJSONResponse
 }
 
-func (response ListAttributes500ApplicationProblemPlusJSONResponse) VisitListAttributesResponse(w http.ResponseWriter) error {
+func (response GetAttributes500ApplicationProblemPlusJSONResponse) VisitGetAttributesResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
@@ -10144,11 +10147,11 @@ func (response ListAttributes500ApplicationProblemPlusJSONResponse) VisitListAtt
 	return err
 }
 
-type ListAttributes503ApplicationProblemPlusJSONResponse struct {
+type GetAttributes503ApplicationProblemPlusJSONResponse struct {
 	UnavailableApplicationProblemPlusJSONResponse
 }
 
-func (response ListAttributes503ApplicationProblemPlusJSONResponse) VisitListAttributesResponse(w http.ResponseWriter) error {
+func (response GetAttributes503ApplicationProblemPlusJSONResponse) VisitGetAttributesResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
@@ -10160,12 +10163,12 @@ func (response ListAttributes503ApplicationProblemPlusJSONResponse) VisitListAtt
 	return err
 }
 
-type ListAttributesdefaultApplicationProblemPlusJSONResponse struct {
+type GetAttributesdefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
 	StatusCode int
 }
 
-func (response ListAttributesdefaultApplicationProblemPlusJSONResponse) VisitListAttributesResponse(w http.ResponseWriter) error {
+func (response GetAttributesdefaultApplicationProblemPlusJSONResponse) VisitGetAttributesResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -19282,17 +19285,17 @@ func (response ReplaceSegmentMembersdefaultApplicationProblemPlusJSONResponse) V
 	return err
 }
 
-type ListSegmentUsesRequestObject struct {
+type GetSegmentUsesRequestObject struct {
 	ID ID `json:"id"`
 }
 
-type ListSegmentUsesResponseObject interface {
-	VisitListSegmentUsesResponse(w http.ResponseWriter) error
+type GetSegmentUsesResponseObject interface {
+	VisitGetSegmentUsesResponse(w http.ResponseWriter) error
 }
 
-type ListSegmentUses200JSONResponse UseList
+type GetSegmentUses200JSONResponse UseList
 
-func (response ListSegmentUses200JSONResponse) VisitListSegmentUsesResponse(w http.ResponseWriter) error {
+func (response GetSegmentUses200JSONResponse) VisitGetSegmentUsesResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
@@ -19304,11 +19307,11 @@ func (response ListSegmentUses200JSONResponse) VisitListSegmentUsesResponse(w ht
 	return err
 }
 
-type ListSegmentUses400ApplicationProblemPlusJSONResponse struct {
+type GetSegmentUses400ApplicationProblemPlusJSONResponse struct {
 	BadRequestApplicationProblemPlusJSONResponse
 }
 
-func (response ListSegmentUses400ApplicationProblemPlusJSONResponse) VisitListSegmentUsesResponse(w http.ResponseWriter) error {
+func (response GetSegmentUses400ApplicationProblemPlusJSONResponse) VisitGetSegmentUsesResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
@@ -19320,11 +19323,11 @@ func (response ListSegmentUses400ApplicationProblemPlusJSONResponse) VisitListSe
 	return err
 }
 
-type ListSegmentUses401ApplicationProblemPlusJSONResponse struct {
+type GetSegmentUses401ApplicationProblemPlusJSONResponse struct {
 	UnauthorizedApplicationProblemPlusJSONResponse
 }
 
-func (response ListSegmentUses401ApplicationProblemPlusJSONResponse) VisitListSegmentUsesResponse(w http.ResponseWriter) error {
+func (response GetSegmentUses401ApplicationProblemPlusJSONResponse) VisitGetSegmentUsesResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
@@ -19336,11 +19339,11 @@ func (response ListSegmentUses401ApplicationProblemPlusJSONResponse) VisitListSe
 	return err
 }
 
-type ListSegmentUses403ApplicationProblemPlusJSONResponse struct {
+type GetSegmentUses403ApplicationProblemPlusJSONResponse struct {
 	ForbiddenApplicationProblemPlusJSONResponse
 }
 
-func (response ListSegmentUses403ApplicationProblemPlusJSONResponse) VisitListSegmentUsesResponse(w http.ResponseWriter) error {
+func (response GetSegmentUses403ApplicationProblemPlusJSONResponse) VisitGetSegmentUsesResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
@@ -19352,11 +19355,11 @@ func (response ListSegmentUses403ApplicationProblemPlusJSONResponse) VisitListSe
 	return err
 }
 
-type ListSegmentUses404ApplicationProblemPlusJSONResponse struct {
+type GetSegmentUses404ApplicationProblemPlusJSONResponse struct {
 	NotFoundApplicationProblemPlusJSONResponse
 }
 
-func (response ListSegmentUses404ApplicationProblemPlusJSONResponse) VisitListSegmentUsesResponse(w http.ResponseWriter) error {
+func (response GetSegmentUses404ApplicationProblemPlusJSONResponse) VisitGetSegmentUsesResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
@@ -19368,11 +19371,11 @@ func (response ListSegmentUses404ApplicationProblemPlusJSONResponse) VisitListSe
 	return err
 }
 
-type ListSegmentUses500ApplicationProblemPlusJSONResponse struct {
+type GetSegmentUses500ApplicationProblemPlusJSONResponse struct {
 	InternalErrorApplicationProblemPlusJSONResponse
 }
 
-func (response ListSegmentUses500ApplicationProblemPlusJSONResponse) VisitListSegmentUsesResponse(w http.ResponseWriter) error {
+func (response GetSegmentUses500ApplicationProblemPlusJSONResponse) VisitGetSegmentUsesResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
@@ -19384,11 +19387,11 @@ func (response ListSegmentUses500ApplicationProblemPlusJSONResponse) VisitListSe
 	return err
 }
 
-type ListSegmentUses503ApplicationProblemPlusJSONResponse struct {
+type GetSegmentUses503ApplicationProblemPlusJSONResponse struct {
 	UnavailableApplicationProblemPlusJSONResponse
 }
 
-func (response ListSegmentUses503ApplicationProblemPlusJSONResponse) VisitListSegmentUsesResponse(w http.ResponseWriter) error {
+func (response GetSegmentUses503ApplicationProblemPlusJSONResponse) VisitGetSegmentUsesResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
@@ -19400,12 +19403,12 @@ func (response ListSegmentUses503ApplicationProblemPlusJSONResponse) VisitListSe
 	return err
 }
 
-type ListSegmentUsesdefaultApplicationProblemPlusJSONResponse struct {
+type GetSegmentUsesdefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
 	StatusCode int
 }
 
-func (response ListSegmentUsesdefaultApplicationProblemPlusJSONResponse) VisitListSegmentUsesResponse(w http.ResponseWriter) error {
+func (response GetSegmentUsesdefaultApplicationProblemPlusJSONResponse) VisitGetSegmentUsesResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -21928,17 +21931,17 @@ func (response PreviewTemplatedefaultApplicationProblemPlusJSONResponse) VisitPr
 	return err
 }
 
-type ListTemplateUsesRequestObject struct {
+type GetTemplateUsesRequestObject struct {
 	ID ID `json:"id"`
 }
 
-type ListTemplateUsesResponseObject interface {
-	VisitListTemplateUsesResponse(w http.ResponseWriter) error
+type GetTemplateUsesResponseObject interface {
+	VisitGetTemplateUsesResponse(w http.ResponseWriter) error
 }
 
-type ListTemplateUses200JSONResponse UseList
+type GetTemplateUses200JSONResponse UseList
 
-func (response ListTemplateUses200JSONResponse) VisitListTemplateUsesResponse(w http.ResponseWriter) error {
+func (response GetTemplateUses200JSONResponse) VisitGetTemplateUsesResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
@@ -21950,11 +21953,11 @@ func (response ListTemplateUses200JSONResponse) VisitListTemplateUsesResponse(w 
 	return err
 }
 
-type ListTemplateUses400ApplicationProblemPlusJSONResponse struct {
+type GetTemplateUses400ApplicationProblemPlusJSONResponse struct {
 	BadRequestApplicationProblemPlusJSONResponse
 }
 
-func (response ListTemplateUses400ApplicationProblemPlusJSONResponse) VisitListTemplateUsesResponse(w http.ResponseWriter) error {
+func (response GetTemplateUses400ApplicationProblemPlusJSONResponse) VisitGetTemplateUsesResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
@@ -21966,11 +21969,11 @@ func (response ListTemplateUses400ApplicationProblemPlusJSONResponse) VisitListT
 	return err
 }
 
-type ListTemplateUses401ApplicationProblemPlusJSONResponse struct {
+type GetTemplateUses401ApplicationProblemPlusJSONResponse struct {
 	UnauthorizedApplicationProblemPlusJSONResponse
 }
 
-func (response ListTemplateUses401ApplicationProblemPlusJSONResponse) VisitListTemplateUsesResponse(w http.ResponseWriter) error {
+func (response GetTemplateUses401ApplicationProblemPlusJSONResponse) VisitGetTemplateUsesResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
@@ -21982,11 +21985,11 @@ func (response ListTemplateUses401ApplicationProblemPlusJSONResponse) VisitListT
 	return err
 }
 
-type ListTemplateUses403ApplicationProblemPlusJSONResponse struct {
+type GetTemplateUses403ApplicationProblemPlusJSONResponse struct {
 	ForbiddenApplicationProblemPlusJSONResponse
 }
 
-func (response ListTemplateUses403ApplicationProblemPlusJSONResponse) VisitListTemplateUsesResponse(w http.ResponseWriter) error {
+func (response GetTemplateUses403ApplicationProblemPlusJSONResponse) VisitGetTemplateUsesResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
@@ -21998,11 +22001,11 @@ func (response ListTemplateUses403ApplicationProblemPlusJSONResponse) VisitListT
 	return err
 }
 
-type ListTemplateUses404ApplicationProblemPlusJSONResponse struct {
+type GetTemplateUses404ApplicationProblemPlusJSONResponse struct {
 	NotFoundApplicationProblemPlusJSONResponse
 }
 
-func (response ListTemplateUses404ApplicationProblemPlusJSONResponse) VisitListTemplateUsesResponse(w http.ResponseWriter) error {
+func (response GetTemplateUses404ApplicationProblemPlusJSONResponse) VisitGetTemplateUsesResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
@@ -22014,11 +22017,11 @@ func (response ListTemplateUses404ApplicationProblemPlusJSONResponse) VisitListT
 	return err
 }
 
-type ListTemplateUses500ApplicationProblemPlusJSONResponse struct {
+type GetTemplateUses500ApplicationProblemPlusJSONResponse struct {
 	InternalErrorApplicationProblemPlusJSONResponse
 }
 
-func (response ListTemplateUses500ApplicationProblemPlusJSONResponse) VisitListTemplateUsesResponse(w http.ResponseWriter) error {
+func (response GetTemplateUses500ApplicationProblemPlusJSONResponse) VisitGetTemplateUsesResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
@@ -22030,11 +22033,11 @@ func (response ListTemplateUses500ApplicationProblemPlusJSONResponse) VisitListT
 	return err
 }
 
-type ListTemplateUses503ApplicationProblemPlusJSONResponse struct {
+type GetTemplateUses503ApplicationProblemPlusJSONResponse struct {
 	UnavailableApplicationProblemPlusJSONResponse
 }
 
-func (response ListTemplateUses503ApplicationProblemPlusJSONResponse) VisitListTemplateUsesResponse(w http.ResponseWriter) error {
+func (response GetTemplateUses503ApplicationProblemPlusJSONResponse) VisitGetTemplateUsesResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
@@ -22046,12 +22049,12 @@ func (response ListTemplateUses503ApplicationProblemPlusJSONResponse) VisitListT
 	return err
 }
 
-type ListTemplateUsesdefaultApplicationProblemPlusJSONResponse struct {
+type GetTemplateUsesdefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
 	StatusCode int
 }
 
-func (response ListTemplateUsesdefaultApplicationProblemPlusJSONResponse) VisitListTemplateUsesResponse(w http.ResponseWriter) error {
+func (response GetTemplateUsesdefaultApplicationProblemPlusJSONResponse) VisitGetTemplateUsesResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -25620,9 +25623,9 @@ type StrictServerInterface interface {
 	// RemoveSecondFactor Remove the second factor of an account
 	// (DELETE /api/v1/accounts/{id}/second-factor)
 	RemoveSecondFactor(ctx context.Context, request RemoveSecondFactorRequestObject) (RemoveSecondFactorResponseObject, error)
-	// ListAttributes List the attributes that users have
+	// GetAttributes List the attributes that users have
 	// (GET /api/v1/attributes)
-	ListAttributes(ctx context.Context, request ListAttributesRequestObject) (ListAttributesResponseObject, error)
+	GetAttributes(ctx context.Context, request GetAttributesRequestObject) (GetAttributesResponseObject, error)
 	// ListAuditEvents List who changed what
 	// (GET /api/v1/audit)
 	ListAuditEvents(ctx context.Context, request ListAuditEventsRequestObject) (ListAuditEventsResponseObject, error)
@@ -25806,9 +25809,9 @@ type StrictServerInterface interface {
 	// ReplaceSegmentMembers Replace who is in a static segment
 	// (PUT /api/v1/segments/{id}/members)
 	ReplaceSegmentMembers(ctx context.Context, request ReplaceSegmentMembersRequestObject) (ReplaceSegmentMembersResponseObject, error)
-	// ListSegmentUses List what uses a segment
+	// GetSegmentUses List what uses a segment
 	// (GET /api/v1/segments/{id}/uses)
-	ListSegmentUses(ctx context.Context, request ListSegmentUsesRequestObject) (ListSegmentUsesResponseObject, error)
+	GetSegmentUses(ctx context.Context, request GetSegmentUsesRequestObject) (GetSegmentUsesResponseObject, error)
 	// GetSenders List the senders
 	// (GET /api/v1/senders)
 	GetSenders(ctx context.Context, request GetSendersRequestObject) (GetSendersResponseObject, error)
@@ -25857,9 +25860,9 @@ type StrictServerInterface interface {
 	// PreviewTemplate Render a template for one person
 	// (POST /api/v1/templates/{id}/preview)
 	PreviewTemplate(ctx context.Context, request PreviewTemplateRequestObject) (PreviewTemplateResponseObject, error)
-	// ListTemplateUses List what uses a template
+	// GetTemplateUses List what uses a template
 	// (GET /api/v1/templates/{id}/uses)
-	ListTemplateUses(ctx context.Context, request ListTemplateUsesRequestObject) (ListTemplateUsesResponseObject, error)
+	GetTemplateUses(ctx context.Context, request GetTemplateUsesRequestObject) (GetTemplateUsesResponseObject, error)
 	// ListTemplateVersions List the versions of a template
 	// (GET /api/v1/templates/{id}/versions)
 	ListTemplateVersions(ctx context.Context, request ListTemplateVersionsRequestObject) (ListTemplateVersionsResponseObject, error)
@@ -26294,23 +26297,23 @@ func (sh *strictHandler) RemoveSecondFactor(ctx *gin.Context, id ID) {
 	}
 }
 
-// ListAttributes operation middleware
-func (sh *strictHandler) ListAttributes(ctx *gin.Context) {
-	var request ListAttributesRequestObject
+// GetAttributes operation middleware
+func (sh *strictHandler) GetAttributes(ctx *gin.Context) {
+	var request GetAttributesRequestObject
 
 	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
-		return sh.ssi.ListAttributes(ctx, request.(ListAttributesRequestObject))
+		return sh.ssi.GetAttributes(ctx, request.(GetAttributesRequestObject))
 	}
 	for _, middleware := range sh.middlewares {
-		handler = middleware(handler, "ListAttributes")
+		handler = middleware(handler, "GetAttributes")
 	}
 
 	response, err := handler(ctx, request)
 
 	if err != nil {
 		sh.options.HandlerErrorFunc(ctx, err)
-	} else if validResponse, ok := response.(ListAttributesResponseObject); ok {
-		if err := validResponse.VisitListAttributesResponse(ctx.Writer); err != nil {
+	} else if validResponse, ok := response.(GetAttributesResponseObject); ok {
+		if err := validResponse.VisitGetAttributesResponse(ctx.Writer); err != nil {
 			sh.options.ResponseErrorHandlerFunc(ctx, err)
 		}
 	} else if response != nil {
@@ -28285,25 +28288,25 @@ func (sh *strictHandler) ReplaceSegmentMembers(ctx *gin.Context, id ID, params R
 	}
 }
 
-// ListSegmentUses operation middleware
-func (sh *strictHandler) ListSegmentUses(ctx *gin.Context, id ID) {
-	var request ListSegmentUsesRequestObject
+// GetSegmentUses operation middleware
+func (sh *strictHandler) GetSegmentUses(ctx *gin.Context, id ID) {
+	var request GetSegmentUsesRequestObject
 
 	request.ID = id
 
 	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
-		return sh.ssi.ListSegmentUses(ctx, request.(ListSegmentUsesRequestObject))
+		return sh.ssi.GetSegmentUses(ctx, request.(GetSegmentUsesRequestObject))
 	}
 	for _, middleware := range sh.middlewares {
-		handler = middleware(handler, "ListSegmentUses")
+		handler = middleware(handler, "GetSegmentUses")
 	}
 
 	response, err := handler(ctx, request)
 
 	if err != nil {
 		sh.options.HandlerErrorFunc(ctx, err)
-	} else if validResponse, ok := response.(ListSegmentUsesResponseObject); ok {
-		if err := validResponse.VisitListSegmentUsesResponse(ctx.Writer); err != nil {
+	} else if validResponse, ok := response.(GetSegmentUsesResponseObject); ok {
+		if err := validResponse.VisitGetSegmentUsesResponse(ctx.Writer); err != nil {
 			sh.options.ResponseErrorHandlerFunc(ctx, err)
 		}
 	} else if response != nil {
@@ -28882,25 +28885,25 @@ func (sh *strictHandler) PreviewTemplate(ctx *gin.Context, id ID, params Preview
 	}
 }
 
-// ListTemplateUses operation middleware
-func (sh *strictHandler) ListTemplateUses(ctx *gin.Context, id ID) {
-	var request ListTemplateUsesRequestObject
+// GetTemplateUses operation middleware
+func (sh *strictHandler) GetTemplateUses(ctx *gin.Context, id ID) {
+	var request GetTemplateUsesRequestObject
 
 	request.ID = id
 
 	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
-		return sh.ssi.ListTemplateUses(ctx, request.(ListTemplateUsesRequestObject))
+		return sh.ssi.GetTemplateUses(ctx, request.(GetTemplateUsesRequestObject))
 	}
 	for _, middleware := range sh.middlewares {
-		handler = middleware(handler, "ListTemplateUses")
+		handler = middleware(handler, "GetTemplateUses")
 	}
 
 	response, err := handler(ctx, request)
 
 	if err != nil {
 		sh.options.HandlerErrorFunc(ctx, err)
-	} else if validResponse, ok := response.(ListTemplateUsesResponseObject); ok {
-		if err := validResponse.VisitListTemplateUsesResponse(ctx.Writer); err != nil {
+	} else if validResponse, ok := response.(GetTemplateUsesResponseObject); ok {
+		if err := validResponse.VisitGetTemplateUsesResponse(ctx.Writer); err != nil {
 			sh.options.ResponseErrorHandlerFunc(ctx, err)
 		}
 	} else if response != nil {
@@ -30087,285 +30090,285 @@ var swaggerSpec = []string{
 	"mwI0Sxmu28ckaOCFGFXSKo3NCVvi9+DuA3BBSsICo6l7qCzWtQIfjwYsoIadNt5d6FJ9RZfUuCif3O3x",
 	"dqrcbTO4fT3bdx00vVyvVhRvsXr3269WntlqAXek2HfZKtYqMb/vYqLLbRrV5KMF5i9l72OpHquD6Ksr",
 	"pCG2WmH91ZE3nt5HkvC4FczfhenfrwLPvLxrxcbmbeKU/yP6z/73cC51+H8q4x4oU60kbbHT72Np92Cl",
-	"fvHJ1tu9IrueP90ZFPxztd5yK2sx4Xs2bNu1pZ37gILuYfReLTUfQu2trcmOXNVku1ZmnFWeuhpfQ9ow",
-	"FVORFVOxLqYJTxkG1AohpolIF9O5yKdGHvh1pxJRqakOtp3hhoIDPUXtBnbgHtlV7hvg/waBp9boTnvk",
-	"5mGN4oeLflTN6FpBJ7hmyvCHxt31RD8A+NeoyL9pnRmix9qo0Pg4iu/ILGf0BrLd6UzxIICTwTDyOrWg",
-	"DzeMZRK8L6XCDbu3YEWhtgqNC+00+s548KwAC79HX01nUMZvPJ2TEPmm0giSpsRB8g6/fNHmxt0ddNUj",
-	"s1ytoKFw/icS2pYbSmv0QcX4V3WL7BfgUUrWOXoWIUksQAj0GSPsM42KZEsKKDCtGbFW5u85tUquae0m",
-	"CAZrWL9+QNeUtIeKrInvDRMdGOVBKVuZ6enzHVdWLf7hFeLQ//GQlg0VZJ7U1qURSmKgmenDsE/J3gN1",
-	"WagUJh4e93Qq5zz+cePwcDt/gpDVhKiWDwDYX0TTMl+PzLa91fgWI9NnRzbK4KoApg5BW9nhgTyQAI/f",
-	"Xw8DRnxQ3yNOYA/Ho/rBAbhru07C/Y5AA5zYXAGehMSu4k+fRD8nidiw/CiikpGEFeAWVFIeK2AChDoG",
-	"3Qv7Lyy32ZKlckheO5xOqNYx3LtYP0qoJBuWJAEMq95zncaCYRrtCm6rIXkjAG0IdRB0J9b654JzlMob",
-	"AIktROZk3JZoKCFNktBilZSEqQv/3sftT0SCu1K6SnyB3fz7t8U0P7gLml3toVel57q6qPWcQsRoAHrG",
-	"5Lc9QZ7f45t2GlR2Rs31N9p5XoBqp5ZmmET3DClnTXmM0cAh0g8aAWLT4L2Sj9EygXySoVzyLNNVlAaL",
-	"cqA+XLG0ODobnY670pKfng1qOk9E85zDUxc5XbHPgwBfNJgMxsejMyBR3QipdJmrCxtQg9AfZCKsNTA7",
-	"SKy/hS1FkvgxOCy4z/H49Oz02cnT07NdSEbs1qujw+W4pFnGUqXBUbfBpOk+CQAdYbV8rk7xA5B6Prmg",
-	"PZPHR5/8Om65l37NLUlshXRKDe65JjL8dkJuueSzhJGLyxevXw/Ja6zBZxkmQyjhFBApCC9Qa1XyAtDf",
-	"aIpC6zrFsA9NSvFlK4xAfKo31xP665xXUf47SfRPR//dC2G0y2X/2xJQEO1+aiT5StGjy+3OjJ6e7mcP",
-	"9G/epHMAbe9/rSg/khUL4hzjYwvhtunToYcyvjEkF9hwkoyfkp/5D1qgV6Ijzs36oEBPjWIjiyZr+pTu",
-	"znp3xBxSMd32uCYq0lHdFf1UtOqvHEvEVEMYE6ou+T/5DAZYpEEYgAdNh4EheUWjpTpSv6/jBWoe2Ayq",
-	"wnwf/wHE9d5TOO6cwrP9pvBscKdou4sZkYpHImVHs+0R1D5rI1ZvaYla3obj3YtBfuQsKUG464p8u9h9",
-	"Yw0lXpAIdD0sSSU5o/1CLQaQrOU+Km/BBIRYAAWw0J8W3wot25WENimkiDNn84nNJdbffEfKsthshBf6",
-	"yXTNrDmCTdvPcOJo2WqKUHxwTsJ4nSU8ogULJ9DeMXBW6C4FRR/k2kHYKpwQyRgJcWNDt+7HvFOZjGZ0",
-	"yG+DH+6u23bEl22raXels860woSygUOhp6Wkip0YVt2YuSG4nP71Rwdv/1OnJCh55mNN0TpxULPgAw1D",
-	"gT/A0Ubj53Q2ik6PzsbRk6Oz+Qk7ekafnB2dzMfzp3Q8O45OXDQJHMF0wzGphOr0Gi4olwpixV9Ejp6E",
-	"RwCvtmp0zZsQtO/tXWcbB3hLzu8+dYophz7uNA3V7zxFDHazGsBwcENpwFk4gg5nawB6T7mSs99dI0IV",
-	"e5Xn/QNajvH3FbYM6G0lYXPM7VmT+4oDLWh3mUa+syidw1jOteM8laKnGX/au3d19Th4COR0PQQLDdDn",
-	"DsQPds9Z/VU/ipyEj2nGH9+OHxsOffyFx3eh63FzUHyUPITpJzU4gPUaMy92oj3vygoAV4nI3ergYe9W",
-	"y34rRK/skTTQnL2Wtl++RbUXskN0MzMXYsPdfx/TfcB+B60sp833tgsaLq2cs/hAp0PVX+K5a1flxLrG",
-	"sbd1HUDQqlN2Ibup4HekuqpKvyaDVdJ6Fre/b/ZAn6pzoff1qn6QHm7Yu4uxrU7WPDuwDUL86dulQrzL",
-	"rffW7dgaEISkznjkjbC3aWyVQXqdfSXHp9Sr/Ol246bUwYhVXvbyyQCh/5yE7HOUrCUXaThRoihh9BZb",
-	"yK8wFT8se2mALll2PYa8dsg1DW1SQe2FkqWx1CBVVkvUkwM7TL+70szZgWHtuzP+Ylw3K84qlIZqLYxm",
-	"DpyjP66lVvC0XqcLuh0+qmTIDxxF5+X7ix+vnJdOnCWD0YygwnpEw452wDeiIAuROAqxVgLL8RyyebQp",
-	"nHr/TqRVm/y4CZlTIzSM30LJRhOS7qRT01xqMrjMOfmFpje0nopKLnlyqz4t+Ir9gUBuF5LTx06X39am",
-	"kX1CkvWmeJra/kl0ewHcPpRVVGmlCZsFQA5JZQmfDmolf2i27b3QeQ+JrDYo3N7dAfUTQFPb5EJZJIKs",
-	"5eHYcH7ZfeXmmZMQvMqBtem5NAVvfd7Q7Qht7zTzbTrzVbnQRwfA2bBNWlz4HgvNZ12m+NpzohSZrdUq",
-	"MbU01UHpfdGHLBRcI4BbHpcGjS7eXBD4zuUaXTHI08oE1bwqSLf9q3r3L0buQh+xt5Jzbn2Q0na7LI+4",
-	"tGiv9myeszYZ7YQHvcp2D3Fi1OX28ODbQ9RxNbu+cUAz2aArIogLfgEk+1rFEvpy6LqHuq6Nfwy5rvMD",
-	"pm1i6WrJTCtI3UUDg05lHU3kNCg9J00xVot5HzeCcZ++HN95Y008veVFj7TGlwAEQ0RWHPF0UjqzlEC3",
-	"CC9YV69pZTqVBIRCd4vw3dvLK2LcBNBf9vEXd/PuHutfPoZJYfHp8Dp9g5k6XLtarWzcmlJkJZlgEpi2",
-	"oNMmw8qehW2JjfsiQk3s+AbTZRKSLGdz/jnQCZkac1CjRdnkTPhdWGWG8IBam70wmNQRfY1iqymTFF39",
-	"lRCYBDvFL3onzK5YzGlbS+wfecKkgxDCO3uhsWmUUCn53JTx9nMSvKj+SO0v3SaC7swR/Y3NlkLcvNNP",
-	"o+CANAaTYerRMrD++x53mPuKGtVbCRHgtlWpXa6zOq82lniofLK+PguwsPK9TKfdfbBwyL3cHvkBzrCD",
-	"b9s/3/XlXPmNBR98MPJyxF45R/4cI4dlO6auE+X8LVCYDbHXYpeH9MHXl7aNpDdCpZ8zke+N56MVxvZQ",
-	"6MHMZYT6nbeVsr4+H4o4r+2IHcy8a3Xkin0uECdKXdo3LCt0Qgjm7ZYmmK1QML2KneSQfWjUFec9qD+E",
-	"GrS7R8TXgYxda+/PbpHpEZGOJaRPTJVF6sQI6kCzjoe5wdDVg9F2kuudaby9OmZ7Hq7C5Mn7v7l/+xJ8",
-	"QZ9WRGqNH8BcvLch9DNN4Xb3mkF3X69O/B4Wjq/++28sj3nUlouIycMzRmKbY0ydkiUdfDYO7iwXEQOj",
-	"fUOhNafhTy+4qX7zC6OF1u8O/XGf1urtQUanV22opxf2chndlnT5/9l79+a2bax//K1gMr+ZJq0sO463",
-	"3dp/POPm8tS7TeLHdra/mSpjwuSRhDUFaAHQiraz7/07OAcAKZnUxZF8yfKf1pEoEARxDs7181m0wGH5",
-	"ajoe8fNKGpCeqG5X/k7kanElZvr98DNP1Ucgvf8qBNhLJJvE/hqLBQ4UL93f2Xt5sbd/+KqBIHoTy/oh",
-	"rCi5kbbQkvk6oUq9quZ2tQYN/wDNePgjNfJuKtW3lwW7I/QsB4opWc3yigg2HQNeGyC5nXuRYeK1L3TW",
-	"FlurQvMYId7qSrQ7zjsfc81HYMsIJDa3V54YeWDllI1mCzk2TLP5O7JQn6pcpNNm+DSWgzWsr8E3dRHP",
-	"tZKxA20yVD7GPUd+3a2k1qhAy/vjHZ9awyYGjDeg3eHRvHoy/OqIJe6+l+6+if9NOZGSvbXkbY02jB+r",
-	"tG4Q4G0ijBs0qLTqmO6uM4OOQqcDYqbFn7Pnief0viQW7+RFl52/Pw/vLnXvUkvIZoG4Yk6w8yw+0kLl",
-	"WovB9cv0ohznl+k7DXBBA51IepvPPrstbyAttLDTc6fhfPgBuAZ9XNRh4hxLdnx6wq5hivGjBAy4fxhf",
-	"TYV92LiTkSyrHy42zAyRosGz5CLeuLvhs0N/u3LrDq0dP/vPf9Bg7tcw4L6OVfsICB83n3sH5+/PD33K",
-	"N7zgMvLl9hImHk0nvmzTKbsAqPEG+yWuIKVy9p7EnReKTLo92ZPffz8LZdb9/nuWHCOWo/g3fnLIfsGH",
-	"Yr1ib+9Veg1T/AOSLjt2y8GoVtX4TIRnkyU2sDLjjIVUEqXdQ72Znky+7OCPkkOWaOBZwnKlrk2HJRMt",
-	"3AsIWJW0CrXPTH1Lmvfdp4nb2NgcrC19YyyANj1Ztkfgp062h84d4CYiYHZYwrORkAkTMs2LzI2d5yQC",
-	"pst+BZ7boZ+9VO7R3QpcaTUxgR/EjSQGEjLEJpVx9xBhbhogMN1GQr5r05M8RZ3cCZ4JDmHDy/lNGGu+",
-	"/55xaSagmaw4Vh2WeJ5jjXQlFmnKRtBlSSVYkRDdgJBWsSR8FPJB9MO+JSoCA0c9iSfRCHilj0SD96ek",
-	"GxtDH0lkis5zGgUv7gsbWEssERO4Z8DKYHwIDYgQmfu9tjvW6iqH0Q9Olyfs+dm71+zng7/89KLLDvb2",
-	"KAAc6ENSLiu1wez5384/fmBmKi3/0mGcjXjujkmnReMp44bZ3z8sEVx4RlIhrIlIkiJCuxzF8tjKlsX6",
-	"SdNlvhaH4W1RB7iBCvq0J/9VOLm6KUGK/ZgdhiLHxEAqjbrRLcgZjIFjqzxnpx/PL5zM/U6QVSw5yWA0",
-	"VhZkOt35O0z9CeLhbWkXVHtOZo4AotVACpTAF2H4CHrSiam7wB06XXbsYT/xCCqQWT9cigItjFu4I8Yj",
-	"qQ+9A2NFnvsfTDhdt/dzl/1Oe0SG+Q1V7gS8Jw2kGmyHEg5uZGxxyYW87swd+/RiqCUmzCFA7tCivXaq",
-	"QMiBW6zT44vXv1KeF1/ICPTACZpNh7SLfnr1848vDiO+baSPN5a7V2c8K3F8HTlPw9CfLggx1auaTuUo",
-	"1WWNjMbfYCXNITEl+kg8bpjyhgSi6VYXN0dPYlONqdp68Vpu6eBxWphmdiFGEATHPdarV69+Dp7Mv1Ec",
-	"v//+dOjUKkXnw7WYtcauZHwh5ojlTo94SqNI4u2OsWCKYmqjJ09BpyAtfq0LSUppz22ml3t7flbeQnQ3",
-	"81nnaOq5m3szgVRZptKCljFw+tMp5rQkt4UGlrqDj5ZI8wnuycOe9Imcib/Vro8JJOx5WT6Mc+M+e3zk",
-	"n9XT23sD82Ii3v/2guAg5kak2pyEPZ8/I+MNXnTYlbLDWZX1ZWcymew4XbNT6BxkqhBMl/Iu//8OITjt",
-	"nIfHS5wUTbSSg8ojo9y88skiYbGhCmOC7Nxq4CP2Fmu7K2Bgh89edve6e0ikMAbJx+LZ4bNX3b0u8qNw",
-	"O0RbJ+S9/JGyi8cDfjMAdJzioXySPTt0Hx7Tlb/RhVhePHb2Bf5of29vDvSouhD/9P4VeZNL4wAzN0KD",
-	"qAZbEL/FPs6DvZdNQ8Y57n6S3BsqWDz/7GDv1fIfvVP6SmQZYAzsL/SIi39xQsQseexw+csq9/kk+Q0X",
-	"5KOV+dnlv/N3wSCfh7V7duaOPBtXKIjdZKicaZgGp85yJBl4dg5ORaNx7Q0sLN/3KSenJetA+hZo0i57",
-	"i4YjEWUwdeUOQCwogUmYE0qj+wOp36OOUbLLflUTNkK/rvwUQiskoaajdBt2VeTXpQ17VOkVQPOYFGaF",
-	"gA3FjswE5+Ci3/Svwp2dlykf+3zs7K7HZ7u97/GE+8XnKje/5U9x1f9DoHNxQFztHZzRDxsYfMbp987u",
-	"Y5DoCFqKQAEUeUNxXUH4fuFZwMq8P7Vw8HKFX/gIyYVSv3FNCYCDl39ZZXpuA2M4+z1kgl9MqX7qYH9/",
-	"lR+PifrG6RUPGvSEFBkaceDdUhJ550FUetd9IcMybeb8PBx77sxb5bS7j4OuUSLCPOf7HR61PDylY9Lt",
-	"J16+6LCLjtPUx5vKTYTePp6JytRkEQhlzbk1NFyMsilJYVj0ZNjV1Md2PSA9aPTD0Megfn5i9GNjbsxE",
-	"6azLSDXKa8+fjJay952Q+vDQebHGR5jcDTj6W0QtQhFIIFghbJR1XljZI8SzzJ2OhJYfJ193FFJd1nG0",
-	"H7Z4Cp5QCdhKZ9TLzZ9R8nqJPMa4gHstj/102vt5+S9eK9nPBYX02+NsSwqHdjVSjPh6qRXUTc2hhX2M",
-	"K5xc93BwLZGTRy8aB8t/8UHZd6Gs5UmdbLLG11t8roVQqGmEBikv2T15g53hd3MQT6xhJjQegKy4ZhTD",
-	"rxxSUjGcYZmhz6Fvl/lq2z2ftuSfPaRntvTEQ/vCY7c9AZ9sXdFuj8nH6PVVzOkRn7JMfd2h6e5MZ+bd",
-	"dF2t4b/MPO8yZ1EaNuJZ2VsVnsqjTnENbKBU5rRdruQA9BG18HongAnTYViF4QN7eLuexIyH15Uih5mh",
-	"hWGBYqxOW+JSNFoKrVX90PrliUirc3t9lg5hN8FGnsCweb9SZokoeafPU6t8P0wOdYgY75SOxjXW2+TK",
-	"2MCsWZYtIJRY5uPAmE+iLiZTMTp83g2T2LWyM1I3cI4Te0fzuiVBBw3w1UGiUTdQ2ZCQ7W5/Kpa1e/GU",
-	"/8a3z2hbelL+7RvcVSmZKav1vuAtwAmfdwFj2X5nb28Pe+QMlQkgoqHPgcQykf29vVDj6L73aXEn2sVg",
-	"4IaxyhezCaynqaBFYL4+tFLPSkwujD2udsJuz54Nd8GGoqYTp1K938ZSv14u3FrP87lh/BF3GxvyG6gI",
-	"xSfTkG+s7u4iE7ZxY1OCkXzFDsVU1cgXRU2GoJFwrpqopzIzKreIpW6+1MdDgbET62tRpGIBeJVl3HJ2",
-	"VVjirpVgJ0pfh6hp3dmAO91N/m3obFhPzDFFhsghSy58Te1l7soawF+PfSwMG2shUzF2z0KEXCUuq9dX",
-	"h/vYR4EF16Arpf7xp6Fokc+RJtyGb53nlvjh+eEfezs/f/7hxf/UMgI1ohXPzjSi5pwefzp/+6Zhvjz1",
-	"/Yh3mCyBAl92axFwFy2y20LYNIA1VE0T3/2pYc6mCPXKtZNeFdX4srt7uLPO3MsCQkxOKEJLqJugICSf",
-	"cnqr9ZXW3jWi7Pr7Nt2UKs7XvunnbR4sUaibTpbjWPuLTpoatIfLxg4XZ3KQviflvbZTEbPGjZFzp7lj",
-	"hfVD6e0yuR1iCVR61iidAfRqtU0cnu+cfrZdiQk3Wy4v8albidmYxKSVrRxEpdze9dVetQEuwlNBunUE",
-	"O0uOYsOHr4UPap0qrmxAFsWKalbIHIyJhEy+pynxFbOXgvj8ezJ+gjs8cSNRhfLzcDcqNO89w74EJaH3",
-	"DOlxkFtXyRce06lageuHZJnC2mH4IgyBieOVSubTHiIGgcyC2saeM18lHaZQZ+dR18frEiFuTW+uLNz+",
-	"OxD4+TYSFmF+nhjqfhPqcXEavLBYH82dlsOS9zaX3iYJVkoSEIJ1Cae5XMlNvAjUmAQxo94UWsSjGW38",
-	"YPFTp0ZUdUcYO4z9b7cDIDRyRV2sFi6s4nrSEFkbK3waW/QNvq67bNFOY2VH8/7Zu3et3RZ3PGBxxxqb",
-	"qizlv6fyjkPfBzfbSBXLurmGDrWwUxrFdNlxsCwDqmPw9PoaIJ922e9DkUNP8hl96DZsVuSQdZguJPH+",
-	"ajbm1EqXaG7hEkvKL8egLylen3RYUkEVuMTez9CQU/0CO0OfXyk7pC5HYtB40WFJn4u80HBphxrMUOWZ",
-	"Gz4Fad3Ysx0FHZaMtVBa2CkauR0KTjo7WUNaaOOm6f7QIFO4TLWSNJeerH4e8CATLOKsLA+XGTFG9dGk",
-	"5W7YERdYGe2uM0hDNRkqd1j1JGLQ47VVIxePtDBiyabDJUxCJwfl80K41d0VKgFY3xPqxgb3jL7Rr6lC",
-	"Z0aHbc/i3XSNzvy491qk8w1a0m19ztOuz/E6XvXvZuGMC1t3rCw5B2YQ9Msm+gUHAVXANxwG7jY9mYl+",
-	"H1FG7q7rfI9xACAYKXfGYcqpJCWr0YeE53tPCnGNEECruFrF9e0pLurc32zQYNdj6Gy4pvB4oAEM8V8F",
-	"lVitwD1kB3uvvNWnqLJQWIQcCHacRVj9DoUlPHCSp88JwdnjoNMo8tmT45wTL1Om+YRoP/jsNVUaTUQC",
-	"UpHqKoRaR9gH5e6mtB3mYEyEfMCl4nnAvCAd1JPPk+PT07OP/zj+7fzy7O3/fTo5e/smedG5pekx7KJs",
-	"CVtUonyUT1WjZf31mw3VPrC+7MRVaMNBT0P7HNP7Wkv73OpbnVM+KZcp5BvWPe+E5HmXvQ/d9172BFbT",
-	"qBGwhG6bQ5YchUZCgcmSCKohFYKGuc9KABjq5pbArmAgZKXcsifnKYzUDejapAve+UlJ8qlWAwQvW2oB",
-	"BWSl0APTCvbT8IdwT25WrtVoHBIRG5Tst9hBX6FgRGTCQLeeBISlZMRlwfOECUlNCUhpeRiTvoEiHluW",
-	"Pf5igMpyYySvP74//e3txds3CZoePTkJKsSEjHGXeTUz04w8rwICX2LMvISFMYv9qnDZN3XktwriqSoI",
-	"vxsZL+3UDSqLSLrZXAd+gQzA4bJgsfuycF3ILkuo4yIhTK4+QRkS8iyV0hIwXYVapb7G+205mVsyV1vo",
-	"6TRQtdIJFhU6wcp1TnEeERB68wVc21QKcf7La6fKF9uZQXxs83MPW62I55ZvPyI8Dq2KwbByACNvL4zN",
-	"VnN4zYoDA6QbNjF+/0p3wBeLkSFRCebGEG+3JqlUGGhdgvbEfzw64BSxKzfpEYw19HMxGG66eflvReZ8",
-	"/FBRyTxUeCDwZRytBakmzuDGlskiDzGBvgb4N3iEZLT+PS4rnxJcMqL4RdgGLBS1qkN5aGIko+id/8Y3",
-	"5kyPfJY8VAsclQ5CALb1+IbcROxAfx/kNj6abfFxX/RkqoxFNrZQuDrRwlqQVCbqPJLjiv8h0bOh4uqQ",
-	"dSfTB1FRCW24BNglqFSOIKiWGo8GXPakVBN8UJxJJVFFvQ91GfLwnh97YelpmGhUMz6ztCXdGe/XpDT7",
-	"SkPKvz2zp80fPRat/k5psIDUGwifXsZRUPXMgFMstOMWqXlvGSzy5Eq/rUPA6lWu4ByyAfj6ds9A+Z5n",
-	"4AuCSIWpvgWJDA/4aAlzT2Uij8atqsNor2xRvs+K5WYRuqitW/NwZYfEgaDZTB3eA3kvkZtpQfu7RNIC",
-	"zJM2Wjg+GILSNA8QjD/k6XA2/4jWQm3046yc0320jy258qyQH4iGdZWLw9QDR/DqvzgjuqB1foI77LXK",
-	"YLsOV7zf8ihKuZ1aBfNwcZOZ2IiuStPDqphuam4a1UzkseqjWyMRnwlQcXSQ2UVnoJ17gRUTlowHM3ZT",
-	"NkOAwD1n+TXhQ3H331GRcx8Z8RwOknHnw2k1HkKXHcue9P4HORwa+LVz1volxxKFnevcDGJI/Ap19a3o",
-	"FvdKdv3Lrek1vxKSYxB6vtH8liZ5ff6PwLUxBJ6BpoL4g5d/3XuBu+DTxbudv7pjg77G+XgbeOeNMGNl",
-	"hK3lYv9QoZfJ0UCbLd+rhsRvTbNVZQ/R+aMm0nlXj06dmWK06YDvraAtld126/DmilEbp23jtI/KqXF7",
-	"EsHWsVZ8c/FaDVZPNyxq556nDnlUdCFna+9jNXw497MOi4VaTGnW5wJL5D3Vl6cKpBoQH1KI9Cl9zOGU",
-	"PHge2zL27rtz3JQtTdKToV0ijh4lkbFxvoMwehUaU0SzL3kJcb5DSDGwOuBCHlElaqXM1E/NcxuV9SMH",
-	"+/toLdFc3PijmYq1GaYpnIXGroIhBohLyEwK2pLN1JNUdULhYwQfRjBBvGkOqYUMI78y1sIQd2A9RqDV",
-	"06cCD3CG2/WBegMuQlFEk551L2iIQF0D56Ur7fv1Mj291IVMyIA+Yklw6i+N+DdgPVNMQwRmTA3xVbaR",
-	"4jZSvJ1z5RxkVhIrGjWKYSbahhs4X4olQEZnxX1gGH3ebkR4hbBNIduAzaMJ2BTyoXwbqqNZlDXBK26X",
-	"vnViX/oENET0XzzX0YTyCZZqQuUtskVGKDugq73ZIOyQWt5hbGqzKee+5GdrguNucAZO9baZlMeaSalD",
-	"J50x5x+4NsyC2XSpyTmyyFfLvL8zwWbv+Hpu1mj4o9/iUTb74qbqv6BRh0CziOGKRL/ePULObDWRnSD4",
-	"10JmLHFPlxw6jyaWtvpSj7kq9I7XBURgWZa5G6ZRwExAFiMAe+qQM7bbk68D8XoFaqHDdOQgD4zSbu7R",
-	"AzJlqqpCu35LibhbPBXP4gLCEb7Msdjfyr2bvYroLrpX4LOClD2nt+w+vgJ08kC2ZSWts7BVZwH1xtf7",
-	"Bb7BYDuRp5gnrxTkUqsvWU0eSjgXTqiGyDV4PBefItgb30loWHL++te3bz799vZN4rEW/EFIijsNEDjG",
-	"B1pmNDtTE3nErsBOgMoDR6EBqRyVvLCZ2uL5RqPYYd1FWv2eLOMK8zCXGG5S2keBQv0fWVMeDDpUO2aQ",
-	"iow6JeihYvgf2ZOqC4MhuJ5c0IdlWO6OPCzykWrClDzEg4lOVDoXPT8yJhfdawh8MWI2KEi89D4sWHu4",
-	"0CyezPniN/yWyw+/JlbFDTNiVDizpo05tcfIto4RpyC/ruYcNDeFBrP7p//rcgnR5Fu6bJvObLhFjbj9",
-	"XhPmzzoztd/Gijx38tj6uo+galAyv69mqwYb6UCWdBBehBaAsdv53sFLflO0z5IyDRTuOuGVnqSJsMPY",
-	"azjmdli2Gpa7f2GxRawSKQq8ssLa8OrHGm6CiqQNged2uDhehVTQhiX+4qQ2mPQrfvePl9sUQbpH04Hn",
-	"laZfWBK0u+wZZxgKO312+Mfn6g66gFBdZSs3c+ZQdQv5KX6uajMxQg+9cZE/VHolOyzTU4xfMiHTvMjq",
-	"KhhyYeyJH/RJR9bpIZYH1/0KeiSzENmk6EcfE+ZaTVrI/s1F00XcXWFjh/22uIvA/273T8vN9dyhvUiz",
-	"hJ/LARi7SyGwcpCkroiHZzSlZ1vfn3V7M1Tk+Ny9wBC+6ZQuGEXvA4JMe+g/JP007crvDBuX/SMr7Ot1",
-	"VesFN9fz0exbArGL9SmL63hPKAaI5brBnOiLHA5ZkgsJCO8rIEcMYWoQ8EELjIuoiQckQdFSWgyE5HnS",
-	"8Z03I5CZR+wtxs65CRUv3Z5EVEs3QCjhsYpoYAm80g2PlcDSxyKuYWyPPOWgs1UgC96/D1gsLTbuyXWr",
-	"jdnXFhvTG8f9skL2q63LbRXTFutyK8qpasrco4KqP3IXOdvtudtu70d/7tZva3/6rn3yLvLB4kny5B0x",
-	"fJJVOtSejM/1bZc8PZbDI+DwYbKvHvDP+e1wAzLmiiq5L18nLWwJ6OdLwyvppMlQYVZNOmOnw7glMGFn",
-	"NxpmlELgbjT+BHdf5GBNTwqLlRi5MzpDfqpSW14pWg/1DofMqhw52KhsMnbiorOa4DNcCmd6C1/hkWQF",
-	"iR0kHUIYxDoOyA2eT8bXbEhfsjEX+aNnDzUW7Fz5Hg5OpPHR2PUT8BksTATyvrNyezJG1Z1hGRjAabHp",
-	"lAz4JSw5+/Thw8mH/03cuiXEYJt02YdYXI4AztdSTSS7msZhDn3FKL6IIXcr2ZNXwDgWu3TZ78TrwUaF",
-	"sfNQKgPAZGlY9OBYJKYYj92RAG4p59qd8amcpa81x2k5H0GGun+ruTREsIt2MyZgncI+ovAQPXnJHxIB",
-	"Gn01RZQVN1imgPwGZC8pxoQAi9D7SAdjhBzk4McMkw8DVN+lLxsaa3WVw+iQHezvY9LtYO8gVPAzU6RD",
-	"XDKPOYPRw0pvg9uDwnaIHbC2lp8E7iLI2wpxaTSM9BTBc7BP0sT4GY9fpiqDI3Zy/pG9evnjjzsvGc/H",
-	"Q76z3wSB53XXpYbBAprj/VsMwZ//3P9PAzHw40jm+pX1jNn3XC3kb34GpsitaUw0zRXr4dasoCS3RURt",
-	"9vcBLRNMk7i9ebNag+mt3K+3KbCMcveqyK+brYpzq7SPfFAoi3Y65X+OGGcTpa/7uZrgAWJCeMz7huy4",
-	"DHWVAP7OOKroeBKeIdcjd0z0JJ4M2DtGGT83AhoSpFzZBAEEj4Nl5tkZNdyIGySuPb/4eBrOIQkTPA0q",
-	"CpmO3rInrSeT07cf3rgju1uGycu1wc63W/Hzme9DZTivx/min1Dmc+0KmxE17+MhsIoSx+tPVS7S6erX",
-	"v9HTs2KN8U/kjVituZ+uf8/HYzyGNnEK1QtMuEQ4YTOgQ3xji4cJ3eI4TWG8oPTUi41oaW9bNb+Wmqft",
-	"RcXuy/zN29Q1woko7mqzMNAYLzsrcthqq8r8rRqL6nIIMY82aVxTXoMbAg+diM8djrMVC22K2rBc3C8e",
-	"AQs0zBC+XwOMqetBjCCWaUzZgN+Ac1DDv413KCsMQiHON9e/jqdITeOUqd+Xm/dFarfk/TVFryMRT4c0",
-	"rT0Ptktp9lU64PZBcQ3Txd3Ff3cXPOnQ+99hujzk7tah49wIdU2Bq2p5WFv1tKGA+vHpCa50ZZc6A9rM",
-	"bVOejQQ+W71X6rTiNYSgowcsQSR6H8zluZJw6OPHpDbZkJshZBUWGmENxrpj+BM7E3ncA+4O3LAJ5Hkt",
-	"8YwGbsE5Kds5nP4O09d4i9WOpZebv3GjT3MN09aNaY+t1RhxcCsxLoPsryb6cycUdryRIghkWXP2q8V8",
-	"VETxkdUOKgoHlREozMHc8FyUdVk15Y9OCwTxnhG1gwUayQT10aZtH8hKcqu/9nb72pb6a5hOlM4Ww1Lg",
-	"FbgVx0PNTUCv4uaa0K3UCKgHMXAgUEqRs8lQ5cCEvHIvo+yjj4lQIp5JuYEOGxcytQXuY+qyHKl/im5P",
-	"Jueffjl/fXbyy1vWK/b2XqVWjUWKf4KPcX76sPAa6nu/AiMyivSO6uRmAM5ipMXYrk1H92g+ovD71nbb",
-	"mO1mK8takaoLt0fWCTW414OIcV4gbu0rpsGAvvFmuNvnIh0ynk/41LBMHXkqMZ5lkIXoBDEMWT8wDSkV",
-	"4dzX7FIzt0u3Yr7h8A9Cxf6NSEdrlG05loCd7VmGVc88X1W6bwcRAr7GbiExv9aMnx3La660O6dVv1/W",
-	"1Yfezu8My53CqeI8ZoLk25NygB2Cxnompa7xx7G+57Uajd2xGSpeerIybqqkUTl0CNmRGvdLpiAPXBkx",
-	"AKg+aSH9qJvoJ3roUB/wtIMlsw+zPG4S3lClc8zDIxADfRs+2eARHMVB9ZkXNaYKm6pRFWeQAMGEHCxp",
-	"JYtS++eiNrLf3RsV1jBuLYzG1nTmhVVDCmJsTRTkSpEg4h2FzREA8lHQxKiegcbvvG0aj/4Wb8BykS/B",
-	"DGr9uAcscA8vYdXNvUK1nh/xO8NE1tATvr1e8BmJ26Xjpwa/5zHMuin2mriTMcHYqu8I4XRadrwNHtQB",
-	"1m5OuLCQdVkilb0sfzlzwHZKUHlTQcrhZgbTuicDqDUVdnpthIA50EdKv3DjQB8OJlT65rlTkxMQgyF5",
-	"GG7pjVByJhwcwXi8ak3qDnx6aaWSepSIOVHB0VPet/sRVmexZnUbhyD3ZGYQKaktmWz9ne10A6LQVork",
-	"72I/3aqjHCkprEKFuaDE5n151TZFrrzLKkCwrWVd5ewvpK+zcr7e7Tx6ZW2XGNTxwt2Mm+GV4jpbtDXe",
-	"xIu2uDPKmzSxqYpBoduaqyYjFM2FsIbfmbBcX7k/hsJYRbQh9V6XM0miu4fFWNxXmnZYBrm4Ae3+1OBr",
-	"soN1FPksAmiuVhawiyeiYsO/Cp6zHK2/eqQhP7kl5vSvHuzJKpYrdc2ueHqNd0IE3KbOFvxypqElvqP9",
-	"A7RLxagYPTv8aX+v82wkJP3rZTRRhbRAKIDbDIOEJWhWptpAG9nYWD+DjYuKxf55XvYufqWk+bTZwhqn",
-	"E3/NfTB5/vfIkF/VFcCnZjObbdJugzBTc0v7lcKEoOaLTJozvGCbVCF4g9aUuYuSRYakIh2yIR+PQaLT",
-	"7duvwjcTLuydNomGcS7ALDBoeOi1NoyHVFOXYd96cMuwlVlJYG60KeOWjZQJbBu+BdpwkWGTF12NQSMl",
-	"+0KPyqIHj43Uk9giTuDIRPyhhQV2fnF8dtFlvw/Bt27NkIfNNRxD3mfPk49j+7GwzmdOXhA/AEWLaKYN",
-	"hRBnfk22SntMt2gQCAtfbKtON1sDwQur3F5LmY7v987FEIgHhkwVHotrSmheuMOkougY1xl9KozzU7Mj",
-	"xA1AZhr8eAQ8tG1UYMxpdlmXvR4qA7JsynADSWrDd17vd4blXA4KJ4DPqZSIW6vFVWGBJeGr5EXHAy74",
-	"9o3AskGCXH75Vg5yYYb+A4J30ciTUVeFURWRzcdB/egPUoPxDUhmG4+8h/oL3Ajo9KypV26XYegQuJyn",
-	"ilgp2mCrRCmqT+dwIdcJPqwVZQjt6o3RhtV5yR88EnA0SwZWJQzThfzOEOBim0t+ONt3hm4rRBqweFaM",
-	"7p5fXrNMuFFAV7KeqxE93G9Csp/2KVJQ4aWOxmyojRK6mvfwYt0JpFt0OtcWNpWUsUEf3VlCO0+MkNJZ",
-	"9c3EelWkNlyaVrIfzib3r4BZVU+J8TASHSfZINEf/emK/EZd9haJ4Ch+QSQ+xEWJXSwl0lCVm3LRmXru",
-	"7/5Iz9T5aa4UzmmF655ZZvAvYeBBxSqWTBHQ6MIwvq87Oacr7z+Y/1Hm0xkTGntSw9o1BfPD98RBUlOx",
-	"JaT98eBZJay///Lgp4O/vvrx4Kcl0f0lM0Q2MmLVp+iAaMw4mLCma1UAuTcBy+dBrbQZQk7qaMkIE4tE",
-	"a2ckZAr1C5ZxCzvBrrsNhLfKVKIBv2QWGFtcfxaft199RVKwig1TlnATWylW9aFtzAMhS1/YgNRrA/PL",
-	"I9bI/x0hBKVtoKS2ham+yTsUgxsYjBBPbpGCPQ8XPekWB/8Uy/OSYU3aAPrGjHVT7qCwQ+OmqrcjaquQ",
-	"Y9UuMrxXQRyO2MH+fvldBn0hsb/J53bKuj/c3Up3sHFbaWaGfAxUXox0D9jFEtBrexIhYxGwluY7SzPt",
-	"ZFCkiYdBlKpy48OIrGwgh9QaDOMHYhCrMIU1AkSObQaa8Kv0WCuO/fTWiLS/3PS9m7yI8L54C8HXhunv",
-	"hF0RttBSpXU7JB/03e5Yw42ASTPU6ocKATFtU9RkpIs8rTCBYlc5ECv6LeBjczvsEBA2Nz2ZlFdcOrHq",
-	"pkpSw6f54+Xn7g3PC0iO2F/2XpHSRPPPzYM0Wa7kgKiAJONsJGRRT/zjH+9paKlTmmwU7ftNDM5OYmG5",
-	"dsftPT7CqK+wQzYiuC8PM16WbiCBlO+GbbsoWnW4zUL5UDZgGK9qn2DbSDVZ0bar05LLYH7I7hN5NSaF",
-	"MQOCjY5nPWlNUZPXoJFLPbUatk8YVxhGA7Ts3k+m9ce9rvXP8E5jiWPj3tm7Z4u2jYs/ZGvyqvvpKwLi",
-	"DTVjx0UmQKYRP0oD47m7zZT1tfo3SJYpYmoccjmAqs96DTCmmknnthKxJCPfFRPDkYQSfeqUS3YFPUnj",
-	"eIO0zrVGokk24tcVQWMZjEFmTMkF8BnFOOOz2vgxuKZ7rWvaGm/faMnZRpxZzHCD8x25rQMwWFG5eT94",
-	"jkLWD/s0XMm3YRH+4zXLdhWJv13s6W/2G5H/hHzHb06ptDrivhy8cEBtzrvb9ZHur9YaczZRRvSDk6Hy",
-	"eNDCBquIyIRKIpbMWTrcRGBNBBSxzJlSeX4USdx8PT3iyWLuQGNfCm4NJ189iQaPvwKTCgQnQlTbYek8",
-	"I3VpLdXZQTzL/GK+98vTEs+tQ/njF+8TvuNn96CI6U5EJNfIIxdY5AIrVmvdtZp7O5r7tLCeQRRLhImg",
-	"NGg8iZWR3stbOwxS74L2LegJ155ntrxtlSmOaBJFRIZCPQm5gbsp5J5cppHZ5hSyJnP5G1XKrYptVWyr",
-	"Yu/mQJcW5l11aqNpXBhYjCAfa8xnuzdKCN0wnjdesTDGHiFYX2Q/8AkM0oqU4e2y/b09Rgxe2HJd3w8S",
-	"BNNst6f5k2nEnUWZd8uEuZ02/P1QZVyT+B7uJRA+IzEy8+5jPcI0kePaIYzmWpzQ6PCfEDP9kEsJeWiM",
-	"RuZzFBuYMF1IxKikDozaXotzP5OtnoTuFk3CQBFknESLeNHcr2/ieyr3J32yLGyBV8Wc9N2iFdymwzoc",
-	"9L+df/zARqAHwPAa9vzs3Wv206uff3wRuoEmSl+DZuoKprRD3cbMxUhYQ31ByGBFAACh50BStkdmVLRD",
-	"MNwmVxPIejJTE8k0pOoG4xuKDHg3iuYWjsph/C+F9aazP/mo5bDsExZyQPNBS/yfRTZAOxwmtRVC7ilp",
-	"5beW6HGDn+KKuxdZHQlXegfn8MPXjHrP2SNcrYWi/+2jqLYG7ZaivZjVxfqxPjcWT3LcUe5/leKyEZfT",
-	"4OFjgaHStq9yodiIT5kGng6X6dZb0Klu1TUYs5CfGE3O6oUP1NFFdDOhnYu8esQ6eNt9+eNBl51gXVAf",
-	"cbYCNUUIYRD9/JCHYqQ67348VBIuadwm3/6AgNziP2+5+nzn35+/P/wf9j9//LC38/PnP/Z2fmbPX3R3",
-	"Pv/w/63cBTX7oPjyGruv8M2u2g5WeYvn+MOaGRznRvkZxLKGXPQtZE1zoG/rYfD6PDcQn/tKqRy43HLj",
-	"VeUpV+gtqWzstr9kc/0ls/oiaqXqx2v0mbwL7deeWFRJZJXyaAoVgwiHI5QPzENdefJsq8hy80ojgJgJ",
-	"54k7z9tdHPDNvM1lmDA9GR5kjrIUy8PjV2ielbcP+a6GBFO5Bo82qV5O8WE6SSpL1GR1lZe0fSStpbVi",
-	"Jz3tGcZZPOWXa6aaaGHl2l34gp29TXGQDzPxQUSQwONyjtqaHfspYUzTGvbr++PXO+e/Hu/s/+VHAqKF",
-	"LzyDVIx43mGFdyyJ7RTP6eQappciS5CaixzTHlVjm2ouHUYG8hugpI0zja5hbLvsWAbVioNdaeDXhql+",
-	"P5BxIJcQ1Ded0BLMmYhLjncLX+xuam5mlUJs2r4SknAz5i2mW8rg9fk/QippCNwtC3rwBy//uvcCF+7T",
-	"xbudvzrbhb7G+fi9u/NGmLEygoa69eqweN23W6MF1kzrcmuarSWxgZpxNZGYm7SzCn8di6JJbMUoiG0D",
-	"tzm2XYV0FqYZDGGXpmoEHWSJZcNCZpoAEzjCEwROTGyBJRg2Pq0wxF4B8eGETBkY22XOVcNOL/eUfAQ9",
-	"2cfOCmS9842vbMh1Lc8rPcdi9+y/uGSlonFGRW7FmGu767TMTsYtn1U+JQPjqXaLbBEJzHsw48pHfz5z",
-	"L6g+NeS+OSo57UkZY6QQVZtbu+VKrqpp/qCbfY5Xqat/Qtrg1eDGCbHB8LysLyDPWOK+TNjzpJuam6TD",
-	"kq4zyuIfeXJEqvKFBwPWkCqdUYKfJVXnOGHPlfYfJS98xn/ak0N+A+5alMCk4/7UwN1NqA5SsgRuRAYy",
-	"xW8xaSHkIJ8RbndD2uj3GOArb38yagLqeJp57tb2fGS2J4bxvNLdhP2JGWtnU264khP5JoO4ui0/GU6P",
-	"cN8Dng7uZPPRScOnCGIUTFthb/nK/pvgGdektfv2aTnGv7klv+9ExFp+cSfG7dpanFapbSfU18d8xYzg",
-	"3kWjWRiN84WcFrkw9iJe9aRxj8JjLA9Ox2VpI9ObK0WobKII6x0/2zT2UXLDtXCTN0nJr57zFIYqz5zb",
-	"JSRL/K5KWCb6fdAd6qRnPMvQYvD2vIUvtifL+jE1BkmRI2eZmuPxmDgFSkcuDHxpRJa42Y14Bs5ZvZiI",
-	"XCg6u4urkbCWEJDiQFdTxrHuoZ+ryVFPKgkhyHJr0JSI3rMK57gf31nyLOHjsVY3PA+RqWGgWnJXigVQ",
-	"S+GtPFZjIMzvQULkcXEaeQ3o+xZuqT3V7wq3ZEsBXKIpF5zou367LygV9IE1IjigYrGcG8vMVKZddlHm",
-	"opMwKga6AyZctUmeUTysDpYZkdTDXJ60AeGfYrn9EJa+NR82Zj7Q0YbcBbi269sTtUKyYjgavthOyRLk",
-	"zu/zkzdUhMjjjHx4qiJCB3sH0VQJjFnSx7G4dWN0WJ0505Pz9gyvWi/hTuHGohRH4oevfjnkGMdGEwXB",
-	"1g1TE9kc0n4qp381YNge/20U4L/PXnhPeDNxy1FRv3+MrzIdnPZq1onnlmtrKo4KaTOnZQ0DLN2eU4k8",
-	"xdwWeSrB2fnOuAE8QM4hU4UudTrLgWtJTs0V+OA/UrYJzYJjYyLMo1OPvDDg/KcwfNkU5AwQZ98kzTZS",
-	"xUtrKN92S3L3OEitbpxRUfsbV1Hn7iU2qKn45oRh/Mp5rVYxXcjWYNmIwaLUte/edRLwNabLIim9L7DA",
-	"ikWwGlpg1EgtXOCThQtc2wdtBgxs3j97926XtU2TD4kZuPqm2jxq4Hv05Dg2kd2AxgJWdowcVGi+OD/p",
-	"CgaFZAOFnWRkrTgDwl9OVcsDTt90G8D8Znb7owh+7rXeT+v9fMOAfpsJl2I9RxWlfnMlHW+/8NTmU+Zj",
-	"P3M1Xc5NSSLjNLkiA3EDkuJHPDeqEiCKxcqex6PbBEX/VOI4DwtGPzeLRWzVlTYV5ywKY4QchEbktuu0",
-	"VVsrqi3qWi7Pyr7SqBnGoM1MIcf60ew1UVRCeCYMMAsYsTHYlPAcLW5Ki5tSwU25F2egWUy8UW9W7CBC",
-	"BhrCGphwQ5XmVox8Q088n4OrMOEUT1wsEf8Ic/gm6qr80yxPj4albyXxYZFhwnugzMG9y6Mai3RJ4SFd",
-	"8rSlwz3DCiWH+Kht/H1zGzzsnbiZ6YO7VBrGtiKliTwCppi6CoWHC2rp3E0frQvmJvcwVXS4LE3Olvuy",
-	"rZ9rXas71895oVsk+TWhILxqaVaNMiTUW2iKq/iVcTt2AnkeenDmEm8xy1ajK3yezU97xSQbSkmbYXu6",
-	"GbbVd+mC3Fr9ntm7R03dWvEPmlJbYRdtPpnmg++kBS18sd4j9goRG9uN5dNmzqty4z68XbPX2jVtauzb",
-	"ijE7Z2UDhtBuRaAbA2W/B1AvKkNOPp5eXJ58SAiqy/88w2KogLRBqZQBIKMO0j7XKQrCPyzv/6TDAOWD",
-	"rIKNFx+6PVwfGDy5cqBRlGy7521FDJGDamF47JO5F7FYfqWbyGu3mtKuevkbMRDWrHr1Bz6CVa+NnJOr",
-	"Xe6P7NUuPiOInVWXBB3S7J1WozV/8gv0lYbtaiR3u+W6CHdhG5bcmFIpzCz+CMnwGkHJi5kqEKn0iOfC",
-	"UB8xAvIeMQKCovp3MQL2b8S84xpYBlrcQBarFtjvvmk5SUl8L43lFpJIgofNSMnp2w9vTj78L9WqCEPQ",
-	"nuHknutgilPD8pRFmJwUIXUL8FgDpKVE3neAFFelwY/A99KGR1uvYD31c5xlHo97sfq57RDQGeBBIxtZ",
-	"R7CKti/sPDePksByIQFT6EesrHRDjeS+RS4IglfrsmNqVSQMbGbG2FY0BLCeZdvya6qZ4T3ZV3pU5Dzg",
-	"DhNSgmTcaU6txkMoETjxkljSKzRLfki6DB8fIZSQRTzLIGMj4NJHbzWwHPqWqaIK1emJ2O6C1Yn3e21u",
-	"1lZ4rYX1YBZWi5jamnYrI6Z64mDDXp//YxUr75aWRUjIO+lZwkmlbkczVBPjSaBm9O+6Kq8nvxaeGO/3",
-	"N3yqVuk9Sbfyy47Mbluvd1CAeM67rWgQo9RNLKFd2eq8b0Hnle/3Lqpv96rIrxd1nSvtX3gg2EVsW6ed",
-	"zNFMN/oshLS6AY2dXqFRvaxpdhNxmkxDvzCQec4frkdOuXkUd+LNQ1APNwIGAb2TOxHSoF1IyBlMYhhc",
-	"w41AoHd2fvHxlMaktjN03EqYMHKQveM962h3y2b1cm18q0j4QsgBGDv7vYYYY29G+Lhb2JDwNlbXVHT9",
-	"qcpFOl39+jd6elasMf6JvKEM+YrXv+fjMeqA++Fld0sdgEq22PJPtzhOUxhbp3Ua4gaRcLqNHLSRgzU0",
-	"PW2vW6FL+ni16MHun9Wmt4UFVm81NxB41bVR8tBDoneirhwKt4OnndkCLML795hmWlmodGylPM+veHpt",
-	"mOEiCwypXUQL8axDfYWePYwQXJHLFPIcsi57H1ghfSgz4ELmkA1AY5kD6Xjt8f3dQRK0fPkU7gi6hikg",
-	"svswtN74kwRBnXsyjCyIorWKN91hSA8Wni+wiLjltiCZLXsE6cuAx0Z0BnSIjbW6ERlohKIYCwgM8iN1",
-	"A1m8u1umgVaFzI5Y8psihbQGiCS9Vx/WXa2WzUeaGbhXn81Zg2EK9T91Pyn0N2X/taVyXu+gJlgnZtlc",
-	"J1e/HffuLV7f5vEfskhu+Qa6W8r+1J1pH4jSqrFW7n/FDcjZDm8detdDOAchOBEk0HkyxBsSwjB0OPje",
-	"M2Hm8m2oOvFMc96GO4h6cj6ZR4Fz8kvw3DtkXDLIRHBZENHTTaS5Xi8K0HaybJ/wJvddrvcNZdnaYr2n",
-	"TUP8FZm5Odt610v/+iAWK6mzM7TFS0J21DGU13BWdGQu8dbknMlOFQeZ5pXIByFc+I/NLAt7Txor8hxN",
-	"9KWaj3h7a7SdInZfEJqpiWTnF8dnF6XSC7jvpPacF4DRcYosRYrR+GDPE6MKncJh/EHyohYxEGwIXm9H",
-	"b/rRW9XZqs7/1jpnZEoj1Un4imYW+/Srleiu11uLip9JCRnV8VDNxBvfQc1BcKikI6vqEM2uIc+OfAZD",
-	"G+v5nQQppRAg8I8WOPLQke9JPytSbAOtJp4RCqHLIm4ZxZtnwgLew26otvYa5Vf/zE8drL36LIubr4dQ",
-	"xpSqWdXWbXvY8usUjSNfer2OlG/Cn1tVRQh5I2wMUTVFIE7Kq7a46yt3aYLBiXjKni/uYM6kmnDj3UJ8",
-	"sG/vAH96sYvvTNBKorqLth/PqM3EvlHFVQ5Mje2OkIfMgMyMnyjWlQjDyophhIYiiz7SFoSWaAoi4yYz",
-	"XfaxNNJTJftCj4QcYKhkSvF0ITE+TzXNxEtS5kLDspgEwfNMh41CGngUW5KOqtPpxObFiBSON4tZ1GDx",
-	"o9/hnIKqlCA960ADZB2WQZoLCZnzI6JD0vHPUhZEq0XR/ZKJxUsdhvdzJQc9yQcKfRSp6teOiB5v6lO+",
-	"eMljLrIuVdY6pdb796QynT9T7i7/Gt3GmfBp69m0ns2WarXNddCozovYpGNDVXkLAAKdXkGQs0p5jPOz",
-	"6ridyhK/bSdXyNerk9CzFZPDs/o2RpmoItdaGI2twZNAQwpibE0lfVzmlFtj6OGMIXSmseko5J/ZEPLM",
-	"M1jcV5pnmYDdwjWrscGddBFPlDMXPANHjJzJjOAGcSSMKiBfg7DVfmo0bJRmIDOifq45/H3iM8Kobbu7",
-	"GZ+xqafwomynJZFsRenhnOvoV6wHk7Z1sdn9E/9/6UGYvuKGy6NQ+KSLUU4o1SHs7fzGETN8SpqI6i2p",
-	"0CZGLGJ3ZCwfCmC7iAKC+qtMbcQsAykADT0ZjivISv+8Kj5O8E2XHc9+iGX54Sg8nPPKZtAZlqEvGLBV",
-	"qX62LWL38hYPgtgy84wraK1vOK/RGvPbUbgR+iOIo1UBSKLjT3Am7OowLUPguR02Ghi/KXVtGLdOEWQw",
-	"dvaBTKfdOuPgVxppi+Ll79AgWP61hlxr965LDWmhhZ0+O/zjc3XhLyDU19jKzXJxM9Og4Kf4ubK2u1jo",
-	"uXyF0UqrrDFL8IfJIVb2cA2sGHdZksFA8wyy5JBdwGisNM8RuE9N5BHzWpVqMRFN1DshOZ9SV7+wPZlz",
-	"C7rLkqLcl8khO1XGDjSc/99vYbyAUErrH5S+e3wlgfLjY60Gmo+YBMhMg9XozG0hwWzVaCxvUuvV8Wzq",
-	"niYsXrciu9u/fUX+t7Irg00f376nUTagbyCr3Z2zQ/757Aq4Bn1cOFXwx2dnxOCPvalU6PzZ4bNdNG78",
-	"WHXls2NQ4xzQQBjxqZuBd4yzyJ8oYvzB6RDJR04dkW/ljKy5rizfbk3t27eKlJ0zQ2BR6FFfQa6cCaUq",
-	"I59X3PSaG7zncho6jixTMoVOkGznBs2XMFcGDuXqt8d8rSRlV/28DeSQ2gB9Us6MOgDrRkCnzq9l9NHw",
-	"ed10PFywYVdTNhmKdEhPbyygV1eJM4SiEyxOL+/sD4Sa1fCRdYTgIyO1whNcnXwJ5X17lI+yQt1kFaoK",
-	"XmQCcHVjcLyQPmlUjvo6UEnUjVpQtQ3PMrRjfTyFKshNqGP3g0+GKi95Qt1WNDDz9s6RN6Nx7cukVgzs",
-	"uKEj1UVlpDNw+yA0AdUdSoBxJErae6sd51cZ5L2SwipdP8oxPYbpsOPTE/f2TYWMVA3cmE7gyFWgN18Z",
-	"+jhNUSndGvad0gw7eK54zmWKIiCzWIVkjtyJfw1T1OxQXbxwCn/+z/8LAAD//w==",
+	"fvHJ1tu9IrueP90ZFPxztd5yK2sx4Xs2bNu1pZ37gILugfTe9mZQWqDaOnZztnqGzszPH0ChrlHLjry/",
+	"jmzcYZ7KHV/L2zAVU5EVU7EupglPGYbsCiGmiUgX07nIp4Yqfu2sxGxqKpxtUqKhQkHXUssiHchKdpX7",
+	"phB8g9BWa/yoPTb0sGb3w8VXqoZ6rWQUnD9lgEUj+3riKwAtbJTw37RWDvFpbbZoBB7Fd2SWM3oD+fR0",
+	"pngQ4M9gGHmdWliJG8YyCf6dUqWH3VuwolBb5R5j8p3xEVoRGX6P3qDOsI/fPDsnIfJNpdUkTYmDFR5+",
+	"+aINmrs76NtHZrlaQUOl/U90LVhuKO3dB70ovqrjZb8QklLjztF3CWloAYKszxhhn2lUJFtSQAlrzUy2",
+	"sn/PqVWyWWs3QjBYw/r1A7pqpT0YZZ0I3kDUgXEklLKVmZ4+33F11SIsXiEOHSYPaQpRwf5JbeUboSQG",
+	"mplOD/sUBT5QH4dK6ePhkVWnNs/jgTcuFbe3KAhZTYhqgQLACUY0LTMCyWzb21BoMWN9lmqj0K4KkeoQ",
+	"tJUdHkrXy3i0hz4GjPig3k2cwB5qm/rBAchuu07C/Y5AA/7YXAGelMeu8lKfRD8nidiw/CiikpGEFeB4",
+	"VFIea2wCBFMG3Qs7PCy32ZKlckheO5xOqNYx3LtYP0qoJBuWJAEMq95zncaCYaLuCm6rIXkjAM8IdRB0",
+	"WNY69IL7lcobgKEtRObk9JZ4KyFNktCioZSEqQv/3sftT8Sau1K6SnxRKP2p6N940/zgLmj2zYdumJ7r",
+	"6qLW1QoxqQFKGtPr9oSRfo9v2mlY2Rk1199oGHoBqp1ammES3ZWknDXlMcYbh0g/aDWIbYn3Sm9GywQy",
+	"VoZyybNM12katMuB+nDF0uLobHQ67kp8fno2qOk8Ec1zDk9d5HTFPg8CfNFgMhgfj86ARHUjpNLHri5s",
+	"QA1Cj5MxnGtweZC6fwtbiiTxo3xY+KDj8enZ6bOTp6dnu7CS2K1XR4fLcUmzjKVKg6NuC0vT3xIgQMJq",
+	"gV6d4gdgAX1yYYEmj48++XXcci/9mluS2BrslBpkdU1k+O2E3HLJZwkjF5cvXr8ektdY5c8yTLdQwikg",
+	"UhBeoNaq5AXgy9EUhdZ1ioElmpTiy9YwgfhUb66XDNQ5r6L8d5Lon47+uxckaVdQ4Lcl4Cza/dRY9ZWy",
+	"SpfbnRk9Pd3PHujfHkpnGerEFmtiPpIVC+IcI3AL4TYC1MGNMoIyJBfY0pKMn5Kf+Q9aoFfiL87N+qBQ",
+	"Uo1yJotXazqh7s6rd8QcUjHd9rgmKtJR3RX9VLTqrxxLxNRbGBOqLvk/+QwGWKTBMIAHTQ+DIXlFo6U6",
+	"Ur+v4wVqHthuqsJ8H/8BxPXeUzjunMKz/abwbHCnaLuLGZGKRyJlR7PtEVRXayNWb2mJi96GFN6LQX7k",
+	"LClhvuuKfLvYfWMNJV6QCHQ9LHolOaP9gjkG8qzlPipvwQSEWAAlttABF98KTeGVhDZJqohkZzOWzSXW",
+	"33xHyrLYbIQXXMr05aw5gk1j0XDiaNlqilDecE7CeJ0lPKIFCyfQQDJwVuguBUUfZPNBYCycEMkYCXFj",
+	"Q7eyyLxTmYxmdMiggx/urgx3xJdt3Gl3pbOStcKEsoF0oaelpIqdGNb1mLkhfJ3+9UcH0f9TpyQoeeZj",
+	"TdE6cXC54AMNdIE/wNFG4+d0NopOj87G0ZOjs/kJO3pGn5wdnczH86d0PDuOTly8ChzB9NsxyYrq9Bou",
+	"KJcKYsVfpo6ehEcA4LZq9OWbELTv7V1nWxN4i9rvPnWKKYc+7jQN1e88ZRJ2sxrQc3BDaUhbOIIOZ2uI",
+	"e09BlLPfXSNCnXyV5/0DWo7xdy62DOhtVmGz2O1Zk/uKAy1od5lGvrMoncNYzrXjPJWipxl/2rs7dvU4",
+	"eAjk9FUECw3w7Q5EKHbPWf1VP4qchI9pxh/fjh8bDn38hcd3oetxc3CClDyE6Sc1wIH1GnM7duJJ78o7",
+	"AFeJyN3642HvZs5+K0Sv7JE04J+9lrZfRke127JDdDMzF8TD3X8f033AjgqtLKfN97YLGi6tnLP4QKdD",
+	"1V/iuWtX5cS6xrG3dR2i0KpTdiG7qeB3pLqqSr82hlXSehZ3cBx+X5+qc6H39ap+kB5u2LtPsq1/1jw7",
+	"sC1I/AnipUK8y6331u0JGxAEvc545I2wt2lslUF6nX0lx6fUq/zphuammMKIVV52C8qgB8A5CdnnKFlL",
+	"LtJwokRRwugtNqlfYbJ/WHbrAF2y7KsMmfOQzRrapILaCyVLY6lhsKyWqCcHdph+d6VdtAP02ndn/OW+",
+	"bt6dVSgN1VoYzRw4R39cS63gab1Ol4w7fFTJwR84is7L9xc/XjkvnThLBqMZYYv1iIYd7YBvREEWInEU",
+	"Yq0EluM5ZPNoUzj1/r1Oqzb5cROUp0ZoGL+Fko02J91praZ91WRwmXPyC01vaD3ZlVzy5FZ9WvAV+wOh",
+	"4i4kp4+dPsKtbSn7hCTrbfc0tf2T6PYCuJ0uq7jVShM2C4AcksoSPh3UrP7QfN574f8eElltULi9fwTq",
+	"J4DXtsmFskgEWcvD0ef8svvKzWQnIXiVA2vTc2lK6vq8odsR2t7L5tv0/qtyoY8OgORh0+dcgCAL/mdd",
+	"pvjac6IUma3VKjF5NdVB6X3xjSzYXCOAWx6XBo0u3lwQ+M7lGl2TyNPKBNW8Kli6/euG9y937sI3sbeS",
+	"c259oNV2uyyPuLRorydtnrM2Ge2EB73Kdg9xYtTl9vDg20PUcTW7vnFAM9mgKyKIC34BJPta5Rj6cui6",
+	"h7qujX8Mua7zA6ZtYulqyUyzSd2nA4NOZaVO5LRAPSdNMVaLeR83gnGfvhzfeWNNPL3lRY+0xpcANUNE",
+	"VhzxdFI6s5RAtxgyWLmvaWV6oQSEQv+M8N3byyti3ATQwfbxF3fz7h7rXz6GSWF56/A6fYOZOly7Wq1s",
+	"3JpiZyWZYBKYtqDTJsPKnoVtiY37Yk5N7PgGNWYSkixnc/450AmZGtVQ41HZ5Ez4XVhlhvCAap69UJ7U",
+	"EX2NYqspkxRd/bUWmAQ7xS96J8yuWMxpW9PtH3nCpINBwju7rbFplFAp+dwUCvdzEryo/kjtL90mgu7M",
+	"Ef2NzZZC3LzTT6PggDQGk2Hq0TKwwvwed5j7ihrVWwkR4LZVqV2uszqvNpZ44NqBPs1G5T6dG/ydzpvG",
+	"Ur6n2yM/wBl28G3757u+nCu/seCDD0Zejtgr58ifY+SwbMfUdaKcv8kKsyH2WuzykE77+tK2kfRGqPRz",
+	"JvK9EYO0wtgeCj2YuYxQv/M2a9bX50MR57UdsYOZd62OXLHPBSJRqUv7hmWFTgjBvN3SBLMVCqYbspMc",
+	"sg+NuuK8B3WgUIN2d6H4OqC0a+392S0yPSLSsYT0iamySJ0YQR3K1vEwNxi6ejDaTnK99423G8hsz8NV",
+	"mDx5/zf3b5CCL+jT7Eit8QOYi/c2hH6mKdzuXjPo7utVot/DwvFVmP+N5TGP2nIRMXl4xkhsc4ypU7Kk",
+	"g8/GwZ3lImJgtG8oNP80/OmFT9VvfmG00PrdoT/u07z9/2fv3ZvbtrH+8beCyfxmmrSy7Djedmv/8Yyb",
+	"y1PvNokf29n+ZqqMCZNHEtYUoAVAK9rOvvfv4BwApGRSF0fyJct/WkeiQBAEzv18Ps1JxgobbuKnl6wU",
+	"Mrop12XRAoflq+l8xM8raUB6orpd+TvRt8WVmOn3w888GSDBAP+rEGAvkc4S+2ssFjhQvHR/Z+/lxd7+",
+	"4asGCupNLOuHsKLkRtpCS+brhCr1qto3oC7P5tADNCPuj9TIu6lU314W7I7QsxwopmQ1yysinHUMeG2A",
+	"RnfuRYaJ177QWVtsrQrNYwSRqyvR7jjvfMw1H4EtI5DYPl95YmSalVM2mi3k2DCR5+/Ic32qcpFOmwHa",
+	"WA7WsL4G39RFTNpKxg60yVD5GPccvXa3klqjAi3vj3d8ag2bGDDegHaHxwvryfCrI5a4+166+yb+N+VE",
+	"Sn7Ykhk22jB+rNK6QQi5iTBu0CDSqmO6u84MOgqdDojKFn/OnieeNfySeMKTF112/v48vLvUvUstIZuF",
+	"+oo5wc6z+EgLhWstytcv04tynF+m7zTABQ10IultPvvstryBtNDCTs+dhPPhB+Aa9HFRh7pzLNnx6Qm7",
+	"hinGjxIw4P5hfDUV9mHjTkY6rn642DAzRBIIz8OLiObuhs8O/e3KrTu0dvzsP/9Bg7lfw7H7OlbtI+R8",
+	"3HzuHZy/Pz/0Kd/wgsvIl9tLmHg0nfiyTafsAqDGG+yXuIKUytl7EndeKDLp9mRPfv/9LFha9/vvWXKM",
+	"aJHi3/jJIfsFH4r1ir29V+k1TPEPSLrs2C0Ho1pV4zMRnq+W+MbKjDMWUkk87R5MzvRk8mUHf5QcskQD",
+	"zxKWK3VtOiyZaOFeQEDDpFWofWbqW9K87z5N3MbG5mBt6RtjAbTpybI9Aj91Z3vo3AFuIsZmhyU8GwmZ",
+	"MCHTvMjc2HlOR8B02a/Aczv0s5fKPbpbgSutJiYwkLiRxEBChuinMu4eouRNA8im20jIqG16kqcokzvB",
+	"M8EhbHg5vwljzfffMy7NBDSTFceqwxLPpKyREMUiEdoIuiypBCsSIjQQ0iqWhI9CPoh+2LdEdmDgqCdR",
+	"E42AV/pINHh/SrqxMfSRRC7qPKdR8OK+sIEXxRL1gXsGrAzGh9CAGJS532u7Y62uchj94GR5wp6fvXvN",
+	"fj74y08vuuxgb48CwIGgJOWyUhvMnv/t/OMHZqbS8i8dxtmI505NOikatYwbZn//sMSI4RmdCmFNxKoU",
+	"ETzmKJbHVrYs1k+aLvO1OAxvizLADVTQpz35r8Kdq5sSBtmP2WF45JgYSKVRNroFOYMxcGyV5+z04/mF",
+	"O3O/EygWS04yGI2VBZlOd/4OU69BPIAu7YJqz8mMCiDiDiRZCYwUho+gJ90xdRc4pdNlxx5YFFVQgdz9",
+	"4VI80MK4hTtiPNIG0TswVuS5/8GE03V7P3fZ77RHZJjfUOXugPekgVSD7VDCwY2MLS65kNedObVPL4Za",
+	"YsIcAqgPLdprJwqEHLjFOj2+eP0r5XnxhYxAD9xBs+mQdtFPr37+8cVhRNCNBPXGcvfqjOc9jq8j52kY",
+	"+tMFYbJ6UdOpqFJd1sho/A1W0hwSF6OPxOOGKW9IMJ1udXFz9CQ21ZiqrRev5ZYUj5PCNLMLMYJwcNxj",
+	"vXr16ufgyfwbj+P3358OnVil6Hy4FrPW2JWML8QcsdzJEU+aFGnCnRoLpiimNnryFHQK0uLXupAklPbc",
+	"Znq5t+dn5S1EdzOfdY6mnru5NxNIlGUqLWgZnRYqDHgt5qQkt4UGljrFR0uk+QT35GFP+kTOxN9q18cE",
+	"Eva8LB/GuXGfPT7yz+oJ9L2BeTER7397QXAQcyNSbU7Cns/ryHiDFx12pexwVmR92ZlMJjtO1uwUOgeZ",
+	"KoTrpbzL/79DGFE75+HxEneKJlrJQeWR8dy88skiYbGhCmOC7Nxq4CP2Fmu7K3Bjh89edve6e0jVMAbJ",
+	"x+LZ4bNX3b0uMrBwO0RbJ+S9vErZRfWA3wwAHaeolE+yZ4fuw2O68je6EMuLx86+wB/t7+3NwSpVF+Kf",
+	"3r8ib3JpHGDmRmgQ1aAX4rfYx3mw97JpyDjH3U+Se0MFi+efHey9Wv6jd0pfiSwDjIH9hR5x8S9OiPol",
+	"jx0uf1nlPp8kv+GCfLQyP7v8d/4uGOTzwHnPzpzKs3GFwrGbDJUzDdPg1FmONAbPzsGJaDSuvYGF5fs+",
+	"5eSkZB0M4AJJ2mVv0XAkKg6mrpwCxIISmIQ54Wl0fyC5fJQxSnbZr2rCRujXlZ9CaIUkXHY83YZdFfl1",
+	"acMeVXoF0DwmgVmheMNjR2aCc3DRb/pX4XTnZcrHPh87u+vx2W7ve9Rwv/hc5ea3/Cmu+n8I1i4OiKu9",
+	"gzP6YQODzzj93tl9DCc6wqIiUABF3vC4rnD4fuFZQOO8P7Fw8HKFX/gIyYVSv3FNCYCDl39ZZXpuA2M4",
+	"+z1kgl9MqX7qYH9/lR+PiVzHyRUPGvSEBBkaceDdUjryzoOo9K77QoZl0sz5eTj2nM5bRdvdh6JrPBFh",
+	"nvP9Do/6PDwlNen2Ey9fdNhFx2nq403lJkJvH3WiMjVZBEJZc24NDRejbEpSGBY9GXY19bFdD3kPGv0w",
+	"9DGon584A9mYGzNROusyEo3y2jM0o6XsfSckVzx0XqzxESZ3A47+FpGXUAQSCFYIG2WdF1b2CPEsc9qR",
+	"8Pjj5OtUIdVlHUf7YYta8IRKwFbSUS83r6Pk9ZLzGOMC7rU8du209/PyX7xWsp8LCum36mxLAod2NZKY",
+	"+HqpFcRNjdLCPsYVNNc9KK4l5+TRH42D5b/4oOy7UNbypDSbrPH1Fuu1EAo1jdAg5SW7J2+wM/xuDuKJ",
+	"NcyExgOQFdeMYvgVJSUVwxmWGfoc+naZr7Zd/bQl/+whPbOlGg/tC4/d9gR8snWPdqsmH6PXVzGnR3zK",
+	"MvV1StPdmXTm3WRdreG/zDzvMmdRGjbiWdlbFZ7Ko05xDWygVOakXa7kAPQRtfB6J4AJ02FYheEDe3i7",
+	"nsSMh5eVIoeZoYVhgcSsTlriUjRaCq1V/dDy5YmcVuf2+iwdwm6CjUyEYfN+5ZklKuadPk+t8v0wOdQh",
+	"YrxTOhrXWG+TK2MDd2dZtoBQYpmPA2M+ibqYTMXo8Hk3TGLXnp2RuoFznNg7mtetE3TQAF8dTjTKBiob",
+	"ErLd7U/FsnYvnvLf+PYZbUtP+799g7t6SmbKar0veAtwwuddwFi239nb28MeOUNlAoho6HMgsUxkf28v",
+	"1Di6731a3B3tYjBww1jli9kE1tNU0CIwXx9aqW97pdVG2O2Zs+Eu2E/UpHAqxfttKPXrj4Vb63nCOAw/",
+	"4mZjQ34DlTPxyTSkG6ubu8iEbdzXlF8kV7FDIVU18jVRkyFoZLSr5umpyoyqLWKlm6/08Uhg7MT6UhSp",
+	"WMBdZRm3nF0VlshxJdiJ0tchaFqnGnJh7LGb/NvQ2LDeKccMGQKHLLnwNXWXuStr8H499LEwbKyFTMXY",
+	"PQsxfpWwrF5cHe5jGwXWW4OuVPrHn4aaRT7HmXAbvXWeWuKH54d/7O38/PmHF/9TSznUCFY8O9MImnN6",
+	"/On87ZuG+fLUtyPeYbKECXzZrQXAXbTIbgthzwCWUDVNfPenhjmbIpQr1056VVDjy+7u4c46cy/rBzE3",
+	"oQgsoW6CgoB8yumt1lZae9cIsuvv23RTKjhf+6aft6lY4qFu0izHsfQXfTQ1aJXLxpSLszhI3pPwXtun",
+	"iEnjxsC5k9yxwPqh5HaZ2w6hBKo8azydAfNqtU0cnu+cfrbdExNutvy8xKduT8zGTkxa2crhqJTbu77Y",
+	"qza+RXAqyOeOWGfJUez38KXwQaxTwZUNwKJYUM0KmYMxkY/JtzQlvmD2UmTIv9WT8RPc4YkbiQqUn4e7",
+	"UZ157xm2JSgJvWfIjoPkvUq+8JBO1QJcPyTLFJYOwxdhCEscr1Qyn/YQMAhkFsQ2tpz5IukwhTo7j5o+",
+	"XpcAcWs6c2Xd9t+BsM+3ka8I8/O8UPebT4+L0+CFxfJo7qQcVry3qfQ2R7BSjoAArEs0zeVCbuKPQI1J",
+	"EBPqTZFFVM1o4weLnxo1oqg7wtBhbH+7Hf+gkSviYrVoYRXWk4bI2lDh09iib/B13WWLdhoLO5r3z969",
+	"S+22tuMBazvW2FRlJf89VXcc+ja42T6qWNXNNXSog52yKKbLjoNlGUAdg6fX1wD5tMt+H4ocepLPyEO3",
+	"YbMih6zDdCGJ9lezMadOukRzC5dYUX45Bn1J4fqkw5IKqMAltn6GfpzqF9gY+vxK2SE1ORKBxosOS/pc",
+	"5IWGSzvUYIYqz9zwKUjrxp5tKOiwZKyF0sJO0cjtUHDS2cka0kIbN033hwaZwmWqlaS59GT18wAHmWAN",
+	"Z2V5uMyIMKqPJi13w464wMJod51BFqrJUDll1ZMIQY/XVo1cVGlhxJJMh0uYhEYOSueFcKu7K1QCsL4l",
+	"1I0N7hl9n19Tgc6MDNuexbvpEp35ce+1RucbtKTb8pynXZ7jZbzq383CGRe2Tq0s0QMzAPplD/0CRUAF",
+	"8A3KwN2mJzPR7yPIyN1lnW8xDvgDI+V0HKacSk6yGnlIcL73JBDXCAG0gqsVXN+e4KLG/c0GDXY9hM6G",
+	"SwqPBxrAEP1VEInVAtxDdrD3ylt9igoLhUXEgWDHWUTV71BYwuMmefacEJw9DjKNIp89Oc450TJlmk+I",
+	"9YPPXlNl0UQgIBWZrkKodYRtUO5uStthDsZExAdcKp4HyAuSQT35PDk+PT37+I/j384vz97+36eTs7dv",
+	"khedW5Iewy7KlqhFJchH+VQ1UtZfv9lQ7QPLy05chTYc9DSkzzG9r7Wkz6221Tnhk3KZQr5h2fNOSJ53",
+	"2fvQfO/PnsBqGjUCltBtc8iSo9BHKDBZEjE1pELMMPdZif9CzdwS2BUMhKxUW/bkPIORugFdm3TBOz+p",
+	"k3yq1QCxy5ZaQAFYKbTAtAf7afhDuCc3e67VaBwSERs82W+xgb7CwIjAhIFtPQkAS8mIy4LnCROSehKQ",
+	"0fIwJn0DQzx2LHv4xYCU5cZIXn98f/rb24u3bxI0PXpyEkSICRnjLvNiZqYXeV4EBLrEmHkJC2MW+1Xh",
+	"sm9K5bcC4qkKCL8bGS/t1A0Ki8i52VwGfoEEwOGyYLH7qnBdyC5LqOEiIUiuPiEZEvAsldISLl2FWaVb",
+	"W/n6tpzMrTNXW+jpJFC10gkWFTrBynVOcR4RD3rzBVzbFApx/strp8oX25kBfGzzcw9brYh6y3cfERyH",
+	"VsVgWFHASNsLY7PVHF6z4MAA6YZNjN+/0h3wxWJkSFSCuTHE261JKhUGWpeg1fiPRwacInTlJj2CsYZ+",
+	"LgbDTfcu/63InI8fKiqZRwoP/L2Mo7Ug1cQZ3NgxWeQhJtDXAP8GD5CM1r+HZeVTQktGEL+I2oCFolZ1",
+	"KA9NhGQUvfPf+Mac6ZHPkodqgaPSQQi4th7ekJsIHejvg9TGR7MtPu6LnkyVsUjGFgpXJ1pYC5LKRJ1H",
+	"clzxPyR6NlRcHbLuZPogKCqBDZf4uoSUyhED1VLj0YDLnpRqgg+KM6kkqqj3oS5DHt7zYy8sPQ0TjWLG",
+	"Z5a2JDvj/ZqEZl9pSPm3Z/a0+aPHItXfKQ0WkHkD0dPLOAqKnhlsioV23CIx7y2DRZ5c6bd1CFe9ShWc",
+	"QzYAX9/uCSjf8wx8QRCJMNW3IJHgAR8tYe6pTKTRuFV1GO2VLZ7vs2K5WYQuauvWPFzZIVEgaDZTh/dA",
+	"3kukZlrQ/S6RswDzpI0Wjg+G4GmaxwfGH/J0OJt/RGuhNvpxVs7pPtrHllx5VsgPxMK6ysVh6oEiePVf",
+	"nBFb0Do/wR32WmWwXYcr3m95FKXcTq2Aebi4yUxsRFdP08OKmG5qbhrFTKSx6qNbIxGeCVBwdJDYRWeg",
+	"nXuBFROWjAczdlM2Q4BAPWf5NcFDcfffUZFzHxnxFA6ScefDaTUeQpcdy570/gc5HBr4tXPW+iXFEoWd",
+	"69wMIkj8CnH1rcgW90p2/cut6TW/EpJjEHq+0fyWJHl9/o9AtTEEnoGmgviDl3/de4G74NPFu52/OrVB",
+	"X+N8vA2880aYsTLC1lKxf6iwy+RooM2W71VD4rem2Yqyh+j8URPpvKtHJ85MMdp0wPdW0JbKbrt1cHPF",
+	"qI3TtnHaR+XUuD2JWOtYK765eK0Gq6cbPmrnnqYOaVR0IWdr72M1fND7WYfFQi2mNOtzgSXynunLMwVS",
+	"DYgPKUT2lD7mcEoaPA9tGXv3nR43ZUuT9FxolwijR0lkbJzvIIpehcUUwexLWkKc7xBSDKwOuJBHVIla",
+	"KTP1U/PURmX9yMH+PlpLNBc3/mimYm2GaApnobGrYIgB4hIxk4K2ZDP1JFWdUPgYsYcRSxBvmkNqIcPI",
+	"r4y1MEQdWA8RaPX0qcADnOF2faDegItQFNEkZ90LGiJQ18B56Ur7fr1MTy91IRMyoI9YEpz6SyP+DVjP",
+	"FNMQgRhTQ3yVbaS4jRRvR6+cg8xKXkWjRjHMRNtwA/qlWAJkdFbcB4bR5+1GhFcI2xSyDdg8moBNIR/K",
+	"t6E6mkVZE7zidulbJ/alT0BDBP9FvY4mlE+wVBMqb5EsMkLZAV3tzQZhh9TyDmNTm0059yU/Wzs47gZn",
+	"4ERvm0l5rJmUOnTSGXP+gWvDLJhNl5qcI4l8tcz7OxNs9o6v52aNhj/6LR5lsy9uqv4LGnUINIsYrsjz",
+	"690jpMxWE9kJB/9ayIwl7umSQ+fRxNJWX+oxV4Xe8bKA+CvLMnfDNB4wE5DFCL+eOuSM7fbk68C7XoFa",
+	"6DAdKcgDobSbe/SATJmqqrCu3xIi7hZPxbO4gKDClzkW+1u5d7NXEd1F9wp8VpCy5/SW3cdXgE4eyLas",
+	"pHUWtuosoNz4er/ANxhsJ/IU8+SVglxq9SWryUMJ58IdqiFSDR7PxacI9sZ3EhqWnL/+9e2bT7+9fZN4",
+	"rAWvCElwpwECx/hAy4xkZ2oij9gV2AlQeeAoNCCVo5IXNlNbPN9oFDusu8iq35NlXGEe5hLDTUr7KFCo",
+	"/yNryoNBh2rHDFKRUacEPVQM/yN5UnVhMATXkwv6sAzLncrDIh+pJkzJQ1RMpFFJL3p6ZEwuutcQ6GLE",
+	"bFCQaOl9WLBWudAsnox+8Rt+y+WHXxOr4oYZMSqcWdPGnFo1si014gTk19Wcg+am0GB2//R/XS7hmXxL",
+	"l23TmQ23qDluv9eE+bPOTO23sSLP3Xlsfd1HUDUomd9Xs1WDjXQgSzoIL0ILwNjtfO/gJb8p2mdJmQYK",
+	"d53wSk/SRNhh7DUcczssWw3L3b+w2CJWiRQFXllhbXj1Yw03QeWkDYHndrg4XoVM0IYl/uKkNpj0K373",
+	"j5fbPIJ0jyaF54WmX1g6aHfZM84wFHb67PCPz9UddAGhuspWbubMoeoW8lP8XJVmYoQeeuMif6j0SnZY",
+	"pqcYv2RCpnmR1VUw5MLYEz/ok46s00MsD677FfRIZiGySdGPPibMtZq0kP2bi6aLuLvCxg77bXEXgf/d",
+	"7p+Wm+s5pb1IsoSfywEYu0shsHKQpK6Ih2c0pWdb3591ezNU5PjcvcAQvumULhhF7wOCTKv0H5J9mnbl",
+	"d4aNy/6RFfb1uqL1gpvr+Wj2rQOxi/Upi+t4TygGiOW6wZzoixwOWZILCQjvKyBHDGFqEPBBC4yLqIkH",
+	"JMGjpbQYCMnzpOM7b0YgM4/YW4ydcxMqXro9iaiWboBQwmMVscASeKUbHiuBpY9FXMPYHnnGQWerQBa8",
+	"fx+wWFps3JPrVhuzry02pjeO+2WF7Fdbl9sKpi3W5VaEU9WUuUcBVa9yFznbrd5tt/ej17v129pr37U1",
+	"7yIfLGqSJ++I4ZOs0qH2ZHyub7vk6bEoj4DDh8m+esA/57fDDciYK6rkvnydtLAloJ8vDa+kkyZDhVk1",
+	"6YydDuOWwISd3WiYUQqBu9H4E9x9kYM1PSksVmLkzugM+alKbXmlaD3UOxwyq3LkYKOyydiJi85qgs9w",
+	"KZzpLXyFR5IVdOwg6RDCINZxQG5QPxlfsyF9ycZc5I+ePdRYsHPlezg4ccZHY9dPwGewMBHI+87K7ckY",
+	"VXeGZSAAp8UmLRnwS1hy9unDh5MP/5u4dUuIwTbpsg+xuBwBnK+lmkh2NY3DHPqKUXwRQ+5WsievgHEs",
+	"dumy34nXg40KY+ehVAaAydKw6MGxSEwxHjuVAG4p59qd8amcpa81x2k5H0GGun+ruTREsIt2MyZgncA+",
+	"ovAQPXnJHxIBGn01RTwrbrBMAfkNyF5SjAkBFqH3kQ7GCDnIwY8ZJh8GqL5LXzY01uoqh9EhO9jfx6Tb",
+	"wd5BqOBnpkiHuGQecwajh5XeBrcHhe0QO2BtLT8duItw3laIS6NhpKcInoN9kibGz3j8MlUZHLGT84/s",
+	"1csff9x5yXg+HvKd/SYIPC+7LjUMFtAc799iCP785/5/GoiBH0cy16+sZ8y+52ohf/MzMEVuTWOiaa5Y",
+	"D7dmBSW5LSJqs78PaJlgmsTtzZvVGkxv5X69TYFllLtXRX7dbFWcW6V95INCWbTTKf9zxDibKH3dz9UE",
+	"FYgJ4THvG7LjMtRVAvg746gi4+nwDLkeOTXRk6gZsHeMMn5uBDQkSLiyCQIIHgfLzLMzargRN0hce37x",
+	"8TToIQkT1AYVgUyqt+xJ68nk9O2HN05ld8swebk22Pl2K34+832oDOf1OF/0E8p8rl1hM6LmfVQCqwhx",
+	"vP5U5SKdrn79Gz09K9YY/0TeiNWa++n693w8RjW0CS1Uf2DCJcIdNgM6xDe2qEzoFsdpCuMFpaf+2IiW",
+	"9rYV82uJedpeVOy+zN+8TV0j3BHFXW0WBhrjZWdFDlttVZm/VWNRXQ4h5tEmjWvKa3BDoNKJ+NxBna1Y",
+	"aFPUhuXifvEIWKBhhvD9GmBMXQ9iBLFMY8oG/Aacgxr+bbxDWWEQCnG+uf511CI1jVOmfl9u3hep3ZL3",
+	"1xS9zol4OqRprT7YLqXZV8mA24riGqaLu4v/7i540qH3v8N0ecjdrUPHuRHqmgJX1fKwtuppQwH149MT",
+	"XOnKLnUGtJnbpjwbCXy2eq/UScVrCEFHD1iCSPQ+mMtzJeHQx49JbLIhN0PIKiw0whqMdcfwJ3Ym8rgH",
+	"3B24YRPI81riGQ3cgnNStqOc/g7T13iL1dTSy83fuNGnuYZp68a0ams1RhzcSozLcPZXO/pzGgo73kgQ",
+	"BLKsOfvVYj4qovjIagcVhYPKCBTmYG54Lsq6rJryRycFwvGeOWoHCySSCeKjTds+kJXkVn/t7fa1LfXX",
+	"MJ0onS2GpcArcCuOh5qbgF7FzTWhW6kRUA9i4ECglCJnk6HKgQl55V5G2UcfE6FEPJNyAx02LmRqC9zH",
+	"1GU5Uv8U3Z5Mzj/9cv767OSXt6xX7O29Sq0aixT/BB/j/PRh4TXU934FRmQU6R3VnZsBOIuRFmO7Nh3d",
+	"o1lF4fet7bYx281WlrVyqi7cHlkn1OBeDyLG+QNxa18xDQb0jTfD3T4X6ZDxfMKnhmXqyFOJ8SyDLEQn",
+	"iGHI+oFpSKkI575ml5q5XboV8w2HfxAq9m/kdLRG2ZZjCdjZnmVY9czzVU/37SBCwNfYLSTm15rxs2N5",
+	"zZV2elr1+2Vdfejt/M6w3AmcKs5jJuh8e1IOsEPQWM+k1DX+ONb3vFajsVOboeKlJyvjpkoalUOHkB2p",
+	"cb9kCvLAlREDgOqTFtKPuol+oocO9QFPO1gy+zDL4ybhDVU6xzw8AjHQt+GTDargeBxUn/mjxlRhUzWq",
+	"4gwSIJiQgyWtZPHU/rmojex390aFNYxbC6OxNZ35w6ohBTG2Jh7kSpEg4h2FzREA8vGgiVE9A43feds0",
+	"Hv0t3oDlIl+CGdT6cQ9Y4B5ewqqbe4VqPT/id4aJrKEnfHu94DMnbpfUTw1+z2OYdVPsNXGaMcHYqu8I",
+	"4aQtO94GD+IAazcnXFjIuiyRyl6Wv5xRsJ0SVN5UkHK4mcG07skAak2FnV4aIWAO9JHSL9w40IeDCZW+",
+	"ee7E5ATEYEgehlt6I5ScCQdHMB4vWpM6hU8vrRRSjxIxJwo4esr7dj/C6iyWrG7jEOSezAwiJbUlk62/",
+	"s51uQDy0lSL5u9hPt+ooR0oKq1BgLiixeV9etc0jV95lFSDY1rKucvYX0tdZOV/vdh69srZLDOp44W7G",
+	"zfBKcZ0t2hpv4kVb3BnlTZrYVMWg0G3NVZMRiuZCWMPvTFiur9wfQ2GsItqQeq/LmSTR3cNiLO4rTTss",
+	"g1zcgHZ/avA12cE6inwWATRXKwvYxRNRseFfBc9ZjtZfPdKQn9wSc/pXD/ZkFcuVumZXPL3GOyECblNn",
+	"C34509AS39H+AdqlYlSMnh3+tL/XeTYSkv71MpqoQlogFMBthkHCEjQLU22gjWxsrJ/BxkXFYv88L3sX",
+	"v/Kk+bTZwhqnE3/NfTB5/vecIb+qK4BPzWY226TdBmGm5pb2Kw8TgpovMmnO8IJtUoXgDVpT5i5CFhmS",
+	"inTIhnw8BolOt2+/Ct9MuLB32iQaxrkAs8Cg4aHX2jAeUk1dhn3rwS3DVmYlgbnRpoxbNlImsG34FmjD",
+	"RYZNXnQ1Bo2U7As9KosePDZST2KLOIEjE/GHFhbY+cXx2UWX/T4E37o1Qx4213AMeZ89Tz6O7cfCOp85",
+	"eUH8ABQtopk2FEKc+TXZKu0x3aLhQFj4YltxutkaCF5Y5fZaynR8v3cuhkA8MGSq8FhcU0Lzwh0mFUXH",
+	"uM7oU2Gcn5odIW4AMtPgxyPgoW2jAmNOs8u67PVQGZBlU4YbSFIbvvN6vzMs53JQuAP4nEqJuLVaXBUW",
+	"WBK+Sl50POCCb98ILBt0kMsv38pBLszQf0DwLhp5MuqqMKpHZPNxUD/6g9RgfAMns41H3kP9BW4EdHrW",
+	"lCu3yzB0CFzOU0WsFG2wVaIU1Sc9XMh1gg9rRRlCu3pjtGF1XvIHjwQczZKBVQnDdCG/MwS42OaSH872",
+	"naHbCpEGLJ4Vo7vnl9csE248oCtZz9WIHu43IdlP+xQpqPBSR2M21EYJXc17+GPdCaRbpJ1rC5tKytgg",
+	"j+58QjtPjJDSWfXNxHpVpDZcmvZkP5xN7l8Bs6qeEuNhTnScZMOJ/ui1K/IbddlbJIKj+AWR+BAXJXax",
+	"lEhDVW7KRTr13N/9kerU+WmuFM5pD9c9s8zgX8LAgx6rWDJFQKMLw/i+7uScrrz/YP5HmU9nTGjsSQ1r",
+	"1xTMD98TB0lNxZaQ9seDZ5Ww/v7Lg58O/vrqx4OflkT3l8wQ2ciIVZ+iA6Ix42DCmq5VAeTeBCyfB7XS",
+	"Zgg5qaMlI0wsEq2dkZAp1C9Yxi3sBLvuNhDeKlOJBvySWWBscf1ZfN5+9RWdglVsmLKEm9hKsaoPbWMe",
+	"CFn6wgakXhuYXx6xRP7vCCEobQMltS1M9U3eoRjcwGCEeHKLBOx5uOhJtzj4p1ielwxr0gbQN2asm3IH",
+	"hR0aN1W9HVFbhRyrdpHhvQricMQO9vfL7zLoC4n9TT63U9b94e5WuoON20ozM+RjoPJipHvALpaAXtuT",
+	"CBmLgLU031maaXcGRZp4GESpKjc+jMjKBnJIrcEwfiAGsQpTWCNA5NhmoAm/So+14thPb41I+8tN37vJ",
+	"iwjvi7cQfG2Y/k7YFWELLRVat0PyQd7tjjXcCJg0Q61+qBAQ0zZFSUayyNMKEyh2lQOxIt8CPja3ww4B",
+	"YXPTk0l5xaU7Vt1USWr4NH+8/Ny94XkByRH7y94rEppo/rl5kCTLlRwQFZBknI2ELOqJf/zjPQ0pdUqT",
+	"jUf7fhODs5NYWK7dcXuPjzDqK+yQjQjuy8OMl6UbSCDlu2HbLopWHG6zUD6UDRjGq9In2DZSTVa07eqk",
+	"5DKYH7L7RF6NSWHMgGCjo64nqSlq8ho0cimnVsP2CeMKw2iAlt37ybT+uNe1vg7vNJY4Nu6dvXu2aNu4",
+	"+EO2Jq+6n74iIN5QM3ZcZAJkGvGjNDCeu9tMWV+rf4NkmSKmxiGXA6j6rNcAY6qZdG4rEUsy8l0xMRxJ",
+	"KNGnTrlkV9CTNI43SOtcaySaZCN+XTloLIMxyIwpuQA+oxhnfFYaPwbXdK91TVvj7RstOduIM4sZbnC+",
+	"I7d1AAYrCjfvB89RyPphn4Yr+TYswn+8ZNmuIPG3iz39zX4j8p+Q7/jNCZVWRtyXgxcU1Oa8u10f6f5q",
+	"qTFnE2VEPzgZKo8HLWywiohMqCRiyZylw00E1kRAEcucKZXnR5HEzdfTI54s5g409qXg1nDnqyfR4PFX",
+	"YFKB4ESIajssnWekLq2lOjuIZ5lfzPd+eVriuXUof/zifcJ3/OweBDHdiYjkGnnkAotcYMVqrbtWcm9H",
+	"cp8W1jOIYokwEZQGiSexMtJ7eWuHQepd0L4FPeHa88yWt60yxRFNoojIUCgnITdwN4Hck8skMtucQNZk",
+	"Ln+jQrkVsa2IbUXs3Rzo0sK8q0xtNI0LA4sR5GON+Wz3RgmhG8bzxisWxtgjBOuL7Ac+gUFSkTK8Xba/",
+	"t8eIwQtbrmuLy8O5NNttaf5kGmFn8ci7VcLUThv9fqgqrkl8D/cSB585MDLz3mM9wDRx49ohjOY6nNDm",
+	"8J8QMf2QSwl56ItG4nM8NTBhupAIUUkNGA2ngWayVUXobtF0GCiAjJNoAS+a2/VNfE/l/qRPlkUt8KqY",
+	"kr5bsILbdFgHg/63848f2Aj0ABhew56fvXvNfnr1848vQjPQROlr0ExdwZR2qNuYuRgJa6gtCAmsqP8/",
+	"tBxISvbIjGp2CIXb5GoCWU9maiKZhlTdYHhDkf3uRtHcwlE5jP+lsN5y9oqPOg7LNmEhBzQfNMT/WWQD",
+	"NMNhUlsg5J6SVn5reR43+CmuuHuR1ZFwpXdwDj98zaj3nDzC1Vp49L99ENXWnt1SsBeTulg+1ufGoibH",
+	"HeX+V6ktG3E5DQ4+1hcqbfsqF4qN+JRp4OlwmWy9hZzqVl2DMQvpibHhoHrhAzV0EdtM6OYipx6hDt52",
+	"X/540GUnWBbUR5itwEwRIhjEPj/koRapzrkfD5WESxq3ybU/IBy3+M9bnj7f+ffn7w//h/3PHz/s7fz8",
+	"+Y+9nZ/Z8xfdnc8//H8rN0HNPii+vMbmK3yzq3aDVd7iOf6wZgbHuVF+BrGqIRd9C1nTHOjbehS8Ps8N",
+	"xOe+UioHLrfcd1V5yhVaSyobu20v2Vx7yay8iFKp+vEabSbvQve15xVVEkmlPJhCxSDC4QjkA9NQV547",
+	"2yqy3LzQCBhmwjnizvF2Fwd4M29zGSZMT4YHmWMsxerw+BWaZ+XtQ7qrIb9UrsGjzamXU3yYRpLKEjVZ",
+	"XeUlbRtJa2mt2EhPe4ZxFrX8cslUEyysXLsLX7CxtykO8mEmPIgAEqgu55it2bGfEoY0rWG/vj9+vXP+",
+	"6/HO/l9+JBxa+MIzSMWI5x1WeMeSyE5RTyfXML0UWYLMXOSY9qgY21RT6TAykN8A5WycaXQNY9tlxzKI",
+	"VhzsSgO/Nkz1+4GLA6mEoL7nhJZgzkRcot4tfLG7qbmZFQqxZ/tKSILNmLeYbgmD1+f/CJmkIXC3LOjB",
+	"H7z8694LXLhPF+92/upsF/oa5+P37s4bYcbKCBrq1qvD2nXfbY0WWDOry61ptpbEBkrG1URiatLOCvx1",
+	"LIqmYytG4dg2UJtj11XIZmGWwRB0aapG0EGSWDYsZKYJL4EjOkGgxMQOWEJh49MKQewVEB1OSJSBsV3m",
+	"XDVs9HJPyUfQk31srEDSO9/3yoZc19K80nMsds/+iytWKhJnVORWjLm2u07K7GTc8lnhUxIwnmq3yBaB",
+	"wLwHM6589Ocz94LqM0Pum6OS0p6EMUYKUbS5tVsu5KqS5g+62ed4lbr6J6QNXg1unBAbDM/L+gLyjCXu",
+	"y4Q9T7qpuUk6LOk6oyz+kSdHJCpfeCxgDanSGeX3WVJ1jhP2XGn/UfLCJ/ynPTnkN+CuxROYdNyfGri7",
+	"CZVBSpbAjchApvgtJi2EHOQzh9vdkDb6PQb4ytufjJpwOp5mmru1PR+Z7YlhPC90N2F/YsLa2ZQbLuRE",
+	"uslwXN2WnwynR7jvAbWD02w+Omn4FDGMgmkr7C1f2X8TPOMalMO+fVqO8W9uye87EbGWX9yJcbu2FKcV",
+	"atsJ9fUxXzFzcO8i0SyMxvlCSotcGHsRr3rSsEfhMZYHp+OytJHpzZUiVDZRRPWOn20a+ii54Vq4yZuk",
+	"pFfPeQpDlWfO7RKSJX5XJSwT/T7oDjXSM55laDF4e97CF9uTZfmYGoOkyJGzTM3xeEyUAqUjFwa+NCJL",
+	"3OxGPAPnrF5MRC4U6e7iaiSsJQCkONDVlHGse+jnanLUk0pCCLLcGjQlnvesQjnux3eWPEv4eKzVDc9D",
+	"ZGoYmJbclWIB0lJ4K4/VGAjze5AQeVycRloD+r5FW2q1+l3Rlmx5AJdIygUafddv9wWlgj6wRvwGVCyW",
+	"c2OZmcq0yy7KXHQSRsVAd4CEq/bIM4qH1aEyI5B6mMuTNiD8Uyy3H8LSt+bDxswHUm1IXYBru749UXtI",
+	"VgxHwxfbKUmCnP4+P3lDRYg8zsiHpypH6GDvIJoqgTBL+jgWt26MDqszZ3py3p7hVesl3CncWJTHkejh",
+	"q18OOcax0URBrHXD1EQ2h7SfivavBgxb9d9GAf777IX3BDcTtxwV9fvH+CrTwUmvZpl4brm2puKokDRz",
+	"UtYwwNLtOZHIU8xtkacSnJ3vjBvA4+McMlXoUqazHLiW5NRcgQ/+I2Ob0Cw4NiaiPDrxyAsDzn8Kw5c9",
+	"Qc4AcfZN0mwjVby0hvJttyR3j4PUysYZEbW/cRF17l5ig5iKb04Yxq+c12oV04VsDZaNGCxKXfvmXXcC",
+	"vsZ0WXRK7wsrsGIRrAYWGCVSixb4ZNEC1/ZBm/ECm/fP3r3bZW3T5ENCBq6+qTYPGvgePTmOTWQ3oLGA",
+	"lR0jBRWaL85PuoJBIdlAYScZWSvOgPCXU9XygNM33QYsv5nd/iiCn3ut99N6P98wnt9mwqVYz1EFqd9c",
+	"ScfbLzy1+ZT52M9cTZdzU5JIOE2uyEDcgKT4Ec+NqgSIYrGyp/HoNiHRP5U4zsNi0c/NYhFZdaVNxTmL",
+	"whghB6ERue06bcXWimKLupZLXdlXGiXDGLSZKeRYP5q9JohKCM+EAWYBIzaFmhIeo4VNaWFTKrAp9+IL",
+	"NJ8Sb9ObFRuIkH+GoAYm3FChuRUj388T1XPwFCacwon12dDwnP8Ic/gmyqr80yzPjoalb0/iwwLDhPdA",
+	"iYN7P49qLNIldYd0ydM+He4ZVqg4xEdtw++b2+Bh78TNTB/cpdAwdhUpTdQRMMXMVag7XFBK5276aD0w",
+	"N7mHKaLDZWnytdyXbflc61nduXzOH7pFJ78mEoRXLU2qUYKEWgtNcRW/Mm7HTiDPQwvOXN4tJtlqZIVP",
+	"s/lpr5hjw1PSJtieboJt9V26ILVWv2f27lFSt1b8g2bUVthFm8+l+dg7SUELX6z3iL1AxL52Y/m0mfGq",
+	"3LgPb9fstXZNmxn7tkLMzlnZgCG0WznQjYGy3wOmF1UhJx9PLy5PPiSE1OV/nmEtVADaoEzKAJBPB0mf",
+	"6wQFwR+W93/SYYDyQVaBxosP3SrXB8ZOrig0ipJtV99WjiEyUC0Mj30y93Isll/pJvLaraa0q17+RgyE",
+	"Nate/YGPYNVrI+Pkapd7lb3axWeEsLPqkqBDmr3TarTmT36BvtKwXYnkbrdcFuEubMOSGxMqhZmFH6Ez",
+	"vEZQ8mKmCEQqPeK5MNRGjHi8R4xwoKj8XYyA/Rsh77gGloEWN5DFogX2u+9ZTlI6vpfGcgtJpMDDXqTk",
+	"9O2HNycf/pdKVYQhZM+guecamOLUsDplESQnRUjdAjzWAGl5Iu87QIqr0uBH4Htpw6OtV7Ce+DnOMg/H",
+	"vVj83HYISAd4zMhG0hEsou0LO8/MoySwXEjAFPoRKwvdUCK5b5EKgtDVuuyYOhUJApuZMXYVDQGs59i2",
+	"/JpKZnhP9pUeFTkPsMMElCAZd5JTq/EQSgBOvCRW9ArNkh+SLsPHRwQl5BDPMsjYCLj00VsNLIe+Zaqo",
+	"InV6Gra7QHXi/V6bm7UFXmthPZiF1QKmtqbdyoCpnjbYsNfn/1jFyrslZRER8k5ylmBSqdnRDNXEeA6o",
+	"Gfm7rsjrya9FJ8b7/Q2fqhV6T9Kt/LIjs9vW6x0EIOp5txUNQpS6iSW0K1uZ9y3IvPL93kX07V4V+fWi",
+	"pnOl/QsP9LoIbeukkzmaaUafRZBWN6Cx0Sv0qZclzW4iTpJp6BcGMk/5w/XICTcP4k60eYjp4UbAIKB3",
+	"cidCGrQLCTiDSQyDa7gRiPPOzi8+ntKY1HWGjluJEkYOsne8Zx3tbtmrXq6N7xQJXwg5AGNnv9cQY+zN",
+	"AB93CxsS3MbqkoquP1W5SKerX/9GT8+KNcY/kTeUIV/x+vd8PEYZcD+s7G6pA07JFjv+6RbHaQpj66RO",
+	"Q9wg0k23kYM2crCGpKftdSt0SR+vFj3Y/bPa87awwOqt5gYCq7o2Sh56RPROlJVD4XbwtDNbgEVw/x7S",
+	"TCsLlYatlOf5FU+vDTNcZIEgtYtgIZ50qK/Qs4cRYitymUKeQ9Zl7wMppA9lBljIHLIBaCxzIBmvPby/",
+	"UyRBypdP4VTQNUwBgd2HofPGaxLEdO7JMLIghtYq3HSHITtYeL5AIuKW24JktmwRpC8DHBuxGZASG2t1",
+	"IzLQiEQxFhD440fqBrJ4d7dMA60KmR2x5DdFAmkNDEl6rz6su1otm480M3CvPpuzBsMU6n/qflLob8r+",
+	"a0vlvNxBSbBOzLK5Tq5+O+7dW7y+zeM/ZJHc8g10t5T9qdNpH4jRqrFW7n/FDcjZBm8dWtdDOAcROBEj",
+	"0HkyRBsSwjCkHHzvmTBz+TYUnajTnLfhFFFPzifzKHBOfgnqvUPGJYNMBJcFAT3dRJrr9eIB2k6W7RPe",
+	"5L7L9b6hLFtbrPe0WYi/IjM3Z1vv+tO/PobFSuLsDG3xko8dZQzlNZwVHYlLvDU5Z7JTxUGmeSXyQQAX",
+	"/mMzS8Lek8aKPEcTfankI9reGmmniNwXhGZqItn5xfHZRSn0Auw7iT3nBWB0nCJLkWE0PtjzxKhCp3AY",
+	"f5C8qAUMBBuC19uRm370VnS2ovO/tc4ZidJIdBK8opmFPv1qIbrr5dai4mcSQkZ1PFIz0cZ3UHIQGirJ",
+	"yKo4RLNryLMjn8HQxnp6J0FCKQQI/KMFijx05HvSz4oE20CriSeEQuSyCFtG8eaZsID3sBuqrb1E+dU/",
+	"81PHaq8+y+Lm6yGUMaVqVrV12x62/DpF48iXXq9zyjfhz60qIoS8ETaGqJoiECflVVvc9ZW7NMHgRDhl",
+	"Txd3MGdSTbjxbiE+2LenwJ9e7OI7E6SSqO6i7cczajOxb1RxlQNTY7sj5CEzIDPjJ4p1JcKwsmIYkaHI",
+	"oo+sBaElmoLIuMlMl30sjfRUyb7QIyEHGCqZUjxdSIzPU00z0ZKUudCwLCZB7DzTYaOQBh7FlqSj6nQ6",
+	"sXkxAoXjzWIWNVj86Hc4p6B6SpCddaABsg7LIM2FhMz5EdEh6fhnKQui1aLofknE4k8dhvdzJQc9yQcK",
+	"fRSp6teOeB5v6lO+eMljLrIuRdY6pdb79yQynT9T7i7/Gt3GmfBp69m0ns2WarXNdZCozovYpGNDVXkL",
+	"8AGdXEGQs0p5jPOz6qidyhK/bSdXyNerO6FnKyaHZ+VtjDJRRa61MBpbg5pAQwpibE0lfVzmlFtj6OGM",
+	"IXSmseko5J/ZEPLME1jcV5pn2QG7hWtWY4O700U0Uc5c8AQcMXImM4IbxJEwqoB0DcJW+6nRsFGagcyI",
+	"+blG+fvEZ4RR23Z3Mz5jU0/hRdlOS0eyPUoP51xHv2I9mLStH5vdP/H/lx6E6StuuDwKhU+6GOWEUh3C",
+	"3s5vHDHDpySJqN6SCm1ixCJ2R8byoYC1iyggKL/K1EbMMpAA0NCTQV1BVvrn1ePjDr7psuPZD7EsP6jC",
+	"wzmvbAadYRn6ggFbPdXPtsXrXt7iQRBbZp5xBan1Dec1WmN+OwI3Qn+E42hVAJLoeA3OhF0dpmUIPLfD",
+	"RgPjN6WuDePWCYIMxs4+kOm0Fpn7Vxppi8fL36HhYPnXGnKt3bsuNaSFFnb67PCPz9WFv4BQX2MrN8vF",
+	"zUyDgp/i58ra7mKh5/IVRiutssYswR8mh1jZwzWwYtxlSQYDzTPIkkN2AaOx0jxH4D41kUfMS1WqxUQ0",
+	"Ue+E5HxKXf3C9mTOLeguS4pyXyaH7FQZO9Bw/n+/hfECQimtfxD67vGVBMqPj7UaaD5iEiAzDVajM7eF",
+	"BLNVo7G8Sa1Xx7Ope5qweN3K2d3+7Svnfyu7Mtj08e17FmUD+gay2t05O+Sfz66Aa9DHhRMFf3x2Rgz+",
+	"2JtKhc6fHT7bRePGj1VXPjsGNc4BDYQRn7oZeMc4i/SJIsYfnAyRfOTEEflWzsia68ry7dbUvn2rSNk5",
+	"MwQWhR71FeTKmVCqMvJ5xU2vucF7Lqeh48gyJVPohJPt3KD5EubKwKFc/faYr5Wk7Kqft4EcUhugT8qZ",
+	"UQdg3Qjo1Pm1jD4aPq+bjocLNuxqyiZDkQ7p6Y0F9OoqcYZQdILF6eWdvUKoWQ0fWUcIPjJSKzTB1cmX",
+	"UN63R/koK8xNVqGo4EUmAFc3BscL6ZNG5aivA5NE3agFVdvwLEM71sdTqILchDp2P/hkqPKSJtRtRQMz",
+	"b+8caTMa175MasXAjhs6Ml1URjoDtw9CE1CdUgKMI1HS3lvtOL/KIO+VFFbp+lGO6TFMhx2fnri3bypc",
+	"pGrgxnQHjlwFevOVoY/TFIXSrWHfKc2wg+eK51ymeARkFquQzJHT+NcwRckO1cULWvjzf/5fAAAA//8=",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,
