@@ -229,11 +229,12 @@ func (b *tab) doubleClick(role, name string) { b.t.Helper(); b.press(role, name,
 
 func (b *tab) press(role, name string, clicks int64) {
 	b.t.Helper()
-	var x, y float64
+	x, y := -1.0, -1.0
 	until(b.t, fmt.Sprintf("%s %q to stand still", role, name), func() bool {
+		wasX, wasY := x, y
 		var err error
 		x, y, err = b.middle(b.find(role, name)) // a refresh may have put another in its place
-		return err == nil
+		return err == nil && x == wasX && y == wasY
 	})
 	for n := range clicks {
 		for _, kind := range []input.DispatchMouseEventType{chromedp.MousePressed, chromedp.MouseReleased} {
