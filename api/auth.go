@@ -117,7 +117,7 @@ func (s *server) signedIn(r *http.Request) (access.Principal, error) {
 	if err := crossOrigin.Check(r); err != nil {
 		return access.Principal{}, refuse(http.StatusForbidden, "this request comes from another site's page")
 	}
-	if now.Sub(session.SeenAt) >= access.SessionTouch {
+	if now.Sub(session.SeenAt) >= access.SessionTouch && !ui.Watches(r) {
 		if err := s.Store.SessionSeen(r.Context(), session.ID, now); err != nil {
 			return access.Principal{}, err
 		}

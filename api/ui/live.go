@@ -34,6 +34,9 @@ const (
 	maxViewers = 5000
 )
 
+// Watches reports whether a request watches a live page: however long it is open, nobody need be there.
+func Watches(r *http.Request) bool { return r.Method == http.MethodGet && r.URL.Query().Has(liveParam) }
+
 // hub makes the live parts that somebody watches. Its zero value is ready.
 type hub struct {
 	mu      sync.Mutex

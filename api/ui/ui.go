@@ -283,7 +283,7 @@ func (u *UI) handle(scope access.Scope, h handler) gin.HandlerFunc {
 		err := u.Authorize(c, scope)
 		switch {
 		case err != nil:
-		case c.Query(liveParam) != "" && c.Request.Method == http.MethodGet:
+		case Watches(c.Request):
 			err = u.stream(c, scope, h)
 		default:
 			err = h(c)
