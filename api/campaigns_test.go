@@ -499,9 +499,13 @@ func TestApprovalAPI(t *testing.T) {
 	boss(http.StatusOK, "POST", path+"/approve", "")
 	for _, segment := range []int64{1, inner, int64(outer["id"].(float64))} { // its own, and whom it leaves out, at second hand too
 		e.exec(t, `UPDATE segments SET updated_at = $1 WHERE id = $2`, noon.Add(time.Second), segment)
-		require.Contains(t, author(http.StatusConflict, "POST", path+"/trigger", "{}")["detail"], "a segment was changed")
+		require.Contains(t, author(http.StatusConflict, "POST", path+"/trigger", "{}")["detail"], "a segment or the text of a step was changed")
 		e.exec(t, `UPDATE segments SET updated_at = $1`, noon)
 	}
+	e.exec(t, `WITH step AS (INSERT INTO campaign_steps (campaign_id, number, template_id, wait_seconds) VALUES ($1, 1, 1, 0))
+		UPDATE template_versions SET created_at = $2`, made["id"], noon.Add(time.Second))
+	require.Contains(t, author(http.StatusConflict, "POST", path+"/trigger", "{}")["detail"], "a segment or the text of a step was changed")
+	e.exec(t, `DELETE FROM campaign_steps`)
 	require.Equal(t, "RUNNING", author(http.StatusOK, "POST", path+"/trigger", "{}")["status"])
 	boss(http.StatusConflict, "POST", path+"/approve", "")
 	require.Equal(t, []string{"key:1 campaign.create", "key:2 campaign.approve", "key:2 campaign.change", "key:3 campaign.approve", "key:1 campaign.trigger"}, func() []string {

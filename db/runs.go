@@ -52,9 +52,9 @@ func (s *Store) StartRun(ctx context.Context, campaignID int64, by string, now t
 			if c.ApprovedAt != nil {
 				given.At = *c.ApprovedAt
 			}
-			changed, err := s.q(ctx).CampaignSegmentsChanged(ctx, c.ID)
+			changed, err := s.q(ctx).CampaignPartsChanged(ctx, c.ID)
 			if err != nil {
-				return translate(err, "segments")
+				return translate(err, "parts of the campaign")
 			}
 			if err := given.Check(int(c.TemplateVersion), changed); err != nil {
 				return err

@@ -41,17 +41,21 @@ WITH RECURSIVE users_of AS (
 )
 SELECT s.* FROM segments s JOIN users_of ON users_of.id = s.id ORDER BY s.id;
 
--- name: CampaignSegmentsChanged :one
--- When the last of the segments was changed that a campaign selects by or leaves out, those included that they refer to; the
--- epoch when there are none.
+-- name: CampaignPartsChanged :one
+-- When the last of the segments was changed that a campaign selects by, leaves out or ends its steps by, those included that they
+-- refer to, or the last text of its steps was; the epoch when there are none.
 WITH RECURSIVE used AS (
     SELECT c.segment_id AS id FROM campaigns c WHERE c.id = @campaign_id AND c.segment_id IS NOT NULL
+    UNION
+    SELECT c.exit_segment_id FROM campaigns c WHERE c.id = @campaign_id AND c.exit_segment_id IS NOT NULL
     UNION
     SELECT cu.segment_id FROM segment_uses cu WHERE cu.by_campaign_id = @campaign_id
     UNION
     SELECT su.segment_id FROM used u JOIN segment_uses su ON su.by_segment_id = u.id
 )
-SELECT coalesce(max(s.updated_at), 'epoch')::timestamptz FROM segments s JOIN used ON used.id = s.id;
+SELECT greatest('epoch',
+    (SELECT max(s.updated_at) FROM segments s JOIN used ON used.id = s.id),
+    (SELECT max(v.created_at) FROM campaign_steps cs JOIN template_versions v USING (template_id) WHERE cs.campaign_id = @campaign_id))::timestamptz;
 
 -- name: SegmentsKnown :many
 SELECT id FROM segments WHERE id = ANY(@ids::integer[]);

@@ -12,17 +12,17 @@ type Approval struct {
 	TemplateVersion int       // what the template said then
 }
 
-// Check gives a Conflict unless the approval covers what would be sent now: the template's version, and the segments that the
-// audience depends on, of which the last was changed at that moment; zero when there are none.
-func (a Approval) Check(templateVersion int, segmentChanged time.Time) error {
+// Check gives a Conflict unless the approval covers what would be sent now: the template's version, and the segments and texts of
+// steps that the campaign depends on, of which the last was changed at that moment; zero when there are none.
+func (a Approval) Check(templateVersion int, partChanged time.Time) error {
 	const again = "it has to be approved again before it is triggered (POST /api/v1/campaigns/{id}/approve)"
 	switch {
 	case a.At.IsZero():
 		return fault.New(fault.Conflict, "nobody approved the campaign as it stands: somebody other than who made or changed it has to (POST /api/v1/campaigns/{id}/approve)")
 	case a.TemplateVersion != templateVersion:
 		return fault.New(fault.Conflict, "the template was changed after the campaign was approved: %s", again)
-	case segmentChanged.After(a.At):
-		return fault.New(fault.Conflict, "a segment was changed after the campaign was approved: %s", again)
+	case partChanged.After(a.At):
+		return fault.New(fault.Conflict, "a segment or the text of a step was changed after the campaign was approved: %s", again)
 	default:
 		return nil
 	}

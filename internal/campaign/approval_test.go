@@ -17,10 +17,10 @@ func TestApproval(t *testing.T) {
 	require.NoError(t, given.Check(2, time.Time{}))
 	require.NoError(t, given.Check(2, before))
 	for want, err := range map[string]error{
-		"nobody approved":            campaign.Approval{}.Check(2, time.Time{}),
-		"the template was changed":   given.Check(3, time.Time{}),
-		"a segment was changed":      given.Check(2, after),
-		"approved again before it i": given.Check(3, after),
+		"nobody approved":                             campaign.Approval{}.Check(2, time.Time{}),
+		"the template was changed":                    given.Check(3, time.Time{}),
+		"a segment or the text of a step was changed": given.Check(2, after),
+		"approved again before it i":                  given.Check(3, after),
 	} {
 		require.True(t, fault.Is(err, fault.Conflict), want)
 		require.ErrorContains(t, err, want)

@@ -11,21 +11,25 @@ import (
 	"time"
 )
 
-const campaignSegmentsChanged = `-- name: CampaignSegmentsChanged :one
+const campaignPartsChanged = `-- name: CampaignPartsChanged :one
 WITH RECURSIVE used AS (
     SELECT c.segment_id AS id FROM campaigns c WHERE c.id = $1 AND c.segment_id IS NOT NULL
+    UNION
+    SELECT c.exit_segment_id FROM campaigns c WHERE c.id = $1 AND c.exit_segment_id IS NOT NULL
     UNION
     SELECT cu.segment_id FROM segment_uses cu WHERE cu.by_campaign_id = $1
     UNION
     SELECT su.segment_id FROM used u JOIN segment_uses su ON su.by_segment_id = u.id
 )
-SELECT coalesce(max(s.updated_at), 'epoch')::timestamptz FROM segments s JOIN used ON used.id = s.id
+SELECT greatest('epoch',
+    (SELECT max(s.updated_at) FROM segments s JOIN used ON used.id = s.id),
+    (SELECT max(v.created_at) FROM campaign_steps cs JOIN template_versions v USING (template_id) WHERE cs.campaign_id = $1))::timestamptz
 `
 
-// When the last of the segments was changed that a campaign selects by or leaves out, those included that they refer to; the
-// epoch when there are none.
-func (q *Queries) CampaignSegmentsChanged(ctx context.Context, campaignID int32) (time.Time, error) {
-	row := q.db.QueryRow(ctx, campaignSegmentsChanged, campaignID)
+// When the last of the segments was changed that a campaign selects by, leaves out or ends its steps by, those included that they
+// refer to, or the last text of its steps was; the epoch when there are none.
+func (q *Queries) CampaignPartsChanged(ctx context.Context, campaignID int32) (time.Time, error) {
+	row := q.db.QueryRow(ctx, campaignPartsChanged, campaignID)
 	var column_1 time.Time
 	err := row.Scan(&column_1)
 	return column_1, err
