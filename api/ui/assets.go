@@ -92,6 +92,14 @@ func compress(content []byte) ([]byte, error) {
 
 func (a *assets) url(name string) string { return staticPath + name + "?v=" + a.files[name].version }
 
+// link is the address of a file; "" for one that this build does not have.
+func (a *assets) link(name string) string {
+	if len(a.known([]string{name})) == 0 {
+		return ""
+	}
+	return a.url(name)
+}
+
 // known drops those of the names that this build does not have.
 func (a *assets) known(names []string) []string {
 	return slices.DeleteFunc(slices.Clone(names), func(name string) bool {

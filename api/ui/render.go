@@ -167,7 +167,7 @@ func (u *UI) renderPart(c *gin.Context, name, part string, body any) error {
 
 func (u *UI) functions() template.FuncMap {
 	return template.FuncMap{
-		"asset":    func(name string) string { return u.assets.url(name) },
+		"asset":    u.assets.link,
 		"meaning":  u.ErrorMeaning,
 		"advice":   u.ErrorAdvice,
 		"workflow": u.workflowURL,
