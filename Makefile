@@ -8,6 +8,7 @@ SHELL := /bin/bash
 .DELETE_ON_ERROR:
 
 BIN     := $(CURDIR)/bin
+PAGES   := api/ui/static/vendor/NOTICE
 MODULES := . devstack tools
 
 # The version is the Dockerfile's business; a checkout in a foreign folder
@@ -41,7 +42,7 @@ keys: $(BIN)/ese $(BIN)/devstack ## Make an API key: make keys ARGS="-name me -s
 
 ##@ Test
 .PHONY: test test-short
-test: $(BIN)/devstack ## Run every test on a throw-away PostgreSQL and a real Temporal server
+test: $(BIN)/devstack $(PAGES) ## Run every test on a throw-away PostgreSQL and a real Temporal server
 	go vet ./...
 	$(BIN)/devstack test -- go test -count=1 -timeout 20m ./...
 	cd devstack && go vet ./... && go test -count=1 -p 1 -timeout 45m ./...
@@ -51,12 +52,12 @@ test-short: $(BIN)/devstack ## Run the quick tests of the product only
 	$(BIN)/devstack test -- go test -short ./...
 
 .PHONY: test-browser screenshots
-test-browser: ## Play the product through its pages in a headless Chromium: all of them, their contrast, their policy
+test-browser: $(PAGES) ## Play the product through its pages in a headless Chromium: all of them, their contrast, their policy
 	@command -v chromium chromium-browser google-chrome $$BROWSER_PATH >/dev/null || { echo 'no Chromium: apt-get install chromium, or set BROWSER_PATH'; exit 1; }
 	cd devstack && go test -count=1 -timeout 20m ./browser -v
 
 SCREENSHOTS ?= $(CURDIR)/.local/screenshots
-screenshots: ## Draw every page, large and small, light and dark: make screenshots SCREENSHOTS=/tmp/pages
+screenshots: $(PAGES) ## Draw every page, large and small, light and dark: make screenshots SCREENSHOTS=/tmp/pages
 	cd devstack && SCREENSHOTS=$(SCREENSHOTS) go test -count=1 -timeout 20m ./browser -run '^TestScreenshots$$'
 	@echo "see $(SCREENSHOTS)"
 
@@ -118,6 +119,14 @@ vuln: $(BIN)/govulncheck ## Look for known vulnerabilities in what the product c
 
 docker-check: ## Check docker-compose.yml in each of its profiles, without Docker
 	cd devstack && go test -count=1 ./compose
+
+# The styles and scripts of the pages, which the server embeds.
+$(PAGES): api/ui/package-lock.json api/ui/build.js
+	@if command -v npm >/dev/null; then \
+	  npm ci --prefix api/ui --no-audit --no-fund && npm run build --prefix api/ui && touch $@; \
+	else \
+	  echo 'the pages stay plain: there is no npm'; \
+	fi
 
 # The go command knows best what has changed.
 .PHONY: FORCE
