@@ -46,14 +46,14 @@ test: $(BIN)/devstack $(PAGES) ## Run every test on a throw-away PostgreSQL and 
 	go vet ./...
 	$(BIN)/devstack test -- go test -count=1 -timeout 20m ./...
 	cd devstack && go vet ./... && go test -count=1 -p 1 -timeout 45m ./...
-	@command -v chromium chromium-browser google-chrome $$BROWSER_PATH >/dev/null || echo 'the tests of the pages were SKIPPED: there is no Chromium'
+	@command -v chromium chromium-browser google-chrome $${BROWSER_PATH:-} >/dev/null || echo 'the tests of the pages were SKIPPED: there is no Chromium'
 
 test-short: $(BIN)/devstack ## Run the quick tests of the product only
 	$(BIN)/devstack test -- go test -short ./...
 
 .PHONY: test-browser screenshots
 test-browser: $(PAGES) ## Play the product through its pages in a headless Chromium: all of them, their contrast, their policy
-	@command -v chromium chromium-browser google-chrome $$BROWSER_PATH >/dev/null || { echo 'no Chromium: apt-get install chromium, or set BROWSER_PATH'; exit 1; }
+	@command -v chromium chromium-browser google-chrome $${BROWSER_PATH:-} >/dev/null || { echo 'no Chromium: apt-get install chromium, or set BROWSER_PATH'; exit 1; }
 	cd devstack && go test -count=1 -timeout 20m ./browser -v
 
 SCREENSHOTS ?= $(CURDIR)/.local/screenshots
