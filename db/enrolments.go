@@ -28,12 +28,9 @@ const minEnrolSpacing = 0.01
 func (s *Store) enrol(ctx context.Context, runID int64, list []ledger.Enlistment, now time.Time) ([]ledger.Enlisted, error) {
 	p := dbsqlc.EnrolmentsInsertParams{RunID: runID, StartAt: now, Now: now}
 	for _, e := range list {
-		variables := json.RawMessage(`{}`)
-		if len(e.Variables) > 0 {
-			var err error
-			if variables, err = json.Marshal(e.Variables); err != nil {
-				return nil, fmt.Errorf("variables: %w", err)
-			}
+		variables, err := variablesOf(e)
+		if err != nil {
+			return nil, err
 		}
 		p.UserIds, p.DedupeKeys, p.Variables = append(p.UserIds, e.UserID), append(p.DedupeKeys, e.DedupeKey), append(p.Variables, variables)
 	}

@@ -16,9 +16,21 @@ import (
 	"github.com/event-stream-engine/ese/internal/phone"
 )
 
+// variablesOf writes the variables of an event; none are an empty object.
+func variablesOf(e ledger.Enlistment) (json.RawMessage, error) {
+	if len(e.Variables) == 0 {
+		return json.RawMessage(`{}`), nil
+	}
+	variables, err := json.Marshal(e.Variables)
+	if err != nil {
+		return nil, fmt.Errorf("variables: %w", err)
+	}
+	return variables, nil
+}
+
 // Enlist adds messages to a run that is open, each for one person, and has their workflows started, at the campaign's
-// rate. Whoever may not be sent to at all, or is in a segment that the campaign leaves out, is suppressed there and then. It answers in the order of the list; asked for
-// again, a message is as it stands. A run that takes no messages gives a Conflict.
+// rate. Whoever may not be sent to at all, or is in a segment that the campaign leaves out, is suppressed there and then. It
+// answers in the order of the list; asked for again, a message is as it stands. A run that takes no messages gives a Conflict.
 //
 // It takes part in the caller's transaction, which commits the messages together with what they are about. It holds the
 // people, then the run, until that ends: a caller who enlists in several runs does so in the order of their ids, and locks
@@ -28,12 +40,9 @@ func (s *Store) Enlist(ctx context.Context, runID int64, list []ledger.Enlistmen
 		RunID: runID, RateLimit: message.ReasonRateLimit, StartAt: now, Now: now,
 	}
 	for _, e := range list {
-		variables := json.RawMessage(`{}`)
-		if len(e.Variables) > 0 {
-			var err error
-			if variables, err = json.Marshal(e.Variables); err != nil {
-				return nil, fmt.Errorf("variables: %w", err)
-			}
+		variables, err := variablesOf(e)
+		if err != nil {
+			return nil, err
 		}
 		p.UserIds, p.DedupeKeys, p.Variables = append(p.UserIds, e.UserID), append(p.DedupeKeys, e.DedupeKey), append(p.Variables, variables)
 		p.Replies, p.Steps = append(p.Replies, e.Reply), append(p.Steps, int16(e.Step))

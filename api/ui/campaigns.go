@@ -309,11 +309,7 @@ func (u *UI) take(s step) handler {
 // changeRest stores what change makes of the plan of a campaign that is under way: it holds for what remains to be sent.
 func (u *UI) changeRest(change func(f *form, was campaign.Campaign) (campaign.Campaign, error)) handler {
 	return func(c *gin.Context) error {
-		id, err := pathID(c)
-		if err != nil {
-			return err
-		}
-		f, err := readForm(c)
+		id, f, err := readFormOf(c)
 		if err != nil {
 			return err
 		}
@@ -388,11 +384,7 @@ func (u *UI) retryPage(c *gin.Context, status int, f *form) error {
 }
 
 func (u *UI) retry(c *gin.Context) error {
-	id, err := pathID(c)
-	if err != nil {
-		return err
-	}
-	f, err := readForm(c)
+	id, f, err := readFormOf(c)
 	if err != nil {
 		return err
 	}

@@ -48,6 +48,14 @@ func newForm(pairs ...string) *form {
 	return f
 }
 
+// readFormOf reads the form that was sent about what the path names.
+func readFormOf(c *gin.Context) (id int64, f *form, err error) {
+	if id, err = pathID(c); err == nil {
+		f, err = readForm(c)
+	}
+	return id, f, err
+}
+
 // readForm reads the form that was sent.
 func readForm(c *gin.Context) (*form, error) {
 	c.Request.Body = http.MaxBytesReader(c.Writer, c.Request.Body, maxFormBytes)

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"sync"
 	"time"
@@ -264,19 +263,17 @@ func (u *UI) lookAt(page *gin.Context, h handler) look {
 	return func(ctx context.Context) (part []byte, every time.Duration, err error) {
 		ctx, cancel := context.WithTimeout(ctx, lookLimit)
 		defer cancel()
-		defer func() {
-			if problem := recover(); problem != nil { // it would end the process: this is no request's goroutine
-				err = fmt.Errorf("panic of type %T", problem)
-			}
-			if err != nil && ctx.Err() == nil {
-				u.Log.ErrorContext(ctx, "live part of a page", "route", page.FullPath(), "error", err)
-			}
-		}()
 		c := page.Copy()
 		c.Request = page.Request.Clone(ctx)
-		made := &livePart{}
-		c.Set(liveKey, made)
-		if err := h(c); err != nil {
+		made, err := protect(func() (*livePart, error) {
+			made := &livePart{}
+			c.Set(liveKey, made)
+			return made, h(c)
+		})
+		if err != nil {
+			if ctx.Err() == nil {
+				u.Log.ErrorContext(ctx, "live part of a page", "route", page.FullPath(), "error", err)
+			}
 			return nil, 0, err
 		}
 		return made.content, made.every, nil

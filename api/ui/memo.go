@@ -2,7 +2,8 @@ package ui
 
 import (
 	"context"
-	"errors"
+	"fmt"
+	"runtime/debug"
 	"sync"
 	"time"
 )
@@ -109,11 +110,12 @@ func (m *memo[V]) count(ctx context.Context, f *figure[V], count func(ctx contex
 	f.making = nil
 }
 
-// protect turns a panic into an error: outside of a request's goroutine it would end the process.
+// protect turns a panic into an error: outside of a request's goroutine it would end the process. What it says may hold anything,
+// where it was may not.
 func protect[V any](f func() (V, error)) (v V, err error) {
 	defer func() {
-		if recover() != nil {
-			err = errors.New("panic")
+		if problem := recover(); problem != nil {
+			err = fmt.Errorf("panic of type %T\n%s", problem, debug.Stack())
 		}
 	}()
 	return f()

@@ -470,17 +470,6 @@ func (u *UI) receiveNumbers(c *gin.Context) (file multipart.File, replace bool, 
 	return file, c.Request.FormValue("mode") == "replace", nil
 }
 
-// removal is the page that asks before something is deleted.
-type removal struct {
-	Noun, Name string
-	Title      string // of the list
-	Path       string // of what is deleted
-	List       string // the list that it is in
-	Uses       []report.Use
-	Problem    string // why it was refused
-	Form       *form
-}
-
 func (u *UI) confirmSegmentDelete(c *gin.Context) error {
 	return u.segmentRemoval(c, http.StatusOK, newForm(), "")
 }
@@ -503,26 +492,7 @@ func (u *UI) segmentRemoval(c *gin.Context, status int, f *form, problem string)
 }
 
 func (u *UI) deleteSegment(c *gin.Context) error {
-	id, err := pathID(c)
-	if err != nil {
-		return err
-	}
-	f, err := readForm(c)
-	if err != nil {
-		return err
-	}
-	err = u.submit(c, f, func(ctx context.Context) (string, error) {
-		flash(c, "The segment is deleted.")
-		return "/segments", u.Store.DeleteSegment(ctx, id, u.Now())
-	})
-	if err == nil || !fault.Is(err, fault.Conflict) {
-		return err
-	}
-	status, err := u.refuse(c, f, err)
-	if err != nil {
-		return err
-	}
-	return u.segmentRemoval(c, status, f, f.Detail)
+	return u.remove(c, "/segments", "The segment is deleted.", u.Store.DeleteSegment, u.segmentRemoval)
 }
 
 // vocabulary is what conditions can be made of, for the builder.

@@ -72,11 +72,7 @@ func (u *UI) showSenders(c *gin.Context, status int, id int64, refused *form) er
 }
 
 func (u *UI) changeSender(c *gin.Context) error {
-	id, err := pathID(c)
-	if err != nil {
-		return err
-	}
-	f, err := readForm(c)
+	id, f, err := readFormOf(c)
 	if err == nil {
 		flash(c, "The sender’s limits are saved. They hold from the next message on.")
 		err = u.submit(c, f, func(ctx context.Context) (string, error) {

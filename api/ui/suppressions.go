@@ -147,11 +147,7 @@ func (u *UI) showLift(c *gin.Context, status int, f *form) error {
 }
 
 func (u *UI) liftSuppression(c *gin.Context) error {
-	id, err := pathID(c)
-	if err != nil {
-		return err
-	}
-	f, err := readForm(c)
+	id, f, err := readFormOf(c)
 	if err == nil {
 		evidence := f.Get("evidence")
 		if n := len([]rune(evidence)); n == 0 || n > maxEvidence {

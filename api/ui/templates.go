@@ -632,26 +632,7 @@ func (u *UI) templateRemoval(c *gin.Context, status int, f *form, problem string
 }
 
 func (u *UI) deleteTemplate(c *gin.Context) error {
-	id, err := pathID(c)
-	if err != nil {
-		return err
-	}
-	f, err := readForm(c)
-	if err != nil {
-		return err
-	}
-	err = u.submit(c, f, func(ctx context.Context) (string, error) {
-		flash(c, "The template is deleted.")
-		return "/templates", u.Store.DeleteTemplate(ctx, id, u.Now())
-	})
-	if err == nil || !fault.Is(err, fault.Conflict) {
-		return err
-	}
-	status, err := u.refuse(c, f, err)
-	if err != nil {
-		return err
-	}
-	return u.templateRemoval(c, status, f, f.Detail)
+	return u.remove(c, "/templates", "The template is deleted.", u.Store.DeleteTemplate, u.templateRemoval)
 }
 
 // nobody is the audience of a draft that is there for tests alone.
@@ -659,11 +640,7 @@ var nobody = json.RawMessage(`{"field": "created_at", "operator": "before", "val
 
 // testTemplate sends the template to one person, by a campaign of it that is chosen, or by a draft for nobody.
 func (u *UI) testTemplate(c *gin.Context) error {
-	id, err := pathID(c)
-	if err != nil {
-		return err
-	}
-	f, err := readForm(c)
+	id, f, err := readFormOf(c)
 	if err != nil {
 		return err
 	}

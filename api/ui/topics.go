@@ -86,11 +86,7 @@ func (u *UI) editTopic(c *gin.Context, status int, f *form) error {
 }
 
 func (u *UI) changeTopic(c *gin.Context) error {
-	id, err := pathID(c)
-	if err != nil {
-		return err
-	}
-	f, err := readForm(c)
+	id, f, err := readFormOf(c)
 	if err == nil {
 		var t user.Topic
 		if t, err = f.topic(id); err == nil {
@@ -105,11 +101,7 @@ func (u *UI) changeTopic(c *gin.Context) error {
 }
 
 func (u *UI) deleteTopic(c *gin.Context) error {
-	id, err := pathID(c)
-	if err != nil {
-		return err
-	}
-	f, err := readForm(c)
+	id, f, err := readFormOf(c)
 	if err != nil {
 		return err
 	}

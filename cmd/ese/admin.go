@@ -23,11 +23,7 @@ func runMigrate(ctx context.Context, args []string, getenv func(string) string, 
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	cfg, err := config.Load(config.Admin, getenv)
-	if err != nil {
-		return err
-	}
-	store, err := openStore(ctx, cfg.DatabaseURL)
+	store, err := openAdmin(ctx, getenv)
 	if err != nil {
 		return err
 	}
@@ -48,6 +44,15 @@ const maxListed = 10_000
 
 const keysUsage = "usage: ese keys create -name NAME -scopes read,write,send,admin | list | revoke -name NAME"
 
+// openAdmin opens the database for a command of an operator.
+func openAdmin(ctx context.Context, getenv func(string) string) (*db.Store, error) {
+	cfg, err := config.Load(config.Admin, getenv)
+	if err != nil {
+		return nil, err
+	}
+	return openStore(ctx, cfg.DatabaseURL)
+}
+
 // runKeys makes, lists and revokes API keys.
 func runKeys(ctx context.Context, args []string, getenv func(string) string, out io.Writer) error {
 	if len(args) == 0 || !slices.Contains([]string{"create", "list", "revoke"}, args[0]) {
@@ -60,11 +65,7 @@ func runKeys(ctx context.Context, args []string, getenv func(string) string, out
 	if err := flags.Parse(args[1:]); err != nil {
 		return err
 	}
-	cfg, err := config.Load(config.Admin, getenv)
-	if err != nil {
-		return err
-	}
-	store, err := openStore(ctx, cfg.DatabaseURL)
+	store, err := openAdmin(ctx, getenv)
 	if err != nil {
 		return err
 	}
@@ -138,11 +139,7 @@ func runAccounts(ctx context.Context, args []string, getenv func(string) string,
 	if err := flags.Parse(args[1:]); err != nil {
 		return err
 	}
-	cfg, err := config.Load(config.Admin, getenv)
-	if err != nil {
-		return err
-	}
-	store, err := openStore(ctx, cfg.DatabaseURL)
+	store, err := openAdmin(ctx, getenv)
 	if err != nil {
 		return err
 	}
