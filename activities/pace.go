@@ -73,8 +73,11 @@ func (p *Pace) Wait(ctx context.Context, senderID, campaignID int64, perSecond i
 		err = ctx.Err()
 	}
 	ahead, again, full, left := p.leave(senderID, campaignID, w)
-	if !left && err == nil { // it came at the same time
-		return <-w.got, true, nil
+	if !left { // it came at the same time
+		if at = <-w.got; err == nil {
+			return at, true, nil
+		}
+		p.Release()
 	}
 	at = p.now()
 	if full { // how long it takes until there is room, nobody knows

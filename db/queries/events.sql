@@ -26,7 +26,8 @@ FOR NO KEY UPDATE OF r;
 
 -- name: MessagesEnlist :many
 -- Adds a message for each person and key that has none, numbered on from last_seq, and has the recipients started,
--- spacing_seconds apart. Those in excluded_ids are in a segment that the campaign leaves out. The caller holds the people and the run. Places count from 1; those who are gone have no row in
+-- spacing_seconds apart. Those in excluded_ids are in a segment that the campaign leaves out. The caller holds the people and
+-- the run. Places count from 1; those who are gone have no row in
 -- the answer.
 WITH asked AS (
     SELECT unnest(@user_ids::bigint[]) AS user_id, unnest(@dedupe_keys::text[]) AS dedupe_key, unnest(@variables::jsonb[]) AS variables,

@@ -282,7 +282,8 @@ type MessagesEnlistRow struct {
 }
 
 // Adds a message for each person and key that has none, numbered on from last_seq, and has the recipients started,
-// spacing_seconds apart. Those in excluded_ids are in a segment that the campaign leaves out. The caller holds the people and the run. Places count from 1; those who are gone have no row in
+// spacing_seconds apart. Those in excluded_ids are in a segment that the campaign leaves out. The caller holds the people and
+// the run. Places count from 1; those who are gone have no row in
 // the answer.
 func (q *Queries) MessagesEnlist(ctx context.Context, arg MessagesEnlistParams) ([]MessagesEnlistRow, error) {
 	rows, err := q.db.Query(ctx, messagesEnlist,
