@@ -27,7 +27,8 @@ type campaignFormBody struct {
 	Form      *form
 	ID        int64 // of the draft that is edited; 0 for a new one
 	Topic     string
-	Custom    string // the draft's own audience in words, where it has no saved segment
+	Custom    string // the plan's own audience in words, where it has no saved segment
+	Steps     int    // of a drip, which the form keeps and does not show
 	Templates []render.Saved
 	Segments  []segment.Saved
 	Topics    []user.Topic
@@ -59,12 +60,12 @@ func (u *UI) newCampaign(c *gin.Context) error {
 		if err != nil {
 			return err
 		}
-		plan = from.Campaign
+		plan, body.Steps, body.Custom = from.Campaign, len(from.Steps), ownAudience(from.Campaign)
 		plan.ScheduleTime, plan.LocalTime = nil, campaign.LocalTime{} // they are most likely over
 		plan.Topic = "Copy of " + plan.Topic
 	}
 	f := planForm(plan)
-	for _, name := range []string{"template_id", "segment_id"} {
+	for _, name := range []string{"from", "template_id", "segment_id"} {
 		if id := c.Query(name); id != "" {
 			f.Values.Set(name, id)
 		}
@@ -85,10 +86,7 @@ func (u *UI) editCampaign(c *gin.Context) error {
 	if draft.Status != campaign.Draft {
 		return fault.New(fault.Conflict, "a campaign that is %s is not edited as a whole: its page changes the rate and the quiet hours of what remains", draft.Status)
 	}
-	body := campaignFormBody{Form: planForm(draft.Campaign), ID: id, Topic: draft.Topic}
-	if len(draft.SegmentQuery) > 0 {
-		body.Custom = describeSegment(draft.SegmentQuery)
-	}
+	body := campaignFormBody{Form: planForm(draft.Campaign), ID: id, Topic: draft.Topic, Steps: len(draft.Steps), Custom: ownAudience(draft.Campaign)}
 	if body.Forecast, err = u.forecastOf(c.Request.Context(), draft); err != nil {
 		return err
 	}
@@ -121,7 +119,19 @@ func (u *UI) campaignForm(c *gin.Context, status int, body campaignFormBody) err
 
 func (u *UI) createCampaign(c *gin.Context) error {
 	return u.saveCampaign(c, 0, func(ctx context.Context, f *form) (int64, error) {
-		plan, err := readPlan(f, campaign.Campaign{})
+		from, err := f.id("from")
+		if err != nil {
+			return 0, err
+		}
+		var was campaign.Campaign
+		if from != nil {
+			copied, err := u.Store.Campaign(ctx, *from)
+			if err != nil {
+				return 0, err
+			}
+			was = copied.Campaign
+		}
+		plan, err := readPlan(f, was)
 		if err != nil {
 			return 0, err
 		}
@@ -175,14 +185,20 @@ func (u *UI) saveCampaign(c *gin.Context, id int64, save func(ctx context.Contex
 		if err != nil {
 			return err
 		}
-		if body.Topic = draft.Topic; len(draft.SegmentQuery) > 0 {
-			body.Custom = describeSegment(draft.SegmentQuery)
-		}
+		body.Topic, body.Steps, body.Custom = draft.Topic, len(draft.Steps), ownAudience(draft.Campaign)
 		if body.Forecast, err = u.forecastOf(c.Request.Context(), draft); err != nil {
 			return err
 		}
 	}
 	return u.campaignForm(c, status, body)
+}
+
+// ownAudience tells in words whom a plan selects that has no saved segment; "" for one that has.
+func ownAudience(c campaign.Campaign) string {
+	if len(c.SegmentQuery) == 0 {
+		return ""
+	}
+	return describeSegment(c.SegmentQuery)
 }
 
 // planForm is a form with a plan in it.
@@ -216,8 +232,8 @@ func idText(id *int64) string {
 	return strconv.FormatInt(*id, 10)
 }
 
-// readPlan reads the plan that a form describes. Of what the store checks it refuses only what cannot be read. An audience
-// of its own that was has stays where no segment is chosen: forms do not show it.
+// readPlan reads the plan that a form describes. Of what the store checks it refuses only what cannot be read. What forms do not
+// show stays as it was: an audience of its own where no segment is chosen, and the steps, of which the first sends the template.
 func readPlan(f *form, was campaign.Campaign) (campaign.Campaign, error) {
 	plan := campaign.Campaign{
 		Topic: f.Get("topic"), Timezone: f.Get("timezone"), Priority: campaign.Priority(f.Get("priority")),
@@ -235,6 +251,9 @@ func readPlan(f *form, was campaign.Campaign) (campaign.Campaign, error) {
 	note(err)
 	if plan.SegmentID == nil && !plan.Trigger.PerPerson() {
 		plan.SegmentQuery = was.SegmentQuery
+	}
+	if plan.Steps, plan.ExitOn = slices.Clone(was.Steps), was.ExitOn; plan.Drip() {
+		plan.Steps[0].TemplateID = plan.TemplateID
 	}
 	for _, text := range f.Values["exclude_segment_ids"] {
 		id, err := strconv.ParseInt(text, 10, 32)

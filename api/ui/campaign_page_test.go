@@ -5,6 +5,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"regexp"
+	"strings"
 	"testing"
 	"time"
 
@@ -194,6 +195,29 @@ func TestAudienceOfItsOwnIsKept(t *testing.T) {
 	w := s.do(post("/campaign/1/edit", filled(t, page, "topic", "Summer", "template_id", "1", "timezone", "UTC", "rate_limit_per_second", "5")))
 	require.Equal(t, http.StatusSeeOther, w.Code, text(w.Body.String()))
 	require.Equal(t, 1, s.count(t, `SELECT count(*) FROM campaigns WHERE topic = 'Summer' AND segment_query ->> 'value' = 'Galle'`))
+}
+
+func TestStepsAreKept(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	s.plan(t, "Spring")
+	s.exec(t, `UPDATE campaigns SET segment_id = NULL, trigger = 'event', trigger_name = 'order', exit_on_reply = true`)
+	s.exec(t, `INSERT INTO templates (name, channel, locale, created_at, updated_at) SELECT 'Later', channel, locale, created_at, updated_at FROM templates`)
+	s.exec(t, `INSERT INTO template_versions (template_id, version, content, variables, created_at) SELECT 2, 1, content, variables, created_at FROM template_versions`)
+	s.exec(t, `INSERT INTO campaign_steps (campaign_id, number, template_id, wait_seconds) VALUES (1, 1, 1, 0), (1, 2, 2, 3600)`)
+	for path, action := range map[string]string{"/campaign/1/edit": "/campaign/1/edit", "/campaigns/new?from=1": "/campaigns"} {
+		page := s.get(t, path)
+		require.Contains(t, text(page), "It sends 2 steps")
+		fields := []string{"topic", "Summer", "template_id", "2", "timezone", "UTC", "trigger", "event", "trigger_name", "order", "rate_limit_per_second", "5"}
+		if strings.Contains(page, `name="from" value="1"`) {
+			fields = append(fields, "from", "1")
+		}
+		w := s.do(post(action, filled(t, page, fields...)))
+		require.Equal(t, http.StatusSeeOther, w.Code, text(w.Body.String()))
+	}
+	require.Equal(t, 2, s.count(t, `SELECT count(*) FROM campaigns WHERE topic = 'Summer' AND exit_on_reply`))
+	require.Equal(t, 2, s.count(t, `SELECT count(*) FROM campaign_steps WHERE number = 1 AND template_id = 2`), "the form shows the first step's template")
+	require.Equal(t, 2, s.count(t, `SELECT count(*) FROM campaign_steps WHERE number = 2 AND template_id = 2 AND wait_seconds = 3600`))
 }
 
 func TestApproveAndDelete(t *testing.T) {
