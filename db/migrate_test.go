@@ -80,3 +80,15 @@ func TestStatementTimeout(t *testing.T) {
 	_, err = store.Run(t.Context(), 1)
 	require.ErrorContains(t, err, "57014", "query_canceled, long before the lock is free")
 }
+
+// TestDeletionsAreRefusedInWords: whatever keeps something from being deleted that people delete has a sentence of its own.
+func TestDeletionsAreRefusedInWords(t *testing.T) {
+	t.Parallel()
+	b := open(t)
+	keys := get[[]string](t, b, `SELECT array_agg(conname::text) FROM pg_constraint
+		WHERE contype = 'f' AND confdeltype IN ('a', 'r') AND confrelid::regclass::text IN ('segments', 'templates', 'template_versions', 'topics')`)
+	require.Greater(t, len(keys), 5)
+	for _, key := range keys {
+		require.Contains(t, db.Conflicts, key)
+	}
+}

@@ -20,17 +20,21 @@ GROUP BY name ORDER BY count(*) DESC, name LIMIT @at_most;
 -- name: SegmentUses :many
 -- The campaigns and segments that name this segment.
 SELECT 'campaign'::text AS kind, c.id, c.topic AS name, c.status::text AS status,
-       (CASE WHEN c.segment_id = @id::integer THEN 'audience' WHEN @id::integer = ANY (c.exclude_segment_ids) THEN 'exclusion' ELSE 'definition' END)::text AS used_as
+       (CASE WHEN c.segment_id = @id::integer THEN 'audience' WHEN @id::integer = ANY (c.exclude_segment_ids) THEN 'exclusion'
+             WHEN c.exit_segment_id = @id::integer THEN 'exit' ELSE 'definition' END)::text AS used_as
 FROM campaigns c
-WHERE c.segment_id = @id::integer OR c.id IN (SELECT su.by_campaign_id FROM segment_uses su WHERE su.segment_id = @id::integer)
+WHERE c.segment_id = @id::integer OR c.exit_segment_id = @id::integer OR c.id IN (SELECT su.by_campaign_id FROM segment_uses su WHERE su.segment_id = @id::integer)
 UNION ALL
 SELECT DISTINCT 'segment', s.id, s.name, '', 'definition'
 FROM segments s JOIN segment_uses su ON su.by_segment_id = s.id WHERE su.segment_id = @id::integer
 ORDER BY kind, id DESC LIMIT @at_most;
 
 -- name: TemplateUses :many
--- The campaigns of a template.
-SELECT c.id, c.topic AS name, c.status FROM campaigns c WHERE c.template_id = @id ORDER BY c.id DESC LIMIT @at_most;
+-- The campaigns that send a template, those of the engine itself left out.
+SELECT c.id, c.topic AS name, c.status FROM campaigns c
+WHERE c.reply_sender_id IS NULL
+  AND (c.template_id = @id::integer OR c.id IN (SELECT st.campaign_id FROM campaign_steps st WHERE st.template_id = @id::integer))
+ORDER BY c.id DESC LIMIT @at_most;
 
 -- name: TemplateVersions :many
 -- A template in each of its versions, newest first.

@@ -27,6 +27,7 @@ type UsedAs string
 const (
 	AsAudience   UsedAs = "audience"   // the campaign is for its people
 	AsExclusion  UsedAs = "exclusion"  // the campaign leaves its people out
+	AsExit       UsedAs = "exit"       // being in it ends the campaign's steps for a person
 	AsDefinition UsedAs = "definition" // a condition names it
 	AsTemplate   UsedAs = "template"   // the campaign sends it
 )

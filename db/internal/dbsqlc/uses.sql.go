@@ -73,9 +73,10 @@ func (q *Queries) AttributeNames(ctx context.Context, arg AttributeNamesParams) 
 
 const segmentUses = `-- name: SegmentUses :many
 SELECT 'campaign'::text AS kind, c.id, c.topic AS name, c.status::text AS status,
-       (CASE WHEN c.segment_id = $2::integer THEN 'audience' WHEN $2::integer = ANY (c.exclude_segment_ids) THEN 'exclusion' ELSE 'definition' END)::text AS used_as
+       (CASE WHEN c.segment_id = $2::integer THEN 'audience' WHEN $2::integer = ANY (c.exclude_segment_ids) THEN 'exclusion'
+             WHEN c.exit_segment_id = $2::integer THEN 'exit' ELSE 'definition' END)::text AS used_as
 FROM campaigns c
-WHERE c.segment_id = $2::integer OR c.id IN (SELECT su.by_campaign_id FROM segment_uses su WHERE su.segment_id = $2::integer)
+WHERE c.segment_id = $2::integer OR c.exit_segment_id = $2::integer OR c.id IN (SELECT su.by_campaign_id FROM segment_uses su WHERE su.segment_id = $2::integer)
 UNION ALL
 SELECT DISTINCT 'segment', s.id, s.name, '', 'definition'
 FROM segments s JOIN segment_uses su ON su.by_segment_id = s.id WHERE su.segment_id = $2::integer
@@ -123,7 +124,10 @@ func (q *Queries) SegmentUses(ctx context.Context, arg SegmentUsesParams) ([]Seg
 }
 
 const templateUses = `-- name: TemplateUses :many
-SELECT c.id, c.topic AS name, c.status FROM campaigns c WHERE c.template_id = $1 ORDER BY c.id DESC LIMIT $2
+SELECT c.id, c.topic AS name, c.status FROM campaigns c
+WHERE c.reply_sender_id IS NULL
+  AND (c.template_id = $1::integer OR c.id IN (SELECT st.campaign_id FROM campaign_steps st WHERE st.template_id = $1::integer))
+ORDER BY c.id DESC LIMIT $2
 `
 
 type TemplateUsesParams struct {
@@ -137,7 +141,7 @@ type TemplateUsesRow struct {
 	Status string
 }
 
-// The campaigns of a template.
+// The campaigns that send a template, those of the engine itself left out.
 func (q *Queries) TemplateUses(ctx context.Context, arg TemplateUsesParams) ([]TemplateUsesRow, error) {
 	rows, err := q.db.Query(ctx, templateUses, arg.ID, arg.AtMost)
 	if err != nil {
