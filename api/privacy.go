@@ -107,6 +107,20 @@ func (s *server) ExportUser(ctx context.Context, r openapi.ExportUserRequestObje
 		Subscriptions: each(record.Subscriptions, func(t privacy.Subscription) openapi.UserSubscription {
 			return openapi.UserSubscription{TopicID: t.TopicID, Topic: t.Topic, SubscribedAt: t.Since}
 		}),
+		SubscriptionEvents: each(record.Said, showSubscription),
+		Segments: each(record.Segments, func(v privacy.Segment) openapi.SegmentName {
+			return openapi.SegmentName{ID: v.ID, Name: v.Name}
+		}),
+		Enrolments: each(record.Enrolments, func(e privacy.Enrolment) openapi.UserEnrolment {
+			shown := openapi.UserEnrolment{
+				CampaignID: e.CampaignID, RunNumber: e.RunNumber, State: openapi.EnrolmentState(e.State), Reason: none(e.Reason),
+				NextStep: e.NextStep, CreatedAt: e.CreatedAt, EndedAt: e.EndedAt,
+			}
+			if e.Variables != nil {
+				shown.Variables = &e.Variables
+			}
+			return shown
+		}),
 		Suppressions:    each(record.Suppressions, showSuppression),
 		Messages:        each(record.Messages, showUserMessage),
 		InboundMessages: each(record.Inbound, showUserInbound),

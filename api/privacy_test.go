@@ -51,7 +51,11 @@ func TestExportAndErasureAPI(t *testing.T) {
 	e.accepted(t, run, 1, "SM1")
 	const one = "/api/v1/users/+94770000001"
 	require.Equal(t, http.StatusOK, e.do(webhook(token, "/webhooks/inbound", from("+94770000001", "SM2", "thank you"))).Code)
+	e.exec(t, `INSERT INTO enrolments (run_id, user_id, dedupe_key, variables, next_step, next_at, state, created_at)
+		SELECT $1, id, 'event/1', '{"order": "A7"}', 2, $2, 'active', $2 FROM users WHERE phone_number = '+94770000001'`, run, noon)
 	record := e.call(t, 200, "GET", one+"/export", "")
+	enrolled := record["enrolments"].([]any)[0].(map[string]any)
+	require.Equal(t, []any{"active", 2.0, map[string]any{"order": "A7"}}, []any{enrolled["state"], enrolled["next_step"], enrolled["variables"]})
 	require.Equal(t, "+94770000001", record["user"].(map[string]any)["phone_number"])
 	message := record["messages"].([]any)[0].(map[string]any)
 	require.Equal(t, "accepted", message["message"].(map[string]any)["state"])
@@ -59,7 +63,7 @@ func TestExportAndErasureAPI(t *testing.T) {
 	wrote := record["inbound_messages"].([]any)[0].(map[string]any)
 	require.Equal(t, []any{"thank you", "text"}, []any{wrote["body"], wrote["message_classification"]})
 	require.Contains(t, wrote["payload"].(map[string]any)["From"], "whatsapp:+94770000001")
-	for _, list := range []string{"consent_events", "subscriptions", "suppressions"} {
+	for _, list := range []string{"consent_events", "subscriptions", "subscription_events", "segments", "suppressions"} {
 		require.Equal(t, []any{}, record[list], list)
 	}
 	e.call(t, 404, "GET", "/api/v1/users/+94770000099/export", "")

@@ -2,6 +2,7 @@ package db
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/event-stream-engine/ese/db/internal/dbsqlc"
 	"github.com/event-stream-engine/ese/internal/inbound"
+	"github.com/event-stream-engine/ese/internal/ledger"
 	"github.com/event-stream-engine/ese/internal/message"
 	"github.com/event-stream-engine/ese/internal/outbox"
 	"github.com/event-stream-engine/ese/internal/phone"
@@ -225,6 +227,36 @@ func (s *Store) fillRecord(ctx context.Context, userID int64, r *privacy.Record)
 	}
 	for _, row := range subscriptions {
 		r.Subscriptions = append(r.Subscriptions, privacy.Subscription{TopicID: int64(row.TopicID), Topic: row.Name, Since: row.CreatedAt})
+	}
+	said, err := s.q(ctx).SubscriptionEvents(ctx, userID)
+	if err != nil {
+		return translate(err, "history of subscriptions")
+	}
+	for _, row := range said {
+		r.Said = append(r.Said, toSubscription(row))
+	}
+	segments, err := s.q(ctx).SegmentsOfMember(ctx, userID)
+	if err != nil {
+		return translate(err, "static segments")
+	}
+	for _, row := range segments {
+		r.Segments = append(r.Segments, privacy.Segment{ID: int64(row.ID), Name: row.Name})
+	}
+	enrolments, err := s.q(ctx).EnrolmentsOfUser(ctx, userID)
+	if err != nil {
+		return translate(err, "enrolments")
+	}
+	for _, row := range enrolments {
+		e := privacy.Enrolment{
+			CampaignID: int64(row.CampaignID), RunNumber: int(row.RunNumber), State: ledger.EnrolmentState(row.State), Reason: row.Reason,
+			NextStep: int(row.NextStep), CreatedAt: row.CreatedAt, EndedAt: row.EndedAt,
+		}
+		if row.Variables != nil {
+			if err := json.Unmarshal(row.Variables, &e.Variables); err != nil {
+				return fmt.Errorf("variables of an enrolment: %w", err)
+			}
+		}
+		r.Enrolments = append(r.Enrolments, e)
 	}
 	suppressions, err := s.q(ctx).UserSuppressions(ctx, userID)
 	if err != nil {

@@ -313,3 +313,15 @@ func TestRetire(t *testing.T) {
 	require.Equal(t, 5, records(before.Add(time.Second)))
 	require.Zero(t, records(noon), "done is done")
 }
+
+// TestEverythingAboutAPersonIsKnown: whoever adds a table that tells of people adds what of it an export shows and an erasure
+// leaves, and then its name here.
+func TestEverythingAboutAPersonIsKnown(t *testing.T) {
+	t.Parallel()
+	b := open(t)
+	require.Equal(t, []string{
+		"consent_events", "enrolments", "inbound_messages", "invitations", "messages", "portfolio_places", "segment_members",
+		"subscription_events", "subscriptions", "suppressions",
+	}, get[[]string](t, b, `SELECT array_agg(DISTINCT table_name::text ORDER BY table_name::text) FROM information_schema.columns
+		WHERE table_schema = 'public' AND column_name = 'user_id'`))
+}

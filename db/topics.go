@@ -206,12 +206,16 @@ func (s *Store) subscriptions(ctx context.Context, userID int64, topicID *int64)
 	}
 	found := make([]user.Subscription, len(rows))
 	for i, r := range rows {
-		found[i] = user.Subscription{
-			Topic:      user.Topic{ID: int64(r.TopicID), Keyword: deref(r.Keyword), Name: r.Name},
-			Subscribed: r.Subscribed, Source: user.Source(r.Source), Evidence: r.Evidence, Actor: r.Actor, ChangedAt: r.CreatedAt,
-		}
+		found[i] = toSubscription(dbsqlc.SubscriptionEventsRow(r))
 	}
 	return found, nil
+}
+
+func toSubscription(r dbsqlc.SubscriptionEventsRow) user.Subscription {
+	return user.Subscription{
+		Topic:      user.Topic{ID: int64(r.TopicID), Keyword: deref(r.Keyword), Name: r.Name},
+		Subscribed: r.Subscribed, Source: user.Source(r.Source), Evidence: r.Evidence, Actor: r.Actor, ChangedAt: r.CreatedAt,
+	}
 }
 
 func topicSubject(id int64) string { return fmt.Sprintf("topic/%d", id) }

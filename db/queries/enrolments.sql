@@ -31,6 +31,12 @@ SELECT coalesce(step, 0)::smallint AS step, state, count(*) AS messages FROM mes
 -- name: EnrolmentStates :many
 SELECT state, reason, count(*) AS enrolments FROM enrolments WHERE run_id = @run_id GROUP BY state, reason ORDER BY state, reason;
 
+-- name: EnrolmentsOfUser :many
+-- Everything that a person was enrolled in, oldest first.
+SELECT r.campaign_id, r.number AS run_number, e.state, e.reason, e.next_step, e.variables, e.created_at, e.ended_at
+FROM enrolments e JOIN campaign_runs r ON r.id = e.run_id
+WHERE e.user_id = @user_id::bigint ORDER BY e.id;
+
 -- name: EnrolmentList :many
 -- Newest first.
 SELECT e.id, e.next_step, e.next_at, e.state, e.reason, e.created_at, e.ended_at, u.phone_number

@@ -86,3 +86,7 @@ SELECT (place - 1)::integer AS place FROM given WHERE id IS NULL ORDER BY place;
 
 -- name: SegmentMembersTotal :one
 SELECT count(*) FROM segment_members WHERE segment_id = @segment_id;
+
+-- name: SegmentsOfMember :many
+-- The static segments that a person is in.
+SELECT s.id, s.name FROM segment_members sm JOIN segments s ON s.id = sm.segment_id WHERE sm.user_id = @user_id ORDER BY s.id;

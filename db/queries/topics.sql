@@ -46,6 +46,12 @@ FROM subscription_events e JOIN topics t ON t.id = e.topic_id
 WHERE e.user_id = @user_id AND (sqlc.narg(topic_id)::integer IS NULL OR e.topic_id = sqlc.narg(topic_id))
 ORDER BY e.topic_id, e.id DESC;
 
+-- name: SubscriptionEvents :many
+-- All that a person said, or had said for them, about topics, newest first.
+SELECT e.topic_id, e.subscribed, e.source, e.evidence, e.actor, e.created_at, t.keyword, t.name
+FROM subscription_events e JOIN topics t ON t.id = e.topic_id
+WHERE e.user_id = @user_id ORDER BY e.id DESC;
+
 -- name: TopicMessagesWithdraw :many
 -- Ends what a person still waits for of the campaigns to a topic's subscribers. The caller holds the person's row.
 WITH waiting AS (

@@ -48,7 +48,7 @@ CREATE TABLE enrolments (
 CREATE UNIQUE INDEX enrolments_event ON enrolments (run_id, dedupe_key) WHERE starts_with(dedupe_key, 'event/');
 CREATE INDEX enrolments_run_state ON enrolments (run_id, state, id);
 CREATE INDEX enrolments_run ON enrolments (run_id, id);
-CREATE INDEX enrolments_user ON enrolments (user_id) WHERE state = 'active';
+CREATE INDEX enrolments_user ON enrolments (user_id);
 CREATE INDEX enrolments_due ON enrolments (next_at) WHERE state = 'active';
 
 -- +goose Down

@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/event-stream-engine/ese/internal/inbound"
+	"github.com/event-stream-engine/ese/internal/ledger"
 	"github.com/event-stream-engine/ese/internal/message"
 	"github.com/event-stream-engine/ese/internal/phone"
 	"github.com/event-stream-engine/ese/internal/report"
@@ -40,8 +41,11 @@ type Record struct {
 	Invitations   []user.Invitation // newest first
 	Subscriptions []Subscription
 	Suppressions  []suppression.Entry
-	Messages      []Message // oldest first
-	Inbound       []Inbound // oldest first
+	Said          []user.Subscription // about topics, newest first
+	Segments      []Segment           // static ones that list the person
+	Enrolments    []Enrolment         // oldest first
+	Messages      []Message           // oldest first
+	Inbound       []Inbound           // oldest first
 	At            time.Time
 }
 
@@ -50,6 +54,24 @@ type Subscription struct {
 	TopicID int64
 	Topic   string
 	Since   time.Time
+}
+
+// Segment is a static segment.
+type Segment struct {
+	ID   int64
+	Name string
+}
+
+// Enrolment is somebody's way through the steps of a campaign.
+type Enrolment struct {
+	CampaignID int64
+	RunNumber  int
+	State      ledger.EnrolmentState
+	Reason     string // why it was left; "" for another end, or none
+	NextStep   int
+	Variables  map[string]any // of the event that enrolled them; nil after the end
+	CreatedAt  time.Time
+	EndedAt    *time.Time // nil: not yet
 }
 
 // Message is one that was to be sent to the person, with what was tried and heard.

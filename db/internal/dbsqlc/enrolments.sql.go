@@ -636,6 +636,53 @@ func (q *Queries) EnrolmentsKnown(ctx context.Context, arg EnrolmentsKnownParams
 	return items, nil
 }
 
+const enrolmentsOfUser = `-- name: EnrolmentsOfUser :many
+SELECT r.campaign_id, r.number AS run_number, e.state, e.reason, e.next_step, e.variables, e.created_at, e.ended_at
+FROM enrolments e JOIN campaign_runs r ON r.id = e.run_id
+WHERE e.user_id = $1::bigint ORDER BY e.id
+`
+
+type EnrolmentsOfUserRow struct {
+	CampaignID int32
+	RunNumber  int32
+	State      string
+	Reason     string
+	NextStep   int16
+	Variables  json.RawMessage
+	CreatedAt  time.Time
+	EndedAt    *time.Time
+}
+
+// Everything that a person was enrolled in, oldest first.
+func (q *Queries) EnrolmentsOfUser(ctx context.Context, userID int64) ([]EnrolmentsOfUserRow, error) {
+	rows, err := q.db.Query(ctx, enrolmentsOfUser, userID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []EnrolmentsOfUserRow
+	for rows.Next() {
+		var i EnrolmentsOfUserRow
+		if err := rows.Scan(
+			&i.CampaignID,
+			&i.RunNumber,
+			&i.State,
+			&i.Reason,
+			&i.NextStep,
+			&i.Variables,
+			&i.CreatedAt,
+			&i.EndedAt,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const enrolmentsOverdue = `-- name: EnrolmentsOverdue :many
 SELECT e.id, e.run_id, r.campaign_id, r.number FROM enrolments e JOIN campaign_runs r ON r.id = e.run_id
 WHERE e.state = 'active' AND e.next_at <= $1 ORDER BY e.next_at LIMIT $2

@@ -339,6 +339,36 @@ func (q *Queries) SegmentsLock(ctx context.Context) error {
 	return err
 }
 
+const segmentsOfMember = `-- name: SegmentsOfMember :many
+SELECT s.id, s.name FROM segment_members sm JOIN segments s ON s.id = sm.segment_id WHERE sm.user_id = $1 ORDER BY s.id
+`
+
+type SegmentsOfMemberRow struct {
+	ID   int32
+	Name string
+}
+
+// The static segments that a person is in.
+func (q *Queries) SegmentsOfMember(ctx context.Context, userID int64) ([]SegmentsOfMemberRow, error) {
+	rows, err := q.db.Query(ctx, segmentsOfMember, userID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []SegmentsOfMemberRow
+	for rows.Next() {
+		var i SegmentsOfMemberRow
+		if err := rows.Scan(&i.ID, &i.Name); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const segmentsUsing = `-- name: SegmentsUsing :many
 WITH RECURSIVE users_of AS (
     SELECT su.by_segment_id AS id FROM segment_uses su WHERE su.segment_id = $1 AND su.by_segment_id IS NOT NULL

@@ -112,6 +112,53 @@ func (q *Queries) SubscriptionEventInsert(ctx context.Context, arg SubscriptionE
 	return err
 }
 
+const subscriptionEvents = `-- name: SubscriptionEvents :many
+SELECT e.topic_id, e.subscribed, e.source, e.evidence, e.actor, e.created_at, t.keyword, t.name
+FROM subscription_events e JOIN topics t ON t.id = e.topic_id
+WHERE e.user_id = $1 ORDER BY e.id DESC
+`
+
+type SubscriptionEventsRow struct {
+	TopicID    int32
+	Subscribed bool
+	Source     string
+	Evidence   string
+	Actor      string
+	CreatedAt  time.Time
+	Keyword    *string
+	Name       string
+}
+
+// All that a person said, or had said for them, about topics, newest first.
+func (q *Queries) SubscriptionEvents(ctx context.Context, userID int64) ([]SubscriptionEventsRow, error) {
+	rows, err := q.db.Query(ctx, subscriptionEvents, userID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []SubscriptionEventsRow
+	for rows.Next() {
+		var i SubscriptionEventsRow
+		if err := rows.Scan(
+			&i.TopicID,
+			&i.Subscribed,
+			&i.Source,
+			&i.Evidence,
+			&i.Actor,
+			&i.CreatedAt,
+			&i.Keyword,
+			&i.Name,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const subscriptionInsert = `-- name: SubscriptionInsert :execrows
 INSERT INTO subscriptions (topic_id, user_id, created_at) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING
 `
