@@ -155,7 +155,7 @@ func TestSegmentUses(t *testing.T) {
 	drip := e.call(t, 201, "POST", "/api/v1/campaigns", `{"topic": "Onboarding", "template_id": 1, "trigger": "user_created",
 		"steps": [{"template_id": 1, "wait_seconds": 0}, {"template_id": 2, "wait_seconds": 60}], "exit_on": {"segment_id": 3}}`)
 	require.Equal(t, []any{use("campaign", drip["id"].(float64), "Onboarding", "DRAFT", "exit")}, e.call(t, 200, "GET", segments+"/3/uses", "")["uses"])
-	require.Equal(t, []any{use("campaign", drip["id"].(float64), "Onboarding", "DRAFT", "template")}, e.call(t, 200, "GET", "/api/v1/templates/2/uses", "")["uses"])
+	require.Equal(t, []any{use("campaign", drip["id"].(float64), "Onboarding", "DRAFT", "step")}, e.call(t, 200, "GET", "/api/v1/templates/2/uses", "")["uses"])
 	e.call(t, 409, "DELETE", segments+"/3", "")
 	e.call(t, 409, "DELETE", "/api/v1/templates/2", "")
 }

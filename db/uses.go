@@ -59,7 +59,7 @@ func (s *Store) TemplateUses(ctx context.Context, id int64) ([]report.Use, error
 	}
 	uses := make([]report.Use, len(rows))
 	for i, r := range rows {
-		uses[i] = report.Use{Kind: report.ByCampaign, ID: int64(r.ID), Name: r.Name, Status: campaign.Status(r.Status), As: report.AsTemplate}
+		uses[i] = report.Use{Kind: report.ByCampaign, ID: int64(r.ID), Name: r.Name, Status: campaign.Status(r.Status), As: report.UsedAs(r.UsedAs)}
 	}
 	return uses, nil
 }

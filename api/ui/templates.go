@@ -691,6 +691,9 @@ func (u *UI) testCampaign(ctx context.Context, c *gin.Context, templateID int64,
 	topic := []rune(title + t.Name)
 	name := string(topic[:min(len(topic), maxName)])
 	for _, use := range uses {
+		if use.As != report.AsTemplate { // a test sends the first step
+			continue
+		}
 		if chosen != nil && use.ID == *chosen || chosen == nil && use.Name == name && use.Status == campaign.Draft {
 			return use.ID, nil
 		}

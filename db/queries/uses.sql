@@ -30,8 +30,9 @@ FROM segments s JOIN segment_uses su ON su.by_segment_id = s.id WHERE su.segment
 ORDER BY kind, id DESC LIMIT @at_most;
 
 -- name: TemplateUses :many
--- The campaigns that send a template, those of the engine itself left out.
-SELECT c.id, c.topic AS name, c.status FROM campaigns c
+-- The campaigns that send a template, first or in a later step, those of the engine itself left out.
+SELECT c.id, c.topic AS name, c.status, (CASE WHEN c.template_id = @id::integer THEN 'template' ELSE 'step' END)::text AS used_as
+FROM campaigns c
 WHERE c.reply_sender_id IS NULL
   AND (c.template_id = @id::integer OR c.id IN (SELECT st.campaign_id FROM campaign_steps st WHERE st.template_id = @id::integer))
 ORDER BY c.id DESC LIMIT @at_most;

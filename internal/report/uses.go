@@ -30,4 +30,5 @@ const (
 	AsExit       UsedAs = "exit"       // being in it ends the campaign's steps for a person
 	AsDefinition UsedAs = "definition" // a condition names it
 	AsTemplate   UsedAs = "template"   // the campaign sends it
+	AsStep       UsedAs = "step"       // the campaign sends it in a later step
 )

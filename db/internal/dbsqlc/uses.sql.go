@@ -124,7 +124,8 @@ func (q *Queries) SegmentUses(ctx context.Context, arg SegmentUsesParams) ([]Seg
 }
 
 const templateUses = `-- name: TemplateUses :many
-SELECT c.id, c.topic AS name, c.status FROM campaigns c
+SELECT c.id, c.topic AS name, c.status, (CASE WHEN c.template_id = $1::integer THEN 'template' ELSE 'step' END)::text AS used_as
+FROM campaigns c
 WHERE c.reply_sender_id IS NULL
   AND (c.template_id = $1::integer OR c.id IN (SELECT st.campaign_id FROM campaign_steps st WHERE st.template_id = $1::integer))
 ORDER BY c.id DESC LIMIT $2
@@ -139,9 +140,10 @@ type TemplateUsesRow struct {
 	ID     int32
 	Name   string
 	Status string
+	UsedAs string
 }
 
-// The campaigns that send a template, those of the engine itself left out.
+// The campaigns that send a template, first or in a later step, those of the engine itself left out.
 func (q *Queries) TemplateUses(ctx context.Context, arg TemplateUsesParams) ([]TemplateUsesRow, error) {
 	rows, err := q.db.Query(ctx, templateUses, arg.ID, arg.AtMost)
 	if err != nil {
@@ -151,7 +153,12 @@ func (q *Queries) TemplateUses(ctx context.Context, arg TemplateUsesParams) ([]T
 	var items []TemplateUsesRow
 	for rows.Next() {
 		var i TemplateUsesRow
-		if err := rows.Scan(&i.ID, &i.Name, &i.Status); err != nil {
+		if err := rows.Scan(
+			&i.ID,
+			&i.Name,
+			&i.Status,
+			&i.UsedAs,
+		); err != nil {
 			return nil, err
 		}
 		items = append(items, i)
