@@ -197,6 +197,22 @@ func TestAudienceOfItsOwnIsKept(t *testing.T) {
 	require.Equal(t, 1, s.count(t, `SELECT count(*) FROM campaigns WHERE topic = 'Summer' AND segment_query ->> 'value' = 'Galle'`))
 }
 
+func TestStepsAreShown(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	place := s.finished(t)
+	s.exec(t, `UPDATE campaigns SET trigger = 'event', trigger_name = 'order', segment_id = NULL`)
+	s.exec(t, `INSERT INTO campaign_steps (campaign_id, number, template_id, wait_seconds) VALUES (1, 1, 1, 0), (1, 2, 1, 3600)`)
+	s.exec(t, `INSERT INTO run_steps (run_id, number, template_id, template_version, wait_seconds) VALUES (1, 1, 1, 1, 0), (1, 2, 1, 1, 3600)`)
+	s.exec(t, `UPDATE messages SET step = CASE WHEN seq < 3 THEN 1 ELSE 2 END`)
+	s.exec(t, `INSERT INTO enrolments (run_id, user_id, dedupe_key, next_step, next_at, state, reason, created_at, ended_at) VALUES
+		(1, 1, 'event/1', 2, $1, 'active', '', $1, NULL), (1, 2, 'event/2', 2, $1, 'exited', 'reply', $1, $1)`, noon)
+	page := text(s.get(t, place))
+	for _, says := range []string{"1 Welcome Spring , version 1 at once 0 2 1 1 1", "2 Welcome Spring , version 1 1 h 0 min 1 0 0 0 1", "1 active, 1 exited (reply)"} {
+		require.Contains(t, page, says)
+	}
+}
+
 func TestStepsAreKept(t *testing.T) {
 	t.Parallel()
 	s := open(t)

@@ -26,6 +26,8 @@ type reportStore interface {
 	AddDetails(ctx context.Context, sum *report.Summary) error
 	// CampaignHistory tells when the run's messages were accepted, delivered, read and failed.
 	CampaignHistory(ctx context.Context, campaignID int64, run int, now time.Time) (report.History, error)
+	// Steps tells what became of the steps of a run, in their order, and how many enrolments are in which state.
+	Steps(ctx context.Context, runID int64) ([]report.Step, []report.EnrolmentCount, error)
 	// CampaignReplies lists up to limit of what people wrote after the run sent to them, with ids below before, newest first, and
 	// counts all.
 	CampaignReplies(ctx context.Context, campaignID int64, run int, before *int64, limit int, now time.Time) ([]report.Inbound, int, error)
@@ -41,6 +43,9 @@ type details struct {
 	history report.History
 	Chart   string // the history, for the script that draws it
 	Newest  []report.Inbound
+
+	Steps      []report.Step // of a drip
+	Enrolments []report.EnrolmentCount
 }
 
 type summaryBody struct {
@@ -105,7 +110,7 @@ func (u *UI) summary(c *gin.Context) error {
 	body.Done = body.Total - body.Open
 	body.Percent = report.Percent(body.Done, body.Total)
 	body.Bars = stack(body.States)
-	body.Read, body.Failed, body.Lost = body.States[message.Read], body.States[message.Failed], body.States[message.Undelivered]
+	body.Read, body.Failed, body.Lost = body.States.Read(), body.States[message.Failed], body.States[message.Undelivered]
 	if plan.Status == campaign.Running && body.Open > 0 {
 		body.Left = time.Duration((body.Open+plan.RatePerSecond-1)/plan.RatePerSecond) * time.Second
 	}
@@ -195,7 +200,12 @@ func (u *UI) runDetails(ctx context.Context, p patience, sum report.Summary) (*d
 			return nil, err
 		}
 		d.Chart = chartOf(d.history, false)
-		d.Newest, _, err = u.Store.CampaignReplies(ctx, run.CampaignID, run.Number, nil, recentRows, sum.At)
+		if d.Newest, _, err = u.Store.CampaignReplies(ctx, run.CampaignID, run.Number, nil, recentRows, sum.At); err != nil {
+			return nil, err
+		}
+		if sum.Campaign.Drip() {
+			d.Steps, d.Enrolments, err = u.Store.Steps(ctx, run.ID)
+		}
 		return d, err
 	})
 	if err != nil || !ok {
@@ -219,7 +229,7 @@ func funnel(b summaryBody) []stage {
 		at("Audience", b.Total, "", 0, ""),
 		at("Sent", sent, "", 0, message.Sent),
 		at("Delivered", s.Delivered(), "the sent", sent, message.Delivered),
-		at("Read", s[message.Read], "the delivered", s.Delivered(), message.Read),
+		at("Read", s.Read(), "the delivered", s.Delivered(), message.Read),
 	}
 	replied := stage{Name: "Replied"}
 	if b.Details != nil {

@@ -191,6 +191,9 @@ func (s States) Sent() int {
 // Delivered counts the messages that reached the handset.
 func (s States) Delivered() int { return s[message.Delivered] + s[message.Read] }
 
+// Read counts the messages that were read.
+func (s States) Read() int { return s[message.Read] }
+
 // Failed counts the messages that were refused or lost, or were reported not delivered.
 func (s States) Failed() int { return s[message.Failed] + s[message.Undelivered] }
 
