@@ -748,3 +748,21 @@ func TestRolesAreKeptFromWhatIsNotTheirs(t *testing.T) {
 	}
 	require.Equal(t, "DRAFT", get[string](t, e, `SELECT status FROM campaigns WHERE id = $1`, id))
 }
+
+// TestPlannersDoNotSteer: whoever may plan and not send changes a draft, and nothing that is under way.
+func TestPlannersDoNotSteer(t *testing.T) {
+	t.Parallel()
+	e := start(t, nil)
+	people := e.cast(t)
+	id := e.campaign(t)
+	patch := func(role access.Role) int {
+		r := httptest.NewRequest("PATCH", fmt.Sprintf("https://ese.example/api/v1/campaigns/%d", id), strings.NewReader(`{"rate_limit_per_second": 3}`))
+		r.Header.Set("Content-Type", "application/merge-patch+json")
+		r.AddCookie(&http.Cookie{Name: "__Host-ese_session", Value: e.session(t, people[string(role)])})
+		return e.do(r).Code
+	}
+	require.Equal(t, 200, patch(access.Editor))
+	e.run(t, id)
+	require.Equal(t, 403, patch(access.Editor))
+	require.Equal(t, 200, patch(access.Operator))
+}

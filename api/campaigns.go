@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/event-stream-engine/ese/api/internal/openapi"
+	"github.com/event-stream-engine/ese/internal/access"
 	"github.com/event-stream-engine/ese/internal/campaign"
 	"github.com/event-stream-engine/ese/internal/compliance"
 	"github.com/event-stream-engine/ese/internal/fault"
@@ -89,6 +90,9 @@ func (s *server) UpdateCampaign(ctx context.Context, r openapi.UpdateCampaignReq
 	}
 	now := s.Now()
 	c, err := s.Store.UpdateCampaign(ctx, r.ID, principalOf(ctx).Name, func(was campaign.Campaign) (campaign.Campaign, error) {
+		if err := maySteer(ctx, was); err != nil {
+			return was, err
+		}
 		return was.Replace(plan, now)
 	}, now)
 	return openapi.UpdateCampaign200JSONResponse(s.campaign(c)), err
@@ -101,6 +105,9 @@ func (s *server) PatchCampaign(ctx context.Context, r openapi.PatchCampaignReque
 	}
 	now := s.Now()
 	c, err := s.Store.UpdateCampaign(ctx, r.ID, principalOf(ctx).Name, func(was campaign.Campaign) (campaign.Campaign, error) {
+		if err := maySteer(ctx, was); err != nil {
+			return was, err
+		}
 		plan, err := patchPlan(was, *patch)
 		if err != nil {
 			return was, err
@@ -108,6 +115,14 @@ func (s *server) PatchCampaign(ctx context.Context, r openapi.PatchCampaignReque
 		return was.Edit(plan, now)
 	}, now)
 	return openapi.PatchCampaign200JSONResponse(s.campaign(c)), err
+}
+
+// maySteer refuses those who may plan and not send to change a campaign that is under way.
+func maySteer(ctx context.Context, was campaign.Campaign) error {
+	if was.Status.Active() && !principalOf(ctx).May(access.Send) {
+		return fault.New(fault.Forbidden, "a campaign that is %s is steered by those who may send: the scope %q is lacking", was.Status, access.Send)
+	}
+	return nil
 }
 
 // patchPlan applies a merge patch to a plan. Every field is of one piece: a query is replaced, not merged.
