@@ -22,8 +22,6 @@ func (s *server) mountPages(r *gin.Engine) error {
 	pages, err := ui.New(ui.Deps{
 		Store: s.Store, Now: s.Now, Log: s.Log, RequireOptOut: s.RequireOptOut,
 		Authorize:  s.authorize,
-		Principal:  func(r *http.Request) string { return principalOf(r.Context()).Name },
-		Role:       func(r *http.Request) string { return fmt.Sprint(principalOf(r.Context()).Scopes) },
 		Stopping:   s.Stopping,
 		Visitor:    func(r *http.Request) access.Principal { return principalOf(r.Context()) },
 		Explain:    explain,

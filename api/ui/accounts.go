@@ -86,7 +86,7 @@ func (u *UI) inviteAccount(c *gin.Context) error {
 	first := false
 	if err = together(badEmail, badRole); err == nil {
 		_, first, err = u.once(c, f, func(ctx context.Context) (string, error) {
-			_, token, err = u.Store.InviteAccount(ctx, email, role, u.Principal(c.Request), u.Now())
+			_, token, err = u.Store.InviteAccount(ctx, email, role, u.principal(c.Request), u.Now())
 			return accountsPage, err
 		})
 	}
@@ -157,7 +157,7 @@ func (u *UI) changeAccess(c *gin.Context) error {
 	}
 	if err == nil {
 		err = u.submit(c, f, func(ctx context.Context) (string, error) {
-			_, err := u.Store.ChangeAccess(ctx, account.ID, role, disabled, u.Principal(c.Request), u.Now())
+			_, err := u.Store.ChangeAccess(ctx, account.ID, role, disabled, u.principal(c.Request), u.Now())
 			return fmt.Sprintf("%s/%d", accountsPage, account.ID), err
 		})
 	}
@@ -183,7 +183,7 @@ func (u *UI) resetAccount(c *gin.Context) error {
 	var kind access.LinkKind
 	var token string
 	place, first, err := u.once(c, f, func(ctx context.Context) (string, error) {
-		kind, token, err = u.Store.ResetAccount(ctx, account.ID, u.Principal(c.Request), u.Now())
+		kind, token, err = u.Store.ResetAccount(ctx, account.ID, u.principal(c.Request), u.Now())
 		return fmt.Sprintf("%s/%d", accountsPage, account.ID), err
 	})
 	if err != nil {
@@ -210,7 +210,7 @@ func (u *UI) removeFactorOf(c *gin.Context) error {
 		return err
 	}
 	return u.submit(c, f, func(ctx context.Context) (string, error) {
-		return fmt.Sprintf("%s/%d", accountsPage, account.ID), u.Store.RemoveFactor(ctx, account.ID, u.Principal(c.Request), u.Now())
+		return fmt.Sprintf("%s/%d", accountsPage, account.ID), u.Store.RemoveFactor(ctx, account.ID, u.principal(c.Request), u.Now())
 	})
 }
 
@@ -272,7 +272,7 @@ func (u *UI) createKey(c *gin.Context) error {
 	var key access.Key
 	var secret string
 	place, first, err := u.once(c, f, func(ctx context.Context) (string, error) {
-		key, secret, err = u.Store.CreateKey(ctx, f.Get("name"), f.Values["scopes"], u.Principal(c.Request), u.Now())
+		key, secret, err = u.Store.CreateKey(ctx, f.Get("name"), f.Values["scopes"], u.principal(c.Request), u.Now())
 		return keysPage, err
 	})
 	if err != nil {
@@ -321,7 +321,7 @@ func (u *UI) revokeKey(c *gin.Context) error {
 		return err
 	}
 	return u.submit(c, f, func(ctx context.Context) (string, error) {
-		_, err := u.Store.RevokeKey(ctx, id, u.Principal(c.Request), u.Now())
+		_, err := u.Store.RevokeKey(ctx, id, u.principal(c.Request), u.Now())
 		return keysPage, err
 	})
 }

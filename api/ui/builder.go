@@ -135,7 +135,7 @@ func (u *UI) createCampaign(c *gin.Context) error {
 		if err != nil {
 			return 0, err
 		}
-		plan.CreatedBy = u.Principal(c.Request)
+		plan.CreatedBy = u.principal(c.Request)
 		created, err := u.Store.CreateCampaign(ctx, plan, u.Now())
 		return created.ID, err
 	})
@@ -148,7 +148,7 @@ func (u *UI) updateCampaign(c *gin.Context) error {
 	}
 	now := u.Now()
 	return u.saveCampaign(c, id, func(ctx context.Context, f *form) (int64, error) {
-		_, err := u.Store.UpdateCampaign(ctx, id, u.Principal(c.Request), func(was campaign.Campaign) (campaign.Campaign, error) {
+		_, err := u.Store.UpdateCampaign(ctx, id, u.principal(c.Request), func(was campaign.Campaign) (campaign.Campaign, error) {
 			if was.Status != campaign.Draft {
 				return was, fault.New(fault.Conflict, "the campaign is %s by now: only a DRAFT is edited as a whole", was.Status)
 			}

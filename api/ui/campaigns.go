@@ -171,7 +171,7 @@ func (u *UI) trigger(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	_, err = u.Store.StartRun(c.Request.Context(), id, u.Principal(c.Request), u.Now())
+	_, err = u.Store.StartRun(c.Request.Context(), id, u.principal(c.Request), u.Now())
 	if fault.Is(err, fault.Conflict) {
 		status, detail, _ := u.Explain(c.Request.Context(), err)
 		return u.triggerPage(c, status, detail)
@@ -294,7 +294,7 @@ func (u *UI) take(s step) handler {
 		if err != nil {
 			return err
 		}
-		err = s.do(c.Request.Context(), u.Store, id, u.Principal(c.Request), u.Now())
+		err = s.do(c.Request.Context(), u.Store, id, u.principal(c.Request), u.Now())
 		if fault.Is(err, fault.Conflict) || fault.Is(err, fault.Forbidden) {
 			status, detail, _ := u.Explain(c.Request.Context(), err)
 			return u.stepPage(c, s, status, detail)
@@ -315,7 +315,7 @@ func (u *UI) changeRest(change func(f *form, was campaign.Campaign) (campaign.Ca
 		}
 		now := u.Now()
 		return u.submit(c, f, func(ctx context.Context) (string, error) {
-			_, err := u.Store.UpdateCampaign(ctx, id, u.Principal(c.Request), func(was campaign.Campaign) (campaign.Campaign, error) {
+			_, err := u.Store.UpdateCampaign(ctx, id, u.principal(c.Request), func(was campaign.Campaign) (campaign.Campaign, error) {
 				to, err := change(f, was)
 				if err != nil {
 					return was, err
@@ -393,7 +393,7 @@ func (u *UI) retry(c *gin.Context) error {
 		for _, state := range f.Values["states"] {
 			retry.States = append(retry.States, message.State(state))
 		}
-		_, err := u.Store.RetryRun(ctx, id, retry, u.Principal(c.Request), u.Now())
+		_, err := u.Store.RetryRun(ctx, id, retry, u.principal(c.Request), u.Now())
 		return campaignPage(id), err
 	})
 	if err == nil {

@@ -211,7 +211,7 @@ func (u *UI) submit(c *gin.Context, f *form, do func(ctx context.Context) (place
 // once is submit without the answer, for pages that show what nobody may see twice: first is false when the form was sent
 // before, and do did nothing.
 func (u *UI) once(c *gin.Context, f *form, do func(ctx context.Context) (place string, err error)) (place string, first bool, err error) {
-	now, principal, key := u.Now(), u.Principal(c.Request), "form:"+f.Token
+	now, principal, key := u.Now(), u.principal(c.Request), "form:"+f.Token
 	since := now.Add(-formPeriod)
 	sum := sha256.Sum256([]byte(c.FullPath() + "\n" + f.Values.Encode()))
 	err = u.Store.InTx(c.Request.Context(), func(ctx context.Context) error {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"sync"
 	"time"
@@ -206,7 +207,7 @@ func (u *UI) stream(c *gin.Context, scope access.Scope, h handler) error {
 	page.Request = c.Request.Clone(c.Request.Context())
 	page.Request.URL.RawQuery = query.Encode()
 
-	key := u.Role(c.Request) + " " + page.Request.URL.RequestURI()
+	key := fmt.Sprint(u.Visitor(c.Request).Scopes, " ", page.Request.URL.RequestURI()) // who may do the same sees the same
 	events, leave, err := u.hub.watch(c.Request.Context(), key, u.lookAt(page, h))
 	if err != nil {
 		c.Header("Retry-After", "30")

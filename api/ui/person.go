@@ -197,7 +197,7 @@ func (u *UI) changeConsent(c *gin.Context) error {
 			return err
 		}
 		change := user.Change{State: consent, Source: user.SourceOperator, Evidence: evidence, Wording: wording, CallerIP: c.RemoteIP()}
-		_, err = u.Store.UpdateUser(ctx, p.Phone, nil, change, u.Principal(c.Request), u.Now())
+		_, err = u.Store.UpdateUser(ctx, p.Phone, nil, change, u.principal(c.Request), u.Now())
 		flash(c, "The decision is recorded.")
 		return err
 	}, func(f *form) personForms { return personForms{consent: f} })
@@ -214,7 +214,7 @@ func (u *UI) changeAttributes(c *gin.Context) error {
 		if f.Get("as_of") != p.UpdatedAt.UTC().Format(time.RFC3339Nano) {
 			return fault.New(fault.Conflict, "somebody else changed this person since the page was loaded: what is entered here would undo that")
 		}
-		_, err = u.Store.UpdateUser(ctx, p.Phone, attributes, user.Change{Source: user.SourceAPI, CallerIP: c.RemoteIP()}, u.Principal(c.Request), u.Now())
+		_, err = u.Store.UpdateUser(ctx, p.Phone, attributes, user.Change{Source: user.SourceAPI, CallerIP: c.RemoteIP()}, u.principal(c.Request), u.Now())
 		flash(c, "The attributes are saved.")
 		return err
 	}, func(f *form) personForms { return personForms{attributes: f, rows: judged(rows, f)} })
@@ -237,7 +237,7 @@ func (u *UI) changeSubscription(c *gin.Context) error {
 			return err
 		}
 		change := user.Change{Source: user.SourceOperator, Evidence: evidence}
-		_, err = u.Store.SetSubscription(ctx, p.Phone, *topic, said == "yes", change, u.Principal(c.Request), u.Now())
+		_, err = u.Store.SetSubscription(ctx, p.Phone, *topic, said == "yes", change, u.principal(c.Request), u.Now())
 		flash(c, "The subscription is recorded.")
 		return err
 	}, func(f *form) personForms { return personForms{topic: f} })
@@ -289,7 +289,7 @@ func (u *UI) erase(c *gin.Context) error {
 		if !strings.HasSuffix(number, f.Get("digits")) || len(f.Get("digits")) != confirmDigits {
 			return "", fault.Refuse("digits", "must be the last %d digits of the number", confirmDigits)
 		}
-		_, err := u.Store.EraseUser(ctx, p.Phone, u.Principal(c.Request), u.Now())
+		_, err := u.Store.EraseUser(ctx, p.Phone, u.principal(c.Request), u.Now())
 		flash(c, "The person is erased. What Twilio holds of them is being removed there.")
 		return "/users", err
 	})

@@ -76,7 +76,7 @@ func (u *UI) changeSender(c *gin.Context) error {
 	if err == nil {
 		flash(c, "The sender’s limits are saved. They hold from the next message on.")
 		err = u.submit(c, f, func(ctx context.Context) (string, error) {
-			_, err := u.Store.ChangeSender(ctx, id, u.Principal(c.Request), f.sender, u.Now())
+			_, err := u.Store.ChangeSender(ctx, id, u.principal(c.Request), f.sender, u.Now())
 			return "/settings/senders", err
 		})
 	}
@@ -103,7 +103,7 @@ func (u *UI) changeAccount(c *gin.Context) error {
 	if err == nil {
 		flash(c, "The limits of the account are saved. They hold from the next message on.")
 		err = u.submit(c, f, func(ctx context.Context) (string, error) {
-			_, err := u.Store.ChangeAccount(ctx, u.Principal(c.Request), f.account, u.Now())
+			_, err := u.Store.ChangeAccount(ctx, u.principal(c.Request), f.account, u.Now())
 			return "/settings/senders", err
 		})
 	}

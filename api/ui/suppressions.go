@@ -78,7 +78,7 @@ func (u *UI) addSuppression(c *gin.Context) error {
 		if n, err = u.suppressionOf(f); err == nil {
 			flash(c, "The number is suppressed. What waited to be sent to it is withdrawn.")
 			err = u.submit(c, f, func(ctx context.Context) (string, error) {
-				added, err := u.Store.AddSuppressions(ctx, []suppression.New{n}, suppression.FromAPI, u.Principal(c.Request), u.Now())
+				added, err := u.Store.AddSuppressions(ctx, []suppression.New{n}, suppression.FromAPI, u.principal(c.Request), u.Now())
 				if err == nil && len(added) == 0 {
 					err = fault.New(fault.Conflict, "this number is suppressed for this scope already")
 				}
@@ -155,7 +155,7 @@ func (u *UI) liftSuppression(c *gin.Context) error {
 		} else {
 			flash(c, "The suppression is lifted.")
 			err = u.submit(c, f, func(ctx context.Context) (string, error) {
-				_, err := u.Store.LiftSuppression(ctx, id, evidence, u.Principal(c.Request), u.Now())
+				_, err := u.Store.LiftSuppression(ctx, id, evidence, u.principal(c.Request), u.Now())
 				return "/settings/suppressions", err
 			})
 		}

@@ -604,7 +604,7 @@ func (u *UI) syncTemplates(c *gin.Context) error {
 		if id, err := f.id("id"); err == nil && id != nil {
 			place = fmt.Sprintf("/templates/%d", *id)
 		}
-		return place, u.Store.RequestSync(ctx, u.Principal(c.Request), u.Now())
+		return place, u.Store.RequestSync(ctx, u.principal(c.Request), u.Now())
 	})
 }
 
@@ -653,7 +653,7 @@ func (u *UI) testTemplate(c *gin.Context) error {
 		if err != nil {
 			return "", err
 		}
-		_, enlisted, err := u.Store.StartTest(ctx, by, []phone.Number{number}, nil, u.Principal(c.Request), u.Now())
+		_, enlisted, err := u.Store.StartTest(ctx, by, []phone.Number{number}, nil, u.principal(c.Request), u.Now())
 		if err != nil {
 			return "", err
 		}
@@ -703,7 +703,7 @@ func (u *UI) testCampaign(ctx context.Context, c *gin.Context, templateID int64,
 	}
 	made, err := u.Store.CreateCampaign(ctx, campaign.Campaign{
 		Topic: name, TemplateID: templateID, SegmentQuery: nobody, RatePerSecond: campaign.DefaultRate, Timezone: campaign.DefaultTimezone,
-		FailureThreshold: campaign.DefaultFailureThreshold, CreatedBy: u.Principal(c.Request),
+		FailureThreshold: campaign.DefaultFailureThreshold, CreatedBy: u.principal(c.Request),
 	}, u.Now())
 	return made.ID, err
 }

@@ -49,7 +49,7 @@ func (u *UI) createTopic(c *gin.Context) error {
 		if t, err = f.topic(0); err == nil {
 			flash(c, "The topic is saved.")
 			err = u.submit(c, f, func(ctx context.Context) (string, error) {
-				_, err := u.Store.CreateTopic(ctx, t, u.Principal(c.Request), u.Now())
+				_, err := u.Store.CreateTopic(ctx, t, u.principal(c.Request), u.Now())
 				return "/settings/topics", err
 			})
 		}
@@ -92,7 +92,7 @@ func (u *UI) changeTopic(c *gin.Context) error {
 		if t, err = f.topic(id); err == nil {
 			flash(c, "The topic is saved.")
 			err = u.submit(c, f, func(ctx context.Context) (string, error) {
-				_, err := u.Store.UpdateTopic(ctx, t, u.Principal(c.Request), u.Now())
+				_, err := u.Store.UpdateTopic(ctx, t, u.principal(c.Request), u.Now())
 				return "/settings/topics", err
 			})
 		}
@@ -107,6 +107,6 @@ func (u *UI) deleteTopic(c *gin.Context) error {
 	}
 	flash(c, "The topic is deleted.")
 	return u.submit(c, f, func(ctx context.Context) (string, error) {
-		return "/settings/topics", u.Store.DeleteTopic(ctx, id, u.Principal(c.Request), u.Now())
+		return "/settings/topics", u.Store.DeleteTopic(ctx, id, u.principal(c.Request), u.Now())
 	})
 }

@@ -38,12 +38,8 @@ type Deps struct {
 
 	// Authorize lets a request pass that may do what the scope says, and puts its principal into the request's context.
 	Authorize func(c *gin.Context, scope access.Scope) error
-	// Role names what a request that passed may see and do: requests of one role get the same live parts.
-	Role func(r *http.Request) string
 	// Stopping is closed when the process is about to end, which ends what is kept open; optional.
 	Stopping <-chan struct{}
-	// Principal names who makes a request that passed.
-	Principal func(r *http.Request) string
 	// Visitor is who makes the request: nobody before sign-in. Templates ask with may "send" what the visitor may do.
 	Visitor func(r *http.Request) access.Principal
 	// Explain decides the status of an error, and what the visitor is told of it.
@@ -133,10 +129,13 @@ type UI struct {
 	consents   memo[report.Consents]
 }
 
+// principal names who makes a request that passed.
+func (u *UI) principal(r *http.Request) string { return u.Visitor(r).Name }
+
 // New prepares the pages.
 func New(deps Deps) (*UI, error) {
 	switch {
-	case deps.Store == nil, deps.Now == nil, deps.Log == nil, deps.Principal == nil, deps.Role == nil, deps.Visitor == nil, deps.Explain == nil,
+	case deps.Store == nil, deps.Now == nil, deps.Log == nil, deps.Visitor == nil, deps.Explain == nil,
 		deps.SameOrigin == nil, deps.Cookie == nil, deps.SetCookie == nil, deps.ImportSuppressions == nil,
 		deps.Import == nil, deps.Health == nil, deps.Queues == nil, deps.ErrorMeaning == nil, deps.ErrorAdvice == nil:
 		return nil, errors.New("pages: a dependency is missing")

@@ -88,8 +88,6 @@ func openWith(t *testing.T, change func(*ui.Deps)) *site {
 			}
 			return nil
 		},
-		Principal:  func(*http.Request) string { return "tester" },
-		Role:       func(*http.Request) string { return "" },
 		Stopping:   s.stopping,
 		Visitor:    func(*http.Request) access.Principal { return access.Principal{Name: "tester", Scopes: s.scopes} },
 		Explain:    explain,

@@ -135,7 +135,7 @@ func (u *UI) decide(c *gin.Context) error {
 	}
 	c.Request.Body = http.MaxBytesReader(c.Writer, c.Request.Body, maxFormBytes)
 	d := ledger.Decision(c.PostForm("outcome"))
-	_, err = u.Store.Decide(c.Request.Context(), id, d, u.Principal(c.Request), u.Now())
+	_, err = u.Store.Decide(c.Request.Context(), id, d, u.principal(c.Request), u.Now())
 	if fault.Is(err, fault.Conflict) {
 		status, detail, _ := u.Explain(c.Request.Context(), err)
 		return u.decisionPage(c, d, status, detail)

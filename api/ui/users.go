@@ -281,7 +281,7 @@ func (u *UI) createUser(c *gin.Context) error {
 			return "", err
 		}
 		change := user.Change{State: consent, Source: user.SourceAPI, Evidence: evidence, CallerIP: c.RemoteIP()}
-		added, err := u.Store.CreateUser(ctx, number, attributes, change, u.Principal(c.Request), u.Now())
+		added, err := u.Store.CreateUser(ctx, number, attributes, change, u.principal(c.Request), u.Now())
 		flash(c, "The user is added.")
 		return personPath(added.ID), err
 	})

@@ -65,7 +65,7 @@ func (u *UI) changeKeywords(c *gin.Context) error {
 		if words, err = user.CheckWords("additional", entered); err == nil {
 			flash(c, "The keywords are saved.")
 			err = u.submit(c, f, func(ctx context.Context) (string, error) {
-				return "/settings/keywords", u.Store.SetKeywords(ctx, words, u.Principal(c.Request), u.Now())
+				return "/settings/keywords", u.Store.SetKeywords(ctx, words, u.principal(c.Request), u.Now())
 			})
 		}
 	}
@@ -136,7 +136,7 @@ func (u *UI) changeReplies(c *gin.Context) error {
 		if err = inbound.CheckReplies("replies", entered); err == nil {
 			flash(c, "The replies are saved.")
 			err = u.submit(c, f, func(ctx context.Context) (string, error) {
-				return "/settings/replies", u.Store.SetReplies(ctx, entered, u.Principal(c.Request), u.Now())
+				return "/settings/replies", u.Store.SetReplies(ctx, entered, u.principal(c.Request), u.Now())
 			})
 		}
 	}
