@@ -756,7 +756,7 @@ func TestPlannersDoNotSteer(t *testing.T) {
 	people := e.cast(t)
 	id := e.campaign(t)
 	patch := func(role access.Role) int {
-		r := httptest.NewRequest("PATCH", fmt.Sprintf("https://ese.example/api/v1/campaigns/%d", id), strings.NewReader(`{"rate_limit_per_second": 3}`))
+		r := httptest.NewRequest(http.MethodPatch, fmt.Sprintf("https://ese.example/api/v1/campaigns/%d", id), strings.NewReader(`{"rate_limit_per_second": 3}`))
 		r.Header.Set("Content-Type", "application/merge-patch+json")
 		r.AddCookie(&http.Cookie{Name: "__Host-ese_session", Value: e.session(t, people[string(role)])})
 		return e.do(r).Code
